@@ -1,0 +1,82 @@
+# veza_backup: PGXS build of the extension, and of vezactl beside it.
+#
+#   make, make install, make uninstall, make installcheck   as for any extension
+#   make demo, make test, make bench                        test/demo.sh, test/run.sh, bench/run.sh
+#
+# The sources are listed once, in src/SOURCES, for this file and meson.build.
+
+MODULE_big = veza_backup
+EXTENSION = veza_backup
+DATA = sql/veza_backup--0.1.sql
+PGFILEDESC = "veza_backup - backup of the whole cluster to S3, from inside the server"
+
+REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/veza_backup--%,$(wildcard sql/*.sql)))
+EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(DEPFILES)
+
+SOURCES := $(shell cat $(dir $(lastword $(MAKEFILE_LIST)))src/SOURCES)
+CORE_OBJS := $(patsubst %.cpp,%.o,$(filter src/core/%,$(SOURCES)))
+PG_OBJS := $(patsubst %.cpp,%.o,$(filter src/pg/%,$(SOURCES)))
+VEZACTL_OBJS := $(patsubst %.cpp,%.o,$(filter src/cli/%,$(SOURCES)))
+OBJS = $(CORE_OBJS) $(PG_OBJS)
+
+VEZA_VERSION := 0.1.0
+# One vezactl serves every major version of PostgreSQL, so it does not go into a server's bindir.
+VEZACTL_BINDIR ?= /usr/local/bin
+VEZA_PACKAGES := libcurl libcrypto libzstd fmt pugixml
+VEZA_LIBS := $(shell pkg-config --libs $(VEZA_PACKAGES)) -lstdc++ -lm -lpthread
+
+SHLIB_LINK = $(VEZA_LIBS) -Wl,--version-script=$(srcdir)/src/pg/exports.map -Wl,--as-needed
+
+# PGXS would make LLVM bitcode with a clang and flags that do not know C++20.
+override with_llvm := no
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# What the server was compiled with is for C; of it, only the flags that change the meaning of its
+# headers matter, and those are none.
+VEZA_CXXFLAGS = -std=c++20 -O2 -g -Wall -Wextra -Werror=unused-result -fPIC \
+	-fstack-protector-strong -fno-omit-frame-pointer -D_FORTIFY_SOURCE=2 \
+	-DVEZA_VERSION='"$(VEZA_VERSION)"' -I$(srcdir)/src -MMD -MP $(CXXFLAGS_EXTRA)
+
+# What the library exports is said by src/pg/exports.map alone: with -fvisibility=hidden even the magic
+# block would vanish on 15, whose PGDLLEXPORT is empty.
+
+# The core does not get the server's include path, and a server header in it is an error.
+$(CORE_OBJS) $(VEZACTL_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS) -DVEZA_CORE \
+	$(shell pkg-config --cflags $(VEZA_PACKAGES))
+$(CORE_OBJS) $(VEZACTL_OBJS): override CPPFLAGS =
+$(PG_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS)
+$(PG_OBJS): override CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -D_GNU_SOURCE
+
+$(OBJS) $(VEZACTL_OBJS): %.o: %.cpp
+	$(CXX) $(CXXFLAGS) $(CPPFLAGS) -c -o $@ $<
+
+DEPFILES := $(patsubst %.o,%.d,$(OBJS) $(VEZACTL_OBJS))
+-include $(DEPFILES)
+
+ifneq ($(VEZACTL_OBJS),)
+all: vezactl
+install: install-vezactl
+uninstall: uninstall-vezactl
+endif
+
+vezactl: $(CORE_OBJS) $(VEZACTL_OBJS)
+	$(CXX) -o $@ $^ $(VEZA_LIBS) -Wl,--as-needed $(LDFLAGS_EXTRA)
+
+install-vezactl: vezactl
+	$(MKDIR_P) '$(DESTDIR)$(VEZACTL_BINDIR)'
+	$(INSTALL_PROGRAM) vezactl '$(DESTDIR)$(VEZACTL_BINDIR)/vezactl'
+
+uninstall-vezactl:
+	rm -f '$(DESTDIR)$(VEZACTL_BINDIR)/vezactl'
+
+demo:
+	test/demo.sh
+test:
+	test/run.sh
+bench:
+	bench/run.sh
+
+.PHONY: demo test bench install-vezactl uninstall-vezactl

@@ -1,0 +1,31 @@
+-- The SQL surface: what there is, what it returns, and what it refuses.
+CREATE EXTENSION veza_backup;
+\dx+ veza_backup
+SELECT proname, pg_get_function_arguments(oid), pg_get_function_result(oid)
+  FROM pg_proc WHERE proname LIKE 'veza\_backup%' ORDER BY proname;
+
+SELECT veza_backup_init() ~ '/regress$' AS is_the_location;
+SELECT veza_backup_init(accept_new_system => true) ~ '/regress$' AS is_the_location;
+SELECT count(*) FROM veza_backup_info();
+
+SELECT veza_backup_now('full') ~ '^\d{8}-\d{6}F$' AS is_a_label;
+SELECT type, status, timeline, start_lsn < stop_lsn AS lsns, start_time < stop_time AS times,
+       size > stored_size AS sizes, files > 900 AS files, checksum_failures,
+       postgres_version = current_setting('server_version') AS version, node ~ ':\d+$' AS node, detail
+  FROM veza_backup_info();
+SELECT veza_backup_now(type => 'full', wait => true, fast => true) ~ 'F$' AS is_a_label;
+SELECT count(*) FROM veza_backup_info();
+SELECT name, passed, hint FROM veza_backup_check();
+
+-- Refusals
+SELECT veza_backup_now('weekly');
+SELECT veza_backup_now('FULL');
+SELECT veza_backup_now('');
+SELECT veza_backup_now(NULL);
+SELECT veza_backup_now('full', wait => NULL);
+
+-- Transactions do not matter.
+BEGIN;
+SELECT veza_backup_now('full') ~ 'F$' AS is_a_label;
+ROLLBACK;
+SELECT count(*) FROM veza_backup_info();

@@ -1,0 +1,40 @@
+-- Who may call what.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS veza_backup;
+CREATE ROLE regress_veza_monitor IN ROLE pg_monitor;
+CREATE ROLE regress_veza_nobody;
+RESET client_min_messages;
+
+SET ROLE regress_veza_monitor;
+SELECT count(*) > 0 AS may_look FROM veza_backup_info();
+SELECT veza_backup_now('full');
+SELECT veza_backup_check();
+SELECT veza_backup_init();
+
+SET ROLE regress_veza_nobody;
+SELECT count(*) FROM veza_backup_info();
+SELECT veza_backup_now('full');
+SELECT veza_backup_check();
+SELECT veza_backup_init();
+RESET ROLE;
+
+GRANT EXECUTE ON FUNCTION veza_backup_now, veza_backup_check TO regress_veza_nobody;
+SET ROLE regress_veza_nobody;
+SELECT veza_backup_now('full') ~ 'F$' AS is_a_label;
+SELECT bool_and(passed) AS all_passed FROM veza_backup_check();
+RESET ROLE;
+
+-- Secrets are for nobody; that there is one is for superusers.
+SHOW veza_backup.cipher_passphrase;
+SHOW veza_backup.s3_secret_key;
+SET ROLE regress_veza_nobody;
+DO $$ BEGIN
+  PERFORM current_setting('veza_backup.cipher_passphrase');
+EXCEPTION WHEN insufficient_privilege THEN RAISE NOTICE 'insufficient privilege';
+END $$;
+SELECT name FROM pg_settings WHERE name IN ('veza_backup.cipher_passphrase', 'veza_backup.s3_secret_key',
+  'veza_backup.s3_session_token');
+RESET ROLE;
+
+DROP OWNED BY regress_veza_nobody;
+DROP ROLE regress_veza_monitor, regress_veza_nobody;

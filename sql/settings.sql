@@ -1,0 +1,54 @@
+-- The settings, and the values they refuse. The checks are those of a reload.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS veza_backup;
+RESET client_min_messages;
+
+SELECT name, vartype, context, unit, min_val, max_val, boot_val
+  FROM pg_settings WHERE name LIKE 'veza\_backup.%' ORDER BY name;
+SELECT name, setting, reset_val FROM pg_settings
+ WHERE name IN ('veza_backup.cipher_passphrase', 'veza_backup.cluster') ORDER BY name;
+
+-- Not for sessions, and not under other names
+SET veza_backup.cluster = 'other';
+SET veza_backup.nonsense = 1;
+
+ALTER SYSTEM SET veza_backup.repository = 'relative/path';
+ALTER SYSTEM SET veza_backup.repository = 'ftp://example.com/backups';
+ALTER SYSTEM SET veza_backup.repository = 's3://';
+ALTER SYSTEM SET veza_backup.repository = 's3://Not_A_Bucket/x';
+ALTER SYSTEM SET veza_backup.repository = '<repository>';
+ALTER SYSTEM SET veza_backup.cluster = '';
+ALTER SYSTEM SET veza_backup.cluster = '../other';
+ALTER SYSTEM SET veza_backup.cluster = 'two words';
+ALTER SYSTEM SET veza_backup.s3_endpoint = 'minio.example.com:9000';
+ALTER SYSTEM SET veza_backup.s3_endpoint = 'https://user:password@minio.example.com';
+ALTER SYSTEM SET veza_backup.s3_uri_style = 'dns';
+ALTER SYSTEM SET veza_backup.s3_region = 'us east';
+ALTER SYSTEM SET veza_backup.s3_ca_file = 'ca.pem';
+ALTER SYSTEM SET veza_backup.s3_ca_file = '/nonexistent/ca.pem';
+ALTER SYSTEM SET veza_backup.s3_access_key = 'CHANGEME';
+ALTER SYSTEM SET veza_backup.s3_access_key = 'YOUR_ACCESS_KEY';
+ALTER SYSTEM SET veza_backup.s3_secret_key = '<secret key>';
+ALTER SYSTEM SET veza_backup.s3_secret_key = 'xxxxxxxx';
+ALTER SYSTEM SET veza_backup.s3_secret_key = E'two\nlines';
+ALTER SYSTEM SET veza_backup.s3_secret_key_file = 'key';
+ALTER SYSTEM SET veza_backup.s3_secret_key_file = '/nonexistent/key';
+ALTER SYSTEM SET veza_backup.cipher = 'rot13';
+ALTER SYSTEM SET veza_backup.cipher_passphrase = 'changeme';
+ALTER SYSTEM SET veza_backup.cipher_passphrase = 'fifteen letters';
+ALTER SYSTEM SET veza_backup.cipher_passphrase = 'my very secret passphrase';
+ALTER SYSTEM SET veza_backup.cipher_passphrase_file = '/etc/passwd';
+ALTER SYSTEM SET veza_backup.compression_level = 20;
+ALTER SYSTEM SET veza_backup.compression_level = -8;
+ALTER SYSTEM SET veza_backup.jobs = 'many';
+ALTER SYSTEM SET veza_backup.s3_connections = 0;
+ALTER SYSTEM SET veza_backup.backup_wal_timeout = '5 parsecs';
+
+-- Accepted, in every way the server writes them
+ALTER SYSTEM SET veza_backup.repository = 's3://bucket/some/prefix';
+ALTER SYSTEM SET veza_backup.cipher = 'AES-256-CBC';
+ALTER SYSTEM SET veza_backup.s3_verify_tls = 'no';
+ALTER SYSTEM SET veza_backup.backup_wal_timeout = '5 min';
+ALTER SYSTEM SET veza_backup.compression_level = -7;
+ALTER SYSTEM SET veza_backup.cipher_passphrase = 'sixteen letters!';
+ALTER SYSTEM RESET ALL;

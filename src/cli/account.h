@@ -1,0 +1,16 @@
+// Root restoring for the account that will run the server.
+#pragma once
+
+#include <string>
+
+#include "core/error.h"
+
+namespace veza::cli {
+
+// When root runs vezactl: becomes, for good, the owner of `directory` or of its nearest ancestor
+// that exists, so that PostgreSQL, which refuses root, owns what is restored. False: that owner is
+// root too, and nothing was changed. For anybody else there is nothing to do (true). Call it once
+// the settings, which may be root's alone, have been read.
+Result<bool> BecomeOwnerOf(const std::string& directory);
+
+}  // namespace veza::cli

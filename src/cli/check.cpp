@@ -1,0 +1,64 @@
+// vezactl check: whether the repository is fit for use.
+#include "core/repository/check.h"
+
+#include <algorithm>
+
+#include "cli/command.h"
+#include "cli/output.h"
+
+namespace veza::cli {
+namespace {
+
+void PrintRows(const std::vector<CheckResult>& results) {
+  Table table({{"check"}, {"result"}, {"detail"}});
+  for (const CheckResult& result : results) {
+    table.AddRow({result.name, result.passed ? "ok" : "failed", result.detail});
+  }
+  std::string text = table.Format();
+  for (const CheckResult& result : results) {
+    if (!result.hint.empty()) {
+      text += fmt::format("HINT:  {}: {}\n", result.name, result.hint);
+    }
+  }
+  PrintText(text);
+}
+
+nlohmann::json ToJson(const std::vector<CheckResult>& results, bool passed) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const CheckResult& result : results) {
+    nlohmann::json row = {
+        {"name", result.name}, {"passed", result.passed}, {"detail", result.detail}};
+    if (!result.hint.empty()) {
+      row["hint"] = result.hint;
+    }
+    rows.push_back(std::move(row));
+  }
+  return {{"passed", passed}, {"checks", std::move(rows)}};
+}
+
+Result<int> RunCheck(const GlobalOptions& options) {
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  // A person waits for the answer: a few seconds of trying again are enough.
+  ASSIGN_OR_RETURN(const std::shared_ptr<Store> store,
+                   Connect(options, config, {.budget = std::chrono::seconds(10)}));
+  const std::vector<CheckResult> results =
+      CheckRepository(store, OptionsOf(config), options.environment);
+  RETURN_IF_ERROR(options.environment.cancellation->Check());
+  const bool passed = std::ranges::all_of(results, &CheckResult::passed);
+  if (options.json) {
+    PrintJson(ToJson(results, passed));
+  } else if (!options.quiet || !passed) {
+    PrintRows(results);
+  }
+  return passed ? kDone : kBadAnswer;
+}
+
+}  // namespace
+
+Subcommand AddCheck(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand(
+      "check", "Test whether the repository can be reached, written, trusted and decrypted");
+  return {app, RunCheck, DefaultExitCode};
+}
+
+}  // namespace veza::cli

@@ -1,0 +1,81 @@
+#include "cli/command.h"
+
+#include <charconv>
+#include <filesystem>
+#include <mutex>
+#include <system_error>
+
+#include "cli/output.h"
+#include "core/repository/connect.h"
+
+namespace veza::cli {
+namespace {
+
+// Many requests may fail at once when the network does: one line a second says enough.
+class RetryReporter {
+ public:
+  explicit RetryReporter(const Clock& clock) : clock_(clock) {}
+
+  void Report(std::string_view operation, std::string_view name, const Error& error) {
+    const std::lock_guard lock(mutex_);
+    const SteadyTime now = clock_.Steady();
+    if (last_.has_value() && now - *last_ < std::chrono::seconds(1)) {
+      return;
+    }
+    last_ = now;
+    PrintWarning(
+        fmt::format("{} of \"{}\" failed, trying again: {}", operation, name, error.message));
+  }
+
+ private:
+  const Clock& clock_;
+  std::mutex mutex_;
+  std::optional<SteadyTime> last_;
+};
+
+}  // namespace
+
+int DefaultExitCode(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted ? kBadAnswer : kFailed;
+}
+
+Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,
+                                       const RetryPolicy& policy) {
+  RetryObserver observer;
+  if (!options.quiet) {
+    auto reporter = std::make_shared<RetryReporter>(*options.environment.clock);
+    observer = [reporter](std::string_view operation, std::string_view name, const Error& error) {
+      reporter->Report(operation, name, error);
+    };
+  }
+  return ConnectStore(config, options.environment, policy, std::move(observer));
+}
+
+RepositoryOptions OptionsOf(const Config& config) {
+  std::error_code error;
+  const std::filesystem::path temporary = std::filesystem::temp_directory_path(error);
+  return MakeRepositoryOptions(config, HostName(), error ? "/tmp" : temporary.string());
+}
+
+Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
+                                                   const Config& config,
+                                                   const RetryPolicy& policy) {
+  ASSIGN_OR_RETURN(std::shared_ptr<Store> store, Connect(options, config, policy));
+  return Repository::Open(std::move(store), OptionsOf(config), options.environment);
+}
+
+Result<std::optional<std::uint64_t>> ParseSystemId(const std::string& text) {
+  if (text.empty()) {
+    return std::optional<std::uint64_t>();
+  }
+  std::uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || stopped != end || number == 0) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a system identifier", text)
+        .WithHint("\"vezactl info\" shows those that the repository holds.");
+  }
+  return std::optional(number);
+}
+
+}  // namespace veza::cli

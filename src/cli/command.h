@@ -1,0 +1,59 @@
+// What the subcommands of vezactl share: global options, exit codes, and the way to a repository.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/config/config.h"
+#include "core/environment.h"
+#include "core/error.h"
+#include "core/repository/repository.h"
+#include "core/storage/retrying_store.h"
+
+namespace veza::cli {
+
+// Exit codes. wal-get has its own (wal_get.cpp); a command ended by SIGINT or SIGTERM exits with
+// 128 and the signal's number, as shells do.
+inline constexpr int kDone = 0;
+inline constexpr int kBadAnswer = 1;  // it worked, and what it found is not as it should be
+inline constexpr int kFailed = 2;     // the environment or the arguments are wrong
+
+struct GlobalOptions {
+  std::string config_file;
+  bool json = false;  // --output json
+  bool quiet = false;
+  Environment environment;
+};
+
+struct Subcommand {
+  CLI::App* app = nullptr;
+  // The exit code, or an error that main() reports.
+  std::function<Result<int>(const GlobalOptions&)> run;
+  // The exit code for an error, argument errors included.
+  std::function<int(const Error&)> exit_code;
+};
+
+// One file a subcommand.
+Subcommand AddInfo(CLI::App& parent);
+Subcommand AddCheck(CLI::App& parent);
+Subcommand AddRestore(CLI::App& parent);
+Subcommand AddWalGet(CLI::App& parent);
+
+// kBadAnswer for damage in the repository, otherwise kFailed.
+int DefaultExitCode(const Error& error);
+
+// Connects as the configuration file says. Retries are reported on stderr, at most one a second.
+Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,
+                                       const RetryPolicy& policy);
+RepositoryOptions OptionsOf(const Config& config);
+Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
+                                                   const Config& config,
+                                                   const RetryPolicy& policy = {});
+
+// An option's text as a system identifier; nothing when it was not given.
+Result<std::optional<std::uint64_t>> ParseSystemId(const std::string& text);
+
+}  // namespace veza::cli

@@ -1,0 +1,109 @@
+#include "cli/output.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace veza::cli {
+namespace {
+
+void Write(FILE* stream, const std::string& text) {
+  // A failure shows in FlushOutput(); there is nobody to tell about one of stderr.
+  std::fwrite(text.data(), 1, text.size(), stream);
+}
+
+}  // namespace
+
+void PrintError(const Error& error) {
+  std::string text = fmt::format("vezactl: error: {}\n", error.message);
+  if (!error.hint.empty()) {
+    text += fmt::format("HINT:  {}\n", error.hint);
+  }
+  Write(stderr, text);
+}
+
+void PrintWarning(const std::string& message) {
+  Write(stderr, fmt::format("vezactl: warning: {}\n", message));
+}
+
+void PrintText(const std::string& text) {
+  Write(stdout, text);
+}
+
+void PrintJson(const nlohmann::json& document) {
+  Write(stdout, document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+bool FlushOutput() {
+  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+}
+
+nlohmann::json ErrorToJson(const Error& error) {
+  nlohmann::json json = {{"code", ErrorCodeName(error.code)}, {"message", error.message}};
+  if (!error.hint.empty()) {
+    json["hint"] = error.hint;
+  }
+  return json;
+}
+
+std::string Table::Format() const {
+  std::vector<std::size_t> widths;
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    std::size_t width = columns_[i].title.size();
+    for (const auto& row : rows_) {
+      width = std::max(width, row[i].size());
+    }
+    widths.push_back(width);
+  }
+  std::string text;
+  const auto add_line = [&](const auto& cell_of) {
+    std::string line;
+    for (std::size_t i = 0; i < columns_.size(); ++i) {
+      line += i == 0 ? "" : "  ";
+      line += columns_[i].right_aligned ? fmt::format("{:>{}}", cell_of(i), widths[i])
+                                        : fmt::format("{:<{}}", cell_of(i), widths[i]);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  };
+  add_line([&](std::size_t i) { return columns_[i].title; });
+  for (const auto& row : rows_) {
+    add_line([&](std::size_t i) { return row[i]; });
+  }
+  return text;
+}
+
+std::string FormatSize(std::uint64_t bytes) {
+  if (bytes < 1024) {
+    return fmt::format("{} bytes", bytes);
+  }
+  auto number = static_cast<double>(bytes);
+  const char* unit = "";
+  for (const char* larger : {"kB", "MB", "GB", "TB", "PB", "EB"}) {
+    if (number < 1023.5) {
+      break;
+    }
+    number /= 1024;
+    unit = larger;
+  }
+  return number < 9.95 ? fmt::format("{:.1f} {}", number, unit)
+                       : fmt::format("{:.0f} {}", number, unit);
+}
+
+std::string FormatDuration(std::chrono::milliseconds duration) {
+  const auto count = duration.count();
+  if (count < 1000) {
+    return fmt::format("{} ms", count);
+  }
+  if (count < 60'000) {
+    return fmt::format("{:.1f} s", static_cast<double>(count) / 1000);
+  }
+  const auto seconds = count / 1000;
+  if (seconds < 3600) {
+    return fmt::format("{} min {:02} s", seconds / 60, seconds % 60);
+  }
+  return fmt::format("{} h {:02} min", seconds / 3600, seconds % 3600 / 60);
+}
+
+}  // namespace veza::cli

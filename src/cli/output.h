@@ -1,0 +1,49 @@
+// How vezactl speaks: people get aligned text, programs get JSON, errors go to stderr.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+
+namespace veza::cli {
+
+// One line each on stderr; an error with a hint has a second one.
+void PrintError(const Error& error);
+void PrintWarning(const std::string& message);
+
+// Standard output. PrintJson adds the line end. Text that is not UTF-8 (a file name) does not stop
+// it: the bytes are replaced.
+void PrintText(const std::string& text);
+void PrintJson(const nlohmann::json& document);
+// False when something could not be written, a full disk for example.
+bool FlushOutput();
+
+nlohmann::json ErrorToJson(const Error& error);
+
+// Rows under a heading, columns aligned and two blanks apart; numbers to the right.
+class Table {
+ public:
+  struct Column {
+    std::string title;
+    bool right_aligned = false;
+  };
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  // As many cells as there are columns.
+  void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  std::string Format() const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// "512 bytes", "14 kB", "2.5 GB": powers of 1024, as pg_size_pretty() names them.
+std::string FormatSize(std::uint64_t bytes);
+// "850 ms", "12.3 s", "4 min 05 s", "2 h 07 min".
+std::string FormatDuration(std::chrono::milliseconds duration);
+
+}  // namespace veza::cli

@@ -1,0 +1,48 @@
+// SHA-256 and what is built from it (HMAC, HKDF), over OpenSSL's EVP interface.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string_view>
+
+#include "core/bytes.h"
+
+struct evp_md_ctx_st;
+
+namespace veza {
+
+using Sha256Digest = std::array<std::uint8_t, 32>;
+
+// Incremental. Not thread-safe; reusable after Finish(). Like everything here it can fail only for
+// want of memory or of a usable OpenSSL, and throws std::bad_alloc or std::runtime_error then.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(Sha256&&) noexcept;
+  Sha256& operator=(Sha256&&) noexcept;
+
+  void Update(ByteView bytes);
+  Sha256Digest Finish();
+
+ private:
+  struct Deleter {
+    void operator()(evp_md_ctx_st* context) const;
+  };
+  std::unique_ptr<evp_md_ctx_st, Deleter> context_;
+};
+
+Sha256Digest Sha256Of(ByteView bytes);
+
+// HMAC-SHA-256 of the concatenation of the parts.
+Sha256Digest HmacSha256(ByteView key, std::initializer_list<ByteView> parts);
+
+// HKDF-SHA-256 (RFC 5869), `length` bytes.
+Bytes Hkdf(ByteView key, ByteView salt, std::string_view info, std::size_t length);
+
+// Compares in time that depends on the length alone.
+bool EqualInConstantTime(ByteView a, ByteView b);
+
+}  // namespace veza

@@ -1,0 +1,192 @@
+#include "core/codec/key.h"
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+
+#include "core/codec/cipher.h"
+#include "core/codec/json.h"
+
+namespace veza {
+namespace {
+
+constexpr std::size_t kSaltSize = 16;
+constexpr std::size_t kSecretSize = 32;
+
+struct ScryptCost {
+  std::uint64_t n = 32768;
+  std::uint64_t r = 8;
+  std::uint64_t p = 1;
+};
+constexpr std::uint64_t kScryptMemory = 256U << 20;
+
+// Bytes that are wiped when they go.
+struct Secret {
+  std::array<std::uint8_t, kSecretSize> bytes{};
+  Secret() = default;
+  Secret(const Secret&) = delete;
+  Secret& operator=(const Secret&) = delete;
+  ~Secret() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+};
+
+std::string WrapAssociatedData(const KeyId& id) {
+  return "veza_backup 1 key " + ToHex(id);
+}
+
+Status DeriveWrappingKey(std::string_view passphrase, ByteView salt, const ScryptCost& cost,
+                         Secret& key) {
+  // OpenSSL counts some bytes beside the large array, so its limit is a little above ours.
+  if (EVP_PBE_scrypt(passphrase.data() != nullptr ? passphrase.data() : "", passphrase.size(),
+                     salt.data(), salt.size(), cost.n, cost.r, cost.p, 2 * kScryptMemory,
+                     key.bytes.data(), key.bytes.size()) != 1) {
+    ERR_clear_error();
+    return MakeError(ErrorCode::kInternal, "could not derive a key with scrypt");
+  }
+  return Ok();
+}
+
+Error NoKeyWrap(const char* what) {
+  return MakeError(ErrorCode::kDataCorrupted, "key wrap is damaged: {}", what);
+}
+
+Error UnknownInWrap(const std::string& what) {
+  return MakeError(ErrorCode::kUnsupported, "key wrap has {}", what)
+      .WithHint("A newer version of veza_backup may have written it; use that version.");
+}
+
+// What a wrap says, checked for form but not yet opened.
+struct ParsedWrap {
+  KeyId key_id{};
+  ScryptCost cost;
+  Bytes salt;
+  Bytes nonce;
+  Bytes wrapped;
+};
+
+Result<Bytes> Base64Member(const nlohmann::json& wrap, const char* name, std::size_t size) {
+  const std::optional<std::string> text = StringMember(wrap, name);
+  std::optional<Bytes> bytes = text ? FromBase64(*text) : std::nullopt;
+  if (!bytes || bytes->size() != size) {
+    return NoKeyWrap(name);
+  }
+  return std::move(*bytes);
+}
+
+Result<ScryptCost> ParseCost(const nlohmann::json& wrap) {
+  const std::optional<std::uint64_t> n = UnsignedMember(wrap, "n");
+  const std::optional<std::uint64_t> r = UnsignedMember(wrap, "r");
+  const std::optional<std::uint64_t> p = UnsignedMember(wrap, "p");
+  if (!n || !r || !p || *n < 2 || (*n & (*n - 1)) != 0 || *r == 0 || *p == 0) {
+    return NoKeyWrap("parameters of scrypt");
+  }
+  // Whoever can write to the store must not choose how much memory and time a reader spends.
+  if (*n > 1048576 || *r > 32 || *p > 16 || 128 * *n * *r > kScryptMemory) {
+    return UnknownInWrap("parameters of scrypt beyond the limit");
+  }
+  return ScryptCost{*n, *r, *p};
+}
+
+Result<ParsedWrap> ParseWrap(std::string_view text) {
+  const std::optional<nlohmann::json> wrap = ParseJsonObject(text);
+  if (!wrap) {
+    return NoKeyWrap("not a JSON object");
+  }
+  const std::optional<std::uint64_t> format = UnsignedMember(*wrap, "format");
+  if (!format || *format == 0) {
+    return NoKeyWrap("format");
+  }
+  if (*format != 1) {
+    return UnknownInWrap(fmt::format("unknown format {}", *format));
+  }
+  const std::optional<std::string> kdf = StringMember(*wrap, "kdf");
+  const std::optional<std::string> cipher = StringMember(*wrap, "cipher");
+  if (!kdf || !cipher) {
+    return NoKeyWrap("kdf or cipher");
+  }
+  if (*kdf != "scrypt") {
+    return UnknownInWrap("an unknown key derivation function");
+  }
+  if (*cipher != "aes-256-gcm") {
+    return UnknownInWrap("an unknown cipher");
+  }
+  const std::optional<std::string> id_text = StringMember(*wrap, "key_id");
+  const std::optional<Bytes> id = id_text ? FromHex(*id_text) : std::nullopt;
+  ParsedWrap parsed;
+  if (!id || id->size() != parsed.key_id.size() || ToHex(*id) != *id_text) {
+    return NoKeyWrap("key_id");
+  }
+  std::copy(id->begin(), id->end(), parsed.key_id.begin());
+  ASSIGN_OR_RETURN(parsed.cost, ParseCost(*wrap));
+  ASSIGN_OR_RETURN(parsed.salt, Base64Member(*wrap, "salt", kSaltSize));
+  ASSIGN_OR_RETURN(parsed.nonce, Base64Member(*wrap, "nonce", kGcmNonceSize));
+  ASSIGN_OR_RETURN(parsed.wrapped, Base64Member(*wrap, "wrapped", kSecretSize + kGcmTagSize));
+  return parsed;
+}
+
+}  // namespace
+
+DataKey::~DataKey() {
+  OPENSSL_cleanse(secret_.data(), secret_.size());
+}
+
+DataKey DataKey::Generate(Random& random) {
+  KeyId id;
+  random.Fill(id);
+  Secret secret;
+  random.Fill(secret.bytes);
+  return DataKey(id, secret.bytes);
+}
+
+Result<std::string> WrapKey(const DataKey& key, std::string_view passphrase, std::string_view node,
+                            TimePoint now, Random& random) {
+  std::array<std::uint8_t, kSaltSize> salt;
+  random.Fill(salt);
+  std::array<std::uint8_t, kGcmNonceSize> nonce;
+  random.Fill(nonce);
+  const ScryptCost cost;
+  Secret wrapping;
+  RETURN_IF_ERROR(DeriveWrappingKey(passphrase, salt, cost, wrapping));
+
+  const std::string associated = WrapAssociatedData(key.id());
+  std::array<std::uint8_t, kSecretSize + kGcmTagSize> wrapped;
+  RETURN_IF_ERROR(EncryptGcm(wrapping.bytes, nonce, {AsBytes(associated)}, key.secret(), wrapped));
+
+  nlohmann::ordered_json wrap;
+  wrap["format"] = 1;
+  wrap["key_id"] = key.hex_id();
+  wrap["kdf"] = "scrypt";
+  wrap["n"] = cost.n;
+  wrap["r"] = cost.r;
+  wrap["p"] = cost.p;
+  wrap["salt"] = ToBase64(salt);
+  wrap["cipher"] = "aes-256-gcm";
+  wrap["nonce"] = ToBase64(nonce);
+  wrap["wrapped"] = ToBase64(wrapped);
+  wrap["node"] = node;
+  wrap["created"] = FormatUtc(now);
+  // A host name that is not UTF-8 is no reason to fail.
+  return wrap.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase) {
+  ASSIGN_OR_RETURN(ParsedWrap parsed, ParseWrap(wrap));
+  Secret wrapping;
+  RETURN_IF_ERROR(DeriveWrappingKey(passphrase, parsed.salt, parsed.cost, wrapping));
+
+  const std::string associated = WrapAssociatedData(parsed.key_id);
+  Secret secret;
+  ASSIGN_OR_RETURN(const bool opened,
+                   DecryptGcm(wrapping.bytes, parsed.nonce, {AsBytes(associated)}, parsed.wrapped,
+                              secret.bytes));
+  if (!opened) {
+    return MakeError(ErrorCode::kWrongKey, "passphrase does not open key \"{}\"",
+                     ToHex(parsed.key_id))
+        .WithHint("Check \"veza_backup.cipher_passphrase\" or the file that holds it.");
+  }
+  return DataKey(parsed.key_id, secret.bytes);
+}
+
+}  // namespace veza

@@ -1,0 +1,45 @@
+// The data key of a repository and the wraps that protect it (FORMAT.md section 2).
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/bytes.h"
+#include "core/environment.h"
+#include "core/error.h"
+
+namespace veza {
+
+using KeyId = std::array<std::uint8_t, 16>;
+
+// 32 secret bytes and their name. Wiped when destroyed; never formatted, logged or compared in
+// variable time.
+class DataKey {
+ public:
+  DataKey(KeyId id, const std::array<std::uint8_t, 32>& secret) : id_(id), secret_(secret) {}
+  ~DataKey();
+  DataKey(const DataKey&) = default;
+  DataKey& operator=(const DataKey&) = default;
+
+  static DataKey Generate(Random& random);
+
+  const KeyId& id() const { return id_; }
+  std::string hex_id() const { return ToHex(id_); }
+  ByteView secret() const { return secret_; }
+
+ private:
+  KeyId id_;
+  std::array<std::uint8_t, 32> secret_;
+};
+
+// The JSON text of a key wrap. Takes about a tenth of a second and 32 MiB: scrypt is meant to.
+Result<std::string> WrapKey(const DataKey& key, std::string_view passphrase, std::string_view node,
+                            TimePoint now, Random& random);
+
+// kWrongKey when the passphrase does not open it, kDataCorrupted when it is no key wrap,
+// kUnsupported for an unknown format, function or cipher.
+Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase);
+
+}  // namespace veza

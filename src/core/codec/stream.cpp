@@ -1,0 +1,249 @@
+#include "core/codec/stream.h"
+
+#include <zstd.h>
+
+#include <new>
+#include <utility>
+
+#include "core/codec/frame_reader.h"
+
+namespace veza {
+namespace {
+
+// The largest zstd window in a stream, 8 MiB: what a reader must be ready to hold. Levels up to 19
+// need no more.
+constexpr int kWindowLog = 23;
+
+struct ContextDeleter {
+  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+};
+
+template <typename Context>
+std::unique_ptr<Context, ContextDeleter> Owned(Context* context) {
+  if (context == nullptr) {
+    throw std::bad_alloc();
+  }
+  return std::unique_ptr<Context, ContextDeleter>(context);
+}
+
+}  // namespace
+
+class StreamSealer::State {
+ public:
+  State(const SealPolicy& policy, std::string object_name, int level, std::string spill_directory,
+        std::size_t memory_limit, Random& random, ContentDescription description)
+      : sealer_(policy, ObjectKind::kStream, std::move(object_name), random),
+        compressor_(Owned(ZSTD_createCCtx())),
+        piece_(kStreamFramePlain),
+        sealed_(sealer_.FrameSize(kStreamFramePlain)),
+        body_(std::move(spill_directory), memory_limit) {
+    ZSTD_CCtx_setParameter(compressor_.get(), ZSTD_c_compressionLevel, level);
+    if (level > 19) {
+      ZSTD_CCtx_setParameter(compressor_.get(), ZSTD_c_windowLog, kWindowLog);
+    }
+    if (description == ContentDescription::kSizeAndSha256) {
+      sha256_.emplace();
+    }
+  }
+
+  Status Append(ByteView plain) {
+    if (finished_) {
+      return MakeError(ErrorCode::kInternal, "a sealed stream was appended to");
+    }
+    if (sha256_) {
+      sha256_->Update(plain);
+    }
+    plain_size_ += plain.size();
+    ZSTD_inBuffer in{plain.data(), plain.size(), 0};
+    while (in.pos < in.size) {
+      RETURN_IF_ERROR(Compress(in, ZSTD_e_continue));
+    }
+    return Ok();
+  }
+
+  Result<SealedStream> Finish(std::string node, TimePoint created) {
+    if (finished_) {
+      return MakeError(ErrorCode::kInternal, "a sealed stream was finished twice");
+    }
+    finished_ = true;
+    ZSTD_inBuffer nothing{nullptr, 0, 0};
+    for (std::size_t left = 1; left != 0;) {
+      ASSIGN_OR_RETURN(left, Compress(nothing, ZSTD_e_end));
+    }
+    RETURN_IF_ERROR(SealPiece(kFrameLast));
+
+    ObjectAttributes attributes{.node = std::move(node), .created = created};
+    SealedStream result{.body = &body_, .plain_size = plain_size_};
+    if (sha256_) {
+      result.plain_sha256 = sha256_->Finish();
+      attributes.plain_size = plain_size_;
+      attributes.plain_sha256 = result.plain_sha256;
+    }
+    ASSIGN_OR_RETURN(Bytes head, sealer_.Head(attributes));
+    body_.SetPrefix(std::move(head));
+    return result;
+  }
+
+ private:
+  // Compresses into the piece, which is sealed first when it is full: the last piece is known to be
+  // the last only at the end. Returns what is left to flush.
+  Result<std::size_t> Compress(ZSTD_inBuffer& in, ZSTD_EndDirective directive) {
+    if (piece_used_ == piece_.size()) {
+      RETURN_IF_ERROR(SealPiece(0));
+    }
+    ZSTD_outBuffer out{piece_.data(), piece_.size(), piece_used_};
+    const std::size_t left = ZSTD_compressStream2(compressor_.get(), &out, &in, directive);
+    if (ZSTD_isError(left) != 0) {
+      return MakeError(ErrorCode::kInternal, "could not compress: {}", ZSTD_getErrorName(left));
+    }
+    piece_used_ = out.pos;
+    return left;
+  }
+
+  Status SealPiece(std::uint32_t flags) {
+    const ByteView plain = ByteView(piece_).first(piece_used_);
+    const MutableByteView sealed = MutableByteView(sealed_).first(sealer_.FrameSize(plain.size()));
+    RETURN_IF_ERROR(sealer_.Seal(next_number_, flags, plain, sealed));
+    RETURN_IF_ERROR(body_.Append(sealed));
+    ++next_number_;
+    piece_used_ = 0;
+    return Ok();
+  }
+
+  ObjectSealer sealer_;
+  std::unique_ptr<ZSTD_CCtx, ContextDeleter> compressor_;
+  std::optional<Sha256> sha256_;
+  Bytes piece_;
+  std::size_t piece_used_ = 0;
+  Bytes sealed_;
+  std::uint64_t next_number_ = 0;
+  std::uint64_t plain_size_ = 0;
+  bool finished_ = false;
+  SpillBody body_;
+};
+
+StreamSealer::StreamSealer(const SealPolicy& policy, std::string object_name, int compression_level,
+                           std::string spill_directory, std::size_t memory_limit, Random& random,
+                           ContentDescription description)
+    : state_(std::make_unique<State>(policy, std::move(object_name), compression_level,
+                                     std::move(spill_directory), memory_limit, random,
+                                     description)) {}
+
+StreamSealer::~StreamSealer() = default;
+
+Status StreamSealer::Append(ByteView plain) {
+  return state_->Append(plain);
+}
+
+Result<SealedStream> StreamSealer::Finish(std::string node, TimePoint created) {
+  return state_->Finish(std::move(node), created);
+}
+
+class StreamOpener::State {
+ public:
+  State(SealPolicy policy, std::string object_name, Sink sink)
+      : object_name_(object_name),
+        sink_(std::move(sink)),
+        reader_(std::move(policy), ObjectKind::kStream, std::move(object_name)),
+        decompressor_(Owned(ZSTD_createDCtx())),
+        out_(ZSTD_DStreamOutSize()) {
+    // Hostile content must not choose how much memory we use.
+    ZSTD_DCtx_setParameter(decompressor_.get(), ZSTD_d_windowLogMax, kWindowLog);
+  }
+
+  Status Feed(ByteView piece) {
+    return reader_.Feed(
+        piece,
+        [this](std::uint64_t number, std::uint64_t /*offset*/, const ObjectOpener& opener,
+               ByteView frame) -> Status {
+          ASSIGN_OR_RETURN(const std::uint32_t flags, opener.Open(number, frame, plain_));
+          if ((flags & kFrameLast) == 0 && plain_.size() != kStreamFramePlain) {
+            return DamagedObject(object_name_, "a frame before the last is not full");
+          }
+          return Decompress();
+        });
+  }
+
+  Status Finish() {
+    RETURN_IF_ERROR(reader_.Finish());
+    if (!content_ended_) {
+      return DamagedObject(object_name_, "its compressed content is not whole");
+    }
+    const ObjectAttributes& attributes = *reader_.attributes();
+    if (attributes.plain_size && *attributes.plain_size != delivered_) {
+      return DamagedObject(object_name_, "its content is shorter than it says");
+    }
+    if (attributes.plain_sha256 && *attributes.plain_sha256 != sha256_.Finish()) {
+      return DamagedObject(object_name_, "its content does not match its SHA-256");
+    }
+    return Ok();
+  }
+
+  const std::optional<ObjectAttributes>& attributes() const { return reader_.attributes(); }
+
+ private:
+  Status Decompress() {
+    ZSTD_inBuffer in{plain_.data(), plain_.size(), 0};
+    bool more = !plain_.empty();
+    while (more) {
+      if (content_ended_) {
+        return DamagedObject(object_name_, "bytes follow its compressed content");
+      }
+      ZSTD_outBuffer out{out_.data(), out_.size(), 0};
+      const std::size_t left = ZSTD_decompressStream(decompressor_.get(), &out, &in);
+      if (ZSTD_isError(left) != 0) {
+        return DamagedObject(object_name_, ZSTD_getErrorName(left));
+      }
+      content_ended_ = left == 0;
+      RETURN_IF_ERROR(Deliver(ByteView(out_).first(out.pos)));
+      // A full output buffer may mean that zstd holds back more.
+      more = in.pos < in.size || (out.pos == out.size && !content_ended_);
+    }
+    return Ok();
+  }
+
+  Status Deliver(ByteView content) {
+    if (content.empty()) {
+      return Ok();
+    }
+    delivered_ += content.size();
+    const ObjectAttributes& attributes = *reader_.attributes();
+    if (attributes.plain_size && delivered_ > *attributes.plain_size) {
+      return DamagedObject(object_name_, "its content is longer than it says");
+    }
+    if (attributes.plain_sha256) {
+      sha256_.Update(content);
+    }
+    return sink_(content);
+  }
+
+  std::string object_name_;
+  Sink sink_;
+  FrameReader reader_;
+  std::unique_ptr<ZSTD_DCtx, ContextDeleter> decompressor_;
+  Bytes plain_;
+  Bytes out_;
+  Sha256 sha256_;
+  std::uint64_t delivered_ = 0;
+  bool content_ended_ = false;
+};
+
+StreamOpener::StreamOpener(SealPolicy policy, std::string object_name, Sink sink)
+    : state_(std::make_unique<State>(std::move(policy), std::move(object_name), std::move(sink))) {}
+
+StreamOpener::~StreamOpener() = default;
+
+Status StreamOpener::Feed(ByteView piece) {
+  return state_->Feed(piece);
+}
+
+Status StreamOpener::Finish() {
+  return state_->Finish();
+}
+
+const std::optional<ObjectAttributes>& StreamOpener::attributes() const {
+  return state_->attributes();
+}
+
+}  // namespace veza

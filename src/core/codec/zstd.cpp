@@ -1,0 +1,58 @@
+#include "core/codec/zstd.h"
+
+#include <zstd.h>
+
+#include <new>
+
+namespace veza {
+
+Compressor::Compressor(int level) : level_(level), context_(ZSTD_createCCtx()) {
+  if (context_ == nullptr) {
+    throw std::bad_alloc();
+  }
+}
+
+Compressor::~Compressor() {
+  ZSTD_freeCCtx(context_);
+}
+
+Status Compressor::Compress(ByteView plain, Bytes& out) {
+  out.resize(ZSTD_compressBound(plain.size()));
+  const std::size_t size =
+      ZSTD_compressCCtx(context_, out.data(), out.size(), plain.data(), plain.size(), level_);
+  if (ZSTD_isError(size) != 0) {
+    return MakeError(ErrorCode::kInternal, "could not compress: {}", ZSTD_getErrorName(size));
+  }
+  out.resize(size);
+  return Ok();
+}
+
+Decompressor::Decompressor() : context_(ZSTD_createDCtx()) {
+  if (context_ == nullptr) {
+    throw std::bad_alloc();
+  }
+}
+
+Decompressor::~Decompressor() {
+  ZSTD_freeDCtx(context_);
+}
+
+Status Decompressor::Decompress(ByteView compressed, MutableByteView plain) {
+  // ZSTD_decompressDCtx would take several frames one after the other.
+  if (ZSTD_findFrameCompressedSize(compressed.data(), compressed.size()) != compressed.size()) {
+    return MakeError(ErrorCode::kDataCorrupted, "compressed data are not one zstd frame");
+  }
+  const std::size_t size = ZSTD_decompressDCtx(context_, plain.data(), plain.size(),
+                                               compressed.data(), compressed.size());
+  if (ZSTD_isError(size) != 0) {
+    return MakeError(ErrorCode::kDataCorrupted, "could not decompress: {}",
+                     ZSTD_getErrorName(size));
+  }
+  if (size != plain.size()) {
+    return MakeError(ErrorCode::kDataCorrupted, "compressed data hold {} bytes instead of {}", size,
+                     plain.size());
+  }
+  return Ok();
+}
+
+}  // namespace veza

@@ -1,0 +1,21 @@
+// Reads veza_backup.conf, or any postgresql.conf, the way the server does (utils/misc/guc-file.l of
+// PostgreSQL 15 to 18): the same tokens, quoting, escapes and include directives, later lines win.
+//
+// Only "veza_backup.*" is interpreted; other names only have to be well formed.
+#pragma once
+
+#include <string>
+
+#include "core/config/settings.h"
+#include "core/error.h"
+
+namespace veza {
+
+// Reads the file and what it includes. Unlike the server, which warns, refuses unknown
+// "veza_backup." names. Values are not validated here: BuildConfig (config.h) does it, for those
+// that are in force. Messages name file and line, and quote no value: any may be a secret.
+// kInvalidArgument for a syntax error; kNotFound, kPermissionDenied or kIo for a file that cannot
+// be read.
+Result<SettingValues> ParseConfFile(const std::string& path);
+
+}  // namespace veza

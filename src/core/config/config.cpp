@@ -1,0 +1,220 @@
+#include "core/config/config.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+#include "core/config/conf_parser.h"
+#include "core/config/secret_file.h"
+
+namespace veza {
+namespace {
+
+constexpr const char* kDefaultRegion = "us-east-1";
+
+// The values in force: what was set, else the default.
+class Settings {
+ public:
+  explicit Settings(const SettingValues& values) : values_(values) {}
+
+  Status Validate() const {
+    for (const auto& [name, value] : values_) {
+      const SettingSpec* spec = FindSetting(name);
+      if (spec == nullptr) {
+        return MakeError(ErrorCode::kInvalidArgument, "unknown setting \"{}{}\"", kSettingPrefix,
+                         name);
+      }
+      if (auto status = ValidateSetting(*spec, value.text); !status.has_value()) {
+        return value.source.empty() ? std::move(status.error())
+                                    : std::move(status.error()).WithContext(value.source);
+      }
+    }
+    return Ok();
+  }
+
+  std::string Text(std::string_view name) const {
+    const auto found = values_.find(name);
+    return found != values_.end() ? found->second.text : FindSetting(name)->default_value;
+  }
+  bool Boolean(std::string_view name) const { return *ParseBoolean(Text(name)); }
+  int Integer(std::string_view name) const { return *ParseInteger(*FindSetting(name), Text(name)); }
+  // The choice as the table spells it.
+  std::string_view Choice(std::string_view name) const;
+
+ private:
+  const SettingValues& values_;
+};
+
+std::string_view Settings::Choice(std::string_view name) const {
+  std::string text = Text(name);
+  std::ranges::transform(text, text.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  const auto choices = FindSetting(name)->choices;
+  return *std::ranges::find_if(choices, [&](const char* choice) { return text == choice; });
+}
+
+// A secret from its setting or the file that another setting names; empty when neither is set.
+Result<SecretString> SecretOf(const Settings& settings, std::string_view name) {
+  const SecretString inline_secret(settings.Text(name));
+  const std::string file = settings.Text(fmt::format("{}_file", name));
+  if (file.empty()) {
+    return inline_secret;
+  }
+  if (!inline_secret.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "\"veza_backup.{0}\" and \"veza_backup.{0}_file\" are both set", name)
+        .WithHint("Keep the file and remove the other one.");
+  }
+  return ReadSecretFile(file);
+}
+
+// Like a setting, a value of the environment may be wrong.
+Result<std::string> FromEnvironment(const EnvLookup& environment, const char* variable,
+                                    std::string_view setting) {
+  std::string value = environment(variable).value_or("");
+  if (auto status = ValidateSetting(*FindSetting(setting), value); !status.has_value()) {
+    return std::move(status.error()).WithContext(fmt::format("environment variable {}", variable));
+  }
+  return value;
+}
+
+Status ResolveCredentials(const Settings& settings, const EnvLookup& environment,
+                          S3Options& options) {
+  options.access_key = settings.Text("s3_access_key");
+  ASSIGN_OR_RETURN(const SecretString secret_key, SecretOf(settings, "s3_secret_key"));
+  options.secret_key = secret_key.text();
+  options.session_token = settings.Text("s3_session_token");
+
+  // A token belongs to the pair of keys it was issued with: one from the environment is not mixed
+  // with keys from elsewhere.
+  if (options.access_key.empty() && options.secret_key.empty() && options.session_token.empty()) {
+    ASSIGN_OR_RETURN(options.session_token,
+                     FromEnvironment(environment, "AWS_SESSION_TOKEN", "s3_session_token"));
+  }
+  if (options.access_key.empty()) {
+    ASSIGN_OR_RETURN(options.access_key,
+                     FromEnvironment(environment, "AWS_ACCESS_KEY_ID", "s3_access_key"));
+  }
+  if (options.secret_key.empty()) {
+    ASSIGN_OR_RETURN(options.secret_key,
+                     FromEnvironment(environment, "AWS_SECRET_ACCESS_KEY", "s3_secret_key"));
+  }
+  if (options.access_key.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument, "there is no access key for S3")
+        .WithHint("Set veza_backup.s3_access_key, or AWS_ACCESS_KEY_ID in the environment.");
+  }
+  if (options.secret_key.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument, "there is no secret key for S3")
+        .WithHint(
+            "Set veza_backup.s3_secret_key_file, or AWS_SECRET_ACCESS_KEY in the environment.");
+  }
+  return Ok();
+}
+
+Status ResolveS3(const Settings& settings, const EnvLookup& environment, RepositoryUrl url,
+                 Config& config) {
+  S3Options& options = config.s3;
+  options.bucket = std::move(url.bucket);
+  options.prefix =
+      url.prefix.empty() ? config.cluster : fmt::format("{}/{}", url.prefix, config.cluster);
+  options.region = settings.Text("s3_region");
+  if (options.region.empty()) {
+    ASSIGN_OR_RETURN(options.region, FromEnvironment(environment, "AWS_REGION", "s3_region"));
+  }
+  if (options.region.empty()) {
+    options.region = kDefaultRegion;
+  }
+  options.endpoint = settings.Text("s3_endpoint");
+  if (options.endpoint.empty()) {
+    options.endpoint = AwsEndpoint(options.region);
+  }
+  options.uri_style =
+      settings.Choice("s3_uri_style") == "path" ? S3UriStyle::kPath : S3UriStyle::kVirtualHost;
+  options.ca_file = settings.Text("s3_ca_file");
+  if (options.ca_file.empty()) {
+    ASSIGN_OR_RETURN(options.ca_file, FromEnvironment(environment, "AWS_CA_BUNDLE", "s3_ca_file"));
+  }
+  options.verify_tls = settings.Boolean("s3_verify_tls");
+  options.max_connections = config.s3_connections;
+  return ResolveCredentials(settings, environment, options);
+}
+
+Status ResolveCipher(const Settings& settings, Config& config) {
+  ASSIGN_OR_RETURN(config.passphrase, SecretOf(settings, "cipher_passphrase"));
+  const std::string_view asked = settings.Choice("cipher");
+  const bool needs_none =
+      asked.empty() && config.passphrase.empty() && config.kind == RepositoryKind::kDirectory;
+  if (asked == "none" || needs_none) {
+    config.cipher = Cipher::kNone;
+  } else if (asked == "aes-256-cbc") {
+    config.cipher = Cipher::kAes256Cbc;
+  } else {
+    config.cipher = Cipher::kAes256Gcm;
+  }
+  if (config.cipher == Cipher::kNone && !config.passphrase.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "a passphrase is set although \"veza_backup.cipher\" is \"none\"")
+        .WithHint("Remove the passphrase, or choose a cipher.");
+  }
+  if (config.cipher != Cipher::kNone && config.passphrase.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "there is no passphrase, but the cipher is \"{}\"{}",
+                     config.cipher == Cipher::kAes256Cbc ? "aes-256-cbc" : "aes-256-gcm",
+                     asked.empty() ? ", the default for S3" : "")
+        .WithHint(
+            "Set veza_backup.cipher_passphrase_file, or veza_backup.cipher = 'none' to store "
+            "everything unencrypted.");
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Config::~Config() {
+  Wipe(s3.secret_key);
+  Wipe(s3.session_token);
+}
+
+EnvLookup ProcessEnvironment() {
+  return [](const char* name) -> std::optional<std::string> {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here sets variables
+    const char* value = std::getenv(name);
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  };
+}
+
+Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environment) {
+  const Settings settings(values);
+  RETURN_IF_ERROR(settings.Validate());
+  const std::string repository = settings.Text("repository");
+  if (repository.empty()) {
+    return MakeError(ErrorCode::kFailedPrecondition, "there is no repository")
+        .WithHint("Set veza_backup.repository to \"s3://bucket/prefix\" or an absolute directory.");
+  }
+  Config config;
+  ASSIGN_OR_RETURN(RepositoryUrl url, ParseRepositoryUrl(repository));
+  config.kind = url.kind;
+  config.cluster = settings.Text("cluster");
+  config.compression_level = settings.Integer("compression_level");
+  config.jobs = settings.Integer("jobs");
+  if (config.jobs == 0) {
+    config.jobs = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 256U));
+  }
+  config.s3_connections = settings.Integer("s3_connections");
+  config.backup_wal_timeout = std::chrono::seconds(settings.Integer("backup_wal_timeout"));
+  if (config.kind == RepositoryKind::kS3) {
+    RETURN_IF_ERROR(ResolveS3(settings, environment, std::move(url), config));
+  } else {
+    config.directory = fmt::format("{}/{}", url.directory, config.cluster);
+  }
+  RETURN_IF_ERROR(ResolveCipher(settings, config));
+  return config;
+}
+
+Result<Config> LoadConfig(const std::string& path) {
+  ASSIGN_OR_RETURN(const SettingValues values, ParseConfFile(path));
+  return BuildConfig(values, ProcessEnvironment());
+}
+
+}  // namespace veza

@@ -1,0 +1,52 @@
+// The settings of a cluster, typed, complete and consistent: what the rest of the core is given.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "core/codec/seal.h"
+#include "core/config/repository_url.h"
+#include "core/config/secret_string.h"
+#include "core/config/settings.h"
+#include "core/error.h"
+#include "core/s3/s3_store.h"
+
+namespace veza {
+
+struct Config {
+  Config() = default;
+  Config(const Config&) = default;
+  Config(Config&&) = default;
+  Config& operator=(const Config&) = default;
+  Config& operator=(Config&&) = default;
+  ~Config();  // wipes the secrets in `s3`
+
+  RepositoryKind kind = RepositoryKind::kDirectory;
+  std::string directory;  // kDirectory only; ends with "/<cluster>"
+  S3Options s3;           // kS3 only; the prefix ends with the cluster
+  std::string cluster;
+  Cipher cipher = Cipher::kNone;
+  SecretString passphrase;  // empty exactly when cipher is kNone
+  int compression_level = 3;
+  int jobs = 1;            // at least 1
+  int s3_connections = 8;  // at least 1
+  std::chrono::seconds backup_wal_timeout{600};
+};
+
+// A variable of the environment; nothing when it is not set.
+using EnvLookup = std::function<std::optional<std::string>(const char* name)>;
+EnvLookup ProcessEnvironment();
+
+// Validates every value, reads secret files, fills in from the environment (AWS_ACCESS_KEY_ID,
+// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_CA_BUNDLE) what S3 needs and the
+// settings leave out, and checks that settings fit together. Nothing fails open: a passphrase
+// without cipher, a cipher without passphrase and a secret given twice are refused.
+// kFailedPrecondition when there is no repository; otherwise the codes of ValidateSetting.
+Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environment);
+
+// ParseConfFile (conf_parser.h), then BuildConfig with the environment of the process.
+Result<Config> LoadConfig(const std::string& path);
+
+}  // namespace veza

@@ -1,0 +1,418 @@
+#include "core/config/settings.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+
+#include "core/config/placeholder.h"
+#include "core/config/repository_url.h"
+#include "core/config/secret_file.h"
+
+namespace veza {
+namespace {
+
+constexpr std::size_t kMinPassphraseCharacters = 16;
+
+bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  };
+  return std::ranges::equal(a, b, {}, lower, lower);
+}
+
+bool IsNameCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+         c == '_' || c == '-';
+}
+
+Error PlaceholderError(const SettingSpec& spec) {
+  return InvalidSetting(spec, "it is a placeholder")
+      .WithHint("Replace it with a value of your own.");
+}
+
+// The reasons of repository_url.h become refusals of the setting.
+Status AsRefusal(const SettingSpec& spec, const Error& reason) {
+  return InvalidSetting(spec, reason.message).WithHint(reason.hint);
+}
+
+Status CheckRepository(const SettingSpec& spec, std::string_view value) {
+  if (const auto url = ParseRepositoryUrl(value); !url.has_value()) {
+    return AsRefusal(spec, url.error());
+  }
+  return Ok();
+}
+
+Status CheckCluster(const SettingSpec& spec, std::string_view value) {
+  constexpr const char* kHint = "Use letters, digits, dots, underscores and hyphens.";
+  if (value.size() > 128) {
+    return InvalidSetting(spec, "it is longer than 128 bytes").WithHint(kHint);
+  }
+  if (value.starts_with('.')) {
+    return InvalidSetting(spec, "it begins with a dot").WithHint(kHint);
+  }
+  if (!std::ranges::all_of(value, IsNameCharacter)) {
+    return InvalidSetting(spec, "it has a character that is not allowed").WithHint(kHint);
+  }
+  return Ok();
+}
+
+Status CheckS3Endpoint(const SettingSpec& spec, std::string_view value) {
+  if (const auto status = CheckEndpoint(value); !status.has_value()) {
+    return AsRefusal(spec, status.error());
+  }
+  return Ok();
+}
+
+Status CheckRegion(const SettingSpec& spec, std::string_view value) {
+  if (value.size() > 64 || !std::ranges::all_of(value, IsNameCharacter)) {
+    return InvalidSetting(spec, "it is not the name of a region")
+        .WithHint("Give a name such as \"us-east-1\".");
+  }
+  return Ok();
+}
+
+Status RequireAbsolute(const SettingSpec& spec, std::string_view path) {
+  if (!path.starts_with('/')) {
+    return InvalidSetting(spec, "it is not an absolute path")
+        .WithHint("Give the path from the root, the server and vezactl run in different places.");
+  }
+  return Ok();
+}
+
+Status CheckCaFile(const SettingSpec& spec, std::string_view value) {
+  RETURN_IF_ERROR(RequireAbsolute(spec, value));
+  const std::string path(value);
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0 || access(path.c_str(), R_OK) != 0) {
+    return ErrnoError(errno, fmt::format("could not read CA file \"{}\"", path))
+        .WithHint("Give a file of certificates in PEM format that PostgreSQL's user can read.");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return InvalidSetting(spec, fmt::format("CA file \"{}\" is not a regular file", path));
+  }
+  return Ok();
+}
+
+Status CheckKey(const SettingSpec& spec, std::string_view value) {
+  return IsPlaceholderSecret(value) ? Status(PlaceholderError(spec)) : Ok();
+}
+
+Status CheckPassphrase(const SettingSpec& spec, std::string_view value) {
+  RETURN_IF_ERROR(CheckKey(spec, value));
+  // Characters, not bytes: continuation bytes of UTF-8 do not count.
+  const auto characters = std::ranges::count_if(
+      value, [](char c) { return (static_cast<unsigned char>(c) >> 6) != 2; });
+  if (static_cast<std::size_t>(characters) < kMinPassphraseCharacters) {
+    return InvalidSetting(spec, fmt::format("the passphrase has fewer than {} characters",
+                                            kMinPassphraseCharacters))
+        .WithHint("Take a random one, for example the output of \"openssl rand -base64 24\".");
+  }
+  return Ok();
+}
+
+Status CheckFileOf(const SettingSpec& spec, std::string_view value,
+                   Status (*check_content)(const SettingSpec&, std::string_view)) {
+  RETURN_IF_ERROR(RequireAbsolute(spec, value));
+  ASSIGN_OR_RETURN(const SecretString content, ReadSecretFile(std::string(value)));
+  return check_content(spec, content.text());
+}
+Status CheckKeyFile(const SettingSpec& spec, std::string_view value) {
+  return CheckFileOf(spec, value, CheckKey);
+}
+Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value) {
+  return CheckFileOf(spec, value, CheckPassphrase);
+}
+
+constexpr const char* kUriStyles[] = {"path", "virtual-host"};
+constexpr const char* kCiphers[] = {"", "aes-256-gcm", "aes-256-cbc", "none"};
+
+constexpr std::array kSettings = {
+    SettingSpec{
+        .name = "repository",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Where backups and WAL are stored: s3://bucket/prefix or an absolute "
+                       "directory; empty turns everything off.",
+        .check = CheckRepository,
+    },
+    SettingSpec{
+        .name = "cluster",
+        .type = SettingType::kString,
+        .default_value = "main",
+        .description = "Name of this cluster in the repository.",
+        .check = CheckCluster,
+    },
+    SettingSpec{
+        .name = "s3_endpoint",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "URL of the S3 server; empty means AWS in the region.",
+        .check = CheckS3Endpoint,
+    },
+    SettingSpec{
+        .name = "s3_region",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Region of the S3 server; empty means AWS_REGION of the environment, "
+                       "otherwise us-east-1.",
+        .check = CheckRegion,
+    },
+    SettingSpec{
+        .name = "s3_uri_style",
+        .type = SettingType::kEnum,
+        .default_value = "path",
+        .description = "Whether the bucket is part of the path or of the host name in requests.",
+        .choices = kUriStyles,
+    },
+    SettingSpec{
+        .name = "s3_access_key",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Access key ID for S3; empty means AWS_ACCESS_KEY_ID of the environment.",
+        .check = CheckKey,
+    },
+    SettingSpec{
+        .name = "s3_secret_key",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Secret access key for S3; s3_secret_key_file is the better place for it.",
+        .secret = true,
+        .check = CheckKey,
+    },
+    SettingSpec{
+        .name = "s3_secret_key_file",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description =
+            "File that holds the secret access key for S3; without it and s3_secret_key, "
+            "AWS_SECRET_ACCESS_KEY of the environment.",
+        .check = CheckKeyFile,
+    },
+    SettingSpec{
+        .name = "s3_session_token",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Session token that belongs to temporary S3 credentials.",
+        .secret = true,
+        .check = CheckKey,
+    },
+    SettingSpec{
+        .name = "s3_ca_file",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "File of certificates to trust for S3; empty means AWS_CA_BUNDLE of the "
+                       "environment, otherwise those of the system.",
+        .check = CheckCaFile,
+    },
+    SettingSpec{
+        .name = "s3_verify_tls",
+        .type = SettingType::kBool,
+        .default_value = "on",
+        .description = "Whether the certificate of the S3 server is verified.",
+    },
+    SettingSpec{
+        .name = "cipher",
+        .type = SettingType::kEnum,
+        .default_value = "",
+        .description = "How objects are encrypted; empty means aes-256-gcm for S3 or with a "
+                       "passphrase, and none for a directory without one.",
+        .choices = kCiphers,
+    },
+    SettingSpec{
+        .name = "cipher_passphrase",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Passphrase that protects the data key of the repository; "
+                       "cipher_passphrase_file is the better place for it.",
+        .secret = true,
+        .check = CheckPassphrase,
+    },
+    SettingSpec{
+        .name = "cipher_passphrase_file",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "File that holds the passphrase that protects the data key of the "
+                       "repository.",
+        .check = CheckPassphraseFile,
+    },
+    SettingSpec{
+        .name = "compression_level",
+        .type = SettingType::kInteger,
+        .default_value = "3",
+        .description = "Level of zstd compression.",
+        .min = -7,
+        .max = 19,
+    },
+    SettingSpec{
+        .name = "jobs",
+        .type = SettingType::kInteger,
+        .default_value = "0",
+        .description = "Threads that compress and encrypt; 0 means as many as there are CPUs.",
+        .min = 0,
+        .max = 256,
+    },
+    SettingSpec{
+        .name = "s3_connections",
+        .type = SettingType::kInteger,
+        .default_value = "8",
+        .description = "Requests to the repository at the same time.",
+        .min = 1,
+        .max = 256,
+    },
+    SettingSpec{
+        .name = "backup_wal_timeout",
+        .type = SettingType::kInteger,
+        .default_value = "600",
+        .description = "How long a backup waits for its WAL to reach the repository.",
+        .min = 1,
+        .max = std::numeric_limits<int>::max() / 1000,
+        .unit = SettingUnit::kSeconds,
+    },
+};
+
+struct UnitFactor {
+  std::string_view name;
+  double seconds;
+};
+constexpr UnitFactor kTimeUnits[] = {{"us", 1e-6}, {"ms", 1e-3},  {"s", 1},
+                                     {"min", 60},  {"h", 3600.0}, {"d", 86400.0}};
+
+// Nothing for a unit that is not known or not allowed.
+std::optional<double> FactorOf(SettingUnit unit, std::string_view name) {
+  if (unit == SettingUnit::kSeconds) {
+    for (const UnitFactor& factor : kTimeUnits) {
+      if (factor.name == name) {
+        return factor.seconds;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+std::string_view SkipBlanks(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t\n\v\f\r");
+  return begin == std::string_view::npos ? std::string_view() : text.substr(begin);
+}
+
+Status ValidateString(const SettingSpec& spec, std::string_view value) {
+  if (value.empty()) {
+    if (*spec.default_value != '\0') {
+      return InvalidSetting(spec, "it is empty");
+    }
+    return Ok();
+  }
+  // A line break inside a key would end up inside a request header.
+  if (std::ranges::any_of(value,
+                          [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; })) {
+    return InvalidSetting(spec, "it has a control character");
+  }
+  if (IsPlaceholder(value)) {
+    return PlaceholderError(spec);
+  }
+  return spec.check == nullptr ? Ok() : spec.check(spec, value);
+}
+
+}  // namespace
+
+std::span<const SettingSpec> AllSettings() {
+  return kSettings;
+}
+
+const SettingSpec* FindSetting(std::string_view name) {
+  for (const SettingSpec& spec : kSettings) {
+    if (EqualsIgnoringCase(spec.name, name)) {
+      return &spec;
+    }
+  }
+  return nullptr;
+}
+
+Error InvalidSetting(const SettingSpec& spec, std::string_view reason) {
+  return MakeError(ErrorCode::kInvalidArgument, "invalid value for \"{}{}\": {}", kSettingPrefix,
+                   spec.name, reason);
+}
+
+Status ValidateSetting(const SettingSpec& spec, std::string_view value) {
+  switch (spec.type) {
+    case SettingType::kString:
+      return ValidateString(spec, value);
+    case SettingType::kBool:
+      if (!ParseBoolean(value).has_value()) {
+        return InvalidSetting(spec, fmt::format("\"{}\" is not a Boolean value", value))
+            .WithHint("Give \"on\" or \"off\".");
+      }
+      return Ok();
+    case SettingType::kInteger: {
+      RETURN_IF_ERROR(ParseInteger(spec, value));
+      return Ok();
+    }
+    case SettingType::kEnum:
+      if (std::ranges::any_of(spec.choices, [&](const char* choice) {
+            return EqualsIgnoringCase(choice, value);
+          })) {
+        return Ok();
+      }
+      std::string choices;
+      for (const char* choice : spec.choices) {
+        choices += fmt::format("{}\"{}\"", choices.empty() ? "" : ", ", choice);
+      }
+      return InvalidSetting(spec, fmt::format("\"{}\" is not one of its values", value))
+          .WithHint(fmt::format("Available values: {}.", choices));
+  }
+  return MakeError(ErrorCode::kInternal, "setting \"{}\" has an unknown type", spec.name);
+}
+
+std::optional<bool> ParseBoolean(std::string_view text) {
+  // Unique prefixes, as parse_bool_with_len() takes them (utils/adt/bool.c): "o" is neither.
+  const auto is_prefix_of = [&](std::string_view word, std::size_t least) {
+    return text.size() >= least && text.size() <= word.size() &&
+           EqualsIgnoringCase(text, word.substr(0, text.size()));
+  };
+  if (is_prefix_of("true", 1) || is_prefix_of("yes", 1) || is_prefix_of("on", 2) || text == "1") {
+    return true;
+  }
+  if (is_prefix_of("false", 1) || is_prefix_of("no", 1) || is_prefix_of("off", 2) || text == "0") {
+    return false;
+  }
+  return std::nullopt;
+}
+
+Result<int> ParseInteger(const SettingSpec& spec, std::string_view text) {
+  const std::string copy(text);
+  char* end = nullptr;
+  errno = 0;
+  auto number = static_cast<double>(std::strtol(copy.c_str(), &end, 0));
+  if (*end == '.' || *end == 'e' || *end == 'E' || errno == ERANGE) {
+    errno = 0;
+    number = std::strtod(copy.c_str(), &end);
+  }
+  if (end == copy.c_str() || errno == ERANGE || std::isnan(number)) {
+    return InvalidSetting(spec, fmt::format("\"{}\" is not an integer", text));
+  }
+  std::string_view unit = SkipBlanks(end);
+  unit = unit.substr(0, unit.find_last_not_of(" \t\n\v\f\r") + 1);
+  if (!unit.empty()) {
+    const auto factor = FactorOf(spec.unit, unit);
+    if (!factor.has_value()) {
+      return InvalidSetting(spec, fmt::format("\"{}\" has an unknown unit", text))
+          .WithHint(spec.unit == SettingUnit::kSeconds
+                        ? "Valid units are \"us\", \"ms\", \"s\", \"min\", \"h\" and \"d\"."
+                        : "Give a number without a unit.");
+    }
+    number *= *factor;
+  }
+  number = std::rint(number);
+  if (number < spec.min || number > spec.max) {
+    return InvalidSetting(
+        spec, fmt::format("{} is outside the valid range ({} .. {})", text, spec.min, spec.max));
+  }
+  return static_cast<int>(number);
+}
+
+}  // namespace veza

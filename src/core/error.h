@@ -1,0 +1,128 @@
+// Errors of the core: one closed set of codes, a message, a hint, and whether trying again can
+// help.
+//
+// Nothing in the core throws on purpose and nothing in it calls PostgreSQL. A function that can
+// fail returns Result<T> or Status; ignoring either is a compile error. Messages follow
+// PostgreSQL's message style: no capital first letter, no full stop, names in double quotes; the
+// hint is a whole sentence that tells the operator what to do. Secrets never go into either.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <exception>
+#include <new>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+#include <utility>
+
+namespace veza {
+
+enum class ErrorCode {
+  kInvalidArgument,     // a setting, label, name, date or argument is wrong
+  kNotFound,            // the object, file or bucket does not exist
+  kAlreadyExists,       // a conditional write found the name taken
+  kConflict,            // the name holds different content, or another cluster owns the repository
+  kPermissionDenied,    // credentials or file permissions are not sufficient
+  kFailedPrecondition,  // right request, wrong state: not initialised, backup running, not empty
+  kUnavailable,         // network or server trouble; trying again can help
+  kDeadlineExceeded,    // a deadline passed
+  kCancelled,           // somebody asked us to stop
+  kDataCorrupted,       // bytes do not match their digest, tag or format
+  kWrongKey,            // the passphrase does not open the key
+  kUnsupported,         // format version, cipher or server feature that is not known here
+  kNoSpace,             // the disk is full, or would be
+  kIo,                  // any other failure of a local file operation
+  kInternal,            // a bug: should be reported
+};
+
+// The code's name as users see it in JSON output, for example "not_found".
+const char* ErrorCodeName(ErrorCode code);
+
+struct [[nodiscard]] Error {
+  ErrorCode code = ErrorCode::kInternal;
+  std::string message;
+  std::string hint{};      // empty: there is nothing to advise
+  bool retryable = false;  // the same call may succeed later without anyone doing anything
+  std::optional<std::chrono::milliseconds> retry_after{};  // what the server asked for
+
+  Error&& WithHint(std::string text) && {
+    hint = std::move(text);
+    return std::move(*this);
+  }
+  Error&& Retryable() && {
+    retryable = true;
+    return std::move(*this);
+  }
+  // Puts "<context>: " before the message; code, hint and retryable stay.
+  Error&& WithContext(const std::string& context) && {
+    message = context + ": " + message;
+    return std::move(*this);
+  }
+};
+
+// tl::expected itself is not [[nodiscard]]; deriving is what makes an ignored result fail the
+// build.
+template <typename T>
+class [[nodiscard]] Result : public tl::expected<T, Error> {
+ public:
+  using tl::expected<T, Error>::expected;
+  Result() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): `return Error{...};` is the point
+  Result(Error error) : tl::expected<T, Error>(tl::unexpect, std::move(error)) {}
+};
+
+using Status = Result<void>;
+
+// Ok() reads better than `return {}` where a Status is returned.
+inline Status Ok() {
+  return {};
+}
+
+template <typename... Args>
+Error MakeError(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
+  return Error{code, fmt::format(format, std::forward<Args>(args)...)};
+}
+
+// An error for a failed system call: `what` (for example `could not open file "x"`) and the errno's
+// text; ENOSPC and EDQUOT become kNoSpace, ENOENT kNotFound, EACCES and EPERM kPermissionDenied.
+Error ErrnoError(int error_number, const std::string& what);
+
+// Runs `work`, which returns Status, and turns an exception (out of memory above all) into an
+// error. The outermost call of every thread, and the boundary to C.
+template <typename Work>
+Status CatchExceptions(Work&& work) noexcept {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return Error{ErrorCode::kInternal, "out of memory"};
+  } catch (const std::exception& exception) {
+    return Error{ErrorCode::kInternal, std::string("unexpected exception: ") + exception.what(),
+                 "This is a bug in veza_backup; please report it."};
+  } catch (...) {
+    return Error{ErrorCode::kInternal, "unexpected exception"};
+  }
+}
+
+}  // namespace veza
+
+// The only two macros of the core. Both return the error of `expr` from the enclosing function.
+#define VEZA_CONCAT_INNER(a, b) a##b
+#define VEZA_CONCAT(a, b) VEZA_CONCAT_INNER(a, b)
+#define RETURN_IF_ERROR(expr)                                  \
+  do {                                                         \
+    if (auto veza_status = (expr); !veza_status.has_value()) { \
+      return ::veza::Error(std::move(veza_status.error()));    \
+    }                                                          \
+  } while (false)
+// NOLINTBEGIN(bugprone-macro-parentheses): `lhs` may be a declaration
+#define ASSIGN_OR_RETURN(lhs, expr) \
+  ASSIGN_OR_RETURN_INNER(VEZA_CONCAT(veza_result_, __LINE__), lhs, expr)
+#define ASSIGN_OR_RETURN_INNER(tmp, lhs, expr)    \
+  auto tmp = (expr);                              \
+  if (!tmp.has_value()) {                         \
+    return ::veza::Error(std::move(tmp.error())); \
+  }                                               \
+  lhs = std::move(*tmp)
+// NOLINTEND(bugprone-macro-parentheses)

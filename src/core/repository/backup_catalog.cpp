@@ -1,0 +1,70 @@
+#include "core/repository/backup_catalog.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace veza {
+
+namespace {
+
+Result<BackupSummary> ReadSummary(const Repository& repository, const std::string& label) {
+  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), BackupDocumentName(label)));
+  return ParseSummary(AsText(text), label, repository.seal_policy());
+}
+
+std::string ListLabels(const std::vector<std::string>& labels) {
+  std::string text;
+  for (const std::string& label : labels) {
+    text += (text.empty() ? "" : ", ") + label;
+  }
+  return text;
+}
+
+}  // namespace
+
+Result<BackupCatalog> ReadBackupCatalog(const Repository& repository) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> labels,
+                   repository.store().ListDirectories(kBackupPrefix));
+  BackupCatalog catalog;
+  for (const std::string& label : labels) {
+    Result<BackupSummary> summary = ReadSummary(repository, label);
+    if (summary) {
+      catalog.backups.push_back(std::move(*summary));
+    } else if (summary.error().code == ErrorCode::kNotFound) {
+      if (ParseLabel(label)) {  // otherwise it is not ours
+        catalog.unfinished.push_back({label});
+      }
+    } else if (summary.error().code == ErrorCode::kDataCorrupted ||
+               summary.error().code == ErrorCode::kUnsupported ||
+               summary.error().code == ErrorCode::kPermissionDenied ||
+               summary.error().code == ErrorCode::kWrongKey) {
+      catalog.broken.push_back({label, std::move(summary.error())});
+    } else {
+      return summary.error();
+    }
+  }
+  return catalog;
+}
+
+Result<BackupSummary> ReadBackup(const Repository& repository, const std::string& label) {
+  if (!ParseLabel(label)) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a backup label", label)
+        .WithHint("A label looks like 20261122-020000F or 20261122-020000F_20261123-020000D.");
+  }
+  Result<BackupSummary> summary = ReadSummary(repository, label);
+  if (summary || summary.error().code != ErrorCode::kNotFound) {
+    return summary;
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> labels,
+                   repository.store().ListDirectories(kBackupPrefix));
+  if (std::find(labels.begin(), labels.end(), label) != labels.end()) {
+    return MakeError(ErrorCode::kNotFound, "backup \"{}\" was never completed", label)
+        .WithHint("It is being made now, or it failed. Choose another one.");
+  }
+  return MakeError(ErrorCode::kNotFound, "there is no backup \"{}\" in repository \"{}\"", label,
+                   repository.store().location())
+      .WithHint(labels.empty() ? "The repository holds no backup."
+                               : fmt::format("There are: {}.", ListLabels(labels)));
+}
+
+}  // namespace veza

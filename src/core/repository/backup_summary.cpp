@@ -1,0 +1,167 @@
+#include "core/repository/backup_summary.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "core/codec/document.h"
+#include "core/repository/json_fields.h"
+
+namespace veza {
+
+namespace {
+
+using nlohmann::json;
+
+void ReadLsn(JsonFields& fields, const char* name, Lsn& lsn) {
+  std::string text;
+  fields.Read(name, text);
+  if (auto parsed = ParseLsn(text)) {
+    lsn = *parsed;
+  } else {
+    fields.Fail(fmt::format("member \"{}\" is not an LSN", name));
+  }
+}
+
+void ReadDigest(JsonFields& fields, const char* name, Sha256Digest& digest) {
+  std::string text;
+  fields.Read(name, text);
+  const auto bytes = FromHex(text);
+  if (bytes && bytes->size() == digest.size()) {
+    std::copy(bytes->begin(), bytes->end(), digest.begin());
+  } else {
+    fields.Fail(fmt::format("member \"{}\" is not a SHA-256 digest", name));
+  }
+}
+
+template <typename Item, typename ReadItem>
+void ReadArray(JsonFields& fields, const json& document, const char* name, const std::string& where,
+               std::vector<Item>& items, ReadItem read_item) {
+  const auto array = document.find(name);
+  if (array == document.end() || !array->is_array()) {
+    fields.Fail(fmt::format("member \"{}\" is not an array", name));
+    return;
+  }
+  for (const json& element : *array) {
+    JsonFields element_fields(element, where);
+    Item item;
+    read_item(element_fields, item);
+    if (const Status status = element_fields.status(); !status) {
+      fields.Fail(status.error().message);
+      return;
+    }
+    items.push_back(std::move(item));
+  }
+}
+
+}  // namespace
+
+Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPolicy& policy) {
+  json tablespaces = json::array();
+  for (const Tablespace& tablespace : summary.tablespaces) {
+    json item{{"oid", tablespace.oid}, {"size", tablespace.size}};
+    PutPath(item, tablespace.path);
+    tablespaces.push_back(std::move(item));
+  }
+  json failures = json::array();
+  for (const ChecksumFailure& failure : summary.checksum_failure_pages) {
+    failures.push_back({{"path", failure.path}, {"block", failure.block}});
+  }
+  json document{
+      {"format", 1},
+      {"label", summary.label},
+      {"type", BackupTypeName(summary.type)},
+      {"system_identifier", std::to_string(summary.system_identifier)},
+      {"postgres_version_num", summary.postgres_version_num},
+      {"postgres_version", summary.postgres_version},
+      {"timeline", summary.timeline},
+      {"start_lsn", FormatLsn(summary.start_lsn)},
+      {"stop_lsn", FormatLsn(summary.stop_lsn)},
+      {"start_wal", summary.start_wal},
+      {"stop_wal", summary.stop_wal},
+      {"start_time", FormatUtc(summary.start_time)},
+      {"stop_time", FormatUtc(summary.stop_time)},
+      {"wal_segment_size", summary.wal_segment_size},
+      {"block_size", summary.block_size},
+      {"data_checksum_version", summary.data_checksum_version},
+      {"from_standby", summary.from_standby},
+      {"node", summary.node},
+      {"size", summary.size},
+      {"stored_size", summary.stored_size},
+      {"files", summary.files},
+      {"packs", summary.packs},
+      {"cipher", summary.cipher},
+      {"manifest_size", summary.manifest_size},
+      {"manifest_sha256", ToHex(summary.manifest_sha256)},
+      {"tablespaces", std::move(tablespaces)},
+      {"checksum_failures", summary.checksum_failures},
+      {"checksum_failure_pages", std::move(failures)},
+      {"backup_label", summary.backup_label},
+  };
+  if (!summary.key_id.empty()) {
+    document["key_id"] = summary.key_id;
+  }
+  return SignDocument(std::move(document), policy, BackupDocumentName(summary.label));
+}
+
+Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label,
+                                   const SealPolicy& policy) {
+  const std::string name = BackupDocumentName(label);
+  ASSIGN_OR_RETURN(const json document, OpenDocument(text, policy, name));
+  JsonFields fields(document, name);
+  BackupSummary summary;
+  std::string type;
+  fields.Read("label", summary.label);
+  fields.Read("type", type);
+  ReadSystemIdentifier(fields, summary.system_identifier);
+  fields.Read("postgres_version_num", summary.postgres_version_num);
+  fields.Read("postgres_version", summary.postgres_version);
+  fields.Read("timeline", summary.timeline);
+  ReadLsn(fields, "start_lsn", summary.start_lsn);
+  ReadLsn(fields, "stop_lsn", summary.stop_lsn);
+  fields.Read("start_wal", summary.start_wal);
+  fields.Read("stop_wal", summary.stop_wal);
+  fields.Read("start_time", summary.start_time);
+  fields.Read("stop_time", summary.stop_time);
+  fields.Read("wal_segment_size", summary.wal_segment_size);
+  fields.Read("block_size", summary.block_size);
+  fields.Read("data_checksum_version", summary.data_checksum_version);
+  fields.Read("from_standby", summary.from_standby);
+  fields.Read("node", summary.node);
+  fields.Read("size", summary.size);
+  fields.Read("stored_size", summary.stored_size);
+  fields.Read("files", summary.files);
+  fields.Read("packs", summary.packs);
+  fields.Read("cipher", summary.cipher);
+  if (fields.Has("key_id")) {
+    fields.Read("key_id", summary.key_id);
+  }
+  fields.Read("manifest_size", summary.manifest_size);
+  ReadDigest(fields, "manifest_sha256", summary.manifest_sha256);
+  ReadArray(fields, document, "tablespaces", name, summary.tablespaces,
+            [](JsonFields& element, Tablespace& tablespace) {
+              element.Read("oid", tablespace.oid);
+              ReadPath(element, tablespace.path);
+              element.Read("size", tablespace.size);
+            });
+  fields.Read("checksum_failures", summary.checksum_failures);
+  ReadArray(fields, document, "checksum_failure_pages", name, summary.checksum_failure_pages,
+            [](JsonFields& element, ChecksumFailure& failure) {
+              element.Read("path", failure.path);
+              element.Read("block", failure.block);
+            });
+  fields.Read("backup_label", summary.backup_label);
+
+  const auto parts = ParseLabel(summary.label);
+  if (!parts || summary.label != label || type != BackupTypeName(parts->type)) {
+    fields.Fail(fmt::format("does not describe backup \"{}\"", label));
+  } else {
+    summary.type = parts->type;
+  }
+  if (!IsWalSegmentSize(summary.wal_segment_size)) {
+    fields.Fail("member \"wal_segment_size\" is not the size of a WAL segment");
+  }
+  RETURN_IF_ERROR(fields.status());
+  return summary;
+}
+
+}  // namespace veza

@@ -1,0 +1,68 @@
+// backup.json: the summary of a backup and the proof that it exists (FORMAT.md section 5).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/codec/digest.h"
+#include "core/codec/seal.h"
+#include "core/environment.h"
+#include "core/error.h"
+#include "core/repository/lsn.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+struct Tablespace {
+  std::uint32_t oid = 0;
+  std::string path;        // on the server that was backed up
+  std::uint64_t size = 0;  // bytes of its files
+};
+
+struct ChecksumFailure {
+  std::string path;         // of the file, relative to the data directory
+  std::uint32_t block = 0;  // within the relation fork
+};
+
+struct BackupSummary {
+  std::string label;
+  BackupType type = BackupType::kFull;
+  std::uint64_t system_identifier = 0;
+  int postgres_version_num = 0;
+  std::string postgres_version;
+  TimelineId timeline = 0;
+  Lsn start_lsn;
+  Lsn stop_lsn;
+  std::string start_wal;
+  std::string stop_wal;
+  TimePoint start_time{};
+  TimePoint stop_time{};
+  std::uint64_t wal_segment_size = 0;
+  std::uint32_t block_size = 0;
+  std::uint32_t data_checksum_version = 0;
+  bool from_standby = false;
+  std::string node;
+  std::uint64_t size = 0;
+  std::uint64_t stored_size = 0;
+  std::uint64_t files = 0;
+  std::uint64_t packs = 0;
+  std::string cipher;
+  std::string key_id;  // empty for cipher none
+  std::uint64_t manifest_size = 0;
+  Sha256Digest manifest_sha256{};
+  std::vector<Tablespace> tablespaces;
+  std::uint64_t checksum_failures = 0;
+  std::vector<ChecksumFailure> checksum_failure_pages;  // the first kMaxChecksumFailurePages
+  std::string backup_label;
+};
+
+inline constexpr std::size_t kMaxChecksumFailurePages = 100;
+
+// Signs and prints; checks the signature and every member. The object name is derived from the
+// label.
+Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPolicy& policy);
+Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label,
+                                   const SealPolicy& policy);
+
+}  // namespace veza

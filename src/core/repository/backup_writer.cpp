@@ -1,0 +1,398 @@
+#include "core/repository/backup_writer.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "core/codec/zstd.h"
+#include "core/repository/file_reader.h"
+#include "core/repository/manifest.h"
+#include "core/repository/names.h"
+#include "core/repository/pack_uploader.h"
+#include "core/repository/page.h"
+#include "core/storage/unique_fd.h"
+#include "core/thread_group.h"
+
+namespace veza {
+
+namespace {
+
+// Extents waiting for a reader; bounds the files that are open.
+constexpr std::size_t kQueueLimit = 64;
+// A page that fails its checksum may have been read while it was being written.
+constexpr int kPageReadAttempts = 5;
+constexpr std::chrono::milliseconds kPageReadPause{20};
+
+// A file while its extents are being copied. The thread that finishes the last one writes the
+// record.
+struct FileJob {
+  FileRecord record;
+  std::string source_path;
+  RelationFile relation;
+  UniqueFd file;
+  std::atomic<std::size_t> extents_left{0};
+};
+
+struct ExtentJob {
+  std::shared_ptr<FileJob> file;
+  std::size_t index = 0;
+};
+
+// What a reader thread keeps between extents.
+struct ReaderBuffers {
+  explicit ReaderBuffers(int compression_level) : compressor(compression_level) {}
+  Compressor compressor;
+  Bytes plain = Bytes(kExtentSize);
+  Bytes compressed;
+};
+
+std::size_t ExtentLength(std::uint64_t file_size, std::size_t index) {
+  return static_cast<std::size_t>(
+      std::min<std::uint64_t>(kExtentSize, file_size - index * std::uint64_t{kExtentSize}));
+}
+
+}  // namespace
+
+class BackupWriter::State {
+ public:
+  State(const Repository& repository, BackupWriterOptions options, BackupProgress& progress)
+      : repository_(repository),
+        options_(std::move(options)),
+        progress_(progress),
+        manifest_(repository, options_.label),
+        uploader_(repository, options_.label, options_.uploads, manifest_, progress.bytes_stored),
+        own_buffers_(repository.options().compression_level) {}
+
+  ~State() {
+    Fail(MakeError(ErrorCode::kCancelled, "backup \"{}\" was abandoned", options_.label));
+    readers_.Join();
+  }
+
+  Status CopyDataDirectory() {
+    RETURN_IF_ERROR(MeasureTotal());
+    for (const Tablespace& tablespace : options_.walk.tablespaces) {
+      RETURN_IF_ERROR(manifest_.Add(tablespace));
+    }
+    Status status = StartReaders();
+    if (status) {
+      status = WalkDataDirectory(
+          options_.walk, [this](const DirectoryEntry& entry) { return Visit(entry); },
+          options_.warn);
+    }
+    if (!status) {
+      Fail(std::move(status.error()));
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      walk_done_ = true;
+      changed_.notify_all();
+    }
+    readers_.Join();
+    return CheckFailure();
+  }
+
+  Status AddFile(const std::string& path, std::uint32_t mode, ByteView content) {
+    FileRecord record;
+    record.path = path;
+    record.mode = mode;
+    record.size = content.size();
+    record.mtime = std::chrono::floor<std::chrono::seconds>(repository_.environment().clock->Now())
+                       .time_since_epoch()
+                       .count();
+    for (std::size_t offset = 0; offset < content.size(); offset += kExtentSize) {
+      ASSIGN_OR_RETURN(
+          Extent extent,
+          StoreExtent(content.subspan(offset, std::min(kExtentSize, content.size() - offset)),
+                      own_buffers_));
+      record.extents.push_back(extent);
+    }
+    return FinishFile(record);
+  }
+
+  Status FinishPacks(BackupSummary& summary) {
+    RETURN_IF_ERROR(uploader_.Finish());
+    summary.files = progress_.files_done;
+    summary.size = size_;
+    summary.packs = uploader_.packs();
+    summary.tablespaces = options_.walk.tablespaces;
+    for (Tablespace& tablespace : summary.tablespaces) {
+      tablespace.size = tablespace_sizes_[tablespace.oid];
+    }
+    const std::lock_guard lock(mutex_);
+    summary.checksum_failures = checksum_failures_;
+    summary.checksum_failure_pages = checksum_failure_pages_;
+    std::sort(summary.checksum_failure_pages.begin(), summary.checksum_failure_pages.end(),
+              [](const ChecksumFailure& a, const ChecksumFailure& b) {
+                return std::tie(a.path, a.block) < std::tie(b.path, b.block);
+              });
+    return Ok();
+  }
+
+  Status Commit(BackupSummary& summary) {
+    ASSIGN_OR_RETURN(const ManifestWriter::Stored stored, manifest_.Commit());
+    progress_.bytes_stored += stored.size;
+    summary.manifest_size = stored.size;
+    summary.manifest_sha256 = stored.sha256;
+    summary.stored_size = progress_.bytes_stored;
+    ASSIGN_OR_RETURN(const std::string document,
+                     SerializeSummary(summary, repository_.seal_policy()));
+    return PutSmall(repository_.store(), BackupDocumentName(options_.label), AsBytes(document),
+                    PutMode::kCreate);
+  }
+
+ private:
+  Status StartReaders() {
+    for (int i = 0; i < std::max(options_.jobs, 1); ++i) {
+      RETURN_IF_ERROR(readers_.Start([this] {
+        Status status = CatchExceptions([this] { return ReadLoop(); });
+        if (!status) {
+          Fail(std::move(status.error()));
+        }
+      }));
+    }
+    return Ok();
+  }
+
+  Status MeasureTotal() {
+    std::uint64_t total = 0;
+    RETURN_IF_ERROR(WalkDataDirectory(
+        options_.walk,
+        [&](const DirectoryEntry& entry) {
+          total += entry.size;
+          return repository_.environment().cancellation->Check();
+        },
+        [](const std::string&) {}));
+    progress_.bytes_total = total;
+    return Ok();
+  }
+
+  Status Visit(const DirectoryEntry& entry) {
+    RETURN_IF_ERROR(repository_.environment().cancellation->Check());
+    if (entry.kind == DirectoryEntry::Kind::kDirectory) {
+      return manifest_.Add(DirectoryRecord{entry.path, entry.mode});
+    }
+    auto job = std::make_shared<FileJob>();
+    job->file = UniqueFd(open(entry.source_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!job->file.valid()) {
+      if (errno == ENOENT) {
+        return Ok();  // dropped since it was listed; WAL replay drops it too
+      }
+      return ErrnoError(errno, fmt::format("could not open file \"{}\"", entry.source_path));
+    }
+    struct stat info {};
+    if (fstat(job->file.get(), &info) != 0) {
+      return ErrnoError(errno, fmt::format("could not stat file \"{}\"", entry.source_path));
+    }
+    job->source_path = entry.source_path;
+    job->relation = entry.relation;
+    job->record.path = entry.path;
+    job->record.mode = entry.mode;
+    job->record.size = static_cast<std::uint64_t>(info.st_size);
+    job->record.mtime = info.st_mtim.tv_sec;
+    CountTablespace(entry.path, job->record.size);
+    return Enqueue(job);
+  }
+
+  // By the oid in "pg_tblspc/<oid>/…". Called by the walking thread alone.
+  void CountTablespace(const std::string& path, std::uint64_t size) {
+    constexpr std::string_view kPrefix = "pg_tblspc/";
+    if (path.starts_with(kPrefix)) {
+      tablespace_sizes_[static_cast<std::uint32_t>(
+          std::strtoul(path.c_str() + kPrefix.size(), nullptr, 10))] += size;
+    }
+  }
+
+  Status Enqueue(const std::shared_ptr<FileJob>& job) {
+    const std::size_t count =
+        static_cast<std::size_t>((job->record.size + kExtentSize - 1) / kExtentSize);
+    if (count == 0) {
+      return FinishFile(job->record);
+    }
+    job->record.extents.resize(count);
+    job->extents_left = count;
+    for (std::size_t index = 0; index < count; ++index) {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return queue_.size() < kQueueLimit || failure_; });
+      if (failure_) {
+        return *failure_;
+      }
+      queue_.push_back({job, index});
+      changed_.notify_all();
+    }
+    return Ok();
+  }
+
+  Status ReadLoop() {
+    ReaderBuffers buffers(repository_.options().compression_level);
+    for (;;) {
+      ExtentJob job;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return !queue_.empty() || walk_done_ || failure_; });
+        if (failure_ || queue_.empty()) {
+          return Ok();
+        }
+        job = std::move(queue_.front());
+        queue_.pop_front();
+        changed_.notify_all();
+      }
+      RETURN_IF_ERROR(CopyExtent(job, buffers));
+    }
+  }
+
+  Status CopyExtent(const ExtentJob& job, ReaderBuffers& buffers) {
+    RETURN_IF_ERROR(repository_.environment().cancellation->Check());
+    FileJob& file = *job.file;
+    const std::uint64_t offset = job.index * std::uint64_t{kExtentSize};
+    const MutableByteView plain(buffers.plain.data(), ExtentLength(file.record.size, job.index));
+    RETURN_IF_ERROR(ReadForBackup(file.file.get(), offset, plain, file.source_path));
+    if (options_.verify_checksums && file.relation.is_relation) {
+      RETURN_IF_ERROR(VerifyPages(file, offset, plain));
+    }
+    ASSIGN_OR_RETURN(file.record.extents[job.index], StoreExtent(plain, buffers));
+    if (file.extents_left.fetch_sub(1) == 1) {
+      return FinishFile(file.record);
+    }
+    return Ok();
+  }
+
+  Result<Extent> StoreExtent(ByteView plain, ReaderBuffers& buffers) {
+    Extent extent;
+    if (!IsAllZero(plain)) {
+      RETURN_IF_ERROR(buffers.compressor.Compress(plain, buffers.compressed));
+      if (buffers.compressed.size() < plain.size()) {
+        ASSIGN_OR_RETURN(extent, uploader_.Add(0, buffers.compressed));
+      } else {
+        ASSIGN_OR_RETURN(extent, uploader_.Add(kFrameStored, plain));
+      }
+      extent.digest = DigestExtent(plain);
+    }
+    extent.length = static_cast<std::uint32_t>(plain.size());
+    progress_.bytes_done += plain.size();
+    return extent;
+  }
+
+  Status FinishFile(const FileRecord& record) {
+    RETURN_IF_ERROR(manifest_.Add(record));
+    size_ += record.size;
+    ++progress_.files_done;
+    return Ok();
+  }
+
+  bool PageIsGood(const std::uint8_t* page, std::uint32_t block) const {
+    // New pages have no checksum yet; pages changed since the start come back by WAL replay.
+    return PageIsNew(page) || PageLsn(page) >= options_.start_lsn ||
+           StoredPageChecksum(page) == ComputePageChecksum(page, options_.block_size, block);
+  }
+
+  Status VerifyPages(const FileJob& file, std::uint64_t offset, MutableByteView plain) {
+    const std::size_t page_size = options_.block_size;
+    for (std::size_t at = 0; at + page_size <= plain.size(); at += page_size) {
+      const std::uint64_t file_offset = offset + at;
+      const auto block = static_cast<std::uint32_t>(
+          std::uint64_t{file.relation.segment} * options_.segment_blocks + file_offset / page_size);
+      const MutableByteView page = plain.subspan(at, page_size);
+      for (int attempt = 1; !PageIsGood(page.data(), block); ++attempt) {
+        if (attempt == kPageReadAttempts) {
+          RecordChecksumFailure(file.record.path, block);
+          break;
+        }
+        repository_.environment().clock->Sleep(kPageReadPause,
+                                               repository_.environment().cancellation.get());
+        RETURN_IF_ERROR(ReadForBackup(file.file.get(), file_offset, page, file.source_path));
+      }
+    }
+    return Ok();
+  }
+
+  void RecordChecksumFailure(const std::string& path, std::uint32_t block) {
+    {
+      const std::lock_guard lock(mutex_);
+      ++checksum_failures_;
+      if (checksum_failure_pages_.size() >= kMaxChecksumFailurePages) {
+        return;
+      }
+      checksum_failure_pages_.push_back({path, block});
+    }
+    options_.warn(
+        fmt::format("page checksum verification failed in file \"{}\", block {}", path, block));
+  }
+
+  // The first error wins and stops everybody.
+  void Fail(Error error) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!failure_) {
+        failure_ = error;
+      }
+      changed_.notify_all();
+    }
+    uploader_.Abort(std::move(error));
+  }
+
+  Status CheckFailure() {
+    const std::lock_guard lock(mutex_);
+    if (failure_) {
+      return *failure_;
+    }
+    return Ok();
+  }
+
+  const Repository& repository_;
+  const BackupWriterOptions options_;
+  BackupProgress& progress_;
+  ManifestWriter manifest_;
+  PackUploader uploader_;
+  ReaderBuffers own_buffers_;
+  std::atomic<std::uint64_t> size_{0};
+  std::map<std::uint32_t, std::uint64_t> tablespace_sizes_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<ExtentJob> queue_;
+  bool walk_done_ = false;
+  std::optional<Error> failure_;
+  std::uint64_t checksum_failures_ = 0;
+  std::vector<ChecksumFailure> checksum_failure_pages_;
+  ThreadGroup readers_;
+};
+
+BackupWriter::BackupWriter(const Repository& repository, BackupWriterOptions options,
+                           BackupProgress& progress)
+    : state_(std::make_unique<State>(repository, std::move(options), progress)) {}
+
+BackupWriter::~BackupWriter() = default;
+
+Status BackupWriter::RequireUnusedLabel(const Repository& repository, const std::string& label) {
+  return repository.store().List(BackupDirectory(label), "", [&](const ObjectInfo&) -> Status {
+    return MakeError(ErrorCode::kAlreadyExists, "backup label \"{}\" is in use", label);
+  });
+}
+
+Status BackupWriter::CopyDataDirectory() {
+  return state_->CopyDataDirectory();
+}
+
+Status BackupWriter::AddFile(const std::string& path, std::uint32_t mode, ByteView content) {
+  return state_->AddFile(path, mode, content);
+}
+
+Status BackupWriter::FinishPacks(BackupSummary& summary) {
+  return state_->FinishPacks(summary);
+}
+
+Status BackupWriter::Commit(BackupSummary& summary) {
+  return state_->Commit(summary);
+}
+
+}  // namespace veza

@@ -1,0 +1,124 @@
+#include "core/repository/check.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <utility>
+
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+// S3 refuses requests signed more than 15 minutes off; a third of that is time to act.
+constexpr std::chrono::seconds kLargestSkew{300};
+
+CheckResult Passed(std::string name, std::string detail) {
+  return {std::move(name), true, std::move(detail), ""};
+}
+
+CheckResult CheckConditionalWrites(Store& store, const std::string& probe) {
+  const Status second = PutSmall(store, probe, AsBytes("second"), PutMode::kCreate);
+  if (!second && second.error().code == ErrorCode::kAlreadyExists) {
+    return Passed("conditional_writes", "the store refuses to overwrite an object");
+  }
+  if (!second) {
+    return FailedCheck("conditional_writes", second.error());
+  }
+  return {"conditional_writes", false,
+          "the store overwrote an object although If-None-Match was sent",
+          "Two servers with the same name could overwrite each other's WAL here. Use a store that "
+          "supports conditional writes (AWS S3, MinIO since 2024, Ceph)."};
+}
+
+CheckResult CheckClock(Store& store, const Clock& clock) {
+  const Result<TimePoint> theirs = store.Now();
+  if (!theirs) {
+    return FailedCheck("clock", theirs.error());
+  }
+  const auto skew = std::chrono::duration_cast<std::chrono::seconds>(*theirs - clock.Now());
+  const std::string detail = fmt::format("the store's clock is {} s {}", std::abs(skew.count()),
+                                         skew.count() < 0 ? "behind" : "ahead");
+  if (std::chrono::abs(skew) > kLargestSkew) {
+    return {"clock", false, detail, "Synchronize the clocks of this server and the store (NTP)."};
+  }
+  return Passed("clock", detail);
+}
+
+CheckResult CheckRead(Store& store, const std::string& probe, std::string_view content) {
+  const Result<Bytes> read = GetSmall(store, probe);
+  if (!read) {
+    return FailedCheck("read", read.error());
+  }
+  if (AsText(*read) != content) {
+    return {"read", false, "an object came back with other content than was written",
+            "Check what stands between this server and the store."};
+  }
+  return Passed("read", "an object was read back");
+}
+
+CheckResult CheckDelete(Store& store, const std::string& probe) {
+  if (const Status deleted = store.Delete(probe); !deleted) {
+    return FailedCheck("delete", deleted.error());
+  }
+  const Result<ObjectInfo> gone = store.Head(probe);
+  if (!gone) {
+    return gone.error().code == ErrorCode::kNotFound ? Passed("delete", "an object was deleted")
+                                                     : FailedCheck("delete", gone.error());
+  }
+  return {"delete", false, "an object was still there after it was deleted",
+          "Retention (expiry of old backups) cannot work on this store."};
+}
+
+CheckResult CheckIdentity(const std::shared_ptr<Store>& store, const RepositoryOptions& options,
+                          const Environment& environment) {
+  const Result<std::unique_ptr<Repository>> repository =
+      Repository::Open(store, options, environment);
+  if (!repository) {
+    return FailedCheck("identity", repository.error());
+  }
+  std::string detail;
+  for (const Identity& identity : (*repository)->identities()) {
+    detail += fmt::format("{}system {} of PostgreSQL {}, cipher {}", detail.empty() ? "" : "; ",
+                          identity.system_identifier, identity.postgres_version_num / 10000,
+                          identity.cipher);
+  }
+  return Passed("identity", detail);
+}
+
+}  // namespace
+
+CheckResult FailedCheck(std::string name, const Error& error) {
+  return {std::move(name), false, error.message, error.hint};
+}
+
+std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
+                                         const RepositoryOptions& options,
+                                         const Environment& environment) {
+  std::vector<CheckResult> results;
+  if (const auto listed = store->ListDirectories(""); !listed) {
+    results.push_back(FailedCheck("store", listed.error()));
+    return results;
+  }
+  results.push_back(Passed("store", fmt::format("\"{}\" can be listed", store->location())));
+
+  std::array<std::uint8_t, 16> random;
+  environment.random->Fill(random);
+  const std::string probe = std::string(kProbePrefix) + ToHex(random);
+  constexpr std::string_view kContent = "veza_backup probe";
+  if (const Status put = PutSmall(*store, probe, AsBytes(kContent), PutMode::kCreate); !put) {
+    results.push_back(FailedCheck("write", put.error()));
+  } else {
+    results.push_back(Passed("write", "an object was written"));
+    results.push_back(CheckRead(*store, probe, kContent));
+    results.push_back(CheckConditionalWrites(*store, probe));
+    results.push_back(CheckDelete(*store, probe));
+  }
+  results.push_back(CheckClock(*store, *environment.clock));
+  results.push_back(CheckIdentity(store, options, environment));
+  return results;
+}
+
+}  // namespace veza

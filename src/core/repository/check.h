@@ -1,0 +1,30 @@
+// Is this repository fit for use? The rows behind veza_backup_check() and `vezactl check`.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/repository/repository.h"
+
+namespace veza {
+
+struct CheckResult {
+  std::string name;  // "store", "write", "conditional_writes", …: stable, for programs
+  bool passed = false;
+  std::string detail;  // what was found
+  std::string hint;    // what to do; empty when passed
+};
+
+// Talks to the store: lists, writes, reads back, overwrites conditionally and deletes a probe
+// object, compares clocks, opens key and identities. Checks that cannot be made because an earlier
+// one failed are left out. Never changes anything but the probe object.
+std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
+                                         const RepositoryOptions& options,
+                                         const Environment& environment);
+
+// One row for a failed step: the error's message and hint.
+CheckResult FailedCheck(std::string name, const Error& error);
+
+}  // namespace veza

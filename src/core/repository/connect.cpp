@@ -1,0 +1,41 @@
+#include "core/repository/connect.h"
+
+#include <unistd.h>
+
+#include <climits>
+#include <utility>
+
+#include "core/s3/s3_store.h"
+#include "core/storage/local_store.h"
+
+namespace veza {
+
+Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environment& environment,
+                                            const RetryPolicy& policy, RetryObserver observer) {
+  std::unique_ptr<Store> store;
+  if (config.kind == RepositoryKind::kS3) {
+    ASSIGN_OR_RETURN(store, MakeS3Store(config.s3, environment));
+  } else {
+    ASSIGN_OR_RETURN(store, MakeLocalStore(config.directory, environment));
+  }
+  return std::shared_ptr<Store>(
+      MakeRetryingStore(std::move(store), environment, policy, std::move(observer)));
+}
+
+RepositoryOptions MakeRepositoryOptions(const Config& config, std::string node,
+                                        std::string spill_directory) {
+  RepositoryOptions options;
+  options.cipher = config.cipher;
+  options.passphrase = config.passphrase;
+  options.compression_level = config.compression_level;
+  options.node = std::move(node);
+  options.spill_directory = std::move(spill_directory);
+  return options;
+}
+
+std::string HostName() {
+  char name[HOST_NAME_MAX + 1] = {};
+  return gethostname(name, HOST_NAME_MAX) == 0 ? name : "unknown";
+}
+
+}  // namespace veza

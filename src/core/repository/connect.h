@@ -1,0 +1,27 @@
+// From settings to a store: what the server and vezactl both begin with.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/config/config.h"
+#include "core/environment.h"
+#include "core/error.h"
+#include "core/repository/repository.h"
+#include "core/storage/retrying_store.h"
+#include "core/storage/store.h"
+
+namespace veza {
+
+// The configured store with retries, rooted at the cluster. No request is made.
+Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environment& environment,
+                                            const RetryPolicy& policy, RetryObserver observer = {});
+
+// `node` is who we say we are in the repository; `spill_directory` must exist.
+RepositoryOptions MakeRepositoryOptions(const Config& config, std::string node,
+                                        std::string spill_directory);
+
+// The machine's name.
+std::string HostName();
+
+}  // namespace veza

@@ -1,0 +1,100 @@
+#include "core/repository/names.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include "core/repository/lsn.h"
+
+namespace veza {
+
+namespace {
+
+std::string LabelTime(TimePoint time) {
+  const std::time_t seconds =
+      std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[32];
+  return {text, std::strftime(text, sizeof text, "%Y%m%d-%H%M%S", &parts)};
+}
+
+// "20261122-020000" and a letter.
+bool IsLabelPart(std::string_view text, char letter) {
+  if (text.size() != 16 || text[8] != '-' || text[15] != letter) {
+    return false;
+  }
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  return std::all_of(text.begin(), text.begin() + 8, is_digit) &&
+         std::all_of(text.begin() + 9, text.begin() + 15, is_digit);
+}
+
+}  // namespace
+
+const char* BackupTypeName(BackupType type) {
+  return type == BackupType::kFull ? "full" : "diff";
+}
+
+std::string IdentityName(std::uint64_t system_identifier) {
+  return fmt::format("{}{}", kIdentityPrefix, system_identifier);
+}
+
+std::string KeyWrapName(std::string_view key_id_hex, std::string_view wrap_id_hex) {
+  return fmt::format("{}{}.{}", kKeyPrefix, key_id_hex, wrap_id_hex);
+}
+
+Result<std::string> WalObjectName(std::uint64_t system_identifier, std::string_view file) {
+  const auto parsed = ParseWalFileName(file);
+  if (!parsed) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a WAL file", file);
+  }
+  if (parsed->kind == WalFileKind::kTimelineHistory) {
+    return WalTimelinePrefix(system_identifier, parsed->timeline) + std::string(file);
+  }
+  return fmt::format("{}{}/{}", WalTimelinePrefix(system_identifier, parsed->timeline),
+                     parsed->segment_name.substr(8, 8), file);
+}
+
+std::string WalSystemPrefix(std::uint64_t system_identifier) {
+  return fmt::format("wal/{}/", system_identifier);
+}
+
+std::string WalTimelinePrefix(std::uint64_t system_identifier, std::uint32_t timeline) {
+  return fmt::format("wal/{}/{:08X}/", system_identifier, timeline);
+}
+
+std::string FullLabel(TimePoint start) {
+  return LabelTime(start) + "F";
+}
+
+std::string DiffLabel(std::string_view full_label, TimePoint start) {
+  return fmt::format("{}_{}D", full_label, LabelTime(start));
+}
+
+std::optional<LabelParts> ParseLabel(std::string_view label) {
+  if (IsLabelPart(label, 'F')) {
+    return LabelParts{BackupType::kFull, std::string(label)};
+  }
+  if (label.size() == 33 && label[16] == '_' && IsLabelPart(label.substr(0, 16), 'F') &&
+      IsLabelPart(label.substr(17), 'D')) {
+    return LabelParts{BackupType::kDiff, std::string(label.substr(0, 16))};
+  }
+  return std::nullopt;
+}
+
+std::string BackupDirectory(std::string_view label) {
+  return fmt::format("{}{}/", kBackupPrefix, label);
+}
+
+std::string PackName(std::string_view label, std::uint32_t number) {
+  return fmt::format("{}{}/pack/{:08}", kBackupPrefix, label, number);
+}
+
+std::string ManifestName(std::string_view label) {
+  return BackupDirectory(label) + "manifest";
+}
+
+std::string BackupDocumentName(std::string_view label) {
+  return BackupDirectory(label) + "backup.json";
+}
+
+}  // namespace veza

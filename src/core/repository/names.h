@@ -1,0 +1,44 @@
+// Every object name of the repository is built and taken apart here (FORMAT.md section 1).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/environment.h"
+#include "core/error.h"
+
+namespace veza {
+
+enum class BackupType { kFull, kDiff };
+const char* BackupTypeName(BackupType type);  // "full", "diff"
+
+inline constexpr std::string_view kIdentityPrefix = "identity/";
+inline constexpr std::string_view kKeyPrefix = "key/";
+inline constexpr std::string_view kBackupPrefix = "backup/";
+inline constexpr std::string_view kProbePrefix = "probe/";
+
+std::string IdentityName(std::uint64_t system_identifier);
+std::string KeyWrapName(std::string_view key_id_hex, std::string_view wrap_id_hex);
+
+// kInvalidArgument when `file` is not the name of a WAL file.
+Result<std::string> WalObjectName(std::uint64_t system_identifier, std::string_view file);
+std::string WalSystemPrefix(std::uint64_t system_identifier);
+std::string WalTimelinePrefix(std::uint64_t system_identifier, std::uint32_t timeline);
+
+std::string FullLabel(TimePoint start);
+std::string DiffLabel(std::string_view full_label, TimePoint start);
+// Nothing for what is not a label; otherwise its type, and for a diff the label of its full.
+struct LabelParts {
+  BackupType type = BackupType::kFull;
+  std::string full_label;
+};
+std::optional<LabelParts> ParseLabel(std::string_view label);
+
+std::string BackupDirectory(std::string_view label);  // ends with '/'
+std::string PackName(std::string_view label, std::uint32_t number);
+std::string ManifestName(std::string_view label);
+std::string BackupDocumentName(std::string_view label);
+
+}  // namespace veza

@@ -1,0 +1,57 @@
+#include "core/repository/pack.h"
+
+#include <algorithm>
+
+namespace veza {
+
+namespace {
+
+// Room for what may still come when the target is just not reached: one frame of the largest extent
+// that could not be compressed, the sealing's overhead, and the last frame.
+constexpr std::size_t kPackSlack = kExtentSize + (64U << 10);
+
+}  // namespace
+
+ExtentDigest DigestExtent(ByteView plain) {
+  const Sha256Digest whole = Sha256Of(plain);
+  ExtentDigest digest;
+  std::copy_n(whole.begin(), digest.size(), digest.begin());
+  return digest;
+}
+
+PackBuilder::PackBuilder(std::uint32_t number, std::string object_name, const SealPolicy& policy,
+                         const std::string& node, TimePoint now, Random& random)
+    : number_(number),
+      object_name_(std::move(object_name)),
+      sealer_(policy, ObjectKind::kPack, object_name_, random),
+      buffer_(std::make_unique_for_overwrite<std::uint8_t[]>(kPackTarget + kPackSlack)) {
+  const auto head = sealer_.Head({.node = node, .created = now});
+  if (!head) {
+    status_ = head.error();
+    return;
+  }
+  std::copy(head->begin(), head->end(), buffer_.get());
+  used_ = head->size();
+}
+
+PackBuilder::Place PackBuilder::Reserve(std::size_t plain) {
+  const Place place{frames_++, used_, static_cast<std::uint32_t>(sealer_.FrameSize(plain))};
+  used_ += place.stored;
+  return place;
+}
+
+Status PackBuilder::Fill(const Place& place, std::uint32_t flags, ByteView plain) {
+  return sealer_.Seal(place.frame, flags, plain, {buffer_.get() + place.offset, place.stored});
+}
+
+Status PackBuilder::Close() {
+  RETURN_IF_ERROR(status_);
+  extents_ = frames_;
+  return Fill(Reserve(0), kFrameLast, {});
+}
+
+PackRecord PackBuilder::record() const {
+  return {number_, used_, extents_, sealer_.header()};
+}
+
+}  // namespace veza

@@ -1,0 +1,28 @@
+// The few facts about PostgreSQL's pages that a backup needs.
+//
+// Sources: storage/bufpage.h (PageHeaderData: pd_lsn at 0 as two u32 high, low; pd_checksum u16 at
+// 8; pd_lower at 12, pd_upper u16 at 14, pd_upper 0 = new page) and storage/checksum_impl.h (FNV-1a
+// in 32 parallel lanes, two rounds of zeroes, XOR with the block number, modulo 65535 plus 1).
+// Unchanged in 15 to 18. Both are little-endian machine layouts; the check against a real server is
+// in the tests.
+#pragma once
+
+#include <cstdint>
+
+#include "core/bytes.h"
+#include "core/repository/lsn.h"
+
+namespace veza {
+
+Lsn PageLsn(const std::uint8_t* page);
+bool PageIsNew(const std::uint8_t* page);
+std::uint16_t StoredPageChecksum(const std::uint8_t* page);
+
+// `page_size` is a multiple of 128; `block` counts within the relation fork. The page is not
+// altered.
+std::uint16_t ComputePageChecksum(const std::uint8_t* page, std::size_t page_size,
+                                  std::uint32_t block);
+
+bool IsAllZero(ByteView bytes);
+
+}  // namespace veza

@@ -1,0 +1,305 @@
+#include "core/repository/repository.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "core/codec/document.h"
+#include "core/repository/json_fields.h"
+#include "core/repository/lsn.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+using nlohmann::json;
+
+json ToJson(const Identity& identity) {
+  json document{{"format", 1},
+                {"system_identifier", std::to_string(identity.system_identifier)},
+                {"postgres_version_num", identity.postgres_version_num},
+                {"wal_segment_size", identity.wal_segment_size},
+                {"block_size", identity.block_size},
+                {"cipher", identity.cipher},
+                {"node", identity.node},
+                {"created", FormatUtc(identity.created)}};
+  if (!identity.key_id.empty()) {
+    document["key_id"] = identity.key_id;
+  }
+  return document;
+}
+
+Result<Identity> IdentityFrom(const json& document, const std::string& name) {
+  JsonFields fields(document, name);
+  std::uint64_t format = 0;
+  fields.Read("format", format);
+  if (fields.status() && format != 1) {
+    // Before the rest, of which another format may have other members.
+    return MakeError(ErrorCode::kUnsupported, "object \"{}\" has unknown format {}", name, format)
+        .WithHint("A newer version of veza_backup may have written it; use that version.");
+  }
+  Identity identity;
+  ReadSystemIdentifier(fields, identity.system_identifier);
+  fields.Read("postgres_version_num", identity.postgres_version_num);
+  fields.Read("wal_segment_size", identity.wal_segment_size);
+  fields.Read("block_size", identity.block_size);
+  fields.Read("cipher", identity.cipher);
+  if (fields.Has("key_id")) {
+    fields.Read("key_id", identity.key_id);
+  }
+  fields.Read("node", identity.node);
+  fields.Read("created", identity.created);
+  if (IdentityName(identity.system_identifier) != name) {
+    fields.Fail("names another system");
+  }
+  if (!IsWalSegmentSize(identity.wal_segment_size)) {
+    fields.Fail("member \"wal_segment_size\" is not the size of a WAL segment");
+  }
+  RETURN_IF_ERROR(fields.status());
+  return identity;
+}
+
+struct NamedText {
+  std::string name;
+  std::string text;
+};
+
+Result<std::vector<NamedText>> ReadDocuments(Store& store, std::string_view prefix) {
+  std::vector<std::string> names;
+  RETURN_IF_ERROR(store.List(prefix, "", [&](const ObjectInfo& object) {
+    names.push_back(object.name);
+    return Ok();
+  }));
+  std::vector<NamedText> documents;
+  for (std::string& name : names) {
+    ASSIGN_OR_RETURN(const Bytes content, GetSmall(store, name));
+    documents.push_back({std::move(name), std::string(AsText(content))});
+  }
+  return documents;
+}
+
+// The identities as they are written, before the key that authenticates them is known.
+Result<std::vector<Identity>> ReadUnverifiedIdentities(Store& store) {
+  ASSIGN_OR_RETURN(const std::vector<NamedText> documents, ReadDocuments(store, kIdentityPrefix));
+  std::vector<Identity> identities;
+  for (const NamedText& document : documents) {
+    ASSIGN_OR_RETURN(Identity identity,
+                     IdentityFrom(json::parse(document.text, nullptr, false), document.name));
+    identities.push_back(std::move(identity));
+  }
+  return identities;
+}
+
+Error NotInitialised(const Store& store) {
+  return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" is not initialized",
+                   store.location())
+      .WithHint(
+          "Run SELECT veza_backup_init() on the primary, or check veza_backup.repository and "
+          "veza_backup.cluster.");
+}
+
+Error OtherSystem(const Store& store, const Identity& owner, std::uint64_t system_identifier) {
+  return MakeError(ErrorCode::kConflict,
+                   "repository \"{}\" belongs to the cluster with system identifier {} "
+                   "(initialized by {} at {}), not to {}",
+                   store.location(), owner.system_identifier, owner.node, FormatUtc(owner.created),
+                   system_identifier)
+      .WithHint(
+          "Give this cluster another veza_backup.cluster. If it has taken the other's place (after "
+          "pg_upgrade or a new initdb), run SELECT veza_backup_init(accept_new_system => true).");
+}
+
+// Unwraps the data key `key_id` with the first wrap that the passphrase opens.
+Result<DataKey> FindKey(Store& store, const std::string& key_id, const std::string& passphrase) {
+  ASSIGN_OR_RETURN(const std::vector<NamedText> wraps,
+                   ReadDocuments(store, KeyWrapName(key_id, "")));
+  if (wraps.empty()) {
+    return MakeError(ErrorCode::kDataCorrupted, "repository \"{}\" has lost its key \"{}\"",
+                     store.location(), key_id)
+        .WithHint(
+            "Without an object below \"key/\" nothing in it can be read. Restore that object.");
+  }
+  std::optional<Error> damaged;
+  for (const NamedText& wrap : wraps) {
+    Result<DataKey> key = UnwrapKey(wrap.text, passphrase);
+    if (key && key->hex_id() == key_id) {
+      return key;
+    }
+    if (!key && key.error().code != ErrorCode::kWrongKey) {
+      damaged = std::move(key.error()).WithContext(fmt::format("object \"{}\"", wrap.name));
+    }
+  }
+  if (damaged) {
+    return *damaged;
+  }
+  return MakeError(ErrorCode::kWrongKey, "the passphrase does not open repository \"{}\"",
+                   store.location())
+      .WithHint(
+          "Set veza_backup.cipher_passphrase or veza_backup.cipher_passphrase_file to the "
+          "passphrase "
+          "the repository was initialized with.");
+}
+
+// Writes the identity unless it is there. True: we wrote it.
+Result<bool> CreateIdentity(Store& store, const Identity& identity, const SealPolicy& policy) {
+  const std::string name = IdentityName(identity.system_identifier);
+  ASSIGN_OR_RETURN(const std::string text, SignDocument(ToJson(identity), policy, name));
+  const Status put = PutSmall(store, name, AsBytes(text), PutMode::kCreate);
+  if (!put && put.error().code == ErrorCode::kAlreadyExists) {
+    return false;
+  }
+  RETURN_IF_ERROR(put);
+  return true;
+}
+
+}  // namespace
+
+Repository::Repository(std::shared_ptr<Store> store, RepositoryOptions options,
+                       Environment environment)
+    : store_(std::move(store)),
+      options_(std::move(options)),
+      environment_(std::move(environment)),
+      seal_policy_{options_.cipher, nullptr} {}
+
+Status Repository::OpenKey() {
+  const bool encrypted = !identities_.front().key_id.empty();
+  for (const Identity& identity : identities_) {
+    if (identity.key_id != identities_.front().key_id) {
+      return MakeError(ErrorCode::kConflict,
+                       "identities {} and {} of repository \"{}\" name different keys",
+                       identities_.front().system_identifier, identity.system_identifier,
+                       store_->location())
+          .WithHint("Two clusters were initialized under one name. Delete the wrong identity.");
+    }
+  }
+  if (encrypted && options_.cipher == Cipher::kNone) {
+    return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" is encrypted",
+                     store_->location())
+        .WithHint(
+            "Set veza_backup.cipher and veza_backup.cipher_passphrase (or "
+            "veza_backup.cipher_passphrase_file).");
+  }
+  if (!encrypted && options_.cipher != Cipher::kNone) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "repository \"{}\" was initialized without encryption, but encryption is "
+                     "configured",
+                     store_->location())
+        .WithHint(
+            "Use another veza_backup.repository or veza_backup.cluster, or set veza_backup.cipher "
+            "to "
+            "none.");
+  }
+  if (encrypted) {
+    ASSIGN_OR_RETURN(DataKey key,
+                     FindKey(*store_, identities_.front().key_id, options_.passphrase.text()));
+    seal_policy_.key = std::make_shared<const DataKey>(std::move(key));
+  }
+  return Ok();
+}
+
+Status Repository::ReadIdentities() {
+  ASSIGN_OR_RETURN(const std::vector<NamedText> documents, ReadDocuments(*store_, kIdentityPrefix));
+  identities_.clear();
+  for (const NamedText& document : documents) {
+    ASSIGN_OR_RETURN(const json verified, OpenDocument(document.text, seal_policy_, document.name));
+    ASSIGN_OR_RETURN(Identity identity, IdentityFrom(verified, document.name));
+    identities_.push_back(std::move(identity));
+  }
+  return Ok();
+}
+
+Result<std::unique_ptr<Repository>> Repository::Open(std::shared_ptr<Store> store,
+                                                     RepositoryOptions options,
+                                                     Environment environment) {
+  std::unique_ptr<Repository> repository(
+      new Repository(std::move(store), std::move(options), std::move(environment)));
+  ASSIGN_OR_RETURN(repository->identities_, ReadUnverifiedIdentities(*repository->store_));
+  if (repository->identities_.empty()) {
+    return NotInitialised(*repository->store_);
+  }
+  RETURN_IF_ERROR(repository->OpenKey());
+  RETURN_IF_ERROR(repository->ReadIdentities());
+  return repository;
+}
+
+Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store> store,
+                                                           RepositoryOptions options,
+                                                           Environment environment,
+                                                           const Identity& identity,
+                                                           bool accept_new_system) {
+  ASSIGN_OR_RETURN(const std::vector<Identity> present, ReadUnverifiedIdentities(*store));
+  const bool is_ours = std::any_of(present.begin(), present.end(), [&](const Identity& other) {
+    return other.system_identifier == identity.system_identifier;
+  });
+  if (!is_ours && !present.empty() && !accept_new_system) {
+    return OtherSystem(*store, present.back(), identity.system_identifier);
+  }
+  Identity ours = identity;
+  ours.cipher = CipherName(options.cipher);
+  ours.node = options.node;
+  ours.created = environment.clock->Now();
+
+  if (present.empty()) {
+    SealPolicy policy{options.cipher, nullptr};
+    std::string wrap_name;
+    if (options.cipher != Cipher::kNone) {
+      policy.key = std::make_shared<const DataKey>(DataKey::Generate(*environment.random));
+      ours.key_id = policy.key->hex_id();
+      std::array<std::uint8_t, 8> wrap_id;
+      environment.random->Fill(wrap_id);
+      wrap_name = KeyWrapName(ours.key_id, ToHex(wrap_id));
+      ASSIGN_OR_RETURN(const std::string wrap,
+                       WrapKey(*policy.key, options.passphrase.text(), options.node, ours.created,
+                               *environment.random));
+      RETURN_IF_ERROR(PutSmall(*store, wrap_name, AsBytes(wrap), PutMode::kCreate));
+    }
+    ASSIGN_OR_RETURN(const bool created, CreateIdentity(*store, ours, policy));
+    if (!created && !wrap_name.empty()) {
+      // Another process of this cluster was faster; its key is the one.
+      RETURN_IF_ERROR(store->Delete(wrap_name));
+    }
+  } else if (!is_ours) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> existing, Open(store, options, environment));
+    ours.key_id = existing->identities_.front().key_id;
+    ASSIGN_OR_RETURN([[maybe_unused]] const bool created,
+                     CreateIdentity(*store, ours, existing->seal_policy_));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<Repository> repository,
+                   Open(std::move(store), std::move(options), std::move(environment)));
+  RETURN_IF_ERROR(repository->RequireSystem(identity.system_identifier));
+  return repository;
+}
+
+Status Repository::RequireSystem(std::uint64_t system_identifier) const {
+  for (const Identity& identity : identities_) {
+    if (identity.system_identifier == system_identifier) {
+      return Ok();
+    }
+  }
+  return OtherSystem(*store_, identities_.back(), system_identifier);
+}
+
+Result<Identity> Repository::IdentityOf(std::optional<std::uint64_t> system_identifier) const {
+  if (system_identifier) {
+    RETURN_IF_ERROR(RequireSystem(*system_identifier));
+    return *std::find_if(identities_.begin(), identities_.end(), [&](const Identity& identity) {
+      return identity.system_identifier == *system_identifier;
+    });
+  }
+  if (identities_.size() == 1) {
+    return identities_.front();
+  }
+  std::string choices;
+  for (const Identity& identity : identities_) {
+    choices += fmt::format("{}{} (PostgreSQL {}, since {})", choices.empty() ? "" : ", ",
+                           identity.system_identifier, identity.postgres_version_num / 10000,
+                           FormatUtc(identity.created));
+  }
+  return MakeError(ErrorCode::kInvalidArgument, "repository \"{}\" holds {} systems",
+                   store_->location(), identities_.size())
+      .WithHint(fmt::format("Name one with --system-id: {}.", choices));
+}
+
+}  // namespace veza

@@ -1,0 +1,18 @@
+// The tablespace_map file that PostgreSQL writes and recovery reads: "<oid> <path>" a line, with a
+// backslash before backslash, LF and CR of a path (xlog.c, do_pg_backup_start; xlogrecovery.c,
+// read_tablespace_map; 15 to 18).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+#include "core/repository/backup_summary.h"
+
+namespace veza {
+
+Result<std::vector<Tablespace>> ParseTablespaceMap(std::string_view text);
+std::string FormatTablespaceMap(const std::vector<Tablespace>& tablespaces);
+
+}  // namespace veza

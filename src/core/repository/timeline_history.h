@@ -1,0 +1,40 @@
+// Timeline history files: which timelines lead to which, and where they parted.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+#include "core/repository/lsn.h"
+#include "core/repository/wal_archive.h"
+
+namespace veza {
+
+struct TimelineSwitch {
+  TimelineId timeline = 0;  // the ancestor
+  Lsn switch_point;         // its first byte that belongs to the next timeline
+};
+
+// A timeline and its ancestors, oldest first.
+struct TimelineHistory {
+  TimelineId timeline = 1;
+  std::vector<TimelineSwitch> ancestors;
+
+  // Whether a server at (timeline, lsn) can go on along this history: the timeline is this one, or
+  // an ancestor that was left at or after lsn.
+  bool Contains(TimelineId timeline, Lsn lsn) const;
+};
+
+// The text of a history file: "<timeline> <lsn> <reason>" lines, '#' comments (PostgreSQL's
+// access/transam/timeline.c, readTimeLineHistory).
+Result<TimelineHistory> ParseTimelineHistory(TimelineId timeline, std::string_view text);
+
+// Reads it from the repository. Timeline 1 has no file.
+Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineId timeline);
+
+// The timeline that PostgreSQL would call the latest, starting at `from`: the highest number N such
+// that every history file from `from`+1 to N exists (findNewestTimeLine).
+Result<TimelineId> FindNewestTimeline(const WalArchive& archive, TimelineId from);
+
+}  // namespace veza

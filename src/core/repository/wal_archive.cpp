@@ -1,0 +1,250 @@
+#include "core/repository/wal_archive.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "core/codec/frame_reader.h"
+#include "core/codec/stream.h"
+#include "core/repository/names.h"
+#include "core/storage/unique_fd.h"
+
+namespace veza {
+
+namespace {
+
+// A default segment, sealed, stays in memory; a segment of up to 1 GiB goes to a temporary file.
+constexpr std::size_t kSealedWalMemory = 32U << 20;
+constexpr std::size_t kReadSize = 1U << 20;
+// Object header and attributes frame are some 300 bytes.
+constexpr std::uint64_t kHeadReadSize = 4096;
+
+Status AppendFile(const std::string& path, std::optional<std::uint64_t> expected_size,
+                  StreamSealer& sealer) {
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) {
+    return ErrnoError(errno, fmt::format("could not open WAL file \"{}\"", path));
+  }
+  struct stat info {};
+  if (fstat(file.get(), &info) != 0) {
+    return ErrnoError(errno, fmt::format("could not stat WAL file \"{}\"", path));
+  }
+  if (expected_size && static_cast<std::uint64_t>(info.st_size) != *expected_size) {
+    return MakeError(ErrorCode::kDataCorrupted, "WAL file \"{}\" has {} bytes instead of {}", path,
+                     info.st_size, *expected_size)
+        .WithHint("The file is damaged, or belongs to a server with another WAL segment size.");
+  }
+  Bytes buffer(kReadSize);
+  for (;;) {
+    const ssize_t bytes = read(file.get(), buffer.data(), buffer.size());
+    if (bytes < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      return ErrnoError(errno, fmt::format("could not read WAL file \"{}\"", path));
+    }
+    if (bytes == 0) {
+      return Ok();
+    }
+    RETURN_IF_ERROR(sealer.Append({buffer.data(), static_cast<std::size_t>(bytes)}));
+  }
+}
+
+Status WriteAll(int fd, ByteView bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      return ErrnoError(errno, fmt::format("could not write file \"{}\"", path));
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return Ok();
+}
+
+Result<ObjectAttributes> ReadAttributes(const Repository& repository, const std::string& name) {
+  FrameReader reader(repository.seal_policy(), ObjectKind::kStream, name);
+  const Status read = repository.store().Get(name, {0, kHeadReadSize}, [&](ByteView piece) {
+    return reader.Feed(piece, [](auto&&...) { return Ok(); });
+  });
+  // An object of no bytes has no such range.
+  if (!read && read.error().code != ErrorCode::kInvalidArgument) {
+    return read.error();
+  }
+  if (!reader.attributes()) {
+    return DamagedObject(name, "it is truncated");
+  }
+  return *reader.attributes();
+}
+
+}  // namespace
+
+Result<PushOutcome> WalArchive::Push(const std::string& file, const std::string& path) const {
+  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+  ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system_identifier_));
+  const WalFileKind kind = ParseWalFileName(file)->kind;
+  const bool is_segment = kind == WalFileKind::kSegment || kind == WalFileKind::kPartial;
+
+  StreamSealer sealer(repository_.seal_policy(), name, repository_.options().compression_level,
+                      repository_.options().spill_directory, kSealedWalMemory,
+                      *repository_.environment().random, ContentDescription::kSizeAndSha256);
+  RETURN_IF_ERROR(AppendFile(
+      path, is_segment ? std::optional(identity.wal_segment_size) : std::nullopt, sealer));
+  ASSIGN_OR_RETURN(
+      const SealedStream sealed,
+      sealer.Finish(repository_.options().node, repository_.environment().clock->Now()));
+
+  const Status put = repository_.store().Put(name, *sealed.body, PutMode::kCreate);
+  if (put) {
+    return PushOutcome::kStored;
+  }
+  if (put.error().code != ErrorCode::kAlreadyExists) {
+    return put.error();
+  }
+  ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, name));
+  if (there.plain_size == sealed.plain_size && there.plain_sha256 == sealed.plain_sha256) {
+    return PushOutcome::kAlreadyThere;
+  }
+  return MakeError(
+             ErrorCode::kConflict,
+             "WAL file \"{}\" is already in repository \"{}\" with different content, written "
+             "by {} at {}",
+             file, repository_.store().location(), there.node, FormatUtc(there.created))
+      .WithHint(
+          "Two servers archive under one name. Find out which of them is the right one, and give "
+          "the "
+          "other another veza_backup.cluster. Nothing was overwritten.");
+}
+
+Status WalArchive::Fetch(const std::string& file, const std::string& destination) const {
+  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+  const std::string temporary = fmt::format("{}.veza-tmp-{}", destination, getpid());
+  UniqueFd out;
+  bool created = false;
+  // The file is created when the first bytes arrive, so that asking for what is not there, which
+  // recovery does all the time, leaves no trace.
+  StreamOpener opener(repository_.seal_policy(), name,
+                      [&](ByteView plain) { return WriteAll(out.get(), plain, temporary); });
+  Status status = repository_.store().Get(name, {}, [&](ByteView piece) -> Status {
+    if (!out.valid()) {
+      out = UniqueFd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+      if (!out.valid()) {
+        return ErrnoError(errno, fmt::format("could not create file \"{}\"", temporary));
+      }
+      created = true;
+    }
+    return opener.Feed(piece);
+  });
+  if (status) {
+    status = opener.Finish();
+  }
+  // Network file systems may tell only now that the disk was full.
+  if (status && close(out.Release()) != 0) {
+    status = ErrnoError(errno, fmt::format("could not close file \"{}\"", temporary));
+  }
+  if (status && rename(temporary.c_str(), destination.c_str()) != 0) {
+    status = ErrnoError(errno, fmt::format("could not rename file \"{}\"", temporary));
+  }
+  if (!status && created) {
+    unlink(temporary.c_str());
+  }
+  return status;
+}
+
+Result<std::string> WalArchive::FetchText(const std::string& file) const {
+  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+  std::string text;
+  StreamOpener opener(repository_.seal_policy(), name, [&](ByteView plain) {
+    text.append(AsText(plain));
+    return Ok();
+  });
+  RETURN_IF_ERROR(
+      repository_.store().Get(name, {}, [&](ByteView piece) { return opener.Feed(piece); }));
+  RETURN_IF_ERROR(opener.Finish());
+  return text;
+}
+
+Result<bool> WalArchive::Contains(const std::string& file) const {
+  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+  const Result<ObjectInfo> info = repository_.store().Head(name);
+  if (!info && info.error().code == ErrorCode::kNotFound) {
+    return false;
+  }
+  RETURN_IF_ERROR(info);
+  return true;
+}
+
+Result<std::vector<std::string>> WalArchive::Missing(TimelineId timeline, SegmentNumber first,
+                                                     SegmentNumber last, std::uint64_t segment_size,
+                                                     std::size_t limit) const {
+  std::vector<std::string> missing;
+  SegmentNumber expected = first;
+  const auto miss_up_to = [&](SegmentNumber end) {
+    for (; expected < end && missing.size() < limit; ++expected) {
+      missing.push_back(SegmentName(timeline, expected, segment_size));
+    }
+    expected = std::max(expected, end);
+  };
+  // Begin just before the first: all but the last digit of its name sorts before it.
+  ASSIGN_OR_RETURN(std::string start_after,
+                   WalObjectName(system_identifier_, SegmentName(timeline, first, segment_size)));
+  start_after.pop_back();
+  bool done = false;
+  const Status listed = repository_.store().List(
+      WalTimelinePrefix(system_identifier_, timeline), start_after,
+      [&](const ObjectInfo& object) -> Status {
+        const std::string base = object.name.substr(object.name.rfind('/') + 1);
+        const auto name = ParseWalFileName(base);
+        if (!name || name->kind != WalFileKind::kSegment) {
+          return Ok();
+        }
+        const SegmentNumber number = SegmentNumberOf(base, segment_size);
+        if (number < expected) {
+          return Ok();
+        }
+        miss_up_to(std::min(number, last + 1));
+        if (number <= last) {
+          expected = number + 1;
+        }
+        if (number >= last || missing.size() >= limit) {
+          done = true;
+          return MakeError(ErrorCode::kCancelled, "seen enough");
+        }
+        return Ok();
+      });
+  if (!done) {
+    RETURN_IF_ERROR(listed);
+    miss_up_to(last + 1);
+  }
+  return missing;
+}
+
+Result<std::vector<WalRange>> WalArchive::Ranges(std::uint64_t segment_size) const {
+  std::vector<WalRange> ranges;
+  SegmentNumber next = 0;
+  RETURN_IF_ERROR(repository_.store().List(
+      WalSystemPrefix(system_identifier_), "", [&](const ObjectInfo& object) {
+        const std::string base = object.name.substr(object.name.rfind('/') + 1);
+        const auto name = ParseWalFileName(base);
+        if (!name || name->kind != WalFileKind::kSegment) {
+          return Ok();
+        }
+        const SegmentNumber number = SegmentNumberOf(base, segment_size);
+        if (ranges.empty() || ranges.back().timeline != name->timeline || number != next) {
+          ranges.push_back({name->timeline, base, base});
+        } else {
+          ranges.back().last = base;
+        }
+        next = number + 1;
+        return Ok();
+      }));
+  return ranges;
+}
+
+}  // namespace veza

@@ -1,0 +1,26 @@
+// Which backup a restore starts from.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "core/error.h"
+#include "core/repository/backup_summary.h"
+#include "core/repository/timeline_history.h"
+#include "core/restore/target.h"
+
+namespace veza {
+
+// The backup to restore. With a label that one, provided that recovery can reach the target from
+// it; otherwise the newest from which it can: one that ended at or before a target time or LSN, and
+// lies on the way to the target timeline. When a transaction or restore point happened cannot be
+// known here; for these it is the newest backup, and an older one has to be named.
+//
+// `history` is of the timeline that recovery follows; null when that is the backup's own
+// (TargetTimeline::kCurrent). kNotFound when there is no such backup; kFailedPrecondition when the
+// target is before the end of it. Errors name the earliest target that is possible.
+Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
+                                   const RecoveryTarget& target, std::string_view label,
+                                   const TimelineHistory* history);
+
+}  // namespace veza

@@ -1,0 +1,236 @@
+#include "core/restore/file_restorer.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+
+#include "core/repository/tablespace_map.h"
+#include "core/storage/unique_fd.h"
+
+namespace veza {
+
+namespace {
+
+constexpr std::string_view kControlFile = "global/pg_control";
+constexpr std::string_view kUnfinishedSuffix = ".veza-restoring";
+constexpr std::string_view kTablespacePrefix = "pg_tblspc/";
+
+Status MakeDirectory(const std::string& path, mode_t mode) {
+  // An empty directory that is already there is welcome; PlanRestore has made sure it is empty.
+  if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
+    return ErrnoError(errno, fmt::format("could not create directory \"{}\"", path));
+  }
+  if (chmod(path.c_str(), mode) != 0) {
+    return ErrnoError(errno, fmt::format("could not set permissions of directory \"{}\"", path));
+  }
+  return Ok();
+}
+
+Status MakeDirectories(const std::string& path) {
+  for (std::size_t slash = path.find('/', 1); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
+    if (mkdir(path.substr(0, slash).c_str(), 0755) != 0 && errno != EEXIST) {
+      return ErrnoError(errno,
+                        fmt::format("could not create directory \"{}\"", path.substr(0, slash)));
+    }
+  }
+  return MakeDirectory(path, 0700);
+}
+
+Status WriteAllAt(int fd, std::uint64_t offset, ByteView bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      return ErrnoError(errno, fmt::format("could not write file \"{}\"", path));
+    }
+    offset += static_cast<std::uint64_t>(written);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return Ok();
+}
+
+Result<UniqueFd> Create(const std::string& path) {
+  UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file.valid()) {
+    return ErrnoError(errno, fmt::format("could not create file \"{}\"", path));
+  }
+  return file;
+}
+
+// What its content is written before: permissions that may not allow to write it, and the time.
+Status CompleteFile(int fd, const PendingFile& file) {
+  if (file.mode != 0600 && fchmod(fd, file.mode) != 0) {
+    return ErrnoError(errno, fmt::format("could not set permissions of file \"{}\"", file.path));
+  }
+  const timespec times[2] = {{0, UTIME_OMIT}, {static_cast<time_t>(file.mtime), 0}};
+  if (futimens(fd, times) != 0) {
+    return ErrnoError(errno, fmt::format("could not set the time of file \"{}\"", file.path));
+  }
+  return Ok();
+}
+
+Status RemoveFile(const std::string& path) {
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return ErrnoError(errno, fmt::format("could not remove file \"{}\"", path));
+  }
+  return Ok();
+}
+
+Status ReplaceFile(const std::string& path, const std::string& content) {
+  RETURN_IF_ERROR(RemoveFile(path));
+  ASSIGN_OR_RETURN(const UniqueFd file, Create(path));
+  return WriteAllAt(file.get(), 0, AsBytes(content), path);
+}
+
+Status SyncFileSystem(const std::string& directory) {
+  const UniqueFd fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid() || syncfs(fd.get()) != 0) {
+    return ErrnoError(errno, fmt::format("could not sync the file system of \"{}\"", directory));
+  }
+  return Ok();
+}
+
+}  // namespace
+
+std::string FileRestorer::Locate(const std::string& path) const {
+  if (path == kControlFile) {
+    return fmt::format("{}/{}{}", plan_.target_directory, path, kUnfinishedSuffix);
+  }
+  if (path.starts_with(kTablespacePrefix)) {
+    for (const Tablespace& tablespace : plan_.tablespaces) {
+      const std::string link = fmt::format("{}{}", kTablespacePrefix, tablespace.oid);
+      if (path == link) {
+        return tablespace.path;
+      }
+      if (path.starts_with(link + "/")) {
+        return tablespace.path + path.substr(link.size());
+      }
+    }
+  }
+  return path.empty() ? plan_.target_directory : plan_.target_directory + "/" + path;
+}
+
+Status FileRestorer::CreateRoots() const {
+  RETURN_IF_ERROR(MakeDirectories(plan_.target_directory));
+  for (const Tablespace& tablespace : plan_.tablespaces) {
+    RETURN_IF_ERROR(MakeDirectories(tablespace.path));
+  }
+  return Ok();
+}
+
+Status FileRestorer::CreateDirectory(const DirectoryRecord& record) {
+  const std::string path = Locate(record.path);
+  if ((record.mode & S_IRWXU) != S_IRWXU) {
+    restricted_directories_.push_back({path, record.mode});
+  }
+  return MakeDirectory(path, record.mode | S_IRWXU);
+}
+
+Result<std::shared_ptr<PendingFile>> FileRestorer::CreateFile(const FileRecord& record) const {
+  auto file = std::make_shared<PendingFile>();
+  file->path = Locate(record.path);
+  file->mode = record.mode;
+  file->mtime = record.mtime;
+  file->extents_left = static_cast<std::size_t>(
+      std::count_if(record.extents.begin(), record.extents.end(),
+                    [](const Extent& extent) { return extent.pack != 0; }));
+  file->created = record.extents.size() != 1 || file->extents_left == 0;
+  if (file->created) {
+    ASSIGN_OR_RETURN(const UniqueFd fd, Create(file->path));
+    if (ftruncate(fd.get(), static_cast<off_t>(record.size)) != 0) {
+      return ErrnoError(errno, fmt::format("could not extend file \"{}\"", file->path));
+    }
+    if (file->extents_left == 0) {
+      RETURN_IF_ERROR(CompleteFile(fd.get(), *file));
+    }
+  }
+  return file;
+}
+
+Result<bool> FileRestorer::WriteExtent(PendingFile& file, std::uint64_t offset,
+                                       ByteView plain) const {
+  UniqueFd fd;
+  if (file.created) {
+    fd = UniqueFd(open(file.path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd.valid()) {
+      return ErrnoError(errno, fmt::format("could not open file \"{}\"", file.path));
+    }
+  } else {
+    ASSIGN_OR_RETURN(fd, Create(file.path));
+  }
+  RETURN_IF_ERROR(WriteAllAt(fd.get(), offset, plain, file.path));
+  if (file.extents_left.fetch_sub(1) != 1) {
+    return false;
+  }
+  RETURN_IF_ERROR(CompleteFile(fd.get(), file));
+  return true;
+}
+
+Status FileRestorer::LinkTablespaces() const {
+  for (const Tablespace& tablespace : plan_.tablespaces) {
+    const std::string link =
+        fmt::format("{}/{}{}", plan_.target_directory, kTablespacePrefix, tablespace.oid);
+    if (symlink(tablespace.path.c_str(), link.c_str()) != 0) {
+      return ErrnoError(errno, fmt::format("could not create symbolic link \"{}\"", link));
+    }
+  }
+  if (plan_.tablespaces.empty()) {
+    return Ok();
+  }
+  // Recovery makes the links again from this file, so it must name the new places.
+  return ReplaceFile(plan_.target_directory + "/tablespace_map",
+                     FormatTablespaceMap(plan_.tablespaces));
+}
+
+Status FileRestorer::WriteRecoverySettings() const {
+  const std::string path = plan_.target_directory + "/postgresql.auto.conf";
+  std::ifstream file(path, std::ios::binary);
+  const std::string before{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  RETURN_IF_ERROR(ReplaceFile(path, RewriteAutoConf(before, plan_.recovery)));
+  // A backup of a standby holds its standby.signal, which would win over recovery.signal.
+  for (const char* name : {"recovery.signal", "standby.signal"}) {
+    RETURN_IF_ERROR(RemoveFile(fmt::format("{}/{}", plan_.target_directory, name)));
+  }
+  return ReplaceFile(fmt::format("{}/{}", plan_.target_directory, SignalFileName(plan_.recovery)),
+                     "");
+}
+
+Status FileRestorer::WriteServerFiles() const {
+  RETURN_IF_ERROR(LinkTablespaces());
+  return WriteRecoverySettings();
+}
+
+Status FileRestorer::RestrictDirectories() const {
+  // What is inside comes before what it is in.
+  for (auto directory = restricted_directories_.rbegin();
+       directory != restricted_directories_.rend(); ++directory) {
+    RETURN_IF_ERROR(MakeDirectory(directory->path, directory->mode));
+  }
+  return Ok();
+}
+
+Status FileRestorer::SyncAndComplete() const {
+  RETURN_IF_ERROR(RestrictDirectories());
+  // One sync of each file system beats an fsync of each of a hundred thousand files.
+  RETURN_IF_ERROR(SyncFileSystem(plan_.target_directory));
+  for (const Tablespace& tablespace : plan_.tablespaces) {
+    RETURN_IF_ERROR(SyncFileSystem(tablespace.path));
+  }
+  const std::string control = fmt::format("{}/{}", plan_.target_directory, kControlFile);
+  const std::string unfinished = fmt::format("{}{}", control, kUnfinishedSuffix);
+  if (rename(unfinished.c_str(), control.c_str()) != 0) {
+    return ErrnoError(errno, fmt::format("could not rename file \"{}\"", unfinished));
+  }
+  return SyncFileSystem(plan_.target_directory);
+}
+
+}  // namespace veza

@@ -1,0 +1,55 @@
+// Writes the files of a restore: finds the place of each path, creates directories and files,
+// writes extents from any thread, and finishes a file when its last extent is there.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/repository/manifest.h"
+#include "core/restore/plan.h"
+
+namespace veza {
+
+// A file that still waits for extents. Shared by the threads that bring them.
+struct PendingFile {
+  std::string path;  // absolute
+  std::uint32_t mode = 0;
+  std::int64_t mtime = 0;
+  bool created = false;  // before the threads see it; otherwise the one extent creates it
+  std::atomic<std::size_t> extents_left{0};
+};
+
+class FileRestorer {
+ public:
+  explicit FileRestorer(const RestorePlan& plan) : plan_(plan) {}
+
+  // The data directory and the tablespace locations, then whatever the manifest says, in its order.
+  Status CreateRoots() const;
+  // Not thread-safe. A directory that its owner may not write gets its permissions at the end.
+  Status CreateDirectory(const DirectoryRecord& record);
+  // Creates the file unless its only extent will. Holes need no more than its size.
+  Result<std::shared_ptr<PendingFile>> CreateFile(const FileRecord& record) const;
+
+  // Thread-safe for different extents. True: that was the file's last.
+  Result<bool> WriteExtent(PendingFile& file, std::uint64_t offset, ByteView plain) const;
+
+  // Links to the tablespaces, tablespace_map, recovery settings and signal file.
+  Status WriteServerFiles() const;
+  // Makes everything durable, then gives pg_control its name: only now can a server be started.
+  Status SyncAndComplete() const;
+
+ private:
+  std::string Locate(const std::string& path) const;
+  Status LinkTablespaces() const;
+  Status WriteRecoverySettings() const;
+  Status RestrictDirectories() const;
+
+  const RestorePlan& plan_;
+  std::vector<DirectoryRecord> restricted_directories_;  // by absolute path
+};
+
+}  // namespace veza

@@ -1,0 +1,266 @@
+#include "core/restore/plan.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+#include <utility>
+
+#include "core/repository/backup_catalog.h"
+#include "core/repository/timeline_history.h"
+#include "core/repository/wal_archive.h"
+#include "core/restore/choose_backup.h"
+
+namespace veza {
+
+namespace {
+
+// The nearest ancestor that exists: where the file system can be asked.
+std::string ExistingAncestor(std::string path) {
+  struct stat info {};
+  while (path.size() > 1 && stat(path.c_str(), &info) != 0) {
+    const std::size_t slash = path.rfind('/');
+    path = slash == 0 ? "/" : path.substr(0, slash);
+  }
+  return path;
+}
+
+// Without slashes at the end, so that the same place has the same name.
+std::string WithoutLastSlash(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) {
+    path.pop_back();
+  }
+  return path;
+}
+
+// As the user whose rights the restore will have. Sets errno when not.
+bool MayWriteTo(const std::string& directory) {
+  return faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+Status RequireUsableDirectory(const std::string& path) {
+  if (!path.starts_with('/')) {
+    return MakeError(ErrorCode::kInvalidArgument, "directory \"{}\" is not an absolute path", path);
+  }
+  DIR* const directory = opendir(path.c_str());
+  if (directory == nullptr) {
+    if (errno != ENOENT) {
+      return ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
+    }
+    const std::string ancestor = ExistingAncestor(path);
+    if (!MayWriteTo(ancestor)) {
+      return ErrnoError(errno,
+                        fmt::format("could not create directory \"{}\" in \"{}\"", path, ancestor));
+    }
+    return Ok();
+  }
+  bool empty = true;
+  while (const dirent* item = readdir(directory)) {
+    const std::string_view name = item->d_name;
+    empty = empty && (name == "." || name == "..");
+  }
+  closedir(directory);
+  if (!empty) {
+    return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", path)
+        .WithHint("Choose another directory, or remove what is in it. Nothing was written.");
+  }
+  if (!MayWriteTo(path)) {
+    return ErrnoError(errno, fmt::format("could not write to directory \"{}\"", path));
+  }
+  return Ok();
+}
+
+Result<std::vector<Tablespace>> PlaceTablespaces(const BackupSummary& backup,
+                                                 const RestoreOptions& options) {
+  std::vector<Tablespace> placed = backup.tablespaces;
+  for (const auto& mapping : options.tablespace_map) {
+    const std::string& from = mapping.first;
+    const auto found =
+        std::find_if(placed.begin(), placed.end(),
+                     [&](const Tablespace& tablespace) { return tablespace.path == from; });
+    if (found == placed.end()) {
+      std::string known;
+      for (const Tablespace& tablespace : backup.tablespaces) {
+        known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", tablespace.path);
+      }
+      return MakeError(ErrorCode::kInvalidArgument, "backup \"{}\" has no tablespace at \"{}\"",
+                       backup.label, from)
+          .WithHint(known.empty() ? "It has no tablespaces."
+                                  : fmt::format("Its tablespaces are at {}.", known));
+    }
+  }
+  for (Tablespace& tablespace : placed) {
+    const auto mapped = options.tablespace_map.find(tablespace.path);
+    if (mapped != options.tablespace_map.end()) {
+      tablespace.path = WithoutLastSlash(mapped->second);
+    }
+    Status usable = RequireUsableDirectory(tablespace.path);
+    if (!usable) {
+      return std::move(usable.error())
+          .WithContext(fmt::format("tablespace {}", tablespace.oid))
+          .WithHint("Give it another place with --tablespace-map OLD=NEW.");
+    }
+  }
+  return placed;
+}
+
+Status RequireSeparateDirectories(const std::string& target,
+                                  const std::vector<Tablespace>& tablespaces) {
+  for (auto one = tablespaces.begin(); one != tablespaces.end(); ++one) {
+    for (auto other = tablespaces.begin(); other != one; ++other) {
+      if (one->path == other->path) {
+        return MakeError(ErrorCode::kInvalidArgument, "two tablespaces would be restored to \"{}\"",
+                         one->path)
+            .WithHint("Give each a place of its own with --tablespace-map OLD=NEW.");
+      }
+    }
+    if (one->path == target) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       "tablespace {} would be restored into the data directory itself", one->oid)
+          .WithHint("Give it another place with --tablespace-map OLD=NEW.");
+    }
+  }
+  return Ok();
+}
+
+// What each file system is to take, against what it has.
+Status RequireSpace(const BackupSummary& backup, const std::string& target,
+                    const std::vector<Tablespace>& tablespaces) {
+  struct Need {
+    std::string path;
+    std::uint64_t bytes = 0;
+  };
+  std::map<dev_t, Need> needs;
+  const auto add = [&](const std::string& path, std::uint64_t bytes) {
+    struct stat info {};
+    if (stat(ExistingAncestor(path).c_str(), &info) == 0) {
+      Need& need = needs[info.st_dev];
+      need.path = path;
+      need.bytes += bytes;
+    }
+  };
+  std::uint64_t elsewhere = 0;
+  for (const Tablespace& tablespace : tablespaces) {
+    add(tablespace.path, tablespace.size);
+    elsewhere += tablespace.size;
+  }
+  add(target, backup.size - std::min(elsewhere, backup.size));
+  for (const auto& [device, need] : needs) {
+    struct statvfs info {};
+    if (statvfs(ExistingAncestor(need.path).c_str(), &info) != 0) {
+      return ErrnoError(errno, fmt::format("could not examine file system of \"{}\"", need.path));
+    }
+    const std::uint64_t available = std::uint64_t{info.f_bavail} * info.f_frsize;
+    if (available < need.bytes) {
+      return MakeError(
+                 ErrorCode::kNoSpace,
+                 "backup \"{}\" needs {} bytes on the file system of \"{}\", which has {} left",
+                 backup.label, need.bytes, need.path, available)
+          .WithHint("Free some space, or choose another directory. Nothing was written.");
+    }
+  }
+  return Ok();
+}
+
+// The timeline that recovery will end on, and its history.
+Result<TimelineHistory> FollowTimeline(const WalArchive& archive, const TargetTimeline& wanted,
+                                       TimelineId backup_timeline) {
+  TimelineId timeline = backup_timeline;
+  switch (wanted.kind) {
+    case TargetTimeline::Kind::kCurrent:
+      break;
+    case TargetTimeline::Kind::kNumber:
+      timeline = wanted.number;
+      break;
+    case TargetTimeline::Kind::kLatest: {
+      ASSIGN_OR_RETURN(timeline, FindNewestTimeline(archive, backup_timeline));
+      break;
+    }
+  }
+  Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
+  if (!history && history.error().code == ErrorCode::kNotFound) {
+    return MakeError(ErrorCode::kNotFound, "there is no timeline {} in the repository", timeline)
+        .WithHint("Choose another --target-timeline; \"vezactl info\" lists those there are.");
+  }
+  return history;
+}
+
+Result<BackupSummary> Choose(const Repository& repository, const WalArchive& archive,
+                             const RestoreOptions& options, std::uint64_t system_identifier,
+                             TimelineHistory* history) {
+  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository));
+  if (!options.backup_label.empty()) {
+    // For the better error: damaged, unfinished, or not there.
+    RETURN_IF_ERROR(ReadBackup(repository, options.backup_label));
+  }
+  std::vector<BackupSummary> backups;
+  TimelineId last_timeline = 0;
+  for (const BackupSummary& backup : catalog.backups) {
+    if (backup.system_identifier == system_identifier) {
+      backups.push_back(backup);
+      if (options.backup_label.empty() || options.backup_label == backup.label) {
+        last_timeline = std::max(last_timeline, backup.timeline);
+      }
+    }
+  }
+  const bool follows_backup = options.target.timeline.kind == TargetTimeline::Kind::kCurrent;
+  if (!follows_backup && last_timeline != 0) {
+    ASSIGN_OR_RETURN(*history, FollowTimeline(archive, options.target.timeline, last_timeline));
+  }
+  ASSIGN_OR_RETURN(BackupSummary backup, ChooseBackup(backups, options.target, options.backup_label,
+                                                      follows_backup ? nullptr : history));
+  if (follows_backup) {
+    ASSIGN_OR_RETURN(*history, FollowTimeline(archive, options.target.timeline, backup.timeline));
+  }
+  return backup;
+}
+
+Status RequireWal(const WalArchive& archive, const BackupSummary& backup) {
+  ASSIGN_OR_RETURN(
+      const std::vector<std::string> missing,
+      archive.Missing(backup.timeline, SegmentOf(backup.start_lsn, backup.wal_segment_size),
+                      SegmentBefore(backup.stop_lsn, backup.wal_segment_size),
+                      backup.wal_segment_size, 1));
+  if (!missing.empty()) {
+    return MakeError(ErrorCode::kDataCorrupted,
+                     "WAL segment \"{}\", which backup \"{}\" needs, is not in the repository",
+                     missing.front(), backup.label)
+        .WithHint("Without it this backup cannot become consistent. Choose another one.");
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options) {
+  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(options.system_identifier));
+  const WalArchive archive(repository, identity.system_identifier);
+
+  RestorePlan plan;
+  TimelineHistory history;
+  ASSIGN_OR_RETURN(plan.backup,
+                   Choose(repository, archive, options, identity.system_identifier, &history));
+  plan.target_timeline = history.timeline;
+  RETURN_IF_ERROR(RequireWal(archive, plan.backup));
+
+  plan.target_directory = WithoutLastSlash(options.target_directory);
+  RETURN_IF_ERROR(RequireUsableDirectory(plan.target_directory));
+  ASSIGN_OR_RETURN(plan.tablespaces, PlaceTablespaces(plan.backup, options));
+  RETURN_IF_ERROR(RequireSeparateDirectories(plan.target_directory, plan.tablespaces));
+  RETURN_IF_ERROR(RequireSpace(plan.backup, plan.target_directory, plan.tablespaces));
+
+  plan.recovery.restore_command = options.restore_command;
+  plan.recovery.target = options.target;
+  plan.recovery.standby = options.standby;
+  plan.recovery.preserve_archive_mode = options.preserve_archive_mode;
+  plan.jobs = std::max(options.jobs, 1);
+  return plan;
+}
+
+}  // namespace veza

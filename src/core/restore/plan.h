@@ -1,0 +1,44 @@
+// What a restore would do, with every reason to refuse it found before anything is written.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/repository/backup_summary.h"
+#include "core/repository/repository.h"
+#include "core/restore/recovery_settings.h"
+#include "core/restore/target.h"
+
+namespace veza {
+
+struct RestoreOptions {
+  std::string target_directory;  // absolute
+  std::string backup_label;      // empty: chosen by the target
+  RecoveryTarget target;
+  bool standby = false;
+  bool preserve_archive_mode = false;
+  std::map<std::string, std::string> tablespace_map;  // old location to new, absolute
+  std::optional<std::uint64_t> system_identifier;     // needed when the repository has several
+  std::string restore_command;                        // as it is to be written
+  int jobs = 1;                                       // threads, each with a request in flight
+};
+
+struct RestorePlan {
+  BackupSummary backup;
+  std::string target_directory;
+  std::vector<Tablespace> tablespaces;  // where they will be
+  TimelineId target_timeline = 0;       // recovery will end on it
+  RecoverySettings recovery;
+  int jobs = 1;
+};
+
+// Refuses: a directory (or tablespace location) that is not empty or cannot be created, a target
+// before the end of the backup, a timeline that the backup does not lead to, a tablespace map that
+// names no tablespace of the backup, too little disk space, WAL that the backup needs to become
+// consistent but the repository has not. Nothing is written.
+Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
+
+}  // namespace veza

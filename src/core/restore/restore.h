@@ -1,0 +1,33 @@
+// Puts a backup's files into place: packs in parallel, every extent checked, durable at the end.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "core/error.h"
+#include "core/repository/repository.h"
+#include "core/restore/plan.h"
+
+namespace veza {
+
+// Written by the restore, read by whoever shows it. `bytes_total` is set before the first byte.
+struct RestoreProgress {
+  std::atomic<std::uint64_t> bytes_total{0};
+  std::atomic<std::uint64_t> bytes_done{0};  // of files
+  std::atomic<std::uint64_t> files_done{0};
+  std::atomic<bool> syncing{false};
+};
+
+struct RestoreReport {
+  std::uint64_t files = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t bytes_fetched = 0;
+};
+
+// Does what the plan says. global/pg_control gets its name last, after everything else was synced,
+// so an interrupted restore cannot be started. An error names the damaged object or the file that
+// could not be written; what was written stays for inspection.
+Result<RestoreReport> ExecuteRestore(const Repository& repository, const RestorePlan& plan,
+                                     RestoreProgress& progress);
+
+}  // namespace veza

@@ -1,0 +1,372 @@
+#include "core/s3/http_transfer.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+
+namespace veza {
+
+namespace {
+
+// Large enough that a pack needs few system calls; the most that libcurl 7.80 takes for downloads.
+constexpr long kBufferSize = 512L << 10;
+constexpr std::size_t kMostHeaderBytes = 64U << 10;
+
+// While libcurl runs, it may start a thread that resolves a name, which inherits the signal mask:
+// in a server process that thread must not run signal handlers. OpenSSL may raise SIGPIPE. Not held
+// while waiting, so that a signal handler can cancel.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() {
+    sigset_t pending;
+    if (sigismember(&before_, SIGPIPE) == 0 && sigpending(&pending) == 0 &&
+        sigismember(&pending, SIGPIPE) == 1) {
+      sigset_t pipe;
+      sigemptyset(&pipe);
+      sigaddset(&pipe, SIGPIPE);
+      const timespec at_once{};
+      sigtimedwait(&pipe, nullptr, &at_once);
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+std::string_view Trim(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos) {
+    return {};
+  }
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+std::string LowerCase(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return lower;
+}
+
+}  // namespace
+
+// What the callbacks share: the request, the answer so far, and the error that they broke off with.
+struct HttpTransfer::Exchange {
+  CURL* easy;
+  const HttpRequest& request;
+  HttpResponse response{};
+  std::size_t header_bytes = 0;
+  std::optional<Error> failure{};
+
+  int StatusCode() const {
+    long status = 0;
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    return static_cast<int>(status);
+  }
+
+  // libcurl is C: an exception (memory ran out) must not cross it.
+  template <typename Step>
+  bool Guarded(const Step& step) {
+    try {
+      return step();
+    } catch (const std::exception& exception) {
+      failure = MakeError(ErrorCode::kInternal, "exception in a transfer: {}", exception.what());
+      return false;
+    }
+  }
+
+  static std::size_t OnHeader(char* data, std::size_t, std::size_t size, void* self) {
+    auto& exchange = *static_cast<Exchange*>(self);
+    return exchange.Guarded([&] { return exchange.TakeHeader({data, size}); }) ? size : 0;
+  }
+  bool TakeHeader(std::string_view line) {
+    if (line.starts_with("HTTP/")) {
+      response.headers.clear();  // an interim answer (100 Continue) came before
+      return true;
+    }
+    header_bytes += line.size();
+    if (header_bytes > kMostHeaderBytes) {
+      failure = MakeError(ErrorCode::kUnavailable, "{}: the header of the answer is too long",
+                          request.purpose);
+      return false;
+    }
+    const std::size_t colon = line.find(':');
+    if (colon != std::string_view::npos) {
+      response.headers.insert_or_assign(LowerCase(Trim(line.substr(0, colon))),
+                                        std::string(Trim(line.substr(colon + 1))));
+    }
+    return true;
+  }
+
+  static std::size_t OnBody(char* data, std::size_t, std::size_t size, void* self) {
+    auto& exchange = *static_cast<Exchange*>(self);
+    return exchange.Guarded([&] { return exchange.TakeBody({data, size}); }) ? size : 0;
+  }
+  bool TakeBody(std::string_view piece) {
+    const int status = StatusCode();
+    if (request.sink && status == request.sink_status) {
+      Status taken = request.sink(AsBytes(piece));
+      if (!taken) {
+        failure = std::move(taken.error());
+        return false;
+      }
+      response.delivered += piece.size();
+      return true;
+    }
+    const std::size_t room = request.body_limit - response.body.size();
+    if (piece.size() > room && status < 300) {
+      failure = MakeError(ErrorCode::kUnavailable, "{}: the answer is longer than {} bytes",
+                          request.purpose, request.body_limit);
+      return false;
+    }
+    response.body += piece.substr(0, room);
+    return true;
+  }
+
+  static std::size_t OnUpload(char* buffer, std::size_t, std::size_t size, void* self) {
+    auto& exchange = *static_cast<Exchange*>(self);
+    std::size_t count = 0;
+    const bool read = exchange.Guarded([&] {
+      Result<std::size_t> got =
+          exchange.request.body->Read({reinterpret_cast<std::uint8_t*>(buffer), size});
+      if (!got) {
+        exchange.failure = std::move(got.error());
+        return false;
+      }
+      count = *got;
+      return true;
+    });
+    return read ? count : CURL_READFUNC_ABORT;
+  }
+
+  // libcurl sends a request again by itself when a kept-alive connection turns out to be dead. A
+  // body of which a part was sent must not be: the server may have stored it, and the second
+  // attempt would find its own object in the way. That is for RetryingStore to find out.
+  static int OnSeek(void*, curl_off_t, int) { return CURL_SEEKFUNC_FAIL; }
+};
+
+std::string_view HttpResponse::Header(std::string_view name) const {
+  const auto found = headers.find(name);
+  return found == headers.end() ? std::string_view() : found->second;
+}
+
+Result<std::unique_ptr<HttpTransfer>> HttpTransfer::Make() {
+  static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
+  CURLM* multi = initialized == CURLE_OK ? curl_multi_init() : nullptr;
+  CURL* easy = multi != nullptr ? curl_easy_init() : nullptr;
+  if (easy == nullptr) {
+    curl_multi_cleanup(multi);
+    return MakeError(ErrorCode::kInternal, "could not initialize libcurl");
+  }
+  return std::unique_ptr<HttpTransfer>(new HttpTransfer(multi, easy));
+}
+
+HttpTransfer::~HttpTransfer() {
+  const SignalsBlocked blocked;
+  curl_easy_cleanup(easy_);
+  curl_multi_cleanup(multi_);
+}
+
+Result<HttpResponse> HttpTransfer::Perform(const HttpRequest& request, const HttpOptions& options,
+                                           const Cancellation& cancellation) {
+  Exchange exchange{easy_, request};
+  curl_slist* list = nullptr;
+  for (const std::string& header : request.headers) {
+    if (curl_slist* longer = curl_slist_append(list, header.c_str())) {
+      list = longer;
+    }
+  }
+  const std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers(list, curl_slist_free_all);
+  Configure(request, options, headers.get(), exchange);
+  curl_multi_add_handle(multi_, easy_);
+  Result<CURLcode> ended = Drive(options, cancellation);
+  {
+    const SignalsBlocked blocked;
+    curl_multi_remove_handle(multi_, easy_);  // closes the connection unless the answer is complete
+  }
+  if (exchange.failure) {
+    return std::move(*exchange.failure);
+  }
+  if (!ended) {
+    return ended.error().code == ErrorCode::kCancelled
+               ? std::move(ended.error())
+               : std::move(ended.error()).WithContext(request.purpose);
+  }
+  if (*ended != CURLE_OK) {
+    return TransportError(*ended, options).WithContext(request.purpose);
+  }
+  exchange.response.status = exchange.StatusCode();
+  return std::move(exchange.response);
+}
+
+void HttpTransfer::Configure(const HttpRequest& request, const HttpOptions& options,
+                             curl_slist* headers, Exchange& exchange) {
+  curl_easy_reset(easy_);
+  error_text_[0] = '\0';
+  const auto set = [this](CURLoption option, auto value) {
+    curl_easy_setopt(easy_, option, value);
+  };
+  set(CURLOPT_ERRORBUFFER, error_text_);
+  set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  set(CURLOPT_FOLLOWLOCATION, 0L);
+  set(CURLOPT_PROXY, "");
+  set(CURLOPT_PATH_AS_IS, 1L);
+  set(CURLOPT_TCP_NODELAY, 1L);
+  set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_BUFFERSIZE, kBufferSize);
+  set(CURLOPT_UPLOAD_BUFFERSIZE, kBufferSize);
+  set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
+#if LIBCURL_VERSION_NUM >= 0x075700
+  set(CURLOPT_QUICK_EXIT, 1L);  // do not wait for the resolver's thread when cancelled
+#endif
+
+  set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  set(CURLOPT_SSL_VERIFYPEER, options.verify_tls ? 1L : 0L);
+  set(CURLOPT_SSL_VERIFYHOST, options.verify_tls ? 2L : 0L);
+  if (!options.ca_file.empty()) {
+    set(CURLOPT_CAINFO, options.ca_file.c_str());
+    set(CURLOPT_CAPATH, static_cast<char*>(nullptr));  // that file alone
+  }
+
+  set(CURLOPT_URL, request.url.c_str());
+  set(CURLOPT_HTTPHEADER, headers);
+  if (request.body != nullptr) {
+    set(CURLOPT_UPLOAD, 1L);
+    set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request.body->size()));
+    set(CURLOPT_READFUNCTION, &Exchange::OnUpload);
+    set(CURLOPT_READDATA, &exchange);
+    set(CURLOPT_SEEKFUNCTION, &Exchange::OnSeek);
+  } else if (request.method == "HEAD") {
+    set(CURLOPT_NOBODY, 1L);
+  } else if (request.method != "GET") {
+    set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  }
+  set(CURLOPT_HEADERFUNCTION, &Exchange::OnHeader);
+  set(CURLOPT_HEADERDATA, &exchange);
+  set(CURLOPT_WRITEFUNCTION, &Exchange::OnBody);
+  set(CURLOPT_WRITEDATA, &exchange);
+}
+
+Result<CURLcode> HttpTransfer::Drive(const HttpOptions& options, const Cancellation& cancellation) {
+  using std::chrono::milliseconds;
+  using std::chrono::steady_clock;
+  const auto total_end = steady_clock::now() + options.total_timeout;
+  auto stall_end = steady_clock::now() + options.stall_timeout;
+  std::int64_t progress = -1;
+  curl_waitfd wake{};
+  wake.fd = cancellation.fd();
+  wake.events = CURL_WAIT_POLLIN;
+  for (;;) {
+    RETURN_IF_ERROR(cancellation.Check());
+    int running = 0;
+    CURLMcode driven = CURLM_OK;
+    {
+      const SignalsBlocked blocked;
+      driven = curl_multi_perform(multi_, &running);
+    }
+    int queued = 0;
+    while (const CURLMsg* message = curl_multi_info_read(multi_, &queued)) {
+      if (message->msg == CURLMSG_DONE) {
+        return message->data.result;
+      }
+    }
+    const auto now = steady_clock::now();
+    if (const std::int64_t reached = Progress(); reached != progress) {
+      progress = reached;
+      stall_end = now + options.stall_timeout;
+    }
+    if (now >= total_end || now >= stall_end) {
+      const bool stalled = now < total_end;
+      return MakeError(ErrorCode::kDeadlineExceeded, "{} within {} ms",
+                       stalled ? "not a byte came or went" : "the transfer did not end",
+                       (stalled ? options.stall_timeout : options.total_timeout).count())
+          .WithHint("Check the network to the host named in veza_backup.s3_endpoint, and its load.")
+          .Retryable();
+    }
+    const auto wait = std::chrono::ceil<milliseconds>(std::min(total_end, stall_end) - now).count();
+    if (driven == CURLM_OK) {
+      driven = curl_multi_poll(multi_, &wake, 1,
+                               static_cast<int>(std::min<std::int64_t>(wait, 1000)), nullptr);
+    }
+    if (driven != CURLM_OK) {
+      return MakeError(ErrorCode::kInternal, "libcurl failed: {}", curl_multi_strerror(driven));
+    }
+  }
+}
+
+std::int64_t HttpTransfer::Progress() const {
+  curl_off_t received = 0;
+  curl_off_t sent = 0;
+  long header = 0;
+  curl_easy_getinfo(easy_, CURLINFO_SIZE_DOWNLOAD_T, &received);
+  curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &sent);
+  curl_easy_getinfo(easy_, CURLINFO_HEADER_SIZE, &header);
+  return received + sent + header;
+}
+
+Error HttpTransfer::TransportError(CURLcode code, const HttpOptions& options) const {
+  const std::string text =
+      std::string(Trim(error_text_[0] != '\0' ? error_text_ : curl_easy_strerror(code)));
+  switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return MakeError(ErrorCode::kUnavailable, "could not find the server: {}", text)
+          .WithHint("Check the host name in veza_backup.s3_endpoint and this host's name service.")
+          .Retryable();
+    case CURLE_COULDNT_CONNECT:
+      return MakeError(ErrorCode::kUnavailable, "could not connect: {}", text)
+          .WithHint(
+              "Check that the server named in veza_backup.s3_endpoint runs and that no firewall is "
+              "in the way.")
+          .Retryable();
+    case CURLE_OPERATION_TIMEDOUT:  // the only time limit that libcurl was given
+      return MakeError(ErrorCode::kDeadlineExceeded, "could not connect within {} ms",
+                       options.connect_timeout.count())
+          .WithHint(
+              "Check that the server named in veza_backup.s3_endpoint runs and that no firewall is "
+              "in the way.")
+          .Retryable();
+    case CURLE_PEER_FAILED_VERIFICATION:
+      return MakeError(ErrorCode::kFailedPrecondition,
+                       "the server's TLS certificate cannot be trusted: {}", text)
+          .WithHint(
+              "Name the file with the certificate of the server's certificate authority in "
+              "veza_backup.s3_ca_file, and use a host name of the certificate in "
+              "veza_backup.s3_endpoint.");
+    case CURLE_SSL_CACERT_BADFILE:
+      return MakeError(ErrorCode::kInvalidArgument,
+                       "could not use the file of trusted certificates: {}", text)
+          .WithHint("Let veza_backup.s3_ca_file name a readable file with PEM certificates.");
+    case CURLE_SSL_CONNECT_ERROR:
+      return MakeError(ErrorCode::kUnavailable, "could not start TLS: {}", text)
+          .WithHint(
+              "Check that the port named in veza_backup.s3_endpoint speaks TLS; an address that "
+              "does not is to be written \"http://...\".")
+          .Retryable();
+    case CURLE_OUT_OF_MEMORY:
+      return MakeError(ErrorCode::kInternal, "libcurl ran out of memory");
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_WEIRD_SERVER_REPLY:
+      return MakeError(ErrorCode::kUnavailable, "the server does not answer in HTTP: {}", text)
+          .WithHint("Check the scheme and the port in veza_backup.s3_endpoint.")
+          .Retryable();
+    default:
+      return MakeError(ErrorCode::kUnavailable, "the connection was lost: {}", text)
+          .WithHint("Check the network to the host named in veza_backup.s3_endpoint.")
+          .Retryable();
+  }
+}
+
+}  // namespace veza

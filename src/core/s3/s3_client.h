@@ -1,0 +1,46 @@
+// One request to the bucket, signed and sent.
+#pragma once
+
+#include <string>
+
+#include "core/s3/http_client.h"
+#include "core/s3/s3_address.h"
+#include "core/s3/s3_store.h"
+#include "core/s3/sigv4.h"
+
+namespace veza {
+
+struct S3Call {
+  std::string method;
+  std::string key;  // empty: the bucket
+  NamedValues query{};
+  NamedValues headers{};
+  std::string payload_hash{};  // of `body`, as HashPayload gives it; empty: there is none
+  Body* body = nullptr;
+  Sink sink{};  // see HttpRequest
+  int sink_status = 200;
+  std::size_t body_limit = 64U << 10;
+};
+
+// Thread-safe.
+class S3Client {
+ public:
+  S3Client(const S3Options& options, S3Address address, Environment environment);
+
+  // An answer of any status is a success. `purpose` begins the message when there is no answer.
+  Result<HttpResponse> Send(const S3Call& call, const std::string& purpose);
+
+  // SHA-256 in hexadecimal of all of `body`, which is rewound before and after. kInternal if it
+  // does not have the size that it announces. `name` is for that message.
+  Result<std::string> HashPayload(Body& body, const std::string& name) const;
+
+ private:
+  S3Address address_;
+  Environment environment_;
+  SigV4Credentials credentials_;
+  std::string region_;
+  std::string session_token_;
+  HttpClient http_;
+};
+
+}  // namespace veza

@@ -1,0 +1,217 @@
+#include "core/s3/s3_error.h"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace veza {
+
+namespace {
+
+constexpr std::size_t kLongestServerText = 300;
+
+struct Meaning {
+  ErrorCode code;
+  bool retryable;
+  const char* hint;
+};
+
+constexpr const char* kSpaceHint =
+    "Make room on the S3 server, raise the quota of the bucket or its owner, or keep fewer "
+    "backups.";
+constexpr const char* kSignatureHint =
+    "Check veza_backup.s3_secret_key or the file that veza_backup.s3_secret_key_file names.";
+constexpr const char* kTokenHint =
+    "Renew the temporary credentials: veza_backup.s3_session_token and the keys that came with "
+    "it.";
+constexpr const char* kAccessHint =
+    "Let the owner of veza_backup.s3_access_key list the bucket and read, write and delete objects "
+    "below the prefix named in veza_backup.repository.";
+constexpr const char* kEndpointHint =
+    "Check that veza_backup.s3_endpoint names an S3 server, with the right scheme and port.";
+constexpr const char* kBucketHint =
+    "Create the bucket, or correct its name in veza_backup.repository.";
+
+struct CodeMeaning {
+  std::string_view s3_code;
+  Meaning meaning;
+};
+
+// From the "Error responses" of the S3 API reference, and what MinIO and Ceph add to them.
+constexpr CodeMeaning kCodes[] = {
+    {"NoSuchKey", {ErrorCode::kNotFound, false, ""}},
+    {"NoSuchVersion", {ErrorCode::kNotFound, false, ""}},
+    {"NoSuchBucket", {ErrorCode::kFailedPrecondition, false, kBucketHint}},
+    {"InvalidBucketName", {ErrorCode::kInvalidArgument, false, kBucketHint}},
+    {"PreconditionFailed", {ErrorCode::kAlreadyExists, false, ""}},
+    {"ConditionalRequestConflict", {ErrorCode::kUnavailable, true, ""}},
+    {"OperationAborted", {ErrorCode::kUnavailable, true, ""}},
+    {"ConcurrentModification", {ErrorCode::kUnavailable, true, ""}},
+    {"InvalidAccessKeyId",
+     {ErrorCode::kPermissionDenied, false, "Check veza_backup.s3_access_key."}},
+    {"SignatureDoesNotMatch", {ErrorCode::kPermissionDenied, false, kSignatureHint}},
+    {"InvalidToken", {ErrorCode::kPermissionDenied, false, kTokenHint}},
+    {"ExpiredToken", {ErrorCode::kPermissionDenied, false, kTokenHint}},
+    {"TokenRefreshRequired", {ErrorCode::kPermissionDenied, false, kTokenHint}},
+    {"AccessDenied", {ErrorCode::kPermissionDenied, false, kAccessHint}},
+    {"InvalidRange", {ErrorCode::kInvalidArgument, false, ""}},
+    {"EntityTooLarge", {ErrorCode::kInvalidArgument, false, ""}},
+    {"RequestTimeout", {ErrorCode::kUnavailable, true, ""}},
+    {"InternalError", {ErrorCode::kUnavailable, true, ""}},
+    {"SlowDown", {ErrorCode::kUnavailable, true, ""}},
+    // The body did not arrive as it was sent.
+    {"BadDigest", {ErrorCode::kDataCorrupted, true, ""}},
+    {"XAmzContentSHA256Mismatch", {ErrorCode::kDataCorrupted, true, ""}},
+    {"IncompleteBody", {ErrorCode::kUnavailable, true, ""}},
+    {"NotImplemented", {ErrorCode::kUnsupported, false, "Use a server that knows this request."}},
+    {"QuotaExceeded", {ErrorCode::kNoSpace, false, kSpaceHint}},
+    {"InsufficientStorage", {ErrorCode::kNoSpace, false, kSpaceHint}},
+    {"XMinioStorageFull", {ErrorCode::kNoSpace, false, kSpaceHint}},
+    {"XMinioAdminBucketQuotaExceeded", {ErrorCode::kNoSpace, false, kSpaceHint}},
+};
+
+// Where there is no error document, or one with an unknown code.
+Meaning MeaningOfStatus(int status) {
+  switch (status) {
+    case 401:
+    case 403:
+      return {ErrorCode::kPermissionDenied, false, kAccessHint};
+    case 404:
+      // Not S3's way to say so: a proxy, or something else at that address. If it were taken for
+      // a missing object, a restore would believe that the archive ends here.
+      return {ErrorCode::kUnavailable, true, kEndpointHint};
+    case 405:
+    case 501:
+      return {ErrorCode::kUnsupported, false, kEndpointHint};
+    case 408:
+    case 409:
+    case 425:
+    case 429:
+      return {ErrorCode::kUnavailable, true, ""};
+    case 412:
+      return {ErrorCode::kAlreadyExists, false, ""};
+    case 416:
+      return {ErrorCode::kInvalidArgument, false, ""};
+    case 507:
+      return {ErrorCode::kNoSpace, false, kSpaceHint};
+    default:
+      if (status >= 500) {
+        return {ErrorCode::kUnavailable, true, ""};
+      }
+      return {ErrorCode::kFailedPrecondition, false, kEndpointHint};
+  }
+}
+
+bool MeansWrongRegion(int status, std::string_view s3_code) {
+  return status == 301 || status == 307 || s3_code == "AuthorizationHeaderMalformed" ||
+         s3_code == "PermanentRedirect" || s3_code == "TemporaryRedirect" ||
+         s3_code == "IllegalLocationConstraintException";
+}
+
+void Redact(std::string& text, const std::string& secret) {
+  for (std::size_t at = text.find(secret); !secret.empty() && at != std::string::npos;
+       at = text.find(secret, at)) {
+    text.replace(at, secret.size(), "***");
+  }
+}
+
+// One short line of plain ASCII without secrets.
+std::string Clean(std::string text, const S3Options& options) {
+  Redact(text, options.secret_key);
+  Redact(text, options.session_token);
+  text.resize(std::min(text.size(), kLongestServerText));
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c > 0x7e; }, ' ');
+  return text;
+}
+
+std::optional<std::chrono::milliseconds> RetryAfter(const HttpResponse& response, TimePoint now) {
+  const std::string_view text = response.Header("retry-after");
+  long seconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (!text.empty() && error == std::errc() && end == text.data() + text.size()) {
+    return std::chrono::seconds(std::max(seconds, 0L));
+  }
+  const auto until = ParseHttpDate(text);
+  if (!until) {
+    return std::nullopt;
+  }
+  // By the server's clock, if it tells it.
+  const TimePoint since = ParseHttpDate(response.Header("date")).value_or(now);
+  return std::max(std::chrono::ceil<std::chrono::milliseconds>(*until - since),
+                  std::chrono::milliseconds(0));
+}
+
+std::string ClockHint(const HttpResponse& response, TimePoint now) {
+  const auto server = ParseHttpDate(response.Header("date"));
+  if (!server) {
+    return "Set the clock of this host: it is too far from the S3 server's.";
+  }
+  const auto ahead = std::chrono::duration_cast<std::chrono::seconds>(now - *server).count();
+  return fmt::format("Set the clock of this host: it is {} s {} the S3 server's.", std::abs(ahead),
+                     ahead < 0 ? "behind" : "ahead of");
+}
+
+std::string RegionHint(const std::string& region, const S3Options& options) {
+  if (region.empty() || region == options.region) {
+    return fmt::format(
+        "Set veza_backup.s3_region (now \"{}\") to the region of the bucket, and "
+        "veza_backup.s3_endpoint to the endpoint of that region.",
+        options.region);
+  }
+  return fmt::format(
+      "Set veza_backup.s3_region to \"{}\", and veza_backup.s3_endpoint to the endpoint of that "
+      "region.",
+      region);
+}
+
+}  // namespace
+
+std::optional<TimePoint> ParseHttpDate(std::string_view text) {
+  const std::time_t seconds = curl_getdate(std::string(text).c_str(), nullptr);
+  if (text.empty() || seconds < 0) {
+    return std::nullopt;
+  }
+  return TimePoint(std::chrono::seconds(seconds));
+}
+
+Error S3ResponseError(const HttpResponse& response, const std::string& what,
+                      const S3Options& options, TimePoint now) {
+  const S3ErrorDocument document = ParseS3Error(response.body).value_or(S3ErrorDocument{});
+  const std::string s3_code = Clean(document.code, options);
+  const std::string s3_message = Clean(document.message, options);
+
+  Meaning meaning = MeaningOfStatus(response.status);
+  for (const CodeMeaning& known : kCodes) {
+    if (known.s3_code == s3_code) {
+      meaning = known.meaning;
+    }
+  }
+  Error error{
+      meaning.code,
+      fmt::format("{}: server answered {}{}{}{}{}", what, response.status,
+                  s3_code.empty() ? "" : " ", s3_code, s3_message.empty() ? "" : ": ", s3_message),
+      meaning.hint, meaning.retryable};
+  if (error.message.ends_with('.')) {
+    error.message.pop_back();
+  }
+  if (s3_code == "RequestTimeTooSkewed") {
+    error.code = ErrorCode::kFailedPrecondition;
+    error.hint = ClockHint(response, now);
+  } else if (MeansWrongRegion(response.status, s3_code)) {
+    std::string region = Clean(document.region, options);
+    if (region.empty()) {
+      region = Clean(std::string(response.Header("x-amz-bucket-region")), options);
+    }
+    error.code = ErrorCode::kFailedPrecondition;
+    error.retryable = false;
+    error.hint = RegionHint(region, options);
+  }
+  if (error.retryable) {
+    error.retry_after = RetryAfter(response, now);
+  }
+  return error;
+}
+
+}  // namespace veza

@@ -1,0 +1,304 @@
+#include "core/s3/s3_store.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/s3/s3_address.h"
+#include "core/s3/s3_client.h"
+#include "core/s3/s3_error.h"
+#include "core/s3/s3_xml.h"
+
+namespace veza {
+
+namespace {
+
+// A page holds up to 1000 keys of up to 1024 bytes, each of which may be encoded as three.
+constexpr std::size_t kLongestListPage = 8U << 20;
+
+template <typename Number>
+std::optional<Number> ParseNumber(std::string_view text) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return number;
+}
+
+// The first byte's position in "bytes 5-9/100".
+std::optional<std::uint64_t> ContentRangeBegin(std::string_view text) {
+  if (!text.starts_with("bytes ")) {
+    return std::nullopt;
+  }
+  text.remove_prefix(6);
+  return ParseNumber<std::uint64_t>(text.substr(0, text.find('-')));
+}
+
+// The HTTP form of `range`, which is not the whole and not empty.
+std::string RangeValue(ByteRange range) {
+  if (range.length > std::numeric_limits<std::uint64_t>::max() - range.offset) {
+    return fmt::format("bytes={}-", range.offset);
+  }
+  return fmt::format("bytes={}-{}", range.offset, range.offset + range.length - 1);
+}
+
+class S3Store final : public Store {
+ public:
+  S3Store(S3Options options, S3Address address, Environment environment)
+      : options_(std::move(options)),
+        environment_(std::move(environment)),
+        location_(fmt::format("s3://{}{}{}", options_.bucket, options_.prefix.empty() ? "" : "/",
+                              options_.prefix)),
+        root_(options_.prefix.empty() ? "" : options_.prefix + '/'),
+        client_(options_, std::move(address), environment_) {}
+
+  const std::string& location() const override { return location_; }
+
+  Status Put(std::string_view name, Body& body, PutMode mode) override {
+    RETURN_IF_ERROR(Begin(name));
+    S3Call call{"PUT", root_ + std::string(name)};
+    ASSIGN_OR_RETURN(call.payload_hash, client_.HashPayload(body, Quoted(name)));
+    call.body = &body;
+    if (mode == PutMode::kCreate) {
+      call.headers.emplace_back("if-none-match", "*");
+    }
+    const std::string what = Failed("write", name);
+    ASSIGN_OR_RETURN(const HttpResponse response, client_.Send(call, what));
+    if (response.status == 200 || response.status == 201 || response.status == 204) {
+      return Ok();
+    }
+    return AnswerError(response, what, name);
+  }
+
+  Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
+    RETURN_IF_ERROR(Begin(name));
+    if (range.length == 0) {
+      return MakeError(ErrorCode::kInvalidArgument, "range {}+0 of object \"{}\" is empty",
+                       range.offset, Quoted(name));
+    }
+    S3Call call{"GET", root_ + std::string(name)};
+    call.sink = sink;
+    if (!range.whole()) {
+      call.headers.emplace_back("range", RangeValue(range));
+      call.sink_status = 206;
+    }
+    const std::string what = Failed("read", name);
+    ASSIGN_OR_RETURN(const HttpResponse response, client_.Send(call, what));
+    if (response.status != call.sink_status) {
+      return AnswerError(response, what, name);
+    }
+    return CheckDelivery(response, range, what);
+  }
+
+  Result<ObjectInfo> Head(std::string_view name) override {
+    RETURN_IF_ERROR(Begin(name));
+    const std::string what = Failed("look up", name);
+    ASSIGN_OR_RETURN(const HttpResponse response,
+                     client_.Send({"HEAD", root_ + std::string(name)}, what));
+    if (response.status != 200) {
+      return ExplainHead(response, what, name);
+    }
+    const auto size = ParseNumber<std::uint64_t>(response.Header("content-length"));
+    const auto modified = ParseHttpDate(response.Header("last-modified"));
+    if (!size || !modified) {
+      return NotS3(what, "without the size or the time of the object");
+    }
+    return ObjectInfo{std::string(name), *size, *modified};
+  }
+
+  Status Delete(std::string_view name) override {
+    RETURN_IF_ERROR(Begin(name));
+    const std::string what = Failed("delete", name);
+    ASSIGN_OR_RETURN(const HttpResponse response,
+                     client_.Send({"DELETE", root_ + std::string(name)}, what));
+    if (response.status == 200 || response.status == 204) {
+      return Ok();
+    }
+    Error error = AnswerError(response, what, name);
+    if (error.code == ErrorCode::kNotFound) {
+      return Ok();
+    }
+    return error;
+  }
+
+  Status List(std::string_view prefix, std::string_view start_after,
+              const ObjectVisitor& each) override {
+    return ListPages(prefix, start_after, "", [&](const S3ListPage& page) -> Status {
+      for (const ObjectInfo& object : page.objects) {
+        ObjectInfo info = object;
+        if (!RemoveRoot(info.name) || !ValidateObjectName(info.name)) {
+          continue;  // not made by a store, for example the "directories" that consoles make
+        }
+        RETURN_IF_ERROR(each(info));
+      }
+      return Ok();
+    });
+  }
+
+  Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
+    RETURN_IF_ERROR(ValidateDirectoryPrefix(prefix));
+    std::vector<std::string> directories;
+    RETURN_IF_ERROR(ListPages(prefix, "", "/", [&](const S3ListPage& page) {
+      for (std::string name : page.prefixes) {
+        if (RemoveRoot(name) && name.starts_with(prefix) && name.ends_with('/')) {
+          name = name.substr(prefix.size(), name.size() - prefix.size() - 1);
+          if (ValidateObjectName(name)) {
+            directories.push_back(std::move(name));
+          }
+        }
+      }
+      return Ok();
+    }));
+    // "a-b/" is before "a/", but "a" is before "a-b".
+    std::sort(directories.begin(), directories.end());
+    return directories;
+  }
+
+  Result<TimePoint> Now() override {
+    const std::string what = fmt::format("could not ask \"{}\" for the time", location_);
+    ASSIGN_OR_RETURN(const HttpResponse response,
+                     client_.Send(ListCall({{"max-keys", "1"}, {"prefix", root_}}), what));
+    if (response.status != 200) {
+      return S3ResponseError(response, what, options_, environment_.clock->Now());
+    }
+    const auto date = ParseHttpDate(response.Header("date"));
+    if (!date) {
+      return NotS3(what, "without a date");
+    }
+    return *date;
+  }
+
+ private:
+  Status Begin(std::string_view name) const {
+    RETURN_IF_ERROR(ValidateObjectName(name));
+    return environment_.cancellation->Check();
+  }
+
+  std::string Quoted(std::string_view name) const { return fmt::format("{}/{}", location_, name); }
+  std::string Failed(const char* verb, std::string_view name) const {
+    return fmt::format("could not {} object \"{}\"", verb, Quoted(name));
+  }
+
+  static Error NotS3(const std::string& what, const char* lack) {
+    return MakeError(ErrorCode::kUnavailable, "{}: server answered {}", what, lack)
+        .WithHint("Check that veza_backup.s3_endpoint names an S3 server.")
+        .Retryable();
+  }
+
+  Error AnswerError(const HttpResponse& response, const std::string& what,
+                    std::string_view name) const {
+    Error error = S3ResponseError(response, what, options_, environment_.clock->Now());
+    if (error.code == ErrorCode::kNotFound) {
+      error.message = fmt::format("object \"{}\" does not exist", Quoted(name));
+    } else if (error.code == ErrorCode::kAlreadyExists) {
+      error.message = fmt::format("object \"{}\" already exists", Quoted(name));
+    }
+    return error;
+  }
+
+  // libcurl has seen to it that the body has its Content-Length.
+  static Status CheckDelivery(const HttpResponse& response, ByteRange range,
+                              const std::string& what) {
+    if (response.Header("content-length").empty() && response.Header("transfer-encoding").empty()) {
+      return NotS3(what, "without a length, so that the end may be missing");
+    }
+    if (!range.whole() && ContentRangeBegin(response.Header("content-range")) != range.offset) {
+      return NotS3(what, "with another range than was asked for");
+    }
+    return Ok();
+  }
+
+  // An answer to HEAD has no body and thus no reason; GET gives one. The difference matters: a
+  // proxy's 404 does not mean that there is no such object.
+  Error ExplainHead(const HttpResponse& answer, const std::string& what, std::string_view name) {
+    S3Call call{"GET", root_ + std::string(name)};
+    call.headers.emplace_back("range", "bytes=0-0");
+    Result<HttpResponse> response = client_.Send(call, what);
+    if (!response) {
+      return std::move(response.error());
+    }
+    const bool appeared = response->status < 300 || response->status == 416;
+    if (appeared) {
+      return MakeError(ErrorCode::kUnavailable, "{}: server answered {}, then {}", what,
+                       answer.status, response->status)
+          .Retryable();
+    }
+    return AnswerError(*response, what, name);
+  }
+
+  S3Call ListCall(NamedValues query) const {
+    S3Call call{"GET", ""};
+    call.query = std::move(query);
+    call.query.emplace_back("list-type", "2");
+    call.query.emplace_back("encoding-type", "url");
+    call.body_limit = kLongestListPage;
+    return call;
+  }
+
+  Status ListPages(std::string_view prefix, std::string_view start_after, const char* delimiter,
+                   const std::function<Status(const S3ListPage&)>& each) {
+    const std::string what = fmt::format("could not list \"{}\"", Quoted(prefix));
+    std::string last;
+    std::string token;
+    for (;;) {
+      S3Call call = ListCall({{"prefix", root_ + std::string(prefix)},
+                              {"max-keys", std::to_string(options_.list_page_size)}});
+      if (*delimiter != '\0') {
+        call.query.emplace_back("delimiter", delimiter);
+      }
+      if (!token.empty()) {
+        call.query.emplace_back("continuation-token", token);
+      } else if (!start_after.empty()) {
+        call.query.emplace_back("start-after", root_ + std::string(start_after));
+      }
+      ASSIGN_OR_RETURN(const HttpResponse response, client_.Send(call, what));
+      if (response.status != 200) {
+        return S3ResponseError(response, what, options_, environment_.clock->Now());
+      }
+      Result<S3ListPage> page = ParseS3ListPage(response.body);
+      if (!page) {
+        return std::move(page.error()).WithContext(what);
+      }
+      for (const ObjectInfo& object : page->objects) {
+        // Resuming a listing and merging two rest on the order.
+        if (object.name <= last) {
+          return MakeError(ErrorCode::kUnsupported, "{}: server lists names out of order", what)
+              .WithHint("Use an S3 server that lists objects in the byte order of their names.");
+        }
+        last = object.name;
+      }
+      RETURN_IF_ERROR(each(*page));
+      if (!page->truncated) {
+        return Ok();
+      }
+      token = page->continuation_token;
+    }
+  }
+
+  bool RemoveRoot(std::string& key) const {
+    if (!key.starts_with(root_)) {
+      return false;
+    }
+    key.erase(0, root_.size());
+    return true;
+  }
+
+  S3Options options_;
+  Environment environment_;
+  std::string location_;
+  std::string root_;  // what every key begins with: empty, or ends with '/'
+  S3Client client_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> MakeS3Store(S3Options options, Environment environment) {
+  if (options.max_connections < 1) {
+    return MakeError(ErrorCode::kInvalidArgument, "at least one S3 connection is needed")
+        .WithHint("Set veza_backup.s3_connections to 1 or more.");
+  }
+  ASSIGN_OR_RETURN(S3Address address, MakeS3Address(options));
+  return std::make_unique<S3Store>(std::move(options), std::move(address), std::move(environment));
+}
+
+}  // namespace veza

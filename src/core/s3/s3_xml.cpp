@@ -1,0 +1,102 @@
+#include "core/s3/s3_xml.h"
+
+#include <charconv>
+#include <pugixml.hpp>
+
+namespace veza {
+
+namespace {
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') {
+    return c - '0';
+  }
+  if (c >= 'a' && c <= 'f') {
+    return c - 'a' + 10;
+  }
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// What encoding-type=url made of a key: %XX, and '+' for a blank.
+std::string UrlDecode(std::string_view text) {
+  std::string decoded;
+  decoded.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const int high = text[i] == '%' && i + 2 < text.size() ? HexDigit(text[i + 1]) : -1;
+    const int low = high >= 0 ? HexDigit(text[i + 2]) : -1;
+    if (low >= 0) {
+      decoded.push_back(static_cast<char>(high * 16 + low));
+      i += 2;
+    } else {
+      decoded.push_back(text[i] == '+' ? ' ' : text[i]);
+    }
+  }
+  return decoded;
+}
+
+std::optional<ObjectInfo> ParseObject(const pugi::xml_node& contents, bool encoded) {
+  const std::string_view key = contents.child_value("Key");
+  const std::string_view size = contents.child_value("Size");
+  const auto modified = ParseUtc(contents.child_value("LastModified"));
+  ObjectInfo info{encoded ? UrlDecode(key) : std::string(key)};
+  const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), info.size);
+  if (key.empty() || error != std::errc() || end != size.data() + size.size() || !modified) {
+    return std::nullopt;
+  }
+  info.modified = *modified;
+  return info;
+}
+
+Error NotAPage() {
+  return MakeError(ErrorCode::kUnavailable, "the answer is not a listing of S3")
+      .WithHint("Check that veza_backup.s3_endpoint names an S3 server.")
+      .Retryable();
+}
+
+}  // namespace
+
+std::optional<S3ErrorDocument> ParseS3Error(std::string_view text) {
+  pugi::xml_document document;
+  if (!document.load_buffer(text.data(), text.size())) {
+    return std::nullopt;
+  }
+  const pugi::xml_node error = document.child("Error");
+  S3ErrorDocument parsed{error.child_value("Code"), error.child_value("Message"),
+                         error.child_value("Region")};
+  if (parsed.code.empty()) {
+    return std::nullopt;
+  }
+  return parsed;
+}
+
+Result<S3ListPage> ParseS3ListPage(std::string_view text) {
+  pugi::xml_document document;
+  if (!document.load_buffer(text.data(), text.size())) {
+    return NotAPage();
+  }
+  const pugi::xml_node root = document.child("ListBucketResult");
+  const std::string_view truncated = root.child_value("IsTruncated");
+  const bool encoded = std::string_view(root.child_value("EncodingType")) == "url";
+  S3ListPage page;
+  page.truncated = truncated == "true";
+  page.continuation_token = root.child_value("NextContinuationToken");
+  // Without the element nobody could tell whether this was all.
+  if ((truncated != "true" && truncated != "false") ||
+      (page.truncated && page.continuation_token.empty())) {
+    return NotAPage();
+  }
+  for (const pugi::xml_node& contents : root.children("Contents")) {
+    std::optional<ObjectInfo> info = ParseObject(contents, encoded);
+    if (!info) {
+      return NotAPage();
+    }
+    page.objects.push_back(std::move(*info));
+  }
+  for (const pugi::xml_node& common : root.children("CommonPrefixes")) {
+    const std::string_view prefix = common.child_value("Prefix");
+    page.prefixes.push_back(encoded ? UrlDecode(prefix) : std::string(prefix));
+  }
+  return page;
+}
+
+}  // namespace veza

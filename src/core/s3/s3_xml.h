@@ -1,0 +1,32 @@
+// The two XML documents of S3 that are read: errors and pages of ListObjectsV2.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/storage/store.h"
+
+namespace veza {
+
+struct S3ErrorDocument {
+  std::string code;  // for example "NoSuchKey"
+  std::string message;
+  std::string region;  // where the bucket is, if the server says so
+};
+
+// Nothing if `text` is not an error document of S3.
+std::optional<S3ErrorDocument> ParseS3Error(std::string_view text);
+
+struct S3ListPage {
+  std::vector<ObjectInfo> objects;    // names are whole keys
+  std::vector<std::string> prefixes;  // common prefixes, with the '/' at their end
+  bool truncated = false;
+  std::string continuation_token;  // not empty if truncated
+};
+
+// kUnavailable if `text` is not such a page.
+Result<S3ListPage> ParseS3ListPage(std::string_view text);
+
+}  // namespace veza

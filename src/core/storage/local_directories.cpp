@@ -1,0 +1,139 @@
+#include "core/storage/local_directories.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "core/environment.h"
+#include "core/storage/local_tree.h"
+#include "core/storage/unique_fd.h"
+
+namespace veza {
+
+namespace {
+
+// Longer than any upload lasts: a younger temporary file may belong to a writer that is alive.
+constexpr auto kStaleAge = std::chrono::hours(24);
+// A cache, not a register: beyond this it starts anew.
+constexpr std::size_t kMostRemembered = 100'000;
+
+// Removes temporary files of crashed writers from `path` until something else turns up.
+void RemoveStaleTemporaries(const std::string& path) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(opendir(path.c_str()), closedir);
+  if (!stream) {
+    return;
+  }
+  while (const dirent* entry = readdir(stream.get())) {
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") {
+      continue;
+    }
+    struct stat info {};
+    // The file system's time stamps are by the system's clock, whatever clock the store was given.
+    if (!name.starts_with(kTemporaryPrefix) ||
+        fstatat(dirfd(stream.get()), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+        SystemClock().Now() - FromTimespec(info.st_mtim) < kStaleAge) {
+      return;
+    }
+    unlinkat(dirfd(stream.get()), entry->d_name, 0);
+  }
+}
+
+}  // namespace
+
+Status SyncDirectory(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
+  }
+  if (fsync(fd.get()) != 0) {
+    return ErrnoError(errno, fmt::format("could not fsync directory \"{}\"", path));
+  }
+  return Ok();
+}
+
+Status LocalDirectories::Make(std::string_view relative) {
+  RETURN_IF_ERROR(MakeRoot());
+  std::string parent = root_;
+  while (!relative.empty()) {
+    const std::size_t slash = relative.find('/');
+    std::string path = parent + '/' + std::string(relative.substr(0, slash));
+    RETURN_IF_ERROR(MakeOne(parent, path, true));
+    parent = std::move(path);
+    relative = slash == std::string_view::npos ? std::string_view() : relative.substr(slash + 1);
+  }
+  return Ok();
+}
+
+Status LocalDirectories::MakeRoot() {
+  struct stat info {};
+  std::size_t slash = root_.rfind('/');
+  while (slash != 0 && stat(root_.substr(0, slash).c_str(), &info) != 0 && errno == ENOENT) {
+    slash = root_.rfind('/', slash - 1);
+  }
+  while (slash != std::string::npos) {
+    const std::size_t end = root_.find('/', slash + 1);
+    RETURN_IF_ERROR(
+        MakeOne(slash == 0 ? "/" : root_.substr(0, slash), root_.substr(0, end), false));
+    slash = end;
+  }
+  return Ok();
+}
+
+Status LocalDirectories::MakeOne(const std::string& parent, const std::string& path,
+                                 bool parent_is_ours) {
+  const bool made = mkdir(path.c_str(), 0700) == 0;
+  if (!made && errno != EEXIST) {
+    // A directory that exists on a read-only or automounted parent may also fail in other ways.
+    const int error_number = errno;
+    struct stat info {};
+    if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+      return ErrnoError(error_number, fmt::format("could not create directory \"{}\"", path));
+    }
+  }
+  // Another process may have made the directory and crash before its fsync: an object in it is
+  // durable only when its name is, whoever made it.
+  std::optional<Identity> identity;
+  struct statx info {};
+  if (statx(AT_FDCWD, path.c_str(), 0, STATX_INO | STATX_BTIME, &info) == 0 &&
+      (info.stx_mask & STATX_BTIME) != 0) {
+    identity = Identity(static_cast<std::uint64_t>(info.stx_dev_major) << 32 | info.stx_dev_minor,
+                        info.stx_ino, info.stx_btime.tv_sec, info.stx_btime.tv_nsec);
+    const std::lock_guard lock(mutex_);
+    if (durable_.contains(*identity)) {
+      return Ok();
+    }
+  }
+  const Status synced = SyncDirectory(parent);
+  // What is above the root belongs to the operator and may not be readable to us.
+  if (!synced && (made || parent_is_ours)) {
+    return synced.error();
+  }
+  if (identity) {
+    const std::lock_guard lock(mutex_);
+    if (durable_.size() >= kMostRemembered) {
+      durable_.clear();
+    }
+    durable_.insert(*identity);
+  }
+  return Ok();
+}
+
+void LocalDirectories::RemoveEmpty(std::string_view relative) {
+  while (!relative.empty()) {
+    const std::string path = root_ + '/' + std::string(relative);
+    RemoveStaleTemporaries(path);
+    if (rmdir(path.c_str()) != 0) {
+      return;
+    }
+    const std::size_t slash = relative.rfind('/');
+    relative = slash == std::string_view::npos ? std::string_view() : relative.substr(0, slash);
+  }
+}
+
+}  // namespace veza

@@ -1,0 +1,45 @@
+// The directories of a local store: made durably before the first object, removed with the last.
+#pragma once
+
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+
+#include "core/error.h"
+
+namespace veza {
+
+// Begins the name of every temporary file of a local store. ValidateObjectName refuses it.
+inline constexpr std::string_view kTemporaryPrefix = ".veza-tmp-";
+
+// fsync(2) of a directory: makes the names in it durable.
+Status SyncDirectory(const std::string& path);
+
+// Thread-safe; other processes may work on the same tree.
+class LocalDirectories {
+ public:
+  explicit LocalDirectories(std::string root) : root_(std::move(root)) {}
+
+  // Makes the directory `relative` (empty: the root itself) below the root, with its parents, mode
+  // 0700, and their names durable. kNotFound when somebody removed one in the meantime: try again.
+  Status Make(std::string_view relative);
+
+  // Removes `relative` and its parents below the root as far as they are empty, temporary files
+  // that a crash left behind a day ago or earlier aside. Only tidies up: failures are not errors.
+  void RemoveEmpty(std::string_view relative);
+
+ private:
+  // Device, inode and birth time: a directory that was removed and made again is another one.
+  using Identity = std::tuple<std::uint64_t, std::uint64_t, std::int64_t, std::uint32_t>;
+
+  Status MakeRoot();
+  Status MakeOne(const std::string& parent, const std::string& path, bool parent_is_ours);
+
+  std::string root_;
+  std::mutex mutex_;
+  std::set<Identity> durable_;  // names known to be on disk, so that fsync is not repeated
+};
+
+}  // namespace veza

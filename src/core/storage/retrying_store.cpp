@@ -1,0 +1,220 @@
+#include "core/storage/retrying_store.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+namespace veza {
+
+namespace {
+
+// The pauses of one call. Full jitter: a crowd that failed together does not come back together.
+class Attempts {
+ public:
+  Attempts(const Environment& environment, const RetryPolicy& policy)
+      : environment_(environment),
+        policy_(policy),
+        deadline_(environment.clock->Steady() + policy.budget) {}
+
+  // How long to pause before the next attempt. Nothing: there will be none, `error` is the answer.
+  std::optional<std::chrono::milliseconds> NextPause(const Error& error) {
+    if (!error.retryable || ++made_ >= policy_.max_attempts) {
+      return std::nullopt;
+    }
+    const auto ceiling =
+        std::min<std::int64_t>(policy_.longest_pause.count(),
+                               policy_.first_pause.count() << std::min(made_ - 1, kMaxDoublings));
+    auto pause = std::chrono::milliseconds(
+        environment_.random->Below(static_cast<std::uint64_t>(std::max<std::int64_t>(ceiling, 1))));
+    pause = std::max(pause, error.retry_after.value_or(std::chrono::milliseconds(0)));
+    if (environment_.clock->Steady() + pause >= deadline_) {
+      return std::nullopt;
+    }
+    return pause;
+  }
+
+ private:
+  static constexpr int kMaxDoublings = 20;
+  const Environment& environment_;
+  const RetryPolicy& policy_;
+  const SteadyTime deadline_;
+  int made_ = 0;
+};
+
+class RetryingStore final : public Store {
+ public:
+  RetryingStore(std::unique_ptr<Store> inner, Environment environment, RetryPolicy policy,
+                RetryObserver observer)
+      : inner_(std::move(inner)),
+        environment_(std::move(environment)),
+        policy_(policy),
+        observer_(std::move(observer)) {}
+
+  const std::string& location() const override { return inner_->location(); }
+
+  Status Put(std::string_view name, Body& body, PutMode mode) override {
+    bool outcome_unknown = false;
+    Status status = Retry("PUT", name, [&]() -> Status {
+      Status put = inner_->Put(name, body, mode);
+      outcome_unknown = outcome_unknown || (!put && put.error().retryable);
+      return put;
+    });
+    if (!status && status.error().code == ErrorCode::kAlreadyExists && outcome_unknown) {
+      return RequireOwnWrite(name, body, status.error());
+    }
+    return status;
+  }
+
+  Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
+    std::uint64_t delivered = 0;
+    bool sink_failed = false;
+    const Sink counting = [&](ByteView piece) -> Status {
+      Status taken = sink(piece);
+      sink_failed = !taken;
+      delivered += piece.size();
+      return taken;
+    };
+    return Retry("GET", name, [&]() -> Status {
+      ByteRange rest{range.offset + delivered, range.length};
+      if (range.length != ByteRange{}.length) {
+        rest.length -= delivered;
+      }
+      if (delivered > 0 && rest.length == 0) {
+        return Ok();
+      }
+      Status got = inner_->Get(name, rest, counting);
+      if (!got && sink_failed) {
+        got.error().retryable = false;  // whatever the sink says: it has the piece, or half of it
+      } else if (!got && delivered > 0 && got.error().code == ErrorCode::kInvalidArgument) {
+        return RequireEnd(name, rest.offset, got.error());
+      }
+      return got;
+    });
+  }
+
+  Result<ObjectInfo> Head(std::string_view name) override {
+    ObjectInfo info;
+    RETURN_IF_ERROR(Retry("HEAD", name, [&]() -> Status {
+      ASSIGN_OR_RETURN(info, inner_->Head(name));
+      return Ok();
+    }));
+    return info;
+  }
+
+  Status Delete(std::string_view name) override {
+    return Retry("DELETE", name, [&] { return inner_->Delete(name); });
+  }
+
+  Status List(std::string_view prefix, std::string_view start_after,
+              const ObjectVisitor& each) override {
+    std::string last(start_after);
+    bool visitor_failed = false;
+    return Retry("LIST", prefix, [&]() -> Status {
+      const std::string from = last;  // the inner store holds a view of it while `last` moves on
+      Status listed = inner_->List(prefix, from, [&](const ObjectInfo& object) -> Status {
+        Status visited = each(object);
+        visitor_failed = !visited;
+        last = object.name;
+        return visited;
+      });
+      if (!listed && visitor_failed) {
+        listed.error().retryable = false;
+      }
+      return listed;
+    });
+  }
+
+  Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
+    std::vector<std::string> names;
+    RETURN_IF_ERROR(Retry("LIST", prefix, [&]() -> Status {
+      ASSIGN_OR_RETURN(names, inner_->ListDirectories(prefix));
+      return Ok();
+    }));
+    return names;
+  }
+
+  Result<TimePoint> Now() override {
+    TimePoint now;
+    RETURN_IF_ERROR(Retry("TIME", "", [&]() -> Status {
+      ASSIGN_OR_RETURN(now, inner_->Now());
+      return Ok();
+    }));
+    return now;
+  }
+
+ private:
+  template <typename Attempt>
+  Status Retry(std::string_view operation, std::string_view name, Attempt attempt) {
+    Attempts attempts(environment_, policy_);
+    for (;;) {
+      Status status = attempt();
+      if (status) {
+        return status;
+      }
+      const auto pause = attempts.NextPause(status.error());
+      if (!pause) {
+        return status;
+      }
+      if (observer_) {
+        observer_(operation, name, status.error());
+      }
+      if (!environment_.clock->Sleep(*pause, environment_.cancellation.get())) {
+        return environment_.cancellation->Check();
+      }
+    }
+  }
+
+  // A connection may be lost behind the last byte: then nothing is left to be resumed.
+  Status RequireEnd(std::string_view name, std::uint64_t offset, const Error& outside) {
+    ASSIGN_OR_RETURN(const ObjectInfo info, inner_->Head(name));
+    if (info.size != offset) {
+      return outside;
+    }
+    return Ok();
+  }
+
+  // An attempt of ours whose answer was lost may be what took the name.
+  Status RequireOwnWrite(std::string_view name, Body& body, const Error& taken) {
+    RETURN_IF_ERROR(body.Rewind());
+    std::uint64_t compared = 0;
+    Bytes ours;
+    RETURN_IF_ERROR(Get(name, {}, [&](ByteView theirs) -> Status {
+      ours.resize(theirs.size());
+      ASSIGN_OR_RETURN(const std::size_t filled, Fill(body, ours));
+      if (filled != theirs.size() || !std::equal(theirs.begin(), theirs.end(), ours.begin())) {
+        return taken;
+      }
+      compared += filled;
+      return Ok();
+    }));
+    return compared == body.size() ? Ok() : Status(taken);
+  }
+
+  // Reads until `into` is full or the body ends.
+  static Result<std::size_t> Fill(Body& body, MutableByteView into) {
+    std::size_t filled = 0;
+    while (filled < into.size()) {
+      ASSIGN_OR_RETURN(const std::size_t count, body.Read(into.subspan(filled)));
+      if (count == 0) {
+        break;
+      }
+      filled += count;
+    }
+    return filled;
+  }
+
+  std::unique_ptr<Store> inner_;
+  Environment environment_;
+  RetryPolicy policy_;
+  RetryObserver observer_;
+};
+
+}  // namespace
+
+std::unique_ptr<Store> MakeRetryingStore(std::unique_ptr<Store> inner, Environment environment,
+                                         RetryPolicy policy, RetryObserver observer) {
+  return std::make_unique<RetryingStore>(std::move(inner), std::move(environment), policy,
+                                         std::move(observer));
+}
+
+}  // namespace veza

@@ -1,0 +1,70 @@
+#include "core/storage/store.h"
+
+#include <algorithm>
+
+namespace veza {
+
+namespace {
+
+constexpr std::size_t kLongestName = 700;  // S3 allows 1024 bytes, the prefix included
+constexpr std::size_t kLongestPart = 255;  // NAME_MAX of the usual file systems
+constexpr std::string_view kReservedPart = ".veza-tmp-";
+
+bool ValidCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+         c == '_' || c == '-';
+}
+
+bool ValidPart(std::string_view part) {
+  return !part.empty() && part.size() <= kLongestPart && part != "." && part != ".." &&
+         !part.starts_with(kReservedPart) && std::all_of(part.begin(), part.end(), ValidCharacter);
+}
+
+}  // namespace
+
+Status ValidateObjectName(std::string_view name) {
+  bool valid = name.size() <= kLongestName;
+  for (std::string_view rest = name; valid;) {
+    const std::size_t slash = rest.find('/');
+    valid = ValidPart(rest.substr(0, slash));
+    if (slash == std::string_view::npos) {
+      break;
+    }
+    rest.remove_prefix(slash + 1);
+  }
+  if (!valid) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a valid object name", name);
+  }
+  return Ok();
+}
+
+Status ValidateDirectoryPrefix(std::string_view prefix) {
+  if (prefix.empty()) {
+    return Ok();
+  }
+  if (!prefix.ends_with('/')) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a directory prefix", prefix);
+  }
+  return ValidateObjectName(prefix.substr(0, prefix.size() - 1));
+}
+
+Result<Bytes> GetSmall(Store& store, std::string_view name, std::size_t limit) {
+  Bytes content;
+  RETURN_IF_ERROR(store.Get(name, ByteRange{}, [&](ByteView piece) -> Status {
+    if (piece.size() > limit - content.size()) {
+      return MakeError(ErrorCode::kDataCorrupted,
+                       "object \"{}/{}\" is larger than the {} bytes it may have", store.location(),
+                       name, limit);
+    }
+    content.insert(content.end(), piece.begin(), piece.end());
+    return Ok();
+  }));
+  return content;
+}
+
+Status PutSmall(Store& store, std::string_view name, ByteView content, PutMode mode) {
+  MemoryBody body(content);
+  return store.Put(name, body, mode);
+}
+
+}  // namespace veza

@@ -1,0 +1,139 @@
+// The differences between PostgreSQL 15, 16, 17 and 18 that concern us, in one place.
+#pragma once
+
+#include "pg/postgres.h"
+
+extern "C" {
+#if PG_VERSION_NUM >= 160000
+#include <access/xlogbackup.h>
+#include <archive/archive_module.h>
+#else
+#include <postmaster/pgarch.h>
+#endif
+#include <access/xlog_internal.h>
+#include <nodes/pg_list.h>
+#include <postmaster/pgarch.h>
+#include <replication/message.h>
+}
+
+#if PG_VERSION_NUM < 150000
+#error "veza_backup needs PostgreSQL 15 or newer"
+#endif
+
+namespace veza::pg {
+
+// --- GUC memory: malloc until 15, a memory context of its own since 16 ---------------------------
+
+inline char* GucStrdup(const char* text) {
+#if PG_VERSION_NUM >= 160000
+  return guc_strdup(LOG, text);
+#else
+  return strdup(text);
+#endif
+}
+
+inline void GucFree(void* memory) {
+#if PG_VERSION_NUM >= 160000
+  guc_free(memory);
+#else
+  free(memory);
+#endif
+}
+
+// --- Starting and stopping a backup: StringInfo until 15, BackupState since 16 -------------------
+
+// Allocated in the memory context that is current at BackupStart().
+struct ServerBackup {
+#if PG_VERSION_NUM >= 160000
+  BackupState* state;
+#else
+  StringInfo label_file;
+  XLogRecPtr start_lsn;
+  TimeLineID start_timeline;
+  XLogRecPtr stop_lsn;
+#endif
+  StringInfo tablespace_map;
+};
+
+// Both may raise ERROR. The caller has registered register_persistent_abort_backup_handler().
+inline ServerBackup* BackupStart(const char* label, bool fast) {
+  auto* backup = static_cast<ServerBackup*>(palloc0(sizeof(ServerBackup)));
+  List* tablespaces = NIL;
+  backup->tablespace_map = makeStringInfo();
+#if PG_VERSION_NUM >= 160000
+  backup->state = static_cast<BackupState*>(palloc0(sizeof(BackupState)));
+  do_pg_backup_start(label, fast, &tablespaces, backup->state, backup->tablespace_map);
+#else
+  backup->label_file = makeStringInfo();
+  backup->start_lsn = do_pg_backup_start(label, fast, &backup->start_timeline, backup->label_file,
+                                         &tablespaces, backup->tablespace_map);
+#endif
+  return backup;
+}
+
+inline void BackupStop(ServerBackup* backup) {
+#if PG_VERSION_NUM >= 160000
+  do_pg_backup_stop(backup->state, false);
+#else
+  TimeLineID stop_timeline;
+  backup->stop_lsn = do_pg_backup_stop(backup->label_file->data, false, &stop_timeline);
+#endif
+}
+
+inline XLogRecPtr BackupStartLsn(const ServerBackup* backup) {
+#if PG_VERSION_NUM >= 160000
+  return backup->state->startpoint;
+#else
+  return backup->start_lsn;
+#endif
+}
+
+inline TimeLineID BackupStartTimeline(const ServerBackup* backup) {
+#if PG_VERSION_NUM >= 160000
+  return backup->state->starttli;
+#else
+  return backup->start_timeline;
+#endif
+}
+
+inline XLogRecPtr BackupStopLsn(const ServerBackup* backup) {
+#if PG_VERSION_NUM >= 160000
+  return backup->state->stoppoint;
+#else
+  return backup->stop_lsn;
+#endif
+}
+
+// The content of backup_label.
+inline const char* BackupLabelFile(const ServerBackup* backup) {
+#if PG_VERSION_NUM >= 160000
+  return build_backup_content(backup->state, false);
+#else
+  return backup->label_file->data;
+#endif
+}
+
+// --- A WAL record of no consequence
+// ---------------------------------------------------------------
+
+inline void WriteHarmlessWalRecord() {
+  constexpr char kText[] = "check";
+#if PG_VERSION_NUM >= 170000
+  LogLogicalMessage("veza_backup", kText, sizeof kText, false, false);
+#else
+  LogLogicalMessage("veza_backup", kText, sizeof kText, false);
+#endif
+}
+
+// --- Wait events: one catch-all until 16, named ones since 17 ------------------------------------
+
+inline uint32 WaitEvent(const char* name) {
+#if PG_VERSION_NUM >= 170000
+  return WaitEventExtensionNew(name);
+#else
+  (void)name;
+  return PG_WAIT_EXTENSION;
+#endif
+}
+
+}  // namespace veza::pg

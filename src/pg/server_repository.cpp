@@ -1,0 +1,53 @@
+#include "pg/server_repository.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "core/repository/connect.h"
+//
+#include "pg/compat.h"
+
+extern "C" {
+#include <postmaster/postmaster.h>
+}
+
+namespace veza::pg {
+
+ServerFacts GetServerFacts() {
+  ServerFacts facts;
+  facts.system_identifier = GetSystemIdentifier();
+  facts.is_primary = !RecoveryInProgress();
+  facts.node = fmt::format("{}:{}", HostName(), PostPortNumber);
+  facts.data_directory = DataDir;
+  return facts;
+}
+
+Identity MakeIdentity(const ServerFacts& facts) {
+  Identity identity;
+  identity.system_identifier = facts.system_identifier;
+  identity.postgres_version_num = PG_VERSION_NUM;
+  identity.wal_segment_size = static_cast<std::uint64_t>(wal_segment_size);
+  identity.block_size = BLCKSZ;
+  return identity;
+}
+
+Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
+                                                         const ServerFacts& facts,
+                                                         const Environment& environment,
+                                                         const RetryPolicy& policy,
+                                                         RetryObserver observer) {
+  ASSIGN_OR_RETURN(std::shared_ptr<Store> store,
+                   ConnectStore(config, environment, policy, std::move(observer)));
+  RepositoryOptions options = MakeRepositoryOptions(config, facts.node, facts.data_directory);
+  if (facts.is_primary) {
+    return Repository::Initialise(std::move(store), std::move(options), environment,
+                                  MakeIdentity(facts), false);
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<Repository> repository,
+                   Repository::Open(std::move(store), std::move(options), environment));
+  RETURN_IF_ERROR(repository->RequireSystem(facts.system_identifier));
+  return repository;
+}
+
+}  // namespace veza::pg

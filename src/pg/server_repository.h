@@ -1,0 +1,35 @@
+// The server's way to its repository: who it is, and how it opens, or on first use makes, the
+// repository that the settings name.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/config/config.h"
+#include "core/repository/repository.h"
+#include "core/storage/retrying_store.h"
+
+namespace veza::pg {
+
+// What only the main thread may ask the server; taken before a thread starts.
+struct ServerFacts {
+  std::uint64_t system_identifier = 0;
+  bool is_primary = false;
+  std::string node;            // "host:port"
+  std::string data_directory;  // absolute
+};
+ServerFacts GetServerFacts();
+
+// May be called in any thread. A primary initialises an empty repository by itself; one that
+// belongs to another system is refused.
+Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
+                                                         const ServerFacts& facts,
+                                                         const Environment& environment,
+                                                         const RetryPolicy& policy,
+                                                         RetryObserver observer = {});
+
+// The identity this server would give a repository.
+Identity MakeIdentity(const ServerFacts& facts);
+
+}  // namespace veza::pg

@@ -1,0 +1,23 @@
+// The settings as PostgreSQL parameters: registered from the core's table, read back as a Config.
+#pragma once
+
+#include <cstdint>
+
+#include "core/config/config.h"
+#include "core/error.h"
+
+namespace veza::pg {
+
+// In _PG_init.
+void DefineSettings();
+
+// What the parameters say now; main thread only. Never raises.
+Result<Config> CurrentConfig();
+
+// Changes whenever a parameter was assigned: a cheap way to notice a reload.
+std::uint64_t SettingsGeneration();
+
+// Whether `veza_backup.repository` is set at all.
+bool RepositoryIsSet();
+
+}  // namespace veza::pg

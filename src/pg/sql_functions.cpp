@@ -1,0 +1,372 @@
+// The SQL functions. Each does its slow part in a BackgroundCall, so Ctrl-C works at any time.
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/repository/backup_catalog.h"
+#include "core/repository/check.h"
+#include "core/repository/connect.h"
+#include "core/repository/wal_archive.h"
+#include "pg/server_repository.h"
+#include "pg/settings.h"
+//
+#include "pg/backup_worker.h"
+#include "pg/boundary.h"
+#include "pg/compat.h"
+#include "pg/shared_state.h"
+
+namespace veza::pg {
+
+namespace {
+
+// Somebody waits at a prompt.
+constexpr RetryPolicy kInteractiveRetries{.budget = std::chrono::seconds(15), .max_attempts = 5};
+constexpr std::chrono::seconds kArchiveCheckTimeout{30};
+constexpr std::chrono::milliseconds kArchivePollPause{200};
+
+// Rows as text; PostgreSQL's input functions make values of them. A missing value is NULL.
+using Row = std::vector<std::optional<std::string>>;
+
+// A call that produces rows, with what it needs to know of the server.
+class RowsCall : public BackgroundCall {
+ public:
+  // Main thread. False: the settings cannot be used; `report` says why.
+  bool Prepare(ErrorReport* report) {
+    const Status status = CatchExceptions([this]() -> Status {
+      facts_ = GetServerFacts();
+      ASSIGN_OR_RETURN(config_, CurrentConfig());
+      return Ok();
+    });
+    if (!status) {
+      FillReport(status.error(), report);
+    }
+    return status.has_value();
+  }
+
+  const std::vector<Row>& rows() const { return rows_; }
+
+ protected:
+  Result<std::shared_ptr<Store>> Connect() {
+    return ConnectStore(config_, environment_, kInteractiveRetries);
+  }
+  RepositoryOptions Options() const {
+    return MakeRepositoryOptions(config_, facts_.node, facts_.data_directory);
+  }
+
+  Config config_;
+  ServerFacts facts_;
+  std::vector<Row> rows_;
+};
+
+std::string DescribeFailures(const BackupSummary& backup) {
+  std::string text;
+  for (const ChecksumFailure& failure : backup.checksum_failure_pages) {
+    text += fmt::format("{}{} block {}", text.empty() ? "" : ", ", failure.path, failure.block);
+  }
+  return text;
+}
+
+Row RowOf(const BackupSummary& backup) {
+  const bool damaged = backup.checksum_failures > 0;
+  return {backup.label,
+          BackupTypeName(backup.type),
+          damaged ? "page checksum failures" : "ok",
+          FormatUtc(backup.start_time),
+          FormatUtc(backup.stop_time),
+          std::to_string(backup.timeline),
+          FormatLsn(backup.start_lsn),
+          FormatLsn(backup.stop_lsn),
+          std::to_string(backup.size),
+          std::to_string(backup.stored_size),
+          std::to_string(backup.files),
+          std::to_string(backup.checksum_failures),
+          backup.postgres_version,
+          backup.node,
+          damaged ? std::optional(DescribeFailures(backup)) : std::nullopt};
+}
+
+Row RowOfUnusable(const std::string& label, const char* status, std::string detail) {
+  Row row(15);
+  row[0] = label;
+  if (const auto parts = ParseLabel(label)) {
+    row[1] = BackupTypeName(parts->type);
+  }
+  row[2] = status;
+  row[14] = std::move(detail);
+  return row;
+}
+
+class InfoCall final : public RowsCall {
+ public:
+  ~InfoCall() override { StopAndJoin(); }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(std::shared_ptr<Store> store, Connect());
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                     Repository::Open(std::move(store), Options(), environment_));
+    ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
+    for (const BackupSummary& backup : catalog.backups) {
+      rows_.push_back(RowOf(backup));
+    }
+    for (const UnfinishedBackup& backup : catalog.unfinished) {
+      rows_.push_back(RowOfUnusable(backup.label, "unfinished",
+                                    "being made, or the remains of one that failed"));
+    }
+    for (const BrokenBackup& backup : catalog.broken) {
+      rows_.push_back(RowOfUnusable(backup.label, "unreadable", backup.error.message));
+    }
+    return Ok();
+  }
+};
+
+class InitCall final : public RowsCall {
+ public:
+  explicit InitCall(bool accept_new_system) : accept_new_system_(accept_new_system) {}
+  ~InitCall() override { StopAndJoin(); }
+  const std::string& location() const { return location_; }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(std::shared_ptr<Store> store, Connect());
+    location_ = store->location();
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                     Repository::Initialise(std::move(store), Options(), environment_,
+                                            MakeIdentity(facts_), accept_new_system_));
+    return Ok();
+  }
+
+  bool accept_new_system_;
+  std::string location_;
+};
+
+Row RowOf(const CheckResult& result) {
+  return {result.name, result.passed ? "true" : "false", result.detail,
+          result.hint.empty() ? std::nullopt : std::optional(result.hint)};
+}
+
+// What the main thread knows about archiving, for the check.
+struct ArchivingState {
+  bool enabled = false;     // archive_mode and archive_library are right
+  bool is_primary = false;  // only a primary can switch segments
+  XLogRecPtr switched_at = InvalidXLogRecPtr;
+  TimeLineID timeline = 0;
+};
+
+class CheckCall final : public RowsCall {
+ public:
+  explicit CheckCall(const ArchivingState& archiving) : archiving_(archiving) {}
+  ~CheckCall() override { StopAndJoin(); }
+
+  void AddSettingsFailure(const ErrorReport& report) {
+    rows_.push_back({"settings", "false", report.message, report.hint});
+  }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const std::shared_ptr<Store> store, Connect());
+    rows_.push_back(
+        {"settings", "true", fmt::format("repository \"{}\"", store->location()), std::nullopt});
+    bool usable = true;
+    for (const CheckResult& result : CheckRepository(store, Options(), environment_)) {
+      const bool decides = result.name == "store" || result.name == "identity";
+      usable = usable && (result.passed || !decides);
+      rows_.push_back(RowOf(result));
+    }
+    RETURN_IF_ERROR(environment_.cancellation->Check());
+    CheckResult archiving = CheckArchiving(store, usable);
+    rows_.push_back(RowOf(archiving));
+    return environment_.cancellation->Check();
+  }
+
+  CheckResult CheckArchiving(const std::shared_ptr<Store>& store, bool usable) {
+    if (!archiving_.enabled) {
+      return {"archiving", false, "WAL is not archived by veza_backup",
+              "Set archive_mode = on, wal_level = replica or logical and archive_library = "
+              "'veza_backup', and restart the server."};
+    }
+    if (!archiving_.is_primary) {
+      return {"archiving", true, "not tested: only a primary can switch to a new WAL segment", ""};
+    }
+    if (!usable) {
+      return {"archiving", false, "not tested: the repository cannot be opened",
+              "Mend the checks above first."};
+    }
+    const Status arrived = WaitForSegment(store);
+    if (!arrived) {
+      return FailedCheck("archiving", arrived.error());
+    }
+    return {"archiving", true, fmt::format("WAL segment \"{}\" reached the repository", Segment()),
+            ""};
+  }
+
+  std::string Segment() const {
+    const std::uint64_t size = MakeIdentity(facts_).wal_segment_size;
+    return SegmentName(archiving_.timeline, SegmentBefore(Lsn{archiving_.switched_at}, size), size);
+  }
+
+  Status WaitForSegment(const std::shared_ptr<Store>& store) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                     Repository::Open(store, Options(), environment_));
+    RETURN_IF_ERROR(repository->RequireSystem(facts_.system_identifier));
+    const WalArchive archive(*repository, facts_.system_identifier);
+    const SteadyTime deadline = environment_.clock->Steady() + kArchiveCheckTimeout;
+    for (;;) {
+      ASSIGN_OR_RETURN(const bool arrived, archive.Contains(Segment()));
+      if (arrived) {
+        return Ok();
+      }
+      if (environment_.clock->Steady() >= deadline) {
+        return MakeError(ErrorCode::kDeadlineExceeded,
+                         "WAL segment \"{}\" did not reach the repository within {} s", Segment(),
+                         kArchiveCheckTimeout.count())
+            .WithHint("Look for warnings of the archiver in the server log.");
+      }
+      if (!environment_.clock->Sleep(kArchivePollPause, environment_.cancellation.get())) {
+        return environment_.cancellation->Check();
+      }
+    }
+  }
+
+  ArchivingState archiving_;
+};
+
+bool ArchivesWithVeza() {
+  const char* const library = strrchr(XLogArchiveLibrary, '/');
+  return XLogArchivingActive() &&
+         strcmp(library != nullptr ? library + 1 : XLogArchiveLibrary, "veza_backup") == 0;
+}
+
+void RequireArchiving() {
+  if (!ArchivesWithVeza()) {
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("WAL is not archived by veza_backup"),
+             errdetail(
+                 "A backup without the WAL that was written while it was made cannot be restored."),
+             errhint("Set archive_mode = on, wal_level = replica or logical and archive_library = "
+                     "'veza_backup', and restart the server.")));
+  }
+}
+
+void RequirePrimary(const char* what) {
+  if (RecoveryInProgress()) {
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("%s is not possible on a standby", what), errhint("Connect to the primary.")));
+  }
+}
+
+uint32 FunctionWaitEvent() {
+  static const uint32 wait_event = WaitEvent("VezaBackupFunction");
+  return wait_event;
+}
+
+// One row into the result, by the input functions of its column types.
+void EmitRow(ReturnSetInfo* result, AttInMetadata* attributes, const Row& row) {
+  auto** const values = static_cast<char**>(palloc(sizeof(char*) * row.size()));
+  for (std::size_t column = 0; column < row.size(); ++column) {
+    values[column] = row[column] ? pstrdup(row[column]->c_str()) : nullptr;
+  }
+  tuplestore_puttuple(result->setResult, BuildTupleFromCStrings(attributes, values));
+}
+
+// `call` belongs to the memory context, so errors on the way are safe.
+Datum EmitRows(FunctionCallInfo fcinfo, const RowsCall* call) {
+  InitMaterializedSRF(fcinfo, 0);
+  auto* const result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  AttInMetadata* const attributes = TupleDescGetAttInMetadata(result->setDesc);
+  for (const Row& row : call->rows()) {
+    EmitRow(result, attributes, row);
+  }
+  return static_cast<Datum>(0);
+}
+
+void PrepareOrRaise(RowsCall* call) {
+  ErrorReport report;
+  if (!call->Prepare(&report)) {
+    Raise(ERROR, &report);
+  }
+}
+
+// A segment that holds at least one record of ours is complete after this.
+void SwitchSegment(ArchivingState* archiving) {
+  WriteHarmlessWalRecord();
+  archiving->switched_at = RequestXLogSwitch(false);
+  archiving->timeline = GetWALInsertionTimeLine();
+}
+
+}  // namespace
+}  // namespace veza::pg
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(veza_backup_init);
+PG_FUNCTION_INFO_V1(veza_backup_now);
+PG_FUNCTION_INFO_V1(veza_backup_info);
+PG_FUNCTION_INFO_V1(veza_backup_check);
+
+PGDLLEXPORT Datum veza_backup_init(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  RequirePrimary("veza_backup_init()");
+  auto* const call = NewInContext<InitCall>(PG_GETARG_BOOL(0));
+  PrepareOrRaise(call);
+  RunCall(call, FunctionWaitEvent());
+  PG_RETURN_TEXT_P(cstring_to_text(call->location().c_str()));
+}
+
+PGDLLEXPORT Datum veza_backup_now(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2)) {
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("no argument of veza_backup_now() may be null")));
+  }
+  const char* const type = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  const bool wait = PG_GETARG_BOOL(1);
+  const bool fast = PG_GETARG_BOOL(2);
+  if (strcmp(type, "full") != 0) {
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown backup type \"%s\"", type),
+             errhint("The type of a backup is \"full\".")));
+  }
+  RequireSharedState();
+  RequirePrimary("veza_backup_now()");
+  RequireArchiving();
+  const BackupRequest request = StartBackupWorker(fast);
+  PG_RETURN_TEXT_P(cstring_to_text(WaitForBackup(request, wait)));
+}
+
+PGDLLEXPORT Datum veza_backup_info(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  auto* const call = NewInContext<InfoCall>();
+  PrepareOrRaise(call);
+  RunCall(call, FunctionWaitEvent());
+  return EmitRows(fcinfo, call);
+}
+
+PGDLLEXPORT Datum veza_backup_check(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  ArchivingState archiving;
+  archiving.enabled = ArchivesWithVeza();
+  archiving.is_primary = !RecoveryInProgress();
+  if (archiving.enabled && archiving.is_primary) {
+    SwitchSegment(&archiving);
+  }
+  auto* const call = NewInContext<CheckCall>(archiving);
+  ErrorReport report;
+  if (!call->Prepare(&report)) {
+    // Unusable settings are an answer here, not an error.
+    call->AddSettingsFailure(report);
+    return EmitRows(fcinfo, call);
+  }
+  RunCall(call, FunctionWaitEvent());
+  return EmitRows(fcinfo, call);
+}
+
+}  // extern "C"

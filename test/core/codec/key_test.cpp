@@ -1,0 +1,146 @@
+#include "core/codec/key.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/codec/codec_fixtures.h"
+#include "core/codec/hand_made_wrap.h"
+
+namespace veza {
+namespace {
+
+TEST(DataKey, IsRandomAndNamedByItsId) {
+  const DataKey a = DataKey::Generate(SystemRandom());
+  const DataKey b = DataKey::Generate(SystemRandom());
+  EXPECT_NE(a.hex_id(), b.hex_id());
+  EXPECT_FALSE(EqualInConstantTime(a.secret(), b.secret()));
+  EXPECT_EQ(a.hex_id().size(), 32U);
+}
+
+TEST(KeyWrap, RoundTrip) {
+  const DataKey key = DataKey::Generate(SystemRandom());
+  const Result<std::string> wrap =
+      WrapKey(key, kWrapPassphrase, "db1.example", kTestTime, SystemRandom());
+  ASSERT_OK(wrap);
+  const nlohmann::json json = nlohmann::json::parse(*wrap);
+  EXPECT_EQ(json.at("format"), 1);
+  EXPECT_EQ(json.at("key_id"), key.hex_id());
+  EXPECT_EQ(json.at("n"), 32768);
+  EXPECT_EQ(json.at("r"), 8);
+  EXPECT_EQ(json.at("p"), 1);
+  EXPECT_EQ(json.at("node"), "db1.example");
+  EXPECT_EQ(json.at("created"), "2026-11-22T02:00:00Z");
+  EXPECT_EQ(wrap->find(kWrapPassphrase), std::string::npos);
+
+  const Result<DataKey> back = UnwrapKey(*wrap, kWrapPassphrase);
+  ASSERT_OK(back);
+  EXPECT_EQ(back->id(), key.id());
+  EXPECT_TRUE(EqualInConstantTime(back->secret(), key.secret()));
+
+  const Result<DataKey> wrong = UnwrapKey(*wrap, "incorrect horse");
+  EXPECT_ERROR(wrong, ErrorCode::kWrongKey);
+  EXPECT_EQ(wrong.error().message.find("horse"), std::string::npos);
+  EXPECT_ERROR(UnwrapKey(*wrap, ""), ErrorCode::kWrongKey);
+}
+
+TEST(KeyWrap, ANameThatIsNotUtf8IsNoReasonToFail) {
+  const Result<std::string> wrap = WrapKey(TestKey(), "", "\xff\xfe", kTestTime, SystemRandom());
+  ASSERT_OK(wrap);
+  EXPECT_OK(UnwrapKey(*wrap, ""));
+}
+
+TEST(KeyWrap, OpensWithOtherCosts) {
+  for (const auto& wrap : {HandMadeWrap(2, 1, 1), HandMadeWrap(1024, 32, 16)}) {
+    const Result<DataKey> key = UnwrapKey(wrap.dump(), kWrapPassphrase);
+    ASSERT_OK(key);
+    EXPECT_EQ(key->id(), TestKey().id());
+  }
+}
+
+TEST(KeyWrap, RefusesCostsBeyondTheLimits) {
+  const struct {
+    const char* member;
+    std::uint64_t value;
+    ErrorCode code;
+  } cases[] = {
+      {"n", 2097152, ErrorCode::kUnsupported},
+      {"r", 33, ErrorCode::kUnsupported},
+      {"p", 17, ErrorCode::kUnsupported},
+      {"n", std::uint64_t{1} << 63, ErrorCode::kUnsupported},
+      {"n", 0, ErrorCode::kDataCorrupted},
+      {"n", 1, ErrorCode::kDataCorrupted},
+      {"n", 1000, ErrorCode::kDataCorrupted},
+      {"r", 0, ErrorCode::kDataCorrupted},
+      {"p", 0, ErrorCode::kDataCorrupted},
+  };
+  for (const auto& c : cases) {
+    nlohmann::json wrap = CheapWrap();
+    wrap[c.member] = c.value;
+    EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), c.code);
+  }
+  // Each within its limit, together 4 GiB.
+  nlohmann::json wrap = CheapWrap();
+  wrap["n"] = 1048576;
+  wrap["r"] = 32;
+  EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), ErrorCode::kUnsupported);
+}
+
+TEST(KeyWrap, RefusesWhatItDoesNotKnow) {
+  const std::pair<const char*, nlohmann::json> cases[] = {
+      {"format", 2}, {"kdf", "argon2id"}, {"cipher", "chacha20-poly1305"}};
+  for (const auto& [member, value] : cases) {
+    nlohmann::json wrap = CheapWrap();
+    wrap[member] = value;
+    EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), ErrorCode::kUnsupported);
+  }
+}
+
+TEST(KeyWrap, RefusesWhatIsNoKeyWrap) {
+  for (const char* text : {"", "{}", "[]", "null", "{\"format\":1}", "\xff", "{\"format\":-1}"}) {
+    EXPECT_ERROR(UnwrapKey(text, kWrapPassphrase), ErrorCode::kDataCorrupted);
+  }
+  for (const char* member :
+       {"format", "key_id", "kdf", "n", "r", "p", "salt", "cipher", "nonce", "wrapped"}) {
+    nlohmann::json without = CheapWrap();
+    without.erase(member);
+    EXPECT_ERROR(UnwrapKey(without.dump(), kWrapPassphrase), ErrorCode::kDataCorrupted);
+    for (const nlohmann::json& other :
+         {nlohmann::json(nullptr), nlohmann::json(true), nlohmann::json(-5), nlohmann::json(1.5),
+          nlohmann::json::array({1}), nlohmann::json::object()}) {
+      nlohmann::json with_other = CheapWrap();
+      with_other[member] = other;
+      EXPECT_ERROR(UnwrapKey(with_other.dump(), kWrapPassphrase), ErrorCode::kDataCorrupted);
+    }
+  }
+  for (const char* member : {"key_id", "salt", "nonce", "wrapped"}) {
+    nlohmann::json wrap = CheapWrap();
+    const std::string value = wrap[member];
+    wrap[member] = value.substr(4);
+    EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), ErrorCode::kDataCorrupted);
+    wrap[member] = "!" + value.substr(1);
+    EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), ErrorCode::kDataCorrupted);
+  }
+}
+
+// The id is authenticated: a wrap cannot be passed off as that of another key.
+TEST(KeyWrap, RefusesToBeRenamed) {
+  nlohmann::json wrap = CheapWrap();
+  wrap["key_id"] = TestKey("other").hex_id();
+  EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), ErrorCode::kWrongKey);
+}
+
+TEST(KeyWrap, EveryBitThatTheSecretRestsOnCounts) {
+  const nlohmann::json intact = CheapWrap();
+  for (const char* member : {"salt", "nonce", "wrapped"}) {
+    const Bytes bytes = FromBase64(intact[member].get<std::string>()).value();
+    for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+      nlohmann::json wrap = intact;
+      wrap[member] = ToBase64(FlipBit(bytes, bit));
+      EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), ErrorCode::kWrongKey);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace veza

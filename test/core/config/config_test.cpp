@@ -1,0 +1,204 @@
+#include "core/config/config.h"
+
+#include <gtest/gtest.h>
+
+#include "core/config/temporary_directory.h"
+
+namespace veza {
+namespace {
+
+constexpr const char* kPassphrase = "0123456789abcdef";
+
+EnvLookup Environment(std::map<std::string, std::string> variables) {
+  return [variables = std::move(variables)](const char* name) -> std::optional<std::string> {
+    const auto found = variables.find(name);
+    return found == variables.end() ? std::nullopt : std::optional(found->second);
+  };
+}
+EnvLookup NoEnvironment() {
+  return Environment({});
+}
+
+SettingValues Values(std::initializer_list<std::pair<const char*, std::string>> pairs) {
+  SettingValues values;
+  for (const auto& [name, text] : pairs) {
+    values[name] = SettingValue{text};
+  }
+  return values;
+}
+
+SettingValues S3Values(std::initializer_list<std::pair<const char*, std::string>> more = {}) {
+  SettingValues values = Values({{"repository", "s3://bucket/pg"},
+                                 {"s3_access_key", "AKIA7"},
+                                 {"s3_secret_key", "k7Jd0"},
+                                 {"cipher_passphrase", kPassphrase}});
+  for (const auto& [name, text] : more) {
+    values[name] = SettingValue{text};
+  }
+  return values;
+}
+
+TEST(Config, ADirectoryNeedsNothingElse) {
+  const Config config =
+      BuildConfig(Values({{"repository", "/srv/backup/"}}), NoEnvironment()).value();
+  EXPECT_EQ(config.kind, RepositoryKind::kDirectory);
+  EXPECT_EQ(config.directory, "/srv/backup/main");
+  EXPECT_EQ(config.cipher, Cipher::kNone);
+  EXPECT_TRUE(config.passphrase.empty());
+  EXPECT_EQ(config.compression_level, 3);
+  EXPECT_GE(config.jobs, 1);
+  EXPECT_EQ(config.s3_connections, 8);
+  EXPECT_EQ(config.backup_wal_timeout, std::chrono::seconds(600));
+}
+
+TEST(Config, S3WithDefaults) {
+  const Config config = BuildConfig(S3Values(), NoEnvironment()).value();
+  EXPECT_EQ(config.kind, RepositoryKind::kS3);
+  EXPECT_EQ(config.s3.bucket, "bucket");
+  EXPECT_EQ(config.s3.prefix, "pg/main");
+  EXPECT_EQ(config.s3.region, "us-east-1");
+  EXPECT_EQ(config.s3.endpoint, "https://s3.us-east-1.amazonaws.com");
+  EXPECT_EQ(config.s3.uri_style, S3UriStyle::kPath);
+  EXPECT_TRUE(config.s3.verify_tls);
+  EXPECT_EQ(config.s3.max_connections, 8);
+  EXPECT_EQ(config.s3.access_key, "AKIA7");
+  EXPECT_EQ(config.s3.secret_key, "k7Jd0");
+  EXPECT_EQ(config.cipher, Cipher::kAes256Gcm);
+  EXPECT_EQ(config.passphrase.text(), kPassphrase);
+}
+
+TEST(Config, EverySettingArrives) {
+  const TemporaryDirectory directory;
+  const std::string ca_file = directory.Write("ca.pem", "x");
+  SettingValues values = S3Values({{"repository", "s3://bucket"},
+                                   {"cluster", "c1"},
+                                   {"s3_endpoint", "http://127.0.0.1:9000"},
+                                   {"s3_region", "eu-west-1"},
+                                   {"s3_uri_style", "VIRTUAL-HOST"},
+                                   {"s3_session_token", "t7Jd0"},
+                                   {"s3_ca_file", ca_file},
+                                   {"s3_verify_tls", "off"},
+                                   {"cipher", "Aes-256-CBC"},
+                                   {"compression_level", "-1"},
+                                   {"jobs", "7"},
+                                   {"s3_connections", "3"},
+                                   {"backup_wal_timeout", "2min"}});
+  const Config config = BuildConfig(values, NoEnvironment()).value();
+  EXPECT_EQ(config.s3.prefix, "c1");
+  EXPECT_EQ(config.s3.endpoint, "http://127.0.0.1:9000");
+  EXPECT_EQ(config.s3.region, "eu-west-1");
+  EXPECT_EQ(config.s3.uri_style, S3UriStyle::kVirtualHost);
+  EXPECT_EQ(config.s3.session_token, "t7Jd0");
+  EXPECT_EQ(config.s3.ca_file, ca_file);
+  EXPECT_FALSE(config.s3.verify_tls);
+  EXPECT_EQ(config.s3.max_connections, 3);
+  EXPECT_EQ(config.cipher, Cipher::kAes256Cbc);
+  EXPECT_EQ(config.compression_level, -1);
+  EXPECT_EQ(config.jobs, 7);
+  EXPECT_EQ(config.s3_connections, 3);
+  EXPECT_EQ(config.backup_wal_timeout, std::chrono::minutes(2));
+}
+
+TEST(Config, NoRepositoryIsAStateNotAMistake) {
+  const Error error = BuildConfig({}, NoEnvironment()).error();
+  EXPECT_EQ(error.code, ErrorCode::kFailedPrecondition);
+  EXPECT_FALSE(error.hint.empty());
+}
+
+TEST(Config, KeysComeFromFilesAndTheEnvironment) {
+  const TemporaryDirectory directory;
+  SettingValues values =
+      Values({{"repository", "s3://bucket/pg"},
+              {"cipher_passphrase_file", directory.Write("pass", "0123456789abcdef\n")},
+              {"s3_access_key", "AKIA7"},
+              {"s3_secret_key_file", directory.Write("key", "fromfile\n")}});
+  const EnvLookup environment = Environment({{"AWS_ACCESS_KEY_ID", "AKIAENV"},
+                                             {"AWS_SECRET_ACCESS_KEY", "fromenv"},
+                                             {"AWS_SESSION_TOKEN", "tokenenv"},
+                                             {"AWS_REGION", "eu-central-1"},
+                                             {"AWS_CA_BUNDLE", directory.Write("ca.pem", "x")}});
+  const Config from_files = BuildConfig(values, environment).value();
+  EXPECT_EQ(from_files.passphrase.text(), kPassphrase);
+  EXPECT_EQ(from_files.s3.access_key, "AKIA7");
+  EXPECT_EQ(from_files.s3.secret_key, "fromfile");
+  EXPECT_EQ(from_files.s3.session_token, "") << "belongs to the keys of the environment";
+  EXPECT_EQ(from_files.s3.region, "eu-central-1");
+  EXPECT_EQ(from_files.s3.endpoint, "https://s3.eu-central-1.amazonaws.com");
+  EXPECT_EQ(from_files.s3.ca_file, directory.path() + "/ca.pem");
+
+  values.erase("s3_access_key");
+  values.erase("s3_secret_key_file");
+  const Config from_environment = BuildConfig(values, environment).value();
+  EXPECT_EQ(from_environment.s3.access_key, "AKIAENV");
+  EXPECT_EQ(from_environment.s3.secret_key, "fromenv");
+  EXPECT_EQ(from_environment.s3.session_token, "tokenenv");
+}
+
+TEST(Config, TheEnvironmentIsValidatedToo) {
+  SettingValues values = S3Values();
+  values.erase("s3_secret_key");
+  const Error error =
+      BuildConfig(values, Environment({{"AWS_SECRET_ACCESS_KEY", "CHANGEME"}})).error();
+  EXPECT_NE(error.message.find("AWS_SECRET_ACCESS_KEY"), std::string::npos) << error.message;
+  EXPECT_EQ(error.message.find("CHANGEME"), std::string::npos) << error.message;
+  EXPECT_FALSE(
+      BuildConfig(S3Values(), Environment({{"AWS_CA_BUNDLE", "/nonexistent/ca"}})).has_value());
+}
+
+TEST(Config, MissingKeys) {
+  SettingValues values = S3Values();
+  values.erase("s3_secret_key");
+  EXPECT_NE(BuildConfig(values, NoEnvironment()).error().message.find("secret key"),
+            std::string::npos);
+  values.erase("s3_access_key");
+  EXPECT_NE(BuildConfig(values, NoEnvironment()).error().message.find("access key"),
+            std::string::npos);
+}
+
+TEST(Config, ASecretGivenTwiceIsRefused) {
+  const TemporaryDirectory directory;
+  EXPECT_FALSE(BuildConfig(S3Values({{"s3_secret_key_file", directory.Write("key", "k7Jd0")}}),
+                           NoEnvironment())
+                   .has_value());
+  EXPECT_FALSE(
+      BuildConfig(S3Values({{"cipher_passphrase_file", directory.Write("pass", kPassphrase)}}),
+                  NoEnvironment())
+          .has_value());
+}
+
+TEST(Config, EncryptionDoesNotFailOpen) {
+  const auto build = [](std::initializer_list<std::pair<const char*, std::string>> pairs) {
+    return BuildConfig(Values(pairs), NoEnvironment());
+  };
+  SettingValues without = S3Values();
+  without.erase("cipher_passphrase");
+  EXPECT_EQ(BuildConfig(without, NoEnvironment()).error().code, ErrorCode::kInvalidArgument);
+  without["cipher"] = SettingValue{"none"};
+  EXPECT_EQ(BuildConfig(without, NoEnvironment()).value().cipher, Cipher::kNone);
+  EXPECT_FALSE(BuildConfig(S3Values({{"cipher", "none"}}), NoEnvironment()).has_value());
+
+  EXPECT_EQ(build({{"repository", "/b"}, {"cipher_passphrase", kPassphrase}}).value().cipher,
+            Cipher::kAes256Gcm);
+  EXPECT_FALSE(build({{"repository", "/b"}, {"cipher", "aes-256-gcm"}}).has_value());
+  EXPECT_FALSE(build({{"repository", "/b"}, {"cipher", "none"}, {"cipher_passphrase", kPassphrase}})
+                   .has_value());
+}
+
+TEST(Config, LoadNamesTheLineOfABadValue) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.Write("veza_backup.conf",
+                                           "veza_backup.repository = '/srv/backup'\n"
+                                           "veza_backup.jobs = many\n");
+  const Error error = LoadConfig(path).error();
+  EXPECT_EQ(error.message, "file \"" + path +
+                               "\" line 2: invalid value for \"veza_backup.jobs\": \"many\" is not "
+                               "an integer");
+  directory.Write("veza_backup.conf",
+                  "veza_backup.jobs = many\n"
+                  "veza_backup.repository = '/srv/backup'\n"
+                  "veza_backup.jobs = 2\n");
+  EXPECT_EQ(LoadConfig(path).value().jobs, 2) << "only the value in force counts";
+}
+
+}  // namespace
+}  // namespace veza

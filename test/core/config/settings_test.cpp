@@ -1,0 +1,176 @@
+#include "core/config/settings.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "core/config/temporary_directory.h"
+
+namespace veza {
+namespace {
+
+const SettingSpec& Spec(std::string_view name) {
+  const SettingSpec* spec = FindSetting(name);
+  EXPECT_NE(spec, nullptr) << name;
+  return *spec;
+}
+
+bool Accepts(std::string_view name, std::string_view value) {
+  return ValidateSetting(Spec(name), value).has_value();
+}
+
+// The error, after checking what every refusal promises.
+Error Refusal(std::string_view name, std::string_view value) {
+  const auto status = ValidateSetting(Spec(name), value);
+  if (status.has_value()) {
+    ADD_FAILURE() << name << " accepted " << value;
+    return {};
+  }
+  const Error& error = status.error();
+  if (Spec(name).secret && !value.empty()) {
+    // Behind the name of the setting, which may hold the word.
+    const std::size_t reason = error.message.find("\": ");
+    EXPECT_EQ(error.message.find(value, reason), std::string::npos) << error.message;
+    EXPECT_EQ(error.hint.find(value), std::string::npos) << error.hint;
+  }
+  return error;
+}
+
+void ExpectRefusal(std::string_view name, std::string_view value) {
+  EXPECT_EQ(Refusal(name, value).code, ErrorCode::kInvalidArgument) << name << ": " << value;
+}
+
+TEST(Settings, TheTableIsSound) {
+  std::set<std::string> names;
+  for (const SettingSpec& spec : AllSettings()) {
+    EXPECT_TRUE(names.insert(spec.name).second) << spec.name;
+    EXPECT_TRUE(ValidateSetting(spec, spec.default_value).has_value()) << spec.name;
+    EXPECT_TRUE(std::string(spec.description).ends_with('.')) << spec.name;
+    EXPECT_EQ(spec.type == SettingType::kEnum, !spec.choices.empty()) << spec.name;
+  }
+  EXPECT_EQ(FindSetting("S3_Region"), FindSetting("s3_region"));
+  EXPECT_EQ(FindSetting("schedule"), nullptr);
+}
+
+TEST(Settings, RefusalsNameTheSetting) {
+  const Error error = Refusal("repository", "gs://bucket");
+  EXPECT_EQ(error.code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(error.message, "invalid value for \"veza_backup.repository\": unknown scheme \"gs\"");
+  EXPECT_FALSE(error.hint.empty());
+}
+
+TEST(Settings, PlaceholdersAreRefusedEverywhere) {
+  for (const SettingSpec& spec : AllSettings()) {
+    if (spec.type == SettingType::kString) {
+      for (const char* value : {"<fill in>", "CHANGEME", "REPLACE_ME", "YOUR_VALUE", "xxxx"}) {
+        ExpectRefusal(spec.name, value);
+      }
+    }
+  }
+  for (const char* name : {"s3_secret_key", "s3_session_token", "cipher_passphrase"}) {
+    for (const char* value : {"secret", "passphrase", "password", "my-secret-passphrase"}) {
+      ExpectRefusal(name, value);
+    }
+  }
+  EXPECT_TRUE(Accepts("cluster", "secret")) << "a word of secrets is a fine name";
+}
+
+TEST(Settings, ControlCharactersAreRefused) {
+  ExpectRefusal("s3_access_key", "AKIA\r\nHost: evil");
+  ExpectRefusal("cluster", "a\tb");
+  ExpectRefusal("repository", std::string_view("/srv\0x", 6));
+}
+
+TEST(Settings, Cluster) {
+  for (const char* value : {"main", "a.b_c-D9", "-x"}) {
+    EXPECT_TRUE(Accepts("cluster", value)) << value;
+  }
+  for (const char* value : {"", ".", "..", ".hidden", "a/b", "a b", "\xc3\xa4"}) {
+    ExpectRefusal("cluster", value);
+  }
+  ExpectRefusal("cluster", std::string(129, 'a'));
+}
+
+TEST(Settings, Passphrase) {
+  EXPECT_TRUE(Accepts("cipher_passphrase", ""));
+  EXPECT_TRUE(Accepts("cipher_passphrase", "0123456789abcdef"));
+  ExpectRefusal("cipher_passphrase", "0123456789abcde");
+  ExpectRefusal("cipher_passphrase",
+                "\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f");
+}
+
+TEST(Settings, SecretFilesAreReadWhenTheyAreSet) {
+  const TemporaryDirectory directory;
+  const std::string good = directory.Write("good", "0123456789abcdef\n");
+  EXPECT_TRUE(Accepts("cipher_passphrase_file", good));
+  EXPECT_TRUE(Accepts("s3_secret_key_file", directory.Write("key", "k7\n")));
+  EXPECT_TRUE(Accepts("cipher_passphrase_file", ""));
+
+  EXPECT_EQ(Refusal("cipher_passphrase_file", directory.path() + "/absent").code,
+            ErrorCode::kNotFound);
+  EXPECT_EQ(
+      Refusal("cipher_passphrase_file", directory.Write("open", "0123456789abcdef", 0644)).code,
+      ErrorCode::kPermissionDenied);
+  ExpectRefusal("s3_secret_key_file", directory.Write("empty", ""));
+  const Error placeholder =
+      Refusal("s3_secret_key_file", directory.Write("placeholder", "hunter2-CHANGEME\n"));
+  EXPECT_EQ(placeholder.message.find("hunter2"), std::string::npos) << placeholder.message;
+  const Error too_short = Refusal("cipher_passphrase_file", directory.Write("short", "hunter2\n"));
+  EXPECT_EQ(too_short.message.find("hunter2"), std::string::npos) << too_short.message;
+  ExpectRefusal("s3_secret_key_file", "relative/file");
+}
+
+TEST(Settings, CaFile) {
+  const TemporaryDirectory directory;
+  EXPECT_TRUE(Accepts("s3_ca_file", directory.Write("ca.pem", "x", 0644)));
+  EXPECT_EQ(Refusal("s3_ca_file", directory.path() + "/absent").code, ErrorCode::kNotFound);
+  ExpectRefusal("s3_ca_file", directory.path());
+  ExpectRefusal("s3_ca_file", "ca.pem");
+}
+
+TEST(Settings, Booleans) {
+  for (const char* value : {"on", "ON", "t", "tr", "true", "y", "yes", "1"}) {
+    EXPECT_EQ(ParseBoolean(value), true) << value;
+  }
+  for (const char* value : {"off", "of", "f", "false", "n", "no", "0"}) {
+    EXPECT_EQ(ParseBoolean(value), false) << value;
+  }
+  for (const char* value : {"", "o", "onn", "truee", "2", " on", "-1"}) {
+    EXPECT_EQ(ParseBoolean(value), std::nullopt) << value;
+    ExpectRefusal("s3_verify_tls", value);
+  }
+}
+
+TEST(Settings, Integers) {
+  const SettingSpec& timeout = Spec("backup_wal_timeout");
+  EXPECT_EQ(ParseInteger(timeout, "90").value(), 90);
+  EXPECT_EQ(ParseInteger(timeout, " 90 s ").value(), 90);
+  EXPECT_EQ(ParseInteger(timeout, "1.5min").value(), 90);
+  EXPECT_EQ(ParseInteger(timeout, "2h").value(), 7200);
+  EXPECT_EQ(ParseInteger(timeout, "1d").value(), 86400);
+  EXPECT_EQ(ParseInteger(timeout, "1600ms").value(), 2);
+  EXPECT_EQ(ParseInteger(timeout, "0x10").value(), 16);
+  EXPECT_EQ(ParseInteger(timeout, "010").value(), 8);
+  EXPECT_EQ(ParseInteger(timeout, "1e2").value(), 100);
+  for (const char* value :
+       {"", "x", "10 S", "10kB", "10 min x", "0", "-1", "99999999999", "nan", "100ms", "1e99999"}) {
+    ExpectRefusal("backup_wal_timeout", value);
+  }
+  EXPECT_EQ(ParseInteger(Spec("compression_level"), "-7").value(), -7);
+  ExpectRefusal("compression_level", "-8");
+  ExpectRefusal("compression_level", "20");
+  ExpectRefusal("compression_level", "3s");
+  ExpectRefusal("s3_connections", "0");
+  ExpectRefusal("jobs", "257");
+}
+
+TEST(Settings, Choices) {
+  EXPECT_TRUE(Accepts("cipher", "AES-256-GCM"));
+  EXPECT_TRUE(Accepts("cipher", ""));
+  const Error error = Refusal("cipher", "aes-128-gcm");
+  EXPECT_NE(error.hint.find("\"aes-256-cbc\""), std::string::npos) << error.hint;
+  ExpectRefusal("s3_uri_style", "");
+}
+
+}  // namespace
+}  // namespace veza

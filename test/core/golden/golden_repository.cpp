@@ -1,0 +1,289 @@
+#include "golden/golden_repository.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "core/codec/document.h"
+#include "core/codec/stream_builder.h"
+
+namespace veza {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kSegmentSize = 1U << 20;
+constexpr std::size_t kPage = 8192;
+
+std::string Text(ByteView bytes) {
+  return std::string(AsText(bytes));
+}
+
+// A zstd frame spelt out (RFC 8878): no version of zstd has a say in it. Header: one segment, size
+// in four bytes; then blocks that are raw, or one that repeats a byte.
+Bytes ZstdHeader(std::size_t size) {
+  Bytes frame{0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0};
+  StoreLittleEndian(frame.data() + 5, static_cast<std::uint32_t>(size));
+  return frame;
+}
+void AppendBlockHeader(Bytes& frame, std::size_t size, std::uint32_t type) {
+  std::uint8_t word[4];
+  StoreLittleEndian(word, static_cast<std::uint32_t>(size << 3 | type << 1 | 1));  // the last block
+  frame.insert(frame.end(), word, word + 3);
+}
+Bytes RawZstd(std::string_view content) {
+  Bytes frame = ZstdHeader(content.size());
+  AppendBlockHeader(frame, content.size(), 0);
+  frame.insert(frame.end(), content.begin(), content.end());
+  return frame;
+}
+Bytes RepeatedZstd(char byte, std::size_t count) {
+  Bytes frame = ZstdHeader(count);
+  AppendBlockHeader(frame, count, 1);
+  frame.push_back(static_cast<std::uint8_t>(byte));
+  return frame;
+}
+
+Bytes MakeStream(const SealPolicy& policy, const std::string& name, std::string_view content,
+                 bool described) {
+  ObjectAttributes attributes{.node = "golden-node", .created = kTestTime};
+  if (described) {
+    attributes.plain_size = content.size();
+    attributes.plain_sha256 = Sha256Of(AsBytes(content));
+  }
+  FixedRandom random(name);
+  return FrameByFrame(policy, ObjectKind::kStream, name, attributes, {RawZstd(content)}, random)
+      .Object();
+}
+
+// A pack and the places of its extents.
+class PackMaker {
+ public:
+  PackMaker(const SealPolicy& policy, std::uint32_t number)
+      : number_(number),
+        name_(fmt::format("backup/{}/pack/{:08}", kGoldenLabel, number)),
+        random_(name_),
+        sealer_(policy, ObjectKind::kPack, name_, random_),
+        object_(sealer_.Head({.node = "golden-node", .created = kTestTime}).value()) {}
+
+  json AddStored(std::string_view plain) { return Add(plain, AsBytes(plain), kFrameStored); }
+  json AddRepeated(char byte, std::size_t count) {
+    return Add(std::string(count, byte), RepeatedZstd(byte, count), 0);
+  }
+
+  json Finish(std::map<std::string, Bytes>& objects) {
+    const Bytes last = SealOne(sealer_, frames_, kFrameLast, {});
+    object_.insert(object_.end(), last.begin(), last.end());
+    objects[name_] = object_;
+    return {{"type", "pack"},
+            {"number", number_},
+            {"size", object_.size()},
+            {"frames", frames_},
+            {"header", ToBase64(sealer_.header())}};
+  }
+
+ private:
+  json Add(std::string_view plain, ByteView stored, std::uint32_t flags) {
+    const Bytes frame = SealOne(sealer_, frames_, flags, stored);
+    json extent = {plain.size(),   number_,      frames_,
+                   object_.size(), frame.size(), ToHex(Sha256Of(AsBytes(plain))).substr(0, 32)};
+    object_.insert(object_.end(), frame.begin(), frame.end());
+    ++frames_;
+    return extent;
+  }
+
+  std::uint32_t number_;
+  std::string name_;
+  FixedRandom random_;
+  ObjectSealer sealer_;
+  Bytes object_;
+  std::uint32_t frames_ = 0;
+};
+
+class RepositoryMaker {
+ public:
+  explicit RepositoryMaker(Cipher cipher) : policy_(TestPolicy(cipher, "golden")) {}
+
+  GoldenRepository Make() {
+    MakeIdentity();
+    MakeWal();
+    MakeBackup();
+    return std::move(made_);
+  }
+
+ private:
+  void MakeIdentity() {
+    json identity = {{"format", 1},
+                     {"system_identifier", kGoldenSystem},
+                     {"postgres_version_num", 150020},
+                     {"wal_segment_size", kSegmentSize},
+                     {"block_size", kPage},
+                     {"node", "golden-node"},
+                     {"created", "2026-11-22T02:00:00Z"}};
+    AddKeyMembers(identity);
+    Sign(identity, fmt::format("identity/{}", kGoldenSystem));
+    if (policy_.key != nullptr) {
+      FixedRandom random("wrap");
+      const std::string wrap =
+          WrapKey(*policy_.key, kGoldenPassphrase, "golden-node", kTestTime, random).value();
+      Put(fmt::format("key/{}.0123456789abcdef", policy_.key->hex_id()), AsBytes(wrap));
+    }
+  }
+
+  void MakeWal() {
+    const std::string wal = fmt::format("wal/{}", kGoldenSystem);
+    std::string segment = Text(TestBytes(1000, "segment"));
+    segment.resize(kSegmentSize);
+    FixedRandom random("segment");
+    Put(GoldenSegmentName(), SealStream(policy_, GoldenSegmentName(), AsBytes(segment),
+                                        ContentDescription::kSizeAndSha256, random));
+    made_.wal[kGoldenSegment] = segment;
+
+    const std::string history = "1\t0/1200000\tno recovery target specified\n";
+    const std::string name = wal + "/00000002/00000002.history";
+    Put(name, MakeStream(policy_, name, history, true));
+    made_.wal["00000002.history"] = history;
+  }
+
+  void AddDirectory(const std::string& path) {
+    manifest_ += json{{"type", "directory"}, {"path", path}, {"mode", "0700"}}.dump() + "\n";
+    ++directories_;
+  }
+
+  void AddFile(const std::string& path, const std::string& content,
+               const std::vector<json>& extents) {
+    json record = {{"type", "file"},
+                   {"mode", "0600"},
+                   {"size", content.size()},
+                   {"mtime", 1'795'312'000},
+                   {"extents", extents}};
+    if (path.ends_with('\xff')) {
+      record["path_base64"] = ToBase64(AsBytes(path));
+    } else {
+      record["path"] = path;
+    }
+    manifest_ += record.dump() + "\n";
+    made_.files[path] = content;
+    extents_ += extents.size();
+  }
+
+  void AddPack(PackMaker& pack) {
+    const json record = pack.Finish(made_.objects);
+    stored_size_ += record.at("size").get<std::size_t>();
+    manifest_ += record.dump() + "\n";
+    ++packs_;
+  }
+
+  void MakeManifest() {
+    manifest_ = json{{"type", "manifest"}, {"version", 1}, {"label", kGoldenLabel}}.dump() + "\n" +
+                json{{"type", "tablespace"}, {"oid", 16384}, {"path", kGoldenTablespace}}.dump() +
+                "\n";
+    for (const char* path : {"", "base", "base/1", "global", "pg_tblspc", "pg_wal"}) {
+      AddDirectory(path);
+    }
+    PackMaker first(policy_, 1);
+    PackMaker second(policy_, 2);
+    AddFile("PG_VERSION", "15\n", {first.AddStored("15\n")});
+    const std::string random_page = Text(TestBytes(kPage, "page"));
+    AddFile(
+        "base/1/1259", std::string(kPage, 'A') + std::string(2 * kPage, '\0') + random_page,
+        {first.AddRepeated('A', kPage), json::array({2 * kPage}), second.AddStored(random_page)});
+    AddFile("base/1/empty", "", {});
+    AddFile("base/1/\xff", "x", {second.AddStored("x")});
+    for (const char* path : {"pg_tblspc/16384", "pg_tblspc/16384/PG_15_202209061",
+                             "pg_tblspc/16384/PG_15_202209061/1"}) {
+      AddDirectory(path);
+    }
+    AddPack(first);
+    AddFile("pg_tblspc/16384/PG_15_202209061/1/2", std::string(kPage, 'T'),
+            {second.AddRepeated('T', kPage)});
+    AddFile("backup_label", "golden\n", {second.AddStored("golden\n")});
+    AddFile("global/pg_control", std::string(kPage, 'C'), {second.AddRepeated('C', kPage)});
+    AddPack(second);
+    for (const auto& [path, content] : made_.files) {
+      size_ += content.size();
+    }
+    manifest_ += json{{"type", "end"},
+                      {"files", made_.files.size()},
+                      {"directories", directories_},
+                      {"extents", extents_},
+                      {"packs", packs_},
+                      {"size", size_}}
+                     .dump() +
+                 "\n";
+  }
+
+  void MakeBackup() {
+    MakeManifest();
+    const std::string name = fmt::format("backup/{}/manifest", kGoldenLabel);
+    const Bytes sealed = MakeStream(policy_, name, manifest_, false);
+    Put(name, sealed);
+    json backup = {
+        {"format", 1},
+        {"label", kGoldenLabel},
+        {"type", "full"},
+        {"system_identifier", kGoldenSystem},
+        {"postgres_version_num", 150020},
+        {"postgres_version", "15.20 (Debian 15.20-0+deb12u1)"},
+        {"timeline", 1},
+        {"start_lsn", "0/1000028"},
+        {"stop_lsn", "0/1000120"},
+        {"start_wal", kGoldenSegment},
+        {"stop_wal", kGoldenSegment},
+        {"start_time", "2026-11-22T02:00:00Z"},
+        {"stop_time", "2026-11-22T02:00:01.250000Z"},
+        {"wal_segment_size", kSegmentSize},
+        {"block_size", kPage},
+        {"data_checksum_version", 1},
+        {"from_standby", false},
+        {"node", "golden-node"},
+        {"size", size_},
+        {"stored_size", stored_size_ + sealed.size()},
+        {"files", made_.files.size()},
+        {"packs", packs_},
+        {"manifest_size", sealed.size()},
+        {"manifest_sha256", ToHex(Sha256Of(sealed))},
+        {"tablespaces", {{{"oid", 16384}, {"path", kGoldenTablespace}, {"size", kPage}}}},
+        {"checksum_failures", 1},
+        {"checksum_failure_pages", {{{"path", "base/1/1259"}, {"block", 3}}}},
+        {"backup_label", "START WAL LOCATION: 0/1000028 (\"golden\", ä)\n"}};
+    AddKeyMembers(backup);
+    Sign(backup, fmt::format("backup/{}/backup.json", kGoldenLabel));
+  }
+
+  void AddKeyMembers(json& document) const {
+    document["cipher"] = CipherName(policy_.cipher);
+    if (policy_.key != nullptr) {
+      document["key_id"] = policy_.key->hex_id();
+    }
+  }
+
+  void Sign(const json& document, const std::string& name) {
+    Put(name, AsBytes(SignDocument(document, policy_, name).value()));
+  }
+
+  void Put(const std::string& name, ByteView content) {
+    made_.objects[name] = Bytes(content.begin(), content.end());
+  }
+
+  SealPolicy policy_;
+  GoldenRepository made_;
+  std::string manifest_;
+  std::size_t directories_ = 0;
+  std::size_t extents_ = 0;
+  std::size_t packs_ = 0;
+  std::size_t size_ = 0;
+  std::size_t stored_size_ = 0;
+};
+
+}  // namespace
+
+std::string GoldenSegmentName() {
+  return fmt::format("wal/{}/00000001/00000000/{}", kGoldenSystem, kGoldenSegment);
+}
+
+GoldenRepository MakeGoldenRepository(Cipher cipher) {
+  return RepositoryMaker(cipher).Make();
+}
+
+}  // namespace veza

@@ -1,0 +1,34 @@
+// The repositories in test/core/golden, made again: one for each cipher, the same bytes every time.
+//
+// Everything comes from the codec alone, with fixed randomness; records and documents are spelt out
+// here as FORMAT.md has them, so that a change in the code above the codec cannot change what is
+// expected of it.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "core/bytes.h"
+#include "core/codec/seal.h"
+
+namespace veza {
+
+struct GoldenRepository {
+  std::map<std::string, Bytes> objects;      // by object name
+  std::map<std::string, std::string> files;  // what a restore brings back, by path
+  std::map<std::string, std::string> wal;    // content by WAL file name
+};
+
+inline constexpr const char* kGoldenPassphrase = "golden passphrase, known to everyone";
+inline constexpr const char* kGoldenLabel = "20261122-020000F";
+inline constexpr const char* kGoldenSystem = "7000000000000000001";
+inline constexpr const char* kGoldenSegment = "000000010000000000000010";
+inline constexpr const char* kGoldenTablespace = "/srv/golden/tablespace";
+// The one object whose bytes depend on zstd's compression, and the version that made it.
+inline constexpr unsigned kGoldenZstdVersion = 10504;
+
+std::string GoldenSegmentName();
+
+GoldenRepository MakeGoldenRepository(Cipher cipher);
+
+}  // namespace veza

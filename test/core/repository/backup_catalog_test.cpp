@@ -1,0 +1,135 @@
+#include "core/repository/backup_catalog.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/repository/test_repository.h"
+
+namespace veza {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::Field;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class BackupCatalogTest : public testing::Test {
+ protected:
+  void Have(const std::string& label) { Have(label, repository_->seal_policy()); }
+  void Have(const std::string& label, const SealPolicy& policy) {
+    BackupSummary summary;
+    summary.label = label;
+    summary.type = ParseLabel(label)->type;
+    summary.wal_segment_size = kTestSegmentSize;
+    const auto text = SerializeSummary(summary, policy);
+    ASSERT_OK(text);
+    WriteText(repository_.PathOf(BackupDocumentName(label)), *text);
+  }
+
+  TestRepository repository_{Cipher::kAes256Gcm};
+};
+
+TEST_F(BackupCatalogTest, AnEmptyRepositoryHoldsNothing) {
+  const auto catalog = ReadBackupCatalog(*repository_);
+  ASSERT_OK(catalog);
+  EXPECT_THAT(catalog->backups, IsEmpty());
+  EXPECT_THAT(catalog->unfinished, IsEmpty());
+  EXPECT_THAT(catalog->broken, IsEmpty());
+}
+
+TEST_F(BackupCatalogTest, TellsBackupsFromRemainsAndDamage) {
+  Have("20261123-020000F");
+  Have("20261122-020000F");
+  Have("20261122-020000F_20261122-030000D");
+  WriteText(repository_.PathOf(PackName("20261124-020000F", 1)), "x");
+  Have("20261125-020000F");
+  FlipByte(repository_.PathOf(BackupDocumentName("20261125-020000F")), 20);
+  Have("20261126-020000F", TestPolicy(Cipher::kNone));  // forged
+  WriteText(repository_.PathOf(BackupDocumentName("20261127-020000F")),
+            R"({"format":2,"mac":"x"})");
+  WriteText(repository_.PathOf(BackupDocumentName("20261128-020000F")),
+            std::string((16U << 20) + 1, ' '));
+
+  const auto catalog = ReadBackupCatalog(*repository_);
+  ASSERT_OK(catalog);
+  EXPECT_THAT(catalog->backups,
+              ElementsAre(Field(&BackupSummary::label, "20261122-020000F"),
+                          Field(&BackupSummary::label, "20261122-020000F_20261122-030000D"),
+                          Field(&BackupSummary::label, "20261123-020000F")));
+  EXPECT_EQ(catalog->backups[1].type, BackupType::kDiff);
+  EXPECT_THAT(catalog->unfinished,
+              ElementsAre(Field(&UnfinishedBackup::label, "20261124-020000F")));
+  const auto is_broken = [](const char* label, ErrorCode code) {
+    return AllOf(Field(&BrokenBackup::label, label),
+                 Field(&BrokenBackup::error, Field(&Error::code, code)));
+  };
+  EXPECT_THAT(catalog->broken,
+              ElementsAre(is_broken("20261125-020000F", ErrorCode::kDataCorrupted),
+                          is_broken("20261126-020000F", ErrorCode::kPermissionDenied),
+                          is_broken("20261127-020000F", ErrorCode::kUnsupported),
+                          is_broken("20261128-020000F", ErrorCode::kDataCorrupted)));
+}
+
+// Whoever deletes what is unfinished must not be shown what is not ours.
+TEST_F(BackupCatalogTest, DirectoriesOfOthersAreNotUnfinishedBackups) {
+  WriteText(repository_.PathOf("backup/old/notes"), "x");
+  const auto catalog = ReadBackupCatalog(*repository_);
+  ASSERT_OK(catalog);
+  EXPECT_THAT(catalog->unfinished, IsEmpty());
+  EXPECT_THAT(catalog->broken, IsEmpty());
+}
+
+TEST_F(BackupCatalogTest, TroubleOfTheStoreIsNotAnAnswer) {
+  Have("20261122-020000F");
+  for (const auto broken : {FaultStore::Operation::kGet, FaultStore::Operation::kListDirectories}) {
+    repository_.store().SetHook(
+        [broken](FaultStore::Operation operation, std::string_view) -> Status {
+          if (operation == broken) {
+            return MakeError(ErrorCode::kUnavailable, "the store is away");
+          }
+          return Ok();
+        });
+    EXPECT_ERROR(ReadBackupCatalog(*repository_), ErrorCode::kUnavailable);
+  }
+}
+
+TEST_F(BackupCatalogTest, OneBackupIsReadByItsLabel) {
+  Have("20261122-020000F");
+  WriteText(repository_.PathOf(PackName("20261124-020000F", 1)), "x");
+  EXPECT_EQ(ReadBackup(*repository_, "20261122-020000F").value().label, "20261122-020000F");
+
+  const auto unfinished = ReadBackup(*repository_, "20261124-020000F");
+  EXPECT_ERROR(unfinished, ErrorCode::kNotFound);
+  EXPECT_THAT(unfinished.error().message, HasSubstr("never completed"));
+  const auto absent = ReadBackup(*repository_, "20261125-020000F");
+  EXPECT_ERROR(absent, ErrorCode::kNotFound);
+  EXPECT_THAT(absent.error().hint, HasSubstr("20261122-020000F"));
+  for (const char* label : {"", "latest", "../20261122-020000F", "20261122-020000F/"}) {
+    EXPECT_ERROR(ReadBackup(*repository_, label), ErrorCode::kInvalidArgument);
+  }
+  FlipByte(repository_.PathOf(BackupDocumentName("20261122-020000F")), 20);
+  const auto damaged = ReadBackup(*repository_, "20261122-020000F");
+  EXPECT_ERROR(damaged, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(damaged.error().message, HasSubstr("20261122-020000F"));
+}
+
+TEST_F(BackupCatalogTest, AnEmptyRepositorySaysSo) {
+  const auto absent = ReadBackup(*repository_, "20261125-020000F");
+  EXPECT_ERROR(absent, ErrorCode::kNotFound);
+  EXPECT_THAT(absent.error().hint, HasSubstr("holds no backup"));
+}
+
+// Somebody renamed a backup: it says itself which it is.
+TEST_F(BackupCatalogTest, ARenamedBackupIsBroken) {
+  Have("20261122-020000F");
+  std::filesystem::rename(repository_.PathOf("backup/20261122-020000F"),
+                          repository_.PathOf("backup/20261122-020001F"));
+  const auto catalog = ReadBackupCatalog(*repository_);
+  ASSERT_OK(catalog);
+  EXPECT_THAT(catalog->backups, IsEmpty());
+  EXPECT_THAT(catalog->broken, ElementsAre(Field(&BrokenBackup::label, "20261122-020001F")));
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,227 @@
+#include "core/repository/backup_summary.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/codec/codec_fixtures.h"
+#include "core/codec/document.h"
+
+namespace veza {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+constexpr const char* kLabel = "20261122-020000F";
+const std::string kName = BackupDocumentName(kLabel);
+
+BackupSummary FullSummary() {
+  BackupSummary summary;
+  summary.label = kLabel;
+  summary.system_identifier = 18'446'744'073'709'551'615U;
+  summary.postgres_version_num = 150020;
+  summary.postgres_version = "15.20 (Debian 15.20-0+deb12u1)";
+  summary.timeline = 4'294'967'295U;
+  summary.start_lsn = Lsn{0x1600000028};
+  summary.stop_lsn = Lsn{0xFFFFFFFF00000000};
+  summary.start_wal = "FFFFFFFF0000001600000000";
+  summary.stop_wal = "FFFFFFFFFFFFFFFE000000FF";
+  summary.start_time = kTestTime;
+  summary.stop_time = kTestTime + std::chrono::microseconds(1'500'001);
+  summary.wal_segment_size = 16U << 20;
+  summary.block_size = 8192;
+  summary.data_checksum_version = 1;
+  summary.from_standby = true;
+  summary.node = "node \"a\" \xc3\xa9";
+  summary.size = 1ULL << 60;
+  summary.stored_size = 1ULL << 59;
+  summary.files = 1'000'000;
+  summary.packs = 70'000;
+  summary.cipher = "aes-256-gcm";
+  summary.key_id = std::string(32, 'a');
+  summary.manifest_size = 123'456'789;
+  summary.manifest_sha256 = Sha256Of(AsBytes("manifest"));
+  summary.tablespaces = {{16384, "/srv/fast disk", 1ULL << 50}, {16385, "/srv/\xff\n", 0}};
+  summary.checksum_failures = 101;
+  summary.checksum_failure_pages = {{"base/5/16384", 7}, {"base/5/16384.1", 4'294'967'295U}};
+  summary.backup_label = "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\n";
+  return summary;
+}
+
+class BackupSummaryTest : public testing::TestWithParam<Cipher> {
+ protected:
+  // FullSummary() with one change, signed as it should be.
+  Result<BackupSummary> ParseChanged(const std::function<void(json&)>& change) {
+    json document =
+        OpenDocument(SerializeSummary(FullSummary(), policy_).value(), policy_, kName).value();
+    change(document);
+    const auto text = SignDocument(std::move(document), policy_, kName);
+    EXPECT_OK(text);
+    return ParseSummary(text.value_or(""), kLabel, policy_);
+  }
+
+  SealPolicy policy_ = TestPolicy(GetParam());
+};
+
+INSTANTIATE_TEST_SUITE_P(Ciphers, BackupSummaryTest, testing::ValuesIn(kAllCiphers),
+                         CipherTestName);
+
+TEST_P(BackupSummaryTest, EveryMemberComesBack) {
+  const BackupSummary before = FullSummary();
+  const auto text = SerializeSummary(before, policy_);
+  ASSERT_OK(text);
+  const auto after = ParseSummary(*text, kLabel, policy_);
+  ASSERT_OK(after);
+  EXPECT_EQ(after->label, before.label);
+  EXPECT_EQ(after->type, BackupType::kFull);
+  EXPECT_EQ(after->system_identifier, before.system_identifier);
+  EXPECT_EQ(after->postgres_version_num, before.postgres_version_num);
+  EXPECT_EQ(after->postgres_version, before.postgres_version);
+  EXPECT_EQ(after->timeline, before.timeline);
+  EXPECT_EQ(after->start_lsn, before.start_lsn);
+  EXPECT_EQ(after->stop_lsn, before.stop_lsn);
+  EXPECT_EQ(after->start_wal, before.start_wal);
+  EXPECT_EQ(after->stop_wal, before.stop_wal);
+  EXPECT_EQ(after->start_time, before.start_time);
+  EXPECT_EQ(after->stop_time, before.stop_time);
+  EXPECT_EQ(after->wal_segment_size, before.wal_segment_size);
+  EXPECT_EQ(after->block_size, before.block_size);
+  EXPECT_EQ(after->data_checksum_version, before.data_checksum_version);
+  EXPECT_EQ(after->from_standby, before.from_standby);
+  EXPECT_EQ(after->node, before.node);
+  EXPECT_EQ(after->size, before.size);
+  EXPECT_EQ(after->stored_size, before.stored_size);
+  EXPECT_EQ(after->files, before.files);
+  EXPECT_EQ(after->packs, before.packs);
+  EXPECT_EQ(after->cipher, before.cipher);
+  EXPECT_EQ(after->key_id, before.key_id);
+  EXPECT_EQ(after->manifest_size, before.manifest_size);
+  EXPECT_EQ(after->manifest_sha256, before.manifest_sha256);
+  ASSERT_EQ(after->tablespaces.size(), 2U);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(after->tablespaces[i].oid, before.tablespaces[i].oid);
+    EXPECT_EQ(after->tablespaces[i].path, before.tablespaces[i].path);
+    EXPECT_EQ(after->tablespaces[i].size, before.tablespaces[i].size);
+  }
+  EXPECT_EQ(after->checksum_failures, before.checksum_failures);
+  ASSERT_EQ(after->checksum_failure_pages.size(), 2U);
+  EXPECT_EQ(after->checksum_failure_pages[1].path, "base/5/16384.1");
+  EXPECT_EQ(after->checksum_failure_pages[1].block, 4'294'967'295U);
+  EXPECT_EQ(after->backup_label, before.backup_label);
+}
+
+TEST_P(BackupSummaryTest, EveryMemberIsNeededAndTyped) {
+  const json document =
+      OpenDocument(SerializeSummary(FullSummary(), policy_).value(), policy_, kName).value();
+  EXPECT_EQ(document.size(), 30U);
+  for (const auto& [member, value] : document.items()) {
+    if (member == "format") {
+      continue;
+    }
+    if (member != "key_id") {  // there is none without a cipher
+      const auto absent = ParseChanged([&](json& changed) { changed.erase(member); });
+      ASSERT_FALSE(absent) << member;
+      EXPECT_EQ(absent.error().code, ErrorCode::kDataCorrupted) << member;
+      EXPECT_THAT(absent.error().message, HasSubstr(kName));
+    }
+    for (const json& wrong : {json(nullptr), json(-1), json::object(), json::array({1})}) {
+      const auto read = ParseChanged([&](json& changed) { changed[member] = wrong; });
+      if (member == "postgres_version_num" && wrong == -1) {
+        continue;
+      }
+      ASSERT_FALSE(read) << member << " " << wrong;
+      EXPECT_EQ(read.error().code, ErrorCode::kDataCorrupted) << member;
+    }
+  }
+}
+
+TEST_P(BackupSummaryTest, ValuesThatCannotBeAreRefused) {
+  const std::pair<const char*, json> wrong[] = {
+      {"type", "diff"},
+      {"type", "incremental"},
+      {"label", "20261122-020001F"},
+      {"system_identifier", "x"},
+      {"start_lsn", "0"},
+      {"stop_lsn", "0/x"},
+      {"start_time", "yesterday"},
+      {"timeline", 4'294'967'296},
+      {"wal_segment_size", 0},
+      {"wal_segment_size", 1},
+      {"wal_segment_size", (16U << 20) + 1},
+      {"wal_segment_size", 1ULL << 33},
+      {"manifest_sha256", "00"},
+      {"manifest_sha256", std::string(64, 'g')},
+      {"tablespaces", json::array({json{{"oid", 1}, {"path", "/x"}}})},
+      {"tablespaces", json::array({json{{"oid", 1}, {"size", 1}}})},
+      {"tablespaces", json::array({json{{"oid", 1}, {"size", 1}, {"path_base64", "%"}}})},
+      {"checksum_failure_pages", json::array({json{{"path", "x"}}})}};
+  for (const auto& [member, value] : wrong) {
+    const auto read = ParseChanged([&, name = member](json& document) { document[name] = value; });
+    ASSERT_FALSE(read) << member << " " << value;
+    EXPECT_EQ(read.error().code, ErrorCode::kDataCorrupted) << member;
+  }
+  EXPECT_OK(ParseChanged([](json& document) { document["later"] = 1; }));
+}
+
+TEST_P(BackupSummaryTest, BelongsToItsLabel) {
+  const std::string text = SerializeSummary(FullSummary(), policy_).value();
+  EXPECT_ERROR(ParseSummary(text, "20261122-020001F", policy_), ErrorCode::kDataCorrupted);
+  EXPECT_ERROR(ParseSummary(text, "", policy_), ErrorCode::kDataCorrupted);
+}
+
+TEST_P(BackupSummaryTest, AChangedDocumentIsRefused) {
+  const std::string good = SerializeSummary(FullSummary(), policy_).value();
+  std::size_t accepted = 0;
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    if (good[at] == ' ' || good[at] == '\n') {
+      continue;  // white space is not part of what is signed
+    }
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 1);
+    // The digits of mac itself may be of either case.
+    accepted += ParseSummary(bad, kLabel, policy_).has_value() ? 1 : 0;
+  }
+  EXPECT_EQ(accepted, 0U);
+  EXPECT_ERROR(ParseSummary(good.substr(0, good.size() / 2), kLabel, policy_),
+               ErrorCode::kDataCorrupted);
+  EXPECT_ERROR(ParseSummary("", kLabel, policy_), ErrorCode::kDataCorrupted);
+}
+
+// What somebody can write who has the store but not the key.
+TEST(BackupSummary, ForgeriesAreRefused) {
+  const SealPolicy ours = TestPolicy(Cipher::kAes256Gcm);
+  const SealPolicy none = TestPolicy(Cipher::kNone);
+  const SealPolicy theirs = TestPolicy(Cipher::kAes256Gcm, "another key");
+  const std::string plain = SerializeSummary(FullSummary(), none).value();
+  EXPECT_ERROR(ParseSummary(plain, kLabel, ours), ErrorCode::kPermissionDenied);
+  const std::string foreign = SerializeSummary(FullSummary(), theirs).value();
+  EXPECT_ERROR(ParseSummary(foreign, kLabel, ours), ErrorCode::kDataCorrupted);
+  const std::string sealed = SerializeSummary(FullSummary(), ours).value();
+  EXPECT_ERROR(ParseSummary(sealed, kLabel, none), ErrorCode::kWrongKey);
+}
+
+TEST(BackupSummary, WithoutACipherThereIsNoKeyId) {
+  const SealPolicy policy = TestPolicy(Cipher::kNone);
+  BackupSummary summary = FullSummary();
+  summary.cipher = "none";
+  summary.key_id.clear();
+  const std::string text = SerializeSummary(summary, policy).value();
+  EXPECT_EQ(text.find("key_id"), std::string::npos);
+  EXPECT_EQ(ParseSummary(text, kLabel, policy).value().key_id, "");
+}
+
+TEST(BackupSummary, ANewerFormatIsRefusedAsSuch) {
+  const SealPolicy policy = TestPolicy(Cipher::kNone);
+  std::string text = SerializeSummary(FullSummary(), policy).value();
+  const std::size_t at = text.find("\"format\": 1");
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, 11, "\"format\": 2");
+  const auto read = ParseSummary(text, kLabel, policy);
+  EXPECT_ERROR(read, ErrorCode::kUnsupported);
+  EXPECT_THAT(read.error().hint, HasSubstr("newer version"));
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,218 @@
+#include "core/repository/check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/repository/test_repository.h"
+
+namespace veza {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::Field;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+using Operation = FaultStore::Operation;
+
+// A store that keeps the last of two objects of one name: no conditional writes.
+class OverwritingStore final : public Store {
+ public:
+  explicit OverwritingStore(std::shared_ptr<Store> inner) : inner_(std::move(inner)) {}
+  const std::string& location() const override { return inner_->location(); }
+  Status Put(std::string_view name, Body& body, PutMode) override {
+    return inner_->Put(name, body, PutMode::kReplace);
+  }
+  Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
+    return inner_->Get(name, range, sink);
+  }
+  Result<ObjectInfo> Head(std::string_view name) override { return inner_->Head(name); }
+  Status Delete(std::string_view name) override { return inner_->Delete(name); }
+  Status List(std::string_view prefix, std::string_view start_after,
+              const ObjectVisitor& each) override {
+    return inner_->List(prefix, start_after, each);
+  }
+  Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
+    return inner_->ListDirectories(prefix);
+  }
+  Result<TimePoint> Now() override {
+    ASSIGN_OR_RETURN(const TimePoint now, inner_->Now());
+    return now + skew;
+  }
+
+  std::chrono::seconds skew{0};
+
+ private:
+  std::shared_ptr<Store> inner_;
+};
+
+class CheckTest : public testing::Test {
+ protected:
+  std::vector<CheckResult> Check(const std::shared_ptr<Store>& store) {
+    return CheckRepository(store, repository_.options(), repository_.environment());
+  }
+  std::vector<CheckResult> CheckWith(FaultStore::Hook hook) {
+    const auto store = repository_.MakeStore();
+    store->SetHook(std::move(hook));
+    return Check(store);
+  }
+  // The row of this name, and that no other failed.
+  static CheckResult OnlyFailure(const std::vector<CheckResult>& results, const char* name) {
+    CheckResult found{"absent", true, "", ""};
+    for (const CheckResult& result : results) {
+      if (result.name == name) {
+        found = result;
+      } else {
+        EXPECT_TRUE(result.passed) << result.name << ": " << result.detail;
+      }
+    }
+    EXPECT_FALSE(found.passed) << name;
+    return found;
+  }
+  bool ProbesAreGone() const {
+    return !std::filesystem::exists(repository_.PathOf("probe")) ||
+           ListTree(repository_.PathOf("probe")).empty();
+  }
+
+  TestRepository repository_;
+};
+
+TEST_F(CheckTest, AGoodRepositoryPasses) {
+  const auto results = Check(repository_.MakeStore());
+  EXPECT_THAT(results,
+              ElementsAre(Field(&CheckResult::name, "store"), Field(&CheckResult::name, "write"),
+                          Field(&CheckResult::name, "read"),
+                          Field(&CheckResult::name, "conditional_writes"),
+                          Field(&CheckResult::name, "delete"), Field(&CheckResult::name, "clock"),
+                          Field(&CheckResult::name, "identity")));
+  for (const CheckResult& result : results) {
+    EXPECT_TRUE(result.passed) << result.name << ": " << result.detail;
+    EXPECT_THAT(result.hint, IsEmpty());
+    EXPECT_THAT(result.detail, Not(IsEmpty()));
+  }
+  EXPECT_THAT(results.back().detail, HasSubstr(std::to_string(kTestSystem)));
+  EXPECT_TRUE(ProbesAreGone());
+}
+
+TEST_F(CheckTest, AStoreOutOfReachIsTheOnlyRow) {
+  const auto results = CheckWith([](Operation, std::string_view) -> Status {
+    return MakeError(ErrorCode::kUnavailable, "the store is away").WithHint("Plug it in.");
+  });
+  ASSERT_EQ(results.size(), 1U);
+  EXPECT_EQ(results[0].name, "store");
+  EXPECT_FALSE(results[0].passed);
+  EXPECT_EQ(results[0].detail, "the store is away");
+  EXPECT_EQ(results[0].hint, "Plug it in.");
+}
+
+TEST_F(CheckTest, AReadOnlyStoreFailsToBeWritten) {
+  const auto results = CheckWith([](Operation operation, std::string_view) -> Status {
+    if (operation == Operation::kPut) {
+      return MakeError(ErrorCode::kPermissionDenied, "read only");
+    }
+    return Ok();
+  });
+  EXPECT_THAT(OnlyFailure(results, "write").detail, HasSubstr("read only"));
+  // What needs the object is left out.
+  EXPECT_THAT(
+      results,
+      ElementsAre(Field(&CheckResult::name, "store"), Field(&CheckResult::name, "write"),
+                  Field(&CheckResult::name, "clock"), Field(&CheckResult::name, "identity")));
+}
+
+TEST_F(CheckTest, AStoreThatOverwritesIsFound) {
+  const auto results = Check(std::make_shared<OverwritingStore>(repository_.MakeStore()));
+  const CheckResult failure = OnlyFailure(results, "conditional_writes");
+  EXPECT_THAT(failure.hint, HasSubstr("conditional writes"));
+  EXPECT_TRUE(ProbesAreGone());
+}
+
+TEST_F(CheckTest, TroubleWhileReadingIsFound) {
+  const auto results = CheckWith([](Operation operation, std::string_view name) -> Status {
+    if (operation == Operation::kGet && name.starts_with(kProbePrefix)) {
+      return MakeError(ErrorCode::kPermissionDenied, "write only");
+    }
+    return Ok();
+  });
+  EXPECT_THAT(OnlyFailure(results, "read").detail, HasSubstr("write only"));
+  EXPECT_TRUE(ProbesAreGone());
+}
+
+TEST_F(CheckTest, OtherContentThanWasWrittenIsFound) {
+  const auto results = CheckWith([this](Operation operation, std::string_view name) -> Status {
+    if (operation == Operation::kGet && name.starts_with(kProbePrefix)) {
+      WriteText(repository_.PathOf(std::string(name)), "something else");
+    }
+    return Ok();
+  });
+  EXPECT_THAT(OnlyFailure(results, "read").detail, HasSubstr("other content"));
+}
+
+TEST_F(CheckTest, ObjectsThatCannotBeDeletedAreFound) {
+  const auto refused = CheckWith([](Operation operation, std::string_view) -> Status {
+    if (operation == Operation::kDelete) {
+      return MakeError(ErrorCode::kPermissionDenied, "locked");
+    }
+    return Ok();
+  });
+  EXPECT_THAT(OnlyFailure(refused, "delete").detail, HasSubstr("locked"));
+
+  const auto unsure = CheckWith([](Operation operation, std::string_view) -> Status {
+    if (operation == Operation::kHead) {
+      return MakeError(ErrorCode::kUnavailable, "the store is away");
+    }
+    return Ok();
+  });
+  EXPECT_THAT(OnlyFailure(unsure, "delete").detail, HasSubstr("the store is away"));
+
+  std::string kept;
+  const auto ignored = CheckWith([&](Operation operation, std::string_view name) -> Status {
+    if (operation == Operation::kHead) {  // after it was deleted
+      kept = repository_.PathOf(std::string(name));
+      WriteText(kept, "still there");
+    }
+    return Ok();
+  });
+  EXPECT_THAT(OnlyFailure(ignored, "delete").detail, HasSubstr("still there"));
+}
+
+TEST_F(CheckTest, ClocksMayDifferByFiveMinutes) {
+  const auto store = std::make_shared<OverwritingStore>(repository_.MakeStore());
+  const auto clock_row = [&](int seconds) {
+    store->skew = std::chrono::seconds(seconds);
+    for (const CheckResult& result : Check(store)) {
+      if (result.name == "clock") {
+        return result;
+      }
+    }
+    return CheckResult{};
+  };
+  EXPECT_TRUE(clock_row(300).passed);
+  EXPECT_TRUE(clock_row(-300).passed);
+  const CheckResult ahead = clock_row(301);
+  EXPECT_FALSE(ahead.passed);
+  EXPECT_THAT(ahead.detail, AllOf(HasSubstr("301"), HasSubstr("ahead")));
+  EXPECT_THAT(ahead.hint, HasSubstr("NTP"));
+  const CheckResult behind = clock_row(-86'400);
+  EXPECT_FALSE(behind.passed);
+  EXPECT_THAT(behind.detail, AllOf(HasSubstr("86400"), HasSubstr("behind")));
+}
+
+TEST_F(CheckTest, ARepositoryThatCannotBeOpenedIsFound) {
+  RepositoryOptions options = repository_.options();
+  options.cipher = Cipher::kAes256Gcm;
+  options.passphrase = SecretString(kTestPassphrase);
+  const auto encrypted =
+      CheckRepository(repository_.MakeStore(), options, repository_.environment());
+  EXPECT_THAT(OnlyFailure(encrypted, "identity").detail, HasSubstr("without encryption"));
+
+  std::filesystem::remove(repository_.PathOf(IdentityName(kTestSystem)));
+  const CheckResult failure = OnlyFailure(Check(repository_.MakeStore()), "identity");
+  EXPECT_THAT(failure.detail, HasSubstr("not initialized"));
+  EXPECT_THAT(failure.hint, HasSubstr("veza_backup_init()"));
+}
+
+}  // namespace
+}  // namespace veza

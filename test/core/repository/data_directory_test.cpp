@@ -1,0 +1,408 @@
+#include "core/repository/data_directory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "core/codec/codec_fixtures.h"
+#include "core/config/temporary_directory.h"
+
+namespace veza {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr const char* kVersionDirectory = "PG_15_202209061";
+
+// A data directory and what a walk over it finds. Directories are shown with a slash at the end.
+class DataDirectoryTest : public testing::Test {
+ protected:
+  DataDirectoryTest() {
+    options_.data_directory = tree_.path() + "/data";
+    options_.tablespace_version_directory = kVersionDirectory;
+    mkdir(options_.data_directory.c_str(), 0700);
+  }
+
+  std::string In(const std::string& path) const { return options_.data_directory + "/" + path; }
+  void File(const std::string& path, std::string_view content = "x", mode_t mode = 0600) {
+    tree_.Write("data/" + path, content, mode);
+  }
+  void Directory(const std::string& path, mode_t mode = 0700) {
+    std::filesystem::create_directories(In(path));
+    chmod(In(path).c_str(), mode);
+  }
+  void Socket(const std::string& path) {
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    In(path).copy(address.sun_path, sizeof address.sun_path - 1);
+    EXPECT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0) << path;
+    close(fd);
+  }
+  void Tablespace(std::uint32_t oid, const std::string& location) {
+    std::filesystem::create_directories(location);
+    Directory("pg_tblspc");
+    ASSERT_EQ(symlink(location.c_str(), In("pg_tblspc/" + std::to_string(oid)).c_str()), 0);
+    options_.tablespaces.push_back({oid, location, 0});
+  }
+
+  Status Walk() {
+    entries_.clear();
+    warnings_.clear();
+    return WalkDataDirectory(
+        options_,
+        [this](const DirectoryEntry& entry) {
+          entries_.push_back(entry);
+          return on_visit_ ? on_visit_(entry) : Ok();
+        },
+        [this](const std::string& sentence) { warnings_.push_back(sentence); });
+  }
+  std::vector<std::string> Paths() {
+    EXPECT_OK(Walk());
+    std::vector<std::string> paths;
+    for (const DirectoryEntry& entry : entries_) {
+      const bool is_directory = entry.kind == DirectoryEntry::Kind::kDirectory;
+      paths.push_back(entry.path + (is_directory ? "/" : ""));
+    }
+    return paths;
+  }
+  const DirectoryEntry& Entry(const std::string& path) const {
+    for (const DirectoryEntry& entry : entries_) {
+      if (entry.path == path) {
+        return entry;
+      }
+    }
+    ADD_FAILURE() << path;
+    return entries_.front();
+  }
+
+  TemporaryDirectory tree_;
+  WalkOptions options_;
+  std::vector<DirectoryEntry> entries_;
+  std::vector<std::string> warnings_;
+  std::function<Status(const DirectoryEntry&)> on_visit_;
+};
+
+TEST_F(DataDirectoryTest, VisitsEverythingInOrderWithModesAndSizes) {
+  File("PG_VERSION", "15\n", 0640);
+  File("base/5/1259", std::string(8192, 'x'));
+  File("base/5/PG_VERSION", "15\n");
+  File("base/1/1259", "");
+  Directory("base", 0750);
+  Directory("pg_xact", 02770);
+  EXPECT_THAT(Paths(), ElementsAre("/", "PG_VERSION", "base/", "base/1/", "base/1/1259", "base/5/",
+                                   "base/5/1259", "base/5/PG_VERSION", "pg_xact/"));
+  EXPECT_THAT(warnings_, IsEmpty());
+  EXPECT_EQ(Entry("PG_VERSION").mode, 0640U);
+  EXPECT_EQ(Entry("PG_VERSION").size, 3U);
+  EXPECT_EQ(Entry("PG_VERSION").source_path, In("PG_VERSION"));
+  EXPECT_EQ(Entry("base").mode, 0750U);
+  EXPECT_EQ(Entry("pg_xact").mode, 02770U);
+  EXPECT_EQ(Entry("").mode, 0700U);
+  EXPECT_EQ(Entry("base/5/1259").size, 8192U);
+  EXPECT_TRUE(Entry("base/5/1259").relation.is_main_fork);
+  EXPECT_FALSE(Entry("base/5/PG_VERSION").relation.is_relation);
+}
+
+// basebackup.c, excludeFiles: anywhere in the tree.
+TEST_F(DataDirectoryTest, LeavesOutWhatTheServerLeavesOut) {
+  for (const char* name : {"postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label",
+                           "tablespace_map", "backup_manifest", "postmaster.pid", "postmaster.opts",
+                           "pg_internal.init", "pg_internal.init.4711", "pgsql_tmp4711.0"}) {
+    File(name);
+    File(std::string("base/5/") + name);
+  }
+  File("base/pgsql_tmp/pgsql_tmp4711.0");
+  File("global/pg_control");
+  File("base/5/pg_control");  // of this name, but not it
+  File("backup_label.old");
+  File("tablespace_map.old");
+  File("postgresql.auto.conf");
+  File("current_logfiles");
+  File("pg_internal");
+  EXPECT_THAT(Paths(), ElementsAre("/", "backup_label.old", "base/", "base/5/", "base/5/pg_control",
+                                   "current_logfiles", "global/", "pg_internal",
+                                   "postgresql.auto.conf", "tablespace_map.old"));
+}
+
+// basebackup.c, excludeDirContents.
+TEST_F(DataDirectoryTest, KeepsSomeDirectoriesWithoutTheirContents) {
+  const std::vector<std::string> emptied = {"pg_dynshmem/", "pg_notify/",    "pg_replslot/",
+                                            "pg_serial/",   "pg_snapshots/", "pg_stat_tmp/",
+                                            "pg_subtrans/"};
+  std::vector<std::string> expected = {"/"};
+  for (const std::string& directory : emptied) {
+    File(directory + "inner/0000");
+    File(directory + "0000");
+    expected.push_back(directory);
+  }
+  File("pg_stat/pgstat.stat");
+  expected.insert(expected.end() - 2, {"pg_stat/", "pg_stat/pgstat.stat"});
+  EXPECT_THAT(Paths(), testing::ElementsAreArray(expected));
+}
+
+TEST_F(DataDirectoryTest, AnEmptiedDirectoryMayBeALink) {
+  const std::string elsewhere = tree_.path() + "/ram";
+  tree_.Write("ram/0000", "x");
+  chmod(elsewhere.c_str(), 0750);
+  ASSERT_EQ(symlink(elsewhere.c_str(), In("pg_stat_tmp").c_str()), 0);
+  ASSERT_EQ(symlink("/nowhere", In("pg_notify").c_str()), 0);
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_stat_tmp/"));
+  EXPECT_EQ(Entry("pg_stat_tmp").mode, 0750U);
+}
+
+TEST_F(DataDirectoryTest, AFileWithTheNameOfAnEmptiedDirectoryIsAFile) {
+  File("mine/pg_notify", "text");
+  EXPECT_THAT(Paths(), ElementsAre("/", "mine/", "mine/pg_notify"));
+}
+
+TEST_F(DataDirectoryTest, OfPgWalOnlyTheDirectoriesAreKept) {
+  File("pg_wal/000000010000000000000001");
+  File("pg_wal/archive_status/000000010000000000000001.ready");
+  File("pg_wal/summaries/0000000100000000010000280000000001000100.summary");
+  File("pg_wal/own/file");
+  Directory("pg_wal/archive_status", 0750);
+  options_.postgres_major = 16;
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_wal/", "pg_wal/archive_status/"));
+  EXPECT_EQ(Entry("pg_wal/archive_status").mode, 0750U);
+  options_.postgres_major = 17;
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_wal/", "pg_wal/archive_status/", "pg_wal/summaries/"));
+}
+
+TEST_F(DataDirectoryTest, PgWalMayBeALinkAndLackDirectories) {
+  const std::string elsewhere = tree_.path() + "/wal";
+  tree_.Write("wal/000000010000000000000001", "x");
+  ASSERT_EQ(symlink(elsewhere.c_str(), In("pg_wal").c_str()), 0);
+  options_.postgres_major = 17;
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_wal/"));
+  EXPECT_THAT(warnings_, IsEmpty());
+}
+
+TEST_F(DataDirectoryTest, LeavesOutTemporaryRelations) {
+  for (const char* name : {"t3_16384", "t3_16384.1", "t3_16384_fsm", "t12_16384_vm.2"}) {
+    File(std::string("base/5/") + name);
+  }
+  // Not such names, or not where relations are.
+  for (const char* path :
+       {"base/5/t_16384", "base/5/t3_", "base/5/t3_x", "base/5/tmp", "base/5/t3_16384_xyz",
+        "base/5/x3_16384", "mine/t3_16384", "global/t3_16384", "t3_16384"}) {
+    File(path);
+  }
+  EXPECT_THAT(Paths(),
+              ElementsAre("/", "base/", "base/5/", "base/5/t3_", "base/5/t3_16384_xyz",
+                          "base/5/t3_x", "base/5/t_16384", "base/5/tmp", "base/5/x3_16384",
+                          "global/", "global/t3_16384", "mine/", "mine/t3_16384", "t3_16384"));
+}
+
+TEST_F(DataDirectoryTest, OfUnloggedRelationsOnlyTheInitForkIsKept) {
+  for (const char* name : {"100", "100.1", "100_fsm", "100_fsm.1", "100_vm", "100_init"}) {
+    File(std::string("base/5/") + name);
+    File(std::string("base/6/") + name);
+    File(std::string("mine/") + name);
+  }
+  std::filesystem::remove(In("base/6/100_init"));  // logged there
+  File("base/5/1000");                             // another relation
+  File("base/5/1001_init");                        // whose main fork is gone
+  EXPECT_THAT(Paths(), ElementsAre("/", "base/", "base/5/", "base/5/1000", "base/5/1001_init",
+                                   "base/5/100_init", "base/6/", "base/6/100", "base/6/100.1",
+                                   "base/6/100_fsm", "base/6/100_fsm.1", "base/6/100_vm", "mine/",
+                                   "mine/100", "mine/100.1", "mine/100_fsm", "mine/100_fsm.1",
+                                   "mine/100_init", "mine/100_vm"));
+}
+
+TEST_F(DataDirectoryTest, WalksTablespacesByThemselves) {
+  Tablespace(16384, tree_.path() + "/fast");
+  Tablespace(16385, tree_.path() + "/slow");
+  const std::string inner = std::string("fast/") + kVersionDirectory;
+  tree_.Write(inner + "/5/100", "main");
+  tree_.Write(inner + "/5/200", "x");
+  tree_.Write(inner + "/5/200_init", "x");
+  tree_.Write(inner + "/5/t3_300", "x");
+  tree_.Write(inner + "/pgsql_tmp/pgsql_tmp1.0", "x");
+  tree_.Write("fast/PG_14_202107181/5/100", "of another server");
+  tree_.Write("fast/stray", "x");
+  chmod((tree_.path() + "/fast").c_str(), 0710);
+  const std::string version = std::string("pg_tblspc/16384/") + kVersionDirectory;
+  EXPECT_THAT(Paths(),
+              ElementsAre("/", "pg_tblspc/", "pg_tblspc/16384/", version + "/", version + "/5/",
+                          version + "/5/100", version + "/5/200_init", "pg_tblspc/16385/"));
+  EXPECT_THAT(warnings_, IsEmpty());
+  EXPECT_EQ(Entry("pg_tblspc/16384").mode, 0710U);
+  EXPECT_EQ(Entry(version + "/5/100").source_path, tree_.path() + "/" + inner + "/5/100");
+  EXPECT_TRUE(Entry(version + "/5/100").relation.is_main_fork);
+}
+
+TEST_F(DataDirectoryTest, ATablespaceMayBeGone) {
+  Directory("pg_tblspc");
+  options_.tablespaces.push_back({16384, tree_.path() + "/gone", 0});
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_tblspc/"));
+}
+
+// Created after the backup began: recovery makes it from WAL.
+TEST_F(DataDirectoryTest, TablespacesThatAreNotListedArePassedOver) {
+  Tablespace(16384, tree_.path() + "/new");
+  options_.tablespaces.clear();
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_tblspc/"));
+  EXPECT_THAT(warnings_, IsEmpty());
+}
+
+TEST_F(DataDirectoryTest, ATablespaceInsideTheDataDirectoryIsCopiedOnce) {
+  Tablespace(16384, In("mine/space"));
+  File(std::string("mine/space/") + kVersionDirectory + "/5/100");
+  File("mine/other");
+  const std::string version = std::string("pg_tblspc/16384/") + kVersionDirectory;
+  EXPECT_THAT(Paths(), ElementsAre("/", "mine/", "mine/other", "pg_tblspc/", "pg_tblspc/16384/",
+                                   version + "/", version + "/5/", version + "/5/100"));
+}
+
+// allow_in_place_tablespaces: a directory instead of a link.
+TEST_F(DataDirectoryTest, InPlaceTablespacesArePlainDirectories) {
+  const std::string version = std::string("pg_tblspc/16384/") + kVersionDirectory;
+  File(version + "/5/100");
+  File(version + "/5/200");
+  File(version + "/5/200_init");
+  File(version + "/5/t1_300");
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_tblspc/", "pg_tblspc/16384/", version + "/",
+                                   version + "/5/", version + "/5/100", version + "/5/200_init"));
+  EXPECT_TRUE(Entry(version + "/5/100").relation.is_main_fork);
+}
+
+TEST_F(DataDirectoryTest, WarnsOfWhatItCannotCopy) {
+  Socket("s.PGSQL");
+  ASSERT_EQ(mkfifo(In("base").c_str(), 0600), 0);
+  tree_.Write("foreign/file", "x");
+  ASSERT_EQ(symlink((tree_.path() + "/foreign").c_str(), In("log").c_str()), 0);
+  ASSERT_EQ(symlink((tree_.path() + "/foreign/file").c_str(), In("server.key").c_str()), 0);
+  ASSERT_EQ(symlink("/nowhere", In("dangling").c_str()), 0);
+  ASSERT_EQ(mkfifo(In("pg_notify").c_str(), 0600), 0);
+  File("zzz");
+  EXPECT_THAT(Paths(), ElementsAre("/", "zzz"));
+  EXPECT_THAT(warnings_, ElementsAre(HasSubstr("/base\""), HasSubstr("/dangling\""),
+                                     HasSubstr("/log\""), HasSubstr("/pg_notify\""),
+                                     HasSubstr("/s.PGSQL\""), HasSubstr("/server.key\"")));
+}
+
+TEST_F(DataDirectoryTest, NamesAreBytes) {
+  const std::string odd[] = {"\x01", " ", "a\nb", "quote\"", "\xc3\x28", "\xff", "\xff\xff"};
+  std::vector<std::string> expected = {"/"};
+  for (const std::string& name : odd) {
+    File(name);
+    expected.push_back(name);
+  }
+  std::sort(expected.begin() + 1, expected.end());
+  EXPECT_THAT(Paths(), testing::ElementsAreArray(expected));
+}
+
+TEST_F(DataDirectoryTest, WhatVanishesIsPassedOver) {
+  File("base/1/1");
+  File("base/2/1");
+  File("base/2/2");
+  File("base/3/1");
+  File("zzz");
+  on_visit_ = [this](const DirectoryEntry& entry) {
+    if (entry.path == "base/1/1") {  // before its turn: a directory, and all in it
+      std::filesystem::remove_all(In("base/2"));
+    } else if (entry.path == "base/3") {  // visited, but not listed
+      std::filesystem::remove_all(In("base/3"));
+    } else if (entry.path == "base/1") {
+      File("base/1/2");
+    } else if (entry.path == "") {
+      std::filesystem::remove(In("zzz"));
+    }
+    return Ok();
+  };
+  EXPECT_THAT(Paths(), ElementsAre("/", "base/", "base/1/", "base/1/1", "base/1/2", "base/3/"));
+  EXPECT_THAT(warnings_, IsEmpty());
+}
+
+TEST_F(DataDirectoryTest, AMissingDataDirectoryIsAnError) {
+  options_.data_directory += "/absent";
+  const Status walked = Walk();
+  EXPECT_ERROR(walked, ErrorCode::kNotFound);
+  EXPECT_THAT(walked.error().message, HasSubstr("absent"));
+  EXPECT_THAT(entries_, IsEmpty());
+}
+
+TEST_F(DataDirectoryTest, AnErrorOfTheVisitorEndsTheWalk) {
+  File("base/1/1");
+  File("base/1/2");
+  on_visit_ = [](const DirectoryEntry& entry) -> Status {
+    if (entry.path == "base/1/1") {
+      return MakeError(ErrorCode::kNoSpace, "enough");
+    }
+    return Ok();
+  };
+  EXPECT_ERROR(Walk(), ErrorCode::kNoSpace);
+  EXPECT_THAT(entries_, SizeIs(4));
+}
+
+TEST_F(DataDirectoryTest, AnUnreadableDirectoryIsAnError) {
+  if (geteuid() != 0) {
+    GTEST_SKIP() << "only root can become somebody else";
+  }
+  File("base/1/1");
+  Directory("base/1", 0);
+  ASSERT_EQ(chmod(options_.data_directory.c_str(), 0755), 0);
+  ASSERT_EQ(chmod(In("base").c_str(), 0755), 0);
+  ASSERT_EQ(seteuid(65534), 0);
+  const Status walked = Walk();
+  ASSERT_EQ(seteuid(0), 0);
+  EXPECT_ERROR(walked, ErrorCode::kPermissionDenied);
+  EXPECT_THAT(walked.error().message, HasSubstr("base/1"));
+}
+
+struct ClassifyCase {
+  const char* path;
+  bool is_relation;
+  bool is_main_fork;
+  std::uint32_t segment;
+};
+
+TEST(ClassifyFile, TellsRelationsByTheirNames) {
+  const ClassifyCase cases[] = {
+      {"base/5/1259", true, true, 0},
+      {"base/5/1259.1", true, true, 1},
+      {"base/5/1259.131071", true, true, 131071},
+      {"base/5/1259_fsm", true, false, 0},
+      {"base/5/1259_vm", true, false, 0},
+      {"base/5/1259_vm.2", true, false, 2},
+      {"base/5/1259_init", true, false, 0},
+      {"global/1262", true, true, 0},
+      {"global/1262_fsm", true, false, 0},
+      {"pg_tblspc/16384/PG_15_202209061/5/16400", true, true, 0},
+      {"pg_tblspc/16384/PG_15_202209061/5/16400.3", true, true, 3},
+      {"1259", false, false, 0},
+      {"base/1259", false, false, 0},
+      {"base/5/PG_VERSION", false, false, 0},
+      {"base/5/pg_filenode.map", false, false, 0},
+      {"global/pg_control", false, false, 0},
+      {"base/5/1259_xyz", false, false, 0},
+      {"base/5/1259.", false, false, 0},
+      {"base/5/1259.x", false, false, 0},
+      {"base/5/1259.1.2", false, false, 0},
+      {"base/5/1259.9999999999", false, false, 0},
+      {"base/5/_fsm", false, false, 0},
+      {"base/5/t3_1259", false, false, 0},
+      {"base/5/sub/1259", false, false, 0},
+      {"base/x/1259", false, false, 0},
+      {"pg_xact/0000", false, false, 0},
+      {"pg_multixact/members/0000", false, false, 0},
+      {"pg_tblspc/16384/PG_15_202209061/16400", false, false, 0},
+      {"pg_tblspc/16384/other/5/16400", false, false, 0},
+      {"pg_tblspc/x/PG_15_202209061/5/16400", false, false, 0},
+      {"", false, false, 0},
+  };
+  for (const ClassifyCase& expected : cases) {
+    const RelationFile file = ClassifyFile(expected.path);
+    EXPECT_EQ(file.is_relation, expected.is_relation) << expected.path;
+    EXPECT_EQ(file.is_main_fork, expected.is_main_fork) << expected.path;
+    EXPECT_EQ(file.segment, expected.segment) << expected.path;
+  }
+}
+
+}  // namespace
+}  // namespace veza

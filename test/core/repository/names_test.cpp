@@ -1,0 +1,82 @@
+#include "core/repository/names.h"
+
+#include <gtest/gtest.h>
+
+#include "core/codec/codec_fixtures.h"
+#include "core/storage/store.h"
+
+namespace veza {
+namespace {
+
+constexpr std::uint64_t kSystem = 7711348379840072545U;
+
+TEST(Names, AreThoseOfTheFormat) {
+  EXPECT_EQ(IdentityName(kSystem), "identity/7711348379840072545");
+  EXPECT_EQ(KeyWrapName("00ff", "ab"), "key/00ff.ab");
+  EXPECT_EQ(PackName("20261122-020000F", 1), "backup/20261122-020000F/pack/00000001");
+  EXPECT_EQ(PackName("20261122-020000F", 123456789), "backup/20261122-020000F/pack/123456789");
+  EXPECT_EQ(ManifestName("20261122-020000F"), "backup/20261122-020000F/manifest");
+  EXPECT_EQ(BackupDocumentName("20261122-020000F"), "backup/20261122-020000F/backup.json");
+  EXPECT_EQ(BackupDirectory("20261122-020000F"), "backup/20261122-020000F/");
+}
+
+TEST(Names, WalFilesLieBelowTimelineAndLog) {
+  const std::string root = "wal/7711348379840072545/0000000A/";
+  EXPECT_EQ(WalObjectName(kSystem, "0000000A00000016000000B3").value(),
+            root + "00000016/0000000A00000016000000B3");
+  EXPECT_EQ(WalObjectName(kSystem, "0000000A00000016000000B3.partial").value(),
+            root + "00000016/0000000A00000016000000B3.partial");
+  EXPECT_EQ(WalObjectName(kSystem, "0000000A00000016000000B3.00000028.backup").value(),
+            root + "00000016/0000000A00000016000000B3.00000028.backup");
+  EXPECT_EQ(WalObjectName(kSystem, "0000000A.history").value(), root + "0000000A.history");
+  EXPECT_EQ(WalTimelinePrefix(kSystem, 10), root);
+  EXPECT_TRUE(root.starts_with(WalSystemPrefix(kSystem)));
+  for (const char* name : {"", "postgresql.conf", "../../x", "0000000A00000016000000B3.gz"}) {
+    EXPECT_ERROR(WalObjectName(kSystem, name), ErrorCode::kInvalidArgument);
+  }
+}
+
+// What is built here must be a name that every store takes.
+TEST(Names, AreValidObjectNames) {
+  for (const std::string& name :
+       {IdentityName(~std::uint64_t{0}), KeyWrapName(std::string(32, 'f'), std::string(16, '0')),
+        WalObjectName(kSystem, "0000000A00000016000000B3.00000028.backup").value(),
+        PackName("20261122-020000F_20261123-020000D", 99999999),
+        BackupDocumentName("20261122-020000F_20261123-020000D")}) {
+    EXPECT_OK(ValidateObjectName(name));
+  }
+}
+
+TEST(Names, LabelsTellTypeAndTimeInUtc) {
+  setenv("TZ", "America/New_York", 1);
+  tzset();
+  const std::string full = FullLabel(kTestTime + std::chrono::milliseconds(999));
+  const std::string diff = DiffLabel(full, kTestTime + std::chrono::hours(24));
+  unsetenv("TZ");
+  tzset();
+  EXPECT_EQ(full, "20261122-020000F");
+  EXPECT_EQ(diff, "20261122-020000F_20261123-020000D");
+
+  const auto full_parts = ParseLabel(full);
+  ASSERT_TRUE(full_parts);
+  EXPECT_EQ(full_parts->type, BackupType::kFull);
+  EXPECT_EQ(full_parts->full_label, full);
+  const auto diff_parts = ParseLabel(diff);
+  ASSERT_TRUE(diff_parts);
+  EXPECT_EQ(diff_parts->type, BackupType::kDiff);
+  EXPECT_EQ(diff_parts->full_label, full);
+}
+
+TEST(Names, OtherTextIsNoLabel) {
+  for (const char* text :
+       {"", "20261122-020000", "20261122-020000D", "20261122-020000f", "20261122_020000F",
+        "2026112a-020000F", "20261122-02000xF", "20261122-020000F_", "20261122-020000F/..",
+        "20261122-020000F_20261123-020000F", "20261122-020000D_20261123-020000D",
+        "20261122-020000F-20261123-020000D", "20261122-020000F_20261123-020000D_", "latest",
+        "../20261122-020000F"}) {
+    EXPECT_FALSE(ParseLabel(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,154 @@
+// A repository in a directory of its own, on a store that can be told to fail.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "core/codec/codec_fixtures.h"
+#include "core/codec/hand_made_wrap.h"
+#include "core/config/temporary_directory.h"
+#include "core/repository/names.h"
+#include "core/repository/repository.h"
+#include "core/repository/wal_archive.h"
+#include "core/storage/fault_store.h"
+#include "core/storage/local_store.h"
+#include "core/test_files.h"
+
+namespace veza {
+
+inline constexpr std::uint64_t kTestSystem = 7711348379840072545U;
+inline constexpr std::uint64_t kTestSegmentSize = 1U << 20;
+inline constexpr const char* kTestPassphrase = "correct horse battery staple";
+
+inline Identity TestIdentity(std::uint64_t system_identifier = kTestSystem) {
+  Identity identity;
+  identity.system_identifier = system_identifier;
+  identity.postgres_version_num = 150020;
+  identity.wal_segment_size = kTestSegmentSize;
+  identity.block_size = 8192;
+  return identity;
+}
+
+// Time stands still unless it is slept, which takes none of the tests' own. Thread-safe.
+class TestClock final : public Clock {
+ public:
+  TimePoint Now() const override { return kTestTime + std::chrono::microseconds(passed_.load()); }
+  SteadyTime Steady() const override {
+    return SteadyTime(std::chrono::microseconds(passed_.load()));
+  }
+  bool Sleep(std::chrono::milliseconds duration, const Cancellation* cancellation) const override {
+    passed_ += std::chrono::microseconds(duration).count();
+    if (on_sleep) {
+      on_sleep();
+    }
+    return cancellation == nullptr || !cancellation->cancelled();
+  }
+
+  std::function<void()> on_sleep;  // set before threads run
+
+ private:
+  mutable std::atomic<std::int64_t> passed_{0};
+};
+
+class TestRepository {
+ public:
+  explicit TestRepository(Cipher cipher = Cipher::kNone) {
+    environment_.clock = &clock_;
+    options_.cipher = cipher;
+    if (cipher != Cipher::kNone) {
+      options_.passphrase = SecretString(kTestPassphrase);
+    }
+    options_.node = "node-a";
+    options_.spill_directory = directory_.path();
+    for (const auto& [name, text] : InitialObjects(cipher)) {
+      WriteText(PathOf(name), text);
+    }
+    store_ = MakeStore();
+    Result<std::unique_ptr<Repository>> repository =
+        Repository::Open(store_, options_, environment_);
+    if (!repository) {
+      ADD_FAILURE() << repository.error().message;
+      std::abort();
+    }
+    repository_ = std::move(*repository);
+  }
+
+  const Repository& operator*() const { return *repository_; }
+  const Repository* operator->() const { return repository_.get(); }
+  FaultStore& store() const { return *store_; }
+  TestClock& clock() { return clock_; }
+  Cancellation& cancellation() const { return *environment_.cancellation; }
+  const Environment& environment() const { return environment_; }
+  const RepositoryOptions& options() const { return options_; }
+  WalArchive wal() const { return {*repository_, kTestSystem}; }
+
+  // Where the store keeps an object, to damage it.
+  std::string PathOf(const std::string& name) const {
+    return directory_.path() + "/repository/" + name;
+  }
+  bool Exists(const std::string& name) const { return std::filesystem::exists(PathOf(name)); }
+  // For files that are not objects.
+  std::string Scratch(const std::string& name) const { return directory_.path() + "/" + name; }
+
+  // A WAL file with this content, pushed.
+  Result<PushOutcome> PushWal(const std::string& file, ByteView content) const {
+    const std::string path = Scratch("push-" + file);
+    WriteBytes(path, content);
+    return wal().Push(file, path);
+  }
+  // A segment of nothing but zero bytes.
+  void PushSegment(TimelineId timeline, SegmentNumber number) const {
+    EXPECT_OK(PushWal(SegmentName(timeline, number, kTestSegmentSize), Bytes(kTestSegmentSize)));
+  }
+
+  // The same repository, opened anew by somebody with other options.
+  std::shared_ptr<FaultStore> MakeStore() const {
+    return std::make_shared<FaultStore>(
+        MakeLocalStore(directory_.path() + "/repository", environment_).value());
+  }
+
+ private:
+  // What Initialise() writes, by name. It is called once for each cipher, and its key then wrapped
+  // again at the lowest cost, because few tests are about scrypt and many would wait for it.
+  static const std::map<std::string, std::string>& InitialObjects(Cipher cipher) {
+    static std::map<Cipher, std::map<std::string, std::string>> by_cipher;
+    std::map<std::string, std::string>& objects = by_cipher[cipher];
+    if (!objects.empty()) {
+      return objects;
+    }
+    const TemporaryDirectory directory;
+    const TestClock clock;
+    Environment environment;
+    environment.clock = &clock;
+    RepositoryOptions options;
+    options.cipher = cipher;
+    options.passphrase = SecretString(cipher == Cipher::kNone ? "" : kTestPassphrase);
+    options.node = "node-a";
+    const std::unique_ptr<Repository> repository =
+        Repository::Initialise(MakeLocalStore(directory.path() + "/r", environment).value(),
+                               options, environment, TestIdentity(), false)
+            .value();
+    EXPECT_OK(repository->store().List("", "", [&](const ObjectInfo& object) {
+      objects[object.name] =
+          object.name.starts_with(kKeyPrefix)
+              ? HandMadeWrap(*repository->seal_policy().key, kTestPassphrase, 2, 1, 1).dump()
+              : ReadText(directory.path() + "/r/" + object.name);
+      return Ok();
+    }));
+    return objects;
+  }
+
+  TemporaryDirectory directory_;
+  TestClock clock_;
+  Environment environment_;
+  RepositoryOptions options_;
+  std::shared_ptr<FaultStore> store_;
+  std::unique_ptr<Repository> repository_;
+};
+
+}  // namespace veza

@@ -1,0 +1,107 @@
+#include "core/restore/choose_backup.h"
+
+#include <gtest/gtest.h>
+
+#include "core/restore/target_time.h"
+
+namespace veza {
+namespace {
+
+TimePoint Time(std::string_view text) {
+  return ParseTargetTime(text).value();
+}
+
+BackupSummary Backup(const char* label, TimelineId timeline, std::uint64_t stop_lsn,
+                     std::string_view stop_time) {
+  BackupSummary backup;
+  backup.label = label;
+  backup.timeline = timeline;
+  backup.stop_lsn = Lsn{stop_lsn};
+  backup.stop_time = Time(stop_time);
+  return backup;
+}
+
+// Timeline 1 was left at 0x500 for timeline 2; then a backup of the abandoned branch was made.
+class ChooseBackupTest : public testing::Test {
+ protected:
+  const std::vector<BackupSummary> backups_ = {
+      Backup("first", 1, 0x100, "2026-11-01 02:10:00+00"),
+      Backup("second", 1, 0x400, "2026-11-02 02:10:00+00"),
+      Backup("promoted", 2, 0x600, "2026-11-03 02:10:00+00"),
+      Backup("abandoned", 1, 0x700, "2026-11-04 02:10:00+00"),
+  };
+  const TimelineHistory one_{1, {}};
+  const TimelineHistory two_{2, {{1, Lsn{0x500}}}};
+
+  std::string Choose(const RecoveryTarget& target, const TimelineHistory* history,
+                     std::string_view label = "") const {
+    const auto backup = ChooseBackup(backups_, target, label, history);
+    return backup.has_value() ? backup->label : ErrorCodeName(backup.error().code);
+  }
+  static RecoveryTarget AtTime(std::string_view time) {
+    return {.kind = TargetKind::kTime, .time = Time(time)};
+  }
+  static RecoveryTarget AtLsn(std::uint64_t lsn) {
+    return {.kind = TargetKind::kLsn, .lsn = Lsn{lsn}};
+  }
+};
+
+TEST_F(ChooseBackupTest, WithoutTargetTheNewestOnTheWayToTheTimeline) {
+  EXPECT_EQ(Choose({}, &two_), "promoted");
+  EXPECT_EQ(Choose({}, &one_), "abandoned");
+  EXPECT_EQ(Choose({}, nullptr), "abandoned");
+  EXPECT_EQ(Choose({.kind = TargetKind::kImmediate}, &two_), "promoted");
+  EXPECT_EQ(Choose({.kind = TargetKind::kXid, .xid = 700}, &two_), "promoted");
+  EXPECT_EQ(Choose({.kind = TargetKind::kName, .name = "before"}, &two_), "promoted");
+}
+
+TEST_F(ChooseBackupTest, TheBackupEndsAtOrBeforeATime) {
+  EXPECT_EQ(Choose(AtTime("2026-11-03 02:09:59.999999+00"), &two_), "second");
+  EXPECT_EQ(Choose(AtTime("2026-11-03 02:10:00+00"), &two_), "promoted");
+  EXPECT_EQ(Choose(AtTime("2026-11-03 12:00:00+00"), &one_), "second");
+  EXPECT_EQ(Choose(AtTime("2030-01-01 00:00:00+00"), &two_), "promoted");
+}
+
+TEST_F(ChooseBackupTest, TheBackupEndsAtOrBeforeAnLsnOnTheTimeline) {
+  EXPECT_EQ(Choose(AtLsn(0x3ff), &two_), "first");
+  EXPECT_EQ(Choose(AtLsn(0x400), &two_), "second");
+  EXPECT_EQ(Choose(AtLsn(0x800), &two_), "promoted");
+  EXPECT_EQ(Choose(AtLsn(0x800), &one_), "abandoned");
+  EXPECT_EQ(Choose(AtLsn(0x650), &one_), "second");
+}
+
+TEST_F(ChooseBackupTest, TargetsBeforeEveryBackupNameTheEarliest) {
+  const auto by_time = ChooseBackup(backups_, AtTime("2026-10-31 00:00:00+00"), "", &two_);
+  ASSERT_FALSE(by_time.has_value());
+  EXPECT_EQ(by_time.error().code, ErrorCode::kFailedPrecondition);
+  EXPECT_NE(by_time.error().hint.find("2026-11-01 02:10:00.000000+00"), std::string::npos)
+      << by_time.error().hint;
+  EXPECT_NE(by_time.error().hint.find("\"first\""), std::string::npos);
+  const auto by_lsn = ChooseBackup(backups_, AtLsn(0xff), "", &two_);
+  ASSERT_FALSE(by_lsn.has_value());
+  EXPECT_NE(by_lsn.error().hint.find("LSN 0/100"), std::string::npos) << by_lsn.error().hint;
+}
+
+TEST_F(ChooseBackupTest, ByLabel) {
+  EXPECT_EQ(Choose({}, &two_, "first"), "first");
+  EXPECT_EQ(Choose(AtTime("2026-11-03 12:00:00+00"), &two_, "first"), "first");
+  EXPECT_EQ(Choose({}, &two_, "third"), "not_found");
+  EXPECT_EQ(Choose({}, &two_, "abandoned"), "failed_precondition");
+  EXPECT_EQ(Choose({}, nullptr, "abandoned"), "abandoned");
+  EXPECT_EQ(Choose(AtLsn(0x3ff), &two_, "second"), "failed_precondition");
+  const auto late = ChooseBackup(backups_, AtTime("2026-11-02 00:00:00+00"), "second", &two_);
+  ASSERT_FALSE(late.has_value());
+  EXPECT_NE(late.error().hint.find("2026-11-02 02:10:00.000000+00"), std::string::npos);
+}
+
+TEST_F(ChooseBackupTest, NothingToChooseFrom) {
+  EXPECT_EQ(ChooseBackup({}, {}, "", &two_).error().code, ErrorCode::kNotFound);
+  const std::vector<BackupSummary> only_abandoned = {backups_[3]};
+  const auto none = ChooseBackup(only_abandoned, {}, "", &two_);
+  ASSERT_FALSE(none.has_value());
+  EXPECT_EQ(none.error().code, ErrorCode::kNotFound);
+  EXPECT_NE(none.error().message.find("timeline 2"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,348 @@
+#include "core/restore/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/restore/test_restore.h"
+
+namespace veza {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+constexpr std::uint64_t kOtherSystem = 7'000'000'000'000'000'001U;
+
+// Backups that are no more than their summaries: a plan reads nothing else.
+class PlanTest : public testing::Test {
+ protected:
+  PlanTest() {
+    options_.target_directory = work_.path() + "/restored";
+    options_.restore_command = "/bin/false %f %p";
+  }
+
+  // A backup that needs the WAL segments 3 and 4 of its timeline.
+  BackupSummary Summary(const std::string& label = kTestLabel, TimelineId timeline = 1) {
+    BackupSummary summary = TestSummary(*repository_, label);
+    summary.timeline = timeline;
+    return summary;
+  }
+  void Have(const BackupSummary& summary) {
+    WriteText(repository_.PathOf(BackupDocumentName(summary.label)),
+              SerializeSummary(summary, repository_->seal_policy()).value());
+  }
+  void HaveSegments(TimelineId timeline, SegmentNumber first, SegmentNumber last) {
+    for (SegmentNumber number = first; number <= last; ++number) {
+      WriteText(
+          repository_.PathOf(
+              WalObjectName(kTestSystem, SegmentName(timeline, number, kTestSegmentSize)).value()),
+          "x");
+    }
+  }
+  void HaveBackup(const BackupSummary& summary) {
+    Have(summary);
+    HaveSegments(summary.timeline, 3, 4);
+  }
+  void HaveTimeline(TimelineId timeline, std::string_view history) {
+    EXPECT_OK(repository_.PushWal(TimelineHistoryName(timeline), AsBytes(history)));
+  }
+
+  Result<RestorePlan> Plan() {
+    const std::vector<std::string> before = ListTree(work_.path());
+    Result<RestorePlan> plan = PlanRestore(*repository_, options_);
+    EXPECT_EQ(ListTree(work_.path()), before) << "a plan writes nothing";
+    return plan;
+  }
+  Error Refusal(ErrorCode code) {
+    const Result<RestorePlan> plan = Plan();
+    EXPECT_FALSE(plan);
+    if (plan) {
+      return {};
+    }
+    EXPECT_EQ(plan.error().code, code) << plan.error().message;
+    return plan.error();
+  }
+  void ExpectRefusal(ErrorCode code) { EXPECT_EQ(Refusal(code).code, code); }
+
+  TestRepository repository_;
+  TemporaryDirectory work_;
+  RestoreOptions options_;
+};
+
+TEST_F(PlanTest, TakesTheNewestBackupAndTheNewestTimeline) {
+  HaveBackup(Summary());
+  BackupSummary newer = Summary("20261123-020000F");
+  newer.stop_time += std::chrono::hours(24);
+  newer.tablespaces = {{16384, work_.path() + "/old", 100}};
+  HaveBackup(newer);
+  options_.tablespace_map[work_.path() + "/old"] = work_.path() + "/new//";
+  options_.target_directory += "/";
+  options_.standby = true;
+  options_.preserve_archive_mode = true;
+  options_.jobs = 0;
+  const auto plan = Plan();
+  ASSERT_OK(plan);
+  EXPECT_EQ(plan->backup.label, "20261123-020000F");
+  EXPECT_EQ(plan->target_directory, work_.path() + "/restored");
+  ASSERT_THAT(plan->tablespaces, SizeIs(1));
+  EXPECT_EQ(plan->tablespaces[0].oid, 16384U);
+  EXPECT_EQ(plan->tablespaces[0].path, work_.path() + "/new");
+  EXPECT_EQ(plan->target_timeline, 1U);
+  EXPECT_EQ(plan->recovery.restore_command, "/bin/false %f %p");
+  EXPECT_TRUE(plan->recovery.standby);
+  EXPECT_TRUE(plan->recovery.preserve_archive_mode);
+  EXPECT_EQ(plan->jobs, 1);
+}
+
+TEST_F(PlanTest, TakesTheBackupThatIsNamed) {
+  HaveBackup(Summary());
+  BackupSummary newer = Summary("20261123-020000F");
+  newer.stop_time += std::chrono::hours(24);
+  HaveBackup(newer);
+  options_.backup_label = kTestLabel;
+  EXPECT_EQ(Plan().value().backup.label, kTestLabel);
+}
+
+// --- Backups that cannot be used
+// ------------------------------------------------------------------
+
+TEST_F(PlanTest, RefusesWithoutABackup) {
+  ExpectRefusal(ErrorCode::kNotFound);
+  options_.backup_label = kTestLabel;
+  ExpectRefusal(ErrorCode::kNotFound);
+  options_.backup_label = "newest";
+  ExpectRefusal(ErrorCode::kInvalidArgument);
+}
+
+TEST_F(PlanTest, RefusesAnUnfinishedOrDamagedBackupByName) {
+  HaveBackup(Summary());
+  WriteText(repository_.PathOf(PackName("20261123-020000F", 1)), "x");
+  WriteText(repository_.PathOf(BackupDocumentName("20261124-020000F")), "{}");
+  options_.backup_label = "20261123-020000F";
+  EXPECT_THAT(Refusal(ErrorCode::kNotFound).message, HasSubstr("never completed"));
+  options_.backup_label = "20261124-020000F";
+  EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message, HasSubstr("20261124-020000F"));
+  // Unless asked for by name they are in nobody's way.
+  options_.backup_label.clear();
+  EXPECT_EQ(Plan().value().backup.label, kTestLabel);
+}
+
+TEST_F(PlanTest, RefusesATargetBeforeTheEndOfTheBackup) {
+  HaveBackup(Summary());
+  options_.target.kind = TargetKind::kTime;
+  options_.target.time = Summary().stop_time - std::chrono::microseconds(1);
+  EXPECT_THAT(Refusal(ErrorCode::kFailedPrecondition).hint, HasSubstr(kTestLabel));
+  options_.backup_label = kTestLabel;
+  ExpectRefusal(ErrorCode::kFailedPrecondition);
+  options_.target.time = Summary().stop_time;
+  EXPECT_OK(Plan());
+
+  options_.target.kind = TargetKind::kLsn;
+  options_.target.lsn = Lsn{kTestStopLsn.value - 1};
+  EXPECT_THAT(Refusal(ErrorCode::kFailedPrecondition).hint, HasSubstr("0/400100"));
+  options_.target.lsn = kTestStopLsn;
+  EXPECT_OK(Plan());
+}
+
+TEST_F(PlanTest, RefusesABackupWithoutItsWal) {
+  Have(Summary());
+  HaveSegments(1, 4, 10);
+  EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message,
+              AllOf(HasSubstr("000000010000000000000003"), HasSubstr(kTestLabel)));
+  HaveSegments(1, 3, 3);
+  EXPECT_OK(Plan());
+  std::filesystem::remove(
+      repository_.PathOf(WalObjectName(kTestSystem, SegmentName(1, 4, kTestSegmentSize)).value()));
+  EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message, HasSubstr("000000010000000000000004"));
+}
+
+// --- Timelines
+// ------------------------------------------------------------------------------------
+
+TEST_F(PlanTest, FollowsTheNewestTimelineThatTheBackupLeadsTo) {
+  HaveBackup(Summary());
+  HaveTimeline(2, "1\t0/500000\treason\n");
+  HaveTimeline(3, "1\t0/500000\treason\n2\t0/600000\treason\n");
+  EXPECT_EQ(Plan().value().target_timeline, 3U);
+  options_.target.timeline.kind = TargetTimeline::Kind::kCurrent;
+  EXPECT_EQ(Plan().value().target_timeline, 1U);
+  options_.target.timeline.kind = TargetTimeline::Kind::kNumber;
+  options_.target.timeline.number = 2;
+  const auto plan = Plan();
+  ASSERT_OK(plan);
+  EXPECT_EQ(plan->target_timeline, 2U);
+  EXPECT_EQ(plan->recovery.target.timeline.number, 2U);
+}
+
+TEST_F(PlanTest, RefusesATimelineThatParted) {
+  HaveBackup(Summary());
+  HaveTimeline(2, "1\t0/4000FF\tbefore the backup ended\n");
+  EXPECT_THAT(Refusal(ErrorCode::kNotFound).message, HasSubstr("timeline 2"));
+  options_.backup_label = kTestLabel;
+  EXPECT_THAT(Refusal(ErrorCode::kFailedPrecondition).message,
+              AllOf(HasSubstr(kTestLabel), HasSubstr("timeline 2")));
+  options_.target.timeline.kind = TargetTimeline::Kind::kNumber;
+  options_.target.timeline.number = 1;
+  EXPECT_OK(Plan());
+}
+
+TEST_F(PlanTest, RefusesATimelineThatIsNotThere) {
+  HaveBackup(Summary());
+  options_.target.timeline.kind = TargetTimeline::Kind::kNumber;
+  options_.target.timeline.number = 7;
+  const Error error = Refusal(ErrorCode::kNotFound);
+  EXPECT_THAT(error.message, HasSubstr("timeline 7"));
+  EXPECT_THAT(error.hint, HasSubstr("--target-timeline"));
+}
+
+TEST_F(PlanTest, ADamagedHistoryIsNotAnAbsentOne) {
+  HaveBackup(Summary());
+  HaveTimeline(2, "nonsense");
+  ExpectRefusal(ErrorCode::kDataCorrupted);
+}
+
+// The server looks for the newest timeline from that of its backup on, whatever lies before it.
+TEST_F(PlanTest, AnOlderHoleInTheHistoriesDoesNotHideNewerTimelines) {
+  HaveBackup(Summary());
+  HaveTimeline(5, "1\t0/500000\treason\n");
+  HaveTimeline(6, "1\t0/500000\treason\n5\t0/900000\treason\n");
+  BackupSummary on_five = Summary("20261123-020000F", 5);
+  on_five.stop_time += std::chrono::hours(24);
+  HaveBackup(on_five);
+  EXPECT_EQ(Plan().value().backup.label, "20261123-020000F");
+  EXPECT_EQ(Plan().value().target_timeline, 6U);
+  options_.backup_label = "20261123-020000F";
+  EXPECT_EQ(Plan().value().target_timeline, 6U);
+  options_.backup_label = kTestLabel;
+  EXPECT_EQ(Plan().value().target_timeline, 1U);
+}
+
+// --- Places
+// ---------------------------------------------------------------------------------------
+
+TEST_F(PlanTest, RefusesAPlaceThatIsNotEmpty) {
+  HaveBackup(Summary());
+  work_.Write("restored/.hidden", "x");
+  const Error error = Refusal(ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(error.message, AllOf(HasSubstr(options_.target_directory), HasSubstr("not empty")));
+  EXPECT_THAT(error.hint, HasSubstr("Nothing was written"));
+  std::filesystem::remove(options_.target_directory + "/.hidden");
+  EXPECT_OK(Plan());
+}
+
+TEST_F(PlanTest, RefusesAPlaceThatIsNoDirectory) {
+  HaveBackup(Summary());
+  work_.Write("restored", "x");
+  EXPECT_FALSE(Plan());
+  options_.target_directory += "/below";
+  EXPECT_FALSE(Plan());
+  for (const char* path : {"", "relative", "./relative"}) {
+    options_.target_directory = path;
+    ExpectRefusal(ErrorCode::kInvalidArgument);
+  }
+}
+
+TEST_F(PlanTest, RefusesAPlaceThatCannotBeWritten) {
+  if (geteuid() != 0) {
+    GTEST_SKIP() << "only root can become somebody else";
+  }
+  HaveBackup(Summary());
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(repository_.Scratch(""))) {
+    ASSERT_EQ(chown(entry.path().c_str(), 65534, 65534), 0);
+  }
+  work_.Write("restored/x", "x");
+  std::filesystem::remove(options_.target_directory + "/x");
+  const auto refused = [&] {
+    EXPECT_EQ(seteuid(65534), 0);
+    const Error error = Refusal(ErrorCode::kPermissionDenied);
+    EXPECT_EQ(seteuid(0), 0);
+    EXPECT_THAT(error.message, HasSubstr(options_.target_directory));
+  };
+  refused();  // not ours
+  options_.target_directory = work_.path() + "/absent/restored";
+  refused();  // nor is where it would be made
+}
+
+TEST_F(PlanTest, RefusesTablespacesWithoutAPlace) {
+  BackupSummary summary = Summary();
+  summary.tablespaces = {{16384, work_.path() + "/fast", 100}, {16385, work_.path() + "/slow", 0}};
+  HaveBackup(summary);
+  EXPECT_OK(Plan());
+
+  work_.Write("slow/file", "x");
+  const Error error = Refusal(ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(error.message, AllOf(HasSubstr("16385"), HasSubstr(work_.path() + "/slow")));
+  EXPECT_THAT(error.hint, HasSubstr("--tablespace-map"));
+  options_.tablespace_map[work_.path() + "/slow"] = work_.path() + "/elsewhere";
+  EXPECT_OK(Plan());
+  options_.tablespace_map[work_.path() + "/slow"] = "relative";
+  ExpectRefusal(ErrorCode::kInvalidArgument);
+}
+
+TEST_F(PlanTest, RefusesAMapOfTablespacesThatAreNotThere) {
+  BackupSummary summary = Summary();
+  HaveBackup(summary);
+  options_.tablespace_map["/not/there"] = work_.path() + "/new";
+  Error error = Refusal(ErrorCode::kInvalidArgument);
+  EXPECT_THAT(error.message, HasSubstr("/not/there"));
+  EXPECT_THAT(error.hint, HasSubstr("no tablespaces"));
+
+  summary.tablespaces = {{16384, work_.path() + "/fast", 100}};
+  std::filesystem::remove(repository_.PathOf(BackupDocumentName(kTestLabel)));
+  HaveBackup(summary);
+  error = Refusal(ErrorCode::kInvalidArgument);
+  EXPECT_THAT(error.hint, HasSubstr(work_.path() + "/fast"));
+}
+
+TEST_F(PlanTest, RefusesTwoThingsInOnePlace) {
+  BackupSummary summary = Summary();
+  summary.tablespaces = {{16384, work_.path() + "/fast", 100}, {16385, work_.path() + "/slow", 0}};
+  HaveBackup(summary);
+  options_.tablespace_map[work_.path() + "/slow"] = work_.path() + "/fast/";
+  EXPECT_THAT(Refusal(ErrorCode::kInvalidArgument).message, HasSubstr("two tablespaces"));
+  options_.tablespace_map[work_.path() + "/slow"] = options_.target_directory + "/";
+  EXPECT_THAT(Refusal(ErrorCode::kInvalidArgument).message, HasSubstr("data directory itself"));
+}
+
+TEST_F(PlanTest, RefusesWhatDoesNotFit) {
+  BackupSummary summary = Summary();
+  summary.size = 1ULL << 62;
+  HaveBackup(summary);
+  const Error error = Refusal(ErrorCode::kNoSpace);
+  EXPECT_THAT(error.message,
+              AllOf(HasSubstr("4611686018427387904"), HasSubstr(options_.target_directory)));
+  EXPECT_THAT(error.hint, HasSubstr("Nothing was written"));
+}
+
+// What a tablespace takes counts where the tablespace will be; here that is one file system.
+TEST_F(PlanTest, TablespacesAreCountedOnTheirFileSystem) {
+  BackupSummary summary = Summary();
+  summary.size = 1ULL << 62;
+  summary.tablespaces = {{16384, work_.path() + "/fast", (1ULL << 62) - 4096}};
+  HaveBackup(summary);
+  EXPECT_THAT(Refusal(ErrorCode::kNoSpace).message, HasSubstr("4611686018427387904"));
+}
+
+// --- Systems
+// --------------------------------------------------------------------------------------
+
+TEST_F(PlanTest, RefusesToGuessTheSystem) {
+  HaveBackup(Summary());
+  const auto both =
+      Repository::Initialise(repository_.MakeStore(), repository_.options(),
+                             repository_.environment(), TestIdentity(kOtherSystem), true);
+  ASSERT_OK(both);
+  EXPECT_ERROR(PlanRestore(**both, options_), ErrorCode::kInvalidArgument);
+  options_.system_identifier = kTestSystem;
+  EXPECT_OK(PlanRestore(**both, options_));
+  options_.system_identifier = kOtherSystem;
+  EXPECT_ERROR(PlanRestore(**both, options_), ErrorCode::kNotFound);
+  options_.backup_label = kTestLabel;
+  EXPECT_ERROR(PlanRestore(**both, options_), ErrorCode::kNotFound);
+  options_.system_identifier = 42;
+  EXPECT_ERROR(PlanRestore(**both, options_), ErrorCode::kConflict);
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,247 @@
+// Repositories that are not what was written: a restore says so, names the object, and leaves
+// nothing that a server would start from.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "core/repository/manifest.h"
+#include "core/restore/test_restore.h"
+
+namespace veza {
+namespace {
+
+using testing::HasSubstr;
+
+class RestoreDamageTest : public testing::TestWithParam<Cipher> {
+ protected:
+  RestoreDamageTest() {
+    fixture_.source.File("base/5/100", NoiseBytes(20U << 20));
+    fixture_.source.File("base/5/200", Bytes(500'000, 'x'));
+    const auto summary = fixture_.Backup();
+    if (!summary) {
+      ADD_FAILURE() << summary.error().message;
+      std::abort();
+    }
+    summary_ = *summary;
+    EXPECT_GE(summary_.packs, 2U);
+  }
+
+  std::string PathOf(std::uint32_t pack) const {
+    return fixture_.repository.PathOf(PackName(kTestLabel, pack));
+  }
+  void ExpectRefused(const std::string& object) {
+    const auto restored = fixture_.Restore();
+    ASSERT_FALSE(restored) << object;
+    EXPECT_THAT(restored.error().message, HasSubstr(object));
+    EXPECT_FALSE(fixture_.HasControlFile());
+    std::filesystem::remove_all(fixture_.Target());
+  }
+  void ExpectRefused(std::uint32_t pack) { ExpectRefused(PackName(kTestLabel, pack)); }
+
+  RestoreFixture fixture_{GetParam()};
+  BackupSummary summary_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Ciphers, RestoreDamageTest, testing::ValuesIn(kAllCiphers),
+                         CipherTestName);
+
+TEST_P(RestoreDamageTest, AnUndamagedOneIsRestored) {
+  ASSERT_OK(fixture_.Restore());
+  fixture_.ExpectRestored();
+}
+
+TEST_P(RestoreDamageTest, ADamagedPackIsNamed) {
+  const std::size_t size = std::filesystem::file_size(PathOf(2));
+  for (const std::size_t offset :
+       {std::size_t{0}, std::size_t{11}, std::size_t{40}, std::size_t{80}, size / 2, size - 1}) {
+    FlipByte(PathOf(2), offset);
+    ExpectRefused(2);
+    FlipByte(PathOf(2), offset);
+  }
+}
+
+TEST_P(RestoreDamageTest, ATruncatedPackIsNamed) {
+  const std::string good = ReadText(PathOf(1));
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{63}, std::size_t{200}, good.size() / 2, good.size() - 1}) {
+    WriteText(PathOf(1), good.substr(0, size));
+    ExpectRefused(1);
+  }
+  WriteText(PathOf(1), good + "x");
+  ExpectRefused(1);
+}
+
+TEST_P(RestoreDamageTest, SwappedPacksAreNamed) {
+  const std::string first = ReadText(PathOf(1));
+  const std::string second = ReadText(PathOf(2));
+  WriteText(PathOf(1), second);
+  ExpectRefused(1);
+  WriteText(PathOf(1), first);
+  WriteText(PathOf(2), first);
+  ExpectRefused(2);
+}
+
+TEST_P(RestoreDamageTest, AMissingPackIsNamed) {
+  std::filesystem::remove(PathOf(2));
+  ExpectRefused(2);
+}
+
+// A pack that is whole and authentic, of its own name, but not the one of this manifest: what an
+// old copy of a backup with the same label would be.
+TEST_P(RestoreDamageTest, APackOfAnotherTimeIsNamed) {
+  PackBuilder builder(2, PackName(kTestLabel, 2), fixture_.repository->seal_policy(), "node-a",
+                      kTestTime, SystemRandom());
+  const Bytes extent = NoiseBytes(kExtentSize, 99);
+  ASSERT_OK(builder.Fill(builder.Reserve(extent.size()), kFrameStored, extent));
+  ASSERT_OK(builder.Close());
+  WriteBytes(PathOf(2), builder.content());
+  ExpectRefused(2);
+}
+
+TEST_P(RestoreDamageTest, ADamagedManifestIsNamed) {
+  const std::string path = fixture_.repository.PathOf(ManifestName(kTestLabel));
+  const std::string good = ReadText(path);
+  for (const std::size_t offset : {std::size_t{0}, std::size_t{70}, good.size() / 2}) {
+    FlipByte(path, offset);
+    ExpectRefused(ManifestName(kTestLabel));
+    FlipByte(path, offset);
+  }
+  WriteText(path, good.substr(0, good.size() - 10));
+  ExpectRefused(ManifestName(kTestLabel));
+  std::filesystem::remove(path);
+  ExpectRefused(ManifestName(kTestLabel));
+}
+
+// --- Manifests that do not fit their packs
+// --------------------------------------------------------
+
+// The backup's own manifest, rewritten by somebody who has the key.
+class ForgedRestoreTest : public testing::Test {
+ protected:
+  ForgedRestoreTest() {
+    fixture_.source.File("base/5/100", NoiseBytes(200'000));
+    summary_ = fixture_.Backup().value();
+    EXPECT_OK(ReadManifest(*fixture_.repository, summary_, [&](ManifestRecord&& record) {
+      records_.push_back(std::move(record));
+      return Ok();
+    }));
+  }
+
+  Result<RestoreReport> RestoreForged() {
+    std::filesystem::remove(fixture_.repository.PathOf(ManifestName(kTestLabel)));
+    std::filesystem::remove_all(fixture_.Target());
+    ManifestWriter writer(*fixture_.repository, kTestLabel);
+    for (const ManifestRecord& record : records_) {
+      EXPECT_OK(writer.Add(record));
+    }
+    const ManifestWriter::Stored stored = writer.Commit().value();
+    BackupSummary summary = summary_;
+    summary.manifest_sha256 = stored.sha256;
+    WriteText(fixture_.repository.PathOf(BackupDocumentName(kTestLabel)),
+              SerializeSummary(summary, fixture_.repository->seal_policy()).value());
+    return fixture_.Restore();
+  }
+  void ExpectRefused(const char* message) {
+    const auto restored = RestoreForged();
+    EXPECT_ERROR(restored, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(restored.error().message, HasSubstr(message));
+    EXPECT_FALSE(fixture_.HasControlFile());
+  }
+  FileRecord& File(const std::string& path) {
+    for (ManifestRecord& record : records_) {
+      if (auto* file = std::get_if<FileRecord>(&record); file != nullptr && file->path == path) {
+        return *file;
+      }
+    }
+    ADD_FAILURE() << path;
+    std::abort();
+  }
+  PackRecord& Pack() {
+    for (ManifestRecord& record : records_) {
+      if (auto* pack = std::get_if<PackRecord>(&record)) {
+        return *pack;
+      }
+    }
+    ADD_FAILURE() << "no pack";
+    std::abort();
+  }
+
+  RestoreFixture fixture_{Cipher::kNone};
+  BackupSummary summary_;
+  std::vector<ManifestRecord> records_;
+};
+
+TEST_F(ForgedRestoreTest, TheSameRecordsInAnotherOrderAreGood) {
+  // Packs before the files that they are of; directories still come first.
+  std::stable_partition(records_.begin(), records_.end(), [](const ManifestRecord& record) {
+    return !std::holds_alternative<FileRecord>(record);
+  });
+  ASSERT_OK(RestoreForged());
+  fixture_.ExpectRestored();
+}
+
+TEST_F(ForgedRestoreTest, EveryExtentIsWhereTheManifestSays) {
+  Extent& extent = File("base/5/100").extents.at(0);
+  const Extent good = extent;
+  extent.offset += 1;
+  ExpectRefused("pack/00000001");
+  extent = good;
+  extent.stored -= 1;
+  ExpectRefused("pack/00000001");
+  extent = good;
+  extent.frame += 100;
+  ExpectRefused("pack/00000001");
+  extent = good;
+  extent.digest[0] ^= 1;
+  ExpectRefused("does not match its digest");
+  extent = good;
+  File("base/5/100").size += 1;
+  extent.length += 1;
+  ExpectRefused("pack/00000001");
+}
+
+TEST_F(ForgedRestoreTest, TwoFilesCannotHaveOneExtent) {
+  File("PG_VERSION").extents = File("base/5/100").extents;
+  File("PG_VERSION").size = File("base/5/100").size;
+  ExpectRefused("pack/00000001");
+}
+
+TEST_F(ForgedRestoreTest, PacksAreDescribedCompletely) {
+  const PackRecord good = Pack();
+  Pack().frames += 1;
+  ExpectRefused("does not describe pack 1 completely");
+  Pack() = good;
+  Pack().frames -= 1;
+  ExpectRefused("pack");
+  Pack() = good;
+  Pack().number = 2;
+  ExpectRefused("does not describe pack 1 completely");
+  Pack() = good;
+  std::erase_if(records_, [](const ManifestRecord& record) {
+    return std::holds_alternative<PackRecord>(record);
+  });
+  ExpectRefused("does not describe pack 1 completely");
+  records_.push_back(good);
+  records_.push_back(good);
+  ExpectRefused("does not describe pack 1 completely");
+}
+
+TEST_F(ForgedRestoreTest, NoFileComesTwice) {
+  FileRecord twice = File("PG_VERSION");
+  twice.extents = {Extent{.length = static_cast<std::uint32_t>(twice.size)}};
+  records_.emplace_back(twice);
+  const auto restored = RestoreForged();
+  ASSERT_FALSE(restored);
+  EXPECT_THAT(restored.error().message, HasSubstr("PG_VERSION"));
+  EXPECT_FALSE(fixture_.HasControlFile());
+}
+
+TEST_F(ForgedRestoreTest, WithoutAControlFileThereIsNoServer) {
+  File("global/pg_control").path = "global/other";
+  EXPECT_FALSE(RestoreForged());
+  EXPECT_FALSE(fixture_.HasControlFile());
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,59 @@
+// A backup and restores of it, for the tests of restores.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+
+#include "core/repository/test_backup.h"
+#include "core/restore/plan.h"
+#include "core/restore/restore.h"
+
+namespace veza {
+
+class RestoreFixture {
+ public:
+  explicit RestoreFixture(Cipher cipher) : repository(cipher) {}
+
+  Result<BackupSummary> Backup() {
+    BackupWriterOptions options = TestBackupOptions(source, sentences);
+    options.verify_checksums = false;
+    return MakeBackup(repository, options);
+  }
+  std::string Target() const { return source.Beside("restored"); }
+  RestoreOptions Options() const {
+    RestoreOptions options;
+    options.target_directory = Target();
+    options.restore_command = "/bin/false %f %p";
+    options.jobs = 3;
+    return options;
+  }
+  Result<RestoreReport> Restore(const RestoreOptions& options) {
+    ASSIGN_OR_RETURN(const RestorePlan plan, PlanRestore(*repository, options));
+    RestoreProgress progress;
+    return ExecuteRestore(*repository, plan, progress);
+  }
+  Result<RestoreReport> Restore() { return Restore(Options()); }
+  bool HasControlFile() const { return std::filesystem::exists(Target() + "/global/pg_control"); }
+
+  // The restored data directory must be the source, but for what a restore adds.
+  void ExpectRestored() const {
+    std::map<std::string, TreeItem> restored = ReadTree(Target());
+    EXPECT_EQ(restored["backup_label"].content, "START WAL LOCATION: 0/300028\n");
+    EXPECT_EQ(restored["recovery.signal"].type, 'f');
+    EXPECT_NE(restored["postgresql.auto.conf"].content.find("restore_command"), std::string::npos);
+    for (const char* added : {"backup_label", "recovery.signal", "postgresql.auto.conf"}) {
+      restored.erase(added);
+    }
+    std::map<std::string, TreeItem> expected = ReadTree(source.path());
+    expected.erase("postgresql.auto.conf");
+    ExpectSameTree(expected, restored);
+  }
+
+  TestRepository repository;
+  SourceTree source;
+  Sentences sentences;
+};
+
+}  // namespace veza

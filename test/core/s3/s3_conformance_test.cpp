@@ -1,0 +1,173 @@
+// The conformance suite on the S3 server that the environment names (test/support/rgw.sh starts
+// one), over plain HTTP and, if there is an endpoint for it, over TLS.
+#include <cstdlib>
+#include <memory>
+
+#include "core/s3/s3_store.h"
+#include "core/storage/store_conformance.h"
+
+namespace veza {
+namespace {
+
+std::string FromEnvironment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// Options for a prefix of its own below the test bucket.
+S3Options TestOptions(const std::string& endpoint) {
+  std::uint8_t unique[8];
+  SystemRandom().Fill(unique);
+  S3Options options;
+  options.endpoint = endpoint;
+  options.bucket = FromEnvironment("VEZA_TEST_S3_BUCKET");
+  options.prefix = "veza-test/with space+%/" + ToHex(unique);
+  options.access_key = FromEnvironment("VEZA_TEST_S3_ACCESS_KEY");
+  options.secret_key = FromEnvironment("VEZA_TEST_S3_SECRET_KEY");
+  options.ca_file = FromEnvironment("VEZA_TEST_S3_CA_FILE");
+  return options;
+}
+
+template <const char* const* kEndpointVariable>
+class S3Backend {
+ public:
+  static constexpr int kPageSize = 20;
+
+  S3Backend() : options_(TestOptions(FromEnvironment(*kEndpointVariable))) {
+    options_.list_page_size = kPageSize;
+  }
+  ~S3Backend() {
+    if (!Unavailable().empty()) {
+      return;
+    }
+    const std::unique_ptr<Store> store = Make(Environment{});
+    EXPECT_TRUE(
+        store->List("", "", [&](const ObjectInfo& info) { return store->Delete(info.name); }));
+  }
+
+  std::string Unavailable() const {
+    return options_.endpoint.empty() ? std::string(*kEndpointVariable) + " is not set" : "";
+  }
+  std::unique_ptr<Store> Make(Environment environment) {
+    return MakeS3Store(options_, std::move(environment)).value();
+  }
+
+ private:
+  S3Options options_;
+};
+
+constexpr const char* kPlain = "VEZA_TEST_S3_ENDPOINT";
+constexpr const char* kTls = "VEZA_TEST_S3_TLS_ENDPOINT";
+
+using Backends = testing::Types<S3Backend<&kPlain>, S3Backend<&kTls>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(S3, StoreConformance, Backends);
+
+// What a real server says to wrong settings; the faults that it does not have on demand are in
+// s3_store_test.cpp.
+class S3Server : public testing::Test {
+ protected:
+  void SetUp() override {
+    options_ = TestOptions(FromEnvironment(kPlain));
+    if (options_.endpoint.empty()) {
+      GTEST_SKIP() << kPlain << " is not set";
+    }
+  }
+
+  Error FailureOfPut() {
+    const auto store = MakeS3Store(options_, Environment{}).value();
+    const Status put = PutSmall(*store, "a", AsBytes("x"), PutMode::kCreate);
+    EXPECT_FALSE(put);
+    return put ? Error{} : put.error();
+  }
+
+  S3Options options_;
+};
+
+TEST_F(S3Server, RefusesAnUnknownAccessKey) {
+  options_.access_key = "nobody";
+  const Error error = FailureOfPut();
+  EXPECT_EQ(error.code, ErrorCode::kPermissionDenied) << error.message;
+  EXPECT_FALSE(error.retryable);
+  EXPECT_THAT(error.hint, testing::HasSubstr("veza_backup.s3_access_key"));
+}
+
+TEST_F(S3Server, RefusesAWrongSecretKey) {
+  options_.secret_key = "wrong-secret-key";
+  const Error error = FailureOfPut();
+  EXPECT_EQ(error.code, ErrorCode::kPermissionDenied) << error.message;
+  EXPECT_FALSE(error.retryable);
+  EXPECT_THAT(error.hint, testing::HasSubstr("veza_backup.s3_secret_key"));
+  EXPECT_THAT(error.message, testing::Not(testing::HasSubstr("wrong-secret-key")));
+}
+
+TEST_F(S3Server, SaysThatTheBucketIsMissing) {
+  options_.bucket += "-missing";
+  const Error error = FailureOfPut();
+  EXPECT_EQ(error.code, ErrorCode::kFailedPrecondition) << error.message;
+  EXPECT_THAT(error.hint, testing::HasSubstr("veza_backup.repository"));
+
+  // Not to be mistaken for a missing object, whatever the request.
+  const auto store = MakeS3Store(options_, Environment{}).value();
+  EXPECT_EQ(store->Head("a").error().code, ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(GetSmall(*store, "a").error().code, ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(store->Delete("a").error().code, ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(store->ListDirectories("").error().code, ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(store->Now().error().code, ErrorCode::kFailedPrecondition);
+}
+
+class ClockThatIsWrong final : public Clock {
+ public:
+  TimePoint Now() const override { return SystemClock().Now() + std::chrono::hours(2); }
+  SteadyTime Steady() const override { return SystemClock().Steady(); }
+  bool Sleep(std::chrono::milliseconds duration, const Cancellation* cancellation) const override {
+    return SystemClock().Sleep(duration, cancellation);
+  }
+};
+
+TEST_F(S3Server, SaysThatTheClockIsWrong) {
+  const ClockThatIsWrong clock;
+  Environment environment;
+  environment.clock = &clock;
+  const auto store = MakeS3Store(options_, environment).value();
+  const Status put = PutSmall(*store, "a", AsBytes("x"), PutMode::kCreate);
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().code, ErrorCode::kFailedPrecondition) << put.error().message;
+  EXPECT_THAT(put.error().hint, testing::HasSubstr("ahead of the S3 server's"));
+}
+
+TEST_F(S3Server, IsNotTrustedWithoutItsAuthority) {
+  options_.endpoint = FromEnvironment(kTls);
+  if (options_.endpoint.empty()) {
+    GTEST_SKIP() << kTls << " is not set";
+  }
+  options_.ca_file.clear();
+  const Error untrusted = FailureOfPut();
+  EXPECT_EQ(untrusted.code, ErrorCode::kFailedPrecondition) << untrusted.message;
+  EXPECT_FALSE(untrusted.retryable);
+  EXPECT_THAT(untrusted.hint, testing::HasSubstr("veza_backup.s3_ca_file"));
+  EXPECT_THAT(untrusted.message, testing::HasSubstr("could not write object \"s3://"));
+
+  options_.ca_file = "/no/such/file";
+  const Error no_file = FailureOfPut();
+  EXPECT_EQ(no_file.code, ErrorCode::kInvalidArgument) << no_file.message;
+  EXPECT_THAT(no_file.hint, testing::HasSubstr("veza_backup.s3_ca_file"));
+
+  options_.verify_tls = false;
+  options_.ca_file.clear();
+  const auto store = MakeS3Store(options_, Environment{}).value();
+  EXPECT_TRUE(store->Now());
+}
+
+TEST_F(S3Server, SpeaksTlsOrNot) {
+  const std::string tls = FromEnvironment(kTls);
+  if (tls.empty()) {
+    GTEST_SKIP() << kTls << " is not set";
+  }
+  options_.endpoint.replace(0, 4, "https");
+  EXPECT_THAT(FailureOfPut().hint, testing::HasSubstr("veza_backup.s3_endpoint"));
+  options_.endpoint = "http" + tls.substr(5);
+  EXPECT_THAT(FailureOfPut().hint, testing::HasSubstr("veza_backup.s3_endpoint"));
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,513 @@
+// What the S3 store asks for and how it understands answers, against a loopback server. What a
+// real server does is in s3_conformance_test.cpp; the network's faults are in
+// http_transfer_test.cpp.
+#include "core/s3/s3_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/s3/loopback_server.h"
+#include "core/storage/store_conformance.h"
+
+namespace veza {
+namespace {
+
+using Fault = LoopbackReply::Fault;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kSecretKey = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+constexpr const char* kSessionToken = "AQoDYXdzEPT-session-token";
+
+S3Options OptionsFor(const LoopbackServer& server) {
+  S3Options options;
+  options.bucket = "bucket";
+  options.prefix = "some/prefix";
+  options.endpoint = server.endpoint();
+  options.access_key = "AKIAIOSFODNN7EXAMPLE";
+  options.secret_key = kSecretKey;
+  return options;
+}
+
+std::unique_ptr<Store> StoreFor(const S3Options& options) {
+  return MakeS3Store(options, Environment{}).value();
+}
+
+LoopbackReply ErrorReply(int status, const std::string& code, const std::string& more = {},
+                         std::vector<std::pair<std::string, std::string>> headers = {}) {
+  return {status, std::move(headers),
+          fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code>"
+                      "<Message>The message of {}.</Message>{}<RequestId>1</RequestId></Error>",
+                      code, code, more)};
+}
+
+// What a Put, or a Get, says when the server answers so.
+Error PutError(const LoopbackReply& reply) {
+  LoopbackServer server([&](const LoopbackRequest&) { return reply; });
+  const Status put = PutSmall(*StoreFor(OptionsFor(server)), "a/b", AsBytes("x"), PutMode::kCreate);
+  EXPECT_FALSE(put);
+  return put ? Error{} : put.error();
+}
+Error GetError(const LoopbackReply& reply, ByteRange range = {}) {
+  LoopbackServer server([&](const LoopbackRequest&) { return reply; });
+  const Status got = StoreFor(OptionsFor(server))->Get("a/b", range, [](ByteView) { return Ok(); });
+  EXPECT_FALSE(got);
+  return got ? Error{} : got.error();
+}
+
+TEST(S3Store, PutSaysAllThatS3Needs) {
+  std::string body;
+  LoopbackServer server([&](const LoopbackRequest& request) {
+    body = request.body;
+    return LoopbackReply{};
+  });
+  const auto store = StoreFor(OptionsFor(server));
+  ASSERT_TRUE(PutSmall(*store, "a/b", AsBytes("Welcome to Amazon S3."), PutMode::kCreate));
+  EXPECT_EQ(body, "Welcome to Amazon S3.");
+  LoopbackRequest request = server.requests().at(0);
+  EXPECT_EQ(request.method, "PUT");
+  EXPECT_EQ(request.target, "/bucket/some/prefix/a/b");
+  EXPECT_EQ(request.headers["host"], fmt::format("127.0.0.1:{}", server.port()));
+  EXPECT_EQ(request.headers["content-length"], "21");
+  EXPECT_EQ(request.headers["if-none-match"], "*");
+  EXPECT_EQ(request.headers["x-amz-content-sha256"],
+            "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072");
+  EXPECT_THAT(request.headers["authorization"],
+              AllOf(HasSubstr("AKIAIOSFODNN7EXAMPLE/"), HasSubstr("/us-east-1/s3/aws4_request"),
+                    HasSubstr("SignedHeaders=host;if-none-match;x-amz-content-sha256;x-amz-date")));
+  for (const char* absent : {"expect", "x-amz-security-token", "transfer-encoding"}) {
+    EXPECT_FALSE(request.headers.contains(absent)) << absent;
+  }
+
+  ASSERT_TRUE(PutSmall(*store, "a/b", AsBytes("x"), PutMode::kReplace));
+  EXPECT_FALSE(server.requests().at(1).headers.contains("if-none-match"));
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST(S3Store, SendsTheSessionToken) {
+  LoopbackServer server([](const LoopbackRequest&) { return LoopbackReply{}; });
+  S3Options options = OptionsFor(server);
+  options.session_token = kSessionToken;
+  ASSERT_TRUE(PutSmall(*StoreFor(options), "a", AsBytes("x"), PutMode::kCreate));
+  LoopbackRequest request = server.requests().at(0);
+  EXPECT_EQ(request.headers["x-amz-security-token"], kSessionToken);
+  EXPECT_THAT(request.headers["authorization"], HasSubstr(";x-amz-security-token,"));
+}
+
+TEST(S3Store, PutsTheBucketIntoTheHostName) {
+  LoopbackServer server([](const LoopbackRequest&) { return LoopbackReply{}; });
+  S3Options options = OptionsFor(server);
+  options.uri_style = S3UriStyle::kVirtualHost;
+  options.endpoint = fmt::format("http://localhost:{}", server.port());
+  ASSERT_TRUE(PutSmall(*StoreFor(options), "a", AsBytes("x"), PutMode::kCreate));
+  LoopbackRequest request = server.requests().at(0);
+  EXPECT_EQ(request.target, "/some/prefix/a");
+  EXPECT_EQ(request.headers["host"], fmt::format("bucket.localhost:{}", server.port()));
+}
+
+TEST(S3Store, RangesAreAskedForAndChecked) {
+  LoopbackServer server([](const LoopbackRequest& request) {
+    const bool wrong = request.headers.at("range") == "bytes=7-8";
+    return LoopbackReply{206,
+                         {{"Content-Range", wrong ? "bytes 6-7/100" : "bytes 5-9/100"}},
+                         wrong ? "67" : "56789"};
+  });
+  const auto store = StoreFor(OptionsFor(server));
+  std::string taken;
+  const Sink sink = [&](ByteView piece) {
+    taken += AsText(piece);
+    return Ok();
+  };
+  EXPECT_TRUE(store->Get("a", {5, 5}, sink));
+  EXPECT_EQ(taken, "56789");
+  EXPECT_EQ(server.requests().at(0).headers["range"], "bytes=5-9");
+  EXPECT_TRUE(store->Get("a", {5}, sink));
+  EXPECT_EQ(server.requests().at(1).headers["range"], "bytes=5-");
+  EXPECT_FALSE(store->Get("a", {7, 2}, sink));
+}
+
+// A server that does not know ranges sends everything: not a byte of that is the wanted part.
+TEST(S3Store, AWholeObjectIsNoRange) {
+  LoopbackServer server([](const LoopbackRequest&) {
+    return LoopbackReply{200, {}, std::string(500'000, 'x')};
+  });
+  std::size_t taken = 0;
+  const Status got = StoreFor(OptionsFor(server))->Get("a", {5, 5}, [&](ByteView piece) {
+    taken += piece.size();
+    return Ok();
+  });
+  EXPECT_FALSE(got);
+  EXPECT_EQ(taken, 0U);
+}
+
+TEST(S3Store, ADownloadWithoutALengthMayBeCutOff) {
+  const Error error = GetError({200, {}, "half of it", Fault::kNoLength});
+  EXPECT_EQ(error.code, ErrorCode::kUnavailable);
+  EXPECT_TRUE(error.retryable);
+}
+
+TEST(S3Store, ATruncatedDownloadIsRetryable) {
+  const Error error = GetError({200, {}, std::string(100'000, 'x'), Fault::kTruncate});
+  EXPECT_EQ(error.code, ErrorCode::kUnavailable);
+  EXPECT_TRUE(error.retryable);
+  EXPECT_THAT(error.message, HasSubstr("could not read object \"s3://bucket/some/prefix/a/b\": "));
+}
+
+struct Answer {
+  int status;
+  const char* s3_code;  // empty: no error document
+  ErrorCode code;
+  bool retryable;
+  const char* hint;  // a part of it
+};
+
+TEST(S3Store, UnderstandsErrors) {
+  using Code = ErrorCode;
+  const Answer answers[] = {
+      {412, "PreconditionFailed", Code::kAlreadyExists, false, ""},
+      {412, "", Code::kAlreadyExists, false, ""},
+      {409, "ConditionalRequestConflict", Code::kUnavailable, true, ""},
+      {403, "InvalidAccessKeyId", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
+      {403, "SignatureDoesNotMatch", Code::kPermissionDenied, false, "veza_backup.s3_secret_key"},
+      {403, "AccessDenied", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
+      {403, "", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
+      {401, "", Code::kPermissionDenied, false, ""},
+      {403, "RequestTimeTooSkewed", Code::kFailedPrecondition, false, "clock"},
+      {400, "ExpiredToken", Code::kPermissionDenied, false, "veza_backup.s3_session_token"},
+      {403, "QuotaExceeded", Code::kNoSpace, false, "quota"},
+      {404, "NoSuchBucket", Code::kFailedPrecondition, false, "veza_backup.repository"},
+      {404, "NoSuchKey", Code::kNotFound, false, ""},
+      {404, "", Code::kUnavailable, true, "veza_backup.s3_endpoint"},
+      {301, "PermanentRedirect", Code::kFailedPrecondition, false, "veza_backup.s3_region"},
+      {307, "TemporaryRedirect", Code::kFailedPrecondition, false, "veza_backup.s3_region"},
+      {301, "", Code::kFailedPrecondition, false, "veza_backup.s3_region"},
+      {400, "AuthorizationHeaderMalformed", Code::kFailedPrecondition, false,
+       "veza_backup.s3_region"},
+      {400, "RequestTimeout", Code::kUnavailable, true, ""},
+      {400, "XAmzContentSHA256Mismatch", Code::kDataCorrupted, true, ""},
+      {400, "InvalidRequest", Code::kFailedPrecondition, false, "veza_backup.s3_endpoint"},
+      {400, "", Code::kFailedPrecondition, false, "veza_backup.s3_endpoint"},
+      {429, "", Code::kUnavailable, true, ""},
+      {500, "InternalError", Code::kUnavailable, true, ""},
+      {500, "", Code::kUnavailable, true, ""},
+      {501, "NotImplemented", Code::kUnsupported, false, ""},
+      {502, "", Code::kUnavailable, true, ""},
+      {503, "SlowDown", Code::kUnavailable, true, ""},
+      {503, "ServiceUnavailable", Code::kUnavailable, true, ""},
+      {504, "", Code::kUnavailable, true, ""},
+      {507, "", Code::kNoSpace, false, "room"},
+      {507, "XMinioStorageFull", Code::kNoSpace, false, "room"},
+  };
+  for (const Answer& answer : answers) {
+    const std::string name = fmt::format("{} {}", answer.status, answer.s3_code);
+    const LoopbackReply reply = *answer.s3_code != '\0'
+                                    ? ErrorReply(answer.status, answer.s3_code)
+                                    : LoopbackReply{answer.status, {}, "<html>hello</html>"};
+    const Error error = PutError(reply);
+    EXPECT_EQ(error.code, answer.code) << name << ": " << error.message;
+    EXPECT_EQ(error.retryable, answer.retryable) << name;
+    EXPECT_THAT(error.hint, HasSubstr(answer.hint)) << name;
+    EXPECT_THAT(error.message, HasSubstr("object \"s3://bucket/some/prefix/a/b\"")) << name;
+    EXPECT_THAT(error.message, Not(testing::EndsWith("."))) << name;
+    if (*answer.s3_code != '\0' && error.code != Code::kAlreadyExists &&
+        error.code != Code::kNotFound) {
+      EXPECT_THAT(error.message,
+                  HasSubstr(fmt::format("server answered {} {}: The message of {}", answer.status,
+                                        answer.s3_code, answer.s3_code)));
+    }
+  }
+}
+
+TEST(S3Store, NamesTheRegionThatTheServerNames) {
+  EXPECT_THAT(
+      PutError(ErrorReply(301, "PermanentRedirect", "", {{"x-amz-bucket-region", "eu-1"}})).hint,
+      HasSubstr("veza_backup.s3_region to \"eu-1\""));
+  EXPECT_THAT(
+      PutError(ErrorReply(400, "AuthorizationHeaderMalformed", "<Region>eu-2</Region>")).hint,
+      HasSubstr("veza_backup.s3_region to \"eu-2\""));
+}
+
+TEST(S3Store, SaysHowFarTheClockIsOff) {
+  const auto hint = [](std::chrono::seconds offset) {
+    // IMF-fixdate of an hour ago or ahead, by way of the parts of the UTC form.
+    const std::time_t time = std::time(nullptr) + offset.count();
+    char date[64];
+    std::tm parts{};
+    gmtime_r(&time, &parts);
+    std::strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    return PutError(ErrorReply(403, "RequestTimeTooSkewed", "", {{"Date", date}})).hint;
+  };
+  EXPECT_THAT(hint(std::chrono::hours(1)), HasSubstr("s behind the S3 server's"));
+  EXPECT_THAT(hint(-std::chrono::hours(1)), HasSubstr("s ahead of the S3 server's"));
+}
+
+TEST(S3Store, ObeysRetryAfter) {
+  using std::chrono::milliseconds;
+  const auto after = [](const std::string& value) {
+    return PutError(ErrorReply(503, "SlowDown", "",
+                               {{"Retry-After", value}, {"Date", "Tue, 03 Nov 2026 10:00:00 GMT"}}))
+        .retry_after;
+  };
+  EXPECT_EQ(after("7"), milliseconds(7'000));
+  EXPECT_EQ(after("0"), milliseconds(0));
+  EXPECT_EQ(after("Tue, 03 Nov 2026 10:00:09 GMT"), milliseconds(9'000));
+  EXPECT_EQ(after("Tue, 03 Nov 2026 09:00:00 GMT"), milliseconds(0));
+  EXPECT_EQ(after("soon"), std::nullopt);
+  EXPECT_EQ(PutError(ErrorReply(503, "SlowDown")).retry_after, std::nullopt);
+}
+
+// Only the error document of S3 says that an object is missing. A restore that took a proxy's 404
+// for it would end the recovery there.
+TEST(S3Store, AForeign404IsNoMissingObject) {
+  LoopbackServer server([](const LoopbackRequest&) {
+    return LoopbackReply{404, {}, "<html>not here</html>"};
+  });
+  const auto store = StoreFor(OptionsFor(server));
+  EXPECT_EQ(GetSmall(*store, "a").error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(store->Head("a").error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(store->Delete("a").error().code, ErrorCode::kUnavailable);
+}
+
+TEST(S3Store, HeadFindsOutWhy) {
+  LoopbackServer server([](const LoopbackRequest& request) {
+    return ErrorReply(403, request.method == "HEAD" ? "unseen" : "InvalidAccessKeyId");
+  });
+  const Error error = StoreFor(OptionsFor(server))->Head("a").error();
+  EXPECT_EQ(error.code, ErrorCode::kPermissionDenied);
+  EXPECT_THAT(error.message,
+              AllOf(HasSubstr("could not look up"), HasSubstr("InvalidAccessKeyId")));
+}
+
+TEST(S3Store, HeadSurvivesAnObjectThatAppears) {
+  LoopbackServer server([](const LoopbackRequest& request) {
+    return request.method == "HEAD" ? LoopbackReply{404} : LoopbackReply{206, {}, "x"};
+  });
+  const Error error = StoreFor(OptionsFor(server))->Head("a").error();
+  EXPECT_EQ(error.code, ErrorCode::kUnavailable);
+  EXPECT_TRUE(error.retryable);
+}
+
+TEST(S3Store, SecretsNeverGetIntoMessages) {
+  const std::string echo =
+      fmt::format("your key {} and token {}\nand {}", kSecretKey, kSessionToken, kSecretKey);
+  LoopbackServer server([&](const LoopbackRequest&) {
+    return LoopbackReply{
+        403,
+        {},
+        fmt::format("<Error><Code>Code {}</Code><Message>{}</Message></Error>", kSecretKey, echo)};
+  });
+  S3Options options = OptionsFor(server);
+  options.session_token = kSessionToken;
+  const auto store = StoreFor(options);
+  for (const Error& error :
+       {PutSmall(*store, "a", AsBytes("x"), PutMode::kCreate).error(), store->Head("a").error(),
+        store->ListDirectories("").error(), store->Now().error()}) {
+    EXPECT_THAT(error.message, AllOf(Not(HasSubstr(kSecretKey)), Not(HasSubstr(kSessionToken)),
+                                     Not(HasSubstr("\n")), HasSubstr("***")));
+    EXPECT_THAT(error.hint, Not(HasSubstr(kSecretKey)));
+  }
+}
+
+TEST(S3Store, ServerTextIsOneShortLine) {
+  const Error error = PutError({500,
+                                {},
+                                "<Error><Code>A\x07</Code><Message>" + std::string(5'000, 'x') +
+                                    "\xC3\xA4\r\n</Message></Error>"});
+  EXPECT_LT(error.message.size(), 600U);
+  EXPECT_TRUE(std::all_of(error.message.begin(), error.message.end(),
+                          [](unsigned char c) { return c >= 0x20 && c < 0x7f; }));
+}
+
+TEST(S3Store, NowIsTheServersTime) {
+  LoopbackServer server([](const LoopbackRequest&) {
+    return LoopbackReply{200, {{"Date", "Tue, 03 Nov 2026 10:00:00 GMT"}}, "<x/>"};
+  });
+  EXPECT_EQ(FormatUtc(StoreFor(OptionsFor(server))->Now().value()), "2026-11-03T10:00:00Z");
+}
+
+// A bucket with `keys`, listed in pages.
+class Lister {
+ public:
+  explicit Lister(std::vector<std::string> keys) : keys_(std::move(keys)) {}
+
+  LoopbackReply operator()(const LoopbackRequest& request) const {
+    const std::string prefix = request.Query("prefix");
+    std::string after = request.Query("continuation-token");
+    if (after == "(none)") {
+      after = request.Query("start-after");
+    } else {
+      EXPECT_TRUE(after.starts_with("token+/="));
+      after.erase(0, 8);
+    }
+    const std::size_t page_size = std::stoul(request.Query("max-keys"));
+    std::string body =
+        "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+        "<EncodingType>url</EncodingType>";
+    std::size_t count = 0;
+    std::string last;
+    for (const std::string& key : keys_) {
+      if (!key.starts_with(prefix) || (after != "(none)" && key <= after)) {
+        continue;
+      }
+      if (count == page_size) {
+        return Page(body + "<IsTruncated>true</IsTruncated><NextContinuationToken>token+/=" + last +
+                    "</NextContinuationToken>");
+      }
+      std::string encoded;
+      for (const char c : key) {
+        encoded += c == ' '                           ? "+"
+                   : c == '&' || c == '+' || c == '%' ? fmt::format("%{:02X}", c)
+                                                      : std::string(1, c);
+      }
+      body += fmt::format(
+          "<Contents><Key>{}</Key><LastModified>2026-11-03T10:00:00.000Z</LastModified>"
+          "<ETag>&quot;0&quot;</ETag><Size>{}</Size></Contents>",
+          encoded, count);
+      last = key;
+      ++count;
+    }
+    return Page(body + "<IsTruncated>false</IsTruncated>");
+  }
+
+ private:
+  static LoopbackReply Page(const std::string& body) {
+    return {200, {}, body + "</ListBucketResult>"};
+  }
+
+  std::vector<std::string> keys_;
+};
+
+std::vector<std::string> NamesOf(Store& store, std::string_view prefix = {},
+                                 std::string_view start_after = {}) {
+  std::vector<std::string> names;
+  const Status listed = store.List(prefix, start_after, [&](const ObjectInfo& info) {
+    names.push_back(info.name);
+    return Ok();
+  });
+  EXPECT_TRUE(listed) << listed.error().message;
+  return names;
+}
+
+TEST(S3Store, ListsPageAfterPage) {
+  std::vector<std::string> keys = {"other/x"};
+  for (int i = 0; i < 2'500; ++i) {
+    keys.push_back(fmt::format("some/prefix/a/{:04}", i));
+  }
+  LoopbackServer server{Lister(keys)};
+  const auto store = StoreFor(OptionsFor(server));
+  const std::vector<std::string> names = NamesOf(*store, "a/");
+  ASSERT_EQ(names.size(), 2'500U);
+  EXPECT_EQ(names.front(), "a/0000");
+  EXPECT_EQ(names.back(), "a/2499");
+  EXPECT_EQ(server.requests().size(), 3U);
+  EXPECT_EQ(server.connections(), 1);
+  EXPECT_EQ(server.requests().at(0).Query("list-type"), "2");
+  EXPECT_EQ(server.requests().at(0).Query("prefix"), "some/prefix/a/");
+
+  EXPECT_EQ(NamesOf(*store, "a/", "a/2479").size(), 20U);
+  EXPECT_EQ(server.requests().back().Query("start-after"), "some/prefix/a/2479");
+}
+
+TEST(S3Store, DecodesKeysAndSkipsWhatIsNotAnObjectOfOurs) {
+  LoopbackServer server{Lister({"with space+%&/", "with space+%&/a b", "with space+%&/a/",
+                                "with space+%&/a//c", "with space+%&/a/b"})};
+  S3Options options = OptionsFor(server);
+  options.prefix = "with space+%&";
+  const auto store = StoreFor(options);
+  EXPECT_THAT(NamesOf(*store), testing::ElementsAre("a/b"));
+  EXPECT_EQ(store->location(), "s3://bucket/with space+%&");
+}
+
+TEST(S3Store, ABucketWithoutPrefix) {
+  LoopbackServer server{Lister({"a", "b/c"})};
+  S3Options options = OptionsFor(server);
+  options.prefix.clear();
+  const auto store = StoreFor(options);
+  EXPECT_EQ(store->location(), "s3://bucket");
+  EXPECT_THAT(NamesOf(*store), testing::ElementsAre("a", "b/c"));
+  EXPECT_EQ(server.requests().at(0).target.substr(0, 8), "/bucket?");
+}
+
+TEST(S3Store, RefusesAListingOutOfOrder) {
+  LoopbackServer server{Lister({"some/prefix/b", "some/prefix/a"})};
+  const Status listed =
+      StoreFor(OptionsFor(server))->List("", "", [](const ObjectInfo&) { return Ok(); });
+  ASSERT_FALSE(listed);
+  EXPECT_EQ(listed.error().code, ErrorCode::kUnsupported);
+}
+
+TEST(S3Store, AnythingElseThanAListingIsAnError) {
+  for (const char* body :
+       {"", "<html/>", "<ListBucketResult/>", "not xml",
+        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+        "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>some/prefix/a</Key>"
+        "</Contents></ListBucketResult>"}) {
+    LoopbackServer server([&](const LoopbackRequest&) { return LoopbackReply{200, {}, body}; });
+    const Status listed =
+        StoreFor(OptionsFor(server))->List("", "", [](const ObjectInfo&) { return Ok(); });
+    ASSERT_FALSE(listed) << body;
+    EXPECT_EQ(listed.error().code, ErrorCode::kUnavailable);
+    EXPECT_THAT(listed.error().message, HasSubstr("could not list \"s3://bucket/some/prefix/\""));
+  }
+}
+
+// The settings of MakeS3Store.
+
+Error SettingError(const std::function<void(S3Options&)>& change) {
+  S3Options options;
+  options.bucket = "bucket";
+  options.endpoint = "https://s3.example.com";
+  options.access_key = "key";
+  options.secret_key = kSecretKey;
+  change(options);
+  auto store = MakeS3Store(options, Environment{});
+  return store ? Error{} : store.error();
+}
+
+TEST(S3Store, RefusesWrongSettingsByName) {
+  const std::pair<const char*, std::function<void(S3Options&)>> wrong[] = {
+      {"veza_backup.repository", [](S3Options& o) { o.bucket = ""; }},
+      {"veza_backup.repository", [](S3Options& o) { o.bucket = "a/b"; }},
+      {"veza_backup.repository", [](S3Options& o) { o.bucket = "a..b"; }},
+      {"veza_backup.repository", [](S3Options& o) { o.prefix = "/a"; }},
+      {"veza_backup.repository", [](S3Options& o) { o.prefix = "a/../b"; }},
+      {"veza_backup.repository", [](S3Options& o) { o.prefix = "a\n"; }},
+      {"veza_backup.repository", [](S3Options& o) { o.prefix = std::string(301, 'a'); }},
+      {"veza_backup.s3_endpoint", [](S3Options& o) { o.endpoint = ""; }},
+      {"veza_backup.s3_endpoint", [](S3Options& o) { o.endpoint = "s3.example.com"; }},
+      {"veza_backup.s3_endpoint", [](S3Options& o) { o.endpoint = "ftp://s3.example.com"; }},
+      {"veza_backup.s3_endpoint", [](S3Options& o) { o.endpoint = "https://"; }},
+      {"veza_backup.s3_endpoint", [](S3Options& o) { o.endpoint = "https://h:99999"; }},
+      {"veza_backup.s3_endpoint", [](S3Options& o) { o.endpoint = "https://u:secret@h"; }},
+      {"veza_backup.s3_endpoint", [](S3Options& o) { o.endpoint = "https://h/path"; }},
+      {"veza_backup.s3_endpoint", [](S3Options& o) { o.endpoint = "https://h?q"; }},
+      {"veza_backup.s3_region", [](S3Options& o) { o.region = ""; }},
+      {"veza_backup.s3_access_key", [](S3Options& o) { o.access_key = ""; }},
+      {"veza_backup.s3_secret_key", [](S3Options& o) { o.secret_key = ""; }},
+      {"veza_backup.s3_connections", [](S3Options& o) { o.max_connections = 0; }},
+      {"veza_backup.s3_uri_style",
+       [](S3Options& o) {
+         o.uri_style = S3UriStyle::kVirtualHost;
+         o.endpoint = "http://127.0.0.1:80";
+       }},
+      {"veza_backup.repository",
+       [](S3Options& o) {
+         o.uri_style = S3UriStyle::kVirtualHost;
+         o.bucket = "Not_Dns";
+       }},
+  };
+  for (const auto& [setting, change] : wrong) {
+    const Error error = SettingError(change);
+    EXPECT_EQ(error.code, ErrorCode::kInvalidArgument) << setting << " " << error.message;
+    EXPECT_THAT(error.hint, HasSubstr(setting)) << error.message;
+    EXPECT_THAT(error.message, Not(HasSubstr("secret@")));
+  }
+  for (const char* endpoint : {"https://h", "https://h/", "http://h:9000", "https://[::1]:9000",
+                               "http://10.0.0.1", "https://h:443"}) {
+    EXPECT_EQ(SettingError([&](S3Options& o) { o.endpoint = endpoint; }).message, "") << endpoint;
+  }
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,75 @@
+// A store that can be told to fail, to wait, or to count.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "core/storage/store.h"
+
+namespace veza {
+
+// Passes everything on. Before each call the hook is asked, from the caller's thread: an error of
+// it is returned instead.
+class FaultStore final : public Store {
+ public:
+  enum class Operation { kPut, kGet, kHead, kDelete, kList, kListDirectories, kNow };
+  using Hook = std::function<Status(Operation operation, std::string_view name)>;
+
+  explicit FaultStore(std::unique_ptr<Store> inner) : inner_(std::move(inner)) {}
+
+  void SetHook(Hook hook) {
+    const std::lock_guard lock(mutex_);
+    hook_ = hook ? std::make_shared<const Hook>(std::move(hook)) : nullptr;
+  }
+
+  const std::string& location() const override { return inner_->location(); }
+  Status Put(std::string_view name, Body& body, PutMode mode) override {
+    RETURN_IF_ERROR(Ask(Operation::kPut, name));
+    return inner_->Put(name, body, mode);
+  }
+  Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
+    RETURN_IF_ERROR(Ask(Operation::kGet, name));
+    return inner_->Get(name, range, sink);
+  }
+  Result<ObjectInfo> Head(std::string_view name) override {
+    RETURN_IF_ERROR(Ask(Operation::kHead, name));
+    return inner_->Head(name);
+  }
+  Status Delete(std::string_view name) override {
+    RETURN_IF_ERROR(Ask(Operation::kDelete, name));
+    return inner_->Delete(name);
+  }
+  Status List(std::string_view prefix, std::string_view start_after,
+              const ObjectVisitor& each) override {
+    RETURN_IF_ERROR(Ask(Operation::kList, prefix));
+    return inner_->List(prefix, start_after, each);
+  }
+  Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
+    RETURN_IF_ERROR(Ask(Operation::kListDirectories, prefix));
+    return inner_->ListDirectories(prefix);
+  }
+  Result<TimePoint> Now() override {
+    RETURN_IF_ERROR(Ask(Operation::kNow, ""));
+    return inner_->Now();
+  }
+
+ private:
+  Status Ask(Operation operation, std::string_view name) {
+    std::shared_ptr<const Hook> hook;
+    {
+      const std::lock_guard lock(mutex_);
+      hook = hook_;
+    }
+    return hook ? (*hook)(operation, name) : Ok();
+  }
+
+  std::unique_ptr<Store> inner_;
+  std::mutex mutex_;
+  std::shared_ptr<const Hook> hook_;
+};
+
+}  // namespace veza

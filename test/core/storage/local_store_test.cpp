@@ -1,0 +1,184 @@
+#include "core/storage/local_store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "core/storage/local_tree.h"
+#include "core/storage/store_conformance.h"
+#include "core/storage/temporary_directory.h"
+
+namespace veza {
+namespace {
+
+class LocalBackend {
+ public:
+  static constexpr int kPageSize = 500;
+  std::string Unavailable() { return {}; }
+  std::unique_ptr<Store> Make(Environment environment) {
+    return MakeLocalStore(directory_.path() + "/new/root", std::move(environment)).value();
+  }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Local, StoreConformance, LocalBackend);
+
+class LocalStoreTest : public testing::Test {
+ protected:
+  LocalStoreTest() { store_ = MakeLocalStore(directory_.path() + "/root", {}).value(); }
+
+  std::string Path(std::string_view name) const {
+    return fmt::format("{}/root/{}", directory_.path(), name);
+  }
+  bool Exists(std::string_view name) const { return access(Path(name).c_str(), F_OK) == 0; }
+  Status Create(std::string_view name) {
+    return PutSmall(*store_, name, AsBytes("x"), PutMode::kCreate);
+  }
+  std::vector<std::string> Names() {
+    std::vector<std::string> names;
+    EXPECT_TRUE(store_->List("", "", [&](const ObjectInfo& info) {
+      names.push_back(info.name);
+      return Ok();
+    }));
+    return names;
+  }
+  void WriteFile(std::string_view name) { std::ofstream(Path(name)) << "y"; }
+
+  TemporaryDirectory directory_;
+  std::unique_ptr<Store> store_;
+};
+
+TEST_F(LocalStoreTest, TakesAbsoluteDirectoriesOnly) {
+  for (const char* root : {"", "relative", "./x", "/", "//"}) {
+    EXPECT_EQ(MakeLocalStore(root, {}).error().code, ErrorCode::kInvalidArgument) << root;
+  }
+  EXPECT_EQ(MakeLocalStore("/x/y//", {}).value()->location(), "/x/y");
+}
+
+TEST_F(LocalStoreTest, MakesItsRootWithTheFirstObjectAndForTheOwnerOnly) {
+  EXPECT_THAT(Names(), testing::IsEmpty());
+  EXPECT_FALSE(Exists(""));
+  ASSERT_TRUE(Create("dir/a"));
+  struct stat info {};
+  ASSERT_EQ(stat(Path("").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0700U);
+  ASSERT_EQ(stat(Path("dir").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0700U);
+  ASSERT_EQ(stat(Path("dir/a").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0600U);
+  EXPECT_EQ(info.st_nlink, 1U);
+}
+
+TEST_F(LocalStoreTest, ForeignFilesAreNotObjects) {
+  ASSERT_TRUE(Create("dir/a"));
+  WriteFile(".veza-tmp-0123456789abcdef");
+  WriteFile("dir/.veza-tmp-0123456789abcdef");
+  WriteFile("dir/with space");
+  ASSERT_EQ(mkdir(Path("lost+found").c_str(), 0700), 0);
+  WriteFile("lost+found/b");
+  ASSERT_EQ(mkfifo(Path("dir/pipe").c_str(), 0600), 0);
+  EXPECT_THAT(Names(), testing::ElementsAre("dir/a"));
+  EXPECT_THAT(store_->ListDirectories("").value(), testing::ElementsAre("dir"));
+}
+
+TEST_F(LocalStoreTest, FollowsSymbolicLinksAndSurvivesTheirCycles) {
+  ASSERT_TRUE(Create("dir/a"));
+  ASSERT_EQ(symlink("dir", Path("wal").c_str()), 0);
+  EXPECT_THAT(Names(), testing::ElementsAre("dir/a", "wal/a"));
+  ASSERT_EQ(symlink(".", Path("dir/self").c_str()), 0);
+  EXPECT_GT(Names().size(), 2U);
+}
+
+// A writer that crashed leaves a temporary file; a live one owns a young one.
+TEST_F(LocalStoreTest, TheLastObjectTakesStaleTemporaryFilesAlong) {
+  ASSERT_TRUE(Create("dir/a"));
+  ASSERT_TRUE(Create("dir/b"));
+  WriteFile("dir/.veza-tmp-old");
+  const timespec two_days_ago[2] = {{time(nullptr) - 2 * 86'400, 0},
+                                    {time(nullptr) - 2 * 86'400, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, Path("dir/.veza-tmp-old").c_str(), two_days_ago, 0), 0);
+  ASSERT_TRUE(store_->Delete("dir/a"));
+  ASSERT_TRUE(store_->Delete("dir/b"));
+  EXPECT_FALSE(Exists("dir"));
+
+  ASSERT_TRUE(Create("dir/a"));
+  WriteFile("dir/.veza-tmp-young");
+  ASSERT_TRUE(store_->Delete("dir/a"));
+  EXPECT_TRUE(Exists("dir/.veza-tmp-young"));
+  EXPECT_THAT(store_->ListDirectories("").value(), testing::IsEmpty());
+}
+
+TEST_F(LocalStoreTest, FailedWritesLeaveNothingBehind) {
+  BrokenBody body(10, 5, true);
+  EXPECT_FALSE(store_->Put("dir/a", body, PutMode::kCreate));
+  EXPECT_FALSE(store_->Put("dir/a", body, PutMode::kReplace));
+  ASSERT_TRUE(Create("dir/b"));
+  EXPECT_FALSE(Create("dir/b"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(Path("dir")), {}), 1);
+}
+
+// Writers and deleters of the same directory: it vanishes under the writers all the time.
+TEST_F(LocalStoreTest, ADirectoryMayVanishUnderAWriter) {
+  std::vector<std::thread> threads;
+  std::atomic<int> failures = 0;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 100; ++round) {
+        const std::string name = fmt::format("x/y/z/{}", i);
+        failures += Create(name) && store_->Delete(name) ? 0 : 1;
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(failures, 0);
+  EXPECT_FALSE(Exists("x"));
+}
+
+TEST_F(LocalStoreTest, PermissionErrorsSayWhoseDirectoryItMustBe) {
+  if (geteuid() == 0) {
+    GTEST_SKIP() << "root may do everything";
+  }
+  ASSERT_TRUE(Create("dir/a"));
+  ASSERT_EQ(chmod(Path("dir").c_str(), 0500), 0);
+  const Status put = Create("dir/b");
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().code, ErrorCode::kPermissionDenied);
+  EXPECT_THAT(put.error().hint, testing::HasSubstr("veza_backup.repository"));
+  ASSERT_EQ(chmod(Path("dir").c_str(), 0000), 0);
+  const Status listed = store_->List("dir/", "", [](const ObjectInfo&) { return Ok(); });
+  ASSERT_FALSE(listed);
+  EXPECT_EQ(listed.error().code, ErrorCode::kPermissionDenied);
+  EXPECT_THAT(listed.error().hint, testing::HasSubstr("veza_backup.repository"));
+  ASSERT_EQ(chmod(Path("dir").c_str(), 0700), 0);
+}
+
+// A directory larger than what is held in memory is read several times, in the same order.
+TEST_F(LocalStoreTest, OrderDoesNotDependOnTheBatch) {
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_TRUE(Create(fmt::format("d{}/{}", i % 7, i)));
+    ASSERT_TRUE(Create(fmt::format("d{}-", i)));
+  }
+  const std::vector<std::string> expected = Names();
+  ASSERT_EQ(expected.size(), 80U);
+  EXPECT_TRUE(std::is_sorted(expected.begin(), expected.end()));
+  for (const std::size_t batch : {1U, 2U, 3U, 47U, 48U}) {
+    std::vector<std::string> names;
+    ASSERT_TRUE(WalkTree(
+        Path(""), "", "", Cancellation(),
+        [&](const ObjectInfo& info) {
+          names.push_back(info.name);
+          return Ok();
+        },
+        batch));
+    EXPECT_EQ(names, expected) << batch;
+  }
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,4 @@
+// One class of this name, or the linker would choose between two.
+#pragma once
+
+#include "core/config/temporary_directory.h"

@@ -1,0 +1,68 @@
+// Files of tests: whole contents, damage, and what a directory holds.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/bytes.h"
+
+namespace veza {
+
+inline std::string ReadText(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << path;
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+inline void WriteText(const std::string& path, std::string_view content) {
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << content;
+  EXPECT_TRUE(file.flush()) << path;
+}
+
+inline void WriteBytes(const std::string& path, ByteView content) {
+  WriteText(path, AsText(content));
+}
+
+inline void FlipByte(const std::string& path, std::size_t offset) {
+  std::string content = ReadText(path);
+  ASSERT_LT(offset, content.size()) << path;
+  content[offset] = static_cast<char>(content[offset] ^ 0x40);
+  WriteText(path, content);
+}
+
+// Paths of everything below `directory`, relative to it, sorted by their bytes.
+inline std::vector<std::string> ListTree(const std::string& directory) {
+  std::vector<std::string> paths;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
+    paths.push_back(entry.path().lexically_relative(directory).string());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+// Bytes that do not compress, the same for the same seed, at memory speed.
+inline Bytes NoiseBytes(std::size_t size, std::uint64_t seed = 1) {
+  Bytes bytes(size);
+  std::uint64_t state = seed * 0x9E3779B97F4A7C15U + 1;
+  for (std::size_t i = 0; i < size; i += 8) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    std::uint8_t word[8];
+    StoreLittleEndian(word, state);
+    std::copy_n(word, std::min<std::size_t>(8, size - i), bytes.begin() + static_cast<long>(i));
+  }
+  return bytes;
+}
+
+}  // namespace veza

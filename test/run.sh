@@ -1,0 +1,310 @@
+#!/usr/bin/env bash
+# Runs the tests on a bare Debian 12 machine; installs what is missing first.
+#
+#   test/run.sh [all]              core, regress and server
+#   test/run.sh core               the unit tests of src/core (gtest, by meson)
+#   test/run.sh regress            make installcheck against a server of its own
+#   test/run.sh server [NAME...]   test/server/NAME*.pl (all without a name), once on a local
+#                                  repository and once on S3
+#   test/run.sh sanitize           the unit tests under the address, undefined and thread sanitizers
+#   test/run.sh lint               clang-format, clang-tidy (of src), shellcheck
+#
+# Several can be named. The S3 server is a throw-away one, or the one that VEZA_TEST_S3_ENDPOINT,
+# _BUCKET, _ACCESS_KEY and _SECRET_KEY name. Also from the environment: PG_CONFIG, the PostgreSQL to
+# test; VEZA_TEST_STORE, dir or s3 for one store only; VEZA_TEST_DIR, where the scratch directory goes
+# (/tmp); VEZA_TEST_KEEP=1, to keep it although nothing failed.
+#
+# Ends with `N passed, N failed`, and with 1 if anything failed.
+set -euo pipefail
+# shellcheck source=test/support/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/support/common.sh"
+
+passed=0
+failed=0
+work=
+regress_server=
+server_prepared=
+
+headline() { printf '\n=== %s (after %d s)\n' "$*" "$SECONDS"; }
+
+count() {
+  passed=$((passed + $1))
+  failed=$((failed + $2))
+}
+
+# Runs a command and counts it as one test.
+check() {
+  if "$@"; then count 1 0; else count 0 1; fi
+}
+
+# A test that was interrupted leaves its servers running.
+stop_leftover_servers() {
+  local file pid
+  while read -r file; do
+    pid=$(head -n 1 "$file")
+    [[ $(readlink "/proc/$pid/cwd" || true) != "$work"/* ]] || kill -QUIT "$pid"
+  done < <(find "$work" -name postmaster.pid 2>/dev/null)
+}
+
+finish() {
+  local status=$?
+  trap - EXIT
+  stop_leftover_servers
+  [[ ! -d $work/s3 ]] || bash "$top/test/support/rgw.sh" stop "$work/s3"
+  if [[ $status -ne 0 || ${VEZA_TEST_KEEP:-} ]]; then
+    echo "run.sh: logs are kept in $work"
+  else
+    rm -rf "$work"
+  fi
+  exit "$status"
+}
+
+start_s3() {
+  if [[ ${VEZA_TEST_S3_ENDPOINT:-} ]]; then
+    [[ ${VEZA_TEST_S3_BUCKET:-} && ${VEZA_TEST_S3_ACCESS_KEY:-} && ${VEZA_TEST_S3_SECRET_KEY:-} ]] ||
+      fail "VEZA_TEST_S3_ENDPOINT is set: set VEZA_TEST_S3_BUCKET, _ACCESS_KEY and _SECRET_KEY too"
+    return
+  fi
+  bash "$top/test/support/rgw.sh" start "$work/s3"
+  # shellcheck source=/dev/null
+  source "$work/s3/env"
+}
+
+# One build directory a flavour, kept between runs.
+build() {
+  local flavour=$1 log=$work/$1.log
+  shift
+  [[ -f $top/$flavour/build.ninja ]] || rm -rf "${top:?}/$flavour"
+  if ! { [[ -d $top/$flavour ]] || meson setup "$top/$flavour" "$top" "$@"; } >"$log" 2>&1 ||
+    ! ninja -C "$top/$flavour" -j "$jobs" >>"$log" 2>&1; then
+    grep -E -A 12 'error:|ERROR:|FAILED:' "$log" | head -n 80 || tail -n 40 "$log"
+    echo "$flavour: the build failed"
+    return 1
+  fi
+}
+
+# Runs meson's tests of a build, and shows the closing lines of gtest in them.
+run_core_tests() {
+  local flavour=$1 log=$work/$1-tests.log status=0 good bad
+  shift
+  rm -f "$top/$flavour"/meson-logs/testlog*
+  GTEST_BRIEF=1 meson test -C "$top/$flavour" --no-rebuild --print-errorlogs "$@" || status=$?
+  cat "$top/$flavour"/meson-logs/testlog*.txt >"$log"
+  grep -E '^\[ +(PASSED|FAILED|SKIPPED) +\]|^\[=+\] .* ran' "$log" || true
+  good=$(awk '/^\[ +PASSED +\]/ { n += $4 } END { print n + 0 }' "$log")
+  bad=$(awk '/^\[ +FAILED +\] [0-9]+ test/ { n += $4 } END { print n + 0 }' "$log")
+  if ((status != 0 && bad == 0)) || ((good + bad == 0)); then
+    echo "$flavour: failed outside of a test"
+    bad=$((bad + 1))
+  fi
+  count "$good" "$bad"
+}
+
+phase_core() {
+  headline "core tests"
+  build build-test || {
+    count 0 1
+    return 0
+  }
+  run_core_tests build-test
+}
+
+phase_sanitize() {
+  local flavour sanitizer no_aslr=()
+  # gcc 12's thread sanitizer cannot place its shadow memory under the randomisation of new kernels.
+  ! setarch -R true 2>/dev/null || no_aslr=(--wrapper "setarch -R")
+  export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1
+  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
+  for sanitizer in address,undefined thread; do
+    headline "core tests, sanitizers: $sanitizer"
+    flavour=build-${sanitizer%%,*}
+    if build "$flavour" "-Db_sanitize=$sanitizer"; then
+      run_core_tests "$flavour" "${no_aslr[@]}"
+    else
+      count 0 1
+    fi
+  done
+}
+
+# The server with the extension in it, and the tests' inputs where the server's account can read them.
+prepare_server() {
+  [[ -z $server_prepared ]] || return 0
+  headline "make, make install"
+  install_private_server || {
+    echo "the build failed"
+    return 1
+  }
+  copy_tree
+  server_prepared=1
+}
+
+stop_regress_server() {
+  unprivileged "$bindir/pg_ctl" -D "$regress_server" -m immediate -w stop >/dev/null || true
+  regress_server=
+}
+
+start_regress_server() {
+  local dir=$work/regress
+  unprivileged mkdir -p "$dir/repository"
+  unprivileged "$bindir/initdb" -D "$dir/data" -U postgres -A trust -N --no-locale -E UTF8 \
+    >"$work/initdb.log" || return
+  sed "s|@DIR@|$dir|g" "$top/test/support/regress.conf" |
+    unprivileged tee -a "$dir/data/postgresql.conf" >/dev/null
+  regress_server=$dir/data
+  unprivileged "$bindir/pg_ctl" -D "$dir/data" -l "$dir/server.log" -w start >"$work/pg_ctl.log"
+}
+
+# What make install puts into an empty directory, make uninstall takes out again.
+uninstall_leaves_nothing() {
+  local target left
+  for target in install uninstall; do
+    make -s -C "$top" "$target" PG_CONFIG="$PG_CONFIG" DESTDIR="$work/uninstall" >>"$work/make.log" 2>&1 || return
+    [[ $target == uninstall || -x $(find "$work/uninstall" -name vezactl) ]] || return
+  done
+  left=$(find "$work/uninstall" -type f)
+  [[ -z $left ]] || {
+    printf 'make uninstall left:\n%s\n' "$left"
+    return 1
+  }
+}
+
+phase_regress() {
+  local out=$work/regress.out status=0
+  prepare_server || {
+    count 0 1
+    return 0
+  }
+  headline "borders of the layers, make uninstall"
+  check bash "$top/test/support/check_layering.sh" "$top/veza_backup.so"
+  check uninstall_leaves_nothing
+  headline "pg_regress"
+  if start_regress_server; then
+    unprivileged make -s -C "$work/tree" installcheck PG_CONFIG="$PG_CONFIG" PGUSER=postgres \
+      PGHOST="$work/regress" EXTRA_REGRESS_OPTS="--bindir=$bindir" 2>&1 | tee "$out" || status=$?
+    count "$(grep -cE '^ok |\.\.\. ok ' "$out" || true)" \
+      "$(grep -cE '^not ok|\.\.\. FAILED ' "$out" || true)"
+    ((status == 0)) || grep -qE '^not ok|\.\.\. FAILED ' "$out" || count 0 1
+  else
+    status=1
+    count 0 1
+  fi
+  if ((status != 0)); then
+    [[ ! -f $work/tree/regression.diffs ]] || tail -n 100 "$work/tree/regression.diffs"
+    echo "--- the end of the server's log"
+    tail -n 60 "$work/regress/server.log" || true
+  fi
+  [[ -z $regress_server ]] || stop_regress_server
+}
+
+# What a failed test file printed beside its results, such as the message it died with.
+show_failed_logs() {
+  local file
+  while read -r file; do
+    echo "--- the end of what $file printed"
+    grep -vE '^# [0-9]{4}-' "$work/server-$1/tmp_check/log/regress_log_$(basename "$file" .pl)" |
+      tail -n 30 || true
+  done < <(sed -nE 's/^(.*\.pl) +\(Wstat: .*/\1/p' "$work/server-$1.out")
+}
+
+# A file that died without a failed test counts as one failure.
+run_server_tests() {
+  local store=$1 dir=$work/server-$1 status=0 bad
+  shift
+  headline "server tests, store: $store"
+  unprivileged mkdir -p "$dir" "$work/tmp"
+  unprivileged env TESTDIR="$dir" TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress" \
+    PG_TEST_PORT_DIR="$work/portlock" VEZA_TEST_STORE="$store" \
+    PATH="$bindir:/usr/bin:/bin:/usr/sbin:/sbin" \
+    prove --timer --jobs "$jobs" -I "$pgxs/../test/perl" -I "$work/tree/test/server/lib" "$@" \
+    2>&1 | tee "$work/server-$store.out" || status=$?
+  bad=$(awk '/\(Wstat: .* Failed: [0-9]+\)$/ { n += $NF > 0 ? $NF + 0 : 1 } END { print n + 0 }' \
+    "$work/server-$store.out")
+  ((status == 0 || bad > 0)) || bad=1
+  show_failed_logs "$store"
+  # The logs hold the tests' own lines, each behind the time.
+  count "$(cat "$dir"/tmp_check/log/regress_log_* | grep -cE '^(\[.*\) )?ok ' || true)" "$bad"
+}
+
+phase_server() {
+  local name store tests=()
+  prepare_server || {
+    count 0 1
+    return 0
+  }
+  cd "$work/tree/test/server"
+  for name in "${@:-}"; do
+    compgen -G "$name*.pl" >"$work/names" || fail "there is no test/server/$name*.pl"
+    mapfile -t -O "${#tests[@]}" tests < <(sed "s|^|$PWD/|" "$work/names")
+  done
+  cd "$top"
+  for store in ${VEZA_TEST_STORE:-dir s3}; do
+    run_server_tests "$store" "${tests[@]}"
+  done
+}
+
+check_format() {
+  git -C "$top" ls-files -z 'src/*.cpp' 'src/*.h' 'test/*.cpp' 'test/*.h' |
+    (cd "$top" && xargs -0 clang-format --dry-run -Werror)
+}
+
+# Each finding once, although a header's is repeated for every source that includes it.
+check_tidy() {
+  local log=$work/tidy.log
+  if ! (cd "$top" && /usr/bin/python3 "$(command -v run-clang-tidy)" -quiet -p build-test -j "$jobs" \
+    "$top/src/" >"$log" 2>&1); then
+    sed -E "s/\x1b\[[0-9;]*m//g; s|$top/build-test/\.\./||; s|^$top/||" "$log" |
+      grep -E '^[^ ]+:[0-9]+:[0-9]+: (error|warning): ' | sort -u || tail -n 30 "$log"
+    return 1
+  fi
+}
+
+check_shell() {
+  git -C "$top" grep -lzE '^#!.*bash|^# shellcheck shell=' -- ':!*.md' |
+    (cd "$top" && xargs -0 shellcheck -x)
+}
+
+phase_lint() {
+  headline "clang-format"
+  check check_format
+  headline "shellcheck"
+  check check_shell
+  headline "clang-tidy"
+  if build build-test; then check check_tidy; else count 0 1; fi
+}
+
+main() {
+  local phase phases=() names=()
+  for phase in "$@"; do
+    case $phase in
+      all) phases+=(core regress server) ;;
+      core | regress | server | sanitize | lint) phases+=("$phase") ;;
+      -*) fail "unknown option $phase; the head of $0 says how to use it" ;;
+      *) names+=("$phase") ;;
+    esac
+  done
+  ((${#phases[@]} > 0)) || phases=(core regress server)
+  [[ ${#names[@]} -eq 0 || " ${phases[*]} " == *" server "* ]] || fail "unknown: ${names[*]}"
+
+  case " ${phases[*]} " in
+    *" lint "*) bash "$top/test/support/setup.sh" lint ;;
+    *) bash "$top/test/support/setup.sh" test ;;
+  esac
+  make_work_directory test
+  trap finish EXIT
+  trap 'exit 130' INT TERM HUP
+  case " ${phases[*]} " in
+    *" core "* | *" server "* | *" sanitize "*) start_s3 ;;
+  esac
+
+  for phase in "${phases[@]}"; do
+    case $phase in
+      server) phase_server "${names[@]}" ;;
+      *) "phase_$phase" ;;
+    esac
+  done
+  headline "done"
+  echo "$passed passed, $failed failed"
+  ((failed == 0))
+}
+
+main "$@"

@@ -1,0 +1,264 @@
+# The archive module: what arrives, what is refused, and what a store that fails does to the server.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Fcntl qw(SEEK_SET);
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init(proxy => 1);
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+
+my $system_id =
+  $node->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
+my $archiver = $node->archiver_pid;
+
+sub object_of
+{
+	my ($segment) = @_;
+	return "main/wal/$system_id/00000001/00000000/$segment";
+}
+
+sub log_since
+{
+	my ($position) = @_;
+	return PostgreSQL::Test::Utils::slurp_file($node->logfile, $position);
+}
+
+# Ends the current segment, and does not wait for it.
+sub switch_wal
+{
+	return $node->safe_psql('postgres', <<'SQL');
+SELECT pg_walfile_name(l) FROM pg_logical_emit_message(false, 'veza', 'fill') AS l;
+SELECT FROM pg_switch_wal();
+SQL
+}
+
+sub seconds_of
+{
+	my ($code) = @_;
+	my $begin = time;
+	$code->();
+	return time - $begin;
+}
+
+# --- a segment arrives ----------------------------------------------------------------------------
+
+my $segment = $node->archive_wal;
+my $object = object_of($segment);
+is_deeply([ objects('main/wal/') ], [ grep { $_ le $object } objects('main/wal/') ],
+	'segments have the names of the format');
+ok((grep { $_ eq $object } objects('main/wal/')), "$segment is in the repository");
+is(scalar(my @identities = objects('main/identity/')), 1, 'the primary has left its identity');
+is(scalar(my @keys = objects('main/key/')), 1, 'and one key');
+
+# --- the same file again --------------------------------------------------------------------------
+
+my $stored = read_object($object);
+my $position = -s $node->logfile;
+$node->archive_again($segment);
+$node->wait_for_archived($segment);
+is($node->archive_status($segment), 'done', 'a file that is there already is acknowledged');
+is(read_object($object), $stored, 'and was not written again');
+unlike(log_since($position), qr/WARNING/, 'without a warning');
+
+# --- the same name, another content ---------------------------------------------------------------
+
+sub flip_last_byte
+{
+	my ($path) = @_;
+	open my $file, '+<:raw', $path or die "could not open $path: $!";
+	seek $file, -1, 2;
+	read $file, my $byte, 1;
+	seek $file, -1, 2;
+	print $file chr(ord($byte) ^ 0xFF);
+	close $file or die "could not write $path: $!";
+	return;
+}
+
+my $path = $node->data_dir . "/pg_wal/$segment";
+flip_last_byte($path);
+$position = -s $node->logfile;
+$node->archive_again($segment);
+$node->wait_for_log(
+	qr/WARNING: .*could not archive WAL file "$segment": WAL file "$segment" is already in repository "[^"]+" with different content, written by \S+:\d+ at 20\d\d-\d\d-\d\dT/,
+	$position);
+$node->wait_for_log(qr/HINT:  .*veza_backup\.cluster/, $position);
+is($node->archive_status($segment), 'ready', 'a file with another content stays .ready');
+is(read_object($object), $stored, 'and nothing was overwritten');
+
+flip_last_byte($path);
+$node->wake_archiver;
+$node->wait_for_archived($segment);
+pass('the right content is acknowledged again');
+
+# --- the store is away ----------------------------------------------------------------------------
+
+$node->safe_psql('postgres', 'CREATE DATABASE dropped');
+$position = -s $node->logfile;
+break_store();
+my $waiting = switch_wal();
+$node->wait_for_log(qr/WARNING: .*could not archive WAL file "$waiting"/, $position);
+$node->wait_for_log(qr/HINT: /, $position);
+is($node->archive_status($waiting), 'ready', 'without the store the segment stays .ready');
+
+# DROP DATABASE waits for every process of the server, the archiver included.
+$node->wake_archiver;
+my $seconds = seconds_of(sub { $node->safe_psql('postgres', 'DROP DATABASE dropped') });
+cmp_ok($seconds, '<', 3, 'DROP DATABASE does not wait for the store');
+
+mend_store();
+$node->wake_archiver;
+$node->wait_for_archived($waiting);
+ok((grep { $_ eq object_of($waiting) } objects('main/wal/')),
+	'the segment arrives when the store is back');
+
+# --- settings that are wrong, and right again -----------------------------------------------------
+
+my ($wrong, $right) =
+  store() eq 's3'
+  ? ({ s3_endpoint => 'http://127.0.0.1:1' }, { s3_endpoint => $ENV{VEZA_TEST_S3_ENDPOINT} })
+  : ({ repository => '/proc/veza' }, { repository => repository() });
+
+$node->change_conf(%$wrong);
+$node->reload;
+$position = -s $node->logfile;
+$waiting = switch_wal();
+$node->wait_for_log(qr/WARNING: .*could not archive WAL file "$waiting"/, $position);
+is($node->archive_status($waiting), 'ready', 'with wrong settings the segment stays .ready');
+$node->change_conf(%$right);
+$seconds = seconds_of(
+	sub {
+		$node->reload;
+		$node->wait_for_archived($waiting);
+	});
+cmp_ok($seconds, '<', 5, 'corrected settings take effect at once');
+
+# --- thousands of failures ------------------------------------------------------------------------
+
+# Between two attempts: during one there is a thread, and its event descriptor.
+sub state_of_archiver
+{
+	my %state;
+	poll_until(
+		sub {
+			my $status = PostgreSQL::Test::Utils::slurp_file("/proc/$archiver/status");
+			my @descriptors = glob "/proc/$archiver/fd/*";
+			($state{memory}) = $status =~ /^VmRSS:\s+(\d+) kB/m;
+			$state{descriptors} = @descriptors;
+			return $status =~ /^Threads:\s+1$/m;
+		},
+		'a moment in which the archiver has no thread but its own');
+	return \%state;
+}
+
+# The archiver sleeps between attempts; each signal ends a sleep.
+sub fail_often
+{
+	my ($times) = @_;
+	my $failures = sub {
+		$node->safe_psql('postgres', 'SELECT failed_count FROM pg_stat_archiver');
+	};
+	my $until = $failures->() + $times;
+
+	poll_until(
+		sub {
+			for (1 .. 50)
+			{
+				kill 'USR1', $archiver;
+				sleep 0.004;
+			}
+			return $failures->() >= $until;
+		},
+		"$times failures");
+	return;
+}
+
+sub is_flat
+{
+	my ($before, $what) = @_;
+	my $now = state_of_archiver();
+
+	cmp_ok($now->{memory} - $before->{memory}, '<', 1024, "$what: memory is flat (kB)");
+	is($now->{descriptors}, $before->{descriptors}, "$what: no thread and no descriptor is lost");
+	return;
+}
+
+# Refused when the archiver opens the repository anew, before it seals the file: so it is quick.
+if (store() eq 's3')
+{
+	$node->change_conf(s3_secret_key => 'wrongwrongwrong1');
+}
+else
+{
+	break_store();
+}
+$node->reload;
+$position = -s $node->logfile;
+$waiting = switch_wal();
+fail_often(100);
+my $before = state_of_archiver();
+# S3 answers each time, a directory at once: there are ten thousand of them there.
+my $hundreds = store() eq 's3' ? 6 : 100;
+fail_often(100) for 1 .. $hundreds;
+is_flat($before, "${hundreds}00 failures to connect");
+like(
+	log_since($position),
+	store() eq 's3' ? qr/HINT:  Check veza_backup\.s3_secret_key / : qr/HINT:  Let the operating system user/,
+	'the hint says what is wrong');
+unlike(log_since($position), qr/wrongwrongwrong1/, 'no secret is in the log');
+
+$node->change_conf(s3_secret_key => $ENV{VEZA_TEST_S3_SECRET_KEY}) if store() eq 's3';
+mend_store();
+$node->reload;
+$node->wait_for_archived($waiting);
+
+# Refused after the whole file was sealed and offered.
+flip_last_byte($node->data_dir . "/pg_wal/$waiting");
+$node->archive_again($waiting);
+fail_often(10);
+$before = state_of_archiver();
+fail_often(30);
+is_flat($before, '30 refused uploads');
+flip_last_byte($node->data_dir . "/pg_wal/$waiting");
+$node->wake_archiver;
+$node->wait_for_archived($waiting);
+
+is($node->archiver_pid, $archiver, 'it is the archiver of the beginning');
+
+# --- shutdown -------------------------------------------------------------------------------------
+
+$node->apply_conf(s3_endpoint => VezaTest::proxy_endpoint()) if store() eq 's3';
+break_store();
+$waiting = switch_wal();
+$seconds = seconds_of(sub { $node->stop('fast') });
+cmp_ok($seconds, '<', 10, 'a fast shutdown ends without the store');
+$node->start;
+is($node->archive_status($waiting), 'ready', 'the segment waits for the store after it');
+
+SKIP:
+{
+	skip 'a directory cannot stall', 1 if store() ne 's3';
+
+	break_store('stall');
+	$node->wake_archiver;
+	sleep 1;
+	$seconds = seconds_of(sub { $node->stop('fast') });
+	cmp_ok($seconds, '<', 12, 'a fast shutdown ends with a store that hangs');
+	$node->start;
+}
+
+mend_store();
+$node->wake_archiver;
+$node->wait_for_archived($waiting);
+my $last = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())');
+$node->stop('fast');
+ok((grep { $_ eq object_of($last) } objects('main/wal/')),
+	'a shutdown with the store stores the last segment');
+
+done_testing();

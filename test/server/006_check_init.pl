@@ -1,0 +1,199 @@
+# veza_backup_init() and veza_backup_check(): what they find right, and what they say when it is not.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use Time::HiRes qw(time);
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+
+# The rows of veza_backup_check() as {name => {passed => , detail => , hint => }}, and their order.
+sub check
+{
+	my ($on) = @_;
+	my $rows = $on->safe_psql('postgres', <<'SQL');
+SELECT name, passed, detail, coalesce(hint, '') FROM veza_backup_check()
+SQL
+	my (%rows, @order);
+	foreach my $row (split /\n/, $rows)
+	{
+		my ($name, $passed, $detail, $hint) = split /\|/, $row, 4;
+		$rows{$name} = { passed => $passed, detail => $detail, hint => $hint };
+		push @order, $name;
+	}
+	return (\%rows, \@order);
+}
+
+# What check() found wrong: the named rows, with these details and hints, and no other.
+sub finds_wrong
+{
+	my ($test, $on, %expected) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($rows, $order) = check($on);
+
+	is_deeply([ sort grep { $rows->{$_}{passed} eq 'f' } @$order ],
+		[ sort keys %expected ], "$test: these checks fail");
+	foreach my $name (sort keys %expected)
+	{
+		my ($detail, $hint) = @{ $expected{$name} };
+		like($rows->{$name}{detail}, $detail, "$test: detail of $name");
+		like($rows->{$name}{hint}, $hint, "$test: hint of $name");
+	}
+	return;
+}
+
+# --- init -----------------------------------------------------------------------------------------
+
+my $location = repository() . '/main';
+is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), $location,
+	'veza_backup_init() returns the location');
+my @objects = grep { m{^main/(identity|key)/} } objects();
+is(scalar(@objects), 2, 'there are an identity and a key');
+is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), $location, 'it may run again');
+is($node->safe_psql('postgres', 'SELECT veza_backup_init(true)'), $location,
+	'also with accept_new_system');
+is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'and changes nothing');
+
+# --- all is well ----------------------------------------------------------------------------------
+
+my ($rows, $order) = check($node);
+is( "@$order",
+	'settings store write read conditional_writes delete clock identity archiving',
+	'the checks');
+is_deeply([ grep { $rows->{$_}{passed} ne 't' } @$order ], [], 'all pass');
+is_deeply([ grep { $rows->{$_}{hint} ne '' } @$order ], [], 'and have nothing to advise');
+like($rows->{archiving}{detail}, qr/^WAL segment "[0-9A-F]{24}" reached the repository$/,
+	'archiving was tried');
+is_deeply([ objects('main/probe/') ], [], 'no probe is left');
+like($node->vezactl_ok(['check']), qr/^identity +ok /m, 'vezactl check agrees');
+
+# --- what can be wrong ----------------------------------------------------------------------------
+
+$node->apply_conf(cipher_passphrase => undef);
+finds_wrong('no passphrase', $node,
+	settings => [ qr/there is no passphrase, but the cipher is "aes-256-gcm"/,
+		qr/Set veza_backup\.cipher_passphrase_file/ ]);
+$node->vezactl_fails(['check'], 2, qr/there is no passphrase.*HINT:/s, 'vezactl check');
+$node->apply_conf(repository => '');
+finds_wrong('no repository', $node,
+	settings => [ qr/there is no repository/, qr/Set veza_backup\.repository/ ]);
+$node->apply_conf(
+	repository => repository(),
+	cipher_passphrase => 'incorrect donkey battery staple');
+finds_wrong(
+	'a wrong passphrase', $node,
+	identity => [ qr/the passphrase does not open/, qr/veza_backup\.cipher_passphrase/ ],
+	archiving => [ qr/not tested: the repository cannot be opened/, qr/Mend the checks above/ ]);
+$node->apply_conf(cipher_passphrase => 'correct horse battery staple');
+
+$node->safe_psql('postgres', q{ALTER SYSTEM SET archive_library = ''});
+$node->apply_conf(cluster => 'fresh');
+finds_wrong(
+	'an empty repository, no archiving', $node,
+	identity => [ qr/is not initialized/, qr/SELECT veza_backup_init\(\)/ ],
+	archiving => [ qr/WAL is not archived by veza_backup/, qr/archive_library = 'veza_backup'/ ]);
+$node->apply_conf(cluster => 'main');
+
+if (store() eq 'dir')
+{
+	my @archiving = (archiving => [ qr/not archived/, qr/archive_library/ ]);
+	my @denied = (qr/Permission denied/, qr/own the directory named in veza_backup\.repository/);
+
+	break_store();
+	finds_wrong('a directory that cannot be entered', $node, store => \@denied, @archiving);
+	mend_store();
+	chmod 0500, "$location";
+	finds_wrong('a directory that cannot be written', $node, write => \@denied, @archiving);
+	chmod 0700, "$location";
+}
+else
+{
+	$node->apply_conf(s3_endpoint => 'http://127.0.0.1:1');
+	my $begin = time;
+	finds_wrong(
+		'nobody answers', $node,
+		store => [ qr/127\.0\.0\.1.*/, qr/veza_backup\.s3_endpoint/ ],
+		archiving => [ qr/not archived/, qr/archive_library/ ]);
+	cmp_ok(time - $begin, '<', 30, 'the answer comes while somebody waits');
+	$node->apply_conf(s3_endpoint => $ENV{VEZA_TEST_S3_ENDPOINT});
+}
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET archive_library');
+$node->apply_conf();
+finds_wrong('set right again', $node);
+
+SKIP:
+{
+	skip 'there is no S3', 2 if store() ne 's3';
+
+	$node->apply_conf(
+		s3_endpoint => $ENV{VEZA_TEST_S3_TLS_ENDPOINT},
+		s3_ca_file => $ENV{VEZA_TEST_S3_CA_FILE});
+	finds_wrong('over TLS', $node);
+	$node->apply_conf(s3_ca_file => undef);
+	my ($untrusted) = check($node);
+	like($untrusted->{store}{detail} . $untrusted->{store}{hint},
+		qr/certificate.*veza_backup\.s3_ca_file/is, 'a certificate nobody trusts');
+	$node->apply_conf(s3_endpoint => $ENV{VEZA_TEST_S3_ENDPOINT});
+}
+
+# An archiver that does not get on: the check has a deadline, and can be cancelled.
+kill 'STOP', $node->archiver_pid;
+$node->sql_fails(q{SET statement_timeout = '2s'; SELECT veza_backup_check()},
+	qr/canceling statement due to statement timeout/, 'a check that is cancelled');
+my $hanging = $node->start_sql(
+	q{SELECT name, detail, hint FROM veza_backup_check() WHERE NOT passed});
+
+# --- another cluster with the same name (meanwhile) -----------------------------------------------
+
+my $other = VezaTest->new('other');
+$other->init;
+$other->start;
+$other->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+my ($system_id, $other_id) = map {
+	$_->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()')
+} $node, $other;
+
+my $position = -s $other->logfile;
+my $refused =
+  qr/belongs to the cluster with system identifier $system_id \(initialized by \S+:\d+ at 20[^)]*\), not to $other_id/;
+$other->sql_fails('SELECT veza_backup_init()', qr/$refused\nHINT:  .*accept_new_system => true/,
+	'another cluster under the same name');
+$other->sql_fails(q{SELECT veza_backup_now('full')}, $refused, 'its backup');
+finds_wrong('its checks', $other, archiving => [ $refused, qr/accept_new_system => true/ ]);
+$other->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$refused/, $position);
+pass('its archiver warns');
+is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'it has left nothing');
+
+is($other->safe_psql('postgres', 'SELECT veza_backup_init(accept_new_system => true)'),
+	$location, 'unless an operator accepts it');
+is(scalar(my @identities = objects('main/identity/')), 2, 'there are two identities now');
+is(scalar(my @keys = objects('main/key/')), 1, 'and still one key');
+$other->wake_archiver;
+finds_wrong('its checks, then', $other);
+my $label = $other->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+like($other->vezactl_ok(['info']),
+	qr/^system $system_id:.*no backups.*^system $other_id:.*^$label /ms,
+	'vezactl info shows both');
+
+my $target = $other->basedir . '/target';
+$other->vezactl_fails([ 'restore', '--target-dir', $target ],
+	2, qr/holds 2 systems\nHINT:  .*--system-id.*$other_id/, 'a restore has to be told which');
+$other->vezactl_ok([ 'restore', '--target-dir', $target, '--system-id', $other_id ],
+	'and is then possible');
+like(slurp_file("$target/postgresql.auto.conf"), qr/wal-get --system-id $other_id /,
+	'so is the recovery');
+
+my ($exit, $out) = $node->finish_sql($hanging);
+like($out,
+	qr/^archiving\|WAL segment "\w{24}" did not reach the repository within 30 s\|.*server log/,
+	'the check did not wait for ever');
+kill 'CONT', $node->archiver_pid;
+
+done_testing();

@@ -1,0 +1,126 @@
+# vezactl wal-get, as restore_command calls it: 0 for a file, 1 for "there is none", and 126 for
+# everything else, or a recovery would end too early.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Compare qw(compare);
+use IPC::Run ();
+use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init(proxy => 1);
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t(i int)');
+my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$node->safe_psql('postgres', 'INSERT INTO t VALUES (1)');
+my $segment = $node->archive_wal;
+
+my $wal = $node->data_dir . '/pg_wal';
+my $directory = $node->basedir . '/fetched';
+mkdir $directory or die;
+my $destination = "$directory/RECOVERYXLOG";
+
+sub files { return [ map { s{.*/}{}r } sort glob "$directory/*" ] }
+
+# --- files that are there -------------------------------------------------------------------------
+
+$node->vezactl_ok([ 'wal-get', $segment, $destination ], 'a segment is fetched');
+is(compare($destination, "$wal/$segment"), 0, 'as it was');
+append_to_file("$directory/old", 'old');
+$node->vezactl_ok([ 'wal-get', $segment, "$directory/old" ], 'a file in the way is replaced');
+is(compare("$directory/old", "$wal/$segment"), 0, 'by the whole segment');
+is_deeply(files(), [ 'RECOVERYXLOG', 'old' ], 'nothing else is left');
+
+append_to_file("$wal/000000FF.history", "1\t0/1000000\tfor the test\n");
+append_to_file("$wal/archive_status/000000FF.history.ready", '');
+$node->wake_archiver;
+$node->wait_for_archived('000000FF.history');
+$node->vezactl_ok([ 'wal-get', '000000FF.history', "$directory/RECOVERYHISTORY" ],
+	'a history file is fetched');
+is(slurp_file("$directory/RECOVERYHISTORY"), "1\t0/1000000\tfor the test\n", 'as it was');
+unlink glob "$directory/*";
+
+# --- files that are not ---------------------------------------------------------------------------
+
+foreach my $file (qw(0000000100000000000000EE 0000000300000000000000EE 00000007.history
+	0000000100000000000000EE.partial 0000000100000000000000EE.00000028.backup))
+{
+	my ($exit, $out, $err) = $node->vezactl('wal-get', $file, $destination);
+	is($exit, 1, "$file: exit code");
+	is($out . $err, '', "$file: nothing is said");
+}
+is_deeply(files(), [], 'and nothing is left');
+
+# --- everything else ------------------------------------------------------------------------------
+
+sub stops_recovery
+{
+	my ($test, $message, @arguments) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$node->vezactl_fails([ 'wal-get', @arguments ], 126, $message, $test);
+	is_deeply(files(), [], "$test: nothing is left");
+	return;
+}
+
+stops_recovery('no arguments', qr/file/);
+stops_recovery('an unknown option', qr/frobnicate/, '--frobnicate', $segment, $destination);
+stops_recovery('what is no WAL file', qr/"pg_control" is not the name of a WAL file/,
+	'pg_control', $destination);
+stops_recovery('a path as the name', qr/is not the name of a WAL file/,
+	"../$segment", $destination);
+stops_recovery('another system', qr/belongs to/, '--system-id', '7000000000000000000',
+	$segment, $destination);
+stops_recovery('a directory that is not there',
+	qr/no such|No such/, '--retry', '0', $segment, "$directory/none/RECOVERYXLOG");
+{
+	local $node->{_veza_conf} = $node->basedir . '/none.conf';
+	stops_recovery('no settings', qr/none\.conf/, $segment, $destination);
+}
+
+break_store();
+my $begin = time;
+stops_recovery('no store', qr/HINT:  /, '--retry', '3', $segment, $destination);
+cmp_ok(time - $begin, '<', 20, 'after it was tried again for a while');
+stops_recovery('no store, a file that is not there', qr/HINT:  /,
+	'--retry', '0', '00000007.history', $destination);
+
+# A shutdown of the server during recovery sends SIGTERM.
+my ($out, $err) = ('', '');
+my $waiting = IPC::Run::start(
+	[ $ENV{VEZACTL}, '--config', $node->conf, 'wal-get', $segment, $destination ],
+	'>', \$out, '2>', \$err);
+$waiting->pump until $err =~ /trying again/;
+$begin = time;
+$waiting->signal('TERM');
+$waiting->finish;
+cmp_ok(time - $begin, '<', 2, 'SIGTERM ends the waiting');
+cmp_ok($waiting->full_result(0) & 127 ? 128 : $waiting->result(0),
+	'>=', 126, 'and is not taken for "there is none"');
+
+# --- a recovery that begins without the store -----------------------------------------------------
+
+mend_store();
+my $copy = $node->restore('copy', '--backup', $label);
+break_store();
+PostgreSQL::Test::Utils::system_log('pg_ctl', '-W', '-D', $copy->data_dir, '-l', $copy->logfile,
+	'start');
+poll_until(sub { -s $copy->logfile && slurp_file($copy->logfile) =~ /trying again/ },
+	'an attempt to fetch WAL');
+sleep 1;
+unlike(
+	slurp_file($copy->logfile),
+	qr/selected new timeline|ready to accept connections/,
+	'without the store a recovery does not end');
+mend_store();
+poll_until(sub { slurp_file($copy->logfile) =~ /ready to accept connections/ }, 'its end', 90);
+# The node does not know yet that it runs.
+$copy->restart;
+$copy->wait_for_end_of_recovery;
+is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '1', 'with the store it finds all');
+
+done_testing();

@@ -1,0 +1,163 @@
+# vezactl as programs and operators meet it: what it prints, what it exits with, and what it never
+# says. Restores are in 002_backup_restore.pl, wal-get in 007_wal_get.pl.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use JSON::PP qw(decode_json);
+use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
+use Test::More;
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+my $system_id =
+  $node->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
+my $first_segment = $node->archive_wal;
+my $scratch = PostgreSQL::Test::Utils::tempdir();
+my $everything_said = '';
+
+# vezactl, remembering what it printed.
+sub vezactl
+{
+	my ($exit, $out, $err) = $node->vezactl(@_);
+	$everything_said .= $out . $err;
+	return ($exit, $out, $err);
+}
+
+sub json_of
+{
+	my ($code, @arguments) = @_;
+	my ($exit, $out, $err) = vezactl('--output', 'json', @arguments);
+	is($exit, $code, "@arguments: exit code");
+	return decode_json($out);
+}
+
+# A copy of the settings, with more lines at the end.
+sub conf_with
+{
+	my ($lines) = @_;
+	my $path = "$scratch/other.conf";
+	unlink $path;
+	append_to_file($path, slurp_file($node->conf) . $lines);
+	chmod 0600, $path;
+	return $path;
+}
+
+sub vezactl_with
+{
+	my ($lines, @arguments) = @_;
+	# The last --config counts: VezaTest gives the node's own first.
+	return vezactl('--config', conf_with($lines), @arguments);
+}
+
+# --- info -----------------------------------------------------------------------------------------
+
+my $info = json_of(0, 'info');
+is_deeply($info->{backups}, [], 'there is no backup yet');
+is($info->{systems}[0]{system_identifier}, $system_id, 'the cluster is known');
+is($info->{systems}[0]{wal}[0]{last}, $first_segment, 'and its WAL');
+
+my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+my $last_segment = $node->archive_wal;
+$info = json_of(0, 'info');
+my $backup = $info->{backups}[0];
+is($backup->{label}, $label, 'the backup is listed');
+is("$backup->{type} $backup->{timeline} $backup->{system_identifier}",
+	"full 1 $system_id", 'with its type, timeline and system');
+like($backup->{start_lsn}, qr{^[0-9A-F]+/[0-9A-F]+$}, 'positions are LSNs');
+cmp_ok($backup->{stored_size}, '<', $backup->{size}, 'it is compressed');
+is_deeply(
+	[ map { $_->{last} } @{ $info->{systems}[0]{wal} } ],
+	[$last_segment], 'the WAL is one unbroken range');
+
+my ($exit, $out, $err) = vezactl('info');
+is($exit, 0, 'info for people');
+like($out, qr/^\Q$label\E +full /m, 'has a line for the backup');
+like($out, qr/WAL of timeline 1: \w{24} to $last_segment, \d+ segments/, 'and one for the WAL');
+
+write_object('main/backup/20200101-000000F/pack/00000001', 'left over');
+write_object('main/backup/20200102-000000F/backup.json', '{"format":1}');
+$info = json_of(1, 'info');
+is_deeply($info->{unfinished}, ['20200101-000000F'], 'what was left over is listed');
+is($info->{broken}[0]{label}, '20200102-000000F', 'a broken backup is listed, and makes exit 1');
+is($info->{backups}[0]{label}, $label, 'the good one too');
+delete_object('main/backup/20200101-000000F/pack/00000001');
+delete_object('main/backup/20200102-000000F/backup.json');
+
+# --- check ----------------------------------------------------------------------------------------
+
+my $check = json_of(0, 'check');
+ok($check->{passed}, 'the repository is fit for use');
+my %checks = map { $_->{name} => $_ } @{ $check->{checks} };
+is_deeply(
+	[ grep { !$checks{$_}{passed} } qw(store write read conditional_writes delete clock identity) ],
+	[], 'every check was made');
+is(scalar(my @probes = objects('main/probe/')), 0, 'nothing is left of the probe');
+
+my $wrong_passphrase = "veza_backup.cipher_passphrase = 'stapler battery horse'\n";
+($exit, $out, $err) = vezactl_with($wrong_passphrase, 'check');
+is($exit, 1, 'check with a wrong passphrase');
+like($out, qr/^identity +failed .*passphrase/m, 'says that the passphrase is wrong');
+like($out, qr/^HINT: /m, 'and what to do');
+
+# --- arguments and settings -----------------------------------------------------------------------
+
+foreach my $case (
+	[ [], qr/there is no command/ ],
+	[ ['bogus'], qr/bogus/ ],
+	[ [ '--output', 'xml', 'info' ], qr/xml/ ],
+	[ ['restore'], qr/--target-dir is required/ ],
+	[ [ '--config', "$scratch/absent", 'info' ], qr/absent": No such file/ ],
+	[ [ 'restore', '--target-dir', "$scratch/x", '--target-time', 'noon' ], qr/not a date and time/ ],
+	[ [ 'restore', '--target-dir', "$scratch/x", '--target-xid', 9, '--target-name', 'x' ],
+		qr/at most 1/ ],
+	[ [ 'restore', '--target-dir', "$scratch/x", '--target-exclusive' ], qr/need a target/ ])
+{
+	my ($arguments, $pattern) = @$case;
+	my ($exit, $out, $err) = vezactl(@$arguments);
+	is($exit, 2, "vezactl @$arguments: exit code");
+	like($err, qr/^vezactl: error: .*$pattern/, "vezactl @$arguments: message");
+}
+
+($exit, $out, $err) = vezactl_with("veza_backup.shedule = 'x'\n", 'info');
+is($exit, 2, 'an unknown setting');
+like($err, qr/unknown setting "veza_backup.shedule" in file ".*other.conf" line \d+/, 'is located');
+my $error = do
+{
+	my ($exit, $out) = vezactl_with("veza_backup.jobs = many\n", '--output', 'json', 'info');
+	decode_json($out)->{error};
+};
+is($error->{code}, 'invalid_argument', 'programs get errors as JSON');
+ok(!-e "$scratch/x", 'no restore has written anything');
+
+# --- wal-get with settings that are wrong ----------------------------------------------------------
+
+# Any other exit code below 126 would end a recovery.
+my $destination = "$scratch/RECOVERYXLOG";
+foreach my $case (
+	[ "veza_backup.shedule = 'x'\n", qr/shedule/, 'an unknown setting' ],
+	[ "veza_backup.jobs = many\n", qr/not an integer/, 'a bad value' ],
+	[ "veza_backup.repository = ''\n", qr/there is no repository/, 'no repository' ],
+	[ $wrong_passphrase, qr/passphrase/, 'a wrong passphrase' ],
+	[ "veza_backup.cluster = 'other'\n", qr/not initialized/, 'a cluster that is not there' ])
+{
+	my ($lines, $pattern, $test) = @$case;
+	my ($exit, $out, $err) =
+	  vezactl_with($lines, 'wal-get', '--retry', 0, $first_segment, $destination);
+	is($exit, 126, "wal-get with $test: exit code");
+	like($err, qr/^vezactl: error: .*$pattern/, "wal-get with $test: message");
+	ok(!-e $destination, "wal-get with $test: no file");
+}
+
+# --- what is never said ---------------------------------------------------------------------------
+
+unlike($everything_said, qr/correct horse battery staple|stapler battery horse/,
+	'passphrases are never printed');
+unlike($everything_said, qr/\Q$ENV{VEZA_TEST_S3_SECRET_KEY}\E/, 'nor is the secret key')
+  if store() eq 's3';
+
+done_testing();

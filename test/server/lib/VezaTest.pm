@@ -1,0 +1,654 @@
+# A PostgreSQL::Test::Cluster node with veza_backup in it, and what the server tests do with one.
+#
+#   use VezaTest;
+#   use Test::More;
+#
+#   my $node = VezaTest->new('primary');
+#   $node->init;                       # or init(settings => { cluster => 'other' }, tls => 1)
+#   $node->start;
+#   $node->safe_psql('postgres', q{CREATE EXTENSION veza_backup});
+#   $node->archive_wal;
+#   my ($exit, $out, $err) = $node->vezactl('info');
+#   my $copy = $node->restore('copy', '--target-time', $time);
+#   $copy->wait_for_end_of_recovery;
+#
+# A store that fails: init(proxy => 1), then break_store() and mend_store().
+#
+# run.sh runs each test twice, with VEZA_TEST_STORE=dir and =s3: a test looks at the repository only
+# through objects(), read_object(), write_object() and delete_object(), or asks store() and skips.
+# All nodes of a test file share one repository, which no other test uses. When a test fails, the end
+# of each server's log is shown.
+package VezaTest;
+
+use strict;
+use warnings;
+use parent -norequire, 'PostgreSQL::Test::Cluster';
+use parent 'Exporter';
+
+use Carp qw(croak);
+use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
+use File::Basename qw(basename dirname);
+use File::Find ();
+use File::Path qw(make_path);
+use IPC::Open2 ();
+use IPC::Run ();
+use PostgreSQL::Test::Cluster;
+# Nothing imported: functions such as command_ok would hide the methods of those names.
+use PostgreSQL::Test::Utils ();
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(
+  store repository poll_until objects read_object write_object delete_object
+  break_store mend_store
+);
+
+my @nodes;
+my $repository;
+my $proxy;
+my $root_name = basename($0, '.pl') . '-' . sprintf('%d-%06x', time, rand(1 << 24));
+
+# What the machine's user has set for S3 must not reach the tests.
+delete @ENV{ grep { /^AWS_/ } keys %ENV };
+
+# 'dir' or 's3'.
+sub store
+{
+	return $ENV{VEZA_TEST_STORE} // 'dir';
+}
+
+# This test's own repository, as the setting veza_backup.repository names it.
+sub repository
+{
+	if (!defined $repository)
+	{
+		if (store() eq 's3')
+		{
+			$repository = "s3://$ENV{VEZA_TEST_S3_BUCKET}/$root_name";
+		}
+		else
+		{
+			$repository = PostgreSQL::Test::Utils::tempdir('repository');
+		}
+	}
+	return $repository;
+}
+
+# Calls the code until it returns true. Dies at the deadline, naming what it waited for.
+sub poll_until
+{
+	my ($code, $what, $seconds) = @_;
+	my $deadline = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
+
+	until ($code->())
+	{
+		croak "timed out waiting for $what" if time > $deadline;
+		sleep 0.1;
+	}
+	return 1;
+}
+
+# --- a node ---------------------------------------------------------------------------------------
+
+sub new
+{
+	my ($class, $name, %params) = @_;
+	my $node = PostgreSQL::Test::Cluster::new($class, $name, %params);
+	push @nodes, $node;
+	return $node;
+}
+
+# initdb, and a configuration that archives to the test's repository. Named parameters beside those
+# of PostgreSQL::Test::Cluster: settings => {name => value}, which replace or, with undef, remove
+# settings of veza_backup.conf; tls => 1, to speak TLS to S3; proxy => 1, to reach S3 through the
+# proxy that break_store() governs.
+sub init
+{
+	my ($self, %params) = @_;
+	my %settings = %{ delete $params{settings} // {} };
+	my $tls = delete $params{tls};
+	my $through_proxy = delete $params{proxy};
+
+	$self->SUPER::init(allows_streaming => 1, %params);
+	$self->write_conf({ default_settings($tls), %settings });
+	$self->change_conf(s3_endpoint => proxy_endpoint()) if $through_proxy && store() eq 's3';
+	$self->append_conf('postgresql.conf', <<CONF);
+shared_preload_libraries = 'veza_backup'
+archive_mode = on
+archive_library = 'veza_backup'
+max_worker_processes = 16
+include '@{[ $self->conf ]}'
+CONF
+	return;
+}
+
+sub default_settings
+{
+	my ($tls) = @_;
+	my %settings = (
+		repository => repository(),
+		cluster => 'main',
+		cipher => 'aes-256-gcm',
+		cipher_passphrase => 'correct horse battery staple');
+
+	if (store() eq 's3')
+	{
+		$settings{s3_region} = 'us-east-1';
+		$settings{s3_access_key} = $ENV{VEZA_TEST_S3_ACCESS_KEY};
+		$settings{s3_secret_key} = $ENV{VEZA_TEST_S3_SECRET_KEY};
+		$settings{s3_endpoint} =
+		  $tls ? $ENV{VEZA_TEST_S3_TLS_ENDPOINT} : $ENV{VEZA_TEST_S3_ENDPOINT};
+		$settings{s3_ca_file} = $ENV{VEZA_TEST_S3_CA_FILE} if $tls;
+	}
+	return %settings;
+}
+
+# The path of veza_backup.conf: outside the data directory, so that vezactl has it when that is gone.
+sub conf
+{
+	my ($self) = @_;
+	return $self->{_veza_conf} // $self->basedir . '/veza_backup.conf';
+}
+
+# Writes veza_backup.conf from {name => value}; every value is quoted.
+sub write_conf
+{
+	my ($self, $settings) = @_;
+	my $path = $self->conf;
+
+	$self->{_veza_settings} = { %$settings };
+	unlink $path;
+	sysopen my $file, $path, O_WRONLY | O_CREAT | O_EXCL, 0600
+	  or croak "could not write $path: $!";
+	foreach my $name (sort keys %$settings)
+	{
+		my $value = $settings->{$name};
+		next unless defined $value;
+		$value =~ s/'/''/g;
+		print $file "veza_backup.$name = '$value'\n";
+	}
+	close $file or croak "could not write $path: $!";
+	return;
+}
+
+# Changes some settings of veza_backup.conf; the caller reloads or restarts.
+sub change_conf
+{
+	my ($self, %changes) = @_;
+	$self->write_conf({ %{ $self->{_veza_settings} }, %changes });
+	return;
+}
+
+# The same, with a reload that has reached the server when this returns.
+sub apply_conf
+{
+	my ($self, %changes) = @_;
+	my $loaded = $self->safe_psql('postgres', 'SELECT pg_conf_load_time()');
+
+	$self->change_conf(%changes);
+	$self->reload;
+	$self->poll_query_until('postgres', "SELECT pg_conf_load_time() > '$loaded'")
+	  or croak 'the reload did not reach the server';
+	return;
+}
+
+# --- WAL ------------------------------------------------------------------------------------------
+
+# Ends the current WAL segment and waits until the archiver has stored it. Returns its name.
+sub archive_wal
+{
+	my ($self) = @_;
+	my $segment = $self->safe_psql('postgres', <<'SQL');
+SELECT pg_walfile_name(l) FROM pg_logical_emit_message(false, 'veza', 'fill') AS l
+SQL
+	$self->safe_psql('postgres', 'SELECT pg_switch_wal()');
+	$self->wait_for_archived($segment);
+	return $segment;
+}
+
+# Waits until a finished segment (or another file of pg_wal) is archived. It looks at the archive
+# status, because pg_stat_archiver tells the last file only and that may be a history file.
+sub wait_for_archived
+{
+	my ($self, $segment, $seconds) = @_;
+	my $wal = $self->data_dir . '/pg_wal';
+
+	return poll_until(
+		sub {
+			return 0 if -e "$wal/archive_status/$segment.ready";
+			return -e "$wal/archive_status/$segment.done" || !-e "$wal/$segment";
+		},
+		"the archiving of $segment", $seconds);
+}
+
+# 'ready' while the archiver has to store the file, 'done' when it has.
+sub archive_status
+{
+	my ($self, $file) = @_;
+	my $path = $self->data_dir . "/pg_wal/archive_status/$file";
+
+	return -e "$path.ready" ? 'ready' : -e "$path.done" ? 'done' : 'none';
+}
+
+# Offers a file that was archived to the archiver again, as after a crash that lost the rename.
+sub archive_again
+{
+	my ($self, $file) = @_;
+	my $path = $self->data_dir . "/pg_wal/archive_status/$file";
+
+	rename "$path.done", "$path.ready" or croak "could not rename $path.done: $!";
+	$self->wake_archiver;
+	return;
+}
+
+sub archiver_pid
+{
+	my ($self) = @_;
+	return $self->safe_psql('postgres',
+		q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'archiver'});
+}
+
+# Makes it look for files now; after a failure it would sleep for a minute. The signal is the one
+# with which processes of the server wake each other.
+sub wake_archiver
+{
+	my ($self) = @_;
+	return kill 'USR1', $self->archiver_pid;
+}
+
+# --- the backup worker ----------------------------------------------------------------------------
+
+# The process that makes a backup, if there is one, and what it says it is doing.
+sub backup_worker
+{
+	my ($self) = @_;
+	my ($postmaster) =
+	  split /\n/, PostgreSQL::Test::Utils::slurp_file($self->data_dir . '/postmaster.pid');
+
+	foreach my $directory (glob '/proc/[0-9]*')
+	{
+		my ($title, $status) = map { read_proc("$directory/$_") } qw(cmdline status);
+		my ($phase) = $title =~ /veza_backup \w+ backup ?([\w ]*)/;
+		if (defined $phase && $status =~ /^PPid:\s+$postmaster$/m)
+		{
+			return (basename($directory), $phase);
+		}
+	}
+	return;
+}
+
+# Empty for a process that has gone.
+sub read_proc
+{
+	my ($path) = @_;
+	open my $file, '<', $path or return '';
+	local $/ = undef;
+	return readline($file) // '';
+}
+
+# Waits until the worker is in a phase (as its process title says). Returns its pid.
+sub wait_for_phase
+{
+	my ($self, $phase) = @_;
+	my $pid;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (1)
+	{
+		($pid, my $now) = $self->backup_worker;
+		return $pid if defined $pid && $now =~ /^$phase/;
+		croak "timed out waiting for a backup worker that is $phase" if time > $deadline;
+		sleep 0.005;
+	}
+}
+
+# The same, and stops it there: kill 'CONT' makes it go on.
+sub stop_worker_while
+{
+	my ($self, $phase) = @_;
+	my $pid = $self->wait_for_phase($phase);
+
+	kill 'STOP', $pid;
+	my (undef, $now) = $self->backup_worker;
+	croak "the backup worker was too quick: it is $now" if $now !~ /^$phase/;
+	return $pid;
+}
+
+# --- SQL ------------------------------------------------------------------------------------------
+
+# Runs SQL that must fail, and two tests: that it does, and what psql prints (message, detail, hint).
+sub sql_fails
+{
+	my ($self, $sql, $pattern, $test, %params) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($exit, $out, $err) = $self->psql('postgres', $sql, %params);
+
+	isnt($exit, 0, "$test: fails");
+	like($err, $pattern, "$test: message");
+	return;
+}
+
+# Starts SQL in a psql of its own. finish_sql() waits for it and returns exit code, standard output
+# and standard error.
+sub start_sql
+{
+	my ($self, $sql, %params) = @_;
+	my %session = (out => '', err => '');
+
+	$session{harness} = IPC::Run::start(
+		[
+			$self->installed_command('psql'), '-XAtq', '-v', 'ON_ERROR_STOP=1',
+			'-d', $self->connstr($params{dbname} // 'postgres'), '-c', $sql
+		],
+		'<', \undef, '>', \$session{out}, '2>', \$session{err},
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	return \%session;
+}
+
+sub finish_sql
+{
+	my ($self, $session) = @_;
+
+	$session->{harness}->finish;
+	my $exit = $session->{harness}->result(0);
+	chomp $session->{out};
+	print "# psql: exit $exit\n$session->{out}\n$session->{err}";
+	return ($exit, $session->{out}, $session->{err});
+}
+
+# --- vezactl --------------------------------------------------------------------------------------
+
+# Runs `vezactl --config FILE ...` and returns exit code, standard output and standard error. A
+# signal that ended it is 128 and its number, as in a shell.
+sub vezactl
+{
+	my ($self, @arguments) = @_;
+	my @command = ($ENV{VEZACTL} // 'vezactl', '--config', $self->conf, @arguments);
+	my ($out, $err) = ('', '');
+
+	print "# running: @command\n";
+	IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>', \$err,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	my $exit = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+	print "# exit $exit\n$out$err";
+	return ($exit, $out, $err);
+}
+
+# As vezactl, and one test: that it exits with 0. Returns the standard output.
+sub vezactl_ok
+{
+	my ($self, $arguments, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($exit, $out, $err) = $self->vezactl(@$arguments);
+
+	is($exit, 0, $test // "vezactl @$arguments") or diag($out . $err);
+	return $out;
+}
+
+# As vezactl, and two tests: the exit code, and what standard error says.
+sub vezactl_fails
+{
+	my ($self, $arguments, $code, $pattern, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($exit, $out, $err) = $self->vezactl(@$arguments);
+
+	is($exit, $code, "$test: exit code");
+	like($err, $pattern, "$test: message");
+	return;
+}
+
+# --- restoring ------------------------------------------------------------------------------------
+
+# Restores with `vezactl restore --target-dir D ...` into a new node, and returns that node, not yet
+# started. Dies when the restore fails.
+sub restore
+{
+	my ($self, $name, @arguments) = @_;
+	my $copy = VezaTest->new($name);
+	my ($exit, $out, $err) =
+	  $self->vezactl('restore', '--target-dir', $copy->data_dir, @arguments);
+
+	croak "vezactl restore @arguments: exit $exit\n$out$err" if $exit != 0;
+	$copy->adopt($self);
+	return $copy;
+}
+
+# Gives the data directory that a restore has written an address of its own.
+sub adopt
+{
+	my ($self, $origin) = @_;
+	my ($host, $port) = ($self->host, $self->port);
+
+	$self->{_veza_conf} = $origin->conf;
+	$self->{_veza_settings} = { %{ $origin->{_veza_settings} } };
+	$self->append_conf('postgresql.conf', <<CONF);
+port = $port
+unix_socket_directories = '$host'
+CONF
+	return;
+}
+
+# Stops the node, if it runs, and removes what it holds.
+sub discard
+{
+	my ($self) = @_;
+	$self->stop('immediate');
+	$self->clean_node;
+	return;
+}
+
+sub wait_for_end_of_recovery
+{
+	my ($self) = @_;
+	$self->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()')
+	  or croak 'recovery did not end';
+	return;
+}
+
+# --- a store that fails -------------------------------------------------------------------------
+
+# Takes the store away: 'refuse', nobody answers (for a directory: nobody may enter it); 'stall', S3
+# only, connections hang. Nodes reach S3 through the proxy only with init(proxy => 1).
+sub break_store
+{
+	my ($how) = @_;
+	if (store() eq 's3')
+	{
+		command_proxy($how // 'refuse');
+	}
+	else
+	{
+		croak 'a directory cannot stall' if ($how // 'refuse') ne 'refuse';
+		chmod 0000, repository() or croak 'could not change the mode of the repository';
+	}
+	return;
+}
+
+sub mend_store
+{
+	if (store() eq 's3')
+	{
+		command_proxy('pass') if $proxy;
+	}
+	else
+	{
+		chmod 0700, repository() or croak 'could not change the mode of the repository';
+	}
+	return;
+}
+
+# http://127.0.0.1:<port of the proxy>; the proxy is started on first use and ends with this process.
+sub proxy_endpoint
+{
+	if (!$proxy)
+	{
+		my $program = dirname(__FILE__) . '/../../support/proxy.py';
+		my ($target) = $ENV{VEZA_TEST_S3_ENDPOINT} =~ m{^http://([^/]+)}
+		  or croak 'the proxy needs an http:// endpoint';
+
+		my $pid = IPC::Open2::open2(my $answers, my $commands, 'python3', $program, $target);
+		$commands->autoflush(1);
+		$proxy = { pid => $pid, answers => $answers, commands => $commands };
+		chomp($proxy->{port} = readline($answers) // croak 'the proxy did not start');
+	}
+	return "http://127.0.0.1:$proxy->{port}";
+}
+
+sub command_proxy
+{
+	my ($command) = @_;
+
+	proxy_endpoint();
+	print { $proxy->{commands} } "$command\n";
+	my $answer = readline($proxy->{answers}) // '';
+	croak "the proxy did not obey: $answer" if $answer ne "$command\n";
+	return;
+}
+
+# --- the repository, seen from outside ------------------------------------------------------------
+
+# The names of all objects below the repository's root that begin with a prefix, sorted.
+sub objects
+{
+	my ($prefix) = @_;
+	return store() eq 's3' ? s3_objects($prefix // '') : directory_objects($prefix // '');
+}
+
+sub read_object
+{
+	my ($name) = @_;
+	return store() eq 's3' ? s3_request(s3_url($name)) : slurp_raw(repository() . "/$name");
+}
+
+# Replaces an object, as nothing in the product would.
+sub write_object
+{
+	my ($name, $content) = @_;
+	my $path = store() eq 's3'
+	  ? PostgreSQL::Test::Utils::tempdir() . '/object'
+	  : repository() . "/$name";
+
+	make_path(dirname($path));
+	unlink $path;
+	open my $file, '>:raw', $path or croak "could not write $path: $!";
+	print $file $content;
+	close $file or croak "could not write $path: $!";
+	s3_request('--upload-file', $path, s3_url($name)) if store() eq 's3';
+	return;
+}
+
+sub delete_object
+{
+	my ($name) = @_;
+	if (store() eq 's3')
+	{
+		s3_request('--request', 'DELETE', s3_url($name));
+	}
+	else
+	{
+		unlink repository() . "/$name" or croak "could not delete $name: $!";
+	}
+	return;
+}
+
+sub directory_objects
+{
+	my ($prefix) = @_;
+	my $root = repository();
+	my @names;
+
+	File::Find::find(
+		{
+			no_chdir => 1,
+			wanted => sub { push @names, substr($_, length($root) + 1) if -f }
+		},
+		$root);
+	return sort grep { index($_, $prefix) == 0 } @names;
+}
+
+sub s3_objects
+{
+	my ($prefix) = @_;
+	my ($marker, @names) = ('');
+	my $bucket = "$ENV{VEZA_TEST_S3_ENDPOINT}/$ENV{VEZA_TEST_S3_BUCKET}";
+
+	while (1)
+	{
+		# The signature covers the parameters in this, the alphabetical order.
+		my $page = s3_request(sprintf '%s?marker=%s&prefix=%s',
+			$bucket, escape($marker), escape("$root_name/$prefix"));
+		my @keys = $page =~ m{<Key>([^<]*)</Key>}g;
+
+		push @names, map { substr($_, length($root_name) + 1) } @keys;
+		last unless $page =~ m{<IsTruncated>true</IsTruncated>};
+		$marker = $keys[-1];
+	}
+	return sort @names;
+}
+
+sub s3_url
+{
+	my ($name) = @_;
+	return "$ENV{VEZA_TEST_S3_ENDPOINT}/$ENV{VEZA_TEST_S3_BUCKET}/$root_name/$name";
+}
+
+sub s3_request
+{
+	my @arguments = @_;
+	my ($out, $err);
+
+	# The payload is declared unsigned because curl 7.88 signs with a digest that it does not send.
+	IPC::Run::run(
+		[
+			'curl', '--silent', '--show-error', '--fail', '--max-time', '60',
+			'--aws-sigv4', 'aws:amz:us-east-1:s3',
+			'--user', "$ENV{VEZA_TEST_S3_ACCESS_KEY}:$ENV{VEZA_TEST_S3_SECRET_KEY}",
+			'--header', 'x-amz-content-sha256: UNSIGNED-PAYLOAD',
+			@arguments
+		],
+		'<', \undef, '>', \$out, '2>', \$err) or croak "curl @arguments: $err";
+	return $out;
+}
+
+sub escape
+{
+	my ($text) = @_;
+	$text =~ s/([^A-Za-z0-9_.~-])/sprintf '%%%02X', ord $1/ge;
+	return $text;
+}
+
+sub slurp_raw
+{
+	my ($path) = @_;
+	open my $file, '<:raw', $path or croak "could not read $path: $!";
+	local $/ = undef;
+	return <$file>;
+}
+
+# --- when a test fails ----------------------------------------------------------------------------
+
+END
+{
+	my $status = $?;
+	if ($status != 0 || !PostgreSQL::Test::Utils::all_tests_passing())
+	{
+		show_log($_) foreach @nodes;
+	}
+	mend_store();
+	close $proxy->{commands} if $proxy;
+	waitpid $proxy->{pid}, 0 if $proxy;
+	$? = $status;
+}
+
+sub show_log
+{
+	my ($node) = @_;
+	return unless -s $node->logfile;
+	my @lines = split /\n/, PostgreSQL::Test::Utils::slurp_file($node->logfile);
+
+	splice @lines, 0, -40 if @lines > 40;
+	diag(join "\n", '--- the end of the log of ' . $node->name, @lines);
+	return;
+}
+
+1;

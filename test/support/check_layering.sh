@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The two borders that no test of behaviour would see: what the library exports, and that the core
+# cannot reach the server's headers.
+#
+#   check_layering.sh LIBRARY
+set -euo pipefail
+library=$1
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+# Only what PostgreSQL looks up by name.
+allowed='^(Pg_magic_func|_PG_init|_PG_archive_module_init|VezaBackupWorkerMain|(pg_finfo_)?veza_backup_[a-z]+)$'
+exported=$(nm -D --defined-only "$library" | awk '{ print $3 }')
+[[ $exported == *_PG_init* ]] || {
+  echo "check_layering.sh: $library does not export _PG_init" >&2
+  exit 1
+}
+if strangers=$(grep -vE "$allowed" <<<"$exported"); then
+  echo "check_layering.sh: $library exports more than PostgreSQL's entry points:" >&2
+  head -n 20 <<<"$strangers" >&2
+  exit 1
+fi
+
+# As the Makefile compiles the core: the server's headers are not found, and ours for them refuses.
+for header in postgres.h pg/postgres.h; do
+  if printf '#include "%s"\n' "$header" |
+    g++ -std=c++20 -DVEZA_CORE -I"$top/src" -fsyntax-only -x c++ - 2>/dev/null; then
+    echo "check_layering.sh: a source of the core could include \"$header\"" >&2
+    exit 1
+  fi
+done
+if grep -rnE '#include [<"](pg/|cli/|postgres|libpq)' "$top/src/core"; then
+  echo "check_layering.sh: the core includes what is above it" >&2
+  exit 1
+fi
+if grep -rnE '#include [<"](pg/|postgres)' "$top/src/cli"; then
+  echo "check_layering.sh: vezactl includes the server's side" >&2
+  exit 1
+fi
+echo "layering: the library exports $(wc -l <<<"$exported") entry points, the core stands alone"

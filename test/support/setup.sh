@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Installs what is missing on a Debian machine, and nothing else; quiet where nothing is missing.
+#
+#   setup.sh build     what the extension and vezactl are compiled with
+#   setup.sh test      and what the tests need, an S3 server included
+#   setup.sh lint      and the linters
+#
+# PG_CONFIG chooses the PostgreSQL installation; without it, the one of pg_config on the PATH, and on
+# a machine without any, Debian 12's version 15. An existing database cluster is never touched, and
+# none is created.
+set -euo pipefail
+
+fail() {
+  echo "setup.sh: $*" >&2
+  exit 1
+}
+
+as_root() {
+  if ((EUID == 0)); then
+    "$@"
+  else
+    command -v sudo >/dev/null || fail "run it as root, or install sudo: it needs '$*'"
+    sudo "$@"
+  fi
+}
+
+# A PostgreSQL with its PGXS files in place needs no package; Debian's pg_config wrapper is there
+# before the files are.
+postgresql_packages() {
+  local config=${PG_CONFIG:-pg_config} major=15
+  if version=$("$config" --version 2>/dev/null); then
+    [[ -f $("$config" --pgxs) && -x $("$config" --bindir)/initdb ]] && return
+    [[ $version =~ ([0-9]+) ]] && major=${BASH_REMATCH[1]}
+  elif [[ ${PG_CONFIG:-} ]]; then
+    fail "PG_CONFIG=$PG_CONFIG does not run"
+  fi
+  echo "postgresql-$major" "postgresql-server-dev-$major" "postgresql-client-$major"
+}
+
+packages_of() {
+  postgresql_packages
+  echo g++ make pkg-config libcurl4-openssl-dev libssl-dev libzstd-dev nlohmann-json3-dev \
+    libpugixml-dev libcli11-dev libfmt-dev libexpected-dev
+  [[ $1 == build ]] && return
+  echo meson ninja-build libgtest-dev libgmock-dev perl libipc-run-perl python3 \
+    python3-cryptography python3-zstandard jq curl openssl procps \
+    radosgw ceph-mon ceph-osd ceph-common
+  [[ $1 == test ]] && return
+  echo git clang-format clang-tidy python3-yaml shellcheck
+}
+
+missing_of() {
+  local package
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+      echo "$package"
+  done
+}
+
+# Debian's server package makes and starts a cluster when it is first installed. This tells it not to,
+# for as long as the installation takes.
+readonly no_cluster=/etc/postgresql-common/createcluster.d/zz-veza-setup.conf
+
+install_packages() {
+  local log
+  log=$(mktemp)
+  echo "setup.sh: installing $*"
+  trap 'as_root rm -f "$no_cluster"' EXIT
+  as_root mkdir -p "$(dirname "$no_cluster")"
+  echo "create_main_cluster = false" | as_root tee "$no_cluster" >/dev/null
+  if ! { as_root apt-get update -q &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+      -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@"; } >"$log" 2>&1; then
+    tail -n 30 "$log" >&2
+    fail "the packages could not be installed; the whole log is in $log"
+  fi
+  rm -f "$log"
+}
+
+[[ $# -eq 1 && $1 =~ ^(build|test|lint)$ ]] || fail "usage: setup.sh build|test|lint"
+command -v dpkg-query >/dev/null || fail "this is not a Debian machine: install what $0 names by hand"
+wanted=$(packages_of "$1")
+# shellcheck disable=SC2086 # a list of package names
+missing=$(missing_of $wanted)
+# shellcheck disable=SC2086
+[[ -z $missing ]] || install_packages $missing

@@ -1,0 +1,701 @@
+#!/usr/bin/python3
+"""A second reader of repositories, written from src/core/repository/FORMAT.md alone.
+
+It shares no code with veza_backup, so that what both understand is what the page says. It reads
+directory repositories, and verifies whatever the page says that a reader must. Simple rather than
+fast: it holds the manifest and one pack in memory.
+
+    veza_reader.py --root DIR/CLUSTER [--passphrase-file FILE] ls
+    veza_reader.py ... cat OBJECT                  content of a stream, a pack, a document or a wrap
+    veza_reader.py ... wal NAME OUT                a WAL file by the name PostgreSQL gave it
+    veza_reader.py ... restore LABEL TARGET        [--tablespace OID=DIRECTORY]...
+    veza_reader.py ... verify                      everything in the repository
+
+Without --passphrase-file only repositories with cipher none can be read, with it only others.
+Exit status: 0 done, 1 the repository is not as it should be, 2 wrong arguments or environment.
+"""
+
+import argparse
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+import re
+import struct
+import sys
+
+import zstandard
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+HEADER_SIZE = 64
+KIND_STREAM, KIND_PACK = 1, 2
+CIPHER_NONE, CIPHER_GCM, CIPHER_CBC = 0, 1, 2
+CIPHER_NAMES = {"none": CIPHER_NONE, "aes-256-gcm": CIPHER_GCM, "aes-256-cbc": CIPHER_CBC}
+LAST, STORED = 1 << 31, 1 << 30
+LENGTH_MASK = (1 << 28) - 1
+ATTRIBUTES_FRAME = 2**64 - 1
+STREAM_PIECE = 262144
+LONGEST_PLAIN = {KIND_STREAM: STREAM_PIECE, KIND_PACK: 1048576}
+LONGEST_ATTRIBUTES = 65536
+LARGEST_PACK = 32 << 20
+LARGEST_WINDOW = 8 << 20
+DEEPEST_JSON = 16
+
+
+class Damaged(Exception):
+    """The repository is not what FORMAT.md says."""
+
+
+def require(condition, message):
+    if not condition:
+        raise Damaged(message)
+
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+
+def depth_of(value):
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(depth_of, value), default=0)
+    return 0
+
+
+def only_integers(text):
+    raise ValueError(f"{text} is not an integer")
+
+
+def parse_object(raw, what):
+    try:
+        value = json.loads(
+            bytes(raw).decode("utf-8"), parse_float=only_integers, parse_constant=only_integers
+        )
+        require(isinstance(value, dict), f"{what}: not a JSON object")
+        require(depth_of(value) <= DEEPEST_JSON, f"{what}: nested too deep")
+        return value
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{what}: {error}") from error
+
+
+def member(document, name, kind, what):
+    value = document.get(name)
+    # In Python True is an int.
+    right = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    require(right, f'{what}: "{name}" is missing or no {kind.__name__}')
+    return value
+
+
+def count_member(document, name, what):
+    value = member(document, name, int, what)
+    require(0 <= value < 2**64, f'{what}: "{name}" is out of range')
+    return value
+
+
+def from_base64(text, size, what):
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise Damaged(f"{what}: {error}") from error
+    require(len(raw) == size, f"{what}: {len(raw)} bytes instead of {size}")
+    return raw
+
+
+def check_format(document, what):
+    version = count_member(document, "format", what)
+    require(version == 1, f"{what}: unknown format {version}")
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def hkdf(key, salt, info, length):
+    return HKDF(algorithm=hashes.SHA256(), length=length, salt=salt, info=info).derive(key)
+
+
+def unwrap_key(raw, passphrase, name):
+    """(key id, data key), or None when the passphrase does not open this wrap."""
+    wrap = parse_object(raw, name)
+    check_format(wrap, name)
+    require(wrap.get("kdf") == "scrypt", f"{name}: unknown kdf")
+    require(wrap.get("cipher") == "aes-256-gcm", f"{name}: unknown cipher")
+    key_id = member(wrap, "key_id", str, name)
+    require(re.fullmatch("[0-9a-f]{32}", key_id), f"{name}: bad key_id")
+    n, r, p = (count_member(wrap, cost, name) for cost in "nrp")
+    require(2 <= n <= 1048576 and n & (n - 1) == 0, f"{name}: bad n")
+    require(1 <= r <= 32 and 1 <= p <= 16 and 128 * n * r <= 256 << 20, f"{name}: bad r or p")
+    salt = from_base64(member(wrap, "salt", str, name), 16, name)
+    nonce = from_base64(member(wrap, "nonce", str, name), 12, name)
+    wrapped = from_base64(member(wrap, "wrapped", str, name), 48, name)
+    wrapping = hashlib.scrypt(passphrase, salt=salt, n=n, r=r, p=p, maxmem=1 << 30, dklen=32)
+    try:
+        aad = f"veza_backup 1 key {key_id}".encode()
+        return key_id, AESGCM(wrapping).decrypt(nonce, wrapped, aad)
+    except InvalidTag:
+        return None
+
+
+# --- sealed objects ------------------------------------------------------------------------------
+
+
+class SealedObject:
+    """Opens the frames of one object. `raw` is the object, or at least its header."""
+
+    def __init__(self, raw, kind, name, key):
+        self.raw, self.kind, self.name = raw, kind, name
+        require(len(raw) >= HEADER_SIZE, f"{name}: truncated header")
+        self.header = bytes(raw[:HEADER_SIZE])
+        magic, version, found_kind, self.cipher, compression, zeros, key_id, salt = struct.unpack(
+            "<8sHBBB3s16s32s", self.header
+        )
+        require(magic == b"VEZABKUP", f"{name}: bad magic")
+        require(version == 1, f"{name}: unknown version {version}")
+        require(found_kind == kind, f"{name}: kind {found_kind} instead of {kind}")
+        require(self.cipher in CIPHER_NAMES.values(), f"{name}: unknown cipher {self.cipher}")
+        require(compression == 1, f"{name}: unknown compression {compression}")
+        require(zeros == bytes(3), f"{name}: header bytes 13 to 15 are not zero")
+        if self.cipher == CIPHER_NONE:
+            require(key is None, f"{name}: not encrypted although encryption is configured")
+            require(key_id == bytes(16), f"{name}: not encrypted but has a key id")
+        else:
+            require(key is not None, f"{name}: encrypted and there is no passphrase")
+            require(key_id.hex() == key[0], f"{name}: has another key id")
+            keys = hkdf(key[1], salt, b"veza_backup 1 object", 64)
+            self.encryption_key, self.authentication_key = keys[:32], keys[32:]
+
+    def sealed_size(self, plain):
+        if self.cipher == CIPHER_NONE:
+            return plain + 32
+        if self.cipher == CIPHER_GCM:
+            return plain + 16
+        return 16 + (plain - plain % 16 + 16) + 32
+
+    def frame_at(self, offset, number):
+        """(flags, plain text, offset of what follows)."""
+        what = f"{self.name}: frame {number}"
+        require(offset + 4 <= len(self.raw), f"{what}: truncated")
+        word_bytes = bytes(self.raw[offset : offset + 4])
+        (word,) = struct.unpack("<I", word_bytes)
+        length, flags = word & LENGTH_MASK, word & ~LENGTH_MASK
+        allowed, longest = LAST, LONGEST_PLAIN[self.kind]
+        if number == ATTRIBUTES_FRAME:
+            allowed, longest = 0, LONGEST_ATTRIBUTES
+        elif self.kind == KIND_PACK:
+            allowed = LAST | STORED
+        require(flags & ~allowed == 0, f"{what}: bad flags")
+        require(
+            self.sealed_size(0) <= length <= self.sealed_size(longest), f"{what}: bad length"
+        )
+        body = bytes(self.raw[offset + 4 : offset + 4 + length])
+        require(len(body) == length, f"{what}: truncated")
+        aad = self.header + struct.pack("<Q", number) + word_bytes + self.name.encode()
+        return flags, self.open_body(body, number, aad, what), offset + 4 + length
+
+    def open_body(self, body, number, aad, what):
+        if self.cipher == CIPHER_NONE:
+            plain, digest = body[:-32], body[-32:]
+            require(hashlib.sha256(aad + plain).digest() == digest, f"{what}: digest")
+            return plain
+        if self.cipher == CIPHER_GCM:
+            try:
+                nonce = struct.pack("<QI", number, 0)
+                return AESGCM(self.encryption_key).decrypt(nonce, body, aad)
+            except InvalidTag as error:
+                raise Damaged(f"{what}: tag") from error
+        iv, text, mac = body[:16], body[16:-32], body[-32:]
+        expected = hmac.digest(self.authentication_key, aad + iv + text, "sha256")
+        require(hmac.compare_digest(expected, mac), f"{what}: mac")
+        require(len(text) % 16 == 0, f"{what}: bad length")
+        decryptor = Cipher(algorithms.AES(self.encryption_key), modes.CBC(iv)).decryptor()
+        unpadder = padding.PKCS7(128).unpadder()
+        try:
+            padded = decryptor.update(text) + decryptor.finalize()
+            return unpadder.update(padded) + unpadder.finalize()
+        except ValueError as error:
+            raise Damaged(f"{what}: padding") from error
+
+    def attributes(self):
+        """(the attributes, offset of the first data frame)."""
+        _, plain, offset = self.frame_at(HEADER_SIZE, ATTRIBUTES_FRAME)
+        what = f"{self.name}: attributes"
+        attributes = parse_object(plain, what)
+        member(attributes, "node", str, what)
+        created = member(attributes, "created", str, what)
+        require(
+            re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", created),
+            f"{what}: bad time",
+        )
+        if "plain_size" in attributes:
+            count_member(attributes, "plain_size", what)
+        if "plain_sha256" in attributes:
+            digest = member(attributes, "plain_sha256", str, what)
+            require(re.fullmatch("[0-9a-f]{64}", digest), f"{what}: bad plain_sha256")
+        return attributes, offset
+
+    def frames(self):
+        """(number, offset, flags, plain text) of each data frame, the last one included."""
+        _, offset = self.attributes()
+        number, flags = 0, 0
+        while not flags & LAST:
+            begin = offset
+            flags, plain, offset = self.frame_at(begin, number)
+            yield number, begin, flags, plain
+            number += 1
+        require(offset == len(self.raw), f"{self.name}: bytes follow the last frame")
+
+
+def decompressor():
+    return zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
+
+
+def open_stream(raw, name, key):
+    """(attributes, content)."""
+    sealed = SealedObject(raw, KIND_STREAM, name, key)
+    attributes, _ = sealed.attributes()
+    content, zstd = bytearray(), decompressor()
+    try:
+        for number, _, flags, plain in sealed.frames():
+            full = len(plain) == STREAM_PIECE
+            require(flags & LAST or full, f"{name}: frame {number} is not full")
+            if plain:
+                require(not zstd.eof, f"{name}: bytes follow the compressed content")
+                content += zstd.decompress(plain)
+    except zstandard.ZstdError as error:
+        raise Damaged(f"{name}: {error}") from error
+    require(zstd.eof and not zstd.unused_data, f"{name}: not one whole zstd frame")
+    size, digest = attributes.get("plain_size"), attributes.get("plain_sha256")
+    require(size in (None, len(content)), f"{name}: plain_size")
+    require(digest in (None, hashlib.sha256(content).hexdigest()), f"{name}: plain_sha256")
+    return attributes, bytes(content)
+
+
+def open_extent(flags, plain, what):
+    if flags & STORED:
+        return plain
+    zstd = decompressor()
+    try:
+        extent = zstd.decompress(plain)
+    except zstandard.ZstdError as error:
+        raise Damaged(f"{what}: {error}") from error
+    require(zstd.eof and not zstd.unused_data, f"{what}: not one whole zstd frame")
+    require(len(extent) <= LONGEST_PLAIN[KIND_PACK], f"{what}: longer than an extent may be")
+    return extent
+
+
+def open_pack(raw, name, key):
+    """(number, offset, stored size, plain text) of each extent."""
+    require(len(raw) <= LARGEST_PACK, f"{name}: larger than a pack may be")
+    sealed = SealedObject(raw, KIND_PACK, name, key)
+    attributes, _ = sealed.attributes()
+    require("plain_size" not in attributes, f"{name}: a pack has no plain_size")
+    for number, offset, flags, plain in sealed.frames():
+        if flags & LAST:
+            require(plain == b"" and flags == LAST, f"{name}: the last frame is not empty")
+        else:
+            stored = 4 + sealed.sealed_size(len(plain))
+            yield number, offset, stored, open_extent(flags, plain, f"{name}: extent {number}")
+
+
+# --- documents -----------------------------------------------------------------------------------
+
+
+def open_document(raw, name, key):
+    document = parse_object(raw, name)
+    check_format(document, name)
+    mac = member(document, "mac", str, name)
+    del document["mac"]
+    try:
+        canonical = json.dumps(
+            document, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+        ).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Damaged(f"{name}: {error}") from error
+    algorithm = document.pop("mac_algorithm", None)
+    if algorithm == "sha-256":
+        require(key is None, f"{name}: signed without a key although encryption is configured")
+        expected = hashlib.sha256(name.encode() + b"\0" + canonical).hexdigest()
+    elif algorithm == "hmac-sha-256":
+        require(key is not None, f"{name}: signed with a key and there is no passphrase")
+        mac_key = hkdf(key[1], None, b"veza_backup 1 document " + name.encode(), 32)
+        expected = hmac.new(mac_key, canonical, "sha256").hexdigest()
+    else:
+        raise Damaged(f"{name}: unknown mac_algorithm")
+    require(hmac.compare_digest(expected.encode(), mac.encode()), f"{name}: mac")
+    return document
+
+
+# --- manifests -----------------------------------------------------------------------------------
+
+
+def record_path(record, what):
+    require(("path" in record) != ("path_base64" in record), f"{what}: one path is needed")
+    if "path" in record:
+        return member(record, "path", str, what).encode("utf-8")
+    encoded = member(record, "path_base64", str, what)
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise Damaged(f"{what}: {error}") from error
+
+
+def safe_path(path, what):
+    parts = path.split(b"/")
+    require(all(part not in (b"", b".", b"..") for part in parts), f"{what}: bad path {path!r}")
+    require(b"\0" not in path, f"{what}: bad path {path!r}")
+    return path
+
+
+def record_mode(record, what):
+    mode = member(record, "mode", str, what)
+    require(re.fullmatch("[0-7]{1,5}", mode), f"{what}: bad mode {mode!r}")
+    return int(mode, 8)
+
+
+class Manifest:
+    """All records of a backup, checked against each other."""
+
+    def __init__(self, content, label, name):
+        self.name = name
+        self.tablespaces = {}  # oid -> path
+        self.directories = {}  # path -> mode
+        self.files = {}  # path -> record
+        self.packs = {}  # number -> record
+        self.places = {}  # (pack, frame) -> (path, offset in the file, extent)
+        self.extents = 0
+        lines = content.split(b"\n")
+        require(len(lines) >= 3 and lines[-1] == b"", f"{name}: not whole lines")
+        records = [parse_object(line, f"{name}: line {i}") for i, line in enumerate(lines[:-1], 1)]
+        first = records[0]
+        require(first.get("type") == "manifest", f"{name}: first record")
+        require(first.get("version") == 1, f"{name}: unknown version {first.get('version')}")
+        require(first.get("label") == label, f"{name}: label {first.get('label')}")
+        add = {
+            "tablespace": self.add_tablespace,
+            "directory": self.add_directory,
+            "file": self.add_file,
+            "pack": self.add_pack,
+        }
+        for line, record in enumerate(records[1:-1], 2):
+            require(record.get("type") in add, f"{name}: line {line}: unknown record")
+            add[record["type"]](record, f"{name}: line {line}")
+        self.check_end(records[-1])
+        self.check_packs()
+
+    def add_tablespace(self, record, what):
+        oid = count_member(record, "oid", what)
+        require(oid not in self.tablespaces, f"{what}: tablespace {oid} twice")
+        self.tablespaces[oid] = record_path(record, what)
+
+    def add_new_path(self, path, what):
+        require(path not in self.directories and path not in self.files, f"{what}: path twice")
+        if path:
+            parent = os.path.dirname(safe_path(path, what))
+            require(parent in self.directories, f"{what}: its directory did not come before")
+
+    def add_directory(self, record, what):
+        path = record_path(record, what)
+        self.add_new_path(path, what)
+        self.directories[path] = record_mode(record, what)
+
+    def add_file(self, record, what):
+        path = record_path(record, what)
+        require(path, f"{what}: a file needs a name")
+        self.add_new_path(path, what)
+        record_mode(record, what)
+        member(record, "mtime", int, what)
+        offset = 0
+        for extent in member(record, "extents", list, what):
+            require(isinstance(extent, list) and len(extent) in (1, 6), f"{what}: bad extent")
+            is_hole = len(extent) == 1
+            numbers = extent[:5]
+            right = all(type(number) is int and number >= 0 for number in numbers)
+            require(right and extent[0] > 0, f"{what}: bad extent")
+            if not is_hole:
+                require(extent[0] <= LONGEST_PLAIN[KIND_PACK], f"{what}: extent too long")
+                digest = extent[5]
+                require(
+                    isinstance(digest, str) and re.fullmatch("[0-9a-f]{32}", digest),
+                    f"{what}: bad digest",
+                )
+                place = extent[1], extent[2]
+                require(place not in self.places, f"{what}: extent belongs to two files")
+                self.places[place] = path, offset, extent
+            offset += extent[0]
+            self.extents += 1
+        require(offset == count_member(record, "size", what), f"{what}: size")
+        self.files[path] = record
+
+    def add_pack(self, record, what):
+        number = count_member(record, "number", what)
+        require(1 <= number <= 99999999, f"{what}: bad pack number")
+        require(number not in self.packs, f"{what}: pack {number} twice")
+        count_member(record, "size", what)
+        count_member(record, "frames", what)
+        from_base64(member(record, "header", str, what), HEADER_SIZE, what)
+        self.packs[number] = record
+
+    def check_end(self, end):
+        require(end.get("type") == "end", f"{self.name}: no end")
+        counts = {
+            "files": len(self.files),
+            "directories": len(self.directories),
+            "extents": self.extents,
+            "packs": len(self.packs),
+            "size": sum(record["size"] for record in self.files.values()),
+        }
+        for what, count in counts.items():
+            require(end.get(what) == count, f"{self.name}: {what} {end.get(what)}, not {count}")
+
+    def check_packs(self):
+        used = {number: 0 for number in self.packs}
+        for pack, frame in self.places:
+            require(pack in self.packs, f"{self.name}: extent in unknown pack {pack}")
+            require(frame < self.packs[pack]["frames"], f"{self.name}: extent past pack {pack}")
+            used[pack] += 1
+        for number, record in self.packs.items():
+            require(used[number] == record["frames"], f"{self.name}: extents of pack {number}")
+
+
+# --- repositories --------------------------------------------------------------------------------
+
+NAMES = {
+    "identity": r"identity/\d+",
+    "key": r"key/[0-9a-f]{32}\.[0-9a-f]{16}",
+    "wal": r"wal/\d+/(?P<tli>[0-9A-F]{8})/"
+    r"((?P<log>[0-9A-F]{8})/(?P=tli)(?P=log)[0-9A-F]{8}(\.partial|\.[0-9A-F]{8}\.backup)?"
+    r"|(?P=tli)\.history)",
+    "pack": r"backup/[^/]+/pack/\d{8}",
+    "manifest": r"backup/[^/]+/manifest",
+    "backup": r"backup/\d{8}-\d{6}F(_\d{8}-\d{6}D)?/backup\.json",
+    "probe": r"probe/.*",
+}
+
+
+def kind_of(name):
+    return next((kind for kind, form in NAMES.items() if re.fullmatch(form, name)), None)
+
+
+class Repository:
+    def __init__(self, root, passphrase):
+        self.root = root
+        self.key = None
+        identities = [name for name in self.names() if kind_of(name) == "identity"]
+        require(identities, "no identity: the repository is not initialised")
+        claimed = [parse_object(self.read(name), name) for name in identities]
+        if passphrase is not None:
+            key_id = member(claimed[0], "key_id", str, identities[0])
+            self.key = self.find_key(key_id, passphrase)
+        self.identities = {}
+        for name in identities:
+            identity = open_document(self.read(name), name, self.key)
+            system = member(identity, "system_identifier", str, name)
+            require(name == f"identity/{system}", f"{name}: is of system {system}")
+            cipher = identity.get("cipher")
+            require(cipher in CIPHER_NAMES, f"{name}: unknown cipher {cipher}")
+            require((cipher == "none") == (self.key is None), f"{name}: cipher {cipher}")
+            key_id = self.key[0] if self.key else None
+            require(identity.get("key_id") == key_id, f"{name}: another key id")
+            self.identities[system] = identity
+
+    def names(self):
+        found = []
+        for directory, _, files in os.walk(self.root):
+            for file in files:
+                found.append(os.path.relpath(os.path.join(directory, file), self.root))
+        return sorted(found)
+
+    def read(self, name):
+        try:
+            with open(os.path.join(self.root, name), "rb") as file:
+                return file.read()
+        except FileNotFoundError as error:
+            raise Damaged(f"{name}: does not exist") from error
+
+    def find_key(self, key_id, passphrase):
+        for name in self.names():
+            if name.startswith(f"key/{key_id}."):
+                key = unwrap_key(self.read(name), passphrase, name)
+                if key is not None:
+                    require(key[0] == key_id, f"{name}: wraps key {key[0]}")
+                    return key
+        raise Damaged(f"the passphrase opens no wrap of key {key_id}")
+
+    def content(self, name):
+        """What an object holds, verified, in pieces."""
+        kind, raw = kind_of(name), self.read(name)
+        if kind in ("wal", "manifest"):
+            attributes, content = open_stream(raw, name, self.key)
+            described = {"plain_size", "plain_sha256"} & set(attributes)
+            require(len(described) == (2 if kind == "wal" else 0), f"{name}: attributes")
+            yield content
+        elif kind == "pack":
+            for _, _, _, plain in open_pack(raw, name, self.key):
+                yield plain
+        elif kind in ("identity", "backup"):
+            document = open_document(raw, name, self.key)
+            yield json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+        elif kind in ("key", "probe"):
+            yield raw
+        else:
+            raise Damaged(f"{name}: no object of a repository has this name")
+
+    def wal(self, file, system):
+        tli, log = file[:8], file[8:16]
+        place = file if file.endswith(".history") else f"{log}/{file}"
+        if system is None:
+            require(len(self.identities) == 1, "several systems: --system-id is needed")
+            system = next(iter(self.identities))
+        name = f"wal/{system}/{tli}/{place}"
+        require(kind_of(name) == "wal", f'"{file}" is no name of a WAL file')
+        return b"".join(self.content(name))
+
+    def backup(self, label):
+        """(backup.json, manifest), checked against each other."""
+        name = f"backup/{label}/backup.json"
+        backup = open_document(self.read(name), name, self.key)
+        require(backup.get("label") == label, f"{name}: is of label {backup.get('label')}")
+        require(backup.get("type") == "full", f"{name}: unknown type {backup.get('type')}")
+        system = backup.get("system_identifier")
+        require(system in self.identities, f"{name}: of unknown system {system}")
+        manifest_name = f"backup/{label}/manifest"
+        raw = self.read(manifest_name)
+        require(len(raw) == backup.get("manifest_size"), f"{name}: manifest_size")
+        digest = hashlib.sha256(raw).hexdigest()
+        require(digest == backup.get("manifest_sha256"), f"{name}: manifest_sha256")
+        manifest = Manifest(b"".join(self.content(manifest_name)), label, manifest_name)
+        stored = len(raw) + sum(pack["size"] for pack in manifest.packs.values())
+        expected = {
+            "files": len(manifest.files),
+            "packs": len(manifest.packs),
+            "size": sum(record["size"] for record in manifest.files.values()),
+            "stored_size": stored,
+        }
+        for what, value in expected.items():
+            require(backup.get(what) == value, f"{name}: {what} {backup.get(what)}, not {value}")
+        return backup, manifest
+
+    def extents(self, label, manifest):
+        """(path, offset in the file, plain text) of every extent of a backup."""
+        for number, record in sorted(manifest.packs.items()):
+            name = f"backup/{label}/pack/{number:08}"
+            raw = self.read(name)
+            require(len(raw) == record["size"], f"{name}: size")
+            require(raw[:HEADER_SIZE] == base64.b64decode(record["header"]), f"{name}: header")
+            frames = 0
+            for frame, offset, stored, plain in open_pack(raw, name, self.key):
+                what = f"{name}: extent {frame}"
+                require((number, frame) in manifest.places, f"{what}: belongs to no file")
+                path, position, extent = manifest.places[number, frame]
+                length, _, _, expected_offset, expected_stored, digest = extent
+                require(offset == expected_offset, f"{what}: offset")
+                require(stored == expected_stored, f"{what}: stored size")
+                require(len(plain) == length, f"{what}: length")
+                require(hashlib.sha256(plain).hexdigest()[:32] == digest, f"{what}: digest")
+                frames += 1
+                yield path, position, plain
+            require(frames == record["frames"], f"{name}: {frames} extents")
+
+
+def restore(repository, label, target, moved_tablespaces):
+    _, manifest = repository.backup(label)
+    target = os.fsencode(target)
+    os.makedirs(target, exist_ok=True)
+    require(not os.listdir(target), f"{os.fsdecode(target)} is not empty")
+    for path in manifest.directories:
+        oid = path[len(b"pg_tblspc/") :] if path.startswith(b"pg_tblspc/") else b""
+        if oid.isdigit() and int(oid) in manifest.tablespaces:
+            location = moved_tablespaces.get(int(oid), manifest.tablespaces[int(oid)])
+            os.makedirs(location, exist_ok=True)
+            require(not os.listdir(location), f"{os.fsdecode(location)} is not empty")
+            os.symlink(location, os.path.join(target, path))
+        elif path:
+            os.mkdir(os.path.join(target, path), 0o700)
+    for path, record in manifest.files.items():
+        with open(os.path.join(target, path), "xb") as file:
+            file.truncate(record["size"])
+    for path, offset, plain in repository.extents(label, manifest):
+        with open(os.path.join(target, path), "r+b") as file:
+            file.seek(offset)
+            file.write(plain)
+    for path, record in manifest.files.items():
+        full = os.path.join(target, path)
+        os.chmod(full, record_mode(record, "mode"))
+        os.utime(full, (record["mtime"], record["mtime"]))
+    for path, mode in sorted(manifest.directories.items(), reverse=True):
+        os.chmod(os.path.join(target, path), mode)
+
+
+def verify(repository):
+    in_backups = set()
+    for name in repository.names():
+        if kind_of(name) == "backup":
+            label = name.split("/")[1]
+            _, manifest = repository.backup(label)
+            for _ in repository.extents(label, manifest):
+                pass
+            in_backups |= {f"backup/{label}/pack/{number:08}" for number in manifest.packs}
+    for name in repository.names():
+        if name not in in_backups:
+            for _ in repository.content(name):
+                pass
+        print(f"ok {name}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="A second reader of veza_backup's repositories.")
+    parser.add_argument("--root", required=True, help="directory of the cluster in the repository")
+    parser.add_argument("--passphrase-file", help="absent for cipher none")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("ls")
+    commands.add_parser("verify")
+    cat = commands.add_parser("cat")
+    cat.add_argument("object")
+    wal = commands.add_parser("wal")
+    wal.add_argument("name")
+    wal.add_argument("out")
+    wal.add_argument("--system-id")
+    back = commands.add_parser("restore")
+    back.add_argument("label")
+    back.add_argument("target")
+    back.add_argument("--tablespace", action="append", default=[], metavar="OID=DIRECTORY")
+    arguments = parser.parse_args()
+
+    passphrase = None
+    if arguments.passphrase_file:
+        with open(arguments.passphrase_file, "rb") as file:
+            passphrase = file.read().rstrip(b"\r\n")
+    repository = Repository(arguments.root, passphrase)
+    if arguments.command == "ls":
+        for name in repository.names():
+            print(f"{kind_of(name) or '?':9} {len(repository.read(name)):>10} {name}")
+    elif arguments.command == "verify":
+        verify(repository)
+    elif arguments.command == "cat":
+        for piece in repository.content(arguments.object):
+            sys.stdout.buffer.write(piece)
+    elif arguments.command == "wal":
+        content = repository.wal(arguments.name, arguments.system_id)
+        with open(arguments.out, "wb") as file:
+            file.write(content)
+    else:
+        moved = dict(mapping.split("=", 1) for mapping in arguments.tablespace)
+        moved = {int(oid): os.fsencode(path) for oid, path in moved.items()}
+        restore(repository, arguments.label, arguments.target, moved)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Damaged as problem:
+        print(f"veza_reader: {problem}", file=sys.stderr)
+        sys.exit(1)
+    except (OSError, ValueError) as problem:
+        print(f"veza_reader: {problem}", file=sys.stderr)
+        sys.exit(2)
