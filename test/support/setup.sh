@@ -24,12 +24,14 @@ as_root() {
   fi
 }
 
-# A PostgreSQL with its PGXS files in place needs no package; Debian's pg_config wrapper is there
-# before the files are.
+# A PostgreSQL with its PGXS files and headers in place needs no package. Debian's pg_config, PGXS
+# files and headers come in three packages (libpq-dev, postgresql-client, postgresql-server-dev), so
+# one may be there without the others.
 postgresql_packages() {
   local config=${PG_CONFIG:-pg_config} major=15
   if version=$("$config" --version 2>/dev/null); then
-    [[ -f $("$config" --pgxs) && -x $("$config" --bindir)/initdb ]] && return
+    [[ -f $("$config" --pgxs) && -x $("$config" --bindir)/initdb &&
+      -f $("$config" --includedir-server)/postgres.h ]] && return
     [[ $version =~ ([0-9]+) ]] && major=${BASH_REMATCH[1]}
   elif [[ ${PG_CONFIG:-} ]]; then
     fail "PG_CONFIG=$PG_CONFIG does not run"

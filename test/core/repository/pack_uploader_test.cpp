@@ -90,6 +90,7 @@ class PackUploaderTest : public testing::Test {
   TestRepository repository_{Cipher::kAes256Gcm};
   ManifestWriter manifest_{*repository_, kLabel};
   std::atomic<std::uint64_t> stored_{0};
+  Door door_;  // outlives the threads of the uploader, which may be in it to the last
   std::unique_ptr<PackUploader> uploader_;
 };
 
@@ -126,9 +127,8 @@ TEST_F(PackUploaderTest, NothingAddedIsNoPack) {
 
 // A store that takes nothing: Add() must wait at uploads + 1 packs, and not for ever.
 TEST_F(PackUploaderTest, WaitsWhenAllPacksAreBeingStored) {
-  Door door;
-  repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
-    return IsPack(operation, name) ? door.Pass() : Ok();
+  repository_.store().SetHook([this](FaultStore::Operation operation, std::string_view name) {
+    return IsPack(operation, name) ? door_.Pass() : Ok();
   });
   constexpr int kUploads = 2;
   constexpr std::size_t kBound = (kUploads + 1) * (17U << 20);
@@ -145,7 +145,7 @@ TEST_F(PackUploaderTest, WaitsWhenAllPacksAreBeingStored) {
       ++added;
     }
   });
-  EXPECT_TRUE(door.WaitFor(kUploads));
+  EXPECT_TRUE(door_.WaitFor(kUploads));
   std::size_t before = 0;
   do {  // until it has come to a stop
     before = added;
@@ -153,7 +153,7 @@ TEST_F(PackUploaderTest, WaitsWhenAllPacksAreBeingStored) {
   } while (added != before);
   EXPECT_LE(added * content.size(), kBound);
   EXPECT_GE(added * content.size(), kUploads * kPackTarget);
-  door.Open();
+  door_.Open();
   adder.join();
   ASSERT_OK(uploader_->Finish());
   Check(extents);
@@ -211,9 +211,8 @@ TEST_F(PackUploaderTest, OverwritesNothing) {
 }
 
 TEST_F(PackUploaderTest, AbortWakesWhoWaitsAndTheFirstReasonStays) {
-  Door door;
-  repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
-    return IsPack(operation, name) ? door.Pass() : Ok();
+  repository_.store().SetHook([this](FaultStore::Operation operation, std::string_view name) {
+    return IsPack(operation, name) ? door_.Pass() : Ok();
   });
   Start(1);
   const Bytes content = NoiseBytes(kExtentSize);
@@ -226,13 +225,13 @@ TEST_F(PackUploaderTest, AbortWakesWhoWaitsAndTheFirstReasonStays) {
       }
     }
   });
-  EXPECT_TRUE(door.WaitFor(1));
+  EXPECT_TRUE(door_.WaitFor(1));
   uploader_->Abort(MakeError(ErrorCode::kCancelled, "first"));
   adder.join();
   uploader_->Abort(MakeError(ErrorCode::kInternal, "second"));
   EXPECT_EQ(uploader_->Add(0, content).error().message, "first");
   EXPECT_EQ(uploader_->Finish().error().message, "first");
-  door.Open();
+  door_.Open();
 }
 
 TEST_F(PackUploaderTest, MayBeDestroyedInTheMiddle) {
