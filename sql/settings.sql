@@ -43,6 +43,9 @@ ALTER SYSTEM SET veza_backup.compression_level = -8;
 ALTER SYSTEM SET veza_backup.jobs = 'many';
 ALTER SYSTEM SET veza_backup.s3_connections = 0;
 ALTER SYSTEM SET veza_backup.backup_wal_timeout = '5 parsecs';
+ALTER SYSTEM SET veza_backup.retention_full = -1;
+ALTER SYSTEM SET veza_backup.retention_diff = 10001;
+ALTER SYSTEM SET veza_backup.retention_archive = '4 weeks';
 
 -- Accepted, in every way the server writes them
 ALTER SYSTEM SET veza_backup.repository = 's3://bucket/some/prefix';

@@ -203,6 +203,9 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   }
   config.s3_connections = settings.Integer("s3_connections");
   config.backup_wal_timeout = std::chrono::seconds(settings.Integer("backup_wal_timeout"));
+  config.retention_full = settings.Integer("retention_full");
+  config.retention_diff = settings.Integer("retention_diff");
+  config.retention_archive = settings.Integer("retention_archive");
   if (config.kind == RepositoryKind::kS3) {
     RETURN_IF_ERROR(ResolveS3(settings, environment, std::move(url), config));
   } else {

@@ -33,6 +33,9 @@ struct Config {
   int jobs = 1;            // at least 1
   int s3_connections = 8;  // at least 1
   std::chrono::seconds backup_wal_timeout{600};
+  int retention_full = 4;  // these three: 0 is "all"
+  int retention_diff = 7;
+  int retention_archive = 4;
 };
 
 // A variable of the environment; nothing when it is not set.

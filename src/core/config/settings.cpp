@@ -129,6 +129,7 @@ Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value) {
   return CheckFileOf(spec, value, CheckPassphrase);
 }
 
+constexpr int kMaxRetention = 10'000;
 constexpr const char* kUriStyles[] = {"path", "virtual-host"};
 constexpr const char* kCiphers[] = {"", "aes-256-gcm", "aes-256-cbc", "none"};
 
@@ -273,6 +274,31 @@ constexpr std::array kSettings = {
         .min = 1,
         .max = std::numeric_limits<int>::max() / 1000,
         .unit = SettingUnit::kSeconds,
+    },
+    SettingSpec{
+        .name = "retention_full",
+        .type = SettingType::kInteger,
+        .default_value = "4",
+        .description = "How many of the newest full backups are kept, with their diffs; 0 means "
+                       "all.",
+        .min = 0,
+        .max = kMaxRetention,
+    },
+    SettingSpec{
+        .name = "retention_diff",
+        .type = SettingType::kInteger,
+        .default_value = "7",
+        .description = "How many of the newest diff backups are kept; 0 means all.",
+        .min = 0,
+        .max = kMaxRetention,
+    },
+    SettingSpec{
+        .name = "retention_archive",
+        .type = SettingType::kInteger,
+        .default_value = "4",
+        .description = "From how many full backups back WAL is kept without a gap; 0 means all.",
+        .min = 0,
+        .max = kMaxRetention,
     },
 };
 

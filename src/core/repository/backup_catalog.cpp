@@ -1,15 +1,27 @@
 #include "core/repository/backup_catalog.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+
+#include "core/repository/tombstone.h"
 
 namespace veza {
 
 namespace {
 
-Result<BackupSummary> ReadSummary(const Repository& repository, const std::string& label) {
+// Nothing: a tombstone. kNotFound: there is no backup.json.
+Result<std::optional<BackupSummary>> ReadSummary(const Repository& repository,
+                                                 const std::string& label) {
   ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), BackupDocumentName(label)));
-  return ParseSummary(AsText(text), label, repository.seal_policy());
+  Result<BackupSummary> summary = ParseSummary(AsText(text), label, repository.seal_policy());
+  if (summary) {
+    return std::optional(std::move(*summary));
+  }
+  if (IsTombstone(AsText(text), label, repository.seal_policy())) {
+    return std::optional<BackupSummary>();
+  }
+  return summary.error();
 }
 
 std::string ListLabels(const std::vector<std::string>& labels) {
@@ -27,9 +39,11 @@ Result<BackupCatalog> ReadBackupCatalog(const Repository& repository) {
                    repository.store().ListDirectories(kBackupPrefix));
   BackupCatalog catalog;
   for (const std::string& label : labels) {
-    Result<BackupSummary> summary = ReadSummary(repository, label);
-    if (summary) {
-      catalog.backups.push_back(std::move(*summary));
+    Result<std::optional<BackupSummary>> summary = ReadSummary(repository, label);
+    if (summary && *summary) {
+      catalog.backups.push_back(std::move(**summary));
+    } else if (summary) {
+      catalog.buried.push_back(label);
     } else if (summary.error().code == ErrorCode::kNotFound) {
       if (ParseLabel(label)) {  // otherwise it is not ours
         catalog.unfinished.push_back({label});
@@ -51,9 +65,12 @@ Result<BackupSummary> ReadBackup(const Repository& repository, const std::string
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a backup label", label)
         .WithHint("A label looks like 20261122-020000F or 20261122-020000F_20261123-020000D.");
   }
-  Result<BackupSummary> summary = ReadSummary(repository, label);
-  if (summary || summary.error().code != ErrorCode::kNotFound) {
-    return summary;
+  Result<std::optional<BackupSummary>> summary = ReadSummary(repository, label);
+  if (summary && *summary) {
+    return std::move(**summary);
+  }
+  if (!summary && summary.error().code != ErrorCode::kNotFound) {
+    return summary.error();
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> labels,
                    repository.store().ListDirectories(kBackupPrefix));

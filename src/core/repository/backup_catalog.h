@@ -25,6 +25,7 @@ struct BackupCatalog {
   std::vector<BackupSummary> backups;  // by label, oldest first
   std::vector<UnfinishedBackup> unfinished;
   std::vector<BrokenBackup> broken;
+  std::vector<std::string> buried;  // labels with a tombstone: no backup will have them (expire.h)
 };
 
 Result<BackupCatalog> ReadBackupCatalog(const Repository& repository);

@@ -98,6 +98,10 @@ std::string BackupDocumentName(std::string_view label) {
   return BackupDirectory(label) + "backup.json";
 }
 
+std::string PinName(std::string_view label) {
+  return fmt::format("{}{}", kPinPrefix, label);
+}
+
 std::string LockName(std::uint64_t epoch) {
   return fmt::format("{}{:010}", kLockPrefix, epoch);
 }

@@ -49,6 +49,9 @@ TEST(Config, ADirectoryNeedsNothingElse) {
   EXPECT_GE(config.jobs, 1);
   EXPECT_EQ(config.s3_connections, 8);
   EXPECT_EQ(config.backup_wal_timeout, std::chrono::seconds(600));
+  EXPECT_EQ(config.retention_full, 4);
+  EXPECT_EQ(config.retention_diff, 7);
+  EXPECT_EQ(config.retention_archive, 4);
 }
 
 TEST(Config, S3WithDefaults) {
@@ -82,7 +85,10 @@ TEST(Config, EverySettingArrives) {
                                    {"compression_level", "-1"},
                                    {"jobs", "7"},
                                    {"s3_connections", "3"},
-                                   {"backup_wal_timeout", "2min"}});
+                                   {"backup_wal_timeout", "2min"},
+                                   {"retention_full", "0"},
+                                   {"retention_diff", "10000"},
+                                   {"retention_archive", "1"}});
   const Config config = BuildConfig(values, NoEnvironment()).value();
   EXPECT_EQ(config.s3.prefix, "c1");
   EXPECT_EQ(config.s3.endpoint, "http://127.0.0.1:9000");
@@ -97,6 +103,9 @@ TEST(Config, EverySettingArrives) {
   EXPECT_EQ(config.jobs, 7);
   EXPECT_EQ(config.s3_connections, 3);
   EXPECT_EQ(config.backup_wal_timeout, std::chrono::minutes(2));
+  EXPECT_EQ(config.retention_full, 0);
+  EXPECT_EQ(config.retention_diff, 10'000);
+  EXPECT_EQ(config.retention_archive, 1);
 }
 
 TEST(Config, NoRepositoryIsAStateNotAMistake) {

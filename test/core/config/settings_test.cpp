@@ -162,6 +162,9 @@ TEST(Settings, Integers) {
   ExpectRefusal("compression_level", "3s");
   ExpectRefusal("s3_connections", "0");
   ExpectRefusal("jobs", "257");
+  ExpectRefusal("retention_full", "-1");
+  ExpectRefusal("retention_diff", "10001");
+  ExpectRefusal("retention_archive", "a week");
 }
 
 TEST(Settings, Choices) {

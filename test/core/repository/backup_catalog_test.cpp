@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/repository/test_repository.h"
+#include "core/repository/tombstone.h"
 
 namespace veza {
 namespace {
@@ -51,8 +52,16 @@ TEST_F(BackupCatalogTest, TellsBackupsFromRemainsAndDamage) {
   WriteText(repository_.PathOf(BackupDocumentName("20261128-020000F")),
             std::string((16U << 20) + 1, ' '));
 
+  WriteText(repository_.PathOf(BackupDocumentName("20261129-020000F")),
+            SerializeTombstone("20261129-020000F", "node-a", kTestTime, repository_->seal_policy())
+                .value());
+  WriteText(repository_.PathOf(BackupDocumentName("20261130-020000F")),  // forged
+            SerializeTombstone("20261130-020000F", "node-a", kTestTime, TestPolicy(Cipher::kNone))
+                .value());
+
   const auto catalog = ReadBackupCatalog(*repository_);
   ASSERT_OK(catalog);
+  EXPECT_THAT(catalog->buried, ElementsAre("20261129-020000F"));
   EXPECT_THAT(catalog->backups,
               ElementsAre(Field(&BackupSummary::label, "20261122-020000F"),
                           Field(&BackupSummary::label, "20261122-020000F_20261122-030000D"),
@@ -68,7 +77,8 @@ TEST_F(BackupCatalogTest, TellsBackupsFromRemainsAndDamage) {
               ElementsAre(is_broken("20261125-020000F", ErrorCode::kDataCorrupted),
                           is_broken("20261126-020000F", ErrorCode::kPermissionDenied),
                           is_broken("20261127-020000F", ErrorCode::kUnsupported),
-                          is_broken("20261128-020000F", ErrorCode::kDataCorrupted)));
+                          is_broken("20261128-020000F", ErrorCode::kDataCorrupted),
+                          is_broken("20261130-020000F", ErrorCode::kPermissionDenied)));
 }
 
 // Whoever deletes what is unfinished must not be shown what is not ours.

@@ -1,0 +1,286 @@
+#include "core/repository/expire.h"
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "core/repository/names.h"
+#include "core/repository/pins.h"
+#include "core/repository/tombstone.h"
+#include "core/thread_group.h"
+
+namespace veza {
+
+namespace {
+
+// Between two looks at the lock; a name takes some 60 bytes.
+constexpr std::size_t kBatch = 1000;
+
+// A part of a listing: names with `prefix`, behind `start_after`, before `end` (empty: no end),
+// that `wanted` accepts.
+struct NameRange {
+  std::string prefix;
+  std::string start_after;
+  std::string end;
+  std::function<bool(const std::string&)> wanted;
+};
+
+// The first of them, at most kBatch.
+Result<std::vector<std::string>> NextNames(Store& store, const NameRange& range) {
+  std::vector<std::string> names;
+  bool seen_enough = false;
+  const Status listed =
+      store.List(range.prefix, range.start_after, [&](const ObjectInfo& object) -> Status {
+        seen_enough = names.size() == kBatch || (!range.end.empty() && object.name >= range.end);
+        if (seen_enough) {
+          return MakeError(ErrorCode::kCancelled, "seen enough");
+        }
+        if (range.wanted(object.name)) {
+          names.push_back(object.name);
+        }
+        return Ok();
+      });
+  if (!seen_enough) {
+    RETURN_IF_ERROR(listed);
+  }
+  return names;
+}
+
+Result<Remains> ReadRemains(const Repository& repository, const std::string& label, bool buried) {
+  Remains remains;
+  RETURN_IF_ERROR(
+      repository.store().List(BackupDirectory(label), "", [&](const ObjectInfo& object) {
+        if (buried && object.name == BackupDocumentName(label)) {
+          remains.buried = object.modified;
+        } else {
+          ++remains.objects;
+          remains.bytes += object.size;
+          remains.newest = std::max(remains.newest, object.modified);
+        }
+        return Ok();
+      }));
+  return remains;
+}
+
+// History files count, too: they arrive before the first segment of their timeline.
+Result<TimelineId> NewestTimeline(const Repository& repository, std::uint64_t system_identifier) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> directories,
+                   repository.store().ListDirectories(WalSystemPrefix(system_identifier)));
+  TimelineId newest = 0;
+  for (const std::string& directory : directories) {
+    if (const auto history = ParseWalFileName(directory + ".history")) {
+      newest = std::max(newest, history->timeline);
+    }
+  }
+  return newest;
+}
+
+Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
+                                            std::uint64_t system_identifier,
+                                            const RetentionSettings& settings,
+                                            std::string active_node) {
+  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
+  RetentionInput input;
+  input.settings = settings;
+  input.system_identifier = system_identifier;
+  input.wal_segment_size = identity.wal_segment_size;
+  input.active_node = std::move(active_node);
+  // The archive before the catalog: a timeline that appears in between can then only be too new.
+  ASSIGN_OR_RETURN(input.newest_timeline, NewestTimeline(repository, system_identifier));
+  ASSIGN_OR_RETURN(input.catalog, ReadBackupCatalog(repository));
+  ASSIGN_OR_RETURN(input.pins, ReadPins(repository));
+  for (const UnfinishedBackup& unfinished : input.catalog.unfinished) {
+    ASSIGN_OR_RETURN(input.remains[unfinished.label],
+                     ReadRemains(repository, unfinished.label, false));
+  }
+  for (const std::string& label : input.catalog.buried) {
+    ASSIGN_OR_RETURN(input.remains[label], ReadRemains(repository, label, true));
+  }
+  ASSIGN_OR_RETURN(input.now, repository.store().Now());
+  return PlanRetention(input, [&](const Store::ObjectVisitor& each) {
+    return repository.store().List(WalSystemPrefix(system_identifier), "", each);
+  });
+}
+
+class Remover {
+ public:
+  Remover(const Repository& repository, std::uint64_t system_identifier, ClusterLock& lock,
+          int requests_in_flight)
+      : repository_(repository),
+        store_(repository.store()),
+        system_identifier_(system_identifier),
+        lock_(lock),
+        requests_in_flight_(static_cast<std::size_t>(std::max(requests_in_flight, 1))) {}
+
+  Status Run(std::vector<RetentionDecision>& decisions) {
+    // Diffs before their fulls, so that there is never a diff without its full.
+    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kBackup, [this](RetentionDecision& decision) {
+      return IsDiff(decision) ? RemoveBackup(decision) : Ok();
+    }));
+    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kBackup, [this](RetentionDecision& decision) {
+      return IsDiff(decision) ? Ok() : RemoveBackup(decision);
+    }));
+    RETURN_IF_ERROR(
+        ForEach(decisions, RetentionKind::kLeftOver,
+                [this](RetentionDecision& decision) { return RemoveLeftOver(decision); }));
+    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kTombstone,
+                            [this](RetentionDecision& decision) -> Status {
+                              RETURN_IF_ERROR(lock_.RequireHeld());
+                              return store_.Delete(BackupDocumentName(decision.name));
+                            }));
+    return ForEach(decisions, RetentionKind::kWal,
+                   [this](RetentionDecision& decision) { return RemoveWal(decision); });
+  }
+
+ private:
+  template <typename Remove>
+  Status ForEach(std::vector<RetentionDecision>& decisions, RetentionKind kind, Remove remove) {
+    for (RetentionDecision& decision : decisions) {
+      if (decision.kind == kind && !decision.keep) {
+        RETURN_IF_ERROR(remove(decision));
+      }
+    }
+    return Ok();
+  }
+
+  static bool IsDiff(const RetentionDecision& decision) {
+    return ParseLabel(decision.name)->type == BackupType::kDiff;
+  }
+
+  // The decision came too late.
+  Status Overtaken(RetentionDecision& decision, std::string reason) {
+    decision.keep = true;
+    decision.reason = std::move(reason);
+    overtaken_ = true;
+    return Ok();
+  }
+
+  Status RemoveBackup(RetentionDecision& decision) {
+    RETURN_IF_ERROR(lock_.RequireHeld());
+    ASSIGN_OR_RETURN(const bool pinned, IsPinned(repository_, decision.name));
+    if (pinned) {
+      return Overtaken(decision, "was pinned a moment ago");
+    }
+    RETURN_IF_ERROR(store_.Delete(BackupDocumentName(decision.name)));
+    return RemoveContents(decision.name);
+  }
+
+  Status RemoveLeftOver(RetentionDecision& decision) {
+    RETURN_IF_ERROR(lock_.RequireHeld());
+    const std::string name = BackupDocumentName(decision.name);
+    ASSIGN_OR_RETURN(
+        const std::string tombstone,
+        SerializeTombstone(decision.name, repository_.options().node,
+                           repository_.environment().clock->Now(), repository_.seal_policy()));
+    const Status put = PutSmall(store_, name, AsBytes(tombstone), PutMode::kCreate);
+    if (!put && put.error().code == ErrorCode::kAlreadyExists) {
+      ASSIGN_OR_RETURN(const Bytes there, GetSmall(store_, name));
+      if (!IsTombstone(AsText(there), decision.name, repository_.seal_policy())) {
+        return Overtaken(decision, "was completed a moment ago");
+      }
+    } else {
+      RETURN_IF_ERROR(put);
+    }
+    return RemoveContents(decision.name);
+  }
+
+  // All but backup.json.
+  Status RemoveContents(const std::string& label) {
+    const std::string document = BackupDocumentName(label);
+    return RemoveEach({.prefix = BackupDirectory(label),
+                       .start_after = "",
+                       .end = "",
+                       .wanted = [&](const std::string& name) { return name != document; }});
+  }
+
+  Status RemoveWal(RetentionDecision& decision) {
+    if (overtaken_) {
+      return Overtaken(decision, "waits for the next time, because a backup stays that was to go");
+    }
+    NameRange range;
+    range.prefix = WalTimelinePrefix(system_identifier_, ParseWalFileName(decision.name)->timeline);
+    ASSIGN_OR_RETURN(range.start_after, WalObjectName(system_identifier_, decision.name));
+    range.start_after.pop_back();  // sorts before the first segment, and hardly before any other
+    ASSIGN_OR_RETURN(range.end, WalObjectName(system_identifier_, decision.last));
+    range.end += '/';  // behind the last segment's .partial and .backup
+    range.wanted = [&](const std::string& name) {
+      const auto file = ParseWalFileName(name.substr(name.rfind('/') + 1));
+      return file && file->kind != WalFileKind::kTimelineHistory &&
+             file->segment_name >= decision.name;
+    };
+    return RemoveEach(std::move(range));
+  }
+
+  Status RemoveEach(NameRange range) {
+    for (;;) {
+      ASSIGN_OR_RETURN(const std::vector<std::string> names, NextNames(store_, range));
+      if (names.empty()) {
+        return Ok();
+      }
+      RETURN_IF_ERROR(lock_.RequireHeld());
+      RETURN_IF_ERROR(DeleteAll(names));
+      range.start_after = names.back();
+    }
+  }
+
+  // Several at once; after the first error nothing new is begun.
+  Status DeleteAll(const std::vector<std::string>& names) {
+    std::atomic<std::size_t> next{0};
+    std::mutex mutex;
+    Status outcome;
+    const auto work = [&] {
+      Status status = CatchExceptions([&]() -> Status {
+        for (std::size_t i = next++; i < names.size(); i = next++) {
+          RETURN_IF_ERROR(store_.Delete(names[i]));
+        }
+        return Ok();
+      });
+      if (!status) {
+        next = names.size();
+        const std::lock_guard lock(mutex);
+        outcome = std::move(status);
+      }
+    };
+    ThreadGroup helpers;
+    for (std::size_t i = 1; i < std::min(requests_in_flight_, names.size()); ++i) {
+      if (!helpers.Start(work)) {
+        break;  // fewer will do
+      }
+    }
+    work();
+    helpers.Join();
+    return outcome;
+  }
+
+  const Repository& repository_;
+  Store& store_;
+  const std::uint64_t system_identifier_;
+  ClusterLock& lock_;
+  const std::size_t requests_in_flight_;
+  bool overtaken_ = false;
+};
+
+}  // namespace
+
+Result<std::vector<RetentionDecision>> PlanExpire(const Repository& repository,
+                                                  std::uint64_t system_identifier,
+                                                  const RetentionSettings& settings) {
+  ASSIGN_OR_RETURN(const LockState lock, ReadLockState(repository));
+  return Plan(repository, system_identifier, settings, lock.alive ? lock.node : "");
+}
+
+Result<std::vector<RetentionDecision>> Expire(const Repository& repository,
+                                              std::uint64_t system_identifier,
+                                              const RetentionSettings& settings, ClusterLock& lock,
+                                              int requests_in_flight) {
+  ASSIGN_OR_RETURN(std::vector<RetentionDecision> decisions,
+                   Plan(repository, system_identifier, settings, ""));
+  RETURN_IF_ERROR(Remover(repository, system_identifier, lock, requests_in_flight).Run(decisions));
+  return decisions;
+}
+
+}  // namespace veza

@@ -1,0 +1,281 @@
+#include "core/repository/retention.h"
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+#include "core/repository/wal_retention.h"
+
+namespace veza {
+
+namespace {
+
+// Retention settings: 0 is "all".
+std::size_t LimitOf(int setting) {
+  return setting == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(setting);
+}
+
+bool IsOlder(const BackupSummary* a, const BackupSummary* b) {
+  return std::tie(a->start_time, a->label) < std::tie(b->start_time, b->label);
+}
+
+// The decisions on the backups of our system.
+class BackupRules {
+ public:
+  explicit BackupRules(const RetentionInput& input) : input_(input) {
+    for (const BackupSummary& backup : input.catalog.backups) {
+      if (backup.system_identifier == input.system_identifier) {
+        own_[backup.label] = &backup;
+        (backup.type == BackupType::kFull ? fulls_ : diffs_).push_back(&backup);
+      }
+    }
+    std::sort(fulls_.begin(), fulls_.end(), IsOlder);
+    std::sort(diffs_.begin(), diffs_.end(), IsOlder);
+    newest_good_ = NewestGood();
+    Force();
+  }
+
+  RetentionDecision Decide(const BackupSummary& backup) const {
+    RetentionDecision decision{
+        .kind = RetentionKind::kBackup, .name = backup.label, .bytes = backup.stored_size};
+    if (backup.system_identifier != input_.system_identifier) {
+      decision.reason = fmt::format("belongs to system {}", backup.system_identifier);
+    } else if (const auto forced = forced_.find(backup.label); forced != forced_.end()) {
+      decision.reason = forced->second;
+    } else if (backup.type == BackupType::kFull) {
+      std::tie(decision.keep, decision.reason) = DecideFull(backup);
+    } else {
+      std::tie(decision.keep, decision.reason) = DecideDiff(backup);
+    }
+    return decision;
+  }
+
+  // For WAL: the full backups from which on it is kept, and the newest good backup, which must lead
+  // to the present whatever the settings.
+  std::vector<const BackupSummary*> WalAnchors() const {
+    std::vector<const BackupSummary*> anchors;
+    const std::size_t limit =
+        std::min(LimitOf(input_.settings.archive), LimitOf(input_.settings.full));
+    for (const BackupSummary* full : fulls_) {
+      if (IsGood(*full) && NewerGood(fulls_, *full) < limit) {
+        anchors.push_back(full);
+      }
+    }
+    if (newest_good_ != nullptr) {
+      anchors.push_back(newest_good_);
+    }
+    return anchors;
+  }
+
+ private:
+  using Verdict = std::pair<bool, std::string>;
+
+  const BackupSummary* FullOf(const BackupSummary& diff) const {
+    const auto full = own_.find(ParseLabel(diff.label)->full_label);
+    return full == own_.end() ? nullptr : full->second;
+  }
+
+  // Nothing in it is known to be wrong, so it may push out an older one.
+  bool IsGood(const BackupSummary& backup) const {
+    if (backup.checksum_failures > 0) {
+      return false;
+    }
+    if (backup.type == BackupType::kFull) {
+      return true;
+    }
+    const BackupSummary* const full = FullOf(backup);
+    return full != nullptr && full->checksum_failures == 0;
+  }
+
+  const BackupSummary* NewestGood() const {
+    const BackupSummary* newest = nullptr;
+    for (const auto& [label, backup] : own_) {
+      if (IsGood(*backup) && (newest == nullptr || IsOlder(newest, backup))) {
+        newest = backup;
+      }
+    }
+    return newest;
+  }
+
+  std::size_t NewerGood(const std::vector<const BackupSummary*>& among,
+                        const BackupSummary& backup) const {
+    return static_cast<std::size_t>(std::count_if(
+        among.begin(), among.end(),
+        [&](const BackupSummary* other) { return IsGood(*other) && IsOlder(&backup, other); }));
+  }
+
+  void Keep(const std::string& label, const std::string& reason,
+            const std::string& reason_for_full) {
+    forced_.emplace(label, reason);
+    if (const auto parts = ParseLabel(label); parts && parts->type == BackupType::kDiff) {
+      forced_.emplace(parts->full_label, reason_for_full);
+    }
+  }
+
+  // What stays whatever the numbers say.
+  void Force() {
+    for (const std::string& label : input_.pins) {
+      Keep(label, "pinned by veza_backup_keep()",
+           fmt::format("pinned backup \"{}\" needs it", label));
+    }
+    if (newest_good_ != nullptr) {
+      Keep(newest_good_->label, "newest good backup",
+           fmt::format("newest good backup \"{}\" needs it", newest_good_->label));
+    }
+    for (const BrokenBackup& broken : input_.catalog.broken) {
+      Keep(broken.label, "",
+           fmt::format("backup \"{}\", which cannot be read, needs it", broken.label));
+    }
+  }
+
+  Verdict DecideFull(const BackupSummary& full) const {
+    const int wanted = input_.settings.full;
+    if (NewerGood(fulls_, full) >= LimitOf(wanted)) {
+      return {false, fmt::format("{} newer full backups are kept (retention_full)", wanted)};
+    }
+    if (wanted == 0) {
+      return {true, "all full backups are kept (retention_full)"};
+    }
+    if (!IsGood(full)) {
+      return {true, fmt::format("has page checksum failures; stays until {} newer full backups are "
+                                "good (retention_full)",
+                                wanted)};
+    }
+    return {true, fmt::format("one of the {} newest full backups (retention_full)", wanted)};
+  }
+
+  Verdict DecideDiff(const BackupSummary& diff) const {
+    const std::string full_label = ParseLabel(diff.label)->full_label;
+    const BackupSummary* const full = FullOf(diff);
+    if (full == nullptr) {
+      return DecideOrphan(full_label);
+    }
+    if (!forced_.contains(full_label) && !DecideFull(*full).first) {
+      return {false, fmt::format("goes with its full backup \"{}\"", full_label)};
+    }
+    const int wanted = input_.settings.diff;
+    if (NewerGood(diffs_, diff) >= LimitOf(wanted)) {
+      return {false, fmt::format("{} newer diff backups are kept (retention_diff)", wanted)};
+    }
+    if (wanted == 0) {
+      return {true, "all diff backups are kept (retention_diff)"};
+    }
+    if (!IsGood(diff)) {
+      return {true, fmt::format("has page checksum failures; stays until {} newer diff backups are "
+                                "good (retention_diff)",
+                                wanted)};
+    }
+    return {true, fmt::format("one of the {} newest diff backups (retention_diff)", wanted)};
+  }
+
+  Verdict DecideOrphan(const std::string& full_label) const {
+    const auto has_label = [&](const auto& item) { return item.label == full_label; };
+    if (std::any_of(input_.catalog.broken.begin(), input_.catalog.broken.end(), has_label)) {
+      return {true, fmt::format("its full backup \"{}\" cannot be read", full_label)};
+    }
+    if (std::any_of(input_.catalog.backups.begin(), input_.catalog.backups.end(), has_label)) {
+      return {true, fmt::format("its full backup \"{}\" belongs to another system", full_label)};
+    }
+    return {false,
+            fmt::format("its full backup \"{}\" is gone, it cannot be restored", full_label)};
+  }
+
+  const RetentionInput& input_;
+  std::map<std::string, const BackupSummary*> own_;
+  std::vector<const BackupSummary*> fulls_;  // oldest first
+  std::vector<const BackupSummary*> diffs_;
+  const BackupSummary* newest_good_ = nullptr;
+  std::map<std::string, std::string> forced_;  // reason by label
+};
+
+void DecideRemains(const RetentionInput& input, const std::string& label, const Remains& remains,
+                   std::vector<RetentionDecision>& decisions) {
+  if (remains.objects > 0) {
+    RetentionDecision decision{
+        .kind = RetentionKind::kLeftOver, .name = label, .bytes = remains.bytes};
+    if (!input.active_node.empty()) {
+      decision.reason = fmt::format("node \"{}\" is at work", input.active_node);
+    } else if (!remains.buried && input.now - remains.newest <= kLeftOverAge) {
+      decision.reason =
+          fmt::format("was last added to at {}, less than an hour ago", FormatUtc(remains.newest));
+    } else {
+      decision.keep = false;
+      decision.reason = "remains of a backup that failed or was removed";
+    }
+    decisions.push_back(std::move(decision));
+  }
+  if (remains.buried) {
+    RetentionDecision decision{.kind = RetentionKind::kTombstone, .name = label};
+    decision.keep = input.now - *remains.buried <= kTombstoneAge;
+    decision.reason = decision.keep
+                          ? "keeps a process that stands still from completing this backup"
+                          : "no process can still want to complete this backup";
+    decisions.push_back(std::move(decision));
+  }
+}
+
+}  // namespace
+
+const char* RetentionKindName(RetentionKind kind) {
+  switch (kind) {
+    case RetentionKind::kBackup:
+      return "backup";
+    case RetentionKind::kLeftOver:
+      return "left-over";
+    case RetentionKind::kTombstone:
+      return "tombstone";
+    case RetentionKind::kWal:
+      return "wal";
+  }
+  return "unknown";
+}
+
+Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input,
+                                                     const WalLister& list_wal) {
+  std::vector<RetentionDecision> decisions;
+  const BackupRules rules(input);
+  WalRules wal(input.wal_segment_size);
+  TimelineId newest_timeline = 0;
+  for (const BackupSummary& backup : input.catalog.backups) {
+    decisions.push_back(rules.Decide(backup));
+    if (decisions.back().keep && backup.system_identifier == input.system_identifier) {
+      wal.KeepConsistent(backup);
+      newest_timeline = std::max(newest_timeline, backup.timeline);
+    }
+  }
+  for (const BrokenBackup& broken : input.catalog.broken) {
+    decisions.push_back({.kind = RetentionKind::kBackup,
+                         .name = broken.label,
+                         .reason = "cannot be read: " + broken.error.message});
+  }
+  for (const auto& [label, remains] : input.remains) {
+    DecideRemains(input, label, remains, decisions);
+  }
+
+  const std::vector<const BackupSummary*> anchors = rules.WalAnchors();
+  for (const BackupSummary* anchor : anchors) {
+    wal.KeepFrom(*anchor);
+  }
+  if (input.settings.archive == 0) {
+    wal.KeepAll("all WAL is kept (retention_archive)");
+  } else if (!input.catalog.broken.empty()) {
+    wal.KeepAll(fmt::format("backup \"{}\" cannot be read and may need any of it",
+                            input.catalog.broken.front().label));
+  } else if (anchors.empty()) {
+    wal.KeepAll("there is no good full backup yet");
+  } else if (input.newest_timeline > newest_timeline) {
+    // It may have parted from the others before the newest full backup, whose start then says
+    // nothing about what the way to the present needs.
+    wal.KeepAll(fmt::format("no backup has been taken on timeline {} yet", input.newest_timeline));
+  }
+  RETURN_IF_ERROR(list_wal([&](const ObjectInfo& object) {
+    wal.Add(object);
+    return Ok();
+  }));
+  std::vector<RetentionDecision> ranges = wal.TakeRanges();
+  std::move(ranges.begin(), ranges.end(), std::back_inserter(decisions));
+  return decisions;
+}
+
+}  // namespace veza

@@ -1,0 +1,77 @@
+// What may go and what must stay (FORMAT.md section 9): rules without side effects. expire.h
+// gathers what they need and does what they say.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/environment.h"
+#include "core/error.h"
+#include "core/repository/backup_catalog.h"
+#include "core/repository/lsn.h"
+#include "core/storage/store.h"
+
+namespace veza {
+
+// How many of the newest are kept; 0: all.
+struct RetentionSettings {
+  int full = 4;     // full backups, with the diffs that refer to them
+  int diff = 7;     // diffs
+  int archive = 4;  // full backups from which on WAL is kept without a gap
+};
+
+enum class RetentionKind {
+  kBackup,
+  kLeftOver,   // what a label holds beside backup.json, when that is missing or a tombstone
+  kTombstone,  // tombstone.h
+  kWal,        // segments, .partial and .backup files from `name` to `last`, gaps included
+};
+const char* RetentionKindName(RetentionKind kind);  // "backup", "left-over", "tombstone", "wal"
+
+struct RetentionDecision {
+  RetentionKind kind = RetentionKind::kBackup;
+  std::string name;    // a label; for WAL the first segment
+  std::string last{};  // for WAL the last segment, otherwise empty
+  bool keep = true;
+  std::string reason{};
+  std::optional<std::uint64_t> bytes{};  // stored; nothing when it is not known
+};
+
+// What a label without a backup holds.
+struct Remains {
+  std::uint64_t objects = 0;          // beside the tombstone
+  std::uint64_t bytes = 0;            // of these
+  TimePoint newest{};                 // of these, by the store's clock
+  std::optional<TimePoint> buried{};  // when the tombstone was written
+};
+
+struct RetentionInput {
+  RetentionSettings settings;
+  std::uint64_t system_identifier = 0;  // ours; what is of another system stays
+  std::uint64_t wal_segment_size = 0;
+  TimelineId newest_timeline = 0;  // in the archive
+  BackupCatalog catalog;
+  std::map<std::string, Remains> remains;  // of every unfinished or buried label
+  std::set<std::string> pins;
+  TimePoint now{};          // by the store's clock
+  std::string active_node;  // somebody else who is alive and holds the lock
+};
+
+// Visits the WAL objects of our system in the order of their names, as Store::List() does.
+using WalLister = std::function<Status(const Store::ObjectVisitor& each)>;
+
+// Every backup, left-over, tombstone and WAL range with the decision on it. WAL is listed once, and
+// the number of ranges does not depend on the number of segments. Fails only when `list_wal` does.
+Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input,
+                                                     const WalLister& list_wal);
+
+// Remains are touched only when nothing was added for so long, and tombstones stay for so long.
+inline constexpr std::chrono::hours kLeftOverAge{1};
+inline constexpr std::chrono::hours kTombstoneAge{7 * 24};
+
+}  // namespace veza

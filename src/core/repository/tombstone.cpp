@@ -1,0 +1,30 @@
+#include "core/repository/tombstone.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/codec/document.h"
+#include "core/codec/json.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+constexpr const char* kType = "tombstone";
+}  // namespace
+
+Result<std::string> SerializeTombstone(const std::string& label, const std::string& node,
+                                       TimePoint created, const SealPolicy& policy) {
+  return SignDocument({{"format", 1},
+                       {"type", kType},
+                       {"label", label},
+                       {"node", node},
+                       {"created", FormatUtc(created)}},
+                      policy, BackupDocumentName(label));
+}
+
+bool IsTombstone(std::string_view text, std::string_view label, const SealPolicy& policy) {
+  const auto document = OpenDocument(text, policy, BackupDocumentName(label));
+  return document && StringMember(*document, "type") == kType;
+}
+
+}  // namespace veza

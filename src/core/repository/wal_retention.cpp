@@ -1,0 +1,83 @@
+#include "core/repository/wal_retention.h"
+
+#include <algorithm>
+
+namespace veza {
+
+void WalRules::KeepFrom(const BackupSummary& backup) {
+  const SegmentNumber first = SegmentOf(backup.start_lsn, segment_size_);
+  if (!from_ || first < from_->first) {
+    from_ = Need{first, 0, backup.label};
+  }
+}
+
+void WalRules::KeepConsistent(const BackupSummary& backup) {
+  needs_.push_back({SegmentOf(backup.start_lsn, segment_size_),
+                    SegmentBefore(backup.stop_lsn, segment_size_), backup.label});
+}
+
+void WalRules::Decide() {
+  if (!keep_all_.empty() || !from_) {
+    stretches_.push_back({0, true, keep_all_});
+    return;
+  }
+  std::sort(needs_.begin(), needs_.end(),
+            [](const Need& a, const Need& b) { return a.first < b.first; });
+  const std::string gone = fmt::format(
+      "is older than backup \"{}\", and no backup needs it (retention_archive)", from_->label);
+  SegmentNumber next = 0;  // the first that is not decided
+  for (const Need& need : needs_) {
+    if (need.first >= from_->first) {
+      break;
+    }
+    if (need.last < next) {
+      continue;
+    }
+    if (need.first > next) {
+      stretches_.push_back({next, false, gone});
+      next = need.first;
+    }
+    stretches_.push_back(
+        {next, true, fmt::format("backup \"{}\" needs it to be consistent", need.label)});
+    next = need.last + 1;
+  }
+  if (next < from_->first) {
+    stretches_.push_back({next, false, gone});
+    next = from_->first;
+  }
+  stretches_.push_back(
+      {next, true,
+       fmt::format("backup \"{}\" can be followed from its start on (retention_archive)",
+                   from_->label)});
+}
+
+std::size_t WalRules::StretchOf(SegmentNumber segment) const {
+  const auto next = std::upper_bound(
+      stretches_.begin(), stretches_.end(), segment,
+      [](SegmentNumber number, const Stretch& stretch) { return number < stretch.first; });
+  return static_cast<std::size_t>(next - stretches_.begin()) - 1;
+}
+
+void WalRules::Add(const ObjectInfo& object) {
+  const auto file = ParseWalFileName(object.name.substr(object.name.rfind('/') + 1));
+  if (!file || file->kind == WalFileKind::kTimelineHistory) {
+    return;
+  }
+  if (stretches_.empty()) {
+    Decide();
+  }
+  const std::size_t stretch = StretchOf(SegmentNumberOf(file->segment_name, segment_size_));
+  if (ranges_.empty() || last_timeline_ != file->timeline || last_stretch_ != stretch) {
+    last_timeline_ = file->timeline;
+    last_stretch_ = stretch;
+    ranges_.push_back({.kind = RetentionKind::kWal,
+                       .name = file->segment_name,
+                       .keep = stretches_[stretch].keep,
+                       .reason = stretches_[stretch].reason,
+                       .bytes = 0});
+  }
+  ranges_.back().last = file->segment_name;
+  *ranges_.back().bytes += object.size;
+}
+
+}  // namespace veza

@@ -1,0 +1,204 @@
+// A repository with a random past: backups of both kinds, good and bad, failures, timelines, pins,
+// things of others. The same for the same seed.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/repository/lock_nodes.h"
+#include "core/repository/test_backup.h"
+
+namespace veza {
+
+inline constexpr std::uint64_t kForeignSystem = 42;
+
+// What the test knows of a backup, told apart from what the code under test reads.
+struct PastBackup {
+  std::string label{};
+  std::string full_label{};  // itself for a full
+  bool is_full = true;
+  bool has_failures = false;
+  bool foreign = false;
+  bool broken = false;
+  bool pinned = false;
+  TimelineId timeline = 1;
+  SegmentNumber first = 0;
+  SegmentNumber last = 0;
+};
+
+struct PastSegment {
+  std::string name{};  // of the object
+  TimelineId timeline = 1;
+  SegmentNumber number = 0;
+};
+
+class History {
+ public:
+  explicit History(std::uint64_t seed, int events = 40) : random_(seed) {
+    Full(false, false);
+    for (int event = 0; event < events; ++event) {
+      time_ += std::chrono::minutes(61);
+      Happen(Below(20));
+    }
+    for (PastBackup& backup : backups) {
+      if (!backup.broken && Below(12) == 0) {
+        backup.pinned = true;
+        Put(PinName(backup.label), "{}");
+      }
+    }
+    time_ += std::chrono::hours(2);
+    repository.clock().Sleep(
+        std::chrono::duration_cast<std::chrono::milliseconds>(time_ - kTestTime), nullptr);
+    if (Below(3) == 0) {
+      repository.clock().Sleep(std::chrono::hours(24 * 8), nullptr);
+    }
+  }
+
+  std::size_t Below(std::size_t bound) { return random_() % bound; }
+
+  std::set<std::string> Objects() const {
+    std::set<std::string> names;
+    EXPECT_OK(repository->store().List("", "", [&](const ObjectInfo& object) {
+      if (!object.name.starts_with(kLockPrefix)) {
+        names.insert(object.name);
+      }
+      return Ok();
+    }));
+    return names;
+  }
+
+  TestRepository repository;
+  std::vector<PastBackup> backups;    // oldest first
+  std::vector<PastSegment> segments;  // ours
+  std::vector<std::string> left_over_labels;
+  std::vector<std::string> untouchable;  // history files, things of others
+
+ private:
+  void Happen(std::size_t what) {
+    Grow(1 + Below(4));
+    switch (what) {
+      case 0:
+        return Promote(0);
+      case 1:
+        return Promote(1 + Below(8));
+      case 2:
+      case 3:
+        return Fail();
+      case 4:
+        return Below(4) == 0 ? Break() : Diff(false);
+      case 5:
+        return Full(false, true);
+      case 6:
+        return Full(true, false);
+      case 7:
+        return Diff(true);
+      case 8:
+      case 9:
+      case 10:
+      case 11:
+        return Full(false, false);
+      default:
+        return Diff(false);
+    }
+  }
+
+  void Put(const std::string& name, std::string_view content) {
+    WriteText(repository.PathOf(name), content);
+    const timespec time{(time_ - TimePoint()) / std::chrono::seconds(1), 0};
+    const timespec times[2] = {time, time};
+    EXPECT_EQ(utimensat(AT_FDCWD, repository.PathOf(name).c_str(), times, 0), 0) << name;
+  }
+
+  void Grow(std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i, ++position_) {
+      const std::string file = SegmentName(timeline_, position_, kTestSegmentSize);
+      const std::string name = WalObjectName(kTestSystem, file).value();
+      Put(name, "segment");
+      segments.push_back({name, timeline_, position_});
+    }
+  }
+
+  void Promote(std::size_t back) {
+    position_ -= std::min<SegmentNumber>(back, position_ - 1);
+    ++timeline_;
+    const std::string history = WalObjectName(kTestSystem, TimelineHistoryName(timeline_)).value();
+    Put(history, "history");
+    untouchable.push_back(history);
+    last_full_.clear();
+    Grow(1);
+  }
+
+  void Fail() {
+    const std::string label = FullLabel(time_);
+    Put(PackName(label, 1), "pack");
+    Put(PackName(label, 2), "pack");
+    left_over_labels.push_back(label);
+  }
+
+  void Break() {
+    Full(false, false);
+    Put(BackupDocumentName(backups.back().label), "not a document");
+    backups.back().broken = true;
+    last_full_.clear();
+  }
+
+  void Full(bool has_failures, bool foreign) {
+    Have(FullLabel(time_), has_failures, foreign);
+    if (!foreign) {
+      last_full_ = backups.back().label;
+    }
+    if (foreign) {
+      const std::string name =
+          WalObjectName(kForeignSystem, SegmentName(1, position_, kTestSegmentSize)).value();
+      Put(name, "segment");
+      untouchable.push_back(name);
+    }
+  }
+
+  void Diff(bool has_failures) {
+    if (last_full_.empty()) {
+      return Full(has_failures, false);
+    }
+    Have(DiffLabel(last_full_, time_), has_failures, false);
+  }
+
+  void Have(const std::string& label, bool has_failures, bool foreign) {
+    const auto parts = ParseLabel(label);
+    PastBackup backup{.label = label,
+                      .full_label = parts->full_label,
+                      .is_full = parts->type == BackupType::kFull,
+                      .has_failures = has_failures,
+                      .foreign = foreign,
+                      .timeline = timeline_,
+                      .first = position_};
+    Grow(1 + Below(3));
+    backup.last = position_ - 1;
+    BackupSummary summary = TestSummary(*repository, label);
+    summary.type = parts->type;
+    summary.system_identifier = foreign ? kForeignSystem : kTestSystem;
+    summary.timeline = timeline_;
+    summary.start_time = time_;
+    summary.start_lsn = Lsn{backup.first * kTestSegmentSize + Below(kTestSegmentSize)};
+    summary.stop_lsn = Lsn{position_ * kTestSegmentSize - Below(kTestSegmentSize / 2)};
+    summary.checksum_failures = has_failures ? 1 : 0;
+    Put(PackName(label, 1), "pack");
+    Put(PackName(label, 2), "pack");
+    Put(ManifestName(label), "manifest");
+    Put(BackupDocumentName(label), SerializeSummary(summary, repository->seal_policy()).value());
+    backups.push_back(backup);
+  }
+
+  std::mt19937_64 random_;
+  TimePoint time_ = kTestTime;
+  TimelineId timeline_ = 1;
+  SegmentNumber position_ = 1;
+  std::string last_full_;
+};
+
+}  // namespace veza

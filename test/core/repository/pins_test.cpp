@@ -1,0 +1,80 @@
+#include "core/repository/pins.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/repository/test_backup.h"
+
+namespace veza {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr const char* kDiff = "20261122-020000F_20261123-020000D";
+
+class PinsTest : public testing::Test {
+ protected:
+  PinsTest() {
+    for (const char* label : {kTestLabel, kDiff}) {
+      BackupSummary summary = TestSummary(*repository_, label);
+      summary.type = ParseLabel(label)->type;
+      WriteText(repository_.PathOf(BackupDocumentName(label)),
+                SerializeSummary(summary, repository_->seal_policy()).value());
+    }
+  }
+  TestRepository repository_{Cipher::kAes256Gcm};
+};
+
+TEST_F(PinsTest, ComeAndGo) {
+  EXPECT_THAT(ReadPins(*repository_).value(), IsEmpty());
+  EXPECT_OK(PinBackup(*repository_, kTestLabel));
+  EXPECT_OK(PinBackup(*repository_, kTestLabel));
+  EXPECT_THAT(ReadPins(*repository_).value(), ElementsAre(kTestLabel));
+  EXPECT_THAT(ReadText(repository_.PathOf(PinName(kTestLabel))), HasSubstr("node-a"));
+  EXPECT_OK(UnpinBackup(*repository_, kTestLabel));
+  EXPECT_OK(UnpinBackup(*repository_, kTestLabel));
+  EXPECT_THAT(ReadPins(*repository_).value(), IsEmpty());
+}
+
+TEST_F(PinsTest, ADiffPinsItsFull) {
+  EXPECT_OK(PinBackup(*repository_, kDiff));
+  EXPECT_TRUE(IsPinned(*repository_, kDiff).value());
+  EXPECT_TRUE(IsPinned(*repository_, kTestLabel).value());
+  EXPECT_OK(UnpinBackup(*repository_, kDiff));
+  EXPECT_OK(PinBackup(*repository_, kTestLabel));
+  EXPECT_FALSE(IsPinned(*repository_, kDiff).value());
+}
+
+TEST_F(PinsTest, OnlyBackupsThatExist) {
+  for (const auto& change : {PinBackup, UnpinBackup}) {
+    const Status unknown = change(*repository_, "20261124-020000F");
+    EXPECT_ERROR(unknown, ErrorCode::kNotFound);
+    EXPECT_THAT(unknown.error().hint, HasSubstr(kTestLabel));
+    EXPECT_ERROR(change(*repository_, "latest"), ErrorCode::kInvalidArgument);
+  }
+  EXPECT_THAT(ReadPins(*repository_).value(), IsEmpty());
+}
+
+TEST_F(PinsTest, APinMayOutliveItsBackup) {
+  ASSERT_OK(PinBackup(*repository_, kTestLabel));
+  ASSERT_OK(repository_->store().Delete(BackupDocumentName(kTestLabel)));
+  EXPECT_OK(UnpinBackup(*repository_, kTestLabel));
+  EXPECT_THAT(ReadPins(*repository_).value(), IsEmpty());
+}
+
+// It is deleted between the look at it and the pin.
+TEST_F(PinsTest, APinThatComesTooLateFails) {
+  repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with(kPinPrefix)) {
+      std::filesystem::remove(repository_.PathOf(BackupDocumentName(kTestLabel)));
+    }
+    return Ok();
+  });
+  EXPECT_ERROR(PinBackup(*repository_, kTestLabel), ErrorCode::kNotFound);
+  EXPECT_THAT(ReadPins(*repository_).value(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace veza

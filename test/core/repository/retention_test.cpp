@@ -1,0 +1,351 @@
+#include "core/repository/retention.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/repository/test_backup.h"
+
+namespace veza {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::IsSupersetOf;
+using testing::SizeIs;
+using testing::UnorderedElementsAre;
+
+// A history of which day N's backup starts in segment 10 N and stops in segment 10 N + 1.
+class RetentionTest : public testing::Test {
+ protected:
+  RetentionTest() {
+    input_.system_identifier = kTestSystem;
+    input_.wal_segment_size = kTestSegmentSize;
+    input_.newest_timeline = 1;
+    input_.now = Day(1000);
+  }
+
+  static TimePoint Day(int day) { return kTestTime + std::chrono::hours(24 * day); }
+  static std::string Full(int day) { return FullLabel(Day(day)); }
+  static std::string Diff(int full, int day) { return DiffLabel(Full(full), Day(day)); }
+
+  BackupSummary& Have(const std::string& label, int day) {
+    BackupSummary backup;
+    backup.label = label;
+    backup.type = ParseLabel(label)->type;
+    backup.system_identifier = kTestSystem;
+    backup.timeline = 1;
+    backup.start_time = Day(day);
+    backup.start_lsn = Lsn{static_cast<std::uint64_t>(day) * 10 * kTestSegmentSize + 0x28};
+    backup.stop_lsn = Lsn{backup.start_lsn.value + kTestSegmentSize};
+    backup.stored_size = 100;
+    input_.catalog.backups.push_back(backup);
+    return input_.catalog.backups.back();
+  }
+  BackupSummary& HaveFull(int day) { return Have(Full(day), day); }
+  BackupSummary& HaveDiff(int full, int day) { return Have(Diff(full, day), day); }
+  void HaveWal(SegmentNumber first, SegmentNumber last, TimelineId timeline = 1) {
+    for (SegmentNumber segment = first; segment <= last; ++segment) {
+      HaveWalFile(SegmentName(timeline, segment, kTestSegmentSize));
+    }
+  }
+  void HaveWalFile(const std::string& file) {
+    ObjectInfo object;
+    object.name = WalObjectName(kTestSystem, file).value();
+    object.size = 1;
+    wal_[object.name] = object;
+  }
+
+  void Plan() {
+    decisions_ = PlanRetention(input_, [this](const Store::ObjectVisitor& each) -> Status {
+                   for (const auto& [name, object] : wal_) {
+                     RETURN_IF_ERROR(each(object));
+                   }
+                   return Ok();
+                 }).value();
+  }
+  std::vector<std::string> Removed(RetentionKind kind = RetentionKind::kBackup) {
+    Plan();
+    std::vector<std::string> names;
+    for (const RetentionDecision& decision : decisions_) {
+      EXPECT_FALSE(decision.reason.empty()) << decision.name;
+      if (decision.kind == kind && !decision.keep) {
+        names.push_back(decision.name);
+      }
+    }
+    return names;
+  }
+  // "5-9" for every range that goes.
+  std::vector<std::string> RemovedWal() {
+    Plan();
+    std::vector<std::string> ranges;
+    for (const RetentionDecision& decision : decisions_) {
+      if (decision.kind == RetentionKind::kWal && !decision.keep) {
+        ranges.push_back(fmt::format("{}-{}", SegmentNumberOf(decision.name, kTestSegmentSize),
+                                     SegmentNumberOf(decision.last, kTestSegmentSize)));
+      }
+    }
+    return ranges;
+  }
+  std::string Reason(const std::string& name) {
+    Plan();
+    for (const RetentionDecision& decision : decisions_) {
+      if (decision.name == name) {
+        return decision.reason;
+      }
+    }
+    return "no decision";
+  }
+
+  RetentionInput input_;
+  std::map<std::string, ObjectInfo> wal_;
+  std::vector<RetentionDecision> decisions_;
+};
+
+TEST_F(RetentionTest, AnEmptyRepositoryHasNothingToDecide) {
+  Plan();
+  EXPECT_THAT(decisions_, IsEmpty());
+}
+
+TEST_F(RetentionTest, TheNewestFullsStayAndAnOlderOneGoesWithItsDiffs) {
+  input_.settings = {.full = 2, .diff = 100, .archive = 0};
+  HaveFull(1);
+  HaveDiff(1, 2);
+  HaveDiff(1, 3);
+  HaveFull(4);
+  HaveDiff(4, 5);
+  HaveFull(6);
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1), Diff(1, 2), Diff(1, 3)));
+  EXPECT_EQ(Reason(Full(1)), "2 newer full backups are kept (retention_full)");
+  EXPECT_EQ(Reason(Diff(1, 2)), "goes with its full backup \"" + Full(1) + "\"");
+  EXPECT_EQ(Reason(Full(4)), "one of the 2 newest full backups (retention_full)");
+}
+
+TEST_F(RetentionTest, TheNewestDiffsStayAndFullsAreNotCounted) {
+  input_.settings = {.full = 4, .diff = 2, .archive = 0};
+  HaveFull(1);
+  HaveDiff(1, 2);
+  HaveFull(3);
+  HaveDiff(3, 4);
+  HaveFull(5);
+  HaveDiff(5, 6);
+  EXPECT_THAT(Removed(), ElementsAre(Diff(1, 2)));
+  EXPECT_EQ(Reason(Diff(1, 2)), "2 newer diff backups are kept (retention_diff)");
+}
+
+TEST_F(RetentionTest, ZeroIsAll) {
+  input_.settings = {.full = 0, .diff = 0, .archive = 0};
+  for (int day = 1; day < 60; day += 2) {
+    HaveFull(day);
+    HaveDiff(day, day + 1);
+  }
+  HaveWal(0, 700);
+  EXPECT_THAT(Removed(), IsEmpty());
+  EXPECT_THAT(RemovedWal(), IsEmpty());
+}
+
+TEST_F(RetentionTest, DamagedFullsNeitherCountNorPushOut) {
+  input_.settings = {.full = 2, .diff = 7, .archive = 1};
+  HaveFull(1);
+  HaveFull(2).checksum_failures = 1;
+  HaveFull(3);
+  HaveFull(4).checksum_failures = 2;
+  HaveFull(5).checksum_failures = 3;
+  HaveWal(5, 60);
+  EXPECT_THAT(Removed(), IsEmpty());
+  EXPECT_THAT(Reason(Full(5)), HasSubstr("has page checksum failures"));
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-9", "12-19", "22-29")) << "good from day 3 on";
+  HaveFull(6);
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1), Full(2)));
+}
+
+// Diffs of timelines that parted: the newest good backup refers to an old full.
+TEST_F(RetentionTest, TheNewestGoodBackupAndItsFullStay) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  HaveFull(1);
+  HaveFull(2);
+  HaveDiff(1, 3);
+  HaveFull(4).checksum_failures = 1;
+  HaveWal(5, 50);
+  EXPECT_THAT(Removed(), IsEmpty());
+  EXPECT_THAT(Reason(Full(1)), HasSubstr("newest good backup"));
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-9", "12-19"));
+}
+
+TEST_F(RetentionTest, PinnedStaysWithWhatItNeeds) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  HaveFull(1);
+  HaveDiff(1, 2);
+  HaveDiff(1, 3);
+  HaveFull(4);
+  HaveFull(5);
+  HaveDiff(5, 6);
+  HaveWal(1, 60);
+  input_.pins = {Diff(1, 2), "20000101-000000F"};
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Diff(1, 3), Full(4)));
+  EXPECT_EQ(Reason(Diff(1, 2)), "pinned by veza_backup_keep()");
+  EXPECT_EQ(Reason(Full(1)), "pinned backup \"" + Diff(1, 2) + "\" needs it");
+  EXPECT_THAT(RemovedWal(), ElementsAre("1-9", "12-19", "22-49"));
+}
+
+TEST_F(RetentionTest, WalStaysFromTheFullThatTheSettingSays) {
+  input_.settings = {.full = 4, .diff = 7, .archive = 2};
+  for (int day = 1; day <= 4; ++day) {
+    HaveFull(day);
+  }
+  HaveDiff(2, 5);
+  HaveWal(3, 60);
+  EXPECT_THAT(RemovedWal(), ElementsAre("3-9", "12-19", "22-29"));
+  EXPECT_THAT(Reason(SegmentName(1, 10, kTestSegmentSize)),
+              AllOf(HasSubstr(Full(1)), HasSubstr("consistent")));
+  EXPECT_THAT(Reason(SegmentName(1, 30, kTestSegmentSize)),
+              AllOf(HasSubstr(Full(3)), HasSubstr("from its start on")));
+  input_.settings.archive = 10;
+  EXPECT_THAT(RemovedWal(), ElementsAre("3-9"));
+}
+
+// The timeline of day 3 left day 1's before day 2: its WAL has lower LSNs than day 2's start.
+TEST_F(RetentionTest, LsnsOfAllTimelinesAreTakenTogether) {
+  input_.settings = {.full = 4, .diff = 7, .archive = 2};
+  HaveFull(1);
+  HaveFull(2);
+  BackupSummary& parted = HaveFull(3);
+  parted.timeline = 2;
+  parted.start_lsn = Lsn{15 * kTestSegmentSize};
+  parted.stop_lsn = Lsn{16 * kTestSegmentSize};
+  input_.newest_timeline = 2;
+  HaveWal(5, 30);
+  HaveWal(13, 40, 2);
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-9", "12-14", "13-14"));
+}
+
+TEST_F(RetentionTest, ATimelineWithoutABackupKeepsAllWal) {
+  input_.settings = {.full = 4, .diff = 7, .archive = 1};
+  HaveFull(1);
+  HaveFull(2);
+  HaveWal(5, 30);
+  EXPECT_THAT(RemovedWal(), SizeIs(2));
+  input_.newest_timeline = 2;
+  EXPECT_THAT(RemovedWal(), IsEmpty());
+  EXPECT_THAT(Reason(SegmentName(1, 5, kTestSegmentSize)), HasSubstr("on timeline 2 yet"));
+  HaveDiff(2, 3).timeline = 2;
+  EXPECT_THAT(RemovedWal(), SizeIs(2));
+}
+
+TEST_F(RetentionTest, WithoutAGoodFullAllWalStays) {
+  input_.settings.archive = 1;
+  HaveWal(1, 50);
+  EXPECT_THAT(RemovedWal(), IsEmpty());
+  HaveFull(2).checksum_failures = 1;
+  EXPECT_THAT(RemovedWal(), IsEmpty());
+}
+
+TEST_F(RetentionTest, PartialAndBackupFilesGoWithTheirSegment) {
+  input_.settings.archive = 1;
+  HaveFull(1);
+  HaveFull(2);
+  for (const SegmentNumber segment : {5U, 10U, 25U}) {
+    const std::string name = SegmentName(1, segment, kTestSegmentSize);
+    HaveWalFile(name + ".partial");
+    HaveWalFile(name + ".00000028.backup");
+  }
+  HaveWalFile("00000001.history");
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-5"));
+  EXPECT_THAT(decisions_, SizeIs(2 + 3));
+  EXPECT_EQ(decisions_[2].bytes, 2U);
+}
+
+// The backups may be those of a newer version of ourselves, or damaged by a passing trouble.
+TEST_F(RetentionTest, WhatCannotBeReadStaysAndKeepsWhatItMayNeed) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  HaveFull(1);
+  HaveFull(2);
+  HaveFull(3);
+  HaveWal(5, 40);
+  input_.catalog.broken.push_back({Diff(1, 2), MakeError(ErrorCode::kUnsupported, "format 2")});
+  EXPECT_THAT(Removed(), ElementsAre(Full(2)));
+  EXPECT_EQ(Reason(Diff(1, 2)), "cannot be read: format 2");
+  EXPECT_THAT(Reason(Full(1)), HasSubstr("cannot be read, needs it"));
+  EXPECT_THAT(RemovedWal(), IsEmpty());
+}
+
+TEST_F(RetentionTest, DiffsOfAnUnreadableFullStayAndOrphansGo) {
+  HaveFull(1);
+  HaveDiff(2, 3);
+  HaveDiff(4, 5);
+  input_.catalog.broken.push_back({Full(2), MakeError(ErrorCode::kDataCorrupted, "damaged")});
+  EXPECT_THAT(Removed(), ElementsAre(Diff(4, 5)));
+  EXPECT_THAT(Reason(Diff(4, 5)), HasSubstr("is gone"));
+}
+
+TEST_F(RetentionTest, OtherSystemsAreLeftAlone) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  for (int day = 1; day <= 3; ++day) {
+    HaveFull(day).system_identifier = 42;
+  }
+  HaveFull(4);
+  HaveDiff(3, 5);
+  EXPECT_THAT(Removed(), IsEmpty());
+  EXPECT_EQ(Reason(Full(1)), "belongs to system 42");
+}
+
+TEST_F(RetentionTest, LeftOversGoWhenNobodyCanStillBeAtIt) {
+  const auto left_over = [this] { return Removed(RetentionKind::kLeftOver); };
+  input_.remains[Full(1)] = {.objects = 3, .bytes = 30, .newest = input_.now - kLeftOverAge};
+  EXPECT_THAT(left_over(), IsEmpty());
+  EXPECT_THAT(Reason(Full(1)), HasSubstr("less than an hour ago"));
+  input_.now += std::chrono::seconds(1);
+  EXPECT_THAT(left_over(), ElementsAre(Full(1)));
+  EXPECT_EQ(decisions_[0].bytes, 30U);
+  input_.active_node = "db-b:5432";
+  EXPECT_THAT(left_over(), IsEmpty());
+  EXPECT_EQ(Reason(Full(1)), "node \"db-b:5432\" is at work");
+}
+
+TEST_F(RetentionTest, TombstonesStayForAWeek) {
+  input_.remains[Full(1)] = {.buried = input_.now - kTombstoneAge};
+  EXPECT_THAT(Removed(RetentionKind::kTombstone), IsEmpty());
+  input_.now += std::chrono::seconds(1);
+  EXPECT_THAT(Removed(RetentionKind::kTombstone), ElementsAre(Full(1)));
+  // What its maker added when it had come to life again.
+  input_.remains[Full(1)] = {.objects = 1, .bytes = 1, .newest = input_.now, .buried = input_.now};
+  EXPECT_THAT(Removed(RetentionKind::kTombstone), IsEmpty());
+  EXPECT_THAT(Removed(RetentionKind::kLeftOver), ElementsAre(Full(1)));
+}
+
+TEST_F(RetentionTest, RangesDoNotDependOnTheNumberOfSegments) {
+  input_.settings.archive = 1;
+  HaveFull(1);
+  HaveFull(90'000);
+  std::uint64_t seen = 0;
+  const auto decisions =
+      PlanRetention(input_, [&](const Store::ObjectVisitor& each) -> Status {
+        ObjectInfo object;
+        object.size = 16;
+        for (SegmentNumber segment = 0; segment < 1'000'000; segment += 1 + segment % 2) {
+          object.name = "x/" + SegmentName(1, segment, kTestSegmentSize);
+          RETURN_IF_ERROR(each(object));
+          ++seen;
+        }
+        return Ok();
+      }).value();
+  EXPECT_THAT(decisions, SizeIs(2 + 4));
+  std::uint64_t bytes = 0;
+  for (const RetentionDecision& decision : decisions) {
+    bytes += decision.kind == RetentionKind::kWal ? *decision.bytes : 0;
+  }
+  EXPECT_EQ(bytes, seen * 16);
+}
+
+TEST_F(RetentionTest, TroubleOfTheListingIsNoPlan) {
+  EXPECT_ERROR(PlanRetention(input_,
+                             [](const Store::ObjectVisitor&) -> Status {
+                               return MakeError(ErrorCode::kUnavailable, "the store is away");
+                             }),
+               ErrorCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace veza
