@@ -126,7 +126,7 @@ Result<LockState> ReadLockState(const Repository& repository) {
 }
 
 Result<std::unique_ptr<ClusterLock>> ClusterLock::Acquire(const Repository& repository,
-                                                          ClusterLockOptions options) {
+                                                          const ClusterLockOptions& options) {
   for (int race = 0; race < kMaxRaces; ++race) {
     ASSIGN_OR_RETURN(std::optional<FoundLock> newest, FindNewest(repository));
     ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());

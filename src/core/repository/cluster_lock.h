@@ -50,7 +50,7 @@ class ClusterLock {
   // purpose and since when, while somebody alive holds it. A store that has no conditional writes
   // may give it to two at the same moment; then one of them loses it at its next renewal.
   static Result<std::unique_ptr<ClusterLock>> Acquire(const Repository& repository,
-                                                      ClusterLockOptions options);
+                                                      const ClusterLockOptions& options);
 
   // Stops renewing and does not release: without Release() others wait until the lease is over.
   ~ClusterLock();
