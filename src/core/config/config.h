@@ -33,6 +33,7 @@ struct Config {
   int jobs = 1;            // at least 1
   int s3_connections = 8;  // at least 1
   std::chrono::seconds backup_wal_timeout{600};
+  std::uint64_t max_rate = 0;  // bytes a second that a backup reads; 0: no limit
 };
 
 // A variable of the environment; nothing when it is not set.
