@@ -36,6 +36,43 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION veza_backup_info() IS 'the backups in the repository';
 
+CREATE FUNCTION veza_backup_cancel()
+RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION veza_backup_cancel() IS
+'asks the backup that runs on this server to stop; false when none runs';
+
+CREATE FUNCTION veza_backup_get_progress(
+    OUT pid integer,
+    OUT type text,
+    OUT label text,
+    OUT phase text,
+    OUT started_at timestamptz,
+    OUT copying_since timestamptz,
+    OUT bytes_total bigint,
+    OUT bytes_done bigint,
+    OUT files_total bigint,
+    OUT files_done bigint,
+    OUT bytes_stored bigint,
+    OUT throttled interval)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION veza_backup_get_progress() IS 'what veza_backup_progress shows';
+
+-- bytes_per_second is the average since files are copied; files that were made while the backup ran
+-- can make bytes_done exceed bytes_total.
+CREATE VIEW veza_backup_progress AS
+SELECT pid, type, label, phase, started_at, bytes_total, bytes_done, files_total, files_done,
+       bytes_stored,
+       (bytes_done / nullif(seconds, 0))::bigint AS bytes_per_second,
+       make_interval(secs => CASE WHEN phase = 'copying files' AND bytes_done > 0
+           THEN greatest(bytes_total - bytes_done, 0) * seconds / bytes_done END) AS time_left,
+       throttled
+  FROM veza_backup_get_progress(),
+       LATERAL (SELECT extract(epoch FROM clock_timestamp() - copying_since)::double precision)
+           AS elapsed (seconds);
+COMMENT ON VIEW veza_backup_progress IS 'the backup that runs on this server';
+
 CREATE FUNCTION veza_backup_check(
     OUT name text,
     OUT passed boolean,
@@ -51,5 +88,9 @@ COMMENT ON FUNCTION veza_backup_check() IS
 REVOKE ALL ON FUNCTION veza_backup_init(boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_now(text, boolean, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_check() FROM PUBLIC;
+REVOKE ALL ON FUNCTION veza_backup_cancel() FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_info() FROM PUBLIC;
+REVOKE ALL ON FUNCTION veza_backup_get_progress() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION veza_backup_info() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION veza_backup_get_progress() TO pg_monitor;
+GRANT SELECT ON veza_backup_progress TO pg_monitor;

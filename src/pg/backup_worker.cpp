@@ -7,97 +7,60 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
-#include <deque>
 #include <memory>
-#include <mutex>
+#include <set>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "core/repository/backup_writer.h"
 #include "core/repository/tablespace_map.h"
-#include "core/repository/wal_archive.h"
-#include "pg/server_repository.h"
+#include "pg/backup_job.h"
 #include "pg/settings.h"
 //
-#include "pg/backup_worker.h"
+#include "pg/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/shared_state.h"
+#include "pg/database_list.h"
 
 extern "C" {
 #include <common/file_perm.h>
 #include <common/relpath.h>
+#include <access/xlogrecovery.h>
+#include <postmaster/bgwriter.h>
 #include <storage/procsignal.h>
 #include <tcop/tcopprot.h>
-#include <utils/ps_status.h>
 }
 
 namespace veza::pg {
 
 namespace {
 
-constexpr RetryPolicy kBackupRetries{.budget = std::chrono::minutes(2), .max_attempts = 20};
-constexpr std::chrono::milliseconds kWalPollPause{500};
-
-// Sentences that threads want in the log, handed over to the main thread.
-class LogQueue {
- public:
-  void Put(const std::string& sentence) {
-    const std::lock_guard lock(mutex_);
-    sentences_.push_back(sentence);
+// A new max_rate holds for the backup that runs.
+void FollowSettings(BackupJob* job) {
+  static std::uint64_t generation = 0;
+  if (generation == SettingsGeneration()) {
+    return;
   }
-  // Copies the oldest into plain memory; false when there is none.
-  bool Take(char* buffer, std::size_t size) {
-    const std::lock_guard lock(mutex_);
-    if (sentences_.empty()) {
-      return false;
-    }
-    strlcpy(buffer, sentences_.front().c_str(), size);
-    sentences_.pop_front();
-    return true;
+  generation = SettingsGeneration();
+  const Status status = CatchExceptions([job]() -> Status {
+    ASSIGN_OR_RETURN(const Config config, CurrentConfig());
+    job->progress.max_rate = config.max_rate;
+    return Ok();
+  });
+  if (!status) {
+    job->log.Put(status.error().message);
   }
-
- private:
-  std::mutex mutex_;
-  std::deque<std::string> sentences_;
-};
-
-// Everything a backup is made of on the C++ side. Owned by a memory context.
-struct BackupJob {
-  Environment environment;
-  Config config;
-  ServerFacts facts;
-  LogQueue log;
-  BackupProgress progress;
-  BackupSummary summary;
-  std::unique_ptr<Repository> repository;
-  std::unique_ptr<BackupWriter> writer;
-};
-
-// What the main thread collects for the last files; in palloc'ed memory.
-struct LastFiles {
-  const char* backup_label;
-  const char* tablespace_map;
-  const std::uint8_t* control_file;
-};
-
-void SetPhase(BackupPhase phase) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->phase = phase;
-  LWLockRelease(shared->lock);
-  set_ps_display(BackupPhaseName(phase));
 }
 
 void PublishProgress(void* argument) {
   auto* const job = static_cast<BackupJob*>(argument);
-  SharedState* const shared = GetSharedState();
+  SharedProgress* const shared = &GetSharedState()->progress;
   pg_atomic_write_u64(&shared->bytes_total, job->progress.bytes_total);
   pg_atomic_write_u64(&shared->bytes_done, job->progress.bytes_done);
+  pg_atomic_write_u64(&shared->files_total, job->progress.files_total);
+  pg_atomic_write_u64(&shared->files_done, job->progress.files_done);
   pg_atomic_write_u64(&shared->bytes_stored, job->progress.bytes_stored);
+  pg_atomic_write_u64(&shared->throttled_us, job->progress.throttled_us);
   char sentence[1024];
   while (job->log.Take(sentence, sizeof sentence)) {
     ereport(WARNING, (errmsg("%s", sentence)));
@@ -106,6 +69,7 @@ void PublishProgress(void* argument) {
     ConfigReloadPending = false;
     ProcessConfigFile(PGC_SIGHUP);
   }
+  FollowSettings(job);
 }
 
 // Runs `work(job)` in a thread as one phase of the backup.
@@ -119,70 +83,16 @@ void RunPhase(BackupJob* job, BackupPhase phase, Work work) {
   RunCall(call, wait_event, PublishProgress, job);
 }
 
-// --- The phases' work, in threads ----------------------------------------------------------------
-
-Status ChooseLabel(BackupJob* job) {
-  for (;;) {
-    job->summary.start_time = job->environment.clock->Now();
-    job->summary.label = FullLabel(job->summary.start_time);
-    Status unused = BackupWriter::RequireUnusedLabel(*job->repository, job->summary.label);
-    if (unused || unused.error().code != ErrorCode::kAlreadyExists) {
-      return unused;
-    }
-    // Another backup began in this very second.
-    if (!job->environment.clock->Sleep(std::chrono::seconds(1),
-                                       job->environment.cancellation.get())) {
-      return job->environment.cancellation->Check();
-    }
-  }
-}
-
-Status Connect(BackupJob* job) {
-  ASSIGN_OR_RETURN(job->repository,
-                   OpenServerRepository(job->config, job->facts, job->environment, kBackupRetries));
-  return ChooseLabel(job);
-}
-
-Status StoreLastFiles(BackupJob* job, const LastFiles* files, std::uint32_t mode) {
-  RETURN_IF_ERROR(job->writer->AddFile("backup_label", mode, AsBytes(files->backup_label)));
-  if (files->tablespace_map[0] != '\0') {
-    RETURN_IF_ERROR(job->writer->AddFile("tablespace_map", mode, AsBytes(files->tablespace_map)));
-  }
-  RETURN_IF_ERROR(
-      job->writer->AddFile("global/pg_control", mode, {files->control_file, PG_CONTROL_FILE_SIZE}));
-  return job->writer->FinishPacks(job->summary);
-}
-
-// The archiver ships the segments; a backup without them would be worthless.
-Status WaitForWal(BackupJob* job) {
-  const BackupSummary& summary = job->summary;
-  const WalArchive archive(*job->repository, summary.system_identifier);
-  const SegmentNumber first = SegmentOf(summary.start_lsn, summary.wal_segment_size);
-  const SegmentNumber last = SegmentBefore(summary.stop_lsn, summary.wal_segment_size);
-  const SteadyTime deadline = job->environment.clock->Steady() + job->config.backup_wal_timeout;
-  for (;;) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> missing,
-                     archive.Missing(summary.timeline, first, last, summary.wal_segment_size, 1));
-    if (missing.empty()) {
-      return Ok();
-    }
-    if (job->environment.clock->Steady() >= deadline) {
-      return MakeError(
-                 ErrorCode::kDeadlineExceeded,
-                 "WAL segment \"{}\", which backup \"{}\" needs, did not reach the repository "
-                 "within {} s",
-                 missing.front(), summary.label, job->config.backup_wal_timeout.count())
-          .WithHint(
-              "Look for warnings of the archiver in the server log, or raise "
-              "veza_backup.backup_wal_timeout.");
-    }
-    if (!job->environment.clock->Sleep(kWalPollPause, job->environment.cancellation.get())) {
-      return job->environment.cancellation->Check();
-    }
-  }
-}
-
 // --- The main thread's part ----------------------------------------------------------------------
+
+TimeLineID CurrentTimeline() {
+  TimeLineID timeline = 0;
+  if (!RecoveryInProgress()) {
+    return GetWALInsertionTimeLine();
+  }
+  GetXLogReplayRecPtr(&timeline);
+  return timeline;
+}
 
 // Settings and facts of now into the job. Plain memory in and out, so that it may fail.
 bool PrepareJob(BackupJob* job, ErrorReport* report) {
@@ -198,6 +108,9 @@ bool PrepareJob(BackupJob* job, ErrorReport* report) {
     summary.block_size = BLCKSZ;
     summary.data_checksum_version = DataChecksumsEnabled() ? 1 : 0;
     summary.cipher = CipherName(job->config.cipher);
+    summary.from_standby = !job->facts.is_primary;
+    job->timeline = CurrentTimeline();
+    job->progress.max_rate = job->config.max_rate;
     return Ok();
   });
   if (!status) {
@@ -206,16 +119,26 @@ bool PrepareJob(BackupJob* job, ErrorReport* report) {
   return status.has_value();
 }
 
-void PublishLabel(const BackupJob* job) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  strlcpy(shared->label, job->summary.label.c_str(), sizeof shared->label);
-  LWLockRelease(shared->lock);
+// The databases that have been the same ones since the full backup.
+std::set<std::uint32_t> UnchangedDatabases(const BackupSummary& full, const BackupSummary& now) {
+  std::set<std::uint32_t> unchanged;
+  for (const DatabaseSummary& database : now.databases) {
+    for (const DatabaseSummary& before : full.databases) {
+      if (before.oid == database.oid && before.row_xid == database.row_xid) {
+        unchanged.insert(database.oid);
+      }
+    }
+  }
+  return unchanged;
 }
 
-bool MakeWriter(BackupJob* job, const ServerBackup* backup, ErrorReport* report) {
+bool MakeWriter(BackupJob* job, const ServerBackup* backup, const DatabaseRow* databases,
+                ErrorReport* report) {
   const Status status = CatchExceptions([&]() -> Status {
     BackupSummary& summary = job->summary;
+    for (const DatabaseRow* row = databases; row != nullptr; row = row->next) {
+      summary.databases.push_back({row->oid, NameStr(row->name), row->row_xid, 0});
+    }
     summary.timeline = BackupStartTimeline(backup);
     summary.start_lsn = Lsn{BackupStartLsn(backup)};
     summary.start_wal =
@@ -232,6 +155,10 @@ bool MakeWriter(BackupJob* job, const ServerBackup* backup, ErrorReport* report)
     options.walk.tablespace_version_directory = TABLESPACE_VERSION_DIRECTORY;
     options.label = summary.label;
     options.start_lsn = summary.start_lsn;
+    if (job->full) {
+      options.full = FullReference{job->full_index, job->full->start_lsn,
+                                   UnchangedDatabases(*job->full, summary)};
+    }
     options.block_size = BLCKSZ;
     options.segment_blocks = RELSEG_SIZE;
     options.verify_checksums = summary.data_checksum_version != 0;
@@ -297,57 +224,95 @@ void LogSuccess(const BackupJob* job) {
   }
 }
 
-void RunBackup(bool fast) {
-  auto* const job = NewInContext<BackupJob>();
-  ErrorReport report;
-
-  if (!PrepareJob(job, &report)) {
-    Raise(ERROR, &report);
+// A standby may lag behind the server that made the full backup. What it has copied is consistent
+// with the full's pages only when it begins where the full has ended: until then its pages may be
+// older than the full's. The start of a backup on a standby is its last restartpoint.
+void WaitForStartPoint(XLogRecPtr full_stop, int timeout_s) {
+  static const uint32 wait_event = WaitEvent("VezaBackupStartPoint");
+  const TimestampTz deadline =
+      TimestampTzPlusMilliseconds(GetCurrentTimestamp(), INT64CONST(1000) * timeout_s);
+  for (;;) {
+    XLogRecPtr restart_point = InvalidXLogRecPtr;
+    TimeLineID timeline = 0;
+    RequestCheckpoint(CHECKPOINT_FORCE | CHECKPOINT_WAIT | CHECKPOINT_IMMEDIATE);
+    GetOldestRestartPoint(&restart_point, &timeline);
+    if (restart_point >= full_stop || !RecoveryInProgress()) {
+      return;
+    }
+    if (GetCurrentTimestamp() >= deadline) {
+      ereport(ERROR,
+              (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+               errmsg("this standby has not reached the end of the full backup at %X/%X",
+                      VEZA_LSN(full_stop)),
+               errdetail("Its last restartpoint is at %X/%X.", VEZA_LSN(restart_point)),
+               errhint("Wait until the standby has caught up and the primary has made a "
+                       "checkpoint, or take a full backup.")));
+    }
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, wait_event);
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
   }
-  RunPhase(job, BackupPhase::kConnecting, Connect);
-  PublishLabel(job);
+}
 
+// Starts the backup in the server.
+ServerBackup* Start(BackupJob* job, bool fast) {
   SetPhase(BackupPhase::kCheckpoint);
+  if (job->full && RecoveryInProgress()) {
+    WaitForStartPoint(job->full->stop_lsn.value,
+                      static_cast<int>(job->config.backup_wal_timeout.count()));
+  }
   register_persistent_abort_backup_handler();
   ServerBackup* const backup =
       BackupStart(psprintf("veza_backup %s", job->summary.label.c_str()), fast);
-  if (!MakeWriter(job, backup, &report)) {
+  if (BackupStartTimeline(backup) != job->timeline) {
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("the timeline changed from %u to %u while the backup was being started",
+                           job->timeline, BackupStartTimeline(backup)),
+                    errhint("Take the backup again.")));
+  }
+  ereport(LOG, (errmsg("%s backup \"%s\" started at %X/%X", BackupTypeName(job->summary.type),
+                       job->summary.label.c_str(), VEZA_LSN(BackupStartLsn(backup)))));
+  return backup;
+}
+
+void RunBackup(const BackupOrder& order) {
+  auto* const job = NewInContext<BackupJob>();
+  ErrorReport report;
+
+  job->diff = order.diff;
+  if (!PrepareJob(job, &report)) {
     Raise(ERROR, &report);
   }
-  ereport(LOG, (errmsg("backup \"%s\" started at %X/%X", job->summary.label.c_str(),
-                       static_cast<uint32>(BackupStartLsn(backup) >> 32),
-                       static_cast<uint32>(BackupStartLsn(backup)))));
+  RunPhase(job, BackupPhase::kConnecting, ConnectAndChoose);
+  PublishLabel(job->summary.label.c_str(), job->diff, job->notice.c_str());
+  if (!job->notice.empty()) {
+    ereport(LOG, (errmsg("%s", job->notice.c_str())));
+  }
+
+  ServerBackup* const backup = Start(job, order.fast);
+  const DatabaseRow* const databases = ReadDatabaseRows();
+  if (!MakeWriter(job, backup, databases, &report)) {
+    Raise(ERROR, &report);
+  }
 
   RunPhase(job, BackupPhase::kCopying, [](BackupJob* j) { return j->writer->CopyDataDirectory(); });
 
   SetPhase(BackupPhase::kStopping);
   auto* const last_files = static_cast<LastFiles*>(palloc0(sizeof(LastFiles)));
   last_files->control_file = ReadControlFile();
+  last_files->control_file_size = PG_CONTROL_FILE_SIZE;
+  last_files->mode = static_cast<std::uint32_t>(pg_file_create_mode);
   last_files->tablespace_map = pstrdup(backup->tablespace_map->data);
   last_files->backup_label = BackupLabelFile(backup);
   BackupStop(backup);
   NoteStop(job, backup);
 
-  const auto mode = static_cast<std::uint32_t>(pg_file_create_mode);
   RunPhase(job, BackupPhase::kStopping,
-           [last_files, mode](BackupJob* j) { return StoreLastFiles(j, last_files, mode); });
+           [last_files](BackupJob* j) { return StoreLastFiles(j, last_files); });
   RunPhase(job, BackupPhase::kWaitingForWal, WaitForWal);
   RunPhase(job, BackupPhase::kCommitting,
            [](BackupJob* j) { return j->writer->Commit(j->summary); });
   LogSuccess(job);
-}
-
-// --- The slot in shared memory -------------------------------------------------------------------
-
-void Finish(BackupPhase phase, const ErrorReport* report) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->phase = phase;
-  shared->worker_pid = 0;
-  if (report != nullptr) {
-    shared->error = *report;
-  }
-  LWLockRelease(shared->lock);
 }
 
 // What this worker process is about; set once in VezaBackupWorkerMain.
@@ -361,23 +326,10 @@ void WorkerExit(int, Datum) {
   MemoryContextSwitchTo(TopMemoryContext);
   MemoryContextDelete(worker_context);
   if (worker_succeeded) {
-    Finish(BackupPhase::kSucceeded, nullptr);
+    FinishSucceeded();
   } else {
-    Finish(BackupPhase::kFailed, &worker_error);
+    FinishFailed(&worker_error);
   }
-}
-
-// True: the request is still waited for, and is ours now.
-bool TakeRequest(std::uint64_t request_id, bool* fast) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  const bool taken = shared->request_id == request_id && shared->phase == BackupPhase::kStarting;
-  if (taken) {
-    shared->worker_pid = MyProcPid;
-    *fast = shared->fast;
-  }
-  LWLockRelease(shared->lock);
-  return taken;
 }
 
 void KeepCaughtError() {
@@ -387,152 +339,7 @@ void KeepCaughtError() {
              data->hint != nullptr ? data->hint : "", data->sqlerrcode, &worker_error);
 }
 
-// --- The requester's side ------------------------------------------------------------------------
-
-// A copy of what the requester looks at.
-struct SlotView {
-  bool is_ours;
-  BackupPhase phase;
-  pid_t worker_pid;
-  char label[kLabelLength];
-  ErrorReport error;
-};
-
-SlotView ReadSlot(std::uint64_t request_id) {
-  SharedState* const shared = GetSharedState();
-  SlotView view;
-  LWLockAcquire(shared->lock, LW_SHARED);
-  view.is_ours = shared->request_id == request_id;
-  view.phase = shared->phase;
-  view.worker_pid = shared->worker_pid;
-  strlcpy(view.label, shared->label, sizeof view.label);
-  view.error = shared->error;
-  LWLockRelease(shared->lock);
-  return view;
-}
-
-void CancelRequest(const BackupRequest& request) {
-  SharedState* const shared = GetSharedState();
-  pid_t worker_pid = 0;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  if (shared->request_id == request.id && IsRunning(shared->phase)) {
-    worker_pid = shared->worker_pid;
-    if (worker_pid == 0) {
-      // It has not come up; if it still does, it finds that nobody waits.
-      shared->phase = BackupPhase::kFailed;
-      FillReport("the backup was canceled before it began", "", ERRCODE_QUERY_CANCELED,
-                 &shared->error);
-    }
-  }
-  LWLockRelease(shared->lock);
-  if (worker_pid != 0) {
-    kill(worker_pid, SIGINT);
-  }
-}
-
-[[noreturn]] void RaiseAlreadyRunning(pid_t worker_pid, const char* label) {
-  ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("a backup is already running"),
-                  errdetail("Backup \"%s\" is being made by process %d.", label,
-                            static_cast<int>(worker_pid)),
-                  errhint("Wait until it has ended, or end it with pg_cancel_backend(%d).",
-                          static_cast<int>(worker_pid))));
-  pg_unreachable();
-}
-
-std::uint64_t ClaimSlot(SharedState* shared, bool fast) {
-  char label[kLabelLength];
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  const bool busy = IsRunning(shared->phase);
-  const pid_t worker_pid = shared->worker_pid;
-  strlcpy(label, shared->label, sizeof label);
-  if (!busy) {
-    ++shared->request_id;
-    shared->phase = BackupPhase::kStarting;
-    shared->fast = fast;
-    shared->worker_pid = 0;
-    shared->label[0] = '\0';
-    shared->started_at = GetCurrentTimestamp();
-    pg_atomic_write_u64(&shared->bytes_total, 0);
-    pg_atomic_write_u64(&shared->bytes_done, 0);
-    pg_atomic_write_u64(&shared->bytes_stored, 0);
-  }
-  const std::uint64_t request_id = shared->request_id;
-  LWLockRelease(shared->lock);
-  if (busy) {
-    RaiseAlreadyRunning(worker_pid, label);
-  }
-  return request_id;
-}
-
 }  // namespace
-
-BackupRequest StartBackupWorker(bool fast) {
-  SharedState* const shared = RequireSharedState();
-  BackupRequest request{ClaimSlot(shared, fast), nullptr};
-
-  BackgroundWorker worker;
-  memset(&worker, 0, sizeof worker);
-  // The connection is to no database. It makes the worker a backend that pg_stat_activity shows and
-  // pg_cancel_backend() finds.
-  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-  worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-  worker.bgw_restart_time = BGW_NEVER_RESTART;
-  strlcpy(worker.bgw_library_name, "veza_backup", sizeof worker.bgw_library_name);
-  strlcpy(worker.bgw_function_name, "VezaBackupWorkerMain", sizeof worker.bgw_function_name);
-  strlcpy(worker.bgw_name, "veza_backup full backup", sizeof worker.bgw_name);
-  strlcpy(worker.bgw_type, "veza_backup worker", sizeof worker.bgw_type);
-  worker.bgw_main_arg = UInt64GetDatum(request.id);
-  worker.bgw_notify_pid = MyProcPid;
-  if (!RegisterDynamicBackgroundWorker(&worker, &request.handle)) {
-    CancelRequest(request);
-    ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-                    errmsg("could not start the backup worker: no background worker slot is free"),
-                    errhint("Raise max_worker_processes and restart the server.")));
-  }
-  return request;
-}
-
-char* WaitForBackup(const BackupRequest& request, bool until_done) {
-  static const uint32 wait_event = WaitEvent("VezaBackupNow");
-  SlotView view;
-  for (;;) {
-    view = ReadSlot(request.id);
-    if (!view.is_ours || !IsRunning(view.phase) || (!until_done && view.label[0] != '\0')) {
-      break;
-    }
-    pid_t pid = 0;
-    if (GetBackgroundWorkerPid(request.handle, &pid) == BGWH_STOPPED) {
-      view = ReadSlot(request.id);
-      if (view.is_ours && IsRunning(view.phase)) {
-        CancelRequest(request);
-        ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-                        errmsg("the backup worker has ended without a result"),
-                        errhint("The server log says more.")));
-      }
-      continue;
-    }
-    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 200, wait_event);
-    ResetLatch(MyLatch);
-    PG_TRY();
-    { CHECK_FOR_INTERRUPTS(); }
-    PG_CATCH();
-    {
-      CancelRequest(request);
-      PG_RE_THROW();
-    }
-    PG_END_TRY();
-  }
-  if (!view.is_ours) {
-    ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-                    errmsg("another backup has begun since, the result of this one is in "
-                           "veza_backup_info()")));
-  }
-  if (view.phase == BackupPhase::kFailed) {
-    Raise(ERROR, &view.error);
-  }
-  return pstrdup(view.label);
-}
-
 }  // namespace veza::pg
 
 extern "C" PGDLLEXPORT void VezaBackupWorkerMain(Datum main_argument) {
@@ -544,8 +351,8 @@ extern "C" PGDLLEXPORT void VezaBackupWorkerMain(Datum main_argument) {
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
 
-  bool fast = false;
-  if (!TakeRequest(DatumGetUInt64(main_argument), &fast)) {
+  BackupOrder order;
+  if (!TakeRequest(DatumGetUInt64(main_argument), &order)) {
     proc_exit(0);
   }
   worker_context =
@@ -556,7 +363,7 @@ extern "C" PGDLLEXPORT void VezaBackupWorkerMain(Datum main_argument) {
 
   MemoryContextSwitchTo(worker_context);
   PG_TRY();
-  { RunBackup(fast); }
+  { RunBackup(order); }
   PG_CATCH();
   {
     KeepCaughtError();

@@ -20,6 +20,9 @@ extern "C" {
 #error "veza_backup needs PostgreSQL 15 or newer"
 #endif
 
+// LSN_FORMAT_ARGS, whose check of the type is not valid C++ on 15. For "%X/%X".
+#define VEZA_LSN(lsn) static_cast<uint32>((lsn) >> 32), static_cast<uint32>(lsn)
+
 namespace veza::pg {
 
 // --- GUC memory: malloc until 15, a memory context of its own since 16 ---------------------------

@@ -101,9 +101,21 @@ constexpr std::array<TextHooks, sizeof...(Indexes)> MakeTextHooks(std::index_seq
 }
 constexpr auto kTextHooks = MakeTextHooks(std::make_index_sequence<kMaxSettings>());
 
+int UnitOf(SettingUnit unit) {
+  switch (unit) {
+    case SettingUnit::kNone:
+      return 0;
+    case SettingUnit::kSeconds:
+      return GUC_UNIT_S;
+    case SettingUnit::kKilobytes:
+      return GUC_UNIT_KB;
+  }
+  return 0;
+}
+
 void DefineSetting(std::size_t index, const char* name) {
   const SettingSpec& spec = AllSettings()[index];
-  const int unit = spec.unit == SettingUnit::kSeconds ? GUC_UNIT_S : 0;
+  const int unit = UnitOf(spec.unit);
   const int secrecy = spec.secret ? GUC_SUPERUSER_ONLY | GUC_NOT_IN_SAMPLE : 0;
   switch (spec.type) {
     case SettingType::kBool:

@@ -1,5 +1,7 @@
 #include "pg/shared_state.h"
 
+#include <array>
+
 namespace veza::pg {
 
 namespace {
@@ -9,6 +11,11 @@ constexpr char kTrancheName[] = "veza_backup";
 SharedState* shared_state = nullptr;
 shmem_request_hook_type previous_request_hook = nullptr;
 shmem_startup_hook_type previous_startup_hook = nullptr;
+
+std::array<pg_atomic_uint64*, 6> NumbersOf(SharedProgress* progress) {
+  return {&progress->bytes_total, &progress->bytes_done,   &progress->files_total,
+          &progress->files_done,  &progress->bytes_stored, &progress->throttled_us};
+}
 
 void RequestMemory() {
   if (previous_request_hook != nullptr) {
@@ -30,9 +37,9 @@ void Startup() {
     memset(static_cast<void*>(shared_state), 0, sizeof(SharedState));
     shared_state->lock = &GetNamedLWLockTranche(kTrancheName)->lock;
     shared_state->phase = BackupPhase::kIdle;
-    pg_atomic_init_u64(&shared_state->bytes_total, 0);
-    pg_atomic_init_u64(&shared_state->bytes_done, 0);
-    pg_atomic_init_u64(&shared_state->bytes_stored, 0);
+    for (pg_atomic_uint64* number : NumbersOf(&shared_state->progress)) {
+      pg_atomic_init_u64(number, 0);
+    }
   }
   LWLockRelease(AddinShmemInitLock);
 }
@@ -74,6 +81,12 @@ void RequestSharedState() {
 
 SharedState* GetSharedState() {
   return shared_state;
+}
+
+void ResetProgress(SharedProgress* progress) {
+  for (pg_atomic_uint64* number : NumbersOf(progress)) {
+    pg_atomic_write_u64(number, 0);
+  }
 }
 
 SharedState* RequireSharedState() {

@@ -27,21 +27,43 @@ inline bool IsRunning(BackupPhase phase) {
 
 inline constexpr std::size_t kLabelLength = 64;
 
-// Guarded by `lock` but for the counters.
+// A backup that this server could not finish.
+struct FailedBackup {
+  char label[kLabelLength];  // empty when it had none yet
+  bool diff;
+  TimestampTz at;  // 0: there was none since the server started
+  ErrorReport error;
+};
+
+// How far the backup is. Read and written without the lock, each number by itself.
+struct SharedProgress {
+  pg_atomic_uint64 bytes_total;
+  pg_atomic_uint64 bytes_done;
+  pg_atomic_uint64 files_total;
+  pg_atomic_uint64 files_done;
+  pg_atomic_uint64 bytes_stored;
+  pg_atomic_uint64 throttled_us;
+};
+
+// Guarded by `lock` but for the progress.
 struct SharedState {
   LWLock* lock;
 
   std::uint64_t request_id;  // of the last request; 0 before the first
   BackupPhase phase;
+  bool diff;                 // requested, then what is really made
   bool fast;                 // requested: checkpoint at once
   pid_t worker_pid;          // 0 until the worker is up
   char label[kLabelLength];  // empty until it is chosen
+  char notice[512];          // for the requester, set before the label; may be empty
   TimestampTz started_at;
-  ErrorReport error;  // valid in phase kFailed
+  TimestampTz copying_since;  // 0 until files are copied
+  TimestampTz ended_at;       // in the last two phases
+  ErrorReport error;          // valid in phase kFailed
 
-  pg_atomic_uint64 bytes_total;
-  pg_atomic_uint64 bytes_done;
-  pg_atomic_uint64 bytes_stored;
+  FailedBackup last_failure;  // until a backup succeeds
+
+  SharedProgress progress;
 };
 
 // In _PG_init of a preloaded library: asks for the memory.
@@ -52,5 +74,8 @@ SharedState* GetSharedState();
 
 // The same, or an ERROR that tells what to set.
 SharedState* RequireSharedState();
+
+// Back to nothing, before a backup.
+void ResetProgress(SharedProgress* progress);
 
 }  // namespace veza::pg

@@ -16,7 +16,7 @@
 #include "pg/server_repository.h"
 #include "pg/settings.h"
 //
-#include "pg/backup_worker.h"
+#include "pg/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared_state.h"
@@ -106,7 +106,18 @@ class InfoCall final : public RowsCall {
  public:
   ~InfoCall() override { StopAndJoin(); }
 
+  // Main thread: the last backup that failed on this server, if none succeeded since.
+  void SetFailure(const FailedBackup& failure) {
+    failure_label_ = failure.label;
+    failure_type_ = failure.diff ? "diff" : "full";
+    failure_ = failure.error.message;
+  }
+
  private:
+  std::string failure_label_;
+  std::string failure_type_;
+  std::string failure_;
+
   Status Work() override {
     ASSIGN_OR_RETURN(std::shared_ptr<Store> store, Connect());
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
@@ -116,8 +127,16 @@ class InfoCall final : public RowsCall {
       rows_.push_back(RowOf(backup));
     }
     for (const UnfinishedBackup& backup : catalog.unfinished) {
-      rows_.push_back(RowOfUnusable(backup.label, "unfinished",
-                                    "being made, or the remains of one that failed"));
+      if (backup.label != failure_label_) {
+        rows_.push_back(RowOfUnusable(backup.label, "unfinished",
+                                      "being made, or the remains of one that failed"));
+      }
+    }
+    if (!failure_.empty()) {
+      Row row = RowOfUnusable(failure_label_, "failed", failure_);
+      row[0] = failure_label_.empty() ? std::nullopt : std::optional(failure_label_);
+      row[1] = failure_type_;
+      rows_.push_back(std::move(row));
     }
     for (const BrokenBackup& backup : catalog.broken) {
       rows_.push_back(RowOfUnusable(backup.label, "unreadable", backup.error.message));
@@ -330,15 +349,15 @@ PGDLLEXPORT Datum veza_backup_now(PG_FUNCTION_ARGS) {
   const char* const type = text_to_cstring(PG_GETARG_TEXT_PP(0));
   const bool wait = PG_GETARG_BOOL(1);
   const bool fast = PG_GETARG_BOOL(2);
-  if (strcmp(type, "full") != 0) {
+  const bool diff = strcmp(type, "diff") == 0;
+  if (!diff && strcmp(type, "full") != 0) {
     ereport(ERROR,
             (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown backup type \"%s\"", type),
-             errhint("The type of a backup is \"full\".")));
+             errhint("The type of a backup is \"full\" or \"diff\".")));
   }
   RequireSharedState();
-  RequirePrimary("veza_backup_now()");
   RequireArchiving();
-  const BackupRequest request = StartBackupWorker(fast);
+  const BackupRequest request = StartBackupWorker({.diff = diff, .fast = fast});
   PG_RETURN_TEXT_P(cstring_to_text(WaitForBackup(request, wait)));
 }
 
@@ -346,6 +365,14 @@ PGDLLEXPORT Datum veza_backup_info(PG_FUNCTION_ARGS) {
   using namespace veza::pg;
   auto* const call = NewInContext<InfoCall>();
   PrepareOrRaise(call);
+  if (SharedState* const shared = GetSharedState(); shared != nullptr) {
+    LWLockAcquire(shared->lock, LW_SHARED);
+    const FailedBackup failure = shared->last_failure;
+    LWLockRelease(shared->lock);
+    if (failure.at != 0) {
+      call->SetFailure(failure);
+    }
+  }
   RunCall(call, FunctionWaitEvent());
   return EmitRows(fcinfo, call);
 }

@@ -357,16 +357,35 @@ def record_mode(record, what):
     return int(mode, 8)
 
 
+def pieces_between(offset, length, taken):
+    """What an extent at `offset` brings of a file when `taken` comes from elsewhere."""
+    pieces, start, end = [], offset, offset + length
+    for other, other_length in taken:
+        if other + other_length <= offset or other >= end:
+            continue
+        if other > start:
+            pieces.append((start - offset, other - start, start))
+        start = max(start, other + other_length)
+    if start < end:
+        pieces.append((start - offset, end - start, start))
+    return pieces
+
+
 class Manifest:
     """All records of a backup, checked against each other."""
 
-    def __init__(self, content, label, name):
+    def __init__(self, content, label, name, block_size):
         self.name = name
+        self.is_diff = "_" in label
+        self.block_size = block_size
         self.tablespaces = {}  # oid -> path
         self.directories = {}  # path -> mode
         self.files = {}  # path -> record
         self.packs = {}  # number -> record
-        self.places = {}  # (pack, frame) -> (path, offset in the file, extent)
+        self.full_packs = {}  # number -> record
+        # (is of the full, pack, frame) -> (path, pieces, extent); pieces are what the extent brings
+        # of the file: (offset in the plain text, length, offset in the file)
+        self.places = {}
         self.extents = 0
         lines = content.split(b"\n")
         require(len(lines) >= 3 and lines[-1] == b"", f"{name}: not whole lines")
@@ -380,6 +399,7 @@ class Manifest:
             "directory": self.add_directory,
             "file": self.add_file,
             "pack": self.add_pack,
+            "full_pack": self.add_full_pack,
         }
         for line, record in enumerate(records[1:-1], 2):
             require(record.get("type") in add, f"{name}: line {line}: unknown record")
@@ -409,36 +429,74 @@ class Manifest:
         self.add_new_path(path, what)
         record_mode(record, what)
         member(record, "mtime", int, what)
+        size = count_member(record, "size", what)
+        taken = self.add_pages(record, path, size, what)
         offset = 0
         for extent in member(record, "extents", list, what):
-            require(isinstance(extent, list) and len(extent) in (1, 6), f"{what}: bad extent")
-            is_hole = len(extent) == 1
-            numbers = extent[:5]
-            right = all(type(number) is int and number >= 0 for number in numbers)
-            require(right and extent[0] > 0, f"{what}: bad extent")
-            if not is_hole:
-                require(extent[0] <= LONGEST_PLAIN[KIND_PACK], f"{what}: extent too long")
-                digest = extent[5]
-                require(
-                    isinstance(digest, str) and re.fullmatch("[0-9a-f]{32}", digest),
-                    f"{what}: bad digest",
-                )
-                place = extent[1], extent[2]
-                require(place not in self.places, f"{what}: extent belongs to two files")
-                self.places[place] = path, offset, extent
+            require(isinstance(extent, list) and len(extent) in (1, 6, 7), f"{what}: bad extent")
+            if len(extent) == 7:
+                require(self.is_diff and extent[6] == 1, f"{what}: bad extent")
+            if len(extent) == 1:
+                require(type(extent[0]) is int and extent[0] > 0, f"{what}: bad hole")
+            else:
+                pieces = pieces_between(offset, extent[0], taken)
+                self.add_extent(extent, len(extent) == 7, path, pieces, what)
             offset += extent[0]
             self.extents += 1
-        require(offset == count_member(record, "size", what), f"{what}: size")
+        require(offset == size, f"{what}: size")
         self.files[path] = record
 
+    def add_extent(self, extent, of_full, path, pieces, what):
+        numbers = extent[:5]
+        right = all(type(number) is int and number >= 0 for number in numbers)
+        require(right and 0 < extent[0] <= LONGEST_PLAIN[KIND_PACK], f"{what}: bad extent")
+        digest = extent[5]
+        require(
+            isinstance(digest, str) and re.fullmatch("[0-9a-f]{32}", digest), f"{what}: bad digest"
+        )
+        place = of_full, extent[1], extent[2]
+        require(place not in self.places, f"{what}: extent belongs to two files")
+        self.places[place] = path, pieces, extent
+
+    def add_pages(self, record, path, size, what):
+        """What page extents bring of the file: (offset, length), by offset."""
+        taken = []
+        for item in record.get("pages", []):
+            require(self.is_diff and isinstance(item, list) and len(item) == 7, f"{what}: bad pages")
+            runs = item[6]
+            right = isinstance(runs, list) and runs and len(runs) % 2 == 0
+            right = right and all(type(number) is int and number >= 0 for number in runs)
+            require(right, f"{what}: bad pages")
+            pieces, position = [], 0
+            for first, count in zip(runs[::2], runs[1::2]):
+                offset, length = first * self.block_size, count * self.block_size
+                require(count > 0 and offset + length <= size, f"{what}: page past the end")
+                pieces.append((position, length, offset))
+                taken.append((offset, length))
+                position += length
+            require(position == item[0], f"{what}: pages do not add up")
+            self.add_extent(item, False, path, pieces, what)
+            self.extents += 1
+        taken.sort()
+        for before, after in zip(taken, taken[1:]):
+            require(before[0] + before[1] <= after[0], f"{what}: a page comes twice")
+        return taken
+
     def add_pack(self, record, what):
+        self.add_pack_to(self.packs, record, what)
+
+    def add_full_pack(self, record, what):
+        require(self.is_diff, f"{what}: a full backup has no other")
+        self.add_pack_to(self.full_packs, record, what)
+
+    def add_pack_to(self, packs, record, what):
         number = count_member(record, "number", what)
         require(1 <= number <= 99999999, f"{what}: bad pack number")
-        require(number not in self.packs, f"{what}: pack {number} twice")
+        require(number not in packs, f"{what}: pack {number} twice")
         count_member(record, "size", what)
         count_member(record, "frames", what)
         from_base64(member(record, "header", str, what), HEADER_SIZE, what)
-        self.packs[number] = record
+        packs[number] = record
 
     def check_end(self, end):
         require(end.get("type") == "end", f"{self.name}: no end")
@@ -454,10 +512,12 @@ class Manifest:
 
     def check_packs(self):
         used = {number: 0 for number in self.packs}
-        for pack, frame in self.places:
-            require(pack in self.packs, f"{self.name}: extent in unknown pack {pack}")
-            require(frame < self.packs[pack]["frames"], f"{self.name}: extent past pack {pack}")
-            used[pack] += 1
+        for of_full, pack, frame in self.places:
+            packs = self.full_packs if of_full else self.packs
+            require(pack in packs, f"{self.name}: extent in unknown pack {pack}")
+            require(frame < packs[pack]["frames"], f"{self.name}: extent past pack {pack}")
+            if not of_full:
+                used[pack] += 1
         for number, record in self.packs.items():
             require(used[number] == record["frames"], f"{self.name}: extents of pack {number}")
 
@@ -560,7 +620,12 @@ class Repository:
         name = f"backup/{label}/backup.json"
         backup = open_document(self.read(name), name, self.key)
         require(backup.get("label") == label, f"{name}: is of label {backup.get('label')}")
-        require(backup.get("type") == "full", f"{name}: unknown type {backup.get('type')}")
+        kind = "diff" if "_" in label else "full"
+        require(backup.get("type") == kind, f"{name}: type {backup.get('type')}")
+        if kind == "diff":
+            full_manifest = f"backup/{label.split('_')[0]}/manifest"
+            digest = hashlib.sha256(self.read(full_manifest)).hexdigest()
+            require(digest == backup.get("full_manifest_sha256"), f"{name}: full_manifest_sha256")
         system = backup.get("system_identifier")
         require(system in self.identities, f"{name}: of unknown system {system}")
         manifest_name = f"backup/{label}/manifest"
@@ -568,7 +633,10 @@ class Repository:
         require(len(raw) == backup.get("manifest_size"), f"{name}: manifest_size")
         digest = hashlib.sha256(raw).hexdigest()
         require(digest == backup.get("manifest_sha256"), f"{name}: manifest_sha256")
-        manifest = Manifest(b"".join(self.content(manifest_name)), label, manifest_name)
+        block_size = count_member(backup, "block_size", name)
+        require(block_size > 0, f"{name}: block_size")
+        content = b"".join(self.content(manifest_name))
+        manifest = Manifest(content, label, manifest_name, block_size)
         stored = len(raw) + sum(pack["size"] for pack in manifest.packs.values())
         expected = {
             "files": len(manifest.files),
@@ -581,8 +649,16 @@ class Repository:
         return backup, manifest
 
     def extents(self, label, manifest):
-        """(path, offset in the file, plain text) of every extent of a backup."""
-        for number, record in sorted(manifest.packs.items()):
+        """(path, pieces, plain text) of every extent of a backup."""
+        yield from self.extents_of_packs(label, manifest, False)
+        yield from self.extents_of_packs(label.split("_")[0], manifest, True)
+
+    def extents_of_packs(self, label, manifest, of_full):
+        wanted = {pack for is_of_full, pack, _ in manifest.places if is_of_full == of_full}
+        packs = manifest.full_packs if of_full else manifest.packs
+        for number, record in sorted(packs.items()):
+            if of_full and number not in wanted:
+                continue
             name = f"backup/{label}/pack/{number:08}"
             raw = self.read(name)
             require(len(raw) == record["size"], f"{name}: size")
@@ -590,15 +666,17 @@ class Repository:
             frames = 0
             for frame, offset, stored, plain in open_pack(raw, name, self.key):
                 what = f"{name}: extent {frame}"
-                require((number, frame) in manifest.places, f"{what}: belongs to no file")
-                path, position, extent = manifest.places[number, frame]
-                length, _, _, expected_offset, expected_stored, digest = extent
+                frames += 1
+                if of_full and (True, number, frame) not in manifest.places:
+                    continue
+                require((of_full, number, frame) in manifest.places, f"{what}: belongs to no file")
+                path, pieces, extent = manifest.places[of_full, number, frame]
+                length, _, _, expected_offset, expected_stored, digest = extent[:6]
                 require(offset == expected_offset, f"{what}: offset")
                 require(stored == expected_stored, f"{what}: stored size")
                 require(len(plain) == length, f"{what}: length")
                 require(hashlib.sha256(plain).hexdigest()[:32] == digest, f"{what}: digest")
-                frames += 1
-                yield path, position, plain
+                yield path, pieces, plain
             require(frames == record["frames"], f"{name}: {frames} extents")
 
 
@@ -619,10 +697,11 @@ def restore(repository, label, target, moved_tablespaces):
     for path, record in manifest.files.items():
         with open(os.path.join(target, path), "xb") as file:
             file.truncate(record["size"])
-    for path, offset, plain in repository.extents(label, manifest):
+    for path, pieces, plain in repository.extents(label, manifest):
         with open(os.path.join(target, path), "r+b") as file:
-            file.seek(offset)
-            file.write(plain)
+            for begin, length, offset in pieces:
+                file.seek(offset)
+                file.write(plain[begin : begin + length])
     for path, record in manifest.files.items():
         full = os.path.join(target, path)
         os.chmod(full, record_mode(record, "mode"))

@@ -202,6 +202,7 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
     config.jobs = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 256U));
   }
   config.s3_connections = settings.Integer("s3_connections");
+  config.max_rate = static_cast<std::uint64_t>(settings.Integer("max_rate")) * 1024;
   config.backup_wal_timeout = std::chrono::seconds(settings.Integer("backup_wal_timeout"));
   config.retention_full = settings.Integer("retention_full");
   config.retention_diff = settings.Integer("retention_diff");

@@ -36,6 +36,7 @@ struct Config {
   int retention_full = 4;  // these three: 0 is "all"
   int retention_diff = 7;
   int retention_archive = 4;
+  std::uint64_t max_rate = 0;  // bytes a second that a backup reads; 0: no limit
 };
 
 // A variable of the environment; nothing when it is not set.

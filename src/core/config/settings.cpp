@@ -300,22 +300,55 @@ constexpr std::array kSettings = {
         .min = 0,
         .max = kMaxRetention,
     },
+    SettingSpec{
+        .name = "max_rate",
+        .type = SettingType::kInteger,
+        .default_value = "0",
+        .description = "Data a second that a backup reads at most; 0 means no limit.",
+        .min = 0,
+        .max = std::numeric_limits<int>::max(),
+        .unit = SettingUnit::kKilobytes,
+    },
 };
 
 struct UnitFactor {
   std::string_view name;
-  double seconds;
+  double factor;
 };
 constexpr UnitFactor kTimeUnits[] = {{"us", 1e-6}, {"ms", 1e-3},  {"s", 1},
                                      {"min", 60},  {"h", 3600.0}, {"d", 86400.0}};
+constexpr UnitFactor kMemoryUnits[] = {
+    {"B", 1.0 / 1024}, {"kB", 1}, {"MB", 1024}, {"GB", 1 << 20}, {"TB", 1 << 30}};
+
+std::span<const UnitFactor> UnitsOf(SettingUnit unit) {
+  switch (unit) {
+    case SettingUnit::kNone:
+      return {};
+    case SettingUnit::kSeconds:
+      return kTimeUnits;
+    case SettingUnit::kKilobytes:
+      return kMemoryUnits;
+  }
+  return {};
+}
+
+const char* UnitHint(SettingUnit unit) {
+  switch (unit) {
+    case SettingUnit::kNone:
+      break;
+    case SettingUnit::kSeconds:
+      return "Valid units are \"us\", \"ms\", \"s\", \"min\", \"h\" and \"d\".";
+    case SettingUnit::kKilobytes:
+      return "Valid units are \"B\", \"kB\", \"MB\", \"GB\" and \"TB\".";
+  }
+  return "Give a number without a unit.";
+}
 
 // Nothing for a unit that is not known or not allowed.
 std::optional<double> FactorOf(SettingUnit unit, std::string_view name) {
-  if (unit == SettingUnit::kSeconds) {
-    for (const UnitFactor& factor : kTimeUnits) {
-      if (factor.name == name) {
-        return factor.seconds;
-      }
+  for (const UnitFactor& factor : UnitsOf(unit)) {
+    if (factor.name == name) {
+      return factor.factor;
     }
   }
   return std::nullopt;
@@ -427,9 +460,7 @@ Result<int> ParseInteger(const SettingSpec& spec, std::string_view text) {
     const auto factor = FactorOf(spec.unit, unit);
     if (!factor.has_value()) {
       return InvalidSetting(spec, fmt::format("\"{}\" has an unknown unit", text))
-          .WithHint(spec.unit == SettingUnit::kSeconds
-                        ? "Valid units are \"us\", \"ms\", \"s\", \"min\", \"h\" and \"d\"."
-                        : "Give a number without a unit.");
+          .WithHint(UnitHint(spec.unit));
     }
     number *= *factor;
   }

@@ -16,7 +16,7 @@
 namespace veza {
 
 enum class SettingType { kString, kBool, kInteger, kEnum };
-enum class SettingUnit { kNone, kSeconds };
+enum class SettingUnit { kNone, kSeconds, kKilobytes };
 
 struct SettingSpec {
   const char* name;  // without "veza_backup."

@@ -1,6 +1,7 @@
 #include "core/repository/backup_summary.h"
 
 #include <algorithm>
+#include <bit>
 #include <nlohmann/json.hpp>
 
 #include "core/codec/document.h"
@@ -53,7 +54,35 @@ void ReadArray(JsonFields& fields, const json& document, const char* name, const
   }
 }
 
+// Names and values of a server come in its own encoding; JSON is UTF-8. They are there to be read by
+// people, so what is not UTF-8 is replaced.
+std::string PrintableName(const std::string& text) {
+  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace))
+      .get<std::string>();
+}
+
+void ReadSettings(JsonFields& fields, const json& document,
+                  std::map<std::string, std::string>& settings) {
+  const auto object = document.find("settings");
+  if (object == document.end() || !object->is_object()) {
+    fields.Fail("member \"settings\" is not an object");
+    return;
+  }
+  for (const auto& [name, value] : object->items()) {
+    if (!value.is_string()) {
+      fields.Fail(fmt::format("setting \"{}\" is not a string", name));
+      return;
+    }
+    settings[name] = value.get<std::string>();
+  }
+}
+
 }  // namespace
+
+std::string BackupSummary::full_label() const {
+  const auto parts = ParseLabel(label);
+  return parts ? parts->full_label : label;
+}
 
 Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPolicy& policy) {
   json tablespaces = json::array();
@@ -61,6 +90,23 @@ Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPol
     json item{{"oid", tablespace.oid}, {"size", tablespace.size}};
     PutPath(item, tablespace.path);
     tablespaces.push_back(std::move(item));
+  }
+  json databases = json::array();
+  for (const DatabaseSummary& database : summary.databases) {
+    databases.push_back({{"oid", database.oid},
+                         {"name", PrintableName(database.name)},
+                         {"row_xid", database.row_xid},
+                         {"size", database.size}});
+  }
+  json extensions = json::array();
+  for (const ExtensionSummary& extension : summary.extensions) {
+    extensions.push_back({{"database", PrintableName(extension.database)},
+                          {"name", PrintableName(extension.name)},
+                          {"version", PrintableName(extension.version)}});
+  }
+  json settings = json::object();
+  for (const auto& [name, value] : summary.settings) {
+    settings[PrintableName(name)] = PrintableName(value);
   }
   json failures = json::array();
   for (const ChecksumFailure& failure : summary.checksum_failure_pages) {
@@ -96,7 +142,13 @@ Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPol
       {"checksum_failures", summary.checksum_failures},
       {"checksum_failure_pages", std::move(failures)},
       {"backup_label", summary.backup_label},
+      {"databases", std::move(databases)},
+      {"extensions", std::move(extensions)},
+      {"settings", std::move(settings)},
   };
+  if (summary.full_manifest_sha256) {
+    document["full_manifest_sha256"] = ToHex(*summary.full_manifest_sha256);
+  }
   if (!summary.key_id.empty()) {
     document["key_id"] = summary.key_id;
   }
@@ -150,12 +202,32 @@ Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label
               element.Read("block", failure.block);
             });
   fields.Read("backup_label", summary.backup_label);
+  ReadArray(fields, document, "databases", name, summary.databases,
+            [](JsonFields& element, DatabaseSummary& database) {
+              element.Read("oid", database.oid);
+              element.Read("name", database.name);
+              element.Read("row_xid", database.row_xid);
+              element.Read("size", database.size);
+            });
+  ReadArray(fields, document, "extensions", name, summary.extensions,
+            [](JsonFields& element, ExtensionSummary& extension) {
+              element.Read("database", extension.database);
+              element.Read("name", extension.name);
+              element.Read("version", extension.version);
+            });
+  ReadSettings(fields, document, summary.settings);
 
   const auto parts = ParseLabel(summary.label);
   if (!parts || summary.label != label || type != BackupTypeName(parts->type)) {
     fields.Fail(fmt::format("does not describe backup \"{}\"", label));
   } else {
     summary.type = parts->type;
+  }
+  if (summary.type == BackupType::kDiff) {
+    ReadDigest(fields, "full_manifest_sha256", summary.full_manifest_sha256.emplace());
+  }
+  if (!std::has_single_bit(summary.block_size)) {
+    fields.Fail("member \"block_size\" is not the size of a block");
   }
   if (!IsWalSegmentSize(summary.wal_segment_size)) {
     fields.Fail("member \"wal_segment_size\" is not the size of a WAL segment");

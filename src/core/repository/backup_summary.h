@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,21 @@ struct Tablespace {
 struct ChecksumFailure {
   std::string path;         // of the file, relative to the data directory
   std::uint32_t block = 0;  // within the relation fork
+};
+
+struct DatabaseSummary {
+  std::uint32_t oid = 0;
+  std::string name;
+  // The transaction that made (or last altered) its row in pg_database: another one tells that the
+  // database may not be the one that had this oid before. The same on primary and standby.
+  std::uint32_t row_xid = 0;
+  std::uint64_t size = 0;  // bytes of its files
+};
+
+struct ExtensionSummary {
+  std::string database;
+  std::string name;
+  std::string version;
 };
 
 struct BackupSummary {
@@ -55,6 +72,14 @@ struct BackupSummary {
   std::uint64_t checksum_failures = 0;
   std::vector<ChecksumFailure> checksum_failure_pages;  // the first kMaxChecksumFailurePages
   std::string backup_label;
+  std::optional<Sha256Digest> full_manifest_sha256;  // diffs only: the full they refer to
+  std::vector<DatabaseSummary> databases;
+  // For whoever restores it: what the server was set up with. Without values that are secret.
+  std::vector<ExtensionSummary> extensions;
+  std::map<std::string, std::string> settings;  // those that differ from the default
+
+  // For a diff the label of its full; otherwise its own.
+  std::string full_label() const;
 };
 
 inline constexpr std::size_t kMaxChecksumFailurePages = 100;

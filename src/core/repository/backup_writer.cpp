@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "core/codec/zstd.h"
+#include "core/rate_limiter.h"
+#include "core/repository/changed_pages.h"
 #include "core/repository/file_reader.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
@@ -41,6 +43,21 @@ struct FileJob {
   RelationFile relation;
   UniqueFd file;
   std::atomic<std::size_t> extents_left{0};
+
+  // Of a diff.
+  std::optional<FileRecord> in_full;  // the file as the full backup has it
+  bool pages_tell = false;            // what was changed since is told by the pages' LSNs
+  PageCollector changed_pages;
+  std::mutex pages_mutex;  // guards record.pages
+
+  // What the full backup has in this place; null when that is of another length, or nothing.
+  const Extent* InFull(std::size_t index, std::size_t length) const {
+    if (!in_full || index >= in_full->extents.size()) {
+      return nullptr;
+    }
+    const Extent& extent = in_full->extents[index];
+    return extent.pack != 0 && extent.length == length ? &extent : nullptr;
+  }
 };
 
 struct ExtentJob {
@@ -70,6 +87,7 @@ class BackupWriter::State {
         options_(std::move(options)),
         progress_(progress),
         manifest_(repository, options_.label),
+        limiter_(repository.environment(), progress.max_rate),
         uploader_(repository, options_.label, options_.uploads, manifest_, progress.bytes_stored),
         own_buffers_(repository.options().compression_level) {}
 
@@ -82,6 +100,12 @@ class BackupWriter::State {
     RETURN_IF_ERROR(MeasureTotal());
     for (const Tablespace& tablespace : options_.walk.tablespaces) {
       RETURN_IF_ERROR(manifest_.Add(tablespace));
+    }
+    if (options_.full) {
+      // Before the files: a reader then knows how much of each pack it may meet.
+      for (const PackRecord& pack : options_.full->index->packs()) {
+        RETURN_IF_ERROR(manifest_.Add(pack));
+      }
     }
     Status status = StartReaders();
     if (status) {
@@ -110,11 +134,11 @@ class BackupWriter::State {
                        .time_since_epoch()
                        .count();
     for (std::size_t offset = 0; offset < content.size(); offset += kExtentSize) {
-      ASSIGN_OR_RETURN(
-          Extent extent,
-          StoreExtent(content.subspan(offset, std::min(kExtentSize, content.size() - offset)),
-                      own_buffers_));
+      const ByteView plain =
+          content.subspan(offset, std::min(kExtentSize, content.size() - offset));
+      ASSIGN_OR_RETURN(Extent extent, StoreExtent(plain, own_buffers_));
       record.extents.push_back(extent);
+      progress_.bytes_done += plain.size();
     }
     return FinishFile(record);
   }
@@ -127,6 +151,9 @@ class BackupWriter::State {
     summary.tablespaces = options_.walk.tablespaces;
     for (Tablespace& tablespace : summary.tablespaces) {
       tablespace.size = tablespace_sizes_[tablespace.oid];
+    }
+    for (DatabaseSummary& database : summary.databases) {
+      database.size = database_sizes_[database.oid];
     }
     const std::lock_guard lock(mutex_);
     summary.checksum_failures = checksum_failures_;
@@ -165,14 +192,17 @@ class BackupWriter::State {
 
   Status MeasureTotal() {
     std::uint64_t total = 0;
+    std::uint64_t files = 0;
     RETURN_IF_ERROR(WalkDataDirectory(
         options_.walk,
         [&](const DirectoryEntry& entry) {
           total += entry.size;
+          files += entry.kind == DirectoryEntry::Kind::kFile ? 1 : 0;
           return repository_.environment().cancellation->Check();
         },
         [](const std::string&) {}));
     progress_.bytes_total = total;
+    progress_.files_total = files;
     return Ok();
   }
 
@@ -199,12 +229,26 @@ class BackupWriter::State {
     job->record.mode = entry.mode;
     job->record.size = static_cast<std::uint64_t>(info.st_size);
     job->record.mtime = info.st_mtim.tv_sec;
-    CountTablespace(entry.path, job->record.size);
+    CountSizes(entry.path, job->record.size);
+    RETURN_IF_ERROR(FindInFull(*job));
     return Enqueue(job);
   }
 
-  // By the oid in "pg_tblspc/<oid>/…". Called by the walking thread alone.
-  void CountTablespace(const std::string& path, std::uint64_t size) {
+  Status FindInFull(FileJob& job) {
+    if (!options_.full) {
+      return Ok();
+    }
+    ASSIGN_OR_RETURN(job.in_full, options_.full->index->Find(job.record.path));
+    job.pages_tell =
+        job.in_full && job.relation.is_main_fork && job.record.size % options_.block_size == 0 &&
+        job.in_full->size % options_.block_size == 0 &&
+        (job.relation.database == 0 || options_.full->databases.contains(job.relation.database));
+    return Ok();
+  }
+
+  // By the oids in "pg_tblspc/<oid>/…" and "base/<oid>/…". Called by the walking thread alone.
+  void CountSizes(const std::string& path, std::uint64_t size) {
+    database_sizes_[DatabaseOf(path)] += size;
     constexpr std::string_view kPrefix = "pg_tblspc/";
     if (path.starts_with(kPrefix)) {
       tablespace_sizes_[static_cast<std::uint32_t>(
@@ -255,30 +299,76 @@ class BackupWriter::State {
     FileJob& file = *job.file;
     const std::uint64_t offset = job.index * std::uint64_t{kExtentSize};
     const MutableByteView plain(buffers.plain.data(), ExtentLength(file.record.size, job.index));
+    limiter_.Pass(plain.size());
+    progress_.throttled_us = static_cast<std::uint64_t>(limiter_.waited().count());
     RETURN_IF_ERROR(ReadForBackup(file.file.get(), offset, plain, file.source_path));
     if (options_.verify_checksums && file.relation.is_relation) {
       RETURN_IF_ERROR(VerifyPages(file, offset, plain));
     }
-    ASSIGN_OR_RETURN(file.record.extents[job.index], StoreExtent(plain, buffers));
+    ASSIGN_OR_RETURN(file.record.extents[job.index],
+                     StoreWhatChanged(file, job.index, plain, buffers));
+    progress_.bytes_done += plain.size();
     if (file.extents_left.fetch_sub(1) == 1) {
+      if (auto rest = file.changed_pages.TakeRest()) {
+        RETURN_IF_ERROR(StorePages(file, *rest, buffers));
+      }
       return FinishFile(file.record);
     }
     return Ok();
   }
 
-  Result<Extent> StoreExtent(ByteView plain, ReaderBuffers& buffers) {
-    Extent extent;
-    if (!IsAllZero(plain)) {
-      RETURN_IF_ERROR(buffers.compressor.Compress(plain, buffers.compressed));
-      if (buffers.compressed.size() < plain.size()) {
-        ASSIGN_OR_RETURN(extent, uploader_.Add(0, buffers.compressed));
-      } else {
-        ASSIGN_OR_RETURN(extent, uploader_.Add(kFrameStored, plain));
-      }
-      extent.digest = DigestExtent(plain);
+  // In a diff, a reference to what the full backup has, wherever that is as good.
+  Result<Extent> StoreWhatChanged(FileJob& file, std::size_t index, ByteView plain,
+                                  ReaderBuffers& buffers) {
+    const Extent* const in_full = file.InFull(index, plain.size());
+    if (in_full == nullptr) {
+      return StoreExtent(plain, buffers);
     }
+    if (!file.pages_tell) {
+      return DigestExtent(plain) == in_full->digest ? *in_full : StoreExtent(plain, buffers);
+    }
+    const std::vector<std::uint32_t> changed =
+        FindChangedPages(plain, options_.block_size, options_.full->start_lsn);
+    if (changed.size() * options_.block_size > plain.size() / 2) {
+      // A restore would fetch the other half from the full backup; this is cheaper for it, and
+      // compresses better.
+      return StoreExtent(plain, buffers);
+    }
+    const auto first_page = static_cast<std::uint32_t>(index * (kExtentSize / options_.block_size));
+    for (const std::uint32_t page : changed) {
+      if (auto batch = file.changed_pages.Add(
+              first_page + page,
+              plain.subspan(std::size_t{page} * options_.block_size, options_.block_size))) {
+        RETURN_IF_ERROR(StorePages(file, *batch, buffers));
+      }
+    }
+    return *in_full;
+  }
+
+  Status StorePages(FileJob& file, PageCollector::Batch& batch, ReaderBuffers& buffers) {
+    ASSIGN_OR_RETURN(Extent extent, StoreContent(batch.content, buffers));
+    const std::lock_guard lock(file.pages_mutex);
+    file.record.pages.push_back({extent, std::move(batch.runs)});
+    return Ok();
+  }
+
+  Result<Extent> StoreExtent(ByteView plain, ReaderBuffers& buffers) {
+    if (IsAllZero(plain)) {
+      return Extent{.length = static_cast<std::uint32_t>(plain.size())};
+    }
+    return StoreContent(plain, buffers);
+  }
+
+  Result<Extent> StoreContent(ByteView plain, ReaderBuffers& buffers) {
+    Extent extent;
+    RETURN_IF_ERROR(buffers.compressor.Compress(plain, buffers.compressed));
+    if (buffers.compressed.size() < plain.size()) {
+      ASSIGN_OR_RETURN(extent, uploader_.Add(0, buffers.compressed));
+    } else {
+      ASSIGN_OR_RETURN(extent, uploader_.Add(kFrameStored, plain));
+    }
+    extent.digest = DigestExtent(plain);
     extent.length = static_cast<std::uint32_t>(plain.size());
-    progress_.bytes_done += plain.size();
     return extent;
   }
 
@@ -352,10 +442,12 @@ class BackupWriter::State {
   const BackupWriterOptions options_;
   BackupProgress& progress_;
   ManifestWriter manifest_;
+  RateLimiter limiter_;
   PackUploader uploader_;
   ReaderBuffers own_buffers_;
   std::atomic<std::uint64_t> size_{0};
   std::map<std::uint32_t, std::uint64_t> tablespace_sizes_;
+  std::map<std::uint32_t, std::uint64_t> database_sizes_;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -10,27 +10,43 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/data_directory.h"
+#include "core/repository/full_index.h"
 #include "core/repository/repository.h"
 
 namespace veza {
 
-// Written by the writer's threads, read by anyone.
+// Written by the writer's threads, read by anyone; `max_rate` the other way round.
 struct BackupProgress {
+  std::atomic<std::uint64_t> max_rate{0};  // bytes read a second; 0: no limit
+  std::atomic<std::uint64_t> throttled_us{0};  // what threads waited for it, added up
   std::atomic<std::uint64_t> bytes_total{0};
+  std::atomic<std::uint64_t> files_total{0};
   std::atomic<std::uint64_t> bytes_done{0};
   std::atomic<std::uint64_t> files_done{0};
   std::atomic<std::uint64_t> bytes_stored{0};
+};
+
+// What a diff refers to.
+struct FullReference {
+  std::shared_ptr<const FullIndex> index;
+  Lsn start_lsn;  // of the full backup
+  // Databases that are still the ones they were when the full backup was made. In the others (made
+  // anew under an old oid by copying files) a page's LSN tells nothing.
+  std::set<std::uint32_t> databases;
 };
 
 struct BackupWriterOptions {
   WalkOptions walk;
   std::string label;
   Lsn start_lsn;
+  std::optional<FullReference> full;  // for a diff
   std::uint32_t block_size = 8192;
   std::uint32_t segment_blocks = 131072;  // blocks a relation segment file (RELSEG_SIZE)
   bool verify_checksums = false;
@@ -51,7 +67,8 @@ class BackupWriter {
 
   Status CopyDataDirectory();
   Status AddFile(const std::string& path, std::uint32_t mode, ByteView content);
-  // Stores the last pack and fills in size, stored_size, files, packs and checksum failures.
+  // Stores the last pack and fills in size, stored_size, files, packs, checksum failures and the
+  // sizes of tablespaces and databases.
   Status FinishPacks(BackupSummary& summary);
   // Manifest, then backup.json: after this the backup exists. Callers have made sure that the WAL
   // is in the repository.

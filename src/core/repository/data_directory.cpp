@@ -294,6 +294,19 @@ class Walker {
 
 }  // namespace
 
+std::uint32_t DatabaseOf(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos ||
+      ClassifyDirectory(path.substr(0, slash)) != RelationDirectory::kDatabase) {
+    return 0;
+  }
+  const std::string_view directory = path.substr(0, slash);
+  const std::string_view digits = directory.substr(directory.rfind('/') + 1);
+  std::uint32_t oid = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), oid);
+  return oid;
+}
+
 RelationFile ClassifyFile(std::string_view path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string_view::npos ||
@@ -304,7 +317,7 @@ RelationFile ClassifyFile(std::string_view path) {
   if (!relation) {
     return {};
   }
-  return {true, relation->fork.empty(), relation->segment};
+  return {true, relation->fork.empty(), relation->segment, DatabaseOf(path)};
 }
 
 Status WalkDataDirectory(const WalkOptions& options,

@@ -17,9 +17,13 @@ namespace veza {
 struct RelationFile {
   bool is_relation = false;
   bool is_main_fork = false;
-  std::uint32_t segment = 0;  // number of the 1 GiB segment within the fork
+  std::uint32_t segment = 0;   // number of the 1 GiB segment within the fork
+  std::uint32_t database = 0;  // its oid; 0 in "global"
 };
 RelationFile ClassifyFile(std::string_view path);
+
+// The oid of the database in whose directory the file is, in whatever tablespace; 0 for none.
+std::uint32_t DatabaseOf(std::string_view path);
 
 struct DirectoryEntry {
   enum class Kind { kDirectory, kFile } kind = Kind::kFile;

@@ -36,27 +36,51 @@ json ToJson(const DirectoryRecord& directory) {
   return record;
 }
 
+json ToJson(const Extent& extent) {
+  if (extent.pack == 0) {
+    return json::array({extent.length});
+  }
+  json item = json::array({extent.length, extent.pack, extent.frame, extent.offset, extent.stored,
+                           ToHex(extent.digest)});
+  if (extent.of_full) {
+    item.push_back(1);
+  }
+  return item;
+}
+
+json ToJson(const PageExtent& pages) {
+  json runs = json::array();
+  for (const PageRun& run : pages.runs) {
+    runs.push_back(run.first);
+    runs.push_back(run.count);
+  }
+  json item = ToJson(pages.extent);
+  item.push_back(std::move(runs));
+  return item;
+}
+
 json ToJson(const FileRecord& file) {
   json extents = json::array();
   for (const Extent& extent : file.extents) {
-    if (extent.pack == 0) {
-      extents.push_back(json::array({extent.length}));
-    } else {
-      extents.push_back(json::array({extent.length, extent.pack, extent.frame, extent.offset,
-                                     extent.stored, ToHex(extent.digest)}));
-    }
+    extents.push_back(ToJson(extent));
   }
   json record{{"type", "file"},
               {"mode", ModeText(file.mode)},
               {"size", file.size},
               {"mtime", file.mtime},
               {"extents", std::move(extents)}};
+  if (!file.pages.empty()) {
+    json& pages = record["pages"] = json::array();
+    for (const PageExtent& item : file.pages) {
+      pages.push_back(ToJson(item));
+    }
+  }
   PutPath(record, file.path);
   return record;
 }
 
 json ToJson(const PackRecord& pack) {
-  return json{{"type", "pack"},
+  return json{{"type", pack.of_full ? "full_pack" : "pack"},
               {"number", pack.number},
               {"size", pack.size},
               {"frames", pack.frames},
@@ -69,11 +93,11 @@ void Count(const DirectoryRecord&, ManifestTotals& totals) {
 }
 void Count(const FileRecord& file, ManifestTotals& totals) {
   ++totals.files;
-  totals.extents += file.extents.size();
+  totals.extents += file.extents.size() + file.pages.size();
   totals.size += file.size;
 }
-void Count(const PackRecord&, ManifestTotals& totals) {
-  ++totals.packs;
+void Count(const PackRecord& pack, ManifestTotals& totals) {
+  totals.packs += pack.of_full ? 0 : 1;
 }
 
 Result<Sha256Digest> DigestOf(Body& body) {
@@ -126,15 +150,9 @@ void ReadMode(JsonFields& fields, std::uint32_t& mode) {
   }
 }
 
-bool ExtentFrom(const json& item, Extent& extent) {
-  if (!item.is_array() || (item.size() != 1 && item.size() != 6) ||
-      !JsonFields::IntegerFrom(item[0], extent.length)) {
-    return false;
-  }
-  if (item.size() == 1) {
-    return true;
-  }
-  if (!JsonFields::IntegerFrom(item[1], extent.pack) || extent.pack == 0 ||
+// The six members of an extent that is stored somewhere.
+bool StoredExtentFrom(const json& item, Extent& extent) {
+  if (!JsonFields::IntegerFrom(item[0], extent.length) || !JsonFields::IntegerFrom(item[1], extent.pack) || extent.pack == 0 ||
       !JsonFields::IntegerFrom(item[2], extent.frame) ||
       !JsonFields::IntegerFrom(item[3], extent.offset) ||
       !JsonFields::IntegerFrom(item[4], extent.stored) || !item[5].is_string() ||
@@ -147,6 +165,72 @@ bool ExtentFrom(const json& item, Extent& extent) {
   }
   std::copy(digest->begin(), digest->end(), extent.digest.begin());
   return true;
+}
+
+bool ExtentFrom(const json& item, Extent& extent) {
+  if (!item.is_array()) {
+    return false;
+  }
+  switch (item.size()) {
+    case 1:
+      return JsonFields::IntegerFrom(item[0], extent.length);
+    case 6:
+      return StoredExtentFrom(item, extent);
+    case 7:
+      extent.of_full = item[6] == 1;
+      return extent.of_full && StoredExtentFrom(item, extent);
+    default:
+      return false;
+  }
+}
+
+// `limit`: the number of pages that the file can have.
+bool RunsFrom(const json& item, std::uint64_t limit, std::vector<PageRun>& runs) {
+  if (!item.is_array() || item.empty() || item.size() % 2 != 0) {
+    return false;
+  }
+  for (std::size_t i = 0; i < item.size(); i += 2) {
+    PageRun run;
+    if (!JsonFields::IntegerFrom(item[i], run.first) ||
+        !JsonFields::IntegerFrom(item[i + 1], run.count) || run.count == 0 ||
+        std::uint64_t{run.first} + run.count > limit) {
+      return false;
+    }
+    runs.push_back(run);
+  }
+  return true;
+}
+
+bool PageExtentFrom(const json& item, std::uint64_t file_size, std::uint32_t block_size,
+                    PageExtent& pages) {
+  if (block_size == 0 || !item.is_array() || item.size() != 7 ||
+      !StoredExtentFrom(item, pages.extent) ||
+      !RunsFrom(item[6], file_size / block_size, pages.runs)) {
+    return false;
+  }
+  std::uint64_t count = 0;
+  for (const PageRun& run : pages.runs) {
+    count += run.count;
+  }
+  return count * block_size == pages.extent.length;
+}
+
+void ReadPages(JsonFields& fields, const json& record, std::uint32_t block_size, FileRecord& file) {
+  const auto pages = record.find("pages");
+  if (pages == record.end()) {
+    return;
+  }
+  if (!pages->is_array()) {
+    fields.Fail("member \"pages\" is not an array");
+    return;
+  }
+  file.pages.resize(pages->size());
+  for (std::size_t i = 0; i < file.pages.size(); ++i) {
+    if (!PageExtentFrom((*pages)[i], file.size, block_size, file.pages[i])) {
+      fields.Fail("a list of pages is malformed");
+      return;
+    }
+  }
 }
 
 void ReadExtents(JsonFields& fields, const json& record, FileRecord& file) {
@@ -169,10 +253,15 @@ void ReadExtents(JsonFields& fields, const json& record, FileRecord& file) {
   }
 }
 
+bool RefersToFull(const FileRecord& file) {
+  return !file.pages.empty() || std::any_of(file.extents.begin(), file.extents.end(),
+                                            [](const Extent& extent) { return extent.of_full; });
+}
+
 class Reader {
  public:
-  Reader(std::string object_name, std::string label, const ManifestVisitor& visit)
-      : object_name_(std::move(object_name)), label_(std::move(label)), visit_(visit) {}
+  Reader(std::string object_name, const BackupSummary& backup, const ManifestVisitor& visit)
+      : object_name_(std::move(object_name)), backup_(backup), visit_(visit) {}
 
   Status Take(ByteView piece) {
     std::string_view text = AsText(piece);
@@ -239,10 +328,14 @@ class Reader {
       fields.Read("size", file.size);
       fields.Read("mtime", file.mtime);
       ReadExtents(fields, record, file);
+      ReadPages(fields, record, backup_.block_size, file);
+      if (backup_.type == BackupType::kFull && RefersToFull(file)) {
+        fields.Fail("a full backup refers to another one");
+      }
       return Deliver(fields, std::move(file));
     }
-    if (type == "pack") {
-      return TakePack(fields);
+    if (type == "pack" || type == "full_pack") {
+      return TakePack(fields, type == "full_pack");
     }
     if (type == "end") {
       return TakeEnd(fields);
@@ -258,8 +351,8 @@ class Reader {
     fields.Read("version", version);
     fields.Read("label", label);
     RETURN_IF_ERROR(fields.status());
-    if (type != "manifest" || label != label_) {
-      return Corrupted(fmt::format("is not the manifest of backup \"{}\"", label_));
+    if (type != "manifest" || label != backup_.label) {
+      return Corrupted(fmt::format("is not the manifest of backup \"{}\"", backup_.label));
     }
     if (version != kManifestVersion) {
       return MakeError(ErrorCode::kUnsupported, "\"{}\" has manifest version {}", object_name_,
@@ -270,8 +363,9 @@ class Reader {
     return Ok();
   }
 
-  Status TakePack(JsonFields& fields) {
+  Status TakePack(JsonFields& fields, bool of_full) {
     PackRecord pack;
+    pack.of_full = of_full;
     std::string header;
     fields.Read("number", pack.number);
     if (pack.number == 0) {
@@ -312,7 +406,7 @@ class Reader {
   }
 
   std::string object_name_;
-  std::string label_;
+  const BackupSummary& backup_;
   const ManifestVisitor& visit_;
   std::string line_;
   ManifestTotals totals_;
@@ -371,11 +465,11 @@ Result<ManifestWriter::Stored> ManifestWriter::Commit() {
 Status ReadManifest(const Repository& repository, const BackupSummary& backup,
                     const ManifestVisitor& visit) {
   const std::string name = ManifestName(backup.label);
-  Reader reader(name, backup.label, visit);
+  Reader reader(name, backup, visit);
   StreamOpener opener(repository.seal_policy(), name,
                       [&](ByteView plain) { return reader.Take(plain); });
   Sha256 sha256;
-  RETURN_IF_ERROR(GetPartOfBackup(repository, name, [&](ByteView piece) {
+  RETURN_IF_ERROR(GetPartOfBackup(repository, name, {}, [&](ByteView piece) {
     sha256.Update(piece);
     return opener.Feed(piece);
   }));
@@ -389,15 +483,20 @@ Status ReadManifest(const Repository& repository, const BackupSummary& backup,
   return Ok();
 }
 
-Status GetPartOfBackup(const Repository& repository, const std::string& name, const Sink& sink) {
+Status GetPartOfBackup(const Repository& repository, const std::string& name, ByteRange range,
+                       const Sink& sink) {
   bool begun = false;
-  Status got = repository.store().Get(name, {}, [&](ByteView piece) {
+  Status got = repository.store().Get(name, range, [&](ByteView piece) {
     begun = true;
     return sink(piece);
   });
   // The sink may have the same code for a reason of its own.
   if (!got && got.error().code == ErrorCode::kNotFound && !begun) {
     return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is missing", name)
+        .WithHint("The backup is not whole without it. Restore another backup.");
+  }
+  if (!got && got.error().code == ErrorCode::kInvalidArgument && !begun) {
+    return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is truncated", name)
         .WithHint("The backup is not whole without it. Restore another backup.");
   }
   return got;

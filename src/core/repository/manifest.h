@@ -23,12 +23,26 @@ struct DirectoryRecord {
   std::uint32_t mode = 0;  // permission bits
 };
 
+// Neighbouring pages of a file, counted from its start.
+struct PageRun {
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+};
+
+// Pages of a relation file that were changed since the full backup, packed densely: `extent` holds
+// the pages of all runs, one behind the other.
+struct PageExtent {
+  Extent extent;
+  std::vector<PageRun> runs;
+};
+
 struct FileRecord {
   std::string path;
   std::uint32_t mode = 0;
   std::uint64_t size = 0;
   std::int64_t mtime = 0;  // seconds since 1970
   std::vector<Extent> extents;
+  std::vector<PageExtent> pages{};  // take the place of what `extents` says of these pages
 };
 
 struct ManifestTotals {
@@ -75,8 +89,9 @@ using ManifestVisitor = std::function<Status(ManifestRecord&& record)>;
 Status ReadManifest(const Repository& repository, const BackupSummary& backup,
                     const ManifestVisitor& visit);
 
-// Store::Get() of an object that a committed backup is made of: that there is none is damage
-// (kDataCorrupted) and no answer.
-Status GetPartOfBackup(const Repository& repository, const std::string& name, const Sink& sink);
+// Store::Get() of an object that a committed backup is made of: that there is none, or that it ends
+// before the range, is damage (kDataCorrupted) and no answer.
+Status GetPartOfBackup(const Repository& repository, const std::string& name, ByteRange range,
+                       const Sink& sink);
 
 }  // namespace veza

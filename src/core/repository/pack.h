@@ -19,7 +19,8 @@ using ExtentDigest = std::array<std::uint8_t, kExtentDigestSize>;
 
 ExtentDigest DigestExtent(ByteView plain);
 
-// Where an extent is. `pack` 0: a hole of `length` zero bytes.
+// Where an extent is. `pack` 0: a hole of `length` zero bytes. `of_full`: the pack is one of the
+// full backup that a diff refers to.
 struct Extent {
   std::uint32_t length = 0;  // plain
   std::uint32_t pack = 0;
@@ -27,13 +28,15 @@ struct Extent {
   std::uint64_t offset = 0;
   std::uint32_t stored = 0;  // the frame with its word
   ExtentDigest digest{};
+  bool of_full = false;
 };
 
 struct PackRecord {
   std::uint32_t number = 0;
   std::uint64_t size = 0;
-  std::uint32_t frames = 0;
+  std::uint32_t frames = 0;  // extents in it
   ObjectHeader header{};
+  bool of_full = false;  // as in Extent
 };
 
 // A pack being filled by several threads: Reserve() is called under the owner's lock and hands out

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <iterator>
@@ -135,15 +134,15 @@ Status FileRestorer::CreateDirectory(const DirectoryRecord& record) {
   return MakeDirectory(path, record.mode | S_IRWXU);
 }
 
-Result<std::shared_ptr<PendingFile>> FileRestorer::CreateFile(const FileRecord& record) const {
+Result<std::shared_ptr<PendingFile>> FileRestorer::CreateFile(const FileRecord& record,
+                                                              std::size_t extents,
+                                                              bool one_brings_all) const {
   auto file = std::make_shared<PendingFile>();
   file->path = Locate(record.path);
   file->mode = record.mode;
   file->mtime = record.mtime;
-  file->extents_left = static_cast<std::size_t>(
-      std::count_if(record.extents.begin(), record.extents.end(),
-                    [](const Extent& extent) { return extent.pack != 0; }));
-  file->created = record.extents.size() != 1 || file->extents_left == 0;
+  file->extents_left = extents;
+  file->created = !one_brings_all;
   if (file->created) {
     ASSIGN_OR_RETURN(const UniqueFd fd, Create(file->path));
     if (ftruncate(fd.get(), static_cast<off_t>(record.size)) != 0) {
@@ -156,7 +155,7 @@ Result<std::shared_ptr<PendingFile>> FileRestorer::CreateFile(const FileRecord& 
   return file;
 }
 
-Result<bool> FileRestorer::WriteExtent(PendingFile& file, std::uint64_t offset,
+Result<bool> FileRestorer::WriteExtent(PendingFile& file, std::span<const FilePiece> pieces,
                                        ByteView plain) const {
   UniqueFd fd;
   if (file.created) {
@@ -167,7 +166,10 @@ Result<bool> FileRestorer::WriteExtent(PendingFile& file, std::uint64_t offset,
   } else {
     ASSIGN_OR_RETURN(fd, Create(file.path));
   }
-  RETURN_IF_ERROR(WriteAllAt(fd.get(), offset, plain, file.path));
+  for (const FilePiece& piece : pieces) {
+    RETURN_IF_ERROR(WriteAllAt(fd.get(), piece.file_offset,
+                               plain.subspan(piece.plain_offset, piece.length), file.path));
+  }
   if (file.extents_left.fetch_sub(1) != 1) {
     return false;
   }

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,13 @@ struct PendingFile {
   std::atomic<std::size_t> extents_left{0};
 };
 
+// A part of an extent's plain text and its place in a file.
+struct FilePiece {
+  std::uint32_t plain_offset = 0;
+  std::uint32_t length = 0;
+  std::uint64_t file_offset = 0;
+};
+
 class FileRestorer {
  public:
   explicit FileRestorer(const RestorePlan& plan) : plan_(plan) {}
@@ -31,11 +39,14 @@ class FileRestorer {
   Status CreateRoots() const;
   // Not thread-safe. A directory that its owner may not write gets its permissions at the end.
   Status CreateDirectory(const DirectoryRecord& record);
-  // Creates the file unless its only extent will. Holes need no more than its size.
-  Result<std::shared_ptr<PendingFile>> CreateFile(const FileRecord& record) const;
+  // The file will be given `extents` extents; the one that brings all of it (`one_brings_all`) also
+  // creates it. Holes need no more than the file's size.
+  Result<std::shared_ptr<PendingFile>> CreateFile(const FileRecord& record, std::size_t extents,
+                                                  bool one_brings_all) const;
 
   // Thread-safe for different extents. True: that was the file's last.
-  Result<bool> WriteExtent(PendingFile& file, std::uint64_t offset, ByteView plain) const;
+  Result<bool> WriteExtent(PendingFile& file, std::span<const FilePiece> pieces,
+                           ByteView plain) const;
 
   // Links to the tablespaces, tablespace_map, recovery settings and signal file.
   Status WriteServerFiles() const;

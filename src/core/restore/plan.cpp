@@ -221,6 +221,29 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
   return backup;
 }
 
+// Most of a diff is in its full backup.
+Status RequireFull(const Repository& repository, const BackupSummary& backup) {
+  if (backup.type != BackupType::kDiff) {
+    return Ok();
+  }
+  const std::string label = backup.full_label();
+  Result<BackupSummary> full = ReadBackup(repository, label);
+  if (!full && full.error().code == ErrorCode::kNotFound) {
+    return MakeError(ErrorCode::kDataCorrupted,
+                     "full backup \"{}\", which backup \"{}\" refers to, is not in the repository",
+                     label, backup.label)
+        .WithHint("A diff cannot be restored without its full backup. Choose another one.");
+  }
+  RETURN_IF_ERROR(full);
+  if (full->manifest_sha256 != backup.full_manifest_sha256) {
+    return MakeError(ErrorCode::kDataCorrupted,
+                     "full backup \"{}\" is not the one that backup \"{}\" refers to", label,
+                     backup.label)
+        .WithHint("It was replaced after the diff was made. Choose another backup.");
+  }
+  return Ok();
+}
+
 Status RequireWal(const WalArchive& archive, const BackupSummary& backup) {
   ASSIGN_OR_RETURN(
       const std::vector<std::string> missing,
@@ -247,6 +270,7 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   ASSIGN_OR_RETURN(plan.backup,
                    Choose(repository, archive, options, identity.system_identifier, &history));
   plan.target_timeline = history.timeline;
+  RETURN_IF_ERROR(RequireFull(repository, plan.backup));
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
 
   plan.target_directory = WithoutLastSlash(options.target_directory);

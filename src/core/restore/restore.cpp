@@ -8,11 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "core/codec/frame_reader.h"
-#include "core/codec/zstd.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 #include "core/restore/file_restorer.h"
+#include "core/restore/pack_restorer.h"
 #include "core/thread_group.h"
 
 namespace veza {
@@ -22,96 +21,80 @@ namespace {
 // Packs waiting for a thread; the manifest is not read further ahead than this.
 constexpr std::size_t kQueueLimit = 16;
 
-// An extent and where its bytes go.
-struct Destination {
-  Extent extent;
-  std::shared_ptr<PendingFile> file;
-  std::uint64_t offset = 0;
-};
+// Packs of the full backup of which a diff wants something, and which wait for the manifest to name
+// more of it. Files are in both manifests in about the same order, so few are open at a time.
+constexpr std::size_t kOpenFullPacks = 64;
 
 // A pack of which the manifest has told something. Complete when every extent is known.
-struct PackJob {
-  std::uint32_t number = 0;
-  std::uint32_t frames = 0;
-  std::vector<Destination> extents;
-  bool announced = false;  // its own record was read
-  bool complete() const { return announced && extents.size() == frames; }
+struct OpenPack {
+  PackJob job;
+  bool announced = false;        // its own record was read
+  std::uint64_t last_named = 0;  // when the manifest last named an extent of it
+  bool complete() const { return announced && job.wants_all(); }
 };
 
-// Fetches one pack as a stream and puts its extents into their files. One object a thread.
-class PackRestorer {
- public:
-  PackRestorer(const Repository& repository, const std::string& label, const FileRestorer& files,
-               RestoreProgress& progress)
-      : repository_(repository), label_(label), files_(files), progress_(progress) {}
-
-  Status Restore(PackJob& job) {
-    const std::string name = PackName(label_, job.number);
-    std::sort(
-        job.extents.begin(), job.extents.end(),
-        [](const Destination& a, const Destination& b) { return a.extent.frame < b.extent.frame; });
-    std::size_t next = 0;
-    FrameReader reader(repository_.seal_policy(), ObjectKind::kPack, name);
-    const auto visit = [&](std::uint64_t number, std::uint64_t offset, const ObjectOpener& opener,
-                           ByteView frame) -> Status {
-      if (next >= job.extents.size()) {
-        return Damaged(name, number, "is not in the manifest");
-      }
-      const Destination& destination = job.extents[next];
-      if (destination.extent.frame != number || destination.extent.offset != offset ||
-          destination.extent.stored != frame.size()) {
-        return Damaged(name, number, "is not where the manifest says");
-      }
-      ++next;
-      return RestoreExtent(name, destination, opener, frame);
-    };
-    RETURN_IF_ERROR(GetPartOfBackup(repository_, name,
-                                    [&](ByteView piece) { return reader.Feed(piece, visit); }));
-    RETURN_IF_ERROR(reader.Finish());
-    if (next != job.extents.size()) {
-      return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" holds {} extents instead of {}",
-                       name, next, job.extents.size());
+// The parts of a file that page extents bring, by position.
+std::vector<FilePiece> PiecesOfPages(const FileRecord& record, std::uint32_t block_size) {
+  std::vector<FilePiece> pieces;
+  for (const PageExtent& pages : record.pages) {
+    for (const PageRun& run : pages.runs) {
+      pieces.push_back({0, static_cast<std::uint32_t>(run.count * block_size),
+                        std::uint64_t{run.first} * block_size});
     }
-    return Ok();
   }
+  std::sort(pieces.begin(), pieces.end(), [](const FilePiece& a, const FilePiece& b) {
+    return a.file_offset < b.file_offset;
+  });
+  return pieces;
+}
 
- private:
-  static Error Damaged(const std::string& name, std::uint64_t frame, const char* what) {
-    return MakeError(ErrorCode::kDataCorrupted, "object \"{}\": extent {} {}", name, frame, what)
-        .WithHint("The object is damaged. Restore another backup.");
-  }
-
-  Status RestoreExtent(const std::string& name, const Destination& destination,
-                       const ObjectOpener& opener, ByteView frame) {
-    const Extent& extent = destination.extent;
-    ASSIGN_OR_RETURN(const std::uint32_t flags, opener.Open(extent.frame, frame, opened_));
-    ByteView plain = opened_;
-    if ((flags & kFrameStored) == 0) {
-      const MutableByteView into(plain_.data(), extent.length);
-      const Status status = decompressor_.Decompress(opened_, into);
-      if (!status) {
-        return Damaged(name, extent.frame, "does not decompress to its size");
-      }
-      plain = into;
+// What an extent at `offset` brings of a file when `taken` (sorted) comes from elsewhere.
+std::vector<FilePiece> PiecesBetween(std::uint64_t offset, std::uint32_t length,
+                                     const std::vector<FilePiece>& taken) {
+  std::vector<FilePiece> pieces;
+  const std::uint64_t end = offset + length;
+  std::uint64_t from = offset;
+  const auto add_until = [&](std::uint64_t to) {
+    if (to > from) {
+      pieces.push_back({static_cast<std::uint32_t>(from - offset),
+                        static_cast<std::uint32_t>(to - from), from});
     }
-    if (plain.size() != extent.length || DigestExtent(plain) != extent.digest) {
-      return Damaged(name, extent.frame, "does not match its digest");
-    }
-    ASSIGN_OR_RETURN(const bool file_done,
-                     files_.WriteExtent(*destination.file, destination.offset, plain));
-    progress_.bytes_done += plain.size();
-    progress_.files_done += file_done ? 1 : 0;
-    return Ok();
+  };
+  auto next = std::partition_point(taken.begin(), taken.end(), [&](const FilePiece& piece) {
+    return piece.file_offset + piece.length <= offset;
+  });
+  for (; next != taken.end() && next->file_offset < end; ++next) {
+    add_until(next->file_offset);
+    from = std::max(from, next->file_offset + next->length);
   }
+  add_until(end);
+  return pieces;
+}
 
-  const Repository& repository_;
-  const std::string& label_;
-  const FileRestorer& files_;
-  RestoreProgress& progress_;
-  Decompressor decompressor_;
-  Bytes opened_;
-  Bytes plain_ = Bytes(kExtentSize);
-};
+// What the extents of a file bring, each byte once.
+std::vector<Destination> DestinationsOf(const FileRecord& record, std::uint32_t block_size) {
+  std::vector<Destination> destinations;
+  const std::vector<FilePiece> by_pages = PiecesOfPages(record, block_size);
+  std::uint64_t offset = 0;
+  for (const Extent& extent : record.extents) {
+    if (extent.pack != 0) {
+      destinations.push_back(
+          {extent, nullptr, PiecesBetween(offset, extent.length, by_pages)});
+    }
+    offset += extent.length;
+  }
+  for (const PageExtent& pages : record.pages) {
+    Destination destination{pages.extent, nullptr, {}};
+    std::uint32_t plain_offset = 0;
+    for (const PageRun& run : pages.runs) {
+      const std::uint32_t length = run.count * block_size;
+      destination.pieces.push_back({plain_offset, length, std::uint64_t{run.first} * block_size});
+      plain_offset += length;
+    }
+    destinations.push_back(std::move(destination));
+  }
+  return destinations;
+}
 
 class Restorer {
  public:
@@ -130,6 +113,9 @@ class Restorer {
       status = ReadManifest(repository_, plan_.backup,
                             [this](ManifestRecord&& record) { return Take(std::move(record)); });
     }
+    if (status) {
+      status = DispatchRestOfFull();
+    }
     if (status && !packs_.empty()) {
       status = MakeError(ErrorCode::kDataCorrupted, "\"{}\" does not describe pack {} completely",
                          ManifestName(plan_.backup.label), packs_.begin()->first);
@@ -147,7 +133,8 @@ class Restorer {
     RETURN_IF_ERROR(files_.WriteServerFiles());
     progress_.syncing = true;
     RETURN_IF_ERROR(files_.SyncAndComplete());
-    return RestoreReport{progress_.files_done, progress_.bytes_done, plan_.backup.stored_size};
+    return RestoreReport{progress_.files_done, progress_.bytes_done,
+                         progress_.bytes_fetched + plan_.backup.manifest_size};
   }
 
  private:
@@ -174,51 +161,91 @@ class Restorer {
   Status TakeRecord(const DirectoryRecord& directory) { return files_.CreateDirectory(directory); }
 
   Status TakeRecord(const FileRecord& record) {
-    ASSIGN_OR_RETURN(const std::shared_ptr<PendingFile> file, files_.CreateFile(record));
-    if (file->extents_left == 0) {
+    std::vector<Destination> destinations = DestinationsOf(record, plan_.backup.block_size);
+    const bool one_brings_all = record.extents.size() == 1 && destinations.size() == 1;
+    ASSIGN_OR_RETURN(const std::shared_ptr<PendingFile> file,
+                     files_.CreateFile(record, destinations.size(), one_brings_all));
+    if (destinations.empty()) {
       ++progress_.files_done;
     }
-    std::uint64_t offset = 0;
     for (const Extent& extent : record.extents) {
-      if (extent.pack == 0) {
-        progress_.bytes_done += extent.length;
-      } else {
-        PackJob& job = packs_[extent.pack];
-        job.extents.push_back({extent, file, offset});
-        RETURN_IF_ERROR(DispatchIfComplete(extent.pack, job));
-      }
-      offset += extent.length;
+      progress_.bytes_done += extent.pack == 0 ? extent.length : 0;
+    }
+    for (Destination& destination : destinations) {
+      destination.file = file;
+      RETURN_IF_ERROR(destination.extent.of_full ? TakeFromFull(std::move(destination))
+                                                 : TakeOwn(std::move(destination)));
+    }
+    return Ok();
+  }
+
+  Status TakeOwn(Destination&& destination) {
+    const std::uint32_t number = destination.extent.pack;
+    OpenPack& pack = packs_[number];
+    pack.job.extents.push_back(std::move(destination));
+    return pack.complete() ? Dispatch(packs_, number) : Ok();
+  }
+
+  Status TakeFromFull(Destination&& destination) {
+    const std::uint32_t number = destination.extent.pack;
+    const auto record = full_packs_.find(number);
+    if (record == full_packs_.end()) {
+      return MakeError(ErrorCode::kDataCorrupted, "\"{}\" does not describe pack {} of the full backup",
+                       ManifestName(plan_.backup.label), number);
+    }
+    OpenPack& pack = open_full_packs_[number];
+    pack.announced = true;
+    pack.last_named = ++named_;
+    pack.job.record = record->second;
+    pack.job.extents.push_back(std::move(destination));
+    if (pack.complete()) {
+      return Dispatch(open_full_packs_, number);
+    }
+    if (open_full_packs_.size() > kOpenFullPacks) {
+      const auto oldest = std::min_element(
+          open_full_packs_.begin(), open_full_packs_.end(),
+          [](const auto& a, const auto& b) { return a.second.last_named < b.second.last_named; });
+      return Dispatch(open_full_packs_, oldest->first);
+    }
+    return Ok();
+  }
+
+  Status DispatchRestOfFull() {
+    while (!open_full_packs_.empty()) {
+      RETURN_IF_ERROR(Dispatch(open_full_packs_, open_full_packs_.begin()->first));
     }
     return Ok();
   }
 
   Status TakeRecord(const PackRecord& record) {
-    PackJob& job = packs_[record.number];
-    job.frames = record.frames;
-    job.announced = true;
-    return DispatchIfComplete(record.number, job);
-  }
-
-  Status DispatchIfComplete(std::uint32_t number, PackJob& job) {
-    if (!job.complete()) {
+    if (record.of_full) {
+      full_packs_[record.number] = record;
       return Ok();
     }
-    job.number = number;
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return queue_.size() < kQueueLimit || failure_; });
-      if (failure_) {
-        return *failure_;
-      }
-      queue_.push_back(std::move(job));
-      changed_.notify_all();
+    OpenPack& pack = packs_[record.number];
+    pack.job.record = record;
+    pack.announced = true;
+    return pack.complete() ? Dispatch(packs_, record.number) : Ok();
+  }
+
+  Status Dispatch(std::map<std::uint32_t, OpenPack>& packs, std::uint32_t number) {
+    const auto pack = packs.find(number);
+    PackJob job = std::move(pack->second.job);
+    packs.erase(pack);
+    job.object_name =
+        PackName(job.record.of_full ? plan_.backup.full_label() : plan_.backup.label, number);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return queue_.size() < kQueueLimit || failure_; });
+    if (failure_) {
+      return *failure_;
     }
-    packs_.erase(number);
+    queue_.push_back(std::move(job));
+    changed_.notify_all();
     return Ok();
   }
 
   Status RestoreLoop() {
-    PackRestorer restorer(repository_, plan_.backup.label, files_, progress_);
+    PackRestorer restorer(repository_, files_, progress_);
     for (;;) {
       PackJob job;
       {
@@ -255,7 +282,12 @@ class Restorer {
   const RestorePlan& plan_;
   RestoreProgress& progress_;
   FileRestorer files_;
-  std::map<std::uint32_t, PackJob> packs_;  // by the manifest's reader alone
+
+  // Used by the manifest's reader alone.
+  std::map<std::uint32_t, OpenPack> packs_;
+  std::map<std::uint32_t, OpenPack> open_full_packs_;
+  std::map<std::uint32_t, PackRecord> full_packs_;
+  std::uint64_t named_ = 0;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -15,6 +15,7 @@ struct RestoreProgress {
   std::atomic<std::uint64_t> bytes_total{0};
   std::atomic<std::uint64_t> bytes_done{0};  // of files
   std::atomic<std::uint64_t> files_done{0};
+  std::atomic<std::uint64_t> bytes_fetched{0};  // of packs, as they are stored
   std::atomic<bool> syncing{false};
 };
 

@@ -9,10 +9,6 @@
 
 namespace veza {
 
-namespace {
-
-// An unnamed file in `directory`: O_TMPFILE, or a name that is removed at once on a file system
-// that does not know it (NFS).
 Result<UniqueFd> OpenUnnamedFile(const std::string& directory) {
   UniqueFd fd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!fd.valid() && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
@@ -27,8 +23,6 @@ Result<UniqueFd> OpenUnnamedFile(const std::string& directory) {
   }
   return fd;
 }
-
-}  // namespace
 
 Result<std::size_t> MemoryBody::Read(MutableByteView into) {
   const std::size_t count = std::min(into.size(), bytes_.size() - position_);

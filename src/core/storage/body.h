@@ -39,6 +39,10 @@ class MemoryBody final : public Body {
   std::size_t position_ = 0;
 };
 
+// A temporary file without a name in `directory`, so that a crash leaves nothing behind: O_TMPFILE,
+// or a name that is removed at once on a file system that does not know it (NFS).
+Result<UniqueFd> OpenUnnamedFile(const std::string& directory);
+
 // Bytes of a size that is not known beforehand: held in memory up to a limit, beyond it in an
 // unnamed temporary file in `directory` (O_TMPFILE: nothing is left behind by a crash). This is
 // what keeps memory bounded for a 1 GiB WAL segment or the manifest of a million files.

@@ -1,6 +1,7 @@
 #include "golden/golden_repository.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -59,9 +60,9 @@ Bytes MakeStream(const SealPolicy& policy, const std::string& name, std::string_
 // A pack and the places of its extents.
 class PackMaker {
  public:
-  PackMaker(const SealPolicy& policy, std::uint32_t number)
+  PackMaker(const SealPolicy& policy, const char* label, std::uint32_t number)
       : number_(number),
-        name_(fmt::format("backup/{}/pack/{:08}", kGoldenLabel, number)),
+        name_(fmt::format("backup/{}/pack/{:08}", label, number)),
         random_(name_),
         sealer_(policy, ObjectKind::kPack, name_, random_),
         object_(sealer_.Head({.node = "golden-node", .created = kTestTime}).value()) {}
@@ -108,10 +109,20 @@ class RepositoryMaker {
     MakeIdentity();
     MakeWal();
     MakeBackup();
+    MakeDiff();
     return std::move(made_);
   }
 
  private:
+  // What is counted while a manifest is put together.
+  struct Totals {
+    std::size_t directories = 0;
+    std::size_t extents = 0;
+    std::size_t packs = 0;
+    std::size_t size = 0;
+    std::size_t stored_size = 0;
+  };
+
   void MakeIdentity() {
     json identity = {{"format", 1},
                      {"system_identifier", kGoldenSystem},
@@ -147,81 +158,142 @@ class RepositoryMaker {
 
   void AddDirectory(const std::string& path) {
     manifest_ += json{{"type", "directory"}, {"path", path}, {"mode", "0700"}}.dump() + "\n";
-    ++directories_;
+    ++totals_.directories;
   }
 
   void AddFile(const std::string& path, const std::string& content,
-               const std::vector<json>& extents) {
+               const std::vector<json>& extents, const std::vector<json>& pages = {}) {
     json record = {{"type", "file"},
                    {"mode", "0600"},
                    {"size", content.size()},
                    {"mtime", 1'795'312'000},
                    {"extents", extents}};
+    if (!pages.empty()) {
+      record["pages"] = pages;
+    }
     if (path.ends_with('\xff')) {
       record["path_base64"] = ToBase64(AsBytes(path));
     } else {
       record["path"] = path;
     }
     manifest_ += record.dump() + "\n";
-    made_.files[path] = content;
-    extents_ += extents.size();
+    (*files_)[path] = content;
+    totals_.extents += extents.size() + pages.size();
+    totals_.size += content.size();
   }
 
-  void AddPack(PackMaker& pack) {
-    const json record = pack.Finish(made_.objects);
-    stored_size_ += record.at("size").get<std::size_t>();
+  json AddPack(PackMaker& pack) {
+    json record = pack.Finish(made_.objects);
+    totals_.stored_size += record.at("size").get<std::size_t>();
     manifest_ += record.dump() + "\n";
-    ++packs_;
+    ++totals_.packs;
+    return record;
+  }
+
+  void BeginManifest(const char* label, std::map<std::string, std::string>* files) {
+    totals_ = {};
+    files_ = files;
+    manifest_ = json{{"type", "manifest"}, {"version", 1}, {"label", label}}.dump() + "\n";
+  }
+
+  void EndManifest() {
+    manifest_ += json{{"type", "end"},
+                      {"files", files_->size()},
+                      {"directories", totals_.directories},
+                      {"extents", totals_.extents},
+                      {"packs", totals_.packs},
+                      {"size", totals_.size}}
+                     .dump() +
+                 "\n";
   }
 
   void MakeManifest() {
-    manifest_ = json{{"type", "manifest"}, {"version", 1}, {"label", kGoldenLabel}}.dump() + "\n" +
-                json{{"type", "tablespace"}, {"oid", 16384}, {"path", kGoldenTablespace}}.dump() +
-                "\n";
+    BeginManifest(kGoldenLabel, &made_.files);
+    manifest_ +=
+        json{{"type", "tablespace"}, {"oid", 16384}, {"path", kGoldenTablespace}}.dump() + "\n";
     for (const char* path : {"", "base", "base/1", "global", "pg_tblspc", "pg_wal"}) {
       AddDirectory(path);
     }
-    PackMaker first(policy_, 1);
-    PackMaker second(policy_, 2);
-    AddFile("PG_VERSION", "15\n", {first.AddStored("15\n")});
+    PackMaker first(policy_, kGoldenLabel, 1);
+    PackMaker second(policy_, kGoldenLabel, 2);
+    version_extent_ = first.AddStored("15\n");
+    AddFile("PG_VERSION", "15\n", {version_extent_});
     const std::string random_page = Text(TestBytes(kPage, "page"));
-    AddFile(
-        "base/1/1259", std::string(kPage, 'A') + std::string(2 * kPage, '\0') + random_page,
-        {first.AddRepeated('A', kPage), json::array({2 * kPage}), second.AddStored(random_page)});
+    relation_extents_ = {first.AddRepeated('A', kPage), json::array({2 * kPage}),
+                         second.AddStored(random_page)};
+    AddFile("base/1/1259", std::string(kPage, 'A') + std::string(2 * kPage, '\0') + random_page,
+            relation_extents_);
     AddFile("base/1/empty", "", {});
     AddFile("base/1/\xff", "x", {second.AddStored("x")});
     for (const char* path : {"pg_tblspc/16384", "pg_tblspc/16384/PG_15_202209061",
                              "pg_tblspc/16384/PG_15_202209061/1"}) {
       AddDirectory(path);
     }
-    AddPack(first);
+    full_packs_.push_back(AddPack(first));
     AddFile("pg_tblspc/16384/PG_15_202209061/1/2", std::string(kPage, 'T'),
             {second.AddRepeated('T', kPage)});
     AddFile("backup_label", "golden\n", {second.AddStored("golden\n")});
     AddFile("global/pg_control", std::string(kPage, 'C'), {second.AddRepeated('C', kPage)});
-    AddPack(second);
-    for (const auto& [path, content] : made_.files) {
-      size_ += content.size();
+    full_packs_.push_back(AddPack(second));
+    EndManifest();
+  }
+
+  // The full with one page that was changed, one file less, and others by reference.
+  void MakeDiffManifest() {
+    BeginManifest(kGoldenDiffLabel, &made_.diff_files);
+    for (json pack : full_packs_) {
+      pack["type"] = "full_pack";
+      manifest_ += pack.dump() + "\n";
     }
-    manifest_ += json{{"type", "end"},
-                      {"files", made_.files.size()},
-                      {"directories", directories_},
-                      {"extents", extents_},
-                      {"packs", packs_},
-                      {"size", size_}}
-                     .dump() +
-                 "\n";
+    for (const char* path : {"", "base", "base/1", "global", "pg_tblspc", "pg_wal"}) {
+      AddDirectory(path);
+    }
+    PackMaker pack(policy_, kGoldenDiffLabel, 1);
+    const auto of_full = [](json extent) {
+      if (extent.size() > 1) {
+        extent.push_back(1);
+      }
+      return extent;
+    };
+    AddFile("PG_VERSION", "15\n", {of_full(version_extent_)});
+    std::vector<json> extents;
+    for (const json& extent : relation_extents_) {
+      extents.push_back(of_full(extent));
+    }
+    const std::string pages = Text(TestBytes(kPage, "changed")) + std::string(kPage, 'B');
+    std::string content = made_.files["base/1/1259"];
+    content.replace(0, kPage, pages, 0, kPage);
+    content.replace(2 * kPage, kPage, pages, kPage, kPage);
+    json changed = pack.AddStored(pages);
+    changed.push_back(json::array({0, 1, 2, 1}));
+    AddFile("base/1/1259", content, extents, {changed});
+    AddFile("backup_label", "golden diff\n", {pack.AddStored("golden diff\n")});
+    AddFile("global/pg_control", std::string(kPage, 'D'), {pack.AddRepeated('D', kPage)});
+    AddPack(pack);
+    EndManifest();
   }
 
   void MakeBackup() {
     MakeManifest();
-    const std::string name = fmt::format("backup/{}/manifest", kGoldenLabel);
+    SignBackup(kGoldenLabel, "full",
+               {{{"oid", 16384}, {"path", kGoldenTablespace}, {"size", kPage}}}, std::nullopt);
+  }
+
+  void MakeDiff() {
+    MakeDiffManifest();
+    SignBackup(kGoldenDiffLabel, "diff", json::array(), full_manifest_sha256_);
+  }
+
+  void SignBackup(const char* label, const char* type, const json& tablespaces,
+                  const std::optional<std::string>& full_manifest_sha256) {
+    const std::string name = fmt::format("backup/{}/manifest", label);
     const Bytes sealed = MakeStream(policy_, name, manifest_, false);
     Put(name, sealed);
+    full_manifest_sha256_ = ToHex(Sha256Of(sealed));
     json backup = {
         {"format", 1},
-        {"label", kGoldenLabel},
-        {"type", "full"},
+        {"label", label},
+        {"type", type},
         {"system_identifier", kGoldenSystem},
         {"postgres_version_num", 150020},
         {"postgres_version", "15.20 (Debian 15.20-0+deb12u1)"},
@@ -237,18 +309,24 @@ class RepositoryMaker {
         {"data_checksum_version", 1},
         {"from_standby", false},
         {"node", "golden-node"},
-        {"size", size_},
-        {"stored_size", stored_size_ + sealed.size()},
-        {"files", made_.files.size()},
-        {"packs", packs_},
+        {"size", totals_.size},
+        {"stored_size", totals_.stored_size + sealed.size()},
+        {"files", files_->size()},
+        {"packs", totals_.packs},
         {"manifest_size", sealed.size()},
-        {"manifest_sha256", ToHex(Sha256Of(sealed))},
-        {"tablespaces", {{{"oid", 16384}, {"path", kGoldenTablespace}, {"size", kPage}}}},
+        {"manifest_sha256", full_manifest_sha256_},
+        {"tablespaces", tablespaces},
+        {"databases", {{{"oid", 1}, {"name", "template1"}, {"row_xid", 3}, {"size", 5 * kPage}}}},
+        {"extensions", {{{"database", "template1"}, {"name", "plpgsql"}, {"version", "1.0"}}}},
+        {"settings", {{"archive_timeout", "60"}}},
         {"checksum_failures", 1},
         {"checksum_failure_pages", {{{"path", "base/1/1259"}, {"block", 3}}}},
         {"backup_label", "START WAL LOCATION: 0/1000028 (\"golden\", ä)\n"}};
+    if (full_manifest_sha256) {
+      backup["full_manifest_sha256"] = *full_manifest_sha256;
+    }
     AddKeyMembers(backup);
-    Sign(backup, fmt::format("backup/{}/backup.json", kGoldenLabel));
+    Sign(backup, fmt::format("backup/{}/backup.json", label));
   }
 
   void AddKeyMembers(json& document) const {
@@ -269,11 +347,12 @@ class RepositoryMaker {
   SealPolicy policy_;
   GoldenRepository made_;
   std::string manifest_;
-  std::size_t directories_ = 0;
-  std::size_t extents_ = 0;
-  std::size_t packs_ = 0;
-  std::size_t size_ = 0;
-  std::size_t stored_size_ = 0;
+  Totals totals_;
+  std::map<std::string, std::string>* files_ = nullptr;  // of the backup that is being made
+  json version_extent_;
+  std::vector<json> relation_extents_;
+  std::vector<json> full_packs_;
+  std::string full_manifest_sha256_;
 };
 
 }  // namespace

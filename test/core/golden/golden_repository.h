@@ -15,12 +15,14 @@ namespace veza {
 
 struct GoldenRepository {
   std::map<std::string, Bytes> objects;      // by object name
-  std::map<std::string, std::string> files;  // what a restore brings back, by path
+  std::map<std::string, std::string> files;       // what a restore brings back, by path
+  std::map<std::string, std::string> diff_files;  // the same of the diff
   std::map<std::string, std::string> wal;    // content by WAL file name
 };
 
 inline constexpr const char* kGoldenPassphrase = "golden passphrase, known to everyone";
 inline constexpr const char* kGoldenLabel = "20261122-020000F";
+inline constexpr const char* kGoldenDiffLabel = "20261122-020000F_20261123-020000D";
 inline constexpr const char* kGoldenSystem = "7000000000000000001";
 inline constexpr const char* kGoldenSegment = "000000010000000000000010";
 inline constexpr const char* kGoldenTablespace = "/srv/golden/tablespace";

@@ -78,10 +78,14 @@ class GoldenWith : public testing::TestWithParam<Cipher> {
   }
   std::string SecondReadersLog() const { return ReadText(work_.path() + "/log"); }
 
-  void ExpectRestored(const std::string& target, const std::string& tablespace) const {
-    for (const auto& [path, content] : golden_.files) {
+  static void ExpectFiles(const std::string& target,
+                          const std::map<std::string, std::string>& files) {
+    for (const auto& [path, content] : files) {
       EXPECT_TRUE(ReadText(fs::path(target) / path) == content) << path;
     }
+  }
+  void ExpectRestored(const std::string& target, const std::string& tablespace) const {
+    ExpectFiles(target, golden_.files);
     EXPECT_EQ(fs::read_symlink(fs::path(target) / "pg_tblspc/16384"), tablespace);
     EXPECT_TRUE(fs::is_directory(fs::path(target) / "pg_wal"));
   }
@@ -130,6 +134,16 @@ TEST_P(GoldenWith, ReadersRestoreThem) {
   ASSERT_OK(report);
   EXPECT_EQ(report->files, golden_.files.size());
   ExpectRestored(options.target_directory, work_.path() + "/tablespace");
+
+  RestoreOptions diff_options;
+  diff_options.target_directory = work_.path() + "/restored-diff";
+  diff_options.backup_label = kGoldenDiffLabel;
+  diff_options.restore_command = "true";
+  const Result<RestorePlan> diff_plan = PlanRestore(**repository, diff_options);
+  ASSERT_OK(diff_plan);
+  RestoreProgress diff_progress;
+  ASSERT_OK(ExecuteRestore(**repository, *diff_plan, diff_progress));
+  ExpectFiles(diff_options.target_directory, golden_.diff_files);
 }
 
 TEST_P(GoldenWith, TheSecondReaderRestoresThem) {
@@ -141,6 +155,12 @@ TEST_P(GoldenWith, TheSecondReaderRestoresThem) {
             0)
       << SecondReadersLog();
   ExpectRestored(target, tablespace);
+  const std::string diff_target = work_.path() + "/restored-diff";
+  ASSERT_EQ(RunSecondReader(Directory(),
+                            fmt::format("restore {} '{}'", kGoldenDiffLabel, diff_target)),
+            0)
+      << SecondReadersLog();
+  ExpectFiles(diff_target, golden_.diff_files);
   for (const auto& [file, content] : golden_.wal) {
     const std::string out = work_.path() + "/wal";
     ASSERT_EQ(RunSecondReader(Directory(), fmt::format("wal {} '{}'", file, out)), 0)

@@ -23,6 +23,10 @@ class BackupCatalogTest : public testing::Test {
     summary.label = label;
     summary.type = ParseLabel(label)->type;
     summary.wal_segment_size = kTestSegmentSize;
+    summary.block_size = 8192;
+    if (summary.type == BackupType::kDiff) {
+      summary.full_manifest_sha256.emplace();
+    }
     const auto text = SerializeSummary(summary, policy);
     ASSERT_OK(text);
     WriteText(repository_.PathOf(BackupDocumentName(label)), *text);

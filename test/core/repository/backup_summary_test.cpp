@@ -47,6 +47,9 @@ BackupSummary FullSummary() {
   summary.checksum_failures = 101;
   summary.checksum_failure_pages = {{"base/5/16384", 7}, {"base/5/16384.1", 4'294'967'295U}};
   summary.backup_label = "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\n";
+  summary.databases = {{5, "postgres", 731, 8192}, {16384, "caf\xc3\xa9", 4'294'967'295U, 1ULL << 50}};
+  summary.extensions = {{"postgres", "plpgsql", "1.0"}};
+  summary.settings = {{"archive_timeout", "60"}, {"shared_buffers", "128MB"}};
   return summary;
 }
 
@@ -110,12 +113,49 @@ TEST_P(BackupSummaryTest, EveryMemberComesBack) {
   EXPECT_EQ(after->checksum_failure_pages[1].path, "base/5/16384.1");
   EXPECT_EQ(after->checksum_failure_pages[1].block, 4'294'967'295U);
   EXPECT_EQ(after->backup_label, before.backup_label);
+  EXPECT_EQ(after->full_manifest_sha256, std::nullopt);
+  ASSERT_EQ(after->databases.size(), 2U);
+  EXPECT_EQ(after->databases[1].oid, 16384U);
+  EXPECT_EQ(after->databases[1].name, "caf\xc3\xa9");
+  EXPECT_EQ(after->databases[1].row_xid, 4'294'967'295U);
+  EXPECT_EQ(after->databases[1].size, 1ULL << 50);
+  ASSERT_EQ(after->extensions.size(), 1U);
+  EXPECT_EQ(after->extensions[0].database, "postgres");
+  EXPECT_EQ(after->extensions[0].name, "plpgsql");
+  EXPECT_EQ(after->extensions[0].version, "1.0");
+  EXPECT_EQ(after->settings, before.settings);
+}
+
+// Server encodings need not be UTF-8, and nothing in a backup may fail for a name.
+TEST_P(BackupSummaryTest, ANameThatIsNotUtf8IsMadeReadable) {
+  BackupSummary summary = FullSummary();
+  summary.databases[0].name = "caf\xe9";
+  summary.settings["cluster_name"] = "\xff";
+  const auto text = SerializeSummary(summary, policy_);
+  ASSERT_OK(text);
+  EXPECT_EQ(ParseSummary(*text, kLabel, policy_).value().databases[0].name, "caf\xef\xbf\xbd");
+}
+
+TEST_P(BackupSummaryTest, ADiffNamesTheManifestOfItsFull) {
+  BackupSummary summary = FullSummary();
+  summary.label = "20261122-020000F_20261123-020000D";
+  summary.type = BackupType::kDiff;
+  summary.full_manifest_sha256 = Sha256Of(AsBytes("the full's"));
+  EXPECT_EQ(summary.full_label(), kLabel);
+  const auto read =
+      ParseSummary(SerializeSummary(summary, policy_).value(), summary.label, policy_);
+  ASSERT_OK(read);
+  EXPECT_EQ(read->type, BackupType::kDiff);
+  EXPECT_EQ(read->full_manifest_sha256, summary.full_manifest_sha256);
+  summary.full_manifest_sha256.reset();
+  EXPECT_ERROR(ParseSummary(SerializeSummary(summary, policy_).value(), summary.label, policy_),
+               ErrorCode::kDataCorrupted);
 }
 
 TEST_P(BackupSummaryTest, EveryMemberIsNeededAndTyped) {
   const json document =
       OpenDocument(SerializeSummary(FullSummary(), policy_).value(), policy_, kName).value();
-  EXPECT_EQ(document.size(), 30U);
+  EXPECT_EQ(document.size(), 33U);
   for (const auto& [member, value] : document.items()) {
     if (member == "format") {
       continue;
@@ -128,7 +168,8 @@ TEST_P(BackupSummaryTest, EveryMemberIsNeededAndTyped) {
     }
     for (const json& wrong : {json(nullptr), json(-1), json::object(), json::array({1})}) {
       const auto read = ParseChanged([&](json& changed) { changed[member] = wrong; });
-      if (member == "postgres_version_num" && wrong == -1) {
+      if ((member == "postgres_version_num" && wrong == -1) ||
+          (member == "settings" && wrong.is_object())) {
         continue;
       }
       ASSERT_FALSE(read) << member << " " << wrong;
@@ -156,6 +197,11 @@ TEST_P(BackupSummaryTest, ValuesThatCannotBeAreRefused) {
       {"tablespaces", json::array({json{{"oid", 1}, {"path", "/x"}}})},
       {"tablespaces", json::array({json{{"oid", 1}, {"size", 1}}})},
       {"tablespaces", json::array({json{{"oid", 1}, {"size", 1}, {"path_base64", "%"}}})},
+      {"block_size", 0},
+      {"block_size", 8191},
+      {"databases", json::array({json{{"oid", 1}, {"name", "x"}, {"size", 1}}})},
+      {"extensions", json::array({json{{"name", "x"}, {"version", "1"}}})},
+      {"settings", json{{"work_mem", 1}}},
       {"checksum_failure_pages", json::array({json{{"path", "x"}}})}};
   for (const auto& [member, value] : wrong) {
     const auto read = ParseChanged([&, name = member](json& document) { document[name] = value; });

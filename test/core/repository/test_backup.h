@@ -110,6 +110,15 @@ inline BackupWriterOptions TestBackupOptions(const SourceTree& source, Sentences
 inline BackupSummary TestSummary(const Repository& repository, const std::string& label) {
   BackupSummary summary;
   summary.label = label;
+  if (const auto parts = ParseLabel(label)) {
+    summary.type = parts->type;
+  }
+  if (summary.type == BackupType::kDiff) {
+    summary.full_manifest_sha256 = Sha256Of(AsBytes("the full's manifest"));
+  }
+  summary.databases = {{5, "postgres", 731, 8192}};
+  summary.extensions = {{"postgres", "plpgsql", "1.0"}};
+  summary.settings = {{"shared_buffers", "128MB"}};
   summary.system_identifier = kTestSystem;
   summary.postgres_version_num = 150020;
   summary.postgres_version = "15.20";
@@ -133,13 +142,18 @@ inline BackupSummary TestSummary(const Repository& repository, const std::string
 }
 
 // Everything the server's backup worker does, in its order, WAL included.
+// `full` is what a diff refers to.
 inline Result<BackupSummary> MakeBackup(const TestRepository& repository,
                                         const BackupWriterOptions& options,
-                                        BackupProgress& progress) {
+                                        BackupProgress& progress,
+                                        const BackupSummary* full = nullptr) {
   RETURN_IF_ERROR(BackupWriter::RequireUnusedLabel(*repository, options.label));
   BackupWriter writer(*repository, options, progress);
   RETURN_IF_ERROR(writer.CopyDataDirectory());
   BackupSummary summary = TestSummary(*repository, options.label);
+  if (full != nullptr) {
+    summary.full_manifest_sha256 = full->manifest_sha256;
+  }
   RETURN_IF_ERROR(writer.AddFile("backup_label", 0600, AsBytes(summary.backup_label)));
   RETURN_IF_ERROR(writer.AddFile("global/pg_control", 0600, SourceTree::ControlFile()));
   RETURN_IF_ERROR(writer.FinishPacks(summary));

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,16 @@ class RestoreFixture {
     BackupWriterOptions options = TestBackupOptions(source, sentences);
     options.verify_checksums = false;
     return MakeBackup(repository, options);
+  }
+  // A diff of what `source` has become; `databases` are those that are still the same.
+  Result<BackupSummary> Diff(const BackupSummary& full, std::set<std::uint32_t> databases = {5}) {
+    BackupWriterOptions options = TestBackupOptions(source, sentences);
+    options.verify_checksums = false;
+    options.label = DiffLabel(full.label, kTestTime + std::chrono::hours(24 + diffs_++));
+    ASSIGN_OR_RETURN(auto index, FullIndex::Load(*repository, full));
+    options.full = FullReference{std::move(index), full.start_lsn, std::move(databases)};
+    BackupProgress progress;
+    return MakeBackup(repository, options, progress, &full);
   }
   std::string Target() const { return source.Beside("restored"); }
   RestoreOptions Options() const {
@@ -54,6 +65,9 @@ class RestoreFixture {
   TestRepository repository;
   SourceTree source;
   Sentences sentences;
+
+ private:
+  int diffs_ = 0;
 };
 
 }  // namespace veza

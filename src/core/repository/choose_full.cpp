@@ -1,0 +1,56 @@
+#include "core/repository/choose_full.h"
+
+#include <algorithm>
+
+namespace veza {
+
+namespace {
+
+// Empty when a diff may refer to it.
+std::string WhyNot(const BackupSummary& full, const DiffCandidate& server) {
+  if (full.postgres_version_num / 10000 != server.postgres_major) {
+    return fmt::format("is of PostgreSQL {}", full.postgres_version_num / 10000);
+  }
+  if (full.block_size != server.block_size) {
+    return fmt::format("has blocks of {} bytes", full.block_size);
+  }
+  if (full.data_checksum_version != server.data_checksum_version) {
+    return full.data_checksum_version == 0 ? "was made before data checksums were enabled"
+                                           : "was made before data checksums were disabled";
+  }
+  if (!server.history.Contains(full.timeline, full.stop_lsn)) {
+    return fmt::format("ended at {} on timeline {}, which timeline {} does not continue",
+                       FormatLsn(full.stop_lsn), full.timeline, server.history.timeline);
+  }
+  if (full.checksum_failures > 0) {
+    return "has pages with wrong checksums";
+  }
+  return "";
+}
+
+}  // namespace
+
+FullChoice ChooseFull(const BackupCatalog& catalog, const DiffCandidate& server) {
+  FullChoice choice;
+  for (auto backup = catalog.backups.rbegin(); backup != catalog.backups.rend(); ++backup) {
+    if (backup->type != BackupType::kFull ||
+        backup->system_identifier != server.system_identifier) {
+      continue;
+    }
+    const std::string why_not = WhyNot(*backup, server);
+    if (why_not.empty()) {
+      choice.full = *backup;
+      choice.reason.clear();
+      return choice;
+    }
+    if (choice.reason.empty()) {
+      choice.reason = fmt::format("full backup \"{}\" {}", backup->label, why_not);
+    }
+  }
+  if (choice.reason.empty()) {
+    choice.reason = "there is no full backup";
+  }
+  return choice;
+}
+
+}  // namespace veza

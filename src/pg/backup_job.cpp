@@ -1,0 +1,146 @@
+#include "pg/backup_job.h"
+
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "core/repository/backup_catalog.h"
+#include "core/repository/choose_full.h"
+#include "core/repository/timeline_history.h"
+#include "core/repository/wal_archive.h"
+//
+#include "pg/postgres.h"
+
+namespace veza::pg {
+
+namespace {
+
+constexpr RetryPolicy kBackupRetries{.budget = std::chrono::minutes(2), .max_attempts = 20};
+constexpr std::chrono::milliseconds kWalPollPause{500};
+
+// From pg_wal rather than from the repository, which a server that was just promoted may not have
+// sent it to.
+Result<TimelineHistory> HistoryOfServer(const BackupJob& job) {
+  if (job.timeline == 1) {
+    return TimelineHistory{1, {}};
+  }
+  const std::string path =
+      fmt::format("{}/pg_wal/{}", job.facts.data_directory, TimelineHistoryName(job.timeline));
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    return ReadTimelineHistory(WalArchive(*job.repository, job.facts.system_identifier),
+                               job.timeline);
+  }
+  return ParseTimelineHistory(
+      job.timeline, std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()));
+}
+
+// A full backup when there is nothing that a diff could refer to.
+Status ChooseKind(BackupJob* job) {
+  if (!job->diff) {
+    return Ok();
+  }
+  DiffCandidate server;
+  server.system_identifier = job->facts.system_identifier;
+  server.postgres_major = job->summary.postgres_version_num / 10000;
+  server.block_size = job->summary.block_size;
+  server.data_checksum_version = job->summary.data_checksum_version;
+  ASSIGN_OR_RETURN(server.history, HistoryOfServer(*job));
+  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*job->repository));
+  FullChoice choice = ChooseFull(catalog, server);
+  if (!choice.full) {
+    job->diff = false;
+    job->notice = fmt::format("taking a full backup instead of a diff: {}", choice.reason);
+    return Ok();
+  }
+  job->full = std::move(choice.full);
+  ASSIGN_OR_RETURN(job->full_index, FullIndex::Load(*job->repository, *job->full));
+  job->summary.full_manifest_sha256 = job->full->manifest_sha256;
+  return Ok();
+}
+
+Status ChooseLabel(BackupJob* job) {
+  BackupSummary& summary = job->summary;
+  summary.type = job->diff ? BackupType::kDiff : BackupType::kFull;
+  for (;;) {
+    summary.start_time = job->environment.clock->Now();
+    summary.label = job->diff ? DiffLabel(job->full->label, summary.start_time)
+                              : FullLabel(summary.start_time);
+    Status unused = BackupWriter::RequireUnusedLabel(*job->repository, summary.label);
+    if (unused || unused.error().code != ErrorCode::kAlreadyExists) {
+      return unused;
+    }
+    // Another backup began in this very second.
+    if (!job->environment.clock->Sleep(std::chrono::seconds(1),
+                                       job->environment.cancellation.get())) {
+      return job->environment.cancellation->Check();
+    }
+  }
+}
+
+}  // namespace
+
+void LogQueue::Put(const std::string& sentence) {
+  const std::lock_guard lock(mutex_);
+  sentences_.push_back(sentence);
+}
+
+bool LogQueue::Take(char* buffer, std::size_t size) {
+  const std::lock_guard lock(mutex_);
+  if (sentences_.empty()) {
+    return false;
+  }
+  strlcpy(buffer, sentences_.front().c_str(), size);
+  sentences_.pop_front();
+  return true;
+}
+
+Status ConnectAndChoose(BackupJob* job) {
+  ASSIGN_OR_RETURN(job->repository,
+                   OpenServerRepository(job->config, job->facts, job->environment, kBackupRetries));
+  RETURN_IF_ERROR(ChooseKind(job));
+  return ChooseLabel(job);
+}
+
+Status StoreLastFiles(BackupJob* job, const LastFiles* files) {
+  RETURN_IF_ERROR(job->writer->AddFile("backup_label", files->mode, AsBytes(files->backup_label)));
+  if (files->tablespace_map[0] != '\0') {
+    RETURN_IF_ERROR(
+        job->writer->AddFile("tablespace_map", files->mode, AsBytes(files->tablespace_map)));
+  }
+  RETURN_IF_ERROR(job->writer->AddFile("global/pg_control", files->mode,
+                                       {files->control_file, files->control_file_size}));
+  return job->writer->FinishPacks(job->summary);
+}
+
+Status WaitForWal(BackupJob* job) {
+  const BackupSummary& summary = job->summary;
+  const WalArchive archive(*job->repository, summary.system_identifier);
+  const SegmentNumber first = SegmentOf(summary.start_lsn, summary.wal_segment_size);
+  const SegmentNumber last = SegmentBefore(summary.stop_lsn, summary.wal_segment_size);
+  const SteadyTime deadline = job->environment.clock->Steady() + job->config.backup_wal_timeout;
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> missing,
+                     archive.Missing(summary.timeline, first, last, summary.wal_segment_size, 1));
+    if (missing.empty()) {
+      return Ok();
+    }
+    if (job->environment.clock->Steady() >= deadline) {
+      return MakeError(
+                 ErrorCode::kDeadlineExceeded,
+                 "WAL segment \"{}\", which backup \"{}\" needs, did not reach the repository "
+                 "within {} s",
+                 missing.front(), summary.label, job->config.backup_wal_timeout.count())
+          .WithHint(
+              "Look for warnings of the archiver in the server log, or raise "
+              "veza_backup.backup_wal_timeout.");
+    }
+    if (!job->environment.clock->Sleep(kWalPollPause, job->environment.cancellation.get())) {
+      return job->environment.cancellation->Check();
+    }
+  }
+}
+
+}  // namespace veza::pg

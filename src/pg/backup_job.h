@@ -1,0 +1,65 @@
+// What a backup is made of on the C++ side, and those of its phases that run in a thread because
+// they may block.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "core/config/config.h"
+#include "core/repository/backup_writer.h"
+#include "core/repository/full_index.h"
+#include "core/repository/repository.h"
+#include "pg/server_repository.h"
+
+namespace veza::pg {
+
+// Sentences that threads want in the log, handed over to the main thread. Thread-safe.
+class LogQueue {
+ public:
+  void Put(const std::string& sentence);
+  // Copies the oldest into plain memory; false when there is none.
+  bool Take(char* buffer, std::size_t size);
+
+ private:
+  std::mutex mutex_;
+  std::deque<std::string> sentences_;
+};
+
+// Owned by a memory context.
+struct BackupJob {
+  Environment environment;
+  Config config;
+  ServerFacts facts;
+  LogQueue log;
+  BackupProgress progress;
+  BackupSummary summary;
+  std::unique_ptr<Repository> repository;
+  std::unique_ptr<BackupWriter> writer;
+
+  bool diff = false;        // what was asked for, and from ChooseBackup() on what is made
+  TimelineId timeline = 0;  // the server is on
+  std::optional<BackupSummary> full;  // what a diff refers to
+  std::shared_ptr<const FullIndex> full_index;
+  std::string notice;  // for who asked
+};
+
+// What the main thread collects for the last files; in palloc'ed memory.
+struct LastFiles {
+  const char* backup_label;
+  const char* tablespace_map;
+  const std::uint8_t* control_file;
+  std::size_t control_file_size;
+  std::uint32_t mode;
+};
+
+// Opens the repository, decides what kind of backup it is going to be, and chooses the label.
+Status ConnectAndChoose(BackupJob* job);
+// Stores backup_label, tablespace_map and pg_control, and finishes the last pack.
+Status StoreLastFiles(BackupJob* job, const LastFiles* files);
+// Waits until the repository holds every segment of the backup: the archiver ships them, and a
+// backup without them would be worthless.
+Status WaitForWal(BackupJob* job);
+
+}  // namespace veza::pg

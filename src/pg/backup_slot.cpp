@@ -1,0 +1,243 @@
+#include "pg/backup_slot.h"
+
+#include <csignal>
+
+#include "pg/compat.h"
+
+extern "C" {
+#include <utils/ps_status.h>
+}
+
+namespace veza::pg {
+
+namespace {
+
+// A copy of what the requester looks at.
+struct SlotView {
+  bool is_ours;
+  BackupPhase phase;
+  char label[kLabelLength];
+  char notice[sizeof SharedState::notice];
+  ErrorReport error;
+};
+
+SlotView ReadSlot(std::uint64_t request_id) {
+  SharedState* const shared = GetSharedState();
+  SlotView view;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  view.is_ours = shared->request_id == request_id;
+  view.phase = shared->phase;
+  strlcpy(view.label, shared->label, sizeof view.label);
+  strlcpy(view.notice, shared->notice, sizeof view.notice);
+  view.error = shared->error;
+  LWLockRelease(shared->lock);
+  return view;
+}
+
+// The caller holds the lock. The worker to be told, 0 when there is none yet.
+pid_t CancelLocked(SharedState* shared) {
+  if (shared->worker_pid == 0) {
+    // It has not come up; if it still does, it finds that nobody waits.
+    shared->phase = BackupPhase::kFailed;
+    FillReport("the backup was canceled before it began", "", ERRCODE_QUERY_CANCELED,
+               &shared->error);
+  }
+  return shared->worker_pid;
+}
+
+void Interrupt(pid_t worker_pid) {
+  if (worker_pid != 0) {
+    kill(worker_pid, SIGINT);
+  }
+}
+
+void CancelRequest(const BackupRequest& request) {
+  SharedState* const shared = GetSharedState();
+  pid_t worker_pid = 0;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  if (shared->request_id == request.id && IsRunning(shared->phase)) {
+    worker_pid = CancelLocked(shared);
+  }
+  LWLockRelease(shared->lock);
+  Interrupt(worker_pid);
+}
+
+[[noreturn]] void RaiseAlreadyRunning(pid_t worker_pid, const char* label) {
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("a backup is already running"),
+                  errdetail("Backup \"%s\" is being made by process %d.", label,
+                            static_cast<int>(worker_pid)),
+                  errhint("Wait until it has ended, or end it with veza_backup_cancel().")));
+  pg_unreachable();
+}
+
+std::uint64_t ClaimSlot(SharedState* shared, const BackupOrder& order) {
+  char label[kLabelLength];
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  const bool busy = IsRunning(shared->phase);
+  const pid_t worker_pid = shared->worker_pid;
+  strlcpy(label, shared->label, sizeof label);
+  if (!busy) {
+    ++shared->request_id;
+    shared->phase = BackupPhase::kStarting;
+    shared->diff = order.diff;
+    shared->fast = order.fast;
+    shared->worker_pid = 0;
+    shared->label[0] = '\0';
+    shared->notice[0] = '\0';
+    shared->started_at = GetCurrentTimestamp();
+    shared->copying_since = 0;
+    shared->ended_at = 0;
+    ResetProgress(&shared->progress);
+  }
+  const std::uint64_t request_id = shared->request_id;
+  LWLockRelease(shared->lock);
+  if (busy) {
+    RaiseAlreadyRunning(worker_pid, label);
+  }
+  return request_id;
+}
+
+}  // namespace
+
+BackupRequest StartBackupWorker(const BackupOrder& order) {
+  SharedState* const shared = RequireSharedState();
+  BackupRequest request{ClaimSlot(shared, order), nullptr};
+
+  BackgroundWorker worker;
+  memset(&worker, 0, sizeof worker);
+  // The connection is to no database. It makes the worker a backend that pg_stat_activity shows and
+  // pg_cancel_backend() finds.
+  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+  worker.bgw_start_time = BgWorkerStart_ConsistentState;
+  worker.bgw_restart_time = BGW_NEVER_RESTART;
+  strlcpy(worker.bgw_library_name, "veza_backup", sizeof worker.bgw_library_name);
+  strlcpy(worker.bgw_function_name, "VezaBackupWorkerMain", sizeof worker.bgw_function_name);
+  strlcpy(worker.bgw_name, order.diff ? "veza_backup diff backup" : "veza_backup full backup",
+          sizeof worker.bgw_name);
+  strlcpy(worker.bgw_type, "veza_backup worker", sizeof worker.bgw_type);
+  worker.bgw_main_arg = UInt64GetDatum(request.id);
+  worker.bgw_notify_pid = MyProcPid;
+  if (!RegisterDynamicBackgroundWorker(&worker, &request.handle)) {
+    CancelRequest(request);
+    ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                    errmsg("could not start the backup worker: no background worker slot is free"),
+                    errhint("Raise max_worker_processes and restart the server.")));
+  }
+  return request;
+}
+
+char* WaitForBackup(const BackupRequest& request, bool until_done) {
+  static const uint32 wait_event = WaitEvent("VezaBackupNow");
+  SlotView view;
+  for (;;) {
+    view = ReadSlot(request.id);
+    if (!view.is_ours || !IsRunning(view.phase) || (!until_done && view.label[0] != '\0')) {
+      break;
+    }
+    pid_t pid = 0;
+    if (GetBackgroundWorkerPid(request.handle, &pid) == BGWH_STOPPED) {
+      view = ReadSlot(request.id);
+      if (view.is_ours && IsRunning(view.phase)) {
+        CancelRequest(request);
+        ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+                        errmsg("the backup worker has ended without a result"),
+                        errhint("The server log says more.")));
+      }
+      continue;
+    }
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 200, wait_event);
+    ResetLatch(MyLatch);
+    PG_TRY();
+    { CHECK_FOR_INTERRUPTS(); }
+    PG_CATCH();
+    {
+      CancelRequest(request);
+      PG_RE_THROW();
+    }
+    PG_END_TRY();
+  }
+  if (!view.is_ours) {
+    ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+                    errmsg("another backup has begun since, the result of this one is in "
+                           "veza_backup_info()")));
+  }
+  if (view.notice[0] != '\0') {
+    ereport(NOTICE, (errmsg("%s", view.notice)));
+  }
+  if (view.phase == BackupPhase::kFailed) {
+    Raise(ERROR, &view.error);
+  }
+  return pstrdup(view.label);
+}
+
+bool CancelRunningBackup() {
+  SharedState* const shared = RequireSharedState();
+  pid_t worker_pid = 0;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  const bool runs = IsRunning(shared->phase);
+  if (runs) {
+    worker_pid = CancelLocked(shared);
+  }
+  LWLockRelease(shared->lock);
+  Interrupt(worker_pid);
+  return runs;
+}
+
+bool TakeRequest(std::uint64_t request_id, BackupOrder* order) {
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  const bool taken = shared->request_id == request_id && shared->phase == BackupPhase::kStarting;
+  if (taken) {
+    shared->worker_pid = MyProcPid;
+    order->diff = shared->diff;
+    order->fast = shared->fast;
+  }
+  LWLockRelease(shared->lock);
+  return taken;
+}
+
+void SetPhase(BackupPhase phase) {
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  shared->phase = phase;
+  if (phase == BackupPhase::kCopying) {
+    shared->copying_since = GetCurrentTimestamp();
+  }
+  LWLockRelease(shared->lock);
+  set_ps_display(BackupPhaseName(phase));
+}
+
+void PublishLabel(const char* label, bool diff, const char* notice) {
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  shared->diff = diff;
+  strlcpy(shared->notice, notice, sizeof shared->notice);
+  strlcpy(shared->label, label, sizeof shared->label);
+  LWLockRelease(shared->lock);
+}
+
+void FinishSucceeded() {
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  shared->phase = BackupPhase::kSucceeded;
+  shared->worker_pid = 0;
+  shared->ended_at = GetCurrentTimestamp();
+  shared->last_failure.at = 0;
+  LWLockRelease(shared->lock);
+}
+
+void FinishFailed(const ErrorReport* report) {
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  shared->phase = BackupPhase::kFailed;
+  shared->worker_pid = 0;
+  shared->ended_at = GetCurrentTimestamp();
+  shared->error = *report;
+  shared->last_failure.at = shared->ended_at;
+  shared->last_failure.diff = shared->diff;
+  shared->last_failure.error = *report;
+  strlcpy(shared->last_failure.label, shared->label, kLabelLength);
+  LWLockRelease(shared->lock);
+}
+
+}  // namespace veza::pg

@@ -1,0 +1,46 @@
+// The slot of the one backup that may run on a server: claimed by who wants a backup, filled by the
+// worker that makes it, watched by both. All of it is in shared memory (shared_state.h).
+#pragma once
+
+#include "pg/postgres.h"
+#include "pg/shared_state.h"
+
+namespace veza::pg {
+
+struct BackupOrder {
+  bool diff;  // a full is taken instead when there is nothing to refer to
+  bool fast;  // checkpoint at once
+};
+
+// --- For who wants a backup ----------------------------------------------------------------------
+
+// The request's id and the worker's handle.
+struct BackupRequest {
+  std::uint64_t id;
+  BackgroundWorkerHandle* handle;
+};
+
+// Claims the slot of this server and starts a worker; raises ERROR when another backup runs or no
+// worker can be had.
+BackupRequest StartBackupWorker(const BackupOrder& order);
+
+// Waits until the backup has its label (`until_done` false) or has ended, passes on the worker's
+// notice, and returns the label in the current memory context. Raises the worker's error. When the
+// waiting is interrupted, the backup is cancelled.
+char* WaitForBackup(const BackupRequest& request, bool until_done);
+
+// Asks the backup that runs on this server, whoever wanted it, to stop. False: none runs.
+bool CancelRunningBackup();
+
+// --- For the worker ------------------------------------------------------------------------------
+
+// True: the request is still waited for, and is ours now.
+bool TakeRequest(std::uint64_t request_id, BackupOrder* order);
+void SetPhase(BackupPhase phase);
+// What it is to be; `notice` may be empty.
+void PublishLabel(const char* label, bool diff, const char* notice);
+// The end, with the reason when it is a failure.
+void FinishSucceeded();
+void FinishFailed(const ErrorReport* report);
+
+}  // namespace veza::pg

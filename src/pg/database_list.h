@@ -1,0 +1,19 @@
+// The databases of the cluster, read from pg_database without a connection to any of them.
+#pragma once
+
+#include "pg/postgres.h"
+
+namespace veza::pg {
+
+// Plain memory, so that errors may pass over it.
+struct DatabaseRow {
+  Oid oid;
+  NameData name;
+  TransactionId row_xid;  // that made the row
+  DatabaseRow* next;
+};
+
+// In the current memory context. Uses a transaction of its own, which is over when it returns.
+DatabaseRow* ReadDatabaseRows();
+
+}  // namespace veza::pg

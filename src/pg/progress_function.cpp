@@ -1,0 +1,93 @@
+// What shows and stops the backup that runs on this server. Shared memory alone is asked.
+
+#include "pg/backup_slot.h"
+#include "pg/boundary.h"
+#include "pg/shared_state.h"
+
+namespace veza::pg {
+
+namespace {
+
+// A copy, so that the lock is not held while values are made of it.
+struct RunningBackup {
+  bool runs;
+  BackupPhase phase;
+  bool diff;
+  pid_t worker_pid;
+  char label[kLabelLength];
+  TimestampTz started_at;
+  TimestampTz copying_since;
+};
+
+RunningBackup ReadRunningBackup(SharedState* shared) {
+  RunningBackup running;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  running.runs = IsRunning(shared->phase);
+  running.phase = shared->phase;
+  running.diff = shared->diff;
+  running.worker_pid = shared->worker_pid;
+  strlcpy(running.label, shared->label, sizeof running.label);
+  running.started_at = shared->started_at;
+  running.copying_since = shared->copying_since;
+  LWLockRelease(shared->lock);
+  return running;
+}
+
+Datum IntervalOf(std::uint64_t microseconds) {
+  auto* const interval = static_cast<Interval*>(palloc0(sizeof(Interval)));
+  interval->time = static_cast<TimeOffset>(microseconds);
+  return IntervalPGetDatum(interval);
+}
+
+Datum NumberOf(pg_atomic_uint64* number) {
+  return Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(number)));
+}
+
+}  // namespace
+}  // namespace veza::pg
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(veza_backup_get_progress);
+PG_FUNCTION_INFO_V1(veza_backup_cancel);
+
+// A row while a backup runs, none otherwise.
+PGDLLEXPORT Datum veza_backup_get_progress(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  constexpr int kColumns = 12;
+  SharedState* const shared = RequireSharedState();
+  InitMaterializedSRF(fcinfo, 0);
+  const RunningBackup running = ReadRunningBackup(shared);
+  if (!running.runs) {
+    return static_cast<Datum>(0);
+  }
+  SharedProgress* const progress = &shared->progress;
+  Datum values[kColumns] = {
+      Int32GetDatum(running.worker_pid),
+      CStringGetTextDatum(running.diff ? "diff" : "full"),
+      CStringGetTextDatum(running.label),
+      CStringGetTextDatum(BackupPhaseName(running.phase)),
+      TimestampTzGetDatum(running.started_at),
+      TimestampTzGetDatum(running.copying_since),
+      NumberOf(&progress->bytes_total),
+      NumberOf(&progress->bytes_done),
+      NumberOf(&progress->files_total),
+      NumberOf(&progress->files_done),
+      NumberOf(&progress->bytes_stored),
+      IntervalOf(pg_atomic_read_u64(&progress->throttled_us)),
+  };
+  bool nulls[kColumns] = {};
+  nulls[0] = running.worker_pid == 0;
+  nulls[2] = running.label[0] == '\0';
+  nulls[5] = running.copying_since == 0;
+  auto* const result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  return static_cast<Datum>(0);
+}
+
+PGDLLEXPORT Datum veza_backup_cancel(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  PG_RETURN_BOOL(veza::pg::CancelRunningBackup());
+}
+
+}  // extern "C"

@@ -1,0 +1,348 @@
+// Diff backups from the first changed page to the restored file.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/repository/backup_catalog.h"
+#include "core/restore/test_restore.h"
+
+namespace veza {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr Lsn kBefore{kTestStartLsn.value - 8};
+constexpr Lsn kSince{kTestStartLsn.value};
+
+// Pages of a relation as the server has them.
+class Relation {
+ public:
+  explicit Relation(std::uint32_t pages) {
+    for (std::uint32_t block = 0; block < pages; ++block) {
+      Set(block, kBefore, 1);
+    }
+  }
+  void Set(std::uint32_t block, Lsn lsn, std::uint64_t seed) {
+    content_.resize(std::max<std::size_t>(content_.size(), (block + 1) * kPageSize));
+    const Bytes page = TestPage(block, lsn, seed);
+    std::copy(page.begin(), page.end(), content_.begin() + std::ptrdiff_t{block} * kPageSize);
+  }
+  void Zero(std::uint32_t block) {
+    std::fill_n(content_.begin() + std::ptrdiff_t{block} * kPageSize, kPageSize, std::uint8_t{0});
+  }
+  void Resize(std::uint32_t pages) { content_.resize(pages * kPageSize); }
+  const Bytes& content() const { return content_; }
+
+ private:
+  static constexpr std::ptrdiff_t kPageSize = 8192;
+  Bytes content_;
+};
+
+class DiffTest : public testing::TestWithParam<Cipher> {
+ protected:
+  Result<BackupSummary> Full() { return fixture_.Backup(); }
+  void Restore(const BackupSummary& backup) {
+    RestoreOptions options = fixture_.Options();
+    options.backup_label = backup.label;
+    ASSERT_OK(fixture_.Restore(options));
+    fixture_.ExpectRestored();
+    std::filesystem::remove_all(fixture_.Target());
+  }
+  // Bytes of the packs that a backup has of its own.
+  std::uint64_t Packed(const BackupSummary& backup) {
+    return backup.stored_size - backup.manifest_size;
+  }
+  FileRecord Record(const BackupSummary& backup, const std::string& path) {
+    FileRecord found;
+    EXPECT_OK(ReadManifest(*fixture_.repository, backup, [&](ManifestRecord&& record) {
+      if (auto* file = std::get_if<FileRecord>(&record); file != nullptr && file->path == path) {
+        found = std::move(*file);
+      }
+      return Ok();
+    }));
+    EXPECT_EQ(found.path, path);
+    return found;
+  }
+
+  RestoreFixture fixture_{GetParam()};
+  SourceTree& source_ = fixture_.source;
+};
+
+INSTANTIATE_TEST_SUITE_P(Ciphers, DiffTest, testing::ValuesIn(kAllCiphers), CipherTestName);
+
+TEST_P(DiffTest, NothingChangedIsNearlyNothingStored) {
+  source_.File("base/5/100", Relation(300).content());
+  source_.File("base/5/100_fsm", NoiseBytes(3 * 8192, 1));
+  source_.File("base/5/100_vm", NoiseBytes(8192, 2));
+  source_.File("pg_xact", NoiseBytes(2'000'000, 3));
+  source_.File("empty", {});
+  const auto full = Full();
+  ASSERT_OK(full);
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  // The files that are made anew: backup_label and pg_control.
+  EXPECT_LT(Packed(*diff), 20'000U);
+  EXPECT_EQ(diff->size, full->size);
+  EXPECT_EQ(diff->files, full->files);
+  Restore(*diff);
+  Restore(*full);
+}
+
+TEST_P(DiffTest, StoresThePagesThatTheirLsnTells) {
+  Relation relation(300);
+  source_.File("base/5/100", relation.content());
+  const auto full = Full();
+  ASSERT_OK(full);
+
+  relation.Set(0, kSince, 2);
+  relation.Set(127, kSince, 2);
+  relation.Set(128, Lsn{kSince.value + 1}, 2);
+  relation.Zero(129);
+  relation.Set(299, Lsn{~std::uint64_t{0}}, 2);
+  source_.File("base/5/100", relation.content());
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  const FileRecord record = Record(*diff, "base/5/100");
+  ASSERT_EQ(record.extents.size(), 3U);
+  for (const Extent& extent : record.extents) {
+    EXPECT_TRUE(extent.of_full);
+  }
+  std::vector<std::uint32_t> stored;
+  for (const PageExtent& pages : record.pages) {
+    for (const PageRun& run : pages.runs) {
+      for (std::uint32_t i = 0; i < run.count; ++i) {
+        stored.push_back(run.first + i);
+      }
+    }
+  }
+  EXPECT_THAT(stored, testing::UnorderedElementsAre(0, 127, 128, 129, 299));
+  EXPECT_LT(Packed(*diff), 60'000U);
+  Restore(*diff);
+}
+
+// An old LSN in other content: only a hint bit may do that, and it may be lost.
+TEST_P(DiffTest, AChangeWithoutAnLsnIsNotLookedFor) {
+  Relation relation(10);
+  source_.File("base/5/100", relation.content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  Relation hinted = relation;
+  hinted.Set(4, kBefore, 2);
+  source_.File("base/5/100", hinted.content());
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  source_.File("base/5/100", relation.content());
+  Restore(*diff);
+}
+
+// CREATE DATABASE … STRATEGY file_copy under the oid of one that was dropped: old LSNs everywhere.
+TEST_P(DiffTest, InADatabaseMadeAnewLsnsTellNothing) {
+  Relation relation(300);
+  source_.File("base/5/100", relation.content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  relation.Set(4, kBefore, 2);
+  source_.File("base/5/100", relation.content());
+  const auto diff = fixture_.Diff(*full, {});
+  ASSERT_OK(diff);
+  const FileRecord record = Record(*diff, "base/5/100");
+  EXPECT_FALSE(record.extents[0].of_full);
+  EXPECT_TRUE(record.extents[1].of_full);  // the same to the byte
+  Restore(*diff);
+}
+
+TEST_P(DiffTest, FilesThatGrewShrankCameWentAndWereReplaced) {
+  Relation grown(100);
+  Relation shrunk(300);
+  Relation rewritten(200);
+  source_.File("base/5/1", grown.content());
+  source_.File("base/5/2", shrunk.content());
+  source_.File("base/5/3", rewritten.content());
+  source_.File("base/5/4", Relation(10).content());
+  source_.File("base/5/5", NoiseBytes(5000, 5));  // no whole number of pages
+  source_.File("base/5/6", Bytes(3U << 20));
+  source_.File("base/5/7_vm", NoiseBytes(8192, 6));
+  source_.File("base/5/8.1", Relation(130).content());
+  source_.File("base/5/9", {});
+  source_.File("settings", AsBytes("a = 1\n"));
+  source_.Directory("old");
+  source_.File("old/file", NoiseBytes(100));
+  const auto full = Full();
+  ASSERT_OK(full);
+
+  for (std::uint32_t block = 100; block < 400; ++block) {
+    grown.Set(block, kSince, 2);
+  }
+  source_.File("base/5/1", grown.content());
+  shrunk.Resize(200);
+  source_.File("base/5/2", shrunk.content());
+  for (std::uint32_t block = 0; block < 200; ++block) {
+    rewritten.Set(block, kSince, 2);
+  }
+  source_.File("base/5/3", rewritten.content());
+  std::filesystem::remove(source_.In("base/5/4"));
+  source_.File("base/5/5", NoiseBytes(7000, 6));
+  Bytes filled(3U << 20);
+  const Bytes page = TestPage(130, kSince);
+  std::copy(page.begin(), page.end(), filled.begin() + 130 * 8192);
+  source_.File("base/5/6", filled);
+  source_.File("base/5/7_vm", NoiseBytes(8192, 7));  // with the time it had
+  Relation second_segment(130);
+  second_segment.Set(1, kSince, 9);
+  source_.File("base/5/8.1", second_segment.content());
+  source_.File("base/5/9", Relation(3).content());
+  source_.File("settings", AsBytes("a = 2\n"));
+  std::filesystem::remove_all(source_.In("old"));
+  source_.File("base/5/10", Relation(140).content());  // old LSNs, but a new file
+  source_.Directory("new", 0750);
+  source_.File("new/file", NoiseBytes(100), 0640, 1);
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  Restore(*diff);
+
+  // A second diff refers to the full, not to the first.
+  source_.File("base/5/10", Relation(2).content());
+  std::filesystem::remove(source_.In("base/5/1"));
+  const auto later = fixture_.Diff(*full);
+  ASSERT_OK(later);
+  std::filesystem::remove_all(fixture_.repository.PathOf(BackupDirectory(diff->label)));
+  Restore(*later);
+}
+
+TEST_P(DiffTest, ManyChangedPagesFillExtentsOfTheirOwn) {
+  Relation relation(2000);
+  source_.File("base/5/100", relation.content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  for (std::uint32_t block = 0; block < 2000; block += 3) {
+    relation.Set(block, kSince, 2);
+  }
+  source_.File("base/5/100", relation.content());
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  const FileRecord record = Record(*diff, "base/5/100");
+  EXPECT_EQ(record.pages.size(), 6U);  // 667 pages, 128 an extent
+  for (const PageExtent& pages : record.pages) {
+    EXPECT_LE(pages.extent.length, kExtentSize);
+  }
+  Restore(*diff);
+}
+
+// Pages whose neighbours are not wanted are fetched by themselves.
+TEST_P(DiffTest, OnlyWhatIsWantedOfAPackIsFetched) {
+  for (int i = 0; i < 30; ++i) {
+    source_.File(fmt::format("base/5/{}", 100 + i), Relation(128).content());
+  }
+  const auto full = Full();
+  ASSERT_OK(full);
+  for (int i = 0; i < 30; ++i) {
+    if (i % 10 != 0) {
+      std::filesystem::remove(source_.In(fmt::format("base/5/{}", 100 + i)));
+    }
+  }
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  RestoreOptions options = fixture_.Options();
+  options.backup_label = diff->label;
+  const auto report = fixture_.Restore(options);
+  ASSERT_OK(report);
+  fixture_.ExpectRestored();
+  EXPECT_LT(report->bytes_fetched, 10U << 20);  // of 30 MiB that do not compress
+}
+
+TEST_P(DiffTest, IsNothingWithoutItsFull) {
+  source_.File("base/5/100", Relation(300).content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  RestoreOptions options = fixture_.Options();
+  options.backup_label = diff->label;
+
+  // Another backup under the full's name.
+  const std::string document = fixture_.repository.PathOf(BackupDocumentName(full->label));
+  const std::string text = ReadText(document);
+  BackupSummary other = *full;
+  other.manifest_sha256 = Sha256Of(AsBytes("another"));
+  WriteText(document, SerializeSummary(other, fixture_.repository->seal_policy()).value());
+  auto restored = fixture_.Restore(options);
+  EXPECT_ERROR(restored, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(restored.error().message, HasSubstr("is not the one that backup"));
+
+  std::filesystem::remove(document);
+  restored = fixture_.Restore(options);
+  EXPECT_ERROR(restored, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(restored.error().message, HasSubstr(full->label));
+  EXPECT_FALSE(std::filesystem::exists(fixture_.Target()));
+
+  // A pack of the full that is damaged, cut off, or lost.
+  WriteText(document, text);
+  const std::string pack = fixture_.repository.PathOf(PackName(full->label, 1));
+  const std::string intact = ReadText(pack);
+  std::string damaged = intact;
+  damaged[damaged.size() / 2] = static_cast<char>(damaged[damaged.size() / 2] ^ 1);
+  for (const std::string& bad : {damaged, intact.substr(0, intact.size() / 2), std::string("x")}) {
+    WriteText(pack, bad);
+    restored = fixture_.Restore(options);
+    EXPECT_ERROR(restored, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(restored.error().message, HasSubstr(PackName(full->label, 1)));
+    std::filesystem::remove_all(fixture_.Target());
+  }
+  std::filesystem::remove(pack);
+  restored = fixture_.Restore(options);
+  EXPECT_ERROR(restored, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(restored.error().message, HasSubstr("is missing"));
+}
+
+TEST_P(DiffTest, TheIndependentReaderBringsBackTheSame) {
+  if (std::system("/usr/bin/python3 -c 'import zstandard, cryptography' 2>/dev/null") != 0) {
+    GTEST_SKIP() << "python3-zstandard or python3-cryptography is not installed";
+  }
+  Relation relation(300);
+  source_.File("base/5/100", relation.content());
+  source_.File("base/5/101", Relation(150).content());
+  source_.File("base/5/102", Bytes(3U << 20));
+  const auto full = Full();
+  ASSERT_OK(full);
+  relation.Set(3, kSince, 2);
+  relation.Set(200, kSince, 2);
+  relation.Zero(201);
+  source_.File("base/5/100", relation.content());
+  std::filesystem::remove(source_.In("base/5/101"));
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+
+  WriteText(fixture_.repository.Scratch("passphrase"), kTestPassphrase);
+  const auto run = [&](const std::string& arguments) {
+    return std::system(
+        fmt::format("/usr/bin/python3 '{}/test/support/veza_reader.py' --root '{}' {} {} >'{}' 2>&1",
+                    VEZA_SOURCE_ROOT, fixture_.repository.PathOf(""),
+                    GetParam() == Cipher::kNone ? std::string()
+                                                : fmt::format("--passphrase-file '{}'",
+                                                              fixture_.repository.Scratch("passphrase")),
+                    arguments, fixture_.repository.Scratch("log"))
+            .c_str());
+  };
+  EXPECT_EQ(run("verify"), 0) << ReadText(fixture_.repository.Scratch("log"));
+  ASSERT_EQ(run(fmt::format("restore {} '{}'", diff->label, fixture_.Target())), 0)
+      << ReadText(fixture_.repository.Scratch("log"));
+  std::map<std::string, TreeItem> restored = ReadTree(fixture_.Target());
+  restored.erase("backup_label");
+  std::map<std::string, TreeItem> expected = ReadTree(source_.path());
+  for (const char* stamped : {"", "base", "base/5", "global/pg_control"}) {
+    restored.erase(stamped);
+    expected.erase(stamped);
+  }
+  ExpectSameTree(expected, restored);
+}
+
+TEST_P(DiffTest, ADamagedManifestOfTheFullFailsTheDiff) {
+  source_.File("base/5/100", Relation(300).content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  FlipByte(fixture_.repository.PathOf(ManifestName(full->label)), 200);
+  EXPECT_ERROR(fixture_.Diff(*full), ErrorCode::kDataCorrupted);
+}
+
+}  // namespace
+}  // namespace veza
