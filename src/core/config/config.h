@@ -12,6 +12,7 @@
 #include "core/config/settings.h"
 #include "core/error.h"
 #include "core/s3/s3_store.h"
+#include "core/schedule/schedule.h"
 
 namespace veza {
 
@@ -33,6 +34,7 @@ struct Config {
   int jobs = 1;            // at least 1
   int s3_connections = 8;  // at least 1
   std::chrono::seconds backup_wal_timeout{600};
+  ScheduleSettings schedule;
 };
 
 // A variable of the environment; nothing when it is not set.
@@ -46,7 +48,8 @@ EnvLookup ProcessEnvironment();
 // kFailedPrecondition when there is no repository; otherwise the codes of ValidateSetting.
 Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environment);
 
-// ParseConfFile (conf_parser.h), then BuildConfig with the environment of the process.
+// ParseConfFile (conf_parser.h), then BuildConfig with the environment of the process. Settings for
+// the server alone keep their defaults.
 Result<Config> LoadConfig(const std::string& path);
 
 }  // namespace veza

@@ -49,6 +49,11 @@ TEST(Config, ADirectoryNeedsNothingElse) {
   EXPECT_GE(config.jobs, 1);
   EXPECT_EQ(config.s3_connections, 8);
   EXPECT_EQ(config.backup_wal_timeout, std::chrono::seconds(600));
+  EXPECT_EQ(config.schedule.full.value().text(), "0 2 * * 0");
+  EXPECT_EQ(config.schedule.diff.value().text(), "0 2 * * 1-6");
+  EXPECT_EQ(config.schedule.zone.name(), "UTC");
+  EXPECT_EQ(config.schedule.jitter, std::chrono::minutes(5));
+  EXPECT_EQ(config.schedule.backup_from, BackupFrom::kPrimary);
 }
 
 TEST(Config, S3WithDefaults) {
@@ -82,7 +87,12 @@ TEST(Config, EverySettingArrives) {
                                    {"compression_level", "-1"},
                                    {"jobs", "7"},
                                    {"s3_connections", "3"},
-                                   {"backup_wal_timeout", "2min"}});
+                                   {"backup_wal_timeout", "2min"},
+                                   {"schedule_full", "@monthly"},
+                                   {"schedule_diff", ""},
+                                   {"schedule_timezone", "europe/berlin"},
+                                   {"schedule_jitter", "0"},
+                                   {"backup_from", "Prefer-Standby"}});
   const Config config = BuildConfig(values, NoEnvironment()).value();
   EXPECT_EQ(config.s3.prefix, "c1");
   EXPECT_EQ(config.s3.endpoint, "http://127.0.0.1:9000");
@@ -97,6 +107,11 @@ TEST(Config, EverySettingArrives) {
   EXPECT_EQ(config.jobs, 7);
   EXPECT_EQ(config.s3_connections, 3);
   EXPECT_EQ(config.backup_wal_timeout, std::chrono::minutes(2));
+  EXPECT_EQ(config.schedule.full.value().text(), "@monthly");
+  EXPECT_FALSE(config.schedule.diff.has_value());
+  EXPECT_EQ(config.schedule.zone.name(), "Europe/Berlin");
+  EXPECT_EQ(config.schedule.jitter, std::chrono::seconds(0));
+  EXPECT_EQ(config.schedule.backup_from, BackupFrom::kPreferStandby);
 }
 
 TEST(Config, NoRepositoryIsAStateNotAMistake) {
@@ -198,6 +213,15 @@ TEST(Config, LoadNamesTheLineOfABadValue) {
                   "veza_backup.repository = '/srv/backup'\n"
                   "veza_backup.jobs = 2\n");
   EXPECT_EQ(LoadConfig(path).value().jobs, 2) << "only the value in force counts";
+}
+
+TEST(Config, WhatOnlyTheServerNeedsDoesNotKeepVezactlFromRestoring) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.Write("veza_backup.conf",
+                                           "veza_backup.repository = '/srv/backup'\n"
+                                           "veza_backup.schedule_timezone = 'Mars/Olympus'\n"
+                                           "veza_backup.schedule_full = '0 25 * * *'\n");
+  EXPECT_EQ(LoadConfig(path).value().schedule.zone.name(), "UTC");
 }
 
 }  // namespace
