@@ -1,6 +1,7 @@
 #include "core/repository/names.h"
 
 #include <algorithm>
+#include <charconv>
 #include <ctime>
 
 #include "core/repository/lsn.h"
@@ -95,6 +96,24 @@ std::string ManifestName(std::string_view label) {
 
 std::string BackupDocumentName(std::string_view label) {
   return BackupDirectory(label) + "backup.json";
+}
+
+std::string LockName(std::uint64_t epoch) {
+  return fmt::format("{}{:010}", kLockPrefix, epoch);
+}
+
+std::optional<std::uint64_t> ParseLockName(std::string_view name) {
+  if (!name.starts_with(kLockPrefix)) {
+    return std::nullopt;
+  }
+  const std::string_view digits = name.substr(kLockPrefix.size());
+  std::uint64_t epoch = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), epoch);
+  if (digits.size() != 10 || error != std::errc() || end != digits.data() + digits.size() ||
+      epoch == 0) {
+    return std::nullopt;
+  }
+  return epoch;
 }
 
 }  // namespace veza

@@ -17,6 +17,7 @@ const char* BackupTypeName(BackupType type);  // "full", "diff"
 inline constexpr std::string_view kIdentityPrefix = "identity/";
 inline constexpr std::string_view kKeyPrefix = "key/";
 inline constexpr std::string_view kBackupPrefix = "backup/";
+inline constexpr std::string_view kLockPrefix = "lock/";
 inline constexpr std::string_view kProbePrefix = "probe/";
 
 std::string IdentityName(std::uint64_t system_identifier);
@@ -40,5 +41,9 @@ std::string BackupDirectory(std::string_view label);  // ends with '/'
 std::string PackName(std::string_view label, std::uint32_t number);
 std::string ManifestName(std::string_view label);
 std::string BackupDocumentName(std::string_view label);
+
+// Epochs have ten decimal digits, so that the order of names is theirs. Nothing for another name.
+std::string LockName(std::uint64_t epoch);
+std::optional<std::uint64_t> ParseLockName(std::string_view name);
 
 }  // namespace veza

@@ -78,5 +78,15 @@ TEST(Names, OtherTextIsNoLabel) {
   }
 }
 
+TEST(NamesTest, Locks) {
+  EXPECT_EQ(LockName(7), "lock/0000000007");
+  EXPECT_EQ(ParseLockName("lock/0000000007"), 7U);
+  EXPECT_EQ(ParseLockName("lock/9999999999"), 9'999'999'999U);
+  for (const char* name : {"lock/", "lock/7", "lock/0000000000", "lock/00000000071",
+                           "lock/000000000x", "lock/-000000007", "pin/0000000007"}) {
+    EXPECT_EQ(ParseLockName(name), std::nullopt) << name;
+  }
+}
+
 }  // namespace
 }  // namespace veza

@@ -1,0 +1,328 @@
+#include "core/repository/cluster_lock.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+// Times of objects, and Store::Now(), are whole seconds rounded down on S3: a holder is dead only
+// when its lease is over whatever was cut off.
+constexpr std::chrono::seconds kStoreTimePrecision{1};
+constexpr int kRenewalsPerLease = 4;
+constexpr std::uint64_t kLastEpoch = 9'999'999'999;
+// How often another node may take the lock away between our look and our grip.
+constexpr int kMaxRaces = 20;
+// How often the newest object may be deleted between listing and reading: each time a newer one has
+// been created.
+constexpr int kMaxVanishings = 20;
+
+struct LockObject {
+  std::uint64_t epoch = 0;
+  TimePoint modified{};
+};
+
+// By epoch, lowest first. Names that are no lock's are somebody else's business.
+Result<std::vector<LockObject>> ListLocks(const Repository& repository) {
+  std::vector<LockObject> locks;
+  RETURN_IF_ERROR(repository.store().List(kLockPrefix, "", [&](const ObjectInfo& object) {
+    if (const auto epoch = ParseLockName(object.name)) {
+      locks.push_back({*epoch, object.modified});
+    }
+    return Ok();
+  }));
+  return locks;
+}
+
+struct FoundLock {
+  LockObject object;
+  LockDocument document;
+};
+
+Result<std::optional<FoundLock>> FindNewest(const Repository& repository) {
+  for (int attempt = 0;; ++attempt) {
+    ASSIGN_OR_RETURN(const std::vector<LockObject> locks, ListLocks(repository));
+    if (locks.empty()) {
+      return std::optional<FoundLock>();
+    }
+    const LockObject newest = locks.back();
+    const Result<Bytes> text = GetSmall(repository.store(), LockName(newest.epoch));
+    if (!text && text.error().code == ErrorCode::kNotFound && attempt < kMaxVanishings) {
+      continue;
+    }
+    RETURN_IF_ERROR(text);
+    Result<LockDocument> document =
+        ParseLock(AsText(*text), newest.epoch, repository.seal_policy());
+    if (!document) {
+      if (document.error().hint.empty()) {
+        document.error().hint = fmt::format(
+            "No backup can begin while it is there. Find out who wrote object \"{}\" of "
+            "repository \"{}\", then delete it.",
+            LockName(newest.epoch), repository.store().location());
+      }
+      return document.error();
+    }
+    return std::optional(FoundLock{newest, std::move(*document)});
+  }
+}
+
+bool IsAlive(const FoundLock& lock, TimePoint store_now) {
+  return lock.document.held &&
+         store_now - lock.object.modified <= lock.document.lease + kStoreTimePrecision;
+}
+
+Error HeldByAnother(const Repository& repository, const FoundLock& lock) {
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "node \"{}\" is at work in repository \"{}\": {}, since {}", lock.document.node,
+                   repository.store().location(), lock.document.purpose,
+                   FormatUtc(lock.document.acquired))
+      .WithHint(fmt::format("Wait until it is done. If that node is dead, its lock can be taken "
+                            "over {} s after its last sign of life, which was at {}.",
+                            lock.document.lease.count(), FormatUtc(lock.object.modified)));
+}
+
+std::string NewHolder(Random& random) {
+  std::array<std::uint8_t, 16> bytes;
+  random.Fill(bytes);
+  return ToHex(bytes);
+}
+
+// Locks that do not count any more. If one stays, the next holder deletes it.
+void DeleteLower(const Repository& repository, std::uint64_t epoch) {
+  const Result<std::vector<LockObject>> locks = ListLocks(repository);
+  if (!locks) {
+    return;
+  }
+  for (const LockObject& lock : *locks) {
+    if (lock.epoch < epoch) {
+      [[maybe_unused]] const Status deleted = repository.store().Delete(LockName(lock.epoch));
+    }
+  }
+}
+
+}  // namespace
+
+Result<LockState> ReadLockState(const Repository& repository) {
+  ASSIGN_OR_RETURN(const std::optional<FoundLock> newest, FindNewest(repository));
+  LockState state;
+  if (!newest) {
+    return state;
+  }
+  ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
+  state.epoch = newest->object.epoch;
+  state.held = newest->document.held;
+  state.alive = IsAlive(*newest, now);
+  state.node = newest->document.node;
+  state.purpose = newest->document.purpose;
+  state.acquired = newest->document.acquired;
+  state.renewed = newest->object.modified;
+  state.slots = newest->document.slots;
+  return state;
+}
+
+Result<std::unique_ptr<ClusterLock>> ClusterLock::Acquire(const Repository& repository,
+                                                          ClusterLockOptions options) {
+  for (int race = 0; race < kMaxRaces; ++race) {
+    ASSIGN_OR_RETURN(std::optional<FoundLock> newest, FindNewest(repository));
+    ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
+    if (newest && IsAlive(*newest, now)) {
+      return HeldByAnother(repository, *newest);
+    }
+    const std::uint64_t epoch = newest ? newest->object.epoch + 1 : 1;
+    if (epoch > kLastEpoch) {
+      return DamagedObject(LockName(epoch - 1), "no epoch can follow it");
+    }
+    LockDocument document{.held = true,
+                          .holder = NewHolder(*repository.environment().random),
+                          .node = repository.options().node,
+                          .purpose = options.purpose,
+                          .acquired = now,
+                          .lease = options.lease,
+                          .slots = newest ? std::move(newest->document.slots) : SlotRecords()};
+    std::unique_ptr<ClusterLock> lock(new ClusterLock(repository, epoch, std::move(document)));
+    ASSIGN_OR_RETURN(const bool created, lock->Create());
+    if (created) {
+      DeleteLower(repository, epoch);
+      const Status started =
+          lock->renewer_.Start([self = lock.get()] { self->RenewUntilStopped(); });
+      if (!started) {
+        [[maybe_unused]] const Status released = lock->Release();
+        return started.error();
+      }
+      return lock;
+    }
+  }
+  return MakeError(ErrorCode::kUnavailable,
+                   "could not get the lock of repository \"{}\": other nodes were faster {} times",
+                   repository.store().location(), kMaxRaces);
+}
+
+ClusterLock::ClusterLock(const Repository& repository, std::uint64_t epoch, LockDocument document)
+    : repository_(repository),
+      epoch_(epoch),
+      lease_(document.lease),
+      document_(std::move(document)) {}
+
+ClusterLock::~ClusterLock() {
+  stop_.Cancel();
+  renewer_.Join();
+}
+
+// False: another node was faster. What the store says afterwards decides, whatever was answered to
+// the attempt: an answer may be lost, a store may lack conditional writes, and the name may have
+// been free only because a still newer lock has removed it.
+Result<bool> ClusterLock::Create() {
+  const std::string name = LockName(epoch_);
+  ASSIGN_OR_RETURN(const std::string text,
+                   SerializeLock(document_, epoch_, repository_.seal_policy()));
+  renewed_ = repository_.environment().clock->Steady();
+  const Status put = PutSmall(repository_.store(), name, AsBytes(text), PutMode::kCreate);
+  if (!put && put.error().code != ErrorCode::kAlreadyExists && !put.error().retryable) {
+    return put.error();
+  }
+  ASSIGN_OR_RETURN(const std::optional<FoundLock> newest, FindNewest(repository_));
+  if (newest && newest->object.epoch == epoch_ && newest->document.holder == document_.holder) {
+    return true;
+  }
+  if (!put && put.error().code != ErrorCode::kAlreadyExists) {
+    return put.error();
+  }
+  return false;
+}
+
+void ClusterLock::RenewUntilStopped() {
+  const Clock& clock = *repository_.environment().clock;
+  const std::chrono::milliseconds pause = std::chrono::milliseconds(lease_) / kRenewalsPerLease;
+  while (clock.Sleep(pause, &stop_)) {
+    const Status renewed = CatchExceptions([this]() -> Status {
+      const std::lock_guard write_lock(write_mutex_);
+      LockDocument document;
+      {
+        const std::lock_guard lock(mutex_);
+        document = document_;
+      }
+      return Write(document);
+    });
+    const std::lock_guard lock(mutex_);
+    if (lost_) {
+      return;
+    }
+    last_trouble_ = renewed ? "" : renewed.error().message;
+  }
+}
+
+// Rewrites our object; the caller has write_mutex_. It succeeds only when it was finished within a
+// lease from the write before: so nobody can have taken us for dead meanwhile.
+Status ClusterLock::Write(const LockDocument& document) {
+  RETURN_IF_ERROR(RequireLease());
+  const std::string name = LockName(epoch_);
+  ASSIGN_OR_RETURN(const std::string text,
+                   SerializeLock(document, epoch_, repository_.seal_policy()));
+  const SteadyTime began = repository_.environment().clock->Steady();
+  const Result<Bytes> there = GetSmall(repository_.store(), name);
+  if (!there && there.error().code == ErrorCode::kNotFound) {
+    return Lose("another node has taken it over");
+  }
+  RETURN_IF_ERROR(there);
+  ASSIGN_OR_RETURN(const LockDocument stored,
+                   ParseLock(AsText(*there), epoch_, repository_.seal_policy()));
+  if (stored.holder != document.holder) {
+    return Lose(
+        fmt::format("node \"{}\" took it at the same moment, which the store should have "
+                    "prevented by conditional writes",
+                    stored.node));
+  }
+  RETURN_IF_ERROR(PutSmall(repository_.store(), name, AsBytes(text), PutMode::kReplace));
+  RETURN_IF_ERROR(RequireLease());
+  const std::lock_guard lock(mutex_);
+  renewed_ = began;
+  document_ = document;
+  return Ok();
+}
+
+Error ClusterLock::Lose(std::string reason) {
+  const std::lock_guard lock(mutex_);
+  if (!lost_) {
+    lost_ = MakeError(ErrorCode::kFailedPrecondition, "the lock of repository \"{}\" was lost: {}",
+                      repository_.store().location(), reason)
+                .WithHint(
+                    "This process stood still, or could not reach the repository, for too "
+                    "long. It has stopped before it could do harm; try again.");
+  }
+  return *lost_;
+}
+
+// By our own clock, without asking anyone.
+Status ClusterLock::RequireLease() {
+  std::string reason;
+  {
+    const std::lock_guard lock(mutex_);
+    if (lost_) {
+      return *lost_;
+    }
+    if (repository_.environment().clock->Steady() - renewed_ <= lease_) {
+      return Ok();
+    }
+    reason = fmt::format("it was not renewed for {} s{}{}", lease_.count(),
+                         last_trouble_.empty() ? "" : ": ", last_trouble_);
+  }
+  return Lose(std::move(reason));
+}
+
+SlotRecords ClusterLock::slots() const {
+  const std::lock_guard lock(mutex_);
+  return document_.slots;
+}
+
+Status ClusterLock::RequireHeld() {
+  RETURN_IF_ERROR(RequireLease());
+  ASSIGN_OR_RETURN(const std::vector<LockObject> locks, ListLocks(repository_));
+  if (locks.empty() || locks.back().epoch < epoch_) {
+    return Lose("somebody has deleted it");
+  }
+  if (locks.back().epoch > epoch_) {
+    return Lose("another node has taken it over");
+  }
+  return RequireLease();
+}
+
+Status ClusterLock::SetSlot(const std::string& schedule, SlotRecord record) {
+  record.node = repository_.options().node;
+  record.updated = repository_.environment().clock->Now();
+  {
+    const std::lock_guard write_lock(write_mutex_);
+    LockDocument document;
+    {
+      const std::lock_guard lock(mutex_);
+      document = document_;
+    }
+    document.slots[schedule] = std::move(record);
+    RETURN_IF_ERROR(Write(document));
+  }
+  return RequireHeld();
+}
+
+Status ClusterLock::Release() {
+  stop_.Cancel();
+  renewer_.Join();
+  const std::lock_guard write_lock(write_mutex_);
+  LockDocument document;
+  {
+    const std::lock_guard lock(mutex_);
+    document = document_;
+  }
+  if (!document.held || !RequireLease()) {
+    return Ok();
+  }
+  document.held = false;
+  const Status written = Write(document);
+  // Lost at the last moment: then there is nothing to release.
+  return written || RequireLease() ? written : Ok();
+}
+
+}  // namespace veza

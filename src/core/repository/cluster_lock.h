@@ -1,0 +1,98 @@
+// Who of all the nodes of a cluster may back up or expire now: the holder of lock/<epoch>, of which
+// the highest counts (FORMAT.md section 8).
+//
+// The lock decides by the store's own time alone, so nodes' clocks may disagree as they like. It
+// cannot stop a process that was stopped itself and does not know how long: therefore whoever holds
+// it calls RequireHeld() right before anything that cannot be taken back.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "core/repository/lock_document.h"
+#include "core/repository/repository.h"
+#include "core/thread_group.h"
+
+namespace veza {
+
+// The highest lock/<epoch>; epoch 0: there is none.
+struct LockState {
+  std::uint64_t epoch = 0;
+  bool held = false;
+  bool alive = false;  // held, and renewed within its lease by the store's own time
+  std::string node{};
+  std::string purpose{};
+  TimePoint acquired{};  // both by the store's clock
+  TimePoint renewed{};
+  SlotRecords slots{};
+};
+
+// kDataCorrupted, kPermissionDenied and the like, naming the object, when it is damaged or forged.
+Result<LockState> ReadLockState(const Repository& repository);
+
+struct ClusterLockOptions {
+  std::string purpose{};  // "full backup": for whoever finds the lock taken
+  std::chrono::seconds lease{120};
+};
+
+// Held from Acquire() until Release(), or until it is lost: taken over by another node after a
+// lease without renewal, or given up because this process could not renew it for a lease. Once lost
+// it stays lost. Thread-safe, but for Release() and the destructor, which one thread calls. The
+// repository must outlive it.
+class ClusterLock {
+ public:
+  // Takes a lock that is free, was released, or whose holder is dead, and keeps renewing it from a
+  // thread of its own (which inherits the caller's signal mask). kFailedPrecondition, naming node,
+  // purpose and since when, while somebody alive holds it. A store that has no conditional writes
+  // may give it to two at the same moment; then one of them loses it at its next renewal.
+  static Result<std::unique_ptr<ClusterLock>> Acquire(const Repository& repository,
+                                                      ClusterLockOptions options);
+
+  // Stops renewing and does not release: without Release() others wait until the lease is over.
+  ~ClusterLock();
+  ClusterLock(const ClusterLock&) = delete;
+  ClusterLock& operator=(const ClusterLock&) = delete;
+
+  std::uint64_t epoch() const { return epoch_; }
+  // What the nodes before us have left, and what we have set.
+  SlotRecords slots() const;
+
+  // Asks the store whether we still hold it. kFailedPrecondition when not.
+  Status RequireHeld();
+
+  // Durable, and seen by every later holder, when it returns success. Sets `node` and `updated`.
+  Status SetSlot(const std::string& schedule, SlotRecord record);
+
+  // Lets the next one in at once. The slots stay. Releasing twice, or what is lost, is a success.
+  Status Release();
+
+ private:
+  ClusterLock(const Repository& repository, std::uint64_t epoch, LockDocument document);
+
+  Result<bool> Create();
+  void RenewUntilStopped();
+  Status Write(const LockDocument& document);
+  Status RequireLease();
+  Error Lose(std::string reason);
+
+  const Repository& repository_;
+  const std::uint64_t epoch_;
+  const std::chrono::seconds lease_;
+
+  std::mutex write_mutex_;  // one writer of our object at a time; taken before mutex_
+
+  mutable std::mutex mutex_;
+  LockDocument document_;  // as stored
+  SteadyTime renewed_{};   // when the last successful write began
+  std::optional<Error> lost_;
+  std::string last_trouble_;  // why the last renewal failed
+
+  Cancellation stop_;
+  ThreadGroup renewer_;
+};
+
+}  // namespace veza

@@ -1,0 +1,135 @@
+#include "core/repository/lock_document.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "core/codec/document.h"
+#include "core/repository/json_fields.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kHeld = "held";
+constexpr const char* kReleased = "released";
+// Beyond it a lease is a mistake, and arithmetic with it might overflow.
+constexpr std::int64_t kLongestLease = 86'400;
+
+struct SlotStateWithName {
+  SlotState state;
+  const char* name;
+};
+constexpr std::array<SlotStateWithName, 5> kSlotStates{{{SlotState::kNone, "none"},
+                                                        {SlotState::kRunning, "running"},
+                                                        {SlotState::kSucceeded, "succeeded"},
+                                                        {SlotState::kFailed, "failed"},
+                                                        {SlotState::kSkipped, "skipped"}}};
+
+std::optional<SlotState> SlotStateFrom(std::string_view name) {
+  for (const SlotStateWithName& known : kSlotStates) {
+    if (known.name == name) {
+      return known.state;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string ValidUtf8(const std::string& text) {
+  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace))
+      .get<std::string>();
+}
+
+json ToJson(const SlotRecord& record) {
+  return {{"slot", FormatUtc(record.slot)},      {"state", SlotStateName(record.state)},
+          {"attempts", record.attempts},         {"node", ValidUtf8(record.node)},
+          {"label", ValidUtf8(record.label)},    {"error", ValidUtf8(record.error)},
+          {"updated", FormatUtc(record.updated)}};
+}
+
+Result<SlotRecord> SlotFrom(const json& object, const std::string& where) {
+  JsonFields fields(object, where);
+  SlotRecord record;
+  std::string state;
+  fields.Read("slot", record.slot);
+  fields.Read("state", state);
+  fields.Read("attempts", record.attempts);
+  fields.Read("node", record.node);
+  fields.Read("label", record.label);
+  fields.Read("error", record.error);
+  fields.Read("updated", record.updated);
+  if (const auto known = SlotStateFrom(state)) {
+    record.state = *known;
+  } else {
+    fields.Fail("member \"state\" of a slot is not known");
+  }
+  RETURN_IF_ERROR(fields.status());
+  return record;
+}
+
+}  // namespace
+
+const char* SlotStateName(SlotState state) {
+  for (const SlotStateWithName& known : kSlotStates) {
+    if (known.state == state) {
+      return known.name;
+    }
+  }
+  return "none";
+}
+
+Result<std::string> SerializeLock(const LockDocument& lock, std::uint64_t epoch,
+                                  const SealPolicy& policy) {
+  json slots = json::object();
+  for (const auto& [schedule, record] : lock.slots) {
+    slots[schedule] = ToJson(record);
+  }
+  return SignDocument({{"format", 1},
+                       {"state", lock.held ? kHeld : kReleased},
+                       {"holder", lock.holder},
+                       {"node", ValidUtf8(lock.node)},
+                       {"purpose", ValidUtf8(lock.purpose)},
+                       {"acquired", FormatUtc(lock.acquired)},
+                       {"lease_seconds", lock.lease.count()},
+                       {"slots", std::move(slots)}},
+                      policy, LockName(epoch));
+}
+
+Result<LockDocument> ParseLock(std::string_view text, std::uint64_t epoch,
+                               const SealPolicy& policy) {
+  const std::string name = LockName(epoch);
+  ASSIGN_OR_RETURN(const json document, OpenDocument(text, policy, name));
+  JsonFields fields(document, name);
+  LockDocument lock;
+  std::string state;
+  std::int64_t lease = 0;
+  fields.Read("state", state);
+  fields.Read("holder", lock.holder);
+  fields.Read("node", lock.node);
+  fields.Read("purpose", lock.purpose);
+  fields.Read("acquired", lock.acquired);
+  fields.Read("lease_seconds", lease);
+  if (state != kHeld && state != kReleased) {
+    fields.Fail("member \"state\" is neither \"held\" nor \"released\"");
+  }
+  if (lease < 1 || lease > kLongestLease) {
+    fields.Fail("member \"lease_seconds\" is out of range");
+  }
+  const auto slots = document.find("slots");
+  if (slots == document.end() || !slots->is_object()) {
+    fields.Fail("member \"slots\" is not an object");
+  }
+  RETURN_IF_ERROR(fields.status());
+  lock.held = state == kHeld;
+  lock.lease = std::chrono::seconds(lease);
+  for (const auto& [schedule, object] : slots->items()) {
+    ASSIGN_OR_RETURN(lock.slots[schedule], SlotFrom(object, name));
+  }
+  return lock;
+}
+
+}  // namespace veza

@@ -1,0 +1,49 @@
+// The content of lock/<epoch> (FORMAT.md section 8).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "core/codec/seal.h"
+#include "core/environment.h"
+#include "core/error.h"
+
+namespace veza {
+
+enum class SlotState { kNone, kRunning, kSucceeded, kFailed, kSkipped };
+const char* SlotStateName(SlotState state);  // "none", "running", …
+
+// What became of the newest slot of one schedule that anybody claimed.
+struct SlotRecord {
+  TimePoint slot{};
+  SlotState state = SlotState::kNone;
+  int attempts = 0;
+  std::string node{};
+  std::string label{};
+  std::string error{};
+  TimePoint updated{};  // by the writer's clock, for display
+};
+
+using SlotRecords = std::map<std::string, SlotRecord>;  // by schedule: "full", "diff"
+
+struct LockDocument {
+  bool held = false;
+  std::string holder{};  // 32 hexadecimal digits, random for every acquisition
+  std::string node{};
+  std::string purpose{};
+  TimePoint acquired{};  // by the store's clock
+  std::chrono::seconds lease{0};
+  SlotRecords slots{};
+};
+
+// Signs and prints; checks the signature and every member. Text of others (error messages) that is
+// not UTF-8 is stored with U+FFFD in place of what is wrong. Errors name the object.
+Result<std::string> SerializeLock(const LockDocument& lock, std::uint64_t epoch,
+                                  const SealPolicy& policy);
+Result<LockDocument> ParseLock(std::string_view text, std::uint64_t epoch,
+                               const SealPolicy& policy);
+
+}  // namespace veza

@@ -1,0 +1,482 @@
+#include "core/repository/cluster_lock.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <barrier>
+#include <thread>
+#include <vector>
+
+#include "core/repository/lock_nodes.h"
+#include "core/storage/retrying_store.h"
+
+namespace veza {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::chrono::seconds kLease = ClusterLockOptions{}.lease;
+
+class ClusterLockTest : public testing::Test {
+ protected:
+  void PassStoreTime(std::chrono::milliseconds time) { shared_.clock().Sleep(time, nullptr); }
+  LockState State() { return ReadLockState(*shared_).value(); }
+  std::vector<std::string> LockNames() {
+    std::vector<std::string> names;
+    EXPECT_OK(shared_->store().List(kLockPrefix, "", [&](const ObjectInfo& object) {
+      names.push_back(object.name);
+      return Ok();
+    }));
+    return names;
+  }
+
+  TestRepository shared_{Cipher::kAes256Gcm};
+};
+
+TEST_F(ClusterLockTest, AtFirstThereIsNone) {
+  const LockState state = State();
+  EXPECT_EQ(state.epoch, 0U);
+  EXPECT_FALSE(state.held);
+  EXPECT_FALSE(state.alive);
+}
+
+TEST_F(ClusterLockTest, OneHoldsItAndTheOthersAreToldWho) {
+  LockNode a(shared_, "db-a:5432");
+  LockNode b(shared_, "db-b:5432");
+  const auto lock = a.Acquire("full backup");
+  ASSERT_OK(lock);
+  EXPECT_OK((*lock)->RequireHeld());
+  const auto refused = b.Acquire();
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message,
+              AllOf(HasSubstr("node \"db-a:5432\""), HasSubstr("full backup"),
+                    HasSubstr("since 2026-11-22T02:00:00Z")));
+  EXPECT_THAT(refused.error().hint, HasSubstr("120 s"));
+
+  const LockState state = State();
+  EXPECT_EQ(state.epoch, 1U);
+  EXPECT_TRUE(state.held);
+  EXPECT_TRUE(state.alive);
+  EXPECT_EQ(state.node, "db-a:5432");
+  EXPECT_EQ(state.purpose, "full backup");
+  EXPECT_EQ(state.acquired, kTestTime);
+  EXPECT_EQ(state.renewed, kTestTime);
+}
+
+TEST_F(ClusterLockTest, ReleaseLetsTheNextOneInAndKeepsTheSlots) {
+  LockNode a(shared_, "a");
+  LockNode b(shared_, "b");
+  auto lock = a.Acquire().value();
+  SlotRecord full;
+  full.slot = kTestTime;
+  full.state = SlotState::kFailed;
+  full.attempts = 3;
+  full.label = "20261122-020000F";
+  full.error = "no \xff bytes";  // whatever a server may say
+  ASSERT_OK(lock->SetSlot("full", full));
+  EXPECT_OK(lock->Release());
+  EXPECT_OK(lock->Release());
+  EXPECT_FALSE(State().held);
+  EXPECT_EQ(State().node, "a");
+
+  lock = b.Acquire("diff backup").value();
+  EXPECT_EQ(lock->epoch(), 2U);
+  EXPECT_THAT(LockNames(), ElementsAre(LockName(2)));
+  EXPECT_OK(lock->SetSlot("diff", {.slot = kTestTime, .state = SlotState::kRunning}));
+  const SlotRecords slots = State().slots;
+  ASSERT_EQ(slots.size(), 2U);
+  EXPECT_EQ(slots.at("full").slot, kTestTime);
+  EXPECT_EQ(slots.at("full").state, SlotState::kFailed);
+  EXPECT_EQ(slots.at("full").attempts, 3);
+  EXPECT_EQ(slots.at("full").node, "a");
+  EXPECT_EQ(slots.at("full").label, "20261122-020000F");
+  EXPECT_EQ(slots.at("full").error, "no \xef\xbf\xbd bytes");
+  EXPECT_EQ(slots.at("full").updated, kTestTime);
+  EXPECT_EQ(slots.at("diff").node, "b");
+  EXPECT_EQ(slots.at("diff").state, SlotState::kRunning);
+  EXPECT_EQ(lock->slots().size(), 2U);
+}
+
+TEST_F(ClusterLockTest, AHolderThatRenewsKeepsIt) {
+  LockNode a(shared_, "a");
+  LockNode b(shared_, "b");
+  const auto lock = a.Acquire().value();
+  for (int quarter = 1; quarter <= 12; ++quarter) {
+    PassStoreTime(kLease / 4);
+    ASSERT_TRUE(Eventually([&] { return a.clock().has_sleeper(); }));
+    a.clock().Advance(kLease / 4);
+    ASSERT_TRUE(Eventually([&] { return State().renewed == kTestTime + kLease / 4 * quarter; }));
+  }
+  EXPECT_ERROR(b.Acquire(), ErrorCode::kFailedPrecondition);
+  EXPECT_OK(lock->RequireHeld());
+}
+
+// The node's clock says nothing about whether a holder is dead; the store's does.
+TEST_F(ClusterLockTest, OnlyTheStoresTimeCounts) {
+  LockNode a(shared_, "a", std::chrono::hours(-100'000));
+  LockNode b(shared_, "b", std::chrono::hours(100'000));
+  const auto lock = a.Acquire().value();
+  b.clock().Advance(kLease * 10);
+  EXPECT_ERROR(b.Acquire(), ErrorCode::kFailedPrecondition);
+  PassStoreTime(kLease + std::chrono::seconds(1));
+  EXPECT_ERROR(b.Acquire(), ErrorCode::kFailedPrecondition);
+  PassStoreTime(std::chrono::seconds(1));
+  EXPECT_FALSE(State().alive);
+  EXPECT_TRUE(State().held);
+  EXPECT_OK(b.Acquire());
+}
+
+// Stopped for longer than a lease and resumed: its own clock has not noticed.
+TEST_F(ClusterLockTest, AResumedHolderDoesNoHarm) {
+  LockNode a(shared_, "a");
+  LockNode b(shared_, "b");
+  const auto stale = a.Acquire().value();
+  ASSERT_OK(stale->SetSlot("full", {.slot = kTestTime, .state = SlotState::kRunning}));
+  PassStoreTime(kLease * 2);
+  const auto lock = b.Acquire().value();
+  EXPECT_EQ(lock->slots().at("full").state, SlotState::kRunning);
+  ASSERT_OK(lock->SetSlot("full", {.slot = kTestTime, .state = SlotState::kSucceeded}));
+
+  const Status fenced = stale->RequireHeld();
+  EXPECT_ERROR(fenced, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(fenced.error().message, HasSubstr("another node has taken it over"));
+  EXPECT_ERROR(stale->SetSlot("full", {.state = SlotState::kFailed}),
+               ErrorCode::kFailedPrecondition);
+  EXPECT_OK(stale->Release());
+  EXPECT_EQ(State().epoch, 2U);
+  EXPECT_EQ(State().node, "b");
+  EXPECT_TRUE(State().alive);
+  EXPECT_EQ(State().slots.at("full").state, SlotState::kSucceeded);
+}
+
+// Stopped between looking at its object and rewriting it.
+TEST_F(ClusterLockTest, AStaleRenewalIsWithoutEffect) {
+  LockNode a(shared_, "a");
+  LockNode b(shared_, "b");
+  const auto stale = a.Acquire().value();
+  std::unique_ptr<ClusterLock> lock;
+  a.store().SetHook([&](FaultStore::Operation operation, std::string_view) {
+    if (operation == FaultStore::Operation::kPut && !lock) {
+      PassStoreTime(kLease * 2);
+      lock = b.Acquire().value();
+    }
+    return Ok();
+  });
+  EXPECT_ERROR(stale->SetSlot("full", {.state = SlotState::kSucceeded}),
+               ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(LockNames(), ElementsAre(LockName(1), LockName(2)));
+  EXPECT_EQ(State().node, "b");
+  EXPECT_TRUE(State().slots.empty());
+  EXPECT_OK(lock->RequireHeld());
+  EXPECT_OK(lock->Release());
+  EXPECT_OK(a.Acquire());
+  EXPECT_THAT(LockNames(), ElementsAre(LockName(3)));
+}
+
+TEST_F(ClusterLockTest, WhoCannotRenewForALeaseGivesUp) {
+  LockNode a(shared_, "a");
+  const auto lock = a.Acquire().value();
+  std::atomic<int> attempts{0};
+  a.store().SetHook([&](FaultStore::Operation, std::string_view) -> Status {
+    ++attempts;
+    return MakeError(ErrorCode::kUnavailable, "the store is away").Retryable();
+  });
+  for (int quarter = 1; quarter <= 4; ++quarter) {
+    ASSERT_TRUE(Eventually([&] { return a.clock().has_sleeper(); }));
+    a.clock().Advance(kLease / 4);
+    ASSERT_TRUE(Eventually([&] { return attempts == quarter; }));
+  }
+  a.store().SetHook(nullptr);
+  EXPECT_OK(lock->RequireHeld());
+  a.clock().Advance(std::chrono::seconds(1));
+  const Status lost = lock->RequireHeld();
+  EXPECT_ERROR(lost, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(lost.error().message, HasSubstr("it was not renewed for 120 s"));
+  EXPECT_FALSE(lost.error().hint.empty());
+  a.clock().Advance(kLease);
+  EXPECT_ERROR(lock->RequireHeld(), ErrorCode::kFailedPrecondition);
+  EXPECT_ERROR(lock->SetSlot("full", {}), ErrorCode::kFailedPrecondition);
+  EXPECT_OK(lock->Release());
+  EXPECT_TRUE(State().held) << "it is left to be taken over";
+}
+
+TEST_F(ClusterLockTest, TroubleOfTheStoreIsNotLoss) {
+  LockNode a(shared_, "a");
+  const auto lock = a.Acquire().value();
+  a.store().SetHook([&](FaultStore::Operation, std::string_view) -> Status {
+    return MakeError(ErrorCode::kUnavailable, "the store is away");
+  });
+  EXPECT_ERROR(lock->RequireHeld(), ErrorCode::kUnavailable);
+  EXPECT_ERROR(lock->Release(), ErrorCode::kUnavailable);
+  a.store().SetHook(nullptr);
+  EXPECT_OK(lock->RequireHeld());
+  EXPECT_OK(lock->Release());
+  EXPECT_FALSE(State().held);
+}
+
+TEST_F(ClusterLockTest, CancellingStopsTheWait) {
+  LockNode a(shared_, "a");
+  a.store().SetHook([&](FaultStore::Operation operation, std::string_view) {
+    if (operation == FaultStore::Operation::kPut) {
+      shared_.cancellation().Cancel();
+    }
+    return Ok();
+  });
+  EXPECT_ERROR(a.Acquire(), ErrorCode::kCancelled);
+  shared_.cancellation().Reset();
+}
+
+// It saw epoch 1 released, slept, and creates epoch 2 when that has come and gone.
+TEST_F(ClusterLockTest, AnEpochThatWasRemovedIsNotTakenAgain) {
+  LockNode a(shared_, "a");
+  LockNode b(shared_, "b");
+  ASSERT_OK(a.Acquire().value()->Release());
+  std::unique_ptr<ClusterLock> lock;
+  a.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name == LockName(2) && !lock) {
+      EXPECT_OK(b.Acquire().value()->Release());
+      lock = b.Acquire().value();
+      EXPECT_EQ(lock->epoch(), 3U);
+    }
+    return Ok();
+  });
+  EXPECT_ERROR(a.Acquire(), ErrorCode::kFailedPrecondition);
+  EXPECT_OK(lock->RequireHeld());
+}
+
+TEST_F(ClusterLockTest, SomebodyMayDeleteIt) {
+  LockNode a(shared_, "a");
+  const auto lock = a.Acquire().value();
+  ASSERT_OK(shared_->store().Delete(LockName(1)));
+  EXPECT_ERROR(lock->RequireHeld(), ErrorCode::kFailedPrecondition);
+}
+
+TEST_F(ClusterLockTest, DamagedAndForgedLocksAreNamed) {
+  LockNode a(shared_, "a");
+  const auto expect = [&](ErrorCode code) {
+    for (const Error& error : {ReadLockState(*a).error(), a.Acquire().error()}) {
+      EXPECT_EQ(error.code, code) << error.message;
+      EXPECT_THAT(error.message, HasSubstr("lock/0000000007"));
+      EXPECT_FALSE(error.hint.empty());
+    }
+  };
+  const std::string path = shared_.PathOf(LockName(7));
+  WriteText(path, "");
+  expect(ErrorCode::kDataCorrupted);
+  LockDocument document{.held = true, .lease = kLease};
+  WriteText(path, SerializeLock(document, 7, TestPolicy(Cipher::kNone)).value());
+  expect(ErrorCode::kPermissionDenied);
+  WriteText(path, SerializeLock(document, 8, shared_->seal_policy()).value());
+  expect(ErrorCode::kDataCorrupted);
+  document.lease = std::chrono::seconds(0);
+  WriteText(path, SerializeLock(document, 7, shared_->seal_policy()).value());
+  expect(ErrorCode::kDataCorrupted);
+  WriteText(path, R"({"format":2})");
+  expect(ErrorCode::kUnsupported);
+}
+
+TEST_F(ClusterLockTest, OtherNamesAreNoLocks) {
+  WriteText(shared_.PathOf("lock/99999999999"), "x");
+  WriteText(shared_.PathOf("lock/notes"), "x");
+  EXPECT_EQ(State().epoch, 0U);
+}
+
+TEST_F(ClusterLockTest, NoEpochFollowsTheLast) {
+  const LockDocument document{.lease = kLease};
+  WriteText(shared_.PathOf(LockName(9'999'999'999)),
+            SerializeLock(document, 9'999'999'999, shared_->seal_policy()).value());
+  EXPECT_ERROR(LockNode(shared_, "a").Acquire(), ErrorCode::kDataCorrupted);
+}
+
+// A store of the kind that veza_backup_check() warns of.
+class UnconditionalStore final : public Store {
+ public:
+  explicit UnconditionalStore(std::shared_ptr<FaultStore> inner) : inner_(std::move(inner)) {}
+  const std::string& location() const override { return inner_->location(); }
+  Status Put(std::string_view name, Body& body, PutMode) override {
+    return inner_->Put(name, body, PutMode::kReplace);
+  }
+  Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
+    return inner_->Get(name, range, sink);
+  }
+  Result<ObjectInfo> Head(std::string_view name) override { return inner_->Head(name); }
+  Status Delete(std::string_view name) override { return inner_->Delete(name); }
+  Status List(std::string_view prefix, std::string_view start_after,
+              const ObjectVisitor& each) override {
+    return inner_->List(prefix, start_after, each);
+  }
+  Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
+    return inner_->ListDirectories(prefix);
+  }
+  Result<TimePoint> Now() override { return inner_->Now(); }
+
+ private:
+  std::shared_ptr<FaultStore> inner_;
+};
+
+TEST_F(ClusterLockTest, WithoutConditionalWritesOneOfTwoLoses) {
+  const std::shared_ptr<FaultStore> faults = shared_.MakeStore();
+  LockNode a(shared_, "a");
+  LockNode b(shared_, "b", {}, std::make_shared<UnconditionalStore>(faults));
+  std::unique_ptr<ClusterLock> first;
+  faults->SetHook([&](FaultStore::Operation operation, std::string_view) {
+    if (operation == FaultStore::Operation::kPut && !first) {
+      first = a.Acquire().value();
+    }
+    return Ok();
+  });
+  const auto second = b.Acquire();
+  ASSERT_OK(second);
+  const Status lost = first->SetSlot("full", {});
+  EXPECT_ERROR(lost, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(lost.error().message, HasSubstr("conditional writes"));
+  EXPECT_OK((*second)->SetSlot("full", {}));
+}
+
+// Asks before and after every write, and before every read, whether the connection is lost now: so
+// some writes are refused and of others only the answer is missing. Nobody can tell which.
+class LossyStore final : public Store {
+ public:
+  LossyStore(std::shared_ptr<FaultStore> inner, std::function<bool()> is_lost)
+      : inner_(std::move(inner)), is_lost_(std::move(is_lost)) {}
+  const std::string& location() const override { return inner_->location(); }
+  Status Put(std::string_view name, Body& body, PutMode mode) override {
+    RETURN_IF_ERROR(MaybeFail());
+    RETURN_IF_ERROR(inner_->Put(name, body, mode));
+    return MaybeFail();
+  }
+  Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
+    RETURN_IF_ERROR(MaybeFail());
+    return inner_->Get(name, range, sink);
+  }
+  Result<ObjectInfo> Head(std::string_view name) override { return inner_->Head(name); }
+  Status Delete(std::string_view name) override {
+    RETURN_IF_ERROR(inner_->Delete(name));
+    return MaybeFail();
+  }
+  Status List(std::string_view prefix, std::string_view start_after,
+              const ObjectVisitor& each) override {
+    RETURN_IF_ERROR(MaybeFail());
+    return inner_->List(prefix, start_after, each);
+  }
+  Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
+    return inner_->ListDirectories(prefix);
+  }
+  Result<TimePoint> Now() override { return inner_->Now(); }
+
+ private:
+  Status MaybeFail() {
+    if (is_lost_()) {
+      return MakeError(ErrorCode::kUnavailable, "the connection was lost").Retryable();
+    }
+    return Ok();
+  }
+  std::shared_ptr<FaultStore> inner_;
+  std::function<bool()> is_lost_;
+};
+
+// Several nodes at once, in rounds: each round exactly one gets it. `gone` rounds end without a
+// release, so that the next one is a takeover.
+class ClusterLockRace : public ClusterLockTest {
+ protected:
+  static constexpr int kNodes = 6;
+  static constexpr int kRounds = 12;
+
+  // The local store takes files for the remains of a crash that are a day old by the system's
+  // clock.
+  ClusterLockRace() {
+    PassStoreTime(std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::max(SystemClock().Now() - kTestTime, std::chrono::microseconds(0))));
+  }
+
+  void Run(const std::function<std::unique_ptr<LockNode>(int)>& make_node) {
+    std::vector<std::unique_ptr<LockNode>> nodes;
+    for (int i = 0; i < kNodes; ++i) {
+      nodes.push_back(make_node(i));
+    }
+    int claimed = 0;  // guarded by nothing but the lock
+    std::vector<std::unique_ptr<ClusterLock>> abandoned;
+    for (int round = 0; round < kRounds; ++round) {
+      std::vector<std::unique_ptr<ClusterLock>> won(kNodes);
+      std::barrier start(kNodes);
+      std::vector<std::thread> threads;
+      for (int i = 0; i < kNodes; ++i) {
+        threads.emplace_back([&, i] {
+          start.arrive_and_wait();
+          auto lock = nodes[static_cast<std::size_t>(i)]->Acquire();
+          if (!lock) {
+            EXPECT_EQ(lock.error().code, ErrorCode::kFailedPrecondition) << lock.error().message;
+            return;
+          }
+          ++claimed;
+          EXPECT_OK((*lock)->SetSlot("full", {.slot = kTestTime, .attempts = claimed}));
+          won[static_cast<std::size_t>(i)] = std::move(*lock);
+        });
+      }
+      for (std::thread& thread : threads) {
+        thread.join();
+      }
+      EXPECT_EQ(claimed, round + 1) << "exactly one";
+      for (std::unique_ptr<ClusterLock>& lock : won) {
+        if (lock && round % 2 == 0) {
+          EXPECT_OK(lock->RequireHeld());
+          EXPECT_OK(lock->Release());
+        } else if (lock) {
+          abandoned.push_back(std::move(lock));
+          PassStoreTime(kLease * 2);
+        }
+      }
+    }
+    EXPECT_EQ(State().slots.at("full").attempts, kRounds);
+    for (const std::unique_ptr<ClusterLock>& lock : abandoned) {
+      if (lock->epoch() != State().epoch) {
+        EXPECT_ERROR(lock->RequireHeld(), ErrorCode::kFailedPrecondition);
+      }
+    }
+  }
+};
+
+TEST_F(ClusterLockRace, OneOfManyGetsIt) {
+  Run([this](int i) {
+    return std::make_unique<LockNode>(shared_, fmt::format("node-{}", i),
+                                      std::chrono::hours(i * 1000));
+  });
+}
+
+TEST_F(ClusterLockRace, AlsoWhenAnswersAreLost) {
+  const TestClock impatient;  // pauses between attempts take no time
+  Environment environment;
+  environment.clock = &impatient;
+  Run([&](int i) {
+    auto lossy = std::make_unique<LossyStore>(
+        shared_.MakeStore(), [drawn = std::make_shared<std::atomic<std::uint64_t>>(i)] {
+          return (drawn->fetch_add(0x9E3779B97F4A7C15U) >> 33) % 4 == 0;
+        });
+    return std::make_unique<LockNode>(
+        shared_, fmt::format("node-{}", i), std::chrono::hours(0),
+        MakeRetryingStore(std::move(lossy), environment,
+                          {.budget = std::chrono::hours(1000), .max_attempts = 1000}));
+  });
+}
+
+// And nobody tries again behind this store.
+TEST_F(ClusterLockTest, ALostAnswerIsLookedUp) {
+  bool armed = false;
+  LockNode a(shared_, "a", {}, std::make_shared<LossyStore>(shared_.MakeStore(), [&] {
+               if (armed && shared_.Exists(LockName(1))) {
+                 armed = false;
+                 return true;
+               }
+               return false;
+             }));
+  armed = true;
+  EXPECT_OK(a.Acquire());
+  EXPECT_FALSE(armed);
+  EXPECT_EQ(State().node, "a");
+}
+
+}  // namespace
+}  // namespace veza
