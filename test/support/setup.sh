@@ -42,7 +42,7 @@ postgresql_packages() {
 packages_of() {
   postgresql_packages
   echo g++ make pkg-config libcurl4-openssl-dev libssl-dev libzstd-dev nlohmann-json3-dev \
-    libpugixml-dev libcli11-dev libfmt-dev libexpected-dev
+    libpugixml-dev libcli11-dev libfmt-dev libexpected-dev libhowardhinnant-date-dev tzdata
   [[ $1 == build ]] && return
   echo meson ninja-build libgtest-dev libgmock-dev perl libipc-run-perl python3 \
     python3-cryptography python3-zstandard jq curl openssl procps \
