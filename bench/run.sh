@@ -9,8 +9,8 @@
 # on a directory and on S3 (a throw-away Ceph gateway, over TLS). Prints medians and ratios, and writes
 # them with all single figures as JSON. Leaves nothing running. README.md says what is measured how.
 #
-# From the environment: PG_CONFIG, the PostgreSQL to use; PGBACKREST, the pgbackrest to compare with;
-# VEZA_TEST_DIR, where the scratch directory goes (/tmp; 6 times the size must be free).
+# From the environment: PG_CONFIG, the PostgreSQL to use; PGBACKREST, the pgbackrest to compare with
+# instead of Debian's newest (or the installed one, if that cannot be had); VEZA_TEST_DIR, where the scratch directory goes (/tmp; 6 times the size must be free).
 set -euo pipefail
 # shellcheck source=test/support/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../test/support/common.sh"
@@ -409,14 +409,27 @@ run_round() {
   done 3< <(runs diff)
 }
 
+choose_pgbackrest() {
+  if [[ ! ${PGBACKREST:-} ]]; then
+    say "Debian's newest pgBackRest"
+    if bash "$top/bench/newest_pgbackrest.sh" "$work/pgbackrest" >"$work/pgbackrest.log" 2>&1; then
+      PGBACKREST=$work/pgbackrest/pgbackrest
+    else
+      tail -n 3 "$work/pgbackrest.log"
+      echo "it cannot be had; the installed one takes its place"
+    fi
+  fi
+  PGBACKREST=$(type -P "${PGBACKREST:-pgbackrest}") || fail "there is no ${PGBACKREST:-pgbackrest}"
+  pgbackrest_version=$("$PGBACKREST" version | grep -oE '[0-9]+\.[0-9]+' | head -n 1)
+  block_increments=
+  # From 2.46 on.
+  ((10#${pgbackrest_version%.*} * 1000 + 10#${pgbackrest_version#*.} < 2046)) || block_increments=yes
+  echo "pgBackRest $pgbackrest_version"
+}
+
 main() {
   parse_arguments "$@"
   bash "$top/test/support/setup.sh" bench
-  PGBACKREST=$(type -P "${PGBACKREST:-pgbackrest}") || fail "there is no ${PGBACKREST:-pgbackrest}"
-  pgbackrest_version=$("$PGBACKREST" version | grep -oE '[0-9]+\.[0-9]+')
-  block_increments=
-  ((10#${pgbackrest_version#*.} < 46)) || block_increments=yes
-
   make_work_directory bench
   trap finish EXIT
   trap 'exit 130' INT TERM HUP
@@ -424,6 +437,7 @@ main() {
   free=$(df --output=avail -m "$work" | tail -n 1)
   ((free > size * 6)) || fail "$work has $free MiB free; $((size * 6)) are needed (VEZA_TEST_DIR chooses the place)"
   install -m 0644 "$top/bench/measure.py" "$work/measure.py"
+  choose_pgbackrest
   say "make, make install"
   install_private_server
   passphrase=$(openssl rand -hex 24)
