@@ -23,7 +23,7 @@ VEZA_VERSION := 0.1.0
 # One vezactl serves every major version of PostgreSQL, so it does not go into a server's bindir.
 VEZACTL_BINDIR ?= /usr/local/bin
 VEZA_PACKAGES := libcurl libcrypto libzstd fmt pugixml
-VEZA_LIBS := $(shell pkg-config --libs $(VEZA_PACKAGES)) -lstdc++ -lm -lpthread
+VEZA_LIBS := $(shell pkg-config --libs $(VEZA_PACKAGES)) -ldate-tz -lstdc++ -lm -lpthread
 
 SHLIB_LINK = $(VEZA_LIBS) -Wl,--version-script=$(srcdir)/src/pg/exports.map -Wl,--as-needed
 

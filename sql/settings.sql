@@ -46,6 +46,16 @@ ALTER SYSTEM SET veza_backup.backup_wal_timeout = '5 parsecs';
 ALTER SYSTEM SET veza_backup.retention_full = -1;
 ALTER SYSTEM SET veza_backup.retention_diff = 10001;
 ALTER SYSTEM SET veza_backup.retention_archive = '4 weeks';
+ALTER SYSTEM SET veza_backup.schedule_full = '0 2 * * 8';
+ALTER SYSTEM SET veza_backup.schedule_full = '0 2 * *';
+ALTER SYSTEM SET veza_backup.schedule_diff = '*/0 * * * *';
+ALTER SYSTEM SET veza_backup.schedule_diff = '3/5 * * * *';
+ALTER SYSTEM SET veza_backup.schedule_diff = '0 0 30 feb *';
+ALTER SYSTEM SET veza_backup.schedule_diff = '@reboot';
+ALTER SYSTEM SET veza_backup.schedule_timezone = 'Europe/Atlantis';
+ALTER SYSTEM SET veza_backup.schedule_timezone = '';
+ALTER SYSTEM SET veza_backup.schedule_jitter = '2d';
+ALTER SYSTEM SET veza_backup.backup_from = 'replica';
 
 -- Accepted, in every way the server writes them
 ALTER SYSTEM SET veza_backup.repository = 's3://bucket/some/prefix';
@@ -54,4 +64,9 @@ ALTER SYSTEM SET veza_backup.s3_verify_tls = 'no';
 ALTER SYSTEM SET veza_backup.backup_wal_timeout = '5 min';
 ALTER SYSTEM SET veza_backup.compression_level = -7;
 ALTER SYSTEM SET veza_backup.cipher_passphrase = 'sixteen letters!';
+ALTER SYSTEM SET veza_backup.schedule_full = '30 1 1,15 JAN-jun Sun';
+ALTER SYSTEM SET veza_backup.schedule_diff = '';
+ALTER SYSTEM SET veza_backup.schedule_timezone = 'europe/berlin';
+ALTER SYSTEM SET veza_backup.schedule_jitter = '1h';
+ALTER SYSTEM SET veza_backup.backup_from = 'Prefer-Standby';
 ALTER SYSTEM RESET ALL;

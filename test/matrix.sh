@@ -19,6 +19,7 @@ suite=${suites[$version]:?unknown version}
 
 packages=postgresql-$version,postgresql-server-dev-$version,make,g++,pkg-config,libcurl4-openssl-dev
 packages+=,libssl-dev,libzstd-dev,nlohmann-json3-dev,libpugixml-dev,libcli11-dev,libfmt-dev,libexpected-dev
+packages+=,libhowardhinnant-date-dev,tzdata
 if [[ ! -x $root/usr/lib/postgresql/$version/bin/initdb ]]; then
   command -v debootstrap >/dev/null ||
     { apt-get -qq update && apt-get -qq install -y --no-install-recommends debootstrap; } >/dev/null

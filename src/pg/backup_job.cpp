@@ -1,5 +1,6 @@
 #include "pg/backup_job.h"
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iterator>
@@ -20,7 +21,9 @@ namespace veza::pg {
 namespace {
 
 constexpr RetryPolicy kBackupRetries{.budget = std::chrono::minutes(2), .max_attempts = 20};
-constexpr std::chrono::milliseconds kWalPollPause{500};
+// The archiver usually needs some 100 ms; an outage of the store may last for minutes.
+constexpr std::chrono::milliseconds kFirstWalPollPause{20};
+constexpr std::chrono::milliseconds kLongestWalPollPause{500};
 
 // From pg_wal rather than from the repository, which a server that was just promoted may not have
 // sent it to.
@@ -127,7 +130,7 @@ Status WaitForWal(BackupJob* job) {
   const SegmentNumber first = SegmentOf(summary.start_lsn, summary.wal_segment_size);
   const SegmentNumber last = SegmentBefore(summary.stop_lsn, summary.wal_segment_size);
   const SteadyTime deadline = job->environment.clock->Steady() + job->config.backup_wal_timeout;
-  for (;;) {
+  for (auto pause = kFirstWalPollPause;; pause = std::min(pause * 3 / 2, kLongestWalPollPause)) {
     ASSIGN_OR_RETURN(const std::vector<std::string> missing,
                      archive.Missing(summary.timeline, first, last, summary.wal_segment_size, 1));
     if (missing.empty()) {
@@ -143,7 +146,7 @@ Status WaitForWal(BackupJob* job) {
               "Look for warnings of the archiver in the server log, or raise "
               "veza_backup.backup_wal_timeout.");
     }
-    if (!job->environment.clock->Sleep(kWalPollPause, job->environment.cancellation.get())) {
+    if (!job->environment.clock->Sleep(pause, job->environment.cancellation.get())) {
       return job->environment.cancellation->Check();
     }
   }

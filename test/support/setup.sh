@@ -3,6 +3,7 @@
 #
 #   setup.sh build     what the extension and vezactl are compiled with
 #   setup.sh test      and what the tests need, an S3 server included
+#   setup.sh bench     what the benchmark needs: as build, the S3 server, and whom we compare with
 #   setup.sh lint      and the linters
 #
 # PG_CONFIG chooses the PostgreSQL installation; without it, the one of pg_config on the PATH, and on
@@ -42,8 +43,12 @@ postgresql_packages() {
 packages_of() {
   postgresql_packages
   echo g++ make pkg-config libcurl4-openssl-dev libssl-dev libzstd-dev nlohmann-json3-dev \
-    libpugixml-dev libcli11-dev libfmt-dev libexpected-dev
+    libpugixml-dev libcli11-dev libfmt-dev libexpected-dev libhowardhinnant-date-dev tzdata
   [[ $1 == build ]] && return
+  if [[ $1 == bench ]]; then
+    echo pgbackrest zstd python3 curl openssl procps radosgw ceph-mon ceph-osd ceph-common
+    return
+  fi
   echo meson ninja-build libgtest-dev libgmock-dev perl libipc-run-perl python3 \
     python3-cryptography python3-zstandard jq curl openssl procps \
     radosgw ceph-mon ceph-osd ceph-common
@@ -79,7 +84,7 @@ install_packages() {
   rm -f "$log"
 }
 
-[[ $# -eq 1 && $1 =~ ^(build|test|lint)$ ]] || fail "usage: setup.sh build|test|lint"
+[[ $# -eq 1 && $1 =~ ^(build|test|bench|lint)$ ]] || fail "usage: setup.sh build|test|bench|lint"
 command -v dpkg-query >/dev/null || fail "this is not a Debian machine: install what $0 names by hand"
 wanted=$(packages_of "$1")
 # shellcheck disable=SC2086 # a list of package names

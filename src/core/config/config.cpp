@@ -169,6 +169,28 @@ Status ResolveCipher(const Settings& settings, Config& config) {
   return Ok();
 }
 
+Result<std::optional<Schedule>> ScheduleOf(const Settings& settings, std::string_view name,
+                                           const TimeZone& zone) {
+  const std::string text = settings.Text(name);
+  if (text.empty()) {
+    return std::optional<Schedule>();
+  }
+  ASSIGN_OR_RETURN(Schedule schedule, Schedule::Parse(text, zone));
+  return std::optional(std::move(schedule));
+}
+
+Status ResolveSchedule(const Settings& settings, ScheduleSettings& schedule) {
+  ASSIGN_OR_RETURN(schedule.zone, TimeZone::Find(settings.Text("schedule_timezone")));
+  ASSIGN_OR_RETURN(schedule.full, ScheduleOf(settings, "schedule_full", schedule.zone));
+  ASSIGN_OR_RETURN(schedule.diff, ScheduleOf(settings, "schedule_diff", schedule.zone));
+  schedule.jitter = std::chrono::seconds(settings.Integer("schedule_jitter"));
+  const std::string_view from = settings.Choice("backup_from");
+  schedule.backup_from = from == "primary"   ? BackupFrom::kPrimary
+                         : from == "standby" ? BackupFrom::kStandby
+                                             : BackupFrom::kPreferStandby;
+  return Ok();
+}
+
 }  // namespace
 
 Config::~Config() {
@@ -213,11 +235,16 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
     config.directory = fmt::format("{}/{}", url.directory, config.cluster);
   }
   RETURN_IF_ERROR(ResolveCipher(settings, config));
+  RETURN_IF_ERROR(ResolveSchedule(settings, config.schedule));
   return config;
 }
 
 Result<Config> LoadConfig(const std::string& path) {
-  ASSIGN_OR_RETURN(const SettingValues values, ParseConfFile(path));
+  ASSIGN_OR_RETURN(SettingValues values, ParseConfFile(path));
+  std::erase_if(values, [](const auto& entry) {
+    const SettingSpec* const spec = FindSetting(entry.first);
+    return spec != nullptr && spec->server_only;
+  });
   return BuildConfig(values, ProcessEnvironment());
 }
 

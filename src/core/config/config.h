@@ -12,6 +12,7 @@
 #include "core/config/settings.h"
 #include "core/error.h"
 #include "core/s3/s3_store.h"
+#include "core/schedule/schedule.h"
 
 namespace veza {
 
@@ -37,6 +38,7 @@ struct Config {
   int retention_diff = 7;
   int retention_archive = 4;
   std::uint64_t max_rate = 0;  // bytes a second that a backup reads; 0: no limit
+  ScheduleSettings schedule;
 };
 
 // A variable of the environment; nothing when it is not set.
@@ -50,7 +52,8 @@ EnvLookup ProcessEnvironment();
 // kFailedPrecondition when there is no repository; otherwise the codes of ValidateSetting.
 Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environment);
 
-// ParseConfFile (conf_parser.h), then BuildConfig with the environment of the process.
+// ParseConfFile (conf_parser.h), then BuildConfig with the environment of the process. Settings for
+// the server alone keep their defaults.
 Result<Config> LoadConfig(const std::string& path);
 
 }  // namespace veza

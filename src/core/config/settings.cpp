@@ -1,8 +1,5 @@
 #include "core/config/settings.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -11,13 +8,10 @@
 #include <limits>
 
 #include "core/config/placeholder.h"
-#include "core/config/repository_url.h"
-#include "core/config/secret_file.h"
+#include "core/config/setting_checks.h"
 
 namespace veza {
 namespace {
-
-constexpr std::size_t kMinPassphraseCharacters = 16;
 
 bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   const auto lower = [](char c) {
@@ -26,112 +20,10 @@ bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   return std::ranges::equal(a, b, {}, lower, lower);
 }
 
-bool IsNameCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-         c == '_' || c == '-';
-}
-
-Error PlaceholderError(const SettingSpec& spec) {
-  return InvalidSetting(spec, "it is a placeholder")
-      .WithHint("Replace it with a value of your own.");
-}
-
-// The reasons of repository_url.h become refusals of the setting.
-Status AsRefusal(const SettingSpec& spec, const Error& reason) {
-  return InvalidSetting(spec, reason.message).WithHint(reason.hint);
-}
-
-Status CheckRepository(const SettingSpec& spec, std::string_view value) {
-  if (const auto url = ParseRepositoryUrl(value); !url.has_value()) {
-    return AsRefusal(spec, url.error());
-  }
-  return Ok();
-}
-
-Status CheckCluster(const SettingSpec& spec, std::string_view value) {
-  constexpr const char* kHint = "Use letters, digits, dots, underscores and hyphens.";
-  if (value.size() > 128) {
-    return InvalidSetting(spec, "it is longer than 128 bytes").WithHint(kHint);
-  }
-  if (value.starts_with('.')) {
-    return InvalidSetting(spec, "it begins with a dot").WithHint(kHint);
-  }
-  if (!std::ranges::all_of(value, IsNameCharacter)) {
-    return InvalidSetting(spec, "it has a character that is not allowed").WithHint(kHint);
-  }
-  return Ok();
-}
-
-Status CheckS3Endpoint(const SettingSpec& spec, std::string_view value) {
-  if (const auto status = CheckEndpoint(value); !status.has_value()) {
-    return AsRefusal(spec, status.error());
-  }
-  return Ok();
-}
-
-Status CheckRegion(const SettingSpec& spec, std::string_view value) {
-  if (value.size() > 64 || !std::ranges::all_of(value, IsNameCharacter)) {
-    return InvalidSetting(spec, "it is not the name of a region")
-        .WithHint("Give a name such as \"us-east-1\".");
-  }
-  return Ok();
-}
-
-Status RequireAbsolute(const SettingSpec& spec, std::string_view path) {
-  if (!path.starts_with('/')) {
-    return InvalidSetting(spec, "it is not an absolute path")
-        .WithHint("Give the path from the root, the server and vezactl run in different places.");
-  }
-  return Ok();
-}
-
-Status CheckCaFile(const SettingSpec& spec, std::string_view value) {
-  RETURN_IF_ERROR(RequireAbsolute(spec, value));
-  const std::string path(value);
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0 || access(path.c_str(), R_OK) != 0) {
-    return ErrnoError(errno, fmt::format("could not read CA file \"{}\"", path))
-        .WithHint("Give a file of certificates in PEM format that PostgreSQL's user can read.");
-  }
-  if (!S_ISREG(status.st_mode)) {
-    return InvalidSetting(spec, fmt::format("CA file \"{}\" is not a regular file", path));
-  }
-  return Ok();
-}
-
-Status CheckKey(const SettingSpec& spec, std::string_view value) {
-  return IsPlaceholderSecret(value) ? Status(PlaceholderError(spec)) : Ok();
-}
-
-Status CheckPassphrase(const SettingSpec& spec, std::string_view value) {
-  RETURN_IF_ERROR(CheckKey(spec, value));
-  // Characters, not bytes: continuation bytes of UTF-8 do not count.
-  const auto characters = std::ranges::count_if(
-      value, [](char c) { return (static_cast<unsigned char>(c) >> 6) != 2; });
-  if (static_cast<std::size_t>(characters) < kMinPassphraseCharacters) {
-    return InvalidSetting(spec, fmt::format("the passphrase has fewer than {} characters",
-                                            kMinPassphraseCharacters))
-        .WithHint("Take a random one, for example the output of \"openssl rand -base64 24\".");
-  }
-  return Ok();
-}
-
-Status CheckFileOf(const SettingSpec& spec, std::string_view value,
-                   Status (*check_content)(const SettingSpec&, std::string_view)) {
-  RETURN_IF_ERROR(RequireAbsolute(spec, value));
-  ASSIGN_OR_RETURN(const SecretString content, ReadSecretFile(std::string(value)));
-  return check_content(spec, content.text());
-}
-Status CheckKeyFile(const SettingSpec& spec, std::string_view value) {
-  return CheckFileOf(spec, value, CheckKey);
-}
-Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value) {
-  return CheckFileOf(spec, value, CheckPassphrase);
-}
-
 constexpr int kMaxRetention = 10'000;
 constexpr const char* kUriStyles[] = {"path", "virtual-host"};
 constexpr const char* kCiphers[] = {"", "aes-256-gcm", "aes-256-cbc", "none"};
+constexpr const char* kBackupFrom[] = {"primary", "standby", "prefer-standby"};
 
 constexpr std::array kSettings = {
     SettingSpec{
@@ -309,6 +201,52 @@ constexpr std::array kSettings = {
         .max = std::numeric_limits<int>::max(),
         .unit = SettingUnit::kKilobytes,
     },
+    SettingSpec{
+        .name = "schedule_full",
+        .type = SettingType::kString,
+        .default_value = "0 2 * * 0",
+        .description = "When full backups are taken, as a cron expression of five fields; empty "
+                       "means never.",
+        .may_be_empty = true,
+        .server_only = true,
+        .check = CheckSchedule,
+    },
+    SettingSpec{
+        .name = "schedule_diff",
+        .type = SettingType::kString,
+        .default_value = "0 2 * * 1-6",
+        .description = "When diff backups are taken, as a cron expression of five fields; empty "
+                       "means never.",
+        .may_be_empty = true,
+        .server_only = true,
+        .check = CheckSchedule,
+    },
+    SettingSpec{
+        .name = "schedule_timezone",
+        .type = SettingType::kString,
+        .default_value = "UTC",
+        .description = "Time zone of the schedules.",
+        .server_only = true,
+        .check = CheckTimeZone,
+    },
+    SettingSpec{
+        .name = "schedule_jitter",
+        .type = SettingType::kInteger,
+        .default_value = "300",
+        .description = "Scheduled backups begin within this time, each node at its own moment.",
+        .min = 0,
+        .max = 86400,
+        .unit = SettingUnit::kSeconds,
+        .server_only = true,
+    },
+    SettingSpec{
+        .name = "backup_from",
+        .type = SettingType::kEnum,
+        .default_value = "primary",
+        .description = "Which server of a formation takes the scheduled backups.",
+        .choices = kBackupFrom,
+        .server_only = true,
+    },
 };
 
 struct UnitFactor {
@@ -361,7 +299,7 @@ std::string_view SkipBlanks(std::string_view text) {
 
 Status ValidateString(const SettingSpec& spec, std::string_view value) {
   if (value.empty()) {
-    if (*spec.default_value != '\0') {
+    if (*spec.default_value != '\0' && !spec.may_be_empty) {
       return InvalidSetting(spec, "it is empty");
     }
     return Ok();

@@ -29,8 +29,12 @@ struct SettingSpec {
   SettingUnit unit = SettingUnit::kNone;
   // Enumerations only.
   std::span<const char* const> choices{};
+  // Strings only: empty is a value although it is not the default.
+  bool may_be_empty = false;
   // Never shown to ordinary users and never part of a message.
   bool secret = false;
+  // Of no interest to vezactl, which a wrong value does not keep from restoring.
+  bool server_only = false;
   // What the type alone does not say; null when there is nothing.
   Status (*check)(const SettingSpec& spec, std::string_view value) = nullptr;
 };

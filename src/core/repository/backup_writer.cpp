@@ -119,7 +119,7 @@ class BackupWriter::State {
     {
       const std::lock_guard lock(mutex_);
       walk_done_ = true;
-      changed_.notify_all();
+      work_.notify_all();
     }
     readers_.Join();
     return CheckFailure();
@@ -266,12 +266,12 @@ class BackupWriter::State {
     job->extents_left = count;
     for (std::size_t index = 0; index < count; ++index) {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return queue_.size() < kQueueLimit || failure_; });
+      room_.wait(lock, [this] { return queue_.size() < kQueueLimit || failure_; });
       if (failure_) {
         return *failure_;
       }
       queue_.push_back({job, index});
-      changed_.notify_all();
+      work_.notify_one();
     }
     return Ok();
   }
@@ -282,13 +282,17 @@ class BackupWriter::State {
       ExtentJob job;
       {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock, [this] { return !queue_.empty() || walk_done_ || failure_; });
+        work_.wait(lock, [this] { return !queue_.empty() || walk_done_ || failure_; });
         if (failure_ || queue_.empty()) {
           return Ok();
         }
         job = std::move(queue_.front());
         queue_.pop_front();
-        changed_.notify_all();
+        // The walker sleeps only when the queue is full. It is woken for half a queue's worth of
+        // work, not for each single place: thousands of small files would cost a switch each.
+        if (queue_.size() == kQueueLimit / 2) {
+          room_.notify_one();
+        }
       }
       RETURN_IF_ERROR(CopyExtent(job, buffers));
     }
@@ -425,7 +429,8 @@ class BackupWriter::State {
       if (!failure_) {
         failure_ = error;
       }
-      changed_.notify_all();
+      work_.notify_all();
+      room_.notify_all();
     }
     uploader_.Abort(std::move(error));
   }
@@ -450,7 +455,8 @@ class BackupWriter::State {
   std::map<std::uint32_t, std::uint64_t> database_sizes_;
 
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable work_;  // the readers wait here
+  std::condition_variable room_;  // the walking thread waits here
   std::deque<ExtentJob> queue_;
   bool walk_done_ = false;
   std::optional<Error> failure_;

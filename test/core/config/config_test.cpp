@@ -52,6 +52,11 @@ TEST(Config, ADirectoryNeedsNothingElse) {
   EXPECT_EQ(config.retention_full, 4);
   EXPECT_EQ(config.retention_diff, 7);
   EXPECT_EQ(config.retention_archive, 4);
+  EXPECT_EQ(config.schedule.full.value().text(), "0 2 * * 0");
+  EXPECT_EQ(config.schedule.diff.value().text(), "0 2 * * 1-6");
+  EXPECT_EQ(config.schedule.zone.name(), "UTC");
+  EXPECT_EQ(config.schedule.jitter, std::chrono::minutes(5));
+  EXPECT_EQ(config.schedule.backup_from, BackupFrom::kPrimary);
 }
 
 TEST(Config, S3WithDefaults) {
@@ -88,7 +93,13 @@ TEST(Config, EverySettingArrives) {
                                    {"backup_wal_timeout", "2min"},
                                    {"retention_full", "0"},
                                    {"retention_diff", "10000"},
-                                   {"retention_archive", "1"}});
+                                   {"retention_archive", "1"},
+                                   {"max_rate", "1MB"},
+                                   {"schedule_full", "@monthly"},
+                                   {"schedule_diff", ""},
+                                   {"schedule_timezone", "europe/berlin"},
+                                   {"schedule_jitter", "0"},
+                                   {"backup_from", "Prefer-Standby"}});
   const Config config = BuildConfig(values, NoEnvironment()).value();
   EXPECT_EQ(config.s3.prefix, "c1");
   EXPECT_EQ(config.s3.endpoint, "http://127.0.0.1:9000");
@@ -106,6 +117,12 @@ TEST(Config, EverySettingArrives) {
   EXPECT_EQ(config.retention_full, 0);
   EXPECT_EQ(config.retention_diff, 10'000);
   EXPECT_EQ(config.retention_archive, 1);
+  EXPECT_EQ(config.max_rate, 1U << 20);
+  EXPECT_EQ(config.schedule.full.value().text(), "@monthly");
+  EXPECT_FALSE(config.schedule.diff.has_value());
+  EXPECT_EQ(config.schedule.zone.name(), "Europe/Berlin");
+  EXPECT_EQ(config.schedule.jitter, std::chrono::seconds(0));
+  EXPECT_EQ(config.schedule.backup_from, BackupFrom::kPreferStandby);
 }
 
 TEST(Config, NoRepositoryIsAStateNotAMistake) {
@@ -207,6 +224,15 @@ TEST(Config, LoadNamesTheLineOfABadValue) {
                   "veza_backup.repository = '/srv/backup'\n"
                   "veza_backup.jobs = 2\n");
   EXPECT_EQ(LoadConfig(path).value().jobs, 2) << "only the value in force counts";
+}
+
+TEST(Config, WhatOnlyTheServerNeedsDoesNotKeepVezactlFromRestoring) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.Write("veza_backup.conf",
+                                           "veza_backup.repository = '/srv/backup'\n"
+                                           "veza_backup.schedule_timezone = 'Mars/Olympus'\n"
+                                           "veza_backup.schedule_full = '0 25 * * *'\n");
+  EXPECT_EQ(LoadConfig(path).value().schedule.zone.name(), "UTC");
 }
 
 }  // namespace

@@ -173,6 +173,31 @@ TEST(Settings, Choices) {
   const Error error = Refusal("cipher", "aes-128-gcm");
   EXPECT_NE(error.hint.find("\"aes-256-cbc\""), std::string::npos) << error.hint;
   ExpectRefusal("s3_uri_style", "");
+  EXPECT_TRUE(Accepts("backup_from", "Prefer-Standby"));
+  ExpectRefusal("backup_from", "replica");
+}
+
+TEST(Settings, Schedules) {
+  for (const char* value : {"", "0 2 * * 0", "*/15 * * * *", "@weekly"}) {
+    EXPECT_TRUE(Accepts("schedule_full", value)) << value;
+    EXPECT_TRUE(Accepts("schedule_diff", value)) << value;
+  }
+  const Error error = Refusal("schedule_full", "0 2 * * 8");
+  EXPECT_EQ(error.message,
+            "invalid value for \"veza_backup.schedule_full\": invalid day of week \"8\" at "
+            "position 9");
+  EXPECT_FALSE(error.hint.empty());
+  ExpectRefusal("schedule_diff", "0 2 30 2 *");
+  ExpectRefusal("schedule_diff", " ");
+
+  EXPECT_TRUE(Accepts("schedule_timezone", "Europe/Berlin"));
+  EXPECT_EQ(Refusal("schedule_timezone", "Europe/Atlantis").message,
+            "invalid value for \"veza_backup.schedule_timezone\": there is no time zone "
+            "\"Europe/Atlantis\"");
+  ExpectRefusal("schedule_timezone", "");
+  EXPECT_EQ(ParseInteger(Spec("schedule_jitter"), "5min").value(), 300);
+  ExpectRefusal("schedule_jitter", "-1");
+  ExpectRefusal("schedule_jitter", "86401");
 }
 
 }  // namespace

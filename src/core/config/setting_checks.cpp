@@ -1,0 +1,141 @@
+#include "core/config/setting_checks.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/config/placeholder.h"
+#include "core/config/repository_url.h"
+#include "core/config/secret_file.h"
+#include "core/schedule/cron.h"
+#include "core/schedule/time_zone.h"
+
+namespace veza {
+namespace {
+
+constexpr std::size_t kMinPassphraseCharacters = 16;
+
+bool IsNameCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+         c == '_' || c == '-';
+}
+
+// The reasons of repository_url.h become refusals of the setting.
+Status AsRefusal(const SettingSpec& spec, const Error& reason) {
+  return InvalidSetting(spec, reason.message).WithHint(reason.hint);
+}
+
+Status RequireAbsolute(const SettingSpec& spec, std::string_view path) {
+  if (!path.starts_with('/')) {
+    return InvalidSetting(spec, "it is not an absolute path")
+        .WithHint("Give the path from the root, the server and vezactl run in different places.");
+  }
+  return Ok();
+}
+
+Status CheckFileOf(const SettingSpec& spec, std::string_view value,
+                   Status (*check_content)(const SettingSpec&, std::string_view)) {
+  RETURN_IF_ERROR(RequireAbsolute(spec, value));
+  ASSIGN_OR_RETURN(const SecretString content, ReadSecretFile(std::string(value)));
+  return check_content(spec, content.text());
+}
+
+}  // namespace
+
+Error PlaceholderError(const SettingSpec& spec) {
+  return InvalidSetting(spec, "it is a placeholder")
+      .WithHint("Replace it with a value of your own.");
+}
+
+Status CheckRepository(const SettingSpec& spec, std::string_view value) {
+  if (const auto url = ParseRepositoryUrl(value); !url.has_value()) {
+    return AsRefusal(spec, url.error());
+  }
+  return Ok();
+}
+
+Status CheckCluster(const SettingSpec& spec, std::string_view value) {
+  constexpr const char* kHint = "Use letters, digits, dots, underscores and hyphens.";
+  if (value.size() > 128) {
+    return InvalidSetting(spec, "it is longer than 128 bytes").WithHint(kHint);
+  }
+  if (value.starts_with('.')) {
+    return InvalidSetting(spec, "it begins with a dot").WithHint(kHint);
+  }
+  if (!std::ranges::all_of(value, IsNameCharacter)) {
+    return InvalidSetting(spec, "it has a character that is not allowed").WithHint(kHint);
+  }
+  return Ok();
+}
+
+Status CheckS3Endpoint(const SettingSpec& spec, std::string_view value) {
+  if (const auto status = CheckEndpoint(value); !status.has_value()) {
+    return AsRefusal(spec, status.error());
+  }
+  return Ok();
+}
+
+Status CheckRegion(const SettingSpec& spec, std::string_view value) {
+  if (value.size() > 64 || !std::ranges::all_of(value, IsNameCharacter)) {
+    return InvalidSetting(spec, "it is not the name of a region")
+        .WithHint("Give a name such as \"us-east-1\".");
+  }
+  return Ok();
+}
+
+Status CheckCaFile(const SettingSpec& spec, std::string_view value) {
+  RETURN_IF_ERROR(RequireAbsolute(spec, value));
+  const std::string path(value);
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0 || access(path.c_str(), R_OK) != 0) {
+    return ErrnoError(errno, fmt::format("could not read CA file \"{}\"", path))
+        .WithHint("Give a file of certificates in PEM format that PostgreSQL's user can read.");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return InvalidSetting(spec, fmt::format("CA file \"{}\" is not a regular file", path));
+  }
+  return Ok();
+}
+
+Status CheckKey(const SettingSpec& spec, std::string_view value) {
+  return IsPlaceholderSecret(value) ? Status(PlaceholderError(spec)) : Ok();
+}
+
+Status CheckPassphrase(const SettingSpec& spec, std::string_view value) {
+  RETURN_IF_ERROR(CheckKey(spec, value));
+  // Characters, not bytes: continuation bytes of UTF-8 do not count.
+  const auto characters = std::ranges::count_if(
+      value, [](char c) { return (static_cast<unsigned char>(c) >> 6) != 2; });
+  if (static_cast<std::size_t>(characters) < kMinPassphraseCharacters) {
+    return InvalidSetting(spec, fmt::format("the passphrase has fewer than {} characters",
+                                            kMinPassphraseCharacters))
+        .WithHint("Take a random one, for example the output of \"openssl rand -base64 24\".");
+  }
+  return Ok();
+}
+
+Status CheckKeyFile(const SettingSpec& spec, std::string_view value) {
+  return CheckFileOf(spec, value, CheckKey);
+}
+
+Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value) {
+  return CheckFileOf(spec, value, CheckPassphrase);
+}
+
+Status CheckSchedule(const SettingSpec& spec, std::string_view value) {
+  if (const auto cron = ParseCron(value); !cron.has_value()) {
+    return AsRefusal(spec, cron.error());
+  }
+  return Ok();
+}
+
+Status CheckTimeZone(const SettingSpec& spec, std::string_view value) {
+  if (const auto zone = TimeZone::Find(value); !zone.has_value()) {
+    return AsRefusal(spec, zone.error());
+  }
+  return Ok();
+}
+
+}  // namespace veza

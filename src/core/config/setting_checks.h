@@ -1,0 +1,26 @@
+// What a value must be beyond its type: the checks of the table in settings.cpp. All have the
+// contract of ValidateSetting().
+#pragma once
+
+#include <string_view>
+
+#include "core/config/settings.h"
+
+namespace veza {
+
+Status CheckRepository(const SettingSpec& spec, std::string_view value);
+Status CheckCluster(const SettingSpec& spec, std::string_view value);
+Status CheckS3Endpoint(const SettingSpec& spec, std::string_view value);
+Status CheckRegion(const SettingSpec& spec, std::string_view value);
+Status CheckCaFile(const SettingSpec& spec, std::string_view value);
+Status CheckKey(const SettingSpec& spec, std::string_view value);
+Status CheckPassphrase(const SettingSpec& spec, std::string_view value);
+Status CheckKeyFile(const SettingSpec& spec, std::string_view value);
+Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value);
+Status CheckSchedule(const SettingSpec& spec, std::string_view value);
+Status CheckTimeZone(const SettingSpec& spec, std::string_view value);
+
+// The refusal of a value that nobody filled in.
+Error PlaceholderError(const SettingSpec& spec);
+
+}  // namespace veza
