@@ -19,6 +19,7 @@ struct LockDocument {
   bool held = false;
   std::string holder{};  // 32 hexadecimal digits, random for every acquisition
   std::string node{};
+  std::string process{};  // IdentifyThisProcess(); may be empty
   std::string purpose{};
   TimePoint acquired{};  // by the store's clock
   std::chrono::seconds lease{0};
