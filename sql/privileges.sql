@@ -10,12 +10,16 @@ SELECT count(*) > 0 AS may_look FROM veza_backup_info();
 SELECT veza_backup_now('full');
 SELECT veza_backup_check();
 SELECT veza_backup_init();
+SELECT veza_backup_expire(dry_run => true);
+SELECT veza_backup_keep('20261122-020000F');
 
 SET ROLE regress_veza_nobody;
 SELECT count(*) FROM veza_backup_info();
 SELECT veza_backup_now('full');
 SELECT veza_backup_check();
 SELECT veza_backup_init();
+SELECT veza_backup_expire(dry_run => true);
+SELECT veza_backup_keep('20261122-020000F');
 RESET ROLE;
 
 GRANT EXECUTE ON FUNCTION veza_backup_now, veza_backup_check TO regress_veza_nobody;

@@ -31,6 +31,7 @@ CREATE FUNCTION veza_backup_info(
     OUT checksum_failures bigint,
     OUT postgres_version text,
     OUT node text,
+    OUT pinned boolean,
     OUT detail text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
@@ -83,12 +84,33 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION veza_backup_check() IS
 'tests settings, store, identity and archiving (switches to a new WAL segment), one row a check';
 
+CREATE FUNCTION veza_backup_expire(
+    dry_run boolean DEFAULT false,
+    OUT kind text,
+    OUT name text,
+    OUT action text,
+    OUT reason text,
+    OUT bytes bigint)
+RETURNS SETOF record
+-- Not STRICT: a null argument must not pass for a removal.
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION veza_backup_expire(boolean) IS
+'removes, or with dry_run only tells, what retention does not keep; a row for everything, with the reason';
+
+CREATE FUNCTION veza_backup_keep(label text, keep boolean DEFAULT true)
+RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION veza_backup_keep(text, boolean) IS
+'pins a backup, so that retention leaves it and what it needs alone, or removes the pin';
+
 -- What acts, and what talks to the store with the server's credentials, is for superusers until
 -- granted. What only looks is for monitoring.
 REVOKE ALL ON FUNCTION veza_backup_init(boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_now(text, boolean, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_check() FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_cancel() FROM PUBLIC;
+REVOKE ALL ON FUNCTION veza_backup_expire(boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION veza_backup_keep(text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_info() FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_get_progress() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION veza_backup_info() TO pg_monitor;

@@ -9,10 +9,12 @@
 
 #include "core/repository/backup_catalog.h"
 #include "core/repository/choose_full.h"
+#include "core/repository/connect.h"
+#include "core/repository/expire.h"
 #include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 //
-#include "pg/postgres.h"
+#include "pg/boundary.h"
 
 namespace veza::pg {
 
@@ -36,8 +38,8 @@ Result<TimelineHistory> HistoryOfServer(const BackupJob& job) {
     return ReadTimelineHistory(WalArchive(*job.repository, job.facts.system_identifier),
                                job.timeline);
   }
-  return ParseTimelineHistory(
-      job.timeline, std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()));
+  return ParseTimelineHistory(job.timeline, std::string(std::istreambuf_iterator<char>(file),
+                                                        std::istreambuf_iterator<char>()));
 }
 
 // A full backup when there is nothing that a diff could refer to.
@@ -69,8 +71,8 @@ Status ChooseLabel(BackupJob* job) {
   summary.type = job->diff ? BackupType::kDiff : BackupType::kFull;
   for (;;) {
     summary.start_time = job->environment.clock->Now();
-    summary.label = job->diff ? DiffLabel(job->full->label, summary.start_time)
-                              : FullLabel(summary.start_time);
+    summary.label =
+        job->diff ? DiffLabel(job->full->label, summary.start_time) : FullLabel(summary.start_time);
     Status unused = BackupWriter::RequireUnusedLabel(*job->repository, summary.label);
     if (unused || unused.error().code != ErrorCode::kAlreadyExists) {
       return unused;
@@ -103,6 +105,10 @@ bool LogQueue::Take(char* buffer, std::size_t size) {
 Status ConnectAndChoose(BackupJob* job) {
   ASSIGN_OR_RETURN(job->repository,
                    OpenServerRepository(job->config, job->facts, job->environment, kBackupRetries));
+  // Before the choice, so that no other node expires what it falls on.
+  ASSIGN_OR_RETURN(job->lock,
+                   ClusterLock::Acquire(*job->repository,
+                                        {.purpose = job->diff ? "diff backup" : "full backup"}));
   RETURN_IF_ERROR(ChooseKind(job));
   return ChooseLabel(job);
 }
@@ -143,6 +149,44 @@ Status WaitForWal(BackupJob* job) {
     if (!job->environment.clock->Sleep(pause, job->environment.cancellation.get())) {
       return job->environment.cancellation->Check();
     }
+  }
+}
+
+Status Commit(BackupJob* job) {
+  RETURN_IF_ERROR(job->lock->RequireHeld());
+  return job->writer->Commit(job->summary);
+}
+
+Status ExpireOld(BackupJob* job) {
+  const Result<std::vector<RetentionDecision>> decisions =
+      Expire(*job->repository, job->facts.system_identifier, RetentionOf(job->config), *job->lock,
+             job->config.s3_connections);
+  if (!decisions) {
+    RETURN_IF_ERROR(job->environment.cancellation->Check());
+    job->log.Put("old backups were not removed: " + decisions.error().message);
+    return Ok();
+  }
+  for (const RetentionDecision& decision : *decisions) {
+    if (!decision.keep) {
+      job->expired += fmt::format("{}{} {}{}{}", job->expired.empty() ? "" : ", ",
+                                  RetentionKindName(decision.kind), decision.name,
+                                  decision.last.empty() ? "" : "-", decision.last);
+    }
+  }
+  return Ok();
+}
+
+void ReleaseLock(BackupJob* job, std::chrono::milliseconds patience) {
+  if (job == nullptr || job->lock == nullptr) {
+    return;
+  }
+  // It may still have threads that only the cancellation keeps from working.
+  job->writer.reset();
+  FunctionCall call({}, [job, patience] { return job->lock->ReleaseWithin(patience); });
+  if (call.Start()) {
+    // If it fails: this process is about to end, which other processes of this machine see; other
+    // machines wait for the end of the lease.
+    (void)call.Join();
   }
 }
 

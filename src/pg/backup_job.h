@@ -2,6 +2,7 @@
 // they may block.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,7 @@
 
 #include "core/config/config.h"
 #include "core/repository/backup_writer.h"
+#include "core/repository/cluster_lock.h"
 #include "core/repository/full_index.h"
 #include "core/repository/repository.h"
 #include "pg/server_repository.h"
@@ -36,13 +38,15 @@ struct BackupJob {
   BackupProgress progress;
   BackupSummary summary;
   std::unique_ptr<Repository> repository;
+  std::unique_ptr<ClusterLock> lock;
   std::unique_ptr<BackupWriter> writer;
 
-  bool diff = false;        // what was asked for, and from ChooseBackup() on what is made
-  TimelineId timeline = 0;  // the server is on
+  bool diff = false;                  // what was asked for, and from ChooseBackup() on what is made
+  TimelineId timeline = 0;            // the server is on
   std::optional<BackupSummary> full;  // what a diff refers to
   std::shared_ptr<const FullIndex> full_index;
-  std::string notice;  // for who asked
+  std::string notice;   // for who asked
+  std::string expired;  // what ExpireOld() has removed, for the log; may be empty
 };
 
 // What the main thread collects for the last files; in palloc'ed memory.
@@ -54,12 +58,20 @@ struct LastFiles {
   std::uint32_t mode;
 };
 
-// Opens the repository, decides what kind of backup it is going to be, and chooses the label.
+// Opens the repository, takes the lock, decides what kind of backup it is going to be, and chooses
+// the label.
 Status ConnectAndChoose(BackupJob* job);
 // Stores backup_label, tablespace_map and pg_control, and finishes the last pack.
 Status StoreLastFiles(BackupJob* job, const LastFiles* files);
 // Waits until the repository holds every segment of the backup: the archiver ships them, and a
 // backup without them would be worthless.
 Status WaitForWal(BackupJob* job);
+// Looks whether the lock is still ours, then makes the backup exist.
+Status Commit(BackupJob* job);
+// Removes what retention does not want any more. Fails only when it is cancelled: the backup is
+// good whatever happens here, and the next one tries again.
+Status ExpireOld(BackupJob* job);
+// Lets other nodes in, within `patience`. The last thing that is done with a job, however it ended.
+void ReleaseLock(BackupJob* job, std::chrono::milliseconds patience);
 
 }  // namespace veza::pg

@@ -23,9 +23,9 @@
 #include "pg/database_list.h"
 
 extern "C" {
+#include <access/xlogrecovery.h>
 #include <common/file_perm.h>
 #include <common/relpath.h>
-#include <access/xlogrecovery.h>
 #include <postmaster/bgwriter.h>
 #include <storage/procsignal.h>
 #include <tcop/tcopprot.h>
@@ -240,13 +240,12 @@ void WaitForStartPoint(XLogRecPtr full_stop, int timeout_s) {
       return;
     }
     if (GetCurrentTimestamp() >= deadline) {
-      ereport(ERROR,
-              (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-               errmsg("this standby has not reached the end of the full backup at %X/%X",
-                      VEZA_LSN(full_stop)),
-               errdetail("Its last restartpoint is at %X/%X.", VEZA_LSN(restart_point)),
-               errhint("Wait until the standby has caught up and the primary has made a "
-                       "checkpoint, or take a full backup.")));
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("this standby has not reached the end of the full backup at %X/%X",
+                             VEZA_LSN(full_stop)),
+                      errdetail("Its last restartpoint is at %X/%X.", VEZA_LSN(restart_point)),
+                      errhint("Wait until the standby has caught up and the primary has made a "
+                              "checkpoint, or take a full backup.")));
     }
     WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000, wait_event);
     ResetLatch(MyLatch);
@@ -275,9 +274,16 @@ ServerBackup* Start(BackupJob* job, bool fast) {
   return backup;
 }
 
+// What this worker process is about.
+MemoryContext worker_context = nullptr;
+BackupJob* worker_job = nullptr;
+bool worker_succeeded = false;
+ErrorReport worker_error;
+
 void RunBackup(const BackupOrder& order) {
   auto* const job = NewInContext<BackupJob>();
   ErrorReport report;
+  worker_job = job;
 
   job->diff = order.diff;
   if (!PrepareJob(job, &report)) {
@@ -310,20 +316,22 @@ void RunBackup(const BackupOrder& order) {
   RunPhase(job, BackupPhase::kStopping,
            [last_files](BackupJob* j) { return StoreLastFiles(j, last_files); });
   RunPhase(job, BackupPhase::kWaitingForWal, WaitForWal);
-  RunPhase(job, BackupPhase::kCommitting,
-           [](BackupJob* j) { return j->writer->Commit(j->summary); });
+  RunPhase(job, BackupPhase::kCommitting, Commit);
+  worker_succeeded = true;
   LogSuccess(job);
+
+  RunPhase(job, BackupPhase::kExpiring, ExpireOld);
+  if (!job->expired.empty()) {
+    ereport(LOG, (errmsg("removed by retention: %s", job->expired.c_str())));
+  }
 }
 
-// What this worker process is about; set once in VezaBackupWorkerMain.
-MemoryContext worker_context = nullptr;
-bool worker_succeeded = false;
-ErrorReport worker_error;
-
 // Every way out comes by here: success, ERROR, FATAL (SIGTERM) and postmaster death. The job with
-// its threads goes first, then whoever waits is told.
+// its threads goes first, then whoever waits is told. A shutdown does not wait for a store that
+// hangs.
 void WorkerExit(int, Datum) {
   MemoryContextSwitchTo(TopMemoryContext);
+  ReleaseLock(worker_job, worker_succeeded ? std::chrono::seconds(10) : std::chrono::seconds(1));
   MemoryContextDelete(worker_context);
   if (worker_succeeded) {
     FinishSucceeded();
@@ -370,6 +378,5 @@ extern "C" PGDLLEXPORT void VezaBackupWorkerMain(Datum main_argument) {
     PG_RE_THROW();
   }
   PG_END_TRY();
-  worker_succeeded = true;
   proc_exit(0);
 }

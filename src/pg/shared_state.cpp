@@ -64,6 +64,8 @@ const char* BackupPhaseName(BackupPhase phase) {
       return "waiting for WAL to be archived";
     case BackupPhase::kCommitting:
       return "committing";
+    case BackupPhase::kExpiring:
+      return "expiring";
     case BackupPhase::kSucceeded:
       return "succeeded";
     case BackupPhase::kFailed:

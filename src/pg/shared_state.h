@@ -16,6 +16,7 @@ enum class BackupPhase : std::uint32_t {
   kStopping,
   kWaitingForWal,
   kCommitting,
+  kExpiring,  // it exists; those that it has made superfluous go
   kSucceeded,
   kFailed,
 };

@@ -5,16 +5,16 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/repository/backup_catalog.h"
 #include "core/repository/check.h"
-#include "core/repository/connect.h"
+#include "core/repository/pins.h"
 #include "core/repository/wal_archive.h"
-#include "pg/server_repository.h"
-#include "pg/settings.h"
+#include "pg/rows_call.h"
 //
 #include "pg/backup_slot.h"
 #include "pg/boundary.h"
@@ -25,44 +25,8 @@ namespace veza::pg {
 
 namespace {
 
-// Somebody waits at a prompt.
-constexpr RetryPolicy kInteractiveRetries{.budget = std::chrono::seconds(15), .max_attempts = 5};
 constexpr std::chrono::seconds kArchiveCheckTimeout{30};
 constexpr std::chrono::milliseconds kArchivePollPause{200};
-
-// Rows as text; PostgreSQL's input functions make values of them. A missing value is NULL.
-using Row = std::vector<std::optional<std::string>>;
-
-// A call that produces rows, with what it needs to know of the server.
-class RowsCall : public BackgroundCall {
- public:
-  // Main thread. False: the settings cannot be used; `report` says why.
-  bool Prepare(ErrorReport* report) {
-    const Status status = CatchExceptions([this]() -> Status {
-      facts_ = GetServerFacts();
-      ASSIGN_OR_RETURN(config_, CurrentConfig());
-      return Ok();
-    });
-    if (!status) {
-      FillReport(status.error(), report);
-    }
-    return status.has_value();
-  }
-
-  const std::vector<Row>& rows() const { return rows_; }
-
- protected:
-  Result<std::shared_ptr<Store>> Connect() {
-    return ConnectStore(config_, environment_, kInteractiveRetries);
-  }
-  RepositoryOptions Options() const {
-    return MakeRepositoryOptions(config_, facts_.node, facts_.data_directory);
-  }
-
-  Config config_;
-  ServerFacts facts_;
-  std::vector<Row> rows_;
-};
 
 std::string DescribeFailures(const BackupSummary& backup) {
   std::string text;
@@ -72,7 +36,7 @@ std::string DescribeFailures(const BackupSummary& backup) {
   return text;
 }
 
-Row RowOf(const BackupSummary& backup) {
+Row RowOf(const BackupSummary& backup, bool pinned) {
   const bool damaged = backup.checksum_failures > 0;
   return {backup.label,
           BackupTypeName(backup.type),
@@ -88,17 +52,18 @@ Row RowOf(const BackupSummary& backup) {
           std::to_string(backup.checksum_failures),
           backup.postgres_version,
           backup.node,
+          pinned ? "true" : "false",
           damaged ? std::optional(DescribeFailures(backup)) : std::nullopt};
 }
 
 Row RowOfUnusable(const std::string& label, const char* status, std::string detail) {
-  Row row(15);
+  Row row(16);
   row[0] = label;
   if (const auto parts = ParseLabel(label)) {
     row[1] = BackupTypeName(parts->type);
   }
   row[2] = status;
-  row[14] = std::move(detail);
+  row[15] = std::move(detail);
   return row;
 }
 
@@ -119,12 +84,11 @@ class InfoCall final : public RowsCall {
   std::string failure_;
 
   Status Work() override {
-    ASSIGN_OR_RETURN(std::shared_ptr<Store> store, Connect());
-    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
-                     Repository::Open(std::move(store), Options(), environment_));
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
     ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
+    ASSIGN_OR_RETURN(const std::set<std::string> pins, ReadPins(*repository));
     for (const BackupSummary& backup : catalog.backups) {
-      rows_.push_back(RowOf(backup));
+      rows_.push_back(RowOf(backup, pins.contains(backup.label)));
     }
     for (const UnfinishedBackup& backup : catalog.unfinished) {
       if (backup.label != failure_label_) {
@@ -279,38 +243,6 @@ void RequirePrimary(const char* what) {
     ereport(ERROR,
             (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
              errmsg("%s is not possible on a standby", what), errhint("Connect to the primary.")));
-  }
-}
-
-uint32 FunctionWaitEvent() {
-  static const uint32 wait_event = WaitEvent("VezaBackupFunction");
-  return wait_event;
-}
-
-// One row into the result, by the input functions of its column types.
-void EmitRow(ReturnSetInfo* result, AttInMetadata* attributes, const Row& row) {
-  auto** const values = static_cast<char**>(palloc(sizeof(char*) * row.size()));
-  for (std::size_t column = 0; column < row.size(); ++column) {
-    values[column] = row[column] ? pstrdup(row[column]->c_str()) : nullptr;
-  }
-  tuplestore_puttuple(result->setResult, BuildTupleFromCStrings(attributes, values));
-}
-
-// `call` belongs to the memory context, so errors on the way are safe.
-Datum EmitRows(FunctionCallInfo fcinfo, const RowsCall* call) {
-  InitMaterializedSRF(fcinfo, 0);
-  auto* const result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
-  AttInMetadata* const attributes = TupleDescGetAttInMetadata(result->setDesc);
-  for (const Row& row : call->rows()) {
-    EmitRow(result, attributes, row);
-  }
-  return static_cast<Datum>(0);
-}
-
-void PrepareOrRaise(RowsCall* call) {
-  ErrorReport report;
-  if (!call->Prepare(&report)) {
-    Raise(ERROR, &report);
   }
 }
 

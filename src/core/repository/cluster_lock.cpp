@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/process_identity.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -72,7 +73,7 @@ Result<std::optional<FoundLock>> FindNewest(const Repository& repository) {
 }
 
 bool IsAlive(const FoundLock& lock, TimePoint store_now) {
-  return lock.document.held &&
+  return lock.document.held && !HasEnded(lock.document.process) &&
          store_now - lock.object.modified <= lock.document.lease + kStoreTimePrecision;
 }
 
@@ -140,6 +141,7 @@ Result<std::unique_ptr<ClusterLock>> ClusterLock::Acquire(const Repository& repo
     LockDocument document{.held = true,
                           .holder = NewHolder(*repository.environment().random),
                           .node = repository.options().node,
+                          .process = IdentifyThisProcess(),
                           .purpose = options.purpose,
                           .acquired = now,
                           .lease = options.lease,
@@ -323,6 +325,26 @@ Status ClusterLock::Release() {
   const Status written = Write(document);
   // Lost at the last moment: then there is nothing to release.
   return written || RequireLease() ? written : Ok();
+}
+
+Status ClusterLock::ReleaseWithin(std::chrono::milliseconds patience) {
+  const Environment& environment = repository_.environment();
+  const bool was_cancelled = environment.cancellation->cancelled();
+  environment.cancellation->Reset();
+  Cancellation released_in_time;
+  ThreadGroup watchdog;
+  RETURN_IF_ERROR(watchdog.Start([&] {
+    if (environment.clock->Sleep(patience, &released_in_time)) {
+      environment.cancellation->Cancel();
+    }
+  }));
+  Status released = CatchExceptions([this] { return Release(); });
+  released_in_time.Cancel();
+  watchdog.Join();
+  if (was_cancelled) {
+    environment.cancellation->Cancel();
+  }
+  return released;
 }
 
 }  // namespace veza

@@ -1,9 +1,10 @@
 // Who of all the nodes of a cluster may back up or expire now: the holder of lock/<epoch>, of which
 // the highest counts (FORMAT.md section 8).
 //
-// The lock decides by the store's own time alone, so nodes' clocks may disagree as they like. It
-// cannot stop a process that was stopped itself and does not know how long: therefore whoever holds
-// it calls RequireHeld() right before anything that cannot be taken back.
+// The lock decides by the store's own time alone, so nodes' clocks may disagree as they like; only
+// a process of this very machine that has ended is known to be dead at once. The lock cannot stop a
+// process that was stopped itself and does not know how long: therefore whoever holds it calls
+// RequireHeld() right before anything that cannot be taken back.
 #pragma once
 
 #include <chrono>
@@ -23,7 +24,7 @@ namespace veza {
 struct LockState {
   std::uint64_t epoch = 0;
   bool held = false;
-  bool alive = false;  // held, and renewed within its lease by the store's own time
+  bool alive = false;  // held, renewed within its lease by the store's own time, not seen to end
   std::string node{};
   std::string purpose{};
   TimePoint acquired{};  // both by the store's clock
@@ -41,7 +42,7 @@ struct ClusterLockOptions {
 
 // Held from Acquire() until Release(), or until it is lost: taken over by another node after a
 // lease without renewal, or given up because this process could not renew it for a lease. Once lost
-// it stays lost. Thread-safe, but for Release() and the destructor, which one thread calls. The
+// it stays lost. Thread-safe, but for Release…() and the destructor, which one thread calls. The
 // repository must outlive it.
 class ClusterLock {
  public:
@@ -69,6 +70,10 @@ class ClusterLock {
 
   // Lets the next one in at once. The slots stay. Releasing twice, or what is lost, is a success.
   Status Release();
+
+  // The same for who has been told to stop: tries it for so long although the environment is
+  // cancelled, and leaves it cancelled. Nothing else of the environment may run any more.
+  Status ReleaseWithin(std::chrono::milliseconds patience);
 
  private:
   ClusterLock(const Repository& repository, std::uint64_t epoch, LockDocument document);

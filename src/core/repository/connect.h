@@ -8,6 +8,7 @@
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/repository/repository.h"
+#include "core/repository/retention.h"
 #include "core/storage/retrying_store.h"
 #include "core/storage/store.h"
 
@@ -20,6 +21,8 @@ Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environm
 // `node` is who we say we are in the repository; `spill_directory` must exist.
 RepositoryOptions MakeRepositoryOptions(const Config& config, std::string node,
                                         std::string spill_directory);
+
+RetentionSettings RetentionOf(const Config& config);
 
 // The machine's name.
 std::string HostName();

@@ -92,6 +92,7 @@ Result<std::string> SerializeLock(const LockDocument& lock, std::uint64_t epoch,
                        {"state", lock.held ? kHeld : kReleased},
                        {"holder", lock.holder},
                        {"node", ValidUtf8(lock.node)},
+                       {"process", lock.process},
                        {"purpose", ValidUtf8(lock.purpose)},
                        {"acquired", FormatUtc(lock.acquired)},
                        {"lease_seconds", lock.lease.count()},
@@ -110,6 +111,7 @@ Result<LockDocument> ParseLock(std::string_view text, std::uint64_t epoch,
   fields.Read("state", state);
   fields.Read("holder", lock.holder);
   fields.Read("node", lock.node);
+  fields.Read("process", lock.process);
   fields.Read("purpose", lock.purpose);
   fields.Read("acquired", lock.acquired);
   fields.Read("lease_seconds", lease);

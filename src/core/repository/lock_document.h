@@ -3,36 +3,23 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 
 #include "core/codec/seal.h"
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/schedule/slot_record.h"
 
 namespace veza {
 
-enum class SlotState { kNone, kRunning, kSucceeded, kFailed, kSkipped };
 const char* SlotStateName(SlotState state);  // "none", "running", …
-
-// What became of the newest slot of one schedule that anybody claimed.
-struct SlotRecord {
-  TimePoint slot{};
-  SlotState state = SlotState::kNone;
-  int attempts = 0;
-  std::string node{};
-  std::string label{};
-  std::string error{};
-  TimePoint updated{};  // by the writer's clock, for display
-};
-
-using SlotRecords = std::map<std::string, SlotRecord>;  // by schedule: "full", "diff"
 
 struct LockDocument {
   bool held = false;
   std::string holder{};  // 32 hexadecimal digits, random for every acquisition
   std::string node{};
+  std::string process{};  // IdentifyThisProcess(); may be empty
   std::string purpose{};
   TimePoint acquired{};  // by the store's clock
   std::chrono::seconds lease{0};

@@ -27,12 +27,19 @@ class BackupRules {
     for (const BackupSummary& backup : input.catalog.backups) {
       if (backup.system_identifier == input.system_identifier) {
         own_[backup.label] = &backup;
-        (backup.type == BackupType::kFull ? fulls_ : diffs_).push_back(&backup);
       }
     }
-    std::sort(fulls_.begin(), fulls_.end(), IsOlder);
-    std::sort(diffs_.begin(), diffs_.end(), IsOlder);
-    newest_good_ = NewestGood();
+    for (const auto& [label, backup] : own_) {
+      if (IsGood(*backup)) {
+        (backup->type == BackupType::kFull ? good_fulls_ : good_diffs_).push_back(backup);
+      }
+    }
+    for (auto* const good : {&good_fulls_, &good_diffs_}) {
+      std::sort(good->begin(), good->end(), IsOlder);
+      if (!good->empty() && (newest_good_ == nullptr || IsOlder(newest_good_, good->back()))) {
+        newest_good_ = good->back();
+      }
+    }
     Force();
   }
 
@@ -57,8 +64,8 @@ class BackupRules {
     std::vector<const BackupSummary*> anchors;
     const std::size_t limit =
         std::min(LimitOf(input_.settings.archive), LimitOf(input_.settings.full));
-    for (const BackupSummary* full : fulls_) {
-      if (IsGood(*full) && NewerGood(fulls_, *full) < limit) {
+    for (const BackupSummary* full : good_fulls_) {
+      if (NewerGood(*full) < limit) {
         anchors.push_back(full);
       }
     }
@@ -88,21 +95,11 @@ class BackupRules {
     return full != nullptr && full->checksum_failures == 0;
   }
 
-  const BackupSummary* NewestGood() const {
-    const BackupSummary* newest = nullptr;
-    for (const auto& [label, backup] : own_) {
-      if (IsGood(*backup) && (newest == nullptr || IsOlder(newest, backup))) {
-        newest = backup;
-      }
-    }
-    return newest;
-  }
-
-  std::size_t NewerGood(const std::vector<const BackupSummary*>& among,
-                        const BackupSummary& backup) const {
-    return static_cast<std::size_t>(std::count_if(
-        among.begin(), among.end(),
-        [&](const BackupSummary* other) { return IsGood(*other) && IsOlder(&backup, other); }));
+  // How many good ones of its type are newer.
+  std::size_t NewerGood(const BackupSummary& backup) const {
+    const auto& good = backup.type == BackupType::kFull ? good_fulls_ : good_diffs_;
+    return static_cast<std::size_t>(good.end() -
+                                    std::upper_bound(good.begin(), good.end(), &backup, IsOlder));
   }
 
   void Keep(const std::string& label, const std::string& reason,
@@ -131,7 +128,7 @@ class BackupRules {
 
   Verdict DecideFull(const BackupSummary& full) const {
     const int wanted = input_.settings.full;
-    if (NewerGood(fulls_, full) >= LimitOf(wanted)) {
+    if (NewerGood(full) >= LimitOf(wanted)) {
       return {false, fmt::format("{} newer full backups are kept (retention_full)", wanted)};
     }
     if (wanted == 0) {
@@ -155,7 +152,7 @@ class BackupRules {
       return {false, fmt::format("goes with its full backup \"{}\"", full_label)};
     }
     const int wanted = input_.settings.diff;
-    if (NewerGood(diffs_, diff) >= LimitOf(wanted)) {
+    if (NewerGood(diff) >= LimitOf(wanted)) {
       return {false, fmt::format("{} newer diff backups are kept (retention_diff)", wanted)};
     }
     if (wanted == 0) {
@@ -183,8 +180,8 @@ class BackupRules {
 
   const RetentionInput& input_;
   std::map<std::string, const BackupSummary*> own_;
-  std::vector<const BackupSummary*> fulls_;  // oldest first
-  std::vector<const BackupSummary*> diffs_;
+  std::vector<const BackupSummary*> good_fulls_;  // oldest first
+  std::vector<const BackupSummary*> good_diffs_;
   const BackupSummary* newest_good_ = nullptr;
   std::map<std::string, std::string> forced_;  // reason by label
 };

@@ -22,9 +22,9 @@ struct SlotRecord {
   TimePoint slot{};  // the scheduled time
   SlotState state = SlotState::kNone;
   int attempts = 0;
-  std::string node;
-  std::string label;
-  std::string error;
+  std::string node{};
+  std::string label{};
+  std::string error{};
   TimePoint updated{};  // by the writer's clock
 };
 

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/process_identity.h"
 #include "core/repository/lock_nodes.h"
 #include "core/storage/retrying_store.h"
 
@@ -215,6 +216,52 @@ TEST_F(ClusterLockTest, TroubleOfTheStoreIsNotLoss) {
   EXPECT_OK(lock->RequireHeld());
   EXPECT_OK(lock->Release());
   EXPECT_FALSE(State().held);
+}
+
+// A server that has crashed and is up again need not wait for its own lock.
+TEST_F(ClusterLockTest, AProcessOfThisMachineThatHasEndedIsDeadAtOnce) {
+  std::string ended = IdentifyThisProcess();
+  ended.back() = ended.back() == '1' ? '2' : '1';
+  LockDocument document{.held = true, .process = IdentifyThisProcess(), .lease = kLease};
+  const auto write = [&] {
+    WriteText(shared_.PathOf(LockName(1)),
+              SerializeLock(document, 1, shared_->seal_policy()).value());
+    PassStoreTime(std::chrono::duration_cast<std::chrono::milliseconds>(SystemClock().Now() -
+                                                                        shared_.clock().Now()));
+  };
+  write();
+  EXPECT_TRUE(State().alive);
+  EXPECT_ERROR(LockNode(shared_, "a").Acquire(), ErrorCode::kFailedPrecondition);
+  document.process = ended;
+  write();
+  EXPECT_FALSE(State().alive);
+  EXPECT_OK(LockNode(shared_, "a").Acquire());
+}
+
+TEST_F(ClusterLockTest, WhoWasCancelledCanStillRelease) {
+  LockNode a(shared_, "a", {}, nullptr, shared_.environment().cancellation);
+  const auto lock = a.Acquire().value();
+  shared_.cancellation().Cancel();
+  EXPECT_ERROR(lock->Release(), ErrorCode::kCancelled);
+  EXPECT_OK(lock->ReleaseWithin(std::chrono::seconds(10)));
+  EXPECT_TRUE(shared_.cancellation().cancelled());
+  shared_.cancellation().Reset();
+  EXPECT_FALSE(State().held);
+}
+
+TEST_F(ClusterLockTest, ButNotForEver) {
+  LockNode a(shared_, "a", {}, nullptr, shared_.environment().cancellation);
+  const auto lock = a.Acquire().value();
+  shared_.cancellation().Cancel();
+  a.store().SetHook([&](FaultStore::Operation, std::string_view) {
+    a.clock().Advance(std::chrono::seconds(1));
+    SystemClock().Sleep(std::chrono::minutes(1), &shared_.cancellation());
+    return shared_.cancellation().Check();
+  });
+  EXPECT_ERROR(lock->ReleaseWithin(std::chrono::milliseconds(900)), ErrorCode::kCancelled);
+  EXPECT_TRUE(shared_.cancellation().cancelled());
+  shared_.cancellation().Reset();
+  EXPECT_TRUE(State().held);
 }
 
 TEST_F(ClusterLockTest, CancellingStopsTheWait) {

@@ -47,9 +47,11 @@ class ManualClock final : public Clock {
 class LockNode {
  public:
   LockNode(const TestRepository& shared, std::string name, std::chrono::hours skew = {},
-           std::shared_ptr<Store> store = nullptr)
+           std::shared_ptr<Store> store = nullptr,
+           std::shared_ptr<Cancellation> cancellation = std::make_shared<Cancellation>())
       : clock_(skew), faults_(shared.MakeStore()) {
     environment_.clock = &clock_;
+    environment_.cancellation = std::move(cancellation);
     RepositoryOptions options = shared.options();
     options.node = std::move(name);
     repository_ =

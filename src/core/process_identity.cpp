@@ -1,0 +1,79 @@
+#include "core/process_identity.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <climits>
+#include <csignal>
+#include <fstream>
+#include <iterator>
+
+namespace veza {
+
+namespace {
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// The kernel that runs and the namespace whose process ids we see. Empty: unknown.
+std::string IdentifyPlace() {
+  std::string boot = ReadFile("/proc/sys/kernel/random/boot_id");
+  boot.erase(boot.find_last_not_of('\n') + 1);
+  char name[PATH_MAX];
+  const ssize_t length = readlink("/proc/self/ns/pid", name, sizeof name);
+  if (boot.empty() || length <= 0) {
+    return "";
+  }
+  return fmt::format("{} {}", boot, std::string_view(name, static_cast<std::size_t>(length)));
+}
+
+// Clock ticks since boot: field 22 of stat, counted behind the name, which may hold anything. Empty
+// when there is no such process or it is hidden.
+std::string StartOf(pid_t pid) {
+  const std::string stat = ReadFile(fmt::format("/proc/{}/stat", pid));
+  std::size_t at = stat.rfind(')');
+  for (int field = 2; field < 22 && at != std::string::npos; ++field) {
+    at = stat.find(' ', at + 1);
+  }
+  if (at == std::string::npos) {
+    return "";
+  }
+  return stat.substr(at + 1, stat.find(' ', at + 1) - at - 1);
+}
+
+}  // namespace
+
+std::string IdentifyThisProcess() {
+  const std::string place = IdentifyPlace();
+  const std::string start = StartOf(getpid());
+  if (place.empty() || start.empty()) {
+    return "";
+  }
+  return fmt::format("{} {} {}", place, getpid(), start);
+}
+
+bool HasEnded(std::string_view process) {
+  const std::string place = IdentifyPlace();
+  if (place.empty() || !process.starts_with(place + ' ')) {
+    return false;
+  }
+  process.remove_prefix(place.size() + 1);
+  pid_t pid = 0;
+  const auto [end, error] = std::from_chars(process.data(), process.data() + process.size(), pid);
+  if (error != std::errc() || pid <= 0 || end == process.data() + process.size() || *end != ' ') {
+    return false;
+  }
+  if (kill(pid, 0) != 0 && errno == ESRCH) {
+    return true;
+  }
+  const std::string start = StartOf(pid);
+  return !start.empty() &&
+         start != std::string_view(
+                      end + 1, static_cast<std::size_t>(process.data() + process.size() - end - 1));
+}
+
+}  // namespace veza

@@ -1,0 +1,115 @@
+// What goes and what stays: veza_backup_expire() and veza_backup_keep().
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/repository/connect.h"
+#include "core/repository/expire.h"
+#include "core/repository/pins.h"
+#include "pg/rows_call.h"
+//
+#include "pg/boundary.h"
+
+namespace veza::pg {
+
+namespace {
+
+// After Ctrl-C: so long it may still take to let the next one in.
+constexpr std::chrono::milliseconds kReleasePatience{1000};
+
+Row RowOf(const RetentionDecision& decision) {
+  const bool is_range = !decision.last.empty() && decision.last != decision.name;
+  return {RetentionKindName(decision.kind),
+          is_range ? decision.name + "-" + decision.last : decision.name,
+          decision.keep ? "keep" : "remove", decision.reason,
+          decision.bytes ? std::optional(std::to_string(*decision.bytes)) : std::nullopt};
+}
+
+class ExpireCall final : public RowsCall {
+ public:
+  explicit ExpireCall(bool dry_run) : dry_run_(dry_run) {}
+  ~ExpireCall() override { StopAndJoin(); }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
+    RETURN_IF_ERROR(repository->RequireSystem(facts_.system_identifier));
+    ASSIGN_OR_RETURN(const std::vector<RetentionDecision> decisions,
+                     dry_run_
+                         ? PlanExpire(*repository, facts_.system_identifier, RetentionOf(config_))
+                         : ExpireUnderLock(*repository));
+    for (const RetentionDecision& decision : decisions) {
+      rows_.push_back(RowOf(decision));
+    }
+    return Ok();
+  }
+
+  Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& repository) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<ClusterLock> lock,
+                     ClusterLock::Acquire(repository, {.purpose = "expiry of backups"}));
+    Result<std::vector<RetentionDecision>> decisions = Expire(
+        repository, facts_.system_identifier, RetentionOf(config_), *lock, config_.s3_connections);
+    if (!decisions) {
+      // That error is the one to tell. A lock that stays is taken over after a while.
+      [[maybe_unused]] const Status released = lock->ReleaseWithin(kReleasePatience);
+      return decisions;
+    }
+    RETURN_IF_ERROR(lock->Release());
+    return decisions;
+  }
+
+  const bool dry_run_;
+};
+
+class KeepCall final : public RowsCall {
+ public:
+  KeepCall(std::string label, bool keep) : label_(std::move(label)), keep_(keep) {}
+  ~KeepCall() override { StopAndJoin(); }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
+    return keep_ ? PinBackup(*repository, label_) : UnpinBackup(*repository, label_);
+  }
+
+  const std::string label_;
+  const bool keep_;
+};
+
+}  // namespace
+}  // namespace veza::pg
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(veza_backup_expire);
+PG_FUNCTION_INFO_V1(veza_backup_keep);
+
+PGDLLEXPORT Datum veza_backup_expire(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  if (PG_ARGISNULL(0)) {
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("the argument of veza_backup_expire() may not be null")));
+  }
+  auto* const call = NewInContext<ExpireCall>(PG_GETARG_BOOL(0));
+  PrepareOrRaise(call);
+  RunCall(call, FunctionWaitEvent());
+  return EmitRows(fcinfo, call);
+}
+
+PGDLLEXPORT Datum veza_backup_keep(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1)) {
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("no argument of veza_backup_keep() may be null")));
+  }
+  const char* const label = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  auto* const call = NewInContext<KeepCall>(label, PG_GETARG_BOOL(1));
+  PrepareOrRaise(call);
+  RunCall(call, FunctionWaitEvent());
+  PG_RETURN_VOID();
+}
+
+}  // extern "C"

@@ -1,0 +1,76 @@
+#include "pg/rows_call.h"
+
+#include <chrono>
+#include <utility>
+
+#include "core/repository/connect.h"
+#include "pg/settings.h"
+//
+#include "pg/postgres.h"
+
+namespace veza::pg {
+
+namespace {
+
+// Somebody waits at a prompt.
+constexpr RetryPolicy kInteractiveRetries{.budget = std::chrono::seconds(15), .max_attempts = 5};
+
+// One row into the result, by the input functions of its column types.
+void EmitRow(ReturnSetInfo* result, AttInMetadata* attributes, const Row& row) {
+  auto** const values = static_cast<char**>(palloc(sizeof(char*) * row.size()));
+  for (std::size_t column = 0; column < row.size(); ++column) {
+    values[column] = row[column] ? pstrdup(row[column]->c_str()) : nullptr;
+  }
+  tuplestore_puttuple(result->setResult, BuildTupleFromCStrings(attributes, values));
+}
+
+}  // namespace
+
+bool RowsCall::Prepare(ErrorReport* report) {
+  const Status status = CatchExceptions([this]() -> Status {
+    facts_ = GetServerFacts();
+    ASSIGN_OR_RETURN(config_, CurrentConfig());
+    return Ok();
+  });
+  if (!status) {
+    FillReport(status.error(), report);
+  }
+  return status.has_value();
+}
+
+Result<std::shared_ptr<Store>> RowsCall::Connect() {
+  return ConnectStore(config_, environment_, kInteractiveRetries);
+}
+
+RepositoryOptions RowsCall::Options() const {
+  return MakeRepositoryOptions(config_, facts_.node, facts_.data_directory);
+}
+
+Result<std::unique_ptr<Repository>> RowsCall::Open() {
+  ASSIGN_OR_RETURN(std::shared_ptr<Store> store, Connect());
+  return Repository::Open(std::move(store), Options(), environment_);
+}
+
+void PrepareOrRaise(RowsCall* call) {
+  ErrorReport report;
+  if (!call->Prepare(&report)) {
+    Raise(ERROR, &report);
+  }
+}
+
+Datum EmitRows(FunctionCallInfo fcinfo, const RowsCall* call) {
+  InitMaterializedSRF(fcinfo, 0);
+  auto* const result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  AttInMetadata* const attributes = TupleDescGetAttInMetadata(result->setDesc);
+  for (const Row& row : call->rows()) {
+    EmitRow(result, attributes, row);
+  }
+  return static_cast<Datum>(0);
+}
+
+uint32 FunctionWaitEvent() {
+  static const uint32 wait_event = WaitEvent("VezaBackupFunction");
+  return wait_event;
+}
+
+}  // namespace veza::pg
