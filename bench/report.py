@@ -107,10 +107,10 @@ class Report:
                 if first:
                     ask("its growth from the first half of the time to the second, MiB", max(0, second - first) / MIB,
                         GROWTH_LIMIT / MIB, "{:.0f}")
-            cpu, wall = self.median("cpu", *full), self.median("wall", *full)
+            cpu, idle = self.median("cpu", *full), self.median("idle", *full)
             if cpu and store == "dir":
-                cores = cpu / wall
-                ask("idle part of the cores, full on dir", max(0.0, 1 - cores / self.workers), 0.15)
+                # Of the processors' time that was there for the taking; what else the machine did is left out.
+                ask("processor time left idle, full on dir", idle / (idle + cpu), 0.2)
         for name, title in (("read", "reading the files"), ("zstd", "zstd over the files")):
             value = self.ratio(("full", "veza", "dir", level), ("floor", name, "-", level if name == "zstd" else "-"))
             if value:
