@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use JSON::PP qw(decode_json);
 use Test::More;
 use VezaTest;
 
@@ -69,5 +70,31 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM veza_backup_info() WHERE 
 	'0', 'until a backup succeeds');
 $node->log_check('start and end are in the log',
 	$offset, log_like => [ qr/diff backup "\S+" started at/, qr/backup "\S+" completed in \S+ s: \d+ files/ ]);
+
+# --- what the backup tells of the server ----------------------------------------------------------
+
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION amcheck');
+$node->append_conf('postgresql.conf', "primary_conninfo = 'host=x password=topsecret'\nwork_mem = '7MB'");
+$node->reload;
+$label = $node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
+($exit, $out) = $node->vezactl('--output', 'json', 'info');
+is($exit, 0, 'vezactl info');
+my ($told) = grep { $_->{label} eq $label } @{ decode_json($out)->{backups} };
+my %version = map { ("$_->{database}.$_->{name}" => $_->{version}) } @{ $told->{extensions} };
+is_deeply([ sort keys %version ],
+	[qw(other.amcheck other.plpgsql postgres.plpgsql postgres.veza_backup template1.plpgsql)],
+	'the extensions of every database');
+is($version{'other.amcheck'},
+	$node->safe_psql('other', q{SELECT extversion FROM pg_extension WHERE extname = 'amcheck'}),
+	'with their versions');
+my %size = map { ($_->{name} => $_->{size}) } @{ $told->{databases} };
+is_deeply([ sort keys %size ], [qw(other postgres template0 template1)], 'the databases');
+cmp_ok(abs($size{other} - $node->safe_psql('other', q{SELECT pg_database_size('other')})),
+	'<', 1_000_000, 'and their sizes');
+is($told->{settings}{work_mem}, '7MB', 'settings that differ from the default');
+is($told->{settings}{primary_conninfo}, '(set)', 'but not what may be secret');
+ok(!exists $told->{settings}{shared_memory_type}, 'nor what is as it comes');
+unlike($out, qr/topsecret|horse battery/, 'no secret at all');
 
 done_testing();
