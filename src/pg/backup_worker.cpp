@@ -259,9 +259,9 @@ void WaitForStartPoint(XLogRecPtr full_stop, int timeout_s) {
     }
     if (GetCurrentTimestamp() >= deadline) {
       ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("this standby has not reached the end of the full backup at %X/%X",
-                             VEZA_LSN(full_stop)),
-                      errdetail("Its last restartpoint is at %X/%X.", VEZA_LSN(restart_point)),
+                      errmsg("this standby has not reached the end of the full backup at %X/%X: "
+                             "its last restartpoint is at %X/%X",
+                             VEZA_LSN(full_stop), VEZA_LSN(restart_point)),
                       errhint("Wait until the standby has caught up and the primary has made a "
                               "checkpoint, or take a full backup.")));
     }
