@@ -55,8 +55,7 @@ void AskDatabase(SharedState* shared, bool settings_too) {
   for (std::uint64_t row = 0; row < SPI_processed; ++row) {
     const std::size_t before = shared->inventory_size;
     for (int column = 1; column <= 3; ++column) {
-      const char* const text =
-          SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+      const char* const text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
       if (!Append(shared, text != nullptr ? text : "")) {
         shared->inventory_size = before;
         row = SPI_processed;
