@@ -74,6 +74,26 @@ SELECT pid, type, label, phase, started_at, bytes_total, bytes_done, files_total
            AS elapsed (seconds);
 COMMENT ON VIEW veza_backup_progress IS 'the backup that runs on this server';
 
+CREATE FUNCTION veza_backup_get_schedule(
+    OUT kind text,
+    OUT schedule text,
+    OUT description text,
+    OUT timezone text,
+    OUT last_slot timestamptz,
+    OUT last_result text,
+    OUT last_error text,
+    OUT last_label text,
+    OUT node text,
+    OUT attempts integer,
+    OUT next_run timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION veza_backup_get_schedule() IS 'what veza_backup_schedule shows';
+
+CREATE VIEW veza_backup_schedule AS SELECT * FROM veza_backup_get_schedule();
+COMMENT ON VIEW veza_backup_schedule IS
+'the schedules, what became of the latest slot of each in the whole formation, and what comes next';
+
 CREATE FUNCTION veza_backup_check(
     OUT name text,
     OUT passed boolean,
@@ -113,6 +133,9 @@ REVOKE ALL ON FUNCTION veza_backup_expire(boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_keep(text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_info() FROM PUBLIC;
 REVOKE ALL ON FUNCTION veza_backup_get_progress() FROM PUBLIC;
+REVOKE ALL ON FUNCTION veza_backup_get_schedule() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION veza_backup_info() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION veza_backup_get_progress() TO pg_monitor;
 GRANT SELECT ON veza_backup_progress TO pg_monitor;
+GRANT EXECUTE ON FUNCTION veza_backup_get_schedule() TO pg_monitor;
+GRANT SELECT ON veza_backup_schedule TO pg_monitor;

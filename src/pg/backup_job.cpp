@@ -11,6 +11,7 @@
 #include "core/repository/choose_full.h"
 #include "core/repository/connect.h"
 #include "core/repository/expire.h"
+#include "core/repository/slot_claim.h"
 #include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 //
@@ -85,6 +86,28 @@ Status ChooseLabel(BackupJob* job) {
   }
 }
 
+// A full backup takes the place of a diff that is due, unless it was meant to be that diff.
+Status SkipDiffFor(BackupJob* job) {
+  const bool is_diff = job->diff || (job->claim && job->claim->kind == ScheduleKind::kDiff);
+  return is_diff ? Ok()
+                 : SkipDueDiff(*job->lock, job->config.schedule, job->environment.clock->Now());
+}
+
+Status BeginSlot(BackupJob* job) {
+  if (job->claim) {
+    RETURN_IF_ERROR(ClaimSlot(*job->lock, *job->claim));
+  }
+  return SkipDiffFor(job);
+}
+
+Status EndSlot(BackupJob* job, SlotState state, const std::string& error) {
+  if (job->claim) {
+    RETURN_IF_ERROR(job->lock->SetSlot(ScheduleKindName(job->claim->kind),
+                                       OutcomeOf(*job->claim, state, job->summary.label, error)));
+  }
+  return SkipDiffFor(job);
+}
+
 }  // namespace
 
 void LogQueue::Put(const std::string& sentence) {
@@ -106,9 +129,10 @@ Status ConnectAndChoose(BackupJob* job) {
   ASSIGN_OR_RETURN(job->repository,
                    OpenServerRepository(job->config, job->facts, job->environment, kBackupRetries));
   // Before the choice, so that no other node expires what it falls on.
-  ASSIGN_OR_RETURN(job->lock,
-                   ClusterLock::Acquire(*job->repository,
-                                        {.purpose = job->diff ? "diff backup" : "full backup"}));
+  ASSIGN_OR_RETURN(job->lock, ClusterLock::Acquire(*job->repository,
+                                                   {.purpose = job->diff ? kDiffBackupPurpose
+                                                                         : kFullBackupPurpose}));
+  RETURN_IF_ERROR(BeginSlot(job));
   RETURN_IF_ERROR(ChooseKind(job));
   return ChooseLabel(job);
 }
@@ -154,7 +178,17 @@ Status WaitForWal(BackupJob* job) {
 
 Status Commit(BackupJob* job) {
   RETURN_IF_ERROR(job->lock->RequireHeld());
-  return job->writer->Commit(job->summary);
+  RETURN_IF_ERROR(job->writer->Commit(job->summary));
+  // The backup exists, whatever becomes of the note about it.
+  if (const Status noted = EndSlot(job, SlotState::kSucceeded, ""); !noted) {
+    job->log.Put(fmt::format("could not record the end of backup \"{}\": {}", job->summary.label,
+                             noted.error().message));
+  }
+  return Ok();
+}
+
+Status RecordFailure(BackupJob* job, const std::string& error) {
+  return EndSlot(job, SlotState::kFailed, error);
 }
 
 Status ExpireOld(BackupJob* job) {

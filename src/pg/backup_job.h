@@ -13,6 +13,7 @@
 #include "core/repository/cluster_lock.h"
 #include "core/repository/full_index.h"
 #include "core/repository/repository.h"
+#include "core/schedule/planner.h"
 #include "pg/server_repository.h"
 
 namespace veza::pg {
@@ -41,6 +42,7 @@ struct BackupJob {
   std::unique_ptr<ClusterLock> lock;
   std::unique_ptr<BackupWriter> writer;
 
+  std::optional<SlotClaim> claim;     // of a scheduled backup
   bool diff = false;                  // what was asked for, and from ChooseBackup() on what is made
   TimelineId timeline = 0;            // the server is on
   std::optional<BackupSummary> full;  // what a diff refers to
@@ -58,16 +60,18 @@ struct LastFiles {
   std::uint32_t mode;
 };
 
-// Opens the repository, takes the lock, decides what kind of backup it is going to be, and chooses
-// the label.
+// Opens the repository, takes the lock, claims the slot of a scheduled backup, decides what kind of
+// backup it is going to be, and chooses the label.
 Status ConnectAndChoose(BackupJob* job);
 // Stores backup_label, tablespace_map and pg_control, and finishes the last pack.
 Status StoreLastFiles(BackupJob* job, const LastFiles* files);
 // Waits until the repository holds every segment of the backup: the archiver ships them, and a
 // backup without them would be worthless.
 Status WaitForWal(BackupJob* job);
-// Looks whether the lock is still ours, then makes the backup exist.
+// Looks whether the lock is still ours, makes the backup exist, and records it for its slot.
 Status Commit(BackupJob* job);
+// Records for the slot of a scheduled backup that it failed.
+Status RecordFailure(BackupJob* job, const std::string& error);
 // Removes what retention does not want any more. Fails only when it is cancelled: the backup is
 // good whatever happens here, and the next one tries again.
 Status ExpireOld(BackupJob* job);

@@ -81,6 +81,8 @@ std::uint64_t ClaimSlot(SharedState* shared, const BackupOrder& order) {
     shared->phase = BackupPhase::kStarting;
     shared->diff = order.diff;
     shared->fast = order.fast;
+    shared->slot_us = order.slot_us;
+    shared->attempt = order.attempt;
     shared->worker_pid = 0;
     shared->label[0] = '\0';
     shared->notice[0] = '\0';
@@ -170,6 +172,24 @@ char* WaitForBackup(const BackupRequest& request, bool until_done) {
   return pstrdup(view.label);
 }
 
+BackupOutcome LookAtBackup(const BackupRequest& request) {
+  pid_t pid = 0;
+  const bool stopped = GetBackgroundWorkerPid(request.handle, &pid) == BGWH_STOPPED;
+  const SlotView view = ReadSlot(request.id);
+  BackupOutcome outcome;
+  outcome.ended = !view.is_ours || !IsRunning(view.phase) || stopped;
+  outcome.succeeded = view.is_ours && view.phase == BackupPhase::kSucceeded;
+  outcome.error = view.error;
+  if (!view.is_ours || IsRunning(view.phase)) {
+    FillReport("the backup worker has ended without a result", "The server log says more.",
+               ERRCODE_INTERNAL_ERROR, &outcome.error);
+    if (stopped) {
+      CancelRequest(request);
+    }
+  }
+  return outcome;
+}
+
 bool CancelRunningBackup() {
   SharedState* const shared = RequireSharedState();
   pid_t worker_pid = 0;
@@ -191,6 +211,8 @@ bool TakeRequest(std::uint64_t request_id, BackupOrder* order) {
     shared->worker_pid = MyProcPid;
     order->diff = shared->diff;
     order->fast = shared->fast;
+    order->slot_us = shared->slot_us;
+    order->attempt = shared->attempt;
   }
   LWLockRelease(shared->lock);
   return taken;

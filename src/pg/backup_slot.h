@@ -10,6 +10,9 @@ namespace veza::pg {
 struct BackupOrder {
   bool diff;  // a full is taken instead when there is nothing to refer to
   bool fast;  // checkpoint at once
+  // Of a scheduled backup: its slot, in microseconds since 1970, and the how manieth attempt.
+  std::int64_t slot_us = 0;
+  int attempt = 0;
 };
 
 // --- For who wants a backup ----------------------------------------------------------------------
@@ -28,6 +31,14 @@ BackupRequest StartBackupWorker(const BackupOrder& order);
 // notice, and returns the label in the current memory context. Raises the worker's error. When the
 // waiting is interrupted, the backup is cancelled.
 char* WaitForBackup(const BackupRequest& request, bool until_done);
+
+// A look without waiting, for who does other things meanwhile. `error` of one that ended and failed.
+struct BackupOutcome {
+  bool ended;
+  bool succeeded;
+  ErrorReport error;
+};
+BackupOutcome LookAtBackup(const BackupRequest& request);
 
 // Asks the backup that runs on this server, whoever wanted it, to stop. False: none runs.
 bool CancelRunningBackup();

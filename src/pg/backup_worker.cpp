@@ -304,6 +304,10 @@ void RunBackup(const BackupOrder& order) {
   worker_job = job;
 
   job->diff = order.diff;
+  if (order.slot_us != 0) {
+    job->claim = SlotClaim{order.diff ? ScheduleKind::kDiff : ScheduleKind::kFull,
+                           TimePoint(std::chrono::microseconds(order.slot_us)), order.attempt};
+  }
   if (!PrepareJob(job, &report)) {
     Raise(ERROR, &report);
   }
@@ -360,6 +364,30 @@ void WorkerExit(int, Datum) {
   }
 }
 
+// So that other nodes, and the view of the schedules, know it. A server that shuts down has no time
+// for this: the slot stays claimed by a process that has ended.
+void TellFailure() {
+  constexpr int kPatienceMs = 5'000;
+  constexpr int kPauseMs = 10;
+  if (worker_job == nullptr || worker_job->lock == nullptr || worker_succeeded) {
+    return;
+  }
+  // It may have threads that only the cancellation keeps from working.
+  worker_job->writer.reset();
+  worker_job->environment.cancellation->Reset();
+  const Status told = CatchExceptions([]() -> Status {
+    FunctionCall call(worker_job->environment,
+                      [] { return RecordFailure(worker_job, worker_error.message); });
+    RETURN_IF_ERROR(call.Start());
+    for (int waited = 0; !call.done() && !ProcDiePending && waited < kPatienceMs;
+         waited += kPauseMs) {
+      pg_usleep(kPauseMs * 1000L);
+    }
+    return Ok();  // leaving cancels and joins
+  });
+  (void)told;
+}
+
 void KeepCaughtError() {
   MemoryContextSwitchTo(worker_context);
   ErrorData* const data = CopyErrorData();
@@ -395,6 +423,7 @@ extern "C" PGDLLEXPORT void VezaBackupWorkerMain(Datum main_argument) {
   PG_CATCH();
   {
     KeepCaughtError();
+    TellFailure();
     PG_RE_THROW();
   }
   PG_END_TRY();

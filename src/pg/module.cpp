@@ -3,6 +3,7 @@
 #include "pg/settings.h"
 //
 #include "pg/postgres.h"
+#include "pg/scheduler.h"
 #include "pg/shared_state.h"
 
 extern "C" {
@@ -20,6 +21,7 @@ PGDLLEXPORT void _PG_init(void) {
   veza::pg::DefineSettings();
   if (process_shared_preload_libraries_in_progress) {
     veza::pg::RequestSharedState();
+    veza::pg::RegisterScheduler();
   }
 }
 

@@ -46,6 +46,20 @@ struct SharedProgress {
   pg_atomic_uint64 throttled_us;
 };
 
+// What the scheduler knows of one kind of backup; times are microseconds since 1970.
+struct SharedSlot {
+  bool known;
+  std::int64_t slot_us;
+  int state;  // a SlotState
+  int attempts;
+  std::int64_t updated_us;
+  std::int64_t since_us;  // the schedule is in force; 0: always
+  char node[128];
+  char label[kLabelLength];
+  char error[1024];
+};
+inline constexpr int kScheduleKinds = 2;  // by ScheduleKind
+
 // Guarded by `lock` but for the progress.
 struct SharedState {
   LWLock* lock;
@@ -54,6 +68,8 @@ struct SharedState {
   BackupPhase phase;
   bool diff;                 // requested, then what is really made
   bool fast;                 // requested: checkpoint at once
+  std::int64_t slot_us;      // of a scheduled backup: since 1970 in microseconds; otherwise 0
+  int attempt;               // of a scheduled backup
   pid_t worker_pid;          // 0 until the worker is up
   char label[kLabelLength];  // empty until it is chosen
   char notice[512];          // for the requester, set before the label; may be empty
@@ -63,6 +79,8 @@ struct SharedState {
   ErrorReport error;          // valid in phase kFailed
 
   FailedBackup last_failure;  // until a backup succeeds
+
+  SharedSlot slots[kScheduleKinds];
 
   SharedProgress progress;
 

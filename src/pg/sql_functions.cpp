@@ -16,6 +16,7 @@
 #include "core/repository/wal_archive.h"
 #include "pg/rows_call.h"
 //
+#include "pg/archiving.h"
 #include "pg/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
@@ -219,24 +220,6 @@ class CheckCall final : public RowsCall {
 
   ArchivingState archiving_;
 };
-
-bool ArchivesWithVeza() {
-  const char* const library = strrchr(XLogArchiveLibrary, '/');
-  return XLogArchivingActive() &&
-         strcmp(library != nullptr ? library + 1 : XLogArchiveLibrary, "veza_backup") == 0;
-}
-
-void RequireArchiving() {
-  if (!ArchivesWithVeza()) {
-    ereport(ERROR,
-            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-             errmsg("WAL is not archived by veza_backup"),
-             errdetail(
-                 "A backup without the WAL that was written while it was made cannot be restored."),
-             errhint("Set archive_mode = on, wal_level = replica or logical and archive_library = "
-                     "'veza_backup', and restart the server.")));
-  }
-}
 
 void RequirePrimary(const char* what) {
   if (RecoveryInProgress()) {

@@ -169,7 +169,7 @@ bool MayClaim(const SlotRecord* record, const SlotClaim& claim) {
 }
 
 std::optional<SlotRecord> SkippedDiff(const ScheduleSettings& settings, const SlotRecords& records,
-                                      const std::string& node, TimePoint now) {
+                                      TimePoint now) {
   const SlotRecord* const record = RecordOf(records, ScheduleKind::kDiff);
   if (!settings.diff || record == nullptr) {
     return std::nullopt;
@@ -181,9 +181,7 @@ std::optional<SlotRecord> SkippedDiff(const ScheduleSettings& settings, const Sl
   SlotRecord skipped;
   skipped.slot = slot;
   skipped.state = SlotState::kSkipped;
-  skipped.node = node;
   skipped.error = "a full backup was running";
-  skipped.updated = now;
   return skipped;
 }
 

@@ -80,7 +80,7 @@ bool MayClaim(const SlotRecord* record, const SlotClaim& claim);
 // What a full backup does to the diff schedule when it begins, and again when it ends, always with
 // the lock: the slot that came due and that is not done with is skipped. Nothing: there is none.
 std::optional<SlotRecord> SkippedDiff(const ScheduleSettings& settings, const SlotRecords& records,
-                                      const std::string& node, TimePoint now);
+                                      TimePoint now);
 
 // How long a slot rests after so many attempts: 1, 2, 4, ... at most 30 minutes.
 std::chrono::minutes RetryPause(int attempts);

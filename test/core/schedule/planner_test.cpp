@@ -147,11 +147,11 @@ TEST_F(PlannerTest, AFullTakesThePlaceOfADiff) {
   EXPECT_EQ(Next(ScheduleKind::kFull), "2026-11-22T02:00:00Z");
   EXPECT_EQ(Next(ScheduleKind::kDiff), "2026-11-23T02:00:00Z");
 
-  const auto skipped = SkippedDiff(settings_, input_.records, "here:5432", input_.now);
+  const auto skipped = SkippedDiff(settings_, input_.records, input_.now);
   ASSERT_TRUE(skipped.has_value());
   EXPECT_EQ(skipped->state, SlotState::kSkipped);
   input_.records["diff"] = *skipped;
-  EXPECT_FALSE(SkippedDiff(settings_, input_.records, "here:5432", input_.now).has_value());
+  EXPECT_FALSE(SkippedDiff(settings_, input_.records, input_.now).has_value());
   input_.records["full"] = Record("2026-11-22T02:00:00Z", SlotState::kSucceeded);
   ExpectNothingUntil("2026-11-22T02:30:00Z", "2026-11-23T02:00:00Z");
 }
@@ -315,7 +315,7 @@ TEST_F(PlannerTest, WhatMayBeClaimedUnderTheLock) {
 
 TEST_F(PlannerTest, AFullThatBeginsSkipsADiffThatFailed) {
   const auto skipped_at = [&](std::string_view now) {
-    return SkippedDiff(settings_, input_.records, "here:5432", Utc(now));
+    return SkippedDiff(settings_, input_.records, Utc(now));
   };
   EXPECT_FALSE(skipped_at("2026-11-21T12:00:00Z").has_value());
   input_.records["diff"] = Record("2026-11-21T02:00:00Z", SlotState::kFailed, 3);

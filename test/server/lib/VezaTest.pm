@@ -128,6 +128,9 @@ sub default_settings
 	my %settings = (
 		repository => repository(),
 		cluster => 'main',
+		# No backup comes by itself, whatever the time is.
+		schedule_full => '',
+		schedule_diff => '',
 		cipher => 'aes-256-gcm',
 		cipher_passphrase => 'correct horse battery staple');
 

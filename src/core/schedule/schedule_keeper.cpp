@@ -1,0 +1,97 @@
+#include "core/schedule/schedule_keeper.h"
+
+#include <utility>
+
+namespace veza {
+namespace {
+
+bool Differs(const std::optional<Schedule>& a, const std::optional<Schedule>& b,
+             bool another_zone) {
+  if (!a || !b) {
+    return a.has_value() != b.has_value();
+  }
+  return another_zone || a->text() != b->text();
+}
+
+}  // namespace
+
+void ScheduleKeeper::SetSettings(ScheduleSettings settings, TimePoint now) {
+  if (settings_) {
+    const bool another_zone = settings_->zone.name() != settings.zone.name();
+    if (Differs(settings_->full, settings.full, another_zone)) {
+      full_since_ = now;
+    }
+    if (Differs(settings_->diff, settings.diff, another_zone)) {
+      diff_since_ = now;
+    }
+  }
+  settings_ = std::move(settings);
+}
+
+TimePoint ScheduleKeeper::since(ScheduleKind kind) const {
+  return kind == ScheduleKind::kFull ? full_since_ : diff_since_;
+}
+
+void ScheduleKeeper::SetSince(ScheduleKind kind, TimePoint time) {
+  (kind == ScheduleKind::kFull ? full_since_ : diff_since_) = time;
+}
+
+void ScheduleKeeper::Learn(SlotRecords records) {
+  records_ = std::move(records);
+  std::erase_if(failures_, [this](const auto& entry) {
+    const auto& [kind, failure] = entry;
+    const auto found = records_->find(kind);
+    return found != records_->end() &&
+           !MayClaim(&found->second, {ScheduleKind::kFull, failure.slot, failure.attempts});
+  });
+}
+
+void ScheduleKeeper::NoteFailure(const SlotClaim& claim, const std::string& node,
+                                 const std::string& error, TimePoint now) {
+  SlotRecord& failure = failures_[ScheduleKindName(claim.kind)];
+  failure = {};
+  failure.slot = claim.slot;
+  failure.state = SlotState::kFailed;
+  failure.attempts = claim.attempt;
+  failure.node = node;
+  failure.error = error;
+  failure.updated = now;
+}
+
+SlotRecords ScheduleKeeper::Records() const {
+  SlotRecords records = failures_;
+  if (records_) {
+    records.insert(records_->begin(), records_->end());
+  }
+  return records;
+}
+
+PlannerInput ScheduleKeeper::Input(const NodeState& state) const {
+  PlannerInput input;
+  input.settings = &*settings_;
+  input.node = state.node;
+  input.is_primary = state.is_primary;
+  input.has_standbys = state.has_standbys;
+  input.full_since = full_since_;
+  input.diff_since = diff_since_;
+  input.records = Records();
+  input.lock = state.lock;
+  input.holder = state.holder;
+  input.now = state.now;
+  return input;
+}
+
+SchedulePlan ScheduleKeeper::Plan(const NodeState& state) const {
+  return PlanSchedule(Input(state));
+}
+
+std::optional<TimePoint> ScheduleKeeper::Next(const NodeState& state, ScheduleKind kind) const {
+  return NextRun(Input(state), kind);
+}
+
+bool ScheduleKeeper::IsNews(const SkippedSlot& skipped) {
+  TimePoint& last = skipped_[skipped.kind];
+  return std::exchange(last, skipped.slot) != skipped.slot;
+}
+
+}  // namespace veza

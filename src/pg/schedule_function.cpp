@@ -1,0 +1,100 @@
+// What is behind the view veza_backup_schedule: the records in the repository, and what the
+// scheduler of this server knows beyond them. While the repository cannot be reached, the latter
+// alone.
+
+#include "core/repository/connect.h"
+#include "core/repository/slot_claim.h"
+#include "core/schedule/schedule_keeper.h"
+#include "pg/rows_call.h"
+//
+#include "pg/shared_slots.h"
+
+namespace veza::pg {
+
+namespace {
+
+// A look, not a test of the store.
+constexpr RetryPolicy kLookRetries{.budget = std::chrono::seconds(2), .max_attempts = 2};
+
+class ScheduleCall final : public RowsCall {
+ public:
+  ~ScheduleCall() override { StopAndJoin(); }
+
+  void ReadSharedState() { shared_ = ReadSharedSlots(); }
+
+ private:
+  Status Work() override {
+    NodeState node;
+    ScheduleKeeper keeper;
+    keeper.SetSettings(config_.schedule, {});
+    SlotRecords records = ApplySharedSlots(shared_, keeper);
+    if (Result<LockState> state = ReadRepository()) {
+      records = std::move(state->slots);
+      node.lock = LockUseOf(*state);
+    }
+    RETURN_IF_ERROR(environment_.cancellation->Check());
+    keeper.Learn(std::move(records));
+    node.node = facts_.node;
+    node.is_primary = facts_.is_primary;
+    node.now = environment_.clock->Now();
+    AddRow(keeper, node, ScheduleKind::kFull, config_.schedule.full);
+    AddRow(keeper, node, ScheduleKind::kDiff, config_.schedule.diff);
+    return Ok();
+  }
+
+  Result<LockState> ReadRepository() {
+    ASSIGN_OR_RETURN(std::shared_ptr<Store> store,
+                     ConnectStore(config_, environment_, kLookRetries));
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                     Repository::Open(std::move(store), Options(), environment_));
+    return ReadLockState(*repository);
+  }
+
+  void AddRow(const ScheduleKeeper& keeper, const NodeState& node, ScheduleKind kind,
+              const std::optional<Schedule>& schedule) {
+    const auto or_null = [](const std::string& text) {
+      return text.empty() ? std::nullopt : std::optional(text);
+    };
+    Row row(11);
+    row[0] = ScheduleKindName(kind);
+    row[1] = schedule ? schedule->text() : "";
+    row[2] = schedule ? schedule->Describe() : "never";
+    row[3] = config_.schedule.zone.name();
+    const SlotRecords records = keeper.Records();
+    const auto found = records.find(ScheduleKindName(kind));
+    if (found != records.end() && found->second.state != SlotState::kNone) {
+      const SlotRecord& record = found->second;
+      row[4] = FormatUtc(record.slot);
+      row[5] = SlotStateName(record.state);
+      row[6] = or_null(record.error);
+      row[7] = or_null(record.label);
+      row[8] = or_null(record.node);
+      row[9] = std::to_string(record.attempts);
+    }
+    if (const auto next = keeper.Next(node, kind)) {
+      row[10] = FormatUtc(*next);
+    }
+    rows_.push_back(std::move(row));
+  }
+
+  SharedSlots shared_;
+};
+
+}  // namespace
+}  // namespace veza::pg
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(veza_backup_get_schedule);
+
+PGDLLEXPORT Datum veza_backup_get_schedule(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  RequireSharedState();
+  auto* const call = NewInContext<ScheduleCall>();
+  PrepareOrRaise(call);
+  call->ReadSharedState();
+  RunCall(call, FunctionWaitEvent());
+  return EmitRows(fcinfo, call);
+}
+
+}  // extern "C"

@@ -1,0 +1,313 @@
+// The scheduler sleeps on its latch until something is due. What is to be done is decided by
+// core/schedule/planner.h; here are the waiting, the store and the backup worker.
+//
+// Decisions are made on the records as last read. Only when they say that something is due are the
+// records read afresh and the decision made again, so a night without a slot costs no request. The
+// backup worker claims the slot under the cluster lock; if another node was quicker, it says so and
+// nothing is lost.
+//
+// Core calls run in a thread (boundary.h); whoever stops the server does not wait for them, because
+// exiting cancels them. No C++ object with a destructor is alive where PostgreSQL may raise. An
+// ERROR ends the process with exit code 1, and the postmaster starts it again after a few seconds.
+
+#include <algorithm>
+#include <utility>
+
+#include "core/repository/connect.h"
+#include "core/repository/slot_claim.h"
+#include "pg/server_repository.h"
+#include "pg/settings.h"
+//
+#include "pg/archiving.h"
+#include "pg/backup_slot.h"
+#include "pg/boundary.h"
+#include "pg/compat.h"
+#include "pg/scheduler.h"
+#include "pg/scheduler_state.h"
+#include "pg/shared_slots.h"
+
+extern "C" {
+#include <replication/walsender.h>
+#include <replication/walsender_private.h>
+#include <storage/procsignal.h>
+}
+
+namespace veza::pg {
+
+namespace {
+
+constexpr RetryPolicy kSchedulerRetries{.budget = std::chrono::seconds(20), .max_attempts = 5};
+constexpr long kTickMs = 200;
+constexpr long kNapAfterStartMs = 1000;
+constexpr int kRestartSeconds = 10;
+// A decision on fresh records, a baseline, a decision on that.
+constexpr int kMaxLooks = 3;
+
+// Of the process, in TopMemoryContext.
+SchedulerState* scheduler = nullptr;
+BackupRequest running_request;
+
+// Reads the records and the lock; before that, records baselines.
+class LookCall final : public BackgroundCall {
+ public:
+  ~LookCall() override { StopAndJoin(); }
+
+  void Prepare(const Config& config, const ServerFacts& facts,
+               std::vector<ScheduleKind> baselines) {
+    config_ = config;
+    facts_ = facts;
+    baselines_ = std::move(baselines);
+  }
+  const LockState& state() const { return state_; }
+
+ private:
+  // It never makes a repository: that is for the archiver, the first backup and veza_backup_init().
+  Status Work() override {
+    ASSIGN_OR_RETURN(std::shared_ptr<Store> store,
+                     ConnectStore(config_, environment_, kSchedulerRetries));
+    ASSIGN_OR_RETURN(
+        const std::unique_ptr<Repository> repository,
+        Repository::Open(std::move(store),
+                         MakeRepositoryOptions(config_, facts_.node, facts_.data_directory),
+                         environment_));
+    RETURN_IF_ERROR(repository->RequireSystem(facts_.system_identifier));
+    if (!baselines_.empty()) {
+      RETURN_IF_ERROR(RecordBaselines(*repository, baselines_));
+    }
+    ASSIGN_OR_RETURN(state_, ReadLockState(*repository));
+    return Ok();
+  }
+
+  Config config_;
+  ServerFacts facts_;
+  std::vector<ScheduleKind> baselines_;
+  LockState state_;
+};
+
+// --- Settings ------------------------------------------------------------------------------------
+
+// False: `report` says why they cannot be used.
+bool FollowSettings(ErrorReport* report) {
+  static std::uint64_t generation = 0;
+  if (generation == SettingsGeneration()) {
+    return true;
+  }
+  generation = SettingsGeneration();
+  scheduler->config.reset();
+  if (!RepositoryIsSet()) {
+    return true;
+  }
+  const Status status = CatchExceptions([]() -> Status {
+    scheduler->facts = GetServerFacts();
+    ASSIGN_OR_RETURN(Config config, CurrentConfig());
+    scheduler->keeper.SetSettings(config.schedule, SystemClock().Now());
+    scheduler->config = std::move(config);
+    scheduler->Forget();
+    return Ok();
+  });
+  if (!status) {
+    FillReport(status.error(), report);
+  }
+  return status.has_value();
+}
+
+// --- Steps ---------------------------------------------------------------------------------------
+
+void ObeySignals() {
+  CHECK_FOR_INTERRUPTS();
+  if (ShutdownRequestPending) {
+    // As any exit but 0, it is started again, unless the server shuts down.
+    proc_exit(1);
+  }
+  if (ConfigReloadPending) {
+    ConfigReloadPending = false;
+    ProcessConfigFile(PGC_SIGHUP);
+  }
+}
+
+bool BeginLook(LookCall* call, ErrorReport* report) {
+  const Status status = CatchExceptions([call] {
+    call->Prepare(*scheduler->config, scheduler->facts, std::exchange(scheduler->baselines, {}));
+    return call->Start();
+  });
+  if (!status) {
+    FillReport(status.error(), report);
+  }
+  return status.has_value();
+}
+
+// The call has ended. `is_state`: a repository that nobody has made yet, or a lock that somebody
+// holds, is no trouble.
+bool EndLook(LookCall* call, bool* is_state, ErrorReport* report) {
+  const Status status = CatchExceptions([call]() -> Status {
+    RETURN_IF_ERROR(call->Join());
+    scheduler->Learn(call->state());
+    return Ok();
+  });
+  if (!status) {
+    *is_state = status.error().code == ErrorCode::kFailedPrecondition;
+    FillReport(status.error(), report);
+  }
+  return status.has_value();
+}
+
+// One line when the store goes away, one when it is back.
+void LogStore(bool reachable, bool is_state, const ErrorReport* report) {
+  static bool in_trouble = false;
+  if (reachable && in_trouble) {
+    ereport(LOG, (errmsg("the backup schedules are kept again")));
+  } else if (!reachable && !in_trouble) {
+    ereport(is_state ? LOG : WARNING,
+            (errcode(report->sqlstate),
+             errmsg("could not keep the backup schedules: %s", report->message),
+             report->hint[0] != '\0' ? errhint("%s", report->hint) : 0));
+  }
+  in_trouble = !reachable;
+}
+
+bool LookIntoRepository(const Situation& situation) {
+  static const uint32 wait_event = WaitEvent("VezaBackupScheduler");
+  auto* const call = NewInContext<LookCall>();
+  ErrorReport report;
+  bool is_state = false;
+  bool succeeded = BeginLook(call, &report);
+  while (succeeded && !WaitForCall(call, kTickMs, wait_event)) {
+    ObeySignals();
+  }
+  succeeded = succeeded && EndLook(call, &is_state, &report);
+  if (!succeeded) {
+    scheduler->NoteFailedLook(situation, report.message);
+  }
+  LogStore(succeeded, is_state, &report);
+  return succeeded;
+}
+
+void StartBackup(const BackupOrder& order) {
+  MemoryContext const context = CurrentMemoryContext;
+  scheduler->NoteStart(order);
+  ereport(LOG, (errmsg("starting the scheduled %s backup, attempt %d", order.diff ? "diff" : "full",
+                       order.attempt)));
+  PG_TRY();
+  {
+    RequireArchiving();
+    MemoryContextSwitchTo(TopMemoryContext);  // for the worker's handle
+    running_request = StartBackupWorker(order);
+    MemoryContextSwitchTo(context);
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(context);
+    ErrorData* const error = CopyErrorData();
+    FlushErrorState();
+    scheduler->NoteFailedBackup(error->message != nullptr ? error->message : "unknown error");
+    scheduler->running.reset();
+    ereport(WARNING, (errcode(error->sqlerrcode),
+                      errmsg("could not start the scheduled %s backup: %s",
+                             order.diff ? "diff" : "full", error->message),
+                      error->hint != nullptr ? errhint("%s", error->hint) : 0));
+  }
+  PG_END_TRY();
+}
+
+// The worker itself has logged and recorded how it ended.
+void WatchBackup() {
+  if (!scheduler->running) {
+    return;
+  }
+  const BackupOutcome outcome = LookAtBackup(running_request);
+  if (!outcome.ended) {
+    return;
+  }
+  if (!outcome.succeeded && outcome.error.sqlstate != ERRCODE_DUPLICATE_OBJECT) {
+    scheduler->NoteFailedBackup(outcome.error.message);
+  }
+  scheduler->running.reset();
+  scheduler->Forget();
+  pfree(running_request.handle);
+}
+
+Situation Survey() {
+  Situation situation{};
+  situation.is_primary = !RecoveryInProgress();
+  for (int i = 0; i < max_wal_senders && situation.is_primary; ++i) {
+    situation.has_standbys |= WalSndCtl->walsnds[i].pid != 0;
+  }
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_SHARED);
+  situation.backup_runs = IsRunning(shared->phase);
+  situation.backup_is_full = !shared->diff;
+  LWLockRelease(shared->lock);
+  return situation;
+}
+
+// Does what is to be done now. Returns how long to sleep.
+long RunOnce() {
+  ErrorReport report;
+  if (!FollowSettings(&report)) {
+    Raise(WARNING, &report);
+  }
+  WatchBackup();
+  Situation situation = Survey();
+  static bool was_primary = situation.is_primary;
+  if (std::exchange(was_primary, situation.is_primary) != situation.is_primary) {
+    scheduler->Forget();
+  }
+  long nap_ms = 0;
+  for (int looks = 0;;) {
+    const Decision decision = Decide(*scheduler, situation);
+    nap_ms = decision.nap_ms;
+    if (decision.skipped[0] != '\0') {
+      ereport(LOG, (errmsg("%s", decision.skipped)));
+    }
+    if (decision.step == Step::kLook && looks++ < kMaxLooks) {
+      situation.fresh = LookIntoRepository(situation);
+      continue;
+    }
+    if (decision.step == Step::kStart) {
+      StartBackup(decision.order);
+      nap_ms = kNapAfterStartMs;
+    }
+    break;
+  }
+  PublishSlots(scheduler->keeper);
+  return nap_ms;
+}
+
+}  // namespace
+
+void RegisterScheduler() {
+  BackgroundWorker worker;
+  memset(&worker, 0, sizeof worker);
+  worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
+  worker.bgw_start_time = BgWorkerStart_ConsistentState;
+  worker.bgw_restart_time = kRestartSeconds;
+  strlcpy(worker.bgw_library_name, "veza_backup", sizeof worker.bgw_library_name);
+  strlcpy(worker.bgw_function_name, "VezaBackupSchedulerMain", sizeof worker.bgw_function_name);
+  strlcpy(worker.bgw_name, "veza_backup scheduler", sizeof worker.bgw_name);
+  strlcpy(worker.bgw_type, "veza_backup scheduler", sizeof worker.bgw_type);
+  RegisterBackgroundWorker(&worker);
+}
+
+}  // namespace veza::pg
+
+extern "C" PGDLLEXPORT void VezaBackupSchedulerMain(Datum) {
+  using namespace veza::pg;
+  static const uint32 wait_event = veza::pg::WaitEvent("VezaBackupSchedulerMain");
+
+  pqsignal(SIGHUP, SignalHandlerForConfigReload);
+  pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+  BackgroundWorkerUnblockSignals();
+
+  MemoryContextSwitchTo(TopMemoryContext);
+  scheduler = NewInContext<SchedulerState>();
+  MemoryContext const context =
+      AllocSetContextCreate(TopMemoryContext, "veza_backup scheduler", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextSwitchTo(context);
+  for (;;) {
+    ObeySignals();
+    const long nap_ms = RunOnce();
+    MemoryContextReset(context);
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap_ms, wait_event);
+    ResetLatch(MyLatch);
+  }
+}

@@ -1,0 +1,86 @@
+#include "pg/shared_slots.h"
+
+#include <utility>
+
+#include "pg/boundary.h"
+
+namespace veza::pg {
+
+namespace {
+
+void FillSharedSlot(const ScheduleKeeper& keeper, ScheduleKind kind, SharedSlot* shared) {
+  *shared = {};
+  shared->since_us = keeper.since(kind).time_since_epoch().count();
+  const SlotRecords records = keeper.Records();
+  const auto found = records.find(ScheduleKindName(kind));
+  if (found == records.end()) {
+    return;
+  }
+  const SlotRecord& record = found->second;
+  shared->known = true;
+  shared->slot_us = record.slot.time_since_epoch().count();
+  shared->state = static_cast<int>(record.state);
+  shared->attempts = record.attempts;
+  shared->updated_us = record.updated.time_since_epoch().count();
+  strlcpy(shared->node, record.node.c_str(), sizeof shared->node);
+  strlcpy(shared->label, record.label.c_str(), sizeof shared->label);
+  strlcpy(shared->error, record.error.c_str(), sizeof shared->error);
+}
+
+SlotRecord RecordFrom(const SharedSlot& shared) {
+  SlotRecord record;
+  record.slot = TimePoint(std::chrono::microseconds(shared.slot_us));
+  record.state = static_cast<SlotState>(shared.state);
+  record.attempts = shared.attempts;
+  record.node = shared.node;
+  record.label = shared.label;
+  record.error = shared.error;
+  record.updated = TimePoint(std::chrono::microseconds(shared.updated_us));
+  return record;
+}
+
+}  // namespace
+
+void PublishSlots(const ScheduleKeeper& keeper) {
+  SharedSlots copy;
+  const Status status = CatchExceptions([&] {
+    FillSharedSlot(keeper, ScheduleKind::kFull, &copy.slots[0]);
+    FillSharedSlot(keeper, ScheduleKind::kDiff, &copy.slots[1]);
+    return Ok();
+  });
+  if (status) {
+    SharedState* const shared = GetSharedState();
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    memcpy(shared->slots, copy.slots, sizeof copy.slots);
+    LWLockRelease(shared->lock);
+  }
+}
+
+SharedSlots ReadSharedSlots() {
+  SharedSlots copy;
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_SHARED);
+  memcpy(copy.slots, shared->slots, sizeof copy.slots);
+  LWLockRelease(shared->lock);
+  return copy;
+}
+
+SlotRecords ApplySharedSlots(const SharedSlots& shared, ScheduleKeeper& keeper) {
+  SlotRecords records;
+  for (const ScheduleKind kind : {ScheduleKind::kFull, ScheduleKind::kDiff}) {
+    const SharedSlot& slot = shared.slots[static_cast<int>(kind)];
+    keeper.SetSince(kind, TimePoint(std::chrono::microseconds(slot.since_us)));
+    if (!slot.known) {
+      continue;
+    }
+    SlotRecord record = RecordFrom(slot);
+    if (record.state == SlotState::kFailed) {
+      keeper.NoteFailure({kind, record.slot, record.attempts}, record.node, record.error,
+                         record.updated);
+    }
+    records[ScheduleKindName(kind)] = std::move(record);
+  }
+  return records;
+}
+
+}  // namespace veza::pg

@@ -1,0 +1,23 @@
+// What the scheduler of this server knows of the schedules, in shared memory: for the view
+// veza_backup_schedule.
+#pragma once
+
+#include "core/schedule/schedule_keeper.h"
+//
+#include "pg/shared_state.h"
+
+namespace veza::pg {
+
+// By ScheduleKind; plain memory.
+struct SharedSlots {
+  SharedSlot slots[kScheduleKinds];
+};
+
+void PublishSlots(const ScheduleKeeper& keeper);
+SharedSlots ReadSharedSlots();
+
+// Gives a keeper what was read: since when the schedules are in force, and the failures that could
+// not be recorded. Returns the records as this server has last seen them. In any thread.
+SlotRecords ApplySharedSlots(const SharedSlots& shared, ScheduleKeeper& keeper);
+
+}  // namespace veza::pg

@@ -1,0 +1,102 @@
+#include "core/repository/slot_claim.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/repository/lock_nodes.h"
+
+namespace veza {
+namespace {
+
+using testing::HasSubstr;
+
+// Nodes of a formation; kTestTime is a Sunday at 02:00 UTC.
+class SlotClaimTest : public testing::Test {
+ protected:
+  SlotClaimTest() {
+    settings_.full = Schedule::Parse("0 2 * * 0", settings_.zone).value();
+    settings_.diff = Schedule::Parse("0 2 * * *", settings_.zone).value();
+  }
+
+  std::unique_ptr<ClusterLock> Lock(LockNode& node, const char* purpose = kFullBackupPurpose) {
+    return node.Acquire(purpose).value();
+  }
+  LockState State() { return ReadLockState(*shared_).value(); }
+  SlotRecord Slot(const std::string& kind) { return State().slots[kind]; }
+
+  TestRepository shared_{Cipher::kAes256Gcm};
+  LockNode a_{shared_, "db-a:5432"};
+  LockNode b_{shared_, "db-b:5432"};
+  ScheduleSettings settings_;
+  SlotClaim full_{ScheduleKind::kFull, kTestTime, 1};
+};
+
+TEST_F(SlotClaimTest, TheUseOfTheLock) {
+  EXPECT_EQ(LockUseOf(State()), LockUse::kFree);
+  auto lock = Lock(a_);
+  EXPECT_EQ(LockUseOf(State()), LockUse::kFullBackup);
+  ASSERT_OK(lock->Release());
+  EXPECT_EQ(LockUseOf(State()), LockUse::kFree);
+  lock = Lock(a_, kDiffBackupPurpose);
+  EXPECT_EQ(LockUseOf(State()), LockUse::kOther);
+}
+
+TEST_F(SlotClaimTest, ASlotIsClaimedOnce) {
+  auto lock = Lock(a_);
+  ASSERT_OK(ClaimSlot(*lock, full_));
+  EXPECT_EQ(Slot("full").state, SlotState::kRunning);
+  EXPECT_EQ(Slot("full").node, "db-a:5432");
+  ASSERT_OK(lock->SetSlot("full", OutcomeOf(full_, SlotState::kSucceeded, "a-label", "")));
+  ASSERT_OK(lock->Release());
+
+  lock = Lock(b_);
+  const Status late = ClaimSlot(*lock, full_);
+  EXPECT_ERROR(late, ErrorCode::kAlreadyExists);
+  EXPECT_THAT(late.error().message, HasSubstr("node \"db-a:5432\""));
+  EXPECT_EQ(Slot("full").label, "a-label");
+}
+
+TEST_F(SlotClaimTest, AFailedSlotIsClaimedByTheNextAttempt) {
+  auto lock = Lock(a_);
+  ASSERT_OK(ClaimSlot(*lock, full_));
+  ASSERT_OK(lock->SetSlot("full", OutcomeOf(full_, SlotState::kFailed, "", "no space")));
+  ASSERT_OK(lock->Release());
+  EXPECT_EQ(Slot("full").error, "no space");
+
+  lock = Lock(b_);
+  EXPECT_ERROR(ClaimSlot(*lock, full_), ErrorCode::kAlreadyExists);
+  full_.attempt = 2;
+  ASSERT_OK(ClaimSlot(*lock, full_));
+  EXPECT_EQ(Slot("full").attempts, 2);
+  EXPECT_EQ(Slot("full").node, "db-b:5432");
+}
+
+TEST_F(SlotClaimTest, AFullSkipsTheDiffsThatComeDueWhileItRuns) {
+  auto lock = Lock(a_);
+  ASSERT_OK(SkipDueDiff(*lock, settings_, kTestTime));
+  EXPECT_FALSE(State().slots.contains("diff")) << "there is no baseline";
+  SlotRecord baseline;
+  baseline.slot = kTestTime - std::chrono::hours(1);
+  ASSERT_OK(lock->SetSlot("diff", baseline));
+
+  ASSERT_OK(SkipDueDiff(*lock, settings_, kTestTime));
+  EXPECT_EQ(Slot("diff").state, SlotState::kSkipped);
+  EXPECT_EQ(Slot("diff").slot, kTestTime);
+  EXPECT_EQ(Slot("diff").node, "db-a:5432");
+  ASSERT_OK(SkipDueDiff(*lock, settings_, kTestTime + std::chrono::hours(25)));
+  EXPECT_EQ(Slot("diff").slot, kTestTime + std::chrono::hours(24));
+}
+
+TEST_F(SlotClaimTest, ABaselineIsRecordedOnce) {
+  ASSERT_OK(RecordBaselines(*a_, {ScheduleKind::kDiff}));
+  EXPECT_EQ(Slot("diff").slot, kTestTime);
+  EXPECT_EQ(Slot("diff").state, SlotState::kNone);
+  b_.clock().Advance(std::chrono::hours(1));
+  ASSERT_OK(RecordBaselines(*b_, {ScheduleKind::kFull, ScheduleKind::kDiff}));
+  EXPECT_EQ(Slot("diff").slot, kTestTime);
+  EXPECT_EQ(Slot("full").slot, kTestTime + std::chrono::hours(1));
+  EXPECT_FALSE(State().held);
+}
+
+}  // namespace
+}  // namespace veza

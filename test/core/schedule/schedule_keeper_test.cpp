@@ -1,0 +1,107 @@
+#include "core/schedule/schedule_keeper.h"
+
+#include <gtest/gtest.h>
+
+namespace veza {
+namespace {
+
+TimePoint Utc(std::string_view text) {
+  return ParseUtc(text).value();
+}
+
+ScheduleSettings Settings(std::string_view full, std::string_view diff) {
+  ScheduleSettings settings;
+  settings.full = Schedule::Parse(full, settings.zone).value();
+  settings.diff = Schedule::Parse(diff, settings.zone).value();
+  settings.jitter = std::chrono::seconds(0);
+  return settings;
+}
+
+SlotRecord Record(std::string_view slot, SlotState state, int attempts = 1) {
+  SlotRecord record;
+  record.slot = Utc(slot);
+  record.state = state;
+  record.attempts = attempts;
+  record.updated = record.slot;
+  return record;
+}
+
+class ScheduleKeeperTest : public testing::Test {
+ protected:
+  ScheduleKeeperTest() {
+    keeper_.SetSettings(Settings("0 2 * * 0", "0 2 * * 1-6"), Utc("2026-11-22T01:00:00Z"));
+    keeper_.Learn(records_);
+  }
+
+  std::optional<SlotClaim> StartAt(std::string_view now) {
+    NodeState state;
+    state.node = "here:5432";
+    state.now = Utc(now);
+    return keeper_.Plan(state).start;
+  }
+
+  SlotRecords records_{{"full", Record("2026-11-15T02:00:00Z", SlotState::kSucceeded)},
+                       {"diff", Record("2026-11-21T02:00:00Z", SlotState::kSucceeded)}};
+  ScheduleKeeper keeper_;
+};
+
+TEST_F(ScheduleKeeperTest, FailuresCountWhileTheRepositoryCannotBeReached) {
+  const auto first = StartAt("2026-11-22T02:00:00Z");
+  ASSERT_TRUE(first.has_value());
+  keeper_.NoteFailure(*first, "here:5432", "no route to host", Utc("2026-11-22T02:00:10Z"));
+  EXPECT_FALSE(StartAt("2026-11-22T02:01:00Z").has_value());
+  EXPECT_EQ(keeper_.Records().at("full").error, "no route to host");
+
+  const auto second = StartAt("2026-11-22T02:01:10Z");
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->attempt, 2);
+  keeper_.NoteFailure(*second, "here:5432", "no route to host", Utc("2026-11-22T02:01:20Z"));
+  EXPECT_FALSE(StartAt("2026-11-22T02:03:19Z").has_value()) << "two minutes";
+
+  // Back again, and nobody has done anything.
+  keeper_.Learn(records_);
+  EXPECT_EQ(StartAt("2026-11-22T02:03:20Z").value().attempt, 3);
+}
+
+TEST_F(ScheduleKeeperTest, WhatOthersDidIsWorthMoreThanOurFailures) {
+  keeper_.NoteFailure({ScheduleKind::kFull, Utc("2026-11-22T02:00:00Z"), 2}, "here:5432", "trouble",
+                      Utc("2026-11-22T02:00:10Z"));
+  records_["full"] = Record("2026-11-22T02:00:00Z", SlotState::kSucceeded);
+  keeper_.Learn(records_);
+  EXPECT_EQ(keeper_.Records().at("full").state, SlotState::kSucceeded);
+  EXPECT_FALSE(StartAt("2026-11-22T12:00:00Z").has_value());
+}
+
+TEST_F(ScheduleKeeperTest, AFailureThatTheRepositoryKnowsIsForgotten) {
+  keeper_.NoteFailure({ScheduleKind::kFull, Utc("2026-11-22T02:00:00Z"), 1}, "here:5432", "trouble",
+                      Utc("2026-11-22T02:00:10Z"));
+  records_["full"] = Record("2026-11-22T02:00:00Z", SlotState::kFailed, 1);
+  records_["full"].label = "20261122-020001F";
+  keeper_.Learn(records_);
+  EXPECT_EQ(keeper_.Records().at("full").label, "20261122-020001F");
+}
+
+TEST_F(ScheduleKeeperTest, OnlyTheScheduleThatChangedBeginsAnew) {
+  records_["full"] = Record("2026-11-22T02:00:00Z", SlotState::kFailed);
+  keeper_.Learn(records_);
+  keeper_.SetSettings(Settings("0 2 * * 0", "0 11 * * *"), Utc("2026-11-22T12:00:00Z"));
+  const auto start = StartAt("2026-11-22T12:00:01Z");
+  ASSERT_TRUE(start.has_value());
+  EXPECT_EQ(start->kind, ScheduleKind::kFull) << "its tries go on";
+
+  ScheduleSettings elsewhere = Settings("0 2 * * 0", "0 11 * * *");
+  elsewhere.zone = TimeZone::Find("Asia/Tokyo").value();
+  keeper_.SetSettings(elsewhere, Utc("2026-11-22T12:00:00Z"));
+  EXPECT_FALSE(StartAt("2026-11-22T12:00:01Z").has_value()) << "other times";
+}
+
+TEST_F(ScheduleKeeperTest, ASkippedSlotIsNewsOnce) {
+  const SkippedSlot monday{ScheduleKind::kDiff, Utc("2026-11-23T02:00:00Z"), ""};
+  const SkippedSlot tuesday{ScheduleKind::kDiff, Utc("2026-11-24T02:00:00Z"), ""};
+  EXPECT_TRUE(keeper_.IsNews(monday));
+  EXPECT_FALSE(keeper_.IsNews(monday));
+  EXPECT_TRUE(keeper_.IsNews(tuesday));
+}
+
+}  // namespace
+}  // namespace veza
