@@ -60,6 +60,13 @@ def cpu_of(roots):
     return sum(found[pid][1] for pid in family(found, roots))
 
 
+def machine_idle():
+    """Seconds, summed over the processors, in which nobody wanted to compute."""
+    with open("/proc/stat") as file:
+        fields = file.readline().split()
+    return (int(fields[4]) + int(fields[5])) / TICK
+
+
 def memory(pid):
     """(VmHWM, VmRSS) in bytes; None when the process is gone."""
     try:
@@ -125,13 +132,14 @@ def main():
             with open(f"{options.store}/{name}") as file:
                 store.append(int(file.read()))
 
-    server_cpu, store_cpu = cpu_of(server), cpu_of(store)
+    server_cpu, store_cpu, idle = cpu_of(server), cpu_of(store), machine_idle()
     began = time.monotonic()
     command = subprocess.Popen(options.command)
     watcher = Watcher(server + [command.pid], re.compile(options.watch))
     watcher.start()
     status = command.wait()
     wall = time.monotonic() - began
+    idle = machine_idle() - idle
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     watcher.done.set()
     watcher.join()
@@ -143,6 +151,7 @@ def main():
         "wall": wall,
         "cpu": usage.ru_utime + usage.ru_stime + cpu_of(server) - server_cpu,
         "store_cpu": cpu_of(store) - store_cpu,
+        "idle": idle,
         "memory": watcher.peak,
         "memory_first_half": watcher.half(False),
         "memory_second_half": watcher.half(True),

@@ -17,6 +17,14 @@ SELECT veza_backup_now(type => 'full', wait => true, fast => true) ~ 'F$' AS is_
 SELECT count(*) FROM veza_backup_info();
 SELECT name, passed, hint FROM veza_backup_check();
 
+SELECT veza_backup_now('diff') ~ '^\d{8}-\d{6}F_\d{8}-\d{6}D$' AS is_the_label_of_a_diff;
+SELECT type, status, stored_size < 5000000 AS small, size > 10000000 AS whole
+  FROM veza_backup_info() WHERE type = 'diff';
+
+-- Nothing runs
+SELECT * FROM veza_backup_progress;
+SELECT veza_backup_cancel();
+
 -- Refusals
 SELECT veza_backup_now('weekly');
 SELECT veza_backup_now('FULL');

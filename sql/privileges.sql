@@ -7,6 +7,8 @@ RESET client_min_messages;
 
 SET ROLE regress_veza_monitor;
 SELECT count(*) > 0 AS may_look FROM veza_backup_info();
+SELECT count(*) FROM veza_backup_progress;
+SELECT veza_backup_cancel();
 SELECT veza_backup_now('full');
 SELECT veza_backup_check();
 SELECT veza_backup_init();
@@ -15,6 +17,8 @@ SELECT veza_backup_keep('20261122-020000F');
 
 SET ROLE regress_veza_nobody;
 SELECT count(*) FROM veza_backup_info();
+SELECT count(*) FROM veza_backup_progress;
+SELECT veza_backup_cancel();
 SELECT veza_backup_now('full');
 SELECT veza_backup_check();
 SELECT veza_backup_init();

@@ -47,6 +47,16 @@ nlohmann::json ToJson(const BackupSummary& backup) {
     tablespaces.push_back(
         {{"oid", tablespace.oid}, {"path", tablespace.path}, {"size", tablespace.size}});
   }
+  nlohmann::json databases = nlohmann::json::array();
+  for (const DatabaseSummary& database : backup.databases) {
+    databases.push_back({{"oid", database.oid}, {"name", database.name}, {"size", database.size}});
+  }
+  nlohmann::json extensions = nlohmann::json::array();
+  for (const ExtensionSummary& extension : backup.extensions) {
+    extensions.push_back({{"database", extension.database},
+                          {"name", extension.name},
+                          {"version", extension.version}});
+  }
   nlohmann::json failures = nlohmann::json::array();
   for (const ChecksumFailure& failure : backup.checksum_failure_pages) {
     failures.push_back({{"path", failure.path}, {"block", failure.block}});
@@ -75,6 +85,9 @@ nlohmann::json ToJson(const BackupSummary& backup) {
       {"checksum_failures", backup.checksum_failures},
       {"checksum_failure_pages", std::move(failures)},
       {"tablespaces", std::move(tablespaces)},
+      {"databases", std::move(databases)},
+      {"extensions", std::move(extensions)},
+      {"settings", backup.settings},
   };
 }
 

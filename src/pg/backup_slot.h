@@ -32,7 +32,8 @@ BackupRequest StartBackupWorker(const BackupOrder& order);
 // waiting is interrupted, the backup is cancelled.
 char* WaitForBackup(const BackupRequest& request, bool until_done);
 
-// A look without waiting, for who does other things meanwhile. `error` of one that ended and failed.
+// A look without waiting, for who does other things meanwhile. `error` of one that ended and
+// failed.
 struct BackupOutcome {
   bool ended;
   bool succeeded;

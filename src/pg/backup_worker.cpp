@@ -21,6 +21,7 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/database_list.h"
+#include "pg/inventory.h"
 
 extern "C" {
 #include <access/xlogrecovery.h>
@@ -132,13 +133,30 @@ std::set<std::uint32_t> UnchangedDatabases(const BackupSummary& full, const Back
   return unchanged;
 }
 
-bool MakeWriter(BackupJob* job, const ServerBackup* backup, const DatabaseRow* databases,
+// What the server told about itself, as far as it matters to a backup.
+struct ServerContents {
+  const DatabaseRow* databases;
+  const InventoryItem* inventory;
+};
+
+void Describe(const ServerContents& contents, BackupSummary& summary) {
+  for (const DatabaseRow* row = contents.databases; row != nullptr; row = row->next) {
+    summary.databases.push_back({row->oid, NameStr(row->name), row->row_xid, 0});
+  }
+  for (const InventoryItem* item = contents.inventory; item != nullptr; item = item->next) {
+    if (item->kind == 'e') {
+      summary.extensions.push_back({item->database, item->name, item->value});
+    } else {
+      summary.settings[item->name] = item->value;
+    }
+  }
+}
+
+bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents& contents,
                 ErrorReport* report) {
   const Status status = CatchExceptions([&]() -> Status {
     BackupSummary& summary = job->summary;
-    for (const DatabaseRow* row = databases; row != nullptr; row = row->next) {
-      summary.databases.push_back({row->oid, NameStr(row->name), row->row_xid, 0});
-    }
+    Describe(contents, summary);
     summary.timeline = BackupStartTimeline(backup);
     summary.start_lsn = Lsn{BackupStartLsn(backup)};
     summary.start_wal =
@@ -241,9 +259,9 @@ void WaitForStartPoint(XLogRecPtr full_stop, int timeout_s) {
     }
     if (GetCurrentTimestamp() >= deadline) {
       ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("this standby has not reached the end of the full backup at %X/%X",
-                             VEZA_LSN(full_stop)),
-                      errdetail("Its last restartpoint is at %X/%X.", VEZA_LSN(restart_point)),
+                      errmsg("this standby has not reached the end of the full backup at %X/%X: "
+                             "its last restartpoint is at %X/%X",
+                             VEZA_LSN(full_stop), VEZA_LSN(restart_point)),
                       errhint("Wait until the standby has caught up and the primary has made a "
                               "checkpoint, or take a full backup.")));
     }
@@ -300,8 +318,10 @@ void RunBackup(const BackupOrder& order) {
   }
 
   ServerBackup* const backup = Start(job, order.fast);
-  const DatabaseRow* const databases = ReadDatabaseRows();
-  if (!MakeWriter(job, backup, databases, &report)) {
+  ServerContents contents;
+  contents.databases = ReadDatabaseRows();
+  contents.inventory = TakeInventory(contents.databases);
+  if (!MakeWriter(job, backup, contents, &report)) {
     Raise(ERROR, &report);
   }
 

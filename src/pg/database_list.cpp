@@ -31,6 +31,7 @@ DatabaseRow* ReadDatabaseRows() {
     row->oid = form->oid;
     row->name = form->datname;
     row->row_xid = HeapTupleHeaderGetRawXmin(tuple->t_data);
+    row->allows_connections = form->datallowconn;
     row->next = rows;
     rows = row;
   }

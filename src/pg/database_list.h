@@ -10,6 +10,7 @@ struct DatabaseRow {
   Oid oid;
   NameData name;
   TransactionId row_xid;  // that made the row
+  bool allows_connections;
   DatabaseRow* next;
 };
 

@@ -83,6 +83,11 @@ struct SharedState {
   SharedSlot slots[kScheduleKinds];
 
   SharedProgress progress;
+
+  // What an inventory worker has written (inventory.cpp): the backup worker starts one at a time
+  // and reads when it has ended, so the lock is not needed.
+  std::size_t inventory_size;
+  char inventory[64 * 1024];
 };
 
 // In _PG_init of a preloaded library: asks for the memory.

@@ -43,7 +43,7 @@ sub continue_archiver { return kill 'CONT', $node->archiver_pid }
 sub unfinished
 {
 	return $node->safe_psql('postgres',
-		q{SELECT count(*) FROM veza_backup_info() WHERE status = 'unfinished'});
+		q{SELECT count(*) FROM veza_backup_info() WHERE status IN ('unfinished', 'failed')});
 }
 
 sub next_backup_works
@@ -69,7 +69,7 @@ my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full', wait =
 like($label, qr/^\d{8}-\d{6}F$/, 'wait => false returns the label');
 my $worker = $node->wait_for_phase('waiting for WAL');
 $node->sql_fails($full,
-	qr/a backup is already running\nDETAIL:  Backup "$label" is being made by process $worker\.\nHINT:  .*pg_cancel_backend\($worker\)/,
+	qr/a backup is already running\nDETAIL:  Backup "$label" is being made by process $worker\.\nHINT:  .*veza_backup_cancel\(\)/,
 	'a second backup');
 is( $node->safe_psql('postgres', "SELECT status FROM veza_backup_info() WHERE label = '$label'"),
 	'unfinished', 'a backup that is being made is unfinished');
@@ -113,7 +113,7 @@ like(
 				't', 'the worker is a process that can be cancelled');
 		}),
 	qr/ERROR:  canceling statement due to user request/,
-	'pg_cancel_backend of the worker, as the hint says');
+	'pg_cancel_backend of the worker');
 like(
 	disturbed('waiting for WAL', sub { $node->safe_psql('postgres', "SELECT pg_terminate_backend($_[0])") }),
 	qr/ERROR:  (the backup worker was terminated|terminating background worker)/,
@@ -216,8 +216,8 @@ next_backup_works('after a shutdown');
 
 my $standby = $node->restore('standby', '--standby');
 $standby->start;
-$standby->sql_fails($full, qr/veza_backup_now\(\) is not possible on a standby\nHINT:  /,
-	'a backup on a standby');
+$standby->sql_fails($full, qr/WAL is not archived by veza_backup\n/,
+	'a backup of a copy that does not archive');
 $standby->sql_fails('SELECT veza_backup_init()',
 	qr/veza_backup_init\(\) is not possible on a standby\nHINT:  /,
 	'veza_backup_init() on a standby');

@@ -160,4 +160,7 @@ kill 'CONT', $node->archiver_pid;
 is($standby->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()'),
 	't', 'who was cancelled has let go of the lock');
 
+# It restores by the primary's settings, which go with the primary.
+$standby->discard;
+
 done_testing();

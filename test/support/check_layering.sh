@@ -8,7 +8,7 @@ library=$1
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 # Only what PostgreSQL looks up by name.
-allowed='^(Pg_magic_func|_PG_init|_PG_archive_module_init|VezaBackup(Worker|Scheduler)Main|(pg_finfo_)?veza_backup_[a-z_]+)$'
+allowed='^(Pg_magic_func|_PG_init|_PG_archive_module_init|Veza[A-Za-z]+Main|(pg_finfo_)?veza_backup_[a-z_]+)$'
 exported=$(nm -D --defined-only "$library" | awk '{ print $3 }')
 [[ $exported == *_PG_init* ]] || {
   echo "check_layering.sh: $library does not export _PG_init" >&2

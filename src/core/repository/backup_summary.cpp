@@ -54,8 +54,8 @@ void ReadArray(JsonFields& fields, const json& document, const char* name, const
   }
 }
 
-// Names and values of a server come in its own encoding; JSON is UTF-8. They are there to be read by
-// people, so what is not UTF-8 is replaced.
+// Names and values of a server come in its own encoding; JSON is UTF-8. They are there to be read
+// by people, so what is not UTF-8 is replaced.
 std::string PrintableName(const std::string& text) {
   return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace))
       .get<std::string>();

@@ -10,7 +10,6 @@
 #include <deque>
 #include <map>
 #include <mutex>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -22,6 +21,7 @@
 #include "core/repository/names.h"
 #include "core/repository/pack_uploader.h"
 #include "core/repository/page.h"
+#include "core/repository/page_verifier.h"
 #include "core/storage/unique_fd.h"
 #include "core/thread_group.h"
 
@@ -31,9 +31,6 @@ namespace {
 
 // Extents waiting for a reader; bounds the files that are open.
 constexpr std::size_t kQueueLimit = 64;
-// A page that fails its checksum may have been read while it was being written.
-constexpr int kPageReadAttempts = 5;
-constexpr std::chrono::milliseconds kPageReadPause{20};
 
 // A file while its extents are being copied. The thread that finishes the last one writes the
 // record.
@@ -88,6 +85,8 @@ class BackupWriter::State {
         progress_(progress),
         manifest_(repository, options_.label),
         limiter_(repository.environment(), progress.max_rate),
+        verifier_(repository.environment(), options_.start_lsn, options_.block_size,
+                  options_.segment_blocks, options_.warn),
         uploader_(repository, options_.label, options_.uploads, manifest_, progress.bytes_stored),
         own_buffers_(repository.options().compression_level) {}
 
@@ -155,13 +154,7 @@ class BackupWriter::State {
     for (DatabaseSummary& database : summary.databases) {
       database.size = database_sizes_[database.oid];
     }
-    const std::lock_guard lock(mutex_);
-    summary.checksum_failures = checksum_failures_;
-    summary.checksum_failure_pages = checksum_failure_pages_;
-    std::sort(summary.checksum_failure_pages.begin(), summary.checksum_failure_pages.end(),
-              [](const ChecksumFailure& a, const ChecksumFailure& b) {
-                return std::tie(a.path, a.block) < std::tie(b.path, b.block);
-              });
+    verifier_.Report(summary);
     return Ok();
   }
 
@@ -307,7 +300,8 @@ class BackupWriter::State {
     progress_.throttled_us = static_cast<std::uint64_t>(limiter_.waited().count());
     RETURN_IF_ERROR(ReadForBackup(file.file.get(), offset, plain, file.source_path));
     if (options_.verify_checksums && file.relation.is_relation) {
-      RETURN_IF_ERROR(VerifyPages(file, offset, plain));
+      RETURN_IF_ERROR(verifier_.Verify(
+          {file.file.get(), file.record.path, file.source_path, file.relation}, offset, plain));
     }
     ASSIGN_OR_RETURN(file.record.extents[job.index],
                      StoreWhatChanged(file, job.index, plain, buffers));
@@ -383,45 +377,6 @@ class BackupWriter::State {
     return Ok();
   }
 
-  bool PageIsGood(const std::uint8_t* page, std::uint32_t block) const {
-    // New pages have no checksum yet; pages changed since the start come back by WAL replay.
-    return PageIsNew(page) || PageLsn(page) >= options_.start_lsn ||
-           StoredPageChecksum(page) == ComputePageChecksum(page, options_.block_size, block);
-  }
-
-  Status VerifyPages(const FileJob& file, std::uint64_t offset, MutableByteView plain) {
-    const std::size_t page_size = options_.block_size;
-    for (std::size_t at = 0; at + page_size <= plain.size(); at += page_size) {
-      const std::uint64_t file_offset = offset + at;
-      const auto block = static_cast<std::uint32_t>(
-          std::uint64_t{file.relation.segment} * options_.segment_blocks + file_offset / page_size);
-      const MutableByteView page = plain.subspan(at, page_size);
-      for (int attempt = 1; !PageIsGood(page.data(), block); ++attempt) {
-        if (attempt == kPageReadAttempts) {
-          RecordChecksumFailure(file.record.path, block);
-          break;
-        }
-        repository_.environment().clock->Sleep(kPageReadPause,
-                                               repository_.environment().cancellation.get());
-        RETURN_IF_ERROR(ReadForBackup(file.file.get(), file_offset, page, file.source_path));
-      }
-    }
-    return Ok();
-  }
-
-  void RecordChecksumFailure(const std::string& path, std::uint32_t block) {
-    {
-      const std::lock_guard lock(mutex_);
-      ++checksum_failures_;
-      if (checksum_failure_pages_.size() >= kMaxChecksumFailurePages) {
-        return;
-      }
-      checksum_failure_pages_.push_back({path, block});
-    }
-    options_.warn(
-        fmt::format("page checksum verification failed in file \"{}\", block {}", path, block));
-  }
-
   // The first error wins and stops everybody.
   void Fail(Error error) {
     {
@@ -448,6 +403,7 @@ class BackupWriter::State {
   BackupProgress& progress_;
   ManifestWriter manifest_;
   RateLimiter limiter_;
+  PageVerifier verifier_;
   PackUploader uploader_;
   ReaderBuffers own_buffers_;
   std::atomic<std::uint64_t> size_{0};
@@ -460,8 +416,6 @@ class BackupWriter::State {
   std::deque<ExtentJob> queue_;
   bool walk_done_ = false;
   std::optional<Error> failure_;
-  std::uint64_t checksum_failures_ = 0;
-  std::vector<ChecksumFailure> checksum_failure_pages_;
   ThreadGroup readers_;
 };
 

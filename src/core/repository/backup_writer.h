@@ -24,7 +24,7 @@ namespace veza {
 
 // Written by the writer's threads, read by anyone; `max_rate` the other way round.
 struct BackupProgress {
-  std::atomic<std::uint64_t> max_rate{0};  // bytes read a second; 0: no limit
+  std::atomic<std::uint64_t> max_rate{0};      // bytes read a second; 0: no limit
   std::atomic<std::uint64_t> throttled_us{0};  // what threads waited for it, added up
   std::atomic<std::uint64_t> bytes_total{0};
   std::atomic<std::uint64_t> files_total{0};

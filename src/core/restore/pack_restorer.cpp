@@ -24,9 +24,9 @@ std::uint64_t EndOf(const Extent& extent) {
 }  // namespace
 
 Status PackRestorer::Restore(PackJob& job) {
-  std::sort(
-      job.extents.begin(), job.extents.end(),
-      [](const Destination& a, const Destination& b) { return a.extent.frame < b.extent.frame; });
+  std::sort(job.extents.begin(), job.extents.end(), [](const Destination& a, const Destination& b) {
+    return a.extent.frame < b.extent.frame;
+  });
   return job.wants_all() ? RestoreWhole(job) : RestoreParts(job);
 }
 
@@ -87,12 +87,13 @@ Status PackRestorer::RestoreRange(const PackJob& job, const ObjectOpener& opener
     while (!piece.empty() && next < extents.size()) {
       const Extent& extent = extents[next].extent;
       const std::uint64_t wanted_from = extent.offset + frame_.size();
-      const auto skipped = static_cast<std::size_t>(
-          std::min<std::uint64_t>(wanted_from - position, piece.size()));
+      const auto skipped =
+          static_cast<std::size_t>(std::min<std::uint64_t>(wanted_from - position, piece.size()));
       piece = piece.subspan(skipped);
       position += skipped;
       const std::size_t taken = std::min(extent.stored - frame_.size(), piece.size());
-      frame_.insert(frame_.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(taken));
+      frame_.insert(frame_.end(), piece.begin(),
+                    piece.begin() + static_cast<std::ptrdiff_t>(taken));
       piece = piece.subspan(taken);
       position += taken;
       if (frame_.size() == extent.stored) {

@@ -37,8 +37,8 @@ struct RestorePlan {
 
 // Refuses: a directory (or tablespace location) that is not empty or cannot be created, a target
 // before the end of the backup, a timeline that the backup does not lead to, a tablespace map that
-// names no tablespace of the backup, too little disk space, the full backup of a diff or WAL that the backup needs to become
-// consistent but the repository has not. Nothing is written.
+// names no tablespace of the backup, too little disk space, the full backup of a diff or WAL that
+// the backup needs to become consistent but the repository has not. Nothing is written.
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
 
 }  // namespace veza

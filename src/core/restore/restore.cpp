@@ -42,9 +42,8 @@ std::vector<FilePiece> PiecesOfPages(const FileRecord& record, std::uint32_t blo
                         std::uint64_t{run.first} * block_size});
     }
   }
-  std::sort(pieces.begin(), pieces.end(), [](const FilePiece& a, const FilePiece& b) {
-    return a.file_offset < b.file_offset;
-  });
+  std::sort(pieces.begin(), pieces.end(),
+            [](const FilePiece& a, const FilePiece& b) { return a.file_offset < b.file_offset; });
   return pieces;
 }
 
@@ -56,8 +55,8 @@ std::vector<FilePiece> PiecesBetween(std::uint64_t offset, std::uint32_t length,
   std::uint64_t from = offset;
   const auto add_until = [&](std::uint64_t to) {
     if (to > from) {
-      pieces.push_back({static_cast<std::uint32_t>(from - offset),
-                        static_cast<std::uint32_t>(to - from), from});
+      pieces.push_back(
+          {static_cast<std::uint32_t>(from - offset), static_cast<std::uint32_t>(to - from), from});
     }
   };
   auto next = std::partition_point(taken.begin(), taken.end(), [&](const FilePiece& piece) {
@@ -78,8 +77,7 @@ std::vector<Destination> DestinationsOf(const FileRecord& record, std::uint32_t 
   std::uint64_t offset = 0;
   for (const Extent& extent : record.extents) {
     if (extent.pack != 0) {
-      destinations.push_back(
-          {extent, nullptr, PiecesBetween(offset, extent.length, by_pages)});
+      destinations.push_back({extent, nullptr, PiecesBetween(offset, extent.length, by_pages)});
     }
     offset += extent.length;
   }
@@ -190,7 +188,8 @@ class Restorer {
     const std::uint32_t number = destination.extent.pack;
     const auto record = full_packs_.find(number);
     if (record == full_packs_.end()) {
-      return MakeError(ErrorCode::kDataCorrupted, "\"{}\" does not describe pack {} of the full backup",
+      return MakeError(ErrorCode::kDataCorrupted,
+                       "\"{}\" does not describe pack {} of the full backup",
                        ManifestName(plan_.backup.label), number);
     }
     OpenPack& pack = open_full_packs_[number];

@@ -14,10 +14,10 @@
 namespace veza {
 
 struct GoldenRepository {
-  std::map<std::string, Bytes> objects;      // by object name
+  std::map<std::string, Bytes> objects;           // by object name
   std::map<std::string, std::string> files;       // what a restore brings back, by path
   std::map<std::string, std::string> diff_files;  // the same of the diff
-  std::map<std::string, std::string> wal;    // content by WAL file name
+  std::map<std::string, std::string> wal;         // content by WAL file name
 };
 
 inline constexpr const char* kGoldenPassphrase = "golden passphrase, known to everyone";

@@ -156,9 +156,9 @@ TEST_P(GoldenWith, TheSecondReaderRestoresThem) {
       << SecondReadersLog();
   ExpectRestored(target, tablespace);
   const std::string diff_target = work_.path() + "/restored-diff";
-  ASSERT_EQ(RunSecondReader(Directory(),
-                            fmt::format("restore {} '{}'", kGoldenDiffLabel, diff_target)),
-            0)
+  ASSERT_EQ(
+      RunSecondReader(Directory(), fmt::format("restore {} '{}'", kGoldenDiffLabel, diff_target)),
+      0)
       << SecondReadersLog();
   ExpectFiles(diff_target, golden_.diff_files);
   for (const auto& [file, content] : golden_.wal) {

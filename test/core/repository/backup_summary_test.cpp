@@ -47,7 +47,8 @@ BackupSummary FullSummary() {
   summary.checksum_failures = 101;
   summary.checksum_failure_pages = {{"base/5/16384", 7}, {"base/5/16384.1", 4'294'967'295U}};
   summary.backup_label = "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\n";
-  summary.databases = {{5, "postgres", 731, 8192}, {16384, "caf\xc3\xa9", 4'294'967'295U, 1ULL << 50}};
+  summary.databases = {{5, "postgres", 731, 8192},
+                       {16384, "caf\xc3\xa9", 4'294'967'295U, 1ULL << 50}};
   summary.extensions = {{"postgres", "plpgsql", "1.0"}};
   summary.settings = {{"archive_timeout", "60"}, {"shared_buffers", "128MB"}};
   return summary;

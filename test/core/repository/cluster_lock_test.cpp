@@ -220,6 +220,7 @@ TEST_F(ClusterLockTest, TroubleOfTheStoreIsNotLoss) {
 
 // A server that has crashed and is up again need not wait for its own lock.
 TEST_F(ClusterLockTest, AProcessOfThisMachineThatHasEndedIsDeadAtOnce) {
+  LockNode node(shared_, "a");
   std::string ended = IdentifyThisProcess();
   ended.back() = ended.back() == '1' ? '2' : '1';
   LockDocument document{.held = true, .process = IdentifyThisProcess(), .lease = kLease};
@@ -231,11 +232,11 @@ TEST_F(ClusterLockTest, AProcessOfThisMachineThatHasEndedIsDeadAtOnce) {
   };
   write();
   EXPECT_TRUE(State().alive);
-  EXPECT_ERROR(LockNode(shared_, "a").Acquire(), ErrorCode::kFailedPrecondition);
+  EXPECT_ERROR(node.Acquire(), ErrorCode::kFailedPrecondition);
   document.process = ended;
   write();
   EXPECT_FALSE(State().alive);
-  EXPECT_OK(LockNode(shared_, "a").Acquire());
+  EXPECT_OK(node.Acquire());
 }
 
 TEST_F(ClusterLockTest, WhoWasCancelledCanStillRelease) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "core/repository/history.h"
 #include "core/repository/pins.h"
@@ -225,7 +226,7 @@ TEST_F(ExpireTest, MuchWalGoesInBatchesWithALookAtTheLockBeforeEach) {
   Have(Full(300), 300);
   HaveWal(1, 3010);
   const auto lock = node_.Acquire().value();
-  int looks = 0;
+  std::atomic<int> looks{0};
   node_.store().SetHook([&](Operation operation, std::string_view name) {
     looks += operation == Operation::kList && name == kLockPrefix ? 1 : 0;
     return Ok();

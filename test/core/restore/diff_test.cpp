@@ -315,12 +315,13 @@ TEST_P(DiffTest, TheIndependentReaderBringsBackTheSame) {
   WriteText(fixture_.repository.Scratch("passphrase"), kTestPassphrase);
   const auto run = [&](const std::string& arguments) {
     return std::system(
-        fmt::format("/usr/bin/python3 '{}/test/support/veza_reader.py' --root '{}' {} {} >'{}' 2>&1",
-                    VEZA_SOURCE_ROOT, fixture_.repository.PathOf(""),
-                    GetParam() == Cipher::kNone ? std::string()
-                                                : fmt::format("--passphrase-file '{}'",
-                                                              fixture_.repository.Scratch("passphrase")),
-                    arguments, fixture_.repository.Scratch("log"))
+        fmt::format(
+            "/usr/bin/python3 '{}/test/support/veza_reader.py' --root '{}' {} {} >'{}' 2>&1",
+            VEZA_SOURCE_ROOT, fixture_.repository.PathOf(""),
+            GetParam() == Cipher::kNone
+                ? std::string()
+                : fmt::format("--passphrase-file '{}'", fixture_.repository.Scratch("passphrase")),
+            arguments, fixture_.repository.Scratch("log"))
             .c_str());
   };
   EXPECT_EQ(run("verify"), 0) << ReadText(fixture_.repository.Scratch("log"));

@@ -1,0 +1,301 @@
+#include "core/repository/manifest_records.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/repository/json_fields.h"
+
+namespace veza {
+
+namespace {
+
+using nlohmann::json;
+
+std::string ModeText(std::uint32_t mode) {
+  return fmt::format("{:04o}", mode);
+}
+
+json ToJson(const Tablespace& tablespace) {
+  json record{{"type", "tablespace"}, {"oid", tablespace.oid}};
+  PutPath(record, tablespace.path);
+  return record;
+}
+
+json ToJson(const DirectoryRecord& directory) {
+  json record{{"type", "directory"}, {"mode", ModeText(directory.mode)}};
+  PutPath(record, directory.path);
+  return record;
+}
+
+json ToJson(const Extent& extent) {
+  if (extent.pack == 0) {
+    return json::array({extent.length});
+  }
+  json item = json::array({extent.length, extent.pack, extent.frame, extent.offset, extent.stored,
+                           ToHex(extent.digest)});
+  if (extent.of_full) {
+    item.push_back(1);
+  }
+  return item;
+}
+
+json ToJson(const PageExtent& pages) {
+  json runs = json::array();
+  for (const PageRun& run : pages.runs) {
+    runs.push_back(run.first);
+    runs.push_back(run.count);
+  }
+  json item = ToJson(pages.extent);
+  item.push_back(std::move(runs));
+  return item;
+}
+
+json ToJson(const FileRecord& file) {
+  json extents = json::array();
+  for (const Extent& extent : file.extents) {
+    extents.push_back(ToJson(extent));
+  }
+  json record{{"type", "file"},
+              {"mode", ModeText(file.mode)},
+              {"size", file.size},
+              {"mtime", file.mtime},
+              {"extents", std::move(extents)}};
+  if (!file.pages.empty()) {
+    json& pages = record["pages"] = json::array();
+    for (const PageExtent& item : file.pages) {
+      pages.push_back(ToJson(item));
+    }
+  }
+  PutPath(record, file.path);
+  return record;
+}
+
+json ToJson(const PackRecord& pack) {
+  return json{{"type", pack.of_full ? "full_pack" : "pack"},
+              {"number", pack.number},
+              {"size", pack.size},
+              {"frames", pack.frames},
+              {"header", ToBase64(pack.header)}};
+}
+
+bool IsSafePath(std::string_view path) {
+  if (path.empty()) {
+    return true;  // the data directory itself
+  }
+  std::size_t begin = 0;
+  while (begin <= path.size()) {
+    const std::size_t end = std::min(path.find('/', begin), path.size());
+    const std::string_view part = path.substr(begin, end - begin);
+    if (part.empty() || part == "." || part == ".." || part.find('\0') != std::string_view::npos) {
+      return false;
+    }
+    begin = end + 1;
+  }
+  return true;
+}
+
+void ReadSafePath(JsonFields& fields, std::string& path) {
+  ReadPath(fields, path);
+  if (!IsSafePath(path)) {
+    fields.Fail("a path leaves the data directory");
+  }
+}
+
+void ReadMode(JsonFields& fields, std::uint32_t& mode) {
+  std::string text;
+  fields.Read("mode", text);
+  const char* const text_end = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), text_end, mode, 8);
+  if (error != std::errc() || end != text_end || mode > 07777) {
+    fields.Fail("member \"mode\" is not an octal number");
+  }
+}
+
+// The six members of an extent that is stored somewhere.
+bool StoredExtentFrom(const json& item, Extent& extent) {
+  if (!JsonFields::IntegerFrom(item[0], extent.length) ||
+      !JsonFields::IntegerFrom(item[1], extent.pack) || extent.pack == 0 ||
+      !JsonFields::IntegerFrom(item[2], extent.frame) ||
+      !JsonFields::IntegerFrom(item[3], extent.offset) ||
+      !JsonFields::IntegerFrom(item[4], extent.stored) || !item[5].is_string() ||
+      extent.length > kExtentSize) {
+    return false;
+  }
+  const auto digest = FromHex(item[5].get_ref<const std::string&>());
+  if (!digest || digest->size() != extent.digest.size()) {
+    return false;
+  }
+  std::copy(digest->begin(), digest->end(), extent.digest.begin());
+  return true;
+}
+
+bool ExtentFrom(const json& item, Extent& extent) {
+  if (!item.is_array()) {
+    return false;
+  }
+  switch (item.size()) {
+    case 1:
+      return JsonFields::IntegerFrom(item[0], extent.length);
+    case 6:
+      return StoredExtentFrom(item, extent);
+    case 7:
+      extent.of_full = item[6] == 1;
+      return extent.of_full && StoredExtentFrom(item, extent);
+    default:
+      return false;
+  }
+}
+
+// `limit`: the number of pages that the file can have.
+bool RunsFrom(const json& item, std::uint64_t limit, std::vector<PageRun>& runs) {
+  if (!item.is_array() || item.empty() || item.size() % 2 != 0) {
+    return false;
+  }
+  for (std::size_t i = 0; i < item.size(); i += 2) {
+    PageRun run;
+    if (!JsonFields::IntegerFrom(item[i], run.first) ||
+        !JsonFields::IntegerFrom(item[i + 1], run.count) || run.count == 0 ||
+        std::uint64_t{run.first} + run.count > limit) {
+      return false;
+    }
+    runs.push_back(run);
+  }
+  return true;
+}
+
+bool PageExtentFrom(const json& item, std::uint64_t file_size, std::uint32_t block_size,
+                    PageExtent& pages) {
+  if (block_size == 0 || !item.is_array() || item.size() != 7 ||
+      !StoredExtentFrom(item, pages.extent) ||
+      !RunsFrom(item[6], file_size / block_size, pages.runs)) {
+    return false;
+  }
+  std::uint64_t count = 0;
+  for (const PageRun& run : pages.runs) {
+    count += run.count;
+  }
+  return count * block_size == pages.extent.length;
+}
+
+void ReadPages(JsonFields& fields, const json& record, std::uint32_t block_size, FileRecord& file) {
+  const auto pages = record.find("pages");
+  if (pages == record.end()) {
+    return;
+  }
+  if (!pages->is_array()) {
+    fields.Fail("member \"pages\" is not an array");
+    return;
+  }
+  file.pages.resize(pages->size());
+  for (std::size_t i = 0; i < file.pages.size(); ++i) {
+    if (!PageExtentFrom((*pages)[i], file.size, block_size, file.pages[i])) {
+      fields.Fail("a list of pages is malformed");
+      return;
+    }
+  }
+}
+
+void ReadExtents(JsonFields& fields, const json& record, FileRecord& file) {
+  const auto extents = record.find("extents");
+  if (extents == record.end() || !extents->is_array()) {
+    fields.Fail("member \"extents\" is not an array");
+    return;
+  }
+  std::uint64_t sum = 0;
+  file.extents.resize(extents->size());
+  for (std::size_t i = 0; i < file.extents.size(); ++i) {
+    if (!ExtentFrom((*extents)[i], file.extents[i])) {
+      fields.Fail("an extent is malformed");
+      return;
+    }
+    sum += file.extents[i].length;
+  }
+  if (sum != file.size) {
+    fields.Fail(fmt::format("the extents of \"{}\" do not add up to its size", file.path));
+  }
+}
+
+bool RefersToFull(const FileRecord& file) {
+  return !file.pages.empty() || std::any_of(file.extents.begin(), file.extents.end(),
+                                            [](const Extent& extent) { return extent.of_full; });
+}
+
+template <typename Record>
+Result<ManifestRecord> Checked(const JsonFields& fields, Record&& record) {
+  RETURN_IF_ERROR(fields.status());
+  return ManifestRecord(std::forward<Record>(record));
+}
+
+Result<ManifestRecord> FileFrom(JsonFields& fields, const json& record,
+                                const BackupSummary& backup) {
+  FileRecord file;
+  ReadSafePath(fields, file.path);
+  if (file.path.empty()) {
+    fields.Fail("a file has no path");
+  }
+  ReadMode(fields, file.mode);
+  fields.Read("size", file.size);
+  fields.Read("mtime", file.mtime);
+  ReadExtents(fields, record, file);
+  ReadPages(fields, record, backup.block_size, file);
+  if (backup.type == BackupType::kFull && RefersToFull(file)) {
+    fields.Fail("a full backup refers to another one");
+  }
+  return Checked(fields, std::move(file));
+}
+
+Result<ManifestRecord> PackFrom(JsonFields& fields, bool of_full) {
+  PackRecord pack;
+  pack.of_full = of_full;
+  std::string header;
+  fields.Read("number", pack.number);
+  if (pack.number == 0) {
+    fields.Fail("a pack has number 0");
+  }
+  fields.Read("size", pack.size);
+  fields.Read("frames", pack.frames);
+  fields.Read("header", header);
+  const auto bytes = FromBase64(header);
+  if (!bytes || bytes->size() != pack.header.size()) {
+    fields.Fail("member \"header\" is not an object header");
+  } else {
+    std::copy(bytes->begin(), bytes->end(), pack.header.begin());
+  }
+  return Checked(fields, pack);
+}
+
+}  // namespace
+
+std::string SerializeRecord(const ManifestRecord& record) {
+  return std::visit([](const auto& specific) { return ToJson(specific).dump(); }, record);
+}
+
+Result<ManifestRecord> ParseRecord(const json& record, const std::string& type,
+                                   const BackupSummary& backup, const std::string& object_name) {
+  JsonFields fields(record, object_name);
+  if (type == "tablespace") {
+    Tablespace tablespace;
+    fields.Read("oid", tablespace.oid);
+    ReadPath(fields, tablespace.path);
+    return Checked(fields, std::move(tablespace));
+  }
+  if (type == "directory") {
+    DirectoryRecord directory;
+    ReadSafePath(fields, directory.path);
+    ReadMode(fields, directory.mode);
+    return Checked(fields, std::move(directory));
+  }
+  if (type == "file") {
+    return FileFrom(fields, record, backup);
+  }
+  if (type == "pack" || type == "full_pack") {
+    return PackFrom(fields, type == "full_pack");
+  }
+  return MakeError(ErrorCode::kUnsupported, "\"{}\" has a record of unknown type \"{}\"",
+                   object_name, type)
+      .WithHint("It was written by a newer version of veza_backup; use that version.");
+}
+
+}  // namespace veza

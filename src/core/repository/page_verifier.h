@@ -1,0 +1,61 @@
+// Verification of page checksums while a backup reads, with the failures it finds.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/environment.h"
+#include "core/error.h"
+#include "core/repository/backup_summary.h"
+#include "core/repository/data_directory.h"
+
+namespace veza {
+
+// The file that pages come from.
+struct PageSource {
+  int fd = -1;
+  const std::string& path;         // in the data directory, for the record
+  const std::string& source_path;  // for messages
+  RelationFile relation;
+};
+
+// Thread-safe.
+class PageVerifier {
+ public:
+  // `warn` is told of each page that fails, up to kMaxChecksumFailurePages. Pages at or past
+  // `start_lsn` are not judged: they were changed since the backup began, and WAL replay brings
+  // them back. `segment_blocks`: blocks a relation segment file.
+  PageVerifier(const Environment& environment, Lsn start_lsn, std::uint32_t block_size,
+               std::uint32_t segment_blocks, std::function<void(const std::string&)> warn)
+      : environment_(environment),
+        start_lsn_(start_lsn),
+        block_size_(block_size),
+        segment_blocks_(segment_blocks),
+        warn_(std::move(warn)) {}
+
+  // The pages that were read from `offset` of the file. One that fails is read again, into its
+  // place, because it may have been read while it was being written.
+  Status Verify(const PageSource& source, std::uint64_t offset, MutableByteView pages);
+
+  // Fills in number and pages, sorted.
+  void Report(BackupSummary& summary);
+
+ private:
+  bool IsGood(const std::uint8_t* page, std::uint32_t block) const;
+  void Record(const std::string& path, std::uint32_t block);
+
+  const Environment& environment_;
+  const Lsn start_lsn_;
+  const std::uint32_t block_size_;
+  const std::uint32_t segment_blocks_;
+  const std::function<void(const std::string&)> warn_;
+
+  std::mutex mutex_;
+  std::uint64_t failures_ = 0;
+  std::vector<ChecksumFailure> failed_pages_;
+};
+
+}  // namespace veza

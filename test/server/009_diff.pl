@@ -1,0 +1,226 @@
+# Diff backups of a cluster that is changed at random in every way that treats files differently:
+# each backup is restored with its WAL to the moment after it, and must be what the source was then.
+#
+# VEZA_TEST_SEED repeats a run.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use IPC::Run ();
+use PostgreSQL::Test::Utils ();
+use Test::More;
+use VezaTest;
+
+my $seed = $ENV{VEZA_TEST_SEED} || int(rand(1 << 30));
+srand $seed;
+note "VEZA_TEST_SEED=$seed";
+
+my $place = PostgreSQL::Test::Utils::tempdir('tablespace');
+my $node = VezaTest->new('primary');
+$node->init(extra => ['--data-checksums'], settings => { jobs => 3 });
+$node->append_conf('postgresql.conf', <<'CONF');
+allow_in_place_tablespaces = on
+autovacuum_naptime = 1
+full_page_writes = on
+CONF
+$node->start;
+$node->safe_psql('postgres', $_) foreach (
+	'CREATE EXTENSION veza_backup', 'CREATE EXTENSION amcheck',
+	"CREATE TABLESPACE outside LOCATION '$place'", q{CREATE TABLESPACE inside LOCATION ''},
+	'CREATE DATABASE load');
+$node->command_ok([ 'pgbench', '--quiet', '-i', '-s', '1', 'load' ], 'pgbench -i');
+
+# --- what happens to a cluster --------------------------------------------------------------------
+
+my $tables = 0;
+my @tables = map { new_table() } 1 .. 4;
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+sub pick { return $_[ rand @_ ] }
+
+sub new_table
+{
+	my $name = 't' . ++$tables;
+	my $unlogged = rand() < 0.2 ? 'UNLOGGED' : '';
+	my $rows = int(rand(20_000));
+	$node->safe_psql('postgres', <<SQL);
+CREATE $unlogged TABLE $name (id int PRIMARY KEY, a int, b text);
+INSERT INTO $name SELECT n, n % 97, repeat(md5(n::text), 1 + n % 5) FROM generate_series(1, $rows) n;
+CREATE INDEX ON $name (a);
+CREATE INDEX ON $name USING @{[ pick('hash', 'brin', 'btree') ]} (b);
+SQL
+	return $name;
+}
+
+my %changes = (
+	insert => sub {
+		my $t = pick(@tables);
+		sql("INSERT INTO $t SELECT n, n, 'late' FROM generate_series((SELECT coalesce(max(id), 0) + 1 "
+			  . "FROM $t), (SELECT coalesce(max(id), 0) + 3000 FROM $t)) n");
+	},
+	update => sub { my $t = pick(@tables); sql("UPDATE $t SET a = a + 1 WHERE random() < 0.02") },
+	remove => sub { my $t = pick(@tables); sql("DELETE FROM $t WHERE id % 3 = 0") },
+	vacuumed_away => sub {
+		my $t = pick(@tables);
+		sql("DELETE FROM $t WHERE id > (SELECT max(id) / 2 FROM $t)");
+		sql("VACUUM $t");
+	},
+	vacuum_full => sub { my $t = pick(@tables); sql("VACUUM FULL $t") },
+	freeze => sub { my $t = pick(@tables); sql("VACUUM (FREEZE) $t") },
+	cluster => sub { my $t = pick(@tables); sql("CLUSTER $t USING ${t}_pkey") },
+	truncate => sub { my $t = pick(@tables); sql("TRUNCATE $t") },
+	drop => sub {
+		my ($t) = splice @tables, rand @tables, 1;
+		sql("DROP TABLE $t");
+		push @tables, new_table();
+	},
+	create => sub { push @tables, new_table() },
+	move => sub {
+		my $t = pick(@tables);
+		sql("ALTER TABLE $t SET TABLESPACE " . pick('outside', 'inside', 'pg_default'));
+	},
+	rewrite => sub { my $t = pick(@tables); sql("ALTER TABLE $t ALTER a TYPE bigint") },
+	logged => sub { my $t = pick(@tables); sql("ALTER TABLE $t SET LOGGED") },
+	unlogged => sub { my $t = pick(@tables); sql("ALTER TABLE $t SET UNLOGGED") },
+	reindex => sub { my $t = pick(@tables); sql("REINDEX TABLE $t") },
+	hints => sub { my $t = pick(@tables); sql("SELECT count(*) FROM $t") },
+	large_object => sub { sql(q{SELECT lo_from_bytea(0, decode(repeat('ab', 5000), 'hex'))}) },
+	sequence => sub { sql('CREATE SEQUENCE IF NOT EXISTS s; SELECT nextval(\'s\') FROM generate_series(1, 50)') },
+	# Under an oid that was used before: by copying files, pages come with the LSNs they had.
+	database => sub {
+		my $n = int(rand(2));
+		sql("DROP DATABASE IF EXISTS d$n");
+		sql("CREATE DATABASE d$n OID @{[ 60000 + $n ]} TEMPLATE @{[ pick('template0', 'load') ]} "
+			  . "STRATEGY @{[ pick('file_copy', 'wal_log') ]} TABLESPACE @{[ pick('pg_default', 'outside') ]}");
+	});
+
+sub change_at_random
+{
+	my @done;
+	foreach (1 .. 12)
+	{
+		my $what = pick(sort keys %changes);
+		push @done, $what;
+		$changes{$what}->();
+	}
+	note "changes: @done";
+	return;
+}
+
+# --- backups of it --------------------------------------------------------------------------------
+
+# What the cluster holds, but for where its tablespaces are, and for unlogged tables, which recovery
+# empties.
+sub dump_of
+{
+	my ($on) = @_;
+	my ($out, $err) = ('', '');
+	IPC::Run::run(
+		[
+			$on->installed_command('pg_dumpall'), '-h', $on->host, '-p', $on->port,
+			'--no-password', '--no-unlogged-table-data'
+		],
+		'>', \$out, '2>', \$err)
+	  or die "pg_dumpall: $err";
+	$out =~ s/ LOCATION '.*'//g;
+	$out =~ s/^\\(un)?restrict .*\n//mg;    # a random key against injection
+	return $out;
+}
+
+# The first lines in which two dumps differ.
+sub difference
+{
+	my ($expected, $found) = map { [ split /\n/ ] } @_;
+	my $line = 0;
+	$line++ while $line < @$expected && $line < @$found && $expected->[$line] eq $found->[$line];
+	return "line $line: expected: " . ($expected->[$line] // '(end)') . "\nfound: " . ($found->[$line] // '(end)');
+}
+
+# Takes a backup while pgbench runs, and notes what there is once that has ended.
+my @backups;
+
+sub back_up
+{
+	my ($type) = @_;
+	my $out = '';
+	my $load = IPC::Run::start(
+		[
+			$node->installed_command('pgbench'), '-h', $node->host, '-p', $node->port,
+			'-n', '-c', '2', '-T', '300', '-R', '200', 'load'
+		],
+		'>', \$out, '2>&1');
+	my $label = sql("SELECT veza_backup_now('$type')");
+	$load->signal('INT');
+	$load->finish;
+	my $moment = 'after_' . @backups;
+	sql('CHECKPOINT') if rand() < 0.5;
+	push @backups, { label => $label, moment => $moment, dump => dump_of($node) };
+	sql("SELECT pg_create_restore_point('$moment')");
+	return $label;
+}
+
+$changes{database}->() foreach 1 .. 3;
+my $full = back_up('full');
+foreach my $round (1 .. 3)
+{
+	change_at_random();
+	like(back_up('diff'), qr/^${full}_\d{8}-\d{6}D$/, "diff $round refers to the full");
+}
+change_at_random();
+my $second_full = back_up('full');
+change_at_random();
+like(back_up('diff'), qr/^${second_full}_/, 'a diff refers to the newest full');
+$node->archive_wal;
+
+my $sizes = $node->safe_psql('postgres', <<'SQL');
+SELECT string_agg(label || ' ' || stored_size, ', ') FROM veza_backup_info()
+SQL
+note "stored: $sizes";
+is( $node->safe_psql('postgres',
+		q{SELECT sum(checksum_failures), count(*), bool_and(status = 'ok') FROM veza_backup_info()}),
+	'0|6|t', 'all the backups are good');
+
+# --- restored -------------------------------------------------------------------------------------
+
+foreach my $backup (@backups)
+{
+	my ($label, $moment) = @$backup{qw(label moment)};
+	my $new_place = PostgreSQL::Test::Utils::tempdir('tablespace');
+	my $copy = $node->restore($moment, '--backup', $label, '--target-name', $moment,
+		'--target-action', 'promote', '--tablespace-map', "$place=$new_place");
+	$copy->append_conf('postgresql.conf', 'autovacuum = off');
+	$copy->start;
+	$copy->wait_for_end_of_recovery;
+	my $found = dump_of($copy);
+	my $same = $found eq $backup->{dump};
+	ok($same, "$label comes back as the cluster was");
+	diag(difference($backup->{dump}, $found)) if !$same;
+	$copy->command_ok([ 'pg_amcheck', '--all', '--heapallindexed', '--parent-check', '--install-missing' ],
+		"$label: every index and heap is sound");
+	$copy->stop;
+	$copy->command_ok([ 'pg_checksums', '--check', '-D', $copy->data_dir ],
+		"$label: every page has its checksum");
+	last if !$same;  # what is left shows why
+	$copy->clean_node;
+}
+
+# --- a full instead -------------------------------------------------------------------------------
+
+my (undef, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
+unlike($err, qr/NOTICE/, 'no notice when it is a diff');
+
+$node->stop;
+$node->command_ok([ 'pg_checksums', '--disable', '-D', $node->data_dir ], 'checksums are disabled');
+$node->start;
+(undef, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
+like($out, qr/^\d{8}-\d{6}F$/, 'after checksums were switched a full is taken');
+like(
+	$err,
+	qr/NOTICE:  taking a full backup instead of a diff: full backup "$second_full" was made before data checksums were disabled/,
+	'and it is said why');
+(undef, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
+like($out, qr/D$/, 'the next one is a diff again');
+
+done_testing();

@@ -1,0 +1,120 @@
+# Backups taken by a standby, and what a promotion does to them.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Test::More;
+use VezaTest;
+
+my $primary = VezaTest->new('primary');
+$primary->init(extra => ['--data-checksums']);
+$primary->append_conf('postgresql.conf', 'autovacuum = off');
+$primary->start;
+$primary->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION veza_backup;
+CREATE TABLE t AS SELECT n AS id, repeat(md5(n::text), 3) AS b FROM generate_series(1, 30000) n;
+SQL
+
+$primary->backup('base');
+my $standby = VezaTest->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->adopt($primary);
+$standby->start;
+$primary->wait_for_catchup($standby);
+
+# Takes a backup on the standby while the primary goes on, which brings the WAL that it waits for.
+sub backup_of_standby
+{
+	my ($type) = @_;
+	my $session = $standby->start_sql("SELECT veza_backup_now('$type')");
+	while ($session->{harness}->pumpable)
+	{
+		$primary->archive_wal;
+		$session->{harness}->pump_nb;
+	}
+	return $standby->finish_sql($session);
+}
+
+# What a restored copy of the newest backup holds.
+sub restored_sum
+{
+	my ($label) = @_;
+	my $copy = $standby->restore("copy_$label", '--backup', $label, '--target-immediate',
+		'--target-action', 'promote');
+	$copy->start;
+	$copy->wait_for_end_of_recovery;
+	my $sum = $copy->safe_psql('postgres', 'SELECT count(*), sum(hashtext(b)) FROM t');
+	$copy->discard;
+	return $sum;
+}
+
+sub sum_of { return $_[0]->safe_psql('postgres', 'SELECT count(*), sum(hashtext(b)) FROM t') }
+
+sub count_of
+{
+	my ($where) = @_;
+	return $primary->safe_psql('postgres', "SELECT count(*) FROM veza_backup_info() WHERE $where");
+}
+
+# --- a full and a diff ----------------------------------------------------------------------------
+
+my ($exit, $full, $err) = backup_of_standby('full');
+is($exit, 0, 'a standby takes a full backup');
+is(restored_sum($full), sum_of($primary), 'which comes back');
+
+$primary->safe_psql('postgres', 'UPDATE t SET b = b || id WHERE id % 10 = 0');
+$primary->safe_psql('postgres', 'CHECKPOINT');
+$primary->wait_for_catchup($standby, 'replay');
+($exit, my $diff, $err) = backup_of_standby('diff');
+is($exit, 0, 'and a diff');
+like($diff, qr/^${full}_/, 'that refers to it');
+is(restored_sum($diff), sum_of($primary), 'which comes back');
+is(count_of(q{node LIKE '%:} . $standby->port . q{'}), '2', 'the node that took them is told');
+ok($standby->safe_psql('postgres', 'SELECT bool_and(passed) FROM veza_backup_check()'),
+	'the checks work on a standby');
+
+# --- on a full of the primary ---------------------------------------------------------------------
+
+my $of_primary = $primary->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$primary->safe_psql('postgres', 'DELETE FROM t WHERE id % 7 = 0');
+($exit, $diff, $err) = backup_of_standby('diff');
+like($diff, qr/^${of_primary}_/, 'a diff of the standby refers to a full of the primary');
+is(restored_sum($diff), sum_of($primary), 'which comes back');
+
+# A standby that has not replayed the end of the full must not take a diff of older pages.
+$standby->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
+$primary->safe_psql('postgres', 'INSERT INTO t VALUES (0)');
+$of_primary = $primary->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$standby->apply_conf(backup_wal_timeout => 3);
+$standby->sql_fails(
+	q{SELECT veza_backup_now('diff')},
+	qr/this standby has not reached the end of the full backup at .*: its last restartpoint is at .*\nHINT: .*take a full backup/,
+	'a standby that lags');
+$standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
+$standby->apply_conf(backup_wal_timeout => 600);
+
+# --- promoted -------------------------------------------------------------------------------------
+
+$primary->wait_for_catchup($standby, 'replay');
+$standby->apply_conf(max_rate => '2MB');
+my $session = $standby->start_sql(q{SELECT veza_backup_now('full')});
+$standby->wait_for_phase('copying');
+$primary->stop;
+$standby->promote;
+$standby->apply_conf(max_rate => 0);
+($exit, my $out, $err) = $standby->finish_sql($session);
+isnt($exit, 0, 'a promotion in the middle fails the backup');
+like($err, qr/the standby was promoted during online backup/, 'and the reason is told');
+
+$standby->safe_psql('postgres', 'UPDATE t SET b = b || 1 WHERE id % 11 = 0');
+my $after = $standby->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
+like($after, qr/^${of_primary}_/,
+	'the new primary goes on with diffs to a full from before the promotion');
+is(restored_sum($after), sum_of($standby), 'which come back');
+is( $standby->safe_psql('postgres',
+		"SELECT timeline FROM veza_backup_info() WHERE label = '$after'"),
+	'2',
+	'on the new timeline');
+
+done_testing();

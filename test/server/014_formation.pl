@@ -1,0 +1,141 @@
+# A primary and two standbys with one configuration: each slot of the schedule is taken exactly once,
+# also while nodes are killed and one is promoted. It takes some minutes, so it runs on S3 alone.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use IPC::Run ();
+use PostgreSQL::Test::Utils ();
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VezaTest;
+
+plan skip_all => 'one store is enough' if store() ne 's3';
+
+my $primary = VezaTest->new('primary');
+$primary->init(
+	extra => ['--data-checksums'],
+	settings => {
+		schedule_full => '', schedule_diff => '', schedule_jitter => 0,
+		backup_from => 'prefer-standby', retention_diff => 0
+	});
+$primary->start;
+$primary->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t(at timestamptz)');
+$primary->backup('base');
+my @standbys = map {
+	my $node = VezaTest->new($_);
+	$node->init_from_backup($primary, 'base', has_streaming => 1);
+	$node->adopt($primary);
+	$node->start;
+	$node
+} qw(standby_a standby_b);
+my $full = $primary->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+
+# Something to archive, or a standby's backup would wait for the segment it ends in.
+sub start_writer
+{
+	my ($node) = @_;
+	my $script = PostgreSQL::Test::Utils::tempdir('writer') . '/script';
+	PostgreSQL::Test::Utils::append_to_file($script,
+		"INSERT INTO t VALUES (now());\nSELECT pg_switch_wal();\n\\sleep 300 ms\n");
+	my $out = '';
+	return IPC::Run::start(
+		[
+			$node->installed_command('pgbench'), '-h', $node->host, '-p', $node->port,
+			'-n', '-T', '600', '-f', $script, 'postgres'
+		],
+		'>', \$out, '2>&1');
+}
+
+# Which backup each slot has become, as the view of any node shows it.
+my %label_of;
+
+sub look
+{
+	my ($node) = @_;
+	my ($slot, $result, $label, $by) = split /\|/, $node->safe_psql('postgres', <<'SQL');
+SELECT extract(epoch FROM last_slot)::bigint, last_result, last_label, node
+  FROM veza_backup_schedule WHERE kind = 'diff'
+SQL
+	return unless $slot;
+	push @{ $label_of{$slot} }, $label
+	  if $result eq 'succeeded' && !grep { $_ eq $label } @{ $label_of{$slot} // [] };
+	return ($slot, $result // '', $label // '', $by // '');
+}
+
+sub wait_for_look
+{
+	my ($node, $condition, $what, $seconds) = @_;
+	my @found;
+	poll_until(sub { @found = look($node); return @found && $condition->(@found) }, $what, $seconds);
+	return @found;
+}
+
+sub is_of
+{
+	my ($node, $by) = @_;
+	return $by =~ /:@{[ $node->port ]}$/;
+}
+
+sub nodes_reload
+{
+	my ($changes, @nodes) = @_;
+	$nodes[0]->change_conf(%$changes);
+	$_->reload foreach @nodes;
+	return;
+}
+
+# --- all is well ----------------------------------------------------------------------------------
+
+my $writer = start_writer($primary);
+nodes_reload({ schedule_diff => '* * * * *' }, $primary, @standbys);
+my ($first, undef, undef, $by) =
+  wait_for_look($primary, sub { $_[1] eq 'succeeded' }, 'the first slot', 130);
+ok((grep { is_of($_, $by) } @standbys), 'a standby takes it, since there is one');
+
+# --- the node that takes the next slot is killed --------------------------------------------------
+
+nodes_reload({ max_rate => '3MB' }, $primary, @standbys);
+my ($second);
+($second, undef, undef, $by) = wait_for_look($primary,
+	sub { $_[0] > $first && $_[1] eq 'running' }, 'the second slot', 90);
+my ($killed) = grep { is_of($_, $by) } @standbys;
+my ($left) = grep { $_ != $killed } @standbys;
+ok($killed, 'a standby is at it');
+$killed->stop('immediate');
+nodes_reload({ max_rate => '0' }, $primary, $left);
+my ($third, undef, undef, $then) = wait_for_look($primary,
+	sub { $_[0] >= $second && $_[1] eq 'succeeded' && !is_of($killed, $_[3]) },
+	'a slot after the death', 200);
+ok(!is_of($killed, $then), 'another node takes the slot of the dead one, or the next');
+
+# --- the primary is lost, the standby promoted ----------------------------------------------------
+
+$writer->signal('INT');
+$writer->finish;
+$primary->stop('immediate');
+$left->promote;
+$writer = start_writer($left);
+my ($fourth, undef, $label);
+($fourth, undef, $label, $by) = wait_for_look($left,
+	sub { $_[0] > $third && $_[1] eq 'succeeded' && is_of($left, $_[3]) },
+	'a slot after the promotion', 200);
+like($label, qr/^${full}_/, 'the promoted standby carries on the schedule by itself');
+
+# The dead standby comes back, with a history of its own, and finds nothing left to do.
+$killed->start;
+sleep 5;
+$writer->signal('INT');
+$writer->finish;
+
+# --- what has become of it ------------------------------------------------------------------------
+
+note join ', ', map { "$_: @{ $label_of{$_} }" } sort keys %label_of;
+is(scalar(grep { @{ $label_of{$_} } != 1 } keys %label_of), 0, 'no slot has become two backups');
+my %seen = map { map { ($_ => 1) } @$_ } values %label_of;
+my $others = join ', ', grep { $_ !~ /^$full$/ && !$seen{$_} } split /\n/,
+  $left->safe_psql('postgres', q{SELECT label FROM veza_backup_info() WHERE status = 'ok'});
+is($others, '', 'and no backup belongs to none');
+
+done_testing();
