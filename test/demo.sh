@@ -86,7 +86,12 @@ ask "$port" "CREATE TABLE orders (id bigserial PRIMARY KEY, item text, at timest
 ask "$port" "INSERT INTO orders (item) SELECT 'item ' || n FROM generate_series(1, 50000) n" >/dev/null
 query "$port" "SELECT veza_backup_now('full') AS label"
 
-step "4. More rows after the backup, and then the mistake"
+step "4. Some rows are changed, and a diff backup"
+ask "$port" "UPDATE orders SET item = item || ' (changed)' WHERE id % 1000 = 0" >/dev/null
+query "$port" "SELECT veza_backup_now('diff') AS label"
+query "$port" "SELECT kind, schedule, description, next_run FROM veza_backup_schedule"
+
+step "5. More rows after the backup, and then the mistake"
 ask "$port" "INSERT INTO orders (item) SELECT 'late item ' || n FROM generate_series(1, 1234) n" >/dev/null
 wanted=$(ask "$port" "SELECT count(*) || ' rows, checksum ' || sum(hashtext(id || item || at)::bigint) FROM orders")
 moment=$(ask "$port" "SELECT clock_timestamp()")
@@ -95,13 +100,13 @@ query "$port" "DELETE FROM orders"
 ask "$port" "SELECT pg_switch_wal()" >/dev/null
 query "$port" "SELECT label, type, status, pg_size_pretty(size) AS size, pg_size_pretty(stored_size) AS stored FROM veza_backup_info()"
 
-step "5. The server is lost"
+step "6. The server is lost"
 unprivileged "$bindir/pg_ctl" -D "$work/data" -m fast -w stop >/dev/null
 ((${#work} > 5)) && mv "$work/data" "$work/lost"
 show "vezactl --config veza_backup.conf info"
 unprivileged "$VEZACTL" --config "$work/veza_backup.conf" info | sed 's/^/   /'
 
-step "6. Back to $moment"
+step "7. Back to $moment"
 show "vezactl --config veza_backup.conf restore --target-dir restored --target-time '$moment' --target-action promote"
 began=$SECONDS
 unprivileged "$VEZACTL" --config "$work/veza_backup.conf" restore --target-dir "$work/restored" \
