@@ -51,7 +51,7 @@ $node->poll_query_until('bench', 'SELECT count(*) > 100 FROM pgbench_history');
 my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 like($label, qr/^\d{8}-\d{6}F$/, 'the label is the time of the start');
 ok($pgbench->pumpable, 'the server was busy all the time');
-$pgbench->signal('INT');
+$pgbench->signal('TERM');
 $pgbench->finish;
 
 is( $node->safe_psql('postgres', <<'SQL'),

@@ -152,7 +152,7 @@ sub back_up
 		],
 		'>', \$out, '2>&1');
 	my $label = sql("SELECT veza_backup_now('$type')");
-	$load->signal('INT');
+	$load->signal('TERM');
 	$load->finish;
 	my $moment = 'after_' . @backups;
 	sql('CHECKPOINT') if rand() < 0.5;

@@ -112,7 +112,7 @@ ok(!is_of($killed, $then), 'another node takes the slot of the dead one, or the 
 
 # --- the primary is lost, the standby promoted ----------------------------------------------------
 
-$writer->signal('INT');
+$writer->signal('TERM');
 $writer->finish;
 $primary->stop('immediate');
 $left->promote;
@@ -126,7 +126,7 @@ like($label, qr/^${full}_/, 'the promoted standby carries on the schedule by its
 # The dead standby comes back, with a history of its own, and finds nothing left to do.
 $killed->start;
 sleep 5;
-$writer->signal('INT');
+$writer->signal('TERM');
 $writer->finish;
 
 # --- what has become of it ------------------------------------------------------------------------
