@@ -1,0 +1,93 @@
+#include "core/repository/choose_full.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace veza {
+namespace {
+
+using testing::HasSubstr;
+
+BackupSummary Full(const char* label, Lsn stop) {
+  BackupSummary full;
+  full.label = label;
+  full.system_identifier = 7;
+  full.postgres_version_num = 150020;
+  full.block_size = 8192;
+  full.data_checksum_version = 1;
+  full.timeline = 1;
+  full.stop_lsn = stop;
+  return full;
+}
+
+class ChooseFullTest : public testing::Test {
+ protected:
+  ChooseFullTest() {
+    server_.system_identifier = 7;
+    server_.postgres_major = 15;
+    server_.block_size = 8192;
+    server_.data_checksum_version = 1;
+    server_.history.timeline = 1;
+    catalog_.backups = {Full("20261101-020000F", Lsn{100}), Full("20261108-020000F", Lsn{200})};
+    BackupSummary diff = Full("20261108-020000F_20261109-020000D", Lsn{300});
+    diff.type = BackupType::kDiff;
+    catalog_.backups.push_back(diff);
+  }
+  BackupSummary& newest() { return catalog_.backups[1]; }
+  std::string Chosen() {
+    const FullChoice choice = ChooseFull(catalog_, server_);
+    return choice.full ? choice.full->label : "none: " + choice.reason;
+  }
+
+  BackupCatalog catalog_;
+  DiffCandidate server_;
+};
+
+TEST_F(ChooseFullTest, TheNewestFullAndNoDiff) {
+  EXPECT_EQ(Chosen(), "20261108-020000F");
+}
+
+TEST_F(ChooseFullTest, AnOlderOneWhenTheNewestWillNotDo) {
+  newest().checksum_failures = 1;
+  EXPECT_EQ(Chosen(), "20261101-020000F");
+}
+
+TEST_F(ChooseFullTest, OfThisSystemOnly) {
+  for (BackupSummary& backup : catalog_.backups) {
+    backup.system_identifier = 8;
+  }
+  EXPECT_EQ(Chosen(), "none: there is no full backup");
+  catalog_.backups.clear();
+  EXPECT_EQ(Chosen(), "none: there is no full backup");
+}
+
+TEST_F(ChooseFullTest, TheReasonIsThatOfTheNewest) {
+  server_.data_checksum_version = 0;
+  EXPECT_EQ(Chosen(),
+            "none: full backup \"20261108-020000F\" was made before data checksums were disabled");
+  for (BackupSummary& backup : catalog_.backups) {
+    backup.data_checksum_version = 0;
+  }
+  server_.data_checksum_version = 1;
+  EXPECT_THAT(Chosen(), HasSubstr("before data checksums were enabled"));
+  server_.postgres_major = 16;
+  EXPECT_THAT(Chosen(), HasSubstr("is of PostgreSQL 15"));
+}
+
+TEST_F(ChooseFullTest, BlocksOfAnotherSize) {
+  server_.block_size = 16384;
+  EXPECT_THAT(Chosen(), HasSubstr("has blocks of 8192 bytes"));
+}
+
+// Left at LSN 150: the newest full is on a branch that this server did not take.
+TEST_F(ChooseFullTest, OnTheWayToTheTimelineOfTheServer) {
+  server_.history = TimelineHistory{2, {{1, Lsn{150}}}};
+  EXPECT_EQ(Chosen(), "20261101-020000F");
+  catalog_.backups.erase(catalog_.backups.begin());
+  EXPECT_EQ(Chosen(),
+            "none: full backup \"20261108-020000F\" ended at 0/C8 on timeline 1, which timeline 2 "
+            "does not continue");
+}
+
+}  // namespace
+}  // namespace veza
