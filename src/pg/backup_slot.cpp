@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "pg/compat.h"
+#include "pg/worker_description.h"
 
 extern "C" {
 #include <utils/ps_status.h>
@@ -105,18 +106,12 @@ BackupRequest StartBackupWorker(const BackupOrder& order) {
   SharedState* const shared = RequireSharedState();
   BackupRequest request{ClaimSlot(shared, order), nullptr};
 
-  BackgroundWorker worker;
-  memset(&worker, 0, sizeof worker);
+  BackgroundWorker worker = DescribeWorker(
+      "VezaBackupWorkerMain", order.diff ? "veza_backup diff backup" : "veza_backup full backup",
+      "veza_backup worker");
   // The connection is to no database. It makes the worker a backend that pg_stat_activity shows and
   // pg_cancel_backend() finds.
-  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-  worker.bgw_start_time = BgWorkerStart_ConsistentState;
-  worker.bgw_restart_time = BGW_NEVER_RESTART;
-  strlcpy(worker.bgw_library_name, "veza_backup", sizeof worker.bgw_library_name);
-  strlcpy(worker.bgw_function_name, "VezaBackupWorkerMain", sizeof worker.bgw_function_name);
-  strlcpy(worker.bgw_name, order.diff ? "veza_backup diff backup" : "veza_backup full backup",
-          sizeof worker.bgw_name);
-  strlcpy(worker.bgw_type, "veza_backup worker", sizeof worker.bgw_type);
+  worker.bgw_flags |= BGWORKER_BACKEND_DATABASE_CONNECTION;
   worker.bgw_main_arg = UInt64GetDatum(request.id);
   worker.bgw_notify_pid = MyProcPid;
   if (!RegisterDynamicBackgroundWorker(&worker, &request.handle)) {

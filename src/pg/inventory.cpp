@@ -2,6 +2,7 @@
 
 #include "pg/compat.h"
 #include "pg/shared_state.h"
+#include "pg/worker_description.h"
 
 extern "C" {
 #include <access/xact.h>
@@ -69,15 +70,9 @@ void AskDatabase(SharedState* shared, bool settings_too) {
 }
 
 bool StartWorker(Oid database, bool settings_too, BackgroundWorkerHandle** handle) {
-  BackgroundWorker worker;
-  memset(&worker, 0, sizeof worker);
-  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-  worker.bgw_start_time = BgWorkerStart_ConsistentState;
-  worker.bgw_restart_time = BGW_NEVER_RESTART;
-  strlcpy(worker.bgw_library_name, "veza_backup", sizeof worker.bgw_library_name);
-  strlcpy(worker.bgw_function_name, "VezaInventoryWorkerMain", sizeof worker.bgw_function_name);
-  strlcpy(worker.bgw_name, "veza_backup inventory", sizeof worker.bgw_name);
-  strlcpy(worker.bgw_type, "veza_backup inventory", sizeof worker.bgw_type);
+  BackgroundWorker worker =
+      DescribeWorker("VezaInventoryWorkerMain", "veza_backup inventory", "veza_backup inventory");
+  worker.bgw_flags |= BGWORKER_BACKEND_DATABASE_CONNECTION;
   worker.bgw_main_arg = ObjectIdGetDatum(database);
   worker.bgw_extra[0] = settings_too ? 1 : 0;
   worker.bgw_notify_pid = MyProcPid;

@@ -25,6 +25,7 @@
 #include "pg/scheduler.h"
 #include "pg/scheduler_state.h"
 #include "pg/shared_slots.h"
+#include "pg/worker_description.h"
 
 extern "C" {
 #include <replication/walsender.h>
@@ -276,15 +277,9 @@ long RunOnce() {
 }  // namespace
 
 void RegisterScheduler() {
-  BackgroundWorker worker;
-  memset(&worker, 0, sizeof worker);
-  worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
-  worker.bgw_start_time = BgWorkerStart_ConsistentState;
+  BackgroundWorker worker =
+      DescribeWorker("VezaBackupSchedulerMain", "veza_backup scheduler", "veza_backup scheduler");
   worker.bgw_restart_time = kRestartSeconds;
-  strlcpy(worker.bgw_library_name, "veza_backup", sizeof worker.bgw_library_name);
-  strlcpy(worker.bgw_function_name, "VezaBackupSchedulerMain", sizeof worker.bgw_function_name);
-  strlcpy(worker.bgw_name, "veza_backup scheduler", sizeof worker.bgw_name);
-  strlcpy(worker.bgw_type, "veza_backup scheduler", sizeof worker.bgw_type);
   RegisterBackgroundWorker(&worker);
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/repository/test_repository.h"
+#include "core/storage/overwriting_store.h"
 
 namespace veza {
 namespace {
@@ -17,35 +18,16 @@ using testing::Not;
 
 using Operation = FaultStore::Operation;
 
-// A store that keeps the last of two objects of one name: no conditional writes.
-class OverwritingStore final : public Store {
+// A store whose clock is wrong, and that has no conditional writes either.
+class SkewedStore final : public OverwritingStore {
  public:
-  explicit OverwritingStore(std::shared_ptr<Store> inner) : inner_(std::move(inner)) {}
-  const std::string& location() const override { return inner_->location(); }
-  Status Put(std::string_view name, Body& body, PutMode) override {
-    return inner_->Put(name, body, PutMode::kReplace);
-  }
-  Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
-    return inner_->Get(name, range, sink);
-  }
-  Result<ObjectInfo> Head(std::string_view name) override { return inner_->Head(name); }
-  Status Delete(std::string_view name) override { return inner_->Delete(name); }
-  Status List(std::string_view prefix, std::string_view start_after,
-              const ObjectVisitor& each) override {
-    return inner_->List(prefix, start_after, each);
-  }
-  Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
-    return inner_->ListDirectories(prefix);
-  }
+  using OverwritingStore::OverwritingStore;
   Result<TimePoint> Now() override {
-    ASSIGN_OR_RETURN(const TimePoint now, inner_->Now());
+    ASSIGN_OR_RETURN(const TimePoint now, OverwritingStore::Now());
     return now + skew;
   }
 
   std::chrono::seconds skew{0};
-
- private:
-  std::shared_ptr<Store> inner_;
 };
 
 class CheckTest : public testing::Test {
@@ -179,7 +161,7 @@ TEST_F(CheckTest, ObjectsThatCannotBeDeletedAreFound) {
 }
 
 TEST_F(CheckTest, ClocksMayDifferByFiveMinutes) {
-  const auto store = std::make_shared<OverwritingStore>(repository_.MakeStore());
+  const auto store = std::make_shared<SkewedStore>(repository_.MakeStore());
   const auto clock_row = [&](int seconds) {
     store->skew = std::chrono::seconds(seconds);
     for (const CheckResult& result : Check(store)) {

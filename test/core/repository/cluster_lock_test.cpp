@@ -10,6 +10,7 @@
 
 #include "core/process_identity.h"
 #include "core/repository/lock_nodes.h"
+#include "core/storage/overwriting_store.h"
 #include "core/storage/retrying_store.h"
 
 namespace veza {
@@ -339,36 +340,10 @@ TEST_F(ClusterLockTest, NoEpochFollowsTheLast) {
   EXPECT_ERROR(LockNode(shared_, "a").Acquire(), ErrorCode::kDataCorrupted);
 }
 
-// A store of the kind that veza_backup_check() warns of.
-class UnconditionalStore final : public Store {
- public:
-  explicit UnconditionalStore(std::shared_ptr<FaultStore> inner) : inner_(std::move(inner)) {}
-  const std::string& location() const override { return inner_->location(); }
-  Status Put(std::string_view name, Body& body, PutMode) override {
-    return inner_->Put(name, body, PutMode::kReplace);
-  }
-  Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
-    return inner_->Get(name, range, sink);
-  }
-  Result<ObjectInfo> Head(std::string_view name) override { return inner_->Head(name); }
-  Status Delete(std::string_view name) override { return inner_->Delete(name); }
-  Status List(std::string_view prefix, std::string_view start_after,
-              const ObjectVisitor& each) override {
-    return inner_->List(prefix, start_after, each);
-  }
-  Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
-    return inner_->ListDirectories(prefix);
-  }
-  Result<TimePoint> Now() override { return inner_->Now(); }
-
- private:
-  std::shared_ptr<FaultStore> inner_;
-};
-
 TEST_F(ClusterLockTest, WithoutConditionalWritesOneOfTwoLoses) {
   const std::shared_ptr<FaultStore> faults = shared_.MakeStore();
   LockNode a(shared_, "a");
-  LockNode b(shared_, "b", {}, std::make_shared<UnconditionalStore>(faults));
+  LockNode b(shared_, "b", {}, std::make_shared<OverwritingStore>(faults));
   std::unique_ptr<ClusterLock> first;
   faults->SetHook([&](FaultStore::Operation operation, std::string_view) {
     if (operation == FaultStore::Operation::kPut && !first) {
