@@ -187,8 +187,8 @@ Status Commit(BackupJob* job) {
   return Ok();
 }
 
-Status RecordFailure(BackupJob* job, const std::string& error) {
-  return EndSlot(job, SlotState::kFailed, error);
+Status RecordFailure(BackupJob* job, const std::string& error, bool canceled) {
+  return EndSlot(job, canceled ? SlotState::kSkipped : SlotState::kFailed, error);
 }
 
 Status ExpireOld(BackupJob* job) {

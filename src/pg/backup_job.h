@@ -70,8 +70,9 @@ Status StoreLastFiles(BackupJob* job, const LastFiles* files);
 Status WaitForWal(BackupJob* job);
 // Looks whether the lock is still ours, makes the backup exist, and records it for its slot.
 Status Commit(BackupJob* job);
-// Records for the slot of a scheduled backup that it failed.
-Status RecordFailure(BackupJob* job, const std::string& error);
+// Records for the slot of a scheduled backup that it failed, or that somebody did not want it: then
+// it is not tried again.
+Status RecordFailure(BackupJob* job, const std::string& error, bool canceled);
 // Removes what retention does not want any more. Fails only when it is cancelled: the backup is
 // good whatever happens here, and the next one tries again.
 Status ExpireOld(BackupJob* job);

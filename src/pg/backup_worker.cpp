@@ -376,8 +376,10 @@ void TellFailure() {
   worker_job->writer.reset();
   worker_job->environment.cancellation->Reset();
   const Status told = CatchExceptions([]() -> Status {
-    FunctionCall call(worker_job->environment,
-                      [] { return RecordFailure(worker_job, worker_error.message); });
+    FunctionCall call(worker_job->environment, [] {
+      return RecordFailure(worker_job, worker_error.message,
+                           worker_error.sqlstate == ERRCODE_QUERY_CANCELED);
+    });
     RETURN_IF_ERROR(call.Start());
     for (int waited = 0; !call.done() && !ProcDiePending && waited < kPatienceMs;
          waited += kPauseMs) {

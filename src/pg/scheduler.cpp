@@ -87,13 +87,15 @@ class LookCall final : public BackgroundCall {
 
 // --- Settings ------------------------------------------------------------------------------------
 
+// The generation of the settings that decisions are made by.
+std::uint64_t followed_settings = 0;
+
 // False: `report` says why they cannot be used.
 bool FollowSettings(ErrorReport* report) {
-  static std::uint64_t generation = 0;
-  if (generation == SettingsGeneration()) {
+  if (followed_settings == SettingsGeneration()) {
     return true;
   }
-  generation = SettingsGeneration();
+  followed_settings = SettingsGeneration();
   scheduler->config.reset();
   if (!RepositoryIsSet()) {
     return true;
@@ -271,7 +273,8 @@ long RunOnce() {
     break;
   }
   PublishSlots(scheduler->keeper);
-  return nap_ms;
+  // A reload during a look at the repository has woken nobody but the look.
+  return followed_settings == SettingsGeneration() ? nap_ms : 0;
 }
 
 }  // namespace

@@ -95,12 +95,29 @@ is(schedule('last_slot, attempts', 'diff'), "$slot|1", 'a missed slot is made up
 like(schedule('last_label', 'diff'), qr/^\Q$label\E_\d{8}-\d{6}D$/, 'by a diff');
 like(schedule('node', 'diff'), qr/:@{[ $node->port ]}$/, 'on this node');
 
+# --- not wanted ---------------------------------------------------------------------------------
+
+($at, $cron, $slot) = minute_after(3);
+$node->apply_conf(schedule_diff => $cron, max_rate => '1MB');
+poll_until(
+	sub {
+		return $node->safe_psql('postgres', q{SELECT count(*) FROM veza_backup_progress
+			WHERE type = 'diff' AND phase = 'copying files'}) eq '1';
+	},
+	'the scheduled diff', 90);
+$node->safe_psql('postgres', 'SELECT veza_backup_cancel()');
+wait_for_result('diff', 'skipped');
+is(schedule('last_slot, last_error', 'diff'),
+	"$slot|canceling statement due to user request", 'a scheduled backup that is canceled');
+cmp_ok(schedule('extract(epoch FROM next_run)', 'diff'), '>', time + 3600, 'is not tried again');
+$node->apply_conf(max_rate => 0);
+
 # --- a standby ------------------------------------------------------------------------------------
 
 my $standby = $node->restore('standby', '--standby');
 $standby->start;
 is( schedule('last_slot, last_result', 'diff', $standby),
-	"$slot|succeeded", 'the standby shows what the primary did');
+	"$slot|skipped", 'the standby shows what the primary did');
 $standby->discard;
 
 done_testing();
