@@ -37,4 +37,10 @@ std::optional<std::uint64_t> UnsignedMember(const nlohmann::json& object, const 
   return member->get<std::uint64_t>();
 }
 
+std::string ValidUtf8(const std::string& text) {
+  using nlohmann::json;
+  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace))
+      .get<std::string>();
+}
+
 }  // namespace veza

@@ -1,4 +1,4 @@
-// Reading JSON that somebody else wrote.
+// Reading JSON that somebody else wrote, and writing what may not be UTF-8.
 #pragma once
 
 #include <cstdint>
@@ -17,5 +17,9 @@ std::optional<nlohmann::json> ParseJsonObject(std::string_view text);
 // A member of an object, or nothing when it is absent or of another type.
 std::optional<std::string> StringMember(const nlohmann::json& object, const char* name);
 std::optional<std::uint64_t> UnsignedMember(const nlohmann::json& object, const char* name);
+
+// Names and messages of a server come in its own encoding, and JSON is UTF-8. They are there to be
+// read by people, so what is not UTF-8 becomes U+FFFD.
+std::string ValidUtf8(const std::string& text);
 
 }  // namespace veza

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/codec/document.h"
+#include "core/codec/json.h"
 #include "core/repository/json_fields.h"
 
 namespace veza {
@@ -54,13 +55,6 @@ void ReadArray(JsonFields& fields, const json& document, const char* name, const
   }
 }
 
-// Names and values of a server come in its own encoding; JSON is UTF-8. They are there to be read
-// by people, so what is not UTF-8 is replaced.
-std::string PrintableName(const std::string& text) {
-  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace))
-      .get<std::string>();
-}
-
 void ReadSettings(JsonFields& fields, const json& document,
                   std::map<std::string, std::string>& settings) {
   const auto object = document.find("settings");
@@ -94,19 +88,19 @@ Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPol
   json databases = json::array();
   for (const DatabaseSummary& database : summary.databases) {
     databases.push_back({{"oid", database.oid},
-                         {"name", PrintableName(database.name)},
+                         {"name", ValidUtf8(database.name)},
                          {"row_xid", database.row_xid},
                          {"size", database.size}});
   }
   json extensions = json::array();
   for (const ExtensionSummary& extension : summary.extensions) {
-    extensions.push_back({{"database", PrintableName(extension.database)},
-                          {"name", PrintableName(extension.name)},
-                          {"version", PrintableName(extension.version)}});
+    extensions.push_back({{"database", ValidUtf8(extension.database)},
+                          {"name", ValidUtf8(extension.name)},
+                          {"version", ValidUtf8(extension.version)}});
   }
   json settings = json::object();
   for (const auto& [name, value] : summary.settings) {
-    settings[PrintableName(name)] = PrintableName(value);
+    settings[ValidUtf8(name)] = ValidUtf8(value);
   }
   json failures = json::array();
   for (const ChecksumFailure& failure : summary.checksum_failure_pages) {

@@ -203,12 +203,7 @@ void ClusterLock::RenewUntilStopped() {
   while (clock.Sleep(pause, &stop_)) {
     const Status renewed = CatchExceptions([this]() -> Status {
       const std::lock_guard write_lock(write_mutex_);
-      LockDocument document;
-      {
-        const std::lock_guard lock(mutex_);
-        document = document_;
-      }
-      return Write(document);
+      return Write(document());
     });
     const std::lock_guard lock(mutex_);
     if (lost_) {
@@ -276,9 +271,13 @@ Status ClusterLock::RequireLease() {
   return Lose(std::move(reason));
 }
 
-SlotRecords ClusterLock::slots() const {
+LockDocument ClusterLock::document() const {
   const std::lock_guard lock(mutex_);
-  return document_.slots;
+  return document_;
+}
+
+SlotRecords ClusterLock::slots() const {
+  return document().slots;
 }
 
 Status ClusterLock::RequireHeld() {
@@ -298,13 +297,9 @@ Status ClusterLock::SetSlot(const std::string& schedule, SlotRecord record) {
   record.updated = repository_.environment().clock->Now();
   {
     const std::lock_guard write_lock(write_mutex_);
-    LockDocument document;
-    {
-      const std::lock_guard lock(mutex_);
-      document = document_;
-    }
-    document.slots[schedule] = std::move(record);
-    RETURN_IF_ERROR(Write(document));
+    LockDocument changed = document();
+    changed.slots[schedule] = std::move(record);
+    RETURN_IF_ERROR(Write(changed));
   }
   return RequireHeld();
 }
@@ -313,16 +308,12 @@ Status ClusterLock::Release() {
   stop_.Cancel();
   renewer_.Join();
   const std::lock_guard write_lock(write_mutex_);
-  LockDocument document;
-  {
-    const std::lock_guard lock(mutex_);
-    document = document_;
-  }
-  if (!document.held || !RequireLease()) {
+  LockDocument released = document();
+  if (!released.held || !RequireLease()) {
     return Ok();
   }
-  document.held = false;
-  const Status written = Write(document);
+  released.held = false;
+  const Status written = Write(released);
   // Lost at the last moment: then there is nothing to release.
   return written || RequireLease() ? written : Ok();
 }

@@ -80,6 +80,7 @@ class ClusterLock {
 
   Result<bool> Create();
   void RenewUntilStopped();
+  LockDocument document() const;
   Status Write(const LockDocument& document);
   Status RequireLease();
   Error Lose(std::string reason);

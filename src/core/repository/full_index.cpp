@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/storage/body.h"
+#include "core/storage/file_io.h"
 
 namespace veza {
 
@@ -18,7 +19,6 @@ constexpr std::size_t kFlushSize = 1U << 20;
 // A record in the file: this head, the path, the extents as they are in memory.
 struct RecordHead {
   std::uint64_t size = 0;
-  std::int64_t mtime = 0;
   std::uint32_t path_length = 0;
   std::uint32_t extents = 0;
 };
@@ -81,7 +81,7 @@ Status FullIndex::Take(ManifestRecord&& record) {
 
 Status FullIndex::Append(const FileRecord& file) {
   places_.emplace_back(HashOf(file.path), written_ + buffer_.size());
-  const RecordHead head{file.size, file.mtime, static_cast<std::uint32_t>(file.path.size()),
+  const RecordHead head{file.size, static_cast<std::uint32_t>(file.path.size()),
                         static_cast<std::uint32_t>(file.extents.size())};
   AppendRaw(buffer_, &head, sizeof head);
   AppendRaw(buffer_, file.path.data(), file.path.size());
@@ -90,19 +90,9 @@ Status FullIndex::Append(const FileRecord& file) {
 }
 
 Status FullIndex::FlushBuffer() {
-  ByteView rest = buffer_;
-  while (!rest.empty()) {
-    const ssize_t count = pwrite(fd_.get(), rest.data(), rest.size(), static_cast<off_t>(written_));
-    if (count < 0) {
-      if (errno == EINTR) {
-        continue;
-      }
-      return ErrnoError(errno,
-                        fmt::format("could not write to a temporary file in \"{}\"", directory_));
-    }
-    written_ += static_cast<std::uint64_t>(count);
-    rest = rest.subspan(static_cast<std::size_t>(count));
-  }
+  RETURN_IF_ERROR(WriteAllAt(fd_.get(), written_, buffer_,
+                             fmt::format("to a temporary file in \"{}\"", directory_)));
+  written_ += buffer_.size();
   buffer_.clear();
   return Ok();
 }
@@ -122,7 +112,6 @@ Result<std::optional<FileRecord>> FullIndex::Find(const std::string& path) const
       continue;
     }
     file.size = head.size;
-    file.mtime = head.mtime;
     file.extents.resize(head.extents);
     RETURN_IF_ERROR(ReadAt(fd_.get(), place->second + sizeof head + head.path_length,
                            file.extents.data(), head.extents * sizeof(Extent), directory_));

@@ -22,8 +22,8 @@ class FullIndex {
   static Result<std::unique_ptr<FullIndex>> Load(const Repository& repository,
                                                  const BackupSummary& full);
 
-  // Nothing when the full backup has no such file. Of the record, path, size, mtime and extents are
-  // filled in; its extents say `of_full`.
+  // Nothing when the full backup has no such file. Of the record, path, size and extents are filled
+  // in; its extents say `of_full`.
   Result<std::optional<FileRecord>> Find(const std::string& path) const;
 
   // Every pack of the full backup, as the manifest of a diff repeats them.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/codec/document.h"
+#include "core/codec/json.h"
 #include "core/repository/json_fields.h"
 #include "core/repository/names.h"
 
@@ -37,11 +38,6 @@ std::optional<SlotState> SlotStateFrom(std::string_view name) {
     }
   }
   return std::nullopt;
-}
-
-std::string ValidUtf8(const std::string& text) {
-  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace))
-      .get<std::string>();
 }
 
 json ToJson(const SlotRecord& record) {

@@ -51,7 +51,7 @@ class BackupRules {
     } else if (const auto forced = forced_.find(backup.label); forced != forced_.end()) {
       decision.reason = forced->second;
     } else if (backup.type == BackupType::kFull) {
-      std::tie(decision.keep, decision.reason) = DecideFull(backup);
+      std::tie(decision.keep, decision.reason) = DecideByNumber(backup);
     } else {
       std::tie(decision.keep, decision.reason) = DecideDiff(backup);
     }
@@ -126,20 +126,25 @@ class BackupRules {
     }
   }
 
-  Verdict DecideFull(const BackupSummary& full) const {
-    const int wanted = input_.settings.full;
-    if (NewerGood(full) >= LimitOf(wanted)) {
-      return {false, fmt::format("{} newer full backups are kept (retention_full)", wanted)};
+  // By how many good ones of its type are newer.
+  Verdict DecideByNumber(const BackupSummary& backup) const {
+    const bool is_full = backup.type == BackupType::kFull;
+    const int wanted = is_full ? input_.settings.full : input_.settings.diff;
+    const char* const type = BackupTypeName(backup.type);
+    if (NewerGood(backup) >= LimitOf(wanted)) {
+      return {false,
+              fmt::format("{} newer {} backups are kept (retention_{})", wanted, type, type)};
     }
     if (wanted == 0) {
-      return {true, "all full backups are kept (retention_full)"};
+      return {true, fmt::format("all {} backups are kept (retention_{})", type, type)};
     }
-    if (!IsGood(full)) {
-      return {true, fmt::format("has page checksum failures; stays until {} newer full backups are "
-                                "good (retention_full)",
-                                wanted)};
+    if (!IsGood(backup)) {
+      return {true, fmt::format("has page checksum failures; stays until {} newer {} backups are "
+                                "good (retention_{})",
+                                wanted, type, type)};
     }
-    return {true, fmt::format("one of the {} newest full backups (retention_full)", wanted)};
+    return {true,
+            fmt::format("one of the {} newest {} backups (retention_{})", wanted, type, type)};
   }
 
   Verdict DecideDiff(const BackupSummary& diff) const {
@@ -148,22 +153,10 @@ class BackupRules {
     if (full == nullptr) {
       return DecideOrphan(full_label);
     }
-    if (!forced_.contains(full_label) && !DecideFull(*full).first) {
+    if (!forced_.contains(full_label) && !DecideByNumber(*full).first) {
       return {false, fmt::format("goes with its full backup \"{}\"", full_label)};
     }
-    const int wanted = input_.settings.diff;
-    if (NewerGood(diff) >= LimitOf(wanted)) {
-      return {false, fmt::format("{} newer diff backups are kept (retention_diff)", wanted)};
-    }
-    if (wanted == 0) {
-      return {true, "all diff backups are kept (retention_diff)"};
-    }
-    if (!IsGood(diff)) {
-      return {true, fmt::format("has page checksum failures; stays until {} newer diff backups are "
-                                "good (retention_diff)",
-                                wanted)};
-    }
-    return {true, fmt::format("one of the {} newest diff backups (retention_diff)", wanted)};
+    return DecideByNumber(diff);
   }
 
   Verdict DecideOrphan(const std::string& full_label) const {

@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "core/repository/tablespace_map.h"
+#include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
@@ -42,19 +43,9 @@ Status MakeDirectories(const std::string& path) {
   return MakeDirectory(path, 0700);
 }
 
-Status WriteAllAt(int fd, std::uint64_t offset, ByteView bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (written < 0) {
-      if (errno == EINTR) {
-        continue;
-      }
-      return ErrnoError(errno, fmt::format("could not write file \"{}\"", path));
-    }
-    offset += static_cast<std::uint64_t>(written);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return Ok();
+// As messages name it.
+std::string Named(const std::string& path) {
+  return "file \"" + path + "\"";
 }
 
 Result<UniqueFd> Create(const std::string& path) {
@@ -87,7 +78,7 @@ Status RemoveFile(const std::string& path) {
 Status ReplaceFile(const std::string& path, const std::string& content) {
   RETURN_IF_ERROR(RemoveFile(path));
   ASSIGN_OR_RETURN(const UniqueFd file, Create(path));
-  return WriteAllAt(file.get(), 0, AsBytes(content), path);
+  return WriteAllAt(file.get(), 0, AsBytes(content), Named(path));
 }
 
 Status SyncFileSystem(const std::string& directory) {
@@ -166,9 +157,10 @@ Result<bool> FileRestorer::WriteExtent(PendingFile& file, std::span<const FilePi
   } else {
     ASSIGN_OR_RETURN(fd, Create(file.path));
   }
+  const std::string name = Named(file.path);
   for (const FilePiece& piece : pieces) {
     RETURN_IF_ERROR(WriteAllAt(fd.get(), piece.file_offset,
-                               plain.subspan(piece.plain_offset, piece.length), file.path));
+                               plain.subspan(piece.plain_offset, piece.length), name));
   }
   if (file.extents_left.fetch_sub(1) != 1) {
     return false;

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "core/storage/file_io.h"
+
 namespace veza {
 
 Result<UniqueFd> OpenUnnamedFile(const std::string& directory) {
@@ -51,20 +53,7 @@ Status SpillBody::Append(ByteView bytes) {
 }
 
 Status SpillBody::WriteAt(ByteView bytes, std::uint64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t written =
-        pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (written < 0) {
-      if (errno == EINTR) {
-        continue;
-      }
-      return ErrnoError(errno,
-                        fmt::format("could not write to a temporary file in \"{}\"", directory_));
-    }
-    offset += static_cast<std::uint64_t>(written);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return Ok();
+  return WriteAllAt(fd_.get(), offset, bytes, "to a temporary file in \"" + directory_ + "\"");
 }
 
 Status SpillBody::Rewind() {
