@@ -63,6 +63,16 @@ void CancelRequest(const BackupRequest& request) {
   Interrupt(worker_pid);
 }
 
+bool HasStopped(const BackupRequest& request) {
+  pid_t pid = 0;
+  return GetBackgroundWorkerPid(request.handle, &pid) == BGWH_STOPPED;
+}
+
+void FillNoResult(ErrorReport* report) {
+  FillReport("the backup worker has ended without a result", "The server log says more.",
+             ERRCODE_INTERNAL_ERROR, report);
+}
+
 [[noreturn]] void RaiseAlreadyRunning(pid_t worker_pid, const char* label) {
   ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("a backup is already running"),
                   errdetail("Backup \"%s\" is being made by process %d.", label,
@@ -89,7 +99,6 @@ std::uint64_t ClaimSlot(SharedState* shared, const BackupOrder& order) {
     shared->notice[0] = '\0';
     shared->started_at = GetCurrentTimestamp();
     shared->copying_since = 0;
-    shared->ended_at = 0;
     ResetProgress(&shared->progress);
   }
   const std::uint64_t request_id = shared->request_id;
@@ -131,14 +140,12 @@ char* WaitForBackup(const BackupRequest& request, bool until_done) {
     if (!view.is_ours || !IsRunning(view.phase) || (!until_done && view.label[0] != '\0')) {
       break;
     }
-    pid_t pid = 0;
-    if (GetBackgroundWorkerPid(request.handle, &pid) == BGWH_STOPPED) {
+    if (HasStopped(request)) {
       view = ReadSlot(request.id);
       if (view.is_ours && IsRunning(view.phase)) {
         CancelRequest(request);
-        ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-                        errmsg("the backup worker has ended without a result"),
-                        errhint("The server log says more.")));
+        FillNoResult(&view.error);
+        Raise(ERROR, &view.error);
       }
       continue;
     }
@@ -168,16 +175,14 @@ char* WaitForBackup(const BackupRequest& request, bool until_done) {
 }
 
 BackupOutcome LookAtBackup(const BackupRequest& request) {
-  pid_t pid = 0;
-  const bool stopped = GetBackgroundWorkerPid(request.handle, &pid) == BGWH_STOPPED;
+  const bool stopped = HasStopped(request);
   const SlotView view = ReadSlot(request.id);
   BackupOutcome outcome;
   outcome.ended = !view.is_ours || !IsRunning(view.phase) || stopped;
   outcome.succeeded = view.is_ours && view.phase == BackupPhase::kSucceeded;
   outcome.error = view.error;
   if (!view.is_ours || IsRunning(view.phase)) {
-    FillReport("the backup worker has ended without a result", "The server log says more.",
-               ERRCODE_INTERNAL_ERROR, &outcome.error);
+    FillNoResult(&outcome.error);
     if (stopped) {
       CancelRequest(request);
     }
@@ -238,7 +243,6 @@ void FinishSucceeded() {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   shared->phase = BackupPhase::kSucceeded;
   shared->worker_pid = 0;
-  shared->ended_at = GetCurrentTimestamp();
   shared->last_failure.at = 0;
   LWLockRelease(shared->lock);
 }
@@ -248,9 +252,8 @@ void FinishFailed(const ErrorReport* report) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   shared->phase = BackupPhase::kFailed;
   shared->worker_pid = 0;
-  shared->ended_at = GetCurrentTimestamp();
   shared->error = *report;
-  shared->last_failure.at = shared->ended_at;
+  shared->last_failure.at = GetCurrentTimestamp();
   shared->last_failure.diff = shared->diff;
   shared->last_failure.error = *report;
   strlcpy(shared->last_failure.label, shared->label, kLabelLength);

@@ -114,10 +114,7 @@ bool PrepareJob(BackupJob* job, ErrorReport* report) {
     job->progress.max_rate = job->config.max_rate;
     return Ok();
   });
-  if (!status) {
-    FillReport(status.error(), report);
-  }
-  return status.has_value();
+  return !Failed(status, report);
 }
 
 // The databases that have been the same ones since the full backup.
@@ -187,10 +184,7 @@ bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents
         std::make_unique<BackupWriter>(*job->repository, std::move(options), job->progress);
     return Ok();
   });
-  if (!status) {
-    FillReport(status.error(), report);
-  }
-  return status.has_value();
+  return !Failed(status, report);
 }
 
 void NoteStop(BackupJob* job, const ServerBackup* backup) {

@@ -95,6 +95,13 @@ void FillReport(const Error& error, ErrorReport* report) {
   FillReport(error.message.c_str(), error.hint.c_str(), SqlstateOf(error.code), report);
 }
 
+bool Failed(const Status& status, ErrorReport* report) {
+  if (!status) {
+    FillReport(status.error(), report);
+  }
+  return !status.has_value();
+}
+
 void Raise(int level, const ErrorReport* report) {
   if (report->hint[0] == '\0') {
     ereport(level, (errcode(report->sqlstate), errmsg("%s", report->message)));
@@ -170,19 +177,6 @@ bool WaitForCall(BackgroundCall* call, long timeout_ms, uint32 wait_event) {
   CHECK_FOR_INTERRUPTS();
   return call->done();
 }
-
-namespace {
-
-// True: the status is an error, now in `report`. Takes the Status apart so that no caller holds one
-// when the error is raised.
-bool Failed(const Status& status, ErrorReport* report) {
-  if (!status) {
-    FillReport(status.error(), report);
-  }
-  return !status.has_value();
-}
-
-}  // namespace
 
 void RunCall(BackgroundCall* call, uint32 wait_event, void (*tick)(void*), void* tick_argument) {
   ErrorReport report;

@@ -28,6 +28,10 @@ struct ErrorReport {
 void FillReport(const Error& error, ErrorReport* report);
 void FillReport(const char* message, const char* hint, int sqlstate, ErrorReport* report);
 
+// True: the status is an error, now in `report`. Takes the Status apart so that no caller holds one
+// when the error is raised.
+bool Failed(const Status& status, ErrorReport* report);
+
 // ereport() of it at `level`. With ERROR and above it does not return.
 void Raise(int level, const ErrorReport* report);
 

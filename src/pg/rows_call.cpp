@@ -32,10 +32,7 @@ bool RowsCall::Prepare(ErrorReport* report) {
     ASSIGN_OR_RETURN(config_, CurrentConfig());
     return Ok();
   });
-  if (!status) {
-    FillReport(status.error(), report);
-  }
-  return status.has_value();
+  return !Failed(status, report);
 }
 
 Result<std::shared_ptr<Store>> RowsCall::Connect() {

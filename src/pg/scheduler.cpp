@@ -108,10 +108,7 @@ bool FollowSettings(ErrorReport* report) {
     scheduler->Forget();
     return Ok();
   });
-  if (!status) {
-    FillReport(status.error(), report);
-  }
-  return status.has_value();
+  return !Failed(status, report);
 }
 
 // --- Steps ---------------------------------------------------------------------------------------
@@ -133,10 +130,7 @@ bool BeginLook(LookCall* call, ErrorReport* report) {
     call->Prepare(*scheduler->config, scheduler->facts, std::exchange(scheduler->baselines, {}));
     return call->Start();
   });
-  if (!status) {
-    FillReport(status.error(), report);
-  }
-  return status.has_value();
+  return !Failed(status, report);
 }
 
 // The call has ended. `is_state`: a repository that nobody has made yet, or a lock that somebody

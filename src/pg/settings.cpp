@@ -43,12 +43,8 @@ bool FailCheck(const ErrorReport& report) {
 }
 
 bool Validate(std::size_t index, const char* value, ErrorReport* report) {
-  const Status status =
-      CatchExceptions([&] { return ValidateSetting(AllSettings()[index], value); });
-  if (!status) {
-    FillReport(status.error(), report);
-  }
-  return status.has_value();
+  return !Failed(CatchExceptions([&] { return ValidateSetting(AllSettings()[index], value); }),
+                 report);
 }
 
 template <std::size_t Index>

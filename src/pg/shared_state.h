@@ -75,7 +75,6 @@ struct SharedState {
   char notice[512];          // for the requester, set before the label; may be empty
   TimestampTz started_at;
   TimestampTz copying_since;  // 0 until files are copied
-  TimestampTz ended_at;       // in the last two phases
   ErrorReport error;          // valid in phase kFailed
 
   FailedBackup last_failure;  // until a backup succeeds

@@ -80,10 +80,6 @@ class InfoCall final : public RowsCall {
   }
 
  private:
-  std::string failure_label_;
-  std::string failure_type_;
-  std::string failure_;
-
   Status Work() override {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
     ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
@@ -108,6 +104,10 @@ class InfoCall final : public RowsCall {
     }
     return Ok();
   }
+
+  std::string failure_label_;
+  std::string failure_type_;
+  std::string failure_;
 };
 
 class InitCall final : public RowsCall {
