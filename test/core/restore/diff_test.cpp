@@ -295,7 +295,7 @@ TEST_P(DiffTest, IsNothingWithoutItsFull) {
 }
 
 TEST_P(DiffTest, TheIndependentReaderBringsBackTheSame) {
-  if (std::system("/usr/bin/python3 -c 'import zstandard, cryptography' 2>/dev/null") != 0) {
+  if (!RestoreFixture::HasSecondReader()) {
     GTEST_SKIP() << "python3-zstandard or python3-cryptography is not installed";
   }
   Relation relation(300);
@@ -312,21 +312,10 @@ TEST_P(DiffTest, TheIndependentReaderBringsBackTheSame) {
   const auto diff = fixture_.Diff(*full);
   ASSERT_OK(diff);
 
-  WriteText(fixture_.repository.Scratch("passphrase"), kTestPassphrase);
-  const auto run = [&](const std::string& arguments) {
-    return std::system(
-        fmt::format(
-            "/usr/bin/python3 '{}/test/support/veza_reader.py' --root '{}' {} {} >'{}' 2>&1",
-            VEZA_SOURCE_ROOT, fixture_.repository.PathOf(""),
-            GetParam() == Cipher::kNone
-                ? std::string()
-                : fmt::format("--passphrase-file '{}'", fixture_.repository.Scratch("passphrase")),
-            arguments, fixture_.repository.Scratch("log"))
-            .c_str());
-  };
-  EXPECT_EQ(run("verify"), 0) << ReadText(fixture_.repository.Scratch("log"));
-  ASSERT_EQ(run(fmt::format("restore {} '{}'", diff->label, fixture_.Target())), 0)
-      << ReadText(fixture_.repository.Scratch("log"));
+  EXPECT_EQ(fixture_.RunSecondReader("verify"), 0) << fixture_.SecondReadersLog();
+  ASSERT_EQ(
+      fixture_.RunSecondReader(fmt::format("restore {} '{}'", diff->label, fixture_.Target())), 0)
+      << fixture_.SecondReadersLog();
   std::map<std::string, TreeItem> restored = ReadTree(fixture_.Target());
   restored.erase("backup_label");
   std::map<std::string, TreeItem> expected = ReadTree(source_.path());

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <thread>
 
@@ -102,7 +101,7 @@ TEST_P(RestoreTest, TablespacesComeBackWhereTheyAreMapped) {
 }
 
 TEST_P(RestoreTest, TheIndependentReaderBringsBackTheSame) {
-  if (std::system("/usr/bin/python3 -c 'import zstandard, cryptography' 2>/dev/null") != 0) {
+  if (!RestoreFixture::HasSecondReader()) {
     GTEST_SKIP() << "python3-zstandard or python3-cryptography is not installed";
   }
   FillSource();
@@ -111,26 +110,12 @@ TEST_P(RestoreTest, TheIndependentReaderBringsBackTheSame) {
   WriteBytes(source.Beside("fast") + "/" + kTestVersionDirectory + "/5/100", NoiseBytes(20'000));
   ASSERT_OK(fixture_.Backup());
 
-  WriteText(fixture_.repository.Scratch("passphrase"), kTestPassphrase);
-  const std::string log = fixture_.repository.Scratch("log");
-  const auto run = [&](const std::string& arguments) {
-    const int status = std::system(
-        fmt::format(
-            "/usr/bin/python3 '{}/test/support/veza_reader.py' --root '{}' {} {} >'{}' 2>&1",
-            VEZA_SOURCE_ROOT, fixture_.repository.PathOf(""),
-            GetParam() == Cipher::kNone
-                ? ""
-                : fmt::format("--passphrase-file '{}'", fixture_.repository.Scratch("passphrase")),
-            arguments, log)
-            .c_str());
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  };
-  ASSERT_EQ(run("verify"), 0) << ReadText(log);
+  ASSERT_EQ(fixture_.RunSecondReader("verify"), 0) << fixture_.SecondReadersLog();
   const std::string theirs = source.Beside("theirs");
-  ASSERT_EQ(run(fmt::format("restore {} '{}' --tablespace '16384={}'", kTestLabel, theirs,
-                            source.Beside("their fast"))),
+  ASSERT_EQ(fixture_.RunSecondReader(fmt::format("restore {} '{}' --tablespace '16384={}'",
+                                                 kTestLabel, theirs, source.Beside("their fast"))),
             0)
-      << ReadText(log);
+      << fixture_.SecondReadersLog();
   ExpectSameTree(ReadTree(source.Beside("fast")), ReadTree(source.Beside("their fast")));
 
   RestoreOptions options = fixture_.Options();

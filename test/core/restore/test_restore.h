@@ -2,7 +2,9 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
+#include <cstdlib>
 #include <set>
 #include <string>
 #include <utility>
@@ -46,6 +48,26 @@ class RestoreFixture {
     return ExecuteRestore(*repository, plan, progress);
   }
   Result<RestoreReport> Restore() { return Restore(Options()); }
+  // Exit status of the independent reader (test/support/veza_reader.py); what it says is in
+  // SecondReadersLog().
+  int RunSecondReader(const std::string& arguments) const {
+    WriteText(repository.Scratch("passphrase"), kTestPassphrase);
+    const int status = std::system(
+        fmt::format(
+            "/usr/bin/python3 '{}/test/support/veza_reader.py' --root '{}' {} {} >'{}' 2>&1",
+            VEZA_SOURCE_ROOT, repository.PathOf(""),
+            repository.options().cipher == Cipher::kNone
+                ? ""
+                : fmt::format("--passphrase-file '{}'", repository.Scratch("passphrase")),
+            arguments, repository.Scratch("log"))
+            .c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  std::string SecondReadersLog() const { return ReadText(repository.Scratch("log")); }
+  // False when the machine lacks its libraries.
+  static bool HasSecondReader() {
+    return std::system("/usr/bin/python3 -c 'import zstandard, cryptography' 2>/dev/null") == 0;
+  }
   bool HasControlFile() const { return std::filesystem::exists(Target() + "/global/pg_control"); }
 
   // The restored data directory must be the source, but for what a restore adds.
