@@ -1,7 +1,7 @@
 # veza_backup: PGXS build of the extension, and of vezactl beside it.
 #
 #   make, make install, make uninstall, make installcheck   as for any extension
-#   make demo, make test, make bench                        test/demo.sh, test/run.sh, bench/run.sh
+#   make demo, make test, make bench                        test/demo.sh, test/run.sh, bench/*.sh
 #
 # The sources are listed once, in src/SOURCES, for this file and meson.build.
 
@@ -78,5 +78,6 @@ test:
 	test/run.sh
 bench:
 	bench/run.sh
+	bench/wal.sh
 
 .PHONY: demo test bench install-vezactl uninstall-vezactl

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs one command and says what it cost: wall time, CPU time, peak memory.
 
-  measure.py [--server DATA_DIRECTORY] [--store PID_DIRECTORY] [--watch REGEX]
-             [--results FILE --tag NAME=VALUE...] -- COMMAND...
+  measure.py [--server DATA_DIRECTORY | --server-pid PID] [--store PID_DIRECTORY] [--watch REGEX]
+             [--linger REGEX] [--results FILE --tag NAME=VALUE...] -- COMMAND...
 
 CPU time is that of everybody who took part, exactly and not by sampling:
   - the command and what it started: getrusage(RUSAGE_CHILDREN), children's children included;
@@ -10,6 +10,9 @@ CPU time is that of everybody who took part, exactly and not by sampling:
     after minus before. What ended in between (the backup worker, WAL senders, an archive_command)
     is in its parent's cutime, because the kernel adds it there when the parent waits for it;
   - the store (the S3 server), in the same way, but told apart: it would run on another machine.
+A daemon that leaves the server's family takes its times along, unless the server runs under reaper.py,
+whose pid is then given. What of the server's matches --linger is waited for after the command has
+ended: not part of the wall time, but of the CPU time.
 
 Memory is VmHWM, the kernel's own high-water mark, of each process of the command and of the server
 whose command line matches --watch; the sum of those that lived at the same time counts. It is looked
@@ -113,9 +116,16 @@ class Watcher(threading.Thread):
         return max((size for at, size in self.series if (at > middle) == second), default=0)
 
 
+def wait_for_end(roots, pattern):
+    while any(pattern.search(command_line(pid)) for pid in family(processes(), roots)):
+        time.sleep(INTERVAL)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--server")
+    parser.add_argument("--server-pid", type=int)
+    parser.add_argument("--linger")
     parser.add_argument("--store")
     parser.add_argument("--watch", default=".")
     parser.add_argument("--results")
@@ -124,7 +134,9 @@ def main():
     options = parser.parse_args()
 
     server, store = [], []
-    if options.server:
+    if options.server_pid:
+        server = [options.server_pid]
+    elif options.server:
         with open(f"{options.server}/postmaster.pid") as file:
             server = [int(file.readline())]
     if options.store:
@@ -143,6 +155,8 @@ def main():
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     watcher.done.set()
     watcher.join()
+    if options.linger:
+        wait_for_end(server, re.compile(options.linger))
     # The command ends as soon as it has its answer; the worker behind it may still be on its way out,
     # and only after that are its last ticks its parent's.
     time.sleep(0.3)

@@ -121,11 +121,14 @@ def cpu_model():
         return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
 
 
+def machine():
+    return {"cpu": cpu_model(), "processors": os.cpu_count(), "kernel": os.uname().release,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
 def main():
     results, target = sys.argv[1:3]
-    facts = dict(fact.split("=", 1) for fact in sys.argv[3:])
-    facts |= {"cpu": cpu_model(), "processors": os.cpu_count(), "kernel": os.uname().release,
-              "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    facts = dict(fact.split("=", 1) for fact in sys.argv[3:]) | machine()
     report = Report(read(results), facts)
     print(f"{facts['processors']} x {facts['cpu']}, PostgreSQL {facts['postgres']}, pgBackRest {facts['pgbackrest']}"
           f" ({'with' if facts['block_increments'] == 'yes' else 'without'} block increments), revision {facts['revision']}")
@@ -151,4 +154,5 @@ def main():
     print(f"\nall figures: {target}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,10 @@
 -- The SQL surface: what there is, what it returns, and what it refuses.
 CREATE EXTENSION veza_backup;
 \dx+ veza_backup
+\a
 SELECT proname, pg_get_function_arguments(oid), pg_get_function_result(oid)
   FROM pg_proc WHERE proname LIKE 'veza\_backup%' ORDER BY proname;
+\a
 
 SELECT veza_backup_init() ~ '/regress$' AS is_the_location;
 SELECT veza_backup_init(accept_new_system => true) ~ '/regress$' AS is_the_location;

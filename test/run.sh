@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # Runs the tests on a bare Debian 12 machine; installs what is missing first.
 #
-#   test/run.sh [all]              core, regress and server
+#   test/run.sh [all]              core, regress, server and ops
 #   test/run.sh core               the unit tests of src/core (gtest, by meson)
 #   test/run.sh regress            make installcheck against a server of its own
 #   test/run.sh server [NAME...]   test/server/NAME*.pl (all without a name), once on a local
 #                                  repository and once on S3
+#   test/run.sh ops                what is in ops/: alerts, dashboard, units (test/ops.sh)
 #   test/run.sh sanitize           the unit tests under the address, undefined and thread sanitizers
 #   test/run.sh lint               clang-format, clang-tidy (of src), shellcheck
 #
 # Several can be named. The S3 server is a throw-away one, or the one that VEZA_TEST_S3_ENDPOINT,
 # _BUCKET, _ACCESS_KEY and _SECRET_KEY name. Also from the environment: PG_CONFIG, the PostgreSQL to
 # test; VEZA_TEST_STORE, dir or s3 for one store only; VEZA_TEST_DIR, where the scratch directory goes
-# (/tmp); VEZA_TEST_KEEP=1, to keep it although nothing failed.
+# (/tmp); VEZA_TEST_KEEP=1, to keep it although nothing failed; VEZA_TEST_SOAK_SECONDS, for how long the
+# archive is put under load on a store that fails at random (60).
 #
 # Ends with `N passed, N failed`, and with 1 if anything failed.
 set -euo pipefail
@@ -22,6 +24,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/support/common.sh"
 passed=0
 failed=0
 work=
+ahead=
 regress_server=
 server_prepared=
 
@@ -49,6 +52,7 @@ stop_leftover_servers() {
 finish() {
   local status=$?
   trap - EXIT
+  [[ ! $ahead ]] || { pkill -P "$ahead" ninja && wait "$ahead"; } || true
   stop_leftover_servers
   [[ ! -d $work/s3 ]] || bash "$top/test/support/rgw.sh" stop "$work/s3"
   if [[ $status -ne 0 || ${VEZA_TEST_KEEP:-} ]]; then
@@ -100,28 +104,51 @@ run_core_tests() {
   count "$good" "$bad"
 }
 
+# `make` optimises; here what counts is the time that gcc takes.
+build_test() {
+  build build-test -Dbuildtype=plain "-Dcpp_args=-O1 -g1"
+}
+
 phase_core() {
   headline "core tests"
-  build build-test || {
+  build_test || {
     count 0 1
     return 0
   }
   run_core_tests build-test
 }
 
+# Full optimisation and debug information triple the time that gcc takes for instrumented code; with
+# the address sanitizer, even the first level doubles it.
+build_sanitized() {
+  local sanitizer=$1 level=0
+  [[ $sanitizer != thread ]] || level=1
+  build "build-${sanitizer%%,*}" "-Db_sanitize=$sanitizer" -Dbuildtype=plain \
+    "-Dcpp_args=-O$level -g1 -fno-var-tracking"
+}
+
+# The server tests mostly wait. Meanwhile the processors compile for the sanitizers.
+build_ahead() {
+  (
+    renice -n 19 -p "$BASHPID" >/dev/null
+    build_sanitized thread && build_sanitized address,undefined
+  ) >/dev/null 2>&1 &
+  ahead=$!
+}
+
 phase_sanitize() {
-  local flavour sanitizer no_aslr=()
+  local sanitizer no_aslr=()
   # gcc 12's thread sanitizer cannot place its shadow memory under the randomisation of new kernels.
   ! setarch -R true 2>/dev/null || no_aslr=(--wrapper "setarch -R")
   export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
-  for sanitizer in address,undefined thread; do
+  # What it could not build is built, and complained of, below.
+  [[ ! $ahead ]] || wait "$ahead" || true
+  ahead=
+  for sanitizer in thread address,undefined; do
     headline "core tests, sanitizers: $sanitizer"
-    flavour=build-${sanitizer%%,*}
-    # Full optimisation and debug information triple the time that gcc takes for instrumented code.
-    if build "$flavour" "-Db_sanitize=$sanitizer" -Dbuildtype=plain \
-      "-Dcpp_args=-O1 -g1 -fno-var-tracking"; then
-      run_core_tests "$flavour" "${no_aslr[@]}"
+    if build_sanitized "$sanitizer"; then
+      run_core_tests "build-${sanitizer%%,*}" "${no_aslr[@]}"
     else
       count 0 1
     fi
@@ -244,6 +271,14 @@ phase_server() {
   done
 }
 
+phase_ops() {
+  local out=$work/ops.out status=0
+  headline "ops"
+  bash "$top/test/ops.sh" | tee "$out" || status=$?
+  count "$(grep -c '^ok ' "$out" || true)" "$(grep -c '^not ok ' "$out" || true)"
+  ((status == 0)) || grep -q '^not ok ' "$out" || count 0 1
+}
+
 check_format() {
   git -C "$top" ls-files -z 'src/*.cpp' 'src/*.h' 'test/*.cpp' 'test/*.h' |
     (cd "$top" && xargs -0 clang-format --dry-run -Werror)
@@ -271,24 +306,25 @@ phase_lint() {
   headline "shellcheck"
   check check_shell
   headline "clang-tidy"
-  if build build-test; then check check_tidy; else count 0 1; fi
+  if build_test; then check check_tidy; else count 0 1; fi
 }
 
 main() {
   local phase phases=() names=()
   for phase in "$@"; do
     case $phase in
-      all) phases+=(core regress server) ;;
-      core | regress | server | sanitize | lint) phases+=("$phase") ;;
+      all) phases+=(core regress server ops) ;;
+      core | regress | server | ops | sanitize | lint) phases+=("$phase") ;;
       -*) fail "unknown option $phase; the head of $0 says how to use it" ;;
       *) names+=("$phase") ;;
     esac
   done
-  ((${#phases[@]} > 0)) || phases=(core regress server)
+  ((${#phases[@]} > 0)) || phases=(core regress server ops)
   [[ ${#names[@]} -eq 0 || " ${phases[*]} " == *" server "* ]] || fail "unknown: ${names[*]}"
 
   case " ${phases[*]} " in
     *" lint "*) bash "$top/test/support/setup.sh" lint ;;
+    " ops ") ;; # ops.sh needs nothing of it
     *) bash "$top/test/support/setup.sh" test ;;
   esac
   make_work_directory test
@@ -300,7 +336,10 @@ main() {
 
   for phase in "${phases[@]}"; do
     case $phase in
-      server) phase_server "${names[@]}" ;;
+      server)
+        [[ " ${phases[*]} " != *" sanitize "* ]] || build_ahead
+        phase_server "${names[@]}"
+        ;;
       *) "phase_$phase" ;;
     esac
   done

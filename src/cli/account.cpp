@@ -8,6 +8,24 @@
 #include <cerrno>
 
 namespace veza::cli {
+namespace {
+
+// Without a name when there is no entry for it; then the group is `group`.
+Account AccountOf(uid_t uid, gid_t group) {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): no thread has been started yet
+  const passwd* const entry = getpwuid(uid);
+  return entry != nullptr ? Account{entry->pw_name, uid, entry->pw_gid} : Account{"", uid, group};
+}
+
+// False, with errno, when it may not.
+bool SwitchTo(const Account& account) {
+  const int groups_set =
+      account.name.empty() ? setgroups(0, nullptr) : initgroups(account.name.c_str(), account.gid);
+  return groups_set == 0 && setresgid(account.gid, account.gid, account.gid) == 0 &&
+         setresuid(account.uid, account.uid, account.uid) == 0;
+}
+
+}  // namespace
 
 Result<bool> BecomeOwnerOf(const std::string& directory) {
   if (geteuid() != 0) {
@@ -25,16 +43,31 @@ Result<bool> BecomeOwnerOf(const std::string& directory) {
   if (info.st_uid == 0) {
     return false;
   }
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): no thread has been started yet
-  const passwd* const account = getpwuid(info.st_uid);
-  const gid_t group = account != nullptr ? account->pw_gid : info.st_gid;
-  const int groups_set =
-      account != nullptr ? initgroups(account->pw_name, group) : setgroups(0, nullptr);
-  if (groups_set != 0 || setresgid(group, group, group) != 0 ||
-      setresuid(info.st_uid, info.st_uid, info.st_uid) != 0) {
+  if (!SwitchTo(AccountOf(info.st_uid, info.st_gid))) {
     return ErrnoError(errno, fmt::format("could not become the owner of \"{}\"", path));
   }
   return true;
+}
+
+Result<Account> FindAccount(const std::string& name) {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): no thread has been started yet
+  const passwd* const entry = getpwnam(name.c_str());
+  if (entry == nullptr) {
+    return MakeError(ErrorCode::kNotFound, "there is no operating system user \"{}\"", name)
+        .WithHint("Name the user that is to run PostgreSQL with --user.");
+  }
+  return Account{name, entry->pw_uid, entry->pw_gid};
+}
+
+Account OwnAccount() {
+  return AccountOf(geteuid(), getegid());
+}
+
+Status BecomeAccount(const Account& account) {
+  if (geteuid() != account.uid && !SwitchTo(account)) {
+    return ErrnoError(errno, fmt::format("could not become user \"{}\"", account.name));
+  }
+  return Ok();
 }
 
 }  // namespace veza::cli

@@ -1,6 +1,8 @@
 // Root restoring for the account that will run the server.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 
 #include "core/error.h"
@@ -12,5 +14,18 @@ namespace veza::cli {
 // root too, and nothing was changed. For anybody else there is nothing to do (true). Call it once
 // the settings, which may be root's alone, have been read.
 Result<bool> BecomeOwnerOf(const std::string& directory);
+
+struct Account {
+  std::string name{};
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+// kNotFound with a hint when there is none of that name.
+Result<Account> FindAccount(const std::string& name);
+// The one that runs this process.
+Account OwnAccount();
+// For good. Needs root, unless it is the own account.
+Status BecomeAccount(const Account& account);
 
 }  // namespace veza::cli

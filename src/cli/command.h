@@ -40,7 +40,9 @@ struct Subcommand {
 Subcommand AddInfo(CLI::App& parent);
 Subcommand AddCheck(CLI::App& parent);
 Subcommand AddRestore(CLI::App& parent);
+Subcommand AddVerify(CLI::App& parent);
 Subcommand AddWalGet(CLI::App& parent);
+Subcommand AddDrill(CLI::App& parent);
 
 // kBadAnswer for damage in the repository, otherwise kFailed.
 int DefaultExitCode(const Error& error);

@@ -1,40 +1,70 @@
 // vezactl info: what the repository holds.
 #include <algorithm>
+#include <map>
+#include <optional>
 
 #include "cli/command.h"
 #include "cli/output.h"
-#include "core/repository/backup_catalog.h"
-#include "core/repository/wal_archive.h"
+#include "core/repository/drill_record.h"
+#include "core/repository/recovery_window.h"
 
 namespace veza::cli {
 namespace {
 
 struct SystemInfo {
   Identity identity;
-  std::vector<WalRange> wal;
+  std::vector<ArchivePiece> wal;
+  RecoveryWindow window;
+  std::optional<Error> window_error;  // a history file is damaged
 };
 
 struct RepositoryInfo {
   std::string location;
   std::vector<SystemInfo> systems;
   BackupCatalog catalog;
+  std::map<std::string, DrillRecord> drills;  // the latest of each label
 };
 
-std::uint64_t CountSegments(const WalRange& range, std::uint64_t segment_size) {
-  return SegmentNumberOf(range.last, segment_size) - SegmentNumberOf(range.first, segment_size) + 1;
+std::uint64_t CountSegments(const ArchivePiece& piece) {
+  return piece.last - piece.first + 1;
+}
+
+Result<SystemInfo> CollectSystem(const Repository& repository, const Identity& identity,
+                                 const BackupCatalog& catalog) {
+  SystemInfo system;
+  system.identity = identity;
+  const WalArchive wal(repository, identity.system_identifier);
+  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
+  const Result<ArchiveMap> archive = ReadArchiveMap(repository, identity, ranges);
+  if (!archive && archive.error().code == ErrorCode::kDataCorrupted) {
+    system.wal = ArchiveMap(identity.wal_segment_size, ranges, {}).Pieces();
+    system.window_error = archive.error();
+    return system;
+  }
+  RETURN_IF_ERROR(archive);
+  system.wal = archive->Pieces();
+  ASSIGN_OR_RETURN(system.window,
+                   ReadRecoveryWindow(repository, identity.system_identifier, catalog, *archive));
+  return system;
 }
 
 Result<RepositoryInfo> Collect(const Repository& repository) {
   RepositoryInfo info;
   info.location = repository.store().location();
+  ASSIGN_OR_RETURN(info.catalog, ReadBackupCatalog(repository));
   for (const Identity& identity : repository.identities()) {
-    SystemInfo system{identity, {}};
-    const WalArchive archive(repository, identity.system_identifier);
-    ASSIGN_OR_RETURN(system.wal, archive.Ranges(identity.wal_segment_size));
+    ASSIGN_OR_RETURN(SystemInfo system, CollectSystem(repository, identity, info.catalog));
     info.systems.push_back(std::move(system));
   }
-  ASSIGN_OR_RETURN(info.catalog, ReadBackupCatalog(repository));
+  ASSIGN_OR_RETURN(info.drills, ReadLatestDrills(repository));
   return info;
+}
+
+bool HasBadNews(const RepositoryInfo& info) {
+  return !info.catalog.broken.empty() ||
+         std::ranges::any_of(info.systems, [](const SystemInfo& system) {
+           return system.window_error || !system.window.unrestorable.empty();
+         });
 }
 
 std::string FormatVersion(int version_num) {
@@ -91,16 +121,41 @@ nlohmann::json ToJson(const BackupSummary& backup) {
   };
 }
 
+nlohmann::json ToJson(const RecoveryStretch& stretch) {
+  return {
+      {"start_time", FormatUtc(stretch.start_time)},
+      {"end_time", stretch.end_time ? nlohmann::json(FormatUtc(*stretch.end_time)) : nullptr},
+      {"start_lsn", FormatLsn(stretch.start_lsn)},
+      {"end_lsn", FormatLsn(stretch.end_lsn)},
+      {"first_timeline", stretch.first_timeline},
+      {"last_timeline", stretch.last_timeline},
+      {"oldest_backup", stretch.oldest_backup},
+      {"newest_backup", stretch.newest_backup},
+      {"backups", stretch.backups},
+      {"ended_by", stretch.EndedBy()},
+  };
+}
+
 nlohmann::json ToJson(const SystemInfo& system) {
   const Identity& identity = system.identity;
   nlohmann::json wal = nlohmann::json::array();
-  for (const WalRange& range : system.wal) {
-    wal.push_back({{"timeline", range.timeline},
-                   {"first", range.first},
-                   {"last", range.last},
-                   {"segments", CountSegments(range, identity.wal_segment_size)}});
+  nlohmann::json gaps = nlohmann::json::array();
+  for (const ArchivePiece& piece : system.wal) {
+    (piece.is_gap ? gaps : wal)
+        .push_back({{"timeline", piece.timeline},
+                    {"first", SegmentName(piece.timeline, piece.first, identity.wal_segment_size)},
+                    {"last", SegmentName(piece.timeline, piece.last, identity.wal_segment_size)},
+                    {"segments", CountSegments(piece)}});
   }
-  return {
+  nlohmann::json window = nlohmann::json::array();
+  for (const RecoveryStretch& stretch : system.window.stretches) {
+    window.push_back(ToJson(stretch));
+  }
+  nlohmann::json unrestorable = nlohmann::json::array();
+  for (const UnrestorableBackup& backup : system.window.unrestorable) {
+    unrestorable.push_back({{"label", backup.label}, {"reason", backup.reason}});
+  }
+  nlohmann::json document = {
       {"system_identifier", std::to_string(identity.system_identifier)},
       {"postgres_version_num", identity.postgres_version_num},
       {"wal_segment_size", identity.wal_segment_size},
@@ -110,7 +165,14 @@ nlohmann::json ToJson(const SystemInfo& system) {
       {"node", identity.node},
       {"created", FormatUtc(identity.created)},
       {"wal", std::move(wal)},
+      {"gaps", std::move(gaps)},
+      {"recovery_window", std::move(window)},
+      {"unrestorable", std::move(unrestorable)},
   };
+  if (system.window_error) {
+    document["recovery_window_error"] = ErrorToJson(*system.window_error);
+  }
+  return document;
 }
 
 nlohmann::json ToJson(const RepositoryInfo& info) {
@@ -122,7 +184,12 @@ nlohmann::json ToJson(const RepositoryInfo& info) {
     document["systems"].push_back(ToJson(system));
   }
   for (const BackupSummary& backup : info.catalog.backups) {
-    document["backups"].push_back(ToJson(backup));
+    nlohmann::json& entry = document["backups"].emplace_back(ToJson(backup));
+    const auto drill = info.drills.find(backup.label);
+    if (drill != info.drills.end()) {
+      entry["last_drill"] = DrillToJson(drill->second);
+      entry["last_drill"].erase("format");
+    }
   }
   for (const UnfinishedBackup& backup : info.catalog.unfinished) {
     document["unfinished"].push_back(backup.label);
@@ -133,7 +200,18 @@ nlohmann::json ToJson(const RepositoryInfo& info) {
   return document;
 }
 
-std::string FormatBackups(const std::vector<const BackupSummary*>& backups) {
+std::string FormatDrill(const std::map<std::string, DrillRecord>& drills,
+                        const std::string& label) {
+  const auto drill = drills.find(label);
+  if (drill == drills.end()) {
+    return "none";
+  }
+  return fmt::format("{} {}", drill->second.passed ? "passed" : "FAILED",
+                     FormatUtc(std::chrono::floor<std::chrono::seconds>(drill->second.started)));
+}
+
+std::string FormatBackups(const std::vector<const BackupSummary*>& backups,
+                          const std::map<std::string, DrillRecord>& drills) {
   if (backups.empty()) {
     return "no backups\n";
   }
@@ -146,7 +224,8 @@ std::string FormatBackups(const std::vector<const BackupSummary*>& backups) {
                {"stop LSN", true},
                {"size", true},
                {"stored", true},
-               {"bad pages", true}});
+               {"bad pages", true},
+               {"last drill (UTC)"}});
   for (const BackupSummary* backup : backups) {
     // Seconds are enough for people, and a target must not be before the end: round it up.
     table.AddRow({backup->label, BackupTypeName(backup->type),
@@ -156,9 +235,44 @@ std::string FormatBackups(const std::vector<const BackupSummary*>& backups) {
                   FormatLsn(backup->stop_lsn), FormatSize(backup->size),
                   FormatSize(backup->stored_size),
                   backup->data_checksum_version == 0 ? "not checked"
-                                                     : std::to_string(backup->checksum_failures)});
+                                                     : std::to_string(backup->checksum_failures),
+                  FormatDrill(drills, backup->label)});
   }
   return table.Format();
+}
+
+std::string FormatWindow(const SystemInfo& system) {
+  if (system.window_error) {
+    return fmt::format("recovery window: not known\n  {}\n", system.window_error->message);
+  }
+  std::string text;
+  if (system.window.stretches.empty()) {
+    text = "recovery window: nothing can be restored\n";
+  } else {
+    Table table({{"recovery window from (UTC)"},
+                 {"to, at most (UTC)"},
+                 {"timelines", true},
+                 {"from LSN", true},
+                 {"to LSN", true},
+                 {"backups", true},
+                 {"ended by"}});
+    for (const RecoveryStretch& stretch : system.window.stretches) {
+      const auto ceil = [](TimePoint time) {
+        return FormatUtc(std::chrono::ceil<std::chrono::seconds>(time));
+      };
+      table.AddRow({ceil(stretch.start_time), stretch.end_time ? ceil(*stretch.end_time) : "",
+                    stretch.first_timeline == stretch.last_timeline
+                        ? std::to_string(stretch.first_timeline)
+                        : fmt::format("{} to {}", stretch.first_timeline, stretch.last_timeline),
+                    FormatLsn(stretch.start_lsn), FormatLsn(stretch.end_lsn),
+                    std::to_string(stretch.backups), stretch.EndedBy()});
+    }
+    text = table.Format();
+  }
+  for (const UnrestorableBackup& backup : system.window.unrestorable) {
+    text += fmt::format("  {} cannot be restored: {}\n", backup.label, backup.reason);
+  }
+  return text;
 }
 
 std::string ToText(const RepositoryInfo& info) {
@@ -171,9 +285,11 @@ std::string ToText(const RepositoryInfo& info) {
     if (system.wal.empty()) {
       text += "  no WAL\n";
     }
-    for (const WalRange& range : system.wal) {
-      text += fmt::format("  WAL of timeline {}: {} to {}, {} segments\n", range.timeline,
-                          range.first, range.last, CountSegments(range, identity.wal_segment_size));
+    for (const ArchivePiece& piece : system.wal) {
+      text += fmt::format(
+          "  {} timeline {}: {} to {}, {} segments\n", piece.is_gap ? "GAP in WAL of" : "WAL of",
+          piece.timeline, SegmentName(piece.timeline, piece.first, identity.wal_segment_size),
+          SegmentName(piece.timeline, piece.last, identity.wal_segment_size), CountSegments(piece));
     }
     std::vector<const BackupSummary*> backups;
     for (const BackupSummary& backup : info.catalog.backups) {
@@ -181,7 +297,10 @@ std::string ToText(const RepositoryInfo& info) {
         backups.push_back(&backup);
       }
     }
-    text += "\n" + FormatBackups(backups);
+    text += "\n" + FormatBackups(backups, info.drills);
+    if (!backups.empty()) {
+      text += "\n" + FormatWindow(system);
+    }
   }
   if (!info.catalog.unfinished.empty()) {
     text += "\nnot finished: being made, or left over from a backup that failed\n";
@@ -207,7 +326,7 @@ Result<int> RunInfo(const GlobalOptions& options) {
   } else {
     PrintText(ToText(info));
   }
-  return info.catalog.broken.empty() ? kDone : kBadAnswer;
+  return HasBadNews(info) ? kBadAnswer : kDone;
 }
 
 }  // namespace

@@ -1,43 +1,17 @@
 // vezactl: what must work while the server is dead.
-#include <cerrno>
-#include <csignal>
-#include <cstdlib>
 #include <exception>
 #include <new>
 #include <vector>
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/signals.h"
+#include "cli/wal_prefetch.h"
 
 namespace veza::cli {
 namespace {
 
 constexpr const char* kDefaultConfigFile = "/etc/veza_backup/veza_backup.conf";
-
-// What the signal handler reaches. Set once, before the handler is installed, and never freed.
-Cancellation* signal_cancellation = nullptr;
-volatile std::sig_atomic_t caught_signal = 0;
-
-void HandleSignal(int signal_number) {
-  const int interrupted_errno = errno;
-  caught_signal = signal_number;
-  signal_cancellation->Cancel();
-  errno = interrupted_errno;
-}
-
-void InstallSignalHandlers(Cancellation& cancellation) {
-  signal_cancellation = &cancellation;
-  struct sigaction action {};
-  action.sa_handler = HandleSignal;
-  // The second one of a kind kills: for somebody in a hurry.
-  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
-  sigemptyset(&action.sa_mask);
-  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP}) {
-    sigaction(signal_number, &action, nullptr);
-  }
-  // Whoever closes our output or a connection is told by an error, not by our death.
-  std::signal(SIGPIPE, SIG_IGN);
-}
 
 std::string DefaultConfigFile() {
   const std::optional<std::string> from_environment = ProcessEnvironment()("VEZA_BACKUP_CONFIG");
@@ -50,8 +24,8 @@ int Report(const GlobalOptions& options, const Error& error, int exit_code) {
     PrintJson({{"error", ErrorToJson(error)}});
     FlushOutput();
   }
-  return error.code == ErrorCode::kCancelled && caught_signal != 0 ? 128 + caught_signal
-                                                                   : exit_code;
+  return error.code == ErrorCode::kCancelled && CaughtSignal() != 0 ? 128 + CaughtSignal()
+                                                                    : exit_code;
 }
 
 // CLI11 begins its messages with a capital.
@@ -99,8 +73,9 @@ int Run(int argc, char** argv) {
   app.footer(
       "Exit codes: 0 done; 1 what was found is not as it should be; 2 the environment or the\n"
       "arguments are wrong. wal-get has its own, see vezactl wal-get --help.");
-  const std::vector<Subcommand> subcommands = {AddInfo(app), AddCheck(app), AddRestore(app),
-                                               AddWalGet(app)};
+  const std::vector<Subcommand> subcommands = {AddInfo(app),   AddCheck(app),  AddRestore(app),
+                                               AddVerify(app), AddWalGet(app), AddWalPrefetch(app),
+                                               AddDrill(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
@@ -112,7 +87,7 @@ int Run(int argc, char** argv) {
   }
   options.json = output == "json";
 
-  InstallSignalHandlers(*options.environment.cancellation);
+  InstallSignalHandlers(*options.environment.cancellation, SecondSignal::kKills);
   for (const Subcommand& subcommand : subcommands) {
     if (!subcommand.app->parsed()) {
       continue;

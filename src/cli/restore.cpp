@@ -1,16 +1,15 @@
-// vezactl restore: a backup into an empty directory, ready for the server to recover.
+// vezactl restore: a backup into an empty directory, or over an older state of it, ready for the
+// server to recover.
 #include "core/restore/restore.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <system_error>
 
 #include "cli/account.h"
 #include "cli/command.h"
 #include "cli/output.h"
-#include "cli/progress.h"
+#include "cli/restore_options.h"
 #include "core/restore/plan.h"
-#include "core/restore/target_time.h"
+#include "core/restore/recovery_settings.h"
 
 namespace veza::cli {
 namespace {
@@ -19,71 +18,16 @@ namespace {
 struct RestoreArguments {
   std::string target_directory;
   std::string backup;
-  std::optional<std::string> time;
-  std::optional<std::string> lsn;
-  std::optional<std::string> xid;
-  std::optional<std::string> name;
-  bool immediate = false;
-  std::string timeline = "latest";
-  bool inclusive = false;
-  bool exclusive = false;
+  TargetArguments target;
   std::optional<std::string> action;
   bool standby = false;
   std::vector<std::string> tablespace_map;
   int jobs = 0;
+  bool delta = false;
+  bool dry_run = false;
   std::string archive_mode = "off";
   std::string system_id;
 };
-
-Result<std::string> AbsolutePath(const std::string& path) {
-  std::error_code error;
-  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
-  if (error || path.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a usable path", path);
-  }
-  std::string text = absolute.lexically_normal().string();
-  while (text.size() > 1 && text.ends_with('/')) {
-    text.pop_back();
-  }
-  return text;
-}
-
-Result<RecoveryTarget> ParseTarget(const RestoreArguments& arguments) {
-  RecoveryTarget target;
-  if (arguments.time) {
-    target.kind = TargetKind::kTime;
-    ASSIGN_OR_RETURN(target.time, ParseTargetTime(*arguments.time));
-  } else if (arguments.lsn) {
-    target.kind = TargetKind::kLsn;
-    ASSIGN_OR_RETURN(target.lsn, ParseLsn(*arguments.lsn));
-  } else if (arguments.xid) {
-    target.kind = TargetKind::kXid;
-    ASSIGN_OR_RETURN(target.xid, ParseTargetXid(*arguments.xid));
-  } else if (arguments.name) {
-    target.kind = TargetKind::kName;
-    ASSIGN_OR_RETURN(target.name, ParseTargetName(*arguments.name));
-  } else if (arguments.immediate) {
-    target.kind = TargetKind::kImmediate;
-  }
-  ASSIGN_OR_RETURN(target.timeline, ParseTargetTimeline(arguments.timeline));
-
-  const bool has_position = target.kind == TargetKind::kTime || target.kind == TargetKind::kLsn ||
-                            target.kind == TargetKind::kXid;
-  if ((arguments.inclusive || arguments.exclusive) && !has_position) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     "--target-inclusive and --target-exclusive need a target")
-        .WithHint("Add --target-time, --target-lsn or --target-xid.");
-  }
-  target.inclusive = !arguments.exclusive;
-  if (arguments.action) {
-    if (target.kind == TargetKind::kEndOfWal) {
-      return MakeError(ErrorCode::kInvalidArgument, "--target-action needs a target")
-          .WithHint("Without a target the server recovers all WAL there is and opens for writing.");
-    }
-    ASSIGN_OR_RETURN(target.action, ParseTargetAction(*arguments.action));
-  }
-  return target;
-}
 
 Result<std::map<std::string, std::string>> ParseTablespaceMap(
     const std::vector<std::string>& entries) {
@@ -114,28 +58,24 @@ Result<std::map<std::string, std::string>> ParseTablespaceMap(
   return map;
 }
 
-// The server runs it in its data directory and with another environment: full paths only.
-Result<std::string> MakeRestoreCommand(const GlobalOptions& options,
-                                       std::uint64_t system_identifier) {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) {
-    return ErrnoError(error.value(), "could not find the path of vezactl itself");
-  }
-  ASSIGN_OR_RETURN(const std::string config_file, AbsolutePath(options.config_file));
-  return BuildRestoreCommand(self.string(), config_file, system_identifier);
-}
-
 Result<RestoreOptions> ParseArguments(const RestoreArguments& arguments) {
   RestoreOptions restore;
   ASSIGN_OR_RETURN(restore.target_directory, AbsolutePath(arguments.target_directory));
   restore.backup_label = arguments.backup;
-  ASSIGN_OR_RETURN(restore.target, ParseTarget(arguments));
+  ASSIGN_OR_RETURN(restore.target, ParseTarget(arguments.target));
+  if (arguments.action) {
+    if (restore.target.kind == TargetKind::kEndOfWal) {
+      return MakeError(ErrorCode::kInvalidArgument, "--target-action needs a target")
+          .WithHint("Without a target the server recovers all WAL there is and opens for writing.");
+    }
+    ASSIGN_OR_RETURN(restore.target.action, ParseTargetAction(*arguments.action));
+  }
   restore.standby = arguments.standby;
   restore.preserve_archive_mode = arguments.archive_mode == "preserve";
   ASSIGN_OR_RETURN(restore.tablespace_map, ParseTablespaceMap(arguments.tablespace_map));
   ASSIGN_OR_RETURN(restore.system_identifier, ParseSystemId(arguments.system_id));
   restore.jobs = arguments.jobs;
+  restore.delta = arguments.delta;
   return restore;
 }
 
@@ -169,6 +109,53 @@ void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const Re
                   DescribeTarget(plan.recovery.target), plan.target_timeline));
 }
 
+// What would be done.
+void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
+  const BackupSummary& backup = plan.backup;
+  std::uint64_t in_tablespaces = 0;
+  for (const Tablespace& tablespace : plan.tablespaces) {
+    in_tablespaces += tablespace.size;
+  }
+  const std::uint64_t in_target = backup.size - std::min(backup.size, in_tablespaces);
+  const std::string settings = RewriteAutoConf("", plan.recovery);
+  if (options.json) {
+    nlohmann::json tablespaces = nlohmann::json::array();
+    for (const Tablespace& tablespace : plan.tablespaces) {
+      tablespaces.push_back({{"path", tablespace.path}, {"bytes", tablespace.size}});
+    }
+    PrintJson({{"dry_run", true},
+               {"label", backup.label},
+               {"target_directory", plan.target_directory},
+               {"bytes", in_target},
+               {"tablespaces", std::move(tablespaces)},
+               {"files", backup.files},
+               {"start_wal", backup.start_wal},
+               {"stop_wal", backup.stop_wal},
+               {"target", DescribeTarget(plan.recovery.target)},
+               {"target_timeline", plan.target_timeline},
+               {"signal_file", SignalFileName(plan.recovery)},
+               {"settings", settings}});
+    return;
+  }
+  std::string text = fmt::format(
+      "backup        {}, of {}\n"
+      "into          \"{}\": {} files in all, {} here\n",
+      backup.label, FormatUtc(backup.stop_time), plan.target_directory, backup.files,
+      FormatSize(in_target));
+  for (const Tablespace& tablespace : plan.tablespaces) {
+    text += fmt::format("tablespace    \"{}\": {}\n", tablespace.path, FormatSize(tablespace.size));
+  }
+  text += fmt::format(
+      "WAL           from {} on; up to {} to become consistent\n"
+      "recovery      to {} on timeline {}\n"
+      "signal file   {}\n"
+      "postgresql.auto.conf gets\n{}"
+      "Nothing was written.\n",
+      backup.start_wal, backup.stop_wal, DescribeTarget(plan.recovery.target), plan.target_timeline,
+      SignalFileName(plan.recovery), settings);
+  PrintText(text);
+}
+
 Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
@@ -179,56 +166,24 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   ASSIGN_OR_RETURN(restore.restore_command,
                    MakeRestoreCommand(options, identity.system_identifier));
   if (restore.jobs == 0) {
-    // On S3 the threads wait for the network most of the time.
-    restore.jobs = config.kind == RepositoryKind::kS3 ? std::max(config.jobs, config.s3_connections)
-                                                      : config.jobs;
+    restore.jobs = DefaultRestoreJobs(config);
   }
   ASSIGN_OR_RETURN(const bool right_owner, BecomeOwnerOf(restore.target_directory));
   if (!right_owner && !options.quiet) {
     PrintWarning("restoring as root: give the files to PostgreSQL's user before the server starts");
   }
   ASSIGN_OR_RETURN(const RestorePlan plan, PlanRestore(*repository, restore));
+  if (arguments.dry_run) {
+    PrintPlan(options, plan);
+    return kDone;
+  }
 
   const Clock& clock = *options.environment.clock;
   const SteadyTime begin = clock.Steady();
-  RestoreProgress progress;
-  ProgressReporter reporter(clock, options.quiet, [&] {
-    return ProgressState{progress.bytes_done, progress.bytes_total,
-                         progress.syncing ? "making it durable" : "restoring"};
-  });
-  const auto report = ExecuteRestore(*repository, plan, progress);
-  reporter.Stop();
-  if (!report.has_value()) {
-    return report.error();
-  }
-  PrintReport(options, plan, *report,
+  ASSIGN_OR_RETURN(const RestoreReport report, RestoreWithProgress(options, *repository, plan));
+  PrintReport(options, plan, report,
               std::chrono::duration_cast<std::chrono::milliseconds>(clock.Steady() - begin));
   return kDone;
-}
-
-void AddTargetOptions(CLI::App& app, RestoreArguments& arguments) {
-  CLI::Option_group* group =
-      app.add_option_group("Recovery target", "At most one; without any, all WAL there is");
-  group->add_option("--target-time", arguments.time,
-                    "Up to a time, for example \"2026-11-22 02:00:00+00\"; local without zone");
-  group->add_option("--target-lsn", arguments.lsn, "Up to a position in the WAL");
-  group->add_option("--target-xid", arguments.xid, "Up to the end of a transaction");
-  group->add_option("--target-name", arguments.name,
-                    "Up to a restore point made with pg_create_restore_point()");
-  group->add_flag("--target-immediate", arguments.immediate,
-                  "Only as far as the backup needs to be consistent");
-  group->require_option(0, 1);
-
-  app.add_option("--target-timeline", arguments.timeline,
-                 "Timeline to follow: latest, current (the backup's own) or a number")
-      ->capture_default_str();
-  CLI::Option* inclusive = app.add_flag("--target-inclusive", arguments.inclusive,
-                                        "Stop after the time, LSN or transaction (default)");
-  app.add_flag("--target-exclusive", arguments.exclusive,
-               "Stop before the time, LSN or transaction")
-      ->excludes(inclusive);
-  app.add_option("--target-action", arguments.action,
-                 "At the target: pause (default), promote or shutdown");
 }
 
 }  // namespace
@@ -238,13 +193,21 @@ Subcommand AddRestore(CLI::App& parent) {
   CLI::App* app =
       parent.add_subcommand("restore", "Restore a backup and prepare recovery to a target");
   app->add_option("--target-dir", arguments->target_directory,
-                  "Data directory to create, absent or empty")
+                  "Data directory to create, absent or empty unless with --delta")
       ->required()
       ->type_name("DIR");
+  app->add_flag(
+      "--delta", arguments->delta,
+      "Into a data directory that is there: keep what is as in the backup, remove what is "
+      "not in it");
+  app->add_flag("--dry-run", arguments->dry_run,
+                "Only say what would be restored, where, and with which settings");
   app->add_option("--backup", arguments->backup,
                   "Label of the backup; without it the newest that leads to the target")
       ->type_name("LABEL");
-  AddTargetOptions(*app, *arguments);
+  AddTargetOptions(*app, arguments->target);
+  app->add_option("--target-action", arguments->action,
+                  "At the target: pause (default), promote or shutdown");
   app->add_flag("--standby", arguments->standby,
                 "Make a standby, which goes on following the archive or a primary");
   app->add_option("--tablespace-map", arguments->tablespace_map,

@@ -13,6 +13,7 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/wal_prefetch.h"
 #include "core/repository/wal_archive.h"
 
 namespace veza::cli {
@@ -30,6 +31,7 @@ struct WalGetOptions {
   std::string destination;
   std::string system_id;
   int retry_seconds = 300;
+  PrefetchArguments prefetch;
 };
 
 // Whether waiting may help: a store that cannot be reached, but also a directory that is not
@@ -93,15 +95,10 @@ Result<int> Fetch(const Repository& repository, const WalFileName& name, const W
   return kDone;
 }
 
-Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
-  const std::optional<WalFileName> name = ParseWalFileName(wal.file);
-  if (!name.has_value()) {
-    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a WAL file", wal.file)
-        .WithHint("The first argument is what restore_command gives as %f.");
-  }
-  ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
-  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
-
+// From the repository, trying again for as long as it may help.
+Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
+                             const WalFileName& name, const WalGetOptions& wal,
+                             std::optional<std::uint64_t> system_id) {
   const Clock& clock = *options.environment.clock;
   const Cancellation* const cancellation = options.environment.cancellation.get();
   const SteadyTime deadline = clock.Steady() + std::chrono::seconds(wal.retry_seconds);
@@ -114,7 +111,7 @@ Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
     auto fetched = [&]() -> Result<int> {
       ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                        OpenRepository(options, config, policy));
-      return Fetch(*repository, *name, wal, system_id);
+      return Fetch(*repository, name, wal, system_id);
     }();
     if (fetched.has_value() || !MayPass(fetched.error()) || clock.Steady() + pause >= deadline) {
       return fetched;
@@ -124,6 +121,32 @@ Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
       return cancellation->Check().error();
     }
   }
+}
+
+Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
+  const std::optional<WalFileName> name = ParseWalFileName(wal.file);
+  if (!name.has_value()) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a WAL file", wal.file)
+        .WithHint("The first argument is what restore_command gives as %f.");
+  }
+  ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+
+  const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);
+  const bool is_segment = name->kind == WalFileKind::kSegment;
+  if (is_segment) {
+    ASSIGN_OR_RETURN(const bool taken, prefetched.Take(wal.file));
+    if (taken) {
+      prefetched.FetchAfter(wal.file);
+      return kDone;
+    }
+  }
+  prefetched.RemoveLeftOvers();
+  ASSIGN_OR_RETURN(const int exit_code, FetchWithRetries(options, config, *name, wal, system_id));
+  if (is_segment && exit_code == kDone) {
+    prefetched.FetchAfter(wal.file);
+  }
+  return exit_code;
 }
 
 }  // namespace
@@ -142,6 +165,17 @@ Subcommand AddWalGet(CLI::App& parent) {
       ->type_name("SECONDS")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
+  app->add_option(
+         "--prefetch", wal->prefetch.segments,
+         "How many of the following segments a background process fetches meanwhile, for a\n"
+         "server in recovery; 0 for none")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app->add_option("--spool", wal->prefetch.spool,
+                  "Directory for segments that were fetched ahead; default: veza_spool beside\n"
+                  "DESTINATION, that is, in pg_wal")
+      ->type_name("DIR");
   app->footer(
       "Exit codes: 0 the file was fetched; 1 the repository was reached and does not have it;\n"
       "126 anything else, after which PostgreSQL stops recovery instead of ending it too early.");

@@ -19,7 +19,27 @@ std::string ReadFile(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-// The kernel that runs and the namespace whose process ids we see. Empty: unknown.
+// A field of stat by its number in proc(5), counted behind the name, which may hold anything. Empty
+// when there is no such process or it is hidden.
+std::string StatField(pid_t pid, int number) {
+  const std::string stat = ReadFile(fmt::format("/proc/{}/stat", pid));
+  std::size_t at = stat.rfind(')');
+  for (int field = 2; field < number && at != std::string::npos; ++field) {
+    at = stat.find(' ', at + 1);
+  }
+  if (at == std::string::npos) {
+    return "";
+  }
+  return stat.substr(at + 1, stat.find(' ', at + 1) - at - 1);
+}
+
+// Clock ticks since boot.
+std::string StartOf(pid_t pid) {
+  return StatField(pid, 22);
+}
+
+}  // namespace
+
 std::string IdentifyPlace() {
   std::string boot = ReadFile("/proc/sys/kernel/random/boot_id");
   boot.erase(boot.find_last_not_of('\n') + 1);
@@ -31,29 +51,27 @@ std::string IdentifyPlace() {
   return fmt::format("{} {}", boot, std::string_view(name, static_cast<std::size_t>(length)));
 }
 
-// Clock ticks since boot: field 22 of stat, counted behind the name, which may hold anything. Empty
-// when there is no such process or it is hidden.
-std::string StartOf(pid_t pid) {
-  const std::string stat = ReadFile(fmt::format("/proc/{}/stat", pid));
-  std::size_t at = stat.rfind(')');
-  for (int field = 2; field < 22 && at != std::string::npos; ++field) {
-    at = stat.find(' ', at + 1);
-  }
-  if (at == std::string::npos) {
-    return "";
-  }
-  return stat.substr(at + 1, stat.find(' ', at + 1) - at - 1);
-}
-
-}  // namespace
-
-std::string IdentifyThisProcess() {
+std::string IdentifyProcess(pid_t pid) {
   const std::string place = IdentifyPlace();
-  const std::string start = StartOf(getpid());
+  const std::string start = StartOf(pid);
   if (place.empty() || start.empty()) {
     return "";
   }
-  return fmt::format("{} {} {}", place, getpid(), start);
+  return fmt::format("{} {} {}", place, pid, start);
+}
+
+std::string IdentifyThisProcess() {
+  return IdentifyProcess(getpid());
+}
+
+std::optional<pid_t> ParentOf(pid_t pid) {
+  const std::string field = StatField(pid, 4);
+  pid_t parent = 0;
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), parent);
+  if (error != std::errc() || field.empty()) {
+    return std::nullopt;
+  }
+  return parent;
 }
 
 bool HasEnded(std::string_view process) {

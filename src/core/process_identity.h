@@ -1,6 +1,9 @@
 // Whether a process that left a note somewhere has ended since.
 #pragma once
 
+#include <sys/types.h>
+
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,6 +13,13 @@ namespace veza {
 // the same PID namespace: boot id, namespace, process id, time of its start. Empty when /proc does
 // not tell.
 std::string IdentifyThisProcess();
+// The same for another process that runs here. Empty also when there is none.
+std::string IdentifyProcess(pid_t pid);
+// The part that they have in common: this run of the kernel, this PID namespace.
+std::string IdentifyPlace();
+
+// Nothing when there is no such process or /proc does not tell.
+std::optional<pid_t> ParentOf(pid_t pid);
 
 // True only if it is certain that the process has ended: it ran where we run, and its id is free or
 // another's. Not certain, and false: another machine, another container, a reboot since.

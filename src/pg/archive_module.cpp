@@ -4,28 +4,28 @@
 // segment stays .ready, one WARNING says why, and the archiver asks again. Nothing here raises an
 // ERROR: the archiver of 15 and 16 has no handler for it and would exit.
 //
-// The upload runs in a thread (BackgroundCall) while the archiver's own thread serves its latch and
-// interrupts and watches for three reasons to give up early: a reload (new settings may be the
-// cure), SIGTERM, and a shutdown of the server, which waits for the archiver without a limit of its
-// own.
+// A WalShipper seals and stores in threads, the file that is asked for and those behind it, while
+// the archiver's own thread serves its latch and interrupts and watches for three reasons to give
+// up early: a reload (new settings may be the cure), SIGTERM, and a shutdown of the server, which
+// waits for the archiver without a limit of its own.
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "core/repository/wal_archive.h"
+#include "core/repository/wal_shipper.h"
 #include "pg/server_repository.h"
 #include "pg/settings.h"
 //
 #include "pg/boundary.h"
 #include "pg/compat.h"
+#include "pg/shared_archive.h"
+#include "pg/wal_dropper.h"
 
 namespace veza::pg {
 
@@ -37,66 +37,24 @@ constexpr RetryPolicy kArchiverRetries{.first_pause = std::chrono::milliseconds(
                                        .budget = std::chrono::milliseconds(10'000),
                                        .max_attempts = 6};
 constexpr long kTickMs = 250;
-// Grace for an upload that is under way when the server shuts down.
+// Grace for a file that makes no progress when the server shuts down.
 constexpr std::chrono::seconds kShutdownGrace{5};
 
-// The repository of this process, kept between calls as long as the settings stay the same.
-struct ArchiverConnection {
-  Environment environment;
+// What this process ships with, kept between calls as long as settings and role stay the same.
+struct Shipping {
   std::uint64_t settings_generation = 0;
   bool was_primary = false;
-  std::unique_ptr<Repository> repository;
-
-  // The last error that led to another attempt, of the call that is running.
-  std::mutex mutex;
-  std::optional<Error> retried;
-
-  std::optional<Error> TakeRetried() {
-    const std::lock_guard lock(mutex);
-    return retried;
-  }
+  ArchiveSettings settings;
+  std::uint64_t reported_retries = 0;
+  std::unique_ptr<WalShipper> shipper;
 };
 
-class ArchiveCall final : public BackgroundCall {
- public:
-  ArchiveCall(ArchiverConnection& connection, Config config, ServerFacts facts, std::string file,
-              std::string path)
-      : BackgroundCall(connection.environment),
-        connection_(connection),
-        config_(std::move(config)),
-        facts_(std::move(facts)),
-        file_(std::move(file)),
-        path_(std::move(path)) {}
-  ~ArchiveCall() override { StopAndJoin(); }
+std::unique_ptr<Shipping> shipping;
 
- private:
-  Status Work() override {
-    if (!connection_.repository) {
-      ArchiverConnection& connection = connection_;
-      ASSIGN_OR_RETURN(connection_.repository,
-                       OpenServerRepository(
-                           config_, facts_, environment_, kArchiverRetries,
-                           [&connection](std::string_view, std::string_view, const Error& error) {
-                             const std::lock_guard lock(connection.mutex);
-                             connection.retried = error;
-                           }));
-    }
-    const WalArchive archive(*connection_.repository, facts_.system_identifier);
-    RETURN_IF_ERROR(archive.Push(file_, path_));
-    return Ok();
-  }
-
-  ArchiverConnection& connection_;
-  Config config_;
-  ServerFacts facts_;
-  std::string file_;
-  std::string path_;
-};
-
-std::unique_ptr<ArchiverConnection> connection;
-
-// When, during a shutdown, the store was found to be unusable: the remaining files are not tried.
-std::optional<SteadyTime> gave_up_at;
+// When the server began to stop, and whether the store was found to be unusable since: then the
+// remaining files are not tried.
+std::optional<SteadyTime> stopping_since;
+bool gave_up = false;
 
 // The postmaster says so in the eighth line of its pid file (pidfile.h, LOCK_FILE_LINE_PM_STATUS;
 // set in pmdie()). No variable that a child process could read tells it in every version.
@@ -150,120 +108,178 @@ Waited WaitOnce(int done_fd, uint32 wait_event) {
   return waited;
 }
 
-// What may end a call before its time.
-class ShutdownWatch {
- public:
-  // Whether the call should be cancelled now.
-  bool ShouldGiveUp(bool retrying) {
-    if (ShutdownRequestPending) {
-      return true;
-    }
-    if (ConfigReloadPending && retrying) {
-      return true;
-    }
-    const SteadyTime now = SystemClock().Steady();
-    if (!stopping_since_ && ServerIsStopping()) {
-      stopping_since_ = now;
-    }
-    if (stopping_since_ && (retrying || now - *stopping_since_ > kShutdownGrace)) {
-      gave_up_at = now;
-      return true;
-    }
+// Sees the shutdown of the server, from one call to the next.
+bool IsStopping() {
+  if (!ServerIsStopping()) {
+    stopping_since.reset();
+    gave_up = false;
     return false;
   }
+  if (!stopping_since) {
+    stopping_since = SystemClock().Steady();
+  }
+  return true;
+}
 
- private:
-  std::optional<SteadyTime> stopping_since_;
-};
+// Whether waiting for the file, which began at `begin`, should end now.
+bool ShouldGiveUp(SteadyTime begin, bool retrying) {
+  if (ShutdownRequestPending) {
+    return true;
+  }
+  if (ConfigReloadPending && retrying) {
+    return true;
+  }
+  if (!IsStopping()) {
+    return false;
+  }
+  const SteadyTime now = SystemClock().Steady();
+  gave_up = retrying || now - std::max(begin, *stopping_since) > kShutdownGrace ||
+            now - *stopping_since > shipping->settings.shutdown_timeout;
+  return gave_up;
+}
 
-void WaitForArchiveCall(ArchiveCall& call) {
+void Report(const WalShipper& shipper) {
+  const ShipperCounters counters = shipper.counters();
+  ReportShipping({.in_flight = static_cast<std::uint32_t>(counters.in_flight),
+                  .ahead = static_cast<std::uint32_t>(counters.ahead),
+                  .level = counters.level,
+                  .new_retries = counters.retries - shipping->reported_retries});
+  shipping->reported_retries = counters.retries;
+}
+
+// Nothing: it was given up.
+std::optional<Result<ShippedFile>> WaitForAnswer(WalShipper& shipper) {
   static const uint32 wait_event = WaitEvent("VezaBackupArchive");
-  ShutdownWatch watch;
+  const SteadyTime begin = SystemClock().Steady();
+  SteadyTime next_look = begin;
+  std::optional<Result<ShippedFile>> answer;
   bool consumed_wakeup = false;
-  SteadyTime next_look = SystemClock().Steady() + std::chrono::milliseconds(kTickMs);
-  while (!call.done()) {
-    const Waited waited = WaitOnce(call.done_fd(), wait_event);
-    if (waited == Waited::kFailed) {
-      call.Cancel();
-      break;  // Join() waits the rest
-    }
-    consumed_wakeup |= waited == Waited::kLatch;
+  while (!(answer = shipper.TakeAnswer())) {
     const SteadyTime now = SystemClock().Steady();
-    if (waited == Waited::kLatch || now >= next_look) {
+    if (now >= next_look) {
       next_look = now + std::chrono::milliseconds(kTickMs);
-      if (watch.ShouldGiveUp(connection->TakeRetried().has_value())) {
-        call.Cancel();
+      Report(shipper);
+      if (ShouldGiveUp(begin, shipper.retried().has_value())) {
+        break;
       }
+    }
+    const Waited waited = WaitOnce(shipper.event_fd(), wait_event);
+    if (waited == Waited::kFailed) {
+      break;
+    }
+    if (waited == Waited::kLatch) {
+      consumed_wakeup = true;
+      next_look = now;
     }
   }
   // The archiver's own loop looks for new work, reloads and shutdown when its latch is set.
   if (consumed_wakeup) {
     SetLatch(MyLatch);
   }
+  return answer;
 }
 
-// The connection for the settings and role of now.
-Status RefreshConnection(bool is_primary) {
-  if (!connection || connection->settings_generation != SettingsGeneration() ||
-      (is_primary && !connection->was_primary)) {
-    connection = std::make_unique<ArchiverConnection>();
-    connection->settings_generation = SettingsGeneration();
-    connection->was_primary = is_primary;
+// A shipper for the settings and role of now.
+Status RefreshShipping() {
+  const bool is_primary = !RecoveryInProgress();
+  if (shipping && shipping->settings_generation == SettingsGeneration() &&
+      shipping->was_primary == is_primary) {
+    return Ok();
   }
-  connection->environment.cancellation->Reset();
-  const std::lock_guard lock(connection->mutex);
-  connection->retried.reset();
+  shipping.reset();
+  ASSIGN_OR_RETURN(Config config, CurrentConfig());
+  ServerFacts facts = GetServerFacts();
+  auto fresh = std::make_unique<Shipping>();
+  fresh->settings_generation = SettingsGeneration();
+  fresh->was_primary = is_primary;
+  fresh->settings = config.archive;
+  ShipperOptions options{.wal_directory = XLOGDIR,
+                         .system_identifier = facts.system_identifier,
+                         .segment_size = static_cast<std::uint64_t>(wal_segment_size),
+                         .look_ahead = static_cast<std::size_t>(config.archive.look_ahead),
+                         .sealers = static_cast<std::size_t>(config.jobs),
+                         .memory = config.archive.memory,
+                         .compression_level = config.compression_level,
+                         .adaptive = config.archive.adaptive_compression};
+  const Environment environment;
+  fresh->shipper = std::make_unique<WalShipper>(
+      std::move(options),
+      [config = std::move(config), facts = std::move(facts), environment](RetryObserver observer) {
+        return OpenServerRepository(config, facts, environment, kArchiverRetries,
+                                    std::move(observer));
+      },
+      environment);
+  shipping = std::move(fresh);
   return Ok();
 }
 
-Status Archive(const char* file, const char* path) {
-  if (gave_up_at && ServerIsStopping()) {
+Result<ShippedFile> Archive(const char* file) {
+  if (IsStopping() && gave_up) {
     return MakeError(ErrorCode::kUnavailable,
-                     "the server is stopping and the repository could not be reached")
+                     "the server is stopping, and the repository could not be reached in time")
         .WithHint("The file stays in pg_wal and is archived after the next start.");
   }
-  gave_up_at.reset();
-  ServerFacts facts = GetServerFacts();
-  RETURN_IF_ERROR(RefreshConnection(facts.is_primary));
-  ASSIGN_OR_RETURN(Config config, CurrentConfig());
-  ArchiveCall call(*connection, std::move(config), std::move(facts), file, path);
-  RETURN_IF_ERROR(call.Start());
-  WaitForArchiveCall(call);
-  Status status = call.Join();
-  if (!status && status.error().code == ErrorCode::kCancelled) {
-    // Why it was still trying says more than that it was told to stop.
-    if (const auto retried = connection->TakeRetried()) {
-      return *retried;
-    }
+  RETURN_IF_ERROR(RefreshShipping());
+  WalShipper& shipper = *shipping->shipper;
+  {
+    // The threads that it starts take no signals.
+    const SignalsBlocked blocked;
+    RETURN_IF_ERROR(shipper.Ask(file));
   }
-  return status;
+  std::optional<Result<ShippedFile>> answer = WaitForAnswer(shipper);
+  Report(shipper);
+  if (answer) {
+    return std::move(*answer);
+  }
+  // Why it was still trying says more than that it was told to stop.
+  const Error error =
+      shipper.retried().value_or(MakeError(ErrorCode::kCancelled, "archiving was interrupted")
+                                     .WithHint("The file stays in pg_wal and is offered again."));
+  shipping.reset();
+  return error;
 }
 
 bool ArchiveIsConfigured() {
   return RepositoryIsSet();
 }
 
-bool ArchiveFile(const char* file, const char* path) {
-  ErrorReport report;
-  bool archived = false;
-  {
-    const Status status = CatchExceptions([&] { return Archive(file, path); });
-    archived = status.has_value();
-    if (!archived) {
-      const Error error =
-          Error(status.error())
-              .WithContext(std::string("could not archive WAL file \"") + file + "\"");
-      FillReport(error, &report);
-    }
+// What became of the file, without C++ objects.
+struct Outcome {
+  bool archived;
+  bool is_conflict;
+  bool was_tried;
+  ErrorReport error;
+};
+
+void Ship(const char* file, Outcome* outcome) {
+  const Status status = CatchExceptions([&]() -> Status {
+    ASSIGN_OR_RETURN(const ShippedFile shipped, Archive(file));
+    ReportStored(file, shipped.plain_size, shipped.sealed_size);
+    return Ok();
+  });
+  outcome->archived = status.has_value();
+  if (!status) {
+    outcome->is_conflict = status.error().code == ErrorCode::kConflict;
+    outcome->was_tried = status.error().code != ErrorCode::kCancelled && !stopping_since;
+    FillReport(Error(status.error())
+                   .WithContext(std::string("could not archive WAL file \"") + file + "\""),
+               &outcome->error);
   }
-  if (!archived) {
-    Raise(WARNING, &report);
+}
+
+bool ArchiveFile(const char* file) {
+  Outcome outcome{};
+  Ship(file, &outcome);
+  if (outcome.archived) {
+    return true;
   }
-  return archived;
+  ReportFailure(file, &outcome.error, outcome.is_conflict);
+  Raise(WARNING, &outcome.error);
+  return outcome.was_tried && shipping && MayDrop(file, shipping->settings.drop_below);
 }
 
 void ArchiveShutdown() {
-  connection.reset();
+  shipping.reset();
 }
 
 }  // namespace
@@ -284,8 +300,8 @@ bool CheckConfigured(ArchiveModuleState*) {
 #endif
   return configured;
 }
-bool Archive(ArchiveModuleState*, const char* file, const char* path) {
-  return veza::pg::ArchiveFile(file, path);
+bool Archive(ArchiveModuleState*, const char* file, const char*) {
+  return veza::pg::ArchiveFile(file);
 }
 void Shutdown(ArchiveModuleState*) {
   veza::pg::ArchiveShutdown();
@@ -305,7 +321,9 @@ extern "C" PGDLLEXPORT const ArchiveModuleCallbacks* _PG_archive_module_init(voi
 // NOLINTNEXTLINE(bugprone-reserved-identifier): the server looks for this name
 extern "C" PGDLLEXPORT void _PG_archive_module_init(ArchiveModuleCallbacks* callbacks) {
   callbacks->check_configured_cb = veza::pg::ArchiveIsConfigured;
-  callbacks->archive_file_cb = veza::pg::ArchiveFile;
+  callbacks->archive_file_cb = [](const char* file, const char*) {
+    return veza::pg::ArchiveFile(file);
+  };
   callbacks->shutdown_cb = veza::pg::ArchiveShutdown;
 }
 

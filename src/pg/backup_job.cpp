@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -26,23 +24,6 @@ constexpr RetryPolicy kBackupRetries{.budget = std::chrono::minutes(2), .max_att
 constexpr std::chrono::milliseconds kFirstWalPollPause{20};
 constexpr std::chrono::milliseconds kLongestWalPollPause{500};
 
-// From pg_wal rather than from the repository, which a server that was just promoted may not have
-// sent it to.
-Result<TimelineHistory> HistoryOfServer(const BackupJob& job) {
-  if (job.timeline == 1) {
-    return TimelineHistory{1, {}};
-  }
-  const std::string path =
-      fmt::format("{}/pg_wal/{}", job.facts.data_directory, TimelineHistoryName(job.timeline));
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    return ReadTimelineHistory(WalArchive(*job.repository, job.facts.system_identifier),
-                               job.timeline);
-  }
-  return ParseTimelineHistory(job.timeline, std::string(std::istreambuf_iterator<char>(file),
-                                                        std::istreambuf_iterator<char>()));
-}
-
 // A full backup when there is nothing that a diff could refer to.
 Status ChooseKind(BackupJob* job) {
   if (!job->diff) {
@@ -53,7 +34,9 @@ Status ChooseKind(BackupJob* job) {
   server.postgres_major = job->summary.postgres_version_num / 10000;
   server.block_size = job->summary.block_size;
   server.data_checksum_version = job->summary.data_checksum_version;
-  ASSIGN_OR_RETURN(server.history, HistoryOfServer(*job));
+  ASSIGN_OR_RETURN(server.history,
+                   ReadServerHistory(WalArchive(*job->repository, job->facts.system_identifier),
+                                     job->facts.data_directory + "/pg_wal", job->timeline));
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*job->repository));
   FullChoice choice = ChooseFull(catalog, server);
   if (!choice.full) {

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <utility>
 #include <vector>
 
@@ -111,6 +110,16 @@ void Raise(int level, const ErrorReport* report) {
   }
 }
 
+SignalsBlocked::SignalsBlocked() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before_);
+}
+
+SignalsBlocked::~SignalsBlocked() {
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
 BackgroundCall::BackgroundCall(Environment environment)
     : environment_(std::move(environment)), done_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
@@ -134,10 +143,7 @@ Status BackgroundCall::Start() {
     return MakeError(ErrorCode::kInternal, "could not create an event descriptor")
         .WithHint("The process has run out of file descriptors.");
   }
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;
   Status started = CatchExceptions([this] {
     LiveCalls().push_back(this);
     thread_ = std::thread([this] {
@@ -148,7 +154,6 @@ Status BackgroundCall::Start() {
     });
     return Ok();
   });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (!started) {
     std::erase(LiveCalls(), this);
   }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <csignal>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -34,6 +35,18 @@ bool Failed(const Status& status, ErrorReport* report);
 
 // ereport() of it at `level`. With ERROR and above it does not return.
 void Raise(int level, const ErrorReport* report);
+
+// Blocks every signal for a time: threads that are started meanwhile inherit it.
+class SignalsBlocked {
+ public:
+  SignalsBlocked();
+  ~SignalsBlocked();
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
 
 // Work that may block (network, disk, key derivation) done by a thread of its own, so that the
 // server process can go on serving interrupts. The thread starts with every signal blocked and

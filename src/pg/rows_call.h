@@ -48,4 +48,13 @@ Datum EmitRows(FunctionCallInfo fcinfo, const RowsCall* call);
 // What pg_stat_activity shows while a function waits for its thread.
 uint32 FunctionWaitEvent();
 
+// All of a function that needs no arguments: the rows of a Call, made with its default constructor.
+template <typename Call>
+Datum ReturnRowsOf(FunctionCallInfo fcinfo) {
+  auto* const call = NewInContext<Call>();
+  PrepareOrRaise(call);
+  RunCall(call, FunctionWaitEvent());
+  return EmitRows(fcinfo, call);
+}
+
 }  // namespace veza::pg

@@ -3,8 +3,6 @@
 // alone.
 
 #include "core/repository/connect.h"
-#include "core/repository/slot_claim.h"
-#include "core/schedule/schedule_keeper.h"
 #include "pg/rows_call.h"
 //
 #include "pg/shared_slots.h"
@@ -24,21 +22,12 @@ class ScheduleCall final : public RowsCall {
 
  private:
   Status Work() override {
-    NodeState node;
-    ScheduleKeeper keeper;
-    keeper.SetSettings(config_.schedule, {});
-    SlotRecords records = ApplySharedSlots(shared_, keeper);
-    if (Result<LockState> state = ReadRepository()) {
-      records = std::move(state->slots);
-      node.lock = LockUseOf(*state);
-    }
+    const Result<LockState> state = ReadRepository();
     RETURN_IF_ERROR(environment_.cancellation->Check());
-    keeper.Learn(std::move(records));
-    node.node = facts_.node;
-    node.is_primary = facts_.is_primary;
-    node.now = environment_.clock->Now();
-    AddRow(keeper, node, ScheduleKind::kFull, config_.schedule.full);
-    AddRow(keeper, node, ScheduleKind::kDiff, config_.schedule.diff);
+    const KnownSchedules known = LookAtSchedules(
+        config_.schedule, shared_, state ? &*state : nullptr, facts_.node, facts_.is_primary);
+    AddRow(known, ScheduleKind::kFull, config_.schedule.full);
+    AddRow(known, ScheduleKind::kDiff, config_.schedule.diff);
     return Ok();
   }
 
@@ -50,7 +39,7 @@ class ScheduleCall final : public RowsCall {
     return ReadLockState(*repository);
   }
 
-  void AddRow(const ScheduleKeeper& keeper, const NodeState& node, ScheduleKind kind,
+  void AddRow(const KnownSchedules& known, ScheduleKind kind,
               const std::optional<Schedule>& schedule) {
     const auto or_null = [](const std::string& text) {
       return text.empty() ? std::nullopt : std::optional(text);
@@ -60,7 +49,7 @@ class ScheduleCall final : public RowsCall {
     row[1] = schedule ? schedule->text() : "";
     row[2] = schedule ? schedule->Describe() : "never";
     row[3] = config_.schedule.zone.name();
-    const SlotRecords records = keeper.Records();
+    const SlotRecords records = known.keeper.Records();
     const auto found = records.find(ScheduleKindName(kind));
     if (found != records.end() && found->second.state != SlotState::kNone) {
       const SlotRecord& record = found->second;
@@ -71,7 +60,7 @@ class ScheduleCall final : public RowsCall {
       row[8] = or_null(record.node);
       row[9] = std::to_string(record.attempts);
     }
-    if (const auto next = keeper.Next(node, kind)) {
+    if (const auto next = known.keeper.Next(known.node, kind)) {
       row[10] = FormatUtc(*next);
     }
     rows_.push_back(std::move(row));

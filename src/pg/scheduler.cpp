@@ -13,15 +13,17 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/repository/connect.h"
 #include "core/repository/slot_claim.h"
 #include "pg/server_repository.h"
 #include "pg/settings.h"
 //
+#include "pg/archive_watch.h"
 #include "pg/archiving.h"
 #include "pg/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
+#include "pg/metrics_file.h"
+#include "pg/scheduled_commands.h"
 #include "pg/scheduler.h"
 #include "pg/scheduler_state.h"
 #include "pg/shared_slots.h"
@@ -47,6 +49,7 @@ constexpr int kMaxLooks = 3;
 // Of the process, in TopMemoryContext.
 SchedulerState* scheduler = nullptr;
 BackupRequest running_request;
+bool backup_is_ours = false;  // the running one was started here
 
 // Reads the records and the lock; before that, records baselines.
 class LookCall final : public BackgroundCall {
@@ -64,14 +67,8 @@ class LookCall final : public BackgroundCall {
  private:
   // It never makes a repository: that is for the archiver, the first backup and veza_backup_init().
   Status Work() override {
-    ASSIGN_OR_RETURN(std::shared_ptr<Store> store,
-                     ConnectStore(config_, environment_, kSchedulerRetries));
-    ASSIGN_OR_RETURN(
-        const std::unique_ptr<Repository> repository,
-        Repository::Open(std::move(store),
-                         MakeRepositoryOptions(config_, facts_.node, facts_.data_directory),
-                         environment_));
-    RETURN_IF_ERROR(repository->RequireSystem(facts_.system_identifier));
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                     OpenExistingRepository(config_, facts_, environment_, kSchedulerRetries));
     if (!baselines_.empty()) {
       RETURN_IF_ERROR(RecordBaselines(*repository, baselines_));
     }
@@ -106,6 +103,9 @@ bool FollowSettings(ErrorReport* report) {
     scheduler->keeper.SetSettings(config.schedule, SystemClock().Now());
     scheduler->config = std::move(config);
     scheduler->Forget();
+    SurveyArchiveSoon();
+    RefreshMetricsSoon();
+    RestartSchedulesOfCommands();
     return Ok();
   });
   return !Failed(status, report);
@@ -180,15 +180,21 @@ bool LookIntoRepository(const Situation& situation) {
 }
 
 void StartBackup(const BackupOrder& order) {
-  MemoryContext const context = CurrentMemoryContext;
-  scheduler->NoteStart(order);
-  ereport(LOG, (errmsg("starting the scheduled %s backup, attempt %d", order.diff ? "diff" : "full",
-                       order.attempt)));
+  const char* const type = order.diff ? "diff" : "full";
+  const char* const why = order.slot_us != 0 ? "scheduled" : "necessary";
+  if (order.slot_us != 0) {
+    scheduler->NoteStart(order);
+    ereport(LOG, (errmsg("starting the scheduled %s backup, attempt %d", type, order.attempt)));
+  } else {
+    ereport(LOG, (errmsg("starting a %s backup because of a gap in the archive", type)));
+  }
+  MemoryContext volatile context = CurrentMemoryContext;
   PG_TRY();
   {
     RequireArchiving();
     MemoryContextSwitchTo(TopMemoryContext);  // for the worker's handle
     running_request = StartBackupWorker(order);
+    backup_is_ours = true;
     MemoryContextSwitchTo(context);
   }
   PG_CATCH();
@@ -196,11 +202,12 @@ void StartBackup(const BackupOrder& order) {
     MemoryContextSwitchTo(context);
     ErrorData* const error = CopyErrorData();
     FlushErrorState();
-    scheduler->NoteFailedBackup(error->message != nullptr ? error->message : "unknown error");
-    scheduler->running.reset();
+    if (scheduler->running) {
+      scheduler->NoteFailedBackup(error->message != nullptr ? error->message : "unknown error");
+      scheduler->running.reset();
+    }
     ereport(WARNING, (errcode(error->sqlerrcode),
-                      errmsg("could not start the scheduled %s backup: %s",
-                             order.diff ? "diff" : "full", error->message),
+                      errmsg("could not start the %s %s backup: %s", why, type, error->message),
                       error->hint != nullptr ? errhint("%s", error->hint) : 0));
   }
   PG_END_TRY();
@@ -208,19 +215,25 @@ void StartBackup(const BackupOrder& order) {
 
 // The worker itself has logged and recorded how it ended.
 void WatchBackup() {
-  if (!scheduler->running) {
+  if (!backup_is_ours) {
     return;
   }
   const BackupOutcome outcome = LookAtBackup(running_request);
   if (!outcome.ended) {
     return;
   }
-  if (!outcome.succeeded && outcome.error.sqlstate != ERRCODE_DUPLICATE_OBJECT) {
+  if (scheduler->running && !outcome.succeeded &&
+      outcome.error.sqlstate != ERRCODE_DUPLICATE_OBJECT) {
     scheduler->NoteFailedBackup(outcome.error.message);
   }
+  if (!scheduler->running && outcome.succeeded) {
+    SurveyArchiveSoon();  // the gap no longer matters
+  }
+  RefreshMetricsSoon();
   scheduler->running.reset();
   scheduler->Forget();
   pfree(running_request.handle);
+  backup_is_ours = false;
 }
 
 Situation Survey() {
@@ -267,6 +280,13 @@ long RunOnce() {
     break;
   }
   PublishSlots(scheduler->keeper);
+  const Config* const config = scheduler->config ? &*scheduler->config : nullptr;
+  const WatchOutcome watched = WatchArchive(config, scheduler->facts);
+  if (watched.wants_backup && !backup_is_ours && !Survey().backup_runs) {
+    StartBackup({.diff = true, .fast = true});
+  }
+  nap_ms = std::min({nap_ms, backup_is_ours ? kNapAfterStartMs : watched.nap_ms,
+                     KeepMetricsFile(config, scheduler->facts), RunScheduledCommands(config)});
   // A reload during a look at the repository has woken nobody but the look.
   return followed_settings == SettingsGeneration() ? nap_ms : 0;
 }

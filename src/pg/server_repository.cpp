@@ -32,22 +32,34 @@ Identity MakeIdentity(const ServerFacts& facts) {
   return identity;
 }
 
+Result<std::unique_ptr<Repository>> OpenExistingRepository(const Config& config,
+                                                           const ServerFacts& facts,
+                                                           const Environment& environment,
+                                                           const RetryPolicy& policy,
+                                                           RetryObserver observer) {
+  ASSIGN_OR_RETURN(std::shared_ptr<Store> store,
+                   ConnectStore(config, environment, policy, std::move(observer)));
+  ASSIGN_OR_RETURN(std::unique_ptr<Repository> repository,
+                   Repository::Open(std::move(store),
+                                    MakeRepositoryOptions(config, facts.node, facts.data_directory),
+                                    environment));
+  RETURN_IF_ERROR(repository->RequireSystem(facts.system_identifier));
+  return repository;
+}
+
 Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
                                                          const ServerFacts& facts,
                                                          const Environment& environment,
                                                          const RetryPolicy& policy,
                                                          RetryObserver observer) {
+  if (!facts.is_primary) {
+    return OpenExistingRepository(config, facts, environment, policy, std::move(observer));
+  }
   ASSIGN_OR_RETURN(std::shared_ptr<Store> store,
                    ConnectStore(config, environment, policy, std::move(observer)));
-  RepositoryOptions options = MakeRepositoryOptions(config, facts.node, facts.data_directory);
-  if (facts.is_primary) {
-    return Repository::Initialise(std::move(store), std::move(options), environment,
-                                  MakeIdentity(facts), false);
-  }
-  ASSIGN_OR_RETURN(std::unique_ptr<Repository> repository,
-                   Repository::Open(std::move(store), std::move(options), environment));
-  RETURN_IF_ERROR(repository->RequireSystem(facts.system_identifier));
-  return repository;
+  return Repository::Initialise(std::move(store),
+                                MakeRepositoryOptions(config, facts.node, facts.data_directory),
+                                environment, MakeIdentity(facts), false);
 }
 
 }  // namespace veza::pg

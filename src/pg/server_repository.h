@@ -21,8 +21,15 @@ struct ServerFacts {
 };
 ServerFacts GetServerFacts();
 
-// May be called in any thread. A primary initialises an empty repository by itself; one that
-// belongs to another system is refused.
+// Both may be called in any thread. One that belongs to another system is refused.
+//
+// What somebody has initialised.
+Result<std::unique_ptr<Repository>> OpenExistingRepository(const Config& config,
+                                                           const ServerFacts& facts,
+                                                           const Environment& environment,
+                                                           const RetryPolicy& policy,
+                                                           RetryObserver observer = {});
+// The same, but a primary initialises an empty repository by itself.
 Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
                                                          const ServerFacts& facts,
                                                          const Environment& environment,

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/repository/slot_claim.h"
+//
 #include "pg/boundary.h"
 
 namespace veza::pg {
@@ -81,6 +83,23 @@ SlotRecords ApplySharedSlots(const SharedSlots& shared, ScheduleKeeper& keeper) 
     records[ScheduleKindName(kind)] = std::move(record);
   }
   return records;
+}
+
+KnownSchedules LookAtSchedules(const ScheduleSettings& settings, const SharedSlots& shared,
+                               const LockState* repository, const std::string& node,
+                               bool is_primary) {
+  KnownSchedules known;
+  known.keeper.SetSettings(settings, {});
+  SlotRecords records = ApplySharedSlots(shared, known.keeper);
+  if (repository != nullptr) {
+    records = repository->slots;
+    known.node.lock = LockUseOf(*repository);
+  }
+  known.keeper.Learn(std::move(records));
+  known.node.node = node;
+  known.node.is_primary = is_primary;
+  known.node.now = SystemClock().Now();
+  return known;
 }
 
 }  // namespace veza::pg

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "pg/boundary.h"
+#include "pg/shared_archive.h"
 
 namespace veza::pg {
 
@@ -80,6 +81,8 @@ struct SharedState {
   FailedBackup last_failure;  // until a backup succeeds
 
   SharedSlot slots[kScheduleKinds];
+
+  SharedArchive archive;
 
   SharedProgress progress;
 

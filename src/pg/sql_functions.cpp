@@ -11,9 +11,8 @@
 #include <vector>
 
 #include "core/repository/backup_catalog.h"
-#include "core/repository/check.h"
+#include "core/repository/drill_record.h"
 #include "core/repository/pins.h"
-#include "core/repository/wal_archive.h"
 #include "pg/rows_call.h"
 //
 #include "pg/archiving.h"
@@ -26,9 +25,6 @@ namespace veza::pg {
 
 namespace {
 
-constexpr std::chrono::seconds kArchiveCheckTimeout{30};
-constexpr std::chrono::milliseconds kArchivePollPause{200};
-
 std::string DescribeFailures(const BackupSummary& backup) {
   std::string text;
   for (const ChecksumFailure& failure : backup.checksum_failure_pages) {
@@ -37,7 +33,8 @@ std::string DescribeFailures(const BackupSummary& backup) {
   return text;
 }
 
-Row RowOf(const BackupSummary& backup, bool pinned) {
+// `drill`: the latest of this backup, or null.
+Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill) {
   const bool damaged = backup.checksum_failures > 0;
   return {backup.label,
           BackupTypeName(backup.type),
@@ -54,11 +51,13 @@ Row RowOf(const BackupSummary& backup, bool pinned) {
           backup.postgres_version,
           backup.node,
           pinned ? "true" : "false",
-          damaged ? std::optional(DescribeFailures(backup)) : std::nullopt};
+          damaged ? std::optional(DescribeFailures(backup)) : std::nullopt,
+          drill != nullptr ? std::optional(FormatUtc(drill->started)) : std::nullopt,
+          drill != nullptr ? std::optional(drill->passed ? "true" : "false") : std::nullopt};
 }
 
 Row RowOfUnusable(const std::string& label, const char* status, std::string detail) {
-  Row row(16);
+  Row row(18);
   row[0] = label;
   if (const auto parts = ParseLabel(label)) {
     row[1] = BackupTypeName(parts->type);
@@ -84,8 +83,11 @@ class InfoCall final : public RowsCall {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
     ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
     ASSIGN_OR_RETURN(const std::set<std::string> pins, ReadPins(*repository));
+    ASSIGN_OR_RETURN(const auto drills, ReadLatestDrills(*repository));
     for (const BackupSummary& backup : catalog.backups) {
-      rows_.push_back(RowOf(backup, pins.contains(backup.label)));
+      const auto drill = drills.find(backup.label);
+      rows_.push_back(RowOf(backup, pins.contains(backup.label),
+                            drill != drills.end() ? &drill->second : nullptr));
     }
     for (const UnfinishedBackup& backup : catalog.unfinished) {
       if (backup.label != failure_label_) {
@@ -130,110 +132,12 @@ class InitCall final : public RowsCall {
   std::string location_;
 };
 
-Row RowOf(const CheckResult& result) {
-  return {result.name, result.passed ? "true" : "false", result.detail,
-          result.hint.empty() ? std::nullopt : std::optional(result.hint)};
-}
-
-// What the main thread knows about archiving, for the check.
-struct ArchivingState {
-  bool enabled = false;     // archive_mode and archive_library are right
-  bool is_primary = false;  // only a primary can switch segments
-  XLogRecPtr switched_at = InvalidXLogRecPtr;
-  TimeLineID timeline = 0;
-};
-
-class CheckCall final : public RowsCall {
- public:
-  explicit CheckCall(const ArchivingState& archiving) : archiving_(archiving) {}
-  ~CheckCall() override { StopAndJoin(); }
-
-  void AddSettingsFailure(const ErrorReport& report) {
-    rows_.push_back({"settings", "false", report.message, report.hint});
-  }
-
- private:
-  Status Work() override {
-    ASSIGN_OR_RETURN(const std::shared_ptr<Store> store, Connect());
-    rows_.push_back(
-        {"settings", "true", fmt::format("repository \"{}\"", store->location()), std::nullopt});
-    bool usable = true;
-    for (const CheckResult& result : CheckRepository(store, Options(), environment_)) {
-      const bool decides = result.name == "store" || result.name == "identity";
-      usable = usable && (result.passed || !decides);
-      rows_.push_back(RowOf(result));
-    }
-    RETURN_IF_ERROR(environment_.cancellation->Check());
-    CheckResult archiving = CheckArchiving(store, usable);
-    rows_.push_back(RowOf(archiving));
-    return environment_.cancellation->Check();
-  }
-
-  CheckResult CheckArchiving(const std::shared_ptr<Store>& store, bool usable) {
-    if (!archiving_.enabled) {
-      return {"archiving", false, "WAL is not archived by veza_backup",
-              "Set archive_mode = on, wal_level = replica or logical and archive_library = "
-              "'veza_backup', and restart the server."};
-    }
-    if (!archiving_.is_primary) {
-      return {"archiving", true, "not tested: only a primary can switch to a new WAL segment", ""};
-    }
-    if (!usable) {
-      return {"archiving", false, "not tested: the repository cannot be opened",
-              "Mend the checks above first."};
-    }
-    const Status arrived = WaitForSegment(store);
-    if (!arrived) {
-      return FailedCheck("archiving", arrived.error());
-    }
-    return {"archiving", true, fmt::format("WAL segment \"{}\" reached the repository", Segment()),
-            ""};
-  }
-
-  std::string Segment() const {
-    const std::uint64_t size = MakeIdentity(facts_).wal_segment_size;
-    return SegmentName(archiving_.timeline, SegmentBefore(Lsn{archiving_.switched_at}, size), size);
-  }
-
-  Status WaitForSegment(const std::shared_ptr<Store>& store) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
-                     Repository::Open(store, Options(), environment_));
-    RETURN_IF_ERROR(repository->RequireSystem(facts_.system_identifier));
-    const WalArchive archive(*repository, facts_.system_identifier);
-    const SteadyTime deadline = environment_.clock->Steady() + kArchiveCheckTimeout;
-    for (;;) {
-      ASSIGN_OR_RETURN(const bool arrived, archive.Contains(Segment()));
-      if (arrived) {
-        return Ok();
-      }
-      if (environment_.clock->Steady() >= deadline) {
-        return MakeError(ErrorCode::kDeadlineExceeded,
-                         "WAL segment \"{}\" did not reach the repository within {} s", Segment(),
-                         kArchiveCheckTimeout.count())
-            .WithHint("Look for warnings of the archiver in the server log.");
-      }
-      if (!environment_.clock->Sleep(kArchivePollPause, environment_.cancellation.get())) {
-        return environment_.cancellation->Check();
-      }
-    }
-  }
-
-  ArchivingState archiving_;
-};
-
 void RequirePrimary(const char* what) {
   if (RecoveryInProgress()) {
     ereport(ERROR,
             (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
              errmsg("%s is not possible on a standby", what), errhint("Connect to the primary.")));
   }
-}
-
-// A segment that holds at least one record of ours is complete after this.
-void SwitchSegment(ArchivingState* archiving) {
-  WriteHarmlessWalRecord();
-  archiving->switched_at = RequestXLogSwitch(false);
-  archiving->timeline = GetWALInsertionTimeLine();
 }
 
 }  // namespace
@@ -244,7 +148,6 @@ extern "C" {
 PG_FUNCTION_INFO_V1(veza_backup_init);
 PG_FUNCTION_INFO_V1(veza_backup_now);
 PG_FUNCTION_INFO_V1(veza_backup_info);
-PG_FUNCTION_INFO_V1(veza_backup_check);
 
 PGDLLEXPORT Datum veza_backup_init(PG_FUNCTION_ARGS) {
   using namespace veza::pg;
@@ -287,25 +190,6 @@ PGDLLEXPORT Datum veza_backup_info(PG_FUNCTION_ARGS) {
     if (failure.at != 0) {
       call->SetFailure(failure);
     }
-  }
-  RunCall(call, FunctionWaitEvent());
-  return EmitRows(fcinfo, call);
-}
-
-PGDLLEXPORT Datum veza_backup_check(PG_FUNCTION_ARGS) {
-  using namespace veza::pg;
-  ArchivingState archiving;
-  archiving.enabled = ArchivesWithVeza();
-  archiving.is_primary = !RecoveryInProgress();
-  if (archiving.enabled && archiving.is_primary) {
-    SwitchSegment(&archiving);
-  }
-  auto* const call = NewInContext<CheckCall>(archiving);
-  ErrorReport report;
-  if (!call->Prepare(&report)) {
-    // Unusable settings are an answer here, not an error.
-    call->AddSettingsFailure(report);
-    return EmitRows(fcinfo, call);
   }
   RunCall(call, FunctionWaitEvent());
   return EmitRows(fcinfo, call);

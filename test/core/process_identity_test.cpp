@@ -59,6 +59,16 @@ TEST(ProcessIdentityTest, AChildEnds) {
   EXPECT_TRUE(HasEnded(child.identity));
 }
 
+TEST(ProcessIdentityTest, AParentIdentifiesItsChild) {
+  const Child child;
+  EXPECT_EQ(IdentifyProcess(child.pid), child.identity);
+  EXPECT_TRUE(child.identity.starts_with(IdentifyPlace() + ' '));
+  EXPECT_EQ(ParentOf(child.pid), getpid());
+  child.End();
+  EXPECT_EQ(IdentifyProcess(child.pid), "");
+  EXPECT_EQ(ParentOf(child.pid), std::nullopt);
+}
+
 TEST(ProcessIdentityTest, AnIdMayBeGivenAgain) {
   std::string earlier = IdentifyThisProcess();
   earlier.back() = earlier.back() == '1' ? '2' : '1';

@@ -63,6 +63,17 @@ SQL
 is(scalar(my @commits = objects("main/backup/$label/backup.json")), 1, 'it is committed');
 ok(!-e $node->data_dir . '/backup_label', 'the server is not left in backup mode');
 
+# --- what a restore would do ----------------------------------------------------------------------
+
+my $plan = $node->vezactl_ok(
+	[ 'restore', '--dry-run', '--target-dir', $node->basedir . '/planned', '--target-immediate' ]);
+like($plan, qr/^backup +$label, of 20/m, 'a dry run names the backup');
+like($plan, qr{^into +"[^"]*/planned": \d+ files in all}m, 'the place and the size');
+like($plan, qr/^WAL +from [0-9A-F]{24} on; up to [0-9A-F]{24} to become consistent$/m, 'the WAL');
+like($plan, qr/^recovery_target = 'immediate'$/m, 'the settings that would be written');
+like($plan, qr/^archive_mode = 'off'$/m, 'archiving is off in a copy');
+ok(!-e $node->basedir . '/planned', 'and writes nothing');
+
 # --- marks to stop at -----------------------------------------------------------------------------
 
 mark($node, 'one');

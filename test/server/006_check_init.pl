@@ -11,6 +11,7 @@ use VezaTest;
 
 my $node = VezaTest->new('primary');
 $node->init;
+$node->append_conf('postgresql.conf', 'archive_timeout = 60');
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
 
@@ -65,16 +66,29 @@ is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'and chang
 
 my ($rows, $order) = check($node);
 is( "@$order",
-	'settings store write read conditional_writes delete clock identity archiving',
+	'settings store write read conditional_writes delete clock identity archiving archive_timeout',
 	'the checks');
 is_deeply([ grep { $rows->{$_}{passed} ne 't' } @$order ], [], 'all pass');
 is_deeply([ grep { $rows->{$_}{hint} ne '' } @$order ], [], 'and have nothing to advise');
 like($rows->{archiving}{detail}, qr/^WAL segment "[0-9A-F]{24}" reached the repository$/,
 	'archiving was tried');
+like($rows->{archive_timeout}{detail}, qr/^at most about 60 s of work can be lost/,
+	'and what a loss would cost');
 is_deeply([ objects('main/probe/') ], [], 'no probe is left');
 like($node->vezactl_ok(['check']), qr/^identity +ok /m, 'vezactl check agrees');
 
 # --- what can be wrong ----------------------------------------------------------------------------
+
+$node->safe_psql('postgres', 'ALTER SYSTEM SET archive_timeout = 0');
+$node->apply_conf();
+finds_wrong('no archive_timeout', $node,
+	archive_timeout => [ qr/archive_timeout is off/, qr/Set archive_timeout = 60/ ]);
+$node->safe_psql('postgres', 'ALTER SYSTEM SET archive_timeout = 300');
+$node->apply_conf();
+($rows) = check($node);
+like($rows->{archive_timeout}{detail}, qr/300 s of work can be lost; 60 s are recommended/,
+	'a long archive_timeout is said to be so');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET archive_timeout');
 
 $node->apply_conf(cipher_passphrase => undef);
 finds_wrong('no passphrase', $node,
@@ -154,6 +168,7 @@ my $hanging = $node->start_sql(
 
 my $other = VezaTest->new('other');
 $other->init;
+$other->append_conf('postgresql.conf', 'archive_timeout = 60');
 $other->start;
 $other->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
 my ($system_id, $other_id) = map {

@@ -5,6 +5,7 @@
 #   setup.sh test      and what the tests need, an S3 server included
 #   setup.sh bench     what the benchmark needs: as build, the S3 server, and whom we compare with
 #   setup.sh lint      and the linters
+#   setup.sh ops       what test/ops.sh needs, nothing of the above
 #
 # PG_CONFIG chooses the PostgreSQL installation; without it, the one of pg_config on the PATH, and on
 # a machine without any, Debian 12's version 15. An existing database cluster is never touched, and
@@ -41,6 +42,10 @@ postgresql_packages() {
 }
 
 packages_of() {
+  if [[ $1 == ops ]]; then
+    echo prometheus systemd python3 python3-yaml shellcheck
+    return
+  fi
   postgresql_packages
   echo g++ make pkg-config libcurl4-openssl-dev libssl-dev libzstd-dev nlohmann-json3-dev \
     libpugixml-dev libcli11-dev libfmt-dev libexpected-dev libhowardhinnant-date-dev tzdata
@@ -68,11 +73,29 @@ missing_of() {
 # for as long as the installation takes.
 readonly no_cluster=/etc/postgresql-common/createcluster.d/zz-veza-setup.conf
 
+# Debian's way to keep the services of new packages from being started.
+readonly no_start=/usr/sbin/policy-rc.d
+no_start_is_ours=
+
+clean_up() {
+  as_root rm -f "$no_cluster"
+  [[ ! $no_start_is_ours ]] || as_root rm -f "$no_start"
+}
+
+# Prometheus is installed for promtool: nothing is to scrape this machine, now or after the next boot.
+keep_from_starting() {
+  [[ " $* " == *" prometheus "* && ! -e $no_start ]] || return 0
+  no_start_is_ours=1
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$no_start" >/dev/null
+  as_root chmod 755 "$no_start"
+}
+
 install_packages() {
   local log
   log=$(mktemp)
   echo "setup.sh: installing $*"
-  trap 'as_root rm -f "$no_cluster"' EXIT
+  trap clean_up EXIT
+  keep_from_starting "$@"
   as_root mkdir -p "$(dirname "$no_cluster")"
   echo "create_main_cluster = false" | as_root tee "$no_cluster" >/dev/null
   if ! { as_root apt-get update -q &&
@@ -82,9 +105,11 @@ install_packages() {
     fail "the packages could not be installed; the whole log is in $log"
   fi
   rm -f "$log"
+  [[ " $* " != *" prometheus "* ]] || as_root systemctl --quiet disable prometheus.service
 }
 
-[[ $# -eq 1 && $1 =~ ^(build|test|bench|lint)$ ]] || fail "usage: setup.sh build|test|bench|lint"
+[[ $# -eq 1 && $1 =~ ^(build|test|bench|lint|ops)$ ]] ||
+  fail "usage: setup.sh build|test|bench|lint|ops"
 command -v dpkg-query >/dev/null || fail "this is not a Debian machine: install what $0 names by hand"
 wanted=$(packages_of "$1")
 # shellcheck disable=SC2086 # a list of package names

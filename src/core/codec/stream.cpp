@@ -29,19 +29,30 @@ std::unique_ptr<Context, ContextDeleter> Owned(Context* context) {
 
 }  // namespace
 
+class SealScratch::State {
+ public:
+  State() : compressor(Owned(ZSTD_createCCtx())) {}
+  std::unique_ptr<ZSTD_CCtx, ContextDeleter> compressor;
+  Bytes compressed;
+};
+
+SealScratch::SealScratch() : state_(std::make_unique<State>()) {}
+SealScratch::~SealScratch() = default;
+SealScratch::SealScratch(SealScratch&&) noexcept = default;
+SealScratch& SealScratch::operator=(SealScratch&&) noexcept = default;
+
+std::size_t SealScratch::MemoryFor(std::size_t plain_size) {
+  return ZSTD_compressBound(plain_size) + (1U << 20);
+}
+
 class StreamSealer::State {
  public:
   State(const SealPolicy& policy, std::string object_name, int level, std::string spill_directory,
         std::size_t memory_limit, Random& random, ContentDescription description)
-      : sealer_(policy, ObjectKind::kStream, std::move(object_name), random),
-        compressor_(Owned(ZSTD_createCCtx())),
-        piece_(kStreamFramePlain),
+      : level_(level),
+        sealer_(policy, ObjectKind::kStream, std::move(object_name), random),
         sealed_(sealer_.FrameSize(kStreamFramePlain)),
         body_(std::move(spill_directory), memory_limit) {
-    ZSTD_CCtx_setParameter(compressor_.get(), ZSTD_c_compressionLevel, level);
-    if (level > 19) {
-      ZSTD_CCtx_setParameter(compressor_.get(), ZSTD_c_windowLog, kWindowLog);
-    }
     if (description == ContentDescription::kSizeAndSha256) {
       sha256_.emplace();
     }
@@ -55,6 +66,7 @@ class StreamSealer::State {
       sha256_->Update(plain);
     }
     plain_size_ += plain.size();
+    Begin();
     ZSTD_inBuffer in{plain.data(), plain.size(), 0};
     while (in.pos < in.size) {
       RETURN_IF_ERROR(Compress(in, ZSTD_e_continue));
@@ -67,12 +79,63 @@ class StreamSealer::State {
       return MakeError(ErrorCode::kInternal, "a sealed stream was finished twice");
     }
     finished_ = true;
+    Begin();
     ZSTD_inBuffer nothing{nullptr, 0, 0};
     for (std::size_t left = 1; left != 0;) {
       ASSIGN_OR_RETURN(left, Compress(nothing, ZSTD_e_end));
     }
-    RETURN_IF_ERROR(SealPiece(kFrameLast));
+    RETURN_IF_ERROR(SealPiece(ByteView(piece_).first(piece_used_), kFrameLast));
+    return Describe(std::move(node), created);
+  }
 
+  Result<SealedStream> SealWhole(ByteView plain, SealScratch::State& scratch, std::string node,
+                                 TimePoint created) {
+    if (finished_ || plain_size_ != 0) {
+      return MakeError(ErrorCode::kInternal, "a sealed stream was begun twice");
+    }
+    finished_ = true;
+    if (sha256_) {
+      sha256_->Update(plain);
+    }
+    plain_size_ = plain.size();
+    Configure(scratch.compressor.get());
+    if (scratch.compressed.size() < ZSTD_compressBound(plain.size())) {
+      scratch.compressed.resize(ZSTD_compressBound(plain.size()));
+    }
+    const std::size_t size = ZSTD_compress2(scratch.compressor.get(), scratch.compressed.data(),
+                                            scratch.compressed.size(), plain.data(), plain.size());
+    if (ZSTD_isError(size) != 0) {
+      return MakeError(ErrorCode::kInternal, "could not compress: {}", ZSTD_getErrorName(size));
+    }
+    ByteView left = ByteView(scratch.compressed).first(size);
+    body_.Reserve((size / kStreamFramePlain + 1) * sealed_.size());
+    while (left.size() > kStreamFramePlain) {
+      RETURN_IF_ERROR(SealPiece(left.first(kStreamFramePlain), 0));
+      left = left.subspan(kStreamFramePlain);
+    }
+    RETURN_IF_ERROR(SealPiece(left, kFrameLast));
+    return Describe(std::move(node), created);
+  }
+
+ private:
+  void Configure(ZSTD_CCtx* compressor) const {
+    ZSTD_CCtx_reset(compressor, ZSTD_reset_session_and_parameters);
+    ZSTD_CCtx_setParameter(compressor, ZSTD_c_compressionLevel, level_);
+    if (level_ > 19) {
+      ZSTD_CCtx_setParameter(compressor, ZSTD_c_windowLog, kWindowLog);
+    }
+  }
+
+  // Takes what compressing piece by piece needs.
+  void Begin() {
+    if (!compressor_) {
+      compressor_ = Owned(ZSTD_createCCtx());
+      Configure(compressor_.get());
+      piece_.resize(kStreamFramePlain);
+    }
+  }
+
+  Result<SealedStream> Describe(std::string node, TimePoint created) {
     ObjectAttributes attributes{.node = std::move(node), .created = created};
     SealedStream result{.body = &body_, .plain_size = plain_size_};
     if (sha256_) {
@@ -85,12 +148,12 @@ class StreamSealer::State {
     return result;
   }
 
- private:
   // Compresses into the piece, which is sealed first when it is full: the last piece is known to be
   // the last only at the end. Returns what is left to flush.
   Result<std::size_t> Compress(ZSTD_inBuffer& in, ZSTD_EndDirective directive) {
     if (piece_used_ == piece_.size()) {
-      RETURN_IF_ERROR(SealPiece(0));
+      RETURN_IF_ERROR(SealPiece(piece_, 0));
+      piece_used_ = 0;
     }
     ZSTD_outBuffer out{piece_.data(), piece_.size(), piece_used_};
     const std::size_t left = ZSTD_compressStream2(compressor_.get(), &out, &in, directive);
@@ -101,16 +164,15 @@ class StreamSealer::State {
     return left;
   }
 
-  Status SealPiece(std::uint32_t flags) {
-    const ByteView plain = ByteView(piece_).first(piece_used_);
+  Status SealPiece(ByteView plain, std::uint32_t flags) {
     const MutableByteView sealed = MutableByteView(sealed_).first(sealer_.FrameSize(plain.size()));
     RETURN_IF_ERROR(sealer_.Seal(next_number_, flags, plain, sealed));
     RETURN_IF_ERROR(body_.Append(sealed));
     ++next_number_;
-    piece_used_ = 0;
     return Ok();
   }
 
+  const int level_;
   ObjectSealer sealer_;
   std::unique_ptr<ZSTD_CCtx, ContextDeleter> compressor_;
   std::optional<Sha256> sha256_;
@@ -138,6 +200,11 @@ Status StreamSealer::Append(ByteView plain) {
 
 Result<SealedStream> StreamSealer::Finish(std::string node, TimePoint created) {
   return state_->Finish(std::move(node), created);
+}
+
+Result<SealedStream> StreamSealer::SealWhole(ByteView plain, SealScratch& scratch, std::string node,
+                                             TimePoint created) {
+  return state_->SealWhole(plain, *scratch.state_, std::move(node), created);
 }
 
 class StreamOpener::State {

@@ -140,6 +140,18 @@ Status ResolveS3(const Settings& settings, const EnvLookup& environment, Reposit
   return ResolveCredentials(settings, environment, options);
 }
 
+ArchiveSettings ArchiveSettingsOf(const Settings& settings) {
+  const auto kilobytes = [&](const char* name) {
+    return static_cast<std::uint64_t>(settings.Integer(name)) * 1024;
+  };
+  return {.look_ahead = settings.Integer("archive_look_ahead"),
+          .memory = kilobytes("archive_memory"),
+          .adaptive_compression = settings.Boolean("adaptive_compression"),
+          .max_age = std::chrono::seconds(settings.Integer("archive_max_age")),
+          .shutdown_timeout = std::chrono::seconds(settings.Integer("archive_shutdown_timeout")),
+          .drop_below = kilobytes("archive_drop_below")};
+}
+
 Status ResolveCipher(const Settings& settings, Config& config) {
   ASSIGN_OR_RETURN(config.passphrase, SecretOf(settings, "cipher_passphrase"));
   const std::string_view asked = settings.Choice("cipher");
@@ -191,6 +203,22 @@ Status ResolveSchedule(const Settings& settings, ScheduleSettings& schedule) {
   return Ok();
 }
 
+Result<ScheduledCommand> CommandOf(const Settings& settings, std::string_view name,
+                                   const TimeZone& zone) {
+  ScheduledCommand result;
+  ASSIGN_OR_RETURN(result.schedule, ScheduleOf(settings, fmt::format("schedule_{}", name), zone));
+  result.command = settings.Text(fmt::format("{}_command", name));
+  if (result.schedule && result.command.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "\"veza_backup.schedule_{0}\" is set, but \"veza_backup.{0}_command\" is not",
+                     name)
+        .WithHint(fmt::format("Set it to a command such as \"vezactl --config FILE {}\", with the "
+                              "absolute path of the program.",
+                              name));
+  }
+  return result;
+}
+
 }  // namespace
 
 Config::~Config() {
@@ -225,6 +253,8 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   }
   config.s3_connections = settings.Integer("s3_connections");
   config.max_rate = static_cast<std::uint64_t>(settings.Integer("max_rate")) * 1024;
+  config.archive = ArchiveSettingsOf(settings);
+  config.metrics_file = settings.Text("metrics_file");
   config.backup_wal_timeout = std::chrono::seconds(settings.Integer("backup_wal_timeout"));
   config.retention_full = settings.Integer("retention_full");
   config.retention_diff = settings.Integer("retention_diff");
@@ -236,6 +266,8 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   }
   RETURN_IF_ERROR(ResolveCipher(settings, config));
   RETURN_IF_ERROR(ResolveSchedule(settings, config.schedule));
+  ASSIGN_OR_RETURN(config.drill, CommandOf(settings, "drill", config.schedule.zone));
+  ASSIGN_OR_RETURN(config.verify, CommandOf(settings, "verify", config.schedule.zone));
   return config;
 }
 

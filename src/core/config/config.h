@@ -16,6 +16,21 @@
 
 namespace veza {
 
+struct ArchiveSettings {
+  int look_ahead = 8;
+  std::uint64_t memory = 256U << 20;  // bytes
+  bool adaptive_compression = true;
+  std::chrono::seconds max_age{300};  // 0: do not warn
+  std::chrono::seconds shutdown_timeout{30};
+  std::uint64_t drop_below = 0;  // bytes of free space; 0: never drop
+};
+
+// A program that the server starts; never without a schedule.
+struct ScheduledCommand {
+  std::optional<Schedule> schedule;
+  std::string command;  // for the shell; not empty when there is a schedule
+};
+
 struct Config {
   Config() = default;
   Config(const Config&) = default;
@@ -39,6 +54,10 @@ struct Config {
   int retention_archive = 4;
   std::uint64_t max_rate = 0;  // bytes a second that a backup reads; 0: no limit
   ScheduleSettings schedule;
+  ArchiveSettings archive;
+  std::string metrics_file;  // empty: none
+  ScheduledCommand drill;
+  ScheduledCommand verify;
 };
 
 // A variable of the environment; nothing when it is not set.

@@ -85,6 +85,16 @@ Status CheckRegion(const SettingSpec& spec, std::string_view value) {
   return Ok();
 }
 
+// The directory may come later: a collector may make it.
+Status CheckMetricsFile(const SettingSpec& spec, std::string_view value) {
+  RETURN_IF_ERROR(RequireAbsolute(spec, value));
+  if (!value.ends_with(".prom")) {
+    return InvalidSetting(spec, "its name does not end with \".prom\"")
+        .WithHint("The textfile collector of node_exporter reads files of that name only.");
+  }
+  return Ok();
+}
+
 Status CheckCaFile(const SettingSpec& spec, std::string_view value) {
   RETURN_IF_ERROR(RequireAbsolute(spec, value));
   const std::string path(value);

@@ -12,6 +12,7 @@ Status CheckRepository(const SettingSpec& spec, std::string_view value);
 Status CheckCluster(const SettingSpec& spec, std::string_view value);
 Status CheckS3Endpoint(const SettingSpec& spec, std::string_view value);
 Status CheckRegion(const SettingSpec& spec, std::string_view value);
+Status CheckMetricsFile(const SettingSpec& spec, std::string_view value);
 Status CheckCaFile(const SettingSpec& spec, std::string_view value);
 Status CheckKey(const SettingSpec& spec, std::string_view value);
 Status CheckPassphrase(const SettingSpec& spec, std::string_view value);

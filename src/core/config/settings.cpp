@@ -202,6 +202,76 @@ constexpr std::array kSettings = {
         .unit = SettingUnit::kKilobytes,
     },
     SettingSpec{
+        .name = "archive_look_ahead",
+        .type = SettingType::kInteger,
+        .default_value = "8",
+        .description = "WAL files that are stored ahead of the one that the archiver asks for; 0 "
+                       "means none.",
+        .min = 0,
+        .max = 64,
+        .server_only = true,
+    },
+    SettingSpec{
+        .name = "archive_memory",
+        .type = SettingType::kInteger,
+        .default_value = "262144",
+        .description = "Memory for WAL files that are being stored; what does not fit is in "
+                       "temporary files.",
+        .min = 1024,
+        .max = std::numeric_limits<int>::max(),
+        .unit = SettingUnit::kKilobytes,
+        .server_only = true,
+    },
+    SettingSpec{
+        .name = "adaptive_compression",
+        .type = SettingType::kBool,
+        .default_value = "on",
+        .description = "Whether WAL is compressed less while much of it waits to be stored.",
+        .server_only = true,
+    },
+    SettingSpec{
+        .name = "archive_max_age",
+        .type = SettingType::kInteger,
+        .default_value = "300",
+        .description = "How long WAL may wait to be stored before the server log warns of it; 0 "
+                       "means never.",
+        .min = 0,
+        .max = std::numeric_limits<int>::max() / 1000,
+        .unit = SettingUnit::kSeconds,
+        .server_only = true,
+    },
+    SettingSpec{
+        .name = "archive_shutdown_timeout",
+        .type = SettingType::kInteger,
+        .default_value = "30",
+        .description = "How long a shutdown goes on storing WAL while the repository can be "
+                       "reached.",
+        .min = 0,
+        .max = 3600,
+        .unit = SettingUnit::kSeconds,
+        .server_only = true,
+    },
+    SettingSpec{
+        .name = "archive_drop_below",
+        .type = SettingType::kInteger,
+        .default_value = "0",
+        .description = "Free space of pg_wal's disk below which WAL that cannot be stored is given "
+                       "up; 0 means never.",
+        .min = 0,
+        .max = std::numeric_limits<int>::max(),
+        .unit = SettingUnit::kKilobytes,
+        .server_only = true,
+    },
+    SettingSpec{
+        .name = "metrics_file",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "File for the textfile collector of node_exporter, which the server keeps "
+                       "up to date; empty means none.",
+        .server_only = true,
+        .check = CheckMetricsFile,
+    },
+    SettingSpec{
         .name = "schedule_full",
         .type = SettingType::kString,
         .default_value = "0 2 * * 0",
@@ -220,6 +290,40 @@ constexpr std::array kSettings = {
         .may_be_empty = true,
         .server_only = true,
         .check = CheckSchedule,
+    },
+    SettingSpec{
+        .name = "schedule_drill",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "When this server starts drill_command, as a cron expression of five "
+                       "fields; empty means never.",
+        .server_only = true,
+        .check = CheckSchedule,
+    },
+    SettingSpec{
+        .name = "drill_command",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Shell command of the scheduled restore drill: vezactl drill with its "
+                       "options.",
+        .server_only = true,
+    },
+    SettingSpec{
+        .name = "schedule_verify",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "When this server starts verify_command, as a cron expression of five "
+                       "fields; empty means never.",
+        .server_only = true,
+        .check = CheckSchedule,
+    },
+    SettingSpec{
+        .name = "verify_command",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Shell command of the scheduled verification: vezactl verify with its "
+                       "options.",
+        .server_only = true,
     },
     SettingSpec{
         .name = "schedule_timezone",

@@ -93,6 +93,12 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
   ASSIGN_OR_RETURN(input.newest_timeline, NewestTimeline(repository, system_identifier));
   ASSIGN_OR_RETURN(input.catalog, ReadBackupCatalog(repository));
   ASSIGN_OR_RETURN(input.pins, ReadPins(repository));
+  RETURN_IF_ERROR(repository.store().List(kDrillPrefix, "", [&](const ObjectInfo& object) {
+    if (ParseDrillName(object.name)) {
+      input.drills.push_back(object.name);
+    }
+    return Ok();
+  }));
   for (const UnfinishedBackup& unfinished : input.catalog.unfinished) {
     ASSIGN_OR_RETURN(input.remains[unfinished.label],
                      ReadRemains(repository, unfinished.label, false));
@@ -132,6 +138,14 @@ class Remover {
                               RETURN_IF_ERROR(lock_.RequireHeld());
                               return store_.Delete(BackupDocumentName(decision.name));
                             }));
+    RETURN_IF_ERROR(
+        ForEach(decisions, RetentionKind::kDrill, [this](RetentionDecision& decision) -> Status {
+          return RemoveEach(
+              {.prefix = std::string(kDrillPrefix),
+               .start_after = "",
+               .end = decision.last + "/",  // behind the last one
+               .wanted = [](const std::string& name) { return ParseDrillName(name).has_value(); }});
+        }));
     return ForEach(decisions, RetentionKind::kWal,
                    [this](RetentionDecision& decision) { return RemoveWal(decision); });
   }
@@ -212,7 +226,19 @@ class Remover {
       return file && file->kind != WalFileKind::kTimelineHistory &&
              file->segment_name >= decision.name;
     };
-    return RemoveEach(std::move(range));
+    RETURN_IF_ERROR(RemoveEach(std::move(range)));
+    return RemoveGapRecords(decision.last);
+  }
+
+  // Of gaps in what is no longer there, up to the segment `last`.
+  Status RemoveGapRecords(const std::string& last) {
+    const std::string name = GapName(system_identifier_, last.substr(0, 8), "");
+    return RemoveEach({.prefix = name.substr(0, name.size() - 1),
+                       .start_after = "",
+                       .end = "",
+                       .wanted = [&](const std::string& record) {
+                         return record.substr(record.rfind('-') + 1) <= last;
+                       }});
   }
 
   Status RemoveEach(NameRange range) {

@@ -19,14 +19,16 @@ std::string LabelTime(TimePoint time) {
   return {text, std::strftime(text, sizeof text, "%Y%m%d-%H%M%S", &parts)};
 }
 
-// "20261122-020000" and a letter.
-bool IsLabelPart(std::string_view text, char letter) {
-  if (text.size() != 16 || text[8] != '-' || text[15] != letter) {
-    return false;
-  }
+// "20261122-020000".
+bool IsLabelTime(std::string_view text) {
   const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  return std::all_of(text.begin(), text.begin() + 8, is_digit) &&
-         std::all_of(text.begin() + 9, text.begin() + 15, is_digit);
+  return text.size() == 15 && text[8] == '-' &&
+         std::all_of(text.begin(), text.begin() + 8, is_digit) &&
+         std::all_of(text.begin() + 9, text.end(), is_digit);
+}
+
+bool IsLabelPart(std::string_view text, char letter) {
+  return text.size() == 16 && text[15] == letter && IsLabelTime(text.substr(0, 15));
 }
 
 }  // namespace
@@ -90,6 +92,16 @@ std::string PackName(std::string_view label, std::uint32_t number) {
   return fmt::format("{}{}/pack/{:08}", kBackupPrefix, label, number);
 }
 
+std::optional<std::uint32_t> ParsePackName(std::string_view label, std::string_view name) {
+  const std::string_view digits = name.substr(name.rfind('/') + 1);
+  std::uint32_t number = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (number == 0 || PackName(label, number) != name) {
+    return std::nullopt;
+  }
+  return number;
+}
+
 std::string ManifestName(std::string_view label) {
   return BackupDirectory(label) + "manifest";
 }
@@ -98,8 +110,30 @@ std::string BackupDocumentName(std::string_view label) {
   return BackupDirectory(label) + "backup.json";
 }
 
+std::string GapName(std::uint64_t system_identifier, std::string_view first,
+                    std::string_view last) {
+  return fmt::format("{}{}/{}-{}", kGapPrefix, system_identifier, first, last);
+}
+
 std::string PinName(std::string_view label) {
   return fmt::format("{}{}", kPinPrefix, label);
+}
+
+std::string DrillName(TimePoint started, std::string_view label) {
+  return fmt::format("{}{}-{}", kDrillPrefix, LabelTime(started), label);
+}
+
+std::optional<std::string> ParseDrillName(std::string_view name) {
+  constexpr std::size_t kTimeSize = 15;
+  if (!name.starts_with(kDrillPrefix)) {
+    return std::nullopt;
+  }
+  name.remove_prefix(kDrillPrefix.size());
+  if (name.size() <= kTimeSize || !IsLabelTime(name.substr(0, kTimeSize)) ||
+      name[kTimeSize] != '-' || !ParseLabel(name.substr(kTimeSize + 1))) {
+    return std::nullopt;
+  }
+  return std::string(name.substr(kTimeSize + 1));
 }
 
 std::string LockName(std::uint64_t epoch) {

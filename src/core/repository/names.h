@@ -19,6 +19,8 @@ inline constexpr std::string_view kKeyPrefix = "key/";
 inline constexpr std::string_view kBackupPrefix = "backup/";
 inline constexpr std::string_view kLockPrefix = "lock/";
 inline constexpr std::string_view kPinPrefix = "pin/";
+inline constexpr std::string_view kGapPrefix = "gap/";
+inline constexpr std::string_view kDrillPrefix = "drill/";
 inline constexpr std::string_view kProbePrefix = "probe/";
 
 std::string IdentityName(std::uint64_t system_identifier);
@@ -40,10 +42,18 @@ std::optional<LabelParts> ParseLabel(std::string_view label);
 
 std::string BackupDirectory(std::string_view label);  // ends with '/'
 std::string PackName(std::string_view label, std::uint32_t number);
+// The number, when this is the name of a pack of the backup.
+std::optional<std::uint32_t> ParsePackName(std::string_view label, std::string_view name);
 std::string ManifestName(std::string_view label);
 std::string BackupDocumentName(std::string_view label);
 
 std::string PinName(std::string_view label);
+
+// `first` and `last` are names of segments.
+std::string GapName(std::uint64_t system_identifier, std::string_view first, std::string_view last);
+// The order of names is that of the times. Nothing for another name; otherwise the label.
+std::string DrillName(TimePoint started, std::string_view label);
+std::optional<std::string> ParseDrillName(std::string_view name);
 
 // Epochs have ten decimal digits, so that the order of names is theirs. Nothing for another name.
 std::string LockName(std::uint64_t epoch);

@@ -24,10 +24,7 @@ Status PinBackup(const Repository& repository, const std::string& label) {
                                  {"node", repository.options().node},
                                  {"created", FormatUtc(repository.environment().clock->Now())}},
                                 repository.seal_policy(), name));
-  const Status put = PutSmall(repository.store(), name, AsBytes(text), PutMode::kCreate);
-  if (!put && put.error().code != ErrorCode::kAlreadyExists) {
-    return put.error();
-  }
+  RETURN_IF_ERROR(PutSmallOnce(repository.store(), name, AsBytes(text)));
   // An expiry that had looked for pins before may be deleting it just now.
   const Result<BackupSummary> still_there = ReadBackup(repository, label);
   if (!still_there) {

@@ -205,6 +205,18 @@ void DecideRemains(const RetentionInput& input, const std::string& label, const 
   }
 }
 
+void DecideDrills(const std::vector<std::string>& drills,
+                  std::vector<RetentionDecision>& decisions) {
+  if (drills.size() > kDrillsKept) {
+    decisions.push_back(
+        {.kind = RetentionKind::kDrill,
+         .name = drills.front(),
+         .last = drills[drills.size() - kDrillsKept - 1],
+         .keep = false,
+         .reason = fmt::format("{} newer records of drills are kept", kDrillsKept)});
+  }
+}
+
 }  // namespace
 
 const char* RetentionKindName(RetentionKind kind) {
@@ -215,6 +227,8 @@ const char* RetentionKindName(RetentionKind kind) {
       return "left-over";
     case RetentionKind::kTombstone:
       return "tombstone";
+    case RetentionKind::kDrill:
+      return "drill";
     case RetentionKind::kWal:
       return "wal";
   }
@@ -242,6 +256,7 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   for (const auto& [label, remains] : input.remains) {
     DecideRemains(input, label, remains, decisions);
   }
+  DecideDrills(input.drills, decisions);
 
   const std::vector<const BackupSummary*> anchors = rules.WalAnchors();
   for (const BackupSummary* anchor : anchors) {

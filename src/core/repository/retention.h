@@ -29,9 +29,10 @@ enum class RetentionKind {
   kBackup,
   kLeftOver,   // what a label holds beside backup.json, when that is missing or a tombstone
   kTombstone,  // tombstone.h
+  kDrill,      // records of restore drills from `name` to `last`; a decision only when some go
   kWal,        // segments, .partial and .backup files from `name` to `last`, gaps included
 };
-const char* RetentionKindName(RetentionKind kind);  // "backup", "left-over", "tombstone", "wal"
+const char* RetentionKindName(RetentionKind kind);  // "backup", "left-over", …
 
 struct RetentionDecision {
   RetentionKind kind = RetentionKind::kBackup;
@@ -58,8 +59,9 @@ struct RetentionInput {
   BackupCatalog catalog;
   std::map<std::string, Remains> remains;  // of every unfinished or buried label
   std::set<std::string> pins;
-  TimePoint now{};          // by the store's clock
-  std::string active_node;  // somebody else who is alive and holds the lock
+  std::vector<std::string> drills;  // names of the records, oldest first
+  TimePoint now{};                  // by the store's clock
+  std::string active_node;          // somebody else who is alive and holds the lock
 };
 
 // Visits the WAL objects of our system in the order of their names, as Store::List() does.
@@ -73,5 +75,7 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
 // Remains are touched only when nothing was added for so long, and tombstones stay for so long.
 inline constexpr std::chrono::hours kLeftOverAge{1};
 inline constexpr std::chrono::hours kTombstoneAge{7 * 24};
+// So many of the newest records of drills stay, whatever backups they are of.
+inline constexpr std::size_t kDrillsKept = 100;
 
 }  // namespace veza

@@ -1,6 +1,8 @@
 #include "core/repository/timeline_history.h"
 
 #include <charconv>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 #include <utility>
 
@@ -51,6 +53,16 @@ Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineI
   }
   ASSIGN_OR_RETURN(const std::string text, archive.FetchText(TimelineHistoryName(timeline)));
   return ParseTimelineHistory(timeline, text);
+}
+
+Result<TimelineHistory> ReadServerHistory(const WalArchive& archive,
+                                          const std::string& wal_directory, TimelineId timeline) {
+  std::ifstream file(fmt::format("{}/{}", wal_directory, TimelineHistoryName(timeline)),
+                     std::ios::binary);
+  if (timeline == 1 || !file) {
+    return ReadTimelineHistory(archive, timeline);
+  }
+  return ParseTimelineHistory(timeline, std::string(std::istreambuf_iterator<char>(file), {}));
 }
 
 Result<TimelineId> FindNewestTimeline(const WalArchive& archive, TimelineId from) {

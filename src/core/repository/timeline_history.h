@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -32,6 +33,11 @@ Result<TimelineHistory> ParseTimelineHistory(TimelineId timeline, std::string_vi
 
 // Reads it from the repository. Timeline 1 has no file.
 Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineId timeline);
+
+// The same for the timeline of a server, from its pg_wal rather than from the repository, which one
+// that was just promoted may not have sent it to.
+Result<TimelineHistory> ReadServerHistory(const WalArchive& archive,
+                                          const std::string& wal_directory, TimelineId timeline);
 
 // The timeline that PostgreSQL would call the latest, starting at `from`: the highest number N such
 // that every history file from `from`+1 to N exists (findNewestTimeLine).

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "core/codec/frame_reader.h"
-#include "core/codec/stream.h"
 #include "core/repository/names.h"
 #include "core/storage/unique_fd.h"
 
@@ -17,19 +16,16 @@ namespace veza {
 
 namespace {
 
-// A default segment, sealed, stays in memory; a segment of up to 1 GiB goes to a temporary file.
-constexpr std::size_t kSealedWalMemory = 32U << 20;
 constexpr std::size_t kReadSize = 1U << 20;
 // Object header and attributes frame are some 300 bytes.
 constexpr std::uint64_t kHeadReadSize = 4096;
 
-Status AppendFile(const std::string& path, std::optional<std::uint64_t> expected_size,
-                  StreamSealer& sealer) {
-  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+Result<UniqueFd> OpenWalFile(const std::string& path, std::optional<std::uint64_t> expected_size,
+                             struct stat& info) {
+  UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) {
     return ErrnoError(errno, fmt::format("could not open WAL file \"{}\"", path));
   }
-  struct stat info {};
   if (fstat(file.get(), &info) != 0) {
     return ErrnoError(errno, fmt::format("could not stat WAL file \"{}\"", path));
   }
@@ -38,20 +34,52 @@ Status AppendFile(const std::string& path, std::optional<std::uint64_t> expected
                      info.st_size, *expected_size)
         .WithHint("The file is damaged, or belongs to a server with another WAL segment size.");
   }
-  Bytes buffer(kReadSize);
+  return file;
+}
+
+// Fills a part of `into`; 0 at the end.
+Result<std::size_t> ReadSome(const UniqueFd& file, const std::string& path, MutableByteView into) {
   for (;;) {
-    const ssize_t bytes = read(file.get(), buffer.data(), buffer.size());
-    if (bytes < 0) {
-      if (errno == EINTR) {
-        continue;
-      }
+    const ssize_t bytes = read(file.get(), into.data(), into.size());
+    if (bytes >= 0) {
+      return static_cast<std::size_t>(bytes);
+    }
+    if (errno != EINTR) {
       return ErrnoError(errno, fmt::format("could not read WAL file \"{}\"", path));
     }
+  }
+}
+
+Status AppendFile(const UniqueFd& file, const std::string& path, const Cancellation& cancellation,
+                  StreamSealer& sealer) {
+  Bytes buffer(kReadSize);
+  for (;;) {
+    RETURN_IF_ERROR(cancellation.Check());
+    ASSIGN_OR_RETURN(const std::size_t bytes, ReadSome(file, path, buffer));
     if (bytes == 0) {
       return Ok();
     }
-    RETURN_IF_ERROR(sealer.Append({buffer.data(), static_cast<std::size_t>(bytes)}));
+    RETURN_IF_ERROR(sealer.Append(ByteView(buffer).first(bytes)));
   }
+}
+
+// `plain` keeps its size when that is enough.
+Result<ByteView> ReadWhole(const UniqueFd& file, const std::string& path, std::size_t size,
+                           Bytes& plain) {
+  if (plain.size() < size) {
+    plain.resize(size);
+  }
+  std::size_t filled = 0;
+  while (filled < size) {
+    ASSIGN_OR_RETURN(const std::size_t bytes,
+                     ReadSome(file, path, MutableByteView(plain).subspan(filled, size - filled)));
+    if (bytes == 0) {
+      return MakeError(ErrorCode::kDataCorrupted,
+                       "WAL file \"{}\" became shorter while it was read", path);
+    }
+    filled += bytes;
+  }
+  return ByteView(plain).first(size);
 }
 
 Status WriteAll(int fd, ByteView bytes, const std::string& path) {
@@ -85,41 +113,64 @@ Result<ObjectAttributes> ReadAttributes(const Repository& repository, const std:
 
 }  // namespace
 
-Result<PushOutcome> WalArchive::Push(const std::string& file, const std::string& path) const {
-  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::string& path,
+                                       const SealOptions& options) const {
+  SealedWalFile result;
+  result.file = file;
+  ASSIGN_OR_RETURN(result.object, WalObjectName(system_identifier_, file));
   ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system_identifier_));
   const WalFileKind kind = ParseWalFileName(file)->kind;
   const bool is_segment = kind == WalFileKind::kSegment || kind == WalFileKind::kPartial;
 
-  StreamSealer sealer(repository_.seal_policy(), name, repository_.options().compression_level,
-                      repository_.options().spill_directory, kSealedWalMemory,
-                      *repository_.environment().random, ContentDescription::kSizeAndSha256);
-  RETURN_IF_ERROR(AppendFile(
-      path, is_segment ? std::optional(identity.wal_segment_size) : std::nullopt, sealer));
+  const RepositoryOptions& ours = repository_.options();
+  const Environment& environment = repository_.environment();
+  result.sealer = std::make_unique<StreamSealer>(
+      repository_.seal_policy(), result.object,
+      options.compression_level.value_or(ours.compression_level), ours.spill_directory,
+      options.memory, *environment.random, ContentDescription::kSizeAndSha256);
   ASSIGN_OR_RETURN(
-      const SealedStream sealed,
-      sealer.Finish(repository_.options().node, repository_.environment().clock->Now()));
+      const UniqueFd wal,
+      OpenWalFile(path, is_segment ? std::optional(identity.wal_segment_size) : std::nullopt,
+                  result.source));
+  const auto size = static_cast<std::uint64_t>(result.source.st_size);
+  if (options.scratch != nullptr && size <= WalScratch::kLargest) {
+    RETURN_IF_ERROR(environment.cancellation->Check());
+    ASSIGN_OR_RETURN(const ByteView plain, ReadWhole(wal, path, size, options.scratch->plain));
+    ASSIGN_OR_RETURN(result.sealed, result.sealer->SealWhole(plain, options.scratch->seal,
+                                                             ours.node, environment.clock->Now()));
+    return result;
+  }
+  RETURN_IF_ERROR(AppendFile(wal, path, *environment.cancellation, *result.sealer));
+  ASSIGN_OR_RETURN(result.sealed, result.sealer->Finish(ours.node, environment.clock->Now()));
+  return result;
+}
 
-  const Status put = repository_.store().Put(name, *sealed.body, PutMode::kCreate);
+Result<PushOutcome> WalArchive::Put(const SealedWalFile& sealed) const {
+  const Status put = repository_.store().Put(sealed.object, *sealed.sealed.body, PutMode::kCreate);
   if (put) {
     return PushOutcome::kStored;
   }
   if (put.error().code != ErrorCode::kAlreadyExists) {
     return put.error();
   }
-  ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, name));
-  if (there.plain_size == sealed.plain_size && there.plain_sha256 == sealed.plain_sha256) {
+  ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, sealed.object));
+  if (there.plain_size == sealed.sealed.plain_size &&
+      there.plain_sha256 == sealed.sealed.plain_sha256) {
     return PushOutcome::kAlreadyThere;
   }
   return MakeError(
              ErrorCode::kConflict,
              "WAL file \"{}\" is already in repository \"{}\" with different content, written "
              "by {} at {}",
-             file, repository_.store().location(), there.node, FormatUtc(there.created))
+             sealed.file, repository_.store().location(), there.node, FormatUtc(there.created))
       .WithHint(
           "Two servers archive under one name. Find out which of them is the right one, and give "
-          "the "
-          "other another veza_backup.cluster. Nothing was overwritten.");
+          "the other another veza_backup.cluster. Nothing was overwritten.");
+}
+
+Result<PushOutcome> WalArchive::Push(const std::string& file, const std::string& path) const {
+  ASSIGN_OR_RETURN(const SealedWalFile sealed, Seal(file, path));
+  return Put(sealed);
 }
 
 Status WalArchive::Fetch(const std::string& file, const std::string& destination) const {
@@ -237,10 +288,13 @@ Result<std::vector<WalRange>> WalArchive::Ranges(std::uint64_t segment_size) con
         }
         const SegmentNumber number = SegmentNumberOf(base, segment_size);
         if (ranges.empty() || ranges.back().timeline != name->timeline || number != next) {
-          ranges.push_back({name->timeline, base, base});
-        } else {
-          ranges.back().last = base;
+          WalRange& range = ranges.emplace_back();
+          range.timeline = name->timeline;
+          range.first = base;
         }
+        ranges.back().last = base;
+        ++ranges.back().segments;
+        ranges.back().last_stored = object.modified;
         next = number + 1;
         return Ok();
       }));

@@ -1,10 +1,15 @@
 // WAL files in the repository: push, fetch, and what is there.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/codec/stream.h"
 #include "core/error.h"
 #include "core/repository/lsn.h"
 #include "core/repository/repository.h"
@@ -16,11 +21,41 @@ enum class PushOutcome {
   kAlreadyThere,  // the same content under this name: as good as stored
 };
 
+// Memory for sealing a WAL file in one piece, kept from one file to the next. Not thread-safe.
+struct WalScratch {
+  // For segments of this size.
+  static std::size_t MemoryFor(std::uint64_t segment_size) {
+    return segment_size + SealScratch::MemoryFor(segment_size);
+  }
+  // Larger files are read and sealed piece by piece.
+  static constexpr std::uint64_t kLargest = 64U << 20;
+
+  Bytes plain;
+  SealScratch seal;
+};
+
+struct SealOptions {
+  std::optional<int> compression_level{};  // the repository's unless given
+  std::size_t memory = 32U << 20;          // beyond it, the sealed file goes to a temporary file
+  WalScratch* scratch = nullptr;           // null: piece by piece
+};
+
+// A WAL file that is compressed, sealed and waits to be stored.
+struct SealedWalFile {
+  std::string file;
+  std::string object;
+  struct stat source {};  // of the file, as it was opened
+  std::unique_ptr<StreamSealer> sealer;
+  SealedStream sealed;
+};
+
 // A run of segments of one timeline without a hole.
 struct WalRange {
   TimelineId timeline = 0;
   std::string first;
   std::string last;
+  std::uint64_t segments = 0;
+  TimePoint last_stored{};  // when the store got `last`, by its own clock
 };
 
 // Stateless but for the repository; thread-safe.
@@ -29,8 +64,14 @@ class WalArchive {
   WalArchive(const Repository& repository, std::uint64_t system_identifier)
       : repository_(repository), system_identifier_(system_identifier) {}
 
-  // Stores the file at `path` under the WAL file name `file`. Durable when it returns. kConflict
-  // when the name holds other content; the message names who wrote it and when.
+  // Reads the file at `path`, once, and seals it under the WAL file name `file`. Takes time of the
+  // CPU and, beyond the memory it may have, of the disk; the store is not asked.
+  Result<SealedWalFile> Seal(const std::string& file, const std::string& path,
+                             const SealOptions& options = {}) const;
+  // Durable when it returns. kConflict when the name holds other content; the message names who
+  // wrote it and when.
+  Result<PushOutcome> Put(const SealedWalFile& sealed) const;
+  // Seal and Put.
   Result<PushOutcome> Push(const std::string& file, const std::string& path) const;
 
   // Writes the WAL file to `destination`, under a temporary name beside it first, renamed when it

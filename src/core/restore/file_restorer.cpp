@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "core/repository/tablespace_map.h"
+#include "core/restore/existing_directory.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
 
@@ -22,7 +23,7 @@ constexpr std::string_view kUnfinishedSuffix = ".veza-restoring";
 constexpr std::string_view kTablespacePrefix = "pg_tblspc/";
 
 Status MakeDirectory(const std::string& path, mode_t mode) {
-  // An empty directory that is already there is welcome; PlanRestore has made sure it is empty.
+  // A directory that is already there is welcome; PlanRestore has seen what is in it.
   if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
     return ErrnoError(errno, fmt::format("could not create directory \"{}\"", path));
   }
@@ -58,7 +59,7 @@ Result<UniqueFd> Create(const std::string& path) {
 
 // What its content is written before: permissions that may not allow to write it, and the time.
 Status CompleteFile(int fd, const PendingFile& file) {
-  if (file.mode != 0600 && fchmod(fd, file.mode) != 0) {
+  if ((file.mode != 0600 || file.reused) && fchmod(fd, file.mode) != 0) {
     return ErrnoError(errno, fmt::format("could not set permissions of file \"{}\"", file.path));
   }
   const timespec times[2] = {{0, UTIME_OMIT}, {static_cast<time_t>(file.mtime), 0}};
@@ -68,8 +69,37 @@ Status CompleteFile(int fd, const PendingFile& file) {
   return Ok();
 }
 
+// Zero bytes, without taking up space where the file system can do that.
+Status ZeroRange(int fd, std::uint64_t offset, std::uint32_t length, const std::string& name) {
+  if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                static_cast<off_t>(length)) == 0) {
+    return Ok();
+  }
+  return WriteAllAt(fd, offset, Bytes(length), name);
+}
+
+// False: the file ends before.
+Result<bool> ReadAllAt(int fd, std::uint64_t offset, MutableByteView into,
+                       const std::string& name) {
+  while (!into.empty()) {
+    const ssize_t bytes = pread(fd, into.data(), into.size(), static_cast<off_t>(offset));
+    if (bytes < 0 && errno != EINTR) {
+      return ErrnoError(errno, fmt::format("could not read {}", name));
+    }
+    if (bytes == 0) {
+      return false;
+    }
+    if (bytes > 0) {
+      into = into.subspan(static_cast<std::size_t>(bytes));
+      offset += static_cast<std::uint64_t>(bytes);
+    }
+  }
+  return true;
+}
+
+// Success, too, when something else has the name, or that of its directory: it is no file then.
 Status RemoveFile(const std::string& path) {
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) {
+  if (unlink(path.c_str()) != 0 && errno != ENOENT && errno != ENOTDIR && errno != EISDIR) {
     return ErrnoError(errno, fmt::format("could not remove file \"{}\"", path));
   }
   return Ok();
@@ -109,8 +139,18 @@ std::string FileRestorer::Locate(const std::string& path) const {
   return path.empty() ? plan_.target_directory : plan_.target_directory + "/" + path;
 }
 
-Status FileRestorer::CreateRoots() const {
+Status FileRestorer::CreateRoot() const {
   RETURN_IF_ERROR(MakeDirectories(plan_.target_directory));
+  RETURN_IF_ERROR(ReplaceFile(fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker),
+                              FormatUnfinishedMarker(plan_.tablespaces)));
+  if (!plan_.delta) {
+    return Ok();
+  }
+  RETURN_IF_ERROR(RemoveFile(fmt::format("{}/{}", plan_.target_directory, kControlFile)));
+  return SyncFileSystem(plan_.target_directory);
+}
+
+Status FileRestorer::CreateTablespaceRoots() const {
   for (const Tablespace& tablespace : plan_.tablespaces) {
     RETURN_IF_ERROR(MakeDirectories(tablespace.path));
   }
@@ -133,8 +173,11 @@ Result<std::shared_ptr<PendingFile>> FileRestorer::CreateFile(const FileRecord& 
   file->mode = record.mode;
   file->mtime = record.mtime;
   file->extents_left = extents;
-  file->created = !one_brings_all;
-  if (file->created) {
+  if (plan_.delta) {
+    ASSIGN_OR_RETURN(file->reused, ReuseFile(*file, record));
+  }
+  file->created = !one_brings_all || file->reused;
+  if (file->created && !file->reused) {
     ASSIGN_OR_RETURN(const UniqueFd fd, Create(file->path));
     if (ftruncate(fd.get(), static_cast<off_t>(record.size)) != 0) {
       return ErrnoError(errno, fmt::format("could not extend file \"{}\"", file->path));
@@ -144,6 +187,82 @@ Result<std::shared_ptr<PendingFile>> FileRestorer::CreateFile(const FileRecord& 
     }
   }
   return file;
+}
+
+Result<bool> FileRestorer::ReuseFile(PendingFile& file, const FileRecord& record) const {
+  struct stat info {};
+  if (lstat(file.path.c_str(), &info) != 0) {
+    return errno == ENOENT
+               ? Result<bool>(false)
+               : ErrnoError(errno, fmt::format("could not stat file \"{}\"", file.path));
+  }
+  if (!S_ISREG(info.st_mode) || info.st_nlink > 1) {
+    // What has other names, too, is not ours to change.
+    RETURN_IF_ERROR(RemoveFile(file.path));
+    return false;
+  }
+  constexpr mode_t kReadAndWrite = S_IRUSR | S_IWUSR;
+  if ((info.st_mode & kReadAndWrite) != kReadAndWrite && chmod(file.path.c_str(), 0600) != 0) {
+    return ErrnoError(errno, fmt::format("could not set permissions of file \"{}\"", file.path));
+  }
+  const UniqueFd fd(open(file.path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) {
+    return ErrnoError(errno, fmt::format("could not open file \"{}\"", file.path));
+  }
+  const auto size = static_cast<off_t>(record.size);
+  if (info.st_size != size && ftruncate(fd.get(), size) != 0) {
+    return ErrnoError(errno, fmt::format("could not set the size of file \"{}\"", file.path));
+  }
+  std::uint64_t offset = 0;
+  for (const Extent& extent : record.extents) {
+    if (extent.pack == 0) {
+      RETURN_IF_ERROR(ZeroRange(fd.get(), offset, extent.length, Named(file.path)));
+    }
+    offset += extent.length;
+  }
+  file.reused = true;
+  if (file.extents_left == 0) {
+    RETURN_IF_ERROR(CompleteFile(fd.get(), file));
+  }
+  return true;
+}
+
+Result<bool> FileRestorer::Holds(const PendingFile& file, std::span<const FilePiece> pieces,
+                                 const Extent& extent, MutableByteView buffer) const {
+  std::uint64_t brought = 0;
+  for (const FilePiece& piece : pieces) {
+    brought += piece.length;
+  }
+  // Of an extent of which only parts are wanted there is no digest of these.
+  if (!file.reused || brought != extent.length) {
+    return false;
+  }
+  const UniqueFd fd(open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) {
+    return ErrnoError(errno, fmt::format("could not open file \"{}\"", file.path));
+  }
+  const MutableByteView plain = buffer.first(extent.length);
+  for (const FilePiece& piece : pieces) {
+    ASSIGN_OR_RETURN(const bool whole,
+                     ReadAllAt(fd.get(), piece.file_offset,
+                               plain.subspan(piece.plain_offset, piece.length), Named(file.path)));
+    if (!whole) {
+      return false;
+    }
+  }
+  return DigestExtent(plain) == extent.digest;
+}
+
+Result<bool> FileRestorer::KeepExtent(PendingFile& file) const {
+  if (file.extents_left.fetch_sub(1) != 1) {
+    return false;
+  }
+  const UniqueFd fd(open(file.path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) {
+    return ErrnoError(errno, fmt::format("could not open file \"{}\"", file.path));
+  }
+  RETURN_IF_ERROR(CompleteFile(fd.get(), file));
+  return true;
 }
 
 Result<bool> FileRestorer::WriteExtent(PendingFile& file, std::span<const FilePiece> pieces,
@@ -219,6 +338,7 @@ Status FileRestorer::SyncAndComplete() const {
   for (const Tablespace& tablespace : plan_.tablespaces) {
     RETURN_IF_ERROR(SyncFileSystem(tablespace.path));
   }
+  RETURN_IF_ERROR(RemoveFile(fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker)));
   const std::string control = fmt::format("{}/{}", plan_.target_directory, kControlFile);
   const std::string unfinished = fmt::format("{}{}", control, kUnfinishedSuffix);
   if (rename(unfinished.c_str(), control.c_str()) != 0) {

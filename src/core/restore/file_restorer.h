@@ -21,6 +21,7 @@ struct PendingFile {
   std::uint32_t mode = 0;
   std::int64_t mtime = 0;
   bool created = false;  // before the threads see it; otherwise the one extent creates it
+  bool reused = false;   // it was there before, and may hold what the backup has
   std::atomic<std::size_t> extents_left{0};
 };
 
@@ -36,13 +37,22 @@ class FileRestorer {
   explicit FileRestorer(const RestorePlan& plan) : plan_(plan) {}
 
   // The data directory and the tablespace locations, then whatever the manifest says, in its order.
-  Status CreateRoots() const;
+  // A delta makes sure that no server starts from the directory any more, and must have removed
+  // what does not belong (sweep.h) before CreateTablespaceRoots().
+  Status CreateRoot() const;
+  Status CreateTablespaceRoots() const;
   // Not thread-safe. A directory that its owner may not write gets its permissions at the end.
   Status CreateDirectory(const DirectoryRecord& record);
   // The file will be given `extents` extents; the one that brings all of it (`one_brings_all`) also
   // creates it. Holes need no more than the file's size.
   Result<std::shared_ptr<PendingFile>> CreateFile(const FileRecord& record, std::size_t extents,
                                                   bool one_brings_all) const;
+
+  // Whether what the extent would bring is there already. `buffer` has room for its plain text.
+  Result<bool> Holds(const PendingFile& file, std::span<const FilePiece> pieces,
+                     const Extent& extent, MutableByteView buffer) const;
+  // Instead of WriteExtent(), with the same result.
+  Result<bool> KeepExtent(PendingFile& file) const;
 
   // Thread-safe for different extents. True: that was the file's last.
   Result<bool> WriteExtent(PendingFile& file, std::span<const FilePiece> pieces,
@@ -54,6 +64,8 @@ class FileRestorer {
   Status SyncAndComplete() const;
 
  private:
+  // False: there is nothing to build upon.
+  Result<bool> ReuseFile(PendingFile& file, const FileRecord& record) const;
   std::string Locate(const std::string& path) const;
   Status LinkTablespaces() const;
   Status WriteRecoverySettings() const;

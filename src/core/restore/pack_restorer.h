@@ -1,16 +1,12 @@
-// Fetches packs and puts their extents into files: a whole pack as one stream, or the parts that
-// are wanted of it by ranged reads.
+// Puts the extents of packs into files.
 #pragma once
 
-#include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "core/codec/zstd.h"
 #include "core/error.h"
-#include "core/repository/pack.h"
+#include "core/repository/pack_reader.h"
 #include "core/repository/repository.h"
 #include "core/restore/file_restorer.h"
 #include "core/restore/restore.h"
@@ -36,28 +32,23 @@ struct PackJob {
 class PackRestorer {
  public:
   PackRestorer(const Repository& repository, const FileRestorer& files, RestoreProgress& progress)
-      : repository_(repository), files_(files), progress_(progress) {}
+      : files_(files),
+        progress_(progress),
+        reader_(repository, [&progress](std::uint64_t bytes) { progress.bytes_fetched += bytes; }) {
+  }
 
-  // kDataCorrupted, naming the object, when it is missing, damaged or not what the manifest says.
-  // Sorts the extents of the job.
+  // Errors as PackReader's, and those of writing. Sorts the extents of the job, and takes out those
+  // that are where they belong already.
   Status Restore(PackJob& job);
 
  private:
-  Status RestoreWhole(const PackJob& job);
-  Status RestoreParts(const PackJob& job);
-  // Neighbours in the pack, by one ranged read.
-  Status RestoreRange(const PackJob& job, const ObjectOpener& opener,
-                      std::span<const Destination> extents);
-  Status RestoreExtent(const std::string& name, const Destination& destination,
-                       const ObjectOpener& opener, ByteView frame);
+  Status KeepWhatIsThere(PackJob& job);
+  void Count(const Destination& destination, bool file_done);
 
-  const Repository& repository_;
   const FileRestorer& files_;
   RestoreProgress& progress_;
-  Decompressor decompressor_;
-  Bytes opened_;
-  Bytes frame_;
-  Bytes plain_ = Bytes(kExtentSize);
+  PackReader reader_;
+  Bytes buffer_;
 };
 
 }  // namespace veza

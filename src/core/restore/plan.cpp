@@ -1,6 +1,5 @@
 #include "core/restore/plan.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 #include "core/restore/choose_backup.h"
+#include "core/restore/existing_directory.h"
 
 namespace veza {
 
@@ -44,15 +44,13 @@ bool MayWriteTo(const std::string& directory) {
   return faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
 }
 
+// Absent, or a directory that may be written to.
 Status RequireUsableDirectory(const std::string& path) {
   if (!path.starts_with('/')) {
     return MakeError(ErrorCode::kInvalidArgument, "directory \"{}\" is not an absolute path", path);
   }
-  DIR* const directory = opendir(path.c_str());
-  if (directory == nullptr) {
-    if (errno != ENOENT) {
-      return ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
-    }
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0 && errno == ENOENT) {
     const std::string ancestor = ExistingAncestor(path);
     if (!MayWriteTo(ancestor)) {
       return ErrnoError(errno,
@@ -60,20 +58,31 @@ Status RequireUsableDirectory(const std::string& path) {
     }
     return Ok();
   }
-  bool empty = true;
-  while (const dirent* item = readdir(directory)) {
-    const std::string_view name = item->d_name;
-    empty = empty && (name == "." || name == "..");
-  }
-  closedir(directory);
-  if (!empty) {
-    return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", path)
-        .WithHint("Choose another directory, or remove what is in it. Nothing was written.");
-  }
   if (!MayWriteTo(path)) {
     return ErrnoError(errno, fmt::format("could not write to directory \"{}\"", path));
   }
   return Ok();
+}
+
+Status RequireEmptyDirectory(const std::string& path) {
+  ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(path));
+  if (!empty) {
+    return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", path)
+        .WithHint("Choose another directory, or remove what is in it. Nothing was written.");
+  }
+  return Ok();
+}
+
+Status RequireTarget(const std::string& path, bool delta, std::uint64_t system_identifier) {
+  RETURN_IF_ERROR(delta ? RequireReplaceableDirectory(path, system_identifier)
+                        : RequireEmptyDirectory(path));
+  return RequireUsableDirectory(path);
+}
+
+Status RequireTablespace(const Tablespace& tablespace, const RestoreOptions& options) {
+  RETURN_IF_ERROR(options.delta ? RequireReplaceableTablespace(options.target_directory, tablespace)
+                                : RequireEmptyDirectory(tablespace.path));
+  return RequireUsableDirectory(tablespace.path);
 }
 
 Result<std::vector<Tablespace>> PlaceTablespaces(const BackupSummary& backup,
@@ -99,8 +108,10 @@ Result<std::vector<Tablespace>> PlaceTablespaces(const BackupSummary& backup,
     const auto mapped = options.tablespace_map.find(tablespace.path);
     if (mapped != options.tablespace_map.end()) {
       tablespace.path = WithoutLastSlash(mapped->second);
+    } else if (!options.tablespace_root.empty()) {
+      tablespace.path = fmt::format("{}/{}", options.tablespace_root, tablespace.oid);
     }
-    Status usable = RequireUsableDirectory(tablespace.path);
+    Status usable = RequireTablespace(tablespace, options);
     if (!usable) {
       return std::move(usable.error())
           .WithContext(fmt::format("tablespace {}", tablespace.oid))
@@ -274,16 +285,20 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
 
   plan.target_directory = WithoutLastSlash(options.target_directory);
-  RETURN_IF_ERROR(RequireUsableDirectory(plan.target_directory));
+  RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));
   ASSIGN_OR_RETURN(plan.tablespaces, PlaceTablespaces(plan.backup, options));
   RETURN_IF_ERROR(RequireSeparateDirectories(plan.target_directory, plan.tablespaces));
-  RETURN_IF_ERROR(RequireSpace(plan.backup, plan.target_directory, plan.tablespaces));
+  // A delta takes the place of what is there, and nobody knows how much of it.
+  if (!options.delta) {
+    RETURN_IF_ERROR(RequireSpace(plan.backup, plan.target_directory, plan.tablespaces));
+  }
 
   plan.recovery.restore_command = options.restore_command;
   plan.recovery.target = options.target;
   plan.recovery.standby = options.standby;
   plan.recovery.preserve_archive_mode = options.preserve_archive_mode;
   plan.jobs = std::max(options.jobs, 1);
+  plan.delta = options.delta;
   return plan;
 }
 

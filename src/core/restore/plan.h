@@ -21,9 +21,13 @@ struct RestoreOptions {
   bool standby = false;
   bool preserve_archive_mode = false;
   std::map<std::string, std::string> tablespace_map;  // old location to new, absolute
-  std::optional<std::uint64_t> system_identifier;     // needed when the repository has several
-  std::string restore_command;                        // as it is to be written
-  int jobs = 1;                                       // threads, each with a request in flight
+  // When not empty, every tablespace that the map does not name goes to <tablespace_root>/<oid>.
+  std::string tablespace_root;
+  std::optional<std::uint64_t> system_identifier;  // needed when the repository has several
+  std::string restore_command;                     // as it is to be written
+  int jobs = 1;                                    // threads, each with a request in flight
+  // Into a directory that may hold something: keep what is as in the backup, remove what is not.
+  bool delta = false;
 };
 
 struct RestorePlan {
@@ -33,9 +37,11 @@ struct RestorePlan {
   TimelineId target_timeline = 0;       // recovery will end on it
   RecoverySettings recovery;
   int jobs = 1;
+  bool delta = false;
 };
 
-// Refuses: a directory (or tablespace location) that is not empty or cannot be created, a target
+// Refuses: a directory (or tablespace location) that is not empty (for a delta, that is none of
+// existing_directory.h) or cannot be created, a target
 // before the end of the backup, a timeline that the backup does not lead to, a tablespace map that
 // names no tablespace of the backup, too little disk space, the full backup of a diff or WAL that
 // the backup needs to become consistent but the repository has not. Nothing is written.

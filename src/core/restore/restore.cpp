@@ -1,10 +1,8 @@
 #include "core/restore/restore.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
 #include <map>
-#include <mutex>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -12,7 +10,8 @@
 #include "core/repository/names.h"
 #include "core/restore/file_restorer.h"
 #include "core/restore/pack_restorer.h"
-#include "core/thread_group.h"
+#include "core/restore/sweep.h"
+#include "core/work_queue.h"
 
 namespace veza {
 
@@ -98,19 +97,21 @@ class Restorer {
  public:
   Restorer(const Repository& repository, const RestorePlan& plan, RestoreProgress& progress)
       : repository_(repository), plan_(plan), progress_(progress), files_(plan) {}
-  ~Restorer() {
-    Fail(MakeError(ErrorCode::kCancelled, "restore was abandoned"));
-    threads_.Join();
-  }
 
   Result<RestoreReport> Run() {
     progress_.bytes_total = plan_.backup.size;
-    RETURN_IF_ERROR(files_.CreateRoots());
-    Status status = StartThreads();
-    if (status) {
-      status = ReadManifest(repository_, plan_.backup,
-                            [this](ManifestRecord&& record) { return Take(std::move(record)); });
+    RETURN_IF_ERROR(files_.CreateRoot());
+    if (plan_.delta) {
+      RETURN_IF_ERROR(RemoveWhatDoesNotBelong(repository_, plan_));
     }
+    RETURN_IF_ERROR(files_.CreateTablespaceRoots());
+    RETURN_IF_ERROR(queue_.Start(plan_.jobs, [this] {
+      return [restorer = std::make_unique<PackRestorer>(repository_, files_, progress_)](
+                 PackJob& job) { return restorer->Restore(job); };
+    }));
+    Status status = ReadManifest(repository_, plan_.backup, [this](ManifestRecord&& record) {
+      return Take(std::move(record));
+    });
     if (status) {
       status = DispatchRestOfFull();
     }
@@ -119,15 +120,9 @@ class Restorer {
                          ManifestName(plan_.backup.label), packs_.begin()->first);
     }
     if (!status) {
-      Fail(std::move(status.error()));
+      queue_.Fail(std::move(status.error()));
     }
-    {
-      const std::lock_guard lock(mutex_);
-      manifest_done_ = true;
-      changed_.notify_all();
-    }
-    threads_.Join();
-    RETURN_IF_ERROR(CheckFailure());
+    RETURN_IF_ERROR(queue_.Finish());
     RETURN_IF_ERROR(files_.WriteServerFiles());
     progress_.syncing = true;
     RETURN_IF_ERROR(files_.SyncAndComplete());
@@ -136,18 +131,6 @@ class Restorer {
   }
 
  private:
-  Status StartThreads() {
-    for (int i = 0; i < std::max(plan_.jobs, 1); ++i) {
-      RETURN_IF_ERROR(threads_.Start([this] {
-        Status status = CatchExceptions([this] { return RestoreLoop(); });
-        if (!status) {
-          Fail(std::move(status.error()));
-        }
-      }));
-    }
-    return Ok();
-  }
-
   Status Take(ManifestRecord&& record) {
     RETURN_IF_ERROR(repository_.environment().cancellation->Check());
     return std::visit([this](auto&& specific) { return TakeRecord(specific); }, std::move(record));
@@ -233,48 +216,7 @@ class Restorer {
     packs.erase(pack);
     job.object_name =
         PackName(job.record.of_full ? plan_.backup.full_label() : plan_.backup.label, number);
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return queue_.size() < kQueueLimit || failure_; });
-    if (failure_) {
-      return *failure_;
-    }
-    queue_.push_back(std::move(job));
-    changed_.notify_all();
-    return Ok();
-  }
-
-  Status RestoreLoop() {
-    PackRestorer restorer(repository_, files_, progress_);
-    for (;;) {
-      PackJob job;
-      {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [this] { return !queue_.empty() || manifest_done_ || failure_; });
-        if (failure_ || queue_.empty()) {
-          return Ok();
-        }
-        job = std::move(queue_.front());
-        queue_.pop_front();
-        changed_.notify_all();
-      }
-      RETURN_IF_ERROR(restorer.Restore(job));
-    }
-  }
-
-  void Fail(Error error) {
-    const std::lock_guard lock(mutex_);
-    if (!failure_) {
-      failure_ = std::move(error);
-    }
-    changed_.notify_all();
-  }
-
-  Status CheckFailure() {
-    const std::lock_guard lock(mutex_);
-    if (failure_) {
-      return *failure_;
-    }
-    return Ok();
+    return queue_.Push(std::move(job));
   }
 
   const Repository& repository_;
@@ -288,12 +230,7 @@ class Restorer {
   std::map<std::uint32_t, PackRecord> full_packs_;
   std::uint64_t named_ = 0;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<PackJob> queue_;
-  bool manifest_done_ = false;
-  std::optional<Error> failure_;
-  ThreadGroup threads_;
+  WorkQueue<PackJob> queue_{kQueueLimit};
 };
 
 }  // namespace

@@ -25,9 +25,11 @@ struct RestoreReport {
   std::uint64_t bytes_fetched = 0;
 };
 
-// Does what the plan says. global/pg_control gets its name last, after everything else was synced,
-// so an interrupted restore cannot be started. An error names the damaged object or the file that
-// could not be written; what was written stays for inspection.
+// Does what the plan says. A delta first removes pg_control, then what does not belong; an extent
+// that is where it belongs is not fetched. Interrupted, it can be run again. global/pg_control gets
+// its name last, after everything else was synced, so an interrupted restore cannot be started. An
+// error names the damaged object or the file that could not be written; what was written stays for
+// inspection.
 Result<RestoreReport> ExecuteRestore(const Repository& repository, const RestorePlan& plan,
                                      RestoreProgress& progress);
 

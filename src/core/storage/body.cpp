@@ -52,6 +52,12 @@ Status SpillBody::Append(ByteView bytes) {
   return Ok();
 }
 
+void SpillBody::Reserve(std::size_t bytes) {
+  if (!spilled() && memory_.size() + bytes <= memory_limit_) {
+    memory_.reserve(memory_.size() + bytes);
+  }
+}
+
 Status SpillBody::WriteAt(ByteView bytes, std::uint64_t offset) {
   return WriteAllAt(fd_.get(), offset, bytes, "to a temporary file in \"" + directory_ + "\"");
 }

@@ -51,6 +51,8 @@ class SpillBody final : public Body {
   SpillBody(std::string directory, std::size_t memory_limit);
 
   Status Append(ByteView bytes);
+  // So many bytes will be appended: where they fit, memory is taken once.
+  void Reserve(std::size_t bytes);
   // Bytes put before everything appended so far; at most once, and held in memory.
   void SetPrefix(Bytes prefix) { prefix_ = std::move(prefix); }
   bool spilled() const { return fd_.valid(); }

@@ -67,4 +67,9 @@ Status PutSmall(Store& store, std::string_view name, ByteView content, PutMode m
   return store.Put(name, body, mode);
 }
 
+Status PutSmallOnce(Store& store, std::string_view name, ByteView content) {
+  Status put = PutSmall(store, name, content, PutMode::kCreate);
+  return !put && put.error().code == ErrorCode::kAlreadyExists ? Ok() : put;
+}
+
 }  // namespace veza

@@ -87,6 +87,9 @@ class Store {
 Result<Bytes> GetSmall(Store& store, std::string_view name, std::size_t limit = 16U << 20);
 Status PutSmall(Store& store, std::string_view name, ByteView content, PutMode mode);
 
+// Created unless there is one of that name, whatever it holds.
+Status PutSmallOnce(Store& store, std::string_view name, ByteView content);
+
 // kInvalidArgument unless `name` keeps the rule above.
 Status ValidateObjectName(std::string_view name);
 

@@ -95,6 +95,15 @@ TEST(Config, EverySettingArrives) {
                                    {"retention_diff", "10000"},
                                    {"retention_archive", "1"},
                                    {"max_rate", "1MB"},
+                                   {"archive_look_ahead", "0"},
+                                   {"archive_memory", "64MB"},
+                                   {"adaptive_compression", "no"},
+                                   {"archive_max_age", "1min"},
+                                   {"archive_shutdown_timeout", "0"},
+                                   {"archive_drop_below", "2GB"},
+                                   {"metrics_file", "/var/lib/metrics/veza.prom"},
+                                   {"schedule_drill", "0 4 * * 0"},
+                                   {"drill_command", "vezactl drill"},
                                    {"schedule_full", "@monthly"},
                                    {"schedule_diff", ""},
                                    {"schedule_timezone", "europe/berlin"},
@@ -118,11 +127,32 @@ TEST(Config, EverySettingArrives) {
   EXPECT_EQ(config.retention_diff, 10'000);
   EXPECT_EQ(config.retention_archive, 1);
   EXPECT_EQ(config.max_rate, 1U << 20);
+  EXPECT_EQ(config.archive.look_ahead, 0);
+  EXPECT_EQ(config.archive.memory, 64U << 20);
+  EXPECT_FALSE(config.archive.adaptive_compression);
+  EXPECT_EQ(config.archive.max_age, std::chrono::minutes(1));
+  EXPECT_EQ(config.archive.shutdown_timeout, std::chrono::seconds(0));
+  EXPECT_EQ(config.archive.drop_below, 2ULL << 30);
+  EXPECT_EQ(config.metrics_file, "/var/lib/metrics/veza.prom");
+  EXPECT_EQ(config.drill.schedule.value().text(), "0 4 * * 0");
+  EXPECT_EQ(config.drill.command, "vezactl drill");
+  EXPECT_FALSE(config.verify.schedule.has_value());
   EXPECT_EQ(config.schedule.full.value().text(), "@monthly");
   EXPECT_FALSE(config.schedule.diff.has_value());
   EXPECT_EQ(config.schedule.zone.name(), "Europe/Berlin");
   EXPECT_EQ(config.schedule.jitter, std::chrono::seconds(0));
   EXPECT_EQ(config.schedule.backup_from, BackupFrom::kPreferStandby);
+}
+
+TEST(Config, AScheduleOfACommandNeedsTheCommand) {
+  SettingValues values = Values({{"repository", "/r"}, {"schedule_verify", "@weekly"}});
+  const auto config = BuildConfig(values, NoEnvironment());
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(config.error().message.find("verify_command"), std::string::npos);
+  EXPECT_NE(config.error().hint.find("vezactl"), std::string::npos);
+  values["verify_command"] = SettingValue{"vezactl verify"};
+  EXPECT_EQ(BuildConfig(values, NoEnvironment()).value().verify.command, "vezactl verify");
 }
 
 TEST(Config, NoRepositoryIsAStateNotAMistake) {

@@ -221,6 +221,22 @@ TEST_F(ExpireTest, ALookChangesNothing) {
   EXPECT_THAT(look(), Not(Contains(Full(3)))) << "somebody is at work";
 }
 
+TEST_F(ExpireTest, TheNewestRecordsOfDrillsStay) {
+  Have(Full(1), 1);
+  const auto name = [](std::size_t number) {
+    return DrillName(Day(1) + std::chrono::minutes(number), Full(1));
+  };
+  for (std::size_t number = 0; number < kDrillsKept; ++number) {
+    Put(name(number), "record");
+  }
+  EXPECT_THAT(Record({}), IsEmpty());
+  Put(name(kDrillsKept), "record");
+  Put(name(kDrillsKept + 1), "record");
+  Put("drill/0", "something else");
+  EXPECT_THAT(Record({}), ElementsAre(name(0), name(1)));
+  EXPECT_THAT(Record({}), IsEmpty());
+}
+
 TEST_F(ExpireTest, MuchWalGoesInBatchesWithALookAtTheLockBeforeEach) {
   Have(Full(1), 1);
   Have(Full(300), 300);

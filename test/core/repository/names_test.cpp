@@ -20,6 +20,21 @@ TEST(Names, AreThoseOfTheFormat) {
   EXPECT_EQ(BackupDirectory("20261122-020000F"), "backup/20261122-020000F/");
 }
 
+TEST(Names, PacksAreToldByTheirNames) {
+  const std::string label = "20261122-020000F";
+  for (const std::uint32_t number : {1U, 99999999U, 123456789U, 4294967295U}) {
+    EXPECT_EQ(ParsePackName(label, PackName(label, number)), number);
+  }
+  for (const char* name :
+       {"", "manifest", "backup/20261122-020000F/manifest", "backup/20261122-020000F/pack/",
+        "backup/20261122-020000F/pack/00000000", "backup/20261122-020000F/pack/1",
+        "backup/20261122-020000F/pack/000000001", "backup/20261122-020000F/pack/00000001x",
+        "backup/20261122-020000F/pack/99999999999", "backup/20261122-020000F/00000001",
+        "backup/20261122-020001F/pack/00000001"}) {
+    EXPECT_EQ(ParsePackName(label, name), std::nullopt) << name;
+  }
+}
+
 TEST(Names, WalFilesLieBelowTimelineAndLog) {
   const std::string root = "wal/7711348379840072545/0000000A/";
   EXPECT_EQ(WalObjectName(kSystem, "0000000A00000016000000B3").value(),

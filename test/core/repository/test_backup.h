@@ -59,7 +59,12 @@ class SourceTree {
   }
   const std::vector<veza::Tablespace>& tablespaces() const { return tablespaces_; }
 
-  static Bytes ControlFile() { return NoiseBytes(8192, 0xC0); }
+  // Begins with the system identifier, as PostgreSQL's.
+  static Bytes ControlFile() {
+    Bytes content = NoiseBytes(8192, 0xC0);
+    StoreLittleEndian(content.data(), kTestSystem);
+    return content;
+  }
 
  private:
   TemporaryDirectory directory_;

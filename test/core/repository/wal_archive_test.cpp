@@ -246,6 +246,10 @@ class WalListingTest : public testing::Test {
     std::vector<std::string> texts;
     for (const WalRange& range : ranges.value_or(std::vector<WalRange>{})) {
       texts.push_back(fmt::format("{}: {}-{}", range.timeline, range.first, range.last));
+      EXPECT_EQ(range.segments,
+                SegmentNumberOf(range.last, kSize) - SegmentNumberOf(range.first, kSize) + 1);
+      EXPECT_EQ(range.last_stored,
+                repository_->store().Head(ObjectOf(range.last)).value().modified);
     }
     return texts;
   }

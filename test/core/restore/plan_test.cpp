@@ -280,6 +280,18 @@ TEST_F(PlanTest, RefusesTablespacesWithoutAPlace) {
   ExpectRefusal(ErrorCode::kInvalidArgument);
 }
 
+TEST_F(PlanTest, OneRootHoldsAllTablespacesThatTheMapDoesNotName) {
+  BackupSummary summary = Summary();
+  summary.tablespaces = {{16384, work_.path() + "/fast", 100}, {16385, work_.path() + "/slow", 0}};
+  HaveBackup(summary);
+  work_.Write("slow/file", "x");
+  options_.tablespace_map[work_.path() + "/fast"] = work_.path() + "/faster";
+  options_.tablespace_root = work_.path() + "/all";
+  const RestorePlan plan = Plan().value();
+  EXPECT_EQ(plan.tablespaces[0].path, work_.path() + "/faster");
+  EXPECT_EQ(plan.tablespaces[1].path, work_.path() + "/all/16385");
+}
+
 TEST_F(PlanTest, RefusesAMapOfTablespacesThatAreNotThere) {
   BackupSummary summary = Summary();
   HaveBackup(summary);

@@ -12,7 +12,8 @@
 #   my $copy = $node->restore('copy', '--target-time', $time);
 #   $copy->wait_for_end_of_recovery;
 #
-# A store that fails: init(proxy => 1), then break_store() and mend_store().
+# A store that is away: init(proxy => 1), then break_store() and mend_store(). One that fails at random,
+# S3 only: init(proxy => 'faults'), then store_faults(), mend_store() and fault_counts().
 #
 # run.sh runs each test twice, with VEZA_TEST_STORE=dir and =s3: a test looks at the repository only
 # through objects(), read_object(), write_object() and delete_object(), or asks store() and skips.
@@ -40,7 +41,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
   store repository poll_until objects read_object write_object delete_object
-  break_store mend_store
+  break_store mend_store store_faults fault_counts
 );
 
 my @nodes;
@@ -101,7 +102,7 @@ sub new
 # initdb, and a configuration that archives to the test's repository. Named parameters beside those
 # of PostgreSQL::Test::Cluster: settings => {name => value}, which replace or, with undef, remove
 # settings of veza_backup.conf; tls => 1, to speak TLS to S3; proxy => 1, to reach S3 through the
-# proxy that break_store() governs.
+# proxy that break_store() governs, or proxy => 'faults', through the one that store_faults() governs.
 sub init
 {
 	my ($self, %params) = @_;
@@ -111,7 +112,8 @@ sub init
 
 	$self->SUPER::init(allows_streaming => 1, %params);
 	$self->write_conf({ default_settings($tls), %settings });
-	$self->change_conf(s3_endpoint => proxy_endpoint()) if $through_proxy && store() eq 's3';
+	$self->change_conf(s3_endpoint => proxy_endpoint($through_proxy))
+	  if $through_proxy && store() eq 's3';
 	$self->append_conf('postgresql.conf', <<CONF);
 shared_preload_libraries = 'veza_backup'
 archive_mode = on
@@ -480,12 +482,31 @@ sub mend_store
 	return;
 }
 
+# From now on until mend_store(), that share of the requests fails in one way or another. The seed says
+# which ones.
+sub store_faults
+{
+	my ($rate, $seed) = @_;
+	command_proxy("faults $rate $seed");
+	return;
+}
+
+# {requests => n, and the number of each kind of fault since the test began}
+sub fault_counts
+{
+	return { command_proxy('stats') =~ /(\w+)=(\d+)/g };
+}
+
 # http://127.0.0.1:<port of the proxy>; the proxy is started on first use and ends with this process.
+# A test has one proxy: with 'faults', the one that fails at random.
 sub proxy_endpoint
 {
+	my ($kind) = @_;
+
 	if (!$proxy)
 	{
-		my $program = dirname(__FILE__) . '/../../support/proxy.py';
+		my $program = dirname(__FILE__) . '/../../support/'
+		  . (($kind // '') eq 'faults' ? 'fault_proxy.py' : 'proxy.py');
 		my ($target) = $ENV{VEZA_TEST_S3_ENDPOINT} =~ m{^http://([^/]+)}
 		  or croak 'the proxy needs an http:// endpoint';
 
@@ -504,8 +525,8 @@ sub command_proxy
 	proxy_endpoint();
 	print { $proxy->{commands} } "$command\n";
 	my $answer = readline($proxy->{answers}) // '';
-	croak "the proxy did not obey: $answer" if $answer ne "$command\n";
-	return;
+	croak "the proxy did not obey: $answer" if index($answer, $command) != 0;
+	return $answer;
 }
 
 # --- the repository, seen from outside ------------------------------------------------------------

@@ -1,0 +1,350 @@
+#!/usr/bin/env bash
+# The archiver of veza_backup beside pgBackRest's asynchronous one: one machine, the same WAL, one run.
+#
+#   bench/wal.sh [--rounds N] [--segments N] [--seconds N] [--stores "dir s3"] [--json FILE] [--no-load]
+#                [--keep]
+#
+# Installs what is missing (Debian packages), builds, and makes about 100 segments of WAL that nobody
+# archives. Then in turns, 3 rounds by default: how long each tool takes to archive them, on a directory
+# and on S3 (a throw-away Ceph gateway, over TLS), beside zstd alone. Then two rounds at most of load: what
+# pgbench loses while WAL is archived, and how far the archivers fall behind a generator at full speed, N
+# seconds each (15). Prints medians and the aims, and writes all single figures as JSON. Leaves nothing
+# running. README.md says what is measured how. `--rounds 1 --segments 30 --seconds 5` shows that it works.
+#
+# From the environment: as for run.sh. 12 times the segments' size must be free in VEZA_TEST_DIR.
+set -euo pipefail
+# shellcheck source=bench/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+segments=100
+seconds=15
+json=$top/bench/wal-results.json
+load=yes
+clients=4
+scale=30
+library=
+
+parse_arguments() {
+  while (($# > 0)); do
+    case $1 in
+      --no-load) load= ;;
+      --keep) keep=yes ;;
+      --rounds | --segments | --seconds | --stores | --json)
+        (($# > 1)) || fail "$1 needs a value"
+        case $1 in
+          --rounds) rounds=$2 ;;
+          --segments) segments=$2 ;;
+          --seconds) seconds=$2 ;;
+          --stores) stores=$2 ;;
+          --json) json=$2 ;;
+        esac
+        shift
+        ;;
+      *) fail "unknown argument $1; the head of $0 says how to use it" ;;
+    esac
+    shift
+  done
+  [[ $rounds =~ ^[1-9][0-9]*$ && $segments =~ ^[1-9][0-9]*$ && $seconds =~ ^[1-9][0-9]*$ ]] ||
+    fail "--rounds, --segments and --seconds are numbers"
+}
+
+# --- the cluster ---------------------------------------------------------------------------------
+
+# With arguments for postgres. Below reaper.py, because pgBackRest's archiver is a daemon.
+start_server() {
+  local deadline=$((SECONDS + 60))
+  unprivileged /usr/bin/python3 "$work/reaper.py" "$work/reaper.pid" "$bindir/pg_ctl" -D "$work/data" \
+    -l "$work/server.log" -W -o "$*" start >"$work/pg_ctl.log" 2>&1 &
+  until sql -c "SELECT" >"$work/start.log" 2>&1; do
+    ((SECONDS < deadline)) || fail "the server did not start: see $work/server.log"
+    sleep 0.1
+  done
+}
+
+build_cluster() {
+  say "a cluster"
+  unprivileged "$bindir/initdb" -D "$work/data" -U postgres -A trust -k -N --no-locale -E UTF8 >"$work/initdb.log"
+  cat <<CONF | unprivileged tee -a "$work/data/postgresql.conf" >/dev/null
+listen_addresses = ''
+unix_socket_directories = '$work'
+port = $port
+shared_buffers = 256MB
+max_wal_size = 4GB
+checkpoint_timeout = 1h
+autovacuum = off
+archive_mode = on
+shared_preload_libraries = 'veza_backup'
+include '$work/active.conf'
+CONF
+  # Every segment stays, archived or not.
+  archive_with nobody >"$work/active.log"
+  start_server -c wal_keep_size=1TB -c synchronous_commit=off
+  sql -c "CREATE EXTENSION veza_backup" -f - <"$top/bench/wal_corpus.sql"
+  unprivileged "$bindir/pgbench" -h "$work" -p "$port" -U postgres -q -i -s "$scale" postgres \
+    >"$work/pgbench.log" 2>&1
+  bulk_load=$work/wal_bulk_load.sql
+  install -m 0644 "$top/bench/wal_bulk_load.sql" "$bulk_load"
+}
+
+pgbench() {
+  unprivileged "$bindir/pgbench" -h "$work" -p "$port" -U postgres -n "$@" postgres 2>&1
+}
+
+wal_position() { sql -c "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"; }
+
+# until_written MIB COMMAND...: repeats it until it has made so much WAL.
+until_written() {
+  local end
+  end=$(($(wal_position) + ($1 << 20)))
+  shift
+  while (($(wal_position) < end)); do
+    "$@" >"$work/pgbench.log"
+  done
+}
+
+# Small transactions with full-page images, bulk loads of text with indexes, and an update of many rows: in
+# turns, so that any part of the backlog has some of all.
+build_backlog() {
+  local first end
+  say "about $segments segments of WAL"
+  first=$(sql -c "SELECT pg_walfile_name(pg_switch_wal() + 1)")
+  end=$(($(wal_position) + segments * 16777216))
+  while (($(wal_position) < end)); do
+    sql -c CHECKPOINT
+    until_written 48 pgbench -c "$clients" -t 500
+    until_written 64 pgbench -c 2 -t 2 -f "$bulk_load"
+    sql -c "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 500 = 1"
+  done
+  sql -c "SELECT pg_switch_wal()" -c CHECKPOINT >"$work/switch.log"
+  unprivileged find "$work/data/pg_wal/archive_status" -name '*.ready' -printf '%f\n' | sed 's/\.ready$//' | sort |
+    awk -v first="$first" '$0 >= first' | unprivileged tee "$work/backlog" >/dev/null
+  unprivileged sed "s|^|$work/data/pg_wal/|" "$work/backlog" | unprivileged tee "$work/backlog-paths" >/dev/null
+  backlog=$(wc -l <"$work/backlog")
+  backlog_bytes=$((backlog * 16777216))
+  backlog_ratio=$(unprivileged bash -c "xargs zstd -q -3 -c <'$work/backlog-paths' | wc -c" |
+    awk -v plain="$backlog_bytes" '{ printf "%.2f", plain / $1 }')
+  echo "$backlog segments, which zstd -3 makes $backlog_ratio times smaller"
+  # Out of the way: once archived, every segment is .done.
+  archive_with nothing
+  reload
+  wait_until_archived
+}
+
+# --- the archivers -------------------------------------------------------------------------------
+
+# The settings that make the server archive with a contender to a store; "nobody" archives nothing,
+# "nothing" says it has archived everything. A contender that is "ready" has its library and no repository.
+settings_of() {
+  local contender=$1 store=${2:-} cluster=${3:-bench}
+  case $contender in
+    veza*)
+      echo "archive_library = 'veza_backup'"
+      [[ $store == ready ]] || {
+        echo "include '$work/veza-$store-3.conf'"
+        # Of its own, because one that finds the other's segments has nothing to store.
+        echo "veza_backup.cluster = '$cluster-$contender'"
+        [[ ! $adaptive ]] || echo "veza_backup.adaptive_compression = $([[ $contender == veza ]] && echo off || echo on)"
+      }
+      ;;
+    pgbackrest)
+      [[ $store == ready ]] ||
+        echo "archive_command = '$PGBACKREST --config=$work/pgbackrest-$store-3.conf --stanza=bench archive-push %p'"
+      ;;
+    nothing) echo "archive_command = '/bin/true'" ;;
+    nobody) ;;
+  esac
+}
+
+archive_with() { settings_of "$@" | private_file "$work/active.conf"; }
+
+archiver() { sql -c "SELECT pid FROM pg_stat_activity WHERE backend_type = 'archiver'"; }
+
+# The archiver ends and comes back, up to ten seconds later, when its library changes.
+reload() {
+  local before now deadline=$((SECONDS + 30)) wanted
+  wanted=$(sed -n "s/^archive_library = //p" "$work/active.conf")
+  before=$(archiver)
+  sql -c "SELECT pg_reload_conf()" >"$work/reload.log"
+  if [[ $wanted != "$library" ]]; then
+    until now=$(archiver) && [[ $now && $now != "$before" ]]; do
+      ((SECONDS < deadline)) || fail "the archiver did not come back: see $work/server.log"
+      sleep 0.1
+    done
+    library=$wanted
+  fi
+  # It reads the new settings a little later than we do.
+  sleep 0.5
+}
+
+wait_until_archived() {
+  unprivileged /usr/bin/python3 "$work/backlog.py" during "$work/data" -- true >"$work/idle.log"
+}
+
+# Makes the repository; the archiver has nothing to do.
+make_repository() {
+  archive_with "$@"
+  reload
+  case $1 in
+    veza*) retry sql -c "SELECT veza_backup_init()" >"$work/init.log" ;;
+    pgbackrest)
+      backrest "$2" 3 --no-online stanza-create
+      # What it remembers of segments with the same names, it would not store again.
+      unprivileged rm -rf "$work/spool/archive"
+      ;;
+  esac
+}
+
+# record WHAT TOOL STORE: adds a figure, one JSON object on standard input, to the results.
+record() {
+  /usr/bin/python3 -c 'import json, sys
+what, tool, store, round = sys.argv[1:]
+print(json.dumps({"what": what, "tool": tool, "store": store, "level": "3", "round": round} | json.load(sys.stdin)))' \
+    "$1" "$2" "$3" "$round" | unprivileged tee -a "$work/results" >/dev/null
+}
+
+# measured WHAT TOOL STORE WATCH COMMAND...
+measured() {
+  local what=$1 tool=$2 store=$3 watch=$4 store_pids=()
+  shift 4
+  [[ $store != s3 ]] || store_pids=(--store "$work/s3/pid")
+  sync
+  local tags=("what=$what" "tool=$tool" "store=$store" "level=3" "round=$round")
+  unprivileged /usr/bin/python3 "$work/measure.py" --server-pid "$(cat "$work/reaper.pid")" "${store_pids[@]}" \
+    --watch "$watch" --linger pgbackrest --results "$work/results" "${tags[@]/#/--tag=}" -- "$@" \
+    >"$work/command.log" 2>&1 || {
+    tail -n 20 "$work/command.log" "$work/server.log" >&2
+    fail "$what by $tool on $store failed"
+  }
+  tail -n 1 "$work/results" | /usr/bin/python3 -c 'import json, sys
+result, segments = json.load(sys.stdin), int(sys.argv[1])
+wall, cpu = result["wall"], result["cpu"]
+print(f"{wall:8.2f} s {segments / wall:7.1f} segments/s {cpu / segments * 1000:7.1f} ms of CPU each  ", *sys.argv[2:])' \
+    "$backlog" "$what" "$tool" "$store"
+}
+
+# --- what is measured ----------------------------------------------------------------------------
+
+drain() {
+  local tool=$1 store=$2
+  make_repository "$tool" "$store"
+  archive_with "$tool" ready
+  reload
+  sql -c CHECKPOINT
+  unprivileged /usr/bin/python3 "$work/backlog.py" again "$work/data" "$work/backlog"
+  unprivileged bash -c "xargs cat <'$work/backlog-paths' >/dev/null"
+  archive_with "$tool" "$store"
+  measured drain "$tool" "$store" 'archiver|pgbackrest' \
+    /usr/bin/python3 "$work/backlog.py" drain "$work/data" "$work/backlog"
+}
+
+floor_of() {
+  unprivileged bash -c "xargs cat <'$work/backlog-paths' >/dev/null"
+  measured floor zstd null zstd bash -c "xargs zstd -q -3 -T$workers -c <'$work/backlog-paths' >/dev/null"
+  measured floor zstd dir zstd bash -c "xargs zstd -q -3 -T$workers -c <'$work/backlog-paths' >'$work/floor' && sync '$work/floor'"
+  discard "$work/floor"
+}
+
+# Lines of "tool store", in turn from the front and from the back.
+drains() {
+  local store tool
+  for store in $stores; do
+    for tool in veza ${adaptive:+veza-adaptive} pgbackrest; do
+      echo "$tool $store"
+    done
+  done | in_turn
+}
+
+in_turn() { if ((round % 2)); then cat; else tac; fi; }
+
+drain_round() {
+  local tool store
+  say "draining, round $round of $rounds"
+  fresh_repositories
+  floor_of
+  while read -r tool store <&3; do
+    drain "$tool" "$store"
+  done 3< <(drains)
+}
+
+# As different runs find the cluster: rows in place, no checkpoint due, nothing to archive.
+restart_for() {
+  local tool=$1
+  wait_until_archived
+  server stop
+  if [[ $tool == off ]]; then
+    archive_with nobody
+    library=
+    start_server -c archive_mode=off
+  else
+    archive_with "$tool" ready
+    library=$(sed -n "s/^archive_library = //p" "$work/active.conf")
+    start_server
+    make_repository "$tool" dir load
+  fi
+  sql -c "VACUUM pgbench_accounts, pgbench_branches, pgbench_tellers, events" -c "TRUNCATE pgbench_history" -c CHECKPOINT
+  sync
+}
+
+transactions() {
+  local tool=$1 found
+  restart_for "$tool"
+  found=$(pgbench -c "$clients" -j 2 -T "$seconds" | sed -nE 's/^tps = ([0-9.]+) .*/\1/p')
+  echo "{\"tps\": $found}" | record pgbench "$tool" dir
+  printf 'pgbench   %-13s %8.0f transactions/s\n' "$tool" "$found"
+}
+
+generate() {
+  local tool=$1 before after
+  restart_for "$tool"
+  before=$(wal_position)
+  unprivileged /usr/bin/python3 "$work/backlog.py" during "$work/data" -- "$bindir/pgbench" -h "$work" -p "$port" \
+    -U postgres -n -c 2 -T "$seconds" -f "$bulk_load" postgres >"$work/generated.json" 2>"$work/pgbench.log" ||
+    fail "the generator failed: see $work/pgbench.log"
+  after=$(wal_position)
+  /usr/bin/python3 -c 'import json, sys
+print(json.dumps(json.load(sys.stdin) | {"rate": int(sys.argv[1]) / int(sys.argv[2])}))' \
+    $((after - before)) "$seconds" <"$work/generated.json" >"$work/generated"
+  record generator "$tool" dir <"$work/generated"
+  echo "generator $tool: $(cat "$work/generated")"
+}
+
+load_round() {
+  local tool
+  say "load, round $round of $load_rounds"
+  fresh_repositories
+  for tool in off veza ${adaptive:+veza-adaptive} pgbackrest; do echo "$tool"; done | in_turn >"$work/tools"
+  while read -r tool <&3; do
+    transactions "$tool"
+  done 3<"$work/tools"
+  while read -r tool <&3; do
+    [[ $tool == off ]] || generate "$tool"
+  done 3<"$work/tools"
+}
+
+main() {
+  parse_arguments "$@"
+  prepare $((segments * 16 * 12))
+  # A build from before issue 4 has one level only.
+  adaptive=
+  ! grep -q adaptive_compression "$top/src/core/config/settings.cpp" || adaptive=yes
+  pgbackrest_options="archive-async=y"
+  build_cluster
+  build_backlog
+  for ((round = 1; round <= rounds; round++)); do
+    drain_round
+  done
+  load_rounds=0
+  if [[ $load ]]; then
+    load_rounds=$((rounds < 2 ? rounds : 2))
+    for ((round = 1; round <= load_rounds; round++)); do
+      load_round
+    done
+  fi
+  say "medians of $rounds"
+  local known
+  mapfile -t known < <(facts)
+  /usr/bin/python3 -B "$top/bench/wal_report.py" "$work/results" "$json" "${known[@]}" "segments=$backlog" \
+    "zstd_ratio=$backlog_ratio" "load_rounds=$load_rounds" "load_seconds=$seconds"
+}
+
+main "$@"

@@ -1,0 +1,242 @@
+#include "cli/child_process.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+
+#include "core/process_identity.h"
+#include "core/storage/unique_fd.h"
+
+namespace veza::cli {
+namespace {
+
+constexpr std::size_t kOutputLimit = 1U << 20;
+constexpr std::chrono::seconds kKillPatience{20};
+constexpr std::chrono::milliseconds kKillPause{20};
+
+int ExitCodeOf(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+std::vector<char*> Pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (const std::string& text : strings) {
+    pointers.push_back(const_cast<char*>(text.c_str()));  // NOLINT: execve() takes it so
+  }
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// Between fork() and exec(): nothing but system calls. Does not return.
+[[noreturn]] void BecomeChild(const ChildSpec& spec, char* const* arguments,
+                              char* const* environment, pid_t parent, int output, int error,
+                              int report) {
+  const auto fail = [report] {
+    const int code = errno;
+    [[maybe_unused]] const ssize_t written = write(report, &code, sizeof code);
+    _exit(127);
+  };
+  sigset_t none;
+  sigemptyset(&none);
+  // Handlers are reset by exec; what is ignored stays so.
+  struct sigaction standard {};
+  standard.sa_handler = SIG_DFL;
+  for (const int signal_number : {SIGPIPE, SIGCHLD, SIGINT, SIGQUIT, SIGHUP}) {
+    sigaction(signal_number, &standard, nullptr);
+  }
+  const int null = open("/dev/null", O_RDONLY);
+  if (null < 0 || setsid() < 0 || prctl(PR_SET_PDEATHSIG, spec.death_signal) != 0 ||
+      chdir(spec.directory.c_str()) != 0 || dup2(null, STDIN_FILENO) < 0 ||
+      dup2(output, STDOUT_FILENO) < 0 || dup2(error, STDERR_FILENO) < 0 ||
+      sigprocmask(SIG_SETMASK, &none, nullptr) != 0) {
+    fail();
+  }
+  if (getppid() != parent) {
+    _exit(127);  // it died before prctl()
+  }
+  execve(arguments[0], arguments, environment);
+  fail();
+  _exit(127);
+}
+
+// What a process group leader has started may have left the group, but is still in /proc.
+std::vector<pid_t> ChildrenOf(pid_t parent) {
+  std::vector<pid_t> children;
+  DIR* const processes = opendir("/proc");
+  if (processes == nullptr) {
+    return children;
+  }
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads from it
+  while (const dirent* entry = readdir(processes)) {
+    const int pid = std::atoi(entry->d_name);  // NOLINT(cert-err34-c): 0 for other names
+    if (pid <= 0) {
+      continue;
+    }
+    if (ParentOf(pid) == parent) {
+      children.push_back(pid);
+    }
+  }
+  closedir(processes);
+  return children;
+}
+
+struct Pipe {
+  UniqueFd reader;
+  UniqueFd writer;
+};
+
+Result<Pipe> MakePipe() {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) {
+    return ErrnoError(errno, "could not make a pipe");
+  }
+  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+// False at the end.
+bool ReadInto(int fd, std::string& text) {
+  std::array<char, 16384> buffer{};
+  const ssize_t got = read(fd, buffer.data(), buffer.size());
+  if (got < 0) {
+    return errno == EINTR || errno == EAGAIN;
+  }
+  text.append(buffer.data(), std::min(static_cast<std::size_t>(got),
+                                      kOutputLimit - std::min(text.size(), kOutputLimit)));
+  return got > 0;
+}
+
+}  // namespace
+
+Result<ChildProcess> ChildProcess::Start(const ChildSpec& spec, int output, int error) {
+  const std::vector<char*> arguments = Pointers(spec.arguments);
+  const std::vector<char*> environment = Pointers(spec.environment);
+  const pid_t parent = getpid();
+  ASSIGN_OR_RETURN(Pipe report, MakePipe());
+  const pid_t pid = fork();
+  if (pid < 0) {
+    return ErrnoError(errno, "could not start a process");
+  }
+  if (pid == 0) {
+    BecomeChild(spec, arguments.data(), environment.data(), parent, output, error,
+                report.writer.get());
+  }
+  ChildProcess child(pid);
+  report.writer.Reset();
+  int code = 0;
+  ssize_t got = 0;
+  while ((got = read(report.reader.get(), &code, sizeof code)) < 0 && errno == EINTR) {
+  }
+  if (got == sizeof code) {
+    return ErrnoError(code, fmt::format("could not run program \"{}\"", spec.arguments[0]));
+  }
+  return child;
+}
+
+ChildProcess::~ChildProcess() {
+  if (pid_ != 0 && !exit_code_) {
+    Signal(SIGKILL);
+    Wait();
+  }
+}
+
+std::optional<int> ChildProcess::Poll() {
+  int status = 0;
+  if (!exit_code_ && waitpid(pid_, &status, WNOHANG) == pid_) {
+    exit_code_ = ExitCodeOf(status);
+  }
+  return exit_code_;
+}
+
+int ChildProcess::Wait() {
+  int status = 0;
+  while (!exit_code_) {
+    if (waitpid(pid_, &status, 0) == pid_) {
+      exit_code_ = ExitCodeOf(status);
+    } else if (errno != EINTR) {
+      exit_code_ = 127;
+    }
+  }
+  return *exit_code_;
+}
+
+void ChildProcess::Signal(int signal_number) const {
+  if (!exit_code_) {
+    // The postmaster tells its children itself, but must not be the only one to be killed.
+    kill(signal_number == SIGKILL ? -pid_ : pid_, signal_number);
+  }
+}
+
+Result<ChildOutput> RunToEnd(const ChildSpec& spec, const Cancellation& cancellation) {
+  ASSIGN_OR_RETURN(Pipe output, MakePipe());
+  ASSIGN_OR_RETURN(Pipe error, MakePipe());
+  ASSIGN_OR_RETURN(ChildProcess child,
+                   ChildProcess::Start(spec, output.writer.get(), error.writer.get()));
+  output.writer.Reset();
+  error.writer.Reset();
+  ChildOutput result;
+  std::array<pollfd, 3> files{{{output.reader.get(), POLLIN, 0},
+                               {error.reader.get(), POLLIN, 0},
+                               {cancellation.fd(), POLLIN, 0}}};
+  while (files[0].fd >= 0 || files[1].fd >= 0) {
+    const int ready = poll(files.data(), files.size(), -1);
+    RETURN_IF_ERROR(cancellation.Check());
+    if (ready < 0 && errno != EINTR) {
+      return ErrnoError(errno, fmt::format("could not wait for \"{}\"", spec.arguments[0]));
+    }
+    if (ready <= 0) {
+      continue;
+    }
+    if (files[0].revents != 0 && !ReadInto(files[0].fd, result.output)) {
+      files[0].fd = -1;
+    }
+    if (files[1].revents != 0 && !ReadInto(files[1].fd, result.error)) {
+      files[1].fd = -1;
+    }
+  }
+  result.exit_code = child.Wait();
+  return result;
+}
+
+std::vector<std::string> CleanEnvironment() {
+  std::vector<std::string> clean;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string text = *variable;
+    if (!text.starts_with("PG") && !text.starts_with("LC_") && !text.starts_with("LANG")) {
+      clean.push_back(text);
+    }
+  }
+  clean.emplace_back("LC_ALL=C");
+  return clean;
+}
+
+void AdoptOrphans(bool adopt) {
+  prctl(PR_SET_CHILD_SUBREAPER, adopt ? 1 : 0);
+}
+
+void KillAllChildren() {
+  const auto deadline = std::chrono::steady_clock::now() + kKillPatience;
+  while (std::chrono::steady_clock::now() < deadline) {
+    for (const pid_t child : ChildrenOf(getpid())) {
+      kill(child, SIGKILL);
+    }
+    pid_t ended = 0;
+    while ((ended = waitpid(-1, nullptr, WNOHANG)) > 0) {
+    }
+    if (ended < 0 && errno == ECHILD) {
+      return;
+    }
+    std::this_thread::sleep_for(kKillPause);
+  }
+}
+
+}  // namespace veza::cli

@@ -1,0 +1,278 @@
+// vezactl drill: proves that a backup becomes a running database.
+#include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include "cli/account.h"
+#include "cli/command.h"
+#include "cli/drill_metrics.h"
+#include "cli/drill_supervisor.h"
+#include "cli/output.h"
+#include "cli/restore_options.h"
+#include "core/exposition.h"
+#include "core/repository/connect.h"
+
+namespace veza::cli {
+namespace {
+
+constexpr const char* kDefaultUser = "postgres";
+constexpr const char* kDefaultBase = "/var/tmp";
+constexpr const char* kDefaultCluster = "main";
+
+// As typed.
+struct DrillArguments {
+  TargetArguments target;
+  std::string base = kDefaultBase;
+  std::string user;
+  std::string metrics_file;
+  std::string checks_file;
+  std::string system_id;
+  bool no_record = false;
+  DrillOptions drill;
+  std::vector<SqlCheck> checks;
+};
+
+Result<Account> ChooseAccount(const std::string& user) {
+  if (geteuid() == 0) {
+    ASSIGN_OR_RETURN(Account account, FindAccount(user.empty() ? kDefaultUser : user));
+    if (account.uid == 0) {
+      return MakeError(ErrorCode::kInvalidArgument, "PostgreSQL does not run as root")
+          .WithHint("Name another user with --user.");
+    }
+    return account;
+  }
+  Account account = OwnAccount();
+  if (!user.empty() && user != account.name) {
+    return MakeError(ErrorCode::kPermissionDenied, "only root can run a drill as user \"{}\"", user)
+        .WithHint("Leave --user out, or run vezactl as root or as that user.");
+  }
+  return account;
+}
+
+void PrintOutcome(const DrillOutcome& outcome, const std::string& directory) {
+  const DrillRecord& record = outcome.record;
+  std::string text = fmt::format("drill of backup {} to {}: {}\n", record.label, record.target,
+                                 record.passed ? "passed" : "FAILED");
+  Table table({{"phase"}, {"time", true}});
+  for (const char* phase : {"restore", "recovery", "checks", "amcheck", "dump", "checksums"}) {
+    if (const auto found = record.phases.find(phase); found != record.phases.end()) {
+      table.AddRow({phase, FormatDuration(found->second)});
+    }
+  }
+  text += table.Format();
+  if (record.rto) {
+    text += fmt::format("{} restored; open after {} (RTO)\n", FormatSize(record.restored_bytes),
+                        FormatDuration(*record.rto));
+  }
+  if (record.rpo) {
+    text += fmt::format(
+        "what was restored was {} old (RPO); last commit: {}\n", FormatDuration(*record.rpo),
+        record.last_commit ? FormatUtc(*record.last_commit) : "none since the backup began");
+  }
+  for (const CheckOutcome& check : outcome.checks) {
+    text += fmt::format("{}: {}: {}\n", check.passed ? "ok" : "failed", check.name, check.detail);
+  }
+  if (outcome.kept) {
+    text += outcome.how_to_connect.empty()
+                ? fmt::format("kept in {}; to remove it:\n  rm -rf {}\n", directory, directory)
+                : fmt::format(
+                      "kept, and running; as the user that runs it:\n  {}\n"
+                      "to remove it:\n  {}\n  rm -rf {}\n",
+                      outcome.how_to_connect, outcome.how_to_stop, directory);
+  }
+  PrintText(text);
+}
+
+void Show(const GlobalOptions& options, const DrillOutcome& outcome, const std::string& directory) {
+  if (outcome.error && (!options.json || outcome.interrupted)) {
+    PrintError(*outcome.error);
+  }
+  if (options.json) {
+    nlohmann::json document = DrillToJson(outcome.record);
+    document.erase("format");
+    document["checks"] = nlohmann::json::array();
+    for (const CheckOutcome& check : outcome.checks) {
+      document["checks"].push_back(
+          {{"name", check.name}, {"passed", check.passed}, {"detail", check.detail}});
+    }
+    document["record"] = outcome.record_name;
+    if (outcome.error) {
+      document["error"] = ErrorToJson(*outcome.error);
+    } else {
+      document.erase("error");
+    }
+    if (outcome.kept) {
+      document["directory"] = directory;
+      document["connect"] = outcome.how_to_connect;
+      document["stop"] = outcome.how_to_stop;
+    }
+    PrintJson(document);
+  } else if (!outcome.record.label.empty() && !outcome.interrupted &&
+             (!options.quiet || outcome.exit_code != kDone || outcome.kept)) {
+    PrintOutcome(outcome, directory);
+  }
+}
+
+Status WriteMetrics(const std::string& path, const std::string& cluster,
+                    const DrillReport& report) {
+  if (path.empty() || report.interrupted) {
+    return Ok();
+  }
+  std::ifstream file(path, std::ios::binary);
+  const std::string before{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  return ReplaceTextFile(path,
+                         FormatDrillMetrics(cluster, report.record, report.last_passed, before));
+}
+
+struct Prepared {
+  Account account;
+  std::string base;
+  DrillOptions drill;
+};
+
+Result<Prepared> Prepare(const DrillArguments& arguments) {
+  Prepared prepared;
+  prepared.drill = arguments.drill;
+  prepared.drill.checks = arguments.checks;
+  prepared.drill.record = !arguments.no_record;
+  if (!arguments.checks_file.empty()) {
+    ASSIGN_OR_RETURN(std::vector<SqlCheck> checks, ReadChecksFile(arguments.checks_file));
+    std::move(checks.begin(), checks.end(), std::back_inserter(prepared.drill.checks));
+  }
+  ASSIGN_OR_RETURN(prepared.drill.restore.target, ParseTarget(arguments.target));
+  ASSIGN_OR_RETURN(prepared.drill.restore.system_identifier, ParseSystemId(arguments.system_id));
+  if (prepared.drill.preload.find("veza_backup") != std::string::npos) {
+    return MakeError(ErrorCode::kInvalidArgument, "a drill does not preload veza_backup")
+        .WithHint("Replay of WAL does not need it. Leave it out of --preload.");
+  }
+  if (!prepared.drill.pg_bin.empty()) {
+    ASSIGN_OR_RETURN(prepared.drill.pg_bin, AbsolutePath(prepared.drill.pg_bin));
+  }
+  ASSIGN_OR_RETURN(prepared.base, AbsolutePath(arguments.base));
+  ASSIGN_OR_RETURN(prepared.account, ChooseAccount(arguments.user));
+  return prepared;
+}
+
+Result<int> RunDrillCommand(const GlobalOptions& given, const DrillArguments& arguments) {
+  // The drill works in another directory.
+  GlobalOptions options = given;
+  ASSIGN_OR_RETURN(options.config_file, AbsolutePath(given.config_file));
+  const TimePoint started = options.environment.clock->Now();
+  std::string cluster = kDefaultCluster;
+  Result<DrillReport> report = [&]() -> Result<DrillReport> {
+    ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+    cluster = config.cluster;
+    ASSIGN_OR_RETURN(Prepared prepared, Prepare(arguments));
+    return SuperviseDrill(options, prepared.account, prepared.base, std::move(prepared.drill),
+                          Show);
+  }();
+  DrillReport known;
+  if (report) {
+    known = *report;
+  } else {
+    known.record.started = started;
+    known.record.finished = options.environment.clock->Now();
+  }
+  const Status metrics = WriteMetrics(arguments.metrics_file, cluster, known);
+  if (!metrics && report) {
+    PrintError(metrics.error());
+    return report->exit_code == kDone ? kFailed : report->exit_code;
+  }
+  RETURN_IF_ERROR(report);
+  return report->exit_code;
+}
+
+void AddCheckOptions(CLI::App& app, DrillArguments& arguments) {
+  const auto last_check = [&arguments](const char* option) -> SqlCheck& {
+    if (arguments.checks.empty()) {
+      throw CLI::ValidationError(option, "comes behind the --check that it belongs to");
+    }
+    return arguments.checks.back();
+  };
+  // At once, not at the end of parsing: each belongs to the check before it.
+  app.add_option_function<std::string>(
+         "--check",
+         [&arguments](const std::string& sql) { arguments.checks.push_back({.sql = sql}); },
+         "SQL whose first value must not be null, empty or false; may be repeated")
+      ->type_name("SQL")
+      ->allow_extra_args(false)
+      ->trigger_on_parse();
+  app.add_option_function<double>(
+         "--min", [last_check](const double& min) { last_check("--min").min = min; },
+         "The value of the --check before must be at least this")
+      ->type_name("N")
+      ->allow_extra_args(false)
+      ->trigger_on_parse();
+  app.add_option_function<std::string>(
+         "--database",
+         [last_check](const std::string& name) { last_check("--database").database = name; },
+         "The database of the --check before; without it postgres")
+      ->type_name("DB")
+      ->allow_extra_args(false)
+      ->trigger_on_parse();
+  app.add_option("--checks-file", arguments.checks_file,
+                 "More checks: a JSON array of objects with sql, min and database")
+      ->type_name("FILE");
+  app.add_flag("--amcheck", arguments.drill.amcheck, "Check every table and B-tree (pg_amcheck)");
+  app.add_flag("--dump", arguments.drill.dump, "Dump everything to nowhere (pg_dumpall)");
+}
+
+}  // namespace
+
+Subcommand AddDrill(CLI::App& parent) {
+  auto arguments = std::make_shared<DrillArguments>();
+  arguments->drill.role = "postgres";
+  arguments->drill.timeout_seconds = 21600;
+  CLI::App* app = parent.add_subcommand(
+      "drill", "Prove that a backup can be restored: restore, recover, check, throw away");
+  app->add_option("--backup", arguments->drill.restore.backup_label,
+                  "Label of the backup; without it the newest that leads to the target")
+      ->type_name("LABEL");
+  AddTargetOptions(*app, arguments->target);
+  AddCheckOptions(*app, *arguments);
+  app->add_option("--directory", arguments->base,
+                  "Where the throw-away directory is made; it needs the space of the cluster")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app->add_option("--pg-bin", arguments->drill.pg_bin,
+                  "Directory of PostgreSQL's programs; without it those of the backup's version")
+      ->type_name("DIR");
+  app->add_option("--preload", arguments->drill.preload,
+                  "shared_preload_libraries, where WAL replay needs some")
+      ->type_name("LIBRARIES");
+  app->add_option("--user", arguments->user,
+                  "Operating system user that runs PostgreSQL when root runs vezactl (postgres)")
+      ->type_name("NAME");
+  app->add_option("--role", arguments->drill.role, "Superuser of the cluster to connect as")
+      ->type_name("NAME")
+      ->capture_default_str();
+  app->add_option("--jobs", arguments->drill.restore.jobs,
+                  "Threads, each with a request in flight; without it as the settings say")
+      ->check(CLI::Range(1, 256))
+      ->type_name("N");
+  app->add_option("--timeout", arguments->drill.timeout_seconds,
+                  "The drill has failed when it takes longer; 0 for no limit")
+      ->check(CLI::Range(0, 30 * 86400))
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  app->add_option("--metrics-file", arguments->metrics_file,
+                  "Write metrics for node_exporter's textfile collector")
+      ->type_name("FILE");
+  app->add_flag("--keep", arguments->drill.keep, "Leave the restored server running");
+  app->add_flag("--no-record", arguments->no_record, "Store no result in the repository");
+  app->add_option("--system-id", arguments->system_id,
+                  "System identifier of the cluster, when the repository holds several")
+      ->type_name("ID");
+  app->footer(
+      "Exit codes: 0 the drill passed; 1 it failed: the backup, its recovery or a check is bad;\n"
+      "2 it could not take place. One that was interrupted leaves no trace.");
+  return {
+      app,
+      [arguments](const GlobalOptions& options) { return RunDrillCommand(options, *arguments); },
+      DefaultExitCode};
+}
+
+}  // namespace veza::cli

@@ -1,0 +1,274 @@
+#include "cli/drill_run.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <utility>
+
+#include "cli/output.h"
+#include "cli/restore_options.h"
+#include "cli/signals.h"
+#include "core/repository/connect.h"
+#include "core/restore/restore.h"
+
+namespace veza::cli {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Right after promotion, so nothing but recovery can have written.
+constexpr const char* kRecoveredQuery =
+    "SELECT (extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000000)::bigint, "
+    "pg_is_in_recovery()";
+
+class Drill {
+ public:
+  Drill(const GlobalOptions& options, DrillOptions drill)
+      : options_(options), drill_(std::move(drill)), clock_(*options.environment.clock) {
+    record_.node = HostName();
+    record_.started = clock_.Now();
+    begin_ = clock_.Steady();
+  }
+
+  DrillOutcome Run() {
+    const Status status = RunPhases();
+    if (!status) {
+      Judge(status.error());
+    } else {
+      outcome_.exit_code = record_.checks_failed == 0 ? kDone : kBadAnswer;
+    }
+    CleanUp();
+    record_.finished = clock_.Now();
+    record_.passed = outcome_.exit_code == kDone;
+    if (outcome_.error) {
+      record_.error = outcome_.error->message;
+    }
+    if (!outcome_.interrupted) {
+      Record();
+    }
+    outcome_.record = record_;
+    return std::move(outcome_);
+  }
+
+ private:
+  Status RunPhases() {
+    RETURN_IF_ERROR(Timed("restore", [this] { return Restore(); }));
+    restored_ = true;
+    RETURN_IF_ERROR(Timed("recovery", [this] { return Recover(); }));
+    record_.rto = std::chrono::duration_cast<milliseconds>(clock_.Steady() - begin_);
+    RETURN_IF_ERROR(LearnAge());
+    RETURN_IF_ERROR(Timed("checks", [this] { return RunSqlChecks(); }));
+    if (drill_.amcheck) {
+      RETURN_IF_ERROR(Timed("amcheck", [this] { return Take(RunAmcheck(*server_, plan_.jobs)); }));
+    }
+    if (drill_.dump) {
+      RETURN_IF_ERROR(Timed("dump", [this] { return Take(RunDump(*server_)); }));
+    }
+    RETURN_IF_ERROR(Timed("checksums", [this] { return VerifyChecksums(); }));
+    return Ok();
+  }
+
+  template <typename Phase>
+  Status Timed(const char* name, Phase phase) {
+    const SteadyTime begin = clock_.Steady();
+    Status status = phase();
+    record_.phases[name] = std::chrono::duration_cast<milliseconds>(clock_.Steady() - begin);
+    return status;
+  }
+
+  Status Restore() {
+    ASSIGN_OR_RETURN(const Config config, LoadConfig(options_.config_file));
+    ASSIGN_OR_RETURN(repository_, OpenRepository(options_, config));
+    RestoreOptions& restore = drill_.restore;
+    ASSIGN_OR_RETURN(const Identity identity, repository_->IdentityOf(restore.system_identifier));
+    restore.system_identifier = identity.system_identifier;
+    ASSIGN_OR_RETURN(restore.restore_command,
+                     MakeRestoreCommand(options_, identity.system_identifier));
+    RETURN_IF_ERROR(RequireOwnProgram());
+    restore.target_directory = DrillServer::DataDirectory(drill_.directory);
+    restore.tablespace_root = drill_.directory + "/tablespaces";
+    restore.target.action = TargetAction::kPromote;
+    if (restore.jobs == 0) {
+      restore.jobs = DefaultRestoreJobs(config);
+    }
+    record_.target = DescribeTarget(restore.target);
+    record_.label = ParseLabel(restore.backup_label) ? restore.backup_label : "";
+    ASSIGN_OR_RETURN(plan_, PlanRestore(*repository_, restore));
+    record_.label = plan_.backup.label;
+    record_.system_identifier = plan_.backup.system_identifier;
+    ASSIGN_OR_RETURN(const std::string programs, FindPrograms());
+
+    ASSIGN_OR_RETURN(const RestoreReport report,
+                     RestoreWithProgress(options_, *repository_, plan_));
+    record_.restored_bytes = report.bytes;
+    server_.emplace(DrillServerOptions{.directory = drill_.directory,
+                                       .programs = programs,
+                                       .preload = drill_.preload,
+                                       .role = drill_.role},
+                    plan_, options_.environment);
+    return Ok();
+  }
+
+  // restore_command is run by the account of the server, which is ours.
+  static Status RequireOwnProgram() {
+    std::error_code error;
+    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+    if (!error && access(self.c_str(), X_OK) != 0) {
+      return ErrnoError(errno, fmt::format("could not execute \"{}\" as the user that runs "
+                                           "PostgreSQL",
+                                           self.string()))
+          .WithHint("Install vezactl where every user may execute it.");
+    }
+    return Ok();
+  }
+
+  Result<std::string> FindPrograms() const {
+    std::vector<std::string> programs = {"psql", "pg_controldata", "pg_checksums"};
+    if (drill_.amcheck) {
+      programs.emplace_back("pg_amcheck");
+    }
+    if (drill_.dump) {
+      programs.emplace_back("pg_dumpall");
+      programs.emplace_back("pg_dump");
+    }
+    if (drill_.keep) {
+      programs.emplace_back("pg_ctl");
+    }
+    return FindServerPrograms(plan_.backup.postgres_version_num / 10000, drill_.pg_bin, programs,
+                              *options_.environment.cancellation);
+  }
+
+  Status Recover() {
+    RETURN_IF_ERROR(server_->Start());
+    return server_->WaitUntilOpen();
+  }
+
+  // What the backup held when it ended is there for certain, also when nobody committed since.
+  Status LearnAge() {
+    ASSIGN_OR_RETURN(const ChildOutput answer, server_->Query("postgres", kRecoveredQuery));
+    if (answer.exit_code != 0) {
+      return MakeError(ErrorCode::kFailedPrecondition, "could not query the restored server: {}",
+                       answer.error)
+          .WithHint("Name a superuser of the cluster with --role.");
+    }
+    const std::size_t end = answer.output.find('\0');
+    if (answer.output.substr(std::min(end + 1, answer.output.size()), 1) != "f") {
+      return MakeError(ErrorCode::kFailedPrecondition, "the restored server is still in recovery");
+    }
+    TimePoint newest = plan_.backup.stop_time;
+    if (end != 0) {
+      record_.last_commit =
+          TimePoint(std::chrono::microseconds(std::strtoll(answer.output.c_str(), nullptr, 10)));
+      newest = std::max(newest, *record_.last_commit);
+    }
+    record_.rpo = std::max(milliseconds(0),
+                           std::chrono::duration_cast<milliseconds>(record_.started - newest));
+    return Ok();
+  }
+
+  Status RunSqlChecks() {
+    for (const SqlCheck& check : drill_.checks) {
+      RETURN_IF_ERROR(Take(RunSqlCheck(*server_, check)));
+    }
+    return Ok();
+  }
+
+  Status VerifyChecksums() {
+    RETURN_IF_ERROR(server_->StopCleanly());
+    ASSIGN_OR_RETURN(std::optional<CheckOutcome> outcome,
+                     RunChecksums(*server_, DrillServer::DataDirectory(drill_.directory)));
+    return outcome ? Take(std::move(*outcome)) : Ok();
+  }
+
+  Status Take(Result<CheckOutcome> outcome) {
+    RETURN_IF_ERROR(outcome);
+    ++(outcome->passed ? record_.checks_passed : record_.checks_failed);
+    if (!outcome->passed && !outcome_.error) {
+      outcome_.error = MakeError(ErrorCode::kDataCorrupted, "check \"{}\" failed: {}",
+                                 outcome->name, outcome->detail);
+    }
+    outcome_.checks.push_back(std::move(*outcome));
+    return Ok();
+  }
+
+  void Judge(const Error& error) {
+    if (error.code == ErrorCode::kCancelled && CaughtSignal() == SIGALRM) {
+      outcome_.error = MakeError(ErrorCode::kDeadlineExceeded, "the drill was not done after {} s",
+                                 drill_.timeout_seconds)
+                           .WithHint("Give it more time with --timeout.");
+      outcome_.exit_code = kBadAnswer;
+    } else if (error.code == ErrorCode::kCancelled && CaughtSignal() != 0) {
+      outcome_.error = error;
+      outcome_.exit_code = 128 + CaughtSignal();
+      outcome_.interrupted = true;
+    } else {
+      outcome_.error = error;
+      outcome_.exit_code = restored_ ? kBadAnswer : DefaultExitCode(error);
+    }
+  }
+
+  void CleanUp() {
+    outcome_.kept = drill_.keep && !outcome_.interrupted && restored_;
+    if (!server_) {
+      return;
+    }
+    const bool was_open = record_.rto.has_value();
+    if (outcome_.kept && was_open && options_.environment.cancellation->Check()) {
+      const Status stopped = server_->running() ? server_->StopCleanly() : Ok();
+      AdoptOrphans(false);
+      const Status started = stopped ? server_->StartForGood() : stopped;
+      if (started) {
+        outcome_.how_to_connect = server_->HowToConnect();
+        outcome_.how_to_stop = server_->HowToStop();
+      } else {
+        PrintWarning(started.error().message);
+      }
+    }
+    server_.reset();
+  }
+
+  // A drill that could not take place says nothing about the backup.
+  void Record() {
+    options_.environment.cancellation->Reset();
+    if (!repository_ || record_.label.empty()) {
+      return;
+    }
+    if (drill_.record && outcome_.exit_code != kFailed) {
+      Result<std::string> name = StoreDrill(*repository_, record_);
+      if (name) {
+        outcome_.record_name = *name;
+      } else {
+        PrintWarning(
+            fmt::format("could not store the record of the drill: {}", name.error().message));
+        outcome_.exit_code = kFailed;
+      }
+    }
+    if (!record_.passed) {
+      if (const auto drills = ReadDrills(*repository_)) {
+        outcome_.last_passed = LastPassed(*drills);
+      }
+    }
+  }
+
+  const GlobalOptions& options_;
+  DrillOptions drill_;
+  const Clock& clock_;
+  SteadyTime begin_;
+  DrillRecord record_;
+  DrillOutcome outcome_;
+  std::unique_ptr<Repository> repository_;
+  RestorePlan plan_;
+  bool restored_ = false;
+  std::optional<DrillServer> server_;
+};
+
+}  // namespace
+
+DrillOutcome RunDrill(const GlobalOptions& options, DrillOptions drill) {
+  return Drill(options, std::move(drill)).Run();
+}
+
+}  // namespace veza::cli

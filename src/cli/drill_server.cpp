@@ -1,0 +1,379 @@
+#include "cli/drill_server.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <utility>
+
+#include "core/config/config.h"
+#include "core/restore/recovery_settings.h"
+#include "core/storage/file_io.h"
+#include "core/storage/unique_fd.h"
+
+namespace veza::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kPoll{20};
+constexpr std::chrono::seconds kQuitPatience{10};
+constexpr const char* kPort = "5432";
+constexpr int kFirstWithEventTriggersSetting = 17;
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+Status WriteFile(const std::string& path, const std::string& content) {
+  const UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file.valid()) {
+    return ErrnoError(errno, fmt::format("could not create file \"{}\"", path));
+  }
+  return WriteAllAt(file.get(), 0, AsBytes(content), fmt::format("file \"{}\"", path));
+}
+
+Status MakeDirectory(const std::string& path) {
+  if (mkdir(path.c_str(), 0700) != 0) {
+    return ErrnoError(errno, fmt::format("could not create directory \"{}\"", path));
+  }
+  return Ok();
+}
+
+bool IsProgram(const std::string& path) {
+  return access(path.c_str(), X_OK) == 0;
+}
+
+// "postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)", "… 19beta3"; 0 for something else.
+int MajorOf(const std::string& version) {
+  constexpr std::string_view kBefore = "(PostgreSQL) ";
+  const std::size_t found = version.find(kBefore);
+  int major = 0;
+  if (found != std::string::npos) {
+    std::from_chars(version.data() + found + kBefore.size(), version.data() + version.size(),
+                    major);
+  }
+  return major;
+}
+
+Result<int> MajorIn(const std::string& directory, const Cancellation& cancellation) {
+  ASSIGN_OR_RETURN(const ChildOutput output,
+                   RunToEnd({.arguments = {directory + "/postgres", "--version"},
+                             .environment = CleanEnvironment()},
+                            cancellation));
+  return MajorOf(output.output);
+}
+
+std::vector<std::string> UsualDirectories(int major, const Cancellation& cancellation) {
+  std::vector<std::string> directories = {fmt::format("/usr/lib/postgresql/{}/bin", major),
+                                          fmt::format("/usr/pgsql-{}/bin", major)};
+  std::istringstream path(ProcessEnvironment()("PATH").value_or(""));
+  std::vector<std::string> of_path;
+  for (std::string directory; std::getline(path, directory, ':');) {
+    if (!directory.starts_with('/')) {
+      continue;
+    }
+    of_path.push_back(directory);
+    if (IsProgram(directory + "/pg_config")) {
+      const Result<ChildOutput> output = RunToEnd(
+          {.arguments = {directory + "/pg_config", "--bindir"}, .environment = CleanEnvironment()},
+          cancellation);
+      if (output && output->exit_code == 0) {
+        directories.push_back(output->output.substr(0, output->output.find('\n')));
+      }
+    }
+  }
+  std::move(of_path.begin(), of_path.end(), std::back_inserter(directories));
+  return directories;
+}
+
+// For a value in single quotes in a configuration file.
+std::string Quoted(std::string_view value) {
+  std::string quoted = "'";
+  for (const char c : value) {
+    if (c == '\'' || c == '\\') {
+      quoted += c;
+    }
+    quoted += c;
+  }
+  quoted += '\'';
+  return quoted;
+}
+
+}  // namespace
+
+Result<std::string> FindServerPrograms(int major, const std::string& wanted,
+                                       const std::vector<std::string>& programs,
+                                       const Cancellation& cancellation) {
+  const std::vector<std::string> directories =
+      wanted.empty() ? UsualDirectories(major, cancellation) : std::vector{wanted};
+  RETURN_IF_ERROR(cancellation.Check());
+  for (const std::string& directory : directories) {
+    if (!IsProgram(directory + "/postgres")) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(const int found, MajorIn(directory, cancellation));
+    if (found != major) {
+      if (!wanted.empty()) {
+        return MakeError(ErrorCode::kInvalidArgument,
+                         "\"{}\" holds PostgreSQL {}, but the backup is of PostgreSQL {}", wanted,
+                         found, major)
+            .WithHint("Name the right directory with --pg-bin.");
+      }
+      continue;
+    }
+    for (const std::string& program : programs) {
+      if (!IsProgram(fmt::format("{}/{}", directory, program))) {
+        return MakeError(ErrorCode::kNotFound, "there is no program \"{}/{}\"", directory, program)
+            .WithHint("Install PostgreSQL's client programs of that version.");
+      }
+    }
+    return directory;
+  }
+  if (!wanted.empty()) {
+    return MakeError(ErrorCode::kNotFound, "there is no program \"{}/postgres\"", wanted)
+        .WithHint("Name the directory of PostgreSQL's programs with --pg-bin.");
+  }
+  return MakeError(ErrorCode::kNotFound,
+                   "the programs of PostgreSQL {}, which the backup needs, were not found", major)
+      .WithHint(fmt::format("Install PostgreSQL {} (on Debian: postgresql-{}), or name the "
+                            "directory of its programs with --pg-bin.",
+                            major, major));
+}
+
+Status DrillServer::RequireUsable(const std::string& directory) {
+  const std::string socket = fmt::format("{}/socket/.s.PGSQL.{}.lock", directory, kPort);
+  if (socket.size() >= sizeof(sockaddr_un::sun_path)) {
+    return MakeError(ErrorCode::kInvalidArgument, "the path of directory \"{}\" is too long",
+                     directory)
+        .WithHint("Choose a shorter one with --directory: a socket in it has a limited path.");
+  }
+  return Ok();
+}
+
+// Nothing of the restored configuration counts: not what was set by ALTER SYSTEM, not its ports,
+// libraries, jobs or archive. hot_standby is off because with it recovery would demand the
+// primary's limits (and pause when they grew later); but prepared transactions and the locks of
+// pg_dump need room. Without workers for logical replication no subscription is served.
+Result<std::string> DrillServer::Settings() const {
+  std::string text = RewriteAutoConf("", plan_.recovery);
+  const auto set = [&](std::string_view name, std::string_view value) {
+    text += fmt::format("{} = {}\n", name, Quoted(value));
+  };
+  set("data_directory", DataDirectory(options_.directory));
+  set("listen_addresses", "");
+  set("port", kPort);
+  set("unix_socket_directories", In("socket"));
+  set("unix_socket_permissions", "0700");
+  set("cluster_name", "veza_backup drill");
+  set("shared_preload_libraries", options_.preload);
+  set("hot_standby", "off");
+  set("wal_level", "replica");
+  set("autovacuum", "off");
+  set("max_logical_replication_workers", "0");
+  if (plan_.backup.postgres_version_num / 10000 >= kFirstWithEventTriggersSetting) {
+    set("event_triggers", "off");
+  }
+  set("restart_after_crash", "off");
+  set("logging_collector", "off");
+  set("log_destination", "stderr");
+  set("shared_buffers", "32MB");
+  set("min_wal_size", fmt::format("{}MB", plan_.backup.wal_segment_size >> 19));  // two segments
+  set("max_wal_size",
+      fmt::format("{}MB", std::max<std::uint64_t>(1024, plan_.backup.wal_segment_size >> 18)));
+
+  const std::pair<const char*, const char*> limits[] = {
+      {"max_connections", "max_connections setting"},
+      {"max_worker_processes", "max_worker_processes setting"},
+      {"max_wal_senders", "max_wal_senders setting"},
+      {"max_prepared_transactions", "max_prepared_xacts setting"},
+      {"max_locks_per_transaction", "max_locks_per_xact setting"},
+      {"track_commit_timestamp", "track_commit_timestamp setting"}};
+  for (const auto& [setting, line] : limits) {
+    ASSIGN_OR_RETURN(const std::string value, ControlData(line));
+    set(setting, value);
+  }
+  return text;
+}
+
+Result<std::string> DrillServer::ControlData(std::string_view name) const {
+  if (control_data_.empty()) {
+    ASSIGN_OR_RETURN(const ChildOutput output,
+                     Run("pg_controldata", {"-D", DataDirectory(options_.directory)}));
+    if (output.exit_code != 0) {
+      return MakeError(ErrorCode::kDataCorrupted, "pg_controldata failed: {}", output.error);
+    }
+    control_data_ = output.output;
+  }
+  std::istringstream lines(control_data_);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(name) && line.size() > name.size() && line[name.size()] == ':') {
+      return line.substr(std::min(line.find_first_not_of(' ', name.size() + 1), line.size()));
+    }
+  }
+  return MakeError(ErrorCode::kUnsupported, "pg_controldata does not tell \"{}\"", name);
+}
+
+Status DrillServer::WriteConfiguration() const {
+  for (const char* directory : {"conf", "socket"}) {
+    RETURN_IF_ERROR(MakeDirectory(In(directory)));
+  }
+  ASSIGN_OR_RETURN(const std::string settings, Settings());
+  RETURN_IF_ERROR(WriteFile(In("conf/postgresql.conf"), settings));
+  // Nobody else can reach the socket.
+  RETURN_IF_ERROR(WriteFile(In("conf/pg_hba.conf"), "local all all trust\n"));
+  RETURN_IF_ERROR(WriteFile(In("conf/pg_ident.conf"), ""));
+  return WriteFile(DataDirectory(options_.directory) + "/postgresql.auto.conf", "");
+}
+
+Status DrillServer::Start() {
+  RETURN_IF_ERROR(WriteConfiguration());
+  const std::string path = In("server.log");
+  const UniqueFd log(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!log.valid()) {
+    return ErrnoError(errno, fmt::format("could not create file \"{}\"", path));
+  }
+  ASSIGN_OR_RETURN(ChildProcess process,
+                   ChildProcess::Start({.arguments = {Program("postgres"), "-D", In("conf")},
+                                        .environment = CleanEnvironment(),
+                                        .directory = options_.directory,
+                                        .death_signal = SIGQUIT},
+                                       log.get(), log.get()));
+  process_.emplace(std::move(process));
+  return Ok();
+}
+
+Status DrillServer::WaitUntilOpen() {
+  const std::string pid_file = DataDirectory(options_.directory) + "/postmaster.pid";
+  for (;;) {
+    if (const std::optional<int> exit_code = process_->Poll()) {
+      process_.reset();
+      return EndedError(*exit_code);
+    }
+    // The eighth line is the state (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
+    std::istringstream lines(ReadFile(pid_file));
+    std::string line;
+    int number = 0;
+    while (number < 8 && std::getline(lines, line)) {
+      ++number;
+    }
+    if (number == 8 && line.starts_with("ready")) {
+      return Ok();
+    }
+    if (!environment_.clock->Sleep(kPoll, environment_.cancellation.get())) {
+      RETURN_IF_ERROR(environment_.cancellation->Check());
+    }
+  }
+}
+
+Error DrillServer::EndedError(int exit_code) const {
+  std::istringstream lines(ReadFile(In("server.log")));
+  std::string fatal;
+  std::string of_restore_command;
+  for (std::string line; std::getline(lines, line);) {
+    for (const char* severity : {"FATAL:  ", "PANIC:  "}) {
+      const std::size_t found = line.find(severity);
+      // The first one is the cause, the others its consequences.
+      if (found != std::string::npos && fatal.empty()) {
+        fatal = line.substr(found + std::string_view(severity).size());
+      }
+    }
+    if (line.starts_with("vezactl: error: ")) {
+      of_restore_command = line;
+    }
+  }
+  std::string message = fmt::format("PostgreSQL ended during recovery: {}",
+                                    fatal.empty() ? fmt::format("exit code {}", exit_code) : fatal);
+  if (!of_restore_command.empty()) {
+    message += fmt::format(" ({})", of_restore_command);
+  }
+  return Error{ErrorCode::kFailedPrecondition, message,
+               "With --keep the directory stays, with PostgreSQL's log in it."};
+}
+
+std::vector<std::string> DrillServer::ClientEnvironment() const {
+  std::vector<std::string> environment = CleanEnvironment();
+  environment.push_back("PGHOST=" + In("socket"));
+  environment.push_back(std::string("PGPORT=") + kPort);
+  environment.push_back("PGUSER=" + options_.role);
+  environment.emplace_back("PGAPPNAME=veza_backup drill");
+  // No .pgpass, no service file, no certificates of somebody.
+  environment.push_back("PGPASSFILE=" + In("conf/none"));
+  environment.push_back("PGSYSCONFDIR=" + In("conf"));
+  return environment;
+}
+
+Result<ChildOutput> DrillServer::Run(const std::string& program,
+                                     std::vector<std::string> arguments) const {
+  arguments.insert(arguments.begin(), Program(program));
+  return RunToEnd({.arguments = std::move(arguments),
+                   .environment = ClientEnvironment(),
+                   .directory = options_.directory},
+                  *environment_.cancellation);
+}
+
+Result<ChildOutput> DrillServer::Query(const std::string& database, const std::string& sql) const {
+  // A name is not taken for a connection string when it stands in PGDATABASE.
+  std::vector<std::string> environment = ClientEnvironment();
+  environment.push_back("PGDATABASE=" + database);
+  return RunToEnd({.arguments = {Program("psql"), "--no-psqlrc", "--no-align", "--tuples-only",
+                                 "--quiet", "--field-separator-zero", "--record-separator-zero",
+                                 "--no-password", "--set=ON_ERROR_STOP=1", "--command", sql},
+                   .environment = std::move(environment),
+                   .directory = options_.directory},
+                  *environment_.cancellation);
+}
+
+Status DrillServer::StopCleanly() {
+  process_->Signal(SIGINT);
+  for (;;) {
+    if (const std::optional<int> exit_code = process_->Poll()) {
+      process_.reset();
+      return *exit_code == 0 ? Ok() : Status(EndedError(*exit_code));
+    }
+    if (!environment_.clock->Sleep(kPoll, environment_.cancellation.get())) {
+      RETURN_IF_ERROR(environment_.cancellation->Check());
+    }
+  }
+}
+
+void DrillServer::StopAtOnce() {
+  if (!process_) {
+    return;
+  }
+  process_->Signal(SIGQUIT);
+  const SteadyTime deadline = environment_.clock->Steady() + kQuitPatience;
+  while (!process_->Poll() && environment_.clock->Steady() < deadline) {
+    // We are probably here because of the cancellation.
+    environment_.clock->Sleep(kPoll, nullptr);
+  }
+  process_.reset();
+}
+
+Status DrillServer::StartForGood() {
+  ASSIGN_OR_RETURN(const ChildOutput output,
+                   Run("pg_ctl", {"start", "--wait", "-D", In("conf"), "--log", In("server.log")}));
+  if (output.exit_code != 0) {
+    return MakeError(ErrorCode::kFailedPrecondition, "pg_ctl start failed: {}",
+                     output.error + output.output);
+  }
+  return Ok();
+}
+
+std::string DrillServer::HowToConnect() const {
+  return fmt::format("{} -h {} -p {} -U {} -d postgres", Program("psql"), In("socket"), kPort,
+                     options_.role);
+}
+
+std::string DrillServer::HowToStop() const {
+  return fmt::format("{} -D {} -m immediate stop", Program("pg_ctl"), In("conf"));
+}
+
+}  // namespace veza::cli

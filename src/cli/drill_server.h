@@ -1,0 +1,87 @@
+// The PostgreSQL of a drill: recovers what was restored into a throw-away directory, opens it to
+// this account alone, and is gone afterwards.
+//
+// The directory holds data/ (what was restored), conf/ (settings of the drill's own: nothing of the
+// restored configuration is used), socket/, tablespaces/ and server.log.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/child_process.h"
+#include "core/environment.h"
+#include "core/error.h"
+#include "core/restore/plan.h"
+
+namespace veza::cli {
+
+// Where PostgreSQL's programs of that major version are: `wanted`, if it is not empty, otherwise
+// the usual places, pg_config's and those of PATH. kNotFound when they are not, or lack one of
+// `programs`.
+Result<std::string> FindServerPrograms(int major, const std::string& wanted,
+                                       const std::vector<std::string>& programs,
+                                       const Cancellation& cancellation);
+
+struct DrillServerOptions {
+  std::string directory;  // the throw-away one
+  std::string programs;   // FindServerPrograms()
+  std::string preload;    // shared_preload_libraries
+  std::string role = "postgres";
+};
+
+class DrillServer {
+ public:
+  // Everything is kept by reference but the options.
+  DrillServer(DrillServerOptions options, const RestorePlan& plan, const Environment& environment)
+      : options_(std::move(options)), plan_(plan), environment_(environment) {}
+  ~DrillServer() { StopAtOnce(); }
+  DrillServer(const DrillServer&) = delete;
+  DrillServer& operator=(const DrillServer&) = delete;
+
+  static std::string DataDirectory(const std::string& directory) { return directory + "/data"; }
+  // kInvalidArgument when sockets cannot have so long a path.
+  static Status RequireUsable(const std::string& directory);
+
+  Status Start();
+  // Recovery has reached its target and the server was promoted. An error tells with the server's
+  // words why it has ended before.
+  Status WaitUntilOpen();
+
+  // The rows' columns end with a zero byte each.
+  Result<ChildOutput> Query(const std::string& database, const std::string& sql) const;
+  // One of PostgreSQL's client programs, connected to this server.
+  Result<ChildOutput> Run(const std::string& program, std::vector<std::string> arguments) const;
+
+  // With a last checkpoint.
+  Status StopCleanly();
+  void StopAtOnce();
+  bool running() const { return process_.has_value(); }
+
+  // Starts it again after StopCleanly(), as a server that outlives us.
+  Status StartForGood();
+  // Commands for a person.
+  std::string HowToConnect() const;
+  std::string HowToStop() const;
+
+  // Line of `pg_controldata`, for example "Data page checksum version".
+  Result<std::string> ControlData(std::string_view name) const;
+
+ private:
+  Status WriteConfiguration() const;
+  Result<std::string> Settings() const;
+  std::string Program(const std::string& name) const { return options_.programs + "/" + name; }
+  std::string In(const std::string& name) const { return options_.directory + "/" + name; }
+  std::vector<std::string> ClientEnvironment() const;
+  Error EndedError(int exit_code) const;
+
+  const DrillServerOptions options_;
+  const RestorePlan& plan_;
+  const Environment& environment_;
+  std::optional<ChildProcess> process_;
+  mutable std::string control_data_;
+};
+
+}  // namespace veza::cli

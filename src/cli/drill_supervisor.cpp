@@ -1,0 +1,214 @@
+#include "cli/drill_supervisor.h"
+
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+
+#include "cli/child_process.h"
+#include "cli/output.h"
+#include "cli/signals.h"
+#include "core/codec/json.h"
+#include "core/storage/file_io.h"
+#include "core/storage/unique_fd.h"
+
+namespace veza::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+// What stops a drill, and the end of a child.
+sigset_t SupervisedSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) {
+    sigaddset(&signals, signal_number);
+  }
+  return signals;
+}
+
+Result<std::string> MakeThrowAwayDirectory(const std::string& base, const Account& account) {
+  std::string path = base + "/veza-drill-XXXXXX";
+  if (mkdtemp(path.data()) == nullptr) {
+    return ErrnoError(errno, fmt::format("could not create a directory in \"{}\"", base))
+        .WithHint("Choose one with --directory that exists and may be written.");
+  }
+  const Status usable = [&]() -> Status {
+    RETURN_IF_ERROR(DrillServer::RequireUsable(path));
+    if (geteuid() == 0 && chown(path.c_str(), account.uid, account.gid) != 0) {
+      return ErrnoError(
+          errno, fmt::format("could not give directory \"{}\" to user \"{}\"", path, account.name));
+    }
+    return Ok();
+  }();
+  if (!usable) {
+    rmdir(path.c_str());
+    return usable.error();
+  }
+  return path;
+}
+
+// Also where its owner may not write. Links are not followed.
+Status RemoveTree(const std::string& path) {
+  std::error_code error;
+  fs::recursive_directory_iterator entries(path, error);
+  for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
+    if (entries->symlink_status(error).type() == fs::file_type::directory) {
+      fs::permissions(entries->path(), fs::perms::owner_all, fs::perm_options::add, error);
+    }
+  }
+  error.clear();
+  fs::remove_all(path, error);
+  if (error && fs::exists(path)) {
+    return ErrnoError(error.value(), fmt::format("could not remove directory \"{}\"", path));
+  }
+  return Ok();
+}
+
+std::string ToText(const DrillOutcome& outcome) {
+  json document = {{"exit_code", outcome.exit_code},
+                   {"interrupted", outcome.interrupted},
+                   {"kept", outcome.kept},
+                   {"record", DrillToJson(outcome.record)}};
+  if (outcome.last_passed) {
+    document["last_passed"] = FormatUtc(*outcome.last_passed);
+  }
+  return document.dump();
+}
+
+struct ReportAndKept {
+  DrillReport report;
+  bool kept = false;
+};
+
+Result<ReportAndKept> FromText(const std::string& text) {
+  const std::string where = "report of the drill";
+  const auto document = ParseJsonObject(text);
+  if (!document) {
+    return MakeError(ErrorCode::kDataCorrupted, "there is no {}", where);
+  }
+  ReportAndKept result;
+  result.report.exit_code = document->value("exit_code", kFailed);
+  result.report.interrupted = document->value("interrupted", false);
+  result.kept = document->value("kept", false);
+  ASSIGN_OR_RETURN(result.report.record, DrillFromJson((*document)["record"], where));
+  if (const auto last_passed = StringMember(*document, "last_passed")) {
+    ASSIGN_OR_RETURN(result.report.last_passed.emplace(), ParseUtc(*last_passed));
+  }
+  return result;
+}
+
+using Show = void (*)(const GlobalOptions&, const DrillOutcome&, const std::string&);
+
+// The drill's process; does not return.
+[[noreturn]] void BeTheDrill(const GlobalOptions& options, const Account& account,
+                             DrillOptions drill, pid_t supervisor, int report, Show show) {
+  InstallSignalHandlers(*options.environment.cancellation, SecondSignal::kIgnored);
+  const sigset_t signals = SupervisedSignals();
+  sigprocmask(SIG_UNBLOCK, &signals, nullptr);
+  const Status became = BecomeAccount(account);
+  // After the change of account, which would undo it.
+  if (!became || prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != supervisor ||
+      chdir(drill.directory.c_str()) != 0) {
+    if (!became) {
+      PrintError(became.error());
+    }
+    _exit(kFailed);
+  }
+  AdoptOrphans(true);
+  const std::string directory = drill.directory;
+  alarm(static_cast<unsigned>(drill.timeout_seconds));
+  const DrillOutcome outcome = RunDrill(options, std::move(drill));
+  if (!outcome.kept) {
+    KillAllChildren();
+    // The supervisor does it, too; but it may be gone.
+    [[maybe_unused]] const Status removed = RemoveTree(directory);
+  }
+  show(options, outcome, directory);
+  const bool written = FlushOutput();
+  const std::string text = ToText(outcome);
+  const Status reported = WriteAllAt(report, 0, AsBytes(text), "the report of the drill");
+  _exit(reported && written ? outcome.exit_code : kFailed);
+}
+
+// Passes on what stops the drill. Returns what waitpid() says of it.
+int WaitForDrill(pid_t drill) {
+  const sigset_t signals = SupervisedSignals();
+  for (;;) {
+    const int signal_number = sigwaitinfo(&signals, nullptr);
+    if (signal_number > 0 && signal_number != SIGCHLD) {
+      kill(drill, signal_number);
+    }
+    int status = 0;
+    pid_t ended = 0;
+    while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
+      if (ended == drill) {
+        return status;
+      }
+    }
+  }
+}
+
+Result<std::string> ReadAll(int fd) {
+  std::string text;
+  std::array<char, 65536> buffer{};
+  ssize_t got = 0;
+  while ((got = pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(text.size()))) > 0) {
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  if (got < 0) {
+    return ErrnoError(errno, "could not read the report of the drill");
+  }
+  return text;
+}
+
+}  // namespace
+
+Result<DrillReport> SuperviseDrill(const GlobalOptions& options, const Account& account,
+                                   const std::string& base, DrillOptions drill, Show show) {
+  const sigset_t signals = SupervisedSignals();
+  std::signal(SIGCHLD, SIG_DFL);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  ASSIGN_OR_RETURN(const std::string directory, MakeThrowAwayDirectory(base, account));
+  drill.directory = directory;
+  const UniqueFd report(memfd_create("veza-drill", MFD_CLOEXEC));
+  AdoptOrphans(true);
+  const pid_t supervisor = getpid();
+  const pid_t pid = report.valid() ? fork() : -1;
+  if (pid < 0) {
+    Error error = ErrnoError(errno, "could not start the drill");
+    RETURN_IF_ERROR(RemoveTree(directory));
+    return error;
+  }
+  if (pid == 0) {
+    BeTheDrill(options, account, std::move(drill), supervisor, report.get(), show);
+  }
+  const int status = WaitForDrill(pid);
+  ASSIGN_OR_RETURN(const std::string text, ReadAll(report.get()));
+  Result<ReportAndKept> result = FromText(text);
+  if (result && result->kept) {
+    return result->report;
+  }
+  KillAllChildren();
+  RETURN_IF_ERROR(RemoveTree(directory));
+  if (!result) {
+    if (WIFSIGNALED(status)) {
+      return MakeError(ErrorCode::kInternal, "the process of the drill was ended by signal {}",
+                       WTERMSIG(status))
+          .WithHint("Nothing of it runs any more. Was there too little memory?");
+    }
+    return MakeError(ErrorCode::kInternal, "the process of the drill has ended without a result");
+  }
+  return result->report;
+}
+
+}  // namespace veza::cli

@@ -1,0 +1,108 @@
+#include "cli/restore_options.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include "cli/progress.h"
+#include "core/restore/recovery_settings.h"
+#include "core/restore/target_time.h"
+
+namespace veza::cli {
+
+void AddTargetOptions(CLI::App& app, TargetArguments& arguments) {
+  CLI::Option_group* group =
+      app.add_option_group("Recovery target", "At most one; without any, all WAL there is");
+  group->add_option("--target-time", arguments.time,
+                    "Up to a time, for example \"2026-11-22 02:00:00+00\"; local without zone");
+  group->add_option("--target-lsn", arguments.lsn, "Up to a position in the WAL");
+  group->add_option("--target-xid", arguments.xid, "Up to the end of a transaction");
+  group->add_option("--target-name", arguments.name,
+                    "Up to a restore point made with pg_create_restore_point()");
+  group->add_flag("--target-immediate", arguments.immediate,
+                  "Only as far as the backup needs to be consistent");
+  group->require_option(0, 1);
+
+  app.add_option("--target-timeline", arguments.timeline,
+                 "Timeline to follow: latest, current (the backup's own) or a number")
+      ->capture_default_str();
+  CLI::Option* inclusive = app.add_flag("--target-inclusive", arguments.inclusive,
+                                        "Stop after the time, LSN or transaction (default)");
+  app.add_flag("--target-exclusive", arguments.exclusive,
+               "Stop before the time, LSN or transaction")
+      ->excludes(inclusive);
+}
+
+Result<RecoveryTarget> ParseTarget(const TargetArguments& arguments) {
+  RecoveryTarget target;
+  if (arguments.time) {
+    target.kind = TargetKind::kTime;
+    ASSIGN_OR_RETURN(target.time, ParseTargetTime(*arguments.time));
+  } else if (arguments.lsn) {
+    target.kind = TargetKind::kLsn;
+    ASSIGN_OR_RETURN(target.lsn, ParseLsn(*arguments.lsn));
+  } else if (arguments.xid) {
+    target.kind = TargetKind::kXid;
+    ASSIGN_OR_RETURN(target.xid, ParseTargetXid(*arguments.xid));
+  } else if (arguments.name) {
+    target.kind = TargetKind::kName;
+    ASSIGN_OR_RETURN(target.name, ParseTargetName(*arguments.name));
+  } else if (arguments.immediate) {
+    target.kind = TargetKind::kImmediate;
+  }
+  ASSIGN_OR_RETURN(target.timeline, ParseTargetTimeline(arguments.timeline));
+
+  const bool has_position = target.kind == TargetKind::kTime || target.kind == TargetKind::kLsn ||
+                            target.kind == TargetKind::kXid;
+  if ((arguments.inclusive || arguments.exclusive) && !has_position) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "--target-inclusive and --target-exclusive need a target")
+        .WithHint("Add --target-time, --target-lsn or --target-xid.");
+  }
+  target.inclusive = !arguments.exclusive;
+  return target;
+}
+
+Result<std::string> AbsolutePath(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  if (error || path.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a usable path", path);
+  }
+  std::string text = absolute.lexically_normal().string();
+  while (text.size() > 1 && text.ends_with('/')) {
+    text.pop_back();
+  }
+  return text;
+}
+
+Result<std::string> MakeRestoreCommand(const GlobalOptions& options,
+                                       std::uint64_t system_identifier) {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) {
+    return ErrnoError(error.value(), "could not find the path of vezactl itself");
+  }
+  ASSIGN_OR_RETURN(const std::string config_file, AbsolutePath(options.config_file));
+  return BuildRestoreCommand(self.string(), config_file, system_identifier);
+}
+
+Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
+                                          const Repository& repository, const RestorePlan& plan) {
+  RestoreProgress progress;
+  ProgressReporter reporter(*options.environment.clock, options.quiet, [&] {
+    return ProgressState{progress.bytes_done, progress.bytes_total,
+                         progress.syncing ? "making it durable" : "restoring"};
+  });
+  Result<RestoreReport> report = ExecuteRestore(repository, plan, progress);
+  reporter.Stop();
+  return report;
+}
+
+int DefaultRestoreJobs(const Config& config) {
+  // On S3 the threads wait for the network most of the time.
+  return config.kind == RepositoryKind::kS3 ? std::max(config.jobs, config.s3_connections)
+                                            : config.jobs;
+}
+
+}  // namespace veza::cli

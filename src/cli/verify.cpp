@@ -1,0 +1,142 @@
+// vezactl verify: whether what is in the repository is what was written there.
+#include "core/verify/verify.h"
+
+#include <algorithm>
+
+#include "cli/command.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+
+namespace veza::cli {
+namespace {
+
+struct VerifyArguments {
+  std::vector<std::string> backups;
+  bool full = false;
+  int jobs = 0;
+  std::uint64_t max_rate = 0;
+};
+
+nlohmann::json ToJson(const VerifyReport& report, bool full, std::chrono::milliseconds elapsed) {
+  nlohmann::json backups = nlohmann::json::array();
+  for (const VerifiedBackup& backup : report.backups) {
+    backups.push_back(
+        {{"label", backup.label}, {"type", BackupTypeName(backup.type)}, {"passed", backup.good}});
+  }
+  nlohmann::json problems = nlohmann::json::array();
+  for (const VerifyProblem& problem : report.problems) {
+    nlohmann::json row = {{"object", problem.object}, {"message", problem.message}};
+    if (!problem.backup.empty()) {
+      row["backup"] = problem.backup;
+    }
+    problems.push_back(std::move(row));
+  }
+  return {{"passed", report.passed()},
+          {"full", full},
+          {"backups", std::move(backups)},
+          {"problems", std::move(problems)},
+          {"problem_count", report.problem_count},
+          {"orphans", report.orphans},
+          {"orphan_count", report.orphan_count},
+          {"objects", report.objects},
+          {"extents", report.extents},
+          {"bytes_read", report.bytes_read},
+          {"milliseconds", elapsed.count()}};
+}
+
+std::string MoreThan(std::uint64_t count, std::size_t shown) {
+  return count > shown ? fmt::format("  and {} more\n", count - shown) : "";
+}
+
+std::string ToText(const VerifyReport& report, bool full, std::chrono::milliseconds elapsed) {
+  std::string text;
+  if (!report.backups.empty()) {
+    Table table({{"backup"}, {"type"}, {"result"}});
+    for (const VerifiedBackup& backup : report.backups) {
+      table.AddRow({backup.label, BackupTypeName(backup.type), backup.good ? "good" : "damaged"});
+    }
+    text += table.Format() + "\n";
+  }
+  if (report.problem_count > 0) {
+    text += "problems\n";
+    for (const VerifyProblem& problem : report.problems) {
+      text += fmt::format("  {}: {}\n", problem.backup.empty() ? "WAL archive" : problem.backup,
+                          problem.message);
+    }
+    text += MoreThan(report.problem_count, report.problems.size()) + "\n";
+  }
+  if (report.orphan_count > 0) {
+    text += "objects that nothing refers to\n";
+    for (const std::string& orphan : report.orphans) {
+      text += fmt::format("  {}\n", orphan);
+    }
+    text += MoreThan(report.orphan_count, report.orphans.size()) + "\n";
+  }
+  return text + fmt::format("{} {} backups, {} objects, {} extents: {} ({} read in {})\n",
+                            full ? "verified every byte of" : "verified", report.backups.size(),
+                            report.objects, report.extents,
+                            report.passed() ? "nothing is wrong"
+                                            : fmt::format("{} problems", report.problem_count),
+                            FormatSize(report.bytes_read), FormatDuration(elapsed));
+}
+
+Result<int> RunVerify(const GlobalOptions& options, const VerifyArguments& arguments) {
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
+  VerifyOptions verify;
+  verify.labels = arguments.backups;
+  verify.full = arguments.full;
+  verify.max_rate = arguments.max_rate;
+  verify.jobs = arguments.jobs;
+  if (verify.jobs == 0) {
+    // On S3 the threads wait for the network most of the time.
+    verify.jobs = config.kind == RepositoryKind::kS3 ? std::max(config.jobs, config.s3_connections)
+                                                     : config.jobs;
+  }
+
+  const Clock& clock = *options.environment.clock;
+  const SteadyTime begin = clock.Steady();
+  VerifyProgress progress;
+  ProgressReporter reporter(clock, options.quiet, [&] {
+    return ProgressState{progress.bytes_read, progress.bytes_total, "verifying"};
+  });
+  const auto report = VerifyRepository(*repository, verify, progress);
+  reporter.Stop();
+  if (!report.has_value()) {
+    return report.error();
+  }
+  const auto elapsed =
+      std::chrono::duration_cast<std::chrono::milliseconds>(clock.Steady() - begin);
+  if (options.json) {
+    PrintJson(ToJson(*report, verify.full, elapsed));
+  } else if (!options.quiet || !report->passed()) {
+    PrintText(ToText(*report, verify.full, elapsed));
+  }
+  return report->passed() ? kDone : kBadAnswer;
+}
+
+}  // namespace
+
+Subcommand AddVerify(CLI::App& parent) {
+  auto arguments = std::make_shared<VerifyArguments>();
+  CLI::App* app = parent.add_subcommand(
+      "verify", "Test whether the repository holds everything that its backups need");
+  app->add_option("--backup", arguments->backups,
+                  "Only this backup, with the full that a diff refers to; may be repeated")
+      ->type_name("LABEL")
+      ->allow_extra_args(false);
+  app->add_flag("--full", arguments->full,
+                "Also read, decrypt and digest everything, once; otherwise only look for it");
+  app->add_option("--jobs", arguments->jobs,
+                  "Threads, each with a request in flight; without it as the settings say")
+      ->check(CLI::Range(1, 256))
+      ->type_name("N");
+  app->add_option("--max-rate", arguments->max_rate,
+                  "Read no more a second than this, for example 20MB; without it no limit")
+      ->transform(CLI::AsSizeValue(false))
+      ->type_name("BYTES");
+  return {app, [arguments](const GlobalOptions& options) { return RunVerify(options, *arguments); },
+          DefaultExitCode};
+}
+
+}  // namespace veza::cli

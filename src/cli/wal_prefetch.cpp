@@ -1,0 +1,247 @@
+#include "cli/wal_prefetch.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+#include <vector>
+
+#include "core/process_identity.h"
+#include "core/repository/wal_archive.h"
+#include "core/restore/wal_prefetcher.h"
+
+namespace veza::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Where the prefetcher finds the lock that it inherits.
+constexpr int kLockFd = 3;
+
+// What is being fetched is waited for while it grows. Fetching it a second time would take longer,
+// unless the other's connection is dead.
+constexpr std::chrono::milliseconds kLookForPart{5};
+constexpr std::chrono::seconds kLongestStandstill{15};
+
+// The prefetcher gives up soon and lets wal-get find out, which is patient, and is heard.
+constexpr RetryPolicy kPrefetchPolicy{.budget = std::chrono::seconds(5), .max_attempts = 4};
+
+// restore_command runs in the data directory, below the server's startup process. Empty when there
+// is none above us.
+std::string IdentifyRecoveringProcess() {
+  std::ifstream file("postmaster.pid");
+  pid_t postmaster = 0;
+  if (!(file >> postmaster)) {
+    return "";
+  }
+  for (pid_t pid = getppid(); pid > 0;) {
+    const std::optional<pid_t> parent = ParentOf(pid);
+    if (!parent.has_value()) {
+      return "";
+    }
+    if (*parent == postmaster) {
+      return IdentifyProcess(pid);
+    }
+    pid = *parent;
+  }
+  return "";
+}
+
+std::string LocationOf(const Config& config) {
+  return config.kind == RepositoryKind::kS3
+             ? fmt::format("{} {}/{}", config.s3.endpoint, config.s3.bucket, config.s3.prefix)
+             : config.directory;
+}
+
+struct WalPrefetchOptions {
+  std::string directory;
+  std::string destination;
+  std::string recovery;
+  std::string system_id;
+  int segments = 0;
+};
+
+Status Prefetch(const GlobalOptions& options, const WalPrefetchOptions& prefetch) {
+  ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(prefetch.system_id));
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                   OpenRepository(options, config, kPrefetchPolicy));
+  ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(system_id));
+  const int connections = config.kind == RepositoryKind::kS3 ? config.s3_connections : config.jobs;
+  return PrefetchWal(
+      WalArchive(*repository, identity.system_identifier), WalSpool(prefetch.directory),
+      {.segments = prefetch.segments,
+       .threads = connections,
+       .segment_size = identity.wal_segment_size},
+      options.environment, [&] {
+        return HasEnded(prefetch.recovery) || access(prefetch.destination.c_str(), F_OK) != 0;
+      });
+}
+
+// Always 0: where the server is process 1 of a container it inherits us, and takes any exit code
+// but 0 and 1 for the crash of a process of its own.
+Result<int> RunWalPrefetch(const GlobalOptions& options, const WalPrefetchOptions& prefetch) {
+  fcntl(kLockFd, F_SETFD, FD_CLOEXEC);
+  // Keep no file system busy.
+  [[maybe_unused]] const int changed = chdir("/");
+  // Errors are for wal-get to meet, and to tell.
+  [[maybe_unused]] const Status status =
+      CatchExceptions([&] { return Prefetch(options, prefetch); });
+  WalSpool(prefetch.directory).Remove();
+  return kDone;
+}
+
+}  // namespace
+
+PrefetchedWal::PrefetchedWal(const GlobalOptions& options, const Config& config,
+                             const PrefetchArguments& arguments, const std::string& system_id,
+                             const std::string& destination)
+    : options_(options),
+      segments_(arguments.segments),
+      system_id_(system_id),
+      destination_(destination),
+      recovery_(IdentifyRecoveringProcess()) {
+  if (recovery_.empty()) {
+    if (arguments.spool.empty()) {
+      return;
+    }
+    recovery_ = IdentifyPlace();
+  }
+  std::error_code error;
+  destination_directory_ = fs::canonical(fs::absolute(destination, error).parent_path(), error);
+  if (recovery_.empty() || error) {
+    return;
+  }
+  root_ = arguments.spool.empty()
+              ? destination_directory_ + "/" + kDefaultWalSpool
+              : fs::absolute(arguments.spool, error).lexically_normal().string();
+  if (segments_ > 0) {
+    spool_.emplace(WalSpoolDirectory(
+        root_, {LocationOf(config), system_id, destination_directory_, recovery_}));
+  }
+}
+
+void PrefetchedWal::RemoveLeftOvers() const {
+  if (!root_.empty()) {
+    RemoveLeftOverSpools(root_);
+  }
+}
+
+Result<bool> PrefetchedWal::Take(const std::string& segment) const {
+  if (!spool_.has_value()) {
+    return false;
+  }
+  const Clock& clock = *options_.environment.clock;
+  const Cancellation* const cancellation = options_.environment.cancellation.get();
+  std::uint64_t bytes = 0;
+  SteadyTime last_growth = clock.Steady();
+  for (;;) {
+    // In this order: what is finished in between is seen the next time.
+    const std::optional<std::uint64_t> part = spool_->BytesOfPart(segment);
+    const Result<bool> taken = spool_->Take(segment, destination_);
+    if (taken.value_or(false)) {
+      return true;
+    }
+    const SteadyTime now = clock.Steady();
+    if (!taken.has_value() || !part.has_value() || now - last_growth > kLongestStandstill ||
+        !WalSpoolLock::IsHeld(spool_->directory())) {
+      return false;
+    }
+    if (*part > bytes) {
+      bytes = *part;
+      last_growth = now;
+    }
+    if (!clock.Sleep(kLookForPart, cancellation)) {
+      return cancellation->Check().error();
+    }
+  }
+}
+
+void PrefetchedWal::FetchAfter(const std::string& segment) const {
+  if (!spool_.has_value()) {
+    return;
+  }
+  const auto lock = WalSpoolLock::TryAcquire(spool_->directory());
+  if (!lock.has_value()) {
+    return;
+  }
+  const Status requested = spool_->Request(segment);
+  if (lock->has_value() && (!requested || !StartPrefetcher((*lock)->fd()))) {
+    spool_->Remove();
+  }
+}
+
+Status PrefetchedWal::StartPrefetcher(int lock_fd) const {
+  std::error_code error;
+  const std::string program = fs::read_symlink("/proc/self/exe", error).string();
+  const std::string config_file = fs::absolute(options_.config_file, error).string();
+  std::vector<std::string> words = {"vezactl",
+                                    "--config",
+                                    config_file,
+                                    "--quiet",
+                                    "wal-prefetch",
+                                    "--segments",
+                                    std::to_string(segments_),
+                                    "--recovery",
+                                    recovery_,
+                                    spool_->directory(),
+                                    destination_directory_};
+  if (!system_id_.empty()) {
+    words.insert(words.end(), {"--system-id", system_id_});
+  }
+  std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
+  for (std::string& word : words) {
+    arguments.push_back(word.data());
+  }
+  arguments.push_back(nullptr);
+
+  posix_spawn_file_actions_t files;
+  posix_spawnattr_t attributes;
+  sigset_t signals;
+  posix_spawn_file_actions_init(&files);
+  posix_spawnattr_init(&attributes);
+  // First, because the descriptor may be one of the next.
+  posix_spawn_file_actions_adddup2(&files, lock_fd, kLockFd);
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    posix_spawn_file_actions_addopen(&files, fd, "/dev/null", O_RDWR, 0);
+  }
+  posix_spawn_file_actions_addclosefrom_np(&files, kLockFd + 1);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+  sigemptyset(&signals);
+  posix_spawnattr_setsigmask(&attributes, &signals);
+  sigfillset(&signals);
+  posix_spawnattr_setsigdefault(&attributes, &signals);
+  pid_t pid = 0;
+  const int failure =
+      posix_spawn(&pid, program.c_str(), &files, &attributes, arguments.data(), environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&files);
+  if (failure != 0) {
+    return ErrnoError(failure, fmt::format("could not start \"{}\"", program));
+  }
+  return Ok();
+}
+
+Subcommand AddWalPrefetch(CLI::App& parent) {
+  auto prefetch = std::make_shared<WalPrefetchOptions>();
+  CLI::App* app = parent.add_subcommand("wal-prefetch", "Fill the spool of wal-get");
+  app->group("");
+  app->add_option("directory", prefetch->directory)->required();
+  app->add_option("destination", prefetch->destination)->required();
+  app->add_option("--segments", prefetch->segments)->check(CLI::Range(1, 1024))->required();
+  app->add_option("--recovery", prefetch->recovery)->required();
+  app->add_option("--system-id", prefetch->system_id);
+  return {app,
+          [prefetch](const GlobalOptions& options) { return RunWalPrefetch(options, *prefetch); },
+          [](const Error&) { return kBadAnswer; }};
+}
+
+}  // namespace veza::cli

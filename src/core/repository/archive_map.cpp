@@ -1,0 +1,175 @@
+#include "core/repository/archive_map.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+constexpr Lsn kEndOfTime{std::numeric_limits<std::uint64_t>::max()};
+
+// The name of a timeline's directory.
+std::optional<TimelineId> ParseTimelineDirectory(const std::string& name) {
+  const auto file = ParseWalFileName(name + ".history");
+  return file ? std::optional(file->timeline) : std::nullopt;
+}
+
+// Sorted, those that touch made one.
+std::vector<SegmentRun> Joined(std::vector<SegmentRun> runs) {
+  std::sort(runs.begin(), runs.end(),
+            [](const SegmentRun& a, const SegmentRun& b) { return a.first < b.first; });
+  std::vector<SegmentRun> joined;
+  for (const SegmentRun& run : runs) {
+    if (joined.empty() || run.first > joined.back().last + 1) {
+      joined.push_back(run);
+    } else {
+      joined.back().last = std::max(joined.back().last, run.last);
+    }
+  }
+  return joined;
+}
+
+}  // namespace
+
+ArchiveMap::ArchiveMap(std::uint64_t segment_size, const std::vector<WalRange>& ranges,
+                       std::vector<TimelineHistory> histories)
+    : segment_size_(segment_size) {
+  for (const WalRange& range : ranges) {
+    runs_[range.timeline].push_back({SegmentNumberOf(range.first, segment_size),
+                                     SegmentNumberOf(range.last, segment_size), range.last_stored});
+    histories_[range.timeline].timeline = range.timeline;
+  }
+  for (TimelineHistory& history : histories) {
+    histories_[history.timeline] = std::move(history);
+  }
+}
+
+const std::vector<SegmentRun>& ArchiveMap::RunsOf(TimelineId timeline) const {
+  static const std::vector<SegmentRun> none;
+  const auto found = runs_.find(timeline);
+  return found == runs_.end() ? none : found->second;
+}
+
+const SegmentRun* ArchiveMap::RunAt(TimelineId timeline, SegmentNumber segment) const {
+  const std::vector<SegmentRun>& runs = RunsOf(timeline);
+  const auto run = std::ranges::lower_bound(runs, segment, {}, &SegmentRun::last);
+  return run != runs.end() && run->first <= segment ? &*run : nullptr;
+}
+
+bool ArchiveMap::HasAny(TimelineId timeline, SegmentNumber first, SegmentNumber last) const {
+  const std::vector<SegmentRun>& runs = RunsOf(timeline);
+  const auto run = std::ranges::lower_bound(runs, first, {}, &SegmentRun::last);
+  return run != runs.end() && run->first <= last;
+}
+
+TimelineId ArchiveMap::NewestFrom(TimelineId timeline, Lsn lsn) const {
+  for (auto history = histories_.rbegin(); history != histories_.rend(); ++history) {
+    if (history->second.Contains(timeline, lsn)) {
+      return history->first;
+    }
+  }
+  return timeline;
+}
+
+std::vector<PathPart> ArchiveMap::PathTo(TimelineId timeline) const {
+  std::vector<PathPart> path;
+  Lsn begin;
+  const auto history = histories_.find(timeline);
+  if (history != histories_.end()) {
+    for (const TimelineSwitch& ancestor : history->second.ancestors) {
+      const Lsn end = std::max(begin, ancestor.switch_point);
+      path.push_back({ancestor.timeline, begin, end});
+      begin = end;
+    }
+  }
+  path.push_back({timeline, begin, kEndOfTime});
+  return path;
+}
+
+void ArchiveMap::AddGapsOfTimelines(Gaps* gaps) const {
+  for (const auto& [timeline, runs] : runs_) {
+    for (std::size_t i = 1; i < runs.size(); ++i) {
+      (*gaps)[timeline].push_back({runs[i - 1].last + 1, runs[i].first - 1, {}});
+    }
+  }
+}
+
+void ArchiveMap::AddGapsOfPath(TimelineId timeline, Gaps* gaps) const {
+  bool started = false;  // whether there was a segment on the way so far
+  for (const PathPart& part : PathTo(timeline)) {
+    SegmentNumber next = SegmentOf(part.begin, segment_size_);
+    const SegmentNumber end = SegmentOf(part.end, segment_size_);  // left to the next part
+    if (next >= end) {
+      continue;
+    }
+    for (const SegmentRun& run : RunsOf(part.timeline)) {
+      if (run.last < next) {
+        continue;
+      }
+      if (run.first >= end) {
+        break;
+      }
+      if (started && run.first > next) {
+        (*gaps)[part.timeline].push_back({next, run.first - 1, {}});
+      }
+      started = true;
+      next = run.last + 1;
+    }
+    // Nobody knows how far the last timeline has got.
+    if (started && part.end != kEndOfTime && next < end) {
+      (*gaps)[part.timeline].push_back({next, end - 1, {}});
+    }
+  }
+}
+
+std::vector<ArchivePiece> ArchiveMap::Pieces() const {
+  Gaps gaps;
+  AddGapsOfTimelines(&gaps);
+  for (const auto& [timeline, history] : histories_) {
+    AddGapsOfPath(timeline, &gaps);
+  }
+  std::vector<ArchivePiece> pieces;
+  for (const auto& [timeline, runs] : runs_) {
+    for (const SegmentRun& run : runs) {
+      pieces.push_back({timeline, false, run.first, run.last});
+    }
+  }
+  for (auto& [timeline, runs] : gaps) {
+    for (const SegmentRun& run : Joined(std::move(runs))) {
+      pieces.push_back({timeline, true, run.first, run.last});
+    }
+  }
+  std::sort(pieces.begin(), pieces.end(), [](const ArchivePiece& a, const ArchivePiece& b) {
+    return std::pair(a.timeline, a.first) < std::pair(b.timeline, b.first);
+  });
+  return pieces;
+}
+
+Result<ArchiveMap> ReadArchiveMap(const Repository& repository, const Identity& identity,
+                                  const std::vector<WalRange>& ranges) {
+  const WalArchive archive(repository, identity.system_identifier);
+  // A timeline that has just begun may have its history file only.
+  ASSIGN_OR_RETURN(const std::vector<std::string> directories,
+                   repository.store().ListDirectories(WalSystemPrefix(identity.system_identifier)));
+  std::vector<TimelineHistory> histories;
+  for (const std::string& directory : directories) {
+    const auto timeline = ParseTimelineDirectory(directory);
+    if (!timeline) {
+      continue;
+    }
+    Result<TimelineHistory> history = ReadTimelineHistory(archive, *timeline);
+    if (!history && history.error().code == ErrorCode::kNotFound) {
+      continue;
+    }
+    RETURN_IF_ERROR(history);
+    histories.push_back(std::move(*history));
+  }
+  return ArchiveMap(identity.wal_segment_size, ranges, std::move(histories));
+}
+
+}  // namespace veza

@@ -1,0 +1,97 @@
+#include "core/repository/archive_survey.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "core/codec/document.h"
+#include "core/repository/backup_catalog.h"
+#include "core/repository/names.h"
+#include "core/repository/wal_archive.h"
+
+namespace veza {
+namespace {
+
+// The newest backup that a server on `history` can go on from; null without one.
+const BackupSummary* NewestOn(const TimelineHistory& history, const BackupCatalog& catalog,
+                              std::uint64_t system_identifier) {
+  const BackupSummary* newest = nullptr;
+  for (const BackupSummary& backup : catalog.backups) {
+    if (backup.system_identifier == system_identifier &&
+        history.Contains(backup.timeline, backup.stop_lsn) &&
+        (newest == nullptr || backup.start_lsn > newest->start_lsn)) {
+      newest = &backup;
+    }
+  }
+  return newest;
+}
+
+}  // namespace
+
+Result<ArchiveSurvey> SurveyArchive(const Repository& repository, std::uint64_t system_identifier,
+                                    const TimelineHistory& history, Lsn end, std::size_t limit) {
+  ArchiveSurvey survey;
+  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
+  const std::uint64_t segment_size = identity.wal_segment_size;
+  const WalArchive archive(repository, system_identifier);
+  if (history.timeline > 1) {
+    ASSIGN_OR_RETURN(const bool there, archive.Contains(TimelineHistoryName(history.timeline)));
+    survey.lacks_history = !there;
+  }
+  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository));
+  const BackupSummary* const backup = NewestOn(history, catalog, system_identifier);
+  if (backup == nullptr) {
+    return survey;
+  }
+  survey.backup = backup->label;
+
+  // Each timeline has the segments from `next` to before the one in which it was left.
+  SegmentNumber next = SegmentOf(backup->start_lsn, segment_size);
+  std::vector<TimelineSwitch> path = history.ancestors;
+  path.push_back({history.timeline, end});
+  for (const TimelineSwitch& part : path) {
+    const SegmentNumber stop = SegmentOf(std::min(part.switch_point, end), segment_size);
+    if (part.timeline < backup->timeline || stop <= next) {
+      continue;
+    }
+    if (survey.missing.size() < limit) {
+      ASSIGN_OR_RETURN(std::vector<std::string> missing,
+                       archive.Missing(part.timeline, next, stop - 1, segment_size,
+                                       limit - survey.missing.size()));
+      std::ranges::move(missing, std::back_inserter(survey.missing));
+    }
+    next = stop;
+  }
+  return survey;
+}
+
+std::vector<WalGap> JoinGaps(const std::vector<std::string>& names, std::uint64_t segment_size) {
+  std::vector<WalGap> gaps;
+  for (const std::string& name : names) {
+    // The timeline is the first third of a name.
+    if (!gaps.empty() && gaps.back().last.substr(0, 8) == name.substr(0, 8) &&
+        SegmentNumberOf(gaps.back().last, segment_size) + 1 ==
+            SegmentNumberOf(name, segment_size)) {
+      gaps.back().last = name;
+    } else {
+      gaps.push_back({name, name});
+    }
+  }
+  return gaps;
+}
+
+Status RecordGap(const Repository& repository, std::uint64_t system_identifier, const WalGap& gap) {
+  const std::string name = GapName(system_identifier, gap.first, gap.last);
+  ASSIGN_OR_RETURN(const std::string text,
+                   SignDocument({{"format", 1},
+                                 {"first", gap.first},
+                                 {"last", gap.last},
+                                 {"node", repository.options().node},
+                                 {"created", FormatUtc(repository.environment().clock->Now())}},
+                                repository.seal_policy(), name));
+  return PutSmallOnce(repository.store(), name, AsBytes(text));
+}
+
+}  // namespace veza

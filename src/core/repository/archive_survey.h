@@ -1,0 +1,40 @@
+// Is the archive whole? What a primary asks when it starts, after a promotion, and every now and
+// then.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/repository/lsn.h"
+#include "core/repository/repository.h"
+#include "core/repository/timeline_history.h"
+
+namespace veza {
+
+struct ArchiveSurvey {
+  std::string backup;  // the newest one that the server's history contains; empty: there is none
+  bool lacks_history = false;        // the history file of the server's timeline is not there
+  std::vector<std::string> missing;  // segments, in the order of replay, at most `limit`
+};
+
+// Looks from the start of the newest backup that a server on `history` could go on from, along the
+// history, up to `end`: the first byte that need not be in the archive yet. A segment in which a
+// timeline was left is asked of the next timeline, which has what came before as well. Without such
+// a backup, nothing is missing.
+Result<ArchiveSurvey> SurveyArchive(const Repository& repository, std::uint64_t system_identifier,
+                                    const TimelineHistory& history, Lsn end, std::size_t limit);
+
+// A run of segments that no server has any more.
+struct WalGap {
+  std::string first;  // names of segments of one timeline
+  std::string last;
+};
+
+// Neighbours made one. `names`: as ArchiveSurvey::missing.
+std::vector<WalGap> JoinGaps(const std::vector<std::string>& names, std::uint64_t segment_size);
+
+// Leaves a record of the gap in the repository, as gap/<system id>/<first>-<last>, once.
+Status RecordGap(const Repository& repository, std::uint64_t system_identifier, const WalGap& gap);
+
+}  // namespace veza

@@ -1,0 +1,203 @@
+#include "core/repository/drill_record.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/codec/document.h"
+#include "core/codec/json.h"
+#include "core/repository/json_fields.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+// Drills that begin in the same second, on several machines.
+constexpr int kNameAttempts = 30;
+
+void PutOptional(json& document, const char* name, const std::optional<milliseconds>& duration) {
+  if (duration) {
+    document[name] = duration->count();
+  }
+}
+
+void ReadOptional(JsonFields& fields, const char* name, std::optional<milliseconds>& duration) {
+  if (fields.Has(name)) {
+    std::int64_t count = 0;
+    fields.Read(name, count);
+    duration = milliseconds(count);
+  }
+}
+
+// An error of this document alone, not of the store.
+bool IsUnreadable(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kUnsupported ||
+         error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kWrongKey;
+}
+
+Result<DrillRecord> ReadDrill(const Repository& repository, const std::string& name) {
+  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), name));
+  ASSIGN_OR_RETURN(const json document, OpenDocument(AsText(text), repository.seal_policy(), name));
+  return DrillFromJson(document, name);
+}
+
+// Name to label, in the order of names.
+Result<std::map<std::string, std::string>> ListDrills(const Repository& repository) {
+  std::map<std::string, std::string> drills;
+  RETURN_IF_ERROR(repository.store().List(kDrillPrefix, "", [&](const ObjectInfo& object) {
+    if (const auto label = ParseDrillName(object.name)) {
+      drills[object.name] = *label;
+    }
+    return Ok();
+  }));
+  return drills;
+}
+
+}  // namespace
+
+json DrillToJson(const DrillRecord& record) {
+  json phases = json::object();
+  for (const auto& [name, duration] : record.phases) {
+    phases[name] = duration.count();
+  }
+  json document = {
+      {"format", 1},
+      {"label", record.label},
+      {"system_identifier", std::to_string(record.system_identifier)},
+      {"node", ValidUtf8(record.node)},
+      {"target", ValidUtf8(record.target)},
+      {"started", FormatUtc(record.started)},
+      {"finished", FormatUtc(record.finished)},
+      {"passed", record.passed},
+      {"phases_ms", std::move(phases)},
+      {"restored_bytes", record.restored_bytes},
+      {"checks_passed", record.checks_passed},
+      {"checks_failed", record.checks_failed},
+      {"error", ValidUtf8(record.error)},
+  };
+  if (record.last_commit) {
+    document["last_commit"] = FormatUtc(*record.last_commit);
+  }
+  PutOptional(document, "rto_ms", record.rto);
+  PutOptional(document, "rpo_ms", record.rpo);
+  return document;
+}
+
+Result<DrillRecord> DrillFromJson(const json& document, const std::string& where) {
+  JsonFields fields(document, where);
+  DrillRecord record;
+  fields.Read("label", record.label);
+  ReadSystemIdentifier(fields, record.system_identifier);
+  fields.Read("node", record.node);
+  fields.Read("target", record.target);
+  fields.Read("started", record.started);
+  fields.Read("finished", record.finished);
+  fields.Read("passed", record.passed);
+  fields.Read("restored_bytes", record.restored_bytes);
+  fields.Read("checks_passed", record.checks_passed);
+  fields.Read("checks_failed", record.checks_failed);
+  fields.Read("error", record.error);
+  if (fields.Has("last_commit")) {
+    fields.Read("last_commit", record.last_commit.emplace());
+  }
+  ReadOptional(fields, "rto_ms", record.rto);
+  ReadOptional(fields, "rpo_ms", record.rpo);
+  const auto phases = document.find("phases_ms");
+  if (phases == document.end() || !phases->is_object()) {
+    fields.Fail("member \"phases_ms\" is not an object");
+  }
+  RETURN_IF_ERROR(fields.status());
+  JsonFields phase_fields(*phases, where);
+  for (const auto& [name, value] : phases->items()) {
+    std::int64_t count = 0;
+    phase_fields.Read(name.c_str(), count);
+    record.phases[name] = milliseconds(count);
+  }
+  RETURN_IF_ERROR(phase_fields.status());
+  return record;
+}
+
+Result<std::string> StoreDrill(const Repository& repository, const DrillRecord& record) {
+  TimePoint time = record.started;
+  for (int attempt = 1;; ++attempt, time += std::chrono::seconds(1)) {
+    const std::string name = DrillName(time, record.label);
+    ASSIGN_OR_RETURN(const std::string text,
+                     SignDocument(DrillToJson(record), repository.seal_policy(), name));
+    const Status put = PutSmall(repository.store(), name, AsBytes(text), PutMode::kCreate);
+    if (put) {
+      return name;
+    }
+    if (put.error().code != ErrorCode::kAlreadyExists || attempt == kNameAttempts) {
+      return put.error();
+    }
+    // It may be this very record, after an answer that was lost.
+    const Result<Bytes> there = GetSmall(repository.store(), name);
+    if (there && AsText(*there) == text) {
+      return name;
+    }
+  }
+}
+
+Result<std::vector<StoredDrill>> ReadDrills(const Repository& repository) {
+  ASSIGN_OR_RETURN(const auto names, ListDrills(repository));
+  std::vector<StoredDrill> drills;
+  for (const auto& [name, label] : names) {
+    Result<DrillRecord> record = ReadDrill(repository, name);
+    if (!record && record.error().code == ErrorCode::kNotFound) {
+      continue;  // expired since it was listed
+    }
+    if (!record && !IsUnreadable(record.error())) {
+      return record.error();
+    }
+    drills.push_back({name, label, std::move(record)});
+  }
+  return drills;
+}
+
+Result<std::map<std::string, DrillRecord>> ReadLatestDrills(const Repository& repository) {
+  ASSIGN_OR_RETURN(const auto names, ListDrills(repository));
+  std::map<std::string, std::string> newest;
+  for (const auto& [name, label] : names) {
+    newest[label] = name;
+  }
+  std::map<std::string, DrillRecord> drills;
+  for (const auto& [label, name] : newest) {
+    Result<DrillRecord> record = ReadDrill(repository, name);
+    if (record) {
+      drills.emplace(label, std::move(*record));
+    } else if (record.error().code != ErrorCode::kNotFound && !IsUnreadable(record.error())) {
+      return record.error();
+    }
+  }
+  return drills;
+}
+
+Result<std::optional<DrillRecord>> ReadNewestDrill(const Repository& repository,
+                                                   std::uint64_t system_identifier) {
+  ASSIGN_OR_RETURN(const auto names, ListDrills(repository));
+  for (auto drill = names.rbegin(); drill != names.rend(); ++drill) {
+    Result<DrillRecord> record = ReadDrill(repository, drill->first);
+    if (record && record->system_identifier == system_identifier) {
+      return std::optional(std::move(*record));
+    }
+    if (!record && record.error().code != ErrorCode::kNotFound && !IsUnreadable(record.error())) {
+      return record.error();
+    }
+  }
+  return std::optional<DrillRecord>();
+}
+
+std::optional<TimePoint> LastPassed(const std::vector<StoredDrill>& drills) {
+  std::optional<TimePoint> last;
+  for (const StoredDrill& drill : drills) {
+    if (drill.record && drill.record->passed) {
+      last = std::max(last.value_or(TimePoint::min()), drill.record->started);
+    }
+  }
+  return last;
+}
+
+}  // namespace veza

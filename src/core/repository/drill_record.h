@@ -1,0 +1,61 @@
+// What became of restore drills: drill/<time>-<label> (FORMAT.md section 10).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/environment.h"
+#include "core/error.h"
+#include "core/repository/repository.h"
+
+namespace veza {
+
+struct DrillRecord {
+  std::string label{};  // of the backup; empty while none was chosen
+  std::uint64_t system_identifier = 0;
+  std::string node{};  // where the drill took place
+  std::string target{};
+  TimePoint started{};
+  TimePoint finished{};
+  bool passed = false;
+  // By name: "restore", "recovery", "checks", …; those that were begun.
+  std::map<std::string, std::chrono::milliseconds> phases{};
+  std::uint64_t restored_bytes = 0;
+  std::optional<TimePoint> last_commit{};  // the last that was replayed, by the primary's clock
+  std::optional<std::chrono::milliseconds> rto{};  // from nothing to an open database
+  std::optional<std::chrono::milliseconds> rpo{};  // age of what was restored, at the start
+  std::uint64_t checks_passed = 0;
+  std::uint64_t checks_failed = 0;
+  std::string error{};  // empty when it passed
+};
+
+// Text that is not UTF-8 gets U+FFFD in place of what is wrong. `where` names the source in errors.
+nlohmann::json DrillToJson(const DrillRecord& record);
+Result<DrillRecord> DrillFromJson(const nlohmann::json& document, const std::string& where);
+
+// Stores the record, which has a label. Returns the name of its object.
+Result<std::string> StoreDrill(const Repository& repository, const DrillRecord& record);
+
+struct StoredDrill {
+  std::string name;  // of the object
+  std::string label;
+  Result<DrillRecord> record;  // an error when it is damaged or forged
+};
+
+// All of them, oldest first.
+Result<std::vector<StoredDrill>> ReadDrills(const Repository& repository);
+// The newest of each label that has one and can be read, by label. One request each.
+Result<std::map<std::string, DrillRecord>> ReadLatestDrills(const Repository& repository);
+// The newest of a system that can be read. Reads no others but those behind it.
+Result<std::optional<DrillRecord>> ReadNewestDrill(const Repository& repository,
+                                                   std::uint64_t system_identifier);
+// When the newest of the drills that passed began.
+std::optional<TimePoint> LastPassed(const std::vector<StoredDrill>& drills);
+
+}  // namespace veza

@@ -1,0 +1,175 @@
+#include "core/repository/metrics.h"
+
+#include <array>
+
+#include "core/exposition.h"
+
+namespace veza {
+namespace {
+
+constexpr std::array kTypes = {BackupType::kFull, BackupType::kDiff};
+
+double Seconds(TimePoint time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+template <typename Number>
+double Value(Number number) {
+  return static_cast<double>(number);
+}
+
+class Lister {
+ public:
+  explicit Lister(const std::string& cluster) : cluster_(cluster) {}
+
+  void Begin(const char* name, const char* help) {
+    name_ = name;
+    help_ = help;
+  }
+  void Add(double value, const std::vector<std::pair<std::string, std::string>>& labels = {}) {
+    Metric metric{name_, help_, {{"cluster", cluster_}}, value};
+    metric.labels.insert(metric.labels.end(), labels.begin(), labels.end());
+    metrics_.push_back(std::move(metric));
+  }
+  void One(const char* name, const char* help, double value) {
+    Begin(name, help);
+    Add(value);
+  }
+  // Of the newest backup of each type.
+  template <typename Of>
+  void OfNewest(const char* name, const char* help, const RepositoryFacts& facts, Of of) {
+    Begin(name, help);
+    for (const auto& [type, backup] : facts.newest) {
+      Add(of(backup), {{"type", BackupTypeName(type)}});
+    }
+  }
+  std::vector<Metric> Take() { return std::move(metrics_); }
+
+ private:
+  std::string cluster_;
+  std::string name_;
+  std::string help_;
+  std::vector<Metric> metrics_;
+};
+
+void ListNode(const NodeFacts& node, Lister& list) {
+  list.One("veza_backup_in_recovery", "Whether this node is a standby or recovers.",
+           node.in_recovery ? 1 : 0);
+  list.One("veza_backup_running", "Whether a backup runs on this node.", node.backup_runs ? 1 : 0);
+  if (node.last_failure) {
+    list.One("veza_backup_last_failure_timestamp_seconds",
+             "When a backup last failed on this node.", Seconds(*node.last_failure));
+  }
+  list.Begin("veza_backup_next_run_timestamp_seconds", "When the next backup is due.");
+  for (const auto& [kind, time] : node.next_runs) {
+    list.Add(Seconds(time), {{"type", kind}});
+  }
+  list.One("veza_backup_archive_ready_files", "WAL files of this node that wait for the archiver.",
+           Value(node.ready_files));
+  list.One("veza_backup_archive_oldest_ready_age_seconds",
+           "How long the oldest WAL file of this node has waited for the archiver.",
+           Value(node.oldest_ready_age.count()));
+  list.One("veza_backup_archive_exposure_seconds",
+           "Age of the oldest commit that only this node has: what its loss would cost now.",
+           Value(node.exposure.count()));
+  list.One("veza_backup_archive_stored_total", "WAL files that this node has stored.",
+           Value(node.stored));
+  list.One("veza_backup_archive_failures_total", "Attempts to store a WAL file that failed.",
+           Value(node.failures));
+  list.One("veza_backup_archive_conflicts_total",
+           "WAL files refused because the repository has others by their names.",
+           Value(node.conflicts));
+  list.One("veza_backup_archive_dropped_total",
+           "WAL files given up because the disk was full, by the operator's choice.",
+           Value(node.dropped));
+  if (node.gaps) {
+    list.One("veza_backup_archive_gaps", "Gaps in the archived WAL since the newest backup.",
+             Value(*node.gaps));
+  }
+  list.One("veza_backup_wal_free_bytes", "Free space of the disk that pg_wal is on.",
+           Value(node.wal_free));
+  list.One("veza_backup_wal_total_bytes", "Size of the disk that pg_wal is on.",
+           Value(node.wal_total));
+  if (node.wal_full_in) {
+    list.One("veza_backup_wal_full_in_seconds",
+             "When the disk of pg_wal will be full at the present rate; not there while it does "
+             "not fill.",
+             Value(node.wal_full_in->count()));
+  }
+}
+
+void ListRepository(const RepositoryFacts& facts, Lister& list) {
+  list.One("veza_backup_lock_held", "Whether a node holds the lock of the repository.",
+           facts.lock.alive ? 1 : 0);
+  list.Begin("veza_backup_backups", "Backups in the repository.");
+  for (const BackupType type : kTypes) {
+    const auto count = facts.backups.find(type);
+    list.Add(count != facts.backups.end() ? Value(count->second) : 0,
+             {{"type", BackupTypeName(type)}});
+  }
+  list.OfNewest("veza_backup_last_success_timestamp_seconds", "When the newest backup ended.",
+                facts, [](const BackupSummary& backup) { return Seconds(backup.stop_time); });
+  list.OfNewest(
+      "veza_backup_last_duration_seconds", "How long the newest backup took.", facts,
+      [](const BackupSummary& backup) {
+        return std::chrono::duration<double>(backup.stop_time - backup.start_time).count();
+      });
+  list.OfNewest("veza_backup_last_size_bytes", "Size of the cluster in the newest backup.", facts,
+                [](const BackupSummary& backup) { return Value(backup.size); });
+  list.OfNewest("veza_backup_last_stored_bytes", "What the newest backup takes in the repository.",
+                facts, [](const BackupSummary& backup) { return Value(backup.stored_size); });
+  list.OfNewest("veza_backup_last_checksum_failures",
+                "Pages with a wrong checksum in the newest backup.", facts,
+                [](const BackupSummary& backup) { return Value(backup.checksum_failures); });
+  if (facts.window) {
+    list.One("veza_backup_recovery_window_start_timestamp_seconds",
+             "The earliest moment of the newest unbroken stretch that can be restored.",
+             Seconds(facts.window->start_time));
+    if (facts.window->end_time) {
+      list.One("veza_backup_recovery_window_end_timestamp_seconds",
+               "The latest moment that can be restored.", Seconds(*facts.window->end_time));
+    }
+  }
+  if (facts.last_drill) {
+    list.One("veza_backup_last_drill_timestamp_seconds",
+             "When the newest restore drill in the repository ended.",
+             Seconds(facts.last_drill->finished));
+    list.One("veza_backup_last_drill_passed",
+             "Whether the newest restore drill in the repository passed.",
+             facts.last_drill->passed ? 1 : 0);
+  }
+}
+
+}  // namespace
+
+std::vector<Metric> ListMetrics(const NodeFacts& node, const RepositoryFacts* repository,
+                                const Config& config) {
+  Lister list(config.cluster);
+  list.One("veza_backup_up",
+           "Whether the scheduler of this node could read the repository when it last looked.",
+           repository != nullptr ? 1 : 0);
+  ListNode(node, list);
+  list.Begin("veza_backup_retention", "How many backups are kept; 0 is all.");
+  list.Add(config.retention_full, {{"type", "full"}});
+  list.Add(config.retention_diff, {{"type", "diff"}});
+  list.Add(config.retention_archive, {{"type", "archive"}});
+  if (repository != nullptr) {
+    ListRepository(*repository, list);
+  }
+  return list.Take();
+}
+
+std::string FormatMetrics(const std::vector<Metric>& metrics) {
+  Exposition text;
+  const std::string* last = nullptr;
+  for (const Metric& metric : metrics) {
+    if (last == nullptr || *last != metric.name) {
+      text.Family(metric.name, metric.help);
+    }
+    last = &metric.name;
+    text.Sample(metric.value, metric.labels);
+  }
+  return text.text();
+}
+
+}  // namespace veza

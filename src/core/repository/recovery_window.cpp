@@ -1,0 +1,219 @@
+#include "core/repository/recovery_window.h"
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <tuple>
+#include <utility>
+
+#include "core/repository/names.h"
+#include "core/repository/wal_archive.h"
+
+namespace veza {
+
+namespace {
+
+// How far recovery comes.
+struct Reach {
+  TimelineId leads_to = 0;
+  TimelineId timeline = 0;  // of the last segment
+  SegmentNumber last = 0;
+  Lsn end;
+  std::optional<TimePoint> stored;
+  std::string missing_segment;
+};
+
+std::string FirstMissing(const BackupSummary& backup, const ArchiveMap& archive) {
+  const std::uint64_t size = archive.segment_size();
+  const SegmentNumber last = SegmentBefore(backup.stop_lsn, size);
+  SegmentNumber next = SegmentOf(backup.start_lsn, size);
+  while (next <= last) {
+    const SegmentRun* const run = archive.RunAt(backup.timeline, next);
+    if (run == nullptr) {
+      return SegmentName(backup.timeline, next, size);
+    }
+    next = run->last + 1;
+  }
+  return "";
+}
+
+// Empty for a backup that can be restored.
+std::string WhyUnrestorable(const BackupSummary& backup, std::span<const BackupSummary> backups,
+                            const ArchiveMap& archive) {
+  if (backup.type == BackupType::kDiff) {
+    const std::string label = backup.full_label();
+    const auto full = std::ranges::find(backups, label, &BackupSummary::label);
+    if (full == backups.end()) {
+      return fmt::format("full backup \"{}\" is missing or damaged", label);
+    }
+    if (full->manifest_sha256 != backup.full_manifest_sha256) {
+      return fmt::format("full backup \"{}\" is not the one it refers to", label);
+    }
+  }
+  const std::string missing = FirstMissing(backup, archive);
+  return missing.empty() ? "" : fmt::format("missing segment {}", missing);
+}
+
+// Walks along a path, from the end of a backup that can be restored.
+class Walk {
+ public:
+  Walk(const ArchiveMap& archive, const BackupSummary& backup)
+      : archive_(archive), size_(archive.segment_size()) {
+    reach_.leads_to = archive.NewestFrom(backup.timeline, backup.stop_lsn);
+    path_ = archive.PathTo(reach_.leads_to);
+    while (path_[part_].timeline != backup.timeline) {
+      ++part_;
+    }
+    SegmentNumber next = SegmentBefore(backup.stop_lsn, size_);
+    while (Step(next)) {
+      next = reach_.last + 1;
+    }
+  }
+
+  const Reach& reach() const { return reach_; }
+
+ private:
+  // Goes through the run that holds the segment. False: it is the end.
+  bool Step(SegmentNumber segment) {
+    std::size_t wanted = part_;
+    while (wanted + 1 < path_.size() && FirstSegment(wanted + 1) <= segment) {
+      ++wanted;
+    }
+    const SegmentRun* const run = Find(segment, wanted);
+    if (run != nullptr) {
+      reach_.timeline = path_[part_].timeline;
+      reach_.last = part_ < wanted ? segment : LastOf(*run, wanted);
+      reach_.end = std::min(Lsn{(reach_.last + 1) * size_}, path_[part_].end);
+      reach_.stored = reach_.last == run->last ? std::optional(run->last_stored) : std::nullopt;
+      if (part_ == wanted) {
+        return true;
+      }
+    }
+    if (GoesOnBeyond(segment, wanted)) {
+      reach_.missing_segment = SegmentName(path_[wanted].timeline, segment, size_);
+    }
+    return false;
+  }
+
+  // In the newest part that has it, as recovery does; `part_` moves there. An older one holds only
+  // what is before the switch.
+  const SegmentRun* Find(SegmentNumber segment, std::size_t wanted) {
+    for (std::size_t part = wanted + 1; part-- > part_;) {
+      const SegmentRun* const run = archive_.RunAt(path_[part].timeline, segment);
+      if (run != nullptr && segment * size_ < path_[part].end.value) {
+        part_ = part;
+        return run;
+      }
+    }
+    return nullptr;
+  }
+
+  SegmentNumber FirstSegment(std::size_t part) const { return SegmentOf(path_[part].begin, size_); }
+
+  // What of a run is on the path.
+  SegmentNumber LastOf(const SegmentRun& run, std::size_t part) const {
+    return part + 1 < path_.size() ? std::min(run.last, FirstSegment(part + 1) - 1) : run.last;
+  }
+
+  bool GoesOnBeyond(SegmentNumber segment, std::size_t wanted) const {
+    for (std::size_t part = wanted; part < path_.size(); ++part) {
+      if (archive_.HasAny(path_[part].timeline, std::max(segment, FirstSegment(part)),
+                          SegmentBefore(path_[part].end, size_))) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  const ArchiveMap& archive_;
+  const std::uint64_t size_;
+  std::vector<PathPart> path_;
+  std::size_t part_ = 0;
+  Reach reach_;
+};
+
+RecoveryStretch StretchFrom(const BackupSummary& backup, const Reach& reach,
+                            std::uint64_t segment_size) {
+  RecoveryStretch stretch;
+  stretch.start_time = backup.stop_time;
+  stretch.start_lsn = backup.stop_lsn;
+  stretch.end_time = reach.stored;
+  stretch.end_lsn = reach.end;
+  stretch.first_timeline = backup.timeline;
+  stretch.last_timeline = reach.timeline;
+  stretch.oldest_backup = backup.label;
+  stretch.last_segment = SegmentName(reach.timeline, reach.last, segment_size);
+  stretch.missing_segment = reach.missing_segment;
+  return stretch;
+}
+
+}  // namespace
+
+std::string RecoveryStretch::EndedBy() const {
+  return missing_segment.empty() ? "end of the archive"
+                                 : fmt::format("missing segment {}", missing_segment);
+}
+
+RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
+                                  const ArchiveMap& archive) {
+  RecoveryWindow window;
+  std::vector<const BackupSummary*> restorable;
+  for (const BackupSummary& backup : backups) {
+    std::string reason = WhyUnrestorable(backup, backups, archive);
+    if (reason.empty()) {
+      restorable.push_back(&backup);
+    } else {
+      window.unrestorable.push_back({backup.label, std::move(reason)});
+    }
+  }
+  std::ranges::sort(restorable, [](const BackupSummary* a, const BackupSummary* b) {
+    return std::tie(a->stop_lsn, a->timeline, a->label) <
+           std::tie(b->stop_lsn, b->timeline, b->label);
+  });
+  // Where a backup comes to, and the stretch that ends there.
+  std::map<std::tuple<TimelineId, TimelineId, SegmentNumber>, std::size_t> by_end;
+  for (const BackupSummary* const backup : restorable) {
+    const Walk walk(archive, *backup);
+    const Reach& reach = walk.reach();
+    const auto [end, is_new] =
+        by_end.try_emplace({reach.leads_to, reach.timeline, reach.last}, window.stretches.size());
+    if (is_new) {
+      window.stretches.push_back(StretchFrom(*backup, reach, archive.segment_size()));
+    }
+    RecoveryStretch& stretch = window.stretches[end->second];
+    stretch.newest_backup = backup->label;
+    ++stretch.backups;
+  }
+  return window;
+}
+
+Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
+                                          std::uint64_t system_identifier,
+                                          const BackupCatalog& catalog, const ArchiveMap& archive) {
+  std::vector<BackupSummary> backups;
+  std::ranges::copy_if(
+      catalog.backups, std::back_inserter(backups),
+      [&](const BackupSummary& backup) { return backup.system_identifier == system_identifier; });
+  RecoveryWindow window = PlanRecoveryWindow(backups, archive);
+  for (RecoveryStretch& stretch : window.stretches) {
+    if (!stretch.end_time) {
+      ASSIGN_OR_RETURN(const std::string name,
+                       WalObjectName(system_identifier, stretch.last_segment));
+      ASSIGN_OR_RETURN(const ObjectInfo object, repository.store().Head(name));
+      stretch.end_time = object.modified;
+    }
+  }
+  std::vector<UnrestorableBackup> unrestorable;
+  for (UnrestorableBackup& backup : window.unrestorable) {
+    const Result<ObjectInfo> there = repository.store().Head(BackupDocumentName(backup.label));
+    if (!there && there.error().code == ErrorCode::kNotFound) {
+      continue;
+    }
+    RETURN_IF_ERROR(there);
+    unrestorable.push_back(std::move(backup));
+  }
+  window.unrestorable = std::move(unrestorable);
+  return window;
+}
+
+}  // namespace veza

@@ -1,0 +1,28 @@
+// What monitoring wants to know of a repository.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include "core/repository/backup_summary.h"
+#include "core/repository/cluster_lock.h"
+#include "core/repository/drill_record.h"
+#include "core/repository/recovery_window.h"
+#include "core/repository/repository.h"
+
+namespace veza {
+
+struct RepositoryFacts {
+  std::map<BackupType, std::size_t> backups;  // how many
+  std::map<BackupType, BackupSummary> newest;
+  std::optional<RecoveryStretch> window;  // the one with the latest end
+  std::optional<DrillRecord> last_drill;
+  LockState lock;
+};
+
+// Of one system. A request for each backup, and a listing of the WAL.
+Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
+                                            std::uint64_t system_identifier);
+
+}  // namespace veza

@@ -1,0 +1,296 @@
+#include "core/repository/wal_shipper.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace veza {
+namespace {
+
+// How many names of files that wait are held between two looks at the directory.
+constexpr std::size_t kCandidates = 256;
+
+bool IsSameFile(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
+         a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
+}
+
+std::size_t Turns(const ShipperOptions& options) {
+  const std::size_t wanted = std::max<std::size_t>(options.sealers, 1);
+  if (options.segment_size > WalScratch::kLargest) {
+    return wanted;
+  }
+  return std::clamp<std::size_t>(options.memory / 2 / WalScratch::MemoryFor(options.segment_size),
+                                 1, wanted);
+}
+
+// Errors that concern one file, and say nothing of the store.
+bool IsOfTheFile(ErrorCode code) {
+  return code == ErrorCode::kConflict || code == ErrorCode::kNotFound ||
+         code == ErrorCode::kDataCorrupted || code == ErrorCode::kInvalidArgument;
+}
+
+}  // namespace
+
+class WalShipper::Turn {
+ public:
+  explicit Turn(WalShipper& shipper) : shipper_(shipper) {
+    std::unique_lock lock(shipper_.turns_mutex_);
+    shipper_.turn_ended_.wait(lock, [&] { return shipper_.free_turns_ > 0; });
+    --shipper_.free_turns_;
+    if (!shipper_.scratch_.empty()) {
+      scratch = std::move(shipper_.scratch_.back());
+      shipper_.scratch_.pop_back();
+    }
+  }
+  ~Turn() {
+    {
+      const std::lock_guard lock(shipper_.turns_mutex_);
+      ++shipper_.free_turns_;
+      shipper_.scratch_.push_back(std::move(scratch));  // there is room: reserved
+    }
+    shipper_.turn_ended_.notify_one();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+  WalScratch scratch;
+
+ private:
+  WalShipper& shipper_;
+};
+
+WalShipper::WalShipper(ShipperOptions options, Opener open, Environment environment)
+    : options_(std::move(options)),
+      open_(std::move(open)),
+      environment_(std::move(environment)),
+      event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      free_turns_(Turns(options_)),
+      adaptive_(options_.compression_level, free_turns_, 1 + options_.look_ahead) {
+  scratch_.reserve(free_turns_);
+}
+
+WalShipper::~WalShipper() {
+  environment_.cancellation->Cancel();
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  threads_.Join();
+}
+
+Status WalShipper::Ask(const std::string& file) {
+  if (!event_.valid()) {
+    return MakeError(ErrorCode::kInternal, "could not create an event descriptor")
+        .WithHint("The process has run out of file descriptors.");
+  }
+  const std::lock_guard lock(mutex_);
+  asked_ = file;
+  retried_.reset();
+  failed_ahead_.erase(file);
+  std::erase(candidates_, file);
+  if (candidates_.empty()) {
+    RETURN_IF_ERROR(LookAhead());
+  }
+  RETURN_IF_ERROR(EnsureThreads());
+  wake_.notify_all();
+  return Ok();
+}
+
+Status WalShipper::LookAhead() {
+  ASSIGN_OR_RETURN(ReadyFiles ready,
+                   ListReadyFiles(options_.wal_directory, kCandidates, ReadyAges::kIgnore));
+  backlog_ = ready.count;
+  const bool knows_all = ready.count == ready.first.size();
+  const auto is_ready = [&ready](const std::string& file) {
+    return std::ranges::binary_search(ready.first, file, IsArchivedBefore);
+  };
+  if (knows_all) {
+    // What nobody will ask for must not hold a place.
+    std::erase_if(jobs_, [&](const auto& job) {
+      return job.second.result && job.first != asked_ && !is_ready(job.first);
+    });
+    std::erase_if(failed_ahead_, [&](const std::string& file) { return !is_ready(file); });
+  }
+  std::erase_if(ready.first, [this](const std::string& file) {
+    return file == asked_ || jobs_.contains(file) || failed_ahead_.contains(file);
+  });
+  std::ranges::reverse(ready.first);
+  candidates_ = std::move(ready.first);
+  return Ok();
+}
+
+// As many as have something to do.
+Status WalShipper::EnsureThreads() {
+  const std::size_t most = 1 + options_.look_ahead;
+  const std::size_t ahead = trouble_ ? 0 : std::min(options_.look_ahead, candidates_.size());
+  const std::size_t wanted = 1 + ahead;
+  while (threads_started_ < most && idle_ < wanted) {
+    const Status started = threads_.Start([this] { Work(); });
+    if (!started) {
+      // One is enough to go on.
+      return threads_started_ > 0 ? Ok() : started;
+    }
+    ++threads_started_;
+    ++idle_;
+  }
+  return Ok();
+}
+
+std::optional<Result<ShippedFile>> WalShipper::TakeAnswer() {
+  std::uint64_t events = 0;
+  [[maybe_unused]] const ssize_t bytes = read(event_.get(), &events, sizeof events);
+  const std::lock_guard lock(mutex_);
+  const auto job = asked_ ? jobs_.find(*asked_) : jobs_.end();
+  if (job == jobs_.end() || !job->second.result) {
+    return std::nullopt;
+  }
+  if (*job->second.result && !IsUnchanged(*asked_, job->second.source)) {
+    jobs_.erase(job);
+    wake_.notify_all();
+    return std::nullopt;
+  }
+  Result<ShippedFile> result = std::move(*job->second.result);
+  jobs_.erase(job);
+  asked_.reset();
+  if (result) {
+    trouble_ = false;
+    backlog_ -= std::min<std::size_t>(backlog_, 1);
+  }
+  wake_.notify_all();
+  return result;
+}
+
+std::optional<Error> WalShipper::retried() const {
+  const std::lock_guard lock(mutex_);
+  return retried_;
+}
+
+ShipperCounters WalShipper::counters() const {
+  const std::lock_guard lock(mutex_);
+  ShipperCounters counters{.backlog = backlog_, .level = level_, .retries = retries_};
+  for (const auto& [file, job] : jobs_) {
+    ++(job.result ? counters.ahead : counters.in_flight);
+  }
+  return counters;
+}
+
+// --- In the threads ------------------------------------------------------------------------------
+
+void WalShipper::Work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    std::optional<std::string> file;
+    wake_.wait(lock, [&] { return stopping_ || (file = NextFile()).has_value(); });
+    if (stopping_) {
+      return;
+    }
+    jobs_[*file] = {};
+    std::erase(candidates_, *file);
+    --idle_;
+    level_ = options_.adaptive ? adaptive_.Next(backlog_) : options_.compression_level;
+    const int level = level_;
+    const bool is_last = candidates_.empty() && backlog_ <= 1;
+    lock.unlock();
+    Result<ShippedFile> result;
+    struct stat source {};
+    const Status status = CatchExceptions([&]() -> Status {
+      result = Ship(*file, level, source);
+      return Ok();
+    });
+    if (!status) {
+      result = status.error();
+    }
+    if (is_last) {
+      FreeScratch();
+    }
+    lock.lock();
+    ++idle_;
+    Finish(*file, std::move(result), source);
+  }
+}
+
+// The one that is asked for, then what there is room for.
+std::optional<std::string> WalShipper::NextFile() const {
+  if (asked_ && !jobs_.contains(*asked_)) {
+    return asked_;
+  }
+  const std::size_t ahead = jobs_.size() - (asked_ ? 1 : 0);
+  if (candidates_.empty() || trouble_ || ahead >= options_.look_ahead) {
+    return std::nullopt;
+  }
+  return candidates_.back();
+}
+
+void WalShipper::Finish(const std::string& file, Result<ShippedFile> result,
+                        const struct stat& source) {
+  if (!result && !IsOfTheFile(result.error().code)) {
+    trouble_ = true;
+  }
+  if (!result && file != asked_) {
+    failed_ahead_.insert(file);
+    jobs_.erase(file);
+    return;
+  }
+  Job& job = jobs_[file];
+  job.result = std::move(result);
+  job.source = source;
+  if (file == asked_) {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = write(event_.get(), &one, sizeof one);
+  }
+}
+
+// Nothing waits any more: the memory is somebody else's.
+void WalShipper::FreeScratch() {
+  const std::lock_guard lock(turns_mutex_);
+  scratch_.clear();
+}
+
+Result<Repository*> WalShipper::OpenRepository() {
+  const std::lock_guard lock(opening_);
+  if (!repository_) {
+    ASSIGN_OR_RETURN(repository_,
+                     open_([this](std::string_view, std::string_view, const Error& error) {
+                       const std::lock_guard retried_lock(mutex_);
+                       ++retries_;
+                       retried_ = error;
+                     }));
+  }
+  return repository_.get();
+}
+
+Result<ShippedFile> WalShipper::Ship(const std::string& file, int level, struct stat& source) {
+  ASSIGN_OR_RETURN(const Repository* const repository, OpenRepository());
+  const WalArchive archive(*repository, options_.system_identifier);
+  SteadyTime begin;
+  const auto seal = [&] {
+    Turn turn(*this);
+    begin = environment_.clock->Steady();
+    return archive.Seal(file, fmt::format("{}/{}", options_.wal_directory, file),
+                        {.compression_level = level,
+                         .memory = options_.memory / 2 / (1 + options_.look_ahead),
+                         .scratch = &turn.scratch});
+  };
+  ASSIGN_OR_RETURN(const SealedWalFile sealed, seal());
+  source = sealed.source;
+  ShippedFile shipped{.plain_size = sealed.sealed.plain_size,
+                      .sealed_size = sealed.sealed.body->size()};
+  const SteadyTime between = environment_.clock->Steady();
+  ASSIGN_OR_RETURN(shipped.outcome, archive.Put(sealed));
+  const std::lock_guard lock(mutex_);
+  adaptive_.Note(between - begin, environment_.clock->Steady() - between);
+  return shipped;
+}
+
+bool WalShipper::IsUnchanged(const std::string& file, const struct stat& source) const {
+  struct stat now {};
+  return stat(fmt::format("{}/{}", options_.wal_directory, file).c_str(), &now) == 0 &&
+         IsSameFile(now, source);
+}
+
+}  // namespace veza

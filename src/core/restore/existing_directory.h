@@ -1,0 +1,31 @@
+// Whether a directory that holds something may become the target of a restore that keeps what fits.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+#include "core/repository/backup_summary.h"
+
+namespace veza {
+
+// A file in the target directory: a restore has begun here and not ended. It lists the locations of
+// tablespaces, one a line, that the restore fills; no others are taken for what it has left.
+inline constexpr std::string_view kUnfinishedMarker = "veza-restoring";
+std::string FormatUnfinishedMarker(const std::vector<Tablespace>& tablespaces);
+
+// True also when it is absent.
+Result<bool> IsEmptyDirectory(const std::string& path);
+
+// `path` is absent, empty, a data directory of this cluster (which its pg_control tells, if it has
+// one) in which no server runs, or what an interrupted restore has left. kFailedPrecondition when
+// not.
+Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system_identifier);
+
+// The location of `tablespace` is absent, empty, the one that the data directory `target` links to,
+// or one that a restore into `target` had begun to fill. kFailedPrecondition when not.
+Status RequireReplaceableTablespace(const std::string& target, const Tablespace& tablespace);
+
+}  // namespace veza

@@ -1,0 +1,65 @@
+#include "core/verify/findings.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+namespace veza {
+
+void Findings::AddProblem(VerifyProblem problem) {
+  const std::lock_guard lock(mutex_);
+  ++counts_[problem.backup];
+  if (problems_.size() < kMostFindings) {
+    problems_.push_back(std::move(problem));
+  }
+}
+
+void Findings::AddOrphan(std::string object) {
+  const std::lock_guard lock(mutex_);
+  ++orphan_count_;
+  if (orphans_.size() < kMostFindings) {
+    orphans_.push_back(std::move(object));
+  }
+}
+
+void Findings::Forget(const std::string& label) {
+  const std::lock_guard lock(mutex_);
+  counts_.erase(label);
+  std::erase_if(problems_, [&](const VerifyProblem& problem) { return problem.backup == label; });
+}
+
+bool Findings::HasProblems(const std::string& label) const {
+  const std::lock_guard lock(mutex_);
+  return counts_.contains(label);
+}
+
+std::vector<VerifyProblem> Findings::problems() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<VerifyProblem> sorted = problems_;
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const VerifyProblem& a, const VerifyProblem& b) {
+                     return std::tie(a.object, a.backup) < std::tie(b.object, b.backup);
+                   });
+  return sorted;
+}
+
+std::uint64_t Findings::problem_count() const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t count = 0;
+  for (const auto& [label, of_label] : counts_) {
+    count += of_label;
+  }
+  return count;
+}
+
+std::vector<std::string> Findings::orphans() const {
+  const std::lock_guard lock(mutex_);
+  return orphans_;
+}
+
+std::uint64_t Findings::orphan_count() const {
+  const std::lock_guard lock(mutex_);
+  return orphan_count_;
+}
+
+}  // namespace veza

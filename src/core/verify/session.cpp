@@ -1,0 +1,66 @@
+#include "core/verify/session.h"
+
+#include <memory>
+
+namespace veza {
+
+namespace {
+
+// Objects waiting for a thread; the manifests are not read further ahead than this.
+constexpr std::size_t kQueueLimit = 16;
+
+}  // namespace
+
+VerifySession::VerifySession(const Repository& repository, const VerifyOptions& options,
+                             VerifyProgress& progress)
+    : repository_(repository),
+      full_(options.full),
+      rate_(options.max_rate),
+      progress_(progress),
+      limiter_(repository.environment(), rate_),
+      queue_(kQueueLimit) {}
+
+Status VerifySession::Start(int jobs) {
+  return queue_.Start(jobs, [this] {
+    return [reader = std::make_unique<PackReader>(repository_, [this](std::uint64_t bytes) {
+              progress_.bytes_read += bytes;
+            })](const VerifyJob& job) { return job(*reader); };
+  });
+}
+
+Status VerifySession::Judge(const Status& status, const std::string& object,
+                            const std::vector<std::string>& labels) {
+  if (status) {
+    return Ok();
+  }
+  if (!IsDamage(status.error(), object)) {
+    return status;
+  }
+  for (const std::string& label : labels) {
+    findings_.AddProblem({object, label, status.error().message});
+  }
+  if (labels.empty()) {
+    findings_.AddProblem({object, "", status.error().message});
+  }
+  return Ok();
+}
+
+bool VerifySession::IsDamage(const Error& error, const std::string& object) const {
+  switch (error.code) {
+    case ErrorCode::kDataCorrupted:
+    case ErrorCode::kUnsupported:
+    case ErrorCode::kWrongKey:
+    case ErrorCode::kIo:  // a disk that cannot read this file
+      return true;
+    case ErrorCode::kPermissionDenied: {
+      // Either the object is not encrypted although it should be, or the store refuses: ask again.
+      const Status again =
+          repository_.store().Get(object, {0, 1}, [](ByteView) -> Status { return Ok(); });
+      return again || again.error().code != ErrorCode::kPermissionDenied;
+    }
+    default:
+      return false;
+  }
+}
+
+}  // namespace veza

@@ -1,0 +1,60 @@
+// What the parts of a verification share.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/rate_limiter.h"
+#include "core/repository/pack_reader.h"
+#include "core/repository/repository.h"
+#include "core/verify/findings.h"
+#include "core/verify/verify.h"
+#include "core/work_queue.h"
+
+namespace veza {
+
+// An object to be opened by one of the threads. Errors that it returns end the verification.
+using VerifyJob = std::function<Status(PackReader& reader)>;
+
+class VerifySession {
+ public:
+  VerifySession(const Repository& repository, const VerifyOptions& options,
+                VerifyProgress& progress);
+
+  // Once, before the first Push().
+  Status Start(int jobs);
+
+  const Repository& repository() const { return repository_; }
+  bool full() const { return full_; }
+  VerifyProgress& progress() { return progress_; }
+  Findings& findings() { return findings_; }
+  const Findings& findings() const { return findings_; }
+
+  Status Push(VerifyJob job) { return queue_.Push(std::move(job)); }
+  Status WaitUntilIdle() { return queue_.WaitUntilIdle(); }
+
+  // Called before an object of so many bytes is read: a transfer that has begun is not slowed down,
+  // because servers close those.
+  void BeforeReading(std::uint64_t bytes) { limiter_.Pass(bytes); }
+
+  // Takes an error, met on reading the object, for a problem of these backups (none: of no
+  // backup), unless it is one of the environment, which is returned.
+  Status Judge(const Status& status, const std::string& object,
+               const std::vector<std::string>& labels);
+
+ private:
+  bool IsDamage(const Error& error, const std::string& object) const;
+
+  const Repository& repository_;
+  const bool full_;
+  const std::atomic<std::uint64_t> rate_;
+  VerifyProgress& progress_;
+  Findings findings_;
+  RateLimiter limiter_;
+  WorkQueue<VerifyJob> queue_;
+};
+
+}  // namespace veza

@@ -1,0 +1,211 @@
+#include "core/verify/wal_verifier.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "core/codec/stream.h"
+#include "core/repository/names.h"
+#include "core/repository/timeline_history.h"
+
+namespace veza {
+
+namespace {
+
+// How long a segment may still be on its way when a later one is there.
+constexpr std::chrono::seconds kUploadGrace{5};
+
+std::string BaseName(const std::string& object) {
+  return object.substr(object.rfind('/') + 1);
+}
+
+}  // namespace
+
+Status WalVerifier::CheckBackup(const BackupSummary& backup) {
+  const Stretch stretch{backup.timeline, SegmentOf(backup.start_lsn, backup.wal_segment_size),
+                        SegmentBefore(backup.stop_lsn, backup.wal_segment_size)};
+  needs_.push_back({backup.system_identifier, stretch, backup.label});
+  const WalArchive archive(session_.repository(), backup.system_identifier);
+  ASSIGN_OR_RETURN(const std::vector<std::string> missing,
+                   archive.Missing(stretch.timeline, stretch.first, stretch.last,
+                                   backup.wal_segment_size, kMostFindings));
+  for (const std::string& segment : missing) {
+    ASSIGN_OR_RETURN(const std::string object, WalObjectName(backup.system_identifier, segment));
+    session_.findings().AddProblem(
+        {object, backup.label,
+         fmt::format(
+             "WAL segment \"{}\", which backup \"{}\" needs to become consistent, is missing",
+             segment, backup.label)});
+  }
+  return Ok();
+}
+
+Status WalVerifier::JudgeHistory(const Error& error, std::uint64_t system_identifier,
+                                 TimelineId timeline) {
+  ASSIGN_OR_RETURN(const std::string object,
+                   WalObjectName(system_identifier, TimelineHistoryName(timeline)));
+  if (error.code == ErrorCode::kNotFound) {
+    session_.findings().AddProblem({object, "", fmt::format("object \"{}\" is missing", object)});
+    return Ok();
+  }
+  return session_.Judge(error, object, {});
+}
+
+// On each timeline, up to the segment in which the next one begins: that, the next one has, too.
+Result<std::vector<WalVerifier::Stretch>> WalVerifier::WayFrom(const WalArchive& archive,
+                                                               const BackupSummary& backup) {
+  const std::uint64_t size = backup.wal_segment_size;
+  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(size));
+  std::map<TimelineId, SegmentNumber> ends;
+  for (const WalRange& range : ranges) {
+    ends[range.timeline] = SegmentNumberOf(range.last, size) + 1;
+  }
+
+  ASSIGN_OR_RETURN(const TimelineId newest, FindNewestTimeline(archive, backup.timeline));
+  TimelineHistory history{backup.timeline, {}};
+  const Result<TimelineHistory> read = ReadTimelineHistory(archive, newest);
+  if (!read) {
+    // Then nobody knows the way.
+    RETURN_IF_ERROR(JudgeHistory(read.error(), backup.system_identifier, newest));
+    return std::vector<Stretch>();
+  }
+  if (read->Contains(backup.timeline, backup.stop_lsn)) {
+    history = *read;
+  }
+
+  std::vector<Stretch> way;
+  SegmentNumber from = SegmentBefore(backup.stop_lsn, size) + 1;
+  for (const TimelineSwitch& ancestor : history.ancestors) {
+    if (ancestor.timeline >= backup.timeline) {
+      const SegmentNumber parting = SegmentOf(ancestor.switch_point, size);
+      way.push_back({ancestor.timeline, from, parting});
+      from = parting;
+    }
+  }
+  way.push_back({history.timeline, from, ends[history.timeline]});
+  // The archive ends where nothing follows: a new timeline may not have come further than its
+  // history file.
+  while (!way.empty() && ends[way.back().timeline] <= way.back().first) {
+    way.pop_back();
+  }
+  if (!way.empty()) {
+    way.back().last = std::min(way.back().last, ends[way.back().timeline]);
+  }
+  // Until here, `last` was the first segment behind.
+  std::erase_if(way, [](const Stretch& stretch) { return stretch.last <= stretch.first; });
+  for (Stretch& stretch : way) {
+    --stretch.last;
+  }
+  return way;
+}
+
+Status WalVerifier::CheckWindow(const BackupSummary& newest) {
+  const WalArchive archive(session_.repository(), newest.system_identifier);
+  ASSIGN_OR_RETURN(const std::vector<Stretch> way, WayFrom(archive, newest));
+  std::vector<std::string> missing;
+  for (const Stretch& stretch : way) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> of_stretch,
+                     archive.Missing(stretch.timeline, stretch.first, stretch.last,
+                                     newest.wal_segment_size, kMostFindings));
+    missing.insert(missing.end(), of_stretch.begin(), of_stretch.end());
+  }
+  if (missing.empty()) {
+    return Ok();
+  }
+  const Environment& environment = session_.repository().environment();
+  environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
+  for (const std::string& segment : missing) {
+    ASSIGN_OR_RETURN(const bool there, archive.Contains(segment));
+    if (!there) {
+      ASSIGN_OR_RETURN(const std::string object, WalObjectName(newest.system_identifier, segment));
+      session_.findings().AddProblem(
+          {object, "",
+           fmt::format("WAL segment \"{}\" is missing: no recovery goes beyond it", segment)});
+    }
+  }
+  return Ok();
+}
+
+std::vector<std::string> WalVerifier::LabelsOf(const Identity& system,
+                                               const std::string& file) const {
+  std::vector<std::string> labels;
+  const auto name = ParseWalFileName(file);
+  if (!name || name->kind != WalFileKind::kSegment) {
+    return labels;
+  }
+  const SegmentNumber number = SegmentNumberOf(file, system.wal_segment_size);
+  for (const Need& need : needs_) {
+    if (need.system_identifier == system.system_identifier &&
+        need.stretch.timeline == name->timeline && need.stretch.first <= number &&
+        number <= need.stretch.last) {
+      labels.push_back(need.label);
+    }
+  }
+  return labels;
+}
+
+Status WalVerifier::ForEachWanted(const Identity& system, bool only_of_backups,
+                                  const Visitor& visit) {
+  return session_.repository().store().List(
+      WalSystemPrefix(system.system_identifier), "", [&](const ObjectInfo& object) -> Status {
+        const std::string file = BaseName(object.name);
+        const Result<std::string> name = WalObjectName(system.system_identifier, file);
+        if (!name || *name != object.name) {
+          return Ok();  // not WAL
+        }
+        std::vector<std::string> labels = LabelsOf(system, file);
+        return only_of_backups && labels.empty() ? Ok() : visit(object, std::move(labels));
+      });
+}
+
+Result<std::uint64_t> WalVerifier::SizeOf(const Identity& system, bool only_of_backups) {
+  std::uint64_t size = 0;
+  RETURN_IF_ERROR(ForEachWanted(system, only_of_backups,
+                                [&](const ObjectInfo& object, const std::vector<std::string>&) {
+                                  size += object.size;
+                                  return Ok();
+                                }));
+  return size;
+}
+
+Status WalVerifier::OpenAll(const Identity& system, bool only_of_backups) {
+  return ForEachWanted(
+      system, only_of_backups,
+      [&](const ObjectInfo& object, std::vector<std::string> labels) -> Status {
+        ++session_.progress().objects;
+        return session_.Push([this, object, system, labels = std::move(labels)](
+                                 PackReader&) -> Status { return Open(object, system, labels); });
+      });
+}
+
+Status WalVerifier::Open(const ObjectInfo& object, const Identity& system,
+                         const std::vector<std::string>& labels) {
+  session_.BeforeReading(object.size);
+  std::uint64_t size = 0;
+  StreamOpener opener(session_.repository().seal_policy(), object.name, [&](ByteView plain) {
+    size += plain.size();
+    return Ok();
+  });
+  Status read = session_.repository().store().Get(object.name, {}, [&](ByteView piece) {
+    session_.progress().bytes_read += piece.size();
+    return opener.Feed(piece);
+  });
+  if (!read && read.error().code == ErrorCode::kNotFound) {
+    return Ok();  // deleted by retention since it was listed; what is needed is checked elsewhere
+  }
+  if (read) {
+    read = opener.Finish();
+  }
+  const WalFileKind kind = ParseWalFileName(BaseName(object.name))->kind;
+  const bool is_segment = kind == WalFileKind::kSegment || kind == WalFileKind::kPartial;
+  if (read && is_segment && size != system.wal_segment_size) {
+    read = DamagedObject(object.name, fmt::format("it holds {} bytes of WAL instead of {}", size,
+                                                  system.wal_segment_size));
+  }
+  return session_.Judge(read, object.name, labels);
+}
+
+}  // namespace veza

@@ -1,0 +1,59 @@
+// Verifies the WAL of a repository: that none is missing where recovery needs it, and that it can
+// be opened.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/repository/backup_summary.h"
+#include "core/repository/wal_archive.h"
+#include "core/verify/session.h"
+
+namespace veza {
+
+class WalVerifier {
+ public:
+  explicit WalVerifier(VerifySession& session) : session_(session) {}
+
+  // The segments from its start to its stop.
+  Status CheckBackup(const BackupSummary& backup);
+
+  // What follows the backup, along the newest timeline that it leads to, to the end of the archive.
+  // An archiver that sends several segments at once may be at work, so what is missing is looked
+  // for again a little later.
+  Status CheckWindow(const BackupSummary& newest);
+
+  // Bytes of the objects that OpenAll() would open.
+  Result<std::uint64_t> SizeOf(const Identity& system, bool only_of_backups);
+  // Opens every WAL object of the system, or what the backups that were checked need.
+  Status OpenAll(const Identity& system, bool only_of_backups);
+
+ private:
+  // Segments that belong together, of one timeline.
+  struct Stretch {
+    TimelineId timeline = 0;
+    SegmentNumber first = 0;
+    SegmentNumber last = 0;
+  };
+  struct Need {
+    std::uint64_t system_identifier = 0;
+    Stretch stretch;
+    std::string label;
+  };
+  using Visitor = std::function<Status(const ObjectInfo& object, std::vector<std::string> labels)>;
+
+  Result<std::vector<Stretch>> WayFrom(const WalArchive& archive, const BackupSummary& backup);
+  Status JudgeHistory(const Error& error, std::uint64_t system_identifier, TimelineId timeline);
+  std::vector<std::string> LabelsOf(const Identity& system, const std::string& file) const;
+  Status ForEachWanted(const Identity& system, bool only_of_backups, const Visitor& visit);
+  Status Open(const ObjectInfo& object, const Identity& system,
+              const std::vector<std::string>& labels);
+
+  VerifySession& session_;
+  std::vector<Need> needs_;
+};
+
+}  // namespace veza

@@ -1,0 +1,119 @@
+// Jobs that one thread finds and others do: few of them wait at a time, and the first error ends
+// it.
+#pragma once
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "core/error.h"
+#include "core/thread_group.h"
+
+namespace veza {
+
+// One thread starts, pushes, waits and finishes; anybody may Fail(). Declared behind what its
+// threads use. Destroying it drops the jobs that nobody has begun.
+template <typename Job>
+class WorkQueue {
+ public:
+  // Push() waits while so many jobs do.
+  explicit WorkQueue(std::size_t limit) : limit_(limit) {}
+  ~WorkQueue() {
+    Fail(MakeError(ErrorCode::kCancelled, "the work was abandoned"));
+    threads_.Join();
+  }
+
+  // At least one thread. `make_worker` is called in each of them, and what it returns with each
+  // job (Job&); an error that this returns ends all.
+  template <typename MakeWorker>
+  Status Start(int threads, MakeWorker make_worker) {
+    for (int i = 0; i < std::max(threads, 1); ++i) {
+      RETURN_IF_ERROR(threads_.Start([this, make_worker] {
+        Status status = CatchExceptions([&] { return Work(make_worker()); });
+        if (!status) {
+          Fail(std::move(status.error()));
+        }
+      }));
+    }
+    return Ok();
+  }
+
+  Status Push(Job job) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return jobs_.size() < limit_ || failure_; });
+    if (failure_) {
+      return *failure_;
+    }
+    jobs_.push_back(std::move(job));
+    changed_.notify_all();
+    return Ok();
+  }
+
+  // Until every job that was pushed is done.
+  Status WaitUntilIdle() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return (jobs_.empty() && working_ == 0) || failure_; });
+    return StatusOf(failure_);
+  }
+
+  // The same, and then the threads end.
+  Status Finish() {
+    {
+      const std::lock_guard lock(mutex_);
+      finished_ = true;
+      changed_.notify_all();
+    }
+    threads_.Join();
+    const std::lock_guard lock(mutex_);
+    return StatusOf(failure_);
+  }
+
+  // The first one counts. Threads end as soon as they have done what they are doing.
+  void Fail(Error error) {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) {
+      failure_ = std::move(error);
+    }
+    changed_.notify_all();
+  }
+
+ private:
+  static Status StatusOf(const std::optional<Error>& failure) {
+    return failure ? Status(*failure) : Ok();
+  }
+
+  template <typename Worker>
+  Status Work(Worker worker) {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [this] { return !jobs_.empty() || finished_ || failure_; });
+      if (failure_ || jobs_.empty()) {
+        return Ok();
+      }
+      Job job = std::move(jobs_.front());
+      jobs_.pop_front();
+      ++working_;
+      changed_.notify_all();
+      lock.unlock();
+      RETURN_IF_ERROR(worker(job));
+      lock.lock();
+      --working_;
+      changed_.notify_all();
+    }
+  }
+
+  const std::size_t limit_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  int working_ = 0;
+  bool finished_ = false;
+  std::optional<Error> failure_;
+  ThreadGroup threads_;
+};
+
+}  // namespace veza

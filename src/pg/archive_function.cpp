@@ -1,0 +1,122 @@
+// What is behind the view veza_backup_archive: how the archiver of this server is doing. The
+// repository is not asked, so the answer is there when it is away.
+
+#include <cmath>
+
+#include "core/repository/archive_pace.h"
+#include "core/repository/ready_files.h"
+#include "pg/metrics.h"
+#include "pg/rows_call.h"
+#include "pg/wal_disk.h"
+//
+#include "pg/shared_archive.h"
+#include "pg/shared_state.h"
+
+namespace veza::pg {
+
+namespace {
+
+using Cell = std::optional<std::string>;
+
+class ArchiveCall final : public RowsCall {
+ public:
+  ~ArchiveCall() override { StopAndJoin(); }
+
+  // Main thread.
+  void ReadServer() {
+    shared_ = ReadSharedArchive();
+    segment_size_ = static_cast<std::uint64_t>(wal_segment_size);
+  }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const ReadyFiles ready, ListReadyFiles(XLOGDIR, 0, ReadyAges::kRead));
+    ASSIGN_OR_RETURN(const WalDisk disk, LookAtWalDisk());
+    // History files and the like are few and small.
+    const std::uint64_t backlog = ready.count * segment_size_;
+    const SharedArchiveWatch& watch = shared_.watch;
+    const bool waits = ready.count > 0;
+    const bool observed = watch.observed_us != 0;
+    rows_.push_back({
+        std::to_string(ready.count),
+        std::to_string(backlog),
+        waits ? Cell(ready.oldest) : std::nullopt,
+        waits ? Cell(FormatUtc(ready.oldest_since)) : std::nullopt,
+        std::to_string(shared_.in_flight),
+        std::to_string(shared_.ahead),
+        shared_.stored.count > 0 ? Cell(std::to_string(shared_.level)) : std::nullopt,
+        observed ? Cell(Whole(watch.written_rate)) : std::nullopt,
+        observed ? Cell(Whole(watch.archived_rate)) : std::nullopt,
+        observed ? Interval(TimeToDrain(backlog, watch.written_rate, watch.archived_rate))
+                 : std::nullopt,
+        std::to_string(disk.free),
+        std::to_string(disk.total),
+        observed && waits
+            ? Interval(TimeUntilFull(disk.free, watch.written_rate, watch.archived_rate))
+            : std::nullopt,
+        TimeOf(watch.exposed_since_us),
+        FileOf(shared_.stored),
+        TimeOf(shared_.stored),
+        std::to_string(shared_.stored.count),
+        std::to_string(shared_.stored_bytes),
+        std::to_string(shared_.sealed_bytes),
+        FileOf(shared_.failed),
+        TimeOf(shared_.failed),
+        shared_.failed.at != 0 ? Cell(shared_.error.message) : std::nullopt,
+        shared_.failed.at != 0 && shared_.error.hint[0] != '\0' ? Cell(shared_.error.hint)
+                                                                : std::nullopt,
+        std::to_string(shared_.failed.count),
+        shared_.failing ? "true" : "false",
+        std::to_string(shared_.retries),
+        FileOf(shared_.conflict),
+        TimeOf(shared_.conflict),
+        shared_.conflict.at != 0 ? Cell(shared_.conflict_error.message) : std::nullopt,
+        std::to_string(shared_.conflict.count),
+        FileOf(shared_.dropped),
+        TimeOf(shared_.dropped),
+        std::to_string(shared_.dropped.count),
+        watch.surveyed_us != 0 ? Cell(std::to_string(watch.gaps)) : std::nullopt,
+        watch.first_gap[0] != '\0' ? Cell(watch.first_gap) : std::nullopt,
+        TimeOf(watch.surveyed_us),
+    });
+    return Ok();
+  }
+
+  static std::string Whole(double rate) { return fmt::format("{:.0f}", std::round(rate)); }
+
+  static Cell Interval(std::optional<std::chrono::seconds> time) {
+    return time ? Cell(fmt::format("{} seconds", time->count())) : std::nullopt;
+  }
+
+  static Cell TimeOf(std::int64_t microseconds) {
+    return microseconds != 0 ? Cell(FormatUtc(TimePoint(std::chrono::microseconds(microseconds))))
+                             : std::nullopt;
+  }
+  static Cell TimeOf(const SharedWalEvent& event) {
+    return event.at != 0 ? TimeOf(UnixMicroseconds(event.at)) : std::nullopt;
+  }
+  static Cell FileOf(const SharedWalEvent& event) {
+    return event.at != 0 ? Cell(event.file) : std::nullopt;
+  }
+
+  SharedArchive shared_{};
+  std::uint64_t segment_size_ = 0;
+};
+
+}  // namespace
+}  // namespace veza::pg
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(veza_backup_get_archive);
+
+PGDLLEXPORT Datum veza_backup_get_archive(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  RequireSharedState();
+  auto* const call = NewInContext<ArchiveCall>();
+  call->ReadServer();
+  RunCall(call, FunctionWaitEvent());
+  return EmitRows(fcinfo, call);
+}
+
+}  // extern "C"

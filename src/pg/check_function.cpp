@@ -1,0 +1,173 @@
+// veza_backup_check(): settings, store, identity, and whether WAL arrives.
+
+#include <algorithm>
+
+#include "core/repository/check.h"
+#include "core/repository/wal_archive.h"
+#include "pg/rows_call.h"
+//
+#include "pg/archiving.h"
+#include "pg/shared_archive.h"
+
+namespace veza::pg {
+
+namespace {
+
+constexpr std::chrono::seconds kArchiveCheckTimeout{30};
+constexpr std::chrono::milliseconds kArchivePollPause{200};
+constexpr int kRecommendedTimeout = 60;
+
+Row RowOf(const CheckResult& result) {
+  return {result.name, result.passed ? "true" : "false", result.detail,
+          result.hint.empty() ? std::nullopt : std::optional(result.hint)};
+}
+
+// What the main thread knows about archiving, for the check.
+struct ArchivingState {
+  bool enabled = false;     // archive_mode and archive_library are right
+  bool is_primary = false;  // only a primary can switch segments
+  XLogRecPtr switched_at = InvalidXLogRecPtr;
+  TimeLineID timeline = 0;
+  int timeout_s = 0;                  // archive_timeout
+  std::int64_t exposed_since_us = 0;  // as SharedArchiveWatch, before the switch of the check
+};
+
+class CheckCall final : public RowsCall {
+ public:
+  explicit CheckCall(const ArchivingState& archiving) : archiving_(archiving) {}
+  ~CheckCall() override { StopAndJoin(); }
+
+  void AddSettingsFailure(const ErrorReport& report) {
+    rows_.push_back({"settings", "false", report.message, report.hint});
+  }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const std::shared_ptr<Store> store, Connect());
+    rows_.push_back(
+        {"settings", "true", fmt::format("repository \"{}\"", store->location()), std::nullopt});
+    bool usable = true;
+    for (const CheckResult& result : CheckRepository(store, Options(), environment_)) {
+      const bool decides = result.name == "store" || result.name == "identity";
+      usable = usable && (result.passed || !decides);
+      rows_.push_back(RowOf(result));
+    }
+    RETURN_IF_ERROR(environment_.cancellation->Check());
+    rows_.push_back(RowOf(CheckArchiving(store, usable)));
+    if (archiving_.enabled) {
+      rows_.push_back(RowOf(CheckTimeout()));
+    }
+    return environment_.cancellation->Check();
+  }
+
+  CheckResult CheckArchiving(const std::shared_ptr<Store>& store, bool usable) {
+    if (!archiving_.enabled) {
+      return {"archiving", false, "WAL is not archived by veza_backup",
+              "Set archive_mode = on, wal_level = replica or logical and archive_library = "
+              "'veza_backup', and restart the server."};
+    }
+    if (!archiving_.is_primary) {
+      return {"archiving", true, "not tested: only a primary can switch to a new WAL segment", ""};
+    }
+    if (!usable) {
+      return {"archiving", false, "not tested: the repository cannot be opened",
+              "Mend the checks above first."};
+    }
+    const Status arrived = WaitForSegment(store);
+    if (!arrived) {
+      return FailedCheck("archiving", arrived.error());
+    }
+    return {"archiving", true, fmt::format("WAL segment \"{}\" reached the repository", Segment()),
+            ""};
+  }
+
+  // What the loss of this server would cost.
+  CheckResult CheckTimeout() const {
+    if (archiving_.timeout_s == 0) {
+      return {
+          "archive_timeout", false,
+          "archive_timeout is off: on a server with little to do, committed work can be on this "
+          "machine only for any length of time",
+          "Set archive_timeout = 60: then at most about a minute of work can be lost."};
+    }
+    std::string detail =
+        fmt::format("at most about {} s of work can be lost", archiving_.timeout_s);
+    if (archiving_.timeout_s > kRecommendedTimeout) {
+      detail += fmt::format("; {} s are recommended", kRecommendedTimeout);
+    }
+    if (archiving_.exposed_since_us != 0) {
+      const TimePoint since(std::chrono::microseconds(archiving_.exposed_since_us));
+      const auto exposure =
+          std::chrono::duration_cast<std::chrono::seconds>(environment_.clock->Now() - since);
+      detail += fmt::format("; a moment ago it was {} s", std::max<long>(0, exposure.count()));
+    }
+    return {"archive_timeout", true, std::move(detail), ""};
+  }
+
+  std::string Segment() const {
+    const std::uint64_t size = MakeIdentity(facts_).wal_segment_size;
+    return SegmentName(archiving_.timeline, SegmentBefore(Lsn{archiving_.switched_at}, size), size);
+  }
+
+  Status WaitForSegment(const std::shared_ptr<Store>& store) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                     Repository::Open(store, Options(), environment_));
+    RETURN_IF_ERROR(repository->RequireSystem(facts_.system_identifier));
+    const WalArchive archive(*repository, facts_.system_identifier);
+    const SteadyTime deadline = environment_.clock->Steady() + kArchiveCheckTimeout;
+    for (;;) {
+      ASSIGN_OR_RETURN(const bool arrived, archive.Contains(Segment()));
+      if (arrived) {
+        return Ok();
+      }
+      if (environment_.clock->Steady() >= deadline) {
+        return MakeError(ErrorCode::kDeadlineExceeded,
+                         "WAL segment \"{}\" did not reach the repository within {} s", Segment(),
+                         kArchiveCheckTimeout.count())
+            .WithHint("Look for warnings of the archiver in the server log.");
+      }
+      if (!environment_.clock->Sleep(kArchivePollPause, environment_.cancellation.get())) {
+        return environment_.cancellation->Check();
+      }
+    }
+  }
+
+  ArchivingState archiving_;
+};
+
+// A segment that holds at least one record of ours is complete after this.
+void SwitchSegment(ArchivingState* archiving) {
+  WriteHarmlessWalRecord();
+  archiving->switched_at = RequestXLogSwitch(false);
+  archiving->timeline = GetWALInsertionTimeLine();
+}
+
+}  // namespace
+}  // namespace veza::pg
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(veza_backup_check);
+
+PGDLLEXPORT Datum veza_backup_check(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  ArchivingState archiving;
+  archiving.enabled = ArchivesWithVeza();
+  archiving.is_primary = !RecoveryInProgress();
+  archiving.timeout_s = XLogArchiveTimeout;
+  archiving.exposed_since_us = ReadSharedArchive().watch.exposed_since_us;
+  if (archiving.enabled && archiving.is_primary) {
+    SwitchSegment(&archiving);
+  }
+  auto* const call = NewInContext<CheckCall>(archiving);
+  ErrorReport report;
+  if (!call->Prepare(&report)) {
+    // Unusable settings are an answer here, not an error.
+    call->AddSettingsFailure(report);
+    return EmitRows(fcinfo, call);
+  }
+  RunCall(call, FunctionWaitEvent());
+  return EmitRows(fcinfo, call);
+}
+
+}  // extern "C"

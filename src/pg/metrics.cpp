@@ -1,0 +1,95 @@
+#include "pg/metrics.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/repository/archive_pace.h"
+#include "core/repository/ready_files.h"
+#include "pg/wal_disk.h"
+//
+#include "pg/compat.h"
+#include "pg/shared_state.h"
+
+namespace veza::pg {
+
+namespace {
+
+TimePoint TimeOf(std::int64_t microseconds) {
+  return TimePoint(std::chrono::microseconds(microseconds));
+}
+
+std::chrono::seconds Age(TimePoint now, TimePoint since) {
+  return std::max(std::chrono::seconds(0),
+                  std::chrono::duration_cast<std::chrono::seconds>(now - since));
+}
+
+void AddNextRuns(const Config& config, const ServerFacts& server, const NodeSnapshot& snapshot,
+                 const RepositoryFacts* repository, NodeFacts& facts) {
+  const KnownSchedules known = LookAtSchedules(config.schedule, snapshot.slots,
+                                               repository != nullptr ? &repository->lock : nullptr,
+                                               server.node, !snapshot.in_recovery);
+  for (const ScheduleKind kind : {ScheduleKind::kFull, ScheduleKind::kDiff}) {
+    if (const auto next = known.keeper.Next(known.node, kind)) {
+      facts.next_runs[ScheduleKindName(kind)] = *next;
+    }
+  }
+}
+
+}  // namespace
+
+std::int64_t UnixMicroseconds(TimestampTz time) {
+  return time + std::int64_t{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * USECS_PER_DAY;
+}
+
+NodeSnapshot TakeNodeSnapshot() {
+  NodeSnapshot snapshot{};
+  snapshot.in_recovery = RecoveryInProgress();
+  snapshot.archive = ReadSharedArchive();
+  snapshot.slots = ReadSharedSlots();
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_SHARED);
+  snapshot.backup_runs = IsRunning(shared->phase);
+  snapshot.last_failure = shared->last_failure.at;
+  LWLockRelease(shared->lock);
+  return snapshot;
+}
+
+Result<std::vector<Metric>> CollectMetrics(const Config& config, const ServerFacts& server,
+                                           const NodeSnapshot& snapshot,
+                                           const RepositoryFacts* repository) {
+  NodeFacts facts;
+  facts.in_recovery = snapshot.in_recovery;
+  facts.backup_runs = snapshot.backup_runs;
+  if (snapshot.last_failure != 0) {
+    facts.last_failure = TimeOf(UnixMicroseconds(snapshot.last_failure));
+  }
+  AddNextRuns(config, server, snapshot, repository, facts);
+
+  const TimePoint now = SystemClock().Now();
+  ASSIGN_OR_RETURN(const ReadyFiles ready, ListReadyFiles(XLOGDIR, 0, ReadyAges::kRead));
+  facts.ready_files = ready.count;
+  if (ready.count > 0) {
+    facts.oldest_ready_age = Age(now, ready.oldest_since);
+  }
+  const SharedArchive& archive = snapshot.archive;
+  if (archive.watch.exposed_since_us != 0) {
+    facts.exposure = Age(now, TimeOf(archive.watch.exposed_since_us));
+  }
+  facts.stored = archive.stored.count;
+  facts.failures = archive.failed.count;
+  facts.conflicts = archive.conflict.count;
+  facts.dropped = archive.dropped.count;
+  if (archive.watch.surveyed_us != 0) {
+    facts.gaps = archive.watch.gaps;
+  }
+  ASSIGN_OR_RETURN(const WalDisk disk, LookAtWalDisk());
+  facts.wal_free = disk.free;
+  facts.wal_total = disk.total;
+  if (ready.count > 0) {
+    facts.wal_full_in =
+        TimeUntilFull(facts.wal_free, archive.watch.written_rate, archive.watch.archived_rate);
+  }
+  return ListMetrics(facts, repository, config);
+}
+
+}  // namespace veza::pg

@@ -1,0 +1,62 @@
+// What is behind the view veza_backup_metrics. While the repository cannot be read, the metrics of
+// the server alone.
+
+#include <nlohmann/json.hpp>
+
+#include "pg/metrics.h"
+#include "pg/rows_call.h"
+//
+#include "pg/shared_state.h"
+
+namespace veza::pg {
+
+namespace {
+
+class MetricsCall final : public RowsCall {
+ public:
+  ~MetricsCall() override { StopAndJoin(); }
+  void ReadServer() { snapshot_ = TakeNodeSnapshot(); }
+
+ private:
+  Status Work() override {
+    const Result<RepositoryFacts> repository = ReadRepository();
+    RETURN_IF_ERROR(environment_.cancellation->Check());
+    ASSIGN_OR_RETURN(
+        const std::vector<Metric> metrics,
+        CollectMetrics(config_, facts_, snapshot_, repository ? &*repository : nullptr));
+    for (const Metric& metric : metrics) {
+      nlohmann::json labels = nlohmann::json::object();
+      for (const auto& [name, value] : metric.labels) {
+        labels[name] = value;
+      }
+      rows_.push_back({metric.name, labels.dump(), fmt::format("{}", metric.value), metric.help});
+    }
+    return Ok();
+  }
+
+  Result<RepositoryFacts> ReadRepository() {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
+    return ReadRepositoryFacts(*repository, facts_.system_identifier);
+  }
+
+  NodeSnapshot snapshot_{};
+};
+
+}  // namespace
+}  // namespace veza::pg
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(veza_backup_get_metrics);
+
+PGDLLEXPORT Datum veza_backup_get_metrics(PG_FUNCTION_ARGS) {
+  using namespace veza::pg;
+  RequireSharedState();
+  auto* const call = NewInContext<MetricsCall>();
+  PrepareOrRaise(call);
+  call->ReadServer();
+  RunCall(call, FunctionWaitEvent());
+  return EmitRows(fcinfo, call);
+}
+
+}  // extern "C"

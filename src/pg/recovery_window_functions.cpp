@@ -1,0 +1,99 @@
+// What is behind the views veza_backup_recovery_window and veza_backup_archive_ranges: what the
+// repository holds of this server's system.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/repository/recovery_window.h"
+#include "pg/rows_call.h"
+
+namespace veza::pg {
+
+namespace {
+
+class ArchiveCall : public RowsCall {
+ protected:
+  Result<std::unique_ptr<Repository>> OpenOwn() {
+    ASSIGN_OR_RETURN(std::unique_ptr<Repository> repository, Open());
+    RETURN_IF_ERROR(repository->RequireSystem(facts_.system_identifier));
+    return repository;
+  }
+
+  Result<ArchiveMap> ReadArchive(const Repository& repository) {
+    ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(facts_.system_identifier));
+    const WalArchive wal(repository, identity.system_identifier);
+    ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
+    return ReadArchiveMap(repository, identity, ranges);
+  }
+};
+
+class RecoveryWindowCall final : public ArchiveCall {
+ public:
+  ~RecoveryWindowCall() override { StopAndJoin(); }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenOwn());
+    ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
+    ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
+    ASSIGN_OR_RETURN(const RecoveryWindow window,
+                     ReadRecoveryWindow(*repository, facts_.system_identifier, catalog, archive));
+    for (const RecoveryStretch& stretch : window.stretches) {
+      rows_.push_back(
+          {FormatUtc(stretch.start_time),
+           stretch.end_time ? std::optional(FormatUtc(*stretch.end_time)) : std::nullopt,
+           FormatLsn(stretch.start_lsn), FormatLsn(stretch.end_lsn),
+           std::to_string(stretch.first_timeline), std::to_string(stretch.last_timeline),
+           stretch.oldest_backup, stretch.newest_backup, std::to_string(stretch.backups),
+           stretch.EndedBy()});
+    }
+    for (const UnrestorableBackup& backup : window.unrestorable) {
+      Row row(10);
+      row[6] = backup.label;
+      row[7] = backup.label;
+      row[8] = std::to_string(1);
+      row[9] = "not restorable: " + backup.reason;
+      rows_.push_back(std::move(row));
+    }
+    return Ok();
+  }
+};
+
+class ArchiveRangesCall final : public ArchiveCall {
+ public:
+  ~ArchiveRangesCall() override { StopAndJoin(); }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenOwn());
+    ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
+    const std::uint64_t size = archive.segment_size();
+    for (const ArchivePiece& piece : archive.Pieces()) {
+      rows_.push_back({std::to_string(piece.timeline), piece.is_gap ? "gap" : "range",
+                       SegmentName(piece.timeline, piece.first, size),
+                       SegmentName(piece.timeline, piece.last, size),
+                       std::to_string(piece.last - piece.first + 1),
+                       FormatLsn({piece.first * size}), FormatLsn({(piece.last + 1) * size})});
+    }
+    return Ok();
+  }
+};
+
+}  // namespace
+}  // namespace veza::pg
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(veza_backup_get_recovery_window);
+PG_FUNCTION_INFO_V1(veza_backup_get_archive_ranges);
+
+PGDLLEXPORT Datum veza_backup_get_recovery_window(PG_FUNCTION_ARGS) {
+  return veza::pg::ReturnRowsOf<veza::pg::RecoveryWindowCall>(fcinfo);
+}
+
+PGDLLEXPORT Datum veza_backup_get_archive_ranges(PG_FUNCTION_ARGS) {
+  return veza::pg::ReturnRowsOf<veza::pg::ArchiveRangesCall>(fcinfo);
+}
+
+}  // extern "C"

@@ -1,0 +1,64 @@
+#include "pg/wal_dropper.h"
+
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "pg/wal_disk.h"
+//
+#include "pg/boundary.h"
+#include "pg/compat.h"
+#include "pg/shared_archive.h"
+
+namespace veza::pg {
+
+namespace {
+
+// What was given up and is still there: the next checkpoint removes it.
+std::vector<std::string> waiting_for_checkpoint;
+
+Status Decide(const char* file, std::uint64_t drop_below, bool* drop, std::uint64_t* free) {
+  std::erase_if(waiting_for_checkpoint, [](const std::string& dropped) {
+    return access((std::string(XLOGDIR "/") + dropped).c_str(), F_OK) != 0;
+  });
+  ASSIGN_OR_RETURN(const WalDisk disk, LookAtWalDisk());
+  *free = disk.free;
+  const std::uint64_t coming =
+      waiting_for_checkpoint.size() * static_cast<std::uint64_t>(wal_segment_size);
+  if (*free + coming < drop_below) {
+    waiting_for_checkpoint.emplace_back(file);
+    *drop = true;
+  }
+  return Ok();
+}
+
+}  // namespace
+
+bool MayDrop(const char* file, std::uint64_t drop_below) {
+  if (drop_below == 0 || !IsXLogFileName(file)) {
+    return false;
+  }
+  bool drop = false;
+  std::uint64_t free = 0;
+  ErrorReport report;
+  if (Failed(CatchExceptions([&] { return Decide(file, drop_below, &drop, &free); }), &report)) {
+    Raise(WARNING, &report);
+    return false;
+  }
+  if (drop) {
+    ReportDropped(file);
+    ereport(WARNING,
+            (errcode(ERRCODE_DISK_FULL),
+             errmsg("WAL file \"%s\" is given up: it is not in the repository, and the disk of "
+                    "pg_wal has only %llu MB free",
+                    file, static_cast<unsigned long long>(free >> 20)),
+             errdetail("veza_backup.archive_drop_below asks for it. No restore can go beyond this "
+                       "file until there is a new backup."),
+             errhint("A new backup starts by itself when the repository can be reached.")));
+  }
+  return drop;
+}
+
+}  // namespace veza::pg

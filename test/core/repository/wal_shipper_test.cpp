@@ -1,0 +1,332 @@
+#include "core/repository/wal_shipper.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <atomic>
+#include <thread>
+
+#include "core/repository/test_repository.h"
+
+namespace veza {
+namespace {
+
+using testing::HasSubstr;
+
+std::string Segment(SegmentNumber number) {
+  return SegmentName(1, number, kTestSegmentSize);
+}
+
+// Ready files in a pg_wal, and a shipper. Threads and time are real.
+class WalShipperTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(repository_.Scratch("pg_wal/archive_status"));
+    options_.wal_directory = repository_.Scratch("pg_wal");
+    options_.system_identifier = kTestSystem;
+    options_.look_ahead = 3;
+    options_.sealers = 2;
+    Start();
+  }
+
+  void Start() {
+    shipper_.reset();
+    environment_ = {};
+    shipper_.emplace(
+        options_,
+        [this](const RetryObserver& observer) -> Result<std::unique_ptr<Repository>> {
+          if (opener_fails_) {
+            return MakeError(ErrorCode::kUnavailable, "nobody is there");
+          }
+          observer_ = observer;
+          store_ = repository_.MakeStore();
+          store_->SetHook([this](FaultStore::Operation operation, std::string_view name) {
+            return hook_ ? hook_(operation, name) : Ok();
+          });
+          return Repository::Open(store_, repository_.options(), environment_);
+        },
+        environment_);
+  }
+
+  void MakeReady(const std::string& file, std::uint64_t seed = 1) {
+    WriteBytes(WalPath(file), NoiseBytes(kTestSegmentSize, seed));
+    WriteText(WalPath("archive_status/" + file + ".ready"), "");
+  }
+  void MakeReady(SegmentNumber first, SegmentNumber last) {
+    for (SegmentNumber number = first; number <= last; ++number) {
+      MakeReady(Segment(number), number);
+    }
+  }
+  void MakeDone(const std::string& file) {
+    std::filesystem::remove(WalPath("archive_status/" + file + ".ready"));
+  }
+  std::string WalPath(const std::string& file) const {
+    return repository_.Scratch("pg_wal/" + file);
+  }
+  bool IsStored(const std::string& file) const {
+    return repository_.Exists(WalObjectName(kTestSystem, file).value());
+  }
+
+  // As the archiver does it.
+  Result<ShippedFile> Archive(const std::string& file) {
+    EXPECT_OK(shipper_->Ask(file));
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (std::chrono::steady_clock::now() < deadline) {
+      if (auto answer = shipper_->TakeAnswer()) {
+        if (*answer) {
+          MakeDone(file);
+        }
+        return *answer;
+      }
+      pollfd watched{shipper_->event_fd(), POLLIN, 0};
+      poll(&watched, 1, 100);
+    }
+    return MakeError(ErrorCode::kDeadlineExceeded, "no answer for {}", file);
+  }
+
+  template <typename Condition>
+  static bool Eventually(Condition condition) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > deadline) {
+        return false;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    return true;
+  }
+  bool EventuallyAhead(std::size_t count) {
+    return Eventually([&] {
+      const ShipperCounters counters = shipper_->counters();
+      return counters.ahead == count && counters.in_flight == 0;
+    });
+  }
+
+  TestRepository repository_;
+  ShipperOptions options_;
+  Environment environment_;
+  std::atomic<bool> opener_fails_{false};
+  FaultStore::Hook hook_;  // set before threads run
+  RetryObserver observer_;
+  std::shared_ptr<FaultStore> store_;
+  std::optional<WalShipper> shipper_;  // last: its threads use the others
+};
+
+TEST_F(WalShipperTest, ShipsEveryFileAndLooksAheadNoFurtherThanAllowed) {
+  MakeReady(1, 9);
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_TRUE(EventuallyAhead(3));
+  EXPECT_TRUE(IsStored(Segment(4)));
+  EXPECT_FALSE(IsStored(Segment(5)));
+  for (SegmentNumber number = 2; number <= 9; ++number) {
+    const auto shipped = Archive(Segment(number));
+    ASSERT_OK(shipped);
+    EXPECT_EQ(shipped->outcome, PushOutcome::kStored) << number;
+    EXPECT_EQ(shipped->plain_size, kTestSegmentSize);
+    EXPECT_GT(shipped->sealed_size, kTestSegmentSize);
+  }
+  EXPECT_EQ(shipper_->counters().ahead, 0);
+  for (SegmentNumber number = 1; number <= 9; ++number) {
+    ASSERT_OK(repository_.wal().Fetch(Segment(number), repository_.Scratch("fetched")));
+    EXPECT_EQ(ReadText(repository_.Scratch("fetched")), ReadText(WalPath(Segment(number))));
+  }
+}
+
+TEST_F(WalShipperTest, AHistoryFileGoesFirst) {
+  MakeReady(1, 9);
+  WriteText(WalPath("00000002.history"), "1\t0/300000\tno recovery target specified\n");
+  WriteText(WalPath("archive_status/00000002.history.ready"), "");
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_TRUE(EventuallyAhead(3));
+  EXPECT_TRUE(IsStored("00000002.history"));
+  EXPECT_TRUE(IsStored(Segment(3)));
+  EXPECT_FALSE(IsStored(Segment(4)));
+}
+
+TEST_F(WalShipperTest, WithoutLookAheadShipsWhatIsAskedFor) {
+  options_.look_ahead = 0;
+  Start();
+  MakeReady(1, 3);
+  ASSERT_OK(Archive(Segment(1)));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_FALSE(IsStored(Segment(2)));
+  ASSERT_OK(Archive(Segment(2)));
+  ASSERT_OK(Archive(Segment(3)));
+}
+
+TEST_F(WalShipperTest, SeveralAreUnderWayAtOnce) {
+  std::atomic<int> now{0};
+  std::atomic<int> most{0};
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/")) {
+      most = std::max(most.load(), ++now);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      --now;
+    }
+    return Ok();
+  };
+  MakeReady(1, 12);
+  for (SegmentNumber number = 1; number <= 12; ++number) {
+    ASSERT_OK(Archive(Segment(number)));
+  }
+  EXPECT_GE(most, 3);
+  EXPECT_LE(most, 4);
+}
+
+TEST_F(WalShipperTest, AConflictIsItsOwnSegmentsAlone) {
+  ASSERT_OK(repository_.PushWal(Segment(2), NoiseBytes(kTestSegmentSize, 77)));
+  MakeReady(1, 9);
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_TRUE(EventuallyAhead(3));
+  EXPECT_TRUE(IsStored(Segment(5)));
+  for (int i = 0; i < 3; ++i) {
+    const auto shipped = Archive(Segment(2));
+    EXPECT_ERROR(shipped, ErrorCode::kConflict);
+    EXPECT_THAT(shipped.error().message, HasSubstr("node-a"));
+  }
+  EXPECT_TRUE(EventuallyAhead(3));
+  for (SegmentNumber number = 3; number <= 9; ++number) {
+    ASSERT_OK(Archive(Segment(number)));
+  }
+}
+
+TEST_F(WalShipperTest, WhatWasThereAlreadyIsSaidToBe) {
+  MakeReady(1, 2);
+  ASSERT_OK(repository_.PushWal(Segment(2), NoiseBytes(kTestSegmentSize, 2)));
+  EXPECT_EQ(Archive(Segment(1)).value().outcome, PushOutcome::kStored);
+  EXPECT_EQ(Archive(Segment(2)).value().outcome, PushOutcome::kAlreadyThere);
+}
+
+// What was stored ahead does not answer for what has taken the file's place since.
+TEST_F(WalShipperTest, AFileThatHasChangedSinceIsNotAcknowledged) {
+  MakeReady(1, 3);
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_TRUE(EventuallyAhead(2));
+  FlipByte(WalPath(Segment(2)), 100);
+  EXPECT_ERROR(Archive(Segment(2)), ErrorCode::kConflict);
+  std::filesystem::remove(WalPath(Segment(3)));
+  EXPECT_ERROR(Archive(Segment(3)), ErrorCode::kNotFound);
+}
+
+TEST_F(WalShipperTest, AnswersOnceForEachQuestion) {
+  MakeReady(1, 1);
+  EXPECT_FALSE(shipper_->TakeAnswer());
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_FALSE(shipper_->TakeAnswer());
+  EXPECT_EQ(Archive(Segment(1)).value().outcome, PushOutcome::kAlreadyThere);
+}
+
+TEST_F(WalShipperTest, NothingIsDoneAheadWhileTheStoreIsInTrouble) {
+  std::atomic<bool> broken{true};
+  std::atomic<int> puts{0};
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) -> Status {
+    if (operation != FaultStore::Operation::kPut || !name.starts_with("wal/")) {
+      return Ok();
+    }
+    ++puts;
+    if (broken) {
+      return MakeError(ErrorCode::kUnavailable, "the store is away").Retryable();
+    }
+    return Ok();
+  };
+  MakeReady(1, 9);
+  EXPECT_ERROR(Archive(Segment(1)), ErrorCode::kUnavailable);
+  EXPECT_TRUE(EventuallyAhead(0));
+  puts = 0;
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_ERROR(Archive(Segment(1)), ErrorCode::kUnavailable);
+  }
+  EXPECT_EQ(puts, 5);
+  broken = false;
+  for (SegmentNumber number = 1; number <= 9; ++number) {
+    ASSERT_OK(Archive(Segment(number)));
+  }
+}
+
+TEST_F(WalShipperTest, TheRepositoryIsOpenedAgainAfterAFailure) {
+  opener_fails_ = true;
+  MakeReady(1, 3);
+  EXPECT_ERROR(Archive(Segment(1)), ErrorCode::kUnavailable);
+  EXPECT_ERROR(Archive(Segment(1)), ErrorCode::kUnavailable);
+  opener_fails_ = false;
+  ASSERT_OK(Archive(Segment(1)));
+  ASSERT_OK(Archive(Segment(2)));
+}
+
+TEST_F(WalShipperTest, EndsSoonAfterItIsCancelledWhileTheStoreHangs) {
+  hook_ = [this](FaultStore::Operation operation, std::string_view name) -> Status {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/")) {
+      while (!environment_.cancellation->cancelled()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      return environment_.cancellation->Check();
+    }
+    return Ok();
+  };
+  MakeReady(1, 9);
+  ASSERT_OK(shipper_->Ask(Segment(1)));
+  EXPECT_TRUE(Eventually([&] { return shipper_->counters().in_flight == 4; }));
+  const auto begin = std::chrono::steady_clock::now();
+  shipper_.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+  EXPECT_FALSE(IsStored(Segment(1)));
+}
+
+TEST_F(WalShipperTest, WhatNobodyAsksForAnyMoreHoldsNoPlace) {
+  MakeReady(1, 4);
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_TRUE(EventuallyAhead(3));
+  for (SegmentNumber number = 2; number <= 4; ++number) {
+    MakeDone(Segment(number));
+  }
+  MakeReady(5, 9);
+  ASSERT_OK(Archive(Segment(5)));
+  EXPECT_TRUE(EventuallyAhead(3));
+  EXPECT_TRUE(IsStored(Segment(8)));
+}
+
+TEST_F(WalShipperTest, TheLevelFollowsTheBacklogUnlessItIsFixed) {
+  options_.look_ahead = 8;
+  for (const bool adaptive : {true, false}) {
+    options_.adaptive = adaptive;
+    Start();
+    MakeReady(1, 40);
+    int least = options_.compression_level;
+    for (SegmentNumber number = 1; number <= 40; ++number) {
+      ASSERT_OK(Archive(Segment(number)));
+      least = std::min(least, shipper_->counters().level);
+    }
+    EXPECT_EQ(least < options_.compression_level, adaptive);
+    EXPECT_EQ(shipper_->counters().backlog, 0);
+    MakeReady(41, 41);
+    ASSERT_OK(Archive(Segment(41)));
+    EXPECT_EQ(shipper_->counters().level, options_.compression_level);
+  }
+}
+
+TEST_F(WalShipperTest, WhatDoesNotFitIntoMemoryGoesToTemporaryFiles) {
+  options_.memory = 4096;
+  Start();
+  MakeReady(1, 5);
+  for (SegmentNumber number = 1; number <= 5; ++number) {
+    ASSERT_OK(Archive(Segment(number)));
+    ASSERT_OK(repository_.wal().Fetch(Segment(number), repository_.Scratch("fetched")));
+    EXPECT_EQ(ReadText(repository_.Scratch("fetched")), ReadText(WalPath(Segment(number))));
+  }
+}
+
+TEST_F(WalShipperTest, RetriesAreSeen) {
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_FALSE(shipper_->retried());
+  observer_("PUT", "x", MakeError(ErrorCode::kUnavailable, "once more"));
+  ASSERT_TRUE(shipper_->retried());
+  EXPECT_EQ(shipper_->retried()->message, "once more");
+  EXPECT_EQ(shipper_->counters().retries, 1);
+  ASSERT_OK(shipper_->Ask(Segment(1)));
+  EXPECT_FALSE(shipper_->retried());
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,441 @@
+// Repositories that are whole, and what a verification says of those that are not.
+#include "core/verify/verify.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+
+#include "core/repository/pins.h"
+#include "core/restore/test_restore.h"
+
+namespace veza {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::Field;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// A full, a diff with a pack of its own that refers to it, and a little WAL.
+class VerifyTest : public testing::TestWithParam<Cipher> {
+ protected:
+  VerifyTest() {
+    fixture_.source.Directory("pg_xact");
+    fixture_.source.File("pg_xact/0000", NoiseBytes(1'500'000));
+    fixture_.source.File("pg_xact/0001", Bytes(500'000, 'x'));
+    full_ = Unwrap(fixture_.Backup());
+    EXPECT_EQ(full_.packs, 1U);
+    fixture_.source.File("pg_xact/0002", NoiseBytes(300'000, 7));
+    diff_ = Unwrap(fixture_.Diff(full_));
+    EXPECT_EQ(diff_.packs, 1U);
+  }
+
+  static BackupSummary Unwrap(const Result<BackupSummary>& backup) {
+    if (!backup) {
+      ADD_FAILURE() << backup.error().message;
+      std::abort();
+    }
+    return *backup;
+  }
+
+  Result<VerifyReport> Verify(bool full, std::vector<std::string> labels = {}) {
+    VerifyOptions options;
+    options.full = full;
+    options.labels = std::move(labels);
+    options.jobs = 3;
+    VerifyProgress progress;
+    auto report = VerifyRepository(*fixture_.repository, options, progress);
+    bytes_expected_ = progress.bytes_total;
+    return report;
+  }
+
+  // "object | backup" of each problem; each message names the object.
+  std::vector<std::string> Problems(bool full, std::vector<std::string> labels = {}) {
+    const auto report = Verify(full, std::move(labels));
+    EXPECT_OK(report);
+    std::vector<std::string> problems;
+    for (const VerifyProblem& problem : report->problems) {
+      problems.push_back(problem.object + " | " + problem.backup);
+      const std::string base = problem.object.substr(problem.object.rfind('/') + 1);
+      EXPECT_THAT(problem.message, testing::AnyOf(HasSubstr(base), HasSubstr(problem.backup)));
+    }
+    EXPECT_EQ(report->problem_count, problems.size());
+    EXPECT_EQ(report->passed(), problems.empty());
+    for (const VerifiedBackup& backup : report->backups) {
+      const bool named = std::ranges::any_of(report->problems, [&](const VerifyProblem& problem) {
+        return problem.backup == backup.label;
+      });
+      EXPECT_EQ(backup.good, !named) << backup.label;
+    }
+    return problems;
+  }
+
+  std::string PathOf(const std::string& name) const { return fixture_.repository.PathOf(name); }
+  std::string Wal(TimelineId timeline, SegmentNumber number) const {
+    return WalObjectName(kTestSystem, SegmentName(timeline, number, kTestSegmentSize)).value();
+  }
+  std::string OfFull(const std::string& object) const { return object + " | " + full_.label; }
+  std::string OfDiff(const std::string& object) const { return object + " | " + diff_.label; }
+
+  RestoreFixture fixture_{GetParam()};
+  BackupSummary full_;
+  BackupSummary diff_;
+  std::uint64_t bytes_expected_ = 0;  // of the last one
+};
+
+INSTANTIATE_TEST_SUITE_P(Ciphers, VerifyTest, testing::Values(Cipher::kNone, Cipher::kAes256Gcm),
+                         CipherTestName);
+
+TEST_P(VerifyTest, AWholeRepositoryPasses) {
+  for (const bool full : {false, true}) {
+    const auto report = Verify(full);
+    ASSERT_OK(report);
+    EXPECT_TRUE(report->passed());
+    EXPECT_EQ(report->bytes_read, bytes_expected_);
+    ASSERT_EQ(report->backups.size(), 2U);
+    EXPECT_EQ(report->backups[0].label, full_.label);
+    EXPECT_EQ(report->backups[1].type, BackupType::kDiff);
+    EXPECT_TRUE(report->backups[1].good);
+    EXPECT_THAT(report->problems, IsEmpty());
+    EXPECT_THAT(report->orphans, IsEmpty());
+    EXPECT_GE(report->extents, 5U);
+    EXPECT_GT(report->objects, 2U + full_.packs + diff_.packs);
+    const std::uint64_t manifests = full_.manifest_size + diff_.manifest_size;
+    if (full) {
+      EXPECT_GT(report->bytes_read, full_.stored_size + diff_.stored_size);
+    } else {
+      EXPECT_EQ(report->bytes_read, manifests);
+    }
+  }
+}
+
+TEST_P(VerifyTest, AnEmptyRepositoryPasses) {
+  std::filesystem::remove_all(PathOf("backup"));
+  std::filesystem::remove_all(PathOf("wal"));
+  EXPECT_THAT(Problems(false), IsEmpty());
+  EXPECT_THAT(Problems(true), IsEmpty());
+}
+
+TEST_P(VerifyTest, EverythingIsOpenedOnce) {
+  fixture_.source.File("pg_xact/0003", NoiseBytes(20U << 20, 8));
+  const BackupSummary larger = Unwrap(fixture_.Diff(full_));
+  EXPECT_GE(larger.packs, 2U);
+  std::mutex mutex;
+  std::map<std::string, int> gets;
+  fixture_.repository.store().SetHook(
+      [&](FaultStore::Operation operation, std::string_view name) -> Status {
+        const std::lock_guard lock(mutex);
+        if (operation == FaultStore::Operation::kGet) {
+          ++gets[std::string(name)];
+        }
+        return Ok();
+      });
+  EXPECT_THAT(Problems(true), IsEmpty());
+  fixture_.repository.store().SetHook(nullptr);
+  int packs = 0;
+  for (const auto& [name, count] : gets) {
+    EXPECT_EQ(count, 1) << name;
+    packs += name.find("/pack/") != std::string::npos ? 1 : 0;
+  }
+  EXPECT_EQ(packs, static_cast<int>(full_.packs + diff_.packs + larger.packs));
+  EXPECT_TRUE(gets.contains(Wal(1, 3)));
+}
+
+TEST_P(VerifyTest, AMissingPackIsNamedWithAllThatNeedIt) {
+  const std::string object = PackName(full_.label, 1);
+  std::filesystem::remove(PathOf(object));
+  for (const bool full : {false, true}) {
+    EXPECT_THAT(Problems(full), ElementsAre(OfFull(object), OfDiff(object)));
+  }
+}
+
+TEST_P(VerifyTest, AMissingPackOfADiffIsItsOwn) {
+  const std::string object = PackName(diff_.label, 1);
+  std::filesystem::remove(PathOf(object));
+  EXPECT_THAT(Problems(false), ElementsAre(OfDiff(object)));
+  EXPECT_THAT(Problems(false, {full_.label}), IsEmpty());
+  EXPECT_THAT(Problems(false, {diff_.label}), ElementsAre(OfDiff(object)));
+}
+
+TEST_P(VerifyTest, ATruncatedPackIsNamed) {
+  const std::string object = PackName(full_.label, 1);
+  const std::string good = ReadText(PathOf(object));
+  WriteText(PathOf(object), good.substr(0, good.size() - 1));
+  for (const bool full : {false, true}) {
+    EXPECT_THAT(Problems(full), ElementsAre(OfFull(object), OfDiff(object)));
+  }
+}
+
+TEST_P(VerifyTest, AFlippedByteIsFoundByOpeningAlone) {
+  const std::string object = PackName(full_.label, 1);
+  const std::size_t size = std::filesystem::file_size(PathOf(object));
+  for (const std::size_t offset : {std::size_t{0}, std::size_t{40}, size / 2, size - 1}) {
+    FlipByte(PathOf(object), offset);
+    EXPECT_THAT(Problems(false), IsEmpty());
+    EXPECT_THAT(Problems(true), ElementsAre(OfFull(object), OfDiff(object)));
+    FlipByte(PathOf(object), offset);
+  }
+  FlipByte(PathOf(PackName(diff_.label, 1)), 100'000);
+  EXPECT_THAT(Problems(true), ElementsAre(OfDiff(PackName(diff_.label, 1))));
+}
+
+TEST_P(VerifyTest, AManifestThatIsMissingOrDamagedIsNamed) {
+  const std::string object = ManifestName(diff_.label);
+  const std::string good = ReadText(PathOf(object));
+  for (const std::size_t offset : {std::size_t{0}, std::size_t{70}, good.size() / 2}) {
+    FlipByte(PathOf(object), offset);
+    EXPECT_THAT(Problems(false), ElementsAre(OfDiff(object)));
+    FlipByte(PathOf(object), offset);
+  }
+  WriteText(PathOf(object), good.substr(0, good.size() - 10));
+  EXPECT_THAT(Problems(true), ElementsAre(OfDiff(object)));
+  std::filesystem::remove(PathOf(object));
+  EXPECT_THAT(Problems(true), ElementsAre(OfDiff(object)));
+  EXPECT_THAT(Problems(true, {full_.label}), IsEmpty());
+}
+
+// Nobody knows any more what is in the packs of the full.
+TEST_P(VerifyTest, WithoutTheManifestOfItsFullADiffIsNotGood) {
+  const std::string object = ManifestName(full_.label);
+  std::filesystem::remove(PathOf(object));
+  EXPECT_THAT(Problems(true), ElementsAre(OfFull(object), OfDiff(object)));
+}
+
+TEST_P(VerifyTest, ADamagedSummaryIsNamed) {
+  const std::string object = BackupDocumentName(full_.label);
+  FlipByte(PathOf(object), 100);
+  EXPECT_THAT(Problems(true), ElementsAre(OfFull(object), OfDiff(object)));
+  EXPECT_THAT(Problems(false, {full_.label}), ElementsAre(OfFull(object)));
+  FlipByte(PathOf(object), 100);
+  std::filesystem::remove(PathOf(object));
+  EXPECT_THAT(Problems(true), ElementsAre(OfDiff(object)));
+  FlipByte(PathOf(BackupDocumentName(diff_.label)), 100);
+  EXPECT_THAT(Problems(true), ElementsAre(OfDiff(BackupDocumentName(diff_.label))));
+}
+
+TEST_P(VerifyTest, ADiffRefersToTheVeryFullThatIsThere) {
+  BackupSummary other = diff_;
+  other.full_manifest_sha256 = Sha256Of(AsBytes("another"));
+  WriteText(PathOf(BackupDocumentName(diff_.label)),
+            SerializeSummary(other, fixture_.repository->seal_policy()).value());
+  EXPECT_THAT(Problems(false), ElementsAre(OfDiff(BackupDocumentName(full_.label))));
+}
+
+TEST_P(VerifyTest, WalThatABackupNeedsIsNamed) {
+  for (const SegmentNumber number : {SegmentNumber{3}, SegmentNumber{4}}) {
+    const std::string object = Wal(1, number);
+    const std::string good = ReadText(PathOf(object));
+    std::filesystem::remove(PathOf(object));
+    EXPECT_THAT(Problems(false), ElementsAre(OfFull(object), OfDiff(object)));
+    EXPECT_THAT(Problems(false, {full_.label}), ElementsAre(OfFull(object)));
+    WriteText(PathOf(object), good);
+    FlipByte(PathOf(object), good.size() / 2);
+    EXPECT_THAT(Problems(false), IsEmpty());
+    EXPECT_THAT(Problems(true), ElementsAre(OfFull(object), OfDiff(object)));
+    WriteText(PathOf(object), good);
+  }
+  EXPECT_THAT(Problems(true), IsEmpty());
+}
+
+TEST_P(VerifyTest, AHoleInTheWalAfterTheNewestBackupIsNamed) {
+  for (const SegmentNumber number : {5, 7, 9}) {
+    fixture_.repository.PushSegment(1, number);
+  }
+  EXPECT_THAT(Problems(false), ElementsAre(Wal(1, 6) + " | ", Wal(1, 8) + " | "));
+  EXPECT_THAT(Problems(false, {diff_.label}), IsEmpty());
+  fixture_.repository.PushSegment(1, 6);
+  fixture_.repository.PushSegment(1, 8);
+  EXPECT_THAT(Problems(true), IsEmpty());
+  FlipByte(PathOf(Wal(1, 9)), 100);
+  EXPECT_THAT(Problems(true), ElementsAre(Wal(1, 9) + " | "));
+  EXPECT_THAT(Problems(true, {diff_.label}), IsEmpty());
+}
+
+// An archiver sends several segments at once: a later one may arrive before an earlier one.
+TEST_P(VerifyTest, ASegmentOnItsWayIsNotMissing) {
+  fixture_.repository.PushSegment(1, 6);
+  fixture_.repository.clock().on_sleep = [&] {
+    fixture_.repository.clock().on_sleep = nullptr;
+    fixture_.repository.PushSegment(1, 5);
+  };
+  EXPECT_THAT(Problems(false), IsEmpty());
+}
+
+TEST_P(VerifyTest, TheWindowGoesOnAlongTheNewestTimeline) {
+  fixture_.repository.PushSegment(1, 5);
+  const std::string history = TimelineHistoryName(2);
+  ASSERT_OK(fixture_.repository.PushWal(
+      history, AsBytes(fmt::format("1\t{}\tno recovery target specified\n",
+                                   FormatLsn(Lsn{6 * kTestSegmentSize + 0x500})))));
+  EXPECT_THAT(Problems(true), IsEmpty());
+  // What the old timeline did afterwards is on no way, and neither is a hole in it.
+  fixture_.repository.PushSegment(1, 6);
+  fixture_.repository.PushSegment(1, 8);
+  fixture_.repository.PushSegment(2, 6);
+  fixture_.repository.PushSegment(2, 8);
+  EXPECT_THAT(Problems(false), ElementsAre(Wal(2, 7) + " | "));
+  fixture_.repository.PushSegment(2, 7);
+  EXPECT_THAT(Problems(true), IsEmpty());
+  std::filesystem::remove(PathOf(Wal(1, 5)));
+  EXPECT_THAT(Problems(false), ElementsAre(Wal(1, 5) + " | "));
+  fixture_.repository.PushSegment(1, 5);
+  FlipByte(PathOf(WalObjectName(kTestSystem, history).value()), 100);
+  EXPECT_THAT(Problems(false), ElementsAre(WalObjectName(kTestSystem, history).value() + " | "));
+}
+
+TEST_P(VerifyTest, OrphansAreListedAndNoProblem) {
+  const std::vector<std::string> orphans = {
+      PackName(full_.label, 99),
+      BackupDirectory(diff_.label) + "notes",
+      "backup/notes/x",
+      "identity/42",
+      "key/00000000000000000000000000000000.0000000000000000",
+      "lock/1",
+      "pin/20010101-000000F",
+      "stray",
+      "wal/42/00000001/00000000/000000010000000000000003",
+      WalTimelinePrefix(kTestSystem, 1) + "00000009/" + SegmentName(1, 3, kTestSegmentSize),
+  };
+  for (const std::string& orphan : orphans) {
+    WriteText(PathOf(orphan), "x");
+  }
+  ASSERT_OK(PinBackup(*fixture_.repository, diff_.label));
+  for (const char* known :
+       {"probe/1", "lock/0000000001", "backup/20010101-000000F/pack/00000001",
+        "backup/20010101-000000F/pack/00000002", "drill/20010101-000000-20010101-000000F"}) {
+    WriteText(PathOf(known), "x");
+  }
+  const auto report = Verify(true);
+  ASSERT_OK(report);
+  EXPECT_TRUE(report->passed());
+  EXPECT_THAT(report->orphans, testing::UnorderedElementsAreArray(orphans));
+  EXPECT_EQ(report->orphan_count, orphans.size());
+}
+
+TEST_P(VerifyTest, ALabelThatIsNotThereIsRefused) {
+  EXPECT_ERROR(Verify(false, {"20010101-000000F"}), ErrorCode::kNotFound);
+  EXPECT_ERROR(Verify(false, {"newest"}), ErrorCode::kInvalidArgument);
+}
+
+TEST_P(VerifyTest, AStoreThatDoesNotAnswerIsNoDamage) {
+  for (const ErrorCode code : {ErrorCode::kUnavailable, ErrorCode::kPermissionDenied}) {
+    fixture_.repository.store().SetHook(
+        [code](FaultStore::Operation operation, std::string_view name) -> Status {
+          if (operation == FaultStore::Operation::kGet && name.ends_with("pack/00000001")) {
+            return MakeError(code, "no answer");
+          }
+          return Ok();
+        });
+    EXPECT_ERROR(Verify(true), code);
+    EXPECT_OK(Verify(false));
+  }
+}
+
+TEST_P(VerifyTest, ItCanBeCancelled) {
+  fixture_.repository.store().SetHook([&](FaultStore::Operation, std::string_view name) -> Status {
+    if (name.ends_with("pack/00000001")) {
+      fixture_.repository.cancellation().Cancel();
+    }
+    return fixture_.repository.cancellation().Check();
+  });
+  EXPECT_ERROR(Verify(true), ErrorCode::kCancelled);
+}
+
+// Retention deletes backup.json first, then the rest.
+TEST_P(VerifyTest, ABackupThatIsDeletedMeanwhileIsForgotten) {
+  fixture_.repository.store().SetHook(
+      [&](FaultStore::Operation operation, std::string_view name) -> Status {
+        if (operation == FaultStore::Operation::kList && name == BackupDirectory(diff_.label)) {
+          std::filesystem::remove_all(PathOf("backup/" + diff_.label));
+        }
+        return Ok();
+      });
+  const auto report = Verify(true);
+  ASSERT_OK(report);
+  EXPECT_TRUE(report->passed());
+  ASSERT_EQ(report->backups.size(), 1U);
+  EXPECT_EQ(report->backups[0].label, full_.label);
+}
+
+TEST_P(VerifyTest, TheRateIsKept) {
+  VerifyOptions options;
+  options.full = true;
+  options.max_rate = 100'000;
+  VerifyProgress progress;
+  const SteadyTime begin = fixture_.repository.clock().Steady();
+  ASSERT_OK(VerifyRepository(*fixture_.repository, options, progress));
+  const double seconds =
+      std::chrono::duration<double>(fixture_.repository.clock().Steady() - begin).count();
+  const double expected = static_cast<double>(progress.bytes_read) / 100'000;
+  // What is read last, a segment, is paid for by nobody.
+  EXPECT_GT(seconds, 0.9 * expected);
+  EXPECT_LT(seconds, 1.1 * expected);
+}
+
+// --- Manifests that do not fit what they refer to
+// -------------------------------------------------
+
+// Made by somebody who has the key: the diff's manifest with one record changed.
+class ForgedManifestTest : public VerifyTest {
+ protected:
+  template <typename Change>
+  void Forge(Change change) {
+    std::vector<ManifestRecord> records;
+    ASSERT_OK(ReadManifest(*fixture_.repository, diff_, [&](ManifestRecord&& record) {
+      records.push_back(std::move(record));
+      return Ok();
+    }));
+    std::filesystem::remove(PathOf(ManifestName(diff_.label)));
+    ManifestWriter writer(*fixture_.repository, diff_.label);
+    for (ManifestRecord& record : records) {
+      change(record);
+      ASSERT_OK(writer.Add(record));
+    }
+    const auto stored = writer.Commit();
+    ASSERT_OK(stored);
+    diff_.manifest_sha256 = stored->sha256;
+    diff_.manifest_size = stored->size;
+    WriteText(PathOf(BackupDocumentName(diff_.label)),
+              SerializeSummary(diff_, fixture_.repository->seal_policy()).value());
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Ciphers, ForgedManifestTest, testing::Values(Cipher::kNone),
+                         CipherTestName);
+
+TEST_P(ForgedManifestTest, AnExtentThatTheFullDoesNotHave) {
+  Forge([](ManifestRecord& record) {
+    auto* file = std::get_if<FileRecord>(&record);
+    if (file != nullptr && file->path == "pg_xact/0000") {
+      file->extents[1].digest[0] ^= 1;
+    }
+  });
+  EXPECT_THAT(Problems(false), ElementsAre(OfDiff(ManifestName(diff_.label))));
+}
+
+TEST_P(ForgedManifestTest, APackOfTheFullThatIsAnother) {
+  Forge([](ManifestRecord& record) {
+    auto* pack = std::get_if<PackRecord>(&record);
+    if (pack != nullptr && pack->of_full && pack->number == 1) {
+      pack->header[40] ^= 1;
+    }
+  });
+  EXPECT_THAT(Problems(false), ElementsAre(OfDiff(ManifestName(diff_.label))));
+}
+
+TEST_P(ForgedManifestTest, APackThatIsNotDescribedCompletely) {
+  Forge([](ManifestRecord& record) {
+    auto* pack = std::get_if<PackRecord>(&record);
+    if (pack != nullptr && !pack->of_full) {
+      pack->frames += 1;
+    }
+  });
+  EXPECT_THAT(Problems(true), ElementsAre(OfDiff(ManifestName(diff_.label))));
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,184 @@
+# Failover: what the lost primary had not archived, its successor archives; what nobody has any more
+# is a gap that is recorded, logged and healed by a new backup; the old primary comes back.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use PostgreSQL::Test::Utils ();
+use Test::More;
+use Time::HiRes qw(sleep);
+use VezaTest;
+
+my $primary = VezaTest->new('primary');
+$primary->init(extra => ['--data-checksums']);
+$primary->append_conf('postgresql.conf', "autovacuum = off\nwal_keep_size = '1GB'");
+$primary->start;
+$primary->safe_psql('postgres',
+	'CREATE EXTENSION veza_backup; CREATE TABLE t(id serial, filler text)');
+my $system_id =
+  $primary->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
+
+sub standby_of
+{
+	my ($origin, $name) = @_;
+	my $standby = VezaTest->new($name);
+	$origin->backup($name);
+	$standby->init_from_backup($origin, $name, has_streaming => 1);
+	$standby->adopt($origin);
+	$standby->start;
+	return $standby;
+}
+
+# Several segments, and rows in each.
+sub write_segments
+{
+	my ($node, $count) = @_;
+	my @segments;
+	for (1 .. $count)
+	{
+		push @segments, $node->safe_psql('postgres', <<'SQL');
+INSERT INTO t(filler) SELECT repeat('x', 200) FROM generate_series(1, 1000);
+SELECT pg_walfile_name(pg_current_wal_lsn());
+SQL
+		$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+	}
+	return @segments;
+}
+
+sub rows_of
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', 'SELECT count(*), max(id) FROM t');
+}
+
+sub is_stored
+{
+	my ($file) = @_;
+	return 1 == grep { m{/\Q$file\E$} } objects("main/wal/$system_id/");
+}
+
+sub archiving
+{
+	my ($node, $columns) = @_;
+	return $node->safe_psql('postgres', "SELECT $columns FROM veza_backup_archive");
+}
+
+# The server dies with everything it has not archived.
+sub lose
+{
+	my ($node, $archiver) = @_;
+	$node->kill9;
+	kill 'KILL', $archiver;
+	poll_until(sub { !kill 0, $archiver }, 'the end of the archiver');
+	return;
+}
+
+# --- the successor sends what the primary had not -------------------------------------------------
+
+my $standby = standby_of($primary, 'standby');
+my $backup = $primary->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+write_segments($primary, 2);
+
+# The archiver hangs, as one whose store has gone away for it alone.
+my $archiver = $primary->archiver_pid;
+kill 'STOP', $archiver;
+my @unarchived = write_segments($primary, 5);
+$primary->safe_psql('postgres', q{INSERT INTO t(filler) VALUES ('in the last segment')});
+$primary->wait_for_catchup($standby);
+my $rows_before = rows_of($primary);
+is(scalar(grep { is_stored($_) } @unarchived), 0, 'the primary has not archived its last segments');
+lose($primary, $archiver);
+
+is($standby->archive_status($unarchived[0]), 'done', 'the standby takes them for archived');
+my $position = -s $standby->logfile;
+$standby->promote;
+$standby->wait_for_log(qr/LOG: .*offering \d+ WAL files to the archiver that the repository lacks/,
+	$position);
+# Several are stored at once, and not always in their order.
+poll_until(
+	sub {
+		5 == (grep { is_stored($_) } @unarchived)
+		  && grep { m{\.partial$} } objects("main/wal/$system_id/00000001/");
+	},
+	'what the old timeline lacks in the archive');
+is(scalar(grep { is_stored($_) } @unarchived), 5, 'the successor archives them all');
+ok(is_stored('00000002.history'), 'and the history of its timeline');
+is(scalar(grep { m{\.partial$} } objects("main/wal/$system_id/00000001/")), 1,
+	'and the partial segment');
+
+is(rows_of($standby), $rows_before, 'no row was lost');
+my @new = write_segments($standby, 3);
+$standby->wait_for_archived($new[-1]);
+poll_until(sub { archiving($standby, 'gaps') eq '0' }, 'a survey without a gap');
+my $rows_after = rows_of($standby);
+my $time = $standby->safe_psql('postgres', 'SELECT clock_timestamp()');
+$standby->safe_psql('postgres', 'CREATE TABLE later()');
+$standby->archive_wal;
+my $copy = $standby->restore('through_the_switch', '--backup', $backup, '--target-time', $time,
+	'--target-action', 'promote');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), $rows_after, 'a backup from before the failover is rolled forward through it');
+$copy->discard;
+
+# --- the old primary comes back -------------------------------------------------------------------
+
+$standby->safe_psql('postgres', 'CHECKPOINT');
+PostgreSQL::Test::Utils::system_or_bail(
+	$primary->installed_command('pg_rewind'), '--target-pgdata', $primary->data_dir,
+	'--source-server', $standby->connstr('postgres'), '--no-sync', '--config-file',
+	$primary->data_dir . '/postgresql.conf');
+# pg_rewind has brought the other's configuration.
+$primary->append_conf('postgresql.conf',
+		"port = @{[ $primary->port ]}\nunix_socket_directories = '@{[ $primary->host ]}'\n"
+	  . "primary_conninfo = '@{[ $standby->connstr ]}'\n");
+$primary->append_conf('standby.signal', '');
+$primary->start;
+write_segments($standby, 2);
+$standby->wait_for_catchup($primary);
+is(rows_of($primary), rows_of($standby), 'the rewound server follows');
+is(archiving($standby, 'conflict_count'), '0', 'nobody has met a segment of another');
+is(archiving($standby, 'dropped_count'), '0', 'and nothing was given up');
+
+# --- what is on no disk any more ------------------------------------------------------------------
+
+# The rewound server takes over, and lacks a segment.
+$standby->safe_psql('postgres', q{SELECT pg_switch_wal()});
+$archiver = $standby->archiver_pid;
+kill 'STOP', $archiver;
+my @lost = write_segments($standby, 4);
+$standby->wait_for_catchup($primary);
+lose($standby, $archiver);
+my $hidden = $primary->data_dir . "/pg_wal/$lost[1]";
+rename $hidden, $primary->basedir . '/hidden' or die "could not rename $hidden: $!";
+
+my $backups = $primary->safe_psql('postgres', 'SELECT count(*) FROM veza_backup_info()');
+$position = -s $primary->logfile;
+$primary->promote;
+$primary->wait_for_log(
+	qr/WARNING: .*there is a gap in the archive: WAL from "$lost[1]" to "$lost[1]" is neither in the repository nor in pg_wal/,
+	$position);
+$primary->wait_for_log(qr/HINT:  A new backup starts by itself/, $position);
+$primary->wait_for_log(qr/LOG: .*starting a diff backup because of a gap in the archive/, $position);
+is(scalar(my @records = objects("main/gap/$system_id/$lost[1]-$lost[1]")), 1,
+	'the gap is recorded in the repository');
+poll_until(sub { 3 == grep { is_stored($lost[$_]) } 0, 2, 3 }, 'the segments around the gap');
+pass('what is there is archived');
+poll_until(
+	sub {
+		$primary->safe_psql('postgres', 'SELECT count(*) FROM veza_backup_info()') > $backups;
+	},
+	'the backup that follows a gap');
+poll_until(sub { archiving($primary, 'gaps') eq '0' }, 'a survey from the new backup on');
+$rows_after = rows_of($primary);
+$time = $primary->safe_psql('postgres', 'SELECT clock_timestamp()');
+$primary->safe_psql('postgres', 'CREATE TABLE much_later()');
+$primary->archive_wal;
+$copy = $primary->restore('after_the_gap', '--target-time', $time, '--target-action', 'promote');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), $rows_after, 'what comes after the gap can be restored from it');
+$copy->discard;
+
+done_testing();

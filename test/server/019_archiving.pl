@@ -1,0 +1,243 @@
+# The archiver ahead of the server: look-ahead, what veza_backup_archive shows, the warning of age,
+# the choice for a disk that fills, clones and twins, and a shutdown with a backlog.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init(proxy => 1, settings => { archive_max_age => '2s' });
+$node->append_conf('postgresql.conf', "autovacuum = off\nwal_keep_size = '2GB'");
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t(filler text)');
+
+sub archiving
+{
+	my ($columns) = @_;
+	return $node->safe_psql('postgres', "SELECT $columns FROM veza_backup_archive");
+}
+
+sub write_segments
+{
+	my ($count) = @_;
+	my @segments = split /\n/, $node->safe_psql('postgres', <<"SQL");
+CREATE FUNCTION pg_temp.segment() RETURNS text LANGUAGE plpgsql AS \$\$
+DECLARE name text;
+BEGIN
+  PERFORM pg_logical_emit_message(false, 'veza', repeat(md5(random()::text), 1000));
+  name := pg_walfile_name(pg_current_wal_insert_lsn());
+  PERFORM pg_switch_wal();
+  RETURN name;
+END \$\$;
+SELECT pg_temp.segment() FROM generate_series(1, $count);
+SQL
+	return @segments;
+}
+
+sub seconds_of
+{
+	my ($code) = @_;
+	my $begin = time;
+	$code->();
+	return time - $begin;
+}
+
+# --- a backlog ------------------------------------------------------------------------------------
+
+my $first = $node->archive_wal;
+is(archiving('ready_files, failing, in_flight, gaps IS NULL OR gaps = 0'), '0|f|0|t', 'all is well');
+is(archiving('last_stored'), $first, 'what was stored last');
+cmp_ok(archiving('sealed_bytes'), '<', archiving('stored_bytes'), 'bytes before and after');
+
+my $position = -s $node->logfile;
+break_store();
+my @segments = write_segments(40);
+$node->wait_for_log(qr/could not archive WAL file "$segments[0]"/, $position);
+$node->wait_for_log(
+	qr/WARNING: .*WAL file "$segments[0]" has been waiting to be archived for \d+ s/, $position);
+$node->wait_for_log(qr/DETAIL:  \d+ files wait/, $position);
+$node->wait_for_log(qr/HINT:  The view veza_backup_archive/, $position);
+is(archiving(q{ready_files, ready_bytes = ready_files * 16777216, oldest_ready, oldest_ready_age > '2s', exposure > '1s'}),
+	"40|t|$segments[0]|t|t", 'the view shows what waits');
+is(archiving(q{failing, last_failed, last_error LIKE 'could not archive WAL file "' || last_failed || '"%', failed_count > 0, last_error_hint <> ''}),
+	"t|$segments[0]|t|t|t", 'and why');
+cmp_ok(archiving('disk_free'), '>', 0, 'and the room on the disk');
+is(archiving('time_to_drain IS NULL'), 't', 'it cannot say when it is over');
+
+my $archiver = $node->archiver_pid;
+mend_store();
+$node->wake_archiver;
+$node->wait_for_archived($segments[-1]);
+is($node->archiver_pid, $archiver, 'the same archiver sends them');
+is(scalar(grep { my $s = $_; !grep { m{/$s$} } objects('main/wal/') } @segments), 0,
+	'every segment is there');
+$node->wait_for_log(qr/LOG: .*WAL is archived in time again/, $position);
+# The end of the session that had a temporary function was a commit as well.
+$node->archive_wal;
+poll_until(sub { archiving('ready_files, failing, exposure') eq '0|f|00:00:00' },
+	'nothing to wait any more');
+poll_until(
+	sub {
+		$node->archive_wal;
+		archiving('compression_level') eq '3';
+	},
+	'the configured level');
+
+# Adaptive: seen in the sealed sizes. The same segments again, under another name of the cluster.
+sub sealed_size
+{
+	my ($cluster, %settings) = @_;
+	$node->apply_conf(cluster => $cluster, %settings);
+	rename $node->data_dir . "/pg_wal/archive_status/$_.done",
+	  $node->data_dir . "/pg_wal/archive_status/$_.ready"
+	  foreach @segments;
+	my $before = archiving('sealed_bytes');
+	$node->wake_archiver;
+	$node->wait_for_archived($segments[-1]);
+	return archiving('sealed_bytes') - $before;
+}
+my $fixed = sealed_size('fixed', adaptive_compression => 'off');
+my $adaptive = sealed_size('adaptive', adaptive_compression => 'on');
+cmp_ok($adaptive, '>', $fixed, 'a backlog is compressed less');
+is(scalar(my @ahead = grep { m{^adaptive/wal/.*/[0-9A-F]{24}$} } objects('adaptive/')), 40,
+	'and stored whole');
+
+# --- a reload in the middle of it -----------------------------------------------------------------
+
+$node->apply_conf(cluster => 'main');
+@segments = write_segments(30);
+$node->change_conf(cluster => 'elsewhere');
+$node->reload;
+$node->wait_for_archived($segments[-1]);
+my @main = grep { m{^main/} } objects('');
+my %stored = map { m{/([0-9A-F]{24})$} ? ($1 => 1) : () } objects('');
+is(scalar(grep { !$stored{$_} } @segments), 0, 'a change of repository loses no segment');
+$node->apply_conf(cluster => 'main');
+
+# --- archive_mode = always: every node sends every segment ----------------------------------------
+
+$node->backup('always');
+my $twin = VezaTest->new('always');
+$twin->init_from_backup($node, 'always', has_streaming => 1);
+$twin->adopt($node);
+$twin->append_conf('postgresql.conf', 'archive_mode = always');
+$twin->start;
+@segments = write_segments(6);
+$node->wait_for_archived($segments[-1]);
+$node->wait_for_catchup($twin);
+poll_until(sub { $twin->archive_status($segments[-2]) eq 'done' }, 'the standby to archive as well');
+is( $twin->safe_psql('postgres',
+		'SELECT conflict_count, failed_count, stored_count > 0 FROM veza_backup_archive'),
+	'0|0|t', 'the same content twice is no conflict');
+$twin->discard;
+
+# --- a clone --------------------------------------------------------------------------------------
+
+# Same system identifier, same timeline, its own WAL: caught at its first segment.
+$node->backup('clone');
+my $clone = VezaTest->new('clone');
+$clone->init_from_backup($node, 'clone');
+$clone->adopt($node);
+$clone->start;
+my $own = $clone->safe_psql('postgres', <<'SQL');
+CREATE TABLE elsewhere();
+SELECT pg_walfile_name(pg_current_wal_insert_lsn());
+SQL
+$node->safe_psql('postgres', 'SELECT pg_switch_wal()')
+  while $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())') le $own
+  && $node->safe_psql('postgres', 'CREATE TABLE IF NOT EXISTS here()') eq '';
+$node->wait_for_archived($own);
+$position = -s $clone->logfile;
+$clone->safe_psql('postgres', 'SELECT pg_switch_wal()');
+$clone->wait_for_log(qr/WARNING: .*WAL file "$own" is already in repository .* with different content/,
+	$position);
+is( $clone->safe_psql('postgres',
+		q{SELECT last_conflict, conflict_count > 0, conflict_error LIKE '%written by %' FROM veza_backup_archive}),
+	"$own|t|t",
+	'the view shows the conflict and who wrote the other');
+is($clone->archive_status($own), 'ready', 'and the clone keeps its segment');
+$clone->discard;
+
+# --- a server that does nothing -------------------------------------------------------------------
+
+$node->append_conf('postgresql.conf', "archive_timeout = 1\ncheckpoint_timeout = 30");
+$node->reload;
+$node->safe_psql('postgres', 'CHECKPOINT');
+sleep 5;
+my $objects = () = objects('main/wal/');
+sleep 6;
+is(scalar(my @now = objects('main/wal/')), $objects, 'an idle server archives nothing');
+poll_until(sub { archiving('exposure') eq '00:00:00' }, 'nothing to lose');
+
+# --- a disk that fills ----------------------------------------------------------------------------
+
+my $backup = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+break_store();
+$position = -s $node->logfile;
+# More than any disk has free.
+$node->apply_conf(archive_drop_below => '2000GB');
+my ($dropped) = write_segments(1);
+$node->wait_for_log(qr/WARNING: .*WAL file "$dropped" is given up/, $position);
+$node->wait_for_log(qr/DETAIL:  veza_backup\.archive_drop_below asks for it/, $position);
+is(archiving('last_dropped, dropped_count > 0'), "$dropped|t", 'the view shows it');
+unlink $node->data_dir . "/pg_wal/$dropped" or die "could not remove $dropped: $!";
+mend_store();
+$node->apply_conf(archive_drop_below => '0');
+$node->wake_archiver;
+$node->archive_wal;
+$node->wait_for_log(qr/WARNING: .*there is a gap in the archive: WAL from "$dropped"/, $position);
+poll_until(
+	sub {
+		$node->safe_psql('postgres',
+			q{SELECT count(*) FROM veza_backup_info() WHERE type = 'diff' AND status = 'ok'}) > 0;
+	},
+	'the backup that follows the gap');
+is( $node->safe_psql('postgres', 'SELECT max(label) FROM veza_backup_info()') =~ /^${backup}_/,
+	1, 'a diff of the full that was there');
+
+# --- shutdown -------------------------------------------------------------------------------------
+
+@segments = write_segments(30);
+my $last = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())');
+my $seconds = seconds_of(sub { $node->stop('fast') });
+note sprintf 'stopped with a backlog in %.1f s', $seconds;
+cmp_ok($seconds, '<', 45, 'a shutdown with a backlog and a store ends');
+ok((grep { m{/$last$} } objects('main/wal/')), 'with the last segment stored');
+$node->start;
+
+$node->apply_conf(archive_shutdown_timeout => '1s');
+break_store();
+@segments = write_segments(60);
+$seconds = seconds_of(sub { $node->stop('fast') });
+cmp_ok($seconds, '<', 10, 'a shutdown with a backlog and no store ends soon');
+$node->start;
+is($node->archive_status($segments[-1]), 'ready', 'and the backlog is there afterwards');
+mend_store();
+$node->wake_archiver;
+$node->wait_for_archived($segments[-1]);
+$node->stop('fast');
+
+# --- the smallest and the largest segments --------------------------------------------------------
+
+foreach my $megabytes (1, 1024)
+{
+	my $other = VezaTest->new("segments_of_$megabytes");
+	$other->init(
+		extra => [ '--wal-segsize', $megabytes ],
+		settings => { cluster => "of_$megabytes" });
+	$other->append_conf('postgresql.conf', "min_wal_size = '2GB'\nmax_wal_size = '4GB'");
+	$other->start;
+	my @of_this_size = map { $other->archive_wal } 1 .. ($megabytes == 1 ? 20 : 1);
+	my $stored = () = objects("of_$megabytes/wal/");
+	cmp_ok($stored, '>=', scalar(@of_this_size), "segments of $megabytes MB are archived");
+	my $fetched = $other->basedir . '/fetched';
+	$other->vezactl_ok([ 'wal-get', $of_this_size[-1], $fetched ]);
+	is(-s $fetched, $megabytes * 1024 * 1024, 'and come back');
+	$other->stop('fast');
+}
+
+done_testing();
