@@ -11,9 +11,22 @@ use VezaTest;
 
 my $node = VezaTest->new('primary');
 $node->init(proxy => 1, settings => { archive_max_age => '2s' });
-$node->append_conf('postgresql.conf', "autovacuum = off\nwal_keep_size = '2GB'");
+# A checkpoint of its own accord would be something that waits to be archived.
+$node->append_conf('postgresql.conf',
+	"autovacuum = off\nwal_keep_size = '2GB'\ncheckpoint_timeout = '1h'\nmax_wal_size = '4GB'");
 $node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t(filler text)');
+# Not a temporary function: when a session that has one ends, that is a commit, at some time later.
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION veza_backup;
+CREATE FUNCTION write_segment() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE name text;
+BEGIN
+  PERFORM pg_logical_emit_message(false, 'veza', repeat(md5(random()::text), 1000));
+  name := pg_walfile_name(pg_current_wal_insert_lsn());
+  PERFORM pg_switch_wal();
+  RETURN name;
+END $$;
+SQL
 
 sub archiving
 {
@@ -24,18 +37,8 @@ sub archiving
 sub write_segments
 {
 	my ($count) = @_;
-	my @segments = split /\n/, $node->safe_psql('postgres', <<"SQL");
-CREATE FUNCTION pg_temp.segment() RETURNS text LANGUAGE plpgsql AS \$\$
-DECLARE name text;
-BEGIN
-  PERFORM pg_logical_emit_message(false, 'veza', repeat(md5(random()::text), 1000));
-  name := pg_walfile_name(pg_current_wal_insert_lsn());
-  PERFORM pg_switch_wal();
-  RETURN name;
-END \$\$;
-SELECT pg_temp.segment() FROM generate_series(1, $count);
-SQL
-	return @segments;
+	return split /\n/,
+	  $node->safe_psql('postgres', "SELECT write_segment() FROM generate_series(1, $count)");
 }
 
 sub seconds_of
@@ -76,7 +79,7 @@ is($node->archiver_pid, $archiver, 'the same archiver sends them');
 is(scalar(grep { my $s = $_; !grep { m{/$s$} } objects('main/wal/') } @segments), 0,
 	'every segment is there');
 $node->wait_for_log(qr/LOG: .*WAL is archived in time again/, $position);
-# The end of the session that had a temporary function was a commit as well.
+# With checksums, hint bits are in WAL as well.
 $node->archive_wal;
 poll_until(sub { archiving('ready_files, failing, exposure') eq '0|f|00:00:00' },
 	'nothing to wait any more');
