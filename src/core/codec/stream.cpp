@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/codec/frame_reader.h"
+#include "core/codec/zstd.h"
 
 namespace veza {
 namespace {
@@ -119,8 +120,7 @@ class StreamSealer::State {
 
  private:
   void Configure(ZSTD_CCtx* compressor) const {
-    ZSTD_CCtx_reset(compressor, ZSTD_reset_session_and_parameters);
-    ZSTD_CCtx_setParameter(compressor, ZSTD_c_compressionLevel, level_);
+    SetCompressionLevel(compressor, level_);
     if (level_ > 19) {
       ZSTD_CCtx_setParameter(compressor, ZSTD_c_windowLog, kWindowLog);
     }

@@ -6,6 +6,16 @@
 
 namespace veza {
 
+void SetCompressionLevel(ZSTD_CCtx* context, int level) {
+  constexpr int kTableLog = 15;  // entries of four bytes, in two tables
+  ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+  if (level == 3) {
+    ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, kTableLog);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_chainLog, kTableLog);
+  }
+}
+
 Compressor::Compressor(int level) : level_(level), context_(ZSTD_createCCtx()) {
   if (context_ == nullptr) {
     throw std::bad_alloc();
@@ -18,8 +28,9 @@ Compressor::~Compressor() {
 
 Status Compressor::Compress(ByteView plain, Bytes& out) {
   out.resize(ZSTD_compressBound(plain.size()));
+  SetCompressionLevel(context_, level_);
   const std::size_t size =
-      ZSTD_compressCCtx(context_, out.data(), out.size(), plain.data(), plain.size(), level_);
+      ZSTD_compress2(context_, out.data(), out.size(), plain.data(), plain.size());
   if (ZSTD_isError(size) != 0) {
     return MakeError(ErrorCode::kInternal, "could not compress: {}", ZSTD_getErrorName(size));
   }

@@ -1,6 +1,11 @@
 #include "core/codec/zstd.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <zstd.h>
+
+#include <memory>
+#include <string>
 
 #include "core/codec/codec_fixtures.h"
 
@@ -8,11 +13,12 @@ namespace veza {
 namespace {
 
 TEST(Zstd, RoundTripWithReusedContextsAndBuffers) {
-  Compressor compressor(3);
+  Compressor fast(1);
+  Compressor thorough(19);
   Decompressor decompressor;
   Bytes compressed;
   for (const std::size_t size : {1U << 20, 0U, 1U, 8192U, 100'000U}) {
-    compressor.set_level(size == 8192 ? 19 : 1);
+    Compressor& compressor = size == 8192 ? thorough : fast;
     for (const Bytes& plain : {TestBytes(size), Bytes(size, 'x')}) {
       ASSERT_OK(compressor.Compress(plain, compressed));
       Bytes back(size);
@@ -53,6 +59,38 @@ TEST(Zstd, RefusesWhatIsNotExactlyOneFrame) {
                ErrorCode::kDataCorrupted);
   // Damage must not spoil the context for what comes next.
   EXPECT_OK(decompressor.Decompress(one, back));
+}
+
+// Text of words that come again at all distances, as in pages and WAL.
+Bytes TestText(std::size_t size) {
+  Bytes text;
+  std::uint32_t state = 1;
+  while (text.size() < size) {
+    state = state * 1664525 + 1013904223;
+    const std::string word = fmt::format("{} ", (state >> 8) % 3000 * 7919);
+    text.insert(text.end(), word.begin(), word.end());
+  }
+  text.resize(size);
+  return text;
+}
+
+TEST(Zstd, ItsDefaultLevelHasTablesThatFitIntoACache) {
+  const Bytes plain = TestText(4U << 20);
+  const auto zstd = [&](int table_log) {
+    const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(),
+                                                                       &ZSTD_freeCCtx);
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, 3);
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_hashLog, table_log);  // 0: zstd's own
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_chainLog, table_log);
+    Bytes out(ZSTD_compressBound(plain.size()));
+    out.resize(ZSTD_compress2(context.get(), out.data(), out.size(), plain.data(), plain.size()));
+    return out;
+  };
+  Compressor compressor(3);
+  Bytes compressed;
+  ASSERT_OK(compressor.Compress(plain, compressed));
+  EXPECT_EQ(compressed, zstd(15));
+  EXPECT_LT(static_cast<double>(compressed.size()), 1.05 * static_cast<double>(zstd(0).size()));
 }
 
 }  // namespace
