@@ -25,6 +25,8 @@ passed=0
 failed=0
 work=
 ahead=
+tidy=
+running=() # server tests
 regress_server=
 server_prepared=
 
@@ -49,10 +51,18 @@ stop_leftover_servers() {
   done < <(find "$work" -name postmaster.pid 2>/dev/null)
 }
 
+# What runs beside the tests, with all that it has started.
+stop_background() {
+  local pid
+  for pid in "$@"; do
+    [[ ! $pid ]] || { kill -- "-$pid" && wait "$pid"; } 2>/dev/null || true
+  done
+}
+
 finish() {
   local status=$?
   trap - EXIT
-  [[ ! $ahead ]] || { pkill -P "$ahead" ninja && wait "$ahead"; } || true
+  stop_background "$ahead" "$tidy" "${running[@]}"
   stop_leftover_servers
   [[ ! -d $work/s3 ]] || bash "$top/test/support/rgw.sh" stop "$work/s3"
   if [[ $status -ne 0 || ${VEZA_TEST_KEEP:-} ]]; then
@@ -74,13 +84,14 @@ start_s3() {
   source "$work/s3/env"
 }
 
-# One build directory a flavour, kept between runs.
+# The core tests in a build directory for each flavour, kept between runs. (What else meson.build knows,
+# `make` compiles.)
 build() {
   local flavour=$1 log=$work/$1.log
   shift
   [[ -f $top/$flavour/build.ninja ]] || rm -rf "${top:?}/$flavour"
   if ! { [[ -d $top/$flavour ]] || meson setup "$top/$flavour" "$top" "$@"; } >"$log" 2>&1 ||
-    ! ninja -C "$top/$flavour" -j "$jobs" >>"$log" 2>&1; then
+    ! ninja -C "$top/$flavour" -j "$jobs" test/core/core_tests >>"$log" 2>&1; then
     grep -E -A 12 'error:|ERROR:|FAILED:' "$log" | head -n 80 || tail -n 40 "$log"
     echo "$flavour: the build failed"
     return 1
@@ -127,13 +138,35 @@ build_sanitized() {
     "-Dcpp_args=-O$level -g1 -fno-var-tracking"
 }
 
-# The server tests mostly wait. Meanwhile the processors compile for the sanitizers.
+# Runs a command in the background, as a process group of its own. Sets `background` to its process.
+begin_background() {
+  local out=$1
+  shift
+  set -m
+  "$@" >"$out" 2>&1 &
+  background=$!
+  set +m
+}
+
+at_lowest_priority() {
+  renice -n 19 -p "$BASHPID" >/dev/null
+  "$@"
+}
+
+# The server tests mostly wait: meanwhile the processors compile for the sanitizers, and lint.
 build_ahead() {
-  (
-    renice -n 19 -p "$BASHPID" >/dev/null
-    build_sanitized thread && build_sanitized address,undefined
-  ) >/dev/null 2>&1 &
-  ahead=$!
+  build_all_sanitized() { build_sanitized thread && build_sanitized address,undefined; }
+  begin_background "$work/ahead.out" at_lowest_priority build_all_sanitized
+  ahead=$background
+}
+
+tidy_ahead() {
+  tidy_after_builds() {
+    while [[ $ahead ]] && kill -0 "$ahead" 2>/dev/null; do sleep 1; done
+    check_tidy
+  }
+  begin_background "$work/tidy.out" at_lowest_priority tidy_after_builds
+  tidy=$background
 }
 
 phase_sanitize() {
@@ -235,27 +268,30 @@ show_failed_logs() {
   done < <(sed -nE 's/^(.*\.pl) +\(Wstat: .*/\1/p' "$work/server-$1.out")
 }
 
-# A file that died without a failed test counts as one failure.
-run_server_tests() {
-  local store=$1 dir=$work/server-$1 status=0 bad
+start_server_tests() {
+  local store=$1 dir=$work/server-$1
   shift
-  headline "server tests, store: $store"
   unprivileged mkdir -p "$dir" "$work/tmp"
   unprivileged env TESTDIR="$dir" TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress" \
     PG_TEST_PORT_DIR="$work/portlock" VEZA_TEST_STORE="$store" \
     PATH="$bindir:/usr/bin:/bin:/usr/sbin:/sbin" \
-    prove --timer --jobs "$jobs" -I "$pgxs/../test/perl" -I "$work/tree/test/server/lib" "$@" \
-    2>&1 | tee "$work/server-$store.out" || status=$?
+    prove --timer --jobs "$jobs" -I "$pgxs/../test/perl" -I "$work/tree/test/server/lib" "$@" 2>&1
+}
+
+# A file that died without a failed test counts as one failure.
+count_server_tests() {
+  local store=$1 status=$2 bad
   bad=$(awk '/\(Wstat: .* Failed: [0-9]+\)$/ { n += $NF > 0 ? $NF + 0 : 1 } END { print n + 0 }' \
     "$work/server-$store.out")
   ((status == 0 || bad > 0)) || bad=1
   show_failed_logs "$store"
   # The logs hold the tests' own lines, each behind the time.
-  count "$(cat "$dir"/tmp_check/log/regress_log_* | grep -cE '^(\[.*\) )?ok ' || true)" "$bad"
+  count "$(cat "$work/server-$store"/tmp_check/log/regress_log_* | grep -cE '^(\[.*\) )?ok ' || true)" "$bad"
 }
 
+# The tests of both stores at the same time: most of theirs is waiting.
 phase_server() {
-  local name store tests=()
+  local name store status tests=() stores=()
   prepare_server || {
     count 0 1
     return 0
@@ -266,8 +302,19 @@ phase_server() {
     mapfile -t -O "${#tests[@]}" tests < <(sed "s|^|$PWD/|" "$work/names")
   done
   cd "$top"
-  for store in ${VEZA_TEST_STORE:-dir s3}; do
-    run_server_tests "$store" "${tests[@]}"
+  read -ra stores <<<"${VEZA_TEST_STORE:-dir s3}"
+  headline "server tests, stores: ${stores[*]}"
+  for store in "${stores[@]}"; do
+    begin_background "$work/server-$store.out" start_server_tests "$store" "${tests[@]}"
+    running+=("$background")
+  done
+  for store in "${stores[@]}"; do
+    status=0
+    wait "${running[0]}" || status=$?
+    running=("${running[@]:1}")
+    headline "server tests, store: $store"
+    cat "$work/server-$store.out"
+    count_server_tests "$store" "$status"
   done
 }
 
@@ -287,6 +334,7 @@ check_format() {
 # Each finding once, although a header's is repeated for every source that includes it.
 check_tidy() {
   local log=$work/tidy.log
+  build_test || return
   if ! (cd "$top" && /usr/bin/python3 "$(command -v run-clang-tidy)" -quiet -p build-test -j "$jobs" \
     "$top/src/" >"$log" 2>&1); then
     sed -E "s/\x1b\[[0-9;]*m//g; s|$top/build-test/\.\./||; s|^$top/||" "$log" |
@@ -300,13 +348,26 @@ check_shell() {
     (cd "$top" && xargs -0 shellcheck -x)
 }
 
+# What was begun in the background is waited for.
+tidy_is_clean() {
+  local status=0
+  if [[ ! $tidy ]]; then
+    check_tidy
+    return
+  fi
+  wait "$tidy" || status=$?
+  tidy=
+  cat "$work/tidy.out"
+  return "$status"
+}
+
 phase_lint() {
   headline "clang-format"
   check check_format
   headline "shellcheck"
   check check_shell
   headline "clang-tidy"
-  if build_test; then check check_tidy; else count 0 1; fi
+  check tidy_is_clean
 }
 
 main() {
@@ -338,6 +399,7 @@ main() {
     case $phase in
       server)
         [[ " ${phases[*]} " != *" sanitize "* ]] || build_ahead
+        [[ " ${phases[*]} " != *" lint "* ]] || tidy_ahead
         phase_server "${names[@]}"
         ;;
       *) "phase_$phase" ;;
