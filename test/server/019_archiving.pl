@@ -41,6 +41,8 @@ sub write_segments
 	  $node->safe_psql('postgres', "SELECT write_segment() FROM generate_series(1, $count)");
 }
 
+my $seconds;
+
 sub seconds_of
 {
 	my ($code) = @_;
@@ -120,6 +122,31 @@ my @main = grep { m{^main/} } objects('');
 my %stored = map { m{/([0-9A-F]{24})$} ? ($1 => 1) : () } objects('');
 is(scalar(grep { !$stored{$_} } @segments), 0, 'a change of repository loses no segment');
 $node->apply_conf(cluster => 'main');
+
+# --- SIGTERM in every phase -----------------------------------------------------------------------
+
+# After it the archiver begins nothing new and waits for SIGUSR2, as in a shutdown. Then it ends at once,
+# whatever was under way, and here another one takes its place.
+foreach my $phase ('idle', 'busy', 'refused', store() eq 's3' ? 'stalled' : ())
+{
+	$archiver = $node->archiver_pid;
+	break_store($phase eq 'stalled' ? 'stall' : 'refuse') if $phase =~ /refused|stalled/;
+	@segments = $phase eq 'idle' ? () : write_segments(12);
+	poll_until(sub { archiving('in_flight > 0 OR failing') eq 't' }, 'the archiver to begin')
+	  if $phase =~ /refused|stalled/;
+	kill 'TERM', $archiver;
+	$seconds = seconds_of(
+		sub {
+			kill 'USR2', $archiver;
+			poll_until(sub { !kill 0, $archiver }, 'the archiver to end');
+		});
+	cmp_ok($seconds, '<', 5, sprintf 'SIGTERM while it is %s: the archiver ends (%.1f s)', $phase, $seconds);
+	mend_store();
+	poll_until(sub { ($node->archiver_pid || $archiver) ne $archiver }, 'another archiver');
+	push @segments, $node->archive_wal;
+	my %there = map { m{/([0-9A-F]{24})$} ? ($1 => 1) : () } objects('main/wal/');
+	is(scalar(grep { !$there{$_} } @segments), 0, 'and every segment is stored by the next one');
+}
 
 # --- archive_mode = always: every node sends every segment ----------------------------------------
 
@@ -205,8 +232,8 @@ is( $node->safe_psql('postgres', 'SELECT max(label) FROM veza_backup_info()') =~
 # --- shutdown -------------------------------------------------------------------------------------
 
 @segments = write_segments(30);
-my $last = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())');
-my $seconds = seconds_of(sub { $node->stop('fast') });
+my $last = $node->safe_psql('postgres', q{SELECT pg_walfile_name(pg_logical_emit_message(true, 'veza', 'last'))});
+$seconds = seconds_of(sub { $node->stop('fast') });
 note sprintf 'stopped with a backlog in %.1f s', $seconds;
 cmp_ok($seconds, '<', 45, 'a shutdown with a backlog and a store ends');
 ok((grep { m{/$last$} } objects('main/wal/')), 'with the last segment stored');
