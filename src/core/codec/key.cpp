@@ -6,8 +6,13 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <utility>
 
 #include "core/codec/cipher.h"
+#include "core/codec/digest.h"
 #include "core/codec/json.h"
 
 namespace veza {
@@ -126,6 +131,45 @@ Result<ParsedWrap> ParseWrap(std::string_view text) {
   return parsed;
 }
 
+// The wraps that this process has opened last. It has their keys in memory anyway while it works
+// with them.
+class OpenedWraps {
+ public:
+  std::optional<DataKey> Find(const Sha256Digest& wrap_and_passphrase) {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::ranges::find(opened_, wrap_and_passphrase, &Opened::first);
+    return found == opened_.end() ? std::nullopt : std::optional(found->second);
+  }
+  void Add(const Sha256Digest& wrap_and_passphrase, const DataKey& key) {
+    const std::lock_guard lock(mutex_);
+    if (opened_.size() == kMost) {
+      opened_.pop_front();
+    }
+    opened_.emplace_back(wrap_and_passphrase, key);
+  }
+
+ private:
+  using Opened = std::pair<Sha256Digest, DataKey>;
+  static constexpr std::size_t kMost = 4;
+
+  std::mutex mutex_;
+  std::deque<Opened> opened_;
+};
+
+// Never destroyed: other threads may be at work while static objects are.
+OpenedWraps& RememberedWraps() {
+  static OpenedWraps* const wraps = new OpenedWraps;
+  return *wraps;
+}
+
+Sha256Digest DigestOf(std::string_view wrap, std::string_view passphrase) {
+  Sha256 digest;
+  digest.Update(AsBytes(wrap));
+  digest.Update(AsBytes(std::string_view("\0", 1)));
+  digest.Update(AsBytes(passphrase));
+  return digest.Finish();
+}
+
 }  // namespace
 
 DataKey::~DataKey() {
@@ -172,6 +216,10 @@ Result<std::string> WrapKey(const DataKey& key, std::string_view passphrase, std
 }
 
 Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase) {
+  const Sha256Digest digest = DigestOf(wrap, passphrase);
+  if (std::optional<DataKey> key = RememberedWraps().Find(digest)) {
+    return *std::move(key);
+  }
   ASSIGN_OR_RETURN(ParsedWrap parsed, ParseWrap(wrap));
   Secret wrapping;
   RETURN_IF_ERROR(DeriveWrappingKey(passphrase, parsed.salt, parsed.cost, wrapping));
@@ -186,7 +234,9 @@ Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase) {
                      ToHex(parsed.key_id))
         .WithHint("Check \"veza_backup.cipher_passphrase\" or the file that holds it.");
   }
-  return DataKey(parsed.key_id, secret.bytes);
+  DataKey key(parsed.key_id, secret.bytes);
+  RememberedWraps().Add(digest, key);
+  return key;
 }
 
 }  // namespace veza

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "core/codec/codec_fixtures.h"
@@ -56,6 +57,28 @@ TEST(KeyWrap, OpensWithOtherCosts) {
     ASSERT_OK(key);
     EXPECT_EQ(key->id(), TestKey().id());
   }
+}
+
+TEST(KeyWrap, IsOpenedAgainInNoTime) {
+  const DataKey key = DataKey::Generate(SystemRandom());
+  const std::string wrap = HandMadeWrap(key, kWrapPassphrase, 65536, 8, 1).dump();
+  const auto seconds = [](auto work) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::steady_clock::now() - begin;
+  };
+  const auto first = seconds([&] { EXPECT_OK(UnwrapKey(wrap, kWrapPassphrase)); });
+  const auto twenty_more = seconds([&] {
+    for (int i = 0; i < 20; ++i) {
+      const Result<DataKey> again = UnwrapKey(wrap, kWrapPassphrase);
+      ASSERT_OK(again);
+      EXPECT_TRUE(EqualInConstantTime(again->secret(), key.secret()));
+    }
+  });
+  EXPECT_LT(twenty_more, first);
+  // What was remembered is of this passphrase and this wrap only.
+  EXPECT_ERROR(UnwrapKey(wrap, "another passphrase altogether"), ErrorCode::kWrongKey);
+  EXPECT_ERROR(UnwrapKey(wrap.substr(1), kWrapPassphrase), ErrorCode::kDataCorrupted);
 }
 
 TEST(KeyWrap, RefusesCostsBeyondTheLimits) {
