@@ -7,12 +7,16 @@
 namespace veza {
 
 void SetCompressionLevel(ZSTD_CCtx* context, int level) {
-  constexpr int kTableLog = 15;  // entries of four bytes, in two tables
+  // Entries of four bytes.
+  constexpr int kTableLog = 15;  // of both tables
+  constexpr int kFastTableLog = 12;
   ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
   ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
   if (level == 3) {
     ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, kTableLog);
     ZSTD_CCtx_setParameter(context, ZSTD_c_chainLog, kTableLog);
+  } else if (level < 0) {
+    ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, kFastTableLog);
   }
 }
 
