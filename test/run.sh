@@ -310,7 +310,7 @@ phase_lint() {
 }
 
 main() {
-  local phase phases=() names=()
+  local phase phases=() names=() s3=
   for phase in "$@"; do
     case $phase in
       all) phases+=(core regress server ops) ;;
@@ -323,16 +323,18 @@ main() {
   [[ ${#names[@]} -eq 0 || " ${phases[*]} " == *" server "* ]] || fail "unknown: ${names[*]}"
 
   case " ${phases[*]} " in
+    *" core "* | *" sanitize "*) s3=1 ;;
+    *" server "*) [[ ${VEZA_TEST_STORE:-} == dir ]] || s3=1 ;;
+  esac
+  case " ${phases[*]} " in
     *" lint "*) bash "$top/test/support/setup.sh" lint ;;
     " ops ") ;; # ops.sh needs nothing of it
-    *) bash "$top/test/support/setup.sh" test ;;
+    *) bash "$top/test/support/setup.sh" "$([[ $s3 ]] && echo test || echo server)" ;;
   esac
   make_work_directory test
   trap finish EXIT
   trap 'exit 130' INT TERM HUP
-  case " ${phases[*]} " in
-    *" core "* | *" server "* | *" sanitize "*) start_s3 ;;
-  esac
+  [[ ! $s3 ]] || start_s3
 
   for phase in "${phases[@]}"; do
     case $phase in
