@@ -235,13 +235,15 @@ show_failed_logs() {
   done < <(sed -nE 's/^(.*\.pl) +\(Wstat: .*/\1/p' "$work/server-$1.out")
 }
 
-# A file that died without a failed test counts as one failure.
+# TESTDIR is what 15 knows, TESTDATADIR and TESTLOGDIR are its names since 16. A file that died without a
+# failed test counts as one failure.
 run_server_tests() {
   local store=$1 dir=$work/server-$1 status=0 bad
   shift
   headline "server tests, store: $store"
   unprivileged mkdir -p "$dir" "$work/tmp"
-  unprivileged env TESTDIR="$dir" TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress" \
+  unprivileged env TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
+    TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress" \
     PG_TEST_PORT_DIR="$work/portlock" VEZA_TEST_STORE="$store" \
     PATH="$bindir:/usr/bin:/bin:/usr/sbin:/sbin" \
     prove --timer --jobs "$jobs" -I "$pgxs/../test/perl" -I "$work/tree/test/server/lib" "$@" \
