@@ -6,11 +6,12 @@
 #
 # 17 comes from Debian's trixie, 18 from sid, by debootstrap. The arguments behind the version are those
 # of test/run.sh; without any they are `regress server`, which compiles, and runs pg_regress and every
-# server test that does not need S3. So `test/matrix.sh 18 server 009 018` runs two of them.
+# server test, on a local repository: all but 014 and 017, which need S3. `test/matrix.sh 18 server 009 018`
+# runs two of them.
 #
 # From the environment: VEZA_MATRIX_DIR, where the Debian goes (/var/tmp/veza-matrix-VERSION), which is
-# kept for the next time, with what was compiled in it: remove it to get newer packages;
-# VEZA_TEST_STORE, the store (dir); and what else test/run.sh knows.
+# kept for the next time, with what was compiled in it: remove it to get newer packages; CXXFLAGS_EXTRA,
+# such as "-O0 -g0 -U_FORTIFY_SOURCE" for a machine that is in a hurry; and what else test/run.sh knows.
 set -euo pipefail
 usage='usage: test/matrix.sh 17|18 [PHASE|NAME...]'
 version=${1:?$usage}
@@ -47,7 +48,7 @@ tar -C "$top" --exclude='./build*' --exclude=./.git --exclude='*.o' --exclude='*
 
 # A newer compiler, and newer headers: their warnings would be seen nowhere else.
 export CXXFLAGS_EXTRA="-Werror ${CXXFLAGS_EXTRA:-}"
-export VEZA_TEST_STORE=${VEZA_TEST_STORE:-dir} LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export VEZA_TEST_STORE=dir LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 # What is mounted goes with the namespace.
 # shellcheck disable=SC2016 # expanded by the inner shell
 exec unshare --mount bash -euo pipefail -c '
