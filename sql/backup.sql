@@ -1,6 +1,10 @@
 -- The SQL surface: what there is, what it returns, and what it refuses.
 CREATE EXTENSION veza_backup;
-\dx+ veza_backup
+-- Without the row types of the views, which are members of an extension since 17.
+SELECT pg_describe_object(classid, objid, 0) COLLATE "C" AS member
+  FROM pg_depend JOIN pg_extension e ON refclassid = 'pg_extension'::regclass AND refobjid = e.oid
+ WHERE extname = 'veza_backup' AND deptype = 'e' AND classid <> 'pg_type'::regclass
+ ORDER BY member;
 \a
 SELECT proname, pg_get_function_arguments(oid), pg_get_function_result(oid)
   FROM pg_proc WHERE proname LIKE 'veza\_backup%' ORDER BY proname;

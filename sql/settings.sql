@@ -44,10 +44,7 @@ ALTER SYSTEM SET veza_backup.jobs = 'many';
 ALTER SYSTEM SET veza_backup.s3_connections = 0;
 ALTER SYSTEM SET veza_backup.backup_wal_timeout = '5 parsecs';
 ALTER SYSTEM SET veza_backup.archive_look_ahead = 65;
-ALTER SYSTEM SET veza_backup.archive_memory = '512kB';
 ALTER SYSTEM SET veza_backup.adaptive_compression = 'maybe';
-ALTER SYSTEM SET veza_backup.archive_max_age = -1;
-ALTER SYSTEM SET veza_backup.archive_shutdown_timeout = '2h';
 ALTER SYSTEM SET veza_backup.archive_drop_below = '5 percent';
 ALTER SYSTEM SET veza_backup.metrics_file = 'veza.prom';
 ALTER SYSTEM SET veza_backup.metrics_file = '/var/lib/metrics/veza.txt';
@@ -63,8 +60,14 @@ ALTER SYSTEM SET veza_backup.schedule_diff = '0 0 30 feb *';
 ALTER SYSTEM SET veza_backup.schedule_diff = '@reboot';
 ALTER SYSTEM SET veza_backup.schedule_timezone = 'Europe/Atlantis';
 ALTER SYSTEM SET veza_backup.schedule_timezone = '';
-ALTER SYSTEM SET veza_backup.schedule_jitter = '2d';
 ALTER SYSTEM SET veza_backup.backup_from = 'replica';
+-- Out of range: the message has units since 17
+\set VERBOSITY sqlstate
+ALTER SYSTEM SET veza_backup.archive_memory = '512kB';
+ALTER SYSTEM SET veza_backup.archive_max_age = -1;
+ALTER SYSTEM SET veza_backup.archive_shutdown_timeout = '2h';
+ALTER SYSTEM SET veza_backup.schedule_jitter = '2d';
+\set VERBOSITY default
 
 -- Accepted, in every way the server writes them
 ALTER SYSTEM SET veza_backup.repository = 's3://bucket/some/prefix';

@@ -1,44 +1,59 @@
 #!/usr/bin/env bash
-# Builds veza_backup for a newer PostgreSQL and takes one cluster through archive, backup and restore.
-# Not part of test/run.sh: it makes a whole Debian in a directory, and needs root.
+# The tests of test/run.sh with a newer PostgreSQL, in a Debian of its own. Debian 12, where all else is
+# tested, has 15. Apart from test/run.sh, because it makes a whole Debian in a directory and needs root.
 #
-#   test/matrix.sh 17 | 18 [DIRECTORY]
+#   test/matrix.sh 17 | 18 [PHASE | NAME...]
 #
-# 17 comes from Debian's trixie, 18 from sid, by debootstrap into DIRECTORY (default
-# /var/tmp/veza-matrix-VERSION), which is kept for the next time.
+# 17 comes from Debian's trixie, 18 from sid, by debootstrap. The arguments behind the version are those
+# of test/run.sh; without any they are `regress server`, which compiles, and runs pg_regress and every
+# server test, on a local repository: all but 014 and 017, which need S3. `test/matrix.sh 18 server 009 018`
+# runs two of them.
+#
+# From the environment: VEZA_MATRIX_DIR, where the Debian goes (/var/tmp/veza-matrix-VERSION), which is
+# kept for the next time, with what was compiled in it: remove it to get newer packages; CXXFLAGS_EXTRA,
+# such as "-O0 -g0 -U_FORTIFY_SOURCE" for a machine that is in a hurry; and what else test/run.sh knows.
 set -euo pipefail
-version=${1:?usage: test/matrix.sh 17|18 [DIRECTORY]}
-root=${2:-/var/tmp/veza-matrix-$version}
+usage='usage: test/matrix.sh 17|18 [PHASE|NAME...]'
+version=${1:?$usage}
+shift
+(($# > 0)) || set -- regress server
+root=${VEZA_MATRIX_DIR:-/var/tmp/veza-matrix-$version}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 declare -A suites=([17]=trixie [18]=sid)
-suite=${suites[$version]:?unknown version}
+suite=${suites[$version]:?$usage}
 ((EUID == 0)) || {
   echo "matrix.sh: run it as root: debootstrap and chroot need that" >&2
   exit 1
 }
 
-packages=postgresql-$version,postgresql-server-dev-$version,make,g++,pkg-config,libcurl4-openssl-dev
+# All that `setup.sh server` wants is there from the start: apt refuses an unstable whose index is old.
+packages=postgresql-$version,postgresql-server-dev-$version,g++,make,pkg-config,libcurl4-openssl-dev
 packages+=,libssl-dev,libzstd-dev,nlohmann-json3-dev,libpugixml-dev,libcli11-dev,libfmt-dev,libexpected-dev
-packages+=,libhowardhinnant-date-dev,tzdata
+packages+=,libhowardhinnant-date-dev,tzdata,perl,libipc-run-perl,procps
 if [[ ! -x $root/usr/lib/postgresql/$version/bin/initdb ]]; then
   command -v debootstrap >/dev/null ||
     { apt-get -qq update && apt-get -qq install -y --no-install-recommends debootstrap; } >/dev/null
-  debootstrap --variant=minbase --include="$packages" "$suite" "$root" http://deb.debian.org/debian \
-    >"$root.debootstrap.log"
+  echo "matrix.sh: making a Debian $suite in $root"
+  debootstrap --variant=minbase --include="$packages" "$suite" "$root" \
+    http://deb.debian.org/debian >"$root.debootstrap.log" ||
+    { tail -n 20 "$root.debootstrap.log" && exit 1; }
 fi
+cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 
-leave() {
-  umount "$root/dev" "$root/proc" 2>/dev/null || true
-}
-trap leave EXIT
-mount -t proc proc "$root/proc"
-mount --bind /dev "$root/dev"
-rm -rf "${root:?}/src"
-mkdir "$root/src"
+# The sources of now, beside the objects of last time.
+mkdir -p "$root/src"
+find "$root/src" -type f ! -name '*.[od]' -delete
 tar -C "$top" --exclude='./build*' --exclude=./.git --exclude='*.o' --exclude='*.d' --exclude='*.so' \
   --exclude=./vezactl -cf - . | tar -C "$root/src" --no-same-owner -xf -
-echo "building for PostgreSQL $version"
-chroot "$root" make -C /src -j "$(nproc)" install PG_CONFIG=pg_config >"$root/make.log" 2>&1 ||
-  { tail -n 40 "$root/make.log" && exit 1; }
-if grep -E 'warning:' "$root/make.log"; then exit 1; fi
-chroot "$root" runuser -u postgres -- bash /src/test/support/round_trip.sh
+
+# A newer compiler, and newer headers: their warnings would be seen nowhere else.
+export CXXFLAGS_EXTRA="-Werror ${CXXFLAGS_EXTRA:-}"
+export VEZA_TEST_STORE=dir LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+# What is mounted goes with the namespace.
+# shellcheck disable=SC2016 # expanded by the inner shell
+exec unshare --mount bash -euo pipefail -c '
+  root=$1
+  shift
+  mount -t proc proc "$root/proc"
+  mount --rbind /dev "$root/dev"
+  exec chroot "$root" bash /src/test/run.sh "$@"' matrix.sh "$root" "$@"

@@ -268,11 +268,13 @@ show_failed_logs() {
   done < <(sed -nE 's/^(.*\.pl) +\(Wstat: .*/\1/p' "$work/server-$1.out")
 }
 
+# TESTDIR is what 15 knows, TESTDATADIR and TESTLOGDIR are its names since 16.
 start_server_tests() {
   local store=$1 dir=$work/server-$1
   shift
   unprivileged mkdir -p "$dir" "$work/tmp"
-  unprivileged env TESTDIR="$dir" TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress" \
+  unprivileged env TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
+    TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress" \
     PG_TEST_PORT_DIR="$work/portlock" VEZA_TEST_STORE="$store" \
     PATH="$bindir:/usr/bin:/bin:/usr/sbin:/sbin" \
     prove --timer --jobs "$jobs" -I "$pgxs/../test/perl" -I "$work/tree/test/server/lib" "$@" 2>&1
@@ -371,7 +373,7 @@ phase_lint() {
 }
 
 main() {
-  local phase phases=() names=()
+  local phase phases=() names=() s3=
   for phase in "$@"; do
     case $phase in
       all) phases+=(core regress server ops) ;;
@@ -384,16 +386,18 @@ main() {
   [[ ${#names[@]} -eq 0 || " ${phases[*]} " == *" server "* ]] || fail "unknown: ${names[*]}"
 
   case " ${phases[*]} " in
+    *" core "* | *" sanitize "*) s3=1 ;;
+    *" server "*) [[ ${VEZA_TEST_STORE:-} == dir ]] || s3=1 ;;
+  esac
+  case " ${phases[*]} " in
     *" lint "*) bash "$top/test/support/setup.sh" lint ;;
     " ops ") ;; # ops.sh needs nothing of it
-    *) bash "$top/test/support/setup.sh" test ;;
+    *) bash "$top/test/support/setup.sh" "$([[ $s3 ]] && echo test || echo server)" ;;
   esac
   make_work_directory test
   trap finish EXIT
   trap 'exit 130' INT TERM HUP
-  case " ${phases[*]} " in
-    *" core "* | *" server "* | *" sanitize "*) start_s3 ;;
-  esac
+  [[ ! $s3 ]] || start_s3
 
   for phase in "${phases[@]}"; do
     case $phase in

@@ -179,14 +179,17 @@ bool LookIntoRepository(const Situation& situation) {
   return succeeded;
 }
 
+const char* TypeOf(const BackupOrder& order) {
+  return order.diff ? "diff" : "full";
+}
+
 void StartBackup(const BackupOrder& order) {
-  const char* const type = order.diff ? "diff" : "full";
-  const char* const why = order.slot_us != 0 ? "scheduled" : "necessary";
   if (order.slot_us != 0) {
     scheduler->NoteStart(order);
-    ereport(LOG, (errmsg("starting the scheduled %s backup, attempt %d", type, order.attempt)));
+    ereport(LOG,
+            (errmsg("starting the scheduled %s backup, attempt %d", TypeOf(order), order.attempt)));
   } else {
-    ereport(LOG, (errmsg("starting a %s backup because of a gap in the archive", type)));
+    ereport(LOG, (errmsg("starting a %s backup because of a gap in the archive", TypeOf(order))));
   }
   MemoryContext volatile context = CurrentMemoryContext;
   PG_TRY();
@@ -206,9 +209,11 @@ void StartBackup(const BackupOrder& order) {
       scheduler->NoteFailedBackup(error->message != nullptr ? error->message : "unknown error");
       scheduler->running.reset();
     }
-    ereport(WARNING, (errcode(error->sqlerrcode),
-                      errmsg("could not start the %s %s backup: %s", why, type, error->message),
-                      error->hint != nullptr ? errhint("%s", error->hint) : 0));
+    ereport(WARNING,
+            (errcode(error->sqlerrcode),
+             errmsg("could not start the %s %s backup: %s",
+                    order.slot_us != 0 ? "scheduled" : "necessary", TypeOf(order), error->message),
+             error->hint != nullptr ? errhint("%s", error->hint) : 0));
   }
   PG_END_TRY();
 }

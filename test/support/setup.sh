@@ -2,7 +2,8 @@
 # Installs what is missing on a Debian machine, and nothing else; quiet where nothing is missing.
 #
 #   setup.sh build     what the extension and vezactl are compiled with
-#   setup.sh test      and what the tests need, an S3 server included
+#   setup.sh server    and what pg_regress and the server tests need on a local repository
+#   setup.sh test      and what the other tests need, an S3 server included
 #   setup.sh bench     what the benchmark needs: as build, the S3 server, and whom we compare with
 #   setup.sh lint      and the linters
 #   setup.sh ops       what test/ops.sh needs, nothing of the above
@@ -54,9 +55,10 @@ packages_of() {
     echo pgbackrest zstd python3 curl openssl procps radosgw ceph-mon ceph-osd ceph-common
     return
   fi
-  echo meson ninja-build libgtest-dev libgmock-dev perl libipc-run-perl python3 \
-    python3-cryptography python3-zstandard jq curl openssl procps \
-    radosgw ceph-mon ceph-osd ceph-common
+  echo perl libipc-run-perl procps
+  [[ $1 == server ]] && return
+  echo meson ninja-build libgtest-dev libgmock-dev python3 python3-cryptography python3-zstandard \
+    jq curl openssl radosgw ceph-mon ceph-osd ceph-common
   [[ $1 == test ]] && return
   echo git clang-format clang-tidy python3-yaml shellcheck
 }
@@ -108,8 +110,8 @@ install_packages() {
   [[ " $* " != *" prometheus "* ]] || as_root systemctl --quiet disable prometheus.service
 }
 
-[[ $# -eq 1 && $1 =~ ^(build|test|bench|lint|ops)$ ]] ||
-  fail "usage: setup.sh build|test|bench|lint|ops"
+[[ $# -eq 1 && $1 =~ ^(build|server|test|bench|lint|ops)$ ]] ||
+  fail "usage: setup.sh build|server|test|bench|lint|ops"
 command -v dpkg-query >/dev/null || fail "this is not a Debian machine: install what $0 names by hand"
 wanted=$(packages_of "$1")
 # shellcheck disable=SC2086 # a list of package names
