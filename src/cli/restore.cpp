@@ -105,18 +105,27 @@ std::string ListDatabases(const std::vector<DatabaseSummary>& databases) {
   return list.empty() ? "none" : list;
 }
 
+// Nothing when all are restored.
+std::string DescribeDatabases(const RestorePlan& plan) {
+  return plan.databases ? fmt::format("databases     {}\nleft empty    {}\n",
+                                      ListDatabases(plan.databases->restored),
+                                      ListDatabases(plan.databases->empty))
+                        : "";
+}
+
 // What is to become of the databases that are not restored.
 std::string DescribeDropping(const RestorePlan& plan) {
+  if (!plan.databases || plan.databases->empty.empty()) {
+    return "";
+  }
   std::string text =
-      "The empty databases cannot be connected to. When the server is open for writing,\n"
-      "veza_backup in its shared_preload_libraries drops them; without it, run\n";
+      "This is not the whole cluster: do not let it take the original's place by mistake.\n"
+      "When the server is open for writing, veza_backup in its shared_preload_libraries drops the\n"
+      "empty databases. Without it, run\n";
   for (const DatabaseSummary& database : plan.databases->empty) {
     text += fmt::format("    DROP DATABASE {} WITH (FORCE);\n", QuoteIdentifier(database.name));
   }
-  return text +
-         "and ALTER SYSTEM RESET ignore_invalid_pages. This is no longer the whole cluster: do "
-         "not\n"
-         "let it take the original's place by mistake.\n";
+  return text + "    ALTER SYSTEM RESET ignore_invalid_pages;\n";
 }
 
 void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const RestoreReport& report,
@@ -142,21 +151,13 @@ void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const Re
   if (options.quiet) {
     return;
   }
-  std::string text = fmt::format(
+  const std::string text = fmt::format(
       "restored backup {} into \"{}\": {} files, {} in {} ({} fetched)\n"
       "When PostgreSQL is started there it recovers to {} on timeline {}.\n",
       plan.backup.label, plan.target_directory, report.files, FormatSize(report.bytes),
       FormatDuration(elapsed), FormatSize(report.bytes_fetched),
       DescribeTarget(plan.recovery.target), plan.target_timeline);
-  if (plan.databases) {
-    text +=
-        fmt::format("databases     {}\nleft empty    {}\n", ListDatabases(plan.databases->restored),
-                    ListDatabases(plan.databases->empty));
-  }
-  if (plan.databases && !plan.databases->empty.empty()) {
-    text += DescribeDropping(plan);
-  }
-  PrintText(text);
+  PrintText(text + DescribeDatabases(plan) + DescribeDropping(plan));
 }
 
 // What would be done.
@@ -197,11 +198,7 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
   for (const Tablespace& tablespace : plan.tablespaces) {
     text += fmt::format("tablespace    \"{}\": {}\n", tablespace.path, FormatSize(tablespace.size));
   }
-  if (plan.databases) {
-    text +=
-        fmt::format("databases     {}\nleft empty    {}\n", ListDatabases(plan.databases->restored),
-                    ListDatabases(plan.databases->empty));
-  }
+  text += DescribeDatabases(plan);
   text += fmt::format(
       "WAL           from {} on; up to {} to become consistent\n"
       "recovery      to {} on timeline {}\n"

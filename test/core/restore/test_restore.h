@@ -22,6 +22,7 @@ class RestoreFixture {
   Result<BackupSummary> Backup() {
     BackupWriterOptions options = TestBackupOptions(source, sentences);
     options.verify_checksums = false;
+    options.jobs = jobs;
     BackupProgress progress;
     return MakeBackup(repository, options, progress, nullptr, &databases);
   }
@@ -89,6 +90,7 @@ class RestoreFixture {
   SourceTree source;
   Sentences sentences;
   std::vector<DatabaseSummary> databases = {{5, "postgres", 731, 0}};  // of the next backup
+  int jobs = 3;  // of the next full backup; 1: packs hold files in the order of their names
 
  private:
   int diffs_ = 0;
