@@ -74,6 +74,14 @@ std::string Table::Format() const {
   return text;
 }
 
+std::string QuoteIdentifier(const std::string& name) {
+  std::string quoted = "\"";
+  for (const char c : name) {
+    quoted += c == '"' ? "\"\"" : std::string(1, c);
+  }
+  return quoted + "\"";
+}
+
 std::string FormatSize(std::uint64_t bytes) {
   if (bytes < 1024) {
     return fmt::format("{} bytes", bytes);

@@ -41,6 +41,9 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
+// As an SQL command names a database: quoted, in any case.
+std::string QuoteIdentifier(const std::string& name);
+
 // "512 bytes", "14 kB", "2.5 GB": powers of 1024, as pg_size_pretty() names them.
 std::string FormatSize(std::uint64_t bytes);
 // "850 ms", "12.3 s", "4 min 05 s", "2 h 07 min".

@@ -22,6 +22,7 @@ struct RestoreArguments {
   std::optional<std::string> action;
   bool standby = false;
   std::vector<std::string> tablespace_map;
+  std::vector<std::string> databases;
   int jobs = 0;
   bool delta = false;
   bool dry_run = false;
@@ -76,7 +77,55 @@ Result<RestoreOptions> ParseArguments(const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(restore.system_identifier, ParseSystemId(arguments.system_id));
   restore.jobs = arguments.jobs;
   restore.delta = arguments.delta;
+  restore.databases = arguments.databases;
   return restore;
+}
+
+nlohmann::json ToJson(const std::vector<DatabaseSummary>& databases) {
+  nlohmann::json array = nlohmann::json::array();
+  for (const DatabaseSummary& database : databases) {
+    array.push_back({{"oid", database.oid}, {"name", database.name}, {"bytes", database.size}});
+  }
+  return array;
+}
+
+void AddDatabases(const RestorePlan& plan, nlohmann::json& document) {
+  if (plan.databases) {
+    document["databases"] = {{"restored", ToJson(plan.databases->restored)},
+                             {"empty", ToJson(plan.databases->empty)}};
+  }
+}
+
+std::string ListDatabases(const std::vector<DatabaseSummary>& databases) {
+  std::string list;
+  for (const DatabaseSummary& database : databases) {
+    list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", QuoteIdentifier(database.name),
+                        FormatSize(database.size));
+  }
+  return list.empty() ? "none" : list;
+}
+
+// Nothing when all are restored.
+std::string DescribeDatabases(const RestorePlan& plan) {
+  return plan.databases ? fmt::format("databases     {}\nleft empty    {}\n",
+                                      ListDatabases(plan.databases->restored),
+                                      ListDatabases(plan.databases->empty))
+                        : "";
+}
+
+// What is to become of the databases that are not restored.
+std::string DescribeDropping(const RestorePlan& plan) {
+  if (!plan.databases || plan.databases->empty.empty()) {
+    return "";
+  }
+  std::string text =
+      "This is not the whole cluster: do not let it take the original's place by mistake.\n"
+      "When the server is open for writing, veza_backup in its shared_preload_libraries drops the\n"
+      "empty databases. Without it, run\n";
+  for (const DatabaseSummary& database : plan.databases->empty) {
+    text += fmt::format("    DROP DATABASE {} WITH (FORCE);\n", QuoteIdentifier(database.name));
+  }
+  return text + "    ALTER SYSTEM RESET ignore_invalid_pages;\n";
 }
 
 void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const RestoreReport& report,
@@ -95,18 +144,20 @@ void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const Re
         {"bytes_fetched", report.bytes_fetched},
         {"milliseconds", elapsed.count()},
     };
+    AddDatabases(plan, document);
     PrintJson(document);
     return;
   }
   if (options.quiet) {
     return;
   }
-  PrintText(
-      fmt::format("restored backup {} into \"{}\": {} files, {} in {} ({} fetched)\n"
-                  "When PostgreSQL is started there it recovers to {} on timeline {}.\n",
-                  plan.backup.label, plan.target_directory, report.files, FormatSize(report.bytes),
-                  FormatDuration(elapsed), FormatSize(report.bytes_fetched),
-                  DescribeTarget(plan.recovery.target), plan.target_timeline));
+  const std::string text = fmt::format(
+      "restored backup {} into \"{}\": {} files, {} in {} ({} fetched)\n"
+      "When PostgreSQL is started there it recovers to {} on timeline {}.\n",
+      plan.backup.label, plan.target_directory, report.files, FormatSize(report.bytes),
+      FormatDuration(elapsed), FormatSize(report.bytes_fetched),
+      DescribeTarget(plan.recovery.target), plan.target_timeline);
+  PrintText(text + DescribeDatabases(plan) + DescribeDropping(plan));
 }
 
 // What would be done.
@@ -116,25 +167,27 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
   for (const Tablespace& tablespace : plan.tablespaces) {
     in_tablespaces += tablespace.size;
   }
-  const std::uint64_t in_target = backup.size - std::min(backup.size, in_tablespaces);
+  const std::uint64_t in_target = plan.size - std::min(plan.size, in_tablespaces);
   const std::string settings = RewriteAutoConf("", plan.recovery);
   if (options.json) {
     nlohmann::json tablespaces = nlohmann::json::array();
     for (const Tablespace& tablespace : plan.tablespaces) {
       tablespaces.push_back({{"path", tablespace.path}, {"bytes", tablespace.size}});
     }
-    PrintJson({{"dry_run", true},
-               {"label", backup.label},
-               {"target_directory", plan.target_directory},
-               {"bytes", in_target},
-               {"tablespaces", std::move(tablespaces)},
-               {"files", backup.files},
-               {"start_wal", backup.start_wal},
-               {"stop_wal", backup.stop_wal},
-               {"target", DescribeTarget(plan.recovery.target)},
-               {"target_timeline", plan.target_timeline},
-               {"signal_file", SignalFileName(plan.recovery)},
-               {"settings", settings}});
+    nlohmann::json document = {{"dry_run", true},
+                               {"label", backup.label},
+                               {"target_directory", plan.target_directory},
+                               {"bytes", in_target},
+                               {"tablespaces", std::move(tablespaces)},
+                               {"files", backup.files},
+                               {"start_wal", backup.start_wal},
+                               {"stop_wal", backup.stop_wal},
+                               {"target", DescribeTarget(plan.recovery.target)},
+                               {"target_timeline", plan.target_timeline},
+                               {"signal_file", SignalFileName(plan.recovery)},
+                               {"settings", settings}};
+    AddDatabases(plan, document);
+    PrintJson(document);
     return;
   }
   std::string text = fmt::format(
@@ -145,6 +198,7 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
   for (const Tablespace& tablespace : plan.tablespaces) {
     text += fmt::format("tablespace    \"{}\": {}\n", tablespace.path, FormatSize(tablespace.size));
   }
+  text += DescribeDatabases(plan);
   text += fmt::format(
       "WAL           from {} on; up to {} to become consistent\n"
       "recovery      to {} on timeline {}\n"
@@ -213,6 +267,11 @@ Subcommand AddRestore(CLI::App& parent) {
   app->add_option("--tablespace-map", arguments->tablespace_map,
                   "Put the tablespace at OLD into NEW; may be repeated")
       ->type_name("OLD=NEW")
+      ->allow_extra_args(false);
+  app->add_option("--databases", arguments->databases,
+                  "Only these databases, and what initdb has made; the others come back empty and "
+                  "are dropped later. May be repeated")
+      ->type_name("NAME[,NAME...]")
       ->allow_extra_args(false);
   app->add_option("--jobs", arguments->jobs,
                   "Threads, each with a request in flight; without it as the settings say")

@@ -22,6 +22,7 @@
 #include "pg/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
+#include "pg/empty_databases.h"
 #include "pg/metrics_file.h"
 #include "pg/scheduled_commands.h"
 #include "pg/scheduler.h"
@@ -261,6 +262,8 @@ long RunOnce() {
   if (!FollowSettings(&report)) {
     Raise(WARNING, &report);
   }
+  // First: a look at a repository that is away takes its time.
+  const long drop_nap_ms = DropEmptyDatabases();
   WatchBackup();
   Situation situation = Survey();
   static bool was_primary = situation.is_primary;
@@ -291,7 +294,8 @@ long RunOnce() {
     StartBackup({.diff = true, .fast = true});
   }
   nap_ms = std::min({nap_ms, backup_is_ours ? kNapAfterStartMs : watched.nap_ms,
-                     KeepMetricsFile(config, scheduler->facts), RunScheduledCommands(config)});
+                     KeepMetricsFile(config, scheduler->facts), RunScheduledCommands(config),
+                     drop_nap_ms});
   // A reload during a look at the repository has woken nobody but the look.
   return followed_settings == SettingsGeneration() ? nap_ms : 0;
 }

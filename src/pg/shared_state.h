@@ -90,6 +90,10 @@ struct SharedState {
   // and reads when it has ended, so the lock is not needed.
   std::size_t inventory_size;
   char inventory[64 * 1024];
+
+  // The worker that drops empty databases (empty_databases.cpp) has a connection. The scheduler
+  // starts one at a time and reads when it has ended.
+  bool dropper_connected;
 };
 
 // In _PG_init of a preloaded library: asks for the memory.

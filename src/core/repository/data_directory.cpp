@@ -13,6 +13,8 @@
 #include <optional>
 #include <unordered_set>
 
+#include "core/repository/empty_databases.h"
+
 namespace veza {
 
 namespace {
@@ -22,10 +24,11 @@ constexpr std::array<std::string_view, 7> kEmptiedDirectories = {
     "pg_stat_tmp", "pg_replslot",  "pg_dynshmem", "pg_notify",
     "pg_serial",   "pg_snapshots", "pg_subtrans"};
 
-// basebackup.c, excludeFiles, and what a backup provides itself.
-constexpr std::array<std::string_view, 7> kExcludedFiles = {
-    "postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label",   "tablespace_map",
-    "backup_manifest",          "postmaster.pid",       "postmaster.opts"};
+// basebackup.c, excludeFiles, what a backup provides itself, and what only the copy that a restore
+// has made may act upon.
+constexpr std::array<std::string_view, 8> kExcludedFiles = {
+    "postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label",    "tablespace_map",
+    "backup_manifest",          "postmaster.pid",       "postmaster.opts", kEmptyDatabasesFile};
 
 constexpr std::string_view kRelationCachePrefix = "pg_internal.init";
 constexpr std::string_view kTemporaryPrefix = "pgsql_tmp";

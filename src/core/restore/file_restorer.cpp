@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "core/repository/empty_databases.h"
 #include "core/repository/tablespace_map.h"
 #include "core/restore/existing_directory.h"
 #include "core/storage/file_io.h"
@@ -317,8 +318,21 @@ Status FileRestorer::WriteRecoverySettings() const {
                      "");
 }
 
+Status FileRestorer::ListEmptyDatabases() const {
+  if (!plan_.databases || plan_.databases->empty.empty()) {
+    return Ok();
+  }
+  EmptyDatabases empty{plan_.backup.system_identifier, plan_.backup.label, {}};
+  for (const DatabaseSummary& database : plan_.databases->empty) {
+    empty.databases.push_back({database.oid, database.name});
+  }
+  return ReplaceFile(fmt::format("{}/{}", plan_.target_directory, kEmptyDatabasesFile),
+                     FormatEmptyDatabases(empty));
+}
+
 Status FileRestorer::WriteServerFiles() const {
   RETURN_IF_ERROR(LinkTablespaces());
+  RETURN_IF_ERROR(ListEmptyDatabases());
   return WriteRecoverySettings();
 }
 

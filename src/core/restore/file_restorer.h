@@ -58,7 +58,8 @@ class FileRestorer {
   Result<bool> WriteExtent(PendingFile& file, std::span<const FilePiece> pieces,
                            ByteView plain) const;
 
-  // Links to the tablespaces, tablespace_map, recovery settings and signal file.
+  // Links to the tablespaces, tablespace_map, the list of empty databases, recovery settings and
+  // signal file.
   Status WriteServerFiles() const;
   // Makes everything durable, then gives pg_control its name: only now can a server be started.
   Status SyncAndComplete() const;
@@ -68,6 +69,7 @@ class FileRestorer {
   Result<bool> ReuseFile(PendingFile& file, const FileRecord& record) const;
   std::string Locate(const std::string& path) const;
   Status LinkTablespaces() const;
+  Status ListEmptyDatabases() const;
   Status WriteRecoverySettings() const;
   Status RestrictDirectories() const;
 

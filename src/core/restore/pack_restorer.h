@@ -25,7 +25,6 @@ struct PackJob {
   std::string object_name;
   PackRecord record;
   std::vector<Destination> extents;
-  bool wants_all() const { return extents.size() == record.frames; }
 };
 
 // One object a thread.

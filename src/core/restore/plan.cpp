@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/repository/backup_catalog.h"
+#include "core/repository/manifest.h"
 #include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 #include "core/restore/choose_backup.h"
@@ -141,8 +142,7 @@ Status RequireSeparateDirectories(const std::string& target,
 }
 
 // What each file system is to take, against what it has.
-Status RequireSpace(const BackupSummary& backup, const std::string& target,
-                    const std::vector<Tablespace>& tablespaces) {
+Status RequireSpace(const RestorePlan& plan) {
   struct Need {
     std::string path;
     std::uint64_t bytes = 0;
@@ -157,11 +157,11 @@ Status RequireSpace(const BackupSummary& backup, const std::string& target,
     }
   };
   std::uint64_t elsewhere = 0;
-  for (const Tablespace& tablespace : tablespaces) {
+  for (const Tablespace& tablespace : plan.tablespaces) {
     add(tablespace.path, tablespace.size);
     elsewhere += tablespace.size;
   }
-  add(target, backup.size - std::min(elsewhere, backup.size));
+  add(plan.target_directory, plan.size - std::min(elsewhere, plan.size));
   for (const auto& [device, need] : needs) {
     struct statvfs info {};
     if (statvfs(ExistingAncestor(need.path).c_str(), &info) != 0) {
@@ -172,7 +172,7 @@ Status RequireSpace(const BackupSummary& backup, const std::string& target,
       return MakeError(
                  ErrorCode::kNoSpace,
                  "backup \"{}\" needs {} bytes on the file system of \"{}\", which has {} left",
-                 backup.label, need.bytes, need.path, available)
+                 plan.backup.label, need.bytes, need.path, available)
           .WithHint("Free some space, or choose another directory. Nothing was written.");
     }
   }
@@ -270,17 +270,55 @@ Status RequireWal(const WalArchive& archive, const BackupSummary& backup) {
   return Ok();
 }
 
+Status RequireWholeCluster(const RestoreOptions& options) {
+  if (options.standby) {
+    return MakeError(ErrorCode::kInvalidArgument, "a standby needs all databases")
+        .WithHint("Leave out --databases, or --standby.");
+  }
+  if (options.delta) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "a delta of some databases would empty the others where they are")
+        .WithHint("Restore into a directory of its own, without --delta.");
+  }
+  return Ok();
+}
+
+// Takes off the sizes what comes back empty; backup.json does not tell it by tablespace.
+Status LeaveOutEmpty(const Repository& repository, RestorePlan& plan) {
+  return ReadManifest(repository, plan.backup, [&](ManifestRecord&& record) -> Status {
+    RETURN_IF_ERROR(repository.environment().cancellation->Check());
+    const auto* const file = std::get_if<FileRecord>(&record);
+    if (file == nullptr || !plan.databases->LeavesEmpty(file->path)) {
+      return Ok();
+    }
+    plan.size -= std::min(plan.size, file->size);
+    for (Tablespace& tablespace : plan.tablespaces) {
+      if (file->path.starts_with(fmt::format("pg_tblspc/{}/", tablespace.oid))) {
+        tablespace.size -= std::min(tablespace.size, file->size);
+      }
+    }
+    return Ok();
+  });
+}
+
 }  // namespace
 
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options) {
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(options.system_identifier));
   const WalArchive archive(repository, identity.system_identifier);
+  if (!options.databases.empty()) {
+    RETURN_IF_ERROR(RequireWholeCluster(options));
+  }
 
   RestorePlan plan;
   TimelineHistory history;
   ASSIGN_OR_RETURN(plan.backup,
                    Choose(repository, archive, options, identity.system_identifier, &history));
   plan.target_timeline = history.timeline;
+  plan.size = plan.backup.size;
+  if (!options.databases.empty()) {
+    ASSIGN_OR_RETURN(plan.databases, ChooseDatabases(plan.backup, options.databases));
+  }
   RETURN_IF_ERROR(RequireFull(repository, plan.backup));
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
 
@@ -288,9 +326,13 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));
   ASSIGN_OR_RETURN(plan.tablespaces, PlaceTablespaces(plan.backup, options));
   RETURN_IF_ERROR(RequireSeparateDirectories(plan.target_directory, plan.tablespaces));
+  if (plan.databases) {
+    RETURN_IF_ERROR(LeaveOutEmpty(repository, plan));
+    plan.recovery.ignore_invalid_pages = !plan.databases->empty.empty();
+  }
   // A delta takes the place of what is there, and nobody knows how much of it.
   if (!options.delta) {
-    RETURN_IF_ERROR(RequireSpace(plan.backup, plan.target_directory, plan.tablespaces));
+    RETURN_IF_ERROR(RequireSpace(plan));
   }
 
   plan.recovery.restore_command = options.restore_command;

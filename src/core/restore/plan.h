@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/repository.h"
+#include "core/restore/database_choice.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/target.h"
 
@@ -28,13 +29,17 @@ struct RestoreOptions {
   int jobs = 1;                                    // threads, each with a request in flight
   // Into a directory that may hold something: keep what is as in the backup, remove what is not.
   bool delta = false;
+  // Only these, as ChooseDatabases() takes them; empty: all.
+  std::vector<std::string> databases;
 };
 
 struct RestorePlan {
   BackupSummary backup;
   std::string target_directory;
-  std::vector<Tablespace> tablespaces;  // where they will be
-  TimelineId target_timeline = 0;       // recovery will end on it
+  std::vector<Tablespace> tablespaces;      // where they will be, and what will be written there
+  std::uint64_t size = 0;                   // bytes to be restored, those in tablespaces included
+  std::optional<DatabaseChoice> databases;  // when only some are restored
+  TimelineId target_timeline = 0;           // recovery will end on it
   RecoverySettings recovery;
   int jobs = 1;
   bool delta = false;
@@ -44,7 +49,9 @@ struct RestorePlan {
 // existing_directory.h) or cannot be created, a target
 // before the end of the backup, a timeline that the backup does not lead to, a tablespace map that
 // names no tablespace of the backup, too little disk space, the full backup of a diff or WAL that
-// the backup needs to become consistent but the repository has not. Nothing is written.
+// the backup needs to become consistent but the repository has not, and what ChooseDatabases()
+// refuses. A standby cannot be made of some databases: it would go on replaying over the empty
+// ones. Nor can a delta, which would empty those that are there. Nothing is written.
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
 
 }  // namespace veza

@@ -50,7 +50,7 @@ std::string NameOf(std::string_view line) {
 
 bool IsReplaced(std::string_view name, const RecoverySettings& settings) {
   constexpr std::array kRecovery = {"restore_command", "recovery_end_command",
-                                    "archive_cleanup_command"};
+                                    "archive_cleanup_command", "ignore_invalid_pages"};
   constexpr std::array kStandby = {"primary_conninfo", "primary_slot_name",
                                    "recovery_min_apply_delay"};
   const auto is_name = [&](std::string_view other) { return other == name; };
@@ -88,6 +88,9 @@ std::string NewLines(const RecoverySettings& settings) {
   }
   if (target.kind != TargetKind::kEndOfWal) {
     lines += ConfLine("recovery_target_action", TargetActionName(target.action));
+  }
+  if (settings.ignore_invalid_pages) {
+    lines += ConfLine("ignore_invalid_pages", "on");
   }
   if (!settings.preserve_archive_mode) {
     lines += ConfLine("archive_mode", "off");

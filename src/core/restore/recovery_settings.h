@@ -15,6 +15,9 @@ struct RecoverySettings {
   bool standby = false;
   // Otherwise archive_mode = off: a restored copy must not write into the original's archive.
   bool preserve_archive_mode = false;
+  // For databases that come back as zeros: some WAL records refer to a page without its image, and
+  // over a page of zeros recovery would end with a PANIC.
+  bool ignore_invalid_pages = false;
 };
 
 // "standby.signal" or "recovery.signal". The file is empty.
@@ -22,8 +25,8 @@ const char* SignalFileName(const RecoverySettings& settings);
 
 // The text of postgresql.auto.conf after a restore: the lines that were there (`before`, may be
 // empty) without earlier recovery settings, then the new ones. Removed are restore_command,
-// recovery_target*, recovery_end_command, archive_cleanup_command and, since later lines win,
-// archive_mode when a new one is written. primary_conninfo, primary_slot_name and
+// recovery_target*, recovery_end_command, archive_cleanup_command, ignore_invalid_pages and, since
+// later lines win, archive_mode when a new one is written. primary_conninfo, primary_slot_name and
 // recovery_min_apply_delay stay for a standby only. At most one recovery target is ever written.
 std::string RewriteAutoConf(std::string_view before, const RecoverySettings& settings);
 

@@ -29,7 +29,8 @@ struct OpenPack {
   PackJob job;
   bool announced = false;        // its own record was read
   std::uint64_t last_named = 0;  // when the manifest last named an extent of it
-  bool complete() const { return announced && job.wants_all(); }
+  std::uint64_t left_out = 0;    // extents of databases that come back empty
+  bool complete() const { return announced && job.extents.size() + left_out == job.record.frames; }
 };
 
 // The parts of a file that page extents bring, by position.
@@ -99,7 +100,7 @@ class Restorer {
       : repository_(repository), plan_(plan), progress_(progress), files_(plan) {}
 
   Result<RestoreReport> Run() {
-    progress_.bytes_total = plan_.backup.size;
+    progress_.bytes_total = plan_.size;
     RETURN_IF_ERROR(files_.CreateRoot());
     if (plan_.delta) {
       RETURN_IF_ERROR(RemoveWhatDoesNotBelong(repository_, plan_));
@@ -142,6 +143,35 @@ class Restorer {
   Status TakeRecord(const DirectoryRecord& directory) { return files_.CreateDirectory(directory); }
 
   Status TakeRecord(const FileRecord& record) {
+    return plan_.databases && plan_.databases->LeavesEmpty(record.path) ? TakeEmpty(record)
+                                                                        : TakeFile(record);
+  }
+
+  Status TakeEmpty(const FileRecord& record) {
+    FileRecord empty = record;
+    empty.extents.clear();
+    RETURN_IF_ERROR(files_.CreateFile(empty, 0, false));
+    ++progress_.files_done;
+    for (const Extent& extent : record.extents) {
+      RETURN_IF_ERROR(LeaveOut(extent));
+    }
+    for (const PageExtent& pages : record.pages) {
+      RETURN_IF_ERROR(LeaveOut(pages.extent));
+    }
+    return Ok();
+  }
+
+  // Of the full's packs only what is wanted is ever named.
+  Status LeaveOut(const Extent& extent) {
+    if (extent.pack == 0 || extent.of_full) {
+      return Ok();
+    }
+    OpenPack& pack = packs_[extent.pack];
+    ++pack.left_out;
+    return pack.complete() ? Dispatch(packs_, extent.pack) : Ok();
+  }
+
+  Status TakeFile(const FileRecord& record) {
     std::vector<Destination> destinations = DestinationsOf(record, plan_.backup.block_size);
     const bool one_brings_all = record.extents.size() == 1 && destinations.size() == 1;
     ASSIGN_OR_RETURN(const std::shared_ptr<PendingFile> file,
@@ -214,6 +244,9 @@ class Restorer {
     const auto pack = packs.find(number);
     PackJob job = std::move(pack->second.job);
     packs.erase(pack);
+    if (job.extents.empty()) {
+      return Ok();
+    }
     job.object_name =
         PackName(job.record.of_full ? plan_.backup.full_label() : plan_.backup.label, number);
     return queue_.Push(std::move(job));

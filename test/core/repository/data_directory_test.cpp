@@ -110,9 +110,10 @@ TEST_F(DataDirectoryTest, VisitsEverythingInOrderWithModesAndSizes) {
 
 // basebackup.c, excludeFiles: anywhere in the tree.
 TEST_F(DataDirectoryTest, LeavesOutWhatTheServerLeavesOut) {
-  for (const char* name : {"postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label",
-                           "tablespace_map", "backup_manifest", "postmaster.pid", "postmaster.opts",
-                           "pg_internal.init", "pg_internal.init.4711", "pgsql_tmp4711.0"}) {
+  for (const char* name :
+       {"postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label", "tablespace_map",
+        "backup_manifest", "postmaster.pid", "postmaster.opts", "pg_internal.init",
+        "pg_internal.init.4711", "pgsql_tmp4711.0", "veza-empty-databases"}) {
     File(name);
     File(std::string("base/5/") + name);
   }

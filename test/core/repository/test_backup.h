@@ -147,17 +147,21 @@ inline BackupSummary TestSummary(const Repository& repository, const std::string
 }
 
 // Everything the server's backup worker does, in its order, WAL included.
-// `full` is what a diff refers to.
+// `full` is what a diff refers to, `databases` what the backup says that there are.
 inline Result<BackupSummary> MakeBackup(const TestRepository& repository,
                                         const BackupWriterOptions& options,
                                         BackupProgress& progress,
-                                        const BackupSummary* full = nullptr) {
+                                        const BackupSummary* full = nullptr,
+                                        const std::vector<DatabaseSummary>* databases = nullptr) {
   RETURN_IF_ERROR(BackupWriter::RequireUnusedLabel(*repository, options.label));
   BackupWriter writer(*repository, options, progress);
   RETURN_IF_ERROR(writer.CopyDataDirectory());
   BackupSummary summary = TestSummary(*repository, options.label);
   if (full != nullptr) {
     summary.full_manifest_sha256 = full->manifest_sha256;
+  }
+  if (databases != nullptr) {
+    summary.databases = *databases;
   }
   RETURN_IF_ERROR(writer.AddFile("backup_label", 0600, AsBytes(summary.backup_label)));
   RETURN_IF_ERROR(writer.AddFile("global/pg_control", 0600, SourceTree::ControlFile()));

@@ -34,6 +34,15 @@ TEST(RecoverySettings, OneTargetWithItsDetails) {
             "recovery_target_action = 'promote'\n");
 }
 
+TEST(RecoverySettings, DatabasesOfZerosNeedInvalidPagesIgnored) {
+  EXPECT_EQ(RewriteAutoConf("ignore_invalid_pages = off\n",
+                            {.restore_command = "get", .ignore_invalid_pages = true}),
+            "restore_command = 'get'\n"
+            "recovery_target_timeline = 'latest'\n"
+            "ignore_invalid_pages = 'on'\n"
+            "archive_mode = 'off'\n");
+}
+
 TEST(RecoverySettings, EveryKindOfTarget) {
   const auto line = [](const RecoveryTarget& target) {
     const std::string text = RewriteAutoConf("", {.restore_command = "get", .target = target});
@@ -56,6 +65,7 @@ TEST(RecoverySettings, OlderRecoverySettingsGo) {
       "restore_command = 'cp /old/%f %p'\n"
       "  Recovery_Target_Time='2020-01-01'\n"
       "recovery_target = 'immediate' # comment\n"
+      "ignore_invalid_pages = on\n"
       "recovery_target_timeline 'current'\n"
       "recovery_end_command = 'x'\n"
       "archive_cleanup_command = 'x'\n"

@@ -22,7 +22,9 @@ class RestoreFixture {
   Result<BackupSummary> Backup() {
     BackupWriterOptions options = TestBackupOptions(source, sentences);
     options.verify_checksums = false;
-    return MakeBackup(repository, options);
+    options.jobs = jobs;
+    BackupProgress progress;
+    return MakeBackup(repository, options, progress, nullptr, &databases);
   }
   // A diff of what `source` has become; `databases` are those that are still the same.
   Result<BackupSummary> Diff(const BackupSummary& full, std::set<std::uint32_t> databases = {5}) {
@@ -32,7 +34,7 @@ class RestoreFixture {
     ASSIGN_OR_RETURN(auto index, FullIndex::Load(*repository, full));
     options.full = FullReference{std::move(index), full.start_lsn, std::move(databases)};
     BackupProgress progress;
-    return MakeBackup(repository, options, progress, &full);
+    return MakeBackup(repository, options, progress, &full, &this->databases);
   }
   std::string Target() const { return source.Beside("restored"); }
   RestoreOptions Options() const {
@@ -87,6 +89,8 @@ class RestoreFixture {
   TestRepository repository;
   SourceTree source;
   Sentences sentences;
+  std::vector<DatabaseSummary> databases = {{5, "postgres", 731, 0}};  // of the next backup
+  int jobs = 3;  // of the next full backup; 1: packs hold files in the order of their names
 
  private:
   int diffs_ = 0;
