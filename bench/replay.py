@@ -4,6 +4,7 @@
   replay.py DATA_DIRECTORY LOG -- POSTGRES ARGUMENT...
 
   wall      seconds from the start to the end of recovery ("archive recovery complete")
+  recovery  seconds of these in which restore_command plays a part: before, the server syncs every file
   open      seconds until the server takes connections, which is a checkpoint later
   segments  that restore_command has brought
   end       the position up to which was replayed
@@ -30,7 +31,7 @@ LINGER = 30
 def main():
     directory, log = sys.argv[1:3]
     adopt_orphans()
-    segments, end, wall, ready = 0, None, None, None
+    segments, end, begin, wall, ready = 0, None, None, None, None
     began = time.monotonic()
     # "C" so that the messages are the ones looked for.
     server = subprocess.Popen(sys.argv[4:] + ["-D", directory, "-c", "logging_collector=off", "-c", "lc_messages=C"],
@@ -45,13 +46,15 @@ def main():
                 segments += 1
             elif found := re.search(r"redo done at ([0-9A-F/]+)", line):
                 end = found[1]
+            elif "starting archive recovery" in line:
+                begin = now
             elif "archive recovery complete" in line:
                 wall = now
             elif "database system is ready to accept connections" in line:
                 ready = now
                 server.send_signal(signal.SIGINT)
     watchdog.cancel()
-    if server.wait() != 0 or None in (end, wall, ready):
+    if server.wait() != 0 or None in (end, begin, wall, ready):
         sys.exit(f"replay.py: the server has not recovered: see {log}")
     deadline = time.monotonic() + LINGER
     while time.monotonic() < deadline:
@@ -61,7 +64,7 @@ def main():
         except ChildProcessError:
             break
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(json.dumps({"wall": wall, "open": ready, "segments": segments, "end": end,
+    print(json.dumps({"wall": wall, "recovery": wall - begin, "open": ready, "segments": segments, "end": end,
                       "cpu": usage.ru_utime + usage.ru_stime}))
 
 

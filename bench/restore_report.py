@@ -31,19 +31,19 @@ class Report:
     def floor(self, what):
         return ("replay" if what == "replay" else "floor"), "cp", "dir"
 
-    def table(self, what, title, more):
+    def table(self, what, title, more, compare="wall"):
         """`more`: heads and measures of further columns."""
         keys = [key for key in self.figures.all if key[0] == what or (key[0] == "floor" and what == "restore")]
         keys.sort(key=lambda key: (list(STORES).index(key[2]), list(TOOLS).index(key[1])))
         rows = []
         for key in keys:
-            wall = self.median("wall", *key[:3])
-            floor = self.median("wall", *self.floor(what))
-            rows.append([TOOLS[key[1]], STORES[key[2]], number(wall), span(self.figures.values("wall", *key))]
+            ours = self.median(compare, *key[:3])
+            floor = self.median(compare, *self.floor(what))
+            rows.append([TOOLS[key[1]], STORES[key[2]], number(self.median("wall", *key[:3])), span(self.figures.values("wall", *key))]
                         + [form.format(self.median(measure, *key[:3]) / unit) if self.median(measure, *key[:3]) else ""
                            for _, measure, form, unit in more]
-                        + [number(ratio(wall, self.median("wall", what, "pgbackrest", key[2])) if key[1] == "veza" else None),
-                           number(ratio(wall, floor))])
+                        + [number(ratio(ours, self.median(compare, what, "pgbackrest", key[2])) if key[1] == "veza" else None),
+                           number(ratio(ours, floor))])
         print_table(title, ["", "store", "wall s", "range", *(head for head, *_ in more), "/pgBackRest", "/cp"], rows)
 
     def drills(self):
@@ -57,8 +57,8 @@ class Report:
     def judge(self):
         aims = Aims("Aims of restores")
 
-        def compared(what, store, other="pgbackrest", other_store=None):
-            return ratio(self.median("wall", what, "veza", store), self.median("wall", what, other, other_store or store))
+        def compared(what, store, other="pgbackrest", other_store=None, measure="wall"):
+            return ratio(self.median(measure, what, "veza", store), self.median(measure, what, other, other_store or store))
 
         aims.ask("restore from dir, of pgBackRest's time", compared("restore", "dir"), 0.6)
         aims.ask("restore from s3, of pgBackRest's time", compared("restore", "s3"), 0.5)
@@ -68,7 +68,7 @@ class Report:
                                                                      self.median("wall", "restore", "veza", store)), 1 / 3)
             aims.ask(f"delta from {store}, of pgBackRest's time", compared("delta", store), 1 / 3)
         for store in STORES:
-            aims.ask(f"replay from {store}, of the time with cp", compared("replay", store, "cp", "dir"), 1.1)
+            aims.ask(f"replay from {store}, of the time with cp", compared("replay", store, "cp", "dir", "recovery"), 1.1)
         for store in STORES:
             memory = self.figures.values("memory", "restore", "veza", store, "3")
             aims.ask(f"memory of vezactl, restore from {store}, MiB", max(memory) / MIB if memory else None,
@@ -109,8 +109,8 @@ def main():
              ("GETs", "requests", "{:.0f}", 1)]
     report.table("restore", "Restore", usage)
     report.table("delta", "Restore with delta", usage)
-    report.table("replay", "Recovery", [("open s", "open", "{:.2f}", 1), ("segments", "segments", "{:.0f}", 1),
-                                        ("CPU s", "cpu", "{:.2f}", 1), ("GETs", "requests", "{:.0f}", 1)])
+    report.table("replay", "Recovery", [("recovery s", "recovery", "{:.2f}", 1), ("open s", "open", "{:.2f}", 1), ("segments", "segments", "{:.0f}", 1),
+                                        ("CPU s", "cpu", "{:.2f}", 1), ("GETs", "requests", "{:.0f}", 1)], "recovery")
     report.drills()
     on_paper = report.on_paper()
     write_json(sys.argv[2], facts, figures.measurements(), report.judge(), on_paper=on_paper)
