@@ -44,7 +44,7 @@ class Report:
                              f"{self.median('memory', what, tool, store) / MIB:.0f}" if what == "drain" else "",
                              f"{rate / theirs:.2f}" if theirs else ""])
         print_table(f"Draining {self.segments} segments",
-                   ["", "store", "wall s", "range", "segments/s", "CPU ms each", "store's", "peak MiB", "x pgBackRest"], rows)
+                    ["", "store", "wall s", "range", "segments/s", "CPU ms each", "store's", "peak MiB", "x pgBackRest"], rows)
 
     def lost(self):
         off = self.median("tps", "pgbench", "off", "dir")
