@@ -79,5 +79,6 @@ test:
 bench:
 	bench/run.sh
 	bench/wal.sh
+	bench/restore.sh
 
 .PHONY: demo test bench install-vezactl uninstall-vezactl

@@ -42,8 +42,13 @@ def named(path):
 
 
 def again(directory, segments):
-    for name in segments:
-        os.rename(f"{directory}/{name}.done", f"{directory}/{name}.ready")
+    for name in segments - waiting(directory):
+        try:
+            os.rename(f"{directory}/{name}.done", f"{directory}/{name}.ready")
+        except FileNotFoundError:
+            # veza_backup offers what its repository lacks by itself.
+            if not os.path.exists(f"{directory}/{name}.ready"):
+                raise
 
 
 def drain(data, directory, segments):

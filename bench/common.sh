@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the benchmarks share; sourced by run.sh and wal.sh.
+# What the benchmarks share; sourced by run.sh, wal.sh and restore.sh.
 #
 # The cluster is in $work/data, listens on a socket in $work, and includes $work/active.conf, which says
 # who archives; both tools have a file of settings for each store and level.
@@ -7,15 +7,25 @@
 # shellcheck source=test/support/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../test/support/common.sh"
 
-# These three and keep may be changed by arguments.
+# These may be changed by arguments.
 rounds=3
 stores="dir s3"
 levels=3
+size=3600
+files=13000
 keep=
-# More lines for pgBackRest's settings.
+# More lines for pgBackRest's settings, and options of postgres.
 pgbackrest_options=
+server_options=
+# "far" where the S3 server is also reached with latency, through $far_endpoint.
+far=
+far_endpoint=
+proxy_pid=
 work=
 workers=2
+clients=4
+# The archive_library line that the running archiver knows.
+library=
 discarded=0
 
 say() { printf '\n=== %s (after %d s)\n' "$*" "$SECONDS"; }
@@ -26,6 +36,7 @@ finish() {
   if [[ -f ${work:-/nowhere}/data/postmaster.pid ]]; then
     unprivileged "$bindir/pg_ctl" -D "$work/data" -m immediate -w stop >/dev/null || true
   fi
+  [[ ! $proxy_pid ]] || kill "$proxy_pid" 2>/dev/null || true
   [[ ! -d $work/s3 ]] || bash "$top/test/support/rgw.sh" stop "$work/s3"
   if [[ $status -ne 0 || $keep ]]; then
     echo "$(basename "$0"): everything is kept in $work"
@@ -41,6 +52,94 @@ sql() { unprivileged "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -p
 
 server() { unprivileged "$bindir/pg_ctl" -D "$work/data" -l "$work/server.log" -w -t 300 "$@" >/dev/null; }
 
+# The bulk is pgbench's, in partitions so that no tool suffers from two huge files; then thousands of
+# small tables of four files each: $size MiB and $files files in all. Nothing is left for hint bits or
+# vacuum to change.
+build_large_cluster() {
+  say "a cluster of about $size MiB in $files files"
+  unprivileged "$bindir/initdb" -D "$work/data" -U postgres -A trust -k -N --no-locale -E UTF8 >"$work/initdb.log"
+  cat <<CONF | unprivileged tee -a "$work/data/postgresql.conf" >/dev/null
+listen_addresses = ''
+unix_socket_directories = '$work'
+port = $port
+shared_buffers = 256MB
+maintenance_work_mem = 512MB
+max_locks_per_transaction = 1024
+max_wal_size = 16GB
+checkpoint_timeout = 1h
+autovacuum = off
+wal_level = replica
+max_wal_senders = 4
+archive_mode = on
+shared_preload_libraries = 'veza_backup'
+veza_backup.jobs = $workers
+include '$work/active.conf'
+CONF
+  unprivileged touch "$work/active.conf"
+  server -o "-c wal_level=minimal -c max_wal_senders=0 -c archive_mode=off -c fsync=off" start
+  scale=$(((size - 100) / 15))
+  ((scale > 0)) || scale=1
+  unprivileged "$bindir/pgbench" -h "$work" -p "$port" -U postgres -q -i -s "$scale" --partitions=8 \
+    postgres >"$work/pgbench.log" 2>&1
+  local tables=$(((files - 1100) / 4))
+  sql >/dev/null <<SQL
+SELECT format(\$\$DO 'BEGIN FOR n IN %s..%s LOOP
+  EXECUTE format(''CREATE TABLE small_%%s (id int PRIMARY KEY, body text)'', n);
+  EXECUTE format(''INSERT INTO small_%%s SELECT i, md5(i::text) || md5((i * %%s)::text)
+                   FROM generate_series(1, %%s) i'', n, n, n %% 20 * 20);
+END LOOP; END'\$\$, n, least(n + 99, $tables)) FROM generate_series(1, $tables, 100) n \gexec
+VACUUM (FREEZE, ANALYZE);
+CREATE EXTENSION veza_backup;
+CHECKPOINT;
+SQL
+  server stop
+  server -o "$server_options" start
+  # What is copied: the data directory without WAL.
+  unprivileged find "$work/data" -path "$work/data/pg_wal" -prune -o -type f -print0 |
+    unprivileged tee "$work/files" >/dev/null
+  cluster_files=$(tr -dc '\0' <"$work/files" | wc -c)
+  cluster_bytes=$(du --files0-from="$work/files" --apparent-size -b -c | tail -n 1 | cut -f 1)
+  echo "$cluster_files files, $((cluster_bytes / 1000000)) MB"
+}
+
+# --- WAL ----------------------------------------------------------------------------------------
+
+# Text for write_wal, in a running cluster.
+load_corpus() {
+  bulk_load=$work/wal_bulk_load.sql
+  install -m 0644 "$top/bench/wal_bulk_load.sql" "$bulk_load"
+  sql -f - <"$top/bench/wal_corpus.sql"
+}
+
+pgbench() {
+  unprivileged "$bindir/pgbench" -h "$work" -p "$port" -U postgres -n "$@" postgres 2>&1
+}
+
+wal_position() { sql -c "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"; }
+
+# until_written MIB COMMAND...: repeats it until it has made so much WAL.
+until_written() {
+  local end
+  end=$(($(wal_position) + ($1 << 20)))
+  shift
+  while (($(wal_position) < end)); do
+    "$@" >"$work/pgbench.log"
+  done
+}
+
+# write_wal SEGMENTS: small transactions with full-page images, bulk loads of text with indexes, and an update of
+# many rows: in turns, so that any part of it has some of all.
+write_wal() {
+  local end
+  end=$(($(wal_position) + $1 * 16777216))
+  while (($(wal_position) < end)); do
+    sql -c CHECKPOINT
+    until_written 48 pgbench -c "$clients" -t 500
+    until_written 64 pgbench -c 2 -t 2 -f "$bulk_load"
+    sql -c "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 500 = 1 AND aid <= 3000000"
+  done
+}
+
 # --- the tools and their repositories ------------------------------------------------------------
 
 private_file() { unprivileged bash -c "umask 077; cat >'$1'"; }
@@ -55,10 +154,12 @@ discard() {
   mv "$1" "$work/discarded/$((++discarded))"
 }
 
-# One file of settings for each tool, store and level.
+# One file of settings for each tool, store and level. What is near and far is one repository.
 write_settings() {
-  local store level repository
-  for store in $stores; do
+  local store level repository endpoint
+  for store in $stores $far; do
+    endpoint=${s3_endpoint:-}
+    [[ $store != far ]] || endpoint=$far_endpoint
     for level in $levels; do
       repository=$work/repository/veza-$level
       [[ $store == dir ]] || repository="s3://${VEZA_TEST_S3_BUCKET:-}/veza-$level"
@@ -68,7 +169,7 @@ write_settings() {
         echo "veza_backup.cipher_passphrase = '$passphrase'"
         echo "veza_backup.compression_level = $level"
         [[ $store == dir ]] || cat <<CONF
-veza_backup.s3_endpoint = '$s3_endpoint'
+veza_backup.s3_endpoint = '$endpoint'
 veza_backup.s3_ca_file = '$VEZA_TEST_S3_CA_FILE'
 veza_backup.s3_access_key = '$VEZA_TEST_S3_ACCESS_KEY'
 veza_backup.s3_secret_key = '$VEZA_TEST_S3_SECRET_KEY'
@@ -82,7 +183,7 @@ CONF
           cat <<CONF
 repo1-type=s3
 repo1-path=/pgbackrest-$level
-repo1-s3-endpoint=${s3_endpoint#https://}
+repo1-s3-endpoint=${endpoint#https://}
 repo1-s3-uri-style=path
 repo1-s3-region=us-east-1
 repo1-s3-bucket=$VEZA_TEST_S3_BUCKET
@@ -139,6 +240,66 @@ backrest() {
   unprivileged "$PGBACKREST" --config="$work/pgbackrest-$store-$level.conf" --stanza=bench "$@"
 }
 
+# The settings that make the cluster archive with a tool to a repository; "nothing" says it has archived
+# everything.
+archive_settings() {
+  local tool=$1 store=${2:-} level=${3:-}
+  case $tool in
+    veza)
+      echo "archive_library = 'veza_backup'"
+      echo "archive_command = ''"
+      echo "include '$work/veza-$store-$level.conf'"
+      ;;
+    pgbackrest)
+      echo "archive_library = ''"
+      echo "archive_command = '$PGBACKREST --config=$work/pgbackrest-$store-$level.conf --stanza=bench archive-push %p'"
+      ;;
+    nothing)
+      echo "archive_library = ''"
+      echo "archive_command = '/bin/true'"
+      ;;
+  esac
+}
+
+# Makes the cluster archive with this tool to this repository, and waits until a segment got there:
+# the archiver ends and comes back when its library changes.
+archive_to() {
+  local tool=$1 store=${2:-} level=${3:-} wanted deadline
+  archive_settings "$@" | private_file "$work/active.conf"
+  sql -c "SELECT pg_reload_conf()" >/dev/null
+  # What is there already shows by failing: nothing that a repository was made for before.
+  case $tool in
+    veza) retry sql -c "SELECT veza_backup_init()" >/dev/null ;;
+    pgbackrest) backrest "$store" "$level" --no-online stanza-create ;;
+  esac
+  wanted=$(sql -c "SELECT pg_logical_emit_message(false, 'bench', '')" \
+    -c "SELECT pg_walfile_name(pg_switch_wal())" | tail -n 1)
+  deadline=$((SECONDS + 120))
+  until [[ $(sql -c "SELECT last_archived_wal >= '$wanted' FROM pg_stat_archiver") == t ]]; do
+    ((SECONDS < deadline)) || fail "$tool did not archive within two minutes: see $work/server.log"
+    sleep 0.2
+  done
+}
+
+archiver() { sql -c "SELECT pid FROM pg_stat_activity WHERE backend_type = 'archiver'"; }
+
+# The archiver ends and comes back, up to ten seconds later, when its library changes.
+reload() {
+  local before now deadline=$((SECONDS + 30)) wanted
+  wanted=$(sed -n "s/^archive_library = //p" "$work/active.conf")
+  before=$(archiver)
+  sql -c "SELECT pg_reload_conf()" >"$work/reload.log"
+  if [[ $wanted != "$library" ]]; then
+    until now=$(archiver) && [[ $now && $now != "$before" ]]; do
+      ((SECONDS < deadline)) || fail "the archiver did not come back: see $work/server.log"
+      sleep 0.1
+    done
+    library=$wanted
+  fi
+  # It reads the new settings a little later than we do.
+  sleep 0.5
+}
+
 # A reload reaches every process a little later.
 retry() {
   local i
@@ -149,6 +310,38 @@ retry() {
   cat "$work/retry.log" >&2
   return 1
 }
+
+# --- measuring -----------------------------------------------------------------------------------
+
+# run_measured WHAT TOOL STORE LEVEL WATCH [OPTION OF measure.py...] -- COMMAND...
+# The results are in $work/results, and what the command has said in $work/command.log.
+run_measured() {
+  local what=$1 tool=$2 store=$3 level=$4 watch=$5 options=()
+  shift 5
+  while [[ $1 != -- ]]; do
+    options+=("$1")
+    shift
+  done
+  [[ $store != s3 && $store != far ]] || options+=(--store "$work/s3/pid")
+  local tags=("what=$what" "tool=$tool" "store=$store" "level=$level" "round=$round")
+  sync
+  unprivileged /usr/bin/python3 "$work/measure.py" "${options[@]}" --watch "$watch" --results "$work/results" \
+    "${tags[@]/#/--tag=}" "$@" >"$work/command.log" 2>&1
+}
+
+# record WHAT TOOL STORE LEVEL: adds figures, a JSON object on standard input, to the results.
+record() {
+  /usr/bin/python3 -c 'import json, sys
+names = ("what", "tool", "store", "level", "round")
+print(json.dumps(dict(zip(names, sys.argv[1:])) | json.load(sys.stdin)))' "$@" "$round" |
+    unprivileged tee -a "$work/results" >/dev/null
+}
+
+# The last wall time among results on standard input.
+wall_of() { /usr/bin/python3 -c 'import json, sys
+print([r["wall"] for r in map(json.loads, sys.stdin) if "wall" in r][-1])'; }
+
+# --- what it takes -------------------------------------------------------------------------------
 
 choose_pgbackrest() {
   if [[ ! ${PGBACKREST:-} ]]; then

@@ -14,13 +14,24 @@ import sys
 
 PR_SET_CHILD_SUBREAPER = 36
 
-if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-    sys.exit(f"reaper.py: {os.strerror(ctypes.get_errno())}")
-with open(sys.argv[1], "w") as file:
-    file.write(f"{os.getpid()}\n")
-subprocess.Popen(sys.argv[2:])
-while True:
-    try:
-        os.wait()
-    except ChildProcessError:
-        break
+
+def adopt_orphans():
+    """From now on, of this process's descendants."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        sys.exit(f"reaper.py: {os.strerror(ctypes.get_errno())}")
+
+
+def main():
+    adopt_orphans()
+    with open(sys.argv[1], "w") as file:
+        file.write(f"{os.getpid()}\n")
+    subprocess.Popen(sys.argv[2:])
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            break
+
+
+if __name__ == "__main__":
+    main()

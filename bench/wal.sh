@@ -20,9 +20,7 @@ segments=100
 seconds=15
 json=$top/bench/wal-results.json
 load=yes
-clients=4
 scale=30
-library=
 
 parse_arguments() {
   while (($# > 0)); do
@@ -79,42 +77,17 @@ CONF
   # Every segment stays, archived or not.
   archive_with nobody >"$work/active.log"
   start_server -c wal_keep_size=1TB -c synchronous_commit=off
-  sql -c "CREATE EXTENSION veza_backup" -f - <"$top/bench/wal_corpus.sql"
+  sql -c "CREATE EXTENSION veza_backup"
+  load_corpus
   unprivileged "$bindir/pgbench" -h "$work" -p "$port" -U postgres -q -i -s "$scale" postgres \
     >"$work/pgbench.log" 2>&1
-  bulk_load=$work/wal_bulk_load.sql
-  install -m 0644 "$top/bench/wal_bulk_load.sql" "$bulk_load"
 }
 
-pgbench() {
-  unprivileged "$bindir/pgbench" -h "$work" -p "$port" -U postgres -n "$@" postgres 2>&1
-}
-
-wal_position() { sql -c "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"; }
-
-# until_written MIB COMMAND...: repeats it until it has made so much WAL.
-until_written() {
-  local end
-  end=$(($(wal_position) + ($1 << 20)))
-  shift
-  while (($(wal_position) < end)); do
-    "$@" >"$work/pgbench.log"
-  done
-}
-
-# Small transactions with full-page images, bulk loads of text with indexes, and an update of many rows: in
-# turns, so that any part of the backlog has some of all.
 build_backlog() {
-  local first end
+  local first
   say "about $segments segments of WAL"
   first=$(sql -c "SELECT pg_walfile_name(pg_switch_wal() + 1)")
-  end=$(($(wal_position) + segments * 16777216))
-  while (($(wal_position) < end)); do
-    sql -c CHECKPOINT
-    until_written 48 pgbench -c "$clients" -t 500
-    until_written 64 pgbench -c 2 -t 2 -f "$bulk_load"
-    sql -c "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 500 = 1"
-  done
+  write_wal "$segments"
   sql -c "SELECT pg_switch_wal()" -c CHECKPOINT >"$work/switch.log"
   unprivileged find "$work/data/pg_wal/archive_status" -name '*.ready' -printf '%f\n' | sed 's/\.ready$//' | sort |
     awk -v first="$first" '$0 >= first' | unprivileged tee "$work/backlog" >/dev/null
@@ -157,25 +130,6 @@ settings_of() {
 
 archive_with() { settings_of "$@" | private_file "$work/active.conf"; }
 
-archiver() { sql -c "SELECT pid FROM pg_stat_activity WHERE backend_type = 'archiver'"; }
-
-# The archiver ends and comes back, up to ten seconds later, when its library changes.
-reload() {
-  local before now deadline=$((SECONDS + 30)) wanted
-  wanted=$(sed -n "s/^archive_library = //p" "$work/active.conf")
-  before=$(archiver)
-  sql -c "SELECT pg_reload_conf()" >"$work/reload.log"
-  if [[ $wanted != "$library" ]]; then
-    until now=$(archiver) && [[ $now && $now != "$before" ]]; do
-      ((SECONDS < deadline)) || fail "the archiver did not come back: see $work/server.log"
-      sleep 0.1
-    done
-    library=$wanted
-  fi
-  # It reads the new settings a little later than we do.
-  sleep 0.5
-}
-
 wait_until_archived() {
   unprivileged /usr/bin/python3 "$work/backlog.py" during "$work/data" -- true >"$work/idle.log"
 }
@@ -194,24 +148,12 @@ make_repository() {
   esac
 }
 
-# record WHAT TOOL STORE: adds a figure, one JSON object on standard input, to the results.
-record() {
-  /usr/bin/python3 -c 'import json, sys
-what, tool, store, round = sys.argv[1:]
-print(json.dumps({"what": what, "tool": tool, "store": store, "level": "3", "round": round} | json.load(sys.stdin)))' \
-    "$1" "$2" "$3" "$round" | unprivileged tee -a "$work/results" >/dev/null
-}
-
 # measured WHAT TOOL STORE WATCH COMMAND...
 measured() {
-  local what=$1 tool=$2 store=$3 watch=$4 store_pids=()
+  local what=$1 tool=$2 store=$3 watch=$4
   shift 4
-  [[ $store != s3 ]] || store_pids=(--store "$work/s3/pid")
-  sync
-  local tags=("what=$what" "tool=$tool" "store=$store" "level=3" "round=$round")
-  unprivileged /usr/bin/python3 "$work/measure.py" --server-pid "$(cat "$work/reaper.pid")" "${store_pids[@]}" \
-    --watch "$watch" --linger pgbackrest --results "$work/results" "${tags[@]/#/--tag=}" -- "$@" \
-    >"$work/command.log" 2>&1 || {
+  run_measured "$what" "$tool" "$store" 3 "$watch" --server-pid "$(cat "$work/reaper.pid")" --linger pgbackrest \
+    -- "$@" || {
     tail -n 20 "$work/command.log" "$work/server.log" >&2
     fail "$what by $tool on $store failed"
   }
@@ -289,7 +231,7 @@ transactions() {
   local tool=$1 found
   restart_for "$tool"
   found=$(pgbench -c "$clients" -j 2 -T "$seconds" | sed -nE 's/^tps = ([0-9.]+) .*/\1/p')
-  echo "{\"tps\": $found}" | record pgbench "$tool" dir
+  echo "{\"tps\": $found}" | record pgbench "$tool" dir 3
   printf 'pgbench   %-13s %8.0f transactions/s\n' "$tool" "$found"
 }
 
@@ -304,7 +246,7 @@ generate() {
   /usr/bin/python3 -c 'import json, sys
 print(json.dumps(json.load(sys.stdin) | {"rate": int(sys.argv[1]) / int(sys.argv[2])}))' \
     $((after - before)) "$seconds" <"$work/generated.json" >"$work/generated"
-  record generator "$tool" dir <"$work/generated"
+  record generator "$tool" dir 3 <"$work/generated"
   echo "generator $tool: $(cat "$work/generated")"
 }
 

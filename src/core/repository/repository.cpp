@@ -81,8 +81,7 @@ Result<std::vector<NamedText>> ReadDocuments(Store& store, std::string_view pref
 }
 
 // The identities as they are written, before the key that authenticates them is known.
-Result<std::vector<Identity>> ReadUnverifiedIdentities(Store& store) {
-  ASSIGN_OR_RETURN(const std::vector<NamedText> documents, ReadDocuments(store, kIdentityPrefix));
+Result<std::vector<Identity>> UnverifiedIdentities(const std::vector<NamedText>& documents) {
   std::vector<Identity> identities;
   for (const NamedText& document : documents) {
     ASSIGN_OR_RETURN(Identity identity,
@@ -199,28 +198,25 @@ Status Repository::OpenKey() {
   return Ok();
 }
 
-Status Repository::ReadIdentities() {
-  ASSIGN_OR_RETURN(const std::vector<NamedText> documents, ReadDocuments(*store_, kIdentityPrefix));
-  identities_.clear();
-  for (const NamedText& document : documents) {
-    ASSIGN_OR_RETURN(const json verified, OpenDocument(document.text, seal_policy_, document.name));
-    ASSIGN_OR_RETURN(Identity identity, IdentityFrom(verified, document.name));
-    identities_.push_back(std::move(identity));
-  }
-  return Ok();
-}
-
 Result<std::unique_ptr<Repository>> Repository::Open(std::shared_ptr<Store> store,
                                                      RepositoryOptions options,
                                                      Environment environment) {
   std::unique_ptr<Repository> repository(
       new Repository(std::move(store), std::move(options), std::move(environment)));
-  ASSIGN_OR_RETURN(repository->identities_, ReadUnverifiedIdentities(*repository->store_));
+  ASSIGN_OR_RETURN(const std::vector<NamedText> documents,
+                   ReadDocuments(*repository->store_, kIdentityPrefix));
+  ASSIGN_OR_RETURN(repository->identities_, UnverifiedIdentities(documents));
   if (repository->identities_.empty()) {
     return NotInitialised(*repository->store_);
   }
   RETURN_IF_ERROR(repository->OpenKey());
-  RETURN_IF_ERROR(repository->ReadIdentities());
+  repository->identities_.clear();
+  for (const NamedText& document : documents) {
+    ASSIGN_OR_RETURN(const json verified,
+                     OpenDocument(document.text, repository->seal_policy_, document.name));
+    ASSIGN_OR_RETURN(Identity identity, IdentityFrom(verified, document.name));
+    repository->identities_.push_back(std::move(identity));
+  }
   return repository;
 }
 
@@ -229,7 +225,8 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
                                                            Environment environment,
                                                            const Identity& identity,
                                                            bool accept_new_system) {
-  ASSIGN_OR_RETURN(const std::vector<Identity> present, ReadUnverifiedIdentities(*store));
+  ASSIGN_OR_RETURN(const std::vector<NamedText> documents, ReadDocuments(*store, kIdentityPrefix));
+  ASSIGN_OR_RETURN(const std::vector<Identity> present, UnverifiedIdentities(documents));
   const bool is_ours = std::any_of(present.begin(), present.end(), [&](const Identity& other) {
     return other.system_identifier == identity.system_identifier;
   });

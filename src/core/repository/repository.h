@@ -69,7 +69,6 @@ class Repository {
 
  private:
   Repository(std::shared_ptr<Store> store, RepositoryOptions options, Environment environment);
-  Status ReadIdentities();
   Status OpenKey();
 
   std::shared_ptr<Store> store_;

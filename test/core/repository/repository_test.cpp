@@ -113,6 +113,18 @@ TEST_F(RepositoryTest, InitialiseTwiceIsOnce) {
   EXPECT_EQ(ReadText(PathOf(IdentityName(kTestSystem))), identity);
 }
 
+// wal-get opens the repository for each file that was not fetched ahead: every request is a wait.
+TEST_F(RepositoryTest, OpeningAsksForEveryObjectOnce) {
+  ASSERT_OK(Initialise(options_));
+  int requests = 0;
+  store_->SetHook([&](FaultStore::Operation, std::string_view) {
+    ++requests;
+    return Ok();
+  });
+  ASSERT_OK(Open(options_));
+  EXPECT_EQ(requests, 4);  // list and get, identities and keys
+}
+
 TEST_F(RepositoryTest, WithoutACipherThereIsNoKey) {
   const RepositoryOptions options = Options(Cipher::kNone);
   const auto repository = Initialise(options);
