@@ -19,12 +19,17 @@ ExtentDigest DigestExtent(ByteView plain) {
   return digest;
 }
 
+// Never zeroed: only what is used is touched.
+PackBuffer NewPackBuffer() {
+  return std::make_unique_for_overwrite<std::uint8_t[]>(kPackTarget + kPackSlack);
+}
+
 PackBuilder::PackBuilder(std::uint32_t number, std::string object_name, const SealPolicy& policy,
-                         const std::string& node, TimePoint now, Random& random)
+                         const std::string& node, TimePoint now, Random& random, PackBuffer buffer)
     : number_(number),
       object_name_(std::move(object_name)),
       sealer_(policy, ObjectKind::kPack, object_name_, random),
-      buffer_(std::make_unique_for_overwrite<std::uint8_t[]>(kPackTarget + kPackSlack)) {
+      buffer_(std::move(buffer)) {
   const auto head = sealer_.Head({.node = node, .created = now});
   if (!head) {
     status_ = head.error();

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "core/bytes.h"
 #include "core/codec/seal.h"
@@ -39,13 +40,19 @@ struct PackRecord {
   bool of_full = false;  // as in Extent
 };
 
+// Memory for one pack, kept from one to the next: malloc would have some of it twice, in the arenas
+// of the threads that take and give it back.
+using PackBuffer = std::unique_ptr<std::uint8_t[]>;
+PackBuffer NewPackBuffer();
+
 // A pack being filled by several threads: Reserve() is called under the owner's lock and hands out
 // disjoint places; Fill() seals into such a place without a lock. Close() once every place is
 // filled.
 class PackBuilder {
  public:
   PackBuilder(std::uint32_t number, std::string object_name, const SealPolicy& policy,
-              const std::string& node, TimePoint now, Random& random);
+              const std::string& node, TimePoint now, Random& random,
+              PackBuffer buffer = NewPackBuffer());
 
   // Room for a frame of `plain` bytes. There always is some while full() is false.
   struct Place {
@@ -64,12 +71,14 @@ class PackBuilder {
   std::uint32_t number() const { return number_; }
   const std::string& object_name() const { return object_name_; }
   PackRecord record() const;
+  // For a later pack; the content of this one goes with it.
+  PackBuffer TakeBuffer() { return std::move(buffer_); }
 
  private:
   std::uint32_t number_;
   std::string object_name_;
   ObjectSealer sealer_;
-  std::unique_ptr<std::uint8_t[]> buffer_;  // never zeroed: only what is used is touched
+  PackBuffer buffer_;
   std::size_t used_ = 0;
   std::uint32_t frames_ = 0;
   std::uint32_t extents_ = 0;  // frames_ without the last one; set by Close()

@@ -42,15 +42,24 @@ Status PackUploader::CheckFailure() const {
   return Ok();
 }
 
+PackBuffer PackUploader::TakeBuffer() {
+  if (buffers_.empty()) {
+    return NewPackBuffer();
+  }
+  PackBuffer buffer = std::move(buffers_.back());
+  buffers_.pop_back();
+  return buffer;
+}
+
 Status PackUploader::StartPack(std::unique_lock<std::mutex>& lock) {
   changed_.wait(lock, [this] { return current_ || alive_ < limit_ || failure_; });
   RETURN_IF_ERROR(CheckFailure());
   if (!current_) {
     const std::uint32_t number = next_number_++;
     const Environment& environment = repository_.environment();
-    current_ = std::make_shared<OpenPack>(OpenPack{
-        PackBuilder(number, PackName(label_, number), repository_.seal_policy(),
-                    repository_.options().node, environment.clock->Now(), *environment.random)});
+    current_ = std::make_shared<OpenPack>(OpenPack{PackBuilder(
+        number, PackName(label_, number), repository_.seal_policy(), repository_.options().node,
+        environment.clock->Now(), *environment.random, TakeBuffer())});
     ++alive_;
   }
   return Ok();
@@ -117,8 +126,9 @@ void PackUploader::UploadLoop() {
     queue_.pop_front();
     lock.unlock();
     Status status = CatchExceptions([&] { return Upload(pack->builder); });
-    pack.reset();
     lock.lock();
+    buffers_.push_back(pack->builder.TakeBuffer());
+    pack.reset();
     --alive_;
     if (!status && !failure_) {
       failure_ = std::move(status.error());

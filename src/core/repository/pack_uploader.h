@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "core/repository/manifest.h"
@@ -44,6 +45,7 @@ class PackUploader {
     bool retired = false;  // takes no more extents
   };
 
+  PackBuffer TakeBuffer();
   Status StartPack(std::unique_lock<std::mutex>& lock);
   Status Retire(const std::shared_ptr<OpenPack>& pack);
   void UploadLoop();
@@ -61,6 +63,7 @@ class PackUploader {
   std::shared_ptr<OpenPack> current_;
   std::deque<std::shared_ptr<OpenPack>> queue_;  // retired and filled
   std::size_t alive_ = 0;                        // packs in memory
+  std::vector<PackBuffer> buffers_;              // of packs that are stored
   std::uint32_t next_number_ = 1;
   bool finishing_ = false;
   std::optional<Error> failure_;
