@@ -1,6 +1,7 @@
 #include "core/repository/wal_shipper.h"
 
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +26,12 @@ std::size_t Turns(const ShipperOptions& options) {
   }
   return std::clamp<std::size_t>(options.memory / 2 / WalScratch::MemoryFor(options.segment_size),
                                  1, wanted);
+}
+
+std::chrono::nanoseconds ThreadCpuTime() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
 // Errors that concern one file, and say nothing of the store.
@@ -267,23 +274,23 @@ Result<Repository*> WalShipper::OpenRepository() {
 Result<ShippedFile> WalShipper::Ship(const std::string& file, int level, struct stat& source) {
   ASSIGN_OR_RETURN(const Repository* const repository, OpenRepository());
   const WalArchive archive(*repository, options_.system_identifier);
-  SteadyTime begin;
   const auto seal = [&] {
     Turn turn(*this);
-    begin = environment_.clock->Steady();
     return archive.Seal(file, fmt::format("{}/{}", options_.wal_directory, file),
                         {.compression_level = level,
                          .memory = options_.memory / 2 / (1 + options_.look_ahead),
                          .scratch = &turn.scratch});
   };
+  const std::chrono::nanoseconds cpu_before = ThreadCpuTime();
   ASSIGN_OR_RETURN(const SealedWalFile sealed, seal());
+  const std::chrono::nanoseconds sealing = ThreadCpuTime() - cpu_before;
   source = sealed.source;
   ShippedFile shipped{.plain_size = sealed.sealed.plain_size,
                       .sealed_size = sealed.sealed.body->size()};
-  const SteadyTime between = environment_.clock->Steady();
+  const SteadyTime begin = environment_.clock->Steady();
   ASSIGN_OR_RETURN(shipped.outcome, archive.Put(sealed));
   const std::lock_guard lock(mutex_);
-  adaptive_.Note(between - begin, environment_.clock->Steady() - between);
+  adaptive_.Note(sealing, environment_.clock->Steady() - begin);
   return shipped;
 }
 

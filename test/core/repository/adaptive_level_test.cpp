@@ -40,6 +40,18 @@ TEST(AdaptiveLevel, StaysWhereStoringTakesTheTime) {
   }
 }
 
+TEST(AdaptiveLevel, StaysWhereCompressingIsHardlySlowerThanStoring) {
+  AdaptiveLevel level(3, 2, 9);
+  level.Note(milliseconds(40), milliseconds(100));  // of a pipeline's time, 20 and 11
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(level.Next(1000), 3);
+  }
+  for (int i = 0; i < 20; ++i) {
+    level.Note(milliseconds(40), milliseconds(50));
+  }
+  EXPECT_LT(level.Next(1000), 3);
+}
+
 TEST(AdaptiveLevel, RisesWhenStoringBecomesTheBottleneck) {
   AdaptiveLevel level(3, 2, 9);
   for (int i = 0; i < 10; ++i) {
