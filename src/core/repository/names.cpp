@@ -110,9 +110,13 @@ std::string BackupDocumentName(std::string_view label) {
   return BackupDirectory(label) + "backup.json";
 }
 
+std::string GapPrefix(std::uint64_t system_identifier) {
+  return fmt::format("{}{}/", kGapPrefix, system_identifier);
+}
+
 std::string GapName(std::uint64_t system_identifier, std::string_view first,
                     std::string_view last) {
-  return fmt::format("{}{}/{}-{}", kGapPrefix, system_identifier, first, last);
+  return fmt::format("{}{}-{}", GapPrefix(system_identifier), first, last);
 }
 
 std::string PinName(std::string_view label) {

@@ -50,6 +50,7 @@ std::string BackupDocumentName(std::string_view label);
 std::string PinName(std::string_view label);
 
 // `first` and `last` are names of segments.
+std::string GapPrefix(std::uint64_t system_identifier);
 std::string GapName(std::uint64_t system_identifier, std::string_view first, std::string_view last);
 // The order of names is that of the times. Nothing for another name; otherwise the label.
 std::string DrillName(TimePoint started, std::string_view label);

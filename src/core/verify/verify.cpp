@@ -1,6 +1,7 @@
 #include "core/verify/verify.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -121,17 +122,34 @@ class Verification {
   }
 
   Status CheckWindows() {
-    std::map<std::uint64_t, const BackupSummary*> newest;
+    std::map<std::uint64_t, std::vector<const BackupSummary*>> by_system;
     for (const BackupSummary& backup : backups_) {
-      const BackupSummary*& of_system = newest[backup.system_identifier];
-      if (of_system == nullptr || of_system->stop_time <= backup.stop_time) {
-        of_system = &backup;
+      by_system[backup.system_identifier].push_back(&backup);
+    }
+    for (auto& [system, backups] : by_system) {
+      std::ranges::stable_sort(backups, std::greater(), &BackupSummary::stop_time);
+      RETURN_IF_ERROR(wal_.CheckWindow(*backups.front()));
+      if (const BackupSummary* const oldest = OldestWithWal(backups); oldest != backups.front()) {
+        RETURN_IF_ERROR(wal_.CheckUpTo(*oldest, *backups.front()));
       }
     }
-    for (const auto& [system, backup] : newest) {
-      RETURN_IF_ERROR(wal_.CheckWindow(*backup));
-    }
     return Ok();
+  }
+
+  // Of one system's backups, the newest first: the full whose WAL retention keeps longest.
+  const BackupSummary* OldestWithWal(const std::vector<const BackupSummary*>& backups) const {
+    const BackupSummary* oldest = backups.front();
+    int fulls = 0;
+    for (const BackupSummary* const backup : backups) {
+      if (backup->type != BackupType::kFull) {
+        continue;
+      }
+      oldest = backup;
+      if (++fulls == options_.retention_archive) {
+        break;
+      }
+    }
+    return oldest;
   }
 
   // What retention has deleted meanwhile is not missing.

@@ -15,11 +15,13 @@ namespace veza {
 
 struct VerifyOptions {
   // These backups, each diff with the full that it refers to, and the WAL that makes them
-  // consistent. Empty: every backup, the WAL from the newest on, and what else is in the
-  // repository.
+  // consistent. Empty: every backup, the WAL behind them, and what else is in the repository.
   std::vector<std::string> labels;
   // Open everything that was found, once, and compare it with its digest.
   bool full = false;
+  // From the end of how many full backups back there must be no gap in the WAL; 0: of all. As the
+  // setting, which is what removes older WAL.
+  int retention_archive = 0;
   int jobs = 1;                // threads, each with a request in flight
   std::uint64_t max_rate = 0;  // bytes a second that are read; 0: no limit
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -102,31 +103,84 @@ Result<std::vector<WalVerifier::Stretch>> WalVerifier::WayFrom(const WalArchive&
   return way;
 }
 
-Status WalVerifier::CheckWindow(const BackupSummary& newest) {
-  const WalArchive archive(session_.repository(), newest.system_identifier);
-  ASSIGN_OR_RETURN(const std::vector<Stretch> way, WayFrom(archive, newest));
+Result<std::vector<std::string>> WalVerifier::MissingAfter(const BackupSummary& backup,
+                                                           SegmentNumber end) {
+  const WalArchive archive(session_.repository(), backup.system_identifier);
+  ASSIGN_OR_RETURN(const std::vector<Stretch> way, WayFrom(archive, backup));
   std::vector<std::string> missing;
   for (const Stretch& stretch : way) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> of_stretch,
-                     archive.Missing(stretch.timeline, stretch.first, stretch.last,
-                                     newest.wal_segment_size, kMostFindings));
+    if (stretch.first >= end) {
+      break;
+    }
+    ASSIGN_OR_RETURN(
+        const std::vector<std::string> of_stretch,
+        archive.Missing(stretch.timeline, stretch.first, std::min(stretch.last, end - 1),
+                        backup.wal_segment_size, kMostFindings));
     missing.insert(missing.end(), of_stretch.begin(), of_stretch.end());
   }
-  if (missing.empty()) {
+  return missing;
+}
+
+Status WalVerifier::ReportMissing(const std::vector<std::string>& segments,
+                                  std::uint64_t system_identifier) {
+  if (segments.empty()) {
     return Ok();
   }
+  const WalArchive archive(session_.repository(), system_identifier);
   const Environment& environment = session_.repository().environment();
   environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
-  for (const std::string& segment : missing) {
+  for (const std::string& segment : segments) {
     ASSIGN_OR_RETURN(const bool there, archive.Contains(segment));
     if (!there) {
-      ASSIGN_OR_RETURN(const std::string object, WalObjectName(newest.system_identifier, segment));
+      ASSIGN_OR_RETURN(const std::string object, WalObjectName(system_identifier, segment));
       session_.findings().AddProblem(
           {object, "",
-           fmt::format("WAL segment \"{}\" is missing: no recovery goes beyond it", segment)});
+           fmt::format("WAL segment \"{}\" is missing: no recovery from an earlier backup goes "
+                       "beyond it",
+                       segment)});
     }
   }
   return Ok();
+}
+
+Status WalVerifier::CheckWindow(const BackupSummary& newest) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> missing,
+                   MissingAfter(newest, std::numeric_limits<SegmentNumber>::max()));
+  return ReportMissing(missing, newest.system_identifier);
+}
+
+Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::string> segments,
+                                                               std::uint64_t system_identifier,
+                                                               std::uint64_t segment_size) {
+  RETURN_IF_ERROR(session_.repository().store().List(
+      GapPrefix(system_identifier), "", [&](const ObjectInfo& object) -> Status {
+        const std::string name = BaseName(object.name);
+        const std::size_t dash = name.find('-');
+        const std::string first = name.substr(0, dash);
+        const std::string last = dash == name.npos ? "" : name.substr(dash + 1);
+        const auto from = ParseWalFileName(first);
+        if (!from || from->kind != WalFileKind::kSegment || !ParseWalFileName(last)) {
+          return Ok();  // not ours
+        }
+        std::erase_if(segments, [&](const std::string& segment) {
+          const SegmentNumber number = SegmentNumberOf(segment, segment_size);
+          return ParseWalFileName(segment)->timeline == from->timeline &&
+                 SegmentNumberOf(first, segment_size) <= number &&
+                 number <= SegmentNumberOf(last, segment_size);
+        });
+        return Ok();
+      }));
+  return segments;
+}
+
+Status WalVerifier::CheckUpTo(const BackupSummary& older, const BackupSummary& newest) {
+  const std::uint64_t size = older.wal_segment_size;
+  ASSIGN_OR_RETURN(std::vector<std::string> missing,
+                   MissingAfter(older, SegmentOf(newest.start_lsn, size)));
+  if (!missing.empty()) {
+    ASSIGN_OR_RETURN(missing, WithoutKnownGaps(std::move(missing), older.system_identifier, size));
+  }
+  return ReportMissing(missing, older.system_identifier);
 }
 
 std::vector<std::string> WalVerifier::LabelsOf(const Identity& system,

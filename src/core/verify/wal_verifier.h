@@ -25,6 +25,9 @@ class WalVerifier {
   // An archiver that sends several segments at once may be at work, so what is missing is looked
   // for again a little later.
   Status CheckWindow(const BackupSummary& newest);
+  // The same from an older backup to the start of the newest one. A gap that a server has recorded
+  // there is no problem: it is known, and a backup has followed it.
+  Status CheckUpTo(const BackupSummary& older, const BackupSummary& newest);
 
   // Bytes of the objects that OpenAll() would open.
   Result<std::uint64_t> SizeOf(const Identity& system, bool only_of_backups);
@@ -45,6 +48,13 @@ class WalVerifier {
   };
   using Visitor = std::function<Status(const ObjectInfo& object, std::vector<std::string> labels)>;
 
+  // Segments behind the backup's stop and before `end`.
+  Result<std::vector<std::string>> MissingAfter(const BackupSummary& backup, SegmentNumber end);
+  // Of these, in the order of their names.
+  Result<std::vector<std::string>> WithoutKnownGaps(std::vector<std::string> segments,
+                                                    std::uint64_t system_identifier,
+                                                    std::uint64_t segment_size);
+  Status ReportMissing(const std::vector<std::string>& segments, std::uint64_t system_identifier);
   Result<std::vector<Stretch>> WayFrom(const WalArchive& archive, const BackupSummary& backup);
   Status JudgeHistory(const Error& error, std::uint64_t system_identifier, TimelineId timeline);
   std::vector<std::string> LabelsOf(const Identity& system, const std::string& file) const;

@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 
+#include "core/repository/archive_survey.h"
 #include "core/repository/pins.h"
 #include "core/restore/test_restore.h"
 
@@ -46,6 +47,7 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
     VerifyOptions options;
     options.full = full;
     options.labels = std::move(labels);
+    options.retention_archive = retention_archive_;
     options.jobs = 3;
     VerifyProgress progress;
     auto report = VerifyRepository(*fixture_.repository, options, progress);
@@ -84,6 +86,7 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
   RestoreFixture fixture_{GetParam()};
   BackupSummary full_;
   BackupSummary diff_;
+  int retention_archive_ = 0;
   std::uint64_t bytes_expected_ = 0;  // of the last one
 };
 
@@ -253,6 +256,44 @@ TEST_P(VerifyTest, AHoleInTheWalAfterTheNewestBackupIsNamed) {
   FlipByte(PathOf(Wal(1, 9)), 100);
   EXPECT_THAT(Problems(true), ElementsAre(Wal(1, 9) + " | "));
   EXPECT_THAT(Problems(true, {diff_.label}), IsEmpty());
+}
+
+TEST_P(VerifyTest, AHoleBetweenBackupsIsNamedUnlessItIsKnown) {
+  // The diff came later, and there was a full before.
+  diff_.start_lsn = Lsn{8 * kTestSegmentSize + 0x28};
+  diff_.stop_lsn = Lsn{9 * kTestSegmentSize};
+  diff_.stop_time += std::chrono::hours(1);
+  BackupSummary first = TestSummary(*fixture_.repository, "20261101-020000F");
+  first.start_lsn = Lsn{1 * kTestSegmentSize + 0x28};
+  first.stop_lsn = Lsn{1 * kTestSegmentSize + 0x500};
+  first.stop_time -= std::chrono::hours(1);
+  for (const BackupSummary& backup : {diff_, first}) {
+    WriteText(PathOf(BackupDocumentName(backup.label)),
+              SerializeSummary(backup, fixture_.repository->seal_policy()).value());
+  }
+  for (const SegmentNumber number : {1, 3, 4, 5, 8}) {
+    fixture_.repository.PushSegment(1, number);
+  }
+  const auto of_wal = [this] {
+    std::vector<std::string> problems = Problems(false);
+    std::erase_if(problems,
+                  [](const std::string& problem) { return !problem.starts_with("wal/"); });
+    return problems;
+  };
+  retention_archive_ = 1;
+  EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 6) + " | ", Wal(1, 7) + " | "));
+  retention_archive_ = 2;
+  EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | ", Wal(1, 6) + " | ", Wal(1, 7) + " | "));
+  retention_archive_ = 0;
+  EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | ", Wal(1, 6) + " | ", Wal(1, 7) + " | "));
+
+  const auto name = [](SegmentNumber number) { return SegmentName(1, number, kTestSegmentSize); };
+  ASSERT_OK(RecordGap(*fixture_.repository, kTestSystem, {name(6), name(7)}));
+  EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | "));
+  // Behind the newest backup nothing has healed it.
+  fixture_.repository.PushSegment(1, 10);
+  ASSERT_OK(RecordGap(*fixture_.repository, kTestSystem, {name(9), name(9)}));
+  EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | ", Wal(1, 9) + " | "));
 }
 
 // An archiver sends several segments at once: a later one may arrive before an earlier one.
