@@ -80,6 +80,8 @@ $node->poll_query_until('postgres',
 	"SELECT status = 'ok' FROM veza_backup_info() WHERE label = '$label'")
   or die 'the backup did not end';
 pass('and then it is there');
+# Before it ends, the worker looks for what retention does not keep.
+poll_until(sub { !defined(($node->backup_worker)[0]) }, 'the end of the worker');
 
 # --- cancelled, terminated ------------------------------------------------------------------------
 
