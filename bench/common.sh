@@ -30,6 +30,36 @@ discarded=0
 
 say() { printf '\n=== %s (after %d s)\n' "$*" "$SECONDS"; }
 
+# parse_arguments "OPTIONS" "SWITCHES" ARGUMENT...: sets the variable of that name for each --OPTION VALUE,
+# empties it for each --no-SWITCH.
+parse_arguments() {
+  local options=" $1 " switches=" $2 " name
+  shift 2
+  while (($# > 0)); do
+    name=${1#--}
+    if [[ $1 == --keep ]]; then
+      keep=yes
+    elif [[ $1 == --no-?* && $switches == *" ${name#no-} "* ]]; then
+      printf -v "${name#no-}" ''
+    elif [[ $1 == --?* && $options == *" $name "* ]]; then
+      (($# > 1)) || fail "$1 needs a value"
+      printf -v "$name" '%s' "$2"
+      shift
+    else
+      fail "unknown argument $1; the head of $0 says how to use it"
+    fi
+    shift
+  done
+}
+
+# Of variables that options have set.
+require_numbers() {
+  local name
+  for name in "$@"; do
+    [[ ${!name} =~ ^[1-9][0-9]*$ ]] || fail "--$name is a number"
+  done
+}
+
 finish() {
   local status=$?
   trap - EXIT

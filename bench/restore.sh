@@ -24,32 +24,6 @@ restored=
 # Requests in flight, of a pgBackRest that has as many as vezactl.
 many=8
 
-parse_arguments() {
-  while (($# > 0)); do
-    case $1 in
-      --keep) keep=yes ;;
-      --rounds | --size | --files | --segments | --latency | --stores | --json)
-        (($# > 1)) || fail "$1 needs a value"
-        case $1 in
-          --rounds) rounds=$2 ;;
-          --size) size=$2 ;;
-          --files) files=$2 ;;
-          --segments) segments=$2 ;;
-          --latency) latency=$2 ;;
-          --stores) stores=$2 ;;
-          --json) json=$2 ;;
-        esac
-        shift
-        ;;
-      *) fail "unknown argument $1; the head of $0 says how to use it" ;;
-    esac
-    shift
-  done
-  [[ $rounds =~ ^[1-9][0-9]*$ && $size =~ ^[1-9][0-9]*$ && $files =~ ^[1-9][0-9]*$ &&
-    $segments =~ ^[1-9][0-9]*$ && $latency =~ ^[0-9]+$ ]] ||
-    fail "--rounds, --size, --files, --segments and --latency are numbers"
-}
-
 # --- what is restored ----------------------------------------------------------------------------
 
 put_s3_far() {
@@ -235,7 +209,9 @@ run_far() {
 
 main() {
   local store
-  parse_arguments "$@"
+  parse_arguments "rounds size files segments latency stores json" "" "$@"
+  require_numbers rounds size files segments
+  [[ $latency =~ ^[0-9]+$ ]] || fail "--latency is a number"
   prepare $((size * 8 + segments * 16 * 6))
   pgbackrest_options="archive-async=y"
   # Every segment stays.

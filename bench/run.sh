@@ -20,30 +20,6 @@ json=$top/bench/results.json
 updates=20000
 veza_diff=yes
 
-parse_arguments() {
-  while (($# > 0)); do
-    case $1 in
-      --keep) keep=yes ;;
-      --rounds | --size | --files | --levels | --stores | --json)
-        (($# > 1)) || fail "$1 needs a value"
-        case $1 in
-          --rounds) rounds=$2 ;;
-          --size) size=$2 ;;
-          --files) files=$2 ;;
-          --levels) levels=$2 ;;
-          --stores) stores=$2 ;;
-          --json) json=$2 ;;
-        esac
-        shift
-        ;;
-      *) fail "unknown argument $1; the head of $0 says how to use it" ;;
-    esac
-    shift
-  done
-  [[ $rounds =~ ^[1-9][0-9]*$ && $size =~ ^[1-9][0-9]*$ && $files =~ ^[1-9][0-9]*$ ]] ||
-    fail "--rounds, --size and --files are numbers"
-}
-
 # Rows by a fixed pseudo-random choice, other ones in every round.
 update_rows() {
   sql -c "UPDATE pgbench_accounts a SET abalance = abalance + 1
@@ -166,7 +142,8 @@ run_round() {
 }
 
 main() {
-  parse_arguments "$@"
+  parse_arguments "rounds size files levels stores json" "" "$@"
+  require_numbers rounds size files
   prepare $((size * 6))
   build_large_cluster
   for ((round = 1; round <= rounds; round++)); do

@@ -22,30 +22,6 @@ json=$top/bench/wal-results.json
 load=yes
 scale=30
 
-parse_arguments() {
-  while (($# > 0)); do
-    case $1 in
-      --no-load) load= ;;
-      --keep) keep=yes ;;
-      --rounds | --segments | --seconds | --stores | --json)
-        (($# > 1)) || fail "$1 needs a value"
-        case $1 in
-          --rounds) rounds=$2 ;;
-          --segments) segments=$2 ;;
-          --seconds) seconds=$2 ;;
-          --stores) stores=$2 ;;
-          --json) json=$2 ;;
-        esac
-        shift
-        ;;
-      *) fail "unknown argument $1; the head of $0 says how to use it" ;;
-    esac
-    shift
-  done
-  [[ $rounds =~ ^[1-9][0-9]*$ && $segments =~ ^[1-9][0-9]*$ && $seconds =~ ^[1-9][0-9]*$ ]] ||
-    fail "--rounds, --segments and --seconds are numbers"
-}
-
 # --- the cluster ---------------------------------------------------------------------------------
 
 # With arguments for postgres. Below reaper.py, because pgBackRest's archiver is a daemon.
@@ -264,7 +240,8 @@ load_round() {
 }
 
 main() {
-  parse_arguments "$@"
+  parse_arguments "rounds segments seconds stores json" "load" "$@"
+  require_numbers rounds segments seconds
   prepare $((segments * 16 * 12))
   # A build from before issue 4 has one level only.
   adaptive=
