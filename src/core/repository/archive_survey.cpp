@@ -8,6 +8,7 @@
 
 #include "core/codec/document.h"
 #include "core/repository/backup_catalog.h"
+#include "core/repository/json_fields.h"
 #include "core/repository/names.h"
 #include "core/repository/wal_archive.h"
 
@@ -92,6 +93,24 @@ Status RecordGap(const Repository& repository, std::uint64_t system_identifier, 
                                  {"created", FormatUtc(repository.environment().clock->Now())}},
                                 repository.seal_policy(), name));
   return PutSmallOnce(repository.store(), name, AsBytes(text));
+}
+
+Result<WalGap> ReadGap(const Repository& repository, const std::string& object) {
+  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), object));
+  ASSIGN_OR_RETURN(const nlohmann::json document,
+                   OpenDocument(AsText(text), repository.seal_policy(), object));
+  JsonFields fields(document, object);
+  WalGap gap;
+  fields.Read("first", gap.first);
+  fields.Read("last", gap.last);
+  RETURN_IF_ERROR(fields.status());
+  for (const std::string& segment : {gap.first, gap.last}) {
+    const auto name = ParseWalFileName(segment);
+    if (!name || name->kind != WalFileKind::kSegment) {
+      return DamagedObject(object, "it names no WAL segments");
+    }
+  }
+  return gap;
 }
 
 }  // namespace veza

@@ -36,5 +36,7 @@ std::vector<WalGap> JoinGaps(const std::vector<std::string>& names, std::uint64_
 
 // Leaves a record of the gap in the repository, as gap/<system id>/<first>-<last>, once.
 Status RecordGap(const Repository& repository, std::uint64_t system_identifier, const WalGap& gap);
+// What such an object says; verified, so that nobody can explain away what he has deleted.
+Result<WalGap> ReadGap(const Repository& repository, const std::string& object);
 
 }  // namespace veza

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/codec/stream.h"
+#include "core/repository/archive_survey.h"
 #include "core/repository/names.h"
 #include "core/repository/timeline_history.h"
 
@@ -152,24 +153,26 @@ Status WalVerifier::CheckWindow(const BackupSummary& newest) {
 Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::string> segments,
                                                                std::uint64_t system_identifier,
                                                                std::uint64_t segment_size) {
-  RETURN_IF_ERROR(session_.repository().store().List(
-      GapPrefix(system_identifier), "", [&](const ObjectInfo& object) -> Status {
-        const std::string name = BaseName(object.name);
-        const std::size_t dash = name.find('-');
-        const std::string first = name.substr(0, dash);
-        const std::string last = dash == name.npos ? "" : name.substr(dash + 1);
-        const auto from = ParseWalFileName(first);
-        if (!from || from->kind != WalFileKind::kSegment || !ParseWalFileName(last)) {
-          return Ok();  // not ours
-        }
-        std::erase_if(segments, [&](const std::string& segment) {
-          const SegmentNumber number = SegmentNumberOf(segment, segment_size);
-          return ParseWalFileName(segment)->timeline == from->timeline &&
-                 SegmentNumberOf(first, segment_size) <= number &&
-                 number <= SegmentNumberOf(last, segment_size);
-        });
+  const Repository& repository = session_.repository();
+  std::vector<std::string> objects;
+  RETURN_IF_ERROR(
+      repository.store().List(GapPrefix(system_identifier), "", [&](const ObjectInfo& object) {
+        objects.push_back(object.name);
         return Ok();
       }));
+  for (const std::string& object : objects) {
+    const Result<WalGap> gap = ReadGap(repository, object);
+    if (!gap) {
+      RETURN_IF_ERROR(session_.Judge(gap.error(), object, {}));
+      continue;
+    }
+    std::erase_if(segments, [&](const std::string& segment) {
+      const SegmentNumber number = SegmentNumberOf(segment, segment_size);
+      return ParseWalFileName(segment)->timeline == ParseWalFileName(gap->first)->timeline &&
+             SegmentNumberOf(gap->first, segment_size) <= number &&
+             number <= SegmentNumberOf(gap->last, segment_size);
+    });
+  }
   return segments;
 }
 

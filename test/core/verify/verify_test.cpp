@@ -288,6 +288,12 @@ TEST_P(VerifyTest, AHoleBetweenBackupsIsNamedUnlessItIsKnown) {
   EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | ", Wal(1, 6) + " | ", Wal(1, 7) + " | "));
 
   const auto name = [](SegmentNumber number) { return SegmentName(1, number, kTestSegmentSize); };
+  const std::string forged = GapName(kTestSystem, name(6), name(7));
+  WriteText(PathOf(forged),
+            R"({"format": 1, "first": ")" + name(6) + R"(", "last": ")" + name(7) + R"("})");
+  EXPECT_THAT(Problems(false), Contains(forged + " | "));
+  EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | ", Wal(1, 6) + " | ", Wal(1, 7) + " | "));
+  std::filesystem::remove(PathOf(forged));
   ASSERT_OK(RecordGap(*fixture_.repository, kTestSystem, {name(6), name(7)}));
   EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | "));
   // Behind the newest backup nothing has healed it.
