@@ -124,7 +124,9 @@ class CheckCall final : public RowsCall {
         return MakeError(ErrorCode::kDeadlineExceeded,
                          "WAL segment \"{}\" did not reach the repository within {} s", Segment(),
                          kArchiveCheckTimeout.count())
-            .WithHint("Look for warnings of the archiver in the server log.");
+            .WithHint(
+                "Look for warnings of the archiver in the server log. After a change of "
+                "archive_library it can take the server a minute to start it again.");
       }
       if (!environment_.clock->Sleep(kArchivePollPause, environment_.cancellation.get())) {
         return environment_.cancellation->Check();

@@ -140,6 +140,13 @@ else
 }
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET archive_library');
 $node->apply_conf();
+# The postmaster starts another archiver ten seconds after the last one at the earliest, and only when
+# something wakes it, at least every minute: which the connections of this do.
+$node->safe_psql('postgres', q{SELECT pg_logical_emit_message(false, 'veza', 'fill')});
+$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+$node->poll_query_until('postgres',
+	q{SELECT count(*) = 0 FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'})
+  or die 'the archiver did not come back';
 finds_wrong('set right again', $node);
 
 SKIP:
