@@ -82,7 +82,8 @@ Result<std::vector<SqlCheck>> ReadChecksFile(const std::string& path) {
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   const nlohmann::json document = nlohmann::json::parse(text, nullptr, false);
   if (!document.is_array()) {
-    return MakeError(ErrorCode::kInvalidArgument, "file \"{}\" is not an array in JSON", path);
+    return MakeError(ErrorCode::kInvalidArgument, "file \"{}\" is not an array in JSON", path)
+        .WithHint(R"(Write [{"sql": "SELECT ...", "min": 1, "database": "app"}].)");
   }
   std::vector<SqlCheck> checks;
   for (const nlohmann::json& entry : document) {

@@ -107,7 +107,8 @@ Status ReplaceTextFile(const std::string& path, std::string_view content) {
   const UniqueFd file(
       open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file.valid()) {
-    return ErrnoError(errno, "could not create " + named);
+    return ErrnoError(errno, "could not create " + named)
+        .WithHint("Let the account that writes it create files in that directory.");
   }
   Status written = WriteAllAt(file.get(), 0, AsBytes(content), named);
   if (!written) {

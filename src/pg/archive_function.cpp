@@ -54,6 +54,7 @@ class ArchiveCall final : public RowsCall {
         observed && waits
             ? Interval(TimeUntilFull(disk.free, watch.written_rate, watch.archived_rate))
             : std::nullopt,
+        TimeOf(watch.observed_us),
         TimeOf(watch.exposed_since_us),
         FileOf(shared_.stored),
         TimeOf(shared_.stored),

@@ -295,6 +295,14 @@ void Survey(const Config& config, const ServerFacts& facts, TimelineId timeline,
   }
 }
 
+// What was seen before says nothing of a server that no longer archives.
+void ForgetObservation() {
+  if (std::exchange(watch->next_observation, SteadyTime{}) != SteadyTime{}) {
+    watch->pace = ArchivePace();
+    ReportObservation(0, 0, 0, 0);
+  }
+}
+
 milliseconds Until(SteadyTime time) {
   return std::max(milliseconds(10), std::chrono::ceil<milliseconds>(time - SystemClock().Steady()));
 }
@@ -316,10 +324,12 @@ WatchOutcome WatchArchive(const Config* config, const ServerFacts& facts) {
     watch->next_survey = SystemClock().Steady() + kFirstSurveyAfter;
   }
   if (config == nullptr || !ArchivesWithVeza()) {
+    ForgetObservation();
     watch->survey.reset();
     return outcome;
   }
   if (RecoveryInProgress()) {
+    ForgetObservation();
     watch->was_primary = false;
     watch->survey.reset();
     watch->next_survey = SystemClock().Steady();

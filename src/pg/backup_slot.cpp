@@ -35,6 +35,14 @@ SlotView ReadSlot(std::uint64_t request_id) {
   return view;
 }
 
+// The caller holds the lock. `label` may be empty.
+void NoteFailure(SharedState* shared, bool diff, const char* label, const ErrorReport* report) {
+  shared->last_failure.at = GetCurrentTimestamp();
+  shared->last_failure.diff = diff;
+  shared->last_failure.error = *report;
+  strlcpy(shared->last_failure.label, label, kLabelLength);
+}
+
 // The caller holds the lock. The worker to be told, 0 when there is none yet.
 pid_t CancelLocked(SharedState* shared) {
   if (shared->worker_pid == 0) {
@@ -253,10 +261,14 @@ void FinishFailed(const ErrorReport* report) {
   shared->phase = BackupPhase::kFailed;
   shared->worker_pid = 0;
   shared->error = *report;
-  shared->last_failure.at = GetCurrentTimestamp();
-  shared->last_failure.diff = shared->diff;
-  shared->last_failure.error = *report;
-  strlcpy(shared->last_failure.label, shared->label, kLabelLength);
+  NoteFailure(shared, shared->diff, shared->label, report);
+  LWLockRelease(shared->lock);
+}
+
+void RecordFailedStart(const BackupOrder& order, const ErrorReport* report) {
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  NoteFailure(shared, order.diff, "", report);
   LWLockRelease(shared->lock);
 }
 

@@ -26,6 +26,8 @@ struct BackupRequest {
 // Claims the slot of this server and starts a worker; raises ERROR when another backup runs or no
 // worker can be had.
 BackupRequest StartBackupWorker(const BackupOrder& order);
+// A backup that is due has not even begun: a failure for whoever looks, like one of a worker.
+void RecordFailedStart(const BackupOrder& order, const ErrorReport* report);
 
 // Waits until the backup has its label (`until_done` false) or has ended, passes on the worker's
 // notice, and returns the label in the current memory context. Raises the worker's error. When the

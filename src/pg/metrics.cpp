@@ -7,6 +7,7 @@
 #include "core/repository/ready_files.h"
 #include "pg/wal_disk.h"
 //
+#include "pg/archiving.h"
 #include "pg/compat.h"
 #include "pg/shared_state.h"
 
@@ -44,6 +45,7 @@ std::int64_t UnixMicroseconds(TimestampTz time) {
 NodeSnapshot TakeNodeSnapshot() {
   NodeSnapshot snapshot{};
   snapshot.in_recovery = RecoveryInProgress();
+  snapshot.archives = ArchivesWithVeza();
   snapshot.archive = ReadSharedArchive();
   snapshot.slots = ReadSharedSlots();
   SharedState* const shared = GetSharedState();
@@ -59,6 +61,7 @@ Result<std::vector<Metric>> CollectMetrics(const Config& config, const ServerFac
                                            const RepositoryFacts* repository) {
   NodeFacts facts;
   facts.in_recovery = snapshot.in_recovery;
+  facts.archives = snapshot.archives;
   facts.backup_runs = snapshot.backup_runs;
   if (snapshot.last_failure != 0) {
     facts.last_failure = TimeOf(UnixMicroseconds(snapshot.last_failure));
@@ -72,8 +75,10 @@ Result<std::vector<Metric>> CollectMetrics(const Config& config, const ServerFac
     facts.oldest_ready_age = Age(now, ready.oldest_since);
   }
   const SharedArchive& archive = snapshot.archive;
-  if (archive.watch.exposed_since_us != 0) {
-    facts.exposure = Age(now, TimeOf(archive.watch.exposed_since_us));
+  if (archive.watch.observed_us != 0) {
+    facts.exposure = archive.watch.exposed_since_us != 0
+                         ? Age(now, TimeOf(archive.watch.exposed_since_us))
+                         : std::chrono::seconds(0);
   }
   facts.stored = archive.stored.count;
   facts.failures = archive.failed.count;

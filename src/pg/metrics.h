@@ -17,6 +17,7 @@ namespace veza::pg {
 // What only the main thread may ask. Plain memory.
 struct NodeSnapshot {
   bool in_recovery;
+  bool archives;
   bool backup_runs;
   TimestampTz last_failure;  // 0: none
   SharedArchive archive;

@@ -206,15 +206,21 @@ void StartBackup(const BackupOrder& order) {
     MemoryContextSwitchTo(context);
     ErrorData* const error = CopyErrorData();
     FlushErrorState();
+    ErrorReport report;
+    FillReport(error->message != nullptr ? error->message : "unknown error",
+               error->hint != nullptr ? error->hint : "", error->sqlerrcode, &report);
+    if (report.sqlstate != ERRCODE_OBJECT_IN_USE) {  // one that somebody wanted by hand
+      RecordFailedStart(order, &report);
+    }
     if (scheduler->running) {
-      scheduler->NoteFailedBackup(error->message != nullptr ? error->message : "unknown error");
+      scheduler->NoteFailedBackup(report.message);
       scheduler->running.reset();
     }
     ereport(WARNING,
-            (errcode(error->sqlerrcode),
+            (errcode(report.sqlstate),
              errmsg("could not start the %s %s backup: %s",
-                    order.slot_us != 0 ? "scheduled" : "necessary", TypeOf(order), error->message),
-             error->hint != nullptr ? errhint("%s", error->hint) : 0));
+                    order.slot_us != 0 ? "scheduled" : "necessary", TypeOf(order), report.message),
+             report.hint[0] != '\0' ? errhint("%s", report.hint) : 0));
   }
   PG_END_TRY();
 }

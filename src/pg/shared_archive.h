@@ -19,8 +19,8 @@ struct SharedWalEvent {
 
 // What the scheduler has seen when it last looked; times are microseconds since 1970, 0: never.
 struct SharedArchiveWatch {
-  std::int64_t observed_us;
-  double written_rate;  // bytes a second, as is
+  std::int64_t observed_us;  // 0 also while it does not archive, or is in recovery
+  double written_rate;       // bytes a second, as is
   double archived_rate;
   std::int64_t exposed_since_us;  // 0: nothing of importance waits
 

@@ -37,6 +37,8 @@ cmp_ok(abs(value_of('last_success_timestamp_seconds', '{"cluster": "main", "type
 cmp_ok(value_of('archive_stored_total'), '>', 0, 'WAL was stored');
 cmp_ok(value_of('wal_free_bytes'), '<=', value_of('wal_total_bytes'), 'the disk of pg_wal');
 is(value_of('wal_full_in_seconds'), '', 'does not fill');
+is(value_of('archiving'), '1', 'it archives');
+poll_until(sub { value_of('archive_exposure_seconds') ne '' }, 'what is exposed is known');
 
 # What the rules in ops/ rely on has these names, and no other has come.
 my %listed = map { /^# HELP (\S+)/ ? ($1 => 1) : () } split /\n/,
@@ -59,8 +61,21 @@ $node->apply_conf(metrics_file => '/nonexistent/veza.prom');
 $node->wait_for_log(qr{WARNING: .*/nonexistent/veza\.prom}, $position);
 $node->apply_conf(metrics_file => undef);
 
+# --- a server that does not archive ---------------------------------------------------------------
+
+# As one that was restored. Scheduled programs follow: the slot of the backup is theirs, too.
+$node->safe_psql('postgres', q{ALTER SYSTEM SET archive_library = ''});
+$position = -s $node->logfile;
+$node->apply_conf(schedule_full => '* * * * *', schedule_jitter => 0);
+is(value_of('archiving'), '0', 'it says so');
+poll_until(sub { value_of('archive_exposure_seconds') eq '' }, 'what is exposed is not known');
+is( $node->safe_psql('postgres', 'SELECT exposure IS NULL FROM veza_backup_archive'),
+	't', 'nor in the view');
+is(value_of('last_failure_timestamp_seconds'), '', 'no backup has failed so far');
+
 # --- scheduled programs ---------------------------------------------------------------------------
 
+my $failing = $position;
 my $out = "$file.out";
 $position = -s $node->logfile;
 $node->apply_conf(schedule_drill => '* * * * *');
@@ -75,6 +90,13 @@ $node->wait_for_log(qr/LOG: .*starting the scheduled restore drill: cat/, $posit
 $node->wait_for_log(qr/WARNING: .*the scheduled restore drill has failed: exit code 3/, $position);
 like(slurp_file($out), qr/^(?:\S+ ){18}19 /, 'it runs at the lowest priority');
 $node->wait_for_log(qr/LOG: .*starting the scheduled verification/, $position);
+$node->wait_for_log(
+	qr/WARNING: .*could not start the scheduled full backup: WAL is not archived by veza_backup/,
+	$failing);
+cmp_ok(value_of('last_failure_timestamp_seconds'), '>', time - 300,
+	'a backup that could not even begin has failed');
+is( $node->safe_psql('postgres', q{SELECT type, detail FROM veza_backup_info() WHERE status = 'failed'}),
+	'full|WAL is not archived by veza_backup', 'and veza_backup_info() says why');
 $node->stop('fast');
 sleep 0.5;
 is(scalar(grep { VezaTest::read_proc("/proc/$_/cmdline") =~ /^sleep\0600\0/ }

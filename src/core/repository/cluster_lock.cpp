@@ -161,7 +161,8 @@ Result<std::unique_ptr<ClusterLock>> ClusterLock::Acquire(const Repository& repo
   }
   return MakeError(ErrorCode::kUnavailable,
                    "could not get the lock of repository \"{}\": other nodes were faster {} times",
-                   repository.store().location(), kMaxRaces);
+                   repository.store().location(), kMaxRaces)
+      .WithHint("Try again when they have finished.");
 }
 
 ClusterLock::ClusterLock(const Repository& repository, std::uint64_t epoch, LockDocument document)

@@ -55,6 +55,8 @@ class Lister {
 void ListNode(const NodeFacts& node, Lister& list) {
   list.One("veza_backup_in_recovery", "Whether this node is a standby or recovers.",
            node.in_recovery ? 1 : 0);
+  list.One("veza_backup_archiving", "Whether this server archives its WAL with veza_backup.",
+           node.archives ? 1 : 0);
   list.One("veza_backup_running", "Whether a backup runs on this node.", node.backup_runs ? 1 : 0);
   if (node.last_failure) {
     list.One("veza_backup_last_failure_timestamp_seconds",
@@ -69,9 +71,11 @@ void ListNode(const NodeFacts& node, Lister& list) {
   list.One("veza_backup_archive_oldest_ready_age_seconds",
            "How long the oldest WAL file of this node has waited for the archiver.",
            Value(node.oldest_ready_age.count()));
-  list.One("veza_backup_archive_exposure_seconds",
-           "Age of the oldest commit that only this node has: what its loss would cost now.",
-           Value(node.exposure.count()));
+  if (node.exposure) {
+    list.One("veza_backup_archive_exposure_seconds",
+             "Age of the oldest commit that only this node has: what its loss would cost now.",
+             Value(node.exposure->count()));
+  }
   list.One("veza_backup_archive_stored_total", "WAL files that this node has stored.",
            Value(node.stored));
   list.One("veza_backup_archive_failures_total", "Attempts to store a WAL file that failed.",

@@ -18,12 +18,13 @@ namespace veza {
 // What the node knows without the repository.
 struct NodeFacts {
   bool in_recovery = false;
+  bool archives = false;  // with veza_backup
   bool backup_runs = false;
   std::optional<TimePoint> last_failure;       // of a backup, since the server started
   std::map<std::string, TimePoint> next_runs;  // "full", "diff"
   std::size_t ready_files = 0;
   std::chrono::seconds oldest_ready_age{0};
-  std::chrono::seconds exposure{0};
+  std::optional<std::chrono::seconds> exposure;  // nothing: not known
   std::uint64_t stored = 0;
   std::uint64_t failures = 0;
   std::uint64_t conflicts = 0;

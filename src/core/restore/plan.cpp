@@ -40,6 +40,10 @@ std::string WithoutLastSlash(std::string path) {
   return path;
 }
 
+constexpr const char* kWhoMayWrite =
+    "Run vezactl as root, or as the account that will run PostgreSQL, and let that account write "
+    "there.";
+
 // As the user whose rights the restore will have. Sets errno when not.
 bool MayWriteTo(const std::string& directory) {
   return faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
@@ -55,12 +59,14 @@ Status RequireUsableDirectory(const std::string& path) {
     const std::string ancestor = ExistingAncestor(path);
     if (!MayWriteTo(ancestor)) {
       return ErrnoError(errno,
-                        fmt::format("could not create directory \"{}\" in \"{}\"", path, ancestor));
+                        fmt::format("could not create directory \"{}\" in \"{}\"", path, ancestor))
+          .WithHint(kWhoMayWrite);
     }
     return Ok();
   }
   if (!MayWriteTo(path)) {
-    return ErrnoError(errno, fmt::format("could not write to directory \"{}\"", path));
+    return ErrnoError(errno, fmt::format("could not write to directory \"{}\"", path))
+        .WithHint(kWhoMayWrite);
   }
   return Ok();
 }

@@ -23,7 +23,6 @@ TEST(Metrics, OfANodeWhoseRepositoryIsAway) {
   node.in_recovery = true;
   node.ready_files = 7;
   node.oldest_ready_age = seconds(95);
-  node.exposure = seconds(40);
   node.conflicts = 2;
   node.next_runs = {{"full", kTestTime}};
   const std::string text = FormatMetrics(ListMetrics(node, nullptr, TestConfig()));
@@ -32,11 +31,12 @@ TEST(Metrics, OfANodeWhoseRepositoryIsAway) {
   EXPECT_THAT(text, HasSubstr("# TYPE veza_backup_archive_conflicts_total counter\n"
                               "veza_backup_archive_conflicts_total{cluster=\"a \\\"b\\\"\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("# TYPE veza_backup_archive_ready_files gauge\n"));
+  EXPECT_THAT(text, HasSubstr("veza_backup_archiving{cluster=\"a \\\"b\\\"\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("veza_backup_archive_oldest_ready_age_seconds"));
   EXPECT_THAT(text, HasSubstr("type=\"full\"} 1795312800\n"));
   // What is not known is not told.
   for (const char* name : {"last_failure", "archive_gaps", "wal_full_in", "last_success",
-                           "recovery_window", "lock_held", "last_drill"}) {
+                           "recovery_window", "lock_held", "last_drill", "exposure"}) {
     EXPECT_THAT(text, Not(HasSubstr(name)));
   }
 }
