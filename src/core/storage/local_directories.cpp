@@ -72,6 +72,12 @@ Status LocalDirectories::Make(std::string_view relative) {
 
 Status LocalDirectories::MakeRoot() {
   struct stat info {};
+  if (root_was_there_ && stat(root_.c_str(), &info) != 0 && errno == ENOENT) {
+    return MakeError(ErrorCode::kFailedPrecondition, "repository directory \"{}\" has disappeared",
+                     root_)
+        .WithHint(
+            "Mount the file system that it is on. Nothing is lost: what was to be stored waits.");
+  }
   std::size_t slash = root_.rfind('/');
   while (slash != 0 && stat(root_.substr(0, slash).c_str(), &info) != 0 && errno == ENOENT) {
     slash = root_.rfind('/', slash - 1);
@@ -82,6 +88,7 @@ Status LocalDirectories::MakeRoot() {
         MakeOne(slash == 0 ? "/" : root_.substr(0, slash), root_.substr(0, end), false));
     slash = end;
   }
+  NoteRoot();
   return Ok();
 }
 

@@ -1,6 +1,7 @@
 // The directories of a local store: made durably before the first object, removed with the last.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <set>
 #include <string>
@@ -24,7 +25,12 @@ class LocalDirectories {
 
   // Makes the directory `relative` (empty: the root itself) below the root, with its parents, mode
   // 0700, and their names durable. kNotFound when somebody removed one in the meantime: try again.
+  // kFailedPrecondition when the root was there and is not any more: what was mounted on it has
+  // gone, and what is written in its place would be found by nobody.
   Status Make(std::string_view relative);
+
+  // Something was found in the root.
+  void NoteRoot() { root_was_there_ = true; }
 
   // Removes `relative` and its parents below the root as far as they are empty, temporary files
   // that a crash left behind a day ago or earlier aside. Only tidies up: failures are not errors.
@@ -38,6 +44,7 @@ class LocalDirectories {
   Status MakeOne(const std::string& parent, const std::string& path, bool parent_is_ours);
 
   std::string root_;
+  std::atomic<bool> root_was_there_ = false;
   std::mutex mutex_;
   std::set<Identity> durable_;  // names known to be on disk, so that fsync is not repeated
 };

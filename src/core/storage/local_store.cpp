@@ -146,6 +146,7 @@ class LocalStore final : public Store {
     if (!fd.valid()) {
       return AccessError("read", name, errno);
     }
+    directories_.NoteRoot();
     struct stat info {};
     if (fstat(fd.get(), &info) != 0) {
       return AccessError("read", name, errno);

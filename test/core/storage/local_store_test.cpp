@@ -140,6 +140,24 @@ TEST_F(LocalStoreTest, ADirectoryMayVanishUnderAWriter) {
   EXPECT_FALSE(Exists("x"));
 }
 
+// A file system that is no longer mounted: what is written below the bare mount point is hidden
+// when it is mounted again.
+TEST_F(LocalStoreTest, IsNotMadeAnewWhereItHasDisappeared) {
+  ASSERT_TRUE(Create("wal/1"));
+  const std::unique_ptr<Store> reader = MakeLocalStore(directory_.path() + "/root", {}).value();
+  ASSERT_TRUE(GetSmall(*reader, "wal/1"));
+  const std::string elsewhere = directory_.path() + "/elsewhere";
+  std::filesystem::rename(Path(""), elsewhere);
+  for (Store* const store : {store_.get(), reader.get()}) {
+    const Status written = PutSmall(*store, "wal/2", AsBytes("x"), PutMode::kCreate);
+    ASSERT_FALSE(written);
+    EXPECT_EQ(written.error().code, ErrorCode::kFailedPrecondition) << written.error().message;
+  }
+  EXPECT_FALSE(Exists(""));
+  std::filesystem::rename(elsewhere, Path(""));
+  EXPECT_TRUE(Create("wal/2"));
+}
+
 TEST_F(LocalStoreTest, PermissionErrorsSayWhoseDirectoryItMustBe) {
   if (geteuid() == 0) {
     GTEST_SKIP() << "root may do everything";
