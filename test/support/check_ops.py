@@ -78,16 +78,25 @@ def check_query(where, query, metrics):
 
 
 def read_alerts(path, metrics, anchors):
-    alerts = set()
+    alerts, records, used = set(), {}, set()
     for group in yaml.safe_load(path.read_text())["groups"]:
         for rule in group["rules"]:
+            # What is recorded stands for its query.
+            expr = rule["expr"]
+            for record in [record for record in records if record in expr]:
+                used.add(record)
+                expr = expr.replace(record, f"({records[record]})")
+            check_query(rule.get("alert", rule.get("record")), expr, metrics)
+            if "record" in rule:
+                records[rule["record"]] = expr
+                continue
             name, notes = rule["alert"], rule["annotations"]
             alerts.add(name)
-            check_query(name, rule["expr"], metrics)
             check(set(notes) == {"summary", "description", "runbook_url"}, f"{name}: annotations {set(notes)}")
             check(rule["labels"].get("severity") in ("warning", "critical"), f"{name}: no severity")
             check(notes.get("runbook_url") == f"ops/runbook.md#{name.lower()}", f"{name}: runbook_url")
             check(name.lower() in anchors, f"{name}: not in the runbook")
+    check(used == set(records), f"{path.name}: recorded for nothing: {set(records) - used}")
     return alerts
 
 
