@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Holds the rules, the dashboard and the runbook in ops/ against the list of metrics and each other.
+"""Holds the rules, the dashboard and the runbook in ops/ against the list of metrics and each other, and that
+list against the sources in src/ beside it.
 
     check_ops.py OPS QUERIES
 
@@ -15,6 +16,9 @@ import sys
 import yaml
 
 METRIC = re.compile(r"\bveza_backup_\w+")
+# A metric and its HELP text as C++ has them, and a constant with a name of one.
+HELP_IN_SOURCE = re.compile(r'"(veza_backup_\w+)",\s*((?:"(?:[^"\\]|\\.)*"\s*)+)[,)]')
+NAME_IN_SOURCE = re.compile(r'\b(k\w+) = ("veza_backup_\w+");')
 # Prometheus puts these on every sample, and node_exporter names the file that it read.
 TARGET_LABELS = {"__name__", "instance", "job", "file"}
 GRAFANA_VARIABLES = {"$__rate_interval": "5m", "$cluster": "main"}
@@ -27,13 +31,25 @@ def check(condition, problem):
         problems.append(problem)
 
 
-def read_metrics(path):
+def read_help(sources):
+    """The HELP text of each metric, from the C++ files that write them."""
+    texts = {}
+    for path in sources:
+        source = path.read_text()
+        for constant, name in NAME_IN_SOURCE.findall(source):
+            source = re.sub(rf"\b{constant},", f"{name},", source)
+        for name, literals in HELP_IN_SOURCE.findall(source):
+            texts[name] = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literals))
+    return texts
+
+
+def read_metrics(path, texts):
     """The labels of each metric, from a file in the exposition format with HELP and TYPE for each."""
     metrics = {}
-    described = {"HELP": set(), "TYPE": set()}
+    described = {"HELP": {}, "TYPE": {}}
     for line in path.read_text().splitlines():
-        if match := re.match(r"# (HELP|TYPE) (\w+) \S", line):
-            described[match[1]].add(match[2])
+        if match := re.match(r"# (HELP|TYPE) (\w+) (\S.*)", line):
+            described[match[1]][match[2]] = match[3]
         elif match := re.match(r"(\w+)\{(.*)\} \S+$", line):
             labels = set(re.findall(r'(\w+)="', match[2]))
             check(metrics.setdefault(match[1], labels) == labels, f"{path.name}: labels of {match[1]} vary")
@@ -41,7 +57,11 @@ def read_metrics(path):
         else:
             check(not line or line.startswith("#"), f"{path.name}: what is this? {line}")
     for kind, names in described.items():
-        check(names == set(metrics), f"{path.name}: {kind} and samples differ: {names ^ set(metrics)}")
+        check(names.keys() == metrics.keys(),
+              f"{path.name}: {kind} and samples differ: {names.keys() ^ metrics.keys()}")
+    for name in sorted(set(texts) | set(metrics)):
+        listed, written = described["HELP"].get(name), texts.get(name)
+        check(listed == written, f"{path.name}: HELP of {name} is {listed!r}, in the sources {written!r}")
     return metrics
 
 
@@ -58,16 +78,25 @@ def check_query(where, query, metrics):
 
 
 def read_alerts(path, metrics, anchors):
-    alerts = set()
+    alerts, records, used = set(), {}, set()
     for group in yaml.safe_load(path.read_text())["groups"]:
         for rule in group["rules"]:
+            # What is recorded stands for its query.
+            expr = rule["expr"]
+            for record in [record for record in records if record in expr]:
+                used.add(record)
+                expr = expr.replace(record, f"({records[record]})")
+            check_query(rule.get("alert", rule.get("record")), expr, metrics)
+            if "record" in rule:
+                records[rule["record"]] = expr
+                continue
             name, notes = rule["alert"], rule["annotations"]
             alerts.add(name)
-            check_query(name, rule["expr"], metrics)
             check(set(notes) == {"summary", "description", "runbook_url"}, f"{name}: annotations {set(notes)}")
             check(rule["labels"].get("severity") in ("warning", "critical"), f"{name}: no severity")
             check(notes.get("runbook_url") == f"ops/runbook.md#{name.lower()}", f"{name}: runbook_url")
             check(name.lower() in anchors, f"{name}: not in the runbook")
+    check(used == set(records), f"{path.name}: recorded for nothing: {set(records) - used}")
     return alerts
 
 
@@ -117,7 +146,8 @@ def check_dashboard(path, metrics):
 
 def main():
     ops, queries_file = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    metrics = read_metrics(ops / "metrics.txt")
+    texts = read_help(sorted((ops.parent / "src").rglob("*metrics.cpp")))
+    metrics = read_metrics(ops / "metrics.txt", texts)
     anchors = {title.lower() for title in re.findall(r"(?m)^## (\w+)$", (ops / "runbook.md").read_text())}
     alerts = read_alerts(ops / "prometheus/veza_backup.rules.yml", metrics, anchors)
     check(anchors <= {a.lower() for a in alerts}, f"runbook: there are more sections than alerts: {anchors}")
