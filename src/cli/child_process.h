@@ -20,6 +20,7 @@ struct ChildSpec {
   std::string directory = "/";             // to work in
   // What the child gets should this process die; it is one that the child may be given by us, too.
   int death_signal = SIGKILL;
+  int confinement = -1;  // of confinement.h; -1: none
 };
 
 // Leads a process group and session of its own, so that signals of the terminal do not reach it,

@@ -19,6 +19,7 @@ struct DrillOptions {
   bool amcheck = false;
   bool dump = false;
   bool keep = false;
+  bool allow_unconfined = false;  // where the kernel has no Landlock
   bool record = true;
   std::string pg_bin;
   std::string preload;

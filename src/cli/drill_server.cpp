@@ -26,6 +26,7 @@ constexpr std::chrono::milliseconds kPoll{20};
 constexpr std::chrono::seconds kQuitPatience{10};
 constexpr const char* kPort = "5432";
 constexpr int kFirstWithEventTriggersSetting = 17;
+constexpr std::string_view kCreateTablespace = " for Tablespace/CREATE: ";
 
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -105,6 +106,14 @@ std::string Quoted(std::string_view value) {
   }
   quoted += '\'';
   return quoted;
+}
+
+// `tablespace` as recovery describes it: its oid and its location.
+Error OutsideError(const std::string& tablespace) {
+  return MakeError(ErrorCode::kUnsupported,
+                   "the WAL since the backup creates tablespace {}, outside the drill's directory",
+                   tablespace)
+      .WithHint("Take another backup, full or diff, and drill that.");
 }
 
 }  // namespace
@@ -244,7 +253,8 @@ Status DrillServer::Start() {
                    ChildProcess::Start({.arguments = {Program("postgres"), "-D", In("conf")},
                                         .environment = CleanEnvironment(),
                                         .directory = options_.directory,
-                                        .death_signal = SIGQUIT},
+                                        .death_signal = SIGQUIT,
+                                        .confinement = options_.confinement},
                                        log.get(), log.get()));
   process_.emplace(std::move(process));
   return Ok();
@@ -265,7 +275,7 @@ Status DrillServer::WaitUntilOpen() {
       ++number;
     }
     if (number == 8 && line.starts_with("ready")) {
-      return Ok();
+      return RequireOwnTablespaces();
     }
     if (!environment_.clock->Sleep(kPoll, environment_.cancellation.get())) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
@@ -273,10 +283,27 @@ Status DrillServer::WaitUntilOpen() {
   }
 }
 
+// Also of an empty one that replay did not stumble over: a server that is kept would be started
+// again, and would tidy up in there.
+Status DrillServer::RequireOwnTablespaces() const {
+  std::error_code error;
+  std::filesystem::directory_iterator entries(DataDirectory(options_.directory) + "/pg_tblspc",
+                                              error);
+  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
+    const std::string location = std::filesystem::read_symlink(entries->path(), error).string();
+    if (!error && !location.starts_with(options_.directory + "/")) {
+      return OutsideError(fmt::format("{} \"{}\"", entries->path().filename().string(), location));
+    }
+    error.clear();  // it is none of the links
+  }
+  return Ok();
+}
+
 Error DrillServer::EndedError(int exit_code) const {
   std::istringstream lines(ReadFile(In("server.log")));
   std::string fatal;
   std::string of_restore_command;
+  Status inside = RequireOwnTablespaces();
   for (std::string line; std::getline(lines, line);) {
     for (const char* severity : {"FATAL:  ", "PANIC:  "}) {
       const std::size_t found = line.find(severity);
@@ -288,11 +315,18 @@ Error DrillServer::EndedError(int exit_code) const {
     if (line.starts_with("vezactl: error: ")) {
       of_restore_command = line;
     }
+    // The context of an error. Without the directory at hand there is no link.
+    if (const std::size_t found = line.find(kCreateTablespace); found != std::string::npos) {
+      inside = OutsideError(line.substr(found + kCreateTablespace.size()));
+    }
   }
   std::string message = fmt::format("PostgreSQL ended during recovery: {}",
                                     fatal.empty() ? fmt::format("exit code {}", exit_code) : fatal);
   if (!of_restore_command.empty()) {
     message += fmt::format(" ({})", of_restore_command);
+  }
+  if (!inside) {
+    return std::move(inside.error()).WithContext(message);
   }
   return Error{ErrorCode::kFailedPrecondition, message,
                "With --keep the directory stays, with PostgreSQL's log in it."};
@@ -315,7 +349,8 @@ Result<ChildOutput> DrillServer::Run(const std::string& program,
   arguments.insert(arguments.begin(), Program(program));
   return RunToEnd({.arguments = std::move(arguments),
                    .environment = ClientEnvironment(),
-                   .directory = options_.directory},
+                   .directory = options_.directory,
+                   .confinement = options_.confinement},
                   *environment_.cancellation);
 }
 
@@ -327,7 +362,8 @@ Result<ChildOutput> DrillServer::Query(const std::string& database, const std::s
                                  "--quiet", "--field-separator-zero", "--record-separator-zero",
                                  "--no-password", "--set=ON_ERROR_STOP=1", "--command", sql},
                    .environment = std::move(environment),
-                   .directory = options_.directory},
+                   .directory = options_.directory,
+                   .confinement = options_.confinement},
                   *environment_.cancellation);
 }
 

@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use File::Basename qw(basename);
+use File::Find ();
 use File::Path qw(remove_tree);
 use JSON::PP qw(decode_json);
 use PostgreSQL::Test::Utils qw(slurp_file);
@@ -18,6 +19,7 @@ $node->start;
 # Sockets have short paths.
 my $base = PostgreSQL::Test::Utils::tempdir_short();
 my $tablespace = PostgreSQL::Test::Utils::tempdir('tablespace');
+my @without_landlock;
 my $metrics_file = PostgreSQL::Test::Utils::tempdir() . '/drill.prom';
 
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
@@ -47,7 +49,7 @@ $node->archive_wal;
 sub command
 {
 	my (@arguments) = @_;
-	return ($ENV{VEZACTL} // 'vezactl', '--config', $node->conf, 'drill', '--directory', $base,
+	return (@without_landlock, $ENV{VEZACTL} // 'vezactl', '--config', $node->conf, 'drill', '--directory', $base,
 		'--metrics-file', $metrics_file, @arguments);
 }
 
@@ -138,6 +140,27 @@ sub ends_with
 	  or diag("$drill->{out}$drill->{err}");
 	leaves_nothing($test);
 	return;
+}
+
+# What a drill that fails says.
+sub fails_with
+{
+	my ($code, @arguments) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $said = '';
+	IPC::Run::run([ command(@arguments) ], '<', \undef, '>&', \$said);
+	is($? >> 8, $code, "drill @arguments: exit code") or diag($said);
+	return $said;
+}
+
+# All files below a directory, as path => content.
+sub files_below
+{
+	my ($directory) = @_;
+	my %found;
+	File::Find::find({ no_chdir => 1, wanted => sub { $found{$_} = VezaTest::slurp_raw($_) if -f } },
+		$directory);
+	return %found;
 }
 
 # The drill's own process, which vezactl supervises.
@@ -333,5 +356,41 @@ is(system("$result->{stop} >/dev/null"), 0, 'which can be stopped as is told');
 like($result->{directory}, qr{^\Q$base\E/veza-drill-}, 'the directory is told');
 remove_tree($result->{directory});
 leaves_nothing('--keep');
+
+# --- a tablespace that the backup does not know ---------------------------------------------------
+
+# Its WAL names the place where this server's files are.
+my $late = PostgreSQL::Test::Utils::tempdir('late');
+$node->safe_psql('postgres', "CREATE TABLESPACE late LOCATION '$late'");
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE kept TABLESPACE late AS SELECT n, 'first' AS text FROM generate_series(1, 1000) AS n;
+CREATE TABLE emptied TABLESPACE late AS SELECT * FROM kept;
+CHECKPOINT;
+UPDATE kept SET text = 'second';
+SELECT pg_create_restore_point('before');
+UPDATE kept SET text = 'third';
+TRUNCATE emptied;
+VACUUM kept;
+CHECKPOINT;
+SQL
+$node->archive_wal;
+my %files = files_below($late);
+cmp_ok(scalar(keys %files), '>', 3, 'there are files in the place');
+$result = drill('a tablespace that was created after the backup', 2, '--target-name', 'before');
+like($result->{error}{message}, qr{creates tablespace \d+ "\Q$late\E", outside the drill's directory},
+	'is named');
+is_deeply({ files_below($late) }, \%files, 'no file of the server was touched');
+$node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
+drill('a diff that knows the tablespace', 0, '--check', 'SELECT count(*) = 1000 FROM kept');
+is_deeply({ files_below($late) }, \%files, 'nor did that touch one');
+
+# Where the kernel cannot guard them, there is no drill.
+@without_landlock = ("python3", "$FindBin::RealBin/../support/without_landlock.py");
+my @nothing_to_run = ('--pg-bin', $base);
+like(fails_with(2, @nothing_to_run), qr/nothing keeps .*Landlock.*HINT: .*--allow-unconfined/s,
+	'without Landlock');
+like(fails_with(2, '--allow-unconfined', @nothing_to_run), qr/nothing keeps .*there is no program/s,
+	'--allow-unconfined');
+leaves_nothing('without Landlock');
 
 done_testing();
