@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -26,6 +27,9 @@ constexpr std::chrono::milliseconds kPoll{20};
 constexpr std::chrono::seconds kQuitPatience{10};
 constexpr const char* kPort = "5432";
 constexpr int kFirstWithEventTriggersSetting = 17;
+constexpr int kFirstWithOriginsSetting = 18;
+constexpr const char* kManyOrigins = "1000";
+constexpr int kSpareConnections = 20;
 constexpr std::string_view kCreateTablespace = " for Tablespace/CREATE: ";
 
 std::string ReadFile(const std::string& path) {
@@ -187,7 +191,8 @@ Result<std::string> DrillServer::Settings() const {
   set("wal_level", "replica");
   set("autovacuum", "off");
   set("max_logical_replication_workers", "0");
-  if (plan_.backup.postgres_version_num / 10000 >= kFirstWithEventTriggersSetting) {
+  const int major = plan_.backup.postgres_version_num / 10000;
+  if (major >= kFirstWithEventTriggersSetting) {
     set("event_triggers", "off");
   }
   set("restart_after_crash", "off");
@@ -198,8 +203,16 @@ Result<std::string> DrillServer::Settings() const {
   set("max_wal_size",
       fmt::format("{}MB", std::max<std::uint64_t>(1024, plan_.backup.wal_segment_size >> 18)));
 
+  // Recovery needs room for the replication origins of the backup, whose number nothing tells.
+  set("max_replication_slots", kManyOrigins);
+  if (major >= kFirstWithOriginsSetting) {
+    set("max_active_replication_origins", kManyOrigins);
+  }
+  // Checks connect `jobs` times at once, and some connections are reserved.
+  ASSIGN_OR_RETURN(const std::string connections, ControlData("max_connections setting"));
+  set("max_connections",
+      fmt::format("{}", std::max(std::atoi(connections.c_str()), plan_.jobs + kSpareConnections)));
   const std::pair<const char*, const char*> limits[] = {
-      {"max_connections", "max_connections setting"},
       {"max_worker_processes", "max_worker_processes setting"},
       {"max_wal_senders", "max_wal_senders setting"},
       {"max_prepared_transactions", "max_prepared_xacts setting"},

@@ -14,7 +14,12 @@ use VezaTest;
 
 my $node = VezaTest->new('primary');
 $node->init(extra => ['--data-checksums'], proxy => 1);
-$node->append_conf('postgresql.conf', 'max_prepared_transactions = 5');
+# The drill's own limits are not these.
+$node->append_conf('postgresql.conf', <<'CONF');
+max_prepared_transactions = 5
+max_connections = 5
+max_replication_slots = 20
+CONF
 $node->start;
 # Sockets have short paths.
 my $base = PostgreSQL::Test::Utils::tempdir_short();
@@ -28,6 +33,10 @@ $node->safe_psql('postgres', 'CREATE DATABASE "ap=p"');
 $node->safe_psql('ap=p', <<'SQL');
 CREATE TABLE users(id integer PRIMARY KEY, name text) TABLESPACE elsewhere;
 INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) AS n;
+SQL
+$node->safe_psql('postgres', <<'SQL');
+SELECT pg_replication_origin_create('origin ' || n) FROM generate_series(1, 15) AS n;
+SELECT pg_replication_origin_advance('origin ' || n, '0/1') FROM generate_series(1, 15) AS n;
 SQL
 # A standby would refuse to recover with less; a drill must not.
 $node->safe_psql('postgres', 'ALTER SYSTEM SET port = 1');
@@ -182,7 +191,7 @@ my $result = drill(
 	'--check', 'SELECT true',
 	'--check', q{SELECT count(*) FROM pg_prepared_xacts}, '--min', 1,
 	'--check', q{SELECT setting = 'off' FROM pg_settings WHERE name = 'archive_mode'},
-	'--amcheck', '--dump');
+	'--amcheck', '--jobs', 12, '--dump');
 ok($result->{passed}, 'it passed');
 is($result->{label}, $label, 'the newest backup was restored');
 is(join(' ', map { $_->{passed} ? 'ok' : $_->{detail} } @{ $result->{checks} }),
