@@ -65,6 +65,9 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   if (getppid() != parent) {
     _exit(127);  // it died before prctl()
   }
+  if (spec.inherited >= 0 && fcntl(spec.inherited, F_SETFD, 0) != 0) {
+    fail();
+  }
   if (spec.confinement >= 0 && !EnterConfinement(spec.confinement)) {
     fail();
   }

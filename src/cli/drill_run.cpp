@@ -110,6 +110,7 @@ class Drill {
                                        .programs = programs,
                                        .preload = drill_.preload,
                                        .role = drill_.role,
+                                       .lock = drill_.lock,
                                        .confinement = confinement_.get()},
                     plan_, options_.environment);
     return Ok();

@@ -13,7 +13,8 @@
 namespace veza::cli {
 
 struct DrillOptions {
-  std::string directory;   // the throw-away one, empty
+  std::string directory;   // the throw-away one
+  int lock = -1;           // of it (throw_away.h)
   RestoreOptions restore;  // target_directory and restore_command are set by the drill
   std::vector<SqlCheck> checks;
   bool amcheck = false;

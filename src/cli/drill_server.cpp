@@ -267,6 +267,7 @@ Status DrillServer::Start() {
                                         .environment = CleanEnvironment(),
                                         .directory = options_.directory,
                                         .death_signal = SIGQUIT,
+                                        .inherited = options_.lock,
                                         .confinement = options_.confinement},
                                        log.get(), log.get()));
   process_.emplace(std::move(process));

@@ -35,6 +35,7 @@ struct DrillServerOptions {
   std::string programs;   // FindServerPrograms()
   std::string preload;    // shared_preload_libraries
   std::string role = "postgres";
+  int lock = -1;         // a descriptor that the server inherits, throw_away.h says why
   int confinement = -1;  // of confinement.h, for the server and all programs; it stays the caller's
 };
 

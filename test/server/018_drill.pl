@@ -162,6 +162,13 @@ sub fails_with
 	return $said;
 }
 
+# A drill that comes no further than to clean up after others: what it says.
+sub tidy_up
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return fails_with(2, '--pg-bin', $base);
+}
+
 # All files below a directory, as path => content.
 sub files_below
 {
@@ -356,12 +363,46 @@ wait_for_process(qr{psql .*pg_sleep});
 kill 'KILL', $server;
 ends_with($drill, 1, 'SIGKILL of the postmaster');
 
+# --- killed, and those who clean up too -----------------------------------------------------------
+
+my $not_a_drill = "$base/veza-drill-nolock";
+my $elsewhere = PostgreSQL::Test::Utils::tempdir('elsewhere');
+my $link = "$base/veza-drill-abcdef";
+mkdir $not_a_drill;
+PostgreSQL::Test::Utils::append_to_file($_, 'mine')
+  foreach "$not_a_drill/file", "$elsewhere/file", "$elsewhere/drill.lock";
+symlink $elsewhere, $link;
+
+$drill = start_drill();
+$server = wait_for_process(qr{postgres -D \S+/conf});
+wait_for_process(qr{psql .*pg_sleep});
+my ($left) = grep { -e "$_/conf" } glob "$base/veza-drill-*";
+unlike(tidy_up(), qr/removed/, 'a drill beside another one');
+ok(-e "$left/data/PG_VERSION", 'leaves it alone');
+my @processes = ($drill->{pid}, worker_of($drill));
+kill 'STOP', $server, @processes;
+kill 'KILL', @processes;
+$drill->{harness}->finish;
+unlike(tidy_up(), qr/removed/, 'a server without a drill');
+ok(-e "$left/data/PG_VERSION", 'keeps its directory');
+kill 'KILL', $server;
+poll_until(sub { my %left_over = running(); return !%left_over }, 'the end of the server');
+like(tidy_up(), qr{removed "\Q$left\E", left by a drill that was killed}, 'a directory that is left');
+is_deeply([ sort glob "$base/*" ], [ $link, $not_a_drill ], 'is removed, and nothing else');
+is_deeply([ sort map { basename($_) } glob "$elsewhere/* $not_a_drill/*" ],
+	[ 'drill.lock', 'file', 'file' ], 'nor what others hold');
+unlink $link;
+remove_tree($not_a_drill);
+leaves_nothing('drills that were killed');
+
 # --- a drill that is kept -------------------------------------------------------------------------
 
 $out = $node->vezactl_ok([ '--output', 'json', 'drill', '--directory', $base, '--keep' ]);
 $result = decode_json($out);
 like(`$result->{connect} -Atc 'SELECT 6 * 7'`, qr/^42$/, '--keep leaves a server');
 is(system("$result->{stop} >/dev/null"), 0, 'which can be stopped as is told');
+tidy_up();
+ok(-e "$result->{directory}/data/PG_VERSION", 'another drill does not remove it');
 like($result->{directory}, qr{^\Q$base\E/veza-drill-}, 'the directory is told');
 remove_tree($result->{directory});
 leaves_nothing('--keep');
