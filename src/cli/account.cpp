@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -68,6 +69,20 @@ Status BecomeAccount(const Account& account) {
     return ErrnoError(errno, fmt::format("could not become user \"{}\"", account.name));
   }
   return Ok();
+}
+
+bool RunAs(const Account& account, const std::function<bool()>& work) {
+  if (geteuid() == account.uid) {
+    return work();
+  }
+  const pid_t pid = fork();
+  if (pid == 0) {
+    _exit(BecomeAccount(account) && work() ? 0 : 1);
+  }
+  int status = 1;
+  while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return pid > 0 && status == 0;
 }
 
 }  // namespace veza::cli

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 
 #include "core/error.h"
@@ -27,5 +28,8 @@ Result<Account> FindAccount(const std::string& name);
 Account OwnAccount();
 // For good. Needs root, unless it is the own account.
 Status BecomeAccount(const Account& account);
+// What `work` returns, which runs as that account: in a process of its own unless we are it. False
+// also when there is no such process to be had. Call it while there are no threads.
+bool RunAs(const Account& account, const std::function<bool()>& work);
 
 }  // namespace veza::cli

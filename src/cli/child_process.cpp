@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "cli/confinement.h"
 #include "core/process_identity.h"
 #include "core/storage/unique_fd.h"
 
@@ -63,6 +64,12 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   }
   if (getppid() != parent) {
     _exit(127);  // it died before prctl()
+  }
+  if (spec.inherited >= 0 && fcntl(spec.inherited, F_SETFD, 0) != 0) {
+    fail();
+  }
+  if (spec.confinement >= 0 && !EnterConfinement(spec.confinement)) {
+    fail();
   }
   execve(arguments[0], arguments, environment);
   fail();

@@ -20,6 +20,8 @@ struct ChildSpec {
   std::string directory = "/";             // to work in
   // What the child gets should this process die; it is one that the child may be given by us, too.
   int death_signal = SIGKILL;
+  int inherited = -1;    // a descriptor that stays open in it; -1: none
+  int confinement = -1;  // of confinement.h; -1: none
 };
 
 // Leads a process group and session of its own, so that signals of the terminal do not reach it,

@@ -262,6 +262,8 @@ Subcommand AddDrill(CLI::App& parent) {
                   "Write metrics for node_exporter's textfile collector")
       ->type_name("FILE");
   app->add_flag("--keep", arguments->drill.keep, "Leave the restored server running");
+  app->add_flag("--allow-unconfined", arguments->drill.allow_unconfined,
+                "Run also where the kernel cannot keep the restored server from writing elsewhere");
   app->add_flag("--no-record", arguments->no_record, "Store no result in the repository");
   app->add_option("--system-id", arguments->system_id,
                   "System identifier of the cluster, when the repository holds several")

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "cli/confinement.h"
 #include "cli/output.h"
 #include "cli/restore_options.h"
 #include "cli/signals.h"
@@ -88,6 +89,7 @@ class Drill {
     ASSIGN_OR_RETURN(restore.restore_command,
                      MakeRestoreCommand(options_, identity.system_identifier));
     RETURN_IF_ERROR(RequireOwnProgram());
+    RETURN_IF_ERROR(Confine());
     restore.target_directory = DrillServer::DataDirectory(drill_.directory);
     restore.tablespace_root = drill_.directory + "/tablespaces";
     restore.target.action = TargetAction::kPromote;
@@ -107,7 +109,9 @@ class Drill {
     server_.emplace(DrillServerOptions{.directory = drill_.directory,
                                        .programs = programs,
                                        .preload = drill_.preload,
-                                       .role = drill_.role},
+                                       .role = drill_.role,
+                                       .lock = drill_.lock,
+                                       .confinement = confinement_.get()},
                     plan_, options_.environment);
     return Ok();
   }
@@ -122,6 +126,26 @@ class Drill {
                                            self.string()))
           .WithHint("Install vezactl where every user may execute it.");
     }
+    return Ok();
+  }
+
+  // WAL can lead the restored server to files of the original (DrillServer), with whose account it
+  // may well run.
+  Status Confine() {
+    Result<UniqueFd> confinement = ConfineWritesTo(drill_.directory);
+    if (!confinement && confinement.error().code == ErrorCode::kUnsupported) {
+      const std::string message =
+          fmt::format("nothing keeps the restored server from writing outside its directory: {}",
+                      confinement.error().message);
+      if (drill_.allow_unconfined) {
+        PrintWarning(message);
+        return Ok();
+      }
+      return Error{ErrorCode::kUnsupported, message,
+                   "Run the drill under a kernel with Landlock; or, where its user cannot write to "
+                   "files of any other PostgreSQL, with --allow-unconfined."};
+    }
+    ASSIGN_OR_RETURN(confinement_, std::move(confinement));
     return Ok();
   }
 
@@ -206,7 +230,9 @@ class Drill {
       outcome_.interrupted = true;
     } else {
       outcome_.error = error;
-      outcome_.exit_code = restored_ ? kBadAnswer : DefaultExitCode(error);
+      // What a drill cannot do says nothing about the backup.
+      const bool tried = restored_ && error.code != ErrorCode::kUnsupported;
+      outcome_.exit_code = tried ? kBadAnswer : DefaultExitCode(error);
     }
   }
 
@@ -262,6 +288,7 @@ class Drill {
   std::unique_ptr<Repository> repository_;
   RestorePlan plan_;
   bool restored_ = false;
+  UniqueFd confinement_;
   std::optional<DrillServer> server_;
 };
 

@@ -13,12 +13,14 @@
 namespace veza::cli {
 
 struct DrillOptions {
-  std::string directory;   // the throw-away one, empty
+  std::string directory;   // the throw-away one
+  int lock = -1;           // of it (throw_away.h)
   RestoreOptions restore;  // target_directory and restore_command are set by the drill
   std::vector<SqlCheck> checks;
   bool amcheck = false;
   bool dump = false;
   bool keep = false;
+  bool allow_unconfined = false;  // where the kernel has no Landlock
   bool record = true;
   std::string pg_bin;
   std::string preload;

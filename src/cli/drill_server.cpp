@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -26,6 +27,10 @@ constexpr std::chrono::milliseconds kPoll{20};
 constexpr std::chrono::seconds kQuitPatience{10};
 constexpr const char* kPort = "5432";
 constexpr int kFirstWithEventTriggersSetting = 17;
+constexpr int kFirstWithOriginsSetting = 18;
+constexpr const char* kManyOrigins = "1000";
+constexpr int kSpareConnections = 20;
+constexpr std::string_view kCreateTablespace = " for Tablespace/CREATE: ";
 
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -107,6 +112,14 @@ std::string Quoted(std::string_view value) {
   return quoted;
 }
 
+// `tablespace` as recovery describes it: its oid and its location.
+Error OutsideError(const std::string& tablespace) {
+  return MakeError(ErrorCode::kUnsupported,
+                   "the WAL since the backup creates tablespace {}, outside the drill's directory",
+                   tablespace)
+      .WithHint("Take another backup, full or diff, and drill that.");
+}
+
 }  // namespace
 
 Result<std::string> FindServerPrograms(int major, const std::string& wanted,
@@ -178,7 +191,8 @@ Result<std::string> DrillServer::Settings() const {
   set("wal_level", "replica");
   set("autovacuum", "off");
   set("max_logical_replication_workers", "0");
-  if (plan_.backup.postgres_version_num / 10000 >= kFirstWithEventTriggersSetting) {
+  const int major = plan_.backup.postgres_version_num / 10000;
+  if (major >= kFirstWithEventTriggersSetting) {
     set("event_triggers", "off");
   }
   set("restart_after_crash", "off");
@@ -189,8 +203,16 @@ Result<std::string> DrillServer::Settings() const {
   set("max_wal_size",
       fmt::format("{}MB", std::max<std::uint64_t>(1024, plan_.backup.wal_segment_size >> 18)));
 
+  // Recovery needs room for the replication origins of the backup, whose number nothing tells.
+  set("max_replication_slots", kManyOrigins);
+  if (major >= kFirstWithOriginsSetting) {
+    set("max_active_replication_origins", kManyOrigins);
+  }
+  // Checks connect `jobs` times at once, and some connections are reserved.
+  ASSIGN_OR_RETURN(const std::string connections, ControlData("max_connections setting"));
+  set("max_connections",
+      fmt::format("{}", std::max(std::atoi(connections.c_str()), plan_.jobs + kSpareConnections)));
   const std::pair<const char*, const char*> limits[] = {
-      {"max_connections", "max_connections setting"},
       {"max_worker_processes", "max_worker_processes setting"},
       {"max_wal_senders", "max_wal_senders setting"},
       {"max_prepared_transactions", "max_prepared_xacts setting"},
@@ -244,7 +266,9 @@ Status DrillServer::Start() {
                    ChildProcess::Start({.arguments = {Program("postgres"), "-D", In("conf")},
                                         .environment = CleanEnvironment(),
                                         .directory = options_.directory,
-                                        .death_signal = SIGQUIT},
+                                        .death_signal = SIGQUIT,
+                                        .inherited = options_.lock,
+                                        .confinement = options_.confinement},
                                        log.get(), log.get()));
   process_.emplace(std::move(process));
   return Ok();
@@ -265,7 +289,7 @@ Status DrillServer::WaitUntilOpen() {
       ++number;
     }
     if (number == 8 && line.starts_with("ready")) {
-      return Ok();
+      return RequireOwnTablespaces();
     }
     if (!environment_.clock->Sleep(kPoll, environment_.cancellation.get())) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
@@ -273,10 +297,27 @@ Status DrillServer::WaitUntilOpen() {
   }
 }
 
+// Also of an empty one that replay did not stumble over: a server that is kept would be started
+// again, and would tidy up in there.
+Status DrillServer::RequireOwnTablespaces() const {
+  std::error_code error;
+  std::filesystem::directory_iterator entries(DataDirectory(options_.directory) + "/pg_tblspc",
+                                              error);
+  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
+    const std::string location = std::filesystem::read_symlink(entries->path(), error).string();
+    if (!error && !location.starts_with(options_.directory + "/")) {
+      return OutsideError(fmt::format("{} \"{}\"", entries->path().filename().string(), location));
+    }
+    error.clear();  // it is none of the links
+  }
+  return Ok();
+}
+
 Error DrillServer::EndedError(int exit_code) const {
   std::istringstream lines(ReadFile(In("server.log")));
   std::string fatal;
   std::string of_restore_command;
+  Status inside = RequireOwnTablespaces();
   for (std::string line; std::getline(lines, line);) {
     for (const char* severity : {"FATAL:  ", "PANIC:  "}) {
       const std::size_t found = line.find(severity);
@@ -288,11 +329,18 @@ Error DrillServer::EndedError(int exit_code) const {
     if (line.starts_with("vezactl: error: ")) {
       of_restore_command = line;
     }
+    // The context of an error. Without the directory at hand there is no link.
+    if (const std::size_t found = line.find(kCreateTablespace); found != std::string::npos) {
+      inside = OutsideError(line.substr(found + kCreateTablespace.size()));
+    }
   }
   std::string message = fmt::format("PostgreSQL ended during recovery: {}",
                                     fatal.empty() ? fmt::format("exit code {}", exit_code) : fatal);
   if (!of_restore_command.empty()) {
     message += fmt::format(" ({})", of_restore_command);
+  }
+  if (!inside) {
+    return std::move(inside.error()).WithContext(message);
   }
   return Error{ErrorCode::kFailedPrecondition, message,
                "With --keep the directory stays, with PostgreSQL's log in it."};
@@ -315,7 +363,8 @@ Result<ChildOutput> DrillServer::Run(const std::string& program,
   arguments.insert(arguments.begin(), Program(program));
   return RunToEnd({.arguments = std::move(arguments),
                    .environment = ClientEnvironment(),
-                   .directory = options_.directory},
+                   .directory = options_.directory,
+                   .confinement = options_.confinement},
                   *environment_.cancellation);
 }
 
@@ -327,7 +376,8 @@ Result<ChildOutput> DrillServer::Query(const std::string& database, const std::s
                                  "--quiet", "--field-separator-zero", "--record-separator-zero",
                                  "--no-password", "--set=ON_ERROR_STOP=1", "--command", sql},
                    .environment = std::move(environment),
-                   .directory = options_.directory},
+                   .directory = options_.directory,
+                   .confinement = options_.confinement},
                   *environment_.cancellation);
 }
 

@@ -3,6 +3,11 @@
 //
 // The directory holds data/ (what was restored), conf/ (settings of the drill's own: nothing of the
 // restored configuration is used), socket/, tablespaces/ and server.log.
+//
+// Settings alone do not keep the server in there. The WAL names locations of tablespaces by their
+// full paths: replay of a CREATE TABLESPACE from after the backup links to the original's, if it is
+// on this machine, and would go on to overwrite, truncate and remove files there. The confinement
+// makes that a failure.
 #pragma once
 
 #include <chrono>
@@ -30,6 +35,8 @@ struct DrillServerOptions {
   std::string programs;   // FindServerPrograms()
   std::string preload;    // shared_preload_libraries
   std::string role = "postgres";
+  int lock = -1;         // a descriptor that the server inherits, throw_away.h says why
+  int confinement = -1;  // of confinement.h, for the server and all programs; it stays the caller's
 };
 
 class DrillServer {
@@ -47,7 +54,7 @@ class DrillServer {
 
   Status Start();
   // Recovery has reached its target and the server was promoted. An error tells with the server's
-  // words why it has ended before.
+  // words why it has ended before; it is kUnsupported when the WAL leads out of the directory.
   Status WaitUntilOpen();
 
   // The rows' columns end with a zero byte each.
@@ -75,6 +82,7 @@ class DrillServer {
   std::string Program(const std::string& name) const { return options_.programs + "/" + name; }
   std::string In(const std::string& name) const { return options_.directory + "/" + name; }
   std::vector<std::string> ClientEnvironment() const;
+  Status RequireOwnTablespaces() const;
   Error EndedError(int exit_code) const;
 
   const DrillServerOptions options_;

@@ -2,7 +2,6 @@
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,12 +9,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
-#include <system_error>
 
 #include "cli/child_process.h"
 #include "cli/output.h"
 #include "cli/signals.h"
+#include "cli/throw_away.h"
 #include "core/codec/json.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
@@ -23,7 +21,6 @@
 namespace veza::cli {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
 // What stops a drill, and the end of a child.
@@ -34,44 +31,6 @@ sigset_t SupervisedSignals() {
     sigaddset(&signals, signal_number);
   }
   return signals;
-}
-
-Result<std::string> MakeThrowAwayDirectory(const std::string& base, const Account& account) {
-  std::string path = base + "/veza-drill-XXXXXX";
-  if (mkdtemp(path.data()) == nullptr) {
-    return ErrnoError(errno, fmt::format("could not create a directory in \"{}\"", base))
-        .WithHint("Choose one with --directory that exists and may be written.");
-  }
-  const Status usable = [&]() -> Status {
-    RETURN_IF_ERROR(DrillServer::RequireUsable(path));
-    if (geteuid() == 0 && chown(path.c_str(), account.uid, account.gid) != 0) {
-      return ErrnoError(
-          errno, fmt::format("could not give directory \"{}\" to user \"{}\"", path, account.name));
-    }
-    return Ok();
-  }();
-  if (!usable) {
-    rmdir(path.c_str());
-    return usable.error();
-  }
-  return path;
-}
-
-// Also where its owner may not write. Links are not followed.
-Status RemoveTree(const std::string& path) {
-  std::error_code error;
-  fs::recursive_directory_iterator entries(path, error);
-  for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
-    if (entries->symlink_status(error).type() == fs::file_type::directory) {
-      fs::permissions(entries->path(), fs::perms::owner_all, fs::perm_options::add, error);
-    }
-  }
-  error.clear();
-  fs::remove_all(path, error);
-  if (error && fs::exists(path)) {
-    return ErrnoError(error.value(), fmt::format("could not remove directory \"{}\"", path));
-  }
-  return Ok();
 }
 
 std::string ToText(const DrillOutcome& outcome) {
@@ -111,29 +70,33 @@ using Show = void (*)(const GlobalOptions&, const DrillOutcome&, const std::stri
 
 // The drill's process; does not return.
 [[noreturn]] void BeTheDrill(const GlobalOptions& options, const Account& account,
-                             DrillOptions drill, pid_t supervisor, int report, Show show) {
+                             const ThrowAwayDirectory& directory, DrillOptions drill,
+                             pid_t supervisor, int report, Show show) {
   InstallSignalHandlers(*options.environment.cancellation, SecondSignal::kIgnored);
   const sigset_t signals = SupervisedSignals();
   sigprocmask(SIG_UNBLOCK, &signals, nullptr);
   const Status became = BecomeAccount(account);
   // After the change of account, which would undo it.
   if (!became || prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != supervisor ||
-      chdir(drill.directory.c_str()) != 0) {
+      chdir(directory.path().c_str()) != 0) {
     if (!became) {
       PrintError(became.error());
     }
     _exit(kFailed);
   }
   AdoptOrphans(true);
-  const std::string directory = drill.directory;
   alarm(static_cast<unsigned>(drill.timeout_seconds));
   const DrillOutcome outcome = RunDrill(options, std::move(drill));
-  if (!outcome.kept) {
+  if (outcome.kept) {
+    if (const Status kept = directory.Keep(); !kept) {
+      PrintWarning(kept.error().message);
+    }
+  } else {
     KillAllChildren();
     // The supervisor does it, too; but it may be gone.
-    [[maybe_unused]] const Status removed = RemoveTree(directory);
+    [[maybe_unused]] const Status removed = directory.Remove();
   }
-  show(options, outcome, directory);
+  show(options, outcome, directory.path());
   const bool written = FlushOutput();
   const std::string text = ToText(outcome);
   const Status reported = WriteAllAt(report, 0, AsBytes(text), "the report of the drill");
@@ -178,19 +141,25 @@ Result<DrillReport> SuperviseDrill(const GlobalOptions& options, const Account& 
   const sigset_t signals = SupervisedSignals();
   std::signal(SIGCHLD, SIG_DFL);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
-  ASSIGN_OR_RETURN(const std::string directory, MakeThrowAwayDirectory(base, account));
-  drill.directory = directory;
+  RemoveLeftOvers(base, account);
+  ASSIGN_OR_RETURN(const ThrowAwayDirectory directory, ThrowAwayDirectory::Make(base, account));
+  if (Status usable = DrillServer::RequireUsable(directory.path()); !usable) {
+    RETURN_IF_ERROR(directory.Remove());
+    return usable.error();
+  }
+  drill.directory = directory.path();
+  drill.lock = directory.lock();
   const UniqueFd report(memfd_create("veza-drill", MFD_CLOEXEC));
   AdoptOrphans(true);
   const pid_t supervisor = getpid();
   const pid_t pid = report.valid() ? fork() : -1;
   if (pid < 0) {
     Error error = ErrnoError(errno, "could not start the drill");
-    RETURN_IF_ERROR(RemoveTree(directory));
+    RETURN_IF_ERROR(directory.Remove());
     return error;
   }
   if (pid == 0) {
-    BeTheDrill(options, account, std::move(drill), supervisor, report.get(), show);
+    BeTheDrill(options, account, directory, std::move(drill), supervisor, report.get(), show);
   }
   const int status = WaitForDrill(pid);
   ASSIGN_OR_RETURN(const std::string text, ReadAll(report.get()));
@@ -199,7 +168,7 @@ Result<DrillReport> SuperviseDrill(const GlobalOptions& options, const Account& 
     return result->report;
   }
   KillAllChildren();
-  RETURN_IF_ERROR(RemoveTree(directory));
+  RETURN_IF_ERROR(directory.Remove());
   if (!result) {
     if (WIFSIGNALED(status)) {
       return MakeError(ErrorCode::kInternal, "the process of the drill was ended by signal {}",

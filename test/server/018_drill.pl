@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use File::Basename qw(basename);
+use File::Find ();
 use File::Path qw(remove_tree);
 use JSON::PP qw(decode_json);
 use PostgreSQL::Test::Utils qw(slurp_file);
@@ -13,11 +14,17 @@ use VezaTest;
 
 my $node = VezaTest->new('primary');
 $node->init(extra => ['--data-checksums'], proxy => 1);
-$node->append_conf('postgresql.conf', 'max_prepared_transactions = 5');
+# The drill's own limits are not these.
+$node->append_conf('postgresql.conf', <<'CONF');
+max_prepared_transactions = 5
+max_connections = 5
+max_replication_slots = 20
+CONF
 $node->start;
 # Sockets have short paths.
 my $base = PostgreSQL::Test::Utils::tempdir_short();
 my $tablespace = PostgreSQL::Test::Utils::tempdir('tablespace');
+my @without_landlock;
 my $metrics_file = PostgreSQL::Test::Utils::tempdir() . '/drill.prom';
 
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
@@ -26,6 +33,10 @@ $node->safe_psql('postgres', 'CREATE DATABASE "ap=p"');
 $node->safe_psql('ap=p', <<'SQL');
 CREATE TABLE users(id integer PRIMARY KEY, name text) TABLESPACE elsewhere;
 INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) AS n;
+SQL
+$node->safe_psql('postgres', <<'SQL');
+SELECT pg_replication_origin_create('origin ' || n) FROM generate_series(1, 15) AS n;
+SELECT pg_replication_origin_advance('origin ' || n, '0/1') FROM generate_series(1, 15) AS n;
 SQL
 # A standby would refuse to recover with less; a drill must not.
 $node->safe_psql('postgres', 'ALTER SYSTEM SET port = 1');
@@ -47,7 +58,7 @@ $node->archive_wal;
 sub command
 {
 	my (@arguments) = @_;
-	return ($ENV{VEZACTL} // 'vezactl', '--config', $node->conf, 'drill', '--directory', $base,
+	return (@without_landlock, $ENV{VEZACTL} // 'vezactl', '--config', $node->conf, 'drill', '--directory', $base,
 		'--metrics-file', $metrics_file, @arguments);
 }
 
@@ -140,6 +151,34 @@ sub ends_with
 	return;
 }
 
+# What a drill that fails says.
+sub fails_with
+{
+	my ($code, @arguments) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $said = '';
+	IPC::Run::run([ command(@arguments) ], '<', \undef, '>&', \$said);
+	is($? >> 8, $code, "drill @arguments: exit code") or diag($said);
+	return $said;
+}
+
+# A drill that comes no further than to clean up after others: what it says.
+sub tidy_up
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return fails_with(2, '--pg-bin', $base);
+}
+
+# All files below a directory, as path => content.
+sub files_below
+{
+	my ($directory) = @_;
+	my %found;
+	File::Find::find({ no_chdir => 1, wanted => sub { $found{$_} = VezaTest::slurp_raw($_) if -f } },
+		$directory);
+	return %found;
+}
+
 # The drill's own process, which vezactl supervises.
 sub worker_of
 {
@@ -159,7 +198,7 @@ my $result = drill(
 	'--check', 'SELECT true',
 	'--check', q{SELECT count(*) FROM pg_prepared_xacts}, '--min', 1,
 	'--check', q{SELECT setting = 'off' FROM pg_settings WHERE name = 'archive_mode'},
-	'--amcheck', '--dump');
+	'--amcheck', '--jobs', 12, '--dump');
 ok($result->{passed}, 'it passed');
 is($result->{label}, $label, 'the newest backup was restored');
 is(join(' ', map { $_->{passed} ? 'ok' : $_->{detail} } @{ $result->{checks} }),
@@ -324,14 +363,84 @@ wait_for_process(qr{psql .*pg_sleep});
 kill 'KILL', $server;
 ends_with($drill, 1, 'SIGKILL of the postmaster');
 
+# --- killed, and those who clean up too -----------------------------------------------------------
+
+my $not_a_drill = "$base/veza-drill-nolock";
+my $elsewhere = PostgreSQL::Test::Utils::tempdir('elsewhere');
+my $link = "$base/veza-drill-abcdef";
+mkdir $not_a_drill;
+PostgreSQL::Test::Utils::append_to_file($_, 'mine')
+  foreach "$not_a_drill/file", "$elsewhere/file", "$elsewhere/drill.lock";
+symlink $elsewhere, $link;
+
+$drill = start_drill();
+$server = wait_for_process(qr{postgres -D \S+/conf});
+wait_for_process(qr{psql .*pg_sleep});
+my ($left) = grep { -e "$_/conf" } glob "$base/veza-drill-*";
+unlike(tidy_up(), qr/removed/, 'a drill beside another one');
+ok(-e "$left/data/PG_VERSION", 'leaves it alone');
+my @processes = ($drill->{pid}, worker_of($drill));
+kill 'STOP', $server, @processes;
+kill 'KILL', @processes;
+$drill->{harness}->finish;
+unlike(tidy_up(), qr/removed/, 'a server without a drill');
+ok(-e "$left/data/PG_VERSION", 'keeps its directory');
+kill 'KILL', $server;
+poll_until(sub { my %left_over = running(); return !%left_over }, 'the end of the server');
+like(tidy_up(), qr{removed "\Q$left\E", left by a drill that was killed}, 'a directory that is left');
+is_deeply([ sort glob "$base/*" ], [ $link, $not_a_drill ], 'is removed, and nothing else');
+is_deeply([ sort map { basename($_) } glob "$elsewhere/* $not_a_drill/*" ],
+	[ 'drill.lock', 'file', 'file' ], 'nor what others hold');
+unlink $link;
+remove_tree($not_a_drill);
+leaves_nothing('drills that were killed');
+
 # --- a drill that is kept -------------------------------------------------------------------------
 
 $out = $node->vezactl_ok([ '--output', 'json', 'drill', '--directory', $base, '--keep' ]);
 $result = decode_json($out);
 like(`$result->{connect} -Atc 'SELECT 6 * 7'`, qr/^42$/, '--keep leaves a server');
 is(system("$result->{stop} >/dev/null"), 0, 'which can be stopped as is told');
+tidy_up();
+ok(-e "$result->{directory}/data/PG_VERSION", 'another drill does not remove it');
 like($result->{directory}, qr{^\Q$base\E/veza-drill-}, 'the directory is told');
 remove_tree($result->{directory});
 leaves_nothing('--keep');
+
+# --- a tablespace that the backup does not know ---------------------------------------------------
+
+# Its WAL names the place where this server's files are.
+my $late = PostgreSQL::Test::Utils::tempdir('late');
+$node->safe_psql('postgres', "CREATE TABLESPACE late LOCATION '$late'");
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE kept TABLESPACE late AS SELECT n, 'first' AS text FROM generate_series(1, 1000) AS n;
+CREATE TABLE emptied TABLESPACE late AS SELECT * FROM kept;
+CHECKPOINT;
+UPDATE kept SET text = 'second';
+SELECT pg_create_restore_point('before');
+UPDATE kept SET text = 'third';
+TRUNCATE emptied;
+VACUUM kept;
+CHECKPOINT;
+SQL
+$node->archive_wal;
+my %files = files_below($late);
+cmp_ok(scalar(keys %files), '>', 3, 'there are files in the place');
+$result = drill('a tablespace that was created after the backup', 2, '--target-name', 'before');
+like($result->{error}{message}, qr{creates tablespace \d+ "\Q$late\E", outside the drill's directory},
+	'is named');
+is_deeply({ files_below($late) }, \%files, 'no file of the server was touched');
+$node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
+drill('a diff that knows the tablespace', 0, '--check', 'SELECT count(*) = 1000 FROM kept');
+is_deeply({ files_below($late) }, \%files, 'nor did that touch one');
+
+# Where the kernel cannot guard them, there is no drill.
+@without_landlock = ("python3", "$FindBin::RealBin/../support/without_landlock.py");
+my @nothing_to_run = ('--pg-bin', $base);
+like(fails_with(2, @nothing_to_run), qr/nothing keeps .*Landlock.*HINT: .*--allow-unconfined/s,
+	'without Landlock');
+like(fails_with(2, '--allow-unconfined', @nothing_to_run), qr/nothing keeps .*there is no program/s,
+	'--allow-unconfined');
+leaves_nothing('without Landlock');
 
 done_testing();
