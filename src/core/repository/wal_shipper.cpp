@@ -66,6 +66,7 @@ class WalShipper::Turn {
     {
       const std::lock_guard lock(shipper_.turns_mutex_);
       ++shipper_.free_turns_;
+      ++shipper_.moved_;
       shipper_.scratch_.push_back(std::move(scratch));  // there is room: reserved
     }
     shipper_.turn_ended_.notify_one();
@@ -84,9 +85,10 @@ WalShipper::WalShipper(ShipperOptions options, Opener open, Environment environm
       open_(std::move(open)),
       environment_(std::move(environment)),
       event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      free_turns_(Turns(options_)),
-      adaptive_(options_.compression_level, free_turns_, 1 + options_.look_ahead) {
-  scratch_.reserve(free_turns_);
+      turns_(Turns(options_)),
+      free_turns_(turns_),
+      adaptive_(options_.compression_level, turns_, 1 + options_.look_ahead) {
+  scratch_.reserve(turns_);
 }
 
 WalShipper::~WalShipper() {
@@ -228,6 +230,11 @@ ShipperCounters WalShipper::counters() const {
   return counters;
 }
 
+bool WalShipper::TakeProgress() {
+  const std::lock_guard lock(turns_mutex_);
+  return moved_.exchange(0) > 0 || free_turns_ < turns_;
+}
+
 // --- In the threads ------------------------------------------------------------------------------
 
 void WalShipper::Work() {
@@ -322,15 +329,8 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
   ASSIGN_OR_RETURN(const Repository* const repository, OpenRepository());
   const WalArchive archive(*repository, options_.system_identifier);
   attempt.stage = Stage::kSealing;
-  const auto seal = [&] {
-    Turn turn(*this);
-    return archive.Seal(file, fmt::format("{}/{}", options_.wal_directory, file),
-                        {.compression_level = level,
-                         .memory = options_.memory / 2 / (1 + options_.look_ahead),
-                         .scratch = &turn.scratch});
-  };
   const std::chrono::nanoseconds cpu_before = ThreadCpuTime();
-  ASSIGN_OR_RETURN(const SealedWalFile sealed, seal());
+  ASSIGN_OR_RETURN(SealedWalFile sealed, Seal(archive, file, level));
   const std::chrono::nanoseconds sealing = ThreadCpuTime() - cpu_before;
   attempt.source = sealed.source;
   ShippedFile shipped{.plain_size = sealed.sealed.plain_size,
@@ -339,12 +339,23 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
     return Ok();
   }
   attempt.stage = Stage::kPutting;
+  CountedBody counted(*sealed.sealed.body, moved_);
+  sealed.sealed.body = &counted;
   const SteadyTime begin = environment_.clock->Steady();
   ASSIGN_OR_RETURN(shipped.outcome, archive.Put(sealed));
   attempt.result = shipped;
   const std::lock_guard lock(mutex_);
   adaptive_.Note(sealing, environment_.clock->Steady() - begin);
   return Ok();
+}
+
+Result<SealedWalFile> WalShipper::Seal(const WalArchive& archive, const std::string& file,
+                                       int level) {
+  Turn turn(*this);
+  return archive.Seal(file, fmt::format("{}/{}", options_.wal_directory, file),
+                      {.compression_level = level,
+                       .memory = options_.memory / 2 / (1 + options_.look_ahead),
+                       .scratch = &turn.scratch});
 }
 
 bool WalShipper::IsUnchanged(const std::string& file, const struct stat& source) const {

@@ -17,6 +17,7 @@
 //    unnamed temporary files.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -91,6 +92,8 @@ class WalShipper {
   // The last error that led to another attempt of a request since Ask().
   std::optional<Error> retried() const;
   ShipperCounters counters() const;
+  // Whether a file was being sealed, or bytes of one were taken by the store, since the last call.
+  bool TakeProgress();
 
  private:
   struct Job {
@@ -121,6 +124,7 @@ class WalShipper {
   void Finish(const std::string& file, Attempt attempt);
   Result<Repository*> OpenRepository();
   Status Ship(const std::string& file, int level, Attempt& attempt);
+  Result<SealedWalFile> Seal(const WalArchive& archive, const std::string& file, int level);
   void FreeScratch();
   bool IsUnchanged(const std::string& file, const struct stat& source) const;
 
@@ -131,8 +135,11 @@ class WalShipper {
 
   std::mutex turns_mutex_;
   std::condition_variable turn_ended_;
+  const std::size_t turns_;
   std::size_t free_turns_;
   std::vector<WalScratch> scratch_;  // of the free turns, as far as it is kept
+
+  std::atomic<std::uint64_t> moved_{0};  // since TakeProgress(): bytes, and files sealed
 
   std::mutex opening_;
   std::unique_ptr<Repository> repository_;

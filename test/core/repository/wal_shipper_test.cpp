@@ -453,6 +453,29 @@ TEST_F(WalShipperTest, WhatDoesNotFitIntoMemoryGoesToTemporaryFiles) {
   }
 }
 
+// What a shutdown goes by: a store that hangs takes nothing.
+TEST_F(WalShipperTest, ProgressIsWhatIsSealedAndWhatTheStoreTakes) {
+  std::atomic<bool> hangs{true};
+  std::atomic<bool> asked{false};
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/")) {
+      asked = true;
+      EXPECT_TRUE(Eventually([&] { return !hangs; }));
+    }
+    return Ok();
+  };
+  MakeReady(1, 1);
+  EXPECT_FALSE(shipper_->TakeProgress());
+  ASSERT_OK(shipper_->Ask(Segment(1)));
+  EXPECT_TRUE(Eventually([&] { return asked.load(); }));
+  EXPECT_TRUE(shipper_->TakeProgress());
+  EXPECT_FALSE(shipper_->TakeProgress());
+  hangs = false;
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_TRUE(shipper_->TakeProgress());
+  EXPECT_FALSE(shipper_->TakeProgress());
+}
+
 TEST_F(WalShipperTest, RetriesAreSeen) {
   MakeReady(1, 1);
   ASSERT_OK(Archive(Segment(1)));
