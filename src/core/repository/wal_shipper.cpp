@@ -28,6 +28,11 @@ std::size_t Turns(const ShipperOptions& options) {
                                  1, wanted);
 }
 
+// A segment that cannot be compressed grows a little, and its memory is taken by the frame.
+std::size_t LargestSealed(std::uint64_t segment_size) {
+  return segment_size + segment_size / 64 + (1U << 20);
+}
+
 std::chrono::nanoseconds ThreadCpuTime() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
@@ -80,6 +85,42 @@ class WalShipper::Turn {
   WalShipper& shipper_;
 };
 
+// One ahead reserves what a segment can need, and when it is sealed keeps what it did need.
+class WalShipper::Room {
+ public:
+  explicit Room(WalShipper& shipper) : shipper_(shipper) {}
+  ~Room() { ReserveOnly(0); }
+  Room(const Room&) = delete;
+  Room& operator=(const Room&) = delete;
+
+  // How much the file may take.
+  std::size_t Reserve(const std::string& file) {
+    const std::lock_guard lock(shipper_.mutex_);
+    if (file == shipper_.asked_) {
+      limit_ = shipper_.options_.memory / 4;
+      return limit_;
+    }
+    limit_ = std::min(shipper_.free_ahead_, LargestSealed(shipper_.options_.segment_size));
+    reserved_ = limit_;
+    shipper_.free_ahead_ -= reserved_;
+    return limit_;
+  }
+  // A file of `sealed` bytes; beyond the limit it takes none.
+  void Keep(std::uint64_t sealed) { ReserveOnly(sealed <= limit_ ? sealed : 0); }
+
+ private:
+  void ReserveOnly(std::size_t bytes) {
+    const std::lock_guard lock(shipper_.mutex_);
+    const std::size_t rest = std::min(reserved_, bytes);
+    shipper_.free_ahead_ += reserved_ - rest;
+    reserved_ = rest;
+  }
+
+  WalShipper& shipper_;
+  std::size_t limit_ = 0;
+  std::size_t reserved_ = 0;
+};
+
 WalShipper::WalShipper(ShipperOptions options, Opener open, Environment environment)
     : options_(std::move(options)),
       open_(std::move(open)),
@@ -87,6 +128,7 @@ WalShipper::WalShipper(ShipperOptions options, Opener open, Environment environm
       event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       turns_(Turns(options_)),
       free_turns_(turns_),
+      free_ahead_(options_.memory / 4),
       adaptive_(options_.compression_level, turns_, 1 + options_.look_ahead) {
   scratch_.reserve(turns_);
 }
@@ -330,7 +372,8 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
   const WalArchive archive(*repository, options_.system_identifier);
   attempt.stage = Stage::kSealing;
   const std::chrono::nanoseconds cpu_before = ThreadCpuTime();
-  ASSIGN_OR_RETURN(SealedWalFile sealed, Seal(archive, file, level));
+  Room room(*this);
+  ASSIGN_OR_RETURN(SealedWalFile sealed, Seal(archive, file, level, room));
   const std::chrono::nanoseconds sealing = ThreadCpuTime() - cpu_before;
   attempt.source = sealed.source;
   ShippedFile shipped{.plain_size = sealed.sealed.plain_size,
@@ -350,12 +393,19 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
 }
 
 Result<SealedWalFile> WalShipper::Seal(const WalArchive& archive, const std::string& file,
-                                       int level) {
+                                       int level, Room& room) {
   Turn turn(*this);
-  return archive.Seal(file, fmt::format("{}/{}", options_.wal_directory, file),
-                      {.compression_level = level,
-                       .memory = options_.memory / 2 / (1 + options_.look_ahead),
-                       .scratch = &turn.scratch});
+  Result<SealedWalFile> sealed = archive.Seal(
+      file, fmt::format("{}/{}", options_.wal_directory, file),
+      {.compression_level = level, .memory = room.Reserve(file), .scratch = &turn.scratch});
+  if (sealed) {
+    room.Keep(sealed->sealed.body->size());
+  } else if (sealed.error().code == ErrorCode::kNoSpace) {
+    sealed.error().hint =
+        "Free some space on that file system. A larger veza_backup.archive_memory avoids temporary "
+        "files.";
+  }
+  return sealed;
 }
 
 bool WalShipper::IsUnchanged(const std::string& file, const struct stat& source) const {

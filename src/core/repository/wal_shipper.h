@@ -13,8 +13,9 @@
 //    what was only sealed is not sent.
 //  - Bounded: at most `look_ahead` files beside the one asked for are being stored or wait to be
 //    acknowledged; `sealers` of them use a CPU at the same time, fewer where half of `memory` is
-//    not enough for so many; the other half holds what is sealed, and what does not fit is in
-//    unnamed temporary files.
+//    not enough for so many. A quarter of it holds the file that is asked for, sealed, and a
+//    quarter those ahead of it together; what does not fit is in unnamed temporary files. A disk
+//    without room for those is trouble, too: then nothing is done ahead.
 #pragma once
 
 #include <atomic>
@@ -103,6 +104,8 @@ class WalShipper {
 
   // One of `sealers`, with the memory that it needs; waits for it.
   class Turn;
+  // The memory that a sealed file may take.
+  class Room;
 
   // What a thread makes of a file.
   enum class Stage { kOpening, kSealing, kPutting };
@@ -124,7 +127,8 @@ class WalShipper {
   void Finish(const std::string& file, Attempt attempt);
   Result<Repository*> OpenRepository();
   Status Ship(const std::string& file, int level, Attempt& attempt);
-  Result<SealedWalFile> Seal(const WalArchive& archive, const std::string& file, int level);
+  Result<SealedWalFile> Seal(const WalArchive& archive, const std::string& file, int level,
+                             Room& room);
   void FreeScratch();
   bool IsUnchanged(const std::string& file, const struct stat& source) const;
 
@@ -146,6 +150,7 @@ class WalShipper {
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
+  std::size_t free_ahead_;  // memory for what is sealed ahead
   bool stopping_ = false;
   // What MayLookAhead() goes by.
   bool proven_ = false;                  // a file of this server was stored, or was there already

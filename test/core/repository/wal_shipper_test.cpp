@@ -45,7 +45,11 @@ class WalShipperTest : public testing::Test {
           store_->SetHook([this](FaultStore::Operation operation, std::string_view name) {
             return hook_ ? hook_(operation, name) : Ok();
           });
-          return Repository::Open(store_, repository_.options(), environment_);
+          RepositoryOptions repository_options = repository_.options();
+          if (!may_spill_) {
+            repository_options.spill_directory = repository_.Scratch("nowhere");
+          }
+          return Repository::Open(store_, repository_options, environment_);
         },
         environment_);
   }
@@ -108,6 +112,7 @@ class WalShipperTest : public testing::Test {
   ShipperOptions options_;
   Environment environment_;
   std::atomic<bool> opener_fails_{false};
+  bool may_spill_ = true;
   FaultStore::Hook hook_;  // set before threads run
   RetryObserver observer_;
   std::shared_ptr<FaultStore> store_;
@@ -451,6 +456,43 @@ TEST_F(WalShipperTest, WhatDoesNotFitIntoMemoryGoesToTemporaryFiles) {
     ASSERT_OK(repository_.wal().Fetch(Segment(number), repository_.Scratch("fetched")));
     EXPECT_EQ(ReadText(repository_.Scratch("fetched")), ReadText(WalPath(Segment(number))));
   }
+}
+
+// A quarter of the memory is its own, however many may be ahead.
+TEST_F(WalShipperTest, TheFileThatIsAskedForFitsIntoMemory) {
+  may_spill_ = false;
+  options_.look_ahead = 8;
+  options_.memory = 6 * kTestSegmentSize;
+  Start();
+  for (SegmentNumber number = 1; number <= 3; ++number) {
+    MakeReady(number, number);
+    ASSERT_OK(Archive(Segment(number)));
+  }
+}
+
+// Those ahead share the next quarter: what one does not need is another's, and is free afterwards.
+TEST_F(WalShipperTest, FilesAheadShareTheirMemory) {
+  std::atomic<int> begun{0};
+  std::atomic<int> together{0};
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/")) {
+      ++begun;
+      EXPECT_TRUE(Eventually([&] { return begun >= together; }));
+    }
+    return Ok();
+  };
+  may_spill_ = false;
+  options_.sealers = 1;
+  options_.memory = 4 * (5 * kTestSegmentSize);
+  Start();
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
+  together = 5;
+  MakeReady(2, 9);
+  for (SegmentNumber number = 2; number <= 9; ++number) {
+    ASSERT_OK(Archive(Segment(number)));
+  }
+  EXPECT_EQ(begun, 9);
 }
 
 // What a shutdown goes by: a store that hangs takes nothing.
