@@ -191,6 +191,15 @@ is( $clone->safe_psql('postgres',
 	"$own|t|t",
 	'the view shows the conflict and who wrote the other');
 is($clone->archive_status($own), 'ready', 'and the clone keeps its segment');
+# What it has behind that segment would take names that the right server has yet to use.
+my @behind = split /\n/,
+  $clone->safe_psql('postgres', 'SELECT write_segment() FROM generate_series(1, 3)');
+my $conflicts = 'SELECT conflict_count FROM veza_backup_archive';
+my $before = $clone->safe_psql('postgres', $conflicts);
+$clone->wake_archiver;
+poll_until(sub { $clone->safe_psql('postgres', $conflicts) > $before }, 'the clone to be refused again');
+is(scalar(grep { my $s = $_; grep { m{/$s$} } objects('main/wal/') } @behind), 0,
+	'nor does it store what is behind it');
 $clone->discard;
 
 # --- a server that does nothing -------------------------------------------------------------------

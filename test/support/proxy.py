@@ -111,8 +111,12 @@ for line in sys.stdin:
             stop_listening(listener)
             listener = None
     elif command in ("pass", "stall", "slow"):
-        slow.set() if command == "slow" else slow.clear()
-        passing.clear() if command == "stall" else passing.set()
+        slow.clear()
+        passing.set()
+        if command == "slow":
+            slow.set()
+        elif command == "stall":
+            passing.clear()
         if listener is None:
             listener = listen(port)
     else:
