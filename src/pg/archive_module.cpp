@@ -7,15 +7,19 @@
 // A WalShipper seals and stores in threads, the file that is asked for and those behind it, while
 // the archiver's own thread serves its latch and interrupts and watches for three reasons to give
 // up early: a reload (new settings may be the cure), SIGTERM, and a shutdown of the server, which
-// waits for the archiver without a limit of its own.
+// in the end waits for the archiver without a limit of its own.
 
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "core/repository/wal_shipper.h"
@@ -37,7 +41,7 @@ constexpr RetryPolicy kArchiverRetries{.first_pause = std::chrono::milliseconds(
                                        .budget = std::chrono::milliseconds(10'000),
                                        .max_attempts = 6};
 constexpr long kTickMs = 250;
-// Grace for a file that makes no progress when the server shuts down.
+// How long nothing may move while the server waits for us to let it stop.
 constexpr std::chrono::seconds kShutdownGrace{5};
 
 // What this process ships with, kept between calls as long as settings and role stay the same.
@@ -51,31 +55,45 @@ struct Shipping {
 
 std::unique_ptr<Shipping> shipping;
 
-// When the server began to stop, and whether the store was found to be unusable since: then the
-// remaining files are not tried.
-std::optional<SteadyTime> stopping_since;
-bool gave_up = false;
+enum class GaveUp { kNo, kStoreFailed, kNothingMoves, kOutOfTime };
+
+// Since when the server waits for us alone, and why the remaining files are not tried any more.
+std::optional<SteadyTime> awaited_since;
+GaveUp gave_up = GaveUp::kNo;
+
+// The beginning of a file, as much as there is of it and fits; empty when it cannot be read.
+ByteView ReadBeginning(const char* path, MutableByteView into) {
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    return {};
+  }
+  const ssize_t bytes = read(fd, into.data(), into.size());
+  close(fd);
+  return ByteView(into).first(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
+}
 
 // The postmaster says so in the eighth line of its pid file (pidfile.h, LOCK_FILE_LINE_PM_STATUS;
 // set in pmdie()). No variable that a child process could read tells it in every version.
 bool ServerIsStopping() {
-  char content[2048];
-  const int fd = open("postmaster.pid", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
+  std::array<std::uint8_t, 2048> buffer;
+  std::string_view content = AsText(ReadBeginning("postmaster.pid", buffer));
+  for (int number = 1; number < 8; ++number) {
+    const std::size_t end = content.find('\n');
+    content.remove_prefix(end == std::string_view::npos ? content.size() : end + 1);
+  }
+  return content.starts_with("stopping");
+}
+
+// The checkpointer has ended the WAL. Only the state is read, at a place that one sector holds, so
+// that a write at the same time cannot tear it.
+bool WalIsShutDown() {
+  std::array<std::uint8_t, offsetof(ControlFileData, state) + sizeof(DBState)> buffer;
+  if (ReadBeginning(XLOG_CONTROL_FILE, buffer).size() != buffer.size()) {
     return false;
   }
-  const ssize_t bytes = read(fd, content, sizeof content - 1);
-  close(fd);
-  if (bytes <= 0) {
-    return false;
-  }
-  content[bytes] = '\0';
-  const char* line = content;
-  for (int number = 1; number < 8 && line != nullptr; ++number) {
-    line = strchr(line, '\n');
-    line = line != nullptr ? line + 1 : nullptr;
-  }
-  return line != nullptr && strncmp(line, "stopping", strlen("stopping")) == 0;
+  DBState state{};
+  memcpy(&state, buffer.data() + offsetof(ControlFileData, state), sizeof state);
+  return state == DB_SHUTDOWNED || state == DB_SHUTDOWNED_IN_RECOVERY;
 }
 
 enum class Waited { kTimeout, kLatch, kFailed };
@@ -108,34 +126,66 @@ Waited WaitOnce(int done_fd, uint32 wait_event) {
   return waited;
 }
 
-// Sees the shutdown of the server, from one call to the next.
-bool IsStopping() {
-  if (!ServerIsStopping()) {
-    stopping_since.reset();
-    gave_up = false;
+// Whether the server waits for us alone; seen from one call to the next. "Stopping" is not enough:
+// in a smart shutdown sessions go on for as long as they like, and in a fast one the postmaster
+// first waits for them and for the shutdown checkpoint, and only then for the archiver (SIGUSR2).
+// Nor is pg_control: a checkpoint at the end of recovery says "shut down" for a moment.
+bool IsAwaited() {
+  if (!ServerIsStopping() || !WalIsShutDown()) {
+    awaited_since.reset();
+    gave_up = GaveUp::kNo;
     return false;
   }
-  if (!stopping_since) {
-    stopping_since = SystemClock().Steady();
+  if (!awaited_since) {
+    awaited_since = SystemClock().Steady();
   }
   return true;
 }
 
-// Whether waiting for the file, which began at `begin`, should end now.
-bool ShouldGiveUp(SteadyTime begin, bool retrying) {
+// Whether waiting for a file should end now. `moved`: when anything last did, or it was begun.
+bool ShouldGiveUp(SteadyTime moved, bool retrying) {
   if (ShutdownRequestPending) {
     return true;
   }
   if (ConfigReloadPending && retrying) {
     return true;
   }
-  if (!IsStopping()) {
+  if (!IsAwaited()) {
     return false;
   }
   const SteadyTime now = SystemClock().Steady();
-  gave_up = retrying || now - std::max(begin, *stopping_since) > kShutdownGrace ||
-            now - *stopping_since > shipping->settings.shutdown_timeout;
-  return gave_up;
+  if (retrying) {
+    gave_up = GaveUp::kStoreFailed;
+  } else if (now - *awaited_since > shipping->settings.shutdown_timeout) {
+    gave_up = GaveUp::kOutOfTime;
+  } else if (now - std::max(moved, *awaited_since) > kShutdownGrace) {
+    gave_up = GaveUp::kNothingMoves;
+  }
+  return gave_up != GaveUp::kNo;
+}
+
+Error InterruptedError() {
+  switch (gave_up) {
+    case GaveUp::kNo:
+      return MakeError(ErrorCode::kCancelled, "archiving was interrupted")
+          .WithHint("The file stays in pg_wal and is offered again.");
+    case GaveUp::kStoreFailed:
+      return MakeError(ErrorCode::kUnavailable,
+                       "the server is stopping, and the repository could not be reached")
+          .WithHint("The file stays in pg_wal and is archived after the next start.");
+    case GaveUp::kNothingMoves:
+      return MakeError(ErrorCode::kUnavailable,
+                       "the server is stopping, and the repository has taken nothing for {} s",
+                       kShutdownGrace.count())
+          .WithHint("The file stays in pg_wal and is archived after the next start.");
+    case GaveUp::kOutOfTime:
+      break;
+  }
+  return MakeError(ErrorCode::kUnavailable,
+                   "the server is stopping, and the repository was too slow to take all in time")
+      .WithHint(
+          "The file stays in pg_wal and is archived after the next start. "
+          "veza_backup.archive_shutdown_timeout is how long a shutdown waits.");
 }
 
 void Report(const WalShipper& shipper) {
@@ -151,6 +201,7 @@ void Report(const WalShipper& shipper) {
 std::optional<Result<ShippedFile>> WaitForAnswer(WalShipper& shipper) {
   static const uint32 wait_event = WaitEvent("VezaBackupArchive");
   const SteadyTime begin = SystemClock().Steady();
+  SteadyTime moved = begin;
   SteadyTime next_look = begin;
   std::optional<Result<ShippedFile>> answer;
   bool consumed_wakeup = false;
@@ -159,7 +210,10 @@ std::optional<Result<ShippedFile>> WaitForAnswer(WalShipper& shipper) {
     if (now >= next_look) {
       next_look = now + std::chrono::milliseconds(kTickMs);
       Report(shipper);
-      if (ShouldGiveUp(begin, shipper.retried().has_value())) {
+      if (shipper.TakeProgress()) {
+        moved = now;
+      }
+      if (ShouldGiveUp(moved, shipper.retried().has_value())) {
         break;
       }
     }
@@ -214,10 +268,8 @@ Status RefreshShipping() {
 }
 
 Result<ShippedFile> Archive(const char* file) {
-  if (IsStopping() && gave_up) {
-    return MakeError(ErrorCode::kUnavailable,
-                     "the server is stopping, and the repository could not be reached in time")
-        .WithHint("The file stays in pg_wal and is archived after the next start.");
+  if (IsAwaited() && gave_up != GaveUp::kNo) {
+    return InterruptedError();
   }
   RETURN_IF_ERROR(RefreshShipping());
   WalShipper& shipper = *shipping->shipper;
@@ -232,9 +284,7 @@ Result<ShippedFile> Archive(const char* file) {
     return std::move(*answer);
   }
   // Why it was still trying says more than that it was told to stop.
-  const Error error =
-      shipper.retried().value_or(MakeError(ErrorCode::kCancelled, "archiving was interrupted")
-                                     .WithHint("The file stays in pg_wal and is offered again."));
+  const Error error = shipper.retried().value_or(InterruptedError());
   shipping.reset();
   return error;
 }
@@ -260,7 +310,7 @@ void Ship(const char* file, Outcome* outcome) {
   outcome->archived = status.has_value();
   if (!status) {
     outcome->is_conflict = status.error().code == ErrorCode::kConflict;
-    outcome->was_tried = status.error().code != ErrorCode::kCancelled && !stopping_since;
+    outcome->was_tried = status.error().code != ErrorCode::kCancelled && !awaited_since;
     FillReport(Error(status.error())
                    .WithContext(std::string("could not archive WAL file \"") + file + "\""),
                &outcome->error);

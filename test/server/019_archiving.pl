@@ -3,6 +3,7 @@
 
 use strict;
 use warnings;
+use File::Basename qw(basename);
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Test::More;
@@ -190,6 +191,15 @@ is( $clone->safe_psql('postgres',
 	"$own|t|t",
 	'the view shows the conflict and who wrote the other');
 is($clone->archive_status($own), 'ready', 'and the clone keeps its segment');
+# What it has behind that segment would take names that the right server has yet to use.
+my @behind = split /\n/,
+  $clone->safe_psql('postgres', 'SELECT write_segment() FROM generate_series(1, 3)');
+my $conflicts = 'SELECT conflict_count FROM veza_backup_archive';
+my $before = $clone->safe_psql('postgres', $conflicts);
+$clone->wake_archiver;
+poll_until(sub { $clone->safe_psql('postgres', $conflicts) > $before }, 'the clone to be refused again');
+is(scalar(grep { my $s = $_; grep { m{/$s$} } objects('main/wal/') } @behind), 0,
+	'nor does it store what is behind it');
 $clone->discard;
 
 # --- a server that does nothing -------------------------------------------------------------------
@@ -251,7 +261,57 @@ is($node->archive_status($segments[-1]), 'ready', 'and the backlog is there afte
 mend_store();
 $node->wake_archiver;
 $node->wait_for_archived($segments[-1]);
+
+# In a smart shutdown sessions go on for as long as they like, and archiving with them: its limits are
+# for when nothing but the archiver is waited for.
+$archiver = $node->archiver_pid;
+$position = -s $node->logfile;
+break_store();
+my $writer = $node->start_sql(<<'SQL');
+DO $$
+BEGIN
+  WHILE pg_read_file('postmaster.pid') !~ 'stopping' LOOP
+    PERFORM pg_sleep(0.05);
+  END LOOP;
+END $$;
+SELECT write_segment() FROM generate_series(1, 3);
+SELECT pg_sleep(3600);
+SQL
+$node->poll_query_until('postgres',
+	q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'});
+kill 'TERM', $node->{_pid};
+my @waiting;
+poll_until(sub { (@waiting = glob $node->data_dir . '/pg_wal/archive_status/*.ready') >= 3 },
+	'the session to write in a smart shutdown');
+# Longer than the second that a shutdown may archive.
+$node->wait_for_log(
+	store() eq 's3' ? qr/could not archive WAL file/ : qr/failed too many times/, $position);
+mend_store();
+kill 'USR1', $archiver;
+$node->wait_for_archived(basename($_, '.ready')) foreach @waiting;
+ok(kill(0, $archiver), 'a smart shutdown archives for as long as there are sessions');
 $node->stop('fast');
+$node->finish_sql($writer);
+
+# Slow is not dead: one segment takes longer than nothing may move.
+SKIP:
+{
+	skip 'a directory is not slow', 1 if store() ne 's3';
+	$node->change_conf(
+		archive_shutdown_timeout => '60s', adaptive_compression => 'off', compression_level => -7);
+	$node->start;
+	my $slow = $node->safe_psql('postgres', <<'SQL');
+SELECT pg_walfile_name(pg_switch_wal());
+SELECT pg_walfile_name(pg_logical_emit_message(false, 'veza', string_agg(md5(random()::text), '')))
+FROM generate_series(1, 460000)
+SQL
+	$slow = (split /\n/, $slow)[-1];
+	slow_store();
+	$seconds = seconds_of(sub { $node->stop('fast') });
+	mend_store();
+	note sprintf 'stopped with a slow store in %.1f s', $seconds;
+	ok((grep { m{/$slow$} } objects('main/wal/')), 'a shutdown waits for a slow store');
+}
 
 # --- the smallest and the largest segments --------------------------------------------------------
 

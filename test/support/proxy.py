@@ -9,6 +9,7 @@ with a line:
     pass      connections are passed on to HOST:PORT
     refuse    nobody listens, and open connections are reset
     stall     connections are accepted, but no byte gets through in either direction
+    slow      what is sent passes at some 2 MB/s
 
 Ends with its standard input, that is, with the test that started it.
 """
@@ -16,10 +17,12 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 target = sys.argv[1].rsplit(":", 1)
 passing = threading.Event()
 passing.set()
+slow = threading.Event()
 lock = threading.Lock()
 open_sockets = set()
 
@@ -40,6 +43,8 @@ def pump(source, sink):
     try:
         while data := source.recv(65536):
             passing.wait()
+            if slow.is_set():
+                time.sleep(len(data) / 2e6)
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
@@ -105,10 +110,12 @@ for line in sys.stdin:
         if listener is not None:
             stop_listening(listener)
             listener = None
-    elif command in ("pass", "stall"):
-        if command == "pass":
-            passing.set()
-        else:
+    elif command in ("pass", "stall", "slow"):
+        slow.clear()
+        passing.set()
+        if command == "slow":
+            slow.set()
+        elif command == "stall":
             passing.clear()
         if listener is None:
             listener = listen(port)

@@ -28,6 +28,11 @@ std::size_t Turns(const ShipperOptions& options) {
                                  1, wanted);
 }
 
+// A segment that cannot be compressed grows a little, and its memory is taken by the frame.
+std::size_t LargestSealed(std::uint64_t segment_size) {
+  return segment_size + segment_size / 64 + (1U << 20);
+}
+
 std::chrono::nanoseconds ThreadCpuTime() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
@@ -35,9 +40,18 @@ std::chrono::nanoseconds ThreadCpuTime() {
 }
 
 // Errors that concern one file, and say nothing of the store.
-bool IsOfTheFile(ErrorCode code) {
-  return code == ErrorCode::kConflict || code == ErrorCode::kNotFound ||
-         code == ErrorCode::kDataCorrupted || code == ErrorCode::kInvalidArgument;
+bool IsOfTheFile(ErrorCode code, bool in_sealing) {
+  switch (code) {
+    case ErrorCode::kNotFound:
+    case ErrorCode::kDataCorrupted:
+    case ErrorCode::kInvalidArgument:
+      return true;
+    case ErrorCode::kIo:
+    case ErrorCode::kPermissionDenied:
+      return in_sealing;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -57,6 +71,7 @@ class WalShipper::Turn {
     {
       const std::lock_guard lock(shipper_.turns_mutex_);
       ++shipper_.free_turns_;
+      ++shipper_.moved_;
       shipper_.scratch_.push_back(std::move(scratch));  // there is room: reserved
     }
     shipper_.turn_ended_.notify_one();
@@ -70,14 +85,52 @@ class WalShipper::Turn {
   WalShipper& shipper_;
 };
 
+// One ahead reserves what a segment can need, and when it is sealed keeps what it did need.
+class WalShipper::Room {
+ public:
+  explicit Room(WalShipper& shipper) : shipper_(shipper) {}
+  ~Room() { ReserveOnly(0); }
+  Room(const Room&) = delete;
+  Room& operator=(const Room&) = delete;
+
+  // How much the file may take.
+  std::size_t Reserve(const std::string& file) {
+    const std::lock_guard lock(shipper_.mutex_);
+    if (file == shipper_.asked_) {
+      limit_ = shipper_.options_.memory / 4;
+      return limit_;
+    }
+    limit_ = std::min(shipper_.free_ahead_, LargestSealed(shipper_.options_.segment_size));
+    reserved_ = limit_;
+    shipper_.free_ahead_ -= reserved_;
+    return limit_;
+  }
+  // A file of `sealed` bytes; beyond the limit it takes none.
+  void Keep(std::uint64_t sealed) { ReserveOnly(sealed <= limit_ ? sealed : 0); }
+
+ private:
+  void ReserveOnly(std::size_t bytes) {
+    const std::lock_guard lock(shipper_.mutex_);
+    const std::size_t rest = std::min(reserved_, bytes);
+    shipper_.free_ahead_ += reserved_ - rest;
+    reserved_ = rest;
+  }
+
+  WalShipper& shipper_;
+  std::size_t limit_ = 0;
+  std::size_t reserved_ = 0;
+};
+
 WalShipper::WalShipper(ShipperOptions options, Opener open, Environment environment)
     : options_(std::move(options)),
       open_(std::move(open)),
       environment_(std::move(environment)),
       event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      free_turns_(Turns(options_)),
-      adaptive_(options_.compression_level, free_turns_, 1 + options_.look_ahead) {
-  scratch_.reserve(free_turns_);
+      turns_(Turns(options_)),
+      free_turns_(turns_),
+      free_ahead_(options_.memory / 4),
+      adaptive_(options_.compression_level, turns_, 1 + options_.look_ahead) {
+  scratch_.reserve(turns_);
 }
 
 WalShipper::~WalShipper() {
@@ -134,8 +187,7 @@ Status WalShipper::LookAhead() {
 // As many as have something to do.
 Status WalShipper::EnsureThreads() {
   const std::size_t most = 1 + options_.look_ahead;
-  const std::size_t ahead = trouble_ ? 0 : std::min(options_.look_ahead, candidates_.size());
-  const std::size_t wanted = 1 + ahead;
+  const std::size_t wanted = 1 + std::min(RoomAhead(), candidates_.size());
   while (threads_started_ < most && idle_ < wanted) {
     const Status started = threads_.Start([this] { Work(); });
     if (!started) {
@@ -146,6 +198,40 @@ Status WalShipper::EnsureThreads() {
     ++idle_;
   }
   return Ok();
+}
+
+// A clone, or the second of two servers that were promoted, must not store what the right server
+// has yet to write: it would be the right one's turn to be refused.
+bool WalShipper::MayLookAhead() const {
+  return proven_ && !trouble_ && !conflict_;
+}
+
+// How many more files may be begun ahead.
+std::size_t WalShipper::RoomAhead() const {
+  const std::size_t ahead = jobs_.size() - (asked_ && jobs_.contains(*asked_) ? 1 : 0);
+  return MayLookAhead() && ahead < options_.look_ahead ? options_.look_ahead - ahead : 0;
+}
+
+void WalShipper::NoteSuccess(const std::string& file) {
+  proven_ = true;
+  trouble_ = false;
+  // Files before the one that was refused say nothing of it: they may be common to both servers.
+  if (conflict_ && !IsArchivedBefore(file, *conflict_)) {
+    conflict_.reset();
+  }
+}
+
+void WalShipper::NoteFailure(const std::string& file, ErrorCode code, Stage stage) {
+  if (code == ErrorCode::kConflict) {
+    if (!conflict_ || IsArchivedBefore(*conflict_, file)) {
+      conflict_ = file;
+    }
+  } else if (!IsOfTheFile(code, stage == Stage::kSealing)) {
+    trouble_ = true;
+  } else if (file == asked_) {
+    // The store is there, and a file that cannot be read must not hold up the others.
+    proven_ = true;
+  }
 }
 
 std::optional<Result<ShippedFile>> WalShipper::TakeAnswer() {
@@ -163,11 +249,11 @@ std::optional<Result<ShippedFile>> WalShipper::TakeAnswer() {
   }
   Result<ShippedFile> result = std::move(*job->second.result);
   jobs_.erase(job);
-  asked_.reset();
   if (result) {
-    trouble_ = false;
+    NoteSuccess(*asked_);
     backlog_ -= std::min<std::size_t>(backlog_, 1);
   }
+  asked_.reset();
   wake_.notify_all();
   return result;
 }
@@ -184,6 +270,11 @@ ShipperCounters WalShipper::counters() const {
     ++(job.result ? counters.ahead : counters.in_flight);
   }
   return counters;
+}
+
+bool WalShipper::TakeProgress() {
+  const std::lock_guard lock(turns_mutex_);
+  return moved_.exchange(0) > 0 || free_turns_ < turns_;
 }
 
 // --- In the threads ------------------------------------------------------------------------------
@@ -203,21 +294,17 @@ void WalShipper::Work() {
     const int level = level_;
     const bool is_last = candidates_.empty() && backlog_ <= 1;
     lock.unlock();
-    Result<ShippedFile> result;
-    struct stat source {};
-    const Status status = CatchExceptions([&]() -> Status {
-      result = Ship(*file, level, source);
-      return Ok();
-    });
+    Attempt attempt;
+    const Status status = CatchExceptions([&] { return Ship(*file, level, attempt); });
     if (!status) {
-      result = status.error();
+      attempt.result = status.error();
     }
     if (is_last) {
       FreeScratch();
     }
     lock.lock();
     ++idle_;
-    Finish(*file, std::move(result), source);
+    Finish(*file, std::move(attempt));
   }
 }
 
@@ -226,17 +313,26 @@ std::optional<std::string> WalShipper::NextFile() const {
   if (asked_ && !jobs_.contains(*asked_)) {
     return asked_;
   }
-  const std::size_t ahead = jobs_.size() - (asked_ ? 1 : 0);
-  if (candidates_.empty() || trouble_ || ahead >= options_.look_ahead) {
+  if (candidates_.empty() || RoomAhead() == 0) {
     return std::nullopt;
   }
   return candidates_.back();
 }
 
-void WalShipper::Finish(const std::string& file, Result<ShippedFile> result,
-                        const struct stat& source) {
-  if (!result && !IsOfTheFile(result.error().code)) {
-    trouble_ = true;
+// A conflict, or the store's trouble, may have become known while the file was being sealed.
+bool WalShipper::MayPut(const std::string& file) const {
+  const std::lock_guard lock(mutex_);
+  return file == asked_ || MayLookAhead();
+}
+
+void WalShipper::Finish(const std::string& file, Attempt attempt) {
+  if (!attempt.result) {
+    jobs_.erase(file);  // begun anew, if it is asked for by now
+    return;
+  }
+  Result<ShippedFile>& result = *attempt.result;
+  if (!result) {
+    NoteFailure(file, result.error().code, attempt.stage);
   }
   if (!result && file != asked_) {
     failed_ahead_.insert(file);
@@ -245,7 +341,7 @@ void WalShipper::Finish(const std::string& file, Result<ShippedFile> result,
   }
   Job& job = jobs_[file];
   job.result = std::move(result);
-  job.source = source;
+  job.source = attempt.source;
   if (file == asked_) {
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = write(event_.get(), &one, sizeof one);
@@ -271,27 +367,45 @@ Result<Repository*> WalShipper::OpenRepository() {
   return repository_.get();
 }
 
-Result<ShippedFile> WalShipper::Ship(const std::string& file, int level, struct stat& source) {
+Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
   ASSIGN_OR_RETURN(const Repository* const repository, OpenRepository());
   const WalArchive archive(*repository, options_.system_identifier);
-  const auto seal = [&] {
-    Turn turn(*this);
-    return archive.Seal(file, fmt::format("{}/{}", options_.wal_directory, file),
-                        {.compression_level = level,
-                         .memory = options_.memory / 2 / (1 + options_.look_ahead),
-                         .scratch = &turn.scratch});
-  };
+  attempt.stage = Stage::kSealing;
   const std::chrono::nanoseconds cpu_before = ThreadCpuTime();
-  ASSIGN_OR_RETURN(const SealedWalFile sealed, seal());
+  Room room(*this);
+  ASSIGN_OR_RETURN(SealedWalFile sealed, Seal(archive, file, level, room));
   const std::chrono::nanoseconds sealing = ThreadCpuTime() - cpu_before;
-  source = sealed.source;
+  attempt.source = sealed.source;
   ShippedFile shipped{.plain_size = sealed.sealed.plain_size,
                       .sealed_size = sealed.sealed.body->size()};
+  if (!MayPut(file)) {
+    return Ok();
+  }
+  attempt.stage = Stage::kPutting;
+  CountedBody counted(*sealed.sealed.body, moved_);
+  sealed.sealed.body = &counted;
   const SteadyTime begin = environment_.clock->Steady();
   ASSIGN_OR_RETURN(shipped.outcome, archive.Put(sealed));
+  attempt.result = shipped;
   const std::lock_guard lock(mutex_);
   adaptive_.Note(sealing, environment_.clock->Steady() - begin);
-  return shipped;
+  return Ok();
+}
+
+Result<SealedWalFile> WalShipper::Seal(const WalArchive& archive, const std::string& file,
+                                       int level, Room& room) {
+  Turn turn(*this);
+  Result<SealedWalFile> sealed = archive.Seal(
+      file, fmt::format("{}/{}", options_.wal_directory, file),
+      {.compression_level = level, .memory = room.Reserve(file), .scratch = &turn.scratch});
+  if (sealed) {
+    room.Keep(sealed->sealed.body->size());
+  } else if (sealed.error().code == ErrorCode::kNoSpace) {
+    sealed.error().hint =
+        "Free some space on that file system. A larger veza_backup.archive_memory avoids temporary "
+        "files.";
+  }
+  return sealed;
 }
 
 bool WalShipper::IsUnchanged(const std::string& file, const struct stat& source) const {

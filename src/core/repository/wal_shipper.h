@@ -7,12 +7,18 @@
 //    ahead is safe (postgres-facts.md).
 //  - A file that could not be stored ahead is tried anew when it is asked for; other files do not
 //    suffer. While the store is in trouble nothing is done ahead.
+//  - A server that is refused plants nothing. The first file is stored alone; and when the
+//    repository holds other content for one (kConflict), nothing is done ahead until that one, or
+//    one behind it, has been stored. What was already being sent at that moment may still arrive;
+//    what was only sealed is not sent.
 //  - Bounded: at most `look_ahead` files beside the one asked for are being stored or wait to be
 //    acknowledged; `sealers` of them use a CPU at the same time, fewer where half of `memory` is
-//    not enough for so many; the other half holds what is sealed, and what does not fit is in
-//    unnamed temporary files.
+//    not enough for so many. A quarter of it holds the file that is asked for, sealed, and a
+//    quarter those ahead of it together; what does not fit is in unnamed temporary files. A disk
+//    without room for those is trouble, too: then nothing is done ahead.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -87,6 +93,8 @@ class WalShipper {
   // The last error that led to another attempt of a request since Ask().
   std::optional<Error> retried() const;
   ShipperCounters counters() const;
+  // Whether a file was being sealed, or bytes of one were taken by the store, since the last call.
+  bool TakeProgress();
 
  private:
   struct Job {
@@ -96,14 +104,31 @@ class WalShipper {
 
   // One of `sealers`, with the memory that it needs; waits for it.
   class Turn;
+  // The memory that a sealed file may take.
+  class Room;
+
+  // What a thread makes of a file.
+  enum class Stage { kOpening, kSealing, kPutting };
+  struct Attempt {
+    std::optional<Result<ShippedFile>> result;  // nothing: it is held back
+    Stage stage = Stage::kOpening;              // the last one that was begun
+    struct stat source {};
+  };
 
   Status LookAhead();
   Status EnsureThreads();
+  bool MayLookAhead() const;
+  std::size_t RoomAhead() const;
+  void NoteSuccess(const std::string& file);
+  void NoteFailure(const std::string& file, ErrorCode code, Stage stage);
   void Work();
   std::optional<std::string> NextFile() const;
-  void Finish(const std::string& file, Result<ShippedFile> result, const struct stat& source);
+  bool MayPut(const std::string& file) const;
+  void Finish(const std::string& file, Attempt attempt);
   Result<Repository*> OpenRepository();
-  Result<ShippedFile> Ship(const std::string& file, int level, struct stat& source);
+  Status Ship(const std::string& file, int level, Attempt& attempt);
+  Result<SealedWalFile> Seal(const WalArchive& archive, const std::string& file, int level,
+                             Room& room);
   void FreeScratch();
   bool IsUnchanged(const std::string& file, const struct stat& source) const;
 
@@ -114,16 +139,23 @@ class WalShipper {
 
   std::mutex turns_mutex_;
   std::condition_variable turn_ended_;
+  const std::size_t turns_;
   std::size_t free_turns_;
   std::vector<WalScratch> scratch_;  // of the free turns, as far as it is kept
+
+  std::atomic<std::uint64_t> moved_{0};  // since TakeProgress(): bytes, and files sealed
 
   std::mutex opening_;
   std::unique_ptr<Repository> repository_;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
+  std::size_t free_ahead_;  // memory for what is sealed ahead
   bool stopping_ = false;
-  bool trouble_ = false;  // the store's: nothing is done ahead
+  // What MayLookAhead() goes by.
+  bool proven_ = false;                  // a file of this server was stored, or was there already
+  bool trouble_ = false;                 // the store's, since the last answer that was a success
+  std::optional<std::string> conflict_;  // the last in order of the files that were refused
   std::optional<std::string> asked_;
   std::map<std::string, Job> jobs_;
   std::vector<std::string> candidates_;  // the next one last

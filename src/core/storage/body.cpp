@@ -33,6 +33,12 @@ Result<std::size_t> MemoryBody::Read(MutableByteView into) {
   return count;
 }
 
+Result<std::size_t> CountedBody::Read(MutableByteView into) {
+  ASSIGN_OR_RETURN(const std::size_t count, body_.Read(into));
+  moved_ += count;
+  return count;
+}
+
 SpillBody::SpillBody(std::string directory, std::size_t memory_limit)
     : directory_(std::move(directory)), memory_limit_(memory_limit) {}
 

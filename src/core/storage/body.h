@@ -1,6 +1,7 @@
 // What a store uploads and where it delivers what it downloads.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -37,6 +38,20 @@ class MemoryBody final : public Body {
  private:
   ByteView bytes_;
   std::size_t position_ = 0;
+};
+
+// Another body, and how much of it is read, by whatever attempt: `moved` grows by each byte. Both
+// outlive it.
+class CountedBody final : public Body {
+ public:
+  CountedBody(Body& body, std::atomic<std::uint64_t>& moved) : body_(body), moved_(moved) {}
+  std::uint64_t size() const override { return body_.size(); }
+  Status Rewind() override { return body_.Rewind(); }
+  Result<std::size_t> Read(MutableByteView into) override;
+
+ private:
+  Body& body_;
+  std::atomic<std::uint64_t>& moved_;
 };
 
 // A temporary file without a name in `directory`, so that a crash leaves nothing behind: O_TMPFILE,

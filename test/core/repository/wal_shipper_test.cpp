@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <thread>
@@ -44,7 +45,11 @@ class WalShipperTest : public testing::Test {
           store_->SetHook([this](FaultStore::Operation operation, std::string_view name) {
             return hook_ ? hook_(operation, name) : Ok();
           });
-          return Repository::Open(store_, repository_.options(), environment_);
+          RepositoryOptions repository_options = repository_.options();
+          if (!may_spill_) {
+            repository_options.spill_directory = repository_.Scratch("nowhere");
+          }
+          return Repository::Open(store_, repository_options, environment_);
         },
         environment_);
   }
@@ -107,6 +112,7 @@ class WalShipperTest : public testing::Test {
   ShipperOptions options_;
   Environment environment_;
   std::atomic<bool> opener_fails_{false};
+  bool may_spill_ = true;
   FaultStore::Hook hook_;  // set before threads run
   RetryObserver observer_;
   std::shared_ptr<FaultStore> store_;
@@ -131,6 +137,25 @@ TEST_F(WalShipperTest, ShipsEveryFileAndLooksAheadNoFurtherThanAllowed) {
     ASSERT_OK(repository_.wal().Fetch(Segment(number), repository_.Scratch("fetched")));
     EXPECT_EQ(ReadText(repository_.Scratch("fetched")), ReadText(WalPath(Segment(number))));
   }
+}
+
+TEST_F(WalShipperTest, TheFirstFileIsStoredAlone) {
+  std::atomic<bool> first_is_stored{false};
+  std::atomic<int> too_early{0};
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/")) {
+      too_early += name.ends_with(Segment(1)) || first_is_stored ? 0 : 1;
+    }
+    return Ok();
+  };
+  MakeReady(1, 9);
+  ASSERT_OK(shipper_->Ask(Segment(1)));
+  EXPECT_TRUE(Eventually([this] { return IsStored(Segment(1)); }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  first_is_stored = true;
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_EQ(too_early, 0);
+  EXPECT_TRUE(EventuallyAhead(3));
 }
 
 TEST_F(WalShipperTest, AHistoryFileGoesFirst) {
@@ -174,21 +199,130 @@ TEST_F(WalShipperTest, SeveralAreUnderWayAtOnce) {
   EXPECT_LE(most, 4);
 }
 
-TEST_F(WalShipperTest, AConflictIsItsOwnSegmentsAlone) {
-  ASSERT_OK(repository_.PushWal(Segment(2), NoiseBytes(kTestSegmentSize, 77)));
+// A clone, or a standby that was promoted as the second one: what it has behind the file that is
+// refused must not take the names that the right server has yet to use.
+TEST_F(WalShipperTest, WhoIsRefusedAtTheFirstFileStoresNothing) {
+  ASSERT_OK(repository_.PushWal(Segment(1), NoiseBytes(kTestSegmentSize, 77)));
   MakeReady(1, 9);
-  ASSERT_OK(Archive(Segment(1)));
-  EXPECT_TRUE(EventuallyAhead(3));
-  EXPECT_TRUE(IsStored(Segment(5)));
   for (int i = 0; i < 3; ++i) {
-    const auto shipped = Archive(Segment(2));
+    const auto shipped = Archive(Segment(1));
     EXPECT_ERROR(shipped, ErrorCode::kConflict);
     EXPECT_THAT(shipped.error().message, HasSubstr("node-a"));
   }
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_TRUE(EventuallyAhead(0));
+  for (SegmentNumber number = 2; number <= 9; ++number) {
+    EXPECT_FALSE(IsStored(Segment(number))) << number;
+  }
+}
+
+TEST_F(WalShipperTest, WhoseHistoryIsRefusedStoresNothing) {
+  const std::string text = "1\t0/300000\tno recovery target specified\n";
+  ASSERT_OK(repository_.PushWal("00000002.history", AsBytes(text)));
+  MakeReady(1, 9);
+  ASSERT_OK(Archive(Segment(1)));
   EXPECT_TRUE(EventuallyAhead(3));
-  for (SegmentNumber number = 3; number <= 9; ++number) {
+  WriteText(WalPath("00000002.history"), "1\t0/400000\tno recovery target specified\n");
+  WriteText(WalPath("archive_status/00000002.history.ready"), "");
+  EXPECT_ERROR(Archive("00000002.history"), ErrorCode::kConflict);
+  EXPECT_TRUE(EventuallyAhead(3));
+  // What is common to both timelines says nothing of the history, until that is out of the way.
+  MakeDone("00000002.history");
+  ASSERT_OK(Archive(Segment(2)));
+  EXPECT_TRUE(EventuallyAhead(3));
+  EXPECT_TRUE(IsStored(Segment(5)));
+}
+
+TEST_F(WalShipperTest, AConflictAheadHoldsBackWhatIsBehindIt) {
+  ASSERT_OK(repository_.PushWal(Segment(3), NoiseBytes(kTestSegmentSize, 77)));
+  const std::string object = WalObjectName(kTestSystem, Segment(3)).value();
+  std::atomic<int> refused{0};
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) {
+    refused += operation == FaultStore::Operation::kGet && name == object ? 1 : 0;
+    return Ok();
+  };
+  options_.look_ahead = 1;
+  Start();
+  MakeReady(1, 9);
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_TRUE(EventuallyAhead(1));
+  ASSERT_OK(Archive(Segment(2)));
+  EXPECT_TRUE(Eventually([&] { return refused == 1; }));
+  EXPECT_TRUE(EventuallyAhead(0));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_ERROR(Archive(Segment(3)), ErrorCode::kConflict);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_TRUE(EventuallyAhead(0));
+  EXPECT_FALSE(IsStored(Segment(4)));
+  // The right server, once the wrong one's segment is out of the way.
+  std::filesystem::remove(repository_.PathOf(object));
+  ASSERT_OK(Archive(Segment(3)));
+  EXPECT_TRUE(EventuallyAhead(1));
+  EXPECT_TRUE(IsStored(Segment(4)));
+  for (SegmentNumber number = 4; number <= 9; ++number) {
     ASSERT_OK(Archive(Segment(number)));
   }
+}
+
+// A success of what the archiver asks for before the refused file must not release those behind it.
+TEST_F(WalShipperTest, FilesBeforeAConflictDoNotEndIt) {
+  ASSERT_OK(repository_.PushWal(Segment(5), NoiseBytes(kTestSegmentSize, 77)));
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
+  MakeReady(5, 5);
+  ASSERT_OK(Archive(Segment(1)));  // looks ahead, and is refused with 5
+  EXPECT_TRUE(EventuallyAhead(0));
+  MakeReady(2, 4);
+  MakeReady(6, 9);
+  for (SegmentNumber number = 2; number <= 4; ++number) {
+    ASSERT_OK(Archive(Segment(number)));
+  }
+  EXPECT_ERROR(Archive(Segment(5)), ErrorCode::kConflict);
+  EXPECT_TRUE(EventuallyAhead(0));
+  EXPECT_FALSE(IsStored(Segment(6)));
+}
+
+// Opening a FIFO takes until somebody writes: a file that is being sealed for as long as it has to.
+TEST_F(WalShipperTest, WhatIsSealedWhenAConflictBecomesKnownIsNotSent) {
+  const std::string behind = Segment(2) + ".00000028.backup";
+  ASSERT_OK(repository_.PushWal(Segment(2), NoiseBytes(kTestSegmentSize, 77)));
+  hook_ = [this](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.ends_with(Segment(2))) {
+      EXPECT_TRUE(Eventually([this] { return shipper_->counters().in_flight == 2; }));
+    }
+    return Ok();
+  };
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
+  MakeReady(2, 2);
+  ASSERT_EQ(mkfifo(WalPath(behind).c_str(), 0600), 0);
+  WriteText(WalPath("archive_status/" + behind + ".ready"), "");
+  EXPECT_ERROR(Archive(Segment(2)), ErrorCode::kConflict);
+  EXPECT_EQ(shipper_->counters().in_flight, 1);
+  WriteText(WalPath(behind), "");
+  EXPECT_TRUE(EventuallyAhead(0));
+  EXPECT_FALSE(IsStored(behind));
+}
+
+// The one that cannot be read is the first one: a fresh shipper has nothing else to go by.
+TEST_F(WalShipperTest, AFileThatCannotBeReadHoldsUpNoOther) {
+  MakeReady(1, 9);
+  for (const SegmentNumber bad : {1, 3}) {
+    std::filesystem::remove(WalPath(Segment(bad)));
+    std::filesystem::create_symlink(Segment(bad), WalPath(Segment(bad)));  // a loop
+  }
+  EXPECT_ERROR(Archive(Segment(1)), ErrorCode::kIo);
+  EXPECT_ERROR(Archive(Segment(1)), ErrorCode::kIo);
+  EXPECT_TRUE(EventuallyAhead(3));
+  EXPECT_TRUE(IsStored(Segment(5)));
+  EXPECT_ERROR(Archive(Segment(1)), ErrorCode::kIo);
+  std::filesystem::remove(WalPath(Segment(1)));
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
+  ASSERT_OK(Archive(Segment(2)));
+  EXPECT_ERROR(Archive(Segment(3)), ErrorCode::kIo);
+  EXPECT_TRUE(EventuallyAhead(3));
 }
 
 TEST_F(WalShipperTest, WhatWasThereAlreadyIsSaidToBe) {
@@ -256,7 +390,8 @@ TEST_F(WalShipperTest, TheRepositoryIsOpenedAgainAfterAFailure) {
 
 TEST_F(WalShipperTest, EndsSoonAfterItIsCancelledWhileTheStoreHangs) {
   hook_ = [this](FaultStore::Operation operation, std::string_view name) -> Status {
-    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/")) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/") &&
+        !name.ends_with(Segment(1))) {
       while (!environment_.cancellation->cancelled()) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
@@ -265,12 +400,13 @@ TEST_F(WalShipperTest, EndsSoonAfterItIsCancelledWhileTheStoreHangs) {
     return Ok();
   };
   MakeReady(1, 9);
-  ASSERT_OK(shipper_->Ask(Segment(1)));
+  ASSERT_OK(Archive(Segment(1)));
+  ASSERT_OK(shipper_->Ask(Segment(2)));
   EXPECT_TRUE(Eventually([&] { return shipper_->counters().in_flight == 4; }));
   const auto begin = std::chrono::steady_clock::now();
   shipper_.reset();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
-  EXPECT_FALSE(IsStored(Segment(1)));
+  EXPECT_FALSE(IsStored(Segment(2)));
 }
 
 TEST_F(WalShipperTest, WhatNobodyAsksForAnyMoreHoldsNoPlace) {
@@ -288,14 +424,20 @@ TEST_F(WalShipperTest, WhatNobodyAsksForAnyMoreHoldsNoPlace) {
 
 TEST_F(WalShipperTest, TheLevelFollowsTheBacklogUnlessItIsFixed) {
   options_.look_ahead = 8;
+  std::atomic<int> least{0};
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/")) {
+      least = std::min(least.load(), shipper_->counters().level);
+    }
+    return Ok();
+  };
   for (const bool adaptive : {true, false}) {
     options_.adaptive = adaptive;
+    least = options_.compression_level;
     Start();
     MakeReady(1, 40);
-    int least = options_.compression_level;
     for (SegmentNumber number = 1; number <= 40; ++number) {
       ASSERT_OK(Archive(Segment(number)));
-      least = std::min(least, shipper_->counters().level);
     }
     EXPECT_EQ(least < options_.compression_level, adaptive);
     EXPECT_EQ(shipper_->counters().backlog, 0);
@@ -314,6 +456,66 @@ TEST_F(WalShipperTest, WhatDoesNotFitIntoMemoryGoesToTemporaryFiles) {
     ASSERT_OK(repository_.wal().Fetch(Segment(number), repository_.Scratch("fetched")));
     EXPECT_EQ(ReadText(repository_.Scratch("fetched")), ReadText(WalPath(Segment(number))));
   }
+}
+
+// A quarter of the memory is its own, however many may be ahead.
+TEST_F(WalShipperTest, TheFileThatIsAskedForFitsIntoMemory) {
+  may_spill_ = false;
+  options_.look_ahead = 8;
+  options_.memory = 6 * kTestSegmentSize;
+  Start();
+  for (SegmentNumber number = 1; number <= 3; ++number) {
+    MakeReady(number, number);
+    ASSERT_OK(Archive(Segment(number)));
+  }
+}
+
+// Those ahead share the next quarter: what one does not need is another's, and is free afterwards.
+TEST_F(WalShipperTest, FilesAheadShareTheirMemory) {
+  std::atomic<int> begun{0};
+  std::atomic<int> together{0};
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/")) {
+      ++begun;
+      EXPECT_TRUE(Eventually([&] { return begun >= together; }));
+    }
+    return Ok();
+  };
+  may_spill_ = false;
+  options_.sealers = 1;
+  options_.memory = 4 * (5 * kTestSegmentSize);
+  Start();
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
+  together = 5;
+  MakeReady(2, 9);
+  for (SegmentNumber number = 2; number <= 9; ++number) {
+    ASSERT_OK(Archive(Segment(number)));
+  }
+  EXPECT_EQ(begun, 9);
+}
+
+// What a shutdown goes by: a store that hangs takes nothing.
+TEST_F(WalShipperTest, ProgressIsWhatIsSealedAndWhatTheStoreTakes) {
+  std::atomic<bool> hangs{true};
+  std::atomic<bool> asked{false};
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/")) {
+      asked = true;
+      EXPECT_TRUE(Eventually([&] { return !hangs; }));
+    }
+    return Ok();
+  };
+  MakeReady(1, 1);
+  EXPECT_FALSE(shipper_->TakeProgress());
+  ASSERT_OK(shipper_->Ask(Segment(1)));
+  EXPECT_TRUE(Eventually([&] { return asked.load(); }));
+  EXPECT_TRUE(shipper_->TakeProgress());
+  EXPECT_FALSE(shipper_->TakeProgress());
+  hangs = false;
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_TRUE(shipper_->TakeProgress());
+  EXPECT_FALSE(shipper_->TakeProgress());
 }
 
 TEST_F(WalShipperTest, RetriesAreSeen) {

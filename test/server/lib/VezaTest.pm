@@ -41,7 +41,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
   store repository poll_until objects read_object write_object delete_object
-  break_store mend_store store_faults fault_counts
+  break_store mend_store slow_store store_faults fault_counts
 );
 
 my @nodes;
@@ -479,6 +479,13 @@ sub mend_store
 	{
 		chmod 0700, repository() or croak 'could not change the mode of the repository';
 	}
+	return;
+}
+
+# What is sent takes its time, until mend_store(). S3 only, with init(proxy => 1).
+sub slow_store
+{
+	command_proxy('slow');
 	return;
 }
 
