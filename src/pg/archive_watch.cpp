@@ -258,7 +258,11 @@ seconds EndSurvey(bool* wants_backup) {
     ereport(DEBUG1, (errmsg("could not survey the archive: %s", report.message)));
     return kAfterFailure;
   }
-  OfferMissing();
+  // What is offered while nothing can be stored is given up again, and until then no checkpoint
+  // removes it.
+  if (!ReadSharedArchive().giving_up) {
+    OfferMissing();
+  }
   const bool is_whole = watch->survey->gaps().empty();
   ReportSurvey(MicrosecondsOf(SystemClock().Now()),
                static_cast<std::uint32_t>(watch->survey->gaps().size()),
@@ -274,9 +278,11 @@ seconds EndSurvey(bool* wants_backup) {
   return watch->survey->to_offer().empty() ? kBetweenSurveys : kAfterOffering;
 }
 
-bool DropsHaveHappened() {
-  const std::uint64_t dropped = ReadSharedArchive().dropped.count;
-  return std::exchange(watch->dropped, dropped) != dropped;
+// Sees once that WAL was given up, when the repository takes WAL again.
+bool DropsAreOver() {
+  const SharedArchive archive = ReadSharedArchive();
+  return !archive.giving_up &&
+         std::exchange(watch->dropped, archive.dropped.count) != archive.dropped.count;
 }
 
 void Survey(const Config& config, const ServerFacts& facts, TimelineId timeline,
@@ -285,7 +291,7 @@ void Survey(const Config& config, const ServerFacts& facts, TimelineId timeline,
   if (watch->survey && watch->survey->done()) {
     watch->next_survey = now + EndSurvey(&outcome->wants_backup);
     watch->survey.reset();
-  } else if (!watch->survey && (now >= watch->next_survey || DropsHaveHappened())) {
+  } else if (!watch->survey && (now >= watch->next_survey || DropsAreOver())) {
     ErrorReport report;
     if (!StartSurvey(config, facts, timeline, &report)) {
       Raise(WARNING, &report);

@@ -5,6 +5,8 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use File::Find ();
+use PostgreSQL::Test::Utils ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 use VezaTest;
@@ -228,6 +230,44 @@ poll_until(
 	'the backup that follows the gap');
 is( $node->safe_psql('postgres', 'SELECT max(label) FROM veza_backup_info()') =~ /^${backup}_/,
 	1, 'a diff of the full that was there');
+
+# --- a store that can be read, but takes no WAL ---------------------------------------------------
+
+sub allow_writing_wal
+{
+	my ($allowed) = @_;
+	File::Find::finddepth(
+		sub { chmod $allowed ? 0700 : 0500, $_ or die "could not change the mode of $_: $!" if -d },
+		repository() . '/main/wal');
+	return;
+}
+
+SKIP:
+{
+	skip 'the proxy cannot tell a read from a write', 3 if store() eq 's3';
+	allow_writing_wal(0);
+	$position = -s $node->logfile;
+	$node->apply_conf(archive_drop_below => '2000GB');
+	my @given_up = write_segments(3);
+	poll_until(sub { archiving('last_dropped') eq $given_up[-1] }, 'the end of the last segment');
+	my $now = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+	$node->apply_conf(archive_drop_below => '2001GB');
+	poll_until(sub { archiving("gaps_checked_at > '$now'") eq 't' }, 'a survey');
+	is(join(',', map { $node->archive_status($_) } @given_up),
+		'done,done,done', 'what was given up may be removed by a checkpoint');
+	unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile, $position),
+		qr/offering/, 'and is not offered again while it could not be stored');
+
+	allow_writing_wal(1);
+	$node->apply_conf(archive_drop_below => '0');
+	$node->archive_wal;
+	$node->reload;    # wakes the scheduler
+	$node->wait_for_log(qr/LOG: .*offering 3 WAL files to the archiver/, $position);
+	$node->wait_for_archived($_) foreach @given_up;
+	is(scalar(grep { my $s = $_; grep { m{/$s$} } objects('main/wal/') } @given_up),
+		3, 'but when the store takes WAL again');
+	poll_until(sub { archiving('gaps') eq '0' }, 'a survey without a gap');
+}
 
 # --- shutdown -------------------------------------------------------------------------------------
 
