@@ -153,6 +153,7 @@ Status Observe(const ServerPosition& position, Waiting* waiting) {
   watch->archived = Lsn{first.value_or(SegmentOf(Lsn{position.written}, size)) * size};
   const TimePoint now = SystemClock().Now();
   watch->pace.Observe({.at = now,
+                       .steady = SystemClock().Steady(),
                        .written = Lsn{position.written},
                        .important = Lsn{position.important},
                        .archived = watch->archived});
