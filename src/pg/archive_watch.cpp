@@ -21,6 +21,7 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared_archive.h"
+#include "pg/streamed_wal.h"
 
 extern "C" {
 #include <access/xlogarchive.h>
@@ -419,10 +420,12 @@ WatchOutcome WatchArchive(const Config* config, const ServerFacts& facts) {
     watch->was_primary = false;
     watch->survey.reset();
     watch->next_survey = SystemClock().Steady();
+    WatchStreamedWal();
     outcome.nap_ms = kNapInRecovery.count();
     return outcome;
   }
   const bool promoted = !std::exchange(watch->was_primary, true);
+  WatchStreamedWal();
   if (promoted || SystemClock().Steady() >= watch->next_observation) {
     watch->next_observation = SystemClock().Steady() + kBetweenObservations;
     ServerPosition position{};
