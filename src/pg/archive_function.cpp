@@ -9,6 +9,7 @@
 #include "pg/rows_call.h"
 #include "pg/wal_disk.h"
 //
+#include "pg/archiving.h"
 #include "pg/shared_archive.h"
 #include "pg/shared_state.h"
 
@@ -25,12 +26,16 @@ class ArchiveCall final : public RowsCall {
   // Main thread.
   void ReadServer() {
     shared_ = ReadSharedArchive();
+    is_without_archiver_ = IsWithoutArchiver();
     segment_size_ = static_cast<std::uint64_t>(wal_segment_size);
   }
 
  private:
   Status Work() override {
-    ASSIGN_OR_RETURN(const ReadyFiles ready, ListReadyFiles(XLOGDIR, 0, ReadyAges::kRead));
+    ReadyFiles ready;
+    if (!is_without_archiver_) {
+      ASSIGN_OR_RETURN(ready, ListReadyFiles(XLOGDIR, 0, ReadyAges::kRead));
+    }
     ASSIGN_OR_RETURN(const WalDisk disk, LookAtWalDisk());
     // History files and the like are few and small.
     const std::uint64_t backlog = ready.count * segment_size_;
@@ -101,6 +106,7 @@ class ArchiveCall final : public RowsCall {
   }
 
   SharedArchive shared_{};
+  bool is_without_archiver_ = false;
   std::uint64_t segment_size_ = 0;
 };
 

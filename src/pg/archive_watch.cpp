@@ -3,8 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +21,7 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared_archive.h"
+#include "pg/streamed_wal.h"
 
 extern "C" {
 #include <access/xlogarchive.h>
@@ -32,7 +36,8 @@ using std::chrono::seconds;
 
 constexpr RetryPolicy kSurveyRetries{.budget = seconds(20), .max_attempts = 5};
 constexpr seconds kBetweenObservations{10};
-// A standby that is promoted removes WAL of the old timeline at its first checkpoint.
+// What a standby has streamed since its last nap may be gone with its first checkpoint as a
+// primary.
 constexpr milliseconds kNapInRecovery{1000};
 constexpr milliseconds kNapWhileSurveying{200};
 constexpr seconds kFirstSurveyAfter{3};
@@ -60,9 +65,15 @@ class SurveyCall final : public BackgroundCall {
   const std::vector<std::string>& to_offer() const { return to_offer_; }
   const std::vector<WalGap>& gaps() const { return gaps_; }
   std::size_t lost() const { return lost_; }
+  // There may be more missing than it says.
+  bool is_cut_off() const { return survey_.missing.size() >= kMostMissing; }
+  // Of the gaps, what could not be recorded: why.
+  const Status& recorded() const { return recorded_; }
 
  private:
   Status Work() override {
+    // Before the archive is listed: what waits for the archiver now may be there by then.
+    ASSIGN_OR_RETURN(const std::set<std::string> ready, NamesOfReadyFiles());
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                      OpenExistingRepository(config_, facts_, environment_, kSurveyRetries));
     const WalArchive archive(*repository, facts_.system_identifier);
@@ -76,7 +87,9 @@ class SurveyCall final : public BackgroundCall {
     std::vector<std::string> lost;
     for (const std::string& segment : survey_.missing) {
       if (IsInPgWal(segment)) {
-        to_offer_.push_back(segment);
+        if (!ready.contains(segment)) {
+          to_offer_.push_back(segment);
+        }
         continue;
       }
       // It may have been archived, and removed, since the archive was listed.
@@ -87,8 +100,20 @@ class SurveyCall final : public BackgroundCall {
     }
     lost_ = lost.size();
     gaps_ = JoinGaps(lost, MakeIdentity(facts_).wal_segment_size);
+    recorded_ = RecordGaps(*repository);
+    return Ok();
+  }
+
+  static Result<std::set<std::string>> NamesOfReadyFiles() {
+    constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
+    ASSIGN_OR_RETURN(ReadyFiles ready, ListReadyFiles(XLOGDIR, kAll, ReadyAges::kIgnore));
+    return std::set<std::string>(std::make_move_iterator(ready.first.begin()),
+                                 std::make_move_iterator(ready.first.end()));
+  }
+
+  Status RecordGaps(const Repository& repository) const {
     for (const WalGap& gap : gaps_) {
-      RETURN_IF_ERROR(RecordGap(*repository, facts_.system_identifier, gap));
+      RETURN_IF_ERROR(RecordGap(repository, facts_.system_identifier, gap));
     }
     return Ok();
   }
@@ -101,17 +126,25 @@ class SurveyCall final : public BackgroundCall {
   std::vector<std::string> to_offer_;
   std::vector<WalGap> gaps_;
   std::size_t lost_ = 0;
+  Status recorded_;
+};
+
+struct SurveyFailure {
+  const char* what = nullptr;  // a literal
+  int sqlstate = 0;
+  bool operator==(const SurveyFailure&) const = default;
 };
 
 // Of the process. Nothing of it is on a stack over which an ERROR jumps.
 struct Watch {
   bool was_primary = false;
   ArchivePace pace;
-  Lsn archived;
   SteadyTime next_observation{};
   SteadyTime next_survey{};
   std::unique_ptr<SurveyCall> survey;
-  std::uint64_t dropped = 0;  // as last seen
+  bool survey_is_stale = false;  // what it finds is of no interest any more
+  SurveyFailure known_failure;   // as it was logged last
+  std::uint64_t dropped = 0;     // as last seen
 
   seconds warned_age{0};  // 0: no warning stands
   std::string known_gap;  // the first one that was logged
@@ -150,12 +183,13 @@ Status Observe(const ServerPosition& position, Waiting* waiting) {
       first = std::min(first.value_or(number), number);
     }
   }
-  watch->archived = Lsn{first.value_or(SegmentOf(Lsn{position.written}, size)) * size};
+  const SegmentNumber waits = first.value_or(SegmentOf(Lsn{position.written}, size));
   const TimePoint now = SystemClock().Now();
   watch->pace.Observe({.at = now,
+                       .steady = SystemClock().Steady(),
                        .written = Lsn{position.written},
                        .important = Lsn{position.important},
-                       .archived = watch->archived});
+                       .archived = Lsn{waits * size}});
   const auto exposed = watch->pace.exposed_since();
   ReportObservation(MicrosecondsOf(now), watch->pace.written_rate(), watch->pace.archived_rate(),
                     exposed ? MicrosecondsOf(*exposed) : 0);
@@ -208,9 +242,6 @@ void Offer(const char* file) {
 
 void OfferMissing() {
   const std::size_t count = watch->survey->to_offer().size();
-  if (count == 0) {
-    return;
-  }
   ereport(LOG, (errmsg("offering %zu WAL files to the archiver that the repository lacks, from "
                        "\"%s\" on",
                        count, watch->survey->to_offer().front().c_str())));
@@ -240,59 +271,110 @@ void LogGap() {
                    "the segments in its pg_wal, copy them there and archive them.")));
 }
 
-bool StartSurvey(const Config& config, const ServerFacts& facts, TimelineId timeline,
+bool StartSurvey(const Config& config, const ServerFacts& facts, TimelineId timeline, Lsn end,
                  ErrorReport* report) {
   return !Failed(CatchExceptions([&]() -> Status {
-                   watch->survey =
-                       std::make_unique<SurveyCall>(config, facts, timeline, watch->archived);
+                   watch->survey = std::make_unique<SurveyCall>(config, facts, timeline, end);
                    return watch->survey->Start();
                  }),
                  report);
 }
 
-// Returns when the next survey is due.
-seconds EndSurvey(bool* wants_backup) {
+// The archiver and the schedules say it when the store is away or nobody has made the repository.
+bool IsSaidElsewhere(int sqlstate) {
+  return sqlstate == ERRCODE_CONNECTION_FAILURE || sqlstate == ERRCODE_QUERY_CANCELED ||
+         sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+}
+
+// Once for each kind of failure; a survey that finds all well forgets it.
+void LogFailure(const char* what, const ErrorReport& report) {
+  const SurveyFailure failure{what, report.sqlstate};
+  const bool is_known = watch->known_failure == failure;
+  watch->known_failure = failure;
+  ereport(is_known || IsSaidElsewhere(report.sqlstate) ? DEBUG1 : WARNING,
+          (errcode(report.sqlstate), errmsg("could not %s: %s", what, report.message),
+           report.hint[0] != '\0' ? errhint("%s", report.hint) : 0));
+}
+
+struct SurveyEnd {
+  seconds pause;  // until the next one
+  bool wants_backup;
+};
+
+SurveyEnd EndWithGaps() {
+  ErrorReport report;
+  if (Failed(watch->survey->recorded(), &report)) {
+    LogFailure("record a gap in the archive", report);
+  }
+  LogGap();
+  const seconds pause = watch->gap_pause;
+  watch->gap_pause = std::min(2 * pause, kBetweenSurveys);
+  return {.pause = pause, .wants_backup = watch->survey->has_backup()};
+}
+
+SurveyEnd EndSurvey() {
   ErrorReport report;
   if (Failed(watch->survey->Join(), &report)) {
-    // The archiver and the schedules have said already what is wrong with the store.
-    ereport(DEBUG1, (errmsg("could not survey the archive: %s", report.message)));
-    return kAfterFailure;
+    LogFailure("survey the archive", report);
+    return {.pause = kAfterFailure, .wants_backup = false};
   }
-  OfferMissing();
-  const bool is_whole = watch->survey->gaps().empty();
-  ReportSurvey(MicrosecondsOf(SystemClock().Now()),
-               static_cast<std::uint32_t>(watch->survey->gaps().size()),
+  // What is offered while nothing can be stored is given up again, and until then no checkpoint
+  // removes it.
+  const bool offers = !watch->survey->to_offer().empty() && !ReadSharedArchive().giving_up;
+  if (offers) {
+    OfferMissing();
+  }
+  const std::vector<WalGap>& gaps = watch->survey->gaps();
+  ReportSurvey(MicrosecondsOf(SystemClock().Now()), static_cast<std::uint32_t>(gaps.size()),
                static_cast<std::uint32_t>(watch->survey->lost()),
-               is_whole ? "" : watch->survey->gaps().front().first.c_str());
-  if (!is_whole) {
-    LogGap();
-    *wants_backup = watch->survey->has_backup();
-    return std::exchange(watch->gap_pause, std::min(2 * watch->gap_pause, kBetweenSurveys));
+               gaps.empty() ? "" : gaps.front().first.c_str());
+  if (!gaps.empty()) {
+    return EndWithGaps();
   }
+  watch->known_failure = {};
   watch->known_gap.clear();
   watch->gap_pause = kAfterGap;
-  return watch->survey->to_offer().empty() ? kBetweenSurveys : kAfterOffering;
-}
-
-bool DropsHaveHappened() {
-  const std::uint64_t dropped = ReadSharedArchive().dropped.count;
-  return std::exchange(watch->dropped, dropped) != dropped;
-}
-
-void Survey(const Config& config, const ServerFacts& facts, TimelineId timeline,
-            WatchOutcome* outcome) {
-  const SteadyTime now = SystemClock().Steady();
-  if (watch->survey && watch->survey->done()) {
-    watch->next_survey = now + EndSurvey(&outcome->wants_backup);
-    watch->survey.reset();
-  } else if (!watch->survey && (now >= watch->next_survey || DropsHaveHappened())) {
-    ErrorReport report;
-    if (!StartSurvey(config, facts, timeline, &report)) {
-      Raise(WARNING, &report);
-      watch->survey.reset();
-      watch->next_survey = now + kAfterFailure;
-    }
+  if (offers) {
+    return {.pause = kAfterOffering, .wants_backup = false};
   }
+  return {.pause = watch->survey->is_cut_off() ? kAfterFailure : kBetweenSurveys,
+          .wants_backup = false};
+}
+
+// Sees once that WAL was given up, when the repository takes WAL again.
+bool DropsAreOver() {
+  const SharedArchive archive = ReadSharedArchive();
+  return !archive.giving_up &&
+         std::exchange(watch->dropped, archive.dropped.count) != archive.dropped.count;
+}
+
+void BeginSurvey(const Config& config, const ServerFacts& facts, TimelineId timeline, Lsn end) {
+  ErrorReport report;
+  watch->survey_is_stale = false;
+  if (!StartSurvey(config, facts, timeline, end, &report)) {
+    Raise(WARNING, &report);
+    watch->survey.reset();
+    watch->next_survey = SystemClock().Steady() + kAfterFailure;
+  }
+}
+
+// Begins a survey, up to `end`, or ends one, when it is time. True: a backup is wanted.
+bool Survey(const Config& config, const ServerFacts& facts, TimelineId timeline, Lsn end) {
+  if (watch->survey && !watch->survey->done()) {
+    return false;
+  }
+  if (watch->survey && !watch->survey_is_stale) {
+    const SurveyEnd end = EndSurvey();
+    watch->survey.reset();
+    watch->next_survey = SystemClock().Steady() + end.pause;
+    return end.wants_backup;
+  }
+  watch->survey.reset();
+  const bool drops_are_over = DropsAreOver();
+  if (drops_are_over || SystemClock().Steady() >= watch->next_survey) {
+    BeginSurvey(config, facts, timeline, end);
+  }
+  return false;
 }
 
 // What was seen before says nothing of a server that no longer archives.
@@ -310,8 +392,13 @@ milliseconds Until(SteadyTime time) {
 }  // namespace
 
 void SurveyArchiveSoon() {
-  if (watch != nullptr) {
-    watch->next_survey = SystemClock().Steady();
+  if (watch == nullptr) {
+    return;
+  }
+  watch->next_survey = SystemClock().Steady();
+  if (watch->survey) {
+    watch->survey->Cancel();
+    watch->survey_is_stale = true;
   }
 }
 
@@ -333,10 +420,12 @@ WatchOutcome WatchArchive(const Config* config, const ServerFacts& facts) {
     watch->was_primary = false;
     watch->survey.reset();
     watch->next_survey = SystemClock().Steady();
+    WatchStreamedWal();
     outcome.nap_ms = kNapInRecovery.count();
     return outcome;
   }
   const bool promoted = !std::exchange(watch->was_primary, true);
+  WatchStreamedWal();
   if (promoted || SystemClock().Steady() >= watch->next_observation) {
     watch->next_observation = SystemClock().Steady() + kBetweenObservations;
     ServerPosition position{};
@@ -350,7 +439,8 @@ WatchOutcome WatchArchive(const Config* config, const ServerFacts& facts) {
     }
     WarnOfAge(waiting, config->archive.max_age);
   }
-  Survey(*config, facts, GetWALInsertionTimeLine(), &outcome);
+  outcome.wants_backup =
+      Survey(*config, facts, GetWALInsertionTimeLine(), Lsn{GetXLogWriteRecPtr()});
   outcome.nap_ms =
       watch->survey ? kNapWhileSurveying.count()
                     : std::min(Until(watch->next_observation), Until(watch->next_survey)).count();

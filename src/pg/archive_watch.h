@@ -2,10 +2,11 @@
 // now, and whether the archive is whole.
 //
 // A primary surveys the archive when it starts, within a second or two of its promotion, every
-// hour, and after WAL was given up. What is missing there and still in pg_wal is offered to the
-// archiver again, whatever its archive status says: a standby marks what it streams as done, so
-// nobody else would send what the lost primary had not. What is in no pg_wal any more is a gap: it
-// is recorded in the repository and logged, and a new backup is asked for.
+// hour, and when the repository takes WAL again after some was given up. What is missing there and
+// still in pg_wal is offered to the archiver again, whatever its archive status says: a standby
+// marks what it streams as done, so nobody else would send what the lost primary had not. What is
+// in no pg_wal any more is a gap: it is recorded in the repository and logged, and a new backup is
+// asked for.
 #pragma once
 
 #include "core/config/config.h"

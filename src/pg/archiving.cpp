@@ -10,6 +10,10 @@ bool ArchivesWithVeza() {
          strcmp(library != nullptr ? library + 1 : XLogArchiveLibrary, "veza_backup") == 0;
 }
 
+bool IsWithoutArchiver() {
+  return RecoveryInProgress() && !XLogArchivingAlways();
+}
+
 void RequireArchiving() {
   if (!ArchivesWithVeza()) {
     ereport(ERROR,

@@ -7,6 +7,10 @@ namespace veza::pg {
 
 bool ArchivesWithVeza();
 
+// In recovery, unless archive_mode = always. Then a .ready only says what is sent after a promotion
+// (streamed_wal.h).
+bool IsWithoutArchiver();
+
 // ERROR with a hint when it does not.
 void RequireArchiving();
 

@@ -62,8 +62,9 @@ void JoinLiveCalls(int, Datum) {
   for (BackgroundCall* call : LiveCalls()) {
     call->Cancel();
   }
-  for (BackgroundCall* call : LiveCalls()) {
-    (void)call->Join();
+  // Each removes itself from the list.
+  while (!LiveCalls().empty()) {
+    (void)LiveCalls().back()->Join();
   }
 }
 
@@ -163,8 +164,8 @@ Status BackgroundCall::Start() {
 Status BackgroundCall::Join() {
   if (thread_.joinable()) {
     thread_.join();
-    std::erase(LiveCalls(), this);
   }
+  std::erase(LiveCalls(), this);
   return status_;
 }
 

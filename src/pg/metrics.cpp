@@ -46,6 +46,7 @@ NodeSnapshot TakeNodeSnapshot() {
   NodeSnapshot snapshot{};
   snapshot.in_recovery = RecoveryInProgress();
   snapshot.archives = ArchivesWithVeza();
+  snapshot.is_without_archiver = IsWithoutArchiver();
   snapshot.archive = ReadSharedArchive();
   snapshot.slots = ReadSharedSlots();
   SharedState* const shared = GetSharedState();
@@ -69,7 +70,10 @@ Result<std::vector<Metric>> CollectMetrics(const Config& config, const ServerFac
   AddNextRuns(config, server, snapshot, repository, facts);
 
   const TimePoint now = SystemClock().Now();
-  ASSIGN_OR_RETURN(const ReadyFiles ready, ListReadyFiles(XLOGDIR, 0, ReadyAges::kRead));
+  ReadyFiles ready;
+  if (!snapshot.is_without_archiver) {
+    ASSIGN_OR_RETURN(ready, ListReadyFiles(XLOGDIR, 0, ReadyAges::kRead));
+  }
   facts.ready_files = ready.count;
   if (ready.count > 0) {
     facts.oldest_ready_age = Age(now, ready.oldest_since);

@@ -18,6 +18,7 @@ namespace veza::pg {
 struct NodeSnapshot {
   bool in_recovery;
   bool archives;
+  bool is_without_archiver;
   bool backup_runs;
   TimestampTz last_failure;  // 0: none
   SharedArchive archive;

@@ -28,6 +28,7 @@
 #include "pg/scheduler.h"
 #include "pg/scheduler_state.h"
 #include "pg/shared_slots.h"
+#include "pg/streamed_wal.h"
 #include "pg/worker_description.h"
 
 extern "C" {
@@ -163,6 +164,7 @@ void LogStore(bool reachable, bool is_state, const ErrorReport* report) {
   in_trouble = !reachable;
 }
 
+// As long as it takes, WAL goes on coming in on a standby.
 bool LookIntoRepository(const Situation& situation) {
   static const uint32 wait_event = WaitEvent("VezaBackupScheduler");
   auto* const call = NewInContext<LookCall>();
@@ -171,6 +173,7 @@ bool LookIntoRepository(const Situation& situation) {
   bool succeeded = BeginLook(call, &report);
   while (succeeded && !WaitForCall(call, kTickMs, wait_event)) {
     ObeySignals();
+    WatchStreamedWal();
   }
   succeeded = succeeded && EndLook(call, &is_state, &report);
   if (!succeeded) {
@@ -268,7 +271,9 @@ long RunOnce() {
   if (!FollowSettings(&report)) {
     Raise(WARNING, &report);
   }
-  // First: a look at a repository that is away takes its time.
+  // First: a look at a repository that is away takes its time, and after a promotion there is none.
+  const Config* const config = scheduler->config ? &*scheduler->config : nullptr;
+  const WatchOutcome watched = WatchArchive(config, scheduler->facts);
   const long drop_nap_ms = DropEmptyDatabases();
   WatchBackup();
   Situation situation = Survey();
@@ -294,8 +299,6 @@ long RunOnce() {
     break;
   }
   PublishSlots(scheduler->keeper);
-  const Config* const config = scheduler->config ? &*scheduler->config : nullptr;
-  const WatchOutcome watched = WatchArchive(config, scheduler->facts);
   if (watched.wants_backup && !backup_is_ours && !Survey().backup_runs) {
     StartBackup({.diff = true, .fast = true});
   }

@@ -32,6 +32,7 @@ void ReportStored(const char* file, std::uint64_t plain_size, std::uint64_t seal
     archive.stored_bytes += plain_size;
     archive.sealed_bytes += sealed_size;
     archive.failing = false;
+    archive.giving_up = false;
   });
 }
 
@@ -51,6 +52,7 @@ void ReportDropped(const char* file) {
   Update([=](SharedArchive& archive) {
     Note(archive.dropped, file);
     archive.failing = false;
+    archive.giving_up = true;
   });
 }
 

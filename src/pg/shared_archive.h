@@ -46,6 +46,7 @@ struct SharedArchive {
   ErrorReport conflict_error;
 
   SharedWalEvent dropped;  // given up for want of disk space
+  bool giving_up;          // none has been stored since
 
   std::uint64_t retries;
   std::uint32_t in_flight;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,17 +13,26 @@
 #include "pg/compat.h"
 #include "pg/shared_archive.h"
 
+extern "C" {
+#include <access/xlogarchive.h>
+}
+
 namespace veza::pg {
 
 namespace {
 
-// What was given up and is still there: the next checkpoint removes it.
+// What was given up and is still there: the next checkpoint removes it, unless it has been offered
+// again.
 std::vector<std::string> waiting_for_checkpoint;
 
+bool WillBeRemoved(const std::string& file) {
+  return access((std::string(XLOGDIR "/") + file).c_str(), F_OK) == 0 &&
+         !XLogArchiveIsReady(file.c_str());
+}
+
 Status Decide(const char* file, std::uint64_t drop_below, bool* drop, std::uint64_t* free) {
-  std::erase_if(waiting_for_checkpoint, [](const std::string& dropped) {
-    return access((std::string(XLOGDIR "/") + dropped).c_str(), F_OK) != 0;
-  });
+  // `file` itself is ready, so it is not among what is left.
+  std::erase_if(waiting_for_checkpoint, std::not_fn(WillBeRemoved));
   ASSIGN_OR_RETURN(const WalDisk disk, LookAtWalDisk());
   *free = disk.free;
   const std::uint64_t coming =

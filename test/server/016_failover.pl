@@ -131,7 +131,8 @@ PostgreSQL::Test::Utils::system_or_bail(
 	$primary->data_dir . '/postgresql.conf');
 # pg_rewind has brought the other's configuration.
 $primary->append_conf('postgresql.conf',
-		"port = @{[ $primary->port ]}\nunix_socket_directories = '@{[ $primary->host ]}'\n"
+		"wal_keep_size = 0\nport = @{[ $primary->port ]}\n"
+	  . "unix_socket_directories = '@{[ $primary->host ]}'\n"
 	  . "primary_conninfo = '@{[ $standby->connstr ]}'\n");
 $primary->append_conf('standby.signal', '');
 $primary->start;
@@ -149,13 +150,21 @@ $archiver = $standby->archiver_pid;
 kill 'STOP', $archiver;
 my @lost = write_segments($standby, 4);
 $standby->wait_for_catchup($primary);
+poll_until(sub { $primary->archive_status($lost[-1]) eq 'ready' },
+	'the standby to keep what may not be archived');
 lose($standby, $archiver);
+is(archiving($primary, 'ready_files, oldest_ready IS NULL, exposure IS NULL'),
+	'0|t|t', 'but nothing waits on a standby');
 my $hidden = $primary->data_dir . "/pg_wal/$lost[1]";
 rename $hidden, $primary->basedir . '/hidden' or die "could not rename $hidden: $!";
 
 my $backups = $primary->safe_psql('postgres', 'SELECT count(*) FROM veza_backup_info()');
 $position = -s $primary->logfile;
 $primary->promote;
+# As quickly as the checkpoint of the promotion itself may be where few buffers are dirty.
+$primary->safe_psql('postgres', 'CHECKPOINT');
+is(scalar(grep { -e $primary->data_dir . "/pg_wal/$lost[$_]" } 0, 2, 3),
+	3, 'the first checkpoint removes nothing that may not be archived');
 $primary->wait_for_log(
 	qr/WARNING: .*there is a gap in the archive: WAL from "$lost[1]" to "$lost[1]" is neither in the repository nor in pg_wal/,
 	$position);

@@ -6,6 +6,8 @@ use warnings;
 use File::Basename qw(basename);
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use File::Find ();
+use PostgreSQL::Test::Utils ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 use VezaTest;
@@ -238,6 +240,52 @@ poll_until(
 	'the backup that follows the gap');
 is( $node->safe_psql('postgres', 'SELECT max(label) FROM veza_backup_info()') =~ /^${backup}_/,
 	1, 'a diff of the full that was there');
+
+# --- a store that can be read, but takes no WAL ---------------------------------------------------
+
+sub allow_writing
+{
+	my ($directory, $allowed) = @_;
+	File::Find::finddepth(
+		sub { chmod $allowed ? 0700 : 0500, $_ or die "could not change the mode of $_: $!" if -d },
+		repository() . "/main/$directory");
+	return;
+}
+
+SKIP:
+{
+	skip 'the proxy cannot tell a read from a write', 3 if store() eq 's3';
+	allow_writing('wal', 0);
+	$position = -s $node->logfile;
+	$node->apply_conf(archive_drop_below => '2000GB');
+	my @given_up = write_segments(3);
+	poll_until(sub { archiving('last_dropped') eq $given_up[-1] }, 'the end of the last segment');
+	my $now = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+	$node->apply_conf(archive_drop_below => '2001GB');
+	poll_until(sub { archiving("gaps_checked_at > '$now'") eq 't' }, 'a survey');
+	is(join(',', map { $node->archive_status($_) } @given_up),
+		'done,done,done', 'what was given up may be removed by a checkpoint');
+	unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile, $position),
+		qr/offering/, 'and is not offered again while it could not be stored');
+
+	# One of them goes with a checkpoint, and that may not be recorded.
+	my $lost = shift @given_up;
+	unlink $node->data_dir . "/pg_wal/$lost" or die "could not remove $lost: $!";
+	allow_writing('gap', 0);
+	allow_writing('wal', 1);
+	$node->apply_conf(archive_drop_below => '0');
+	$node->archive_wal;
+	$node->reload;    # wakes the scheduler
+	$node->wait_for_log(qr/LOG: .*offering 2 WAL files to the archiver/, $position);
+	$node->wait_for_archived($_) foreach @given_up;
+	is(scalar(grep { my $s = $_; grep { m{/$s$} } objects('main/wal/') } @given_up),
+		2, 'but when the store takes WAL again');
+	$node->wait_for_log(qr/WARNING: .*could not record a gap in the archive/, $position);
+	$node->wait_for_log(qr/WARNING: .*there is a gap in the archive: WAL from "$lost" to "$lost"/,
+		$position);
+	poll_until(sub { archiving('gaps') eq '0' }, 'the backup that follows the gap');
+	allow_writing('gap', 1);
+}
 
 # --- shutdown -------------------------------------------------------------------------------------
 

@@ -19,6 +19,9 @@ std::chrono::seconds Divide(std::uint64_t bytes, double rate) {
 }  // namespace
 
 void ArchivePace::Observe(const ArchiveObservation& observation) {
+  for (auto mark = marks_.rbegin(); mark != marks_.rend() && mark->at > observation.at; ++mark) {
+    mark->at = observation.at;
+  }
   marks_.push_back({observation.at, observation.important});
   while (marks_.size() > 1 && marks_[1].important <= observation.archived) {
     marks_.pop_front();
@@ -28,7 +31,7 @@ void ArchivePace::Observe(const ArchiveObservation& observation) {
     std::erase_if(marks_, [&](const Mark&) { return place++ % 2 == 1; });
   }
   recent_.push_back(observation);
-  while (recent_.size() > 2 && observation.at - recent_[1].at >= kWindow) {
+  while (recent_.size() > 2 && observation.steady - recent_[1].steady >= kWindow) {
     recent_.pop_front();
   }
 }
@@ -48,7 +51,7 @@ double Rate(const std::deque<ArchiveObservation>& recent, Lsn ArchiveObservation
   }
   const auto& first = recent.front();
   const auto& last = recent.back();
-  const std::chrono::duration<double> time = last.at - first.at;
+  const std::chrono::duration<double> time = last.steady - first.steady;
   if (time < std::chrono::seconds(1) || last.*position <= first.*position) {
     return 0;
   }

@@ -1,5 +1,6 @@
 // How fast WAL is written and archived, and what would be lost if the server were lost now: from
-// observations that somebody makes every few seconds. No I/O, no clock.
+// observations that somebody makes every few seconds. No I/O, no clock. Rates are by the steady
+// time, so that they survive a step of the clock.
 #pragma once
 
 #include <chrono>
@@ -14,6 +15,7 @@ namespace veza {
 
 struct ArchiveObservation {
   TimePoint at{};
+  SteadyTime steady{};
   Lsn written;    // the end of WAL
   Lsn important;  // of the last record that archive_timeout cares for (GetLastImportantRecPtr)
   Lsn archived;   // everything before it is in the repository
@@ -22,7 +24,8 @@ struct ArchiveObservation {
 // Not thread-safe.
 class ArchivePace {
  public:
-  // In the order of time.
+  // In the order of the steady time. Where the clock has gone back, what was seen before counts as
+  // seen now.
   void Observe(const ArchiveObservation& observation);
 
   // Since when something has been written that the repository lacks: the time of the last

@@ -132,11 +132,9 @@ class LocalStore final : public Store {
         return ErrnoError(error_number, fmt::format("could not link file \"{}\"", path));
       }
     }
-    Status synced = SyncDirectory(directory);
-    if (!synced) {
-      unlink(path.c_str());
-    }
-    return synced;
+    // If this fails, the object stays: another writer may have met it, made it durable, and
+    // acknowledged it.
+    return SyncDirectory(directory);
   }
 
   Status Get(std::string_view name, ByteRange range, const Sink& sink) override {

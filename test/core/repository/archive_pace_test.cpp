@@ -12,7 +12,8 @@ using std::chrono::seconds;
 class ArchivePaceTest : public testing::Test {
  protected:
   void Observe(int at_s, std::uint64_t written, std::uint64_t important, std::uint64_t archived) {
-    pace_.Observe({kTestTime + seconds(at_s), Lsn{written}, Lsn{important}, Lsn{archived}});
+    pace_.Observe({kTestTime + seconds(at_s) + step_, SteadyTime{} + seconds(at_s), Lsn{written},
+                   Lsn{important}, Lsn{archived}});
   }
   // Seconds since kTestTime; -1: nothing is exposed.
   std::int64_t ExposedSince() {
@@ -21,6 +22,7 @@ class ArchivePaceTest : public testing::Test {
   }
 
   ArchivePace pace_;
+  seconds step_{0};  // of the clock
 };
 
 TEST_F(ArchivePaceTest, NothingIsKnownAtFirst) {
@@ -79,6 +81,31 @@ TEST_F(ArchivePaceTest, WhatGoesBackIsNoRate) {
   Observe(10, 1000, 1000, 100);  // a timeline before was offered again
   EXPECT_EQ(pace_.archived_rate(), 0);
   EXPECT_EQ(ExposedSince(), 0);
+}
+
+TEST_F(ArchivePaceTest, RatesSurviveAClockThatIsSetBack) {
+  Observe(0, 0, 0, 0);
+  step_ = seconds(-3600);
+  Observe(10, 1000, 1000, 500);
+  EXPECT_DOUBLE_EQ(pace_.written_rate(), 100);
+  EXPECT_DOUBLE_EQ(pace_.archived_rate(), 50);
+  for (int i = 2; i <= 10; ++i) {
+    Observe(10 * i, 1000, 1000, 500);
+  }
+  EXPECT_EQ(pace_.written_rate(), 0);
+  step_ = seconds(3600);
+  Observe(110, 3000, 3000, 500);
+  EXPECT_NEAR(pace_.written_rate(), 2000 / 60.0, 5);
+}
+
+TEST_F(ArchivePaceTest, ExposureBeginsAnewWhereTheClockIsSetBack) {
+  Observe(0, 100, 100, 100);
+  Observe(10, 200, 200, 100);
+  step_ = seconds(-3600);
+  Observe(20, 300, 300, 100);
+  EXPECT_EQ(ExposedSince(), 20 - 3600);
+  Observe(30, 400, 400, 100);
+  EXPECT_EQ(ExposedSince(), 20 - 3600);
 }
 
 TEST(TimeToDrain, IsTheBacklogByTheDifferenceOfTheRates) {
