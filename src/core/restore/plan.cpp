@@ -74,8 +74,12 @@ Status RequireUsableDirectory(const std::string& path) {
 Status RequireEmptyDirectory(const std::string& path) {
   ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(path));
   if (!empty) {
+    const bool interrupted =
+        access(fmt::format("{}/{}", path, kUnfinishedMarker).c_str(), F_OK) == 0;
     return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", path)
-        .WithHint("Choose another directory, or remove what is in it. Nothing was written.");
+        .WithHint(interrupted
+                      ? "A restore was interrupted here; add --delta to complete it."
+                      : "Choose another directory, or remove what is in it. Nothing was written.");
   }
   return Ok();
 }
