@@ -96,6 +96,12 @@ void AddDatabases(const RestorePlan& plan, nlohmann::json& document) {
   }
 }
 
+void AddMissingSegment(const RestorePlan& plan, nlohmann::json& document) {
+  if (!plan.missing_segment.empty()) {
+    document["missing_segment"] = plan.missing_segment;
+  }
+}
+
 std::string ListDatabases(const std::vector<DatabaseSummary>& databases) {
   std::string list;
   for (const DatabaseSummary& database : databases) {
@@ -145,6 +151,7 @@ void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const Re
         {"milliseconds", elapsed.count()},
     };
     AddDatabases(plan, document);
+    AddMissingSegment(plan, document);
     PrintJson(document);
     return;
   }
@@ -187,6 +194,7 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
                                {"signal_file", SignalFileName(plan.recovery)},
                                {"settings", settings}};
     AddDatabases(plan, document);
+    AddMissingSegment(plan, document);
     PrintJson(document);
     return;
   }
@@ -227,6 +235,12 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
     PrintWarning("restoring as root: give the files to PostgreSQL's user before the server starts");
   }
   ASSIGN_OR_RETURN(const RestorePlan plan, PlanRestore(*repository, restore));
+  if (!plan.missing_segment.empty() && !options.quiet) {
+    PrintWarning(
+        fmt::format("recovery will end before WAL segment \"{}\" at the latest: it is missing in "
+                    "the repository",
+                    plan.missing_segment));
+  }
   if (arguments.dry_run) {
     PrintPlan(options, plan);
     return kDone;
