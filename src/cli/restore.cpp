@@ -2,7 +2,11 @@
 // server to recover.
 #include "core/restore/restore.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include "cli/account.h"
 #include "cli/command.h"
@@ -218,6 +222,28 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
   PrintText(text);
 }
 
+// The account that we have become runs restore_command.
+void WarnUnlessServerCanFetch(const GlobalOptions& options) {
+  const std::string user = OwnAccount().name;
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error && access(self.c_str(), X_OK) != 0) {
+    PrintWarning(fmt::format(
+        "user \"{}\", who will run PostgreSQL, cannot execute \"{}\", which "
+        "restore_command names\n"
+        "HINT:  Install vezactl where every user may execute it, before the server starts.",
+        user, self.string()));
+  }
+  if (const Result<Config> config = LoadConfig(options.config_file); !config) {
+    PrintWarning(
+        fmt::format("restore_command will fail when user \"{}\" runs it for PostgreSQL: {}\n"
+                    "HINT:  Let that user read the configuration file and the files it names, "
+                    "before the server "
+                    "starts.",
+                    user, config.error().message));
+  }
+}
+
 Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
@@ -230,9 +256,12 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   if (restore.jobs == 0) {
     restore.jobs = DefaultRestoreJobs(config);
   }
+  const bool was_root = geteuid() == 0;
   ASSIGN_OR_RETURN(const bool right_owner, BecomeOwnerOf(restore.target_directory));
   if (!right_owner && !options.quiet) {
     PrintWarning("restoring as root: give the files to PostgreSQL's user before the server starts");
+  } else if (was_root && right_owner && !options.quiet) {
+    WarnUnlessServerCanFetch(options);
   }
   ASSIGN_OR_RETURN(const RestorePlan plan, PlanRestore(*repository, restore));
   if (!plan.missing_segment.empty() && !options.quiet) {
