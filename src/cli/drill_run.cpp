@@ -12,7 +12,9 @@
 #include "cli/output.h"
 #include "cli/restore_options.h"
 #include "cli/signals.h"
+#include "core/repository/backup_catalog.h"
 #include "core/repository/connect.h"
+#include "core/repository/retention.h"
 #include "core/restore/restore.h"
 
 namespace veza::cli {
@@ -101,6 +103,7 @@ class Drill {
     ASSIGN_OR_RETURN(plan_, PlanRestore(*repository_, restore));
     record_.label = plan_.backup.label;
     record_.system_identifier = plan_.backup.system_identifier;
+    RETURN_IF_ERROR(RequireWayToTheEnd(config));
     ASSIGN_OR_RETURN(const std::string programs, FindPrograms());
 
     ASSIGN_OR_RETURN(const RestoreReport report,
@@ -114,6 +117,29 @@ class Drill {
                                        .confinement = confinement_.get()},
                     plan_, options_.environment);
     return Ok();
+  }
+
+  // The server would open where a segment is missing, as if that were the end. Behind a backup
+  // whose WAL retention does not keep, it may be.
+  Status RequireWayToTheEnd(const Config& config) const {
+    if (plan_.missing_segment.empty() || drill_.restore.target.kind != TargetKind::kEndOfWal) {
+      return Ok();
+    }
+    ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(*repository_));
+    const std::vector<BackupSummary> anchors =
+        WalAnchors(RetentionOf(config), plan_.backup.system_identifier, std::move(catalog));
+    if (!anchors.empty() && std::ranges::none_of(anchors, [this](const BackupSummary& anchor) {
+          return anchor.start_lsn <= plan_.backup.start_lsn;
+        })) {
+      return Ok();
+    }
+    return MakeError(ErrorCode::kDataCorrupted,
+                     "recovery would end before WAL segment \"{}\", which is missing in the "
+                     "repository although later ones are there",
+                     plan_.missing_segment)
+        .WithHint(
+            "Take a backup, which later recoveries can begin with. \"vezactl info\" shows what "
+            "is missing.");
   }
 
   // restore_command is run by the account of the server, which is ours.

@@ -2,7 +2,11 @@
 // server to recover.
 #include "core/restore/restore.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include "cli/account.h"
 #include "cli/command.h"
@@ -96,6 +100,12 @@ void AddDatabases(const RestorePlan& plan, nlohmann::json& document) {
   }
 }
 
+void AddMissingSegment(const RestorePlan& plan, nlohmann::json& document) {
+  if (!plan.missing_segment.empty()) {
+    document["missing_segment"] = plan.missing_segment;
+  }
+}
+
 std::string ListDatabases(const std::vector<DatabaseSummary>& databases) {
   std::string list;
   for (const DatabaseSummary& database : databases) {
@@ -145,6 +155,7 @@ void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const Re
         {"milliseconds", elapsed.count()},
     };
     AddDatabases(plan, document);
+    AddMissingSegment(plan, document);
     PrintJson(document);
     return;
   }
@@ -187,6 +198,7 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
                                {"signal_file", SignalFileName(plan.recovery)},
                                {"settings", settings}};
     AddDatabases(plan, document);
+    AddMissingSegment(plan, document);
     PrintJson(document);
     return;
   }
@@ -210,6 +222,28 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
   PrintText(text);
 }
 
+// The account that we have become runs restore_command.
+void WarnUnlessServerCanFetch(const GlobalOptions& options) {
+  const std::string user = OwnAccount().name;
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error && access(self.c_str(), X_OK) != 0) {
+    PrintWarning(fmt::format(
+        "user \"{}\", who will run PostgreSQL, cannot execute \"{}\", which "
+        "restore_command names\n"
+        "HINT:  Install vezactl where every user may execute it, before the server starts.",
+        user, self.string()));
+  }
+  if (const Result<Config> config = LoadConfig(options.config_file); !config) {
+    PrintWarning(
+        fmt::format("restore_command will fail when user \"{}\" runs it for PostgreSQL: {}\n"
+                    "HINT:  Let that user read the configuration file and the files it names, "
+                    "before the server "
+                    "starts.",
+                    user, config.error().message));
+  }
+}
+
 Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
@@ -222,11 +256,20 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   if (restore.jobs == 0) {
     restore.jobs = DefaultRestoreJobs(config);
   }
+  const bool was_root = geteuid() == 0;
   ASSIGN_OR_RETURN(const bool right_owner, BecomeOwnerOf(restore.target_directory));
   if (!right_owner && !options.quiet) {
     PrintWarning("restoring as root: give the files to PostgreSQL's user before the server starts");
+  } else if (was_root && right_owner && !options.quiet) {
+    WarnUnlessServerCanFetch(options);
   }
   ASSIGN_OR_RETURN(const RestorePlan plan, PlanRestore(*repository, restore));
+  if (!plan.missing_segment.empty() && !options.quiet) {
+    PrintWarning(
+        fmt::format("recovery will end before WAL segment \"{}\" at the latest: it is missing in "
+                    "the repository",
+                    plan.missing_segment));
+  }
   if (arguments.dry_run) {
     PrintPlan(options, plan);
     return kDone;

@@ -296,6 +296,21 @@ write_object($pack, $good);
 is( $node->safe_psql('postgres', 'SELECT count(*) FROM veza_backup_drills WHERE NOT passed'),
 	2, 'it is recorded');
 
+# The server would take it for the end of the WAL, and open.
+my $lost = $node->archive_wal;
+$node->archive_wal;
+my ($lost_object) = grep { m{/\Q$lost\E$} } objects('main/wal/');
+my $lost_content = read_object($lost_object);
+delete_object($lost_object);
+$result = drill('a segment that is missing', 1);
+like($result->{error}{message}, qr/WAL segment "$lost"/, 'is named');
+my ($exit_of_plan, $plan, $warning) = $node->vezactl('--output', 'json', 'restore', '--dry-run',
+	'--target-dir', "$base/plan", '--tablespace-map', "$tablespace=$base/plan-tablespace");
+is($exit_of_plan, 0, 'a restore is not refused');
+is(decode_json($plan)->{missing_segment}, $lost, 'but says where recovery will end');
+like($warning, qr/warning: recovery will end before WAL segment "$lost"/, 'with a warning');
+write_object($lost_object, $lost_content);
+
 $result = drill('a target that is never reached', 1, '--target-name', 'absent');
 like($result->{error}{message},
 	qr/recovery ended before configured recovery target was reached/, 'the server says why');

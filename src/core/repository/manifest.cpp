@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/repository/json_fields.h"
@@ -18,6 +19,8 @@ constexpr int kManifestVersion = 1;
 constexpr std::size_t kManifestMemory = 8U << 20;
 // A record this long would be a file of more than 10 TB.
 constexpr std::size_t kLongestRecord = 1U << 30;
+// A manifest is fetched in ranges of so many bytes.
+constexpr std::uint64_t kRange = 4U << 20;
 
 void Count(const Tablespace&, ManifestTotals&) {}
 void Count(const DirectoryRecord&, ManifestTotals& totals) {
@@ -45,6 +48,11 @@ Result<Sha256Digest> DigestOf(Body& body) {
   }
   RETURN_IF_ERROR(body.Rewind());
   return sha256.Finish();
+}
+
+Error TruncatedPart(const std::string& name) {
+  return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is truncated", name)
+      .WithHint("The backup is not whole without it. Restore another backup.");
 }
 
 class Reader {
@@ -145,6 +153,30 @@ class Reader {
   bool ended_ = false;
 };
 
+Error OtherManifest(const std::string& name) {
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "\"{}\" is not the manifest that backup.json describes", name)
+      .WithHint("The object was replaced after the backup was made. Restore another backup.");
+}
+
+// The range at `offset`, whole; behind the last one nothing may follow.
+Status FetchRange(const Repository& repository, const BackupSummary& backup, std::uint64_t offset,
+                  Bytes& range) {
+  const std::string name = ManifestName(backup.label);
+  const std::uint64_t length = std::min(kRange, backup.manifest_size - offset);
+  const std::uint64_t behind = offset + length == backup.manifest_size ? 1 : 0;
+  range.clear();
+  range.reserve(length + behind);
+  RETURN_IF_ERROR(GetPartOfBackup(repository, name, {offset, length + behind}, [&](ByteView piece) {
+    range.insert(range.end(), piece.begin(), piece.end());
+    return Ok();
+  }));
+  if (range.size() < length) {
+    return TruncatedPart(name);
+  }
+  return range.size() > length ? OtherManifest(name) : Ok();
+}
+
 }  // namespace
 
 ManifestWriter::ManifestWriter(const Repository& repository, const std::string& label)
@@ -199,16 +231,16 @@ Status ReadManifest(const Repository& repository, const BackupSummary& backup,
   StreamOpener opener(repository.seal_policy(), name,
                       [&](ByteView plain) { return reader.Take(plain); });
   Sha256 sha256;
-  RETURN_IF_ERROR(GetPartOfBackup(repository, name, {}, [&](ByteView piece) {
-    sha256.Update(piece);
-    return opener.Feed(piece);
-  }));
+  Bytes range;
+  for (std::uint64_t offset = 0; offset < backup.manifest_size; offset += range.size()) {
+    RETURN_IF_ERROR(FetchRange(repository, backup, offset, range));
+    sha256.Update(range);
+    RETURN_IF_ERROR(opener.Feed(range));
+  }
   RETURN_IF_ERROR(opener.Finish());
   RETURN_IF_ERROR(reader.Finish());
   if (sha256.Finish() != backup.manifest_sha256) {
-    return MakeError(ErrorCode::kDataCorrupted,
-                     "\"{}\" is not the manifest that backup.json describes", name)
-        .WithHint("The object was replaced after the backup was made. Restore another backup.");
+    return OtherManifest(name);
   }
   return Ok();
 }
@@ -226,8 +258,7 @@ Status GetPartOfBackup(const Repository& repository, const std::string& name, By
         .WithHint("The backup is not whole without it. Restore another backup.");
   }
   if (!got && got.error().code == ErrorCode::kInvalidArgument && !begun) {
-    return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is truncated", name)
-        .WithHint("The backup is not whole without it. Restore another backup.");
+    return TruncatedPart(name);
   }
   return got;
 }

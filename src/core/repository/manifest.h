@@ -85,6 +85,7 @@ class ManifestWriter {
 // Reads the manifest of `backup` record by record, verifies seal, size and digest against
 // backup.json and the counts of the end record. The visitor has been given unverified records when
 // an error is returned at the end; each record was authenticated, their completeness was not.
+// It may take as long as it likes: no request is under way while it is at work.
 using ManifestVisitor = std::function<Status(ManifestRecord&& record)>;
 Status ReadManifest(const Repository& repository, const BackupSummary& backup,
                     const ManifestVisitor& visit);

@@ -187,6 +187,10 @@ RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
   return window;
 }
 
+std::string MissingSegmentAfter(const BackupSummary& backup, const ArchiveMap& archive) {
+  return Walk(archive, backup).reach().missing_segment;
+}
+
 Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
                                           std::uint64_t system_identifier,
                                           const BackupCatalog& catalog, const ArchiveMap& archive) {

@@ -56,9 +56,13 @@ struct RecoveryWindow {
 RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
                                   const ArchiveMap& archive);
 
-// The same for a system of the repository, with every end_time. The catalog must have been read
-// before the archive: WAL is stored before the backup that needs it, and deleted after it. Backups
-// that have been deleted meanwhile are left out.
+// The segment for want of which recovery ends on its way from the backup, whose own WAL is there,
+// although the archive holds later ones. Empty: it comes to the end of the archive.
+std::string MissingSegmentAfter(const BackupSummary& backup, const ArchiveMap& archive);
+
+// PlanRecoveryWindow() for a system of the repository, with every end_time. The catalog must have
+// been read before the archive: WAL is stored before the backup that needs it, and deleted after
+// it. Backups that have been deleted meanwhile are left out.
 Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
                                           std::uint64_t system_identifier,
                                           const BackupCatalog& catalog, const ArchiveMap& archive);

@@ -8,11 +8,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <thread>
 #include <utility>
 
+#include "core/repository/archive_map.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/manifest.h"
+#include "core/repository/recovery_window.h"
 #include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 #include "core/restore/choose_backup.h"
@@ -21,6 +24,9 @@
 namespace veza {
 
 namespace {
+
+// How long a segment may still be on its way when a later one is there.
+constexpr std::chrono::seconds kUploadGrace{5};
 
 // The nearest ancestor that exists: where the file system can be asked.
 std::string ExistingAncestor(std::string path) {
@@ -74,8 +80,12 @@ Status RequireUsableDirectory(const std::string& path) {
 Status RequireEmptyDirectory(const std::string& path) {
   ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(path));
   if (!empty) {
+    const bool interrupted =
+        access(fmt::format("{}/{}", path, kUnfinishedMarker).c_str(), F_OK) == 0;
     return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", path)
-        .WithHint("Choose another directory, or remove what is in it. Nothing was written.");
+        .WithHint(interrupted
+                      ? "A restore was interrupted here; add --delta to complete it."
+                      : "Choose another directory, or remove what is in it. Nothing was written.");
   }
   return Ok();
 }
@@ -276,6 +286,35 @@ Status RequireWal(const WalArchive& archive, const BackupSummary& backup) {
   return Ok();
 }
 
+// Of timelines, only the history counts that recovery follows.
+Result<std::string> FindMissingSegment(const WalArchive& archive, const BackupSummary& backup,
+                                       const TimelineHistory& history,
+                                       const RecoveryTarget& target) {
+  const std::uint64_t size = backup.wal_segment_size;
+  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(size));
+  std::string segment = MissingSegmentAfter(backup, ArchiveMap(size, ranges, {history}));
+  const bool behind_target = target.kind == TargetKind::kLsn && !segment.empty() &&
+                             target.lsn.value < SegmentNumberOf(segment, size) * size;
+  return behind_target ? "" : segment;
+}
+
+// The archiver sends several segments at once: a later one may arrive before an earlier one.
+Result<std::string> FindMissingSegmentTwice(const Environment& environment,
+                                            const WalArchive& archive, const BackupSummary& backup,
+                                            const TimelineHistory& history,
+                                            const RecoveryTarget& target) {
+  if (target.kind == TargetKind::kImmediate) {
+    return "";
+  }
+  ASSIGN_OR_RETURN(const std::string first, FindMissingSegment(archive, backup, history, target));
+  if (first.empty()) {
+    return "";
+  }
+  environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
+  ASSIGN_OR_RETURN(const std::string second, FindMissingSegment(archive, backup, history, target));
+  return second == first ? second : "";
+}
+
 Status RequireWholeCluster(const RestoreOptions& options) {
   if (options.standby) {
     return MakeError(ErrorCode::kInvalidArgument, "a standby needs all databases")
@@ -327,6 +366,9 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   }
   RETURN_IF_ERROR(RequireFull(repository, plan.backup));
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
+  ASSIGN_OR_RETURN(plan.missing_segment,
+                   FindMissingSegmentTwice(repository.environment(), archive, plan.backup, history,
+                                           options.target));
 
   plan.target_directory = WithoutLastSlash(options.target_directory);
   RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));

@@ -40,6 +40,9 @@ struct RestorePlan {
   std::uint64_t size = 0;                   // bytes to be restored, those in tablespaces included
   std::optional<DatabaseChoice> databases;  // when only some are restored
   TimelineId target_timeline = 0;           // recovery will end on it
+  // Recovery ends before this segment at the latest: the repository does not have it, only later
+  // ones. Empty: there is none in the way to the target, as far as that can be told.
+  std::string missing_segment;
   RecoverySettings recovery;
   int jobs = 1;
   bool delta = false;
@@ -51,7 +54,8 @@ struct RestorePlan {
 // names no tablespace of the backup, too little disk space, the full backup of a diff or WAL that
 // the backup needs to become consistent but the repository has not, and what ChooseDatabases()
 // refuses. A standby cannot be made of some databases: it would go on replaying over the empty
-// ones. Nor can a delta, which would empty those that are there. Nothing is written.
+// ones. Nor can a delta, which would empty those that are there. Nothing is written. A segment that
+// is missing behind the backup is looked for again a few seconds later: it may be on its way.
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
 
 }  // namespace veza

@@ -101,9 +101,10 @@ class Restorer {
 
   Result<RestoreReport> Run() {
     progress_.bytes_total = plan_.size;
-    RETURN_IF_ERROR(files_.CreateRoot());
     if (plan_.delta) {
-      RETURN_IF_ERROR(RemoveWhatDoesNotBelong(repository_, plan_));
+      RETURN_IF_ERROR(BeginDelta());
+    } else {
+      RETURN_IF_ERROR(files_.CreateRoot());
     }
     RETURN_IF_ERROR(files_.CreateTablespaceRoots());
     RETURN_IF_ERROR(queue_.Start(plan_.jobs, [this] {
@@ -132,6 +133,14 @@ class Restorer {
   }
 
  private:
+  // A server could be started from what is there until CreateRoot() has begun: so first what may
+  // fail for the repository's sake.
+  Status BeginDelta() {
+    ASSIGN_OR_RETURN(const PathSet wanted, ReadPaths(repository_, plan_));
+    RETURN_IF_ERROR(files_.CreateRoot());
+    return RemoveWhatDoesNotBelong(wanted, plan_);
+  }
+
   Status Take(ManifestRecord&& record) {
     RETURN_IF_ERROR(repository_.environment().cancellation->Check());
     return std::visit([this](auto&& specific) { return TakeRecord(specific); }, std::move(record));

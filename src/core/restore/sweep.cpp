@@ -9,9 +9,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <map>
 #include <memory>
+#include <utility>
 
 #include "core/repository/manifest.h"
+#include "core/repository/names.h"
 #include "core/restore/existing_directory.h"
 
 namespace veza {
@@ -78,6 +81,35 @@ class Sweeper {
   const PathSet& wanted_;
 };
 
+using PackSizes = std::map<std::uint32_t, std::uint64_t>;  // by number
+
+Status RequirePacks(const Repository& repository, const std::string& label, PackSizes wanted) {
+  if (wanted.empty()) {
+    return Ok();
+  }
+  RETURN_IF_ERROR(
+      repository.store().List(BackupDirectory(label), "", [&](const ObjectInfo& object) -> Status {
+        const auto number = ParsePackName(label, object.name);
+        const auto pack = number ? wanted.find(*number) : wanted.end();
+        if (pack == wanted.end()) {
+          return Ok();
+        }
+        if (object.size != pack->second) {
+          return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" has {} bytes instead of {}",
+                           object.name, object.size, pack->second)
+              .WithHint("The object is damaged. Restore another backup.");
+        }
+        wanted.erase(pack);
+        return Ok();
+      }));
+  if (!wanted.empty()) {
+    return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is missing",
+                     PackName(label, wanted.begin()->first))
+        .WithHint("The backup is not whole without it. Restore another backup.");
+  }
+  return Ok();
+}
+
 }  // namespace
 
 void PathSet::Add(std::string_view path, Kind kind) {
@@ -92,7 +124,7 @@ bool PathSet::Contains(std::string_view path, Kind kind) const {
   return std::binary_search(hashes_.begin(), hashes_.end(), HashOf(path, kind));
 }
 
-Status RemoveWhatDoesNotBelong(const Repository& repository, const RestorePlan& plan) {
+Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan) {
   // In the data directory there are links in the place of these directories.
   const auto is_tablespace = [&](const std::string& path) {
     return std::ranges::any_of(plan.tablespaces, [&](const Tablespace& tablespace) {
@@ -100,6 +132,8 @@ Status RemoveWhatDoesNotBelong(const Repository& repository, const RestorePlan& 
     });
   };
   PathSet wanted;
+  PackSizes own;
+  PackSizes of_full;
   RETURN_IF_ERROR(ReadManifest(repository, plan.backup, [&](ManifestRecord&& record) -> Status {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
     if (const auto* directory = std::get_if<DirectoryRecord>(&record)) {
@@ -108,10 +142,18 @@ Status RemoveWhatDoesNotBelong(const Repository& repository, const RestorePlan& 
       }
     } else if (const auto* file = std::get_if<FileRecord>(&record)) {
       wanted.Add(file->path, PathSet::Kind::kFile);
+    } else if (const auto* pack = std::get_if<PackRecord>(&record)) {
+      (pack->of_full ? of_full : own)[pack->number] = pack->size;
     }
     return Ok();
   }));
   wanted.Close();
+  RETURN_IF_ERROR(RequirePacks(repository, plan.backup.label, std::move(own)));
+  RETURN_IF_ERROR(RequirePacks(repository, plan.backup.full_label(), std::move(of_full)));
+  return wanted;
+}
+
+Status RemoveWhatDoesNotBelong(const PathSet& wanted, const RestorePlan& plan) {
   Sweeper sweeper(wanted);
   RETURN_IF_ERROR(sweeper.Sweep(plan.target_directory, "", false));
   for (const Tablespace& tablespace : plan.tablespaces) {

@@ -25,10 +25,14 @@ class PathSet {
   std::vector<std::uint64_t> hashes_;
 };
 
-// Reads the manifest once, to its verified end, and then removes what is in the target directory
-// and in the tablespaces' directories of this PostgreSQL version and not in the backup: files,
-// directories with all they hold, links (which are not followed) and whatever has the name of
-// another kind of thing. What else there is in a tablespace's location is another version's.
-Status RemoveWhatDoesNotBelong(const Repository& repository, const RestorePlan& plan);
+// Reads the manifest once, to its verified end, and makes sure that the repository lists every pack
+// that it describes. Changes nothing.
+Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan);
+
+// Removes what is in the target directory and in the tablespaces' directories of this PostgreSQL
+// version and not in the backup: files, directories with all they hold, links (which are not
+// followed) and whatever has the name of another kind of thing. What else there is in a
+// tablespace's location is another version's.
+Status RemoveWhatDoesNotBelong(const PathSet& wanted, const RestorePlan& plan);
 
 }  // namespace veza

@@ -182,8 +182,11 @@ class Prefetcher {
     }
   }
 
-  Status Fetch(const std::string& segment) const {
-    RETURN_IF_ERROR(spool_.Claim(segment, options_.segment_size));
+  Status Fetch(const std::string& segment) {
+    {
+      const std::lock_guard lock(claiming_);
+      RETURN_IF_ERROR(spool_.Claim(segment, options_.segment_size));
+    }
     return archive_.Fetch(segment, spool_.PartPath(segment));
   }
 
@@ -191,6 +194,7 @@ class Prefetcher {
   const WalSpool& spool_;
   const PrefetchOptions& options_;
   const Environment& environment_;
+  std::mutex claiming_;
   std::mutex mutex_;
   std::condition_variable moved_;
   Window window_;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
@@ -41,6 +42,16 @@ std::string SpoolOf(const std::string& directory) {
 bool IsSegment(std::string_view name) {
   const std::optional<WalFileName> parsed = ParseWalFileName(name);
   return parsed.has_value() && parsed->kind == WalFileKind::kSegment;
+}
+
+// <segment>.part, or the temporary file behind it.
+bool IsPart(std::string_view name) {
+  const std::size_t suffix = name.find(kPartSuffix);
+  return suffix != std::string_view::npos && IsSegment(name.substr(0, suffix));
+}
+
+bool IsRequest(std::string_view name) {
+  return name == kRequestName || name.starts_with(std::string(kRequestName) + '.');
 }
 
 bool IsDirectoryName(std::string_view name) {
@@ -80,6 +91,16 @@ bool IsStillThere(int fd, const std::string& path) {
   struct stat named {};
   return fstat(fd, &locked) == 0 && stat(path.c_str(), &named) == 0 &&
          locked.st_dev == named.st_dev && locked.st_ino == named.st_ino;
+}
+
+// The lock of a directory that is a spool already; invalid when it is none, or in use. Makes
+// nothing: the name alone may be that of somebody else's directory.
+UniqueFd LockLeftOver(const std::string& directory) {
+  const std::string path = directory + "/" + kLockName;
+  UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  const bool locked = fd.valid() && IsOurs(directory) && flock(fd.get(), LOCK_EX | LOCK_NB) == 0 &&
+                      IsStillThere(fd.get(), path);
+  return locked ? std::move(fd) : UniqueFd();
 }
 
 Status CopyFile(const std::string& from, const std::string& to) {
@@ -268,7 +289,15 @@ Status WalSpool::Claim(const std::string& segment, std::uint64_t size) const {
   if (statvfs(directory_.c_str(), &space) != 0) {
     return ErrnoError(errno, fmt::format("could not stat directory \"{}\"", directory_));
   }
-  if (std::uint64_t{space.f_bavail} * space.f_frsize < (1 + kSegmentsLeftFree) * size) {
+  // What the others are still to bring has not taken its space yet.
+  std::uint64_t promised = 0;
+  for (const std::string& name : NamesIn(directory_)) {
+    if (IsPart(name) && name.ends_with(kPartSuffix)) {
+      const std::string other = name.substr(0, name.size() - std::strlen(kPartSuffix));
+      promised += size - std::min(size, BytesOfPart(other).value_or(size));
+    }
+  }
+  if (std::uint64_t{space.f_bavail} * space.f_frsize < (1 + kSegmentsLeftFree) * size + promised) {
     return MakeError(ErrorCode::kNoSpace, "too little space for \"{}\"", PathOf(segment));
   }
   const std::string part = PartPath(segment);
@@ -306,18 +335,24 @@ void WalSpool::KeepOnly(const std::set<std::string>& segments) const {
 
 void WalSpool::RemoveParts() const {
   for (const std::string& name : NamesIn(directory_)) {
-    if (name.find(kPartSuffix) != std::string::npos) {
+    if (IsPart(name)) {
       unlink(PathOf(name).c_str());
     }
   }
 }
 
 void WalSpool::Remove() const {
+  bool has_strangers = false;
   for (const std::string& name : NamesIn(directory_)) {
     // The lock last: without it the directory is nobody's.
-    if (name != kLockName) {
+    if (IsSegment(name) || IsPart(name) || IsRequest(name)) {
       unlink(PathOf(name).c_str());
+    } else {
+      has_strangers = has_strangers || name != kLockName;
     }
+  }
+  if (has_strangers) {
+    return;
   }
   unlink(PathOf(kLockName).c_str());
   rmdir(directory_.c_str());
@@ -333,8 +368,8 @@ void RemoveLeftOverSpools(const std::string& spool) {
       continue;
     }
     const std::string directory = fmt::format("{}/{}", spool, name);
-    const Result<std::optional<WalSpoolLock>> lock = WalSpoolLock::TryAcquire(directory);
-    if (lock.has_value() && lock->has_value()) {
+    const UniqueFd lock = LockLeftOver(directory);
+    if (lock.valid()) {
       WalSpool(directory).Remove();
     }
   }

@@ -89,7 +89,8 @@ class WalSpool {
 
   bool Holds(const std::string& segment) const;
   // Fetching is: Claim(), write to PartPath(), and Publish() or Abandon(). The claim is refused
-  // with kNoSpace where little would be left on the file system.
+  // with kNoSpace where little would be left on the file system when all that is claimed is there;
+  // so one at a time.
   Status Claim(const std::string& segment, std::uint64_t size) const;
   std::string PartPath(const std::string& segment) const;
   // kDataCorrupted when it has another size than it was claimed with.
@@ -100,7 +101,8 @@ class WalSpool {
   void KeepOnly(const std::set<std::string>& segments) const;
   // Removes what a prefetcher that was killed has left unfinished.
   void RemoveParts() const;
-  // Removes the directory, and the spool with the last one if it is a kDefaultWalSpool.
+  // Removes the directory, and the spool with the last one if it is a kDefaultWalSpool. What is not
+  // of a spool stays, and keeps the directory.
   void Remove() const;
 
  private:
@@ -109,7 +111,7 @@ class WalSpool {
   std::string directory_;
 };
 
-// Removes directories whose prefetcher is gone.
+// Removes directories whose prefetcher is gone. Directories without a lock file are not spools.
 void RemoveLeftOverSpools(const std::string& spool);
 
 }  // namespace veza

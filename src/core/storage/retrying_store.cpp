@@ -16,6 +16,11 @@ class Attempts {
         policy_(policy),
         deadline_(environment.clock->Steady() + policy.budget) {}
 
+  void Restart() {
+    deadline_ = environment_.clock->Steady() + policy_.budget;
+    made_ = 0;
+  }
+
   // How long to pause before the next attempt. Nothing: there will be none, `error` is the answer.
   std::optional<std::chrono::milliseconds> NextPause(const Error& error) {
     if (!error.retryable || ++made_ >= policy_.max_attempts) {
@@ -37,7 +42,7 @@ class Attempts {
   static constexpr int kMaxDoublings = 20;
   const Environment& environment_;
   const RetryPolicy& policy_;
-  const SteadyTime deadline_;
+  SteadyTime deadline_;
   int made_ = 0;
 };
 
@@ -74,7 +79,7 @@ class RetryingStore final : public Store {
       delivered += piece.size();
       return taken;
     };
-    return Retry("GET", name, [&]() -> Status {
+    const auto attempt = [&]() -> Status {
       ByteRange rest{range.offset + delivered, range.length};
       if (range.length != ByteRange{}.length) {
         rest.length -= delivered;
@@ -89,7 +94,8 @@ class RetryingStore final : public Store {
         return RequireEnd(name, rest.offset, got.error());
       }
       return got;
-    });
+    };
+    return Retry("GET", name, attempt, &delivered);
   }
 
   Result<ObjectInfo> Head(std::string_view name) override {
@@ -108,20 +114,23 @@ class RetryingStore final : public Store {
   Status List(std::string_view prefix, std::string_view start_after,
               const ObjectVisitor& each) override {
     std::string last(start_after);
+    std::uint64_t visited_names = 0;
     bool visitor_failed = false;
-    return Retry("LIST", prefix, [&]() -> Status {
+    const auto attempt = [&]() -> Status {
       const std::string from = last;  // the inner store holds a view of it while `last` moves on
       Status listed = inner_->List(prefix, from, [&](const ObjectInfo& object) -> Status {
         Status visited = each(object);
         visitor_failed = !visited;
         last = object.name;
+        ++visited_names;
         return visited;
       });
       if (!listed && visitor_failed) {
         listed.error().retryable = false;
       }
       return listed;
-    });
+    };
+    return Retry("LIST", prefix, attempt, &visited_names);
   }
 
   Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
@@ -143,13 +152,19 @@ class RetryingStore final : public Store {
   }
 
  private:
+  // `delivered` counts what an attempt has brought, when it brings it bit by bit.
   template <typename Attempt>
-  Status Retry(std::string_view operation, std::string_view name, Attempt attempt) {
+  Status Retry(std::string_view operation, std::string_view name, Attempt attempt,
+               const std::uint64_t* delivered = nullptr) {
     Attempts attempts(environment_, policy_);
-    for (;;) {
+    for (std::uint64_t before = 0;;) {
       Status status = attempt();
       if (status) {
         return status;
+      }
+      if (delivered != nullptr && *delivered != before) {
+        before = *delivered;
+        attempts.Restart();
       }
       const auto pause = attempts.NextPause(status.error());
       if (!pause) {

@@ -1,6 +1,7 @@
 // The one place that tries again. Wraps any store; exponential pauses with full jitter, at least
 // what the server's Retry-After asks for, until an attempt succeeds, an error is not retryable, or
-// the budget is used up.
+// the budget is used up. An attempt that has delivered something makes what follows a new call: the
+// budget is for a store that does not answer, and whoever takes what it delivers may be slow.
 //
 //  - Put with kCreate: when an attempt whose outcome is unknown (connection lost, deadline) is
 //    followed by kAlreadyExists, the object is read back and compared; the same bytes mean that our
@@ -23,7 +24,7 @@ struct RetryPolicy {
   std::chrono::milliseconds first_pause{100};
   std::chrono::milliseconds longest_pause{10'000};
   std::chrono::milliseconds budget{60'000};  // no attempt is started after this much time
-  int max_attempts = 12;
+  int max_attempts = 12;                     // without a byte or a name
 };
 
 // Called before each pause, from the thread that makes the call. For logs and counters. `operation`

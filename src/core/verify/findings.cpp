@@ -8,6 +8,9 @@ namespace veza {
 
 void Findings::AddProblem(VerifyProblem problem) {
   const std::lock_guard lock(mutex_);
+  if (std::ranges::find(problems_, problem) != problems_.end()) {
+    return;
+  }
   ++counts_[problem.backup];
   if (problems_.size() < kMostFindings) {
     problems_.push_back(std::move(problem));

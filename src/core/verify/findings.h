@@ -15,6 +15,7 @@ struct VerifyProblem {
   std::string object;
   std::string backup{};  // the label of the one that needs the object; may be empty
   std::string message{};
+  bool operator==(const VerifyProblem&) const = default;
 };
 
 // More than these are only counted: a repository that lost everything must not cost all memory.
@@ -23,6 +24,7 @@ inline constexpr std::size_t kMostFindings = 1000;
 // Thread-safe.
 class Findings {
  public:
+  // Once, however often it is found.
   void AddProblem(VerifyProblem problem);
   void AddOrphan(std::string object);
 

@@ -1,7 +1,7 @@
 #include "core/verify/verify.h"
 
 #include <algorithm>
-#include <functional>
+#include <chrono>
 #include <map>
 #include <optional>
 #include <set>
@@ -9,6 +9,7 @@
 
 #include "core/repository/backup_catalog.h"
 #include "core/repository/names.h"
+#include "core/repository/retention.h"
 #include "core/verify/backup_verifier.h"
 #include "core/verify/orphans.h"
 #include "core/verify/session.h"
@@ -17,6 +18,12 @@
 namespace veza {
 
 namespace {
+
+// How long a segment may still be on its way when a later one is there.
+constexpr std::chrono::seconds kUploadGrace{5};
+
+// Segments by system.
+using MissingWal = std::set<std::pair<std::uint64_t, std::string>>;
 
 class Verification {
  public:
@@ -30,6 +37,9 @@ class Verification {
     RETURN_IF_ERROR(ChooseBackups());
     RETURN_IF_ERROR(session_.Start(options_.jobs));
     RETURN_IF_ERROR(CheckWalOfBackups());
+    if (verifies_all()) {
+      RETURN_IF_ERROR(CheckWindows());
+    }
     RETURN_IF_ERROR(AddUpBytes());
     RETURN_IF_ERROR(VerifyBackups());
     if (options_.full) {
@@ -38,7 +48,6 @@ class Verification {
       }
     }
     if (verifies_all()) {
-      RETURN_IF_ERROR(CheckWindows());
       RETURN_IF_ERROR(FindOrphans(session_));
     }
     RETURN_IF_ERROR(session_.WaitUntilIdle());
@@ -121,35 +130,50 @@ class Verification {
     return Ok();
   }
 
+  // An archiver that sends several segments at once, or retention, may be at work: what is missing
+  // is looked for again a little later, from where the backups that there are then need it.
   Status CheckWindows() {
-    std::map<std::uint64_t, std::vector<const BackupSummary*>> by_system;
-    for (const BackupSummary& backup : backups_) {
-      by_system[backup.system_identifier].push_back(&backup);
+    ASSIGN_OR_RETURN(const MissingWal first, FindMissingWal(backups_));
+    if (first.empty()) {
+      return Ok();
     }
-    for (auto& [system, backups] : by_system) {
-      std::ranges::stable_sort(backups, std::greater(), &BackupSummary::stop_time);
-      RETURN_IF_ERROR(wal_.CheckWindow(*backups.front()));
-      if (const BackupSummary* const oldest = OldestWithWal(backups); oldest != backups.front()) {
-        RETURN_IF_ERROR(wal_.CheckUpTo(*oldest, *backups.front()));
+    const Environment& environment = repository_.environment();
+    environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
+    ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository_));
+    ASSIGN_OR_RETURN(const MissingWal second, FindMissingWal(catalog.backups));
+    for (const auto& [system, segment] : first) {
+      if (second.contains({system, segment})) {
+        RETURN_IF_ERROR(wal_.ReportMissing(segment, system));
       }
     }
     return Ok();
   }
 
-  // Of one system's backups, the newest first: the full whose WAL retention keeps longest.
-  const BackupSummary* OldestWithWal(const std::vector<const BackupSummary*>& backups) const {
-    const BackupSummary* oldest = backups.front();
-    int fulls = 0;
-    for (const BackupSummary* const backup : backups) {
-      if (backup->type != BackupType::kFull) {
-        continue;
-      }
-      oldest = backup;
-      if (++fulls == options_.retention_archive) {
-        break;
+  Result<MissingWal> FindMissingWal(const std::vector<BackupSummary>& backups) {
+    std::map<std::uint64_t, BackupCatalog> by_system;
+    for (const BackupSummary& backup : backups) {
+      by_system[backup.system_identifier].backups.push_back(backup);
+    }
+    MissingWal missing;
+    for (const auto& [system, catalog] : by_system) {
+      const BackupSummary& newest =
+          *std::ranges::max_element(catalog.backups, {}, &BackupSummary::stop_time);
+      ASSIGN_OR_RETURN(const std::vector<std::string> segments,
+                       wal_.Missing(OldestWithWal(system, catalog, newest), newest));
+      for (const std::string& segment : segments) {
+        missing.insert({system, segment});
       }
     }
-    return oldest;
+    return missing;
+  }
+
+  // From which on WAL is kept.
+  BackupSummary OldestWithWal(std::uint64_t system, const BackupCatalog& catalog,
+                              const BackupSummary& newest) const {
+    const std::vector<BackupSummary> anchors = WalAnchors(
+        {.full = options_.retention_full, .archive = options_.retention_archive}, system, catalog);
+    const auto oldest = std::ranges::min_element(anchors, {}, &BackupSummary::start_lsn);
+    return oldest == anchors.end() ? newest : *oldest;
   }
 
   // What retention has deleted meanwhile is not missing.

@@ -19,8 +19,9 @@ struct VerifyOptions {
   std::vector<std::string> labels;
   // Open everything that was found, once, and compare it with its digest.
   bool full = false;
-  // From the end of how many full backups back there must be no gap in the WAL; 0: of all. As the
-  // setting, which is what removes older WAL.
+  // The settings by which older WAL is removed (retention.h); 0: all. From where they keep it on,
+  // there must be no gap.
+  int retention_full = 0;
   int retention_archive = 0;
   int jobs = 1;                // threads, each with a request in flight
   std::uint64_t max_rate = 0;  // bytes a second that are read; 0: no limit

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -16,9 +15,6 @@
 namespace veza {
 
 namespace {
-
-// How long a segment may still be on its way when a later one is there.
-constexpr std::chrono::seconds kUploadGrace{5};
 
 std::string BaseName(const std::string& object) {
   return object.substr(object.rfind('/') + 1);
@@ -122,32 +118,14 @@ Result<std::vector<std::string>> WalVerifier::MissingAfter(const BackupSummary& 
   return missing;
 }
 
-Status WalVerifier::ReportMissing(const std::vector<std::string>& segments,
-                                  std::uint64_t system_identifier) {
-  if (segments.empty()) {
-    return Ok();
-  }
-  const WalArchive archive(session_.repository(), system_identifier);
-  const Environment& environment = session_.repository().environment();
-  environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
-  for (const std::string& segment : segments) {
-    ASSIGN_OR_RETURN(const bool there, archive.Contains(segment));
-    if (!there) {
-      ASSIGN_OR_RETURN(const std::string object, WalObjectName(system_identifier, segment));
-      session_.findings().AddProblem(
-          {object, "",
-           fmt::format("WAL segment \"{}\" is missing: no recovery from an earlier backup goes "
-                       "beyond it",
-                       segment)});
-    }
-  }
+Status WalVerifier::ReportMissing(const std::string& segment, std::uint64_t system_identifier) {
+  ASSIGN_OR_RETURN(const std::string object, WalObjectName(system_identifier, segment));
+  session_.findings().AddProblem(
+      {object, "",
+       fmt::format("WAL segment \"{}\" is missing: no recovery from an earlier backup goes "
+                   "beyond it",
+                   segment)});
   return Ok();
-}
-
-Status WalVerifier::CheckWindow(const BackupSummary& newest) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> missing,
-                   MissingAfter(newest, std::numeric_limits<SegmentNumber>::max()));
-  return ReportMissing(missing, newest.system_identifier);
 }
 
 Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::string> segments,
@@ -176,14 +154,18 @@ Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::
   return segments;
 }
 
-Status WalVerifier::CheckUpTo(const BackupSummary& older, const BackupSummary& newest) {
+Result<std::vector<std::string>> WalVerifier::Missing(const BackupSummary& older,
+                                                      const BackupSummary& newest) {
   const std::uint64_t size = older.wal_segment_size;
   ASSIGN_OR_RETURN(std::vector<std::string> missing,
                    MissingAfter(older, SegmentOf(newest.start_lsn, size)));
   if (!missing.empty()) {
     ASSIGN_OR_RETURN(missing, WithoutKnownGaps(std::move(missing), older.system_identifier, size));
   }
-  return ReportMissing(missing, older.system_identifier);
+  ASSIGN_OR_RETURN(const std::vector<std::string> behind,
+                   MissingAfter(newest, std::numeric_limits<SegmentNumber>::max()));
+  missing.insert(missing.end(), behind.begin(), behind.end());
+  return missing;
 }
 
 std::vector<std::string> WalVerifier::LabelsOf(const Identity& system,

@@ -21,13 +21,12 @@ class WalVerifier {
   // The segments from its start to its stop.
   Status CheckBackup(const BackupSummary& backup);
 
-  // What follows the backup, along the newest timeline that it leads to, to the end of the archive.
-  // An archiver that sends several segments at once may be at work, so what is missing is looked
-  // for again a little later.
-  Status CheckWindow(const BackupSummary& newest);
-  // The same from an older backup to the start of the newest one. A gap that a server has recorded
-  // there is no problem: it is known, and a backup has followed it.
-  Status CheckUpTo(const BackupSummary& older, const BackupSummary& newest);
+  // What is missing behind the newest backup, along the newest timeline that it leads to, to the
+  // end of the archive; and from an older backup (which may be the same) to the newest one's start.
+  // A gap that a server has recorded there is no problem: it is known, and a backup has followed
+  // it. Archiving and retention may be at work, so what is missing must be so at a second look.
+  Result<std::vector<std::string>> Missing(const BackupSummary& older, const BackupSummary& newest);
+  Status ReportMissing(const std::string& segment, std::uint64_t system_identifier);
 
   // Bytes of the objects that OpenAll() would open.
   Result<std::uint64_t> SizeOf(const Identity& system, bool only_of_backups);
@@ -54,7 +53,6 @@ class WalVerifier {
   Result<std::vector<std::string>> WithoutKnownGaps(std::vector<std::string> segments,
                                                     std::uint64_t system_identifier,
                                                     std::uint64_t segment_size);
-  Status ReportMissing(const std::vector<std::string>& segments, std::uint64_t system_identifier);
   Result<std::vector<Stretch>> WayFrom(const WalArchive& archive, const BackupSummary& backup);
   Status JudgeHistory(const Error& error, std::uint64_t system_identifier, TimelineId timeline);
   std::vector<std::string> LabelsOf(const Identity& system, const std::string& file) const;

@@ -233,6 +233,43 @@ TEST(Manifest, AnErrorOfTheVisitorEndsTheReading) {
   EXPECT_EQ(seen, 1);
 }
 
+// Whoever takes the records may wait for other requests, for which there is perhaps one connection.
+TEST(Manifest, NoRequestIsOpenWhileARecordIsTaken) {
+  TestRepository repository;
+  ManifestWriter writer(*repository, kLabel);
+  constexpr int kRecords = 600;
+  for (int i = 0; i < kRecords; ++i) {
+    ASSERT_OK(writer.Add(DirectoryRecord{ToHex(NoiseBytes(15'000, i)), 0700}));
+  }
+  const BackupSummary summary = SummaryOf(writer.Commit().value());
+  ASSERT_GT(summary.manifest_size, 8U << 20);
+  int gets = 0;
+  repository.store().SetHook([&](FaultStore::Operation operation, std::string_view) -> Status {
+    gets += operation == FaultStore::Operation::kGet ? 1 : 0;
+    return Ok();
+  });
+  int seen = 0;
+  ASSERT_OK(ReadManifest(*repository, summary, [&](ManifestRecord&&) -> Status {
+    EXPECT_EQ(repository.store().open_gets(), 0);
+    ++seen;
+    return Ok();
+  }));
+  EXPECT_EQ(seen, kRecords);
+  EXPECT_EQ(gets, 3);
+}
+
+// The manifest is the whole of the object.
+TEST(Manifest, WhatFollowsItIsNoticed) {
+  TestRepository repository;
+  ManifestWriter writer(*repository, kLabel);
+  ASSERT_OK(writer.Add(DirectoryRecord{"a", 0700}));
+  const BackupSummary summary = SummaryOf(writer.Commit().value());
+  const std::string path = repository.PathOf(ManifestName(kLabel));
+  WriteText(path, ReadText(path) + "x");
+  EXPECT_ERROR(ReadManifest(*repository, summary, [](ManifestRecord&&) { return Ok(); }),
+               ErrorCode::kDataCorrupted);
+}
+
 // --- Manifests that no writer of ours makes ------------------------------------------------------
 
 class ForgedManifestTest : public testing::Test {
@@ -255,7 +292,9 @@ class ForgedManifestTest : public testing::Test {
     EXPECT_OK(repository_.store().Put(name, *sealed.body, PutMode::kCreate));
     BackupSummary summary;
     summary.label = kLabel;
-    summary.manifest_sha256 = Sha256Of(AsBytes(ReadText(repository_.PathOf(name))));
+    const std::string object = ReadText(repository_.PathOf(name));
+    summary.manifest_size = object.size();
+    summary.manifest_sha256 = Sha256Of(AsBytes(object));
     std::vector<ManifestRecord> records;
     RETURN_IF_ERROR(ReadManifest(*repository_, summary, [&](ManifestRecord&& record) {
       records.push_back(std::move(record));

@@ -217,9 +217,12 @@ TEST_F(DeltaTest, ARestoreThatWasInterruptedIsCompleted) {
   EXPECT_ERROR(Restore(false), ErrorCode::kUnavailable);
   EXPECT_FALSE(fixture_.HasControlFile());
   fixture_.repository.store().SetHook(nullptr);
-  EXPECT_ERROR(Restore(false), ErrorCode::kFailedPrecondition);
+  const auto again = Restore(false);
+  EXPECT_ERROR(again, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(again.error().hint, HasSubstr("--delta"));
   ASSERT_OK(Restore(true));
   ExpectSameTree(expected, Restored());
+  EXPECT_THAT(Restore(false).error().hint, HasSubstr("Choose another directory"));
 }
 
 TEST_F(DeltaTest, ADeltaThatWasInterruptedIsCompleted) {
@@ -235,8 +238,9 @@ TEST_F(DeltaTest, ADeltaThatWasInterruptedIsCompleted) {
     FailFrom(fixture_, requests);
     const auto interrupted = Restore(true);
     fixture_.repository.store().SetHook(nullptr);
+    // Once the manifest has been read.
     if (!interrupted) {
-      EXPECT_FALSE(fixture_.HasControlFile()) << requests;
+      EXPECT_EQ(fixture_.HasControlFile(), requests == 0) << requests;
     }
     ASSERT_OK(Restore(true));
     ExpectSameTree(expected, Restored());
@@ -245,6 +249,31 @@ TEST_F(DeltaTest, ADeltaThatWasInterruptedIsCompleted) {
 
 // --- What is refused
 // ------------------------------------------------------------------------------
+
+// The cluster that is there may be all there is.
+TEST_F(DeltaTest, WithoutAWholeBackupNothingIsChanged) {
+  ASSERT_OK(Restore(false));
+  WriteText(In("base/5/stray"), "of a cluster that lives");
+  const auto before = Restored();
+  const auto expect_unchanged = [&](const std::string& object) {
+    const auto refused = Restore(true);
+    EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(refused.error().message, HasSubstr(object));
+    ExpectSameTree(before, Restored());
+  };
+  const std::string manifest = fixture_.repository.PathOf(ManifestName(kTestLabel));
+  FlipByte(manifest, std::filesystem::file_size(manifest) / 2);
+  expect_unchanged(ManifestName(kTestLabel));
+  FlipByte(manifest, std::filesystem::file_size(manifest) / 2);
+  for (const std::string& object : {ManifestName(kTestLabel), PackName(kTestLabel, 1)}) {
+    const std::string path = fixture_.repository.PathOf(object);
+    std::filesystem::rename(path, path + "-away");
+    expect_unchanged(object);
+    std::filesystem::rename(path + "-away", path);
+  }
+  std::filesystem::resize_file(fixture_.repository.PathOf(PackName(kTestLabel, 1)), 1000);
+  expect_unchanged(PackName(kTestLabel, 1));
+}
 
 TEST_F(DeltaTest, AnotherKindOfDirectoryIsRefused) {
   WriteText(In("letters/1"), "dear");

@@ -70,6 +70,42 @@ class PlanTest : public testing::Test {
   RestoreOptions options_;
 };
 
+// Recovery would take it for the end, and not say a word.
+TEST_F(PlanTest, ASegmentThatIsMissingOnTheWayIsNamed) {
+  const auto missing = [this] {
+    const auto plan = Plan();
+    EXPECT_OK(plan);
+    return plan ? plan->missing_segment : "no plan";
+  };
+  HaveBackup(Summary());
+  EXPECT_EQ(missing(), "");
+  HaveSegments(1, 5, 6);
+  EXPECT_EQ(missing(), "");
+  HaveSegments(1, 8, 9);
+  const std::string seventh = SegmentName(1, 7, kTestSegmentSize);
+  EXPECT_EQ(missing(), seventh);
+  options_.target.kind = TargetKind::kTime;
+  options_.target.time = kTestTime + std::chrono::hours(1);
+  EXPECT_EQ(missing(), seventh);
+  options_.target.kind = TargetKind::kImmediate;
+  EXPECT_EQ(missing(), "");
+  options_.target.kind = TargetKind::kLsn;
+  options_.target.lsn = Lsn{6 * kTestSegmentSize + 5};
+  EXPECT_EQ(missing(), "");
+  options_.target.lsn = Lsn{8 * kTestSegmentSize + 5};
+  EXPECT_EQ(missing(), seventh);
+
+  // Along the timeline that recovery follows.
+  options_.target = {};
+  HaveTimeline(2, fmt::format("1\t{}\tx\n", FormatLsn(Lsn{6 * kTestSegmentSize + 5})));
+  HaveSegments(2, 6, 7);
+  EXPECT_EQ(missing(), "");
+  options_.target.timeline.kind = TargetTimeline::Kind::kCurrent;
+  EXPECT_EQ(missing(), seventh);
+  repository_.clock().on_sleep = [this] { HaveSegments(1, 7, 7); };
+  EXPECT_EQ(missing(), "");
+}
+
 TEST_F(PlanTest, TakesTheNewestBackupAndTheNewestTimeline) {
   HaveBackup(Summary());
   BackupSummary newer = Summary("20261123-020000F");

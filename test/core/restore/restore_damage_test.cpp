@@ -137,6 +137,7 @@ class ForgedRestoreTest : public testing::Test {
     }
     const ManifestWriter::Stored stored = writer.Commit().value();
     BackupSummary summary = summary_;
+    summary.manifest_size = stored.size;
     summary.manifest_sha256 = stored.sha256;
     WriteText(fixture_.repository.PathOf(BackupDocumentName(kTestLabel)),
               SerializeSummary(summary, fixture_.repository->seal_policy()).value());

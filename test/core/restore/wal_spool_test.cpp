@@ -214,6 +214,34 @@ TEST_F(WalSpoolTest, LeftOversGoAndSpoolsInUseStay) {
   EXPECT_TRUE(std::filesystem::exists(root_ + "/somebody's file"));
 }
 
+// Of the same account, and by chance with such a name.
+TEST_F(WalSpoolTest, DirectoriesThatAreNoSpoolsAreLeftAlone) {
+  const std::string letters = root_ + "/" + std::string(32, 'a');
+  const std::string others = root_ + "/" + std::string(32, 'b');
+  for (const std::string& directory : {letters, others}) {
+    for (const char* name : {"notes", "requests", "notes.part"}) {
+      WriteText(directory + "/" + name, "dear");
+    }
+    EXPECT_EQ(chmod(directory.c_str(), 0700), 0);
+  }
+  WriteText(others + "/lock", "");
+  RemoveLeftOverSpools(root_);
+  EXPECT_THAT(ListTree(letters), testing::UnorderedElementsAre("notes", "requests", "notes.part"));
+  EXPECT_THAT(ListTree(others),
+              testing::UnorderedElementsAre("lock", "notes", "requests", "notes.part"));
+}
+
+// Each of them would find the same space.
+TEST_F(WalSpoolTest, ClaimsCountEachOther) {
+  const WalSpoolLock lock = Lock(spool_.directory());
+  const std::uint64_t available = std::filesystem::space(spool_.directory()).available;
+  const std::uint64_t size = available / 1000 * 104;  // nine leave 6 percent, ten are too many
+  EXPECT_OK(spool_.Claim(kFirst, size));
+  EXPECT_ERROR(spool_.Claim(kSecond, size), ErrorCode::kNoSpace);
+  spool_.Abandon(kFirst);
+  EXPECT_OK(spool_.Claim(kSecond, size));
+}
+
 TEST_F(WalSpoolTest, ADirectoryOfTheUserStays) {
   const std::string root = directory_.path() + "/spool";
   const WalSpool spool(WalSpoolDirectory(root, kKey));

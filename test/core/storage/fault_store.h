@@ -1,6 +1,7 @@
 // A store that can be told to fail, to wait, or to count.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -26,6 +27,9 @@ class FaultStore final : public Store {
     hook_ = hook ? std::make_shared<const Hook>(std::move(hook)) : nullptr;
   }
 
+  // Of which the sink may still be called.
+  int open_gets() const { return open_gets_; }
+
   const std::string& location() const override { return inner_->location(); }
   Status Put(std::string_view name, Body& body, PutMode mode) override {
     RETURN_IF_ERROR(Ask(Operation::kPut, name));
@@ -33,7 +37,10 @@ class FaultStore final : public Store {
   }
   Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
     RETURN_IF_ERROR(Ask(Operation::kGet, name));
-    return inner_->Get(name, range, sink);
+    ++open_gets_;
+    Status got = inner_->Get(name, range, sink);
+    --open_gets_;
+    return got;
   }
   Result<ObjectInfo> Head(std::string_view name) override {
     RETURN_IF_ERROR(Ask(Operation::kHead, name));
@@ -68,6 +75,7 @@ class FaultStore final : public Store {
   }
 
   std::unique_ptr<Store> inner_;
+  std::atomic<int> open_gets_ = 0;
   std::mutex mutex_;
   std::shared_ptr<const Hook> hook_;
 };

@@ -355,6 +355,40 @@ TEST_F(RetryingStoreTest, ListResumesAfterTheLastName) {
   EXPECT_EQ(observed_.size(), 2U);
 }
 
+// The time is the sink's, and each attempt has brought something.
+TEST_F(RetryingStoreTest, WhoTakesWhatWasDeliveredMayBeSlow) {
+  RetryPolicy policy;
+  policy.max_attempts = 2;
+  Make(policy);
+  ASSERT_TRUE(Create("d/a", "0123456789"));
+  faults_ = {
+      {.take = 3, .deliver = true}, {.take = 3, .deliver = true}, {.take = 1, .deliver = true}};
+  std::string content;
+  ASSERT_TRUE(store_->Get("d/a", {}, [&](ByteView piece) {
+    clock_.Pass(2 * policy.budget);
+    content += AsText(piece);
+    return Ok();
+  }));
+  EXPECT_EQ(content, "0123456789");
+
+  for (const char* name : {"d/b", "d/c"}) {
+    ASSERT_TRUE(Create(name, "x"));
+  }
+  faults_ = {{.take = 1}, {.take = 1}};
+  std::vector<std::string> names;
+  ASSERT_TRUE(store_->List("d/", "", [&](const ObjectInfo& info) {
+    clock_.Pass(2 * policy.budget);
+    names.push_back(info.name);
+    return Ok();
+  }));
+  EXPECT_THAT(names, ElementsAre("d/a", "d/b", "d/c"));
+
+  // One that brings nothing any more is given up, as ever.
+  faults_ = {{.take = 3, .deliver = true}, Fault{}, Fault{}, Fault{}};
+  EXPECT_FALSE(store_->Get("d/a", {}, [](ByteView) { return Ok(); }));
+  EXPECT_EQ(faults_.size(), 2U);
+}
+
 TEST_F(RetryingStoreTest, TheVisitorsErrorsAreNotTriedAgain) {
   ASSERT_TRUE(Create("a", "x"));
   calls_ = 0;

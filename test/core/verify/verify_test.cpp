@@ -47,6 +47,7 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
     VerifyOptions options;
     options.full = full;
     options.labels = std::move(labels);
+    options.retention_full = retention_full_;
     options.retention_archive = retention_archive_;
     options.jobs = 3;
     VerifyProgress progress;
@@ -76,6 +77,27 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
     return problems;
   }
 
+  // A backup of which there is nothing but this.
+  void WriteSummary(const BackupSummary& backup) const {
+    WriteText(PathOf(BackupDocumentName(backup.label)),
+              SerializeSummary(backup, fixture_.repository->seal_policy()).value());
+  }
+  BackupSummary FullAt(SegmentNumber number, const std::string& label,
+                       std::chrono::hours later) const {
+    BackupSummary full = TestSummary(*fixture_.repository, label);
+    full.start_lsn = Lsn{number * kTestSegmentSize + 0x28};
+    full.stop_lsn = Lsn{number * kTestSegmentSize + 0x500};
+    full.start_time += later;
+    full.stop_time += later;
+    return full;
+  }
+  std::vector<std::string> ProblemsOfWal() {
+    std::vector<std::string> problems = Problems(false);
+    std::erase_if(problems,
+                  [](const std::string& problem) { return !problem.starts_with("wal/"); });
+    return problems;
+  }
+
   std::string PathOf(const std::string& name) const { return fixture_.repository.PathOf(name); }
   std::string Wal(TimelineId timeline, SegmentNumber number) const {
     return WalObjectName(kTestSystem, SegmentName(timeline, number, kTestSegmentSize)).value();
@@ -86,6 +108,7 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
   RestoreFixture fixture_{GetParam()};
   BackupSummary full_;
   BackupSummary diff_;
+  int retention_full_ = 0;
   int retention_archive_ = 0;
   std::uint64_t bytes_expected_ = 0;  // of the last one
 };
@@ -300,6 +323,54 @@ TEST_P(VerifyTest, AHoleBetweenBackupsIsNamedUnlessItIsKnown) {
   fixture_.repository.PushSegment(1, 10);
   ASSERT_OK(RecordGap(*fixture_.repository, kTestSystem, {name(9), name(9)}));
   EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | ", Wal(1, 9) + " | "));
+}
+
+// Fulls that stay for another reason do not keep WAL.
+TEST_P(VerifyTest, WhatRetentionRemovesIsNotMissing) {
+  WriteSummary(FullAt(1, "20261101-020000F", -std::chrono::hours(1)));
+  WriteSummary(FullAt(6, "20261123-020000F", std::chrono::hours(1)));
+  for (const SegmentNumber number : {1, 5, 6}) {
+    fixture_.repository.PushSegment(1, number);
+  }
+  retention_archive_ = 4;
+  EXPECT_THAT(ProblemsOfWal(), ElementsAre(Wal(1, 2) + " | "));
+  retention_full_ = 2;
+  EXPECT_THAT(ProblemsOfWal(), IsEmpty());
+}
+
+// A full is made, and what it pushes out goes.
+TEST_P(VerifyTest, WhatRetentionRemovesMeanwhileIsNotMissing) {
+  const BackupSummary first = FullAt(1, "20261101-020000F", -std::chrono::hours(1));
+  WriteSummary(first);
+  for (const SegmentNumber number : {1, 2, 5, 6}) {
+    fixture_.repository.PushSegment(1, number);
+  }
+  const auto expire = [&] {
+    WriteSummary(FullAt(6, "20261123-020000F", std::chrono::hours(1)));
+    std::filesystem::remove_all(PathOf("backup/" + first.label));
+    std::filesystem::remove(PathOf(Wal(1, 1)));
+    std::filesystem::remove(PathOf(Wal(1, 2)));
+  };
+  const std::string manifests = BackupDirectory(full_.label);
+  retention_full_ = 2;
+  for (const std::string& during : {std::string("wal/"), manifests}) {
+    bool done = false;
+    fixture_.repository.store().SetHook(
+        [&](FaultStore::Operation operation, std::string_view name) -> Status {
+          if (operation == FaultStore::Operation::kList && name.starts_with(during) && !done) {
+            done = true;
+            expire();
+          }
+          return Ok();
+        });
+    EXPECT_THAT(Problems(false), IsEmpty());
+    EXPECT_TRUE(done);
+    fixture_.repository.store().SetHook(nullptr);
+    std::filesystem::remove_all(PathOf("backup/20261123-020000F"));
+    WriteSummary(first);
+    fixture_.repository.PushSegment(1, 1);
+    fixture_.repository.PushSegment(1, 2);
+  }
 }
 
 // An archiver sends several segments at once: a later one may arrive before an earlier one.
