@@ -307,7 +307,9 @@ like($result->{error}{message}, qr/WAL segment "$lost"/, 'is named');
 my ($exit_of_plan, $plan, $warning) = $node->vezactl('--output', 'json', 'restore', '--dry-run',
 	'--target-dir', "$base/plan", '--tablespace-map', "$tablespace=$base/plan-tablespace");
 is($exit_of_plan, 0, 'a restore is not refused');
-is(decode_json($plan)->{missing_segment}, $lost, 'but says where recovery will end');
+$plan = decode_json($plan);
+is($plan->{missing_segment}, $lost, 'but says where recovery will end');
+is($plan->{required_settings}{max_connections}, 5, 'and what recovery demands of the configuration');
 like($warning, qr/warning: recovery will end before WAL segment "$lost"/, 'with a warning');
 write_object($lost_object, $lost_content);
 

@@ -276,11 +276,17 @@ Result<std::vector<std::string>> WalArchive::Missing(TimelineId timeline, Segmen
   return missing;
 }
 
-Result<std::vector<WalRange>> WalArchive::Ranges(std::uint64_t segment_size) const {
+Result<std::vector<WalRange>> WalArchive::Ranges(std::uint64_t segment_size,
+                                                 const std::string& from) const {
   std::vector<WalRange> ranges;
   SegmentNumber next = 0;
+  std::string behind;
+  if (!from.empty()) {
+    ASSIGN_OR_RETURN(behind, WalObjectName(system_identifier_, from));
+    behind.pop_back();  // sorts before it, and behind nearly all that comes before
+  }
   RETURN_IF_ERROR(repository_.store().List(
-      WalSystemPrefix(system_identifier_), "", [&](const ObjectInfo& object) {
+      WalSystemPrefix(system_identifier_), behind, [&](const ObjectInfo& object) {
         const std::string base = object.name.substr(object.name.rfind('/') + 1);
         const auto name = ParseWalFileName(base);
         if (!name || name->kind != WalFileKind::kSegment) {

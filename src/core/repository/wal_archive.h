@@ -90,8 +90,10 @@ class WalArchive {
                                            SegmentNumber last, std::uint64_t segment_size,
                                            std::size_t limit) const;
 
-  // Unbroken ranges, by timeline and position.
-  Result<std::vector<WalRange>> Ranges(std::uint64_t segment_size) const;
+  // Unbroken ranges, by timeline and position. With `from`, the name of a segment, of that one and
+  // what comes behind it, and perhaps of a few before it: not all of the archive has to be listed.
+  Result<std::vector<WalRange>> Ranges(std::uint64_t segment_size,
+                                       const std::string& from = {}) const;
 
  private:
   const Repository& repository_;

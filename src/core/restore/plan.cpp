@@ -291,7 +291,7 @@ Result<std::string> FindMissingSegment(const WalArchive& archive, const BackupSu
                                        const TimelineHistory& history,
                                        const RecoveryTarget& target) {
   const std::uint64_t size = backup.wal_segment_size;
-  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(size));
+  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(size, backup.start_wal));
   std::string segment = MissingSegmentAfter(backup, ArchiveMap(size, ranges, {history}));
   const bool behind_target = target.kind == TargetKind::kLsn && !segment.empty() &&
                              target.lsn.value < SegmentNumberOf(segment, size) * size;

@@ -240,8 +240,8 @@ class WalListingTest : public testing::Test {
     EXPECT_OK(missing);
     return missing.value_or(std::vector<std::string>{"error"});
   }
-  std::vector<std::string> Ranges() {
-    const auto ranges = repository_.wal().Ranges(kSize);
+  std::vector<std::string> Ranges(const std::string& from = {}) {
+    const auto ranges = repository_.wal().Ranges(kSize, from);
     EXPECT_OK(ranges);
     std::vector<std::string> texts;
     for (const WalRange& range : ranges.value_or(std::vector<WalRange>{})) {
@@ -312,6 +312,12 @@ TEST_F(WalListingTest, RangesEndAtHolesAndTimelines) {
                                     "1: 000000010000000100000004-000000010000000100000004",
                                     "2: 000000020000000100000005-000000020000000100000006",
                                     "10: 0000000A0000000100000007-0000000A0000000100000007"));
+  EXPECT_THAT(Ranges("000000010000000100000001"),
+              ElementsAre("1: 000000010000000100000000-000000010000000100000002",
+                          "1: 000000010000000100000004-000000010000000100000004",
+                          "2: 000000020000000100000005-000000020000000100000006",
+                          "10: 0000000A0000000100000007-0000000A0000000100000007"));
+  EXPECT_THAT(Ranges("000000020000000100000005"), SizeIs(2));
 }
 
 TEST_F(WalListingTest, SystemsHaveTheirOwn) {

@@ -1,0 +1,181 @@
+#include "cli/restore_report.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "cli/output.h"
+#include "core/restore/recovery_settings.h"
+
+namespace veza::cli {
+namespace {
+
+nlohmann::json ToJson(const std::vector<DatabaseSummary>& databases) {
+  nlohmann::json array = nlohmann::json::array();
+  for (const DatabaseSummary& database : databases) {
+    array.push_back({{"oid", database.oid}, {"name", database.name}, {"bytes", database.size}});
+  }
+  return array;
+}
+
+void AddDatabases(const RestorePlan& plan, nlohmann::json& document) {
+  if (plan.databases) {
+    document["databases"] = {{"restored", ToJson(plan.databases->restored)},
+                             {"empty", ToJson(plan.databases->empty)}};
+  }
+}
+
+// What recovery wants not to be less than it was (CheckRequiredParameterValues in xlogrecovery.c);
+// what was the default is not known to the backup.
+std::map<std::string, std::string> LimitsOf(const BackupSummary& backup) {
+  std::map<std::string, std::string> limits;
+  for (const char* const name :
+       {"max_connections", "max_locks_per_transaction", "max_prepared_transactions",
+        "max_wal_senders", "max_worker_processes"}) {
+    if (const auto setting = backup.settings.find(name); setting != backup.settings.end()) {
+      limits.insert(*setting);
+    }
+  }
+  return limits;
+}
+
+// Of a server whose configuration files are not in its data directory: no backup has them.
+std::string DescribeLimits(const RestorePlan& plan) {
+  const std::map<std::string, std::string> limits = LimitsOf(plan.backup);
+  if (limits.empty() || access((plan.target_directory + "/postgresql.conf").c_str(), F_OK) == 0) {
+    return "";
+  }
+  std::string list;
+  for (const auto& [name, value] : limits) {
+    list += fmt::format("{}{} = {}", list.empty() ? "" : ", ", name, value);
+  }
+  return fmt::format("Its configuration is not in the backup. Recovery needs at least {}.\n", list);
+}
+
+// What both kinds of report have.
+void AddToBoth(const RestorePlan& plan, nlohmann::json& document) {
+  AddDatabases(plan, document);
+  if (!plan.missing_segment.empty()) {
+    document["missing_segment"] = plan.missing_segment;
+  }
+  document["required_settings"] = LimitsOf(plan.backup);
+}
+
+std::string ListDatabases(const std::vector<DatabaseSummary>& databases) {
+  std::string list;
+  for (const DatabaseSummary& database : databases) {
+    list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", QuoteIdentifier(database.name),
+                        FormatSize(database.size));
+  }
+  return list.empty() ? "none" : list;
+}
+
+// Nothing when all are restored.
+std::string DescribeDatabases(const RestorePlan& plan) {
+  return plan.databases ? fmt::format("databases     {}\nleft empty    {}\n",
+                                      ListDatabases(plan.databases->restored),
+                                      ListDatabases(plan.databases->empty))
+                        : "";
+}
+
+// What is to become of the databases that are not restored.
+std::string DescribeDropping(const RestorePlan& plan) {
+  if (!plan.databases || plan.databases->empty.empty()) {
+    return "";
+  }
+  std::string text =
+      "This is not the whole cluster: do not let it take the original's place by mistake.\n"
+      "When the server is open for writing, veza_backup in its shared_preload_libraries drops the\n"
+      "empty databases. Without it, run\n";
+  for (const DatabaseSummary& database : plan.databases->empty) {
+    text += fmt::format("    DROP DATABASE {} WITH (FORCE);\n", QuoteIdentifier(database.name));
+  }
+  return text + "    ALTER SYSTEM RESET ignore_invalid_pages;\n";
+}
+
+}  // namespace
+
+void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const RestoreReport& report,
+                 std::chrono::milliseconds elapsed) {
+  if (options.json) {
+    nlohmann::json document = {
+        {"label", plan.backup.label},
+        {"target_directory", plan.target_directory},
+        {"system_identifier", std::to_string(plan.backup.system_identifier)},
+        {"target", DescribeTarget(plan.recovery.target)},
+        {"target_timeline", plan.target_timeline},
+        {"signal_file", SignalFileName(plan.recovery)},
+        {"restore_command", plan.recovery.restore_command},
+        {"files", report.files},
+        {"bytes", report.bytes},
+        {"bytes_fetched", report.bytes_fetched},
+        {"milliseconds", elapsed.count()},
+    };
+    AddToBoth(plan, document);
+    PrintJson(document);
+    return;
+  }
+  if (options.quiet) {
+    return;
+  }
+  const std::string text = fmt::format(
+      "restored backup {} into \"{}\": {} files, {} in {} ({} fetched)\n"
+      "When PostgreSQL is started there it recovers to {} on timeline {}.\n",
+      plan.backup.label, plan.target_directory, report.files, FormatSize(report.bytes),
+      FormatDuration(elapsed), FormatSize(report.bytes_fetched),
+      DescribeTarget(plan.recovery.target), plan.target_timeline);
+  PrintText(text + DescribeLimits(plan) + DescribeDatabases(plan) + DescribeDropping(plan));
+}
+
+void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
+  const BackupSummary& backup = plan.backup;
+  std::uint64_t in_tablespaces = 0;
+  for (const Tablespace& tablespace : plan.tablespaces) {
+    in_tablespaces += tablespace.size;
+  }
+  const std::uint64_t in_target = plan.size - std::min(plan.size, in_tablespaces);
+  const std::string settings = RewriteAutoConf("", plan.recovery);
+  if (options.json) {
+    nlohmann::json tablespaces = nlohmann::json::array();
+    for (const Tablespace& tablespace : plan.tablespaces) {
+      tablespaces.push_back({{"path", tablespace.path}, {"bytes", tablespace.size}});
+    }
+    nlohmann::json document = {{"dry_run", true},
+                               {"label", backup.label},
+                               {"target_directory", plan.target_directory},
+                               {"bytes", in_target},
+                               {"tablespaces", std::move(tablespaces)},
+                               {"files", backup.files},
+                               {"start_wal", backup.start_wal},
+                               {"stop_wal", backup.stop_wal},
+                               {"target", DescribeTarget(plan.recovery.target)},
+                               {"target_timeline", plan.target_timeline},
+                               {"signal_file", SignalFileName(plan.recovery)},
+                               {"settings", settings}};
+    AddToBoth(plan, document);
+    PrintJson(document);
+    return;
+  }
+  std::string text = fmt::format(
+      "backup        {}, of {}\n"
+      "into          \"{}\": {} files in all, {} here\n",
+      backup.label, FormatUtc(backup.stop_time), plan.target_directory, backup.files,
+      FormatSize(in_target));
+  for (const Tablespace& tablespace : plan.tablespaces) {
+    text += fmt::format("tablespace    \"{}\": {}\n", tablespace.path, FormatSize(tablespace.size));
+  }
+  text += DescribeDatabases(plan);
+  text += fmt::format(
+      "WAL           from {} on; up to {} to become consistent\n"
+      "recovery      to {} on timeline {}\n"
+      "signal file   {}\n"
+      "postgresql.auto.conf gets\n{}"
+      "Nothing was written.\n",
+      backup.start_wal, backup.stop_wal, DescribeTarget(plan.recovery.target), plan.target_timeline,
+      SignalFileName(plan.recovery), settings);
+  PrintText(text);
+}
+
+}  // namespace veza::cli
