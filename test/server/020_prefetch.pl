@@ -193,7 +193,9 @@ foreach my $server (@two)
 }
 foreach my $server (@two)
 {
-	poll_until(sub { slurp_file($server->logfile) =~ /ready to accept connections/ }, 'its end');
+	poll_until(
+		sub { -s $server->logfile && slurp_file($server->logfile) =~ /ready to accept connections/ },
+		'its end');
 	$server->restart;
 	$server->wait_for_end_of_recovery;
 	is($server->safe_psql('postgres', 'SELECT count(*), sum(i) FROM t'),
