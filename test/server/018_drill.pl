@@ -20,6 +20,8 @@ max_prepared_transactions = 5
 max_connections = 5
 max_replication_slots = 20
 CONF
+# It was max_replication_slots that bounded these before.
+$node->append_conf('postgresql.conf', 'max_active_replication_origins = 20') if $node->pg_version >= 18;
 $node->start;
 # Sockets have short paths.
 my $base = PostgreSQL::Test::Utils::tempdir_short();
