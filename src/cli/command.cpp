@@ -64,6 +64,15 @@ Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
   return Repository::Open(std::move(store), OptionsOf(config), options.environment);
 }
 
+Result<std::string> OwnProgram() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) {
+    return ErrnoError(error.value(), "could not find the path of vezactl itself");
+  }
+  return self.string();
+}
+
 Result<std::optional<std::uint64_t>> ParseSystemId(const std::string& text) {
   if (text.empty()) {
     return std::optional<std::uint64_t>();

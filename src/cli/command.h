@@ -55,6 +55,9 @@ Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
                                                    const Config& config,
                                                    const RetryPolicy& policy = {});
 
+// The path of vezactl itself.
+Result<std::string> OwnProgram();
+
 // An option's text as a system identifier; nothing when it was not given.
 Result<std::optional<std::uint64_t>> ParseSystemId(const std::string& text);
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "cli/confinement.h"
@@ -126,11 +126,9 @@ class Drill {
       return Ok();
     }
     ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(*repository_));
-    const std::vector<BackupSummary> anchors =
-        WalAnchors(RetentionOf(config), plan_.backup.system_identifier, std::move(catalog));
-    if (!anchors.empty() && std::ranges::none_of(anchors, [this](const BackupSummary& anchor) {
-          return anchor.start_lsn <= plan_.backup.start_lsn;
-        })) {
+    const std::optional<BackupSummary> anchor =
+        OldestWalAnchor(RetentionOf(config), plan_.backup.system_identifier, std::move(catalog));
+    if (anchor && plan_.backup.start_lsn < anchor->start_lsn) {
       return Ok();
     }
     return MakeError(ErrorCode::kDataCorrupted,
@@ -144,12 +142,11 @@ class Drill {
 
   // restore_command is run by the account of the server, which is ours.
   static Status RequireOwnProgram() {
-    std::error_code error;
-    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-    if (!error && access(self.c_str(), X_OK) != 0) {
+    const Result<std::string> self = OwnProgram();
+    if (self && access(self->c_str(), X_OK) != 0) {
       return ErrnoError(errno, fmt::format("could not execute \"{}\" as the user that runs "
                                            "PostgreSQL",
-                                           self.string()))
+                                           *self))
           .WithHint("Install vezactl where every user may execute it.");
     }
     return Ok();

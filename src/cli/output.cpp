@@ -13,18 +13,22 @@ void Write(FILE* stream, const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stream);
 }
 
-}  // namespace
-
-void PrintError(const Error& error) {
-  std::string text = fmt::format("vezactl: error: {}\n", error.message);
-  if (!error.hint.empty()) {
-    text += fmt::format("HINT:  {}\n", error.hint);
+void Tell(const char* severity, const std::string& message, const std::string& hint) {
+  std::string text = fmt::format("vezactl: {}: {}\n", severity, message);
+  if (!hint.empty()) {
+    text += fmt::format("HINT:  {}\n", hint);
   }
   Write(stderr, text);
 }
 
-void PrintWarning(const std::string& message) {
-  Write(stderr, fmt::format("vezactl: warning: {}\n", message));
+}  // namespace
+
+void PrintError(const Error& error) {
+  Tell("error", error.message, error.hint);
+}
+
+void PrintWarning(const std::string& message, const std::string& hint) {
+  Tell("warning", message, hint);
 }
 
 void PrintText(const std::string& text) {

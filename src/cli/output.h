@@ -11,9 +11,9 @@
 
 namespace veza::cli {
 
-// One line each on stderr; an error with a hint has a second one.
+// One line each on stderr; one with a hint has a second one.
 void PrintError(const Error& error);
-void PrintWarning(const std::string& message);
+void PrintWarning(const std::string& message, const std::string& hint = {});
 
 // Standard output. PrintJson adds the line end. Text that is not UTF-8 (a file name) does not stop
 // it: the bytes are replaced.

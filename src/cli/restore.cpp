@@ -4,9 +4,6 @@
 
 #include <unistd.h>
 
-#include <filesystem>
-#include <system_error>
-
 #include "cli/account.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -87,21 +84,19 @@ Result<RestoreOptions> ParseArguments(const RestoreArguments& arguments) {
 // The account that we have become runs restore_command.
 void WarnUnlessServerCanFetch(const GlobalOptions& options) {
   const std::string user = OwnAccount().name;
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (!error && access(self.c_str(), X_OK) != 0) {
-    PrintWarning(fmt::format(
-        "user \"{}\", who will run PostgreSQL, cannot execute \"{}\", which "
-        "restore_command names\n"
-        "HINT:  Install vezactl where every user may execute it, before the server starts.",
-        user, self.string()));
+  const Result<std::string> self = OwnProgram();
+  if (self && access(self->c_str(), X_OK) != 0) {
+    PrintWarning(fmt::format("user \"{}\", who will run PostgreSQL, cannot execute \"{}\", which "
+                             "restore_command names",
+                             user, *self),
+                 "Install vezactl where every user may execute it, before the server starts.");
   }
   if (const Result<Config> config = LoadConfig(options.config_file); !config) {
     PrintWarning(
-        fmt::format("restore_command will fail when user \"{}\" runs it for PostgreSQL: {}\n"
-                    "HINT:  Let that user read the configuration file and the files it names, "
-                    "before the server starts.",
-                    user, config.error().message));
+        fmt::format("restore_command will fail when user \"{}\" runs it for PostgreSQL: {}", user,
+                    config.error().message),
+        "Let that user read the configuration file and the files it names, before the "
+        "server starts.");
   }
 }
 

@@ -78,13 +78,9 @@ Result<std::string> AbsolutePath(const std::string& path) {
 
 Result<std::string> MakeRestoreCommand(const GlobalOptions& options,
                                        std::uint64_t system_identifier) {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) {
-    return ErrnoError(error.value(), "could not find the path of vezactl itself");
-  }
+  ASSIGN_OR_RETURN(const std::string self, OwnProgram());
   ASSIGN_OR_RETURN(const std::string config_file, AbsolutePath(options.config_file));
-  return BuildRestoreCommand(self.string(), config_file, system_identifier);
+  return BuildRestoreCommand(self, config_file, system_identifier);
 }
 
 Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,

@@ -179,7 +179,7 @@ void PrefetchedWal::FetchAfter(const std::string& segment) const {
 
 Status PrefetchedWal::StartPrefetcher(int lock_fd) const {
   std::error_code error;
-  const std::string program = fs::read_symlink("/proc/self/exe", error).string();
+  const std::string program = OwnProgram().value_or("");
   const std::string config_file = fs::absolute(options_.config_file, error).string();
   std::vector<std::string> words = {"vezactl",
                                     "--config",

@@ -16,6 +16,7 @@
 #include "core/repository/archive_survey.h"
 #include "core/repository/ready_files.h"
 #include "core/repository/wal_archive.h"
+#include "pg/wal_disk.h"
 //
 #include "pg/archiving.h"
 #include "pg/boundary.h"
@@ -49,10 +50,6 @@ constexpr seconds kBetweenSurveys{3600};
 constexpr std::size_t kMostMissing = 4096;
 // Enough to find the first segment among history files.
 constexpr std::size_t kReadyFilesToKnow = 64;
-
-bool IsInPgWal(const std::string& file) {
-  return access((std::string(XLOGDIR "/") + file).c_str(), F_OK) == 0;
-}
 
 // In a thread: compares the archive with what a server on this timeline needs.
 class SurveyCall final : public BackgroundCall {

@@ -386,9 +386,7 @@ void TellFailure() {
 
 void KeepCaughtError() {
   MemoryContextSwitchTo(worker_context);
-  ErrorData* const data = CopyErrorData();
-  FillReport(data->message != nullptr ? data->message : "unknown error",
-             data->hint != nullptr ? data->hint : "", data->sqlerrcode, &worker_error);
+  FillReport(CopyErrorData(), &worker_error);
 }
 
 }  // namespace

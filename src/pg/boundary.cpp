@@ -91,6 +91,11 @@ void FillReport(const char* message, const char* hint, int sqlstate, ErrorReport
   strlcpy(report->hint, hint, sizeof report->hint);
 }
 
+void FillReport(const ErrorData* error, ErrorReport* report) {
+  FillReport(error->message != nullptr ? error->message : "unknown error",
+             error->hint != nullptr ? error->hint : "", error->sqlerrcode, report);
+}
+
 void FillReport(const Error& error, ErrorReport* report) {
   FillReport(error.message.c_str(), error.hint.c_str(), SqlstateOf(error.code), report);
 }

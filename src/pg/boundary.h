@@ -28,6 +28,8 @@ struct ErrorReport {
 
 void FillReport(const Error& error, ErrorReport* report);
 void FillReport(const char* message, const char* hint, int sqlstate, ErrorReport* report);
+// Of an error of the server's, as CopyErrorData() returns it.
+void FillReport(const ErrorData* error, ErrorReport* report);
 
 // True: the status is an error, now in `report`. Takes the Status apart so that no caller holds one
 // when the error is raised.

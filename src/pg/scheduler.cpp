@@ -207,11 +207,9 @@ void StartBackup(const BackupOrder& order) {
   PG_CATCH();
   {
     MemoryContextSwitchTo(context);
-    ErrorData* const error = CopyErrorData();
-    FlushErrorState();
     ErrorReport report;
-    FillReport(error->message != nullptr ? error->message : "unknown error",
-               error->hint != nullptr ? error->hint : "", error->sqlerrcode, &report);
+    FillReport(CopyErrorData(), &report);
+    FlushErrorState();
     if (report.sqlstate != ERRCODE_OBJECT_IN_USE) {  // one that somebody wanted by hand
       RecordFailedStart(order, &report);
     }

@@ -1,6 +1,7 @@
 #include "pg/wal_disk.h"
 
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -16,6 +17,10 @@ Result<WalDisk> LookAtWalDisk() {
   }
   return WalDisk{static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize,
                  static_cast<std::uint64_t>(disk.f_blocks) * disk.f_frsize};
+}
+
+bool IsInPgWal(const std::string& file) {
+  return access((std::string(XLOGDIR "/") + file).c_str(), F_OK) == 0;
 }
 
 }  // namespace veza::pg

@@ -1,7 +1,8 @@
-// The disk of pg_wal.
+// The disk of pg_wal, and what is on it.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "core/error.h"
 
@@ -14,5 +15,6 @@ struct WalDisk {
 
 // In any thread.
 Result<WalDisk> LookAtWalDisk();
+bool IsInPgWal(const std::string& file);
 
 }  // namespace veza::pg

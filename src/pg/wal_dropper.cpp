@@ -1,7 +1,5 @@
 #include "pg/wal_dropper.h"
 
-#include <unistd.h>
-
 #include <functional>
 #include <string>
 #include <vector>
@@ -26,8 +24,7 @@ namespace {
 std::vector<std::string> waiting_for_checkpoint;
 
 bool WillBeRemoved(const std::string& file) {
-  return access((std::string(XLOGDIR "/") + file).c_str(), F_OK) == 0 &&
-         !XLogArchiveIsReady(file.c_str());
+  return IsInPgWal(file) && !XLogArchiveIsReady(file.c_str());
 }
 
 Status Decide(const char* file, std::uint64_t drop_below, bool* drop, std::uint64_t* free) {

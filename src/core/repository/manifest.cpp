@@ -50,9 +50,11 @@ Result<Sha256Digest> DigestOf(Body& body) {
   return sha256.Finish();
 }
 
+constexpr const char* kNotWhole = "The backup is not whole without it. Restore another backup.";
+
 Error TruncatedPart(const std::string& name) {
   return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is truncated", name)
-      .WithHint("The backup is not whole without it. Restore another backup.");
+      .WithHint(kNotWhole);
 }
 
 class Reader {
@@ -245,6 +247,10 @@ Status ReadManifest(const Repository& repository, const BackupSummary& backup,
   return Ok();
 }
 
+Error MissingPart(const std::string& name) {
+  return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is missing", name).WithHint(kNotWhole);
+}
+
 Status GetPartOfBackup(const Repository& repository, const std::string& name, ByteRange range,
                        const Sink& sink) {
   bool begun = false;
@@ -254,8 +260,7 @@ Status GetPartOfBackup(const Repository& repository, const std::string& name, By
   });
   // The sink may have the same code for a reason of its own.
   if (!got && got.error().code == ErrorCode::kNotFound && !begun) {
-    return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is missing", name)
-        .WithHint("The backup is not whole without it. Restore another backup.");
+    return MissingPart(name);
   }
   if (!got && got.error().code == ErrorCode::kInvalidArgument && !begun) {
     return TruncatedPart(name);

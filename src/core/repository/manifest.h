@@ -90,6 +90,9 @@ using ManifestVisitor = std::function<Status(ManifestRecord&& record)>;
 Status ReadManifest(const Repository& repository, const BackupSummary& backup,
                     const ManifestVisitor& visit);
 
+// Of an object that a committed backup is made of.
+Error MissingPart(const std::string& name);
+
 // Store::Get() of an object that a committed backup is made of: that there is none, or that it ends
 // before the range, is damage (kDataCorrupted) and no answer.
 Status GetPartOfBackup(const Repository& repository, const std::string& name, ByteRange range,

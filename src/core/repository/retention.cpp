@@ -283,17 +283,17 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   return decisions;
 }
 
-std::vector<BackupSummary> WalAnchors(const RetentionSettings& settings,
-                                      std::uint64_t system_identifier, BackupCatalog catalog) {
+std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
+                                             std::uint64_t system_identifier,
+                                             BackupCatalog catalog) {
   RetentionInput input;
   input.settings = settings;
   input.system_identifier = system_identifier;
   input.catalog = std::move(catalog);
-  std::vector<BackupSummary> anchors;
-  for (const BackupSummary* const anchor : BackupRules(input).WalAnchors()) {
-    anchors.push_back(*anchor);
-  }
-  return anchors;
+  const BackupRules rules(input);
+  const std::vector<const BackupSummary*> anchors = rules.WalAnchors();
+  const auto oldest = std::ranges::min_element(anchors, {}, &BackupSummary::start_lsn);
+  return oldest == anchors.end() ? std::nullopt : std::optional(**oldest);
 }
 
 }  // namespace veza

@@ -72,10 +72,10 @@ using WalLister = std::function<Status(const Store::ObjectVisitor& each)>;
 Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input,
                                                      const WalLister& list_wal);
 
-// Of one system's backups: the full ones from which on all WAL stays, oldest first, and then the
-// newest good backup, which must lead to the present whatever the settings.
-std::vector<BackupSummary> WalAnchors(const RetentionSettings& settings,
-                                      std::uint64_t system_identifier, BackupCatalog catalog);
+// Of one system's backups the one from which on all WAL stays; nothing when no backup is good.
+std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
+                                             std::uint64_t system_identifier,
+                                             BackupCatalog catalog);
 
 // Remains are touched only when nothing was added for so long, and tombstones stay for so long.
 inline constexpr std::chrono::hours kLeftOverAge{1};

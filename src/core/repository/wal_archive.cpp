@@ -111,6 +111,14 @@ Result<ObjectAttributes> ReadAttributes(const Repository& repository, const std:
   return *reader.attributes();
 }
 
+// Where a listing that is to begin with the segment starts: all but the last digit of its name
+// sorts before it, and behind nearly all that comes before.
+Result<std::string> JustBefore(std::uint64_t system_identifier, const std::string& segment) {
+  ASSIGN_OR_RETURN(std::string name, WalObjectName(system_identifier, segment));
+  name.pop_back();
+  return name;
+}
+
 }  // namespace
 
 Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::string& path,
@@ -242,10 +250,8 @@ Result<std::vector<std::string>> WalArchive::Missing(TimelineId timeline, Segmen
     }
     expected = std::max(expected, end);
   };
-  // Begin just before the first: all but the last digit of its name sorts before it.
-  ASSIGN_OR_RETURN(std::string start_after,
-                   WalObjectName(system_identifier_, SegmentName(timeline, first, segment_size)));
-  start_after.pop_back();
+  ASSIGN_OR_RETURN(const std::string start_after,
+                   JustBefore(system_identifier_, SegmentName(timeline, first, segment_size)));
   bool done = false;
   const Status listed = repository_.store().List(
       WalTimelinePrefix(system_identifier_, timeline), start_after,
@@ -280,13 +286,12 @@ Result<std::vector<WalRange>> WalArchive::Ranges(std::uint64_t segment_size,
                                                  const std::string& from) const {
   std::vector<WalRange> ranges;
   SegmentNumber next = 0;
-  std::string behind;
+  std::string start_after;
   if (!from.empty()) {
-    ASSIGN_OR_RETURN(behind, WalObjectName(system_identifier_, from));
-    behind.pop_back();  // sorts before it, and behind nearly all that comes before
+    ASSIGN_OR_RETURN(start_after, JustBefore(system_identifier_, from));
   }
   RETURN_IF_ERROR(repository_.store().List(
-      WalSystemPrefix(system_identifier_), behind, [&](const ObjectInfo& object) {
+      WalSystemPrefix(system_identifier_), start_after, [&](const ObjectInfo& object) {
         const std::string base = object.name.substr(object.name.rfind('/') + 1);
         const auto name = ParseWalFileName(base);
         if (!name || name->kind != WalFileKind::kSegment) {

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -59,6 +60,10 @@ struct WalRange {
 };
 
 // Stateless but for the repository; thread-safe.
+// The archiver sends several segments at once, so a later one may be there before an earlier one:
+// how long that is still on its way.
+inline constexpr std::chrono::seconds kUploadGrace{5};
+
 class WalArchive {
  public:
   WalArchive(const Repository& repository, std::uint64_t system_identifier)

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <thread>
 #include <utility>
 
@@ -24,9 +23,6 @@
 namespace veza {
 
 namespace {
-
-// How long a segment may still be on its way when a later one is there.
-constexpr std::chrono::seconds kUploadGrace{5};
 
 // The nearest ancestor that exists: where the file system can be asked.
 std::string ExistingAncestor(std::string path) {
@@ -298,7 +294,6 @@ Result<std::string> FindMissingSegment(const WalArchive& archive, const BackupSu
   return behind_target ? "" : segment;
 }
 
-// The archiver sends several segments at once: a later one may arrive before an earlier one.
 Result<std::string> FindMissingSegmentTwice(const Environment& environment,
                                             const WalArchive& archive, const BackupSummary& backup,
                                             const TimelineHistory& history,

@@ -103,9 +103,7 @@ Status RequirePacks(const Repository& repository, const std::string& label, Pack
         return Ok();
       }));
   if (!wanted.empty()) {
-    return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is missing",
-                     PackName(label, wanted.begin()->first))
-        .WithHint("The backup is not whole without it. Restore another backup.");
+    return MissingPart(PackName(label, wanted.begin()->first));
   }
   return Ok();
 }

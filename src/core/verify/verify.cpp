@@ -1,7 +1,6 @@
 #include "core/verify/verify.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <optional>
 #include <set>
@@ -18,9 +17,6 @@
 namespace veza {
 
 namespace {
-
-// How long a segment may still be on its way when a later one is there.
-constexpr std::chrono::seconds kUploadGrace{5};
 
 // Segments by system.
 using MissingWal = std::set<std::pair<std::uint64_t, std::string>>;
@@ -130,8 +126,8 @@ class Verification {
     return Ok();
   }
 
-  // An archiver that sends several segments at once, or retention, may be at work: what is missing
-  // is looked for again a little later, from where the backups that there are then need it.
+  // An archiver or retention may be at work: what is missing is looked for again a little later,
+  // from where the backups that there are then need it.
   Status CheckWindows() {
     ASSIGN_OR_RETURN(const MissingWal first, FindMissingWal(backups_));
     if (first.empty()) {
@@ -170,10 +166,9 @@ class Verification {
   // From which on WAL is kept.
   BackupSummary OldestWithWal(std::uint64_t system, const BackupCatalog& catalog,
                               const BackupSummary& newest) const {
-    const std::vector<BackupSummary> anchors = WalAnchors(
-        {.full = options_.retention_full, .archive = options_.retention_archive}, system, catalog);
-    const auto oldest = std::ranges::min_element(anchors, {}, &BackupSummary::start_lsn);
-    return oldest == anchors.end() ? newest : *oldest;
+    return OldestWalAnchor({.full = options_.retention_full, .archive = options_.retention_archive},
+                           system, catalog)
+        .value_or(newest);
   }
 
   // What retention has deleted meanwhile is not missing.

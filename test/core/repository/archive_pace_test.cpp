@@ -21,6 +21,18 @@ class ArchivePaceTest : public testing::Test {
     return since ? std::chrono::duration_cast<seconds>(*since - kTestTime).count() : -1;
   }
 
+  // Behind an observation of nothing at 0 s: a minute after the last byte there is no rate.
+  void ExpectRatesOfTheLastMinute() {
+    Observe(10, 1000, 1000, 500);
+    EXPECT_DOUBLE_EQ(pace_.written_rate(), 100);
+    EXPECT_DOUBLE_EQ(pace_.archived_rate(), 50);
+    for (int i = 2; i <= 10; ++i) {
+      Observe(10 * i, 1000, 1000, 500);
+    }
+    EXPECT_EQ(pace_.written_rate(), 0);
+    EXPECT_EQ(pace_.archived_rate(), 0);
+  }
+
   ArchivePace pace_;
   seconds step_{0};  // of the clock
 };
@@ -66,14 +78,7 @@ TEST_F(ArchivePaceTest, DaysOfStandstillCostLittleAndAreNotForgotten) {
 
 TEST_F(ArchivePaceTest, RatesAreOfTheLastMinute) {
   Observe(0, 0, 0, 0);
-  Observe(10, 1000, 1000, 500);
-  EXPECT_DOUBLE_EQ(pace_.written_rate(), 100);
-  EXPECT_DOUBLE_EQ(pace_.archived_rate(), 50);
-  for (int i = 2; i <= 10; ++i) {
-    Observe(10 * i, 1000, 1000, 500);
-  }
-  EXPECT_EQ(pace_.written_rate(), 0);
-  EXPECT_EQ(pace_.archived_rate(), 0);
+  ExpectRatesOfTheLastMinute();
 }
 
 TEST_F(ArchivePaceTest, WhatGoesBackIsNoRate) {
@@ -86,13 +91,7 @@ TEST_F(ArchivePaceTest, WhatGoesBackIsNoRate) {
 TEST_F(ArchivePaceTest, RatesSurviveAClockThatIsSetBack) {
   Observe(0, 0, 0, 0);
   step_ = seconds(-3600);
-  Observe(10, 1000, 1000, 500);
-  EXPECT_DOUBLE_EQ(pace_.written_rate(), 100);
-  EXPECT_DOUBLE_EQ(pace_.archived_rate(), 50);
-  for (int i = 2; i <= 10; ++i) {
-    Observe(10 * i, 1000, 1000, 500);
-  }
-  EXPECT_EQ(pace_.written_rate(), 0);
+  ExpectRatesOfTheLastMinute();
   step_ = seconds(3600);
   Observe(110, 3000, 3000, 500);
   EXPECT_NEAR(pace_.written_rate(), 2000 / 60.0, 5);
