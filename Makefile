@@ -7,7 +7,7 @@
 
 MODULE_big = veza_backup
 EXTENSION = veza_backup
-DATA = sql/veza_backup--0.1.sql
+DATA = $(sort $(wildcard sql/veza_backup--*.sql))
 PGFILEDESC = "veza_backup - backup of the whole cluster to S3, from inside the server"
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/veza_backup--%,$(wildcard sql/*.sql)))
@@ -19,7 +19,7 @@ PG_OBJS := $(patsubst %.cpp,%.o,$(filter src/pg/%,$(SOURCES)))
 VEZACTL_OBJS := $(patsubst %.cpp,%.o,$(filter src/cli/%,$(SOURCES)))
 OBJS = $(CORE_OBJS) $(PG_OBJS)
 
-VEZA_VERSION := 0.1.0
+VEZA_VERSION := 0.2.0
 # One vezactl serves every major version of PostgreSQL, so it does not go into a server's bindir.
 VEZACTL_BINDIR ?= /usr/local/bin
 VEZA_PACKAGES := libcurl libcrypto libzstd fmt pugixml

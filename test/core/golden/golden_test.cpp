@@ -19,6 +19,7 @@
 #include "core/restore/restore.h"
 #include "core/storage/local_store.h"
 #include "golden/golden_repository.h"
+#include "source_root.h"
 #include "storage/temporary_directory.h"
 
 namespace veza {

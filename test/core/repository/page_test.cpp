@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "core/codec/codec_fixtures.h"
+#include "source_root.h"
 
 namespace veza {
 namespace {

@@ -12,6 +12,7 @@
 #include "core/repository/test_backup.h"
 #include "core/restore/plan.h"
 #include "core/restore/restore.h"
+#include "source_root.h"
 
 namespace veza {
 

@@ -1,0 +1,1 @@
+\echo Use "ALTER EXTENSION veza_backup UPDATE TO '0.2'" to load this file. \quit
