@@ -1,1 +1,39 @@
 \echo Use "ALTER EXTENSION veza_backup UPDATE TO '0.2'" to load this file. \quit
+
+-- Rules for this file and those after it (test/server/028_hostile_database.pl holds them):
+-- a function that exists keeps its arguments and columns, and gets new ones behind them, because a library
+-- serves older definitions, too; and every operator and function is named with its schema, pg_catalog: this runs
+-- as a superuser in a schema where others may have made better matches. So no NULLIF and no IN over mixed types.
+
+-- As they were, but with names that mean the same in every schema.
+CREATE OR REPLACE VIEW veza_backup_progress AS
+SELECT pid, type, label, phase, started_at, bytes_total, bytes_done, files_total, files_done,
+       bytes_stored,
+       CASE WHEN seconds OPERATOR(pg_catalog.<>) 0::double precision
+           THEN (bytes_done::double precision OPERATOR(pg_catalog./) seconds)::bigint END
+           AS bytes_per_second,
+       CASE WHEN phase OPERATOR(pg_catalog.=) 'copying files'::text
+               AND bytes_done OPERATOR(pg_catalog.>) 0::bigint
+           THEN pg_catalog.make_interval(secs =>
+               greatest(bytes_total OPERATOR(pg_catalog.-) bytes_done, 0::bigint)::double precision
+               OPERATOR(pg_catalog.*) seconds
+               OPERATOR(pg_catalog./) bytes_done::double precision) END AS time_left,
+       throttled
+  FROM veza_backup_get_progress(),
+       LATERAL (SELECT extract(epoch FROM pg_catalog.clock_timestamp()
+                                          OPERATOR(pg_catalog.-) copying_since)::double precision)
+           AS elapsed (seconds);
+
+CREATE OR REPLACE VIEW veza_backup_archive AS
+SELECT ready_files, ready_bytes, oldest_ready, oldest_ready_since,
+       pg_catalog.now() OPERATOR(pg_catalog.-) oldest_ready_since AS oldest_ready_age,
+       in_flight, stored_ahead, compression_level, wal_rate, archive_rate, time_to_drain,
+       disk_free, disk_size, time_until_disk_full,
+       CASE WHEN observed_at IS NOT NULL
+            THEN greatest(pg_catalog.now() OPERATOR(pg_catalog.-) exposed_since, interval '0')
+            END AS exposure,
+       last_stored, last_stored_at, stored_count, stored_bytes, sealed_bytes,
+       failing, last_failed, last_failed_at, last_error, last_error_hint, failed_count, retries,
+       last_conflict, last_conflict_at, conflict_error, conflict_count,
+       last_dropped, last_dropped_at, dropped_count, gaps, first_gap, gaps_checked_at
+  FROM veza_backup_get_archive();

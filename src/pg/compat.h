@@ -14,6 +14,7 @@ extern "C" {
 #include <nodes/pg_list.h>
 #include <postmaster/pgarch.h>
 #include <replication/message.h>
+#include <utils/guc_tables.h>
 }
 
 #if PG_VERSION_NUM < 150000
@@ -40,6 +41,31 @@ inline void GucFree(void* memory) {
   guc_free(memory);
 #else
   free(memory);
+#endif
+}
+
+// --- The table of settings: an array until 15, a hash table since 16 -----------------------------
+
+inline config_generic** GucVariables(int* count) {
+#if PG_VERSION_NUM >= 160000
+  return get_guc_variables(count);
+#else
+  *count = GetNumConfigOptions();
+  return get_guc_variables();
+#endif
+}
+
+// The value as SHOW gives it, whoever may see it.
+inline const char* ShowGuc(config_generic* setting) {
+#if PG_VERSION_NUM >= 160000
+  return ShowGUCOption(setting, true);
+#else
+  // What only superusers see is text, so it has no unit that would be missed.
+  if ((setting->flags & GUC_SUPERUSER_ONLY) != 0) {
+    const char* const value = GetConfigOption(setting->name, false, false);
+    return pstrdup(value != nullptr ? value : "");
+  }
+  return GetConfigOptionByName(setting->name, nullptr, false);
 #endif
 }
 

@@ -15,6 +15,7 @@
 //
 #include "pg/boundary.h"
 #include "pg/compat.h"
+#include "pg/database_connection.h"
 #include "pg/empty_databases.h"
 #include "pg/shared_state.h"
 #include "pg/worker_description.h"
@@ -25,8 +26,10 @@ extern "C" {
 #include <catalog/pg_database.h>
 #include <commands/dbcommands.h>
 #include <common/relpath.h>
-#include <executor/spi.h>
+#include <nodes/makefuncs.h>
 #include <nodes/parsenodes.h>
+#include <nodes/value.h>
+#include <parser/parse_node.h>
 #include <storage/fd.h>
 #include <storage/lmgr.h>
 #include <tcop/tcopprot.h>
@@ -120,13 +123,12 @@ void End() {
 // dropdb() refuses a template. In a transaction of its own, because it also changes the row in
 // place.
 void MakeOrdinary(const char* name) {
-  SPI_connect();
-  const char* const command =
-      psprintf("ALTER DATABASE %s WITH IS_TEMPLATE false", quote_identifier(name));
-  if (SPI_execute(command, false, 0) != SPI_OK_UTILITY) {
-    ereport(ERROR, (errmsg("could not make template database \"%s\" an ordinary one", name)));
-  }
-  SPI_finish();
+  AlterDatabaseStmt statement{};
+  statement.type = T_AlterDatabaseStmt;
+  statement.dbname = pstrdup(name);
+  statement.options = list_make1(makeDefElem(
+      pstrdup("is_template"), reinterpret_cast<Node*>(makeString(pstrdup("false"))), -1));
+  AlterDatabase(make_parsestate(nullptr), &statement, true);
 }
 
 // True: the list need not name it any more. May raise ERROR.
@@ -305,8 +307,7 @@ extern "C" PGDLLEXPORT void VezaDropWorkerMain(Datum main_argument) {
 
   pqsignal(SIGTERM, die);
   BackgroundWorkerUnblockSignals();
-  BackgroundWorkerInitializeConnection(kPlaces[DatumGetInt32(main_argument)], nullptr,
-                                       BGWORKER_BYPASS_ALLOWCONN);
+  ConnectToDatabase(kPlaces[DatumGetInt32(main_argument)]);
   RequireSharedState()->dropper_connected = true;
   DropAll();
   proc_exit(0);

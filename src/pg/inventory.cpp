@@ -1,15 +1,19 @@
 #include "pg/inventory.h"
 
 #include "pg/compat.h"
+#include "pg/database_connection.h"
 #include "pg/shared_state.h"
 #include "pg/worker_description.h"
 
 extern "C" {
+#include <access/genam.h>
+#include <access/htup_details.h>
+#include <access/table.h>
 #include <access/xact.h>
-#include <catalog/pg_type_d.h>
-#include <executor/spi.h>
+#include <catalog/pg_extension.h>
 #include <tcop/tcopprot.h>
-#include <utils/snapmgr.h>
+#include <utils/guc_tables.h>
+#include <utils/rel.h>
 }
 
 namespace veza::pg {
@@ -19,62 +23,123 @@ namespace {
 // For all databases together; a backup has better things to wait for.
 constexpr int kTimeoutMs = 30'000;
 
-// Settings whose value may hold a password or a key are only named. Those of other extensions are
-// left out, because nobody knows what they hold.
-constexpr char kQuery[] = R"(
-SELECT 'e', extname::text, extversion FROM pg_catalog.pg_extension
-UNION ALL
-SELECT 's', name,
-       CASE WHEN name ~ '(conninfo|command|passphrase|password|secret|_key)' THEN '(set)'
-            ELSE pg_catalog.current_setting(name) END
-  FROM pg_catalog.pg_settings
- WHERE $1 AND setting IS DISTINCT FROM boot_val AND context <> 'internal'
-   AND source NOT IN ('client', 'session', 'override')
-   AND (name !~ '\.' OR name LIKE 'veza\_backup.%')
- ORDER BY 1, 2)";
+// --- The settings --------------------------------------------------------------------------------
 
-// Three strings a row, each with its NUL. False: no room for more.
-bool Append(SharedState* shared, const char* text) {
-  const std::size_t length = strlen(text) + 1;
-  if (shared->inventory_size + length > sizeof shared->inventory) {
+template <typename Record>
+bool IsAtBootValue(const config_generic* setting) {
+  const auto* const record = reinterpret_cast<const Record*>(setting);
+  return *record->variable == record->boot_val;
+}
+
+bool IsStringAtBootValue(const config_generic* setting) {
+  const auto* const record = reinterpret_cast<const config_string*>(setting);
+  const char* const value = *record->variable != nullptr ? *record->variable : "";
+  return strcmp(value, record->boot_val != nullptr ? record->boot_val : "") == 0;
+}
+
+bool IsDefault(const config_generic* setting) {
+  switch (setting->vartype) {
+    case PGC_BOOL:
+      return IsAtBootValue<config_bool>(setting);
+    case PGC_INT:
+      return IsAtBootValue<config_int>(setting);
+    case PGC_REAL:
+      return IsAtBootValue<config_real>(setting);
+    case PGC_ENUM:
+      return IsAtBootValue<config_enum>(setting);
+    case PGC_STRING:
+      return IsStringAtBootValue(setting);
+  }
+  return false;
+}
+
+// Those of other extensions are left out, because nobody knows what they hold, and so is what only
+// this process has.
+bool IsNoted(const config_generic* setting) {
+  const bool is_ours = strncmp(setting->name, "veza_backup.", strlen("veza_backup.")) == 0;
+  const bool is_of_process = setting->source == PGC_S_CLIENT || setting->source >= PGC_S_OVERRIDE;
+  return (setting->flags & GUC_NO_SHOW_ALL) == 0 && setting->context != PGC_INTERNAL &&
+         !is_of_process && (is_ours || strchr(setting->name, '.') == nullptr) &&
+         !IsDefault(setting);
+}
+
+// Its value may hold a password or a key: it is only named.
+bool MayBeSecret(const char* name) {
+  constexpr const char* kWords[] = {"conninfo", "command", "passphrase",
+                                    "password", "secret",  "_key"};
+  for (const char* word : kWords) {
+    if (strstr(name, word) != nullptr) {
+      return true;
+    }
+  }
+  return false;
+}
+
+InventoryItem* Prepend(const InventoryItem& item, InventoryItem* items) {
+  auto* const first = static_cast<InventoryItem*>(palloc0(sizeof(InventoryItem)));
+  *first = item;
+  first->next = items;
+  return first;
+}
+
+// Of this process, which is connected to no database: so nothing but the server's configuration
+// has set them.
+InventoryItem* AddSettings(InventoryItem* items) {
+  int count = 0;
+  config_generic** const settings = GucVariables(&count);
+  for (int i = count - 1; i >= 0; --i) {
+    if (IsNoted(settings[i])) {
+      const char* const name = pstrdup(settings[i]->name);
+      const char* const value = MayBeSecret(name) ? "(set)" : ShowGuc(settings[i]);
+      items = Prepend({'s', "", name, value, nullptr}, items);
+    }
+  }
+  return items;
+}
+
+// --- The extensions: in the worker ---------------------------------------------------------------
+
+// Two strings an extension, each with its NUL. False: no room for more.
+bool Append(SharedState* shared, const char* name, const char* version) {
+  const std::size_t name_size = strlen(name) + 1;
+  const std::size_t version_size = strlen(version) + 1;
+  if (shared->inventory_size + name_size + version_size > sizeof shared->inventory) {
     return false;
   }
-  memcpy(shared->inventory + shared->inventory_size, text, length);
-  shared->inventory_size += length;
+  char* const end = shared->inventory + shared->inventory_size;
+  memcpy(end, name, name_size);
+  memcpy(end + name_size, version, version_size);
+  shared->inventory_size += name_size + version_size;
   return true;
 }
 
-void AskDatabase(SharedState* shared, bool settings_too) {
+// A scan and nothing else: whatever names and operators mean in this database.
+void ReadExtensions(SharedState* shared) {
+  bool has_room = true;
   StartTransactionCommand();
-  SPI_connect();
-  PushActiveSnapshot(GetTransactionSnapshot());
-  Oid types[] = {BOOLOID};
-  Datum values[] = {BoolGetDatum(settings_too)};
-  if (SPI_execute_with_args(kQuery, 1, types, values, nullptr, true, 0) != SPI_OK_SELECT) {
-    ereport(ERROR, (errmsg("could not read the extensions of the database")));
+  Relation relation = table_open(ExtensionRelationId, AccessShareLock);
+  SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, nullptr, 0, nullptr);
+  for (HeapTuple tuple = systable_getnext(scan); has_room && HeapTupleIsValid(tuple);
+       tuple = systable_getnext(scan)) {
+    const auto* const form = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple));
+    bool is_null = false;
+    const Datum version =
+        heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(relation), &is_null);
+    has_room = Append(shared, NameStr(form->extname), is_null ? "" : TextDatumGetCString(version));
   }
-  for (std::uint64_t row = 0; row < SPI_processed; ++row) {
-    const std::size_t before = shared->inventory_size;
-    for (int column = 1; column <= 3; ++column) {
-      const char* const text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-      if (!Append(shared, text != nullptr ? text : "")) {
-        shared->inventory_size = before;
-        row = SPI_processed;
-        break;
-      }
-    }
-  }
-  SPI_finish();
-  PopActiveSnapshot();
+  systable_endscan(scan);
+  table_close(relation, AccessShareLock);
   CommitTransactionCommand();
+  shared->inventory_is_whole = has_room;
 }
 
-bool StartWorker(Oid database, bool settings_too, BackgroundWorkerHandle** handle) {
+// --- The extensions: in the backup worker --------------------------------------------------------
+
+bool StartWorker(Oid database, BackgroundWorkerHandle** handle) {
   BackgroundWorker worker =
       DescribeWorker("VezaInventoryWorkerMain", "veza_backup inventory", "veza_backup inventory");
   worker.bgw_flags |= BGWORKER_BACKEND_DATABASE_CONNECTION;
   worker.bgw_main_arg = ObjectIdGetDatum(database);
-  worker.bgw_extra[0] = settings_too ? 1 : 0;
   worker.bgw_notify_pid = MyProcPid;
   return RegisterDynamicBackgroundWorker(&worker, handle);
 }
@@ -97,14 +162,12 @@ bool WaitForWorker(BackgroundWorkerHandle* handle, TimestampTz deadline) {
 
 InventoryItem* Collect(const SharedState* shared, const char* database, InventoryItem* items) {
   for (std::size_t at = 0; at < shared->inventory_size;) {
-    const char* column[3];
+    const char* column[2];
     for (const char*& text : column) {
       text = pstrdup(shared->inventory + at);
       at += strlen(text) + 1;
     }
-    auto* const item = static_cast<InventoryItem*>(palloc0(sizeof(InventoryItem)));
-    *item = {column[0][0], database, column[1], column[2], items};
-    items = item;
+    items = Prepend({'e', database, column[0], column[1], nullptr}, items);
   }
   return items;
 }
@@ -114,8 +177,7 @@ InventoryItem* Collect(const SharedState* shared, const char* database, Inventor
 InventoryItem* TakeInventory(const DatabaseRow* databases) {
   SharedState* const shared = GetSharedState();
   const TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kTimeoutMs);
-  InventoryItem* items = nullptr;
-  bool settings_known = false;
+  InventoryItem* items = AddSettings(nullptr);
   int left_out = 0;
   for (const DatabaseRow* row = databases; row != nullptr; row = row->next) {
     if (!row->allows_connections) {
@@ -123,7 +185,8 @@ InventoryItem* TakeInventory(const DatabaseRow* databases) {
     }
     BackgroundWorkerHandle* handle = nullptr;
     shared->inventory_size = 0;
-    if (GetCurrentTimestamp() >= deadline || !StartWorker(row->oid, !settings_known, &handle)) {
+    shared->inventory_is_whole = false;
+    if (GetCurrentTimestamp() >= deadline || !StartWorker(row->oid, &handle)) {
       ++left_out;
       continue;
     }
@@ -132,13 +195,13 @@ InventoryItem* TakeInventory(const DatabaseRow* databases) {
       ++left_out;
       break;
     }
-    settings_known = settings_known || shared->inventory_size > 0;
+    left_out += shared->inventory_is_whole ? 0 : 1;
     items = Collect(shared, NameStr(row->name), items);
   }
   if (left_out > 0) {
     ereport(WARNING, (errmsg("the extensions of some databases are not noted in the backup"),
-                      errhint("Raise max_worker_processes: each database is asked by a "
-                              "background worker.")));
+                      errhint("Each database is asked by a background worker: look for its error "
+                              "in the server log, or raise max_worker_processes.")));
   }
   return items;
 }
@@ -150,7 +213,7 @@ extern "C" PGDLLEXPORT void VezaInventoryWorkerMain(Datum main_argument) {
 
   pqsignal(SIGTERM, die);
   BackgroundWorkerUnblockSignals();
-  BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(main_argument), InvalidOid, 0);
-  AskDatabase(RequireSharedState(), MyBgworkerEntry->bgw_extra[0] != 0);
+  ConnectToDatabase(DatumGetObjectId(main_argument));
+  ReadExtensions(RequireSharedState());
   proc_exit(0);
 }

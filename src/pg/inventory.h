@@ -1,6 +1,7 @@
 // What the server is set up with, for whoever restores a backup of it: the extensions of each
-// database and the settings that differ from their default. It takes a connection to each database,
-// so each is asked by a short-lived background worker of its own.
+// database and the settings that differ from their default. The extensions take a connection to
+// each database, so each is asked by a short-lived background worker of its own, which runs no SQL
+// (database_connection.h).
 #pragma once
 
 #include "pg/database_list.h"
@@ -18,8 +19,8 @@ struct InventoryItem {
 };
 
 // In the current memory context. A database that cannot be asked (no worker slot, no connections
-// allowed, too slow) is left out, with a WARNING when that is not its own wish: a backup does not
-// fail for it. Called by the backup worker alone.
+// allowed, too slow, an error in it) is left out, with a WARNING when that is not its own wish: a
+// backup does not fail for it. Called by the backup worker alone.
 InventoryItem* TakeInventory(const DatabaseRow* databases);
 
 }  // namespace veza::pg

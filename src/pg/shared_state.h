@@ -88,6 +88,7 @@ struct SharedState {
 
   // What an inventory worker has written (inventory.cpp): the backup worker starts one at a time
   // and reads when it has ended, so the lock is not needed.
+  bool inventory_is_whole;
   std::size_t inventory_size;
   char inventory[64 * 1024];
 
