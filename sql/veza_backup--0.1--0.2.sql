@@ -1,6 +1,6 @@
 \echo Use "ALTER EXTENSION veza_backup UPDATE TO '0.2'" to load this file. \quit
 
--- Rules for this file and those after it (test/server/028_hostile_database.pl holds them):
+-- Rules for this file and those after it (test/server/029_upgrade.pl and 028_hostile_database.pl hold them):
 -- a function that exists keeps its arguments and columns, and gets new ones behind them, because a library
 -- serves older definitions, too; and every operator and function is named with its schema, pg_catalog: this runs
 -- as a superuser in a schema where others may have made better matches. So no NULLIF and no IN over mixed types.

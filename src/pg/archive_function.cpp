@@ -12,6 +12,7 @@
 #include "pg/archiving.h"
 #include "pg/shared_archive.h"
 #include "pg/shared_state.h"
+#include "pg/sql_function.h"
 
 namespace veza::pg {
 
@@ -113,11 +114,7 @@ class ArchiveCall final : public RowsCall {
 }  // namespace
 }  // namespace veza::pg
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(veza_backup_get_archive);
-
-PGDLLEXPORT Datum veza_backup_get_archive(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_get_archive) {
   using namespace veza::pg;
   RequireSharedState();
   auto* const call = NewInContext<ArchiveCall>();
@@ -125,5 +122,3 @@ PGDLLEXPORT Datum veza_backup_get_archive(PG_FUNCTION_ARGS) {
   RunCall(call, FunctionWaitEvent());
   return EmitRows(fcinfo, call);
 }
-
-}  // extern "C"

@@ -8,6 +8,7 @@
 //
 #include "pg/archiving.h"
 #include "pg/shared_archive.h"
+#include "pg/sql_function.h"
 
 namespace veza::pg {
 
@@ -147,11 +148,7 @@ void SwitchSegment(ArchivingState* archiving) {
 }  // namespace
 }  // namespace veza::pg
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(veza_backup_check);
-
-PGDLLEXPORT Datum veza_backup_check(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_check) {
   using namespace veza::pg;
   ArchivingState archiving;
   archiving.enabled = ArchivesWithVeza();
@@ -171,5 +168,3 @@ PGDLLEXPORT Datum veza_backup_check(PG_FUNCTION_ARGS) {
   RunCall(call, FunctionWaitEvent());
   return EmitRows(fcinfo, call);
 }
-
-}  // extern "C"

@@ -5,6 +5,7 @@
 #include "pg/rows_call.h"
 //
 #include "pg/boundary.h"
+#include "pg/sql_function.h"
 
 namespace veza::pg {
 
@@ -62,12 +63,6 @@ class DrillsCall final : public RowsCall {
 }  // namespace
 }  // namespace veza::pg
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(veza_backup_get_drills);
-
-PGDLLEXPORT Datum veza_backup_get_drills(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_get_drills) {
   return veza::pg::ReturnRowsOf<veza::pg::DrillsCall>(fcinfo);
 }
-
-}  // extern "C"

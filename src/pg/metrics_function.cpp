@@ -7,6 +7,7 @@
 #include "pg/rows_call.h"
 //
 #include "pg/shared_state.h"
+#include "pg/sql_function.h"
 
 namespace veza::pg {
 
@@ -45,11 +46,7 @@ class MetricsCall final : public RowsCall {
 }  // namespace
 }  // namespace veza::pg
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(veza_backup_get_metrics);
-
-PGDLLEXPORT Datum veza_backup_get_metrics(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_get_metrics) {
   using namespace veza::pg;
   RequireSharedState();
   auto* const call = NewInContext<MetricsCall>();
@@ -58,5 +55,3 @@ PGDLLEXPORT Datum veza_backup_get_metrics(PG_FUNCTION_ARGS) {
   RunCall(call, FunctionWaitEvent());
   return EmitRows(fcinfo, call);
 }
-
-}  // extern "C"

@@ -3,6 +3,7 @@
 #include "pg/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/shared_state.h"
+#include "pg/sql_function.h"
 
 namespace veza::pg {
 
@@ -46,13 +47,8 @@ Datum NumberOf(pg_atomic_uint64* number) {
 }  // namespace
 }  // namespace veza::pg
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(veza_backup_get_progress);
-PG_FUNCTION_INFO_V1(veza_backup_cancel);
-
 // A row while a backup runs, none otherwise.
-PGDLLEXPORT Datum veza_backup_get_progress(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_get_progress) {
   using namespace veza::pg;
   constexpr int kColumns = 12;
   SharedState* const shared = RequireSharedState();
@@ -81,13 +77,11 @@ PGDLLEXPORT Datum veza_backup_get_progress(PG_FUNCTION_ARGS) {
   nulls[2] = running.label[0] == '\0';
   nulls[5] = running.copying_since == 0;
   auto* const result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  RequireColumns(result, kColumns);
   tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
   return static_cast<Datum>(0);
 }
 
-PGDLLEXPORT Datum veza_backup_cancel(PG_FUNCTION_ARGS) {
-  (void)fcinfo;
+VEZA_SQL_FUNCTION(veza_backup_cancel) {
   PG_RETURN_BOOL(veza::pg::CancelRunningBackup());
 }
-
-}  // extern "C"

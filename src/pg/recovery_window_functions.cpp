@@ -7,6 +7,7 @@
 
 #include "core/repository/recovery_window.h"
 #include "pg/rows_call.h"
+#include "pg/sql_function.h"
 
 namespace veza::pg {
 
@@ -83,17 +84,10 @@ class ArchiveRangesCall final : public ArchiveCall {
 }  // namespace
 }  // namespace veza::pg
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(veza_backup_get_recovery_window);
-PG_FUNCTION_INFO_V1(veza_backup_get_archive_ranges);
-
-PGDLLEXPORT Datum veza_backup_get_recovery_window(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_get_recovery_window) {
   return veza::pg::ReturnRowsOf<veza::pg::RecoveryWindowCall>(fcinfo);
 }
 
-PGDLLEXPORT Datum veza_backup_get_archive_ranges(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_get_archive_ranges) {
   return veza::pg::ReturnRowsOf<veza::pg::ArchiveRangesCall>(fcinfo);
 }
-
-}  // extern "C"

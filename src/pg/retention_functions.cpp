@@ -12,6 +12,7 @@
 #include "pg/rows_call.h"
 //
 #include "pg/boundary.h"
+#include "pg/sql_function.h"
 
 namespace veza::pg {
 
@@ -82,12 +83,7 @@ class KeepCall final : public RowsCall {
 }  // namespace
 }  // namespace veza::pg
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(veza_backup_expire);
-PG_FUNCTION_INFO_V1(veza_backup_keep);
-
-PGDLLEXPORT Datum veza_backup_expire(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_expire) {
   using namespace veza::pg;
   if (PG_ARGISNULL(0)) {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -99,7 +95,7 @@ PGDLLEXPORT Datum veza_backup_expire(PG_FUNCTION_ARGS) {
   return EmitRows(fcinfo, call);
 }
 
-PGDLLEXPORT Datum veza_backup_keep(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_keep) {
   using namespace veza::pg;
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1)) {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -111,5 +107,3 @@ PGDLLEXPORT Datum veza_backup_keep(PG_FUNCTION_ARGS) {
   RunCall(call, FunctionWaitEvent());
   PG_RETURN_VOID();
 }
-
-}  // extern "C"

@@ -7,6 +7,7 @@
 #include "pg/settings.h"
 //
 #include "pg/postgres.h"
+#include "pg/sql_function.h"
 
 namespace veza::pg {
 
@@ -17,6 +18,7 @@ constexpr RetryPolicy kInteractiveRetries{.budget = std::chrono::seconds(15), .m
 
 // One row into the result, by the input functions of its column types.
 void EmitRow(ReturnSetInfo* result, AttInMetadata* attributes, const Row& row) {
+  RequireColumns(result, row.size());
   auto** const values = static_cast<char**>(palloc(sizeof(char*) * row.size()));
   for (std::size_t column = 0; column < row.size(); ++column) {
     values[column] = row[column] ? pstrdup(row[column]->c_str()) : nullptr;

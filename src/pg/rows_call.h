@@ -16,7 +16,8 @@
 
 namespace veza::pg {
 
-// Rows as text; PostgreSQL's input functions make values of them. A missing value is NULL.
+// Rows as text; PostgreSQL's input functions make values of them. A missing value is NULL. New
+// columns come last: an older definition of the function takes the first ones (sql_function.h).
 using Row = std::vector<std::optional<std::string>>;
 
 // A call that produces rows, with what it needs to know of the server.

@@ -6,6 +6,7 @@
 #include "pg/rows_call.h"
 //
 #include "pg/shared_slots.h"
+#include "pg/sql_function.h"
 
 namespace veza::pg {
 
@@ -72,11 +73,7 @@ class ScheduleCall final : public RowsCall {
 }  // namespace
 }  // namespace veza::pg
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(veza_backup_get_schedule);
-
-PGDLLEXPORT Datum veza_backup_get_schedule(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_get_schedule) {
   using namespace veza::pg;
   RequireSharedState();
   auto* const call = NewInContext<ScheduleCall>();
@@ -85,5 +82,3 @@ PGDLLEXPORT Datum veza_backup_get_schedule(PG_FUNCTION_ARGS) {
   RunCall(call, FunctionWaitEvent());
   return EmitRows(fcinfo, call);
 }
-
-}  // extern "C"

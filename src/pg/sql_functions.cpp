@@ -20,6 +20,7 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared_state.h"
+#include "pg/sql_function.h"
 
 namespace veza::pg {
 
@@ -143,13 +144,7 @@ void RequirePrimary(const char* what) {
 }  // namespace
 }  // namespace veza::pg
 
-extern "C" {
-
-PG_FUNCTION_INFO_V1(veza_backup_init);
-PG_FUNCTION_INFO_V1(veza_backup_now);
-PG_FUNCTION_INFO_V1(veza_backup_info);
-
-PGDLLEXPORT Datum veza_backup_init(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_init) {
   using namespace veza::pg;
   RequirePrimary("veza_backup_init()");
   auto* const call = NewInContext<InitCall>(PG_GETARG_BOOL(0));
@@ -158,7 +153,7 @@ PGDLLEXPORT Datum veza_backup_init(PG_FUNCTION_ARGS) {
   PG_RETURN_TEXT_P(cstring_to_text(call->location().c_str()));
 }
 
-PGDLLEXPORT Datum veza_backup_now(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_now) {
   using namespace veza::pg;
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2)) {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -179,7 +174,7 @@ PGDLLEXPORT Datum veza_backup_now(PG_FUNCTION_ARGS) {
   PG_RETURN_TEXT_P(cstring_to_text(WaitForBackup(request, wait)));
 }
 
-PGDLLEXPORT Datum veza_backup_info(PG_FUNCTION_ARGS) {
+VEZA_SQL_FUNCTION(veza_backup_info) {
   using namespace veza::pg;
   auto* const call = NewInContext<InfoCall>();
   PrepareOrRaise(call);
@@ -194,5 +189,3 @@ PGDLLEXPORT Datum veza_backup_info(PG_FUNCTION_ARGS) {
   RunCall(call, FunctionWaitEvent());
   return EmitRows(fcinfo, call);
 }
-
-}  // extern "C"

@@ -32,6 +32,11 @@ if grep -rn 'BackgroundWorkerInitializeConnection' "$top/src" --include='*.cpp' 
   exit 1
 fi
 
+if grep -rn 'PG_FUNCTION_INFO_V1' "$top/src" --include='*.cpp'; then
+  echo "check_layering.sh: a function is exported to SQL without VEZA_SQL_FUNCTION (src/pg/sql_function.h)" >&2
+  exit 1
+fi
+
 # As the Makefile compiles the core: the server's headers are not found, and ours for them refuses.
 for header in postgres.h pg/postgres.h; do
   if printf '#include "%s"\n' "$header" |
