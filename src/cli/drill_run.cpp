@@ -103,6 +103,7 @@ class Drill {
     ASSIGN_OR_RETURN(plan_, PlanRestore(*repository_, restore));
     record_.label = plan_.backup.label;
     record_.system_identifier = plan_.backup.system_identifier;
+    WarnIfSuspect(plan_.backup);
     RETURN_IF_ERROR(RequireWayToTheEnd(config));
     ASSIGN_OR_RETURN(const std::string programs, FindPrograms());
 

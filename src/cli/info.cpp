@@ -7,6 +7,7 @@
 #include "cli/output.h"
 #include "core/repository/drill_record.h"
 #include "core/repository/recovery_window.h"
+#include "core/repository/suspect_diff.h"
 
 namespace veza::cli {
 namespace {
@@ -62,6 +63,9 @@ Result<RepositoryInfo> Collect(const Repository& repository) {
 
 bool HasBadNews(const RepositoryInfo& info) {
   return !info.catalog.broken.empty() ||
+         std::ranges::any_of(
+             info.catalog.backups,
+             [](const BackupSummary& backup) { return !SuspectDiff(backup).empty(); }) ||
          std::ranges::any_of(info.systems, [](const SystemInfo& system) {
            return system.window_error || !system.window.unrestorable.empty();
          });
@@ -185,6 +189,9 @@ nlohmann::json ToJson(const RepositoryInfo& info) {
   }
   for (const BackupSummary& backup : info.catalog.backups) {
     nlohmann::json& entry = document["backups"].emplace_back(ToJson(backup));
+    if (const std::string suspect = SuspectDiff(backup); !suspect.empty()) {
+      entry["suspect"] = suspect;
+    }
     const auto drill = info.drills.find(backup.label);
     if (drill != info.drills.end()) {
       entry["last_drill"] = DrillToJson(drill->second);
@@ -239,6 +246,17 @@ std::string FormatBackups(const std::vector<const BackupSummary*>& backups,
                   FormatDrill(drills, backup->label)});
   }
   return table.Format();
+}
+
+// Nothing when there are none.
+std::string FormatSuspects(const std::vector<const BackupSummary*>& backups) {
+  std::string text;
+  for (const BackupSummary* backup : backups) {
+    if (const std::string suspect = SuspectDiff(*backup); !suspect.empty()) {
+      text += fmt::format("  {}\n", suspect);
+    }
+  }
+  return text.empty() ? "" : fmt::format("\nnot to be trusted\n{}  {}\n", text, kSuspectDiffHint);
 }
 
 std::string FormatWindow(const SystemInfo& system) {
@@ -297,7 +315,7 @@ std::string ToText(const RepositoryInfo& info) {
         backups.push_back(&backup);
       }
     }
-    text += "\n" + FormatBackups(backups, info.drills);
+    text += "\n" + FormatBackups(backups, info.drills) + FormatSuspects(backups);
     if (!backups.empty()) {
       text += "\n" + FormatWindow(system);
     }

@@ -126,6 +126,8 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
                     "the repository",
                     plan.missing_segment));
   }
+  // Neither --quiet nor a dry run hides that what comes back may be wrong.
+  WarnIfSuspect(plan.backup);
   if (arguments.dry_run) {
     PrintPlan(options, plan);
     return kDone;

@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <system_error>
 
+#include "cli/output.h"
 #include "cli/progress.h"
+#include "core/repository/suspect_diff.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/target_time.h"
 
@@ -93,6 +95,12 @@ Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
   Result<RestoreReport> report = ExecuteRestore(repository, plan, progress);
   reporter.Stop();
   return report;
+}
+
+void WarnIfSuspect(const BackupSummary& backup) {
+  if (const std::string suspect = SuspectDiff(backup); !suspect.empty()) {
+    PrintWarning(suspect, kSuspectDiffHint);
+  }
 }
 
 int DefaultRestoreJobs(const Config& config) {

@@ -43,6 +43,9 @@ Result<std::string> MakeRestoreCommand(const GlobalOptions& options,
 Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
                                           const Repository& repository, const RestorePlan& plan);
 
+// Warns when the backup may restore to wrong answers (suspect_diff.h).
+void WarnIfSuspect(const BackupSummary& backup);
+
 int DefaultRestoreJobs(const Config& config);
 
 }  // namespace veza::cli

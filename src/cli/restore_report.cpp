@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cli/output.h"
+#include "core/repository/suspect_diff.h"
 #include "core/restore/recovery_settings.h"
 
 namespace veza::cli {
@@ -61,6 +62,9 @@ void AddToBoth(const RestorePlan& plan, nlohmann::json& document) {
     document["missing_segment"] = plan.missing_segment;
   }
   document["required_settings"] = LimitsOf(plan.backup);
+  if (const std::string suspect = SuspectDiff(plan.backup); !suspect.empty()) {
+    document["suspect"] = suspect;
+  }
 }
 
 std::string ListDatabases(const std::vector<DatabaseSummary>& databases) {

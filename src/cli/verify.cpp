@@ -20,8 +20,10 @@ struct VerifyArguments {
 nlohmann::json ToJson(const VerifyReport& report, bool full, std::chrono::milliseconds elapsed) {
   nlohmann::json backups = nlohmann::json::array();
   for (const VerifiedBackup& backup : report.backups) {
-    backups.push_back(
-        {{"label", backup.label}, {"type", BackupTypeName(backup.type)}, {"passed", backup.good}});
+    backups.push_back({{"label", backup.label},
+                       {"type", BackupTypeName(backup.type)},
+                       {"passed", backup.good},
+                       {"suspect", backup.suspect}});
   }
   nlohmann::json problems = nlohmann::json::array();
   for (const VerifyProblem& problem : report.problems) {
@@ -48,12 +50,16 @@ std::string MoreThan(std::uint64_t count, std::size_t shown) {
   return count > shown ? fmt::format("  and {} more\n", count - shown) : "";
 }
 
+std::string ResultOf(const VerifiedBackup& backup) {
+  return backup.good ? "good" : backup.suspect ? "not to be trusted" : "damaged";
+}
+
 std::string ToText(const VerifyReport& report, bool full, std::chrono::milliseconds elapsed) {
   std::string text;
   if (!report.backups.empty()) {
     Table table({{"backup"}, {"type"}, {"result"}});
     for (const VerifiedBackup& backup : report.backups) {
-      table.AddRow({backup.label, BackupTypeName(backup.type), backup.good ? "good" : "damaged"});
+      table.AddRow({backup.label, BackupTypeName(backup.type), ResultOf(backup)});
     }
     text += table.Format() + "\n";
   }

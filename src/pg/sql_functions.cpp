@@ -13,6 +13,7 @@
 #include "core/repository/backup_catalog.h"
 #include "core/repository/drill_record.h"
 #include "core/repository/pins.h"
+#include "core/repository/suspect_diff.h"
 #include "pg/rows_call.h"
 //
 #include "pg/archiving.h"
@@ -37,9 +38,12 @@ std::string DescribeFailures(const BackupSummary& backup) {
 // `drill`: the latest of this backup, or null.
 Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill) {
   const bool damaged = backup.checksum_failures > 0;
+  const std::string suspect = SuspectDiff(backup);
   return {backup.label,
           BackupTypeName(backup.type),
-          damaged ? "page checksum failures" : "ok",
+          damaged            ? "page checksum failures"
+          : !suspect.empty() ? "not to be trusted"
+                             : "ok",
           FormatUtc(backup.start_time),
           FormatUtc(backup.stop_time),
           std::to_string(backup.timeline),
@@ -52,7 +56,9 @@ Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill) {
           backup.postgres_version,
           backup.node,
           pinned ? "true" : "false",
-          damaged ? std::optional(DescribeFailures(backup)) : std::nullopt,
+          damaged            ? std::optional(DescribeFailures(backup))
+          : !suspect.empty() ? std::optional(fmt::format("{}. {}", suspect, kSuspectDiffHint))
+                             : std::nullopt,
           drill != nullptr ? std::optional(FormatUtc(drill->started)) : std::nullopt,
           drill != nullptr ? std::optional(drill->passed ? "true" : "false") : std::nullopt};
 }

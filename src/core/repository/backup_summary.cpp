@@ -143,6 +143,9 @@ Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPol
   if (summary.full_manifest_sha256) {
     document["full_manifest_sha256"] = ToHex(*summary.full_manifest_sha256);
   }
+  if (!summary.changes_by.empty()) {
+    document["changes_by"] = summary.changes_by;
+  }
   if (!summary.key_id.empty()) {
     document["key_id"] = summary.key_id;
   }
@@ -219,6 +222,9 @@ Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label
   }
   if (summary.type == BackupType::kDiff) {
     ReadDigest(fields, "full_manifest_sha256", summary.full_manifest_sha256.emplace());
+    if (fields.Has("changes_by")) {
+      fields.Read("changes_by", summary.changes_by);
+    }
   }
   if (!std::has_single_bit(summary.block_size)) {
     fields.Fail("member \"block_size\" is not the size of a block");

@@ -73,6 +73,9 @@ struct BackupSummary {
   std::vector<ChecksumFailure> checksum_failure_pages;  // the first kMaxChecksumFailurePages
   std::string backup_label;
   std::optional<Sha256Digest> full_manifest_sha256;  // diffs only: the full they refer to
+  // Diffs only: by what the changes since the full were found, "lsn" or "digest"; empty when
+  // version 0.1 made it, which always went by LSNs (suspect_diff.h).
+  std::string changes_by;
   std::vector<DatabaseSummary> databases;
   // For whoever restores it: what the server was set up with. Without values that are secret.
   std::vector<ExtensionSummary> extensions;

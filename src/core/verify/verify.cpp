@@ -9,6 +9,7 @@
 #include "core/repository/backup_catalog.h"
 #include "core/repository/names.h"
 #include "core/repository/retention.h"
+#include "core/repository/suspect_diff.h"
 #include "core/verify/backup_verifier.h"
 #include "core/verify/orphans.h"
 #include "core/verify/session.h"
@@ -32,7 +33,7 @@ class Verification {
   Result<VerifyReport> Run() {
     RETURN_IF_ERROR(ChooseBackups());
     RETURN_IF_ERROR(session_.Start(options_.jobs));
-    RETURN_IF_ERROR(CheckWalOfBackups());
+    RETURN_IF_ERROR(CheckSummaries());
     if (verifies_all()) {
       RETURN_IF_ERROR(CheckWindows());
     }
@@ -87,11 +88,20 @@ class Verification {
     return Ok();
   }
 
-  Status CheckWalOfBackups() {
+  Status CheckSummaries() {
     for (const BackupSummary& backup : backups_) {
+      NameSuspect(backup);
       RETURN_IF_ERROR(wal_.CheckBackup(backup));
     }
     return Ok();
+  }
+
+  // All its bytes may be as they were written, and yet not be what the server had.
+  void NameSuspect(const BackupSummary& backup) {
+    if (const std::string suspect = SuspectDiff(backup); !suspect.empty()) {
+      session_.findings().AddProblem({BackupDocumentName(backup.label), backup.label,
+                                      fmt::format("{}. {}", suspect, kSuspectDiffHint)});
+    }
   }
 
   Status AddUpBytes() {
@@ -194,7 +204,8 @@ class Verification {
     const Findings& findings = session_.findings();
     VerifyReport report;
     for (const BackupSummary& backup : backups_) {
-      report.backups.push_back({backup.label, backup.type, !findings.HasProblems(backup.label)});
+      report.backups.push_back({backup.label, backup.type, !findings.HasProblems(backup.label),
+                                !SuspectDiff(backup).empty()});
     }
     for (const std::string& label : broken_) {
       const auto parts = ParseLabel(label);

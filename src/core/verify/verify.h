@@ -39,6 +39,7 @@ struct VerifiedBackup {
   std::string label;
   BackupType type = BackupType::kFull;
   bool good = true;
+  bool suspect = false;  // its bytes may be good, but see suspect_diff.h
 };
 
 struct VerifyReport {

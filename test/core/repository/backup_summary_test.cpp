@@ -148,6 +148,12 @@ TEST_P(BackupSummaryTest, ADiffNamesTheManifestOfItsFull) {
   ASSERT_OK(read);
   EXPECT_EQ(read->type, BackupType::kDiff);
   EXPECT_EQ(read->full_manifest_sha256, summary.full_manifest_sha256);
+  EXPECT_EQ(read->changes_by, "");
+  summary.changes_by = "digest";
+  EXPECT_EQ(ParseSummary(SerializeSummary(summary, policy_).value(), summary.label, policy_)
+                .value()
+                .changes_by,
+            "digest");
   summary.full_manifest_sha256.reset();
   EXPECT_ERROR(ParseSummary(SerializeSummary(summary, policy_).value(), summary.label, policy_),
                ErrorCode::kDataCorrupted);

@@ -139,6 +139,17 @@ TEST_P(VerifyTest, AWholeRepositoryPasses) {
   }
 }
 
+// Its bytes are what was stored. A check that says so and no more would be wrong.
+TEST_P(VerifyTest, AnOldDiffOfAClusterWithoutChecksumsIsNamed) {
+  diff_.data_checksum_version = 0;
+  WriteSummary(diff_);
+  EXPECT_THAT(Problems(false), ElementsAre(OfDiff(BackupDocumentName(diff_.label))));
+  EXPECT_TRUE(Verify(false).value().backups[1].suspect);
+  diff_.changes_by = "digest";
+  WriteSummary(diff_);
+  EXPECT_THAT(Problems(false), IsEmpty());
+}
+
 TEST_P(VerifyTest, AnEmptyRepositoryPasses) {
   std::filesystem::remove_all(PathOf("backup"));
   std::filesystem::remove_all(PathOf("wal"));
