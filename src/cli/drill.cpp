@@ -97,6 +97,9 @@ void Show(const GlobalOptions& options, const DrillOutcome& outcome, const std::
     for (const CheckOutcome& check : outcome.checks) {
       document["checks"].push_back(
           {{"name", check.name}, {"passed", check.passed}, {"detail", check.detail}});
+      if (!check.hint.empty()) {
+        document["checks"].back()["hint"] = check.hint;
+      }
     }
     document["record"] = outcome.record_name;
     if (outcome.error) {
@@ -209,7 +212,7 @@ void AddCheckOptions(CLI::App& app, DrillArguments& arguments) {
   app.add_option_function<std::string>(
          "--database",
          [last_check](const std::string& name) { last_check("--database").database = name; },
-         "The database of the --check before; without it postgres")
+         "The database of the --check before; without it postgres, or where there is none another")
       ->type_name("DB")
       ->allow_extra_args(false)
       ->trigger_on_parse();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cli/confinement.h"
+#include "cli/drill_databases.h"
 #include "cli/output.h"
 #include "cli/restore_options.h"
 #include "cli/signals.h"
@@ -64,13 +65,17 @@ class Drill {
     record_.rto = std::chrono::duration_cast<milliseconds>(clock_.Steady() - begin_);
     RETURN_IF_ERROR(LearnAge());
     RETURN_IF_ERROR(Timed("checks", [this] { return RunSqlChecks(); }));
+    if (drill_.amcheck || drill_.dump) {
+      RETURN_IF_ERROR(RollBackPrepared(*server_));
+    }
     if (drill_.amcheck) {
-      RETURN_IF_ERROR(Timed("amcheck", [this] { return Take(RunAmcheck(*server_, plan_.jobs)); }));
+      RETURN_IF_ERROR(
+          Timed("amcheck", [this] { return Take(RunAmcheck(*server_, databases_, plan_.jobs)); }));
     }
     if (drill_.dump) {
       RETURN_IF_ERROR(Timed("dump", [this] { return Take(RunDump(*server_)); }));
     }
-    RETURN_IF_ERROR(Timed("checksums", [this] { return VerifyChecksums(); }));
+    RETURN_IF_ERROR(Timed("checksums", [this] { return CheckPages(); }));
     return Ok();
   }
 
@@ -174,7 +179,7 @@ class Drill {
   }
 
   Result<std::string> FindPrograms() const {
-    std::vector<std::string> programs = {"psql", "pg_controldata", "pg_checksums"};
+    std::vector<std::string> programs = {"psql", "pg_controldata"};
     if (drill_.amcheck) {
       programs.emplace_back("pg_amcheck");
     }
@@ -194,14 +199,21 @@ class Drill {
     return server_->WaitUntilOpen();
   }
 
+  // One of them is entered first. Which of them can be is found out afterwards.
+  std::vector<std::string> KnownDatabases() const {
+    std::vector<std::string> databases = {"postgres", "template1"};
+    for (const DatabaseSummary& database : plan_.backup.databases) {
+      if (std::ranges::find(databases, database.name) == databases.end()) {
+        databases.push_back(database.name);
+      }
+    }
+    return databases;
+  }
+
   // What the backup held when it ended is there for certain, also when nobody committed since.
   Status LearnAge() {
-    ASSIGN_OR_RETURN(const ChildOutput answer, server_->Query("postgres", kRecoveredQuery));
-    if (answer.exit_code != 0) {
-      return MakeError(ErrorCode::kFailedPrecondition, "could not query the restored server: {}",
-                       answer.error)
-          .WithHint("Name a superuser of the cluster with --role.");
-    }
+    ASSIGN_OR_RETURN(const FirstAnswer answer, AskAny(*server_, KnownDatabases(), kRecoveredQuery));
+    server_->UseDatabase(answer.database);
     const std::size_t end = answer.output.find('\0');
     if (answer.output.substr(std::min(end + 1, answer.output.size()), 1) != "f") {
       return MakeError(ErrorCode::kFailedPrecondition, "the restored server is still in recovery");
@@ -218,17 +230,24 @@ class Drill {
   }
 
   Status RunSqlChecks() {
+    RETURN_IF_ERROR(ForgetSettings(*server_));
+    ASSIGN_OR_RETURN(databases_, ListDatabases(*server_));
+    RETURN_IF_ERROR(Take(EnterDatabases(*server_, databases_)));
     for (const SqlCheck& check : drill_.checks) {
       RETURN_IF_ERROR(Take(RunSqlCheck(*server_, check)));
     }
     return Ok();
   }
 
-  Status VerifyChecksums() {
+  Status CheckPages() {
     RETURN_IF_ERROR(server_->StopCleanly());
-    ASSIGN_OR_RETURN(std::optional<CheckOutcome> outcome,
-                     RunChecksums(*server_, DrillServer::DataDirectory(drill_.directory)));
-    return outcome ? Take(std::move(*outcome)) : Ok();
+    ASSIGN_OR_RETURN(std::vector<CheckOutcome> outcomes,
+                     RunPageChecks(*server_, DrillServer::DataDirectory(drill_.directory),
+                                   plan_.jobs, options_.environment));
+    for (CheckOutcome& outcome : outcomes) {
+      RETURN_IF_ERROR(Take(std::move(outcome)));
+    }
+    return Ok();
   }
 
   Status Take(Result<CheckOutcome> outcome) {
@@ -236,7 +255,8 @@ class Drill {
     ++(outcome->passed ? record_.checks_passed : record_.checks_failed);
     if (!outcome->passed && !outcome_.error) {
       outcome_.error = MakeError(ErrorCode::kDataCorrupted, "check \"{}\" failed: {}",
-                                 outcome->name, outcome->detail);
+                                 outcome->name, outcome->detail)
+                           .WithHint(outcome->hint);
     }
     outcome_.checks.push_back(std::move(*outcome));
     return Ok();
@@ -314,6 +334,7 @@ class Drill {
   bool restored_ = false;
   UniqueFd confinement_;
   std::optional<DrillServer> server_;
+  std::vector<std::string> databases_;  // that allow connections
 };
 
 }  // namespace

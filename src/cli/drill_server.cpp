@@ -191,8 +191,7 @@ Result<std::string> DrillServer::Settings() const {
   set("wal_level", "replica");
   set("autovacuum", "off");
   set("max_logical_replication_workers", "0");
-  const int major = plan_.backup.postgres_version_num / 10000;
-  if (major >= kFirstWithEventTriggersSetting) {
+  if (major() >= kFirstWithEventTriggersSetting) {
     set("event_triggers", "off");
   }
   set("restart_after_crash", "off");
@@ -205,7 +204,7 @@ Result<std::string> DrillServer::Settings() const {
 
   // Recovery needs room for the replication origins of the backup, whose number nothing tells.
   set("max_replication_slots", kManyOrigins);
-  if (major >= kFirstWithOriginsSetting) {
+  if (major() >= kFirstWithOriginsSetting) {
     set("max_active_replication_origins", kManyOrigins);
   }
   // Checks connect `jobs` times at once, and some connections are reserved.
@@ -297,18 +296,31 @@ Status DrillServer::WaitUntilOpen() {
   }
 }
 
-// Also of an empty one that replay did not stumble over: a server that is kept would be started
-// again, and would tidy up in there.
-Status DrillServer::RequireOwnTablespaces() const {
+std::vector<Tablespace> DrillServer::Tablespaces() const {
+  std::vector<Tablespace> tablespaces;
   std::error_code error;
   std::filesystem::directory_iterator entries(DataDirectory(options_.directory) + "/pg_tblspc",
                                               error);
   for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
     const std::string location = std::filesystem::read_symlink(entries->path(), error).string();
-    if (!error && !location.starts_with(options_.directory + "/")) {
-      return OutsideError(fmt::format("{} \"{}\"", entries->path().filename().string(), location));
+    const std::string name = entries->path().filename().string();
+    if (!error) {
+      Tablespace tablespace{.path = location};
+      std::from_chars(name.data(), name.data() + name.size(), tablespace.oid);
+      tablespaces.push_back(std::move(tablespace));
     }
     error.clear();  // it is none of the links
+  }
+  return tablespaces;
+}
+
+// Also of an empty one that replay did not stumble over: a server that is kept would be started
+// again, and would tidy up in there.
+Status DrillServer::RequireOwnTablespaces() const {
+  for (const Tablespace& tablespace : Tablespaces()) {
+    if (!tablespace.path.starts_with(options_.directory + "/")) {
+      return OutsideError(fmt::format("{} \"{}\"", tablespace.oid, tablespace.path));
+    }
   }
   return Ok();
 }
@@ -346,12 +358,49 @@ Error DrillServer::EndedError(int exit_code) const {
                "With --keep the directory stays, with PostgreSQL's log in it."};
 }
 
-std::vector<std::string> DrillServer::ClientEnvironment() const {
+// In PGOPTIONS: what a client asks for when it connects outranks what is stored for role and
+// database (guc.h: PGC_S_CLIENT above PGC_S_DATABASE_USER; InitPostgres() applies both, in
+// whatever order), for a superuser with every setting that can be changed in a session. Here is
+// what could make the first statement fail, hang or mean something else, or run somebody's library
+// before it. That removes the rest (ForgetSettings).
+std::string DrillServer::ClientOptions(Asker asker) const {
+  std::vector<std::string> settings = {
+      asker == Asker::kDrill ? "search_path=pg_catalog" : "search_path=pg_catalog,public",
+      "session_authorization=" + options_.role,
+      "role=none",
+      "session_preload_libraries=",
+      "local_preload_libraries=",
+      "default_transaction_read_only=off",
+      "statement_timeout=0",
+      "idle_in_transaction_session_timeout=0",
+      "idle_session_timeout=0",
+      // Nobody else is there, but prepared transactions hold locks, too.
+      "lock_timeout=60s",
+  };
+  if (major() >= kFirstWithEventTriggersSetting) {
+    settings.emplace_back("event_triggers=off");
+    settings.emplace_back("transaction_timeout=0");
+  }
+  std::string options;
+  for (const std::string& setting : settings) {
+    options += options.empty() ? "-c " : " -c ";
+    for (const char c : setting) {  // pg_split_opts()
+      if (c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f' || c == '\\') {
+        options += '\\';
+      }
+      options += c;
+    }
+  }
+  return options;
+}
+
+std::vector<std::string> DrillServer::ClientEnvironment(Asker asker) const {
   std::vector<std::string> environment = CleanEnvironment();
   environment.push_back("PGHOST=" + In("socket"));
   environment.push_back(std::string("PGPORT=") + kPort);
   environment.push_back("PGUSER=" + options_.role);
   environment.emplace_back("PGAPPNAME=veza_backup drill");
+  environment.push_back("PGOPTIONS=" + ClientOptions(asker));
   // No .pgpass, no service file, no certificates of somebody.
   environment.push_back("PGPASSFILE=" + In("conf/none"));
   environment.push_back("PGSYSCONFDIR=" + In("conf"));
@@ -362,15 +411,16 @@ Result<ChildOutput> DrillServer::Run(const std::string& program,
                                      std::vector<std::string> arguments) const {
   arguments.insert(arguments.begin(), Program(program));
   return RunToEnd({.arguments = std::move(arguments),
-                   .environment = ClientEnvironment(),
+                   .environment = ClientEnvironment(Asker::kDrill),
                    .directory = options_.directory,
                    .confinement = options_.confinement},
                   *environment_.cancellation);
 }
 
-Result<ChildOutput> DrillServer::Query(const std::string& database, const std::string& sql) const {
+Result<ChildOutput> DrillServer::Query(const std::string& database, const std::string& sql,
+                                       Asker asker) const {
   // A name is not taken for a connection string when it stands in PGDATABASE.
-  std::vector<std::string> environment = ClientEnvironment();
+  std::vector<std::string> environment = ClientEnvironment(asker);
   environment.push_back("PGDATABASE=" + database);
   return RunToEnd({.arguments = {Program("psql"), "--no-psqlrc", "--no-align", "--tuples-only",
                                  "--quiet", "--field-separator-zero", "--record-separator-zero",
@@ -418,8 +468,8 @@ Status DrillServer::StartForGood() {
 }
 
 std::string DrillServer::HowToConnect() const {
-  return fmt::format("{} -h {} -p {} -U {} -d postgres", Program("psql"), In("socket"), kPort,
-                     options_.role);
+  return fmt::format("{} -h {} -p {} -U {} -d {}", Program("psql"), In("socket"), kPort,
+                     options_.role, database_);
 }
 
 std::string DrillServer::HowToStop() const {

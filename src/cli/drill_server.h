@@ -57,10 +57,20 @@ class DrillServer {
   // words why it has ended before; it is kUnsupported when the WAL leads out of the directory.
   Status WaitUntilOpen();
 
-  // The rows' columns end with a zero byte each.
-  Result<ChildOutput> Query(const std::string& database, const std::string& sql) const;
+  // What is asked, and by whom. Nothing that ALTER ROLE and ALTER DATABASE have set changes what it
+  // means or whether it ends: the search path is ours, no library is loaded, and so on.
+  enum class Asker { kDrill, kOperator };
+  // The rows' columns end with a zero byte each. `asker` kOperator: a statement of the operator's,
+  // who may mean what is in the schema public; kDrill: names that stand alone are pg_catalog's.
+  Result<ChildOutput> Query(const std::string& database, const std::string& sql,
+                            Asker asker = Asker::kDrill) const;
   // One of PostgreSQL's client programs, connected to this server.
   Result<ChildOutput> Run(const std::string& program, std::vector<std::string> arguments) const;
+
+  // The database to connect to where it does not matter which.
+  const std::string& database() const { return database_; }
+  void UseDatabase(std::string name) { database_ = std::move(name); }
+  const std::string& role() const { return options_.role; }
 
   // With a last checkpoint.
   Status StopCleanly();
@@ -73,6 +83,9 @@ class DrillServer {
   std::string HowToConnect() const;
   std::string HowToStop() const;
 
+  // Where the links in pg_tblspc lead.
+  std::vector<Tablespace> Tablespaces() const;
+  int major() const { return plan_.backup.postgres_version_num / 10000; }
   // Line of `pg_controldata`, for example "Data page checksum version".
   Result<std::string> ControlData(std::string_view name) const;
 
@@ -81,7 +94,8 @@ class DrillServer {
   Result<std::string> Settings() const;
   std::string Program(const std::string& name) const { return options_.programs + "/" + name; }
   std::string In(const std::string& name) const { return options_.directory + "/" + name; }
-  std::vector<std::string> ClientEnvironment() const;
+  std::string ClientOptions(Asker asker) const;
+  std::vector<std::string> ClientEnvironment(Asker asker) const;
   Status RequireOwnTablespaces() const;
   Error EndedError(int exit_code) const;
 
@@ -89,6 +103,7 @@ class DrillServer {
   const RestorePlan& plan_;
   const Environment& environment_;
   std::optional<ChildProcess> process_;
+  std::string database_ = "postgres";
   mutable std::string control_data_;
 };
 

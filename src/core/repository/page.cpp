@@ -11,7 +11,9 @@ constexpr std::uint32_t kFnvPrime = 16777619;
 constexpr std::size_t kRowSize = kLanes * sizeof(std::uint32_t);
 constexpr std::size_t kLsnOffset = 0;
 constexpr std::size_t kChecksumOffset = 8;
+constexpr std::size_t kFlagsOffset = 10;
 constexpr std::size_t kUpperOffset = 14;
+constexpr std::uint16_t kAllVisibleFlag = 0x0004;
 
 // The starting values of the lanes, as storage/checksum_impl.h gives them.
 constexpr std::uint32_t kBaseOffsets[kLanes] = {
@@ -89,6 +91,10 @@ bool PageIsNew(const std::uint8_t* page) {
 
 std::uint16_t StoredPageChecksum(const std::uint8_t* page) {
   return LoadLittleEndian<std::uint16_t>(page + kChecksumOffset);
+}
+
+bool PageIsMarkedAllVisible(const std::uint8_t* page) {
+  return (LoadLittleEndian<std::uint16_t>(page + kFlagsOffset) & kAllVisibleFlag) != 0;
 }
 
 std::uint16_t ComputePageChecksum(const std::uint8_t* page, std::size_t page_size,

@@ -1,0 +1,119 @@
+#include "cli/drill_databases.h"
+
+#include <cstdlib>
+
+namespace veza::cli {
+namespace {
+
+// A FATAL of the server, in English because of our LC_ALL.
+constexpr std::string_view kOfRole = "FATAL:  role \"";
+constexpr std::string_view kNoPermission = "permission denied";
+
+// What stands between the zero bytes.
+std::vector<std::string> Values(const std::string& output) {
+  std::vector<std::string> values;
+  for (std::size_t at = 0; at < output.size();) {
+    const std::size_t end = std::min(output.find('\0', at), output.size());
+    values.push_back(output.substr(at, end - at));
+    at = end + 1;
+  }
+  return values;
+}
+
+Error CannotAsk(const DrillServer& server, const std::string& complaint) {
+  const bool of_role = complaint.find(kOfRole) != std::string::npos ||
+                       complaint.find(kNoPermission) != std::string::npos;
+  return MakeError(of_role ? ErrorCode::kUnsupported : ErrorCode::kFailedPrecondition,
+                   "could not query the restored server as role \"{}\": {}", server.role(),
+                   complaint)
+      .WithHint("Name a superuser of the cluster, who may log in, with --role.");
+}
+
+}  // namespace
+
+Result<FirstAnswer> AskAny(const DrillServer& server, const std::vector<std::string>& databases,
+                           const std::string& sql) {
+  std::string complaint;
+  for (const std::string& database : databases) {
+    ASSIGN_OR_RETURN(ChildOutput answer, server.Query(database, sql));
+    if (answer.exit_code == 0) {
+      return FirstAnswer{database, std::move(answer.output)};
+    }
+    if (complaint.empty()) {
+      complaint = ComplaintOf(answer);
+    }
+  }
+  return CannotAsk(server, complaint);
+}
+
+Status ForgetSettings(const DrillServer& server) {
+  ASSIGN_OR_RETURN(const ChildOutput answer,
+                   server.Query(server.database(), "DELETE FROM pg_catalog.pg_db_role_setting"));
+  return answer.exit_code == 0 ? Ok() : Status(CannotAsk(server, ComplaintOf(answer)));
+}
+
+// The number tells whether the answer was cut. A limit of -2 marks what an interrupted DROP
+// DATABASE has left.
+Result<std::vector<std::string>> ListDatabases(const DrillServer& server) {
+  ASSIGN_OR_RETURN(const ChildOutput answer,
+                   server.Query(server.database(),
+                                "SELECT count(*) OVER (), datname FROM pg_catalog.pg_database "
+                                "WHERE datallowconn AND datconnlimit <> -2 ORDER BY oid"));
+  if (answer.exit_code != 0) {
+    return CannotAsk(server, ComplaintOf(answer));
+  }
+  const std::vector<std::string> values = Values(answer.output);
+  std::vector<std::string> names;
+  for (std::size_t i = 1; i < values.size(); i += 2) {
+    names.push_back(values[i]);
+  }
+  if (names.empty() || names.size() != std::strtoull(values[0].c_str(), nullptr, 10)) {
+    return MakeError(ErrorCode::kInternal, "could not read the list of databases");
+  }
+  return names;
+}
+
+Result<CheckOutcome> EnterDatabases(const DrillServer& server,
+                                    const std::vector<std::string>& databases) {
+  CheckOutcome outcome{
+      "databases", true,
+      fmt::format("all {} that allow connections can be entered", databases.size())};
+  std::size_t failed = 0;
+  std::string complaints;
+  for (const std::string& database : databases) {
+    ASSIGN_OR_RETURN(
+        const ChildOutput answer,
+        server.Query(database, "UPDATE pg_catalog.pg_event_trigger SET evtenabled = 'D'"));
+    if (answer.exit_code != 0) {
+      ++failed;
+      complaints += fmt::format("; database \"{}\": {}", database, ComplaintOf(answer));
+    }
+  }
+  if (failed != 0) {
+    outcome.passed = false;
+    outcome.detail = Shortened(fmt::format("{} of {} that allow connections cannot be entered{}",
+                                           failed, databases.size(), complaints));
+    outcome.hint =
+        "Look whether they can be entered on the original. If so, their files are not in the "
+        "backup, or not as they were: take a full backup, and drill that.";
+  }
+  return outcome;
+}
+
+Status RollBackPrepared(const DrillServer& server) {
+  ASSIGN_OR_RETURN(const ChildOutput answer,
+                   server.Query(server.database(),
+                                "SELECT database, 'ROLLBACK PREPARED ' || quote_literal(gid) "
+                                "FROM pg_catalog.pg_prepared_xacts"));
+  if (answer.exit_code != 0) {
+    return CannotAsk(server, ComplaintOf(answer));
+  }
+  const std::vector<std::string> values = Values(answer.output);
+  for (std::size_t i = 0; i + 1 < values.size(); i += 2) {
+    // In a database that cannot be entered it stays; nobody will wait for it there.
+    RETURN_IF_ERROR(server.Query(values[i], values[i + 1]));
+  }
+  return Ok();
+}
+
+}  // namespace veza::cli

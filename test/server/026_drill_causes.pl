@@ -1,0 +1,235 @@
+# Restore drills: damage that only they can find fails them, and what is merely odd, or hostile, about
+# a cluster does not.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Path qw(remove_tree);
+use JSON::PP qw(decode_json);
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+my $major = int($node->pg_version);
+$node->init(extra => [ $major >= 18 ? '--no-data-checksums' : () ]);
+$node->append_conf('postgresql.conf', <<'CONF');
+autovacuum = off
+max_prepared_transactions = 5
+allow_in_place_tablespaces = on
+CONF
+$node->start;
+my $base = PostgreSQL::Test::Utils::tempdir_short();
+my $has_landlock = syscall(444, 0, 0, 1) > 0;
+my @drill = ('drill', '--directory', $base, $has_landlock ? () : '--allow-unconfined');
+
+# --- helpers --------------------------------------------------------------------------------------
+
+# Runs a drill: its JSON.
+sub drill
+{
+	my ($test, $code, @arguments) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($exit, $out, $err) = $node->vezactl('--output', 'json', @drill, @arguments);
+
+	is($exit, $code, "$test: exit code") or diag($out . $err);
+	return $out =~ /^\{/ ? decode_json($out) : {};
+}
+
+# What the drill says of a check; '' when it is good.
+sub complaint
+{
+	my ($result, $name) = @_;
+	my ($check) = grep { $_->{name} eq $name } @{ $result->{checks} };
+	return !$check ? 'there is no such check' : $check->{passed} ? '' : $check->{detail};
+}
+
+# Runs statements one by one, each in a transaction of its own.
+sub run_sql
+{
+	my ($database, @statements) = @_;
+	$node->safe_psql($database, $_) foreach @statements;
+	return;
+}
+
+# The path of a relation's file, relative to the data directory.
+sub file_of
+{
+	my ($database, $relation) = @_;
+	return $node->safe_psql($database, "CHECKPOINT; SELECT pg_relation_filepath('$relation')");
+}
+
+# Calls code with the content of a file of the stopped server, and writes what that leaves of it.
+sub alter_file
+{
+	my ($file, $alter) = @_;
+	my $path = $node->data_dir . "/$file";
+
+	$node->stop;
+	my $content = VezaTest::slurp_raw($path);
+	$alter->(\$content);
+	open my $handle, '>:raw', $path or die "could not open $path: $!";
+	print $handle $content;
+	close $handle or die "could not write $path: $!";
+	$node->start;
+	return;
+}
+
+# Sets or clears PD_ALL_VISIBLE of a page.
+sub mark_all_visible
+{
+	my ($file, $block, $mark) = @_;
+	alter_file(
+		$file,
+		sub {
+			my ($content) = @_;
+			my $flags = unpack 'v', substr $$content, $block * 8192 + 10, 2;
+			substr $$content, $block * 8192 + 10, 2,
+			  pack 'v', $mark ? $flags | 4 : $flags & ~4;
+		});
+	return;
+}
+
+# --- a page that its visibility map calls all-visible, and that does not know ---------------------
+
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION veza_backup;
+CREATE TABLE mapped AS SELECT n AS id, repeat('x', 100) AS text FROM generate_series(1, 1000) AS n;
+VACUUM mapped;
+SQL
+my $mapped = file_of('postgres', 'mapped');
+mark_all_visible($mapped, 3, 0);
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+my $result = drill('a page that is not marked', 1, '--amcheck', '--dump');
+like(complaint($result, 'visibility maps'),
+	qr/^1 of \d+ blocks .*: the visibility map of relation "\Q$mapped\E" calls block 3 all-visible/,
+	'is named');
+is(complaint($result, 'amcheck') . complaint($result, 'dump'), '', 'although nothing else finds it');
+like($result->{error}{hint}, qr/VACUUM/, 'with what to do');
+
+mark_all_visible($mapped, 3, 1);
+alter_file("${mapped}_vm", sub { ${ $_[0] } .= "\0" x 24 . "\1" . "\0" x 8167 });
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$result = drill('a map that is longer than its relation', 1);
+like(complaint($result, 'visibility maps'), qr/block 32672 all-visible, which is beyond the end/, 'is named');
+$node->safe_psql('postgres', 'DROP TABLE mapped');
+
+# --- databases ------------------------------------------------------------------------------------
+
+run_sql('postgres', 'CREATE DATABASE gone', 'CREATE DATABASE closed ALLOW_CONNECTIONS false');
+my $map = $node->safe_psql('postgres', <<'SQL');
+CHECKPOINT;
+SELECT 'base/' || oid || '/pg_filenode.map' FROM pg_database WHERE datname = 'gone'
+SQL
+my $map_content;
+alter_file($map, sub { $map_content = ${ $_[0] }; ${ $_[0] } = '' });
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$result = drill('a database that cannot be entered', 1);
+like(complaint($result, 'databases'),
+	qr/^1 of \d+ that allow connections cannot be entered; database "gone": .*pg_filenode\.map/, 'is named');
+alter_file($map, sub { ${ $_[0] } = $map_content });
+run_sql('postgres', 'DROP DATABASE gone');
+
+# --- hostile databases ----------------------------------------------------------------------------
+
+# Whoever runs one of mallory's functions as a superuser makes him one.
+run_sql('postgres', 'CREATE ROLE mallory LOGIN', 'CREATE DATABASE m OWNER mallory');
+$node->safe_psql('m', <<'SQL');
+CREATE EXTENSION amcheck SCHEMA public;
+GRANT CREATE ON SCHEMA public TO mallory;
+SQL
+my $full = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$node->safe_psql('m', <<'SQL');
+SET SESSION AUTHORIZATION mallory;
+CREATE SCHEMA evil;
+CREATE FUNCTION evil.rise() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  EXECUTE 'ALTER ROLE mallory SUPERUSER';
+  RETURN true;
+EXCEPTION WHEN OTHERS THEN
+  RETURN true;
+END $$;
+-- relations
+CREATE TABLE evil.pg_database(datname name, datallowconn boolean, datconnlimit int, oid oid);
+INSERT INTO evil.pg_database VALUES ('absent', true, -1, 1);
+CREATE VIEW evil.pg_prepared_xacts AS
+  SELECT 'm'::name AS database, 'ALTER ROLE mallory SUPERUSER' AS gid WHERE evil.rise();
+-- operators of the types that the queries of psql, pg_amcheck and pg_dump use
+DO $do$
+DECLARE types text[] := '{text,name,oid,integer,bigint,boolean,varchar,"\"char\""}';
+        operators text[] := '{=,<>,~,!~,<,>,||,+,*}';
+        type text; other text; operator text; number int := 0;
+BEGIN
+  FOREACH type IN ARRAY types LOOP
+    FOREACH other IN ARRAY types LOOP
+      number := number + 1;
+      EXECUTE format('CREATE FUNCTION evil.f%s(%s, %s) RETURNS boolean IMMUTABLE LANGUAGE sql '
+                     'AS ''SELECT evil.rise()''', number, type, other);
+      FOREACH operator IN ARRAY operators LOOP
+        EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.f%s, LEFTARG = %s, RIGHTARG = %s)',
+                       operator, number, type, other);
+      END LOOP;
+    END LOOP;
+  END LOOP;
+END $do$;
+-- functions; the last two are a better match for what pg_amcheck asks for than amcheck's own
+CREATE FUNCTION evil.quote_literal(text) RETURNS text LANGUAGE sql AS 'SELECT evil.rise()::text';
+CREATE FUNCTION evil.set_config(text, text, boolean) RETURNS text
+  LANGUAGE sql AS 'SELECT evil.rise()::text';
+CREATE FUNCTION public.bt_index_check(index oid, heapallindexed boolean) RETURNS void
+  LANGUAGE sql AS 'SELECT evil.rise()';
+CREATE FUNCTION public.verify_heapam(relation oid, on_error_stop boolean, check_toast boolean, skip text,
+                                     startblock bigint, endblock bigint)
+  RETURNS TABLE(blkno bigint, offnum integer, attnum integer, msg text)
+  LANGUAGE sql AS 'SELECT 1::bigint, 1, 1, ''x'' WHERE NOT evil.rise()';
+-- casts, domains, index expressions, policies
+CREATE TYPE evil.state AS ENUM ('on', 'off');
+CREATE FUNCTION evil.text_of(evil.state) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT evil.rise()::text';
+CREATE CAST (evil.state AS text) WITH FUNCTION evil.text_of(evil.state) AS IMPLICIT;
+CREATE DOMAIN evil.user_name AS text CHECK (evil.rise());
+CREATE FUNCTION evil.lower(text) RETURNS text LANGUAGE sql IMMUTABLE
+  AS 'SELECT CASE WHEN evil.rise() THEN $1 END';
+CREATE TABLE public.users(id int PRIMARY KEY, name evil.user_name, state evil.state);
+INSERT INTO public.users SELECT n, 'user', 'on' FROM generate_series(1, 100) AS n;
+CREATE INDEX ON public.users (evil.lower(name)) WHERE evil.rise();
+ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.users FORCE ROW LEVEL SECURITY;
+CREATE POLICY rise ON public.users USING (evil.rise());
+-- settings
+ALTER DATABASE m SET search_path = evil, pg_catalog;
+ALTER DATABASE m SET default_transaction_read_only = on;
+ALTER DATABASE m SET statement_timeout = '1ms';
+ALTER DATABASE m SET local_preload_libraries = 'nope';
+ALTER DATABASE m SET role = 'mallory';
+ALTER DATABASE m SET session_authorization = 'mallory';
+RESET SESSION AUTHORIZATION;
+ALTER DATABASE m SET session_preload_libraries = 'nope';
+-- not mallory's, but what they call is
+SET search_path = pg_catalog;
+CREATE FUNCTION evil.on_event() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM evil.rise();
+  RAISE 'nothing is changed here';
+END $$;
+ALTER FUNCTION evil.on_event() OWNER TO mallory;
+DO $$
+BEGIN
+  IF current_setting('server_version_num')::int >= 170000 THEN
+    CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION evil.on_event();
+  END IF;
+END $$;
+CREATE EVENT TRIGGER on_change ON ddl_command_start EXECUTE FUNCTION evil.on_event();
+SQL
+$node->archive_wal;
+$result = drill('a hostile database', 0,
+	'--backup', $full, '--amcheck', '--dump', '--keep',
+	'--check', 'SELECT count(*) FROM users', '--database', 'm', '--min', 100);
+is_deeply([ map { $_->{passed} ? () : "$_->{name}: $_->{detail}" } @{ $result->{checks} } ],
+	[], 'passes its checks');
+is(`$result->{connect} -Atc "SELECT count(*) FROM pg_roles WHERE rolsuper"`,
+	"1\n", 'and ran nothing of it as a superuser');
+system "$result->{stop} >/dev/null";
+remove_tree($result->{directory});
+
+done_testing();
