@@ -43,6 +43,7 @@ Subcommand AddRestore(CLI::App& parent);
 Subcommand AddVerify(CLI::App& parent);
 Subcommand AddWalGet(CLI::App& parent);
 Subcommand AddDrill(CLI::App& parent);
+Subcommand AddKey(CLI::App& parent);
 
 // kBadAnswer for damage in the repository, otherwise kFailed.
 int DefaultExitCode(const Error& error);

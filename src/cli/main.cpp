@@ -75,7 +75,7 @@ int Run(int argc, char** argv) {
       "arguments are wrong. wal-get has its own, see vezactl wal-get --help.");
   const std::vector<Subcommand> subcommands = {AddInfo(app),   AddCheck(app),  AddRestore(app),
                                                AddVerify(app), AddWalGet(app), AddWalPrefetch(app),
-                                               AddDrill(app)};
+                                               AddDrill(app),  AddKey(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version

@@ -162,6 +162,7 @@ bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents
     summary.backup_label = BackupLabelFile(backup);
     if (job->repository->seal_policy().key) {
       summary.key_id = job->repository->seal_policy().key->hex_id();
+      summary.key_wraps = job->repository->key_wraps();
     }
     BackupWriterOptions options;
     options.walk.data_directory = job->facts.data_directory;

@@ -8,6 +8,7 @@
 //
 #include "pg/archiving.h"
 #include "pg/shared_archive.h"
+#include "pg/shared_key.h"
 #include "pg/sql_function.h"
 
 namespace veza::pg {
@@ -17,6 +18,8 @@ namespace {
 constexpr std::chrono::seconds kArchiveCheckTimeout{30};
 constexpr std::chrono::milliseconds kArchivePollPause{200};
 constexpr int kRecommendedTimeout = 60;
+// That something had deleted identity or key is said for so long.
+constexpr std::chrono::hours kPutBackIsNews{24};
 
 Row RowOf(const CheckResult& result) {
   return {result.name, result.passed ? "true" : "false", result.detail,
@@ -35,7 +38,8 @@ struct ArchivingState {
 
 class CheckCall final : public RowsCall {
  public:
-  explicit CheckCall(const ArchivingState& archiving) : archiving_(archiving) {}
+  CheckCall(const ArchivingState& archiving, const SharedKey& key)
+      : archiving_(archiving), key_(key) {}
   ~CheckCall() override { StopAndJoin(); }
 
   void AddSettingsFailure(const ErrorReport& report) {
@@ -54,11 +58,50 @@ class CheckCall final : public RowsCall {
       rows_.push_back(RowOf(result));
     }
     RETURN_IF_ERROR(environment_.cancellation->Check());
+    if (usable) {
+      rows_.push_back(RowOf(CheckKey(store)));
+    }
     rows_.push_back(RowOf(CheckArchiving(store, usable)));
     if (archiving_.enabled) {
       rows_.push_back(RowOf(CheckTimeout()));
     }
     return environment_.cancellation->Check();
+  }
+
+  // Whether identity and key are what this server holds in memory, and have been all the time.
+  CheckResult CheckKey(const std::shared_ptr<Store>& store) const {
+    const Result<std::unique_ptr<Repository>> repository =
+        Repository::Open(store, Options(), environment_);
+    if (!repository) {
+      return FailedCheck("key", repository.error());
+    }
+    const std::string key_id = (*repository)->identities().front().key_id;
+    if (key_.held && key_.key_id != key_id) {
+      return {"key", false,
+              fmt::format("the identity names key \"{}\", but this server has opened the "
+                          "repository with \"{}\"",
+                          key_id, key_.key_id),
+              "What this server stores cannot be read with the key that is there now. See the "
+              "chapter on a lost key in README.md before you restart the server."};
+    }
+    if (key_.held && key_.failing) {
+      return {"key", false, key_.error.message, key_.error.hint};
+    }
+    const TimePoint put_back(std::chrono::microseconds(key_.put_back_us));
+    if (key_.put_back_us != 0 && environment_.clock->Now() - put_back < kPutBackIsNews) {
+      return {"key", false,
+              fmt::format("objects had been deleted, and were put back at {}: {}",
+                          FormatUtc(put_back), key_.put_back),
+              "Find out what has deleted them: a lifecycle rule or a clean-up script will delete "
+              "backups and WAL as well. This row passes again a day later."};
+    }
+    const std::string what = key_id.empty()
+                                 ? "the identity is there"
+                                 : fmt::format("identity and key \"{}\" are there", key_id);
+    return {"key", true,
+            what + (key_.held ? ", as this server holds them"
+                              : "; the scheduler has not looked at them yet"),
+            ""};
   }
 
   CheckResult CheckArchiving(const std::shared_ptr<Store>& store, bool usable) {
@@ -136,6 +179,7 @@ class CheckCall final : public RowsCall {
   }
 
   ArchivingState archiving_;
+  SharedKey key_;
 };
 
 // A segment that holds at least one record of ours is complete after this.
@@ -158,7 +202,7 @@ VEZA_SQL_FUNCTION(veza_backup_check) {
   if (archiving.enabled && archiving.is_primary) {
     SwitchSegment(&archiving);
   }
-  auto* const call = NewInContext<CheckCall>(archiving);
+  auto* const call = NewInContext<CheckCall>(archiving, ReadSharedKey());
   ErrorReport report;
   if (!call->Prepare(&report)) {
     // Unusable settings are an answer here, not an error.

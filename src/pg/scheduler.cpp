@@ -23,6 +23,7 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/empty_databases.h"
+#include "pg/key_watch.h"
 #include "pg/metrics_file.h"
 #include "pg/scheduled_commands.h"
 #include "pg/scheduler.h"
@@ -106,6 +107,7 @@ bool FollowSettings(ErrorReport* report) {
     scheduler->config = std::move(config);
     scheduler->Forget();
     SurveyArchiveSoon();
+    LookAtKeySoon();
     RefreshMetricsSoon();
     RestartSchedulesOfCommands();
     return Ok();
@@ -178,6 +180,7 @@ bool LookIntoRepository(const Situation& situation) {
   succeeded = succeeded && EndLook(call, &is_state, &report);
   if (!succeeded) {
     scheduler->NoteFailedLook(situation, report.message);
+    LookAtKeySoon();
   }
   LogStore(succeeded, is_state, &report);
   return succeeded;
@@ -242,6 +245,9 @@ void WatchBackup() {
   if (!scheduler->running && outcome.succeeded) {
     SurveyArchiveSoon();  // the gap no longer matters
   }
+  if (!outcome.succeeded) {
+    LookAtKeySoon();
+  }
   RefreshMetricsSoon();
   scheduler->running.reset();
   scheduler->Forget();
@@ -302,7 +308,7 @@ long RunOnce() {
   }
   nap_ms = std::min({nap_ms, backup_is_ours ? kNapAfterStartMs : watched.nap_ms,
                      KeepMetricsFile(config, scheduler->facts), RunScheduledCommands(config),
-                     drop_nap_ms});
+                     WatchKey(config, scheduler->facts), drop_nap_ms});
   // A reload during a look at the repository has woken nobody but the look.
   return followed_settings == SettingsGeneration() ? nap_ms : 0;
 }

@@ -5,6 +5,7 @@
 
 #include "pg/boundary.h"
 #include "pg/shared_archive.h"
+#include "pg/shared_key.h"
 
 namespace veza::pg {
 
@@ -83,6 +84,8 @@ struct SharedState {
   SharedSlot slots[kScheduleKinds];
 
   SharedArchive archive;
+
+  SharedKey key;
 
   SharedProgress progress;
 

@@ -12,6 +12,7 @@
 
 #include "core/repository/backup_catalog.h"
 #include "core/repository/drill_record.h"
+#include "core/repository/key_restore.h"
 #include "core/repository/pins.h"
 #include "core/repository/suspect_diff.h"
 #include "pg/rows_call.h"
@@ -129,9 +130,20 @@ class InitCall final : public RowsCall {
   Status Work() override {
     ASSIGN_OR_RETURN(std::shared_ptr<Store> store, Connect());
     location_ = store->location();
-    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
-                     Repository::Initialise(std::move(store), Options(), environment_,
-                                            MakeIdentity(facts_), accept_new_system_));
+    const Status made = Initialise(store);
+    if (made || made.error().code != ErrorCode::kDataCorrupted) {
+      return made;
+    }
+    // Identity or key are lost (core/repository/entrance.h). This server can tell what no backup
+    // tells, and somebody has asked for it.
+    const auto restored =
+        RestoreKey(store, Options(), environment_, {.server = MakeIdentity(facts_)});
+    return restored ? Initialise(store) : made;
+  }
+
+  Status Initialise(const std::shared_ptr<Store>& store) {
+    RETURN_IF_ERROR(Repository::Initialise(store, Options(), environment_, MakeIdentity(facts_),
+                                           accept_new_system_));
     return Ok();
   }
 

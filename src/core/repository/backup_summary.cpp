@@ -71,6 +71,37 @@ void ReadSettings(JsonFields& fields, const json& document,
   }
 }
 
+// Ours has some 400 bytes. Who can write to the store must not choose the size of backup.json.
+constexpr std::size_t kMostWrapText = 64U << 10;
+
+// They are stored as text, so that what comes back is what was there, whatever members it has.
+json KeyWrapsToJson(const std::vector<NamedText>& wraps) {
+  json array = json::array();
+  for (const NamedText& wrap : wraps) {
+    if (wrap.text.size() <= kMostWrapText) {
+      array.push_back({{"name", wrap.name}, {"text", wrap.text}});
+    }
+  }
+  return array;
+}
+
+// What is no key wrap is passed over: a copy that cannot be used is no reason not to restore.
+std::vector<NamedText> KeyWrapsFrom(const json& document) {
+  std::vector<NamedText> wraps;
+  const auto array = document.find("key_wraps");
+  if (array == document.end() || !array->is_array()) {
+    return wraps;
+  }
+  for (const json& element : *array) {
+    const auto name = StringMember(element, "name");
+    auto text = StringMember(element, "text");
+    if (name && text && name->starts_with(kKeyPrefix) && ValidateObjectName(*name)) {
+      wraps.push_back({*name, std::move(*text)});
+    }
+  }
+  return wraps;
+}
+
 }  // namespace
 
 std::string BackupSummary::full_label() const {
@@ -149,6 +180,9 @@ Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPol
   if (!summary.key_id.empty()) {
     document["key_id"] = summary.key_id;
   }
+  if (!summary.key_wraps.empty()) {
+    document["key_wraps"] = KeyWrapsToJson(summary.key_wraps);
+  }
   return SignDocument(std::move(document), policy, BackupDocumentName(summary.label));
 }
 
@@ -184,6 +218,7 @@ Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label
   if (fields.Has("key_id")) {
     fields.Read("key_id", summary.key_id);
   }
+  summary.key_wraps = KeyWrapsFrom(document);
   fields.Read("manifest_size", summary.manifest_size);
   ReadDigest(fields, "manifest_sha256", summary.manifest_sha256);
   ReadArray(fields, document, "tablespaces", name, summary.tablespaces,
@@ -234,6 +269,10 @@ Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label
   }
   RETURN_IF_ERROR(fields.status());
   return summary;
+}
+
+std::vector<NamedText> UnverifiedKeyWraps(std::string_view text) {
+  return KeyWrapsFrom(ParseJsonObject(text).value_or(json::object()));
 }
 
 }  // namespace veza

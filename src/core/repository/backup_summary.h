@@ -11,6 +11,7 @@
 #include "core/codec/seal.h"
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/repository/identity.h"
 #include "core/repository/lsn.h"
 #include "core/repository/names.h"
 
@@ -66,6 +67,8 @@ struct BackupSummary {
   std::uint64_t packs = 0;
   std::string cipher;
   std::string key_id;  // empty for cipher none
+  // The wrap with which the writer has opened that key. Of 0.1, and with cipher none: empty.
+  std::vector<NamedText> key_wraps;
   std::uint64_t manifest_size = 0;
   Sha256Digest manifest_sha256{};
   std::vector<Tablespace> tablespaces;
@@ -92,5 +95,9 @@ inline constexpr std::size_t kMaxChecksumFailurePages = 100;
 Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPolicy& policy);
 Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label,
                                    const SealPolicy& policy);
+
+// The key wraps that backup.json says it holds, before there is a key that could authenticate it. A
+// wrap needs no more than its passphrase: it is sealed with it.
+std::vector<NamedText> UnverifiedKeyWraps(std::string_view text);
 
 }  // namespace veza

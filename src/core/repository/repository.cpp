@@ -3,93 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <utility>
 
-#include "core/codec/document.h"
-#include "core/repository/json_fields.h"
-#include "core/repository/lsn.h"
+#include "core/repository/entrance.h"
 #include "core/repository/names.h"
 
 namespace veza {
 
 namespace {
-
-using nlohmann::json;
-
-json ToJson(const Identity& identity) {
-  json document{{"format", 1},
-                {"system_identifier", std::to_string(identity.system_identifier)},
-                {"postgres_version_num", identity.postgres_version_num},
-                {"wal_segment_size", identity.wal_segment_size},
-                {"block_size", identity.block_size},
-                {"cipher", identity.cipher},
-                {"node", identity.node},
-                {"created", FormatUtc(identity.created)}};
-  if (!identity.key_id.empty()) {
-    document["key_id"] = identity.key_id;
-  }
-  return document;
-}
-
-Result<Identity> IdentityFrom(const json& document, const std::string& name) {
-  JsonFields fields(document, name);
-  std::uint64_t format = 0;
-  fields.Read("format", format);
-  if (fields.status() && format != 1) {
-    // Before the rest, of which another format may have other members.
-    return MakeError(ErrorCode::kUnsupported, "object \"{}\" has unknown format {}", name, format)
-        .WithHint("A newer version of veza_backup may have written it; use that version.");
-  }
-  Identity identity;
-  ReadSystemIdentifier(fields, identity.system_identifier);
-  fields.Read("postgres_version_num", identity.postgres_version_num);
-  fields.Read("wal_segment_size", identity.wal_segment_size);
-  fields.Read("block_size", identity.block_size);
-  fields.Read("cipher", identity.cipher);
-  if (fields.Has("key_id")) {
-    fields.Read("key_id", identity.key_id);
-  }
-  fields.Read("node", identity.node);
-  fields.Read("created", identity.created);
-  if (IdentityName(identity.system_identifier) != name) {
-    fields.Fail("names another system");
-  }
-  if (!IsWalSegmentSize(identity.wal_segment_size)) {
-    fields.Fail("member \"wal_segment_size\" is not the size of a WAL segment");
-  }
-  RETURN_IF_ERROR(fields.status());
-  return identity;
-}
-
-struct NamedText {
-  std::string name;
-  std::string text;
-};
-
-Result<std::vector<NamedText>> ReadDocuments(Store& store, std::string_view prefix) {
-  std::vector<std::string> names;
-  RETURN_IF_ERROR(store.List(prefix, "", [&](const ObjectInfo& object) {
-    names.push_back(object.name);
-    return Ok();
-  }));
-  std::vector<NamedText> documents;
-  for (std::string& name : names) {
-    ASSIGN_OR_RETURN(const Bytes content, GetSmall(store, name));
-    documents.push_back({std::move(name), std::string(AsText(content))});
-  }
-  return documents;
-}
-
-// The identities as they are written, before the key that authenticates them is known.
-Result<std::vector<Identity>> UnverifiedIdentities(const std::vector<NamedText>& documents) {
-  std::vector<Identity> identities;
-  for (const NamedText& document : documents) {
-    ASSIGN_OR_RETURN(Identity identity,
-                     IdentityFrom(json::parse(document.text, nullptr, false), document.name));
-    identities.push_back(std::move(identity));
-  }
-  return identities;
-}
 
 Error NotInitialised(const Store& store) {
   return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" is not initialized",
@@ -110,21 +31,22 @@ Error OtherSystem(const Store& store, const Identity& owner, std::uint64_t syste
           "pg_upgrade or a new initdb), run SELECT veza_backup_init(accept_new_system => true).");
 }
 
+struct OpenedKey {
+  DataKey key;
+  NamedText wrap;
+};
+
 // Unwraps the data key `key_id` with the first wrap that the passphrase opens.
-Result<DataKey> FindKey(Store& store, const std::string& key_id, const std::string& passphrase) {
-  ASSIGN_OR_RETURN(const std::vector<NamedText> wraps,
-                   ReadDocuments(store, KeyWrapName(key_id, "")));
+Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const std::string& passphrase) {
+  ASSIGN_OR_RETURN(std::vector<NamedText> wraps, ReadObjects(store, KeyWrapName(key_id, "")));
   if (wraps.empty()) {
-    return MakeError(ErrorCode::kDataCorrupted, "repository \"{}\" has lost its key \"{}\"",
-                     store.location(), key_id)
-        .WithHint(
-            "Without an object below \"key/\" nothing in it can be read. Restore that object.");
+    return LostKey(store, key_id);
   }
   std::optional<Error> damaged;
-  for (const NamedText& wrap : wraps) {
+  for (NamedText& wrap : wraps) {
     Result<DataKey> key = UnwrapKey(wrap.text, passphrase);
     if (key && key->hex_id() == key_id) {
-      return key;
+      return OpenedKey{std::move(*key), std::move(wrap)};
     }
     if (!key && key.error().code != ErrorCode::kWrongKey) {
       damaged = std::move(key.error()).WithContext(fmt::format("object \"{}\"", wrap.name));
@@ -144,7 +66,7 @@ Result<DataKey> FindKey(Store& store, const std::string& key_id, const std::stri
 // Writes the identity unless it is there. True: we wrote it.
 Result<bool> CreateIdentity(Store& store, const Identity& identity, const SealPolicy& policy) {
   const std::string name = IdentityName(identity.system_identifier);
-  ASSIGN_OR_RETURN(const std::string text, SignDocument(ToJson(identity), policy, name));
+  ASSIGN_OR_RETURN(const std::string text, SerializeIdentity(identity, policy));
   const Status put = PutSmall(store, name, AsBytes(text), PutMode::kCreate);
   if (!put && put.error().code == ErrorCode::kAlreadyExists) {
     return false;
@@ -191,9 +113,10 @@ Status Repository::OpenKey() {
             "none.");
   }
   if (encrypted) {
-    ASSIGN_OR_RETURN(DataKey key,
+    ASSIGN_OR_RETURN(OpenedKey opened,
                      FindKey(*store_, identities_.front().key_id, options_.passphrase.text()));
-    seal_policy_.key = std::make_shared<const DataKey>(std::move(key));
+    seal_policy_.key = std::make_shared<const DataKey>(std::move(opened.key));
+    key_wraps_ = {std::move(opened.wrap)};
   }
   return Ok();
 }
@@ -203,18 +126,18 @@ Result<std::unique_ptr<Repository>> Repository::Open(std::shared_ptr<Store> stor
                                                      Environment environment) {
   std::unique_ptr<Repository> repository(
       new Repository(std::move(store), std::move(options), std::move(environment)));
-  ASSIGN_OR_RETURN(const std::vector<NamedText> documents,
-                   ReadDocuments(*repository->store_, kIdentityPrefix));
-  ASSIGN_OR_RETURN(repository->identities_, UnverifiedIdentities(documents));
+  ASSIGN_OR_RETURN(
+      repository->identity_objects_,
+      ReadIdentities(*repository->store_, repository->options_.cipher != Cipher::kNone));
+  ASSIGN_OR_RETURN(repository->identities_,
+                   ParseUnverifiedIdentities(repository->identity_objects_));
   if (repository->identities_.empty()) {
     return NotInitialised(*repository->store_);
   }
   RETURN_IF_ERROR(repository->OpenKey());
   repository->identities_.clear();
-  for (const NamedText& document : documents) {
-    ASSIGN_OR_RETURN(const json verified,
-                     OpenDocument(document.text, repository->seal_policy_, document.name));
-    ASSIGN_OR_RETURN(Identity identity, IdentityFrom(verified, document.name));
+  for (const NamedText& object : repository->identity_objects_) {
+    ASSIGN_OR_RETURN(Identity identity, ParseIdentity(object, repository->seal_policy_));
     repository->identities_.push_back(std::move(identity));
   }
   return repository;
@@ -225,8 +148,9 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
                                                            Environment environment,
                                                            const Identity& identity,
                                                            bool accept_new_system) {
-  ASSIGN_OR_RETURN(const std::vector<NamedText> documents, ReadDocuments(*store, kIdentityPrefix));
-  ASSIGN_OR_RETURN(const std::vector<Identity> present, UnverifiedIdentities(documents));
+  ASSIGN_OR_RETURN(const std::vector<NamedText> objects,
+                   ReadIdentities(*store, options.cipher != Cipher::kNone));
+  ASSIGN_OR_RETURN(const std::vector<Identity> present, ParseUnverifiedIdentities(objects));
   const bool is_ours = std::any_of(present.begin(), present.end(), [&](const Identity& other) {
     return other.system_identifier == identity.system_identifier;
   });
@@ -239,6 +163,8 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
   ours.created = environment.clock->Now();
 
   if (present.empty()) {
+    // A wrap that is there already is not taken up: its maker may be about to lose the race for the
+    // identity, and to delete it.
     SealPolicy policy{options.cipher, nullptr};
     std::string wrap_name;
     if (options.cipher != Cipher::kNone) {

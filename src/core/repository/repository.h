@@ -12,21 +12,10 @@
 #include "core/config/secret_string.h"
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/repository/identity.h"
 #include "core/storage/store.h"
 
 namespace veza {
-
-// identity/<system id> (FORMAT.md section 5).
-struct Identity {
-  std::uint64_t system_identifier = 0;
-  int postgres_version_num = 0;
-  std::uint64_t wal_segment_size = 0;
-  std::uint32_t block_size = 0;
-  std::string cipher;
-  std::string key_id;  // empty for none
-  std::string node;
-  TimePoint created{};
-};
 
 struct RepositoryOptions {
   Cipher cipher = Cipher::kAes256Gcm;
@@ -40,7 +29,8 @@ struct RepositoryOptions {
 class Repository {
  public:
   // Reads identities and key. An empty store is kFailedPrecondition ("is not initialized") with a
-  // hint; Initialise() is for that. kWrongKey for a passphrase that does not fit;
+  // hint; Initialise() is for that. kDataCorrupted where something lies in it, but identity or key
+  // do not (entrance.h). kWrongKey for a passphrase that does not fit;
   // kFailedPrecondition when the repository is encrypted and the options are not, or the other way
   // round.
   static Result<std::unique_ptr<Repository>> Open(std::shared_ptr<Store> store,
@@ -49,7 +39,8 @@ class Repository {
 
   // Creates key and identity, or finds that they are there (idempotent), then opens. Only a primary
   // may call it. A repository that belongs to other system identifiers is kConflict unless
-  // `accept_new_system`.
+  // `accept_new_system`. One that has lost its identity is kDataCorrupted: a new key would make
+  // everything in it unreadable.
   static Result<std::unique_ptr<Repository>> Initialise(std::shared_ptr<Store> store,
                                                         RepositoryOptions options,
                                                         Environment environment,
@@ -61,6 +52,10 @@ class Repository {
   const RepositoryOptions& options() const { return options_; }
   const Environment& environment() const { return environment_; }
   const std::vector<Identity>& identities() const { return identities_; }
+  // As they lie in the store: identity/…, and the wrap that the passphrase has opened (none with
+  // cipher none). With these alone the repository can be opened again.
+  const std::vector<NamedText>& identity_objects() const { return identity_objects_; }
+  const std::vector<NamedText>& key_wraps() const { return key_wraps_; }
 
   // kConflict with a hint when this repository does not belong to the system.
   Status RequireSystem(std::uint64_t system_identifier) const;
@@ -76,6 +71,8 @@ class Repository {
   Environment environment_;
   SealPolicy seal_policy_;
   std::vector<Identity> identities_;
+  std::vector<NamedText> identity_objects_;
+  std::vector<NamedText> key_wraps_;
 };
 
 }  // namespace veza

@@ -1,0 +1,117 @@
+// vezactl key: the key of a repository. `restore` puts back what was deleted of identity and key.
+#include <fstream>
+#include <iterator>
+
+#include "cli/command.h"
+#include "cli/output.h"
+#include "core/repository/key_restore.h"
+
+namespace veza::cli {
+namespace {
+
+struct KeyArguments {
+  std::string from;
+  std::string key_id;
+  bool dry_run = false;
+};
+
+// A key wrap has some hundred bytes.
+constexpr std::size_t kLargestWrap = 64U << 10;
+
+Result<std::string> ReadWrap(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kLargestWrap + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.is_open() || file.bad()) {
+    return MakeError(ErrorCode::kIo, "could not read file \"{}\"", path)
+        .WithHint("--from wants a copy of an object below \"key/\".");
+  }
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kLargestWrap) {
+    return MakeError(ErrorCode::kInvalidArgument, "file \"{}\" is too large for a key wrap", path)
+        .WithHint("--from wants a copy of an object below \"key/\".");
+  }
+  return text;
+}
+
+nlohmann::json ToJson(const KeyRestoreReport& report, bool dry_run) {
+  nlohmann::json document = {{"dry_run", dry_run},
+                             {"written", report.written},
+                             {"backups", report.backups},
+                             {"unreadable_backups", report.unfitting}};
+  if (!report.key_id.empty()) {
+    document["key_id"] = report.key_id;
+  }
+  if (!report.source.empty()) {
+    document["source"] = report.source;
+  }
+  return document;
+}
+
+std::string ToText(const KeyRestoreReport& report, bool dry_run) {
+  std::string text;
+  if (!report.key_id.empty()) {
+    text += fmt::format("key {}: fits {} backups\n", report.key_id, report.backups.size());
+  }
+  if (!report.source.empty()) {
+    text += fmt::format("its wrap comes from {}\n", report.source);
+  }
+  for (const std::string& name : report.written) {
+    text += fmt::format("{} {}\n", dry_run ? "would write" : "wrote", name);
+  }
+  if (report.written.empty()) {
+    text += "identity and key are in place, nothing has to be written\n";
+  }
+  return text;
+}
+
+Result<int> RunRestore(const GlobalOptions& options, const KeyArguments& arguments) {
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Store> store, Connect(options, config, {}));
+  KeyRestoreRequest request;
+  request.dry_run = arguments.dry_run;
+  if (!arguments.from.empty()) {
+    ASSIGN_OR_RETURN(request.wrap, ReadWrap(arguments.from));
+  }
+  if (!arguments.key_id.empty()) {
+    request.key_id = arguments.key_id;
+  }
+  ASSIGN_OR_RETURN(const KeyRestoreReport report,
+                   RestoreKey(store, OptionsOf(config), options.environment, request));
+  if (options.json) {
+    PrintJson(ToJson(report, arguments.dry_run));
+  } else if (!options.quiet) {
+    PrintText(ToText(report, arguments.dry_run));
+  }
+  if (!options.quiet && !report.unfitting.empty()) {
+    PrintWarning(fmt::format("the key does not fit {} backups, for example \"{}\"",
+                             report.unfitting.size(), report.unfitting.back()),
+                 "They are damaged, or need another key; see the chapter on a lost key in "
+                 "README.md.");
+  }
+  return kDone;
+}
+
+}  // namespace
+
+Subcommand AddKey(CLI::App& parent) {
+  auto arguments = std::make_shared<KeyArguments>();
+  CLI::App* app = parent.add_subcommand("key", "Look after the key of the repository");
+  app->require_subcommand(1);
+  CLI::App* restore = app->add_subcommand(
+      "restore", "Put back identity and key that were deleted from the repository");
+  restore
+      ->add_option("--from", arguments->from,
+                   "A copy of an object below \"key/\"; otherwise the copies in backups are used")
+      ->type_name("FILE");
+  restore
+      ->add_option("--key-id", arguments->key_id,
+                   "Which key, where the repository holds backups of several")
+      ->type_name("ID");
+  restore->add_flag("--dry-run", arguments->dry_run, "Only show what would be written");
+  return {app,
+          [arguments](const GlobalOptions& options) { return RunRestore(options, *arguments); },
+          DefaultExitCode};
+}
+
+}  // namespace veza::cli

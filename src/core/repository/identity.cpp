@@ -1,0 +1,97 @@
+#include "core/repository/identity.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "core/codec/document.h"
+#include "core/codec/json.h"
+#include "core/repository/json_fields.h"
+#include "core/repository/lsn.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+using nlohmann::json;
+
+Result<Identity> IdentityFrom(const json& document, const std::string& name) {
+  JsonFields fields(document, name);
+  std::uint64_t format = 0;
+  fields.Read("format", format);
+  if (fields.status() && format != 1) {
+    // Before the rest, of which another format may have other members.
+    return MakeError(ErrorCode::kUnsupported, "object \"{}\" has unknown format {}", name, format)
+        .WithHint("A newer version of veza_backup may have written it; use that version.");
+  }
+  Identity identity;
+  ReadSystemIdentifier(fields, identity.system_identifier);
+  fields.Read("postgres_version_num", identity.postgres_version_num);
+  fields.Read("wal_segment_size", identity.wal_segment_size);
+  fields.Read("block_size", identity.block_size);
+  fields.Read("cipher", identity.cipher);
+  if (fields.Has("key_id")) {
+    fields.Read("key_id", identity.key_id);
+  }
+  fields.Read("node", identity.node);
+  fields.Read("created", identity.created);
+  if (IdentityName(identity.system_identifier) != name) {
+    fields.Fail("names another system");
+  }
+  if (!IsWalSegmentSize(identity.wal_segment_size)) {
+    fields.Fail("member \"wal_segment_size\" is not the size of a WAL segment");
+  }
+  RETURN_IF_ERROR(fields.status());
+  return identity;
+}
+
+}  // namespace
+
+Result<std::string> SerializeIdentity(const Identity& identity, const SealPolicy& policy) {
+  json document{{"format", 1},
+                {"system_identifier", std::to_string(identity.system_identifier)},
+                {"postgres_version_num", identity.postgres_version_num},
+                {"wal_segment_size", identity.wal_segment_size},
+                {"block_size", identity.block_size},
+                {"cipher", identity.cipher},
+                {"node", identity.node},
+                {"created", FormatUtc(identity.created)}};
+  if (!identity.key_id.empty()) {
+    document["key_id"] = identity.key_id;
+  }
+  return SignDocument(std::move(document), policy, IdentityName(identity.system_identifier));
+}
+
+Result<Identity> ParseUnverifiedIdentity(const NamedText& object) {
+  return IdentityFrom(ParseJsonObject(object.text).value_or(json()), object.name);
+}
+
+Result<Identity> ParseIdentity(const NamedText& object, const SealPolicy& policy) {
+  ASSIGN_OR_RETURN(const json verified, OpenDocument(object.text, policy, object.name));
+  return IdentityFrom(verified, object.name);
+}
+
+Result<std::vector<Identity>> ParseUnverifiedIdentities(const std::vector<NamedText>& objects) {
+  std::vector<Identity> identities;
+  for (const NamedText& object : objects) {
+    ASSIGN_OR_RETURN(Identity identity, ParseUnverifiedIdentity(object));
+    identities.push_back(std::move(identity));
+  }
+  return identities;
+}
+
+Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix) {
+  std::vector<std::string> names;
+  RETURN_IF_ERROR(store.List(prefix, "", [&](const ObjectInfo& object) {
+    names.push_back(object.name);
+    return Ok();
+  }));
+  std::vector<NamedText> objects;
+  for (std::string& name : names) {
+    ASSIGN_OR_RETURN(const Bytes content, GetSmall(store, name));
+    objects.push_back({std::move(name), std::string(AsText(content))});
+  }
+  return objects;
+}
+
+}  // namespace veza

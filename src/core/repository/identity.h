@@ -1,0 +1,45 @@
+// identity/<system id>: to whom a repository belongs (FORMAT.md section 5).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/codec/seal.h"
+#include "core/environment.h"
+#include "core/error.h"
+#include "core/storage/store.h"
+
+namespace veza {
+
+struct Identity {
+  std::uint64_t system_identifier = 0;
+  int postgres_version_num = 0;
+  std::uint64_t wal_segment_size = 0;
+  std::uint32_t block_size = 0;
+  std::string cipher;
+  std::string key_id;  // empty for none
+  std::string node;
+  TimePoint created{};
+};
+
+// A small object: its name, and its content as it lies in the store.
+struct NamedText {
+  std::string name;
+  std::string text;
+  bool operator==(const NamedText&) const = default;
+};
+
+// Signed, as the text to store under IdentityName().
+Result<std::string> SerializeIdentity(const Identity& identity, const SealPolicy& policy);
+
+// As it is written. Nothing is authenticated: the key that does it is only known by what it says.
+Result<Identity> ParseUnverifiedIdentity(const NamedText& object);
+Result<Identity> ParseIdentity(const NamedText& object, const SealPolicy& policy);
+Result<std::vector<Identity>> ParseUnverifiedIdentities(const std::vector<NamedText>& objects);
+
+// All objects whose names begin with `prefix`.
+Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix);
+
+}  // namespace veza

@@ -1,0 +1,341 @@
+#include "core/repository/key_restore.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "core/codec/frame_reader.h"
+#include "core/codec/key.h"
+#include "core/repository/backup_summary.h"
+#include "core/repository/entrance.h"
+#include "core/repository/names.h"
+#include "core/repository/tombstone.h"
+
+namespace veza {
+
+namespace {
+
+// Opening one takes a tenth of a second, and who can write to the store can put any number there.
+constexpr std::size_t kMostWraps = 100;
+// Object header and attributes frame are some 300 bytes.
+constexpr std::uint64_t kHeadSize = 4096;
+
+struct BackupText {
+  std::string label;
+  std::string text;
+};
+
+struct FoundWrap {
+  NamedText wrap;
+  std::string source;        // in words
+  bool is_in_place = false;  // an object below key/
+};
+
+struct FoundKey {
+  std::shared_ptr<const DataKey> key;
+  FoundWrap wrap;  // the first that the passphrase opens; one in place rather than another
+  std::vector<BackupSummary> backups;  // that it fits
+};
+
+// Every backup.json, oldest first, as it is written.
+Result<std::vector<BackupText>> ReadBackupTexts(Store& store) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> labels, store.ListDirectories(kBackupPrefix));
+  std::vector<BackupText> texts;
+  for (const std::string& label : labels) {
+    if (!ParseLabel(label)) {
+      continue;
+    }
+    const Result<Bytes> text = GetSmall(store, BackupDocumentName(label));
+    if (text) {
+      texts.push_back({label, std::string(AsText(*text))});
+    } else if (text.error().code != ErrorCode::kNotFound) {
+      return text.error();
+    }
+  }
+  return texts;
+}
+
+// Whether the policy's key opens what a server has archived. Nothing of it there: false.
+Result<bool> FitsWal(Store& store, const SealPolicy& policy, std::uint64_t system_identifier) {
+  std::string first;
+  const Status listed =
+      store.List(WalSystemPrefix(system_identifier), "", [&](const ObjectInfo& object) -> Status {
+        first = object.name;
+        return MakeError(ErrorCode::kAlreadyExists, "one object is enough");
+      });
+  if (first.empty()) {
+    RETURN_IF_ERROR(listed);
+    return false;
+  }
+  FrameReader reader(policy, ObjectKind::kStream, first);
+  const Status read = store.Get(first, {0, kHeadSize}, [&](ByteView piece) {
+    return reader.Feed(piece, [](auto&&...) { return Ok(); });
+  });
+  if (!read && read.error().code == ErrorCode::kWrongKey) {
+    return false;
+  }
+  RETURN_IF_ERROR(read);
+  return reader.attributes().has_value();
+}
+
+class KeyRestorer {
+ public:
+  KeyRestorer(std::shared_ptr<Store> store, const RepositoryOptions& options,
+              const Environment& environment, const KeyRestoreRequest& request)
+      : store_(std::move(store)), options_(options), environment_(environment), request_(request) {}
+
+  Result<KeyRestoreReport> Run() {
+    ASSIGN_OR_RETURN(identity_objects_, ReadObjects(*store_, kIdentityPrefix));
+    ASSIGN_OR_RETURN(identities_, ParseUnverifiedIdentities(identity_objects_));
+    RETURN_IF_ERROR(CheckWish());
+    ASSIGN_OR_RETURN(texts_, ReadBackupTexts(*store_));
+    if (options_.cipher == Cipher::kNone) {
+      keys_[""] = {};
+    } else {
+      RETURN_IF_ERROR(FindKeys());
+    }
+    FitBackups();
+    ASSIGN_OR_RETURN(FoundKey* const chosen, Choose());
+    policy_ = {options_.cipher, chosen->key};
+    for (const NamedText& object : identity_objects_) {
+      RETURN_IF_ERROR(ParseIdentity(object, policy_));
+    }
+    RETURN_IF_ERROR(Write(*chosen));
+    Describe(*chosen);
+    if (!request_.dry_run) {
+      RETURN_IF_ERROR(Repository::Open(store_, options_, environment_));
+    }
+    return std::move(report_);
+  }
+
+ private:
+  // Identities that are there decide on the key.
+  Status CheckWish() {
+    wanted_ = request_.key_id;
+    for (const Identity& identity : identities_) {
+      if (wanted_ && *wanted_ != identity.key_id) {
+        return MakeError(ErrorCode::kConflict,
+                         "identity {} of repository \"{}\" names key \"{}\", not \"{}\"",
+                         identity.system_identifier, store_->location(), identity.key_id, *wanted_)
+            .WithHint(
+                "What was stored since then needs that key. To read what needs the other one, copy "
+                "the repository without \"identity/\" to a cluster name of its own, and restore "
+                "the key there.");
+      }
+      wanted_ = identity.key_id;
+    }
+    if (wanted_ && wanted_->empty() != (options_.cipher == Cipher::kNone)) {
+      return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" is {}encrypted",
+                       store_->location(), wanted_->empty() ? "not " : "")
+          .WithHint("Set veza_backup.cipher as it was when the repository was made.");
+    }
+    return Ok();
+  }
+
+  Status FindKeys() {
+    std::vector<FoundWrap> wraps;
+    ASSIGN_OR_RETURN(std::vector<NamedText> in_place, ReadObjects(*store_, kKeyPrefix));
+    for (NamedText& wrap : in_place) {
+      std::string source = fmt::format("object \"{}\"", wrap.name);
+      wraps.push_back({std::move(wrap), std::move(source), true});
+    }
+    if (request_.wrap) {
+      wraps.push_back({{"", *request_.wrap}, "the file", false});
+    }
+    for (auto backup = texts_.rbegin(); backup != texts_.rend(); ++backup) {
+      for (NamedText& wrap : UnverifiedKeyWraps(backup->text)) {
+        wraps.push_back(
+            {std::move(wrap), fmt::format("the copy in backup \"{}\"", backup->label), false});
+      }
+    }
+    std::set<std::string> tried;
+    for (FoundWrap& wrap : wraps) {
+      RETURN_IF_ERROR(environment_.cancellation->Check());
+      if (!tried.insert(wrap.wrap.text).second) {
+        continue;
+      }
+      if (tried.size() > kMostWraps) {
+        break;
+      }
+      if (Result<DataKey> key = UnwrapKey(wrap.wrap.text, options_.passphrase.text())) {
+        std::string key_id = key->hex_id();
+        // The wrap of another key, under this one's name, is of no use there.
+        wrap.is_in_place = wrap.is_in_place && wrap.wrap.name.starts_with(KeyWrapName(key_id, ""));
+        keys_.try_emplace(
+            std::move(key_id),
+            FoundKey{std::make_shared<const DataKey>(std::move(*key)), std::move(wrap), {}});
+      }
+    }
+    return Ok();
+  }
+
+  void FitBackups() {
+    for (const BackupText& text : texts_) {
+      bool fits = false;
+      for (auto& [key_id, found] : keys_) {
+        Result<BackupSummary> summary =
+            ParseSummary(text.text, text.label, {options_.cipher, found.key});
+        if (summary) {
+          found.backups.push_back(std::move(*summary));
+          fits = true;
+          break;
+        }
+      }
+      if (!fits && !IsBuried(text)) {
+        report_.unfitting.push_back(text.label);
+      }
+    }
+  }
+
+  bool IsBuried(const BackupText& text) const {
+    return std::ranges::any_of(keys_, [&](const auto& found) {
+      return IsTombstone(text.text, text.label, {options_.cipher, found.second.key});
+    });
+  }
+
+  Result<FoundKey*> Choose() {
+    if (wanted_) {
+      const auto found = keys_.find(*wanted_);
+      if (found == keys_.end()) {
+        return NoCopy(fmt::format("of key \"{}\" ", *wanted_));
+      }
+      return &found->second;
+    }
+    std::vector<FoundKey*> fitting;
+    std::string choices;
+    for (auto& [key_id, found] : keys_) {
+      ASSIGN_OR_RETURN(const bool fits, Fits(found));
+      if (fits) {
+        fitting.push_back(&found);
+        choices += fmt::format("{}\"{}\" fits {} backups", choices.empty() ? "" : ", ", key_id,
+                               found.backups.size());
+      }
+    }
+    if (fitting.size() == 1) {
+      return fitting.front();
+    }
+    if (fitting.size() > 1) {
+      return MakeError(ErrorCode::kConflict, "repository \"{}\" holds what needs {} keys",
+                       store_->location(), fitting.size())
+          .WithHint(fmt::format("Choose one with --key-id: {}.", choices));
+    }
+    if (keys_.empty()) {
+      return NoCopy("");
+    }
+    return MakeError(ErrorCode::kNotFound,
+                     "repository \"{}\" holds no backup that tells to whom it belongs",
+                     store_->location())
+        .WithHint("If the cluster itself is still there, run SELECT veza_backup_init() on it.");
+  }
+
+  Result<bool> Fits(const FoundKey& found) {
+    if (!found.backups.empty() || !request_.server) {
+      return !found.backups.empty();
+    }
+    return FitsWal(*store_, {options_.cipher, found.key}, request_.server->system_identifier);
+  }
+
+  Error NoCopy(const std::string& which) const {
+    return MakeError(ErrorCode::kNotFound,
+                     "no copy {}was found in repository \"{}\" that the passphrase opens", which,
+                     store_->location())
+        .WithHint(
+            "Check the passphrase. Otherwise give a copy of the object below \"key/\" with --from: "
+            "from an older version in the bucket, for example. Backups of version 0.1 hold none.");
+  }
+
+  Status Write(const FoundKey& chosen) {
+    report_.key_id = chosen.key ? chosen.key->hex_id() : "";
+    if (chosen.key && !chosen.wrap.is_in_place) {
+      report_.source = chosen.wrap.source;
+      std::string name = chosen.wrap.wrap.name.empty() ? KeyWrapName(report_.key_id, "<new>")
+                                                       : chosen.wrap.wrap.name;
+      if (!request_.dry_run) {
+        ASSIGN_OR_RETURN(
+            name, PutKeyWrap(*store_, report_.key_id, chosen.wrap.wrap, *environment_.random));
+      }
+      report_.written.push_back(std::move(name));
+    }
+    std::map<std::uint64_t, Identity> missing;
+    for (const BackupSummary& backup : chosen.backups) {  // the newest comes last
+      Identity& identity = missing[backup.system_identifier];
+      identity.system_identifier = backup.system_identifier;
+      identity.postgres_version_num = backup.postgres_version_num;
+      identity.wal_segment_size = backup.wal_segment_size;
+      identity.block_size = backup.block_size;
+    }
+    RETURN_IF_ERROR(AddServer(missing));
+    for (const Identity& present : identities_) {
+      missing.erase(present.system_identifier);
+    }
+    for (auto& [system, identity] : missing) {
+      RETURN_IF_ERROR(WriteIdentity(identity));
+    }
+    return Ok();
+  }
+
+  Status AddServer(std::map<std::uint64_t, Identity>& missing) {
+    if (!request_.server || missing.contains(request_.server->system_identifier)) {
+      return Ok();
+    }
+    ASSIGN_OR_RETURN(const bool fits,
+                     FitsWal(*store_, policy_, request_.server->system_identifier));
+    if (fits) {
+      missing[request_.server->system_identifier] = *request_.server;
+    }
+    return Ok();
+  }
+
+  Status WriteIdentity(Identity& identity) {
+    identity.cipher = CipherName(options_.cipher);
+    identity.key_id = report_.key_id;
+    identity.node = options_.node;
+    identity.created = environment_.clock->Now();
+    std::string name = IdentityName(identity.system_identifier);
+    if (!request_.dry_run) {
+      ASSIGN_OR_RETURN(const std::string text, SerializeIdentity(identity, policy_));
+      RETURN_IF_ERROR(PutSmallOnce(*store_, name, AsBytes(text)));
+    }
+    report_.written.push_back(std::move(name));
+    return Ok();
+  }
+
+  void Describe(const FoundKey& chosen) {
+    for (const BackupSummary& backup : chosen.backups) {
+      report_.backups.push_back(backup.label);
+    }
+    for (const auto& [key_id, found] : keys_) {
+      for (const BackupSummary& backup : found.backups) {
+        if (key_id != report_.key_id) {
+          report_.unfitting.push_back(backup.label);
+        }
+      }
+    }
+    std::ranges::sort(report_.unfitting);
+  }
+
+  const std::shared_ptr<Store> store_;
+  const RepositoryOptions& options_;
+  const Environment& environment_;
+  const KeyRestoreRequest& request_;
+
+  std::vector<NamedText> identity_objects_;
+  std::vector<Identity> identities_;
+  std::optional<std::string> wanted_;
+  std::vector<BackupText> texts_;
+  std::map<std::string, FoundKey> keys_;  // by key id
+  SealPolicy policy_;
+  KeyRestoreReport report_;
+};
+
+}  // namespace
+
+Result<KeyRestoreReport> RestoreKey(const std::shared_ptr<Store>& store,
+                                    const RepositoryOptions& options,
+                                    const Environment& environment,
+                                    const KeyRestoreRequest& request) {
+  return KeyRestorer(store, options, environment, request).Run();
+}
+
+}  // namespace veza

@@ -1,0 +1,195 @@
+#include "pg/key_watch.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "core/repository/connect.h"
+#include "core/repository/entrance.h"
+#include "pg/settings.h"
+//
+#include "pg/boundary.h"
+#include "pg/compat.h"
+#include "pg/shared_key.h"
+
+namespace veza::pg {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr RetryPolicy kKeyRetries{.budget = seconds(20), .max_attempts = 5};
+constexpr milliseconds kNapWhileLooking{200};
+constexpr seconds kFirstLookAfter{2};
+// A repository that nobody has opened yet is made by the archiver or the first backup.
+constexpr seconds kUntilHeld{10};
+constexpr seconds kAfterFailure{60};
+constexpr seconds kBetweenLooks{300};
+constexpr milliseconds kLongestNap{3'600'000};
+
+class KeyCall final : public BackgroundCall {
+ public:
+  KeyCall(Config config, ServerFacts facts, std::optional<EntranceCopy> held)
+      : config_(std::move(config)), facts_(std::move(facts)), held_(std::move(held)) {}
+  ~KeyCall() override { StopAndJoin(); }
+
+  // False: the settings have changed since.
+  bool is_of_interest() const { return settings_generation_ == SettingsGeneration(); }
+  // After a success.
+  const EntranceLook& look() const { return look_; }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const std::shared_ptr<Store> store,
+                     ConnectStore(config_, environment_, kKeyRetries));
+    ASSIGN_OR_RETURN(
+        look_,
+        KeepEntrance(store, MakeRepositoryOptions(config_, facts_.node, facts_.data_directory),
+                     environment_, facts_.system_identifier, held_));
+    return Ok();
+  }
+
+  const Config config_;
+  const ServerFacts facts_;
+  const std::optional<EntranceCopy> held_;
+  const std::uint64_t settings_generation_ = SettingsGeneration();
+  EntranceLook look_;
+};
+
+// Of the process. Nothing of it is on a stack over which an ERROR jumps.
+struct KeyWatch {
+  std::unique_ptr<KeyCall> call;
+  std::optional<EntranceCopy> held;
+  SteadyTime next{};
+  int known_failure = 0;  // SQLSTATE of the last one that was logged; 0: none stands
+};
+KeyWatch* watch = nullptr;
+
+std::int64_t NowInMicroseconds() {
+  return SystemClock().Now().time_since_epoch().count();
+}
+
+// What a look has brought, in plain memory.
+struct LookEnd {
+  bool failed;
+  ErrorReport report;
+  char key_id[33];
+  char put_back[256];
+};
+
+void TakeLook(LookEnd* end) {
+  const Status status = CatchExceptions([]() -> Status { return watch->call->Join(); });
+  end->failed = Failed(status, &end->report);
+  if (!end->failed) {
+    const EntranceLook& look = watch->call->look();
+    watch->held = look.copy;
+    strlcpy(end->key_id, look.copy.key_id.c_str(), sizeof end->key_id);
+    strlcpy(end->put_back, fmt::format("{}", fmt::join(look.put_back, ", ")).c_str(),
+            sizeof end->put_back);
+  }
+  watch->call.reset();
+}
+
+// Once for each kind of failure. Before anything is held the archiver and the schedules say why.
+void LogFailure(const ErrorReport* report) {
+  const bool is_known = std::exchange(watch->known_failure, report->sqlstate) == report->sqlstate;
+  const bool is_said_elsewhere = !watch->held || report->sqlstate == ERRCODE_CONNECTION_FAILURE ||
+                                 report->sqlstate == ERRCODE_QUERY_CANCELED;
+  ereport(is_known || is_said_elsewhere ? DEBUG1 : WARNING,
+          (errcode(report->sqlstate),
+           errmsg("could not look after identity and key of the repository: %s", report->message),
+           report->hint[0] != '\0' ? errhint("%s", report->hint) : 0));
+}
+
+void EndLook() {
+  if (!watch->call->is_of_interest()) {
+    watch->call.reset();
+    return;
+  }
+  LookEnd end{};
+  TakeLook(&end);
+  const std::int64_t now = NowInMicroseconds();
+  if (end.failed) {
+    LogFailure(&end.report);
+    ReportKeyFailure(now, &end.report);
+    watch->next = SystemClock().Steady() + (watch->held ? kAfterFailure : kUntilHeld);
+    return;
+  }
+  watch->known_failure = 0;
+  watch->next = SystemClock().Steady() + kBetweenLooks;
+  ReportKeyHeld(now, end.key_id);
+  if (end.put_back[0] != '\0') {
+    ReportKeyPutBack(now, end.put_back);
+    ereport(WARNING,
+            (errcode(ERRCODE_DATA_CORRUPTED),
+             errmsg("objects of the repository were missing and have been put back from memory: %s",
+                    end.put_back),
+             errdetail("Without them nothing in the repository can be read."),
+             errhint("Find out what has deleted them: a lifecycle rule that expires objects, or a "
+                     "clean-up script, will delete backups and WAL as well.")));
+  }
+}
+
+// What is held of another repository says nothing of the one that is set now.
+Status ForgetOther(const Config& config) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<Store> store, ConnectStore(config, {}, kKeyRetries));
+  if (watch->held && watch->held->location != store->location()) {
+    watch->held.reset();
+    ForgetKey();
+  }
+  return Ok();
+}
+
+void BeginLook(const Config& config, const ServerFacts& facts) {
+  ErrorReport report;
+  const Status status = CatchExceptions([&]() -> Status {
+    RETURN_IF_ERROR(ForgetOther(config));
+    watch->call = std::make_unique<KeyCall>(config, facts, watch->held);
+    return watch->call->Start();
+  });
+  if (Failed(status, &report)) {
+    Raise(WARNING, &report);
+    watch->call.reset();
+    watch->next = SystemClock().Steady() + kAfterFailure;
+  }
+}
+
+}  // namespace
+
+void LookAtKeySoon() {
+  if (watch != nullptr) {
+    watch->next = SystemClock().Steady();
+  }
+}
+
+long WatchKey(const Config* config, const ServerFacts& facts) {
+  if (watch == nullptr) {
+    MemoryContext const context = MemoryContextSwitchTo(TopMemoryContext);
+    watch = NewInContext<KeyWatch>();
+    MemoryContextSwitchTo(context);
+    watch->next = SystemClock().Steady() + kFirstLookAfter;
+  }
+  if (config == nullptr) {
+    watch->call.reset();
+    return kLongestNap.count();
+  }
+  if (watch->call && watch->call->done()) {
+    EndLook();
+  }
+  if (!watch->call && SystemClock().Steady() >= watch->next) {
+    BeginLook(*config, facts);
+  }
+  if (watch->call) {
+    return kNapWhileLooking.count();
+  }
+  return std::max(milliseconds(10),
+                  std::chrono::ceil<milliseconds>(watch->next - SystemClock().Steady()))
+      .count();
+}
+
+}  // namespace veza::pg

@@ -1,0 +1,137 @@
+// A repository, on a directory or on S3, whose identity and key something deletes.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "core/repository/test_backup.h"
+#include "core/repository/test_repository.h"
+#include "core/s3/s3_store.h"
+
+namespace veza {
+
+inline constexpr std::uint64_t kOtherSystem = 7'000'000'000'000'000'001U;
+
+enum class Backend { kDirectory, kS3 };
+
+class EntranceFixture : public testing::TestWithParam<std::tuple<Backend, Cipher>> {
+ protected:
+  EntranceFixture() {
+    environment_.clock = &clock_;
+    options_.cipher = std::get<Cipher>(GetParam());
+    options_.passphrase = SecretString(encrypted() ? kTestPassphrase : "");
+    options_.node = "node-a";
+    options_.spill_directory = directory_.path();
+    std::uint8_t unique[8];
+    SystemRandom().Fill(unique);
+    unique_ = ToHex(unique);
+  }
+  ~EntranceFixture() override {
+    if (store_) {
+      EXPECT_OK(store_->List(
+          "", "", [&](const ObjectInfo& object) { return store_->Delete(object.name); }));
+    }
+  }
+
+  void SetUp() override {
+    if (std::get<Backend>(GetParam()) == Backend::kS3 && Variable("ENDPOINT").empty()) {
+      GTEST_SKIP() << "VEZA_TEST_S3_ENDPOINT is not set";
+    }
+    store_ = MakeStore("main");
+  }
+
+  static std::string Variable(const std::string& name) {
+    const char* const value = std::getenv(("VEZA_TEST_S3_" + name).c_str());
+    return value == nullptr ? "" : value;
+  }
+  std::shared_ptr<FaultStore> MakeStore(const std::string& cluster) const {
+    if (std::get<Backend>(GetParam()) == Backend::kDirectory) {
+      return std::make_shared<FaultStore>(
+          MakeLocalStore(directory_.path() + "/" + cluster, environment_).value());
+    }
+    S3Options options;
+    options.endpoint = Variable("ENDPOINT");
+    options.bucket = Variable("BUCKET");
+    options.prefix = "veza-test/" + unique_ + "/" + cluster;
+    options.access_key = Variable("ACCESS_KEY");
+    options.secret_key = Variable("SECRET_KEY");
+    return std::make_shared<FaultStore>(MakeS3Store(options, environment_).value());
+  }
+
+  bool encrypted() const { return std::get<Cipher>(GetParam()) != Cipher::kNone; }
+  RepositoryOptions OptionsWith(std::string_view passphrase) const {
+    RepositoryOptions options = options_;
+    options.passphrase = SecretString(passphrase);
+    return options;
+  }
+  Result<std::unique_ptr<Repository>> Initialise(std::uint64_t system = kTestSystem,
+                                                 bool accept = false) {
+    return Repository::Initialise(store_, options_, environment_, TestIdentity(system), accept);
+  }
+  Result<std::unique_ptr<Repository>> Open() {
+    return Repository::Open(store_, options_, environment_);
+  }
+
+  std::vector<NamedText> Objects(const std::string& prefix = "") {
+    return ReadObjects(*store_, prefix).value();
+  }
+  std::vector<std::string> Names(const std::string& prefix = "") {
+    std::vector<std::string> names;
+    for (const NamedText& object : Objects(prefix)) {
+      names.push_back(object.name);
+    }
+    return names;
+  }
+  void Put(const std::string& name, std::string_view text) {
+    EXPECT_OK(PutSmall(*store_, name, AsBytes(text), PutMode::kReplace));
+  }
+  void Lose(const std::string& prefix) {
+    for (const std::string& name : Names(prefix)) {
+      EXPECT_OK(store_->Delete(name));
+    }
+  }
+  // A WAL file as the archiver stores it.
+  void PutWal(const Repository& repository, std::uint64_t system = kTestSystem) {
+    const std::string path = directory_.path() + "/00000002.history";
+    WriteText(path, "1\t0/3000000\tno reason\n");
+    EXPECT_OK(WalArchive(repository, system).Push("00000002.history", path));
+  }
+  // backup.json as the backup worker commits it; the rest of a backup does not matter here.
+  void PutBackup(const Repository& repository, const std::string& label,
+                 std::uint64_t system = kTestSystem, bool with_wraps = true) {
+    BackupSummary summary = TestSummary(repository, label);
+    summary.system_identifier = system;
+    if (with_wraps) {
+      summary.key_wraps = repository.key_wraps();
+    }
+    Put(BackupDocumentName(label),
+        SerializeSummary(summary, repository.seal_policy()).value_or(""));
+  }
+
+  TemporaryDirectory directory_;
+  TestClock clock_;
+  Environment environment_;
+  RepositoryOptions options_;
+  std::string unique_;
+  std::shared_ptr<FaultStore> store_;
+};
+
+inline std::string EntranceTestName(
+    const testing::TestParamInfo<std::tuple<Backend, Cipher>>& info) {
+  return std::string(std::get<Backend>(info.param) == Backend::kS3 ? "S3" : "Directory") +
+         (std::get<Cipher>(info.param) == Cipher::kNone ? "Plain" : "Encrypted");
+}
+
+inline auto EntranceTestValues() {
+  return testing::Combine(testing::Values(Backend::kDirectory, Backend::kS3),
+                          testing::Values(Cipher::kNone, Cipher::kAes256Gcm));
+}
+
+}  // namespace veza

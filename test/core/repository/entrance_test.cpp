@@ -1,0 +1,337 @@
+#include "core/repository/entrance.h"
+
+#include "core/codec/key.h"
+#include "core/repository/entrance_fixture.h"
+
+namespace veza {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+
+class EntranceTest : public EntranceFixture {
+ protected:
+  EntranceCopy Held() { return CopyEntrance(*Open().value()); }
+  Result<EntranceLook> Keep(const std::optional<EntranceCopy>& held,
+                            std::uint64_t system = kTestSystem) {
+    return KeepEntrance(store_, options_, environment_, system, held);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Stores, EntranceTest, EntranceTestValues(), EntranceTestName);
+
+// --- No new key ----------------------------------------------------------------------------------
+
+// Everything that a repository may hold, each kind by itself.
+constexpr const char* kSignsOfUse[] = {
+    "backup/20261122-020000F/backup.json",
+    "backup/20261122-020000F/pack/00000001",
+    "wal/7711348379840072545/00000001/00000000/000000010000000000000001",
+    "lock/0000000001",
+    "pin/20261122-020000F",
+    "gap/7711348379840072545/000000010000000000000001-000000010000000000000001",
+    "drill/20261122-020000-20261122-020000F",
+    "a-kind-that-a-newer-version-has/x",
+};
+
+TEST_P(EntranceTest, AUsedRepositoryWithoutIdentityGetsNoOther) {
+  ASSERT_OK(Initialise());
+  const std::vector<NamedText> before = Objects();
+  for (const char* const sign : kSignsOfUse) {
+    for (const bool loses_key : {false, true}) {
+      Put(sign, "x");
+      Lose("identity/");
+      if (loses_key) {
+        Lose("key/");
+      }
+      const std::vector<std::string> names = Names();
+      for (const auto& result :
+           {Initialise(), Initialise(kTestSystem, true), Initialise(kOtherSystem, true), Open()}) {
+        EXPECT_ERROR(result, ErrorCode::kDataCorrupted);
+        EXPECT_THAT(result.error().message,
+                    AllOf(HasSubstr("has lost its identity"), HasSubstr(sign)));
+        EXPECT_EQ(result.error().message.find("and its key") != std::string::npos,
+                  encrypted() && loses_key);
+        EXPECT_THAT(result.error().hint,
+                    AllOf(HasSubstr("vezactl key restore"), HasSubstr("lifecycle rule")));
+        EXPECT_FALSE(result.error().retryable);
+      }
+      EXPECT_EQ(Names(), names) << sign;
+      EXPECT_OK(store_->Delete(sign));
+      for (const NamedText& object : before) {
+        Put(object.name, object.text);
+      }
+      EXPECT_OK(Initialise());
+    }
+  }
+}
+
+TEST_P(EntranceTest, AKeyThatIsLostAloneIsNamed) {
+  if (!encrypted()) {
+    GTEST_SKIP() << "there is no key";
+  }
+  const std::string key_id = Initialise().value()->identities().front().key_id;
+  Lose("key/");
+  for (const auto& result : {Initialise(), Open()}) {
+    EXPECT_ERROR(result, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(result.error().message, AllOf(HasSubstr("has lost its key"), HasSubstr(key_id)));
+    EXPECT_THAT(result.error().hint, HasSubstr("vezactl key restore"));
+  }
+  EXPECT_THAT(Names(), SizeIs(1));
+}
+
+// A process has ended between its wrap and its identity, and somebody has run a check.
+TEST_P(EntranceTest, WrapsAndProbesAloneAreNoUse) {
+  ASSERT_OK(Initialise());
+  Lose("identity/");
+  for (int i = 0; i < 3; ++i) {
+    Put(fmt::format("key/{}.{}", std::string(32, 'f'), std::string(16, static_cast<char>('0' + i))),
+        "x");
+    Put(fmt::format("probe/{}", i), "x");
+  }
+  const auto opened = Open();
+  EXPECT_ERROR(opened, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(opened.error().message, HasSubstr("not initialized"));
+  EXPECT_OK(Initialise());
+  EXPECT_OK(Open());
+}
+
+// The look at the identities and the look at the rest are two.
+TEST_P(EntranceTest, WhoMakesTheRepositoryMeanwhileIsSeen) {
+  for (const bool initialises : {false, true}) {
+    const std::shared_ptr<FaultStore> late = MakeStore("main");
+    bool done = false;
+    late->SetHook([&](FaultStore::Operation operation, std::string_view prefix) {
+      if (operation == FaultStore::Operation::kList && prefix.empty() && !done) {
+        done = true;
+        const auto quicker = Initialise();
+        EXPECT_OK(quicker);
+        PutWal(**quicker);
+      }
+      return Ok();
+    });
+    if (initialises) {
+      EXPECT_OK(Repository::Initialise(late, options_, environment_, TestIdentity(), false));
+    } else {
+      EXPECT_OK(Repository::Open(late, options_, environment_));
+    }
+    EXPECT_TRUE(done);
+    EXPECT_THAT(Names("key/"), SizeIs(encrypted() ? 1 : 0));
+    Lose("");
+  }
+}
+
+// However much there is, a page or two of names is all that is asked for.
+TEST_P(EntranceTest, TheLookForUseIsBounded) {
+  ASSERT_OK(Initialise());
+  Lose("identity/");
+  for (int i = 0; i < 30; ++i) {
+    Put(fmt::format("wal/{}", i), "x");
+  }
+  int listings = 0;
+  store_->SetHook([&](FaultStore::Operation operation, std::string_view) {
+    listings += operation == FaultStore::Operation::kList ? 1 : 0;
+    return Ok();
+  });
+  EXPECT_ERROR(Open(), ErrorCode::kDataCorrupted);
+  EXPECT_LE(listings, 6);
+  store_->SetHook({});
+}
+
+TEST_P(EntranceTest, TroubleOfTheStoreIsNoLoss) {
+  ASSERT_OK(Initialise());
+  const EntranceCopy held = Held();
+  Lose("identity/");
+  Put("wal/x", "x");
+  int requests = 0;
+  // Whichever request fails.
+  for (int failing = 1; failing <= 12; ++failing) {
+    requests = 0;
+    store_->SetHook([&](FaultStore::Operation operation, std::string_view) -> Status {
+      EXPECT_NE(operation, FaultStore::Operation::kPut);
+      if (++requests >= failing) {
+        return MakeError(ErrorCode::kUnavailable, "the store is away").Retryable();
+      }
+      return Ok();
+    });
+    const auto opened = Open();
+    EXPECT_FALSE(opened);
+    if (requests >= failing) {
+      EXPECT_ERROR(opened, ErrorCode::kUnavailable);
+    }
+  }
+  store_->SetHook({});
+}
+
+// --- From memory ---------------------------------------------------------------------------------
+
+TEST_P(EntranceTest, WhatIsInPlaceIsLeftAlone) {
+  ASSERT_OK(Initialise());
+  const auto first = Keep(std::nullopt);
+  ASSERT_OK(first);
+  EXPECT_EQ(first->copy.identities, Objects("identity/"));
+  EXPECT_EQ(first->copy.key_wraps, Objects("key/"));
+  EXPECT_EQ(first->copy.location, store_->location());
+  store_->SetHook([](FaultStore::Operation operation, std::string_view) {
+    EXPECT_NE(operation, FaultStore::Operation::kPut);
+    return Ok();
+  });
+  const auto second = Keep(first->copy);
+  ASSERT_OK(second);
+  EXPECT_THAT(second->put_back, IsEmpty());
+  store_->SetHook({});
+}
+
+TEST_P(EntranceTest, WhatIsMissingIsPutBackAsItWas) {
+  PutWal(*Initialise().value());
+  const std::vector<NamedText> before = Objects();
+  const EntranceCopy held = Held();
+  const std::vector<std::vector<std::string>> losses = {
+      {"identity/"}, {"key/"}, {"identity/", "key/"}, {"identity/", "key/", "wal/"}};
+  for (const auto& loss : losses) {
+    std::vector<std::string> lost;
+    for (const std::string& prefix : loss) {
+      const std::vector<std::string> names = Names(prefix);
+      if (prefix != "wal/") {
+        lost.insert(lost.end(), names.begin(), names.end());
+      }
+      Lose(prefix);
+    }
+    const auto look = Keep(held);
+    ASSERT_OK(look);
+    EXPECT_THAT(look->put_back, testing::UnorderedElementsAreArray(lost));
+    for (const NamedText& object : before) {
+      if (!object.name.starts_with("wal/") || loss.size() < 3) {
+        EXPECT_THAT(Objects(object.name), ElementsAre(object));
+      }
+    }
+    EXPECT_OK(Initialise());
+    const auto again = Keep(look->copy);
+    ASSERT_OK(again);
+    EXPECT_THAT(again->put_back, IsEmpty());
+  }
+}
+
+TEST_P(EntranceTest, WithoutACopyNothingIsPutBack) {
+  PutWal(*Initialise().value());
+  EntranceCopy elsewhere = Held();
+  elsewhere.location += "-other";
+  Lose("identity/");
+  const std::vector<std::string> names = Names();
+  EXPECT_ERROR(Keep(std::nullopt), ErrorCode::kDataCorrupted);
+  EXPECT_ERROR(Keep(elsewhere), ErrorCode::kDataCorrupted);
+  EXPECT_EQ(Names(), names);
+}
+
+// Its removal may have been on purpose, and it keeps nobody from anything.
+TEST_P(EntranceTest, TheIdentityOfAnotherSystemIsNotPutBackAlone) {
+  ASSERT_OK(Initialise());
+  ASSERT_OK(Initialise(kOtherSystem, true));
+  const EntranceCopy held = Held();
+  EXPECT_OK(store_->Delete(IdentityName(kOtherSystem)));
+  const auto alone = Keep(held);
+  ASSERT_OK(alone);
+  EXPECT_THAT(alone->put_back, IsEmpty());
+
+  EXPECT_OK(store_->Delete(IdentityName(kTestSystem)));
+  const auto both = Keep(held);
+  ASSERT_OK(both);
+  EXPECT_THAT(both->put_back, ElementsAre(IdentityName(kOtherSystem), IdentityName(kTestSystem)));
+}
+
+TEST_P(EntranceTest, OurIdentityIsPutBackBesideAnother) {
+  ASSERT_OK(Initialise());
+  ASSERT_OK(Initialise(kOtherSystem, true));
+  const EntranceCopy held = Held();
+  EXPECT_OK(store_->Delete(IdentityName(kTestSystem)));
+  const auto look = Keep(held);
+  ASSERT_OK(look);
+  EXPECT_THAT(look->put_back, ElementsAre(IdentityName(kTestSystem)));
+}
+
+// An old server has found the repository without identity and made a new key.
+TEST_P(EntranceTest, AnotherKeyIsAConflict) {
+  ASSERT_OK(Initialise());
+  EntranceCopy held = Held();
+  Lose("");
+  if (encrypted()) {
+    ASSERT_OK(Initialise());
+  } else {
+    held.key_id = std::string(32, 'a');
+    ASSERT_OK(Initialise());
+  }
+  const std::vector<NamedText> before = Objects();
+  const auto look = Keep(held);
+  EXPECT_ERROR(look, ErrorCode::kConflict);
+  EXPECT_THAT(look.error().message, AllOf(HasSubstr(held.key_id), HasSubstr("this server")));
+  EXPECT_EQ(Objects(), before);
+}
+
+class KeptWrapTest : public EntranceTest {
+ protected:
+  void SetUp() override {
+    EntranceTest::SetUp();
+    if (!encrypted()) {
+      GTEST_SKIP() << "there is no key";
+    }
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Stores, KeptWrapTest, EntranceTestValues(), EntranceTestName);
+
+// FORMAT.md section 2: who changes the passphrase removes the old wrap on purpose.
+TEST_P(KeptWrapTest, ARemovedPassphraseStaysRemoved) {
+  const auto repository = Initialise().value();
+  const EntranceCopy held = Held();
+  const std::string key_id = held.key_id;
+  Put(KeyWrapName(key_id, std::string(16, '0')),
+      WrapKey(*repository->seal_policy().key, "a new passphrase", "node-b", kTestTime,
+              SystemRandom())
+          .value());
+  EXPECT_OK(store_->Delete(held.key_wraps.front().name));
+  Lose("identity/");
+  // The identity comes back, the wrap does not.
+  EXPECT_ERROR(Keep(held), ErrorCode::kWrongKey);
+  EXPECT_THAT(Names("key/"), ElementsAre(KeyWrapName(key_id, std::string(16, '0'))));
+  EXPECT_THAT(Names("identity/"), SizeIs(1));
+  EXPECT_ERROR(Keep(held), ErrorCode::kWrongKey);
+  EXPECT_THAT(Names("key/"), SizeIs(1));
+
+  // A server with the new passphrase has taken up the new wrap by its next look, and keeps that.
+  const RepositoryOptions changed = OptionsWith("a new passphrase");
+  const auto look = KeepEntrance(store_, changed, environment_, kTestSystem, held);
+  ASSERT_OK(look);
+  EXPECT_EQ(look->copy.key_wraps.front().name, KeyWrapName(key_id, std::string(16, '0')));
+}
+
+TEST_P(KeptWrapTest, ASecondWrapThatWeCanOpenIsEnough) {
+  const auto repository = Initialise().value();
+  const EntranceCopy held = Held();
+  Put(KeyWrapName(held.key_id, std::string(16, '0')),
+      WrapKey(*repository->seal_policy().key, kTestPassphrase, "node-b", kTestTime, SystemRandom())
+          .value());
+  EXPECT_OK(store_->Delete(held.key_wraps.front().name));
+  const auto look = Keep(held);
+  ASSERT_OK(look);
+  EXPECT_THAT(look->put_back, IsEmpty());
+  EXPECT_EQ(look->copy.key_wraps.front().name, KeyWrapName(held.key_id, std::string(16, '0')));
+}
+
+// Nothing is overwritten; the wrap gets a name of its own.
+TEST_P(KeptWrapTest, AWrapThatWasOverwrittenIsPutBesideIt) {
+  ASSERT_OK(Initialise());
+  const EntranceCopy held = Held();
+  const std::string name = held.key_wraps.front().name;
+  Put(name, "garbage");
+  const auto look = Keep(held);
+  ASSERT_OK(look);
+  EXPECT_THAT(look->put_back, ElementsAre(Not(name)));
+  EXPECT_THAT(Names("key/"), SizeIs(2));
+  EXPECT_EQ(Objects(name).front().text, "garbage");
+  EXPECT_OK(Open());
+}
+
+}  // namespace
+}  // namespace veza

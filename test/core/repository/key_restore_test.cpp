@@ -1,0 +1,307 @@
+#include "core/repository/key_restore.h"
+
+#include "core/codec/key.h"
+#include "core/repository/backup_catalog.h"
+#include "core/repository/entrance_fixture.h"
+#include "core/repository/tombstone.h"
+
+namespace veza {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr const char* kFirst = "20261120-020000F";
+constexpr const char* kSecond = "20261121-020000F";
+constexpr const char* kThird = "20261122-020000F";
+
+class KeyRestoreTest : public EntranceFixture {
+ protected:
+  Result<KeyRestoreReport> Restore(const KeyRestoreRequest& request = {}) {
+    return RestoreKey(store_, options_, environment_, request);
+  }
+  // All of the labels can be read.
+  void ExpectBackups(const std::vector<std::string>& labels) {
+    const auto opened = Open();
+    ASSERT_OK(opened);
+    const auto catalog = ReadBackupCatalog(**opened);
+    ASSERT_OK(catalog);
+    EXPECT_THAT(catalog->broken, IsEmpty());
+    std::vector<std::string> found;
+    for (const BackupSummary& backup : catalog->backups) {
+      found.push_back(backup.label);
+    }
+    EXPECT_EQ(found, labels);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Stores, KeyRestoreTest, EntranceTestValues(), EntranceTestName);
+
+TEST_P(KeyRestoreTest, WhatIsInPlaceIsLeftAlone) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kFirst);
+  const std::vector<NamedText> before = Objects();
+  const auto report = Restore();
+  ASSERT_OK(report);
+  EXPECT_THAT(report->written, IsEmpty());
+  EXPECT_EQ(report->key_id, repository->identities().front().key_id);
+  EXPECT_THAT(report->backups, ElementsAre(kFirst));
+  EXPECT_EQ(Objects(), before);
+}
+
+TEST_P(KeyRestoreTest, EveryLossIsRepairedFromBackups) {
+  {
+    const auto repository = Initialise().value();
+    PutBackup(*repository, kFirst);
+    PutBackup(*repository, kSecond);
+    PutWal(*repository);
+  }
+  const std::vector<NamedText> wraps = Objects("key/");
+  const std::string identity = IdentityName(kTestSystem);
+  for (const auto& [loses_identity, loses_key] :
+       {std::pair(true, false), std::pair(false, true), std::pair(true, true)}) {
+    std::vector<std::string> lost;
+    if (loses_key && encrypted()) {
+      lost.push_back(wraps.front().name);
+      Lose("key/");
+    }
+    if (loses_identity) {
+      lost.push_back(identity);
+      Lose("identity/");
+    }
+    const std::vector<NamedText> before = Objects();
+    const auto dry = Restore({.dry_run = true});
+    ASSERT_OK(dry);
+    EXPECT_EQ(dry->written, lost);
+    EXPECT_EQ(Objects(), before);
+
+    const auto report = Restore();
+    ASSERT_OK(report);
+    EXPECT_EQ(report->written, lost);
+    EXPECT_THAT(report->backups, ElementsAre(kFirst, kSecond));
+    EXPECT_THAT(report->unfitting, IsEmpty());
+    EXPECT_EQ(report->source.empty(), !loses_key || !encrypted());
+    EXPECT_EQ(Objects("key/"), wraps);
+    ExpectBackups({kFirst, kSecond});
+    EXPECT_OK(Initialise());
+    const Identity back = Open().value()->identities().front();
+    EXPECT_EQ(back.system_identifier, kTestSystem);
+    EXPECT_EQ(back.wal_segment_size, kTestSegmentSize);
+    EXPECT_EQ(back.block_size, 8192U);
+    EXPECT_EQ(back.postgres_version_num, 150020);
+  }
+}
+
+TEST_P(KeyRestoreTest, EverySystemComesBack) {
+  {
+    const auto repository = Initialise().value();
+    PutBackup(*repository, kFirst);
+    PutBackup(*repository, kSecond, kOtherSystem);
+  }
+  Lose("identity/");
+  Lose("key/");
+  ASSERT_OK(Restore());
+  EXPECT_THAT(Names("identity/"),
+              ElementsAre(IdentityName(kOtherSystem), IdentityName(kTestSystem)));
+  ExpectBackups({kFirst, kSecond});
+}
+
+// Nobody but the server knows to whom WAL belongs.
+TEST_P(KeyRestoreTest, WithoutABackupTheServerTells) {
+  PutWal(*Initialise().value());
+  Lose("identity/");
+  const auto refused = Restore();
+  EXPECT_ERROR(refused, ErrorCode::kNotFound);
+  EXPECT_THAT(refused.error().hint, HasSubstr("veza_backup_init()"));
+  // Of a system of which there is nothing, it is no proof.
+  EXPECT_ERROR(Restore({.server = TestIdentity(kOtherSystem)}), ErrorCode::kNotFound);
+  EXPECT_THAT(Names("identity/"), IsEmpty());
+
+  const auto report = Restore({.server = TestIdentity()});
+  ASSERT_OK(report);
+  EXPECT_THAT(report->written, ElementsAre(IdentityName(kTestSystem)));
+  EXPECT_OK(Initialise());
+}
+
+// As veza_backup_init() does it on a cluster that has taken another's place.
+TEST_P(KeyRestoreTest, AServerIsNotSlippedIn) {
+  PutBackup(*Initialise().value(), kFirst);
+  Lose("identity/");
+  const auto report = Restore({.server = TestIdentity(kOtherSystem)});
+  ASSERT_OK(report);
+  EXPECT_THAT(report->written, ElementsAre(IdentityName(kTestSystem)));
+  EXPECT_ERROR(Initialise(kOtherSystem), ErrorCode::kConflict);
+}
+
+TEST_P(KeyRestoreTest, DamageIsPassedOver) {
+  {
+    const auto repository = Initialise().value();
+    PutBackup(*repository, kFirst);
+    PutBackup(*repository, kSecond);
+    Put(BackupDocumentName(kSecond), "{");
+    Put("backup/unknown/backup.json", "{");
+    Put(BackupDocumentName(kThird),
+        SerializeTombstone(kThird, "node-a", kTestTime, repository->seal_policy()).value());
+  }
+  Lose("identity/");
+  Lose("key/");
+  const auto report = Restore();
+  ASSERT_OK(report);
+  EXPECT_THAT(report->backups, ElementsAre(kFirst));
+  EXPECT_THAT(report->unfitting, ElementsAre(kSecond));
+}
+
+TEST_P(KeyRestoreTest, ADamagedIdentityIsNotReplaced) {
+  PutBackup(*Initialise().value(), kFirst);
+  for (const char* const text : {"", "{}", "[]"}) {
+    Put(IdentityName(kTestSystem), text);
+    EXPECT_ERROR(Restore(), ErrorCode::kDataCorrupted);
+    EXPECT_EQ(Objects("identity/").front().text, text);
+  }
+}
+
+TEST_P(KeyRestoreTest, TheCipherIsNotChanged) {
+  PutBackup(*Initialise().value(), kFirst);
+  RepositoryOptions other = options_;
+  other.cipher = encrypted() ? Cipher::kNone : Cipher::kAes256Gcm;
+  other.passphrase = SecretString(encrypted() ? "" : kTestPassphrase);
+  EXPECT_ERROR(RestoreKey(store_, other, environment_, {}), ErrorCode::kFailedPrecondition);
+  Lose("identity/");
+  EXPECT_ERROR(RestoreKey(store_, other, environment_, {}), ErrorCode::kNotFound);
+  EXPECT_THAT(Names("identity/"), IsEmpty());
+}
+
+class RestoredWrapTest : public KeyRestoreTest {
+ protected:
+  void SetUp() override {
+    KeyRestoreTest::SetUp();
+    if (!encrypted()) {
+      GTEST_SKIP() << "there is no key";
+    }
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Stores, RestoredWrapTest, EntranceTestValues(), EntranceTestName);
+
+// Backups of 0.1 have no copy.
+TEST_P(RestoredWrapTest, AnExportedWrapWillDo) {
+  PutBackup(*Initialise().value(), kFirst, kTestSystem, false);
+  const std::string wrap = Objects("key/").front().text;
+  for (const bool loses_identity : {false, true}) {
+    Lose("key/");
+    if (loses_identity) {
+      Lose("identity/");
+    }
+    const auto refused = Restore();
+    EXPECT_ERROR(refused, ErrorCode::kNotFound);
+    EXPECT_THAT(refused.error().hint, AllOf(HasSubstr("--from"), HasSubstr("passphrase")));
+    EXPECT_ERROR(Restore({.wrap = "no wrap"}), ErrorCode::kNotFound);
+
+    const auto report = Restore({.wrap = wrap});
+    ASSERT_OK(report);
+    EXPECT_EQ(report->source, "the file");
+    ExpectBackups({kFirst});
+  }
+}
+
+// The exported wrap of another repository.
+TEST_P(RestoredWrapTest, AForeignKeyIsRefused) {
+  PutBackup(*Initialise().value(), kFirst, kTestSystem, false);
+  const std::string foreign =
+      WrapKey(TestKey(), kTestPassphrase, "node-b", kTestTime, SystemRandom()).value();
+  Lose("key/");
+  EXPECT_ERROR(Restore({.wrap = foreign}), ErrorCode::kNotFound);
+  EXPECT_THAT(Names("key/"), IsEmpty());
+  Lose("identity/");
+  EXPECT_ERROR(Restore({.wrap = foreign}), ErrorCode::kNotFound);
+  EXPECT_THAT(Names("key/"), IsEmpty());
+  EXPECT_THAT(Names("identity/"), IsEmpty());
+}
+
+TEST_P(RestoredWrapTest, AWrongPassphraseWritesNothing) {
+  PutBackup(*Initialise().value(), kFirst);
+  Lose("identity/");
+  Lose("key/");
+  const std::vector<std::string> names = Names();
+  EXPECT_ERROR(RestoreKey(store_, OptionsWith("another passphrase"), environment_, {}),
+               ErrorCode::kNotFound);
+  EXPECT_EQ(Names(), names);
+}
+
+TEST_P(RestoredWrapTest, ANameThatIsTakenIsNotOverwritten) {
+  PutBackup(*Initialise().value(), kFirst);
+  const std::string name = Names("key/").front();
+  Put(name, "garbage");
+  ASSERT_OK(Restore());
+  EXPECT_THAT(Names("key/"), SizeIs(2));
+  EXPECT_EQ(Objects(name).front().text, "garbage");
+  ExpectBackups({kFirst});
+}
+
+// What 0.1 did to a repository whose identity was deleted: backups of two keys under one name.
+class TwoKeysTest : public RestoredWrapTest {
+ protected:
+  void SetUp() override {
+    RestoredWrapTest::SetUp();
+    if (IsSkipped()) {
+      return;
+    }
+    {
+      const auto old = Initialise().value();
+      PutBackup(*old, kFirst);
+      old_key_ = old->identities().front().key_id;
+    }
+    const std::vector<NamedText> before = Objects();
+    Lose("");
+    {
+      const auto fresh = Initialise().value();
+      PutBackup(*fresh, kSecond);
+      new_key_ = fresh->identities().front().key_id;
+    }
+    for (const NamedText& object : before) {
+      if (!object.name.starts_with("identity/")) {
+        Put(object.name, object.text);
+      }
+    }
+  }
+
+  std::string old_key_;
+  std::string new_key_;
+};
+INSTANTIATE_TEST_SUITE_P(Stores, TwoKeysTest, EntranceTestValues(), EntranceTestName);
+
+TEST_P(TwoKeysTest, TheIdentityThatIsThereDecides) {
+  const std::vector<NamedText> before = Objects();
+  const auto report = Restore();
+  ASSERT_OK(report);
+  EXPECT_EQ(report->key_id, new_key_);
+  EXPECT_THAT(report->written, IsEmpty());
+  EXPECT_THAT(report->backups, ElementsAre(kSecond));
+  EXPECT_THAT(report->unfitting, ElementsAre(kFirst));
+
+  const auto refused = Restore({.key_id = old_key_});
+  EXPECT_ERROR(refused, ErrorCode::kConflict);
+  EXPECT_THAT(refused.error().message, AllOf(HasSubstr(old_key_), HasSubstr(new_key_)));
+  EXPECT_THAT(refused.error().hint, HasSubstr("copy the repository without \"identity/\""));
+  EXPECT_EQ(Objects(), before);
+}
+
+TEST_P(TwoKeysTest, WithoutOneSomebodyHasToChoose) {
+  Lose("identity/");
+  const auto refused = Restore();
+  EXPECT_ERROR(refused, ErrorCode::kConflict);
+  EXPECT_THAT(refused.error().hint,
+              AllOf(HasSubstr(old_key_), HasSubstr(new_key_), HasSubstr("--key-id")));
+  EXPECT_ERROR(Restore({.key_id = std::string(32, 'a')}), ErrorCode::kNotFound);
+  EXPECT_THAT(Names("identity/"), IsEmpty());
+
+  const auto report = Restore({.key_id = old_key_});
+  ASSERT_OK(report);
+  EXPECT_THAT(report->backups, ElementsAre(kFirst));
+  EXPECT_THAT(report->unfitting, ElementsAre(kSecond));
+  EXPECT_EQ(Open().value()->identities().front().key_id, old_key_);
+}
+
+}  // namespace
+}  // namespace veza
