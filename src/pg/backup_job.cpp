@@ -38,6 +38,9 @@ Status ChooseKind(BackupJob* job) {
                    ReadServerHistory(WalArchive(*job->repository, job->facts.system_identifier),
                                      job->facts.data_directory + "/pg_wal", job->timeline));
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*job->repository));
+  server.position = job->position;
+  server.hint_bits_logged = job->hint_bits_logged;
+  server.own_full = job->own_full;
   FullChoice choice = ChooseFull(catalog, server);
   if (!choice.full) {
     job->diff = false;
@@ -45,6 +48,8 @@ Status ChooseKind(BackupJob* job) {
     return Ok();
   }
   job->full = std::move(choice.full);
+  job->doubt = std::move(choice.doubt);
+  job->summary.changes_by = job->doubt.empty() ? "lsn" : "digest";
   ASSIGN_OR_RETURN(job->full_index, FullIndex::Load(*job->repository, *job->full));
   job->summary.full_manifest_sha256 = job->full->manifest_sha256;
   return Ok();
@@ -157,6 +162,18 @@ Status WaitForWal(BackupJob* job) {
       return job->environment.cancellation->Check();
     }
   }
+}
+
+// The last segment is enough: where two histories have parted, no later segment is the same. A
+// primary has completed it by the end of the backup, and keeps it until its own archiver has found
+// the repository to have the same.
+Status RequireOwnWal(BackupJob* job) {
+  if (job->summary.from_standby) {
+    return Ok();
+  }
+  const std::string& segment = job->summary.stop_wal;
+  return WalArchive(*job->repository, job->summary.system_identifier)
+      .RequireSame(segment, fmt::format("{}/pg_wal/{}", job->facts.data_directory, segment));
 }
 
 Status Commit(BackupJob* job) {

@@ -47,8 +47,12 @@ struct BackupJob {
   TimelineId timeline = 0;            // the server is on
   std::optional<BackupSummary> full;  // what a diff refers to
   std::shared_ptr<const FullIndex> full_index;
-  std::string notice;   // for who asked
-  std::string expired;  // what ExpireOld() has removed, for the log; may be empty
+  std::optional<Lsn> position;           // of the end of WAL, on a primary
+  bool hint_bits_logged = false;         // XLogHintBitIsNeeded()
+  std::optional<Sha256Digest> own_full;  // SharedState::full_manifest
+  std::string doubt;                     // of a diff: FullChoice::doubt
+  std::string notice;                    // for who asked
+  std::string expired;                   // what ExpireOld() has removed, for the log; may be empty
 };
 
 // What the main thread collects for the last files; in palloc'ed memory.
@@ -68,6 +72,8 @@ Status StoreLastFiles(BackupJob* job, const LastFiles* files);
 // Waits until the repository holds every segment of the backup: the archiver ships them, and a
 // backup without them would be worthless.
 Status WaitForWal(BackupJob* job);
+// Whether that is the WAL of this server, and not of a time that it was put back from.
+Status RequireOwnWal(BackupJob* job);
 // Looks whether the lock is still ours, makes the backup exist, and records it for its slot.
 Status Commit(BackupJob* job);
 // Records for the slot of a scheduled backup that it failed, or that somebody did not want it: then

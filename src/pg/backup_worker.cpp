@@ -7,8 +7,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -95,6 +97,30 @@ TimeLineID CurrentTimeline() {
   return timeline;
 }
 
+// What a diff must know to choose its full, and that only this thread can ask for.
+void LearnAboutServer(BackupJob* job) {
+  SharedState* const shared = GetSharedState();
+  job->hint_bits_logged = XLogHintBitIsNeeded();
+  if (!RecoveryInProgress()) {
+    job->position = Lsn{GetXLogInsertRecPtr()};
+  }
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (shared->made_full) {
+    std::copy_n(shared->full_manifest, sizeof shared->full_manifest,
+                job->own_full.emplace().begin());
+  }
+  LWLockRelease(shared->lock);
+}
+
+// So that the next diff knows it for one of its own.
+void RememberFull(const BackupSummary& full) {
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  shared->made_full = true;
+  std::copy(full.manifest_sha256.begin(), full.manifest_sha256.end(), shared->full_manifest);
+  LWLockRelease(shared->lock);
+}
+
 // Settings and facts of now into the job. Plain memory in and out, so that it may fail.
 bool PrepareJob(BackupJob* job, ErrorReport* report) {
   const Status status = CatchExceptions([job]() -> Status {
@@ -172,8 +198,12 @@ bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents
     options.label = summary.label;
     options.start_lsn = summary.start_lsn;
     if (job->full) {
-      options.full = FullReference{job->full_index, job->full->start_lsn,
-                                   UnchangedDatabases(*job->full, summary)};
+      options.full = FullReference{.index = job->full_index,
+                                   .label = job->full->label,
+                                   .start_lsn = job->full->start_lsn,
+                                   .lsns_tell = job->doubt.empty(),
+                                   .first_lsn = Lsn{summary.wal_segment_size},
+                                   .databases = UnchangedDatabases(*job->full, summary)};
     }
     options.block_size = BLCKSZ;
     options.segment_blocks = RELSEG_SIZE;
@@ -283,7 +313,12 @@ ServerBackup* Start(BackupJob* job, bool fast) {
                     errhint("Take the backup again.")));
   }
   ereport(LOG, (errmsg("%s backup \"%s\" started at %X/%X", BackupTypeName(job->summary.type),
-                       job->summary.label.c_str(), VEZA_LSN(BackupStartLsn(backup)))));
+                       job->summary.label.c_str(), VEZA_LSN(BackupStartLsn(backup))),
+                job->doubt.empty()
+                    ? 0
+                    : errdetail("Changes are found by comparing with full backup \"%s\" in the "
+                                "repository: %s.",
+                                job->full->label.c_str(), job->doubt.c_str())));
   return backup;
 }
 
@@ -306,6 +341,7 @@ void RunBackup(const BackupOrder& order) {
   if (!PrepareJob(job, &report)) {
     Raise(ERROR, &report);
   }
+  LearnAboutServer(job);
   RunPhase(job, BackupPhase::kConnecting, ConnectAndChoose);
   PublishLabel(job->summary.label.c_str(), job->diff, job->notice.c_str());
   if (!job->notice.empty()) {
@@ -335,8 +371,12 @@ void RunBackup(const BackupOrder& order) {
   RunPhase(job, BackupPhase::kStopping,
            [last_files](BackupJob* j) { return StoreLastFiles(j, last_files); });
   RunPhase(job, BackupPhase::kWaitingForWal, WaitForWal);
+  RunPhase(job, BackupPhase::kWaitingForWal, RequireOwnWal);
   RunPhase(job, BackupPhase::kCommitting, Commit);
   worker_succeeded = true;
+  if (!job->diff && job->summary.checksum_failures == 0) {
+    RememberFull(job->summary);
+  }
   LogSuccess(job);
 
   RunPhase(job, BackupPhase::kExpiring, ExpireOld);

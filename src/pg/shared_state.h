@@ -81,6 +81,12 @@ struct SharedState {
 
   FailedBackup last_failure;  // until a backup succeeds
 
+  // The newest full backup that was made since this memory was set up, by the digest of its
+  // manifest: since then this server's settings of data checksums and wal_log_hints have been what
+  // they are (DiffCandidate::own_full).
+  bool made_full;
+  std::uint8_t full_manifest[32];
+
   SharedSlot slots[kScheduleKinds];
 
   SharedArchive archive;

@@ -1,5 +1,7 @@
 # Diff backups of a cluster that is changed at random in every way that treats files differently:
 # each backup is restored with its WAL to the moment after it, and must be what the source was then.
+# Half of them are made with data checksums and half without; wal_log_hints, autovacuum, and restarts
+# in between are chosen at random.
 #
 # VEZA_TEST_SEED repeats a run.
 
@@ -18,15 +20,18 @@ note "VEZA_TEST_SEED=$seed";
 
 my $place = PostgreSQL::Test::Utils::tempdir('tablespace');
 my $node = VezaTest->new('primary');
-$node->init(extra => ['--data-checksums'], settings => { jobs => 3 });
+my @halves = map { +{ checksums => $_, hints => pick('on', 'off'), autovacuum => pick('on', 'off') } }
+  rand() < 0.5 ? (1, 0) : (0, 1);
+$node->init(extra => $halves[0]{checksums} ? ['--data-checksums'] : [], settings => { jobs => 3 });
 $node->append_conf('postgresql.conf', <<'CONF');
 allow_in_place_tablespaces = on
 autovacuum_naptime = 1
 full_page_writes = on
 CONF
+set_up($halves[0]);
 $node->start;
 $node->safe_psql('postgres', $_) foreach (
-	'CREATE EXTENSION veza_backup', 'CREATE EXTENSION amcheck',
+	'CREATE EXTENSION veza_backup', 'CREATE EXTENSION amcheck', 'CREATE EXTENSION pg_visibility',
 	"CREATE TABLESPACE outside LOCATION '$place'", q{CREATE TABLESPACE inside LOCATION ''},
 	'CREATE DATABASE load');
 $node->command_ok([ 'pgbench', '--quiet', '-i', '-s', '1', 'load' ], 'pgbench -i');
@@ -35,6 +40,15 @@ $node->command_ok([ 'pgbench', '--quiet', '-i', '-s', '1', 'load' ], 'pgbench -i
 
 my $tables = 0;
 my @tables = map { new_table() } 1 .. 4;
+
+sub set_up
+{
+	my ($half) = @_;
+	note join ' ', map { "$_=$half->{$_}" } sort keys %$half;
+	$node->append_conf('postgresql.conf',
+		"wal_log_hints = $half->{hints}\nautovacuum = $half->{autovacuum}\n");
+	return;
+}
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
@@ -129,6 +143,47 @@ sub dump_of
 	return $out;
 }
 
+# Those that recovery does not empty.
+sub tables_of
+{
+	my ($on) = @_;
+	return split /\n/, $on->safe_psql('postgres', <<'SQL');
+SELECT relname FROM pg_class
+ WHERE relkind = 'r' AND relpersistence = 'p' AND relname ~ '^t\d+$' ORDER BY relname
+SQL
+}
+
+# Counts of rows and sums of keys, by each kind of scan.
+sub scans_of
+{
+	my ($on) = @_;
+	my %scan = (
+		sequential => 'enable_indexscan enable_indexonlyscan enable_bitmapscan',
+		index => 'enable_seqscan enable_indexonlyscan enable_bitmapscan',
+		'index-only' => 'enable_seqscan enable_indexscan enable_bitmapscan');
+	my @tables = tables_of($on);
+	my %found;
+	foreach my $how (keys %scan)
+	{
+		$found{$how} = $on->safe_psql('postgres',
+			join ' ',
+			(map { "SET $_ = off;" } split / /, $scan{$how}),
+			map { "SELECT '$_', count(*), sum(id) FROM $_ WHERE id > 0;" } @tables);
+	}
+	return \%found;
+}
+
+# Pages that the map of visibility calls visible to all while they themselves do not.
+sub wrong_bits
+{
+	my ($on) = @_;
+	return $on->safe_psql('postgres', <<'SQL');
+SELECT coalesce(string_agg(c.oid::regclass || ' block ' || v.blkno, ', '), 'none')
+  FROM pg_class AS c, pg_visibility(c.oid) AS v
+ WHERE c.relkind IN ('r', 'm', 't') AND v.all_visible AND NOT v.pd_all_visible
+SQL
+}
+
 # The first lines in which two dumps differ.
 sub difference
 {
@@ -140,6 +195,7 @@ sub difference
 
 # Takes a backup while pgbench runs, and notes what there is once that has ended.
 my @backups;
+my $checksums = $halves[0]{checksums};
 
 sub back_up
 {
@@ -156,7 +212,8 @@ sub back_up
 	$load->finish;
 	my $moment = 'after_' . @backups;
 	sql('CHECKPOINT') if rand() < 0.5;
-	push @backups, { label => $label, moment => $moment, dump => dump_of($node) };
+	push @backups, { label => $label, moment => $moment, dump => dump_of($node),
+		scans => scans_of($node), checksums => $checksums };
 	sql("SELECT pg_create_restore_point('$moment')");
 	return $label;
 }
@@ -166,11 +223,27 @@ my $full = back_up('full');
 foreach my $round (1 .. 3)
 {
 	change_at_random();
+	$node->restart if rand() < 0.3;
 	like(back_up('diff'), qr/^${full}_\d{8}-\d{6}D$/, "diff $round refers to the full");
 }
 change_at_random();
+
+set_up($halves[1]);
+$checksums = $halves[1]{checksums};
+my $switch = $checksums ? 'enable' : 'disable';
+$node->stop;
+$node->command_ok([ 'pg_checksums', "--$switch", '-D', $node->data_dir ], "checksums are ${switch}d");
+$node->start;
+my (undef, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
+like($out, qr/^\d{8}-\d{6}F$/, 'after checksums were switched a full is taken');
+like(
+	$err,
+	qr/NOTICE:  taking a full backup instead of a diff: full backup "$full" was made before data checksums were ${switch}d/,
+	'and it is said why');
+change_at_random();
 my $second_full = back_up('full');
 change_at_random();
+$node->restart if rand() < 0.3;
 like(back_up('diff'), qr/^${second_full}_/, 'a diff refers to the newest full');
 $node->archive_wal;
 
@@ -180,7 +253,7 @@ SQL
 note "stored: $sizes";
 is( $node->safe_psql('postgres',
 		q{SELECT sum(checksum_failures), count(*), bool_and(status = 'ok') FROM veza_backup_info()}),
-	'0|6|t', 'all the backups are good');
+	'0|7|t', 'all the backups are good');
 
 # --- restored -------------------------------------------------------------------------------------
 
@@ -197,30 +270,27 @@ foreach my $backup (@backups)
 	my $same = $found eq $backup->{dump};
 	ok($same, "$label comes back as the cluster was");
 	diag(difference($backup->{dump}, $found)) if !$same;
+	is_deeply(scans_of($copy), $backup->{scans}, "$label: every kind of scan finds what it did there");
+	is(wrong_bits($copy), 'none', "$label: visibility maps agree with the pages");
+	$copy->safe_psql('postgres', "DELETE FROM $_ WHERE id % 3 = 1") foreach tables_of($copy);
+	my $scans = scans_of($copy);
+	is_deeply(
+		[ @$scans{qw(index index-only)} ],
+		[ ($scans->{sequential}) x 2 ],
+		"$label: and they agree after rows were deleted");
 	$copy->command_ok([ 'pg_amcheck', '--all', '--heapallindexed', '--parent-check', '--install-missing' ],
 		"$label: every index and heap is sound");
 	$copy->stop;
 	$copy->command_ok([ 'pg_checksums', '--check', '-D', $copy->data_dir ],
-		"$label: every page has its checksum");
+		"$label: every page has its checksum") if $backup->{checksums};
 	last if !$same;  # what is left shows why
 	$copy->clean_node;
 }
 
-# --- a full instead -------------------------------------------------------------------------------
+# --- without a notice -----------------------------------------------------------------------------
 
-my (undef, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
+(undef, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
+like($out, qr/^${second_full}_/, 'one more diff');
 unlike($err, qr/NOTICE/, 'no notice when it is a diff');
-
-$node->stop;
-$node->command_ok([ 'pg_checksums', '--disable', '-D', $node->data_dir ], 'checksums are disabled');
-$node->start;
-(undef, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
-like($out, qr/^\d{8}-\d{6}F$/, 'after checksums were switched a full is taken');
-like(
-	$err,
-	qr/NOTICE:  taking a full backup instead of a diff: full backup "$second_full" was made before data checksums were disabled/,
-	'and it is said why');
-(undef, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
-like($out, qr/D$/, 'the next one is a diff again');
 
 done_testing();

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <condition_variable>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "core/repository/file_reader.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
+#include "core/repository/pack_reader.h"
 #include "core/repository/pack_uploader.h"
 #include "core/repository/page.h"
 #include "core/repository/page_verifier.h"
@@ -43,7 +45,7 @@ struct FileJob {
 
   // Of a diff.
   std::optional<FileRecord> in_full;  // the file as the full backup has it
-  bool pages_tell = false;            // what was changed since is told by the pages' LSNs
+  bool by_page = false;               // only changed pages are stored
   PageCollector changed_pages;
   std::mutex pages_mutex;  // guards record.pages
 
@@ -68,7 +70,15 @@ struct ReaderBuffers {
   Compressor compressor;
   Bytes plain = Bytes(kExtentSize);
   Bytes compressed;
+  std::optional<PackReader> full_reader;  // of a diff that compares contents
 };
+
+// Whether what the full backup should hold is not there, or is not what was written.
+bool IsDamage(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kNotFound ||
+         error.code == ErrorCode::kUnsupported || error.code == ErrorCode::kWrongKey ||
+         error.code == ErrorCode::kIo;
+}
 
 std::size_t ExtentLength(std::uint64_t file_size, std::size_t index) {
   return static_cast<std::size_t>(
@@ -232,8 +242,11 @@ class BackupWriter::State {
       return Ok();
     }
     ASSIGN_OR_RETURN(job.in_full, options_.full->index->Find(job.record.path));
-    job.pages_tell =
-        job.in_full && job.relation.is_main_fork && job.record.size % options_.block_size == 0 &&
+    // One page is compared as a whole, whatever its LSN says: it costs nothing. That covers
+    // sequences, whose page may run ahead of its last record.
+    job.by_page =
+        job.in_full && job.relation.is_main_fork && job.record.size > options_.block_size &&
+        job.record.size % options_.block_size == 0 &&
         job.in_full->size % options_.block_size == 0 &&
         (job.relation.database == 0 || options_.full->databases.contains(job.relation.database));
     return Ok();
@@ -271,6 +284,9 @@ class BackupWriter::State {
 
   Status ReadLoop() {
     ReaderBuffers buffers(repository_.options().compression_level);
+    if (options_.full && !options_.full->lsns_tell) {
+      buffers.full_reader.emplace(repository_, [](std::uint64_t) {});
+    }
     for (;;) {
       ExtentJob job;
       {
@@ -322,18 +338,20 @@ class BackupWriter::State {
     if (in_full == nullptr) {
       return StoreExtent(plain, buffers);
     }
-    if (!file.pages_tell) {
+    if (!file.by_page) {
       return DigestExtent(plain) == in_full->digest ? *in_full : StoreExtent(plain, buffers);
     }
-    const std::vector<std::uint32_t> changed =
-        FindChangedPages(plain, options_.block_size, options_.full->start_lsn);
-    if (changed.size() * options_.block_size > plain.size() / 2) {
+    ASSIGN_OR_RETURN(const std::optional<PageIndexes> changed,
+                     options_.full->lsns_tell
+                         ? FindChangesSinceFull(*in_full, plain)
+                         : CompareWithFull(file.source_path, *in_full, plain, buffers));
+    if (!changed || IsMostOf(*changed, plain)) {
       // A restore would fetch the other half from the full backup; this is cheaper for it, and
       // compresses better.
       return StoreExtent(plain, buffers);
     }
     const auto first_page = static_cast<std::uint32_t>(index * (kExtentSize / options_.block_size));
-    for (const std::uint32_t page : changed) {
+    for (const std::uint32_t page : *changed) {
       if (auto batch = file.changed_pages.Add(
               first_page + page,
               plain.subspan(std::size_t{page} * options_.block_size, options_.block_size))) {
@@ -341,6 +359,78 @@ class BackupWriter::State {
       }
     }
     return *in_full;
+  }
+
+  bool IsMostOf(const PageIndexes& pages, ByteView plain) const {
+    return pages.size() * options_.block_size > plain.size() / 2;
+  }
+
+  // By LSNs. Pages that do not tell count as changed, unless nothing is.
+  Result<std::optional<PageIndexes>> FindChangesSinceFull(const Extent& in_full,
+                                                          ByteView plain) const {
+    ChangesByLsn changes = FindChangesByLsn(plain, options_.block_size, options_.full->start_lsn,
+                                            options_.full->first_lsn);
+    if (changes.unknown.empty()) {
+      return std::move(changes.changed);
+    }
+    if (DigestExtent(plain) == in_full.digest) {
+      return PageIndexes();
+    }
+    PageIndexes pages;
+    std::ranges::merge(changes.changed, changes.unknown, std::back_inserter(pages));
+    return pages;
+  }
+
+  // By contents. Nothing when the region is to be stored whole: it looks as if most of it had
+  // changed, or the full backup cannot be read.
+  Result<std::optional<PageIndexes>> CompareWithFull(const std::string& path, const Extent& in_full,
+                                                     ByteView plain, ReaderBuffers& buffers) {
+    if (DigestExtent(plain) == in_full.digest) {
+      return PageIndexes();
+    }
+    // LSNs are good enough to guess by: what is stored whole is right in any case.
+    const ChangesByLsn guess = FindChangesByLsn(plain, options_.block_size,
+                                                options_.full->start_lsn, options_.full->first_lsn);
+    const PackRecord* const pack = options_.full->index->FindPack(in_full.pack);
+    if (IsMostOf(guess.changed, plain) || pack == nullptr || IsKnownAsDamaged(in_full.pack)) {
+      return std::nullopt;
+    }
+    std::optional<PageIndexes> differing;
+    const Status read = buffers.full_reader->Read(
+        PackName(options_.full->label, pack->number), *pack, {&in_full, 1},
+        [&](std::size_t, ByteView before) -> Status {
+          differing = FindDifferingPages(plain, before, options_.block_size);
+          return Ok();
+        });
+    if (!read && !IsDamage(read.error())) {
+      return read.error();
+    }
+    if (!read) {
+      WarnOfDamage(pack->number, path, read.error());
+      return std::nullopt;
+    }
+    return differing;
+  }
+
+  bool IsKnownAsDamaged(std::uint32_t pack) {
+    const std::lock_guard lock(damaged_mutex_);
+    return damaged_packs_.contains(pack);
+  }
+
+  // Once: a verification names the rest.
+  void WarnOfDamage(std::uint32_t pack, const std::string& path, const Error& error) {
+    {
+      const std::lock_guard lock(damaged_mutex_);
+      damaged_packs_.insert(pack);
+      if (std::exchange(warned_of_damage_, true)) {
+        return;
+      }
+    }
+    options_.warn(fmt::format(
+        "full backup \"{}\", which this diff refers to, is damaged: {}. What has changed in file "
+        "\"{}\" is stored whole, but what has not is in the full backup only. Run \"vezactl verify "
+        "--full\", and take a new full backup.",
+        options_.full->label, error.message, path));
   }
 
   Status StorePages(FileJob& file, PageCollector::Batch& batch, ReaderBuffers& buffers) {
@@ -416,6 +506,11 @@ class BackupWriter::State {
   std::deque<ExtentJob> queue_;
   bool walk_done_ = false;
   std::optional<Error> failure_;
+
+  std::mutex damaged_mutex_;
+  std::set<std::uint32_t> damaged_packs_;  // of the full backup
+  bool warned_of_damage_ = false;
+
   ThreadGroup readers_;
 };
 

@@ -36,7 +36,12 @@ struct BackupProgress {
 // What a diff refers to.
 struct FullReference {
   std::shared_ptr<const FullIndex> index;
-  Lsn start_lsn;  // of the full backup
+  std::string label;  // of the full backup
+  Lsn start_lsn;
+  // The LSNs of pages tell what was changed since (FullChoice::doubt). Otherwise contents do: what
+  // differs is read from the full backup in the repository and compared page by page.
+  bool lsns_tell = false;
+  Lsn first_lsn;  // lower ones are no positions in the WAL (changed_pages.h)
   // Databases that are still the ones they were when the full backup was made. In the others (made
   // anew under an old oid by copying files) a page's LSN tells nothing.
   std::set<std::uint32_t> databases;

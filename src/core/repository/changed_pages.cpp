@@ -1,5 +1,6 @@
 #include "core/repository/changed_pages.h"
 
+#include <cstring>
 #include <utility>
 
 #include "core/repository/pack.h"
@@ -7,15 +8,28 @@
 
 namespace veza {
 
-std::vector<std::uint32_t> FindChangedPages(ByteView region, std::size_t page_size, Lsn since) {
-  std::vector<std::uint32_t> changed;
+ChangesByLsn FindChangesByLsn(ByteView region, std::size_t page_size, Lsn since, Lsn first_lsn) {
+  ChangesByLsn changes;
   for (std::size_t at = 0; at + page_size <= region.size(); at += page_size) {
     const std::uint8_t* const page = region.data() + at;
+    const auto index = static_cast<std::uint32_t>(at / page_size);
     if (PageIsNew(page) || PageLsn(page) >= since) {
-      changed.push_back(static_cast<std::uint32_t>(at / page_size));
+      changes.changed.push_back(index);
+    } else if (PageLsn(page) < first_lsn) {
+      changes.unknown.push_back(index);
     }
   }
-  return changed;
+  return changes;
+}
+
+PageIndexes FindDifferingPages(ByteView region, ByteView other, std::size_t page_size) {
+  PageIndexes differing;
+  for (std::size_t at = 0; at + page_size <= region.size(); at += page_size) {
+    if (std::memcmp(region.data() + at, other.data() + at, page_size) != 0) {
+      differing.push_back(static_cast<std::uint32_t>(at / page_size));
+    }
+  }
+  return differing;
 }
 
 std::optional<PageCollector::Batch> PageCollector::Add(std::uint32_t page_number, ByteView page) {

@@ -22,8 +22,24 @@ std::string WhyNot(const BackupSummary& full, const DiffCandidate& server) {
     return fmt::format("ended at {} on timeline {}, which timeline {} does not continue",
                        FormatLsn(full.stop_lsn), full.timeline, server.history.timeline);
   }
+  if (server.position && full.stop_lsn > *server.position) {
+    return fmt::format("ended at {}, but this server's WAL ends at {}: it was put back in time",
+                       FormatLsn(full.stop_lsn), FormatLsn(*server.position));
+  }
   if (full.checksum_failures > 0) {
     return "has pages with wrong checksums";
+  }
+  return "";
+}
+
+// Empty when LSNs tell.
+std::string Doubt(const BackupSummary& full, const DiffCandidate& server) {
+  if (!server.hint_bits_logged) {
+    return "neither data checksums nor wal_log_hints are on";
+  }
+  if (server.own_full != full.manifest_sha256) {
+    return fmt::format("full backup \"{}\" was not made by this server since it was started",
+                       full.label);
   }
   return "";
 }
@@ -40,6 +56,7 @@ FullChoice ChooseFull(const BackupCatalog& catalog, const DiffCandidate& server)
     const std::string why_not = WhyNot(*backup, server);
     if (why_not.empty()) {
       choice.full = *backup;
+      choice.doubt = Doubt(*backup, server);
       choice.reason.clear();
       return choice;
     }

@@ -65,6 +65,7 @@ Result<std::unique_ptr<FullIndex>> FullIndex::Load(const Repository& repository,
   RETURN_IF_ERROR(index->FlushBuffer());
   Bytes().swap(index->buffer_);
   std::sort(index->places_.begin(), index->places_.end());
+  std::ranges::sort(index->packs_, {}, &PackRecord::number);
   return index;
 }
 
@@ -95,6 +96,11 @@ Status FullIndex::FlushBuffer() {
   written_ += buffer_.size();
   buffer_.clear();
   return Ok();
+}
+
+const PackRecord* FullIndex::FindPack(std::uint32_t number) const {
+  const auto pack = std::ranges::lower_bound(packs_, number, {}, &PackRecord::number);
+  return pack != packs_.end() && pack->number == number ? &*pack : nullptr;
 }
 
 Result<std::optional<FileRecord>> FullIndex::Find(const std::string& path) const {

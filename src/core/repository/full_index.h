@@ -28,6 +28,8 @@ class FullIndex {
 
   // Every pack of the full backup, as the manifest of a diff repeats them.
   const std::vector<PackRecord>& packs() const { return packs_; }
+  // Null when there is none of this number.
+  const PackRecord* FindPack(std::uint32_t number) const;
 
  private:
   FullIndex() = default;
@@ -40,7 +42,7 @@ class FullIndex {
   Bytes buffer_;  // what is not in the file yet
   std::uint64_t written_ = 0;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> places_;  // hash of the path, offset
-  std::vector<PackRecord> packs_;
+  std::vector<PackRecord> packs_;                                // by number
 };
 
 }  // namespace veza

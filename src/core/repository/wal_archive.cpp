@@ -111,6 +111,19 @@ Result<ObjectAttributes> ReadAttributes(const Repository& repository, const std:
   return *reader.attributes();
 }
 
+Error Conflict(const Repository& repository, const std::string& file,
+               const ObjectAttributes& there) {
+  return MakeError(
+             ErrorCode::kConflict,
+             "WAL file \"{}\" is already in repository \"{}\" with different content, written "
+             "by {} at {}",
+             file, repository.store().location(), there.node, FormatUtc(there.created))
+      .WithHint(
+          "Two servers archive under one name, or this one was put back in time. Find out which of "
+          "them is the right one, and give the other another veza_backup.cluster. Nothing was "
+          "overwritten.");
+}
+
 // Where a listing that is to begin with the segment starts: all but the last digit of its name
 // sorts before it, and behind nearly all that comes before.
 Result<std::string> JustBefore(std::uint64_t system_identifier, const std::string& segment) {
@@ -166,14 +179,33 @@ Result<PushOutcome> WalArchive::Put(const SealedWalFile& sealed) const {
       there.plain_sha256 == sealed.sealed.plain_sha256) {
     return PushOutcome::kAlreadyThere;
   }
-  return MakeError(
-             ErrorCode::kConflict,
-             "WAL file \"{}\" is already in repository \"{}\" with different content, written "
-             "by {} at {}",
-             sealed.file, repository_.store().location(), there.node, FormatUtc(there.created))
-      .WithHint(
-          "Two servers archive under one name. Find out which of them is the right one, and give "
-          "the other another veza_backup.cluster. Nothing was overwritten.");
+  return Conflict(repository_, sealed.file, there);
+}
+
+Status WalArchive::RequireSame(const std::string& file, const std::string& path) const {
+  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+  struct stat info {};
+  Result<UniqueFd> wal = OpenWalFile(path, std::nullopt, info);
+  if (!wal) {
+    return wal.error().code == ErrorCode::kNotFound ? Ok() : wal.error();
+  }
+  Sha256 digest;
+  Bytes buffer(kReadSize);
+  std::uint64_t size = 0;
+  for (std::size_t bytes = 1; bytes > 0; size += bytes) {
+    RETURN_IF_ERROR(repository_.environment().cancellation->Check());
+    ASSIGN_OR_RETURN(bytes, ReadSome(*wal, path, buffer));
+    digest.Update(ByteView(buffer).first(bytes));
+  }
+  ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, name));
+  if (there.plain_size == size && there.plain_sha256 == digest.Finish()) {
+    return Ok();
+  }
+  struct stat now {};
+  if (stat(path.c_str(), &now) != 0 || now.st_ino != info.st_ino || now.st_dev != info.st_dev) {
+    return Ok();
+  }
+  return Conflict(repository_, file, there);
 }
 
 Result<PushOutcome> WalArchive::Push(const std::string& file, const std::string& path) const {

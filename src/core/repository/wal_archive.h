@@ -79,6 +79,11 @@ class WalArchive {
   // Seal and Put.
   Result<PushOutcome> Push(const std::string& file, const std::string& path) const;
 
+  // Whether the repository, which has the file, has it as it is at `path`: kConflict, as of Put(),
+  // when not. A file that is no longer there, or was put to other use while it was read, is no
+  // conflict: the server gives up only what it has archived itself.
+  Status RequireSame(const std::string& file, const std::string& path) const;
+
   // Writes the WAL file to `destination`, under a temporary name beside it first, renamed when it
   // is whole and verified. Not synced: recovery syncs what it keeps (KeepFileRestoredFromArchive),
   // and asks again after a crash. kNotFound when the repository was reached and does not have it.

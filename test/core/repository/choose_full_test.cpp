@@ -89,5 +89,35 @@ TEST_F(ChooseFullTest, OnTheWayToTheTimelineOfTheServer) {
             "does not continue");
 }
 
+// What the server was put back from never happened. A standby waits until it has replayed it.
+TEST_F(ChooseFullTest, NotFromAFutureThatIsNoMore) {
+  server_.position = Lsn{200};
+  EXPECT_EQ(Chosen(), "20261108-020000F");
+  server_.position = Lsn{199};
+  EXPECT_EQ(Chosen(), "20261101-020000F");
+  server_.position = Lsn{99};
+  EXPECT_EQ(
+      Chosen(),
+      "none: full backup \"20261108-020000F\" ended at 0/C8, but this server's WAL ends at 0/63: "
+      "it was put back in time");
+}
+
+TEST_F(ChooseFullTest, LsnsTellOnlyWhenItIsKnownThatTheyDo) {
+  newest().manifest_sha256 = Sha256Of(AsBytes("newest"));
+  const auto doubt = [this] { return ChooseFull(catalog_, server_).doubt; };
+  server_.own_full = newest().manifest_sha256;
+  EXPECT_EQ(doubt(), "neither data checksums nor wal_log_hints are on");
+  server_.hint_bits_logged = true;
+  EXPECT_EQ(doubt(), "");
+  server_.own_full.reset();
+  EXPECT_THAT(doubt(), HasSubstr("\"20261108-020000F\" was not made by this server since"));
+  server_.own_full = Sha256Of(AsBytes("another"));
+  EXPECT_THAT(doubt(), HasSubstr("was not made by this server since"));
+  // The newest will not do, and the older one is not the one that the server remembers.
+  server_.own_full = newest().manifest_sha256;
+  newest().checksum_failures = 1;
+  EXPECT_THAT(doubt(), HasSubstr("\"20261101-020000F\" was not made by this server since"));
+}
+
 }  // namespace
 }  // namespace veza

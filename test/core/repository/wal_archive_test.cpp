@@ -93,6 +93,36 @@ TEST_P(WalArchiveTest, OtherContentIsAConflictThatNamesTheWriter) {
                ErrorCode::kConflict);
 }
 
+// A server that was put back in time finds segments of what it does not know.
+TEST_P(WalArchiveTest, AnotherSegmentThanTheServersIsAConflict) {
+  const std::string path = repository_.Scratch("segment");
+  const Bytes content = NoiseBytes(kTestSegmentSize, 1);
+  WriteBytes(path, content);
+  EXPECT_ERROR(repository_.wal().RequireSame(kSegment, path), ErrorCode::kNotFound);
+  ASSERT_OK(repository_.PushWal(kSegment, content));
+  EXPECT_OK(repository_.wal().RequireSame(kSegment, path));
+  WriteBytes(path, NoiseBytes(kTestSegmentSize, 2));
+  const Status other = repository_.wal().RequireSame(kSegment, path);
+  EXPECT_ERROR(other, ErrorCode::kConflict);
+  EXPECT_THAT(other.error().message, AllOf(HasSubstr(kSegment), HasSubstr("node-a")));
+  // The server has given it up: it has archived it.
+  std::filesystem::remove(path);
+  EXPECT_OK(repository_.wal().RequireSame(kSegment, path));
+}
+
+// A segment that was archived gets another name, and then other content.
+TEST_P(WalArchiveTest, ASegmentThatIsPutToOtherUseMeanwhileIsNoConflict) {
+  const std::string path = repository_.Scratch("segment");
+  WriteBytes(path, NoiseBytes(kTestSegmentSize, 2));
+  ASSERT_OK(repository_.PushWal(kSegment, NoiseBytes(kTestSegmentSize, 1)));
+  repository_.store().SetHook([&](FaultStore::Operation, std::string_view) {
+    std::filesystem::rename(path, path + ".recycled");
+    WriteBytes(path, NoiseBytes(kTestSegmentSize, 3));
+    return Ok();
+  });
+  EXPECT_OK(repository_.wal().RequireSame(kSegment, path));
+}
+
 TEST_P(WalArchiveTest, OfManyWritersOfTheSameSegmentOneStoresIt) {
   const std::string path = repository_.Scratch("segment");
   WriteBytes(path, NoiseBytes(kTestSegmentSize));

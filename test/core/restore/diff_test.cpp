@@ -64,6 +64,19 @@ class DiffTest : public testing::TestWithParam<Cipher> {
     return found;
   }
 
+  // Pages of the file that are in page extents.
+  std::vector<std::uint32_t> StoredPages(const BackupSummary& backup, const std::string& path) {
+    std::vector<std::uint32_t> stored;
+    for (const PageExtent& pages : Record(backup, path).pages) {
+      for (const PageRun& run : pages.runs) {
+        for (std::uint32_t i = 0; i < run.count; ++i) {
+          stored.push_back(run.first + i);
+        }
+      }
+    }
+    return stored;
+  }
+
   RestoreFixture fixture_{GetParam()};
   SourceTree& source_ = fixture_.source;
 };
@@ -107,20 +120,13 @@ TEST_P(DiffTest, StoresThePagesThatTheirLsnTells) {
   for (const Extent& extent : record.extents) {
     EXPECT_TRUE(extent.of_full);
   }
-  std::vector<std::uint32_t> stored;
-  for (const PageExtent& pages : record.pages) {
-    for (const PageRun& run : pages.runs) {
-      for (std::uint32_t i = 0; i < run.count; ++i) {
-        stored.push_back(run.first + i);
-      }
-    }
-  }
-  EXPECT_THAT(stored, testing::UnorderedElementsAre(0, 127, 128, 129, 299));
+  EXPECT_THAT(StoredPages(*diff, "base/5/100"),
+              testing::UnorderedElementsAre(0, 127, 128, 129, 299));
   EXPECT_LT(Packed(*diff), 60'000U);
   Restore(*diff);
 }
 
-// An old LSN in other content: only a hint bit may do that, and it may be lost.
+// An old LSN in other content: where LSNs tell, only a hint bit may do that, and it may be lost.
 TEST_P(DiffTest, AChangeWithoutAnLsnIsNotLookedFor) {
   Relation relation(10);
   source_.File("base/5/100", relation.content());
@@ -133,6 +139,138 @@ TEST_P(DiffTest, AChangeWithoutAnLsnIsNotLookedFor) {
   ASSERT_OK(diff);
   source_.File("base/5/100", relation.content());
   Restore(*diff);
+}
+
+// One page is compared as a whole: that of a sequence may run ahead of its last record.
+TEST_P(DiffTest, AFileOfOnePageIsCompared) {
+  Relation relation(1);
+  source_.File("base/5/100", relation.content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  relation.Set(0, kBefore, 2);
+  source_.File("base/5/100", relation.content());
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  Restore(*diff);
+}
+
+// A sorted GiST build leaves the LSN 1, others 0 until they end.
+TEST_P(DiffTest, APageWithAMadeUpLsnIsStoredWhenAnythingDiffers) {
+  Relation relation(300);
+  for (const std::uint32_t block : {0U, 1U, 130U}) {
+    relation.Set(block, Lsn{block}, 1);
+  }
+  source_.File("base/5/100", relation.content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  const auto same = fixture_.Diff(*full);
+  ASSERT_OK(same);
+  EXPECT_LT(Packed(*same), 20'000U);
+  relation.Set(0, Lsn{1}, 2);
+  source_.File("base/5/100", relation.content());
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::UnorderedElementsAre(0, 1));
+  Restore(*diff);
+}
+
+// VACUUM on a cluster without data checksums: what differs is stored whatever its LSN says.
+TEST_P(DiffTest, WhereLsnsDoNotTellContentsAreCompared) {
+  Relation relation(600);
+  source_.File("base/5/100", relation.content());
+  source_.File("base/5/200", Relation(300).content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  relation.Set(0, kBefore, 2);
+  relation.Set(127, kBefore, 2);
+  relation.Set(128, kSince, 2);
+  // As in the full, whatever its LSN says: it was changed while that was made.
+  for (std::uint32_t block = 256; block < 384; ++block) {
+    relation.Set(block, kBefore, block < 330 ? 2 : 1);  // most of a region
+  }
+  source_.File("base/5/100", relation.content());
+  fixture_.lsns_tell = false;
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::UnorderedElementsAre(0, 127, 128));
+  const FileRecord record = Record(*diff, "base/5/100");
+  EXPECT_TRUE(record.extents[0].of_full);
+  EXPECT_TRUE(record.extents[1].of_full);
+  EXPECT_FALSE(record.extents[2].of_full);
+  EXPECT_TRUE(record.extents[3].of_full);
+  EXPECT_LT(Packed(*diff), 1'200'000U);
+  EXPECT_TRUE(fixture_.sentences.Take().empty());
+  Restore(*diff);
+}
+
+TEST_P(DiffTest, WhereMostHasChangedByLsnTheFullIsNotAsked) {
+  Relation relation(128);
+  source_.File("base/5/100", relation.content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  for (std::uint32_t block = 0; block < 65; ++block) {
+    relation.Set(block, kSince, 2);
+  }
+  source_.File("base/5/100", relation.content());
+  std::atomic<int> asked = 0;
+  fixture_.repository.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    asked += operation == FaultStore::Operation::kGet && name.find("/pack/") != name.npos ? 1 : 0;
+    return Ok();
+  });
+  fixture_.lsns_tell = false;
+  ASSERT_OK(fixture_.Diff(*full));
+  EXPECT_EQ(asked, 0);
+}
+
+// What the full has lost cannot be compared with; the diff has all of it.
+TEST_P(DiffTest, ADamagedFullIsToldAndWhatHasChangedIsStoredWhole) {
+  Relation relation(300);
+  source_.File("base/5/100", relation.content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  for (std::uint64_t number = 1; number <= full->packs; ++number) {
+    const std::string path =
+        fixture_.repository.PathOf(PackName(full->label, static_cast<std::uint32_t>(number)));
+    std::string content = ReadText(path);
+    for (std::size_t at = 600; at < content.size(); at += 1000) {
+      content[at] = static_cast<char>(content[at] ^ 1);
+    }
+    WriteText(path, content);
+  }
+  for (const std::uint32_t block : {5U, 200U, 299U}) {
+    relation.Set(block, kBefore, 2);
+  }
+  source_.File("base/5/100", relation.content());
+  fixture_.lsns_tell = false;
+  const auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  for (const Extent& extent : Record(*diff, "base/5/100").extents) {
+    EXPECT_FALSE(extent.of_full);
+  }
+  EXPECT_THAT(fixture_.sentences.Take(),
+              testing::ElementsAre(testing::AllOf(HasSubstr("full backup \"" + full->label +
+                                                            "\", which this diff refers to, is "
+                                                            "damaged: object \"backup/"),
+                                                  HasSubstr("vezactl verify --full"))));
+}
+
+// Whether a full that cannot be reached has changed is not known: the diff is tried again later.
+TEST_P(DiffTest, AStoreThatDoesNotAnswerIsNoDamage) {
+  Relation relation(300);
+  source_.File("base/5/100", relation.content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  relation.Set(5, kBefore, 2);
+  source_.File("base/5/100", relation.content());
+  fixture_.repository.store().SetHook(
+      [&](FaultStore::Operation operation, std::string_view name) -> Status {
+        if (operation == FaultStore::Operation::kGet && name.find("/pack/") != name.npos) {
+          return MakeError(ErrorCode::kUnavailable, "down");
+        }
+        return Ok();
+      });
+  fixture_.lsns_tell = false;
+  EXPECT_ERROR(fixture_.Diff(*full), ErrorCode::kUnavailable);
 }
 
 // CREATE DATABASE … STRATEGY file_copy under the oid of one that was dropped: old LSNs everywhere.

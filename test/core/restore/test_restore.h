@@ -33,7 +33,12 @@ class RestoreFixture {
     options.verify_checksums = false;
     options.label = DiffLabel(full.label, kTestTime + std::chrono::hours(24 + diffs_++));
     ASSIGN_OR_RETURN(auto index, FullIndex::Load(*repository, full));
-    options.full = FullReference{std::move(index), full.start_lsn, std::move(databases)};
+    options.full = FullReference{.index = std::move(index),
+                                 .label = full.label,
+                                 .start_lsn = full.start_lsn,
+                                 .lsns_tell = lsns_tell,
+                                 .first_lsn = Lsn{kTestSegmentSize},
+                                 .databases = std::move(databases)};
     BackupProgress progress;
     return MakeBackup(repository, options, progress, &full, &this->databases);
   }
@@ -91,6 +96,7 @@ class RestoreFixture {
   SourceTree source;
   Sentences sentences;
   std::vector<DatabaseSummary> databases = {{5, "postgres", 731, 0}};  // of the next backup
+  bool lsns_tell = true;                                               // of the next diff
   int jobs = 3;  // of the next full backup; 1: packs hold files in the order of their names
 
  private:
