@@ -112,7 +112,7 @@ like($entry->{suspect}, $suspicion, 'info: JSON');
 like($out, qr/$suspicion.*vacuumdb --all --disable-page-skipping/s, 'info: text');
 ($exit, $out) = $node->vezactl('verify');
 is($exit, 1, 'verify: exit code');
-like($out, qr/^$diff +diff +not to be trusted$.*$suspicion/sm, 'verify: text');
+like($out, qr/^$diff +diff +not to be trusted\n.*$suspicion/sm, 'verify: text');
 like(
 	sql("SELECT status || ': ' || detail FROM veza_backup_info() WHERE label = '$diff'"),
 	qr/^not to be trusted: $suspicion/,
@@ -130,7 +130,7 @@ $node->vezactl_ok(['verify'], 'without it everything is good again');
 # --- hint bits are logged, and how long they have been --------------------------------------------
 
 new_table('u');
-sql('CREATE TABLE points AS SELECT point(n % 1000, n / 1000) AS p FROM generate_series(1, 300000) n');
+sql('CREATE TABLE points AS SELECT point(n % 1000, n / 1000) AS p FROM generate_series(0, 299999) n');
 $node->append_conf('postgresql.conf', 'wal_log_hints = on');
 $node->restart;
 is(summary(back_up('diff'))->{changes_by}, 'digest', 'wal_log_hints may have been off since the full');
