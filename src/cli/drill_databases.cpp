@@ -20,6 +20,7 @@ std::vector<std::string> Values(const std::string& output) {
   return values;
 }
 
+// What says nothing about the backup: that the role is not there, may not log in, is no superuser.
 Error CannotAsk(const DrillServer& server, const std::string& complaint) {
   const bool of_role = complaint.find(kOfRole) != std::string::npos ||
                        complaint.find(kNoPermission) != std::string::npos;
@@ -37,7 +38,7 @@ Result<FirstAnswer> AskAny(const DrillServer& server, const std::vector<std::str
   for (const std::string& database : databases) {
     ASSIGN_OR_RETURN(ChildOutput answer, server.Query(database, sql));
     if (answer.exit_code == 0) {
-      return FirstAnswer{database, std::move(answer.output)};
+      return FirstAnswer{database, Values(answer.output)};
     }
     if (complaint.empty()) {
       complaint = ComplaintOf(answer);

@@ -16,8 +16,8 @@
 namespace veza::cli {
 
 struct FirstAnswer {
-  std::string database;  // that has answered
-  std::string output;
+  std::string database;             // that has answered
+  std::vector<std::string> values;  // of all rows
 };
 
 // Asks one of the databases, the first that answers. kUnsupported when the drill's role is none

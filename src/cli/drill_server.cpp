@@ -1,6 +1,8 @@
 #include "cli/drill_server.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -30,6 +32,11 @@ constexpr int kFirstWithEventTriggersSetting = 17;
 constexpr int kFirstWithOriginsSetting = 18;
 constexpr const char* kManyOrigins = "1000";
 constexpr int kSpareConnections = 20;
+// Prepared transactions for which there is room in any case, as long as their locks do not take
+// more than usual: max_locks_per_transaction is 64 by default.
+constexpr int kManyPrepared = 1000;
+constexpr int kLocksOfPrepared = 64 * kManyPrepared;
+constexpr std::string_view kTooManyPrepared = "maximum number of prepared transactions reached";
 constexpr std::string_view kCreateTablespace = " for Tablespace/CREATE: ";
 
 std::string ReadFile(const std::string& path) {
@@ -110,6 +117,23 @@ std::string Quoted(std::string_view value) {
   }
   quoted += '\'';
   return quoted;
+}
+
+// As initdb does (choose_dsm_implementation): in a container or a chroot the account may not be
+// able to write in /dev/shm, or have none.
+const char* DynamicSharedMemoryType() {
+  const std::string name = fmt::format("/veza-drill.{}", getpid());
+  const UniqueFd posix(shm_open(name.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+  if (posix.valid()) {
+    shm_unlink(name.c_str());
+    return "posix";
+  }
+  const int sysv = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
+  if (sysv >= 0) {
+    shmctl(sysv, IPC_RMID, nullptr);
+    return "sysv";
+  }
+  return "mmap";
 }
 
 // `tablespace` as recovery describes it: its oid and its location.
@@ -194,6 +218,10 @@ Result<std::string> DrillServer::Settings() const {
   if (major() >= kFirstWithEventTriggersSetting) {
     set("event_triggers", "off");
   }
+  set("dynamic_shared_memory_type", DynamicSharedMemoryType());
+  if (HasInPlaceTablespaces()) {
+    set("allow_in_place_tablespaces", "on");
+  }
   set("restart_after_crash", "off");
   set("logging_collector", "off");
   set("log_destination", "stderr");
@@ -211,10 +239,17 @@ Result<std::string> DrillServer::Settings() const {
   ASSIGN_OR_RETURN(const std::string connections, ControlData("max_connections setting"));
   set("max_connections",
       fmt::format("{}", std::max(std::atoi(connections.c_str()), plan_.jobs + kSpareConnections)));
+  // The limit may have been raised since the backup.
+  ASSIGN_OR_RETURN(const std::string prepared, ControlData("max_prepared_xacts setting"));
+  ASSIGN_OR_RETURN(const std::string locks, ControlData("max_locks_per_xact setting"));
+  set("max_prepared_transactions",
+      fmt::format("{}",
+                  std::max(std::atoi(prepared.c_str()),
+                           std::min(kManyPrepared,
+                                    kLocksOfPrepared / std::max(std::atoi(locks.c_str()), 1)))));
   const std::pair<const char*, const char*> limits[] = {
       {"max_worker_processes", "max_worker_processes setting"},
       {"max_wal_senders", "max_wal_senders setting"},
-      {"max_prepared_transactions", "max_prepared_xacts setting"},
       {"max_locks_per_transaction", "max_locks_per_xact setting"},
       {"track_commit_timestamp", "track_commit_timestamp setting"}};
   for (const auto& [setting, line] : limits) {
@@ -296,6 +331,19 @@ Status DrillServer::WaitUntilOpen() {
   }
 }
 
+// Without the setting, directories in the place of links end recovery (CheckTablespaceDirectory):
+// they could be what replay has made for a tablespace that it did not find. Those of the backup are
+// not.
+bool DrillServer::HasInPlaceTablespaces() const {
+  std::error_code error;
+  std::filesystem::directory_iterator entries(DataDirectory(options_.directory) + "/pg_tblspc",
+                                              error);
+  return !error && std::any_of(begin(entries), end(entries), [](const auto& entry) {
+    std::error_code ignored;
+    return !entry.is_symlink(ignored) && entry.is_directory(ignored);
+  });
+}
+
 std::vector<Tablespace> DrillServer::Tablespaces() const {
   std::vector<Tablespace> tablespaces;
   std::error_code error;
@@ -353,6 +401,12 @@ Error DrillServer::EndedError(int exit_code) const {
   }
   if (!inside) {
     return std::move(inside.error()).WithContext(message);
+  }
+  if (fatal.find(kTooManyPrepared) != std::string::npos) {
+    return Error{ErrorCode::kUnsupported, message,
+                 "max_prepared_transactions was raised since the backup, and so many are prepared "
+                 "that a drill has no room for them. Take another backup, full or diff, and drill "
+                 "that."};
   }
   return Error{ErrorCode::kFailedPrecondition, message,
                "With --keep the directory stays, with PostgreSQL's log in it."};

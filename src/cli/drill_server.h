@@ -96,6 +96,7 @@ class DrillServer {
   std::string In(const std::string& name) const { return options_.directory + "/" + name; }
   std::string ClientOptions(Asker asker) const;
   std::vector<std::string> ClientEnvironment(Asker asker) const;
+  bool HasInPlaceTablespaces() const;
   Status RequireOwnTablespaces() const;
   Error EndedError(int exit_code) const;
 

@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use File::Path qw(remove_tree);
+use IPC::Run ();
 use JSON::PP qw(decode_json);
 use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
@@ -13,7 +14,7 @@ use VezaTest;
 
 my $node = VezaTest->new('primary');
 my $major = int($node->pg_version);
-$node->init(extra => [ $major >= 18 ? '--no-data-checksums' : () ]);
+$node->init(extra => [ '--wal-segsize=1', $major >= 18 ? '--no-data-checksums' : () ], proxy => 1);
 $node->append_conf('postgresql.conf', <<'CONF');
 autovacuum = off
 max_prepared_transactions = 5
@@ -23,6 +24,7 @@ $node->start;
 my $base = PostgreSQL::Test::Utils::tempdir_short();
 my $has_landlock = syscall(444, 0, 0, 1) > 0;
 my @drill = ('drill', '--directory', $base, $has_landlock ? () : '--allow-unconfined');
+our @around;    # what runs vezactl
 
 # --- helpers --------------------------------------------------------------------------------------
 
@@ -31,10 +33,14 @@ sub drill
 {
 	my ($test, $code, @arguments) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($exit, $out, $err) = $node->vezactl('--output', 'json', @drill, @arguments);
+	my ($out, $err) = ('', '');
+	IPC::Run::run([ @around, $ENV{VEZACTL}, '--config', $node->conf, '--output', 'json', @drill, @arguments ],
+		'<', \undef, '>', \$out, '2>', \$err);
 
-	is($exit, $code, "$test: exit code") or diag($out . $err);
-	return $out =~ /^\{/ ? decode_json($out) : {};
+	is($? >> 8, $code, "$test: exit code") or diag($out . $err);
+	my $result = $out =~ /^\{/ ? decode_json($out) : {};
+	$result->{warnings} = $err;
+	return $result;
 }
 
 # What the drill says of a check; '' when it is good.
@@ -139,6 +145,9 @@ $node->safe_psql('m', <<'SQL');
 CREATE EXTENSION amcheck SCHEMA public;
 GRANT CREATE ON SCHEMA public TO mallory;
 SQL
+# Of this backup are all drills from here on. A tablespace in place of a link is odd, too.
+run_sql('postgres', q{CREATE TABLESPACE in_place LOCATION ''},
+	'CREATE TABLE in_place TABLESPACE in_place AS SELECT 1 AS id');
 my $full = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->safe_psql('m', <<'SQL');
 SET SESSION AUTHORIZATION mallory;
@@ -231,5 +240,121 @@ is(`$result->{connect} -Atc "SELECT count(*) FROM pg_roles WHERE rolsuper"`,
 	"1\n", 'and ran nothing of it as a superuser');
 system "$result->{stop} >/dev/null";
 remove_tree($result->{directory});
+
+# --- what is odd ----------------------------------------------------------------------------------
+
+# Archives what there is, whatever is set for role and database.
+sub archive_all
+{
+	local $ENV{PGOPTIONS} = '-c statement_timeout=0 -c role=none';
+	my $segment = $node->safe_psql('template1', 'SELECT pg_walfile_name(pg_current_wal_lsn())');
+	$node->safe_psql('template1', 'SELECT pg_switch_wal()');
+	return $node->wait_for_archived($segment);
+}
+
+my $me = $node->safe_psql('postgres', 'SELECT current_user');
+my @odd = (
+	{
+		name => 'more transactions prepared than the backup has room for, with locks',
+		before => sub {
+			$node->safe_psql('postgres', 'ALTER SYSTEM SET max_prepared_transactions = 20');
+			$node->restart;
+			$node->safe_psql('postgres', join '', map { "CREATE TABLE locked_$_();" } 1 .. 10);
+			$node->safe_psql('postgres', "BEGIN; LOCK locked_$_; PREPARE TRANSACTION 'it''s $_'") foreach 1 .. 10;
+		},
+		arguments => [
+			'--amcheck', '--dump', '--check', 'SELECT count(*) FROM pg_prepared_xacts', '--min', 10
+		],
+		after => sub { $node->safe_psql('postgres', "ROLLBACK PREPARED 'it''s $_'") foreach 1 .. 10 },
+	},
+	{
+		name => 'settings of the role and of the database postgres',
+		before => sub {
+			run_sql('template1',
+				q{ALTER DATABASE postgres SET default_transaction_read_only = on},
+				q{ALTER DATABASE postgres SET session_preload_libraries = 'nope'},
+				qq{ALTER ROLE "$me" SET role = 'mallory'; ALTER ROLE "$me" SET statement_timeout = '1ms'});
+		},
+		arguments => [ '--check', q{SELECT current_setting('statement_timeout') = '0'} ],
+		after => sub {
+			local $ENV{PGOPTIONS} = '-c statement_timeout=0 -c role=none';
+			run_sql('template1', qq{ALTER ROLE "$me" RESET ALL}, 'ALTER DATABASE postgres RESET ALL');
+		},
+	},
+	{
+		name => 'no database postgres',
+		before => sub { $node->safe_psql('template1', 'ALTER DATABASE postgres RENAME TO elsewhere') },
+		arguments => [ '--amcheck', '--dump', '--check', 'SELECT 1', ],
+		after => sub { $node->safe_psql('template1', 'ALTER DATABASE elsewhere RENAME TO postgres') },
+	},
+	{
+		name => 'segments that are full, and none that was ended by a switch',
+		before => sub {
+			$node->safe_psql('postgres',
+				'CREATE TABLE public.much AS SELECT n, repeat(md5(n::text), 20) AS t FROM generate_series(1, 8000) AS n');
+			my $segment = $node->safe_psql('template1',
+				'SELECT pg_walfile_name(pg_current_wal_lsn() - 1048576)');
+			$node->wait_for_archived($segment);
+		},
+		unarchived => 1,
+	});
+
+foreach my $odd (@odd)
+{
+	$odd->{before}();
+	archive_all() if !$odd->{unarchived};
+	$result = drill($odd->{name}, 0, '--backup', $full, @{ $odd->{arguments} // [] });
+	is_deeply([ map { $_->{passed} ? () : "$_->{name}: $_->{detail}" } @{ $result->{checks} } ],
+		[], "$odd->{name}: all checks pass");
+	$odd->{after}() if $odd->{after};
+}
+
+drill('a role that is not there', 2, '--backup', $full, '--role', 'nobody');
+drill('a role that is no superuser', 2, '--backup', $full, '--role', 'mallory');
+
+SKIP:
+{
+	skip 'the modes of a directory are the rights to it', 4 if store() ne 'dir';
+	my $records = repository() . '/main/drill';
+	chmod 0500, $records or die "could not change the mode of $records: $!";
+	my $metrics = PostgreSQL::Test::Utils::tempdir() . '/drill.prom';
+	$result = drill('nothing can be stored', 0, '--backup', $full, '--metrics-file', $metrics);
+	like($result->{warnings}, qr/warning: could not store the record of the drill/, 'is said');
+	is($result->{record}, '', 'there is no record');
+	like(slurp_file($metrics), qr/^veza_backup_drill_success\{.*\} 1$/m, 'the metrics say that it passed');
+	chmod 0700, $records;
+}
+
+SKIP:
+{
+	skip 'without Landlock', 1 if !$has_landlock || syscall(444, 0, 0, 1) < 2;
+	local @around = ('python3', "$FindBin::RealBin/../support/without_shm.py");
+	drill('/dev/shm that cannot be written', 0, '--backup', $full);
+}
+
+# --- a segment that is as it was stored, but no WAL from its middle on ----------------------------
+
+break_store('refuse');
+$node->safe_psql('postgres', 'CREATE TABLE kept AS SELECT n FROM generate_series(1, 1000) AS n');
+my ($segment, $offset) = split /\|/, $node->safe_psql('postgres',
+	'SELECT pg_walfile_name(l), (pg_walfile_name_offset(l)).file_offset FROM pg_current_wal_lsn() AS l');
+$node->safe_psql('postgres', 'CREATE TABLE lost AS SELECT n FROM generate_series(1, 1000) AS n');
+$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+$node->safe_psql('postgres', 'CHECKPOINT');
+alter_file(
+	"pg_wal/$segment",
+	sub {
+		my ($content) = @_;
+		my $from = (int($offset / 8192) + 1) * 8192;
+		substr($$content, $from) = "\0" x (length($$content) - $from);
+	});
+mend_store();
+$node->wake_archiver;
+$node->archive_wal;
+$result = drill('a segment that ends in its middle', 1, '--backup', $full,
+	'--check', 'SELECT count(*) FROM kept', '--min', 1000);
+like(complaint($result, 'end of the WAL'),
+	qr/^recovery ended at \S+, in WAL segment "$segment", although the archive goes on to/, 'is named');
+is(scalar(grep { !$_->{passed} } @{ $result->{checks} }), 1, 'and nothing else notices');
 
 done_testing();

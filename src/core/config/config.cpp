@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "core/config/conf_parser.h"
+#include "core/config/repository_url.h"
 #include "core/config/secret_file.h"
 
 namespace veza {
@@ -12,17 +13,29 @@ namespace {
 
 constexpr const char* kDefaultRegion = "us-east-1";
 
+// Whether only S3 reads the setting. Connections are so many requests at a time, of whatever store.
+bool IsOfS3Alone(std::string_view name) {
+  return name.starts_with("s3_") && name != "s3_connections";
+}
+
 // The values in force: what was set, else the default.
 class Settings {
  public:
   explicit Settings(const SettingValues& values) : values_(values) {}
 
+  // What a directory does not read may be wrong, as it may in the server: that warns of such a
+  // value when it starts, and goes on with the default.
   Status Validate() const {
+    const auto url = ParseRepositoryUrl(Text("repository"));
+    const bool is_directory = url && url->kind == RepositoryKind::kDirectory;
     for (const auto& [name, value] : values_) {
       const SettingSpec* spec = FindSetting(name);
       if (spec == nullptr) {
         return MakeError(ErrorCode::kInvalidArgument, "unknown setting \"{}{}\"", kSettingPrefix,
                          name);
+      }
+      if (is_directory && IsOfS3Alone(name)) {
+        continue;
       }
       if (auto status = ValidateSetting(*spec, value.text); !status.has_value()) {
         return value.source.empty() ? std::move(status.error())

@@ -191,6 +191,10 @@ std::string MissingSegmentAfter(const BackupSummary& backup, const ArchiveMap& a
   return Walk(archive, backup).reach().missing_segment;
 }
 
+Lsn EndOfRecovery(const BackupSummary& backup, const ArchiveMap& archive) {
+  return Walk(archive, backup).reach().end;
+}
+
 Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
                                           std::uint64_t system_identifier,
                                           const BackupCatalog& catalog, const ArchiveMap& archive) {

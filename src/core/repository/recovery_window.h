@@ -60,6 +60,9 @@ RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
 // although the archive holds later ones. Empty: it comes to the end of the archive.
 std::string MissingSegmentAfter(const BackupSummary& backup, const ArchiveMap& archive);
 
+// The first byte that recovery from the backup, whose own WAL is there, cannot read in the archive.
+Lsn EndOfRecovery(const BackupSummary& backup, const ArchiveMap& archive);
+
 // PlanRecoveryWindow() for a system of the repository, with every end_time. The catalog must have
 // been read before the archive: WAL is stored before the backup that needs it, and deleted after
 // it. Backups that have been deleted meanwhile are left out.

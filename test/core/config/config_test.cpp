@@ -38,6 +38,25 @@ SettingValues S3Values(std::initializer_list<std::pair<const char*, std::string>
   return values;
 }
 
+// The server, too, goes on with such values: it only warns of them when it starts.
+TEST(Config, ADirectoryDoesNotReadWhatIsOfS3) {
+  const TemporaryDirectory directory;
+  const std::string empty = directory.Write("empty", "");
+  const auto of_directory = [&](const char* name, const std::string& value) {
+    return BuildConfig(Values({{"repository", "/srv/backup"}, {name, value}}), NoEnvironment());
+  };
+  EXPECT_TRUE(of_directory("s3_secret_key_file", empty));
+  EXPECT_TRUE(of_directory("s3_ca_file", "/absent"));
+  EXPECT_TRUE(of_directory("s3_endpoint", "nonsense"));
+  EXPECT_TRUE(of_directory("s3_verify_tls", "nonsense"));
+  EXPECT_FALSE(of_directory("s3_connections", "nonsense"));
+  EXPECT_FALSE(of_directory("s3_nonsense", "x"));
+  EXPECT_FALSE(of_directory("cipher_passphrase_file", empty));
+  SettingValues values = S3Values({{"s3_secret_key_file", empty}});
+  values.erase("s3_secret_key");
+  EXPECT_FALSE(BuildConfig(values, NoEnvironment()));
+}
+
 TEST(Config, ADirectoryNeedsNothingElse) {
   const Config config =
       BuildConfig(Values({{"repository", "/srv/backup/"}}), NoEnvironment()).value();
