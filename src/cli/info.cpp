@@ -63,9 +63,11 @@ Result<RepositoryInfo> Collect(const Repository& repository) {
 
 bool HasBadNews(const RepositoryInfo& info) {
   return !info.catalog.broken.empty() ||
-         std::ranges::any_of(
-             info.catalog.backups,
-             [](const BackupSummary& backup) { return !SuspectDiff(backup).empty(); }) ||
+         std::ranges::any_of(info.catalog.backups,
+                             [](const BackupSummary& backup) {
+                               return !SuspectDiff(backup).empty() ||
+                                      !DatabasesWithoutFiles(backup).empty();
+                             }) ||
          std::ranges::any_of(info.systems, [](const SystemInfo& system) {
            return system.window_error || !system.window.unrestorable.empty();
          });
@@ -95,7 +97,7 @@ nlohmann::json ToJson(const BackupSummary& backup) {
   for (const ChecksumFailure& failure : backup.checksum_failure_pages) {
     failures.push_back({{"path", failure.path}, {"block", failure.block}});
   }
-  return {
+  nlohmann::json document = {
       {"label", backup.label},
       {"type", BackupTypeName(backup.type)},
       {"system_identifier", std::to_string(backup.system_identifier)},
@@ -123,6 +125,8 @@ nlohmann::json ToJson(const BackupSummary& backup) {
       {"extensions", std::move(extensions)},
       {"settings", backup.settings},
   };
+  AddNotes(backup.notes, document);
+  return document;
 }
 
 nlohmann::json ToJson(const RecoveryStretch& stretch) {
@@ -259,6 +263,61 @@ std::string FormatSuspects(const std::vector<const BackupSummary*>& backups) {
   return text.empty() ? "" : fmt::format("\nnot to be trusted\n{}  {}\n", text, kSuspectDiffHint);
 }
 
+// Things of several backups, with the newest of these: "of 3 backups, the newest 2026…F".
+class Remarks {
+ public:
+  void Add(const std::string& remark, const std::string& label) {
+    Entry& entry = entries_[remark];
+    ++entry.backups;
+    entry.newest = std::max(entry.newest, label);
+  }
+  // Each line with `what` before it.
+  std::string Format(const char* what) const {
+    std::string text;
+    for (const auto& [remark, entry] : entries_) {
+      text += entry.backups == 1 ? fmt::format("  {} {}: {}\n", what, remark, entry.newest)
+                                 : fmt::format("  {} {}: {} backups, the newest {}\n", what, remark,
+                                               entry.backups, entry.newest);
+    }
+    return text;
+  }
+
+ private:
+  struct Entry {
+    int backups = 0;
+    std::string newest;
+  };
+  std::map<std::string, Entry> entries_;
+};
+
+// What of the data directory is not in the backups as it was there.
+std::string FormatContents(const std::vector<const BackupSummary*>& backups) {
+  Remarks without;
+  Remarks skipped;
+  Remarks followed;
+  for (const BackupSummary* backup : backups) {
+    for (const DatabaseSummary& database : DatabasesWithoutFiles(*backup)) {
+      without.Add(QuoteIdentifier(database.name), backup->label);
+    }
+    const WalkNotes& notes = backup->notes;
+    for (const SkippedItem& item : notes.skipped) {
+      skipped.Add(fmt::format("\"{}\" ({})", item.path, item.reason), backup->label);
+    }
+    if (notes.skipped_count > notes.skipped.size()) {
+      skipped.Add(fmt::format("{} more", notes.skipped_count - notes.skipped.size()),
+                  backup->label);
+    }
+    for (const FollowedLink& link : notes.links) {
+      followed.Add(fmt::format("\"{}\" to \"{}\"", link.path, link.target), backup->label);
+    }
+    if (notes.links_count > notes.links.size()) {
+      followed.Add(fmt::format("{} more", notes.links_count - notes.links.size()), backup->label);
+    }
+  }
+  return without.Format("NO FILES of database") + skipped.Format("not copied:") +
+         followed.Format("symbolic link followed:");
+}
+
 std::string FormatWindow(const SystemInfo& system) {
   if (system.window_error) {
     return fmt::format("recovery window: not known\n  {}\n", system.window_error->message);
@@ -315,7 +374,8 @@ std::string ToText(const RepositoryInfo& info) {
         backups.push_back(&backup);
       }
     }
-    text += "\n" + FormatBackups(backups, info.drills) + FormatSuspects(backups);
+    text += "\n" + FormatBackups(backups, info.drills) + FormatContents(backups) +
+            FormatSuspects(backups);
     if (!backups.empty()) {
       text += "\n" + FormatWindow(system);
     }

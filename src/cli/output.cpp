@@ -43,6 +43,19 @@ bool FlushOutput() {
   return std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
 }
 
+void AddNotes(const WalkNotes& notes, nlohmann::json& document) {
+  nlohmann::json& skipped = document["skipped"] = nlohmann::json::array();
+  for (const SkippedItem& item : notes.skipped) {
+    skipped.push_back({{"path", item.path}, {"reason", item.reason}});
+  }
+  document["skipped_count"] = notes.skipped_count;
+  nlohmann::json& links = document["links"] = nlohmann::json::array();
+  for (const FollowedLink& link : notes.links) {
+    links.push_back({{"path", link.path}, {"target", link.target}});
+  }
+  document["links_count"] = notes.links_count;
+}
+
 nlohmann::json ErrorToJson(const Error& error) {
   nlohmann::json json = {{"code", ErrorCodeName(error.code)}, {"message", error.message}};
   if (!error.hint.empty()) {

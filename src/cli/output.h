@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/repository/backup_summary.h"
 
 namespace veza::cli {
 
@@ -23,6 +24,8 @@ void PrintJson(const nlohmann::json& document);
 bool FlushOutput();
 
 nlohmann::json ErrorToJson(const Error& error);
+// "skipped", "skipped_count", "links" and "links_count", also when there are none.
+void AddNotes(const WalkNotes& notes, nlohmann::json& document);
 
 // Rows under a heading, columns aligned and two blanks apart; numbers to the right.
 class Table {

@@ -100,6 +100,17 @@ void WarnUnlessServerCanFetch(const GlobalOptions& options) {
   }
 }
 
+// Of some databases, the plan has refused it.
+void WarnOfMissingDatabases(const RestorePlan& plan) {
+  const BackupSummary& backup = plan.backup;
+  for (const DatabaseSummary& database :
+       plan.databases ? std::vector<DatabaseSummary>() : DatabasesWithoutFiles(backup)) {
+    PrintWarning(fmt::format("backup {} has no files of database {}", backup.label,
+                             QuoteIdentifier(database.name)),
+                 kMissingDatabaseHint);
+  }
+}
+
 Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
@@ -128,6 +139,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   }
   // Neither --quiet nor a dry run hides that what comes back may be wrong.
   WarnIfSuspect(plan.backup);
+  WarnOfMissingDatabases(plan);
   if (arguments.dry_run) {
     PrintPlan(options, plan);
     return kDone;

@@ -65,6 +65,22 @@ void AddToBoth(const RestorePlan& plan, nlohmann::json& document) {
   if (const std::string suspect = SuspectDiff(plan.backup); !suspect.empty()) {
     document["suspect"] = suspect;
   }
+  AddNotes(plan.backup.notes, document);
+}
+
+// What was a link comes back as what it led to.
+std::string DescribeLinks(const BackupSummary& backup) {
+  if (backup.notes.links_count == 0) {
+    return "";
+  }
+  std::string text = "These were symbolic links, and come back as plain directories and files:\n";
+  for (const FollowedLink& link : backup.notes.links) {
+    text += fmt::format("    {} to {}\n", link.path, link.target);
+  }
+  if (backup.notes.links_count > backup.notes.links.size()) {
+    text += fmt::format("    and {} more\n", backup.notes.links_count - backup.notes.links.size());
+  }
+  return text;
 }
 
 std::string ListDatabases(const std::vector<DatabaseSummary>& databases) {
@@ -130,7 +146,8 @@ void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const Re
       plan.backup.label, plan.target_directory, report.files, FormatSize(report.bytes),
       FormatDuration(elapsed), FormatSize(report.bytes_fetched),
       DescribeTarget(plan.recovery.target), plan.target_timeline);
-  PrintText(text + DescribeLimits(plan) + DescribeDatabases(plan) + DescribeDropping(plan));
+  PrintText(text + DescribeLimits(plan) + DescribeLinks(plan.backup) + DescribeDatabases(plan) +
+            DescribeDropping(plan));
 }
 
 void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
@@ -179,7 +196,7 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
       "Nothing was written.\n",
       backup.start_wal, backup.stop_wal, DescribeTarget(plan.recovery.target), plan.target_timeline,
       SignalFileName(plan.recovery), settings);
-  PrintText(text);
+  PrintText(text + DescribeLinks(backup));
 }
 
 }  // namespace veza::cli

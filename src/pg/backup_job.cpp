@@ -8,6 +8,7 @@
 #include "core/repository/backup_catalog.h"
 #include "core/repository/choose_full.h"
 #include "core/repository/connect.h"
+#include "core/repository/directory_survey.h"
 #include "core/repository/expire.h"
 #include "core/repository/slot_claim.h"
 #include "core/repository/timeline_history.h"
@@ -52,6 +53,16 @@ Status ChooseKind(BackupJob* job) {
   job->summary.changes_by = job->doubt.empty() ? "lsn" : "digest";
   ASSIGN_OR_RETURN(job->full_index, FullIndex::Load(*job->repository, *job->full));
   job->summary.full_manifest_sha256 = job->full->manifest_sha256;
+  return Ok();
+}
+
+// What cannot be copied is found now, and not in the middle of the copy.
+Status Survey(BackupJob* job) {
+  ASSIGN_OR_RETURN(
+      const DirectorySurvey survey,
+      SurveyDataDirectory(MakeWalkOptions(job->facts), *job->environment.cancellation));
+  job->progress.bytes_total = survey.bytes;
+  job->progress.files_total = survey.files;
   return Ok();
 }
 
@@ -121,6 +132,7 @@ Status ConnectAndChoose(BackupJob* job) {
                                                    {.purpose = job->diff ? kDiffBackupPurpose
                                                                          : kFullBackupPurpose}));
   RETURN_IF_ERROR(BeginSlot(job));
+  RETURN_IF_ERROR(Survey(job));
   RETURN_IF_ERROR(ChooseKind(job));
   return ChooseLabel(job);
 }

@@ -64,8 +64,8 @@ struct LastFiles {
   std::uint32_t mode;
 };
 
-// Opens the repository, takes the lock, claims the slot of a scheduled backup, decides what kind of
-// backup it is going to be, and chooses the label.
+// Opens the repository, takes the lock, claims the slot of a scheduled backup, looks whether the
+// data directory can be read, decides what kind of backup it is going to be, and chooses the label.
 Status ConnectAndChoose(BackupJob* job);
 // Stores backup_label, tablespace_map and pg_control, and finishes the last pack.
 Status StoreLastFiles(BackupJob* job, const LastFiles* files);

@@ -14,6 +14,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/repository/tablespace_map.h"
 #include "pg/backup_job.h"
@@ -28,7 +29,6 @@
 extern "C" {
 #include <access/xlogrecovery.h>
 #include <common/file_perm.h>
-#include <common/relpath.h>
 #include <postmaster/bgwriter.h>
 #include <storage/procsignal.h>
 #include <tcop/tcopprot.h>
@@ -191,10 +191,8 @@ bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents
       summary.key_wraps = job->repository->key_wraps();
     }
     BackupWriterOptions options;
-    options.walk.data_directory = job->facts.data_directory;
+    options.walk = MakeWalkOptions(job->facts);
     ASSIGN_OR_RETURN(options.walk.tablespaces, ParseTablespaceMap(backup->tablespace_map->data));
-    options.walk.postgres_major = PG_VERSION_NUM / 10000;
-    options.walk.tablespace_version_directory = TABLESPACE_VERSION_DIRECTORY;
     options.label = summary.label;
     options.start_lsn = summary.start_lsn;
     if (job->full) {
@@ -225,6 +223,58 @@ void NoteStop(BackupJob* job, const ServerBackup* backup) {
   summary.stop_wal =
       SegmentName(summary.timeline, SegmentBefore(summary.stop_lsn, summary.wal_segment_size),
                   summary.wal_segment_size);
+}
+
+std::vector<ListedDatabase> Listed(const DatabaseRow* rows) {
+  std::vector<ListedDatabase> listed;
+  for (const DatabaseRow* row = rows; row != nullptr; row = row->next) {
+    listed.push_back({row->oid, NameStr(row->name), row->tablespace, row->is_invalid});
+  }
+  return listed;
+}
+
+// Whether all was copied that belongs to the databases which were there when the backup had begun,
+// and still are. When it was, those that have been dropped leave the summary.
+Status HoldAgainst(BackupJob* job, const DatabaseRow* at_start, const DatabaseRow* now) {
+  const CopiedContents& contents = job->writer->contents();
+  if (const std::string missing = contents.MissingOfCluster(); !missing.empty()) {
+    return MakeError(ErrorCode::kFailedPrecondition, "the data directory has no \"{}\"", missing)
+        .WithHint("The backup would not be whole. Find out where it is.");
+  }
+  const std::vector<ListedDatabase> databases = Listed(now);
+  if (const auto uncopied = FindUncopied(contents, Listed(at_start), databases)) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "database \"{}\" would not be whole in the backup: {} was not found",
+                     uncopied->database.name, uncopied->missing)
+        .WithHint(
+            "Look whether its files are where PostgreSQL expects them. If it was being dropped or "
+            "moved, take the backup again.");
+  }
+  std::erase_if(job->summary.databases, [&](const DatabaseSummary& database) {
+    return std::ranges::none_of(databases,
+                                [&](const ListedDatabase& one) { return one.oid == database.oid; });
+  });
+  return Ok();
+}
+
+// A database that is being dropped loses its files a moment before its row.
+void RequireWholeCluster(BackupJob* job, const DatabaseRow* at_start) {
+  static const uint32 wait_event = WaitEvent("VezaBackupDatabases");
+  constexpr int kPatienceMs = 10'000;
+  constexpr int kPauseMs = 250;
+  for (int waited = 0;; waited += kPauseMs) {
+    const DatabaseRow* const now = ReadDatabaseRows();
+    ErrorReport report;
+    if (!Failed(CatchExceptions([&] { return HoldAgainst(job, at_start, now); }), &report)) {
+      return;
+    }
+    if (waited >= kPatienceMs) {
+      Raise(ERROR, &report);
+    }
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kPauseMs, wait_event);
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
+  }
 }
 
 const std::uint8_t* ReadControlFile() {
@@ -357,6 +407,7 @@ void RunBackup(const BackupOrder& order) {
   }
 
   RunPhase(job, BackupPhase::kCopying, [](BackupJob* j) { return j->writer->CopyDataDirectory(); });
+  RequireWholeCluster(job, contents.databases);
 
   SetPhase(BackupPhase::kStopping);
   auto* const last_files = static_cast<LastFiles*>(palloc0(sizeof(LastFiles)));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/repository/check.h"
+#include "core/repository/directory_survey.h"
 #include "core/repository/wal_archive.h"
 #include "pg/rows_call.h"
 //
@@ -51,6 +52,8 @@ class CheckCall final : public RowsCall {
     ASSIGN_OR_RETURN(const std::shared_ptr<Store> store, Connect());
     rows_.push_back(
         {"settings", "true", fmt::format("repository \"{}\"", store->location()), std::nullopt});
+    rows_.push_back(RowOf(CheckDataDirectory()));
+    RETURN_IF_ERROR(environment_.cancellation->Check());
     bool usable = true;
     for (const CheckResult& result : CheckRepository(store, Options(), environment_)) {
       const bool decides = result.name == "store" || result.name == "identity";
@@ -102,6 +105,21 @@ class CheckCall final : public RowsCall {
             what + (key_.held ? ", as this server holds them"
                               : "; the scheduler has not looked at them yet"),
             ""};
+  }
+
+  // Whether a backup can read all of it.
+  CheckResult CheckDataDirectory() const {
+    const Result<DirectorySurvey> survey =
+        SurveyDataDirectory(MakeWalkOptions(facts_), *environment_.cancellation);
+    if (!survey) {
+      return FailedCheck("data_directory", survey.error());
+    }
+    std::string detail =
+        fmt::format("{} files with {} bytes can be read", survey->files, survey->bytes);
+    if (const std::string notes = DescribeNotes(survey->notes); !notes.empty()) {
+      detail += "; " + notes;
+    }
+    return {"data_directory", true, std::move(detail), ""};
   }
 
   CheckResult CheckArchiving(const std::shared_ptr<Store>& store, bool usable) {

@@ -14,6 +14,13 @@ extern "C" {
 
 namespace veza::pg {
 
+namespace {
+
+// DATCONNLIMIT_INVALID_DB, which the first minor versions of 15 do not have.
+constexpr int32 kInvalidDatabase = -2;
+
+}  // namespace
+
 // As autovacuum's launcher does it (postmaster/autovacuum.c, get_database_list).
 DatabaseRow* ReadDatabaseRows() {
   MemoryContext result_context = CurrentMemoryContext;
@@ -31,7 +38,9 @@ DatabaseRow* ReadDatabaseRows() {
     row->oid = form->oid;
     row->name = form->datname;
     row->row_xid = HeapTupleHeaderGetRawXmin(tuple->t_data);
+    row->tablespace = form->dattablespace;
     row->allows_connections = form->datallowconn;
+    row->is_invalid = form->datconnlimit == kInvalidDatabase;
     row->next = rows;
     rows = row;
   }

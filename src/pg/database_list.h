@@ -10,7 +10,9 @@ struct DatabaseRow {
   Oid oid;
   NameData name;
   TransactionId row_xid;  // that made the row
+  Oid tablespace;         // of its directory
   bool allows_connections;
+  bool is_invalid;  // its DROP DATABASE was interrupted
   DatabaseRow* next;
 };
 

@@ -9,6 +9,7 @@
 #include "pg/compat.h"
 
 extern "C" {
+#include <common/relpath.h>
 #include <postmaster/postmaster.h>
 }
 
@@ -21,6 +22,14 @@ ServerFacts GetServerFacts() {
   facts.node = fmt::format("{}:{}", HostName(), PostPortNumber);
   facts.data_directory = DataDir;
   return facts;
+}
+
+WalkOptions MakeWalkOptions(const ServerFacts& facts) {
+  WalkOptions options;
+  options.data_directory = facts.data_directory;
+  options.tablespace_version_directory = TABLESPACE_VERSION_DIRECTORY;
+  options.postgres_major = PG_VERSION_NUM / 10000;
+  return options;
 }
 
 Identity MakeIdentity(const ServerFacts& facts) {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/config/config.h"
+#include "core/repository/data_directory.h"
 #include "core/repository/repository.h"
 #include "core/storage/retrying_store.h"
 
@@ -20,6 +21,8 @@ struct ServerFacts {
   std::string data_directory;  // absolute
 };
 ServerFacts GetServerFacts();
+// Without tablespaces. May be called in any thread.
+WalkOptions MakeWalkOptions(const ServerFacts& facts);
 
 // Both may be called in any thread. One that belongs to another system is refused.
 //

@@ -36,15 +36,37 @@ std::string DescribeFailures(const BackupSummary& backup) {
   return text;
 }
 
+// What is wrong with it first, then what is not as it was in the data directory.
+std::optional<std::string> DescribeDetail(const BackupSummary& backup) {
+  std::string text = DescribeFailures(backup);
+  const auto add = [&](const std::string& part) {
+    text += text.empty() || part.empty() ? part : "; " + part;
+  };
+  for (const DatabaseSummary& database : DatabasesWithoutFiles(backup)) {
+    add(fmt::format("no files of database \"{}\"", database.name));
+  }
+  if (const std::string suspect = SuspectDiff(backup); !suspect.empty()) {
+    add(fmt::format("{}. {}", suspect, kSuspectDiffHint));
+  }
+  add(DescribeNotes(backup.notes));
+  return text.empty() ? std::nullopt : std::optional(text);
+}
+
+const char* DescribeStatus(const BackupSummary& backup) {
+  if (backup.checksum_failures > 0) {
+    return "page checksum failures";
+  }
+  if (!DatabasesWithoutFiles(backup).empty()) {
+    return "incomplete";
+  }
+  return SuspectDiff(backup).empty() ? "ok" : "not to be trusted";
+}
+
 // `drill`: the latest of this backup, or null.
 Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill) {
-  const bool damaged = backup.checksum_failures > 0;
-  const std::string suspect = SuspectDiff(backup);
   return {backup.label,
           BackupTypeName(backup.type),
-          damaged            ? "page checksum failures"
-          : !suspect.empty() ? "not to be trusted"
-                             : "ok",
+          DescribeStatus(backup),
           FormatUtc(backup.start_time),
           FormatUtc(backup.stop_time),
           std::to_string(backup.timeline),
@@ -57,9 +79,7 @@ Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill) {
           backup.postgres_version,
           backup.node,
           pinned ? "true" : "false",
-          damaged            ? std::optional(DescribeFailures(backup))
-          : !suspect.empty() ? std::optional(fmt::format("{}. {}", suspect, kSuspectDiffHint))
-                             : std::nullopt,
+          DescribeDetail(backup),
           drill != nullptr ? std::optional(FormatUtc(drill->started)) : std::nullopt,
           drill != nullptr ? std::optional(drill->passed ? "true" : "false") : std::nullopt};
 }

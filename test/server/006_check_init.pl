@@ -66,7 +66,7 @@ is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'and chang
 
 my ($rows, $order) = check($node);
 is( "@$order",
-	'settings store write read conditional_writes delete clock identity key archiving archive_timeout',
+	'settings data_directory store write read conditional_writes delete clock identity key archiving archive_timeout',
 	'the checks');
 is_deeply([ grep { $rows->{$_}{passed} ne 't' } @$order ], [], 'all pass');
 is_deeply([ grep { $rows->{$_}{hint} ne '' } @$order ], [], 'and have nothing to advise');

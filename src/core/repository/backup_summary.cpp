@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "core/codec/document.h"
@@ -102,7 +103,83 @@ std::vector<NamedText> KeyWrapsFrom(const json& document) {
   return wraps;
 }
 
+// Optional: the writer leaves out what is empty.
+void WriteNotes(const WalkNotes& notes, json& document) {
+  if (notes.skipped_count > 0) {
+    json& skipped = document["skipped"] = json::array();
+    for (const SkippedItem& item : notes.skipped) {
+      PutPath(skipped.emplace_back(json{{"reason", ValidUtf8(item.reason)}}), item.path);
+    }
+    document["skipped_count"] = notes.skipped_count;
+  }
+  if (notes.links_count > 0) {
+    json& links = document["links"] = json::array();
+    for (const FollowedLink& link : notes.links) {
+      PutPath(links.emplace_back(json{{"target", ValidUtf8(link.target)}}), link.path);
+    }
+    document["links_count"] = notes.links_count;
+  }
+}
+
+void ReadNotes(JsonFields& fields, const json& document, const std::string& where,
+               WalkNotes& notes) {
+  if (fields.Has("skipped")) {
+    fields.Read("skipped_count", notes.skipped_count);
+    ReadArray(fields, document, "skipped", where, notes.skipped,
+              [](JsonFields& element, SkippedItem& item) {
+                ReadPath(element, item.path);
+                element.Read("reason", item.reason);
+              });
+  }
+  if (fields.Has("links")) {
+    fields.Read("links_count", notes.links_count);
+    ReadArray(fields, document, "links", where, notes.links,
+              [](JsonFields& element, FollowedLink& link) {
+                ReadPath(element, link.path);
+                element.Read("target", link.target);
+              });
+  }
+}
+
 }  // namespace
+
+void WalkNotes::Skip(const SkippedItem& item) {
+  if (skipped_count++ < kMaxListedItems) {
+    skipped.push_back(item);
+  }
+}
+
+void WalkNotes::Follow(const FollowedLink& link) {
+  if (links_count++ < kMaxListedItems) {
+    links.push_back(link);
+  }
+}
+
+std::string DescribeNotes(const WalkNotes& notes) {
+  constexpr std::size_t kShown = 10;
+  std::string text;
+  const auto list = [&](const char* what, std::uint64_t count, const auto& items, auto describe) {
+    for (std::size_t i = 0; i < std::min(items.size(), kShown); ++i) {
+      const char* const separator = i > 0 ? ", " : text.empty() ? "" : "; ";
+      text += fmt::format("{}{}{}", separator, i == 0 ? what : "", describe(items[i]));
+    }
+    if (count > kShown) {
+      text += fmt::format(" and {} more", count - kShown);
+    }
+  };
+  list("not copied: ", notes.skipped_count, notes.skipped,
+       [](const SkippedItem& item) { return fmt::format("{} ({})", item.path, item.reason); });
+  list("symbolic links followed: ", notes.links_count, notes.links,
+       [](const FollowedLink& link) { return fmt::format("{} to {}", link.path, link.target); });
+  return text;
+}
+
+std::vector<DatabaseSummary> DatabasesWithoutFiles(const BackupSummary& summary) {
+  std::vector<DatabaseSummary> without;
+  std::ranges::copy_if(summary.databases, std::back_inserter(without),
+                       [](const DatabaseSummary& database) { return database.size == 0; });
+  return without;
+}
 
 std::string BackupSummary::full_label() const {
   const auto parts = ParseLabel(label);
@@ -177,6 +254,7 @@ Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPol
   if (!summary.changes_by.empty()) {
     document["changes_by"] = summary.changes_by;
   }
+  WriteNotes(summary.notes, document);
   if (!summary.key_id.empty()) {
     document["key_id"] = summary.key_id;
   }
@@ -248,6 +326,7 @@ Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label
               element.Read("version", extension.version);
             });
   ReadSettings(fields, document, summary.settings);
+  ReadNotes(fields, document, name, summary.notes);
 
   const auto parts = ParseLabel(summary.label);
   if (!parts || summary.label != label || type != BackupTypeName(parts->type)) {

@@ -43,6 +43,38 @@ struct ExtensionSummary {
   std::string version;
 };
 
+// Something in the data directory that the backup does not have, and why.
+struct SkippedItem {
+  std::string path;  // relative to the data directory
+  std::string reason;
+  bool operator==(const SkippedItem&) const = default;
+};
+
+// A symbolic link in the data directory. The backup has what it leads to in its place.
+struct FollowedLink {
+  std::string path;    // relative to the data directory
+  std::string target;  // as the link says it
+  bool operator==(const FollowedLink&) const = default;
+};
+
+inline constexpr std::size_t kMaxListedItems = 100;
+
+// What a walk over the data directory met that is neither a plain file nor a plain directory. Of
+// each kind the first kMaxListedItems are listed, and all are counted.
+struct WalkNotes {
+  std::uint64_t skipped_count = 0;
+  std::vector<SkippedItem> skipped;
+  std::uint64_t links_count = 0;
+  std::vector<FollowedLink> links;
+
+  void Skip(const SkippedItem& item);
+  void Follow(const FollowedLink& link);
+};
+
+// "not copied: log/x (a FIFO); symbolic links followed: base/5 to /srv/5": for people, the first
+// few of each. Empty when there is nothing to tell.
+std::string DescribeNotes(const WalkNotes& notes);
+
 struct BackupSummary {
   std::string label;
   BackupType type = BackupType::kFull;
@@ -83,12 +115,20 @@ struct BackupSummary {
   // For whoever restores it: what the server was set up with. Without values that are secret.
   std::vector<ExtensionSummary> extensions;
   std::map<std::string, std::string> settings;  // those that differ from the default
+  WalkNotes notes;                              // empty in backups of 0.1
 
   // For a diff the label of its full; otherwise its own.
   std::string full_label() const;
 };
 
 inline constexpr std::size_t kMaxChecksumFailurePages = 100;
+
+// Databases of which the backup has no file at all. It was made by version 0.1, which did not
+// follow symbolic links; or they were dropped while it was made.
+std::vector<DatabaseSummary> DatabasesWithoutFiles(const BackupSummary& summary);
+inline constexpr const char* kMissingDatabaseHint =
+    "It was behind a symbolic link, which version 0.1 did not follow, or it was dropped while the "
+    "backup was made. Take or choose another backup.";
 
 // Signs and prints; checks the signature and every member. The object name is derived from the
 // label.

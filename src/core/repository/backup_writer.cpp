@@ -1,6 +1,5 @@
 #include "core/repository/backup_writer.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -106,7 +105,6 @@ class BackupWriter::State {
   }
 
   Status CopyDataDirectory() {
-    RETURN_IF_ERROR(MeasureTotal());
     for (const Tablespace& tablespace : options_.walk.tablespaces) {
       RETURN_IF_ERROR(manifest_.Add(tablespace));
     }
@@ -118,9 +116,7 @@ class BackupWriter::State {
     }
     Status status = StartReaders();
     if (status) {
-      status = WalkDataDirectory(
-          options_.walk, [this](const DirectoryEntry& entry) { return Visit(entry); },
-          options_.warn);
+      status = WalkDataDirectory(options_.walk, Visitor());
     }
     if (!status) {
       Fail(std::move(status.error()));
@@ -133,6 +129,8 @@ class BackupWriter::State {
     readers_.Join();
     return CheckFailure();
   }
+
+  const CopiedContents& contents() const { return contents_; }
 
   Status AddFile(const std::string& path, std::uint32_t mode, ByteView content) {
     FileRecord record;
@@ -164,6 +162,7 @@ class BackupWriter::State {
     for (DatabaseSummary& database : summary.databases) {
       database.size = database_sizes_[database.oid];
     }
+    summary.notes = notes_;
     verifier_.Report(summary);
     return Ok();
   }
@@ -193,20 +192,16 @@ class BackupWriter::State {
     return Ok();
   }
 
-  Status MeasureTotal() {
-    std::uint64_t total = 0;
-    std::uint64_t files = 0;
-    RETURN_IF_ERROR(WalkDataDirectory(
-        options_.walk,
-        [&](const DirectoryEntry& entry) {
-          total += entry.size;
-          files += entry.kind == DirectoryEntry::Kind::kFile ? 1 : 0;
-          return repository_.environment().cancellation->Check();
-        },
-        [](const std::string&) {}));
-    progress_.bytes_total = total;
-    progress_.files_total = files;
-    return Ok();
+  // Called by the walking thread alone, as Visit().
+  WalkVisitor Visitor() {
+    return {[this](const DirectoryEntry& entry) { return Visit(entry); },
+            [this](const SkippedItem& item, bool unexpected) {
+              notes_.Skip(item);
+              if (unexpected) {
+                options_.warn(fmt::format("skipping \"{}\": {}", item.path, item.reason));
+              }
+            },
+            [this](const FollowedLink& link) { notes_.Follow(link); }};
   }
 
   Status Visit(const DirectoryEntry& entry) {
@@ -214,27 +209,29 @@ class BackupWriter::State {
     if (entry.kind == DirectoryEntry::Kind::kDirectory) {
       return manifest_.Add(DirectoryRecord{entry.path, entry.mode});
     }
+    ASSIGN_OR_RETURN(std::optional<OpenedFile> opened, OpenForBackup(entry));
+    if (!opened) {
+      return Ok();
+    }
     auto job = std::make_shared<FileJob>();
-    job->file = UniqueFd(open(entry.source_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    if (!job->file.valid()) {
-      if (errno == ENOENT) {
-        return Ok();  // dropped since it was listed; WAL replay drops it too
-      }
-      return ErrnoError(errno, fmt::format("could not open file \"{}\"", entry.source_path));
-    }
-    struct stat info {};
-    if (fstat(job->file.get(), &info) != 0) {
-      return ErrnoError(errno, fmt::format("could not stat file \"{}\"", entry.source_path));
-    }
+    job->file = std::move(opened->fd);
     job->source_path = entry.source_path;
     job->relation = entry.relation;
     job->record.path = entry.path;
-    job->record.mode = entry.mode;
-    job->record.size = static_cast<std::uint64_t>(info.st_size);
-    job->record.mtime = info.st_mtim.tv_sec;
+    job->record.mode = ModeOf(entry, opened->info);
+    job->record.size = static_cast<std::uint64_t>(opened->info.st_size);
+    job->record.mtime = opened->info.st_mtim.tv_sec;
     CountSizes(entry.path, job->record.size);
+    contents_.Note(entry.path);
     RETURN_IF_ERROR(FindInFull(*job));
     return Enqueue(job);
+  }
+
+  // What a link leads to may be another account's, which the server may read by its group: a key,
+  // for example. When it comes back it is the server's own.
+  static std::uint32_t ModeOf(const DirectoryEntry& entry, const struct stat& info) {
+    const bool is_foreign = !entry.link_path.empty() && info.st_uid != geteuid();
+    return is_foreign ? S_IRUSR | S_IWUSR | (entry.mode & S_IXUSR) : entry.mode;
   }
 
   Status FindInFull(FileJob& job) {
@@ -499,6 +496,8 @@ class BackupWriter::State {
   std::atomic<std::uint64_t> size_{0};
   std::map<std::uint32_t, std::uint64_t> tablespace_sizes_;
   std::map<std::uint32_t, std::uint64_t> database_sizes_;
+  WalkNotes notes_;
+  CopiedContents contents_;
 
   std::mutex mutex_;
   std::condition_variable work_;  // the readers wait here
@@ -528,6 +527,10 @@ Status BackupWriter::RequireUnusedLabel(const Repository& repository, const std:
 
 Status BackupWriter::CopyDataDirectory() {
   return state_->CopyDataDirectory();
+}
+
+const CopiedContents& BackupWriter::contents() const {
+  return state_->contents();
 }
 
 Status BackupWriter::AddFile(const std::string& path, std::uint32_t mode, ByteView content) {

@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
+#include "core/repository/copied_contents.h"
 #include "core/repository/data_directory.h"
 #include "core/repository/full_index.h"
 #include "core/repository/repository.h"
@@ -70,7 +71,10 @@ class BackupWriter {
   // in use gives kAlreadyExists.
   static Status RequireUnusedLabel(const Repository& repository, const std::string& label);
 
+  // Does not set the totals of the progress: SurveyDataDirectory() has told them.
   Status CopyDataDirectory();
+  // Of CopyDataDirectory(), once it has returned.
+  const CopiedContents& contents() const;
   Status AddFile(const std::string& path, std::uint32_t mode, ByteView content);
   // Stores the last pack and fills in size, stored_size, files, packs, checksum failures and the
   // sizes of tablespaces and databases.

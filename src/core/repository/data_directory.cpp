@@ -1,17 +1,22 @@
 #include "core/repository/data_directory.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
-#include <optional>
+#include <system_error>
+#include <thread>
 #include <unordered_set>
+#include <utility>
 
 #include "core/repository/empty_databases.h"
 
@@ -33,81 +38,6 @@ constexpr std::array<std::string_view, 8> kExcludedFiles = {
 constexpr std::string_view kRelationCachePrefix = "pg_internal.init";
 constexpr std::string_view kTemporaryPrefix = "pgsql_tmp";
 
-bool IsDigits(std::string_view text) {
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
-
-// "<number>[_fork][.segment]"
-struct RelationName {
-  std::string_view number;
-  std::string_view fork;  // empty for the main fork
-  std::uint32_t segment = 0;
-};
-
-std::optional<RelationName> ParseRelationName(std::string_view name) {
-  RelationName parsed;
-  if (const std::size_t dot = name.find('.'); dot != std::string_view::npos) {
-    const std::string_view digits = name.substr(dot + 1);
-    if (!IsDigits(digits) || digits.size() > 9) {
-      return std::nullopt;
-    }
-    std::from_chars(digits.data(), digits.data() + digits.size(), parsed.segment);
-    name = name.substr(0, dot);
-  }
-  if (const std::size_t underscore = name.find('_'); underscore != std::string_view::npos) {
-    parsed.fork = name.substr(underscore + 1);
-    if (parsed.fork != "fsm" && parsed.fork != "vm" && parsed.fork != "init") {
-      return std::nullopt;
-    }
-    name = name.substr(0, underscore);
-  }
-  if (!IsDigits(name)) {
-    return std::nullopt;
-  }
-  parsed.number = name;
-  return parsed;
-}
-
-// "t<backend>_<relation name>" (reinit.c, looks_like_temp_rel_name).
-bool IsTemporaryRelationName(std::string_view name) {
-  if (!name.starts_with('t')) {
-    return false;
-  }
-  const std::size_t underscore = name.find('_');
-  return underscore != std::string_view::npos && IsDigits(name.substr(1, underscore - 1)) &&
-         ParseRelationName(name.substr(underscore + 1)).has_value();
-}
-
-// Whether `path` is a directory that holds relations: "global", "base/<n>",
-// "pg_tblspc/<n>/PG_…/<n>".
-enum class RelationDirectory { kNo, kGlobal, kDatabase };
-
-RelationDirectory ClassifyDirectory(std::string_view path) {
-  if (path == "global") {
-    return RelationDirectory::kGlobal;
-  }
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string_view::npos || !IsDigits(path.substr(slash + 1))) {
-    return RelationDirectory::kNo;
-  }
-  const std::string_view parent = path.substr(0, slash);
-  if (parent == "base") {
-    return RelationDirectory::kDatabase;
-  }
-  constexpr std::string_view kTablespaces = "pg_tblspc/";
-  if (parent.starts_with(kTablespaces)) {
-    const std::string_view rest = parent.substr(kTablespaces.size());
-    const std::size_t middle = rest.find('/');
-    if (middle != std::string_view::npos && IsDigits(rest.substr(0, middle)) &&
-        rest.substr(middle + 1).starts_with("PG_") &&
-        rest.find('/', middle + 1) == std::string_view::npos) {
-      return RelationDirectory::kDatabase;
-    }
-  }
-  return RelationDirectory::kNo;
-}
-
 bool IsExcludedName(std::string_view name) {
   return name.starts_with(kTemporaryPrefix) || name.starts_with(kRelationCachePrefix) ||
          std::find(kExcludedFiles.begin(), kExcludedFiles.end(), name) != kExcludedFiles.end();
@@ -117,74 +47,225 @@ struct CloseDirectory {
   void operator()(DIR* directory) const { closedir(directory); }
 };
 
+// Where symbolic links to something that is not there cannot be passed over: PostgreSQL opens what
+// is at these names, or below.
+constexpr std::array<std::string_view, 15> kNeededByServer = {
+    "PG_VERSION",     "base",
+    "global",         "pg_commit_ts",
+    "pg_hba.conf",    "pg_ident.conf",
+    "pg_logical",     "pg_multixact",
+    "pg_stat",        "pg_tblspc",
+    "pg_twophase",    "pg_wal",
+    "pg_xact",        "postgresql.auto.conf",
+    "postgresql.conf"};
+
+bool IsNeededByServer(std::string_view path) {
+  return std::find(kNeededByServer.begin(), kNeededByServer.end(),
+                   path.substr(0, path.find('/'))) != kNeededByServer.end();
+}
+
+bool IsEmptiedDirectory(std::string_view name) {
+  return std::find(kEmptiedDirectories.begin(), kEmptiedDirectories.end(), name) !=
+         kEmptiedDirectories.end();
+}
+
+// Whether `path` is `directory` or in it; both without links and "..".
+bool IsWithin(std::string_view path, std::string_view directory) {
+  return directory == "/" || path == directory ||
+         (path.starts_with(directory) && path[directory.size()] == '/');
+}
+
+const char* NameOfKind(mode_t mode) {
+  return S_ISSOCK(mode) ? "a socket" : S_ISFIFO(mode) ? "a FIFO" : "a device";
+}
+
+std::string LastPart(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
+// Empty with errno when there is none.
+std::string RealPath(const std::string& path) {
+  const std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr),
+                                                         &std::free);
+  return real ? real.get() : "";
+}
+
+std::string TextOfLink(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::read_symlink(path, error).string();
+}
+
+bool IsThere(const std::string& path) {
+  struct stat info {};
+  return lstat(path.c_str(), &info) == 0;
+}
+
+// Of a directory, whatever its names are.
+struct FileId {
+  dev_t device = 0;
+  ino_t inode = 0;
+  bool operator==(const FileId&) const = default;
+};
+
+constexpr const char* kTakeItAgain = "Take the backup again.";
+
 class Walker {
  public:
-  Walker(const WalkOptions& options, const std::function<Status(const DirectoryEntry&)>& visit,
-         const std::function<void(const std::string&)>& warn)
-      : options_(options), visit_(visit), warn_(warn) {}
+  Walker(const WalkOptions& options, const WalkVisitor& visitor)
+      : options_(options), visitor_(visitor), root_(RealPath(options.data_directory)) {}
 
   Status Run() {
-    if (access(options_.data_directory.c_str(), F_OK) != 0) {
+    if (root_.empty()) {
       return ErrnoError(errno,
                         fmt::format("could not access directory \"{}\"", options_.data_directory));
     }
-    RETURN_IF_ERROR(VisitDirectory("", options_.data_directory));
-    RETURN_IF_ERROR(Descend("", options_.data_directory));
+    roots_.push_back(root_);
+    for (const Tablespace& tablespace : options_.tablespaces) {
+      struct stat info {};
+      if (stat(tablespace.path.c_str(), &info) == 0) {
+        locations_.push_back({{info.st_dev, info.st_ino}, tablespace.oid});
+      }
+    }
+    ASSIGN_OR_RETURN(const struct stat info, Examine(root_));
+    RETURN_IF_ERROR(VisitDirectory("", root_, info));
+    RETURN_IF_ERROR(Descend("", root_, ""));
     for (const Tablespace& tablespace : options_.tablespaces) {
       RETURN_IF_ERROR(WalkTablespace(tablespace));
+    }
+    return RequireVersionDirectories();
+  }
+
+ private:
+  // --- Tablespaces
+
+  std::string LinkOf(const Tablespace& tablespace) const {
+    return fmt::format("{}/pg_tblspc/{}", root_, tablespace.oid);
+  }
+  std::string VersionDirectoryOf(const Tablespace& tablespace) const {
+    return tablespace.path + "/" + options_.tablespace_version_directory;
+  }
+
+  // Only the directory of this server's version belongs to this server (sendTablespace).
+  Status WalkTablespace(const Tablespace& tablespace) {
+    const std::string location = RealPath(tablespace.path);
+    if (location.empty()) {
+      const int error_number = errno;
+      if (error_number != ENOENT && error_number != ENOTDIR) {
+        return ErrnoError(error_number,
+                          fmt::format("could not access directory \"{}\"", tablespace.path));
+      }
+      // When a tablespace is dropped, its link goes and its location stays.
+      return IsThere(LinkOf(tablespace)) ? NoLocation(tablespace, "does not exist") : Ok();
+    }
+    const std::string path = fmt::format("pg_tblspc/{}", tablespace.oid);
+    ASSIGN_OR_RETURN(const struct stat info, Examine(location));
+    RETURN_IF_ERROR(VisitDirectory(path, location, info));
+    if (!IsThere(VersionDirectoryOf(tablespace))) {
+      without_version_.push_back(&tablespace);
+      return Ok();
+    }
+    roots_.push_back(location);
+    RETURN_IF_ERROR(VisitItem(path, location, options_.tablespace_version_directory));
+    roots_.pop_back();
+    return Ok();
+  }
+
+  static Status NoLocation(const Tablespace& tablespace, const std::string& what) {
+    return MakeError(ErrorCode::kFailedPrecondition, "the location \"{}\" of tablespace {} {}",
+                     tablespace.path, tablespace.oid, what)
+        .WithHint(
+            "Perhaps its file system is not mounted. A backup without the tablespace would not be "
+            "whole.");
+  }
+
+  // DROP TABLESPACE removes the directory first and the link a moment later.
+  Status RequireVersionDirectories() {
+    constexpr int kAttempts = 20;
+    constexpr std::chrono::milliseconds kPause{50};
+    for (const Tablespace* tablespace : without_version_) {
+      for (int attempt = 0;
+           IsThere(LinkOf(*tablespace)) && !IsThere(VersionDirectoryOf(*tablespace)); ++attempt) {
+        if (attempt == kAttempts) {
+          return NoLocation(*tablespace, fmt::format("has no directory \"{}\"",
+                                                     options_.tablespace_version_directory));
+        }
+        std::this_thread::sleep_for(kPause);
+      }
     }
     return Ok();
   }
 
- private:
-  // Only the directory of this server's version belongs to this server (sendTablespace).
-  Status WalkTablespace(const Tablespace& tablespace) {
-    const std::string path = fmt::format("pg_tblspc/{}", tablespace.oid);
-    const std::string version_path = path + "/" + options_.tablespace_version_directory;
-    const std::string version_source =
-        tablespace.path + "/" + options_.tablespace_version_directory;
-    RETURN_IF_ERROR(VisitDirectory(path, tablespace.path));
+  // --- Directories
+
+  static Result<struct stat> Examine(const std::string& directory) {
     struct stat info {};
-    if (lstat(version_source.c_str(), &info) != 0) {
-      if (errno == ENOENT) {
-        return Ok();
-      }
-      return ErrnoError(errno, fmt::format("could not stat directory \"{}\"", version_source));
+    if (stat(directory.c_str(), &info) != 0) {
+      return ErrnoError(errno, fmt::format("could not stat directory \"{}\"", directory));
     }
-    RETURN_IF_ERROR(VisitDirectory(version_path, version_source));
-    return Descend(version_path, version_source);
+    return info;
   }
 
-  Status VisitDirectory(const std::string& path, const std::string& source) {
-    struct stat info {};
-    // stat, not lstat: pg_wal and others may be symbolic links and come back as directories.
-    if (stat(source.c_str(), &info) != 0) {
-      if (errno == ENOENT) {
-        return Ok();  // dropped since it was listed
-      }
-      return ErrnoError(errno, fmt::format("could not stat directory \"{}\"", source));
-    }
-    if (!S_ISDIR(info.st_mode)) {
-      warn_(fmt::format("skipping special file \"{}\"", source));
-      return Ok();
-    }
+  Status VisitDirectory(const std::string& path, const std::string& source,
+                        const struct stat& info) {
     DirectoryEntry entry;
     entry.kind = DirectoryEntry::Kind::kDirectory;
     entry.path = path;
     entry.source_path = source;
     entry.mode = info.st_mode & 07777;
-    return visit_(entry);
+    return visitor_.visit(entry);
   }
 
-  Result<std::vector<std::string>> ListNames(const std::string& source) {
-    std::vector<std::string> names;
-    const std::unique_ptr<DIR, CloseDirectory> directory(opendir(source.c_str()));
-    if (!directory) {
+  // What was listed has gone: it was dropped. What only a link leads to may have gone otherwise.
+  static Status Vanished(const std::string& source, const std::string& link) {
+    return link.empty() || !IsThere(link) ? Ok() : Dangling(link, source);
+  }
+
+  static Status Dangling(const std::string& link, const std::string& target) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "symbolic link \"{}\" leads to \"{}\", which does not exist", link, target)
+        .WithHint(
+            "Bring back what it led to, or remove the link if nothing needs it. A backup without "
+            "it might not be whole.");
+  }
+
+  // `link`: the symbolic link that leads to `source`, if one does.
+  Status Descend(const std::string& path, const std::string& source, const std::string& link) {
+    // What is opened is what was examined: no link comes in its place.
+    UniqueFd fd(open(source.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd.valid()) {
       if (errno == ENOENT) {
-        return names;  // dropped since its parent was listed
+        return Vanished(source, link);
       }
+      Error error = ErrnoError(errno, fmt::format("could not open directory \"{}\"", source));
+      if (errno == ELOOP || errno == ENOTDIR) {
+        return std::move(error).WithHint(kTakeItAgain);
+      }
+      return error;
+    }
+    struct stat info {};
+    if (fstat(fd.get(), &info) != 0) {
+      return ErrnoError(errno, fmt::format("could not stat directory \"{}\"", source));
+    }
+    const FileId id{info.st_dev, info.st_ino};
+    if (std::find(open_.begin(), open_.end(), id) != open_.end()) {
+      return MakeError(ErrorCode::kFailedPrecondition,
+                       "directory \"{}\" is itself one of those that it is in", source)
+          .WithHint("A symbolic link or a mount leads back. Remove it.");
+    }
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, ListNames(std::move(fd), source));
+    open_.push_back(id);
+    RETURN_IF_ERROR(VisitItems(path, source, names));
+    open_.pop_back();
+    return Ok();
+  }
+
+  static Result<std::vector<std::string>> ListNames(UniqueFd fd, const std::string& source) {
+    std::vector<std::string> names;
+    const std::unique_ptr<DIR, CloseDirectory> directory(fdopendir(fd.get()));
+    if (!directory) {
       return ErrnoError(errno, fmt::format("could not open directory \"{}\"", source));
     }
+    (void)fd.Release();  // closed with the directory
     errno = 0;
     while (const dirent* item = readdir(directory.get())) {
       const std::string_view name = item->d_name;
@@ -199,10 +280,9 @@ class Walker {
     return names;
   }
 
-  Status Descend(const std::string& path, const std::string& source) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> names, ListNames(source));
+  Status VisitItems(const std::string& path, const std::string& source,
+                    const std::vector<std::string>& names) {
     const bool is_database = ClassifyDirectory(path) == RelationDirectory::kDatabase;
-
     std::unordered_set<std::string_view> unlogged;
     if (is_database) {
       for (const std::string& name : names) {
@@ -212,7 +292,6 @@ class Walker {
         }
       }
     }
-
     for (const std::string& name : names) {
       if (IsExcludedName(name)) {
         continue;
@@ -230,6 +309,8 @@ class Walker {
     return Ok();
   }
 
+  // --- What is in them
+
   Status VisitItem(const std::string& parent, const std::string& parent_source,
                    const std::string& name) {
     const std::string path = parent.empty() ? name : parent + "/" + name;
@@ -241,92 +322,198 @@ class Walker {
       }
       return ErrnoError(errno, fmt::format("could not stat file \"{}\"", source));
     }
-
-    if (!S_ISREG(info.st_mode) && std::find(kEmptiedDirectories.begin(), kEmptiedDirectories.end(),
-                                            name) != kEmptiedDirectories.end()) {
-      return VisitDirectory(path, source);
+    if (!S_ISLNK(info.st_mode)) {
+      return VisitPlain(path, source, info, "");
     }
-    if (path == "pg_wal") {
-      RETURN_IF_ERROR(VisitDirectory(path, source));
-      return VisitWalDirectories(path, source);
-    }
-    if (S_ISLNK(info.st_mode) && parent == "pg_tblspc") {
+    if (parent == "pg_tblspc" && IsDigits(name)) {
       return Ok();  // a tablespace: walked by itself, linked again on restore
     }
-    if (S_ISDIR(info.st_mode)) {
-      if (IsTablespaceLocation(source)) {
-        return Ok();  // somebody made a tablespace inside the data directory: walked by itself
+    return VisitLink(path, source);
+  }
+
+  // Followed, as PostgreSQL does when it opens what is there.
+  Status VisitLink(const std::string& path, const std::string& link) {
+    const std::string text = TextOfLink(link);
+    const std::string target = RealPath(link);
+    struct stat info {};
+    if (target.empty() || stat(target.c_str(), &info) != 0) {
+      return errno == ENOENT || errno == ENOTDIR
+                 ? VisitDangling(path, link, text)
+                 : ErrnoError(errno, fmt::format("could not follow symbolic link \"{}\"", link));
+    }
+    const bool is_directory = S_ISDIR(info.st_mode);
+    if (!is_directory && !S_ISREG(info.st_mode)) {
+      return Skip(path, fmt::format("a symbolic link to {}", NameOfKind(info.st_mode)));
+    }
+    if (const auto* location = LocationOf(info); is_directory && location != nullptr) {
+      return Skip(path, fmt::format("a symbolic link to the location of tablespace {}, which is "
+                                    "backed up by itself",
+                                    location->oid));
+    }
+    visitor_.follow({path, text});
+    if (!is_directory) {
+      return VisitPlain(path, target, info, link);
+    }
+    for (const std::string& root : roots_) {
+      if (IsWithin(root, target)) {
+        return MakeError(ErrorCode::kFailedPrecondition,
+                         "symbolic link \"{}\" leads to \"{}\", in which it is itself", link,
+                         target)
+            .WithHint("It cannot be followed. Remove it, or let it lead somewhere else.");
       }
-      RETURN_IF_ERROR(VisitDirectory(path, source));
-      return Descend(path, source);
     }
-    if (!S_ISREG(info.st_mode)) {
-      warn_(fmt::format("skipping special file \"{}\"", source));
+    roots_.push_back(target);
+    RETURN_IF_ERROR(VisitPlain(path, target, info, link));
+    roots_.pop_back();
+    return Ok();
+  }
+
+  Status VisitDangling(const std::string& path, const std::string& link, const std::string& text) {
+    if (!IsThere(link)) {
       return Ok();
     }
-    if (path == "global/pg_control") {
+    if (IsEmptiedDirectory(LastPart(path))) {
+      visitor_.follow({path, text});
+      struct stat info {};
+      info.st_mode = S_IFDIR | S_IRWXU;
+      return VisitDirectory(path, link, info);
+    }
+    return IsNeededByServer(path)
+               ? Dangling(link, text)
+               : Skip(path, fmt::format("a symbolic link to \"{}\", which does not exist", text));
+  }
+
+  Status VisitPlain(const std::string& path, const std::string& source, const struct stat& info,
+                    const std::string& link) {
+    if (S_ISREG(info.st_mode)) {
+      return path == "global/pg_control" ? Ok() : VisitFile(path, source, info, link);
+    }
+    if (!S_ISDIR(info.st_mode)) {
+      return Skip(path, NameOfKind(info.st_mode));
+    }
+    const std::string name = LastPart(path);
+    if (name == kLostAndFound) {
+      return Skip(path, "belongs to the file system", false);
+    }
+    if (LocationOf(info) != nullptr) {
+      return Ok();  // somebody made a tablespace inside the data directory: walked by itself
+    }
+    RETURN_IF_ERROR(VisitDirectory(path, source, info));
+    if (IsEmptiedDirectory(name)) {
       return Ok();
     }
+    return path == "pg_wal" ? VisitWalDirectories(path, source) : Descend(path, source, link);
+  }
+
+  Status VisitFile(const std::string& path, const std::string& source, const struct stat& info,
+                   const std::string& link) {
     DirectoryEntry entry;
     entry.path = path;
     entry.source_path = source;
+    entry.link_path = link;
     entry.mode = info.st_mode & 07777;
     entry.size = static_cast<std::uint64_t>(info.st_size);
     entry.relation = ClassifyFile(path);
-    return visit_(entry);
+    return visitor_.visit(entry);
   }
 
-  bool IsTablespaceLocation(const std::string& source) const {
-    return std::any_of(options_.tablespaces.begin(), options_.tablespaces.end(),
-                       [&](const Tablespace& tablespace) { return tablespace.path == source; });
+  Status Skip(const std::string& path, const std::string& reason, bool unexpected = true) {
+    visitor_.skip({path, reason}, unexpected);
+    return Ok();
+  }
+
+  struct Location {
+    FileId id;
+    std::uint32_t oid = 0;
+  };
+  // Null when the directory is no tablespace's.
+  const Location* LocationOf(const struct stat& info) const {
+    const auto found = std::find_if(locations_.begin(), locations_.end(), [&](const Location& one) {
+      return one.id == FileId{info.st_dev, info.st_ino};
+    });
+    return found == locations_.end() ? nullptr : &*found;
   }
 
   // pg_wal itself is rebuilt from the archive; the server wants the directories inside it.
   Status VisitWalDirectories(const std::string& path, const std::string& source) {
-    RETURN_IF_ERROR(VisitDirectory(path + "/archive_status", source + "/archive_status"));
-    if (options_.postgres_major >= 17) {
-      RETURN_IF_ERROR(VisitDirectory(path + "/summaries", source + "/summaries"));
+    for (const char* name : {"archive_status", "summaries"}) {
+      struct stat info {};
+      const std::string inner = fmt::format("{}/{}", source, name);
+      if ((options_.postgres_major >= 17 || name == std::string_view("archive_status")) &&
+          stat(inner.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
+        RETURN_IF_ERROR(VisitDirectory(fmt::format("{}/{}", path, name), inner, info));
+      }
     }
     return Ok();
   }
 
   const WalkOptions& options_;
-  const std::function<Status(const DirectoryEntry&)>& visit_;
-  const std::function<void(const std::string&)>& warn_;
+  const WalkVisitor& visitor_;
+  const std::string root_;
+  // What the walk is in: the data directory, a tablespace's location, and what links have led to.
+  std::vector<std::string> roots_;
+  std::vector<FileId> open_;
+  std::vector<Location> locations_;
+  std::vector<const Tablespace*> without_version_;
 };
+
+// Opening gave `error_number`; ELOOP: a link, or another kind of thing, has come in its place.
+Error OpeningFailed(const DirectoryEntry& entry, int error_number) {
+  if (error_number == ELOOP) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "file \"{}\" was replaced by something else while the backup was made",
+                     entry.source_path)
+        .WithHint(kTakeItAgain);
+  }
+  return ErrnoError(error_number, fmt::format("could not open file \"{}\"", entry.source_path));
+}
 
 }  // namespace
 
-std::uint32_t DatabaseOf(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string_view::npos ||
-      ClassifyDirectory(path.substr(0, slash)) != RelationDirectory::kDatabase) {
-    return 0;
-  }
-  const std::string_view directory = path.substr(0, slash);
-  const std::string_view digits = directory.substr(directory.rfind('/') + 1);
-  std::uint32_t oid = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), oid);
-  return oid;
+Status WalkDataDirectory(const WalkOptions& options, const WalkVisitor& visitor) {
+  return Walker(options, visitor).Run();
 }
 
-RelationFile ClassifyFile(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string_view::npos ||
-      ClassifyDirectory(path.substr(0, slash)) == RelationDirectory::kNo) {
-    return {};
+Result<std::optional<OpenedFile>> OpenForBackup(const DirectoryEntry& entry) {
+  // O_NONBLOCK: whatever may have come in its place, this does not wait for it.
+  OpenedFile file{
+      UniqueFd(open(entry.source_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)),
+      {}};
+  if (!file.fd.valid()) {
+    if (errno == ENOENT && (entry.link_path.empty() || !IsThere(entry.link_path))) {
+      return std::nullopt;  // dropped since it was listed; WAL replay drops it too
+    }
+    return OpeningFailed(entry, errno);
   }
-  const auto relation = ParseRelationName(path.substr(slash + 1));
-  if (!relation) {
-    return {};
+  if (fstat(file.fd.get(), &file.info) != 0) {
+    return ErrnoError(errno, fmt::format("could not stat file \"{}\"", entry.source_path));
   }
-  return {true, relation->fork.empty(), relation->segment, DatabaseOf(path)};
+  if (!S_ISREG(file.info.st_mode)) {
+    return OpeningFailed(entry, ELOOP);
+  }
+  return file;
 }
 
-Status WalkDataDirectory(const WalkOptions& options,
-                         const std::function<Status(const DirectoryEntry&)>& visit,
-                         const std::function<void(const std::string&)>& warn) {
-  return Walker(options, visit, warn).Run();
+Result<std::vector<Tablespace>> ReadTablespaceLinks(const std::string& data_directory) {
+  std::vector<Tablespace> tablespaces;
+  const std::string directory = data_directory + "/pg_tblspc";
+  std::error_code error;
+  for (std::filesystem::directory_iterator item(directory, error), end; !error && item != end;
+       item.increment(error)) {
+    const std::string name = item->path().filename().string();
+    Tablespace tablespace;
+    std::error_code no_link;
+    tablespace.path = std::filesystem::read_symlink(item->path(), no_link).string();
+    if (!no_link && IsDigits(name)) {
+      std::from_chars(name.data(), name.data() + name.size(), tablespace.oid);
+      tablespaces.push_back(std::move(tablespace));
+    }
+  }
+  if (error) {
+    return ErrnoError(error.value(), fmt::format("could not read directory \"{}\"", directory));
+  }
+  std::ranges::sort(tablespaces, {}, &Tablespace::oid);
+  return tablespaces;
 }
 
 }  // namespace veza

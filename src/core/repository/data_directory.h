@@ -1,34 +1,34 @@
 // The walk over a data directory: what belongs into a backup and what does not.
 //
 // The rules are those of the server's own base backup (backup/basebackup.c: excludeDirContents,
-// excludeFiles, sendDir, isRelFileName; 15 to 18), restated in postgres-facts.md.
+// excludeFiles, sendDir, isRelFileName; 15 to 18), restated in postgres-facts.md, but for symbolic
+// links: those are followed, as PostgreSQL does when it opens what is there, and what is behind
+// them becomes plain files and directories of the backup. Nothing that the rules do not name is
+// left out silently: the visitor is told of it, or the walk is an error.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
+#include "core/repository/relation_names.h"
+#include "core/storage/unique_fd.h"
 
 namespace veza {
 
-// What kind of file a path inside the data directory is, by its name alone.
-struct RelationFile {
-  bool is_relation = false;
-  bool is_main_fork = false;
-  std::uint32_t segment = 0;   // number of the 1 GiB segment within the fork
-  std::uint32_t database = 0;  // its oid; 0 in "global"
-};
-RelationFile ClassifyFile(std::string_view path);
-
-// The oid of the database in whose directory the file is, in whatever tablespace; 0 for none.
-std::uint32_t DatabaseOf(std::string_view path);
+// A directory of this name belongs to the file system at whose root it is.
+inline constexpr std::string_view kLostAndFound = "lost+found";
 
 struct DirectoryEntry {
   enum class Kind { kDirectory, kFile } kind = Kind::kFile;
   std::string path;         // relative to the data directory
-  std::string source_path;  // to open; through the tablespace's own location
+  std::string source_path;  // where it is, without links
+  std::string link_path;    // the symbolic link that leads to a file; empty when none does
   std::uint32_t mode = 0;
   std::uint64_t size = 0;  // when it was listed
   RelationFile relation;   // of files
@@ -41,13 +41,34 @@ struct WalkOptions {
   int postgres_major = 15;
 };
 
-// Calls `visit` for every directory (before its content) and file to be copied, in the order of
-// names within a directory. Not visited: global/pg_control (always copied last, by hand),
-// backup_label and tablespace_map. Files that vanish are skipped. `warn` gets a sentence for what
-// is skipped but unexpected (sockets, foreign symbolic links). Memory: the names of one directory
-// level at a time.
-Status WalkDataDirectory(const WalkOptions& options,
-                         const std::function<Status(const DirectoryEntry&)>& visit,
-                         const std::function<void(const std::string&)>& warn);
+struct WalkVisitor {
+  std::function<Status(const DirectoryEntry&)> visit;
+  // What is in the data directory and not copied. Not of what the rules leave out: temporary
+  // files, contents of unlogged relations, pg_wal and the like. `unexpected`: a person should know.
+  std::function<void(const SkippedItem&, bool unexpected)> skip;
+  std::function<void(const FollowedLink&)> follow;
+};
+
+// Visits every directory (before its content) and file to be copied, in the order of names within a
+// directory. Not visited: global/pg_control (always copied last, by hand), backup_label and
+// tablespace_map. Files that vanish are passed over. Skipped: sockets, FIFOs, devices, lost+found,
+// links to nothing where PostgreSQL needs nothing, links to a tablespace's location.
+//
+// kFailedPrecondition: a link that leads to nothing where PostgreSQL needs something, or to a
+// directory in which it is itself; a tablespace whose location, or directory in it, is not there
+// although its link is; a directory that was replaced while it was read. Two links to one place
+// give two copies. Memory: the names of one directory level at a time.
+Status WalkDataDirectory(const WalkOptions& options, const WalkVisitor& visitor);
+
+// The tablespaces outside, by their links in pg_tblspc.
+Result<std::vector<Tablespace>> ReadTablespaceLinks(const std::string& data_directory);
+
+struct OpenedFile {
+  UniqueFd fd;
+  struct stat info {};
+};
+// Opens a file that was visited. Nothing: it has vanished since. An error: it is not a regular file
+// any more, or cannot be read, or a link leads to it and only its target has vanished.
+Result<std::optional<OpenedFile>> OpenForBackup(const DirectoryEntry& entry);
 
 }  // namespace veza

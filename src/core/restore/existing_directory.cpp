@@ -12,6 +12,8 @@
 #include <fstream>
 #include <system_error>
 
+#include "core/repository/data_directory.h"
+
 namespace veza {
 
 namespace {
@@ -89,7 +91,7 @@ Result<bool> IsEmptyDirectory(const std::string& path) {
   bool empty = true;
   while (const dirent* item = readdir(directory)) {
     const std::string_view name = item->d_name;
-    empty = empty && (name == "." || name == "..");
+    empty = empty && (name == "." || name == ".." || name == kLostAndFound);
   }
   closedir(directory);
   return empty;

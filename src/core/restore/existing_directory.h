@@ -16,7 +16,7 @@ namespace veza {
 inline constexpr std::string_view kUnfinishedMarker = "veza-restoring";
 std::string FormatUnfinishedMarker(const std::vector<Tablespace>& tablespaces);
 
-// True also when it is absent.
+// True also when it is absent, and when it holds nothing but the lost+found of a file system.
 Result<bool> IsEmptyDirectory(const std::string& path);
 
 // `path` is absent, empty, a data directory of this cluster (which its pg_control tells, if it has

@@ -8,13 +8,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 #include <thread>
 #include <utility>
 
 #include "core/repository/archive_map.h"
 #include "core/repository/backup_catalog.h"
+#include "core/repository/empty_databases.h"
 #include "core/repository/manifest.h"
 #include "core/repository/recovery_window.h"
+#include "core/repository/relation_names.h"
 #include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 #include "core/restore/choose_backup.h"
@@ -323,12 +326,33 @@ Status RequireWholeCluster(const RestoreOptions& options) {
   return Ok();
 }
 
-// Takes off the sizes what comes back empty; backup.json does not tell it by tablespace.
+// A database has a PG_VERSION, wherever its directory is.
+Status RequireFilesOf(const RestorePlan& plan, const std::set<std::uint32_t>& with_version) {
+  for (const DatabaseSummary& database : plan.databases->restored) {
+    if (!with_version.contains(database.oid) && database.oid >= kFirstNormalOid) {
+      return MakeError(ErrorCode::kDataCorrupted,
+                       "backup \"{}\" does not have the files of database \"{}\"",
+                       plan.backup.label, database.name)
+          .WithHint(kMissingDatabaseHint);
+    }
+  }
+  return Ok();
+}
+
+// Takes off the sizes what comes back empty; backup.json does not tell it by tablespace. Refuses
+// what does not come back although it is wanted.
 Status LeaveOutEmpty(const Repository& repository, RestorePlan& plan) {
-  return ReadManifest(repository, plan.backup, [&](ManifestRecord&& record) -> Status {
+  std::set<std::uint32_t> with_version;
+  RETURN_IF_ERROR(ReadManifest(repository, plan.backup, [&](ManifestRecord&& record) -> Status {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
     const auto* const file = std::get_if<FileRecord>(&record);
-    if (file == nullptr || !plan.databases->LeavesEmpty(file->path)) {
+    if (file == nullptr) {
+      return Ok();
+    }
+    if (file->path.ends_with("/PG_VERSION") && file->size > 0) {
+      with_version.insert(DatabaseOf(file->path));
+    }
+    if (!plan.databases->LeavesEmpty(file->path)) {
       return Ok();
     }
     plan.size -= std::min(plan.size, file->size);
@@ -338,7 +362,8 @@ Status LeaveOutEmpty(const Repository& repository, RestorePlan& plan) {
       }
     }
     return Ok();
-  });
+  }));
+  return RequireFilesOf(plan, with_version);
 }
 
 }  // namespace

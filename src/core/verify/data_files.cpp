@@ -300,14 +300,13 @@ Result<DataFilesReport> CheckDataFiles(const DataFilesOptions& options,
       return Ok();
     };
   }));
-  RETURN_IF_ERROR(WalkDataDirectory(
-      options.walk,
-      [&](const DirectoryEntry& entry) -> Status {
-        const bool is_relation =
-            entry.kind == DirectoryEntry::Kind::kFile && entry.relation.is_relation;
-        return is_relation ? files.Push(entry) : Ok();
-      },
-      [](const std::string&) {}));
+  const WalkVisitor visitor{[&](const DirectoryEntry& entry) -> Status {
+                              const bool is_relation = entry.kind == DirectoryEntry::Kind::kFile &&
+                                                       entry.relation.is_relation;
+                              return is_relation ? files.Push(entry) : Ok();
+                            },
+                            [](const SkippedItem&, bool) {}, [](const FollowedLink&) {}};
+  RETURN_IF_ERROR(WalkDataDirectory(options.walk, visitor));
   RETURN_IF_ERROR(files.Finish());
   return report.Take();
 }

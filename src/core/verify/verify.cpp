@@ -91,6 +91,7 @@ class Verification {
   Status CheckSummaries() {
     for (const BackupSummary& backup : backups_) {
       NameSuspect(backup);
+      NameMissingDatabases(backup);
       RETURN_IF_ERROR(wal_.CheckBackup(backup));
     }
     return Ok();
@@ -101,6 +102,15 @@ class Verification {
     if (const std::string suspect = SuspectDiff(backup); !suspect.empty()) {
       session_.findings().AddProblem({BackupDocumentName(backup.label), backup.label,
                                       fmt::format("{}. {}", suspect, kSuspectDiffHint)});
+    }
+  }
+
+  void NameMissingDatabases(const BackupSummary& backup) {
+    for (const DatabaseSummary& database : DatabasesWithoutFiles(backup)) {
+      session_.findings().AddProblem(
+          {BackupDocumentName(backup.label), backup.label,
+           fmt::format("backup \"{}\" has no files of database \"{}\". {}", backup.label,
+                       database.name, kMissingDatabaseHint)});
     }
   }
 

@@ -135,8 +135,6 @@ TEST_F(BackupWriterTest, DescribesWhatItStored) {
   EXPECT_EQ(progress.bytes_done, size);
   EXPECT_EQ(progress.files_done, manifest.files.size());
   EXPECT_EQ(progress.bytes_stored, stored);
-  EXPECT_EQ(progress.bytes_total,
-            size - SourceTree::ControlFile().size() - summary->backup_label.size());
 
   const auto read = ReadBackup(*repository_, kTestLabel);
   ASSERT_OK(read);
@@ -179,6 +177,47 @@ TEST_F(BackupWriterTest, AUsedLabelIsRefused) {
     return MakeError(ErrorCode::kUnavailable, "the store is away");
   });
   EXPECT_ERROR(BackupWriter::RequireUnusedLabel(*repository_, kTestLabel), ErrorCode::kUnavailable);
+}
+
+TEST_F(BackupWriterTest, WhatIsBehindLinksIsInTheBackup) {
+  const Bytes relation = NoiseBytes(3 << 20);
+  std::filesystem::create_directories(source_.Beside("ssd/6"));
+  WriteBytes(source_.Beside("ssd/6/100"), relation);
+  WriteText(source_.Beside("key"), "secret");
+  ASSERT_EQ(chmod(source_.Beside("key").c_str(), 0640), 0);
+  ASSERT_EQ(symlink("../../ssd/6", source_.In("base/6").c_str()), 0);
+  ASSERT_EQ(symlink("../key", source_.In("server.key").c_str()), 0);
+  ASSERT_EQ(mkfifo(source_.In("fifo").c_str(), 0600), 0);
+  BackupWriterOptions options = Options();
+  options.verify_checksums = false;
+  const auto summary = MakeBackup(repository_, options);
+  ASSERT_OK(summary);
+  const Manifest manifest = ReadWhole(*summary);
+  EXPECT_THAT(manifest.directories, Contains("base/6"));
+  ASSERT_THAT(manifest.files.at("base/6/100").extents, SizeIs(3));
+  EXPECT_EQ(manifest.files.at("base/6/100").extents[1].digest,
+            DigestExtent(ByteView(relation).subspan(1U << 20, 1U << 20)));
+  EXPECT_EQ(manifest.files.at("server.key").mode, 0640U);
+  const auto read = ReadBackup(*repository_, kTestLabel);
+  ASSERT_OK(read);
+  EXPECT_THAT(read->notes.links, ElementsAre(FollowedLink{"base/6", "../../ssd/6"},
+                                             FollowedLink{"server.key", "../key"}));
+  EXPECT_THAT(read->notes.skipped, ElementsAre(SkippedItem{"fifo", "a FIFO"}));
+  EXPECT_THAT(sentences_.Take(), ElementsAre(HasSubstr("fifo")));
+}
+
+// The group lets the server read it; the restored file will be the server's own.
+TEST_F(BackupWriterTest, AForeignFileBehindALinkComesBackForTheServerAlone) {
+  if (geteuid() != 0) {
+    GTEST_SKIP() << "only root can give a file away";
+  }
+  WriteText(source_.Beside("key"), "secret");
+  ASSERT_EQ(chmod(source_.Beside("key").c_str(), 0640), 0);
+  ASSERT_EQ(chown(source_.Beside("key").c_str(), 65534, 65534), 0);
+  ASSERT_EQ(symlink("../key", source_.In("server.key").c_str()), 0);
+  const auto summary = Backup();
+  ASSERT_OK(summary);
+  EXPECT_EQ(ReadWhole(*summary).files.at("server.key").mode, 0600U);
 }
 
 // --- Files that change under the backup

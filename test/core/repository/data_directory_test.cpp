@@ -43,6 +43,9 @@ class DataDirectoryTest : public testing::Test {
     EXPECT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0) << path;
     close(fd);
   }
+  void Link(const std::string& path, const std::string& target) {
+    EXPECT_EQ(symlink(target.c_str(), In(path).c_str()), 0) << path;
+  }
   void Tablespace(std::uint32_t oid, const std::string& location) {
     std::filesystem::create_directories(location);
     Directory("pg_tblspc");
@@ -53,13 +56,18 @@ class DataDirectoryTest : public testing::Test {
   Status Walk() {
     entries_.clear();
     warnings_.clear();
-    return WalkDataDirectory(
-        options_,
-        [this](const DirectoryEntry& entry) {
-          entries_.push_back(entry);
-          return on_visit_ ? on_visit_(entry) : Ok();
-        },
-        [this](const std::string& sentence) { warnings_.push_back(sentence); });
+    notes_ = {};
+    return WalkDataDirectory(options_, {[this](const DirectoryEntry& entry) {
+                                          entries_.push_back(entry);
+                                          return on_visit_ ? on_visit_(entry) : Ok();
+                                        },
+                                        [this](const SkippedItem& item, bool unexpected) {
+                                          notes_.Skip(item);
+                                          if (unexpected) {
+                                            warnings_.push_back(item.path);
+                                          }
+                                        },
+                                        [this](const FollowedLink& link) { notes_.Follow(link); }});
   }
   std::vector<std::string> Paths() {
     EXPECT_OK(Walk());
@@ -83,7 +91,8 @@ class DataDirectoryTest : public testing::Test {
   TemporaryDirectory tree_;
   WalkOptions options_;
   std::vector<DirectoryEntry> entries_;
-  std::vector<std::string> warnings_;
+  std::vector<std::string> warnings_;  // of what was skipped unexpectedly
+  WalkNotes notes_;
   std::function<Status(const DirectoryEntry&)> on_visit_;
 };
 
@@ -152,8 +161,11 @@ TEST_F(DataDirectoryTest, AnEmptiedDirectoryMayBeALink) {
   chmod(elsewhere.c_str(), 0750);
   ASSERT_EQ(symlink(elsewhere.c_str(), In("pg_stat_tmp").c_str()), 0);
   ASSERT_EQ(symlink("/nowhere", In("pg_notify").c_str()), 0);
-  EXPECT_THAT(Paths(), ElementsAre("/", "pg_stat_tmp/"));
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_notify/", "pg_stat_tmp/"));
+  EXPECT_EQ(Entry("pg_notify").mode, 0700U);
   EXPECT_EQ(Entry("pg_stat_tmp").mode, 0750U);
+  EXPECT_THAT(notes_.links, ElementsAre(FollowedLink{"pg_notify", "/nowhere"},
+                                        FollowedLink{"pg_stat_tmp", elsewhere}));
 }
 
 TEST_F(DataDirectoryTest, AFileWithTheNameOfAnEmptiedDirectoryIsAFile) {
@@ -181,6 +193,7 @@ TEST_F(DataDirectoryTest, PgWalMayBeALinkAndLackDirectories) {
   options_.postgres_major = 17;
   EXPECT_THAT(Paths(), ElementsAre("/", "pg_wal/"));
   EXPECT_THAT(warnings_, IsEmpty());
+  EXPECT_THAT(notes_.links, ElementsAre(FollowedLink{"pg_wal", elsewhere}));
 }
 
 TEST_F(DataDirectoryTest, LeavesOutTemporaryRelations) {
@@ -218,6 +231,7 @@ TEST_F(DataDirectoryTest, OfUnloggedRelationsOnlyTheInitForkIsKept) {
 TEST_F(DataDirectoryTest, WalksTablespacesByThemselves) {
   Tablespace(16384, tree_.path() + "/fast");
   Tablespace(16385, tree_.path() + "/slow");
+  std::filesystem::create_directory(tree_.path() + "/slow/" + kVersionDirectory);
   const std::string inner = std::string("fast/") + kVersionDirectory;
   tree_.Write(inner + "/5/100", "main");
   tree_.Write(inner + "/5/200", "x");
@@ -230,7 +244,8 @@ TEST_F(DataDirectoryTest, WalksTablespacesByThemselves) {
   const std::string version = std::string("pg_tblspc/16384/") + kVersionDirectory;
   EXPECT_THAT(Paths(),
               ElementsAre("/", "pg_tblspc/", "pg_tblspc/16384/", version + "/", version + "/5/",
-                          version + "/5/100", version + "/5/200_init", "pg_tblspc/16385/"));
+                          version + "/5/100", version + "/5/200_init", "pg_tblspc/16385/",
+                          std::string("pg_tblspc/16385/") + kVersionDirectory + "/"));
   EXPECT_THAT(warnings_, IsEmpty());
   EXPECT_EQ(Entry("pg_tblspc/16384").mode, 0710U);
   EXPECT_EQ(Entry(version + "/5/100").source_path, tree_.path() + "/" + inner + "/5/100");
@@ -272,20 +287,253 @@ TEST_F(DataDirectoryTest, InPlaceTablespacesArePlainDirectories) {
   EXPECT_TRUE(Entry(version + "/5/100").relation.is_main_fork);
 }
 
-TEST_F(DataDirectoryTest, WarnsOfWhatItCannotCopy) {
+// Dropped, or its file system is not mounted.
+TEST_F(DataDirectoryTest, ATablespaceWhoseLinkIsThereMustBeThere) {
+  Tablespace(16384, tree_.path() + "/space");
+  const Status empty = Walk();
+  EXPECT_ERROR(empty, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(empty.error().message, HasSubstr("tablespace 16384"));
+  EXPECT_THAT(empty.error().hint, HasSubstr("mounted"));
+  std::filesystem::remove(tree_.path() + "/space");
+  EXPECT_ERROR(Walk(), ErrorCode::kFailedPrecondition);
+  std::filesystem::remove(In("pg_tblspc/16384"));
+  EXPECT_OK(Walk());
+}
+
+TEST_F(DataDirectoryTest, SkipsWhatIsNoFile) {
   Socket("s.PGSQL");
   ASSERT_EQ(mkfifo(In("base").c_str(), 0600), 0);
-  tree_.Write("foreign/file", "x");
-  ASSERT_EQ(symlink((tree_.path() + "/foreign").c_str(), In("log").c_str()), 0);
-  ASSERT_EQ(symlink((tree_.path() + "/foreign/file").c_str(), In("server.key").c_str()), 0);
-  ASSERT_EQ(symlink("/nowhere", In("dangling").c_str()), 0);
   ASSERT_EQ(mkfifo(In("pg_notify").c_str(), 0600), 0);
+  Link("null", "/dev/null");
+  Link("dangling", "../nowhere");
   File("zzz");
   EXPECT_THAT(Paths(), ElementsAre("/", "zzz"));
-  EXPECT_THAT(warnings_, ElementsAre(HasSubstr("/base\""), HasSubstr("/dangling\""),
-                                     HasSubstr("/log\""), HasSubstr("/pg_notify\""),
-                                     HasSubstr("/s.PGSQL\""), HasSubstr("/server.key\"")));
+  EXPECT_THAT(notes_.skipped,
+              ElementsAre(SkippedItem{"base", "a FIFO"},
+                          SkippedItem{"dangling",
+                                      "a symbolic link to \"../nowhere\", which does not exist"},
+                          SkippedItem{"null", "a symbolic link to a device"},
+                          SkippedItem{"pg_notify", "a FIFO"}, SkippedItem{"s.PGSQL", "a socket"}));
+  EXPECT_THAT(warnings_, SizeIs(5));
+  EXPECT_THAT(notes_.links, IsEmpty());
 }
+
+// mkfs.ext4 makes it at the root of a file system; only root may enter it.
+TEST_F(DataDirectoryTest, LeavesLostAndFoundToTheFileSystem) {
+  Directory("lost+found", 0);
+  File("base/5/100");
+  tree_.Write("log/lost+found/inner", "x");
+  Link("log", tree_.path() + "/log");
+  File("mine/lost+found");  // no directory
+  EXPECT_THAT(Paths(), ElementsAre("/", "base/", "base/5/", "base/5/100", "log/", "mine/",
+                                   "mine/lost+found"));
+  EXPECT_THAT(notes_.skipped,
+              ElementsAre(SkippedItem{"log/lost+found", "belongs to the file system"},
+                          SkippedItem{"lost+found", "belongs to the file system"}));
+  EXPECT_THAT(warnings_, IsEmpty());
+}
+
+// --- Symbolic links
+
+TEST_F(DataDirectoryTest, FollowsLinksToDirectoriesAndFiles) {
+  File("base/1/1259");
+  tree_.Write("ssd/16384/1259", "relation");
+  tree_.Write("ssd/16384/300", "unlogged");
+  tree_.Write("ssd/16384/300_init", "x");
+  tree_.Write("ssd/16384/t3_300", "temporary");
+  tree_.Write("ssd/segment", "part of a relation");
+  tree_.Write("ssd/xact/0000", "clog");
+  tree_.Write("etc/postgresql.conf", "port = 5432", 0644);
+  chmod((tree_.path() + "/ssd/16384").c_str(), 0750);
+  Link("base/16384", tree_.path() + "/ssd/16384");
+  Link("base/1/1259.1", "../../../ssd/segment");
+  Link("pg_xact", "../ssd/xact");
+  Link("postgresql.conf", tree_.path() + "/etc/postgresql.conf");
+  EXPECT_THAT(Paths(), ElementsAre("/", "base/", "base/1/", "base/1/1259", "base/1/1259.1",
+                                   "base/16384/", "base/16384/1259", "base/16384/300_init",
+                                   "pg_xact/", "pg_xact/0000", "postgresql.conf"));
+  EXPECT_EQ(Entry("base/16384").mode, 0750U);
+  EXPECT_EQ(Entry("base/16384/1259").source_path, tree_.path() + "/ssd/16384/1259");
+  EXPECT_EQ(Entry("base/16384/1259").relation.database, 16384U);
+  EXPECT_EQ(Entry("base/1/1259.1").size, 18U);
+  EXPECT_EQ(Entry("base/1/1259.1").relation.segment, 1U);
+  EXPECT_EQ(Entry("base/1/1259.1").link_path, In("base/1/1259.1"));
+  EXPECT_EQ(Entry("postgresql.conf").mode, 0644U);
+  EXPECT_THAT(warnings_, IsEmpty());
+  EXPECT_THAT(notes_.links,
+              ElementsAre(FollowedLink{"base/1/1259.1", "../../../ssd/segment"},
+                          FollowedLink{"base/16384", tree_.path() + "/ssd/16384"},
+                          FollowedLink{"pg_xact", "../ssd/xact"},
+                          FollowedLink{"postgresql.conf", tree_.path() + "/etc/postgresql.conf"}));
+}
+
+TEST_F(DataDirectoryTest, ALinkMayLeadToALink) {
+  tree_.Write("ssd/global/1262", "x");
+  ASSERT_EQ(symlink("ssd", (tree_.path() + "/disk").c_str()), 0);
+  Link("global", tree_.path() + "/disk/global");
+  EXPECT_THAT(Paths(), ElementsAre("/", "global/", "global/1262"));
+  EXPECT_EQ(Entry("global/1262").source_path, tree_.path() + "/ssd/global/1262");
+}
+
+TEST_F(DataDirectoryTest, TwoLinksToOnePlaceGiveTwoCopies) {
+  tree_.Write("log/today", "x");
+  Link("log", tree_.path() + "/log");
+  Link("pg_log", tree_.path() + "/log");
+  Link("current", "log/today");
+  EXPECT_THAT(Paths(), ElementsAre("/", "current", "log/", "log/today", "pg_log/", "pg_log/today"));
+}
+
+TEST_F(DataDirectoryTest, LinksBelowATablespaceAreFollowed) {
+  Tablespace(16384, tree_.path() + "/space");
+  tree_.Write(std::string("space/") + kVersionDirectory + "/5/100", "x");
+  tree_.Write("other/6/100", "x");
+  ASSERT_EQ(symlink("../../other/6", (tree_.path() + "/space/" + kVersionDirectory + "/6").c_str()),
+            0);
+  const std::string version = std::string("pg_tblspc/16384/") + kVersionDirectory;
+  EXPECT_THAT(Paths(),
+              ElementsAre("/", "pg_tblspc/", "pg_tblspc/16384/", version + "/", version + "/5/",
+                          version + "/5/100", version + "/6/", version + "/6/100"));
+  EXPECT_EQ(Entry(version + "/6/100").relation.database, 6U);
+  // So is a link in the place of that directory.
+  std::filesystem::rename(tree_.path() + "/space/" + kVersionDirectory, tree_.path() + "/moved");
+  std::filesystem::remove(tree_.path() + "/moved/6");
+  ASSERT_EQ(symlink("../moved", (tree_.path() + "/space/" + kVersionDirectory).c_str()), 0);
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_tblspc/", "pg_tblspc/16384/", version + "/",
+                                   version + "/5/", version + "/5/100"));
+  EXPECT_THAT(notes_.links, ElementsAre(FollowedLink{version, "../moved"}));
+}
+
+TEST_F(DataDirectoryTest, ALinkToATablespaceIsSkipped) {
+  Tablespace(16384, tree_.path() + "/space");
+  tree_.Write(std::string("space/") + kVersionDirectory + "/5/100", "x");
+  Link("space", "../space");
+  const std::string version = std::string("pg_tblspc/16384/") + kVersionDirectory;
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_tblspc/", "pg_tblspc/16384/", version + "/",
+                                   version + "/5/", version + "/5/100"));
+  ASSERT_THAT(notes_.skipped, SizeIs(1));
+  EXPECT_THAT(notes_.skipped[0].reason, HasSubstr("tablespace 16384"));
+}
+
+// Only numbers are tablespaces.
+TEST_F(DataDirectoryTest, AnotherLinkInPgTblspcIsOneAsAnywhere) {
+  tree_.Write("mine/file", "x");
+  Directory("pg_tblspc");
+  Link("pg_tblspc/mine", "../../mine");
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_tblspc/", "pg_tblspc/mine/", "pg_tblspc/mine/file"));
+}
+
+TEST_F(DataDirectoryTest, NothingOfWhatIsNotCopiedIsFollowed) {
+  tree_.Write("elsewhere/file", "x");
+  Directory("pg_wal");
+  Directory("pg_replslot");
+  Link("pg_wal/000000010000000000000001", "../../elsewhere/file");
+  Link("pg_wal/other", "/nowhere");
+  Link("pg_replslot/slot", "/nowhere");
+  Link("postmaster.pid", "/nowhere");
+  Link("pgsql_tmp", "/nowhere");
+  EXPECT_THAT(Paths(), ElementsAre("/", "pg_replslot/", "pg_wal/"));
+  EXPECT_THAT(notes_.links, IsEmpty());
+  EXPECT_THAT(notes_.skipped, IsEmpty());
+}
+
+TEST_F(DataDirectoryTest, ALinkThatCannotBeFollowedIsAnError) {
+  struct {
+    const char* path;
+    std::string target;
+    const char* message;
+  } const cases[] = {
+      {"base/16384", "/nowhere", "which does not exist"},
+      {"base/5/100", "/nowhere", "which does not exist"},
+      {"base/5/mine", "/nowhere", "which does not exist"},
+      {"pg_xact", "/nowhere", "which does not exist"},
+      {"pg_wal", "/nowhere", "which does not exist"},
+      {"postgresql.conf", "/nowhere", "which does not exist"},
+      {"base/16384", "16384", "could not follow"},
+      {"mine", "mine", "could not follow"},
+      {"mine", ".", "in which it is itself"},
+      {"mine", tree_.path(), "in which it is itself"},
+      {"mine", "/", "in which it is itself"},
+      {"base/5/up", "..", "itself one of those that it is in"},
+  };
+  File("base/5/PG_VERSION");
+  for (const auto& one : cases) {
+    Link(one.path, one.target);
+    const Status walked = Walk();
+    ASSERT_FALSE(walked) << one.path;
+    EXPECT_THAT(walked.error().message, HasSubstr(one.message)) << one.path;
+    EXPECT_THAT(walked.error().message, HasSubstr(In("")));
+    std::filesystem::remove(In(one.path));
+  }
+  // From one foreign directory into another and back.
+  tree_.Write("a/file", "x");
+  tree_.Write("b/file", "x");
+  ASSERT_EQ(symlink("../b", (tree_.path() + "/a/to-b").c_str()), 0);
+  ASSERT_EQ(symlink("../a", (tree_.path() + "/b/to-a").c_str()), 0);
+  Link("mine", "../a");
+  EXPECT_ERROR(Walk(), ErrorCode::kFailedPrecondition);
+}
+
+TEST_F(DataDirectoryTest, ALinkIntoTheDataDirectoryFromATablespaceIsAnError) {
+  Tablespace(16384, tree_.path() + "/space");
+  std::filesystem::create_directories(tree_.path() + "/space/" + kVersionDirectory);
+  ASSERT_EQ(symlink(options_.data_directory.c_str(),
+                    (tree_.path() + "/space/" + kVersionDirectory + "/5").c_str()),
+            0);
+  EXPECT_ERROR(Walk(), ErrorCode::kFailedPrecondition);
+}
+
+TEST_F(DataDirectoryTest, ADirectoryThatBecomesALinkIsAnError) {
+  File("base/5/100");
+  on_visit_ = [this](const DirectoryEntry& entry) {
+    if (entry.path == "base/5") {
+      std::filesystem::rename(In("base/5"), tree_.path() + "/5");
+      Link("base/5", tree_.path() + "/5");
+    }
+    return Ok();
+  };
+  const Status walked = Walk();
+  ASSERT_FALSE(walked);
+  EXPECT_THAT(walked.error().hint, HasSubstr("again"));
+}
+
+TEST_F(DataDirectoryTest, OpensWhatWasVisited) {
+  tree_.Write("ssd/100", "x");
+  File("base/5/200");
+  Link("base/5/100", tree_.path() + "/ssd/100");
+  ASSERT_OK(Walk());
+  const auto open = [this](const std::string& path) { return OpenForBackup(Entry(path)); };
+  ASSERT_OK(open("base/5/100"));
+  EXPECT_TRUE(open("base/5/100")->has_value());
+  // Dropping a relation removes the link.
+  std::filesystem::rename(tree_.path() + "/ssd/100", tree_.path() + "/ssd/away");
+  EXPECT_ERROR(open("base/5/100"), ErrorCode::kNotFound);
+  std::filesystem::remove(In("base/5/100"));
+  ASSERT_OK(open("base/5/100"));
+  EXPECT_FALSE(open("base/5/100")->has_value());
+  // Something else takes its place.
+  std::filesystem::rename(In("base/5/200"), In("base/5/300"));
+  EXPECT_FALSE(open("base/5/200")->has_value());
+  Link("base/5/200", "300");
+  EXPECT_ERROR(open("base/5/200"), ErrorCode::kFailedPrecondition);
+  std::filesystem::remove(In("base/5/200"));
+  ASSERT_EQ(mkfifo(In("base/5/200").c_str(), 0600), 0);
+  EXPECT_ERROR(open("base/5/200"), ErrorCode::kFailedPrecondition);
+}
+
+TEST_F(DataDirectoryTest, ReadsTheLinksOfTablespaces) {
+  EXPECT_ERROR(ReadTablespaceLinks(options_.data_directory), ErrorCode::kNotFound);
+  Tablespace(16385, tree_.path() + "/slow");
+  Tablespace(16384, tree_.path() + "/fast");
+  Directory("pg_tblspc/16386");
+  Link("pg_tblspc/mine", "/nowhere");
+  const auto tablespaces = ReadTablespaceLinks(options_.data_directory);
+  ASSERT_OK(tablespaces);
+  ASSERT_THAT(*tablespaces, SizeIs(2));
+  EXPECT_EQ((*tablespaces)[0].oid, 16384U);
+  EXPECT_EQ((*tablespaces)[1].path, tree_.path() + "/slow");
+}
+
+// --- Names, and what changes meanwhile
 
 TEST_F(DataDirectoryTest, NamesAreBytes) {
   const std::string odd[] = {"\x01", " ", "a\nb", "quote\"", "\xc3\x28", "\xff", "\xff\xff"};
@@ -354,55 +602,6 @@ TEST_F(DataDirectoryTest, AnUnreadableDirectoryIsAnError) {
   ASSERT_EQ(seteuid(0), 0);
   EXPECT_ERROR(walked, ErrorCode::kPermissionDenied);
   EXPECT_THAT(walked.error().message, HasSubstr("base/1"));
-}
-
-struct ClassifyCase {
-  const char* path;
-  bool is_relation;
-  bool is_main_fork;
-  std::uint32_t segment;
-};
-
-TEST(ClassifyFile, TellsRelationsByTheirNames) {
-  const ClassifyCase cases[] = {
-      {"base/5/1259", true, true, 0},
-      {"base/5/1259.1", true, true, 1},
-      {"base/5/1259.131071", true, true, 131071},
-      {"base/5/1259_fsm", true, false, 0},
-      {"base/5/1259_vm", true, false, 0},
-      {"base/5/1259_vm.2", true, false, 2},
-      {"base/5/1259_init", true, false, 0},
-      {"global/1262", true, true, 0},
-      {"global/1262_fsm", true, false, 0},
-      {"pg_tblspc/16384/PG_15_202209061/5/16400", true, true, 0},
-      {"pg_tblspc/16384/PG_15_202209061/5/16400.3", true, true, 3},
-      {"1259", false, false, 0},
-      {"base/1259", false, false, 0},
-      {"base/5/PG_VERSION", false, false, 0},
-      {"base/5/pg_filenode.map", false, false, 0},
-      {"global/pg_control", false, false, 0},
-      {"base/5/1259_xyz", false, false, 0},
-      {"base/5/1259.", false, false, 0},
-      {"base/5/1259.x", false, false, 0},
-      {"base/5/1259.1.2", false, false, 0},
-      {"base/5/1259.9999999999", false, false, 0},
-      {"base/5/_fsm", false, false, 0},
-      {"base/5/t3_1259", false, false, 0},
-      {"base/5/sub/1259", false, false, 0},
-      {"base/x/1259", false, false, 0},
-      {"pg_xact/0000", false, false, 0},
-      {"pg_multixact/members/0000", false, false, 0},
-      {"pg_tblspc/16384/PG_15_202209061/16400", false, false, 0},
-      {"pg_tblspc/16384/other/5/16400", false, false, 0},
-      {"pg_tblspc/x/PG_15_202209061/5/16400", false, false, 0},
-      {"", false, false, 0},
-  };
-  for (const ClassifyCase& expected : cases) {
-    const RelationFile file = ClassifyFile(expected.path);
-    EXPECT_EQ(file.is_relation, expected.is_relation) << expected.path;
-    EXPECT_EQ(file.is_main_fork, expected.is_main_fork) << expected.path;
-    EXPECT_EQ(file.segment, expected.segment) << expected.path;
-  }
 }
 
 }  // namespace

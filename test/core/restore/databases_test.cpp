@@ -242,6 +242,28 @@ class DatabasesTest : public testing::Test {
   std::set<std::string> gets_;
 };
 
+// As version 0.1 left them out when they were behind a link.
+TEST_F(DatabasesTest, ADatabaseWithoutItsFilesIsRefused) {
+  std::filesystem::remove_all(fixture_.source.In("base/16385"));
+  const auto summary = fixture_.Backup();
+  ASSERT_OK(summary);
+  EXPECT_THAT(DatabasesWithoutFiles(*summary), testing::IsEmpty()) << "it has some elsewhere";
+  const auto refused = PlanRestore(*fixture_.repository, Options({"app"}));
+  EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("\"app\""));
+  EXPECT_OK(PlanRestore(*fixture_.repository, Options({"log"})));
+}
+
+TEST_F(DatabasesTest, ADatabaseWithoutAnyFileIsNamed) {
+  std::filesystem::remove_all(fixture_.source.In("base/16385"));
+  std::filesystem::remove_all(InSpace("16385"));
+  const auto summary = fixture_.Backup();
+  ASSERT_OK(summary);
+  const auto without = DatabasesWithoutFiles(*summary);
+  ASSERT_EQ(without.size(), 1U);
+  EXPECT_EQ(without[0].name, "app");
+}
+
 TEST_F(DatabasesTest, OnlyWhatIsNamedComesBack) {
   const auto summary = fixture_.Backup();
   ASSERT_OK(summary);

@@ -26,6 +26,7 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
  protected:
   VerifyTest() {
     fixture_.source.Directory("pg_xact");
+    fixture_.source.File("base/5/PG_VERSION", AsBytes("15\n"));
     fixture_.source.File("pg_xact/0000", NoiseBytes(1'500'000));
     fixture_.source.File("pg_xact/0001", Bytes(500'000, 'x'));
     full_ = Unwrap(fixture_.Backup());
@@ -115,6 +116,17 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
 
 INSTANTIATE_TEST_SUITE_P(Ciphers, VerifyTest, testing::Values(Cipher::kNone, Cipher::kAes256Gcm),
                          CipherTestName);
+
+// As version 0.1 left them out when they were behind a link.
+TEST_P(VerifyTest, ADatabaseWithoutFilesIsNamed) {
+  fixture_.databases.push_back({16384, "app", 740, 0});
+  const BackupSummary diff = Unwrap(fixture_.Diff(full_));
+  const auto report = Verify(false);
+  ASSERT_OK(report);
+  ASSERT_EQ(report->problems.size(), 1U);
+  EXPECT_EQ(report->problems[0].backup, diff.label);
+  EXPECT_THAT(report->problems[0].message, HasSubstr("no files of database \"app\""));
+}
 
 TEST_P(VerifyTest, AWholeRepositoryPasses) {
   for (const bool full : {false, true}) {

@@ -1,0 +1,54 @@
+#include "core/repository/directory_survey.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace veza {
+
+namespace {
+
+Status RequireReadable(const DirectoryEntry& entry) {
+  if (faccessat(AT_FDCWD, entry.source_path.c_str(), R_OK, AT_EACCESS) == 0 || errno == ENOENT) {
+    return Ok();
+  }
+  return ErrnoError(errno, fmt::format("could not open file \"{}\"", entry.source_path));
+}
+
+Error WithHint(Error error, const std::string& data_directory) {
+  if (error.code != ErrorCode::kPermissionDenied || !error.hint.empty()) {
+    return error;
+  }
+  return std::move(error).WithHint(fmt::format(
+      "A backup reads everything in the data directory. Let PostgreSQL's account read "
+      "it, or move it elsewhere. Run by that account, \"find -L '{}' ! -readable\" lists "
+      "what it may not read.",
+      data_directory));
+}
+
+}  // namespace
+
+Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellation& cancellation) {
+  ASSIGN_OR_RETURN(options.tablespaces, ReadTablespaceLinks(options.data_directory));
+  DirectorySurvey survey;
+  const WalkVisitor visitor{[&](const DirectoryEntry& entry) -> Status {
+                              RETURN_IF_ERROR(cancellation.Check());
+                              if (entry.kind == DirectoryEntry::Kind::kDirectory) {
+                                return Ok();
+                              }
+                              survey.bytes += entry.size;
+                              ++survey.files;
+                              return RequireReadable(entry);
+                            },
+                            [&](const SkippedItem& item, bool) { survey.notes.Skip(item); },
+                            [&](const FollowedLink& link) { survey.notes.Follow(link); }};
+  if (Status walked = WalkDataDirectory(options, visitor); !walked) {
+    return WithHint(std::move(walked.error()), options.data_directory);
+  }
+  return survey;
+}
+
+}  // namespace veza
