@@ -12,7 +12,7 @@ SELECT proname, pg_get_function_arguments(oid), pg_get_function_result(oid)
 
 SELECT veza_backup_init() ~ '/regress$' AS is_the_location;
 SELECT veza_backup_init(accept_new_system => true) ~ '/regress$' AS is_the_location;
-SELECT count(*) FROM veza_backup_info();
+SELECT label, type, status FROM veza_backup_info();
 
 SELECT veza_backup_now('full') ~ '^\d{8}-\d{6}F$' AS is_a_label;
 SELECT type, status, timeline, start_lsn < stop_lsn AS lsns, start_time < stop_time AS times,

@@ -143,8 +143,9 @@ struct Watch {
   SurveyFailure known_failure;   // as it was logged last
   std::uint64_t dropped = 0;     // as last seen
 
-  seconds warned_age{0};  // 0: no warning stands
-  std::string known_gap;  // the first one that was logged
+  seconds warned_age{0};      // 0: no warning stands
+  bool lacks_backup = false;  // at the last survey
+  std::string known_gap;      // the first one that was logged
   seconds gap_pause = kAfterGap;
 };
 Watch* watch = nullptr;
@@ -309,6 +310,18 @@ SurveyEnd EndWithGaps() {
   return {.pause = pause, .wants_backup = watch->survey->has_backup()};
 }
 
+// Once, until there is one.
+void LogMissingBackup() {
+  const bool lacks_backup = !watch->survey->has_backup();
+  if (lacks_backup && !watch->lacks_backup) {
+    ereport(LOG, (errmsg("the repository holds no backup of this cluster yet"),
+                  errdetail("Archived WAL cannot be restored without one."),
+                  errhint("Run SELECT veza_backup_now('full'), or check veza_backup.repository and "
+                          "veza_backup.cluster.")));
+  }
+  watch->lacks_backup = lacks_backup;
+}
+
 SurveyEnd EndSurvey() {
   ErrorReport report;
   if (Failed(watch->survey->Join(), &report)) {
@@ -321,6 +334,7 @@ SurveyEnd EndSurvey() {
   if (offers) {
     OfferMissing();
   }
+  LogMissingBackup();
   const std::vector<WalGap>& gaps = watch->survey->gaps();
   ReportSurvey(MicrosecondsOf(SystemClock().Now()), static_cast<std::uint32_t>(gaps.size()),
                static_cast<std::uint32_t>(watch->survey->lost()),

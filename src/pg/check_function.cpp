@@ -55,7 +55,8 @@ class CheckCall final : public RowsCall {
     rows_.push_back(RowOf(CheckDataDirectory()));
     RETURN_IF_ERROR(environment_.cancellation->Check());
     bool usable = true;
-    for (const CheckResult& result : CheckRepository(store, Options(), environment_)) {
+    for (const CheckResult& result :
+         CheckRepository(store, Options(), environment_, facts_.system_identifier)) {
       const bool decides = result.name == "store" || result.name == "identity";
       usable = usable && (result.passed || !decides);
       rows_.push_back(RowOf(result));

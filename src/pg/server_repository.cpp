@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/repository/connect.h"
+#include "core/repository/repository_marker.h"
 //
 #include "pg/compat.h"
 
@@ -66,9 +67,8 @@ Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
   }
   ASSIGN_OR_RETURN(std::shared_ptr<Store> store,
                    ConnectStore(config, environment, policy, std::move(observer)));
-  return Repository::Initialise(std::move(store),
-                                MakeRepositoryOptions(config, facts.node, facts.data_directory),
-                                environment, MakeIdentity(facts), false);
+  return InitialiseMarked(store, MakeRepositoryOptions(config, facts.node, facts.data_directory),
+                          environment, MakeIdentity(facts), facts.data_directory);
 }
 
 }  // namespace veza::pg

@@ -32,7 +32,8 @@ Result<std::unique_ptr<Repository>> OpenExistingRepository(const Config& config,
                                                            const Environment& environment,
                                                            const RetryPolicy& policy,
                                                            RetryObserver observer = {});
-// The same, but a primary initialises an empty repository by itself.
+// The same, but a primary initialises an empty repository by itself, unless it has archived to
+// another one before (core/repository/repository_marker.h).
 Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
                                                          const ServerFacts& facts,
                                                          const Environment& environment,

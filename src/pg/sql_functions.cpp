@@ -14,6 +14,7 @@
 #include "core/repository/drill_record.h"
 #include "core/repository/key_restore.h"
 #include "core/repository/pins.h"
+#include "core/repository/repository_marker.h"
 #include "core/repository/suspect_diff.h"
 #include "pg/rows_call.h"
 //
@@ -117,6 +118,11 @@ class InfoCall final : public RowsCall {
       rows_.push_back(RowOf(backup, pins.contains(backup.label),
                             drill != drills.end() ? &drill->second : nullptr));
     }
+    if (catalog.backups.empty()) {
+      Row row = RowOfUnusable("", "no backup here yet", repository->store().location());
+      row[0].reset();
+      rows_.push_back(std::move(row));
+    }
     for (const UnfinishedBackup& backup : catalog.unfinished) {
       if (backup.label != failure_label_) {
         rows_.push_back(RowOfUnusable(backup.label, "unfinished",
@@ -162,9 +168,10 @@ class InitCall final : public RowsCall {
   }
 
   Status Initialise(const std::shared_ptr<Store>& store) {
-    RETURN_IF_ERROR(Repository::Initialise(store, Options(), environment_, MakeIdentity(facts_),
-                                           accept_new_system_));
-    return Ok();
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                     Repository::Initialise(store, Options(), environment_, MakeIdentity(facts_),
+                                            accept_new_system_));
+    return MarkRepository(facts_.data_directory, *repository);
   }
 
   bool accept_new_system_;

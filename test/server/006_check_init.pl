@@ -62,11 +62,17 @@ is($node->safe_psql('postgres', 'SELECT veza_backup_init(true)'), $location,
 	'also with accept_new_system');
 is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'and changes nothing');
 
+is($node->safe_psql('postgres', 'SELECT status, detail FROM veza_backup_info()'),
+	"no backup here yet|$location", 'veza_backup_info() says that there is no backup');
+finds_wrong('no backup', $node, backups => [ qr/no backup here yet/, qr/veza_backup_now\('full'\)/ ]);
+$node->vezactl_fails(['check'], 1, qr/^$/, 'vezactl check, too');
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+
 # --- all is well ----------------------------------------------------------------------------------
 
 my ($rows, $order) = check($node);
 is( "@$order",
-	'settings data_directory store write read conditional_writes delete clock identity key archiving archive_timeout',
+	'settings data_directory store write read conditional_writes delete clock identity backups key archiving archive_timeout',
 	'the checks');
 is_deeply([ grep { $rows->{$_}{passed} ne 't' } @$order ], [], 'all pass');
 is_deeply([ grep { $rows->{$_}{hint} ne '' } @$order ], [], 'and have nothing to advise');
@@ -188,7 +194,10 @@ my $refused =
 $other->sql_fails('SELECT veza_backup_init()', qr/$refused\nHINT:  .*accept_new_system => true/,
 	'another cluster under the same name');
 $other->sql_fails(q{SELECT veza_backup_now('full')}, $refused, 'its backup');
-finds_wrong('its checks', $other, archiving => [ $refused, qr/accept_new_system => true/ ]);
+finds_wrong(
+	'its checks', $other,
+	backups => [ qr/no backup here yet/, qr/veza_backup_now/ ],
+	archiving => [ $refused, qr/accept_new_system => true/ ]);
 $other->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$refused/, $position);
 pass('its archiver warns');
 is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'it has left nothing');
@@ -198,10 +207,11 @@ is($other->safe_psql('postgres', 'SELECT veza_backup_init(accept_new_system => t
 is(scalar(my @identities = objects('main/identity/')), 2, 'there are two identities now');
 is(scalar(my @keys = objects('main/key/')), 1, 'and still one key');
 $other->wake_archiver;
-finds_wrong('its checks, then', $other);
+finds_wrong('its checks, then', $other, backups => [ qr/no backup here yet/, qr/veza_backup_now/ ]);
 my $label = $other->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+finds_wrong('its checks in the end', $other);
 like($other->vezactl_ok(['info']),
-	qr/^system $system_id:.*no backups.*^system $other_id:.*^$label /ms,
+	qr/^system $system_id:.*^system $other_id:.*^$label /ms,
 	'vezactl info shows both');
 
 my $target = $other->basedir . '/target';

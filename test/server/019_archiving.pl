@@ -100,6 +100,7 @@ sub sealed_size
 {
 	my ($cluster, %settings) = @_;
 	$node->apply_conf(cluster => $cluster, %settings);
+	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
 	rename $node->data_dir . "/pg_wal/archive_status/$_.done",
 	  $node->data_dir . "/pg_wal/archive_status/$_.ready"
 	  foreach @segments;
@@ -116,6 +117,8 @@ is(scalar(my @ahead = grep { m{^adaptive/wal/.*/[0-9A-F]{24}$} } objects('adapti
 
 # --- a reload in the middle of it -----------------------------------------------------------------
 
+$node->apply_conf(cluster => 'elsewhere');
+$node->safe_psql('postgres', 'SELECT veza_backup_init()');
 $node->apply_conf(cluster => 'main');
 @segments = write_segments(30);
 $node->change_conf(cluster => 'elsewhere');

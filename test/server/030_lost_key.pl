@@ -1,5 +1,6 @@
 # Something deletes identity and key of the repository: no new key is made, a running server puts them back
-# from memory, and vezactl from a backup. Every older backup stays readable.
+# from memory, and vezactl from a backup. Every older backup stays readable. And a server that has archived
+# makes no other repository by itself.
 
 use strict;
 use warnings;
@@ -123,6 +124,8 @@ my $copy = $node->restore('copy', '--backup', $full);
 $copy->start;
 $copy->wait_for_end_of_recovery;
 is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), 103, 'the oldest backup can be restored');
+ok(-f $node->data_dir . '/veza-repository', 'a server that archives has a marker');
+ok(!-f $copy->data_dir . '/veza-repository', 'no restore brings it back');
 $copy->stop;
 
 # --- What cannot be repaired so easily -------------------------------------------------------------
@@ -146,5 +149,37 @@ is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), $location, 'veza_b
 is(scalar(my @keys = objects('main/key/')), 1, 'with the key that is there');
 $node->archive_wal;
 $node->vezactl_ok([qw(info)]);
+
+# --- A mistyped name -------------------------------------------------------------------------------
+
+my $position = -s $node->logfile;
+$node->apply_conf(cluster => 'mian');
+$node->safe_psql('postgres', 'INSERT INTO t SELECT 1');
+my $segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
+my $said = qr/mian" is not initialized, and this server has archived to "\Q$location\E" before/;
+$node->wait_for_log(
+	qr/WARNING:  could not archive WAL file "\w+": .*$said\n.*HINT:  .*veza_backup_init\(\)/, $position);
+is($node->archive_status($segment), 'ready', 'WAL is not acknowledged in another place');
+$node->sql_fails(q{SELECT veza_backup_now('full')}, $said, 'a backup there');
+is_deeply([ objects('mian/') ], [], 'nothing is made there');
+$node->restart;
+$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+is($node->archive_status($segment), 'ready', 'nor after a restart');
+is_deeply([ objects('mian/') ], [], 'nothing is made then, either');
+$node->apply_conf(cluster => 'main');
+$node->wake_archiver;
+$node->wait_for_archived($segment);
+pass('set right, all of it is stored');
+
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$node->apply_conf(cluster => 'mian');
+like($node->safe_psql('postgres', 'SELECT veza_backup_init()'), qr{/mian$}, 'an operator may say that it is meant');
+$node->wake_archiver;
+$node->archive_wal;
+ok(scalar(grep { m{^mian/wal/} } objects('mian/')), 'then WAL goes there');
+is( $node->safe_psql('postgres', 'SELECT status FROM veza_backup_info()'),
+	'no backup here yet', 'where veza_backup_info() says that there is no backup');
+$node->wait_for_log(qr/LOG:  the repository holds no backup of this cluster yet/, $position);
+pass('and the log');
 
 done_testing();

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "core/repository/backup_catalog.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -72,20 +73,33 @@ CheckResult CheckDelete(Store& store, const std::string& probe) {
           "Retention (expiry of old backups) cannot work on this store."};
 }
 
-CheckResult CheckIdentity(const std::shared_ptr<Store>& store, const RepositoryOptions& options,
-                          const Environment& environment) {
-  const Result<std::unique_ptr<Repository>> repository =
-      Repository::Open(store, options, environment);
-  if (!repository) {
-    return FailedCheck("identity", repository.error());
-  }
+CheckResult CheckIdentity(const Repository& repository) {
   std::string detail;
-  for (const Identity& identity : (*repository)->identities()) {
+  for (const Identity& identity : repository.identities()) {
     detail += fmt::format("{}system {} of PostgreSQL {}, cipher {}", detail.empty() ? "" : "; ",
                           identity.system_identifier, identity.postgres_version_num / 10000,
                           identity.cipher);
   }
   return Passed("identity", detail);
+}
+
+CheckResult CheckBackups(const Repository& repository, std::optional<std::uint64_t> system) {
+  Result<BackupCatalog> catalog = ReadBackupCatalog(repository);
+  if (!catalog) {
+    return FailedCheck("backups", catalog.error());
+  }
+  if (system) {
+    std::erase_if(catalog->backups,
+                  [&](const BackupSummary& backup) { return backup.system_identifier != *system; });
+  }
+  if (catalog->backups.empty()) {
+    return {"backups", false,
+            fmt::format("no backup here yet, in \"{}\"", repository.store().location()),
+            "Archived WAL cannot be restored without a backup. Run SELECT veza_backup_now('full'), "
+            "or check veza_backup.repository and veza_backup.cluster."};
+  }
+  return Passed("backups", fmt::format("{} backups, the last of them \"{}\"",
+                                       catalog->backups.size(), catalog->backups.back().label));
 }
 
 }  // namespace
@@ -96,7 +110,8 @@ CheckResult FailedCheck(std::string name, const Error& error) {
 
 std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
                                          const RepositoryOptions& options,
-                                         const Environment& environment) {
+                                         const Environment& environment,
+                                         std::optional<std::uint64_t> system_identifier) {
   std::vector<CheckResult> results;
   if (const auto listed = store->ListDirectories(""); !listed) {
     results.push_back(FailedCheck("store", listed.error()));
@@ -117,7 +132,14 @@ std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
     results.push_back(CheckDelete(*store, probe));
   }
   results.push_back(CheckClock(*store, *environment.clock));
-  results.push_back(CheckIdentity(store, options, environment));
+  const Result<std::unique_ptr<Repository>> repository =
+      Repository::Open(store, options, environment);
+  if (!repository) {
+    results.push_back(FailedCheck("identity", repository.error()));
+    return results;
+  }
+  results.push_back(CheckIdentity(**repository));
+  results.push_back(CheckBackups(**repository, system_identifier));
   return results;
 }
 

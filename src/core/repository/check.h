@@ -3,6 +3,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,10 +20,12 @@ struct CheckResult {
 
 // Talks to the store: lists, writes, reads back, overwrites conditionally and deletes a probe
 // object, compares clocks, opens key and identities. Checks that cannot be made because an earlier
-// one failed are left out. Never changes anything but the probe object.
+// one failed are left out. Never changes anything but the probe object. Backups are those of the
+// system, or of any.
 std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
                                          const RepositoryOptions& options,
-                                         const Environment& environment);
+                                         const Environment& environment,
+                                         std::optional<std::uint64_t> system_identifier = {});
 
 // One row for a failed step: the error's message and hint.
 CheckResult FailedCheck(std::string name, const Error& error);

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "core/repository/empty_databases.h"
+#include "core/repository/repository_marker.h"
 
 namespace veza {
 
@@ -31,9 +32,10 @@ constexpr std::array<std::string_view, 7> kEmptiedDirectories = {
 
 // basebackup.c, excludeFiles, what a backup provides itself, and what only the copy that a restore
 // has made may act upon.
-constexpr std::array<std::string_view, 8> kExcludedFiles = {
-    "postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label",    "tablespace_map",
-    "backup_manifest",          "postmaster.pid",       "postmaster.opts", kEmptyDatabasesFile};
+constexpr std::array<std::string_view, 9> kExcludedFiles = {
+    "postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label",
+    "tablespace_map",           "backup_manifest",      "postmaster.pid",
+    "postmaster.opts",          kEmptyDatabasesFile,    kRepositoryMarker};
 
 constexpr std::string_view kRelationCachePrefix = "pg_internal.init";
 constexpr std::string_view kTemporaryPrefix = "pgsql_tmp";

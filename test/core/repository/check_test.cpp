@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/repository/test_backup.h"
 #include "core/repository/test_repository.h"
 #include "core/storage/overwriting_store.h"
 
@@ -32,6 +33,12 @@ class SkewedStore final : public OverwritingStore {
 
 class CheckTest : public testing::Test {
  protected:
+  CheckTest() {
+    const BackupSummary summary = TestSummary(*repository_, kTestLabel);
+    EXPECT_OK(PutSmall(repository_.store(), BackupDocumentName(kTestLabel),
+                       AsBytes(SerializeSummary(summary, repository_->seal_policy()).value()),
+                       PutMode::kCreate));
+  }
   std::vector<CheckResult> Check(const std::shared_ptr<Store>& store) {
     return CheckRepository(store, repository_.options(), repository_.environment());
   }
@@ -63,19 +70,31 @@ class CheckTest : public testing::Test {
 
 TEST_F(CheckTest, AGoodRepositoryPasses) {
   const auto results = Check(repository_.MakeStore());
-  EXPECT_THAT(results,
-              ElementsAre(Field(&CheckResult::name, "store"), Field(&CheckResult::name, "write"),
-                          Field(&CheckResult::name, "read"),
-                          Field(&CheckResult::name, "conditional_writes"),
-                          Field(&CheckResult::name, "delete"), Field(&CheckResult::name, "clock"),
-                          Field(&CheckResult::name, "identity")));
+  EXPECT_THAT(
+      results,
+      ElementsAre(Field(&CheckResult::name, "store"), Field(&CheckResult::name, "write"),
+                  Field(&CheckResult::name, "read"),
+                  Field(&CheckResult::name, "conditional_writes"),
+                  Field(&CheckResult::name, "delete"), Field(&CheckResult::name, "clock"),
+                  Field(&CheckResult::name, "identity"), Field(&CheckResult::name, "backups")));
   for (const CheckResult& result : results) {
     EXPECT_TRUE(result.passed) << result.name << ": " << result.detail;
     EXPECT_THAT(result.hint, IsEmpty());
     EXPECT_THAT(result.detail, Not(IsEmpty()));
   }
-  EXPECT_THAT(results.back().detail, HasSubstr(std::to_string(kTestSystem)));
+  EXPECT_THAT(results[results.size() - 2].detail, HasSubstr(std::to_string(kTestSystem)));
+  EXPECT_THAT(results.back().detail, HasSubstr(kTestLabel));
   EXPECT_TRUE(ProbesAreGone());
+}
+
+TEST_F(CheckTest, ARepositoryWithoutBackupIsSaidToBe) {
+  const auto of_another = CheckRepository(repository_.MakeStore(), repository_.options(),
+                                          repository_.environment(), kTestSystem + 1);
+  EXPECT_THAT(OnlyFailure(of_another, "backups").detail, HasSubstr("no backup here yet"));
+  std::filesystem::remove(repository_.PathOf(BackupDocumentName(kTestLabel)));
+  const CheckResult failure = OnlyFailure(Check(repository_.MakeStore()), "backups");
+  EXPECT_THAT(failure.detail, HasSubstr("no backup here yet"));
+  EXPECT_THAT(failure.hint, HasSubstr("veza_backup_now('full')"));
 }
 
 TEST_F(CheckTest, AStoreOutOfReachIsTheOnlyRow) {
@@ -98,10 +117,10 @@ TEST_F(CheckTest, AReadOnlyStoreFailsToBeWritten) {
   });
   EXPECT_THAT(OnlyFailure(results, "write").detail, HasSubstr("read only"));
   // What needs the object is left out.
-  EXPECT_THAT(
-      results,
-      ElementsAre(Field(&CheckResult::name, "store"), Field(&CheckResult::name, "write"),
-                  Field(&CheckResult::name, "clock"), Field(&CheckResult::name, "identity")));
+  EXPECT_THAT(results,
+              ElementsAre(Field(&CheckResult::name, "store"), Field(&CheckResult::name, "write"),
+                          Field(&CheckResult::name, "clock"), Field(&CheckResult::name, "identity"),
+                          Field(&CheckResult::name, "backups")));
 }
 
 TEST_F(CheckTest, AStoreThatOverwritesIsFound) {
@@ -191,6 +210,11 @@ TEST_F(CheckTest, ARepositoryThatCannotBeOpenedIsFound) {
   EXPECT_THAT(OnlyFailure(encrypted, "identity").detail, HasSubstr("without encryption"));
 
   std::filesystem::remove(repository_.PathOf(IdentityName(kTestSystem)));
+  const CheckResult lost = OnlyFailure(Check(repository_.MakeStore()), "identity");
+  EXPECT_THAT(lost.detail, HasSubstr("has lost its identity"));
+  EXPECT_THAT(lost.hint, HasSubstr("vezactl key restore"));
+
+  std::filesystem::remove(repository_.PathOf(BackupDocumentName(kTestLabel)));
   const CheckResult failure = OnlyFailure(Check(repository_.MakeStore()), "identity");
   EXPECT_THAT(failure.detail, HasSubstr("not initialized"));
   EXPECT_THAT(failure.hint, HasSubstr("veza_backup_init()"));

@@ -122,7 +122,7 @@ TEST_F(DataDirectoryTest, LeavesOutWhatTheServerLeavesOut) {
   for (const char* name :
        {"postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label", "tablespace_map",
         "backup_manifest", "postmaster.pid", "postmaster.opts", "pg_internal.init",
-        "pg_internal.init.4711", "pgsql_tmp4711.0", "veza-empty-databases"}) {
+        "pg_internal.init.4711", "pgsql_tmp4711.0", "veza-empty-databases", "veza-repository"}) {
     File(name);
     File(std::string("base/5/") + name);
   }
