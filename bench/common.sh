@@ -198,6 +198,10 @@ write_settings() {
         echo "veza_backup.cluster = 'bench'"
         echo "veza_backup.cipher_passphrase = '$passphrase'"
         echo "veza_backup.compression_level = $level"
+        # The tools take turns, so each finds that the other has what is missing, and hours pass.
+        echo "veza_backup.backup_after_gap = off"
+        echo "veza_backup.schedule_full = ''"
+        echo "veza_backup.schedule_diff = ''"
         [[ $store == dir ]] || cat <<CONF
 veza_backup.s3_endpoint = '$endpoint'
 veza_backup.s3_ca_file = '$VEZA_TEST_S3_CA_FILE'

@@ -43,7 +43,7 @@ back_up() {
     say "backups on $store"
     archive_to veza "$store" 3
     [[ ${first_segment:-} ]] || first_segment=$(sql -c "SELECT pg_walfile_name(pg_current_wal_lsn())")
-    sql -c "SELECT veza_backup_now('full')"
+    sql -c "CALL veza_backup_take('full', wait_for_running => true)"
     archive_to pgbackrest "$store" 3
     backrest "$store" 3 --type=full backup
   done

@@ -76,7 +76,7 @@ backup_veza() {
   [[ $what == full || $veza_diff ]] || return 0
   archive_to veza "$store" "$level"
   mapfile -d '' -t command < <(printf '%s\0' "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -p "$port" \
-    -U postgres -c "SELECT veza_backup_now('$what')")
+    -U postgres -c "CALL veza_backup_take('$what', wait_for_running => true)")
   if ! measure "$what" veza "$store" "$level" 'veza_backup' "${command[@]}"; then
     tail -n 5 "$work/command.log" >&2
     [[ $what == diff ]] || fail "the full backup failed"

@@ -37,3 +37,13 @@ SELECT ready_files, ready_bytes, oldest_ready, oldest_ready_since,
        last_conflict, last_conflict_at, conflict_error, conflict_count,
        last_dropped, last_dropped_at, dropped_count, gaps, first_gap, gaps_checked_at
   FROM veza_backup_get_archive();
+
+CREATE PROCEDURE veza_backup_take(
+    type text,
+    fast boolean DEFAULT true,
+    wait_for_running boolean DEFAULT false,
+    INOUT label text DEFAULT NULL)
+AS 'MODULE_PATHNAME' LANGUAGE C;
+COMMENT ON PROCEDURE veza_backup_take(text, boolean, boolean, text) IS
+'takes a backup and returns its label, without holding a snapshot meanwhile; wait_for_running: after the one that runs';
+REVOKE ALL ON PROCEDURE veza_backup_take(text, boolean, boolean, text) FROM PUBLIC;

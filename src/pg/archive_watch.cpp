@@ -251,7 +251,7 @@ void OfferMissing() {
   PgArchWakeup();
 }
 
-void LogGap() {
+void LogGap(bool backup_follows) {
   const WalGap& gap = watch->survey->gaps().front();
   if (watch->known_gap == gap.first) {
     return;
@@ -265,8 +265,11 @@ void LogGap() {
            errdetail("%zu segments are missing, in %zu gaps. Older backups cannot be restored to a "
                      "time after the gap.",
                      watch->survey->lost(), watch->survey->gaps().size()),
-           errhint("A new backup starts by itself. If another server of the formation still has "
-                   "the segments in its pg_wal, copy them there and archive them.")));
+           errhint("%s If another server of the formation still has the segments in its pg_wal, "
+                   "copy them there and archive them.",
+                   backup_follows
+                       ? "A new backup starts by itself."
+                       : "Take a backup: veza_backup.backup_after_gap keeps the server from it.")));
 }
 
 bool StartSurvey(const Config& config, const ServerFacts& facts, TimelineId timeline, Lsn end,
@@ -299,15 +302,15 @@ struct SurveyEnd {
   bool wants_backup;
 };
 
-SurveyEnd EndWithGaps() {
+SurveyEnd EndWithGaps(bool may_back_up) {
   ErrorReport report;
   if (Failed(watch->survey->recorded(), &report)) {
     LogFailure("record a gap in the archive", report);
   }
-  LogGap();
+  LogGap(may_back_up);
   const seconds pause = watch->gap_pause;
   watch->gap_pause = std::min(2 * pause, kBetweenSurveys);
-  return {.pause = pause, .wants_backup = watch->survey->has_backup()};
+  return {.pause = pause, .wants_backup = may_back_up && watch->survey->has_backup()};
 }
 
 // Once, until there is one.
@@ -322,7 +325,7 @@ void LogMissingBackup() {
   watch->lacks_backup = lacks_backup;
 }
 
-SurveyEnd EndSurvey() {
+SurveyEnd EndSurvey(bool may_back_up) {
   ErrorReport report;
   if (Failed(watch->survey->Join(), &report)) {
     LogFailure("survey the archive", report);
@@ -340,7 +343,7 @@ SurveyEnd EndSurvey() {
                static_cast<std::uint32_t>(watch->survey->lost()),
                gaps.empty() ? "" : gaps.front().first.c_str());
   if (!gaps.empty()) {
-    return EndWithGaps();
+    return EndWithGaps(may_back_up);
   }
   watch->known_failure = {};
   watch->known_gap.clear();
@@ -375,7 +378,7 @@ bool Survey(const Config& config, const ServerFacts& facts, TimelineId timeline,
     return false;
   }
   if (watch->survey && !watch->survey_is_stale) {
-    const SurveyEnd end = EndSurvey();
+    const SurveyEnd end = EndSurvey(config.archive.backup_after_gap);
     watch->survey.reset();
     watch->next_survey = SystemClock().Steady() + end.pause;
     return end.wants_backup;

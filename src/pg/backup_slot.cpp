@@ -81,20 +81,38 @@ void FillNoResult(ErrorReport* report) {
              ERRCODE_INTERNAL_ERROR, report);
 }
 
-[[noreturn]] void RaiseAlreadyRunning(pid_t worker_pid, const char* label) {
+// The backup that holds the slot, for who wanted it.
+struct Holder {
+  bool diff;
+  pid_t worker_pid;
+  char label[kLabelLength];
+};
+
+const char* Describe(const Holder& holder) {
+  if (holder.label[0] != '\0') {
+    return psprintf("Backup \"%s\" is being made by process %d.", holder.label,
+                    static_cast<int>(holder.worker_pid));
+  }
+  return psprintf("A %s backup is being started and has no label yet.",
+                  holder.diff ? "diff" : "full");
+}
+
+[[noreturn]] void RaiseAlreadyRunning(const Holder& holder) {
   ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("a backup is already running"),
-                  errdetail("Backup \"%s\" is being made by process %d.", label,
-                            static_cast<int>(worker_pid)),
-                  errhint("Wait until it has ended, or end it with veza_backup_cancel().")));
+                  errdetail("%s", Describe(holder)),
+                  errhint("Wait until it has ended, as CALL veza_backup_take(..., wait_for_running "
+                          "=> true) does, or end it with veza_backup_cancel().")));
   pg_unreachable();
 }
 
-std::uint64_t ClaimSlot(SharedState* shared, const BackupOrder& order) {
-  char label[kLabelLength];
+// False: `holder` has it.
+bool ClaimSlot(SharedState* shared, const BackupOrder& order, std::uint64_t* request_id,
+               Holder* holder) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   const bool busy = IsRunning(shared->phase);
-  const pid_t worker_pid = shared->worker_pid;
-  strlcpy(label, shared->label, sizeof label);
+  holder->diff = shared->diff;
+  holder->worker_pid = shared->worker_pid;
+  strlcpy(holder->label, shared->label, sizeof holder->label);
   if (!busy) {
     ++shared->request_id;
     shared->phase = BackupPhase::kStarting;
@@ -109,19 +127,75 @@ std::uint64_t ClaimSlot(SharedState* shared, const BackupOrder& order) {
     shared->copying_since = 0;
     ResetProgress(&shared->progress);
   }
-  const std::uint64_t request_id = shared->request_id;
+  *request_id = shared->request_id;
   LWLockRelease(shared->lock);
-  if (busy) {
-    RaiseAlreadyRunning(worker_pid, label);
+  return !busy;
+}
+
+// Who is interrupted while it waits here has no backup yet, and leaves the one that runs alone.
+std::uint64_t ClaimSlotOrWait(SharedState* shared, const BackupOrder& order) {
+  static const uint32 wait_event = WaitEvent("VezaBackupSlot");
+  std::uint64_t request_id = 0;
+  Holder holder;
+  while (!ClaimSlot(shared, order, &request_id, &holder)) {
+    if (!order.wait_for_running) {
+      RaiseAlreadyRunning(holder);
+    }
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 200, wait_event);
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
   }
   return request_id;
+}
+
+// --- Who waits is interrupted --------------------------------------------------------------------
+
+// A standby ends whatever is in the way of recovery: that says nothing about the backup.
+bool IsRecoveryConflict(int sqlstate) {
+  return ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TRANSACTION_ROLLBACK ||
+         sqlstate == ERRCODE_DATABASE_DROPPED;
+}
+
+struct Interruption {
+  const BackupRequest* request;
+  int sqlstate;  // why; 0: not yet
+};
+
+// While an error is being made, also a FATAL one.
+void NoteReason(void* argument) {
+  auto* const interruption = static_cast<Interruption*>(argument);
+  interruption->sqlstate = geterrcode();
+  if (IsRecoveryConflict(interruption->sqlstate)) {
+    errcontext("waiting for a backup, which goes on: veza_backup_progress shows it");
+  }
+}
+
+// On ERROR and on FATAL: Ctrl-C, pg_cancel_backend(), a timeout, pg_terminate_backend(), a client
+// that has gone.
+void CancelForInterruption(int, Datum argument) {
+  const auto* const interruption = reinterpret_cast<Interruption*>(DatumGetPointer(argument));
+  if (!IsRecoveryConflict(interruption->sqlstate)) {
+    CancelRequest(*interruption->request);
+  }
+}
+
+void ServeInterrupts(const BackupRequest& request) {
+  Interruption interruption{&request, 0};
+  ErrorContextCallback context{error_context_stack, NoteReason, &interruption};
+  PG_ENSURE_ERROR_CLEANUP(CancelForInterruption, PointerGetDatum(&interruption));
+  {
+    error_context_stack = &context;
+    CHECK_FOR_INTERRUPTS();
+    error_context_stack = context.previous;
+  }
+  PG_END_ENSURE_ERROR_CLEANUP(CancelForInterruption, PointerGetDatum(&interruption));
 }
 
 }  // namespace
 
 BackupRequest StartBackupWorker(const BackupOrder& order) {
   SharedState* const shared = RequireSharedState();
-  BackupRequest request{ClaimSlot(shared, order), nullptr};
+  BackupRequest request{ClaimSlotOrWait(shared, order), nullptr};
 
   BackgroundWorker worker = DescribeWorker(
       "VezaBackupWorkerMain", order.diff ? "veza_backup diff backup" : "veza_backup full backup",
@@ -159,14 +233,7 @@ char* WaitForBackup(const BackupRequest& request, bool until_done) {
     }
     WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 200, wait_event);
     ResetLatch(MyLatch);
-    PG_TRY();
-    { CHECK_FOR_INTERRUPTS(); }
-    PG_CATCH();
-    {
-      CancelRequest(request);
-      PG_RE_THROW();
-    }
-    PG_END_TRY();
+    ServeInterrupts(request);
   }
   if (!view.is_ours) {
     ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),

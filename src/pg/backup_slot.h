@@ -13,6 +13,7 @@ struct BackupOrder {
   // Of a scheduled backup: its slot, in microseconds since 1970, and the how manieth attempt.
   std::int64_t slot_us = 0;
   int attempt = 0;
+  bool wait_for_running = false;  // until the backup that runs has ended
 };
 
 // --- For who wants a backup ----------------------------------------------------------------------
@@ -23,15 +24,16 @@ struct BackupRequest {
   BackgroundWorkerHandle* handle;
 };
 
-// Claims the slot of this server and starts a worker; raises ERROR when another backup runs or no
-// worker can be had.
+// Claims the slot of this server and starts a worker; raises ERROR when another backup runs (unless
+// it is to be waited for) or no worker can be had.
 BackupRequest StartBackupWorker(const BackupOrder& order);
 // A backup that is due has not even begun: a failure for whoever looks, like one of a worker.
 void RecordFailedStart(const BackupOrder& order, const ErrorReport* report);
 
 // Waits until the backup has its label (`until_done` false) or has ended, passes on the worker's
 // notice, and returns the label in the current memory context. Raises the worker's error. When the
-// waiting is interrupted, the backup is cancelled.
+// waiting is interrupted, the backup is cancelled, whether by an ERROR or a FATAL; a conflict with
+// recovery on a standby is no such wish, and the backup goes on.
 char* WaitForBackup(const BackupRequest& request, bool until_done);
 
 // A look without waiting, for who does other things meanwhile. `error` of one that ended and

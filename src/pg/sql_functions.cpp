@@ -25,6 +25,12 @@
 #include "pg/shared_state.h"
 #include "pg/sql_function.h"
 
+extern "C" {
+#include <access/htup_details.h>
+#include <executor/spi.h>
+#include <nodes/parsenodes.h>
+}
+
 namespace veza::pg {
 
 namespace {
@@ -186,6 +192,55 @@ void RequirePrimary(const char* what) {
   }
 }
 
+void RequireArguments(FunctionCallInfo fcinfo, const char* function, int count) {
+  for (int i = 0; i < count; ++i) {
+    if (PG_ARGISNULL(i)) {
+      ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                      errmsg("no argument of %s may be null", function)));
+    }
+  }
+}
+
+// The first argument.
+bool IsDiff(FunctionCallInfo fcinfo) {
+  const char* const type = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  const bool diff = strcmp(type, "diff") == 0;
+  if (!diff && strcmp(type, "full") != 0) {
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown backup type \"%s\"", type),
+             errhint("The type of a backup is \"full\" or \"diff\".")));
+  }
+  return diff;
+}
+
+// Ends the transaction in which the procedure was called: its snapshot would hold back vacuum, and
+// on a standby be in the way of recovery, for as long as a backup takes. The next transaction takes
+// none while it waits.
+void ReleaseSnapshot(FunctionCallInfo fcinfo) {
+  if (fcinfo->context == nullptr || !IsA(fcinfo->context, CallContext) ||
+      castNode(CallContext, fcinfo->context)->atomic) {
+    ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+                    errmsg("veza_backup_take() cannot be called inside a transaction block"),
+                    errhint("Call it outside of one, or use veza_backup_now(), which holds a "
+                            "snapshot until the backup has ended.")));
+  }
+  SPI_connect_ext(SPI_OPT_NONATOMIC);
+  SPI_commit();
+  SPI_finish();
+}
+
+// The one INOUT parameter of a procedure.
+Datum RecordOf(FunctionCallInfo fcinfo, const char* text) {
+  TupleDesc description = nullptr;
+  if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE ||
+      description->natts != 1) {
+    ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("the result must be one column")));
+  }
+  Datum value = CStringGetTextDatum(text);
+  bool is_null = false;
+  return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), &value, &is_null));
+}
+
 }  // namespace
 }  // namespace veza::pg
 
@@ -198,25 +253,28 @@ VEZA_SQL_FUNCTION(veza_backup_init) {
   PG_RETURN_TEXT_P(cstring_to_text(call->location().c_str()));
 }
 
+// Holds the snapshot of its statement until the backup has ended.
 VEZA_SQL_FUNCTION(veza_backup_now) {
   using namespace veza::pg;
-  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2)) {
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                    errmsg("no argument of veza_backup_now() may be null")));
-  }
-  const char* const type = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  RequireArguments(fcinfo, "veza_backup_now()", 3);
+  const BackupOrder order{.diff = IsDiff(fcinfo), .fast = PG_GETARG_BOOL(2)};
   const bool wait = PG_GETARG_BOOL(1);
-  const bool fast = PG_GETARG_BOOL(2);
-  const bool diff = strcmp(type, "diff") == 0;
-  if (!diff && strcmp(type, "full") != 0) {
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown backup type \"%s\"", type),
-             errhint("The type of a backup is \"full\" or \"diff\".")));
-  }
   RequireSharedState();
   RequireArchiving();
-  const BackupRequest request = StartBackupWorker({.diff = diff, .fast = fast});
-  PG_RETURN_TEXT_P(cstring_to_text(WaitForBackup(request, wait)));
+  PG_RETURN_TEXT_P(cstring_to_text(WaitForBackup(StartBackupWorker(order), wait)));
+}
+
+// Holds none.
+VEZA_SQL_FUNCTION(veza_backup_take) {
+  using namespace veza::pg;
+  RequireArguments(fcinfo, "veza_backup_take()", 3);
+  BackupOrder order{.diff = IsDiff(fcinfo), .fast = PG_GETARG_BOOL(1)};
+  order.wait_for_running = PG_GETARG_BOOL(2);
+  RequireSharedState();
+  RequireArchiving();
+  ReleaseSnapshot(fcinfo);
+  const char* const label = WaitForBackup(StartBackupWorker(order), true);
+  PG_RETURN_DATUM(RecordOf(fcinfo, label));
 }
 
 VEZA_SQL_FUNCTION(veza_backup_info) {

@@ -162,7 +162,8 @@ ArchiveSettings ArchiveSettingsOf(const Settings& settings) {
           .adaptive_compression = settings.Boolean("adaptive_compression"),
           .max_age = std::chrono::seconds(settings.Integer("archive_max_age")),
           .shutdown_timeout = std::chrono::seconds(settings.Integer("archive_shutdown_timeout")),
-          .drop_below = kilobytes("archive_drop_below")};
+          .drop_below = kilobytes("archive_drop_below"),
+          .backup_after_gap = settings.Boolean("backup_after_gap")};
 }
 
 Status ResolveCipher(const Settings& settings, Config& config) {

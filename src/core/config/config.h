@@ -23,6 +23,7 @@ struct ArchiveSettings {
   std::chrono::seconds max_age{300};  // 0: do not warn
   std::chrono::seconds shutdown_timeout{30};
   std::uint64_t drop_below = 0;  // bytes of free space; 0: never drop
+  bool backup_after_gap = true;
 };
 
 // A program that the server starts; never without a schedule.

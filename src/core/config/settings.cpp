@@ -263,6 +263,13 @@ constexpr std::array kSettings = {
         .server_only = true,
     },
     SettingSpec{
+        .name = "backup_after_gap",
+        .type = SettingType::kBool,
+        .default_value = "on",
+        .description = "Whether a backup is started when WAL was lost before it was archived.",
+        .server_only = true,
+    },
+    SettingSpec{
         .name = "metrics_file",
         .type = SettingType::kString,
         .default_value = "",

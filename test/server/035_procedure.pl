@@ -1,0 +1,208 @@
+# CALL veza_backup_take(): a backup that holds no snapshot, and can wait for the one that runs. What
+# interrupts the caller, of the function as well, and what becomes of the backup then.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Test::More;
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init(proxy => 1, settings => { jobs => 1 });
+$node->append_conf('postgresql.conf', 'autovacuum = off');
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+$node->safe_psql('postgres', 'CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n');
+
+my $function = q{SELECT veza_backup_now('full')};
+my $procedure = q{CALL veza_backup_take('full')};
+
+sub go_slowly { return $_[0]->apply_conf(max_rate => '500kB') }
+sub go_on { return $_[0]->apply_conf(max_rate => undef) }
+
+sub wait_for_end
+{
+	my ($on) = @_;
+	return poll_until(sub { !defined(($on->backup_worker)[0]) }, 'the end of the worker');
+}
+
+# A column of the session that waits for a backup.
+sub caller_is
+{
+	my ($on, $column) = @_;
+	return $on->safe_psql('postgres',
+		"SELECT $column FROM pg_stat_activity WHERE query ~ '^(SELECT|CALL) veza_backup_(now|take)'");
+}
+
+sub status_of
+{
+	my ($on, $label) = @_;
+	return $on->safe_psql('postgres', "SELECT status FROM veza_backup_info() WHERE label = '$label'");
+}
+
+# --- the plain case -------------------------------------------------------------------------------
+
+my $label = $node->safe_psql('postgres', $procedure);
+like($label, qr/^\d{8}-\d{6}F$/, 'it returns the label');
+is(status_of($node, $label), 'ok', 'and the backup is there');
+$label = $node->safe_psql('postgres',
+	q{DO $$ DECLARE l text; BEGIN CALL veza_backup_take('diff', label => l); RAISE NOTICE '%', l; END $$; }
+	  . q{SELECT label FROM veza_backup_info() WHERE type = 'diff'});
+like($label, qr/D$/, 'from a DO block');
+$node->sql_fails("BEGIN; $procedure", qr/veza_backup_take\(\) cannot be called inside a transaction block\nHINT:  /,
+	'in a transaction block');
+$node->sql_fails(q{CALL veza_backup_take(NULL)}, qr/no argument of veza_backup_take\(\) may be null/, 'a null argument');
+$node->sql_fails(q{CALL veza_backup_take('weekly')}, qr/unknown backup type "weekly"\nHINT:  /, 'an unknown type');
+
+# --- the snapshot, Ctrl-C, termination ------------------------------------------------------------
+
+go_slowly($node);
+foreach my $call ($function, $procedure)
+{
+	my $session = $node->start_sql($call);
+	$node->wait_for_phase('copying files');
+	my $expected = $call eq $function ? 'held' : 'not held';
+	is(caller_is($node, q{CASE WHEN backend_xmin IS NULL THEN 'not held' ELSE 'held' END}),
+		$expected, "a snapshot is $expected by $call");
+
+	$session->{harness}->signal('INT');
+	my ($exit, $out, $err) = $node->finish_sql($session);
+	like($err, qr/ERROR:  canceling statement due to user request/, 'Ctrl-C is told');
+	wait_for_end($node);
+	is($node->safe_psql('postgres', q{SELECT detail FROM veza_backup_info() WHERE status = 'failed'}),
+		'canceling statement due to user request', 'and ends the backup');
+
+	$session = $node->start_sql($call);
+	$node->wait_for_phase('copying files');
+	is(caller_is($node, 'pg_terminate_backend(pid)'), 't', 'the caller is terminated');
+	($exit, $out, $err) = $node->finish_sql($session);
+	like($err, qr/terminating connection due to administrator command/, 'it is told');
+	wait_for_end($node);
+	is($node->safe_psql('postgres', q{SELECT detail FROM veza_backup_info() WHERE status = 'failed'}),
+		'canceling statement due to user request', 'and that ends the backup as well');
+}
+go_on($node);
+
+# --- the one that runs ----------------------------------------------------------------------------
+
+kill 'STOP', $node->archiver_pid;
+my $first = $node->safe_psql('postgres', q{SELECT veza_backup_now('full', wait => false)});
+$node->wait_for_phase('waiting for WAL');
+$node->sql_fails($procedure,
+	qr/a backup is already running\nDETAIL:  Backup "$first" is being made by process \d+\.\nHINT:  .*wait_for_running/,
+	'a second backup');
+
+my $waits = q{CALL veza_backup_take('full', wait_for_running => true)};
+my $session = $node->start_sql($waits);
+$node->poll_query_until('postgres',
+	q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query ~ '^CALL' AND backend_xmin IS NULL AND wait_event IS NOT NULL});
+$session->{harness}->signal('INT');
+my (undef, undef, $err) = $node->finish_sql($session);
+like($err, qr/ERROR:  canceling statement due to user request/, 'Ctrl-C while waiting for it');
+is(status_of($node, $first), 'unfinished', 'leaves the other backup alone');
+
+$session = $node->start_sql($waits);
+$node->poll_query_until('postgres',
+	q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query ~ '^CALL' AND backend_xmin IS NULL AND wait_event IS NOT NULL});
+kill 'CONT', $node->archiver_pid;
+my ($exit, $second) = $node->finish_sql($session);
+is($exit, 0, 'who waits for it gets a backup');
+isnt($second, $first, 'of its own');
+is(status_of($node, $_), 'ok', "$_ is there") foreach $first, $second;
+
+# A backup that has no label yet.
+$session = $node->start_sql($function);
+my $worker = $node->stop_worker_while('connecting');
+$node->sql_fails($function,
+	qr/a backup is already running\nDETAIL:  A full backup is being started and has no label yet\.\nHINT:  /,
+	'while another is being started');
+kill 'CONT', $worker;
+($exit) = $node->finish_sql($session);
+is($exit, 0, 'which goes on');
+
+# --- a gap, and no backup by itself ---------------------------------------------------------------
+
+$node->apply_conf(backup_after_gap => 'off', archive_drop_below => '2000GB');
+my $position = -s $node->logfile;
+break_store();
+my $lost = $node->safe_psql('postgres',
+	q{SELECT pg_walfile_name(l) FROM pg_logical_emit_message(false, 'veza', 'fill') AS l});
+$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+$node->wait_for_log(qr/WARNING: .*WAL file "$lost" is given up/, $position);
+unlink $node->data_dir . "/pg_wal/$lost" or die "could not remove $lost: $!";
+mend_store();
+$node->apply_conf(archive_drop_below => '0');
+$node->wake_archiver;
+$node->archive_wal;
+$node->wait_for_log(qr/HINT:  Take a backup: veza_backup\.backup_after_gap keeps the server from it/, $position);
+ok(!defined(($node->backup_worker)[0]), 'backup_after_gap = off keeps the server from a backup of its own');
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile, $position), qr/because of a gap/, 'none was started');
+$node->apply_conf(backup_after_gap => undef);
+
+# --- a standby ------------------------------------------------------------------------------------
+
+$node->backup('base');
+my $standby = VezaTest->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->adopt($node);
+$standby->append_conf('postgresql.conf', 'max_standby_streaming_delay = 0');
+$standby->start;
+$node->wait_for_catchup($standby);
+
+# Recovery removes rows that a snapshot of the standby still sees.
+sub conflict
+{
+	$node->safe_psql('postgres', $_)
+	  foreach 'DELETE FROM t WHERE n % 10 = 0', 'VACUUM t', 'INSERT INTO t SELECT 10 * n FROM generate_series(1, 100) n';
+	$node->wait_for_catchup($standby);
+	return;
+}
+
+sub wait_with_wal
+{
+	my ($done) = @_;
+	return poll_until(sub { $node->archive_wal; return $done->() }, 'the end of the backup');
+}
+
+go_slowly($standby);
+$session = $standby->start_sql($function);
+$standby->wait_for_phase('copying files');
+$label = $standby->safe_psql('postgres', 'SELECT label FROM veza_backup_progress');
+conflict();
+(undef, undef, $err) = $standby->finish_sql($session);
+like($err, qr/ERROR:  canceling statement due to conflict with recovery/, 'a conflict ends who holds a snapshot');
+is($standby->safe_psql('postgres', 'SELECT label FROM veza_backup_progress'), $label, 'and not the backup');
+go_on($standby);
+wait_with_wal(sub { !defined(($standby->backup_worker)[0]) });
+is(status_of($standby, $label), 'ok', 'which is whole in the end');
+
+go_slowly($standby);
+$session = $standby->start_sql($procedure);
+$standby->wait_for_phase('copying files');
+is(caller_is($standby, 'backend_xmin'), '', 'the procedure holds none on a standby either');
+conflict();
+is(caller_is($standby, 'count(*)'), 1, 'nothing conflicts with it');
+go_on($standby);
+wait_with_wal(sub { $session->{harness}->pump_nb if $session->{harness}->pumpable; !$session->{harness}->pumpable });
+($exit, $label) = $standby->finish_sql($session);
+is($exit, 0, 'so it ends well');
+is(status_of($standby, $label), 'ok', 'with a backup');
+
+# A conflict that ends the connection: the database of the caller is dropped.
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION veza_backup');
+$node->wait_for_catchup($standby);
+go_slowly($standby);
+$session = $standby->start_sql($procedure, dbname => 'other');
+$standby->wait_for_phase('copying files');
+$label = $standby->safe_psql('postgres', 'SELECT label FROM veza_backup_progress');
+$node->safe_psql('postgres', 'DROP DATABASE other');
+(undef, undef, $err) = $standby->finish_sql($session);
+like($err, qr/terminating connection due to conflict with recovery/, 'a conflict ends the connection');
+is($standby->safe_psql('postgres', 'SELECT label FROM veza_backup_progress'), $label, 'and not the backup');
+go_on($standby);
+wait_with_wal(sub { !defined(($standby->backup_worker)[0]) });
+is(status_of($standby, $label), 'ok', 'which is whole in the end');
+
+done_testing();
