@@ -55,6 +55,10 @@ struct Shipping {
 
 std::unique_ptr<Shipping> shipping;
 
+constexpr const char* kLeftOutHint =
+    "The file is not stored: recovery never needs one of its kind. Nothing was overwritten. If the "
+    "repository holds other content, find out whether two servers archive under one name.";
+
 enum class GaveUp { kNo, kStoreFailed, kNothingMoves, kOutOfTime };
 
 // Since when the server waits for us alone, and why the remaining files are not tried any more.
@@ -298,12 +302,19 @@ struct Outcome {
   bool archived;
   bool is_conflict;
   bool was_tried;
+  bool is_left_out;  // archived as far as the server is concerned; `error` says why
   ErrorReport error;
 };
 
 void Ship(const char* file, Outcome* outcome) {
   const Status status = CatchExceptions([&]() -> Status {
     ASSIGN_OR_RETURN(const ShippedFile shipped, Archive(file));
+    if (shipped.left_out) {
+      outcome->is_left_out = true;
+      outcome->is_conflict = shipped.left_out->code == ErrorCode::kConflict;
+      FillReport(Error(*shipped.left_out).WithHint(kLeftOutHint), &outcome->error);
+      return Ok();
+    }
     ReportStored(file, shipped.plain_size, shipped.sealed_size);
     return Ok();
   });
@@ -320,6 +331,10 @@ void Ship(const char* file, Outcome* outcome) {
 bool ArchiveFile(const char* file) {
   Outcome outcome{};
   Ship(file, &outcome);
+  if (outcome.is_left_out) {
+    ReportLeftOut(file, &outcome.error, outcome.is_conflict);
+    Raise(WARNING, &outcome.error);
+  }
   if (outcome.archived) {
     return true;
   }

@@ -48,6 +48,16 @@ void ReportFailure(const char* file, const ErrorReport* error, bool is_conflict)
   });
 }
 
+void ReportLeftOut(const char* file, const ErrorReport* error, bool is_conflict) {
+  Update([=](SharedArchive& archive) {
+    archive.failing = false;
+    if (is_conflict) {
+      Note(archive.conflict, file);
+      archive.conflict_error = *error;
+    }
+  });
+}
+
 void ReportDropped(const char* file) {
   Update([=](SharedArchive& archive) {
     Note(archive.dropped, file);

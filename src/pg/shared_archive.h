@@ -57,6 +57,8 @@ struct SharedArchive {
 // What the archiver's own thread reports. All of them do nothing without shared memory.
 void ReportStored(const char* file, std::uint64_t plain_size, std::uint64_t sealed_size);
 void ReportFailure(const char* file, const ErrorReport* error, bool is_conflict);
+// Acknowledged, and not stored: recovery has no use for it.
+void ReportLeftOut(const char* file, const ErrorReport* error, bool is_conflict);
 void ReportDropped(const char* file);
 struct ShippingNow {
   std::uint32_t in_flight;

@@ -51,6 +51,31 @@ StatusFiles StatusFilesOf(SegmentNumber number) {
   return files;
 }
 
+bool HasStatus(SegmentNumber number) {
+  const StatusFiles files = StatusFilesOf(number);
+  return access(files.done, F_OK) == 0 || access(files.ready, F_OK) == 0;
+}
+
+bool IsInPgWal(SegmentNumber number) {
+  char path[MAXPGPATH];
+  XLogFilePath(path, streamed.timeline, number, wal_segment_size);
+  return access(path, F_OK) == 0;
+}
+
+// The receiver says how far it has flushed before it gives the segment its .done, and that is not
+// to be missed. One that came here another way may never get a status: then a later one has.
+bool IsOnItsWay(SegmentNumber number, SegmentNumber end) {
+  if (HasStatus(number) || !IsInPgWal(number)) {
+    return false;
+  }
+  for (SegmentNumber later = number + 1; later < end; ++later) {
+    if (HasStatus(later)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 // What removes a segment removes .done first, so that no .ready is left over.
 Status Mark(SegmentNumber number) {
   const StatusFiles files = StatusFilesOf(number);
@@ -80,7 +105,7 @@ void Follow(TimeLineID timeline) {
   }
 }
 
-// The first segment that is not whole yet, on the timeline that is replayed.
+// The first segment that is not whole and flushed yet, on the timeline that is replayed.
 SegmentNumber FindEnd() {
   TimeLineID replayed_on = 0;
   TimeLineID received_on = 0;
@@ -102,7 +127,7 @@ Status MarkNewest() {
   const SegmentNumber stop = end - std::min(end, spared);
   const std::uint64_t most = kMostBytes / size;
   streamed.next = std::max(streamed.next, stop - std::min(stop, most));
-  while (streamed.next < stop) {
+  while (streamed.next < stop && !IsOnItsWay(streamed.next, end)) {
     RETURN_IF_ERROR(Mark(streamed.next++));
   }
   while (streamed.marked.size() > most) {

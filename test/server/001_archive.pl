@@ -97,6 +97,30 @@ $node->wake_archiver;
 $node->wait_for_archived($segment);
 pass('the right content is acknowledged again');
 
+# --- files that recovery never asks for -----------------------------------------------------------
+
+foreach my $file ("$segment.partial", "$segment.00000028.backup")
+{
+	my $copy = $node->data_dir . "/pg_wal/$file";
+	PostgreSQL::Test::Utils::system_or_bail('cp', $path, $copy);
+	my $ready = $node->data_dir . "/pg_wal/archive_status/$file.ready";
+	PostgreSQL::Test::Utils::append_to_file($ready, '');
+	$node->wake_archiver;
+	$node->wait_for_archived($file);
+	$stored = read_object(object_of($file));
+
+	flip_last_byte($copy);
+	$position = -s $node->logfile;
+	$node->archive_again($file);
+	$node->wait_for_archived($file);
+	$node->wait_for_log(qr/WARNING: .*WAL file "$file" is already in repository .* with different content/, $position);
+	$node->wait_for_log(qr/HINT:  The file is not stored: recovery never needs one of its kind/, $position);
+	is(read_object(object_of($file)), $stored, "$file is not overwritten");
+	is($node->safe_psql('postgres', 'SELECT failing, last_conflict FROM veza_backup_archive'), "f|$file",
+		'the view shows it, and that nothing is held up');
+	$node->archive_wal;
+}
+
 # --- the store is away ----------------------------------------------------------------------------
 
 $node->safe_psql('postgres', 'CREATE DATABASE dropped');

@@ -94,6 +94,28 @@ $standby->sql_fails(
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 $standby->apply_conf(backup_wal_timeout => 600);
 
+# --- what is streamed is kept for a promotion -----------------------------------------------------
+
+# The receiver says that it has a segment a moment before it gives it a status. Here that moment is long.
+my ($postmaster) = PostgreSQL::Test::Utils::slurp_file($standby->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+my ($scheduler) = grep {
+	VezaTest::read_proc("/proc/$_/cmdline") =~ /veza_backup scheduler/
+	  && VezaTest::read_proc("/proc/$_/status") =~ /^PPid:\s+$postmaster$/m
+} map { m{(\d+)$} } glob '/proc/[0-9]*';
+kill 'STOP', $scheduler;
+my @streamed = map { $primary->archive_wal } 1 .. 3;
+$primary->safe_psql('postgres', q{SELECT pg_logical_emit_message(false, 'veza', 'next')});
+$primary->wait_for_catchup($standby, 'replay');
+poll_until(sub { $standby->archive_status($streamed[2]) eq 'done' }, 'the end of the last segment');
+my $status = $standby->data_dir . "/pg_wal/archive_status/$streamed[2]";
+rename "$status.done", "$status.later" or die "could not rename $status.done: $!";
+kill 'CONT', $scheduler;
+poll_until(sub { $standby->archive_status($streamed[1]) eq 'ready' }, 'the segments to be marked');
+sleep 2;
+rename "$status.later", "$status.done" or die "could not rename $status.later: $!";
+poll_until(sub { $standby->archive_status($streamed[2]) eq 'ready' }, 'the last segment to be marked', 10);
+pass('a segment is not passed before it has a status');
+
 # --- promoted -------------------------------------------------------------------------------------
 
 $primary->wait_for_catchup($standby, 'replay');

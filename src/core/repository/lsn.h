@@ -29,6 +29,12 @@ using SegmentNumber = std::uint64_t;
 
 enum class WalFileKind { kSegment, kPartial, kBackupHistory, kTimelineHistory };
 
+// The last segment of a timeline that was left, as far as it went, and the notes of a backup's
+// start and stop are for people: the next timeline's segment has what the first one holds.
+inline bool IsAskedForByRecovery(WalFileKind kind) {
+  return kind == WalFileKind::kSegment || kind == WalFileKind::kTimelineHistory;
+}
+
 // What a name in pg_wal says. `segment_name` is empty for a history file.
 struct WalFileName {
   WalFileKind kind = WalFileKind::kSegment;

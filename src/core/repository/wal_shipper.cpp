@@ -33,6 +33,13 @@ std::size_t LargestSealed(std::uint64_t segment_size) {
   return segment_size + segment_size / 64 + (1U << 20);
 }
 
+// The file is of no use to recovery, and only it is wrong.
+bool MayBeLeftOut(const std::string& file, const Error& error) {
+  const auto name = ParseWalFileName(file);
+  return name && !IsAskedForByRecovery(name->kind) &&
+         (error.code == ErrorCode::kConflict || error.code == ErrorCode::kDataCorrupted);
+}
+
 std::chrono::nanoseconds ThreadCpuTime() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
@@ -242,7 +249,8 @@ std::optional<Result<ShippedFile>> WalShipper::TakeAnswer() {
   if (job == jobs_.end() || !job->second.result) {
     return std::nullopt;
   }
-  if (*job->second.result && !IsUnchanged(*asked_, job->second.source)) {
+  const Result<ShippedFile>& shipped = *job->second.result;
+  if (shipped && !shipped->left_out && !IsUnchanged(*asked_, job->second.source)) {
     jobs_.erase(job);
     wake_.notify_all();
     return std::nullopt;
@@ -250,7 +258,9 @@ std::optional<Result<ShippedFile>> WalShipper::TakeAnswer() {
   Result<ShippedFile> result = std::move(*job->second.result);
   jobs_.erase(job);
   if (result) {
-    NoteSuccess(*asked_);
+    if (!result->left_out) {
+      NoteSuccess(*asked_);
+    }
     backlog_ -= std::min<std::size_t>(backlog_, 1);
   }
   asked_.reset();
@@ -296,7 +306,9 @@ void WalShipper::Work() {
     lock.unlock();
     Attempt attempt;
     const Status status = CatchExceptions([&] { return Ship(*file, level, attempt); });
-    if (!status) {
+    if (!status && MayBeLeftOut(*file, status.error())) {
+      attempt.result = ShippedFile{.left_out = status.error()};
+    } else if (!status) {
       attempt.result = status.error();
     }
     if (is_last) {
@@ -333,6 +345,8 @@ void WalShipper::Finish(const std::string& file, Attempt attempt) {
   Result<ShippedFile>& result = *attempt.result;
   if (!result) {
     NoteFailure(file, result.error().code, attempt.stage);
+  } else if (result->left_out) {
+    NoteFailure(file, result->left_out->code, attempt.stage);
   }
   if (!result && file != asked_) {
     failed_ahead_.insert(file);

@@ -7,6 +7,9 @@
 //    ahead is safe (postgres-facts.md).
 //  - A file that could not be stored ahead is tried anew when it is asked for; other files do not
 //    suffer. While the store is in trouble nothing is done ahead.
+//  - What recovery never asks for (IsAskedForByRecovery) holds up nothing: when the repository has
+//    other content under its name, or it is damaged, it is acknowledged without being stored. That
+//    proves nothing of the server.
 //  - A server that is refused plants nothing. The first file is stored alone; and when the
 //    repository holds other content for one (kConflict), nothing is done ahead until that one, or
 //    one behind it, has been stored. What was already being sent at that moment may still arrive;
@@ -57,6 +60,7 @@ struct ShippedFile {
   PushOutcome outcome = PushOutcome::kStored;
   std::uint64_t plain_size = 0;
   std::uint64_t sealed_size = 0;
+  std::optional<Error> left_out{};  // why it is not stored, and need not be
 };
 
 struct ShipperCounters {

@@ -332,6 +332,32 @@ TEST_F(WalShipperTest, WhatWasThereAlreadyIsSaidToBe) {
   EXPECT_EQ(Archive(Segment(2)).value().outcome, PushOutcome::kAlreadyThere);
 }
 
+// A server that was promoted twice, or restored and promoted once more, offers such files anew.
+TEST_F(WalShipperTest, WhatRecoveryNeverAsksForHoldsUpNothing) {
+  const std::string partial = Segment(1) + ".partial";
+  const std::string backup = Segment(1) + ".00000028.backup";
+  for (const std::string& file : {partial, backup}) {
+    MakeReady(file, 1);
+    ASSERT_OK(repository_.PushWal(file, NoiseBytes(kTestSegmentSize, 2)));
+  }
+  MakeReady(2, 4);
+  for (const std::string& file : {partial, backup}) {
+    const auto shipped = Archive(file);
+    ASSERT_OK(shipped) << file;
+    ASSERT_TRUE(shipped->left_out) << file;
+    EXPECT_EQ(shipped->left_out->code, ErrorCode::kConflict);
+  }
+  // It proves nothing of this server: the next one goes alone.
+  EXPECT_EQ(shipper_->counters().ahead + shipper_->counters().in_flight, 0);
+  ASSERT_OK(Archive(Segment(2)));
+  EXPECT_TRUE(EventuallyAhead(2));
+  const std::string damaged = Segment(3) + ".partial";
+  MakeReady(damaged, 3);
+  std::filesystem::resize_file(WalPath(damaged), 100);
+  EXPECT_EQ(Archive(damaged).value().left_out.value().code, ErrorCode::kDataCorrupted);
+  EXPECT_FALSE(IsStored(damaged));
+}
+
 // What was stored ahead does not answer for what has taken the file's place since.
 TEST_F(WalShipperTest, AFileThatHasChangedSinceIsNotAcknowledged) {
   MakeReady(1, 3);
