@@ -104,6 +104,8 @@ class Drill {
     if (restore.jobs == 0) {
       restore.jobs = DefaultRestoreJobs(config);
     }
+    // RequireWayToTheEnd() decides about it.
+    restore.end_at_gap = true;
     record_.target = DescribeTarget(restore.target);
     record_.label = ParseLabel(restore.backup_label) ? restore.backup_label : "";
     ASSIGN_OR_RETURN(plan_, PlanRestore(*repository_, restore));

@@ -17,6 +17,7 @@ struct SystemInfo {
   std::vector<ArchivePiece> wal;
   RecoveryWindow window;
   std::optional<Error> window_error;  // a history file is damaged
+  std::vector<std::string> missing_histories;
 };
 
 struct RepositoryInfo {
@@ -36,6 +37,8 @@ Result<SystemInfo> CollectSystem(const Repository& repository, const Identity& i
   system.identity = identity;
   const WalArchive wal(repository, identity.system_identifier);
   ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
+  ASSIGN_OR_RETURN(system.missing_histories,
+                   MissingHistories(wal, identity.system_identifier, catalog.backups));
   const Result<ArchiveMap> archive = ReadArchiveMap(repository, identity, ranges);
   if (!archive && archive.error().code == ErrorCode::kDataCorrupted) {
     system.wal = ArchiveMap(identity.wal_segment_size, ranges, {}).Pieces();
@@ -69,7 +72,8 @@ bool HasBadNews(const RepositoryInfo& info) {
                                       !DatabasesWithoutFiles(backup).empty();
                              }) ||
          std::ranges::any_of(info.systems, [](const SystemInfo& system) {
-           return system.window_error || !system.window.unrestorable.empty();
+           return system.window_error || !system.window.unrestorable.empty() ||
+                  !system.missing_histories.empty();
          });
 }
 
@@ -174,6 +178,7 @@ nlohmann::json ToJson(const SystemInfo& system) {
       {"created", FormatUtc(identity.created)},
       {"wal", std::move(wal)},
       {"gaps", std::move(gaps)},
+      {"missing_histories", system.missing_histories},
       {"recovery_window", std::move(window)},
       {"unrestorable", std::move(unrestorable)},
   };
@@ -367,6 +372,10 @@ std::string ToText(const RepositoryInfo& info) {
           "  {} timeline {}: {} to {}, {} segments\n", piece.is_gap ? "GAP in WAL of" : "WAL of",
           piece.timeline, SegmentName(piece.timeline, piece.first, identity.wal_segment_size),
           SegmentName(piece.timeline, piece.last, identity.wal_segment_size), CountSegments(piece));
+    }
+    for (const std::string& file : system.missing_histories) {
+      text +=
+          fmt::format("  MISSING history file {}: \"latest\" cannot be followed beyond it\n", file);
     }
     std::vector<const BackupSummary*> backups;
     for (const BackupSummary& backup : info.catalog.backups) {

@@ -25,6 +25,7 @@ struct RestoreArguments {
   std::vector<std::string> databases;
   int jobs = 0;
   bool delta = false;
+  bool end_at_gap = false;
   bool dry_run = false;
   std::string archive_mode = "off";
   std::string system_id;
@@ -77,6 +78,7 @@ Result<RestoreOptions> ParseArguments(const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(restore.system_identifier, ParseSystemId(arguments.system_id));
   restore.jobs = arguments.jobs;
   restore.delta = arguments.delta;
+  restore.end_at_gap = arguments.end_at_gap;
   restore.databases = arguments.databases;
   return restore;
 }
@@ -111,6 +113,26 @@ void WarnOfMissingDatabases(const RestorePlan& plan) {
   }
 }
 
+// Said with --quiet as well: less may come back than is wanted.
+void WarnOfGap(const RestorePlan& plan, bool end_at_gap) {
+  if (plan.missing_segment.empty()) {
+    return;
+  }
+  if (end_at_gap) {
+    PrintWarning(
+        fmt::format("recovery will end before WAL segment \"{}\" at the latest: it is missing in "
+                    "the repository",
+                    plan.missing_segment));
+  } else {
+    PrintWarning(fmt::format("WAL segment \"{}\" is missing in the repository although later ones "
+                             "are there",
+                             plan.missing_segment),
+                 plan.recovery.standby
+                     ? "The standby needs it from its primary, or waits there."
+                     : "If the target is not before it, the server stops there with an error.");
+  }
+}
+
 Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
@@ -131,12 +153,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
     WarnUnlessServerCanFetch(options);
   }
   ASSIGN_OR_RETURN(const RestorePlan plan, PlanRestore(*repository, restore));
-  if (!plan.missing_segment.empty() && !options.quiet) {
-    PrintWarning(
-        fmt::format("recovery will end before WAL segment \"{}\" at the latest: it is missing in "
-                    "the repository",
-                    plan.missing_segment));
-  }
+  WarnOfGap(plan, arguments.end_at_gap);
   // Neither --quiet nor a dry run hides that what comes back may be wrong.
   WarnIfSuspect(plan.backup);
   WarnOfMissingDatabases(plan);
@@ -175,6 +192,8 @@ Subcommand AddRestore(CLI::App& parent) {
   AddTargetOptions(*app, arguments->target);
   app->add_option("--target-action", arguments->action,
                   "At the target: pause (default), promote or shutdown");
+  app->add_flag("--end-at-gap", arguments->end_at_gap,
+                "Where WAL is missing although later WAL is there: recover up to it");
   app->add_flag("--standby", arguments->standby,
                 "Make a standby, which goes on following the archive or a primary");
   app->add_option("--tablespace-map", arguments->tablespace_map,

@@ -3,18 +3,23 @@
 // PostgreSQL takes exit code 0 for "here it is" and 1 to 125 for "the archive does not have it",
 // which ends recovery or makes a standby go on by itself; 126 and above stop the server
 // (access/transam/xlogarchive.c, RestoreArchivedFile). So 1 is given in one case only: the
-// repository was reached, is the right one, and answered that it has no such file. Everything else,
-// wrong arguments and settings included, is 126 after having tried for a while.
+// repository was reached, is the right one, and answered that it has no such file, nor a segment
+// behind it: recovery ends there as if that were the end of WAL, so a gap is 126 as well. A standby
+// is another matter, since a primary may stream the segment to it. Everything else, wrong arguments
+// and settings included, is 126 after having tried for a while.
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <limits>
 
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/wal_prefetch.h"
 #include "core/repository/wal_archive.h"
+#include "core/restore/recovery_path.h"
 
 namespace veza::cli {
 namespace {
@@ -31,7 +36,31 @@ struct WalGetOptions {
   std::string destination;
   std::string system_id;
   int retry_seconds = 300;
+  bool end_at_gap = false;
   PrefetchArguments prefetch;
+};
+
+// What the server is at that runs us, in its data directory.
+struct RecoveryState {
+  bool is_standby = false;
+  std::optional<TimelineHistory> path;  // of a recovery that is no standby's, where it is known
+};
+
+RecoveryState LookAtRecovery(const std::string& destination) {
+  RecoveryState state;
+  state.is_standby = access("standby.signal", F_OK) == 0;
+  if (!state.is_standby && access("recovery.signal", F_OK) == 0) {
+    state.path = FollowedHistory(std::filesystem::path(destination).parent_path().string());
+  }
+  return state;
+}
+
+// The file that is asked for, and who asks.
+struct Request {
+  const WalGetOptions& wal;
+  WalFileName name;
+  std::optional<std::uint64_t> system_id;
+  RecoveryState recovery;
 };
 
 // Whether waiting may help: a store that cannot be reached, but also a directory that is not
@@ -73,23 +102,70 @@ Status RequireSegmentSize(const std::string& path, std::uint64_t segment_size) {
   return Ok();
 }
 
-Result<int> Fetch(const Repository& repository, const WalFileName& name, const WalGetOptions& wal,
-                  std::optional<std::uint64_t> system_id) {
-  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_id));
+// False: it is not there. A directory that is missing on this side has the same code, and is an
+// error.
+Result<bool> FetchIfThere(const WalArchive& archive, const WalGetOptions& wal) {
+  Status fetched = archive.Fetch(wal.file, wal.destination);
+  if (fetched) {
+    return true;
+  }
+  if (fetched.error().code != ErrorCode::kNotFound) {
+    return std::move(fetched.error());
+  }
+  ASSIGN_OR_RETURN(const bool exists, archive.Contains(wal.file));
+  if (exists) {
+    return std::move(fetched.error());
+  }
+  return false;
+}
+
+// A segment that is not there, but others behind it: it may be on its way. True: it is there now.
+// Nothing is said where it is the end: the server asks for files that need not exist all the time.
+Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
+                          std::uint64_t segment_size, const Environment& environment) {
+  const TimelineHistory* const path = request.recovery.path ? &*request.recovery.path : nullptr;
+  const std::string& file = request.wal.file;
+  ASSIGN_OR_RETURN(std::optional<std::string> behind,
+                   FirstBehind(archive, path, file, segment_size));
+  if (!behind) {
+    return false;
+  }
+  if (!environment.clock->Sleep(kUploadGrace, environment.cancellation.get())) {
+    return environment.cancellation->Check().error();
+  }
+  ASSIGN_OR_RETURN(const bool there, FetchIfThere(archive, request.wal));
+  if (there) {
+    return true;
+  }
+  // Retention removes from the front.
+  ASSIGN_OR_RETURN(behind, FirstBehind(archive, path, file, segment_size));
+  if (!behind) {
+    return false;
+  }
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "WAL segment \"{}\" is missing in the repository, although \"{}\" is there",
+                   file, *behind)
+      .WithHint(
+          "Recovery would end before it as if that were the end of the WAL. Bring the segment "
+          "back, "
+          "or restore a newer backup; or add --end-at-gap to restore_command, and recovery ends "
+          "there.");
+}
+
+Result<int> Fetch(const Repository& repository, const Request& request) {
+  const WalGetOptions& wal = request.wal;
+  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(request.system_id));
   const WalArchive archive(repository, identity.system_identifier);
-  if (auto fetched = archive.Fetch(wal.file, wal.destination); !fetched.has_value()) {
-    if (fetched.error().code != ErrorCode::kNotFound) {
-      return std::move(fetched.error());
-    }
-    // A directory that is missing on this side has the same code.
-    ASSIGN_OR_RETURN(const bool exists, archive.Contains(wal.file));
-    if (exists) {
-      return std::move(fetched.error());
-    }
-    // Nothing is said: the server asks for files that need not exist all the time.
+  const bool is_segment = request.name.kind == WalFileKind::kSegment;
+  ASSIGN_OR_RETURN(bool there, FetchIfThere(archive, wal));
+  if (!there && is_segment && !wal.end_at_gap && !request.recovery.is_standby) {
+    ASSIGN_OR_RETURN(
+        there, JudgeAbsence(archive, request, identity.wal_segment_size, repository.environment()));
+  }
+  if (!there) {
     return kNotInArchive;
   }
-  if (name.kind == WalFileKind::kSegment) {
+  if (is_segment) {
     RETURN_IF_ERROR(RequireSegmentSize(wal.destination, identity.wal_segment_size));
   }
   return kDone;
@@ -97,11 +173,10 @@ Result<int> Fetch(const Repository& repository, const WalFileName& name, const W
 
 // From the repository, trying again for as long as it may help.
 Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
-                             const WalFileName& name, const WalGetOptions& wal,
-                             std::optional<std::uint64_t> system_id) {
+                             const Request& request) {
   const Clock& clock = *options.environment.clock;
   const Cancellation* const cancellation = options.environment.cancellation.get();
-  const SteadyTime deadline = clock.Steady() + std::chrono::seconds(wal.retry_seconds);
+  const SteadyTime deadline = clock.Steady() + std::chrono::seconds(request.wal.retry_seconds);
   for (std::chrono::seconds pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
     RetryPolicy policy;
     policy.budget =
@@ -111,7 +186,7 @@ Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
     auto fetched = [&]() -> Result<int> {
       ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                        OpenRepository(options, config, policy));
-      return Fetch(*repository, name, wal, system_id);
+      return Fetch(*repository, request);
     }();
     if (fetched.has_value() || !MayPass(fetched.error()) || clock.Steady() + pause >= deadline) {
       return fetched;
@@ -131,22 +206,34 @@ Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
   }
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  const Request request{wal, *name, system_id, LookAtRecovery(wal.destination)};
+  const bool is_segment = name->kind == WalFileKind::kSegment;
+  const std::optional<Lsn> fork = is_segment && request.recovery.path
+                                      ? ForkOf(*request.recovery.path, name->timeline)
+                                      : std::nullopt;
 
   const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);
-  const bool is_segment = name->kind == WalFileKind::kSegment;
+  bool taken = false;
   if (is_segment) {
-    ASSIGN_OR_RETURN(const bool taken, prefetched.Take(wal.file));
-    if (taken) {
-      prefetched.FetchAfter(wal.file);
-      return kDone;
+    ASSIGN_OR_RETURN(taken, prefetched.Take(wal.file));
+  }
+  if (!taken) {
+    prefetched.RemoveLeftOvers();
+    ASSIGN_OR_RETURN(const int exit_code, FetchWithRetries(options, config, request));
+    if (exit_code != kDone) {
+      return exit_code;
     }
   }
-  prefetched.RemoveLeftOvers();
-  ASSIGN_OR_RETURN(const int exit_code, FetchWithRetries(options, config, *name, wal, system_id));
-  if (is_segment && exit_code == kDone) {
+  if (fork) {
+    ASSIGN_OR_RETURN(const bool belongs, CutAtFork(wal.file, *fork, wal.destination));
+    if (!belongs) {
+      return kNotInArchive;
+    }
+  }
+  if (is_segment) {
     prefetched.FetchAfter(wal.file);
   }
-  return exit_code;
+  return kDone;
 }
 
 }  // namespace
@@ -165,6 +252,8 @@ Subcommand AddWalGet(CLI::App& parent) {
       ->type_name("SECONDS")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
+  app->add_flag("--end-at-gap", wal->end_at_gap,
+                "Take a segment that is missing for the end, although later ones are there");
   app->add_option(
          "--prefetch", wal->prefetch.segments,
          "How many of the following segments a background process fetches meanwhile, for a\n"
@@ -177,8 +266,9 @@ Subcommand AddWalGet(CLI::App& parent) {
                   "DESTINATION, that is, in pg_wal")
       ->type_name("DIR");
   app->footer(
-      "Exit codes: 0 the file was fetched; 1 the repository was reached and does not have it;\n"
-      "126 anything else, after which PostgreSQL stops recovery instead of ending it too early.");
+      "Exit codes: 0 the file was fetched; 1 the repository was reached and does not have it,\n"
+      "nor a segment behind it, or the server is a standby; 126 anything else, after which "
+      "PostgreSQL stops recovery instead of ending it too early.");
   return {app, [wal](const GlobalOptions& options) { return RunWalGet(options, *wal); },
           [](const Error&) { return kStopRecovery; }};
 }

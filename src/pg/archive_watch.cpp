@@ -77,10 +77,8 @@ class SurveyCall final : public BackgroundCall {
     ASSIGN_OR_RETURN(const TimelineHistory history, ReadServerHistory(archive, XLOGDIR, timeline_));
     ASSIGN_OR_RETURN(
         survey_, SurveyArchive(*repository, facts_.system_identifier, history, end_, kMostMissing));
-    const std::string history_file = TimelineHistoryName(timeline_);
-    if (survey_.lacks_history && IsInPgWal(history_file)) {
-      to_offer_.push_back(history_file);
-    }
+    ASSIGN_OR_RETURN(to_offer_, FindUnstoredHistories(archive, XLOGDIR, history));
+    std::erase_if(to_offer_, [&](const std::string& file) { return ready.contains(file); });
     std::vector<std::string> lost;
     for (const std::string& segment : survey_.missing) {
       if (IsInPgWal(segment)) {

@@ -25,6 +25,7 @@
 #include "pg/empty_databases.h"
 #include "pg/key_watch.h"
 #include "pg/metrics_file.h"
+#include "pg/recovery_settings.h"
 #include "pg/scheduled_commands.h"
 #include "pg/scheduler.h"
 #include "pg/scheduler_state.h"
@@ -278,7 +279,7 @@ long RunOnce() {
   // First: a look at a repository that is away takes its time, and after a promotion there is none.
   const Config* const config = scheduler->config ? &*scheduler->config : nullptr;
   const WatchOutcome watched = WatchArchive(config, scheduler->facts);
-  const long drop_nap_ms = DropEmptyDatabases();
+  const long after_restore_nap_ms = std::min(DropEmptyDatabases(), ResetRecoverySettings());
   WatchBackup();
   Situation situation = Survey();
   static bool was_primary = situation.is_primary;
@@ -308,7 +309,7 @@ long RunOnce() {
   }
   nap_ms = std::min({nap_ms, backup_is_ours ? kNapAfterStartMs : watched.nap_ms,
                      KeepMetricsFile(config, scheduler->facts), RunScheduledCommands(config),
-                     WatchKey(config, scheduler->facts), drop_nap_ms});
+                     WatchKey(config, scheduler->facts), after_restore_nap_ms});
   // A reload during a look at the repository has woken nobody but the look.
   return followed_settings == SettingsGeneration() ? nap_ms : 0;
 }

@@ -309,8 +309,9 @@ delete_object($lost_object);
 $result = drill('a segment that is missing', 1);
 like($result->{error}{message}, qr/WAL segment "$lost"/, 'is named');
 my ($exit_of_plan, $plan, $warning) = $node->vezactl('--output', 'json', 'restore', '--dry-run',
-	'--target-dir', "$base/plan", '--tablespace-map', "$tablespace=$base/plan-tablespace");
-is($exit_of_plan, 0, 'a restore is not refused');
+	'--target-dir', "$base/plan", '--tablespace-map', "$tablespace=$base/plan-tablespace",
+	'--end-at-gap');
+is($exit_of_plan, 0, 'a restore that is to end there is not refused');
 $plan = decode_json($plan);
 is($plan->{missing_segment}, $lost, 'but says where recovery will end');
 is($plan->{required_settings}{max_connections}, 5, 'and what recovery demands of the configuration');

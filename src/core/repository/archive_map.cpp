@@ -13,12 +13,6 @@ namespace {
 
 constexpr Lsn kEndOfTime{std::numeric_limits<std::uint64_t>::max()};
 
-// The name of a timeline's directory.
-std::optional<TimelineId> ParseTimelineDirectory(const std::string& name) {
-  const auto file = ParseWalFileName(name + ".history");
-  return file ? std::optional(file->timeline) : std::nullopt;
-}
-
 // Sorted, those that touch made one.
 std::vector<SegmentRun> Joined(std::vector<SegmentRun> runs) {
   std::sort(runs.begin(), runs.end(),
@@ -91,10 +85,30 @@ std::vector<PathPart> ArchiveMap::PathTo(TimelineId timeline) const {
   return path;
 }
 
+SegmentNumber ArchiveMap::LastFork(TimelineId timeline) const {
+  SegmentNumber last = 0;
+  for (const auto& [child, history] : histories_) {
+    for (const TimelineSwitch& ancestor : history.ancestors) {
+      if (ancestor.timeline == timeline) {
+        last = std::max(last, SegmentOf(ancestor.switch_point, segment_size_));
+      }
+    }
+  }
+  return last == 0 ? std::numeric_limits<SegmentNumber>::max() : last;
+}
+
+void ArchiveMap::AddGap(TimelineId timeline, SegmentNumber first, SegmentNumber end,
+                        Gaps* gaps) const {
+  end = std::min(end, LastFork(timeline));
+  if (first < end) {
+    (*gaps)[timeline].push_back({first, end - 1, {}});
+  }
+}
+
 void ArchiveMap::AddGapsOfTimelines(Gaps* gaps) const {
   for (const auto& [timeline, runs] : runs_) {
     for (std::size_t i = 1; i < runs.size(); ++i) {
-      (*gaps)[timeline].push_back({runs[i - 1].last + 1, runs[i].first - 1, {}});
+      AddGap(timeline, runs[i - 1].last + 1, runs[i].first, gaps);
     }
   }
 }
@@ -114,15 +128,15 @@ void ArchiveMap::AddGapsOfPath(TimelineId timeline, Gaps* gaps) const {
       if (run.first >= end) {
         break;
       }
-      if (started && run.first > next) {
-        (*gaps)[part.timeline].push_back({next, run.first - 1, {}});
+      if (started) {
+        AddGap(part.timeline, next, run.first, gaps);
       }
       started = true;
       next = run.last + 1;
     }
     // Nobody knows how far the last timeline has got.
-    if (started && part.end != kEndOfTime && next < end) {
-      (*gaps)[part.timeline].push_back({next, end - 1, {}});
+    if (started && part.end != kEndOfTime) {
+      AddGap(part.timeline, next, end, gaps);
     }
   }
 }
@@ -154,15 +168,10 @@ Result<ArchiveMap> ReadArchiveMap(const Repository& repository, const Identity& 
                                   const std::vector<WalRange>& ranges) {
   const WalArchive archive(repository, identity.system_identifier);
   // A timeline that has just begun may have its history file only.
-  ASSIGN_OR_RETURN(const std::vector<std::string> directories,
-                   repository.store().ListDirectories(WalSystemPrefix(identity.system_identifier)));
+  ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
   std::vector<TimelineHistory> histories;
-  for (const std::string& directory : directories) {
-    const auto timeline = ParseTimelineDirectory(directory);
-    if (!timeline) {
-      continue;
-    }
-    Result<TimelineHistory> history = ReadTimelineHistory(archive, *timeline);
+  for (const TimelineId timeline : timelines) {
+    Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
     if (!history && history.error().code == ErrorCode::kNotFound) {
       continue;
     }

@@ -61,13 +61,17 @@ class ArchiveMap {
   std::vector<PathPart> PathTo(TimelineId timeline) const;
 
   // Every run and every gap, by timeline and position. What is missing between two runs of a
-  // timeline is a gap; so is what is missing on the way from one timeline to the next, when there
-  // is something before it on that way.
+  // timeline is a gap, up to where the last other timeline parted from it; so is what is missing on
+  // the way from one timeline to the next, when there is something before it on that way.
   std::vector<ArchivePiece> Pieces() const;
 
  private:
   using Gaps = std::map<TimelineId, std::vector<SegmentRun>>;
   const std::vector<SegmentRun>& RunsOf(TimelineId timeline) const;
+  // The segment in which the last of the known timelines parted from this one. Behind it a server
+  // may have left anything.
+  SegmentNumber LastFork(TimelineId timeline) const;
+  void AddGap(TimelineId timeline, SegmentNumber first, SegmentNumber end, Gaps* gaps) const;
   void AddGapsOfTimelines(Gaps* gaps) const;
   void AddGapsOfPath(TimelineId timeline, Gaps* gaps) const;
 

@@ -3,7 +3,10 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <iterator>
+#include <system_error>
 #include <utility>
 
 #include "core/codec/document.h"
@@ -29,6 +32,21 @@ const BackupSummary* NewestOn(const TimelineHistory& history, const BackupCatalo
   return newest;
 }
 
+// Whether the history of an ancestor is the beginning of the other one. Of a timeline that is no
+// ancestor nothing can be said.
+bool LeadsOnTo(const TimelineHistory& ancestor, const TimelineHistory& history) {
+  if (ancestor.timeline == history.timeline) {
+    return true;
+  }
+  const auto found =
+      std::ranges::find(history.ancestors, ancestor.timeline, &TimelineSwitch::timeline);
+  if (found == history.ancestors.end()) {
+    return ancestor.timeline > history.timeline;
+  }
+  return std::equal(ancestor.ancestors.begin(), ancestor.ancestors.end(), history.ancestors.begin(),
+                    found);
+}
+
 }  // namespace
 
 Result<ArchiveSurvey> SurveyArchive(const Repository& repository, std::uint64_t system_identifier,
@@ -37,10 +55,6 @@ Result<ArchiveSurvey> SurveyArchive(const Repository& repository, std::uint64_t 
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
   const std::uint64_t segment_size = identity.wal_segment_size;
   const WalArchive archive(repository, system_identifier);
-  if (history.timeline > 1) {
-    ASSIGN_OR_RETURN(const bool there, archive.Contains(TimelineHistoryName(history.timeline)));
-    survey.lacks_history = !there;
-  }
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository));
   const BackupSummary* const backup = NewestOn(history, catalog, system_identifier);
   if (backup == nullptr) {
@@ -66,6 +80,37 @@ Result<ArchiveSurvey> SurveyArchive(const Repository& repository, std::uint64_t 
     next = stop;
   }
   return survey;
+}
+
+Result<std::vector<std::string>> FindUnstoredHistories(const WalArchive& archive,
+                                                       const std::string& wal_directory,
+                                                       const TimelineHistory& history) {
+  std::vector<std::string> files;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(wal_directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string file = entry->path().filename().string();
+    const auto name = ParseWalFileName(file);
+    if (!name || name->kind != WalFileKind::kTimelineHistory) {
+      continue;
+    }
+    std::ifstream stream(entry->path(), std::ios::binary);
+    const Result<TimelineHistory> read = ParseTimelineHistory(
+        name->timeline, std::string(std::istreambuf_iterator<char>(stream), {}));
+    if (!read || !LeadsOnTo(*read, history)) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(const bool there, archive.Contains(file));
+    if (!there) {
+      files.push_back(file);
+    }
+  }
+  if (error) {
+    return MakeError(ErrorCode::kIo, "could not read directory \"{}\": {}", wal_directory,
+                     error.message());
+  }
+  std::ranges::sort(files);
+  return files;
 }
 
 std::vector<WalGap> JoinGaps(const std::vector<std::string>& names, std::uint64_t segment_size) {

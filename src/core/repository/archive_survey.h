@@ -9,12 +9,12 @@
 #include "core/repository/lsn.h"
 #include "core/repository/repository.h"
 #include "core/repository/timeline_history.h"
+#include "core/repository/wal_archive.h"
 
 namespace veza {
 
 struct ArchiveSurvey {
   std::string backup;  // the newest one that the server's history contains; empty: there is none
-  bool lacks_history = false;        // the history file of the server's timeline is not there
   std::vector<std::string> missing;  // segments, in the order of replay, at most `limit`
 };
 
@@ -24,6 +24,13 @@ struct ArchiveSurvey {
 // a backup, nothing is missing.
 Result<ArchiveSurvey> SurveyArchive(const Repository& repository, std::uint64_t system_identifier,
                                     const TimelineHistory& history, Lsn end, std::size_t limit);
+
+// Of the history files in `wal_directory`, those that the repository lacks: without one in the
+// middle nobody finds the timelines behind it. What an ancestor's file says must be what `history`,
+// that of the server's timeline, says of it; others are of a server that pg_rewind has given up.
+Result<std::vector<std::string>> FindUnstoredHistories(const WalArchive& archive,
+                                                       const std::string& wal_directory,
+                                                       const TimelineHistory& history);
 
 // A run of segments that no server has any more.
 struct WalGap {

@@ -195,6 +195,28 @@ Lsn EndOfRecovery(const BackupSummary& backup, const ArchiveMap& archive) {
   return Walk(archive, backup).reach().end;
 }
 
+Result<std::vector<std::string>> MissingHistories(const WalArchive& archive,
+                                                  std::uint64_t system_identifier,
+                                                  std::span<const BackupSummary> backups) {
+  std::optional<TimelineId> oldest;
+  for (const BackupSummary& backup : backups) {
+    if (backup.system_identifier == system_identifier) {
+      oldest = std::min(oldest.value_or(backup.timeline), backup.timeline);
+    }
+  }
+  std::vector<std::string> files;
+  if (!oldest) {
+    return files;
+  }
+  // Its own is needed as well; the first timeline has none.
+  ASSIGN_OR_RETURN(const std::vector<TimelineId> missing,
+                   FindMissingHistories(archive, std::max<TimelineId>(*oldest, 2) - 1));
+  for (const TimelineId timeline : missing) {
+    files.push_back(TimelineHistoryName(timeline));
+  }
+  return files;
+}
+
 Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
                                           std::uint64_t system_identifier,
                                           const BackupCatalog& catalog, const ArchiveMap& archive) {

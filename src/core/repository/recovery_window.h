@@ -63,6 +63,12 @@ std::string MissingSegmentAfter(const BackupSummary& backup, const ArchiveMap& a
 // The first byte that recovery from the backup, whose own WAL is there, cannot read in the archive.
 Lsn EndOfRecovery(const BackupSummary& backup, const ArchiveMap& archive);
 
+// Names of the history files without which not all that the archive holds can be reached from the
+// backups of the system (FindMissingHistories()).
+Result<std::vector<std::string>> MissingHistories(const WalArchive& archive,
+                                                  std::uint64_t system_identifier,
+                                                  std::span<const BackupSummary> backups);
+
 // PlanRecoveryWindow() for a system of the repository, with every end_time. The catalog must have
 // been read before the archive: WAL is stored before the backup that needs it, and deleted after
 // it. Backups that have been deleted meanwhile are left out.

@@ -1,5 +1,6 @@
 #include "core/repository/timeline_history.h"
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <iterator>
@@ -74,6 +75,27 @@ Result<TimelineId> FindNewestTimeline(const WalArchive& archive, TimelineId from
     }
     ++newest;
   }
+}
+
+Result<std::vector<TimelineId>> FindMissingHistories(const WalArchive& archive, TimelineId from) {
+  // Anybody may have put a directory of any name there.
+  constexpr std::size_t kMost = 100;
+  ASSIGN_OR_RETURN(const std::vector<TimelineId> known, archive.Timelines());
+  std::vector<TimelineId> missing;
+  if (known.empty()) {
+    return missing;
+  }
+  for (TimelineId timeline = from; timeline < known.back() && missing.size() < kMost;) {
+    ++timeline;
+    bool there = std::ranges::binary_search(known, timeline);
+    if (there) {
+      ASSIGN_OR_RETURN(there, archive.Contains(TimelineHistoryName(timeline)));
+    }
+    if (!there) {
+      missing.push_back(timeline);
+    }
+  }
+  return missing;
 }
 
 }  // namespace veza

@@ -15,6 +15,7 @@ namespace veza {
 struct TimelineSwitch {
   TimelineId timeline = 0;  // the ancestor
   Lsn switch_point;         // its first byte that belongs to the next timeline
+  bool operator==(const TimelineSwitch&) const = default;
 };
 
 // A timeline and its ancestors, oldest first.
@@ -38,6 +39,11 @@ Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineI
 // that was just promoted may not have sent it to.
 Result<TimelineHistory> ReadServerHistory(const WalArchive& archive,
                                           const std::string& wal_directory, TimelineId timeline);
+
+// The history files that the repository lacks of the timelines behind `from`, up to the highest of
+// which it has anything; at most the first 100. Timelines are numbered without holes, so each of
+// these existed. Where one is missing FindNewestTimeline(), and PostgreSQL's `latest`, stop.
+Result<std::vector<TimelineId>> FindMissingHistories(const WalArchive& archive, TimelineId from);
 
 // The timeline that PostgreSQL would call the latest, starting at `from`: the highest number N such
 // that every history file from `from`+1 to N exists (findNewestTimeLine).

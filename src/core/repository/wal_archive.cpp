@@ -314,6 +314,51 @@ Result<std::vector<std::string>> WalArchive::Missing(TimelineId timeline, Segmen
   return missing;
 }
 
+Result<std::optional<SegmentNumber>> WalArchive::FirstOf(TimelineId timeline, SegmentNumber first,
+                                                         SegmentNumber last,
+                                                         std::uint64_t segment_size) const {
+  std::optional<SegmentNumber> found;
+  ASSIGN_OR_RETURN(const std::string start_after,
+                   JustBefore(system_identifier_, SegmentName(timeline, first, segment_size)));
+  bool done = false;
+  const Status listed = repository_.store().List(
+      WalTimelinePrefix(system_identifier_, timeline), start_after,
+      [&](const ObjectInfo& object) -> Status {
+        const std::string base = object.name.substr(object.name.rfind('/') + 1);
+        const auto name = ParseWalFileName(base);
+        if (!name || name->kind != WalFileKind::kSegment) {
+          return Ok();
+        }
+        const SegmentNumber number = SegmentNumberOf(base, segment_size);
+        if (number < first) {
+          return Ok();
+        }
+        if (number <= last) {
+          found = number;
+        }
+        done = true;
+        return MakeError(ErrorCode::kCancelled, "seen enough");
+      });
+  if (!done) {
+    RETURN_IF_ERROR(listed);
+  }
+  return found;
+}
+
+Result<std::vector<TimelineId>> WalArchive::Timelines() const {
+  ASSIGN_OR_RETURN(const std::vector<std::string> directories,
+                   repository_.store().ListDirectories(WalSystemPrefix(system_identifier_)));
+  std::vector<TimelineId> timelines;
+  for (const std::string& directory : directories) {
+    // Its name is the first third of those in it.
+    if (const auto file = ParseWalFileName(directory + ".history")) {
+      timelines.push_back(file->timeline);
+    }
+  }
+  std::ranges::sort(timelines);
+  return timelines;
+}
+
 Result<std::vector<WalRange>> WalArchive::Ranges(std::uint64_t segment_size,
                                                  const std::string& from) const {
   std::vector<WalRange> ranges;

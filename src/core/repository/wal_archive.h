@@ -100,6 +100,15 @@ class WalArchive {
                                            SegmentNumber last, std::uint64_t segment_size,
                                            std::size_t limit) const;
 
+  // The first segment of the timeline from `first` to `last` that the repository has. One listing,
+  // which ends there.
+  Result<std::optional<SegmentNumber>> FirstOf(TimelineId timeline, SegmentNumber first,
+                                               SegmentNumber last,
+                                               std::uint64_t segment_size) const;
+
+  // Every timeline of which the repository has any file, ascending.
+  Result<std::vector<TimelineId>> Timelines() const;
+
   // Unbroken ranges, by timeline and position. With `from`, the name of a segment, of that one and
   // what comes behind it, and perhaps of a few before it: not all of the archive has to be listed.
   Result<std::vector<WalRange>> Ranges(std::uint64_t segment_size,

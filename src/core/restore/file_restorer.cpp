@@ -310,6 +310,8 @@ Status FileRestorer::WriteRecoverySettings() const {
   std::ifstream file(path, std::ios::binary);
   const std::string before{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   RETURN_IF_ERROR(ReplaceFile(path, RewriteAutoConf(before, plan_.recovery)));
+  RETURN_IF_ERROR(ReplaceFile(fmt::format("{}/{}", plan_.target_directory, kRecoverySettingsFile),
+                              ListRecoverySettings(plan_.recovery)));
   // A backup of a standby holds its standby.signal, which would win over recovery.signal.
   for (const char* name : {"recovery.signal", "standby.signal"}) {
     RETURN_IF_ERROR(RemoveFile(fmt::format("{}/{}", plan_.target_directory, name)));

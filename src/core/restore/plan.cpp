@@ -247,6 +247,44 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
   return backup;
 }
 
+Error MissingHistoryError(TimelineId missing, TimelineId newest) {
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "timeline history file \"{}\" is missing in the repository, so nobody can tell "
+                   "what leads to timeline {}",
+                   TimelineHistoryName(missing), newest)
+      .WithHint(fmt::format(
+          "A primary that still has the file in its pg_wal stores it again within an hour, or when "
+          "it is started. Without the file, say with --target-timeline where recovery is to end: "
+          "{} ends before timeline {} began.",
+          missing - 1, missing));
+}
+
+// PostgreSQL looks for the latest timeline by number and stops at the first one that has no history
+// file: what came after it would be lost without a word. A history file may be on its way.
+Result<BackupSummary> ChooseWithHistories(const Repository& repository, const WalArchive& archive,
+                                          const RestoreOptions& options,
+                                          std::uint64_t system_identifier,
+                                          TimelineHistory* history) {
+  ASSIGN_OR_RETURN(BackupSummary backup,
+                   Choose(repository, archive, options, system_identifier, history));
+  if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
+    return backup;
+  }
+  ASSIGN_OR_RETURN(std::vector<TimelineId> missing, FindMissingHistories(archive, backup.timeline));
+  if (missing.empty()) {
+    return backup;
+  }
+  const Environment& environment = repository.environment();
+  environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
+  ASSIGN_OR_RETURN(backup, Choose(repository, archive, options, system_identifier, history));
+  ASSIGN_OR_RETURN(missing, FindMissingHistories(archive, backup.timeline));
+  if (!missing.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
+    return MissingHistoryError(missing.front(), timelines.back());
+  }
+  return backup;
+}
+
 // Most of a diff is in its full backup.
 Status RequireFull(const Repository& repository, const BackupSummary& backup) {
   if (backup.type != BackupType::kDiff) {
@@ -313,6 +351,23 @@ Result<std::string> FindMissingSegmentTwice(const Environment& environment,
   return second == first ? second : "";
 }
 
+// The target is certainly behind the missing segment. A standby may get it from a primary.
+Status RequireWayToTarget(const std::string& missing_segment, const RestoreOptions& options) {
+  const TargetKind kind = options.target.kind;
+  if (missing_segment.empty() || options.end_at_gap || options.standby ||
+      (kind != TargetKind::kEndOfWal && kind != TargetKind::kLsn)) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "recovery to {} would need WAL segment \"{}\", which is missing in the "
+                   "repository although later ones are there",
+                   DescribeTarget(options.target), missing_segment)
+      .WithHint(
+          "Choose a newer backup (\"vezactl info\" shows from when to when one can restore), or "
+          "add "
+          "--end-at-gap to recover only as far as there is WAL.");
+}
+
 Status RequireWholeCluster(const RestoreOptions& options) {
   if (options.standby) {
     return MakeError(ErrorCode::kInvalidArgument, "a standby needs all databases")
@@ -377,8 +432,8 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
 
   RestorePlan plan;
   TimelineHistory history;
-  ASSIGN_OR_RETURN(plan.backup,
-                   Choose(repository, archive, options, identity.system_identifier, &history));
+  ASSIGN_OR_RETURN(plan.backup, ChooseWithHistories(repository, archive, options,
+                                                    identity.system_identifier, &history));
   plan.target_timeline = history.timeline;
   plan.size = plan.backup.size;
   if (!options.databases.empty()) {
@@ -389,6 +444,7 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   ASSIGN_OR_RETURN(plan.missing_segment,
                    FindMissingSegmentTwice(repository.environment(), archive, plan.backup, history,
                                            options.target));
+  RETURN_IF_ERROR(RequireWayToTarget(plan.missing_segment, options));
 
   plan.target_directory = WithoutLastSlash(options.target_directory);
   RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));
@@ -404,6 +460,9 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   }
 
   plan.recovery.restore_command = options.restore_command;
+  if (options.end_at_gap && !plan.missing_segment.empty()) {
+    plan.recovery.restore_command += " --end-at-gap";
+  }
   plan.recovery.target = options.target;
   plan.recovery.standby = options.standby;
   plan.recovery.preserve_archive_mode = options.preserve_archive_mode;

@@ -25,10 +25,13 @@ struct RestoreOptions {
   // When not empty, every tablespace that the map does not name goes to <tablespace_root>/<oid>.
   std::string tablespace_root;
   std::optional<std::uint64_t> system_identifier;  // needed when the repository has several
-  std::string restore_command;                     // as it is to be written
-  int jobs = 1;                                    // threads, each with a request in flight
+  // Of `vezactl wal-get`, as it is to be written. A plan that ends at a gap adds --end-at-gap.
+  std::string restore_command;
+  int jobs = 1;  // threads, each with a request in flight
   // Into a directory that may hold something: keep what is as in the backup, remove what is not.
   bool delta = false;
+  // Where segments are missing although later ones are there: recover up to them.
+  bool end_at_gap = false;
   // Only these, as ChooseDatabases() takes them; empty: all.
   std::vector<std::string> databases;
 };
@@ -40,8 +43,10 @@ struct RestorePlan {
   std::uint64_t size = 0;                   // bytes to be restored, those in tablespaces included
   std::optional<DatabaseChoice> databases;  // when only some are restored
   TimelineId target_timeline = 0;           // recovery will end on it
-  // Recovery ends before this segment at the latest: the repository does not have it, only later
-  // ones. Empty: there is none in the way to the target, as far as that can be told.
+  // Recovery comes no further than to this segment: the repository does not have it, only later
+  // ones. Whether the target is before it cannot be told, or `end_at_gap` was given, or it is a
+  // standby, to which a primary may stream it. Empty: there is none in the way to the target, as
+  // far as that can be told.
   std::string missing_segment;
   RecoverySettings recovery;
   int jobs = 1;
@@ -52,10 +57,12 @@ struct RestorePlan {
 // existing_directory.h) or cannot be created, a target
 // before the end of the backup, a timeline that the backup does not lead to, a tablespace map that
 // names no tablespace of the backup, too little disk space, the full backup of a diff or WAL that
-// the backup needs to become consistent but the repository has not, and what ChooseDatabases()
-// refuses. A standby cannot be made of some databases: it would go on replaying over the empty
-// ones. Nor can a delta, which would empty those that are there. Nothing is written. A segment that
-// is missing behind the backup is looked for again a few seconds later: it may be on its way.
+// the backup needs to become consistent but the repository has not, a segment that is missing on
+// the way to the end of WAL or to an LSN (unless `end_at_gap`), history files missing on the way to
+// the latest timeline, and what ChooseDatabases() refuses. A standby cannot be made of some
+// databases: it would go on replaying over the empty ones. Nor can a delta, which would empty those
+// that are there. Nothing is written. A segment that is missing behind the backup is looked for
+// again a few seconds later: it may be on its way.
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
 
 }  // namespace veza

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
+#include <tuple>
+#include <utility>
 
 #include "core/config/conf_lexer.h"
 #include "core/restore/target_time.h"
@@ -34,18 +37,41 @@ std::string QuoteForShell(std::string_view word) {
   return plain ? std::string(word) : fmt::format("'{}'", ReplaceAll(word, '\'', R"('\'')"));
 }
 
-// The name that a line sets, in lower case; empty for a comment, a blank line and what is none.
-std::string NameOf(std::string_view line) {
-  ConfLexer lexer(line);
-  const ConfToken token = lexer.Next();
-  if (token != ConfToken::kId && token != ConfToken::kQualifiedId) {
-    return "";
+struct Assignment {
+  std::string name;  // in lower case; empty for a comment, a blank line and what is none
+  std::string value;
+  bool operator<(const Assignment& other) const {
+    return std::tie(name, value) < std::tie(other.name, other.value);
   }
-  std::string name(lexer.token_text());
-  std::ranges::transform(name, name.begin(), [](char c) {
+};
+
+Assignment AssignmentOf(std::string_view line) {
+  ConfLexer lexer(line);
+  ConfToken token = lexer.Next();
+  if (token != ConfToken::kId && token != ConfToken::kQualifiedId) {
+    return {};
+  }
+  Assignment assignment{std::string(lexer.token_text()), ""};
+  std::ranges::transform(assignment.name, assignment.name.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   });
-  return name;
+  token = lexer.Next();
+  if (token == ConfToken::kEquals) {
+    token = lexer.Next();
+  }
+  assignment.value = token == ConfToken::kString ? UnquoteConfString(lexer.token_text())
+                                                 : std::string(lexer.token_text());
+  return assignment;
+}
+
+// Calls `visit` with each line, its end included.
+template <typename Visitor>
+void ForEachLine(std::string_view text, Visitor visit) {
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size() - 1) + 1;
+    visit(text.substr(0, end));
+    text.remove_prefix(end);
+  }
 }
 
 bool IsReplaced(std::string_view name, const RecoverySettings& settings) {
@@ -59,36 +85,49 @@ bool IsReplaced(std::string_view name, const RecoverySettings& settings) {
          (!settings.preserve_archive_mode && name == "archive_mode");
 }
 
-std::string TargetLine(const RecoveryTarget& target) {
-  switch (target.kind) {
-    case TargetKind::kEndOfWal:
-      return "";
-    case TargetKind::kImmediate:
-      return ConfLine("recovery_target", "immediate");
-    case TargetKind::kTime:
-      return ConfLine("recovery_target_time", FormatTargetTime(target.time));
-    case TargetKind::kLsn:
-      return ConfLine("recovery_target_lsn", FormatLsn(target.lsn));
-    case TargetKind::kXid:
-      return ConfLine("recovery_target_xid", std::to_string(target.xid));
-    case TargetKind::kName:
-      return ConfLine("recovery_target_name", target.name);
+// The five settings of which one at most may stand. Names and values.
+std::array<std::pair<const char*, std::string>, 5> TargetsOf(const RecoveryTarget& target) {
+  const auto value_of = [&](TargetKind kind, auto format) {
+    return target.kind == kind ? format() : std::string();
+  };
+  return {
+      {{"recovery_target", value_of(TargetKind::kImmediate, [] { return "immediate"; })},
+       {"recovery_target_time",
+        value_of(TargetKind::kTime, [&] { return FormatTargetTime(target.time); })},
+       {"recovery_target_lsn", value_of(TargetKind::kLsn, [&] { return FormatLsn(target.lsn); })},
+       {"recovery_target_xid",
+        value_of(TargetKind::kXid, [&] { return std::to_string(target.xid); })},
+       {"recovery_target_name", value_of(TargetKind::kName, [&] { return target.name; })}}};
+}
+
+// What else postgresql.conf may say would come into force with our signal file: a target left over
+// from an older recovery, the commands of a standby. So each has a line here. The empty targets
+// come first: while one target stands, the assign hooks of the others refuse any value, an empty
+// one as well (error_multiple_recovery_targets).
+std::string LinesOfRecovery(const RecoverySettings& settings) {
+  const RecoveryTarget& target = settings.target;
+  std::string empty;
+  std::string ours;
+  for (const auto& [name, value] : TargetsOf(target)) {
+    (value.empty() ? empty : ours) += ConfLine(name, value);
   }
-  return "";
+  std::string lines = empty + ours;
+  lines += ConfLine("recovery_target_timeline", FormatTargetTimeline(target.timeline));
+  lines += ConfLine("recovery_target_inclusive", target.inclusive ? "on" : "off");
+  lines +=
+      ConfLine("recovery_target_action",
+               target.kind == TargetKind::kEndOfWal ? "promote" : TargetActionName(target.action));
+  lines += ConfLine("recovery_end_command", "");
+  lines += ConfLine("archive_cleanup_command", "");
+  if (!settings.standby) {
+    lines += ConfLine("recovery_min_apply_delay", "0");
+  }
+  return lines;
 }
 
 std::string NewLines(const RecoverySettings& settings) {
-  const RecoveryTarget& target = settings.target;
-  std::string lines = ConfLine("restore_command", settings.restore_command);
-  lines += TargetLine(target);
-  lines += ConfLine("recovery_target_timeline", FormatTargetTimeline(target.timeline));
-  if (target.kind == TargetKind::kTime || target.kind == TargetKind::kLsn ||
-      target.kind == TargetKind::kXid) {
-    lines += ConfLine("recovery_target_inclusive", target.inclusive ? "on" : "off");
-  }
-  if (target.kind != TargetKind::kEndOfWal) {
-    lines += ConfLine("recovery_target_action", TargetActionName(target.action));
-  }
+  std::string lines =
+      ConfLine("restore_command", settings.restore_command) + LinesOfRecovery(settings);
   if (settings.ignore_invalid_pages) {
     lines += ConfLine("ignore_invalid_pages", "on");
   }
@@ -106,18 +145,34 @@ const char* SignalFileName(const RecoverySettings& settings) {
 
 std::string RewriteAutoConf(std::string_view before, const RecoverySettings& settings) {
   std::string after;
-  while (!before.empty()) {
-    const std::size_t end = std::min(before.find('\n'), before.size() - 1) + 1;
-    const std::string_view line = before.substr(0, end);
-    before.remove_prefix(end);
-    if (!IsReplaced(NameOf(line), settings)) {
+  ForEachLine(before, [&](std::string_view line) {
+    if (!IsReplaced(AssignmentOf(line).name, settings)) {
       after += line;
     }
-  }
+  });
   if (!after.empty() && !after.ends_with('\n')) {
     after += '\n';
   }
   return after + NewLines(settings);
+}
+
+std::string ListRecoverySettings(const RecoverySettings& settings) {
+  return "# Written by vezactl restore. When recovery has ended, veza_backup removes these lines\n"
+         "# from postgresql.auto.conf, and this file.\n" +
+         LinesOfRecovery(settings);
+}
+
+std::string RemoveListedSettings(std::string_view auto_conf, std::string_view list) {
+  std::set<Assignment> listed;
+  ForEachLine(list, [&](std::string_view line) { listed.insert(AssignmentOf(line)); });
+  listed.erase(Assignment{});
+  std::string after;
+  ForEachLine(auto_conf, [&](std::string_view line) {
+    if (!listed.contains(AssignmentOf(line))) {
+      after += line;
+    }
+  });
+  return after;
 }
 
 std::string BuildRestoreCommand(std::string_view vezactl, std::string_view config_file,

@@ -27,8 +27,19 @@ const char* SignalFileName(const RecoverySettings& settings);
 // empty) without earlier recovery settings, then the new ones. Removed are restore_command,
 // recovery_target*, recovery_end_command, archive_cleanup_command, ignore_invalid_pages and, since
 // later lines win, archive_mode when a new one is written. primary_conninfo, primary_slot_name and
-// recovery_min_apply_delay stay for a standby only. At most one recovery target is ever written.
+// recovery_min_apply_delay stay for a standby only. Every setting that decides where recovery ends
+// is written, those that are not wanted as empty or with their default: otherwise what
+// postgresql.conf, or a file that it includes, says of them would count.
 std::string RewriteAutoConf(std::string_view before, const RecoverySettings& settings);
+
+// In the data directory: the lines of these that must not outlive the recovery, as they were
+// written. A standby that is made from the server later on takes over postgresql.auto.conf, and
+// would end its own recovery at our target.
+inline constexpr const char* kRecoverySettingsFile = "veza-recovery-settings";
+std::string ListRecoverySettings(const RecoverySettings& settings);
+// `auto_conf` without the lines that set what the list names to what the list says. What somebody
+// has set otherwise since stays.
+std::string RemoveListedSettings(std::string_view auto_conf, std::string_view list);
 
 // restore_command for `vezactl wal-get`: both paths absolute, quoted for the shell, with '%'
 // doubled. `system_identifier` is passed on when the repository holds several.

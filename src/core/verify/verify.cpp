@@ -8,6 +8,7 @@
 
 #include "core/repository/backup_catalog.h"
 #include "core/repository/names.h"
+#include "core/repository/recovery_window.h"
 #include "core/repository/retention.h"
 #include "core/repository/suspect_diff.h"
 #include "core/verify/backup_verifier.h"
@@ -19,7 +20,7 @@ namespace veza {
 
 namespace {
 
-// Segments by system.
+// Segments and history files by system.
 using MissingWal = std::set<std::pair<std::uint64_t, std::string>>;
 
 class Verification {
@@ -157,9 +158,9 @@ class Verification {
     environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
     ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository_));
     ASSIGN_OR_RETURN(const MissingWal second, FindMissingWal(catalog.backups));
-    for (const auto& [system, segment] : first) {
-      if (second.contains({system, segment})) {
-        RETURN_IF_ERROR(wal_.ReportMissing(segment, system));
+    for (const auto& [system, file] : first) {
+      if (second.contains({system, file})) {
+        RETURN_IF_ERROR(wal_.ReportMissing(file, system));
       }
     }
     return Ok();
@@ -178,6 +179,11 @@ class Verification {
                        wal_.Missing(OldestWithWal(system, catalog, newest), newest));
       for (const std::string& segment : segments) {
         missing.insert({system, segment});
+      }
+      ASSIGN_OR_RETURN(const std::vector<std::string> histories,
+                       MissingHistories(WalArchive(repository_, system), system, catalog.backups));
+      for (const std::string& history : histories) {
+        missing.insert({system, history});
       }
     }
     return missing;

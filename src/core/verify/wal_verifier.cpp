@@ -118,13 +118,17 @@ Result<std::vector<std::string>> WalVerifier::MissingAfter(const BackupSummary& 
   return missing;
 }
 
-Status WalVerifier::ReportMissing(const std::string& segment, std::uint64_t system_identifier) {
-  ASSIGN_OR_RETURN(const std::string object, WalObjectName(system_identifier, segment));
+Status WalVerifier::ReportMissing(const std::string& file, std::uint64_t system_identifier) {
+  ASSIGN_OR_RETURN(const std::string object, WalObjectName(system_identifier, file));
+  const bool is_segment = ParseWalFileName(file)->kind == WalFileKind::kSegment;
   session_.findings().AddProblem(
       {object, "",
-       fmt::format("WAL segment \"{}\" is missing: no recovery from an earlier backup goes "
-                   "beyond it",
-                   segment)});
+       is_segment ? fmt::format("WAL segment \"{}\" is missing: no recovery from an earlier backup "
+                                "goes beyond it",
+                                file)
+                  : fmt::format("timeline history file \"{}\" is missing: recovery to the latest "
+                                "timeline does not find this one and those behind it",
+                                file)});
   return Ok();
 }
 

@@ -26,7 +26,8 @@ class WalVerifier {
   // A gap that a server has recorded there is no problem: it is known, and a backup has followed
   // it. Archiving and retention may be at work, so what is missing must be so at a second look.
   Result<std::vector<std::string>> Missing(const BackupSummary& older, const BackupSummary& newest);
-  Status ReportMissing(const std::string& segment, std::uint64_t system_identifier);
+  // A segment of these, or a history file of MissingHistories().
+  Status ReportMissing(const std::string& file, std::uint64_t system_identifier);
 
   // Bytes of the objects that OpenAll() would open.
   Result<std::uint64_t> SizeOf(const Identity& system, bool only_of_backups);

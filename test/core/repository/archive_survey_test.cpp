@@ -65,7 +65,6 @@ TEST_F(ArchiveSurveyTest, FromTheStartOfTheNewestBackupToTheEnd) {
   PushSegments(1, 7, 9);
   const ArchiveSurvey survey = Survey(1, "", StartOf(12));
   EXPECT_EQ(survey.backup, "20261123-020000F");
-  EXPECT_FALSE(survey.lacks_history);
   EXPECT_THAT(survey.missing, ElementsAre(Name(1, 6), Name(1, 10), Name(1, 11)));
   EXPECT_THAT(Survey(1, "", StartOf(12), 2).missing, ElementsAre(Name(1, 6), Name(1, 10)));
   EXPECT_THAT(Survey(1, "", StartOf(10)).missing, ElementsAre(Name(1, 6)));
@@ -80,16 +79,43 @@ TEST_F(ArchiveSurveyTest, ThroughASwitchInTheMiddleOfASegment) {
   const Lsn parted{StartOf(6).value + 500};
   const std::string history = "1\t" + FormatLsn(parted) + "\tno recovery target specified\n";
   ArchiveSurvey survey = Survey(2, history, StartOf(9));
-  EXPECT_TRUE(survey.lacks_history);
   EXPECT_THAT(survey.missing, ElementsAre(Name(1, 5), Name(2, 6), Name(2, 7), Name(2, 8)));
   ASSERT_OK(repository_.PushWal("00000002.history", AsBytes(history)));
   PushSegments(1, 5, 5);
   PushSegments(2, 6, 8);
   survey = Survey(2, history, StartOf(9));
-  EXPECT_FALSE(survey.lacks_history);
   EXPECT_THAT(survey.missing, IsEmpty());
   // Right after the promotion nothing of timeline 2 is complete.
   EXPECT_THAT(Survey(2, history, StartOf(6)).missing, IsEmpty());
+}
+
+TEST_F(ArchiveSurveyTest, EveryHistoryFileOfTheServerThatIsNotStored) {
+  const std::string second = "1\t0/300000\tx\n";
+  const std::string third = second + "2\t0/500000\tx\n";
+  const std::string fourth = third + "3\t0/700000\tx\n";
+  const std::string pg_wal = repository_.Scratch("pg_wal");
+  WriteText(pg_wal + "/00000002.history", second);
+  WriteText(pg_wal + "/00000003.history", third);
+  WriteText(pg_wal + "/00000004.history", fourth);
+  WriteText(pg_wal + "/000000040000000000000007", "not one");
+  const auto unstored = [&](TimelineId timeline, std::string_view text) {
+    return FindUnstoredHistories(repository_.wal(), pg_wal,
+                                 ParseTimelineHistory(timeline, text).value())
+        .value();
+  };
+  EXPECT_THAT(unstored(4, fourth),
+              ElementsAre("00000002.history", "00000003.history", "00000004.history"));
+  ASSERT_OK(repository_.PushWal("00000003.history", AsBytes(third)));
+  EXPECT_THAT(unstored(4, fourth), ElementsAre("00000002.history", "00000004.history"));
+  // Of a server that was rewound: its own timelines 2 and 4 are not those it follows now.
+  EXPECT_THAT(unstored(4, "1\t0/200000\tx\n2\t0/500000\tx\n"), ElementsAre("00000004.history"))
+      << "its own timeline's file is the one that was given";
+  WriteText(pg_wal + "/00000002.history", "1\t0/200000\tx\n");
+  EXPECT_THAT(unstored(4, fourth), ElementsAre("00000004.history"));
+  WriteText(pg_wal + "/00000002.history", "damaged\n");
+  EXPECT_THAT(unstored(4, fourth), ElementsAre("00000004.history"));
+  EXPECT_EQ(FindUnstoredHistories(repository_.wal(), pg_wal + "/none", {}).error().code,
+            ErrorCode::kIo);
 }
 
 TEST_F(ArchiveSurveyTest, ThroughASwitchAtTheEndOfASegment) {

@@ -72,10 +72,13 @@ class PlanTest : public testing::Test {
 
 // Recovery would take it for the end, and not say a word.
 TEST_F(PlanTest, ASegmentThatIsMissingOnTheWayIsNamed) {
+  options_.end_at_gap = true;
   const auto missing = [this] {
     const auto plan = Plan();
     EXPECT_OK(plan);
-    return plan ? plan->missing_segment : "no plan";
+    EXPECT_EQ(plan->recovery.restore_command,
+              plan->missing_segment.empty() ? "/bin/false %f %p" : "/bin/false %f %p --end-at-gap");
+    return plan->missing_segment;
   };
   HaveBackup(Summary());
   EXPECT_EQ(missing(), "");
@@ -104,6 +107,59 @@ TEST_F(PlanTest, ASegmentThatIsMissingOnTheWayIsNamed) {
   EXPECT_EQ(missing(), seventh);
   repository_.clock().on_sleep = [this] { HaveSegments(1, 7, 7); };
   EXPECT_EQ(missing(), "");
+}
+
+TEST_F(PlanTest, ATargetBehindAMissingSegmentIsRefused) {
+  HaveBackup(Summary());
+  HaveSegments(1, 5, 6);
+  HaveSegments(1, 8, 9);
+  const Error refusal = Refusal(ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refusal.message, AllOf(HasSubstr("recovery to the end of WAL would need"),
+                                     HasSubstr(SegmentName(1, 7, kTestSegmentSize))));
+  EXPECT_THAT(refusal.hint, HasSubstr("--end-at-gap"));
+  options_.target.kind = TargetKind::kLsn;
+  options_.target.lsn = Lsn{8 * kTestSegmentSize + 5};
+  ExpectRefusal(ErrorCode::kFailedPrecondition);
+  options_.target.lsn = Lsn{6 * kTestSegmentSize + 5};
+  EXPECT_OK(Plan());
+  // Where these are cannot be known; wal-get stops the server if it comes to the gap.
+  options_.target.kind = TargetKind::kXid;
+  EXPECT_EQ(Plan().value().recovery.restore_command, "/bin/false %f %p");
+  // A primary may stream it.
+  options_.target = {};
+  options_.standby = true;
+  EXPECT_EQ(Plan().value().recovery.restore_command, "/bin/false %f %p");
+}
+
+// PostgreSQL would stop looking for the latest timeline there, and lose what came after.
+TEST_F(PlanTest, AMissingHistoryFileIsNamed) {
+  HaveBackup(Summary());
+  HaveTimeline(3, "1\t0/500000\tx\n2\t0/600000\tx\n");
+  HaveSegments(2, 5, 6);
+  HaveSegments(3, 6, 7);
+  Error refusal = Refusal(ErrorCode::kDataCorrupted);
+  EXPECT_THAT(refusal.message, AllOf(HasSubstr("00000002.history"), HasSubstr("timeline 3")));
+  EXPECT_THAT(refusal.hint, AllOf(HasSubstr("pg_wal"), HasSubstr("--target-timeline")));
+  // The last one, of which there is WAL only.
+  std::filesystem::remove(
+      repository_.PathOf(WalObjectName(kTestSystem, "00000003.history").value()));
+  EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message, HasSubstr("00000002.history"));
+  HaveTimeline(2, "1\t0/500000\tx\n");
+  EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message, HasSubstr("00000003.history"));
+
+  options_.target.timeline = {TargetTimeline::Kind::kNumber, 2};
+  EXPECT_EQ(Plan().value().target_timeline, 2U);
+  options_.target.timeline = {TargetTimeline::Kind::kCurrent, 0};
+  EXPECT_EQ(Plan().value().target_timeline, 1U);
+  options_.target.timeline = {};
+  // It may be on its way.
+  repository_.clock().on_sleep = [this] { HaveTimeline(3, "1\t0/500000\tx\n2\t0/600000\tx\n"); };
+  EXPECT_EQ(Plan().value().target_timeline, 3U);
+  // A backup on the newest timeline needs none of the others.
+  HaveBackup(Summary("20261123-020000F", 3));
+  std::filesystem::remove(
+      repository_.PathOf(WalObjectName(kTestSystem, "00000002.history").value()));
+  EXPECT_EQ(Plan().value().target_timeline, 3U);
 }
 
 TEST_F(PlanTest, TakesTheNewestBackupAndTheNewestTimeline) {

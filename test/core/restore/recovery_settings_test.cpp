@@ -12,10 +12,21 @@
 namespace veza {
 namespace {
 
+// What every restore writes of recovery: nothing that postgresql.conf says of it must count.
 TEST(RecoverySettings, WithoutTarget) {
   EXPECT_EQ(RewriteAutoConf("", {.restore_command = "get %f"}),
             "restore_command = 'get %f'\n"
+            "recovery_target = ''\n"
+            "recovery_target_time = ''\n"
+            "recovery_target_lsn = ''\n"
+            "recovery_target_xid = ''\n"
+            "recovery_target_name = ''\n"
             "recovery_target_timeline = 'latest'\n"
+            "recovery_target_inclusive = 'on'\n"
+            "recovery_target_action = 'promote'\n"
+            "recovery_end_command = ''\n"
+            "archive_cleanup_command = ''\n"
+            "recovery_min_apply_delay = '0'\n"
             "archive_mode = 'off'\n");
 }
 
@@ -28,26 +39,33 @@ TEST(RecoverySettings, OneTargetWithItsDetails) {
   settings.target.timeline = ParseTargetTimeline("7").value();
   EXPECT_EQ(RewriteAutoConf("", settings),
             "restore_command = 'get'\n"
+            "recovery_target = ''\n"
+            "recovery_target_lsn = ''\n"
+            "recovery_target_xid = ''\n"
+            "recovery_target_name = ''\n"
             "recovery_target_time = '2026-11-22 01:00:00.500000+00'\n"
             "recovery_target_timeline = '7'\n"
             "recovery_target_inclusive = 'off'\n"
-            "recovery_target_action = 'promote'\n");
+            "recovery_target_action = 'promote'\n"
+            "recovery_end_command = ''\n"
+            "archive_cleanup_command = ''\n"
+            "recovery_min_apply_delay = '0'\n");
 }
 
 TEST(RecoverySettings, DatabasesOfZerosNeedInvalidPagesIgnored) {
-  EXPECT_EQ(RewriteAutoConf("ignore_invalid_pages = off\n",
-                            {.restore_command = "get", .ignore_invalid_pages = true}),
-            "restore_command = 'get'\n"
-            "recovery_target_timeline = 'latest'\n"
-            "ignore_invalid_pages = 'on'\n"
-            "archive_mode = 'off'\n");
+  const std::string text = RewriteAutoConf(
+      "ignore_invalid_pages = off\n", {.restore_command = "get", .ignore_invalid_pages = true});
+  EXPECT_TRUE(text.ends_with("ignore_invalid_pages = 'on'\narchive_mode = 'off'\n")) << text;
+  EXPECT_TRUE(text.starts_with("restore_command = 'get'\n")) << text;
 }
 
 TEST(RecoverySettings, EveryKindOfTarget) {
   const auto line = [](const RecoveryTarget& target) {
     const std::string text = RewriteAutoConf("", {.restore_command = "get", .target = target});
-    const std::size_t begin = text.find('\n') + 1;
-    return text.substr(begin, text.find('\n', begin) - begin);
+    // The last of the five, behind the empty ones: an empty one would be refused beside it.
+    const std::size_t end = text.find("\nrecovery_target_timeline");
+    const std::size_t begin = text.rfind('\n', end - 1) + 1;
+    return text.substr(begin, end - begin);
   };
   EXPECT_EQ(line({.kind = TargetKind::kImmediate}), "recovery_target = 'immediate'");
   EXPECT_EQ(line({.kind = TargetKind::kLsn, .lsn = Lsn{0x16'B374D848}}),
@@ -82,13 +100,25 @@ TEST(RecoverySettings, OlderRecoverySettingsGo) {
   const std::string kept_at_the_end =
       "#restore_command = 'commented'\n"
       "x.restore_command = 'other'\n";
-  const std::string added =
-      "restore_command = 'get'\n"
-      "recovery_target_timeline = 'latest'\n";
+  const auto added = [](const char* of_primary) {
+    return std::string(
+               "restore_command = 'get'\n"
+               "recovery_target = ''\n"
+               "recovery_target_time = ''\n"
+               "recovery_target_lsn = ''\n"
+               "recovery_target_xid = ''\n"
+               "recovery_target_name = ''\n"
+               "recovery_target_timeline = 'latest'\n"
+               "recovery_target_inclusive = 'on'\n"
+               "recovery_target_action = 'promote'\n"
+               "recovery_end_command = ''\n"
+               "archive_cleanup_command = ''\n") +
+           of_primary;
+  };
 
   EXPECT_EQ(RewriteAutoConf(before, {.restore_command = "get"}),
-            kept + "archive_library = 'veza_backup'\n" + kept_at_the_end + added +
-                "archive_mode = 'off'\n");
+            kept + "archive_library = 'veza_backup'\n" + kept_at_the_end +
+                added("recovery_min_apply_delay = '0'\n") + "archive_mode = 'off'\n");
   EXPECT_EQ(RewriteAutoConf(
                 before, {.restore_command = "get", .standby = true, .preserve_archive_mode = true}),
             kept +
@@ -97,7 +127,7 @@ TEST(RecoverySettings, OlderRecoverySettingsGo) {
                 "recovery_min_apply_delay = '1h'\n"
                 "archive_mode = 'on'\n"
                 "archive_library = 'veza_backup'\n" +
-                kept_at_the_end + added);
+                kept_at_the_end + added(""));
 }
 
 TEST(RecoverySettings, RewritingTwiceChangesNothing) {
@@ -106,6 +136,25 @@ TEST(RecoverySettings, RewritingTwiceChangesNothing) {
   settings.target.name = "n";
   const std::string once = RewriteAutoConf("work_mem = '4MB'\n", settings);
   EXPECT_EQ(RewriteAutoConf(once, settings), once);
+}
+
+TEST(RecoverySettings, WhatIsListedIsRemovedWhereItIsStillTheSame) {
+  RecoverySettings settings{.restore_command = "get"};
+  settings.target.kind = TargetKind::kName;
+  settings.target.name = "it's";
+  const std::string list = ListRecoverySettings(settings);
+  const std::string ours = RewriteAutoConf("work_mem = '4MB'\n", settings);
+  EXPECT_EQ(RemoveListedSettings(ours, list),
+            "work_mem = '4MB'\nrestore_command = 'get'\narchive_mode = 'off'\n");
+  // ALTER SYSTEM writes the file anew; and what it has set since is not ours.
+  EXPECT_EQ(RemoveListedSettings("# Do not edit\n"
+                                 "Recovery_Target_Name 'it\\'s'\n"
+                                 "recovery_target_timeline = 'latest'\n"
+                                 "recovery_target_action = 'shutdown'\n"
+                                 "\n",
+                                 list),
+            "# Do not edit\nrecovery_target_action = 'shutdown'\n\n");
+  EXPECT_EQ(RemoveListedSettings(ours, ""), ours);
 }
 
 TEST(RecoverySettings, SignalFile) {

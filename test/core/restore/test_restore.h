@@ -84,7 +84,8 @@ class RestoreFixture {
     EXPECT_EQ(restored["backup_label"].content, "START WAL LOCATION: 0/300028\n");
     EXPECT_EQ(restored["recovery.signal"].type, 'f');
     EXPECT_NE(restored["postgresql.auto.conf"].content.find("restore_command"), std::string::npos);
-    for (const char* added : {"backup_label", "recovery.signal", "postgresql.auto.conf"}) {
+    for (const char* added :
+         {"backup_label", "recovery.signal", "postgresql.auto.conf", kRecoverySettingsFile}) {
       restored.erase(added);
     }
     std::map<std::string, TreeItem> expected = ReadTree(source.path());

@@ -1,0 +1,40 @@
+// Which segments recovery may be given, seen from restore_command, which is only ever told a name.
+//
+// The server asks for a segment on the newest timeline of its path first, then on older ones
+// (XLogFileReadAnyTLI). It does not mind where the older one was left: were it given the older
+// timeline's segment there, it would go on into WAL that its timeline never had. And it takes
+// whatever is missing for the end of WAL.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/error.h"
+#include "core/repository/timeline_history.h"
+#include "core/repository/wal_archive.h"
+
+namespace veza {
+
+// Of the timeline that a server in archive recovery follows, from the history files in its pg_wal:
+// it keeps the one that it has read, before it asks for the first segment. Not for a standby, which
+// also reads those of timelines that it then does not follow. Nothing: there is none, so the server
+// follows the timeline that it asks for.
+std::optional<TimelineHistory> FollowedHistory(const std::string& wal_directory);
+
+// Where a timeline was left: nothing when the path does not leave it (or does not lead over it).
+std::optional<Lsn> ForkOf(const TimelineHistory& path, TimelineId timeline);
+
+// Makes of a segment, in the file at `path`, what the server that left its timeline at `fork` had
+// of it: zeros from there on, as in that server's own copy (XLogFileCopy). False, and the file is
+// gone: all of it is behind the fork.
+Result<bool> CutAtFork(const std::string& segment, Lsn fork, const std::string& path);
+
+// The first segment behind the one that `missing` names that the repository has on the way of
+// `path`: then recovery must not take that one for the end of WAL. `path`: null for one that stays
+// on its timeline.
+Result<std::optional<std::string>> FirstBehind(const WalArchive& archive,
+                                               const TimelineHistory* path,
+                                               const std::string& missing,
+                                               std::uint64_t segment_size);
+
+}  // namespace veza

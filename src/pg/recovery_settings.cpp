@@ -1,0 +1,110 @@
+// The restore leaves a list of the lines that it has written (core/restore/recovery_settings.h).
+// Only these go, and only where they still say what it wrote. ALTER SYSTEM is not used: it needs a
+// database to connect to, and knows no condition. But its lock and the name of its temporary file
+// are.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "core/restore/recovery_settings.h"
+#include "core/storage/file_io.h"
+#include "core/storage/unique_fd.h"
+//
+#include "pg/boundary.h"
+#include "pg/compat.h"
+#include "pg/recovery_settings.h"
+
+extern "C" {
+#include <access/xlog.h>
+#include <common/file_perm.h>
+#include <storage/fd.h>
+#include <storage/lwlock.h>
+#include <utils/guc.h>
+}
+
+namespace veza::pg {
+
+namespace {
+
+constexpr long kWhileInRecoveryMs = 1000;
+constexpr long kNothingToDoMs = 3'600'000;
+
+constexpr const char* kAutoConf = "postgresql.auto.conf";
+constexpr const char* kNewAutoConf = "postgresql.auto.conf.tmp";
+
+Result<std::string> ReadFile(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file) {
+    return ErrnoError(errno, fmt::format("could not read file \"{}\"", path));
+  }
+  return text;
+}
+
+// `changed`: the new file is to take the place of the old one.
+Status WriteNewAutoConf(bool* changed) {
+  ASSIGN_OR_RETURN(const std::string list, ReadFile(kRecoverySettingsFile));
+  ASSIGN_OR_RETURN(const std::string before, ReadFile(kAutoConf));
+  const std::string after = RemoveListedSettings(before, list);
+  *changed = after != before;
+  if (!*changed) {
+    return Ok();
+  }
+  const UniqueFd file(open(kNewAutoConf, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+                           static_cast<mode_t>(pg_file_create_mode)));
+  if (!file.valid()) {
+    return ErrnoError(errno, fmt::format("could not create file \"{}\"", kNewAutoConf));
+  }
+  return WriteAllAt(file.get(), 0, AsBytes(after), fmt::format("file \"{}\"", kNewAutoConf));
+}
+
+void Reset() {
+  ErrorReport report;
+  bool changed = false;
+  LWLockAcquire(AutoFileLock, LW_EXCLUSIVE);
+  const bool written =
+      !Failed(CatchExceptions([&] { return WriteNewAutoConf(&changed); }), &report);
+  // It makes the content durable first.
+  const bool renamed =
+      written && (!changed || durable_rename(kNewAutoConf, kAutoConf, WARNING) == 0);
+  LWLockRelease(AutoFileLock);
+  if (!written) {
+    ereport(WARNING,
+            (errcode(report.sqlstate),
+             errmsg("could not reset the recovery settings of the restore: %s", report.message)));
+  }
+  if (!renamed) {
+    ereport(WARNING, (errmsg("the recovery settings of the restore are still in \"%s\"", kAutoConf),
+                      errhint("Remove the lines that \"%s\" lists from it, and then that file. "
+                              "Otherwise a standby made from this server ends its recovery there.",
+                              kRecoverySettingsFile)));
+    return;
+  }
+  durable_unlink(kRecoverySettingsFile, WARNING);
+  if (changed) {
+    ereport(LOG, (errmsg("reset the recovery settings of the restore in \"%s\"", kAutoConf),
+                  errdetail("Until the next restart each reload says that they cannot be changed "
+                            "without one.")));
+  }
+}
+
+}  // namespace
+
+long ResetRecoverySettings() {
+  static bool done = access(kRecoverySettingsFile, F_OK) != 0;
+  if (done) {
+    return kNothingToDoMs;
+  }
+  if (RecoveryInProgress()) {
+    return kWhileInRecoveryMs;
+  }
+  Reset();
+  done = true;
+  return kNothingToDoMs;
+}
+
+}  // namespace veza::pg

@@ -1,0 +1,79 @@
+#include "core/restore/recovery_path.h"
+
+#include <gtest/gtest.h>
+
+#include "core/repository/test_repository.h"
+
+namespace veza {
+namespace {
+
+constexpr Lsn LsnIn(SegmentNumber segment, std::uint64_t offset = 0) {
+  return Lsn{segment * kTestSegmentSize + offset};
+}
+
+std::string Name(TimelineId timeline, SegmentNumber segment) {
+  return SegmentName(timeline, segment, kTestSegmentSize);
+}
+
+TEST(RecoveryPath, IsThatOfTheNewestHistoryFile) {
+  const TemporaryDirectory pg_wal;
+  EXPECT_FALSE(FollowedHistory(pg_wal.path()));
+  EXPECT_FALSE(FollowedHistory(pg_wal.path() + "/none"));
+  WriteText(pg_wal.path() + "/00000002.history", "1\t0/500000\tx\n");
+  WriteText(pg_wal.path() + "/00000003.history", "1\t0/500000\tx\n2\t0/700000\tx\n");
+  WriteText(pg_wal.path() + "/00000003.history.old", "");
+  const auto path = FollowedHistory(pg_wal.path());
+  ASSERT_TRUE(path);
+  EXPECT_EQ(path->timeline, 3U);
+  EXPECT_EQ(ForkOf(*path, 1), Lsn{0x500000});
+  EXPECT_EQ(ForkOf(*path, 2), Lsn{0x700000});
+  EXPECT_FALSE(ForkOf(*path, 3));
+  EXPECT_FALSE(ForkOf(*path, 4));
+}
+
+TEST(RecoveryPath, ASegmentIsCutWhereItsTimelineWasLeft) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/RECOVERYXLOG";
+  const auto have = [&] { WriteText(path, std::string(kTestSegmentSize, 'x')); };
+  have();
+  EXPECT_TRUE(CutAtFork(Name(1, 5), LsnIn(6), path).value());
+  EXPECT_EQ(ReadText(path), std::string(kTestSegmentSize, 'x'));
+  EXPECT_TRUE(CutAtFork(Name(1, 5), LsnIn(5, 100), path).value());
+  EXPECT_EQ(ReadText(path), std::string(100, 'x') + std::string(kTestSegmentSize - 100, '\0'));
+  have();
+  EXPECT_FALSE(CutAtFork(Name(1, 5), LsnIn(5), path).value());
+  EXPECT_FALSE(std::filesystem::exists(path)) << "nothing is left of it";
+  have();
+  EXPECT_FALSE(CutAtFork(Name(1, 5), LsnIn(4, 100), path).value());
+  EXPECT_FALSE(CutAtFork(Name(1, 5), LsnIn(5, 100), path)) << "there is no such file";
+}
+
+TEST(RecoveryPath, WhatIsBehindAMissingSegment) {
+  const TestRepository repository;
+  const auto behind = [&](const TimelineHistory* path, TimelineId timeline, SegmentNumber segment) {
+    const auto found =
+        FirstBehind(repository.wal(), path, Name(timeline, segment), kTestSegmentSize);
+    EXPECT_OK(found);
+    return found->value_or("");
+  };
+  EXPECT_EQ(behind(nullptr, 1, 5), "") << "the end of an empty archive";
+  repository.PushSegment(1, 4);
+  EXPECT_EQ(behind(nullptr, 1, 5), "") << "the end";
+  repository.PushSegment(1, 9);
+  EXPECT_EQ(behind(nullptr, 1, 5), Name(1, 9));
+  EXPECT_EQ(behind(nullptr, 2, 5), "") << "of another timeline nothing is known";
+
+  // Timeline 1 was left in segment 7: the ninth is on no way to timeline 2.
+  const TimelineHistory path{2, {{1, LsnIn(7, 100)}}};
+  EXPECT_EQ(behind(&path, 1, 5), "");
+  EXPECT_EQ(behind(&path, 3, 5), "");
+  repository.PushSegment(2, 8);
+  EXPECT_EQ(behind(&path, 1, 5), Name(2, 8));
+  EXPECT_EQ(behind(&path, 2, 7), Name(2, 8)) << "the first of the new timeline";
+  EXPECT_EQ(behind(&path, 2, 8), "");
+  repository.PushSegment(1, 6);
+  EXPECT_EQ(behind(&path, 1, 5), Name(1, 6));
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,191 @@
+# Where recovery ends: never earlier than asked for without a word.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use JSON::PP qw(decode_json);
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init;
+$node->append_conf('postgresql.conf', 'autovacuum = off');
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t(id int)');
+my $backup = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+
+# A row, and the segment that it is in.
+sub add
+{
+	my ($server, $id) = @_;
+	$server->safe_psql('postgres', "INSERT INTO t VALUES ($id)");
+	return $server->archive_wal;
+}
+
+sub rows_of { return $_[0]->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t}) }
+
+sub wal_object { return (grep { m{/$_[0]$} } objects('main/wal/'))[0] }
+
+# Starts a server that is not to come up. Returns its log.
+sub log_of_failed_start
+{
+	my ($server) = @_;
+	ok(!$server->start(fail_ok => 1), $server->name . ' does not open');
+	return slurp_file($server->logfile);
+}
+
+# --- targets left over elsewhere ------------------------------------------------------------------
+
+add($node, 1);
+add($node, 2);
+my $copy = $node->restore('left_overs', '--target-timeline', 'current');
+# As a file outside the data directory, to which no restore comes.
+$copy->append_conf('postgresql.conf', <<'CONF');
+recovery_target = 'immediate'
+recovery_target_action = 'shutdown'
+recovery_target_inclusive = off
+recovery_end_command = 'false'
+CONF
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), '1,2', 'a target in postgresql.conf does not end a recovery to the end of WAL');
+poll_until(sub { !-e $copy->data_dir . '/veza-recovery-settings' }, 'the reset of the settings');
+my $auto_conf = slurp_file($copy->data_dir . '/postgresql.auto.conf');
+unlike($auto_conf, qr/^recovery_/m, 'after it, the settings of the restore go');
+like($auto_conf, qr/^restore_command = .*wal-get/m, 'but for restore_command');
+$copy->discard;
+
+# --- our own target does not live on ---------------------------------------------------------------
+
+my $time = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+add($node, 3);
+$copy = $node->restore('promoted', '--target-time', $time, '--target-action', 'promote');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), '1,2', 'recovery to a time');
+$copy->wait_for_log(qr/LOG: .*reset the recovery settings of the restore/);
+unlike(slurp_file($copy->data_dir . '/postgresql.auto.conf'),
+	qr/recovery_target/, 'the target does not outlive it');
+$copy->backup('base', backup_options => ['-R']);
+my $standby = VezaTest->new('standby');
+$standby->init_from_backup($copy, 'base', has_streaming => 1);
+$standby->adopt($copy);
+$standby->start;
+$copy->safe_psql('postgres', 'INSERT INTO t VALUES (10)');
+$copy->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', 'SELECT pg_is_in_recovery(), pg_get_wal_replay_pause_state()'),
+	't|not paused', 'a standby made of that server goes on following it');
+$standby->discard;
+$copy->discard;
+
+# --- a gap -----------------------------------------------------------------------------------------
+
+my $gap = add($node, 4);
+my $behind = add($node, 5);
+my $hidden = read_object(wal_object($gap));
+my $hidden_name = wal_object($gap);
+delete_object($hidden_name);
+
+my $directory = $node->basedir . '/fetched';
+mkdir $directory or die;
+$node->vezactl_fails([ '--quiet', 'wal-get', $gap, "$directory/x" ],
+	126, qr/WAL segment "$gap" is missing in the repository, although "$behind" is there/,
+	'wal-get of a segment before others');
+is(($node->vezactl('wal-get', '--end-at-gap', $gap, "$directory/x"))[0], 1, 'with --end-at-gap: 1');
+
+my $target = $node->basedir . '/none';
+$node->vezactl_fails([ 'restore', '--target-dir', $target ], 1,
+	qr/recovery to the end of WAL would need WAL segment "$gap".*\nHINT: .*--end-at-gap/s,
+	'a restore to the end of WAL');
+my (undef, undef, $warning) =
+  $node->vezactl('--quiet', 'restore', '--target-dir', $target, '--dry-run', '--target-time',
+	$node->safe_psql('postgres', 'SELECT clock_timestamp()'));
+like($warning, qr/warning: WAL segment "$gap" is missing/, '--quiet hides no warning of a gap');
+
+# A plan from before the gap.
+$copy = $node->restore('up_to_a_name', '--target-name', 'nowhere', '--target-action', 'promote');
+like(log_of_failed_start($copy), qr/WAL segment "$gap" is missing.*\n.*exit code 126|FATAL.*126/s,
+	'recovery that comes to a gap stops');
+$copy->clean_node;
+$copy = $node->restore('end_at_gap', '--end-at-gap');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), '1,2,3', 'with --end-at-gap it ends there');
+$copy->discard;
+write_object($hidden_name, $hidden);
+
+# --- timelines -------------------------------------------------------------------------------------
+
+# The original goes on, while a copy of it is promoted and archives.
+my $second = $node->restore('second', '--archive-mode', 'preserve', '--target-timeline', 'current');
+$second->start;
+$second->wait_for_end_of_recovery;
+is(rows_of($second), '1,2,3,4,5', 'a second server');
+my $first_of_second = add($second, 20);
+like($first_of_second, qr/^00000002/, 'on timeline 2');
+my $later_of_second = add($second, 21);
+$node->safe_psql('postgres', 'INSERT INTO t VALUES (6)');
+my $after_fork = $node->archive_wal;
+add($node, 7);
+my ($fork) = slurp_file($second->data_dir . '/pg_wal/00000002.history') =~ m{^1\s+(\S+)};
+
+$copy = $node->restore('to_the_second');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), '1,2,3,4,5,20,21', 'the end of WAL is that of the latest timeline');
+$copy->discard;
+
+# The first segment of the new timeline is gone: the old timeline's would lead elsewhere.
+my $first_object = wal_object($first_of_second);
+my $first_content = read_object($first_object);
+delete_object($first_object);
+$copy = $node->restore('without_the_first', '--end-at-gap');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), '1,2,3,4,5', 'recovery does not go past the fork on the old timeline');
+$copy->discard;
+write_object($first_object, $first_content);
+
+# A standby may get from a primary what the archive lacks.
+$copy = $node->restore('standby_with_gap', '--standby');
+delete_object($first_object);
+$copy->start;
+poll_until(
+	sub { $copy->psql('postgres', 'SELECT 1') == 0 && rows_of($copy) eq '1,2,3,4,5' },
+	'what the standby finds');
+pass('a standby stays up at a gap');
+write_object($first_object, $first_content);
+poll_until(sub { rows_of($copy) eq '1,2,3,4,5,20,21' }, 'the standby to go on');
+$copy->discard;
+
+# --- a history file in the middle ------------------------------------------------------------------
+
+my $third = $node->restore('third', '--archive-mode', 'preserve');
+$third->start;
+$third->wait_for_end_of_recovery;
+add($third, 30);
+my ($history) = grep { m{/00000002\.history$} } objects('main/wal/');
+delete_object($history);
+$node->vezactl_fails([ 'restore', '--target-dir', $target ], 1,
+	qr/timeline history file "00000002\.history" is missing.*leads to timeline 3.*\nHINT: .*--target-timeline/s,
+	'a restore without the history in the middle');
+my ($exit, $out) = $node->vezactl('info');
+is($exit, 1, 'info finds something wrong');
+like($out, qr/MISSING history file 00000002\.history/, 'and says what');
+$node->vezactl_fails(['verify'], 1, qr/^/, 'verify');
+like(($node->vezactl('verify'))[1], qr/history file "00000002\.history" is missing/, 'names it, too');
+# The third server has it, but has never archived it.
+ok(-e $third->data_dir . '/pg_wal/00000002.history', 'a server still has the file');
+$third->restart;
+poll_until(sub { grep { m{/00000002\.history$} } objects('main/wal/') }, 'the history file');
+pass('it stores it again');
+$copy = $node->restore('to_the_third');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), '1,2,3,4,5,20,21,30', 'and everything comes back');
+$copy->discard;
+
+$_->stop foreach $third, $second, $node;
+done_testing();
