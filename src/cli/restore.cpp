@@ -115,6 +115,11 @@ void WarnOfMissingDatabases(const RestorePlan& plan) {
 
 // Said with --quiet as well: less may come back than is wanted.
 void WarnOfGap(const RestorePlan& plan, bool end_at_gap) {
+  if (plan.minimal) {
+    PrintWarning(fmt::format("WAL from {} on was written with wal_level = minimal",
+                             FormatLsn(*plan.minimal)),
+                 "If the target is not before it, the server stops there with an error.");
+  }
   if (plan.missing_segment.empty()) {
     return;
   }

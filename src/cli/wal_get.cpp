@@ -43,13 +43,13 @@ struct WalGetOptions {
 // What the server is at that runs us, in its data directory.
 struct RecoveryState {
   bool is_standby = false;
-  std::optional<TimelineHistory> path;  // of a recovery that is no standby's, where it is known
+  std::optional<TimelineHistory> path;  // that it follows, as far as we know
 };
 
 RecoveryState LookAtRecovery(const std::string& destination) {
   RecoveryState state;
   state.is_standby = access("standby.signal", F_OK) == 0;
-  if (!state.is_standby && access("recovery.signal", F_OK) == 0) {
+  if (state.is_standby || access("recovery.signal", F_OK) == 0) {
     state.path = FollowedHistory(std::filesystem::path(destination).parent_path().string());
   }
   return state;
@@ -61,6 +61,12 @@ struct Request {
   WalFileName name;
   std::optional<std::uint64_t> system_id;
   RecoveryState recovery;
+
+  bool is_segment() const { return name.kind == WalFileKind::kSegment; }
+  // Where the path leaves the segment's timeline.
+  std::optional<TimelineSwitch> Fork() const {
+    return is_segment() && recovery.path ? ForkOf(*recovery.path, name.timeline) : std::nullopt;
+  }
 };
 
 // Whether waiting may help: a store that cannot be reached, but also a directory that is not
@@ -152,23 +158,61 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
           "there.");
 }
 
+// What is behind a fork is not given out. A standby also reads the history of timelines that it
+// then does not follow (rescanLatestTimeLine). But one that follows asks for the new timeline's
+// segment first: if that is there, this one does not follow. And it never comes behind the segment
+// of the fork, because it gets that one cut.
+Result<bool> BelongsToPath(const WalArchive& archive, const Request& request,
+                           std::uint64_t segment_size) {
+  const auto fork = request.Fork();
+  if (!fork) {
+    return true;
+  }
+  const std::string& file = request.wal.file;
+  if (request.recovery.is_standby) {
+    const SegmentNumber number = SegmentNumberOf(file, segment_size);
+    if (number != SegmentOf(fork->switch_point, segment_size)) {
+      return true;
+    }
+    ASSIGN_OR_RETURN(const bool does_not_follow,
+                     archive.Contains(SegmentName(fork->timeline, number, segment_size)));
+    if (does_not_follow) {
+      return true;
+    }
+  }
+  return CutAtFork(file, fork->switch_point, request.wal.destination);
+}
+
 Result<int> Fetch(const Repository& repository, const Request& request) {
   const WalGetOptions& wal = request.wal;
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(request.system_id));
   const WalArchive archive(repository, identity.system_identifier);
-  const bool is_segment = request.name.kind == WalFileKind::kSegment;
   ASSIGN_OR_RETURN(bool there, FetchIfThere(archive, wal));
-  if (!there && is_segment && !wal.end_at_gap && !request.recovery.is_standby) {
+  if (!there && request.is_segment() && !wal.end_at_gap && !request.recovery.is_standby) {
     ASSIGN_OR_RETURN(
         there, JudgeAbsence(archive, request, identity.wal_segment_size, repository.environment()));
   }
   if (!there) {
     return kNotInArchive;
   }
-  if (is_segment) {
-    RETURN_IF_ERROR(RequireSegmentSize(wal.destination, identity.wal_segment_size));
+  if (!request.is_segment()) {
+    return kDone;
   }
-  return kDone;
+  RETURN_IF_ERROR(RequireSegmentSize(wal.destination, identity.wal_segment_size));
+  ASSIGN_OR_RETURN(const bool belongs, BelongsToPath(archive, request, identity.wal_segment_size));
+  return belongs ? kDone : kNotInArchive;
+}
+
+// Whether a segment that was fetched ahead is given out as it is.
+bool IsBeforeFork(const Request& request) {
+  const auto fork = request.Fork();
+  if (!fork) {
+    return true;
+  }
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(request.wal.destination, error);
+  return !error && IsWalSegmentSize(size) &&
+         SegmentNumberOf(request.wal.file, size) < SegmentOf(fork->switch_point, size);
 }
 
 // From the repository, trying again for as long as it may help.
@@ -207,15 +251,11 @@ Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   const Request request{wal, *name, system_id, LookAtRecovery(wal.destination)};
-  const bool is_segment = name->kind == WalFileKind::kSegment;
-  const std::optional<Lsn> fork = is_segment && request.recovery.path
-                                      ? ForkOf(*request.recovery.path, name->timeline)
-                                      : std::nullopt;
-
   const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);
   bool taken = false;
-  if (is_segment) {
+  if (request.is_segment()) {
     ASSIGN_OR_RETURN(taken, prefetched.Take(wal.file));
+    taken = taken && IsBeforeFork(request);
   }
   if (!taken) {
     prefetched.RemoveLeftOvers();
@@ -224,13 +264,7 @@ Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
       return exit_code;
     }
   }
-  if (fork) {
-    ASSIGN_OR_RETURN(const bool belongs, CutAtFork(wal.file, *fork, wal.destination));
-    if (!belongs) {
-      return kNotInArchive;
-    }
-  }
-  if (is_segment) {
+  if (request.is_segment()) {
     prefetched.FetchAfter(wal.file);
   }
   return kDone;

@@ -303,6 +303,7 @@ struct Outcome {
   bool is_conflict;
   bool was_tried;
   bool is_left_out;  // archived as far as the server is concerned; `error` says why
+  bool is_recycled;
   ErrorReport error;
 };
 
@@ -315,6 +316,7 @@ void Ship(const char* file, Outcome* outcome) {
       FillReport(Error(*shipped.left_out).WithHint(kLeftOutHint), &outcome->error);
       return Ok();
     }
+    outcome->is_recycled = shipped.outcome == PushOutcome::kRecycled;
     ReportStored(file, shipped.plain_size, shipped.sealed_size);
     return Ok();
   });
@@ -334,6 +336,11 @@ bool ArchiveFile(const char* file) {
   if (outcome.is_left_out) {
     ReportLeftOut(file, &outcome.error, outcome.is_conflict);
     Raise(WARNING, &outcome.error);
+  }
+  if (outcome.is_recycled) {
+    ereport(LOG, (errmsg("WAL file \"%s\" is not stored: it holds no WAL of that name", file),
+                  errdetail("Its first page has the address of other WAL. It was recycled to be "
+                            "written later, and never was.")));
   }
   if (outcome.archived) {
     return true;

@@ -61,6 +61,8 @@ class SurveyCall final : public BackgroundCall {
   bool has_backup() const { return !survey_.backup.empty(); }
   const std::vector<std::string>& to_offer() const { return to_offer_; }
   const std::vector<WalGap>& gaps() const { return gaps_; }
+  // Behind the newest backup there is WAL that no recovery passes.
+  bool has_minimal() const { return has_minimal_; }
   std::size_t lost() const { return lost_; }
   // There may be more missing than it says.
   bool is_cut_off() const { return survey_.missing.size() >= kMostMissing; }
@@ -96,6 +98,11 @@ class SurveyCall final : public BackgroundCall {
     lost_ = lost.size();
     gaps_ = JoinGaps(lost, MakeIdentity(facts_).wal_segment_size);
     recorded_ = RecordGaps(*repository);
+    ASSIGN_OR_RETURN(const std::vector<MinimalWal> minimal,
+                     ReadMinimalWal(*repository, facts_.system_identifier));
+    has_minimal_ = std::ranges::any_of(minimal, [&](const MinimalWal& one) {
+      return survey_.backup_start <= one.lsn && history.Contains(one.timeline, one.lsn);
+    });
     return Ok();
   }
 
@@ -121,6 +128,7 @@ class SurveyCall final : public BackgroundCall {
   std::vector<std::string> to_offer_;
   std::vector<WalGap> gaps_;
   std::size_t lost_ = 0;
+  bool has_minimal_ = false;
   Status recorded_;
 };
 
@@ -144,6 +152,7 @@ struct Watch {
   seconds warned_age{0};      // 0: no warning stands
   bool lacks_backup = false;  // at the last survey
   std::string known_gap;      // the first one that was logged
+  bool known_minimal = false;
   seconds gap_pause = kAfterGap;
 };
 Watch* watch = nullptr;
@@ -298,7 +307,22 @@ void LogFailure(const char* what, const ErrorReport& report) {
 struct SurveyEnd {
   seconds pause;  // until the next one
   bool wants_backup;
+  bool wants_full = false;
 };
+
+// Said once: until the full backup is there, each survey finds it.
+SurveyEnd EndWithMinimal(bool may_back_up) {
+  if (!std::exchange(watch->known_minimal, true)) {
+    ereport(WARNING,
+            (errmsg("WAL behind the newest backup was written with wal_level = minimal"),
+             errdetail("No recovery passes it. Older backups cannot be restored to a time after "
+                       "it."),
+             errhint(may_back_up ? "A new full backup starts by itself." : "Take a full backup.")));
+  }
+  const seconds pause = watch->gap_pause;
+  watch->gap_pause = std::min(2 * pause, kBetweenSurveys);
+  return {.pause = pause, .wants_backup = may_back_up, .wants_full = true};
+}
 
 SurveyEnd EndWithGaps(bool may_back_up) {
   ErrorReport report;
@@ -340,6 +364,10 @@ SurveyEnd EndSurvey(bool may_back_up) {
   ReportSurvey(MicrosecondsOf(SystemClock().Now()), static_cast<std::uint32_t>(gaps.size()),
                static_cast<std::uint32_t>(watch->survey->lost()),
                gaps.empty() ? "" : gaps.front().first.c_str());
+  if (watch->survey->has_backup() && watch->survey->has_minimal()) {
+    return EndWithMinimal(may_back_up);
+  }
+  watch->known_minimal = false;
   if (!gaps.empty()) {
     return EndWithGaps(may_back_up);
   }
@@ -370,23 +398,25 @@ void BeginSurvey(const Config& config, const ServerFacts& facts, TimelineId time
   }
 }
 
-// Begins a survey, up to `end`, or ends one, when it is time. True: a backup is wanted.
-bool Survey(const Config& config, const ServerFacts& facts, TimelineId timeline, Lsn end) {
+// Begins a survey, up to `end`, or ends one, when it is time, and says so if a backup is wanted.
+void Survey(const Config& config, const ServerFacts& facts, TimelineId timeline, Lsn end,
+            WatchOutcome* outcome) {
   if (watch->survey && !watch->survey->done()) {
-    return false;
+    return;
   }
   if (watch->survey && !watch->survey_is_stale) {
     const SurveyEnd end = EndSurvey(config.archive.backup_after_gap);
     watch->survey.reset();
     watch->next_survey = SystemClock().Steady() + end.pause;
-    return end.wants_backup;
+    outcome->wants_backup = end.wants_backup;
+    outcome->wants_full = end.wants_full;
+    return;
   }
   watch->survey.reset();
   const bool drops_are_over = DropsAreOver();
   if (drops_are_over || SystemClock().Steady() >= watch->next_survey) {
     BeginSurvey(config, facts, timeline, end);
   }
-  return false;
 }
 
 // What was seen before says nothing of a server that no longer archives.
@@ -415,7 +445,8 @@ void SurveyArchiveSoon() {
 }
 
 WatchOutcome WatchArchive(const Config* config, const ServerFacts& facts) {
-  WatchOutcome outcome{.nap_ms = milliseconds(kBetweenSurveys).count(), .wants_backup = false};
+  WatchOutcome outcome{
+      .nap_ms = milliseconds(kBetweenSurveys).count(), .wants_backup = false, .wants_full = false};
   if (watch == nullptr) {
     MemoryContext const context = MemoryContextSwitchTo(TopMemoryContext);
     watch = NewInContext<Watch>();
@@ -451,8 +482,7 @@ WatchOutcome WatchArchive(const Config* config, const ServerFacts& facts) {
     }
     WarnOfAge(waiting, config->archive.max_age);
   }
-  outcome.wants_backup =
-      Survey(*config, facts, GetWALInsertionTimeLine(), Lsn{GetXLogWriteRecPtr()});
+  Survey(*config, facts, GetWALInsertionTimeLine(), Lsn{GetXLogWriteRecPtr()}, &outcome);
   outcome.nap_ms =
       watch->survey ? kNapWhileSurveying.count()
                     : std::min(Until(watch->next_observation), Until(watch->next_survey)).count();

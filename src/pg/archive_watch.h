@@ -19,6 +19,7 @@ namespace veza::pg {
 struct WatchOutcome {
   long nap_ms;        // when to call again, at the latest
   bool wants_backup;  // from here on nothing can be restored to the present
+  bool wants_full;    // and no diff will do
 };
 
 // Called in the scheduler's loop; does not wait for the store. `config` null: there is no

@@ -38,6 +38,7 @@ Status ChooseKind(BackupJob* job) {
   ASSIGN_OR_RETURN(server.history,
                    ReadServerHistory(WalArchive(*job->repository, job->facts.system_identifier),
                                      job->facts.data_directory + "/pg_wal", job->timeline));
+  ASSIGN_OR_RETURN(server.minimal, ReadMinimalWal(*job->repository, job->facts.system_identifier));
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*job->repository));
   server.position = job->position;
   server.hint_bits_logged = job->hint_bits_logged;

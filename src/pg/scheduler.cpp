@@ -305,7 +305,7 @@ long RunOnce() {
   }
   PublishSlots(scheduler->keeper);
   if (watched.wants_backup && !backup_is_ours && !Survey().backup_runs) {
-    StartBackup({.diff = true, .fast = true});
+    StartBackup({.diff = !watched.wants_full, .fast = true});
   }
   nap_ms = std::min({nap_ms, backup_is_ours ? kNapAfterStartMs : watched.nap_ms,
                      KeepMetricsFile(config, scheduler->facts), RunScheduledCommands(config),

@@ -31,8 +31,8 @@ std::vector<SegmentRun> Joined(std::vector<SegmentRun> runs) {
 }  // namespace
 
 ArchiveMap::ArchiveMap(std::uint64_t segment_size, const std::vector<WalRange>& ranges,
-                       std::vector<TimelineHistory> histories)
-    : segment_size_(segment_size) {
+                       std::vector<TimelineHistory> histories, std::vector<MinimalWal> minimal)
+    : segment_size_(segment_size), minimal_(std::move(minimal)) {
   for (const WalRange& range : ranges) {
     runs_[range.timeline].push_back({SegmentNumberOf(range.first, segment_size),
                                      SegmentNumberOf(range.last, segment_size), range.last_stored});
@@ -41,6 +41,16 @@ ArchiveMap::ArchiveMap(std::uint64_t segment_size, const std::vector<WalRange>& 
   for (TimelineHistory& history : histories) {
     histories_[history.timeline] = std::move(history);
   }
+}
+
+std::optional<Lsn> ArchiveMap::FirstMinimal(TimelineId timeline, Lsn begin, Lsn end) const {
+  std::optional<Lsn> first;
+  for (const MinimalWal& one : minimal_) {
+    if (one.timeline == timeline && begin <= one.lsn && one.lsn < end) {
+      first = std::min(first.value_or(one.lsn), one.lsn);
+    }
+  }
+  return first;
 }
 
 const std::vector<SegmentRun>& ArchiveMap::RunsOf(TimelineId timeline) const {
@@ -178,7 +188,9 @@ Result<ArchiveMap> ReadArchiveMap(const Repository& repository, const Identity& 
     RETURN_IF_ERROR(history);
     histories.push_back(std::move(*history));
   }
-  return ArchiveMap(identity.wal_segment_size, ranges, std::move(histories));
+  ASSIGN_OR_RETURN(std::vector<MinimalWal> minimal,
+                   ReadMinimalWal(repository, identity.system_identifier));
+  return ArchiveMap(identity.wal_segment_size, ranges, std::move(histories), std::move(minimal));
 }
 
 }  // namespace veza

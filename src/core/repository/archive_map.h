@@ -8,10 +8,12 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
+#include "core/repository/gap_record.h"
 #include "core/repository/lsn.h"
 #include "core/repository/repository.h"
 #include "core/repository/timeline_history.h"
@@ -46,7 +48,10 @@ class ArchiveMap {
   // `ranges` as WalArchive::Ranges() returns them. A timeline without a history (the first, or one
   // whose file is not in the repository) stands for itself.
   ArchiveMap(std::uint64_t segment_size, const std::vector<WalRange>& ranges,
-             std::vector<TimelineHistory> histories);
+             std::vector<TimelineHistory> histories, std::vector<MinimalWal> minimal = {});
+
+  // The first point from `begin` to before `end` of the timeline from which on recovery cannot go.
+  std::optional<Lsn> FirstMinimal(TimelineId timeline, Lsn begin, Lsn end) const;
 
   std::uint64_t segment_size() const { return segment_size_; }
 
@@ -78,6 +83,7 @@ class ArchiveMap {
   std::uint64_t segment_size_;
   std::map<TimelineId, std::vector<SegmentRun>> runs_;
   std::map<TimelineId, TimelineHistory> histories_;
+  std::vector<MinimalWal> minimal_;
 };
 
 // Reads the history files to what WalArchive::Ranges() has listed. kDataCorrupted for one that is

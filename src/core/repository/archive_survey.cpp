@@ -1,7 +1,5 @@
 #include "core/repository/archive_survey.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -9,10 +7,7 @@
 #include <system_error>
 #include <utility>
 
-#include "core/codec/document.h"
 #include "core/repository/backup_catalog.h"
-#include "core/repository/json_fields.h"
-#include "core/repository/names.h"
 #include "core/repository/wal_archive.h"
 
 namespace veza {
@@ -61,6 +56,7 @@ Result<ArchiveSurvey> SurveyArchive(const Repository& repository, std::uint64_t 
     return survey;
   }
   survey.backup = backup->label;
+  survey.backup_start = backup->start_lsn;
 
   // Each timeline has the segments from `next` to before the one in which it was left.
   SegmentNumber next = SegmentOf(backup->start_lsn, segment_size);
@@ -126,36 +122,6 @@ std::vector<WalGap> JoinGaps(const std::vector<std::string>& names, std::uint64_
     }
   }
   return gaps;
-}
-
-Status RecordGap(const Repository& repository, std::uint64_t system_identifier, const WalGap& gap) {
-  const std::string name = GapName(system_identifier, gap.first, gap.last);
-  ASSIGN_OR_RETURN(const std::string text,
-                   SignDocument({{"format", 1},
-                                 {"first", gap.first},
-                                 {"last", gap.last},
-                                 {"node", repository.options().node},
-                                 {"created", FormatUtc(repository.environment().clock->Now())}},
-                                repository.seal_policy(), name));
-  return PutSmallOnce(repository.store(), name, AsBytes(text));
-}
-
-Result<WalGap> ReadGap(const Repository& repository, const std::string& object) {
-  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), object));
-  ASSIGN_OR_RETURN(const nlohmann::json document,
-                   OpenDocument(AsText(text), repository.seal_policy(), object));
-  JsonFields fields(document, object);
-  WalGap gap;
-  fields.Read("first", gap.first);
-  fields.Read("last", gap.last);
-  RETURN_IF_ERROR(fields.status());
-  for (const std::string& segment : {gap.first, gap.last}) {
-    const auto name = ParseWalFileName(segment);
-    if (!name || name->kind != WalFileKind::kSegment) {
-      return DamagedObject(object, "it names no WAL segments");
-    }
-  }
-  return gap;
 }
 
 }  // namespace veza

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/repository/gap_record.h"
 #include "core/repository/lsn.h"
 #include "core/repository/repository.h"
 #include "core/repository/timeline_history.h"
@@ -15,6 +16,7 @@ namespace veza {
 
 struct ArchiveSurvey {
   std::string backup;  // the newest one that the server's history contains; empty: there is none
+  Lsn backup_start;
   std::vector<std::string> missing;  // segments, in the order of replay, at most `limit`
 };
 
@@ -32,18 +34,7 @@ Result<std::vector<std::string>> FindUnstoredHistories(const WalArchive& archive
                                                        const std::string& wal_directory,
                                                        const TimelineHistory& history);
 
-// A run of segments that no server has any more.
-struct WalGap {
-  std::string first;  // names of segments of one timeline
-  std::string last;
-};
-
 // Neighbours made one. `names`: as ArchiveSurvey::missing.
 std::vector<WalGap> JoinGaps(const std::vector<std::string>& names, std::uint64_t segment_size);
-
-// Leaves a record of the gap in the repository, as gap/<system id>/<first>-<last>, once.
-Status RecordGap(const Repository& repository, std::uint64_t system_identifier, const WalGap& gap);
-// What such an object says; verified, so that nobody can explain away what he has deleted.
-Result<WalGap> ReadGap(const Repository& repository, const std::string& object);
 
 }  // namespace veza

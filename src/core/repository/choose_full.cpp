@@ -26,6 +26,12 @@ std::string WhyNot(const BackupSummary& full, const DiffCandidate& server) {
     return fmt::format("ended at {}, but this server's WAL ends at {}: it was put back in time",
                        FormatLsn(full.stop_lsn), FormatLsn(*server.position));
   }
+  const auto minimal = std::ranges::find_if(server.minimal, [&](const MinimalWal& one) {
+    return full.start_lsn <= one.lsn && server.history.Contains(one.timeline, one.lsn);
+  });
+  if (minimal != server.minimal.end()) {
+    return fmt::format("was made before wal_level = minimal, at {}", FormatLsn(minimal->lsn));
+  }
   if (full.checksum_failures > 0) {
     return "has pages with wrong checksums";
   }

@@ -3,8 +3,10 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/repository/backup_catalog.h"
+#include "core/repository/gap_record.h"
 #include "core/repository/timeline_history.h"
 
 namespace veza {
@@ -23,6 +25,7 @@ struct DiffCandidate {
   // `manifest_sha256` of the newest full backup that this server knows to have made itself since
   // its shared memory was set up.
   std::optional<Sha256Digest> own_full;
+  std::vector<MinimalWal> minimal{};
 };
 
 struct FullChoice {
@@ -35,7 +38,8 @@ struct FullChoice {
 
 // The newest full backup that a diff of this server may refer to: of the same system and version,
 // on the way to the server's timeline and not from a future that the server has never seen, made
-// with data checksums as they are now (a switch rewrites pages without a trace in their LSNs), and
+// with data checksums as they are now (a switch rewrites pages without a trace in their LSNs),
+// without wal_level = minimal since then (what is written without WAL has no LSN of its own), and
 // without pages that failed their checksum.
 //
 // LSNs are trusted only when it is known that hint bits have been logged all the time since the

@@ -21,6 +21,7 @@ struct Reach {
   Lsn end;
   std::optional<TimePoint> stored;
   std::string missing_segment;
+  std::optional<Lsn> minimal;
 };
 
 std::string FirstMissing(const BackupSummary& backup, const ArchiveMap& archive) {
@@ -64,6 +65,7 @@ class Walk {
     while (path_[part_].timeline != backup.timeline) {
       ++part_;
     }
+    reach_.end = backup.stop_lsn;
     SegmentNumber next = SegmentBefore(backup.stop_lsn, size_);
     while (Step(next)) {
       next = reach_.last + 1;
@@ -83,10 +85,16 @@ class Walk {
     if (run != nullptr) {
       reach_.timeline = path_[part_].timeline;
       reach_.last = part_ < wanted ? segment : LastOf(*run, wanted);
+      const Lsn begin = reach_.end;
       reach_.end = std::min(Lsn{(reach_.last + 1) * size_}, path_[part_].end);
+      reach_.minimal = archive_.FirstMinimal(reach_.timeline, begin, reach_.end);
+      if (reach_.minimal) {
+        reach_.end = *reach_.minimal;
+        reach_.last = SegmentOf(reach_.end, size_);
+      }
       reach_.stored = reach_.last == run->last ? std::optional(run->last_stored) : std::nullopt;
-      if (part_ == wanted) {
-        return true;
+      if (part_ == wanted || reach_.minimal) {
+        return !reach_.minimal;
       }
     }
     if (GoesOnBeyond(segment, wanted)) {
@@ -144,12 +152,16 @@ RecoveryStretch StretchFrom(const BackupSummary& backup, const Reach& reach,
   stretch.oldest_backup = backup.label;
   stretch.last_segment = SegmentName(reach.timeline, reach.last, segment_size);
   stretch.missing_segment = reach.missing_segment;
+  stretch.minimal = reach.minimal;
   return stretch;
 }
 
 }  // namespace
 
 std::string RecoveryStretch::EndedBy() const {
+  if (minimal) {
+    return fmt::format("wal_level = minimal at {}", FormatLsn(*minimal));
+  }
   return missing_segment.empty() ? "end of the archive"
                                  : fmt::format("missing segment {}", missing_segment);
 }
@@ -187,8 +199,9 @@ RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
   return window;
 }
 
-std::string MissingSegmentAfter(const BackupSummary& backup, const ArchiveMap& archive) {
-  return Walk(archive, backup).reach().missing_segment;
+RecoveryObstacle ObstacleAfter(const BackupSummary& backup, const ArchiveMap& archive) {
+  const Walk walk(archive, backup);
+  return {walk.reach().missing_segment, walk.reach().minimal};
 }
 
 Lsn EndOfRecovery(const BackupSummary& backup, const ArchiveMap& archive) {

@@ -37,8 +37,10 @@ struct RecoveryStretch {
   std::size_t backups = 0;
   std::string last_segment;
   std::string missing_segment;  // which would lead on; empty when the archive holds nothing beyond
+  // Where WAL with wal_level = minimal begins: it is end_lsn, whatever the archive holds beyond.
+  std::optional<Lsn> minimal;
 
-  // "end of the archive" or "missing segment …".
+  // "end of the archive", "missing segment …" or "wal_level = minimal at …".
   std::string EndedBy() const;
 };
 
@@ -56,9 +58,13 @@ struct RecoveryWindow {
 RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
                                   const ArchiveMap& archive);
 
-// The segment for want of which recovery ends on its way from the backup, whose own WAL is there,
-// although the archive holds later ones. Empty: it comes to the end of the archive.
-std::string MissingSegmentAfter(const BackupSummary& backup, const ArchiveMap& archive);
+// What recovery ends at on its way from the backup, whose own WAL is there, although the archive
+// holds later WAL; at most one of these.
+struct RecoveryObstacle {
+  std::string missing_segment;
+  std::optional<Lsn> minimal;  // as in RecoveryStretch
+};
+RecoveryObstacle ObstacleAfter(const BackupSummary& backup, const ArchiveMap& archive);
 
 // The first byte that recovery from the backup, whose own WAL is there, cannot read in the archive.
 Lsn EndOfRecovery(const BackupSummary& backup, const ArchiveMap& archive);

@@ -5,11 +5,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
 #include "core/codec/frame_reader.h"
+#include "core/repository/gap_record.h"
 #include "core/repository/names.h"
+#include "core/repository/wal_scan.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
@@ -50,8 +53,21 @@ Result<std::size_t> ReadSome(const UniqueFd& file, const std::string& path, Muta
   }
 }
 
+Result<bool> IsRecycled(const UniqueFd& file, const std::string& path, const std::string& segment,
+                        const Identity& identity) {
+  std::array<std::uint8_t, 64> beginning{};
+  const ssize_t bytes = pread(file.get(), beginning.data(), beginning.size(), 0);
+  if (bytes < 0) {
+    return ErrnoError(errno, fmt::format("could not read WAL file \"{}\"", path));
+  }
+  const std::uint64_t size = identity.wal_segment_size;
+  return JudgeFirstPage(ByteView(beginning).first(static_cast<std::size_t>(bytes)),
+                        Lsn{SegmentNumberOf(segment, size) * size}, identity.system_identifier,
+                        size) == FirstPage::kRecycled;
+}
+
 Status AppendFile(const UniqueFd& file, const std::string& path, const Cancellation& cancellation,
-                  StreamSealer& sealer) {
+                  WalScanner& scanner, StreamSealer& sealer) {
   Bytes buffer(kReadSize);
   for (;;) {
     RETURN_IF_ERROR(cancellation.Check());
@@ -59,6 +75,7 @@ Status AppendFile(const UniqueFd& file, const std::string& path, const Cancellat
     if (bytes == 0) {
       return Ok();
     }
+    scanner.Feed(ByteView(buffer).first(bytes));
     RETURN_IF_ERROR(sealer.Append(ByteView(buffer).first(bytes)));
   }
 }
@@ -153,20 +170,48 @@ Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::strin
       const UniqueFd wal,
       OpenWalFile(path, is_segment ? std::optional(identity.wal_segment_size) : std::nullopt,
                   result.source));
+  const bool is_whole = kind == WalFileKind::kSegment;
+  if (is_whole) {
+    ASSIGN_OR_RETURN(result.recycled, IsRecycled(wal, path, file, identity));
+    if (result.recycled) {
+      return result;
+    }
+  }
+  const std::uint64_t segment_size = identity.wal_segment_size;
+  WalScanner scanner(Lsn{is_whole ? SegmentNumberOf(file, segment_size) * segment_size : 0},
+                     [&](const WalEvent& event) {
+                       if (event.kind == WalEvent::Kind::kMinimal && !result.minimal) {
+                         result.minimal = event.lsn;
+                       }
+                     });
   const auto size = static_cast<std::uint64_t>(result.source.st_size);
   if (options.scratch != nullptr && size <= WalScratch::kLargest) {
     RETURN_IF_ERROR(environment.cancellation->Check());
     ASSIGN_OR_RETURN(const ByteView plain, ReadWhole(wal, path, size, options.scratch->plain));
+    if (is_whole) {
+      scanner.Feed(plain);
+      scanner.Finish();
+    }
     ASSIGN_OR_RETURN(result.sealed, result.sealer->SealWhole(plain, options.scratch->seal,
                                                              ours.node, environment.clock->Now()));
     return result;
   }
-  RETURN_IF_ERROR(AppendFile(wal, path, *environment.cancellation, *result.sealer));
+  RETURN_IF_ERROR(AppendFile(wal, path, *environment.cancellation, scanner, *result.sealer));
+  if (is_whole) {
+    scanner.Finish();
+  }
   ASSIGN_OR_RETURN(result.sealed, result.sealer->Finish(ours.node, environment.clock->Now()));
   return result;
 }
 
 Result<PushOutcome> WalArchive::Put(const SealedWalFile& sealed) const {
+  if (sealed.recycled) {
+    return PushOutcome::kRecycled;
+  }
+  if (sealed.minimal) {
+    // First: where the segment is, it is known to whom it matters.
+    RETURN_IF_ERROR(RecordMinimal(repository_, system_identifier_, sealed.file, *sealed.minimal));
+  }
   const Status put = repository_.store().Put(sealed.object, *sealed.sealed.body, PutMode::kCreate);
   if (put) {
     return PushOutcome::kStored;

@@ -20,6 +20,7 @@ namespace veza {
 enum class PushOutcome {
   kStored,
   kAlreadyThere,  // the same content under this name: as good as stored
+  kRecycled,      // not stored: the file holds no WAL of its name, and never did (FirstPage)
 };
 
 // Memory for sealing a WAL file in one piece, kept from one file to the next. Not thread-safe.
@@ -46,6 +47,9 @@ struct SealedWalFile {
   std::string file;
   std::string object;
   struct stat source {};  // of the file, as it was opened
+  bool recycled = false;  // then it is not sealed, and Put() stores nothing
+  // Of a segment: where WAL with wal_level = minimal begins in it.
+  std::optional<Lsn> minimal;
   std::unique_ptr<StreamSealer> sealer;
   SealedStream sealed;
 };

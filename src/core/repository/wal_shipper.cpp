@@ -258,7 +258,8 @@ std::optional<Result<ShippedFile>> WalShipper::TakeAnswer() {
   Result<ShippedFile> result = std::move(*job->second.result);
   jobs_.erase(job);
   if (result) {
-    if (!result->left_out) {
+    // What was not stored says nothing of the store, nor of who else writes there.
+    if (!result->left_out && result->outcome != PushOutcome::kRecycled) {
       NoteSuccess(*asked_);
     }
     backlog_ -= std::min<std::size_t>(backlog_, 1);
@@ -390,6 +391,10 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
   ASSIGN_OR_RETURN(SealedWalFile sealed, Seal(archive, file, level, room));
   const std::chrono::nanoseconds sealing = ThreadCpuTime() - cpu_before;
   attempt.source = sealed.source;
+  if (sealed.recycled) {
+    attempt.result = ShippedFile{.outcome = PushOutcome::kRecycled};
+    return Ok();
+  }
   ShippedFile shipped{.plain_size = sealed.sealed.plain_size,
                       .sealed_size = sealed.sealed.body->size()};
   if (!MayPut(file)) {
@@ -412,9 +417,9 @@ Result<SealedWalFile> WalShipper::Seal(const WalArchive& archive, const std::str
   Result<SealedWalFile> sealed = archive.Seal(
       file, fmt::format("{}/{}", options_.wal_directory, file),
       {.compression_level = level, .memory = room.Reserve(file), .scratch = &turn.scratch});
-  if (sealed) {
+  if (sealed && !sealed->recycled) {
     room.Keep(sealed->sealed.body->size());
-  } else if (sealed.error().code == ErrorCode::kNoSpace) {
+  } else if (!sealed && sealed.error().code == ErrorCode::kNoSpace) {
     sealed.error().hint =
         "Free some space on that file system. A larger veza_backup.archive_memory avoids temporary "
         "files.";

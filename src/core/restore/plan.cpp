@@ -324,44 +324,81 @@ Status RequireWal(const WalArchive& archive, const BackupSummary& backup) {
 }
 
 // Of timelines, only the history counts that recovery follows.
-Result<std::string> FindMissingSegment(const WalArchive& archive, const BackupSummary& backup,
-                                       const TimelineHistory& history,
-                                       const RecoveryTarget& target) {
+Result<RecoveryObstacle> FindObstacle(const Repository& repository, const WalArchive& archive,
+                                      const BackupSummary& backup, const TimelineHistory& history,
+                                      const RecoveryTarget& target) {
   const std::uint64_t size = backup.wal_segment_size;
   ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(size, backup.start_wal));
-  std::string segment = MissingSegmentAfter(backup, ArchiveMap(size, ranges, {history}));
-  const bool behind_target = target.kind == TargetKind::kLsn && !segment.empty() &&
-                             target.lsn.value < SegmentNumberOf(segment, size) * size;
-  return behind_target ? "" : segment;
+  ASSIGN_OR_RETURN(std::vector<MinimalWal> minimal,
+                   ReadMinimalWal(repository, backup.system_identifier));
+  RecoveryObstacle obstacle =
+      ObstacleAfter(backup, ArchiveMap(size, ranges, {history}, std::move(minimal)));
+  if (target.kind != TargetKind::kLsn) {
+    return obstacle;
+  }
+  const std::string& segment = obstacle.missing_segment;
+  if (!segment.empty() && target.lsn.value < SegmentNumberOf(segment, size) * size) {
+    obstacle.missing_segment.clear();
+  }
+  // Recovery stops before the record at the target, or behind it.
+  if (obstacle.minimal &&
+      (target.lsn < *obstacle.minimal || (target.lsn == *obstacle.minimal && !target.inclusive))) {
+    obstacle.minimal.reset();
+  }
+  return obstacle;
 }
 
-Result<std::string> FindMissingSegmentTwice(const Environment& environment,
-                                            const WalArchive& archive, const BackupSummary& backup,
-                                            const TimelineHistory& history,
-                                            const RecoveryTarget& target) {
+// A segment may be on its way.
+Result<RecoveryObstacle> FindObstacleTwice(const Repository& repository, const WalArchive& archive,
+                                           const BackupSummary& backup,
+                                           const TimelineHistory& history,
+                                           const RecoveryTarget& target) {
   if (target.kind == TargetKind::kImmediate) {
-    return "";
+    return RecoveryObstacle{};
   }
-  ASSIGN_OR_RETURN(const std::string first, FindMissingSegment(archive, backup, history, target));
-  if (first.empty()) {
-    return "";
+  ASSIGN_OR_RETURN(const RecoveryObstacle first,
+                   FindObstacle(repository, archive, backup, history, target));
+  if (first.missing_segment.empty()) {
+    return first;
   }
+  const Environment& environment = repository.environment();
   environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
-  ASSIGN_OR_RETURN(const std::string second, FindMissingSegment(archive, backup, history, target));
-  return second == first ? second : "";
+  ASSIGN_OR_RETURN(RecoveryObstacle second,
+                   FindObstacle(repository, archive, backup, history, target));
+  if (second.missing_segment != first.missing_segment) {
+    second.missing_segment.clear();
+  }
+  return second;
 }
 
-// The target is certainly behind the missing segment. A standby may get it from a primary.
-Status RequireWayToTarget(const std::string& missing_segment, const RestoreOptions& options) {
-  const TargetKind kind = options.target.kind;
-  if (missing_segment.empty() || options.end_at_gap || options.standby ||
-      (kind != TargetKind::kEndOfWal && kind != TargetKind::kLsn)) {
+// Whether the target is certainly behind all that recovery may stop at.
+bool IsBehindEverything(const RecoveryTarget& target) {
+  return target.kind == TargetKind::kEndOfWal || target.kind == TargetKind::kLsn;
+}
+
+Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions& options) {
+  if (!IsBehindEverything(options.target)) {
+    return Ok();
+  }
+  if (obstacle.minimal) {
+    return MakeError(
+               ErrorCode::kFailedPrecondition,
+               "recovery to {} would need WAL that was written with wal_level = minimal, from "
+               "{} on",
+               DescribeTarget(options.target), FormatLsn(*obstacle.minimal))
+        .WithHint(fmt::format(
+            "PostgreSQL stops there with an error. Choose a backup that was taken after it, or "
+            "recover up to it: --target-lsn {} --target-exclusive.",
+            FormatLsn(*obstacle.minimal)));
+  }
+  // A standby may get the missing segment from a primary.
+  if (obstacle.missing_segment.empty() || options.end_at_gap || options.standby) {
     return Ok();
   }
   return MakeError(ErrorCode::kFailedPrecondition,
                    "recovery to {} would need WAL segment \"{}\", which is missing in the "
                    "repository although later ones are there",
-                   DescribeTarget(options.target), missing_segment)
+                   DescribeTarget(options.target), obstacle.missing_segment)
       .WithHint(
           "Choose a newer backup (\"vezactl info\" shows from when to when one can restore), or "
           "add "
@@ -441,10 +478,11 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   }
   RETURN_IF_ERROR(RequireFull(repository, plan.backup));
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
-  ASSIGN_OR_RETURN(plan.missing_segment,
-                   FindMissingSegmentTwice(repository.environment(), archive, plan.backup, history,
-                                           options.target));
-  RETURN_IF_ERROR(RequireWayToTarget(plan.missing_segment, options));
+  ASSIGN_OR_RETURN(const RecoveryObstacle obstacle,
+                   FindObstacleTwice(repository, archive, plan.backup, history, options.target));
+  RETURN_IF_ERROR(RequireWayToTarget(obstacle, options));
+  plan.missing_segment = obstacle.missing_segment;
+  plan.minimal = obstacle.minimal;
 
   plan.target_directory = WithoutLastSlash(options.target_directory);
   RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));

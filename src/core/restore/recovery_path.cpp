@@ -37,9 +37,14 @@ std::optional<TimelineHistory> FollowedHistory(const std::string& wal_directory)
   return history ? std::optional(std::move(*history)) : std::nullopt;
 }
 
-std::optional<Lsn> ForkOf(const TimelineHistory& path, TimelineId timeline) {
+std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId timeline) {
   const auto found = std::ranges::find(path.ancestors, timeline, &TimelineSwitch::timeline);
-  return found == path.ancestors.end() ? std::nullopt : std::optional(found->switch_point);
+  if (found == path.ancestors.end()) {
+    return std::nullopt;
+  }
+  const auto next = std::next(found);
+  return TimelineSwitch{next == path.ancestors.end() ? path.timeline : next->timeline,
+                        found->switch_point};
 }
 
 Result<bool> CutAtFork(const std::string& segment, Lsn fork, const std::string& path) {

@@ -15,14 +15,15 @@
 
 namespace veza {
 
-// Of the timeline that a server in archive recovery follows, from the history files in its pg_wal:
-// it keeps the one that it has read, before it asks for the first segment. Not for a standby, which
-// also reads those of timelines that it then does not follow. Nothing: there is none, so the server
-// follows the timeline that it asks for.
+// Of the timeline that a server in recovery follows, from the history files in its pg_wal: it keeps
+// the one that it has read, before it asks for the first segment. A standby also reads those of
+// timelines that it then does not follow. Nothing: there is none, so the server follows the
+// timeline that it asks for.
 std::optional<TimelineHistory> FollowedHistory(const std::string& wal_directory);
 
-// Where a timeline was left: nothing when the path does not leave it (or does not lead over it).
-std::optional<Lsn> ForkOf(const TimelineHistory& path, TimelineId timeline);
+// Where the path leaves a timeline, and for which one. Nothing when it ends on it, or does not lead
+// over it.
+std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId timeline);
 
 // Makes of a segment, in the file at `path`, what the server that left its timeline at `fork` had
 // of it: zeros from there on, as in that server's own copy (XLogFileCopy). False, and the file is

@@ -151,6 +151,7 @@ class Verification {
   // from where the backups that there are then need it.
   Status CheckWindows() {
     ASSIGN_OR_RETURN(const MissingWal first, FindMissingWal(backups_));
+    RETURN_IF_ERROR(wal_.CheckLevel(backups_));
     if (first.empty()) {
       return Ok();
     }

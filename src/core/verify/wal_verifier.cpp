@@ -118,6 +118,36 @@ Result<std::vector<std::string>> WalVerifier::MissingAfter(const BackupSummary& 
   return missing;
 }
 
+Status WalVerifier::CheckLevel(const std::vector<BackupSummary>& backups) {
+  std::map<std::uint64_t, const BackupSummary*> newest;
+  for (const BackupSummary& backup : backups) {
+    const BackupSummary*& of_system = newest[backup.system_identifier];
+    if (of_system == nullptr || of_system->stop_time < backup.stop_time) {
+      of_system = &backup;
+    }
+  }
+  for (const auto& [system, backup] : newest) {
+    ASSIGN_OR_RETURN(const std::vector<MinimalWal> minimal,
+                     ReadMinimalWal(session_.repository(), system));
+    for (const MinimalWal& one : minimal) {
+      if (one.timeline < backup->timeline || one.lsn < backup->start_lsn) {
+        continue;
+      }
+      ASSIGN_OR_RETURN(
+          const std::string object,
+          WalObjectName(system,
+                        SegmentName(one.timeline, SegmentOf(one.lsn, backup->wal_segment_size),
+                                    backup->wal_segment_size)));
+      session_.findings().AddProblem(
+          {object, "",
+           fmt::format("WAL from {} on was written with wal_level = minimal: no recovery from an "
+                       "earlier backup goes beyond it, and no full backup has followed",
+                       FormatLsn(one.lsn))});
+    }
+  }
+  return Ok();
+}
+
 Status WalVerifier::ReportMissing(const std::string& file, std::uint64_t system_identifier) {
   ASSIGN_OR_RETURN(const std::string object, WalObjectName(system_identifier, file));
   const bool is_segment = ParseWalFileName(file)->kind == WalFileKind::kSegment;
@@ -147,6 +177,9 @@ Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::
     if (!gap) {
       RETURN_IF_ERROR(session_.Judge(gap.error(), object, {}));
       continue;
+    }
+    if (gap->minimal) {
+      continue;  // a segment that is there
     }
     std::erase_if(segments, [&](const std::string& segment) {
       const SegmentNumber number = SegmentNumberOf(segment, segment_size);

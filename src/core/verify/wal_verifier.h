@@ -26,6 +26,9 @@ class WalVerifier {
   // A gap that a server has recorded there is no problem: it is known, and a backup has followed
   // it. Archiving and retention may be at work, so what is missing must be so at a second look.
   Result<std::vector<std::string>> Missing(const BackupSummary& older, const BackupSummary& newest);
+  // WAL with wal_level = minimal behind the newest backup of its system. Behind an older one it is
+  // known, as a gap.
+  Status CheckLevel(const std::vector<BackupSummary>& backups);
   // A segment of these, or a history file of MissingHistories().
   Status ReportMissing(const std::string& file, std::uint64_t system_identifier);
 

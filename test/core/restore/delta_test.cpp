@@ -47,7 +47,8 @@ class DeltaTest : public testing::Test {
   // Both directories; what a restore writes itself has the time of the restore.
   std::map<std::string, TreeItem> Restored() const {
     std::map<std::string, TreeItem> tree = ReadTree(fixture_.Target());
-    for (const char* written : {"postgresql.auto.conf", "recovery.signal", "tablespace_map"}) {
+    for (const char* written :
+         {"postgresql.auto.conf", "recovery.signal", "tablespace_map", kRecoverySettingsFile}) {
       tree[written].mtime = 0;
     }
     for (auto& [path, item] : ReadTree(Space())) {

@@ -156,7 +156,9 @@ TEST_F(PlanTest, AMissingHistoryFileIsNamed) {
   repository_.clock().on_sleep = [this] { HaveTimeline(3, "1\t0/500000\tx\n2\t0/600000\tx\n"); };
   EXPECT_EQ(Plan().value().target_timeline, 3U);
   // A backup on the newest timeline needs none of the others.
-  HaveBackup(Summary("20261123-020000F", 3));
+  BackupSummary newest = Summary("20261123-020000F", 3);
+  newest.stop_time += std::chrono::hours(24);
+  HaveBackup(newest);
   std::filesystem::remove(
       repository_.PathOf(WalObjectName(kTestSystem, "00000002.history").value()));
   EXPECT_EQ(Plan().value().target_timeline, 3U);
@@ -306,8 +308,11 @@ TEST_F(PlanTest, AnOlderHoleInTheHistoriesDoesNotHideNewerTimelines) {
   EXPECT_EQ(Plan().value().target_timeline, 6U);
   options_.backup_label = "20261123-020000F";
   EXPECT_EQ(Plan().value().target_timeline, 6U);
+  // From the older one the server would not find them.
   options_.backup_label = kTestLabel;
-  EXPECT_EQ(Plan().value().target_timeline, 1U);
+  EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message, HasSubstr("00000002.history"));
+  options_.target.timeline = {TargetTimeline::Kind::kNumber, 6};
+  EXPECT_EQ(Plan().value().target_timeline, 6U);
 }
 
 // --- Places

@@ -25,8 +25,8 @@ TEST(RecoveryPath, IsThatOfTheNewestHistoryFile) {
   const auto path = FollowedHistory(pg_wal.path());
   ASSERT_TRUE(path);
   EXPECT_EQ(path->timeline, 3U);
-  EXPECT_EQ(ForkOf(*path, 1), Lsn{0x500000});
-  EXPECT_EQ(ForkOf(*path, 2), Lsn{0x700000});
+  EXPECT_EQ(ForkOf(*path, 1), (TimelineSwitch{2, Lsn{0x500000}}));
+  EXPECT_EQ(ForkOf(*path, 2), (TimelineSwitch{3, Lsn{0x700000}}));
   EXPECT_FALSE(ForkOf(*path, 3));
   EXPECT_FALSE(ForkOf(*path, 4));
 }

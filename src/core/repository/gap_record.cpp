@@ -1,0 +1,84 @@
+#include "core/repository/gap_record.h"
+
+#include <nlohmann/json.hpp>
+
+#include <utility>
+
+#include "core/codec/document.h"
+#include "core/repository/json_fields.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+Status RecordGap(const Repository& repository, std::uint64_t system_identifier, const WalGap& gap) {
+  // The same segment may have been lost, and be found again.
+  const std::string name =
+      GapName(system_identifier, gap.first, gap.last) + (gap.minimal ? ".minimal" : "");
+  nlohmann::json document = {{"format", 1},
+                             {"first", gap.first},
+                             {"last", gap.last},
+                             {"node", repository.options().node},
+                             {"created", FormatUtc(repository.environment().clock->Now())}};
+  if (gap.minimal) {
+    document["minimal_from"] = FormatLsn(*gap.minimal);
+  }
+  ASSIGN_OR_RETURN(const std::string text,
+                   SignDocument(std::move(document), repository.seal_policy(), name));
+  return PutSmallOnce(repository.store(), name, AsBytes(text));
+}
+
+Status RecordMinimal(const Repository& repository, std::uint64_t system_identifier,
+                     const std::string& segment, Lsn lsn) {
+  return RecordGap(repository, system_identifier, {segment, segment, lsn});
+}
+
+Result<WalGap> ReadGap(const Repository& repository, const std::string& object) {
+  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), object));
+  ASSIGN_OR_RETURN(const nlohmann::json document,
+                   OpenDocument(AsText(text), repository.seal_policy(), object));
+  JsonFields fields(document, object);
+  WalGap gap;
+  fields.Read("first", gap.first);
+  fields.Read("last", gap.last);
+  if (document.contains("minimal_from")) {
+    std::string lsn;
+    fields.Read("minimal_from", lsn);
+    const Result<Lsn> parsed = ParseLsn(lsn);
+    if (!parsed) {
+      return DamagedObject(object, "\"minimal_from\" is not an LSN");
+    }
+    gap.minimal = *parsed;
+  }
+  RETURN_IF_ERROR(fields.status());
+  for (const std::string& segment : {gap.first, gap.last}) {
+    const auto name = ParseWalFileName(segment);
+    if (!name || name->kind != WalFileKind::kSegment) {
+      return DamagedObject(object, "it names no WAL segments");
+    }
+  }
+  return gap;
+}
+
+Result<std::vector<MinimalWal>> ReadMinimalWal(const Repository& repository,
+                                               std::uint64_t system_identifier) {
+  std::vector<std::string> objects;
+  RETURN_IF_ERROR(
+      repository.store().List(GapPrefix(system_identifier), "", [&](const ObjectInfo& object) {
+        objects.push_back(object.name);
+        return Ok();
+      }));
+  std::vector<MinimalWal> found;
+  for (const std::string& object : objects) {
+    const Result<WalGap> gap = ReadGap(repository, object);
+    if (!gap && gap.error().code == ErrorCode::kNotFound) {
+      continue;  // retention
+    }
+    RETURN_IF_ERROR(gap);
+    if (gap->minimal) {
+      found.push_back({ParseWalFileName(gap->first)->timeline, *gap->minimal});
+    }
+  }
+  return found;
+}
+
+}  // namespace veza

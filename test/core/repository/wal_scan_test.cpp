@@ -1,0 +1,138 @@
+#include "core/repository/wal_scan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/repository/gap_record.h"
+#include "core/repository/made_up_wal.h"
+
+namespace veza {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+std::vector<WalEvent> EventsOf(ByteView segment, Lsn begin, std::size_t piece) {
+  std::vector<WalEvent> events;
+  WalScanner scanner(begin, [&](const WalEvent& event) { events.push_back(event); });
+  for (std::size_t at = 0; at < segment.size(); at += piece) {
+    scanner.Feed(segment.subspan(at, std::min(piece, segment.size() - at)));
+  }
+  scanner.Finish();
+  return events;
+}
+
+TEST(WalScan, FindsTheEndsOfTransactionsAndChangesToMinimal) {
+  MadeUpWal wal(5);
+  wal.Fill(100);
+  wal.Fill(20'000);  // over three pages
+  const Lsn commit = wal.Commit(kTestTime);
+  wal.Level(1);
+  wal.Fill(8000);
+  const Lsn minimal = wal.Level(0);
+  for (int i = 0; i < 1000; ++i) {
+    wal.Fill(static_cast<std::size_t>(i));  // ends anywhere in a page
+  }
+  const Lsn last = wal.Commit(kTestTime + std::chrono::hours(1));
+  const Bytes segment = wal.Segment();
+  for (const std::size_t piece : {std::size_t{1} << 20, std::size_t{1000}, std::size_t{17}}) {
+    const std::vector<WalEvent> events = EventsOf(segment, Lsn{5 * kTestSegmentSize}, piece);
+    ASSERT_THAT(events, SizeIs(3)) << piece;
+    EXPECT_EQ(events[0].lsn, commit);
+    EXPECT_EQ(events[0].time, kTestTime);
+    EXPECT_EQ(events[1].kind, WalEvent::Kind::kMinimal);
+    EXPECT_EQ(events[1].lsn, minimal);
+    EXPECT_EQ(events[2].lsn, last);
+    EXPECT_EQ(events[2].time, kTestTime + std::chrono::hours(1));
+  }
+  EXPECT_THAT(EventsOf(segment, Lsn{6 * kTestSegmentSize}, 4096), IsEmpty()) << "other addresses";
+}
+
+TEST(WalScan, EndsAtASwitchAndWhereItCannotFollow) {
+  MadeUpWal wal(5);
+  wal.Commit(kTestTime);
+  wal.Switch();
+  wal.Level(0);
+  EXPECT_THAT(EventsOf(wal.Segment(), Lsn{5 * kTestSegmentSize}, 8192), SizeIs(1));
+
+  MadeUpWal broken(5);
+  broken.Commit(kTestTime);
+  broken.Fill(9000);
+  broken.Level(0);
+  Bytes segment = broken.Segment();
+  segment[8192 + 8] ^= 0xFF;  // the second page has another address: left over from before
+  EXPECT_THAT(EventsOf(segment, Lsn{5 * kTestSegmentSize}, 8192), SizeIs(1));
+  EXPECT_THAT(EventsOf(Bytes(kTestSegmentSize), Lsn{5 * kTestSegmentSize}, 8192), IsEmpty());
+  EXPECT_THAT(EventsOf(Bytes(kTestSegmentSize, 0xFF), Lsn{5 * kTestSegmentSize}, 8192), IsEmpty());
+}
+
+TEST(WalScan, AChangeOfParametersThatIsCutOffIsInDoubt) {
+  MadeUpWal wal(5);
+  while (kTestSegmentSize - wal.size() > 250) {
+    wal.Fill(6);
+  }
+  // Up to 40 bytes before the end.
+  wal.Fill(kTestSegmentSize - (wal.size() + 7) / 8 * 8 - 40 - 26);
+  wal.Level(1);
+  Bytes segment = wal.Segment();
+  const std::vector<WalEvent> events = EventsOf(segment, Lsn{5 * kTestSegmentSize}, 8192);
+  ASSERT_THAT(events, SizeIs(1));
+  EXPECT_EQ(events[0].kind, WalEvent::Kind::kMinimal);
+}
+
+TEST(WalScan, TellsARecycledSegmentFromADamagedOne) {
+  MadeUpWal wal(5);
+  wal.Commit(kTestTime);
+  Bytes segment = wal.Segment();
+  const auto judge = [&](SegmentNumber segment_number) {
+    return JudgeFirstPage(segment, Lsn{segment_number * kTestSegmentSize}, kTestSystem,
+                          kTestSegmentSize);
+  };
+  EXPECT_EQ(judge(5), FirstPage::kOfSegment);
+  EXPECT_EQ(judge(9), FirstPage::kRecycled);
+  segment[8] ^= 0x40;  // no address of a segment
+  EXPECT_EQ(judge(5), FirstPage::kUnknown);
+  segment[8] ^= 0x40;
+  segment[24] ^= 1;  // another system
+  EXPECT_EQ(judge(9), FirstPage::kUnknown);
+  segment.assign(kTestSegmentSize, 0);
+  EXPECT_EQ(judge(9), FirstPage::kUnknown);
+  segment.resize(10);
+  EXPECT_EQ(judge(9), FirstPage::kUnknown);
+}
+
+TEST(WalScan, ARecycledSegmentIsNotStoredAndADamagedOneIs) {
+  const TestRepository repository;
+  MadeUpWal wal(5);
+  wal.Commit(kTestTime);
+  const auto push = [&](SegmentNumber number, const Bytes& content) {
+    return repository.PushWal(SegmentName(1, number, kTestSegmentSize), content).value();
+  };
+  EXPECT_EQ(push(5, wal.Segment()), PushOutcome::kStored);
+  EXPECT_EQ(push(9, wal.Segment()), PushOutcome::kRecycled);
+  EXPECT_FALSE(repository.wal().Contains(SegmentName(1, 9, kTestSegmentSize)).value());
+  EXPECT_EQ(push(10, Bytes(kTestSegmentSize, 0xA5)), PushOutcome::kStored);
+}
+
+TEST(WalScan, WalWithMinimalLevelIsRecordedBeforeItIsStored) {
+  const TestRepository repository;
+  MadeUpWal wal(5);
+  wal.Commit(kTestTime);
+  const Lsn lsn = wal.Level(0);
+  const std::string segment = SegmentName(1, 5, kTestSegmentSize);
+  ASSERT_OK(repository.PushWal(segment, wal.Segment()));
+  const auto minimal = ReadMinimalWal(*repository, kTestSystem);
+  ASSERT_OK(minimal);
+  ASSERT_THAT(*minimal, SizeIs(1));
+  EXPECT_EQ((*minimal)[0].timeline, 1U);
+  EXPECT_EQ((*minimal)[0].lsn, lsn);
+  // A gap beside it, of the same segment and of another, is none of these.
+  ASSERT_OK(RecordGap(*repository, kTestSystem, {segment, segment}));
+  EXPECT_THAT(*ReadMinimalWal(*repository, kTestSystem), SizeIs(1));
+  EXPECT_EQ(ReadGap(*repository, GapName(kTestSystem, segment, segment)).value().minimal,
+            std::nullopt);
+}
+
+}  // namespace
+}  // namespace veza
