@@ -252,6 +252,10 @@ Subcommand AddDrill(CLI::App& parent) {
   app->add_option("--role", arguments->drill.role, "Superuser of the cluster to connect as")
       ->type_name("NAME")
       ->capture_default_str();
+  app->add_option("--check-role", arguments->drill.check_role,
+                  "Role that runs the --checks; without it one that may read everything, and is no "
+                  "superuser")
+      ->type_name("NAME");
   app->add_option("--jobs", arguments->drill.restore.jobs,
                   "Threads, each with a request in flight; without it as the settings say")
       ->check(CLI::Range(1, 256))

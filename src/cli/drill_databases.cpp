@@ -7,6 +7,7 @@ namespace {
 
 // A FATAL of the server, in English because of our LC_ALL.
 constexpr std::string_view kOfRole = "FATAL:  role \"";
+constexpr std::string_view kNoSuchRole = "ERROR:  role \"";  // of GRANT
 constexpr std::string_view kNoPermission = "permission denied";
 
 // What stands between the zero bytes.
@@ -18,6 +19,17 @@ std::vector<std::string> Values(const std::string& output) {
     at = end + 1;
   }
   return values;
+}
+
+std::string QuotedIdentifier(const std::string& name) {
+  std::string quoted = "\"";
+  for (const char c : name) {
+    if (c == '"') {
+      quoted += c;
+    }
+    quoted += c;
+  }
+  return quoted + "\"";
 }
 
 // What says nothing about the backup: that the role is not there, may not log in, is no superuser.
@@ -74,6 +86,24 @@ Result<std::vector<std::string>> ListDatabases(const DrillServer& server) {
   return names;
 }
 
+// Nobody can have made a role of that name before. The limits are for those who are no superusers.
+Result<std::string> MakeReader(const DrillServer& server, Random& random) {
+  Bytes unique(8);
+  random.Fill(unique);
+  std::string role = "veza_drill_" + ToHex(unique);
+  ASSIGN_OR_RETURN(
+      const ChildOutput answer,
+      server.Query(server.database(),
+                   fmt::format("CREATE ROLE {} LOGIN BYPASSRLS IN ROLE pg_read_all_data, "
+                               "pg_monitor; UPDATE pg_catalog.pg_database SET datconnlimit = -1 "
+                               "WHERE datconnlimit >= 0",
+                               role)));
+  if (answer.exit_code != 0) {
+    return CannotAsk(server, ComplaintOf(answer));
+  }
+  return role;
+}
+
 Result<CheckOutcome> EnterDatabases(const DrillServer& server,
                                     const std::vector<std::string>& databases) {
   CheckOutcome outcome{
@@ -84,7 +114,15 @@ Result<CheckOutcome> EnterDatabases(const DrillServer& server,
   for (const std::string& database : databases) {
     ASSIGN_OR_RETURN(
         const ChildOutput answer,
-        server.Query(database, "UPDATE pg_catalog.pg_event_trigger SET evtenabled = 'D'"));
+        server.Query(database,
+                     fmt::format("UPDATE pg_catalog.pg_event_trigger SET evtenabled = 'D'; "
+                                 "GRANT CONNECT ON DATABASE {} TO {}",
+                                 QuotedIdentifier(database), QuotedIdentifier(server.reader()))));
+    if (answer.error.find(kNoSuchRole) != std::string::npos) {
+      return MakeError(ErrorCode::kUnsupported, "there is no role \"{}\" in the restored cluster",
+                       server.reader())
+          .WithHint("Name another with --check-role, or leave it out.");
+    }
     if (answer.exit_code != 0) {
       ++failed;
       complaints += fmt::format("; database \"{}\": {}", database, ComplaintOf(answer));

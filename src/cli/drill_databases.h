@@ -32,8 +32,12 @@ Status ForgetSettings(const DrillServer& server);
 // Those that allow connections, by pg_database.
 Result<std::vector<std::string>> ListDatabases(const DrillServer& server);
 
+// A role that may read everything and is no superuser. To plan a SELECT is to run what the table's
+// owner has made immutable: the predicate of an index, for example.
+Result<std::string> MakeReader(const DrillServer& server, Random& random);
+
 // Connects to each; where that fails the outcome does. Event triggers are switched off there, which
-// before 17 no setting does.
+// before 17 no setting does, and the reader may connect.
 Result<CheckOutcome> EnterDatabases(const DrillServer& server,
                                     const std::vector<std::string>& databases);
 

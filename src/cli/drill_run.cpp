@@ -261,6 +261,11 @@ class Drill {
   Status RunSqlChecks() {
     RETURN_IF_ERROR(CheckEnd());
     RETURN_IF_ERROR(ForgetSettings(*server_));
+    std::string reader = drill_.check_role;
+    if (reader.empty()) {
+      ASSIGN_OR_RETURN(reader, MakeReader(*server_, *options_.environment.random));
+    }
+    server_->UseReader(std::move(reader));
     ASSIGN_OR_RETURN(databases_, ListDatabases(*server_));
     RETURN_IF_ERROR(Take(EnterDatabases(*server_, databases_)));
     for (const SqlCheck& check : drill_.checks) {

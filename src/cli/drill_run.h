@@ -25,6 +25,7 @@ struct DrillOptions {
   std::string pg_bin;
   std::string preload;
   std::string role;
+  std::string check_role;   // runs the checks; empty: one that may read everything
   int timeout_seconds = 0;  // 0: none
 };
 

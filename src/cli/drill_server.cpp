@@ -416,24 +416,28 @@ Error DrillServer::EndedError(int exit_code) const {
 // database (guc.h: PGC_S_CLIENT above PGC_S_DATABASE_USER; InitPostgres() applies both, in
 // whatever order), for a superuser with every setting that can be changed in a session. Here is
 // what could make the first statement fail, hang or mean something else, or run somebody's library
-// before it. That removes the rest (ForgetSettings).
+// before it. That removes the rest (ForgetSettings), before the operator's statements come, which
+// may be run by a role that must not set all of this.
 std::string DrillServer::ClientOptions(Asker asker) const {
-  std::vector<std::string> settings = {
-      asker == Asker::kDrill ? "search_path=pg_catalog" : "search_path=pg_catalog,public",
-      "session_authorization=" + options_.role,
-      "role=none",
-      "session_preload_libraries=",
-      "local_preload_libraries=",
-      "default_transaction_read_only=off",
-      "statement_timeout=0",
-      "idle_in_transaction_session_timeout=0",
-      "idle_session_timeout=0",
-      // Nobody else is there, but prepared transactions hold locks, too.
-      "lock_timeout=60s",
-  };
-  if (major() >= kFirstWithEventTriggersSetting) {
-    settings.emplace_back("event_triggers=off");
-    settings.emplace_back("transaction_timeout=0");
+  // Nobody else is there, but prepared transactions hold locks, too.
+  std::vector<std::string> settings = {"lock_timeout=60s"};
+  if (asker == Asker::kOperator) {
+    settings.emplace_back("search_path=pg_catalog,public");
+  } else {
+    const char* const of_drill[] = {"search_path=pg_catalog",
+                                    "role=none",
+                                    "session_preload_libraries=",
+                                    "local_preload_libraries=",
+                                    "default_transaction_read_only=off",
+                                    "statement_timeout=0",
+                                    "idle_in_transaction_session_timeout=0",
+                                    "idle_session_timeout=0"};
+    settings.insert(settings.end(), std::begin(of_drill), std::end(of_drill));
+    settings.push_back("session_authorization=" + options_.role);
+    if (major() >= kFirstWithEventTriggersSetting) {
+      settings.emplace_back("event_triggers=off");
+      settings.emplace_back("transaction_timeout=0");
+    }
   }
   std::string options;
   for (const std::string& setting : settings) {
@@ -452,7 +456,7 @@ std::vector<std::string> DrillServer::ClientEnvironment(Asker asker) const {
   std::vector<std::string> environment = CleanEnvironment();
   environment.push_back("PGHOST=" + In("socket"));
   environment.push_back(std::string("PGPORT=") + kPort);
-  environment.push_back("PGUSER=" + options_.role);
+  environment.push_back("PGUSER=" + (asker == Asker::kDrill ? options_.role : reader_));
   environment.emplace_back("PGAPPNAME=veza_backup drill");
   environment.push_back("PGOPTIONS=" + ClientOptions(asker));
   // No .pgpass, no service file, no certificates of somebody.

@@ -60,8 +60,9 @@ class DrillServer {
   // What is asked, and by whom. Nothing that ALTER ROLE and ALTER DATABASE have set changes what it
   // means or whether it ends: the search path is ours, no library is loaded, and so on.
   enum class Asker { kDrill, kOperator };
-  // The rows' columns end with a zero byte each. `asker` kOperator: a statement of the operator's,
-  // who may mean what is in the schema public; kDrill: names that stand alone are pg_catalog's.
+  // The rows' columns end with a zero byte each. `asker` kDrill: a superuser, for whom names that
+  // stand alone are pg_catalog's. kOperator: a statement of the operator's, who may mean what is in
+  // the schema public; the reader runs it.
   Result<ChildOutput> Query(const std::string& database, const std::string& sql,
                             Asker asker = Asker::kDrill) const;
   // One of PostgreSQL's client programs, connected to this server.
@@ -71,6 +72,9 @@ class DrillServer {
   const std::string& database() const { return database_; }
   void UseDatabase(std::string name) { database_ = std::move(name); }
   const std::string& role() const { return options_.role; }
+  // The role that runs the operator's statements.
+  const std::string& reader() const { return reader_; }
+  void UseReader(std::string role) { reader_ = std::move(role); }
 
   // With a last checkpoint.
   Status StopCleanly();
@@ -105,6 +109,7 @@ class DrillServer {
   const Environment& environment_;
   std::optional<ChildProcess> process_;
   std::string database_ = "postgres";
+  std::string reader_;
   mutable std::string control_data_;
 };
 

@@ -152,13 +152,14 @@ my $full = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->safe_psql('m', <<'SQL');
 SET SESSION AUTHORIZATION mallory;
 CREATE SCHEMA evil;
-CREATE FUNCTION evil.rise() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION evil.rise() RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-  EXECUTE 'ALTER ROLE mallory SUPERUSER';
+  ALTER ROLE mallory SUPERUSER;
   RETURN true;
 EXCEPTION WHEN OTHERS THEN
   RETURN true;
 END $$;
+CREATE FUNCTION evil.always() RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT evil.rise()';
 -- relations
 CREATE TABLE evil.pg_database(datname name, datallowconn boolean, datconnlimit int, oid oid);
 INSERT INTO evil.pg_database VALUES ('absent', true, -1, 1);
@@ -201,7 +202,7 @@ CREATE FUNCTION evil.lower(text) RETURNS text LANGUAGE sql IMMUTABLE
   AS 'SELECT CASE WHEN evil.rise() THEN $1 END';
 CREATE TABLE public.users(id int PRIMARY KEY, name evil.user_name, state evil.state);
 INSERT INTO public.users SELECT n, 'user', 'on' FROM generate_series(1, 100) AS n;
-CREATE INDEX ON public.users (evil.lower(name)) WHERE evil.rise();
+CREATE INDEX ON public.users (evil.lower(name)) WHERE evil.always();
 ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.users FORCE ROW LEVEL SECURITY;
 CREATE POLICY rise ON public.users USING (evil.rise());
@@ -231,9 +232,12 @@ END $$;
 CREATE EVENT TRIGGER on_change ON ddl_command_start EXECUTE FUNCTION evil.on_event();
 SQL
 $node->archive_wal;
+# For a plan of the first the predicate of the index is computed.
 $result = drill('a hostile database', 0,
 	'--backup', $full, '--amcheck', '--dump', '--keep',
-	'--check', 'SELECT count(*) FROM users', '--database', 'm', '--min', 100);
+	'--check', 'SELECT count(*) FROM users', '--database', 'm', '--min', 100,
+	'--check', q{SELECT count(*) FROM users WHERE name = 'user'}, '--database', 'm', '--min', 100,
+	'--check', q{SELECT rolsuper = false FROM pg_roles WHERE rolname = current_user}, '--database', 'm');
 is_deeply([ map { $_->{passed} ? () : "$_->{name}: $_->{detail}" } @{ $result->{checks} } ],
 	[], 'passes its checks');
 is(`$result->{connect} -Atc "SELECT count(*) FROM pg_roles WHERE rolsuper"`,
@@ -311,6 +315,9 @@ foreach my $odd (@odd)
 
 drill('a role that is not there', 2, '--backup', $full, '--role', 'nobody');
 drill('a role that is no superuser', 2, '--backup', $full, '--role', 'mallory');
+drill('a role for the checks that is not there', 2, '--backup', $full, '--check-role', 'nobody');
+$result = drill('checks by a superuser', 0, '--backup', $full, '--check-role', $me,
+	'--check', q{SELECT length(pg_read_file('PG_VERSION'))});
 
 SKIP:
 {
