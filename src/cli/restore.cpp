@@ -10,6 +10,7 @@
 #include "cli/restore_options.h"
 #include "cli/restore_report.h"
 #include "core/restore/plan.h"
+#include "core/restore/sweep.h"
 
 namespace veza::cli {
 namespace {
@@ -25,6 +26,8 @@ struct RestoreArguments {
   std::vector<std::string> databases;
   int jobs = 0;
   bool delta = false;
+  std::string unknown = "refuse";
+  std::string wal_directory;
   bool end_at_gap = false;
   bool dry_run = false;
   std::string archive_mode = "off";
@@ -60,6 +63,16 @@ Result<std::map<std::string, std::string>> ParseTablespaceMap(
   return map;
 }
 
+Result<UnknownNames> ParseUnknownNames(const RestoreArguments& arguments) {
+  if (arguments.unknown != "refuse" && !arguments.delta) {
+    return MakeError(ErrorCode::kInvalidArgument, "--unknown needs --delta")
+        .WithHint("Without --delta the directory has to be empty.");
+  }
+  return arguments.unknown == "keep"     ? UnknownNames::kKeep
+         : arguments.unknown == "remove" ? UnknownNames::kRemove
+                                         : UnknownNames::kRefuse;
+}
+
 Result<RestoreOptions> ParseArguments(const RestoreArguments& arguments) {
   RestoreOptions restore;
   ASSIGN_OR_RETURN(restore.target_directory, AbsolutePath(arguments.target_directory));
@@ -78,6 +91,10 @@ Result<RestoreOptions> ParseArguments(const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(restore.system_identifier, ParseSystemId(arguments.system_id));
   restore.jobs = arguments.jobs;
   restore.delta = arguments.delta;
+  ASSIGN_OR_RETURN(restore.unknown_names, ParseUnknownNames(arguments));
+  if (!arguments.wal_directory.empty()) {
+    ASSIGN_OR_RETURN(restore.wal_directory, AbsolutePath(arguments.wal_directory));
+  }
   restore.end_at_gap = arguments.end_at_gap;
   restore.databases = arguments.databases;
   return restore;
@@ -138,6 +155,23 @@ void WarnOfGap(const RestorePlan& plan, bool end_at_gap) {
   }
 }
 
+// Before anything is removed.
+void WarnOfDelta(const RestorePlan& plan) {
+  if (!plan.findings) {
+    return;
+  }
+  for (const FollowedLink& link : plan.findings->links) {
+    PrintWarning(
+        fmt::format("symbolic link \"{}\" is replaced; what it leads to, \"{}\", stays as it "
+                    "is",
+                    link.path, link.target));
+  }
+  for (const std::string& path : plan.findings->unknown) {
+    PrintWarning(fmt::format("\"{}\", which is not in the backup, is {}", path,
+                             plan.unknown_names == UnknownNames::kKeep ? "kept" : "removed"));
+  }
+}
+
 Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
@@ -162,6 +196,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   // Neither --quiet nor a dry run hides that what comes back may be wrong.
   WarnIfSuspect(plan.backup);
   WarnOfMissingDatabases(plan);
+  WarnOfDelta(plan);
   if (arguments.dry_run) {
     PrintPlan(options, plan);
     return kDone;
@@ -189,6 +224,16 @@ Subcommand AddRestore(CLI::App& parent) {
       "--delta", arguments->delta,
       "Into a data directory that is there: keep what is as in the backup, remove what is "
       "not in it");
+  app->add_option(
+         "--unknown", arguments->unknown,
+         "With --delta, what becomes of names at the top of the directory that are neither "
+         "in the backup nor PostgreSQL's: refuse (to begin), keep or remove")
+      ->check(CLI::IsMember({"refuse", "keep", "remove"}))
+      ->type_name("ACTION");
+  app->add_option("--waldir", arguments->wal_directory,
+                  "Make pg_wal a link to this directory. Without it a link that the target has for "
+                  "pg_wal is kept")
+      ->type_name("DIR");
   app->add_flag("--dry-run", arguments->dry_run,
                 "Only say what would be restored, where, and with which settings");
   app->add_option("--backup", arguments->backup,

@@ -66,6 +66,9 @@ void AddToBoth(const RestorePlan& plan, nlohmann::json& document) {
     document["suspect"] = suspect;
   }
   AddNotes(plan.backup.notes, document);
+  if (!plan.wal_directory.empty()) {
+    document["wal_directory"] = plan.wal_directory;
+  }
 }
 
 // What was a link comes back as what it led to.
@@ -186,6 +189,9 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
       FormatSize(in_target));
   for (const Tablespace& tablespace : plan.tablespaces) {
     text += fmt::format("tablespace    \"{}\": {}\n", tablespace.path, FormatSize(tablespace.size));
+  }
+  if (!plan.wal_directory.empty()) {
+    text += fmt::format("pg_wal        a link to \"{}\"\n", plan.wal_directory);
   }
   text += DescribeDatabases(plan);
   text += fmt::format(

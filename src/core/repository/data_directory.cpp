@@ -66,11 +66,6 @@ bool IsNeededByServer(std::string_view path) {
                    path.substr(0, path.find('/'))) != kNeededByServer.end();
 }
 
-bool IsEmptiedDirectory(std::string_view name) {
-  return std::find(kEmptiedDirectories.begin(), kEmptiedDirectories.end(), name) !=
-         kEmptiedDirectories.end();
-}
-
 // Whether `path` is `directory` or in it; both without links and "..".
 bool IsWithin(std::string_view path, std::string_view directory) {
   return directory == "/" || path == directory ||
@@ -471,6 +466,11 @@ Error OpeningFailed(const DirectoryEntry& entry, int error_number) {
 }
 
 }  // namespace
+
+bool IsEmptiedDirectory(std::string_view name) {
+  return std::find(kEmptiedDirectories.begin(), kEmptiedDirectories.end(), name) !=
+         kEmptiedDirectories.end();
+}
 
 Status WalkDataDirectory(const WalkOptions& options, const WalkVisitor& visitor) {
   return Walker(options, visitor).Run();

@@ -24,6 +24,9 @@ namespace veza {
 // A directory of this name belongs to the file system at whose root it is.
 inline constexpr std::string_view kLostAndFound = "lost+found";
 
+// Whether a directory of this name is kept without its content (pg_stat_tmp, for example).
+bool IsEmptiedDirectory(std::string_view name);
+
 struct DirectoryEntry {
   enum class Kind { kDirectory, kFile } kind = Kind::kFile;
   std::string path;         // relative to the data directory

@@ -10,9 +10,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <memory>
 #include <system_error>
 
 #include "core/repository/data_directory.h"
+#include "core/restore/control_file.h"
 
 namespace veza {
 
@@ -55,19 +58,59 @@ Status RequireNoServer(const std::string& path) {
       .WithHint("Stop it first. If it does not run, remove postmaster.pid. Nothing was written.");
 }
 
-// The first eight bytes of pg_control, in the machine's order (catalog/pg_control.h).
-Status RequireSystem(const std::string& path, std::uint64_t system_identifier) {
-  std::ifstream file(path + "/global/pg_control", std::ios::binary);
-  std::uint64_t found = 0;
-  if (!file.read(reinterpret_cast<char*>(&found), sizeof found) || found == system_identifier) {
+// Whether `path` is certainly a data directory of this cluster, or what a restore has left of one.
+// PG_VERSION proves nothing: everything in the directory may be removed.
+Status RequireDataDirectory(const std::string& path, std::uint64_t system_identifier) {
+  const ControlFile control = ReadControlFile(path);
+  if (control.state == ControlFile::State::kWhole) {
+    if (control.system_identifier == system_identifier) {
+      return Ok();
+    }
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "directory \"{}\" holds the cluster with system identifier {}, not {}", path,
+                     control.system_identifier, system_identifier)
+        .WithHint("Choose another directory. Nothing was written.");
+  }
+  if (Exists(MarkerOf(path))) {
     return Ok();
   }
+  const char* const why = control.state == ControlFile::State::kAbsent
+                              ? "It has no global/pg_control, which would tell whose it is."
+                              : "Its global/pg_control, which would tell whose it is, is damaged.";
   return MakeError(ErrorCode::kFailedPrecondition,
-                   "directory \"{}\" holds the cluster with system identifier {}, not {}", path,
-                   found, system_identifier)
+                   "directory \"{}\" is not empty and not a data directory of this cluster", path)
       .WithHint(
-          "Choose another directory; or, if its global/pg_control is damaged, remove that "
-          "file. Nothing was written.");
+          fmt::format("{} Choose another directory; or, if everything in it may be removed, create "
+                      "an empty file \"{}\" in it and try again. Nothing was written.",
+                      why, kUnfinishedMarker));
+}
+
+bool IsLinkOrEmpty(const std::string& path) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode)) {
+    return true;
+  }
+  const Result<bool> empty = IsEmptyDirectory(path);
+  return empty && *empty;
+}
+
+// False when it is absent.
+Result<bool> HoldsOtherThan(const std::string& path,
+                            const std::function<bool(const std::string&)>& is_nothing) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
+  if (directory == nullptr) {
+    if (errno == ENOENT) {
+      return false;
+    }
+    return ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
+  }
+  while (const dirent* item = readdir(directory.get())) {
+    const std::string name = item->d_name;
+    if (name != "." && name != ".." && name != kLostAndFound && !is_nothing(name)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -81,30 +124,23 @@ std::string FormatUnfinishedMarker(const std::vector<Tablespace>& tablespaces) {
 }
 
 Result<bool> IsEmptyDirectory(const std::string& path) {
-  DIR* const directory = opendir(path.c_str());
-  if (directory == nullptr) {
-    if (errno == ENOENT) {
-      return true;
-    }
-    return ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
-  }
-  bool empty = true;
-  while (const dirent* item = readdir(directory)) {
-    const std::string_view name = item->d_name;
-    empty = empty && (name == "." || name == ".." || name == kLostAndFound);
-  }
-  closedir(directory);
-  return empty;
+  ASSIGN_OR_RETURN(const bool holds,
+                   HoldsOtherThan(path, [](const std::string&) { return false; }));
+  return !holds;
+}
+
+Result<bool> IsEmptyTarget(const std::string& path) {
+  ASSIGN_OR_RETURN(const bool holds, HoldsOtherThan(path, [&](const std::string& name) {
+                     return name == "pg_wal" && IsLinkOrEmpty(path + "/" + name);
+                   }));
+  return !holds;
 }
 
 Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system_identifier) {
-  ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(path));
-  if (!empty && !Exists(MarkerOf(path)) && !Exists(path + "/PG_VERSION")) {
-    return MakeError(ErrorCode::kFailedPrecondition,
-                     "directory \"{}\" is not empty and not a data directory", path)
-        .WithHint("It has no PG_VERSION. Choose another directory. Nothing was written.");
+  ASSIGN_OR_RETURN(const bool empty, IsEmptyTarget(path));
+  if (!empty) {
+    RETURN_IF_ERROR(RequireDataDirectory(path, system_identifier));
   }
-  RETURN_IF_ERROR(RequireSystem(path, system_identifier));
   return RequireNoServer(path);
 }
 

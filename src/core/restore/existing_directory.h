@@ -18,10 +18,13 @@ std::string FormatUnfinishedMarker(const std::vector<Tablespace>& tablespaces);
 
 // True also when it is absent, and when it holds nothing but the lost+found of a file system.
 Result<bool> IsEmptyDirectory(const std::string& path);
+// The same of a data directory to be; it may also hold a pg_wal that is prepared: a link, or an
+// empty directory.
+Result<bool> IsEmptyTarget(const std::string& path);
 
-// `path` is absent, empty, a data directory of this cluster (which its pg_control tells, if it has
-// one) in which no server runs, or what an interrupted restore has left. kFailedPrecondition when
-// not.
+// `path` is absent, empty, a data directory of this cluster (which only a pg_control with a right
+// checksum proves) in which no server runs, or what an interrupted restore has left.
+// kFailedPrecondition when not. What else is in it RequireSweepable() looks at.
 Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system_identifier);
 
 // The location of `tablespace` is absent, empty, the one that the data directory `target` links to,

@@ -151,9 +151,17 @@ Status FileRestorer::CreateRoot() const {
   return SyncFileSystem(plan_.target_directory);
 }
 
-Status FileRestorer::CreateTablespaceRoots() const {
+Status FileRestorer::CreateOtherRoots() const {
   for (const Tablespace& tablespace : plan_.tablespaces) {
     RETURN_IF_ERROR(MakeDirectories(tablespace.path));
+  }
+  if (plan_.wal_directory.empty()) {
+    return Ok();
+  }
+  RETURN_IF_ERROR(MakeDirectories(plan_.wal_directory));
+  const std::string link = plan_.target_directory + "/pg_wal";
+  if (!plan_.keeps_wal_link && symlink(plan_.wal_directory.c_str(), link.c_str()) != 0) {
+    return ErrnoError(errno, fmt::format("could not create symbolic link \"{}\"", link));
   }
   return Ok();
 }
@@ -353,6 +361,9 @@ Status FileRestorer::SyncAndComplete() const {
   RETURN_IF_ERROR(SyncFileSystem(plan_.target_directory));
   for (const Tablespace& tablespace : plan_.tablespaces) {
     RETURN_IF_ERROR(SyncFileSystem(tablespace.path));
+  }
+  if (!plan_.wal_directory.empty()) {
+    RETURN_IF_ERROR(SyncFileSystem(plan_.wal_directory));
   }
   RETURN_IF_ERROR(RemoveFile(fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker)));
   const std::string control = fmt::format("{}/{}", plan_.target_directory, kControlFile);

@@ -38,9 +38,10 @@ class FileRestorer {
 
   // The data directory and the tablespace locations, then whatever the manifest says, in its order.
   // A delta makes sure that no server starts from the directory any more, and must have removed
-  // what does not belong (sweep.h) before CreateTablespaceRoots().
+  // what does not belong (sweep.h) before CreateOtherRoots(): the tablespaces' locations, and the
+  // directory that pg_wal is a link to.
   Status CreateRoot() const;
-  Status CreateTablespaceRoots() const;
+  Status CreateOtherRoots() const;
   // Not thread-safe. A directory that its owner may not write gets its permissions at the end.
   Status CreateDirectory(const DirectoryRecord& record);
   // The file will be given `extents` extents; the one that brings all of it (`one_brings_all`) also

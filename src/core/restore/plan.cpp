@@ -22,6 +22,8 @@
 #include "core/repository/wal_archive.h"
 #include "core/restore/choose_backup.h"
 #include "core/restore/existing_directory.h"
+#include "core/restore/sweep.h"
+#include "core/restore/wal_directory.h"
 
 namespace veza {
 
@@ -76,9 +78,9 @@ Status RequireUsableDirectory(const std::string& path) {
   return Ok();
 }
 
-Status RequireEmptyDirectory(const std::string& path) {
-  ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(path));
-  if (!empty) {
+Status RequireEmpty(const std::string& path, const Result<bool>& empty) {
+  RETURN_IF_ERROR(empty);
+  if (!*empty) {
     const bool interrupted =
         access(fmt::format("{}/{}", path, kUnfinishedMarker).c_str(), F_OK) == 0;
     return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", path)
@@ -91,13 +93,13 @@ Status RequireEmptyDirectory(const std::string& path) {
 
 Status RequireTarget(const std::string& path, bool delta, std::uint64_t system_identifier) {
   RETURN_IF_ERROR(delta ? RequireReplaceableDirectory(path, system_identifier)
-                        : RequireEmptyDirectory(path));
+                        : RequireEmpty(path, IsEmptyTarget(path)));
   return RequireUsableDirectory(path);
 }
 
 Status RequireTablespace(const Tablespace& tablespace, const RestoreOptions& options) {
   RETURN_IF_ERROR(options.delta ? RequireReplaceableTablespace(options.target_directory, tablespace)
-                                : RequireEmptyDirectory(tablespace.path));
+                                : RequireEmpty(tablespace.path, IsEmptyDirectory(tablespace.path)));
   return RequireUsableDirectory(tablespace.path);
 }
 
@@ -458,6 +460,27 @@ Status LeaveOutEmpty(const Repository& repository, RestorePlan& plan) {
   return RequireFilesOf(plan, with_version);
 }
 
+Status PlaceWalOf(RestorePlan& plan, const RestoreOptions& options) {
+  ASSIGN_OR_RETURN(WalDirectory wal, PlaceWal(plan.target_directory, options.wal_directory,
+                                              plan.tablespaces, options.delta));
+  if (!wal.path.empty()) {
+    RETURN_IF_ERROR(RequireUsableDirectory(wal.path));
+  }
+  plan.wal_directory = std::move(wal.path);
+  plan.keeps_wal_link = wal.is_linked;
+  return Ok();
+}
+
+// All that may forbid a delta is found before it removes anything.
+Status PlanSweep(const Repository& repository, RestorePlan& plan) {
+  ASSIGN_OR_RETURN(PathSet paths, ReadPaths(repository, plan));
+  ASSIGN_OR_RETURN(SweepFindings findings, FindWhatDoesNotBelong(paths, plan));
+  RETURN_IF_ERROR(RequireSweepable(findings, plan));
+  plan.paths = std::make_shared<const PathSet>(std::move(paths));
+  plan.findings = std::make_shared<const SweepFindings>(std::move(findings));
+  return Ok();
+}
+
 }  // namespace
 
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options) {
@@ -488,6 +511,7 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));
   ASSIGN_OR_RETURN(plan.tablespaces, PlaceTablespaces(plan.backup, options));
   RETURN_IF_ERROR(RequireSeparateDirectories(plan.target_directory, plan.tablespaces));
+  RETURN_IF_ERROR(PlaceWalOf(plan, options));
   if (plan.databases) {
     RETURN_IF_ERROR(LeaveOutEmpty(repository, plan));
     plan.recovery.ignore_invalid_pages = !plan.databases->empty.empty();
@@ -506,6 +530,10 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   plan.recovery.preserve_archive_mode = options.preserve_archive_mode;
   plan.jobs = std::max(options.jobs, 1);
   plan.delta = options.delta;
+  plan.unknown_names = options.unknown_names;
+  if (plan.delta) {
+    RETURN_IF_ERROR(PlanSweep(repository, plan));
+  }
   return plan;
 }
 

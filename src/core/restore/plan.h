@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,13 @@
 #include "core/restore/target.h"
 
 namespace veza {
+
+class PathSet;
+struct SweepFindings;
+
+// What a delta does with names at the top of the data directory and of pg_wal that are neither in
+// the backup nor PostgreSQL's.
+enum class UnknownNames { kRefuse, kKeep, kRemove };
 
 struct RestoreOptions {
   std::string target_directory;  // absolute
@@ -30,6 +38,10 @@ struct RestoreOptions {
   int jobs = 1;  // threads, each with a request in flight
   // Into a directory that may hold something: keep what is as in the backup, remove what is not.
   bool delta = false;
+  UnknownNames unknown_names = UnknownNames::kRefuse;
+  // Absolute: pg_wal becomes a link to it. Empty: it stays the link that the target has, or becomes
+  // a plain directory.
+  std::string wal_directory;
   // Where segments are missing although later ones are there: recover up to them.
   bool end_at_gap = false;
   // Only these, as ChooseDatabases() takes them; empty: all.
@@ -54,6 +66,13 @@ struct RestorePlan {
   RecoverySettings recovery;
   int jobs = 1;
   bool delta = false;
+  UnknownNames unknown_names = UnknownNames::kRefuse;
+  std::string wal_directory;    // where pg_wal's link leads; empty: a plain directory
+  bool keeps_wal_link = false;  // the target has that link
+  // Of a delta: what is in the backup, and what is in the target that will be treated as
+  // `unknown_names` says, or replaced.
+  std::shared_ptr<const PathSet> paths;
+  std::shared_ptr<const SweepFindings> findings;
 };
 
 // Refuses: a directory (or tablespace location) that is not empty (for a delta, that is none of

@@ -106,7 +106,7 @@ class Restorer {
     } else {
       RETURN_IF_ERROR(files_.CreateRoot());
     }
-    RETURN_IF_ERROR(files_.CreateTablespaceRoots());
+    RETURN_IF_ERROR(files_.CreateOtherRoots());
     RETURN_IF_ERROR(queue_.Start(plan_.jobs, [this] {
       return [restorer = std::make_unique<PackRestorer>(repository_, files_, progress_)](
                  PackJob& job) { return restorer->Restore(job); };
@@ -133,12 +133,11 @@ class Restorer {
   }
 
  private:
-  // A server could be started from what is there until CreateRoot() has begun: so first what may
-  // fail for the repository's sake.
+  // A server could be started from what is there until CreateRoot() has begun. What may fail for
+  // the repository's or the directory's sake the plan has looked at.
   Status BeginDelta() {
-    ASSIGN_OR_RETURN(const PathSet wanted, ReadPaths(repository_, plan_));
     RETURN_IF_ERROR(files_.CreateRoot());
-    return RemoveWhatDoesNotBelong(wanted, plan_);
+    return RemoveWhatDoesNotBelong(*plan_.paths, plan_);
   }
 
   Status Take(ManifestRecord&& record) {

@@ -25,8 +25,7 @@ struct RestoreReport {
   std::uint64_t bytes_fetched = 0;
 };
 
-// Does what the plan says. A delta first reads the manifest and looks for the packs, and changes
-// nothing if that fails; then it removes pg_control, then what does not belong; an extent that is
+// Does what the plan says. A delta removes pg_control, then what does not belong; an extent that is
 // where it belongs is not fetched. Interrupted, it can be run again. global/pg_control gets
 // its name last, after everything else was synced, so an interrupted restore cannot be started. An
 // error names the damaged object or the file that could not be written; what was written stays for

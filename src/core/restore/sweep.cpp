@@ -7,15 +7,20 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <system_error>
 #include <utility>
 
+#include "core/repository/data_directory.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 #include "core/restore/existing_directory.h"
+#include "core/storage/unique_fd.h"
 
 namespace veza {
 
@@ -25,61 +30,274 @@ std::uint64_t HashOf(std::string_view path, PathSet::Kind kind) {
   return std::hash<std::string>()(std::string(1, static_cast<char>(kind)) + std::string(path));
 }
 
+// What a data directory of PostgreSQL has at its top, beside pg_*, whatever the backup has.
+constexpr std::array<std::string_view, 15> kServerNames = {"PG_VERSION",
+                                                           "base",
+                                                           "global",
+                                                           "log",
+                                                           "logfile",
+                                                           "postgresql.conf",
+                                                           "postgresql.auto.conf",
+                                                           "postgresql.auto.conf.tmp",
+                                                           "postmaster.pid",
+                                                           "postmaster.opts",
+                                                           "recovery.signal",
+                                                           "recovery.done",
+                                                           "standby.signal",
+                                                           "promote",
+                                                           kLostAndFound};
+constexpr std::array<std::string_view, 7> kServerPrefixes = {
+    "pg_",   "backup_label", "backup_manifest", "tablespace_map", "current_logfiles",
+    "veza-", ".s.PGSQL."};
+
+// The same of pg_wal, beside what begins with the number of a timeline.
+constexpr std::array<std::string_view, 5> kWalNames = {"archive_status", "summaries", "veza_spool",
+                                                       "RECOVERYXLOG", "RECOVERYHISTORY"};
+constexpr std::string_view kNewWalPrefix = "xlogtemp.";
+
+bool IsServerName(std::string_view name) {
+  return std::ranges::find(kServerNames, name) != kServerNames.end() ||
+         std::ranges::any_of(kServerPrefixes,
+                             [name](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
+bool IsWalName(std::string_view name) {
+  constexpr std::size_t kTimelineDigits = 8;
+  return std::ranges::find(kWalNames, name) != kWalNames.end() || name == kLostAndFound ||
+         name.starts_with(kNewWalPrefix) ||
+         (name.size() > kTimelineDigits &&
+          name.find_first_not_of("0123456789ABCDEF") >= kTimelineDigits);
+}
+
+// Whether something is mounted at `path`, from wherever.
+bool IsMountPoint(const std::string& path) {
+  struct statx info {};
+  return statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &info) == 0 &&
+         (info.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0 &&
+         (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+// Whether we can list it, and remove what is in it; the owner can give himself the rights to that.
+bool CanSweep(const std::string& path, const struct stat& info) {
+  return info.st_uid == geteuid() ||
+         faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+bool CanReuse(const std::string& path, const struct stat& info) {
+  return info.st_uid == geteuid() ||
+         faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) == 0;
+}
+
+// The same walk twice: the first time nothing is removed, and what must not be is found.
 class Sweeper {
  public:
-  explicit Sweeper(const PathSet& wanted) : wanted_(wanted) {}
+  Sweeper(const PathSet& wanted, const RestorePlan& plan, SweepFindings* findings)
+      : wanted_(wanted), plan_(plan), findings_(findings) {}
 
-  // `directory` is where `prefix` (empty, or with a slash at the end) of the backup is.
-  // `keep_strangers`: what is directly in it and not in the backup stays.
-  Status Sweep(const std::string& directory, const std::string& prefix, bool keep_strangers) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> items(opendir(directory.c_str()), closedir);
-    if (items == nullptr) {
-      return errno == ENOENT
-                 ? Ok()
-                 : ErrnoError(errno, fmt::format("could not open directory \"{}\"", directory));
+  Status Run() {
+    RETURN_IF_ERROR(SweepRoot(plan_.target_directory, "", Place::kTopOfData));
+    if (!plan_.wal_directory.empty() && plan_.keeps_wal_link) {
+      RETURN_IF_ERROR(SweepRoot(plan_.wal_directory, "pg_wal/", Place::kTopOfWal));
     }
-    while (const dirent* item = readdir(items.get())) {
-      const std::string name = item->d_name;
-      if (name != "." && name != ".." && !(prefix.empty() && name == kUnfinishedMarker)) {
-        RETURN_IF_ERROR(
-            Visit(fmt::format("{}/{}", directory, name), prefix + name, keep_strangers));
-      }
+    for (const Tablespace& tablespace : plan_.tablespaces) {
+      RETURN_IF_ERROR(SweepRoot(tablespace.path, fmt::format("pg_tblspc/{}/", tablespace.oid),
+                                Place::kTopOfTablespace));
     }
     return Ok();
   }
 
  private:
-  Status Visit(const std::string& path, const std::string& name, bool keep_strangers) {
+  enum class Place { kTopOfData, kTopOfWal, kTopOfTablespace, kInside };
+
+  bool examines() const { return findings_ != nullptr; }
+
+  // One of the directories that the plan names: a link may lead to it, and it may be on any device.
+  Status SweepRoot(const std::string& directory, const std::string& prefix, Place place) {
+    struct stat info {};
+    if (stat(directory.c_str(), &info) != 0) {
+      return errno == ENOENT
+                 ? Ok()
+                 : ErrnoError(errno, fmt::format("could not stat directory \"{}\"", directory));
+    }
+    return Sweep(directory, prefix, place, info.st_dev, 0);
+  }
+
+  // `directory` is where `prefix` (empty, or with a slash at the end) of the backup is.
+  Status Sweep(const std::string& directory, const std::string& prefix, Place place, dev_t device,
+               int no_follow) {
+    const UniqueFd fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | no_follow));
+    struct stat info {};
+    if (!fd.valid() || fstat(fd.get(), &info) != 0) {
+      return errno == ENOENT
+                 ? Ok()
+                 : ErrnoError(errno, fmt::format("could not open directory \"{}\"", directory));
+    }
+    if (info.st_dev != device) {
+      return MakeError(ErrorCode::kFailedPrecondition,
+                       "a file system was mounted at \"{}\" meanwhile", directory);
+    }
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, ListNames(directory, fd.get()));
+    for (const std::string& name : names) {
+      if (!IsLeftAlone(name, prefix, place)) {
+        RETURN_IF_ERROR(Visit(fmt::format("{}/{}", directory, name), prefix + name, place, device));
+      }
+    }
+    return Ok();
+  }
+
+  static Result<std::vector<std::string>> ListNames(const std::string& directory, int fd) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> items(fdopendir(dup(fd)), closedir);
+    if (items == nullptr) {
+      return ErrnoError(errno, fmt::format("could not open directory \"{}\"", directory));
+    }
+    std::vector<std::string> names;
+    while (const dirent* item = readdir(items.get())) {
+      const std::string_view name = item->d_name;
+      if (name != "." && name != "..") {
+        names.emplace_back(name);
+      }
+    }
+    return names;
+  }
+
+  static bool IsLeftAlone(std::string_view name, const std::string& prefix, Place place) {
+    return place != Place::kInside &&
+           (name == kLostAndFound || (prefix.empty() && name == kUnfinishedMarker));
+  }
+
+  bool IsKnown(std::string_view name, const std::string& path, Place place) const {
+    switch (place) {
+      case Place::kTopOfData:
+        return IsServerName(name) || wanted_.Contains(path, PathSet::Kind::kFile) ||
+               wanted_.Contains(path, PathSet::Kind::kDirectory);
+      case Place::kTopOfWal:
+        return IsWalName(name);
+      case Place::kTopOfTablespace:
+        return wanted_.Contains(path, PathSet::Kind::kDirectory);
+      case Place::kInside:
+        break;
+    }
+    return true;
+  }
+
+  // Whether something at the top of a directory stays because nobody knows what it is.
+  bool StaysUnknown(const std::string& path, const std::string& name, Place place) {
+    if (IsKnown(name.substr(name.rfind('/') + 1), name, place)) {
+      return false;
+    }
+    if (place == Place::kTopOfTablespace) {
+      return true;  // another version's
+    }
+    if (examines()) {
+      findings_->unknown.push_back(path);
+    }
+    return plan_.unknown_names == UnknownNames::kKeep;
+  }
+
+  Status Visit(const std::string& path, const std::string& name, Place place, dev_t device) {
     struct stat info {};
     if (lstat(path.c_str(), &info) != 0) {
       return errno == ENOENT ? Ok()
                              : ErrnoError(errno, fmt::format("could not stat file \"{}\"", path));
     }
+    if (StaysUnknown(path, name, place)) {
+      return Ok();
+    }
     if (S_ISDIR(info.st_mode)) {
-      const bool wanted = wanted_.Contains(name, PathSet::Kind::kDirectory);
-      if (!wanted && keep_strangers) {
-        return Ok();
-      }
-      if ((info.st_mode & S_IRWXU) != S_IRWXU && chmod(path.c_str(), S_IRWXU) != 0) {
-        return ErrnoError(errno,
-                          fmt::format("could not set permissions of directory \"{}\"", path));
-      }
-      // In a directory that is not wanted nothing is.
-      RETURN_IF_ERROR(Sweep(path, name + "/", false));
-      if (!wanted && rmdir(path.c_str()) != 0) {
-        return ErrnoError(errno, fmt::format("could not remove directory \"{}\"", path));
-      }
+      return VisitDirectory(path, name, info, device);
+    }
+    if (S_ISLNK(info.st_mode) && name == "pg_wal" && plan_.keeps_wal_link) {
       return Ok();
     }
     const bool wanted = S_ISREG(info.st_mode) && wanted_.Contains(name, PathSet::Kind::kFile);
-    if (!wanted && !keep_strangers && unlink(path.c_str()) != 0) {
+    if (examines()) {
+      ExamineFile(path, name, info, wanted);
+      return Ok();
+    }
+    if (!wanted && unlink(path.c_str()) != 0) {
       return ErrnoError(errno, fmt::format("could not remove file \"{}\"", path));
     }
     return Ok();
   }
 
+  void ExamineFile(const std::string& path, const std::string& name, const struct stat& info,
+                   bool wanted) {
+    if (wanted && !CanReuse(path, info)) {
+      findings_->closed.push_back(path);
+    }
+    const bool is_tablespace =
+        std::ranges::any_of(plan_.tablespaces, [&](const Tablespace& tablespace) {
+          return name == fmt::format("pg_tblspc/{}", tablespace.oid);
+        });
+    if (S_ISLNK(info.st_mode) && !is_tablespace) {
+      std::error_code error;
+      findings_->links.push_back({path, std::filesystem::read_symlink(path, error).string()});
+    }
+  }
+
+  Status VisitDirectory(const std::string& path, const std::string& name, const struct stat& info,
+                        dev_t device) {
+    const bool is_wal = name == "pg_wal";
+    // With a directory for WAL elsewhere, there will be a link in its place.
+    const bool wanted = wanted_.Contains(name, PathSet::Kind::kDirectory) &&
+                        !(is_wal && !plan_.wal_directory.empty());
+    const bool is_mount = info.st_dev != device || IsMountPoint(path);
+    if (is_mount && !(is_wal && wanted)) {
+      if (wanted && IsEmptiedDirectory(name)) {
+        return Ok();  // its content is of no interest: pg_stat_tmp in memory, for example
+      }
+      return Refuse(path, &SweepFindings::mounts, "a file system is mounted at");
+    }
+    if (!CanSweep(path, info)) {
+      return Refuse(path, &SweepFindings::closed, "could not change");
+    }
+    const bool is_closed = info.st_uid == geteuid() && (info.st_mode & S_IRWXU) != S_IRWXU;
+    if (is_closed) {
+      RETURN_IF_ERROR(SetMode(path, S_IRWXU));
+    }
+    // In a directory that is not wanted nothing is.
+    const Status swept = Sweep(path, name + "/", is_wal ? Place::kTopOfWal : Place::kInside,
+                               info.st_dev, O_NOFOLLOW);
+    if (is_closed && examines()) {
+      RETURN_IF_ERROR(SetMode(path, info.st_mode & 07777));
+    }
+    RETURN_IF_ERROR(swept);
+    if (!wanted && !examines() && rmdir(path.c_str()) != 0) {
+      return ErrnoError(errno, fmt::format("could not remove directory \"{}\"", path));
+    }
+    return Ok();
+  }
+
+  static Status SetMode(const std::string& directory, mode_t mode) {
+    return chmod(directory.c_str(), mode) == 0
+               ? Ok()
+               : ErrnoError(errno, fmt::format("could not set permissions of directory \"{}\"",
+                                               directory));
+  }
+
+  // Remembered while it is examined; later it has come meanwhile.
+  Status Refuse(const std::string& path, std::vector<std::string> SweepFindings::*list,
+                const char* what) {
+    if (examines()) {
+      (findings_->*list).push_back(path);
+      return Ok();
+    }
+    return MakeError(ErrorCode::kFailedPrecondition, "{} \"{}\"", what, path);
+  }
+
   const PathSet& wanted_;
+  const RestorePlan& plan_;
+  SweepFindings* const findings_;  // null: removes
 };
+
+std::string ListPaths(const std::vector<std::string>& paths) {
+  constexpr std::size_t kShown = 10;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(paths.size(), kShown); ++i) {
+    text += fmt::format("{}\"{}\"", i == 0 ? "" : ", ", paths[i]);
+  }
+  return paths.size() > kShown ? fmt::format("{} and {} more", text, paths.size() - kShown) : text;
+}
 
 using PackSizes = std::map<std::uint32_t, std::uint64_t>;  // by number
 
@@ -151,14 +369,38 @@ Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan)
   return wanted;
 }
 
-Status RemoveWhatDoesNotBelong(const PathSet& wanted, const RestorePlan& plan) {
-  Sweeper sweeper(wanted);
-  RETURN_IF_ERROR(sweeper.Sweep(plan.target_directory, "", false));
-  for (const Tablespace& tablespace : plan.tablespaces) {
-    RETURN_IF_ERROR(
-        sweeper.Sweep(tablespace.path, fmt::format("pg_tblspc/{}/", tablespace.oid), true));
+Result<SweepFindings> FindWhatDoesNotBelong(const PathSet& wanted, const RestorePlan& plan) {
+  SweepFindings findings;
+  RETURN_IF_ERROR(Sweeper(wanted, plan, &findings).Run());
+  return findings;
+}
+
+Status RequireSweepable(const SweepFindings& findings, const RestorePlan& plan) {
+  if (!findings.mounts.empty()) {
+    return MakeError(ErrorCode::kFailedPrecondition, "another file system is mounted at {}",
+                     ListPaths(findings.mounts))
+        .WithHint(
+            "A delta removes what is not in the backup, and goes into no other file system for "
+            "that. Unmount it, or restore into another directory. Nothing was changed.");
+  }
+  if (!findings.closed.empty()) {
+    return MakeError(ErrorCode::kPermissionDenied, "could not change {}",
+                     ListPaths(findings.closed))
+        .WithHint("Give it to the account that restores, or remove it. Nothing was changed.");
+  }
+  if (!findings.unknown.empty() && plan.unknown_names == UnknownNames::kRefuse) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "directory \"{}\" holds what is neither in the backup nor PostgreSQL's: {}",
+                     plan.target_directory, ListPaths(findings.unknown))
+        .WithHint(
+            "Move it away; or add --unknown keep to leave it where it is, or --unknown remove. "
+            "Nothing was changed.");
   }
   return Ok();
+}
+
+Status RemoveWhatDoesNotBelong(const PathSet& wanted, const RestorePlan& plan) {
+  return Sweeper(wanted, plan, nullptr).Run();
 }
 
 }  // namespace veza

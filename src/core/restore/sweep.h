@@ -29,10 +29,24 @@ class PathSet {
 // that it describes. Changes nothing.
 Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan);
 
-// Removes what is in the target directory and in the tablespaces' directories of this PostgreSQL
-// version and not in the backup: files, directories with all they hold, links (which are not
-// followed) and whatever has the name of another kind of thing. What else there is in a
-// tablespace's location is another version's.
+// What a look at the directories has found, by absolute paths.
+struct SweepFindings {
+  std::vector<std::string> unknown;  // at the top of the data directory or of pg_wal: nobody's
+  std::vector<std::string> mounts;   // of file systems that the plan does not name
+  std::vector<std::string> closed;   // what this account cannot remove or write to
+  std::vector<FollowedLink> links;   // to be replaced; what they lead to stays as it is
+};
+// Changes nothing.
+Result<SweepFindings> FindWhatDoesNotBelong(const PathSet& wanted, const RestorePlan& plan);
+// An error when something must not, or cannot, be removed.
+Status RequireSweepable(const SweepFindings& findings, const RestorePlan& plan);
+
+// Removes what is in the target directory, in pg_wal and in the tablespaces' directories of this
+// PostgreSQL version and not in the backup: files, directories with all they hold, links (which are
+// not followed) and whatever has the name of another kind of thing. Left alone: what else there is
+// in a tablespace's location, which is another version's; lost+found at the top of these
+// directories; and every file system but those that they are on. To be called when
+// RequireSweepable() is content; an error now means that something has changed since.
 Status RemoveWhatDoesNotBelong(const PathSet& wanted, const RestorePlan& plan);
 
 }  // namespace veza

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/codec/crc32c.h"
 #include "core/repository/backup_writer.h"
 #include "core/repository/page.h"
 #include "core/repository/test_repository.h"
@@ -59,10 +60,14 @@ class SourceTree {
   }
   const std::vector<veza::Tablespace>& tablespaces() const { return tablespaces_; }
 
-  // Begins with the system identifier, as PostgreSQL's.
-  static Bytes ControlFile() {
+  // As PostgreSQL 15 writes it, as far as a restore looks at it.
+  static Bytes ControlFile(std::uint64_t system_identifier = kTestSystem) {
+    constexpr std::size_t kChecksumAt = 288;
     Bytes content = NoiseBytes(8192, 0xC0);
-    StoreLittleEndian(content.data(), kTestSystem);
+    StoreLittleEndian(content.data(), system_identifier);
+    Crc32c crc;
+    crc.Add(ByteView(content).first(kChecksumAt));
+    StoreLittleEndian(content.data() + kChecksumAt, crc.value());
     return content;
   }
 

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "core/restore/existing_directory.h"
+#include "core/restore/sweep.h"
 #include "core/restore/test_restore.h"
 
 namespace veza {
@@ -95,7 +96,7 @@ TEST_F(DeltaTest, WhatIsRightIsNotFetched) {
 
 TEST_F(DeltaTest, AnotherClusterIsLeftAlone) {
   ASSERT_OK(Restore(false));
-  FlipByte(In("global/pg_control"), 3);
+  WriteBytes(In("global/pg_control"), SourceTree::ControlFile(kTestSystem + 1));
   const auto before = Restored();
   const auto refused = Restore(true);
   EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
@@ -180,8 +181,11 @@ TEST_P(DeltaChangesTest, AreUndone) {
     for (int i = 0; i < 12; ++i) {
       Change();
     }
-    // pg_control may have gone, and its directory; PG_VERSION is left alone.
-    ASSERT_OK(Restore(true));
+    // pg_control may have gone, and its directory.
+    WriteText(In(std::string(kUnfinishedMarker)), "");
+    RestoreOptions options = Options(true);
+    options.unknown_names = UnknownNames::kRemove;
+    ASSERT_OK(fixture_.Restore(options));
     ExpectSameTree(expected, Restored());
   }
 }
@@ -278,11 +282,193 @@ TEST_F(DeltaTest, WithoutAWholeBackupNothingIsChanged) {
 
 TEST_F(DeltaTest, AnotherKindOfDirectoryIsRefused) {
   WriteText(In("letters/1"), "dear");
+  WriteText(In("PG_VERSION"), "15\n");
   const auto restored = Restore(true);
   EXPECT_ERROR(restored, ErrorCode::kFailedPrecondition);
   EXPECT_THAT(restored.error().message, HasSubstr("not a data directory"));
   EXPECT_EQ(ReadText(In("letters/1")), "dear");
 }
+
+// Whoever lost pg_control has to say that everything may go.
+TEST_F(DeltaTest, ADamagedControlFileProvesNothing) {
+  ASSERT_OK(Restore(false));
+  const auto expected = Restored();
+  FlipByte(In("global/pg_control"), 100);
+  const auto before = Restored();
+  const auto refused = Restore(true);
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refused.error().hint, HasSubstr(kUnfinishedMarker));
+  ExpectSameTree(before, Restored());
+  WriteText(In(std::string(kUnfinishedMarker)), "");
+  ASSERT_OK(Restore(true));
+  ExpectSameTree(expected, Restored());
+}
+
+TEST_F(DeltaTest, NamesThatNobodyKnowsAreRefusedKeptOrRemoved) {
+  ASSERT_OK(Restore(false));
+  const auto expected = Restored();
+  WriteText(In(".ssh/id"), "secret");
+  WriteText(In("notes"), "dear");
+  WriteText(In("pg_wal/letters/1"), "dear");
+  WriteText(In("pg_wal/000000010000000000000007"), "WAL");
+  WriteText(In("log/today"), "of the server");
+  WriteText(In("base/5/stray"), "in a directory of PostgreSQL's");
+  const auto before = Restored();
+  const auto refused = Restore(true);
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  for (const char* name : {".ssh", "notes", "pg_wal/letters"}) {
+    EXPECT_THAT(refused.error().message, HasSubstr(fmt::format("\"{}\"", In(name))));
+  }
+  for (const char* name : {"log", "stray", "000000010000000000000007"}) {
+    EXPECT_THAT(refused.error().message, testing::Not(HasSubstr(name)));
+  }
+  ExpectSameTree(before, Restored());
+
+  RestoreOptions options = Options(true);
+  options.unknown_names = UnknownNames::kKeep;
+  ASSERT_OK(fixture_.Restore(options));
+  EXPECT_EQ(ReadText(In(".ssh/id")), "secret");
+  EXPECT_EQ(ReadText(In("pg_wal/letters/1")), "dear");
+  EXPECT_FALSE(std::filesystem::exists(In("log")));
+  EXPECT_FALSE(std::filesystem::exists(In("pg_wal/000000010000000000000007")));
+  options.unknown_names = UnknownNames::kRemove;
+  ASSERT_OK(fixture_.Restore(options));
+  ExpectSameTree(expected, Restored());
+}
+
+TEST_F(DeltaTest, LinksAreReplacedAndNotFollowed) {
+  ASSERT_OK(Restore(false));
+  const auto expected = Restored();
+  const std::string elsewhere = fixture_.source.Beside("elsewhere");
+  WriteText(elsewhere + "/5/letter", "dear");
+  WriteText(elsewhere + "/conf", "of all clusters");
+  std::filesystem::remove_all(In("base/5"));
+  std::filesystem::remove(In("PG_VERSION"));
+  std::filesystem::create_symlink(elsewhere + "/5", In("base/5"));
+  std::filesystem::create_symlink(elsewhere + "/conf", In("PG_VERSION"));
+  const auto before = ReadTree(elsewhere);
+  const auto plan = PlanRestore(*fixture_.repository, Options(true));
+  ASSERT_OK(plan);
+  EXPECT_EQ(plan->findings->links.size(), 2U);
+  EXPECT_TRUE(std::filesystem::is_symlink(In("base/5"))) << "a plan changes nothing";
+  ASSERT_OK(Restore(true));
+  ExpectSameTree(expected, Restored());
+  ExpectSameTree(before, ReadTree(elsewhere));
+}
+
+TEST_F(DeltaTest, LostAndFoundStaysAtTheTop) {
+  ASSERT_OK(Restore(false));
+  for (const std::string& root : {fixture_.Target(), Space()}) {
+    WriteText(root + "/lost+found/inode", "found");
+  }
+  WriteText(In("base/5/lost+found/inode"), "nobody's");
+  ASSERT_OK(Restore(true));
+  for (const std::string& root : {fixture_.Target(), Space()}) {
+    EXPECT_EQ(ReadText(root + "/lost+found/inode"), "found");
+  }
+  EXPECT_FALSE(std::filesystem::exists(In("base/5/lost+found")));
+}
+
+TEST_F(DeltaTest, WhatCannotBeRemovedIsFoundBefore) {
+  if (geteuid() != 0) {
+    GTEST_SKIP() << "only root can become somebody else";
+  }
+  ASSERT_OK(Restore(false));
+  for (const std::string& root : {fixture_.source.Beside(""), fixture_.repository.PathOf("")}) {
+    ASSERT_EQ(chmod(root.c_str(), 0755), 0);
+    for (const auto& item : std::filesystem::recursive_directory_iterator(root)) {
+      ASSERT_EQ(lchown(item.path().c_str(), 65534, 65534), 0);
+    }
+    ASSERT_EQ(lchown(root.c_str(), 65534, 65534), 0);
+  }
+  WriteText(In("base/5/closed/stray"), "of root");
+  ASSERT_EQ(chown(In("base/5/closed").c_str(), 0, 0), 0);
+  ASSERT_EQ(chown(In("base/5/100").c_str(), 0, 0), 0);
+  ASSERT_EQ(seteuid(65534), 0);
+  const auto refused = Restore(true);
+  ASSERT_EQ(seteuid(0), 0);
+  EXPECT_ERROR(refused, ErrorCode::kPermissionDenied);
+  EXPECT_THAT(refused.error().message, HasSubstr(In("base/5/closed")));
+  EXPECT_THAT(refused.error().message, HasSubstr(In("base/5/100")));
+  EXPECT_TRUE(fixture_.HasControlFile());
+}
+
+// --- pg_wal elsewhere
+
+class WalDirectoryTest : public DeltaTest {
+ protected:
+  std::string Wal(const std::string& name = "wal") const { return fixture_.source.Beside(name); }
+  void ExpectWalIn(const std::string& directory) const {
+    EXPECT_EQ(std::filesystem::read_symlink(In("pg_wal")).string(), directory);
+    EXPECT_EQ(ListTree(directory), std::vector<std::string>{"archive_status"});
+  }
+};
+
+TEST_F(WalDirectoryTest, APreparedLinkIsKept) {
+  std::filesystem::create_directories(Wal());
+  std::filesystem::create_directories(fixture_.Target() + "/lost+found");
+  std::filesystem::create_symlink(Wal(), In("pg_wal"));
+  ASSERT_OK(Restore(false));
+  ExpectWalIn(Wal());
+  // A delta keeps it, too, and removes what is behind it.
+  WriteText(Wal() + "/000000010000000000000007", "WAL");
+  WriteText(Wal() + "/archive_status/000000010000000000000007.done", "");
+  ASSERT_OK(Restore(true));
+  ExpectWalIn(Wal());
+}
+
+TEST_F(WalDirectoryTest, ADirectoryIsMadeAndLinked) {
+  RestoreOptions options = Options(false);
+  options.wal_directory = Wal();
+  ASSERT_OK(fixture_.Restore(options));
+  ExpectWalIn(Wal());
+  options.delta = true;
+  ASSERT_OK(fixture_.Restore(options));
+  ExpectWalIn(Wal());
+  WriteText(Wal() + "/000000010000000000000007", "WAL");
+  options.wal_directory = Wal("other");
+  ASSERT_OK(fixture_.Restore(options));
+  ExpectWalIn(Wal("other"));
+  EXPECT_EQ(ReadText(Wal() + "/000000010000000000000007"), "WAL") << "no longer ours";
+}
+
+TEST_F(WalDirectoryTest, APlainDirectoryBecomesALink) {
+  ASSERT_OK(Restore(false));
+  WriteText(In("pg_wal/000000010000000000000007"), "WAL");
+  RestoreOptions options = Options(true);
+  options.wal_directory = Wal();
+  ASSERT_OK(fixture_.Restore(options));
+  ExpectWalIn(Wal());
+}
+
+TEST_F(WalDirectoryTest, PlacesThatCannotBeAreRefused) {
+  const auto expect_refusal = [&](const RestoreOptions& options, const std::string& message) {
+    const auto refused = PlanRestore(*fixture_.repository, options);
+    ASSERT_FALSE(refused) << message;
+    EXPECT_THAT(refused.error().message, HasSubstr(message));
+  };
+  RestoreOptions options = Options(false);
+  for (const std::string& within :
+       {In("wal"), fixture_.Target(), fixture_.source.Beside(""), Space() + "/wal"}) {
+    options.wal_directory = within;
+    expect_refusal(options, "within each other");
+  }
+  WriteText(Wal() + "/letter", "dear");
+  options.wal_directory = Wal();
+  expect_refusal(options, "not empty");
+  options.wal_directory = "";
+  std::filesystem::create_directories(fixture_.Target());
+  std::filesystem::create_symlink(Wal(), In("pg_wal"));
+  expect_refusal(options, "not empty");
+  std::filesystem::remove(In("pg_wal"));
+  std::filesystem::create_symlink("/nowhere", In("pg_wal"));
+  expect_refusal(options, "no directory");
+  std::filesystem::remove(In("pg_wal"));
+  WriteText(In("pg_wal/000000010000000000000007"), "WAL");
+  expect_refusal(options, "not empty");
+}
+
+// --- Others
 
 TEST_F(DeltaTest, ADirectoryInWhichAServerRunsIsRefused) {
   ASSERT_OK(Restore(false));

@@ -1,0 +1,93 @@
+#include "core/restore/wal_directory.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include "core/restore/existing_directory.h"
+
+namespace veza {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSayWhere = "Say with --waldir where WAL is to be. Nothing was written.";
+
+bool IsWithin(const fs::path& path, const fs::path& directory) {
+  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
+         directory.end();
+}
+
+bool Overlap(const std::string& one, const std::string& other) {
+  std::error_code error;
+  const fs::path first = fs::weakly_canonical(one, error);
+  const fs::path second = fs::weakly_canonical(other, error);
+  return IsWithin(first, second) || IsWithin(second, first);
+}
+
+// Where the link leads that the target has for pg_wal; empty when it has none.
+Result<std::string> LinkedDirectory(const std::string& link) {
+  std::error_code error;
+  if (!fs::is_symlink(fs::symlink_status(link, error))) {
+    return "";
+  }
+  const fs::path directory = fs::canonical(link, error);
+  if (error || !fs::is_directory(directory, error)) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "symbolic link \"{}\" leads to \"{}\", which is no directory", link,
+                     fs::read_symlink(link, error).string())
+        .WithHint(kSayWhere);
+  }
+  return directory.string();
+}
+
+Status RequireApart(const std::string& directory, const std::string& target,
+                    const std::vector<Tablespace>& tablespaces) {
+  const auto overlaps = [&](const std::string& other) -> Status {
+    if (!Overlap(directory, other)) {
+      return Ok();
+    }
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "the directory for WAL, \"{}\", and \"{}\" lie within each other", directory,
+                     other)
+        .WithHint(kSayWhere);
+  };
+  RETURN_IF_ERROR(overlaps(target));
+  for (const Tablespace& tablespace : tablespaces) {
+    RETURN_IF_ERROR(overlaps(tablespace.path));
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Result<WalDirectory> PlaceWal(const std::string& target, const std::string& wanted,
+                              const std::vector<Tablespace>& tablespaces, bool delta) {
+  const std::string link = target + "/pg_wal";
+  Result<std::string> linked = LinkedDirectory(link);
+  if (!linked && (wanted.empty() || !delta)) {
+    return std::move(linked.error());
+  }
+  WalDirectory wal;
+  wal.path = wanted.empty() ? *linked : wanted;
+  if (wal.path.empty()) {
+    return wal;
+  }
+  std::error_code error;
+  wal.is_linked = linked && !linked->empty() && fs::equivalent(*linked, wal.path, error);
+  if (!wal.is_linked && linked && !linked->empty() && !delta) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "symbolic link \"{}\" leads to \"{}\", not to \"{}\"", link, *linked, wal.path)
+        .WithHint("Remove the link, or leave out --waldir. Nothing was written.");
+  }
+  RETURN_IF_ERROR(RequireApart(wal.path, target, tablespaces));
+  ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(wal.path));
+  if (!empty && !(delta && wal.is_linked)) {
+    return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", wal.path)
+        .WithHint("WAL needs a directory of its own. Nothing was written.");
+  }
+  return wal;
+}
+
+}  // namespace veza

@@ -1,0 +1,56 @@
+#include "core/restore/control_file.h"
+
+#include <gtest/gtest.h>
+
+#include "core/repository/test_backup.h"
+
+namespace veza {
+namespace {
+
+using State = ControlFile::State;
+
+class ControlFileTest : public testing::Test {
+ protected:
+  ControlFile Read() const { return ReadControlFile(source_.path()); }
+  // With its checksum behind so many bytes, as another version has it.
+  void Write(std::size_t checksum_at) const {
+    Bytes content(8192);
+    StoreLittleEndian(content.data(), kTestSystem);
+    content[40] = 7;
+    Crc32c crc;
+    crc.Add(ByteView(content).first(checksum_at));
+    StoreLittleEndian(content.data() + checksum_at, crc.value());
+    source_.File("global/pg_control", content);
+  }
+
+  SourceTree source_;
+};
+
+TEST_F(ControlFileTest, IsWholeWhereverItsChecksumIs) {
+  EXPECT_EQ(Read().state, State::kWhole);
+  EXPECT_EQ(Read().system_identifier, kTestSystem);
+  for (const std::size_t checksum_at : {288U, 292U, 296U, 508U}) {
+    Write(checksum_at);
+    EXPECT_EQ(Read().state, State::kWhole) << checksum_at;
+  }
+}
+
+TEST_F(ControlFileTest, IsDamagedOtherwise) {
+  for (const std::size_t position : {0U, 7U, 40U, 287U, 288U}) {
+    source_.File("global/pg_control", SourceTree::ControlFile());
+    FlipByte(source_.In("global/pg_control"), position);
+    EXPECT_EQ(Read().state, State::kDamaged) << position;
+  }
+  for (const std::size_t size : {0U, 8U, 511U}) {
+    source_.File("global/pg_control", SourceTree::ControlFile());
+    std::filesystem::resize_file(source_.In("global/pg_control"), size);
+    EXPECT_EQ(Read().state, State::kDamaged) << size;
+  }
+  source_.File("global/pg_control", Bytes(8192));
+  EXPECT_EQ(Read().state, State::kDamaged);
+  std::filesystem::remove(source_.In("global/pg_control"));
+  EXPECT_EQ(Read().state, State::kAbsent);
+}
+
+}  // namespace
+}  // namespace veza

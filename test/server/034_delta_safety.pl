@@ -1,0 +1,215 @@
+# What vezactl restore --delta must not touch, and where pg_wal comes to be.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Copy qw(copy);
+use File::Path qw(make_path remove_tree);
+use IPC::Run ();
+use JSON::PP qw(decode_json);
+use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
+use Test::More;
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', $_)
+  foreach ('CREATE EXTENSION veza_backup', 'CREATE TABLE t AS SELECT generate_series(1, 1000) AS i');
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$node->archive_wal;
+
+my $copy = $node->restore('copy');
+my $target = $copy->data_dir;
+my @delta = ('restore', '--delta', '--target-dir', $target);
+
+# Everything below a directory: kind, permissions, size and time of change.
+sub tree
+{
+	my ($root) = @_;
+	my $out;
+	IPC::Run::run([ 'find', $root, '-printf', '%p %y %m %s %T@ %l\n' ], '>', \$out)
+	  or die "find failed";
+	return join "\n", sort split /\n/, $out;
+}
+
+sub refused
+{
+	my ($arguments, $pattern, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $before = tree($target);
+	$node->vezactl_fails($arguments, 2, $pattern, $test);
+	is(tree($target), $before, "$test: nothing was changed");
+	return;
+}
+
+sub recovers
+{
+	my ($test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$copy->adopt($node);
+	$copy->start;
+	$copy->wait_for_end_of_recovery;
+	is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '1000', $test);
+	$copy->stop;
+	return;
+}
+
+recovers('a copy');
+
+# --- whose directory it is ------------------------------------------------------------------------
+
+my $home = $node->basedir . '/home';
+make_path("$home/.ssh");
+append_to_file("$home/.ssh/id_ed25519", 'secret');
+append_to_file("$home/PG_VERSION", "15\n");
+$node->vezactl_fails(
+	[ 'restore', '--delta', '--target-dir', $home ],
+	2,
+	qr/"\Q$home\E" is not empty and not a data directory of this cluster.*no global\/pg_control/s,
+	'a home directory with a PG_VERSION');
+is(slurp_file("$home/.ssh/id_ed25519"), 'secret', 'and it is left alone');
+
+my $control = "$target/global/pg_control";
+my $whole = $node->basedir . '/pg_control';
+copy($control, $whole) or die;
+append_to_file($control, '');
+open my $file, '+<:raw', $control or die;
+seek $file, 100, 0;
+print $file "\xff\xfe\xfd";
+close $file;
+refused([@delta], qr/not a data directory of this cluster.*is damaged.*veza-restoring/s,
+	'a damaged pg_control');
+append_to_file("$target/veza-restoring", '');
+$node->vezactl_ok([@delta], 'unless somebody says that all may go');
+recovers('and it is whole again');
+
+# --- what is nobody's -----------------------------------------------------------------------------
+
+make_path("$target/.ssh");
+append_to_file("$target/.ssh/id_ed25519", 'secret');
+append_to_file("$target/notes.txt", 'dear diary');
+append_to_file("$target/logfile", 'of pg_ctl');
+refused(
+	[@delta],
+	qr{holds what is neither in the backup nor PostgreSQL's: (?=.*/\.ssh")(?=.*/notes\.txt")(?!.*logfile).*--unknown keep}s,
+	'unknown names at the top');
+refused([ @delta, '--dry-run' ], qr/neither in the backup/, 'so it does when it only looks');
+my (undef, undef, $err) = $node->vezactl(@delta, '--unknown', 'keep');
+like($err, qr/"\Q$target\E\/notes\.txt", which is not in the backup, is kept/, 'they can be kept');
+is(slurp_file("$target/.ssh/id_ed25519"), 'secret', 'and are');
+ok(!-e "$target/logfile", 'what is PostgreSQL\'s is not');
+recovers('with them in its directory');
+(undef, undef, $err) = $node->vezactl(@delta, '--unknown', 'remove');
+like($err, qr/"\Q$target\E\/notes\.txt", which is not in the backup, is removed/, 'or removed');
+ok(!-e "$target/.ssh" && !-e "$target/notes.txt", 'and have gone');
+$node->vezactl_fails([ 'restore', '--target-dir', "$home/new", '--unknown', 'keep' ],
+	2, qr/--unknown needs --delta/, 'without --delta nothing is unknown');
+
+# --- lost+found, which nobody but root may enter ---------------------------------------------------
+
+mkdir "$target/lost+found" or die;
+append_to_file("$target/lost+found/inode", 'found');
+chmod 0000, "$target/lost+found";
+$node->vezactl_ok([@delta], 'lost+found does not stop a delta');
+chmod 0700, "$target/lost+found";
+is(slurp_file("$target/lost+found/inode"), 'found', 'and is left alone');
+remove_tree("$target/lost+found");
+recovers('the server starts');
+
+# --- symbolic links where the backup has files and directories -------------------------------------
+
+my $elsewhere = PostgreSQL::Test::Utils::tempdir('elsewhere');
+rename "$target/pg_xact", "$elsewhere/pg_xact" or die;
+symlink "$elsewhere/pg_xact", "$target/pg_xact" or die;
+append_to_file("$elsewhere/pg_xact/letter", 'dear');
+my $before = tree($elsewhere);
+(undef, my $out, $err) = $node->vezactl(@delta, '--dry-run');
+like(
+	$err,
+	qr{symbolic link "\Q$target\E/pg_xact" is replaced; what it leads to, "\Q$elsewhere\E/pg_xact", stays},
+	'a link is named before anything happens');
+ok(-l "$target/pg_xact", 'and nothing does');
+$node->vezactl_ok([@delta], 'the delta');
+ok(-d "$target/pg_xact" && !-l "$target/pg_xact", 'then it is a directory');
+is(tree($elsewhere), $before, 'and what it led to is as it was');
+recovers('the server starts from that');
+
+# --- other file systems ---------------------------------------------------------------------------
+
+# In a mount namespace of its own: mounts and runs vezactl.
+sub vezactl_with_mount
+{
+	my ($mount, @arguments) = @_;
+	my ($out, $err) = ('', '');
+	my $command = join ' ', map { "'$_'" } $ENV{VEZACTL}, '--config', $node->conf, @arguments;
+	IPC::Run::run([ 'unshare', '-Urm', 'sh', '-c', "$mount && touch marker && exec $command" ],
+		init => sub { chdir $elsewhere }, '>', \$out, '2>', \$err);
+	print "# $mount: $? $out$err\n";
+	return ($? >> 8, $err);
+}
+
+SKIP:
+{
+	skip 'no mount namespaces here', 6
+	  if system("unshare -Urm mount -t tmpfs none '$elsewhere' 2>/dev/null") != 0;
+	make_path("$target/base/data", "$elsewhere/archive");
+	append_to_file("$elsewhere/archive/letter", 'dear');
+	foreach my $mount (
+		"mount -t tmpfs none '$target/base/data'",
+		"mount --bind '$elsewhere/archive' '$target/base/data'")
+	{
+		my ($exit, $message) = vezactl_with_mount($mount, @delta);
+		is($exit, 2, 'a file system mounted below is refused');
+		like($message, qr{another file system is mounted at "\Q$target\E/base/data"}, 'and named');
+		ok(-e $control, 'before anything is removed');
+	}
+	is(slurp_file("$elsewhere/archive/letter"), 'dear', 'and what is on it is still there');
+}
+
+# --- pg_wal ---------------------------------------------------------------------------------------
+
+# A link that is there is kept, and cleaned behind.
+rename "$target/pg_wal", "$elsewhere/wal" or die;
+symlink "$elsewhere/wal", "$target/pg_wal" or die;
+$before = () = glob "$elsewhere/wal/0*";
+cmp_ok($before, '>', 0, 'there is WAL behind the link');
+append_to_file("$elsewhere/wal/letter", 'dear');
+refused([@delta], qr{neither in the backup nor PostgreSQL's: "\Q$elsewhere\E/wal/letter"},
+	'what is nobody\'s is seen there, too');
+unlink "$elsewhere/wal/letter";
+$node->vezactl_ok([@delta], 'a delta with pg_wal behind a link');
+is(readlink "$target/pg_wal", "$elsewhere/wal", 'which is kept');
+is_deeply([ map { substr($_, length $elsewhere) } glob "$elsewhere/wal/*" ],
+	['/wal/archive_status'], 'without what was in there');
+recovers('and is used');
+$node->vezactl_ok([ @delta, '--waldir', "$elsewhere/wal2" ], 'another place for WAL');
+is(readlink "$target/pg_wal", "$elsewhere/wal2", 'has the link');
+ok(-d "$elsewhere/wal/archive_status", 'the former place is left alone');
+recovers('and the server uses it');
+refused([ @delta, '--waldir', "$target/base" ], qr/lie within each other/, 'not within the cluster');
+refused([ @delta, '--waldir', "$elsewhere/wal" ], qr/"\Q$elsewhere\E\/wal" is not empty/,
+	'nor where something is');
+
+# A target that was prepared.
+my $prepared = VezaTest->new('prepared');
+mkdir $prepared->data_dir or die;
+mkdir "$elsewhere/wal3" or die;
+symlink "$elsewhere/wal3", $prepared->data_dir . '/pg_wal' or die;
+$node->vezactl_ok([ 'restore', '--target-dir', $prepared->data_dir ], 'with a link for pg_wal');
+is(readlink $prepared->data_dir . '/pg_wal', "$elsewhere/wal3", 'a plain restore keeps it');
+$prepared->adopt($node);
+$prepared->start;
+$prepared->wait_for_end_of_recovery;
+cmp_ok(scalar(() = glob "$elsewhere/wal3/0*"), '>', 0, 'and the server writes there');
+$prepared->discard;
+unlink glob "$elsewhere/wal3/*";
+remove_tree("$elsewhere/wal3");
+my $fresh = VezaTest->new('fresh');
+$out = $node->vezactl_ok([ '--output', 'json', 'restore', '--target-dir', $fresh->data_dir, '--waldir', "$elsewhere/wal3" ],
+	'a plain restore with --waldir');
+is(decode_json($out)->{wal_directory}, "$elsewhere/wal3", 'tells where it is');
+is(readlink $fresh->data_dir . '/pg_wal', "$elsewhere/wal3", 'and makes the link');
+
+done_testing();
