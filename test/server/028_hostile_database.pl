@@ -92,10 +92,15 @@ foreach my $database (@hostile)
 }
 is(as_mallory(q{SELECT 'a' ~ 'b'}, 'm1'), 't', 'the traps are set');
 
-# What only a superuser can set up, but then for everybody: here it must not be called either.
+# What only a superuser can set up, but then for everybody: a worker must not call it either.
 sql($_, 'm1') foreach (
 	'CREATE FUNCTION public.on_event() RETURNS event_trigger LANGUAGE plpgsql AS '
-	  . q{$$ BEGIN PERFORM evil.spring('event trigger'); END $$},
+	  . q{$$ BEGIN
+	  IF (SELECT backend_type FROM pg_catalog.pg_stat_activity
+	      WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) OPERATOR(pg_catalog.<>) 'client backend' THEN
+	    PERFORM evil.spring('event trigger');
+	  END IF;
+	END $$},
 	'CREATE EVENT TRIGGER t ON ddl_command_start EXECUTE FUNCTION public.on_event()');
 sql('CREATE EVENT TRIGGER login ON login EXECUTE FUNCTION public.on_event()', 'm1') if $version >= 17;
 
