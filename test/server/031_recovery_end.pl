@@ -123,13 +123,28 @@ my $second = $node->restore('second', '--archive-mode', 'preserve', '--target-ti
 $second->start;
 $second->wait_for_end_of_recovery;
 is(rows_of($second), '1,2,3,4,5', 'a second server');
+$node->safe_psql('postgres', 'INSERT INTO t VALUES (6)');
+my $only_first = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 my $first_of_second = add($second, 20);
 like($first_of_second, qr/^00000002/, 'on timeline 2');
 my $later_of_second = add($second, 21);
-$node->safe_psql('postgres', 'INSERT INTO t VALUES (6)');
-my $after_fork = $node->archive_wal;
+my $both = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 add($node, 7);
-my ($fork) = slurp_file($second->data_dir . '/pg_wal/00000002.history') =~ m{^1\s+(\S+)};
+
+$copy = $node->restore('at_a_time', '--target-time', $only_first, '--target-action', 'promote');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), '1,2,3,4,5,6', 'a time that only the old timeline holds is looked for there');
+$copy->discard;
+$node->vezactl_fails([ 'restore', '--target-dir', $target, '--target-time', $both ],
+	2, qr/may be on more than one timeline: 1, 2\nHINT: .*--target-timeline/,
+	'a time that both hold');
+$node->vezactl_ok(
+	[
+		'restore', '--dry-run', '--target-dir', $target, '--target-time', $both,
+		'--target-timeline', 'current'
+	],
+	'one of which is named');
 
 $copy = $node->restore('to_the_second');
 $copy->start;

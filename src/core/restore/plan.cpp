@@ -21,6 +21,7 @@
 #include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 #include "core/restore/choose_backup.h"
+#include "core/restore/choose_timeline.h"
 #include "core/restore/existing_directory.h"
 #include "core/restore/sweep.h"
 #include "core/restore/wal_directory.h"
@@ -287,6 +288,34 @@ Result<BackupSummary> ChooseWithHistories(const Repository& repository, const Wa
   return backup;
 }
 
+// The latest timeline, when nobody has said another one, is not what is meant when the target is on
+// another one: then `target` names that.
+Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
+                                              const WalArchive& archive,
+                                              const RestoreOptions& options,
+                                              std::uint64_t system_identifier,
+                                              TimelineHistory* history, RecoveryTarget* target) {
+  ASSIGN_OR_RETURN(BackupSummary backup,
+                   ChooseWithHistories(repository, archive, options, system_identifier, history));
+  if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
+    return backup;
+  }
+  ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository));
+  std::erase_if(catalog.backups, [&](const BackupSummary& other) {
+    return other.system_identifier != system_identifier ||
+           (!options.backup_label.empty() && other.label != options.backup_label);
+  });
+  ASSIGN_OR_RETURN(const std::optional<TimelineId> branch,
+                   FindBranch(archive, catalog.backups, backup, *history, options.target));
+  if (!branch) {
+    return backup;
+  }
+  target->timeline = {TargetTimeline::Kind::kNumber, *branch};
+  RestoreOptions on_branch = options;
+  on_branch.target = *target;
+  return Choose(repository, archive, on_branch, system_identifier, history);
+}
+
 // Most of a diff is in its full backup.
 Status RequireFull(const Repository& repository, const BackupSummary& backup) {
   if (backup.type != BackupType::kDiff) {
@@ -491,9 +520,11 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   }
 
   RestorePlan plan;
+  plan.recovery.target = options.target;
   TimelineHistory history;
-  ASSIGN_OR_RETURN(plan.backup, ChooseWithHistories(repository, archive, options,
-                                                    identity.system_identifier, &history));
+  ASSIGN_OR_RETURN(plan.backup,
+                   ChooseBackupAndTimeline(repository, archive, options, identity.system_identifier,
+                                           &history, &plan.recovery.target));
   plan.target_timeline = history.timeline;
   plan.size = plan.backup.size;
   if (!options.databases.empty()) {
@@ -525,7 +556,6 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   if (options.end_at_gap && !plan.missing_segment.empty()) {
     plan.recovery.restore_command += " --end-at-gap";
   }
-  plan.recovery.target = options.target;
   plan.recovery.standby = options.standby;
   plan.recovery.preserve_archive_mode = options.preserve_archive_mode;
   plan.jobs = std::max(options.jobs, 1);

@@ -1,0 +1,276 @@
+#include "core/restore/choose_timeline.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <utility>
+
+#include "core/repository/archive_map.h"
+#include "core/repository/wal_scan.h"
+
+namespace veza {
+namespace {
+
+// Of segments without the end of a transaction: an idle server leaves such ones behind.
+constexpr SegmentNumber kMostSegments = 16;
+constexpr SegmentNumber kLastSegment = std::numeric_limits<SegmentNumber>::max();
+
+Error AmbiguousError(const std::string& timelines, TimelineId path, const RecoveryTarget& target) {
+  return MakeError(ErrorCode::kFailedPrecondition, "{} may be on more than one timeline: {}",
+                   DescribeTarget(target), timelines)
+      .WithHint(
+          fmt::format("They parted before it, and each has gone on. Say which one is meant with "
+                      "--target-timeline; the latest is {}.",
+                      path));
+}
+
+class BranchFinder {
+ public:
+  BranchFinder(const WalArchive& archive, ArchiveMap map, const BackupSummary& backup,
+               const TimelineHistory& path, const RecoveryTarget& target)
+      : archive_(archive),
+        map_(std::move(map)),
+        size_(backup.wal_segment_size),
+        backup_(backup),
+        path_(path),
+        target_(target) {}
+
+  // `last_stored`: when the store got the last segment of the timeline.
+  Result<Branch> Look(const TimelineHistory& history, SegmentNumber last, TimePoint last_stored) {
+    Branch branch{.timeline = history.timeline};
+    const Lsn parting = PartingOf(history);
+    const Lsn begin = BeginOf(history);
+    if (target_.kind == TargetKind::kLsn) {
+      const auto holds = [&](bool yes) { return yes ? Answer::kYes : Answer::kNo; };
+      branch.has_target_behind = holds(begin < target_.lsn);
+      branch.reaches_target = holds(target_.lsn.value <= (last + 1) * size_);
+      branch.path_has_target_behind = holds(parting < target_.lsn && PathHolds(target_.lsn));
+      return branch;
+    }
+    ASSIGN_OR_RETURN(branch.has_target_behind,
+                     BeginsBefore(history.timeline, begin, SegmentOf(begin, size_), last));
+    if (branch.has_target_behind == Answer::kNo) {
+      return branch;
+    }
+    if (last_stored >= target_.time) {
+      ASSIGN_OR_RETURN(branch.reaches_target, Reaches(history.timeline, begin, last));
+    }
+    ASSIGN_OR_RETURN(branch.path_has_target_behind, PathBeginsBefore(parting));
+    return branch;
+  }
+
+  // Where a timeline and the path part: the first byte that they do not share.
+  Lsn PartingOf(const TimelineHistory& history) const {
+    const std::vector<PathPart> ours = map_.PathTo(path_.timeline);
+    const std::vector<PathPart> theirs = map_.PathTo(history.timeline);
+    Lsn parting;
+    for (std::size_t i = 0; i < std::min(ours.size(), theirs.size()); ++i) {
+      if (ours[i].timeline != theirs[i].timeline) {
+        break;
+      }
+      parting = std::min(ours[i].end, theirs[i].end);
+      if (ours[i].end != theirs[i].end) {
+        break;
+      }
+    }
+    return parting;
+  }
+
+  // Where the WAL of a timeline begins that is not on the path.
+  Lsn BeginOf(const TimelineHistory& history) const {
+    const auto on_path =
+        std::ranges::find(path_.ancestors, history.timeline, &TimelineSwitch::timeline);
+    if (on_path != path_.ancestors.end()) {
+      return on_path->switch_point;
+    }
+    return history.ancestors.empty() ? Lsn{} : history.ancestors.back().switch_point;
+  }
+
+ private:
+  // The ends of transactions in a segment at or behind `from`, in their order. Nothing when the
+  // segment is not there.
+  Result<std::optional<std::vector<TimePoint>>> Times(TimelineId timeline, SegmentNumber segment,
+                                                      Lsn from) const {
+    const Result<std::string> content = archive_.FetchText(SegmentName(timeline, segment, size_));
+    if (!content && content.error().code == ErrorCode::kNotFound) {
+      return std::optional<std::vector<TimePoint>>();
+    }
+    RETURN_IF_ERROR(content);
+    std::vector<TimePoint> times;
+    WalScanner scanner(Lsn{segment * size_}, [&](const WalEvent& event) {
+      if (event.kind == WalEvent::Kind::kTransactionEnd && event.lsn >= from) {
+        times.push_back(event.time);
+      }
+    });
+    scanner.Feed(AsBytes(*content));
+    scanner.Finish();
+    return std::optional(std::move(times));
+  }
+
+  // Whether the first end of a transaction from `from` on is at or before the target.
+  Result<Answer> BeginsBefore(TimelineId timeline, Lsn from, SegmentNumber first,
+                              SegmentNumber last) const {
+    for (SegmentNumber segment = first; segment <= last; ++segment) {
+      if (segment - first >= kMostSegments) {
+        return Answer::kUnknown;
+      }
+      ASSIGN_OR_RETURN(const auto times, Times(timeline, segment, from));
+      // The segment of the fork may not be there, where nothing was written behind it.
+      if (!times && segment != first) {
+        return Answer::kUnknown;
+      }
+      if (times && !times->empty()) {
+        return times->front() <= target_.time ? Answer::kYes : Answer::kNo;
+      }
+    }
+    return Answer::kNo;
+  }
+
+  // Whether a transaction ended after the target: at the first of these recovery stops.
+  Result<Answer> Reaches(TimelineId timeline, Lsn from, SegmentNumber last) const {
+    const SegmentNumber first = SegmentOf(from, size_);
+    for (SegmentNumber segment = last; segment + 1 > first; --segment) {
+      if (last - segment >= kMostSegments) {
+        return Answer::kUnknown;
+      }
+      ASSIGN_OR_RETURN(const auto times, Times(timeline, segment, from));
+      if (times && !times->empty()) {
+        // They are not quite in order.
+        return *std::ranges::max_element(*times) > target_.time ? Answer::kYes : Answer::kNo;
+      }
+      if (segment == 0) {
+        break;
+      }
+    }
+    return Answer::kNo;
+  }
+
+  // Along the path, whose next part has the segment in which a timeline was left.
+  Result<Answer> PathBeginsBefore(Lsn from) const {
+    if (path_.Contains(backup_.timeline, backup_.stop_lsn) && backup_.stop_lsn > from) {
+      return Answer::kYes;  // the backup has ended before the target
+    }
+    const SegmentNumber first = SegmentOf(from, size_);
+    for (SegmentNumber segment = first; segment - first < kMostSegments; ++segment) {
+      const TimelineId timeline = PathTimeline(segment);
+      if (map_.RunAt(timeline, segment) == nullptr) {
+        const bool is_end = !map_.HasAny(path_.timeline, segment, kLastSegment);
+        return is_end ? Answer::kNo : Answer::kUnknown;
+      }
+      ASSIGN_OR_RETURN(const auto times, Times(timeline, segment, from));
+      if (times && !times->empty()) {
+        return times->front() <= target_.time ? Answer::kYes : Answer::kNo;
+      }
+    }
+    return Answer::kUnknown;
+  }
+
+  TimelineId PathTimeline(SegmentNumber segment) const {
+    for (const TimelineSwitch& ancestor : path_.ancestors) {
+      if (segment < SegmentOf(ancestor.switch_point, size_)) {
+        return ancestor.timeline;
+      }
+    }
+    return path_.timeline;
+  }
+
+  bool PathHolds(Lsn lsn) const {
+    const SegmentNumber segment = SegmentBefore(lsn, size_);
+    return map_.RunAt(PathTimeline(segment), segment) != nullptr;
+  }
+
+  const WalArchive& archive_;
+  const ArchiveMap map_;
+  const std::uint64_t size_;
+  const BackupSummary& backup_;
+  const TimelineHistory& path_;
+  const RecoveryTarget& target_;
+};
+
+// Whether recovery along the history can come to the WAL from `begin` on from one of the backups,
+// with this target.
+bool IsReachable(const TimelineHistory& history, std::span<const BackupSummary> backups,
+                 const RecoveryTarget& target) {
+  return std::ranges::any_of(backups, [&](const BackupSummary& backup) {
+    return history.Contains(backup.timeline, backup.stop_lsn) &&
+           (target.kind == TargetKind::kTime ? backup.stop_time <= target.time
+                                             : backup.stop_lsn <= target.lsn);
+  });
+}
+
+}  // namespace
+
+Result<std::optional<TimelineId>> ChooseBranch(std::span<const Branch> branches, TimelineId path,
+                                               const RecoveryTarget& target) {
+  std::optional<TimelineId> chosen;
+  std::string timelines;
+  bool in_doubt = false;
+  bool path_holds = false;
+  for (const Branch& branch : branches) {
+    const bool path_is_behind = branch.path_has_target_behind == Answer::kYes;
+    // What ended before the target, and is followed by the path's: a failover left it behind. For
+    // an LSN it is no candidate either.
+    const bool is_over =
+        branch.reaches_target == Answer::kNo && (path_is_behind || target.kind == TargetKind::kLsn);
+    if (branch.has_target_behind == Answer::kNo || is_over) {
+      continue;
+    }
+    timelines += fmt::format("{}{}", timelines.empty() ? "" : ", ", branch.timeline);
+    path_holds = path_holds || branch.path_has_target_behind != Answer::kNo;
+    in_doubt = in_doubt || chosen || branch.has_target_behind == Answer::kUnknown ||
+               branch.reaches_target != Answer::kYes;
+    chosen = branch.timeline;
+  }
+  if (!chosen) {
+    return chosen;
+  }
+  if (in_doubt || path_holds) {
+    return AmbiguousError(fmt::format("{}, {}", timelines, path), path, target);
+  }
+  return chosen;
+}
+
+Result<std::optional<TimelineId>> FindBranch(const WalArchive& archive,
+                                             std::span<const BackupSummary> backups,
+                                             const BackupSummary& backup,
+                                             const TimelineHistory& path,
+                                             const RecoveryTarget& target) {
+  if (target.kind != TargetKind::kTime && target.kind != TargetKind::kLsn) {
+    return std::optional<TimelineId>();
+  }
+  ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
+  if (timelines.size() < 2) {
+    return std::optional<TimelineId>();
+  }
+  const std::uint64_t size = backup.wal_segment_size;
+  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(size));
+  std::vector<TimelineHistory> histories;
+  for (const TimelineId timeline : timelines) {
+    Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
+    if (!history && history.error().code == ErrorCode::kNotFound) {
+      continue;  // of before the oldest backup
+    }
+    RETURN_IF_ERROR(history);
+    histories.push_back(std::move(*history));
+  }
+  BranchFinder finder(archive, ArchiveMap(size, ranges, histories), backup, path, target);
+  std::vector<Branch> branches;
+  for (const TimelineHistory& history : histories) {
+    if (history.timeline == path.timeline || !IsReachable(history, backups, target)) {
+      continue;
+    }
+    // The last of its WAL that is not on the path.
+    const auto last =
+        std::ranges::find(ranges.rbegin(), ranges.rend(), history.timeline, &WalRange::timeline);
+    if (last == ranges.rend() ||
+        SegmentNumberOf(last->last, size) < SegmentOf(finder.BeginOf(history), size)) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(const Branch branch,
+                     finder.Look(history, SegmentNumberOf(last->last, size), last->last_stored));
+    branches.push_back(branch);
+  }
+  return ChooseBranch(branches, path.timeline, target);
+}
+
+}  // namespace veza

@@ -1,0 +1,151 @@
+#include "core/restore/choose_timeline.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/repository/made_up_wal.h"
+#include "core/repository/test_backup.h"
+
+namespace veza {
+namespace {
+
+using testing::HasSubstr;
+
+TimePoint Minute(int minute) {
+  return kTestTime + std::chrono::minutes(minute);
+}
+
+// Timelines 1 and 2 parted in segment 5, behind a backup of segments 3 and 4.
+class ChooseTimelineTest : public testing::Test {
+ protected:
+  ChooseTimelineTest() {
+    backup_ = TestSummary(*repository_, kTestLabel);
+    backup_.stop_time = Minute(0);
+    MadeUpWal common(5);
+    common.Commit(Minute(1));
+    fork_ = common.Fill(8);
+    history_ = fmt::format("1\t{}\tx\n", FormatLsn(fork_));
+    EXPECT_OK(repository_.PushWal("00000002.history", AsBytes(history_)));
+  }
+
+  // Segment 5 of a timeline, with what both have, and then transactions of these minutes.
+  void Have(TimelineId timeline, const std::vector<int>& minutes) {
+    MadeUpWal wal(5, timeline);
+    wal.Commit(Minute(1));
+    for (const int minute : minutes) {
+      wal.Commit(Minute(minute));
+    }
+    Push(timeline, 5, wal);
+  }
+  void Push(TimelineId timeline, SegmentNumber segment, const MadeUpWal& wal) {
+    ASSERT_OK(repository_.PushWal(SegmentName(timeline, segment, kTestSegmentSize), wal.Segment()));
+  }
+  Result<std::optional<TimelineId>> Find(const RecoveryTarget& target) {
+    const TimelineHistory path = ParseTimelineHistory(2, history_).value();
+    return FindBranch(repository_.wal(), std::span(&backup_, 1), backup_, path, target);
+  }
+  // "1", "path" or "refused".
+  std::string At(int minute) {
+    RecoveryTarget target;
+    target.kind = TargetKind::kTime;
+    target.time = Minute(minute);
+    return Describe(Find(target));
+  }
+  static std::string Describe(const Result<std::optional<TimelineId>>& found) {
+    if (!found) {
+      EXPECT_EQ(found.error().code, ErrorCode::kFailedPrecondition);
+      EXPECT_THAT(found.error().message, HasSubstr("more than one timeline: 1, 2"));
+      EXPECT_THAT(found.error().hint, HasSubstr("--target-timeline"));
+      return "refused";
+    }
+    return *found ? std::to_string(**found) : "path";
+  }
+
+  TestRepository repository_;
+  BackupSummary backup_;
+  std::string history_;
+  Lsn fork_;
+};
+
+TEST_F(ChooseTimelineTest, WithoutABranchItIsThePath) {
+  Have(2, {10, 20});
+  EXPECT_EQ(At(5), "path");
+  EXPECT_EQ(At(15), "path");
+}
+
+TEST_F(ChooseTimelineTest, ATimeThatOneTimelineHolds) {
+  Have(1, {3, 7, 30});
+  Have(2, {10, 20});
+  EXPECT_EQ(At(2), "path") << "before they parted it is the same on both";
+  EXPECT_EQ(At(5), "1") << "the path has only what was before they parted, and then goes on later";
+  EXPECT_EQ(At(15), "refused") << "both have it";
+}
+
+TEST_F(ChooseTimelineTest, ATimeBehindTheEndOfTheBranch) {
+  Have(1, {3, 7});
+  Have(2, {10, 20});
+  EXPECT_EQ(At(5), "1");
+  EXPECT_EQ(At(8), "refused") << "neither: the branch ends before, and the path lacks what it has";
+  EXPECT_EQ(At(15), "path") << "what a failover has left behind";
+}
+
+TEST_F(ChooseTimelineTest, ABranchThatBeginsLaterThanThePath) {
+  Have(1, {30, 40});
+  Have(2, {10, 20});
+  EXPECT_EQ(At(15), "path");
+}
+
+TEST_F(ChooseTimelineTest, ThePathHasNothingYet) {
+  Have(1, {3, 7, 30});
+  EXPECT_EQ(At(5), "1");
+}
+
+TEST_F(ChooseTimelineTest, IdleSegmentsAreLookedThrough) {
+  Have(1, {3, 7, 30});
+  Have(2, {});
+  for (SegmentNumber segment = 6; segment < 10; ++segment) {
+    MadeUpWal idle(segment, 2);
+    idle.Fill(8);
+    Push(2, segment, idle);
+  }
+  MadeUpWal later(10, 2);
+  later.Commit(Minute(10));
+  Push(2, 10, later);
+  EXPECT_EQ(At(5), "1");
+  EXPECT_EQ(At(12), "refused");
+}
+
+TEST_F(ChooseTimelineTest, ABranchThatNoBackupLeadsToIsNone) {
+  Have(1, {3, 7, 30});
+  backup_.timeline = 2;
+  backup_.start_lsn = Lsn{6 * kTestSegmentSize + 40};
+  backup_.stop_lsn = Lsn{6 * kTestSegmentSize + 80};
+  EXPECT_EQ(At(5), "path");
+}
+
+TEST_F(ChooseTimelineTest, AnLsn) {
+  Have(1, {3});
+  MadeUpWal more(6, 1);
+  more.Commit(Minute(4));
+  Push(1, 6, more);
+  Have(2, {10});
+  RecoveryTarget target;
+  target.kind = TargetKind::kLsn;
+  target.lsn = fork_;
+  EXPECT_EQ(Describe(Find(target)), "path");
+  target.lsn = Lsn{6 * kTestSegmentSize - 8};
+  EXPECT_EQ(Describe(Find(target)), "refused");
+  target.lsn = Lsn{6 * kTestSegmentSize + 8};
+  EXPECT_EQ(Describe(Find(target)), "1");
+  target.lsn = Lsn{8 * kTestSegmentSize};
+  EXPECT_EQ(Describe(Find(target)), "path") << "neither has it, as the server will say";
+}
+
+TEST_F(ChooseTimelineTest, OfOtherTargetsNothingIsKnown) {
+  Have(1, {3, 7, 30});
+  EXPECT_EQ(Describe(Find({})), "path");
+  EXPECT_EQ(Describe(Find({.kind = TargetKind::kXid, .xid = 1000})), "path");
+}
+
+}  // namespace
+}  // namespace veza
