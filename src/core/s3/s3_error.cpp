@@ -32,6 +32,19 @@ constexpr const char* kEndpointHint =
     "Check that veza_backup.s3_endpoint names an S3 server, with the right scheme and port.";
 constexpr const char* kBucketHint =
     "Create the bucket, or correct its name in veza_backup.repository.";
+constexpr const char* kStoreSaysHint =
+    "The code and the text are the S3 server's own. Look the code up in its documentation.";
+constexpr const char* kRequestHint =
+    "The S3 server does not take such requests. Its text says which part it refuses: a bucket with "
+    "default retention, for example, demands checksums.";
+constexpr const char* kArchivedHint =
+    "The object is in an archive class of the store, such as S3 Glacier. Restore it there first, "
+    "and keep lifecycle rules from moving objects below this prefix to such a class.";
+constexpr const char* kKmsHint =
+    "The key that encrypts the bucket cannot be used. Enable it, and let the owner of "
+    "veza_backup.s3_access_key use it.";
+constexpr const char* kAccountHint =
+    "Ask the provider of the S3 server what is wrong with the account.";
 
 struct CodeMeaning {
   std::string_view s3_code;
@@ -55,11 +68,32 @@ constexpr CodeMeaning kCodes[] = {
     {"ExpiredToken", {ErrorCode::kPermissionDenied, false, kTokenHint}},
     {"TokenRefreshRequired", {ErrorCode::kPermissionDenied, false, kTokenHint}},
     {"AccessDenied", {ErrorCode::kPermissionDenied, false, kAccessHint}},
+    {"AllAccessDisabled", {ErrorCode::kPermissionDenied, false, kAccountHint}},
+    {"AccountProblem", {ErrorCode::kPermissionDenied, false, kAccountHint}},
+    {"NotSignedUp", {ErrorCode::kPermissionDenied, false, kAccountHint}},
+    {"InvalidRequest", {ErrorCode::kFailedPrecondition, false, kRequestHint}},
+    {"InvalidObjectState", {ErrorCode::kFailedPrecondition, false, kArchivedHint}},
+    {"KMS.DisabledException", {ErrorCode::kPermissionDenied, false, kKmsHint}},
+    {"KMS.InvalidStateException", {ErrorCode::kPermissionDenied, false, kKmsHint}},
+    {"KMS.NotFoundException", {ErrorCode::kPermissionDenied, false, kKmsHint}},
+    {"KMS.KeyUnavailableException", {ErrorCode::kUnavailable, true, kKmsHint}},
     {"InvalidRange", {ErrorCode::kInvalidArgument, false, ""}},
     {"EntityTooLarge", {ErrorCode::kInvalidArgument, false, ""}},
     {"RequestTimeout", {ErrorCode::kUnavailable, true, ""}},
     {"InternalError", {ErrorCode::kUnavailable, true, ""}},
     {"SlowDown", {ErrorCode::kUnavailable, true, ""}},
+    {"SlowDownRead", {ErrorCode::kUnavailable, true, ""}},
+    {"SlowDownWrite", {ErrorCode::kUnavailable, true, ""}},
+    {"ServiceUnavailable", {ErrorCode::kUnavailable, true, ""}},
+    {"Throttling", {ErrorCode::kUnavailable, true, ""}},
+    {"ThrottlingException", {ErrorCode::kUnavailable, true, ""}},
+    {"ThrottledException", {ErrorCode::kUnavailable, true, ""}},
+    {"RequestThrottled", {ErrorCode::kUnavailable, true, ""}},
+    {"RequestThrottledException", {ErrorCode::kUnavailable, true, ""}},
+    {"RequestLimitExceeded", {ErrorCode::kUnavailable, true, ""}},
+    {"TooManyRequests", {ErrorCode::kUnavailable, true, ""}},
+    {"TooManyRequestsException", {ErrorCode::kUnavailable, true, ""}},
+    {"KMS.ThrottlingException", {ErrorCode::kUnavailable, true, ""}},
     // The body did not arrive as it was sent.
     {"BadDigest", {ErrorCode::kDataCorrupted, true, ""}},
     {"XAmzContentSHA256Mismatch", {ErrorCode::kDataCorrupted, true, ""}},
@@ -71,7 +105,7 @@ constexpr CodeMeaning kCodes[] = {
     {"XMinioAdminBucketQuotaExceeded", {ErrorCode::kNoSpace, false, kSpaceHint}},
 };
 
-// Where there is no error document, or one with an unknown code.
+// By the status alone: where there is no error document, or one with an unknown code.
 Meaning MeaningOfStatus(int status) {
   switch (status) {
     case 401:
@@ -101,6 +135,24 @@ Meaning MeaningOfStatus(int status) {
       }
       return {ErrorCode::kFailedPrecondition, false, kEndpointHint};
   }
+}
+
+// An S3 server that gives a reason knows better than we do. What its status suggests (rights, the
+// endpoint) is a guess that would send the reader to the wrong place.
+Meaning MeaningOfUnknownCode(int status) {
+  Meaning meaning = MeaningOfStatus(status);
+  if (*meaning.hint != '\0') {
+    meaning.hint = kStoreSaysHint;
+  }
+  return meaning;
+}
+
+Meaning MeaningOf(int status, std::string_view s3_code) {
+  if (s3_code.empty()) {
+    return MeaningOfStatus(status);
+  }
+  const auto* const known = std::ranges::find(kCodes, s3_code, &CodeMeaning::s3_code);
+  return known != std::end(kCodes) ? known->meaning : MeaningOfUnknownCode(status);
 }
 
 bool MeansWrongRegion(int status, std::string_view s3_code) {
@@ -182,12 +234,7 @@ Error S3ResponseError(const HttpResponse& response, const std::string& what,
   const std::string s3_code = Clean(document.code, options);
   const std::string s3_message = Clean(document.message, options);
 
-  Meaning meaning = MeaningOfStatus(response.status);
-  for (const CodeMeaning& known : kCodes) {
-    if (known.s3_code == s3_code) {
-      meaning = known.meaning;
-    }
-  }
+  const Meaning meaning = MeaningOf(response.status, s3_code);
   Error error{
       meaning.code,
       fmt::format("{}: server answered {}{}{}{}{}", what, response.status,

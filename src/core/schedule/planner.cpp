@@ -115,7 +115,10 @@ class Planner {
     if (RoleFits(input_)) {
       const auto full = FindDue(input_, ScheduleKind::kFull);
       auto diff = FindDue(input_, ScheduleKind::kDiff);
-      if (const auto reason = ReasonToSkipDiff(input_, full); diff && reason) {
+      // The lock is taken and the record says who runs: the diff is being made.
+      const bool is_running = diff && diff->running && input_.lock == LockUse::kOther;
+      const auto reason = ReasonToSkipDiff(input_, full);
+      if (diff && reason && !is_running) {
         plan_.skipped.push_back({ScheduleKind::kDiff, diff->claim.slot, *reason});
         diff.reset();
       }

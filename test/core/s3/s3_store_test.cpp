@@ -186,7 +186,16 @@ TEST(S3Store, UnderstandsErrors) {
        "veza_backup.s3_region"},
       {400, "RequestTimeout", Code::kUnavailable, true, ""},
       {400, "XAmzContentSHA256Mismatch", Code::kDataCorrupted, true, ""},
-      {400, "InvalidRequest", Code::kFailedPrecondition, false, "veza_backup.s3_endpoint"},
+      {400, "InvalidRequest", Code::kFailedPrecondition, false, "checksums"},
+      {403, "InvalidObjectState", Code::kFailedPrecondition, false, "Glacier"},
+      {400, "KMS.DisabledException", Code::kPermissionDenied, false, "key"},
+      {400, "KMS.ThrottlingException", Code::kUnavailable, true, ""},
+      {400, "Throttling", Code::kUnavailable, true, ""},
+      {403, "RequestLimitExceeded", Code::kUnavailable, true, ""},
+      {400, "SomethingNew", Code::kFailedPrecondition, false, "the S3 server's own"},
+      {403, "SomethingNew", Code::kPermissionDenied, false, "the S3 server's own"},
+      {404, "SomethingNew", Code::kUnavailable, true, ""},
+      {405, "MethodNotAllowed", Code::kUnsupported, false, "the S3 server's own"},
       {400, "", Code::kFailedPrecondition, false, "veza_backup.s3_endpoint"},
       {429, "", Code::kUnavailable, true, ""},
       {500, "InternalError", Code::kUnavailable, true, ""},
@@ -216,6 +225,14 @@ TEST(S3Store, UnderstandsErrors) {
                   HasSubstr(fmt::format("server answered {} {}: The message of {}", answer.status,
                                         answer.s3_code, answer.s3_code)));
     }
+  }
+}
+
+TEST(S3Store, GuessesNoCauseWhereTheServerNamesOne) {
+  for (const int status : {400, 403, 404, 405, 422, 501}) {
+    EXPECT_THAT(PutError(ErrorReply(status, "SomethingNew")).hint,
+                Not(testing::AnyOf(HasSubstr("s3_endpoint"), HasSubstr("s3_access_key"))))
+        << status;
   }
 }
 

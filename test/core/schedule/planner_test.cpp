@@ -135,6 +135,17 @@ TEST_F(PlannerTest, ANewScheduleMakesNothingUp) {
   ExpectStart("2026-11-22T02:00:00Z", ScheduleKind::kFull, "2026-11-22T02:00:00Z", 1);
 }
 
+// A diff that runs longer than until the next full is due is still a diff that runs.
+TEST_F(PlannerTest, ADiffThatRunsIsNotSkippedForAFullThatIsDue) {
+  settings_ = Settings("0 2 * * 0", "0 1 * * *");
+  input_.records["diff"] = Record("2026-11-22T01:00:00Z", SlotState::kRunning);
+  input_.lock = LockUse::kOther;
+  EXPECT_TRUE(PlanAt("2026-11-22T02:00:00Z").skipped.empty());
+  // Whoever ran it has died: the full takes its place.
+  input_.lock = LockUse::kFree;
+  EXPECT_EQ(PlanAt("2026-11-22T02:00:00Z").skipped.size(), 1U);
+}
+
 TEST_F(PlannerTest, AFullTakesThePlaceOfADiff) {
   settings_ = Settings("0 2 * * 0", "0 2 * * *");
   const SchedulePlan plan = PlanAt("2026-11-22T02:00:00Z");
