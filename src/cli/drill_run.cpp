@@ -140,8 +140,12 @@ class Drill {
       return Ok();
     }
     ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(*repository_));
+    ASSIGN_OR_RETURN(const Identity identity,
+                     repository_->IdentityOf(plan_.backup.system_identifier));
+    ASSIGN_OR_RETURN(Lineage lineage, ReadLineage(*repository_, identity));
     const std::optional<BackupSummary> anchor =
-        OldestWalAnchor(RetentionOf(config), plan_.backup.system_identifier, std::move(catalog));
+        OldestWalAnchor(RetentionOf(config), plan_.backup.system_identifier, std::move(lineage),
+                        std::move(catalog));
     if (anchor && plan_.backup.start_lsn < anchor->start_lsn) {
       return Ok();
     }

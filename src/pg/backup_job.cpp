@@ -7,6 +7,7 @@
 
 #include "core/repository/backup_catalog.h"
 #include "core/repository/choose_full.h"
+#include "core/repository/choose_label.h"
 #include "core/repository/connect.h"
 #include "core/repository/directory_survey.h"
 #include "core/repository/expire.h"
@@ -67,23 +68,19 @@ Status Survey(BackupJob* job) {
   return Ok();
 }
 
-Status ChooseLabel(BackupJob* job) {
+// The times in the summary are by this server's clock, as those in commit records are.
+Status ChooseLabelAndStart(BackupJob* job) {
   BackupSummary& summary = job->summary;
   summary.type = job->diff ? BackupType::kDiff : BackupType::kFull;
-  for (;;) {
-    summary.start_time = job->environment.clock->Now();
-    summary.label =
-        job->diff ? DiffLabel(job->full->label, summary.start_time) : FullLabel(summary.start_time);
-    Status unused = BackupWriter::RequireUnusedLabel(*job->repository, summary.label);
-    if (unused || unused.error().code != ErrorCode::kAlreadyExists) {
-      return unused;
-    }
-    // Another backup began in this very second.
-    if (!job->environment.clock->Sleep(std::chrono::seconds(1),
-                                       job->environment.cancellation.get())) {
-      return job->environment.cancellation->Check();
-    }
+  ASSIGN_OR_RETURN(
+      LabelChoice choice,
+      ChooseLabel(*job->repository, job->diff ? std::optional(job->full->label) : std::nullopt));
+  for (const std::string& warning : choice.warnings) {
+    job->log.Put(warning);
   }
+  summary.label = std::move(choice.label);
+  summary.start_time = job->environment.clock->Now();
+  return Ok();
 }
 
 // A full backup takes the place of a diff that is due, unless it was meant to be that diff.
@@ -135,7 +132,7 @@ Status ConnectAndChoose(BackupJob* job) {
   RETURN_IF_ERROR(BeginSlot(job));
   RETURN_IF_ERROR(Survey(job));
   RETURN_IF_ERROR(ChooseKind(job));
-  return ChooseLabel(job);
+  return ChooseLabelAndStart(job);
 }
 
 Status StoreLastFiles(BackupJob* job, const LastFiles* files) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/repository/backup_order.h"
 #include "core/repository/tombstone.h"
 
 namespace veza {
@@ -57,6 +58,7 @@ Result<BackupCatalog> ReadBackupCatalog(const Repository& repository) {
       return summary.error();
     }
   }
+  SortBackups(catalog.backups);
   return catalog;
 }
 

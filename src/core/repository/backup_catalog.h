@@ -22,7 +22,7 @@ struct BrokenBackup {
 };
 
 struct BackupCatalog {
-  std::vector<BackupSummary> backups;  // by label, oldest first
+  std::vector<BackupSummary> backups;  // by system, oldest first (backup_order.h)
   std::vector<UnfinishedBackup> unfinished;
   std::vector<BrokenBackup> broken;
   std::vector<std::string> buried;  // labels with a tombstone: no backup will have them (expire.h)

@@ -1,6 +1,9 @@
 #include "core/repository/choose_full.h"
 
 #include <algorithm>
+#include <vector>
+
+#include "core/repository/backup_order.h"
 
 namespace veza {
 
@@ -53,12 +56,15 @@ std::string Doubt(const BackupSummary& full, const DiffCandidate& server) {
 }  // namespace
 
 FullChoice ChooseFull(const BackupCatalog& catalog, const DiffCandidate& server) {
-  FullChoice choice;
-  for (auto backup = catalog.backups.rbegin(); backup != catalog.backups.rend(); ++backup) {
-    if (backup->type != BackupType::kFull ||
-        backup->system_identifier != server.system_identifier) {
-      continue;
+  std::vector<const BackupSummary*> fulls;
+  for (const BackupSummary& backup : catalog.backups) {
+    if (backup.type == BackupType::kFull && backup.system_identifier == server.system_identifier) {
+      fulls.push_back(&backup);
     }
+  }
+  std::ranges::sort(fulls, [](const auto* a, const auto* b) { return IsBefore(*b, *a); });
+  FullChoice choice;
+  for (const BackupSummary* const backup : fulls) {
     const std::string why_not = WhyNot(*backup, server);
     if (why_not.empty()) {
       choice.full = *backup;

@@ -66,19 +66,6 @@ Result<Remains> ReadRemains(const Repository& repository, const std::string& lab
   return remains;
 }
 
-// History files count, too: they arrive before the first segment of their timeline.
-Result<TimelineId> NewestTimeline(const Repository& repository, std::uint64_t system_identifier) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> directories,
-                   repository.store().ListDirectories(WalSystemPrefix(system_identifier)));
-  TimelineId newest = 0;
-  for (const std::string& directory : directories) {
-    if (const auto history = ParseWalFileName(directory + ".history")) {
-      newest = std::max(newest, history->timeline);
-    }
-  }
-  return newest;
-}
-
 Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
                                             std::uint64_t system_identifier,
                                             const RetentionSettings& settings,
@@ -90,7 +77,7 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
   input.wal_segment_size = identity.wal_segment_size;
   input.active_node = std::move(active_node);
   // The archive before the catalog: a timeline that appears in between can then only be too new.
-  ASSIGN_OR_RETURN(input.newest_timeline, NewestTimeline(repository, system_identifier));
+  ASSIGN_OR_RETURN(input.lineage, ReadLineage(repository, identity));
   ASSIGN_OR_RETURN(input.catalog, ReadBackupCatalog(repository));
   ASSIGN_OR_RETURN(input.pins, ReadPins(repository));
   RETURN_IF_ERROR(repository.store().List(kDrillPrefix, "", [&](const ObjectInfo& object) {

@@ -84,6 +84,22 @@ std::optional<LabelParts> ParseLabel(std::string_view label) {
   return std::nullopt;
 }
 
+std::string_view LabelTimeText(std::string_view label) {
+  return ParseLabel(label) ? label.substr(label.size() - 16, 15) : std::string_view();
+}
+
+std::optional<TimePoint> ParseLabelTime(std::string_view label) {
+  const std::string_view text = LabelTimeText(label);
+  if (text.empty()) {
+    return std::nullopt;
+  }
+  const auto part = [&](std::size_t from, std::size_t size) { return text.substr(from, size); };
+  const Result<TimePoint> time =
+      ParseUtc(fmt::format("{}-{}-{}T{}:{}:{}Z", part(0, 4), part(4, 2), part(6, 2), part(9, 2),
+                           part(11, 2), part(13, 2)));
+  return time ? std::optional(*time) : std::nullopt;
+}
+
 std::string BackupDirectory(std::string_view label) {
   return fmt::format("{}{}/", kBackupPrefix, label);
 }

@@ -39,6 +39,11 @@ struct LabelParts {
   std::string full_label;
 };
 std::optional<LabelParts> ParseLabel(std::string_view label);
+// When the backup was begun: "20261122-020000", for a diff its own time. Compares as the times do.
+// Empty for what is not a label.
+std::string_view LabelTimeText(std::string_view label);
+// The same as a time; nothing also when there is no such date.
+std::optional<TimePoint> ParseLabelTime(std::string_view label);
 
 std::string BackupDirectory(std::string_view label);  // ends with '/'
 std::string PackName(std::string_view label, std::uint32_t number);

@@ -5,14 +5,33 @@
 #include <vector>
 
 #include "core/repository/backup_catalog.h"
+#include "core/repository/backup_order.h"
+#include "core/repository/lineage.h"
 #include "core/repository/wal_archive.h"
 
 namespace veza {
+
+namespace {
+
+// What is on a line that grows is newer than what is on a branch that was abandoned.
+bool LiesBehind(const Lineage& lineage, const BackupSummary& backup, const BackupSummary& other) {
+  const auto is_present = [&](const BackupSummary& one) {
+    return std::ranges::any_of(lineage.alive(), [&](TimelineId line) {
+      return lineage.Holds(line, one.timeline, one.stop_lsn);
+    });
+  };
+  const bool present = is_present(backup);
+  return present != is_present(other) ? present : IsBefore(other, backup);
+}
+
+}  // namespace
 
 Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
                                             std::uint64_t system_identifier) {
   RepositoryFacts facts;
   ASSIGN_OR_RETURN(facts.lock, ReadLockState(repository));
+  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
+  ASSIGN_OR_RETURN(const Lineage lineage, ReadLineage(repository, identity));
   ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository));
   std::erase_if(catalog.backups, [&](const BackupSummary& backup) {
     return backup.system_identifier != system_identifier;
@@ -20,18 +39,20 @@ Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
   for (const BackupSummary& backup : catalog.backups) {
     ++facts.backups[backup.type];
     BackupSummary& newest = facts.newest[backup.type];
-    if (newest.label.empty() || backup.stop_time > newest.stop_time) {
+    if (newest.label.empty() || LiesBehind(lineage, backup, newest)) {
       newest = backup;
     }
   }
-  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
   const WalArchive wal(repository, system_identifier);
   ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
   ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(repository, identity, ranges));
   ASSIGN_OR_RETURN(RecoveryWindow window,
                    ReadRecoveryWindow(repository, system_identifier, catalog, archive));
   if (!window.stretches.empty()) {
-    facts.window = std::move(window.stretches.back());
+    facts.window =
+        *std::ranges::max_element(window.stretches, {}, [](const RecoveryStretch& stretch) {
+          return std::pair(stretch.last_timeline, stretch.end_lsn);
+        });
   }
   ASSIGN_OR_RETURN(facts.last_drill, ReadNewestDrill(repository, system_identifier));
   return facts;

@@ -14,9 +14,9 @@
 namespace veza {
 
 struct RepositoryFacts {
-  std::map<BackupType, std::size_t> backups;  // how many
-  std::map<BackupType, BackupSummary> newest;
-  std::optional<RecoveryStretch> window;  // the one with the latest end
+  std::map<BackupType, std::size_t> backups;   // how many
+  std::map<BackupType, BackupSummary> newest;  // by WAL, abandoned branches last
+  std::optional<RecoveryStretch> window;       // the one that ends on the newest timeline, and last
   std::optional<DrillRecord> last_drill;
   LockState lock;
 };

@@ -1,10 +1,12 @@
 #include "core/repository/retention.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <tuple>
 #include <utility>
 
+#include "core/repository/backup_order.h"
 #include "core/repository/wal_retention.h"
 
 namespace veza {
@@ -16,11 +18,11 @@ std::size_t LimitOf(int setting) {
   return setting == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(setting);
 }
 
-bool IsOlder(const BackupSummary* a, const BackupSummary* b) {
-  return std::tie(a->start_time, a->label) < std::tie(b->start_time, b->label);
-}
-
 // The decisions on the backups of our system.
+//
+// Backups are counted along lines of history (lineage.h), each of which needs backups of its own.
+// Whatever is in doubt keeps: one backup pushes out another only when it is surely newer and surely
+// lies on the line, and the other goes only when that is so on every line that it may lie on.
 class BackupRules {
  public:
   explicit BackupRules(const RetentionInput& input) : input_(input) {
@@ -34,13 +36,10 @@ class BackupRules {
         (backup->type == BackupType::kFull ? good_fulls_ : good_diffs_).push_back(backup);
       }
     }
-    for (auto* const good : {&good_fulls_, &good_diffs_}) {
-      std::sort(good->begin(), good->end(), IsOlder);
-      if (!good->empty() && (newest_good_ == nullptr || IsOlder(newest_good_, good->back()))) {
-        newest_good_ = good->back();
-      }
-    }
+    FindLines();
+    FindNewest();
     Force();
+    FindOldestPresent();
   }
 
   RetentionDecision Decide(const BackupSummary& backup) const {
@@ -58,21 +57,32 @@ class BackupRules {
     return decision;
   }
 
-  // For WAL: the full backups from which on it is kept, and the newest good backup, which must lead
-  // to the present whatever the settings.
+  // For WAL: the full backups from which on it is kept, and the newest good backups, which must
+  // lead to the present whatever the settings.
   std::vector<const BackupSummary*> WalAnchors() const {
-    std::vector<const BackupSummary*> anchors;
+    std::vector<const BackupSummary*> anchors(newest_good_.begin(), newest_good_.end());
     const std::size_t limit =
         std::min(LimitOf(input_.settings.archive), LimitOf(input_.settings.full));
     for (const BackupSummary* full : good_fulls_) {
-      if (NewerGood(*full) < limit) {
+      const std::vector<TimelineId> lines = LinesOf(*full);
+      if (std::ranges::any_of(lines,
+                              [&](TimelineId line) { return NewerGood(*full, line) < limit; })) {
         anchors.push_back(full);
       }
     }
-    if (newest_good_ != nullptr) {
-      anchors.push_back(newest_good_);
-    }
     return anchors;
+  }
+
+  // The newest line that is alive and that no good full backup surely leads to.
+  std::optional<TimelineId> LineWithoutFull() const {
+    for (auto line = lines_.rbegin(); line != lines_.rend(); ++line) {
+      if (std::ranges::none_of(good_fulls_, [&](const BackupSummary* full) {
+            return input_.lineage.Holds(*line, full->timeline, full->stop_lsn);
+          })) {
+        return *line;
+      }
+    }
+    return std::nullopt;
   }
 
  private:
@@ -95,11 +105,69 @@ class BackupRules {
     return full != nullptr && full->checksum_failures == 0;
   }
 
-  // How many good ones of its type are newer.
-  std::size_t NewerGood(const BackupSummary& backup) const {
+  // Those that are alive. Without an archive, all that there are.
+  void FindLines() {
+    const std::vector<TimelineId>& alive = input_.lineage.alive();
+    lines_.insert(alive.begin(), alive.end());
+    if (alive.empty()) {
+      for (const auto& [label, backup] : own_) {
+        lines_.insert(backup->timeline);
+      }
+    }
+  }
+
+  // The lines alive that the backup may lie on.
+  std::vector<TimelineId> LinesOf(const BackupSummary& backup) const {
+    std::vector<TimelineId> lines;
+    std::ranges::copy_if(lines_, std::back_inserter(lines), [&](TimelineId line) {
+      return input_.lineage.MayHold(line, backup.timeline, backup.stop_lsn);
+    });
+    return lines;
+  }
+
+  // How many good ones of its type are surely newer, on the line.
+  std::size_t NewerGood(const BackupSummary& backup, TimelineId line) const {
     const auto& good = backup.type == BackupType::kFull ? good_fulls_ : good_diffs_;
-    return static_cast<std::size_t>(good.end() -
-                                    std::upper_bound(good.begin(), good.end(), &backup, IsOlder));
+    return static_cast<std::size_t>(std::ranges::count_if(good, [&](const BackupSummary* other) {
+      return input_.lineage.Holds(line, other->timeline, other->stop_lsn) &&
+             IsSurelyOlder(backup, *other);
+    }));
+  }
+
+  // On each line that is alive; by WAL, and by label where that tells another one.
+  void FindNewest() {
+    std::vector<const BackupSummary*> good = good_fulls_;
+    good.insert(good.end(), good_diffs_.begin(), good_diffs_.end());
+    const auto add = [&](const std::vector<const BackupSummary*>& some) {
+      if (!some.empty()) {
+        newest_good_.insert(*std::ranges::max_element(
+            some, [](const auto* a, const auto* b) { return IsBefore(*a, *b); }));
+        newest_good_.insert(*std::ranges::max_element(some, [](const auto* a, const auto* b) {
+          return LabelTimeText(a->label) < LabelTimeText(b->label);
+        }));
+      }
+    };
+    for (const TimelineId line : lines_) {
+      std::vector<const BackupSummary*> of_line;
+      std::ranges::copy_if(good, std::back_inserter(of_line), [&](const BackupSummary* backup) {
+        return input_.lineage.Holds(line, backup->timeline, backup->stop_lsn);
+      });
+      add(of_line);
+    }
+    if (newest_good_.empty()) {
+      add(good);
+    }
+  }
+
+  // What is older, on branches that were abandoned, goes.
+  void FindOldestPresent() {
+    for (const BackupSummary* full : good_fulls_) {
+      if (!LinesOf(*full).empty() && DecideByNumber(*full).first &&
+          (oldest_present_ == nullptr ||
+           LabelTimeText(full->label) < LabelTimeText(oldest_present_->label))) {
+        oldest_present_ = full;
+      }
+    }
   }
 
   void Keep(const std::string& label, const std::string& reason,
@@ -116,9 +184,9 @@ class BackupRules {
       Keep(label, "pinned by veza_backup_keep()",
            fmt::format("pinned backup \"{}\" needs it", label));
     }
-    if (newest_good_ != nullptr) {
-      Keep(newest_good_->label, "newest good backup",
-           fmt::format("newest good backup \"{}\" needs it", newest_good_->label));
+    for (const BackupSummary* newest : newest_good_) {
+      Keep(newest->label, "newest good backup",
+           fmt::format("newest good backup \"{}\" needs it", newest->label));
     }
     for (const BrokenBackup& broken : input_.catalog.broken) {
       Keep(broken.label, "",
@@ -131,12 +199,20 @@ class BackupRules {
     const bool is_full = backup.type == BackupType::kFull;
     const int wanted = is_full ? input_.settings.full : input_.settings.diff;
     const char* const type = BackupTypeName(backup.type);
-    if (NewerGood(backup) >= LimitOf(wanted)) {
+    if (wanted == 0) {
+      return {true, fmt::format("all {} backups are kept (retention_{})", type, type)};
+    }
+    const std::vector<TimelineId> lines = LinesOf(backup);
+    const bool abandoned = lines.empty();
+    const auto is_pushed_out = [&](TimelineId line) {
+      return NewerGood(backup, line) >= LimitOf(wanted);
+    };
+    if (abandoned ? is_pushed_out(backup.timeline) : std::ranges::all_of(lines, is_pushed_out)) {
       return {false,
               fmt::format("{} newer {} backups are kept (retention_{})", wanted, type, type)};
     }
-    if (wanted == 0) {
-      return {true, fmt::format("all {} backups are kept (retention_{})", type, type)};
+    if (abandoned) {
+      return DecideAbandoned(backup);
     }
     if (!IsGood(backup)) {
       return {true, fmt::format("has page checksum failures; stays until {} newer {} backups are "
@@ -145,6 +221,19 @@ class BackupRules {
     }
     return {true,
             fmt::format("one of the {} newest {} backups (retention_{})", wanted, type, type)};
+  }
+
+  // It leads to nothing that goes on, and takes no place from what does.
+  Verdict DecideAbandoned(const BackupSummary& backup) const {
+    if (oldest_present_ != nullptr &&
+        LabelTimeText(backup.label) < LabelTimeText(oldest_present_->label)) {
+      return {false, fmt::format("is on a branch of timeline {} that was abandoned, and older than "
+                                 "full backup \"{}\"",
+                                 backup.timeline, oldest_present_->label)};
+    }
+    return {true, fmt::format("is on a branch of timeline {} that was abandoned; stays as long as "
+                              "older backups on the way to the present",
+                              backup.timeline)};
   }
 
   Verdict DecideDiff(const BackupSummary& diff) const {
@@ -173,9 +262,12 @@ class BackupRules {
 
   const RetentionInput& input_;
   std::map<std::string, const BackupSummary*> own_;
-  std::vector<const BackupSummary*> good_fulls_;  // oldest first
+  std::vector<const BackupSummary*> good_fulls_;
   std::vector<const BackupSummary*> good_diffs_;
-  const BackupSummary* newest_good_ = nullptr;
+  std::set<TimelineId> lines_;  // that are alive
+  std::set<const BackupSummary*> newest_good_;
+  // The oldest good full that stays by number on a line that is alive.
+  const BackupSummary* oldest_present_ = nullptr;
   std::map<std::string, std::string> forced_;  // reason by label
 };
 
@@ -269,10 +361,13 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
                             input.catalog.broken.front().label));
   } else if (anchors.empty()) {
     wal.KeepAll("there is no good full backup yet");
-  } else if (input.newest_timeline > newest_timeline) {
+  } else if (!input.lineage.alive().empty() && input.lineage.alive().back() > newest_timeline) {
     // It may have parted from the others before the newest full backup, whose start then says
     // nothing about what the way to the present needs.
-    wal.KeepAll(fmt::format("no backup has been taken on timeline {} yet", input.newest_timeline));
+    wal.KeepAll(
+        fmt::format("no backup has been taken on timeline {} yet", input.lineage.alive().back()));
+  } else if (const auto line = rules.LineWithoutFull()) {
+    wal.KeepAll(fmt::format("no good full backup leads to timeline {} yet", *line));
   }
   RETURN_IF_ERROR(list_wal([&](const ObjectInfo& object) {
     wal.Add(object);
@@ -284,11 +379,12 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
 }
 
 std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
-                                             std::uint64_t system_identifier,
+                                             std::uint64_t system_identifier, Lineage lineage,
                                              BackupCatalog catalog) {
   RetentionInput input;
   input.settings = settings;
   input.system_identifier = system_identifier;
+  input.lineage = std::move(lineage);
   input.catalog = std::move(catalog);
   const BackupRules rules(input);
   const std::vector<const BackupSummary*> anchors = rules.WalAnchors();

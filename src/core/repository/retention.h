@@ -13,6 +13,7 @@
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/repository/backup_catalog.h"
+#include "core/repository/lineage.h"
 #include "core/repository/lsn.h"
 #include "core/storage/store.h"
 
@@ -55,7 +56,7 @@ struct RetentionInput {
   RetentionSettings settings;
   std::uint64_t system_identifier = 0;  // ours; what is of another system stays
   std::uint64_t wal_segment_size = 0;
-  TimelineId newest_timeline = 0;  // in the archive
+  Lineage lineage;  // of the archive, read before the catalog
   BackupCatalog catalog;
   std::map<std::string, Remains> remains;  // of every unfinished or buried label
   std::set<std::string> pins;
@@ -74,7 +75,7 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
 
 // Of one system's backups the one from which on all WAL stays; nothing when no backup is good.
 std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
-                                             std::uint64_t system_identifier,
+                                             std::uint64_t system_identifier, Lineage lineage,
                                              BackupCatalog catalog);
 
 // Remains are touched only when nothing was added for so long, and tombstones stay for so long.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/repository/backup_order.h"
 #include "core/restore/target_time.h"
 
 namespace veza {
@@ -27,8 +28,20 @@ bool LeadsToTimeline(const BackupSummary& backup, const TimelineHistory* history
   return history == nullptr || history->Contains(backup.timeline, backup.stop_lsn);
 }
 
+// Of two that lead to the target timeline: which one offers the earlier target.
 bool EndedEarlier(const BackupSummary& a, const BackupSummary& b) {
-  return a.stop_time != b.stop_time ? a.stop_time < b.stop_time : a.stop_lsn < b.stop_lsn;
+  return a.stop_time != b.stop_time ? a.stop_time < b.stop_time : IsBefore(a, b);
+}
+
+// Whether no backup before it on its way ended after the target. Then its own end, by the clock of
+// a node that was behind, may also have been later than it says.
+bool EndsBeforeTargetForSure(const BackupSummary& backup, std::span<const BackupSummary> backups,
+                             const RecoveryTarget& target, const TimelineHistory* history) {
+  return std::ranges::none_of(backups, [&](const BackupSummary& other) {
+    const bool same_way =
+        history != nullptr ? LeadsToTimeline(other, history) : other.timeline == backup.timeline;
+    return same_way && !IsBefore(backup, other) && !EndsBeforeTarget(other, target);
+  });
 }
 
 std::string EarliestTargetHint(const BackupSummary& backup, const RecoveryTarget& target) {
@@ -82,7 +95,8 @@ Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
     if (earliest == nullptr || EndedEarlier(backup, *earliest)) {
       earliest = &backup;
     }
-    if (EndsBeforeTarget(backup, target) && (newest == nullptr || EndedEarlier(*newest, backup))) {
+    if ((newest == nullptr || IsBefore(*newest, backup)) &&
+        EndsBeforeTargetForSure(backup, backups, target, history)) {
       newest = &backup;
     }
   }

@@ -12,9 +12,10 @@
 namespace veza {
 
 // The backup to restore. With a label that one, provided that recovery can reach the target from
-// it; otherwise the newest from which it can: one that ended at or before a target time or LSN, and
-// lies on the way to the target timeline. When a transaction or restore point happened cannot be
-// known here; for these it is the newest backup, and an older one has to be named.
+// it; otherwise the newest by WAL from which it can: one that ended at or before a target time or
+// LSN, as did every older one, and lies on the way to the target timeline. When a transaction or
+// restore point happened cannot be known here; for these it is the newest backup, and an older one
+// has to be named.
 //
 // `history` is of the timeline that recovery follows; null when that is the backup's own
 // (TargetTimeline::kCurrent). kNotFound when there is no such backup; kFailedPrecondition when the

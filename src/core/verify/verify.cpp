@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "core/repository/backup_catalog.h"
+#include "core/repository/backup_order.h"
+#include "core/repository/lineage.h"
 #include "core/repository/names.h"
 #include "core/repository/recovery_window.h"
 #include "core/repository/retention.h"
@@ -58,6 +60,8 @@ class Verification {
 
   Status ChooseBackups() {
     ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository_));
+    // A full right before its diffs, which are verified with it.
+    std::ranges::sort(catalog.backups, {}, &BackupSummary::label);
     std::set<std::string> wanted;
     for (const std::string& label : options_.labels) {
       wanted.insert(label);
@@ -130,7 +134,6 @@ class Verification {
     return Ok();
   }
 
-  // A full sorts right before its diffs.
   Status VerifyBackups() {
     for (auto backup = backups_.begin(); backup != backups_.end();) {
       const std::string full_label = backup->full_label();
@@ -174,10 +177,9 @@ class Verification {
     }
     MissingWal missing;
     for (const auto& [system, catalog] : by_system) {
-      const BackupSummary& newest =
-          *std::ranges::max_element(catalog.backups, {}, &BackupSummary::stop_time);
-      ASSIGN_OR_RETURN(const std::vector<std::string> segments,
-                       wal_.Missing(OldestWithWal(system, catalog, newest), newest));
+      const BackupSummary& newest = *std::ranges::max_element(catalog.backups, IsBefore);
+      ASSIGN_OR_RETURN(const BackupSummary oldest, OldestWithWal(system, catalog, newest));
+      ASSIGN_OR_RETURN(const std::vector<std::string> segments, wal_.Missing(oldest, newest));
       for (const std::string& segment : segments) {
         missing.insert({system, segment});
       }
@@ -191,10 +193,12 @@ class Verification {
   }
 
   // From which on WAL is kept.
-  BackupSummary OldestWithWal(std::uint64_t system, const BackupCatalog& catalog,
-                              const BackupSummary& newest) const {
+  Result<BackupSummary> OldestWithWal(std::uint64_t system, const BackupCatalog& catalog,
+                                      const BackupSummary& newest) const {
+    ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system));
+    ASSIGN_OR_RETURN(Lineage lineage, ReadLineage(repository_, identity));
     return OldestWalAnchor({.full = options_.retention_full, .archive = options_.retention_archive},
-                           system, catalog)
+                           system, std::move(lineage), catalog)
         .value_or(newest);
   }
 

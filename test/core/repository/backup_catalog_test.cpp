@@ -134,6 +134,24 @@ TEST_F(BackupCatalogTest, AnEmptyRepositorySaysSo) {
   EXPECT_THAT(absent.error().hint, HasSubstr("holds no backup"));
 }
 
+// By WAL, whatever the labels say.
+TEST_F(BackupCatalogTest, TheOldestComesFirst) {
+  const auto have = [&](const std::string& label, Lsn stop) {
+    BackupSummary summary;
+    summary.label = label;
+    summary.wal_segment_size = kTestSegmentSize;
+    summary.block_size = 8192;
+    summary.stop_lsn = stop;
+    WriteText(repository_.PathOf(BackupDocumentName(label)),
+              SerializeSummary(summary, repository_->seal_policy()).value());
+  };
+  have("20261122-020000F", Lsn{300});
+  have("20261123-020000F", Lsn{100});
+  EXPECT_THAT(ReadBackupCatalog(*repository_).value().backups,
+              ElementsAre(Field(&BackupSummary::label, "20261123-020000F"),
+                          Field(&BackupSummary::label, "20261122-020000F")));
+}
+
 // Somebody renamed a backup: it says itself which it is.
 TEST_F(BackupCatalogTest, ARenamedBackupIsBroken) {
   Have("20261122-020000F");

@@ -47,6 +47,12 @@ TEST_F(ChooseFullTest, TheNewestFullAndNoDiff) {
   EXPECT_EQ(Chosen(), "20261108-020000F");
 }
 
+// The newest was labelled by a node whose clock is behind.
+TEST_F(ChooseFullTest, WalSaysWhichIsTheNewest) {
+  catalog_.backups.insert(catalog_.backups.begin(), Full("20261031-235000F", Lsn{250}));
+  EXPECT_EQ(Chosen(), "20261031-235000F");
+}
+
 TEST_F(ChooseFullTest, AnOlderOneWhenTheNewestWillNotDo) {
   newest().checksum_failures = 1;
   EXPECT_EQ(Chosen(), "20261101-020000F");

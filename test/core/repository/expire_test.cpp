@@ -5,6 +5,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
+#include <limits>
+#include <map>
+#include <set>
 
 #include "core/repository/history.h"
 #include "core/repository/pins.h"
@@ -285,9 +289,12 @@ class Invariants {
         own_.push_back(&backup);
       }
     }
+    FindAlive();
+    FindNewest();
     for (const PastBackup* backup : own_) {
-      if (IsGood(*backup)) {
-        newest_good_ = backup;
+      if (oldest_present_ == nullptr && backup->is_full && IsGood(*backup) &&
+          !LinesOf(*backup).empty() && IsWanted(*backup)) {
+        oldest_present_ = backup;
       }
     }
   }
@@ -321,11 +328,89 @@ class Invariants {
   bool Exists(const std::string& label) const {
     return after_->contains(BackupDocumentName(label));
   }
-  std::size_t NewerGood(const PastBackup& backup) const {
+  // Whether a backup lies on the way from the first timeline to the end of `line`.
+  bool IsOn(TimelineId line, const PastBackup& backup) const {
+    SegmentNumber end = std::numeric_limits<SegmentNumber>::max();
+    while (line != backup.timeline && line != 0) {
+      end = history_.branches.at(line).left_in;
+      line = history_.branches.at(line).parent;
+    }
+    return line != 0 && backup.last < end;
+  }
+  std::vector<TimelineId> LinesOf(const PastBackup& backup) const {
+    std::vector<TimelineId> lines;
+    std::ranges::copy_if(alive_, std::back_inserter(lines),
+                         [&](TimelineId line) { return IsOn(line, backup); });
+    return lines;
+  }
+  // A timeline that has come further than where its last child left it, and not long ago.
+  void FindAlive() {
+    std::map<TimelineId, const PastSegment*> last;
+    TimePoint newest{};
+    for (const PastSegment& segment : history_.segments) {
+      const PastSegment*& of_timeline = last[segment.timeline];
+      if (of_timeline == nullptr || segment.number >= of_timeline->number) {
+        of_timeline = &segment;
+      }
+    }
+    for (const auto& [timeline, segment] : last) {
+      newest = std::max(newest, segment->stored);
+    }
+    for (const auto& [timeline, segment] : last) {
+      const bool grows = std::ranges::none_of(history_.branches, [&](const auto& child) {
+        return child.second.parent == timeline && segment->number < child.second.left_in;
+      });
+      if (grows && newest - segment->stored < std::chrono::hours(24 * 7)) {
+        alive_.push_back(timeline);
+      }
+    }
+  }
+  void FindNewest() {
+    for (const TimelineId line : alive_) {
+      const PastBackup* newest = nullptr;
+      for (const PastBackup* backup : own_) {
+        newest = IsGood(*backup) && IsOn(line, *backup) ? backup : newest;
+      }
+      if (newest != nullptr) {
+        newest_good_.insert(newest);
+      }
+    }
+    if (!newest_good_.empty()) {
+      return;
+    }
+    const PastBackup* by_time = nullptr;
+    const PastBackup* by_timeline = nullptr;
+    for (const PastBackup* backup : own_) {
+      if (IsGood(*backup)) {
+        by_time = backup;
+        by_timeline = by_timeline == nullptr || backup->timeline >= by_timeline->timeline
+                          ? backup
+                          : by_timeline;
+      }
+    }
+    if (by_time != nullptr) {
+      newest_good_ = {by_time, by_timeline};
+    }
+  }
+  // Of those made later, on one way.
+  std::size_t NewerGood(const PastBackup& backup, TimelineId line) const {
     return static_cast<std::size_t>(
         std::count_if(own_.begin(), own_.end(), [&](const PastBackup* other) {
-          return other > &backup && other->is_full == backup.is_full && IsGood(*other);
+          return other > &backup && other->is_full == backup.is_full && IsGood(*other) &&
+                 IsOn(line, *other);
         }));
+  }
+  // By the settings, wherever it lies.
+  bool IsWanted(const PastBackup& backup) const {
+    const int setting = backup.is_full ? settings_.full : settings_.diff;
+    const auto has_place = [&](TimelineId line) {
+      return Within(NewerGood(backup, line), setting);
+    };
+    const std::vector<TimelineId> lines = LinesOf(backup);
+    if (!lines.empty() || setting == 0) {
+      return setting == 0 || std::ranges::any_of(lines, has_place);
+    }
+    return has_place(backup.timeline) && (oldest_present_ == nullptr || oldest_present_ < &backup);
   }
   static bool Within(std::size_t rank, int setting) {
     return setting == 0 || rank < static_cast<std::size_t>(setting);
@@ -334,7 +419,7 @@ class Invariants {
   bool IsForced(const PastBackup& backup) const {
     return std::any_of(
         history_.backups.begin(), history_.backups.end(), [&](const PastBackup& other) {
-          const bool stays = other.pinned || other.broken || &other == newest_good_;
+          const bool stays = other.pinned || other.broken || newest_good_.contains(&other);
           return stays && (other.label == backup.label || other.full_label == backup.label);
         });
   }
@@ -351,11 +436,10 @@ class Invariants {
         continue;
       }
       if (backup.is_full) {
-        EXPECT_EQ(exists, Within(NewerGood(backup), settings_.full)) << backup.label;
+        EXPECT_EQ(exists, IsWanted(backup)) << backup.label;
         continue;
       }
-      EXPECT_EQ(exists, Exists(backup.full_label) && Within(NewerGood(backup), settings_.diff))
-          << backup.label;
+      EXPECT_EQ(exists, Exists(backup.full_label) && IsWanted(backup)) << backup.label;
       EXPECT_TRUE(!exists || Exists(backup.full_label)) << backup.label;
     }
   }
@@ -368,8 +452,13 @@ class Invariants {
         newest_with_backup = std::max(newest_with_backup, backup->timeline);
       }
     }
-    const bool all_stays = settings_.archive == 0 || any_broken_ || newest_good_ == nullptr ||
-                           history_.segments.back().timeline > newest_with_backup;
+    const bool some_line_lacks_a_full = std::ranges::any_of(alive_, [&](TimelineId line) {
+      return std::ranges::none_of(own_, [&](const PastBackup* backup) {
+        return backup->is_full && IsGood(*backup) && IsOn(line, *backup);
+      });
+    });
+    const bool all_stays = settings_.archive == 0 || any_broken_ || newest_good_.empty() ||
+                           alive_.back() > newest_with_backup || some_line_lacks_a_full;
     for (const PastSegment& segment : history_.segments) {
       const bool needed =
           all_stays || std::any_of(own_.begin(), own_.end(), [&](const PastBackup* backup) {
@@ -379,9 +468,12 @@ class Invariants {
     }
   }
   bool Needs(const PastBackup& backup, const PastSegment& segment) const {
-    const bool anchors = &backup == newest_good_ || (backup.is_full && IsGood(backup) &&
-                                                     Within(NewerGood(backup), settings_.archive) &&
-                                                     Within(NewerGood(backup), settings_.full));
+    const bool anchors = newest_good_.contains(&backup) ||
+                         (backup.is_full && IsGood(backup) &&
+                          std::ranges::any_of(LinesOf(backup), [&](TimelineId line) {
+                            return Within(NewerGood(backup, line), settings_.archive) &&
+                                   Within(NewerGood(backup, line), settings_.full);
+                          }));
     return (anchors && segment.number >= backup.first) ||
            (Exists(backup.label) && backup.first <= segment.number &&
             segment.number <= backup.last);
@@ -391,7 +483,9 @@ class Invariants {
   const RetentionSettings settings_;
   const std::set<std::string> before_;
   std::vector<const PastBackup*> own_;
-  const PastBackup* newest_good_ = nullptr;
+  std::vector<TimelineId> alive_;
+  std::set<const PastBackup*> newest_good_;
+  const PastBackup* oldest_present_ = nullptr;
   bool any_broken_ = false;
   const std::set<std::string>* after_ = nullptr;
 };

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <map>
 #include <random>
 #include <set>
 #include <string>
@@ -36,6 +38,13 @@ struct PastSegment {
   std::string name{};  // of the object
   TimelineId timeline = 1;
   SegmentNumber number = 0;
+  TimePoint stored{};
+};
+
+// Where a timeline has left its parent: within that segment.
+struct PastBranch {
+  TimelineId parent = 0;  // none
+  SegmentNumber left_in = 0;
 };
 
 class History {
@@ -44,7 +53,10 @@ class History {
     Full(false, false);
     for (int event = 0; event < events; ++event) {
       time_ += std::chrono::minutes(61);
-      Happen(Below(20));
+      if (Below(15) == 0) {
+        time_ += std::chrono::hours(24 * 8);  // long enough for a branch to be abandoned
+      }
+      Happen(Below(21));
     }
     for (PastBackup& backup : backups) {
       if (!backup.broken && Below(12) == 0) {
@@ -76,6 +88,7 @@ class History {
   TestRepository repository;
   std::vector<PastBackup> backups;    // oldest first
   std::vector<PastSegment> segments;  // ours
+  std::map<TimelineId, PastBranch> branches{{1, {}}};
   std::vector<std::string> left_over_labels;
   std::vector<std::string> untouchable;  // history files, things of others
 
@@ -103,6 +116,8 @@ class History {
       case 10:
       case 11:
         return Full(false, false);
+      case 12:
+        return GoOnElsewhere();
       default:
         return Diff(false);
     }
@@ -120,18 +135,45 @@ class History {
       const std::string file = SegmentName(timeline_, position_, kTestSegmentSize);
       const std::string name = WalObjectName(kTestSystem, file).value();
       Put(name, "segment");
-      segments.push_back({name, timeline_, position_});
+      segments.push_back({name, timeline_, position_, time_});
     }
   }
 
   void Promote(std::size_t back) {
-    position_ -= std::min<SegmentNumber>(back, position_ - 1);
-    ++timeline_;
-    const std::string history = WalObjectName(kTestSystem, TimelineHistoryName(timeline_)).value();
-    Put(history, "history");
-    untouchable.push_back(history);
+    const SegmentNumber begin = branches.at(timeline_).left_in + 1;
+    position_ =
+        std::max<SegmentNumber>(begin, position_ - std::min<SegmentNumber>(back, position_));
+    const auto timeline = static_cast<TimelineId>(branches.size() + 1);
+    branches[timeline] = {timeline_, position_};
+    timeline_ = timeline;
+    const std::string file = TimelineHistoryName(timeline_);
+    ASSERT_OK(repository.PushWal(file, AsBytes(HistoryText(timeline_))));
+    untouchable.push_back(WalObjectName(kTestSystem, file).value());
     last_full_.clear();
     Grow(1);
+  }
+
+  std::string HistoryText(TimelineId timeline) const {
+    const PastBranch& branch = branches.at(timeline);
+    if (branch.parent == 0) {
+      return "";
+    }
+    const Lsn left{branch.left_in * kTestSegmentSize + 100};
+    return HistoryText(branch.parent) +
+           fmt::format("{}\t{}\tno recovery target\n", branch.parent, FormatLsn(left));
+  }
+
+  // Another server, which was thought to be dead, or which is a twin of ours.
+  void GoOnElsewhere() {
+    timeline_ = static_cast<TimelineId>(1 + Below(branches.size()));
+    position_ = 0;
+    for (const PastSegment& segment : segments) {
+      if (segment.timeline == timeline_) {
+        position_ = std::max(position_, segment.number + 1);
+      }
+    }
+    last_full_.clear();
+    Grow(1 + Below(3));
   }
 
   void Fail() {

@@ -123,5 +123,31 @@ TEST(RepositoryFacts, AreOfOneSystem) {
   EXPECT_FALSE(facts->lock.held);
 }
 
+// A copy was promoted, archived for a day and was thrown away; the original goes on.
+TEST(RepositoryFacts, ABackupOnADeadBranchIsNotTheNewest) {
+  const TestRepository repository;
+  const auto put = [&](const std::string& label, TimelineId timeline, SegmentNumber first) {
+    BackupSummary summary = TestSummary(*repository, label);
+    summary.timeline = timeline;
+    summary.start_lsn = Lsn{first * kTestSegmentSize + 40};
+    summary.stop_lsn = Lsn{(first + 1) * kTestSegmentSize + 40};
+    const std::string text = SerializeSummary(summary, repository->seal_policy()).value();
+    ASSERT_OK(
+        PutSmall(repository->store(), BackupDocumentName(label), AsBytes(text), PutMode::kCreate));
+  };
+  repository.PushSegment(1, 3);
+  ASSERT_OK(repository.PushWal("00000002.history", AsBytes("1\t0/400000\tno recovery target\n")));
+  repository.PushSegment(2, 4);
+  put("20261108-020000F", 2, 4);
+  const auto newest = [&] {
+    return ReadRepositoryFacts(*repository, kTestSystem).value().newest.at(BackupType::kFull).label;
+  };
+  put("20261101-020000F", 1, 3);
+  EXPECT_EQ(newest(), "20261108-020000F");
+  repository.environment().clock->Sleep(std::chrono::hours(24 * 8), nullptr);
+  repository.PushSegment(1, 5);
+  EXPECT_EQ(newest(), "20261101-020000F");
+}
+
 }  // namespace
 }  // namespace veza

@@ -23,8 +23,8 @@ class RetentionTest : public testing::Test {
   RetentionTest() {
     input_.system_identifier = kTestSystem;
     input_.wal_segment_size = kTestSegmentSize;
-    input_.newest_timeline = 1;
     input_.now = Day(1000);
+    HaveTimelines({{1, TimelineHistory{}, 9999, Day(1000)}});
   }
 
   static TimePoint Day(int day) { return kTestTime + std::chrono::hours(24 * day); }
@@ -44,6 +44,17 @@ class RetentionTest : public testing::Test {
     input_.catalog.backups.push_back(backup);
     return input_.catalog.backups.back();
   }
+  void HaveTimelines(std::vector<TimelineTrace> traces) {
+    input_.lineage = Lineage(kTestSegmentSize, std::move(traces));
+  }
+  // Timeline 2, which left timeline 1 behind day `day`'s backup; both have grown since.
+  void HaveBranch(int day, TimePoint grown_1, TimePoint grown_2) {
+    const SegmentNumber left = static_cast<SegmentNumber>(day) * 10 + 5;
+    HaveTimelines({{1, TimelineHistory{}, 9999, grown_1},
+                   {2, TimelineHistory{2, {{1, Lsn{left * kTestSegmentSize}}}}, 9999, grown_2}});
+  }
+  // Labels are by the clock of some node, positions are not.
+  BackupSummary& HaveFullLabelled(int label_day, int day) { return Have(Full(label_day), day); }
   BackupSummary& HaveFull(int day) { return Have(Full(day), day); }
   BackupSummary& HaveDiff(int full, int day) { return Have(Diff(full, day), day); }
   void HaveWal(SegmentNumber first, SegmentNumber last, TimelineId timeline = 1) {
@@ -206,8 +217,9 @@ TEST_F(RetentionTest, WalStaysFromTheFullThatTheSettingSays) {
   EXPECT_THAT(RemovedWal(), ElementsAre("3-9"));
 }
 
-// The timeline of day 3 left day 1's before day 2: its WAL has lower LSNs than day 2's start.
-TEST_F(RetentionTest, LsnsOfAllTimelinesAreTakenTogether) {
+// The timeline of day 3 left day 1's before day 2: day 2 leads nowhere any more, and the WAL of
+// either timeline has the same LSNs.
+TEST_F(RetentionTest, WalStaysFromTheBackupsThatLeadToThePresent) {
   input_.settings = {.full = 4, .diff = 7, .archive = 2};
   HaveFull(1);
   HaveFull(2);
@@ -215,9 +227,12 @@ TEST_F(RetentionTest, LsnsOfAllTimelinesAreTakenTogether) {
   parted.timeline = 2;
   parted.start_lsn = Lsn{15 * kTestSegmentSize};
   parted.stop_lsn = Lsn{16 * kTestSegmentSize};
-  input_.newest_timeline = 2;
+  HaveTimelines({{1, TimelineHistory{}, 30, Day(980)},
+                 {2, TimelineHistory{2, {{1, Lsn{13 * kTestSegmentSize}}}}, 40, Day(1000)}});
   HaveWal(5, 30);
   HaveWal(13, 40, 2);
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-9"));
+  input_.settings.archive = 1;
   EXPECT_THAT(RemovedWal(), ElementsAre("5-9", "12-14", "13-14"));
 }
 
@@ -227,11 +242,103 @@ TEST_F(RetentionTest, ATimelineWithoutABackupKeepsAllWal) {
   HaveFull(2);
   HaveWal(5, 30);
   EXPECT_THAT(RemovedWal(), SizeIs(2));
-  input_.newest_timeline = 2;
+  HaveBranch(2, Day(900), Day(1000));
   EXPECT_THAT(RemovedWal(), IsEmpty());
   EXPECT_THAT(Reason(SegmentName(1, 5, kTestSegmentSize)), HasSubstr("on timeline 2 yet"));
   HaveDiff(2, 3).timeline = 2;
   EXPECT_THAT(RemovedWal(), SizeIs(2));
+}
+
+// A copy that was promoted, archived for an hour, and was thrown away.
+TEST_F(RetentionTest, ADeadTimelineKeepsNothing) {
+  input_.settings = {.full = 2, .diff = 7, .archive = 1};
+  for (int day = 1; day <= 4; ++day) {
+    HaveFull(day);
+  }
+  HaveWal(5, 50);
+  HaveBranch(2, Day(1000), Day(990));
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1), Full(2)));
+  EXPECT_THAT(RemovedWal(), SizeIs(2));
+}
+
+TEST_F(RetentionTest, AbandonedBackupsTakeNoPlaceOfThoseThatLeadToThePresent) {
+  input_.settings = {.full = 3, .diff = 1, .archive = 3};
+  HaveFull(1);
+  HaveFull(2);
+  for (int day = 3; day <= 6; ++day) {
+    HaveFull(day);  // on the branch that came to nothing
+  }
+  HaveDiff(6, 7);
+  HaveBranch(2, Day(980), Day(1000));
+  HaveFull(8).timeline = 2;
+  EXPECT_THAT(Removed(), ElementsAre(Full(3))) << "three newer ones on its own branch";
+  EXPECT_THAT(Reason(Full(4)), HasSubstr("on a branch of timeline 1 that was abandoned"));
+  HaveFull(9).timeline = 2;
+  HaveFull(10).timeline = 2;
+  input_.pins = {Full(4)};
+  EXPECT_THAT(Removed(),
+              UnorderedElementsAre(Full(1), Full(2), Full(3), Full(5), Full(6), Diff(6, 7)));
+  EXPECT_THAT(Reason(Full(5)), HasSubstr("older than full backup \"" + Full(8) + "\""));
+}
+
+// Nobody knows which of two twins will be the one that counts.
+TEST_F(RetentionTest, TwoBranchesThatGrowAreCountedEach) {
+  input_.settings = {.full = 2, .diff = 1, .archive = 2};
+  HaveFull(1);
+  HaveFull(2);
+  HaveFull(3);
+  HaveBranch(2, Day(999), Day(1000));
+  HaveFull(4).timeline = 2;
+  HaveFull(5).timeline = 2;
+  EXPECT_THAT(Removed(), ElementsAre(Full(1))) << "the line of timeline 1 needs day 2";
+  HaveWal(5, 60);
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-19"));
+  HaveFull(6);
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1), Full(2)));
+}
+
+// The file may come yet, or be lost: a backup may lead to the timeline or not.
+TEST_F(RetentionTest, WithoutAHistoryFileNothingIsAbandonedOrPushedOut) {
+  input_.settings = {.full = 2, .diff = 1, .archive = 1};
+  for (int day = 1; day <= 3; ++day) {
+    HaveFull(day);
+  }
+  HaveTimelines({{1, TimelineHistory{}, 9999, Day(900)}, {2, std::nullopt, 9999, Day(1000)}});
+  HaveFull(4).timeline = 2;
+  EXPECT_THAT(Removed(), IsEmpty());
+  HaveFull(5).timeline = 2;
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1), Full(2), Full(3)));
+}
+
+// Day 11's backup was labelled by a node whose clock was behind.
+TEST_F(RetentionTest, ABackupOfANodeThatIsBehindIsTheNewest) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  HaveFull(10);
+  HaveFullLabelled(9, 11);
+  EXPECT_THAT(Removed(), IsEmpty()) << "the labels say otherwise, so both stay";
+  HaveFull(12);
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(10), Full(9)));
+}
+
+TEST_F(RetentionTest, ABackupOfANodeThatIsAheadPushesOutNoneThatComesAfter) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  HaveFullLabelled(50, 10);
+  HaveFull(11);
+  EXPECT_THAT(Removed(), IsEmpty());
+  HaveFull(12);
+  EXPECT_THAT(Removed(), ElementsAre(Full(11)));
+  HaveFullLabelled(51, 13);  // as labels are chosen now
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(50), Full(11), Full(12)));
+}
+
+// A snapshot of the storage was put back: WAL positions are used again.
+TEST_F(RetentionTest, ABackupTakenAfterTimeWentBackStays) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  HaveFull(20);
+  HaveFullLabelled(21, 15);
+  EXPECT_THAT(Removed(), IsEmpty());
+  HaveFullLabelled(22, 16);
+  EXPECT_THAT(Removed(), ElementsAre(Full(21)));
 }
 
 TEST_F(RetentionTest, WithoutAGoodFullAllWalStays) {

@@ -49,7 +49,7 @@ class ChooseBackupTest : public testing::Test {
 TEST_F(ChooseBackupTest, WithoutTargetTheNewestOnTheWayToTheTimeline) {
   EXPECT_EQ(Choose({}, &two_), "promoted");
   EXPECT_EQ(Choose({}, &one_), "abandoned");
-  EXPECT_EQ(Choose({}, nullptr), "abandoned");
+  EXPECT_EQ(Choose({}, nullptr), "promoted");
   EXPECT_EQ(Choose({.kind = TargetKind::kImmediate}, &two_), "promoted");
   EXPECT_EQ(Choose({.kind = TargetKind::kXid, .xid = 700}, &two_), "promoted");
   EXPECT_EQ(Choose({.kind = TargetKind::kName, .name = "before"}, &two_), "promoted");
@@ -80,6 +80,20 @@ TEST_F(ChooseBackupTest, TargetsBeforeEveryBackupNameTheEarliest) {
   const auto by_lsn = ChooseBackup(backups_, AtLsn(0xff), "", &two_);
   ASSERT_FALSE(by_lsn.has_value());
   EXPECT_NE(by_lsn.error().hint.find("LSN 0/100"), std::string::npos) << by_lsn.error().hint;
+}
+
+// The newest one was taken where the clock is ten minutes behind: its end was not where it says.
+TEST_F(ChooseBackupTest, AClockThatIsBehindDoesNotMakeABackupOlder) {
+  const std::vector<BackupSummary> backups{Backup("older", 1, 0x100, "2026-11-01 12:00:00+00"),
+                                           Backup("newer", 1, 0x200, "2026-11-01 11:55:00+00")};
+  const auto choose = [&](const RecoveryTarget& target) {
+    const auto backup = ChooseBackup(backups, target, "", &one_);
+    return backup ? backup->label : backup.error().hint;
+  };
+  EXPECT_EQ(choose({}), "newer");
+  EXPECT_EQ(choose(AtTime("2026-11-01 12:00:00+00")), "newer");
+  EXPECT_EQ(choose(AtLsn(0x1ff)), "older");
+  EXPECT_NE(choose(AtTime("2026-11-01 11:57:00+00")), "newer");
 }
 
 TEST_F(ChooseBackupTest, ByLabel) {

@@ -1,0 +1,57 @@
+#include "core/repository/choose_label.h"
+
+#include <chrono>
+#include <utility>
+
+#include "core/repository/backup_order.h"
+#include "core/repository/backup_writer.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+std::int64_t WholeSeconds(TimePoint::duration duration) {
+  return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
+}
+
+void WarnOfClocks(TimePoint node_now, TimePoint store_now, TimePoint label_time,
+                  std::vector<std::string>* warnings) {
+  const auto skew = node_now - store_now;
+  if (std::chrono::abs(skew) > kSkewToWarn) {
+    warnings->push_back(
+        fmt::format("the clock of this server is {} s {} that of the repository: set it, or "
+                    "target times of a recovery mean other moments than they say",
+                    std::abs(WholeSeconds(skew)), skew.count() < 0 ? "behind" : "ahead of"));
+  }
+  if (label_time - store_now > kSkewToWarn) {
+    warnings->push_back(
+        fmt::format("the newest backup label in the repository is {} s ahead of its clock: the "
+                    "label of this backup follows it",
+                    WholeSeconds(label_time - store_now)));
+  }
+}
+
+}  // namespace
+
+Result<LabelChoice> ChooseLabel(const Repository& repository,
+                                const std::optional<std::string>& full_label) {
+  Store& store = repository.store();
+  for (;;) {
+    ASSIGN_OR_RETURN(const TimePoint store_now, store.Now());
+    const TimePoint node_now = repository.environment().clock->Now();
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, store.ListDirectories(kBackupPrefix));
+    ASSIGN_OR_RETURN(const TimePoint time, NextLabelTime(names, store_now));
+    LabelChoice choice;
+    choice.label = full_label ? DiffLabel(*full_label, time) : FullLabel(time);
+    const Status unused = BackupWriter::RequireUnusedLabel(repository, choice.label);
+    if (!unused && unused.error().code == ErrorCode::kAlreadyExists) {
+      continue;  // it has appeared since; then it is listed now
+    }
+    RETURN_IF_ERROR(unused);
+    WarnOfClocks(node_now, store_now, time, &choice.warnings);
+    return choice;
+  }
+}
+
+}  // namespace veza
