@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "core/repository/drill_record.h"
+#include "core/repository/expire.h"
 #include "core/repository/recovery_window.h"
 #include "core/repository/suspect_diff.h"
 
@@ -25,6 +26,8 @@ struct RepositoryInfo {
   std::vector<SystemInfo> systems;
   BackupCatalog catalog;
   std::map<std::string, DrillRecord> drills;  // the latest of each label
+  Fragments young_fragments;
+  Fragments old_fragments;
 };
 
 std::uint64_t CountSegments(const ArchivePiece& piece) {
@@ -61,6 +64,9 @@ Result<RepositoryInfo> Collect(const Repository& repository) {
     info.systems.push_back(std::move(system));
   }
   ASSIGN_OR_RETURN(info.drills, ReadLatestDrills(repository));
+  ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
+  RETURN_IF_ERROR(
+      ReadFragments(repository.store(), now, &info.young_fragments, &info.old_fragments));
   return info;
 }
 
@@ -210,6 +216,12 @@ nlohmann::json ToJson(const RepositoryInfo& info) {
   for (const UnfinishedBackup& backup : info.catalog.unfinished) {
     document["unfinished"].push_back(backup.label);
   }
+  document["fragments"] = {
+      {"count", info.old_fragments.count},
+      {"bytes", info.old_fragments.bytes},
+      {"young_count", info.young_fragments.count},
+      {"young_bytes", info.young_fragments.bytes},
+  };
   for (const BrokenBackup& backup : info.catalog.broken) {
     document["broken"].push_back({{"label", backup.label}, {"error", ErrorToJson(backup.error)}});
   }
@@ -394,6 +406,17 @@ std::string ToText(const RepositoryInfo& info) {
     for (const UnfinishedBackup& backup : info.catalog.unfinished) {
       text += fmt::format("  {}\n", backup.label);
     }
+  }
+  if (info.old_fragments.count + info.young_fragments.count > 0) {
+    text += "\ntemporary files of writes\n";
+  }
+  if (info.old_fragments.count > 0) {
+    text += fmt::format("  {} cut off, {}: veza_backup_expire() removes them\n",
+                        info.old_fragments.count, FormatSize(info.old_fragments.bytes));
+  }
+  if (info.young_fragments.count > 0) {
+    text += fmt::format("  {} cut off less than an hour ago, or still being written, {}\n",
+                        info.young_fragments.count, FormatSize(info.young_fragments.bytes));
   }
   if (!info.catalog.broken.empty()) {
     text += "\nunusable\n";

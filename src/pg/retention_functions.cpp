@@ -1,6 +1,5 @@
 // What goes and what stays: veza_backup_expire() and veza_backup_keep().
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,9 +16,6 @@
 namespace veza::pg {
 
 namespace {
-
-// After Ctrl-C: so long it may still take to let the next one in.
-constexpr std::chrono::milliseconds kReleasePatience{1000};
 
 Row RowOf(const RetentionDecision& decision) {
   const bool is_range = !decision.last.empty() && decision.last != decision.name;
@@ -41,25 +37,12 @@ class ExpireCall final : public RowsCall {
     ASSIGN_OR_RETURN(const std::vector<RetentionDecision> decisions,
                      dry_run_
                          ? PlanExpire(*repository, facts_.system_identifier, RetentionOf(config_))
-                         : ExpireUnderLock(*repository));
+                         : ExpireUnderLock(*repository, facts_.system_identifier,
+                                           RetentionOf(config_), config_.s3_connections));
     for (const RetentionDecision& decision : decisions) {
       rows_.push_back(RowOf(decision));
     }
     return Ok();
-  }
-
-  Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& repository) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<ClusterLock> lock,
-                     ClusterLock::Acquire(repository, {.purpose = "expiry of backups"}));
-    Result<std::vector<RetentionDecision>> decisions = Expire(
-        repository, facts_.system_identifier, RetentionOf(config_), *lock, config_.s3_connections);
-    if (!decisions) {
-      // That error is the one to tell. A lock that stays is taken over after a while.
-      [[maybe_unused]] const Status released = lock->ReleaseWithin(kReleasePatience);
-      return decisions;
-    }
-    RETURN_IF_ERROR(lock->Release());
-    return decisions;
   }
 
   const bool dry_run_;

@@ -1,9 +1,11 @@
-# Which backups are the newest, whatever clocks say and however many branches there are.
+# Which backups are the newest, whatever clocks say and however many branches there are; and what
+# writes that were cut off have left.
 
 use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use File::Path qw(make_path);
 use POSIX qw(strftime);
 use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
@@ -70,6 +72,37 @@ my $fifth = backup($node, 'full');
 unlike(labels(), qr/\Q$second\E /, 'until two newer ones do');
 like(labels(), qr/\Q$fourth $fifth\E$/, 'which stay');
 is($node->restore('check')->data_dir ne '', 1, 'the newest can be restored');
+
+# --- temporary files of writes that were cut off --------------------------------------------------
+
+SKIP:
+{
+	skip 'an S3 server keeps nothing of a request that was cut off', 5 if store() ne 'dir';
+
+	# As a worker leaves them that was killed before its first pack.
+	my $directory = repository() . '/main/backup/20200101-000000F/pack';
+	make_path($directory, { mode => 0700 });
+	foreach my $age (600, 7200)
+	{
+		my $file = "$directory/.veza-tmp-$age";
+		open my $handle, '>', $file or die "could not write $file: $!";
+		print $handle 'x' x 1000;
+		close $handle or die "could not write $file: $!";
+		utime time - $age, time - $age, $file or die "could not change the time of $file: $!";
+	}
+	(undef, $out) = $node->vezactl('info');
+	like($out, qr/temporary files of writes\n  1 cut off, .*\n  1 cut off less than an hour ago/,
+		'vezactl info mentions them');
+	(undef, $out) = $node->vezactl('verify');
+	like($out, qr/20200101-000000F\/pack\/\.veza-tmp-7200/, 'vezactl verify, too');
+	is( $node->safe_psql('postgres', <<'SQL'), "keep|1000\nremove|1000", 'and so does an expiry');
+SELECT action, bytes FROM veza_backup_expire() WHERE kind = 'fragment' ORDER BY action
+SQL
+	is_deeply([ glob "$directory/.veza-tmp-*" ], ["$directory/.veza-tmp-600"], 'the old one goes');
+	utime time - 7200, time - 7200, "$directory/.veza-tmp-600";
+	$node->safe_psql('postgres', 'SELECT veza_backup_expire()');
+	ok(!-e repository() . '/main/backup/20200101-000000F', 'at last the directories');
+}
 
 $node->stop;
 done_testing();

@@ -46,7 +46,12 @@ Result<BackupCatalog> ReadBackupCatalog(const Repository& repository) {
     } else if (summary) {
       catalog.buried.push_back(label);
     } else if (summary.error().code == ErrorCode::kNotFound) {
-      if (ParseLabel(label)) {  // otherwise it is not ours
+      // Without a label it is not ours.
+      const bool is_label = ParseLabel(label).has_value();
+      ASSIGN_OR_RETURN(
+          const bool exists,
+          is_label ? HoldsObject(repository.store(), BackupDirectory(label)) : Result<bool>(false));
+      if (exists) {
         catalog.unfinished.push_back({label});
       }
     } else if (summary.error().code == ErrorCode::kDataCorrupted ||
@@ -76,7 +81,8 @@ Result<BackupSummary> ReadBackup(const Repository& repository, const std::string
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> labels,
                    repository.store().ListDirectories(kBackupPrefix));
-  if (std::find(labels.begin(), labels.end(), label) != labels.end()) {
+  ASSIGN_OR_RETURN(const bool exists, HoldsObject(repository.store(), BackupDirectory(label)));
+  if (exists) {
     return MakeError(ErrorCode::kNotFound, "backup \"{}\" was never completed", label)
         .WithHint("It is being made now, or it failed. Choose another one.");
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <iterator>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -19,6 +21,11 @@ namespace {
 
 // Between two looks at the lock; a name takes some 60 bytes.
 constexpr std::size_t kBatch = 1000;
+// After Ctrl-C: so long it may still take to let the next one in.
+constexpr std::chrono::milliseconds kReleasePatience{1000};
+constexpr const char* kWaitsForRoom =
+    "waits until the repository can be written to; call veza_backup_expire() again";
+const ClusterLockOptions kExpiry{.purpose = "expiry of backups"};
 
 // A part of a listing: names with `prefix`, behind `start_after`, before `end` (empty: no end),
 // that `wanted` accepts.
@@ -66,16 +73,26 @@ Result<Remains> ReadRemains(const Repository& repository, const std::string& lab
   return remains;
 }
 
+void Count(const ObjectInfo& fragment, Fragments* fragments) {
+  const bool is_first = fragments->count == 0;
+  ++fragments->count;
+  fragments->bytes += fragment.size;
+  fragments->first = is_first ? fragment.name : std::min(fragments->first, fragment.name);
+  fragments->last = std::max(fragments->last, fragment.name);
+  fragments->oldest = is_first ? fragment.modified : std::min(fragments->oldest, fragment.modified);
+}
+
 Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
                                             std::uint64_t system_identifier,
                                             const RetentionSettings& settings,
-                                            std::string active_node) {
+                                            std::string active_node, bool without_lock = false) {
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
   RetentionInput input;
   input.settings = settings;
   input.system_identifier = system_identifier;
   input.wal_segment_size = identity.wal_segment_size;
   input.active_node = std::move(active_node);
+  input.without_lock = without_lock;
   // The archive before the catalog: a timeline that appears in between can then only be too new.
   ASSIGN_OR_RETURN(input.lineage, ReadLineage(repository, identity));
   ASSIGN_OR_RETURN(input.catalog, ReadBackupCatalog(repository));
@@ -94,6 +111,8 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
     ASSIGN_OR_RETURN(input.remains[label], ReadRemains(repository, label, true));
   }
   ASSIGN_OR_RETURN(input.now, repository.store().Now());
+  RETURN_IF_ERROR(
+      ReadFragments(repository.store(), input.now, &input.young_fragments, &input.old_fragments));
   return PlanRetention(input, [&](const Store::ObjectVisitor& each) {
     return repository.store().List(WalSystemPrefix(system_identifier), "", each);
   });
@@ -101,12 +120,13 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
 
 class Remover {
  public:
-  Remover(const Repository& repository, std::uint64_t system_identifier, ClusterLock& lock,
-          int requests_in_flight)
+  // `guard` is asked before each deletion, or batch of them, and forbids it by an error.
+  Remover(const Repository& repository, std::uint64_t system_identifier,
+          std::function<Status()> guard, int requests_in_flight)
       : repository_(repository),
         store_(repository.store()),
         system_identifier_(system_identifier),
-        lock_(lock),
+        guard_(std::move(guard)),
         requests_in_flight_(static_cast<std::size_t>(std::max(requests_in_flight, 1))) {}
 
   Status Run(std::vector<RetentionDecision>& decisions) {
@@ -122,9 +142,11 @@ class Remover {
                 [this](RetentionDecision& decision) { return RemoveLeftOver(decision); }));
     RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kTombstone,
                             [this](RetentionDecision& decision) -> Status {
-                              RETURN_IF_ERROR(lock_.RequireHeld());
+                              RETURN_IF_ERROR(guard_());
                               return store_.Delete(BackupDocumentName(decision.name));
                             }));
+    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kFragment,
+                            [this](RetentionDecision& /*all*/) { return RemoveFragments(); }));
     RETURN_IF_ERROR(
         ForEach(decisions, RetentionKind::kDrill, [this](RetentionDecision& decision) -> Status {
           return RemoveEach(
@@ -135,6 +157,23 @@ class Remover {
         }));
     return ForEach(decisions, RetentionKind::kWal,
                    [this](RetentionDecision& decision) { return RemoveWal(decision); });
+  }
+
+  // One of them, of a kind for which nothing needs to be written.
+  Status RemoveOne(RetentionDecision& decision) {
+    switch (decision.kind) {
+      case RetentionKind::kFragment:
+        return RemoveFragments();
+      case RetentionKind::kWal:
+        return RemoveWal(decision);
+      case RetentionKind::kBackup:
+        return RemoveBackup(decision);
+      case RetentionKind::kLeftOver:
+      case RetentionKind::kTombstone:
+      case RetentionKind::kDrill:
+        break;
+    }
+    return Postpone(decision);
   }
 
  private:
@@ -160,8 +199,15 @@ class Remover {
     return Ok();
   }
 
+  // What cannot be removed while nothing can be written. Nothing else depends on it.
+  static Status Postpone(RetentionDecision& decision) {
+    decision.keep = true;
+    decision.reason = kWaitsForRoom;
+    return Ok();
+  }
+
   Status RemoveBackup(RetentionDecision& decision) {
-    RETURN_IF_ERROR(lock_.RequireHeld());
+    RETURN_IF_ERROR(guard_());
     ASSIGN_OR_RETURN(const bool pinned, IsPinned(repository_, decision.name));
     if (pinned) {
       return Overtaken(decision, "was pinned a moment ago");
@@ -171,7 +217,7 @@ class Remover {
   }
 
   Status RemoveLeftOver(RetentionDecision& decision) {
-    RETURN_IF_ERROR(lock_.RequireHeld());
+    RETURN_IF_ERROR(guard_());
     const std::string name = BackupDocumentName(decision.name);
     ASSIGN_OR_RETURN(
         const std::string tombstone,
@@ -183,6 +229,8 @@ class Remover {
       if (!IsTombstone(AsText(there), decision.name, repository_.seal_policy())) {
         return Overtaken(decision, "was completed a moment ago");
       }
+    } else if (!put && put.error().code == ErrorCode::kNoSpace) {
+      return Postpone(decision);
     } else {
       RETURN_IF_ERROR(put);
     }
@@ -196,6 +244,15 @@ class Remover {
                        .start_after = "",
                        .end = "",
                        .wanted = [&](const std::string& name) { return name != document; }});
+  }
+
+  // By the same age as the plan, but of the present.
+  Status RemoveFragments() {
+    RETURN_IF_ERROR(guard_());
+    ASSIGN_OR_RETURN(const TimePoint now, store_.Now());
+    return store_.ListFragments([&](const ObjectInfo& fragment) {
+      return now - fragment.modified > kLeftOverAge ? store_.RemoveFragment(fragment.name) : Ok();
+    });
   }
 
   Status RemoveWal(RetentionDecision& decision) {
@@ -234,7 +291,7 @@ class Remover {
       if (names.empty()) {
         return Ok();
       }
-      RETURN_IF_ERROR(lock_.RequireHeld());
+      RETURN_IF_ERROR(guard_());
       RETURN_IF_ERROR(DeleteAll(names));
       range.start_after = names.back();
     }
@@ -272,10 +329,82 @@ class Remover {
   const Repository& repository_;
   Store& store_;
   const std::uint64_t system_identifier_;
-  ClusterLock& lock_;
+  const std::function<Status()> guard_;
   const std::size_t requests_in_flight_;
   bool overtaken_ = false;
 };
+
+// In which order they go when there is no lock: first what nobody can miss.
+int RankWithoutLock(const RetentionDecision& decision) {
+  switch (decision.kind) {
+    case RetentionKind::kFragment:
+      return 0;
+    case RetentionKind::kWal:
+      return 1;
+    default:
+      return ParseLabel(decision.name)->type == BackupType::kDiff ? 2 : 3;
+  }
+}
+
+bool NeedsNoWrite(const RetentionDecision& decision) {
+  return decision.kind == RetentionKind::kFragment || decision.kind == RetentionKind::kWal ||
+         decision.kind == RetentionKind::kBackup;
+}
+
+Status RequireNobody(const Repository& repository) {
+  ASSIGN_OR_RETURN(const LockState state, ReadLockState(repository));
+  if (state.alive) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "node \"{}\" has begun to work in repository \"{}\": {}", state.node,
+                     repository.store().location(), state.purpose)
+        .WithHint("Wait until it is done.");
+  }
+  return Ok();
+}
+
+// The store is full, so the lock cannot be written. Nobody holds it, and whoever wants to take it
+// must write, too. So one thing after another is removed, each after a look that nobody is at work
+// yet, until the lock can be had: it is then in `lock`, and null when nothing was left to remove.
+Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
+                                                std::uint64_t system_identifier,
+                                                const RetentionSettings& settings,
+                                                int requests_in_flight,
+                                                Result<std::unique_ptr<ClusterLock>>* lock) {
+  ASSIGN_OR_RETURN(std::vector<RetentionDecision> decisions,
+                   Plan(repository, system_identifier, settings, "", true));
+  std::vector<RetentionDecision*> order;
+  for (RetentionDecision& decision : decisions) {
+    if (!decision.keep && NeedsNoWrite(decision)) {
+      order.push_back(&decision);
+    } else if (!decision.keep) {
+      decision.keep = true;
+      decision.reason = kWaitsForRoom;
+    }
+  }
+  std::ranges::stable_sort(order, {},
+                           [](const RetentionDecision* one) { return RankWithoutLock(*one); });
+  if (order.empty()) {
+    lock->error().hint =
+        "Retention keeps everything that is there. Lower veza_backup.retention_full, take back "
+        "pins by veza_backup_keep(), or make room in the store.";
+    return lock->error();
+  }
+  Remover remover(
+      repository, system_identifier, [&repository] { return RequireNobody(repository); },
+      requests_in_flight);
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    RETURN_IF_ERROR(remover.RemoveOne(*order[i]));
+    *lock = ClusterLock::Acquire(repository, kExpiry);
+    if (*lock || lock->error().code != ErrorCode::kNoSpace) {
+      // What comes next is decided anew.
+      std::for_each(order.begin() + static_cast<std::ptrdiff_t>(i) + 1, order.end(),
+                    [](RetentionDecision* later) { later->keep = true; });
+      return decisions;
+    }
+  }
+  *lock = std::unique_ptr<ClusterLock>();
+  return decisions;
+}
 
 }  // namespace
 
@@ -286,13 +415,52 @@ Result<std::vector<RetentionDecision>> PlanExpire(const Repository& repository,
   return Plan(repository, system_identifier, settings, lock.alive ? lock.node : "");
 }
 
+Status ReadFragments(Store& store, TimePoint now, Fragments* young, Fragments* old) {
+  return store.ListFragments([&](const ObjectInfo& fragment) {
+    if (now - fragment.modified > kWrittenJustNow) {
+      Count(fragment, now - fragment.modified > kLeftOverAge ? old : young);
+    }
+    return Ok();
+  });
+}
+
 Result<std::vector<RetentionDecision>> Expire(const Repository& repository,
                                               std::uint64_t system_identifier,
                                               const RetentionSettings& settings, ClusterLock& lock,
                                               int requests_in_flight) {
   ASSIGN_OR_RETURN(std::vector<RetentionDecision> decisions,
                    Plan(repository, system_identifier, settings, ""));
-  RETURN_IF_ERROR(Remover(repository, system_identifier, lock, requests_in_flight).Run(decisions));
+  const auto guard = [&lock] { return lock.RequireHeld(); };
+  RETURN_IF_ERROR(Remover(repository, system_identifier, guard, requests_in_flight).Run(decisions));
+  return decisions;
+}
+
+Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& repository,
+                                                       std::uint64_t system_identifier,
+                                                       const RetentionSettings& settings,
+                                                       int requests_in_flight) {
+  Result<std::unique_ptr<ClusterLock>> lock = ClusterLock::Acquire(repository, kExpiry);
+  std::vector<RetentionDecision> decisions;
+  if (!lock && lock.error().code == ErrorCode::kNoSpace) {
+    ASSIGN_OR_RETURN(decisions,
+                     MakeRoom(repository, system_identifier, settings, requests_in_flight, &lock));
+  }
+  if (!lock) {
+    return lock.error();
+  }
+  if (*lock == nullptr) {
+    return decisions;
+  }
+  std::erase_if(decisions, [](const RetentionDecision& decision) { return decision.keep; });
+  Result<std::vector<RetentionDecision>> rest =
+      Expire(repository, system_identifier, settings, **lock, requests_in_flight);
+  if (!rest) {
+    // That error is the one to tell. A lock that stays is taken over after a while.
+    [[maybe_unused]] const Status released = (*lock)->ReleaseWithin(kReleasePatience);
+    return rest;
+  }
+  RETURN_IF_ERROR((*lock)->Release());
+  std::move(rest->begin(), rest->end(), std::back_inserter(decisions));
   return decisions;
 }
 

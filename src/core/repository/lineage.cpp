@@ -101,6 +101,15 @@ Result<Lineage> ReadLineage(const Repository& repository, const Identity& identi
   }
   std::vector<TimelineTrace> list;
   for (auto& [timeline, trace] : traces) {
+    if (!trace.last) {
+      // All of it may have been deleted from a bucket with versioning.
+      ASSIGN_OR_RETURN(
+          const bool exists,
+          HoldsObject(repository.store(), WalTimelinePrefix(identity.system_identifier, timeline)));
+      if (!exists) {
+        continue;
+      }
+    }
     Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
     if (history) {
       trace.history = std::move(*history);

@@ -297,6 +297,21 @@ void DecideRemains(const RetentionInput& input, const std::string& label, const 
   }
 }
 
+void DecideFragments(const RetentionInput& input, std::vector<RetentionDecision>& decisions) {
+  const auto add = [&](const Fragments& fragments, bool keep, std::string reason) {
+    if (fragments.count > 0) {
+      decisions.push_back({.kind = RetentionKind::kFragment,
+                           .name = fragments.first,
+                           .last = fragments.last,
+                           .keep = keep,
+                           .reason = fmt::format("{} temporary files: {}", fragments.count, reason),
+                           .bytes = fragments.bytes});
+    }
+  };
+  add(input.young_fragments, true, "cut off less than an hour ago, or still being written");
+  add(input.old_fragments, false, "left by writes that were cut off");
+}
+
 void DecideDrills(const std::vector<std::string>& drills,
                   std::vector<RetentionDecision>& decisions) {
   if (drills.size() > kDrillsKept) {
@@ -319,6 +334,8 @@ const char* RetentionKindName(RetentionKind kind) {
       return "left-over";
     case RetentionKind::kTombstone:
       return "tombstone";
+    case RetentionKind::kFragment:
+      return "fragment";
     case RetentionKind::kDrill:
       return "drill";
     case RetentionKind::kWal:
@@ -335,8 +352,13 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   TimelineId newest_timeline = 0;
   for (const BackupSummary& backup : input.catalog.backups) {
     decisions.push_back(rules.Decide(backup));
-    if (decisions.back().keep && backup.system_identifier == input.system_identifier) {
+    if (backup.system_identifier != input.system_identifier) {
+      continue;
+    }
+    if (decisions.back().keep || input.without_lock) {
       wal.KeepConsistent(backup);
+    }
+    if (decisions.back().keep) {
       newest_timeline = std::max(newest_timeline, backup.timeline);
     }
   }
@@ -348,6 +370,7 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   for (const auto& [label, remains] : input.remains) {
     DecideRemains(input, label, remains, decisions);
   }
+  DecideFragments(input, decisions);
   DecideDrills(input.drills, decisions);
 
   const std::vector<const BackupSummary*> anchors = rules.WalAnchors();

@@ -30,6 +30,7 @@ enum class RetentionKind {
   kBackup,
   kLeftOver,   // what a label holds beside backup.json, when that is missing or a tombstone
   kTombstone,  // tombstone.h
+  kFragment,   // what Puts have left that were cut off (Store::ListFragments), of one age
   kDrill,      // records of restore drills from `name` to `last`; a decision only when some go
   kWal,        // segments, .partial and .backup files from `name` to `last`, gaps included
 };
@@ -52,6 +53,15 @@ struct Remains {
   std::optional<TimePoint> buried{};  // when the tombstone was written
 };
 
+// Some that are not objects: the least and the greatest of their names, in a count of one the same.
+struct Fragments {
+  std::uint64_t count = 0;
+  std::uint64_t bytes = 0;
+  std::string first{};
+  std::string last{};
+  TimePoint oldest{};
+};
+
 struct RetentionInput {
   RetentionSettings settings;
   std::uint64_t system_identifier = 0;  // ours; what is of another system stays
@@ -59,10 +69,14 @@ struct RetentionInput {
   Lineage lineage;  // of the archive, read before the catalog
   BackupCatalog catalog;
   std::map<std::string, Remains> remains;  // of every unfinished or buried label
+  Fragments young_fragments;               // written to less than kLeftOverAge ago
+  Fragments old_fragments;
   std::set<std::string> pins;
   std::vector<std::string> drills;  // names of the records, oldest first
   TimePoint now{};                  // by the store's clock
   std::string active_node;          // somebody else who is alive and holds the lock
+  // Of WAL only that goes which no backup needs that is there now: also none of those that go.
+  bool without_lock = false;
 };
 
 // Visits the WAL objects of our system in the order of their names, as Store::List() does.
@@ -81,6 +95,7 @@ std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
 // Remains are touched only when nothing was added for so long, and tombstones stay for so long.
 inline constexpr std::chrono::hours kLeftOverAge{1};
 inline constexpr std::chrono::hours kTombstoneAge{7 * 24};
+inline constexpr std::chrono::minutes kWrittenJustNow{1};
 // So many of the newest records of drills stay, whatever backups they are of.
 inline constexpr std::size_t kDrillsKept = 100;
 

@@ -19,7 +19,8 @@ struct Meaning {
 
 constexpr const char* kSpaceHint =
     "Make room on the S3 server, raise the quota of the bucket or its owner, or keep fewer "
-    "backups.";
+    "backups: lower veza_backup.retention_full and call veza_backup_expire(), which works on a "
+    "full repository, too. Servers may take some minutes to see that space has become free.";
 constexpr const char* kSignatureHint =
     "Check veza_backup.s3_secret_key or the file that veza_backup.s3_secret_key_file names.";
 constexpr const char* kTokenHint =

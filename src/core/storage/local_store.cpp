@@ -100,41 +100,25 @@ class LocalStore final : public Store {
   const std::string& location() const override { return root_; }
 
   Status Put(std::string_view name, Body& body, PutMode mode) override {
-    RETURN_IF_ERROR(Begin(name));
-    const std::string path = PathOf(name);
-    const std::string directory = PathOf(DirectoryOf(name));
-    if (mode == PutMode::kCreate && access(path.c_str(), F_OK) == 0) {
-      return Taken(name, directory);
+    return WithAdvice(PutFile(name, body, mode));
+  }
+
+  Status ListFragments(const ObjectVisitor& each) override {
+    return WithAdvice(WalkFragments(root_, *environment_.cancellation, each));
+  }
+
+  Status RemoveFragment(std::string_view name) override {
+    const std::string_view directory = DirectoryOf(name);
+    const std::string_view file = name.substr(directory.empty() ? 0 : directory.size() + 1);
+    if (!file.starts_with(kTemporaryPrefix) || file.find('/') != std::string_view::npos ||
+        (!directory.empty() && !ValidateObjectName(directory))) {
+      return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a temporary file", name);
     }
-    ASSIGN_OR_RETURN(TemporaryFile file, MakeTemporaryFile(name));
-    RETURN_IF_ERROR(Fill(file, body, name));
-    if (mode == PutMode::kReplace) {
-      if (rename(file.path().c_str(), path.c_str()) != 0) {
-        return ErrnoError(errno, fmt::format("could not write file \"{}\"", path));
-      }
-      return SyncDirectory(directory);
+    if (unlink(PathOf(name).c_str()) != 0 && !MeansMissing(errno)) {
+      return AccessError("remove", name, errno);
     }
-    if (link(file.path().c_str(), path.c_str()) != 0) {
-      const int error_number = errno;
-      struct stat info {};
-      // NFS may do the link, lose the answer, and report EEXIST for the repeated request.
-      const bool linked = fstat(file.fd(), &info) == 0 && info.st_nlink == 2;
-      if (!linked && error_number == EEXIST) {
-        return Taken(name, directory);
-      }
-      if (!linked && (error_number == EPERM || error_number == EOPNOTSUPP)) {
-        return MakeError(ErrorCode::kUnsupported, "could not link file \"{}\": no hard links", path)
-            .WithHint(
-                "Put the repository on a file system with hard links, or on S3: it is what keeps "
-                "two writers from overwriting each other.");
-      }
-      if (!linked) {
-        return ErrnoError(error_number, fmt::format("could not link file \"{}\"", path));
-      }
-    }
-    // If this fails, the object stays: another writer may have met it, made it durable, and
-    // acknowledged it.
-    return SyncDirectory(directory);
+    directories_.RemoveEmpty(directory);
+    return Ok();
   }
 
   Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
@@ -208,6 +192,44 @@ class LocalStore final : public Store {
   }
 
  private:
+  Status PutFile(std::string_view name, Body& body, PutMode mode) {
+    RETURN_IF_ERROR(Begin(name));
+    const std::string path = PathOf(name);
+    const std::string directory = PathOf(DirectoryOf(name));
+    if (mode == PutMode::kCreate && access(path.c_str(), F_OK) == 0) {
+      return Taken(name, directory);
+    }
+    ASSIGN_OR_RETURN(TemporaryFile file, MakeTemporaryFile(name));
+    RETURN_IF_ERROR(Fill(file, body, name));
+    if (mode == PutMode::kReplace) {
+      if (rename(file.path().c_str(), path.c_str()) != 0) {
+        return ErrnoError(errno, fmt::format("could not write file \"{}\"", path));
+      }
+      return SyncDirectory(directory);
+    }
+    if (link(file.path().c_str(), path.c_str()) != 0) {
+      const int error_number = errno;
+      struct stat info {};
+      // NFS may do the link, lose the answer, and report EEXIST for the repeated request.
+      const bool linked = fstat(file.fd(), &info) == 0 && info.st_nlink == 2;
+      if (!linked && error_number == EEXIST) {
+        return Taken(name, directory);
+      }
+      if (!linked && (error_number == EPERM || error_number == EOPNOTSUPP)) {
+        return MakeError(ErrorCode::kUnsupported, "could not link file \"{}\": no hard links", path)
+            .WithHint(
+                "Put the repository on a file system with hard links, or on S3: it is what keeps "
+                "two writers from overwriting each other.");
+      }
+      if (!linked) {
+        return ErrnoError(error_number, fmt::format("could not link file \"{}\"", path));
+      }
+    }
+    // If this fails, the object stays: another writer may have met it, made it durable, and
+    // acknowledged it.
+    return SyncDirectory(directory);
+  }
+
   Status Begin(std::string_view name) const {
     RETURN_IF_ERROR(ValidateObjectName(name));
     return environment_.cancellation->Check();
@@ -230,6 +252,11 @@ class LocalStore final : public Store {
       error.hint =
           "Let the operating system user that runs this own the directory named in "
           "veza_backup.repository.";
+    } else if (error.code == ErrorCode::kNoSpace) {
+      error.hint =
+          "Free some space on that file system, or keep fewer backups: lower "
+          "veza_backup.retention_full and call veza_backup_expire(), which works on a full "
+          "repository, too.";
     }
     return error;
   }

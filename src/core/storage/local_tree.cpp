@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <utility>
+
+#include "core/storage/local_directories.h"
 
 namespace veza {
 
@@ -33,10 +36,12 @@ EntryKind KindOf(const std::string& directory, const dirent& entry) {
 // What ForEachEntry's callback wants next.
 enum class Next { kContinue, kStop };
 
-// Every entry that is a file or a directory and has a valid name, in no order. A directory that
-// does not exist has none.
-Status ForEachEntry(const std::string& directory, const Cancellation& cancellation,
-                    const std::function<Next(const char* name, EntryKind kind)>& each) {
+using EntryVisitor = std::function<Next(const char* name, EntryKind kind)>;
+
+// Every entry that is a file or a directory and has a name that `is_wanted`, in no order. A
+// directory that does not exist has none.
+Status ForEachEntryNamed(const std::string& directory, const Cancellation& cancellation,
+                         bool (*is_wanted)(const char* name), const EntryVisitor& each) {
   RETURN_IF_ERROR(cancellation.Check());
   DIR* stream = opendir(directory.c_str());
   if (stream == nullptr) {
@@ -55,7 +60,7 @@ Status ForEachEntry(const std::string& directory, const Cancellation& cancellati
       }
       return Ok();
     }
-    if (!ValidateObjectName(entry->d_name)) {
+    if (!is_wanted(entry->d_name)) {
       continue;
     }
     const EntryKind kind = KindOf(directory, *entry);
@@ -63,6 +68,18 @@ Status ForEachEntry(const std::string& directory, const Cancellation& cancellati
       return Ok();
     }
   }
+}
+
+// Of those that can be part of an object's name.
+Status ForEachEntry(const std::string& directory, const Cancellation& cancellation,
+                    const EntryVisitor& each) {
+  return ForEachEntryNamed(
+      directory, cancellation,
+      [](const char* name) { return ValidateObjectName(name).has_value(); }, each);
+}
+
+bool IsTemporary(std::string_view name) {
+  return name.starts_with(kTemporaryPrefix);
 }
 
 class Walk {
@@ -193,6 +210,36 @@ Status WalkTree(const std::string& root, std::string_view prefix, std::string_vi
     prefix.remove_prefix(slash + 1);
   }
   return Walk(root, start_after, cancellation, each, batch).Directory(base, prefix);
+}
+
+Status WalkFragments(const std::string& root, const Cancellation& cancellation,
+                     const Store::ObjectVisitor& each) {
+  std::vector<std::string> directories{""};  // empty, or ending with '/'
+  while (!directories.empty()) {
+    const std::string base = std::move(directories.back());
+    directories.pop_back();
+    std::vector<std::string> fragments;
+    RETURN_IF_ERROR(ForEachEntryNamed(
+        root + '/' + base, cancellation,
+        [](const char* name) { return IsTemporary(name) || ValidateObjectName(name); },
+        [&](const char* name, EntryKind kind) {
+          if (kind == EntryKind::kFile && IsTemporary(name)) {
+            fragments.push_back(base + name);
+          } else if (kind == EntryKind::kDirectory && ValidateObjectName(base + name)) {
+            directories.push_back(base + name + '/');
+          }
+          return Next::kContinue;
+        }));
+    for (const std::string& name : fragments) {
+      struct stat info {};
+      // One that has become an object meanwhile is none.
+      if (lstat((root + '/' + name).c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
+        RETURN_IF_ERROR(each(ObjectInfo{name, static_cast<std::uint64_t>(info.st_size),
+                                        FromTimespec(info.st_mtim)}));
+      }
+    }
+  }
+  return Ok();
 }
 
 Result<std::vector<std::string>> DirectoriesWithObjects(const std::string& directory,

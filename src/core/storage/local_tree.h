@@ -26,4 +26,8 @@ Status WalkTree(const std::string& root, std::string_view prefix, std::string_vi
 Result<std::vector<std::string>> DirectoriesWithObjects(const std::string& directory,
                                                         const Cancellation& cancellation);
 
+// Every temporary file of a Put below `root` (Store::ListFragments), in no order.
+Status WalkFragments(const std::string& root, const Cancellation& cancellation,
+                     const Store::ObjectVisitor& each);
+
 }  // namespace veza

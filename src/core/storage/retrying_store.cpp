@@ -151,6 +151,9 @@ class RetryingStore final : public Store {
     return now;
   }
 
+  Status ListFragments(const ObjectVisitor& each) override { return inner_->ListFragments(each); }
+  Status RemoveFragment(std::string_view name) override { return inner_->RemoveFragment(name); }
+
  private:
   // `delivered` counts what an attempt has brought, when it brings it bit by bit.
   template <typename Attempt>

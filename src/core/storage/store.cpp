@@ -22,6 +22,26 @@ bool ValidPart(std::string_view part) {
 
 }  // namespace
 
+Status Store::ListFragments(const ObjectVisitor&) {
+  return Ok();
+}
+
+Status Store::RemoveFragment(std::string_view) {
+  return Ok();
+}
+
+Result<bool> HoldsObject(Store& store, std::string_view prefix) {
+  bool found = false;
+  const Status listed = store.List(prefix, "", [&](const ObjectInfo&) -> Status {
+    found = true;
+    return MakeError(ErrorCode::kCancelled, "seen enough");
+  });
+  if (!found) {
+    RETURN_IF_ERROR(listed);
+  }
+  return found;
+}
+
 Status ValidateObjectName(std::string_view name) {
   bool valid = name.size() <= kLongestName;
   for (std::string_view rest = name; valid;) {

@@ -77,10 +77,21 @@ class Store {
 
   // The names one level below `prefix` (which ends with '/' or is empty), without the prefix and
   // without a trailing '/': "directories" only, and only those that hold an object. In byte order.
+  // A bucket with versioning may name others, too: those whose objects were all deleted (MinIO).
+  // Who takes more from a name than where to look asks HoldsObject().
   virtual Result<std::vector<std::string>> ListDirectories(std::string_view prefix) = 0;
 
   // The store's own idea of the time, with the precision of a second.
   virtual Result<TimePoint> Now() = 0;
+
+  // What Puts leave that were cut off (a kill, a crash): no objects, and in no listing. What a Put
+  // in progress has written so far looks the same; only the time of the last write tells them
+  // apart. Their names are for RemoveFragment() and for people. Stores whose Puts leave nothing
+  // have none.
+  virtual Status ListFragments(const ObjectVisitor& each);
+
+  // Tidies up behind it, too. Under a Put in progress that Put fails, and nothing else happens.
+  virtual Status RemoveFragment(std::string_view name);
 };
 
 // Whole objects in memory, for the small ones (JSON documents). Larger than `limit` is an error.
@@ -89,6 +100,9 @@ Status PutSmall(Store& store, std::string_view name, ByteView content, PutMode m
 
 // Created unless there is one of that name, whatever it holds.
 Status PutSmallOnce(Store& store, std::string_view name, ByteView content);
+
+// Whether there is an object whose name begins with `prefix`.
+Result<bool> HoldsObject(Store& store, std::string_view prefix);
 
 // kInvalidArgument unless `name` keeps the rule above.
 Status ValidateObjectName(std::string_view name);

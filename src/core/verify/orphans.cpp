@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "core/repository/names.h"
+#include "core/repository/retention.h"
 
 namespace veza {
 
@@ -54,6 +55,14 @@ Result<bool> IsOrphan(const Repository& repository, const std::string& name) {
 }  // namespace
 
 Status FindOrphans(VerifySession& session) {
+  Store& store = session.repository().store();
+  ASSIGN_OR_RETURN(const TimePoint now, store.Now());
+  RETURN_IF_ERROR(store.ListFragments([&](const ObjectInfo& fragment) {
+    if (now - fragment.modified > kLeftOverAge) {
+      session.findings().AddOrphan(fragment.name);
+    }
+    return Ok();
+  }));
   return session.repository().store().List("", "", [&](const ObjectInfo& object) -> Status {
     ASSIGN_OR_RETURN(const bool orphan, IsOrphan(session.repository(), object.name));
     if (orphan) {

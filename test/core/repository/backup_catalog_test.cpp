@@ -3,8 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "core/repository/test_repository.h"
 #include "core/repository/tombstone.h"
+#include "core/s3/loopback_server.h"
+#include "core/s3/s3_store.h"
 
 namespace veza {
 namespace {
@@ -30,6 +34,41 @@ class BackupCatalogTest : public testing::Test {
     const auto text = SerializeSummary(summary, policy);
     ASSERT_OK(text);
     WriteText(repository_.PathOf(BackupDocumentName(label)), *text);
+  }
+
+  // As an S3 server with these objects, and a label of which only delete markers are left.
+  LoopbackReply Answer(const LoopbackRequest& request) const {
+    if (request.Query("list-type") != "2") {
+      const std::string name = request.target.substr(std::string("/bucket/").size());
+      return repository_.Exists(name)
+                 ? LoopbackReply{200, {}, ReadText(repository_.PathOf(name))}
+                 : LoopbackReply{404, {}, "<Error><Code>NoSuchKey</Code></Error>"};
+    }
+    const std::string prefix = request.Query("prefix");
+    const bool grouped = request.Query("delimiter") == "/";
+    std::string items;
+    std::set<std::string> groups;
+    EXPECT_OK(repository_->store().List(prefix, "", [&](const ObjectInfo& object) {
+      const std::size_t slash = object.name.find('/', prefix.size());
+      if (grouped && slash != std::string::npos) {
+        groups.insert(object.name.substr(0, slash + 1));
+      } else {
+        items += fmt::format(
+            "<Contents><Key>{}</Key><LastModified>2026-11-22T02:00:00.000Z</LastModified>"
+            "<Size>{}</Size></Contents>",
+            object.name, object.size);
+      }
+      return Ok();
+    }));
+    if (grouped && prefix == kBackupPrefix) {
+      groups.insert("backup/20261123-020000F/");
+    }
+    for (const std::string& group : groups) {
+      items += fmt::format("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", group);
+    }
+    return {200,
+            {},
+            "<ListBucketResult><IsTruncated>false</IsTruncated>" + items + "</ListBucketResult>"};
   }
 
   TestRepository repository_{Cipher::kAes256Gcm};
@@ -150,6 +189,29 @@ TEST_F(BackupCatalogTest, TheOldestComesFirst) {
   EXPECT_THAT(ReadBackupCatalog(*repository_).value().backups,
               ElementsAre(Field(&BackupSummary::label, "20261123-020000F"),
                           Field(&BackupSummary::label, "20261122-020000F")));
+}
+
+// What MinIO lists of a bucket with versioning: a common prefix under which there are only delete
+// markers.
+TEST_F(BackupCatalogTest, ALabelWithoutAnObjectIsNoUnfinishedBackup) {
+  Have("20261122-020000F");
+  WriteText(repository_.PathOf(PackName("20261124-020000F", 1)), "x");
+  const LoopbackServer server([&](const LoopbackRequest& request) { return Answer(request); });
+  S3Options options;
+  options.bucket = "bucket";
+  options.endpoint = server.endpoint();
+  options.access_key = "key";
+  options.secret_key = "secret";
+  const auto repository = Repository::Open(MakeS3Store(options, Environment{}).value(),
+                                           repository_.options(), repository_.environment())
+                              .value();
+  EXPECT_THAT(repository->store().ListDirectories(kBackupPrefix).value(),
+              ElementsAre("20261122-020000F", "20261123-020000F", "20261124-020000F"));
+  const BackupCatalog catalog = ReadBackupCatalog(*repository).value();
+  EXPECT_THAT(catalog.backups, ElementsAre(Field(&BackupSummary::label, "20261122-020000F")));
+  EXPECT_THAT(catalog.unfinished, ElementsAre(Field(&UnfinishedBackup::label, "20261124-020000F")));
+  EXPECT_THAT(ReadBackup(*repository, "20261123-020000F").error().message,
+              HasSubstr("there is no backup"));
 }
 
 // Somebody renamed a backup: it says itself which it is.

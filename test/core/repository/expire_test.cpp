@@ -262,6 +262,156 @@ TEST_F(ExpireTest, MuchWalGoesInBatchesWithALookAtTheLockBeforeEach) {
   EXPECT_EQ(left.front(), WalName(10));
 }
 
+// --- A full store --------------------------------------------------------------------------------
+
+// Every Put fails until `deletions` objects were deleted.
+void FillUp(FaultStore& store, int deletions, int* deleted) {
+  store.SetHook([=](Operation operation, std::string_view) -> Status {
+    if (operation == Operation::kDelete) {
+      ++*deleted;
+    }
+    if (operation == Operation::kPut && *deleted < deletions) {
+      return MakeError(ErrorCode::kNoSpace, "no space left on device");
+    }
+    return Ok();
+  });
+}
+
+TEST_F(ExpireTest, AFullStoreIsExpiredWithoutTheLockUntilThereIsRoomForIt) {
+  for (int day = 1; day <= 4; ++day) {
+    Have(Full(day), day);
+  }
+  HavePacks(Full(9));
+  HaveWal(5, 45);
+  Pass(std::chrono::hours(2));
+  int deleted = 0;
+  FillUp(node_.store(), 3, &deleted);
+  const auto decisions =
+      ExpireUnderLock(*node_, kTestSystem, {.full = 2, .diff = 1, .archive = 1}, 1);
+  ASSERT_OK(decisions);
+  EXPECT_THAT(Labels(), ElementsAre(Full(3), Full(4)));
+  EXPECT_FALSE(repository_.Exists(WalName(15)));
+  EXPECT_FALSE(repository_.Exists(PackName(Full(9), 1))) << "with the lock it goes as always";
+  EXPECT_FALSE(ReadLockState(*repository_).value().held);
+  EXPECT_EQ(std::ranges::count_if(*decisions,
+                                  [](const RetentionDecision& decision) {
+                                    return decision.kind == RetentionKind::kBackup &&
+                                           decision.name == Full(1);
+                                  }),
+            1);
+}
+
+// A server whose quota is counted once in a while.
+TEST_F(ExpireTest, AStoreThatStaysFullIsExpiredAllTheSame) {
+  for (int day = 1; day <= 4; ++day) {
+    Have(Full(day), day);
+  }
+  Have(Diff(2, 5), 5);
+  Have(Diff(4, 6), 6);
+  HavePacks(Full(9));
+  HaveWal(5, 75);
+  Pass(std::chrono::hours(2));
+  int deleted = 0;
+  FillUp(node_.store(), 1'000'000, &deleted);
+  const RetentionSettings settings{.full = 1, .diff = 1, .archive = 1};
+  const auto decisions = ExpireUnderLock(*node_, kTestSystem, settings, 1);
+  ASSERT_OK(decisions);
+  EXPECT_THAT(Labels(), ElementsAre(Full(4), Diff(4, 6)));
+  EXPECT_FALSE(repository_.Exists(WalName(15)));
+  EXPECT_FALSE(repository_.Exists(WalName(39)));
+  EXPECT_TRUE(repository_.Exists(WalName(40)));
+  EXPECT_TRUE(repository_.Exists(PackName(Full(9), 1))) << "that needs a tombstone";
+  EXPECT_THAT(*decisions, Contains(testing::AllOf(
+                              testing::Field(&RetentionDecision::name, Full(9)),
+                              testing::Field(&RetentionDecision::keep, true),
+                              testing::Field(&RetentionDecision::reason, HasSubstr("again")))));
+  EXPECT_TRUE(repository_.Exists(WalName(10))) << "a backup needed it";
+  EXPECT_OK(ExpireUnderLock(*node_, kTestSystem, settings, 1));
+  EXPECT_FALSE(repository_.Exists(WalName(10)));
+}
+
+TEST_F(ExpireTest, AFullStoreWithNothingToRemoveSaysWhatToDo) {
+  Have(Full(1), 1);
+  int deleted = 0;
+  FillUp(node_.store(), 1, &deleted);
+  const auto decisions = ExpireUnderLock(*node_, kTestSystem, {}, 1);
+  EXPECT_ERROR(decisions, ErrorCode::kNoSpace);
+  EXPECT_THAT(decisions.error().hint, HasSubstr("retention_full"));
+  EXPECT_EQ(deleted, 0);
+}
+
+TEST_F(ExpireTest, WithoutTheLockNothingGoesWhileSomebodyIsAtWork) {
+  for (int day = 1; day <= 3; ++day) {
+    Have(Full(day), day);
+  }
+  LockNode other(repository_, "node-b");
+  std::unique_ptr<ClusterLock> taken = other.Acquire().value();
+  int deleted = 0;
+  FillUp(node_.store(), 1'000'000, &deleted);
+  EXPECT_ERROR(ExpireUnderLock(*node_, kTestSystem, {.full = 1, .diff = 1, .archive = 1}, 1),
+               ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(deleted, 0);
+  ASSERT_OK(taken->Release());
+  // Somebody comes when the first has gone.
+  node_.store().SetHook([&](Operation operation, std::string_view name) -> Status {
+    if (operation == Operation::kDelete && name == BackupDocumentName(Full(1))) {
+      taken = other.Acquire().value();
+    }
+    if (operation == Operation::kPut) {
+      return MakeError(ErrorCode::kNoSpace, "no space left on device");
+    }
+    return Ok();
+  });
+  EXPECT_ERROR(ExpireUnderLock(*node_, kTestSystem, {.full = 1, .diff = 1, .archive = 1}, 1),
+               ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(Labels(), ElementsAre(Full(2), Full(3)));
+}
+
+TEST_F(ExpireTest, WithoutTheLockAPinCounts) {
+  Have(Full(1), 1);
+  Have(Full(2), 2);
+  node_.store().SetHook([&](Operation operation, std::string_view) -> Status {
+    if (operation == Operation::kPut) {
+      [[maybe_unused]] const Status pinned = PinBackup(*repository_, Full(1));
+      return MakeError(ErrorCode::kNoSpace, "no space left on device");
+    }
+    return Ok();
+  });
+  EXPECT_ERROR(ExpireUnderLock(*node_, kTestSystem, {.full = 1, .diff = 1, .archive = 1}, 1),
+               ErrorCode::kNoSpace);
+  EXPECT_THAT(Labels(), ElementsAre(Full(1), Full(2)));
+}
+
+// --- Temporary files -----------------------------------------------------------------------------
+
+TEST_F(ExpireTest, FragmentsGoWhenTheyAreAnHourOld) {
+  Have(Full(1), 1);
+  const auto have = [&](const std::string& name, TimePoint written) {
+    WriteText(repository_.PathOf(name), "half of it");
+    const timespec time{(written - TimePoint()) / std::chrono::seconds(1), 0};
+    const timespec times[2] = {time, time};
+    EXPECT_EQ(utimensat(AT_FDCWD, repository_.PathOf(name).c_str(), times, 0), 0);
+  };
+  const std::string old = BackupDirectory(Full(5)) + "pack/.veza-tmp-0011223344556677";
+  const std::string young = BackupDirectory(Full(6)) + "pack/.veza-tmp-0011223344556678";
+  have(old, kTestTime);
+  have(young, kTestTime + std::chrono::minutes(170));
+  have("wal/.veza-tmp-0011223344556679", kTestTime + std::chrono::hours(3));
+  Pass(std::chrono::hours(3));
+  const auto decisions = Run({});
+  ASSERT_OK(decisions);
+  EXPECT_THAT(*decisions,
+              Contains(testing::AllOf(testing::Field(&RetentionDecision::name, old),
+                                      testing::Field(&RetentionDecision::keep, false))));
+  EXPECT_THAT(*decisions, Contains(testing::AllOf(testing::Field(&RetentionDecision::name, young),
+                                                  testing::Field(&RetentionDecision::keep, true))));
+  EXPECT_FALSE(repository_.Exists(BackupDirectory(Full(5)))) << "and the directories it was in";
+  EXPECT_TRUE(repository_.Exists(young));
+  EXPECT_THAT(*decisions,
+              Not(Contains(testing::Field(&RetentionDecision::name, HasSubstr("wal/.veza-tmp")))))
+      << "what is being written";
+}
+
 TEST_F(ExpireTest, ItObeysCancellation) {
   Have(Full(1), 1);
   Have(Full(2), 2);

@@ -341,6 +341,24 @@ TEST_F(RetentionTest, ABackupTakenAfterTimeWentBackStays) {
   EXPECT_THAT(Removed(), ElementsAre(Full(21)));
 }
 
+TEST_F(RetentionTest, FragmentsGoWhenNobodyCanStillWriteThem) {
+  input_.young_fragments = {.count = 2, .bytes = 20, .first = "backup/.veza-tmp-1", .last = "b"};
+  EXPECT_THAT(Removed(RetentionKind::kFragment), IsEmpty());
+  EXPECT_THAT(Reason("backup/.veza-tmp-1"), HasSubstr("2 temporary files: cut off less than"));
+  input_.old_fragments = {.count = 1, .bytes = 7, .first = "wal/x", .last = "wal/x"};
+  EXPECT_THAT(Removed(RetentionKind::kFragment), ElementsAre("wal/x"));
+}
+
+TEST_F(RetentionTest, WithoutTheLockNoWalGoesThatABackupNeeds) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  HaveFull(1);
+  HaveFull(2);
+  HaveWal(5, 30);
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-19"));
+  input_.without_lock = true;
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-9", "12-19"));
+}
+
 TEST_F(RetentionTest, WithoutAGoodFullAllWalStays) {
   input_.settings.archive = 1;
   HaveWal(1, 50);

@@ -206,7 +206,9 @@ TEST(S3Store, UnderstandsErrors) {
       {503, "ServiceUnavailable", Code::kUnavailable, true, ""},
       {504, "", Code::kUnavailable, true, ""},
       {507, "", Code::kNoSpace, false, "room"},
-      {507, "XMinioStorageFull", Code::kNoSpace, false, "room"},
+      {507, "XMinioStorageFull", Code::kNoSpace, false, "veza_backup_expire()"},
+      {507, "InsufficientStorage", Code::kNoSpace, false, "veza_backup_expire()"},
+      {400, "XMinioAdminBucketQuotaExceeded", Code::kNoSpace, false, "veza_backup_expire()"},
   };
   for (const Answer& answer : answers) {
     const std::string name = fmt::format("{} {}", answer.status, answer.s3_code);

@@ -63,6 +63,11 @@ class FaultStore final : public Store {
     RETURN_IF_ERROR(Ask(Operation::kNow, ""));
     return inner_->Now();
   }
+  Status ListFragments(const ObjectVisitor& each) override { return inner_->ListFragments(each); }
+  Status RemoveFragment(std::string_view name) override {
+    RETURN_IF_ERROR(Ask(Operation::kDelete, name));
+    return inner_->RemoveFragment(name);
+  }
 
  private:
   Status Ask(Operation operation, std::string_view name) {

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <set>
 
+#include "core/codec/codec_fixtures.h"
 #include "core/storage/local_tree.h"
 #include "core/storage/store_conformance.h"
 #include "core/storage/temporary_directory.h"
@@ -110,6 +112,35 @@ TEST_F(LocalStoreTest, TheLastObjectTakesStaleTemporaryFilesAlong) {
   ASSERT_TRUE(store_->Delete("dir/a"));
   EXPECT_TRUE(Exists("dir/.veza-tmp-young"));
   EXPECT_THAT(store_->ListDirectories("").value(), testing::IsEmpty());
+}
+
+TEST_F(LocalStoreTest, FragmentsAreListedAndRemoved) {
+  const auto fragments = [&] {
+    std::set<std::string> names;
+    EXPECT_OK(store_->ListFragments([&](const ObjectInfo& fragment) {
+      names.insert(fragment.name);
+      EXPECT_GT(fragment.modified, SystemClock().Now() - std::chrono::hours(1));
+      return Ok();
+    }));
+    return names;
+  };
+  EXPECT_THAT(fragments(), testing::IsEmpty()) << "of a root that does not exist";
+  ASSERT_TRUE(Create("dir/a"));
+  WriteFile(".veza-tmp-1");
+  ASSERT_EQ(mkdir(Path("x").c_str(), 0700), 0);
+  ASSERT_EQ(mkdir(Path("x/y").c_str(), 0700), 0);
+  WriteFile("x/y/.veza-tmp-2");
+  WriteFile("dir/other");
+  ASSERT_EQ(mkdir(Path("dir/.veza-tmp-3").c_str(), 0700), 0);
+  EXPECT_THAT(fragments(), testing::ElementsAre(".veza-tmp-1", "x/y/.veza-tmp-2"));
+  EXPECT_OK(store_->RemoveFragment("x/y/.veza-tmp-2"));
+  EXPECT_FALSE(Exists("x")) << "the directories that it was alone in";
+  EXPECT_OK(store_->RemoveFragment(".veza-tmp-1"));
+  EXPECT_OK(store_->RemoveFragment(".veza-tmp-1"));  // gone already
+  for (const char* name : {"dir/a", "../.veza-tmp-1", "dir/.veza-tmp-3/a", ".veza-tmp-3/../x"}) {
+    EXPECT_ERROR(store_->RemoveFragment(name), ErrorCode::kInvalidArgument);
+  }
+  EXPECT_TRUE(Exists("dir/a"));
 }
 
 TEST_F(LocalStoreTest, FailedWritesLeaveNothingBehind) {
