@@ -21,6 +21,8 @@ class ChooseTimelineTest : public testing::Test {
   ChooseTimelineTest() {
     backup_ = TestSummary(*repository_, kTestLabel);
     backup_.stop_time = Minute(0);
+    // When the store gets it all; no transaction is later.
+    repository_.clock().Sleep(std::chrono::hours(1), nullptr);
     MadeUpWal common(5);
     common.Commit(Minute(1));
     fork_ = common.Fill(8);

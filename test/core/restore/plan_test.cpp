@@ -159,6 +159,7 @@ TEST_F(PlanTest, AMissingHistoryFileIsNamed) {
   BackupSummary newest = Summary("20261123-020000F", 3);
   newest.stop_time += std::chrono::hours(24);
   HaveBackup(newest);
+  HaveSegments(3, 5, 5);
   std::filesystem::remove(
       repository_.PathOf(WalObjectName(kTestSystem, "00000002.history").value()));
   EXPECT_EQ(Plan().value().target_timeline, 3U);
