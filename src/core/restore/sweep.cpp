@@ -160,8 +160,8 @@ class Sweeper {
     return names;
   }
 
-  static bool IsLeftAlone(std::string_view name, const std::string& prefix, Place place) {
-    return place != Place::kInside &&
+  bool IsLeftAlone(std::string_view name, const std::string& prefix, Place place) const {
+    return !removes_all_ && place != Place::kInside &&
            (name == kLostAndFound || (prefix.empty() && name == kUnfinishedMarker));
   }
 
@@ -188,10 +188,14 @@ class Sweeper {
     if (place == Place::kTopOfTablespace) {
       return true;  // another version's
     }
+    const bool keeps = plan_.unknown_names == UnknownNames::kKeep;
     if (examines()) {
       findings_->unknown.push_back(path);
+      if (keeps && removes_all_) {
+        findings_->in_the_way.push_back(path);
+      }
     }
-    return plan_.unknown_names == UnknownNames::kKeep;
+    return keeps;
   }
 
   Status Visit(const std::string& path, const std::string& name, Place place, dev_t device) {
@@ -209,7 +213,7 @@ class Sweeper {
     if (S_ISLNK(info.st_mode) && name == "pg_wal" && plan_.keeps_wal_link) {
       return Ok();
     }
-    const bool wanted = S_ISREG(info.st_mode) && wanted_.Contains(name, PathSet::Kind::kFile);
+    const bool wanted = S_ISREG(info.st_mode) && IsWanted(name, PathSet::Kind::kFile);
     if (examines()) {
       ExamineFile(path, name, info, wanted);
       return Ok();
@@ -239,8 +243,8 @@ class Sweeper {
                         dev_t device) {
     const bool is_wal = name == "pg_wal";
     // With a directory for WAL elsewhere, there will be a link in its place.
-    const bool wanted = wanted_.Contains(name, PathSet::Kind::kDirectory) &&
-                        !(is_wal && !plan_.wal_directory.empty());
+    const bool becomes_link = is_wal && !plan_.wal_directory.empty();
+    const bool wanted = IsWanted(name, PathSet::Kind::kDirectory) && !becomes_link;
     const bool is_mount = info.st_dev != device || IsMountPoint(path);
     if (is_mount && !(is_wal && wanted)) {
       if (wanted && IsEmptiedDirectory(name)) {
@@ -255,9 +259,11 @@ class Sweeper {
     if (is_closed) {
       RETURN_IF_ERROR(SetMode(path, S_IRWXU));
     }
-    // In a directory that is not wanted nothing is.
+    // In a directory that is not wanted nothing is, but for that link, behind which it will be.
+    removes_all_ = removes_all_ || becomes_link;
     const Status swept = Sweep(path, name + "/", is_wal ? Place::kTopOfWal : Place::kInside,
                                info.st_dev, O_NOFOLLOW);
+    removes_all_ = removes_all_ && !becomes_link;
     if (is_closed && examines()) {
       RETURN_IF_ERROR(SetMode(path, info.st_mode & 07777));
     }
@@ -285,9 +291,14 @@ class Sweeper {
     return MakeError(ErrorCode::kFailedPrecondition, "{} \"{}\"", what, path);
   }
 
+  bool IsWanted(const std::string& name, PathSet::Kind kind) const {
+    return !removes_all_ && wanted_.Contains(name, kind);
+  }
+
   const PathSet& wanted_;
   const RestorePlan& plan_;
   SweepFindings* const findings_;  // null: removes
+  bool removes_all_ = false;       // within a pg_wal that becomes a link
 };
 
 std::string ListPaths(const std::vector<std::string>& paths) {
@@ -382,6 +393,11 @@ Status RequireSweepable(const SweepFindings& findings, const RestorePlan& plan) 
         .WithHint(
             "A delta removes what is not in the backup, and goes into no other file system for "
             "that. Unmount it, or restore into another directory. Nothing was changed.");
+  }
+  if (!findings.in_the_way.empty()) {
+    return MakeError(ErrorCode::kFailedPrecondition, "pg_wal cannot become a link and keep {}",
+                     ListPaths(findings.in_the_way))
+        .WithHint("Move it away, or leave out --waldir. Nothing was changed.");
   }
   if (!findings.closed.empty()) {
     return MakeError(ErrorCode::kPermissionDenied, "could not change {}",

@@ -31,10 +31,11 @@ Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan)
 
 // What a look at the directories has found, by absolute paths.
 struct SweepFindings {
-  std::vector<std::string> unknown;  // at the top of the data directory or of pg_wal: nobody's
-  std::vector<std::string> mounts;   // of file systems that the plan does not name
-  std::vector<std::string> closed;   // what this account cannot remove or write to
-  std::vector<FollowedLink> links;   // to be replaced; what they lead to stays as it is
+  std::vector<std::string> unknown;     // at the top of the data directory or of pg_wal: nobody's
+  std::vector<std::string> mounts;      // of file systems that the plan does not name
+  std::vector<std::string> in_the_way;  // of those that would be kept: in a pg_wal that goes
+  std::vector<std::string> closed;      // what this account cannot remove or write to
+  std::vector<FollowedLink> links;      // to be replaced; what they lead to stays as it is
 };
 // Changes nothing.
 Result<SweepFindings> FindWhatDoesNotBelong(const PathSet& wanted, const RestorePlan& plan);

@@ -181,6 +181,10 @@ TEST_P(DeltaChangesTest, AreUndone) {
     for (int i = 0; i < 12; ++i) {
       Change();
     }
+    // A pg_wal that leads nowhere is refused.
+    if (std::filesystem::is_symlink(In("pg_wal"))) {
+      std::filesystem::remove(In("pg_wal"));
+    }
     // pg_control may have gone, and its directory.
     WriteText(In(std::string(kUnfinishedMarker)), "");
     RestoreOptions options = Options(true);
@@ -435,8 +439,17 @@ TEST_F(WalDirectoryTest, ADirectoryIsMadeAndLinked) {
 TEST_F(WalDirectoryTest, APlainDirectoryBecomesALink) {
   ASSERT_OK(Restore(false));
   WriteText(In("pg_wal/000000010000000000000007"), "WAL");
+  WriteText(In("pg_wal/archive_status/000000010000000000000007.done"), "");
+  WriteText(In("pg_wal/lost+found/inode"), "nobody's");
+  WriteText(In("pg_wal/letter"), "dear");
   RestoreOptions options = Options(true);
   options.wal_directory = Wal();
+  options.unknown_names = UnknownNames::kKeep;
+  const auto refused = fixture_.Restore(options);
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message, HasSubstr(In("pg_wal/letter")));
+  EXPECT_TRUE(fixture_.HasControlFile());
+  options.unknown_names = UnknownNames::kRemove;
   ASSERT_OK(fixture_.Restore(options));
   ExpectWalIn(Wal());
 }
