@@ -34,7 +34,7 @@ class KeyRestoreTest : public EntranceFixture {
     for (const BackupSummary& backup : catalog->backups) {
       found.push_back(backup.label);
     }
-    EXPECT_EQ(found, labels);
+    EXPECT_THAT(found, testing::UnorderedElementsAreArray(labels));
   }
 };
 INSTANTIATE_TEST_SUITE_P(Stores, KeyRestoreTest, EntranceTestValues(), EntranceTestName);
