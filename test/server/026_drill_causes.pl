@@ -316,6 +316,7 @@ foreach my $odd (@odd)
 drill('a role that is not there', 2, '--backup', $full, '--role', 'nobody');
 drill('a role that is no superuser', 2, '--backup', $full, '--role', 'mallory');
 drill('a role for the checks that is not there', 2, '--backup', $full, '--check-role', 'nobody');
+drill('a check that may not ask', 2, '--backup', $full, '--check', q{SELECT pg_read_file('PG_VERSION')});
 $result = drill('checks by a superuser', 0, '--backup', $full, '--check-role', $me,
 	'--check', q{SELECT length(pg_read_file('PG_VERSION'))});
 
