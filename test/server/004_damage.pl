@@ -184,7 +184,7 @@ with_damage(
 	$identity,
 	\&remove,
 	sub {
-		$node->vezactl_fails(['info'], 2, qr/is not initialized.*HINT:  .*veza_backup_init/s,
+		$node->vezactl_fails(['info'], 1, qr/has lost its identity.*HINT:  .*vezactl key restore/s,
 			'no identity');
 	});
 $node->vezactl_ok([ 'restore', '--target-dir', $target, '--backup', $label ],
@@ -247,7 +247,7 @@ SKIP:
 	with_settings(
 		{ repository => $node->conf },
 		sub {
-			$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/Not a directory/,
+			$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/and this server has archived to/,
 				'a file as the repository');
 		});
 }

@@ -44,7 +44,8 @@ $node->vezactl_ok([ 'wal-get', '000000FF.history', "$directory/RECOVERYHISTORY" 
 	'a history file is fetched');
 is(slurp_file("$directory/RECOVERYHISTORY"), "1\t0/1000000\tfor the test\n", 'as it was');
 unlink glob "$directory/*";
-# A restore would ask for the timelines before it.
+# A restore would ask for the timelines before it, and a primary stores a history file of its pg_wal again.
+unlink "$wal/000000FF.history" or die "could not remove 000000FF.history: $!";
 delete_object((grep { m{/000000FF\.history$} } objects('main/wal/'))[0]);
 
 # --- files that are not ---------------------------------------------------------------------------
