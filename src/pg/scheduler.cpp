@@ -276,11 +276,13 @@ long RunOnce() {
   if (!FollowSettings(&report)) {
     Raise(WARNING, &report);
   }
-  // First: a look at a repository that is away takes its time, and after a promotion there is none.
+  // Before the watch over the archive: a survey that began before the backup had ended says nothing
+  // of a gap that it has healed.
+  WatchBackup();
+  // Early: a look at a repository that is away takes its time, and after a promotion there is none.
   const Config* const config = scheduler->config ? &*scheduler->config : nullptr;
   const WatchOutcome watched = WatchArchive(config, scheduler->facts);
   const long after_restore_nap_ms = std::min(DropEmptyDatabases(), ResetRecoverySettings());
-  WatchBackup();
   Situation situation = Survey();
   static bool was_primary = situation.is_primary;
   if (std::exchange(was_primary, situation.is_primary) != situation.is_primary) {
