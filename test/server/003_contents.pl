@@ -137,7 +137,7 @@ sub first_difference
 
 # What may be on one side only, or differ.
 my @source_only = (
-	qr{^postmaster\.(pid|opts)$},
+	qr{^postmaster\.(pid|opts)$}, qr{^veza-repository$},
 	qr{^pg_wal/},
 	qr{/pg_internal\.init$},
 	qr{^pg_(notify|subtrans|stat_tmp|replslot|dynshmem|serial|snapshots)/},

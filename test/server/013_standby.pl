@@ -96,6 +96,9 @@ $standby->apply_conf(backup_wal_timeout => 600);
 
 # --- what is streamed is kept for a promotion -----------------------------------------------------
 
+# A restartpoint would recycle the segments meanwhile.
+$standby->adjust_conf('postgresql.conf', 'max_wal_size', '2GB');
+$standby->reload;
 # The receiver says that it has a segment a moment before it gives it a status. Here that moment is long.
 my ($postmaster) = PostgreSQL::Test::Utils::slurp_file($standby->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 my ($scheduler) = grep {
