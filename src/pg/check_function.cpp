@@ -1,8 +1,10 @@
 // veza_backup_check(): settings, store, identity, and whether WAL arrives.
 
 #include <algorithm>
+#include <optional>
 
 #include "core/repository/check.h"
+#include "core/repository/connect.h"
 #include "core/repository/directory_survey.h"
 #include "core/repository/wal_archive.h"
 #include "pg/rows_call.h"
@@ -80,6 +82,9 @@ class CheckCall final : public RowsCall {
       return FailedCheck("key", repository.error());
     }
     const std::string key_id = (*repository)->identities().front().key_id;
+    if (const auto failed = CheckMarker(store->location(), key_id)) {
+      return *failed;
+    }
     if (key_.held && key_.key_id != key_id) {
       return {"key", false,
               fmt::format("the identity names key \"{}\", but this server has opened the "
@@ -106,6 +111,24 @@ class CheckCall final : public RowsCall {
             what + (key_.held ? ", as this server holds them"
                               : "; the scheduler has not looked at them yet"),
             ""};
+  }
+
+  // Whether the archiver goes on with this key, on a standby after a promotion.
+  std::optional<CheckResult> CheckMarker(const std::string& location,
+                                         const std::string& key_id) const {
+    const Status compared =
+        CompareMarker(facts_.data_directory, {location, ServiceOf(config_), key_id});
+    if (compared) {
+      return std::nullopt;
+    }
+    CheckResult failed = FailedCheck("key", compared.error());
+    if (!archiving_.is_primary && compared.error().code == ErrorCode::kConflict) {
+      failed.hint =
+          "The scheduler of a standby writes the file \"veza-repository\" anew within five "
+          "minutes. "
+          "If it does not, see the log of this server.";
+    }
+    return failed;
   }
 
   // Whether a backup can read all of it.

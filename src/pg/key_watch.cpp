@@ -10,8 +10,10 @@
 
 #include "core/repository/connect.h"
 #include "core/repository/entrance.h"
+#include "core/repository/repository_marker.h"
 #include "pg/settings.h"
 //
+#include "pg/archiving.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared_key.h"
@@ -34,31 +36,51 @@ constexpr milliseconds kLongestNap{3'600'000};
 
 class KeyCall final : public BackgroundCall {
  public:
-  KeyCall(Config config, ServerFacts facts, std::optional<EntranceCopy> held)
-      : config_(std::move(config)), facts_(std::move(facts)), held_(std::move(held)) {}
+  KeyCall(Config config, ServerFacts facts, bool keeps_marker, std::optional<EntranceCopy> held)
+      : config_(std::move(config)),
+        facts_(std::move(facts)),
+        keeps_marker_(keeps_marker),
+        held_(std::move(held)) {}
   ~KeyCall() override { StopAndJoin(); }
 
   // False: the settings have changed since.
   bool is_of_interest() const { return settings_generation_ == SettingsGeneration(); }
   // After a success.
   const EntranceLook& look() const { return look_; }
+  const Status& marked() const { return marked_; }
 
  private:
   Status Work() override {
     ASSIGN_OR_RETURN(const std::shared_ptr<Store> store,
                      ConnectStore(config_, environment_, kKeyRetries));
-    ASSIGN_OR_RETURN(
-        look_,
-        KeepEntrance(store, MakeRepositoryOptions(config_, facts_.node, facts_.data_directory),
-                     environment_, facts_.system_identifier, held_));
+    Result<EntranceLook> look = Look(store, held_);
+    if (!look && look.error().code == ErrorCode::kConflict && !facts_.is_primary) {
+      // Another key was made. It is for the primary to object: a standby follows.
+      look = Look(store, std::nullopt);
+    }
+    ASSIGN_OR_RETURN(look_, std::move(look));
+    if (keeps_marker_) {
+      marked_ = KeepMarker(facts_.data_directory,
+                           {look_.copy.location, look_.copy.service, look_.copy.key_id},
+                           facts_.is_primary);
+    }
     return Ok();
+  }
+
+  Result<EntranceLook> Look(const std::shared_ptr<Store>& store,
+                            const std::optional<EntranceCopy>& held) const {
+    return KeepEntrance(store, ServiceOf(config_),
+                        MakeRepositoryOptions(config_, facts_.node, facts_.data_directory),
+                        environment_, facts_.system_identifier, held);
   }
 
   const Config config_;
   const ServerFacts facts_;
+  const bool keeps_marker_;
   const std::optional<EntranceCopy> held_;
   const std::uint64_t settings_generation_ = SettingsGeneration();
   EntranceLook look_;
+  Status marked_;
 };
 
 // Of the process. Nothing of it is on a stack over which an ERROR jumps.
@@ -76,7 +98,8 @@ std::int64_t NowInMicroseconds() {
 
 // What a look has brought, in plain memory.
 struct LookEnd {
-  bool failed;
+  bool has_looked;  // identity and key are there, and held
+  bool failed;      // the look, or to keep the marker
   ErrorReport report;
   char key_id[33];
   char put_back[256];
@@ -85,12 +108,14 @@ struct LookEnd {
 void TakeLook(LookEnd* end) {
   const Status status = CatchExceptions([]() -> Status { return watch->call->Join(); });
   end->failed = Failed(status, &end->report);
-  if (!end->failed) {
+  end->has_looked = !end->failed;
+  if (end->has_looked) {
     const EntranceLook& look = watch->call->look();
     watch->held = look.copy;
     strlcpy(end->key_id, look.copy.key_id.c_str(), sizeof end->key_id);
     strlcpy(end->put_back, fmt::format("{}", fmt::join(look.put_back, ", ")).c_str(),
             sizeof end->put_back);
+    end->failed = Failed(watch->call->marked(), &end->report);
   }
   watch->call.reset();
 }
@@ -114,15 +139,9 @@ void EndLook() {
   LookEnd end{};
   TakeLook(&end);
   const std::int64_t now = NowInMicroseconds();
-  if (end.failed) {
-    LogFailure(&end.report);
-    ReportKeyFailure(now, &end.report);
-    watch->next = SystemClock().Steady() + (watch->held ? kAfterFailure : kUntilHeld);
-    return;
+  if (end.has_looked) {
+    ReportKeyHeld(now, end.key_id);
   }
-  watch->known_failure = 0;
-  watch->next = SystemClock().Steady() + kBetweenLooks;
-  ReportKeyHeld(now, end.key_id);
   if (end.put_back[0] != '\0') {
     ReportKeyPutBack(now, end.put_back);
     ereport(WARNING,
@@ -133,23 +152,37 @@ void EndLook() {
              errhint("Find out what has deleted them: a lifecycle rule that expires objects, or a "
                      "clean-up script, will delete backups and WAL as well.")));
   }
+  if (end.failed) {
+    LogFailure(&end.report);
+    ReportKeyFailure(now, &end.report);
+    watch->next = SystemClock().Steady() + (watch->held ? kAfterFailure : kUntilHeld);
+    return;
+  }
+  watch->known_failure = 0;
+  watch->next = SystemClock().Steady() + kBetweenLooks;
 }
 
 // What is held of another repository says nothing of the one that is set now.
 Status ForgetOther(const Config& config) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Store> store, ConnectStore(config, {}, kKeyRetries));
-  if (watch->held && watch->held->location != store->location()) {
+  if (watch->held &&
+      (watch->held->location != store->location() || watch->held->service != ServiceOf(config))) {
     watch->held.reset();
     ForgetKey();
   }
   return Ok();
 }
 
-void BeginLook(const Config& config, const ServerFacts& facts) {
+void BeginLook(const Config& config, const ServerFacts& known) {
   ErrorReport report;
+  const bool is_primary = !RecoveryInProgress();
+  // What a primary does not archive it does not mark: then the file would not be true.
+  const bool keeps_marker = !is_primary || ArchivesWithVeza();
   const Status status = CatchExceptions([&]() -> Status {
     RETURN_IF_ERROR(ForgetOther(config));
-    watch->call = std::make_unique<KeyCall>(config, facts, watch->held);
+    ServerFacts facts = known;
+    facts.is_primary = is_primary;  // it may have been promoted since the facts were taken
+    watch->call = std::make_unique<KeyCall>(config, std::move(facts), keeps_marker, watch->held);
     return watch->call->Start();
   });
   if (Failed(status, &report)) {

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "core/repository/connect.h"
-#include "core/repository/repository_marker.h"
 //
 #include "pg/compat.h"
 
@@ -31,6 +30,10 @@ WalkOptions MakeWalkOptions(const ServerFacts& facts) {
   options.tablespace_version_directory = TABLESPACE_VERSION_DIRECTORY;
   options.postgres_major = PG_VERSION_NUM / 10000;
   return options;
+}
+
+MarkerPlace MakeMarkerPlace(const Config& config, const ServerFacts& facts) {
+  return {facts.data_directory, ServiceOf(config)};
 }
 
 Identity MakeIdentity(const ServerFacts& facts) {
@@ -68,7 +71,7 @@ Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
   ASSIGN_OR_RETURN(std::shared_ptr<Store> store,
                    ConnectStore(config, environment, policy, std::move(observer)));
   return InitialiseMarked(store, MakeRepositoryOptions(config, facts.node, facts.data_directory),
-                          environment, MakeIdentity(facts), facts.data_directory);
+                          environment, MakeIdentity(facts), MakeMarkerPlace(config, facts));
 }
 
 }  // namespace veza::pg

@@ -9,6 +9,7 @@
 #include "core/config/config.h"
 #include "core/repository/data_directory.h"
 #include "core/repository/repository.h"
+#include "core/repository/repository_marker.h"
 #include "core/storage/retrying_store.h"
 
 namespace veza::pg {
@@ -39,6 +40,9 @@ Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
                                                          const Environment& environment,
                                                          const RetryPolicy& policy,
                                                          RetryObserver observer = {});
+
+// Where the marker of the server is, and what it says of the settings.
+MarkerPlace MakeMarkerPlace(const Config& config, const ServerFacts& facts);
 
 // The identity this server would give a repository.
 Identity MakeIdentity(const ServerFacts& facts);

@@ -177,7 +177,7 @@ class InitCall final : public RowsCall {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                      Repository::Initialise(store, Options(), environment_, MakeIdentity(facts_),
                                             accept_new_system_));
-    return MarkRepository(facts_.data_directory, *repository);
+    return MarkRepository(MakeMarkerPlace(config_, facts_), *repository);
   }
 
   bool accept_new_system_;

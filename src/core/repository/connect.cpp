@@ -22,6 +22,12 @@ Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environm
       MakeRetryingStore(std::move(store), environment, policy, std::move(observer)));
 }
 
+std::string ServiceOf(const Config& config) {
+  return config.kind == RepositoryKind::kS3
+             ? fmt::format("{} ({})", config.s3.endpoint, config.s3.region)
+             : "";
+}
+
 RepositoryOptions MakeRepositoryOptions(const Config& config, std::string node,
                                         std::string spill_directory) {
   RepositoryOptions options;

@@ -18,6 +18,10 @@ namespace veza {
 Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environment& environment,
                                             const RetryPolicy& policy, RetryObserver observer = {});
 
+// Endpoint and region of a repository on S3, which Store::location() does not name: another
+// endpoint is another place. Empty for a directory.
+std::string ServiceOf(const Config& config);
+
 // `node` is who we say we are in the repository; `spill_directory` must exist.
 RepositoryOptions MakeRepositoryOptions(const Config& config, std::string node,
                                         std::string spill_directory);

@@ -102,6 +102,13 @@ class PutBack {
       }
       is_there = is_there || identity.system_identifier == system_identifier;
     }
+    if (identities.empty()) {
+      // An empty place may be another one than we know.
+      ASSIGN_OR_RETURN(const std::string first, FirstUse(store_));
+      if (first.empty()) {
+        return EmptiedRepository(store_);
+      }
+    }
     // FORMAT.md section 7: the wrap before the identity.
     ASSIGN_OR_RETURN(const bool lacks_wraps, LacksWraps());
     for (const NamedText& wrap : lacks_wraps ? held_.key_wraps : std::vector<NamedText>()) {
@@ -122,10 +129,15 @@ class PutBack {
     }
     ASSIGN_OR_RETURN(const std::vector<NamedText> wraps,
                      ReadObjects(store_, KeyWrapName(held_.key_id, "")));
-    return std::ranges::none_of(wraps, [&](const NamedText& wrap) {
+    // At most one takes the time of scrypt: the others are no wraps.
+    for (const NamedText& wrap : wraps) {
+      RETURN_IF_ERROR(environment_.cancellation->Check());
       const Result<DataKey> key = UnwrapKey(wrap.text, options_.passphrase.text());
-      return key.has_value() || IsForAnotherPassphrase(key);
-    });
+      if (key || IsForAnotherPassphrase(key)) {
+        return false;
+      }
+    }
+    return true;
   }
 
   Status WriteIdentities() {
@@ -147,13 +159,13 @@ class PutBack {
   std::vector<std::string> written_;
 };
 
-Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store,
+Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store, const std::string& service,
                                   const RepositoryOptions& options, const Environment& environment,
                                   std::uint64_t system_identifier) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    Repository::Open(store, options, environment));
   RETURN_IF_ERROR(repository->RequireSystem(system_identifier));
-  return CopyEntrance(*repository);
+  return CopyEntrance(*repository, service);
 }
 
 // The errors of which a part of the entrance that is missing may be the cause.
@@ -189,6 +201,16 @@ Error LostKey(const Store& store, const std::string& key_id) {
       .WithHint(kHowToPutBack);
 }
 
+Error EmptiedRepository(const Store& store) {
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "repository \"{}\" is empty, but this server has archived to it before",
+                   store.location())
+      .WithHint(
+          "Something has deleted all of it, or this is another place: a file system that is not "
+          "mounted, or the credentials of another account. If it is meant, run SELECT "
+          "veza_backup_init() and take a full backup.");
+}
+
 Result<std::string> PutKeyWrap(Store& store, const std::string& key_id, const NamedText& wrap,
                                Random& random) {
   std::string name = wrap.name;
@@ -212,19 +234,20 @@ Result<std::string> PutKeyWrap(Store& store, const std::string& key_id, const Na
   return name;
 }
 
-EntranceCopy CopyEntrance(const Repository& repository) {
+EntranceCopy CopyEntrance(const Repository& repository, const std::string& service) {
   return {.location = repository.store().location(),
+          .service = service,
           .identities = repository.identity_objects(),
           .key_wraps = repository.key_wraps(),
           .key_id = repository.identities().front().key_id};
 }
 
-Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store,
+Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std::string& service,
                                   const RepositoryOptions& options, const Environment& environment,
                                   std::uint64_t system_identifier,
                                   const std::optional<EntranceCopy>& held) {
-  Result<EntranceCopy> copy = OpenEntrance(store, options, environment, system_identifier);
-  const bool knows_it = held && held->location == store->location();
+  Result<EntranceCopy> copy = OpenEntrance(store, service, options, environment, system_identifier);
+  const bool knows_it = held && held->location == store->location() && held->service == service;
   if (copy && (!knows_it || copy->key_id == held->key_id)) {
     return EntranceLook{std::move(*copy), {}};
   }
@@ -234,7 +257,8 @@ Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store,
   EntranceLook look;
   ASSIGN_OR_RETURN(look.put_back,
                    PutBack(*store, options, environment, *held).Run(system_identifier));
-  ASSIGN_OR_RETURN(look.copy, OpenEntrance(store, options, environment, system_identifier));
+  ASSIGN_OR_RETURN(look.copy,
+                   OpenEntrance(store, service, options, environment, system_identifier));
   return look;
 }
 

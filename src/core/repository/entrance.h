@@ -26,6 +26,15 @@ Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted);
 // The key wraps of one key are gone.
 Error LostKey(const Store& store, const std::string& key_id);
 
+// Nothing is in the repository of a server that has archived to it: it was deleted, or this is
+// another place (a file system that is not mounted). Nothing may be written there by itself.
+Error EmptiedRepository(const Store& store);
+
+// How many wraps of one source are tried. Opening one takes a tenth of a second, and whoever can
+// write to the store can put any number there. What is no wrap by its form takes no time, and does
+// not count.
+inline constexpr std::size_t kMostWrapsTried = 32;
+
 // Writes a wrap of the key, under its name, or under a new one where that name holds something
 // else. Returns the name.
 Result<std::string> PutKeyWrap(Store& store, const std::string& key_id, const NamedText& wrap,
@@ -34,11 +43,12 @@ Result<std::string> PutKeyWrap(Store& store, const std::string& key_id, const Na
 // The entrance, as it was when the repository was opened.
 struct EntranceCopy {
   std::string location;
+  std::string service;  // ServiceOf() (connect.h)
   std::vector<NamedText> identities;
   std::vector<NamedText> key_wraps;  // that the passphrase opens; none with cipher none
   std::string key_id;                // empty with cipher none
 };
-EntranceCopy CopyEntrance(const Repository& repository);
+EntranceCopy CopyEntrance(const Repository& repository, const std::string& service);
 
 struct EntranceLook {
   EntranceCopy copy;                  // as it is now
@@ -46,13 +56,15 @@ struct EntranceLook {
 };
 
 // Opens the repository of the system. Where that fails because something of what is `held` is
-// missing, puts it back and opens it again. What was held of another location counts for nothing.
+// missing, puts it back and opens it again. What was held of another location or service counts for
+// nothing.
+// - Where nothing else lies there, nothing is put back (EmptiedRepository).
 // - An identity is put back only where that of the system is missing: that of another one may have
 //   been removed on purpose.
 // - A wrap is put back only where no wrap of the key is left. Who changes the passphrase removes
 //   the old wrap on purpose; then it is kWrongKey, as for any passphrase that does not fit.
 // - kConflict where an identity names another key than the one that is held. Nothing is written.
-Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store,
+Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std::string& service,
                                   const RepositoryOptions& options, const Environment& environment,
                                   std::uint64_t system_identifier,
                                   const std::optional<EntranceCopy>& held);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "core/codec/frame_reader.h"
@@ -16,8 +15,8 @@ namespace veza {
 
 namespace {
 
-// Opening one takes a tenth of a second, and who can write to the store can put any number there.
-constexpr std::size_t kMostWraps = 100;
+// Of one backup.json. Those that veza_backup writes have one.
+constexpr std::size_t kMostWrapsOfABackup = 4;
 // Object header and attributes frame are some 300 bytes.
 constexpr std::uint64_t kHeadSize = 4096;
 
@@ -32,9 +31,16 @@ struct FoundWrap {
   bool is_in_place = false;  // an object below key/
 };
 
+// Where wraps come from; each has its own limit, so that junk in one does not keep another's away.
+struct WrapSource {
+  std::vector<FoundWrap> wraps;
+  std::size_t tried = 0;
+  std::size_t passed_over = 0;  // for the limit
+};
+
 struct FoundKey {
   std::shared_ptr<const DataKey> key;
-  FoundWrap wrap;  // the first that the passphrase opens; one in place rather than another
+  FoundWrap wrap;  // that the passphrase opens; the first, but one in place rather than another
   std::vector<BackupSummary> backups;  // that it fits
 };
 
@@ -133,41 +139,94 @@ class KeyRestorer {
     return Ok();
   }
 
+  // What somebody has given by hand comes first, what lies in the store behind it.
   Status FindKeys() {
-    std::vector<FoundWrap> wraps;
-    ASSIGN_OR_RETURN(std::vector<NamedText> in_place, ReadObjects(*store_, kKeyPrefix));
-    for (NamedText& wrap : in_place) {
-      std::string source = fmt::format("object \"{}\"", wrap.name);
-      wraps.push_back({std::move(wrap), std::move(source), true});
-    }
+    WrapSource file;
     if (request_.wrap) {
-      wraps.push_back({{"", *request_.wrap}, "the file", false});
+      file.wraps.push_back({{"", *request_.wrap}, "the file", false});
     }
+    ASSIGN_OR_RETURN(WrapSource in_place, WrapsInPlace());
+    WrapSource backups = WrapsOfBackups();
+    for (WrapSource* const source : {&file, &in_place, &backups}) {
+      RETURN_IF_ERROR(TryWraps(*source));
+      passed_over_ += source->passed_over;
+    }
+    return Ok();
+  }
+
+  Result<WrapSource> WrapsInPlace() {
+    WrapSource source;
+    ASSIGN_OR_RETURN(std::vector<NamedText> objects, ReadObjects(*store_, kKeyPrefix));
+    for (NamedText& wrap : objects) {
+      std::string words = fmt::format("object \"{}\"", wrap.name);
+      source.wraps.push_back({std::move(wrap), std::move(words), true});
+    }
+    return source;
+  }
+
+  WrapSource WrapsOfBackups() const {
+    WrapSource source;
     for (auto backup = texts_.rbegin(); backup != texts_.rend(); ++backup) {
-      for (NamedText& wrap : UnverifiedKeyWraps(backup->text)) {
-        wraps.push_back(
+      std::vector<NamedText> wraps = UnverifiedKeyWraps(backup->text);
+      std::ranges::stable_partition(wraps, [&](const auto& wrap) { return IsNamedAsWanted(wrap); });
+      if (wraps.size() > kMostWrapsOfABackup) {
+        source.passed_over += wraps.size() - kMostWrapsOfABackup;
+        wraps.resize(kMostWrapsOfABackup);
+      }
+      for (NamedText& wrap : wraps) {
+        source.wraps.push_back(
             {std::move(wrap), fmt::format("the copy in backup \"{}\"", backup->label), false});
       }
     }
-    std::set<std::string> tried;
-    for (FoundWrap& wrap : wraps) {
+    return source;
+  }
+
+  bool IsNamedAsWanted(const NamedText& wrap) const {
+    return wanted_ && wrap.name.starts_with(KeyWrapName(*wanted_, ""));
+  }
+
+  Status TryWraps(WrapSource& source) {
+    std::ranges::stable_partition(
+        source.wraps, [&](const FoundWrap& found) { return IsNamedAsWanted(found.wrap); });
+    for (FoundWrap& wrap : source.wraps) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
-      if (!tried.insert(wrap.wrap.text).second) {
+      const auto known = tried_.find(wrap.wrap.text);
+      if (known != tried_.end()) {
+        PreferInPlace(known->second, wrap);
         continue;
       }
-      if (tried.size() > kMostWraps) {
-        break;
+      if (source.tried == kMostWrapsTried) {
+        ++source.passed_over;
+        continue;
       }
-      if (Result<DataKey> key = UnwrapKey(wrap.wrap.text, options_.passphrase.text())) {
-        std::string key_id = key->hex_id();
+      const Result<DataKey> key = UnwrapKey(wrap.wrap.text, options_.passphrase.text());
+      source.tried += key || key.error().code == ErrorCode::kWrongKey ? 1 : 0;
+      std::string key_id = key ? key->hex_id() : "";
+      tried_.emplace(wrap.wrap.text, key_id);
+      if (key && !PreferInPlace(key_id, wrap)) {
         // The wrap of another key, under this one's name, is of no use there.
-        wrap.is_in_place = wrap.is_in_place && wrap.wrap.name.starts_with(KeyWrapName(key_id, ""));
-        keys_.try_emplace(
-            std::move(key_id),
-            FoundKey{std::make_shared<const DataKey>(std::move(*key)), std::move(wrap), {}});
+        wrap.is_in_place = IsInPlaceOf(key_id, wrap);
+        keys_.emplace(std::move(key_id),
+                      FoundKey{std::make_shared<const DataKey>(*key), std::move(wrap), {}});
       }
     }
     return Ok();
+  }
+
+  static bool IsInPlaceOf(const std::string& key_id, const FoundWrap& wrap) {
+    return wrap.is_in_place && wrap.wrap.name.starts_with(KeyWrapName(key_id, ""));
+  }
+
+  // Another wrap that opens the key; false: no wrap of it is known yet.
+  bool PreferInPlace(const std::string& key_id, const FoundWrap& wrap) {
+    const auto found = keys_.find(key_id);
+    if (found == keys_.end()) {
+      return false;
+    }
+    if (!found->second.wrap.is_in_place && IsInPlaceOf(key_id, wrap)) {
+      found->second.wrap = wrap;
+    }
+    return true;
   }
 
   void FitBackups() {
@@ -238,11 +297,19 @@ class KeyRestorer {
 
   Error NoCopy(const std::string& which) const {
     return MakeError(ErrorCode::kNotFound,
-                     "no copy {}was found in repository \"{}\" that the passphrase opens", which,
-                     store_->location())
+                     "no copy {}was found in repository \"{}\" that the passphrase opens{}", which,
+                     store_->location(), NotTried())
         .WithHint(
             "Check the passphrase. Otherwise give a copy of the object below \"key/\" with --from: "
             "from an older version in the bucket, for example. Backups of version 0.1 hold none.");
+  }
+
+  std::string NotTried() const {
+    return passed_over_ == 0 ? ""
+                             : fmt::format(
+                                   "; {} of what looks like copies were not tried, because the "
+                                   "passphrase does not open the first {} of their source",
+                                   passed_over_, kMostWrapsTried);
   }
 
   Status Write(const FoundKey& chosen) {
@@ -324,7 +391,9 @@ class KeyRestorer {
   std::vector<Identity> identities_;
   std::optional<std::string> wanted_;
   std::vector<BackupText> texts_;
-  std::map<std::string, FoundKey> keys_;  // by key id
+  std::map<std::string, std::string> tried_;  // by a wrap's text; the id of the key that it opened
+  std::size_t passed_over_ = 0;               // wraps, for a limit
+  std::map<std::string, FoundKey> keys_;      // by key id
   SealPolicy policy_;
   KeyRestoreReport report_;
 };

@@ -32,8 +32,9 @@ struct KeyRestoreReport {
   std::vector<std::string> unfitting;  // of the others
 };
 
-// Looks for wraps below key/, in `wrap` and in every backup.json, and takes those that the
-// passphrase opens. Of their keys the one is chosen that the identities name, or else the only one
+// Looks for wraps in `wrap`, below key/ and in every backup.json, and takes those that the
+// passphrase opens. Of each source only so many are tried (kMostWrapsTried); an error says when
+// there were more. Of their keys the one is chosen that the identities name, or else the only one
 // that fits a backup.json, or the WAL of `server`. Then writes what is missing, the wrap first,
 // each "only if absent": nothing is overwritten, and what is there already decides.
 //

@@ -36,19 +36,38 @@ struct OpenedKey {
   NamedText wrap;
 };
 
+Error TooManyWraps(const Store& store, const std::string& key_id, std::size_t count) {
+  return MakeError(
+             ErrorCode::kWrongKey,
+             "repository \"{}\" holds {} objects \"{}\", and the passphrase opens none of the "
+             "first {}, which are all that are tried",
+             store.location(), count, KeyWrapName(key_id, "*"), kMostWrapsTried)
+      .WithHint(
+          "There is one for each passphrase. Find out who has written the others, and remove those "
+          "that no passphrase of yours opens; keep a copy of them.");
+}
+
 // Unwraps the data key `key_id` with the first wrap that the passphrase opens.
-Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const std::string& passphrase) {
+Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const std::string& passphrase,
+                          const Cancellation& cancellation) {
   ASSIGN_OR_RETURN(std::vector<NamedText> wraps, ReadObjects(store, KeyWrapName(key_id, "")));
   if (wraps.empty()) {
     return LostKey(store, key_id);
   }
   std::optional<Error> damaged;
+  std::size_t tried = 0;
   for (NamedText& wrap : wraps) {
+    RETURN_IF_ERROR(cancellation.Check());
+    if (tried == kMostWrapsTried) {
+      return TooManyWraps(store, key_id, wraps.size());
+    }
     Result<DataKey> key = UnwrapKey(wrap.text, passphrase);
     if (key && key->hex_id() == key_id) {
       return OpenedKey{std::move(*key), std::move(wrap)};
     }
-    if (!key && key.error().code != ErrorCode::kWrongKey) {
+    const bool is_no_wrap = !key && key.error().code != ErrorCode::kWrongKey;
+    tried += is_no_wrap ? 0 : 1;
+    if (is_no_wrap) {
       damaged = std::move(key.error()).WithContext(fmt::format("object \"{}\"", wrap.name));
     }
   }
@@ -114,7 +133,8 @@ Status Repository::OpenKey() {
   }
   if (encrypted) {
     ASSIGN_OR_RETURN(OpenedKey opened,
-                     FindKey(*store_, identities_.front().key_id, options_.passphrase.text()));
+                     FindKey(*store_, identities_.front().key_id, options_.passphrase.text(),
+                             *environment_.cancellation));
     seal_policy_.key = std::make_shared<const DataKey>(std::move(opened.key));
     key_wraps_ = {std::move(opened.wrap)};
   }

@@ -24,38 +24,57 @@ std::string PathIn(const std::string& data_directory) {
 }
 
 constexpr const char* kIfItIsMeant =
-    "Check veza_backup.repository and veza_backup.cluster. If it is meant, run SELECT "
+    "Check veza_backup.repository, veza_backup.cluster and veza_backup.s3_endpoint. If it is "
+    "meant, run SELECT "
     "veza_backup_init() and take a full backup.";
 
-Error Elsewhere(const Store& store, const RepositoryMarker& marker) {
-  if (marker.location == store.location()) {
-    return MakeError(ErrorCode::kFailedPrecondition,
-                     "repository \"{}\" is empty, but this server has archived to it before",
-                     store.location())
-        .WithHint(
-            "Something has deleted all of it, or the credentials are those of another place. If it "
-            "is meant, run SELECT veza_backup_init() and take a full backup.");
+// A file that does not name the service may mean any.
+bool IsSamePlace(const RepositoryMarker& a, const RepositoryMarker& b) {
+  return a.location == b.location &&
+         (a.service.empty() || b.service.empty() || a.service == b.service);
+}
+
+Error Elsewhere(const Store& store, const RepositoryMarker& marker, const std::string& service) {
+  if (IsSamePlace(marker, {store.location(), service, ""})) {
+    return EmptiedRepository(store);
   }
+  const bool is_other_service = marker.location == store.location();
   return MakeError(ErrorCode::kFailedPrecondition,
-                   "repository \"{}\" is not initialized, and this server has archived to \"{}\" "
-                   "before",
-                   store.location(), marker.location)
+                   "repository \"{}\"{} is not initialized, and this server has archived to "
+                   "\"{}\"{} before",
+                   store.location(), is_other_service ? " at " + service : "", marker.location,
+                   is_other_service ? " at " + marker.service : "")
       .WithHint(kIfItIsMeant);
 }
 
-Error OtherKey(const Store& store, const RepositoryMarker& marker, const std::string& key_id) {
+Error OtherKey(const RepositoryMarker& marker, const RepositoryMarker& opened) {
   return MakeError(ErrorCode::kConflict,
                    "repository \"{}\" has key \"{}\" now, but this server has archived to it with "
                    "key \"{}\"",
-                   store.location(), key_id, marker.key_id)
+                   opened.location, opened.key_id, marker.key_id)
       .WithHint(
           "Another server has made a new key there: see the chapter on a lost key in README.md. To "
           "go "
           "on with the new one, run SELECT veza_backup_init() and take a full backup.");
 }
 
-RepositoryMarker MarkerOf(const Repository& repository) {
-  return {repository.store().location(), repository.identities().front().key_id};
+Status WriteMarker(const std::string& data_directory, const RepositoryMarker& marker) {
+  nlohmann::json document{{"location", ValidUtf8(marker.location)}, {"key_id", marker.key_id}};
+  if (!marker.service.empty()) {
+    document["service"] = ValidUtf8(marker.service);
+  }
+  return ReplaceTextFile(PathIn(data_directory), document.dump(2) + "\n");
+}
+
+RepositoryMarker MarkerOf(const MarkerPlace& place, const Repository& repository) {
+  return {repository.store().location(), place.service, repository.identities().front().key_id};
+}
+
+Status Compare(const std::optional<RepositoryMarker>& marker, const RepositoryMarker& opened) {
+  if (marker && IsSamePlace(*marker, opened) && marker->key_id != opened.key_id) {
+    return OtherKey(*marker, opened);
+  }
+  return Ok();
 }
 
 }  // namespace
@@ -81,6 +100,9 @@ Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& 
   JsonFields fields(document, path);
   fields.Read("location", marker.location);
   fields.Read("key_id", marker.key_id);
+  if (fields.Has("service")) {
+    fields.Read("service", marker.service);
+  }
   if (Status status = fields.status(); !status) {
     return std::move(status.error())
         .WithHint(
@@ -91,38 +113,50 @@ Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& 
   return std::optional(std::move(marker));
 }
 
-Status MarkRepository(const std::string& data_directory, const Repository& repository) {
-  const RepositoryMarker marker = MarkerOf(repository);
-  const auto present = ReadRepositoryMarker(data_directory);
-  if (present && *present == marker) {
+Status MarkRepository(const MarkerPlace& place, const Repository& repository) {
+  const RepositoryMarker marker = MarkerOf(place, repository);
+  const auto present = ReadRepositoryMarker(place.data_directory);
+  return present && *present == marker ? Ok() : WriteMarker(place.data_directory, marker);
+}
+
+Status CompareMarker(const std::string& data_directory, const RepositoryMarker& opened) {
+  ASSIGN_OR_RETURN(const std::optional<RepositoryMarker> marker,
+                   ReadRepositoryMarker(data_directory));
+  return Compare(marker, opened);
+}
+
+Status KeepMarker(const std::string& data_directory, const RepositoryMarker& opened,
+                  bool is_primary) {
+  ASSIGN_OR_RETURN(const std::optional<RepositoryMarker> marker,
+                   ReadRepositoryMarker(data_directory));
+  if (is_primary) {
+    RETURN_IF_ERROR(Compare(marker, opened));
+  } else if (!marker || marker->location != opened.location) {
     return Ok();
   }
-  const nlohmann::json document{{"location", ValidUtf8(marker.location)},
-                                {"key_id", marker.key_id}};
-  return ReplaceTextFile(PathIn(data_directory), document.dump(2) + "\n");
+  return marker == opened ? Ok() : WriteMarker(data_directory, opened);
 }
 
 Result<std::unique_ptr<Repository>> InitialiseMarked(const std::shared_ptr<Store>& store,
                                                      const RepositoryOptions& options,
                                                      const Environment& environment,
                                                      const Identity& identity,
-                                                     const std::string& data_directory) {
+                                                     const MarkerPlace& place) {
   ASSIGN_OR_RETURN(const std::optional<RepositoryMarker> marker,
-                   ReadRepositoryMarker(data_directory));
-  if (marker) {
-    ASSIGN_OR_RETURN(const std::vector<NamedText> identities,
-                     ReadIdentities(*store, options.cipher != Cipher::kNone));
-    if (identities.empty()) {
-      return Elsewhere(*store, *marker);
-    }
+                   ReadRepositoryMarker(place.data_directory));
+  ASSIGN_OR_RETURN(const std::vector<NamedText> identities,
+                   ReadIdentities(*store, options.cipher != Cipher::kNone));
+  const bool was_made = !identities.empty();
+  if (marker && !was_made) {
+    return Elsewhere(*store, *marker, place.service);
   }
   ASSIGN_OR_RETURN(std::unique_ptr<Repository> repository,
                    Repository::Initialise(store, options, environment, identity, false));
-  const RepositoryMarker now = MarkerOf(*repository);
-  if (marker && marker->location == now.location && marker->key_id != now.key_id) {
-    return OtherKey(*store, *marker, now.key_id);
+  RETURN_IF_ERROR(Compare(marker, MarkerOf(place, *repository)));
+  const Status marked = MarkRepository(place, *repository);
+  if (!was_made) {
+    RETURN_IF_ERROR(marked);
   }
-  RETURN_IF_ERROR(MarkRepository(data_directory, *repository));
   return repository;
 }
 

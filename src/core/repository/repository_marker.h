@@ -20,6 +20,7 @@ inline constexpr std::string_view kRepositoryMarker = "veza-repository";
 
 struct RepositoryMarker {
   std::string location;  // Store::location()
+  std::string service;   // ServiceOf() (connect.h); empty where a file does not say it
   std::string key_id;    // empty with cipher none
   bool operator==(const RepositoryMarker&) const = default;
 };
@@ -27,17 +28,36 @@ struct RepositoryMarker {
 // Nothing: there is none. kDataCorrupted, with what can be done, for what is none.
 Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& data_directory);
 
+// Where the file lies, and what it says that no Repository knows.
+struct MarkerPlace {
+  std::string data_directory;
+  std::string service;
+};
+
 // Durable when it returns; writes nothing where the file says so already.
-Status MarkRepository(const std::string& data_directory, const Repository& repository);
+Status MarkRepository(const MarkerPlace& place, const Repository& repository);
+
+// kConflict where the file names another key than the one that has been `opened` at the same place.
+// One that names another place, or none, says nothing of this one.
+Status CompareMarker(const std::string& data_directory, const RepositoryMarker& opened);
+
+// For one who has opened the server's own repository, with everything in it verified, and has made
+// nothing.
+// - A primary that archives writes what InitialiseMarked() could not write. kConflict as above.
+// - A standby has the file of the primary that it was copied from. It makes no key and stops no
+//   other that does: it follows, where the location is the same. It writes no file anew.
+Status KeepMarker(const std::string& data_directory, const RepositoryMarker& opened,
+                  bool is_primary);
 
 // As Repository::Initialise(), for a primary on its own account: what the marker says is not left
 // for a repository that nobody has made (kFailedPrecondition) or, at the same place, for another
-// key (kConflict). After a success the marker names the repository; only then may WAL be
-// acknowledged.
+// key (kConflict). After a success with a repository that it has made the marker names it; only
+// then may WAL be acknowledged. Where the repository was there already, a marker that cannot be
+// written is no error: archiving is what frees a full disk. KeepMarker() tries again.
 Result<std::unique_ptr<Repository>> InitialiseMarked(const std::shared_ptr<Store>& store,
                                                      const RepositoryOptions& options,
                                                      const Environment& environment,
                                                      const Identity& identity,
-                                                     const std::string& data_directory);
+                                                     const MarkerPlace& place);
 
 }  // namespace veza

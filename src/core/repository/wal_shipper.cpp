@@ -33,7 +33,7 @@ std::size_t LargestSealed(std::uint64_t segment_size) {
   return segment_size + segment_size / 64 + (1U << 20);
 }
 
-// The file is of no use to recovery, and only it is wrong.
+// The file is of no use to recovery, and only it is wrong: that of an error of sealing or putting.
 bool MayBeLeftOut(const std::string& file, const Error& error) {
   const auto name = ParseWalFileName(file);
   return name && !IsAskedForByRecovery(name->kind) &&
@@ -46,7 +46,7 @@ std::chrono::nanoseconds ThreadCpuTime() {
   return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
-// Errors that concern one file, and say nothing of the store.
+// Errors of sealing or putting that concern one file, and say nothing of the store.
 bool IsOfTheFile(ErrorCode code, bool in_sealing) {
   switch (code) {
     case ErrorCode::kNotFound:
@@ -229,7 +229,9 @@ void WalShipper::NoteSuccess(const std::string& file) {
 }
 
 void WalShipper::NoteFailure(const std::string& file, ErrorCode code, Stage stage) {
-  if (code == ErrorCode::kConflict) {
+  if (stage == Stage::kOpening) {
+    trouble_ = true;  // of the repository, whatever it is: no file has been looked at
+  } else if (code == ErrorCode::kConflict) {
     if (!conflict_ || IsArchivedBefore(*conflict_, file)) {
       conflict_ = file;
     }
@@ -307,7 +309,7 @@ void WalShipper::Work() {
     lock.unlock();
     Attempt attempt;
     const Status status = CatchExceptions([&] { return Ship(*file, level, attempt); });
-    if (!status && MayBeLeftOut(*file, status.error())) {
+    if (!status && attempt.stage != Stage::kOpening && MayBeLeftOut(*file, status.error())) {
       attempt.result = ShippedFile{.left_out = status.error()};
     } else if (!status) {
       attempt.result = status.error();

@@ -2,6 +2,7 @@
 
 #include "core/codec/key.h"
 #include "core/repository/backup_catalog.h"
+#include "core/repository/entrance.h"
 #include "core/repository/entrance_fixture.h"
 #include "core/repository/tombstone.h"
 
@@ -217,6 +218,42 @@ TEST_P(RestoredWrapTest, AForeignKeyIsRefused) {
   EXPECT_ERROR(Restore({.wrap = foreign}), ErrorCode::kNotFound);
   EXPECT_THAT(Names("key/"), IsEmpty());
   EXPECT_THAT(Names("identity/"), IsEmpty());
+}
+
+// Whoever can write to the store must not keep the right wrap away, nor take any time he likes.
+TEST_P(RestoredWrapTest, JunkHoldsOffNoOtherSource) {
+  PutBackup(*Initialise().value(), kFirst, kTestSystem, false);
+  const NamedText ours = Objects("key/").front();
+  const std::string key_id = Open().value()->identities().front().key_id;
+  Lose("key/");
+  const std::string junk =
+      WrapKey(TestKey(), "another passphrase", "node-b", kTestTime, SystemRandom()).value();
+  for (std::size_t i = 0; i <= kMostWrapsTried; ++i) {
+    const std::string other_id = ToHex(std::array<std::uint8_t, 16>{});
+    Put(KeyWrapName(other_id, fmt::format("{:016}", i)), junk + std::string(i, ' '));
+  }
+  const auto refused = Restore();
+  EXPECT_ERROR(refused, ErrorCode::kNotFound);
+  EXPECT_THAT(refused.error().message, HasSubstr("1 of what looks like copies were not tried"));
+
+  const auto report = Restore({.wrap = ours.text, .dry_run = true});
+  ASSERT_OK(report);
+  EXPECT_EQ(report->source, "the file");
+  // The one that is named as the identity says comes before others.
+  Put(KeyWrapName(key_id, std::string(16, 'f')), ours.text);
+  const auto in_place = Restore({.wrap = ours.text + " "});
+  ASSERT_OK(in_place);
+  EXPECT_THAT(in_place->written, IsEmpty());
+  EXPECT_OK(Open());
+}
+
+TEST_P(RestoredWrapTest, AFileThatIsInPlaceIsNotWrittenTwice) {
+  PutBackup(*Initialise().value(), kFirst);
+  const std::vector<NamedText> wraps = Objects("key/");
+  const auto report = Restore({.wrap = wraps.front().text});
+  ASSERT_OK(report);
+  EXPECT_THAT(report->written, IsEmpty());
+  EXPECT_EQ(Objects("key/"), wraps);
 }
 
 TEST_P(RestoredWrapTest, AWrongPassphraseWritesNothing) {

@@ -18,8 +18,17 @@ class RepositoryMarkerTest : public EntranceFixture {
     std::filesystem::create_directories(Data());
   }
   Result<std::unique_ptr<Repository>> InitialiseAt(const std::shared_ptr<Store>& store) {
-    return InitialiseMarked(store, options_, environment_, TestIdentity(), Data());
+    return InitialiseMarked(store, options_, environment_, TestIdentity(), {Data(), service_});
   }
+  // As another node sees it, or one that has opened it.
+  RepositoryMarker Opened() {
+    return {store_->location(), service_, Open().value()->identities().front().key_id};
+  }
+  void MarkWith(const std::string& location, const std::string& key_id) {
+    WriteText(Path(), fmt::format(R"({{"location":"{}","key_id":"{}"}})", location, key_id));
+  }
+
+  std::string service_ = "https://s3.example.com (us-east-1)";
 };
 INSTANTIATE_TEST_SUITE_P(Stores, RepositoryMarkerTest, EntranceTestValues(), EntranceTestName);
 
@@ -81,7 +90,7 @@ TEST_P(RepositoryMarkerTest, AnEmptiedRepositoryIsNotMadeAnew) {
     EXPECT_ERROR(other_key, ErrorCode::kConflict);
     EXPECT_THAT(other_key.error().message, HasSubstr(ReadRepositoryMarker(Data()).value()->key_id));
   }
-  ASSERT_OK(MarkRepository(Data(), **asked));
+  ASSERT_OK(MarkRepository({Data(), service_}, **asked));
   EXPECT_OK(InitialiseAt(store_));
 }
 
@@ -93,14 +102,90 @@ TEST_P(RepositoryMarkerTest, ADamagedMarkerIsNoneThatMayBePassedOver) {
     EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
     EXPECT_THAT(refused.error().hint, HasSubstr("veza_backup_init()"));
   }
-  ASSERT_OK(MarkRepository(Data(), *Open().value()));
+  ASSERT_OK(MarkRepository({Data(), service_}, *Open().value()));
   EXPECT_OK(InitialiseAt(store_));
 }
 
 TEST_P(RepositoryMarkerTest, WithoutAMarkerNoWalIsTaken) {
   const auto refused = InitialiseMarked(store_, options_, environment_, TestIdentity(),
-                                        directory_.path() + "/nowhere");
+                                        {directory_.path() + "/nowhere", service_});
   EXPECT_FALSE(refused);
+}
+
+// The bucket of that name at another service.
+TEST_P(RepositoryMarkerTest, AnotherServiceIsAnotherPlace) {
+  ASSERT_OK(InitialiseAt(store_));
+  const std::string marker = ReadText(Path());
+  const std::vector<NamedText> objects = Objects();
+  Lose("");
+  const std::string before = std::exchange(service_, "https://s3.example.org (us-east-1)");
+  const auto refused = InitialiseAt(store_);
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message,
+              AllOf(HasSubstr("is not initialized"), HasSubstr(before), HasSubstr(service_)));
+  EXPECT_THAT(refused.error().hint, HasSubstr("s3_endpoint"));
+  EXPECT_THAT(Names(), IsEmpty());
+  EXPECT_EQ(ReadText(Path()), marker);
+
+  // The same store by another name.
+  for (const NamedText& object : objects) {
+    Put(object.name, object.text);
+  }
+  EXPECT_OK(InitialiseAt(store_));
+  EXPECT_EQ(ReadRepositoryMarker(Data()).value()->service, service_);
+}
+
+// Markers were written without it.
+TEST_P(RepositoryMarkerTest, AMarkerWithoutAServiceMayMeanAny) {
+  ASSERT_OK(InitialiseAt(store_));
+  MarkWith(store_->location(), Opened().key_id);
+  EXPECT_EQ(ReadRepositoryMarker(Data()).value()->service, "");
+  EXPECT_OK(CompareMarker(Data(), Opened()));
+  ASSERT_OK(InitialiseAt(store_));
+  EXPECT_EQ(ReadRepositoryMarker(Data()).value(), Opened());
+
+  MarkWith(store_->location(), std::string(32, 'a'));
+  EXPECT_ERROR(InitialiseAt(store_), ErrorCode::kConflict);
+  Lose("");
+  const auto refused = InitialiseAt(store_);
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message, HasSubstr("is empty"));
+}
+
+// pg_basebackup has copied the file; since then a key was made anew on purpose.
+TEST_P(RepositoryMarkerTest, AStandbyFollows) {
+  ASSERT_OK(Initialise());
+  const std::string old_key(32, 'a');
+  MarkWith(store_->location(), old_key);
+  EXPECT_ERROR(CompareMarker(Data(), Opened()), ErrorCode::kConflict);
+  EXPECT_ERROR(KeepMarker(Data(), Opened(), true), ErrorCode::kConflict);
+  EXPECT_EQ(ReadRepositoryMarker(Data()).value()->key_id, old_key);
+
+  ASSERT_OK(KeepMarker(Data(), Opened(), false));
+  EXPECT_EQ(ReadRepositoryMarker(Data()).value(), Opened());
+  EXPECT_OK(CompareMarker(Data(), Opened()));
+  EXPECT_OK(InitialiseAt(store_));  // promoted
+
+  // Where it was somewhere else, or nowhere, it is none of the standby's business.
+  MarkWith("/elsewhere", old_key);
+  EXPECT_OK(KeepMarker(Data(), Opened(), false));
+  EXPECT_EQ(ReadRepositoryMarker(Data()).value()->location, "/elsewhere");
+  std::filesystem::remove(Path());
+  EXPECT_OK(KeepMarker(Data(), Opened(), false));
+  EXPECT_FALSE(std::filesystem::exists(Path()));
+}
+
+// Only archiving frees the disk.
+TEST_P(RepositoryMarkerTest, AMarkerThatCannotBeWrittenHoldsUpNoArchiving) {
+  std::filesystem::remove(Data());
+  const auto made = InitialiseAt(store_);
+  EXPECT_EQ(made.error().code, ErrorCode::kNotFound);  // it has made the repository
+
+  ASSERT_OK(InitialiseAt(store_));
+  EXPECT_FALSE(KeepMarker(Data(), Opened(), true));
+  std::filesystem::create_directories(Data());
+  ASSERT_OK(KeepMarker(Data(), Opened(), true));
+  EXPECT_EQ(ReadRepositoryMarker(Data()).value(), Opened());
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ class WalShipperTest : public testing::Test {
         options_,
         [this](const RetryObserver& observer) -> Result<std::unique_ptr<Repository>> {
           if (opener_fails_) {
-            return MakeError(ErrorCode::kUnavailable, "nobody is there");
+            return MakeError(opener_error_, "nobody is there");
           }
           observer_ = observer;
           store_ = repository_.MakeStore();
@@ -112,6 +112,7 @@ class WalShipperTest : public testing::Test {
   ShipperOptions options_;
   Environment environment_;
   std::atomic<bool> opener_fails_{false};
+  std::atomic<ErrorCode> opener_error_{ErrorCode::kUnavailable};
   bool may_spill_ = true;
   FaultStore::Hook hook_;  // set before threads run
   RetryObserver observer_;
@@ -356,6 +357,30 @@ TEST_F(WalShipperTest, WhatRecoveryNeverAsksForHoldsUpNothing) {
   std::filesystem::resize_file(WalPath(damaged), 100);
   EXPECT_EQ(Archive(damaged).value().left_out.value().code, ErrorCode::kDataCorrupted);
   EXPECT_FALSE(IsStored(damaged));
+}
+
+// A repository that has lost its identity, or has another key, is no fault of the file.
+TEST_F(WalShipperTest, NothingIsLeftOutForWhatIsWrongWithTheRepository) {
+  const std::string partial = Segment(1) + ".partial";
+  const std::string backup = Segment(1) + ".00000028.backup";
+  MakeReady(partial, 1);
+  MakeReady(backup, 1);
+  MakeReady(2, 4);
+  opener_fails_ = true;
+  for (const ErrorCode code : {ErrorCode::kDataCorrupted, ErrorCode::kConflict}) {
+    opener_error_ = code;
+    for (const std::string& file : {partial, backup, Segment(2)}) {
+      EXPECT_ERROR(Archive(file), code);
+      EXPECT_EQ(shipper_->counters().ahead + shipper_->counters().in_flight, 0) << file;
+    }
+  }
+  opener_fails_ = false;
+  for (const std::string& file : {partial, backup}) {
+    const auto shipped = Archive(file);
+    ASSERT_OK(shipped);
+    EXPECT_FALSE(shipped->left_out);
+    EXPECT_TRUE(IsStored(file));
+  }
 }
 
 // What was stored ahead does not answer for what has taken the file's place since.
