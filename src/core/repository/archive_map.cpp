@@ -46,8 +46,10 @@ ArchiveMap::ArchiveMap(std::uint64_t segment_size, const std::vector<WalRange>& 
 std::optional<Lsn> ArchiveMap::FirstMinimal(TimelineId timeline, Lsn begin, Lsn end) const {
   std::optional<Lsn> first;
   for (const MinimalWal& one : minimal_) {
-    if (one.timeline == timeline && begin <= one.lsn && one.lsn < end) {
-      first = std::min(first.value_or(one.lsn), one.lsn);
+    // In doubt it may be anywhere in its segment.
+    const Lsn lsn = one.doubt && begin < one.end ? std::max(begin, one.lsn) : one.lsn;
+    if (one.timeline == timeline && begin <= lsn && lsn < end) {
+      first = std::min(first.value_or(lsn), lsn);
     }
   }
   return first;

@@ -30,7 +30,8 @@ std::string WhyNot(const BackupSummary& full, const DiffCandidate& server) {
                        FormatLsn(full.stop_lsn), FormatLsn(*server.position));
   }
   const auto minimal = std::ranges::find_if(server.minimal, [&](const MinimalWal& one) {
-    return full.start_lsn <= one.lsn && server.history.Contains(one.timeline, one.lsn);
+    const bool is_before = one.doubt ? full.start_lsn < one.end : full.start_lsn <= one.lsn;
+    return is_before && server.history.Contains(one.timeline, one.lsn);
   });
   if (minimal != server.minimal.end()) {
     return fmt::format("was made before wal_level = minimal, at {}", FormatLsn(minimal->lsn));

@@ -10,10 +10,33 @@
 
 namespace veza {
 
+namespace {
+
+constexpr std::string_view kMinimalSuffix = ".minimal";
+
+// Whether the object is what it is, however often one asks.
+bool IsOfTheObject(ErrorCode code) {
+  return code == ErrorCode::kDataCorrupted || code == ErrorCode::kWrongKey ||
+         code == ErrorCode::kUnsupported || code == ErrorCode::kInvalidArgument;
+}
+
+// "<segment>-<segment>.minimal": the segment. Empty for any other name.
+std::string SegmentOfMinimal(const std::string& object) {
+  std::string base = object.substr(object.rfind('/') + 1);
+  if (!base.ends_with(kMinimalSuffix)) {
+    return "";
+  }
+  base = base.substr(0, base.find('-'));
+  const auto name = ParseWalFileName(base);
+  return name && name->kind == WalFileKind::kSegment ? base : "";
+}
+
+}  // namespace
+
 Status RecordGap(const Repository& repository, std::uint64_t system_identifier, const WalGap& gap) {
   // The same segment may have been lost, and be found again.
-  const std::string name =
-      GapName(system_identifier, gap.first, gap.last) + (gap.minimal ? ".minimal" : "");
+  const std::string name = GapName(system_identifier, gap.first, gap.last) +
+                           std::string(gap.minimal ? kMinimalSuffix : "");
   nlohmann::json document = {{"format", 1},
                              {"first", gap.first},
                              {"last", gap.last},
@@ -64,19 +87,37 @@ Result<std::vector<MinimalWal>> ReadMinimalWal(const Repository& repository,
   std::vector<std::string> objects;
   RETURN_IF_ERROR(
       repository.store().List(GapPrefix(system_identifier), "", [&](const ObjectInfo& object) {
-        objects.push_back(object.name);
+        if (!SegmentOfMinimal(object.name).empty()) {
+          objects.push_back(object.name);
+        }
         return Ok();
       }));
   std::vector<MinimalWal> found;
+  if (objects.empty()) {
+    return found;
+  }
+  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
+  const std::uint64_t size = identity.wal_segment_size;
   for (const std::string& object : objects) {
     const Result<WalGap> gap = ReadGap(repository, object);
     if (!gap && gap.error().code == ErrorCode::kNotFound) {
       continue;  // retention
     }
-    RETURN_IF_ERROR(gap);
-    if (gap->minimal) {
-      found.push_back({ParseWalFileName(gap->first)->timeline, *gap->minimal});
+    if (!gap && !IsOfTheObject(gap.error().code)) {
+      return gap.error();
     }
+    const std::string segment = SegmentOfMinimal(object);
+    if (gap && gap->first == segment && gap->minimal) {
+      found.push_back({.timeline = ParseWalFileName(segment)->timeline, .lsn = *gap->minimal});
+      continue;
+    }
+    const SegmentNumber number = SegmentNumberOf(segment, size);
+    found.push_back({.timeline = ParseWalFileName(segment)->timeline,
+                     .lsn = Lsn{number * size},
+                     .doubt = gap ? DamagedObject(object, "it is not about the segment of its name")
+                                  : gap.error(),
+                     .end = Lsn{(number + 1) * size},
+                     .object = object});
   }
   return found;
 }

@@ -31,8 +31,15 @@ Result<WalGap> ReadGap(const Repository& repository, const std::string& object);
 struct MinimalWal {
   TimelineId timeline = 0;
   Lsn lsn;
+  // Of a record that is damaged or was not written by us: it may begin anywhere from `lsn`, the
+  // begin of the segment that the name says, to before `end`.
+  std::optional<Error> doubt{};
+  Lsn end{};
+  std::string object{};
 };
-// All that are recorded. An error for a record that cannot be read: it may be one of these.
+// All that are recorded. Of one that cannot be opened the name counts: to take it for nothing would
+// let recovery run into WAL that it cannot replay, and to fail would let one object forbid every
+// restore. Objects with other names are none of these.
 Result<std::vector<MinimalWal>> ReadMinimalWal(const Repository& repository,
                                                std::uint64_t system_identifier);
 

@@ -208,23 +208,24 @@ Result<PushOutcome> WalArchive::Put(const SealedWalFile& sealed) const {
   if (sealed.recycled) {
     return PushOutcome::kRecycled;
   }
+  const Status put = repository_.store().Put(sealed.object, *sealed.sealed.body, PutMode::kCreate);
+  if (!put) {
+    if (put.error().code != ErrorCode::kAlreadyExists) {
+      return put.error();
+    }
+    ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, sealed.object));
+    if (there.plain_size != sealed.sealed.plain_size ||
+        there.plain_sha256 != sealed.sealed.plain_sha256) {
+      return Conflict(repository_, sealed.file, there);
+    }
+  }
   if (sealed.minimal) {
-    // First: where the segment is, it is known to whom it matters.
+    // Behind the segment, because a record of one that is refused, of a clone, would stay for ever.
+    // Before the acknowledgement, and again where the segment was there: a crash in between lets
+    // the server send it again.
     RETURN_IF_ERROR(RecordMinimal(repository_, system_identifier_, sealed.file, *sealed.minimal));
   }
-  const Status put = repository_.store().Put(sealed.object, *sealed.sealed.body, PutMode::kCreate);
-  if (put) {
-    return PushOutcome::kStored;
-  }
-  if (put.error().code != ErrorCode::kAlreadyExists) {
-    return put.error();
-  }
-  ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, sealed.object));
-  if (there.plain_size == sealed.sealed.plain_size &&
-      there.plain_sha256 == sealed.sealed.plain_sha256) {
-    return PushOutcome::kAlreadyThere;
-  }
-  return Conflict(repository_, sealed.file, there);
+  return put ? PushOutcome::kStored : PushOutcome::kAlreadyThere;
 }
 
 Status WalArchive::RequireSame(const std::string& file, const std::string& path) const {

@@ -130,6 +130,10 @@ Status WalVerifier::CheckLevel(const std::vector<BackupSummary>& backups) {
     ASSIGN_OR_RETURN(const std::vector<MinimalWal> minimal,
                      ReadMinimalWal(session_.repository(), system));
     for (const MinimalWal& one : minimal) {
+      if (one.doubt) {
+        RETURN_IF_ERROR(session_.Judge(*one.doubt, one.object, {}));
+        continue;
+      }
       if (one.timeline < backup->timeline || one.lsn < backup->start_lsn) {
         continue;
       }
@@ -169,7 +173,9 @@ Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::
   std::vector<std::string> objects;
   RETURN_IF_ERROR(
       repository.store().List(GapPrefix(system_identifier), "", [&](const ObjectInfo& object) {
-        objects.push_back(object.name);
+        if (!object.name.ends_with(".minimal")) {  // of a segment that is there (CheckLevel)
+          objects.push_back(object.name);
+        }
         return Ok();
       }));
   for (const std::string& object : objects) {

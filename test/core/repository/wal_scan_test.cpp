@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/repository/archive_map.h"
 #include "core/repository/gap_record.h"
 #include "core/repository/made_up_wal.h"
+#include "core/repository/names.h"
 
 namespace veza {
 namespace {
@@ -115,7 +117,7 @@ TEST(WalScan, ARecycledSegmentIsNotStoredAndADamagedOneIs) {
   EXPECT_EQ(push(10, Bytes(kTestSegmentSize, 0xA5)), PushOutcome::kStored);
 }
 
-TEST(WalScan, WalWithMinimalLevelIsRecordedBeforeItIsStored) {
+TEST(WalScan, WalWithMinimalLevelIsRecordedBehindItsSegment) {
   const TestRepository repository;
   MadeUpWal wal(5);
   wal.Commit(kTestTime);
@@ -132,6 +134,49 @@ TEST(WalScan, WalWithMinimalLevelIsRecordedBeforeItIsStored) {
   EXPECT_THAT(*ReadMinimalWal(*repository, kTestSystem), SizeIs(1));
   EXPECT_EQ(ReadGap(*repository, GapName(kTestSystem, segment, segment)).value().minimal,
             std::nullopt);
+}
+
+// Of another server with this name, or after a crash between the segment and the record.
+TEST(WalScan, OnlyWhatIsStoredIsRecordedAndAgainWhenItIsThere) {
+  const TestRepository repository;
+  const std::string segment = SegmentName(1, 5, kTestSegmentSize);
+  MadeUpWal wal(5);
+  wal.Commit(kTestTime);
+  ASSERT_OK(repository.PushWal(segment, wal.Segment()));
+  MadeUpWal other(5);
+  const Lsn lsn = other.Level(0);
+  EXPECT_ERROR(repository.PushWal(segment, other.Segment()), ErrorCode::kConflict);
+  EXPECT_THAT(*ReadMinimalWal(*repository, kTestSystem), IsEmpty());
+
+  const std::string next = SegmentName(2, 5, kTestSegmentSize);
+  ASSERT_OK(repository.PushWal(next, other.Segment()));
+  const std::string record = GapName(kTestSystem, next, next) + ".minimal";
+  ASSERT_TRUE(std::filesystem::remove(repository.PathOf(record)));
+  EXPECT_EQ(repository.PushWal(next, other.Segment()).value(), PushOutcome::kAlreadyThere);
+  ASSERT_THAT(*ReadMinimalWal(*repository, kTestSystem), SizeIs(1));
+  EXPECT_EQ((*ReadMinimalWal(*repository, kTestSystem))[0].lsn, lsn);
+}
+
+TEST(WalScan, OfARecordThatCannotBeOpenedTheNameCounts) {
+  const TestRepository repository;
+  const std::string segment = SegmentName(1, 5, kTestSegmentSize);
+  const std::string record = GapName(kTestSystem, segment, segment) + ".minimal";
+  std::filesystem::create_directories(
+      std::filesystem::path(repository.PathOf(record)).parent_path());
+  WriteText(repository.PathOf(record), "{}");
+  WriteText(repository.PathOf(GapName(kTestSystem, segment, segment)), "damaged");
+  WriteText(repository.PathOf(GapPrefix(kTestSystem) + "foreign.minimal"), "x");
+  const auto minimal = ReadMinimalWal(*repository, kTestSystem);
+  ASSERT_OK(minimal);
+  ASSERT_THAT(*minimal, SizeIs(1));
+  EXPECT_TRUE((*minimal)[0].doubt);
+  EXPECT_EQ((*minimal)[0].object, record);
+  const ArchiveMap map(kTestSegmentSize, {}, {}, *minimal);
+  const Lsn inside{5 * kTestSegmentSize + 100};
+  const Lsn end{6 * kTestSegmentSize};
+  EXPECT_EQ(map.FirstMinimal(1, Lsn{}, end), Lsn{5 * kTestSegmentSize});
+  EXPECT_EQ(map.FirstMinimal(1, inside, end), inside) << "it may be behind";
+  EXPECT_EQ(map.FirstMinimal(1, end, Lsn{7 * kTestSegmentSize}), std::nullopt);
 }
 
 }  // namespace
