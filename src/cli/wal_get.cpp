@@ -5,8 +5,11 @@
 // (access/transam/xlogarchive.c, RestoreArchivedFile). So 1 is given in one case only: the
 // repository was reached, is the right one, and answered that it has no such file, nor a segment
 // behind it: recovery ends there as if that were the end of WAL, so a gap is 126 as well. A standby
-// is another matter, since a primary may stream the segment to it. Everything else, wrong arguments
-// and settings included, is 126 after having tried for a while.
+// is another matter, since a primary may stream the segment to it. So is recovery to a target
+// (--end-at-gap, which a restore then writes): the server reads ahead of what it replays
+// (access/transam/xlogprefetcher.c), and so may ask for the missing segment before it has come to
+// the target; and it stops by itself with an error when it does not come to it. Everything else,
+// wrong arguments and settings included, is 126 after having tried for a while.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +17,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <limits>
+#include <utility>
 
 #include "cli/command.h"
 #include "cli/output.h"
@@ -46,11 +50,15 @@ struct RecoveryState {
   std::optional<TimelineHistory> path;  // that it follows, as far as we know
 };
 
-RecoveryState LookAtRecovery(const std::string& destination) {
+// Only of segments the path matters: history files are asked for before it is known.
+Result<RecoveryState> LookAtRecovery(const std::string& destination, WalFileKind kind) {
   RecoveryState state;
   state.is_standby = access("standby.signal", F_OK) == 0;
-  if (state.is_standby || access("recovery.signal", F_OK) == 0) {
-    state.path = FollowedHistory(std::filesystem::path(destination).parent_path().string());
+  const bool recovers = state.is_standby || access("recovery.signal", F_OK) == 0;
+  if (recovers && kind == WalFileKind::kSegment) {
+    ASSIGN_OR_RETURN(
+        state.path,
+        FollowedHistory(".", std::filesystem::path(destination).parent_path().string()));
   }
   return state;
 }
@@ -148,9 +156,13 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
   if (!behind) {
     return false;
   }
-  return MakeError(ErrorCode::kDataCorrupted,
-                   "WAL segment \"{}\" is missing in the repository, although \"{}\" is there",
-                   file, *behind)
+  const std::string message = fmt::format(
+      "WAL segment \"{}\" is missing in the repository, although \"{}\" is there", file, *behind);
+  if (request.wal.end_at_gap) {
+    PrintWarning(message + "; recovery ends before it");
+    return false;
+  }
+  return MakeError(ErrorCode::kDataCorrupted, "{}", message)
       .WithHint(
           "Recovery would end before it as if that were the end of the WAL. Bring the segment "
           "back, "
@@ -188,7 +200,7 @@ Result<int> Fetch(const Repository& repository, const Request& request) {
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(request.system_id));
   const WalArchive archive(repository, identity.system_identifier);
   ASSIGN_OR_RETURN(bool there, FetchIfThere(archive, wal));
-  if (!there && request.is_segment() && !wal.end_at_gap && !request.recovery.is_standby) {
+  if (!there && request.is_segment() && !request.recovery.is_standby) {
     ASSIGN_OR_RETURN(
         there, JudgeAbsence(archive, request, identity.wal_segment_size, repository.environment()));
   }
@@ -250,7 +262,8 @@ Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
   }
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
-  const Request request{wal, *name, system_id, LookAtRecovery(wal.destination)};
+  ASSIGN_OR_RETURN(RecoveryState recovery, LookAtRecovery(wal.destination, name->kind));
+  const Request request{wal, *name, system_id, std::move(recovery)};
   const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);
   bool taken = false;
   if (request.is_segment()) {

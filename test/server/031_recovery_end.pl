@@ -38,7 +38,7 @@ sub log_of_failed_start
 
 # --- targets left over elsewhere ------------------------------------------------------------------
 
-add($node, 1);
+my $first = add($node, 1);
 add($node, 2);
 my $copy = $node->restore('left_overs', '--target-timeline', 'current');
 # As a file outside the data directory, to which no restore comes.
@@ -82,6 +82,8 @@ $copy->discard;
 
 # --- a gap -----------------------------------------------------------------------------------------
 
+$node->safe_psql('postgres', q{SELECT pg_create_restore_point('before_the_gap')});
+$node->archive_wal;
 my $gap = add($node, 4);
 my $behind = add($node, 5);
 my $hidden = read_object(wal_object($gap));
@@ -106,8 +108,32 @@ like($warning, qr/warning: WAL segment "$gap" is missing/, '--quiet hides no war
 
 # A plan from before the gap.
 $copy = $node->restore('up_to_a_name', '--target-name', 'nowhere', '--target-action', 'promote');
+like(log_of_failed_start($copy),
+	qr/WAL segment "$gap" is missing.*FATAL:  recovery ended before configured recovery target/s,
+	'recovery that comes to a gap in front of its target stops');
+$copy->clean_node;
+# The server reads ahead, and asks for the missing segment first.
+$copy = $node->restore('before_a_gap', '--target-name', 'before_the_gap', '--target-action', 'promote');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), '1,2,3', 'a target in front of a gap');
+$copy->discard;
+# As of a backup of which retention has kept its own WAL alone.
+my $first_object_name = wal_object($first);
+my $first_object_content = read_object($first_object_name);
+delete_object($first_object_name);
+$copy = $node->restore('immediate', '--target-immediate', '--target-action', 'promote');
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is(rows_of($copy), '', 'the end of a backup in front of a gap');
+$copy->discard;
+write_object($first_object_name, $first_object_content);
+# A plan to the end of WAL, from before the gap.
+write_object($hidden_name, $hidden);
+$copy = $node->restore('up_to_the_end');
+delete_object($hidden_name);
 like(log_of_failed_start($copy), qr/WAL segment "$gap" is missing.*\nHINT: .*--end-at-gap.*\n.*FATAL:  could not restore file/,
-	'recovery that comes to a gap stops');
+	'recovery to the end of WAL that comes to a gap stops');
 $copy->clean_node;
 $copy = $node->restore('end_at_gap', '--end-at-gap');
 $copy->start;

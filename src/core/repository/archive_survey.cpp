@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <system_error>
 #include <utility>
@@ -90,10 +89,13 @@ Result<std::vector<std::string>> FindUnstoredHistories(const WalArchive& archive
     if (!name || name->kind != WalFileKind::kTimelineHistory) {
       continue;
     }
-    std::ifstream stream(entry->path(), std::ios::binary);
-    const Result<TimelineHistory> read = ParseTimelineHistory(
-        name->timeline, std::string(std::istreambuf_iterator<char>(stream), {}));
-    if (!read || !LeadsOnTo(*read, history)) {
+    const Result<std::string> text = ReadTextFile(entry->path().string());
+    if (!text && text.error().code != ErrorCode::kNotFound) {
+      return text.error();
+    }
+    const Result<TimelineHistory> read = ParseTimelineHistory(name->timeline, text.value_or(""));
+    // What has no ancestors is none.
+    if (!read || read->ancestors.empty() || !LeadsOnTo(*read, history)) {
       continue;
     }
     ASSIGN_OR_RETURN(const bool there, archive.Contains(file));

@@ -1,10 +1,14 @@
 #include "core/repository/timeline_history.h"
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 namespace veza {
@@ -58,12 +62,74 @@ Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineI
 
 Result<TimelineHistory> ReadServerHistory(const WalArchive& archive,
                                           const std::string& wal_directory, TimelineId timeline) {
-  std::ifstream file(fmt::format("{}/{}", wal_directory, TimelineHistoryName(timeline)),
-                     std::ios::binary);
-  if (timeline == 1 || !file) {
+  if (timeline == 1) {
+    return TimelineHistory{};
+  }
+  Result<TimelineHistory> history = ReadHistoryIn(wal_directory, timeline);
+  if (!history && history.error().code == ErrorCode::kNotFound) {
     return ReadTimelineHistory(archive, timeline);
   }
-  return ParseTimelineHistory(timeline, std::string(std::istreambuf_iterator<char>(file), {}));
+  return history;
+}
+
+Result<std::string> ReadTextFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    return ErrnoError(errno, fmt::format("could not open file \"{}\"", path));
+  }
+  std::string text;
+  std::array<char, 4096> part{};
+  while (file.read(part.data(), part.size()) || file.gcount() > 0) {
+    text.append(part.data(), static_cast<std::size_t>(file.gcount()));
+  }
+  // Not through an iterator, which throws when the file cannot be read.
+  if (file.bad()) {
+    return ErrnoError(errno, fmt::format("could not read file \"{}\"", path));
+  }
+  return text;
+}
+
+Result<TimelineHistory> ReadHistoryIn(const std::string& wal_directory, TimelineId timeline) {
+  const std::string path = fmt::format("{}/{}", wal_directory, TimelineHistoryName(timeline));
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
+  ASSIGN_OR_RETURN(TimelineHistory history, ParseTimelineHistory(timeline, text));
+  // PostgreSQL writes none without.
+  if (history.ancestors.empty()) {
+    return MakeError(ErrorCode::kDataCorrupted, "timeline history file \"{}\" names no ancestor",
+                     path);
+  }
+  return history;
+}
+
+Result<std::optional<TimelineHistory>> NewestHistoryIn(const std::string& wal_directory) {
+  TimelineId newest = 0;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(wal_directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const auto name = ParseWalFileName(entry->path().filename().string());
+    if (name && name->kind == WalFileKind::kTimelineHistory) {
+      newest = std::max(newest, name->timeline);
+    }
+  }
+  if (error) {
+    return MakeError(ErrorCode::kIo, "could not read directory \"{}\": {}", wal_directory,
+                     error.message());
+  }
+  if (newest == 0) {
+    return std::optional<TimelineHistory>();
+  }
+  ASSIGN_OR_RETURN(TimelineHistory history, ReadHistoryIn(wal_directory, newest));
+  return std::optional(std::move(history));
+}
+
+std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId timeline) {
+  const auto found = std::ranges::find(path.ancestors, timeline, &TimelineSwitch::timeline);
+  if (found == path.ancestors.end()) {
+    return std::nullopt;
+  }
+  const auto next = std::next(found);
+  return TimelineSwitch{next == path.ancestors.end() ? path.timeline : next->timeline,
+                        found->switch_point};
 }
 
 Result<TimelineId> FindNewestTimeline(const WalArchive& archive, TimelineId from) {

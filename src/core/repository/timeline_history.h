@@ -40,6 +40,19 @@ Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineI
 Result<TimelineHistory> ReadServerHistory(const WalArchive& archive,
                                           const std::string& wal_directory, TimelineId timeline);
 
+// The content of a small file on this machine: no file counts as empty that could not be read.
+Result<std::string> ReadTextFile(const std::string& path);
+
+// The history file of the timeline in a server's pg_wal. An error where it cannot be read, or says
+// nothing: where a timeline was left is nothing to guess.
+Result<TimelineHistory> ReadHistoryIn(const std::string& wal_directory, TimelineId timeline);
+// Of the newest timeline of which there is a file; nothing: there is none.
+Result<std::optional<TimelineHistory>> NewestHistoryIn(const std::string& wal_directory);
+
+// Where the path leaves a timeline, and for which one. Nothing when it ends on it, or does not lead
+// over it.
+std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId timeline);
+
 // The history files that the repository lacks of the timelines behind `from`, up to the highest of
 // which it has anything; at most the first 100. Timelines are numbered without holes, so each of
 // these existed. Where one is missing FindNewestTimeline(), and PostgreSQL's `latest`, stop.

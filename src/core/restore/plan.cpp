@@ -512,6 +512,21 @@ Status PlanSweep(const Repository& repository, RestorePlan& plan) {
 
 }  // namespace
 
+namespace {
+
+// PostgreSQL reads ahead of what it replays, so it may ask for a missing segment before it has come
+// to a target in front of it. Where it does not come to its target it stops with an error; to the
+// end of WAL it would end early without a word.
+bool EndsAtGap(const RestorePlan& plan, const RestoreOptions& options) {
+  if (options.standby) {
+    return options.end_at_gap && !plan.missing_segment.empty();
+  }
+  return options.target.kind != TargetKind::kEndOfWal ||
+         (options.end_at_gap && !plan.missing_segment.empty());
+}
+
+}  // namespace
+
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options) {
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(options.system_identifier));
   const WalArchive archive(repository, identity.system_identifier);
@@ -526,6 +541,11 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
                    ChooseBackupAndTimeline(repository, archive, options, identity.system_identifier,
                                            &history, &plan.recovery.target));
   plan.target_timeline = history.timeline;
+  if (options.target.timeline.kind == TargetTimeline::Kind::kCurrent) {
+    // The same for PostgreSQL; wal-get cannot know which one is meant by the word
+    // (recovery_path.h).
+    plan.recovery.target.timeline = {TargetTimeline::Kind::kNumber, history.timeline};
+  }
   plan.size = plan.backup.size;
   if (!options.databases.empty()) {
     ASSIGN_OR_RETURN(plan.databases, ChooseDatabases(plan.backup, options.databases));
@@ -553,7 +573,7 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   }
 
   plan.recovery.restore_command = options.restore_command;
-  if (options.end_at_gap && !plan.missing_segment.empty()) {
+  if (EndsAtGap(plan, options)) {
     plan.recovery.restore_command += " --end-at-gap";
   }
   plan.recovery.standby = options.standby;

@@ -33,7 +33,8 @@ struct RestoreOptions {
   // When not empty, every tablespace that the map does not name goes to <tablespace_root>/<oid>.
   std::string tablespace_root;
   std::optional<std::uint64_t> system_identifier;  // needed when the repository has several
-  // Of `vezactl wal-get`, as it is to be written. A plan that ends at a gap adds --end-at-gap.
+  // Of `vezactl wal-get`, as it is to be written. A plan that has a target, or ends at a gap,
+  // adds --end-at-gap.
   std::string restore_command;
   int jobs = 1;  // threads, each with a request in flight
   // Into a directory that may hold something: keep what is as in the backup, remove what is not.

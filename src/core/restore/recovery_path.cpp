@@ -6,45 +6,41 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <limits>
-#include <system_error>
+#include <utility>
 
+#include "core/restore/recovery_settings.h"
+#include "core/restore/target.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
 
-std::optional<TimelineHistory> FollowedHistory(const std::string& wal_directory) {
-  TimelineId newest = 0;
-  std::string path;
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(wal_directory, error), end; !error && entry != end;
-       entry.increment(error)) {
-    const auto name = ParseWalFileName(entry->path().filename().string());
-    if (name && name->kind == WalFileKind::kTimelineHistory && name->timeline > newest) {
-      newest = name->timeline;
-      path = entry->path().string();
-    }
+namespace {
+
+// What the file sets; nothing without it. It is in force whatever postgresql.conf says.
+Result<std::optional<std::string>> WantedTimeline(const std::string& data_directory) {
+  const std::string path = data_directory + "/postgresql.auto.conf";
+  if (access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
+    return std::optional<std::string>();
   }
-  if (newest == 0) {
-    return std::nullopt;
-  }
-  std::ifstream file(path, std::ios::binary);
-  Result<TimelineHistory> history =
-      ParseTimelineHistory(newest, std::string(std::istreambuf_iterator<char>(file), {}));
-  return history ? std::optional(std::move(*history)) : std::nullopt;
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
+  return FindSetting(text, "recovery_target_timeline");
 }
 
-std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId timeline) {
-  const auto found = std::ranges::find(path.ancestors, timeline, &TimelineSwitch::timeline);
-  if (found == path.ancestors.end()) {
-    return std::nullopt;
+}  // namespace
+
+Result<std::optional<TimelineHistory>> FollowedHistory(const std::string& data_directory,
+                                                       const std::string& wal_directory) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> wanted, WantedTimeline(data_directory));
+  const Result<TargetTimeline> timeline = ParseTargetTimeline(wanted.value_or("latest"));
+  if (!timeline || timeline->kind != TargetTimeline::Kind::kNumber) {
+    return NewestHistoryIn(wal_directory);
   }
-  const auto next = std::next(found);
-  return TimelineSwitch{next == path.ancestors.end() ? path.timeline : next->timeline,
-                        found->switch_point};
+  if (timeline->number == 1) {
+    return std::optional(TimelineHistory{});
+  }
+  ASSIGN_OR_RETURN(TimelineHistory history, ReadHistoryIn(wal_directory, timeline->number));
+  return std::optional(std::move(history));
 }
 
 Result<bool> CutAtFork(const std::string& segment, Lsn fork, const std::string& path) {

@@ -16,14 +16,13 @@
 namespace veza {
 
 // Of the timeline that a server in recovery follows, from the history files in its pg_wal: it keeps
-// the one that it has read, before it asks for the first segment. A standby also reads those of
-// timelines that it then does not follow. Nothing: there is none, so the server follows the
-// timeline that it asks for.
-std::optional<TimelineHistory> FollowedHistory(const std::string& wal_directory);
-
-// Where the path leaves a timeline, and for which one. Nothing when it ends on it, or does not lead
-// over it.
-std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId timeline);
+// the one that it has read, before it asks for the first segment. It is the timeline that
+// recovery_target_timeline in postgresql.auto.conf names (a restore writes it there), or else the
+// newest, although a standby also reads those of timelines that it then does not follow, and an
+// earlier attempt may have left some. Nothing: there is none, so the server follows the timeline
+// that it asks for. An error: there is one that cannot be read.
+Result<std::optional<TimelineHistory>> FollowedHistory(const std::string& data_directory,
+                                                       const std::string& wal_directory);
 
 // Makes of a segment, in the file at `path`, what the server that left its timeline at `fork` had
 // of it: zeros from there on, as in that server's own copy (XLogFileCopy). False, and the file is

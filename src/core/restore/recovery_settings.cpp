@@ -175,6 +175,17 @@ std::string RemoveListedSettings(std::string_view auto_conf, std::string_view li
   return after;
 }
 
+std::optional<std::string> FindSetting(std::string_view conf, std::string_view name) {
+  std::optional<std::string> found;
+  ForEachLine(conf, [&](std::string_view line) {
+    Assignment assignment = AssignmentOf(line);
+    if (assignment.name == name) {
+      found = std::move(assignment.value);
+    }
+  });
+  return found;
+}
+
 std::string BuildRestoreCommand(std::string_view vezactl, std::string_view config_file,
                                 std::optional<std::uint64_t> system_identifier) {
   // The server replaces %f and %p, and %% by %, before the shell sees the command.

@@ -41,6 +41,9 @@ std::string ListRecoverySettings(const RecoverySettings& settings);
 // has set otherwise since stays.
 std::string RemoveListedSettings(std::string_view auto_conf, std::string_view list);
 
+// What the last line of `conf` that sets `name` (in lower case) sets it to.
+std::optional<std::string> FindSetting(std::string_view conf, std::string_view name);
+
 // restore_command for `vezactl wal-get`: both paths absolute, quoted for the shell, with '%'
 // doubled. `system_identifier` is passed on when the repository holds several.
 std::string BuildRestoreCommand(std::string_view vezactl, std::string_view config_file,

@@ -76,8 +76,10 @@ TEST_F(PlanTest, ASegmentThatIsMissingOnTheWayIsNamed) {
   const auto missing = [this] {
     const auto plan = Plan();
     EXPECT_OK(plan);
-    EXPECT_EQ(plan->recovery.restore_command,
-              plan->missing_segment.empty() ? "/bin/false %f %p" : "/bin/false %f %p --end-at-gap");
+    const bool ends = options_.target.kind != TargetKind::kEndOfWal;
+    EXPECT_EQ(plan->recovery.restore_command, plan->missing_segment.empty() && !ends
+                                                  ? "/bin/false %f %p"
+                                                  : "/bin/false %f %p --end-at-gap");
     return plan->missing_segment;
   };
   HaveBackup(Summary());
@@ -122,9 +124,9 @@ TEST_F(PlanTest, ATargetBehindAMissingSegmentIsRefused) {
   ExpectRefusal(ErrorCode::kFailedPrecondition);
   options_.target.lsn = Lsn{6 * kTestSegmentSize + 5};
   EXPECT_OK(Plan());
-  // Where these are cannot be known; wal-get stops the server if it comes to the gap.
+  // Where these are cannot be known; PostgreSQL stops with an error if it does not come to them.
   options_.target.kind = TargetKind::kXid;
-  EXPECT_EQ(Plan().value().recovery.restore_command, "/bin/false %f %p");
+  EXPECT_EQ(Plan().value().recovery.restore_command, "/bin/false %f %p --end-at-gap");
   // A primary may stream it.
   options_.target = {};
   options_.standby = true;

@@ -16,19 +16,45 @@ std::string Name(TimelineId timeline, SegmentNumber segment) {
 }
 
 TEST(RecoveryPath, IsThatOfTheNewestHistoryFile) {
+  const TemporaryDirectory data;
   const TemporaryDirectory pg_wal;
-  EXPECT_FALSE(FollowedHistory(pg_wal.path()));
-  EXPECT_FALSE(FollowedHistory(pg_wal.path() + "/none"));
+  const auto followed = [&] { return FollowedHistory(data.path(), pg_wal.path()); };
+  EXPECT_FALSE(followed().value());
+  EXPECT_FALSE(FollowedHistory(data.path(), pg_wal.path() + "/none"));
   WriteText(pg_wal.path() + "/00000002.history", "1\t0/500000\tx\n");
   WriteText(pg_wal.path() + "/00000003.history", "1\t0/500000\tx\n2\t0/700000\tx\n");
   WriteText(pg_wal.path() + "/00000003.history.old", "");
-  const auto path = FollowedHistory(pg_wal.path());
+  const auto path = followed().value();
   ASSERT_TRUE(path);
   EXPECT_EQ(path->timeline, 3U);
   EXPECT_EQ(ForkOf(*path, 1), (TimelineSwitch{2, Lsn{0x500000}}));
   EXPECT_EQ(ForkOf(*path, 2), (TimelineSwitch{3, Lsn{0x700000}}));
   EXPECT_FALSE(ForkOf(*path, 3));
   EXPECT_FALSE(ForkOf(*path, 4));
+  // None that cannot be read counts as one without forks.
+  WriteText(pg_wal.path() + "/00000004.history", "");
+  EXPECT_ERROR(followed(), ErrorCode::kDataCorrupted);
+  std::filesystem::remove(pg_wal.path() + "/00000004.history");
+  std::filesystem::create_directory(pg_wal.path() + "/00000004.history");
+  EXPECT_ERROR(followed(), ErrorCode::kIo);
+}
+
+// An earlier attempt has left a newer one's.
+TEST(RecoveryPath, IsThatOfTheTimelineThatTheServerIsTold) {
+  const TemporaryDirectory data;
+  const TemporaryDirectory pg_wal;
+  WriteText(pg_wal.path() + "/00000002.history", "1\t0/500000\tx\n");
+  WriteText(pg_wal.path() + "/00000003.history", "1\t0/500000\tx\n2\t0/700000\tx\n");
+  const auto timeline = [&](const std::string& value) {
+    WriteText(data.path() + "/postgresql.auto.conf",
+              "recovery_target_timeline = '9'\nRecovery_Target_Timeline = '" + value + "'\n");
+    return FollowedHistory(data.path(), pg_wal.path()).value()->timeline;
+  };
+  EXPECT_EQ(timeline("latest"), 3U);
+  EXPECT_EQ(timeline("2"), 2U);
+  EXPECT_EQ(timeline("1"), 1U);
+  WriteText(data.path() + "/postgresql.auto.conf", "recovery_target_timeline = '9'\n");
+  EXPECT_FALSE(FollowedHistory(data.path(), pg_wal.path())) << "nobody knows its forks";
 }
 
 TEST(RecoveryPath, ASegmentIsCutWhereItsTimelineWasLeft) {
