@@ -304,6 +304,7 @@ struct Outcome {
   bool was_tried;
   bool is_left_out;  // archived as far as the server is concerned; `error` says why
   bool is_recycled;
+  bool holds_other_wal;
   ErrorReport error;
 };
 
@@ -317,7 +318,10 @@ void Ship(const char* file, Outcome* outcome) {
       return Ok();
     }
     outcome->is_recycled = shipped.outcome == PushOutcome::kRecycled;
-    ReportStored(file, shipped.plain_size, shipped.sealed_size);
+    outcome->holds_other_wal = shipped.holds_other_wal;
+    if (!outcome->is_recycled) {
+      ReportStored(file, shipped.plain_size, shipped.sealed_size);
+    }
     return Ok();
   });
   outcome->archived = status.has_value();
@@ -340,7 +344,13 @@ bool ArchiveFile(const char* file) {
   if (outcome.is_recycled) {
     ereport(LOG, (errmsg("WAL file \"%s\" is not stored: it holds no WAL of that name", file),
                   errdetail("Its first page has the address of other WAL. It was recycled to be "
-                            "written later, and never was.")));
+                            "written later, and never was, and its timeline was left.")));
+  }
+  if (outcome.holds_other_wal) {
+    ereport(WARNING, (errmsg("WAL file \"%s\" holds other WAL than its name says", file),
+                      errdetail("Its first page has another address. It was stored as it is."),
+                      errhint("Recovery ends in front of it. Look for a fault of the file system, "
+                              "and take a full backup.")));
   }
   if (outcome.archived) {
     return true;

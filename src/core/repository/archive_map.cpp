@@ -106,7 +106,11 @@ SegmentNumber ArchiveMap::LastFork(TimelineId timeline) const {
       }
     }
   }
-  return last == 0 ? std::numeric_limits<SegmentNumber>::max() : last;
+  // One that has the segments behind the fork as well went on, as the one does of which a clone was
+  // promoted: what is missing there is missing.
+  const SegmentRun* const run = RunAt(timeline, last);
+  const bool went_on = run != nullptr && run->last > last;
+  return last == 0 || went_on ? std::numeric_limits<SegmentNumber>::max() : last;
 }
 
 void ArchiveMap::AddGap(TimelineId timeline, SegmentNumber first, SegmentNumber end,

@@ -74,7 +74,7 @@ class ArchiveMap {
   using Gaps = std::map<TimelineId, std::vector<SegmentRun>>;
   const std::vector<SegmentRun>& RunsOf(TimelineId timeline) const;
   // The segment in which the last of the known timelines parted from this one. Behind it a server
-  // may have left anything.
+  // may have left anything. None (the highest number): nothing parted, or the timeline went on.
   SegmentNumber LastFork(TimelineId timeline) const;
   void AddGap(TimelineId timeline, SegmentNumber first, SegmentNumber end, Gaps* gaps) const;
   void AddGapsOfTimelines(Gaps* gaps) const;

@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <utility>
 
 #include "core/codec/frame_reader.h"
 #include "core/repository/gap_record.h"
 #include "core/repository/names.h"
+#include "core/repository/timeline_history.h"
 #include "core/repository/wal_scan.h"
 #include "core/storage/unique_fd.h"
 
@@ -64,6 +66,18 @@ Result<bool> IsRecycled(const UniqueFd& file, const std::string& path, const std
   return JudgeFirstPage(ByteView(beginning).first(static_cast<std::size_t>(bytes)),
                         Lsn{SegmentNumberOf(segment, size) * size}, identity.system_identifier,
                         size) == FirstPage::kRecycled;
+}
+
+// Whether the server, whose history files are beside the segment, has left the segment's timeline
+// in front of it, or in it. Then nobody needs what was never written. In doubt it has not.
+bool WasLeftBehind(const std::string& path, const std::string& segment, const Identity& identity) {
+  const auto history = NewestHistoryIn(std::filesystem::path(path).parent_path().string());
+  if (!history || !*history) {
+    return false;
+  }
+  const auto fork = ForkOf(**history, ParseWalFileName(segment)->timeline);
+  const std::uint64_t size = identity.wal_segment_size;
+  return fork && SegmentNumberOf(segment, size) >= SegmentOf(fork->switch_point, size);
 }
 
 Status AppendFile(const UniqueFd& file, const std::string& path, const Cancellation& cancellation,
@@ -172,7 +186,8 @@ Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::strin
                   result.source));
   const bool is_whole = kind == WalFileKind::kSegment;
   if (is_whole) {
-    ASSIGN_OR_RETURN(result.recycled, IsRecycled(wal, path, file, identity));
+    ASSIGN_OR_RETURN(result.holds_other_wal, IsRecycled(wal, path, file, identity));
+    result.recycled = result.holds_other_wal && WasLeftBehind(path, file, identity);
     if (result.recycled) {
       return result;
     }

@@ -20,7 +20,9 @@ namespace veza {
 enum class PushOutcome {
   kStored,
   kAlreadyThere,  // the same content under this name: as good as stored
-  kRecycled,      // not stored: the file holds no WAL of its name, and never did (FirstPage)
+  // Not stored: the file holds no WAL of its name, and never did (FirstPage). Only of a timeline
+  // that the server has left, at or behind the fork.
+  kRecycled,
 };
 
 // Memory for sealing a WAL file in one piece, kept from one file to the next. Not thread-safe.
@@ -48,6 +50,8 @@ struct SealedWalFile {
   std::string object;
   struct stat source {};  // of the file, as it was opened
   bool recycled = false;  // then it is not sealed, and Put() stores nothing
+  // Of a segment: it looks recycled, but its timeline may be the server's own. It is stored.
+  bool holds_other_wal = false;
   // Of a segment: where WAL with wal_level = minimal begins in it.
   std::optional<Lsn> minimal;
   std::unique_ptr<StreamSealer> sealer;

@@ -6,7 +6,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <fstream>
 #include <utility>
+
+#include "core/repository/names.h"
+#include "core/repository/timeline_history.h"
 
 namespace veza {
 namespace {
@@ -38,6 +42,43 @@ bool MayBeLeftOut(const std::string& file, const Error& error) {
   const auto name = ParseWalFileName(file);
   return name && !IsAskedForByRecovery(name->kind) &&
          (error.code == ErrorCode::kConflict || error.code == ErrorCode::kDataCorrupted);
+}
+
+// Whether the file differs from the stored one only by zeros behind the point where the server left
+// the file's timeline. That is what recovery was given of the segment (CutAtFork in wal-get,
+// XLogFileCopy in PostgreSQL), and a standby with archive_mode = always offers it.
+Result<bool> IsCutCopy(const Repository& repository, const std::string& file,
+                       const ShipperOptions& options) {
+  const auto name = ParseWalFileName(file);
+  const auto history = NewestHistoryIn(options.wal_directory);
+  if (!name || name->kind != WalFileKind::kSegment || !history || !*history) {
+    return false;
+  }
+  const auto fork = ForkOf(**history, name->timeline);
+  const std::uint64_t begin = SegmentNumberOf(file, options.segment_size) * options.segment_size;
+  if (!fork || fork->switch_point.value <= begin ||
+      fork->switch_point.value >= begin + options.segment_size) {
+    return false;
+  }
+  ASSIGN_OR_RETURN(const std::string object, WalObjectName(options.system_identifier, file));
+  std::ifstream local(fmt::format("{}/{}", options.wal_directory, file), std::ios::binary);
+  bool is_cut = true;
+  std::uint64_t left = fork->switch_point.value - begin;  // of what both have
+  std::string part;
+  StreamOpener opener(repository.seal_policy(), object, [&](ByteView stored) {
+    part.resize(stored.size());
+    local.read(part.data(), static_cast<std::streamsize>(part.size()));
+    const auto common = static_cast<std::size_t>(std::min<std::uint64_t>(left, stored.size()));
+    is_cut = is_cut && static_cast<std::size_t>(local.gcount()) == part.size() &&
+             part.compare(0, common, AsText(stored.first(common))) == 0 &&
+             part.find_first_not_of('\0', common) == std::string::npos;
+    left -= common;
+    return Ok();
+  });
+  RETURN_IF_ERROR(
+      repository.store().Get(object, {}, [&](ByteView piece) { return opener.Feed(piece); }));
+  RETURN_IF_ERROR(opener.Finish());
+  return is_cut && left == 0;
 }
 
 std::chrono::nanoseconds ThreadCpuTime() {
@@ -398,7 +439,8 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
     return Ok();
   }
   ShippedFile shipped{.plain_size = sealed.sealed.plain_size,
-                      .sealed_size = sealed.sealed.body->size()};
+                      .sealed_size = sealed.sealed.body->size(),
+                      .holds_other_wal = sealed.holds_other_wal};
   if (!MayPut(file)) {
     return Ok();
   }
@@ -406,7 +448,15 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
   CountedBody counted(*sealed.sealed.body, moved_);
   sealed.sealed.body = &counted;
   const SteadyTime begin = environment_.clock->Steady();
-  ASSIGN_OR_RETURN(shipped.outcome, archive.Put(sealed));
+  Result<PushOutcome> put = archive.Put(sealed);
+  if (!put && put.error().code == ErrorCode::kConflict) {
+    ASSIGN_OR_RETURN(const bool is_cut, IsCutCopy(*repository, file, options_));
+    if (is_cut) {
+      put = PushOutcome::kAlreadyThere;
+    }
+  }
+  RETURN_IF_ERROR(put);
+  shipped.outcome = *put;
   attempt.result = shipped;
   const std::lock_guard lock(mutex_);
   adaptive_.Note(sealing, environment_.clock->Steady() - begin);

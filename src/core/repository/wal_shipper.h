@@ -60,6 +60,7 @@ struct ShippedFile {
   PushOutcome outcome = PushOutcome::kStored;
   std::uint64_t plain_size = 0;
   std::uint64_t sealed_size = 0;
+  bool holds_other_wal = false;     // as of SealedWalFile; it is stored
   std::optional<Error> left_out{};  // why it is not stored, and need not be
 };
 

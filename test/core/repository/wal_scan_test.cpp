@@ -112,8 +112,21 @@ TEST(WalScan, ARecycledSegmentIsNotStoredAndADamagedOneIs) {
     return repository.PushWal(SegmentName(1, number, kTestSegmentSize), content).value();
   };
   EXPECT_EQ(push(5, wal.Segment()), PushOutcome::kStored);
-  EXPECT_EQ(push(9, wal.Segment()), PushOutcome::kRecycled);
+  EXPECT_EQ(push(8, wal.Segment()), PushOutcome::kStored) << "the timeline is the server's own";
+  const TemporaryDirectory pg_wal;
+  const auto archive = [&](SegmentNumber number) {
+    const std::string segment = SegmentName(1, number, kTestSegmentSize);
+    WriteBytes(pg_wal.path() + "/" + segment, wal.Segment());
+    return repository.wal().Push(segment, pg_wal.path() + "/" + segment).value();
+  };
+  WriteText(pg_wal.path() + "/00000002.history",
+            fmt::format("1\t{}\tx\n", FormatLsn(Lsn{7 * kTestSegmentSize + 5})));
+  EXPECT_EQ(archive(6), PushOutcome::kStored) << "in front of the fork";
+  EXPECT_EQ(archive(7), PushOutcome::kRecycled);
+  EXPECT_EQ(archive(9), PushOutcome::kRecycled);
   EXPECT_FALSE(repository.wal().Contains(SegmentName(1, 9, kTestSegmentSize)).value());
+  WriteText(pg_wal.path() + "/00000002.history", "");
+  EXPECT_EQ(archive(9), PushOutcome::kStored) << "in doubt";
   EXPECT_EQ(push(10, Bytes(kTestSegmentSize, 0xA5)), PushOutcome::kStored);
 }
 

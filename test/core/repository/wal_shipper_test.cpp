@@ -234,6 +234,32 @@ TEST_F(WalShipperTest, WhoseHistoryIsRefusedStoresNothing) {
   EXPECT_TRUE(IsStored(Segment(5)));
 }
 
+// A standby with archive_mode = always keeps what recovery was given.
+TEST_F(WalShipperTest, ASegmentThatWasCutAtTheForkIsAlreadyThere) {
+  options_.segment_size = kTestSegmentSize;
+  Start();
+  const Bytes whole = NoiseBytes(kTestSegmentSize, 77);
+  ASSERT_OK(repository_.PushWal(Segment(3), whole));
+  const auto offer = [&](std::size_t kept, std::size_t zeros) {
+    Bytes cut = whole;
+    std::fill(cut.begin() + static_cast<std::ptrdiff_t>(kept),
+              cut.begin() + static_cast<std::ptrdiff_t>(kept + zeros), 0);
+    MakeReady(Segment(3));
+    WriteBytes(WalPath(Segment(3)), cut);
+    return Archive(Segment(3));
+  };
+  const std::size_t rest = kTestSegmentSize - 5000;
+  // While nobody has left the timeline.
+  EXPECT_ERROR(offer(5000, rest), ErrorCode::kConflict);
+  WriteText(WalPath("00000002.history"),
+            fmt::format("1\t{}\tx\n", FormatLsn(Lsn{3 * kTestSegmentSize + 5000})));
+  const auto cut = offer(5000, rest);
+  ASSERT_OK(cut);
+  EXPECT_EQ(cut->outcome, PushOutcome::kAlreadyThere);
+  EXPECT_ERROR(offer(4000, rest + 1000), ErrorCode::kConflict);
+  EXPECT_ERROR(offer(5000, rest - 1), ErrorCode::kConflict);
+}
+
 TEST_F(WalShipperTest, AConflictAheadHoldsBackWhatIsBehindIt) {
   ASSERT_OK(repository_.PushWal(Segment(3), NoiseBytes(kTestSegmentSize, 77)));
   const std::string object = WalObjectName(kTestSystem, Segment(3)).value();
