@@ -25,7 +25,7 @@ constexpr std::size_t kBatch = 1000;
 constexpr std::chrono::milliseconds kReleasePatience{1000};
 constexpr const char* kWaitsForRoom =
     "waits until the repository can be written to; call veza_backup_expire() again";
-const ClusterLockOptions kExpiry{.purpose = "expiry of backups"};
+constexpr const char* kPurpose = "expiry of backups";
 
 // A part of a listing: names with `prefix`, behind `start_after`, before `end` (empty: no end),
 // that `wanted` accepts.
@@ -394,7 +394,7 @@ Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
       requests_in_flight);
   for (std::size_t i = 0; i < order.size(); ++i) {
     RETURN_IF_ERROR(remover.RemoveOne(*order[i]));
-    *lock = ClusterLock::Acquire(repository, kExpiry);
+    *lock = ClusterLock::Acquire(repository, {.purpose = kPurpose});
     if (*lock || lock->error().code != ErrorCode::kNoSpace) {
       // What comes next is decided anew.
       std::for_each(order.begin() + static_cast<std::ptrdiff_t>(i) + 1, order.end(),
@@ -439,7 +439,8 @@ Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& reposit
                                                        std::uint64_t system_identifier,
                                                        const RetentionSettings& settings,
                                                        int requests_in_flight) {
-  Result<std::unique_ptr<ClusterLock>> lock = ClusterLock::Acquire(repository, kExpiry);
+  Result<std::unique_ptr<ClusterLock>> lock =
+      ClusterLock::Acquire(repository, {.purpose = kPurpose});
   std::vector<RetentionDecision> decisions;
   if (!lock && lock.error().code == ErrorCode::kNoSpace) {
     ASSIGN_OR_RETURN(decisions,
