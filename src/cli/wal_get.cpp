@@ -144,6 +144,14 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
   if (!behind) {
     return false;
   }
+  if (request.wal.end_at_gap) {
+    // At once: the server asks several times.
+    PrintWarning(
+        fmt::format("WAL segment \"{}\" is missing in the repository, although \"{}\" is there; "
+                    "recovery ends before it",
+                    file, *behind));
+    return false;
+  }
   if (!environment.clock->Sleep(kUploadGrace, environment.cancellation.get())) {
     return environment.cancellation->Check().error();
   }
@@ -156,13 +164,9 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
   if (!behind) {
     return false;
   }
-  const std::string message = fmt::format(
-      "WAL segment \"{}\" is missing in the repository, although \"{}\" is there", file, *behind);
-  if (request.wal.end_at_gap) {
-    PrintWarning(message + "; recovery ends before it");
-    return false;
-  }
-  return MakeError(ErrorCode::kDataCorrupted, "{}", message)
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "WAL segment \"{}\" is missing in the repository, although \"{}\" is there",
+                   file, *behind)
       .WithHint(
           "Recovery would end before it as if that were the end of the WAL. Bring the segment "
           "back, "
