@@ -37,16 +37,19 @@ void WarnOfClocks(TimePoint node_now, TimePoint store_now, TimePoint label_time,
 Result<LabelChoice> ChooseLabel(const Repository& repository,
                                 const std::optional<std::string>& full_label) {
   Store& store = repository.store();
+  std::vector<std::string> taken;  // that a listing of directories did not show
   for (;;) {
     ASSIGN_OR_RETURN(const TimePoint store_now, store.Now());
     const TimePoint node_now = repository.environment().clock->Now();
-    ASSIGN_OR_RETURN(const std::vector<std::string> names, store.ListDirectories(kBackupPrefix));
+    ASSIGN_OR_RETURN(std::vector<std::string> names, store.ListDirectories(kBackupPrefix));
+    names.insert(names.end(), taken.begin(), taken.end());
     ASSIGN_OR_RETURN(const TimePoint time, NextLabelTime(names, store_now));
     LabelChoice choice;
     choice.label = full_label ? DiffLabel(*full_label, time) : FullLabel(time);
     const Status unused = BackupWriter::RequireUnusedLabel(repository, choice.label);
     if (!unused && unused.error().code == ErrorCode::kAlreadyExists) {
-      continue;  // it has appeared since; then it is listed now
+      taken.push_back(std::move(choice.label));
+      continue;
     }
     RETURN_IF_ERROR(unused);
     WarnOfClocks(node_now, store_now, time, &choice.warnings);
