@@ -168,7 +168,8 @@ class KeyRestorer {
     WrapSource source;
     for (auto backup = texts_.rbegin(); backup != texts_.rend(); ++backup) {
       std::vector<NamedText> wraps = UnverifiedKeyWraps(backup->text);
-      std::ranges::stable_partition(wraps, [&](const auto& wrap) { return IsNamedAsWanted(wrap); });
+      std::stable_partition(wraps.begin(), wraps.end(),
+                            [&](const auto& wrap) { return IsNamedAsWanted(wrap); });
       if (wraps.size() > kMostWrapsOfABackup) {
         source.passed_over += wraps.size() - kMostWrapsOfABackup;
         wraps.resize(kMostWrapsOfABackup);
@@ -186,8 +187,8 @@ class KeyRestorer {
   }
 
   Status TryWraps(WrapSource& source) {
-    std::ranges::stable_partition(
-        source.wraps, [&](const FoundWrap& found) { return IsNamedAsWanted(found.wrap); });
+    std::stable_partition(source.wraps.begin(), source.wraps.end(),
+                          [&](const FoundWrap& found) { return IsNamedAsWanted(found.wrap); });
     for (FoundWrap& wrap : source.wraps) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
       const auto known = tried_.find(wrap.wrap.text);

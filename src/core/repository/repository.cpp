@@ -63,7 +63,7 @@ Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const std::st
     }
     Result<DataKey> key = UnwrapKey(wrap.text, passphrase);
     if (key && key->hex_id() == key_id) {
-      return OpenedKey{std::move(*key), std::move(wrap)};
+      return OpenedKey{*key, std::move(wrap)};
     }
     const bool is_no_wrap = !key && key.error().code != ErrorCode::kWrongKey;
     tried += is_no_wrap ? 0 : 1;

@@ -270,13 +270,13 @@ void WalShipper::NoteSuccess(const std::string& file) {
 }
 
 void WalShipper::NoteFailure(const std::string& file, ErrorCode code, Stage stage) {
-  if (stage == Stage::kOpening) {
-    trouble_ = true;  // of the repository, whatever it is: no file has been looked at
-  } else if (code == ErrorCode::kConflict) {
+  // While the repository is opened, no file has been looked at.
+  const bool is_opening = stage == Stage::kOpening;
+  if (!is_opening && code == ErrorCode::kConflict) {
     if (!conflict_ || IsArchivedBefore(*conflict_, file)) {
       conflict_ = file;
     }
-  } else if (!IsOfTheFile(code, stage == Stage::kSealing)) {
+  } else if (is_opening || !IsOfTheFile(code, stage == Stage::kSealing)) {
     trouble_ = true;
   } else if (file == asked_) {
     // The store is there, and a file that cannot be read must not hold up the others.

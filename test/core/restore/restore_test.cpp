@@ -155,7 +155,7 @@ TEST_F(RestoredServerTest, KeepsItsSettingsAndGetsNewOnes) {
   options.target.name = "before";
   ASSERT_OK(fixture_.Restore(options));
   EXPECT_THAT(AutoConf(), AllOf(HasSubstr("work_mem = '64MB'"), Not(HasSubstr("old")),
-                                HasSubstr("restore_command = '/bin/false %f %p'"),
+                                HasSubstr("restore_command = '/bin/false %f %p --end-at-gap'"),
                                 HasSubstr("recovery_target_name = 'before'"),
                                 HasSubstr("archive_mode = 'off'")));
   EXPECT_TRUE(Has("recovery.signal"));
