@@ -114,6 +114,8 @@ $copy->wait_for_log(qr/FATAL:  recovery ended before configured recovery target 
 like(slurp_file($copy->logfile), qr/warning: WAL segment "$gap" is missing/,
 	'recovery that comes to a gap in front of its target stops');
 poll_until(sub { !-e $copy->data_dir . '/postmaster.pid' }, 'the end of the server');
+# It has ended by itself, which the node is told here.
+$copy->stop('immediate', fail_ok => 1);
 $copy->clean_node;
 # The server reads ahead, and asks for the missing segment first.
 $copy = $node->restore('before_a_gap', '--target-name', 'before_the_gap', '--target-action', 'promote');
@@ -210,6 +212,10 @@ my $third = $node->restore('third', '--archive-mode', 'preserve');
 $third->start;
 $third->wait_for_end_of_recovery;
 add($third, 30);
+# The survey after its start stores what is missing; the next one comes in an hour.
+poll_until(sub {
+	$third->safe_psql('postgres', 'SELECT gaps_checked_at IS NOT NULL FROM veza_backup_archive') eq 't';
+}, 'the first survey of the third server');
 my ($history) = grep { m{/00000002\.history$} } objects('main/wal/');
 delete_object($history);
 $node->vezactl_fails([ 'restore', '--target-dir', $target ], 1,

@@ -233,7 +233,7 @@ Status WalkFragments(const std::string& root, const Cancellation& cancellation,
     for (const std::string& name : fragments) {
       struct stat info {};
       // One that has become an object meanwhile is none.
-      if (lstat((root + '/' + name).c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
+      if (lstat(fmt::format("{}/{}", root, name).c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
         RETURN_IF_ERROR(each(ObjectInfo{name, static_cast<std::uint64_t>(info.st_size),
                                         FromTimespec(info.st_mtim)}));
       }
