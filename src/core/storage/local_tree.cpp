@@ -220,7 +220,7 @@ Status WalkFragments(const std::string& root, const Cancellation& cancellation,
     directories.pop_back();
     std::vector<std::string> fragments;
     RETURN_IF_ERROR(ForEachEntryNamed(
-        root + '/' + base, cancellation,
+        fmt::format("{}/{}", root, base), cancellation,
         [](const char* name) { return IsTemporary(name) || ValidateObjectName(name); },
         [&](const char* name, EntryKind kind) {
           if (kind == EntryKind::kFile && IsTemporary(name)) {
