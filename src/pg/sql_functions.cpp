@@ -162,7 +162,7 @@ class InitCall final : public RowsCall {
   Status Work() override {
     ASSIGN_OR_RETURN(std::shared_ptr<Store> store, Connect());
     location_ = store->location();
-    const Status made = Initialise(store);
+    Status made = Initialise(store);
     if (made || made.error().code != ErrorCode::kDataCorrupted) {
       return made;
     }
