@@ -14,7 +14,7 @@ use VezaTest;
 
 my $node = VezaTest->new('primary');
 my $major = int($node->pg_version);
-$node->init(extra => [ '--wal-segsize=1', $major >= 18 ? '--no-data-checksums' : () ], proxy => 1);
+$node->init(extra => ['--wal-segsize=1'], proxy => 1);
 $node->append_conf('postgresql.conf', <<'CONF');
 autovacuum = off
 max_prepared_transactions = 5

@@ -109,8 +109,12 @@ sub init
 	my %settings = %{ delete $params{settings} // {} };
 	my $tls = delete $params{tls};
 	my $through_proxy = delete $params{proxy};
+	my @extra = @{ delete $params{extra} // [] };
+	# The same on every version: without checksums unless a test asks for them.
+	push @extra, '--no-data-checksums'
+	  if $self->pg_version >= 18 && !grep { $_ eq '--data-checksums' } @extra;
 
-	$self->SUPER::init(allows_streaming => 1, %params);
+	$self->SUPER::init(allows_streaming => 1, extra => \@extra, %params);
 	$self->write_conf({ default_settings($tls), %settings });
 	$self->change_conf(s3_endpoint => proxy_endpoint($through_proxy))
 	  if $through_proxy && store() eq 's3';
