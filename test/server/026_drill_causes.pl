@@ -13,7 +13,6 @@ use Test::More;
 use VezaTest;
 
 my $node = VezaTest->new('primary');
-my $major = int($node->pg_version);
 $node->init(extra => ['--wal-segsize=1'], proxy => 1);
 $node->append_conf('postgresql.conf', <<'CONF');
 autovacuum = off
