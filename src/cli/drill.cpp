@@ -31,6 +31,7 @@ struct DrillArguments {
   std::string checks_file;
   std::string system_id;
   bool no_record = false;
+  bool no_lease = false;
   DrillOptions drill;
   std::vector<SqlCheck> checks;
 };
@@ -141,6 +142,7 @@ Result<Prepared> Prepare(const DrillArguments& arguments) {
   prepared.drill = arguments.drill;
   prepared.drill.checks = arguments.checks;
   prepared.drill.record = !arguments.no_record;
+  prepared.drill.lease = !arguments.no_lease;
   if (!arguments.checks_file.empty()) {
     ASSIGN_OR_RETURN(std::vector<SqlCheck> checks, ReadChecksFile(arguments.checks_file));
     std::move(checks.begin(), checks.end(), std::back_inserter(prepared.drill.checks));
@@ -271,6 +273,9 @@ Subcommand AddDrill(CLI::App& parent) {
   app->add_flag("--keep", arguments->drill.keep, "Leave the restored server running");
   app->add_flag("--allow-unconfined", arguments->drill.allow_unconfined,
                 "Run also where the kernel cannot keep the restored server from writing elsewhere");
+  app->add_flag("--no-lease", arguments->no_lease,
+                "Leave no lease in the repository, which keeps retention from removing the backup "
+                "and its WAL meanwhile");
   app->add_flag("--no-record", arguments->no_record, "Store no result in the repository");
   app->add_option("--system-id", arguments->system_id,
                   "System identifier of the cluster, when the repository holds several")

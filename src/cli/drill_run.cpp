@@ -10,6 +10,7 @@
 
 #include "cli/confinement.h"
 #include "cli/drill_databases.h"
+#include "cli/lease.h"
 #include "cli/output.h"
 #include "cli/restore_options.h"
 #include "cli/signals.h"
@@ -46,6 +47,7 @@ class Drill {
       outcome_.exit_code = record_.checks_failed == 0 ? kDone : kBadAnswer;
     }
     CleanUp();
+    EndLease(options_, std::move(lease_));
     record_.finished = clock_.Now();
     record_.passed = outcome_.exit_code == kDone;
     if (outcome_.error) {
@@ -64,6 +66,8 @@ class Drill {
     restored_ = true;
     RETURN_IF_ERROR(Timed("recovery", [this] { return Recover(); }));
     record_.rto = std::chrono::duration_cast<milliseconds>(clock_.Steady() - begin_);
+    // It is open, and asks for no more WAL.
+    EndLease(options_, std::move(lease_));
     RETURN_IF_ERROR(LearnAge());
     RETURN_IF_ERROR(Timed("checks", [this] { return RunSqlChecks(); }));
     if (drill_.amcheck || drill_.dump) {
@@ -120,6 +124,9 @@ class Drill {
     }
     ASSIGN_OR_RETURN(const std::string programs, FindPrograms());
 
+    if (drill_.lease) {
+      ASSIGN_OR_RETURN(lease_, TakeLease(options_, *repository_, plan_, "drill"));
+    }
     ASSIGN_OR_RETURN(const RestoreReport report,
                      RestoreWithProgress(options_, *repository_, plan_));
     record_.restored_bytes = report.bytes;
@@ -369,6 +376,7 @@ class Drill {
   DrillRecord record_;
   DrillOutcome outcome_;
   std::unique_ptr<Repository> repository_;
+  std::unique_ptr<RestoreLease> lease_;  // renewed while the drill needs WAL
   RestorePlan plan_;
   bool restored_ = false;
   std::optional<PlannedEnd> planned_end_;  // of a drill to the end of the WAL

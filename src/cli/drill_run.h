@@ -22,6 +22,7 @@ struct DrillOptions {
   bool keep = false;
   bool allow_unconfined = false;  // where the kernel has no Landlock
   bool record = true;
+  bool lease = true;
   std::string pg_bin;
   std::string preload;
   std::string role;

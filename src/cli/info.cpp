@@ -8,6 +8,7 @@
 #include "core/repository/drill_record.h"
 #include "core/repository/expire.h"
 #include "core/repository/recovery_window.h"
+#include "core/repository/restore_lease.h"
 #include "core/repository/suspect_diff.h"
 
 namespace veza::cli {
@@ -28,6 +29,7 @@ struct RepositoryInfo {
   std::map<std::string, DrillRecord> drills;  // the latest of each label
   Fragments young_fragments;
   Fragments old_fragments;
+  std::vector<LeaseState> leases;
 };
 
 std::uint64_t CountSegments(const ArchivePiece& piece) {
@@ -67,6 +69,7 @@ Result<RepositoryInfo> Collect(const Repository& repository) {
   ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
   RETURN_IF_ERROR(
       ReadFragments(repository.store(), now, &info.young_fragments, &info.old_fragments));
+  ASSIGN_OR_RETURN(info.leases, ReadLeases(repository));
   return info;
 }
 
@@ -194,9 +197,25 @@ nlohmann::json ToJson(const SystemInfo& system) {
   return document;
 }
 
+nlohmann::json ToJson(const LeaseState& lease) {
+  nlohmann::json document = {{"name", lease.name},
+                             {"label", lease.label},
+                             {"renewed", FormatUtc(lease.renewed)},
+                             {"expires", FormatUtc(lease.expires)},
+                             {"alive", lease.alive}};
+  if (lease.document) {
+    document["purpose"] = lease.document->purpose;
+    document["node"] = lease.document->node;
+    document["process"] = lease.document->process;
+    document["start_wal"] = lease.document->start_wal;
+    document["created"] = FormatUtc(lease.document->created);
+  }
+  return document;
+}
+
 nlohmann::json ToJson(const RepositoryInfo& info) {
   nlohmann::json document = {{"repository", info.location}};
-  for (const char* name : {"systems", "backups", "unfinished", "broken"}) {
+  for (const char* name : {"systems", "backups", "unfinished", "broken", "leases"}) {
     document[name] = nlohmann::json::array();
   }
   for (const SystemInfo& system : info.systems) {
@@ -224,6 +243,9 @@ nlohmann::json ToJson(const RepositoryInfo& info) {
   };
   for (const BrokenBackup& backup : info.catalog.broken) {
     document["broken"].push_back({{"label", backup.label}, {"error", ErrorToJson(backup.error)}});
+  }
+  for (const LeaseState& lease : info.leases) {
+    document["leases"].push_back(ToJson(lease));
   }
   return document;
 }
@@ -369,6 +391,18 @@ std::string FormatWindow(const SystemInfo& system) {
   return text;
 }
 
+// Those that have lapsed are nobody's business but expiry's.
+std::string FormatLeases(const std::vector<LeaseState>& leases) {
+  std::string text;
+  for (const LeaseState& lease : leases) {
+    if (lease.alive) {
+      text += fmt::format("{}  {}: {}\n", text.empty() ? "\nin use, and kept for\n" : "",
+                          lease.label, lease.Holder());
+    }
+  }
+  return text;
+}
+
 std::string ToText(const RepositoryInfo& info) {
   std::string text = fmt::format("repository {}\n", info.location);
   for (const SystemInfo& system : info.systems) {
@@ -424,7 +458,7 @@ std::string ToText(const RepositoryInfo& info) {
       text += fmt::format("  {}: {}\n", backup.label, backup.error.message);
     }
   }
-  return text;
+  return text + FormatLeases(info.leases);
 }
 
 Result<int> RunInfo(const GlobalOptions& options) {

@@ -6,6 +6,7 @@
 
 #include "cli/account.h"
 #include "cli/command.h"
+#include "cli/lease.h"
 #include "cli/output.h"
 #include "cli/restore_options.h"
 #include "cli/restore_report.h"
@@ -30,6 +31,7 @@ struct RestoreArguments {
   std::string wal_directory;
   bool end_at_gap = false;
   bool dry_run = false;
+  bool no_lease = false;
   std::string archive_mode = "off";
   std::string system_id;
 };
@@ -172,6 +174,32 @@ void WarnOfDelta(const RestorePlan& plan) {
   }
 }
 
+// Under a lease that lasts until the server has been started and has had its WAL, as wal-get renews
+// it. A standby's does not: it may go on asking for years.
+Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repository& repository,
+                                        RestorePlan& plan, bool wanted) {
+  std::unique_ptr<RestoreLease> lease;
+  if (wanted) {
+    ASSIGN_OR_RETURN(lease, TakeLease(options, repository, plan, "restore"));
+  }
+  if (lease && !plan.recovery.standby) {
+    plan.recovery.restore_command += " --lease " + lease->name();
+  }
+  Result<RestoreReport> report = RestoreWithProgress(options, repository, plan);
+  if (!report) {
+    EndLease(options, std::move(lease));
+    return report;
+  }
+  if (lease) {
+    if (const Status kept = lease->KeepFor(kRecoveryLease); !kept) {
+      PrintWarning(fmt::format("retention may soon remove the WAL that recovery needs: {}",
+                               kept.error().message),
+                   "Start the server at once.");
+    }
+  }
+  return report;
+}
+
 Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
@@ -191,7 +219,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   } else if (was_root && right_owner && !options.quiet) {
     WarnUnlessServerCanFetch(options);
   }
-  ASSIGN_OR_RETURN(const RestorePlan plan, PlanRestore(*repository, restore));
+  ASSIGN_OR_RETURN(RestorePlan plan, PlanRestore(*repository, restore));
   WarnOfGap(plan, arguments.end_at_gap);
   // Neither --quiet nor a dry run hides that what comes back may be wrong.
   WarnIfSuspect(plan.backup);
@@ -204,7 +232,8 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
 
   const Clock& clock = *options.environment.clock;
   const SteadyTime begin = clock.Steady();
-  ASSIGN_OR_RETURN(const RestoreReport report, RestoreWithProgress(options, *repository, plan));
+  ASSIGN_OR_RETURN(const RestoreReport report,
+                   RestoreUnderLease(options, *repository, plan, !arguments.no_lease));
   PrintReport(options, plan, report,
               std::chrono::duration_cast<std::chrono::milliseconds>(clock.Steady() - begin));
   return kDone;
@@ -236,6 +265,9 @@ Subcommand AddRestore(CLI::App& parent) {
       ->type_name("DIR");
   app->add_flag("--dry-run", arguments->dry_run,
                 "Only say what would be restored, where, and with which settings");
+  app->add_flag("--no-lease", arguments->no_lease,
+                "Leave no lease in the repository, which keeps retention from removing the backup "
+                "and its WAL");
   app->add_option("--backup", arguments->backup,
                   "Label of the backup; without it the newest that leads to the target")
       ->type_name("LABEL");

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "cli/command.h"
+#include "cli/lease.h"
 #include "cli/output.h"
 #include "cli/wal_prefetch.h"
 #include "core/repository/wal_archive.h"
@@ -39,6 +40,7 @@ struct WalGetOptions {
   std::string file;
   std::string destination;
   std::string system_id;
+  std::string lease;  // of the restore; may be empty
   int retry_seconds = 300;
   bool end_at_gap = false;
   PrefetchArguments prefetch;
@@ -284,6 +286,7 @@ Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
   if (request.is_segment()) {
     prefetched.FetchAfter(wal.file);
   }
+  RenewLeaseIfDue(options, config, wal.lease, wal.destination);
   return kDone;
 }
 
@@ -298,6 +301,9 @@ Subcommand AddWalGet(CLI::App& parent) {
   app->add_option("--system-id", wal->system_id,
                   "System identifier of the cluster, when the repository holds several")
       ->type_name("ID");
+  app->add_option("--lease", wal->lease,
+                  "Lease of the restore, which is renewed once a minute; vezactl restore writes it")
+      ->type_name("NAME");
   app->add_option("--retry", wal->retry_seconds,
                   "How long to try again when the file cannot be fetched")
       ->type_name("SECONDS")

@@ -53,6 +53,7 @@ Error ErrnoError(int error_number, const std::string& what) {
       return MakeError(ErrorCode::kNotFound, "{}: {}", what, text);
     case EACCES:
     case EPERM:
+    case EROFS:
       return MakeError(ErrorCode::kPermissionDenied, "{}: {}", what, text);
     default:
       return MakeError(ErrorCode::kIo, "{}: {}", what, text);

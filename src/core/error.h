@@ -86,7 +86,8 @@ Error MakeError(ErrorCode code, fmt::format_string<Args...> format, Args&&... ar
 }
 
 // An error for a failed system call: `what` (for example `could not open file "x"`) and the errno's
-// text; ENOSPC and EDQUOT become kNoSpace, ENOENT kNotFound, EACCES and EPERM kPermissionDenied.
+// text; ENOSPC and EDQUOT become kNoSpace, ENOENT kNotFound, EACCES, EPERM and EROFS
+// kPermissionDenied.
 Error ErrnoError(int error_number, const std::string& what);
 
 // Runs `work`, which returns Status, and turns an exception (out of memory above all) into an

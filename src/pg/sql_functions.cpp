@@ -15,6 +15,7 @@
 #include "core/repository/key_restore.h"
 #include "core/repository/pins.h"
 #include "core/repository/repository_marker.h"
+#include "core/repository/restore_lease.h"
 #include "core/repository/suspect_diff.h"
 #include "pg/rows_call.h"
 //
@@ -43,8 +44,8 @@ std::string DescribeFailures(const BackupSummary& backup) {
   return text;
 }
 
-// What is wrong with it first, then what is not as it was in the data directory.
-std::optional<std::string> DescribeDetail(const BackupSummary& backup) {
+// What is wrong with it first, then what is not as it was in the data directory, then who uses it.
+std::optional<std::string> DescribeDetail(const BackupSummary& backup, const LeaseState* lease) {
   std::string text = DescribeFailures(backup);
   const auto add = [&](const std::string& part) {
     text += text.empty() || part.empty() ? part : "; " + part;
@@ -56,6 +57,9 @@ std::optional<std::string> DescribeDetail(const BackupSummary& backup) {
     add(fmt::format("{}. {}", suspect, kSuspectDiffHint));
   }
   add(DescribeNotes(backup.notes));
+  if (lease != nullptr) {
+    add("in use by " + lease->Holder());
+  }
   return text.empty() ? std::nullopt : std::optional(text);
 }
 
@@ -69,8 +73,9 @@ const char* DescribeStatus(const BackupSummary& backup) {
   return SuspectDiff(backup).empty() ? "ok" : "not to be trusted";
 }
 
-// `drill`: the latest of this backup, or null.
-Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill) {
+// `drill`: the latest of this backup, or null; `lease`: of a restore that uses it, or null.
+Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill,
+          const LeaseState* lease) {
   return {backup.label,
           BackupTypeName(backup.type),
           DescribeStatus(backup),
@@ -86,7 +91,7 @@ Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill) {
           backup.postgres_version,
           backup.node,
           pinned ? "true" : "false",
-          DescribeDetail(backup),
+          DescribeDetail(backup, lease),
           drill != nullptr ? std::optional(FormatUtc(drill->started)) : std::nullopt,
           drill != nullptr ? std::optional(drill->passed ? "true" : "false") : std::nullopt};
 }
@@ -119,10 +124,12 @@ class InfoCall final : public RowsCall {
     ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
     ASSIGN_OR_RETURN(const std::set<std::string> pins, ReadPins(*repository));
     ASSIGN_OR_RETURN(const auto drills, ReadLatestDrills(*repository));
+    ASSIGN_OR_RETURN(const std::vector<LeaseState> leases, ReadLeases(*repository));
     for (const BackupSummary& backup : catalog.backups) {
       const auto drill = drills.find(backup.label);
       rows_.push_back(RowOf(backup, pins.contains(backup.label),
-                            drill != drills.end() ? &drill->second : nullptr));
+                            drill != drills.end() ? &drill->second : nullptr,
+                            FindLease(leases, backup.label)));
     }
     if (catalog.backups.empty()) {
       Row row = RowOfUnusable("", "no backup here yet", repository->store().location());

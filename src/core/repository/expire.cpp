@@ -1,19 +1,19 @@
 #include "core/repository/expire.h"
 
 #include <algorithm>
-#include <atomic>
 #include <functional>
 #include <iterator>
 #include <memory>
-#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
+#include "core/repository/delete_objects.h"
 #include "core/repository/names.h"
 #include "core/repository/pins.h"
+#include "core/repository/restore_lease.h"
 #include "core/repository/tombstone.h"
-#include "core/thread_group.h"
 
 namespace veza {
 
@@ -34,6 +34,7 @@ struct NameRange {
   std::string start_after;
   std::string end;
   std::function<bool(const std::string&)> wanted;
+  bool new_lease_stops = false;  // the rest stays when a restore begins meanwhile
 };
 
 // The first of them, at most kBatch.
@@ -97,6 +98,7 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
   ASSIGN_OR_RETURN(input.lineage, ReadLineage(repository, identity));
   ASSIGN_OR_RETURN(input.catalog, ReadBackupCatalog(repository));
   ASSIGN_OR_RETURN(input.pins, ReadPins(repository));
+  ASSIGN_OR_RETURN(input.leases, ReadLeases(repository));
   RETURN_IF_ERROR(repository.store().List(kDrillPrefix, "", [&](const ObjectInfo& object) {
     if (ParseDrillName(object.name)) {
       input.drills.push_back(object.name);
@@ -127,9 +129,19 @@ class Remover {
         store_(repository.store()),
         system_identifier_(system_identifier),
         guard_(std::move(guard)),
-        requests_in_flight_(static_cast<std::size_t>(std::max(requests_in_flight, 1))) {}
+        requests_in_flight_(requests_in_flight) {}
+
+  // Of these the decisions know.
+  void NoteLeases(const std::vector<RetentionDecision>& decisions) {
+    for (const RetentionDecision& decision : decisions) {
+      if (decision.kind == RetentionKind::kLease && decision.keep) {
+        known_leases_.insert(decision.name);
+      }
+    }
+  }
 
   Status Run(std::vector<RetentionDecision>& decisions) {
+    NoteLeases(decisions);
     // Diffs before their fulls, so that there is never a diff without its full.
     RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kBackup, [this](RetentionDecision& decision) {
       return IsDiff(decision) ? RemoveBackup(decision) : Ok();
@@ -147,6 +159,8 @@ class Remover {
                             }));
     RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kFragment,
                             [this](RetentionDecision& /*all*/) { return RemoveFragments(); }));
+    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kLease,
+                            [this](RetentionDecision& decision) { return RemoveLease(decision); }));
     RETURN_IF_ERROR(
         ForEach(decisions, RetentionKind::kDrill, [this](RetentionDecision& decision) -> Status {
           return RemoveEach(
@@ -170,6 +184,7 @@ class Remover {
         return RemoveBackup(decision);
       case RetentionKind::kLeftOver:
       case RetentionKind::kTombstone:
+      case RetentionKind::kLease:
       case RetentionKind::kDrill:
         break;
     }
@@ -212,8 +227,31 @@ class Remover {
     if (pinned) {
       return Overtaken(decision, "was pinned a moment ago");
     }
+    ASSIGN_OR_RETURN(const std::vector<LeaseState> leases, ReadLeases(repository_));
+    if (const LeaseState* const lease = FindLease(leases, decision.name)) {
+      return Overtaken(decision, "is in use by " + lease->Holder());
+    }
     RETURN_IF_ERROR(store_.Delete(BackupDocumentName(decision.name)));
     return RemoveContents(decision.name);
+  }
+
+  // Whoever took it may have renewed it since, after it had lapsed.
+  Status RemoveLease(RetentionDecision& decision) {
+    RETURN_IF_ERROR(guard_());
+    ASSIGN_OR_RETURN(const std::vector<LeaseState> leases, ReadLeases(repository_));
+    const auto lease = std::ranges::find(leases, decision.name, &LeaseState::name);
+    if (lease != leases.end() && lease->alive) {
+      return Overtaken(decision, "was renewed a moment ago");
+    }
+    return store_.Delete(decision.name);
+  }
+
+  // Whether somebody has begun to restore since the decisions were made.
+  Result<bool> HasNewLease() {
+    ASSIGN_OR_RETURN(const std::vector<LeaseState> leases, ReadLeases(repository_));
+    return std::ranges::any_of(leases, [&](const LeaseState& lease) {
+      return lease.alive && !known_leases_.contains(lease.name);
+    });
   }
 
   Status RemoveLeftOver(RetentionDecision& decision) {
@@ -259,6 +297,11 @@ class Remover {
     if (overtaken_) {
       return Overtaken(decision, "waits for the next time, because a backup stays that was to go");
     }
+    constexpr const char* kNewRestore = "waits for the next time, because a restore has begun";
+    ASSIGN_OR_RETURN(const bool new_lease, HasNewLease());
+    if (new_lease) {
+      return Overtaken(decision, kNewRestore);
+    }
     NameRange range;
     range.prefix = WalTimelinePrefix(system_identifier_, ParseWalFileName(decision.name)->timeline);
     ASSIGN_OR_RETURN(range.start_after, WalObjectName(system_identifier_, decision.name));
@@ -270,7 +313,11 @@ class Remover {
       return file && file->kind != WalFileKind::kTimelineHistory &&
              file->segment_name >= decision.name;
     };
+    range.new_lease_stops = true;
     RETURN_IF_ERROR(RemoveEach(std::move(range)));
+    if (overtaken_) {
+      return Overtaken(decision, kNewRestore);
+    }
     return RemoveGapRecords(decision.last);
   }
 
@@ -292,45 +339,23 @@ class Remover {
         return Ok();
       }
       RETURN_IF_ERROR(guard_());
-      RETURN_IF_ERROR(DeleteAll(names));
+      if (range.new_lease_stops) {
+        ASSIGN_OR_RETURN(overtaken_, HasNewLease());
+        if (overtaken_) {
+          return Ok();
+        }
+      }
+      RETURN_IF_ERROR(DeleteObjects(store_, names, requests_in_flight_));
       range.start_after = names.back();
     }
-  }
-
-  // Several at once; after the first error nothing new is begun.
-  Status DeleteAll(const std::vector<std::string>& names) {
-    std::atomic<std::size_t> next{0};
-    std::mutex mutex;
-    Status outcome;
-    const auto work = [&] {
-      Status status = CatchExceptions([&]() -> Status {
-        for (std::size_t i = next++; i < names.size(); i = next++) {
-          RETURN_IF_ERROR(store_.Delete(names[i]));
-        }
-        return Ok();
-      });
-      if (!status) {
-        next = names.size();
-        const std::lock_guard lock(mutex);
-        outcome = std::move(status);
-      }
-    };
-    ThreadGroup helpers;
-    for (std::size_t i = 1; i < std::min(requests_in_flight_, names.size()); ++i) {
-      if (!helpers.Start(work)) {
-        break;  // fewer will do
-      }
-    }
-    work();
-    helpers.Join();
-    return outcome;
   }
 
   const Repository& repository_;
   Store& store_;
   const std::uint64_t system_identifier_;
   const std::function<Status()> guard_;
-  const std::size_t requests_in_flight_;
+  const int requests_in_flight_;
+  std::set<std::string> known_leases_;  // alive when the decisions were made
   bool overtaken_ = false;
 };
 
@@ -372,6 +397,10 @@ Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
                                                 Result<std::unique_ptr<ClusterLock>>* lock) {
   ASSIGN_OR_RETURN(std::vector<RetentionDecision> decisions,
                    Plan(repository, system_identifier, settings, "", true));
+  Remover remover(
+      repository, system_identifier, [&repository] { return RequireNobody(repository); },
+      requests_in_flight);
+  remover.NoteLeases(decisions);
   std::vector<RetentionDecision*> order;
   for (RetentionDecision& decision : decisions) {
     if (!decision.keep && NeedsNoWrite(decision)) {
@@ -389,9 +418,6 @@ Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
         "pins by veza_backup_keep(), or make room in the store.";
     return lock->error();
   }
-  Remover remover(
-      repository, system_identifier, [&repository] { return RequireNobody(repository); },
-      requests_in_flight);
   for (std::size_t i = 0; i < order.size(); ++i) {
     RETURN_IF_ERROR(remover.RemoveOne(*order[i]));
     *lock = ClusterLock::Acquire(repository, {.purpose = kPurpose});

@@ -139,6 +139,27 @@ std::string PinName(std::string_view label) {
   return fmt::format("{}{}", kPinPrefix, label);
 }
 
+std::string LeaseName(std::string_view label, std::string_view id) {
+  return fmt::format("{}{}.{}", kLeasePrefix, label, id);
+}
+
+std::optional<std::string> ParseLeaseName(std::string_view name) {
+  constexpr std::size_t kIdSize = 16;
+  if (!name.starts_with(kLeasePrefix)) {
+    return std::nullopt;
+  }
+  name.remove_prefix(kLeasePrefix.size());
+  const std::size_t dot = name.find('.');
+  if (dot == std::string_view::npos || !ParseLabel(name.substr(0, dot))) {
+    return std::nullopt;
+  }
+  const std::string_view id = name.substr(dot + 1);
+  const bool valid = id.size() == kIdSize && std::all_of(id.begin(), id.end(), [](char c) {
+                       return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+                     });
+  return valid ? std::optional(std::string(name.substr(0, dot))) : std::nullopt;
+}
+
 std::string DrillName(TimePoint started, std::string_view label) {
   return fmt::format("{}{}-{}", kDrillPrefix, LabelTime(started), label);
 }

@@ -19,6 +19,7 @@ inline constexpr std::string_view kKeyPrefix = "key/";
 inline constexpr std::string_view kBackupPrefix = "backup/";
 inline constexpr std::string_view kLockPrefix = "lock/";
 inline constexpr std::string_view kPinPrefix = "pin/";
+inline constexpr std::string_view kLeasePrefix = "lease/";
 inline constexpr std::string_view kGapPrefix = "gap/";
 inline constexpr std::string_view kDrillPrefix = "drill/";
 inline constexpr std::string_view kProbePrefix = "probe/";
@@ -53,6 +54,11 @@ std::string ManifestName(std::string_view label);
 std::string BackupDocumentName(std::string_view label);
 
 std::string PinName(std::string_view label);
+
+// `id`: 16 hexadecimal digits. The name begins with the label and, as that of a diff does, with
+// that of its full. Nothing for another name; otherwise the label.
+std::string LeaseName(std::string_view label, std::string_view id);
+std::optional<std::string> ParseLeaseName(std::string_view name);
 
 // `first` and `last` are names of segments.
 std::string GapPrefix(std::uint64_t system_identifier);

@@ -188,6 +188,13 @@ class BackupRules {
       Keep(newest->label, "newest good backup",
            fmt::format("newest good backup \"{}\" needs it", newest->label));
     }
+    for (const LeaseState& lease : input_.leases) {
+      if (lease.alive) {
+        Keep(lease.label, "in use by " + lease.Holder(),
+             fmt::format("backup \"{}\", which is in use by {}, needs it", lease.label,
+                         lease.Holder()));
+      }
+    }
     for (const BrokenBackup& broken : input_.catalog.broken) {
       Keep(broken.label, "",
            fmt::format("backup \"{}\", which cannot be read, needs it", broken.label));
@@ -312,6 +319,41 @@ void DecideFragments(const RetentionInput& input, std::vector<RetentionDecision>
   add(input.old_fragments, false, "left by writes that were cut off");
 }
 
+void DecideLeases(const std::vector<LeaseState>& leases,
+                  std::vector<RetentionDecision>& decisions) {
+  for (const LeaseState& lease : leases) {
+    RetentionDecision decision{.kind = RetentionKind::kLease, .name = lease.name};
+    decision.keep = lease.alive;
+    decision.reason = lease.alive
+                          ? "held by " + lease.Holder()
+                          : "was not renewed since " +
+                                FormatUtc(std::chrono::floor<std::chrono::seconds>(lease.renewed));
+    decisions.push_back(std::move(decision));
+  }
+}
+
+// The WAL that restores need: of a backup that is there from its start on, whatever the lease says.
+void KeepLeasedWal(const RetentionInput& input, WalRules& wal) {
+  for (const LeaseState& lease : input.leases) {
+    if (!lease.alive) {
+      continue;
+    }
+    const std::string reason =
+        fmt::format("backup \"{}\" is in use by {}", lease.label, lease.Holder());
+    const auto backup =
+        std::ranges::find(input.catalog.backups, lease.label, &BackupSummary::label);
+    if (backup != input.catalog.backups.end()) {
+      if (backup->system_identifier == input.system_identifier) {
+        wal.KeepFrom(backup->start_lsn, reason);
+      }
+    } else if (!lease.document) {
+      wal.KeepAll(fmt::format("lease \"{}\" cannot be read and may need any of it", lease.name));
+    } else if (lease.document->system_identifier == input.system_identifier) {
+      wal.KeepFrom(lease.document->start_lsn, reason);
+    }
+  }
+}
+
 void DecideDrills(const std::vector<std::string>& drills,
                   std::vector<RetentionDecision>& decisions) {
   if (drills.size() > kDrillsKept) {
@@ -336,6 +378,8 @@ const char* RetentionKindName(RetentionKind kind) {
       return "tombstone";
     case RetentionKind::kFragment:
       return "fragment";
+    case RetentionKind::kLease:
+      return "lease";
     case RetentionKind::kDrill:
       return "drill";
     case RetentionKind::kWal:
@@ -371,12 +415,14 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
     DecideRemains(input, label, remains, decisions);
   }
   DecideFragments(input, decisions);
+  DecideLeases(input.leases, decisions);
   DecideDrills(input.drills, decisions);
 
   const std::vector<const BackupSummary*> anchors = rules.WalAnchors();
   for (const BackupSummary* anchor : anchors) {
     wal.KeepFrom(*anchor);
   }
+  KeepLeasedWal(input, wal);
   if (input.settings.archive == 0) {
     wal.KeepAll("all WAL is kept (retention_archive)");
   } else if (!input.catalog.broken.empty()) {

@@ -15,6 +15,7 @@
 #include "core/repository/backup_catalog.h"
 #include "core/repository/lineage.h"
 #include "core/repository/lsn.h"
+#include "core/repository/restore_lease.h"
 #include "core/storage/store.h"
 
 namespace veza {
@@ -31,6 +32,7 @@ enum class RetentionKind {
   kLeftOver,   // what a label holds beside backup.json, when that is missing or a tombstone
   kTombstone,  // tombstone.h
   kFragment,   // what Puts have left that were cut off (Store::ListFragments), of one age
+  kLease,      // restore_lease.h
   kDrill,      // records of restore drills from `name` to `last`; a decision only when some go
   kWal,        // segments, .partial and .backup files from `name` to `last`, gaps included
 };
@@ -72,6 +74,7 @@ struct RetentionInput {
   Fragments young_fragments;               // written to less than kLeftOverAge ago
   Fragments old_fragments;
   std::set<std::string> pins;
+  std::vector<LeaseState> leases;
   std::vector<std::string> drills;  // names of the records, oldest first
   TimePoint now{};                  // by the store's clock
   std::string active_node;          // somebody else who is alive and holds the lock

@@ -1,19 +1,26 @@
 #include "core/repository/wal_retention.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace veza {
 
 void WalRules::KeepFrom(const BackupSummary& backup) {
   const SegmentNumber first = SegmentOf(backup.start_lsn, segment_size_);
   if (!from_ || first < from_->first) {
-    from_ = Need{first, 0, backup.label};
+    from_ = Anchor{first, backup.label};
   }
 }
 
 void WalRules::KeepConsistent(const BackupSummary& backup) {
   needs_.push_back({SegmentOf(backup.start_lsn, segment_size_),
-                    SegmentBefore(backup.stop_lsn, segment_size_), backup.label});
+                    SegmentBefore(backup.stop_lsn, segment_size_),
+                    fmt::format("backup \"{}\" needs it to be consistent", backup.label)});
+}
+
+void WalRules::KeepFrom(Lsn lsn, std::string reason) {
+  needs_.push_back({SegmentOf(lsn, segment_size_), std::numeric_limits<SegmentNumber>::max(),
+                    std::move(reason)});
 }
 
 void WalRules::Decide() {
@@ -37,9 +44,8 @@ void WalRules::Decide() {
       stretches_.push_back({next, false, gone});
       next = need.first;
     }
-    stretches_.push_back(
-        {next, true, fmt::format("backup \"{}\" needs it to be consistent", need.label)});
-    next = need.last + 1;
+    stretches_.push_back({next, true, need.reason});
+    next = need.last < from_->first ? need.last + 1 : from_->first;
   }
   if (next < from_->first) {
     stretches_.push_back({next, false, gone});

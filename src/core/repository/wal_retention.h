@@ -27,6 +27,8 @@ class WalRules {
 
   // All WAL from the start of this backup on stays. Without any, all does.
   void KeepFrom(const BackupSummary& backup);
+  // All WAL from this position on stays, too, for that reason. Alone it says nothing.
+  void KeepFrom(Lsn lsn, std::string reason);
   // So does, from its start to its stop, what makes this backup consistent.
   void KeepConsistent(const BackupSummary& backup);
   void KeepAll(std::string reason) { keep_all_ = std::move(reason); }
@@ -46,7 +48,7 @@ class WalRules {
   struct Need {
     SegmentNumber first = 0;
     SegmentNumber last = 0;
-    std::string label;
+    std::string reason;
   };
 
   void Decide();
@@ -54,7 +56,11 @@ class WalRules {
 
   const std::uint64_t segment_size_;
   std::string keep_all_;
-  std::optional<Need> from_;
+  struct Anchor {
+    SegmentNumber first = 0;
+    std::string label;
+  };
+  std::optional<Anchor> from_;
   std::vector<Need> needs_;
 
   std::vector<Stretch> stretches_;  // by `first`; made for the first object

@@ -354,20 +354,56 @@ Status RequireWal(const WalArchive& archive, const BackupSummary& backup) {
   return Ok();
 }
 
+// Behind the last segment that recovery would read, when none is missing on its way.
+SegmentNumber EndOfWay(const std::vector<WalRange>& ranges, const TimelineHistory& history,
+                       std::uint64_t segment_size) {
+  SegmentNumber end = 0;
+  for (const WalRange& range : ranges) {
+    const SegmentNumber behind = SegmentNumberOf(range.last, segment_size) + 1;
+    if (range.timeline == history.timeline) {
+      end = std::max(end, behind);
+    }
+    for (const TimelineSwitch& ancestor : history.ancestors) {
+      if (ancestor.timeline == range.timeline) {
+        end = std::max(end, std::min(behind, SegmentOf(ancestor.switch_point, segment_size)));
+      }
+    }
+  }
+  return end;
+}
+
+// Of the segments of that number, the one that recovery reads.
+std::string SegmentOnWay(const TimelineHistory& history, SegmentNumber segment,
+                         std::uint64_t segment_size) {
+  for (const TimelineSwitch& ancestor : history.ancestors) {
+    if (segment < SegmentOf(ancestor.switch_point, segment_size)) {
+      return SegmentName(ancestor.timeline, segment, segment_size);
+    }
+  }
+  return SegmentName(history.timeline, segment, segment_size);
+}
+
+struct WayToTarget {
+  RecoveryObstacle obstacle;  // what there is before the target, as far as that can be told
+  SegmentNumber end = 0;      // the first segment that recovery cannot have
+};
+
 // Of timelines, only the history counts that recovery follows.
-Result<RecoveryObstacle> FindObstacle(const Repository& repository, const WalArchive& archive,
-                                      const BackupSummary& backup, const TimelineHistory& history,
-                                      const RecoveryTarget& target) {
+Result<WayToTarget> FindWay(const Repository& repository, const WalArchive& archive,
+                            const BackupSummary& backup, const TimelineHistory& history,
+                            const RecoveryTarget& target) {
   const std::uint64_t size = backup.wal_segment_size;
   ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(size, backup.start_wal));
   ASSIGN_OR_RETURN(std::vector<MinimalWal> minimal,
                    ReadMinimalWal(repository, backup.system_identifier));
-  RecoveryObstacle obstacle =
-      ObstacleAfter(backup, ArchiveMap(size, ranges, {history}, std::move(minimal)));
-  if (target.kind != TargetKind::kLsn) {
-    return obstacle;
-  }
+  WayToTarget way;
+  RecoveryObstacle& obstacle = way.obstacle;
+  obstacle = ObstacleAfter(backup, ArchiveMap(size, ranges, {history}, std::move(minimal)));
   const std::string& segment = obstacle.missing_segment;
+  way.end = segment.empty() ? EndOfWay(ranges, history, size) : SegmentNumberOf(segment, size);
+  if (target.kind != TargetKind::kLsn) {
+    return way;
+  }
   if (!segment.empty() && target.lsn.value < SegmentNumberOf(segment, size) * size) {
     obstacle.missing_segment.clear();
   }
@@ -376,28 +412,25 @@ Result<RecoveryObstacle> FindObstacle(const Repository& repository, const WalArc
       (target.lsn < *obstacle.minimal || (target.lsn == *obstacle.minimal && !target.inclusive))) {
     obstacle.minimal.reset();
   }
-  return obstacle;
+  return way;
 }
 
 // A segment may be on its way.
-Result<RecoveryObstacle> FindObstacleTwice(const Repository& repository, const WalArchive& archive,
-                                           const BackupSummary& backup,
-                                           const TimelineHistory& history,
-                                           const RecoveryTarget& target) {
+Result<WayToTarget> FindWayTwice(const Repository& repository, const WalArchive& archive,
+                                 const BackupSummary& backup, const TimelineHistory& history,
+                                 const RecoveryTarget& target) {
   if (target.kind == TargetKind::kImmediate) {
-    return RecoveryObstacle{};
+    return WayToTarget{};
   }
-  ASSIGN_OR_RETURN(const RecoveryObstacle first,
-                   FindObstacle(repository, archive, backup, history, target));
-  if (first.missing_segment.empty()) {
+  ASSIGN_OR_RETURN(const WayToTarget first, FindWay(repository, archive, backup, history, target));
+  if (first.obstacle.missing_segment.empty()) {
     return first;
   }
   const Environment& environment = repository.environment();
   environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
-  ASSIGN_OR_RETURN(RecoveryObstacle second,
-                   FindObstacle(repository, archive, backup, history, target));
-  if (second.missing_segment != first.missing_segment) {
-    second.missing_segment.clear();
+  ASSIGN_OR_RETURN(WayToTarget second, FindWay(repository, archive, backup, history, target));
+  if (second.obstacle.missing_segment != first.obstacle.missing_segment) {
+    second.obstacle.missing_segment.clear();
   }
   return second;
 }
@@ -434,6 +467,43 @@ Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions
           "Choose a newer backup (\"vezactl info\" shows from when to when one can restore), or "
           "add "
           "--end-at-gap to recover only as far as there is WAL.");
+}
+
+Error RemovedMeanwhile(std::string message) {
+  return Error{ErrorCode::kDataCorrupted, std::move(message),
+               "Somebody has deleted it, or retention on a node with an older version of "
+               "veza_backup, or the restore could not hold a lease. Restore another backup; pin "
+               "the one you need with veza_backup_keep()."};
+}
+
+Status RequireBackupStillThere(const Repository& repository, const RestorePlan& plan) {
+  const Result<BackupSummary> backup = ReadBackup(repository, plan.backup.label);
+  const bool gone = !backup && backup.error().code == ErrorCode::kNotFound;
+  if (!gone) {
+    RETURN_IF_ERROR(backup);
+  }
+  if (gone || backup->manifest_sha256 != plan.backup.manifest_sha256) {
+    return RemovedMeanwhile(
+        fmt::format("backup \"{}\" was removed from the repository while it was being restored",
+                    plan.backup.label));
+  }
+  return Ok();
+}
+
+// Without it PostgreSQL refuses to start, or follows another way.
+Status RequireHistoryStillThere(const WalArchive& archive, const RestorePlan& plan) {
+  if (plan.history.ancestors.empty()) {
+    return Ok();
+  }
+  const Result<TimelineHistory> history = ReadTimelineHistory(archive, plan.history.timeline);
+  if (!history && history.error().code == ErrorCode::kNotFound) {
+    return RemovedMeanwhile(
+        fmt::format("timeline history file \"{}\" was removed from the repository while backup "
+                    "\"{}\" was being restored",
+                    TimelineHistoryName(plan.history.timeline), plan.backup.label));
+  }
+  RETURN_IF_ERROR(history);
+  return Ok();
 }
 
 Status RequireWholeCluster(const RestoreOptions& options) {
@@ -552,11 +622,13 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   }
   RETURN_IF_ERROR(RequireFull(repository, plan.backup));
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
-  ASSIGN_OR_RETURN(const RecoveryObstacle obstacle,
-                   FindObstacleTwice(repository, archive, plan.backup, history, options.target));
-  RETURN_IF_ERROR(RequireWayToTarget(obstacle, options));
-  plan.missing_segment = obstacle.missing_segment;
-  plan.minimal = obstacle.minimal;
+  ASSIGN_OR_RETURN(const WayToTarget way,
+                   FindWayTwice(repository, archive, plan.backup, history, options.target));
+  RETURN_IF_ERROR(RequireWayToTarget(way.obstacle, options));
+  plan.missing_segment = way.obstacle.missing_segment;
+  plan.minimal = way.obstacle.minimal;
+  plan.wal_end = way.end;
+  plan.history = history;
 
   plan.target_directory = WithoutLastSlash(options.target_directory);
   RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));
@@ -585,6 +657,38 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
     RETURN_IF_ERROR(PlanSweep(repository, plan));
   }
   return plan;
+}
+
+Status RequireStillThere(const Repository& repository, const RestorePlan& plan) {
+  RETURN_IF_ERROR(RequireBackupStillThere(repository, plan));
+  RETURN_IF_ERROR(RequireFull(repository, plan.backup));
+  const WalArchive archive(repository, plan.backup.system_identifier);
+  RETURN_IF_ERROR(RequireWal(archive, plan.backup));
+  RETURN_IF_ERROR(RequireHistoryStillThere(archive, plan));
+  if (plan.wal_end == 0) {
+    return Ok();
+  }
+  // Also when it is the last segments that have gone, which leaves no gap. What lies behind the
+  // target is not needed.
+  const std::uint64_t size = plan.backup.wal_segment_size;
+  const RecoveryTarget& target = plan.recovery.target;
+  const auto lacks_something = [&](const WayToTarget& way) {
+    return way.end < plan.wal_end &&
+           (target.kind != TargetKind::kLsn || SegmentOf(target.lsn, size) >= way.end);
+  };
+  ASSIGN_OR_RETURN(WayToTarget way,
+                   FindWay(repository, archive, plan.backup, plan.history, plan.recovery.target));
+  if (lacks_something(way)) {
+    ASSIGN_OR_RETURN(
+        way, FindWayTwice(repository, archive, plan.backup, plan.history, plan.recovery.target));
+  }
+  if (lacks_something(way)) {
+    return RemovedMeanwhile(
+        fmt::format("WAL segment \"{}\", which was there when the restore began, was removed from "
+                    "the repository meanwhile",
+                    SegmentOnWay(plan.history, way.end, size)));
+  }
+  return Ok();
 }
 
 }  // namespace veza

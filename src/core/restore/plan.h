@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/repository.h"
+#include "core/repository/timeline_history.h"
 #include "core/restore/database_choice.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/target.h"
@@ -64,6 +65,8 @@ struct RestorePlan {
   // Recovery stops with an error where WAL with wal_level = minimal begins, unless its target is
   // before.
   std::optional<Lsn> minimal;
+  TimelineHistory history;    // the way that recovery is going to take
+  SegmentNumber wal_end = 0;  // on it, no segment before this one was missing; 0: not looked at
   RecoverySettings recovery;
   int jobs = 1;
   bool delta = false;
@@ -88,5 +91,11 @@ struct RestorePlan {
 // would empty those that are there. Nothing is written. A segment that is missing behind the backup
 // is looked for again a few seconds later: it may be on its way.
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
+
+// Whether what a plan rests on is in the repository still: backup.json, that of the full, the WAL
+// that makes the backup consistent, and what led on from there to the target. kDataCorrupted,
+// saying so, when something was removed meanwhile. Leases (restore_lease.h) prevent that, unless
+// somebody does not honour them, or none could be taken.
+Status RequireStillThere(const Repository& repository, const RestorePlan& plan);
 
 }  // namespace veza

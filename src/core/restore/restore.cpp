@@ -10,6 +10,7 @@
 #include "core/repository/names.h"
 #include "core/restore/file_restorer.h"
 #include "core/restore/pack_restorer.h"
+#include "core/restore/plan.h"
 #include "core/restore/sweep.h"
 #include "core/work_queue.h"
 
@@ -100,6 +101,31 @@ class Restorer {
       : repository_(repository), plan_(plan), progress_(progress), files_(plan) {}
 
   Result<RestoreReport> Run() {
+    Status copied = Copy();
+    if (!copied) {
+      return copied.error().code == ErrorCode::kNotFound ||
+                     copied.error().code == ErrorCode::kDataCorrupted
+                 ? ReasonOf(std::move(copied.error()))
+                 : std::move(copied.error());
+    }
+    RETURN_IF_ERROR(files_.WriteServerFiles());
+    // Before the server can be started: it would find out too late.
+    RETURN_IF_ERROR(RequireStillThere(repository_, plan_));
+    progress_.syncing = true;
+    RETURN_IF_ERROR(files_.SyncAndComplete());
+    return RestoreReport{progress_.files_done, progress_.bytes_done,
+                         progress_.bytes_fetched + plan_.backup.manifest_size};
+  }
+
+ private:
+  // What is not there any more, or not whole, is so more likely because the backup was removed.
+  Error ReasonOf(Error error) const {
+    Status there = RequireStillThere(repository_, plan_);
+    return !there && there.error().code == ErrorCode::kDataCorrupted ? std::move(there.error())
+                                                                     : std::move(error);
+  }
+
+  Status Copy() {
     progress_.bytes_total = plan_.size;
     if (plan_.delta) {
       RETURN_IF_ERROR(BeginDelta());
@@ -124,12 +150,7 @@ class Restorer {
     if (!status) {
       queue_.Fail(std::move(status.error()));
     }
-    RETURN_IF_ERROR(queue_.Finish());
-    RETURN_IF_ERROR(files_.WriteServerFiles());
-    progress_.syncing = true;
-    RETURN_IF_ERROR(files_.SyncAndComplete());
-    return RestoreReport{progress_.files_done, progress_.bytes_done,
-                         progress_.bytes_fetched + plan_.backup.manifest_size};
+    return queue_.Finish();
   }
 
  private:

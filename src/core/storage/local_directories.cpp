@@ -46,6 +46,14 @@ void RemoveStaleTemporaries(const std::string& path) {
 
 }  // namespace
 
+void GiveToOwnerOf(const std::string& directory, int fd) {
+  struct stat info {};
+  if (geteuid() == 0 && stat(directory.c_str(), &info) == 0 && info.st_uid != 0) {
+    // Where it cannot be done (root of another machine), everything else is as good as before.
+    [[maybe_unused]] const int changed = fchown(fd, info.st_uid, info.st_gid);
+  }
+}
+
 Status SyncDirectory(const std::string& path) {
   const UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) {
@@ -101,6 +109,12 @@ Status LocalDirectories::MakeOne(const std::string& parent, const std::string& p
     struct stat info {};
     if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
       return ErrnoError(error_number, fmt::format("could not create directory \"{}\"", path));
+    }
+  }
+  if (made && geteuid() == 0) {
+    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (fd.valid()) {
+      GiveToOwnerOf(parent, fd.get());
     }
   }
   // Another process may have made the directory and crash before its fsync: an object in it is

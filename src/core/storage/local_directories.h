@@ -18,6 +18,11 @@ inline constexpr std::string_view kTemporaryPrefix = ".veza-tmp-";
 // fsync(2) of a directory: makes the names in it durable.
 Status SyncDirectory(const std::string& path);
 
+// What root has made and opened as `fd`, for a restore for example, becomes that of who owns the
+// directory: the server's account, which must be able to read it, and to remove it. (Never by name:
+// that account could have put another file in its place.)
+void GiveToOwnerOf(const std::string& directory, int fd);
+
 // Thread-safe; other processes may work on the same tree.
 class LocalDirectories {
  public:

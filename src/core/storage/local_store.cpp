@@ -53,6 +53,7 @@ class TemporaryFile {
     if (!file.fd_.valid()) {
       return ErrnoError(errno, fmt::format("could not create file \"{}\"", file.path_));
     }
+    GiveToOwnerOf(directory, file.fd());
     return file;
   }
 

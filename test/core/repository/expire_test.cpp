@@ -12,6 +12,7 @@
 
 #include "core/repository/history.h"
 #include "core/repository/pins.h"
+#include "core/repository/restore_lease.h"
 #include "core/repository/tombstone.h"
 
 namespace veza {
@@ -180,6 +181,95 @@ TEST_F(ExpireTest, ABackupPinnedMeanwhileStaysAndSoDoesWal) {
   EXPECT_THAT(deleted, Not(Contains(HasSubstr("wal/"))));
   EXPECT_THAT(Record({.full = 1, .diff = 1, .archive = 1}), Contains(WalName(29)));
   EXPECT_TRUE(repository_.Exists(WalName(30)));
+}
+
+// What nobody but a restore holds: an old full, its diff's, and all WAL since.
+TEST_F(ExpireTest, WhatARestoreUsesStaysUntilItsLeaseIsOver) {
+  for (int day = 1; day <= 4; ++day) {
+    Have(Full(day), day);
+  }
+  Have(Diff(2, 3), 3);
+  HaveWal(5, 45);
+  LockNode restorer(repository_, "node-r");
+  auto lease =
+      RestoreLease::Take(*restorer, ReadBackup(*repository_, Diff(2, 3)).value(), "restore")
+          .value();
+  const RetentionSettings one{.full = 1, .diff = 1, .archive = 1};
+  const auto decisions = Run(one);
+  ASSERT_OK(decisions);
+  EXPECT_THAT(Labels(), ElementsAre(Full(2), Diff(2, 3), Full(4)));
+  EXPECT_THAT(decisions->at(2).reason, HasSubstr("in use by a restore on node \"node-r\""));
+  EXPECT_FALSE(repository_.Exists(WalName(19)));
+  EXPECT_TRUE(repository_.Exists(WalName(20)));  // the full's own
+  EXPECT_FALSE(repository_.Exists(WalName(25)));
+  EXPECT_TRUE(repository_.Exists(WalName(30)));  // from the start of the diff on
+  EXPECT_TRUE(repository_.Exists(WalName(36)));
+
+  // vezactl was killed.
+  const std::string name = lease->name();
+  lease.reset();
+  repository_.clock().Sleep(kCopyLease + std::chrono::seconds(2), nullptr);
+  ASSERT_OK(Run(one));
+  EXPECT_THAT(Labels(), ElementsAre(Full(4)));
+  EXPECT_FALSE(repository_.Exists(WalName(36)));
+  EXPECT_FALSE(repository_.Exists(name));
+}
+
+TEST_F(ExpireTest, ABackupThatARestoreHasBegunToUseStaysAndSoDoesWal) {
+  for (int day = 1; day <= 4; ++day) {
+    Have(Full(day), day);
+  }
+  HaveWal(5, 45);
+  LockNode restorer(repository_, "node-r");
+  std::unique_ptr<RestoreLease> lease;
+  const RetentionSettings one{.full = 1, .diff = 1, .archive = 1};
+  const std::vector<std::string> deleted = Record(one, [&](std::string_view name) {
+    if (name == BackupDocumentName(Full(2)) && !lease) {
+      lease =
+          RestoreLease::Take(*restorer, ReadBackup(*repository_, Full(3)).value(), "drill").value();
+    }
+  });
+  EXPECT_THAT(Labels(), ElementsAre(Full(3), Full(4)));
+  EXPECT_THAT(deleted, Not(Contains(HasSubstr("wal/"))));
+}
+
+TEST_F(ExpireTest, ARestoreThatBeginsWhileWalIsDeletedKeepsTheRest) {
+  Have(Full(1), 1);
+  Have(Full(300), 300);
+  HaveWal(5, 2995);  // more than a batch
+  LockNode restorer(repository_, "node-r");
+  std::unique_ptr<RestoreLease> lease;
+  // Of a backup that stays: its summary is not asked for any more.
+  Record({.full = 1, .diff = 1, .archive = 1}, [&](std::string_view name) {
+    if (name == WalName(100)) {
+      lease = RestoreLease::Take(*restorer, ReadBackup(*repository_, Full(300)).value(), "restore")
+                  .value();
+    }
+  });
+  EXPECT_FALSE(repository_.Exists(WalName(100)));
+  EXPECT_TRUE(repository_.Exists(WalName(2500)));
+}
+
+TEST_F(ExpireTest, ALeaseThatIsRenewedMeanwhileStays) {
+  Have(Full(1), 1);
+  LockNode restorer(repository_, "node-r");
+  auto lease =
+      RestoreLease::Take(*restorer, ReadBackup(*repository_, Full(1)).value(), "restore").value();
+  const std::string name = lease->name();
+  lease.reset();
+  repository_.clock().Sleep(kCopyLease + std::chrono::seconds(2), nullptr);
+  bool renewed = false;
+  node_.store().SetHook([&](Operation operation, std::string_view prefix) -> Status {
+    // Its plan has been made when it looks at its lock.
+    if (operation == Operation::kList && prefix == kLockPrefix && !renewed &&
+        repository_.Exists(LockName(1))) {
+      renewed = true;
+      return RenewLease(*repository_, name);
+    }
+    return Ok();
+  });
+  ASSERT_OK(Run({}));
+  EXPECT_TRUE(repository_.Exists(name));
 }
 
 TEST_F(ExpireTest, ABackupCompletedMeanwhileStays) {
@@ -380,6 +470,58 @@ TEST_F(ExpireTest, WithoutTheLockAPinCounts) {
   EXPECT_ERROR(ExpireUnderLock(*node_, kTestSystem, {.full = 1, .diff = 1, .archive = 1}, 1),
                ErrorCode::kNoSpace);
   EXPECT_THAT(Labels(), ElementsAre(Full(1), Full(2)));
+}
+
+TEST_F(ExpireTest, WithoutTheLockALeaseCounts) {
+  for (int day = 1; day <= 3; ++day) {
+    Have(Full(day), day);
+  }
+  HaveWal(5, 35);
+  LockNode restorer(repository_, "node-r");
+  const RetentionSettings one{.full = 1, .diff = 1, .archive = 1};
+  // Of one that is there before, and of one that comes when the decisions were made.
+  auto first =
+      RestoreLease::Take(*restorer, ReadBackup(*repository_, Full(1)).value(), "restore").value();
+  std::unique_ptr<RestoreLease> second;
+  node_.store().SetHook([&](Operation operation, std::string_view name) -> Status {
+    if (operation == Operation::kDelete && name == WalName(5)) {
+      second =
+          RestoreLease::Take(*restorer, ReadBackup(*repository_, Full(2)).value(), "drill").value();
+    }
+    if (operation == Operation::kPut) {
+      return MakeError(ErrorCode::kNoSpace, "no space left on device");
+    }
+    return Ok();
+  });
+  [[maybe_unused]] const auto expired = ExpireUnderLock(*node_, kTestSystem, one, 1);
+  EXPECT_NE(second, nullptr);
+  EXPECT_THAT(Labels(), ElementsAre(Full(1), Full(2), Full(3)));
+  EXPECT_FALSE(repository_.Exists(WalName(9)));
+  EXPECT_TRUE(repository_.Exists(WalName(10)));
+}
+
+TEST_F(ExpireTest, ALeaseThatCannotBeReadKeepsWhatItMayNeedForADay) {
+  for (int day = 1; day <= 3; ++day) {
+    Have(Full(day), day);
+  }
+  HaveWal(5, 35);
+  const RetentionSettings one{.full = 1, .diff = 1, .archive = 1};
+  const std::string known = LeaseName(Full(2), "00000000000000aa");
+  const std::string unknown = LeaseName(Full(7), "00000000000000bb");
+  Put(known, "?");
+  Put(unknown, "?");
+  ASSERT_OK(Run(one));
+  EXPECT_THAT(Labels(), ElementsAre(Full(2), Full(3)));
+  EXPECT_TRUE(repository_.Exists(WalName(5))) << "nobody knows what the other one needs";
+  ASSERT_OK(repository_->store().Delete(unknown));
+  ASSERT_OK(Run(one));
+  EXPECT_FALSE(repository_.Exists(WalName(19)));
+  EXPECT_TRUE(repository_.Exists(WalName(25))) << "all from the start of its backup on";
+  Pass(std::chrono::hours(25));
+  ASSERT_OK(Run(one));
+  EXPECT_THAT(Labels(), ElementsAre(Full(3)));
+  EXPECT_FALSE(repository_.Exists(WalName(25)));
+  EXPECT_FALSE(repository_.Exists(known));
 }
 
 // --- Temporary files -----------------------------------------------------------------------------

@@ -456,5 +456,60 @@ TEST_F(PlanTest, RefusesToGuessTheSystem) {
   EXPECT_ERROR(PlanRestore(**both, options_), ErrorCode::kConflict);
 }
 
+// --- at the end of a restore
+// ----------------------------------------------------------------------
+
+TEST_F(PlanTest, WhatItRestsOnIsLookedAtAgain) {
+  const BackupSummary full = Summary();
+  BackupSummary diff = Summary(DiffLabel(kTestLabel, kTestTime + std::chrono::hours(24)));
+  diff.full_manifest_sha256 = full.manifest_sha256;
+  Have(full);
+  HaveBackup(diff);
+  HaveSegments(1, 5, 7);
+  HaveSegments(2, 7, 9);
+  HaveTimeline(2, fmt::format("1\t{}\tno reason\n", FormatLsn(Lsn{7 * kTestSegmentSize + 0x60})));
+  options_.backup_label = diff.label;
+  RestorePlan plan = Plan().value();
+  EXPECT_EQ(plan.target_timeline, 2U);
+  EXPECT_OK(RequireStillThere(*repository_, plan));
+
+  const auto without = [&](const std::string& name) {
+    const std::string path = repository_.PathOf(name);
+    const std::string content = ReadText(path);
+    std::filesystem::remove(path);
+    Status there = RequireStillThere(*repository_, plan);
+    WriteText(path, content);
+    return there;
+  };
+  const auto refuses_without = [&](const std::string& name, const std::string& message) {
+    const Status there = without(name);
+    EXPECT_ERROR(there, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(there.error().message, HasSubstr(message));
+  };
+  const auto wal = [](TimelineId timeline, SegmentNumber number) {
+    return WalObjectName(kTestSystem, SegmentName(timeline, number, kTestSegmentSize)).value();
+  };
+  const std::string last = SegmentName(2, 9, kTestSegmentSize);
+  refuses_without(wal(2, 9), last);  // which leaves no gap
+  // What comes on behind it does not matter.
+  HaveSegments(2, 12, 13);
+  EXPECT_OK(RequireStillThere(*repository_, plan));
+
+  refuses_without(BackupDocumentName(diff.label), "was removed from the repository while");
+  refuses_without(BackupDocumentName(full.label), full.label);
+  refuses_without(wal(1, 3), "which backup");
+  refuses_without(wal(1, 6), SegmentName(1, 6, kTestSegmentSize));
+  refuses_without(wal(2, 9), "which was there when the restore began");
+  refuses_without(WalObjectName(kTestSystem, TimelineHistoryName(2)).value(), "00000002.history");
+  EXPECT_OK(without(wal(1, 7)));  // the new timeline has it
+  EXPECT_OK(RequireStillThere(*repository_, plan));
+
+  // Nor does what lies behind the target.
+  options_.target = {.kind = TargetKind::kLsn, .lsn = Lsn{6 * kTestSegmentSize + 0x100}};
+  plan = Plan().value();
+  EXPECT_OK(without(wal(2, 9)));
+  refuses_without(wal(1, 6), SegmentName(1, 6, kTestSegmentSize));
+}
+
 }  // namespace
 }  // namespace veza

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "core/repository/manifest.h"
 #include "core/restore/test_restore.h"
@@ -242,6 +243,38 @@ TEST_F(ForgedRestoreTest, WithoutAControlFileThereIsNoServer) {
   File("global/pg_control").path = "global/other";
   EXPECT_FALSE(RestoreForged());
   EXPECT_FALSE(fixture_.HasControlFile());
+}
+
+// Expired, or deleted by hand, under the restore's hands.
+TEST_P(RestoreDamageTest, ABackupThatIsRemovedMeanwhileIsNotPassedOffAsRestored) {
+  for (const bool with_packs : {true, false}) {
+    const auto plan = PlanRestore(*fixture_.repository, fixture_.Options());
+    ASSERT_OK(plan);
+    std::atomic<bool> removed = false;
+    fixture_.repository.store().SetHook([&](FaultStore::Operation operation, std::string_view) {
+      if (operation == FaultStore::Operation::kGet && !removed.exchange(true)) {
+        std::filesystem::rename(fixture_.repository.PathOf(BackupDocumentName(kTestLabel)),
+                                fixture_.repository.Scratch("backup.json"));
+        if (with_packs) {
+          std::filesystem::rename(PathOf(1), fixture_.repository.Scratch("pack"));
+        }
+      }
+      return Ok();
+    });
+    RestoreProgress progress;
+    const auto restored = ExecuteRestore(*fixture_.repository, *plan, progress);
+    fixture_.repository.store().SetHook(nullptr);
+    EXPECT_ERROR(restored, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(restored.error().message,
+                HasSubstr("was removed from the repository while it was being restored"));
+    EXPECT_FALSE(fixture_.HasControlFile());
+    std::filesystem::rename(fixture_.repository.Scratch("backup.json"),
+                            fixture_.repository.PathOf(BackupDocumentName(kTestLabel)));
+    if (with_packs) {
+      std::filesystem::rename(fixture_.repository.Scratch("pack"), PathOf(1));
+    }
+    std::filesystem::remove_all(fixture_.Target());
+  }
 }
 
 }  // namespace

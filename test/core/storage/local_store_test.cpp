@@ -246,5 +246,22 @@ TEST_F(LocalStoreTest, OrderDoesNotDependOnTheBatch) {
   }
 }
 
+// A restore by root leaves a lease, which the server must be able to read and to remove.
+TEST_F(LocalStoreTest, WhatRootWritesBelongsToTheOwnerOfTheRepository) {
+  constexpr uid_t kServer = 12345;
+  if (geteuid() != 0) {
+    GTEST_SKIP() << "root is needed";
+  }
+  ASSERT_TRUE(Create("mine"));
+  ASSERT_EQ(chown(Path("").c_str(), kServer, kServer), 0);
+  ASSERT_TRUE(Create("a/b/c"));
+  for (const char* const name : {"a", "a/b", "a/b/c"}) {
+    struct stat info {};
+    ASSERT_EQ(stat(Path(name).c_str(), &info), 0);
+    EXPECT_EQ(info.st_uid, kServer) << name;
+    EXPECT_EQ(info.st_gid, kServer) << name;
+  }
+}
+
 }  // namespace
 }  // namespace veza

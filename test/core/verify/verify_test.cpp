@@ -447,7 +447,8 @@ TEST_P(VerifyTest, OrphansAreListedAndNoProblem) {
   ASSERT_OK(PinBackup(*fixture_.repository, diff_.label));
   for (const char* known :
        {"probe/1", "lock/0000000001", "backup/20010101-000000F/pack/00000001",
-        "backup/20010101-000000F/pack/00000002", "drill/20010101-000000-20010101-000000F"}) {
+        "backup/20010101-000000F/pack/00000002", "drill/20010101-000000-20010101-000000F",
+        "lease/20010101-000000F.0123456789abcdef"}) {
     WriteText(PathOf(known), "x");
   }
   const auto report = Verify(true);

@@ -1,0 +1,145 @@
+#include "cli/lease.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <system_error>
+#include <utility>
+
+#include "cli/output.h"
+#include "core/storage/unique_fd.h"
+#include "core/thread_group.h"
+
+namespace veza::cli {
+namespace {
+
+// Its age tells when the lease was renewed last, or when that was tried. PostgreSQL does not mind
+// it in pg_wal, and no backup has it.
+constexpr const char* kStampFile = "veza_lease";
+constexpr std::chrono::seconds kRenewEvery{60};
+
+constexpr std::chrono::seconds kRenewPatience{5};
+constexpr std::chrono::seconds kEndPatience{2};
+constexpr RetryPolicy kRenewPolicy{.budget = kRenewPatience, .max_attempts = 3};
+
+// Whether the store says for certain that it takes nothing: then there is no lease.
+bool CannotWrite(const Error& error) {
+  return error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kNoSpace ||
+         error.code == ErrorCode::kUnsupported;
+}
+
+// Runs `work`, and cancels it when it takes longer, or when `stop` (may be null) is cancelled.
+Status WithPatience(const Environment& environment, std::chrono::milliseconds patience,
+                    const Cancellation* stop, const std::function<Status()>& work) {
+  constexpr std::chrono::milliseconds kLook{50};
+  Cancellation done;
+  ThreadGroup watchdog;
+  RETURN_IF_ERROR(watchdog.Start([&] {
+    const Clock& clock = *environment.clock;
+    const SteadyTime deadline = clock.Steady() + patience;
+    while (clock.Sleep(kLook, &done)) {
+      if (clock.Steady() >= deadline || (stop != nullptr && stop->cancelled())) {
+        environment.cancellation->Cancel();
+        return;
+      }
+    }
+  }));
+  Status status = CatchExceptions(work);
+  done.Cancel();
+  watchdog.Join();
+  return status;
+}
+
+// Whether a renewal is due; then the next one is due in a minute, whatever becomes of this one.
+bool TakeStamp(const std::string& path, const std::string& lease, TimePoint now) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0) {
+    const TimePoint stamped{std::chrono::seconds(info.st_mtim.tv_sec)};
+    // A clock that was put back must not keep it from being renewed.
+    if (stamped <= now && now - stamped < kRenewEvery) {
+      return false;
+    }
+  }
+  const UniqueFd file(
+      open(path.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  // Without a stamp each segment would cost a renewal.
+  return file.valid() &&
+         write(file.get(), lease.data(), lease.size()) == static_cast<ssize_t>(lease.size());
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RestoreLease>> TakeLease(const GlobalOptions& options,
+                                                const Repository& repository,
+                                                const RestorePlan& plan,
+                                                const std::string& purpose) {
+  Result<std::unique_ptr<RestoreLease>> lease =
+      RestoreLease::Take(repository, plan.backup, purpose);
+  if (!lease && CannotWrite(lease.error())) {
+    if (!options.quiet) {
+      PrintWarning(
+          fmt::format(
+              "nothing keeps retention from removing backup \"{}\" and its WAL meanwhile: {}",
+              plan.backup.label, lease.error().message),
+          "Let these credentials write and delete below \"lease/\". What the restore needs is "
+          "looked at again at its end.");
+    }
+    return std::unique_ptr<RestoreLease>();
+  }
+  if (!lease) {
+    return std::move(lease.error())
+        .WithContext(fmt::format("could not take a lease on backup \"{}\"", plan.backup.label))
+        .WithHint(
+            "Try again, or go on without one with --no-lease: what is needed is looked at again "
+            "at the end.");
+  }
+  // An expiry that had looked for leases before may be deleting it just now.
+  if (const Status there = RequireStillThere(repository, plan); !there) {
+    EndLease(options, std::move(*lease));
+    return there.error();
+  }
+  return lease;
+}
+
+void EndLease(const GlobalOptions& options, std::unique_ptr<RestoreLease> lease) {
+  if (!lease) {
+    return;
+  }
+  Cancellation& cancellation = *options.environment.cancellation;
+  const bool was_cancelled = cancellation.cancelled();
+  cancellation.Reset();
+  [[maybe_unused]] const Status ended =
+      WithPatience(options.environment, kEndPatience, nullptr, [&] { return lease->End(); });
+  cancellation.Reset();
+  if (was_cancelled) {
+    cancellation.Cancel();
+  }
+}
+
+void RenewLeaseIfDue(const GlobalOptions& options, const Config& config, const std::string& lease,
+                     const std::string& destination) {
+  if (lease.empty() || access("standby.signal", F_OK) == 0) {
+    return;
+  }
+  std::error_code error;
+  const std::string directory =
+      std::filesystem::absolute(destination, error).parent_path().string();
+  if (error || !TakeStamp(directory + "/" + kStampFile, lease, options.environment.clock->Now())) {
+    return;
+  }
+  GlobalOptions own = options;
+  own.quiet = true;
+  own.environment.cancellation = std::make_shared<Cancellation>();
+  [[maybe_unused]] const Status renewed = WithPatience(
+      own.environment, kRenewPatience, options.environment.cancellation.get(), [&]() -> Status {
+        ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                         OpenRepository(own, config, kRenewPolicy));
+        return RenewLease(*repository, lease);
+      });
+}
+
+}  // namespace veza::cli

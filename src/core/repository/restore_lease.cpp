@@ -1,0 +1,231 @@
+#include "core/repository/restore_lease.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "core/codec/document.h"
+#include "core/codec/json.h"
+#include "core/process_identity.h"
+#include "core/repository/json_fields.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr int kRenewalsPerLease = 5;
+// Times of objects, and Store::Now(), are whole seconds rounded down on S3.
+constexpr std::chrono::seconds kStoreTimePrecision{1};
+// Beyond it a lease is a mistake.
+constexpr std::chrono::seconds kLongestLease{86'400};
+// Names of people's machines, no more: what is larger is none of ours.
+constexpr std::size_t kLargestLease = 16U << 10;
+
+// An error of this document alone, not of the store.
+bool IsUnreadable(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kUnsupported ||
+         error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kWrongKey;
+}
+
+TimePoint ExpiryOf(TimePoint renewed, std::chrono::seconds lease) {
+  return renewed + lease + kStoreTimePrecision;
+}
+
+// A time that is far ahead was given by a clock that was wrong. It must not keep things for ever:
+// who is alive renews the lease, which gives it a time of the present.
+bool IsAlive(TimePoint renewed, std::chrono::seconds lease, TimePoint now) {
+  return now <= ExpiryOf(renewed, lease) && renewed - now <= kLongestLease;
+}
+
+// Nothing when it has gone meanwhile. One that is over, whatever it says, is not read: also what
+// the store cannot read any more is over in the end.
+Result<std::optional<LeaseState>> ReadLease(const Repository& repository, const ObjectInfo& object,
+                                            TimePoint now) {
+  LeaseState state;
+  state.name = object.name;
+  state.label = *ParseLeaseName(object.name);
+  state.renewed = object.modified;
+  state.expires = ExpiryOf(object.modified, kLongestLease);
+  if (!IsAlive(object.modified, kLongestLease, now)) {
+    return std::optional(std::move(state));
+  }
+  Result<LeaseDocument> document = [&]() -> Result<LeaseDocument> {
+    ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), object.name, kLargestLease));
+    return ParseLease(AsText(text), object.name, repository.seal_policy());
+  }();
+  if (document) {
+    state.document = std::move(*document);
+  } else if (document.error().code == ErrorCode::kNotFound) {
+    return std::optional<LeaseState>();
+  } else if (!IsUnreadable(document.error())) {
+    return document.error();
+  }
+  const std::chrono::seconds lease = state.document ? state.document->lease : kLongestLease;
+  state.expires = ExpiryOf(object.modified, lease);
+  state.alive = IsAlive(object.modified, lease, now);
+  return std::optional(std::move(state));
+}
+
+}  // namespace
+
+Result<std::string> SerializeLease(const LeaseDocument& lease, const std::string& name,
+                                   const SealPolicy& policy) {
+  return SignDocument({{"format", 1},
+                       {"label", lease.label},
+                       {"system_identifier", std::to_string(lease.system_identifier)},
+                       {"start_lsn", FormatLsn(lease.start_lsn)},
+                       {"start_wal", lease.start_wal},
+                       {"node", ValidUtf8(lease.node)},
+                       {"process", lease.process},
+                       {"purpose", ValidUtf8(lease.purpose)},
+                       {"created", FormatUtc(lease.created)},
+                       {"lease_seconds", lease.lease.count()}},
+                      policy, name);
+}
+
+Result<LeaseDocument> ParseLease(std::string_view text, const std::string& name,
+                                 const SealPolicy& policy) {
+  ASSIGN_OR_RETURN(const json document, OpenDocument(text, policy, name));
+  JsonFields fields(document, name);
+  LeaseDocument lease;
+  std::string start_lsn;
+  std::int64_t seconds = 0;
+  fields.Read("label", lease.label);
+  ReadSystemIdentifier(fields, lease.system_identifier);
+  fields.Read("start_lsn", start_lsn);
+  fields.Read("start_wal", lease.start_wal);
+  fields.Read("node", lease.node);
+  fields.Read("process", lease.process);
+  fields.Read("purpose", lease.purpose);
+  fields.Read("created", lease.created);
+  fields.Read("lease_seconds", seconds);
+  if (const Result<Lsn> lsn = ParseLsn(start_lsn)) {
+    lease.start_lsn = *lsn;
+  } else {
+    fields.Fail("member \"start_lsn\" is not an LSN");
+  }
+  if (lease.label != ParseLeaseName(name)) {
+    fields.Fail("does not belong to the backup that its name says");
+  }
+  if (seconds < 1 || seconds > kLongestLease.count()) {
+    fields.Fail("member \"lease_seconds\" is out of range");
+  }
+  RETURN_IF_ERROR(fields.status());
+  lease.lease = std::chrono::seconds(seconds);
+  return lease;
+}
+
+std::string LeaseState::Holder() const {
+  const auto until = FormatUtc(std::chrono::floor<std::chrono::seconds>(expires));
+  return document
+             ? fmt::format("a {} on node \"{}\" until {}", document->purpose, document->node, until)
+             : fmt::format("somebody whose lease cannot be read, until {}", until);
+}
+
+Result<std::vector<LeaseState>> ReadLeases(const Repository& repository) {
+  std::vector<ObjectInfo> objects;
+  RETURN_IF_ERROR(repository.store().List(kLeasePrefix, "", [&](const ObjectInfo& object) {
+    if (ParseLeaseName(object.name)) {
+      objects.push_back(object);
+    }
+    return Ok();
+  }));
+  std::vector<LeaseState> leases;
+  if (objects.empty()) {
+    return leases;
+  }
+  ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
+  for (const ObjectInfo& object : objects) {
+    ASSIGN_OR_RETURN(std::optional<LeaseState> lease, ReadLease(repository, object, now));
+    if (lease) {
+      leases.push_back(std::move(*lease));
+    }
+  }
+  return leases;
+}
+
+const LeaseState* FindLease(const std::vector<LeaseState>& leases, const std::string& label) {
+  for (const LeaseState& lease : leases) {
+    if (lease.alive && (lease.label == label || ParseLabel(lease.label)->full_label == label)) {
+      return &lease;
+    }
+  }
+  return nullptr;
+}
+
+Result<std::unique_ptr<RestoreLease>> RestoreLease::Take(const Repository& repository,
+                                                         const BackupSummary& backup,
+                                                         const std::string& purpose) {
+  std::array<std::uint8_t, 8> id;
+  repository.environment().random->Fill(id);
+  LeaseDocument document{.label = backup.label,
+                         .system_identifier = backup.system_identifier,
+                         .start_lsn = backup.start_lsn,
+                         .start_wal = backup.start_wal,
+                         .node = repository.options().node,
+                         .process = IdentifyThisProcess(),
+                         .purpose = purpose,
+                         .created = repository.environment().clock->Now(),
+                         .lease = kCopyLease};
+  std::unique_ptr<RestoreLease> lease(
+      new RestoreLease(repository, LeaseName(backup.label, ToHex(id)), std::move(document)));
+  RETURN_IF_ERROR(lease->Write());
+  RETURN_IF_ERROR(lease->renewer_.Start([self = lease.get()] { self->RenewUntilStopped(); }));
+  return lease;
+}
+
+RestoreLease::RestoreLease(const Repository& repository, std::string name, LeaseDocument document)
+    : repository_(repository), name_(std::move(name)), document_(std::move(document)) {}
+
+RestoreLease::~RestoreLease() {
+  Stop();
+}
+
+void RestoreLease::Stop() {
+  stop_.Cancel();
+  renewer_.Join();
+}
+
+Status RestoreLease::Write() const {
+  ASSIGN_OR_RETURN(const std::string text,
+                   SerializeLease(document_, name_, repository_.seal_policy()));
+  return PutSmall(repository_.store(), name_, AsBytes(text), PutMode::kReplace);
+}
+
+// A renewal that fails is made up for by the next one, also when the lease has lapsed meanwhile and
+// somebody has removed it: then it protects what is left.
+void RestoreLease::RenewUntilStopped() {
+  const auto pause = std::chrono::milliseconds(document_.lease) / kRenewalsPerLease;
+  while (repository_.environment().clock->Sleep(pause, &stop_)) {
+    [[maybe_unused]] const Status renewed = CatchExceptions([this] { return Write(); });
+  }
+}
+
+Status RestoreLease::KeepFor(std::chrono::seconds time) {
+  Stop();
+  document_.lease = time;
+  return Write();
+}
+
+Status RestoreLease::End() {
+  Stop();
+  return repository_.store().Delete(name_);
+}
+
+Status RenewLease(const Repository& repository, const std::string& name) {
+  if (!ParseLeaseName(name)) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a lease", name);
+  }
+  const Result<Bytes> text = GetSmall(repository.store(), name, kLargestLease);
+  if (!text && text.error().code == ErrorCode::kNotFound) {
+    return Ok();
+  }
+  RETURN_IF_ERROR(text);
+  RETURN_IF_ERROR(ParseLease(AsText(*text), name, repository.seal_policy()));
+  return PutSmall(repository.store(), name, *text, PutMode::kReplace);
+}
+
+}  // namespace veza

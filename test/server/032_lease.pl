@@ -1,0 +1,145 @@
+# A restore holds what it needs: an expiry that runs meanwhile leaves it alone, and shows who has it.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use IPC::Run ();
+use JSON::PP qw(decode_json);
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init(settings => { retention_full => 2, retention_archive => 2 });
+$node->append_conf('postgresql.conf', 'autovacuum = off');
+$node->start;
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION veza_backup;
+CREATE TABLE marks(name text);
+CREATE TABLE large AS SELECT repeat(md5(i::text), 30) AS t FROM generate_series(1, 40000) i;
+INSERT INTO marks VALUES ('in the old backup');
+SQL
+my $old = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$node->safe_psql('postgres', q{INSERT INTO marks VALUES ('in the WAL')});
+$node->archive_wal;
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+
+sub expire
+{
+	my ($where) = @_;
+	return $node->safe_psql('postgres',
+		"SELECT action || ': ' || reason FROM veza_backup_expire() WHERE $where");
+}
+
+sub leases { return [ grep { !/\.veza-tmp-/ } objects('main/lease/') ] }
+
+# Starts a restore, and stops it as soon as it has its lease.
+sub start_and_stop
+{
+	my ($command, $out, $err) = @_;
+	my $restore = IPC::Run::start($command, '<', \undef, '>', $out, '2>', $err);
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	until (@{ leases() })
+	{
+		die 'there is no lease' if time > $deadline;
+		sleep 0.005;
+	}
+	$restore->signal('STOP');
+	return $restore;
+}
+
+# --- while it copies ------------------------------------------------------------------------------
+
+my $copy = VezaTest->new('copy');
+my @restore = (
+	$ENV{VEZACTL} // 'vezactl', '--config', $node->conf, 'restore', '--target-dir', $copy->data_dir,
+	'--backup', $old, '--jobs', '1');
+my ($out, $err) = ('', '');
+my $restore = start_and_stop(\@restore, \$out, \$err);
+my ($lease) = @{ leases() };
+like($lease, qr{^main/lease/\Q$old\E\.[0-9a-f]{16}$}, 'a restore leaves a lease');
+
+# From now on the newest full is all that is kept.
+$node->apply_conf(retention_full => 1, retention_archive => 1);
+like($node->safe_psql('postgres',
+		"SELECT detail FROM veza_backup_info() WHERE label = '$old'"),
+	qr/^in use by a restore on node "[^"]+" until /, 'veza_backup_info() shows it');
+like($node->vezactl_ok([ 'info' ]), qr/^in use.*\n  \Q$old\E: a restore on node "/m, 'so does info');
+is(decode_json($node->vezactl_ok([ '--output', 'json', 'info' ]))->{leases}[0]{label},
+	$old, 'also for programs');
+like(expire("name = '$old'"), qr/^keep: in use by a restore on node "/, 'expiry leaves the backup');
+like(expire("kind = 'lease'"), qr/^keep: held by a restore/, 'and lists the lease');
+unlike($node->vezactl_ok([ 'verify' ]), qr/lease/, 'verify finds nothing wrong with it');
+$restore->signal('CONT');
+$restore->finish;
+is($restore->result(0), 0, 'the restore ends well') or diag($err);
+
+# --- until the server is open ---------------------------------------------------------------------
+
+like(expire("name = '$old'"), qr/^keep: in use/, 'what was copied needs its WAL');
+my $conf = PostgreSQL::Test::Utils::slurp_file($copy->data_dir . '/postgresql.auto.conf');
+like($conf, qr{wal-get .* --lease lease/\Q$old\E\.}, 'restore_command carries the lease');
+my $state = decode_json($node->vezactl_ok([ '--output', 'json', 'info' ]))->{leases}[0];
+$copy->adopt($node);
+sleep 1;
+$copy->start;
+$copy->wait_for_end_of_recovery;
+is($copy->safe_psql('postgres', q{SELECT string_agg(name, ', ') FROM marks}),
+	'in the old backup, in the WAL', 'the server comes up with all there was');
+my $renewed = decode_json($node->vezactl_ok([ '--output', 'json', 'info' ]))->{leases}[0];
+cmp_ok($renewed->{renewed}, 'gt', $state->{renewed}, 'wal-get has renewed it');
+$copy->discard;
+
+# --- when it is over ------------------------------------------------------------------------------
+
+SKIP:
+{
+	skip 'the times of a store cannot be changed', 2 if store() ne 'dir';
+	my $path = repository() . "/$lease";
+	utime time - 2 * 86400, time - 2 * 86400, $path or die "could not change the time of $path: $!";
+	like(expire("name = '$old'"), qr/^remove: /, 'a lease lapses');
+	is_deeply(leases(), [], 'and goes');
+}
+delete_object($_) foreach @{ leases() };
+
+# One that is there without being held: somebody with an older version, or by hand, removes the backup.
+my $new = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+my $gone = VezaTest->new('gone');
+@restore[5, 7] = ($gone->data_dir, $new);
+($out, $err) = ('', '');
+$restore = start_and_stop(\@restore, \$out, \$err);
+delete_object("main/backup/$new/backup.json");
+$restore->signal('CONT');
+$restore->finish;
+is($restore->result(0), 1, 'a backup that was removed meanwhile: exit code');
+like($err, qr/backup "\Q$new\E" was removed from the repository while it was being restored/,
+	'and message');
+ok(!-e $gone->data_dir . '/global/pg_control', 'no server can be started from what is there');
+is_deeply(leases(), [], 'its lease has ended');
+
+# --- without the right to write -------------------------------------------------------------------
+
+SKIP:
+{
+	skip 'directories have modes', 4 if store() ne 'dir' || $> == 0;
+	$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+	my $root = repository() . '/main';
+	chmod 0500, $root or die "could not change the mode of $root: $!";
+	my $unleased = VezaTest->new('unleased');
+	my ($exit, $stdout, $stderr) = $node->vezactl('restore', '--target-dir', $unleased->data_dir);
+	chmod 0700, $root or die "could not change the mode of $root: $!";
+	is($exit, 0, 'a restore by somebody who may only read');
+	my @said = $stderr =~ /(nothing keeps retention from removing backup)/g;
+	is(scalar @said, 1, 'says once that there is no lease');
+	unlike(PostgreSQL::Test::Utils::slurp_file($unleased->data_dir . '/postgresql.auto.conf'),
+		qr/--lease/, 'nor does restore_command carry one');
+	is_deeply(leases(), [], 'there is none');
+}
+
+# A standby asks for WAL for ever.
+my $standby = $node->restore('standby', '--standby');
+unlike(PostgreSQL::Test::Utils::slurp_file($standby->data_dir . '/postgresql.auto.conf'),
+	qr/--lease/, 'a standby does not renew its lease');
+
+done_testing();
