@@ -23,6 +23,7 @@
 #include "cli/lease.h"
 #include "cli/output.h"
 #include "cli/wal_prefetch.h"
+#include "core/process_identity.h"
 #include "core/repository/wal_archive.h"
 #include "core/restore/recovery_path.h"
 
@@ -49,18 +50,28 @@ struct WalGetOptions {
 // What the server is at that runs us, in its data directory.
 struct RecoveryState {
   bool is_standby = false;
+  std::string process;                  // IdentifyRecoveringProcess()
+  std::string wal_directory;            // where it wants its files
+  bool keeps_note = false;              // of what it asks for, see HistoryOfStandby()
   std::optional<TimelineHistory> path;  // that it follows, as far as we know
 };
 
 // Only of segments the path matters: history files are asked for before it is known.
-Result<RecoveryState> LookAtRecovery(const std::string& destination, WalFileKind kind) {
+Result<RecoveryState> LookAtRecovery(const std::string& destination, const WalFileName& file) {
   RecoveryState state;
   state.is_standby = access("standby.signal", F_OK) == 0;
-  const bool recovers = state.is_standby || access("recovery.signal", F_OK) == 0;
-  if (recovers && kind == WalFileKind::kSegment) {
-    ASSIGN_OR_RETURN(
-        state.path,
-        FollowedHistory(".", std::filesystem::path(destination).parent_path().string()));
+  if (file.kind != WalFileKind::kSegment) {
+    return state;
+  }
+  state.process = IdentifyRecoveringProcess();
+  state.wal_directory = std::filesystem::path(destination).parent_path().string();
+  // Where no server runs pg_rewind may ask, for what is behind a fork.
+  state.keeps_note = state.is_standby && access("postmaster.pid", F_OK) == 0;
+  if (state.keeps_note) {
+    ASSIGN_OR_RETURN(state.path,
+                     HistoryOfStandby(state.wal_directory, state.process, file.timeline));
+  } else if (!state.is_standby && access("recovery.signal", F_OK) == 0) {
+    ASSIGN_OR_RETURN(state.path, FollowedHistory(".", state.wal_directory));
   }
   return state;
 }
@@ -176,31 +187,6 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
           "there.");
 }
 
-// What is behind a fork is not given out. A standby also reads the history of timelines that it
-// then does not follow (rescanLatestTimeLine). But one that follows asks for the new timeline's
-// segment first: if that is there, this one does not follow. And it never comes behind the segment
-// of the fork, because it gets that one cut.
-Result<bool> BelongsToPath(const WalArchive& archive, const Request& request,
-                           std::uint64_t segment_size) {
-  const auto fork = request.Fork();
-  if (!fork) {
-    return true;
-  }
-  const std::string& file = request.wal.file;
-  if (request.recovery.is_standby) {
-    const SegmentNumber number = SegmentNumberOf(file, segment_size);
-    if (number != SegmentOf(fork->switch_point, segment_size)) {
-      return true;
-    }
-    ASSIGN_OR_RETURN(const bool does_not_follow,
-                     archive.Contains(SegmentName(fork->timeline, number, segment_size)));
-    if (does_not_follow) {
-      return true;
-    }
-  }
-  return CutAtFork(file, fork->switch_point, request.wal.destination);
-}
-
 Result<int> Fetch(const Repository& repository, const Request& request) {
   const WalGetOptions& wal = request.wal;
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(request.system_id));
@@ -211,13 +197,21 @@ Result<int> Fetch(const Repository& repository, const Request& request) {
         there, JudgeAbsence(archive, request, identity.wal_segment_size, repository.environment()));
   }
   if (!there) {
+    if (request.recovery.keeps_note) {
+      RETURN_IF_ERROR(NoteAbsent(request.recovery.wal_directory, request.recovery.process,
+                                 request.name.timeline));
+    }
     return kNotInArchive;
   }
   if (!request.is_segment()) {
     return kDone;
   }
   RETURN_IF_ERROR(RequireSegmentSize(wal.destination, identity.wal_segment_size));
-  ASSIGN_OR_RETURN(const bool belongs, BelongsToPath(archive, request, identity.wal_segment_size));
+  const auto fork = request.Fork();
+  // What is behind a fork is not given out.
+  ASSIGN_OR_RETURN(
+      const bool belongs,
+      fork ? CutAtFork(wal.file, fork->switch_point, wal.destination) : Result<bool>(true));
   return belongs ? kDone : kNotInArchive;
 }
 
@@ -268,7 +262,7 @@ Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
   }
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
-  ASSIGN_OR_RETURN(RecoveryState recovery, LookAtRecovery(wal.destination, name->kind));
+  ASSIGN_OR_RETURN(RecoveryState recovery, LookAtRecovery(wal.destination, *name));
   const Request request{wal, *name, system_id, std::move(recovery)};
   const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);
   bool taken = false;

@@ -8,7 +8,6 @@
 #include <array>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 #include <vector>
 
@@ -31,27 +30,6 @@ constexpr std::chrono::seconds kLongestStandstill{15};
 
 // The prefetcher gives up soon and lets wal-get find out, which is patient, and is heard.
 constexpr RetryPolicy kPrefetchPolicy{.budget = std::chrono::seconds(5), .max_attempts = 4};
-
-// restore_command runs in the data directory, below the server's startup process. Empty when there
-// is none above us.
-std::string IdentifyRecoveringProcess() {
-  std::ifstream file("postmaster.pid");
-  pid_t postmaster = 0;
-  if (!(file >> postmaster)) {
-    return "";
-  }
-  for (pid_t pid = getppid(); pid > 0;) {
-    const std::optional<pid_t> parent = ParentOf(pid);
-    if (!parent.has_value()) {
-      return "";
-    }
-    if (*parent == postmaster) {
-      return IdentifyProcess(pid);
-    }
-    pid = *parent;
-  }
-  return "";
-}
 
 std::string LocationOf(const Config& config) {
   return config.kind == RepositoryKind::kS3

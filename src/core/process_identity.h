@@ -18,6 +18,10 @@ std::string IdentifyProcess(pid_t pid);
 // The part that they have in common: this run of the kernel, this PID namespace.
 std::string IdentifyPlace();
 
+// Of the server's process that recovers, for one whom it has started by restore_command and who so
+// runs in its data directory. Empty when there is no server above us.
+std::string IdentifyRecoveringProcess();
+
 // Nothing when there is no such process or /proc does not tell.
 std::optional<pid_t> ParentOf(pid_t pid);
 

@@ -5,7 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use JSON::PP qw(decode_json);
-use PostgreSQL::Test::Utils qw(slurp_file);
+use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
 use Test::More;
 use VezaTest;
 
@@ -27,6 +27,26 @@ sub add
 sub rows_of { return $_[0]->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t}) }
 
 sub wal_object { return (grep { m{/$_[0]$} } objects('main/wal/'))[0] }
+
+# Puts a program before wal-get that, while the file PATH.hold is there, makes PATH.asked when it is
+# asked for the segment, and waits. Returns PATH.
+sub hold_wal_get
+{
+	my ($server, $segment) = @_;
+	my $path = $server->basedir . '/question';
+	my $conf = $server->data_dir . '/postgresql.auto.conf';
+	my ($command) = slurp_file($conf) =~ /^restore_command = '(.*) %f /m;
+
+	append_to_file("$path.sh", <<"SCRIPT");
+if [ "\$1" = $segment ] && [ -e $path.hold ]; then
+  : >$path.asked
+  while [ -e $path.hold ]; do sleep 0.05; done
+fi
+exec @{[ $command =~ s/''/'/gr ]} "\$@"
+SCRIPT
+	$server->append_conf('postgresql.auto.conf', "restore_command = 'sh $path.sh %f %p'");
+	return $path;
+}
 
 # Starts a server that is not to come up. Returns its log.
 sub log_of_failed_start
@@ -196,13 +216,23 @@ write_object($first_object, $first_content);
 
 # A standby may get from a primary what the archive lacks.
 $copy = $node->restore('standby_with_gap', '--standby');
+my $of_first = $first_of_second =~ s/^00000002/00000001/r;
+my $question = hold_wal_get($copy, $of_first);
 delete_object($first_object);
+$copy->append_conf('postgresql.conf', "wal_retrieve_retry_interval = '200ms'");
 $copy->start;
 poll_until(
 	sub { $copy->psql('postgres', 'SELECT 1') == 0 && rows_of($copy) eq '1,2,3,4,5' },
 	'what the standby finds');
 pass('a standby stays up at a gap');
+# The segment arrives after the standby has asked for it, and before it asks for the old timeline's.
+append_to_file("$question.hold", '');
+poll_until(sub { -e "$question.asked" }, 'the question for the segment of the old timeline');
 write_object($first_object, $first_content);
+unlink "$question.hold";
+poll_until(sub { rows_of($copy) eq '1,2,3,4,5,20,21' }, 'the standby to go on');
+pass('and goes on when the segment is there');
+unlike(slurp_file($copy->logfile), qr/incorrect prev-link/, 'without a step past the fork');
 $copy->discard;
 
 # --- a history file in the middle ------------------------------------------------------------------

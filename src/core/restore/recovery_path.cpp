@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <limits>
+#include <string_view>
 #include <utility>
 
+#include "core/exposition.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/target.h"
 #include "core/storage/unique_fd.h"
@@ -27,6 +30,24 @@ Result<std::optional<std::string>> WantedTimeline(const std::string& data_direct
   return FindSetting(text, "recovery_target_timeline");
 }
 
+std::string NotePath(const std::string& wal_directory) {
+  return wal_directory + "/veza_followed";
+}
+
+// The newest timeline of which a segment was asked for that was not there. 0: this recovery has
+// noted none.
+TimelineId NewestAbsent(const std::string& wal_directory, const std::string& recovery) {
+  const Result<std::string> text = ReadTextFile(NotePath(wal_directory));
+  const std::string_view note = text ? std::string_view(*text) : std::string_view();
+  const std::size_t line = note.find('\n');
+  if (line == std::string_view::npos || note.substr(0, line) != recovery) {
+    return 0;
+  }
+  TimelineId timeline = 0;
+  std::from_chars(note.data() + line + 1, note.data() + note.size(), timeline);
+  return timeline;
+}
+
 }  // namespace
 
 Result<std::optional<TimelineHistory>> FollowedHistory(const std::string& data_directory,
@@ -40,6 +61,25 @@ Result<std::optional<TimelineHistory>> FollowedHistory(const std::string& data_d
     return std::optional(TimelineHistory{});
   }
   ASSIGN_OR_RETURN(TimelineHistory history, ReadHistoryIn(wal_directory, timeline->number));
+  return std::optional(std::move(history));
+}
+
+Status NoteAbsent(const std::string& wal_directory, const std::string& recovery,
+                  TimelineId timeline) {
+  if (NewestAbsent(wal_directory, recovery) >= timeline) {
+    return Ok();
+  }
+  return ReplaceTextFile(NotePath(wal_directory), fmt::format("{}\n{}\n", recovery, timeline));
+}
+
+Result<std::optional<TimelineHistory>> HistoryOfStandby(const std::string& wal_directory,
+                                                        const std::string& recovery,
+                                                        TimelineId timeline) {
+  const TimelineId newest = NewestAbsent(wal_directory, recovery);
+  if (newest <= timeline) {
+    return std::optional<TimelineHistory>();
+  }
+  ASSIGN_OR_RETURN(TimelineHistory history, ReadHistoryIn(wal_directory, newest));
   return std::optional(std::move(history));
 }
 

@@ -24,6 +24,20 @@ namespace veza {
 Result<std::optional<TimelineHistory>> FollowedHistory(const std::string& data_directory,
                                                        const std::string& wal_directory);
 
+// The same for a standby, which reads and keeps histories of timelines that it then does not follow
+// (rescanLatestTimeLine). What it asks for tells: a segment first on the newest timeline of its
+// path that may have it, and only then, where that is not there, on older ones. So what was not
+// there is noted, in a file beside the segments, for the next question of the same recovery.
+//
+// `recovery` is IdentifyRecoveringProcess(): a note of another one says nothing. Writes where the
+// note changes.
+Status NoteAbsent(const std::string& wal_directory, const std::string& recovery,
+                  TimelineId timeline);
+// For a question for a segment of `timeline`. Nothing: no newer one was asked for before.
+Result<std::optional<TimelineHistory>> HistoryOfStandby(const std::string& wal_directory,
+                                                        const std::string& recovery,
+                                                        TimelineId timeline);
+
 // Makes of a segment, in the file at `path`, what the server that left its timeline at `fork` had
 // of it: zeros from there on, as in that server's own copy (XLogFileCopy). False, and the file is
 // gone: all of it is behind the fork.

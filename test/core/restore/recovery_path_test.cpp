@@ -57,6 +57,29 @@ TEST(RecoveryPath, IsThatOfTheTimelineThatTheServerIsTold) {
   EXPECT_FALSE(FollowedHistory(data.path(), pg_wal.path())) << "nobody knows its forks";
 }
 
+// A standby keeps histories of timelines that it does not follow. What it asks for tells.
+TEST(RecoveryPath, OfAStandbyIsThatOfTheNewestTimelineThatItHasAskedFor) {
+  const TemporaryDirectory pg_wal;
+  WriteText(pg_wal.path() + "/00000002.history", "1\t0/500000\tx\n");
+  WriteText(pg_wal.path() + "/00000003.history", "1\t0/300000\tx\n");
+  const auto path = [&](const std::string& recovery, TimelineId timeline) {
+    return HistoryOfStandby(pg_wal.path(), recovery, timeline).value();
+  };
+  EXPECT_FALSE(path("this", 1)) << "it has asked for nothing else";
+  ASSERT_TRUE(NoteAbsent(pg_wal.path(), "this", 2));
+  ASSERT_TRUE(path("this", 1));
+  EXPECT_EQ(path("this", 1)->timeline, 2U) << "not the newest";
+  EXPECT_FALSE(path("this", 2));
+  EXPECT_FALSE(path("another", 1)) << "not of an earlier recovery";
+  ASSERT_TRUE(NoteAbsent(pg_wal.path(), "this", 1));
+  EXPECT_TRUE(path("this", 1)) << "an older one that is not there either changes nothing";
+  ASSERT_TRUE(NoteAbsent(pg_wal.path(), "another", 1));
+  EXPECT_FALSE(path("this", 1));
+  ASSERT_TRUE(NoteAbsent(pg_wal.path(), "this", 4));
+  EXPECT_FALSE(HistoryOfStandby(pg_wal.path(), "this", 1)) << "where it forked is nothing to guess";
+  EXPECT_FALSE(NoteAbsent(pg_wal.path() + "/none", "this", 1)) << "no note, no answer";
+}
+
 TEST(RecoveryPath, ASegmentIsCutWhereItsTimelineWasLeft) {
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/RECOVERYXLOG";
