@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -11,9 +13,11 @@
 #include "core/repository/connect.h"
 #include "core/repository/directory_survey.h"
 #include "core/repository/expire.h"
+#include "core/repository/finished_copy.h"
 #include "core/repository/slot_claim.h"
 #include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
+#include "core/repository/wal_wait.h"
 //
 #include "pg/boundary.h"
 
@@ -21,13 +25,38 @@ namespace veza::pg {
 
 namespace {
 
-constexpr RetryPolicy kBackupRetries{.budget = std::chrono::minutes(2), .max_attempts = 20};
-// The archiver usually needs some 100 ms; an outage of the store may last for minutes.
-constexpr std::chrono::milliseconds kFirstWalPollPause{20};
-constexpr std::chrono::milliseconds kLongestWalPollPause{500};
+// How often the log tells that the store does not answer.
+constexpr std::chrono::seconds kTellTrouble{60};
+// An idle primary is one that has sent nothing for so long.
+constexpr std::chrono::seconds kIdle{2};
+// A segment that was finished on the old timeline may be on its way to the repository.
+constexpr std::chrono::seconds kGraceAfterSwitch = kUploadGrace;
+
+// Tells the log about retries, not too often.
+RetryObserver MakeTroubleTeller(BackupJob* job) {
+  auto last = std::make_shared<std::atomic<SteadyTime>>(SteadyTime::min());
+  return [job, last](std::string_view operation, std::string_view name, const Error& error) {
+    const SteadyTime now = job->environment.clock->Steady();
+    SteadyTime before = last->load();
+    if ((before == SteadyTime::min() || now - before >= kTellTrouble) &&
+        last->compare_exchange_strong(before, now)) {
+      job->log.Put(fmt::format(
+          "{} of \"{}\" failed, the backup goes on trying for {} s: {}", operation, name,
+          std::chrono::duration_cast<std::chrono::seconds>(job->patience.load()).count(),
+          error.message));
+    }
+  };
+}
+
+RetryPolicy BackupRetries(const BackupJob& job) {
+  RetryPolicy policy;
+  policy.max_attempts = std::numeric_limits<int>::max();
+  policy.patience = &job.patience;
+  return policy;
+}
 
 // A full backup when there is nothing that a diff could refer to.
-Status ChooseKind(BackupJob* job) {
+Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
   if (!job->diff) {
     return Ok();
   }
@@ -40,7 +69,6 @@ Status ChooseKind(BackupJob* job) {
                    ReadServerHistory(WalArchive(*job->repository, job->facts.system_identifier),
                                      job->facts.data_directory + "/pg_wal", job->timeline));
   ASSIGN_OR_RETURN(server.minimal, ReadMinimalWal(*job->repository, job->facts.system_identifier));
-  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*job->repository));
   server.position = job->position;
   server.hint_bits_logged = job->hint_bits_logged;
   server.own_full = job->own_full;
@@ -90,6 +118,29 @@ Status SkipDiffFor(BackupJob* job) {
                  : SkipDueDiff(*job->lock, job->config.schedule, job->environment.clock->Now());
 }
 
+// What another backup has copied, when only WAL was missing.
+Status ChooseFinishedCopy(BackupJob* job, const BackupCatalog& catalog) {
+  CopyWanted wanted;
+  wanted.system_identifier = job->facts.system_identifier;
+  wanted.timeline = job->timeline;
+  wanted.position = job->reached;
+  wanted.type = job->diff ? BackupType::kDiff : BackupType::kFull;
+  wanted.full = job->full ? &*job->full : nullptr;
+  ASSIGN_OR_RETURN(std::optional<BackupSummary> copy,
+                   FindFinishedCopy(*job->repository, catalog, wanted));
+  if (!copy) {
+    return Ok();
+  }
+  job->summary = std::move(*copy);
+  job->completes_copy = true;
+  job->copy = CopyState::kFinished;
+  job->notice += fmt::format(
+      "{}completing backup \"{}\", which only its WAL was missing from, instead of "
+      "copying everything again",
+      job->notice.empty() ? "" : "; ", job->summary.label);
+  return Ok();
+}
+
 Status BeginSlot(BackupJob* job) {
   if (job->claim) {
     RETURN_IF_ERROR(ClaimSlot(*job->lock, *job->claim));
@@ -124,15 +175,24 @@ bool LogQueue::Take(char* buffer, std::size_t size) {
 
 Status ConnectAndChoose(BackupJob* job) {
   ASSIGN_OR_RETURN(job->repository,
-                   OpenServerRepository(job->config, job->facts, job->environment, kBackupRetries));
+                   OpenServerRepository(job->config, job->facts, job->environment,
+                                        BackupRetries(*job), MakeTroubleTeller(job)));
   // Before the choice, so that no other node expires what it falls on.
-  ASSIGN_OR_RETURN(job->lock, ClusterLock::Acquire(*job->repository,
-                                                   {.purpose = job->diff ? kDiffBackupPurpose
-                                                                         : kFullBackupPurpose}));
+  ASSIGN_OR_RETURN(job->lock, ClusterLock::Acquire(
+                                  *job->repository,
+                                  {.purpose = job->diff ? kDiffBackupPurpose : kFullBackupPurpose,
+                                   .regain = true}));
   RETURN_IF_ERROR(BeginSlot(job));
   RETURN_IF_ERROR(Survey(job));
-  RETURN_IF_ERROR(ChooseKind(job));
-  return ChooseLabelAndStart(job);
+  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*job->repository));
+  RETURN_IF_ERROR(ChooseKind(job, catalog));
+  RETURN_IF_ERROR(ChooseFinishedCopy(job, catalog));
+  if (!job->completes_copy) {
+    RETURN_IF_ERROR(ChooseLabelAndStart(job));
+  }
+  // From here on a failure costs more than a look.
+  job->patience = job->config.backup_retry_timeout;
+  return Ok();
 }
 
 Status StoreLastFiles(BackupJob* job, const LastFiles* files) {
@@ -143,35 +203,108 @@ Status StoreLastFiles(BackupJob* job, const LastFiles* files) {
   }
   RETURN_IF_ERROR(job->writer->AddFile("global/pg_control", files->mode,
                                        {files->control_file, files->control_file_size}));
-  return job->writer->FinishPacks(job->summary);
+  RETURN_IF_ERROR(job->writer->FinishPacks(job->summary));
+  RETURN_IF_ERROR(job->writer->StoreManifest(job->summary));
+  RETURN_IF_ERROR(StoreFinishedCopy(*job->repository, job->summary));
+  job->copy = CopyState::kFinished;
+  return Ok();
 }
 
-Status WaitForWal(BackupJob* job) {
-  const BackupSummary& summary = job->summary;
-  const WalArchive archive(*job->repository, summary.system_identifier);
-  const SegmentNumber first = SegmentOf(summary.start_lsn, summary.wal_segment_size);
-  const SegmentNumber last = SegmentBefore(summary.stop_lsn, summary.wal_segment_size);
-  const SteadyTime deadline = job->environment.clock->Steady() + job->config.backup_wal_timeout;
-  for (auto pause = kFirstWalPollPause;; pause = std::min(pause * 3 / 2, kLongestWalPollPause)) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> missing,
-                     archive.Missing(summary.timeline, first, last, summary.wal_segment_size, 1));
-    if (missing.empty()) {
+namespace {
+
+// Looks why a segment does not arrive, while that is waited for.
+class ObstacleFinder {
+ public:
+  ObstacleFinder(BackupJob* job, const WalArchive& archive) : job_(job), archive_(archive) {}
+
+  Status Look(const std::string& missing) {
+    const SteadyTime now = job_->environment.clock->Steady();
+    LookForIdlePrimary(missing, now);
+    const TimelineId timeline = job_->now.timeline;
+    if (timeline == 0 || timeline == job_->summary.timeline) {
       return Ok();
     }
-    if (job->environment.clock->Steady() >= deadline) {
-      return MakeError(
-                 ErrorCode::kDeadlineExceeded,
-                 "WAL segment \"{}\", which backup \"{}\" needs, did not reach the repository "
-                 "within {} s",
-                 missing.front(), summary.label, job->config.backup_wal_timeout.count())
-          .WithHint(
-              "Look for warnings of the archiver in the server log, or raise "
-              "veza_backup.backup_wal_timeout.");
+    ASSIGN_OR_RETURN(const bool abandoned, IsAbandonedOn(timeline, missing));
+    if (!abandoned) {
+      return Ok();
     }
-    if (!job->environment.clock->Sleep(pause, job->environment.cancellation.get())) {
-      return job->environment.cancellation->Check();
+    switched_ = switched_.value_or(now);
+    if (now - *switched_ < kGraceAfterSwitch) {
+      return Ok();
+    }
+    job_->copy_is_useless = true;
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "backup \"{}\" needs WAL segment \"{}\", which nobody will finish: the server "
+                     "has gone on to timeline {}",
+                     job_->summary.label, missing, timeline)
+        .WithHint("Take the backup again, on the new timeline.");
+  }
+
+ private:
+  Result<bool> IsAbandonedOn(TimelineId timeline, const std::string& missing) const {
+    const Result<TimelineHistory> history =
+        ReadServerHistory(archive_, job_->facts.data_directory + "/pg_wal", timeline);
+    if (!history && history.error().code == ErrorCode::kNotFound) {
+      return false;  // it is on its way
+    }
+    RETURN_IF_ERROR(history);
+    const std::uint64_t size = job_->summary.wal_segment_size;
+    return IsAbandoned(*history, job_->summary.timeline, SegmentNumberOf(missing, size), size);
+  }
+
+  // A standby cannot ask the primary to switch.
+  void LookForIdlePrimary(const std::string& missing, SteadyTime now) {
+    const std::uint64_t size = job_->summary.wal_segment_size;
+    const std::uint64_t received = job_->now.received;
+    if (received != received_ || received == 0) {
+      received_ = received;
+      received_at_ = now;
+    }
+    if (received != 0 && received < (SegmentNumberOf(missing, size) + 1) * size &&
+        now - received_at_ >= kIdle) {
+      job_->waits_for_switch = true;
     }
   }
+
+  BackupJob* const job_;
+  const WalArchive& archive_;
+  std::uint64_t received_ = 0;
+  SteadyTime received_at_{};
+  std::optional<SteadyTime> switched_;
+};
+
+}  // namespace
+
+Status WaitForWalOf(BackupJob* job) {
+  const BackupSummary& summary = job->summary;
+  const WalArchive archive(*job->repository, summary.system_identifier);
+  ObstacleFinder obstacles(job, archive);
+  WalWait wait;
+  wait.label = summary.label;
+  wait.timeline = summary.timeline;
+  wait.first = SegmentOf(summary.start_lsn, summary.wal_segment_size);
+  wait.last = SegmentBefore(summary.stop_lsn, summary.wal_segment_size);
+  wait.segment_size = summary.wal_segment_size;
+  wait.patience = job->config.backup_wal_timeout;
+  wait.obstacle = [&](const std::string& missing) { return obstacles.Look(missing); };
+  Status arrived = WaitForWal(archive, job->environment, wait);
+  if (arrived || arrived.error().code != ErrorCode::kDeadlineExceeded) {
+    return arrived;
+  }
+  // Whatever kept it away, it is not worth a second wait of this length.
+  job->copy_is_useless = job->completes_copy;
+  const char* const hint =
+      job->waits_for_switch
+          ? "It is complete when the primary switches to the next one: run SELECT pg_switch_wal() "
+            "there, or set archive_timeout."
+          : "Look for warnings of the archiver in the server log, or raise "
+            "veza_backup.backup_wal_timeout.";
+  return std::move(arrived.error())
+      .WithHint(
+          job->copy_is_useless
+              ? hint
+              : fmt::format("{} The copy is kept for a day, and the next backup completes it.",
+                            hint));
 }
 
 // The last segment is enough: where two histories have parted, no later segment is the same. A
@@ -182,13 +315,45 @@ Status RequireOwnWal(BackupJob* job) {
     return Ok();
   }
   const std::string& segment = job->summary.stop_wal;
-  return WalArchive(*job->repository, job->summary.system_identifier)
-      .RequireSame(segment, fmt::format("{}/pg_wal/{}", job->facts.data_directory, segment));
+  Status same =
+      WalArchive(*job->repository, job->summary.system_identifier)
+          .RequireSame(segment, fmt::format("{}/pg_wal/{}", job->facts.data_directory, segment));
+  job->copy_is_useless = !same && same.error().code == ErrorCode::kConflict;
+  return same;
+}
+
+// Where the lock had lapsed for a while, a full store may have been expired without it.
+Status RequireFullStillThere(BackupJob* job) {
+  if (job->summary.type != BackupType::kDiff) {
+    return Ok();
+  }
+  const std::string label = job->summary.full_label();
+  const Result<BackupSummary> full = ReadBackup(*job->repository, label);
+  if (!full && full.error().code != ErrorCode::kNotFound) {
+    return full.error();
+  }
+  if (full && full->manifest_sha256 == job->summary.full_manifest_sha256) {
+    return Ok();
+  }
+  job->copy_is_useless = true;
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "full backup \"{}\", which the diff refers to, was removed meanwhile", label)
+      .WithHint("Take the backup again.");
 }
 
 Status Commit(BackupJob* job) {
   RETURN_IF_ERROR(job->lock->RequireHeld());
-  RETURN_IF_ERROR(job->writer->Commit(job->summary));
+  RETURN_IF_ERROR(RequireFullStillThere(job));
+  // An answer may be lost.
+  job->copy = CopyState::kCommitting;
+  if (job->completes_copy) {
+    RETURN_IF_ERROR(CommitFinishedCopy(*job->repository, job->summary));
+  } else {
+    RETURN_IF_ERROR(job->writer->Commit(job->summary));
+    // It tells nothing any more, and would go with the backup.
+    [[maybe_unused]] const Status removed =
+        job->repository->store().Delete(FinishedCopyName(job->summary.label));
+  }
   // The backup exists, whatever becomes of the note about it.
   if (const Status noted = EndSlot(job, SlotState::kSucceeded, ""); !noted) {
     job->log.Put(fmt::format("could not record the end of backup \"{}\": {}", job->summary.label,
@@ -199,6 +364,20 @@ Status Commit(BackupJob* job) {
 
 Status RecordFailure(BackupJob* job, const std::string& error, bool canceled) {
   return EndSlot(job, canceled ? SlotState::kSkipped : SlotState::kFailed, error);
+}
+
+Status CleanUp(BackupJob* job, bool canceled) {
+  const bool of_use = job->copy == CopyState::kFinished && !canceled && !job->copy_is_useless;
+  if (job->copy == CopyState::kNone || job->copy == CopyState::kCommitting || of_use) {
+    return Ok();
+  }
+  if (job->completes_copy) {
+    // Its maker may be a process that stands still: the rest needs a tombstone, which is
+    // retention's.
+    RETURN_IF_ERROR(job->lock->RequireHeld());
+    return job->repository->store().Delete(FinishedCopyName(job->summary.label));
+  }
+  return RemoveCopy(*job->repository, job->summary.label, *job->lock, job->config.s3_connections);
 }
 
 Status ExpireOld(BackupJob* job) {

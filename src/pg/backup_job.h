@@ -2,6 +2,7 @@
 // they may block.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <memory>
@@ -30,8 +31,25 @@ class LogQueue {
   std::deque<std::string> sentences_;
 };
 
+// How the server is getting on, as the main thread last saw it; for threads, which ask it nothing.
+struct ServerPosition {
+  std::atomic<TimelineId> timeline{0};
+  std::atomic<std::uint64_t> received{0};  // on a standby: WAL up to here has come from the primary
+};
+
+// What is left behind when a backup fails.
+enum class CopyState {
+  kNone,
+  kCopying,     // packs, which nobody can use
+  kFinished,    // everything but its WAL: another backup may complete it (finished_copy.h)
+  kCommitting,  // it may exist, whatever the store has answered
+};
+
 // Owned by a memory context.
 struct BackupJob {
+  // At first like everybody's; from the first byte that is copied on, backup_retry_timeout.
+  // Outlives the store, which reads it.
+  std::atomic<std::chrono::milliseconds> patience{std::chrono::minutes(2)};
   Environment environment;
   Config config;
   ServerFacts facts;
@@ -51,8 +69,14 @@ struct BackupJob {
   bool hint_bits_logged = false;         // XLogHintBitIsNeeded()
   std::optional<Sha256Digest> own_full;  // SharedState::full_manifest
   std::string doubt;                     // of a diff: FullChoice::doubt
-  std::string notice;                    // for who asked
-  std::string expired;                   // what ExpireOld() has removed, for the log; may be empty
+  Lsn reached;                           // where the server was at the start, a standby, too
+  ServerPosition now;
+  std::atomic<CopyState> copy{CopyState::kNone};  // the main thread looks at it meanwhile
+  bool completes_copy = false;   // `summary` is that of a copy that another backup has made
+  bool copy_is_useless = false;  // its WAL will never come
+  std::atomic<bool> waits_for_switch{false};  // of the primary, which is idle
+  std::string notice;                         // for who asked
+  std::string expired;  // what ExpireOld() has removed, for the log; may be empty
 };
 
 // What the main thread collects for the last files; in palloc'ed memory.
@@ -65,13 +89,16 @@ struct LastFiles {
 };
 
 // Opens the repository, takes the lock, claims the slot of a scheduled backup, looks whether the
-// data directory can be read, decides what kind of backup it is going to be, and chooses the label.
+// data directory can be read, decides what kind of backup it is going to be, and chooses the label;
+// or finds a finished copy to complete.
 Status ConnectAndChoose(BackupJob* job);
-// Stores backup_label, tablespace_map and pg_control, and finishes the last pack.
+// Stores backup_label, tablespace_map and pg_control, finishes the last pack, and notes that the
+// copy is whole.
 Status StoreLastFiles(BackupJob* job, const LastFiles* files);
 // Waits until the repository holds every segment of the backup: the archiver ships them, and a
-// backup without them would be worthless.
-Status WaitForWal(BackupJob* job);
+// backup without them would be worthless. As long as segments arrive, and while the store is away,
+// it goes on waiting.
+Status WaitForWalOf(BackupJob* job);
 // Whether that is the WAL of this server, and not of a time that it was put back from.
 Status RequireOwnWal(BackupJob* job);
 // Looks whether the lock is still ours, makes the backup exist, and records it for its slot.
@@ -79,6 +106,8 @@ Status Commit(BackupJob* job);
 // Records for the slot of a scheduled backup that it failed, or that somebody did not want it: then
 // it is not tried again.
 Status RecordFailure(BackupJob* job, const std::string& error, bool canceled);
+// Removes what the backup has stored, unless it may exist or another one can complete it.
+Status CleanUp(BackupJob* job, bool canceled);
 // Removes what retention does not want any more. Fails only when it is cancelled: the backup is
 // good whatever happens here, and the next one tries again.
 Status ExpireOld(BackupJob* job);

@@ -81,6 +81,16 @@ void FillNoResult(ErrorReport* report) {
              ERRCODE_INTERNAL_ERROR, report);
 }
 
+// Tells the caller what the worker has to say, once.
+void TellNotice(const SlotView* view, char* told) {
+  if (view->is_ours && strcmp(view->notice, told) != 0) {
+    strlcpy(told, view->notice, sizeof view->notice);
+    if (told[0] != '\0') {
+      ereport(NOTICE, (errmsg("%s", told)));
+    }
+  }
+}
+
 // The backup that holds the slot, for who wanted it.
 struct Holder {
   bool diff;
@@ -217,8 +227,10 @@ BackupRequest StartBackupWorker(const BackupOrder& order) {
 char* WaitForBackup(const BackupRequest& request, bool until_done) {
   static const uint32 wait_event = WaitEvent("VezaBackupNow");
   SlotView view;
+  char told[sizeof view.notice] = "";
   for (;;) {
     view = ReadSlot(request.id);
+    TellNotice(&view, told);
     if (!view.is_ours || !IsRunning(view.phase) || (!until_done && view.label[0] != '\0')) {
       break;
     }
@@ -240,9 +252,7 @@ char* WaitForBackup(const BackupRequest& request, bool until_done) {
                     errmsg("another backup has begun since, the result of this one is in "
                            "veza_backup_info()")));
   }
-  if (view.notice[0] != '\0') {
-    ereport(NOTICE, (errmsg("%s", view.notice)));
-  }
+  TellNotice(&view, told);
   if (view.phase == BackupPhase::kFailed) {
     Raise(ERROR, &view.error);
   }
@@ -310,6 +320,13 @@ void PublishLabel(const char* label, bool diff, const char* notice) {
   shared->diff = diff;
   strlcpy(shared->notice, notice, sizeof shared->notice);
   strlcpy(shared->label, label, sizeof shared->label);
+  LWLockRelease(shared->lock);
+}
+
+void PublishNotice(const char* notice) {
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  strlcpy(shared->notice, notice, sizeof shared->notice);
   LWLockRelease(shared->lock);
 }
 

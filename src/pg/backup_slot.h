@@ -55,6 +55,8 @@ bool TakeRequest(std::uint64_t request_id, BackupOrder* order);
 void SetPhase(BackupPhase phase);
 // What it is to be; `notice` may be empty.
 void PublishLabel(const char* label, bool diff, const char* notice);
+// Told to whoever waits for the backup at once, and instead of an earlier one.
+void PublishNotice(const char* notice);
 // The end, with the reason when it is a failure.
 void FinishSucceeded();
 void FinishFailed(const ErrorReport* report);

@@ -2,7 +2,8 @@
 // transaction, and is connected to no database. Whatever goes wrong in it is an ERROR: the server
 // ends the backup state (do_pg_abort_backup), the reason goes into shared memory and the log, and
 // the worker is gone; objects already stored are garbage by definition, because backup.json is
-// written last.
+// written last. The worker removes them if it can (TellFailure), or leaves a copy that lacks
+// nothing but its WAL to the next one (finished_copy.h).
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -28,8 +29,10 @@
 
 extern "C" {
 #include <access/xlogrecovery.h>
+#include <catalog/pg_control.h>
 #include <common/file_perm.h>
 #include <postmaster/bgwriter.h>
+#include <replication/walreceiver.h>
 #include <storage/procsignal.h>
 #include <tcop/tcopprot.h>
 }
@@ -55,6 +58,82 @@ void FollowSettings(BackupJob* job) {
   }
 }
 
+TimeLineID CurrentTimeline() {
+  TimeLineID timeline = 0;
+  if (!RecoveryInProgress()) {
+    return GetWALInsertionTimeLine();
+  }
+  GetXLogReplayRecPtr(&timeline);
+  return timeline;
+}
+
+const std::uint8_t* ReadControlFile() {
+  auto* const content = static_cast<char*>(palloc(PG_CONTROL_FILE_SIZE));
+  LWLockAcquire(ControlFileLock, LW_SHARED);
+  const int fd = BasicOpenFile(XLOG_CONTROL_FILE, O_RDONLY | PG_BINARY);
+  if (fd < 0) {
+    ereport(ERROR, (errcode_for_file_access(),
+                    errmsg("could not open file \"%s\": %m", XLOG_CONTROL_FILE)));
+  }
+  const ssize_t bytes = read(fd, content, PG_CONTROL_FILE_SIZE);
+  close(fd);
+  LWLockRelease(ControlFileLock);
+  if (bytes != PG_CONTROL_FILE_SIZE) {
+    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                    errmsg("could not read file \"%s\": read %zd of %d", XLOG_CONTROL_FILE, bytes,
+                           PG_CONTROL_FILE_SIZE)));
+  }
+  return reinterpret_cast<const std::uint8_t*>(content);
+}
+
+// On a standby the upstream may have gone on to another timeline, or the standby itself been
+// promoted, while files are copied. As soon as the end of the backup must lie on the new timeline,
+// there is no sense in going on: the WAL from its start to its end must be of one timeline.
+void RefuseAfterSwitch(const BackupJob* job) {
+  const TimeLineID timeline = job->now.timeline;
+  if (job->copy != CopyState::kCopying || !job->summary.from_standby || timeline == job->timeline) {
+    return;
+  }
+  if (!RecoveryInProgress()) {
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("the standby was promoted during online backup"),
+                    errhint("Take the backup again.")));
+  }
+  // The end of a backup on a standby is the minimum recovery point.
+  const auto* const control = reinterpret_cast<const ControlFileData*>(ReadControlFile());
+  if (control->minRecoveryPointTLI != job->timeline) {
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("the primary's timeline changed from %u to %u during the backup",
+                           job->timeline, control->minRecoveryPointTLI),
+                    errhint("Take the backup again, on the new timeline.")));
+  }
+  pfree(const_cast<ControlFileData*>(control));
+}
+
+void PublishPosition(BackupJob* job) {
+  job->now.timeline = CurrentTimeline();
+  if (RecoveryInProgress()) {
+    job->now.received =
+        std::max(GetWalRcvFlushRecPtr(nullptr, nullptr), GetXLogReplayRecPtr(nullptr));
+  }
+}
+
+// WAL that holds the end of a backup on a standby is stored by the primary, when it has filled the
+// segment.
+void TellIdlePrimary(const BackupJob* job) {
+  static bool told = false;
+  constexpr const char* kSentence =
+      "the backup waits for the primary, which is idle, to finish a WAL segment";
+  if (!job->waits_for_switch || told) {
+    return;
+  }
+  told = true;
+  constexpr const char* kHint =
+      "Run SELECT pg_switch_wal() on the primary, or set archive_timeout there.";
+  ereport(WARNING, (errmsg("%s", kSentence), errhint("%s", kHint)));
+  PublishNotice(psprintf("%s: %s", kSentence, kHint));
+}
+
 void PublishProgress(void* argument) {
   auto* const job = static_cast<BackupJob*>(argument);
   SharedProgress* const shared = &GetSharedState()->progress;
@@ -73,6 +152,9 @@ void PublishProgress(void* argument) {
     ProcessConfigFile(PGC_SIGHUP);
   }
   FollowSettings(job);
+  PublishPosition(job);
+  TellIdlePrimary(job);
+  RefuseAfterSwitch(job);
 }
 
 // Runs `work(job)` in a thread as one phase of the backup.
@@ -87,15 +169,6 @@ void RunPhase(BackupJob* job, BackupPhase phase, Work work) {
 }
 
 // --- The main thread's part ----------------------------------------------------------------------
-
-TimeLineID CurrentTimeline() {
-  TimeLineID timeline = 0;
-  if (!RecoveryInProgress()) {
-    return GetWALInsertionTimeLine();
-  }
-  GetXLogReplayRecPtr(&timeline);
-  return timeline;
-}
 
 // What a diff must know to choose its full, and that only this thread can ask for.
 void LearnAboutServer(BackupJob* job) {
@@ -137,6 +210,7 @@ bool PrepareJob(BackupJob* job, ErrorReport* report) {
     summary.cipher = CipherName(job->config.cipher);
     summary.from_standby = !job->facts.is_primary;
     job->timeline = CurrentTimeline();
+    job->reached = Lsn{RecoveryInProgress() ? GetXLogReplayRecPtr(nullptr) : GetXLogInsertRecPtr()};
     job->progress.max_rate = job->config.max_rate;
     return Ok();
   });
@@ -277,23 +351,17 @@ void RequireWholeCluster(BackupJob* job, const DatabaseRow* at_start) {
   }
 }
 
-const std::uint8_t* ReadControlFile() {
-  auto* const content = static_cast<char*>(palloc(PG_CONTROL_FILE_SIZE));
-  LWLockAcquire(ControlFileLock, LW_SHARED);
-  const int fd = BasicOpenFile(XLOG_CONTROL_FILE, O_RDONLY | PG_BINARY);
-  if (fd < 0) {
-    ereport(ERROR, (errcode_for_file_access(),
-                    errmsg("could not open file \"%s\": %m", XLOG_CONTROL_FILE)));
+// On a standby it may end on another one than it began on. Then its start is on a way that the WAL
+// up to its end is not.
+void RequireOneTimeline(const ServerBackup* backup) {
+  const TimeLineID start = BackupStartTimeline(backup);
+  const TimeLineID stop = BackupStopTimeline(backup);
+  if (start != stop) {
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("the primary's timeline changed from %u to %u during the backup", start, stop),
+             errhint("Take the backup again, on the new timeline.")));
   }
-  const ssize_t bytes = read(fd, content, PG_CONTROL_FILE_SIZE);
-  close(fd);
-  LWLockRelease(ControlFileLock);
-  if (bytes != PG_CONTROL_FILE_SIZE) {
-    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                    errmsg("could not read file \"%s\": read %zd of %d", XLOG_CONTROL_FILE, bytes,
-                           PG_CONTROL_FILE_SIZE)));
-  }
-  return reinterpret_cast<const std::uint8_t*>(content);
 }
 
 void LogSuccess(const BackupJob* job) {
@@ -378,6 +446,36 @@ BackupJob* worker_job = nullptr;
 bool worker_succeeded = false;
 ErrorReport worker_error;
 
+// From the start of the backup in the server to a copy that lacks nothing but its WAL.
+void MakeCopy(BackupJob* job, bool fast) {
+  ErrorReport report;
+  ServerBackup* const backup = Start(job, fast);
+  ServerContents contents;
+  contents.databases = ReadDatabaseRows();
+  contents.inventory = TakeInventory(contents.databases);
+  if (!MakeWriter(job, backup, contents, &report)) {
+    Raise(ERROR, &report);
+  }
+
+  job->copy = CopyState::kCopying;
+  RunPhase(job, BackupPhase::kCopying, [](BackupJob* j) { return j->writer->CopyDataDirectory(); });
+  RequireWholeCluster(job, contents.databases);
+
+  SetPhase(BackupPhase::kStopping);
+  auto* const last_files = static_cast<LastFiles*>(palloc0(sizeof(LastFiles)));
+  last_files->control_file = ReadControlFile();
+  last_files->control_file_size = PG_CONTROL_FILE_SIZE;
+  last_files->mode = static_cast<std::uint32_t>(pg_file_create_mode);
+  last_files->tablespace_map = pstrdup(backup->tablespace_map->data);
+  last_files->backup_label = BackupLabelFile(backup);
+  BackupStop(backup);
+  NoteStop(job, backup);
+  RequireOneTimeline(backup);
+
+  RunPhase(job, BackupPhase::kStopping,
+           [last_files](BackupJob* j) { return StoreLastFiles(j, last_files); });
+}
+
 void RunBackup(const BackupOrder& order) {
   auto* const job = NewInContext<BackupJob>();
   ErrorReport report;
@@ -398,34 +496,15 @@ void RunBackup(const BackupOrder& order) {
     ereport(LOG, (errmsg("%s", job->notice.c_str())));
   }
 
-  ServerBackup* const backup = Start(job, order.fast);
-  ServerContents contents;
-  contents.databases = ReadDatabaseRows();
-  contents.inventory = TakeInventory(contents.databases);
-  if (!MakeWriter(job, backup, contents, &report)) {
-    Raise(ERROR, &report);
+  if (!job->completes_copy) {
+    MakeCopy(job, order.fast);
   }
-
-  RunPhase(job, BackupPhase::kCopying, [](BackupJob* j) { return j->writer->CopyDataDirectory(); });
-  RequireWholeCluster(job, contents.databases);
-
-  SetPhase(BackupPhase::kStopping);
-  auto* const last_files = static_cast<LastFiles*>(palloc0(sizeof(LastFiles)));
-  last_files->control_file = ReadControlFile();
-  last_files->control_file_size = PG_CONTROL_FILE_SIZE;
-  last_files->mode = static_cast<std::uint32_t>(pg_file_create_mode);
-  last_files->tablespace_map = pstrdup(backup->tablespace_map->data);
-  last_files->backup_label = BackupLabelFile(backup);
-  BackupStop(backup);
-  NoteStop(job, backup);
-
-  RunPhase(job, BackupPhase::kStopping,
-           [last_files](BackupJob* j) { return StoreLastFiles(j, last_files); });
-  RunPhase(job, BackupPhase::kWaitingForWal, WaitForWal);
+  RunPhase(job, BackupPhase::kWaitingForWal, WaitForWalOf);
   RunPhase(job, BackupPhase::kWaitingForWal, RequireOwnWal);
   RunPhase(job, BackupPhase::kCommitting, Commit);
   worker_succeeded = true;
-  if (!job->diff && job->summary.checksum_failures == 0) {
+  // One that somebody else has made may be of a time before this server was started.
+  if (!job->diff && !job->completes_copy && job->summary.checksum_failures == 0) {
     RememberFull(job->summary);
   }
   LogSuccess(job);
@@ -450,10 +529,10 @@ void WorkerExit(int, Datum) {
   }
 }
 
-// So that other nodes, and the view of the schedules, know it. A server that shuts down has no time
-// for this: the slot stays claimed by a process that has ended.
+// So that other nodes, and the view of the schedules, know it, and what it has stored goes. A
+// server that shuts down has no time for this: the slot stays claimed by a process that has ended.
 void TellFailure() {
-  constexpr int kPatienceMs = 5'000;
+  constexpr int kPatienceMs = 10'000;
   constexpr int kPauseMs = 10;
   if (worker_job == nullptr || worker_job->lock == nullptr || worker_succeeded) {
     return;
@@ -461,10 +540,13 @@ void TellFailure() {
   // It may have threads that only the cancellation keeps from working.
   worker_job->writer.reset();
   worker_job->environment.cancellation->Reset();
+  worker_job->patience = std::chrono::seconds(2);
   const Status told = CatchExceptions([]() -> Status {
-    FunctionCall call(worker_job->environment, [] {
-      return RecordFailure(worker_job, worker_error.message,
-                           worker_error.sqlstate == ERRCODE_QUERY_CANCELED);
+    FunctionCall call(worker_job->environment, []() -> Status {
+      const bool canceled = worker_error.sqlstate == ERRCODE_QUERY_CANCELED;
+      RETURN_IF_ERROR(RecordFailure(worker_job, worker_error.message, canceled));
+      // As far as it gets in this time; retention removes the rest.
+      return CleanUp(worker_job, canceled);
     });
     RETURN_IF_ERROR(call.Start());
     for (int waited = 0; !call.done() && !ProcDiePending && waited < kPatienceMs;

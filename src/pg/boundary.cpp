@@ -189,6 +189,19 @@ bool WaitForCall(BackgroundCall* call, long timeout_ms, uint32 wait_event) {
   return call->done();
 }
 
+// What the error would clean up is in use as long as the thread works.
+static void Tick(BackgroundCall* call, void (*tick)(void*), void* argument) {
+  PG_TRY();
+  { tick(argument); }
+  PG_CATCH();
+  {
+    call->Cancel();
+    SleepUntilDone(*call);
+    PG_RE_THROW();
+  }
+  PG_END_TRY();
+}
+
 void RunCall(BackgroundCall* call, uint32 wait_event, void (*tick)(void*), void* tick_argument) {
   ErrorReport report;
   if (Failed(call->Start(), &report)) {
@@ -198,7 +211,7 @@ void RunCall(BackgroundCall* call, uint32 wait_event, void (*tick)(void*), void*
   while (!done) {
     done = WaitForCall(call, kTickMs, wait_event);
     if (tick != nullptr) {
-      tick(tick_argument);
+      Tick(call, tick, tick_argument);
     }
   }
   if (Failed(call->Join(), &report)) {

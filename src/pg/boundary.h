@@ -106,7 +106,7 @@ class FunctionCall final : public BackgroundCall {
 bool WaitForCall(BackgroundCall* call, long timeout_ms, uint32 wait_event);
 
 // Starts, waits, and raises the call's error. `tick`, when given, runs about every 200 ms and at
-// the end; it may raise ERROR.
+// the end; it may raise ERROR, and the call has been cancelled and has ended by then.
 void RunCall(BackgroundCall* call, uint32 wait_event, void (*tick)(void*) = nullptr,
              void* tick_argument = nullptr);
 

@@ -80,6 +80,7 @@ struct ServerBackup {
   XLogRecPtr start_lsn;
   TimeLineID start_timeline;
   XLogRecPtr stop_lsn;
+  TimeLineID stop_timeline;
 #endif
   StringInfo tablespace_map;
 };
@@ -104,8 +105,7 @@ inline void BackupStop(ServerBackup* backup) {
 #if PG_VERSION_NUM >= 160000
   do_pg_backup_stop(backup->state, false);
 #else
-  TimeLineID stop_timeline;
-  backup->stop_lsn = do_pg_backup_stop(backup->label_file->data, false, &stop_timeline);
+  backup->stop_lsn = do_pg_backup_stop(backup->label_file->data, false, &backup->stop_timeline);
 #endif
 }
 
@@ -122,6 +122,14 @@ inline TimeLineID BackupStartTimeline(const ServerBackup* backup) {
   return backup->state->starttli;
 #else
   return backup->start_timeline;
+#endif
+}
+
+inline TimeLineID BackupStopTimeline(const ServerBackup* backup) {
+#if PG_VERSION_NUM >= 160000
+  return backup->state->stoptli;
+#else
+  return backup->stop_timeline;
 #endif
 }
 

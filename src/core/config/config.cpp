@@ -270,6 +270,7 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   config.archive = ArchiveSettingsOf(settings);
   config.metrics_file = settings.Text("metrics_file");
   config.backup_wal_timeout = std::chrono::seconds(settings.Integer("backup_wal_timeout"));
+  config.backup_retry_timeout = std::chrono::seconds(settings.Integer("backup_retry_timeout"));
   config.retention_full = settings.Integer("retention_full");
   config.retention_diff = settings.Integer("retention_diff");
   config.retention_archive = settings.Integer("retention_archive");

@@ -50,6 +50,7 @@ struct Config {
   int jobs = 1;            // at least 1
   int s3_connections = 8;  // at least 1
   std::chrono::seconds backup_wal_timeout{600};
+  std::chrono::seconds backup_retry_timeout{21'600};
   int retention_full = 4;  // these three: 0 is "all"
   int retention_diff = 7;
   int retention_archive = 4;

@@ -162,10 +162,21 @@ constexpr std::array kSettings = {
         .name = "backup_wal_timeout",
         .type = SettingType::kInteger,
         .default_value = "600",
-        .description = "How long a backup waits for its WAL to reach the repository.",
+        .description = "How long a backup waits for its WAL while none reaches the repository.",
         .min = 1,
         .max = std::numeric_limits<int>::max() / 1000,
         .unit = SettingUnit::kSeconds,
+    },
+    SettingSpec{
+        .name = "backup_retry_timeout",
+        .type = SettingType::kInteger,
+        .default_value = "21600",
+        .description = "How long a backup that has begun to copy bears a repository that cannot be "
+                       "reached.",
+        .min = 1,
+        .max = std::numeric_limits<int>::max() / 1000,
+        .unit = SettingUnit::kSeconds,
+        .server_only = true,
     },
     SettingSpec{
         .name = "retention_full",

@@ -167,12 +167,20 @@ class BackupWriter::State {
     return Ok();
   }
 
-  Status Commit(BackupSummary& summary) {
+  Status StoreManifest(BackupSummary& summary) {
     ASSIGN_OR_RETURN(const ManifestWriter::Stored stored, manifest_.Commit());
+    manifest_stored_ = true;
     progress_.bytes_stored += stored.size;
     summary.manifest_size = stored.size;
     summary.manifest_sha256 = stored.sha256;
     summary.stored_size = progress_.bytes_stored;
+    return Ok();
+  }
+
+  Status Commit(BackupSummary& summary) {
+    if (!manifest_stored_) {
+      RETURN_IF_ERROR(StoreManifest(summary));
+    }
     ASSIGN_OR_RETURN(const std::string document,
                      SerializeSummary(summary, repository_.seal_policy()));
     return PutSmall(repository_.store(), BackupDocumentName(options_.label), AsBytes(document),
@@ -489,6 +497,7 @@ class BackupWriter::State {
   const BackupWriterOptions options_;
   BackupProgress& progress_;
   ManifestWriter manifest_;
+  bool manifest_stored_ = false;
   RateLimiter limiter_;
   PageVerifier verifier_;
   PackUploader uploader_;
@@ -539,6 +548,10 @@ Status BackupWriter::AddFile(const std::string& path, std::uint32_t mode, ByteVi
 
 Status BackupWriter::FinishPacks(BackupSummary& summary) {
   return state_->FinishPacks(summary);
+}
+
+Status BackupWriter::StoreManifest(BackupSummary& summary) {
+  return state_->StoreManifest(summary);
 }
 
 Status BackupWriter::Commit(BackupSummary& summary) {

@@ -3,8 +3,8 @@
 //
 // The server side (pg/backup_worker.cpp) starts and stops the backup in PostgreSQL and calls, in
 // this order: CopyDataDirectory, AddFile for backup_label, tablespace_map and global/pg_control,
-// FinishPacks, Commit. Memory is bounded by (s3_connections + 1) packs and a few MiB a thread,
-// whatever the cluster's size.
+// FinishPacks, StoreManifest, Commit. Memory is bounded by (s3_connections + 1) packs and a few MiB
+// a thread, whatever the cluster's size.
 #pragma once
 
 #include <atomic>
@@ -79,8 +79,10 @@ class BackupWriter {
   // Stores the last pack and fills in size, stored_size, files, packs, checksum failures and the
   // sizes of tablespaces and databases.
   Status FinishPacks(BackupSummary& summary);
-  // Manifest, then backup.json: after this the backup exists. Callers have made sure that the WAL
-  // is in the repository.
+  // Fills in what the summary says of it. Now the copy is whole, and says nothing of its WAL.
+  Status StoreManifest(BackupSummary& summary);
+  // The manifest unless it is stored, then backup.json: after this the backup exists. Callers have
+  // made sure that the WAL is in the repository.
   Status Commit(BackupSummary& summary);
 
  private:

@@ -146,8 +146,10 @@ Result<std::unique_ptr<ClusterLock>> ClusterLock::Acquire(const Repository& repo
                           .acquired = now,
                           .lease = options.lease,
                           .slots = newest ? std::move(newest->document.slots) : SlotRecords()};
-    std::unique_ptr<ClusterLock> lock(new ClusterLock(repository, epoch, std::move(document)));
-    ASSIGN_OR_RETURN(const bool created, lock->Create());
+    std::unique_ptr<ClusterLock> lock(
+        new ClusterLock(repository, epoch, std::move(document), options.regain));
+    lock->renewed_ = repository.environment().clock->Steady();
+    ASSIGN_OR_RETURN(const bool created, lock->Create(epoch, lock->document_));
     if (created) {
       DeleteLower(repository, epoch);
       const Status started =
@@ -165,10 +167,12 @@ Result<std::unique_ptr<ClusterLock>> ClusterLock::Acquire(const Repository& repo
       .WithHint("Try again when they have finished.");
 }
 
-ClusterLock::ClusterLock(const Repository& repository, std::uint64_t epoch, LockDocument document)
+ClusterLock::ClusterLock(const Repository& repository, std::uint64_t epoch, LockDocument document,
+                         bool regain)
     : repository_(repository),
-      epoch_(epoch),
       lease_(document.lease),
+      regain_(regain),
+      epoch_(epoch),
       document_(std::move(document)) {}
 
 ClusterLock::~ClusterLock() {
@@ -179,17 +183,16 @@ ClusterLock::~ClusterLock() {
 // False: another node was faster. What the store says afterwards decides, whatever was answered to
 // the attempt: an answer may be lost, a store may lack conditional writes, and the name may have
 // been free only because a still newer lock has removed it.
-Result<bool> ClusterLock::Create() {
-  const std::string name = LockName(epoch_);
+Result<bool> ClusterLock::Create(std::uint64_t epoch, const LockDocument& document) const {
+  const std::string name = LockName(epoch);
   ASSIGN_OR_RETURN(const std::string text,
-                   SerializeLock(document_, epoch_, repository_.seal_policy()));
-  renewed_ = repository_.environment().clock->Steady();
+                   SerializeLock(document, epoch, repository_.seal_policy()));
   const Status put = PutSmall(repository_.store(), name, AsBytes(text), PutMode::kCreate);
   if (!put && put.error().code != ErrorCode::kAlreadyExists && !put.error().retryable) {
     return put.error();
   }
   ASSIGN_OR_RETURN(const std::optional<FoundLock> newest, FindNewest(repository_));
-  if (newest && newest->object.epoch == epoch_ && newest->document.holder == document_.holder) {
+  if (newest && newest->object.epoch == epoch && newest->document.holder == document.holder) {
     return true;
   }
   if (!put && put.error().code != ErrorCode::kAlreadyExists) {
@@ -204,7 +207,7 @@ void ClusterLock::RenewUntilStopped() {
   while (clock.Sleep(pause, &stop_)) {
     const Status renewed = CatchExceptions([this]() -> Status {
       const std::lock_guard write_lock(write_mutex_);
-      return Write(document());
+      return WriteOnce([](LockDocument&) {});
     });
     const std::lock_guard lock(mutex_);
     if (lost_) {
@@ -214,13 +217,83 @@ void ClusterLock::RenewUntilStopped() {
   }
 }
 
+// By our own clock, without asking anyone.
+bool ClusterLock::IsInLease() const {
+  const std::lock_guard lock(mutex_);
+  return !lost_ && repository_.environment().clock->Steady() - renewed_ <= lease_;
+}
+
+// The caller has write_mutex_.
+Status ClusterLock::HoldAgain() {
+  return regain_ && !IsInLease() ? Regain() : RequireLease();
+}
+
+// Takes the next epoch, as anybody may who finds a dead holder, provided that we were the last ones
+// to hold the lock. Whoever wants it at the same moment wants the same name, which only one gets.
+// The caller has write_mutex_.
+Status ClusterLock::Regain() {
+  LockDocument ours = document();
+  {
+    const std::lock_guard lock(mutex_);
+    if (lost_) {
+      return *lost_;
+    }
+  }
+  ASSIGN_OR_RETURN(const std::optional<FoundLock> newest, FindNewest(repository_));
+  if (!newest || newest->object.epoch < epoch()) {
+    return Lose("somebody has deleted it");
+  }
+  const std::string& holder = newest->document.holder;
+  if (holder != ours.holder && holder != successor_) {
+    return Lose("another node has taken it over");
+  }
+  const std::uint64_t next = newest->object.epoch + 1;
+  if (next > kLastEpoch) {
+    return Lose("no epoch can follow it");
+  }
+  // An attempt whose answer was lost may still come through: the next one is the same.
+  if (successor_.empty() || holder == successor_) {
+    successor_ = NewHolder(*repository_.environment().random);
+  }
+  ours.holder = successor_;
+  const SteadyTime began = repository_.environment().clock->Steady();
+  ASSIGN_OR_RETURN(const bool created, Create(next, ours));
+  if (!created) {
+    return Lose("another node has taken it over");
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    epoch_ = next;
+    document_ = std::move(ours);
+    renewed_ = began;
+  }
+  successor_.clear();
+  DeleteLower(repository_, next);
+  return RequireLease();
+}
+
+// The caller has write_mutex_. What took longer than a lease has to be done again under the next
+// epoch, and in the end somebody will say what is wrong with the store.
+Status ClusterLock::Write(const std::function<void(LockDocument&)>& change) {
+  constexpr int kAttempts = 3;
+  for (int attempt = 1;; ++attempt) {
+    Status written = WriteOnce(change);
+    if (written || !regain_ || IsInLease() || attempt == kAttempts || !written.error().retryable) {
+      return written;
+    }
+  }
+}
+
 // Rewrites our object; the caller has write_mutex_. It succeeds only when it was finished within a
 // lease from the write before: so nobody can have taken us for dead meanwhile.
-Status ClusterLock::Write(const LockDocument& document) {
-  RETURN_IF_ERROR(RequireLease());
-  const std::string name = LockName(epoch_);
+Status ClusterLock::WriteOnce(const std::function<void(LockDocument&)>& change) {
+  RETURN_IF_ERROR(HoldAgain());
+  LockDocument changed = document();
+  change(changed);
+  const std::uint64_t epoch = this->epoch();
+  const std::string name = LockName(epoch);
   ASSIGN_OR_RETURN(const std::string text,
-                   SerializeLock(document, epoch_, repository_.seal_policy()));
+                   SerializeLock(changed, epoch, repository_.seal_policy()));
   const SteadyTime began = repository_.environment().clock->Steady();
   const Result<Bytes> there = GetSmall(repository_.store(), name);
   if (!there && there.error().code == ErrorCode::kNotFound) {
@@ -228,18 +301,19 @@ Status ClusterLock::Write(const LockDocument& document) {
   }
   RETURN_IF_ERROR(there);
   ASSIGN_OR_RETURN(const LockDocument stored,
-                   ParseLock(AsText(*there), epoch_, repository_.seal_policy()));
-  if (stored.holder != document.holder) {
+                   ParseLock(AsText(*there), epoch, repository_.seal_policy()));
+  if (stored.holder != changed.holder) {
     return Lose(
         fmt::format("node \"{}\" took it at the same moment, which the store should have "
                     "prevented by conditional writes",
                     stored.node));
   }
+  RETURN_IF_ERROR(RequireLease());
   RETURN_IF_ERROR(PutSmall(repository_.store(), name, AsBytes(text), PutMode::kReplace));
   RETURN_IF_ERROR(RequireLease());
   const std::lock_guard lock(mutex_);
   renewed_ = began;
-  document_ = document;
+  document_ = std::move(changed);
   return Ok();
 }
 
@@ -255,21 +329,33 @@ Error ClusterLock::Lose(std::string reason) {
   return *lost_;
 }
 
+Error ClusterLock::Lapsed() const {
+  return MakeError(ErrorCode::kUnavailable,
+                   "the lock of repository \"{}\" was not renewed for {} s",
+                   repository_.store().location(), lease_.count())
+      .Retryable();
+}
+
 // By our own clock, without asking anyone.
 Status ClusterLock::RequireLease() {
+  if (IsInLease()) {
+    return Ok();
+  }
   std::string reason;
   {
     const std::lock_guard lock(mutex_);
     if (lost_) {
       return *lost_;
     }
-    if (repository_.environment().clock->Steady() - renewed_ <= lease_) {
-      return Ok();
-    }
     reason = fmt::format("it was not renewed for {} s{}{}", lease_.count(),
                          last_trouble_.empty() ? "" : ": ", last_trouble_);
   }
-  return Lose(std::move(reason));
+  return regain_ ? Lapsed() : Lose(std::move(reason));
+}
+
+std::uint64_t ClusterLock::epoch() const {
+  const std::lock_guard lock(mutex_);
+  return epoch_;
 }
 
 LockDocument ClusterLock::document() const {
@@ -282,15 +368,27 @@ SlotRecords ClusterLock::slots() const {
 }
 
 Status ClusterLock::RequireHeld() {
-  RETURN_IF_ERROR(RequireLease());
-  ASSIGN_OR_RETURN(const std::vector<LockObject> locks, ListLocks(repository_));
-  if (locks.empty() || locks.back().epoch < epoch_) {
-    return Lose("somebody has deleted it");
+  constexpr int kAttempts = 3;
+  for (int attempt = 1;; ++attempt) {
+    {
+      const std::lock_guard write_lock(write_mutex_);
+      RETURN_IF_ERROR(HoldAgain());
+    }
+    ASSIGN_OR_RETURN(const std::vector<LockObject> locks, ListLocks(repository_));
+    const std::uint64_t newest = locks.empty() ? 0 : locks.back().epoch;
+    const std::uint64_t ours = epoch();
+    if (newest < ours) {
+      return Lose("somebody has deleted it");
+    }
+    if (newest > ours) {
+      return Lose("another node has taken it over");
+    }
+    // The look itself may have lasted for longer than a lease.
+    Status held = RequireLease();
+    if (held || !regain_ || attempt == kAttempts) {
+      return held;
+    }
   }
-  if (locks.back().epoch > epoch_) {
-    return Lose("another node has taken it over");
-  }
-  return RequireLease();
 }
 
 Status ClusterLock::SetSlot(const std::string& schedule, SlotRecord record) {
@@ -298,9 +396,7 @@ Status ClusterLock::SetSlot(const std::string& schedule, SlotRecord record) {
   record.updated = repository_.environment().clock->Now();
   {
     const std::lock_guard write_lock(write_mutex_);
-    LockDocument changed = document();
-    changed.slots[schedule] = std::move(record);
-    RETURN_IF_ERROR(Write(changed));
+    RETURN_IF_ERROR(Write([&](LockDocument& changed) { changed.slots[schedule] = record; }));
   }
   return RequireHeld();
 }
@@ -309,14 +405,12 @@ Status ClusterLock::Release() {
   stop_.Cancel();
   renewer_.Join();
   const std::lock_guard write_lock(write_mutex_);
-  LockDocument released = document();
-  if (!released.held || !RequireLease()) {
+  if (!document().held || !IsInLease()) {
     return Ok();
   }
-  released.held = false;
-  const Status written = Write(released);
+  const Status written = WriteOnce([](LockDocument& released) { released.held = false; });
   // Lost at the last moment: then there is nothing to release.
-  return written || RequireLease() ? written : Ok();
+  return written || IsInLease() ? written : Ok();
 }
 
 Status ClusterLock::ReleaseWithin(std::chrono::milliseconds patience) {

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -38,12 +39,15 @@ Result<LockState> ReadLockState(const Repository& repository);
 struct ClusterLockOptions {
   std::string purpose{};  // "full backup": for whoever finds the lock taken
   std::chrono::seconds lease{120};
+  // Whoever could not renew it for a lease, because the store was away, takes it again when nobody
+  // else has had it meanwhile: then nothing has changed that only a holder may change.
+  bool regain = false;
 };
 
 // Held from Acquire() until Release(), or until it is lost: taken over by another node after a
-// lease without renewal, or given up because this process could not renew it for a lease. Once lost
-// it stays lost. Thread-safe, but for Release…() and the destructor, which one thread calls. The
-// repository must outlive it.
+// lease without renewal, or (unless `regain`) given up because this process could not renew it for
+// a lease. Once lost it stays lost. Thread-safe, but for Release…() and the destructor, which one
+// thread calls. The repository must outlive it.
 class ClusterLock {
  public:
   // Takes a lock that is free, was released, or whose holder is dead, and keeps renewing it from a
@@ -58,11 +62,13 @@ class ClusterLock {
   ClusterLock(const ClusterLock&) = delete;
   ClusterLock& operator=(const ClusterLock&) = delete;
 
-  std::uint64_t epoch() const { return epoch_; }
+  // Another one after each time that it was regained.
+  std::uint64_t epoch() const;
   // What the nodes before us have left, and what we have set.
   SlotRecords slots() const;
 
-  // Asks the store whether we still hold it. kFailedPrecondition when not.
+  // Asks the store whether we still hold it, and takes it again if it may be. kFailedPrecondition
+  // when it is lost.
   Status RequireHeld();
 
   // Durable, and seen by every later holder, when it returns success. Sets `node` and `updated`.
@@ -76,22 +82,30 @@ class ClusterLock {
   Status ReleaseWithin(std::chrono::milliseconds patience);
 
  private:
-  ClusterLock(const Repository& repository, std::uint64_t epoch, LockDocument document);
+  ClusterLock(const Repository& repository, std::uint64_t epoch, LockDocument document,
+              bool regain);
 
-  Result<bool> Create();
+  Result<bool> Create(std::uint64_t epoch, const LockDocument& document) const;
   void RenewUntilStopped();
   LockDocument document() const;
-  Status Write(const LockDocument& document);
+  Status Write(const std::function<void(LockDocument&)>& change);
+  Status WriteOnce(const std::function<void(LockDocument&)>& change);
+  Status HoldAgain();
+  Status Regain();
+  bool IsInLease() const;
   Status RequireLease();
+  Error Lapsed() const;
   Error Lose(std::string reason);
 
   const Repository& repository_;
-  const std::uint64_t epoch_;
   const std::chrono::seconds lease_;
+  const bool regain_;
 
   std::mutex write_mutex_;  // one writer of our object at a time; taken before mutex_
+  std::string successor_;  // holder of the next epoch, which we may have created; with write_mutex_
 
   mutable std::mutex mutex_;
+  std::uint64_t epoch_;
   LockDocument document_;  // as stored
   SteadyTime renewed_{};   // when the last successful write began
   std::optional<Error> lost_;

@@ -66,6 +66,7 @@ Result<Remains> ReadRemains(const Repository& repository, const std::string& lab
           remains.buried = object.modified;
         } else {
           ++remains.objects;
+          remains.finished = remains.finished || object.name == FinishedCopyName(label);
           remains.bytes += object.size;
           remains.newest = std::max(remains.newest, object.modified);
         }

@@ -126,6 +126,10 @@ std::string BackupDocumentName(std::string_view label) {
   return BackupDirectory(label) + "backup.json";
 }
 
+std::string FinishedCopyName(std::string_view label) {
+  return BackupDirectory(label) + "finished.json";
+}
+
 std::string GapPrefix(std::uint64_t system_identifier) {
   return fmt::format("{}{}/", kGapPrefix, system_identifier);
 }

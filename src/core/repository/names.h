@@ -52,6 +52,8 @@ std::string PackName(std::string_view label, std::uint32_t number);
 std::optional<std::uint32_t> ParsePackName(std::string_view label, std::string_view name);
 std::string ManifestName(std::string_view label);
 std::string BackupDocumentName(std::string_view label);
+// What backup.json will be, while the WAL of the copy is waited for.
+std::string FinishedCopyName(std::string_view label);
 
 std::string PinName(std::string_view label);
 

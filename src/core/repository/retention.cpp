@@ -285,6 +285,9 @@ void DecideRemains(const RetentionInput& input, const std::string& label, const 
         .kind = RetentionKind::kLeftOver, .name = label, .bytes = remains.bytes};
     if (!input.active_node.empty()) {
       decision.reason = fmt::format("node \"{}\" is at work", input.active_node);
+    } else if (!remains.buried && remains.finished &&
+               input.now - remains.newest <= kFinishedCopyAge) {
+      decision.reason = "is a finished copy that waits for its WAL; a backup may complete it";
     } else if (!remains.buried && input.now - remains.newest <= kLeftOverAge) {
       decision.reason =
           fmt::format("was last added to at {}, less than an hour ago", FormatUtc(remains.newest));

@@ -53,6 +53,7 @@ struct Remains {
   std::uint64_t bytes = 0;            // of these
   TimePoint newest{};                 // of these, by the store's clock
   std::optional<TimePoint> buried{};  // when the tombstone was written
+  bool finished = false;              // the copy is whole and waits for its WAL
 };
 
 // Some that are not objects: the least and the greatest of their names, in a count of one the same.
@@ -95,8 +96,11 @@ std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
                                              std::uint64_t system_identifier, Lineage lineage,
                                              BackupCatalog catalog);
 
-// Remains are touched only when nothing was added for so long, and tombstones stay for so long.
+// Remains are touched only when nothing was added for so long, or for so long when they are a
+// finished copy, which another backup may complete (finished_copy.h); and tombstones stay for so
+// long.
 inline constexpr std::chrono::hours kLeftOverAge{1};
+inline constexpr std::chrono::hours kFinishedCopyAge{24};
 inline constexpr std::chrono::hours kTombstoneAge{7 * 24};
 inline constexpr std::chrono::minutes kWrittenJustNow{1};
 // So many of the newest records of drills stay, whatever backups they are of.

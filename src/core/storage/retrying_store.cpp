@@ -12,12 +12,10 @@ namespace {
 class Attempts {
  public:
   Attempts(const Environment& environment, const RetryPolicy& policy)
-      : environment_(environment),
-        policy_(policy),
-        deadline_(environment.clock->Steady() + policy.budget) {}
+      : environment_(environment), policy_(policy), began_(environment.clock->Steady()) {}
 
   void Restart() {
-    deadline_ = environment_.clock->Steady() + policy_.budget;
+    began_ = environment_.clock->Steady();
     made_ = 0;
   }
 
@@ -32,7 +30,8 @@ class Attempts {
     auto pause = std::chrono::milliseconds(
         environment_.random->Below(static_cast<std::uint64_t>(std::max<std::int64_t>(ceiling, 1))));
     pause = std::max(pause, error.retry_after.value_or(std::chrono::milliseconds(0)));
-    if (environment_.clock->Steady() + pause >= deadline_) {
+    const auto budget = policy_.patience != nullptr ? policy_.patience->load() : policy_.budget;
+    if (environment_.clock->Steady() + pause >= began_ + budget) {
       return std::nullopt;
     }
     return pause;
@@ -42,7 +41,7 @@ class Attempts {
   static constexpr int kMaxDoublings = 20;
   const Environment& environment_;
   const RetryPolicy& policy_;
-  SteadyTime deadline_;
+  SteadyTime began_;
   int made_ = 0;
 };
 

@@ -11,6 +11,7 @@
 //  - List: resumes after the last name visited.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -25,6 +26,9 @@ struct RetryPolicy {
   std::chrono::milliseconds longest_pause{10'000};
   std::chrono::milliseconds budget{60'000};  // no attempt is started after this much time
   int max_attempts = 12;                     // without a byte or a name
+  // When given, it takes the place of the budget, and may change while calls are made: for whoever
+  // has more to lose later on than at first. It must outlive the store.
+  const std::atomic<std::chrono::milliseconds>* patience = nullptr;
 };
 
 // Called before each pause, from the thread that makes the call. For logs and counters. `operation`

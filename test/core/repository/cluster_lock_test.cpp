@@ -503,5 +503,134 @@ TEST_F(ClusterLockTest, ALostAnswerIsLookedUp) {
   EXPECT_EQ(State().node, "a");
 }
 
+// --- an outage that outlasts a lease
+// --------------------------------------------------------------
+
+// A holder that cannot reach the store for three leases.
+class ClusterLockOutageTest : public ClusterLockTest {
+ protected:
+  ClusterLockOutageTest() : a_(shared_, "a"), b_(shared_, "b") {
+    lock_ = ClusterLock::Acquire(*a_, {.purpose = "full backup", .regain = true}).value();
+    EXPECT_OK(lock_->SetSlot("full", {.slot = kTestTime, .state = SlotState::kRunning}));
+  }
+
+  void Break() {
+    a_.store().SetHook([this](FaultStore::Operation, std::string_view) -> Status {
+      ++refused_;
+      return Error(MakeError(ErrorCode::kUnavailable, "nobody answers").Retryable());
+    });
+  }
+  void Mend() { a_.store().SetHook(nullptr); }
+  void PassLeases(int leases) {
+    for (int quarter = 0; quarter < leases * 4; ++quarter) {
+      PassStoreTime(kLease / 4);
+      const int before = refused_;
+      EXPECT_TRUE(Eventually([&] { return a_.clock().has_sleeper(); }));
+      a_.clock().Advance(kLease / 4);
+      EXPECT_TRUE(Eventually([&] { return refused_ > before; }));
+    }
+  }
+
+  LockNode a_;
+  LockNode b_;
+  std::unique_ptr<ClusterLock> lock_;
+  std::atomic<int> refused_{0};
+};
+
+TEST_F(ClusterLockOutageTest, WhoWasNotMissedTakesItAgain) {
+  Break();
+  PassLeases(3);
+  EXPECT_ERROR(lock_->RequireHeld(), ErrorCode::kUnavailable);
+  EXPECT_FALSE(State().alive);
+  Mend();
+  EXPECT_OK(lock_->RequireHeld());
+  EXPECT_EQ(lock_->epoch(), 2U);
+  EXPECT_THAT(LockNames(), ElementsAre(LockName(2)));
+  EXPECT_TRUE(State().alive);
+  EXPECT_EQ(State().slots.at("full").state, SlotState::kRunning);
+  EXPECT_ERROR(b_.Acquire(), ErrorCode::kFailedPrecondition);
+  EXPECT_OK(lock_->SetSlot("full", {.slot = kTestTime, .state = SlotState::kSucceeded}));
+  EXPECT_OK(lock_->Release());
+  EXPECT_EQ(b_.Acquire().value()->slots().at("full").state, SlotState::kSucceeded);
+}
+
+TEST_F(ClusterLockOutageTest, ItsRenewerTakesItAgainToo) {
+  Break();
+  PassLeases(2);
+  Mend();
+  EXPECT_TRUE(Eventually([&] { return a_.clock().has_sleeper(); }));
+  a_.clock().Advance(kLease / 4);
+  EXPECT_TRUE(Eventually([&] { return State().epoch == 2 && State().alive; }));
+  EXPECT_OK(lock_->RequireHeld());
+}
+
+TEST_F(ClusterLockOutageTest, WhoeverHasHadItMeanwhileHasTakenItForGood) {
+  Break();
+  PassLeases(2);
+  auto taken = b_.Acquire().value();
+  Mend();
+  const Status held = lock_->RequireHeld();
+  EXPECT_ERROR(held, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(held.error().message, HasSubstr("another node has taken it over"));
+  // It may have removed what we rely on, so it does not matter that it is done.
+  EXPECT_OK(taken->RequireHeld());
+  EXPECT_OK(taken->Release());
+  EXPECT_ERROR(lock_->RequireHeld(), ErrorCode::kFailedPrecondition);
+  EXPECT_ERROR(lock_->SetSlot("full", {}), ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(State().node, "b");
+}
+
+// Both want the next epoch.
+TEST_F(ClusterLockOutageTest, WhoIsQuickerGetsIt) {
+  Break();
+  PassLeases(2);
+  Mend();
+  std::unique_ptr<ClusterLock> taken;
+  a_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name == LockName(2) && !taken) {
+      taken = b_.Acquire().value();
+    }
+    return Ok();
+  });
+  EXPECT_ERROR(lock_->RequireHeld(), ErrorCode::kFailedPrecondition);
+  EXPECT_OK(taken->RequireHeld());
+  EXPECT_EQ(taken->epoch(), 2U);
+}
+
+// The store has taken the next epoch, and nobody heard of it.
+TEST_F(ClusterLockOutageTest, AnAnswerThatWasLostIsNoOtherNode) {
+  Break();
+  PassLeases(2);
+  Mend();
+  int puts = 0;
+  a_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) -> Status {
+    // After the next epoch was written, the store is away again.
+    if (name == LockName(2) && operation == FaultStore::Operation::kPut) {
+      ++puts;
+      return Ok();
+    }
+    if (puts > 0 && puts < 100) {
+      puts = 100;
+      return Error(MakeError(ErrorCode::kUnavailable, "nobody answers").Retryable());
+    }
+    return Ok();
+  });
+  EXPECT_ERROR(lock_->RequireHeld(), ErrorCode::kUnavailable);
+  EXPECT_OK(lock_->RequireHeld());
+  EXPECT_EQ(State().node, "a");
+  EXPECT_EQ(lock_->epoch(), 3U);
+}
+
+TEST_F(ClusterLockOutageTest, WithoutTheWishItIsLost) {
+  EXPECT_OK(lock_->Release());
+  const auto plain = a_.Acquire().value();
+  Break();
+  PassStoreTime(kLease * 2);
+  ASSERT_TRUE(Eventually([&] { return a_.clock().has_sleeper(); }));
+  a_.clock().Advance(kLease * 2);
+  Mend();
+  EXPECT_ERROR(plain->RequireHeld(), ErrorCode::kFailedPrecondition);
+}
+
 }  // namespace
 }  // namespace veza

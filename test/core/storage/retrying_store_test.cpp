@@ -258,6 +258,24 @@ TEST_F(RetryingStoreTest, StartsNothingAfterItsBudget) {
   EXPECT_GT(calls_, 4);
 }
 
+// Whoever has more to lose may wait for longer, from one moment to the next.
+TEST_F(RetryingStoreTest, PatienceMayChange) {
+  std::atomic<milliseconds> patience{milliseconds(2'000)};
+  RetryPolicy policy;
+  policy.max_attempts = 1'000'000;
+  policy.budget = milliseconds(0);
+  policy.patience = &patience;
+  Make(policy);
+  Order(1'000'000);
+  SteadyTime begin = clock_.Steady();
+  EXPECT_FALSE(store_->Now());
+  EXPECT_LT(clock_.Steady() - begin, milliseconds(2'000));
+  patience = std::chrono::hours(6);
+  begin = clock_.Steady();
+  EXPECT_FALSE(store_->Now());
+  EXPECT_GT(clock_.Steady() - begin, std::chrono::hours(5));
+}
+
 TEST_F(RetryingStoreTest, StopsWhenCancelled) {
   Order(100);
   clock_.WhenAsleep([this] { environment_.cancellation->Cancel(); });

@@ -1,0 +1,171 @@
+#include "core/repository/finished_copy.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "core/codec/document.h"
+#include "core/codec/json.h"
+#include "core/repository/delete_objects.h"
+#include "core/repository/names.h"
+#include "core/repository/retention.h"
+
+namespace veza {
+
+namespace {
+
+using nlohmann::json;
+
+// Looked at the lock again after so many.
+constexpr std::size_t kBatch = 1000;
+
+// The text of the backup.json to be. Signed under that name only now: whoever can write to the
+// store could otherwise make a backup of it whose WAL nobody has seen.
+Result<std::string> ReadFinished(const Repository& repository, const std::string& label) {
+  const std::string name = FinishedCopyName(label);
+  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), name));
+  ASSIGN_OR_RETURN(const json document, OpenDocument(AsText(text), repository.seal_policy(), name));
+  const auto summary = document.find("backup");
+  if (summary == document.end() || !summary->is_object()) {
+    return MakeError(ErrorCode::kDataCorrupted, "\"{}\": member \"backup\" is not an object", name);
+  }
+  return SignDocument(*summary, repository.seal_policy(), BackupDocumentName(label));
+}
+
+bool Fits(const BackupSummary& copy, const CopyWanted& wanted) {
+  if (copy.system_identifier != wanted.system_identifier || copy.timeline != wanted.timeline ||
+      copy.type != wanted.type || copy.stop_lsn > wanted.position) {
+    return false;
+  }
+  return copy.type == BackupType::kFull ||
+         (wanted.full != nullptr && copy.full_label() == wanted.full->label &&
+          copy.full_manifest_sha256 == wanted.full->manifest_sha256);
+}
+
+// The last segments of gaps, and the segments where WAL with wal_level = minimal begins.
+Result<std::vector<std::string>> EndsOfGaps(const Repository& repository,
+                                            std::uint64_t system_identifier) {
+  constexpr std::size_t kSegmentName = 24;
+  const std::string prefix = GapPrefix(system_identifier);
+  std::vector<std::string> ends;
+  RETURN_IF_ERROR(repository.store().List(prefix, "", [&](const ObjectInfo& object) {
+    if (object.name.size() > prefix.size() + kSegmentName) {
+      ends.push_back(object.name.substr(prefix.size() + kSegmentName + 1, kSegmentName));
+    }
+    return Ok();
+  }));
+  return ends;
+}
+
+// A backup is then wanted so that recovery can begin behind the gap: the copy does not serve.
+bool IsBeforeGap(const BackupSummary& copy, const std::vector<std::string>& ends) {
+  return std::ranges::any_of(ends, [&](const std::string& end) {
+    return end.starts_with(copy.start_wal.substr(0, 8)) && end >= copy.start_wal;
+  });
+}
+
+bool IsOutdone(const BackupSummary& copy, const BackupCatalog& catalog) {
+  for (const BackupSummary& backup : catalog.backups) {
+    if (backup.system_identifier == copy.system_identifier && backup.type == copy.type &&
+        backup.start_lsn >= copy.start_lsn) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Nothing: it has none that will do.
+Result<std::optional<BackupSummary>> LookAt(const Repository& repository, const std::string& label,
+                                            TimePoint now) {
+  const Result<ObjectInfo> info = repository.store().Head(FinishedCopyName(label));
+  if (!info && info.error().code == ErrorCode::kNotFound) {
+    return std::optional<BackupSummary>();
+  }
+  RETURN_IF_ERROR(info);
+  if (now - info->modified > kFinishedCopyAge) {
+    return std::optional<BackupSummary>();
+  }
+  const Result<std::string> text = ReadFinished(repository, label);
+  if (!text && text.error().retryable) {
+    return text.error();
+  }
+  Result<BackupSummary> copy = text ? ParseSummary(*text, label, repository.seal_policy())
+                                    : Result<BackupSummary>(text.error());
+  return copy ? std::optional(std::move(*copy)) : std::optional<BackupSummary>();
+}
+
+}  // namespace
+
+Status StoreFinishedCopy(const Repository& repository, const BackupSummary& summary) {
+  const std::string name = FinishedCopyName(summary.label);
+  ASSIGN_OR_RETURN(const std::string signed_text,
+                   SerializeSummary(summary, repository.seal_policy()));
+  ASSIGN_OR_RETURN(json backup, OpenDocument(signed_text, repository.seal_policy(),
+                                             BackupDocumentName(summary.label)));
+  ASSIGN_OR_RETURN(
+      const std::string text,
+      SignDocument({{"format", 1}, {"label", summary.label}, {"backup", std::move(backup)}},
+                   repository.seal_policy(), name));
+  return PutSmall(repository.store(), name, AsBytes(text), PutMode::kCreate);
+}
+
+Result<std::optional<BackupSummary>> FindFinishedCopy(const Repository& repository,
+                                                      const BackupCatalog& catalog,
+                                                      const CopyWanted& wanted) {
+  std::optional<BackupSummary> newest;
+  if (catalog.unfinished.empty()) {
+    return newest;
+  }
+  ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
+  ASSIGN_OR_RETURN(const std::vector<std::string> gaps,
+                   EndsOfGaps(repository, wanted.system_identifier));
+  for (const UnfinishedBackup& unfinished : catalog.unfinished) {
+    ASSIGN_OR_RETURN(std::optional<BackupSummary> copy, LookAt(repository, unfinished.label, now));
+    if (copy && Fits(*copy, wanted) && !IsOutdone(*copy, catalog) && !IsBeforeGap(*copy, gaps) &&
+        (!newest || newest->start_lsn < copy->start_lsn)) {
+      newest = std::move(copy);
+    }
+  }
+  return newest;
+}
+
+Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFinished(repository, summary.label));
+  RETURN_IF_ERROR(PutSmall(repository.store(), BackupDocumentName(summary.label), AsBytes(text),
+                           PutMode::kCreate));
+  // It is a backup now; what is left goes with it.
+  [[maybe_unused]] const Status removed =
+      repository.store().Delete(FinishedCopyName(summary.label));
+  return Ok();
+}
+
+Status RemoveCopy(const Repository& repository, const std::string& label, ClusterLock& lock,
+                  int requests_in_flight) {
+  Store& store = repository.store();
+  RETURN_IF_ERROR(lock.RequireHeld());
+  // From now on nobody completes it.
+  RETURN_IF_ERROR(store.Delete(FinishedCopyName(label)));
+  for (;;) {
+    std::vector<std::string> names;
+    bool is_backup = false;
+    const Status listed = store.List(BackupDirectory(label), "", [&](const ObjectInfo& object) {
+      is_backup = is_backup || object.name == BackupDocumentName(label);
+      names.push_back(object.name);
+      return names.size() < kBatch ? Ok() : Status(MakeError(ErrorCode::kCancelled, "enough"));
+    });
+    if (names.size() < kBatch) {
+      RETURN_IF_ERROR(listed);
+    }
+    if (names.empty()) {
+      return Ok();
+    }
+    if (is_backup) {
+      return MakeError(ErrorCode::kInternal, "\"{}\" is a backup", label);
+    }
+    RETURN_IF_ERROR(lock.RequireHeld());
+    RETURN_IF_ERROR(DeleteObjects(store, names, requests_in_flight));
+  }
+}
+
+}  // namespace veza

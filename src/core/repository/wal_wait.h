@@ -1,0 +1,39 @@
+// Waiting until the repository holds the WAL that makes a copy consistent.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "core/environment.h"
+#include "core/error.h"
+#include "core/repository/lsn.h"
+#include "core/repository/timeline_history.h"
+#include "core/repository/wal_archive.h"
+
+namespace veza {
+
+struct WalWait {
+  std::string label;  // of the backup, for messages
+  TimelineId timeline = 0;
+  SegmentNumber first = 0;
+  SegmentNumber last = 0;
+  std::uint64_t segment_size = 0;
+  // How long none may arrive, of the segments that are waited for or of those before them. The time
+  // during which the store does not answer does not count: nothing can arrive then.
+  std::chrono::seconds patience{600};
+  // Asked after each look about the first segment that is missing: an error when it will never
+  // come, which ends the waiting. May be empty.
+  std::function<Status(const std::string& missing)> obstacle;
+};
+
+// kDeadlineExceeded, naming the segment, when there is no progress for too long.
+Status WaitForWal(const WalArchive& archive, const Environment& environment, const WalWait& wait);
+
+// Whether nobody writes the segment of `timeline` any more, because the server has gone on along
+// `history`: it holds the point where the timeline was left, or comes behind it. The new timeline
+// has the same records up to there in its own segment; but a restore looks for the old one's.
+bool IsAbandoned(const TimelineHistory& history, TimelineId timeline, SegmentNumber segment,
+                 std::uint64_t segment_size);
+
+}  // namespace veza

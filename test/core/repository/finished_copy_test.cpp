@@ -1,0 +1,167 @@
+#include "core/repository/finished_copy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/repository/gap_record.h"
+#include "core/repository/lock_nodes.h"
+#include "core/repository/retention.h"
+#include "core/repository/test_backup.h"
+
+namespace veza {
+namespace {
+
+using testing::SizeIs;
+
+class FinishedCopyTest : public testing::Test {
+ protected:
+  FinishedCopyTest() : node_(repository_, "node-a") {
+    summary_ = TestSummary(*repository_, kTestLabel);
+    wanted_.system_identifier = kTestSystem;
+    wanted_.timeline = 1;
+    wanted_.position = kTestStopLsn;
+  }
+
+  void Have(const std::string& name) {
+    ASSERT_OK(PutSmall(repository_->store(), name, AsBytes("x"), PutMode::kCreate));
+  }
+  void HaveCopy() {
+    Have(PackName(summary_.label, 1));
+    Have(ManifestName(summary_.label));
+    ASSERT_OK(StoreFinishedCopy(*repository_, summary_));
+  }
+  std::optional<BackupSummary> Find() {
+    return FindFinishedCopy(*repository_, ReadBackupCatalog(*repository_).value(), wanted_).value();
+  }
+
+  TestRepository repository_{Cipher::kAes256Gcm};
+  LockNode node_;
+  BackupSummary summary_;
+  CopyWanted wanted_;
+};
+
+TEST_F(FinishedCopyTest, BecomesTheBackupThatItsMakerWanted) {
+  HaveCopy();
+  // For everybody else it is not finished.
+  EXPECT_THAT(ReadBackupCatalog(*repository_).value().unfinished, SizeIs(1));
+  const auto found = Find();
+  ASSERT_TRUE(found);
+  EXPECT_EQ(SerializeSummary(*found, repository_->seal_policy()).value(),
+            SerializeSummary(summary_, repository_->seal_policy()).value());
+  ASSERT_OK(CommitFinishedCopy(*repository_, *found));
+  const Bytes document = GetSmall(repository_->store(), BackupDocumentName(kTestLabel)).value();
+  EXPECT_EQ(AsText(document), SerializeSummary(summary_, repository_->seal_policy()).value());
+  EXPECT_FALSE(repository_.Exists(FinishedCopyName(kTestLabel)));
+  EXPECT_FALSE(Find());
+}
+
+TEST_F(FinishedCopyTest, OnlyOneThatTheServerCanCompleteWillDo) {
+  HaveCopy();
+  const CopyWanted right = wanted_;
+  ASSERT_TRUE(Find());
+  wanted_.timeline = 2;
+  EXPECT_FALSE(Find());
+  wanted_ = right;
+  wanted_.system_identifier = 42;
+  EXPECT_FALSE(Find());
+  wanted_ = right;
+  wanted_.position = Lsn{kTestStopLsn.value - 1};  // the storage was rolled back
+  EXPECT_FALSE(Find());
+  wanted_ = right;
+  wanted_.type = BackupType::kDiff;
+  EXPECT_FALSE(Find());
+  wanted_ = right;
+  repository_.clock().Sleep(std::chrono::hours(24), nullptr);
+  EXPECT_TRUE(Find());
+  repository_.clock().Sleep(std::chrono::seconds(2), nullptr);
+  EXPECT_FALSE(Find());
+}
+
+// A backup that is taken because of it must begin behind it.
+TEST_F(FinishedCopyTest, AGapFromItsStartOnMakesItUseless) {
+  HaveCopy();
+  const auto segment = [](TimelineId timeline, SegmentNumber number) {
+    return SegmentName(timeline, number, kTestSegmentSize);
+  };
+  const auto have_gap = [&](const std::string& first, const std::string& last) {
+    ASSERT_OK(RecordGap(*repository_, kTestSystem, {first, last}));
+  };
+  const SegmentNumber start = SegmentOf(kTestStartLsn, kTestSegmentSize);
+  have_gap(segment(1, start - 2), segment(1, start - 1));
+  have_gap(segment(2, start), segment(2, start + 9));
+  EXPECT_TRUE(Find());
+  have_gap(segment(1, start + 7), segment(1, start + 8));
+  EXPECT_FALSE(Find());
+  const std::string gap = GapName(kTestSystem, segment(1, start + 7), segment(1, start + 8));
+  ASSERT_OK(repository_->store().Delete(gap));
+  EXPECT_TRUE(Find());
+  ASSERT_OK(RecordMinimal(*repository_, kTestSystem, segment(1, start + 1), kTestStopLsn));
+  EXPECT_FALSE(Find());
+}
+
+TEST_F(FinishedCopyTest, ADiffNeedsTheFullThatWouldBeChosenNow) {
+  const BackupSummary full = summary_;
+  summary_ = TestSummary(*repository_, DiffLabel(kTestLabel, kTestTime + std::chrono::hours(24)));
+  HaveCopy();
+  wanted_.type = BackupType::kDiff;
+  EXPECT_FALSE(Find());
+  BackupSummary chosen = full;
+  wanted_.full = &chosen;
+  EXPECT_FALSE(Find());
+  chosen.manifest_sha256 = *summary_.full_manifest_sha256;
+  EXPECT_TRUE(Find());
+  chosen.label = FullLabel(kTestTime + std::chrono::hours(1));
+  EXPECT_FALSE(Find());
+}
+
+TEST_F(FinishedCopyTest, ANewerBackupMakesItSuperfluous) {
+  HaveCopy();
+  BackupSummary newer = TestSummary(*repository_, FullLabel(kTestTime + std::chrono::hours(1)));
+  ASSERT_OK(PutSmall(repository_->store(), BackupDocumentName(newer.label),
+                     AsBytes(SerializeSummary(newer, repository_->seal_policy()).value()),
+                     PutMode::kCreate));
+  EXPECT_FALSE(Find());
+}
+
+// It is no backup.json: nobody can make one of it by copying.
+TEST_F(FinishedCopyTest, IsNoBackupUnderAnotherName) {
+  HaveCopy();
+  const Bytes text = GetSmall(repository_->store(), FinishedCopyName(kTestLabel)).value();
+  EXPECT_ERROR(ParseSummary(AsText(text), kTestLabel, repository_->seal_policy()),
+               ErrorCode::kDataCorrupted);
+}
+
+TEST_F(FinishedCopyTest, ADamagedOneIsLeftAlone) {
+  Have(PackName(kTestLabel, 1));
+  Have(FinishedCopyName(kTestLabel));
+  EXPECT_FALSE(Find());
+}
+
+TEST_F(FinishedCopyTest, ItsMakerRemovesItAsAWhole) {
+  HaveCopy();
+  for (std::uint32_t pack = 2; pack < 20; ++pack) {
+    Have(PackName(kTestLabel, pack));
+  }
+  const std::string other = FullLabel(kTestTime + std::chrono::hours(1));
+  Have(PackName(other, 1));
+  const auto lock = node_.Acquire().value();
+  ASSERT_OK(RemoveCopy(*node_, kTestLabel, *lock, 4));
+  EXPECT_FALSE(repository_.Exists("backup/" + std::string(kTestLabel)));
+  EXPECT_TRUE(repository_.Exists(PackName(other, 1)));
+}
+
+TEST_F(FinishedCopyTest, NeverABackupAndNeverWithoutTheLock) {
+  HaveCopy();
+  LockNode other(repository_, "node-b");
+  auto lock = node_.Acquire().value();
+  repository_.clock().Sleep(std::chrono::minutes(3), nullptr);
+  const auto taken = other.Acquire().value();
+  EXPECT_ERROR(RemoveCopy(*node_, kTestLabel, *lock), ErrorCode::kFailedPrecondition);
+  EXPECT_TRUE(Find());
+  ASSERT_OK(CommitFinishedCopy(*repository_, summary_));
+  EXPECT_ERROR(RemoveCopy(*other, kTestLabel, *taken), ErrorCode::kInternal);
+  EXPECT_TRUE(repository_.Exists(PackName(kTestLabel, 1)));
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,188 @@
+# A backup that has to wait: for WAL, for an idle primary, for a store that is away.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VezaTest;
+
+my $primary = VezaTest->new('primary');
+$primary->init(proxy => 1);
+$primary->append_conf('postgresql.conf', 'autovacuum = off');
+$primary->start;
+$primary->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION veza_backup;
+CREATE TABLE t AS SELECT n AS id, md5(n::text) AS b FROM generate_series(1, 20000) n;
+SQL
+my $full = q{SELECT veza_backup_now('full')};
+
+sub status_of
+{
+	my ($label) = @_;
+	return $primary->safe_psql('postgres',
+		"SELECT status FROM veza_backup_info() WHERE label = '$label'");
+}
+
+# --- a copy that lacks only its WAL ---------------------------------------------------------------
+
+my $archiver = $primary->archiver_pid;
+kill 'STOP', $archiver;
+$primary->apply_conf(backup_wal_timeout => '1s');
+$primary->sql_fails($full,
+	qr/did not reach the repository within 1 s\nHINT: .*archiver.* The copy is kept for a day, and the next backup completes it/,
+	'WAL that does not arrive');
+my ($finished) = grep { /finished\.json$/ } objects('main/backup/');
+like($finished, qr/\d{8}-\d{6}F/, 'the copy is kept');
+my ($label) = $finished =~ m{/([^/]+)/finished\.json$};
+my @packs = objects("main/backup/$label/pack/");
+unlike($primary->vezactl_ok([ 'verify' ]), qr/finished\.json/, 'verify has no objection');
+$primary->apply_conf(backup_wal_timeout => undef);
+my $session = $primary->start_sql($full);
+$primary->wait_for_phase('waiting for WAL');
+sleep 1;
+kill 'CONT', $archiver;
+my ($exit, $out, $err) = $primary->finish_sql($session);
+is($out, $label, 'the next backup completes it');
+like($err, qr/NOTICE:  completing backup "\Q$label\E", which only its WAL was missing from/,
+	'and says so');
+is(status_of($label), 'ok', 'it is a backup');
+is_deeply([ objects("main/backup/$label/pack/") ], \@packs, 'nothing was copied again');
+ok(!grep({ /finished\.json$/ } objects('main/backup/')), 'the note has gone');
+isnt($primary->safe_psql('postgres', $full), $label, 'the one after that is another one');
+
+# A server that stops while it waits has not copied in vain either.
+kill 'STOP', $archiver;
+$session = $primary->start_sql($full);
+$primary->wait_for_phase('waiting for WAL');
+($finished) = grep { /finished\.json$/ } objects('main/backup/');
+($label) = $finished =~ m{/([^/]+)/finished\.json$};
+$primary->stop('immediate');
+kill 'CONT', $archiver;
+$primary->finish_sql($session);
+$primary->start;
+is($primary->safe_psql('postgres', $full), $label, 'nor after a crash');
+
+# Whoever cancels does not want it.
+$archiver = $primary->archiver_pid;
+kill 'STOP', $archiver;
+$session = $primary->start_sql($full);
+$primary->wait_for_phase('waiting for WAL');
+$session->{harness}->signal('INT');
+$primary->finish_sql($session);
+kill 'CONT', $archiver;
+poll_until(sub { !defined(($primary->backup_worker)[0]) }, 'the end of the worker');
+is($primary->safe_psql('postgres',
+		q{SELECT count(*) FROM veza_backup_info() WHERE status = 'unfinished'}),
+	0, 'a backup that was cancelled leaves nothing');
+
+# --- a backup that fails while it copies ----------------------------------------------------------
+
+my %known = map { $_ => 1 } objects('main/backup/');
+$primary->apply_conf(max_rate => '8MB');
+$session = $primary->start_sql($full);
+poll_until(sub { scalar grep { m{/pack/} && !$known{$_} } objects('main/backup/') }, 'a pack');
+$session->{harness}->signal('INT');
+$primary->finish_sql($session);
+poll_until(sub { !defined(($primary->backup_worker)[0]) }, 'the end of the worker');
+is($primary->safe_psql('postgres',
+		q{SELECT count(*) FROM veza_backup_info() WHERE status = 'unfinished'}),
+	0, 'nor does one that has copied a part');
+$primary->apply_conf(max_rate => 0);
+
+# --- a store that is away -------------------------------------------------------------------------
+
+SKIP:
+{
+	skip 'a directory that cannot be entered is no outage', 5 if store() ne 's3';
+
+	# Starts a backup, and takes the store away before it has stored anything.
+	my $start_and_break = sub {
+		$primary->apply_conf(max_rate => '2MB');
+		$session = $primary->start_sql($full);
+		$primary->wait_for_phase('copying files');
+		break_store('refuse');
+		$primary->apply_conf(max_rate => 0);
+	};
+	my $worker_has_ended = sub { !defined(($primary->backup_worker)[0]) };
+
+	$primary->apply_conf(backup_retry_timeout => '3s');
+	$start_and_break->();
+	($exit, $out, $err) = $primary->finish_sql($session);
+	isnt($exit, 0, 'an outage that is longer than backup_retry_timeout ends a backup');
+	mend_store();
+	poll_until($worker_has_ended, 'the end of the worker');
+
+	$primary->apply_conf(backup_retry_timeout => undef);
+	my $position = -s $primary->logfile;
+	$start_and_break->();
+	$primary->wait_for_log(qr/failed, the backup goes on trying for 21600 s/, $position);
+	mend_store();
+	($exit, $out, $err) = $primary->finish_sql($session);
+	is($exit, 0, 'a shorter one does not');
+	is(status_of($out), 'ok', 'and the log has told of it');
+
+	foreach my $how ('INT', 'TERM')
+	{
+		$start_and_break->();
+		sleep 1;
+		my $begin = time;
+		my ($worker) = $primary->backup_worker;
+		kill $how, $worker;
+		$primary->finish_sql($session);
+		cmp_ok(time - $begin, '<', 15, "SIG$how does not wait for the store");
+		mend_store();
+		poll_until($worker_has_ended, 'the end of the worker');
+	}
+}
+
+# --- a standby, whose primary is idle -------------------------------------------------------------
+
+$primary->backup('base');
+my $standby = VezaTest->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->adopt($primary);
+$standby->start;
+my $other = VezaTest->new('other');
+$other->init_from_backup($primary, 'base', has_streaming => 1);
+$other->adopt($primary);
+$other->start;
+$primary->safe_psql('postgres', 'CHECKPOINT');
+$primary->wait_for_catchup($_) foreach $standby, $other;
+
+my $position = -s $standby->logfile;
+$session = $standby->start_sql($full);
+$standby->wait_for_log(
+	qr/WARNING:  the backup waits for the primary, which is idle, to finish a WAL segment\n.*HINT:  Run SELECT pg_switch_wal\(\) on the primary/,
+	$position);
+$primary->archive_wal;
+$primary->archive_wal;
+($exit, $out, $err) = $standby->finish_sql($session);
+is($exit, 0, 'a backup on a standby of an idle primary');
+like($err, qr/NOTICE:  the backup waits for the primary, which is idle.*pg_switch_wal/,
+	'says at once what it waits for');
+
+# --- a standby, whose primary is replaced ---------------------------------------------------------
+
+# So that the backup ends in a segment that is not full.
+$primary->safe_psql('postgres', q{INSERT INTO t VALUES (0, 'x'); CHECKPOINT});
+$primary->wait_for_catchup($_) foreach $standby, $other;
+$session = $standby->start_sql($full);
+$standby->wait_for_phase('waiting for WAL');
+my $begin = time;
+# Gone before it could finish the segment.
+kill 'STOP', $primary->archiver_pid;
+$primary->stop('immediate');
+$other->promote;
+$standby->append_conf('postgresql.conf',
+	"primary_conninfo = '" . $other->connstr . " application_name=standby'");
+$standby->reload;
+($exit, $out, $err) = $standby->finish_sql($session);
+isnt($exit, 0, 'a backup whose WAL nobody finishes');
+like($err, qr/needs WAL segment "[0-9A-F]{24}", which nobody will finish: the server has gone on to timeline 2\nHINT:  Take the backup again/,
+	'says so');
+cmp_ok(time - $begin, '<', 120, 'long before its deadline');
+
+done_testing();
