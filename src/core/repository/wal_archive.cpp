@@ -285,7 +285,10 @@ Status WalArchive::Fetch(const std::string& file, const std::string& destination
                       [&](ByteView plain) { return WriteAll(out.get(), plain, temporary); });
   Status status = repository_.store().Get(name, {}, [&](ByteView piece) -> Status {
     if (!out.valid()) {
-      out = UniqueFd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+      // One of that name is left over, or a trap: the directory may be another account's.
+      unlink(temporary.c_str());
+      out = UniqueFd(
+          open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
       if (!out.valid()) {
         return ErrnoError(errno, fmt::format("could not create file \"{}\"", temporary));
       }

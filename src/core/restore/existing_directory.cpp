@@ -30,6 +30,10 @@ std::string MarkerOf(const std::string& target) {
   return fmt::format("{}/{}", target, kUnfinishedMarker);
 }
 
+std::string LinkOf(const std::string& target, const Tablespace& tablespace) {
+  return fmt::format("{}/pg_tblspc/{}", target, tablespace.oid);
+}
+
 bool MarkerLists(const std::string& target, const std::string& location) {
   std::ifstream file(MarkerOf(target));
   std::string line;
@@ -144,17 +148,20 @@ Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system
   return RequireNoServer(path);
 }
 
+bool IsTablespaceOf(const std::string& target, const Tablespace& tablespace) {
+  std::error_code error;
+  return MarkerLists(target, tablespace.path) ||
+         std::filesystem::equivalent(LinkOf(target, tablespace), tablespace.path, error);
+}
+
 Status RequireReplaceableTablespace(const std::string& target, const Tablespace& tablespace) {
   ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(tablespace.path));
-  std::error_code error;
-  const std::filesystem::path link = fmt::format("{}/pg_tblspc/{}", target, tablespace.oid);
-  if (empty || MarkerLists(target, tablespace.path) ||
-      std::filesystem::equivalent(link, tablespace.path, error)) {
+  if (empty || IsTablespaceOf(target, tablespace)) {
     return Ok();
   }
   return MakeError(ErrorCode::kFailedPrecondition,
                    "directory \"{}\" is not empty, and \"{}\" does not lead to it", tablespace.path,
-                   link.string());
+                   LinkOf(target, tablespace));
 }
 
 }  // namespace veza

@@ -27,8 +27,10 @@ Result<bool> IsEmptyTarget(const std::string& path);
 // kFailedPrecondition when not. What else is in it RequireSweepable() looks at.
 Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system_identifier);
 
-// The location of `tablespace` is absent, empty, the one that the data directory `target` links to,
-// or one that a restore into `target` had begun to fill. kFailedPrecondition when not.
+// Whether it is the location that the data directory `target` links to, or that a restore into
+// `target` had begun to fill.
+bool IsTablespaceOf(const std::string& target, const Tablespace& tablespace);
+// The location of `tablespace` is absent, empty, or one of `target`. kFailedPrecondition when not.
 Status RequireReplaceableTablespace(const std::string& target, const Tablespace& tablespace);
 
 }  // namespace veza

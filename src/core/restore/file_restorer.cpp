@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <iterator>
@@ -22,11 +23,19 @@ namespace {
 constexpr std::string_view kControlFile = "global/pg_control";
 constexpr std::string_view kUnfinishedSuffix = ".veza-restoring";
 constexpr std::string_view kTablespacePrefix = "pg_tblspc/";
+constexpr std::string_view kWal = "pg_wal";
 
-Status MakeDirectory(const std::string& path, mode_t mode) {
+enum class Links { kFollow, kRefuse };
+
+Status MakeDirectory(const std::string& path, mode_t mode, Links links) {
   // A directory that is already there is welcome; PlanRestore has seen what is in it.
-  if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
-    return ErrnoError(errno, fmt::format("could not create directory \"{}\"", path));
+  if (mkdir(path.c_str(), mode) != 0) {
+    const int code = errno;
+    const auto look = links == Links::kFollow ? stat : lstat;
+    struct stat info {};
+    if (code != EEXIST || look(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+      return ErrnoError(code, fmt::format("could not create directory \"{}\"", path));
+    }
   }
   if (chmod(path.c_str(), mode) != 0) {
     return ErrnoError(errno, fmt::format("could not set permissions of directory \"{}\"", path));
@@ -42,7 +51,7 @@ Status MakeDirectories(const std::string& path) {
                         fmt::format("could not create directory \"{}\"", path.substr(0, slash)));
     }
   }
-  return MakeDirectory(path, 0700);
+  return MakeDirectory(path, 0700, Links::kFollow);
 }
 
 // As messages name it.
@@ -122,6 +131,34 @@ Status SyncFileSystem(const std::string& directory) {
 
 }  // namespace
 
+FileRestorer::FileRestorer(const RestorePlan& plan) : plan_(plan) {
+  directories_.insert("");
+  for (const Tablespace& tablespace : plan.tablespaces) {
+    directories_.insert(fmt::format("{}{}", kTablespacePrefix, tablespace.oid));
+  }
+}
+
+// One of the places that the plan names, which a link may lead to.
+bool FileRestorer::IsRoot(const std::string& path) const {
+  return path.empty() || (path == kWal && !plan_.wal_directory.empty()) ||
+         std::ranges::any_of(plan_.tablespaces, [&](const Tablespace& tablespace) {
+           return path == fmt::format("{}{}", kTablespacePrefix, tablespace.oid);
+         });
+}
+
+// In a delta, what is there and was not looked at (UnknownNames::kKeep) may be a link.
+Status FileRestorer::RequireKnownParent(const std::string& path) const {
+  const std::size_t slash = path.rfind('/');
+  const std::string parent = slash == std::string::npos ? "" : path.substr(0, slash);
+  if (directories_.contains(parent) && path != kUnfinishedMarker) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "the manifest of backup \"{}\" puts \"{}\" where nothing of a backup can be",
+                   plan_.backup.label, path)
+      .WithHint("The backup is damaged, or somebody has changed it. Restore another backup.");
+}
+
 std::string FileRestorer::Locate(const std::string& path) const {
   if (path == kControlFile) {
     return fmt::format("{}/{}{}", plan_.target_directory, path, kUnfinishedSuffix);
@@ -167,19 +204,26 @@ Status FileRestorer::CreateOtherRoots() const {
 }
 
 Status FileRestorer::CreateDirectory(const DirectoryRecord& record) {
-  const std::string path = Locate(record.path);
-  if ((record.mode & S_IRWXU) != S_IRWXU) {
-    restricted_directories_.push_back({path, record.mode});
+  if (!record.path.empty()) {
+    RETURN_IF_ERROR(RequireKnownParent(record.path));
   }
-  return MakeDirectory(path, record.mode | S_IRWXU);
+  const std::uint32_t mode = record.mode & kPermittedModes;
+  if ((mode & S_IRWXU) != S_IRWXU) {
+    restricted_directories_.push_back({record.path, mode});
+  }
+  RETURN_IF_ERROR(MakeDirectory(Locate(record.path), mode | S_IRWXU,
+                                IsRoot(record.path) ? Links::kFollow : Links::kRefuse));
+  directories_.insert(record.path);
+  return Ok();
 }
 
 Result<std::shared_ptr<PendingFile>> FileRestorer::CreateFile(const FileRecord& record,
                                                               std::size_t extents,
                                                               bool one_brings_all) const {
+  RETURN_IF_ERROR(RequireKnownParent(record.path));
   auto file = std::make_shared<PendingFile>();
   file->path = Locate(record.path);
-  file->mode = record.mode;
+  file->mode = record.mode & kPermittedModes;
   file->mtime = record.mtime;
   file->extents_left = extents;
   if (plan_.delta) {
@@ -350,7 +394,7 @@ Status FileRestorer::RestrictDirectories() const {
   // What is inside comes before what it is in.
   for (auto directory = restricted_directories_.rbegin();
        directory != restricted_directories_.rend(); ++directory) {
-    RETURN_IF_ERROR(MakeDirectory(directory->path, directory->mode));
+    RETURN_IF_ERROR(MakeDirectory(Locate(directory->path), directory->mode, Links::kFollow));
   }
   return Ok();
 }

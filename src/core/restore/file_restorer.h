@@ -1,5 +1,11 @@
 // Writes the files of a restore: finds the place of each path, creates directories and files,
 // writes extents from any thread, and finishes a file when its last extent is there.
+//
+// The manifest may be somebody else's work: with cipher none anybody who can write to the
+// repository can have made it. So nothing is written outside the directories that the plan names.
+// Paths have no
+// "..", a directory is made or is a plain one (no link is followed), and a file or directory is
+// only made in one that the manifest has named before.
 #pragma once
 
 #include <atomic>
@@ -7,6 +13,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "core/error.h"
@@ -32,9 +39,15 @@ struct FilePiece {
   std::uint64_t file_offset = 0;
 };
 
+// What a restore sets of the permissions that a backup has recorded: never set-user-ID,
+// set-group-ID or the sticky bit, nothing for others, and no writing for the group. PostgreSQL has
+// 0700 and 0750 for its directories, 0600 and 0640 for its files; a script in the data directory
+// stays executable.
+inline constexpr std::uint32_t kPermittedModes = 0750;
+
 class FileRestorer {
  public:
-  explicit FileRestorer(const RestorePlan& plan) : plan_(plan) {}
+  explicit FileRestorer(const RestorePlan& plan);
 
   // The data directory and the tablespace locations, then whatever the manifest says, in its order.
   // A delta makes sure that no server starts from the directory any more, and must have removed
@@ -69,13 +82,16 @@ class FileRestorer {
   // False: there is nothing to build upon.
   Result<bool> ReuseFile(PendingFile& file, const FileRecord& record) const;
   std::string Locate(const std::string& path) const;
+  bool IsRoot(const std::string& path) const;
+  Status RequireKnownParent(const std::string& path) const;
   Status LinkTablespaces() const;
   Status ListEmptyDatabases() const;
   Status WriteRecoverySettings() const;
   Status RestrictDirectories() const;
 
   const RestorePlan& plan_;
-  std::vector<DirectoryRecord> restricted_directories_;  // by absolute path
+  std::vector<DirectoryRecord> restricted_directories_;
+  std::unordered_set<std::string> directories_;  // that are there and no links, by recorded path
 };
 
 }  // namespace veza

@@ -49,8 +49,8 @@ std::string WithoutLastSlash(std::string path) {
 }
 
 constexpr const char* kWhoMayWrite =
-    "Run vezactl as root, or as the account that will run PostgreSQL, and let that account write "
-    "there.";
+    "Run vezactl as the account that will run PostgreSQL (root names it with --user), and let that "
+    "account write there.";
 
 // As the user whose rights the restore will have. Sets errno when not.
 bool MayWriteTo(const std::string& directory) {
@@ -104,7 +104,25 @@ Status RequireTablespace(const Tablespace& tablespace, const RestoreOptions& opt
   return RequireUsableDirectory(tablespace.path);
 }
 
-Result<std::vector<Tablespace>> PlaceTablespaces(const BackupSummary& backup,
+// Without encryption anybody who can write to the repository can have written the location there.
+// That a directory is the target's own proves it.
+Status RequireProvenPlace(const Repository& repository, const Tablespace& tablespace,
+                          const RestoreOptions& options) {
+  if (repository.seal_policy().encrypts() ||
+      (options.delta && IsTablespaceOf(options.target_directory, tablespace))) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "tablespace {} would be restored to \"{}\", as an unencrypted repository says",
+                   tablespace.oid, tablespace.path)
+      .WithHint(fmt::format(
+          "With veza_backup.cipher = 'none' nothing proves who wrote that. Say where it is to go, "
+          "be it there: --tablespace-map {}=DIRECTORY. Nothing was written.",
+          tablespace.path));
+}
+
+Result<std::vector<Tablespace>> PlaceTablespaces(const Repository& repository,
+                                                 const BackupSummary& backup,
                                                  const RestoreOptions& options) {
   std::vector<Tablespace> placed = backup.tablespaces;
   for (const auto& mapping : options.tablespace_map) {
@@ -129,6 +147,8 @@ Result<std::vector<Tablespace>> PlaceTablespaces(const BackupSummary& backup,
       tablespace.path = WithoutLastSlash(mapped->second);
     } else if (!options.tablespace_root.empty()) {
       tablespace.path = fmt::format("{}/{}", options.tablespace_root, tablespace.oid);
+    } else {
+      RETURN_IF_ERROR(RequireProvenPlace(repository, tablespace, options));
     }
     Status usable = RequireTablespace(tablespace, options);
     if (!usable) {
@@ -632,7 +652,7 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
 
   plan.target_directory = WithoutLastSlash(options.target_directory);
   RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));
-  ASSIGN_OR_RETURN(plan.tablespaces, PlaceTablespaces(plan.backup, options));
+  ASSIGN_OR_RETURN(plan.tablespaces, PlaceTablespaces(repository, plan.backup, options));
   RETURN_IF_ERROR(RequireSeparateDirectories(plan.target_directory, plan.tablespaces));
   RETURN_IF_ERROR(PlaceWalOf(plan, options));
   if (plan.databases) {

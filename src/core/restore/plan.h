@@ -80,16 +80,16 @@ struct RestorePlan {
 };
 
 // Refuses: a directory (or tablespace location) that is not empty (for a delta, that is none of
-// existing_directory.h) or cannot be created, a target
-// before the end of the backup, a timeline that the backup does not lead to, a tablespace map that
-// names no tablespace of the backup, too little disk space, the full backup of a diff or WAL that
-// the backup needs to become consistent but the repository has not, a segment that is missing on
-// the way to the end of WAL or to an LSN (unless `end_at_gap`), a time or an LSN that more than one
-// timeline may hold when none is named, WAL with wal_level = minimal on that way, history files
-// missing on the way to the latest timeline, and what ChooseDatabases() refuses. A standby cannot
-// be made of some databases: it would go on replaying over the empty ones. Nor can a delta, which
-// would empty those that are there. Nothing is written. A segment that is missing behind the backup
-// is looked for again a few seconds later: it may be on its way.
+// existing_directory.h) or cannot be created, a tablespace location that only an unencrypted
+// repository says, a target before the end of the backup, a timeline that the backup does not lead
+// to, a tablespace map that names no tablespace of the backup, too little disk space, the full
+// backup of a diff or WAL that the backup needs to become consistent but the repository has not, a
+// segment that is missing on the way to the end of WAL or to an LSN (unless `end_at_gap`), a time
+// or an LSN that more than one timeline may hold when none is named, WAL with wal_level = minimal
+// on that way, history files missing on the way to the latest timeline, and what ChooseDatabases()
+// refuses. A standby cannot be made of some databases: it would go on replaying over the empty
+// ones. Nor can a delta, which would empty those that are there. Nothing is written. A segment that
+// is missing behind the backup is looked for again a few seconds later: it may be on its way.
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
 
 // Whether what a plan rests on is in the repository still: backup.json, that of the full, the WAL

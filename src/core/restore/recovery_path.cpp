@@ -84,7 +84,7 @@ Result<std::optional<TimelineHistory>> HistoryOfStandby(const std::string& wal_d
 }
 
 Result<bool> CutAtFork(const std::string& segment, Lsn fork, const std::string& path) {
-  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
   struct stat info {};
   if (!fd.valid() || fstat(fd.get(), &info) != 0) {
     return ErrnoError(errno, fmt::format("could not open file \"{}\"", path));

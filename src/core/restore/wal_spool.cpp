@@ -108,7 +108,8 @@ Status CopyFile(const std::string& from, const std::string& to) {
   if (!source.valid()) {
     return ErrnoError(errno, fmt::format("could not open file \"{}\"", from));
   }
-  UniqueFd target(open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  unlink(to.c_str());
+  UniqueFd target(open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!target.valid()) {
     return ErrnoError(errno, fmt::format("could not create file \"{}\"", to));
   }

@@ -216,6 +216,14 @@ inline std::map<std::string, TreeItem> ReadTree(const std::string& root) {
   return tree;
 }
 
+// With the permissions that a restore makes of those that were recorded (file_restorer.h).
+inline std::map<std::string, TreeItem> AsRestored(std::map<std::string, TreeItem> tree) {
+  for (auto& [path, item] : tree) {
+    item.mode = item.type == 'l' ? item.mode : item.mode & 0750U;
+  }
+  return tree;
+}
+
 // Says which paths differ, rather than printing megabytes.
 inline void ExpectSameTree(const std::map<std::string, TreeItem>& expected,
                            const std::map<std::string, TreeItem>& actual) {

@@ -184,7 +184,7 @@ class DatabasesTest : public testing::Test {
     Compare(fixture_.source.Beside("space"), Space());
   }
   static void Compare(const std::string& from, const std::string& to) {
-    for (const auto& [path, item] : ReadTree(from)) {
+    for (const auto& [path, item] : AsRestored(ReadTree(from))) {
       if (path == "postgresql.auto.conf" || path == "pg_tblspc/16500" || path.empty()) {
         continue;
       }

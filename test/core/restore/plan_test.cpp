@@ -17,7 +17,7 @@ constexpr std::uint64_t kOtherSystem = 7'000'000'000'000'000'001U;
 // Backups that are no more than their summaries: a plan reads nothing else.
 class PlanTest : public testing::Test {
  protected:
-  PlanTest() {
+  explicit PlanTest(Cipher cipher = Cipher::kNone) : repository_(cipher) {
     options_.target_directory = work_.path() + "/restored";
     options_.restore_command = "/bin/false %f %p";
   }
@@ -68,6 +68,11 @@ class PlanTest : public testing::Test {
   TestRepository repository_;
   TemporaryDirectory work_;
   RestoreOptions options_;
+};
+
+class EncryptedPlanTest : public PlanTest {
+ protected:
+  EncryptedPlanTest() : PlanTest(Cipher::kAes256Gcm) {}
 };
 
 // Recovery would take it for the end, and not say a word.
@@ -364,7 +369,7 @@ TEST_F(PlanTest, RefusesAPlaceThatCannotBeWritten) {
   refused();  // nor is where it would be made
 }
 
-TEST_F(PlanTest, RefusesTablespacesWithoutAPlace) {
+TEST_F(EncryptedPlanTest, RefusesTablespacesWithoutAPlace) {
   BackupSummary summary = Summary();
   summary.tablespaces = {{16384, work_.path() + "/fast", 100}, {16385, work_.path() + "/slow", 0}};
   HaveBackup(summary);
@@ -378,6 +383,36 @@ TEST_F(PlanTest, RefusesTablespacesWithoutAPlace) {
   EXPECT_OK(Plan());
   options_.tablespace_map[work_.path() + "/slow"] = "relative";
   ExpectRefusal(ErrorCode::kInvalidArgument);
+}
+
+// Nobody can have written another location into an encrypted repository.
+TEST_F(PlanTest, AnUnencryptedRepositoryDoesNotSayWhereTablespacesGo) {
+  const std::string place = work_.path() + "/place";
+  BackupSummary summary = Summary();
+  summary.tablespaces = {{16384, place, 100}};
+  HaveBackup(summary);
+  const auto refused = [&] {
+    const Error error = Refusal(ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(error.message, AllOf(HasSubstr("16384"), HasSubstr(place)));
+    EXPECT_THAT(error.hint, HasSubstr(fmt::format("--tablespace-map {}=", place)));
+  };
+  refused();
+  options_.tablespace_map[place] = place;
+  EXPECT_EQ(Plan().value().tablespaces[0].path, place);
+  options_.tablespace_map.clear();
+
+  // A delta: where the target itself has its tablespace.
+  std::filesystem::create_directories(options_.target_directory + "/pg_tblspc");
+  std::filesystem::create_directories(place);
+  WriteText(options_.target_directory + "/veza-restoring", "");
+  options_.delta = true;
+  refused();
+  const std::string link = options_.target_directory + "/pg_tblspc/16384";
+  std::filesystem::create_directory_symlink(work_.path(), link);
+  refused();
+  std::filesystem::remove(link);
+  std::filesystem::create_directory_symlink(place, link);
+  EXPECT_THAT(Plan().error().message, testing::Not(HasSubstr("unencrypted")));
 }
 
 TEST_F(PlanTest, OneRootHoldsAllTablespacesThatTheMapDoesNotName) {
@@ -407,7 +442,7 @@ TEST_F(PlanTest, RefusesAMapOfTablespacesThatAreNotThere) {
   EXPECT_THAT(error.hint, HasSubstr(work_.path() + "/fast"));
 }
 
-TEST_F(PlanTest, RefusesTwoThingsInOnePlace) {
+TEST_F(EncryptedPlanTest, RefusesTwoThingsInOnePlace) {
   BackupSummary summary = Summary();
   summary.tablespaces = {{16384, work_.path() + "/fast", 100}, {16385, work_.path() + "/slow", 0}};
   HaveBackup(summary);
@@ -428,7 +463,7 @@ TEST_F(PlanTest, RefusesWhatDoesNotFit) {
 }
 
 // What a tablespace takes counts where the tablespace will be; here that is one file system.
-TEST_F(PlanTest, TablespacesAreCountedOnTheirFileSystem) {
+TEST_F(EncryptedPlanTest, TablespacesAreCountedOnTheirFileSystem) {
   BackupSummary summary = Summary();
   summary.size = 1ULL << 62;
   summary.tablespaces = {{16384, work_.path() + "/fast", (1ULL << 62) - 4096}};

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "core/repository/manifest.h"
+#include "core/restore/existing_directory.h"
 #include "core/restore/test_restore.h"
 
 namespace veza {
@@ -130,8 +131,12 @@ class ForgedRestoreTest : public testing::Test {
   }
 
   Result<RestoreReport> RestoreForged() {
-    std::filesystem::remove(fixture_.repository.PathOf(ManifestName(kTestLabel)));
     std::filesystem::remove_all(fixture_.Target());
+    Forge();
+    return fixture_.Restore();
+  }
+  void Forge() {
+    std::filesystem::remove(fixture_.repository.PathOf(ManifestName(kTestLabel)));
     ManifestWriter writer(*fixture_.repository, kTestLabel);
     for (const ManifestRecord& record : records_) {
       EXPECT_OK(writer.Add(record));
@@ -142,7 +147,9 @@ class ForgedRestoreTest : public testing::Test {
     summary.manifest_sha256 = stored.sha256;
     WriteText(fixture_.repository.PathOf(BackupDocumentName(kTestLabel)),
               SerializeSummary(summary, fixture_.repository->seal_policy()).value());
-    return fixture_.Restore();
+  }
+  void AddEmptyFile(const std::string& path, std::uint32_t mode = 0600) {
+    records_.emplace_back(FileRecord{path, mode, 0, 0, {}, {}});
   }
   void ExpectRefused(const char* message) {
     const auto restored = RestoreForged();
@@ -237,6 +244,59 @@ TEST_F(ForgedRestoreTest, NoFileComesTwice) {
   ASSERT_FALSE(restored);
   EXPECT_THAT(restored.error().message, HasSubstr("PG_VERSION"));
   EXPECT_FALSE(fixture_.HasControlFile());
+}
+
+TEST_F(ForgedRestoreTest, PermissionsAreNoneThatCouldHarm) {
+  records_.emplace_back(DirectoryRecord{"shared", 07777});
+  AddEmptyFile("shared/shell", 06777);
+  AddEmptyFile("script", 0755);
+  AddEmptyFile("group", 0660);
+  ASSERT_OK(RestoreForged());
+  const auto tree = ReadTree(fixture_.Target());
+  EXPECT_EQ(tree.at("shared").mode, 0750U);
+  EXPECT_EQ(tree.at("shared/shell").mode, 0750U);
+  EXPECT_EQ(tree.at("script").mode, 0750U);
+  EXPECT_EQ(tree.at("group").mode, 0640U);
+}
+
+TEST_F(ForgedRestoreTest, NothingLiesInADirectoryThatTheManifestDoesNotName) {
+  AddEmptyFile("absent/file");
+  ExpectRefused("puts \"absent/file\" where nothing of a backup can be");
+  records_.back() = DirectoryRecord{"absent/directory", 0700};
+  ExpectRefused("\"absent/directory\"");
+  records_.back() = DirectoryRecord{"PG_VERSION", 0700};  // a file by now
+  EXPECT_FALSE(RestoreForged());
+  records_.pop_back();
+  AddEmptyFile(std::string(kUnfinishedMarker));  // would name tablespaces
+  ExpectRefused("veza-restoring");
+}
+
+// What is there before, and stays, is not looked into.
+TEST_F(ForgedRestoreTest, NoLinkLeadsOutOfTheDirectory) {
+  const std::string elsewhere = fixture_.source.Beside("elsewhere");
+  const std::string link = fixture_.Target() + "/lost+found";
+  std::filesystem::create_directories(elsewhere);
+  std::filesystem::create_directories(fixture_.Target());
+  std::filesystem::create_directory_symlink(elsewhere, link);
+  AddEmptyFile("lost+found/authorized_keys");
+  Forge();
+  EXPECT_ERROR(fixture_.Restore(), ErrorCode::kDataCorrupted);
+  EXPECT_TRUE(std::filesystem::is_empty(elsewhere));
+
+  records_.insert(records_.end() - 1, DirectoryRecord{"lost+found", 0700});
+  Forge();
+  RestoreOptions options = fixture_.Options();
+  options.delta = true;
+  EXPECT_FALSE(fixture_.Restore(options));
+  EXPECT_TRUE(std::filesystem::is_empty(elsewhere));
+
+  std::filesystem::rename(link, fixture_.Target() + "/notes");
+  records_.erase(records_.end() - 2, records_.end());
+  AddEmptyFile("notes/authorized_keys");
+  Forge();
+  options.unknown_names = UnknownNames::kKeep;
+  EXPECT_ERROR(fixture_.Restore(options), ErrorCode::kDataCorrupted);
+  EXPECT_TRUE(std::filesystem::is_empty(elsewhere));
 }
 
 TEST_F(ForgedRestoreTest, WithoutAControlFileThereIsNoServer) {

@@ -90,7 +90,7 @@ class RestoreFixture {
     }
     std::map<std::string, TreeItem> expected = ReadTree(source.path());
     expected.erase("postgresql.auto.conf");
-    ExpectSameTree(expected, restored);
+    ExpectSameTree(AsRestored(expected), restored);
   }
 
   TestRepository repository;
