@@ -268,16 +268,23 @@ show_failed_logs() {
   done < <(sed -nE 's/^(.*\.pl) +\(Wstat: .*/\1/p' "$work/server-$1.out")
 }
 
-# TESTDIR is what 15 knows, TESTDATADIR and TESTLOGDIR are its names since 16.
+# TESTDIR is what 15 knows, TESTDATADIR and TESTLOGDIR are its names since 16. A test ..._root.pl begins
+# as root, if we are, and becomes the account of the tests itself.
 start_server_tests() {
-  local store=$1 dir=$work/server-$1
+  local store=$1 dir=$work/server-$1 status=0 test tests=() root_tests=() command
   shift
+  for test in "$@"; do
+    if ((EUID == 0)) && [[ $test == *_root.pl ]]; then root_tests+=("$test"); else tests+=("$test"); fi
+  done
   unprivileged mkdir -p "$dir" "$work/tmp"
-  unprivileged env TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
-    TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress" \
-    PG_TEST_PORT_DIR="$work/portlock" VEZA_TEST_STORE="$store" \
-    PATH="$bindir:/usr/bin:/bin:/usr/sbin:/sbin" \
-    prove --timer --jobs "$jobs" -I "$pgxs/../test/perl" -I "$work/tree/test/server/lib" "$@" 2>&1
+  command=(env TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log"
+    TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress"
+    PG_TEST_PORT_DIR="$work/portlock" VEZA_TEST_STORE="$store" HOME="$work"
+    PATH="$bindir:/usr/bin:/bin:/usr/sbin:/sbin"
+    prove --timer --jobs "$jobs" -I "$pgxs/../test/perl" -I "$work/tree/test/server/lib")
+  ((${#tests[@]} == 0)) || unprivileged "${command[@]}" "${tests[@]}" 2>&1 || status=$?
+  ((${#root_tests[@]} == 0)) || (cd "$work" && "${command[@]}" "${root_tests[@]}" 2>&1) || status=$?
+  return "$status"
 }
 
 # A file that died without a failed test counts as one failure.

@@ -28,26 +28,41 @@ bool SwitchTo(const Account& account) {
 
 }  // namespace
 
-Result<bool> BecomeOwnerOf(const std::string& directory) {
-  if (geteuid() != 0) {
-    return true;
-  }
-  std::string path = directory;
+Status BecomeOwnerOf(const std::string& directory) {
   struct stat info {};
-  while (stat(path.c_str(), &info) != 0) {
-    const std::size_t slash = path.rfind('/');
-    if (slash == std::string::npos || path == "/") {
-      return ErrnoError(errno, fmt::format("could not stat directory \"{}\"", path));
+  if (geteuid() != 0) {
+    return Ok();
+  }
+  if (stat(directory.c_str(), &info) != 0) {
+    return ErrnoError(errno, fmt::format("could not stat directory \"{}\"", directory));
+  }
+  if (info.st_uid != 0 && !SwitchTo(AccountOf(info.st_uid, info.st_gid))) {
+    return ErrnoError(errno, fmt::format("could not become the owner of \"{}\"", directory));
+  }
+  return Ok();
+}
+
+Result<Account> ChooseAccount(const std::string& name) {
+  if (geteuid() != 0) {
+    Account account = OwnAccount();
+    if (!name.empty() && name != account.name) {
+      return MakeError(ErrorCode::kPermissionDenied, "only root can work as user \"{}\"", name)
+          .WithHint("Leave --user out, or run vezactl as root or as that user.");
     }
-    path = slash == 0 ? "/" : path.substr(0, slash);
+    return account;
   }
-  if (info.st_uid == 0) {
-    return false;
+  if (name.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument, "root does not restore for itself")
+        .WithHint(
+            "Name the user that is to run PostgreSQL, and to own the files, with --user; or run "
+            "vezactl as that user.");
   }
-  if (!SwitchTo(AccountOf(info.st_uid, info.st_gid))) {
-    return ErrnoError(errno, fmt::format("could not become the owner of \"{}\"", path));
+  ASSIGN_OR_RETURN(Account account, FindAccount(name));
+  if (account.uid == 0) {
+    return MakeError(ErrorCode::kInvalidArgument, "PostgreSQL does not run as root")
+        .WithHint("Name another user with --user.");
   }
-  return true;
+  return account;
 }
 
 Result<Account> FindAccount(const std::string& name) {

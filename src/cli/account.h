@@ -1,4 +1,8 @@
-// Root restoring for the account that will run the server.
+// Root working for the account that runs the server.
+//
+// vezactl never writes as root what a repository says: with cipher none anybody who can write to
+// the repository has written it. A restore and a drill become an account that was named, and
+// wal-get the owner of the directory that it writes to, for good and before anything is read there.
 #pragma once
 
 #include <sys/types.h>
@@ -10,11 +14,9 @@
 
 namespace veza::cli {
 
-// When root runs vezactl: becomes, for good, the owner of `directory` or of its nearest ancestor
-// that exists, so that PostgreSQL, which refuses root, owns what is restored. False: that owner is
-// root too, and nothing was changed. For anybody else there is nothing to do (true). Call it once
-// the settings, which may be root's alone, have been read.
-Result<bool> BecomeOwnerOf(const std::string& directory);
+// When root runs vezactl: becomes, for good, the owner of `directory`, if that is somebody else.
+// Call it once the settings, which may be root's alone, have been read.
+Status BecomeOwnerOf(const std::string& directory);
 
 struct Account {
   std::string name{};
@@ -22,6 +24,9 @@ struct Account {
   gid_t gid = 0;
 };
 
+// That of `name`, for root, and never root's own; for anybody else the own one, the only one there
+// can be. Empty: root has not said. Errors have a hint.
+Result<Account> ChooseAccount(const std::string& name);
 // kNotFound with a hint when there is none of that name.
 Result<Account> FindAccount(const std::string& name);
 // The one that runs this process.

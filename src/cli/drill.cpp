@@ -36,23 +36,6 @@ struct DrillArguments {
   std::vector<SqlCheck> checks;
 };
 
-Result<Account> ChooseAccount(const std::string& user) {
-  if (geteuid() == 0) {
-    ASSIGN_OR_RETURN(Account account, FindAccount(user.empty() ? kDefaultUser : user));
-    if (account.uid == 0) {
-      return MakeError(ErrorCode::kInvalidArgument, "PostgreSQL does not run as root")
-          .WithHint("Name another user with --user.");
-    }
-    return account;
-  }
-  Account account = OwnAccount();
-  if (!user.empty() && user != account.name) {
-    return MakeError(ErrorCode::kPermissionDenied, "only root can run a drill as user \"{}\"", user)
-        .WithHint("Leave --user out, or run vezactl as root or as that user.");
-  }
-  return account;
-}
-
 void PrintOutcome(const DrillOutcome& outcome, const std::string& directory) {
   const DrillRecord& record = outcome.record;
   std::string text = fmt::format("drill of backup {} to {}: {}\n", record.label, record.target,
@@ -157,7 +140,9 @@ Result<Prepared> Prepare(const DrillArguments& arguments) {
     ASSIGN_OR_RETURN(prepared.drill.pg_bin, AbsolutePath(prepared.drill.pg_bin));
   }
   ASSIGN_OR_RETURN(prepared.base, AbsolutePath(arguments.base));
-  ASSIGN_OR_RETURN(prepared.account, ChooseAccount(arguments.user));
+  ASSIGN_OR_RETURN(
+      prepared.account,
+      ChooseAccount(arguments.user.empty() && geteuid() == 0 ? kDefaultUser : arguments.user));
   return prepared;
 }
 

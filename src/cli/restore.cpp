@@ -34,6 +34,7 @@ struct RestoreArguments {
   bool no_lease = false;
   std::string archive_mode = "off";
   std::string system_id;
+  std::string user;
 };
 
 Result<std::map<std::string, std::string>> ParseTablespaceMap(
@@ -202,7 +203,14 @@ Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repo
 
 Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
+  const bool is_root = geteuid() == 0;
+  ASSIGN_OR_RETURN(const Account account, ChooseAccount(arguments.user));
+  // The settings may be root's alone.
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  RETURN_IF_ERROR(BecomeAccount(account));
+  if (is_root && !options.quiet) {
+    WarnUnlessServerCanFetch(options);
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(restore.system_identifier));
   // Said explicitly from here on: another system may come to the repository later.
@@ -211,13 +219,6 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
                    MakeRestoreCommand(options, identity.system_identifier));
   if (restore.jobs == 0) {
     restore.jobs = DefaultRestoreJobs(config);
-  }
-  const bool was_root = geteuid() == 0;
-  ASSIGN_OR_RETURN(const bool right_owner, BecomeOwnerOf(restore.target_directory));
-  if (!right_owner && !options.quiet) {
-    PrintWarning("restoring as root: give the files to PostgreSQL's user before the server starts");
-  } else if (was_root && right_owner && !options.quiet) {
-    WarnUnlessServerCanFetch(options);
   }
   ASSIGN_OR_RETURN(RestorePlan plan, PlanRestore(*repository, restore));
   WarnOfGap(plan, arguments.end_at_gap);
@@ -276,6 +277,10 @@ Subcommand AddRestore(CLI::App& parent) {
                   "At the target: pause (default), promote or shutdown");
   app->add_flag("--end-at-gap", arguments->end_at_gap,
                 "Where WAL is missing although later WAL is there: recover up to it");
+  app->add_option("--user", arguments->user,
+                  "Operating system user that will run PostgreSQL, and own the files; needed when "
+                  "root runs vezactl, which becomes that user")
+      ->type_name("NAME");
   app->add_flag("--standby", arguments->standby,
                 "Make a standby, which goes on following the archive or a primary");
   app->add_option("--tablespace-map", arguments->tablespace_map,

@@ -19,6 +19,7 @@
 #include <limits>
 #include <utility>
 
+#include "cli/account.h"
 #include "cli/command.h"
 #include "cli/lease.h"
 #include "cli/output.h"
@@ -254,6 +255,11 @@ Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
   }
 }
 
+std::string DirectoryOf(const std::string& path) {
+  const std::string directory = std::filesystem::path(path).parent_path().string();
+  return directory.empty() ? "." : directory;
+}
+
 Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
   const std::optional<WalFileName> name = ParseWalFileName(wal.file);
   if (!name.has_value()) {
@@ -262,6 +268,7 @@ Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
   }
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  RETURN_IF_ERROR(BecomeOwnerOf(DirectoryOf(wal.destination)));
   ASSIGN_OR_RETURN(RecoveryState recovery, LookAtRecovery(wal.destination, *name));
   const Request request{wal, *name, system_id, std::move(recovery)};
   const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);

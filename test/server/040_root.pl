@@ -1,0 +1,168 @@
+# vezactl run by root: it restores as an account that was named, and what an unencrypted repository says
+# does not lead out of the directory. run.sh begins this test as root, if it is root itself.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use JSON::PP qw(decode_json encode_json);
+use Test::More;
+
+my $root; # a process that runs what it is told, as root
+
+BEGIN
+{
+	plan skip_all => 'it needs root: run test/run.sh as root' if $> != 0;
+	use POSIX ();
+	use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
+	my (undef, undef, $uid, $gid) = getpwnam('postgres') or die "there is no account postgres\n";
+	socketpair($root, my $other, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!\n";
+	$_->autoflush(1) foreach $root, $other;
+	if (fork() == 0)
+	{
+		close $root;
+		while (my $line = <$other>)
+		{
+			my $command = decode_json($line);
+			my $pid = open my $pipe, '-|';
+			if ($pid == 0)
+			{
+				open STDERR, '>&', \*STDOUT;
+				exec @$command or POSIX::_exit(127);
+			}
+			my $said = do { local $/ = undef; <$pipe> // '' };
+			close $pipe;
+			print {$other} encode_json([ $? >> 8, $said ]), "\n";
+		}
+		POSIX::_exit(0);
+	}
+	close $other;
+	# For good, and before anything makes a file.
+	$) = "$gid $gid";
+	POSIX::setgid($gid);
+	POSIX::setuid($uid) or die "setuid: $!\n";
+}
+
+use File::Find ();
+use PostgreSQL::Test::Utils qw(slurp_file);
+use VezaTest;
+
+sub as_root
+{
+	my (@command) = @_;
+	print {$root} encode_json(\@command), "\n";
+	my ($exit, $said) = @{ decode_json(scalar <$root>) };
+	print "# as root: @command\n# exit $exit\n$said";
+	return ($exit, $said);
+}
+
+my $node = VezaTest->new('primary');
+my @vezactl = ($ENV{VEZACTL} // 'vezactl', '--config');
+
+sub root_vezactl
+{
+	my (@arguments) = @_;
+	return as_root(@vezactl, $node->conf, @arguments);
+}
+
+sub root_fails
+{
+	my ($arguments, $pattern, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($exit, $said) = root_vezactl(@$arguments);
+	is($exit, 2, "$test: exit code");
+	like($said, $pattern, "$test: message");
+	return;
+}
+
+# Those below a directory that are not ours.
+sub of_others
+{
+	my ($directory) = @_;
+	my @found;
+	File::Find::find({ no_chdir => 1, wanted => sub { push @found, $_ if (lstat)[4] != $> } }, $directory);
+	return \@found;
+}
+
+$node->init;
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+my $tablespace = PostgreSQL::Test::Utils::tempdir('tablespace');
+$node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '$tablespace'");
+$node->safe_psql('postgres', 'CREATE TABLE t TABLESPACE elsewhere AS SELECT 1 AS a');
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+my $segment = $node->archive_wal;
+
+my $base = PostgreSQL::Test::Utils::tempdir();
+my $target = "$base/restored";
+my @moved = ('--tablespace-map', "$tablespace=$base/moved");
+my @restore = ('restore', '--target-dir', $target, @moved);
+
+# --- an account has to be named -------------------------------------------------------------------
+
+foreach my $dry ([], ['--dry-run'])
+{
+	root_fails([ @restore, @$dry ], qr/root does not restore for itself.*HINT: .*--user/s, "restore @$dry");
+}
+root_fails([ @restore, '--user', 'root' ], qr/does not run as root/, '--user root');
+root_fails([ @restore, '--user', 'no-such-user' ], qr/no operating system user "no-such-user"/,
+	'an account that is not there');
+$node->vezactl_fails([ @restore, '--user', 'root' ], 2, qr/only root can work as user "root"/,
+	'somebody else');
+ok(!-e $target, 'nothing was written');
+
+my ($exit, $said) = root_vezactl(@restore, '--user', 'postgres');
+is($exit, 0, 'with an account');
+is_deeply([ map { @{ of_others($_) } } $target, "$base/moved" ], [], 'everything is that account\'s');
+
+# Rights are dropped before the repository is read, and with them goes what only root may.
+as_root('mkdir', '-m', '755', "$base/of-root");
+as_root('chown', '0:0', $_) foreach "$base/of-root";
+root_fails([ 'restore', '--target-dir', "$base/of-root/restored", '--user', 'postgres', @moved ],
+	qr/could not create directory "\S+of-root.*let that account write there/s, 'a directory of root\'s');
+SKIP:
+{
+	skip 'a directory has an owner', 2 if store() ne 'dir';
+	as_root('chown', '0:0', repository());
+	root_fails([ 'restore', '--target-dir', "$base/again", '--user', 'postgres', '--dry-run', @moved ],
+		qr/Permission denied/, 'a repository that is root\'s alone');
+	as_root('chown', 'postgres:', repository());
+}
+
+# Settings that root alone may read are read before.
+as_root('install', '-m', '600', '-o', '0', $node->conf, "$base/secret.conf");
+($exit, $said) = as_root(@vezactl, "$base/secret.conf", 'restore', '--target-dir', $target, '--delta',
+	'--user', 'postgres', @moved);
+is($exit, 0, 'settings of root\'s alone');
+like($said, qr/restore_command will fail when user "postgres" runs it/, 'of which it warns');
+
+($exit, $said) = root_vezactl('wal-get', $segment, "$base/$segment");
+is($exit, 0, 'wal-get');
+is((stat "$base/$segment")[4], $>, 'makes a file for the owner of its directory');
+
+# --- what an unencrypted repository says ----------------------------------------------------------
+
+my $shell = $node->data_dir . '/shell';
+PostgreSQL::Test::Utils::append_to_file($shell, "#!/bin/sh\n");
+chmod 04777, $shell or die "chmod: $!";
+chmod 02777, $node->data_dir . '/pg_logical/snapshots' or die "chmod: $!";
+$node->apply_conf(cluster => 'plain', cipher => 'none', cipher_passphrase => undef);
+$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+my $plain = "$base/plain";
+@restore = ('restore', '--target-dir', $plain, '--user', 'postgres');
+root_fails(\@restore, qr/would be restored to "\Q$tablespace\E", as an unencrypted repository says.*HINT: .*--tablespace-map \Q$tablespace\E=/s,
+	'a location that it says');
+$node->vezactl_fails([ 'restore', '--target-dir', $plain ], 2, qr/unencrypted repository/,
+	'for the account itself, too');
+($exit, $said) = root_vezactl(@restore, '--tablespace-map', "$tablespace=$base/plain-moved");
+is($exit, 0, 'one that the operator says');
+is_deeply(of_others($plain), [], 'everything is the account\'s');
+is(sprintf('%04o', (stat "$plain/shell")[2] & 07777), '0750', 'a file keeps only what is harmless');
+is(sprintf('%04o', (stat "$plain/pg_logical/snapshots")[2] & 07777), '0750', 'and a directory');
+# Where the target itself has its tablespace, that proves it.
+($exit, $said) = root_vezactl(@restore, '--delta', '--tablespace-map', "$tablespace=$base/plain-moved");
+is($exit, 0, 'a delta');
+
+as_root('rm', '-rf', "$base/of-root", "$base/secret.conf");
+done_testing();
