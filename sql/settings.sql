@@ -23,6 +23,7 @@ ALTER SYSTEM SET veza_backup.cluster = 'two words';
 ALTER SYSTEM SET veza_backup.s3_endpoint = 'minio.example.com:9000';
 ALTER SYSTEM SET veza_backup.s3_endpoint = 'https://user:password@minio.example.com';
 ALTER SYSTEM SET veza_backup.s3_uri_style = 'dns';
+ALTER SYSTEM SET veza_backup.s3_conditional_writes = 'off';
 ALTER SYSTEM SET veza_backup.s3_region = 'us east';
 ALTER SYSTEM SET veza_backup.s3_ca_file = 'ca.pem';
 ALTER SYSTEM SET veza_backup.s3_ca_file = '/nonexistent/ca.pem';

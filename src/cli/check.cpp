@@ -41,8 +41,8 @@ Result<int> RunCheck(const GlobalOptions& options) {
   // A person waits for the answer: a few seconds of trying again are enough.
   ASSIGN_OR_RETURN(const std::shared_ptr<Store> store,
                    Connect(options, config, {.budget = std::chrono::seconds(10)}));
-  const std::vector<CheckResult> results =
-      CheckRepository(store, OptionsOf(config), options.environment);
+  const std::vector<CheckResult> results = CheckRepository(
+      store, OptionsOf(config), options.environment, {}, config.looks_before_writes);
   RETURN_IF_ERROR(options.environment.cancellation->Check());
   const bool passed = std::ranges::all_of(results, &CheckResult::passed);
   if (options.json) {

@@ -58,7 +58,8 @@ class CheckCall final : public RowsCall {
     RETURN_IF_ERROR(environment_.cancellation->Check());
     bool usable = true;
     for (const CheckResult& result :
-         CheckRepository(store, Options(), environment_, facts_.system_identifier)) {
+         CheckRepository(store, Options(), environment_, facts_.system_identifier,
+                         config_.looks_before_writes)) {
       const bool decides = result.name == "store" || result.name == "identity";
       usable = usable && (result.passed || !decides);
       rows_.push_back(RowOf(result));

@@ -8,17 +8,26 @@ with a line that begins with the command:
 
     pass                          requests are passed on to HOST:PORT, as at the start
     faults RATE SEED [KIND...]    that share of the requests, 0 to 1, fails; of these kinds, or of all
+    conditions HOW                what becomes of If-None-Match: honour, as at the start, by HOST:PORT;
+                                  ignore, the object is overwritten; refuse, answered with 501
     stats                         is answered with the requests seen and how often each fault happened
 
 Which requests fail follows from the seed and their order. The kinds are dealt like cards: each comes
 once before any comes again, so that a few dozen faults are enough to have had all of them.
 
+To ignore a condition, the proxy deletes the object and sends the request again: the condition itself is
+signed. Its own requests are signed with VEZA_TEST_S3_ACCESS_KEY and VEZA_TEST_S3_SECRET_KEY.
+
 proxy.py is for a store that is away: it knows bytes only, and so TLS, too. This one has to tell one
 request from the next. It ends with its standard input, that is, with the test that started it.
 """
 import collections
+import datetime
+import hashlib
+import hmac
 import http.client
 import http.server
+import os
 import random
 import socket
 import struct
@@ -31,6 +40,7 @@ SLOW = 2.0  # seconds over which a slow body is spread
 PIECES = 20  # of a slow body
 
 target = sys.argv[1]
+conditions = "honour"
 
 
 class Dice:
@@ -77,6 +87,7 @@ class Answer:
 
     def __init__(self, status, reason, headers, body):
         lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers)]
+        self.status = status
         self.head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         self.body = body
 
@@ -103,7 +114,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # --- the faults: each is the way of one request ------------------------------------------------
 
     def passed_on(self):
-        self.send(self.ask(self.request_body()))
+        if conditions == "refuse" and "If-None-Match" in self.headers:
+            self.refuse(501, "Not Implemented", "NotImplemented")
+            return
+        body = self.request_body()
+        answer = self.ask(body)
+        if conditions == "ignore" and answer.status == 412:
+            delete(self.path)
+            answer = self.ask(body)
+        self.send(answer)
 
     def error_500(self):
         self.refuse(500, "Internal Server Error", "InternalError")
@@ -202,6 +221,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+def sign(key, text):
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+def delete(path):
+    """Deletes an object in the name of the test."""
+    time_now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    headers = {"host": target, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "x-amz-date": time_now}
+    names = ";".join(headers)
+    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    request = f"DELETE\n{path}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+    scope = f"{time_now[:8]}/us-east-1/s3/aws4_request"
+    to_sign = f"AWS4-HMAC-SHA256\n{time_now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    key = ("AWS4" + os.environ["VEZA_TEST_S3_SECRET_KEY"]).encode()
+    for part in scope.split("/"):
+        key = sign(key, part)
+    credential = f"{os.environ['VEZA_TEST_S3_ACCESS_KEY']}/{scope}"
+    headers["authorization"] = (f"AWS4-HMAC-SHA256 Credential={credential},SignedHeaders={names},"
+                                f"Signature={sign(key, to_sign).hex()}")
+    upstream = http.client.HTTPConnection(target, timeout=60)
+    try:
+        upstream.request("DELETE", path, headers=headers)
+        status = upstream.getresponse().status
+    finally:
+        upstream.close()
+    if status != 204:
+        raise http.client.HTTPException(f"DELETE {path}: {status}")
+
+
 KINDS = ("error_500", "error_503", "dropped_request", "lost_answer", "truncated_answer", "stall", "slow_body")
 
 
@@ -217,11 +265,14 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 def obey(words):
+    global conditions
     command, arguments = words[0], words[1:]
     if command == "pass" and not arguments:
         dice.stop()
     elif command == "faults" and len(arguments) >= 2 and set(arguments[2:]) <= set(KINDS):
         dice.load(float(arguments[0]), arguments[1], arguments[2:] or KINDS)
+    elif command == "conditions" and arguments in (["honour"], ["ignore"], ["refuse"]):
+        conditions = arguments[0]
     elif command == "stats" and not arguments:
         return f"stats {dice.stats()}"
     else:

@@ -150,6 +150,7 @@ Status ResolveS3(const Settings& settings, const EnvLookup& environment, Reposit
   }
   options.verify_tls = settings.Boolean("s3_verify_tls");
   options.max_connections = config.s3_connections;
+  config.looks_before_writes = settings.Choice("s3_conditional_writes") == "look";
   return ResolveCredentials(settings, environment, options);
 }
 

@@ -41,8 +41,9 @@ struct Config {
   ~Config();  // wipes the secrets in `s3`
 
   RepositoryKind kind = RepositoryKind::kDirectory;
-  std::string directory;  // kDirectory only; ends with "/<cluster>"
-  S3Options s3;           // kS3 only; the prefix ends with the cluster
+  std::string directory;             // kDirectory only; ends with "/<cluster>"
+  S3Options s3;                      // kS3 only; the prefix ends with the cluster
+  bool looks_before_writes = false;  // kS3 only; instead of conditional writes
   std::string cluster;
   Cipher cipher = Cipher::kNone;
   SecretString passphrase;  // empty exactly when cipher is kNone

@@ -22,6 +22,7 @@ bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
 
 constexpr int kMaxRetention = 10'000;
 constexpr const char* kUriStyles[] = {"path", "virtual-host"};
+constexpr const char* kConditionalWrites[] = {"required", "look"};
 constexpr const char* kCiphers[] = {"", "aes-256-gcm", "aes-256-cbc", "none"};
 constexpr const char* kBackupFrom[] = {"primary", "standby", "prefer-standby"};
 
@@ -108,6 +109,14 @@ constexpr std::array kSettings = {
         .type = SettingType::kBool,
         .default_value = "on",
         .description = "Whether the certificate of the S3 server is verified.",
+    },
+    SettingSpec{
+        .name = "s3_conditional_writes",
+        .type = SettingType::kEnum,
+        .default_value = "required",
+        .description = "Whether S3 must keep two writers from overwriting each other, or whether "
+                       "it is enough to look before each write.",
+        .choices = kConditionalWrites,
     },
     SettingSpec{
         .name = "cipher",

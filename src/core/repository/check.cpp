@@ -20,10 +20,16 @@ CheckResult Passed(std::string name, std::string detail) {
   return {std::move(name), true, std::move(detail), ""};
 }
 
-CheckResult CheckConditionalWrites(Store& store, const std::string& probe) {
+CheckResult CheckConditionalWrites(Store& store, const std::string& probe,
+                                   bool looks_before_writes) {
   const Status second = PutSmall(store, probe, AsBytes("second"), PutMode::kCreate);
   if (!second && second.error().code == ErrorCode::kAlreadyExists) {
-    return Passed("conditional_writes", "the store refuses to overwrite an object");
+    return Passed("conditional_writes",
+                  looks_before_writes
+                      ? "the store is not asked, because veza_backup.s3_conditional_writes is "
+                        "\"look\": two servers that write at the same moment can overwrite each "
+                        "other's objects"
+                      : "the store refuses to overwrite an object");
   }
   if (!second) {
     return FailedCheck("conditional_writes", second.error());
@@ -111,7 +117,8 @@ CheckResult FailedCheck(std::string name, const Error& error) {
 std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
                                          const RepositoryOptions& options,
                                          const Environment& environment,
-                                         std::optional<std::uint64_t> system_identifier) {
+                                         std::optional<std::uint64_t> system_identifier,
+                                         bool looks_before_writes) {
   std::vector<CheckResult> results;
   if (const auto listed = store->ListDirectories(""); !listed) {
     results.push_back(FailedCheck("store", listed.error()));
@@ -123,12 +130,12 @@ std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
   environment.random->Fill(random);
   const std::string probe = std::string(kProbePrefix) + ToHex(random);
   constexpr std::string_view kContent = "veza_backup probe";
-  if (const Status put = PutSmall(*store, probe, AsBytes(kContent), PutMode::kCreate); !put) {
+  if (const Status put = PutSmall(*store, probe, AsBytes(kContent), PutMode::kReplace); !put) {
     results.push_back(FailedCheck("write", put.error()));
   } else {
     results.push_back(Passed("write", "an object was written"));
     results.push_back(CheckRead(*store, probe, kContent));
-    results.push_back(CheckConditionalWrites(*store, probe));
+    results.push_back(CheckConditionalWrites(*store, probe, looks_before_writes));
     results.push_back(CheckDelete(*store, probe));
   }
   results.push_back(CheckClock(*store, *environment.clock));

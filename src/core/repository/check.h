@@ -21,11 +21,12 @@ struct CheckResult {
 // Talks to the store: lists, writes, reads back, overwrites conditionally and deletes a probe
 // object, compares clocks, opens key and identities. Checks that cannot be made because an earlier
 // one failed are left out. Never changes anything but the probe object. Backups are those of the
-// system, or of any.
+// system, or of any. `looks_before_writes` as in Config.
 std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
                                          const RepositoryOptions& options,
                                          const Environment& environment,
-                                         std::optional<std::uint64_t> system_identifier = {});
+                                         std::optional<std::uint64_t> system_identifier = {},
+                                         bool looks_before_writes = false);
 
 // One row for a failed step: the error's message and hint.
 CheckResult FailedCheck(std::string name, const Error& error);

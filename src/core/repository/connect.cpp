@@ -5,10 +5,22 @@
 #include <climits>
 #include <utility>
 
+#include "core/repository/names.h"
 #include "core/s3/s3_store.h"
+#include "core/storage/conditional_writes.h"
 #include "core/storage/local_store.h"
 
 namespace veza {
+
+namespace {
+
+// Each process tries the store for itself: that is one request, and no proof is older than it is.
+std::shared_ptr<ConditionalWriteProofs> ProofsOfThisProcess() {
+  static const auto proofs = std::make_shared<ConditionalWriteProofs>();
+  return proofs;
+}
+
+}  // namespace
 
 Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environment& environment,
                                             const RetryPolicy& policy, RetryObserver observer) {
@@ -18,8 +30,17 @@ Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environm
   } else {
     ASSIGN_OR_RETURN(store, MakeLocalStore(config.directory, environment));
   }
-  return std::shared_ptr<Store>(
-      MakeRetryingStore(std::move(store), environment, policy, std::move(observer)));
+  if (config.looks_before_writes) {
+    store = MakeLookingStore(std::move(store));
+  }
+  store = MakeRetryingStore(std::move(store), environment, policy, std::move(observer));
+  if (config.kind == RepositoryKind::kS3 && !config.looks_before_writes) {
+    std::string place =
+        fmt::format("{} {} {}", ServiceOf(config), config.s3.access_key, store->location());
+    store = MakeProvenStore(std::move(store), environment, std::string(kConditionalWriteProbe),
+                            std::move(place), ProofsOfThisProcess());
+  }
+  return std::shared_ptr<Store>(std::move(store));
 }
 
 std::string ServiceOf(const Config& config) {

@@ -14,7 +14,9 @@
 
 namespace veza {
 
-// The configured store with retries, rooted at the cluster. No request is made.
+// The configured store with retries, rooted at the cluster. No request is made. On S3 it is tried
+// before anything is created in it (core/storage/conditional_writes.h): whoever writes to a
+// repository has its store from here.
 Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environment& environment,
                                             const RetryPolicy& policy, RetryObserver observer = {});
 

@@ -23,6 +23,9 @@ inline constexpr std::string_view kLeasePrefix = "lease/";
 inline constexpr std::string_view kGapPrefix = "gap/";
 inline constexpr std::string_view kDrillPrefix = "drill/";
 inline constexpr std::string_view kProbePrefix = "probe/";
+// With which a store is tried before it is written to (core/storage/conditional_writes.h). It
+// stays.
+inline constexpr std::string_view kConditionalWriteProbe = "probe/conditional-writes";
 
 std::string IdentityName(std::uint64_t system_identifier);
 std::string KeyWrapName(std::string_view key_id_hex, std::string_view wrap_id_hex);

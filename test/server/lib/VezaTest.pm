@@ -13,7 +13,8 @@
 #   $copy->wait_for_end_of_recovery;
 #
 # A store that is away: init(proxy => 1), then break_store() and mend_store(). One that fails at random,
-# S3 only: init(proxy => 'faults'), then store_faults(), mend_store() and fault_counts().
+# S3 only: init(proxy => 'faults'), then store_faults(), mend_store() and fault_counts(). The same proxy
+# is a store without conditional writes: store_conditions().
 #
 # run.sh runs each test twice, with VEZA_TEST_STORE=dir and =s3: a test looks at the repository only
 # through objects(), read_object(), write_object() and delete_object(), or asks store() and skips.
@@ -42,6 +43,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(
   store repository poll_until objects read_object write_object delete_object
   break_store mend_store slow_store store_faults fault_counts
+  store_conditions
 );
 
 my @nodes;
@@ -499,6 +501,14 @@ sub store_faults
 {
 	my ($rate, $seed) = @_;
 	command_proxy("faults $rate $seed");
+	return;
+}
+
+# What the store makes of If-None-Match from now on: 'honour', 'ignore' (it overwrites) or 'refuse' (501).
+sub store_conditions
+{
+	my ($how) = @_;
+	command_proxy("conditions $how");
 	return;
 }
 
