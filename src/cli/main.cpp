@@ -1,4 +1,6 @@
 // vezactl: what must work while the server is dead.
+#include <sys/prctl.h>
+
 #include <exception>
 #include <new>
 #include <vector>
@@ -109,6 +111,9 @@ int Run(int argc, char** argv) {
 }  // namespace veza::cli
 
 int main(int argc, char** argv) {
+  // Secrets are in the memory of this process: no core dump, and no debugger but root's. Programs
+  // that it starts are as they always are.
+  prctl(PR_SET_DUMPABLE, 0);
   // 126 and not 2: should it be wal-get that hits the bug, PostgreSQL must not go on.
   constexpr int kBug = 126;
   try {

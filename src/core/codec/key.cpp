@@ -172,10 +172,6 @@ Sha256Digest DigestOf(std::string_view wrap, std::string_view passphrase) {
 
 }  // namespace
 
-DataKey::~DataKey() {
-  OPENSSL_cleanse(secret_.data(), secret_.size());
-}
-
 DataKey DataKey::Generate(Random& random) {
   KeyId id;
   random.Fill(id);

@@ -9,29 +9,28 @@
 #include "core/bytes.h"
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/secret_string.h"
 
 namespace veza {
 
 using KeyId = std::array<std::uint8_t, 16>;
 
-// 32 secret bytes and their name. Wiped when destroyed; never formatted, logged or compared in
-// variable time.
+// 32 secret bytes and their name. Kept as secret_string.h says; never formatted, logged or compared
+// in variable time.
 class DataKey {
  public:
-  DataKey(KeyId id, const std::array<std::uint8_t, 32>& secret) : id_(id), secret_(secret) {}
-  ~DataKey();
-  DataKey(const DataKey&) = default;
-  DataKey& operator=(const DataKey&) = default;
+  DataKey(KeyId id, const std::array<std::uint8_t, 32>& secret)
+      : id_(id), secret_(AsText(secret)) {}
 
   static DataKey Generate(Random& random);
 
   const KeyId& id() const { return id_; }
   std::string hex_id() const { return ToHex(id_); }
-  ByteView secret() const { return secret_; }
+  ByteView secret() const { return AsBytes(secret_.text()); }
 
  private:
   KeyId id_;
-  std::array<std::uint8_t, 32> secret_;
+  SecretString secret_;
 };
 
 // The JSON text of a key wrap. Takes about a tenth of a second and 32 MiB: scrypt is meant to.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/config/conf_lexer.h"
+#include "core/secret_string.h"
 
 namespace veza {
 namespace {
@@ -70,7 +71,8 @@ Status ConfFileReader::ReadFile(const std::string& path, int depth) {
                      path)
         .WithHint("Look for files that include each other.");
   }
-  ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path));
+  ASSIGN_OR_RETURN(std::string text, ReadWholeFile(path));
+  const WipeAtEnd wipe_text(text);  // any of it may be a secret
   ConfLexer lexer(text);
   const auto syntax_error = [&](int line) -> Status {
     return MakeError(ErrorCode::kInvalidArgument, "syntax error in {}", Place(path, line))
@@ -98,8 +100,9 @@ Status ConfFileReader::ReadFile(const std::string& path, int depth) {
         token != ConfToken::kReal && token != ConfToken::kUnquotedString) {
       return syntax_error(line);
     }
-    const std::string value = token == ConfToken::kString ? UnquoteConfString(lexer.token_text())
-                                                          : std::string(lexer.token_text());
+    std::string value = token == ConfToken::kString ? UnquoteConfString(lexer.token_text())
+                                                    : std::string(lexer.token_text());
+    const WipeAtEnd wipe_value(value);
     token = lexer.Next();
     if (token != ConfToken::kEndOfLine && token != ConfToken::kEndOfFile) {
       return syntax_error(line);
@@ -129,7 +132,7 @@ Status ConfFileReader::Apply(const std::string& name, const std::string& value,
                      Place(path, line))
         .WithHint("Correct the name or remove the line.");
   }
-  values_.insert_or_assign(spec->name, SettingValue{value, Place(path, line)});
+  values_.insert_or_assign(spec->name, SettingValue{value, Place(path, line), path});
   return Ok();
 }
 

@@ -49,6 +49,20 @@ class Settings {
     const auto found = values_.find(name);
     return found != values_.end() ? found->second.text : FindSetting(name)->default_value;
   }
+  SecretString Secret(std::string_view name) const {
+    const auto found = values_.find(name);
+    return SecretString(found != values_.end() ? std::string_view(found->second.text) : "");
+  }
+  std::vector<InlineSecret> InlineSecrets() const {
+    std::vector<InlineSecret> secrets;
+    for (const auto& [name, value] : values_) {
+      const SettingSpec* const spec = FindSetting(name);
+      if (spec->secret && !value.text.empty()) {
+        secrets.push_back({spec->name, value.file, SecretString(value.text)});
+      }
+    }
+    return secrets;
+  }
   bool Boolean(std::string_view name) const { return *ParseBoolean(Text(name)); }
   int Integer(std::string_view name) const { return *ParseInteger(*FindSetting(name), Text(name)); }
   // The choice as the table spells it.
@@ -69,7 +83,7 @@ std::string_view Settings::Choice(std::string_view name) const {
 
 // A secret from its setting or the file that another setting names; empty when neither is set.
 Result<SecretString> SecretOf(const Settings& settings, std::string_view name) {
-  const SecretString inline_secret(settings.Text(name));
+  SecretString inline_secret = settings.Secret(name);
   const std::string file = settings.Text(fmt::format("{}_file", name));
   if (file.empty()) {
     return inline_secret;
@@ -95,23 +109,26 @@ Result<std::string> FromEnvironment(const EnvLookup& environment, const char* va
 Status ResolveCredentials(const Settings& settings, const EnvLookup& environment,
                           S3Options& options) {
   options.access_key = settings.Text("s3_access_key");
-  ASSIGN_OR_RETURN(const SecretString secret_key, SecretOf(settings, "s3_secret_key"));
-  options.secret_key = secret_key.text();
-  options.session_token = settings.Text("s3_session_token");
+  ASSIGN_OR_RETURN(options.secret_key, SecretOf(settings, "s3_secret_key"));
+  options.session_token = settings.Secret("s3_session_token");
 
   // A token belongs to the pair of keys it was issued with: one from the environment is not mixed
   // with keys from elsewhere.
   if (options.access_key.empty() && options.secret_key.empty() && options.session_token.empty()) {
-    ASSIGN_OR_RETURN(options.session_token,
+    ASSIGN_OR_RETURN(std::string token,
                      FromEnvironment(environment, "AWS_SESSION_TOKEN", "s3_session_token"));
+    const WipeAtEnd wipe(token);
+    options.session_token = token;
   }
   if (options.access_key.empty()) {
     ASSIGN_OR_RETURN(options.access_key,
                      FromEnvironment(environment, "AWS_ACCESS_KEY_ID", "s3_access_key"));
   }
   if (options.secret_key.empty()) {
-    ASSIGN_OR_RETURN(options.secret_key,
+    ASSIGN_OR_RETURN(std::string key,
                      FromEnvironment(environment, "AWS_SECRET_ACCESS_KEY", "s3_secret_key"));
+    const WipeAtEnd wipe(key);
+    options.secret_key = key;
   }
   if (options.access_key.empty()) {
     return MakeError(ErrorCode::kInvalidArgument, "there is no access key for S3")
@@ -236,11 +253,6 @@ Result<ScheduledCommand> CommandOf(const Settings& settings, std::string_view na
 
 }  // namespace
 
-Config::~Config() {
-  Wipe(s3.secret_key);
-  Wipe(s3.session_token);
-}
-
 EnvLookup ProcessEnvironment() {
   return [](const char* name) -> std::optional<std::string> {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here sets variables
@@ -261,6 +273,7 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   ASSIGN_OR_RETURN(RepositoryUrl url, ParseRepositoryUrl(repository));
   config.kind = url.kind;
   config.cluster = settings.Text("cluster");
+  config.inline_secrets = settings.InlineSecrets();
   config.compression_level = settings.Integer("compression_level");
   config.jobs = settings.Integer("jobs");
   if (config.jobs == 0) {
@@ -293,7 +306,9 @@ Result<Config> LoadConfig(const std::string& path) {
     const SettingSpec* const spec = FindSetting(entry.first);
     return spec != nullptr && spec->server_only;
   });
-  return BuildConfig(values, ProcessEnvironment());
+  Result<Config> config = BuildConfig(values, ProcessEnvironment());
+  WipeSecrets(values);
+  return config;
 }
 
 }  // namespace veza

@@ -8,11 +8,11 @@
 
 #include "core/codec/seal.h"
 #include "core/config/repository_url.h"
-#include "core/config/secret_string.h"
 #include "core/config/settings.h"
 #include "core/error.h"
 #include "core/s3/s3_store.h"
 #include "core/schedule/schedule.h"
+#include "core/secret_string.h"
 
 namespace veza {
 
@@ -32,21 +32,22 @@ struct ScheduledCommand {
   std::string command;  // for the shell; not empty when there is a schedule
 };
 
-struct Config {
-  Config() = default;
-  Config(const Config&) = default;
-  Config(Config&&) = default;
-  Config& operator=(const Config&) = default;
-  Config& operator=(Config&&) = default;
-  ~Config();  // wipes the secrets in `s3`
+// A secret that was set by itself, and not by a file that holds nothing else.
+struct InlineSecret {
+  std::string setting;  // without "veza_backup."
+  std::string file;     // that sets it; empty when nobody knows
+  SecretString value;
+};
 
+struct Config {
   RepositoryKind kind = RepositoryKind::kDirectory;
   std::string directory;             // kDirectory only; ends with "/<cluster>"
   S3Options s3;                      // kS3 only; the prefix ends with the cluster
   bool looks_before_writes = false;  // kS3 only; instead of conditional writes
   std::string cluster;
   Cipher cipher = Cipher::kNone;
-  SecretString passphrase;  // empty exactly when cipher is kNone
+  SecretString passphrase;                   // empty exactly when cipher is kNone
+  std::vector<InlineSecret> inline_secrets;  // of whatever kind of repository
   int compression_level = 3;
   int jobs = 1;            // at least 1
   int s3_connections = 8;  // at least 1

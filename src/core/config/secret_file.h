@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "core/config/secret_string.h"
 #include "core/error.h"
+#include "core/secret_string.h"
 
 namespace veza {
 

@@ -9,6 +9,7 @@
 
 #include "core/config/placeholder.h"
 #include "core/config/setting_checks.h"
+#include "core/secret_string.h"
 
 namespace veza {
 namespace {
@@ -459,6 +460,15 @@ const SettingSpec* FindSetting(std::string_view name) {
     }
   }
   return nullptr;
+}
+
+void WipeSecrets(SettingValues& values) {
+  for (auto& [name, value] : values) {
+    const SettingSpec* const spec = FindSetting(name);
+    if (spec != nullptr && spec->secret) {
+      Wipe(value.text);
+    }
+  }
 }
 
 Error InvalidSetting(const SettingSpec& spec, std::string_view reason) {

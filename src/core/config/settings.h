@@ -57,12 +57,16 @@ std::optional<bool> ParseBoolean(std::string_view text);
 Result<int> ParseInteger(const SettingSpec& spec, std::string_view text);
 
 // What somebody set, by name without prefix. Absent means the default. `source` is for messages,
-// for example `file "/etc/x.conf" line 3`; it may be empty.
+// for example `file "/etc/x.conf" line 3`; it may be empty, as may `file`, its path.
 struct SettingValue {
   std::string text;
   std::string source{};
+  std::string file{};
 };
 using SettingValues = std::map<std::string, SettingValue, std::less<>>;
+
+// Wipes the values of secrets; nothing else may be asked of them afterwards.
+void WipeSecrets(SettingValues& values);
 
 // "invalid value for "veza_backup.<name>": <reason>", the form of every refusal.
 Error InvalidSetting(const SettingSpec& spec, std::string_view reason);

@@ -48,7 +48,7 @@ Error TooManyWraps(const Store& store, const std::string& key_id, std::size_t co
 }
 
 // Unwraps the data key `key_id` with the first wrap that the passphrase opens.
-Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const std::string& passphrase,
+Result<OpenedKey> FindKey(Store& store, const std::string& key_id, std::string_view passphrase,
                           const Cancellation& cancellation) {
   ASSIGN_OR_RETURN(std::vector<NamedText> wraps, ReadObjects(store, KeyWrapName(key_id, "")));
   if (wraps.empty()) {

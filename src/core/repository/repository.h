@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "core/codec/seal.h"
-#include "core/config/secret_string.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/repository/identity.h"
+#include "core/secret_string.h"
 #include "core/storage/store.h"
 
 namespace veza {

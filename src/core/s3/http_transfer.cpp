@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cstring>
 #include <exception>
 #include <optional>
 
@@ -43,6 +44,14 @@ class SignalsBlocked {
  private:
   sigset_t before_{};
 };
+
+// A header may be a session token.
+void WipeAndFree(curl_slist* list) {
+  for (curl_slist* item = list; item != nullptr; item = item->next) {
+    explicit_bzero(item->data, std::strlen(item->data));
+  }
+  curl_slist_free_all(list);
+}
 
 std::string_view Trim(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t\r\n");
@@ -188,7 +197,7 @@ Result<HttpResponse> HttpTransfer::Perform(const HttpRequest& request, const Htt
       list = longer;
     }
   }
-  const std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers(list, curl_slist_free_all);
+  const std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers(list, WipeAndFree);
   Configure(request, options, headers.get(), exchange);
   curl_multi_add_handle(multi_, easy_);
   Result<CURLcode> ended = Drive(options, cancellation);

@@ -14,6 +14,23 @@ constexpr const char* kEmptyHash =
 // Small enough for the processor's cache.
 constexpr std::size_t kHashBufferSize = 256U << 10;
 
+constexpr const char* kTokenHeader = "x-amz-security-token";
+
+// The session token is sent as it is. What libcurl has of it in its own buffers stays there.
+void WipeToken(SigV4Request& to_sign, SigV4Signature& signature, HttpRequest& request) {
+  for (auto& [name, value] : to_sign.headers) {
+    if (name == kTokenHeader) {
+      Wipe(value);
+    }
+  }
+  for (std::string& header : request.headers) {
+    if (header.starts_with(kTokenHeader)) {
+      Wipe(header);
+    }
+  }
+  Wipe(signature.canonical_request);
+}
+
 HttpOptions HttpOptionsOf(const S3Options& options) {
   return {options.ca_file, options.verify_tls, options.connect_timeout, options.stall_timeout,
           options.total_timeout};
@@ -38,9 +55,9 @@ Result<HttpResponse> S3Client::Send(const S3Call& call, const std::string& purpo
   to_sign.headers.emplace_back("x-amz-content-sha256", to_sign.payload_hash);
   to_sign.headers.emplace_back("x-amz-date", AmzDate(now));
   if (!session_token_.empty()) {
-    to_sign.headers.emplace_back("x-amz-security-token", session_token_);
+    to_sign.headers.emplace_back(kTokenHeader, session_token_.text());
   }
-  const SigV4Signature signature = SignV4(to_sign, credentials_, {region_, "s3", now});
+  SigV4Signature signature = SignV4(to_sign, credentials_, {region_, "s3", now});
 
   HttpRequest request;
   request.method = call.method;
@@ -59,7 +76,11 @@ Result<HttpResponse> S3Client::Send(const S3Call& call, const std::string& purpo
   request.sink = call.sink;
   request.sink_status = call.sink_status;
   request.body_limit = call.body_limit;
-  return http_.Perform(request);
+  Result<HttpResponse> response = http_.Perform(request);
+  if (!session_token_.empty()) {
+    WipeToken(to_sign, signature, request);
+  }
+  return response;
 }
 
 Result<std::string> S3Client::HashPayload(Body& body, const std::string& name) const {

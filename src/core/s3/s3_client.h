@@ -39,7 +39,7 @@ class S3Client {
   Environment environment_;
   SigV4Credentials credentials_;
   std::string region_;
-  std::string session_token_;
+  SecretString session_token_;
   HttpClient http_;
 };
 

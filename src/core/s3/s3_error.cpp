@@ -162,7 +162,7 @@ bool MeansWrongRegion(int status, std::string_view s3_code) {
          s3_code == "IllegalLocationConstraintException";
 }
 
-void Redact(std::string& text, const std::string& secret) {
+void Redact(std::string& text, std::string_view secret) {
   for (std::size_t at = text.find(secret); !secret.empty() && at != std::string::npos;
        at = text.find(secret, at)) {
     text.replace(at, secret.size(), "***");
@@ -171,8 +171,8 @@ void Redact(std::string& text, const std::string& secret) {
 
 // One short line of plain ASCII without secrets.
 std::string Clean(std::string text, const S3Options& options) {
-  Redact(text, options.secret_key);
-  Redact(text, options.session_token);
+  Redact(text, options.secret_key.text());
+  Redact(text, options.session_token.text());
   text.resize(std::min(text.size(), kLongestServerText));
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c > 0x7e; }, ' ');

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "core/secret_string.h"
 #include "core/storage/store.h"
 
 namespace veza {
@@ -19,9 +20,9 @@ struct S3Options {
   std::string region = "us-east-1";
   S3UriStyle uri_style = S3UriStyle::kPath;
   std::string access_key;
-  std::string secret_key;
-  std::string session_token;  // may be empty
-  std::string ca_file;        // empty: the system's
+  SecretString secret_key;
+  SecretString session_token;  // may be empty
+  std::string ca_file;         // empty: the system's
   bool verify_tls = true;
   int max_connections = 8;    // requests in flight; further callers wait
   int list_page_size = 1000;  // keys asked for at a time; S3 gives no more than 1000

@@ -1,5 +1,6 @@
 #include "core/s3/sigv4.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
@@ -21,8 +22,18 @@ std::string Sha256Hex(std::string_view text) {
   return ToHex(digest);
 }
 
-Bytes Hmac(ByteView key, std::string_view text) {
-  Bytes mac(SHA256_DIGEST_LENGTH);
+// A key, or what a key is made of: wiped when it goes.
+struct KeyBytes : Bytes {
+  using Bytes::Bytes;
+  ~KeyBytes() { OPENSSL_cleanse(data(), size()); }
+  KeyBytes(KeyBytes&&) = default;  // a vector that was moved from is empty
+  KeyBytes(const KeyBytes&) = delete;
+  KeyBytes& operator=(const KeyBytes&) = delete;
+  KeyBytes& operator=(KeyBytes&&) = delete;
+};
+
+KeyBytes Hmac(ByteView key, std::string_view text) {
+  KeyBytes mac(SHA256_DIGEST_LENGTH);
   unsigned int length = 0;
   HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), AsBytes(text).data(), text.size(),
        mac.data(), &length);
@@ -129,10 +140,15 @@ SigV4Signature SignV4(const SigV4Request& request, const SigV4Credentials& crede
   signature.string_to_sign = fmt::format("{}\n{}\n{}\n{}", kAlgorithm, time, credential_scope,
                                          Sha256Hex(signature.canonical_request));
 
-  const Bytes date_key = Hmac(AsBytes("AWS4" + credentials.secret_key), date);
-  const Bytes region_key = Hmac(date_key, scope.region);
-  const Bytes service_key = Hmac(region_key, scope.service);
-  const Bytes signing_key = Hmac(service_key, "aws4_request");
+  constexpr std::string_view kKeyPrefix = "AWS4";
+  const std::string_view secret = credentials.secret_key.text();
+  KeyBytes secret_key(kKeyPrefix.size() + secret.size());
+  std::copy(secret.begin(), secret.end(),
+            std::copy(kKeyPrefix.begin(), kKeyPrefix.end(), secret_key.begin()));
+  const KeyBytes date_key = Hmac(secret_key, date);
+  const KeyBytes region_key = Hmac(date_key, scope.region);
+  const KeyBytes service_key = Hmac(region_key, scope.service);
+  const KeyBytes signing_key = Hmac(service_key, "aws4_request");
   signature.authorization = fmt::format(
       "{} Credential={}/{},SignedHeaders={},Signature={}", kAlgorithm, credentials.access_key,
       credential_scope, headers.names, ToHex(Hmac(signing_key, signature.string_to_sign)));

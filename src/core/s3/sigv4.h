@@ -10,6 +10,7 @@
 
 #include "core/bytes.h"
 #include "core/environment.h"
+#include "core/secret_string.h"
 
 namespace veza {
 
@@ -17,7 +18,7 @@ using NamedValues = std::vector<std::pair<std::string, std::string>>;
 
 struct SigV4Credentials {
   std::string access_key;
-  std::string secret_key;
+  SecretString secret_key;
 };
 
 struct SigV4Scope {

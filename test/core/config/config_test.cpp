@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core/config/temporary_directory.h"
 
 namespace veza {
@@ -282,6 +284,28 @@ TEST(Config, WhatOnlyTheServerNeedsDoesNotKeepVezactlFromRestoring) {
                                            "veza_backup.schedule_timezone = 'Mars/Olympus'\n"
                                            "veza_backup.schedule_full = '0 25 * * *'\n");
   EXPECT_EQ(LoadConfig(path).value().schedule.zone.name(), "UTC");
+}
+
+TEST(Config, NamesSecretsThatAreSetByThemselves) {
+  SettingValues values = S3Values({});
+  values["s3_secret_key"].file = "/etc/postgresql.conf";
+  const Config config = BuildConfig(values, NoEnvironment()).value();
+  ASSERT_FALSE(config.inline_secrets.empty());
+  const auto found =
+      std::ranges::find(config.inline_secrets, "s3_secret_key", &InlineSecret::setting);
+  ASSERT_NE(found, config.inline_secrets.end());
+  EXPECT_EQ(found->file, "/etc/postgresql.conf");
+  EXPECT_EQ(found->value, config.s3.secret_key.text());
+  // Of a directory as well: it has them in its files all the same.
+  const Config of_directory =
+      BuildConfig(Values({{"repository", "/srv/backup"}, {"s3_secret_key", "k7Jd0"}}),
+                  NoEnvironment())
+          .value();
+  ASSERT_EQ(of_directory.inline_secrets.size(), 1U);
+  EXPECT_EQ(of_directory.inline_secrets.front().value, "k7Jd0");
+  WipeSecrets(values);
+  EXPECT_EQ(values["s3_secret_key"].text, "");
+  EXPECT_NE(values["repository"].text, "");
 }
 
 }  // namespace

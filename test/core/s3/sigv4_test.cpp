@@ -19,7 +19,7 @@ TEST(SigV4, CanonicalFormsOfTheVanillaVector) {
               {},
               {{"Host", "example.amazonaws.com"}, {"X-Amz-Date", "20150830T123600Z"}},
               kEmptyHash},
-             {"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"},
+             {"AKIDEXAMPLE", SecretString("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")},
              {"us-east-1", "service", ParseUtc("2015-08-30T12:36:00Z").value()});
   EXPECT_EQ(signature.canonical_request,
             "GET\n/\n\nhost:example.amazonaws.com\nx-amz-date:20150830T123600Z\n\n"
@@ -146,7 +146,7 @@ TEST(SigV4, KnowsTheTestSuite) {
     headers.emplace_back("X-Amz-Date", "20150830T123600Z");
     const SigV4Signature signature = SignV4(
         {vector.method, UriEncode(vector.path, true), vector.query, headers, vector.payload_hash},
-        {"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"},
+        {"AKIDEXAMPLE", SecretString("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")},
         {"us-east-1", "service", ParseUtc("2015-08-30T12:36:00Z").value()});
     EXPECT_THAT(signature.authorization,
                 testing::EndsWith(std::string(",Signature=") + vector.signature))
@@ -209,7 +209,7 @@ TEST(SigV4, KnowsTheExamplesOfS3) {
     const SigV4Signature signature =
         SignV4({example.method, "/" + UriEncode(example.key, true), example.query, headers,
                 example.payload_hash},
-               {"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"},
+               {"AKIAIOSFODNN7EXAMPLE", SecretString("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")},
                {"us-east-1", "s3", ParseUtc("2013-05-24T00:00:00Z").value()});
     EXPECT_EQ(signature.authorization,
               fmt::format("AWS4-HMAC-SHA256 "
