@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "core/repository/security_check.h"
 
 namespace veza::cli {
 namespace {
@@ -12,7 +13,8 @@ namespace {
 void PrintRows(const std::vector<CheckResult>& results) {
   Table table({{"check"}, {"result"}, {"detail"}});
   for (const CheckResult& result : results) {
-    table.AddRow({result.name, result.passed ? "ok" : "failed", result.detail});
+    const char* const passed = result.hint.empty() ? "ok" : "warning";
+    table.AddRow({result.name, result.passed ? passed : "failed", result.detail});
   }
   std::string text = table.Format();
   for (const CheckResult& result : results) {
@@ -41,8 +43,11 @@ Result<int> RunCheck(const GlobalOptions& options) {
   // A person waits for the answer: a few seconds of trying again are enough.
   ASSIGN_OR_RETURN(const std::shared_ptr<Store> store,
                    Connect(options, config, {.budget = std::chrono::seconds(10)}));
-  const std::vector<CheckResult> results = CheckRepository(
-      store, OptionsOf(config), options.environment, {}, config.looks_before_writes);
+  std::vector<CheckResult> results = CheckRepository(store, OptionsOf(config), options.environment,
+                                                     {}, config.looks_before_writes);
+  if (results.front().passed) {  // the store answers
+    results.push_back(CheckSecurity(config, options.environment));
+  }
   RETURN_IF_ERROR(options.environment.cancellation->Check());
   const bool passed = std::ranges::all_of(results, &CheckResult::passed);
   if (options.json) {

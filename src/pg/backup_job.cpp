@@ -88,9 +88,10 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
 
 // What cannot be copied is found now, and not in the middle of the copy.
 Status Survey(BackupJob* job) {
-  ASSIGN_OR_RETURN(
-      const DirectorySurvey survey,
-      SurveyDataDirectory(MakeWalkOptions(job->facts), *job->environment.cancellation));
+  job->secrets = MakeSecretScan(job->config);
+  ASSIGN_OR_RETURN(const DirectorySurvey survey,
+                   SurveyDataDirectory(MakeWalkOptions(job->facts), *job->environment.cancellation,
+                                       job->secrets.get()));
   job->progress.bytes_total = survey.bytes;
   job->progress.files_total = survey.files;
   return Ok();

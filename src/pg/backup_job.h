@@ -58,6 +58,7 @@ struct BackupJob {
   BackupSummary summary;
   std::unique_ptr<Repository> repository;
   std::unique_ptr<ClusterLock> lock;
+  std::shared_ptr<const SecretScan> secrets;  // null when the backup is encrypted
   std::unique_ptr<BackupWriter> writer;
 
   std::optional<SlotClaim> claim;     // of a scheduled backup

@@ -280,6 +280,7 @@ bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents
     options.block_size = BLCKSZ;
     options.segment_blocks = RELSEG_SIZE;
     options.verify_checksums = summary.data_checksum_version != 0;
+    options.secrets = job->secrets;
     options.jobs = job->config.jobs;
     options.uploads = job->config.s3_connections;
     options.warn = [job](const std::string& sentence) { job->log.Put(sentence); };

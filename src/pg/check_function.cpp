@@ -6,10 +6,12 @@
 #include "core/repository/check.h"
 #include "core/repository/connect.h"
 #include "core/repository/directory_survey.h"
+#include "core/repository/security_check.h"
 #include "core/repository/wal_archive.h"
 #include "pg/rows_call.h"
 //
 #include "pg/archiving.h"
+#include "pg/settings.h"
 #include "pg/shared_archive.h"
 #include "pg/shared_key.h"
 #include "pg/sql_function.h"
@@ -41,8 +43,8 @@ struct ArchivingState {
 
 class CheckCall final : public RowsCall {
  public:
-  CheckCall(const ArchivingState& archiving, const SharedKey& key)
-      : archiving_(archiving), key_(key) {}
+  CheckCall(const ArchivingState& archiving, const SharedKey& key, const SecretSources& secrets)
+      : archiving_(archiving), key_(key), secrets_(secrets) {}
   ~CheckCall() override { StopAndJoin(); }
 
   void AddSettingsFailure(const ErrorReport& report) {
@@ -57,22 +59,39 @@ class CheckCall final : public RowsCall {
     rows_.push_back(RowOf(CheckDataDirectory()));
     RETURN_IF_ERROR(environment_.cancellation->Check());
     bool usable = true;
+    bool answers = true;
     for (const CheckResult& result :
          CheckRepository(store, Options(), environment_, facts_.system_identifier,
                          config_.looks_before_writes)) {
       const bool decides = result.name == "store" || result.name == "identity";
       usable = usable && (result.passed || !decides);
+      answers = answers && (result.passed || result.name != "store");
       rows_.push_back(RowOf(result));
     }
     RETURN_IF_ERROR(environment_.cancellation->Check());
     if (usable) {
       rows_.push_back(RowOf(CheckKey(store)));
     }
+    if (answers) {
+      rows_.push_back(RowOf(CheckSecurityOfServer()));
+    }
+    RETURN_IF_ERROR(environment_.cancellation->Check());
     rows_.push_back(RowOf(CheckArchiving(store, usable)));
     if (archiving_.enabled) {
       rows_.push_back(RowOf(CheckTimeout()));
     }
     return environment_.cancellation->Check();
+  }
+
+  CheckResult CheckSecurityOfServer() {
+    for (InlineSecret& secret : config_.inline_secrets) {
+      for (int i = 0; i < secrets_.count; ++i) {
+        if (secret.setting == secrets_.of[i].setting) {
+          secret.file = secrets_.of[i].file;
+        }
+      }
+    }
+    return CheckSecurity(config_, environment_);
   }
 
   // Whether identity and key are what this server holds in memory, and have been all the time.
@@ -134,8 +153,9 @@ class CheckCall final : public RowsCall {
 
   // Whether a backup can read all of it.
   CheckResult CheckDataDirectory() const {
+    const std::shared_ptr<const SecretScan> secrets = MakeSecretScan(config_);
     const Result<DirectorySurvey> survey =
-        SurveyDataDirectory(MakeWalkOptions(facts_), *environment_.cancellation);
+        SurveyDataDirectory(MakeWalkOptions(facts_), *environment_.cancellation, secrets.get());
     if (!survey) {
       return FailedCheck("data_directory", survey.error());
     }
@@ -223,6 +243,7 @@ class CheckCall final : public RowsCall {
 
   ArchivingState archiving_;
   SharedKey key_;
+  SecretSources secrets_;
 };
 
 // A segment that holds at least one record of ours is complete after this.
@@ -245,7 +266,9 @@ VEZA_SQL_FUNCTION(veza_backup_check) {
   if (archiving.enabled && archiving.is_primary) {
     SwitchSegment(&archiving);
   }
-  auto* const call = NewInContext<CheckCall>(archiving, ReadSharedKey());
+  SecretSources secrets;
+  ReadSecretSources(&secrets);
+  auto* const call = NewInContext<CheckCall>(archiving, ReadSharedKey(), secrets);
   ErrorReport report;
   if (!call->Prepare(&report)) {
     // Unusable settings are an answer here, not an error.

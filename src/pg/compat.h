@@ -55,6 +55,14 @@ inline config_generic** GucVariables(int* count) {
 #endif
 }
 
+inline void FreeGucVariables(config_generic** variables) {
+#if PG_VERSION_NUM >= 160000
+  pfree(variables);
+#else
+  (void)variables;  // the server's own
+#endif
+}
+
 // The value as SHOW gives it, whoever may see it.
 inline const char* ShowGuc(config_generic* setting) {
 #if PG_VERSION_NUM >= 160000

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/repository/security_check.h"
 #include "core/repository/slot_claim.h"
 #include "pg/server_repository.h"
 #include "pg/settings.h"
@@ -88,6 +89,29 @@ class LookCall final : public BackgroundCall {
 
 // --- Settings ------------------------------------------------------------------------------------
 
+// The server goes on with such a file, because a start or a reload must not fail by it.
+void WarnOfOpenSecrets() {
+  SecretSources sources;
+  ReadSecretSources(&sources);
+  for (int i = 0; i < sources.count; ++i) {
+    const SecretSource& source = sources.of[i];
+    bool is_open = false;
+    ErrorReport ignored;
+    (void)Failed(CatchExceptions([&]() -> Status {
+                   is_open = OthersCanRead(source.file).value_or(false);
+                   return Ok();
+                 }),
+                 &ignored);
+    if (is_open) {
+      ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("other accounts can read file \"%s\", which sets \"veza_backup.%s\"",
+                               source.file, source.setting),
+                        errhint("Take away their right, or keep the secret in a file of its own; "
+                                "then change the secret.")));
+    }
+  }
+}
+
 // The generation of the settings that decisions are made by.
 std::uint64_t followed_settings = 0;
 
@@ -101,6 +125,7 @@ bool FollowSettings(ErrorReport* report) {
   if (!RepositoryIsSet()) {
     return true;
   }
+  WarnOfOpenSecrets();
   const Status status = CatchExceptions([]() -> Status {
     scheduler->facts = GetServerFacts();
     ASSIGN_OR_RETURN(Config config, CurrentConfig());

@@ -170,10 +170,34 @@ Result<Config> CurrentConfig() {
     for (std::size_t index = 0; index < AllSettings().size(); ++index) {
       settings[AllSettings()[index].name] = SettingValue{TextOf(index)};
     }
-    ASSIGN_OR_RETURN(config, BuildConfig(settings, ProcessEnvironment()));
+    Result<Config> built = BuildConfig(settings, ProcessEnvironment());
+    WipeSecrets(settings);
+    ASSIGN_OR_RETURN(config, std::move(built));
     return Ok();
   }));
   return std::move(*config);
+}
+
+void ReadSecretSources(SecretSources* sources) {
+  int count = 0;
+  config_generic** const settings = GucVariables(&count);
+  *sources = {};
+  for (std::size_t index = 0; index < AllSettings().size(); ++index) {
+    if (secrets[index] == nullptr || sources->count == kMostSecrets) {
+      continue;
+    }
+    SecretSource* const source = &sources->of[sources->count++];
+    strlcpy(source->setting, AllSettings()[index].name, sizeof source->setting);
+    for (int i = 0; i < count; ++i) {
+      const char* const name = settings[i]->name;
+      if (strncmp(name, kSettingPrefix.data(), kSettingPrefix.size()) == 0 &&
+          strcmp(name + kSettingPrefix.size(), source->setting) == 0 &&
+          settings[i]->sourcefile != nullptr) {
+        strlcpy(source->file, settings[i]->sourcefile, sizeof source->file);
+      }
+    }
+  }
+  FreeGucVariables(settings);
 }
 
 std::uint64_t SettingsGeneration() {

@@ -14,6 +14,19 @@ void DefineSettings();
 // What the parameters say now; main thread only. Never raises.
 Result<Config> CurrentConfig();
 
+// Where the secrets are set that are set by themselves.
+constexpr int kMostSecrets = 8;
+struct SecretSource {
+  char setting[64];  // without "veza_backup."
+  char file[1024];   // empty: none, as on the command line
+};
+struct SecretSources {
+  int count;
+  SecretSource of[kMostSecrets];
+};
+// Main thread only; may raise.
+void ReadSecretSources(SecretSources* sources);
+
 // Changes whenever a parameter was assigned: a cheap way to notice a reload.
 std::uint64_t SettingsGeneration();
 

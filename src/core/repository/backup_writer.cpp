@@ -320,6 +320,11 @@ class BackupWriter::State {
     limiter_.Pass(plain.size());
     progress_.throttled_us = static_cast<std::uint64_t>(limiter_.waited().count());
     RETURN_IF_ERROR(ReadForBackup(file.file.get(), offset, plain, file.source_path));
+    if (options_.secrets && SecretScan::Concerns(file.record.path)) {
+      if (const std::optional<std::string> found = options_.secrets->Find(plain)) {
+        return SecretInClear(file.record.path, *found);
+      }
+    }
     if (options_.verify_checksums && file.relation.is_relation) {
       RETURN_IF_ERROR(verifier_.Verify(
           {file.file.get(), file.record.path, file.source_path, file.relation}, offset, plain));

@@ -20,6 +20,7 @@
 #include "core/repository/data_directory.h"
 #include "core/repository/full_index.h"
 #include "core/repository/repository.h"
+#include "core/repository/secret_scan.h"
 
 namespace veza {
 
@@ -56,6 +57,7 @@ struct BackupWriterOptions {
   std::uint32_t block_size = 8192;
   std::uint32_t segment_blocks = 131072;  // blocks a relation segment file (RELSEG_SIZE)
   bool verify_checksums = false;
+  std::shared_ptr<const SecretScan> secrets;  // a file with one fails the backup; may be null
   int jobs = 1;
   int uploads = 8;  // packs in flight
   // Called from any thread for what the log should tell (skipped files, checksum failures).

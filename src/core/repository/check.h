@@ -15,7 +15,7 @@ struct CheckResult {
   std::string name;  // "store", "write", "conditional_writes", …: stable, for programs
   bool passed = false;
   std::string detail;  // what was found
-  std::string hint;    // what to do; empty when passed
+  std::string hint;    // what to do; of a check that passed: a warning
 };
 
 // Talks to the store: lists, writes, reads back, overwrites conditionally and deletes a probe

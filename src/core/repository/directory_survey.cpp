@@ -11,11 +11,24 @@ namespace veza {
 
 namespace {
 
+// Longer files are logs, not configuration: what they hold is found when they are copied.
+constexpr std::uint64_t kLongestScanned = 16U << 20;
+
 Status RequireReadable(const DirectoryEntry& entry) {
   if (faccessat(AT_FDCWD, entry.source_path.c_str(), R_OK, AT_EACCESS) == 0 || errno == ENOENT) {
     return Ok();
   }
   return ErrnoError(errno, fmt::format("could not open file \"{}\"", entry.source_path));
+}
+
+Status RequireNoSecret(const DirectoryEntry& entry, const SecretScan& secrets) {
+  if (!SecretScan::Concerns(entry.path) || entry.size > kLongestScanned) {
+    return Ok();
+  }
+  if (const std::optional<std::string> found = secrets.FindInFile(entry.source_path)) {
+    return SecretInClear(entry.path, *found);
+  }
+  return Ok();
 }
 
 Error WithHint(Error error, const std::string& data_directory) {
@@ -31,7 +44,8 @@ Error WithHint(Error error, const std::string& data_directory) {
 
 }  // namespace
 
-Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellation& cancellation) {
+Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellation& cancellation,
+                                            const SecretScan* secrets) {
   ASSIGN_OR_RETURN(options.tablespaces, ReadTablespaceLinks(options.data_directory));
   DirectorySurvey survey;
   const WalkVisitor visitor{[&](const DirectoryEntry& entry) -> Status {
@@ -41,7 +55,8 @@ Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellat
                               }
                               survey.bytes += entry.size;
                               ++survey.files;
-                              return RequireReadable(entry);
+                              RETURN_IF_ERROR(RequireReadable(entry));
+                              return secrets == nullptr ? Ok() : RequireNoSecret(entry, *secrets);
                             },
                             [&](const SkippedItem& item, bool) { survey.notes.Skip(item); },
                             [&](const FollowedLink& link) { survey.notes.Follow(link); }};

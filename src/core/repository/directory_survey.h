@@ -7,6 +7,7 @@
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/repository/data_directory.h"
+#include "core/repository/secret_scan.h"
 
 namespace veza {
 
@@ -17,8 +18,10 @@ struct DirectorySurvey {
 };
 
 // Looks for the tablespaces by itself: those of `options` do not count. An error names the first
-// file or directory that this process may not read, or that WalkDataDirectory() refuses. Opens
-// directories, and no file.
-Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellation& cancellation);
+// file or directory that this process may not read, or that WalkDataDirectory() refuses, or that
+// `secrets` (may be null) finds something in. Opens directories, and of files those that the scan
+// concerns.
+Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellation& cancellation,
+                                            const SecretScan* secrets = nullptr);
 
 }  // namespace veza

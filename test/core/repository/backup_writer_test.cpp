@@ -517,6 +517,19 @@ TEST_F(BackupWriterTest, MayBeAbandonedAtAnyPoint) {
   EXPECT_FALSE(repository_.Exists(ManifestName(kTestLabel)));
 }
 
+// It may have been set after the survey.
+TEST_F(BackupWriterTest, ASecretInTheClearIsAnError) {
+  source_.File("postgresql.auto.conf",
+               AsBytes(std::string_view("veza_backup.s3_secret_key = 'hunter2'\n")));
+  BackupWriterOptions options = Options();
+  options.secrets = std::make_shared<const SecretScan>(std::vector<SecretString>());
+  const auto summary = MakeBackup(repository_, options);
+  EXPECT_ERROR(summary, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(summary.error().message, HasSubstr("file \"postgresql.auto.conf\" holds a value of"));
+  options.secrets = nullptr;
+  EXPECT_OK(MakeBackup(repository_, options));
+}
+
 TEST_F(BackupWriterTest, AMissingDataDirectoryIsAnError) {
   BackupWriterOptions options = Options();
   options.walk.data_directory = source_.Beside("absent");

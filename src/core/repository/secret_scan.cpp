@@ -1,0 +1,171 @@
+#include "core/repository/secret_scan.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <memory>
+#include <utility>
+
+#include "core/config/conf_lexer.h"
+#include "core/config/placeholder.h"
+#include "core/config/settings.h"
+#include "core/storage/unique_fd.h"
+
+namespace veza {
+
+namespace {
+
+constexpr std::size_t kPieceSize = 1U << 20;
+// A value that crosses the end of a piece is found in the next one, which begins earlier by this.
+constexpr std::size_t kOverlap = 4U << 10;
+// Shorter ones may be anywhere by chance.
+constexpr std::size_t kShortestValue = 8;
+
+std::string_view SkipBlanks(std::string_view text) {
+  return text.substr(std::min(text.find_first_not_of(" \t"), text.size()));
+}
+
+bool StartsWithIgnoringCase(std::string_view text, std::string_view lower) {
+  return text.size() >= lower.size() &&
+         std::equal(lower.begin(), lower.end(), text.begin(), [](char wanted, char c) {
+           return wanted == std::tolower(static_cast<unsigned char>(c));
+         });
+}
+
+// The value in " = value", " TO value", " 'value'" or, alone on its line, " value".
+std::string ValueBehind(std::string_view rest, bool begins_line) {
+  rest = SkipBlanks(rest.substr(0, rest.find('\n')));
+  if (rest.starts_with('=')) {
+    rest.remove_prefix(1);
+  } else if (StartsWithIgnoringCase(rest, "to ")) {
+    rest.remove_prefix(3);
+  } else if (!rest.starts_with('\'') && !begins_line) {
+    return {};  // a sentence that names the setting
+  }
+  rest = SkipBlanks(rest);
+  if (rest.starts_with('\'')) {
+    ConfLexer lexer(rest);
+    if (lexer.Next() == ConfToken::kString) {
+      return UnquoteConfString(lexer.token_text());
+    }
+  }
+  const std::size_t end = rest.find_first_of(" \t\r#;\"'");
+  return std::string(rest.substr(0, end));
+}
+
+bool IsSecret(std::string_view value) {
+  return !value.empty() && !IsPlaceholder(value) &&
+         value.find_first_not_of('*') != std::string_view::npos;
+}
+
+// Behind blanks and comment signs.
+bool BeginsLine(std::string_view text, std::size_t at) {
+  const std::size_t before = text.substr(0, at).find_last_not_of("# \t");
+  return before == std::string_view::npos || text[before] == '\n';
+}
+
+// A character that would make another word of the name before it.
+bool ContinuesName(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '"';
+}
+
+// The first setting that is given a secret. Names in any case, as the server takes them.
+std::optional<std::string> FindSetSecret(std::string_view text) {
+  for (std::size_t at = 0; at + kSettingPrefix.size() < text.size(); ++at) {
+    at = text.find_first_of("vV", at);
+    if (at == std::string_view::npos) {
+      return std::nullopt;
+    }
+    if (!StartsWithIgnoringCase(text.substr(at), kSettingPrefix)) {
+      continue;
+    }
+    const std::string_view name = text.substr(at + kSettingPrefix.size());
+    for (const SettingSpec& spec : AllSettings()) {
+      const std::string_view rest =
+          name.substr(std::min(name.size(), std::string_view(spec.name).size()));
+      if (spec.secret && StartsWithIgnoringCase(name, spec.name) &&
+          (rest.empty() || !ContinuesName(rest.front())) &&
+          IsSecret(ValueBehind(rest, BeginsLine(text, at)))) {
+        return fmt::format("a value of \"{}{}\"", kSettingPrefix, spec.name);
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+SecretScan::SecretScan(std::vector<SecretString> values) : values_(std::move(values)) {
+  std::erase_if(values_,
+                [](const SecretString& value) { return value.text().size() < kShortestValue; });
+}
+
+bool SecretScan::Concerns(std::string_view path) {
+  const std::size_t slash = path.find('/');
+  const std::string_view top = path.substr(0, slash);
+  return slash == std::string_view::npos ||
+         (top != "base" && top != "global" && !top.starts_with("pg_"));
+}
+
+std::optional<std::string> SecretScan::Find(ByteView piece) const {
+  const std::string_view text = AsText(piece);
+  if (std::optional<std::string> setting = FindSetSecret(text)) {
+    return setting;
+  }
+  for (const SecretString& value : values_) {
+    if (text.find(value.text()) != std::string_view::npos) {
+      return "a secret that veza_backup uses";
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> SecretScan::FindInFile(const std::string& path) const {
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.valid()) {
+    return std::nullopt;
+  }
+  Bytes piece(kOverlap + kPieceSize);
+  std::size_t kept = 0;
+  for (;;) {
+    const ssize_t got = read(file.get(), piece.data() + kept, kPieceSize);
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got <= 0) {
+      return std::nullopt;
+    }
+    const std::size_t filled = kept + static_cast<std::size_t>(got);
+    if (std::optional<std::string> found = Find(ByteView(piece).first(filled))) {
+      return found;
+    }
+    kept = std::min(kOverlap, filled);
+    std::copy_n(piece.begin() + static_cast<std::ptrdiff_t>(filled - kept), kept, piece.begin());
+  }
+}
+
+std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config) {
+  if (config.cipher != Cipher::kNone) {
+    return nullptr;
+  }
+  std::vector<SecretString> values = {config.s3.secret_key, config.s3.session_token};
+  for (const InlineSecret& secret : config.inline_secrets) {
+    values.push_back(secret.value);
+  }
+  return std::make_shared<const SecretScan>(std::move(values));
+}
+
+Error SecretInClear(std::string_view path, std::string_view found) {
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "file \"{}\" holds {}, and the backup would not be encrypted", path, found)
+      .WithHint(
+          "Whoever can read the repository could use it. Keep secrets in files outside the data "
+          "directory (veza_backup.s3_secret_key_file). Remove them here: ALTER SYSTEM RESET, or "
+          "delete the line, also a comment, or the old file. Or set veza_backup.cipher. If an "
+          "earlier backup holds it as well, change the secret.");
+}
+
+}  // namespace veza

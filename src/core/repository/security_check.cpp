@@ -1,0 +1,174 @@
+#include "core/repository/security_check.h"
+
+#include <sys/stat.h>
+
+#include <string_view>
+
+namespace veza {
+
+namespace {
+
+bool IsLoopback(std::string_view endpoint) {
+  const std::size_t scheme = endpoint.find("://");
+  const std::string_view host =
+      scheme == std::string_view::npos ? endpoint : endpoint.substr(scheme + 3);
+  return host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" ||
+         host.starts_with("localhost:");
+}
+
+// Sentences, those that fail the row first.
+class Findings {
+ public:
+  void Fail(const std::string& what, const std::string& cure) {
+    passed_ = false;
+    Append(failures_, what, "; ");
+    Append(hints_, cure, " ");
+  }
+  void Warn(const std::string& what, const std::string& cure) {
+    Append(notes_, what, "; ");
+    Append(hints_, cure, " ");
+  }
+  void Note(const std::string& what) { Append(notes_, what, "; "); }
+
+  CheckResult Row() const {
+    std::string detail = failures_;
+    if (!notes_.empty()) {
+      Append(detail, notes_, "; ");
+    }
+    return {"security", passed_, detail, hints_};
+  }
+
+ private:
+  static void Append(std::string& to, const std::string& text, const char* separator) {
+    to += (to.empty() ? "" : separator) + text;
+  }
+
+  bool passed_ = true;
+  std::string failures_;
+  std::string notes_;
+  std::string hints_;
+};
+
+void JudgeTransport(const Config& config, Findings& findings) {
+  const bool has_tls = config.s3.endpoint.starts_with("https://");
+  if (!has_tls && IsLoopback(config.s3.endpoint)) {
+    findings.Note("no TLS, to this machine");
+  } else if (!has_tls) {
+    findings.Warn("no TLS: whoever is on the way to the store sees and can change what is sent",
+                  "Set veza_backup.s3_endpoint to an address that begins with https://.");
+  } else if (!config.s3.verify_tls) {
+    findings.Warn("the certificate of the store is not verified",
+                  "Set veza_backup.s3_verify_tls = on and veza_backup.s3_ca_file.");
+  } else {
+    findings.Note("TLS with a verified certificate");
+  }
+}
+
+void JudgeCipher(const Config& config, Findings& findings) {
+  if (config.cipher == Cipher::kNone) {
+    findings.Warn("nothing is encrypted: whoever can read the repository can read the database",
+                  "Set veza_backup.cipher_passphrase_file with another veza_backup.cluster, and "
+                  "take a full backup.");
+  } else {
+    findings.Note(fmt::format("encrypted with {}", CipherName(config.cipher)));
+  }
+}
+
+void JudgeSecrets(const Config& config, Findings& findings) {
+  for (const InlineSecret& secret : config.inline_secrets) {
+    const std::string setting = fmt::format("{}{}", kSettingPrefix, secret.setting);
+    if (secret.file.empty()) {
+      findings.Warn(
+          fmt::format("\"{}\" is not set by a file: a command line can be seen by all accounts",
+                      setting),
+          "Keep secrets in files of their own (s3_secret_key_file, cipher_passphrase_file).");
+      continue;
+    }
+    const std::optional<bool> open = OthersCanRead(secret.file);
+    if (open && *open) {
+      findings.Fail(
+          fmt::format("other accounts can read file \"{}\", which sets \"{}\"", secret.file,
+                      setting),
+          fmt::format(
+              "Take away their right (chmod 0600 '{}'), or keep the secret in a file of its "
+              "own (s3_secret_key_file, cipher_passphrase_file); then change the secret.",
+              secret.file));
+    } else {
+      findings.Note(fmt::format("\"{}\" is set in file \"{}\"{}", setting, secret.file,
+                                open ? "" : ", whose mode is unknown"));
+    }
+  }
+}
+
+void JudgeBucket(const Config& config, const BucketRules& bucket, Findings& findings) {
+  const std::string prefix = config.s3.prefix.empty() ? "" : config.s3.prefix + "/";
+  if (!bucket.unknown.empty()) {
+    findings.Note(fmt::format("versioning and lifecycle rules of the bucket are unknown ({})",
+                              bucket.unknown));
+  }
+  if (bucket.rules) {
+    if (const LifecycleRule* const rule = FindExpiring(*bucket.rules, prefix)) {
+      findings.Fail(fmt::format("lifecycle rule \"{}\" of the bucket deletes objects of this "
+                                "repository",
+                                rule->id),
+                    "Remove the rule: it deletes identity and key first, and backups as well. "
+                    "Retention removes what is not kept.");
+    }
+  }
+  if (!bucket.keeps_versions) {
+    return;
+  }
+  if (!*bucket.keeps_versions) {
+    findings.Note("the bucket keeps no old versions: what is deleted is gone");
+  } else if (bucket.rules && !RemovesOldVersions(*bucket.rules, prefix)) {
+    findings.Warn(
+        "the bucket keeps old versions, and no lifecycle rule ever removes them: what "
+        "retention deletes goes on to take space",
+        "Add a rule that removes noncurrent versions some weeks after they were deleted.");
+  } else {
+    findings.Note("the bucket keeps old versions");
+  }
+}
+
+}  // namespace
+
+std::optional<bool> OthersCanRead(const std::string& path) {
+  struct stat info {};
+  if (path.empty() || stat(path.c_str(), &info) != 0) {
+    return std::nullopt;
+  }
+  bool others = (info.st_mode & S_IROTH) != 0;
+  bool group = (info.st_mode & S_IRGRP) != 0 && info.st_uid != 0;
+  for (std::size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0;
+       slash = path.rfind('/', slash - 1)) {
+    if (stat(path.substr(0, slash).c_str(), &info) != 0) {
+      return std::nullopt;
+    }
+    others = others && (info.st_mode & S_IXOTH) != 0;
+    group = group && (info.st_mode & (S_IXGRP | S_IXOTH)) != 0;
+  }
+  return others || group;
+}
+
+CheckResult JudgeSecurity(const Config& config, const std::optional<BucketRules>& bucket) {
+  Findings findings;
+  JudgeCipher(config, findings);
+  if (config.kind == RepositoryKind::kS3) {
+    JudgeTransport(config, findings);
+  }
+  JudgeSecrets(config, findings);
+  if (bucket) {
+    JudgeBucket(config, *bucket, findings);
+  }
+  return findings.Row();
+}
+
+CheckResult CheckSecurity(const Config& config, const Environment& environment) {
+  std::optional<BucketRules> bucket;
+  if (config.kind == RepositoryKind::kS3) {
+    bucket = ReadBucketRules(config.s3, environment);
+  }
+  return JudgeSecurity(config, bucket);
+}
+
+}  // namespace veza

@@ -1,0 +1,134 @@
+#include "core/s3/s3_bucket.h"
+
+#include <algorithm>
+#include <pugixml.hpp>
+
+#include "core/s3/s3_address.h"
+#include "core/s3/s3_client.h"
+#include "core/s3/s3_error.h"
+#include "core/s3/s3_xml.h"
+
+namespace veza {
+
+namespace {
+
+// The server's text goes into a message.
+std::string Printable(std::string text) {
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return c < 0x20 || c > 0x7e; }, '?');
+  return text;
+}
+
+LifecycleRule ParseRule(const pugi::xml_node& node) {
+  LifecycleRule rule;
+  rule.id = Printable(node.child_value("ID"));
+  rule.prefix = node.child_value("Prefix");  // as it was before there were filters
+  const pugi::xml_node filter = node.child("Filter");
+  const pugi::xml_node all = filter.child("And") ? filter.child("And") : filter;
+  if (all.child("Prefix")) {
+    rule.prefix = all.child_value("Prefix");
+  }
+  rule.needs_tag = static_cast<bool>(all.child("Tag"));
+  rule.needs_size = all.child("ObjectSizeGreaterThan") || all.child("ObjectSizeLessThan");
+  const pugi::xml_node expiration = node.child("Expiration");
+  rule.expires_current = expiration.child("Days") || expiration.child("Date");
+  rule.expires_noncurrent = static_cast<bool>(node.child("NoncurrentVersionExpiration"));
+  return rule;
+}
+
+// One document about the bucket. `none` is the code of an answer that says that there is none.
+Result<std::string> Ask(S3Client& client, const S3Options& options, const Environment& environment,
+                        const char* what, std::string_view none) {
+  S3Call call{"GET", ""};
+  call.query.emplace_back(what, "");
+  call.body_limit = 1U << 20;
+  const std::string purpose =
+      fmt::format("could not read the {} of bucket \"{}\"", what, options.bucket);
+  ASSIGN_OR_RETURN(HttpResponse response, client.Send(call, purpose));
+  if (response.status == 200) {
+    return std::move(response.body);
+  }
+  const auto document = ParseS3Error(response.body);
+  if (document && document->code == none) {
+    return std::string();
+  }
+  return S3ResponseError(response, purpose, options, environment.clock->Now());
+}
+
+}  // namespace
+
+std::optional<std::vector<LifecycleRule>> ParseLifecycle(std::string_view xml) {
+  pugi::xml_document document;
+  if (!document.load_buffer(xml.data(), xml.size())) {
+    return std::nullopt;
+  }
+  const pugi::xml_node root = document.child("LifecycleConfiguration");
+  if (!root) {
+    return std::nullopt;
+  }
+  std::vector<LifecycleRule> rules;
+  for (const pugi::xml_node& node : root.children("Rule")) {
+    if (std::string_view(node.child_value("Status")) == "Enabled") {
+      rules.push_back(ParseRule(node));
+    }
+  }
+  return rules;
+}
+
+std::optional<bool> ParseVersioning(std::string_view xml) {
+  pugi::xml_document document;
+  if (!document.load_buffer(xml.data(), xml.size())) {
+    return std::nullopt;
+  }
+  const pugi::xml_node root = document.child("VersioningConfiguration");
+  if (!root) {
+    return std::nullopt;
+  }
+  // Suspended versioning keeps the versions that there are.
+  return *root.child_value("Status") != '\0';
+}
+
+BucketRules ReadBucketRules(const S3Options& options, const Environment& environment) {
+  BucketRules found;
+  Result<S3Address> address = MakeS3Address(options);
+  if (!address) {
+    found.unknown = address.error().message;
+    return found;
+  }
+  S3Client client(options, std::move(*address), environment);
+  const Result<std::string> versioning = Ask(client, options, environment, "versioning", "");
+  if (versioning) {
+    found.keeps_versions = ParseVersioning(*versioning);
+  }
+  const Result<std::string> lifecycle =
+      Ask(client, options, environment, "lifecycle", "NoSuchLifecycleConfiguration");
+  if (lifecycle) {
+    found.rules = lifecycle->empty() ? std::vector<LifecycleRule>() : ParseLifecycle(*lifecycle);
+  }
+  if (!found.keeps_versions) {
+    found.unknown =
+        versioning ? "the answer about versioning is not S3's" : versioning.error().message;
+  } else if (!found.rules) {
+    found.unknown =
+        lifecycle ? "the answer about lifecycle rules is not S3's" : lifecycle.error().message;
+  }
+  return found;
+}
+
+const LifecycleRule* FindExpiring(const std::vector<LifecycleRule>& rules,
+                                  std::string_view prefix) {
+  const auto found = std::ranges::find_if(rules, [&](const LifecycleRule& rule) {
+    return rule.expires_current && !rule.needs_tag &&
+           (prefix.starts_with(rule.prefix) || rule.prefix.starts_with(prefix));
+  });
+  return found == rules.end() ? nullptr : &*found;
+}
+
+bool RemovesOldVersions(const std::vector<LifecycleRule>& rules, std::string_view prefix) {
+  return std::ranges::any_of(rules, [&](const LifecycleRule& rule) {
+    return rule.expires_noncurrent && !rule.needs_tag && !rule.needs_size &&
+           prefix.starts_with(rule.prefix);
+  });
+}
+
+}  // namespace veza

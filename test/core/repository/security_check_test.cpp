@@ -1,0 +1,168 @@
+#include "core/repository/security_check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "core/config/temporary_directory.h"
+
+namespace veza {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+class SecurityCheckTest : public testing::Test {
+ protected:
+  SecurityCheckTest() {
+    config_.kind = RepositoryKind::kS3;
+    config_.cipher = Cipher::kAes256Gcm;
+    config_.s3.endpoint = "https://s3.example.com";
+    config_.s3.prefix = "production/main";
+    bucket_.keeps_versions = true;
+    bucket_.rules = {{.id = "old versions", .expires_noncurrent = true}};
+  }
+
+  CheckResult Row() const { return JudgeSecurity(config_, bucket_); }
+  void ExpectWarning(const char* detail, const char* hint) const {
+    const CheckResult row = Row();
+    EXPECT_TRUE(row.passed) << row.detail;
+    EXPECT_THAT(row.detail, HasSubstr(detail));
+    EXPECT_THAT(row.hint, HasSubstr(hint));
+  }
+  void ExpectFailure(const char* detail, const char* hint) const {
+    const CheckResult row = Row();
+    EXPECT_FALSE(row.passed) << row.detail;
+    EXPECT_EQ(row.detail.find(detail), 0U) << row.detail;
+    EXPECT_THAT(row.hint, HasSubstr(hint));
+  }
+  void ExpectNoAdvice(const char* detail) const {
+    const CheckResult row = Row();
+    EXPECT_TRUE(row.passed);
+    EXPECT_THAT(row.hint, IsEmpty());
+    EXPECT_THAT(row.detail, HasSubstr(detail));
+  }
+
+  TemporaryDirectory directory_;
+  Config config_;
+  BucketRules bucket_;
+};
+
+TEST_F(SecurityCheckTest, WhatIsAsItShouldBeIsSaid) {
+  ExpectNoAdvice(
+      "encrypted with aes-256-gcm; TLS with a verified certificate; the bucket keeps old versions");
+}
+
+TEST_F(SecurityCheckTest, WarnsOfWhatMayBeAChoice) {
+  config_.s3.endpoint = "http://s3.example.com:9000";
+  ExpectWarning("no TLS", "https://");
+  for (const char* loopback : {"http://127.0.0.1:9000", "http://localhost:9000", "http://localhost",
+                               "http://[::1]:9000"}) {
+    config_.s3.endpoint = loopback;
+    ExpectNoAdvice("no TLS, to this machine");
+  }
+  config_.s3.endpoint = "http://localhost.example.com";
+  ExpectWarning("no TLS", "https://");
+  config_.s3.endpoint = "https://s3.example.com";
+  config_.s3.verify_tls = false;
+  ExpectWarning("certificate of the store is not verified", "veza_backup.s3_verify_tls = on");
+  config_.cipher = Cipher::kNone;
+  ExpectWarning("nothing is encrypted", "veza_backup.cipher_passphrase_file");
+}
+
+TEST_F(SecurityCheckTest, ASecretThatOthersCanReadFails) {
+  const std::string file = directory_.Write("postgresql.conf", "…", 0644);
+  config_.inline_secrets.push_back({"s3_secret_key", file, SecretString("k7Jd0")});
+  ExpectFailure("other accounts can read file", "chmod 0600");
+  EXPECT_THAT(Row().detail, HasSubstr("\"veza_backup.s3_secret_key\""));
+  EXPECT_THAT(Row().detail, Not(HasSubstr("k7Jd0")));
+  chmod(file.c_str(), 0640);
+  if (geteuid() != 0) {
+    ExpectFailure("other accounts can read file", "chmod 0600");
+  }
+  chmod(file.c_str(), 0600);
+  ExpectNoAdvice("\"veza_backup.s3_secret_key\" is set in file");
+  config_.inline_secrets.front().file.clear();
+  ExpectWarning("a command line can be seen", "s3_secret_key_file");
+}
+
+TEST_F(SecurityCheckTest, ADirectoryAboveMayKeepOthersOut) {
+  const std::string file = directory_.Write("private/postgresql.conf", "…", 0644);
+  EXPECT_EQ(OthersCanRead(file), true);
+  chmod((directory_.path() + "/private").c_str(), 0700);
+  EXPECT_EQ(OthersCanRead(file), false);
+  EXPECT_EQ(OthersCanRead(directory_.path() + "/absent"), std::nullopt);
+  EXPECT_EQ(OthersCanRead(""), std::nullopt);
+}
+
+TEST_F(SecurityCheckTest, ARuleThatDeletesBackupsFails) {
+  for (const char* prefix : {"", "production/", "production/main/", "production/main/identity/"}) {
+    bucket_.rules = {{.id = "ninety days", .prefix = prefix, .expires_current = true}};
+    ExpectFailure("lifecycle rule \"ninety days\" of the bucket deletes objects",
+                  "Remove the rule");
+  }
+  bucket_.rules->front().needs_size = true;
+  ExpectFailure("lifecycle rule", "Remove the rule");
+  bucket_.rules->front().needs_tag = true;  // which our objects do not have
+  EXPECT_TRUE(Row().passed);
+  bucket_.rules = {{.id = "others", .prefix = "production/mainframe", .expires_current = true},
+                   {.id = "versions", .expires_noncurrent = true}};
+  EXPECT_TRUE(Row().passed);
+}
+
+TEST_F(SecurityCheckTest, VersionsThatStayForEverAreTold) {
+  bucket_.rules->clear();
+  ExpectWarning("no lifecycle rule ever removes them", "noncurrent versions");
+  bucket_.rules = {{.id = "elsewhere", .prefix = "other/", .expires_noncurrent = true}};
+  ExpectWarning("no lifecycle rule ever removes them", "noncurrent versions");
+  bucket_.keeps_versions = false;
+  ExpectNoAdvice("the bucket keeps no old versions");
+}
+
+TEST_F(SecurityCheckTest, WhatIsUnknownIsSaidToBe) {
+  bucket_ = {.keeps_versions = {}, .rules = {}, .unknown = "server answered 403 AccessDenied"};
+  ExpectNoAdvice("are unknown (server answered 403 AccessDenied)");
+}
+
+TEST_F(SecurityCheckTest, ADirectoryHasNoBucket) {
+  config_.kind = RepositoryKind::kDirectory;
+  config_.s3.endpoint = "http://s3.example.com";
+  const CheckResult row = JudgeSecurity(config_, std::nullopt);
+  EXPECT_TRUE(row.passed);
+  EXPECT_EQ(row.detail, "encrypted with aes-256-gcm");
+}
+
+TEST(BucketRules, AreRead) {
+  EXPECT_EQ(ParseVersioning("<VersioningConfiguration/>"), false);
+  EXPECT_EQ(ParseVersioning("<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/\">"
+                            "<Status>Enabled</Status></VersioningConfiguration>"),
+            true);
+  EXPECT_EQ(ParseVersioning("<html/>"), std::nullopt);
+  EXPECT_EQ(ParseVersioning("not XML"), std::nullopt);
+
+  const auto rules = ParseLifecycle(R"(<LifecycleConfiguration>
+    <Rule><ID>old form</ID><Prefix>a/</Prefix><Status>Enabled</Status>
+      <Expiration><Days>90</Days></Expiration></Rule>
+    <Rule><ID>off</ID><Filter/><Status>Disabled</Status>
+      <Expiration><Days>1</Days></Expiration></Rule>
+    <Rule><ID>tagged</ID><Filter><And><Prefix>b/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag>
+      </And></Filter><Status>Enabled</Status><Expiration><Date>2030-01-01</Date></Expiration></Rule>
+    <Rule><ID>versions</ID><Filter><Prefix>c/</Prefix></Filter><Status>Enabled</Status>
+      <NoncurrentVersionExpiration><NoncurrentDays>30</NoncurrentDays></NoncurrentVersionExpiration>
+      <Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration></Rule>
+    </LifecycleConfiguration>)");
+  ASSERT_TRUE(rules);
+  ASSERT_EQ(rules->size(), 3U);
+  EXPECT_EQ((*rules)[0].prefix, "a/");
+  EXPECT_TRUE((*rules)[0].expires_current);
+  EXPECT_EQ((*rules)[1].prefix, "b/");
+  EXPECT_TRUE((*rules)[1].needs_tag && (*rules)[1].expires_current);
+  EXPECT_EQ((*rules)[2].prefix, "c/");
+  EXPECT_TRUE((*rules)[2].expires_noncurrent);
+  EXPECT_FALSE((*rules)[2].expires_current) << "it removes markers of what was deleted";
+  EXPECT_FALSE(ParseLifecycle("<html/>"));
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,147 @@
+# Secrets do not get into what others can read: into a backup that is not encrypted, into a core dump of
+# vezactl. veza_backup_check() and `vezactl check` tell who may read what.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Digest::MD5 qw(md5_base64);
+use IPC::Run ();
+use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
+use POSIX qw(mkfifo);
+use Test::More;
+use VezaTest;
+
+my $secret = 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYzq7Jd0';
+my $in_clear = qr/and the backup would not be encrypted/;
+my $hint = qr/HINT:  .*veza_backup\.s3_secret_key_file/;
+
+my $node = VezaTest->new('primary');
+$node->init(settings => { cipher => 'none', cipher_passphrase => undef });
+$node->append_conf('postgresql.conf', 'archive_timeout = 60');
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+
+sub check_row
+{
+	my ($name) = @_;
+	return $node->safe_psql('postgres',
+		"SELECT passed, detail, hint FROM veza_backup_check() WHERE name = '$name'");
+}
+
+sub backup_is_refused
+{
+	my ($what, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/$what, $in_clear\n$hint/, $test);
+	like(check_row('data_directory'), qr/^f\|$what/, "$test: check says it before");
+	return;
+}
+
+# --- a backup that is not encrypted ---------------------------------------------------------------
+
+my $backups = () = objects('main/backup/');
+# Not in force, but in the file.
+$node->safe_psql('postgres', "ALTER SYSTEM SET veza_backup.s3_session_token = '$secret'");
+backup_is_refused(
+	qr/file "postgresql\.auto\.conf" holds a value of "veza_backup\.s3_session_token"/,
+	'ALTER SYSTEM');
+unlike(slurp_file($node->logfile), qr/(?<!SET veza_backup\.s3_session_token = ')\Q$secret/,
+	'the message does not show it');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET veza_backup.s3_session_token');
+
+my $data = $node->data_dir;
+append_to_file("$data/postgresql.conf.old", "#veza_backup.s3_secret_key = '$secret'\n");
+backup_is_refused(
+	qr/file "postgresql\.conf\.old" holds a value of "veza_backup\.s3_secret_key"/,
+	'a comment in an old file');
+unlink "$data/postgresql.conf.old";
+
+if (store() eq 's3')
+{
+	append_to_file("$data/s3.key", "$ENV{VEZA_TEST_S3_SECRET_KEY}\n");
+	backup_is_refused(qr/file "s3\.key" holds a secret that veza_backup uses/, 'a secret file');
+	unlink "$data/s3.key";
+}
+is(scalar(() = objects('main/backup/')), $backups, 'nothing of them was stored');
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+like(check_row('security'),
+	qr/^t\|nothing is encrypted: whoever can read the repository can read the database.*cipher_passphrase_file/,
+	'that nothing is encrypted is a warning');
+like($node->vezactl_ok(['check']), qr/^security +warning  *nothing is encrypted/m, 'vezactl, too');
+
+# --- an encrypted one may hold them ---------------------------------------------------------------
+
+$node->apply_conf(
+	cluster => 'sealed',
+	cipher => 'aes-256-gcm',
+	cipher_passphrase => 'correct horse battery staple');
+$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+$node->wake_archiver;
+append_to_file("$data/postgresql.conf.old", "#veza_backup.s3_secret_key = '$secret'\n");
+like($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), qr/^\d{8}-\d{6}F$/,
+	'an encrypted backup holds what is there');
+
+# --- who may read what ----------------------------------------------------------------------------
+
+my $conf = $node->conf;
+like(check_row('security'), qr/^t\|.*"veza_backup\.cipher_passphrase" is set in file "\Q$conf\E"/,
+	'where a secret is set is told');
+like(check_row('security'), qr/\|$/, 'which is no reason to advise anything');
+my $position = -s $node->logfile;
+chmod 0644, $conf;
+$node->reload;
+my $others = qr/other accounts can read file "\Q$conf\E", which sets "veza_backup\.cipher_passphrase"/;
+like(check_row('security'), qr/^f\|$others.*\|.*chmod 0600/, 'that others can read it fails the row');
+$node->wait_for_log(qr/WARNING:  $others/, $position);
+pass('the log warns of it');
+my ($exit, $out) = $node->vezactl('check');
+is($exit, 1, 'vezactl check fails');
+like($out, qr/^security +failed +$others/m, 'and says why');
+chmod 0600, $conf;
+$node->vezactl_ok(['check'], 'until they cannot');
+
+# --- the bucket -----------------------------------------------------------------------------------
+
+SKIP:
+{
+	skip 'there is no bucket', 3 if store() ne 's3';
+
+	my ($root) = repository() =~ m{^s3://[^/]+/(.*)$};
+	my $url = "$ENV{VEZA_TEST_S3_ENDPOINT}/$ENV{VEZA_TEST_S3_BUCKET}?lifecycle=";
+	my $rules = <<XML;
+<LifecycleConfiguration><Rule><ID>ninety-days</ID><Filter><Prefix>$root/</Prefix></Filter>
+<Status>Enabled</Status><Expiration><Days>90</Days></Expiration></Rule></LifecycleConfiguration>
+XML
+	like(check_row('security'), qr/the bucket keeps no old versions/, 'a bucket without versions');
+	VezaTest::s3_request('--request', 'PUT', '--data-binary', $rules,
+		'--header', 'Content-Type: application/xml',
+		'--header', 'Content-MD5: ' . md5_base64($rules) . '==', $url);
+	like(check_row('security'), qr/^f\|lifecycle rule "ninety-days" of the bucket deletes objects/,
+		'a rule that deletes backups');
+	VezaTest::s3_request('--request', 'DELETE', $url);
+	like(check_row('security'), qr/^t\|/, 'until it is gone');
+}
+
+# --- vezactl leaves no core dump ------------------------------------------------------------------
+
+SKIP:
+{
+	skip 'files of root are root\'s in any case', 1 if $> == 0;
+
+	# It waits for somebody to write into its configuration file.
+	my $fifo = $node->basedir . '/fifo';
+	mkfifo($fifo, 0600) or die "could not make $fifo: $!";
+	my $waiting = IPC::Run::start([ $ENV{VEZACTL} // 'vezactl', '--config', $fifo, 'info' ],
+		'<', \undef, '>', '/dev/null', '2>', '/dev/null');
+	my $pid = $waiting->{KIDS}[0]{PID};
+	# To the kernel a process that must not be dumped is root's.
+	VezaTest::poll_until(sub { (stat "/proc/$pid/environ")[4] == 0 }, 'a process that is not dumped', 20);
+	pass('its memory is not for others');
+	$waiting->signal('KILL');
+	eval { $waiting->finish };
+}
+
+done_testing();
