@@ -23,6 +23,8 @@ VEZA_VERSION := 0.2.0
 # One vezactl serves every major version of PostgreSQL, so it does not go into a server's bindir.
 VEZACTL_BINDIR ?= /usr/local/bin
 VEZA_PACKAGES := libcurl libcrypto libzstd fmt pugixml
+# Of vezactl alone.
+VEZACTL_PACKAGES := libseccomp
 VEZA_LIBS := $(shell pkg-config --libs $(VEZA_PACKAGES)) -ldate-tz -lstdc++ -lm -lpthread
 
 SHLIB_LINK = $(VEZA_LIBS) -Wl,--version-script=$(srcdir)/src/pg/exports.map -Wl,--as-needed
@@ -47,6 +49,7 @@ VEZA_CXXFLAGS = -std=c++20 -O2 -g -Wall -Wextra -Werror=unused-result -fPIC \
 $(CORE_OBJS) $(VEZACTL_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS) -DVEZA_CORE \
 	$(shell pkg-config --cflags $(VEZA_PACKAGES))
 $(CORE_OBJS) $(VEZACTL_OBJS): override CPPFLAGS =
+$(VEZACTL_OBJS): override CXXFLAGS += $(shell pkg-config --cflags $(VEZACTL_PACKAGES))
 $(PG_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS)
 $(PG_OBJS): override CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -D_GNU_SOURCE
 
@@ -63,7 +66,7 @@ uninstall: uninstall-vezactl
 endif
 
 vezactl: $(CORE_OBJS) $(VEZACTL_OBJS)
-	$(CXX) -o $@ $^ $(VEZA_LIBS) -Wl,--as-needed $(LDFLAGS_EXTRA)
+	$(CXX) -o $@ $^ $(VEZA_LIBS) $(shell pkg-config --libs $(VEZACTL_PACKAGES)) -Wl,--as-needed $(LDFLAGS_EXTRA)
 
 install-vezactl: vezactl
 	$(MKDIR_P) '$(DESTDIR)$(VEZACTL_BINDIR)'

@@ -15,7 +15,7 @@ readonly cache=${1:-/var/tmp/veza-incus}
 readonly wrapper=$top/ops/incus/pg-restore-drill
 readonly container=pg-restore-drill
 # PostgreSQL, an init, and what vezactl needs.
-readonly packages=postgresql-15,systemd-sysv,libcurl4,libssl3,libzstd1,libpugixml1v5,libfmt9,libdate-tz3,tzdata,ca-certificates
+readonly packages=postgresql-15,systemd-sysv,libcurl4,libssl3,libzstd1,libpugixml1v5,libfmt9,libdate-tz3,libseccomp2,tzdata,ca-certificates
 
 passed=0
 failed=0

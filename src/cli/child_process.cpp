@@ -2,8 +2,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,7 +17,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "cli/confinement.h"
+#include "core/config/config.h"
 #include "core/process_identity.h"
 #include "core/storage/unique_fd.h"
 
@@ -36,6 +39,26 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   }
   pointers.push_back(nullptr);
   return pointers;
+}
+
+// Between fork() and exec(): nothing but system calls. False, with errno.
+bool CloseAtExec() {
+#ifdef SYS_close_range
+  if (syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0) {
+    return true;
+  }
+#endif
+  // Before Linux 5.11.
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return false;
+  }
+  for (int fd = STDERR_FILENO + 1; static_cast<rlim_t>(fd) < limit.rlim_cur; ++fd) {
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 && errno != EBADF) {
+      return false;
+    }
+  }
+  return true;
 }
 
 // Between fork() and exec(): nothing but system calls. Does not return.
@@ -65,10 +88,16 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   if (getppid() != parent) {
     _exit(127);  // it died before prctl()
   }
+  if (!CloseAtExec()) {
+    fail();
+  }
   if (spec.inherited >= 0 && fcntl(spec.inherited, F_SETFD, 0) != 0) {
     fail();
   }
   if (spec.confinement >= 0 && !EnterConfinement(spec.confinement)) {
+    fail();
+  }
+  if (spec.calls != nullptr && !EnterCallFilter(*spec.calls)) {
     fail();
   }
   execve(arguments[0], arguments, environment);
@@ -215,15 +244,20 @@ Result<ChildOutput> RunToEnd(const ChildSpec& spec, const Cancellation& cancella
 }
 
 std::vector<std::string> CleanEnvironment() {
-  std::vector<std::string> clean;
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    const std::string text = *variable;
-    if (!text.starts_with("PG") && !text.starts_with("LC_") && !text.starts_with("LANG")) {
-      clean.push_back(text);
-    }
+  std::vector<std::string> clean = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C"};
+  // Of a PostgreSQL in a place of its own.
+  if (const std::optional<std::string> libraries = ProcessEnvironment()(kLibraryPath)) {
+    clean.push_back(fmt::format("{}={}", kLibraryPath, *libraries));
   }
-  clean.emplace_back("LC_ALL=C");
   return clean;
+}
+
+std::vector<std::string> OwnEnvironment() {
+  std::vector<std::string> own;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    own.emplace_back(*variable);
+  }
+  return own;
 }
 
 void AdoptOrphans(bool adopt) {
@@ -231,16 +265,20 @@ void AdoptOrphans(bool adopt) {
 }
 
 void KillAllChildren() {
+  KillChildrenBut(0);
+}
+
+void KillChildrenBut(pid_t kept) {
   const auto deadline = std::chrono::steady_clock::now() + kKillPatience;
   while (std::chrono::steady_clock::now() < deadline) {
-    for (const pid_t child : ChildrenOf(getpid())) {
-      kill(child, SIGKILL);
-    }
-    pid_t ended = 0;
-    while ((ended = waitpid(-1, nullptr, WNOHANG)) > 0) {
-    }
-    if (ended < 0 && errno == ECHILD) {
+    std::vector<pid_t> children = ChildrenOf(getpid());
+    std::erase(children, kept);
+    if (children.empty()) {
       return;
+    }
+    for (const pid_t child : children) {
+      kill(child, SIGKILL);
+      waitpid(child, nullptr, WNOHANG);
     }
     std::this_thread::sleep_for(kKillPause);
   }

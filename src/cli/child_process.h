@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/confinement.h"
 #include "core/environment.h"
 #include "core/error.h"
 
@@ -22,8 +23,12 @@ struct ChildSpec {
   int death_signal = SIGKILL;
   int inherited = -1;    // a descriptor that stays open in it; -1: none
   int confinement = -1;  // of confinement.h; -1: none
+  const CallFilter* calls = nullptr;
 };
 
+// No other descriptor of ours is open in it, whoever opened it: a library may not say that it is to
+// be closed, and a connection to the store would be a way out of a confinement.
+//
 // Leads a process group and session of its own, so that signals of the terminal do not reach it,
 // and has every signal at its default. Started by the main thread only: the kernel takes the death
 // of the thread that has started a child for that of its parent.
@@ -42,6 +47,7 @@ class ChildProcess {
   std::optional<int> Poll();
   int Wait();
   void Signal(int signal_number) const;
+  pid_t pid() const { return pid_; }
 
  private:
   explicit ChildProcess(pid_t pid) : pid_(pid) {}
@@ -59,13 +65,18 @@ struct ChildOutput {
 // Runs it to its end, or until `cancellation`: then it is killed and the error is kCancelled.
 Result<ChildOutput> RunToEnd(const ChildSpec& spec, const Cancellation& cancellation);
 
-// Our environment without what changes the meaning of PostgreSQL's programs (PG…, LANG, LC_…), with
-// LC_ALL=C.
+// What PostgreSQL's programs need, and nothing else of ours: credentials (AWS_…) are not for them,
+// nor what changes their meaning (PG…, LANG). PATH, LC_ALL=C, and LD_LIBRARY_PATH where we have it.
 std::vector<std::string> CleanEnvironment();
+inline constexpr const char* kLibraryPath = "LD_LIBRARY_PATH";
+// All of ours: for vezactl itself.
+std::vector<std::string> OwnEnvironment();
 
 // Descendants of this process that lose their parent become its children, so that
 // KillAllChildren() finds them; or, again, not.
 void AdoptOrphans(bool adopt);
 void KillAllChildren();
+// The same of all but one.
+void KillChildrenBut(pid_t kept);
 
 }  // namespace veza::cli

@@ -2,17 +2,28 @@
 
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <system_error>
 
 namespace veza::cli {
 namespace {
 
-// By version of the interface. Older headers lack the last one.
+namespace fs = std::filesystem;
+
+// By version of the interface. Older headers lack what came with the later ones.
 constexpr std::uint64_t kSinceVersion1 =
     LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
     LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
@@ -20,9 +31,68 @@ constexpr std::uint64_t kSinceVersion1 =
     LANDLOCK_ACCESS_FS_MAKE_SYM;
 constexpr std::uint64_t kSinceVersion2 = LANDLOCK_ACCESS_FS_REFER;
 constexpr std::uint64_t kSinceVersion3 = 1ULL << 14;  // LANDLOCK_ACCESS_FS_TRUNCATE
+constexpr std::uint64_t kReadFiles = LANDLOCK_ACCESS_FS_READ_FILE;
+constexpr std::uint64_t kReads = kReadFiles | LANDLOCK_ACCESS_FS_READ_DIR;
+constexpr int kFirstWithNetwork = 4;
+constexpr std::uint64_t kAllTcp = 3;  // LANDLOCK_ACCESS_NET_BIND_TCP, …_CONNECT_TCP
+constexpr int kFirstWithScopes = 6;
+constexpr std::uint64_t kAllScopes = 3;  // LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, …_SIGNAL
+
+// landlock_ruleset_attr of newer headers. An older kernel takes it as long as the rest is zero.
+struct RulesetAttributes {
+  std::uint64_t handled_access_fs = 0;
+  std::uint64_t handled_access_net = 0;
+  std::uint64_t scoped = 0;
+};
+
+// What PostgreSQL, the libraries of extensions, and shells and interpreters need. Nothing that
+// others keep secrets in: not all of /etc, not /run, not /dev (/dev/shm). Where Debian puts
+// dictionaries is in /var/cache/postgresql.
+constexpr const char* kSystem[] = {"/usr",
+                                   "/bin",
+                                   "/sbin",
+                                   "/lib",
+                                   "/lib32",
+                                   "/lib64",
+                                   "/libx32",
+                                   "/nix/store",
+                                   "/gnu/store",
+                                   "/proc",
+                                   "/sys/devices/system",
+                                   "/var/cache/postgresql",
+                                   "/etc/alternatives",
+                                   "/etc/group",
+                                   "/etc/ld.so.cache",
+                                   "/etc/ld.so.conf",
+                                   "/etc/ld.so.conf.d",
+                                   "/etc/locale.alias",
+                                   "/etc/localtime",
+                                   "/etc/nsswitch.conf",
+                                   "/etc/passwd",
+                                   "/etc/perl",
+                                   "/etc/ssl/openssl.cnf",
+                                   "/etc/timezone",
+                                   "/dev/full",
+                                   "/dev/null",
+                                   "/dev/random",
+                                   "/dev/urandom",
+                                   "/dev/zero"};
+
+// Refused whatever their arguments are.
+constexpr const char* kRefusedCalls[] = {
+    "connect", "sendmsg", "sendmmsg",
+    // Other processes.
+    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp",
+    "perf_event_open", "msgget", "mq_open", "mq_unlink",
+    // Ways around a filter, and to more rights.
+    "io_uring_setup", "io_uring_enter", "io_uring_register", "unshare", "setns", "bpf",
+    "userfaultfd", "add_key", "request_key", "keyctl"};
+
+constexpr std::uint64_t kNamespaces[] = {CLONE_NEWNS,   CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
+                                         CLONE_NEWUSER, CLONE_NEWPID,    CLONE_NEWNET};
 
 // The C library has no functions for these calls.
-int CreateRuleset(const landlock_ruleset_attr* attributes, std::size_t size, std::uint32_t flags) {
+int CreateRuleset(const RulesetAttributes* attributes, std::size_t size, std::uint32_t flags) {
   return static_cast<int>(syscall(SYS_landlock_create_ruleset, attributes, size, flags));
 }
 
@@ -32,42 +102,153 @@ std::uint64_t AllWrites(int version) {
   return kSinceVersion1 | (version >= 2 ? kSinceVersion2 : 0) | (version >= 3 ? kSinceVersion3 : 0);
 }
 
-Status Allow(int ruleset, const char* path, std::uint64_t access) {
-  const UniqueFd parent(open(path, O_PATH | O_CLOEXEC));
-  landlock_path_beneath_attr rule{};
-  rule.allowed_access = access;
-  rule.parent_fd = parent.get();
-  if (!parent.valid() ||
-      syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0) {
-    return ErrnoError(errno, fmt::format("could not allow writing to \"{}\"", path));
-  }
-  return Ok();
+int LandlockVersion() {
+  return CreateRuleset(nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
 }
 
-}  // namespace
-
-Result<UniqueFd> ConfineWritesTo(const std::string& directory) {
-  const int version = CreateRuleset(nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  landlock_ruleset_attr attributes{};
-  attributes.handled_access_fs = AllWrites(version);
-  UniqueFd ruleset(version > 0 ? CreateRuleset(&attributes, sizeof attributes, 0) : -1);
+Result<UniqueFd> MakeRuleset(const RulesetAttributes& attributes) {
+  UniqueFd ruleset(CreateRuleset(&attributes, sizeof attributes, 0));
   if (!ruleset.valid()) {
     Error error = ErrnoError(errno, "could not use Landlock");
     error.code = ErrorCode::kUnsupported;
     return error;
   }
-  RETURN_IF_ERROR(Allow(ruleset.get(), directory.c_str(), attributes.handled_access_fs));
-  if (access("/dev/shm", F_OK) == 0) {
-    RETURN_IF_ERROR(Allow(ruleset.get(), "/dev/shm", attributes.handled_access_fs));
-  }
-  // Of these rights the only one that a file has, but for TRUNCATE, which no device needs.
-  RETURN_IF_ERROR(Allow(ruleset.get(), "/dev/null", LANDLOCK_ACCESS_FS_WRITE_FILE));
   return ruleset;
+}
+
+// Of a file, what a file has of these rights.
+Status Allow(const UniqueFd& ruleset, const std::string& path, std::uint64_t access) {
+  const UniqueFd parent(open(path.c_str(), O_PATH | O_CLOEXEC));
+  if (!parent.valid() && (errno == ENOENT || errno == ENOTDIR || errno == EACCES)) {
+    return Ok();
+  }
+  struct stat info {};
+  landlock_path_beneath_attr rule{};
+  rule.parent_fd = parent.get();
+  const bool known = parent.valid() && fstat(parent.get(), &info) == 0;
+  rule.allowed_access =
+      S_ISDIR(info.st_mode) ? access : access & (kReadFiles | LANDLOCK_ACCESS_FS_WRITE_FILE);
+  if (!known ||
+      syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0) {
+    return ErrnoError(errno, fmt::format("could not allow access to \"{}\"", path));
+  }
+  return Ok();
+}
+
+using CallContext = std::unique_ptr<void, void (*)(scmp_filter_ctx)>;
+
+// `action` for the call where all of `conditions` hold.
+bool AddRule(const CallContext& context, std::uint32_t action, const char* call,
+             const std::vector<scmp_arg_cmp>& conditions = {}) {
+  const int number = seccomp_syscall_resolve_name(call);
+  return number != __NR_SCMP_ERROR &&
+         seccomp_rule_add_array(context.get(), action, number,
+                                static_cast<unsigned>(conditions.size()), conditions.data()) == 0;
+}
+
+bool AddRules(const CallContext& context) {
+  const std::uint32_t refuse = SCMP_ACT_ERRNO(EACCES);
+  bool added = AddRule(context, refuse, "socket", {SCMP_A0_64(SCMP_CMP_NE, AF_UNIX, 0)}) &&
+               AddRule(context, refuse, "sendto", {SCMP_A4_64(SCMP_CMP_NE, 0, 0)}) &&
+               // Its arguments are in memory, where no filter sees them. The C library then takes
+               // the older call.
+               AddRule(context, SCMP_ACT_ERRNO(ENOSYS), "clone3");
+  for (const std::uint64_t flag : kNamespaces) {
+    added =
+        added && AddRule(context, refuse, "clone", {SCMP_A0_64(SCMP_CMP_MASKED_EQ, flag, flag)});
+  }
+  for (const char* call : kRefusedCalls) {
+    added = added && AddRule(context, refuse, call);
+  }
+  return added;
+}
+
+Result<CallFilter> Export(const CallContext& context) {
+  const UniqueFd file(memfd_create("veza-calls", MFD_CLOEXEC));
+  struct stat info {};
+  if (!file.valid() || seccomp_export_bpf(context.get(), file.get()) != 0 ||
+      fstat(file.get(), &info) != 0) {
+    return MakeError(ErrorCode::kInternal, "could not export the seccomp filter");
+  }
+  CallFilter filter(static_cast<std::size_t>(info.st_size) / sizeof(sock_filter));
+  const ssize_t size = info.st_size;
+  if (filter.empty() ||
+      pread(file.get(), filter.data(), filter.size() * sizeof(sock_filter), 0) != size) {
+    return MakeError(ErrorCode::kInternal, "could not read the seccomp filter");
+  }
+  return filter;
+}
+
+}  // namespace
+
+Result<UniqueFd> ConfineWritesTo(const std::string& directory) {
+  RulesetAttributes attributes;
+  attributes.handled_access_fs = AllWrites(LandlockVersion());
+  ASSIGN_OR_RETURN(UniqueFd ruleset, MakeRuleset(attributes));
+  RETURN_IF_ERROR(Allow(ruleset, directory, attributes.handled_access_fs));
+  RETURN_IF_ERROR(Allow(ruleset, "/dev/null", LANDLOCK_ACCESS_FS_WRITE_FILE));
+  return ruleset;
+}
+
+Result<UniqueFd> ConfineFilesTo(const std::string& directory,
+                                const std::vector<std::string>& readable) {
+  const int version = LandlockVersion();
+  RulesetAttributes attributes;
+  attributes.handled_access_fs = AllWrites(version) | kReads;
+  attributes.handled_access_net = version >= kFirstWithNetwork ? kAllTcp : 0;
+  attributes.scoped = version >= kFirstWithScopes ? kAllScopes : 0;
+  ASSIGN_OR_RETURN(UniqueFd ruleset, MakeRuleset(attributes));
+  RETURN_IF_ERROR(Allow(ruleset, directory, attributes.handled_access_fs));
+  RETURN_IF_ERROR(Allow(ruleset, "/dev/null", kReadFiles | LANDLOCK_ACCESS_FS_WRITE_FILE));
+  for (const char* path : kSystem) {
+    RETURN_IF_ERROR(Allow(ruleset, path, kReads));
+  }
+  for (const std::string& path : readable) {
+    RETURN_IF_ERROR(Allow(ruleset, path, kReads));
+  }
+  return ruleset;
+}
+
+std::string InstallationOf(const std::string& programs) {
+  std::error_code error;
+  const fs::path real = fs::canonical(programs, error);
+  if (error) {
+    return programs;
+  }
+  for (fs::path above = real.parent_path(); above.has_relative_path();
+       above = above.parent_path()) {
+    if (fs::is_directory(above / "share", error)) {
+      return above.string();
+    }
+  }
+  return real.string();
 }
 
 bool EnterConfinement(int confinement) {
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
          syscall(SYS_landlock_restrict_self, confinement, 0) == 0;
+}
+
+Result<CallFilter> RefuseNetwork() {
+  // Where filters are known, the missing one is what is wrong.
+  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, nullptr) == 0 || errno != EFAULT) {
+    Error error = ErrnoError(errno, "could not use seccomp");
+    error.code = ErrorCode::kUnsupported;
+    return error;
+  }
+  const CallContext context(seccomp_init(SCMP_ACT_ALLOW), seccomp_release);
+  if (context == nullptr || !AddRules(context)) {
+    return MakeError(ErrorCode::kUnsupported, "libseccomp could not make the filter");
+  }
+  return Export(context);
+}
+
+bool EnterCallFilter(const CallFilter& filter) {
+  sock_fprog program{};
+  program.len = static_cast<unsigned short>(filter.size());  // NOLINT(google-runtime-int)
+  program.filter = const_cast<sock_filter*>(filter.data());  // NOLINT: it is only read
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
 }  // namespace veza::cli

@@ -139,6 +139,9 @@ Result<Prepared> Prepare(const DrillArguments& arguments) {
   if (!prepared.drill.pg_bin.empty()) {
     ASSIGN_OR_RETURN(prepared.drill.pg_bin, AbsolutePath(prepared.drill.pg_bin));
   }
+  for (std::string& path : prepared.drill.readable) {
+    ASSIGN_OR_RETURN(path, AbsolutePath(path));
+  }
   ASSIGN_OR_RETURN(prepared.base, AbsolutePath(arguments.base));
   ASSIGN_OR_RETURN(
       prepared.account,
@@ -257,7 +260,13 @@ Subcommand AddDrill(CLI::App& parent) {
       ->type_name("FILE");
   app->add_flag("--keep", arguments->drill.keep, "Leave the restored server running");
   app->add_flag("--allow-unconfined", arguments->drill.allow_unconfined,
-                "Run also where the kernel cannot keep the restored server from writing elsewhere");
+                "Run also where the kernel cannot keep the restored server from other files, or "
+                "from the network");
+  app->add_option("--readable", arguments->drill.readable,
+                  "File or directory that the restored server may read, beside its own and where "
+                  "the system has programs and libraries; may be repeated")
+      ->type_name("PATH")
+      ->allow_extra_args(false);
   app->add_flag("--no-lease", arguments->no_lease,
                 "Leave no lease in the repository, which keeps retention from removing the backup "
                 "and its WAL meanwhile");

@@ -17,9 +17,17 @@ constexpr std::string_view kMayNot = "ERROR:  permission denied";
 constexpr std::string_view kNotAvailable = "extension \"amcheck\" is not available";
 constexpr std::string_view kChecksumsOn = "1";  // PG_DATA_CHECKSUM_VERSION
 
+// Of strerror(): what PostgreSQL says of a file itself.
+CheckOutcome FailedCheck(std::string name, std::string complaint) {
+  const bool confined = complaint.find("Permission denied") != std::string::npos;
+  return {std::move(name), false, std::move(complaint), confined ? kReadableHint : ""};
+}
+
 CheckOutcome OutcomeOf(std::string name, const ChildOutput& output, std::string detail) {
-  const bool passed = output.exit_code == 0;
-  return {std::move(name), passed, passed ? std::move(detail) : ComplaintOf(output)};
+  if (output.exit_code != 0) {
+    return FailedCheck(std::move(name), ComplaintOf(output));
+  }
+  return {std::move(name), true, std::move(detail)};
 }
 
 // For options that take a connection string in the place of a name.
@@ -176,7 +184,7 @@ Result<CheckOutcome> RunSqlCheck(const DrillServer& server, const SqlCheck& chec
           .WithHint(
               "Name a role that may, with --check-role, and trust the owners of the database.");
     }
-    return CheckOutcome{check.sql, false, complaint};
+    return FailedCheck(check.sql, complaint);
   }
   return Judge(check, output.output.substr(0, output.output.find('\0')));
 }

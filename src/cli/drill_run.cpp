@@ -6,6 +6,7 @@
 #include <chrono>
 #include <csignal>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "cli/confinement.h"
@@ -102,6 +103,7 @@ class Drill {
                      MakeRestoreCommand(options_, identity.system_identifier));
     RETURN_IF_ERROR(RequireOwnProgram());
     RETURN_IF_ERROR(Confine());
+    ASSIGN_OR_RETURN(wal_get_, MakeWalGet(options_, identity.system_identifier));
     restore.target_directory = DrillServer::DataDirectory(drill_.directory);
     restore.tablespace_root = drill_.directory + "/tablespaces";
     restore.target.action = TargetAction::kPromote;
@@ -123,6 +125,7 @@ class Drill {
       ASSIGN_OR_RETURN(planned_end_, PlanEnd(*repository_, plan_));
     }
     ASSIGN_OR_RETURN(const std::string programs, FindPrograms());
+    RETURN_IF_ERROR(ConfineFiles(programs));
 
     if (drill_.lease) {
       ASSIGN_OR_RETURN(lease_, TakeLease(options_, *repository_, plan_, "drill"));
@@ -135,7 +138,10 @@ class Drill {
                                        .preload = drill_.preload,
                                        .role = drill_.role,
                                        .lock = drill_.lock,
-                                       .confinement = confinement_.get()},
+                                       .confinement = confinement_.get(),
+                                       .calls = calls_.empty() ? nullptr : &calls_,
+                                       .wal_confinement = wal_confinement_.get(),
+                                       .wal_get = WalGet()},
                     plan_, options_.environment);
     return Ok();
   }
@@ -165,7 +171,16 @@ class Drill {
             "is missing.");
   }
 
-  // restore_command is run by the account of the server, which is ours.
+  // With a spool of its own: nothing above it tells which recovery it works for.
+  std::vector<std::string> WalGet() const {
+    std::vector<std::string> words = wal_get_;
+    words.insert(words.end(), {"--spool", drill_.directory + "/spool"});
+    if (plan_.ends_at_gap) {
+      words.emplace_back("--end-at-gap");
+    }
+    return words;
+  }
+
   static Status RequireOwnProgram() {
     const Result<std::string> self = OwnProgram();
     if (self && access(self->c_str(), X_OK) != 0) {
@@ -178,22 +193,50 @@ class Drill {
   }
 
   // WAL can lead the restored server to files of the original (DrillServer), with whose account it
-  // may well run.
+  // may well run, and the databases hold code of others.
   Status Confine() {
-    Result<UniqueFd> confinement = ConfineWritesTo(drill_.directory);
-    if (!confinement && confinement.error().code == ErrorCode::kUnsupported) {
-      const std::string message =
-          fmt::format("nothing keeps the restored server from writing outside its directory: {}",
-                      confinement.error().message);
-      if (drill_.allow_unconfined) {
-        PrintWarning(message);
-        return Ok();
-      }
-      return Error{ErrorCode::kUnsupported, message,
-                   "Run the drill under a kernel with Landlock; or, where its user cannot write to "
-                   "files of any other PostgreSQL, with --allow-unconfined."};
+    RETURN_IF_ERROR(
+        TakeConfinement(ConfineWritesTo(drill_.directory), wal_confinement_,
+                        "nothing keeps the restored server in its directory",
+                        "Run the drill under a kernel with Landlock; or, where its user cannot "
+                        "write to files of any other PostgreSQL, nor read what must not be known, "
+                        "with --allow-unconfined."));
+    return TakeConfinement(RefuseNetwork(), calls_,
+                           "nothing keeps the restored server from the network",
+                           "Run the drill where processes may have seccomp filters; or, where "
+                           "neither a network nor another server's socket can be reached, with "
+                           "--allow-unconfined.");
+  }
+
+  template <typename Confinement>
+  Status TakeConfinement(Result<Confinement> made, Confinement& taken, const char* what,
+                         const char* hint) const {
+    if (made || made.error().code != ErrorCode::kUnsupported) {
+      ASSIGN_OR_RETURN(taken, std::move(made));
+      return Ok();
     }
-    ASSIGN_OR_RETURN(confinement_, std::move(confinement));
+    const std::string message = fmt::format("{}: {}", what, made.error().message);
+    if (!drill_.allow_unconfined) {
+      return Error{ErrorCode::kUnsupported, message, hint};
+    }
+    PrintWarning(message);
+    return Ok();
+  }
+
+  Status ConfineFiles(const std::string& programs) {
+    if (!wal_confinement_.valid()) {
+      return Ok();
+    }
+    std::vector<std::string> readable = drill_.readable;
+    readable.push_back(InstallationOf(programs));
+    // The environment of the server has it, too.
+    std::istringstream libraries(ProcessEnvironment()(kLibraryPath).value_or(""));
+    for (std::string directory; std::getline(libraries, directory, ':');) {
+      if (directory.starts_with('/')) {
+        readable.push_back(directory);
+      }
+    }
+    ASSIGN_OR_RETURN(confinement_, ConfineFilesTo(drill_.directory, readable));
     return Ok();
   }
 
@@ -381,7 +424,10 @@ class Drill {
   bool restored_ = false;
   std::optional<PlannedEnd> planned_end_;  // of a drill to the end of the WAL
   Lsn reached_;
-  UniqueFd confinement_;
+  UniqueFd confinement_;      // of the server and of our programs that talk to it
+  UniqueFd wal_confinement_;  // of wal-get
+  CallFilter calls_;          // of the server; empty: none
+  std::vector<std::string> wal_get_;
   std::optional<DrillServer> server_;
   std::vector<std::string> databases_;  // that allow connections
 };

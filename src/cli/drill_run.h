@@ -20,7 +20,8 @@ struct DrillOptions {
   bool amcheck = false;
   bool dump = false;
   bool keep = false;
-  bool allow_unconfined = false;  // where the kernel has no Landlock
+  bool allow_unconfined = false;      // where the kernel has no Landlock, or no seccomp filters
+  std::vector<std::string> readable;  // files and directories for the server, beside the usual ones
   bool record = true;
   bool lease = true;
   std::string pg_bin;

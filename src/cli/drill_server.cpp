@@ -1,8 +1,6 @@
 #include "cli/drill_server.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -119,23 +117,6 @@ std::string Quoted(std::string_view value) {
   return quoted;
 }
 
-// As initdb does (choose_dsm_implementation): in a container or a chroot the account may not be
-// able to write in /dev/shm, or have none.
-const char* DynamicSharedMemoryType() {
-  const std::string name = fmt::format("/veza-drill.{}", getpid());
-  const UniqueFd posix(shm_open(name.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
-  if (posix.valid()) {
-    shm_unlink(name.c_str());
-    return "posix";
-  }
-  const int sysv = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
-  if (sysv >= 0) {
-    shmctl(sysv, IPC_RMID, nullptr);
-    return "sysv";
-  }
-  return "mmap";
-}
-
 // `tablespace` as recovery describes it: its oid and its location.
 Error OutsideError(const std::string& tablespace) {
   return MakeError(ErrorCode::kUnsupported,
@@ -200,7 +181,9 @@ Status DrillServer::RequireUsable(const std::string& directory) {
 // primary's limits (and pause when they grew later); but prepared transactions and the locks of
 // pg_dump need room. Without workers for logical replication no subscription is served.
 Result<std::string> DrillServer::Settings() const {
-  std::string text = RewriteAutoConf("", plan_.recovery);
+  RecoverySettings recovery = plan_.recovery;
+  recovery.restore_command = DrillWal::RestoreCommand();
+  std::string text = RewriteAutoConf("", recovery);
   const auto set = [&](std::string_view name, std::string_view value) {
     text += fmt::format("{} = {}\n", name, Quoted(value));
   };
@@ -218,7 +201,8 @@ Result<std::string> DrillServer::Settings() const {
   if (major() >= kFirstWithEventTriggersSetting) {
     set("event_triggers", "off");
   }
-  set("dynamic_shared_memory_type", DynamicSharedMemoryType());
+  // In files of its own: /dev/shm is for all processes of the account, and may not be there.
+  set("dynamic_shared_memory_type", "mmap");
   if (HasInPlaceTablespaces()) {
     set("allow_in_place_tablespaces", "on");
   }
@@ -291,6 +275,7 @@ Status DrillServer::WriteConfiguration() const {
 
 Status DrillServer::Start() {
   RETURN_IF_ERROR(WriteConfiguration());
+  RETURN_IF_ERROR(wal_.Open());
   const std::string path = In("server.log");
   const UniqueFd log(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!log.valid()) {
@@ -298,11 +283,12 @@ Status DrillServer::Start() {
   }
   ASSIGN_OR_RETURN(ChildProcess process,
                    ChildProcess::Start({.arguments = {Program("postgres"), "-D", In("conf")},
-                                        .environment = CleanEnvironment(),
+                                        .environment = ServerEnvironment(),
                                         .directory = options_.directory,
                                         .death_signal = SIGQUIT,
                                         .inherited = options_.lock,
-                                        .confinement = options_.confinement},
+                                        .confinement = options_.confinement,
+                                        .calls = options_.calls},
                                        log.get(), log.get()));
   process_.emplace(std::move(process));
   return Ok();
@@ -323,11 +309,12 @@ Status DrillServer::WaitUntilOpen() {
       ++number;
     }
     if (number == 8 && line.starts_with("ready")) {
+      wal_.Close();
+      // What has fetched WAL ahead has the credentials, and no business beside code of others.
+      KillChildrenBut(process_->pid());
       return RequireOwnTablespaces();
     }
-    if (!environment_.clock->Sleep(kPoll, environment_.cancellation.get())) {
-      RETURN_IF_ERROR(environment_.cancellation->Check());
-    }
+    RETURN_IF_ERROR(wal_.Serve(kPoll));
   }
 }
 
@@ -408,6 +395,10 @@ Error DrillServer::EndedError(int exit_code) const {
                  "that a drill has no room for them. Take another backup, full or diff, and drill "
                  "that."};
   }
+  // A library that is preloaded, for example.
+  if (fatal.find("Permission denied") != std::string::npos) {
+    return Error{ErrorCode::kUnsupported, message, kReadableHint};
+  }
   return Error{ErrorCode::kFailedPrecondition, message,
                "With --keep the directory stays, with PostgreSQL's log in it."};
 }
@@ -465,6 +456,12 @@ std::vector<std::string> DrillServer::ClientEnvironment(Asker asker) const {
   return environment;
 }
 
+std::vector<std::string> DrillServer::ServerEnvironment() const {
+  std::vector<std::string> environment = CleanEnvironment();
+  environment.push_back(wal_.Variable());
+  return environment;
+}
+
 Result<ChildOutput> DrillServer::Run(const std::string& program,
                                      std::vector<std::string> arguments) const {
   arguments.insert(arguments.begin(), Program(program));
@@ -516,8 +513,15 @@ void DrillServer::StopAtOnce() {
 }
 
 Status DrillServer::StartForGood() {
+  // pg_ctl connects to nothing, so the server's confinement can be its own.
   ASSIGN_OR_RETURN(const ChildOutput output,
-                   Run("pg_ctl", {"start", "--wait", "-D", In("conf"), "--log", In("server.log")}));
+                   RunToEnd({.arguments = {Program("pg_ctl"), "start", "--wait", "-D", In("conf"),
+                                           "--log", In("server.log")},
+                             .environment = CleanEnvironment(),
+                             .directory = options_.directory,
+                             .confinement = options_.confinement,
+                             .calls = options_.calls},
+                            *environment_.cancellation));
   if (output.exit_code != 0) {
     return MakeError(ErrorCode::kFailedPrecondition, "pg_ctl start failed: {}",
                      output.error + output.output);

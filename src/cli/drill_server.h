@@ -2,12 +2,15 @@
 // this account alone, and is gone afterwards.
 //
 // The directory holds data/ (what was restored), conf/ (settings of the drill's own: nothing of the
-// restored configuration is used), socket/, tablespaces/ and server.log.
+// restored configuration is used), socket/, wal/, spool/, tablespaces/ and server.log.
 //
 // Settings alone do not keep the server in there. The WAL names locations of tablespaces by their
 // full paths: replay of a CREATE TABLESPACE from after the backup links to the original's, if it is
-// on this machine, and would go on to overwrite, truncate and remove files there. The confinement
-// makes that a failure.
+// on this machine, and would go on to overwrite, truncate and remove files there. And functions,
+// triggers and the like are the code of whoever owns the databases. So the server, and all that it
+// starts, is confined (confinement.h): it writes and reads in there only, but for programs and
+// libraries, has no network and calls no other server, and its environment is a list of ours. Its
+// WAL it is given (drill_wal.h). Our client programs see no more files than it does.
 #pragma once
 
 #include <chrono>
@@ -17,6 +20,8 @@
 #include <vector>
 
 #include "cli/child_process.h"
+#include "cli/confinement.h"
+#include "cli/drill_wal.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/restore/plan.h"
@@ -30,20 +35,37 @@ Result<std::string> FindServerPrograms(int major, const std::string& wanted,
                                        const std::vector<std::string>& programs,
                                        const Cancellation& cancellation);
 
+// For whoever meets the confinement.
+inline constexpr const char* kReadableHint =
+    "A drill's server reads only its own directory and where the system has programs and "
+    "libraries. Name other files that it needs with --readable.";
+
 struct DrillServerOptions {
   std::string directory;  // the throw-away one
   std::string programs;   // FindServerPrograms()
   std::string preload;    // shared_preload_libraries
   std::string role = "postgres";
-  int lock = -1;         // a descriptor that the server inherits, throw_away.h says why
-  int confinement = -1;  // of confinement.h, for the server and all programs; it stays the caller's
+  int lock = -1;  // a descriptor that the server inherits, throw_away.h says why
+  // Of confinement.h; they stay the caller's. -1, null: none.
+  int confinement = -1;               // for the server and all programs
+  const CallFilter* calls = nullptr;  // for the server
+  int wal_confinement = -1;           // for wal-get
+  std::vector<std::string> wal_get;   // DrillWalOptions has it
 };
 
 class DrillServer {
  public:
   // Everything is kept by reference but the options.
   DrillServer(DrillServerOptions options, const RestorePlan& plan, const Environment& environment)
-      : options_(std::move(options)), plan_(plan), environment_(environment) {}
+      : options_(std::move(options)),
+        plan_(plan),
+        environment_(environment),
+        wal_({.directory = options_.directory,
+              .data = DataDirectory(options_.directory),
+              .log = In("server.log"),
+              .wal_get = options_.wal_get,
+              .confinement = options_.wal_confinement},
+             environment) {}
   ~DrillServer() { StopAtOnce(); }
   DrillServer(const DrillServer&) = delete;
   DrillServer& operator=(const DrillServer&) = delete;
@@ -53,8 +75,9 @@ class DrillServer {
   static Status RequireUsable(const std::string& directory);
 
   Status Start();
-  // Recovery has reached its target and the server was promoted. An error tells with the server's
-  // words why it has ended before; it is kUnsupported when the WAL leads out of the directory.
+  // Recovery has reached its target and the server was promoted; until then it is given WAL. An
+  // error tells with the server's words why it has ended before; it is kUnsupported when the WAL
+  // leads out of the directory.
   Status WaitUntilOpen();
 
   // What is asked, and by whom. Nothing that ALTER ROLE and ALTER DATABASE have set changes what it
@@ -100,6 +123,7 @@ class DrillServer {
   std::string In(const std::string& name) const { return options_.directory + "/" + name; }
   std::string ClientOptions(Asker asker) const;
   std::vector<std::string> ClientEnvironment(Asker asker) const;
+  std::vector<std::string> ServerEnvironment() const;
   bool HasInPlaceTablespaces() const;
   Status RequireOwnTablespaces() const;
   Error EndedError(int exit_code) const;
@@ -107,6 +131,7 @@ class DrillServer {
   const DrillServerOptions options_;
   const RestorePlan& plan_;
   const Environment& environment_;
+  DrillWal wal_;
   std::optional<ChildProcess> process_;
   std::string database_ = "postgres";
   std::string reader_;

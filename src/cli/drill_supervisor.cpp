@@ -76,9 +76,9 @@ using Show = void (*)(const GlobalOptions&, const DrillOutcome&, const std::stri
   const sigset_t signals = SupervisedSignals();
   sigprocmask(SIG_UNBLOCK, &signals, nullptr);
   const Status became = BecomeAccount(account);
-  // After the change of account, which would undo it.
-  if (!became || prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != supervisor ||
-      chdir(directory.path().c_str()) != 0) {
+  // After the change of account, which would undo both.
+  if (!became || prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0 ||
+      getppid() != supervisor || chdir(directory.path().c_str()) != 0) {
     if (!became) {
       PrintError(became.error());
     }
@@ -151,6 +151,9 @@ Result<DrillReport> SuperviseDrill(const GlobalOptions& options, const Account& 
   drill.lock = directory.lock();
   const UniqueFd report(memfd_create("veza-drill", MFD_CLOEXEC));
   AdoptOrphans(true);
+  // We have the account and the credentials, but the restored server, which has the account too,
+  // must not look into our memory and environment. Landlock says so as well, where there is one.
+  prctl(PR_SET_DUMPABLE, 0);
   const pid_t supervisor = getpid();
   const pid_t pid = report.valid() ? fork() : -1;
   if (pid < 0) {

@@ -85,6 +85,14 @@ Result<std::string> MakeRestoreCommand(const GlobalOptions& options,
   return BuildRestoreCommand(self, config_file, system_identifier);
 }
 
+Result<std::vector<std::string>> MakeWalGet(const GlobalOptions& options,
+                                            std::uint64_t system_identifier) {
+  ASSIGN_OR_RETURN(const std::string self, OwnProgram());
+  ASSIGN_OR_RETURN(const std::string config_file, AbsolutePath(options.config_file));
+  return std::vector<std::string>{self,      "--config",    config_file,
+                                  "wal-get", "--system-id", std::to_string(system_identifier)};
+}
+
 Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
                                           const Repository& repository, const RestorePlan& plan) {
   RestoreProgress progress;

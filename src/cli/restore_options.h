@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/command.h"
 #include "core/config/config.h"
@@ -38,6 +39,10 @@ Result<std::string> AbsolutePath(const std::string& path);
 // directory and with another environment.
 Result<std::string> MakeRestoreCommand(const GlobalOptions& options,
                                        std::uint64_t system_identifier);
+
+// The program and the arguments of that, as they are run without a shell and without the file.
+Result<std::vector<std::string>> MakeWalGet(const GlobalOptions& options,
+                                            std::uint64_t system_identifier);
 
 // ExecuteRestore(), its progress shown.
 Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,

@@ -49,7 +49,7 @@ packages_of() {
   fi
   postgresql_packages
   echo g++ make pkg-config libcurl4-openssl-dev libssl-dev libzstd-dev nlohmann-json3-dev \
-    libpugixml-dev libcli11-dev libfmt-dev libexpected-dev libhowardhinnant-date-dev tzdata
+    libpugixml-dev libcli11-dev libfmt-dev libexpected-dev libhowardhinnant-date-dev libseccomp-dev tzdata
   [[ $1 == build ]] && return
   if [[ $1 == bench ]]; then
     echo pgbackrest zstd python3 curl openssl procps radosgw ceph-mon ceph-osd ceph-common

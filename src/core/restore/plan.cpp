@@ -665,7 +665,8 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   }
 
   plan.recovery.restore_command = options.restore_command;
-  if (EndsAtGap(plan, options)) {
+  plan.ends_at_gap = EndsAtGap(plan, options);
+  if (plan.ends_at_gap) {
     plan.recovery.restore_command += " --end-at-gap";
   }
   plan.recovery.standby = options.standby;

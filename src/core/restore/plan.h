@@ -68,6 +68,7 @@ struct RestorePlan {
   TimelineHistory history;    // the way that recovery is going to take
   SegmentNumber wal_end = 0;  // on it, no segment before this one was missing; 0: not looked at
   RecoverySettings recovery;
+  bool ends_at_gap = false;  // restore_command has --end-at-gap
   int jobs = 1;
   bool delta = false;
   UnknownNames unknown_names = UnknownNames::kRefuse;

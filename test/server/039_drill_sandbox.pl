@@ -1,0 +1,159 @@
+# The code of the restored databases in a drill: it reaches neither the network nor another server nor the
+# secrets, and the drill passes all the same.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use IO::Socket::INET;
+use JSON::PP qw(decode_json);
+use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
+use Socket qw(AF_UNIX SOCK_DGRAM pack_sockaddr_un);
+use Test::More;
+use VezaTest;
+
+my $landlock = syscall(444, 0, 0, 1);
+plan skip_all => 'the kernel has no Landlock' if $landlock <= 0;
+
+my $node = VezaTest->new('primary');
+my $base = PostgreSQL::Test::Utils::tempdir_short();
+my $secrets = PostgreSQL::Test::Utils::tempdir();
+my $passphrase = "$secrets/passphrase";
+append_to_file($passphrase, "correct horse battery staple\n");
+chmod 0600, $passphrase;
+$node->init(settings => { cipher_passphrase => undef, cipher_passphrase_file => $passphrase });
+$node->start;
+
+# --- what the code of a database tries ------------------------------------------------------------
+
+my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
+my $datagrams;
+socket($datagrams, AF_UNIX, SOCK_DGRAM, 0) && bind($datagrams, pack_sockaddr_un("$base/log"))
+  or die "datagrams: $!";
+
+append_to_file($node->data_dir . '/probe.pl', <<'PERL');
+use strict;
+use warnings;
+use Socket qw(:DEFAULT pack_sockaddr_un);
+my ($port, $socket, $log, $elsewhere, $postmaster, @files) = @ARGV;
+sub content { open my $file, '<', $_[0] or return ''; local $/ = undef; return <$file> // '' }
+sub of_network { return defined $_[0] && sockaddr_family($_[0]) != AF_UNIX }
+sub made { my ($family, $type) = @_; my $made; return socket($made, $family, $type, 0) ? $made : undef }
+sub called { my ($s, $address) = @_; return $s && connect($s, $address) }
+sub told { my ($s, $address) = @_; return $s && send($s, 'x', 0, $address) }
+my $address = pack_sockaddr_in($port, inet_aton('127.0.0.1'));
+my %tries = (
+	'TCP' => sub { called(made(AF_INET, SOCK_STREAM), $address) },
+	'UDP' => sub { told(made(AF_INET, SOCK_DGRAM), $address) },
+	'netlink' => sub { made(16, SOCK_RAW) },
+	'the socket of a server' => sub { called(made(AF_UNIX, SOCK_STREAM), pack_sockaddr_un($socket)) },
+	'the socket of a log' => sub { told(made(AF_UNIX, SOCK_DGRAM), pack_sockaddr_un($log)) },
+	'the environment' => sub { grep { /^AWS_/ } keys %ENV },
+	'the environment of others' => sub { grep { content($_) =~ /AWS_SECRET_ACCESS_KEY=sesame/ } glob '/proc/[0-9]*/environ' },
+	'/dev/shm' => sub { my $file; open($file, '>', "/dev/shm/veza-probe.$$") && unlink "/dev/shm/veza-probe.$$" },
+	'a file elsewhere' => sub { open my $file, '>', "$elsewhere/left" },
+	'a connection that was left open' => sub {
+		grep { my $s; open($s, '<&=', $_) && of_network(getsockname($s)) } 3 .. 63;
+	},
+	# unshare(CLONE_NEWUSER), which changes nobody but this process.
+	'a namespace' => sub { syscall(`uname -m` =~ /x86/ ? 272 : 97, 0x10000000) == 0 },
+	'signals' => sub { kill 0, $postmaster },
+	map { my $name = $_; ("file $name" => sub { content($name) ne '' }) } @files);
+print join(', ', grep { $tries{$_}->() } sort keys %tries), "\n";
+PERL
+
+my $system = $node->data_dir . '/global/pg_control';
+my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
+my @files = ($passphrase, $node->conf, $system);
+my $arguments = join ' ', $listener->sockport, $node->host . '/.s.PGSQL.' . $node->port, "$base/log", $secrets,
+  $postmaster, @files;
+$node->safe_psql('postgres', <<SQL);
+CREATE EXTENSION veza_backup;
+CREATE TABLE said(line text);
+CREATE FUNCTION reached() RETURNS text LANGUAGE plpgsql AS \$\$
+BEGIN
+	COPY said FROM PROGRAM 'perl probe.pl $arguments';
+	RETURN 'reached: ' || (SELECT string_agg(line, ', ') FROM said);
+END\$\$;
+SQL
+
+$ENV{AWS_SECRET_ACCESS_KEY} = 'sesame';
+my $control = $node->safe_psql('postgres', 'SELECT reached()');
+foreach my $what ('TCP', 'UDP', 'netlink', 'the socket of a server', 'the socket of a log', '/dev/shm',
+	'a file elsewhere', 'signals', map { "file $_" } @files)
+{
+	like($control, qr/\Q$what\E/, "without a drill it reaches $what");
+}
+unlink "$secrets/left";
+$node->safe_psql('postgres', 'TRUNCATE said');
+
+# What is set in a restored cluster is not run, either.
+my %commands = (
+	map({ $_ => "touch ran-$_" } qw(archive_command restore_command archive_cleanup_command
+		  recovery_end_command ssl_passphrase_command)),
+	session_preload_libraries => 'no-such-library');
+$node->safe_psql('postgres', "ALTER SYSTEM SET $_ = '$commands{$_}'") foreach keys %commands;
+my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
+$node->safe_psql('postgres', 'CREATE TABLE later AS SELECT 1 AS a');
+$node->archive_wal;
+
+# --- the drill ------------------------------------------------------------------------------------
+
+my @around;
+
+sub drill
+{
+	my ($test, $code, @options) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my @command = (@around, $ENV{VEZACTL} // 'vezactl', '--config', $node->conf, '--output', 'json', 'drill',
+		'--directory', $base, '--no-record', @options);
+	my ($out, $err) = ('', '');
+	IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>', \$err);
+	print "# @command\n$out$err";
+	is($? >> 8, $code, "$test: exit code") or diag($out . $err);
+	return ($out =~ /^\{/ ? decode_json($out) : {}, $err);
+}
+
+my @checks = (
+	'--check', 'SELECT reached()',
+	'--check', 'SELECT count(*) FROM later', '--min', 1,
+	'--check', q{SELECT NOT EXISTS (SELECT FROM pg_ls_dir('.') AS f WHERE f ~ '^ran')},
+	'--check', q{SELECT setting = 'mmap' FROM pg_settings WHERE name = 'dynamic_shared_memory_type'});
+my ($result) = drill('a hostile cluster', 0, '--check-role', 'postgres', '--amcheck', '--dump', '--jobs', 2, @checks);
+my ($said) = grep { $_->{name} eq 'SELECT reached()' } @{ $result->{checks} };
+my $expected = 'reached: ' . ($landlock >= 6 ? '' : 'signals');
+is($said->{detail}, $expected, 'it reaches nothing');
+ok(!-e "$secrets/left", 'and leaves nothing');
+is_deeply([ glob '/dev/shm/veza-probe*' ], [], 'in /dev/shm as well');
+
+# A file that a check needs can be named.
+($result) = drill('--readable', 0, '--check-role', 'postgres', '--readable', $passphrase, @checks[ 0, 1 ]);
+($said) = grep { $_->{name} eq 'SELECT reached()' } @{ $result->{checks} };
+like($said->{detail}, qr/^reached: file \Q$passphrase\E/, 'a file that was named');
+
+# A library where it cannot be read says nothing of the backup.
+my $library = "$secrets/library";
+append_to_file($library, 'none');
+my ($unreadable) = drill('a library that is preloaded', 2, '--preload', $library);
+like($unreadable->{error}{message}, qr/Permission denied/, 'which it may not read');
+like($unreadable->{error}{hint}, qr/--readable/, 'the hint');
+
+# A server that is kept is as confined.
+($result) = drill('--keep', 0, '--keep');
+$said = `$result->{connect} -AtXc 'SELECT reached()'`;
+chomp $said;
+is($said, $expected, 'a server that was kept reaches nothing');
+is(system("$result->{stop} >/dev/null"), 0, 'and can be stopped');
+PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $result->{directory});
+
+# Where there are no filters, there is no drill.
+@around = ('python3', "$FindBin::RealBin/../support/without_seccomp.py");
+my ($error) = drill('without seccomp', 2);
+like($error->{error}{message}, qr/nothing keeps the restored server from the network: .*seccomp/, 'says why');
+like($error->{error}{hint}, qr/--allow-unconfined/, 'and what to do');
+(undef, my $err) = drill('--allow-unconfined', 0, '--allow-unconfined');
+like($err, qr/warning: nothing keeps the restored server from the network/, 'warns');
+
+close $listener;
+done_testing();
