@@ -35,25 +35,24 @@ bool StartsWithIgnoringCase(std::string_view text, std::string_view lower) {
          });
 }
 
-// The value in " = value", " TO value", " 'value'" or, alone on its line, " value".
+// The value in " = value", " TO value", " 'value'" or, alone on its line, " value". A quoted one
+// may be cut off by the end of what was read.
 std::string ValueBehind(std::string_view rest, bool begins_line) {
   rest = SkipBlanks(rest.substr(0, rest.find('\n')));
-  if (rest.starts_with('=')) {
-    rest.remove_prefix(1);
-  } else if (StartsWithIgnoringCase(rest, "to ")) {
-    rest.remove_prefix(3);
-  } else if (!rest.starts_with('\'') && !begins_line) {
-    return {};  // a sentence that names the setting
+  const bool has_sign = rest.starts_with('=') || StartsWithIgnoringCase(rest, "to ");
+  if (has_sign) {
+    rest = SkipBlanks(rest.substr(rest.starts_with('=') ? 1 : 3));
   }
-  rest = SkipBlanks(rest);
   if (rest.starts_with('\'')) {
     ConfLexer lexer(rest);
-    if (lexer.Next() == ConfToken::kString) {
-      return UnquoteConfString(lexer.token_text());
-    }
+    return lexer.Next() == ConfToken::kString ? UnquoteConfString(lexer.token_text())
+                                              : std::string(rest.substr(1));
   }
-  const std::size_t end = rest.find_first_of(" \t\r#;\"'");
-  return std::string(rest.substr(0, end));
+  const std::size_t end = std::min(rest.find_first_of(" \t\r#;\"'"), rest.size());
+  const std::size_t next = rest.find_first_not_of(" \t\r", end);
+  const bool is_alone = next == std::string_view::npos || rest[next] == '#';
+  // Otherwise it is a sentence or a table that names the setting.
+  return has_sign || (begins_line && is_alone) ? std::string(rest.substr(0, end)) : "";
 }
 
 bool IsSecret(std::string_view value) {
