@@ -107,6 +107,7 @@ class Drill {
     restore.target_directory = DrillServer::DataDirectory(drill_.directory);
     restore.tablespace_root = drill_.directory + "/tablespaces";
     restore.target.action = TargetAction::kPromote;
+    restore.doubtful_backups = DoubtfulBackups::kTake;
     if (restore.jobs == 0) {
       restore.jobs = DefaultRestoreJobs(config);
     }
@@ -117,7 +118,7 @@ class Drill {
     ASSIGN_OR_RETURN(plan_, PlanRestore(*repository_, restore));
     record_.label = plan_.backup.label;
     record_.system_identifier = plan_.backup.system_identifier;
-    WarnIfSuspect(plan_.backup);
+    WarnOfDoubt(plan_);
     RETURN_IF_ERROR(RequireWayToTheEnd(config));
     // A timeline that begins meanwhile does not change where recovery has to come.
     plan_.recovery.target.timeline = {TargetTimeline::Kind::kNumber, plan_.target_timeline};

@@ -223,7 +223,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   ASSIGN_OR_RETURN(RestorePlan plan, PlanRestore(*repository, restore));
   WarnOfGap(plan, arguments.end_at_gap);
   // Neither --quiet nor a dry run hides that what comes back may be wrong.
-  WarnIfSuspect(plan.backup);
+  WarnOfDoubt(plan);
   WarnOfMissingDatabases(plan);
   WarnOfDelta(plan);
   if (arguments.dry_run) {

@@ -105,9 +105,19 @@ Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
   return report;
 }
 
-void WarnIfSuspect(const BackupSummary& backup) {
-  if (const std::string suspect = SuspectDiff(backup); !suspect.empty()) {
-    PrintWarning(suspect, kSuspectDiffHint);
+void WarnOfDoubt(const RestorePlan& plan) {
+  if (!plan.passed_over.empty()) {
+    PrintWarning(
+        fmt::format("the newest backup is passed over: {}", plan.passed_over),
+        fmt::format("Backup {} and the WAL after it lead to the same target. To restore the "
+                    "other one, name it with --backup.",
+                    plan.backup.label));
+  }
+  if (!plan.doubt.empty()) {
+    PrintWarning(plan.doubt, SuspectDiff(plan.backup).empty()
+                                 ? "The pages were damaged when the backup was made, and come back "
+                                   "as they were. An older backup and its WAL may have them whole."
+                                 : kSuspectDiffHint);
   }
 }
 

@@ -48,8 +48,8 @@ Result<std::vector<std::string>> MakeWalGet(const GlobalOptions& options,
 Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
                                           const Repository& repository, const RestorePlan& plan);
 
-// Warns when the backup may restore to wrong answers (suspect_diff.h).
-void WarnIfSuspect(const BackupSummary& backup);
+// Warns when the backup may restore to wrong rows, and when a newer one was passed over for that.
+void WarnOfDoubt(const RestorePlan& plan);
 
 int DefaultRestoreJobs(const Config& config);
 

@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use File::Find ();
+use JSON::PP qw(decode_json);
 use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
 use Time::HiRes qw(sleep);
@@ -176,7 +177,8 @@ foreach my $name (sort keys %{ { %$source_files, %$copy_files } })
 		my $block = first_difference($source, $restored);
 		push @unexpected, "$name differs in block $block" if defined $block;
 		my ($mode, $mode_of_copy) = map { (stat)[2] } $source, $restored;
-		push @unexpected, "$name has another mode" if $mode != $mode_of_copy;
+		# A restore gives others no rights, and the group no right to write.
+		push @unexpected, "$name has another mode" if ($mode & ~07027) != $mode_of_copy;
 		$compared++;
 		$pages += (-s $source) / PAGE;
 	}
@@ -290,5 +292,18 @@ $copy = $node->restore('copy3', '--backup', $label, '--tablespace-map',
 	($space =~ s/=/\\=/r) . "=$moved-3");
 is(first_difference($node->data_dir . "/$heap", $copy->data_dir . "/$heap"),
 	undef, 'a damaged page is restored as it was');
+
+# The older backup has these pages whole, and WAL leads from it to the same target.
+my @restore = ('--quiet', '--output', 'json', 'restore', '--dry-run', '--target-dir', $node->basedir . '/none',
+	'--tablespace-map', ($space =~ s/=/\\=/r) . "=$moved-4");
+my $reason = qr/backup "$label" holds 3 pages with wrong checksums, the first in file "[^"]+", block \d+/;
+my (undef, $plan, $warning) = $node->vezactl(@restore);
+isnt(decode_json($plan)->{label}, $label, 'a backup with damaged pages is passed over');
+like($warning, qr/warning: the newest backup is passed over: $reason\nHINT: .*--backup/, 'and named, with --quiet, too');
+(undef, $plan, $warning) = $node->vezactl(@restore, '--backup', $label);
+is(decode_json($plan)->{label}, $label, 'unless it is asked for');
+like($warning, qr/warning: $reason\nHINT:  The pages were damaged when the backup was made/, 'with a warning');
+$node->vezactl_fails([ 'verify', '--backup', $label ], 1, qr/^/, 'verify');
+like(($node->vezactl('verify', '--backup', $label))[1], qr/$label +full +damaged.*$reason/s, 'names it');
 
 done_testing();

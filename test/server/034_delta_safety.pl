@@ -138,13 +138,15 @@ recovers('the server starts from that');
 
 # --- other file systems ---------------------------------------------------------------------------
 
-# In a mount namespace of its own: mounts and runs vezactl.
+# In a mount namespace of its own, and not as its root: mounts and runs vezactl.
+my @namespace = qw(unshare --mount --user --map-current-user --keep-caps);
+
 sub vezactl_with_mount
 {
 	my ($mount, @arguments) = @_;
 	my ($out, $err) = ('', '');
 	my $command = join ' ', map { "'$_'" } $ENV{VEZACTL}, '--config', $node->conf, @arguments;
-	IPC::Run::run([ 'unshare', '-Urm', 'sh', '-c', "$mount && touch marker && exec $command" ],
+	IPC::Run::run([ @namespace, 'sh', '-c', "$mount && touch marker && exec $command" ],
 		init => sub { chdir $elsewhere }, '>', \$out, '2>', \$err);
 	print "# $mount: $? $out$err\n";
 	return ($? >> 8, $err);
@@ -153,7 +155,7 @@ sub vezactl_with_mount
 SKIP:
 {
 	skip 'no mount namespaces here', 6
-	  if system("unshare -Urm mount -t tmpfs none '$elsewhere' 2>/dev/null") != 0;
+	  if system("@namespace mount -t tmpfs none '$elsewhere' 2>/dev/null") != 0;
 	make_path("$target/base/data", "$elsewhere/archive");
 	append_to_file("$elsewhere/archive/letter", 'dear');
 	foreach my $mount (

@@ -2,7 +2,26 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace veza {
+
+namespace {
+
+std::string WrongChecksums(const BackupSummary& backup) {
+  if (backup.checksum_failures == 0) {
+    return "";
+  }
+  std::string text = fmt::format("backup \"{}\" holds {} pages with wrong checksums", backup.label,
+                                 backup.checksum_failures);
+  if (!backup.checksum_failure_pages.empty()) {
+    const ChecksumFailure& first = backup.checksum_failure_pages.front();
+    text += fmt::format(", the first in file \"{}\", block {}", first.path, first.block);
+  }
+  return text;
+}
+
+}  // namespace
 
 std::string SuspectDiff(const BackupSummary& backup) {
   if (backup.type != BackupType::kDiff || !backup.changes_by.empty() ||
@@ -14,6 +33,18 @@ std::string SuspectDiff(const BackupSummary& backup) {
       "VACUUM has changed since the full backup, and then index-only scans return rows that are "
       "not there",
       backup.label);
+}
+
+std::string WhyDoubtful(const BackupSummary& backup, std::span<const BackupSummary> backups) {
+  if (std::string suspect = SuspectDiff(backup); !suspect.empty()) {
+    return suspect;
+  }
+  std::string wrong = WrongChecksums(backup);
+  if (!wrong.empty() || backup.type != BackupType::kDiff) {
+    return wrong;
+  }
+  const auto full = std::ranges::find(backups, backup.full_label(), &BackupSummary::label);
+  return full == backups.end() ? "" : WrongChecksums(*full);
 }
 
 }  // namespace veza

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/repository/backup_order.h"
+#include "core/repository/suspect_diff.h"
 #include "core/restore/target_time.h"
 
 namespace veza {
@@ -74,11 +75,28 @@ Result<BackupSummary> ChooseByLabel(std::span<const BackupSummary> backups,
   return *found;
 }
 
+// The newest one that leads where the doubtful one does. Null without one.
+const BackupSummary* NewestWithoutDoubt(std::span<const BackupSummary> backups,
+                                        const BackupSummary& doubtful, const RecoveryTarget& target,
+                                        const TimelineHistory* history) {
+  const BackupSummary* newest = nullptr;
+  for (const BackupSummary& backup : backups) {
+    const bool same_way = history != nullptr ? LeadsToTimeline(backup, history)
+                                             : backup.timeline == doubtful.timeline;
+    if (same_way && (newest == nullptr || IsBefore(*newest, backup)) &&
+        EndsBeforeTargetForSure(backup, backups, target, history) &&
+        WhyDoubtful(backup, backups).empty()) {
+      newest = &backup;
+    }
+  }
+  return newest;
+}
+
 }  // namespace
 
 Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
                                    const RecoveryTarget& target, std::string_view label,
-                                   const TimelineHistory* history) {
+                                   const TimelineHistory* history, DoubtfulBackups doubtful) {
   if (backups.empty()) {
     return MakeError(ErrorCode::kNotFound, "there is no backup in the repository")
         .WithHint("Check the repository and cluster name, see \"vezactl info\".");
@@ -101,7 +119,12 @@ Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
     }
   }
   if (newest != nullptr) {
-    return *newest;
+    const bool passes_over = doubtful == DoubtfulBackups::kPassOver &&
+                             target.kind != TargetKind::kImmediate &&
+                             !WhyDoubtful(*newest, backups).empty();
+    const BackupSummary* const other =
+        passes_over ? NewestWithoutDoubt(backups, *newest, target, history) : nullptr;
+    return other != nullptr ? *other : *newest;
   }
   if (earliest == nullptr) {
     return MakeError(ErrorCode::kNotFound, "no backup leads to timeline {}", history->timeline)

@@ -1,8 +1,10 @@
 #include "core/restore/existing_directory.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -43,23 +45,6 @@ bool MarkerLists(const std::string& target, const std::string& location) {
     }
   }
   return false;
-}
-
-// As PostgreSQL looks at it (CreateLockFile): a process with this number is enough. That of a
-// single-user server is negative.
-Status RequireNoServer(const std::string& path) {
-  std::ifstream file(path + "/postmaster.pid");
-  pid_t pid = 0;
-  if (!(file >> pid) || pid == 0) {
-    return Ok();
-  }
-  pid = std::abs(pid);
-  if (kill(pid, 0) != 0 && errno == ESRCH) {
-    return Ok();
-  }
-  return MakeError(ErrorCode::kFailedPrecondition,
-                   "a server with process id {} runs in directory \"{}\"", pid, path)
-      .WithHint("Stop it first. If it does not run, remove postmaster.pid. Nothing was written.");
 }
 
 // Whether `path` is certainly a data directory of this cluster, or what a restore has left of one.
@@ -138,6 +123,40 @@ Result<bool> IsEmptyTarget(const std::string& path) {
                      return name == "pg_wal" && IsLinkOrEmpty(path + "/" + name);
                    }));
   return !holds;
+}
+
+Result<std::shared_ptr<const UniqueFd>> LockTarget(const std::string& path) {
+  auto directory =
+      std::make_shared<UniqueFd>(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // What else is wrong with it is found by those who use it.
+  if (!directory->valid()) {
+    return std::shared_ptr<const UniqueFd>();
+  }
+  if (flock(directory->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "another process restores into directory \"{}\" at this moment", path)
+        .WithHint(
+            "Wait until it has ended, or stop it. Then \"vezactl restore --delta\" completes what "
+            "it has begun. Nothing was written.");
+  }
+  return std::shared_ptr<const UniqueFd>(std::move(directory));
+}
+
+// As PostgreSQL looks at it (CreateLockFile): a process with this number is enough. That of a
+// single-user server is negative.
+Status RequireNoServer(const std::string& path) {
+  std::ifstream file(path + "/postmaster.pid");
+  pid_t pid = 0;
+  if (!(file >> pid) || pid == 0) {
+    return Ok();
+  }
+  pid = std::abs(pid);
+  if (kill(pid, 0) != 0 && errno == ESRCH) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "a server with process id {} runs in directory \"{}\"", pid, path)
+      .WithHint("Stop it first. If it does not run, remove postmaster.pid. Nothing was written.");
 }
 
 Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system_identifier) {

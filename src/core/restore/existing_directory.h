@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
+#include "core/storage/unique_fd.h"
 
 namespace veza {
 
@@ -22,10 +24,22 @@ Result<bool> IsEmptyDirectory(const std::string& path);
 // empty directory.
 Result<bool> IsEmptyTarget(const std::string& path);
 
+// Takes a directory for one restore: until the last copy of the result goes, and not longer than
+// the process lives, nobody else gets it. Two restores into one directory would each remove what
+// the other one writes, and the one that ends last would do so under a server that runs by then.
+// Null when there is no such directory yet. kFailedPrecondition when it is taken.
+//
+// By flock(2) on the directory itself, so there is no file to leave behind. A file system that
+// cannot lock a directory (NFS: EBADF) does without.
+Result<std::shared_ptr<const UniqueFd>> LockTarget(const std::string& path);
+
 // `path` is absent, empty, a data directory of this cluster (which only a pg_control with a right
 // checksum proves) in which no server runs, or what an interrupted restore has left.
 // kFailedPrecondition when not. What else is in it RequireSweepable() looks at.
 Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system_identifier);
+
+// kFailedPrecondition when a server runs in the directory.
+Status RequireNoServer(const std::string& path);
 
 // Whether it is the location that the data directory `target` links to, or that a restore into
 // `target` had begun to fill.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 
@@ -177,15 +178,47 @@ std::string FileRestorer::Locate(const std::string& path) const {
   return path.empty() ? plan_.target_directory : plan_.target_directory + "/" + path;
 }
 
+Status FileRestorer::CreateTarget() const {
+  return MakeDirectories(plan_.target_directory);
+}
+
 Status FileRestorer::CreateRoot() const {
-  RETURN_IF_ERROR(MakeDirectories(plan_.target_directory));
-  RETURN_IF_ERROR(ReplaceFile(fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker),
-                              FormatUnfinishedMarker(plan_.tablespaces)));
+  RETURN_IF_ERROR(CreateTarget());
+  const std::string marker = fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker);
+  const bool was_marked = access(marker.c_str(), F_OK) == 0;
+  RETURN_IF_ERROR(ReplaceFile(marker, FormatUnfinishedMarker(plan_.tablespaces)));
   if (!plan_.delta) {
     return Ok();
   }
-  RETURN_IF_ERROR(RemoveFile(fmt::format("{}/{}", plan_.target_directory, kControlFile)));
+  if (Status removed = RemoveControlFile(); !removed) {
+    if (!was_marked) {
+      RETURN_IF_ERROR(RemoveFile(marker));
+    }
+    return removed;
+  }
   return SyncFileSystem(plan_.target_directory);
+}
+
+// A server may have been started since the plan has looked. It makes postmaster.pid before it reads
+// pg_control (postmaster.c, PostmasterMain), so without pg_control either none starts, or its file
+// is seen here.
+Status FileRestorer::RemoveControlFile() const {
+  const std::string control = fmt::format("{}/{}", plan_.target_directory, kControlFile);
+  const std::string aside = fmt::format("{}.{}", control, kUnfinishedMarker);
+  if (rename(control.c_str(), aside.c_str()) != 0) {
+    if (errno != ENOENT) {
+      return ErrnoError(errno, fmt::format("could not rename file \"{}\"", control));
+    }
+    return RequireNoServer(plan_.target_directory);
+  }
+  if (Status free = RequireNoServer(plan_.target_directory); !free) {
+    if (rename(aside.c_str(), control.c_str()) != 0) {
+      return ErrnoError(errno, fmt::format("could not rename file \"{}\"", aside))
+          .WithHint(fmt::format("Rename it to \"{}\": a server runs in the directory.", control));
+    }
+    return free;
+  }
+  return RemoveFile(aside);
 }
 
 Status FileRestorer::CreateOtherRoots() const {

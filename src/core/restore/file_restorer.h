@@ -53,7 +53,10 @@ class FileRestorer {
   // A delta makes sure that no server starts from the directory any more, and must have removed
   // what does not belong (sweep.h) before CreateOtherRoots(): the tablespaces' locations, and the
   // directory that pg_wal is a link to.
+  // Fails with kFailedPrecondition, and leaves a delta as it was, when a server runs there by now.
   Status CreateRoot() const;
+  // The data directory alone, if it is not there.
+  Status CreateTarget() const;
   Status CreateOtherRoots() const;
   // Not thread-safe. A directory that its owner may not write gets its permissions at the end.
   Status CreateDirectory(const DirectoryRecord& record);
@@ -79,6 +82,7 @@ class FileRestorer {
   Status SyncAndComplete() const;
 
  private:
+  Status RemoveControlFile() const;
   // False: there is nothing to build upon.
   Result<bool> ReuseFile(PendingFile& file, const FileRecord& record) const;
   std::string Locate(const std::string& path) const;

@@ -18,6 +18,7 @@
 #include "core/repository/manifest.h"
 #include "core/repository/recovery_window.h"
 #include "core/repository/relation_names.h"
+#include "core/repository/suspect_diff.h"
 #include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 #include "core/restore/choose_backup.h"
@@ -86,7 +87,7 @@ Status RequireEmpty(const std::string& path, const Result<bool>& empty) {
         access(fmt::format("{}/{}", path, kUnfinishedMarker).c_str(), F_OK) == 0;
     return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", path)
         .WithHint(interrupted
-                      ? "A restore was interrupted here; add --delta to complete it."
+                      ? "A restore has begun here and has not ended; --delta completes it."
                       : "Choose another directory, or remove what is in it. Nothing was written.");
   }
   return Ok();
@@ -240,9 +241,16 @@ Result<TimelineHistory> FollowTimeline(const WalArchive& archive, const TargetTi
   return history;
 }
 
+// What is found beside the backup.
+struct Found {
+  TimelineHistory history;  // of the timeline that recovery follows
+  std::string doubt;
+  std::string passed_over;
+};
+
 Result<BackupSummary> Choose(const Repository& repository, const WalArchive& archive,
                              const RestoreOptions& options, std::uint64_t system_identifier,
-                             TimelineHistory* history) {
+                             Found* found) {
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository));
   if (!options.backup_label.empty()) {
     // For the better error: damaged, unfinished, or not there.
@@ -260,12 +268,20 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
   }
   const bool follows_backup = options.target.timeline.kind == TargetTimeline::Kind::kCurrent;
   if (!follows_backup && last_timeline != 0) {
-    ASSIGN_OR_RETURN(*history, FollowTimeline(archive, options.target.timeline, last_timeline));
+    ASSIGN_OR_RETURN(found->history,
+                     FollowTimeline(archive, options.target.timeline, last_timeline));
   }
-  ASSIGN_OR_RETURN(BackupSummary backup, ChooseBackup(backups, options.target, options.backup_label,
-                                                      follows_backup ? nullptr : history));
+  const TimelineHistory* const history = follows_backup ? nullptr : &found->history;
+  const auto choose = [&](DoubtfulBackups doubtful) {
+    return ChooseBackup(backups, options.target, options.backup_label, history, doubtful);
+  };
+  ASSIGN_OR_RETURN(BackupSummary backup, choose(options.doubtful_backups));
+  ASSIGN_OR_RETURN(const BackupSummary newest, choose(DoubtfulBackups::kTake));
+  found->doubt = WhyDoubtful(backup, backups);
+  found->passed_over = newest.label == backup.label ? "" : WhyDoubtful(newest, backups);
   if (follows_backup) {
-    ASSIGN_OR_RETURN(*history, FollowTimeline(archive, options.target.timeline, backup.timeline));
+    ASSIGN_OR_RETURN(found->history,
+                     FollowTimeline(archive, options.target.timeline, backup.timeline));
   }
   return backup;
 }
@@ -286,10 +302,9 @@ Error MissingHistoryError(TimelineId missing, TimelineId newest) {
 // file: what came after it would be lost without a word. A history file may be on its way.
 Result<BackupSummary> ChooseWithHistories(const Repository& repository, const WalArchive& archive,
                                           const RestoreOptions& options,
-                                          std::uint64_t system_identifier,
-                                          TimelineHistory* history) {
+                                          std::uint64_t system_identifier, Found* found) {
   ASSIGN_OR_RETURN(BackupSummary backup,
-                   Choose(repository, archive, options, system_identifier, history));
+                   Choose(repository, archive, options, system_identifier, found));
   if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
     return backup;
   }
@@ -299,7 +314,7 @@ Result<BackupSummary> ChooseWithHistories(const Repository& repository, const Wa
   }
   const Environment& environment = repository.environment();
   environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
-  ASSIGN_OR_RETURN(backup, Choose(repository, archive, options, system_identifier, history));
+  ASSIGN_OR_RETURN(backup, Choose(repository, archive, options, system_identifier, found));
   ASSIGN_OR_RETURN(missing, FindMissingHistories(archive, backup.timeline));
   if (!missing.empty()) {
     ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
@@ -313,10 +328,10 @@ Result<BackupSummary> ChooseWithHistories(const Repository& repository, const Wa
 Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
                                               const WalArchive& archive,
                                               const RestoreOptions& options,
-                                              std::uint64_t system_identifier,
-                                              TimelineHistory* history, RecoveryTarget* target) {
+                                              std::uint64_t system_identifier, Found* found,
+                                              RecoveryTarget* target) {
   ASSIGN_OR_RETURN(BackupSummary backup,
-                   ChooseWithHistories(repository, archive, options, system_identifier, history));
+                   ChooseWithHistories(repository, archive, options, system_identifier, found));
   if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
     return backup;
   }
@@ -326,14 +341,14 @@ Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
            (!options.backup_label.empty() && other.label != options.backup_label);
   });
   ASSIGN_OR_RETURN(const std::optional<TimelineId> branch,
-                   FindBranch(archive, catalog.backups, backup, *history, options.target));
+                   FindBranch(archive, catalog.backups, backup, found->history, options.target));
   if (!branch) {
     return backup;
   }
   target->timeline = {TargetTimeline::Kind::kNumber, *branch};
   RestoreOptions on_branch = options;
   on_branch.target = *target;
-  return Choose(repository, archive, on_branch, system_identifier, history);
+  return Choose(repository, archive, on_branch, system_identifier, found);
 }
 
 // Most of a diff is in its full backup.
@@ -626,10 +641,13 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
 
   RestorePlan plan;
   plan.recovery.target = options.target;
-  TimelineHistory history;
+  Found found;
   ASSIGN_OR_RETURN(plan.backup,
                    ChooseBackupAndTimeline(repository, archive, options, identity.system_identifier,
-                                           &history, &plan.recovery.target));
+                                           &found, &plan.recovery.target));
+  const TimelineHistory& history = found.history;
+  plan.doubt = found.doubt;
+  plan.passed_over = found.passed_over;
   plan.target_timeline = history.timeline;
   if (options.target.timeline.kind == TargetTimeline::Kind::kCurrent) {
     // The same for PostgreSQL; wal-get cannot know which one is meant by the word
@@ -651,6 +669,7 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   plan.history = history;
 
   plan.target_directory = WithoutLastSlash(options.target_directory);
+  ASSIGN_OR_RETURN(plan.target_lock, LockTarget(plan.target_directory));
   RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));
   ASSIGN_OR_RETURN(plan.tablespaces, PlaceTablespaces(repository, plan.backup, options));
   RETURN_IF_ERROR(RequireSeparateDirectories(plan.target_directory, plan.tablespaces));

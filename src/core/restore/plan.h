@@ -11,6 +11,7 @@
 #include "core/repository/backup_summary.h"
 #include "core/repository/repository.h"
 #include "core/repository/timeline_history.h"
+#include "core/restore/choose_backup.h"
 #include "core/restore/database_choice.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/target.h"
@@ -18,6 +19,7 @@
 namespace veza {
 
 class PathSet;
+class UniqueFd;
 struct SweepFindings;
 
 // What a delta does with names at the top of the data directory and of pg_wal that are neither in
@@ -27,6 +29,7 @@ enum class UnknownNames { kRefuse, kKeep, kRemove };
 struct RestoreOptions {
   std::string target_directory;  // absolute
   std::string backup_label;      // empty: chosen by the target
+  DoubtfulBackups doubtful_backups = DoubtfulBackups::kPassOver;
   RecoveryTarget target;
   bool standby = false;
   bool preserve_archive_mode = false;
@@ -52,7 +55,14 @@ struct RestoreOptions {
 
 struct RestorePlan {
   BackupSummary backup;
+  // Why rows of the backup may be wrong, and why those of a newer one may, which was passed over
+  // (choose_backup.h). Empty where there is no such reason.
+  std::string doubt;
+  std::string passed_over;
   std::string target_directory;
+  // Nobody else restores into the directory as long as a copy of the plan lives
+  // (existing_directory.h). Null while there is no directory.
+  std::shared_ptr<const UniqueFd> target_lock;
   std::vector<Tablespace> tablespaces;      // where they will be, and what will be written there
   std::uint64_t size = 0;                   // bytes to be restored, those in tablespaces included
   std::optional<DatabaseChoice> databases;  // when only some are restored
@@ -87,10 +97,11 @@ struct RestorePlan {
 // backup of a diff or WAL that the backup needs to become consistent but the repository has not, a
 // segment that is missing on the way to the end of WAL or to an LSN (unless `end_at_gap`), a time
 // or an LSN that more than one timeline may hold when none is named, WAL with wal_level = minimal
-// on that way, history files missing on the way to the latest timeline, and what ChooseDatabases()
-// refuses. A standby cannot be made of some databases: it would go on replaying over the empty
-// ones. Nor can a delta, which would empty those that are there. Nothing is written. A segment that
-// is missing behind the backup is looked for again a few seconds later: it may be on its way.
+// on that way, history files missing on the way to the latest timeline, a directory into which
+// somebody else restores, and what ChooseDatabases() refuses. A standby cannot be made of some
+// databases: it would go on replaying over the empty ones. Nor can a delta, which would empty those
+// that are there. Nothing is written. A segment that is missing behind the backup is looked for
+// again a few seconds later: it may be on its way.
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
 
 // Whether what a plan rests on is in the repository still: backup.json, that of the full, the WAL

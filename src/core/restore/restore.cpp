@@ -8,6 +8,7 @@
 
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
+#include "core/restore/existing_directory.h"
 #include "core/restore/file_restorer.h"
 #include "core/restore/pack_restorer.h"
 #include "core/restore/plan.h"
@@ -127,6 +128,9 @@ class Restorer {
 
   Status Copy() {
     progress_.bytes_total = plan_.size;
+    if (!plan_.target_lock) {
+      RETURN_IF_ERROR(LockNewTarget());
+    }
     if (plan_.delta) {
       RETURN_IF_ERROR(BeginDelta());
     } else {
@@ -154,6 +158,21 @@ class Restorer {
   }
 
  private:
+  // The directory was not there when the plan was made. If somebody has filled it since, it is not
+  // ours.
+  Status LockNewTarget() {
+    const std::string& path = plan_.target_directory;
+    RETURN_IF_ERROR(files_.CreateTarget());
+    ASSIGN_OR_RETURN(target_lock_, LockTarget(path));
+    ASSIGN_OR_RETURN(const bool empty, IsEmptyTarget(path));
+    if (!empty) {
+      return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty any more",
+                       path)
+          .WithHint("Something else was restored or put there meanwhile. Nothing was written.");
+    }
+    return Ok();
+  }
+
   // A server could be started from what is there until CreateRoot() has begun. What may fail for
   // the repository's or the directory's sake the plan has looked at.
   Status BeginDelta() {
@@ -285,6 +304,7 @@ class Restorer {
   const RestorePlan& plan_;
   RestoreProgress& progress_;
   FileRestorer files_;
+  std::shared_ptr<const UniqueFd> target_lock_;  // when the plan has none
 
   // Used by the manifest's reader alone.
   std::map<std::uint32_t, OpenPack> packs_;

@@ -51,9 +51,10 @@ constexpr std::array<std::string_view, 7> kServerPrefixes = {
     "veza-", ".s.PGSQL."};
 
 // The same of pg_wal, beside what begins with the number of a timeline.
-constexpr std::array<std::string_view, 5> kWalNames = {"archive_status", "summaries", "veza_spool",
+constexpr std::array<std::string_view, 4> kWalNames = {"archive_status", "summaries",
                                                        "RECOVERYXLOG", "RECOVERYHISTORY"};
-constexpr std::string_view kNewWalPrefix = "xlogtemp.";
+// New WAL files of the server, and what is ours (veza_spool, veza_lease).
+constexpr std::array<std::string_view, 2> kWalPrefixes = {"xlogtemp.", "veza_"};
 
 bool IsServerName(std::string_view name) {
   return std::ranges::find(kServerNames, name) != kServerNames.end() ||
@@ -64,7 +65,8 @@ bool IsServerName(std::string_view name) {
 bool IsWalName(std::string_view name) {
   constexpr std::size_t kTimelineDigits = 8;
   return std::ranges::find(kWalNames, name) != kWalNames.end() || name == kLostAndFound ||
-         name.starts_with(kNewWalPrefix) ||
+         std::ranges::any_of(
+             kWalPrefixes, [name](std::string_view prefix) { return name.starts_with(prefix); }) ||
          (name.size() > kTimelineDigits &&
           name.find_first_not_of("0123456789ABCDEF") >= kTimelineDigits);
 }

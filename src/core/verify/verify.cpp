@@ -95,7 +95,7 @@ class Verification {
 
   Status CheckSummaries() {
     for (const BackupSummary& backup : backups_) {
-      NameSuspect(backup);
+      NameDoubt(backup);
       NameMissingDatabases(backup);
       RETURN_IF_ERROR(wal_.CheckBackup(backup));
     }
@@ -103,10 +103,12 @@ class Verification {
   }
 
   // All its bytes may be as they were written, and yet not be what the server had.
-  void NameSuspect(const BackupSummary& backup) {
-    if (const std::string suspect = SuspectDiff(backup); !suspect.empty()) {
-      session_.findings().AddProblem({BackupDocumentName(backup.label), backup.label,
-                                      fmt::format("{}. {}", suspect, kSuspectDiffHint)});
+  void NameDoubt(const BackupSummary& backup) {
+    const std::string doubt = WhyDoubtful(backup, backups_);
+    if (!doubt.empty()) {
+      session_.findings().AddProblem(
+          {BackupDocumentName(backup.label), backup.label,
+           SuspectDiff(backup).empty() ? doubt : fmt::format("{}. {}", doubt, kSuspectDiffHint)});
     }
   }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/repository/suspect_diff.h"
 #include "core/restore/target_time.h"
 
 namespace veza {
@@ -106,6 +107,56 @@ TEST_F(ChooseBackupTest, ByLabel) {
   const auto late = ChooseBackup(backups_, AtTime("2026-11-02 00:00:00+00"), "second", &two_);
   ASSERT_FALSE(late.has_value());
   EXPECT_NE(late.error().hint.find("2026-11-02 02:10:00.000000+00"), std::string::npos);
+}
+
+TEST_F(ChooseBackupTest, WhatIsKnownToBeWrongIsPassedOver) {
+  std::vector<BackupSummary> backups = backups_;
+  backups.push_back(Backup("20261105-020000F", 2, 0x800, "2026-11-05 02:10:00+00"));
+  backups.push_back(
+      Backup("20261105-020000F_20261106-020000D", 2, 0x900, "2026-11-06 02:10:00+00"));
+  BackupSummary& full = backups[4];
+  BackupSummary& diff = backups[5];
+  diff.type = BackupType::kDiff;
+  diff.changes_by = "digest";
+  const auto choose = [&](const RecoveryTarget& target, const TimelineHistory* history,
+                          DoubtfulBackups doubtful = DoubtfulBackups::kPassOver) {
+    return ChooseBackup(backups, target, "", history, doubtful).value().label;
+  };
+  EXPECT_EQ(choose({}, &two_), diff.label);
+
+  diff.checksum_failures = 1;
+  diff.checksum_failure_pages = {{"base/5/100", 7}};
+  EXPECT_EQ(WhyDoubtful(diff, backups),
+            "backup \"20261105-020000F_20261106-020000D\" holds 1 pages with wrong checksums, the "
+            "first in file \"base/5/100\", block 7");
+  EXPECT_EQ(choose({}, &two_), full.label);
+  EXPECT_EQ(choose({.kind = TargetKind::kName, .name = "x"}, &two_), full.label);
+  EXPECT_EQ(choose(AtTime("2026-11-07 00:00:00+00"), &two_), full.label);
+  EXPECT_EQ(choose({}, nullptr), full.label);
+  EXPECT_EQ(choose({}, &two_, DoubtfulBackups::kTake), diff.label);
+  // Rows that came between the two would be lost.
+  EXPECT_EQ(choose({.kind = TargetKind::kImmediate}, &two_), diff.label);
+
+  // What a diff takes from its full is as damaged.
+  diff.checksum_failures = 0;
+  full.checksum_failures = 2;
+  EXPECT_EQ(choose({}, &two_), "promoted");
+  EXPECT_EQ(WhyDoubtful(diff, backups),
+            "backup \"20261105-020000F\" holds 2 pages with wrong checksums");
+
+  // A diff of 0.1 without data checksums.
+  full.checksum_failures = 0;
+  diff.changes_by.clear();
+  EXPECT_EQ(choose({}, &two_), full.label);
+
+  // Without another one that leads to the same place it is taken.
+  for (BackupSummary& backup : backups) {
+    backup.checksum_failures = 1;
+  }
+  EXPECT_EQ(choose({}, &two_), diff.label);
+  backups[0].checksum_failures = 0;
+  EXPECT_EQ(choose({}, nullptr), diff.label) << "the good one is on another timeline";
+  EXPECT_EQ(choose({}, &two_), "first");
 }
 
 TEST_F(ChooseBackupTest, NothingToChooseFrom) {

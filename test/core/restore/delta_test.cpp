@@ -355,10 +355,12 @@ TEST_F(DeltaTest, LinksAreReplacedAndNotFollowed) {
   std::filesystem::create_symlink(elsewhere + "/5", In("base/5"));
   std::filesystem::create_symlink(elsewhere + "/conf", In("PG_VERSION"));
   const auto before = ReadTree(elsewhere);
-  const auto plan = PlanRestore(*fixture_.repository, Options(true));
-  ASSERT_OK(plan);
-  EXPECT_EQ(plan->findings->links.size(), 2U);
-  EXPECT_TRUE(std::filesystem::is_symlink(In("base/5"))) << "a plan changes nothing";
+  {
+    const auto plan = PlanRestore(*fixture_.repository, Options(true));
+    ASSERT_OK(plan);
+    EXPECT_EQ(plan->findings->links.size(), 2U);
+    EXPECT_TRUE(std::filesystem::is_symlink(In("base/5"))) << "a plan changes nothing";
+  }
   ASSERT_OK(Restore(true));
   ExpectSameTree(expected, Restored());
   ExpectSameTree(before, ReadTree(elsewhere));
@@ -554,6 +556,66 @@ TEST(DeltaOfDiffTest, PagesAreComparedToo) {
   FlipByte(fixture.Target() + "/base/5/100", 400 * 8192 + 5);
   ASSERT_OK(fixture.Restore(options));
   fixture.ExpectRestored();
+}
+
+// Two at once would each remove what the other one writes.
+TEST_F(DeltaTest, OneAtATime) {
+  ASSERT_OK(Restore(false));
+  {
+    const auto first = PlanRestore(*fixture_.repository, Options(true));
+    ASSERT_OK(first);
+    const auto second = PlanRestore(*fixture_.repository, Options(true));
+    EXPECT_ERROR(second, ErrorCode::kFailedPrecondition);
+    ASSERT_FALSE(second.has_value());
+    EXPECT_THAT(second.error().message, HasSubstr("another process restores into directory"));
+    EXPECT_THAT(second.error().hint, HasSubstr("Wait until it has ended"));
+    EXPECT_ERROR(PlanRestore(*fixture_.repository, Options(false)), ErrorCode::kFailedPrecondition);
+  }
+  EXPECT_OK(Restore(true));
+}
+
+// Neither of two plans for a new directory knows of the other one.
+TEST_F(DeltaTest, ANewDirectoryHasOneRestoreAsWell) {
+  const auto first = PlanRestore(*fixture_.repository, Options(false));
+  const auto second = PlanRestore(*fixture_.repository, Options(true));
+  ASSERT_OK(first);
+  ASSERT_OK(second);
+  RestoreProgress progress;
+  bool is_refused = false;
+  const auto run_second = [&] {
+    RestoreProgress other;
+    EXPECT_ERROR(ExecuteRestore(*fixture_.repository, *second, other),
+                 ErrorCode::kFailedPrecondition);
+  };
+  fixture_.repository.store().SetHook([&](FaultStore::Operation, std::string_view) -> Status {
+    if (!std::exchange(is_refused, true)) {
+      run_second();
+    }
+    return Ok();
+  });
+  ASSERT_OK(ExecuteRestore(*fixture_.repository, *first, progress));
+  EXPECT_TRUE(is_refused);
+  EXPECT_ERROR(ExecuteRestore(*fixture_.repository, *second, progress),
+               ErrorCode::kFailedPrecondition);
+}
+
+// The plan has looked for one earlier.
+TEST_F(DeltaTest, AServerThatWasStartedMeanwhileIsLeftAlone) {
+  ASSERT_OK(Restore(false));
+  const auto plan = PlanRestore(*fixture_.repository, Options(true));
+  ASSERT_OK(plan);
+  WriteText(fixture_.Target() + "/postmaster.pid", fmt::format("{}\n", getpid()));
+  const auto before = ReadTree(fixture_.Target());
+  RestoreProgress progress;
+  const auto restored = ExecuteRestore(*fixture_.repository, *plan, progress);
+  EXPECT_ERROR(restored, ErrorCode::kFailedPrecondition);
+  ASSERT_FALSE(restored.has_value());
+  EXPECT_THAT(restored.error().message, HasSubstr("runs in directory"));
+  const auto after = ReadTree(fixture_.Target());
+  EXPECT_EQ(after.size(), before.size());
+  for (const auto& [path, item] : before) {
+    EXPECT_TRUE(after.contains(path)) << path;
+  }
 }
 
 }  // namespace
