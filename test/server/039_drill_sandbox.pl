@@ -152,7 +152,10 @@ PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $result->{directory});
 my ($error) = drill('without seccomp', 2);
 like($error->{error}{message}, qr/nothing keeps the restored server from the network: .*seccomp/, 'says why');
 like($error->{error}{hint}, qr/--allow-unconfined/, 'and what to do');
-(undef, my $err) = drill('--allow-unconfined', 0, '--allow-unconfined');
+($result, my $err) = drill('--allow-unconfined', 0, '--allow-unconfined', '--check-role', 'postgres', @checks[ 0, 1 ]);
+($said) = grep { $_->{name} eq 'SELECT reached()' } @{ $result->{checks} };
+like($said->{detail}, qr/UDP.*the socket of a server/, 'and keeps it from files alone');
+unlike($said->{detail}, qr/file|the environment/, 'but from these');
 like($err, qr/warning: nothing keeps the restored server from the network/, 'warns');
 
 close $listener;
