@@ -201,12 +201,16 @@ Status FileRestorer::CreateRoot() const {
 
 // A server may have been started since the plan has looked. It makes postmaster.pid before it reads
 // pg_control (postmaster.c, PostmasterMain), so without pg_control either none starts, or its file
-// is seen here.
+// is seen here. Where its directory is a link, that goes, and what it leads to stays.
 Status FileRestorer::RemoveControlFile() const {
-  const std::string control = fmt::format("{}/{}", plan_.target_directory, kControlFile);
+  const std::string directory = plan_.target_directory + "/global";
+  struct stat info {};
+  const bool is_link = lstat(directory.c_str(), &info) == 0 && S_ISLNK(info.st_mode);
+  const std::string control =
+      is_link ? directory : fmt::format("{}/{}", plan_.target_directory, kControlFile);
   const std::string aside = fmt::format("{}.{}", control, kUnfinishedMarker);
   if (rename(control.c_str(), aside.c_str()) != 0) {
-    if (errno != ENOENT) {
+    if (errno != ENOENT && errno != ENOTDIR) {
       return ErrnoError(errno, fmt::format("could not rename file \"{}\"", control));
     }
     return RequireNoServer(plan_.target_directory);

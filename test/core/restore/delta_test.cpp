@@ -558,6 +558,18 @@ TEST(DeltaOfDiffTest, PagesAreComparedToo) {
   fixture.ExpectRestored();
 }
 
+TEST_F(DeltaTest, ControlFileBehindALinkStays) {
+  ASSERT_OK(Restore(false));
+  const auto expected = Restored();
+  const std::string elsewhere = fixture_.source.Beside("elsewhere");
+  std::filesystem::rename(In("global"), elsewhere);
+  std::filesystem::create_symlink(elsewhere, In("global"));
+  const auto before = ReadTree(elsewhere);
+  ASSERT_OK(Restore(true));
+  ExpectSameTree(expected, Restored());
+  ExpectSameTree(before, ReadTree(elsewhere));
+}
+
 // Two at once would each remove what the other one writes.
 TEST_F(DeltaTest, OneAtATime) {
   ASSERT_OK(Restore(false));

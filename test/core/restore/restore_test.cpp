@@ -304,6 +304,7 @@ TEST_F(RestoredServerTest, AnInterruptedRestoreHasNoControlFile) {
 
 TEST_F(RestoredServerTest, AForeignFileInTheWayIsAnError) {
   ASSERT_OK(fixture_.Backup());
+  std::filesystem::create_directory(fixture_.Target());
   const auto plan = PlanRestore(*fixture_.repository, fixture_.Options());
   ASSERT_OK(plan);
   // Between plan and execution.
