@@ -285,6 +285,9 @@ Result<ShippedFile> Archive(const char* file) {
   std::optional<Result<ShippedFile>> answer = WaitForAnswer(shipper);
   Report(shipper);
   if (answer) {
+    if (!*answer && answer->error().code == ErrorCode::kWrongKey) {
+      shipping.reset();  // somebody has made another key, on purpose or not: opening it tells
+    }
     return std::move(*answer);
   }
   // Why it was still trying says more than that it was told to stop.

@@ -76,7 +76,7 @@ class CheckCall final : public RowsCall {
       rows_.push_back(RowOf(CheckSecurityOfServer()));
     }
     RETURN_IF_ERROR(environment_.cancellation->Check());
-    rows_.push_back(RowOf(CheckArchiving(store, usable)));
+    rows_.push_back(RowOf(CheckArchiving(store, usable && marker_fits_)));
     if (archiving_.enabled) {
       rows_.push_back(RowOf(CheckTimeout()));
     }
@@ -95,7 +95,7 @@ class CheckCall final : public RowsCall {
   }
 
   // Whether identity and key are what this server holds in memory, and have been all the time.
-  CheckResult CheckKey(const std::shared_ptr<Store>& store) const {
+  CheckResult CheckKey(const std::shared_ptr<Store>& store) {
     const Result<std::unique_ptr<Repository>> repository =
         Repository::Open(store, Options(), environment_);
     if (!repository) {
@@ -134,13 +134,13 @@ class CheckCall final : public RowsCall {
   }
 
   // Whether the archiver goes on with this key, on a standby after a promotion.
-  std::optional<CheckResult> CheckMarker(const std::string& location,
-                                         const std::string& key_id) const {
+  std::optional<CheckResult> CheckMarker(const std::string& location, const std::string& key_id) {
     const Status compared =
         CompareMarker(facts_.data_directory, {location, ServiceOf(config_), key_id});
     if (compared) {
       return std::nullopt;
     }
+    marker_fits_ = false;  // so nothing is archived
     CheckResult failed = FailedCheck("key", compared.error());
     if (!archiving_.is_primary && compared.error().code == ErrorCode::kConflict) {
       failed.hint =
@@ -244,6 +244,7 @@ class CheckCall final : public RowsCall {
   ArchivingState archiving_;
   SharedKey key_;
   SecretSources secrets_;
+  bool marker_fits_ = true;
 };
 
 // A segment that holds at least one record of ours is complete after this.

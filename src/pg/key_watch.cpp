@@ -11,12 +11,17 @@
 #include "core/repository/connect.h"
 #include "core/repository/entrance.h"
 #include "core/repository/repository_marker.h"
+#include "core/repository/wal_archive.h"
 #include "pg/settings.h"
 //
 #include "pg/archiving.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared_key.h"
+
+extern "C" {
+#include <access/xlogrecovery.h>
+}
 
 namespace veza::pg {
 
@@ -36,10 +41,12 @@ constexpr milliseconds kLongestNap{3'600'000};
 
 class KeyCall final : public BackgroundCall {
  public:
-  KeyCall(Config config, ServerFacts facts, bool keeps_marker, std::optional<EntranceCopy> held)
+  KeyCall(Config config, ServerFacts facts, bool keeps_marker, std::string replayed_segment,
+          std::optional<EntranceCopy> held)
       : config_(std::move(config)),
         facts_(std::move(facts)),
         keeps_marker_(keeps_marker),
+        replayed_segment_(std::move(replayed_segment)),
         held_(std::move(held)) {}
   ~KeyCall() override { StopAndJoin(); }
 
@@ -53,18 +60,41 @@ class KeyCall final : public BackgroundCall {
   Status Work() override {
     ASSIGN_OR_RETURN(const std::shared_ptr<Store> store,
                      ConnectStore(config_, environment_, kKeyRetries));
-    Result<EntranceLook> look = Look(store, held_);
+    Result<EntranceLook> look = Look(store, KeyWasReplaced(*store) ? std::nullopt : held_);
     if (!look && look.error().code == ErrorCode::kConflict && !facts_.is_primary) {
       // Another key was made. It is for the primary to object: a standby follows.
       look = Look(store, std::nullopt);
     }
     ASSIGN_OR_RETURN(look_, std::move(look));
     if (keeps_marker_) {
-      marked_ = KeepMarker(facts_.data_directory,
-                           {look_.copy.location, look_.copy.service, look_.copy.key_id},
-                           facts_.is_primary);
+      marked_ = Mark({look_.copy.location, look_.copy.service, look_.copy.key_id});
     }
     return Ok();
+  }
+
+  // On purpose, by veza_backup_init(): the marker names another key than the one that is held. Then
+  // the old one is never put back.
+  bool KeyWasReplaced(const Store& store) const {
+    const auto marker = ReadRepositoryMarker(facts_.data_directory);
+    return facts_.is_primary && held_ && marker && *marker &&
+           (*marker)->location == store.location() && (*marker)->key_id != held_->key_id;
+  }
+
+  Status Mark(const RepositoryMarker& opened) const {
+    if (!facts_.is_primary) {
+      ASSIGN_OR_RETURN(const bool elsewhere, IsMarkedElsewhere(facts_.data_directory, opened));
+      if (elsewhere) {
+        ASSIGN_OR_RETURN(const bool follows, PrimaryArchivesHere());
+        return follows ? MoveMarker(facts_.data_directory, opened) : Ok();
+      }
+    }
+    return KeepMarker(facts_.data_directory, opened, facts_.is_primary);
+  }
+
+  Result<bool> PrimaryArchivesHere() const {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                     OpenExistingRepository(config_, facts_, environment_, kKeyRetries));
+    return WalArchive(*repository, facts_.system_identifier).Contains(replayed_segment_);
   }
 
   Result<EntranceLook> Look(const std::shared_ptr<Store>& store,
@@ -77,6 +107,7 @@ class KeyCall final : public BackgroundCall {
   const Config config_;
   const ServerFacts facts_;
   const bool keeps_marker_;
+  const std::string replayed_segment_;  // the last whole one that a standby has replayed
   const std::optional<EntranceCopy> held_;
   const std::uint64_t settings_generation_ = SettingsGeneration();
   EntranceLook look_;
@@ -178,11 +209,17 @@ void BeginLook(const Config& config, const ServerFacts& known) {
   const bool is_primary = !RecoveryInProgress();
   // What a primary does not archive it does not mark: then the file would not be true.
   const bool keeps_marker = !is_primary || ArchivesWithVeza();
+  TimeLineID timeline = 0;
+  const Lsn replayed{GetXLogReplayRecPtr(&timeline)};
   const Status status = CatchExceptions([&]() -> Status {
     RETURN_IF_ERROR(ForgetOther(config));
     ServerFacts facts = known;
     facts.is_primary = is_primary;  // it may have been promoted since the facts were taken
-    watch->call = std::make_unique<KeyCall>(config, std::move(facts), keeps_marker, watch->held);
+    const auto size = static_cast<std::uint64_t>(wal_segment_size);
+    watch->call = std::make_unique<KeyCall>(
+        config, std::move(facts), keeps_marker,
+        SegmentName(timeline, std::max<SegmentNumber>(SegmentOf(replayed, size), 1) - 1, size),
+        watch->held);
     return watch->call->Start();
   });
   if (Failed(status, &report)) {

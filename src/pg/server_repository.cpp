@@ -60,6 +60,11 @@ Result<std::unique_ptr<Repository>> OpenExistingRepository(const Config& config,
   return repository;
 }
 
+  if (facts.is_primary) {
+    RETURN_IF_ERROR(
+        CompareMarker(facts.data_directory, {repository->store().location(), ServiceOf(config),
+                                             repository->identities().front().key_id}));
+  }
 Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
                                                          const ServerFacts& facts,
                                                          const Environment& environment,

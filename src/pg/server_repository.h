@@ -27,7 +27,7 @@ WalkOptions MakeWalkOptions(const ServerFacts& facts);
 
 // Both may be called in any thread. One that belongs to another system is refused.
 //
-// What somebody has initialised.
+// What somebody has initialised; on a primary, nothing that its marker does not name.
 Result<std::unique_ptr<Repository>> OpenExistingRepository(const Config& config,
                                                            const ServerFacts& facts,
                                                            const Environment& environment,

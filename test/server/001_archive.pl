@@ -258,7 +258,11 @@ is($node->archiver_pid, $archiver, 'it is the archiver of the beginning');
 
 # --- shutdown -------------------------------------------------------------------------------------
 
-$node->apply_conf(s3_endpoint => VezaTest::proxy_endpoint()) if store() eq 's3';
+if (store() eq 's3')
+{
+	$node->apply_conf(s3_endpoint => VezaTest::proxy_endpoint());
+	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+}
 break_store();
 $waiting = switch_wal();
 $seconds = seconds_of(sub { $node->stop('fast') });

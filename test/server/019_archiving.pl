@@ -120,14 +120,18 @@ is(scalar(my @ahead = grep { m{^adaptive/wal/.*/[0-9A-F]{24}$} } objects('adapti
 $node->apply_conf(cluster => 'elsewhere');
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 $node->apply_conf(cluster => 'main');
+$node->safe_psql('postgres', 'SELECT veza_backup_init()');
 @segments = write_segments(30);
-$node->change_conf(cluster => 'elsewhere');
-$node->reload;
+$node->apply_conf(cluster => 'elsewhere');
+# Only with this the server goes on in the other one.
+$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+$node->wake_archiver;
 $node->wait_for_archived($segments[-1]);
 my @main = grep { m{^main/} } objects('');
 my %stored = map { m{/([0-9A-F]{24})$} ? ($1 => 1) : () } objects('');
 is(scalar(grep { !$stored{$_} } @segments), 0, 'a change of repository loses no segment');
 $node->apply_conf(cluster => 'main');
+$node->safe_psql('postgres', 'SELECT veza_backup_init()');
 
 # --- SIGTERM in every phase -----------------------------------------------------------------------
 

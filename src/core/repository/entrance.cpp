@@ -80,6 +80,17 @@ Error OtherKey(const Store& store, const Identity& identity, const EntranceCopy&
           "and see the chapter on a lost key in README.md.");
 }
 
+Error Ambiguous(const Store& store, const std::string& wrap) {
+  return MakeError(
+             ErrorCode::kConflict,
+             "repository \"{}\" has lost its identity, and holds object \"{}\" of another key "
+             "than this server has opened it with",
+             store.location(), wrap)
+      .WithHint(
+          "Nothing is put back, because the other key may be the newer one. Run \"vezactl key "
+          "restore\", or SELECT veza_backup_init() on the primary.");
+}
+
 // Whether this text is a key wrap that somebody may still open, if not we.
 bool IsForAnotherPassphrase(const Result<DataKey>& key) {
   return !key && key.error().code != ErrorCode::kDataCorrupted;
@@ -103,6 +114,7 @@ class PutBack {
       is_there = is_there || identity.system_identifier == system_identifier;
     }
     if (identities.empty()) {
+      RETURN_IF_ERROR(RefuseBesideOtherKey());
       // An empty place may be another one than we know.
       ASSIGN_OR_RETURN(const std::string first, FirstUse(store_));
       if (first.empty()) {
@@ -123,6 +135,19 @@ class PutBack {
   }
 
  private:
+  // A wrap of another key may be what is left of a repository that was made anew since: then our
+  // identity would make what is in it unreadable.
+  Status RefuseBesideOtherKey() {
+    std::string other;
+    RETURN_IF_ERROR(store_.List(kKeyPrefix, "", [&](const ObjectInfo& object) {
+      if (held_.key_id.empty() || !object.name.starts_with(KeyWrapName(held_.key_id, ""))) {
+        other = object.name;
+      }
+      return Ok();
+    }));
+    return other.empty() ? Ok() : Ambiguous(store_, other);
+  }
+
   Result<bool> LacksWraps() {
     if (held_.key_id.empty()) {
       return false;
@@ -260,6 +285,25 @@ Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std
   ASSIGN_OR_RETURN(look.copy,
                    OpenEntrance(store, service, options, environment, system_identifier));
   return look;
+}
+
+Status RequireKeyInPlace(const Repository& repository, std::uint64_t system_identifier) {
+  const std::string name = IdentityName(system_identifier);
+  const Result<Bytes> text = GetSmall(repository.store(), name);
+  if (!text && text.error().code == ErrorCode::kNotFound) {
+    return Ok();
+  }
+  RETURN_IF_ERROR(text);
+  ASSIGN_OR_RETURN(const std::vector<Identity> now,
+                   ParseUnverifiedIdentities({{name, std::string(AsText(*text))}}));
+  const std::string& ours = repository.identities().front().key_id;
+  if (now.front().key_id == ours) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kWrongKey,
+                   "repository \"{}\" has key \"{}\" now, and was opened with key \"{}\"",
+                   repository.store().location(), now.front().key_id, ours)
+      .WithHint("The server opens it again, and goes on if the new key is meant.");
 }
 
 }  // namespace veza

@@ -59,6 +59,7 @@ struct EntranceLook {
 // missing, puts it back and opens it again. What was held of another location or service counts for
 // nothing.
 // - Where nothing else lies there, nothing is put back (EmptiedRepository).
+// - Where identities are gone and a wrap of another key is there, nothing is put back (kConflict).
 // - An identity is put back only where that of the system is missing: that of another one may have
 //   been removed on purpose.
 // - A wrap is put back only where no wrap of the key is left. Who changes the passphrase removes
@@ -68,5 +69,10 @@ Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std
                                   const RepositoryOptions& options, const Environment& environment,
                                   std::uint64_t system_identifier,
                                   const std::optional<EntranceCopy>& held);
+
+// For one who has written: kWrongKey when the identity of the system in the store names another key
+// by now than the repository was opened with, so that nobody can open what was sealed with that. An
+// identity that is missing is no error: the key is still the one of all that is there.
+Status RequireKeyInPlace(const Repository& repository, std::uint64_t system_identifier);
 
 }  // namespace veza

@@ -27,11 +27,28 @@ constexpr const char* kIfItIsMeant =
     "Check veza_backup.repository, veza_backup.cluster and veza_backup.s3_endpoint. If it is "
     "meant, run SELECT "
     "veza_backup_init() and take a full backup.";
+constexpr const char* kIfItWasMoved =
+    "Nothing is archived there. Check veza_backup.repository, veza_backup.cluster and "
+    "veza_backup.s3_endpoint. If it is meant, because the repository was moved or its endpoint "
+    "renamed, run SELECT veza_backup_init() and take a full backup.";
 
 // A file that does not name the service may mean any.
 bool IsSamePlace(const RepositoryMarker& a, const RepositoryMarker& b) {
   return a.location == b.location &&
          (a.service.empty() || b.service.empty() || a.service == b.service);
+}
+
+std::string PlaceName(const RepositoryMarker& place, bool with_service) {
+  return with_service ? fmt::format("\"{}\" at {}", place.location, place.service)
+                      : fmt::format("\"{}\"", place.location);
+}
+
+Error OtherPlace(const RepositoryMarker& marker, const RepositoryMarker& opened) {
+  const bool is_other_service = marker.location == opened.location;
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "repository {} is not the one that this server archives to, which is {}",
+                   PlaceName(opened, is_other_service), PlaceName(marker, is_other_service))
+      .WithHint(kIfItWasMoved);
 }
 
 Error Elsewhere(const Store& store, const RepositoryMarker& marker, const std::string& service) {
@@ -40,10 +57,9 @@ Error Elsewhere(const Store& store, const RepositoryMarker& marker, const std::s
   }
   const bool is_other_service = marker.location == store.location();
   return MakeError(ErrorCode::kFailedPrecondition,
-                   "repository \"{}\"{} is not initialized, and this server has archived to "
-                   "\"{}\"{} before",
-                   store.location(), is_other_service ? " at " + service : "", marker.location,
-                   is_other_service ? " at " + marker.service : "")
+                   "repository {} is not initialized, and this server has archived to {} before",
+                   PlaceName({store.location(), service, ""}, is_other_service),
+                   PlaceName(marker, is_other_service))
       .WithHint(kIfItIsMeant);
 }
 
@@ -71,10 +87,13 @@ RepositoryMarker MarkerOf(const MarkerPlace& place, const Repository& repository
 }
 
 Status Compare(const std::optional<RepositoryMarker>& marker, const RepositoryMarker& opened) {
-  if (marker && IsSamePlace(*marker, opened) && marker->key_id != opened.key_id) {
-    return OtherKey(*marker, opened);
+  if (!marker) {
+    return Ok();
   }
-  return Ok();
+  if (!IsSamePlace(*marker, opened)) {
+    return OtherPlace(*marker, opened);
+  }
+  return marker->key_id == opened.key_id ? Ok() : OtherKey(*marker, opened);
 }
 
 }  // namespace
@@ -135,6 +154,16 @@ Status KeepMarker(const std::string& data_directory, const RepositoryMarker& ope
     return Ok();
   }
   return marker == opened ? Ok() : WriteMarker(data_directory, opened);
+}
+
+Result<bool> IsMarkedElsewhere(const std::string& data_directory, const RepositoryMarker& opened) {
+  ASSIGN_OR_RETURN(const std::optional<RepositoryMarker> marker,
+                   ReadRepositoryMarker(data_directory));
+  return marker && !IsSamePlace(*marker, opened);
+}
+
+Status MoveMarker(const std::string& data_directory, const RepositoryMarker& opened) {
+  return WriteMarker(data_directory, opened);
 }
 
 Result<std::unique_ptr<Repository>> InitialiseMarked(const std::shared_ptr<Store>& store,

@@ -2,8 +2,11 @@
 //
 // A primary makes its repository by itself, on first use. Once it has one, it does not make
 // another: a mistyped `repository` or `cluster` would begin a new one, without a backup, and take
-// WAL there that the old one then lacks. No backup holds the file, so that a restored server may
-// begin anew; a standby made by pg_basebackup has it, and belongs to the same repository.
+// WAL there that the old one then lacks. Nor does it go on in one that is there already: an old
+// copy of the repository belongs to the same system and opens with the same key. The operator who
+// has moved it says so once, by veza_backup_init(). No backup holds the file, so that a restored
+// server may begin anew; a standby made by pg_basebackup has it, and belongs to the same
+// repository.
 #pragma once
 
 #include <memory>
@@ -37,8 +40,8 @@ struct MarkerPlace {
 // Durable when it returns; writes nothing where the file says so already.
 Status MarkRepository(const MarkerPlace& place, const Repository& repository);
 
-// kConflict where the file names another key than the one that has been `opened` at the same place.
-// One that names another place, or none, says nothing of this one.
+// For one who has `opened` a repository of this system: kFailedPrecondition where the file names
+// another place, kConflict where it names another key at the same one. Without a file all is well.
 Status CompareMarker(const std::string& data_directory, const RepositoryMarker& opened);
 
 // For one who has opened the server's own repository, with everything in it verified, and has made
@@ -46,11 +49,19 @@ Status CompareMarker(const std::string& data_directory, const RepositoryMarker& 
 // - A primary that archives writes what InitialiseMarked() could not write. kConflict as above.
 // - A standby has the file of the primary that it was copied from. It makes no key and stops no
 //   other that does: it follows, where the location is the same. It writes no file anew.
+// Errors as of CompareMarker().
 Status KeepMarker(const std::string& data_directory, const RepositoryMarker& opened,
                   bool is_primary);
 
+// A standby whose primary was moved to another repository must follow before it is promoted. That
+// the settings of the standby name it is no proof: they may be mistyped on all nodes. That what the
+// standby has just replayed is in there is one.
+Result<bool> IsMarkedElsewhere(const std::string& data_directory, const RepositoryMarker& opened);
+// For a standby that has the proof.
+Status MoveMarker(const std::string& data_directory, const RepositoryMarker& opened);
+
 // As Repository::Initialise(), for a primary on its own account: what the marker says is not left
-// for a repository that nobody has made (kFailedPrecondition) or, at the same place, for another
+// for another repository (kFailedPrecondition), made or not, or, at the same place, for another
 // key (kConflict). After a success with a repository that it has made the marker names it; only
 // then may WAL be acknowledged. Where the repository was there already, a marker that cannot be
 // written is no error: archiving is what frees a full disk. KeepMarker() tries again.

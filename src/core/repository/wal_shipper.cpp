@@ -9,6 +9,7 @@
 #include <fstream>
 #include <utility>
 
+#include "core/repository/entrance.h"
 #include "core/repository/names.h"
 #include "core/repository/timeline_history.h"
 
@@ -456,6 +457,14 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
     }
   }
   RETURN_IF_ERROR(put);
+  if (Status kept = RequireKeyInPlace(*repository, options_.system_identifier); !kept) {
+    if (kept.error().code == ErrorCode::kWrongKey && *put == PushOutcome::kStored) {
+      // Nobody could read it, and it would be in the way of the one that is stored with the new
+      // key.
+      [[maybe_unused]] const Status removed = repository->store().Delete(sealed.object);
+    }
+    return kept;
+  }
   shipped.outcome = *put;
   attempt.result = shipped;
   const std::lock_guard lock(mutex_);

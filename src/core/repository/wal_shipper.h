@@ -14,6 +14,9 @@
 //    repository holds other content for one (kConflict), nothing is done ahead until that one, or
 //    one behind it, has been stored. What was already being sent at that moment may still arrive;
 //    what was only sealed is not sent.
+//  - What is stored is acknowledged only if the repository still has the key that it was sealed
+//  with
+//    (kWrongKey). Then a new shipper is needed, which opens it again.
 //  - Bounded: at most `look_ahead` files beside the one asked for are being stored or wait to be
 //    acknowledged; `sealers` of them use a CPU at the same time, fewer where half of `memory` is
 //    not enough for so many. A quarter of it holds the file that is asked for, sealed, and a

@@ -293,6 +293,26 @@ TEST_P(EntranceTest, AnotherKeyIsAConflict) {
   EXPECT_EQ(Objects(), before);
 }
 
+// The repository was emptied and made anew, and has lost its identity since. The wrap of its key is
+// there, and we hold the one from before.
+TEST_P(EntranceTest, NothingIsPutBackBesideAnotherKey) {
+  ASSERT_OK(Initialise());
+  const EntranceCopy held = Held();
+  if (encrypted()) {
+    Lose("");
+    PutWal(*Initialise().value());
+  } else {
+    PutWal(*Open().value());
+    Put(fmt::format("key/{}.{}", std::string(32, 'f'), std::string(16, '0')), "x");
+  }
+  Lose("identity/");
+  const std::vector<NamedText> before = Objects();
+  const auto look = Keep(held);
+  EXPECT_ERROR(look, ErrorCode::kConflict);
+  EXPECT_THAT(look.error().hint, HasSubstr("vezactl key restore"));
+  EXPECT_EQ(Objects(), before);
+}
+
 class KeptWrapTest : public EntranceTest {
  protected:
   void SetUp() override {

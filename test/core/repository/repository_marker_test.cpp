@@ -61,15 +61,45 @@ TEST_P(RepositoryMarkerTest, AnotherRepositoryIsNotMade) {
   EXPECT_THAT(ReadObjects(*other, "").value(), IsEmpty());
   EXPECT_EQ(ReadText(Path()), marker);
   EXPECT_OK(InitialiseAt(store_));
+}
 
-  // What somebody has made on purpose is taken up.
-  ASSERT_OK(Repository::Initialise(other, options_, environment_, TestIdentity(), false));
-  EXPECT_OK(InitialiseAt(other));
-  EXPECT_EQ(ReadRepositoryMarker(Data()).value()->location, other->location());
-  EXPECT_OK(InitialiseAt(store_));
-  const std::vector<NamedText> objects = ReadObjects(*other, "").value();
-  for (const NamedText& object : objects) {
-    EXPECT_OK(other->Delete(object.name));
+// A mistyped name of one that a colleague has made, or of an old copy with the same key.
+TEST_P(RepositoryMarkerTest, AnotherRepositoryThatIsThereIsNotTakenUp) {
+  const auto ours = InitialiseAt(store_);
+  ASSERT_OK(ours);
+  const std::string marker = ReadText(Path());
+  for (const char* const name : {"mian", "copy"}) {
+    const std::shared_ptr<Store> other = MakeStore(name);
+    if (name == std::string("mian")) {
+      ASSERT_OK(Repository::Initialise(other, options_, environment_, TestIdentity(), false));
+    } else {
+      for (const NamedText& object : Objects()) {
+        ASSERT_OK(PutSmall(*other, object.name, AsBytes(object.text), PutMode::kCreate));
+      }
+    }
+    const auto there = Repository::Open(other, options_, environment_);
+    ASSERT_OK(there);
+    const std::vector<NamedText> before = ReadObjects(*other, "").value();
+    const auto refused = InitialiseAt(other);
+    EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(refused.error().message,
+                AllOf(HasSubstr(store_->location()), HasSubstr(other->location())));
+    EXPECT_THAT(refused.error().hint, HasSubstr("veza_backup_init()"));
+    const RepositoryMarker opened{other->location(), service_,
+                                  (*there)->identities().front().key_id};
+    EXPECT_ERROR(CompareMarker(Data(), opened), ErrorCode::kFailedPrecondition);
+    EXPECT_ERROR(KeepMarker(Data(), opened, true), ErrorCode::kFailedPrecondition);
+    EXPECT_EQ(ReadText(Path()), marker);
+    EXPECT_EQ(ReadObjects(*other, "").value(), before);
+
+    // Whoever means it says so, once.
+    ASSERT_OK(MarkRepository({Data(), service_}, **there));
+    EXPECT_OK(InitialiseAt(other));
+    EXPECT_ERROR(InitialiseAt(store_), ErrorCode::kFailedPrecondition);
+    ASSERT_OK(MarkRepository({Data(), service_}, **ours));
+    for (const NamedText& object : before) {
+      EXPECT_OK(other->Delete(object.name));
+    }
   }
 }
 
@@ -127,10 +157,13 @@ TEST_P(RepositoryMarkerTest, AnotherServiceIsAnotherPlace) {
   EXPECT_THAT(Names(), IsEmpty());
   EXPECT_EQ(ReadText(Path()), marker);
 
-  // The same store by another name.
+  // The same store by another name, or another one: nobody but the operator knows.
   for (const NamedText& object : objects) {
     Put(object.name, object.text);
   }
+  EXPECT_ERROR(InitialiseAt(store_), ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(ReadText(Path()), marker);
+  ASSERT_OK(MarkRepository({Data(), service_}, *Open().value()));
   EXPECT_OK(InitialiseAt(store_));
   EXPECT_EQ(ReadRepositoryMarker(Data()).value()->service, service_);
 }
@@ -166,11 +199,17 @@ TEST_P(RepositoryMarkerTest, AStandbyFollows) {
   EXPECT_OK(CompareMarker(Data(), Opened()));
   EXPECT_OK(InitialiseAt(store_));  // promoted
 
-  // Where it was somewhere else, or nowhere, it is none of the standby's business.
+  EXPECT_FALSE(IsMarkedElsewhere(Data(), Opened()).value());
+
+  // To somewhere else it follows only with a proof that the primary has gone there.
   MarkWith("/elsewhere", old_key);
   EXPECT_OK(KeepMarker(Data(), Opened(), false));
   EXPECT_EQ(ReadRepositoryMarker(Data()).value()->location, "/elsewhere");
+  EXPECT_TRUE(IsMarkedElsewhere(Data(), Opened()).value());
+  ASSERT_OK(MoveMarker(Data(), Opened()));
+  EXPECT_EQ(ReadRepositoryMarker(Data()).value(), Opened());
   std::filesystem::remove(Path());
+  EXPECT_FALSE(IsMarkedElsewhere(Data(), Opened()).value());
   EXPECT_OK(KeepMarker(Data(), Opened(), false));
   EXPECT_FALSE(std::filesystem::exists(Path()));
 }

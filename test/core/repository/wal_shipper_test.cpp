@@ -120,6 +120,33 @@ class WalShipperTest : public testing::Test {
   std::optional<WalShipper> shipper_;  // last: its threads use the others
 };
 
+// Somebody has made another key while this one had the repository open.
+TEST_F(WalShipperTest, StoresNothingWithAKeyThatIsNotTheRepositorysAnyMore) {
+  const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
+  const std::string ours = ReadText(identity);
+  Identity other = TestIdentity();
+  other.key_id = std::string(32, 'f');
+  MakeReady(1, 2);
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_TRUE(EventuallyAhead(1));
+  WriteText(identity, SerializeIdentity(other, {Cipher::kNone, nullptr}).value());
+  MakeReady(3, 3);
+  const auto refused = Archive(Segment(3));
+  EXPECT_ERROR(refused, ErrorCode::kWrongKey);
+  EXPECT_THAT(refused.error().message, HasSubstr(other.key_id));
+  EXPECT_FALSE(IsStored(Segment(3))) << "nobody could read it";
+  // What was there before is not ours to remove.
+  EXPECT_ERROR(Archive(Segment(1)), ErrorCode::kWrongKey);
+  EXPECT_TRUE(IsStored(Segment(1)));
+
+  WriteText(identity, ours);
+  EXPECT_OK(Archive(Segment(3)));
+  // One that something has deleted stops nothing: the key is the right one.
+  std::filesystem::remove(identity);
+  MakeReady(4, 4);
+  EXPECT_OK(Archive(Segment(4)));
+}
+
 TEST_F(WalShipperTest, ShipsEveryFileAndLooksAheadNoFurtherThanAllowed) {
   MakeReady(1, 9);
   ASSERT_OK(Archive(Segment(1)));
