@@ -90,8 +90,8 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
 Status Survey(BackupJob* job) {
   job->secrets = MakeSecretScan(job->config);
   ASSIGN_OR_RETURN(const DirectorySurvey survey,
-                   SurveyDataDirectory(MakeWalkOptions(job->facts), *job->environment.cancellation,
-                                       job->secrets.get()));
+                   SurveyDataDirectory(MakeWalkOptions(job->config, job->facts),
+                                       *job->environment.cancellation, job->secrets.get()));
   job->progress.bytes_total = survey.bytes;
   job->progress.files_total = survey.files;
   return Ok();

@@ -265,7 +265,7 @@ bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents
       summary.key_wraps = job->repository->key_wraps();
     }
     BackupWriterOptions options;
-    options.walk = MakeWalkOptions(job->facts);
+    options.walk = MakeWalkOptions(job->config, job->facts);
     ASSIGN_OR_RETURN(options.walk.tablespaces, ParseTablespaceMap(backup->tablespace_map->data));
     options.label = summary.label;
     options.start_lsn = summary.start_lsn;

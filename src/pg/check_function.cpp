@@ -154,8 +154,8 @@ class CheckCall final : public RowsCall {
   // Whether a backup can read all of it.
   CheckResult CheckDataDirectory() const {
     const std::shared_ptr<const SecretScan> secrets = MakeSecretScan(config_);
-    const Result<DirectorySurvey> survey =
-        SurveyDataDirectory(MakeWalkOptions(facts_), *environment_.cancellation, secrets.get());
+    const Result<DirectorySurvey> survey = SurveyDataDirectory(
+        MakeWalkOptions(config_, facts_), *environment_.cancellation, secrets.get());
     if (!survey) {
       return FailedCheck("data_directory", survey.error());
     }

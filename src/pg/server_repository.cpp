@@ -24,11 +24,14 @@ ServerFacts GetServerFacts() {
   return facts;
 }
 
-WalkOptions MakeWalkOptions(const ServerFacts& facts) {
+WalkOptions MakeWalkOptions(const Config& config, const ServerFacts& facts) {
   WalkOptions options;
   options.data_directory = facts.data_directory;
   options.tablespace_version_directory = TABLESPACE_VERSION_DIRECTORY;
   options.postgres_major = PG_VERSION_NUM / 10000;
+  if (config.kind != RepositoryKind::kS3) {
+    options.repository_directory = config.directory;
+  }
   return options;
 }
 
@@ -57,14 +60,14 @@ Result<std::unique_ptr<Repository>> OpenExistingRepository(const Config& config,
                                     MakeRepositoryOptions(config, facts.node, facts.data_directory),
                                     environment));
   RETURN_IF_ERROR(repository->RequireSystem(facts.system_identifier));
-  return repository;
-}
-
   if (facts.is_primary) {
     RETURN_IF_ERROR(
         CompareMarker(facts.data_directory, {repository->store().location(), ServiceOf(config),
                                              repository->identities().front().key_id}));
   }
+  return repository;
+}
+
 Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
                                                          const ServerFacts& facts,
                                                          const Environment& environment,

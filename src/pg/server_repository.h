@@ -23,7 +23,7 @@ struct ServerFacts {
 };
 ServerFacts GetServerFacts();
 // Without tablespaces. May be called in any thread.
-WalkOptions MakeWalkOptions(const ServerFacts& facts);
+WalkOptions MakeWalkOptions(const Config& config, const ServerFacts& facts);
 
 // Both may be called in any thread. One that belongs to another system is refused.
 //

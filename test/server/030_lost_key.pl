@@ -182,4 +182,60 @@ is( $node->safe_psql('postgres', 'SELECT status FROM veza_backup_info()'),
 $node->wait_for_log(qr/LOG:  the repository holds no backup of this cluster yet/, $position);
 pass('and the log');
 
+
+# --- Another repository that is there already ------------------------------------------------------
+
+# As a mistyped name of a colleague's repository, or an old copy: it belongs to the same system.
+$position = -s $node->logfile;
+my @there = objects('main/');
+$node->apply_conf(cluster => 'main');
+$node->safe_psql('postgres', 'INSERT INTO t SELECT 1');
+$segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
+$said = qr/main" is not the one that this server archives to, which is "[^"]*mian"/;
+$node->wait_for_log(
+	qr/WARNING:  could not archive WAL file "\w+": .*$said\n.*HINT:  .*veza_backup_init\(\)/, $position);
+is($node->archive_status($segment), 'ready', 'an archiver that was reloaded stores nothing there');
+like($node->safe_psql('postgres', 'SELECT last_error FROM veza_backup_archive'), $said, 'the view says so');
+($passed, $detail, $hint) = key_row();
+is($passed, 'f', 'the check fails');
+like($detail, $said, 'and says so');
+like($hint, qr/veza_backup_init\(\)/, 'with the way out');
+$node->sql_fails(q{SELECT veza_backup_now('full')}, $said, 'a backup there');
+is_deeply([ objects('main/') ], \@there, 'nothing is written there');
+like(slurp_file($node->data_dir . '/veza-repository'), qr/mian/, 'the marker is what it was');
+is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), $location, 'an operator may say that it was moved');
+$node->wake_archiver;
+$node->wait_for_archived($segment);
+my @now = objects('main/');
+cmp_ok(scalar(@now), '>', scalar(@there), 'then it is used');
+
+# --- A new key while the archiver has the repository open ------------------------------------------
+
+# All of it is emptied, and made anew by somebody who means it.
+$position = -s $node->logfile;
+delete_object($_) foreach objects('main/');
+$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+my ($new_key) = objects('main/key/');
+isnt($new_key, $wrap, 'there is a new key');
+$segment = $node->archive_wal;
+$node->vezactl_ok([ 'wal-get', $segment, $node->basedir . '/with_the_new_key' ],
+	'the archiver notices, and stores with the new key');
+look_at_key();
+poll_until(sub { (key_row())[0] eq 't' }, 'the scheduler to hold the new key');
+is_deeply([ objects('main/key/') ], [$new_key], 'the old one is not put back');
+
+# --- A repository in the data directory ------------------------------------------------------------
+
+if (store() eq 'dir')
+{
+	symlink repository(), $node->data_dir . '/backups' or die;
+	$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/which belongs to the repository.*HINT:/s,
+		'a link to the repository in the data directory');
+	is( $node->safe_psql('postgres',
+			q{SELECT passed FROM veza_backup_check() WHERE name = 'data_directory'}),
+		'f', 'the check says so');
+	unlink $node->data_dir . '/backups';
+	like($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), qr/F$/, 'without it a backup is made');
+}
+
 done_testing();

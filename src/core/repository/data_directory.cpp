@@ -123,6 +123,11 @@ class Walker {
         locations_.push_back({{info.st_dev, info.st_ino}, tablespace.oid});
       }
     }
+    struct stat repository {};
+    if (!options_.repository_directory.empty() &&
+        stat(options_.repository_directory.c_str(), &repository) == 0) {
+      repository_ = FileId{repository.st_dev, repository.st_ino};
+    }
     ASSIGN_OR_RETURN(const struct stat info, Examine(root_));
     RETURN_IF_ERROR(VisitDirectory("", root_, info));
     RETURN_IF_ERROR(Descend("", root_, ""));
@@ -156,6 +161,7 @@ class Walker {
     }
     const std::string path = fmt::format("pg_tblspc/{}", tablespace.oid);
     ASSIGN_OR_RETURN(const struct stat info, Examine(location));
+    RETURN_IF_ERROR(RefuseInRepository(path, location));
     RETURN_IF_ERROR(VisitDirectory(path, location, info));
     if (!IsThere(VersionDirectoryOf(tablespace))) {
       without_version_.push_back(&tablespace);
@@ -187,6 +193,31 @@ class Walker {
                                                      options_.tablespace_version_directory));
         }
         std::this_thread::sleep_for(kPause);
+      }
+    }
+    return Ok();
+  }
+
+  // --- The repository
+
+  static Error HoldsRepository(const std::string& path, const std::string& source) {
+    return MakeError(
+               ErrorCode::kFailedPrecondition,
+               "\"{}\" in the data directory leads to \"{}\", which belongs to the repository",
+               path, source)
+        .WithHint(
+            "Each backup would hold those before it, and be lost with the server. Move the "
+            "repository out of the data directory and its tablespaces, or remove the symbolic "
+            "link that leads to it.");
+  }
+
+  // `target`: where a link leads, or the location of a tablespace; without links.
+  Status RefuseInRepository(const std::string& path, const std::string& target) const {
+    for (std::string directory = target; repository_ && !directory.empty();
+         directory.resize(directory.rfind('/'))) {
+      struct stat info {};
+      if (stat(directory.c_str(), &info) == 0 && FileId{info.st_dev, info.st_ino} == *repository_) {
+        return HoldsRepository(path, target);
       }
     }
     return Ok();
@@ -244,6 +275,9 @@ class Walker {
       return ErrnoError(errno, fmt::format("could not stat directory \"{}\"", source));
     }
     const FileId id{info.st_dev, info.st_ino};
+    if (id == repository_) {
+      return HoldsRepository(path, source);
+    }
     if (std::find(open_.begin(), open_.end(), id) != open_.end()) {
       return MakeError(ErrorCode::kFailedPrecondition,
                        "directory \"{}\" is itself one of those that it is in", source)
@@ -347,6 +381,7 @@ class Walker {
                                     "backed up by itself",
                                     location->oid));
     }
+    RETURN_IF_ERROR(RefuseInRepository(path, target));
     visitor_.follow({path, text});
     if (!is_directory) {
       return VisitPlain(path, target, info, link);
@@ -450,6 +485,7 @@ class Walker {
   // What the walk is in: the data directory, a tablespace's location, and what links have led to.
   std::vector<std::string> roots_;
   std::vector<FileId> open_;
+  std::optional<FileId> repository_;
   std::vector<Location> locations_;
   std::vector<const Tablespace*> without_version_;
 };

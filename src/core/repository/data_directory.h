@@ -42,6 +42,7 @@ struct WalkOptions {
   std::vector<Tablespace> tablespaces;  // outside ones only; in-place ones are plain directories
   std::string tablespace_version_directory;  // "PG_15_202209061", TABLESPACE_VERSION_DIRECTORY
   int postgres_major = 15;
+  std::string repository_directory;  // where backups go; empty: on no file system of ours
 };
 
 struct WalkVisitor {
@@ -57,10 +58,11 @@ struct WalkVisitor {
 // tablespace_map. Files that vanish are passed over. Skipped: sockets, FIFOs, devices, lost+found,
 // links to nothing where PostgreSQL needs nothing, links to a tablespace's location.
 //
-// kFailedPrecondition: a link that leads to nothing where PostgreSQL needs something, or to a
-// directory in which it is itself; a tablespace whose location, or directory in it, is not there
-// although its link is; a directory that was replaced while it was read. Two links to one place
-// give two copies. Memory: the names of one directory level at a time.
+// kFailedPrecondition: the repository is in what is walked, so that each backup would hold those
+// before it (found by device and inode, however it is reached); a link that leads to nothing where
+// PostgreSQL needs something, or to a directory in which it is itself; a tablespace whose location,
+// or directory in it, is not there although its link is; a directory that was replaced while it was
+// read. Two links to one place give two copies. Memory: the names of one directory level at a time.
 Status WalkDataDirectory(const WalkOptions& options, const WalkVisitor& visitor);
 
 // The tablespaces outside, by their links in pg_tblspc.

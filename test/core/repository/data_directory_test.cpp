@@ -117,6 +117,48 @@ TEST_F(DataDirectoryTest, VisitsEverythingInOrderWithModesAndSizes) {
   EXPECT_FALSE(Entry("base/5/PG_VERSION").relation.is_relation);
 }
 
+// Each backup would hold those before it.
+TEST_F(DataDirectoryTest, RefusesARepositoryInIt) {
+  const TemporaryDirectory outside;
+  std::filesystem::create_directories(outside.path() + "/backups/main/wal");
+  outside.Write("backups/main/x", "");
+  File("base/1/1259");
+  options_.repository_directory = outside.path() + "/backups/main";
+  EXPECT_OK(Walk());
+  options_.repository_directory = outside.path() + "/nowhere";
+  EXPECT_OK(Walk());
+  options_.repository_directory = outside.path() + "/backups/main";
+  for (const char* const target :
+       {"", "/backups", "/backups/main", "/backups/main/wal", "/backups/main/x"}) {
+    Link("link", outside.path() + target);
+    const Status refused = Walk();
+    EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(refused.error().message, HasSubstr("belongs to the repository")) << target;
+    EXPECT_THAT(refused.error().hint, HasSubstr("Move the repository"));
+    std::filesystem::remove(In("link"));
+  }
+  EXPECT_OK(Walk());
+  // By another path than the one that is set.
+  Directory("mine");
+  std::filesystem::create_symlink(In("mine"), outside.path() + "/alias");
+  options_.repository_directory = outside.path() + "/alias";
+  EXPECT_ERROR(Walk(), ErrorCode::kFailedPrecondition);
+  // One level above the data directory is no harm.
+  options_.repository_directory = std::filesystem::path(In("x")).parent_path().parent_path();
+  EXPECT_OK(Walk());
+}
+
+// A tablespace in the repository.
+TEST_F(DataDirectoryTest, RefusesATablespaceInTheRepository) {
+  const TemporaryDirectory outside;
+  const std::string location = outside.path() + "/main/space";
+  Tablespace(16384, location);
+  std::filesystem::create_directories(location + "/" + kVersionDirectory);
+  EXPECT_OK(Walk());
+  options_.repository_directory = outside.path() + "/main";
+  EXPECT_ERROR(Walk(), ErrorCode::kFailedPrecondition);
+}
+
 // basebackup.c, excludeFiles: anywhere in the tree.
 TEST_F(DataDirectoryTest, LeavesOutWhatTheServerLeavesOut) {
   for (const char* name :
