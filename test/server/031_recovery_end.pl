@@ -164,6 +164,10 @@ $copy = $node->restore('end_at_gap', '--end-at-gap');
 $copy->start;
 $copy->wait_for_end_of_recovery;
 is(rows_of($copy), '1,2,3', 'with --end-at-gap it ends there');
+poll_until(sub { !-e $copy->data_dir . '/veza-recovery-settings' }, 'the reset of the settings');
+my ($command) = slurp_file($copy->data_dir . '/postgresql.auto.conf') =~ /^restore_command = (.*)/m;
+like($command, qr/wal-get/, 'restore_command stays');
+unlike($command, qr/--end-at-gap/, 'without that option, which was for this recovery');
 $copy->discard;
 write_object($hidden_name, $hidden);
 

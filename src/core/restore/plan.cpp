@@ -686,7 +686,7 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   plan.recovery.restore_command = options.restore_command;
   plan.ends_at_gap = EndsAtGap(plan, options);
   if (plan.ends_at_gap) {
-    plan.recovery.restore_command += " --end-at-gap";
+    plan.recovery.restore_command += kEndAtGapOption;
   }
   plan.recovery.standby = options.standby;
   plan.recovery.preserve_archive_mode = options.preserve_archive_mode;

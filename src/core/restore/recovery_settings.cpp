@@ -175,6 +175,25 @@ std::string RemoveListedSettings(std::string_view auto_conf, std::string_view li
   return after;
 }
 
+std::string ForgetEndAtGap(std::string_view auto_conf) {
+  std::string after;
+  ForEachLine(auto_conf, [&](std::string_view line) {
+    Assignment assignment = AssignmentOf(line);
+    std::string& command = assignment.value;
+    // A lease may come behind it.
+    const std::size_t option = command.find(kEndAtGapOption);
+    const std::size_t end = option + kEndAtGapOption.size();
+    if (assignment.name != "restore_command" || command.find(" wal-get ") == std::string::npos ||
+        option == std::string::npos || (end < command.size() && command[end] != ' ')) {
+      after += line;
+      return;
+    }
+    command.erase(option, kEndAtGapOption.size());
+    after += ConfLine(assignment.name, command);
+  });
+  return after;
+}
+
 std::optional<std::string> FindSetting(std::string_view conf, std::string_view name) {
   std::optional<std::string> found;
   ForEachLine(conf, [&](std::string_view line) {

@@ -157,6 +157,20 @@ TEST(RecoverySettings, WhatIsListedIsRemovedWhereItIsStillTheSame) {
   EXPECT_EQ(RemoveListedSettings(ours, ""), ours);
 }
 
+TEST(RecoverySettings, EndAtGapIsForgotten) {
+  const std::string command = BuildRestoreCommand("/usr/bin/vezactl", "/it's", std::nullopt);
+  const auto conf = [](const std::string& value) {
+    return "# x\nport = 1\n" + RewriteAutoConf("", {.restore_command = value});
+  };
+  EXPECT_EQ(ForgetEndAtGap(conf(command + std::string(kEndAtGapOption))), conf(command));
+  EXPECT_EQ(ForgetEndAtGap(conf(command + std::string(kEndAtGapOption) + " --lease x")),
+            conf(command + " --lease x"));
+  for (const std::string& other :
+       {command, command + " --end-at-gaps", std::string("cp --end-at-gap"), std::string()}) {
+    EXPECT_EQ(ForgetEndAtGap(conf(other)), conf(other));
+  }
+}
+
 TEST(RecoverySettings, SignalFile) {
   EXPECT_STREQ(SignalFileName({}), "recovery.signal");
   EXPECT_STREQ(SignalFileName({.standby = true}), "standby.signal");
