@@ -40,6 +40,9 @@ void PrintOutcome(const DrillOutcome& outcome, const std::string& directory) {
   const DrillRecord& record = outcome.record;
   std::string text = fmt::format("drill of backup {} to {}: {}\n", record.label, record.target,
                                  record.passed ? "passed" : "FAILED");
+  if (record.suspect) {
+    text += "the backup is not to be trusted, see \"vezactl info\"\n";
+  }
   Table table({{"phase"}, {"time", true}});
   for (const char* phase : {"restore", "recovery", "checks", "amcheck", "dump", "checksums"}) {
     if (const auto found = record.phases.find(phase); found != record.phases.end()) {

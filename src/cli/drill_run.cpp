@@ -18,6 +18,7 @@
 #include "core/repository/backup_catalog.h"
 #include "core/repository/connect.h"
 #include "core/repository/retention.h"
+#include "core/repository/suspect_diff.h"
 #include "core/restore/recovery_end.h"
 #include "core/restore/restore.h"
 
@@ -118,6 +119,7 @@ class Drill {
     ASSIGN_OR_RETURN(plan_, PlanRestore(*repository_, restore));
     record_.label = plan_.backup.label;
     record_.system_identifier = plan_.backup.system_identifier;
+    record_.suspect = !SuspectDiff(plan_.backup).empty();
     WarnOfDoubt(plan_);
     RETURN_IF_ERROR(RequireWayToTheEnd(config));
     // A timeline that begins meanwhile does not change where recovery has to come.

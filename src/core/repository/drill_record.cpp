@@ -78,6 +78,9 @@ json DrillToJson(const DrillRecord& record) {
       {"checks_failed", record.checks_failed},
       {"error", ValidUtf8(record.error)},
   };
+  if (record.suspect) {
+    document["suspect"] = true;
+  }
   if (record.last_commit) {
     document["last_commit"] = FormatUtc(*record.last_commit);
   }
@@ -100,6 +103,9 @@ Result<DrillRecord> DrillFromJson(const json& document, const std::string& where
   fields.Read("checks_passed", record.checks_passed);
   fields.Read("checks_failed", record.checks_failed);
   fields.Read("error", record.error);
+  if (fields.Has("suspect")) {
+    fields.Read("suspect", record.suspect);
+  }
   if (fields.Has("last_commit")) {
     fields.Read("last_commit", record.last_commit.emplace());
   }

@@ -24,6 +24,7 @@ struct DrillRecord {
   TimePoint started{};
   TimePoint finished{};
   bool passed = false;
+  bool suspect = false;  // the backup is a diff that is not to be trusted (suspect_diff.h)
   // By name: "restore", "recovery", "checks", …; those that were begun.
   std::map<std::string, std::chrono::milliseconds> phases{};
   std::uint64_t restored_bytes = 0;

@@ -63,13 +63,16 @@ TEST_F(DrillRecordTest, ComesBackAsItWas) {
 }
 
 TEST_F(DrillRecordTest, AFailureHasFewerMembers) {
+  EXPECT_FALSE(DrillToJson(TestRecord()).contains("suspect"));
   DrillRecord record{.label = kTestLabel,
                      .started = kTestTime,
                      .finished = kTestTime,
+                     .suspect = true,
                      .error = "check \xff failed"};
   ASSERT_OK(StoreDrill(*repository_, record));
   const DrillRecord back = ReadDrills(*repository_).value()[0].record.value();
   EXPECT_FALSE(back.passed);
+  EXPECT_TRUE(back.suspect);
   EXPECT_EQ(back.error, "check \xEF\xBF\xBD failed");
   EXPECT_FALSE(back.rto || back.rpo || back.last_commit);
 }
