@@ -184,6 +184,8 @@ Status FileRestorer::CreateTarget() const {
 
 Status FileRestorer::CreateRoot() const {
   RETURN_IF_ERROR(CreateTarget());
+  // A server that runs must not miss its pg_control for a moment.
+  RETURN_IF_ERROR(RequireNoServer(plan_.target_directory));
   const std::string marker = fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker);
   const bool was_marked = access(marker.c_str(), F_OK) == 0;
   RETURN_IF_ERROR(ReplaceFile(marker, FormatUnfinishedMarker(plan_.tablespaces)));
@@ -199,7 +201,7 @@ Status FileRestorer::CreateRoot() const {
   return SyncFileSystem(plan_.target_directory);
 }
 
-// A server may have been started since the plan has looked. It makes postmaster.pid before it reads
+// A server may have been started at this moment. It makes postmaster.pid before it reads
 // pg_control (postmaster.c, PostmasterMain), so without pg_control either none starts, or its file
 // is seen here. Where its directory is a link, that goes, and what it leads to stays.
 Status FileRestorer::RemoveControlFile() const {

@@ -504,6 +504,14 @@ Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions
           "--end-at-gap to recover only as far as there is WAL.");
 }
 
+// The newer backup may have a way to the target, because it begins behind the obstacle.
+Error InsteadOfNewer(const RestorePlan& plan, const Error& error) {
+  return Error{error.code, error.message,
+               fmt::format("A newer backup was passed over: {}. If it is to be restored all the "
+                           "same, name it with --backup. {}",
+                           plan.passed_over, error.hint)};
+}
+
 Error RemovedMeanwhile(std::string message) {
   return Error{ErrorCode::kDataCorrupted, std::move(message),
                "Somebody has deleted it, or retention on a node with an older version of "
@@ -662,7 +670,10 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
   ASSIGN_OR_RETURN(const WayToTarget way,
                    FindWayTwice(repository, archive, plan.backup, history, options.target));
-  RETURN_IF_ERROR(RequireWayToTarget(way.obstacle, options));
+  if (Status leads = RequireWayToTarget(way.obstacle, options); !leads) {
+    return plan.passed_over.empty() ? std::move(leads.error())
+                                    : InsteadOfNewer(plan, leads.error());
+  }
   plan.missing_segment = way.obstacle.missing_segment;
   plan.minimal = way.obstacle.minimal;
   plan.wal_end = way.end;

@@ -124,6 +124,17 @@ TEST_F(PlanTest, ATargetBehindAMissingSegmentIsRefused) {
   EXPECT_THAT(refusal.message, AllOf(HasSubstr("recovery to the end of WAL would need"),
                                      HasSubstr(SegmentName(1, 7, kTestSegmentSize))));
   EXPECT_THAT(refusal.hint, HasSubstr("--end-at-gap"));
+  // A backup behind it would do, but is known to be wrong.
+  BackupSummary newer = Summary("20361122-020000F");
+  newer.start_lsn = Lsn{8 * kTestSegmentSize + 40};
+  newer.stop_lsn = Lsn{9 * kTestSegmentSize};
+  newer.start_wal = SegmentName(1, 8, kTestSegmentSize);
+  newer.checksum_failures = 1;
+  Have(newer);
+  EXPECT_THAT(Refusal(ErrorCode::kFailedPrecondition).hint,
+              AllOf(HasSubstr("A newer backup was passed over: backup \"20361122-020000F\" holds"),
+                    HasSubstr("--backup"), HasSubstr("--end-at-gap")));
+  std::filesystem::remove(repository_.PathOf(BackupDocumentName(newer.label)));
   options_.target.kind = TargetKind::kLsn;
   options_.target.lsn = Lsn{8 * kTestSegmentSize + 5};
   ExpectRefusal(ErrorCode::kFailedPrecondition);
