@@ -95,16 +95,16 @@ void WarnOfOpenSecrets() {
   ReadSecretSources(&sources);
   for (int i = 0; i < sources.count; ++i) {
     const SecretSource& source = sources.of[i];
-    bool is_open = false;
+    char others[NAMEDATALEN * 2] = "";  // no C++ object is alive over ereport()
     ErrorReport ignored;
     (void)Failed(CatchExceptions([&]() -> Status {
-                   is_open = OthersCanRead(source.file).value_or(false);
+                   strlcpy(others, OtherReaders(source.file).value_or("").c_str(), sizeof others);
                    return Ok();
                  }),
                  &ignored);
-    if (is_open) {
+    if (others[0] != '\0') {
       ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                        errmsg("other accounts can read file \"%s\", which sets \"veza_backup.%s\"",
+                        errmsg("%s can read file \"%s\", which sets \"veza_backup.%s\"", others,
                                source.file, source.setting),
                         errhint("Take away their right, or keep the secret in a file of its own; "
                                 "then change the secret.")));

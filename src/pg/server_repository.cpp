@@ -11,6 +11,7 @@
 extern "C" {
 #include <common/relpath.h>
 #include <postmaster/postmaster.h>
+#include <postmaster/syslogger.h>
 }
 
 namespace veza::pg {
@@ -21,6 +22,7 @@ ServerFacts GetServerFacts() {
   facts.is_primary = !RecoveryInProgress();
   facts.node = fmt::format("{}:{}", HostName(), PostPortNumber);
   facts.data_directory = DataDir;
+  facts.log_directory = Log_directory;
   return facts;
 }
 

@@ -20,6 +20,7 @@ struct ServerFacts {
   bool is_primary = false;
   std::string node;            // "host:port"
   std::string data_directory;  // absolute
+  std::string log_directory;   // as it is set: absolute, or below data_directory
 };
 ServerFacts GetServerFacts();
 // Without tablespaces. May be called in any thread.

@@ -59,6 +59,30 @@ backup_is_refused(
 	'a comment in an old file');
 unlink "$data/postgresql.conf.old";
 
+# A log shows what anybody says who reaches the port.
+$node->append_conf('postgresql.conf',
+	"logging_collector = on\nlog_directory = 'messages'\nlog_filename = 'today'\n");
+$node->restart;
+my ($refused) = $node->psql('postgres', 'SELECT 1',
+	connstr => $node->connstr('postgres') . ' user=veza_backup.s3_secret_key=hunter2');
+isnt($refused, 0, 'a user name that looks like a setting');
+VezaTest::poll_until(
+	sub { slurp_file("$data/messages/today") =~ /veza_backup\.s3_secret_key=hunter2/ },
+	'the line in the log', 20);
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+like(check_row('data_directory'), qr/^t\|/, 'nobody from outside can stop a backup with that');
+$node->append_conf('postgresql.conf', 'logging_collector = off');
+$node->restart;
+
+# Its name begins like those of PostgreSQL's own directories.
+mkdir "$data/pg_conf.d" or die "could not make $data/pg_conf.d: $!";
+append_to_file("$data/pg_conf.d/s3.conf", "veza_backup.s3_secret_key = '$secret'\n");
+backup_is_refused(
+	qr{file "pg_conf\.d/s3\.conf" holds a value of "veza_backup\.s3_secret_key"},
+	'a directory that is included');
+unlink "$data/pg_conf.d/s3.conf";
+$backups = () = objects('main/backup/');
+
 if (store() eq 's3')
 {
 	append_to_file("$data/s3.key", "$ENV{VEZA_TEST_S3_SECRET_KEY}\n");

@@ -320,8 +320,9 @@ class BackupWriter::State {
     limiter_.Pass(plain.size());
     progress_.throttled_us = static_cast<std::uint64_t>(limiter_.waited().count());
     RETURN_IF_ERROR(ReadForBackup(file.file.get(), offset, plain, file.source_path));
-    if (options_.secrets && SecretScan::Concerns(file.record.path)) {
-      if (const std::optional<std::string> found = options_.secrets->Find(plain)) {
+    if (options_.secrets) {
+      if (const std::optional<std::string> found =
+              options_.secrets->Find(file.record.path, plain)) {
         return SecretInClear(file.record.path, *found);
       }
     }

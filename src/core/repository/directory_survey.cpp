@@ -11,8 +11,9 @@ namespace veza {
 
 namespace {
 
-// Longer files are logs, not configuration: what they hold is found when they are copied.
-constexpr std::uint64_t kLongestScanned = 16U << 20;
+// Longer files are no configuration: what they hold is found when they are copied. Each check
+// surveys, so it must not read gigabytes.
+constexpr std::uint64_t kLongestScanned = 1U << 20;
 
 Status RequireReadable(const DirectoryEntry& entry) {
   if (faccessat(AT_FDCWD, entry.source_path.c_str(), R_OK, AT_EACCESS) == 0 || errno == ENOENT) {
@@ -22,10 +23,10 @@ Status RequireReadable(const DirectoryEntry& entry) {
 }
 
 Status RequireNoSecret(const DirectoryEntry& entry, const SecretScan& secrets) {
-  if (!SecretScan::Concerns(entry.path) || entry.size > kLongestScanned) {
+  if (entry.size > kLongestScanned || !secrets.Concerns(entry.path)) {
     return Ok();
   }
-  if (const std::optional<std::string> found = secrets.FindInFile(entry.source_path)) {
+  if (const std::optional<std::string> found = secrets.FindInFile(entry.path, entry.source_path)) {
     return SecretInClear(entry.path, *found);
   }
   return Ok();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -95,24 +96,91 @@ std::optional<std::string> FindSetSecret(std::string_view text) {
   return std::nullopt;
 }
 
+// Of PostgreSQL 15 to 18. Others that begin with "pg_" may be people's: include_dir 'pg_conf.d'.
+constexpr std::array<std::string_view, 17> kServerDirectories = {
+    "base",        "global",      "pg_commit_ts", "pg_dynshmem",  "pg_logical", "pg_multixact",
+    "pg_notify",   "pg_replslot", "pg_serial",    "pg_snapshots", "pg_stat",    "pg_stat_tmp",
+    "pg_subtrans", "pg_tblspc",   "pg_twophase",  "pg_wal",       "pg_xact"};
+
+std::string_view TopOf(std::string_view path) {
+  return path.substr(0, path.find('/'));
+}
+
+bool IsAtTop(std::string_view path) {
+  return path.find('/') == std::string_view::npos;
+}
+
+std::string_view NameOf(std::string_view path) {
+  return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
+}
+
+// Of a directory above the file.
+template <typename Predicate>
+bool AnyDirectory(std::string_view path, Predicate predicate) {
+  for (std::size_t slash = path.find('/'); slash != std::string_view::npos;
+       slash = path.find('/')) {
+    if (predicate(path.substr(0, slash))) {
+      return true;
+    }
+    path.remove_prefix(slash + 1);
+  }
+  return false;
+}
+
+// "a.log", and "a.log.1" or "a.log-20261128" of logrotate.
+bool HasNameOfLog(std::string_view name) {
+  return name.ends_with(".log") || name.find(".log.") != std::string_view::npos ||
+         name.find(".log-") != std::string_view::npos;
+}
+
+// Where configuration lies as well, more may be a log: "logfile", "serverlog" of pg_ctl -l.
+bool MayBeLog(std::string_view name) {
+  return name.find("log") != std::string_view::npos || name.ends_with(".csv") ||
+         name.ends_with(".json") || name.ends_with(".out") || name.ends_with(".err");
+}
+
 }  // namespace
 
-SecretScan::SecretScan(std::vector<SecretString> values) : values_(std::move(values)) {
+SecretScan::SecretScan(std::vector<SecretString> values, std::string log_directory)
+    : values_(std::move(values)), log_directory_(std::move(log_directory)) {
   std::erase_if(values_,
                 [](const SecretString& value) { return value.text().size() < kShortestValue; });
 }
 
-bool SecretScan::Concerns(std::string_view path) {
-  const std::size_t slash = path.find('/');
-  const std::string_view top = path.substr(0, slash);
-  return slash == std::string_view::npos ||
-         (top != "base" && top != "global" && !top.starts_with("pg_"));
+bool SecretScan::IsLog(std::string_view path) const {
+  return HasNameOfLog(NameOf(path)) ||
+         AnyDirectory(path,
+                      [](std::string_view name) { return name == "log" || name == "pg_log"; }) ||
+         (path.size() > log_directory_.size() && path.starts_with(log_directory_) &&
+          path[log_directory_.size()] == '/');
 }
 
-std::optional<std::string> SecretScan::Find(ByteView piece) const {
+bool SecretScan::IsConfiguration(std::string_view path) const {
+  const std::string_view name = NameOf(path);
+  // Old copies as well: postgresql.conf.old.
+  if (name.find(".conf") != std::string_view::npos ||
+      AnyDirectory(path,
+                   [](std::string_view directory) { return directory.ends_with("conf.d"); })) {
+    return true;
+  }
+  return IsAtTop(path) && log_directory_ != "." && !MayBeLog(name);
+}
+
+bool SecretScan::Concerns(std::string_view path) const {
+  const bool is_of_server = !IsAtTop(path) && std::ranges::find(kServerDirectories, TopOf(path)) !=
+                                                  kServerDirectories.end();
+  return !is_of_server && !IsLog(path);
+}
+
+std::optional<std::string> SecretScan::Find(std::string_view path, ByteView piece) const {
+  if (!Concerns(path)) {
+    return std::nullopt;
+  }
   const std::string_view text = AsText(piece);
-  if (std::optional<std::string> setting = FindSetSecret(text)) {
-    return setting;
+  if (IsConfiguration(path)) {
+    if (std::optional<std::string> setting = FindSetSecret(text)) {
+      return setting;
+    }
   }
   for (const SecretString& value : values_) {
     if (text.find(value.text()) != std::string_view::npos) {
@@ -122,8 +190,9 @@ std::optional<std::string> SecretScan::Find(ByteView piece) const {
   return std::nullopt;
 }
 
-std::optional<std::string> SecretScan::FindInFile(const std::string& path) const {
-  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+std::optional<std::string> SecretScan::FindInFile(std::string_view path,
+                                                  const std::string& source_path) const {
+  const UniqueFd file(open(source_path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) {
     return std::nullopt;
   }
@@ -138,7 +207,7 @@ std::optional<std::string> SecretScan::FindInFile(const std::string& path) const
       return std::nullopt;
     }
     const std::size_t filled = kept + static_cast<std::size_t>(got);
-    if (std::optional<std::string> found = Find(ByteView(piece).first(filled))) {
+    if (std::optional<std::string> found = Find(path, ByteView(piece).first(filled))) {
       return found;
     }
     kept = std::min(kOverlap, filled);
@@ -146,7 +215,9 @@ std::optional<std::string> SecretScan::FindInFile(const std::string& path) const
   }
 }
 
-std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config) {
+std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config,
+                                                 const std::string& data_directory,
+                                                 const std::string& log_directory) {
   if (config.cipher != Cipher::kNone) {
     return nullptr;
   }
@@ -154,7 +225,12 @@ std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config) {
   for (const InlineSecret& secret : config.inline_secrets) {
     values.push_back(secret.value);
   }
-  return std::make_shared<const SecretScan>(std::move(values));
+  const std::filesystem::path top = std::filesystem::path(data_directory).lexically_normal();
+  std::string logs = (top / log_directory).lexically_normal().lexically_relative(top).string();
+  while (logs.ends_with('/')) {
+    logs.pop_back();
+  }
+  return std::make_shared<const SecretScan>(std::move(values), std::move(logs));
 }
 
 Error SecretInClear(std::string_view path, std::string_view found) {

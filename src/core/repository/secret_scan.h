@@ -3,6 +3,11 @@
 //
 // Such a backup is refused. To leave the values out would give back other files than there were,
 // and a server that does not start with them; and nothing would tell its owner where they lie.
+//
+// Nobody from outside may be able to cause that refusal. A log holds what anybody who reaches the
+// port writes into it, such as a user name "veza_backup.s3_secret_key=x". So logs are not searched.
+// The names of our settings count in configuration alone. A value in force counts in all other
+// files: nobody can put it there who does not know it.
 #pragma once
 
 #include <memory>
@@ -20,27 +25,38 @@ namespace veza {
 
 class SecretScan {
  public:
-  // `values`: the secrets in force, wherever they were set.
-  explicit SecretScan(std::vector<SecretString> values);
+  // `values`: the secrets in force, wherever they were set. `log_directory`: the server's setting,
+  // relative to the data directory; "." is the data directory itself, and one that begins with ".."
+  // is outside.
+  explicit SecretScan(std::vector<SecretString> values, std::string log_directory = "log");
 
-  // Whether the file is one of those that people write: everything outside PostgreSQL's own
-  // directories. `path` is relative to the data directory.
-  static bool Concerns(std::string_view path);
+  // Whether the file is searched: it is neither in one of PostgreSQL's own directories nor a log.
+  // `path` is relative to the data directory.
+  bool Concerns(std::string_view path) const;
 
-  // What `piece` of a file shows, for a message: a setting that holds a secret, also in a comment,
-  // an old copy or the server's log, or a value in force, also in a file that holds nothing else.
-  // Empty values and those that are left over from a template are none. Thread-safe.
-  std::optional<std::string> Find(ByteView piece) const;
+  // What `piece` of the file shows, for a message: in configuration a setting that holds a secret,
+  // also in a comment or an old copy; in any file that is searched a value in force. Empty values
+  // and those that are left over from a template are none. Thread-safe.
+  std::optional<std::string> Find(std::string_view path, ByteView piece) const;
 
-  // Reads all of a file. One that cannot be read is left to whoever copies it.
-  std::optional<std::string> FindInFile(const std::string& path) const;
+  // Reads all of the file, which lies at `source_path`. One that cannot be read is left to whoever
+  // copies it.
+  std::optional<std::string> FindInFile(std::string_view path,
+                                        const std::string& source_path) const;
 
  private:
+  bool IsLog(std::string_view path) const;
+  bool IsConfiguration(std::string_view path) const;
+
   std::vector<SecretString> values_;
+  std::string log_directory_;
 };
 
-// For the backups of this server; null when they are encrypted.
-std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config);
+// For the backups of this server; null when they are encrypted. `log_directory`: the server's
+// setting, absolute or relative to the data directory.
+std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config,
+                                                 const std::string& data_directory,
+                                                 const std::string& log_directory);
 
 // kFailedPrecondition with a hint. `found` is what Find() has returned.
 Error SecretInClear(std::string_view path, std::string_view found);

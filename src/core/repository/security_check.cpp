@@ -1,7 +1,13 @@
 #include "core/repository/security_check.h"
 
+#include <arpa/inet.h>
+#include <grp.h>
+#include <pwd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <string_view>
 
 namespace veza {
@@ -10,10 +16,64 @@ namespace {
 
 bool IsLoopback(std::string_view endpoint) {
   const std::size_t scheme = endpoint.find("://");
-  const std::string_view host =
-      scheme == std::string_view::npos ? endpoint : endpoint.substr(scheme + 3);
-  return host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" ||
-         host.starts_with("localhost:");
+  std::string_view host = scheme == std::string_view::npos ? endpoint : endpoint.substr(scheme + 3);
+  host = host.substr(0, host.find('/'));
+  if (host.find('@') != std::string_view::npos) {
+    return false;  // the host is behind it
+  }
+  if (host.starts_with("[::1]")) {
+    const std::string_view rest = host.substr(5);
+    return rest.empty() || rest.starts_with(':');
+  }
+  host = host.substr(0, host.find(':'));
+  // A name may begin with "127." as well: four numbers are an address.
+  in_addr address{};
+  return host == "localhost" ||
+         (host.starts_with("127.") && inet_pton(AF_INET, std::string(host).c_str(), &address) == 1);
+}
+
+// Enough for an account, and for a group with some hundred members.
+using NameBuffer = std::array<char, 16U << 10>;
+
+std::optional<std::string> GroupName(gid_t group) {
+  NameBuffer buffer;
+  struct group entry {};
+  struct group* found = nullptr;
+  if (getgrgid_r(group, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
+    return std::nullopt;
+  }
+  return entry.gr_name;
+}
+
+bool IsPrimaryGroup(gid_t group, uid_t account) {
+  NameBuffer buffer;
+  struct passwd entry {};
+  struct passwd* found = nullptr;
+  return getpwuid_r(account, &entry, buffer.data(), buffer.size(), &found) == 0 &&
+         found != nullptr && entry.pw_gid == group;
+}
+
+// The group "postgres" of the account "postgres".
+bool IsGroupOfOneAccount(const std::string& name, gid_t group) {
+  NameBuffer buffer;
+  struct passwd entry {};
+  struct passwd* found = nullptr;
+  return getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) == 0 &&
+         found != nullptr && entry.pw_gid == group;
+}
+
+// The group's name when it is not one that may read the file.
+std::optional<std::string> ForeignGroup(const struct stat& file, const Account& reader) {
+  const gid_t group = file.st_gid;
+  if (std::ranges::find(reader.groups, group) != reader.groups.end() ||
+      IsPrimaryGroup(group, file.st_uid)) {
+    return std::nullopt;
+  }
+  const std::optional<std::string> name = GroupName(group);
+  if (name && reader.uid == 0 && IsGroupOfOneAccount(*name, group)) {
+    return std::nullopt;
+  }
+  return name.value_or(fmt::format("{}", group));
 }
 
 // Sentences, those that fail the row first.
@@ -84,18 +144,17 @@ void JudgeSecrets(const Config& config, Findings& findings) {
           "Keep secrets in files of their own (s3_secret_key_file, cipher_passphrase_file).");
       continue;
     }
-    const std::optional<bool> open = OthersCanRead(secret.file);
-    if (open && *open) {
+    const std::optional<std::string> others = OtherReaders(secret.file);
+    if (others && !others->empty()) {
       findings.Fail(
-          fmt::format("other accounts can read file \"{}\", which sets \"{}\"", secret.file,
-                      setting),
-          fmt::format(
-              "Take away their right (chmod 0600 '{}'), or keep the secret in a file of its "
-              "own (s3_secret_key_file, cipher_passphrase_file); then change the secret.",
-              secret.file));
+          fmt::format("{} can read file \"{}\", which sets \"{}\"", *others, secret.file, setting),
+          fmt::format("Take away their right (chmod 0600 '{}', if the server's account owns it), "
+                      "or keep the secret in a file of its "
+                      "own (s3_secret_key_file, cipher_passphrase_file); then change the secret.",
+                      secret.file));
     } else {
       findings.Note(fmt::format("\"{}\" is set in file \"{}\"{}", setting, secret.file,
-                                open ? "" : ", whose mode is unknown"));
+                                others ? "" : ", whose mode is unknown"));
     }
   }
 }
@@ -132,22 +191,40 @@ void JudgeBucket(const Config& config, const BucketRules& bucket, Findings& find
 
 }  // namespace
 
-std::optional<bool> OthersCanRead(const std::string& path) {
+Account ThisAccount() {
+  Account account{geteuid(), {getegid()}};
+  if (const int count = getgroups(0, nullptr); count > 0) {
+    std::vector<gid_t> more(static_cast<std::size_t>(count));
+    more.resize(static_cast<std::size_t>(std::max(getgroups(count, more.data()), 0)));
+    account.groups.insert(account.groups.end(), more.begin(), more.end());
+  }
+  return account;
+}
+
+std::optional<std::string> OtherReaders(const std::string& path, const Account& reader) {
   struct stat info {};
   if (path.empty() || stat(path.c_str(), &info) != 0) {
     return std::nullopt;
   }
   bool others = (info.st_mode & S_IROTH) != 0;
-  bool group = (info.st_mode & S_IRGRP) != 0 && info.st_uid != 0;
+  std::optional<std::string> group;
+  if ((info.st_mode & S_IRGRP) != 0) {
+    group = ForeignGroup(info, reader);
+  }
   for (std::size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0;
        slash = path.rfind('/', slash - 1)) {
     if (stat(path.substr(0, slash).c_str(), &info) != 0) {
       return std::nullopt;
     }
     others = others && (info.st_mode & S_IXOTH) != 0;
-    group = group && (info.st_mode & (S_IXGRP | S_IXOTH)) != 0;
+    if ((info.st_mode & (S_IXGRP | S_IXOTH)) == 0) {
+      group.reset();
+    }
   }
-  return others || group;
+  if (others) {
+    return "other accounts";
+  }
+  return group ? fmt::format("the group \"{}\"", *group) : "";
 }
 
 CheckResult JudgeSecurity(const Config& config, const std::optional<BucketRules>& bucket) {

@@ -2,8 +2,11 @@
 // and `vezactl check`.
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/config/config.h"
 #include "core/environment.h"
@@ -12,10 +15,21 @@
 
 namespace veza {
 
-// Whether accounts other than the owner can read the file: by its mode, and that of the directories
-// above it. A file of root's may be readable for its group, as a secret file may. Nothing when the
-// file cannot be looked at.
-std::optional<bool> OthersCanRead(const std::string& path);
+// Who reads a file for veza_backup.
+struct Account {
+  uid_t uid = 0;
+  std::vector<gid_t> groups;
+};
+// That of this process.
+Account ThisAccount();
+
+// Who else can read the file, for a message that goes on with "can read": "other accounts", "the
+// group "users"", or nobody (""). By its mode, and that of the directories above it. Its group may
+// read it where that is the primary group of its owner, or one of the reader's. Root does not know
+// who the server is: there it may be any group that is an account's own (same name). Nothing when
+// the file cannot be looked at.
+std::optional<std::string> OtherReaders(const std::string& path,
+                                        const Account& reader = ThisAccount());
 
 // The row. It fails on what nobody wants: a secret that other accounts can read, and a lifecycle
 // rule that deletes backups. What may be a choice (no TLS, no verification, no encryption, old

@@ -14,9 +14,13 @@ using testing::HasSubstr;
 
 constexpr const char* kKey = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzq7Jd0";
 
-std::string Found(std::string_view text) {
+std::string FoundIn(std::string_view path, std::string_view text) {
   const SecretScan scan({SecretString(kKey)});
-  return scan.Find(AsBytes(text)).value_or("");
+  return scan.Find(path, AsBytes(text)).value_or("");
+}
+
+std::string Found(std::string_view text) {
+  return FoundIn("postgresql.conf", text);
 }
 
 TEST(SecretScan, FindsWhatASettingIsSetTo) {
@@ -42,7 +46,10 @@ TEST(SecretScan, FindsAValueByItself) {
   EXPECT_EQ(Found(fmt::format("export AWS_SECRET_ACCESS_KEY={}", kKey)),
             "a secret that veza_backup uses");
   // A short one could be anywhere.
-  EXPECT_FALSE(SecretScan({SecretString("short")}).Find(AsBytes("a short text")));
+  EXPECT_FALSE(SecretScan({SecretString("short")}).Find("s3.key", AsBytes("a short text")));
+  for (const char* path : {"s3.key", "keys/s3.key", "keys/accessKeys.csv", "credentials.json"}) {
+    EXPECT_EQ(FoundIn(path, kKey), "a secret that veza_backup uses") << path;
+  }
 }
 
 TEST(SecretScan, PassesWhatIsNoSecret) {
@@ -68,13 +75,55 @@ TEST(SecretScan, PassesWhatIsNoSecret) {
 }
 
 TEST(SecretScan, ConcernsWhatPeopleWrite) {
-  for (const char* path : {"postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "PG_VERSION",
-                           "conf.d/s3.conf", "log/postgresql-Sat.log", "keys/s3.key"}) {
-    EXPECT_TRUE(SecretScan::Concerns(path)) << path;
+  const SecretScan scan({}, "messages/today");
+  for (const char* path :
+       {"postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "PG_VERSION", "conf.d/s3.conf",
+        "keys/s3.key", "pg_conf.d/s3.conf", "pg_stat_old/s3.conf", "messages/s3.key",
+        "messages/todays.key", "pg_wal"}) {
+    EXPECT_TRUE(scan.Concerns(path)) << path;
   }
-  for (const char* path : {"base/5/1259", "global/1262", "pg_xact/0000", "pg_tblspc/16384/x",
-                           "pg_logical/replorigin_checkpoint"}) {
-    EXPECT_FALSE(SecretScan::Concerns(path)) << path;
+  for (const char* path :
+       {"base/5/1259", "global/1262", "pg_xact/0000", "pg_tblspc/16384/x", "pg_stat/pgstat.stat",
+        "pg_logical/replorigin_checkpoint", "messages/today/server", "log/postgresql-Sat",
+        "pg_log/a.csv", "old/log/a.json", "server.log", "old/server.log.1", "a.log-20261128"}) {
+    EXPECT_FALSE(scan.Concerns(path)) << path;
+  }
+}
+
+// Whoever reaches the port can put a name with any value into a log.
+TEST(SecretScan, LooksForNamesInConfigurationAlone) {
+  const std::string line = "FATAL:  role \"veza_backup.s3_secret_key=hunter2\" does not exist\n";
+  for (const char* path : {"postgresql.conf", "postgresql.conf.old", "settings", "postmaster.opts",
+                           "conf.d/s3", "pg_conf.d/s3.conf", "etc/login.conf", "pg_log.conf"}) {
+    EXPECT_NE(FoundIn(path, line), "") << path;
+  }
+  for (const char* path :
+       {"log/postgresql-Sat.log", "log/postgresql-Sat.csv", "log/postgresql-Sat.json", "log/today",
+        "logfile", "serverlog", "server.log", "postgresql-Sat.csv", "postgresql-Sat.json",
+        "nohup.out", "spool/today", "spool/today.csv", "conf.d/a.log"}) {
+    EXPECT_EQ(FoundIn(path, line), "") << path;
+  }
+  EXPECT_FALSE(SecretScan({}, "spool").Find("spool/today", AsBytes(line)));
+  const SecretScan logs_at_top({SecretString(kKey)}, ".");
+  EXPECT_FALSE(logs_at_top.Find("today", AsBytes(line)));
+  EXPECT_TRUE(logs_at_top.Find("postgresql.conf", AsBytes(line)));
+  EXPECT_TRUE(logs_at_top.Find("s3.key", AsBytes(std::string_view(kKey))));
+}
+
+TEST(SecretScan, KnowsWhereTheServerLogs) {
+  Config config;
+  config.cipher = Cipher::kNone;
+  for (const char* directory :
+       {"spool", "spool/", "./spool", "/srv/data/spool", "/srv//data/spool/"}) {
+    EXPECT_FALSE(MakeSecretScan(config, "/srv/data", directory)->Concerns("spool/today"))
+        << directory;
+    EXPECT_TRUE(MakeSecretScan(config, "/srv/data/", directory)->Concerns("spools")) << directory;
+  }
+  EXPECT_TRUE(MakeSecretScan(config, "/srv/data", "/var/log/postgresql")->Concerns("spool/today"));
+  const std::string_view line = "veza_backup.s3_secret_key=hunter2";
+  for (const char* directory : {".", "/srv/data", "/srv/data/"}) {
+    EXPECT_FALSE(MakeSecretScan(config, "/srv/data", directory)->Find("today", AsBytes(line)))
+        << directory;
   }
 }
 
@@ -84,25 +133,26 @@ TEST(SecretScan, ReadsAllOfAFile) {
   // Also across the pieces that it reads.
   for (const std::size_t before :
        {std::size_t{0}, (std::size_t{1} << 20) - 10, std::size_t{3} << 20}) {
-    const std::string path = directory.Write("a.log", std::string(before, '-') + kKey + "\n");
-    EXPECT_TRUE(scan.FindInFile(path)) << before;
+    const std::string path = directory.Write("a", std::string(before, '-') + kKey + "\n");
+    EXPECT_TRUE(scan.FindInFile("a", path)) << before;
   }
-  EXPECT_FALSE(scan.FindInFile(directory.Write("b.log", std::string(3U << 20, '-'))));
-  EXPECT_FALSE(scan.FindInFile(directory.path() + "/absent"));
+  EXPECT_FALSE(scan.FindInFile("b", directory.Write("b", std::string(3U << 20, '-'))));
+  EXPECT_FALSE(scan.FindInFile("absent", directory.path() + "/absent"));
 }
 
 TEST(SecretScan, IsForBackupsThatAreNotEncrypted) {
   Config config;
   config.inline_secrets.push_back({"s3_secret_key", "", SecretString(kKey)});
   config.cipher = Cipher::kAes256Gcm;
-  EXPECT_EQ(MakeSecretScan(config), nullptr);
+  EXPECT_EQ(MakeSecretScan(config, "/data", "log"), nullptr);
   config.cipher = Cipher::kNone;
-  const auto scan = MakeSecretScan(config);
+  const auto scan = MakeSecretScan(config, "/data", "log");
   ASSERT_NE(scan, nullptr);
-  EXPECT_TRUE(scan->Find(AsBytes(std::string_view(kKey))));
+  EXPECT_TRUE(scan->Find("s3.key", AsBytes(std::string_view(kKey))));
   config.inline_secrets.clear();
   config.s3.session_token = kKey;
-  EXPECT_TRUE(MakeSecretScan(config)->Find(AsBytes(std::string_view(kKey))));
+  EXPECT_TRUE(
+      MakeSecretScan(config, "/data", "log")->Find("s3.key", AsBytes(std::string_view(kKey))));
 }
 
 TEST(SecretScan, ASurveyNamesTheFile) {
@@ -114,6 +164,11 @@ TEST(SecretScan, ASurveyNamesTheFile) {
   std::filesystem::create_directory(directory.path() + "/pg_tblspc");
   directory.Write("postgresql.conf", "port = 5432\n");
   EXPECT_TRUE(SurveyDataDirectory(options, cancellation, &scan));
+  std::filesystem::create_directory(directory.path() + "/log");
+  directory.Write("log/today", "veza_backup.s3_secret_key = 'hunter2'\n");
+  directory.Write("large", std::string(2U << 20, '\n') + "veza_backup.s3_secret_key = 'hunter2'\n");
+  EXPECT_TRUE(SurveyDataDirectory(options, cancellation, &scan))
+      << "a survey reads neither logs nor what is too large for configuration";
   std::filesystem::create_directory(directory.path() + "/conf.d");
   directory.Write("conf.d/s3.conf", "veza_backup.s3_secret_key = 'hunter2'\n");
   const Result<DirectorySurvey> survey = SurveyDataDirectory(options, cancellation, &scan);

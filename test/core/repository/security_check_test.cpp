@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/config/temporary_directory.h"
 
@@ -58,12 +59,17 @@ TEST_F(SecurityCheckTest, WarnsOfWhatMayBeAChoice) {
   config_.s3.endpoint = "http://s3.example.com:9000";
   ExpectWarning("no TLS", "https://");
   for (const char* loopback : {"http://127.0.0.1:9000", "http://localhost:9000", "http://localhost",
-                               "http://[::1]:9000"}) {
+                               "http://[::1]:9000", "http://[::1]", "http://127.1.2.3/"}) {
     config_.s3.endpoint = loopback;
     ExpectNoAdvice("no TLS, to this machine");
   }
-  config_.s3.endpoint = "http://localhost.example.com";
-  ExpectWarning("no TLS", "https://");
+  for (const char* elsewhere :
+       {"http://localhost.example.com", "http://127.evil.example", "http://127.0.0.1.evil.example",
+        "http://127.1@evil.example", "http://127.0.0.1@evil.example", "http://[::1].evil.example",
+        "http://localhost@evil.example", "http://localhost:x@evil.example"}) {
+    config_.s3.endpoint = elsewhere;
+    ExpectWarning("no TLS", "https://");
+  }
   config_.s3.endpoint = "https://s3.example.com";
   config_.s3.verify_tls = false;
   ExpectWarning("certificate of the store is not verified", "veza_backup.s3_verify_tls = on");
@@ -77,9 +83,10 @@ TEST_F(SecurityCheckTest, ASecretThatOthersCanReadFails) {
   ExpectFailure("other accounts can read file", "chmod 0600");
   EXPECT_THAT(Row().detail, HasSubstr("\"veza_backup.s3_secret_key\""));
   EXPECT_THAT(Row().detail, Not(HasSubstr("k7Jd0")));
-  chmod(file.c_str(), 0640);
-  if (geteuid() != 0) {
-    ExpectFailure("other accounts can read file", "chmod 0600");
+  if (geteuid() == 0) {
+    ASSERT_EQ(chown(file.c_str(), 0, 54321), 0);
+    chmod(file.c_str(), 0640);
+    ExpectFailure("the group \"54321\" can read file", "chmod 0600");
   }
   chmod(file.c_str(), 0600);
   ExpectNoAdvice("\"veza_backup.s3_secret_key\" is set in file");
@@ -87,13 +94,34 @@ TEST_F(SecurityCheckTest, ASecretThatOthersCanReadFails) {
   ExpectWarning("a command line can be seen", "s3_secret_key_file");
 }
 
+TEST_F(SecurityCheckTest, AGroupMayReadThatIsTheServersOrTheOwners) {
+  const std::string file = directory_.Write("veza_backup.conf", "…", 0640);
+  EXPECT_EQ(OtherReaders(file), "") << "its own group";
+  if (geteuid() != 0) {
+    GTEST_SKIP() << "only root can give a file to another group";
+  }
+  const Account server{999, {999, 54321}};
+  ASSERT_EQ(chown(file.c_str(), 0, 54321), 0);
+  EXPECT_EQ(OtherReaders(file, server), "") << "root's, and the server is in the group";
+  EXPECT_EQ(OtherReaders(file, {999, {999}}), "the group \"54321\"");
+  EXPECT_EQ(OtherReaders(file, {0, {0}}), "the group \"54321\"");
+  ASSERT_EQ(chown(file.c_str(), 0, 100), 0);
+  EXPECT_EQ(OtherReaders(file, {999, {999}}), "the group \"users\"");
+  EXPECT_EQ(OtherReaders(file, {0, {0}}), "the group \"users\"");
+  ASSERT_EQ(chown(file.c_str(), 1, 1), 0);
+  EXPECT_EQ(OtherReaders(file, {999, {999}}), "") << "the owner's primary group";
+  ASSERT_EQ(chown(file.c_str(), 0, 1), 0);
+  EXPECT_EQ(OtherReaders(file, {0, {0}}), "") << "root does not know who the server is";
+  EXPECT_EQ(OtherReaders(file, {999, {999}}), "the group \"daemon\"");
+}
+
 TEST_F(SecurityCheckTest, ADirectoryAboveMayKeepOthersOut) {
   const std::string file = directory_.Write("private/postgresql.conf", "…", 0644);
-  EXPECT_EQ(OthersCanRead(file), true);
+  EXPECT_EQ(OtherReaders(file), "other accounts");
   chmod((directory_.path() + "/private").c_str(), 0700);
-  EXPECT_EQ(OthersCanRead(file), false);
-  EXPECT_EQ(OthersCanRead(directory_.path() + "/absent"), std::nullopt);
-  EXPECT_EQ(OthersCanRead(""), std::nullopt);
+  EXPECT_EQ(OtherReaders(file), "");
+  EXPECT_EQ(OtherReaders(directory_.path() + "/absent"), std::nullopt);
+  EXPECT_EQ(OtherReaders(""), std::nullopt);
 }
 
 TEST_F(SecurityCheckTest, ARuleThatDeletesBackupsFails) {
