@@ -122,6 +122,8 @@ Status SkipDiffFor(BackupJob* job) {
 // What another backup has copied, when only WAL was missing.
 Status ChooseFinishedCopy(BackupJob* job, const BackupCatalog& catalog) {
   CopyWanted wanted;
+  wanted.own = job->own_copy;
+  wanted.data_checksum_version = job->summary.data_checksum_version;
   wanted.system_identifier = job->facts.system_identifier;
   wanted.timeline = job->timeline;
   wanted.position = job->reached;
@@ -191,7 +193,7 @@ Status ConnectAndChoose(BackupJob* job) {
   if (!job->completes_copy) {
     RETURN_IF_ERROR(ChooseLabelAndStart(job));
   }
-  // From here on a failure costs more than a look.
+  // From here to the commit a failure costs more than a look.
   job->patience = job->config.backup_retry_timeout;
   return Ok();
 }
@@ -206,8 +208,9 @@ Status StoreLastFiles(BackupJob* job, const LastFiles* files) {
                                        {files->control_file, files->control_file_size}));
   RETURN_IF_ERROR(job->writer->FinishPacks(job->summary));
   RETURN_IF_ERROR(job->writer->StoreManifest(job->summary));
-  RETURN_IF_ERROR(StoreFinishedCopy(*job->repository, job->summary));
+  ASSIGN_OR_RETURN(job->own_copy, StoreFinishedCopy(*job->repository, job->summary));
   job->copy = CopyState::kFinished;
+  job->copy_is_useless = job->summary.checksum_failures > 0;
   return Ok();
 }
 
@@ -293,7 +296,7 @@ Status WaitForWalOf(BackupJob* job) {
     return arrived;
   }
   // Whatever kept it away, it is not worth a second wait of this length.
-  job->copy_is_useless = job->completes_copy;
+  job->copy_is_useless = job->copy_is_useless || job->completes_copy;
   const char* const hint =
       job->waits_for_switch
           ? "It is complete when the primary switches to the next one: run SELECT pg_switch_wal() "
@@ -304,10 +307,13 @@ Status WaitForWalOf(BackupJob* job) {
       .WithHint(
           job->copy_is_useless
               ? hint
-              : fmt::format("{} The copy is kept for a day, and the next backup completes it.",
+              : fmt::format("{} The copy is kept for a day. The next backup completes it, if this "
+                            "server makes it and has not been restarted.",
                             hint));
 }
 
+// A copy that is completed later was made by this server since its start (FindFinishedCopy), so its
+// WAL is still that of one history when the segment has left pg_wal, and on a standby.
 // The last segment is enough: where two histories have parted, no later segment is the same. A
 // primary has completed it by the end of the backup, and keeps it until its own archiver has found
 // the repository to have the same.
@@ -319,7 +325,8 @@ Status RequireOwnWal(BackupJob* job) {
   Status same =
       WalArchive(*job->repository, job->summary.system_identifier)
           .RequireSame(segment, fmt::format("{}/pg_wal/{}", job->facts.data_directory, segment));
-  job->copy_is_useless = !same && same.error().code == ErrorCode::kConflict;
+  job->copy_is_useless =
+      job->copy_is_useless || (!same && same.error().code == ErrorCode::kConflict);
   return same;
 }
 
@@ -342,13 +349,33 @@ Status RequireFullStillThere(BackupJob* job) {
       .WithHint("Take the backup again.");
 }
 
+namespace {
+
+// Hours may have passed since it was taken over.
+Status RequireCopyStillWhole(BackupJob* job) {
+  Status whole = RequireWholeCopy(*job->repository, job->summary);
+  if (whole || whole.error().retryable || whole.error().code == ErrorCode::kCancelled) {
+    return whole;
+  }
+  job->copy_is_useless = true;
+  return MakeError(whole.error().code, "the copy of backup \"{}\" is not whole any more: {}",
+                   job->summary.label, whole.error().message)
+      .WithHint("Take the backup again.");
+}
+
+}  // namespace
+
 Status Commit(BackupJob* job) {
+  job->patience = kOrdinaryPatience;
+  if (job->completes_copy) {
+    RETURN_IF_ERROR(RequireCopyStillWhole(job));
+  }
   RETURN_IF_ERROR(job->lock->RequireHeld());
   RETURN_IF_ERROR(RequireFullStillThere(job));
   // An answer may be lost.
   job->copy = CopyState::kCommitting;
   if (job->completes_copy) {
-    RETURN_IF_ERROR(CommitFinishedCopy(*job->repository, job->summary));
+    RETURN_IF_ERROR(CommitFinishedCopy(*job->repository, job->summary, *job->own_copy));
   } else {
     RETURN_IF_ERROR(job->writer->Commit(job->summary));
     // It tells nothing any more, and would go with the backup.
@@ -382,6 +409,7 @@ Status CleanUp(BackupJob* job, bool canceled) {
 }
 
 Status ExpireOld(BackupJob* job) {
+  job->patience = kOrdinaryPatience;
   const Result<std::vector<RetentionDecision>> decisions =
       Expire(*job->repository, job->facts.system_identifier, RetentionOf(job->config), *job->lock,
              job->config.s3_connections);
@@ -400,18 +428,25 @@ Status ExpireOld(BackupJob* job) {
   return Ok();
 }
 
+void EndWriter(BackupJob* job) {
+  job->environment.cancellation->Cancel();
+  job->writer.reset();
+  job->environment.cancellation->Reset();
+}
+
 void ReleaseLock(BackupJob* job, std::chrono::milliseconds patience) {
   if (job == nullptr || job->lock == nullptr) {
     return;
   }
-  // It may still have threads that only the cancellation keeps from working.
-  job->writer.reset();
+  EndWriter(job);
   FunctionCall call({}, [job, patience] { return job->lock->ReleaseWithin(patience); });
   if (call.Start()) {
     // If it fails: this process is about to end, which other processes of this machine see; other
     // machines wait for the end of the lease.
     (void)call.Join();
   }
+  // What is left goes at once, even when the lock could not be released.
+  job->environment.cancellation->Cancel();
 }
 
 }  // namespace veza::pg

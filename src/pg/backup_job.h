@@ -45,10 +45,14 @@ enum class CopyState {
   kCommitting,  // it may exist, whatever the store has answered
 };
 
+// For what may be done only while the lock is held: below its lease, so that nothing is tried again
+// long after the look that has allowed it.
+inline constexpr std::chrono::minutes kOrdinaryPatience{1};
+
 // Owned by a memory context.
 struct BackupJob {
-  // At first like everybody's; from the first byte that is copied on, backup_retry_timeout.
-  // Outlives the store, which reads it.
+  // At first like everybody's; while data are copied and WAL is waited for, backup_retry_timeout;
+  // then kOrdinaryPatience. Outlives the store, which reads it.
   std::atomic<std::chrono::milliseconds> patience{std::chrono::minutes(2)};
   Environment environment;
   Config config;
@@ -69,12 +73,13 @@ struct BackupJob {
   std::optional<Lsn> position;           // of the end of WAL, on a primary
   bool hint_bits_logged = false;         // XLogHintBitIsNeeded()
   std::optional<Sha256Digest> own_full;  // SharedState::full_manifest
+  std::optional<Sha256Digest> own_copy;  // SharedState::finished_copy
   std::string doubt;                     // of a diff: FullChoice::doubt
   Lsn reached;                           // where the server was at the start, a standby, too
   ServerPosition now;
   std::atomic<CopyState> copy{CopyState::kNone};  // the main thread looks at it meanwhile
   bool completes_copy = false;   // `summary` is that of a copy that another backup has made
-  bool copy_is_useless = false;  // its WAL will never come
+  bool copy_is_useless = false;  // nobody would complete it
   std::atomic<bool> waits_for_switch{false};  // of the primary, which is idle
   std::string notice;                         // for who asked
   std::string expired;  // what ExpireOld() has removed, for the log; may be empty
@@ -94,7 +99,7 @@ struct LastFiles {
 // or finds a finished copy to complete.
 Status ConnectAndChoose(BackupJob* job);
 // Stores backup_label, tablespace_map and pg_control, finishes the last pack, and notes that the
-// copy is whole.
+// copy is whole; `own_copy` is then what it is known by.
 Status StoreLastFiles(BackupJob* job, const LastFiles* files);
 // Waits until the repository holds every segment of the backup: the archiver ships them, and a
 // backup without them would be worthless. As long as segments arrive, and while the store is away,
@@ -102,16 +107,21 @@ Status StoreLastFiles(BackupJob* job, const LastFiles* files);
 Status WaitForWalOf(BackupJob* job);
 // Whether that is the WAL of this server, and not of a time that it was put back from.
 Status RequireOwnWal(BackupJob* job);
-// Looks whether the lock is still ours, makes the backup exist, and records it for its slot.
+// Looks whether the lock is still ours, makes the backup exist, and records it for its slot. With
+// kOrdinaryPatience: when the store is away for longer, the attempt fails and the copy stays.
 Status Commit(BackupJob* job);
 // Records for the slot of a scheduled backup that it failed, or that somebody did not want it: then
 // it is not tried again.
 Status RecordFailure(BackupJob* job, const std::string& error, bool canceled);
 // Removes what the backup has stored, unless it may exist or another one can complete it.
 Status CleanUp(BackupJob* job, bool canceled);
-// Removes what retention does not want any more. Fails only when it is cancelled: the backup is
-// good whatever happens here, and the next one tries again.
+// Removes what retention does not want any more, with kOrdinaryPatience. Fails only when it is
+// cancelled: the backup is good whatever happens here, and the next one tries again.
 Status ExpireOld(BackupJob* job);
+// Ends what copies, whatever its threads wait for. To be called before anything else is done about
+// a failure: a thread that tries again to reach the store does so for as long as
+// backup_retry_timeout, and only the cancellation ends that.
+void EndWriter(BackupJob* job);
 // Lets other nodes in, within `patience`. The last thing that is done with a job, however it ended.
 void ReleaseLock(BackupJob* job, std::chrono::milliseconds patience);
 

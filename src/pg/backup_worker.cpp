@@ -182,6 +182,10 @@ void LearnAboutServer(BackupJob* job) {
     std::copy_n(shared->full_manifest, sizeof shared->full_manifest,
                 job->own_full.emplace().begin());
   }
+  if (shared->made_copy) {
+    std::copy_n(shared->finished_copy, sizeof shared->finished_copy,
+                job->own_copy.emplace().begin());
+  }
   LWLockRelease(shared->lock);
 }
 
@@ -191,6 +195,15 @@ void RememberFull(const BackupSummary& full) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   shared->made_full = true;
   std::copy(full.manifest_sha256.begin(), full.manifest_sha256.end(), shared->full_manifest);
+  LWLockRelease(shared->lock);
+}
+
+// So that another backup can complete it.
+void RememberCopy(const Sha256Digest& finished_copy) {
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  shared->made_copy = true;
+  std::copy(finished_copy.begin(), finished_copy.end(), shared->finished_copy);
   LWLockRelease(shared->lock);
 }
 
@@ -475,6 +488,7 @@ void MakeCopy(BackupJob* job, bool fast) {
 
   RunPhase(job, BackupPhase::kStopping,
            [last_files](BackupJob* j) { return StoreLastFiles(j, last_files); });
+  RememberCopy(*job->own_copy);
 }
 
 void RunBackup(const BackupOrder& order) {
@@ -538,9 +552,7 @@ void TellFailure() {
   if (worker_job == nullptr || worker_job->lock == nullptr || worker_succeeded) {
     return;
   }
-  // It may have threads that only the cancellation keeps from working.
-  worker_job->writer.reset();
-  worker_job->environment.cancellation->Reset();
+  EndWriter(worker_job);
   worker_job->patience = std::chrono::seconds(2);
   const Status told = CatchExceptions([]() -> Status {
     FunctionCall call(worker_job->environment, []() -> Status {

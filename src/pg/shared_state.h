@@ -87,6 +87,11 @@ struct SharedState {
   bool made_full;
   std::uint8_t full_manifest[32];
 
+  // The newest copy that lacks nothing but its WAL and was made since this memory was set up, by
+  // the digest of its finished.json (CopyWanted::own).
+  bool made_copy;
+  std::uint8_t finished_copy[32];
+
   SharedSlot slots[kScheduleKinds];
 
   SharedArchive archive;

@@ -32,7 +32,7 @@ my $archiver = $primary->archiver_pid;
 kill 'STOP', $archiver;
 $primary->apply_conf(backup_wal_timeout => '1s');
 $primary->sql_fails($full,
-	qr/did not reach the repository within 1 s\nHINT: .*archiver.* The copy is kept for a day, and the next backup completes it/,
+	qr/did not reach the repository within 1 s\nHINT: .*archiver.* The copy is kept for a day\. The next backup completes it, if this server makes it and has not been restarted/,
 	'WAL that does not arrive');
 my ($finished) = grep { /finished\.json$/ } objects('main/backup/');
 like($finished, qr/\d{8}-\d{6}F/, 'the copy is kept');
@@ -53,7 +53,8 @@ is_deeply([ objects("main/backup/$label/pack/") ], \@packs, 'nothing was copied 
 ok(!grep({ /finished\.json$/ } objects('main/backup/')), 'the note has gone');
 isnt($primary->safe_psql('postgres', $full), $label, 'the one after that is another one');
 
-# A server that stops while it waits has not copied in vain either.
+# Only the server that has made a copy completes it, and only while it runs on: after a restart it
+# cannot know whether it is still the one whose WAL the copy needs, or was put back to a snapshot.
 kill 'STOP', $archiver;
 $session = $primary->start_sql($full);
 $primary->wait_for_phase('waiting for WAL');
@@ -63,7 +64,22 @@ $primary->stop('immediate');
 kill 'CONT', $archiver;
 $primary->finish_sql($session);
 $primary->start;
-is($primary->safe_psql('postgres', $full), $label, 'nor after a crash');
+isnt($primary->safe_psql('postgres', $full), $label, 'after a restart everything is copied again');
+is(status_of($label), 'unfinished', 'and the copy is left to retention');
+
+# Nor is one completed of which a part has gone.
+$archiver = $primary->archiver_pid;
+kill 'STOP', $archiver;
+$primary->apply_conf(backup_wal_timeout => '1s');
+$primary->sql_fails($full, qr/did not reach the repository within 1 s/, 'WAL that does not arrive');
+$primary->apply_conf(backup_wal_timeout => undef);
+kill 'CONT', $archiver;
+my ($gutted) = grep { !/\Q$label\E/ } map { m{/([^/]+)/finished\.json$} } objects('main/backup/');
+delete_object("main/backup/$gutted/manifest");
+isnt($primary->safe_psql('postgres', $full), $gutted, 'a copy that is not whole is not completed');
+
+my $unfinished = q{SELECT count(*) FROM veza_backup_info() WHERE status = 'unfinished'};
+my $left = $primary->safe_psql('postgres', $unfinished);
 
 # Whoever cancels does not want it.
 $archiver = $primary->archiver_pid;
@@ -74,9 +90,8 @@ $session->{harness}->signal('INT');
 $primary->finish_sql($session);
 kill 'CONT', $archiver;
 poll_until(sub { !defined(($primary->backup_worker)[0]) }, 'the end of the worker');
-is($primary->safe_psql('postgres',
-		q{SELECT count(*) FROM veza_backup_info() WHERE status = 'unfinished'}),
-	0, 'a backup that was cancelled leaves nothing');
+is($primary->safe_psql('postgres', $unfinished), $left,
+	'a backup that was cancelled leaves nothing');
 
 # --- a backup that fails while it copies ----------------------------------------------------------
 
@@ -87,16 +102,15 @@ poll_until(sub { scalar grep { m{/pack/} && !$known{$_} } objects('main/backup/'
 $session->{harness}->signal('INT');
 $primary->finish_sql($session);
 poll_until(sub { !defined(($primary->backup_worker)[0]) }, 'the end of the worker');
-is($primary->safe_psql('postgres',
-		q{SELECT count(*) FROM veza_backup_info() WHERE status = 'unfinished'}),
-	0, 'nor does one that has copied a part');
+is($primary->safe_psql('postgres', $unfinished), $left,
+	'nor does one that has copied a part');
 $primary->apply_conf(max_rate => 0);
 
 # --- a store that is away -------------------------------------------------------------------------
 
 SKIP:
 {
-	skip 'a directory that cannot be entered is no outage', 5 if store() ne 's3';
+	skip 'a directory that cannot be entered is no outage', 7 if store() ne 's3';
 
 	# Starts a backup, and takes the store away before it has stored anything.
 	my $start_and_break = sub {
@@ -136,6 +150,24 @@ SKIP:
 		mend_store();
 		poll_until($worker_has_ended, 'the end of the worker');
 	}
+
+	# Something is wrong with the copy while a pack is on its way (one is some 17 MB), which a thread
+	# goes on trying to store.
+	my $data = $primary->data_dir;
+	my $version = "$data/base/"
+	  . $primary->safe_psql('postgres', q{SELECT oid FROM pg_database WHERE datname = 'template1'})
+	  . '/PG_VERSION';
+	system('dd', 'if=/dev/urandom', "of=$data/ballast", 'bs=1M', 'count=24', 'status=none') == 0 or die;
+	rename $version, "$version.hidden" or die;
+	$start_and_break->();
+	my $begin = time;
+	($exit, $out, $err) = $primary->finish_sql($session);
+	like($err, qr/would not be whole in the backup/, 'a failure of another kind meanwhile');
+	cmp_ok(time - $begin, '<', 60, 'does not wait for the store');
+	mend_store();
+	poll_until($worker_has_ended, 'the end of the worker');
+	rename "$version.hidden", $version or die;
+	unlink "$data/ballast";
 }
 
 # --- a standby, whose primary is idle -------------------------------------------------------------

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "core/codec/document.h"
 #include "core/codec/json.h"
 #include "core/repository/delete_objects.h"
+#include "core/repository/manifest.h"
 #include "core/repository/names.h"
+#include "core/repository/pack_list.h"
 #include "core/repository/retention.h"
 
 namespace veza {
@@ -22,9 +25,14 @@ constexpr std::size_t kBatch = 1000;
 
 // The text of the backup.json to be. Signed under that name only now: whoever can write to the
 // store could otherwise make a backup of it whose WAL nobody has seen.
-Result<std::string> ReadFinished(const Repository& repository, const std::string& label) {
+Result<std::string> ReadFinished(const Repository& repository, const std::string& label,
+                                 const Sha256Digest& own) {
   const std::string name = FinishedCopyName(label);
   ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), name));
+  if (Sha256Of(text) != own) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "\"{}\" is not what this server has stored since its start", name);
+  }
   ASSIGN_OR_RETURN(const json document, OpenDocument(AsText(text), repository.seal_policy(), name));
   const auto summary = document.find("backup");
   if (summary == document.end() || !summary->is_object()) {
@@ -36,6 +44,11 @@ Result<std::string> ReadFinished(const Repository& repository, const std::string
 bool Fits(const BackupSummary& copy, const CopyWanted& wanted) {
   if (copy.system_identifier != wanted.system_identifier || copy.timeline != wanted.timeline ||
       copy.type != wanted.type || copy.stop_lsn > wanted.position) {
+    return false;
+  }
+  // Of a data directory that may be damaged, a new copy is wanted: it tells how it is now. And
+  // where the checksums were switched on or off, the copy would say the wrong thing of the server.
+  if (copy.checksum_failures > 0 || copy.data_checksum_version != wanted.data_checksum_version) {
     return false;
   }
   return copy.type == BackupType::kFull ||
@@ -77,7 +90,7 @@ bool IsOutdone(const BackupSummary& copy, const BackupCatalog& catalog) {
 
 // Nothing: it has none that will do.
 Result<std::optional<BackupSummary>> LookAt(const Repository& repository, const std::string& label,
-                                            TimePoint now) {
+                                            const Sha256Digest& own, TimePoint now) {
   const Result<ObjectInfo> info = repository.store().Head(FinishedCopyName(label));
   if (!info && info.error().code == ErrorCode::kNotFound) {
     return std::optional<BackupSummary>();
@@ -86,7 +99,7 @@ Result<std::optional<BackupSummary>> LookAt(const Repository& repository, const 
   if (now - info->modified > kFinishedCopyAge) {
     return std::optional<BackupSummary>();
   }
-  const Result<std::string> text = ReadFinished(repository, label);
+  const Result<std::string> text = ReadFinished(repository, label, own);
   if (!text && text.error().retryable) {
     return text.error();
   }
@@ -97,7 +110,7 @@ Result<std::optional<BackupSummary>> LookAt(const Repository& repository, const 
 
 }  // namespace
 
-Status StoreFinishedCopy(const Repository& repository, const BackupSummary& summary) {
+Result<Sha256Digest> StoreFinishedCopy(const Repository& repository, const BackupSummary& summary) {
   const std::string name = FinishedCopyName(summary.label);
   ASSIGN_OR_RETURN(const std::string signed_text,
                    SerializeSummary(summary, repository.seal_policy()));
@@ -107,31 +120,53 @@ Status StoreFinishedCopy(const Repository& repository, const BackupSummary& summ
       const std::string text,
       SignDocument({{"format", 1}, {"label", summary.label}, {"backup", std::move(backup)}},
                    repository.seal_policy(), name));
-  return PutSmall(repository.store(), name, AsBytes(text), PutMode::kCreate);
+  RETURN_IF_ERROR(PutSmall(repository.store(), name, AsBytes(text), PutMode::kCreate));
+  return Sha256Of(AsBytes(text));
 }
 
 Result<std::optional<BackupSummary>> FindFinishedCopy(const Repository& repository,
                                                       const BackupCatalog& catalog,
                                                       const CopyWanted& wanted) {
-  std::optional<BackupSummary> newest;
-  if (catalog.unfinished.empty()) {
-    return newest;
+  if (!wanted.own || catalog.unfinished.empty()) {
+    return std::optional<BackupSummary>();
   }
   ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
   ASSIGN_OR_RETURN(const std::vector<std::string> gaps,
                    EndsOfGaps(repository, wanted.system_identifier));
   for (const UnfinishedBackup& unfinished : catalog.unfinished) {
-    ASSIGN_OR_RETURN(std::optional<BackupSummary> copy, LookAt(repository, unfinished.label, now));
-    if (copy && Fits(*copy, wanted) && !IsOutdone(*copy, catalog) && !IsBeforeGap(*copy, gaps) &&
-        (!newest || newest->start_lsn < copy->start_lsn)) {
-      newest = std::move(copy);
+    ASSIGN_OR_RETURN(std::optional<BackupSummary> copy,
+                     LookAt(repository, unfinished.label, *wanted.own, now));
+    if (!copy || !Fits(*copy, wanted) || IsOutdone(*copy, catalog) || IsBeforeGap(*copy, gaps)) {
+      continue;
+    }
+    const Status whole = RequireWholeCopy(repository, *copy);
+    if (whole) {
+      return copy;
+    }
+    if (whole.error().retryable || whole.error().code == ErrorCode::kCancelled) {
+      return whole.error();
     }
   }
-  return newest;
+  return std::optional<BackupSummary>();
 }
 
-Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFinished(repository, summary.label));
+Status RequireWholeCopy(const Repository& repository, const BackupSummary& summary) {
+  PackSizes own;
+  PackSizes of_full;
+  RETURN_IF_ERROR(ReadManifest(repository, summary, [&](ManifestRecord&& record) -> Status {
+    RETURN_IF_ERROR(repository.environment().cancellation->Check());
+    if (const auto* pack = std::get_if<PackRecord>(&record)) {
+      (pack->of_full ? of_full : own)[pack->number] = pack->size;
+    }
+    return Ok();
+  }));
+  RETURN_IF_ERROR(RequirePacks(repository, summary.label, std::move(own)));
+  return RequirePacks(repository, summary.full_label(), std::move(of_full));
+}
+
+Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary,
+                          const Sha256Digest& own) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFinished(repository, summary.label, own));
   RETURN_IF_ERROR(PutSmall(repository.store(), BackupDocumentName(summary.label), AsBytes(text),
                            PutMode::kCreate));
   // It is a backup now; what is left goes with it.

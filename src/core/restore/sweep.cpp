@@ -19,6 +19,7 @@
 #include "core/repository/data_directory.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
+#include "core/repository/pack_list.h"
 #include "core/restore/existing_directory.h"
 #include "core/storage/unique_fd.h"
 
@@ -310,33 +311,6 @@ std::string ListPaths(const std::vector<std::string>& paths) {
     text += fmt::format("{}\"{}\"", i == 0 ? "" : ", ", paths[i]);
   }
   return paths.size() > kShown ? fmt::format("{} and {} more", text, paths.size() - kShown) : text;
-}
-
-using PackSizes = std::map<std::uint32_t, std::uint64_t>;  // by number
-
-Status RequirePacks(const Repository& repository, const std::string& label, PackSizes wanted) {
-  if (wanted.empty()) {
-    return Ok();
-  }
-  RETURN_IF_ERROR(
-      repository.store().List(BackupDirectory(label), "", [&](const ObjectInfo& object) -> Status {
-        const auto number = ParsePackName(label, object.name);
-        const auto pack = number ? wanted.find(*number) : wanted.end();
-        if (pack == wanted.end()) {
-          return Ok();
-        }
-        if (object.size != pack->second) {
-          return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" has {} bytes instead of {}",
-                           object.name, object.size, pack->second)
-              .WithHint("The object is damaged. Restore another backup.");
-        }
-        wanted.erase(pack);
-        return Ok();
-      }));
-  if (!wanted.empty()) {
-    return MissingPart(PackName(label, wanted.begin()->first));
-  }
-  return Ok();
 }
 
 }  // namespace

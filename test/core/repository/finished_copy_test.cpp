@@ -5,6 +5,7 @@
 
 #include "core/repository/gap_record.h"
 #include "core/repository/lock_nodes.h"
+#include "core/repository/manifest.h"
 #include "core/repository/retention.h"
 #include "core/repository/test_backup.h"
 
@@ -20,6 +21,7 @@ class FinishedCopyTest : public testing::Test {
     wanted_.system_identifier = kTestSystem;
     wanted_.timeline = 1;
     wanted_.position = kTestStopLsn;
+    wanted_.data_checksum_version = summary_.data_checksum_version;
   }
 
   void Have(const std::string& name) {
@@ -27,8 +29,27 @@ class FinishedCopyTest : public testing::Test {
   }
   void HaveCopy() {
     Have(PackName(summary_.label, 1));
-    Have(ManifestName(summary_.label));
-    ASSERT_OK(StoreFinishedCopy(*repository_, summary_));
+    ManifestWriter manifest(*repository_, summary_.label);
+    PackRecord pack;
+    pack.number = 1;
+    pack.size = 1;
+    ASSERT_OK(manifest.Add(pack));
+    if (summary_.type == BackupType::kDiff) {
+      Have(PackName(summary_.full_label(), 1));
+      pack.of_full = true;
+      ASSERT_OK(manifest.Add(pack));
+    }
+    const auto stored = manifest.Commit();
+    ASSERT_OK(stored);
+    summary_.manifest_size = stored->size;
+    summary_.manifest_sha256 = stored->sha256;
+    const auto own = StoreFinishedCopy(*repository_, summary_);
+    ASSERT_OK(own);
+    wanted_.own = *own;
+  }
+  void Replace(const std::string& name, const std::string& content) {
+    ASSERT_OK(repository_->store().Delete(name));
+    ASSERT_OK(PutSmall(repository_->store(), name, AsBytes(content), PutMode::kCreate));
   }
   std::optional<BackupSummary> Find() {
     return FindFinishedCopy(*repository_, ReadBackupCatalog(*repository_).value(), wanted_).value();
@@ -48,7 +69,10 @@ TEST_F(FinishedCopyTest, BecomesTheBackupThatItsMakerWanted) {
   ASSERT_TRUE(found);
   EXPECT_EQ(SerializeSummary(*found, repository_->seal_policy()).value(),
             SerializeSummary(summary_, repository_->seal_policy()).value());
-  ASSERT_OK(CommitFinishedCopy(*repository_, *found));
+  ASSERT_OK(RequireWholeCopy(*repository_, *found));
+  EXPECT_ERROR(CommitFinishedCopy(*repository_, *found, Sha256Of(AsBytes("another's"))),
+               ErrorCode::kFailedPrecondition);
+  ASSERT_OK(CommitFinishedCopy(*repository_, *found, *wanted_.own));
   const Bytes document = GetSmall(repository_->store(), BackupDocumentName(kTestLabel)).value();
   EXPECT_EQ(AsText(document), SerializeSummary(summary_, repository_->seal_policy()).value());
   EXPECT_FALSE(repository_.Exists(FinishedCopyName(kTestLabel)));
@@ -71,10 +95,49 @@ TEST_F(FinishedCopyTest, OnlyOneThatTheServerCanCompleteWillDo) {
   wanted_.type = BackupType::kDiff;
   EXPECT_FALSE(Find());
   wanted_ = right;
+  wanted_.data_checksum_version = 0;  // they were switched off
+  EXPECT_FALSE(Find());
+  wanted_ = right;
   repository_.clock().Sleep(std::chrono::hours(24), nullptr);
   EXPECT_TRUE(Find());
   repository_.clock().Sleep(std::chrono::seconds(2), nullptr);
   EXPECT_FALSE(Find());
+}
+
+// Whatever else is the same: another node, or a machine that was put back, may have other WAL.
+TEST_F(FinishedCopyTest, OnlyItsMakerCompletesIt) {
+  HaveCopy();
+  wanted_.own = Sha256Of(AsBytes("another's"));
+  EXPECT_FALSE(Find());
+  wanted_.own.reset();
+  EXPECT_FALSE(Find());
+}
+
+TEST_F(FinishedCopyTest, ADamagedDataDirectoryIsCopiedAgain) {
+  summary_.checksum_failures = 1;
+  HaveCopy();
+  EXPECT_FALSE(Find());
+}
+
+TEST_F(FinishedCopyTest, AManifestThatIsNotThereMakesItUseless) {
+  HaveCopy();
+  Replace(ManifestName(kTestLabel), "x");
+  EXPECT_FALSE(Find());
+  ASSERT_OK(repository_->store().Delete(ManifestName(kTestLabel)));
+  EXPECT_FALSE(Find());
+  EXPECT_ERROR(RequireWholeCopy(*repository_, summary_), ErrorCode::kDataCorrupted);
+}
+
+TEST_F(FinishedCopyTest, APackThatIsNotThereMakesItUseless) {
+  HaveCopy();
+  Replace(PackName(kTestLabel, 1), "xx");
+  EXPECT_FALSE(Find());
+  EXPECT_ERROR(RequireWholeCopy(*repository_, summary_), ErrorCode::kDataCorrupted);
+  Replace(PackName(kTestLabel, 1), "x");
+  EXPECT_TRUE(Find());
+  ASSERT_OK(repository_->store().Delete(PackName(kTestLabel, 1)));
+  EXPECT_FALSE(Find());
+  EXPECT_ERROR(RequireWholeCopy(*repository_, summary_), ErrorCode::kDataCorrupted);
 }
 
 // A backup that is taken because of it must begin behind it.
@@ -112,6 +175,10 @@ TEST_F(FinishedCopyTest, ADiffNeedsTheFullThatWouldBeChosenNow) {
   EXPECT_TRUE(Find());
   chosen.label = FullLabel(kTestTime + std::chrono::hours(1));
   EXPECT_FALSE(Find());
+  chosen.label = kTestLabel;
+  EXPECT_TRUE(Find());
+  ASSERT_OK(repository_->store().Delete(PackName(kTestLabel, 1)));
+  EXPECT_FALSE(Find());
 }
 
 TEST_F(FinishedCopyTest, ANewerBackupMakesItSuperfluous) {
@@ -134,6 +201,7 @@ TEST_F(FinishedCopyTest, IsNoBackupUnderAnotherName) {
 TEST_F(FinishedCopyTest, ADamagedOneIsLeftAlone) {
   Have(PackName(kTestLabel, 1));
   Have(FinishedCopyName(kTestLabel));
+  wanted_.own = Sha256Of(AsBytes("x"));
   EXPECT_FALSE(Find());
 }
 
@@ -158,7 +226,7 @@ TEST_F(FinishedCopyTest, NeverABackupAndNeverWithoutTheLock) {
   const auto taken = other.Acquire().value();
   EXPECT_ERROR(RemoveCopy(*node_, kTestLabel, *lock), ErrorCode::kFailedPrecondition);
   EXPECT_TRUE(Find());
-  ASSERT_OK(CommitFinishedCopy(*repository_, summary_));
+  ASSERT_OK(CommitFinishedCopy(*repository_, summary_, *wanted_.own));
   EXPECT_ERROR(RemoveCopy(*other, kTestLabel, *taken), ErrorCode::kInternal);
   EXPECT_TRUE(repository_.Exists(PackName(kTestLabel, 1)));
 }
