@@ -184,7 +184,7 @@ Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repo
     ASSIGN_OR_RETURN(lease, TakeLease(options, repository, plan, "restore"));
   }
   if (lease && !plan.recovery.standby) {
-    plan.recovery.restore_command += " --lease " + lease->name();
+    plan.recovery.restore_command += fmt::format("{} {}", kLeaseOption, lease->name());
   }
   Result<RestoreReport> report = RestoreWithProgress(options, repository, plan);
   if (!report) {

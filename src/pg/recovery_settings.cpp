@@ -49,7 +49,7 @@ Result<std::string> ReadFile(const char* path) {
 Status WriteNewAutoConf(bool* changed) {
   ASSIGN_OR_RETURN(const std::string list, ReadFile(kRecoverySettingsFile));
   ASSIGN_OR_RETURN(const std::string before, ReadFile(kAutoConf));
-  const std::string after = ForgetEndAtGap(RemoveListedSettings(before, list));
+  const std::string after = ForgetRecoveryOptions(RemoveListedSettings(before, list));
   *changed = after != before;
   if (!*changed) {
     return Ok();

@@ -74,6 +74,21 @@ void ForEachLine(std::string_view text, Visitor visit) {
   }
 }
 
+// Takes the option, which is a word by itself, and the word behind it out of the command. False
+// when it is not there.
+bool RemoveOption(std::string& command, std::string_view option, bool has_argument) {
+  const std::size_t begin = command.find(option);
+  std::size_t end = begin + option.size();
+  if (begin == std::string::npos || (end < command.size() && command[end] != ' ')) {
+    return false;
+  }
+  if (has_argument) {
+    end = std::min(command.find(' ', end + 1), command.size());
+  }
+  command.erase(begin, end - begin);
+  return true;
+}
+
 bool IsReplaced(std::string_view name, const RecoverySettings& settings) {
   constexpr std::array kRecovery = {"restore_command", "recovery_end_command",
                                     "archive_cleanup_command", "ignore_invalid_pages"};
@@ -175,21 +190,16 @@ std::string RemoveListedSettings(std::string_view auto_conf, std::string_view li
   return after;
 }
 
-std::string ForgetEndAtGap(std::string_view auto_conf) {
+std::string ForgetRecoveryOptions(std::string_view auto_conf) {
   std::string after;
   ForEachLine(auto_conf, [&](std::string_view line) {
     Assignment assignment = AssignmentOf(line);
     std::string& command = assignment.value;
-    // A lease may come behind it.
-    const std::size_t option = command.find(kEndAtGapOption);
-    const std::size_t end = option + kEndAtGapOption.size();
-    if (assignment.name != "restore_command" || command.find(" wal-get ") == std::string::npos ||
-        option == std::string::npos || (end < command.size() && command[end] != ' ')) {
-      after += line;
-      return;
-    }
-    command.erase(option, kEndAtGapOption.size());
-    after += ConfLine(assignment.name, command);
+    const bool is_ours =
+        assignment.name == "restore_command" && command.find(" wal-get ") != std::string::npos;
+    const bool had_gap = is_ours && RemoveOption(command, kEndAtGapOption, false);
+    const bool had_lease = is_ours && RemoveOption(command, kLeaseOption, true);
+    after += had_gap || had_lease ? ConfLine(assignment.name, command) : std::string(line);
   });
   return after;
 }

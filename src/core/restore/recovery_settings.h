@@ -41,10 +41,12 @@ std::string ListRecoverySettings(const RecoverySettings& settings);
 // has set otherwise since stays.
 std::string RemoveListedSettings(std::string_view auto_conf, std::string_view list);
 
-// `auto_conf` with a restore_command that knows no --end-at-gap of ours any more. It was meant for
-// the one recovery: a standby made of the server later on would take a gap for the end of WAL.
-std::string ForgetEndAtGap(std::string_view auto_conf);
+// `auto_conf` with a restore_command of ours that has no option any more which was meant for the
+// one recovery: with --end-at-gap a standby made of the server later on would take a gap for the
+// end of WAL, and the lease has ended.
+std::string ForgetRecoveryOptions(std::string_view auto_conf);
 inline constexpr std::string_view kEndAtGapOption = " --end-at-gap";
+inline constexpr std::string_view kLeaseOption = " --lease";  // and its name
 
 // What the last line of `conf` that sets `name` (in lower case) sets it to.
 std::optional<std::string> FindSetting(std::string_view conf, std::string_view name);

@@ -162,12 +162,14 @@ TEST(RecoverySettings, EndAtGapIsForgotten) {
   const auto conf = [](const std::string& value) {
     return "# x\nport = 1\n" + RewriteAutoConf("", {.restore_command = value});
   };
-  EXPECT_EQ(ForgetEndAtGap(conf(command + std::string(kEndAtGapOption))), conf(command));
-  EXPECT_EQ(ForgetEndAtGap(conf(command + std::string(kEndAtGapOption) + " --lease x")),
-            conf(command + " --lease x"));
+  EXPECT_EQ(ForgetRecoveryOptions(conf(command + std::string(kEndAtGapOption))), conf(command));
+  EXPECT_EQ(ForgetRecoveryOptions(conf(command + std::string(kEndAtGapOption) + " --lease x")),
+            conf(command));
+  EXPECT_EQ(ForgetRecoveryOptions(conf(command + " --lease x --retry 5")),
+            conf(command + " --retry 5"));
   for (const std::string& other :
        {command, command + " --end-at-gaps", std::string("cp --end-at-gap"), std::string()}) {
-    EXPECT_EQ(ForgetEndAtGap(conf(other)), conf(other));
+    EXPECT_EQ(ForgetRecoveryOptions(conf(other)), conf(other));
   }
 }
 
