@@ -145,6 +145,7 @@ else
 		archiving => [ qr/not archived/, qr/archive_library/ ]);
 	cmp_ok(time - $begin, '<', 30, 'the answer comes while somebody waits');
 	$node->apply_conf(s3_endpoint => $ENV{VEZA_TEST_S3_ENDPOINT});
+	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
 }
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET archive_library');
 $node->apply_conf();
@@ -164,6 +165,8 @@ SKIP:
 	$node->apply_conf(
 		s3_endpoint => $ENV{VEZA_TEST_S3_TLS_ENDPOINT},
 		s3_ca_file => $ENV{VEZA_TEST_S3_CA_FILE});
+	# For the server it is another place until somebody says that it is meant.
+	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
 	finds_wrong('over TLS', $node);
 	$node->apply_conf(s3_ca_file => undef);
 	my ($untrusted) = check($node);

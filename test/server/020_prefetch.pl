@@ -125,17 +125,16 @@ $copy->discard;
 
 $copy = $node->restore('paused', '--backup', $label, '--target-xid',
 	$node->safe_psql('postgres', 'SELECT xmin FROM t WHERE i = 10'));
+# The process that stays may hold nothing that the server waits for: this waits for it, and there would be no pause.
+wrap_restore_command($copy, <<'SH');
+%s 2>&1 | cat
+exit ${PIPESTATUS[0]}
+SH
 $copy->start;
 $copy->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'})
   or die 'recovery did not pause';
 my ($pid) = processes($copy->data_dir);
 ok($pid, 'a recovery that pauses keeps the process');
-my @open = map { readlink } glob "/proc/$pid/fd/*";
-is_deeply([ map { readlink "/proc/$pid/fd/$_" } 0 .. 2 ], [ ('/dev/null') x 3 ],
-	'which says nothing');
-is_deeply([ grep { /^pipe:/ || $_ eq $copy->logfile } @open ],
-	[], 'and holds nothing that the server might wait for')
-  or diag("@open");
 $copy->stop('immediate');
 is_clean($copy, 'the death of the server');
 

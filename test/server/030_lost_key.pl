@@ -213,8 +213,13 @@ cmp_ok(scalar(@now), '>', scalar(@there), 'then it is used');
 
 # All of it is emptied, and made anew by somebody who means it.
 $position = -s $node->logfile;
-delete_object($_) foreach objects('main/');
-$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+# Again, when a segment has come meanwhile.
+poll_until(
+	sub {
+		delete_object($_) foreach objects('main/');
+		return $node->psql('postgres', 'SELECT veza_backup_init()') == 0;
+	},
+	'a new repository');
 my ($new_key) = objects('main/key/');
 isnt($new_key, $wrap, 'there is a new key');
 $segment = $node->archive_wal;
