@@ -1,6 +1,7 @@
 #include "core/codec/key.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -44,9 +45,13 @@ std::string WrapAssociatedData(const KeyId& id) {
 Status DeriveWrappingKey(std::string_view passphrase, ByteView salt, const ScryptCost& cost,
                          Secret& key) {
   // OpenSSL counts some bytes beside the large array, so its limit is a little above ours.
-  if (EVP_PBE_scrypt(passphrase.data() != nullptr ? passphrase.data() : "", passphrase.size(),
-                     salt.data(), salt.size(), cost.n, cost.r, cost.p, 2 * kScryptMemory,
-                     key.bytes.data(), key.bytes.size()) != 1) {
+  const int derived = EVP_PBE_scrypt(passphrase.data() != nullptr ? passphrase.data() : "",
+                                     passphrase.size(), salt.data(), salt.size(), cost.n, cost.r,
+                                     cost.p, 2 * kScryptMemory, key.bytes.data(), key.bytes.size());
+  // The large array may have been in the heap, which keeps what is freed: an archiver lives for
+  // months.
+  malloc_trim(0);
+  if (derived != 1) {
     ERR_clear_error();
     return MakeError(ErrorCode::kInternal, "could not derive a key with scrypt");
   }
