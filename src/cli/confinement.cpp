@@ -7,15 +7,19 @@
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <memory>
+#include <string_view>
 #include <system_error>
 
 namespace veza::cli {
@@ -83,10 +87,49 @@ constexpr const char* kRefusedCalls[] = {
     "connect", "sendmsg", "sendmmsg",
     // Other processes.
     "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp",
-    "perf_event_open", "msgget", "mq_open", "mq_unlink",
+    "perf_event_open", "msgget", "mq_open", "mq_unlink", "pidfd_send_signal", "rt_sigqueueinfo",
+    "rt_tgsigqueueinfo",
+    // PostgreSQL has POSIX ones, in memory of its own. It needs the SysV shared memory, however.
+    "semget", "semop", "semtimedop", "semctl",
+    // Landlock does not govern attributes. PostgreSQL sets none.
+    "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr",
+    "fremovexattr", "removexattrat", "file_setattr",
     // Ways around a filter, and to more rights.
     "io_uring_setup", "io_uring_enter", "io_uring_register", "unshare", "setns", "bpf",
     "userfaultfd", "add_key", "request_key", "keyctl"};
+
+// Landlock does not govern these, either, and the files of all other servers are the account's.
+// They do nothing, and say that they have: PostgreSQL does not start when it cannot set its
+// socket's permissions. (Its directory lets nobody in.) By a descriptor as well, which can be of a
+// file that is only readable.
+constexpr const char* kIdleCalls[] = {"chmod", "fchmod", "fchmodat",  "fchmodat2",
+                                      "chown", "fchown", "lchown",    "fchownat",
+                                      "utime", "utimes", "futimesat", "utimensat"};
+
+// Nor these, before version 3. PostgreSQL truncates a relation's file by its path only to remove it
+// (mdunlink), and would leave segments behind if it could not.
+constexpr const char* kIdleBeforeTruncate[] = {"truncate", "truncate64"};
+constexpr int kFirstWithTruncate = 3;
+
+// Refused for another process than the caller (0). Number of the argument that names it.
+struct OfProcess {
+  const char* call;
+  unsigned argument;
+};
+constexpr OfProcess kOwnOnly[] = {
+    {"prlimit64", 0},     {"sched_setaffinity", 0}, {"sched_setscheduler", 0},
+    {"sched_setattr", 0}, {"sched_setparam", 0},    {"migrate_pages", 0},
+    {"move_pages", 0},    {"setpriority", 1},       {"ioprio_set", 1}};
+constexpr std::uint64_t kIoPriorityOfUser = 3;  // IOPRIO_WHO_USER of linux/ioprio.h
+constexpr std::uint64_t kInt = 0xffffffff;      // The kernel looks at these bits of an int.
+
+// Calls that libseccomp may be too old to know. They have the same number everywhere.
+struct NewCall {
+  std::string_view name;
+  int number;
+};
+constexpr NewCall kNewCalls[] = {
+    {"fchmodat2", 452}, {"setxattrat", 463}, {"removexattrat", 466}, {"file_setattr", 469}};
 
 constexpr std::uint64_t kNamespaces[] = {CLONE_NEWNS,   CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
                                          CLONE_NEWUSER, CLONE_NEWPID,    CLONE_NEWNET};
@@ -96,10 +139,10 @@ int CreateRuleset(const RulesetAttributes* attributes, std::size_t size, std::ui
   return static_cast<int>(syscall(SYS_landlock_create_ruleset, attributes, size, flags));
 }
 
-// Before version 3 truncate() is free. PostgreSQL calls it by path only to remove a relation, and
-// recovery cannot get so far with one whose creation it had to replay outside.
+// Before version 3 the filter does what the right to truncate would.
 std::uint64_t AllWrites(int version) {
-  return kSinceVersion1 | (version >= 2 ? kSinceVersion2 : 0) | (version >= 3 ? kSinceVersion3 : 0);
+  return kSinceVersion1 | (version >= 2 ? kSinceVersion2 : 0) |
+         (version >= kFirstWithTruncate ? kSinceVersion3 : 0);
 }
 
 int LandlockVersion() {
@@ -137,28 +180,76 @@ Status Allow(const UniqueFd& ruleset, const std::string& path, std::uint64_t acc
 
 using CallContext = std::unique_ptr<void, void (*)(scmp_filter_ctx)>;
 
+int NumberOf(std::string_view call) {
+  const int number = seccomp_syscall_resolve_name(std::string(call).c_str());
+  const auto* const known = std::ranges::find(kNewCalls, call, &NewCall::name);
+  return number == __NR_SCMP_ERROR && known != std::end(kNewCalls) ? known->number : number;
+}
+
 // `action` for the call where all of `conditions` hold.
 bool AddRule(const CallContext& context, std::uint32_t action, const char* call,
              const std::vector<scmp_arg_cmp>& conditions = {}) {
-  const int number = seccomp_syscall_resolve_name(call);
+  const int number = NumberOf(call);
   return number != __NR_SCMP_ERROR &&
          seccomp_rule_add_array(context.get(), action, number,
                                 static_cast<unsigned>(conditions.size()), conditions.data()) == 0;
 }
 
-bool AddRules(const CallContext& context) {
+bool AddNetworkRules(const CallContext& context) {
   const std::uint32_t refuse = SCMP_ACT_ERRNO(EACCES);
-  bool added = AddRule(context, refuse, "socket", {SCMP_A0_64(SCMP_CMP_NE, AF_UNIX, 0)}) &&
-               AddRule(context, refuse, "sendto", {SCMP_A4_64(SCMP_CMP_NE, 0, 0)}) &&
-               // Its arguments are in memory, where no filter sees them. The C library then takes
-               // the older call.
-               AddRule(context, SCMP_ACT_ERRNO(ENOSYS), "clone3");
+  return AddRule(context, refuse, "socket", {SCMP_A0_64(SCMP_CMP_NE, AF_UNIX, 0)}) &&
+         AddRule(context, refuse, "sendto", {SCMP_A4_64(SCMP_CMP_NE, 0, 0)});
+}
+
+bool AddProcessRules(const CallContext& context) {
+  const std::uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
+  // Its arguments are in memory, where no filter sees them. The C library then takes the older
+  // call.
+  bool added = AddRule(context, SCMP_ACT_ERRNO(ENOSYS), "clone3");
   for (const std::uint64_t flag : kNamespaces) {
     added =
         added && AddRule(context, refuse, "clone", {SCMP_A0_64(SCMP_CMP_MASKED_EQ, flag, flag)});
   }
+  for (const OfProcess& call : kOwnOnly) {
+    added = added &&
+            AddRule(context, refuse, call.call, {SCMP_CMP64(call.argument, SCMP_CMP_NE, 0, 0)});
+  }
+  // With 0 these mean all processes of the account; kill(-1) as well.
+  return added &&
+         AddRule(context, refuse, "setpriority",
+                 {SCMP_A0_64(SCMP_CMP_MASKED_EQ, kInt, PRIO_USER)}) &&
+         AddRule(context, refuse, "ioprio_set",
+                 {SCMP_A0_64(SCMP_CMP_MASKED_EQ, kInt, kIoPriorityOfUser)}) &&
+         AddRule(context, refuse, "kill", {SCMP_A0_64(SCMP_CMP_MASKED_EQ, kInt, kInt)});
+}
+
+// A file that is opened only to be read is not to be truncated by that, which Landlock forbids from
+// version 3 on. And Landlock asks for no right at all when a file is opened neither to be read nor
+// to be written, with both bits, which is good for ioctl(), fchmod() and the like.
+bool AddOpenRules(const CallContext& context) {
+  constexpr std::uint64_t kTruncates = O_ACCMODE | O_TRUNC;
+  const std::uint32_t refuse = SCMP_ACT_ERRNO(EACCES);
+  return AddRule(context, refuse, "open",
+                 {SCMP_A1_64(SCMP_CMP_MASKED_EQ, kTruncates, O_TRUNC | O_RDONLY)}) &&
+         AddRule(context, refuse, "openat",
+                 {SCMP_A2_64(SCMP_CMP_MASKED_EQ, kTruncates, O_TRUNC | O_RDONLY)}) &&
+         AddRule(context, refuse, "open", {SCMP_A1_64(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_ACCMODE)}) &&
+         AddRule(context, refuse, "openat",
+                 {SCMP_A2_64(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_ACCMODE)}) &&
+         // As clone3. Programs then take openat.
+         AddRule(context, SCMP_ACT_ERRNO(ENOSYS), "openat2");
+}
+
+bool AddRules(const CallContext& context, int landlock) {
+  bool added = AddNetworkRules(context) && AddProcessRules(context) && AddOpenRules(context);
   for (const char* call : kRefusedCalls) {
-    added = added && AddRule(context, refuse, call);
+    added = added && AddRule(context, SCMP_ACT_ERRNO(EPERM), call);
+  }
+  for (const char* call : kIdleCalls) {
+    added = added && AddRule(context, SCMP_ACT_ERRNO(0), call);
+  }
+  for (const char* call : kIdleBeforeTruncate) {
+    added = added && (landlock >= kFirstWithTruncate || AddRule(context, SCMP_ACT_ERRNO(0), call));
   }
   return added;
 }
@@ -229,18 +320,22 @@ bool EnterConfinement(int confinement) {
          syscall(SYS_landlock_restrict_self, confinement, 0) == 0;
 }
 
-Result<CallFilter> RefuseNetwork() {
+Result<CallFilter> MakeCallFilter(int landlock) {
+  const CallContext context(seccomp_init(SCMP_ACT_ALLOW), seccomp_release);
+  if (context == nullptr || !AddRules(context, landlock)) {
+    return MakeError(ErrorCode::kUnsupported, "libseccomp could not make the filter");
+  }
+  return Export(context);
+}
+
+Result<CallFilter> RefuseCalls() {
   // Where filters are known, the missing one is what is wrong.
   if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, nullptr) == 0 || errno != EFAULT) {
     Error error = ErrnoError(errno, "could not use seccomp");
     error.code = ErrorCode::kUnsupported;
     return error;
   }
-  const CallContext context(seccomp_init(SCMP_ACT_ALLOW), seccomp_release);
-  if (context == nullptr || !AddRules(context)) {
-    return MakeError(ErrorCode::kUnsupported, "libseccomp could not make the filter");
-  }
-  return Export(context);
+  return MakeCallFilter(LandlockVersion());
 }
 
 bool EnterCallFilter(const CallFilter& filter) {

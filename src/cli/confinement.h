@@ -2,8 +2,10 @@
 // others: what the owners of the restored databases have written, and what WAL says.
 //
 // Files are Landlock's matter, and calls are a seccomp filter's. Neither needs rights, and both
-// hold for whatever the program starts, for good. What Landlock of an older kernel lacks the filter
-// has.
+// hold for whatever the program starts, for good. The filter has what no Landlock governs (owners,
+// permissions, times and attributes of files) and what an older kernel's lacks: truncation (before
+// Linux 6.2) and the network. Signals to single processes and process groups it cannot tell apart:
+// before Linux 6.12 they reach the account's other processes.
 #pragma once
 
 #include <linux/filter.h>
@@ -37,13 +39,19 @@ std::string InstallationOf(const std::string& programs);
 // For good, this process. Between fork() and exec(): nothing but system calls. False, with errno.
 bool EnterConfinement(int confinement);
 
-// What ChildSpec::calls takes. Refused (EACCES): sockets but those of the machine itself (AF_UNIX),
-// and with these to call anybody (connect, sendto with an address, sendmsg): a server only answers.
-// A socket of another server on the machine would take its account for that server's superuser.
-// Also refused is what could look into other processes, or get around the rest: ptrace and its
-// kind, message queues, io_uring, namespaces. kUnsupported where there are no filters.
+// What ChildSpec::calls takes. Refused: sockets but those of the machine itself (AF_UNIX), and with
+// these to call anybody (connect, sendto with an address, sendmsg): a server only answers. A socket
+// of another server on the machine would take its account for that server's superuser. Also refused
+// is what could look into other processes or change them, or get around the rest: ptrace and its
+// kind, limits and priorities of others, kill(-1), message queues, SysV semaphores, io_uring,
+// namespaces. What changes permissions, owners and times of files does nothing and succeeds.
+// kUnsupported where there are no filters.
 using CallFilter = std::vector<sock_filter>;
-Result<CallFilter> RefuseNetwork();
+Result<CallFilter> RefuseCalls();
+
+// The same for a kernel with this version of Landlock; below 1: none. Before 3, truncate() does
+// nothing and succeeds. For RefuseCalls() and tests.
+Result<CallFilter> MakeCallFilter(int landlock);
 
 // As EnterConfinement().
 bool EnterCallFilter(const CallFilter& filter);

@@ -204,7 +204,7 @@ class Drill {
                         "Run the drill under a kernel with Landlock; or, where its user cannot "
                         "write to files of any other PostgreSQL, nor read what must not be known, "
                         "with --allow-unconfined."));
-    return TakeConfinement(RefuseNetwork(), calls_,
+    return TakeConfinement(RefuseCalls(), calls_,
                            "nothing keeps the restored server from the network",
                            "Run the drill where processes may have seccomp filters; or, where "
                            "neither a network nor another server's socket can be reached, with "

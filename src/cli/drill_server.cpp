@@ -10,7 +10,6 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <sstream>
 #include <utility>
@@ -25,6 +24,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kPoll{20};
 constexpr std::chrono::seconds kQuitPatience{10};
+constexpr off_t kEndSize = 64 << 10;
 constexpr const char* kPort = "5432";
 constexpr int kFirstWithEventTriggersSetting = 17;
 constexpr int kFirstWithOriginsSetting = 18;
@@ -37,9 +37,22 @@ constexpr int kLocksOfPrepared = 64 * kManyPrepared;
 constexpr std::string_view kTooManyPrepared = "maximum number of prepared transactions reached";
 constexpr std::string_view kCreateTablespace = " for Tablespace/CREATE: ";
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+// The end of a file that code of others may have put there since: what is no regular file would
+// hang us or lead elsewhere, and a huge one fill the memory. Empty if there is none.
+std::string ReadEnd(const std::string& path) {
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat info {};
+  if (!file.valid() || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    return {};
+  }
+  std::string text(static_cast<std::size_t>(std::min<off_t>(info.st_size, kEndSize)), '\0');
+  const off_t start = info.st_size - static_cast<off_t>(text.size());
+  const ssize_t got = pread(file.get(), text.data(), text.size(), start);
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  if (start > 0) {
+    text.erase(0, text.find('\n'));  // it begins within a line
+  }
+  return text;
 }
 
 Status WriteFile(const std::string& path, const std::string& content) {
@@ -55,6 +68,23 @@ Status MakeDirectory(const std::string& path) {
     return ErrnoError(errno, fmt::format("could not create directory \"{}\"", path));
   }
   return Ok();
+}
+
+// What psql's -d takes. A name comes out of the backup, and can look like a connection string or an
+// option, or hold what a terminal or a shell would obey. Such a one is percent-encoded in a URI.
+std::string DatabaseForPsql(const std::string& name) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
+  };
+  if (std::ranges::all_of(name, plain)) {
+    return name;
+  }
+  std::string uri = "postgresql:///";
+  for (const char c : name) {
+    uri += plain(c) ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return uri;
 }
 
 bool IsProgram(const std::string& path) {
@@ -302,7 +332,7 @@ Status DrillServer::WaitUntilOpen() {
       return EndedError(*exit_code);
     }
     // The eighth line is the state (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
-    std::istringstream lines(ReadFile(pid_file));
+    std::istringstream lines(ReadEnd(pid_file));
     std::string line;
     int number = 0;
     while (number < 8 && std::getline(lines, line)) {
@@ -361,7 +391,7 @@ Status DrillServer::RequireOwnTablespaces() const {
 }
 
 Error DrillServer::EndedError(int exit_code) const {
-  std::istringstream lines(ReadFile(In("server.log")));
+  std::istringstream lines(ReadEnd(In("server.log")));
   std::string fatal;
   std::string of_restore_command;
   Status inside = RequireOwnTablespaces();
@@ -530,12 +560,14 @@ Status DrillServer::StartForGood() {
 }
 
 std::string DrillServer::HowToConnect() const {
-  return fmt::format("{} -h {} -p {} -U {} -d {}", Program("psql"), In("socket"), kPort,
-                     options_.role, database_);
+  return fmt::format("{} -h {} -p {} -U {} -d {}", QuoteForShell(Program("psql")),
+                     QuoteForShell(In("socket")), kPort, QuoteForShell(options_.role),
+                     QuoteForShell(DatabaseForPsql(database_)));
 }
 
 std::string DrillServer::HowToStop() const {
-  return fmt::format("{} -D {} -m immediate stop", Program("pg_ctl"), In("conf"));
+  return fmt::format("{} -D {} -m immediate stop", QuoteForShell(Program("pg_ctl")),
+                     QuoteForShell(In("conf")));
 }
 
 }  // namespace veza::cli

@@ -34,8 +34,13 @@ socket($datagrams, AF_UNIX, SOCK_DGRAM, 0) && bind($datagrams, pack_sockaddr_un(
 append_to_file($node->data_dir . '/probe.pl', <<'PERL');
 use strict;
 use warnings;
+use Fcntl qw(O_RDONLY O_TRUNC);
 use Socket qw(:DEFAULT pack_sockaddr_un);
 my ($port, $socket, $log, $elsewhere, $postmaster, @files) = @ARGV;
+my $prey = "$elsewhere/prey";
+my %number = `uname -m` =~ /x86/
+  ? (setxattr => 188, prlimit64 => 302, semget => 64, semctl => 66)
+  : (setxattr => 5, prlimit64 => 261, semget => 190, semctl => 191);
 sub content { open my $file, '<', $_[0] or return ''; local $/ = undef; return <$file> // '' }
 sub of_network { return defined $_[0] && sockaddr_family($_[0]) != AF_UNIX }
 sub made { my ($family, $type) = @_; my $made; return socket($made, $family, $type, 0) ? $made : undef }
@@ -58,12 +63,34 @@ my %tries = (
 	# unshare(CLONE_NEWUSER), which changes nobody but this process.
 	'a namespace' => sub { syscall(`uname -m` =~ /x86/ ? 272 : 97, 0x10000000) == 0 },
 	'signals' => sub { kill 0, $postmaster },
+	# Calls that Landlock does not govern, by their numbers.
+	'permissions' => sub { chmod 0777, $prey; (stat $prey)[2] & 0077 },
+	'permissions by a descriptor' => sub {
+		# Neither to read nor to write: 3.
+		my $file;
+		sysopen($file, $prey, 3) && chmod(0777, $file) && (stat $prey)[2] & 0077;
+	},
+	'times' => sub { utime 1, 1, $prey; (stat $prey)[9] == 1 },
+	'truncation' => sub { sysopen(my $file, $prey, O_RDONLY | O_TRUNC); -z $prey },
+	'attributes' => sub { syscall($number{setxattr}, $prey, my $name = 'user.veza', my $value = 'x', 1, 0) == 0 },
+	'limits' => sub { syscall($number{prlimit64}, $postmaster + 0, 4, 0, my $limit = ' ' x 16) == 0 },
+	'semaphores' => sub { my $id = syscall($number{semget}, 0, 1, 0600); $id >= 0 && syscall($number{semctl}, $id, 0, 0, 0) == 0 },
 	map { my $name = $_; ("file $name" => sub { content($name) ne '' }) } @files);
 print join(', ', grep { $tries{$_}->() } sort keys %tries), "\n";
 PERL
 
 my $system = $node->data_dir . '/global/pg_control';
 my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
+my $prey = "$secrets/prey";
+
+sub make_prey
+{
+	unlink $prey;
+	append_to_file($prey, 'prey');
+	chmod 0600, $prey;
+}
+
+make_prey();
 my @files = ($passphrase, $node->conf, $system);
 my $arguments = join ' ', $listener->sockport, $node->host . '/.s.PGSQL.' . $node->port, "$base/log", $secrets,
   $postmaster, @files;
@@ -80,11 +107,15 @@ SQL
 $ENV{AWS_SECRET_ACCESS_KEY} = 'sesame';
 my $control = $node->safe_psql('postgres', 'SELECT reached()');
 foreach my $what ('TCP', 'UDP', 'netlink', 'the socket of a server', 'the socket of a log', '/dev/shm',
-	'a file elsewhere', 'signals', map { "file $_" } @files)
+	'a file elsewhere', 'signals', 'permissions', 'permissions by a descriptor', 'times', 'truncation', 'limits',
+	'semaphores', map { "file $_" } @files)
 {
 	like($control, qr/\Q$what\E/, "without a drill it reaches $what");
 }
+# Not every file system has them.
+diag('the file system has no attributes') unless $control =~ /attributes/;
 unlink "$secrets/left";
+make_prey();
 $node->safe_psql('postgres', 'TRUNCATE said');
 
 # What is set in a restored cluster is not run, either.
@@ -93,6 +124,9 @@ my %commands = (
 		  recovery_end_command ssl_passphrase_command)),
 	session_preload_libraries => 'no-such-library');
 $node->safe_psql('postgres', "ALTER SYSTEM SET $_ = '$commands{$_}'") foreach keys %commands;
+# Its name is printed for a person to paste.
+my $odd_name = qq{host=/nowhere x'; touch pasted #\e[2J};
+$node->safe_psql('postgres', sprintf 'CREATE DATABASE "%s"', $odd_name =~ s/"/""/gr);
 my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
 $node->safe_psql('postgres', 'CREATE TABLE later AS SELECT 1 AS a');
@@ -125,6 +159,8 @@ my ($said) = grep { $_->{name} eq 'SELECT reached()' } @{ $result->{checks} };
 my $expected = 'reached: ' . ($landlock >= 6 ? '' : 'signals');
 is($said->{detail}, $expected, 'it reaches nothing');
 ok(!-e "$secrets/left", 'and leaves nothing');
+is(slurp_file($prey), 'prey', 'empties nothing');
+is((stat $prey)[2] & 07777, 0600, 'nor opens it to others');
 is_deeply([ glob '/dev/shm/veza-probe*' ], [], 'in /dev/shm as well');
 
 # A file that a check needs can be named.
@@ -157,6 +193,21 @@ like($error->{error}{hint}, qr/--allow-unconfined/, 'and what to do');
 like($said->{detail}, qr/UDP.*the socket of a server/, 'and keeps it from files alone');
 unlike($said->{detail}, qr/file|the environment/, 'but from these');
 like($err, qr/warning: nothing keeps the restored server from the network/, 'warns');
+
+# A name out of the backup, in a command for a person.
+@around = ();
+$node->archive_wal;
+my $segment = $node->safe_psql('postgres', <<'SQL');
+UPDATE pg_database SET datallowconn = false WHERE datname IN ('postgres', 'template1') RETURNING pg_walfile_name(pg_current_wal_lsn());
+SELECT pg_switch_wal();
+SQL
+$node->wait_for_archived((split /\n/, $segment)[0]);
+($result) = drill('the name of a database', 0, '--keep');
+unlike($result->{connect}, qr/[^ -~]/, 'a command has no control characters');
+is(`$result->{connect} -AtXc 'SELECT current_database()'`, "$odd_name\n", 'and leads to the database');
+ok(!-e 'pasted', 'and does nothing else');
+is(system("$result->{stop} >/dev/null"), 0, 'that server can be stopped');
+PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $result->{directory});
 
 close $listener;
 done_testing();

@@ -29,14 +29,6 @@ std::string ConfLine(std::string_view name, std::string_view value) {
   return fmt::format("{} = '{}'\n", name, ReplaceAll(ReplaceAll(value, '\\', "\\\\"), '\'', "''"));
 }
 
-std::string QuoteForShell(std::string_view word) {
-  const bool plain = !word.empty() && std::ranges::all_of(word, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("/._-+:@,").find(c) != std::string_view::npos;
-  });
-  return plain ? std::string(word) : fmt::format("'{}'", ReplaceAll(word, '\'', R"('\'')"));
-}
-
 struct Assignment {
   std::string name;  // in lower case; empty for a comment, a blank line and what is none
   std::string value;
@@ -213,6 +205,14 @@ std::optional<std::string> FindSetting(std::string_view conf, std::string_view n
     }
   });
   return found;
+}
+
+std::string QuoteForShell(std::string_view word) {
+  const bool plain = !word.empty() && std::ranges::all_of(word, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("/._-+:@,").find(c) != std::string_view::npos;
+  });
+  return plain ? std::string(word) : fmt::format("'{}'", ReplaceAll(word, '\'', R"('\'')"));
 }
 
 std::string BuildRestoreCommand(std::string_view vezactl, std::string_view config_file,

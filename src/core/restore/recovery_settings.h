@@ -51,6 +51,10 @@ inline constexpr std::string_view kLeaseOption = " --lease";  // and its name
 // What the last line of `conf` that sets `name` (in lower case) sets it to.
 std::optional<std::string> FindSetting(std::string_view conf, std::string_view name);
 
+// As one word of a command for the shell: as it is where nothing in it could mean something to the
+// shell, otherwise in single quotes.
+std::string QuoteForShell(std::string_view word);
+
 // restore_command for `vezactl wal-get`: both paths absolute, quoted for the shell, with '%'
 // doubled. `system_identifier` is passed on when the repository holds several.
 std::string BuildRestoreCommand(std::string_view vezactl, std::string_view config_file,

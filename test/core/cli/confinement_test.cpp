@@ -1,0 +1,98 @@
+#include "cli/confinement.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <functional>
+#include <string>
+
+#include "test_files.h"
+
+namespace veza::cli {
+namespace {
+
+constexpr int kOfDebian12 = 2;
+constexpr int kWithTruncate = 3;
+constexpr const char* kContent = "content";
+
+// Runs with the filter for a kernel with that version of Landlock, in a process of its own.
+class ConfinementTest : public testing::Test {
+ protected:
+  ConfinementTest() { WriteText(path_, kContent); }
+  ~ConfinementTest() override { unlink(path_.c_str()); }
+
+  // errno of `call`, 0 when it has succeeded.
+  static int Try(int landlock, const std::function<int()>& call) {
+    const Result<CallFilter> filter = MakeCallFilter(landlock);
+    EXPECT_TRUE(filter) << (filter ? "" : filter.error().message);
+    const pid_t child = filter ? fork() : -1;
+    if (child == 0) {
+      if (!EnterCallFilter(*filter)) {
+        _exit(255);
+      }
+      _exit(call() < 0 ? errno : 0);
+    }
+    int status = 0;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status)) << status;
+    return WEXITSTATUS(status);
+  }
+
+  mode_t Mode() const {
+    struct stat info {};
+    EXPECT_EQ(stat(path_.c_str(), &info), 0);
+    return info.st_mode & 07777;
+  }
+
+  const std::string path_ = testing::TempDir() + "veza-confinement-" + std::to_string(getpid());
+};
+
+TEST_F(ConfinementTest, TruncatesNothingWhereLandlockDoesNotGovernIt) {
+  for (const int landlock : {-1, 1, kOfDebian12}) {
+    EXPECT_EQ(Try(landlock, [this] { return truncate(path_.c_str(), 0); }), 0);
+    EXPECT_EQ(ReadText(path_), kContent) << landlock;
+  }
+  EXPECT_EQ(Try(kWithTruncate, [this] { return truncate(path_.c_str(), 0); }), 0);
+  EXPECT_EQ(ReadText(path_), "");
+}
+
+TEST_F(ConfinementTest, OpensNothingThatLandlockDoesNotAskFor) {
+  for (const int flags : {O_RDONLY | O_TRUNC, O_ACCMODE, O_ACCMODE | O_TRUNC}) {
+    EXPECT_EQ(Try(kOfDebian12, [this, flags] { return open(path_.c_str(), flags); }), EACCES);
+    EXPECT_EQ(ReadText(path_), kContent);
+  }
+  for (const int flags : {O_RDONLY, O_RDWR, O_WRONLY | O_APPEND, O_RDWR | O_TRUNC}) {
+    EXPECT_EQ(Try(kOfDebian12, [this, flags] { return open(path_.c_str(), flags); }), 0) << flags;
+  }
+}
+
+TEST_F(ConfinementTest, ChangesNoPermissions) {
+  ASSERT_EQ(chmod(path_.c_str(), 0600), 0);
+  EXPECT_EQ(Try(kWithTruncate, [this] { return chmod(path_.c_str(), 0777); }), 0);
+  EXPECT_EQ(Try(kWithTruncate, [this] { return fchmodat(AT_FDCWD, path_.c_str(), 0777, 0); }), 0);
+  EXPECT_EQ(Try(kWithTruncate, [this] { return fchmod(open(path_.c_str(), O_RDONLY), 0777); }), 0);
+  EXPECT_EQ(Mode(), 0600);
+}
+
+TEST_F(ConfinementTest, LeavesOtherProcessesAlone) {
+  const pid_t parent = getpid();
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_CORE, &limit), 0);
+  EXPECT_EQ(Try(kOfDebian12, [&] { return prlimit(parent, RLIMIT_CORE, &limit, nullptr); }), EPERM);
+  EXPECT_EQ(Try(kOfDebian12, [&] { return prlimit(0, RLIMIT_CORE, &limit, nullptr); }), 0);
+  EXPECT_EQ(Try(kOfDebian12, [&] { return setpriority(PRIO_PROCESS, parent, 19); }), EPERM);
+  EXPECT_EQ(Try(kOfDebian12, [] { return setpriority(PRIO_USER, 0, 19); }), EPERM);
+  EXPECT_EQ(Try(kOfDebian12, [] { return setpriority(PRIO_PROCESS, 0, 19); }), 0);
+  // Signal 0: nobody is harmed where the rule is missing.
+  EXPECT_EQ(Try(kOfDebian12, [] { return kill(-1, 0); }), EPERM);
+  EXPECT_EQ(Try(kOfDebian12, [] { return kill(getpid(), 0); }), 0);
+}
+
+}  // namespace
+}  // namespace veza::cli
