@@ -8,15 +8,19 @@
 #include <climits>
 #include <csignal>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 
 namespace veza {
 
 namespace {
 
+// Empty also when the process ends between open() and read(): an iterator of the buffer would throw
+// then (ESRCH), but the stream's operator does not.
 std::string ReadFile(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
 }
 
 // A field of stat by its number in proc(5), counted behind the name, which may hold anything. Empty
