@@ -23,6 +23,7 @@
 #include "pg/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
+#include "pg/shared_key.h"
 #include "pg/shared_state.h"
 #include "pg/sql_function.h"
 
@@ -257,6 +258,8 @@ VEZA_SQL_FUNCTION(veza_backup_init) {
   auto* const call = NewInContext<InitCall>(PG_GETARG_BOOL(0));
   PrepareOrRaise(call);
   RunCall(call, FunctionWaitEvent());
+  // What the scheduler has found of the repository before is not true any more.
+  ForgetKey();
   PG_RETURN_TEXT_P(cstring_to_text(call->location().c_str()));
 }
 

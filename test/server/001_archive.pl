@@ -146,7 +146,7 @@ ok((grep { $_ eq object_of($waiting) } objects('main/wal/')),
 
 my ($wrong, $right) =
   store() eq 's3'
-  ? ({ s3_endpoint => 'http://127.0.0.1:1' }, { s3_endpoint => $ENV{VEZA_TEST_S3_ENDPOINT} })
+  ? ({ s3_endpoint => 'http://127.0.0.1:1' }, { s3_endpoint => VezaTest::proxy_endpoint(1) })
   : ({ repository => '/proc/veza' }, { repository => repository() });
 
 $node->change_conf(%$wrong);

@@ -165,6 +165,8 @@ sub wait_with_wal
 	return poll_until(sub { $node->archive_wal; return $done->() }, 'the end of the backup');
 }
 
+# The worker of the last backup may not have gone yet.
+$node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM veza_backup_progress') or die 'it stays';
 go_slowly($standby);
 $session = $standby->start_sql($function);
 $standby->wait_for_phase('copying files');
