@@ -173,6 +173,7 @@ SKIP:
 	like($untrusted->{store}{detail} . $untrusted->{store}{hint},
 		qr/certificate.*veza_backup\.s3_ca_file/is, 'a certificate nobody trusts');
 	$node->apply_conf(s3_endpoint => $ENV{VEZA_TEST_S3_ENDPOINT});
+	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
 }
 
 # An archiver that does not get on: the check has a deadline, and can be cancelled.
