@@ -146,6 +146,9 @@ else
 	cmp_ok(time - $begin, '<', 30, 'the answer comes while somebody waits');
 	$node->apply_conf(s3_endpoint => $ENV{VEZA_TEST_S3_ENDPOINT});
 	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+	# A look of the scheduler's may have begun before.
+	$node->apply_conf(jobs => 2);
+	poll_until(sub { return (check($node))[0]{key}{passed} eq 't' }, 'a look at the right place');
 }
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET archive_library');
 $node->apply_conf();
@@ -174,6 +177,9 @@ SKIP:
 		qr/certificate.*veza_backup\.s3_ca_file/is, 'a certificate nobody trusts');
 	$node->apply_conf(s3_endpoint => $ENV{VEZA_TEST_S3_ENDPOINT});
 	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+	# A look of the scheduler's may have begun before.
+	$node->apply_conf(jobs => 2);
+	poll_until(sub { return (check($node))[0]{key}{passed} eq 't' }, 'a look at the right place');
 }
 
 # An archiver that does not get on: the check has a deadline, and can be cancelled.
