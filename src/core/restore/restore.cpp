@@ -157,7 +157,6 @@ class Restorer {
     return queue_.Finish();
   }
 
- private:
   // The directory was not there when the plan was made. If somebody has filled it since, it is not
   // ours.
   Status LockNewTarget() {
