@@ -75,21 +75,31 @@ Result<BackupSummary> ChooseByLabel(std::span<const BackupSummary> backups,
   return *found;
 }
 
-// The newest one that leads where the doubtful one does. Null without one.
-const BackupSummary* NewestWithoutDoubt(std::span<const BackupSummary> backups,
-                                        const BackupSummary& doubtful, const RecoveryTarget& target,
-                                        const TimelineHistory* history) {
+// The newest that leads to the target, of those that are wanted. Null without one.
+template <typename Predicate>
+const BackupSummary* Newest(std::span<const BackupSummary> backups, const RecoveryTarget& target,
+                            const TimelineHistory* history, Predicate is_wanted) {
   const BackupSummary* newest = nullptr;
   for (const BackupSummary& backup : backups) {
-    const bool same_way = history != nullptr ? LeadsToTimeline(backup, history)
-                                             : backup.timeline == doubtful.timeline;
-    if (same_way && (newest == nullptr || IsBefore(*newest, backup)) &&
-        EndsBeforeTargetForSure(backup, backups, target, history) &&
-        WhyDoubtful(backup, backups).empty()) {
+    if (LeadsToTimeline(backup, history) && (newest == nullptr || IsBefore(*newest, backup)) &&
+        EndsBeforeTargetForSure(backup, backups, target, history) && is_wanted(backup)) {
       newest = &backup;
     }
   }
   return newest;
+}
+
+// On the way to the timeline, whenever it ended.
+const BackupSummary* Earliest(std::span<const BackupSummary> backups,
+                              const TimelineHistory* history) {
+  const BackupSummary* earliest = nullptr;
+  for (const BackupSummary& backup : backups) {
+    if (LeadsToTimeline(backup, history) &&
+        (earliest == nullptr || EndedEarlier(backup, *earliest))) {
+      earliest = &backup;
+    }
+  }
+  return earliest;
 }
 
 }  // namespace
@@ -104,28 +114,22 @@ Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
   if (!label.empty()) {
     return ChooseByLabel(backups, target, label, history);
   }
-  const BackupSummary* newest = nullptr;
-  const BackupSummary* earliest = nullptr;  // on the way to the timeline, whenever it ended
-  for (const BackupSummary& backup : backups) {
-    if (!LeadsToTimeline(backup, history)) {
-      continue;
-    }
-    if (earliest == nullptr || EndedEarlier(backup, *earliest)) {
-      earliest = &backup;
-    }
-    if ((newest == nullptr || IsBefore(*newest, backup)) &&
-        EndsBeforeTargetForSure(backup, backups, target, history)) {
-      newest = &backup;
-    }
-  }
+  const BackupSummary* const newest =
+      Newest(backups, target, history, [](const BackupSummary&) { return true; });
   if (newest != nullptr) {
     const bool passes_over = doubtful == DoubtfulBackups::kPassOver &&
                              target.kind != TargetKind::kImmediate &&
                              !WhyDoubtful(*newest, backups).empty();
+    // Without a history recovery stays on the backup's own timeline.
+    const auto will_do = [&](const BackupSummary& backup) {
+      return (history != nullptr || backup.timeline == newest->timeline) &&
+             WhyDoubtful(backup, backups).empty();
+    };
     const BackupSummary* const other =
-        passes_over ? NewestWithoutDoubt(backups, *newest, target, history) : nullptr;
+        passes_over ? Newest(backups, target, history, will_do) : nullptr;
     return other != nullptr ? *other : *newest;
   }
+  const BackupSummary* const earliest = Earliest(backups, history);
   if (earliest == nullptr) {
     return MakeError(ErrorCode::kNotFound, "no backup leads to timeline {}", history->timeline)
         .WithHint("Choose another timeline with --target-timeline.");
