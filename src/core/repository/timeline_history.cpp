@@ -122,6 +122,16 @@ Result<std::optional<TimelineHistory>> NewestHistoryIn(const std::string& wal_di
   return std::optional(std::move(history));
 }
 
+TimelineId TimelineOnPath(const TimelineHistory& path, SegmentNumber segment,
+                          std::uint64_t segment_size) {
+  for (const TimelineSwitch& ancestor : path.ancestors) {
+    if (segment < SegmentOf(ancestor.switch_point, segment_size)) {
+      return ancestor.timeline;
+    }
+  }
+  return path.timeline;
+}
+
 std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId timeline) {
   const auto found = std::ranges::find(path.ancestors, timeline, &TimelineSwitch::timeline);
   if (found == path.ancestors.end()) {

@@ -53,6 +53,11 @@ Result<std::optional<TimelineHistory>> NewestHistoryIn(const std::string& wal_di
 // over it.
 std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId timeline);
 
+// Of which timeline recovery along the path reads a segment. Where a timeline was left within a
+// segment, that is the next one's.
+TimelineId TimelineOnPath(const TimelineHistory& path, SegmentNumber segment,
+                          std::uint64_t segment_size);
+
 // The history files that the repository lacks of the timelines behind `from`, up to the highest of
 // which it has anything; at most the first 100. Timelines are numbered without holes, so each of
 // these existed. Where one is missing FindNewestTimeline(), and PostgreSQL's `latest`, stop.

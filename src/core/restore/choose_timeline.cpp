@@ -152,7 +152,7 @@ class BranchFinder {
     }
     const SegmentNumber first = SegmentOf(from, size_);
     for (SegmentNumber segment = first; segment - first < kMostSegments; ++segment) {
-      const TimelineId timeline = PathTimeline(segment);
+      const TimelineId timeline = TimelineOnPath(path_, segment, size_);
       if (map_.RunAt(timeline, segment) == nullptr) {
         const bool is_end = !map_.HasAny(path_.timeline, segment, kLastSegment);
         return is_end ? Answer::kNo : Answer::kUnknown;
@@ -165,18 +165,9 @@ class BranchFinder {
     return Answer::kUnknown;
   }
 
-  TimelineId PathTimeline(SegmentNumber segment) const {
-    for (const TimelineSwitch& ancestor : path_.ancestors) {
-      if (segment < SegmentOf(ancestor.switch_point, size_)) {
-        return ancestor.timeline;
-      }
-    }
-    return path_.timeline;
-  }
-
   bool PathHolds(Lsn lsn) const {
     const SegmentNumber segment = SegmentBefore(lsn, size_);
-    return map_.RunAt(PathTimeline(segment), segment) != nullptr;
+    return map_.RunAt(TimelineOnPath(path_, segment, size_), segment) != nullptr;
   }
 
   const WalArchive& archive_;

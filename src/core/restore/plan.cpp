@@ -407,17 +407,6 @@ SegmentNumber EndOfWay(const std::vector<WalRange>& ranges, const TimelineHistor
   return end;
 }
 
-// Of the segments of that number, the one that recovery reads.
-std::string SegmentOnWay(const TimelineHistory& history, SegmentNumber segment,
-                         std::uint64_t segment_size) {
-  for (const TimelineSwitch& ancestor : history.ancestors) {
-    if (segment < SegmentOf(ancestor.switch_point, segment_size)) {
-      return SegmentName(ancestor.timeline, segment, segment_size);
-    }
-  }
-  return SegmentName(history.timeline, segment, segment_size);
-}
-
 struct WayToTarget {
   RecoveryObstacle obstacle;  // what there is before the target, as far as that can be told
   SegmentNumber end = 0;      // the first segment that recovery cannot have
@@ -737,7 +726,7 @@ Status RequireStillThere(const Repository& repository, const RestorePlan& plan) 
     return RemovedMeanwhile(
         fmt::format("WAL segment \"{}\", which was there when the restore began, was removed from "
                     "the repository meanwhile",
-                    SegmentOnWay(plan.history, way.end, size)));
+                    SegmentName(TimelineOnPath(plan.history, way.end, size), way.end, size)));
   }
   return Ok();
 }
