@@ -12,7 +12,7 @@ namespace veza {
 
 class ForwardingStore : public Store {
  public:
-  explicit ForwardingStore(std::unique_ptr<Store> inner) : inner_(std::move(inner)) {}
+  explicit ForwardingStore(std::shared_ptr<Store> inner) : inner_(std::move(inner)) {}
 
   const std::string& location() const override { return inner_->location(); }
   Status Put(std::string_view name, Body& body, PutMode mode) override {
@@ -38,7 +38,7 @@ class ForwardingStore : public Store {
   Store& inner() const { return *inner_; }
 
  private:
-  std::unique_ptr<Store> inner_;
+  std::shared_ptr<Store> inner_;
 };
 
 }  // namespace veza

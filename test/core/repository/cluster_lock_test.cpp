@@ -10,6 +10,7 @@
 
 #include "core/process_identity.h"
 #include "core/repository/lock_nodes.h"
+#include "core/storage/forwarding_store.h"
 #include "core/storage/overwriting_store.h"
 #include "core/storage/retrying_store.h"
 
@@ -363,34 +364,28 @@ TEST_F(ClusterLockTest, WithoutConditionalWritesOneOfTwoLoses) {
 
 // Asks before and after every write, and before every read, whether the connection is lost now: so
 // some writes are refused and of others only the answer is missing. Nobody can tell which.
-class LossyStore final : public Store {
+class LossyStore final : public ForwardingStore {
  public:
   LossyStore(std::shared_ptr<FaultStore> inner, std::function<bool()> is_lost)
-      : inner_(std::move(inner)), is_lost_(std::move(is_lost)) {}
-  const std::string& location() const override { return inner_->location(); }
+      : ForwardingStore(std::move(inner)), is_lost_(std::move(is_lost)) {}
   Status Put(std::string_view name, Body& body, PutMode mode) override {
     RETURN_IF_ERROR(MaybeFail());
-    RETURN_IF_ERROR(inner_->Put(name, body, mode));
+    RETURN_IF_ERROR(inner().Put(name, body, mode));
     return MaybeFail();
   }
   Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
     RETURN_IF_ERROR(MaybeFail());
-    return inner_->Get(name, range, sink);
+    return inner().Get(name, range, sink);
   }
-  Result<ObjectInfo> Head(std::string_view name) override { return inner_->Head(name); }
   Status Delete(std::string_view name) override {
-    RETURN_IF_ERROR(inner_->Delete(name));
+    RETURN_IF_ERROR(inner().Delete(name));
     return MaybeFail();
   }
   Status List(std::string_view prefix, std::string_view start_after,
               const ObjectVisitor& each) override {
     RETURN_IF_ERROR(MaybeFail());
-    return inner_->List(prefix, start_after, each);
+    return inner().List(prefix, start_after, each);
   }
-  Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
-    return inner_->ListDirectories(prefix);
-  }
-  Result<TimePoint> Now() override { return inner_->Now(); }
 
  private:
   Status MaybeFail() {
@@ -399,7 +394,6 @@ class LossyStore final : public Store {
     }
     return Ok();
   }
-  std::shared_ptr<FaultStore> inner_;
   std::function<bool()> is_lost_;
 };
 

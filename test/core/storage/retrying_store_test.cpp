@@ -3,6 +3,7 @@
 #include <deque>
 #include <optional>
 
+#include "core/storage/forwarding_store.h"
 #include "core/storage/local_store.h"
 #include "core/storage/store_conformance.h"
 #include "core/storage/temporary_directory.h"
@@ -416,17 +417,13 @@ TEST_F(RetryingStoreTest, TheVisitorsErrorsAreNotTriedAgain) {
 
 // The contract of stores holds on a bad line too. Uploads are left alone: one whose answer is lost
 // may rightly succeed on a name that holds the same bytes.
-class BadLine final : public Store {
+class BadLine final : public ForwardingStore {
  public:
-  explicit BadLine(std::unique_ptr<Store> inner) : inner_(std::move(inner)) {}
+  using ForwardingStore::ForwardingStore;
 
-  const std::string& location() const override { return inner_->location(); }
-  Status Put(std::string_view name, Body& body, PutMode mode) override {
-    return inner_->Put(name, body, mode);
-  }
   Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
     const bool bad = Bad();
-    RETURN_IF_ERROR(inner_->Get(name, range, [&](ByteView piece) -> Status {
+    RETURN_IF_ERROR(inner().Get(name, range, [&](ByteView piece) -> Status {
       if (!bad) {
         return sink(piece);
       }
@@ -436,16 +433,16 @@ class BadLine final : public Store {
     return bad ? Status(Trouble()) : Ok();
   }
   Result<ObjectInfo> Head(std::string_view name) override {
-    return Bad() ? Result<ObjectInfo>(Trouble()) : inner_->Head(name);
+    return Bad() ? Result<ObjectInfo>(Trouble()) : inner().Head(name);
   }
   Status Delete(std::string_view name) override {
     const bool bad = Bad();
-    RETURN_IF_ERROR(inner_->Delete(name));
+    RETURN_IF_ERROR(inner().Delete(name));
     return bad ? Status(Trouble()) : Ok();
   }
   Status List(std::string_view prefix, std::string_view start_after,
               const ObjectVisitor& each) override {
-    return inner_->List(prefix, start_after, [&](const ObjectInfo& info) -> Status {
+    return inner().List(prefix, start_after, [&](const ObjectInfo& info) -> Status {
       if (Bad()) {
         return Trouble();
       }
@@ -453,14 +450,13 @@ class BadLine final : public Store {
     });
   }
   Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
-    return Bad() ? Result<std::vector<std::string>>(Trouble()) : inner_->ListDirectories(prefix);
+    return Bad() ? Result<std::vector<std::string>>(Trouble()) : inner().ListDirectories(prefix);
   }
-  Result<TimePoint> Now() override { return Bad() ? Result<TimePoint>(Trouble()) : inner_->Now(); }
+  Result<TimePoint> Now() override { return Bad() ? Result<TimePoint>(Trouble()) : inner().Now(); }
 
  private:
   bool Bad() { return ++count_ % 3 == 0; }
 
-  std::unique_ptr<Store> inner_;
   std::atomic<int> count_ = 0;
 };
 
