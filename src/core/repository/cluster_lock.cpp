@@ -12,9 +12,6 @@ namespace veza {
 
 namespace {
 
-// Times of objects, and Store::Now(), are whole seconds rounded down on S3: a holder is dead only
-// when its lease is over whatever was cut off.
-constexpr std::chrono::seconds kStoreTimePrecision{1};
 constexpr int kRenewalsPerLease = 4;
 constexpr std::uint64_t kLastEpoch = 9'999'999'999;
 // How often another node may take the lock away between our look and our grip.

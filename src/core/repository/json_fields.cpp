@@ -44,6 +44,16 @@ void ReadPath(JsonFields& fields, std::string& path) {
   }
 }
 
+void ReadLeaseSeconds(JsonFields& fields, std::chrono::seconds& lease) {
+  std::int64_t seconds = 0;
+  fields.Read("lease_seconds", seconds);
+  if (seconds < 1 || seconds > kLongestLease.count()) {
+    fields.Fail("member \"lease_seconds\" is out of range");
+    return;
+  }
+  lease = std::chrono::seconds(seconds);
+}
+
 void ReadSystemIdentifier(JsonFields& fields, std::uint64_t& system_identifier) {
   std::string text;
   fields.Read("system_identifier", text);

@@ -1,6 +1,7 @@
 // Typed reading of a JSON object's members, with the first error kept until the end.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -113,6 +114,11 @@ class JsonFields {
 // A file's path: member "path", or "path_base64" when it is not UTF-8.
 void PutPath(nlohmann::json& object, const std::string& path);
 void ReadPath(JsonFields& fields, std::string& path);
+
+// Member "lease_seconds": of whoever holds the lock, or something that expiry is not to remove.
+// Beyond kLongestLease it is a mistake, and arithmetic with it might overflow.
+inline constexpr std::chrono::seconds kLongestLease{86'400};
+void ReadLeaseSeconds(JsonFields& fields, std::chrono::seconds& lease);
 
 // Member "system_identifier", a decimal number in a string.
 void ReadSystemIdentifier(JsonFields& fields, std::uint64_t& system_identifier);

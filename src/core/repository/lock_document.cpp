@@ -18,8 +18,6 @@ using nlohmann::json;
 
 constexpr const char* kHeld = "held";
 constexpr const char* kReleased = "released";
-// Beyond it a lease is a mistake, and arithmetic with it might overflow.
-constexpr std::int64_t kLongestLease = 86'400;
 
 struct SlotStateWithName {
   SlotState state;
@@ -103,19 +101,15 @@ Result<LockDocument> ParseLock(std::string_view text, std::uint64_t epoch,
   JsonFields fields(document, name);
   LockDocument lock;
   std::string state;
-  std::int64_t lease = 0;
   fields.Read("state", state);
   fields.Read("holder", lock.holder);
   fields.Read("node", lock.node);
   fields.Read("process", lock.process);
   fields.Read("purpose", lock.purpose);
   fields.Read("acquired", lock.acquired);
-  fields.Read("lease_seconds", lease);
+  ReadLeaseSeconds(fields, lock.lease);
   if (state != kHeld && state != kReleased) {
     fields.Fail("member \"state\" is neither \"held\" nor \"released\"");
-  }
-  if (lease < 1 || lease > kLongestLease) {
-    fields.Fail("member \"lease_seconds\" is out of range");
   }
   const auto slots = document.find("slots");
   if (slots == document.end() || !slots->is_object()) {
@@ -123,7 +117,6 @@ Result<LockDocument> ParseLock(std::string_view text, std::uint64_t epoch,
   }
   RETURN_IF_ERROR(fields.status());
   lock.held = state == kHeld;
-  lock.lease = std::chrono::seconds(lease);
   for (const auto& [schedule, object] : slots->items()) {
     ASSIGN_OR_RETURN(lock.slots[schedule], SlotFrom(object, name));
   }

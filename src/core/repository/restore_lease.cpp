@@ -17,10 +17,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int kRenewalsPerLease = 5;
-// Times of objects, and Store::Now(), are whole seconds rounded down on S3.
-constexpr std::chrono::seconds kStoreTimePrecision{1};
-// Beyond it a lease is a mistake.
-constexpr std::chrono::seconds kLongestLease{86'400};
 // Names of people's machines, no more: what is larger is none of ours.
 constexpr std::size_t kLargestLease = 16U << 10;
 
@@ -92,7 +88,6 @@ Result<LeaseDocument> ParseLease(std::string_view text, const std::string& name,
   JsonFields fields(document, name);
   LeaseDocument lease;
   std::string start_lsn;
-  std::int64_t seconds = 0;
   fields.Read("label", lease.label);
   ReadSystemIdentifier(fields, lease.system_identifier);
   fields.Read("start_lsn", start_lsn);
@@ -101,7 +96,7 @@ Result<LeaseDocument> ParseLease(std::string_view text, const std::string& name,
   fields.Read("process", lease.process);
   fields.Read("purpose", lease.purpose);
   fields.Read("created", lease.created);
-  fields.Read("lease_seconds", seconds);
+  ReadLeaseSeconds(fields, lease.lease);
   if (const Result<Lsn> lsn = ParseLsn(start_lsn)) {
     lease.start_lsn = *lsn;
   } else {
@@ -110,11 +105,7 @@ Result<LeaseDocument> ParseLease(std::string_view text, const std::string& name,
   if (lease.label != ParseLeaseName(name)) {
     fields.Fail("does not belong to the backup that its name says");
   }
-  if (seconds < 1 || seconds > kLongestLease.count()) {
-    fields.Fail("member \"lease_seconds\" is out of range");
-  }
   RETURN_IF_ERROR(fields.status());
-  lease.lease = std::chrono::seconds(seconds);
   return lease;
 }
 

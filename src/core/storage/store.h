@@ -45,6 +45,10 @@ enum class PutMode {
   kReplace,  // overwrites; for lock and probe objects only, never for data
 };
 
+// Times of objects, and Store::Now(), are whole seconds rounded down on S3: what is over by them
+// may be over only so much later.
+inline constexpr std::chrono::seconds kStoreTimePrecision{1};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -81,7 +85,7 @@ class Store {
   // Who takes more from a name than where to look asks HoldsObject().
   virtual Result<std::vector<std::string>> ListDirectories(std::string_view prefix) = 0;
 
-  // The store's own idea of the time, with the precision of a second.
+  // The store's own idea of the time, with the precision of kStoreTimePrecision.
   virtual Result<TimePoint> Now() = 0;
 
   // What Puts leave that were cut off (a kill, a crash): no objects, and in no listing. What a Put
