@@ -518,7 +518,7 @@ void RunBackup(const BackupOrder& order) {
   RunPhase(job, BackupPhase::kWaitingForWal, RequireOwnWal);
   RunPhase(job, BackupPhase::kCommitting, Commit);
   worker_succeeded = true;
-  // One that somebody else has made may be of a time before this server was started.
+  // For one that was only completed, a diff compares contents.
   if (!job->diff && !job->completes_copy && job->summary.checksum_failures == 0) {
     RememberFull(job->summary);
   }
