@@ -100,8 +100,6 @@ class Drill {
     RestoreOptions& restore = drill_.restore;
     ASSIGN_OR_RETURN(const Identity identity, repository_->IdentityOf(restore.system_identifier));
     restore.system_identifier = identity.system_identifier;
-    ASSIGN_OR_RETURN(restore.restore_command,
-                     MakeRestoreCommand(options_, identity.system_identifier));
     RETURN_IF_ERROR(RequireOwnProgram());
     RETURN_IF_ERROR(Confine());
     ASSIGN_OR_RETURN(wal_get_, MakeWalGet(options_, identity.system_identifier));
