@@ -28,6 +28,11 @@ constexpr std::string_view kWal = "pg_wal";
 
 enum class Links { kFollow, kRefuse };
 
+// Of the link to it, as a backup records it.
+std::string PathOf(const Tablespace& tablespace) {
+  return fmt::format("{}{}", kTablespacePrefix, tablespace.oid);
+}
+
 Status MakeDirectory(const std::string& path, mode_t mode, Links links) {
   // A directory that is already there is welcome; PlanRestore has seen what is in it.
   if (mkdir(path.c_str(), mode) != 0) {
@@ -135,7 +140,7 @@ Status SyncFileSystem(const std::string& directory) {
 FileRestorer::FileRestorer(const RestorePlan& plan) : plan_(plan) {
   directories_.insert("");
   for (const Tablespace& tablespace : plan.tablespaces) {
-    directories_.insert(fmt::format("{}{}", kTablespacePrefix, tablespace.oid));
+    directories_.insert(PathOf(tablespace));
   }
 }
 
@@ -143,7 +148,7 @@ FileRestorer::FileRestorer(const RestorePlan& plan) : plan_(plan) {
 bool FileRestorer::IsRoot(const std::string& path) const {
   return path.empty() || (path == kWal && !plan_.wal_directory.empty()) ||
          std::ranges::any_of(plan_.tablespaces, [&](const Tablespace& tablespace) {
-           return path == fmt::format("{}{}", kTablespacePrefix, tablespace.oid);
+           return path == PathOf(tablespace);
          });
 }
 
@@ -166,7 +171,7 @@ std::string FileRestorer::Locate(const std::string& path) const {
   }
   if (path.starts_with(kTablespacePrefix)) {
     for (const Tablespace& tablespace : plan_.tablespaces) {
-      const std::string link = fmt::format("{}{}", kTablespacePrefix, tablespace.oid);
+      const std::string link = PathOf(tablespace);
       if (path == link) {
         return tablespace.path;
       }
@@ -210,7 +215,7 @@ Status FileRestorer::RemoveControlFile() const {
   const bool is_link = lstat(directory.c_str(), &info) == 0 && S_ISLNK(info.st_mode);
   const std::string control =
       is_link ? directory : fmt::format("{}/{}", plan_.target_directory, kControlFile);
-  const std::string aside = fmt::format("{}.{}", control, kUnfinishedMarker);
+  const std::string aside = fmt::format("{}{}", control, kUnfinishedSuffix);
   if (rename(control.c_str(), aside.c_str()) != 0) {
     if (errno != ENOENT && errno != ENOTDIR) {
       return ErrnoError(errno, fmt::format("could not rename file \"{}\"", control));
@@ -382,8 +387,7 @@ Result<bool> FileRestorer::WriteExtent(PendingFile& file, std::span<const FilePi
 
 Status FileRestorer::LinkTablespaces() const {
   for (const Tablespace& tablespace : plan_.tablespaces) {
-    const std::string link =
-        fmt::format("{}/{}{}", plan_.target_directory, kTablespacePrefix, tablespace.oid);
+    const std::string link = fmt::format("{}/{}", plan_.target_directory, PathOf(tablespace));
     if (symlink(tablespace.path.c_str(), link.c_str()) != 0) {
       return ErrnoError(errno, fmt::format("could not create symbolic link \"{}\"", link));
     }

@@ -3,9 +3,8 @@
 //
 // The manifest may be somebody else's work: with cipher none anybody who can write to the
 // repository can have made it. So nothing is written outside the directories that the plan names.
-// Paths have no
-// "..", a directory is made or is a plain one (no link is followed), and a file or directory is
-// only made in one that the manifest has named before.
+// Paths have no "..", a directory is made or is a plain one (no link is followed), and a file or
+// directory is only made in one that the manifest has named before.
 #pragma once
 
 #include <atomic>
