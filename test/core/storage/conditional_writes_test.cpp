@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -27,7 +28,7 @@ class OddStore final : public OverwritingStore {
  public:
   enum class Way { kHonours, kOverwrites, kRefusesCondition, kRefusesAll, kIsFull };
 
-  OddStore(std::shared_ptr<Store> directory, Way& way, int& requests)
+  OddStore(std::shared_ptr<Store> directory, Way& way, std::atomic<int>& requests)
       : OverwritingStore(directory),
         directory_(std::move(directory)),
         way_(way),
@@ -58,7 +59,7 @@ class OddStore final : public OverwritingStore {
  private:
   std::shared_ptr<Store> directory_;
   Way& way_;
-  int& requests_;
+  std::atomic<int>& requests_;
 };
 
 using Way = OddStore::Way;
@@ -92,7 +93,7 @@ class ConditionalWritesTest : public testing::Test {
   TestClock clock_;
   Environment environment_;
   Way way_ = Way::kHonours;
-  int requests_ = 0;
+  std::atomic<int> requests_ = 0;
   std::shared_ptr<ConditionalWriteProofs> proofs_ = std::make_shared<ConditionalWriteProofs>();
 };
 
