@@ -5,6 +5,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "core/codec/json.h"
+#include "core/repository/timeline_history.h"
 #include "core/verify/data_files.h"
 
 namespace veza::cli {
@@ -153,12 +155,8 @@ std::string Shortened(std::string text) {
 }
 
 Result<std::vector<SqlCheck>> ReadChecksFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    return ErrnoError(errno, fmt::format("could not open file \"{}\"", path));
-  }
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  const nlohmann::json document = nlohmann::json::parse(text, nullptr, false);
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
+  const nlohmann::json document = ParseJson(text).value_or(nlohmann::json());
   if (!document.is_array()) {
     return MakeError(ErrorCode::kInvalidArgument, "file \"{}\" is not an array in JSON", path)
         .WithHint(R"(Write [{"sql": "SELECT ...", "min": 1, "database": "app"}].)");

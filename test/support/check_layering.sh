@@ -37,6 +37,20 @@ if grep -rn 'PG_FUNCTION_INFO_V1' "$top/src" --include='*.cpp'; then
   exit 1
 fi
 
+# What others have written is parsed in two places, within the limits of src/core/limits.h, and what is
+# read into memory names one of them.
+parsers='\b(sax_parse|from_(cbor|msgpack|ubjson|bson|bjdata)|load_(buffer|string|file)[a-z_]*)\('
+parsers+='|json::(parse|accept)\(|>> *(document|json)\b|"_json\b'
+if grep -rnE "$parsers" "$top/src" --include='*.cpp' --include='*.h' |
+  grep -vE '/core/codec/json\.cpp:|/core/s3/s3_xml\.cpp:'; then
+  echo "check_layering.sh: JSON or XML is parsed without limits (src/core/limits.h)" >&2
+  exit 1
+fi
+if grep -rnE '\b(GetSmall|GetListed|ReadObjects|ListAtMost|ListFirst)\(.*, *[0-9]' "$top/src" --include='*.cpp'; then
+  echo "check_layering.sh: a limit of what others have written is not in src/core/limits.h" >&2
+  exit 1
+fi
+
 # As the Makefile compiles the core: the server's headers are not found, and ours for them refuses.
 for header in postgres.h pg/postgres.h; do
   if printf '#include "%s"\n' "$header" |

@@ -111,7 +111,13 @@ Result<std::string> SignDocument(nlohmann::json document, const SealPolicy& poli
                      object_name);
   }
   document["mac"] = ToHex(Mac(*canonical, policy, object_name));
-  return Print(document, 2).value_or(std::string()) + "\n";
+  std::string text = Print(document, 2).value_or(std::string()) + "\n";
+  if (!ParseJsonObject(text)) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "object \"{}\" cannot be written: its {} bytes are more than a reader takes",
+                     object_name, text.size());
+  }
+  return text;
 }
 
 Result<nlohmann::json> OpenDocument(std::string_view text, const SealPolicy& policy,

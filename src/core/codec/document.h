@@ -12,8 +12,8 @@ namespace veza {
 
 // The document as the text to store: indented, with `mac_algorithm` and `mac`. `document` is an
 // object that has its "format" and no floating-point number; other than that, text that is not
-// UTF-8 included, is kInvalidArgument. kFailedPrecondition when the policy's key and cipher do not
-// go together.
+// UTF-8 included, is kInvalidArgument, and so is what no reader would take (core/limits.h).
+// kFailedPrecondition when the policy's key and cipher do not go together.
 Result<std::string> SignDocument(nlohmann::json document, const SealPolicy& policy,
                                  std::string_view object_name);
 

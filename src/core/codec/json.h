@@ -7,12 +7,24 @@
 #include <string>
 #include <string_view>
 
+#include "core/limits.h"
+
 namespace veza {
 
-// The object that `text` holds. Nothing when it is not JSON, not an object, or nested deeper than
-// 16 levels: nlohmann::json recurses when it copies and prints, and hostile input must not choose
-// how deep. Does not throw.
-std::optional<nlohmann::json> ParseJsonObject(std::string_view text);
+// How much a text may make of itself (core/limits.h).
+struct JsonLimits {
+  std::size_t size = limits::kBackupDocument;
+  std::size_t values = limits::kJsonValues;
+};
+
+// The only parser of JSON in the program: everything goes through it, whoever wrote the text.
+// Nothing when it is not JSON, is longer or holds more values than the limits say, or is nested
+// deeper than limits::kJsonDepth. It stops where a limit is passed, so that its memory is bounded
+// by the limits. Does not throw.
+std::optional<nlohmann::json> ParseJson(std::string_view text, const JsonLimits& limits = {});
+
+// The same, of an object only.
+std::optional<nlohmann::json> ParseJsonObject(std::string_view text, const JsonLimits& limits = {});
 
 // A member of an object, or nothing when it is absent or of another type.
 std::optional<std::string> StringMember(const nlohmann::json& object, const char* name);

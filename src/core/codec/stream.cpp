@@ -1,5 +1,6 @@
 #include "core/codec/stream.h"
 
+#include <fmt/format.h>
 #include <zstd.h>
 
 #include <new>
@@ -7,13 +8,10 @@
 
 #include "core/codec/frame_reader.h"
 #include "core/codec/zstd.h"
+#include "core/limits.h"
 
 namespace veza {
 namespace {
-
-// The largest zstd window in a stream, 8 MiB: what a reader must be ready to hold. Levels up to 19
-// need no more.
-constexpr int kWindowLog = 23;
 
 struct ContextDeleter {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
@@ -122,7 +120,7 @@ class StreamSealer::State {
   void Configure(ZSTD_CCtx* compressor) const {
     SetCompressionLevel(compressor, level_);
     if (level_ > 19) {
-      ZSTD_CCtx_setParameter(compressor, ZSTD_c_windowLog, kWindowLog);
+      ZSTD_CCtx_setParameter(compressor, ZSTD_c_windowLog, limits::kZstdWindowLog);
     }
   }
 
@@ -209,21 +207,30 @@ Result<SealedStream> StreamSealer::SealWhole(ByteView plain, SealScratch& scratc
 
 class StreamOpener::State {
  public:
-  State(SealPolicy policy, std::string object_name, Sink sink)
+  State(SealPolicy policy, std::string object_name, Sink sink, std::uint64_t largest)
       : object_name_(object_name),
         sink_(std::move(sink)),
+        largest_(largest),
         reader_(std::move(policy), ObjectKind::kStream, std::move(object_name)),
         decompressor_(Owned(ZSTD_createDCtx())),
         out_(ZSTD_DStreamOutSize()) {
     // Hostile content must not choose how much memory we use.
-    ZSTD_DCtx_setParameter(decompressor_.get(), ZSTD_d_windowLogMax, kWindowLog);
+    ZSTD_DCtx_setParameter(decompressor_.get(), ZSTD_d_windowLogMax, limits::kZstdWindowLog);
   }
 
   Status Feed(ByteView piece) {
+    // zstd knows blocks without content, so that an object may grow while its content does not.
+    fed_ += piece.size();
+    if (fed_ / 2 > largest_ && fed_ / 2 - largest_ > kOverhead) {
+      return TooLong();
+    }
     return reader_.Feed(
         piece,
         [this](std::uint64_t number, std::uint64_t /*offset*/, const ObjectOpener& opener,
                ByteView frame) -> Status {
+          if (reader_.attributes()->plain_size.value_or(0) > largest_) {
+            return TooLong();
+          }
           ASSIGN_OR_RETURN(const std::uint32_t flags, opener.Open(number, frame, plain_));
           if ((flags & kFrameLast) == 0 && plain_.size() != kStreamFramePlain) {
             return DamagedObject(object_name_, "a frame before the last is not full");
@@ -275,6 +282,9 @@ class StreamOpener::State {
       return Ok();
     }
     delivered_ += content.size();
+    if (delivered_ > largest_) {
+      return TooLong();
+    }
     const ObjectAttributes& attributes = *reader_.attributes();
     if (attributes.plain_size && delivered_ > *attributes.plain_size) {
       return DamagedObject(object_name_, "its content is longer than it says");
@@ -285,8 +295,17 @@ class StreamOpener::State {
     return sink_(content);
   }
 
+  Error TooLong() const {
+    return DamagedObject(object_name_, fmt::format("its content has more than {} bytes", largest_));
+  }
+
+  // Of headers, attributes and frames, half of it.
+  static constexpr std::uint64_t kOverhead = 512U << 10;
+
   std::string object_name_;
   Sink sink_;
+  const std::uint64_t largest_;
+  std::uint64_t fed_ = 0;
   FrameReader reader_;
   std::unique_ptr<ZSTD_DCtx, ContextDeleter> decompressor_;
   Bytes plain_;
@@ -296,8 +315,10 @@ class StreamOpener::State {
   bool content_ended_ = false;
 };
 
-StreamOpener::StreamOpener(SealPolicy policy, std::string object_name, Sink sink)
-    : state_(std::make_unique<State>(std::move(policy), std::move(object_name), std::move(sink))) {}
+StreamOpener::StreamOpener(SealPolicy policy, std::string object_name, Sink sink,
+                           std::uint64_t largest)
+    : state_(std::make_unique<State>(std::move(policy), std::move(object_name), std::move(sink),
+                                     largest)) {}
 
 StreamOpener::~StreamOpener() = default;
 

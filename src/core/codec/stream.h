@@ -68,7 +68,10 @@ class StreamSealer {
 // own; after one it must not be fed again.
 class StreamOpener {
  public:
-  StreamOpener(SealPolicy policy, std::string object_name, Sink sink);
+  // Content of more than `largest` bytes (core/limits.h) is kDataCorrupted. Without it any length
+  // is taken: that is for a sink that keeps nothing of what it is given.
+  StreamOpener(SealPolicy policy, std::string object_name, Sink sink,
+               std::uint64_t largest = kAnyLength);
   ~StreamOpener();
 
   Status Feed(ByteView piece);
@@ -76,6 +79,8 @@ class StreamOpener {
   // trusted as whole. (What was delivered is authentic and in order with every cipher but none.)
   Status Finish();
   const std::optional<ObjectAttributes>& attributes() const;
+
+  static constexpr std::uint64_t kAnyLength = ~std::uint64_t{0};
 
  private:
   class State;

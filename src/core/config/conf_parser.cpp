@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/config/conf_lexer.h"
+#include "core/limits.h"
 #include "core/secret_string.h"
 
 namespace veza {
@@ -38,6 +39,11 @@ Result<std::string> ReadWholeFile(const std::string& path) {
   std::size_t got = 0;
   while ((got = std::fread(buffer, 1, sizeof buffer, file.get())) > 0) {
     text.append(buffer, got);
+    if (text.size() > limits::kConfigFile) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       "configuration file \"{}\" is larger than {} bytes", path,
+                       limits::kConfigFile);
+    }
   }
   if (std::ferror(file.get()) != 0) {
     return failed();

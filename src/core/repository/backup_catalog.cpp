@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/limits.h"
 #include "core/repository/backup_order.h"
 #include "core/repository/tombstone.h"
 
@@ -14,7 +15,8 @@ namespace {
 // Nothing: a tombstone. kNotFound: there is no backup.json.
 Result<std::optional<BackupSummary>> ReadSummary(const Repository& repository,
                                                  const std::string& label) {
-  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), BackupDocumentName(label)));
+  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), BackupDocumentName(label),
+                                              limits::kBackupDocument));
   Result<BackupSummary> summary = ParseSummary(AsText(text), label, repository.seal_policy());
   if (summary) {
     return std::optional(std::move(*summary));

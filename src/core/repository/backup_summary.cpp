@@ -7,6 +7,7 @@
 
 #include "core/codec/document.h"
 #include "core/codec/json.h"
+#include "core/limits.h"
 #include "core/repository/json_fields.h"
 
 namespace veza {
@@ -14,6 +15,8 @@ namespace veza {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::uint32_t kLargestBlock = 32U << 10;  // that PostgreSQL can be built with
 
 void ReadLsn(JsonFields& fields, const char* name, Lsn& lsn) {
   std::string text;
@@ -72,14 +75,11 @@ void ReadSettings(JsonFields& fields, const json& document,
   }
 }
 
-// Ours has some 400 bytes. Who can write to the store must not choose the size of backup.json.
-constexpr std::size_t kMostWrapText = 64U << 10;
-
 // They are stored as text, so that what comes back is what was there, whatever members it has.
 json KeyWrapsToJson(const std::vector<NamedText>& wraps) {
   json array = json::array();
   for (const NamedText& wrap : wraps) {
-    if (wrap.text.size() <= kMostWrapText) {
+    if (wrap.text.size() <= limits::kKeyWrap) {
       array.push_back({{"name", wrap.name}, {"text", wrap.text}});
     }
   }
@@ -96,7 +96,8 @@ std::vector<NamedText> KeyWrapsFrom(const json& document) {
   for (const json& element : *array) {
     const auto name = StringMember(element, "name");
     auto text = StringMember(element, "text");
-    if (name && text && name->starts_with(kKeyPrefix) && ValidateObjectName(*name)) {
+    if (name && text && text->size() <= limits::kKeyWrap && name->starts_with(kKeyPrefix) &&
+        ValidateObjectName(*name)) {
       wraps.push_back({*name, std::move(*text)});
     }
   }
@@ -261,7 +262,14 @@ Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPol
   if (!summary.key_wraps.empty()) {
     document["key_wraps"] = KeyWrapsToJson(summary.key_wraps);
   }
-  return SignDocument(std::move(document), policy, BackupDocumentName(summary.label));
+  const std::string name = BackupDocumentName(summary.label);
+  Result<std::string> text = SignDocument(document, policy, name);
+  if (text || text.error().code != ErrorCode::kInvalidArgument) {
+    return text;
+  }
+  // Too large, of many thousands of databases: the extensions of each are the most, and for people.
+  document["extensions"] = json::array();
+  return SignDocument(std::move(document), policy, name);
 }
 
 Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label,
@@ -340,7 +348,7 @@ Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label
       fields.Read("changes_by", summary.changes_by);
     }
   }
-  if (!std::has_single_bit(summary.block_size)) {
+  if (!std::has_single_bit(summary.block_size) || summary.block_size > kLargestBlock) {
     fields.Fail("member \"block_size\" is not the size of a block");
   }
   if (!IsWalSegmentSize(summary.wal_segment_size)) {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "core/limits.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/names.h"
 
@@ -55,7 +56,7 @@ CheckResult CheckClock(Store& store, const Clock& clock) {
 }
 
 CheckResult CheckRead(Store& store, const std::string& probe, std::string_view content) {
-  const Result<Bytes> read = GetSmall(store, probe);
+  const Result<Bytes> read = GetSmall(store, probe, limits::kProbe);
   if (!read) {
     return FailedCheck("read", read.error());
   }

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "core/limits.h"
 #include "core/process_identity.h"
 #include "core/repository/names.h"
 
@@ -25,16 +27,17 @@ struct LockObject {
   TimePoint modified{};
 };
 
-// By epoch, lowest first. Names that are no lock's are somebody else's business.
-Result<std::vector<LockObject>> ListLocks(const Repository& repository) {
-  std::vector<LockObject> locks;
+// The highest epoch, whatever else lies there. Names that are no lock's are somebody else's
+// business.
+Result<std::optional<LockObject>> FindHighest(const Repository& repository) {
+  std::optional<LockObject> highest;
   RETURN_IF_ERROR(repository.store().List(kLockPrefix, "", [&](const ObjectInfo& object) {
     if (const auto epoch = ParseLockName(object.name)) {
-      locks.push_back({*epoch, object.modified});
+      highest = {*epoch, object.modified};
     }
     return Ok();
   }));
-  return locks;
+  return highest;
 }
 
 struct FoundLock {
@@ -44,12 +47,12 @@ struct FoundLock {
 
 Result<std::optional<FoundLock>> FindNewest(const Repository& repository) {
   for (int attempt = 0;; ++attempt) {
-    ASSIGN_OR_RETURN(const std::vector<LockObject> locks, ListLocks(repository));
-    if (locks.empty()) {
+    ASSIGN_OR_RETURN(const std::optional<LockObject> highest, FindHighest(repository));
+    if (!highest) {
       return std::optional<FoundLock>();
     }
-    const LockObject newest = locks.back();
-    const Result<Bytes> text = GetSmall(repository.store(), LockName(newest.epoch));
+    const LockObject newest = *highest;
+    const Result<Bytes> text = GetSmall(repository.store(), LockName(newest.epoch), limits::kLock);
     if (!text && text.error().code == ErrorCode::kNotFound && attempt < kMaxVanishings) {
       continue;
     }
@@ -92,13 +95,14 @@ std::string NewHolder(Random& random) {
 
 // Locks that do not count any more. If one stays, the next holder deletes it.
 void DeleteLower(const Repository& repository, std::uint64_t epoch) {
-  const Result<std::vector<LockObject>> locks = ListLocks(repository);
+  const Result<FirstObjects> locks = ListFirst(repository.store(), kLockPrefix, limits::kOldLocks);
   if (!locks) {
     return;
   }
-  for (const LockObject& lock : *locks) {
-    if (lock.epoch < epoch) {
-      [[maybe_unused]] const Status deleted = repository.store().Delete(LockName(lock.epoch));
+  for (const ObjectInfo& object : locks->objects) {
+    const auto lock = ParseLockName(object.name);
+    if (lock && *lock < epoch) {
+      [[maybe_unused]] const Status deleted = repository.store().Delete(object.name);
     }
   }
 }
@@ -292,7 +296,7 @@ Status ClusterLock::WriteOnce(const std::function<void(LockDocument&)>& change) 
   ASSIGN_OR_RETURN(const std::string text,
                    SerializeLock(changed, epoch, repository_.seal_policy()));
   const SteadyTime began = repository_.environment().clock->Steady();
-  const Result<Bytes> there = GetSmall(repository_.store(), name);
+  const Result<Bytes> there = GetSmall(repository_.store(), name, limits::kLock);
   if (!there && there.error().code == ErrorCode::kNotFound) {
     return Lose("another node has taken it over");
   }
@@ -371,8 +375,8 @@ Status ClusterLock::RequireHeld() {
       const std::lock_guard write_lock(write_mutex_);
       RETURN_IF_ERROR(HoldAgain());
     }
-    ASSIGN_OR_RETURN(const std::vector<LockObject> locks, ListLocks(repository_));
-    const std::uint64_t newest = locks.empty() ? 0 : locks.back().epoch;
+    ASSIGN_OR_RETURN(const std::optional<LockObject> highest, FindHighest(repository_));
+    const std::uint64_t newest = highest ? highest->epoch : 0;
     const std::uint64_t ours = epoch();
     if (newest < ours) {
       return Lose("somebody has deleted it");

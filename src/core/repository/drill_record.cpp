@@ -5,6 +5,7 @@
 
 #include "core/codec/document.h"
 #include "core/codec/json.h"
+#include "core/limits.h"
 #include "core/repository/json_fields.h"
 #include "core/repository/names.h"
 
@@ -39,17 +40,20 @@ bool IsUnreadable(const Error& error) {
 }
 
 Result<DrillRecord> ReadDrill(const Repository& repository, const std::string& name) {
-  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), name));
+  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), name, limits::kDrillRecord));
   ASSIGN_OR_RETURN(const json document, OpenDocument(AsText(text), repository.seal_policy(), name));
   return DrillFromJson(document, name);
 }
 
-// Name to label, in the order of names.
+// Name to label, in the order of names, which is that of time: the newest.
 Result<std::map<std::string, std::string>> ListDrills(const Repository& repository) {
   std::map<std::string, std::string> drills;
   RETURN_IF_ERROR(repository.store().List(kDrillPrefix, "", [&](const ObjectInfo& object) {
     if (const auto label = ParseDrillName(object.name)) {
       drills[object.name] = *label;
+    }
+    if (drills.size() > limits::kDrillRecords) {
+      drills.erase(drills.begin());
     }
     return Ok();
   }));
@@ -140,7 +144,7 @@ Result<std::string> StoreDrill(const Repository& repository, const DrillRecord& 
       return put.error();
     }
     // It may be this very record, after an answer that was lost.
-    const Result<Bytes> there = GetSmall(repository.store(), name);
+    const Result<Bytes> there = GetSmall(repository.store(), name, limits::kDrillRecord);
     if (there && AsText(*there) == text) {
       return name;
     }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/codec/key.h"
+#include "core/limits.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -104,7 +105,7 @@ class PutBack {
       : store_(store), options_(options), environment_(environment), held_(held) {}
 
   Result<std::vector<std::string>> Run(std::uint64_t system_identifier) {
-    ASSIGN_OR_RETURN(const std::vector<NamedText> objects, ReadObjects(store_, kIdentityPrefix));
+    ASSIGN_OR_RETURN(const std::vector<NamedText> objects, ReadIdentityObjects(store_));
     ASSIGN_OR_RETURN(const std::vector<Identity> identities, ParseUnverifiedIdentities(objects));
     bool is_there = false;
     for (const Identity& identity : identities) {
@@ -152,12 +153,19 @@ class PutBack {
     if (held_.key_id.empty()) {
       return false;
     }
-    ASSIGN_OR_RETURN(const std::vector<NamedText> wraps,
-                     ReadObjects(store_, KeyWrapName(held_.key_id, "")));
     // At most one takes the time of scrypt: the others are no wraps.
-    for (const NamedText& wrap : wraps) {
+    ASSIGN_OR_RETURN(const std::vector<ObjectInfo> wraps,
+                     ListAtMost(store_, KeyWrapName(held_.key_id, ""), limits::kKeyWraps));
+    for (const ObjectInfo& wrap : wraps) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
-      const Result<DataKey> key = UnwrapKey(wrap.text, options_.passphrase.text());
+      const Result<Bytes> text = GetListed(store_, wrap, limits::kKeyWrap);
+      if (!text && !IsNoWrap(text.error())) {
+        return text.error();
+      }
+      if (!text) {
+        continue;
+      }
+      const Result<DataKey> key = UnwrapKey(AsText(*text), options_.passphrase.text());
       if (key || IsForAnotherPassphrase(key)) {
         return false;
       }
@@ -202,7 +210,7 @@ bool MayBeLost(ErrorCode code) {
 }  // namespace
 
 Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted) {
-  ASSIGN_OR_RETURN(std::vector<NamedText> identities, ReadObjects(store, kIdentityPrefix));
+  ASSIGN_OR_RETURN(std::vector<NamedText> identities, ReadIdentityObjects(store));
   if (!identities.empty()) {
     return identities;
   }
@@ -211,12 +219,16 @@ Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted) {
     return identities;
   }
   // Between the two looks somebody may have made the repository and begun to use it.
-  ASSIGN_OR_RETURN(identities, ReadObjects(store, kIdentityPrefix));
+  ASSIGN_OR_RETURN(identities, ReadIdentityObjects(store));
   if (!identities.empty()) {
     return identities;
   }
   ASSIGN_OR_RETURN(const bool has_wraps, HoldsKeyWraps(store));
   return LostIdentity(store, first, encrypted && !has_wraps);
+}
+
+bool IsNoWrap(const Error& error) {
+  return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted;
 }
 
 Error LostKey(const Store& store, const std::string& key_id) {
@@ -247,8 +259,12 @@ Result<std::string> PutKeyWrap(Store& store, const std::string& key_id, const Na
     if (put.error().code != ErrorCode::kAlreadyExists) {
       return put.error();
     }
-    ASSIGN_OR_RETURN(const Bytes there, GetSmall(store, name));
-    if (AsText(there) == wrap.text) {
+    const Result<Bytes> there = GetSmall(store, name, limits::kKeyWrap);
+    // One that is too large is another.
+    if (!there && there.error().code != ErrorCode::kDataCorrupted) {
+      return there.error();
+    }
+    if (there && AsText(*there) == wrap.text) {
       return name;
     }
   }
@@ -289,7 +305,7 @@ Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std
 
 Status RequireKeyInPlace(const Repository& repository, std::uint64_t system_identifier) {
   const std::string name = IdentityName(system_identifier);
-  const Result<Bytes> text = GetSmall(repository.store(), name);
+  const Result<Bytes> text = GetSmall(repository.store(), name, limits::kIdentity);
   if (!text && text.error().code == ErrorCode::kNotFound) {
     return Ok();
   }

@@ -23,17 +23,16 @@ namespace veza {
 // done, where something else lies: then the identity was lost, and perhaps the key (`encrypted`).
 Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted);
 
+// Whether an error of reading an object below key/ is of that object alone, and the next one may be
+// a wrap all the same: it was removed since it was listed, or it is too large.
+bool IsNoWrap(const Error& error);
+
 // The key wraps of one key are gone.
 Error LostKey(const Store& store, const std::string& key_id);
 
 // Nothing is in the repository of a server that has archived to it: it was deleted, or this is
 // another place (a file system that is not mounted). Nothing may be written there by itself.
 Error EmptiedRepository(const Store& store);
-
-// How many wraps of one source are tried. Opening one takes a tenth of a second, and whoever can
-// write to the store can put any number there. What is no wrap by its form takes no time, and does
-// not count.
-inline constexpr std::size_t kMostWrapsTried = 32;
 
 // Writes a wrap of the key, under its name, or under a new one where that name holds something
 // else. Returns the name.

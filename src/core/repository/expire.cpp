@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "core/limits.h"
 #include "core/repository/delete_objects.h"
 #include "core/repository/names.h"
 #include "core/repository/pins.h"
@@ -100,12 +101,14 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
   ASSIGN_OR_RETURN(input.catalog, ReadBackupCatalog(repository));
   ASSIGN_OR_RETURN(input.pins, ReadPins(repository));
   ASSIGN_OR_RETURN(input.leases, ReadLeases(repository));
-  RETURN_IF_ERROR(repository.store().List(kDrillPrefix, "", [&](const ObjectInfo& object) {
+  // The oldest come first: where there are more, the others go next time.
+  ASSIGN_OR_RETURN(const FirstObjects drills,
+                   ListFirst(repository.store(), kDrillPrefix, limits::kDirectories));
+  for (const ObjectInfo& object : drills.objects) {
     if (ParseDrillName(object.name)) {
       input.drills.push_back(object.name);
     }
-    return Ok();
-  }));
+  }
   for (const UnfinishedBackup& unfinished : input.catalog.unfinished) {
     ASSIGN_OR_RETURN(input.remains[unfinished.label],
                      ReadRemains(repository, unfinished.label, false));
@@ -264,7 +267,7 @@ class Remover {
                            repository_.environment().clock->Now(), repository_.seal_policy()));
     const Status put = PutSmall(store_, name, AsBytes(tombstone), PutMode::kCreate);
     if (!put && put.error().code == ErrorCode::kAlreadyExists) {
-      ASSIGN_OR_RETURN(const Bytes there, GetSmall(store_, name));
+      ASSIGN_OR_RETURN(const Bytes there, GetSmall(store_, name, limits::kBackupDocument));
       if (!IsTombstone(AsText(there), decision.name, repository_.seal_policy())) {
         return Overtaken(decision, "was completed a moment ago");
       }

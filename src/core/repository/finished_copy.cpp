@@ -8,6 +8,7 @@
 
 #include "core/codec/document.h"
 #include "core/codec/json.h"
+#include "core/limits.h"
 #include "core/repository/delete_objects.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
@@ -28,7 +29,7 @@ constexpr std::size_t kBatch = 1000;
 Result<std::string> ReadFinished(const Repository& repository, const std::string& label,
                                  const Sha256Digest& own) {
   const std::string name = FinishedCopyName(label);
-  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), name));
+  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), name, limits::kBackupDocument));
   if (Sha256Of(text) != own) {
     return MakeError(ErrorCode::kFailedPrecondition,
                      "\"{}\" is not what this server has stored since its start", name);
@@ -62,12 +63,13 @@ Result<std::vector<std::string>> EndsOfGaps(const Repository& repository,
   constexpr std::size_t kSegmentName = 24;
   const std::string prefix = GapPrefix(system_identifier);
   std::vector<std::string> ends;
-  RETURN_IF_ERROR(repository.store().List(prefix, "", [&](const ObjectInfo& object) {
-    if (object.name.size() > prefix.size() + kSegmentName) {
-      ends.push_back(object.name.substr(prefix.size() + kSegmentName + 1, kSegmentName));
+  ASSIGN_OR_RETURN(const std::vector<ObjectInfo> records,
+                   ListAtMost(repository.store(), prefix, limits::kGapRecords));
+  for (const ObjectInfo& record : records) {
+    if (record.name.size() > prefix.size() + kSegmentName) {
+      ends.push_back(record.name.substr(prefix.size() + kSegmentName + 1, kSegmentName));
     }
-    return Ok();
-  }));
+  }
   return ends;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/codec/document.h"
+#include "core/limits.h"
 #include "core/repository/json_fields.h"
 #include "core/repository/names.h"
 
@@ -56,7 +57,7 @@ Status RecordMinimal(const Repository& repository, std::uint64_t system_identifi
 }
 
 Result<WalGap> ReadGap(const Repository& repository, const std::string& object) {
-  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), object));
+  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), object, limits::kGapRecord));
   ASSIGN_OR_RETURN(const nlohmann::json document,
                    OpenDocument(AsText(text), repository.seal_policy(), object));
   JsonFields fields(document, object);
@@ -84,14 +85,15 @@ Result<WalGap> ReadGap(const Repository& repository, const std::string& object) 
 
 Result<std::vector<MinimalWal>> ReadMinimalWal(const Repository& repository,
                                                std::uint64_t system_identifier) {
+  ASSIGN_OR_RETURN(
+      const std::vector<ObjectInfo> listed,
+      ListAtMost(repository.store(), GapPrefix(system_identifier), limits::kGapRecords));
   std::vector<std::string> objects;
-  RETURN_IF_ERROR(
-      repository.store().List(GapPrefix(system_identifier), "", [&](const ObjectInfo& object) {
-        if (!SegmentOfMinimal(object.name).empty()) {
-          objects.push_back(object.name);
-        }
-        return Ok();
-      }));
+  for (const ObjectInfo& object : listed) {
+    if (!SegmentOfMinimal(object.name).empty()) {
+      objects.push_back(object.name);
+    }
+  }
   std::vector<MinimalWal> found;
   if (objects.empty()) {
     return found;

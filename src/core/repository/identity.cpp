@@ -5,6 +5,7 @@
 
 #include "core/codec/document.h"
 #include "core/codec/json.h"
+#include "core/limits.h"
 #include "core/repository/json_fields.h"
 #include "core/repository/lsn.h"
 #include "core/repository/names.h"
@@ -80,18 +81,19 @@ Result<std::vector<Identity>> ParseUnverifiedIdentities(const std::vector<NamedT
   return identities;
 }
 
-Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix) {
-  std::vector<std::string> names;
-  RETURN_IF_ERROR(store.List(prefix, "", [&](const ObjectInfo& object) {
-    names.push_back(object.name);
-    return Ok();
-  }));
+Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix, std::size_t size,
+                                           std::size_t count) {
+  ASSIGN_OR_RETURN(std::vector<ObjectInfo> listed, ListAtMost(store, prefix, count));
   std::vector<NamedText> objects;
-  for (std::string& name : names) {
-    ASSIGN_OR_RETURN(const Bytes content, GetSmall(store, name));
-    objects.push_back({std::move(name), std::string(AsText(content))});
+  for (ObjectInfo& object : listed) {
+    ASSIGN_OR_RETURN(const Bytes content, GetListed(store, object, size));
+    objects.push_back({std::move(object.name), std::string(AsText(content))});
   }
   return objects;
+}
+
+Result<std::vector<NamedText>> ReadIdentityObjects(Store& store) {
+  return ReadObjects(store, kIdentityPrefix, limits::kIdentity, limits::kIdentities);
 }
 
 }  // namespace veza

@@ -39,7 +39,11 @@ Result<Identity> ParseUnverifiedIdentity(const NamedText& object);
 Result<Identity> ParseIdentity(const NamedText& object, const SealPolicy& policy);
 Result<std::vector<Identity>> ParseUnverifiedIdentities(const std::vector<NamedText>& objects);
 
-// All objects whose names begin with `prefix`.
-Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix);
+// All objects whose names begin with `prefix`. kDataCorrupted when there are more than `count`, or
+// one is larger than `size` (core/limits.h).
+Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix, std::size_t size,
+                                           std::size_t count);
+// identity/…
+Result<std::vector<NamedText>> ReadIdentityObjects(Store& store);
 
 }  // namespace veza

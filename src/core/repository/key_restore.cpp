@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "core/codec/frame_reader.h"
 #include "core/codec/key.h"
+#include "core/limits.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/entrance.h"
 #include "core/repository/names.h"
@@ -15,15 +18,8 @@ namespace veza {
 
 namespace {
 
-// Of one backup.json. Those that veza_backup writes have one.
-constexpr std::size_t kMostWrapsOfABackup = 4;
 // Object header and attributes frame are some 300 bytes.
 constexpr std::uint64_t kHeadSize = 4096;
-
-struct BackupText {
-  std::string label;
-  std::string text;
-};
 
 struct FoundWrap {
   NamedText wrap;
@@ -38,28 +34,39 @@ struct WrapSource {
   std::size_t passed_over = 0;  // for the limit
 };
 
+// What is needed of a backup: all of every backup.json would be too much to keep.
+struct FittingBackup {
+  std::string label;
+  Identity identity;  // of its system, as far as the backup tells
+};
+
 struct FoundKey {
   std::shared_ptr<const DataKey> key;
   FoundWrap wrap;  // that the passphrase opens; the first, but one in place rather than another
-  std::vector<BackupSummary> backups;  // that it fits
+  std::vector<FittingBackup> backups;  // that it fits
 };
 
-// Every backup.json, oldest first, as it is written.
-Result<std::vector<BackupText>> ReadBackupTexts(Store& store) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> labels, store.ListDirectories(kBackupPrefix));
-  std::vector<BackupText> texts;
-  for (const std::string& label : labels) {
-    if (!ParseLabel(label)) {
-      continue;
-    }
-    const Result<Bytes> text = GetSmall(store, BackupDocumentName(label));
-    if (text) {
-      texts.push_back({label, std::string(AsText(*text))});
-    } else if (text.error().code != ErrorCode::kNotFound) {
-      return text.error();
-    }
+// Of every backup and tombstone, oldest first.
+Result<std::vector<std::string>> ListBackupLabels(Store& store) {
+  ASSIGN_OR_RETURN(std::vector<std::string> labels, store.ListDirectories(kBackupPrefix));
+  std::erase_if(labels, [](const std::string& label) { return !ParseLabel(label); });
+  return labels;
+}
+
+// backup.json as it is written. Nothing: there is none. What is too large to be one is empty.
+Result<std::optional<std::string>> ReadBackupText(Store& store, const std::string& label) {
+  const Result<Bytes> text = GetSmall(store, BackupDocumentName(label), limits::kBackupDocument);
+  if (text) {
+    return std::optional(std::string(AsText(*text)));
   }
-  return texts;
+  switch (text.error().code) {
+    case ErrorCode::kNotFound:
+      return std::optional<std::string>();
+    case ErrorCode::kDataCorrupted:
+      return std::optional<std::string>("");
+    default:
+      return text.error();
+  }
 }
 
 // Whether the policy's key opens what a server has archived. Nothing of it there: false.
@@ -92,16 +99,16 @@ class KeyRestorer {
       : store_(std::move(store)), options_(options), environment_(environment), request_(request) {}
 
   Result<KeyRestoreReport> Run() {
-    ASSIGN_OR_RETURN(identity_objects_, ReadObjects(*store_, kIdentityPrefix));
+    ASSIGN_OR_RETURN(identity_objects_, ReadIdentityObjects(*store_));
     ASSIGN_OR_RETURN(identities_, ParseUnverifiedIdentities(identity_objects_));
     RETURN_IF_ERROR(CheckWish());
-    ASSIGN_OR_RETURN(texts_, ReadBackupTexts(*store_));
+    ASSIGN_OR_RETURN(labels_, ListBackupLabels(*store_));
     if (options_.cipher == Cipher::kNone) {
       keys_[""] = {};
     } else {
       RETURN_IF_ERROR(FindKeys());
     }
-    FitBackups();
+    RETURN_IF_ERROR(FitBackups());
     ASSIGN_OR_RETURN(FoundKey* const chosen, Choose());
     policy_ = {options_.cipher, chosen->key};
     for (const NamedText& object : identity_objects_) {
@@ -146,7 +153,7 @@ class KeyRestorer {
       file.wraps.push_back({{"", *request_.wrap}, "the file", false});
     }
     ASSIGN_OR_RETURN(WrapSource in_place, WrapsInPlace());
-    WrapSource backups = WrapsOfBackups();
+    ASSIGN_OR_RETURN(WrapSource backups, WrapsOfBackups());
     for (WrapSource* const source : {&file, &in_place, &backups}) {
       RETURN_IF_ERROR(TryWraps(*source));
       passed_over_ += source->passed_over;
@@ -156,27 +163,60 @@ class KeyRestorer {
 
   Result<WrapSource> WrapsInPlace() {
     WrapSource source;
-    ASSIGN_OR_RETURN(std::vector<NamedText> objects, ReadObjects(*store_, kKeyPrefix));
-    for (NamedText& wrap : objects) {
-      std::string words = fmt::format("object \"{}\"", wrap.name);
-      source.wraps.push_back({std::move(wrap), std::move(words), true});
+    if (wanted_) {
+      // First, so that others cannot keep them away.
+      RETURN_IF_ERROR(ReadWraps(KeyWrapName(*wanted_, ""), source));
     }
+    RETURN_IF_ERROR(ReadWraps(kKeyPrefix, source));
     return source;
   }
 
-  WrapSource WrapsOfBackups() const {
+  Status ReadWraps(std::string_view prefix, WrapSource& source) {
+    ASSIGN_OR_RETURN(const FirstObjects first, ListFirst(*store_, prefix, limits::kKeyWraps));
+    source.passed_over += first.more ? 1 : 0;
+    for (const ObjectInfo& object : first.objects) {
+      RETURN_IF_ERROR(environment_.cancellation->Check());
+      const bool is_known = std::ranges::any_of(
+          source.wraps, [&](const FoundWrap& found) { return found.wrap.name == object.name; });
+      const Result<Bytes> text =
+          is_known ? Result<Bytes>(Bytes()) : GetListed(*store_, object, limits::kKeyWrap);
+      if (!text && !IsNoWrap(text.error())) {
+        return text.error();
+      }
+      if (text && !is_known) {
+        source.wraps.push_back({{object.name, std::string(AsText(*text))},
+                                fmt::format("object \"{}\"", object.name),
+                                true});
+      }
+    }
+    return Ok();
+  }
+
+  Result<WrapSource> WrapsOfBackups() {
     WrapSource source;
-    for (auto backup = texts_.rbegin(); backup != texts_.rend(); ++backup) {
-      std::vector<NamedText> wraps = UnverifiedKeyWraps(backup->text);
+    std::set<std::string> known;
+    for (auto label = labels_.rbegin(); label != labels_.rend(); ++label) {
+      RETURN_IF_ERROR(environment_.cancellation->Check());
+      ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadBackupText(*store_, *label));
+      std::vector<NamedText> wraps = UnverifiedKeyWraps(text.value_or(""));
       std::stable_partition(wraps.begin(), wraps.end(),
                             [&](const auto& wrap) { return IsNamedAsWanted(wrap); });
-      if (wraps.size() > kMostWrapsOfABackup) {
-        source.passed_over += wraps.size() - kMostWrapsOfABackup;
-        wraps.resize(kMostWrapsOfABackup);
+      if (wraps.size() > limits::kKeyWrapsOfABackup) {
+        source.passed_over += wraps.size() - limits::kKeyWrapsOfABackup;
+        wraps.resize(limits::kKeyWrapsOfABackup);
       }
       for (NamedText& wrap : wraps) {
+        // All backups of a repository hold the same copy.
+        if (known.contains(wrap.text)) {
+          continue;
+        }
+        if (known.size() == limits::kKeyWraps) {
+          ++source.passed_over;
+          continue;
+        }
+        known.insert(wrap.text);
         source.wraps.push_back(
-            {std::move(wrap), fmt::format("the copy in backup \"{}\"", backup->label), false});
+            {std::move(wrap), fmt::format("the copy in backup \"{}\"", *label), false});
       }
     }
     return source;
@@ -196,7 +236,7 @@ class KeyRestorer {
         PreferInPlace(known->second, wrap);
         continue;
       }
-      if (source.tried == kMostWrapsTried) {
+      if (source.tried == limits::kKeyWrapsTried) {
         ++source.passed_over;
         continue;
       }
@@ -230,27 +270,37 @@ class KeyRestorer {
     return true;
   }
 
-  void FitBackups() {
-    for (const BackupText& text : texts_) {
-      bool fits = false;
-      for (auto& [key_id, found] : keys_) {
-        Result<BackupSummary> summary =
-            ParseSummary(text.text, text.label, {options_.cipher, found.key});
-        if (summary) {
-          found.backups.push_back(std::move(*summary));
-          fits = true;
-          break;
-        }
-      }
-      if (!fits && !IsBuried(text)) {
-        report_.unfitting.push_back(text.label);
+  Status FitBackups() {
+    for (const std::string& label : labels_) {
+      RETURN_IF_ERROR(environment_.cancellation->Check());
+      ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadBackupText(*store_, label));
+      if (text && !Fit(label, *text) && !IsBuried(label, *text)) {
+        report_.unfitting.push_back(label);
       }
     }
+    return Ok();
   }
 
-  bool IsBuried(const BackupText& text) const {
+  // To the key that has signed it.
+  bool Fit(const std::string& label, const std::string& text) {
+    for (auto& [key_id, found] : keys_) {
+      const Result<BackupSummary> summary = ParseSummary(text, label, {options_.cipher, found.key});
+      if (summary) {
+        Identity identity;
+        identity.system_identifier = summary->system_identifier;
+        identity.postgres_version_num = summary->postgres_version_num;
+        identity.wal_segment_size = summary->wal_segment_size;
+        identity.block_size = summary->block_size;
+        found.backups.push_back({label, std::move(identity)});
+        return true;
+      }
+    }
+    return false;
+  }
+
+  bool IsBuried(const std::string& label, const std::string& text) const {
     return std::ranges::any_of(keys_, [&](const auto& found) {
-      return IsTombstone(text.text, text.label, {options_.cipher, found.second.key});
+      return IsTombstone(text, label, {options_.cipher, found.second.key});
     });
   }
 
@@ -310,7 +360,7 @@ class KeyRestorer {
                              : fmt::format(
                                    "; {} of what looks like copies were not tried, because the "
                                    "passphrase does not open the first {} of their source",
-                                   passed_over_, kMostWrapsTried);
+                                   passed_over_, limits::kKeyWrapsTried);
   }
 
   Status Write(const FoundKey& chosen) {
@@ -326,12 +376,8 @@ class KeyRestorer {
       report_.written.push_back(std::move(name));
     }
     std::map<std::uint64_t, Identity> missing;
-    for (const BackupSummary& backup : chosen.backups) {  // the newest comes last
-      Identity& identity = missing[backup.system_identifier];
-      identity.system_identifier = backup.system_identifier;
-      identity.postgres_version_num = backup.postgres_version_num;
-      identity.wal_segment_size = backup.wal_segment_size;
-      identity.block_size = backup.block_size;
+    for (const FittingBackup& backup : chosen.backups) {  // the newest comes last
+      missing[backup.identity.system_identifier] = backup.identity;
     }
     RETURN_IF_ERROR(AddServer(missing));
     for (const Identity& present : identities_) {
@@ -370,11 +416,11 @@ class KeyRestorer {
   }
 
   void Describe(const FoundKey& chosen) {
-    for (const BackupSummary& backup : chosen.backups) {
+    for (const FittingBackup& backup : chosen.backups) {
       report_.backups.push_back(backup.label);
     }
     for (const auto& [key_id, found] : keys_) {
-      for (const BackupSummary& backup : found.backups) {
+      for (const FittingBackup& backup : found.backups) {
         if (key_id != report_.key_id) {
           report_.unfitting.push_back(backup.label);
         }
@@ -391,7 +437,7 @@ class KeyRestorer {
   std::vector<NamedText> identity_objects_;
   std::vector<Identity> identities_;
   std::optional<std::string> wanted_;
-  std::vector<BackupText> texts_;
+  std::vector<std::string> labels_;
   std::map<std::string, std::string> tried_;  // by a wrap's text; the id of the key that it opened
   std::size_t passed_over_ = 0;               // wraps, for a limit
   std::map<std::string, FoundKey> keys_;      // by key id

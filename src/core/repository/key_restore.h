@@ -33,9 +33,9 @@ struct KeyRestoreReport {
 };
 
 // Looks for wraps in `wrap`, below key/ and in every backup.json, and takes those that the
-// passphrase opens. Of each source only so many are tried (kMostWrapsTried); an error says when
-// there were more. Of their keys the one is chosen that the identities name, or else the only one
-// that fits a backup.json, or the WAL of `server`. Then writes what is missing, the wrap first,
+// passphrase opens. Of each source only so many are tried (limits::kKeyWrapsTried); an error says
+// when there were more. Of their keys the one is chosen that the identities name, or else the only
+// one that fits a backup.json, or the WAL of `server`. Then writes what is missing, the wrap first,
 // each "only if absent": nothing is overwritten, and what is there already decides.
 //
 // Errors: kNotFound (no copy that the passphrase opens, no backup that tells to whom it belongs),

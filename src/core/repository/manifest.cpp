@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/codec/json.h"
+#include "core/limits.h"
 #include "core/repository/json_fields.h"
 #include "core/repository/manifest_records.h"
 
@@ -17,8 +19,6 @@ using nlohmann::json;
 constexpr int kManifestVersion = 1;
 // The manifest of some hundred thousand files stays in memory; a larger one goes to a file.
 constexpr std::size_t kManifestMemory = 8U << 20;
-// A record this long would be a file of more than 10 TB.
-constexpr std::size_t kLongestRecord = 1U << 30;
 // A manifest is fetched in ranges of so many bytes.
 constexpr std::uint64_t kRange = 4U << 20;
 
@@ -57,17 +57,31 @@ Error TruncatedPart(const std::string& name) {
       .WithHint(kNotWhole);
 }
 
+limits::ManifestLine LineLimit(const SealPolicy& policy) {
+  return policy.encrypts() ? limits::kAuthenticManifestLine : limits::kManifestLine;
+}
+
+// At least as many as ParseJson() counts.
+std::size_t CountValues(std::string_view line) {
+  return 1 + static_cast<std::size_t>(std::ranges::count_if(
+                 line, [](char c) { return c == ',' || c == ':' || c == '[' || c == '{'; }));
+}
+
 class Reader {
  public:
-  Reader(std::string object_name, const BackupSummary& backup, const ManifestVisitor& visit)
-      : object_name_(std::move(object_name)), backup_(backup), visit_(visit) {}
+  Reader(std::string object_name, const SealPolicy& policy, const BackupSummary& backup,
+         const ManifestVisitor& visit)
+      : object_name_(std::move(object_name)),
+        limit_(LineLimit(policy)),
+        backup_(backup),
+        visit_(visit) {}
 
   Status Take(ByteView piece) {
     std::string_view text = AsText(piece);
     while (!text.empty()) {
       const std::size_t end = text.find('\n');
       if (end == std::string_view::npos) {
-        if (line_.size() + text.size() > kLongestRecord) {
+        if (line_.size() + text.size() > limit_.size) {
           return Corrupted("a record is too long");
         }
         line_.append(text);
@@ -97,7 +111,8 @@ class Reader {
     if (ended_) {
       return Corrupted("goes on after its end record");
     }
-    const json record = json::parse(line_, nullptr, false);
+    const json record =
+        ParseJson(line_, {.size = limit_.size, .values = limit_.values}).value_or(json());
     JsonFields fields(record, object_name_);
     std::string type;
     fields.Read("type", type);
@@ -147,6 +162,7 @@ class Reader {
   }
 
   std::string object_name_;
+  const limits::ManifestLine limit_;
   const BackupSummary& backup_;
   const ManifestVisitor& visit_;
   std::string line_;
@@ -201,6 +217,13 @@ Status ManifestWriter::AppendLine(const std::string& line) {
 
 Status ManifestWriter::Add(const ManifestRecord& record) {
   const std::string line = SerializeRecord(record);
+  const limits::ManifestLine limit = LineLimit(repository_.seal_policy());
+  if (line.size() > limit.size ||
+      (line.size() > limit.values && CountValues(line) > limit.values)) {
+    return MakeError(ErrorCode::kUnsupported, "the record of a file in \"{}\" has {} bytes",
+                     ManifestName(label_), line.size())
+        .WithHint("The file is too large for a backup without encryption: set veza_backup.cipher.");
+  }
   const std::lock_guard lock(mutex_);
   std::visit([this](const auto& specific) { Count(specific, totals_); }, record);
   return AppendLine(line);
@@ -229,9 +252,13 @@ Result<ManifestWriter::Stored> ManifestWriter::Commit() {
 Status ReadManifest(const Repository& repository, const BackupSummary& backup,
                     const ManifestVisitor& visit) {
   const std::string name = ManifestName(backup.label);
-  Reader reader(name, backup, visit);
-  StreamOpener opener(repository.seal_policy(), name,
-                      [&](ByteView plain) { return reader.Take(plain); });
+  Reader reader(name, repository.seal_policy(), backup, visit);
+  // A manifest may be of any length: it is taken line by line. One that inflates without end can be
+  // cancelled.
+  StreamOpener opener(repository.seal_policy(), name, [&](ByteView plain) -> Status {
+    RETURN_IF_ERROR(repository.environment().cancellation->Check());
+    return reader.Take(plain);
+  });
   Sha256 sha256;
   Bytes range;
   for (std::uint64_t offset = 0; offset < backup.manifest_size; offset += range.size()) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/limits.h"
 #include "core/repository/json_fields.h"
 
 namespace veza {
@@ -12,6 +13,9 @@ namespace veza {
 namespace {
 
 using nlohmann::json;
+
+// The frame word and a tag.
+constexpr std::size_t kShortestFrame = kFrameWordSize + 16;
 
 std::string ModeText(std::uint32_t mode) {
   return fmt::format("{:04o}", mode);
@@ -113,6 +117,14 @@ void ReadMode(JsonFields& fields, std::uint32_t& mode) {
   }
 }
 
+// A frame is read into memory as long as it is said to be.
+bool LiesInPack(const Extent& extent) {
+  const std::size_t longest = SealedFrameSize(Cipher::kAes256Cbc, kExtentSize);
+  return extent.stored >= kShortestFrame && extent.stored <= longest &&
+         extent.offset >= kObjectHeaderSize && extent.offset <= limits::kPack - extent.stored &&
+         extent.frame < limits::kPack / kShortestFrame;
+}
+
 // The six members of an extent that is stored somewhere.
 bool StoredExtentFrom(const json& item, Extent& extent) {
   if (!JsonFields::IntegerFrom(item[0], extent.length) ||
@@ -120,7 +132,7 @@ bool StoredExtentFrom(const json& item, Extent& extent) {
       !JsonFields::IntegerFrom(item[2], extent.frame) ||
       !JsonFields::IntegerFrom(item[3], extent.offset) ||
       !JsonFields::IntegerFrom(item[4], extent.stored) || !item[5].is_string() ||
-      extent.length > kExtentSize) {
+      extent.length > kExtentSize || !LiesInPack(extent)) {
     return false;
   }
   const auto digest = FromHex(item[5].get_ref<const std::string&>());
@@ -176,7 +188,19 @@ bool PageExtentFrom(const json& item, std::uint64_t file_size, std::uint32_t blo
   for (const PageRun& run : pages.runs) {
     count += run.count;
   }
-  return count * block_size == pages.extent.length;
+  return count <= kExtentSize && count * block_size == pages.extent.length;
+}
+
+// No page comes twice.
+bool AreDisjoint(const std::vector<PageExtent>& pages) {
+  std::vector<PageRun> all;
+  for (const PageExtent& extent : pages) {
+    all.insert(all.end(), extent.runs.begin(), extent.runs.end());
+  }
+  std::ranges::sort(all, {}, &PageRun::first);
+  return std::ranges::adjacent_find(all, [](const PageRun& a, const PageRun& b) {
+           return std::uint64_t{a.first} + a.count > b.first;
+         }) == all.end();
 }
 
 void ReadPages(JsonFields& fields, const json& record, std::uint32_t block_size, FileRecord& file) {
@@ -194,6 +218,9 @@ void ReadPages(JsonFields& fields, const json& record, std::uint32_t block_size,
       fields.Fail("a list of pages is malformed");
       return;
     }
+  }
+  if (!AreDisjoint(file.pages)) {
+    fields.Fail(fmt::format("a page of \"{}\" comes twice", file.path));
   }
 }
 
@@ -256,6 +283,9 @@ Result<ManifestRecord> PackFrom(JsonFields& fields, bool of_full) {
   }
   fields.Read("size", pack.size);
   fields.Read("frames", pack.frames);
+  if (pack.size > limits::kPack || pack.frames > pack.size / kShortestFrame) {
+    fields.Fail(fmt::format("pack {} is larger than a pack can be", pack.number));
+  }
   fields.Read("header", header);
   const auto bytes = FromBase64(header);
   if (!bytes || bytes->size() != pack.header.size()) {

@@ -1,6 +1,7 @@
 #include "core/repository/pins.h"
 
 #include "core/codec/document.h"
+#include "core/limits.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/names.h"
 
@@ -8,10 +9,11 @@ namespace veza {
 
 Result<std::set<std::string>> ReadPins(const Repository& repository) {
   std::set<std::string> pins;
-  RETURN_IF_ERROR(repository.store().List(kPinPrefix, "", [&](const ObjectInfo& object) {
+  ASSIGN_OR_RETURN(const std::vector<ObjectInfo> objects,
+                   ListAtMost(repository.store(), kPinPrefix, limits::kPins));
+  for (const ObjectInfo& object : objects) {
     pins.insert(object.name.substr(kPinPrefix.size()));
-    return Ok();
-  }));
+  }
   return pins;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/limits.h"
 #include "core/repository/entrance.h"
 #include "core/repository/names.h"
 
@@ -41,7 +42,7 @@ Error TooManyWraps(const Store& store, const std::string& key_id, std::size_t co
              ErrorCode::kWrongKey,
              "repository \"{}\" holds {} objects \"{}\", and the passphrase opens none of the "
              "first {}, which are all that are tried",
-             store.location(), count, KeyWrapName(key_id, "*"), kMostWrapsTried)
+             store.location(), count, KeyWrapName(key_id, "*"), limits::kKeyWrapsTried)
       .WithHint(
           "There is one for each passphrase. Find out who has written the others, and remove those "
           "that no passphrase of yours opens; keep a copy of them.");
@@ -50,26 +51,34 @@ Error TooManyWraps(const Store& store, const std::string& key_id, std::size_t co
 // Unwraps the data key `key_id` with the first wrap that the passphrase opens.
 Result<OpenedKey> FindKey(Store& store, const std::string& key_id, std::string_view passphrase,
                           const Cancellation& cancellation) {
-  ASSIGN_OR_RETURN(std::vector<NamedText> wraps, ReadObjects(store, KeyWrapName(key_id, "")));
-  if (wraps.empty()) {
+  const std::string prefix = KeyWrapName(key_id, "");
+  ASSIGN_OR_RETURN(const FirstObjects wraps, ListFirst(store, prefix, limits::kKeyWraps));
+  if (wraps.objects.empty()) {
     return LostKey(store, key_id);
   }
   std::optional<Error> damaged;
   std::size_t tried = 0;
-  for (NamedText& wrap : wraps) {
+  for (const ObjectInfo& wrap : wraps.objects) {
     RETURN_IF_ERROR(cancellation.Check());
-    if (tried == kMostWrapsTried) {
-      return TooManyWraps(store, key_id, wraps.size());
+    if (tried == limits::kKeyWrapsTried) {
+      return TooManyWraps(store, key_id, wraps.objects.size());
     }
-    Result<DataKey> key = UnwrapKey(wrap.text, passphrase);
+    const Result<Bytes> text = GetListed(store, wrap, limits::kKeyWrap);
+    if (!text && !IsNoWrap(text.error())) {
+      return text.error();
+    }
+    Result<DataKey> key = text ? UnwrapKey(AsText(*text), passphrase) : text.error();
     if (key && key->hex_id() == key_id) {
-      return OpenedKey{*key, std::move(wrap)};
+      return OpenedKey{*key, {wrap.name, std::string(AsText(*text))}};
     }
     const bool is_no_wrap = !key && key.error().code != ErrorCode::kWrongKey;
     tried += is_no_wrap ? 0 : 1;
     if (is_no_wrap) {
       damaged = std::move(key.error()).WithContext(fmt::format("object \"{}\"", wrap.name));
     }
+  }
+  if (wraps.more) {
+    return TooManyObjects(store, prefix, limits::kKeyWraps);
   }
   if (damaged) {
     return *damaged;

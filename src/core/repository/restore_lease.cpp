@@ -6,6 +6,7 @@
 
 #include "core/codec/document.h"
 #include "core/codec/json.h"
+#include "core/limits.h"
 #include "core/process_identity.h"
 #include "core/repository/json_fields.h"
 #include "core/repository/names.h"
@@ -17,8 +18,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int kRenewalsPerLease = 5;
-// Names of people's machines, no more: what is larger is none of ours.
-constexpr std::size_t kLargestLease = 16U << 10;
 
 // An error of this document alone, not of the store.
 bool IsUnreadable(const Error& error) {
@@ -49,7 +48,7 @@ Result<std::optional<LeaseState>> ReadLease(const Repository& repository, const 
     return std::optional(std::move(state));
   }
   Result<LeaseDocument> document = [&]() -> Result<LeaseDocument> {
-    ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), object.name, kLargestLease));
+    ASSIGN_OR_RETURN(const Bytes text, GetListed(repository.store(), object, limits::kLease));
     return ParseLease(AsText(text), object.name, repository.seal_policy());
   }();
   if (document) {
@@ -117,13 +116,9 @@ std::string LeaseState::Holder() const {
 }
 
 Result<std::vector<LeaseState>> ReadLeases(const Repository& repository) {
-  std::vector<ObjectInfo> objects;
-  RETURN_IF_ERROR(repository.store().List(kLeasePrefix, "", [&](const ObjectInfo& object) {
-    if (ParseLeaseName(object.name)) {
-      objects.push_back(object);
-    }
-    return Ok();
-  }));
+  ASSIGN_OR_RETURN(std::vector<ObjectInfo> objects,
+                   ListAtMost(repository.store(), kLeasePrefix, limits::kLeases));
+  std::erase_if(objects, [](const ObjectInfo& object) { return !ParseLeaseName(object.name); });
   std::vector<LeaseState> leases;
   if (objects.empty()) {
     return leases;
@@ -210,7 +205,7 @@ Status RenewLease(const Repository& repository, const std::string& name) {
   if (!ParseLeaseName(name)) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a lease", name);
   }
-  const Result<Bytes> text = GetSmall(repository.store(), name, kLargestLease);
+  const Result<Bytes> text = GetSmall(repository.store(), name, limits::kLease);
   if (!text && text.error().code == ErrorCode::kNotFound) {
     return Ok();
   }

@@ -11,6 +11,8 @@
 #include <system_error>
 #include <utility>
 
+#include "core/limits.h"
+
 namespace veza {
 
 bool TimelineHistory::Contains(TimelineId candidate, Lsn lsn) const {
@@ -40,7 +42,7 @@ Result<TimelineHistory> ParseTimelineHistory(TimelineId timeline, std::string_vi
     std::string lsn_text;
     const bool read = static_cast<bool>(fields >> ancestor.timeline >> lsn_text);
     const Result<Lsn> lsn = ParseLsn(lsn_text);
-    if (!read || !lsn || ancestor.timeline >= timeline ||
+    if (!read || !lsn || ancestor.timeline == 0 || ancestor.timeline >= timeline ||
         (!history.ancestors.empty() && ancestor.timeline <= history.ancestors.back().timeline)) {
       return MakeError(ErrorCode::kDataCorrupted,
                        "syntax error in timeline history file \"{}\": {}",
@@ -81,6 +83,10 @@ Result<std::string> ReadTextFile(const std::string& path) {
   std::array<char, 4096> part{};
   while (file.read(part.data(), part.size()) || file.gcount() > 0) {
     text.append(part.data(), static_cast<std::size_t>(file.gcount()));
+    if (text.size() > limits::kTextFile) {
+      return MakeError(ErrorCode::kDataCorrupted, "file \"{}\" is larger than {} bytes", path,
+                       limits::kTextFile);
+    }
   }
   // Not through an iterator, which throws when the file cannot be read.
   if (file.bad()) {
@@ -143,14 +149,16 @@ std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId tim
 }
 
 Result<TimelineId> FindNewestTimeline(const WalArchive& archive, TimelineId from) {
-  TimelineId newest = from;
-  for (;;) {
+  for (TimelineId newest = from; newest - from < limits::kTimelines; ++newest) {
     ASSIGN_OR_RETURN(const bool exists, archive.Contains(TimelineHistoryName(newest + 1)));
     if (!exists) {
       return newest;
     }
-    ++newest;
   }
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "the repository holds more than {} timelines behind timeline {}",
+                   limits::kTimelines, from)
+      .WithHint("No cluster was promoted so often. Find out who has written the history files.");
 }
 
 Result<std::vector<TimelineId>> FindMissingHistories(const WalArchive& archive, TimelineId from) {

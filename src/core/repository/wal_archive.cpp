@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/codec/frame_reader.h"
+#include "core/limits.h"
 #include "core/repository/gap_record.h"
 #include "core/repository/names.h"
 #include "core/repository/timeline_history.h"
@@ -281,8 +282,11 @@ Status WalArchive::Fetch(const std::string& file, const std::string& destination
   bool created = false;
   // The file is created when the first bytes arrive, so that asking for what is not there, which
   // recovery does all the time, leaves no trace.
-  StreamOpener opener(repository_.seal_policy(), name,
-                      [&](ByteView plain) { return WriteAll(out.get(), plain, temporary); });
+  ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system_identifier_));
+  StreamOpener opener(
+      repository_.seal_policy(), name,
+      [&](ByteView plain) { return WriteAll(out.get(), plain, temporary); },
+      LargestContent(ParseWalFileName(file)->kind, identity.wal_segment_size));
   Status status = repository_.store().Get(name, {}, [&](ByteView piece) -> Status {
     if (!out.valid()) {
       // One of that name is left over, or a trap: the directory may be another account's.
@@ -312,13 +316,29 @@ Status WalArchive::Fetch(const std::string& file, const std::string& destination
   return status;
 }
 
+std::uint64_t WalArchive::LargestContent(WalFileKind kind, std::uint64_t segment_size) {
+  switch (kind) {
+    case WalFileKind::kSegment:
+    case WalFileKind::kPartial:
+      return std::min<std::uint64_t>(segment_size, limits::kWalSegment);
+    case WalFileKind::kBackupHistory:
+      return limits::kBackupHistory;
+    case WalFileKind::kTimelineHistory:
+      return limits::kTimelineHistory;
+  }
+  return limits::kWalSegment;
+}
+
 Result<std::string> WalArchive::FetchText(const std::string& file) const {
   ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
   std::string text;
-  StreamOpener opener(repository_.seal_policy(), name, [&](ByteView plain) {
-    text.append(AsText(plain));
-    return Ok();
-  });
+  StreamOpener opener(
+      repository_.seal_policy(), name,
+      [&](ByteView plain) {
+        text.append(AsText(plain));
+        return Ok();
+      },
+      limits::kTimelineHistory);
   RETURN_IF_ERROR(
       repository_.store().Get(name, {}, [&](ByteView piece) { return opener.Feed(piece); }));
   RETURN_IF_ERROR(opener.Finish());
@@ -432,13 +452,17 @@ Result<std::vector<WalRange>> WalArchive::Ranges(std::uint64_t segment_size,
     ASSIGN_OR_RETURN(start_after, JustBefore(system_identifier_, from));
   }
   RETURN_IF_ERROR(repository_.store().List(
-      WalSystemPrefix(system_identifier_), start_after, [&](const ObjectInfo& object) {
+      WalSystemPrefix(system_identifier_), start_after, [&](const ObjectInfo& object) -> Status {
         const std::string base = object.name.substr(object.name.rfind('/') + 1);
         const auto name = ParseWalFileName(base);
         if (!name || name->kind != WalFileKind::kSegment) {
           return Ok();
         }
         const SegmentNumber number = SegmentNumberOf(base, segment_size);
+        if (ranges.size() > limits::kWalRanges) {
+          return TooManyObjects(repository_.store(), WalSystemPrefix(system_identifier_),
+                                limits::kWalRanges);
+        }
         if (ranges.empty() || ranges.back().timeline != name->timeline || number != next) {
           WalRange& range = ranges.emplace_back();
           range.timeline = name->timeline;

@@ -97,6 +97,9 @@ class WalArchive {
   // and asks again after a crash. kNotFound when the repository was reached and does not have it.
   Status Fetch(const std::string& file, const std::string& destination) const;
 
+  // The most that a WAL file of that kind may hold.
+  static std::uint64_t LargestContent(WalFileKind kind, std::uint64_t segment_size);
+
   // The whole content in memory; for history files.
   Result<std::string> FetchText(const std::string& file) const;
 

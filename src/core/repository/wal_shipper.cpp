@@ -66,16 +66,19 @@ Result<bool> IsCutCopy(const Repository& repository, const std::string& file,
   bool is_cut = true;
   std::uint64_t left = fork->switch_point.value - begin;  // of what both have
   std::string part;
-  StreamOpener opener(repository.seal_policy(), object, [&](ByteView stored) {
-    part.resize(stored.size());
-    local.read(part.data(), static_cast<std::streamsize>(part.size()));
-    const auto common = static_cast<std::size_t>(std::min<std::uint64_t>(left, stored.size()));
-    is_cut = is_cut && static_cast<std::size_t>(local.gcount()) == part.size() &&
-             part.compare(0, common, AsText(stored.first(common))) == 0 &&
-             part.find_first_not_of('\0', common) == std::string::npos;
-    left -= common;
-    return Ok();
-  });
+  StreamOpener opener(
+      repository.seal_policy(), object,
+      [&](ByteView stored) {
+        part.resize(stored.size());
+        local.read(part.data(), static_cast<std::streamsize>(part.size()));
+        const auto common = static_cast<std::size_t>(std::min<std::uint64_t>(left, stored.size()));
+        is_cut = is_cut && static_cast<std::size_t>(local.gcount()) == part.size() &&
+                 part.compare(0, common, AsText(stored.first(common))) == 0 &&
+                 part.find_first_not_of('\0', common) == std::string::npos;
+        left -= common;
+        return Ok();
+      },
+      WalArchive::LargestContent(WalFileKind::kSegment, options.segment_size));
   RETURN_IF_ERROR(
       repository.store().Get(object, {}, [&](ByteView piece) { return opener.Feed(piece); }));
   RETURN_IF_ERROR(opener.Finish());

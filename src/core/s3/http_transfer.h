@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/environment.h"
+#include "core/limits.h"
 #include "core/storage/body.h"
 
 namespace veza {
@@ -36,7 +37,7 @@ struct HttpRequest {
   Sink sink;
   int sink_status = 200;
   // Of HttpResponse::body: an error's is cut off there, any other that is longer is an error.
-  std::size_t body_limit = 64U << 10;
+  std::size_t body_limit = limits::kErrorAnswer;
 };
 
 struct HttpResponse {

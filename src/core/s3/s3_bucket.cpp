@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <pugixml.hpp>
 
+#include "core/limits.h"
 #include "core/s3/s3_address.h"
 #include "core/s3/s3_client.h"
 #include "core/s3/s3_error.h"
@@ -41,7 +42,7 @@ Result<std::string> Ask(S3Client& client, const S3Options& options, const Enviro
                         const char* what, std::string_view none) {
   S3Call call{"GET", ""};
   call.query.emplace_back(what, "");
-  call.body_limit = 1U << 20;
+  call.body_limit = limits::kBucketConfiguration;
   const std::string purpose =
       fmt::format("could not read the {} of bucket \"{}\"", what, options.bucket);
   ASSIGN_OR_RETURN(HttpResponse response, client.Send(call, purpose));
@@ -59,7 +60,7 @@ Result<std::string> Ask(S3Client& client, const S3Options& options, const Enviro
 
 std::optional<std::vector<LifecycleRule>> ParseLifecycle(std::string_view xml) {
   pugi::xml_document document;
-  if (!document.load_buffer(xml.data(), xml.size())) {
+  if (!ParseXml(xml, limits::kBucketConfiguration, document)) {
     return std::nullopt;
   }
   const pugi::xml_node root = document.child("LifecycleConfiguration");
@@ -77,7 +78,7 @@ std::optional<std::vector<LifecycleRule>> ParseLifecycle(std::string_view xml) {
 
 std::optional<bool> ParseVersioning(std::string_view xml) {
   pugi::xml_document document;
-  if (!document.load_buffer(xml.data(), xml.size())) {
+  if (!ParseXml(xml, limits::kBucketConfiguration, document)) {
     return std::nullopt;
   }
   const pugi::xml_node root = document.child("VersioningConfiguration");

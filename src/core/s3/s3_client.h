@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "core/limits.h"
 #include "core/s3/http_client.h"
 #include "core/s3/s3_address.h"
 #include "core/s3/s3_store.h"
@@ -19,7 +20,7 @@ struct S3Call {
   Body* body = nullptr;
   Sink sink{};  // see HttpRequest
   int sink_status = 200;
-  std::size_t body_limit = 64U << 10;
+  std::size_t body_limit = limits::kErrorAnswer;
 };
 
 // Thread-safe.

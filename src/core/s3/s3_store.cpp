@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/limits.h"
 #include "core/s3/s3_address.h"
 #include "core/s3/s3_client.h"
 #include "core/s3/s3_error.h"
@@ -11,9 +12,6 @@
 namespace veza {
 
 namespace {
-
-// A page holds up to 1000 keys of up to 1024 bytes, each of which may be encoded as three.
-constexpr std::size_t kLongestListPage = 8U << 20;
 
 template <typename Number>
 std::optional<Number> ParseNumber(std::string_view text) {
@@ -138,7 +136,7 @@ class S3Store final : public Store {
   Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
     RETURN_IF_ERROR(ValidateDirectoryPrefix(prefix));
     std::vector<std::string> directories;
-    RETURN_IF_ERROR(ListPages(prefix, "", "/", [&](const S3ListPage& page) {
+    RETURN_IF_ERROR(ListPages(prefix, "", "/", [&](const S3ListPage& page) -> Status {
       for (std::string name : page.prefixes) {
         if (RemoveRoot(name) && name.starts_with(prefix) && name.ends_with('/')) {
           name = name.substr(prefix.size(), name.size() - prefix.size() - 1);
@@ -146,6 +144,9 @@ class S3Store final : public Store {
             directories.push_back(std::move(name));
           }
         }
+      }
+      if (directories.size() > limits::kDirectories) {
+        return TooManyObjects(*this, prefix, limits::kDirectories);
       }
       return Ok();
     }));
@@ -231,7 +232,7 @@ class S3Store final : public Store {
     call.query = std::move(query);
     call.query.emplace_back("list-type", "2");
     call.query.emplace_back("encoding-type", "url");
-    call.body_limit = kLongestListPage;
+    call.body_limit = limits::kListPage;
     return call;
   }
 
@@ -240,7 +241,7 @@ class S3Store final : public Store {
     const std::string what = fmt::format("could not list \"{}\"", Quoted(prefix));
     std::string last;
     std::string token;
-    for (;;) {
+    for (int empty_pages = 0;;) {
       S3Call call = ListCall({{"prefix", root_ + std::string(prefix)},
                               {"max-keys", std::to_string(options_.list_page_size)}});
       if (*delimiter != '\0') {
@@ -270,6 +271,13 @@ class S3Store final : public Store {
       RETURN_IF_ERROR(each(*page));
       if (!page->truncated) {
         return Ok();
+      }
+      // Or the listing would never end.
+      empty_pages = page->objects.empty() && page->prefixes.empty() ? empty_pages + 1 : 0;
+      if (page->continuation_token == token || empty_pages > limits::kEmptyPages) {
+        return MakeError(ErrorCode::kUnavailable, "{}: server lists the same page again and again",
+                         what)
+            .WithHint("Check that veza_backup.s3_endpoint names an S3 server.");
       }
       token = page->continuation_token;
     }

@@ -1,7 +1,9 @@
 #include "core/s3/s3_xml.h"
 
+#include <algorithm>
 #include <charconv>
-#include <pugixml.hpp>
+
+#include "core/limits.h"
 
 namespace veza {
 
@@ -34,6 +36,25 @@ std::string UrlDecode(std::string_view text) {
   return decoded;
 }
 
+bool IsShallow(const pugi::xml_document& document) {
+  std::size_t depth = 1;
+  for (pugi::xml_node node = document.first_child(); node;) {
+    if (node.first_child()) {
+      node = node.first_child();
+      if (++depth > limits::kXmlDepth) {
+        return false;
+      }
+      continue;
+    }
+    while (node && !node.next_sibling()) {
+      node = node.parent();
+      --depth;
+    }
+    node = node.next_sibling();
+  }
+  return true;
+}
+
 std::optional<ObjectInfo> ParseObject(const pugi::xml_node& contents, bool encoded) {
   const std::string_view key = contents.child_value("Key");
   const std::string_view size = contents.child_value("Size");
@@ -55,9 +76,17 @@ Error NotAPage() {
 
 }  // namespace
 
+// pugixml takes some 60 bytes for each element and attribute: these are counted before it begins,
+// roughly and on the safe side.
+bool ParseXml(std::string_view text, std::size_t size, pugi::xml_document& document) {
+  const auto markup = std::ranges::count_if(text, [](char c) { return c == '<' || c == '='; });
+  return text.size() <= size && static_cast<std::size_t>(markup) <= limits::kXmlMarkup &&
+         document.load_buffer(text.data(), text.size()) && IsShallow(document);
+}
+
 std::optional<S3ErrorDocument> ParseS3Error(std::string_view text) {
   pugi::xml_document document;
-  if (!document.load_buffer(text.data(), text.size())) {
+  if (!ParseXml(text, limits::kErrorAnswer, document)) {
     return std::nullopt;
   }
   const pugi::xml_node error = document.child("Error");
@@ -71,7 +100,7 @@ std::optional<S3ErrorDocument> ParseS3Error(std::string_view text) {
 
 Result<S3ListPage> ParseS3ListPage(std::string_view text) {
   pugi::xml_document document;
-  if (!document.load_buffer(text.data(), text.size())) {
+  if (!ParseXml(text, limits::kListPage, document)) {
     return NotAPage();
   }
   const pugi::xml_node root = document.child("ListBucketResult");

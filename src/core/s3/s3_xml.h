@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <pugixml.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,10 @@
 #include "core/storage/store.h"
 
 namespace veza {
+
+// The only parser of XML in the program. False when `text` is not XML, is longer than `size`, or
+// has more markup or deeper nesting than core/limits.h says: memory is bounded by these.
+bool ParseXml(std::string_view text, std::size_t size, pugi::xml_document& document);
 
 struct S3ErrorDocument {
   std::string code;  // for example "NoSuchKey"

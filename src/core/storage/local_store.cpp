@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "core/limits.h"
 #include "core/storage/local_directories.h"
 #include "core/storage/local_tree.h"
 #include "core/storage/unique_fd.h"
@@ -183,8 +184,12 @@ class LocalStore final : public Store {
   Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
     RETURN_IF_ERROR(environment_.cancellation->Check());
     RETURN_IF_ERROR(ValidateDirectoryPrefix(prefix));
-    return WithAdvice(DirectoriesWithObjects(PathOf(prefix.substr(0, prefix.rfind('/'))),
-                                             *environment_.cancellation));
+    Result<std::vector<std::string>> found = WithAdvice(DirectoriesWithObjects(
+        PathOf(prefix.substr(0, prefix.rfind('/'))), *environment_.cancellation));
+    if (found && found->size() > limits::kDirectories) {
+      return TooManyObjects(*this, prefix, limits::kDirectories);
+    }
+    return found;
   }
 
   Result<TimePoint> Now() override {

@@ -20,6 +20,13 @@ bool ValidPart(std::string_view part) {
          !part.starts_with(kReservedPart) && std::all_of(part.begin(), part.end(), ValidCharacter);
 }
 
+Error TooLarge(const Store& store, std::string_view name, std::size_t limit) {
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "object \"{}/{}\" is larger than the {} bytes it may have", store.location(),
+                   name, limit)
+      .WithHint("It is not what veza_backup wrote under this name; use another copy of it.");
+}
+
 }  // namespace
 
 Status Store::ListFragments(const ObjectVisitor&) {
@@ -68,13 +75,51 @@ Status ValidateDirectoryPrefix(std::string_view prefix) {
   return ValidateObjectName(prefix.substr(0, prefix.size() - 1));
 }
 
+Result<FirstObjects> ListFirst(Store& store, std::string_view prefix, std::size_t limit) {
+  FirstObjects first;
+  const Status listed = store.List(prefix, "", [&](const ObjectInfo& object) -> Status {
+    if (first.objects.size() == limit) {
+      first.more = true;
+      return MakeError(ErrorCode::kCancelled, "seen enough");
+    }
+    first.objects.push_back(object);
+    return Ok();
+  });
+  if (!first.more) {
+    RETURN_IF_ERROR(listed);
+  }
+  return first;
+}
+
+Result<std::vector<ObjectInfo>> ListAtMost(Store& store, std::string_view prefix,
+                                           std::size_t limit) {
+  ASSIGN_OR_RETURN(FirstObjects first, ListFirst(store, prefix, limit));
+  if (first.more) {
+    return TooManyObjects(store, prefix, limit);
+  }
+  return std::move(first.objects);
+}
+
+Error TooManyObjects(const Store& store, std::string_view prefix, std::size_t limit) {
+  return MakeError(ErrorCode::kDataCorrupted, "repository \"{}\" holds more than {} names \"{}*\"",
+                   store.location(), limit, prefix)
+      .WithHint(
+          "veza_backup leaves far fewer there. Find out who has written the others, and remove "
+          "them.");
+}
+
+Result<Bytes> GetListed(Store& store, const ObjectInfo& object, std::size_t limit) {
+  if (object.size > limit) {
+    return TooLarge(store, object.name, limit);
+  }
+  return GetSmall(store, object.name, limit);
+}
+
 Result<Bytes> GetSmall(Store& store, std::string_view name, std::size_t limit) {
   Bytes content;
   RETURN_IF_ERROR(store.Get(name, ByteRange{}, [&](ByteView piece) -> Status {
     if (piece.size() > limit - content.size()) {
-      return MakeError(ErrorCode::kDataCorrupted,
-                       "object \"{}/{}\" is larger than the {} bytes it may have", store.location(),
-                       name, limit);
+      return TooLarge(store, name, limit);
     }
     content.insert(content.end(), piece.begin(), piece.end());
     return Ok();

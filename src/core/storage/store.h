@@ -20,6 +20,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/bytes.h"
 #include "core/environment.h"
@@ -82,7 +83,8 @@ class Store {
   // The names one level below `prefix` (which ends with '/' or is empty), without the prefix and
   // without a trailing '/': "directories" only, and only those that hold an object. In byte order.
   // A bucket with versioning may name others, too: those whose objects were all deleted (MinIO).
-  // Who takes more from a name than where to look asks HoldsObject().
+  // Who takes more from a name than where to look asks HoldsObject(). More than
+  // limits::kDirectories are kDataCorrupted.
   virtual Result<std::vector<std::string>> ListDirectories(std::string_view prefix) = 0;
 
   // The store's own idea of the time, with the precision of kStoreTimePrecision.
@@ -98,8 +100,25 @@ class Store {
   virtual Status RemoveFragment(std::string_view name);
 };
 
-// Whole objects in memory, for the small ones (JSON documents). Larger than `limit` is an error.
-Result<Bytes> GetSmall(Store& store, std::string_view name, std::size_t limit = 16U << 20);
+// Whole objects in memory, for the small ones (JSON documents). `limit` is one of core/limits.h;
+// what is larger is kDataCorrupted, and the transfer ends there.
+Result<Bytes> GetSmall(Store& store, std::string_view name, std::size_t limit);
+// The same, of an object that was listed: what is too large by its listing is not fetched.
+Result<Bytes> GetListed(Store& store, const ObjectInfo& object, std::size_t limit);
+
+// The objects whose names begin with `prefix`, the first `limit` of them. `more`: there are others.
+struct FirstObjects {
+  std::vector<ObjectInfo> objects;
+  bool more = false;
+};
+Result<FirstObjects> ListFirst(Store& store, std::string_view prefix, std::size_t limit);
+
+// All of them; kDataCorrupted when there are more than `limit`.
+Result<std::vector<ObjectInfo>> ListAtMost(Store& store, std::string_view prefix,
+                                           std::size_t limit);
+// What ListAtMost() and ListDirectories() say of too many.
+Error TooManyObjects(const Store& store, std::string_view prefix, std::size_t limit);
+
 Status PutSmall(Store& store, std::string_view name, ByteView content, PutMode mode);
 
 // Created unless there is one of that name, whatever it holds.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/codec/stream.h"
+#include "core/limits.h"
 #include "core/repository/archive_survey.h"
 #include "core/repository/names.h"
 #include "core/repository/timeline_history.h"
@@ -170,15 +171,13 @@ Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::
                                                                std::uint64_t system_identifier,
                                                                std::uint64_t segment_size) {
   const Repository& repository = session_.repository();
-  std::vector<std::string> objects;
-  RETURN_IF_ERROR(
-      repository.store().List(GapPrefix(system_identifier), "", [&](const ObjectInfo& object) {
-        if (!object.name.ends_with(".minimal")) {  // of a segment that is there (CheckLevel)
-          objects.push_back(object.name);
-        }
-        return Ok();
-      }));
-  for (const std::string& object : objects) {
+  ASSIGN_OR_RETURN(
+      const std::vector<ObjectInfo> listed,
+      ListAtMost(repository.store(), GapPrefix(system_identifier), limits::kGapRecords));
+  for (const auto& [object, size, modified] : listed) {
+    if (object.ends_with(".minimal")) {
+      continue;  // of a segment that is there (CheckLevel)
+    }
     const Result<WalGap> gap = ReadGap(repository, object);
     if (!gap) {
       RETURN_IF_ERROR(session_.Judge(gap.error(), object, {}));
@@ -267,10 +266,14 @@ Status WalVerifier::Open(const ObjectInfo& object, const Identity& system,
                          const std::vector<std::string>& labels) {
   session_.BeforeReading(object.size);
   std::uint64_t size = 0;
-  StreamOpener opener(session_.repository().seal_policy(), object.name, [&](ByteView plain) {
-    size += plain.size();
-    return Ok();
-  });
+  const WalFileKind kind = ParseWalFileName(BaseName(object.name))->kind;
+  StreamOpener opener(
+      session_.repository().seal_policy(), object.name,
+      [&](ByteView plain) {
+        size += plain.size();
+        return Ok();
+      },
+      WalArchive::LargestContent(kind, system.wal_segment_size));
   Status read = session_.repository().store().Get(object.name, {}, [&](ByteView piece) {
     session_.progress().bytes_read += piece.size();
     return opener.Feed(piece);
@@ -281,7 +284,6 @@ Status WalVerifier::Open(const ObjectInfo& object, const Identity& system,
   if (read) {
     read = opener.Finish();
   }
-  const WalFileKind kind = ParseWalFileName(BaseName(object.name))->kind;
   const bool is_segment = kind == WalFileKind::kSegment || kind == WalFileKind::kPartial;
   if (read && is_segment && size != system.wal_segment_size) {
     read = DamagedObject(object.name, fmt::format("it holds {} bytes of WAL instead of {}", size,

@@ -4,6 +4,7 @@
 
 #include "core/codec/codec_fixtures.h"
 #include "core/codec/json.h"
+#include "core/memory_gauge.h"
 
 namespace veza {
 namespace {
@@ -162,6 +163,56 @@ TEST(Json, TakesSixteenLevels) {
   EXPECT_FALSE(ParseJsonObject(Nested(17)).has_value());
   EXPECT_FALSE(ParseJsonObject(Nested(1'000'000)).has_value());
   EXPECT_FALSE(ParseJsonObject("{\"a\":" + std::string(1'000'000, '[')).has_value());
+}
+
+// Whatever the text is made of, memory is a small multiple of the limits.
+TEST(Json, MemoryIsBounded) {
+  const auto repeated = [](std::string_view text, std::size_t size) {
+    std::string all = "{\"a\":[";
+    while (all.size() < size) {
+      all += text;
+    }
+    return all + "0]}";
+  };
+  constexpr std::size_t kSize = 15U << 20;
+  for (const char* const text :
+       {"[],", "{},", "\"\",", "0,", "\"a name of more than sixteen bytes\",", "{\"\":0},"}) {
+    const std::string document = repeated(text, kSize);
+    const MemoryGauge gauge;
+    EXPECT_EQ(ParseJson(document).has_value(),
+              document.size() / std::string(text).size() < 2'000'000)
+        << text;
+    if (MemoryGauge::meaningful()) {
+      EXPECT_LT(gauge.grown_bytes(), 384U << 20) << text;
+    }
+  }
+  for (const std::string& text :
+       {std::string(16U << 20, '['), "{\"a\":" + std::string(15U << 20, '['),
+        std::string(64U << 20, ' '), std::string(17U << 20, '1')}) {
+    const MemoryGauge gauge;
+    EXPECT_FALSE(ParseJson(text));
+    if (MemoryGauge::meaningful()) {
+      EXPECT_LT(gauge.grown_bytes(), 4U << 20) << text.substr(0, 10);
+    }
+  }
+}
+
+TEST(Json, KeepsItsLimits) {
+  EXPECT_TRUE(ParseJson("[1,2,3]", {.size = 7, .values = 4}));
+  EXPECT_FALSE(ParseJson("[1,2,3]", {.size = 6, .values = 4}));
+  EXPECT_FALSE(ParseJson("[1,2,3]", {.size = 7, .values = 3}));
+  EXPECT_TRUE(ParseJson(R"({"a":{"b":1}})", {.size = 100, .values = 5}));
+  EXPECT_FALSE(ParseJson(R"({"a":{"b":1}})", {.size = 100, .values = 4}));
+  // What it takes, it takes as the library does.
+  for (const char* const text :
+       {"null", "true", "-5", "18446744073709551615", "1.5", "\"\\u00e9\"", "[]", "{}", "[[],{}]",
+        R"({"a":1,"b":[true,null,{"c":"d"}],"a":2})", R"([{"x":[1,[2,{"y":[3]}]]},4])"}) {
+    EXPECT_EQ(ParseJson(text).value(), json::parse(text)) << text;
+  }
+  for (const char* const text : {"", " ", "[", "]", "[1", "{\"a\"", "{\"a\":", "{1:2}", "[1,]",
+                                 "nul", "\"\xff\"", "1 2", "1e999", "[1]]", "\"\\ud800\""}) {
+    EXPECT_FALSE(ParseJson(text)) << text;
+  }
 }
 
 TEST(Json, MembersHaveTheirTypeOrAreNotThere) {

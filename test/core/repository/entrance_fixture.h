@@ -81,7 +81,7 @@ class EntranceFixture : public testing::TestWithParam<std::tuple<Backend, Cipher
   }
 
   std::vector<NamedText> Objects(const std::string& prefix = "") {
-    return ReadObjects(*store_, prefix).value();
+    return ReadObjects(*store_, prefix, 64U << 20, 10'000).value();
   }
   std::vector<std::string> Names(const std::string& prefix = "") {
     std::vector<std::string> names;

@@ -1,6 +1,7 @@
 #include "core/repository/entrance.h"
 
 #include "core/codec/key.h"
+#include "core/limits.h"
 #include "core/repository/entrance_fixture.h"
 
 namespace veza {
@@ -371,17 +372,18 @@ TEST_P(KeptWrapTest, OnlySoManyWrapsAreTried) {
   Put(KeyWrapName(key_id, std::string(16, 'f')), ours.text);
   const std::string junk =
       WrapKey(TestKey(), "another passphrase", "node-b", kTestTime, SystemRandom()).value();
-  for (std::size_t i = 0; i < kMostWrapsTried; ++i) {
+  for (std::size_t i = 0; i < limits::kKeyWrapsTried; ++i) {
     Put(KeyWrapName(key_id, fmt::format("{:016}", i)), i % 8 == 0 ? "no wrap" : junk);
   }
   EXPECT_OK(Open());
-  for (std::size_t i = 0; i < kMostWrapsTried; ++i) {
+  for (std::size_t i = 0; i < limits::kKeyWrapsTried; ++i) {
     Put(KeyWrapName(key_id, fmt::format("{:016}", i)), junk);
   }
   const auto opened = Open();
   EXPECT_ERROR(opened, ErrorCode::kWrongKey);
-  EXPECT_THAT(opened.error().message,
-              AllOf(HasSubstr(fmt::format("{} objects", kMostWrapsTried + 1)), HasSubstr(key_id)));
+  EXPECT_THAT(
+      opened.error().message,
+      AllOf(HasSubstr(fmt::format("{} objects", limits::kKeyWrapsTried + 1)), HasSubstr(key_id)));
 }
 
 // Nothing is overwritten; the wrap gets a name of its own.

@@ -73,7 +73,8 @@ TEST_F(FinishedCopyTest, BecomesTheBackupThatItsMakerWanted) {
   EXPECT_ERROR(CommitFinishedCopy(*repository_, *found, Sha256Of(AsBytes("another's"))),
                ErrorCode::kFailedPrecondition);
   ASSERT_OK(CommitFinishedCopy(*repository_, *found, *wanted_.own));
-  const Bytes document = GetSmall(repository_->store(), BackupDocumentName(kTestLabel)).value();
+  const Bytes document =
+      GetSmall(repository_->store(), BackupDocumentName(kTestLabel), 16U << 20).value();
   EXPECT_EQ(AsText(document), SerializeSummary(summary_, repository_->seal_policy()).value());
   EXPECT_FALSE(repository_.Exists(FinishedCopyName(kTestLabel)));
   EXPECT_FALSE(Find());
@@ -193,7 +194,8 @@ TEST_F(FinishedCopyTest, ANewerBackupMakesItSuperfluous) {
 // It is no backup.json: nobody can make one of it by copying.
 TEST_F(FinishedCopyTest, IsNoBackupUnderAnotherName) {
   HaveCopy();
-  const Bytes text = GetSmall(repository_->store(), FinishedCopyName(kTestLabel)).value();
+  const Bytes text =
+      GetSmall(repository_->store(), FinishedCopyName(kTestLabel), 16U << 20).value();
   EXPECT_ERROR(ParseSummary(AsText(text), kTestLabel, repository_->seal_policy()),
                ErrorCode::kDataCorrupted);
 }

@@ -1,6 +1,7 @@
 #include "core/repository/key_restore.h"
 
 #include "core/codec/key.h"
+#include "core/limits.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/entrance.h"
 #include "core/repository/entrance_fixture.h"
@@ -228,7 +229,7 @@ TEST_P(RestoredWrapTest, JunkHoldsOffNoOtherSource) {
   Lose("key/");
   const std::string junk =
       WrapKey(TestKey(), "another passphrase", "node-b", kTestTime, SystemRandom()).value();
-  for (std::size_t i = 0; i <= kMostWrapsTried; ++i) {
+  for (std::size_t i = 0; i <= limits::kKeyWrapsTried; ++i) {
     const std::string other_id = ToHex(std::array<std::uint8_t, 16>{});
     Put(KeyWrapName(other_id, fmt::format("{:016}", i)), junk + std::string(i, ' '));
   }

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/memory_gauge.h"
+#include "core/repository/manifest_records.h"
 #include "core/repository/test_repository.h"
 
 namespace veza {
@@ -31,7 +32,7 @@ Extent StoredExtent(std::uint32_t length, std::uint32_t pack, std::uint32_t fram
   extent.length = length;
   extent.pack = pack;
   extent.frame = frame;
-  extent.offset = (1ULL << 40) + frame;
+  extent.offset = (16U << 20) + frame % 1000;
   extent.stored = length / 2 + 20;
   extent.digest = DigestExtent(AsBytes(std::to_string(frame)));
   return extent;
@@ -73,7 +74,7 @@ TEST_P(ManifestTest, EveryRecordComesBack) {
   const std::string utf8_path = "base/5/\xc3\xa9t\xc3\xa9";
   PackRecord pack;
   pack.number = 4'000'000'000;
-  pack.size = 1ULL << 33;
+  pack.size = 17U << 20;
   pack.frames = 3;
   for (std::size_t i = 0; i < pack.header.size(); ++i) {
     pack.header[i] = static_cast<std::uint8_t>(255 - i);
@@ -83,7 +84,7 @@ TEST_P(ManifestTest, EveryRecordComesBack) {
                         1'048'576 + 500 + 8192,
                         -5,
                         {StoredExtent(1'048'576, 4'000'000'000, 0), Hole(500),
-                         StoredExtent(8192, 4'000'000'000, 4'294'967'295)}};
+                         StoredExtent(8192, 4'000'000'000, 1'000'000)}};
 
   ManifestWriter writer(*repository_, kLabel);
   ASSERT_OK(writer.Add(Tablespace{16384, "/srv/ts", 0}));
@@ -479,6 +480,78 @@ TEST_F(ForgedManifestTest, ExtentsAreWellFormedAndAddUp) {
   EXPECT_ERROR(ReadRecord(file), ErrorCode::kDataCorrupted);
   file["extents"] = json::array({json::array({kExtentSize + 1})});
   EXPECT_OK(ReadRecord(file));  // a hole needs none
+}
+
+// What a reader would fetch into memory, or look for behind the end of the pack.
+TEST_F(ForgedManifestTest, ExtentsLieInTheirPack) {
+  const auto with = [&](int index, std::uint64_t value) {
+    json file = kFile;
+    file["extents"][1][static_cast<std::size_t>(index)] = value;
+    return ReadRecord(file);
+  };
+  constexpr std::uint64_t kPackEnd = 32U << 20;
+  EXPECT_OK(with(3, kPackEnd - 60));
+  EXPECT_OK(with(4, SealedFrameSize(Cipher::kAes256Cbc, kExtentSize)));
+  const std::pair<int, std::uint64_t> wrong[] = {
+      {2, 4'000'000'000},          {3, 0}, {3, 63}, {3, kPackEnd - 59}, {3, ~std::uint64_t{0}},
+      {3, ~std::uint64_t{0} - 59}, {4, 0}, {4, 19}, {4, 2U << 20},      {4, 4'294'967'295}};
+  for (const auto& [index, value] : wrong) {
+    EXPECT_ERROR(with(index, value), ErrorCode::kDataCorrupted);
+  }
+  for (const auto& [size, frames] : {std::pair<std::uint64_t, std::uint64_t>{kPackEnd + 1, 1},
+                                     {~std::uint64_t{0}, 1},
+                                     {1000, 51},
+                                     {1000, 4'294'967'295}}) {
+    json pack = kPack;
+    pack["size"] = size;
+    pack["frames"] = frames;
+    EXPECT_ERROR(ReadRecord(pack), ErrorCode::kDataCorrupted);
+  }
+}
+
+TEST_F(ForgedManifestTest, PagesOfADiffComeOnce) {
+  BackupSummary diff;
+  diff.label = "20261122-020000F_20261123-020000D";
+  diff.type = BackupType::kDiff;
+  const auto read = [&](std::uint32_t block_size, const json& pages) {
+    diff.block_size = block_size;
+    json file = kFile;
+    file["size"] = 1U << 20;
+    file["extents"] = json::array({json::array({1U << 20})});
+    file["pages"] = pages;
+    return ParseRecord(file, "file", diff, "manifest");
+  };
+  const auto of = [](std::uint64_t length, const json& runs) {
+    return json::array({length, 1, 0, 300, 60, "00112233445566778899aabbccddeeff", runs});
+  };
+  EXPECT_OK(read(8192, json::array({of(24576, {4, 1, 0, 2}), of(8192, {3, 1})})));
+  EXPECT_ERROR(read(8192, json::array({of(24576, {0, 2, 1, 1})})), ErrorCode::kDataCorrupted);
+  EXPECT_ERROR(read(8192, json::array({of(8192, {5, 1}), of(24576, {4, 3})})),
+               ErrorCode::kDataCorrupted);
+  // 2^20 pages of 2^12 bytes are 2^32 bytes, of which 32 bits are 0; 2^33 of 2^31 are nothing.
+  json many = json::array();
+  for (int i = 0; i < 65536; ++i) {
+    many.push_back(0);
+    many.push_back(1);
+  }
+  EXPECT_ERROR(read(4096, json::array({of(0, many)})), ErrorCode::kDataCorrupted);
+}
+
+// A line without an end, of a manifest whose object is small.
+TEST_F(ForgedManifestTest, LinesHaveALimit) {
+  ASSERT_FALSE(repository_->seal_policy().encrypts());
+  const std::string begin = kHeader.dump() + "\n{\"type\":\"file\",\"extents\":[";
+  std::string many = "0,";
+  while (many.size() < (17U << 20)) {
+    many += many;
+  }
+  for (const std::string& text : {std::string(70U << 20, '['), many + "0]}\n"}) {
+    const MemoryGauge gauge;
+    EXPECT_ERROR(ReadRaw(begin + text), ErrorCode::kDataCorrupted);
+    if (MemoryGauge::meaningful()) {
+      EXPECT_LT(gauge.grown_bytes(), 500U << 20);
+    }
+  }
 }
 
 TEST_F(ForgedManifestTest, PackHeadersHave64Bytes) {

@@ -58,7 +58,7 @@ TEST_P(RepositoryMarkerTest, AnotherRepositoryIsNotMade) {
                 AllOf(HasSubstr(store_->location()), HasSubstr(other->location())));
     EXPECT_THAT(refused.error().hint, HasSubstr("veza_backup_init()"));
   }
-  EXPECT_THAT(ReadObjects(*other, "").value(), IsEmpty());
+  EXPECT_THAT(ReadObjects(*other, "", 1U << 20, 100).value(), IsEmpty());
   EXPECT_EQ(ReadText(Path()), marker);
   EXPECT_OK(InitialiseAt(store_));
 }
@@ -79,7 +79,7 @@ TEST_P(RepositoryMarkerTest, AnotherRepositoryThatIsThereIsNotTakenUp) {
     }
     const auto there = Repository::Open(other, options_, environment_);
     ASSERT_OK(there);
-    const std::vector<NamedText> before = ReadObjects(*other, "").value();
+    const std::vector<NamedText> before = ReadObjects(*other, "", 1U << 20, 100).value();
     const auto refused = InitialiseAt(other);
     EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
     EXPECT_THAT(refused.error().message,
@@ -90,7 +90,7 @@ TEST_P(RepositoryMarkerTest, AnotherRepositoryThatIsThereIsNotTakenUp) {
     EXPECT_ERROR(CompareMarker(Data(), opened), ErrorCode::kFailedPrecondition);
     EXPECT_ERROR(KeepMarker(Data(), opened, true), ErrorCode::kFailedPrecondition);
     EXPECT_EQ(ReadText(Path()), marker);
-    EXPECT_EQ(ReadObjects(*other, "").value(), before);
+    EXPECT_EQ(ReadObjects(*other, "", 1U << 20, 100).value(), before);
 
     // Whoever means it says so, once.
     ASSERT_OK(MarkRepository({Data(), service_}, **there));

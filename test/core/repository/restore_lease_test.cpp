@@ -178,7 +178,7 @@ TEST_F(RestoreLeaseTest, OneFromTheFutureIsNotKeptForEver) {
 
 TEST_F(RestoreLeaseTest, ACopyUnderAnotherNameIsNoLease) {
   const auto lease = Take();
-  const Bytes text = GetSmall(shared_->store(), lease->name()).value();
+  const Bytes text = GetSmall(shared_->store(), lease->name(), 16U << 10).value();
   const std::string other =
       LeaseName(FullLabel(kTestTime + std::chrono::hours(1)), "00000000000000ff");
   EXPECT_ERROR(ParseLease(AsText(text), other, shared_->seal_policy()), ErrorCode::kDataCorrupted);

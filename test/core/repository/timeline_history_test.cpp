@@ -26,9 +26,9 @@ TEST(TimelineHistory, ReadsWhatTheServerWrites) {
 }
 
 TEST(TimelineHistory, RefusesDamage) {
-  for (const char* text :
-       {"x", "1", "1\t", "1\tx", "1\t0", "1\t0/x\treason", "4\t0/1\titself", "5\t0/1\tdescendant",
-        "2\t0/1\n1\t0/2\n", "1\t0/1\n1\t0/2\n", "-1\t0/1\treason", "4294967297\t0/1\treason"}) {
+  for (const char* text : {"x", "1", "1\t", "1\tx", "1\t0", "1\t0/x\treason", "4\t0/1\titself",
+                           "5\t0/1\tdescendant", "0\t0/1\tnone", "2\t0/1\n1\t0/2\n",
+                           "1\t0/1\n1\t0/2\n", "-1\t0/1\treason", "4294967297\t0/1\treason"}) {
     EXPECT_ERROR(ParseTimelineHistory(4, text), ErrorCode::kDataCorrupted);
   }
   EXPECT_THAT(

@@ -109,7 +109,7 @@ TEST_F(S3Server, SaysThatTheBucketIsMissing) {
   // Not to be mistaken for a missing object, whatever the request.
   const auto store = MakeS3Store(options_, Environment{}).value();
   EXPECT_EQ(store->Head("a").error().code, ErrorCode::kFailedPrecondition);
-  EXPECT_EQ(GetSmall(*store, "a").error().code, ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(GetSmall(*store, "a", 1U << 20).error().code, ErrorCode::kFailedPrecondition);
   EXPECT_EQ(store->Delete("a").error().code, ErrorCode::kFailedPrecondition);
   EXPECT_EQ(store->ListDirectories("").error().code, ErrorCode::kFailedPrecondition);
   EXPECT_EQ(store->Now().error().code, ErrorCode::kFailedPrecondition);

@@ -283,7 +283,7 @@ TEST(S3Store, AForeign404IsNoMissingObject) {
     return LoopbackReply{404, {}, "<html>not here</html>"};
   });
   const auto store = StoreFor(OptionsFor(server));
-  EXPECT_EQ(GetSmall(*store, "a").error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(GetSmall(*store, "a", 1U << 20).error().code, ErrorCode::kUnavailable);
   EXPECT_EQ(store->Head("a").error().code, ErrorCode::kUnavailable);
   EXPECT_EQ(store->Delete("a").error().code, ErrorCode::kUnavailable);
 }
@@ -454,6 +454,39 @@ TEST(S3Store, RefusesAListingOutOfOrder) {
       StoreFor(OptionsFor(server))->List("", "", [](const ObjectInfo&) { return Ok(); });
   ASSERT_FALSE(listed);
   EXPECT_EQ(listed.error().code, ErrorCode::kUnsupported);
+}
+
+// A server that never comes to an end (core/limits.h).
+TEST(S3Store, AListingWithoutEndEnds) {
+  LoopbackServer same{[](const LoopbackRequest&) {
+    return LoopbackReply{200,
+                         {},
+                         "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t"
+                         "</NextContinuationToken></ListBucketResult>"};
+  }};
+  const Status listed =
+      StoreFor(OptionsFor(same))->List("", "", [](const ObjectInfo&) { return Ok(); });
+  ASSERT_FALSE(listed);
+  EXPECT_EQ(listed.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(listed.error().message, HasSubstr("the same page again and again"));
+  EXPECT_EQ(same.requests().size(), 2U);
+
+  std::atomic<int> number = 0;
+  LoopbackServer endless{[&](const LoopbackRequest&) {
+    std::string body = fmt::format(
+        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t{}"
+        "</NextContinuationToken>",
+        number.load());
+    for (int i = 0; i < 5000; ++i) {
+      body += fmt::format("<CommonPrefixes><Prefix>some/prefix/{}/</Prefix></CommonPrefixes>",
+                          number++);
+    }
+    return LoopbackReply{200, {}, body + "</ListBucketResult>"};
+  }};
+  const auto directories = StoreFor(OptionsFor(endless))->ListDirectories("");
+  ASSERT_FALSE(directories);
+  EXPECT_EQ(directories.error().code, ErrorCode::kDataCorrupted);
+  EXPECT_LE(endless.requests().size(), 21U);
 }
 
 TEST(S3Store, AnythingElseThanAListingIsAnError) {

@@ -80,7 +80,7 @@ class ConditionalWritesTest : public testing::Test {
     return PutSmall(store, name, AsBytes(content), PutMode::kCreate);
   }
   std::string Content(const std::string& name) {
-    const Result<Bytes> content = GetSmall(*MakeOdd(), name);
+    const Result<Bytes> content = GetSmall(*MakeOdd(), name, 1U << 20);
     return content ? std::string(AsText(*content)) : "";
   }
   int RequestsOf(Store& store, const std::string& name) {
@@ -164,7 +164,7 @@ TEST_F(ConditionalWritesTest, ReadingDeletingAndReplacingNeedNoProof) {
   EXPECT_OK(Create(*MakeOdd(), "a"));
   way_ = Way::kOverwrites;
   const auto store = MakeProven();
-  EXPECT_OK(GetSmall(*store, "a"));
+  EXPECT_OK(GetSmall(*store, "a", 1U << 20));
   EXPECT_OK(store->Head("a"));
   EXPECT_OK(PutSmall(*store, "a", AsBytes("y"), PutMode::kReplace));
   EXPECT_OK(store->Delete("a"));

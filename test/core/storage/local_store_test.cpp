@@ -176,7 +176,7 @@ TEST_F(LocalStoreTest, ADirectoryMayVanishUnderAWriter) {
 TEST_F(LocalStoreTest, IsNotMadeAnewWhereItHasDisappeared) {
   ASSERT_TRUE(Create("wal/1"));
   const std::unique_ptr<Store> reader = MakeLocalStore(directory_.path() + "/root", {}).value();
-  ASSERT_TRUE(GetSmall(*reader, "wal/1"));
+  ASSERT_TRUE(GetSmall(*reader, "wal/1", 1U << 20));
   const std::string elsewhere = directory_.path() + "/elsewhere";
   std::filesystem::rename(Path(""), elsewhere);
   for (Store* const store : {store_.get(), reader.get()}) {

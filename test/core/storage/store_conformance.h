@@ -117,7 +117,7 @@ TYPED_TEST_P(StoreConformance, GivesBackWhatWasPut) {
     const Bytes content = Pattern(size);
     const Status put = PutSmall(*this->store_, name, content, PutMode::kCreate);
     ASSERT_TRUE(put) << put.error().message;
-    EXPECT_TRUE(GetSmall(*this->store_, name).value() == content) << size;
+    EXPECT_TRUE(GetSmall(*this->store_, name, 16U << 20).value() == content) << size;
     const ObjectInfo info = this->store_->Head(name).value();
     EXPECT_EQ(info.name, name);
     EXPECT_EQ(info.size, size);
@@ -236,7 +236,7 @@ TYPED_TEST_P(StoreConformance, AnErrorOfTheSinkEndsTheDownload) {
   EXPECT_EQ(got.error().message, "disk is full");
   EXPECT_LT(taken, 5'000'000U);
   // The store is fit for use.
-  EXPECT_TRUE(GetSmall(*this->store_, "a").value() == Pattern(5'000'000));
+  EXPECT_TRUE(GetSmall(*this->store_, "a", 16U << 20).value() == Pattern(5'000'000));
 }
 
 TYPED_TEST_P(StoreConformance, GetSmallHasALimit) {
@@ -402,7 +402,7 @@ TYPED_TEST_P(StoreConformance, ManyThreadsUseOneStore) {
         const std::string name = fmt::format("thread/{}/{}", i, round);
         const Bytes content = Pattern(100'000 + i * 1'000 + round, i * 7 + round);
         const bool good = PutSmall(*this->store_, name, content, PutMode::kCreate).has_value() &&
-                          GetSmall(*this->store_, name).value_or(Bytes{}) == content &&
+                          GetSmall(*this->store_, name, 16U << 20).value_or(Bytes{}) == content &&
                           this->store_->Delete(name).has_value();
         failures += good ? 0 : 1;
       }
