@@ -15,6 +15,7 @@
 #include "core/codec/cipher.h"
 #include "core/codec/digest.h"
 #include "core/codec/json.h"
+#include "core/limits.h"
 
 namespace veza {
 namespace {
@@ -27,7 +28,6 @@ struct ScryptCost {
   std::uint64_t r = 8;
   std::uint64_t p = 1;
 };
-constexpr std::uint64_t kScryptMemory = 256U << 20;
 
 // Bytes that are wiped when they go.
 struct Secret {
@@ -45,9 +45,10 @@ std::string WrapAssociatedData(const KeyId& id) {
 Status DeriveWrappingKey(std::string_view passphrase, ByteView salt, const ScryptCost& cost,
                          Secret& key) {
   // OpenSSL counts some bytes beside the large array, so its limit is a little above ours.
-  const int derived = EVP_PBE_scrypt(passphrase.data() != nullptr ? passphrase.data() : "",
-                                     passphrase.size(), salt.data(), salt.size(), cost.n, cost.r,
-                                     cost.p, 2 * kScryptMemory, key.bytes.data(), key.bytes.size());
+  const int derived =
+      EVP_PBE_scrypt(passphrase.data() != nullptr ? passphrase.data() : "", passphrase.size(),
+                     salt.data(), salt.size(), cost.n, cost.r, cost.p, 2 * limits::kScryptMemory,
+                     key.bytes.data(), key.bytes.size());
   // The large array may have been in the heap, which keeps what is freed: an archiver lives for
   // months.
   malloc_trim(0);
@@ -92,15 +93,17 @@ Result<ScryptCost> ParseCost(const nlohmann::json& wrap) {
   if (!n || !r || !p || *n < 2 || (*n & (*n - 1)) != 0 || *r == 0 || *p == 0) {
     return NoKeyWrap("parameters of scrypt");
   }
-  // Whoever can write to the store must not choose how much memory and time a reader spends.
-  if (*n > 1048576 || *r > 32 || *p > 16 || 128 * *n * *r > kScryptMemory) {
+  // Whoever can write to the store must not choose how much memory and time a reader spends. The
+  // first three keep the products from overflowing.
+  if (*n > limits::kScryptWork || *r > limits::kScryptBlock || *p > limits::kScryptParallelism ||
+      128 * *n * *r > limits::kScryptMemory || *n * *r * *p > limits::kScryptWork) {
     return UnknownInWrap("parameters of scrypt beyond the limit");
   }
   return ScryptCost{*n, *r, *p};
 }
 
 Result<ParsedWrap> ParseWrap(std::string_view text) {
-  const std::optional<nlohmann::json> wrap = ParseJsonObject(text);
+  const std::optional<nlohmann::json> wrap = ParseJsonObject(text, {.size = limits::kKeyWrap});
   if (!wrap) {
     return NoKeyWrap("not a JSON object");
   }
@@ -136,9 +139,10 @@ Result<ParsedWrap> ParseWrap(std::string_view text) {
   return parsed;
 }
 
-// The wraps that this process has opened last. It has their keys in memory anyway while it works
-// with them.
-class OpenedWraps {
+// The wraps that this process has opened last, with their keys, which it has in memory anyway while
+// it works with them; and those that the passphrase did not open: scrypt is not run again for the
+// same wrap and the same passphrase.
+class TriedWraps {
  public:
   std::optional<DataKey> Find(const Sha256Digest& wrap_and_passphrase) {
     const std::lock_guard lock(mutex_);
@@ -152,18 +156,32 @@ class OpenedWraps {
     }
     opened_.emplace_back(wrap_and_passphrase, key);
   }
+  bool HasFailed(const Sha256Digest& wrap_and_passphrase) {
+    const std::lock_guard lock(mutex_);
+    return std::ranges::find(failed_, wrap_and_passphrase) != failed_.end();
+  }
+  void AddFailed(const Sha256Digest& wrap_and_passphrase) {
+    const std::lock_guard lock(mutex_);
+    if (failed_.size() == kMostFailed) {
+      failed_.pop_front();
+    }
+    failed_.push_back(wrap_and_passphrase);
+  }
 
  private:
   using Opened = std::pair<Sha256Digest, DataKey>;
   static constexpr std::size_t kMost = 4;
+  // A server tries the same ones every few minutes, of each of its repositories.
+  static constexpr std::size_t kMostFailed = 8 * limits::kKeyWrapsTried;
 
   std::mutex mutex_;
   std::deque<Opened> opened_;
+  std::deque<Sha256Digest> failed_;
 };
 
 // Never destroyed: other threads may be at work while static objects are.
-OpenedWraps& RememberedWraps() {
-  static OpenedWraps* const wraps = new OpenedWraps;
+TriedWraps& RememberedWraps() {
+  static TriedWraps* const wraps = new TriedWraps;
   return *wraps;
 }
 
@@ -173,6 +191,11 @@ Sha256Digest DigestOf(std::string_view wrap, std::string_view passphrase) {
   digest.Update(AsBytes(std::string_view("\0", 1)));
   digest.Update(AsBytes(passphrase));
   return digest.Finish();
+}
+
+Error WrongPassphrase(const KeyId& id) {
+  return MakeError(ErrorCode::kWrongKey, "passphrase does not open key \"{}\"", ToHex(id))
+      .WithHint("Check \"veza_backup.cipher_passphrase\" or the file that holds it.");
 }
 
 }  // namespace
@@ -222,6 +245,9 @@ Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase) {
     return *std::move(key);
   }
   ASSIGN_OR_RETURN(ParsedWrap parsed, ParseWrap(wrap));
+  if (RememberedWraps().HasFailed(digest)) {
+    return WrongPassphrase(parsed.key_id);
+  }
   Secret wrapping;
   RETURN_IF_ERROR(DeriveWrappingKey(passphrase, parsed.salt, parsed.cost, wrapping));
 
@@ -231,9 +257,8 @@ Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase) {
                    DecryptGcm(wrapping.bytes, parsed.nonce, {AsBytes(associated)}, parsed.wrapped,
                               secret.bytes));
   if (!opened) {
-    return MakeError(ErrorCode::kWrongKey, "passphrase does not open key \"{}\"",
-                     ToHex(parsed.key_id))
-        .WithHint("Check \"veza_backup.cipher_passphrase\" or the file that holds it.");
+    RememberedWraps().AddFailed(digest);
+    return WrongPassphrase(parsed.key_id);
   }
   DataKey key(parsed.key_id, secret.bytes);
   RememberedWraps().Add(digest, key);

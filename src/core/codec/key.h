@@ -38,9 +38,11 @@ Result<std::string> WrapKey(const DataKey& key, std::string_view passphrase, std
                             TimePoint now, Random& random);
 
 // kWrongKey when the passphrase does not open it, kDataCorrupted when it is no key wrap,
-// kUnsupported for an unknown format, function or cipher. Takes as long as WrapKey the first time;
-// the process remembers what it has opened last, because a server opens its repository every half
-// minute. Thread-safe.
+// kUnsupported for an unknown format, function or cipher, and for parameters of scrypt beyond
+// core/limits.h. Takes as long as WrapKey the first time, at most four times as long, and cannot be
+// cancelled meanwhile: who tries several asks for cancellation in between. The process remembers
+// what it has opened last, because a server opens its repository every half minute, and what it
+// could not open with this passphrase. Thread-safe.
 Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase);
 
 }  // namespace veza

@@ -102,11 +102,49 @@ TEST(KeyWrap, RefusesCostsBeyondTheLimits) {
     wrap[c.member] = c.value;
     EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), c.code);
   }
-  // Each within its limit, together 4 GiB.
-  nlohmann::json wrap = CheapWrap();
-  wrap["n"] = 1048576;
-  wrap["r"] = 32;
-  EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), ErrorCode::kUnsupported);
+  const struct {
+    std::uint64_t n, r, p;
+  } together[] = {
+      {1048576, 32, 1},                    // 4 GiB
+      {1048576, 2, 1},                     // 256 MiB
+      {65536, 32, 1},                      // 256 MiB
+      {32768, 8, 8},                       // eight times the work of ours
+      {131072, 8, 2},   {1048576, 1, 16},  // 13 s on a fast machine
+  };
+  for (const auto& c : together) {
+    nlohmann::json wrap = CheapWrap();
+    wrap["n"] = c.n;
+    wrap["r"] = c.r;
+    wrap["p"] = c.p;
+    EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), ErrorCode::kUnsupported);
+  }
+  // What a later version may ask for.
+  EXPECT_OK(UnwrapKey(HandMadeWrap(131072, 8, 1).dump(), kWrapPassphrase));
+}
+
+// Whoever can write to the store must not have the server run scrypt every half minute for nothing.
+TEST(KeyWrap, AWrongPassphraseIsTriedOnce) {
+  const DataKey key = DataKey::Generate(SystemRandom());
+  const std::string wrap = HandMadeWrap(key, kWrapPassphrase, 65536, 8, 1).dump();
+  const auto seconds = [](auto work) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::steady_clock::now() - begin;
+  };
+  const auto fails = [&] {
+    const Result<DataKey> opened = UnwrapKey(wrap, "not the passphrase");
+    EXPECT_ERROR(opened, ErrorCode::kWrongKey);
+    EXPECT_NE(opened.error().message.find(key.hex_id()), std::string::npos);
+  };
+  const auto first = seconds(fails);
+  const auto twenty_more = seconds([&] {
+    for (int i = 0; i < 20; ++i) {
+      fails();
+    }
+  });
+  EXPECT_LT(twenty_more, first);
+  // Of this passphrase and this wrap only.
+  EXPECT_OK(UnwrapKey(wrap, kWrapPassphrase));
 }
 
 TEST(KeyWrap, RefusesWhatItDoesNotKnow) {
