@@ -7,14 +7,17 @@
 #   test/run.sh server [NAME...]   test/server/NAME*.pl (all without a name), once on a local
 #                                  repository and once on S3
 #   test/run.sh ops                what is in ops/: alerts, dashboard, units (test/ops.sh)
-#   test/run.sh sanitize           the unit tests under the address, undefined and thread sanitizers
+#   test/run.sh sanitize           the unit tests under the address, undefined and thread sanitizers, and
+#                                  a minute of fuzzing under the first two (test/fuzz)
+#   test/run.sh fuzz               an hour of fuzzing, by libFuzzer
 #   test/run.sh lint               clang-format, clang-tidy (of src), shellcheck
 #
 # Several can be named. The S3 server is a throw-away one, or the one that VEZA_TEST_S3_ENDPOINT,
 # _BUCKET, _ACCESS_KEY and _SECRET_KEY name. Also from the environment: PG_CONFIG, the PostgreSQL to
 # test; VEZA_TEST_STORE, dir or s3 for one store only; VEZA_TEST_DIR, where the scratch directory goes
 # (/tmp); VEZA_TEST_KEEP=1, to keep it although nothing failed; VEZA_TEST_SOAK_SECONDS, for how long the
-# archive is put under load on a store that fails at random (60).
+# archive is put under load on a store that fails at random (60); VEZA_FUZZ_SECONDS, for how long `fuzz`
+# goes on (3600).
 #
 # Ends with `N passed, N failed`, and with 1 if anything failed.
 set -euo pipefail
@@ -84,14 +87,18 @@ start_s3() {
   source "$work/s3/env"
 }
 
-# The core tests in a build directory for each flavour, kept between runs. (What else meson.build knows,
-# `make` compiles.)
+# The core tests in a build directory for each flavour, kept between runs, and the fuzzers where they are
+# run. (What else meson.build knows, `make` compiles.)
 build() {
-  local flavour=$1 log=$work/$1.log
+  local flavour=$1 log=$work/$1.log targets=(test/core/core_tests)
   shift
+  case $flavour in
+    build-address) targets+=(test/fuzz/veza_fuzz) ;;
+    build-fuzz) targets=(test/fuzz/veza_fuzz) ;;
+  esac
   [[ -f $top/$flavour/build.ninja ]] || rm -rf "${top:?}/$flavour"
   if ! { [[ -d $top/$flavour ]] || meson setup "$top/$flavour" "$top" "$@"; } >"$log" 2>&1 ||
-    ! ninja -C "$top/$flavour" -j "$jobs" test/core/core_tests >>"$log" 2>&1; then
+    ! ninja -C "$top/$flavour" -j "$jobs" "${targets[@]}" >>"$log" 2>&1; then
     grep -E -A 12 'error:|ERROR:|FAILED:' "$log" | head -n 80 || tail -n 40 "$log"
     echo "$flavour: the build failed"
     return 1
@@ -186,6 +193,50 @@ phase_sanitize() {
       count 0 1
     fi
   done
+  fuzz 60 fuzz_by_itself
+}
+
+# The driver of our own, in the build with the sanitizers of gcc.
+fuzz_by_itself() {
+  "$top/build-address/test/fuzz/veza_fuzz" "$1" "$2" "$top/test/fuzz/corpus/$1"
+}
+
+# What it learns is kept in build-fuzz/corpus, from one run to the next.
+fuzz_by_libfuzzer() {
+  local corpus=$top/build-fuzz/corpus/$1
+  mkdir -p "$corpus"
+  VEZA_FUZZ_READER=$1 "$top/build-fuzz/test/fuzz/veza_fuzz" -max_total_time="$2" -timeout=20 \
+    -rss_limit_mb=2048 -max_len=65536 -verbosity=0 -print_final_stats=1 -artifact_prefix="crash-$1-" \
+    "$corpus" "$top/test/fuzz/corpus/$1" && echo "ok $1"
+}
+
+# Every reader, for so many seconds in all, as many at a time as there are processors. What one of them
+# ends on is left in $work/fuzz.
+fuzz() {
+  local seconds=$1 with=$2 out=$work/fuzz.out readers each good
+  mapfile -t readers < <(ls "$top/test/fuzz/corpus")
+  each=$((seconds * jobs / ${#readers[@]}))
+  headline "fuzzing ${#readers[@]} readers, each for $each s"
+  mkdir -p "$work/fuzz"
+  export -f fuzz_by_itself fuzz_by_libfuzzer
+  export top
+  (cd "$work/fuzz" && printf '%s\n' "${readers[@]}" |
+    xargs -P "$jobs" -I '{}' bash -c "$with {} $each >{}.log 2>&1 || true; tail -n 25 {}.log") |
+    tee "$out" || true
+  good=$(grep -c '^ok ' "$out" || true)
+  count "$good" "$((${#readers[@]} - good))"
+}
+
+phase_fuzz() {
+  export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1
+  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  headline "fuzzers"
+  if CC=clang CXX=clang++ build build-fuzz -Db_sanitize=address,undefined -Dlibfuzzer=true \
+    -Dbuildtype=plain "-Dcpp_args=-O1 -g1 -fsanitize=fuzzer-no-link"; then
+    fuzz "${VEZA_FUZZ_SECONDS:-3600}" fuzz_by_libfuzzer
+  else
+    count 0 1
+  fi
 }
 
 # The server with the extension in it, and the tests' inputs where the server's account can read them.
@@ -384,7 +435,7 @@ main() {
   for phase in "$@"; do
     case $phase in
       all) phases+=(core regress server ops) ;;
-      core | regress | server | ops | sanitize | lint) phases+=("$phase") ;;
+      core | regress | server | ops | sanitize | lint | fuzz) phases+=("$phase") ;;
       -*) fail "unknown option $phase; the head of $0 says how to use it" ;;
       *) names+=("$phase") ;;
     esac
@@ -398,9 +449,11 @@ main() {
   esac
   case " ${phases[*]} " in
     *" lint "*) bash "$top/test/support/setup.sh" lint ;;
+    *" fuzz "*) ;; # below
     " ops ") ;; # ops.sh needs nothing of it
     *) bash "$top/test/support/setup.sh" "$([[ $s3 ]] && echo test || echo server)" ;;
   esac
+  [[ " ${phases[*]} " != *" fuzz "* ]] || bash "$top/test/support/setup.sh" fuzz
   make_work_directory test
   trap finish EXIT
   trap 'exit 130' INT TERM HUP

@@ -5,7 +5,8 @@
 #   setup.sh server    and what pg_regress and the server tests need on a local repository
 #   setup.sh test      and what the other tests need, an S3 server included
 #   setup.sh bench     what the benchmark needs: as build, the S3 server, and whom we compare with
-#   setup.sh lint      and the linters
+#   setup.sh fuzz      and the compiler that has libFuzzer
+#   setup.sh lint      as test, and the linters
 #   setup.sh ops       what test/ops.sh needs, nothing of the above
 #
 # PG_CONFIG chooses the PostgreSQL installation; without it, the one of pg_config on the PATH, and on
@@ -60,6 +61,10 @@ packages_of() {
   echo meson ninja-build libgtest-dev libgmock-dev python3 python3-cryptography python3-zstandard \
     jq curl openssl radosgw ceph-mon ceph-osd ceph-common
   [[ $1 == test ]] && return
+  if [[ $1 == fuzz ]]; then
+    echo clang libclang-rt-14-dev # Debian 12's
+    return
+  fi
   echo git clang-format clang-tidy python3-yaml shellcheck
 }
 
@@ -110,8 +115,8 @@ install_packages() {
   [[ " $* " != *" prometheus "* ]] || as_root systemctl --quiet disable prometheus.service
 }
 
-[[ $# -eq 1 && $1 =~ ^(build|server|test|bench|lint|ops)$ ]] ||
-  fail "usage: setup.sh build|server|test|bench|lint|ops"
+[[ $# -eq 1 && $1 =~ ^(build|server|test|bench|fuzz|lint|ops)$ ]] ||
+  fail "usage: setup.sh build|server|test|bench|fuzz|lint|ops"
 command -v dpkg-query >/dev/null || fail "this is not a Debian machine: install what $0 names by hand"
 wanted=$(packages_of "$1")
 # shellcheck disable=SC2086 # a list of package names
