@@ -198,6 +198,7 @@ phase_sanitize() {
 
 # The driver of our own, in the build with the sanitizers of gcc.
 fuzz_by_itself() {
+  export UBSAN_OPTIONS=$UBSAN_OPTIONS:abort_on_error=1 # so that the driver can keep the input
   "$top/build-address/test/fuzz/veza_fuzz" "$1" "$2" "$top/test/fuzz/corpus/$1"
 }
 

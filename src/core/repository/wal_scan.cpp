@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 namespace veza {
@@ -209,8 +210,11 @@ void WalScanner::EndRecord(bool whole) {
     ended_ = true;
   } else if (manager == kTransactionManager && EndsTransaction(info) &&
              data.size() >= sizeof(std::int64_t)) {
+    // Of damage: any time at all.
+    constexpr std::int64_t kLatest = std::numeric_limits<std::int64_t>::max() - kPostgresEpoch;
+    const std::int64_t time = std::min(Read<std::int64_t>(data, 0), kLatest) + kPostgresEpoch;
     visit_({WalEvent::Kind::kTransactionEnd, record_begin_,
-            TimePoint(std::chrono::microseconds(Read<std::int64_t>(data, 0) + kPostgresEpoch))});
+            TimePoint(std::chrono::microseconds(time))});
   }
 }
 

@@ -179,12 +179,14 @@ std::string Clean(std::string text, const S3Options& options) {
   return text;
 }
 
+// The server's word, which may be any number: more than a day is as good as never.
 std::optional<std::chrono::milliseconds> RetryAfter(const HttpResponse& response, TimePoint now) {
+  constexpr std::chrono::milliseconds kNever = std::chrono::hours(24);
   const std::string_view text = response.Header("retry-after");
   long seconds = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   if (!text.empty() && error == std::errc() && end == text.data() + text.size()) {
-    return std::chrono::seconds(std::max(seconds, 0L));
+    return std::chrono::seconds(std::clamp(seconds, 0L, kNever / std::chrono::seconds(1)));
   }
   const auto until = ParseHttpDate(text);
   if (!until) {
@@ -192,8 +194,8 @@ std::optional<std::chrono::milliseconds> RetryAfter(const HttpResponse& response
   }
   // By the server's clock, if it tells it.
   const TimePoint since = ParseHttpDate(response.Header("date")).value_or(now);
-  return std::max(std::chrono::ceil<std::chrono::milliseconds>(*until - since),
-                  std::chrono::milliseconds(0));
+  return std::clamp(std::chrono::ceil<std::chrono::milliseconds>(*until - since),
+                    std::chrono::milliseconds(0), kNever);
 }
 
 std::string ClockHint(const HttpResponse& response, TimePoint now) {
@@ -222,8 +224,10 @@ std::string RegionHint(const std::string& region, const S3Options& options) {
 }  // namespace
 
 std::optional<TimePoint> ParseHttpDate(std::string_view text) {
+  // A year of any number of digits is a date to libcurl, but none that a TimePoint could hold.
+  constexpr std::time_t kEndOf9999 = 253'402'300'799;
   const std::time_t seconds = curl_getdate(std::string(text).c_str(), nullptr);
-  if (text.empty() || seconds < 0) {
+  if (text.empty() || seconds < 0 || seconds > kEndOf9999) {
     return std::nullopt;
   }
   return TimePoint(std::chrono::seconds(seconds));

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
 #include "core/repository/archive_map.h"
 #include "core/repository/gap_record.h"
 #include "core/repository/made_up_wal.h"
@@ -49,6 +53,23 @@ TEST(WalScan, FindsTheEndsOfTransactionsAndChangesToMinimal) {
     EXPECT_EQ(events[2].time, kTestTime + std::chrono::hours(1));
   }
   EXPECT_THAT(EventsOf(segment, Lsn{6 * kTestSegmentSize}, 4096), IsEmpty()) << "other addresses";
+}
+
+// No commit has such a time; a page that is damaged, or was made up, may say any.
+TEST(WalScan, ATimeBeyondAllTimesIsTheLast) {
+  MadeUpWal wal(5);
+  const TimePoint last = TimePoint::max();
+  wal.Commit(last);
+  Bytes segment = wal.Segment();
+  const std::int64_t stored = last.time_since_epoch().count() - 946'684'800'000'000;
+  const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&stored);
+  const auto found = std::search(segment.begin(), segment.end(), bytes, bytes + sizeof stored);
+  ASSERT_NE(found, segment.end());
+  const std::int64_t beyond = std::numeric_limits<std::int64_t>::max();
+  std::memcpy(&*found, &beyond, sizeof beyond);
+  const std::vector<WalEvent> events = EventsOf(segment, Lsn{5 * kTestSegmentSize}, 8192);
+  ASSERT_THAT(events, SizeIs(1));
+  EXPECT_EQ(events[0].time, last);
 }
 
 TEST(WalScan, EndsAtASwitchAndWhereItCannotFollow) {

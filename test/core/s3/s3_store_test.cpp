@@ -273,6 +273,11 @@ TEST(S3Store, ObeysRetryAfter) {
   EXPECT_EQ(after("Tue, 03 Nov 2026 10:00:09 GMT"), milliseconds(9'000));
   EXPECT_EQ(after("Tue, 03 Nov 2026 09:00:00 GMT"), milliseconds(0));
   EXPECT_EQ(after("soon"), std::nullopt);
+  // A day is as good as never, and what is no time at all is none.
+  const milliseconds day = std::chrono::hours(24);
+  EXPECT_EQ(after("9223372036854775807"), day);
+  EXPECT_EQ(after("Tue, 03 Nov 9999 10:00:00 GMT"), day);
+  EXPECT_EQ(after("Tue, 03 Nov 1048577 10:00:00 GMT"), std::nullopt);
   EXPECT_EQ(PutError(ErrorReply(503, "SlowDown")).retry_after, std::nullopt);
 }
 
