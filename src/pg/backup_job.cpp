@@ -27,8 +27,10 @@ namespace {
 
 // How often the log tells that the store does not answer.
 constexpr std::chrono::seconds kTellTrouble{60};
-// An idle primary is one that has sent nothing for so long.
+// An idle primary is one that has sent nothing for so long; one that fills its segment slowly has
+// not finished it for so long.
 constexpr std::chrono::seconds kIdle{2};
+constexpr std::chrono::seconds kSlow{10};
 // A segment that was finished on the old timeline may be on its way to the repository.
 constexpr std::chrono::seconds kGraceAfterSwitch = kUploadGrace;
 
@@ -223,7 +225,7 @@ class ObstacleFinder {
 
   Status Look(const std::string& missing) {
     const SteadyTime now = job_->environment.clock->Steady();
-    LookForIdlePrimary(missing, now);
+    AskSlowPrimary(missing, now);
     const TimelineId timeline = job_->now.timeline;
     if (timeline == 0 || timeline == job_->summary.timeline) {
       return Ok();
@@ -256,24 +258,44 @@ class ObstacleFinder {
     return IsAbandoned(*history, job_->summary.timeline, SegmentNumberOf(missing, size), size);
   }
 
-  // A standby cannot ask the primary to switch.
-  void LookForIdlePrimary(const std::string& missing, SteadyTime now) {
+  // The end of a backup on a standby lies in a segment that the primary has not finished. An idle
+  // one never does by itself: it is asked by way of the lock (wal_need.h), once for each segment.
+  void AskSlowPrimary(const std::string& missing, SteadyTime now) {
     const std::uint64_t size = job_->summary.wal_segment_size;
     const std::uint64_t received = job_->now.received;
-    if (received != received_ || received == 0) {
+    if (received != received_) {
       received_ = received;
       received_at_ = now;
     }
-    if (received != 0 && received < (SegmentNumberOf(missing, size) + 1) * size &&
-        now - received_at_ >= kIdle) {
-      job_->waits_for_switch = true;
+    if (received == 0 || received >= (SegmentNumberOf(missing, size) + 1) * size) {
+      unfinished_since_.reset();
+      return;
     }
+    unfinished_since_ = unfinished_since_.value_or(now);
+    const bool is_slow = now - received_at_ >= kIdle || now - *unfinished_since_ >= kSlow;
+    if (!is_slow || asked_for_ == missing) {
+      return;
+    }
+    asked_for_ = missing;
+    job_->waits_for_switch = true;
+    if (const Status asked = Ask(missing); !asked) {
+      job_->log.Put(fmt::format("could not ask the primary to finish WAL segment \"{}\": {}",
+                                missing, asked.error().message));
+    }
+  }
+
+  Status Ask(const std::string& missing) {
+    ASSIGN_OR_RETURN(const std::string object,
+                     WalObjectName(job_->summary.system_identifier, missing));
+    return job_->lock->SetNeededWal(object);
   }
 
   BackupJob* const job_;
   const WalArchive& archive_;
   std::uint64_t received_ = 0;
   SteadyTime received_at_{};
+  std::optional<SteadyTime> unfinished_since_;
+  std::string asked_for_;
   std::optional<SteadyTime> switched_;
 };
 
@@ -299,8 +321,9 @@ Status WaitForWalOf(BackupJob* job) {
   job->copy_is_useless = job->copy_is_useless || job->completes_copy;
   const char* const hint =
       job->waits_for_switch
-          ? "It is complete when the primary switches to the next one: run SELECT pg_switch_wal() "
-            "there, or set archive_timeout."
+          ? "The primary was asked to finish it, and has not done so. Run SELECT pg_switch_wal() "
+            "there, or set archive_timeout; look whether it runs version 0.2 and archives to the "
+            "same repository."
           : "Look for warnings of the archiver in the server log, or raise "
             "veza_backup.backup_wal_timeout.";
   return std::move(arrived.error())

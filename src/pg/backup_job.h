@@ -80,8 +80,9 @@ struct BackupJob {
   std::atomic<CopyState> copy{CopyState::kNone};  // the main thread looks at it meanwhile
   bool completes_copy = false;   // `summary` is that of a copy that another backup has made
   bool copy_is_useless = false;  // nobody would complete it
-  std::atomic<bool> waits_for_switch{false};  // of the primary, which is idle
-  std::string notice;                         // for who asked
+  // For the primary, which writes little, to finish a segment; it has been asked to.
+  std::atomic<bool> waits_for_switch{false};
+  std::string notice;   // for who asked
   std::string expired;  // what ExpireOld() has removed, for the log; may be empty
 };
 

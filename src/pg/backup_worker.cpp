@@ -118,19 +118,20 @@ void PublishPosition(BackupJob* job) {
   }
 }
 
-// WAL that holds the end of a backup on a standby is stored by the primary, when it has filled the
-// segment.
-void TellIdlePrimary(const BackupJob* job) {
+// WAL that holds the end of a backup on a standby is stored by the primary, when it has finished
+// the segment. It is asked to (AskSlowPrimary), so this is no reason to worry yet.
+void TellSlowPrimary(const BackupJob* job) {
   static bool told = false;
   constexpr const char* kSentence =
-      "the backup waits for the primary, which is idle, to finish a WAL segment";
+      "the backup waits for the primary, which writes little, to finish a WAL segment";
   if (!job->waits_for_switch || told) {
     return;
   }
   told = true;
   constexpr const char* kHint =
-      "Run SELECT pg_switch_wal() on the primary, or set archive_timeout there.";
-  ereport(WARNING, (errmsg("%s", kSentence), errhint("%s", kHint)));
+      "The primary has been asked to, and does so within two minutes if it runs version 0.2. "
+      "Otherwise run SELECT pg_switch_wal() there, or set archive_timeout.";
+  ereport(LOG, (errmsg("%s", kSentence), errhint("%s", kHint)));
   PublishNotice(psprintf("%s: %s", kSentence, kHint));
 }
 
@@ -153,7 +154,7 @@ void PublishProgress(void* argument) {
   }
   FollowSettings(job);
   PublishPosition(job);
-  TellIdlePrimary(job);
+  TellSlowPrimary(job);
   RefuseAfterSwitch(job);
 }
 

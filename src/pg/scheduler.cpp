@@ -32,6 +32,7 @@
 #include "pg/scheduler_state.h"
 #include "pg/shared_slots.h"
 #include "pg/streamed_wal.h"
+#include "pg/wal_need_watch.h"
 #include "pg/worker_description.h"
 
 extern "C" {
@@ -134,6 +135,7 @@ bool FollowSettings(ErrorReport* report) {
     scheduler->Forget();
     SurveyArchiveSoon();
     LookAtKeySoon();
+    LookForWalNeedSoon();
     RefreshMetricsSoon();
     RestartSchedulesOfCommands();
     return Ok();
@@ -336,7 +338,9 @@ long RunOnce() {
   }
   nap_ms = std::min({nap_ms, backup_is_ours ? kNapAfterStartMs : watched.nap_ms,
                      KeepMetricsFile(config, scheduler->facts), RunScheduledCommands(config),
-                     WatchKey(config, scheduler->facts), after_restore_nap_ms});
+                     WatchKey(config, scheduler->facts),
+                     WatchWalNeed(config, scheduler->facts, situation.has_standbys),
+                     after_restore_nap_ms});
   // A reload during a look at the repository has woken nobody but the look.
   return followed_settings == SettingsGeneration() ? nap_ms : 0;
 }

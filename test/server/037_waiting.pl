@@ -187,13 +187,13 @@ $primary->wait_for_catchup($_) foreach $standby, $other;
 my $position = -s $standby->logfile;
 $session = $standby->start_sql($full);
 $standby->wait_for_log(
-	qr/WARNING:  the backup waits for the primary, which is idle, to finish a WAL segment\n.*HINT:  Run SELECT pg_switch_wal\(\) on the primary/,
+	qr/LOG:  the backup waits for the primary, which writes little, to finish a WAL segment\n.*HINT:  The primary has been asked to.*pg_switch_wal\(\)/,
 	$position);
 $primary->archive_wal;
 $primary->archive_wal;
 ($exit, $out, $err) = $standby->finish_sql($session);
 is($exit, 0, 'a backup on a standby of an idle primary');
-like($err, qr/NOTICE:  the backup waits for the primary, which is idle.*pg_switch_wal/,
+like($err, qr/NOTICE:  the backup waits for the primary, which writes little.*pg_switch_wal/,
 	'says at once what it waits for');
 
 # --- a standby, whose primary is replaced ---------------------------------------------------------

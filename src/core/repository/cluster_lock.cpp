@@ -124,6 +124,9 @@ Result<LockState> ReadLockState(const Repository& repository) {
   state.acquired = newest->document.acquired;
   state.renewed = newest->object.modified;
   state.slots = newest->document.slots;
+  if (state.alive) {
+    state.needs_wal = newest->document.needs_wal;
+  }
   return state;
 }
 
@@ -402,6 +405,11 @@ Status ClusterLock::SetSlot(const std::string& schedule, SlotRecord record) {
   return RequireHeld();
 }
 
+Status ClusterLock::SetNeededWal(const std::string& object) {
+  const std::lock_guard write_lock(write_mutex_);
+  return Write([&](LockDocument& changed) { changed.needs_wal = object; });
+}
+
 Status ClusterLock::Release() {
   stop_.Cancel();
   renewer_.Join();
@@ -409,7 +417,10 @@ Status ClusterLock::Release() {
   if (!document().held || !IsInLease()) {
     return Ok();
   }
-  const Status written = WriteOnce([](LockDocument& released) { released.held = false; });
+  const Status written = WriteOnce([](LockDocument& released) {
+    released.held = false;
+    released.needs_wal.clear();
+  });
   // Lost at the last moment: then there is nothing to release.
   return written || IsInLease() ? written : Ok();
 }

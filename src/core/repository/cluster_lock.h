@@ -31,6 +31,7 @@ struct LockState {
   TimePoint acquired{};  // both by the store's clock
   TimePoint renewed{};
   SlotRecords slots{};
+  std::string needs_wal{};  // LockDocument::needs_wal, while it is alive
 };
 
 // kDataCorrupted, kPermissionDenied and the like, naming the object, when it is damaged or forged.
@@ -73,6 +74,9 @@ class ClusterLock {
 
   // Durable, and seen by every later holder, when it returns success. Sets `node` and `updated`.
   Status SetSlot(const std::string& schedule, SlotRecord record);
+
+  // Says that the backup waits for this object of the archive, until the lock is released.
+  Status SetNeededWal(const std::string& object);
 
   // Lets the next one in at once. The slots stay. Releasing twice, or what is lost, is a success.
   Status Release();

@@ -82,16 +82,19 @@ Result<std::string> SerializeLock(const LockDocument& lock, std::uint64_t epoch,
   for (const auto& [schedule, record] : lock.slots) {
     slots[schedule] = ToJson(record);
   }
-  return SignDocument({{"format", 1},
-                       {"state", lock.held ? kHeld : kReleased},
-                       {"holder", lock.holder},
-                       {"node", ValidUtf8(lock.node)},
-                       {"process", lock.process},
-                       {"purpose", ValidUtf8(lock.purpose)},
-                       {"acquired", FormatUtc(lock.acquired)},
-                       {"lease_seconds", lock.lease.count()},
-                       {"slots", std::move(slots)}},
-                      policy, LockName(epoch));
+  json document = {{"format", 1},
+                   {"state", lock.held ? kHeld : kReleased},
+                   {"holder", lock.holder},
+                   {"node", ValidUtf8(lock.node)},
+                   {"process", lock.process},
+                   {"purpose", ValidUtf8(lock.purpose)},
+                   {"acquired", FormatUtc(lock.acquired)},
+                   {"lease_seconds", lock.lease.count()},
+                   {"slots", std::move(slots)}};
+  if (!lock.needs_wal.empty()) {
+    document["needs_wal"] = lock.needs_wal;
+  }
+  return SignDocument(std::move(document), policy, LockName(epoch));
 }
 
 Result<LockDocument> ParseLock(std::string_view text, std::uint64_t epoch,
@@ -108,6 +111,9 @@ Result<LockDocument> ParseLock(std::string_view text, std::uint64_t epoch,
   fields.Read("purpose", lock.purpose);
   fields.Read("acquired", lock.acquired);
   ReadLeaseSeconds(fields, lock.lease);
+  if (fields.Has("needs_wal")) {
+    fields.Read("needs_wal", lock.needs_wal);
+  }
   if (state != kHeld && state != kReleased) {
     fields.Fail("member \"state\" is neither \"held\" nor \"released\"");
   }

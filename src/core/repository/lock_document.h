@@ -24,6 +24,9 @@ struct LockDocument {
   TimePoint acquired{};  // by the store's clock
   std::chrono::seconds lease{0};
   SlotRecords slots{};
+  // Of a backup on a standby: the WAL object that it waits for, and that exists only when the
+  // primary switches to the next segment (wal_need.h). Empty: it needs no help.
+  std::string needs_wal{};
 };
 
 // Signs and prints; checks the signature and every member. Text of others (error messages) that is

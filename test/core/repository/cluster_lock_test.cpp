@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/codec/document.h"
 #include "core/process_identity.h"
 #include "core/repository/lock_nodes.h"
 #include "core/storage/forwarding_store.h"
@@ -101,6 +102,29 @@ TEST_F(ClusterLockTest, ReleaseLetsTheNextOneInAndKeepsTheSlots) {
   EXPECT_EQ(slots.at("diff").node, "b");
   EXPECT_EQ(slots.at("diff").state, SlotState::kRunning);
   EXPECT_EQ(lock->slots().size(), 2U);
+}
+
+TEST_F(ClusterLockTest, TellsWhichWalItsHolderNeeds) {
+  LockNode a(shared_, "a");
+  auto lock = a.Acquire().value();
+  EXPECT_EQ(State().needs_wal, "");
+  ASSERT_OK(lock->SetNeededWal("wal/7/one"));
+  EXPECT_EQ(State().needs_wal, "wal/7/one");
+  ASSERT_OK(lock->SetSlot("full", {.slot = kTestTime}));
+  EXPECT_EQ(State().needs_wal, "wal/7/one") << "another change does not forget it";
+  ASSERT_OK(lock->SetNeededWal("wal/7/two"));
+  EXPECT_EQ(State().needs_wal, "wal/7/two");
+  ASSERT_OK(lock->Release());
+  EXPECT_EQ(State().needs_wal, "");
+  EXPECT_EQ(ReadText(shared_.PathOf(LockName(1))).find("needs_wal"), std::string::npos);
+
+  lock = a.Acquire().value();
+  ASSERT_OK(lock->SetNeededWal("wal/7/three"));
+  PassStoreTime(kLease + std::chrono::seconds(2));
+  EXPECT_EQ(State().needs_wal, "") << "whoever is dead needs nothing";
+  LockNode b(shared_, "b");
+  lock = b.Acquire().value();
+  EXPECT_EQ(State().needs_wal, "") << "nor does whoever comes next";
 }
 
 TEST_F(ClusterLockTest, AHolderThatRenewsKeepsIt) {
@@ -328,6 +352,19 @@ TEST_F(ClusterLockTest, DamagedAndForgedLocksAreNamed) {
   expect(ErrorCode::kDataCorrupted);
   WriteText(path, R"({"format":2})");
   expect(ErrorCode::kUnsupported);
+  WriteText(path, SignDocument({{"format", 1},
+                                {"state", "held"},
+                                {"holder", ""},
+                                {"node", ""},
+                                {"process", ""},
+                                {"purpose", ""},
+                                {"acquired", "2026-11-22T02:00:00Z"},
+                                {"lease_seconds", 120},
+                                {"slots", nlohmann::json::object()},
+                                {"needs_wal", 7}},
+                               shared_->seal_policy(), LockName(7))
+                      .value());
+  expect(ErrorCode::kDataCorrupted);
 }
 
 TEST_F(ClusterLockTest, OtherNamesAreNoLocks) {
