@@ -186,17 +186,24 @@ Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repo
   if (lease && !plan.recovery.standby) {
     plan.recovery.restore_command += fmt::format("{} {}", kLeaseOption, lease->name());
   }
-  Result<RestoreReport> report = RestoreWithProgress(options, repository, plan);
+  // Whatever ends this process once the server can be started, recovery has the whole time. A store
+  // that takes nothing is no reason to give up what is copied.
+  Status kept;
+  Result<RestoreReport> report = RestoreWithProgress(options, repository, plan, [&] {
+    kept = lease ? lease->KeepFor(kRecoveryLease) : Ok();
+    return options.environment.cancellation->Check();
+  });
   if (!report) {
     EndLease(options, std::move(lease));
     return report;
   }
-  if (lease) {
-    if (const Status kept = lease->KeepFor(kRecoveryLease); !kept) {
-      PrintWarning(fmt::format("retention may soon remove the WAL that recovery needs: {}",
-                               kept.error().message),
-                   "Start the server at once.");
-    }
+  if (!kept) {
+    kept = lease->KeepFor(kRecoveryLease);
+  }
+  if (!kept) {
+    PrintWarning(fmt::format("retention may soon remove the WAL that recovery needs: {}",
+                             kept.error().message),
+                 "Start the server at once.");
   }
   return report;
 }

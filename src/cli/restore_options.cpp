@@ -94,13 +94,14 @@ Result<std::vector<std::string>> MakeWalGet(const GlobalOptions& options,
 }
 
 Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
-                                          const Repository& repository, const RestorePlan& plan) {
+                                          const Repository& repository, const RestorePlan& plan,
+                                          const std::function<Status()>& copied) {
   RestoreProgress progress;
   ProgressReporter reporter(*options.environment.clock, options.quiet, [&] {
     return ProgressState{progress.bytes_done, progress.bytes_total,
                          progress.syncing ? "making it durable" : "restoring"};
   });
-  Result<RestoreReport> report = ExecuteRestore(repository, plan, progress);
+  Result<RestoreReport> report = ExecuteRestore(repository, plan, progress, copied);
   reporter.Stop();
   return report;
 }

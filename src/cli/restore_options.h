@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,7 +47,8 @@ Result<std::vector<std::string>> MakeWalGet(const GlobalOptions& options,
 
 // ExecuteRestore(), its progress shown.
 Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
-                                          const Repository& repository, const RestorePlan& plan);
+                                          const Repository& repository, const RestorePlan& plan,
+                                          const std::function<Status()>& copied = {});
 
 // Warns when the backup may restore to wrong rows, and when a newer one was passed over for that.
 void WarnOfDoubt(const RestorePlan& plan);

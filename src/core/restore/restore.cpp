@@ -101,7 +101,7 @@ class Restorer {
   Restorer(const Repository& repository, const RestorePlan& plan, RestoreProgress& progress)
       : repository_(repository), plan_(plan), progress_(progress), files_(plan) {}
 
-  Result<RestoreReport> Run() {
+  Result<RestoreReport> Run(const std::function<Status()>& when_copied) {
     Status copied = Copy();
     if (!copied) {
       return copied.error().code == ErrorCode::kNotFound ||
@@ -110,6 +110,9 @@ class Restorer {
                  : std::move(copied.error());
     }
     RETURN_IF_ERROR(files_.WriteServerFiles());
+    if (when_copied) {
+      RETURN_IF_ERROR(when_copied());
+    }
     // Before the server can be started: it would find out too late.
     RETURN_IF_ERROR(RequireStillThere(repository_, plan_));
     progress_.syncing = true;
@@ -317,8 +320,9 @@ class Restorer {
 }  // namespace
 
 Result<RestoreReport> ExecuteRestore(const Repository& repository, const RestorePlan& plan,
-                                     RestoreProgress& progress) {
-  return Restorer(repository, plan, progress).Run();
+                                     RestoreProgress& progress,
+                                     const std::function<Status()>& copied) {
+  return Restorer(repository, plan, progress).Run(copied);
 }
 
 }  // namespace veza

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
 #include "core/error.h"
 #include "core/repository/repository.h"
@@ -30,7 +31,10 @@ struct RestoreReport {
 // its name last, after everything else was synced, so an interrupted restore cannot be started. An
 // error names the damaged object or the file that could not be written; what was written stays for
 // inspection.
+// `copied` is called when everything is copied, before it is looked whether all that recovery needs
+// is still there, and before the server could be started; its error ends the restore. May be empty.
 Result<RestoreReport> ExecuteRestore(const Repository& repository, const RestorePlan& plan,
-                                     RestoreProgress& progress);
+                                     RestoreProgress& progress,
+                                     const std::function<Status()>& copied = {});
 
 }  // namespace veza

@@ -302,6 +302,47 @@ TEST_F(RestoredServerTest, AnInterruptedRestoreHasNoControlFile) {
   }
 }
 
+TEST_F(RestoredServerTest, WhoIsToldThatAllIsCopiedIsToldBeforeAServerCanBeStarted) {
+  ASSERT_OK(fixture_.Backup());
+  const auto plan = PlanRestore(*fixture_.repository, fixture_.Options());
+  ASSERT_OK(plan);
+  RestoreProgress progress;
+  int calls = 0;
+  ASSERT_OK(ExecuteRestore(*fixture_.repository, *plan, progress, [&] {
+    ++calls;
+    EXPECT_FALSE(fixture_.HasControlFile());
+    EXPECT_TRUE(Has("postgresql.auto.conf"));
+    return Ok();
+  }));
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE(fixture_.HasControlFile());
+}
+
+TEST_F(RestoredServerTest, WhatGoesWhenAllIsCopiedIsNoticed) {
+  ASSERT_OK(fixture_.Backup());
+  const auto plan = PlanRestore(*fixture_.repository, fixture_.Options());
+  ASSERT_OK(plan);
+  RestoreProgress progress;
+  EXPECT_ERROR(
+      ExecuteRestore(
+          *fixture_.repository, *plan, progress,
+          [&] { return fixture_.repository->store().Delete(BackupDocumentName(kTestLabel)); }),
+      ErrorCode::kDataCorrupted);
+  EXPECT_FALSE(fixture_.HasControlFile());
+}
+
+TEST_F(RestoredServerTest, ItsErrorEndsTheRestore) {
+  ASSERT_OK(fixture_.Backup());
+  const auto plan = PlanRestore(*fixture_.repository, fixture_.Options());
+  ASSERT_OK(plan);
+  RestoreProgress progress;
+  EXPECT_ERROR(
+      ExecuteRestore(*fixture_.repository, *plan, progress,
+                     []() -> Status { return MakeError(ErrorCode::kCancelled, "enough"); }),
+      ErrorCode::kCancelled);
+  EXPECT_FALSE(fixture_.HasControlFile());
+}
+
 TEST_F(RestoredServerTest, AForeignFileInTheWayIsAnError) {
   ASSERT_OK(fixture_.Backup());
   std::filesystem::create_directory(fixture_.Target());
