@@ -258,18 +258,26 @@ TEST_F(ExpireTest, ALeaseThatIsRenewedMeanwhileStays) {
   const std::string name = lease->name();
   lease.reset();
   repository_.clock().Sleep(kCopyLease + std::chrono::seconds(2), nullptr);
+  bool planned = false;
   bool renewed = false;
   node_.store().SetHook([&](Operation operation, std::string_view prefix) -> Status {
-    // Its plan has been made when it looks at its lock.
-    if (operation == Operation::kList && prefix == kLockPrefix && !renewed &&
-        repository_.Exists(LockName(1))) {
+    // Its plan has been made when it looks at its lock after it has looked for leases.
+    if (operation == Operation::kList && prefix == kLeasePrefix) {
+      planned = true;
+    } else if (operation == Operation::kList && prefix == kLockPrefix && planned && !renewed) {
       renewed = true;
       return RenewLease(*repository_, name);
     }
     return Ok();
   });
-  ASSERT_OK(Run({}));
+  const auto decisions = Run({});
+  ASSERT_OK(decisions);
+  EXPECT_TRUE(renewed);
   EXPECT_TRUE(repository_.Exists(name));
+  const auto decision = std::ranges::find(*decisions, name, &RetentionDecision::name);
+  ASSERT_NE(decision, decisions->end());
+  EXPECT_TRUE(decision->keep);
+  EXPECT_THAT(decision->reason, HasSubstr("renewed a moment ago"));
 }
 
 TEST_F(ExpireTest, ABackupCompletedMeanwhileStays) {
