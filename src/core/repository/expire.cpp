@@ -147,37 +147,20 @@ class Remover {
   Status Run(std::vector<RetentionDecision>& decisions) {
     NoteLeases(decisions);
     // Diffs before their fulls, so that there is never a diff without its full.
-    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kBackup, [this](RetentionDecision& decision) {
-      return IsDiff(decision) ? RemoveBackup(decision) : Ok();
-    }));
-    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kBackup, [this](RetentionDecision& decision) {
-      return IsDiff(decision) ? Ok() : RemoveBackup(decision);
-    }));
-    RETURN_IF_ERROR(
-        ForEach(decisions, RetentionKind::kLeftOver,
-                [this](RetentionDecision& decision) { return RemoveLeftOver(decision); }));
-    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kTombstone,
-                            [this](RetentionDecision& decision) -> Status {
-                              RETURN_IF_ERROR(guard_());
-                              return store_.Delete(BackupDocumentName(decision.name));
-                            }));
-    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kFragment,
-                            [this](RetentionDecision& /*all*/) { return RemoveFragments(); }));
-    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kLease,
-                            [this](RetentionDecision& decision) { return RemoveLease(decision); }));
-    RETURN_IF_ERROR(
-        ForEach(decisions, RetentionKind::kDrill, [this](RetentionDecision& decision) -> Status {
-          return RemoveEach(
-              {.prefix = std::string(kDrillPrefix),
-               .start_after = "",
-               .end = decision.last + "/",  // behind the last one
-               .wanted = [](const std::string& name) { return ParseDrillName(name).has_value(); }});
-        }));
-    return ForEach(decisions, RetentionKind::kWal,
-                   [this](RetentionDecision& decision) { return RemoveWal(decision); });
+    const auto is_diff = [](const RetentionDecision& decision) { return IsDiff(decision); };
+    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kBackup, is_diff));
+    for (const RetentionKind kind :
+         {RetentionKind::kBackup, RetentionKind::kLeftOver, RetentionKind::kTombstone,
+          RetentionKind::kFragment, RetentionKind::kLease, RetentionKind::kDrill,
+          RetentionKind::kWal}) {
+      const auto is_left = [&](const RetentionDecision& decision) {
+        return kind != RetentionKind::kBackup || !IsDiff(decision);
+      };
+      RETURN_IF_ERROR(ForEach(decisions, kind, is_left));
+    }
+    return Ok();
   }
 
-  // One of them, of a kind for which nothing needs to be written.
   Status RemoveOne(RetentionDecision& decision) {
     switch (decision.kind) {
       case RetentionKind::kFragment:
@@ -187,20 +170,23 @@ class Remover {
       case RetentionKind::kBackup:
         return RemoveBackup(decision);
       case RetentionKind::kLeftOver:
+        return RemoveLeftOver(decision);
       case RetentionKind::kTombstone:
+        return RemoveTombstone(decision);
       case RetentionKind::kLease:
+        return RemoveLease(decision);
       case RetentionKind::kDrill:
-        break;
+        return RemoveDrills(decision);
     }
-    return Postpone(decision);
+    return MakeError(ErrorCode::kInternal, "unknown kind of decision");
   }
 
  private:
-  template <typename Remove>
-  Status ForEach(std::vector<RetentionDecision>& decisions, RetentionKind kind, Remove remove) {
+  template <typename Wanted>
+  Status ForEach(std::vector<RetentionDecision>& decisions, RetentionKind kind, Wanted wanted) {
     for (RetentionDecision& decision : decisions) {
-      if (decision.kind == kind && !decision.keep) {
-        RETURN_IF_ERROR(remove(decision));
+      if (decision.kind == kind && !decision.keep && wanted(decision)) {
+        RETURN_IF_ERROR(RemoveOne(decision));
       }
     }
     return Ok();
@@ -260,23 +246,58 @@ class Remover {
 
   Status RemoveLeftOver(RetentionDecision& decision) {
     RETURN_IF_ERROR(guard_());
-    const std::string name = BackupDocumentName(decision.name);
+    Status buried = Bury(decision.name);
+    if (!buried && buried.error().code == ErrorCode::kNoSpace) {
+      // A note that the copy was whole, which serves nobody after a day: no backup needs it, and
+      // its room may do. Of all that is left it is the only thing that may go before the tombstone.
+      RETURN_IF_ERROR(store_.Delete(FinishedCopyName(decision.name)));
+      buried = Bury(decision.name);
+    }
+    if (!buried && buried.error().code == ErrorCode::kNoSpace) {
+      return Postpone(decision);
+    }
+    if (!buried && buried.error().code == ErrorCode::kAlreadyExists) {
+      return Overtaken(decision, "was completed a moment ago");
+    }
+    RETURN_IF_ERROR(buried);
+    return RemoveContents(decision.name);
+  }
+
+  // A tombstone is there when it succeeds. kAlreadyExists: a backup is.
+  Status Bury(const std::string& label) {
+    const std::string name = BackupDocumentName(label);
     ASSIGN_OR_RETURN(
         const std::string tombstone,
-        SerializeTombstone(decision.name, repository_.options().node,
+        SerializeTombstone(label, repository_.options().node,
                            repository_.environment().clock->Now(), repository_.seal_policy()));
-    const Status put = PutSmall(store_, name, AsBytes(tombstone), PutMode::kCreate);
-    if (!put && put.error().code == ErrorCode::kAlreadyExists) {
-      ASSIGN_OR_RETURN(const Bytes there, GetSmall(store_, name, limits::kBackupDocument));
-      if (!IsTombstone(AsText(there), decision.name, repository_.seal_policy())) {
-        return Overtaken(decision, "was completed a moment ago");
-      }
-    } else if (!put && put.error().code == ErrorCode::kNoSpace) {
-      return Postpone(decision);
-    } else {
-      RETURN_IF_ERROR(put);
+    Status put = PutSmall(store_, name, AsBytes(tombstone), PutMode::kCreate);
+    if (put || (put.error().code != ErrorCode::kAlreadyExists &&
+                put.error().code != ErrorCode::kNoSpace)) {
+      return put;
     }
-    return RemoveContents(decision.name);
+    // A full store may refuse even what is there already.
+    const Result<Bytes> there = GetSmall(store_, name, limits::kBackupDocument);
+    if (!there && there.error().code == ErrorCode::kNotFound) {
+      return put;
+    }
+    RETURN_IF_ERROR(there);
+    if (IsTombstone(AsText(*there), label, repository_.seal_policy())) {
+      return Ok();
+    }
+    return MakeError(ErrorCode::kAlreadyExists, "\"{}\" is a backup", label);
+  }
+
+  Status RemoveTombstone(const RetentionDecision& decision) {
+    RETURN_IF_ERROR(guard_());
+    return store_.Delete(BackupDocumentName(decision.name));
+  }
+
+  Status RemoveDrills(const RetentionDecision& decision) {
+    return RemoveEach(
+        {.prefix = std::string(kDrillPrefix),
+         .start_after = "",
+         .end = decision.last + "/",  // behind the last one
+         .wanted = [](const std::string& name) { return ParseDrillName(name).has_value(); }});
   }
 
   // All but backup.json.
@@ -363,21 +384,41 @@ class Remover {
   bool overtaken_ = false;
 };
 
-// In which order they go when there is no lock: first what nobody can miss.
+// In which order they go when there is no lock: first what nobody can miss. A tombstone goes after
+// what it stands for.
 int RankWithoutLock(const RetentionDecision& decision) {
   switch (decision.kind) {
     case RetentionKind::kFragment:
+    case RetentionKind::kLease:
+    case RetentionKind::kDrill:
       return 0;
-    case RetentionKind::kWal:
+    case RetentionKind::kLeftOver:
       return 1;
-    default:
-      return ParseLabel(decision.name)->type == BackupType::kDiff ? 2 : 3;
+    case RetentionKind::kTombstone:
+      return 2;
+    case RetentionKind::kWal:
+      return 3;
+    case RetentionKind::kBackup:
+      break;
   }
+  return ParseLabel(decision.name)->type == BackupType::kDiff ? 4 : 5;
 }
 
-bool NeedsNoWrite(const RetentionDecision& decision) {
-  return decision.kind == RetentionKind::kFragment || decision.kind == RetentionKind::kWal ||
-         decision.kind == RetentionKind::kBackup;
+// Why nothing could be removed from a full store.
+std::string HintOfFullStore(const std::vector<RetentionDecision>& decisions) {
+  std::uint64_t bytes = 0;
+  for (const RetentionDecision& decision : decisions) {
+    bytes += decision.reason == kWaitsForRoom ? decision.bytes.value_or(0) : 0;
+  }
+  const std::string kept =
+      bytes == 0 ? "Retention keeps everything that is there."
+                 : fmt::format(
+                       "Failed backups have left {} bytes, which can go as soon as there "
+                       "is room for one more object of a kilobyte.",
+                       bytes);
+  return kept +
+         " Make room in the store, lower veza_backup.retention_full, or take back pins by "
+         "veza_backup_keep().";
 }
 
 Status RequireNobody(const Repository& repository) {
@@ -407,21 +448,12 @@ Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
   remover.NoteLeases(decisions);
   std::vector<RetentionDecision*> order;
   for (RetentionDecision& decision : decisions) {
-    if (!decision.keep && NeedsNoWrite(decision)) {
+    if (!decision.keep) {
       order.push_back(&decision);
-    } else if (!decision.keep) {
-      decision.keep = true;
-      decision.reason = kWaitsForRoom;
     }
   }
   std::ranges::stable_sort(order, {},
                            [](const RetentionDecision* one) { return RankWithoutLock(*one); });
-  if (order.empty()) {
-    lock->error().hint =
-        "Retention keeps everything that is there. Lower veza_backup.retention_full, take back "
-        "pins by veza_backup_keep(), or make room in the store.";
-    return lock->error();
-  }
   for (std::size_t i = 0; i < order.size(); ++i) {
     RETURN_IF_ERROR(remover.RemoveOne(*order[i]));
     *lock = ClusterLock::Acquire(repository, {.purpose = kPurpose});
@@ -431,6 +463,10 @@ Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
                     [](RetentionDecision* later) { later->keep = true; });
       return decisions;
     }
+  }
+  if (std::ranges::all_of(order, &RetentionDecision::keep)) {
+    lock->error().hint = HintOfFullStore(decisions);
+    return lock->error();
   }
   *lock = std::unique_ptr<ClusterLock>();
   return decisions;

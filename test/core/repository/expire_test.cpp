@@ -428,6 +428,90 @@ TEST_F(ExpireTest, AStoreThatStaysFullIsExpiredAllTheSame) {
   EXPECT_FALSE(repository_.Exists(WalName(10)));
 }
 
+// A tombstone that is there needs no room.
+TEST_F(ExpireTest, WhatIsBuriedGoesFromAStoreThatStaysFull) {
+  Have(Full(1), 1);
+  HavePacks(Full(9));
+  Put(BackupDocumentName(Full(9)),
+      SerializeTombstone(Full(9), "node-b", kTestTime, repository_->seal_policy()).value());
+  int deleted = 0;
+  FillUp(node_.store(), 1'000'000, &deleted);
+  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, {}, 1));
+  EXPECT_FALSE(repository_.Exists(PackName(Full(9), 1)));
+  EXPECT_TRUE(repository_.Exists(BackupDocumentName(Full(9)))) << "for seven days";
+  Pass(std::chrono::hours(24 * 7 + 1));
+  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, {}, 1));
+  EXPECT_FALSE(repository_.Exists(BackupDocumentName(Full(9))));
+  EXPECT_THAT(Labels(), ElementsAre(Full(1)));
+}
+
+// The note about a finished copy makes room for the tombstone, before anything else goes.
+TEST_F(ExpireTest, AFinishedCopyMakesRoomForItsTombstone) {
+  Have(Full(1), 1);
+  HavePacks(Full(9));
+  Put(FinishedCopyName(Full(9)), "note");
+  int deleted = 0;
+  FillUp(node_.store(), 1, &deleted);
+  EXPECT_ERROR(ExpireUnderLock(*node_, kTestSystem, {}, 1), ErrorCode::kNoSpace);
+  EXPECT_TRUE(repository_.Exists(FinishedCopyName(Full(9)))) << "for a day it may be completed";
+  Pass(std::chrono::hours(25));
+  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, {}, 1));
+  EXPECT_FALSE(repository_.Exists(PackName(Full(9), 1)));
+  EXPECT_TRUE(repository_.Exists(BackupDocumentName(Full(9))));
+  EXPECT_ERROR(PutSmall(repository_->store(), BackupDocumentName(Full(9)), AsBytes("late"),
+                        PutMode::kCreate),
+               ErrorCode::kAlreadyExists);
+}
+
+TEST_F(ExpireTest, NothingOfALeftOverGoesWithoutATombstone) {
+  Have(Full(1), 1);
+  HavePacks(Full(9));
+  Put(FinishedCopyName(Full(9)), "note");
+  Pass(std::chrono::hours(25));
+  int deleted = 0;
+  FillUp(node_.store(), 1'000'000, &deleted);
+  const auto decisions = ExpireUnderLock(*node_, kTestSystem, {}, 1);
+  EXPECT_ERROR(decisions, ErrorCode::kNoSpace);
+  EXPECT_THAT(decisions.error().hint, HasSubstr("have left 12 bytes, which can go"));
+  EXPECT_TRUE(repository_.Exists(PackName(Full(9), 1)));
+  EXPECT_TRUE(repository_.Exists(PackName(Full(9), 2)));
+}
+
+// Whoever was only stopped has completed it.
+TEST_F(ExpireTest, ABackupThatIsCompletedInAFullStoreStays) {
+  Have(Full(1), 1);
+  HavePacks(Full(9));
+  Pass(std::chrono::hours(2));
+  node_.store().SetHook([&](Operation operation, std::string_view name) -> Status {
+    if (operation != Operation::kPut) {
+      return Ok();
+    }
+    if (name == BackupDocumentName(Full(9)) && !repository_.Exists(std::string(name))) {
+      BackupSummary summary = TestSummary(*repository_, Full(9));
+      summary.start_time = Day(9);
+      Put(BackupDocumentName(Full(9)),
+          SerializeSummary(summary, repository_->seal_policy()).value());
+    }
+    return MakeError(ErrorCode::kNoSpace, "no space left on device");
+  });
+  [[maybe_unused]] const auto expired = ExpireUnderLock(*node_, kTestSystem, {}, 1);
+  EXPECT_THAT(Labels(), Contains(Full(9)));
+  EXPECT_TRUE(repository_.Exists(PackName(Full(9), 1)));
+}
+
+TEST_F(ExpireTest, LapsedLeasesGoFromAStoreThatStaysFull) {
+  Have(Full(1), 1);
+  const std::string lease = LeaseName(Full(1), "00000000000000aa");
+  Put(lease, "?");
+  int deleted = 0;
+  FillUp(node_.store(), 1'000'000, &deleted);
+  EXPECT_ERROR(ExpireUnderLock(*node_, kTestSystem, {}, 1), ErrorCode::kNoSpace);
+  EXPECT_TRUE(repository_.Exists(lease));
+  Pass(std::chrono::hours(25));
+  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, {}, 1));
+  EXPECT_FALSE(repository_.Exists(lease));
+}
+
 TEST_F(ExpireTest, AFullStoreWithNothingToRemoveSaysWhatToDo) {
   Have(Full(1), 1);
   int deleted = 0;
