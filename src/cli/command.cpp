@@ -61,7 +61,9 @@ Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
                                                    const Config& config,
                                                    const RetryPolicy& policy) {
   ASSIGN_OR_RETURN(std::shared_ptr<Store> store, Connect(options, config, policy));
-  return Repository::Open(std::move(store), OptionsOf(config), options.environment);
+  RepositoryOptions own = OptionsOf(config);
+  own.first_wrap = options.first_wrap;
+  return Repository::Open(std::move(store), std::move(own), options.environment);
 }
 
 Result<std::string> OwnProgram() {

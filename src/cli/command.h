@@ -25,6 +25,7 @@ struct GlobalOptions {
   std::string config_file;
   bool json = false;  // --output json
   bool quiet = false;
+  std::string first_wrap;  // RepositoryOptions::first_wrap
   Environment environment;
 };
 

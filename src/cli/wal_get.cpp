@@ -26,6 +26,7 @@
 #include "cli/wal_prefetch.h"
 #include "core/process_identity.h"
 #include "core/repository/wal_archive.h"
+#include "core/restore/key_wrap_note.h"
 #include "core/restore/recovery_path.h"
 
 namespace veza::cli {
@@ -228,6 +229,19 @@ bool IsBeforeFork(const Request& request) {
          SegmentNumberOf(request.wal.file, size) < SegmentOf(fork->switch_point, size);
 }
 
+std::string DirectoryOf(const std::string& path) {
+  const std::string directory = std::filesystem::path(path).parent_path().string();
+  return directory.empty() ? "." : directory;
+}
+
+// For the process of the next file. By hand, or under pg_rewind, there is none.
+void KeepKeyWrapNote(const Repository& repository, const std::string& destination) {
+  if (access("postmaster.pid", F_OK) == 0) {
+    // Without it each file costs what this one has cost.
+    [[maybe_unused]] const Status noted = NoteKeyWrap(DirectoryOf(destination), repository);
+  }
+}
+
 // From the repository, trying again for as long as it may help.
 Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
                              const Request& request) {
@@ -243,6 +257,7 @@ Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
     auto fetched = [&]() -> Result<int> {
       ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                        OpenRepository(options, config, policy));
+      KeepKeyWrapNote(*repository, request.wal.destination);
       return Fetch(*repository, request);
     }();
     if (fetched.has_value() || !MayPass(fetched.error()) || clock.Steady() + pause >= deadline) {
@@ -255,12 +270,7 @@ Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
   }
 }
 
-std::string DirectoryOf(const std::string& path) {
-  const std::string directory = std::filesystem::path(path).parent_path().string();
-  return directory.empty() ? "." : directory;
-}
-
-Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
+Result<int> RunWalGet(GlobalOptions options, const WalGetOptions& wal) {
   const std::optional<WalFileName> name = ParseWalFileName(wal.file);
   if (!name.has_value()) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a WAL file", wal.file)
@@ -269,6 +279,7 @@ Result<int> RunWalGet(const GlobalOptions& options, const WalGetOptions& wal) {
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   RETURN_IF_ERROR(BecomeOwnerOf(DirectoryOf(wal.destination)));
+  options.first_wrap = ReadKeyWrapNote(DirectoryOf(wal.destination));
   ASSIGN_OR_RETURN(RecoveryState recovery, LookAtRecovery(wal.destination, *name));
   const Request request{wal, *name, system_id, std::move(recovery)};
   const PrefetchedWal prefetched(options, config, wal.prefetch, wal.system_id, wal.destination);

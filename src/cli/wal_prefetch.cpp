@@ -13,6 +13,7 @@
 
 #include "core/process_identity.h"
 #include "core/repository/wal_archive.h"
+#include "core/restore/key_wrap_note.h"
 #include "core/restore/wal_prefetcher.h"
 
 namespace veza::cli {
@@ -45,9 +46,10 @@ struct WalPrefetchOptions {
   int segments = 0;
 };
 
-Status Prefetch(const GlobalOptions& options, const WalPrefetchOptions& prefetch) {
+Status Prefetch(GlobalOptions options, const WalPrefetchOptions& prefetch) {
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(prefetch.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  options.first_wrap = ReadKeyWrapNote(prefetch.destination);
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    OpenRepository(options, config, kPrefetchPolicy));
   ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(system_id));

@@ -48,6 +48,39 @@ unlink glob "$directory/*";
 unlink "$wal/000000FF.history" or die "could not remove 000000FF.history: $!";
 delete_object((grep { m{/000000FF\.history$} } objects('main/wal/'))[0]);
 
+# --- wraps that open nothing ------------------------------------------------------------------------
+
+# Somebody who can write to the bucket has put wraps before ours, each of which costs as much as a wrap may.
+# A process that is told which one is ours tries no other.
+SKIP:
+{
+	skip 'times of objects are the server\'s own', 4 if store() eq 's3';
+
+	my ($ours) = objects('main/key/');
+	my $wrap = read_object($ours);
+	foreach my $i (1 .. 6)
+	{
+		my $junk = $wrap =~ s/"n": 32768/"n": 131072/r;
+		$junk =~ s/"salt": "..../sprintf '"salt": "%04d', $i/e;
+		my $name = $ours =~ s{\.[^.]*$}{sprintf '.%016d', $i}er;
+		write_object($name, $junk);
+		utime 0, $i, repository() . "/$name" or die "could not age $name: $!";
+	}
+	my $fetch = sub {
+		my ($test) = @_;
+		my $started = time;
+		$node->vezactl_ok([ 'wal-get', $segment, $destination ], $test);
+		return time - $started;
+	};
+	my $searching = $fetch->('a segment is fetched, with wraps that open nothing before ours');
+	append_to_file("$directory/veza_key_wrap", ($ours =~ s{^main/}{}r) . "\n");
+	my $knowing = $fetch->('and with a note which is ours');
+	cmp_ok($knowing, '<', $searching / 2, 'which takes less than half the time');
+	is_deeply(files(), [ 'RECOVERYXLOG', 'veza_key_wrap' ], 'outside a recovery no note is written');
+	delete_object($_) foreach grep { m{\.0{8}} } objects('main/key/');
+	unlink glob "$directory/*";
+}
+
 # --- files that are not ---------------------------------------------------------------------------
 
 foreach my $file (qw(0000000100000000000000EE 0000000300000000000000EE 00000007.history
@@ -125,5 +158,9 @@ poll_until(sub { slurp_file($copy->logfile) =~ /ready to accept connections/ }, 
 $copy->restart;
 $copy->wait_for_end_of_recovery;
 is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '1', 'with the store it finds all');
+is_deeply(
+	[ map { "main/$_" } split /\n/, slurp_file($copy->data_dir . '/pg_wal/veza_key_wrap') ],
+	[ objects('main/key/') ],
+	'and has noted which key wrap opens the repository');
 
 done_testing();

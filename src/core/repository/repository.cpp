@@ -48,11 +48,56 @@ Error TooManyWraps(const Store& store, const std::string& key_id, std::size_t co
           "that no passphrase of yours opens; keep a copy of them.");
 }
 
+// The key, if the wrap that was opened last time is still there and opens it.
+Result<std::optional<OpenedKey>> TryFirst(Store& store, const std::string& key_id,
+                                          const RepositoryOptions& options) {
+  const std::string& name = options.first_wrap;
+  if (!name.starts_with(KeyWrapName(key_id, "")) || !ValidateObjectName(name)) {
+    return std::optional<OpenedKey>();
+  }
+  const Result<Bytes> text = GetSmall(store, name, limits::kKeyWrap);
+  if (!text && !IsNoWrap(text.error())) {
+    return text.error();
+  }
+  const Result<DataKey> key =
+      text ? UnwrapKey(AsText(*text), options.passphrase.text()) : text.error();
+  if (!key || key->hex_id() != key_id) {
+    return std::optional<OpenedKey>();
+  }
+  return OpenedKey{*key, {name, std::string(AsText(*text))}};
+}
+
+// The oldest first, whatever their names: ours is as old as the repository, and what somebody puts
+// beside it, to cost time or to keep it away, is younger, unless ours was put back or exchanged.
+Result<FirstObjects> ListOldestWraps(Store& store, const std::string& prefix) {
+  FirstObjects oldest;
+  const auto keep_oldest = [&oldest] {
+    std::ranges::stable_sort(oldest.objects, {}, &ObjectInfo::modified);
+    if (oldest.objects.size() > limits::kKeyWraps) {
+      oldest.objects.resize(limits::kKeyWraps);
+      oldest.more = true;
+    }
+  };
+  RETURN_IF_ERROR(store.List(prefix, "", [&](const ObjectInfo& object) {
+    oldest.objects.push_back(object);
+    if (oldest.objects.size() == 2 * limits::kKeyWraps) {
+      keep_oldest();
+    }
+    return Ok();
+  }));
+  keep_oldest();
+  return oldest;
+}
+
 // Unwraps the data key `key_id` with the first wrap that the passphrase opens.
-Result<OpenedKey> FindKey(Store& store, const std::string& key_id, std::string_view passphrase,
+Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const RepositoryOptions& options,
                           const Cancellation& cancellation) {
+  ASSIGN_OR_RETURN(std::optional<OpenedKey> first, TryFirst(store, key_id, options));
+  if (first) {
+    return *std::move(first);
+  }
   const std::string prefix = KeyWrapName(key_id, "");
-  ASSIGN_OR_RETURN(const FirstObjects wraps, ListFirst(store, prefix, limits::kKeyWraps));
+  ASSIGN_OR_RETURN(const FirstObjects wraps, ListOldestWraps(store, prefix));
   if (wraps.objects.empty()) {
     return LostKey(store, key_id);
   }
@@ -67,7 +112,7 @@ Result<OpenedKey> FindKey(Store& store, const std::string& key_id, std::string_v
     if (!text && !IsNoWrap(text.error())) {
       return text.error();
     }
-    Result<DataKey> key = text ? UnwrapKey(AsText(*text), passphrase) : text.error();
+    Result<DataKey> key = text ? UnwrapKey(AsText(*text), options.passphrase.text()) : text.error();
     if (key && key->hex_id() == key_id) {
       return OpenedKey{*key, {wrap.name, std::string(AsText(*text))}};
     }
@@ -141,9 +186,8 @@ Status Repository::OpenKey() {
             "none.");
   }
   if (encrypted) {
-    ASSIGN_OR_RETURN(OpenedKey opened,
-                     FindKey(*store_, identities_.front().key_id, options_.passphrase.text(),
-                             *environment_.cancellation));
+    ASSIGN_OR_RETURN(OpenedKey opened, FindKey(*store_, identities_.front().key_id, options_,
+                                               *environment_.cancellation));
     seal_policy_.key = std::make_shared<const DataKey>(std::move(opened.key));
     key_wraps_ = {std::move(opened.wrap)};
   }

@@ -20,6 +20,8 @@ namespace veza {
 struct RepositoryOptions {
   Cipher cipher = Cipher::kAes256Gcm;
   SecretString passphrase;  // empty exactly when cipher is kNone
+  // The key wrap that was opened last time: tried first. A name that does not fit does no harm.
+  std::string first_wrap{};
   int compression_level = 3;
   std::string node;             // who we are, for the objects we write
   std::string spill_directory;  // for what does not fit in memory

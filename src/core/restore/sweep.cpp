@@ -54,7 +54,7 @@ constexpr std::array<std::string_view, 7> kServerPrefixes = {
 // The same of pg_wal, beside what begins with the number of a timeline.
 constexpr std::array<std::string_view, 4> kWalNames = {"archive_status", "summaries",
                                                        "RECOVERYXLOG", "RECOVERYHISTORY"};
-// New WAL files of the server, and what is ours (veza_spool, veza_lease).
+// New WAL files of the server, and what is ours (veza_spool, veza_lease, veza_key_wrap).
 constexpr std::array<std::string_view, 2> kWalPrefixes = {"xlogtemp.", "veza_"};
 
 bool IsServerName(std::string_view name) {

@@ -322,6 +322,25 @@ class KeptWrapTest : public EntranceTest {
       GTEST_SKIP() << "there is no key";
     }
   }
+  // By the store's time, which has the precision of a second.
+  void PutNewest(const std::string& name, std::string_view text) {
+    clock_.Sleep(std::chrono::seconds(1), nullptr);
+    if (std::get<Backend>(GetParam()) == Backend::kS3) {
+      SystemClock().Sleep(std::chrono::milliseconds(1100), nullptr);
+    }
+    EXPECT_OK(store_->Delete(name));
+    Put(name, text);
+  }
+  int WrapsFetched(const RepositoryOptions& options) {
+    int fetched = 0;
+    store_->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+      fetched += operation == FaultStore::Operation::kGet && name.starts_with(kKeyPrefix) ? 1 : 0;
+      return Ok();
+    });
+    EXPECT_OK(Repository::Open(store_, options, environment_));
+    store_->SetHook(nullptr);
+    return fetched;
+  }
 };
 INSTANTIATE_TEST_SUITE_P(Stores, KeptWrapTest, EntranceTestValues(), EntranceTestName);
 
@@ -379,11 +398,53 @@ TEST_P(KeptWrapTest, OnlySoManyWrapsAreTried) {
   for (std::size_t i = 0; i < limits::kKeyWrapsTried; ++i) {
     Put(KeyWrapName(key_id, fmt::format("{:016}", i)), junk);
   }
+  PutNewest(KeyWrapName(key_id, std::string(16, 'f')), ours.text);
   const auto opened = Open();
   EXPECT_ERROR(opened, ErrorCode::kWrongKey);
   EXPECT_THAT(
       opened.error().message,
       AllOf(HasSubstr(fmt::format("{} objects", limits::kKeyWrapsTried + 1)), HasSubstr(key_id)));
+}
+
+// Ours is as old as the repository.
+TEST_P(KeptWrapTest, TheOldestWrapIsTriedFirst) {
+  const std::string key_id = Initialise().value()->identities().front().key_id;
+  const NamedText ours = Objects("key/").front();
+  EXPECT_OK(store_->Delete(ours.name));
+  Put(KeyWrapName(key_id, std::string(16, 'f')), ours.text);
+  for (int i = 0; i < 3; ++i) {
+    PutNewest(KeyWrapName(key_id, fmt::format("{:016}", i)), "no wrap");
+  }
+  EXPECT_EQ(WrapsFetched(options_), 1);
+  if (std::get<Backend>(GetParam()) == Backend::kDirectory) {
+    for (std::size_t i = 0; i < 2 * limits::kKeyWraps; ++i) {
+      WriteText(directory_.path() + "/main/" + KeyWrapName(key_id, fmt::format("{:016}", i)), "?");
+    }
+    EXPECT_EQ(WrapsFetched(options_), 1);
+    std::filesystem::remove_all(directory_.path() + "/main/key");
+  }
+}
+
+// Another process has opened it before (restore/key_wrap_note.h).
+TEST_P(KeptWrapTest, TheWrapThatIsNotedIsTriedFirst) {
+  const std::string key_id = Initialise().value()->identities().front().key_id;
+  const NamedText ours = Objects("key/").front();
+  const std::string name = KeyWrapName(key_id, std::string(16, 'f'));
+  Put(ours.name, "no wrap");
+  for (int i = 0; i < 3; ++i) {
+    Put(KeyWrapName(key_id, fmt::format("{:016}", i)), "no wrap");
+  }
+  PutNewest(name, ours.text);
+  RepositoryOptions options = options_;
+  options.first_wrap = name;
+  EXPECT_EQ(WrapsFetched(options), 1);
+  // A note that is wrong does no harm.
+  for (const std::string& wrong :
+       {ours.name, KeyWrapName(key_id, "../../identity/7"), KeyWrapName(key_id, "gone"),
+        std::string("key/other/x"), std::string("\n"), std::string()}) {
+    options.first_wrap = wrong;
+    EXPECT_GE(WrapsFetched(options), 5) << wrong;
+  }
 }
 
 // Nothing is overwritten; the wrap gets a name of its own.
