@@ -196,10 +196,11 @@ phase_sanitize() {
   fuzz 60 fuzz_by_itself
 }
 
-# The driver of our own, in the build with the sanitizers of gcc.
+# The driver of our own, in the build with the sanitizers of gcc. Always the same inputs, as far as the
+# time goes: what changes from one run to the next is the code. `fuzz` looks for new ones.
 fuzz_by_itself() {
   export UBSAN_OPTIONS=$UBSAN_OPTIONS:abort_on_error=1 # so that the driver can keep the input
-  "$top/build-address/test/fuzz/veza_fuzz" "$1" "$2" "$top/test/fuzz/corpus/$1"
+  "$top/build-address/test/fuzz/veza_fuzz" "$1" "$2" "$top/test/fuzz/corpus/$1" 1
 }
 
 # What it learns is kept in build-fuzz/corpus, from one run to the next.

@@ -227,8 +227,7 @@ TEST_P(RestoredWrapTest, JunkHoldsOffNoOtherSource) {
   const NamedText ours = Objects("key/").front();
   const std::string key_id = Open().value()->identities().front().key_id;
   Lose("key/");
-  const std::string junk =
-      WrapKey(TestKey(), "another passphrase", "node-b", kTestTime, SystemRandom()).value();
+  const std::string junk = HandMadeWrap(TestKey(), "another passphrase", 16, 1, 1).dump();
   for (std::size_t i = 0; i <= limits::kKeyWrapsTried; ++i) {
     const std::string other_id = ToHex(std::array<std::uint8_t, 16>{});
     Put(KeyWrapName(other_id, fmt::format("{:016}", i)), junk + std::string(i, ' '));
