@@ -30,6 +30,7 @@ struct RepositoryInfo {
   Fragments young_fragments;
   Fragments old_fragments;
   std::vector<LeaseState> leases;
+  std::optional<Error> leases_error;  // there are too many
 };
 
 std::uint64_t CountSegments(const ArchivePiece& piece) {
@@ -69,12 +70,18 @@ Result<RepositoryInfo> Collect(const Repository& repository) {
   ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
   RETURN_IF_ERROR(
       ReadFragments(repository.store(), now, &info.young_fragments, &info.old_fragments));
-  ASSIGN_OR_RETURN(info.leases, ReadLeases(repository));
+  Result<std::vector<LeaseState>> leases = ReadLeases(repository);
+  if (!leases && leases.error().code == ErrorCode::kDataCorrupted) {
+    // So many that expiry does not go on. What there is to restore can be shown all the same.
+    info.leases_error = std::move(leases.error());
+    return info;
+  }
+  ASSIGN_OR_RETURN(info.leases, std::move(leases));
   return info;
 }
 
 bool HasBadNews(const RepositoryInfo& info) {
-  return !info.catalog.broken.empty() ||
+  return !info.catalog.broken.empty() || info.leases_error.has_value() ||
          std::ranges::any_of(info.catalog.backups,
                              [](const BackupSummary& backup) {
                                return !SuspectDiff(backup).empty() ||
@@ -247,6 +254,9 @@ nlohmann::json ToJson(const RepositoryInfo& info) {
   for (const LeaseState& lease : info.leases) {
     document["leases"].push_back(ToJson(lease));
   }
+  if (info.leases_error) {
+    document["leases_error"] = ErrorToJson(*info.leases_error);
+  }
   return document;
 }
 
@@ -392,9 +402,13 @@ std::string FormatWindow(const SystemInfo& system) {
 }
 
 // Those that have lapsed are nobody's business but expiry's.
-std::string FormatLeases(const std::vector<LeaseState>& leases) {
+std::string FormatLeases(const RepositoryInfo& info) {
+  if (info.leases_error) {
+    return fmt::format("\nin use: not known\n  {}\n  {}\n", info.leases_error->message,
+                       info.leases_error->hint);
+  }
   std::string text;
-  for (const LeaseState& lease : leases) {
+  for (const LeaseState& lease : info.leases) {
     if (lease.alive) {
       text += fmt::format("{}  {}: {}\n", text.empty() ? "\nin use, and kept for\n" : "",
                           lease.label, lease.Holder());
@@ -458,7 +472,7 @@ std::string ToText(const RepositoryInfo& info) {
       text += fmt::format("  {}: {}\n", backup.label, backup.error.message);
     }
   }
-  return text + FormatLeases(info.leases);
+  return text + FormatLeases(info);
 }
 
 Result<int> RunInfo(const GlobalOptions& options) {

@@ -87,7 +87,7 @@ inline constexpr int kEmptyPages = 10'000;
 
 // Systems that have lived in one repository: each pg_upgrade adds one.
 inline constexpr std::size_t kIdentities = 256;
-// One for each passphrase. What is no wrap costs a request, and is passed over.
+// One for each passphrase; the oldest of them. What is no wrap costs a request, and is passed over.
 inline constexpr std::size_t kKeyWraps = 1000;
 // Those for which scrypt is run: a tenth of a second to half a second each.
 inline constexpr std::size_t kKeyWrapsTried = 32;
@@ -103,8 +103,10 @@ inline constexpr std::size_t kPins = kDirectories;
 inline constexpr std::size_t kDrillRecords = 1000;
 // One for each time that WAL was lost, or wal_level was minimal, since the oldest backup.
 inline constexpr std::size_t kGapRecords = 10'000;
-// Restores and drills at work, and what they have left that were killed, until expiry removes it.
-inline constexpr std::size_t kLeases = 10'000;
+// Restores and drills at work, as far as their leases may be in force: nobody reads more. Those
+// that are over are no obstacle; expiry removes so many at a time.
+inline constexpr std::size_t kLeases = 1000;
+inline constexpr std::size_t kLapsedLeases = 1000;
 // Locks that do not count any more are removed, so many at a time.
 inline constexpr std::size_t kOldLocks = 1000;
 // Timelines that follow each other: PostgreSQL itself looks at them one by one.

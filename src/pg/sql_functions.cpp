@@ -125,12 +125,20 @@ class InfoCall final : public RowsCall {
     ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
     ASSIGN_OR_RETURN(const std::set<std::string> pins, ReadPins(*repository));
     ASSIGN_OR_RETURN(const auto drills, ReadLatestDrills(*repository));
-    ASSIGN_OR_RETURN(const std::vector<LeaseState> leases, ReadLeases(*repository));
+    Result<std::vector<LeaseState>> leases = ReadLeases(*repository);
+    if (!leases && leases.error().code == ErrorCode::kDataCorrupted) {
+      // So many that expiry does not go on. The backups can be shown all the same.
+      Row row = RowOfUnusable("", "too many leases", leases.error().message);
+      row[0].reset();
+      rows_.push_back(std::move(row));
+      leases = std::vector<LeaseState>();
+    }
+    RETURN_IF_ERROR(leases);
     for (const BackupSummary& backup : catalog.backups) {
       const auto drill = drills.find(backup.label);
       rows_.push_back(RowOf(backup, pins.contains(backup.label),
                             drill != drills.end() ? &drill->second : nullptr,
-                            FindLease(leases, backup.label)));
+                            FindLease(*leases, backup.label)));
     }
     if (catalog.backups.empty()) {
       Row row = RowOfUnusable("", "no backup here yet", repository->store().location());

@@ -48,8 +48,11 @@ Result<DrillRecord> ReadDrill(const Repository& repository, const std::string& n
 // Name to label, in the order of names, which is that of time: the newest.
 Result<std::map<std::string, std::string>> ListDrills(const Repository& repository) {
   std::map<std::string, std::string> drills;
+  ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
+  const std::string ahead = FirstDrillAhead(now);
   RETURN_IF_ERROR(repository.store().List(kDrillPrefix, "", [&](const ObjectInfo& object) {
-    if (const auto label = ParseDrillName(object.name)) {
+    const auto label = ParseDrillName(object.name);
+    if (label && object.name < ahead) {
       drills[object.name] = *label;
     }
     if (drills.size() > limits::kDrillRecords) {
@@ -169,12 +172,13 @@ Result<std::vector<StoredDrill>> ReadDrills(const Repository& repository) {
 
 Result<std::map<std::string, DrillRecord>> ReadLatestDrills(const Repository& repository) {
   ASSIGN_OR_RETURN(const auto names, ListDrills(repository));
-  std::map<std::string, std::string> newest;
-  for (const auto& [name, label] : names) {
-    newest[label] = name;
-  }
   std::map<std::string, DrillRecord> drills;
-  for (const auto& [label, name] : newest) {
+  // What cannot be read hides no older one.
+  for (auto drill = names.rbegin(); drill != names.rend(); ++drill) {
+    const auto& [name, label] = *drill;
+    if (drills.contains(label)) {
+      continue;
+    }
     Result<DrillRecord> record = ReadDrill(repository, name);
     if (record) {
       drills.emplace(label, std::move(*record));

@@ -49,9 +49,11 @@ struct StoredDrill {
   Result<DrillRecord> record;  // an error when it is damaged or forged
 };
 
-// All of them, oldest first.
+// Oldest first: all of them, as far as limits::kDrillRecords go, but none of a time that is still
+// to come (FirstDrillAhead). So do the others.
 Result<std::vector<StoredDrill>> ReadDrills(const Repository& repository);
-// The newest of each label that has one and can be read, by label. One request each.
+// The newest of each label that can be read, by label. One request each, and one for each newer one
+// that cannot be read.
 Result<std::map<std::string, DrillRecord>> ReadLatestDrills(const Repository& repository);
 // The newest of a system that can be read. Reads no others but those behind it.
 Result<std::optional<DrillRecord>> ReadNewestDrill(const Repository& repository,

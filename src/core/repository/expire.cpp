@@ -217,7 +217,8 @@ class Remover {
     if (pinned) {
       return Overtaken(decision, "was pinned a moment ago");
     }
-    ASSIGN_OR_RETURN(const std::vector<LeaseState> leases, ReadLeases(repository_));
+    ASSIGN_OR_RETURN(const std::vector<LeaseState> leases,
+                     ReadLeasesOn(repository_, decision.name));
     if (const LeaseState* const lease = FindLease(leases, decision.name)) {
       return Overtaken(decision, "is in use by " + lease->Holder());
     }
@@ -228,9 +229,9 @@ class Remover {
   // Whoever took it may have renewed it since, after it had lapsed.
   Status RemoveLease(RetentionDecision& decision) {
     RETURN_IF_ERROR(guard_());
-    ASSIGN_OR_RETURN(const std::vector<LeaseState> leases, ReadLeases(repository_));
-    const auto lease = std::ranges::find(leases, decision.name, &LeaseState::name);
-    if (lease != leases.end() && lease->alive) {
+    ASSIGN_OR_RETURN(const std::optional<LeaseState> lease,
+                     ReadLeaseNamed(repository_, decision.name));
+    if (lease && lease->alive) {
       return Overtaken(decision, "was renewed a moment ago");
     }
     return store_.Delete(decision.name);
@@ -238,10 +239,9 @@ class Remover {
 
   // Whether somebody has begun to restore since the decisions were made.
   Result<bool> HasNewLease() {
-    ASSIGN_OR_RETURN(const std::vector<LeaseState> leases, ReadLeases(repository_));
-    return std::ranges::any_of(leases, [&](const LeaseState& lease) {
-      return lease.alive && !known_leases_.contains(lease.name);
-    });
+    ASSIGN_OR_RETURN(const std::vector<LeaseState> leases,
+                     ReadLeases(repository_, kLeasePrefix, known_leases_));
+    return std::ranges::any_of(leases, &LeaseState::alive);
   }
 
   Status RemoveLeftOver(RetentionDecision& decision) {

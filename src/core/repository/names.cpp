@@ -168,6 +168,11 @@ std::string DrillName(TimePoint started, std::string_view label) {
   return fmt::format("{}{}-{}", kDrillPrefix, LabelTime(started), label);
 }
 
+std::string FirstDrillAhead(TimePoint now) {
+  constexpr std::chrono::hours kClocksDiffer{1};
+  return DrillName(now + kClocksDiffer, "");
+}
+
 std::optional<std::string> ParseDrillName(std::string_view name) {
   constexpr std::size_t kTimeSize = 15;
   if (!name.starts_with(kDrillPrefix)) {

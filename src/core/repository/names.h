@@ -70,6 +70,9 @@ std::string GapPrefix(std::uint64_t system_identifier);
 std::string GapName(std::uint64_t system_identifier, std::string_view first, std::string_view last);
 // The order of names is that of the times. Nothing for another name; otherwise the label.
 std::string DrillName(TimePoint started, std::string_view label);
+// Names of records from here on are of a time that is still to come, by more than clocks differ:
+// they do not count, or they would push out the true ones.
+std::string FirstDrillAhead(TimePoint now);
 std::optional<std::string> ParseDrillName(std::string_view name);
 
 // Epochs have ten decimal digits, so that the order of names is theirs. Nothing for another name.

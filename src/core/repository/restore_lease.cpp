@@ -64,6 +64,16 @@ Result<std::optional<LeaseState>> ReadLease(const Repository& repository, const 
   return std::optional(std::move(state));
 }
 
+Error TooManyLeases(const Store& store) {
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "repository \"{}\" holds more than {} leases below \"{}\" that may be in force",
+                   store.location(), limits::kLeases, kLeasePrefix)
+      .WithHint(
+          "Each keeps a backup and its WAL from being removed, for at most a day after it was "
+          "written. Find out who has written them, and remove those that no restore or drill of "
+          "yours holds.");
+}
+
 }  // namespace
 
 Result<std::string> SerializeLease(const LeaseDocument& lease, const std::string& name,
@@ -115,15 +125,32 @@ std::string LeaseState::Holder() const {
              : fmt::format("somebody whose lease cannot be read, until {}", until);
 }
 
-Result<std::vector<LeaseState>> ReadLeases(const Repository& repository) {
-  ASSIGN_OR_RETURN(std::vector<ObjectInfo> objects,
-                   ListAtMost(repository.store(), kLeasePrefix, limits::kLeases));
-  std::erase_if(objects, [](const ObjectInfo& object) { return !ParseLeaseName(object.name); });
+Result<std::vector<LeaseState>> ReadLeases(const Repository& repository, std::string_view prefix,
+                                           const std::set<std::string>& known) {
+  Store& store = repository.store();
+  // Before the listing, so that a lease is rather taken for alive.
+  ASSIGN_OR_RETURN(const TimePoint now, store.Now());
+  std::vector<ObjectInfo> objects;
+  std::size_t in_force = 0;
+  std::size_t lapsed = 0;
+  RETURN_IF_ERROR(store.List(prefix, "", [&](const ObjectInfo& object) -> Status {
+    if (!ParseLeaseName(object.name) || known.contains(object.name)) {
+      return Ok();
+    }
+    if (!IsAlive(object.modified, kLongestLease, now)) {
+      if (lapsed < limits::kLapsedLeases) {
+        ++lapsed;
+        objects.push_back(object);
+      }
+      return Ok();
+    }
+    if (++in_force > limits::kLeases) {
+      return TooManyLeases(store);
+    }
+    objects.push_back(object);
+    return Ok();
+  }));
   std::vector<LeaseState> leases;
-  if (objects.empty()) {
-    return leases;
-  }
-  ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
   for (const ObjectInfo& object : objects) {
     ASSIGN_OR_RETURN(std::optional<LeaseState> lease, ReadLease(repository, object, now));
     if (lease) {
@@ -131,6 +158,22 @@ Result<std::vector<LeaseState>> ReadLeases(const Repository& repository) {
     }
   }
   return leases;
+}
+
+Result<std::optional<LeaseState>> ReadLeaseNamed(const Repository& repository,
+                                                 const std::string& name) {
+  ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
+  const Result<ObjectInfo> object = repository.store().Head(name);
+  if (!object && object.error().code == ErrorCode::kNotFound) {
+    return std::optional<LeaseState>();
+  }
+  RETURN_IF_ERROR(object);
+  return ReadLease(repository, *object, now);
+}
+
+Result<std::vector<LeaseState>> ReadLeasesOn(const Repository& repository,
+                                             const std::string& label) {
+  return ReadLeases(repository, std::string(kLeasePrefix) + label);
 }
 
 const LeaseState* FindLease(const std::vector<LeaseState>& leases, const std::string& label) {

@@ -11,12 +11,15 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
+#include "core/repository/names.h"
 #include "core/repository/repository.h"
 #include "core/thread_group.h"
 
@@ -62,8 +65,18 @@ struct LeaseState {
 
 // By name. What cannot be read (damaged, forged, too large, newer format) counts as a lease of a
 // day: it keeps, and lapses in the end. Of those that were not renewed for a day the documents are
-// not read.
-Result<std::vector<LeaseState>> ReadLeases(const Repository& repository);
+// not read, and at most limits::kLapsedLeases are given. Of the others, more than limits::kLeases
+// are kDataCorrupted: nobody could tell what they need. Only names that begin with `prefix`, and
+// none that is `known`.
+Result<std::vector<LeaseState>> ReadLeases(const Repository& repository,
+                                           std::string_view prefix = kLeasePrefix,
+                                           const std::set<std::string>& known = {});
+// The one of this name; nothing when it has gone.
+Result<std::optional<LeaseState>> ReadLeaseNamed(const Repository& repository,
+                                                 const std::string& name);
+// Those on one backup, itself or its diffs.
+Result<std::vector<LeaseState>> ReadLeasesOn(const Repository& repository,
+                                             const std::string& label);
 
 // The alive one that needs this backup, itself or as the full of a diff; nothing when none does.
 const LeaseState* FindLease(const std::vector<LeaseState>& leases, const std::string& label);

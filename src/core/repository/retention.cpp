@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/repository/backup_order.h"
+#include "core/repository/names.h"
 #include "core/repository/wal_retention.h"
 
 namespace veza {
@@ -357,8 +358,13 @@ void KeepLeasedWal(const RetentionInput& input, WalRules& wal) {
   }
 }
 
-void DecideDrills(const std::vector<std::string>& drills,
-                  std::vector<RetentionDecision>& decisions) {
+// Those of a time that is still to come push out no others, and stay themselves: as many as there
+// may be, they would not be looked at.
+void DecideDrills(const RetentionInput& input, std::vector<RetentionDecision>& decisions) {
+  std::vector<std::string> drills = input.drills;
+  std::erase_if(drills, [ahead = FirstDrillAhead(input.now)](const std::string& name) {
+    return name >= ahead;
+  });
   if (drills.size() > kDrillsKept) {
     decisions.push_back(
         {.kind = RetentionKind::kDrill,
@@ -419,7 +425,7 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   }
   DecideFragments(input, decisions);
   DecideLeases(input.leases, decisions);
-  DecideDrills(input.drills, decisions);
+  DecideDrills(input, decisions);
 
   const std::vector<const BackupSummary*> anchors = rules.WalAnchors();
   for (const BackupSummary* anchor : anchors) {

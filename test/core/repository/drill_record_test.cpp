@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/limits.h"
 #include "core/repository/names.h"
 #include "core/repository/test_backup.h"
 
@@ -35,6 +36,8 @@ DrillRecord TestRecord() {
 
 class DrillRecordTest : public testing::Test {
  protected:
+  DrillRecordTest() { repository_.clock().Sleep(std::chrono::hours(24 * 30), nullptr); }
+
   TestRepository repository_{Cipher::kAes256Gcm};
 };
 
@@ -125,6 +128,35 @@ TEST_F(DrillRecordTest, TheNewestOfASystemIsFoundWithoutReadingTheOthers) {
   });
   EXPECT_EQ(ReadNewestDrill(*repository_, kTestSystem).value().value().started, newest);
   EXPECT_EQ(reads, 3);
+}
+
+// Whoever can write to the store chooses names.
+TEST_F(DrillRecordTest, NamesOfATimeToComePushOutNoRecord) {
+  DrillRecord record = TestRecord();
+  const TimePoint now = repository_.clock().Now();
+  ASSERT_OK(StoreDrill(*repository_, record));
+  record.started = now + std::chrono::minutes(50);  // by a clock that is ahead
+  const std::string newest = StoreDrill(*repository_, record).value();
+  for (std::size_t i = 0; i <= limits::kDrillRecords; ++i) {
+    WriteText(repository_.PathOf(DrillName(now + std::chrono::minutes(61 + i), kTestLabel)), "?");
+  }
+  const std::vector<StoredDrill> drills = ReadDrills(*repository_).value();
+  ASSERT_EQ(drills.size(), 2U);
+  EXPECT_OK(drills[0].record);
+  EXPECT_EQ(drills[1].name, newest);
+  EXPECT_EQ(ReadLatestDrills(*repository_).value().at(kTestLabel).started, record.started);
+  EXPECT_EQ(ReadNewestDrill(*repository_, kTestSystem).value().value().started, record.started);
+}
+
+TEST_F(DrillRecordTest, WhatCannotBeReadHidesNoOlderRecord) {
+  const DrillRecord record = TestRecord();
+  ASSERT_OK(StoreDrill(*repository_, record));
+  for (int i = 1; i < 4; ++i) {
+    WriteText(repository_.PathOf(DrillName(kTestTime + std::chrono::hours(i), kTestLabel)), "?");
+  }
+  const auto latest = ReadLatestDrills(*repository_).value();
+  ASSERT_EQ(latest.size(), 1U);
+  EXPECT_EQ(latest.at(kTestLabel).started, record.started);
 }
 
 TEST_F(DrillRecordTest, AForgedRecordIsToldApart) {

@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 
+#include "core/limits.h"
 #include "core/repository/history.h"
 #include "core/repository/pins.h"
 #include "core/repository/restore_lease.h"
@@ -23,6 +24,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::SizeIs;
 using Operation = FaultStore::Operation;
 
 TimePoint Day(int day) {
@@ -65,6 +67,11 @@ class ExpireTest : public testing::Test {
   // By the store's clock.
   void Put(const std::string& name, std::string_view content) {
     ASSERT_OK(PutSmall(repository_->store(), name, AsBytes(content), PutMode::kCreate));
+  }
+  static void SetTime(const std::string& path, TimePoint written) {
+    const timespec time{(written - TimePoint()) / std::chrono::seconds(1), 0};
+    const timespec times[2] = {time, time};
+    EXPECT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
   }
   void Pass(std::chrono::hours time) { repository_.clock().Sleep(time, nullptr); }
 
@@ -324,6 +331,7 @@ TEST_F(ExpireTest, ALookChangesNothing) {
 }
 
 TEST_F(ExpireTest, TheNewestRecordsOfDrillsStay) {
+  Pass(std::chrono::hours(48));
   Have(Full(1), 1);
   const auto name = [](std::size_t number) {
     return DrillName(Day(1) + std::chrono::minutes(number), Full(1));
@@ -337,6 +345,67 @@ TEST_F(ExpireTest, TheNewestRecordsOfDrillsStay) {
   Put("drill/0", "something else");
   EXPECT_THAT(Record({}), ElementsAre(name(0), name(1)));
   EXPECT_THAT(Record({}), IsEmpty());
+}
+
+TEST_F(ExpireTest, RecordsOfDrillsThatAreDatedAheadPushOutNone) {
+  Pass(std::chrono::hours(48));
+  Have(Full(1), 1);
+  const auto put = [&](TimePoint begin) {
+    for (std::size_t number = 0; number < kDrillsKept; ++number) {
+      WriteText(repository_.PathOf(DrillName(begin + std::chrono::minutes(number), Full(1))), "?");
+    }
+  };
+  put(Day(1));
+  put(Day(2) + std::chrono::minutes(61));
+  EXPECT_THAT(Record({}), IsEmpty());
+  // When their time has come they are as good as others.
+  Pass(std::chrono::hours(3));
+  EXPECT_THAT(Record({}), SizeIs(kDrillsKept));
+  EXPECT_FALSE(repository_.Exists(DrillName(Day(1), Full(1))));
+}
+
+// Whoever can write to the store can hold up expiry for as long as he goes on, and is told of.
+TEST_F(ExpireTest, TooManyLeasesAreAnErrorUntilTheyAreOver) {
+  for (int day = 1; day <= 3; ++day) {
+    Have(Full(day), day);
+  }
+  const RetentionSettings one{.full = 1, .diff = 1, .archive = 1};
+  for (std::size_t i = 0; i <= limits::kLeases; ++i) {
+    const std::string path = repository_.PathOf(LeaseName(Full(7), fmt::format("{:016}", i)));
+    WriteText(path, "?");
+    SetTime(path, kTestTime);
+  }
+  const auto refused = Run(one);
+  EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(refused.error().message, HasSubstr("leases below \"lease/\""));
+  EXPECT_THAT(Labels(), ElementsAre(Full(1), Full(2), Full(3)));
+  Pass(std::chrono::hours(25));
+  ASSERT_OK(Run(one));
+  EXPECT_THAT(Labels(), ElementsAre(Full(3)));
+  EXPECT_THAT(ReadLeases(*repository_).value(), SizeIs(1));  // the next expiry's
+}
+
+// What is removed does not multiply with what there is of leases.
+TEST_F(ExpireTest, EachLeaseIsReadOnce) {
+  for (int day = 1; day <= 4; ++day) {
+    Have(Full(day), day);
+  }
+  HaveWal(5, 45);
+  for (int i = 0; i < 30; ++i) {
+    Put(LeaseName(Full(4), fmt::format("{:016}", i)), "?");
+  }
+  std::map<std::string, int, std::less<>> reads;
+  node_.store().SetHook([&](Operation operation, std::string_view name) {
+    if (operation == Operation::kGet && name.starts_with(kLeasePrefix)) {
+      ++reads[std::string(name)];
+    }
+    return Ok();
+  });
+  ASSERT_OK(Run({.full = 1, .diff = 1, .archive = 1}));
+  EXPECT_THAT(Labels(), ElementsAre(Full(4)));
+  EXPECT_FALSE(repository_.Exists(WalName(39)));
+  EXPECT_THAT(reads, SizeIs(30));
+  EXPECT_TRUE(std::ranges::all_of(reads, [](const auto& read) { return read.second == 1; }));
 }
 
 TEST_F(ExpireTest, MuchWalGoesInBatchesWithALookAtTheLockBeforeEach) {
@@ -622,9 +691,7 @@ TEST_F(ExpireTest, FragmentsGoWhenTheyAreAnHourOld) {
   Have(Full(1), 1);
   const auto have = [&](const std::string& name, TimePoint written) {
     WriteText(repository_.PathOf(name), "half of it");
-    const timespec time{(written - TimePoint()) / std::chrono::seconds(1), 0};
-    const timespec times[2] = {time, time};
-    EXPECT_EQ(utimensat(AT_FDCWD, repository_.PathOf(name).c_str(), times, 0), 0);
+    SetTime(repository_.PathOf(name), written);
   };
   const std::string old = BackupDirectory(Full(5)) + "pack/.veza-tmp-0011223344556677";
   const std::string young = BackupDirectory(Full(6)) + "pack/.veza-tmp-0011223344556678";
