@@ -164,6 +164,17 @@ Result<std::string> JustBefore(std::uint64_t system_identifier, const std::strin
   return name;
 }
 
+// The name of the segment that a listed object holds, if it holds one. A store that was full, or lost
+// its power, may leave objects of 0 bytes. Recovery cannot use them, so they count as missing.
+std::optional<std::string> SegmentIn(const ObjectInfo& object) {
+  std::string file = object.name.substr(object.name.rfind('/') + 1);
+  const auto name = ParseWalFileName(file);
+  if (!name || name->kind != WalFileKind::kSegment || object.size == 0) {
+    return std::nullopt;
+  }
+  return file;
+}
+
 }  // namespace
 
 Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::string& path,
@@ -372,12 +383,11 @@ Result<std::vector<std::string>> WalArchive::Missing(TimelineId timeline, Segmen
   const Status listed = repository_.store().List(
       WalTimelinePrefix(system_identifier_, timeline), start_after,
       [&](const ObjectInfo& object) -> Status {
-        const std::string base = object.name.substr(object.name.rfind('/') + 1);
-        const auto name = ParseWalFileName(base);
-        if (!name || name->kind != WalFileKind::kSegment) {
+        const std::optional<std::string> segment = SegmentIn(object);
+        if (!segment) {
           return Ok();
         }
-        const SegmentNumber number = SegmentNumberOf(base, segment_size);
+        const SegmentNumber number = SegmentNumberOf(*segment, segment_size);
         if (number < expected) {
           return Ok();
         }
@@ -408,12 +418,11 @@ Result<std::optional<SegmentNumber>> WalArchive::FirstOf(TimelineId timeline, Se
   const Status listed = repository_.store().List(
       WalTimelinePrefix(system_identifier_, timeline), start_after,
       [&](const ObjectInfo& object) -> Status {
-        const std::string base = object.name.substr(object.name.rfind('/') + 1);
-        const auto name = ParseWalFileName(base);
-        if (!name || name->kind != WalFileKind::kSegment) {
+        const std::optional<std::string> segment = SegmentIn(object);
+        if (!segment) {
           return Ok();
         }
-        const SegmentNumber number = SegmentNumberOf(base, segment_size);
+        const SegmentNumber number = SegmentNumberOf(*segment, segment_size);
         if (number < first) {
           return Ok();
         }
@@ -453,22 +462,22 @@ Result<std::vector<WalRange>> WalArchive::Ranges(std::uint64_t segment_size,
   }
   RETURN_IF_ERROR(repository_.store().List(
       WalSystemPrefix(system_identifier_), start_after, [&](const ObjectInfo& object) -> Status {
-        const std::string base = object.name.substr(object.name.rfind('/') + 1);
-        const auto name = ParseWalFileName(base);
-        if (!name || name->kind != WalFileKind::kSegment) {
+        const std::optional<std::string> segment = SegmentIn(object);
+        if (!segment) {
           return Ok();
         }
-        const SegmentNumber number = SegmentNumberOf(base, segment_size);
+        const SegmentNumber number = SegmentNumberOf(*segment, segment_size);
         if (ranges.size() > limits::kWalRanges) {
           return TooManyObjects(repository_.store(), WalSystemPrefix(system_identifier_),
                                 limits::kWalRanges);
         }
-        if (ranges.empty() || ranges.back().timeline != name->timeline || number != next) {
+        const TimelineId timeline = ParseWalFileName(*segment)->timeline;
+        if (ranges.empty() || ranges.back().timeline != timeline || number != next) {
           WalRange& range = ranges.emplace_back();
-          range.timeline = name->timeline;
-          range.first = base;
+          range.timeline = timeline;
+          range.first = *segment;
         }
-        ranges.back().last = base;
+        ranges.back().last = *segment;
         ++ranges.back().segments;
         ranges.back().last_stored = object.modified;
         next = number + 1;

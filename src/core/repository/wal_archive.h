@@ -105,6 +105,8 @@ class WalArchive {
 
   Result<bool> Contains(const std::string& file) const;
 
+  // The three listings below pass over objects of 0 bytes: their segments count as missing.
+
   // Names of segments from `first` to `last` (of one timeline) that the repository lacks, at most
   // `limit` of them.
   Result<std::vector<std::string>> Missing(TimelineId timeline, SegmentNumber first,

@@ -258,7 +258,9 @@ TEST_P(WalArchiveTest, AFileThatIsThereIsReplacedAsAWhole) {
 // Objects of these names; what is in them does not matter to a listing.
 class WalListingTest : public testing::Test {
  protected:
-  void Have(const std::string& file) { WriteText(repository_.PathOf(ObjectOf(file)), "x"); }
+  void Have(const std::string& file, const std::string& content = "x") {
+    WriteText(repository_.PathOf(ObjectOf(file)), content);
+  }
   void HaveSegments(TimelineId timeline, SegmentNumber first, SegmentNumber last) {
     for (SegmentNumber number = first; number <= last; ++number) {
       Have(SegmentName(timeline, number, kSize));
@@ -329,6 +331,17 @@ TEST_F(WalListingTest, OtherFilesAreNoSegments) {
   EXPECT_THAT(Missing(1, 2, 4),
               ElementsAre("000000010000000000000003", "000000010000000000000004"));
   EXPECT_THAT(Ranges(), ElementsAre("1: 000000010000000000000002-000000010000000000000002"));
+}
+
+TEST_F(WalListingTest, AnEmptyObjectHoldsNoSegment) {
+  HaveSegments(1, 2, 5);
+  Have("000000010000000000000003", "");
+  Have("000000010000000000000004", "");
+  EXPECT_THAT(Missing(1, 2, 5),
+              ElementsAre("000000010000000000000003", "000000010000000000000004"));
+  EXPECT_THAT(Ranges(), ElementsAre("1: 000000010000000000000002-000000010000000000000002",
+                                    "1: 000000010000000000000005-000000010000000000000005"));
+  EXPECT_EQ(repository_.wal().FirstOf(1, 3, 9, kSize).value(), SegmentNumber{5});
 }
 
 TEST_F(WalListingTest, RangesEndAtHolesAndTimelines) {

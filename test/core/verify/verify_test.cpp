@@ -281,6 +281,8 @@ TEST_P(VerifyTest, WalThatABackupNeedsIsNamed) {
     std::filesystem::remove(PathOf(object));
     EXPECT_THAT(Problems(false), ElementsAre(OfFull(object), OfDiff(object)));
     EXPECT_THAT(Problems(false, {full_.label}), ElementsAre(OfFull(object)));
+    WriteText(PathOf(object), "");
+    EXPECT_THAT(Problems(false), ElementsAre(OfFull(object), OfDiff(object)));
     WriteText(PathOf(object), good);
     FlipByte(PathOf(object), good.size() / 2);
     EXPECT_THAT(Problems(false), IsEmpty());
