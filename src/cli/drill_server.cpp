@@ -524,7 +524,7 @@ Status DrillServer::StopCleanly() {
       return *exit_code == 0 ? Ok() : Status(EndedError(*exit_code));
     }
     if (!environment_.clock->Sleep(kPoll, environment_.cancellation.get())) {
-      RETURN_IF_ERROR(environment_.cancellation->Check());
+      return Cancelled();
     }
   }
 }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "cli/output.h"
+#include "cli/signals.h"
 #include "core/storage/unique_fd.h"
 #include "core/thread_group.h"
 
@@ -115,7 +116,8 @@ void EndLease(const GlobalOptions& options, std::unique_ptr<RestoreLease> lease)
   [[maybe_unused]] const Status ended =
       WithPatience(options.environment, kEndPatience, nullptr, [&] { return lease->End(); });
   cancellation.Reset();
-  if (was_cancelled) {
+  // A signal may have come while the lease ended.
+  if (was_cancelled || CaughtSignal() != 0) {
     cancellation.Cancel();
   }
 }

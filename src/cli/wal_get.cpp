@@ -168,7 +168,7 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
     return false;
   }
   if (!environment.clock->Sleep(kUploadGrace, environment.cancellation.get())) {
-    return environment.cancellation->Check().error();
+    return Cancelled();
   }
   ASSIGN_OR_RETURN(const bool there, FetchIfThere(archive, request.wal));
   if (there) {
@@ -265,7 +265,7 @@ Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
     }
     PrintWarning(fmt::format("trying again in {} s: {}", pause.count(), fetched.error().message));
     if (!clock.Sleep(pause, cancellation)) {
-      return cancellation->Check().error();
+      return Cancelled();
     }
   }
 }

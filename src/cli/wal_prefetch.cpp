@@ -138,7 +138,7 @@ Result<bool> PrefetchedWal::Take(const std::string& segment) const {
       last_growth = now;
     }
     if (!clock.Sleep(kLookForPart, cancellation)) {
-      return cancellation->Check().error();
+      return Cancelled();
     }
   }
 }

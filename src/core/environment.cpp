@@ -35,10 +35,11 @@ void Cancellation::Reset() noexcept {
 }
 
 Status Cancellation::Check() const {
-  if (cancelled()) {
-    return MakeError(ErrorCode::kCancelled, "operation was cancelled");
-  }
-  return Ok();
+  return cancelled() ? Status(Cancelled()) : Ok();
+}
+
+Error Cancelled() {
+  return MakeError(ErrorCode::kCancelled, "operation was cancelled");
 }
 
 std::uint64_t Random::Below(std::uint64_t bound) {

@@ -36,6 +36,10 @@ class Cancellation {
   int fd_;
 };
 
+// The error of an operation that was cancelled. What has been woken by a cancellation returns this,
+// and not Check(): somebody may have taken the cancellation back since.
+Error Cancelled();
+
 // Thread-safe.
 class Clock {
  public:

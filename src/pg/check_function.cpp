@@ -237,7 +237,7 @@ class CheckCall final : public RowsCall {
                 "archive_library it can take the server a minute to start it again.");
       }
       if (!environment_.clock->Sleep(kArchivePollPause, environment_.cancellation.get())) {
-        return environment_.cancellation->Check();
+        return Cancelled();
       }
     }
   }

@@ -176,7 +176,7 @@ class RetryingStore final : public Store {
         observer_(operation, name, status.error());
       }
       if (!environment_.clock->Sleep(*pause, environment_.cancellation.get())) {
-        return environment_.cancellation->Check();
+        return Cancelled();
       }
     }
   }
