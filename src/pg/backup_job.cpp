@@ -312,6 +312,7 @@ Status WaitForWalOf(BackupJob* job) {
   wait.last = SegmentBefore(summary.stop_lsn, summary.wal_segment_size);
   wait.segment_size = summary.wal_segment_size;
   wait.patience = job->config.backup_wal_timeout;
+  wait.longest_outage = job->config.backup_retry_timeout;
   wait.obstacle = [&](const std::string& missing) { return obstacles.Look(missing); };
   Status arrived = WaitForWal(archive, job->environment, wait);
   if (arrived || arrived.error().code != ErrorCode::kDeadlineExceeded) {

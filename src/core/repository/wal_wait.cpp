@@ -59,6 +59,7 @@ Status WaitForWal(const WalArchive& archive, const Environment& environment, con
   Backlog backlog(archive, wait);
   std::vector<std::string> missing_before;
   SteadyTime last_progress = clock.Steady();
+  SteadyTime without_outage = last_progress;  // since when patience counts
   SteadyTime looked_behind = last_progress;
   for (auto pause = kFirstPause;; pause = std::min(pause * 3 / 2, kLongestPause)) {
     const SteadyTime began = clock.Steady();
@@ -78,16 +79,21 @@ Status WaitForWal(const WalArchive& archive, const Environment& environment, con
     }
     missing_before = std::move(missing);
     const SteadyTime now = clock.Steady();
-    if (progress || now - began >= kOutage) {
+    if (progress) {
       last_progress = now;
-    } else if (now - last_progress >= wait.patience) {
+    }
+    if (progress || now - began >= kOutage) {
+      without_outage = now;
+    }
+    if (now - without_outage >= wait.patience ||
+        now - last_progress >= wait.patience + wait.longest_outage) {
       return MakeError(ErrorCode::kDeadlineExceeded,
                        "WAL segment \"{}\", which backup \"{}\" needs, did not reach the "
                        "repository within {} s",
                        missing_before.front(), wait.label, wait.patience.count());
     }
     if (!clock.Sleep(pause, environment.cancellation.get())) {
-      return environment.cancellation->Check();
+      return Cancelled();
     }
   }
 }

@@ -22,6 +22,9 @@ struct WalWait {
   // How long none may arrive, of the segments that are waited for or of those before them. The time
   // during which the store does not answer does not count: nothing can arrive then.
   std::chrono::seconds patience{600};
+  // But not for longer than this, on top of the patience and since the last progress. A store that
+  // answers slowly looks like one that does not answer.
+  std::chrono::seconds longest_outage{21'600};
   // Asked after each look about the first segment that is missing: an error when it will never
   // come, which ends the waiting. May be empty.
   std::function<Status(const std::string& missing)> obstacle;

@@ -95,6 +95,19 @@ TEST_F(WalWaitTest, WithoutProgressItEnds) {
   EXPECT_LT(Passed(), seconds(65));
 }
 
+// A store that takes ten seconds for each answer is not away: nothing arrives for another reason.
+TEST_F(WalWaitTest, ASlowStoreIsNotWaitedForForEver) {
+  repository_.store().SetHook([&](Operation operation, std::string_view) {
+    if (operation == Operation::kList) {
+      repository_.clock().Sleep(std::chrono::seconds(20), nullptr);
+    }
+    return Passed() > std::chrono::hours(24)
+               ? Status(MakeError(ErrorCode::kFailedPrecondition, "it waits for ever"))
+               : Ok();
+  });
+  EXPECT_EQ(Wait(seconds(60)).error().code, ErrorCode::kDeadlineExceeded);
+}
+
 TEST_F(WalWaitTest, AnOutageOfTheStoreDoesNotCount) {
   bool was_away = false;
   repository_.store().SetHook([&](Operation operation, std::string_view) {
