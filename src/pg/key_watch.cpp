@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -41,12 +42,12 @@ constexpr milliseconds kLongestNap{3'600'000};
 
 class KeyCall final : public BackgroundCall {
  public:
-  KeyCall(Config config, ServerFacts facts, bool keeps_marker, std::string replayed_segment,
+  KeyCall(Config config, ServerFacts facts, bool keeps_marker, std::string proof,
           std::optional<EntranceCopy> held)
       : config_(std::move(config)),
         facts_(std::move(facts)),
         keeps_marker_(keeps_marker),
-        replayed_segment_(std::move(replayed_segment)),
+        proof_(std::move(proof)),
         held_(std::move(held)) {}
   ~KeyCall() override { StopAndJoin(); }
 
@@ -82,8 +83,8 @@ class KeyCall final : public BackgroundCall {
 
   Status Mark(const RepositoryMarker& opened) const {
     if (!facts_.is_primary) {
-      ASSIGN_OR_RETURN(const bool elsewhere, IsMarkedElsewhere(facts_.data_directory, opened));
-      if (elsewhere) {
+      ASSIGN_OR_RETURN(const bool is_named, MarkerNames(facts_.data_directory, opened));
+      if (!is_named) {
         ASSIGN_OR_RETURN(const bool follows, PrimaryArchivesHere());
         return follows ? MoveMarker(facts_.data_directory, opened) : Ok();
       }
@@ -91,10 +92,26 @@ class KeyCall final : public BackgroundCall {
     return KeepMarker(facts_.data_directory, opened, facts_.is_primary);
   }
 
+  // A repository of the same cluster may be an old copy, or a colleague's. It is the primary's when
+  // it has the WAL that came from the primary.
   Result<bool> PrimaryArchivesHere() const {
+    if (proof_.empty()) {
+      return false;
+    }
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                      OpenExistingRepository(config_, facts_, environment_, kKeyRetries));
-    return WalArchive(*repository, facts_.system_identifier).Contains(replayed_segment_);
+    const WalArchive archive(*repository, facts_.system_identifier);
+    ASSIGN_OR_RETURN(const bool is_there, archive.Contains(proof_));
+    if (!is_there) {
+      return false;
+    }
+    const Status same =
+        archive.RequireSame(proof_, fmt::format("{}/pg_wal/{}", facts_.data_directory, proof_));
+    if (!same && same.error().code == ErrorCode::kConflict) {
+      return false;
+    }
+    RETURN_IF_ERROR(same);
+    return true;
   }
 
   Result<EntranceLook> Look(const std::shared_ptr<Store>& store,
@@ -107,7 +124,8 @@ class KeyCall final : public BackgroundCall {
   const Config config_;
   const ServerFacts facts_;
   const bool keeps_marker_;
-  const std::string replayed_segment_;  // the last whole one that a standby has replayed
+  // The last whole segment that a standby has replayed. Empty when it would prove nothing.
+  const std::string proof_;
   const std::optional<EntranceCopy> held_;
   const std::uint64_t settings_generation_ = SettingsGeneration();
   EntranceLook look_;
@@ -204,6 +222,10 @@ Status ForgetOther(const Config& config) {
   return Ok();
 }
 
+bool IsStandby() {
+  return RecoveryInProgress() && access(STANDBY_SIGNAL_FILE, F_OK) == 0;
+}
+
 void BeginLook(const Config& config, const ServerFacts& known) {
   ErrorReport report;
   const bool is_primary = !RecoveryInProgress();
@@ -211,6 +233,9 @@ void BeginLook(const Config& config, const ServerFacts& known) {
   const bool keeps_marker = !is_primary || ArchivesWithVeza();
   TimeLineID timeline = 0;
   const Lsn replayed{GetXLogReplayRecPtr(&timeline)};
+  // With archive_mode = always a standby stores the segment itself, wherever its settings lead. A
+  // server that recovers from a backup will begin anew.
+  const bool has_proof = IsStandby() && !(XLogArchivingAlways() && ArchivesWithVeza());
   const Status status = CatchExceptions([&]() -> Status {
     RETURN_IF_ERROR(ForgetOther(config));
     ServerFacts facts = known;
@@ -218,7 +243,9 @@ void BeginLook(const Config& config, const ServerFacts& known) {
     const auto size = static_cast<std::uint64_t>(wal_segment_size);
     watch->call = std::make_unique<KeyCall>(
         config, std::move(facts), keeps_marker,
-        SegmentName(timeline, std::max<SegmentNumber>(SegmentOf(replayed, size), 1) - 1, size),
+        has_proof
+            ? SegmentName(timeline, std::max<SegmentNumber>(SegmentOf(replayed, size), 1) - 1, size)
+            : "",
         watch->held);
     return watch->call->Start();
   });

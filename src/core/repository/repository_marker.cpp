@@ -156,10 +156,10 @@ Status KeepMarker(const std::string& data_directory, const RepositoryMarker& ope
   return marker == opened ? Ok() : WriteMarker(data_directory, opened);
 }
 
-Result<bool> IsMarkedElsewhere(const std::string& data_directory, const RepositoryMarker& opened) {
+Result<bool> MarkerNames(const std::string& data_directory, const RepositoryMarker& opened) {
   ASSIGN_OR_RETURN(const std::optional<RepositoryMarker> marker,
                    ReadRepositoryMarker(data_directory));
-  return marker && !IsSamePlace(*marker, opened);
+  return marker && IsSamePlace(*marker, opened);
 }
 
 Status MoveMarker(const std::string& data_directory, const RepositoryMarker& opened) {

@@ -53,10 +53,14 @@ Status CompareMarker(const std::string& data_directory, const RepositoryMarker& 
 Status KeepMarker(const std::string& data_directory, const RepositoryMarker& opened,
                   bool is_primary);
 
-// A standby whose primary was moved to another repository must follow before it is promoted. That
-// the settings of the standby name it is no proof: they may be mistyped on all nodes. That what the
-// standby has just replayed is in there is one.
-Result<bool> IsMarkedElsewhere(const std::string& data_directory, const RepositoryMarker& opened);
+// Whether there is a marker and it names this place.
+//
+// Where it does not, a standby writes it only with a proof: its primary may have been moved to
+// another repository, and a standby that was restored from a backup has no marker yet. That the
+// settings of the standby name the repository proves nothing: they may be mistyped. That the WAL
+// which the standby has just replayed is in there is a proof, unless the standby stores WAL itself
+// (archive_mode = always).
+Result<bool> MarkerNames(const std::string& data_directory, const RepositoryMarker& opened);
 // For a standby that has the proof.
 Status MoveMarker(const std::string& data_directory, const RepositoryMarker& opened);
 

@@ -199,17 +199,17 @@ TEST_P(RepositoryMarkerTest, AStandbyFollows) {
   EXPECT_OK(CompareMarker(Data(), Opened()));
   EXPECT_OK(InitialiseAt(store_));  // promoted
 
-  EXPECT_FALSE(IsMarkedElsewhere(Data(), Opened()).value());
+  EXPECT_TRUE(MarkerNames(Data(), Opened()).value());
 
   // To somewhere else it follows only with a proof that the primary has gone there.
   MarkWith("/elsewhere", old_key);
   EXPECT_OK(KeepMarker(Data(), Opened(), false));
   EXPECT_EQ(ReadRepositoryMarker(Data()).value()->location, "/elsewhere");
-  EXPECT_TRUE(IsMarkedElsewhere(Data(), Opened()).value());
+  EXPECT_FALSE(MarkerNames(Data(), Opened()).value());
   ASSERT_OK(MoveMarker(Data(), Opened()));
   EXPECT_EQ(ReadRepositoryMarker(Data()).value(), Opened());
   std::filesystem::remove(Path());
-  EXPECT_FALSE(IsMarkedElsewhere(Data(), Opened()).value());
+  EXPECT_FALSE(MarkerNames(Data(), Opened()).value());
   EXPECT_OK(KeepMarker(Data(), Opened(), false));
   EXPECT_FALSE(std::filesystem::exists(Path()));
 }

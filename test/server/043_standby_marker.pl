@@ -1,0 +1,82 @@
+# To which repository a standby will archive when it is promoted: only to one that it has a proof of.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use VezaTest;
+
+my $primary = VezaTest->new('primary');
+$primary->init;
+$primary->start;
+$primary->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t (id int)');
+$primary->archive_wal;
+
+# An old repository of the same cluster, as a colleague's or a forgotten one: it is there, and it opens.
+$primary->apply_conf(cluster => 'old');
+$primary->safe_psql('postgres', 'SELECT veza_backup_init()');
+$primary->archive_wal;
+$primary->apply_conf(cluster => 'main');
+$primary->safe_psql('postgres', 'SELECT veza_backup_init()');
+$primary->archive_wal;
+$primary->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+
+sub marker_of
+{
+	my ($node) = @_;
+	my $path = $node->data_dir . '/veza-repository';
+	return -e $path ? slurp_file($path) : 'none';
+}
+
+# --- A standby that was restored from a backup ----------------------------------------------------
+
+my $standby = $primary->restore('standby', '--standby', '--archive-mode', 'preserve');
+$standby->enable_streaming($primary);
+$standby->start;
+is(marker_of($standby), 'none', 'no backup holds the marker');
+$primary->safe_psql('postgres', 'INSERT INTO t SELECT 1');
+$primary->archive_wal;
+$primary->wait_for_catchup($standby);
+
+# A wrong name of a repository that is there.
+$standby->apply_conf(cluster => 'old');
+poll_until(
+	sub {
+		$standby->safe_psql('postgres',
+			q{SELECT detail FROM veza_backup_check() WHERE name = 'key'}) =~ /as this server holds them/;
+	},
+	'the standby to look at the wrong repository');
+is(marker_of($standby), 'none', 'a repository without the WAL of the primary proves nothing');
+
+$standby->apply_conf(cluster => 'main');
+poll_until(sub { marker_of($standby) =~ /main/ }, 'the standby to write the marker');
+pass('the repository that has the WAL of the primary is the one');
+
+# --- A standby that archives itself ---------------------------------------------------------------
+
+$standby->append_conf('postgresql.conf', 'archive_mode = always');
+$standby->append_conf('postgresql.conf', "veza_backup.cluster = 'old'");
+$standby->restart;
+$primary->safe_psql('postgres', 'INSERT INTO t SELECT 2');
+my $segment = $primary->archive_wal;
+poll_until(sub { grep { m{/\Q$segment\E$} } objects('old/wal/') }, 'the standby to store a segment');
+my $position = -s $standby->logfile;
+$standby->restart;
+# The scheduler looks two seconds after the start.
+sleep 8;
+like(
+	$standby->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'key'}),
+	qr/old" is not the one that this server archives to/,
+	'the check on a standby whose settings lead elsewhere');
+like(marker_of($standby), qr/main/, 'what a standby has stored itself proves nothing');
+$primary->stop;
+$standby->promote;
+$standby->safe_psql('postgres', 'INSERT INTO t SELECT 3');
+$standby->safe_psql('postgres', 'SELECT pg_switch_wal()');
+$standby->wait_for_log(
+	qr/WARNING:  could not archive WAL file "\w+": .*old" is not the one that this server archives to/, $position);
+pass('the new primary acknowledges no WAL there');
+
+done_testing();
