@@ -215,4 +215,54 @@ $out = $node->vezactl_ok([ '--output', 'json', 'restore', '--target-dir', $fresh
 is(decode_json($out)->{wal_directory}, "$elsewhere/wal3", 'tells where it is');
 is(readlink $fresh->data_dir . '/pg_wal', "$elsewhere/wal3", 'and makes the link');
 
+# --- what another server uses by now --------------------------------------------------------------
+
+# An interrupted restore leaves a link and a marker. The place may have been emptied and given away since.
+my $given = "$elsewhere/given";
+my $first = $node->restore('first', '--waldir', $given);
+append_to_file($first->data_dir . '/veza-restoring', 'A restore has begun here.');
+remove_tree($given);
+my $second = $node->restore('second', '--waldir', $given);
+$second->start;
+$second->wait_for_end_of_recovery;
+$second->safe_psql('postgres', 'INSERT INTO t SELECT generate_series(1, 100)');
+
+# Its WAL alone has these rows.
+sub still_has_its_rows
+{
+	my ($test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$second->stop('immediate');
+	$second->start;
+	is($second->safe_psql('postgres', 'SELECT count(*) FROM t'), '1100', $test);
+	return;
+}
+
+my @of_first = ('restore', '--delta', '--target-dir', $first->data_dir);
+$node->vezactl_fails([@of_first], 2,
+	qr/"\Q$given\E" is not empty, and not what the interrupted restore into ".*first.*" has left/,
+	'a delta of what was interrupted');
+still_has_its_rows('the other server has its WAL');
+unlink $first->data_dir . '/veza-restoring';
+$node->vezactl_fails([@of_first], 2,
+	qr/"\Q$given\E" is in use by the server with process id \d+ in directory ".*second/,
+	'a delta of what was not');
+still_has_its_rows('the other server has its WAL still');
+
+# A copy of a data directory has the links of the original.
+$second->stop;
+my $twin = $node->basedir . '/twin';
+system('cp', '-a', $second->data_dir, $twin) == 0 or die;
+$second->start;
+$node->vezactl_fails([ 'restore', '--delta', '--target-dir', $twin ],
+	2, qr/"\Q$given\E" is in use by the server with process id/, 'a delta of a copy');
+still_has_its_rows('the original has its WAL');
+
+# And without postmaster.pid a server runs as well.
+my $pid_file = $second->data_dir . '/postmaster.pid';
+rename $pid_file, "$elsewhere/postmaster.pid" or die;
+$node->vezactl_fails([ 'restore', '--delta', '--target-dir', $second->data_dir ],
+	2, qr/a server with process id \d+ runs in directory/, 'a delta of a running server without postmaster.pid');
+rename "$elsewhere/postmaster.pid", $pid_file or die;
+
 done_testing();

@@ -76,7 +76,7 @@ $standby->promote;
 $standby->safe_psql('postgres', 'INSERT INTO t SELECT 3');
 $standby->safe_psql('postgres', 'SELECT pg_switch_wal()');
 $standby->wait_for_log(
-	qr/WARNING:  could not archive WAL file "\w+": .*old" is not the one that this server archives to/, $position);
+	qr/WARNING:  could not archive WAL file "[\w.]+": .*old" is not the one that this server archives to/, $position);
 pass('the new primary acknowledges no WAL there');
 
 done_testing();

@@ -164,8 +164,8 @@ Result<std::string> JustBefore(std::uint64_t system_identifier, const std::strin
   return name;
 }
 
-// The name of the segment that a listed object holds, if it holds one. A store that was full, or lost
-// its power, may leave objects of 0 bytes. Recovery cannot use them, so they count as missing.
+// The name of the segment that a listed object holds, if it holds one. A store that was full, or
+// lost its power, may leave objects of 0 bytes. Recovery cannot use them, so they count as missing.
 std::optional<std::string> SegmentIn(const ObjectInfo& object) {
   std::string file = object.name.substr(object.name.rfind('/') + 1);
   const auto name = ParseWalFileName(file);

@@ -22,8 +22,9 @@ enum class DoubtfulBackups { kPassOver, kTake };
 //
 // A backup in which something is known to be wrong (suspect_diff.h) is passed over when an older
 // one leads to the same target, which WAL then carries there: pages that were damaged when the
-// newest one was made were good in it. Not for the end of a backup, where an older one has older
-// rows.
+// newest one was made were good in it. Whether that WAL is there is for the caller to find out (the
+// plan does), and to take the doubtful one otherwise. Not for the end of a backup, where an older
+// one has older rows.
 //
 // `history` is of the timeline that recovery follows; null when that is the backup's own
 // (TargetTimeline::kCurrent). kNotFound when there is no such backup; kFailedPrecondition when the

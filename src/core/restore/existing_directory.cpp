@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 #include <memory>
 #include <system_error>
 
+#include "core/exposition.h"
 #include "core/repository/data_directory.h"
 #include "core/restore/control_file.h"
 
@@ -36,15 +38,20 @@ std::string LinkOf(const std::string& target, const Tablespace& tablespace) {
   return fmt::format("{}/pg_tblspc/{}", target, tablespace.oid);
 }
 
-bool MarkerLists(const std::string& target, const std::string& location) {
-  std::ifstream file(MarkerOf(target));
-  std::string line;
-  while (std::getline(file, line)) {
-    if (line == location) {
-      return true;
-    }
-  }
-  return false;
+bool WasInterrupted(const std::string& target) {
+  struct stat info {};
+  return lstat(MarkerOf(target).c_str(), &info) == 0 && info.st_size > 0;
+}
+
+std::string ClaimOf(const std::string& directory) {
+  return fmt::format("{}/{}", directory, kClaim);
+}
+
+// The same for every way to write the path.
+std::string CanonicalPath(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path canonical = std::filesystem::weakly_canonical(path, error);
+  return error ? path : canonical.string();
 }
 
 // Whether `path` is certainly a data directory of this cluster, or what a restore has left of one.
@@ -104,14 +111,6 @@ Result<bool> HoldsOtherThan(const std::string& path,
 
 }  // namespace
 
-std::string FormatUnfinishedMarker(const std::vector<Tablespace>& tablespaces) {
-  std::string text;
-  for (const Tablespace& tablespace : tablespaces) {
-    text += tablespace.path + "\n";
-  }
-  return text;
-}
-
 Result<bool> IsEmptyDirectory(const std::string& path) {
   ASSIGN_OR_RETURN(const bool holds,
                    HoldsOtherThan(path, [](const std::string&) { return false; }));
@@ -142,6 +141,13 @@ Result<std::shared_ptr<const UniqueFd>> LockTarget(const std::string& path) {
   return std::shared_ptr<const UniqueFd>(std::move(directory));
 }
 
+Error FilledMeanwhile(const std::string& path) {
+  return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty any more", path)
+      .WithHint(
+          "Something else was restored or put there meanwhile. Nothing was written to it. Choose "
+          "another directory.");
+}
+
 // As PostgreSQL looks at it (CreateLockFile): a process with this number is enough. That of a
 // single-user server is negative.
 Status RequireNoServer(const std::string& path) {
@@ -167,10 +173,46 @@ Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system
   return RequireNoServer(path);
 }
 
+Error NotOurs(const std::string& target, const std::string& directory, const std::string& link) {
+  if (!WasInterrupted(target)) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "directory \"{}\" is not empty, and \"{}\" does not lead to it", directory,
+                     link);
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "directory \"{}\" is not empty, and not what the interrupted restore into "
+                   "\"{}\" has left",
+                   directory, target)
+      .WithHint(
+          "Another server may have been given it since. If nothing uses it, empty it; or give "
+          "another place with --tablespace-map or --waldir. Nothing was written.");
+}
+
+Status ClaimDirectory(const std::string& directory, const std::string& target) {
+  return ReplaceTextFile(ClaimOf(directory), CanonicalPath(target) + "\n");
+}
+
+Status ReleaseDirectory(const std::string& directory) {
+  const std::string claim = ClaimOf(directory);
+  if (unlink(claim.c_str()) != 0 && errno != ENOENT) {
+    return ErrnoError(errno, fmt::format("could not remove file \"{}\"", claim));
+  }
+  return Ok();
+}
+
+bool BelongsTo(const std::string& target, const std::string& directory, bool is_linked) {
+  if (!WasInterrupted(target)) {
+    return is_linked;
+  }
+  std::ifstream file(ClaimOf(directory));
+  std::string claimed;
+  return std::getline(file, claimed) && claimed == CanonicalPath(target);
+}
+
 bool IsTablespaceOf(const std::string& target, const Tablespace& tablespace) {
   std::error_code error;
-  return MarkerLists(target, tablespace.path) ||
-         std::filesystem::equivalent(LinkOf(target, tablespace), tablespace.path, error);
+  return BelongsTo(target, tablespace.path,
+                   std::filesystem::equivalent(LinkOf(target, tablespace), tablespace.path, error));
 }
 
 Status RequireReplaceableTablespace(const std::string& target, const Tablespace& tablespace) {
@@ -178,9 +220,7 @@ Status RequireReplaceableTablespace(const std::string& target, const Tablespace&
   if (empty || IsTablespaceOf(target, tablespace)) {
     return Ok();
   }
-  return MakeError(ErrorCode::kFailedPrecondition,
-                   "directory \"{}\" is not empty, and \"{}\" does not lead to it", tablespace.path,
-                   LinkOf(target, tablespace));
+  return NotOurs(target, tablespace.path, LinkOf(target, tablespace));
 }
 
 }  // namespace veza

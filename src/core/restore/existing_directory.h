@@ -13,10 +13,13 @@
 
 namespace veza {
 
-// A file in the target directory: a restore has begun here and not ended. It lists the locations of
-// tablespaces, one a line, that the restore fills; no others are taken for what it has left.
+// A file in the target directory: a restore has begun here and not ended, and what is outside of
+// the directory counts as its own only by a claim (BelongsTo). Empty, a person has made it, and
+// says that all may be removed to which the directory leads. (Version 0.1 listed the locations of
+// tablespaces.)
 inline constexpr std::string_view kUnfinishedMarker = "veza-restoring";
-std::string FormatUnfinishedMarker(const std::vector<Tablespace>& tablespaces);
+inline constexpr std::string_view kUnfinishedText =
+    "A restore has begun here. Its other directories hold a file \"veza_restoring\".\n";
 
 // True also when it is absent, and when it holds nothing but the lost+found of a file system.
 Result<bool> IsEmptyDirectory(const std::string& path);
@@ -32,6 +35,8 @@ Result<bool> IsEmptyTarget(const std::string& path);
 // By flock(2) on the directory itself, so there is no file to leave behind. A file system that
 // cannot lock a directory (NFS: EBADF) does without.
 Result<std::shared_ptr<const UniqueFd>> LockTarget(const std::string& path);
+// For one that was empty, or absent, before it was locked.
+Error FilledMeanwhile(const std::string& path);
 
 // `path` is absent, empty, a data directory of this cluster (which only a pg_control with a right
 // checksum proves) in which no server runs, or what an interrupted restore has left.
@@ -40,6 +45,19 @@ Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system
 
 // kFailedPrecondition when a server runs in the directory.
 Status RequireNoServer(const std::string& path);
+
+// What a restore puts into each directory of its own outside of the data directory, until it has
+// ended: the path of the data directory. The name is one that sweep.h and PostgreSQL pass over.
+inline constexpr std::string_view kClaim = "veza_restoring";
+Status ClaimDirectory(const std::string& directory, const std::string& target);
+Status ReleaseDirectory(const std::string& directory);
+// Whether what is in `directory` belongs to the data directory `target`, which has a link to it
+// when `is_linked`. After an interrupted restore (kUnfinishedMarker) the link proves nothing: the
+// directory may have been emptied and given to another server since. Then only the claim does.
+bool BelongsTo(const std::string& target, const std::string& directory, bool is_linked);
+
+// For a directory that does not belong to `target`; `link` is where its link would be.
+Error NotOurs(const std::string& target, const std::string& directory, const std::string& link);
 
 // Whether it is the location that the data directory `target` links to, or that a restore into
 // `target` had begun to fill.

@@ -121,7 +121,7 @@ Status RemoveFile(const std::string& path) {
   return Ok();
 }
 
-Status ReplaceFile(const std::string& path, const std::string& content) {
+Status ReplaceFile(const std::string& path, std::string_view content) {
   RETURN_IF_ERROR(RemoveFile(path));
   ASSIGN_OR_RETURN(const UniqueFd file, Create(path));
   return WriteAllAt(file.get(), 0, AsBytes(content), Named(path));
@@ -191,15 +191,21 @@ Status FileRestorer::CreateRoot() const {
   RETURN_IF_ERROR(CreateTarget());
   // A server that runs must not miss its pg_control for a moment.
   RETURN_IF_ERROR(RequireNoServer(plan_.target_directory));
+  if (plan_.delta) {
+    RETURN_IF_ERROR(ClaimOtherRoots());  // before the marker asks for it
+  }
   const std::string marker = fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker);
   const bool was_marked = access(marker.c_str(), F_OK) == 0;
-  RETURN_IF_ERROR(ReplaceFile(marker, FormatUnfinishedMarker(plan_.tablespaces)));
+  RETURN_IF_ERROR(ReplaceFile(marker, kUnfinishedText));
   if (!plan_.delta) {
     return Ok();
   }
   if (Status removed = RemoveControlFile(); !removed) {
     if (!was_marked) {
       RETURN_IF_ERROR(RemoveFile(marker));
+      for (const std::string& directory : plan_.OtherDirectories()) {
+        RETURN_IF_ERROR(ReleaseDirectory(directory));
+      }
     }
     return removed;
   }
@@ -232,14 +238,27 @@ Status FileRestorer::RemoveControlFile() const {
   return RemoveFile(aside);
 }
 
-Status FileRestorer::CreateOtherRoots() const {
-  for (const Tablespace& tablespace : plan_.tablespaces) {
-    RETURN_IF_ERROR(MakeDirectories(tablespace.path));
+Status FileRestorer::ClaimOtherRoots() const {
+  for (const std::string& directory : plan_.OtherDirectories()) {
+    if (access(directory.c_str(), F_OK) == 0) {
+      RETURN_IF_ERROR(ClaimDirectory(directory, plan_.target_directory));
+    }
   }
+  return Ok();
+}
+
+Status FileRestorer::CreateOtherRoots() const {
+  for (const std::string& directory : plan_.OtherDirectories()) {
+    RETURN_IF_ERROR(MakeDirectories(directory));
+  }
+  return Ok();
+}
+
+Status FileRestorer::LinkOtherRoots() const {
+  RETURN_IF_ERROR(ClaimOtherRoots());
   if (plan_.wal_directory.empty()) {
     return Ok();
   }
-  RETURN_IF_ERROR(MakeDirectories(plan_.wal_directory));
   const std::string link = plan_.target_directory + "/pg_wal";
   if (!plan_.keeps_wal_link && symlink(plan_.wal_directory.c_str(), link.c_str()) != 0) {
     return ErrnoError(errno, fmt::format("could not create symbolic link \"{}\"", link));
@@ -446,17 +465,17 @@ Status FileRestorer::SyncAndComplete() const {
   RETURN_IF_ERROR(RestrictDirectories());
   // One sync of each file system beats an fsync of each of a hundred thousand files.
   RETURN_IF_ERROR(SyncFileSystem(plan_.target_directory));
-  for (const Tablespace& tablespace : plan_.tablespaces) {
-    RETURN_IF_ERROR(SyncFileSystem(tablespace.path));
-  }
-  if (!plan_.wal_directory.empty()) {
-    RETURN_IF_ERROR(SyncFileSystem(plan_.wal_directory));
+  for (const std::string& directory : plan_.OtherDirectories()) {
+    RETURN_IF_ERROR(SyncFileSystem(directory));
   }
   RETURN_IF_ERROR(RemoveFile(fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker)));
   const std::string control = fmt::format("{}/{}", plan_.target_directory, kControlFile);
   const std::string unfinished = fmt::format("{}{}", control, kUnfinishedSuffix);
   if (rename(unfinished.c_str(), control.c_str()) != 0) {
     return ErrnoError(errno, fmt::format("could not rename file \"{}\"", unfinished));
+  }
+  for (const std::string& directory : plan_.OtherDirectories()) {
+    RETURN_IF_ERROR(ReleaseDirectory(directory));
   }
   return SyncFileSystem(plan_.target_directory);
 }

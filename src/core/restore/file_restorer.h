@@ -57,6 +57,8 @@ class FileRestorer {
   // The data directory alone, if it is not there.
   Status CreateTarget() const;
   Status CreateOtherRoots() const;
+  // Claims them (existing_directory.h), which nobody else may use by now, and links pg_wal.
+  Status LinkOtherRoots() const;
   // Not thread-safe. A directory that its owner may not write gets its permissions at the end.
   Status CreateDirectory(const DirectoryRecord& record);
   // The file will be given `extents` extents; the one that brings all of it (`one_brings_all`) also
@@ -81,6 +83,7 @@ class FileRestorer {
   Status SyncAndComplete() const;
 
  private:
+  Status ClaimOtherRoots() const;
   Status RemoveControlFile() const;
   // False: there is nothing to build upon.
   Result<bool> ReuseFile(PendingFile& file, const FileRecord& record) const;

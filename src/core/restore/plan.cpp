@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -24,6 +26,7 @@
 #include "core/restore/choose_backup.h"
 #include "core/restore/choose_timeline.h"
 #include "core/restore/existing_directory.h"
+#include "core/restore/running_servers.h"
 #include "core/restore/sweep.h"
 #include "core/restore/wal_directory.h"
 
@@ -161,17 +164,25 @@ Result<std::vector<Tablespace>> PlaceTablespaces(const Repository& repository,
   return placed;
 }
 
+// By whatever links.
+bool IsSamePlace(const std::string& one, const std::string& other) {
+  std::error_code error;
+  const auto first = std::filesystem::weakly_canonical(one, error);
+  const auto second = std::filesystem::weakly_canonical(other, error);
+  return one == other || (!error && first == second);
+}
+
 Status RequireSeparateDirectories(const std::string& target,
                                   const std::vector<Tablespace>& tablespaces) {
   for (auto one = tablespaces.begin(); one != tablespaces.end(); ++one) {
     for (auto other = tablespaces.begin(); other != one; ++other) {
-      if (one->path == other->path) {
+      if (IsSamePlace(one->path, other->path)) {
         return MakeError(ErrorCode::kInvalidArgument, "two tablespaces would be restored to \"{}\"",
                          one->path)
             .WithHint("Give each a place of its own with --tablespace-map OLD=NEW.");
       }
     }
-    if (one->path == target) {
+    if (IsSamePlace(one->path, target)) {
       return MakeError(ErrorCode::kInvalidArgument,
                        "tablespace {} would be restored into the data directory itself", one->oid)
           .WithHint("Give it another place with --tablespace-map OLD=NEW.");
@@ -239,116 +250,6 @@ Result<TimelineHistory> FollowTimeline(const WalArchive& archive, const TargetTi
         .WithHint("Choose another --target-timeline; \"vezactl info\" lists those there are.");
   }
   return history;
-}
-
-// What is found beside the backup.
-struct Found {
-  TimelineHistory history;  // of the timeline that recovery follows
-  std::string doubt;
-  std::string passed_over;
-};
-
-Result<BackupSummary> Choose(const Repository& repository, const WalArchive& archive,
-                             const RestoreOptions& options, std::uint64_t system_identifier,
-                             Found* found) {
-  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository));
-  if (!options.backup_label.empty()) {
-    // For the better error: damaged, unfinished, or not there.
-    RETURN_IF_ERROR(ReadBackup(repository, options.backup_label));
-  }
-  std::vector<BackupSummary> backups;
-  TimelineId last_timeline = 0;
-  for (const BackupSummary& backup : catalog.backups) {
-    if (backup.system_identifier == system_identifier) {
-      backups.push_back(backup);
-      if (options.backup_label.empty() || options.backup_label == backup.label) {
-        last_timeline = std::max(last_timeline, backup.timeline);
-      }
-    }
-  }
-  const bool follows_backup = options.target.timeline.kind == TargetTimeline::Kind::kCurrent;
-  if (!follows_backup && last_timeline != 0) {
-    ASSIGN_OR_RETURN(found->history,
-                     FollowTimeline(archive, options.target.timeline, last_timeline));
-  }
-  const TimelineHistory* const history = follows_backup ? nullptr : &found->history;
-  const auto choose = [&](DoubtfulBackups doubtful) {
-    return ChooseBackup(backups, options.target, options.backup_label, history, doubtful);
-  };
-  ASSIGN_OR_RETURN(BackupSummary backup, choose(options.doubtful_backups));
-  ASSIGN_OR_RETURN(const BackupSummary newest, choose(DoubtfulBackups::kTake));
-  found->doubt = WhyDoubtful(backup, backups);
-  found->passed_over = newest.label == backup.label ? "" : WhyDoubtful(newest, backups);
-  if (follows_backup) {
-    ASSIGN_OR_RETURN(found->history,
-                     FollowTimeline(archive, options.target.timeline, backup.timeline));
-  }
-  return backup;
-}
-
-Error MissingHistoryError(TimelineId missing, TimelineId newest) {
-  return MakeError(ErrorCode::kDataCorrupted,
-                   "timeline history file \"{}\" is missing in the repository, so nobody can tell "
-                   "what leads to timeline {}",
-                   TimelineHistoryName(missing), newest)
-      .WithHint(fmt::format(
-          "A primary that still has the file in its pg_wal stores it again within an hour, or when "
-          "it is started. Without the file, say with --target-timeline where recovery is to end: "
-          "{} ends before timeline {} began.",
-          missing - 1, missing));
-}
-
-// PostgreSQL looks for the latest timeline by number and stops at the first one that has no history
-// file: what came after it would be lost without a word. A history file may be on its way.
-Result<BackupSummary> ChooseWithHistories(const Repository& repository, const WalArchive& archive,
-                                          const RestoreOptions& options,
-                                          std::uint64_t system_identifier, Found* found) {
-  ASSIGN_OR_RETURN(BackupSummary backup,
-                   Choose(repository, archive, options, system_identifier, found));
-  if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
-    return backup;
-  }
-  ASSIGN_OR_RETURN(std::vector<TimelineId> missing, FindMissingHistories(archive, backup.timeline));
-  if (missing.empty()) {
-    return backup;
-  }
-  const Environment& environment = repository.environment();
-  environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
-  ASSIGN_OR_RETURN(backup, Choose(repository, archive, options, system_identifier, found));
-  ASSIGN_OR_RETURN(missing, FindMissingHistories(archive, backup.timeline));
-  if (!missing.empty()) {
-    ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
-    return MissingHistoryError(missing.front(), timelines.back());
-  }
-  return backup;
-}
-
-// The latest timeline, when nobody has said another one, is not what is meant when the target is on
-// another one: then `target` names that.
-Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
-                                              const WalArchive& archive,
-                                              const RestoreOptions& options,
-                                              std::uint64_t system_identifier, Found* found,
-                                              RecoveryTarget* target) {
-  ASSIGN_OR_RETURN(BackupSummary backup,
-                   ChooseWithHistories(repository, archive, options, system_identifier, found));
-  if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
-    return backup;
-  }
-  ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository));
-  std::erase_if(catalog.backups, [&](const BackupSummary& other) {
-    return other.system_identifier != system_identifier ||
-           (!options.backup_label.empty() && other.label != options.backup_label);
-  });
-  ASSIGN_OR_RETURN(const std::optional<TimelineId> branch,
-                   FindBranch(archive, catalog.backups, backup, found->history, options.target));
-  if (!branch) {
-    return backup;
-  }
-  target->timeline = {TargetTimeline::Kind::kNumber, *branch};
-  RestoreOptions on_branch = options;
-  on_branch.target = *target;
-  return Choose(repository, archive, on_branch, system_identifier, found);
 }
 
 // Most of a diff is in its full backup.
@@ -439,6 +340,147 @@ Result<WayToTarget> FindWay(const Repository& repository, const WalArchive& arch
   return way;
 }
 
+// Whether recovery from the older backup comes to where the newer one begins. Then it leads to
+// every target to which the newer one leads.
+Result<bool> LeadsTo(const Repository& repository, const WalArchive& archive,
+                     const BackupSummary& older, const BackupSummary& newer,
+                     const TimelineHistory& history) {
+  for (const Status& whole : {RequireFull(repository, older), RequireWal(archive, older)}) {
+    if (!whole && whole.error().code == ErrorCode::kDataCorrupted) {
+      return false;
+    }
+    RETURN_IF_ERROR(whole);
+  }
+  ASSIGN_OR_RETURN(const WayToTarget way,
+                   FindWay(repository, archive, older, history, {.kind = TargetKind::kEndOfWal}));
+  ASSIGN_OR_RETURN(const std::vector<TimelineId> missing,
+                   FindMissingHistories(archive, older.timeline));
+  ASSIGN_OR_RETURN(const std::vector<TimelineId> missing_of_newer,
+                   FindMissingHistories(archive, newer.timeline));
+  return older.wal_segment_size == newer.wal_segment_size &&
+         way.end > SegmentOf(newer.start_lsn, newer.wal_segment_size) &&
+         (!way.obstacle.minimal || *way.obstacle.minimal >= newer.start_lsn) &&
+         missing == missing_of_newer;
+}
+
+// What is found beside the backup.
+struct Found {
+  TimelineHistory history;  // of the timeline that recovery follows
+  std::string doubt;
+  std::string passed_over;
+};
+
+Result<BackupSummary> Choose(const Repository& repository, const WalArchive& archive,
+                             const RestoreOptions& options, std::uint64_t system_identifier,
+                             Found* found) {
+  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository));
+  if (!options.backup_label.empty()) {
+    // For the better error: damaged, unfinished, or not there.
+    RETURN_IF_ERROR(ReadBackup(repository, options.backup_label));
+  }
+  std::vector<BackupSummary> backups;
+  TimelineId last_timeline = 0;
+  for (const BackupSummary& backup : catalog.backups) {
+    if (backup.system_identifier == system_identifier) {
+      backups.push_back(backup);
+      if (options.backup_label.empty() || options.backup_label == backup.label) {
+        last_timeline = std::max(last_timeline, backup.timeline);
+      }
+    }
+  }
+  const bool follows_backup = options.target.timeline.kind == TargetTimeline::Kind::kCurrent;
+  if (!follows_backup && last_timeline != 0) {
+    ASSIGN_OR_RETURN(found->history,
+                     FollowTimeline(archive, options.target.timeline, last_timeline));
+  }
+  const TimelineHistory* const history = follows_backup ? nullptr : &found->history;
+  const auto choose = [&](DoubtfulBackups doubtful) {
+    return ChooseBackup(backups, options.target, options.backup_label, history, doubtful);
+  };
+  ASSIGN_OR_RETURN(BackupSummary backup, choose(DoubtfulBackups::kTake));
+  if (follows_backup) {
+    ASSIGN_OR_RETURN(found->history,
+                     FollowTimeline(archive, options.target.timeline, backup.timeline));
+  }
+  found->doubt = WhyDoubtful(backup, backups);
+  found->passed_over.clear();
+  ASSIGN_OR_RETURN(BackupSummary older, choose(options.doubtful_backups));
+  if (older.label == backup.label) {
+    return backup;
+  }
+  ASSIGN_OR_RETURN(const bool leads, LeadsTo(repository, archive, older, backup, found->history));
+  if (!leads) {
+    return backup;  // with its doubt, rather than less than there is
+  }
+  found->passed_over = std::exchange(found->doubt, WhyDoubtful(older, backups));
+  return older;
+}
+
+Error MissingHistoryError(TimelineId missing, TimelineId newest) {
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "timeline history file \"{}\" is missing in the repository, so nobody can tell "
+                   "what leads to timeline {}",
+                   TimelineHistoryName(missing), newest)
+      .WithHint(fmt::format(
+          "A primary that still has the file in its pg_wal stores it again within an hour, or when "
+          "it is started. Without the file, say with --target-timeline where recovery is to end: "
+          "{} ends before timeline {} began.",
+          missing - 1, missing));
+}
+
+// PostgreSQL looks for the latest timeline by number and stops at the first one that has no history
+// file: what came after it would be lost without a word. A history file may be on its way.
+Result<BackupSummary> ChooseWithHistories(const Repository& repository, const WalArchive& archive,
+                                          const RestoreOptions& options,
+                                          std::uint64_t system_identifier, Found* found) {
+  ASSIGN_OR_RETURN(BackupSummary backup,
+                   Choose(repository, archive, options, system_identifier, found));
+  if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
+    return backup;
+  }
+  ASSIGN_OR_RETURN(std::vector<TimelineId> missing, FindMissingHistories(archive, backup.timeline));
+  if (missing.empty()) {
+    return backup;
+  }
+  const Environment& environment = repository.environment();
+  environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
+  ASSIGN_OR_RETURN(backup, Choose(repository, archive, options, system_identifier, found));
+  ASSIGN_OR_RETURN(missing, FindMissingHistories(archive, backup.timeline));
+  if (!missing.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
+    return MissingHistoryError(missing.front(), timelines.back());
+  }
+  return backup;
+}
+
+// The latest timeline, when nobody has said another one, is not what is meant when the target is on
+// another one: then `target` names that.
+Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
+                                              const WalArchive& archive,
+                                              const RestoreOptions& options,
+                                              std::uint64_t system_identifier, Found* found,
+                                              RecoveryTarget* target) {
+  ASSIGN_OR_RETURN(BackupSummary backup,
+                   ChooseWithHistories(repository, archive, options, system_identifier, found));
+  if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
+    return backup;
+  }
+  ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository));
+  std::erase_if(catalog.backups, [&](const BackupSummary& other) {
+    return other.system_identifier != system_identifier ||
+           (!options.backup_label.empty() && other.label != options.backup_label);
+  });
+  ASSIGN_OR_RETURN(const std::optional<TimelineId> branch,
+                   FindBranch(archive, catalog.backups, backup, found->history, options.target));
+  if (!branch) {
+    return backup;
+  }
+  target->timeline = {TargetTimeline::Kind::kNumber, *branch};
+  RestoreOptions on_branch = options;
+  on_branch.target = *target;
+  return Choose(repository, archive, on_branch, system_identifier, found);
+}
+
 // A segment may be on its way.
 Result<WayToTarget> FindWayTwice(const Repository& repository, const WalArchive& archive,
                                  const BackupSummary& backup, const TimelineHistory& history,
@@ -491,14 +533,6 @@ Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions
           "Choose a newer backup (\"vezactl info\" shows from when to when one can restore), or "
           "add "
           "--end-at-gap to recover only as far as there is WAL.");
-}
-
-// The newer backup may have a way to the target, because it begins behind the obstacle.
-Error InsteadOfNewer(const RestorePlan& plan, const Error& error) {
-  return Error{error.code, error.message,
-               fmt::format("A newer backup was passed over: {}. If it is to be restored all the "
-                           "same, name it with --backup. {}",
-                           plan.passed_over, error.hint)};
 }
 
 Error RemovedMeanwhile(std::string message) {
@@ -602,6 +636,18 @@ Status PlaceWalOf(RestorePlan& plan, const RestoreOptions& options) {
   return Ok();
 }
 
+// Another restore may have ended since these directories were looked at.
+Status LockOthers(RestorePlan& plan) {
+  for (const std::string& directory : plan.OtherDirectories()) {
+    ASSIGN_OR_RETURN(plan.locks[directory], LockTarget(directory));
+    ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(directory));
+    if (!empty && !plan.delta) {
+      return FilledMeanwhile(directory);
+    }
+  }
+  return Ok();
+}
+
 // All that may forbid a delta is found before it removes anything.
 Status PlanSweep(const Repository& repository, RestorePlan& plan) {
   ASSIGN_OR_RETURN(PathSet paths, ReadPaths(repository, plan));
@@ -629,6 +675,17 @@ bool EndsAtGap(const RestorePlan& plan, const RestoreOptions& options) {
 
 }  // namespace
 
+std::vector<std::string> RestorePlan::OtherDirectories() const {
+  std::vector<std::string> directories;
+  for (const Tablespace& tablespace : tablespaces) {
+    directories.push_back(tablespace.path);
+  }
+  if (!wal_directory.empty()) {
+    directories.push_back(wal_directory);
+  }
+  return directories;
+}
+
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options) {
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(options.system_identifier));
   const WalArchive archive(repository, identity.system_identifier);
@@ -637,6 +694,7 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   }
 
   RestorePlan plan;
+  plan.delta = options.delta;
   plan.recovery.target = options.target;
   Found found;
   ASSIGN_OR_RETURN(plan.backup,
@@ -659,21 +717,22 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
   ASSIGN_OR_RETURN(const WayToTarget way,
                    FindWayTwice(repository, archive, plan.backup, history, options.target));
-  if (Status leads = RequireWayToTarget(way.obstacle, options); !leads) {
-    return plan.passed_over.empty() ? std::move(leads.error())
-                                    : InsteadOfNewer(plan, leads.error());
-  }
+  RETURN_IF_ERROR(RequireWayToTarget(way.obstacle, options));
   plan.missing_segment = way.obstacle.missing_segment;
   plan.minimal = way.obstacle.minimal;
   plan.wal_end = way.end;
   plan.history = history;
 
   plan.target_directory = WithoutLastSlash(options.target_directory);
-  ASSIGN_OR_RETURN(plan.target_lock, LockTarget(plan.target_directory));
+  ASSIGN_OR_RETURN(plan.locks[plan.target_directory], LockTarget(plan.target_directory));
   RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));
   ASSIGN_OR_RETURN(plan.tablespaces, PlaceTablespaces(repository, plan.backup, options));
   RETURN_IF_ERROR(RequireSeparateDirectories(plan.target_directory, plan.tablespaces));
   RETURN_IF_ERROR(PlaceWalOf(plan, options));
+  RETURN_IF_ERROR(LockOthers(plan));
+  if (plan.delta) {
+    RETURN_IF_ERROR(RequireUnused(plan.target_directory, plan.OtherDirectories()));
+  }
   if (plan.databases) {
     RETURN_IF_ERROR(LeaveOutEmpty(repository, plan));
     plan.recovery.ignore_invalid_pages = !plan.databases->empty.empty();
@@ -691,7 +750,6 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   plan.recovery.standby = options.standby;
   plan.recovery.preserve_archive_mode = options.preserve_archive_mode;
   plan.jobs = std::max(options.jobs, 1);
-  plan.delta = options.delta;
   plan.unknown_names = options.unknown_names;
   if (plan.delta) {
     RETURN_IF_ERROR(PlanSweep(repository, plan));

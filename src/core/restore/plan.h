@@ -60,9 +60,9 @@ struct RestorePlan {
   std::string doubt;
   std::string passed_over;
   std::string target_directory;
-  // Nobody else restores into the directory as long as a copy of the plan lives
-  // (existing_directory.h). Null while there is no directory.
-  std::shared_ptr<const UniqueFd> target_lock;
+  // By path: nobody else restores into these directories as long as a copy of the plan lives
+  // (LockTarget). Null where there is no directory yet.
+  std::map<std::string, std::shared_ptr<const UniqueFd>> locks;
   std::vector<Tablespace> tablespaces;      // where they will be, and what will be written there
   std::uint64_t size = 0;                   // bytes to be restored, those in tablespaces included
   std::optional<DatabaseChoice> databases;  // when only some are restored
@@ -88,6 +88,9 @@ struct RestorePlan {
   // `unknown_names` says, or replaced.
   std::shared_ptr<const PathSet> paths;
   std::shared_ptr<const SweepFindings> findings;
+
+  // What is outside of the data directory: tablespaces, and the directory of WAL where it has one.
+  std::vector<std::string> OtherDirectories() const;
 };
 
 // Refuses: a directory (or tablespace location) that is not empty (for a delta, that is none of
@@ -97,11 +100,11 @@ struct RestorePlan {
 // backup of a diff or WAL that the backup needs to become consistent but the repository has not, a
 // segment that is missing on the way to the end of WAL or to an LSN (unless `end_at_gap`), a time
 // or an LSN that more than one timeline may hold when none is named, WAL with wal_level = minimal
-// on that way, history files missing on the way to the latest timeline, a directory into which
-// somebody else restores, and what ChooseDatabases() refuses. A standby cannot be made of some
-// databases: it would go on replaying over the empty ones. Nor can a delta, which would empty those
-// that are there. Nothing is written. A segment that is missing behind the backup is looked for
-// again a few seconds later: it may be on its way.
+// on that way, history files missing on the way to the latest timeline, directories into
+// which somebody else restores, and what ChooseDatabases() refuses. A standby cannot be made of
+// some databases: it would go on replaying over the empty ones. Nor can a delta, which would empty
+// those that are there. Nothing is written. A segment that is missing behind the backup is looked
+// for again a few seconds later: it may be on its way.
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
 
 // Whether what a plan rests on is in the repository still: backup.json, that of the full, the WAL

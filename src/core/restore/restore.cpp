@@ -12,6 +12,7 @@
 #include "core/restore/file_restorer.h"
 #include "core/restore/pack_restorer.h"
 #include "core/restore/plan.h"
+#include "core/restore/running_servers.h"
 #include "core/restore/sweep.h"
 #include "core/work_queue.h"
 
@@ -131,8 +132,9 @@ class Restorer {
 
   Status Copy() {
     progress_.bytes_total = plan_.size;
-    if (!plan_.target_lock) {
-      RETURN_IF_ERROR(LockNewTarget());
+    if (IsNew(plan_.target_directory)) {
+      RETURN_IF_ERROR(files_.CreateTarget());
+      RETURN_IF_ERROR(LockNew(plan_.target_directory, IsEmptyTarget));
     }
     if (plan_.delta) {
       RETURN_IF_ERROR(BeginDelta());
@@ -140,6 +142,12 @@ class Restorer {
       RETURN_IF_ERROR(files_.CreateRoot());
     }
     RETURN_IF_ERROR(files_.CreateOtherRoots());
+    for (const std::string& directory : plan_.OtherDirectories()) {
+      if (IsNew(directory)) {
+        RETURN_IF_ERROR(LockNew(directory, IsEmptyDirectory));
+      }
+    }
+    RETURN_IF_ERROR(files_.LinkOtherRoots());
     RETURN_IF_ERROR(queue_.Start(plan_.jobs, [this] {
       return [restorer = std::make_unique<PackRestorer>(repository_, files_, progress_)](
                  PackJob& job) { return restorer->Restore(job); };
@@ -160,24 +168,24 @@ class Restorer {
     return queue_.Finish();
   }
 
-  // The directory was not there when the plan was made. If somebody has filled it since, it is not
-  // ours.
-  Status LockNewTarget() {
-    const std::string& path = plan_.target_directory;
-    RETURN_IF_ERROR(files_.CreateTarget());
-    ASSIGN_OR_RETURN(target_lock_, LockTarget(path));
-    ASSIGN_OR_RETURN(const bool empty, IsEmptyTarget(path));
-    if (!empty) {
-      return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty any more",
-                       path)
-          .WithHint("Something else was restored or put there meanwhile. Nothing was written.");
-    }
-    return Ok();
+  // Whether the directory was not there when the plan was made.
+  bool IsNew(const std::string& directory) const {
+    const auto lock = plan_.locks.find(directory);
+    return lock == plan_.locks.end() || !lock->second;
+  }
+
+  // If somebody has filled it since, it is not ours.
+  template <typename IsEmpty>
+  Status LockNew(const std::string& directory, IsEmpty is_empty) {
+    ASSIGN_OR_RETURN(locks_[directory], LockTarget(directory));
+    ASSIGN_OR_RETURN(const bool empty, is_empty(directory));
+    return empty ? Ok() : Status(FilledMeanwhile(directory));
   }
 
   // A server could be started from what is there until CreateRoot() has begun. What may fail for
   // the repository's or the directory's sake the plan has looked at.
   Status BeginDelta() {
+    RETURN_IF_ERROR(RequireUnused(plan_.target_directory, plan_.OtherDirectories()));
     RETURN_IF_ERROR(files_.CreateRoot());
     return RemoveWhatDoesNotBelong(*plan_.paths, plan_);
   }
@@ -306,7 +314,7 @@ class Restorer {
   const RestorePlan& plan_;
   RestoreProgress& progress_;
   FileRestorer files_;
-  std::shared_ptr<const UniqueFd> target_lock_;  // when the plan has none
+  std::map<std::string, std::shared_ptr<const UniqueFd>> locks_;  // of what the plan has none
 
   // Used by the manifest's reader alone.
   std::map<std::uint32_t, OpenPack> packs_;

@@ -165,7 +165,8 @@ class Sweeper {
 
   bool IsLeftAlone(std::string_view name, const std::string& prefix, Place place) const {
     return !removes_all_ && place != Place::kInside &&
-           (name == kLostAndFound || (prefix.empty() && name == kUnfinishedMarker));
+           (name == kLostAndFound || (prefix.empty() && name == kUnfinishedMarker) ||
+            (place != Place::kTopOfData && name == kClaim));
   }
 
   bool IsKnown(std::string_view name, const std::string& path, Place place) const {

@@ -83,6 +83,9 @@ Result<WalDirectory> PlaceWal(const std::string& target, const std::string& want
   }
   RETURN_IF_ERROR(RequireApart(wal.path, target, tablespaces));
   ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(wal.path));
+  if (!empty && delta && wal.is_linked && !BelongsTo(target, wal.path, true)) {
+    return NotOurs(target, wal.path, link);
+  }
   if (!empty && !(delta && wal.is_linked)) {
     return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", wal.path)
         .WithHint("WAL needs a directory of its own. Nothing was written.");

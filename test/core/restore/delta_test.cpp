@@ -611,6 +611,64 @@ TEST_F(DeltaTest, ANewDirectoryHasOneRestoreAsWell) {
                ErrorCode::kFailedPrecondition);
 }
 
+// The location may have been emptied and given to another server since. Then it holds no claim.
+TEST_F(DeltaTest, WhatAnInterruptedRestoreHadBegunToFillMayBeAnothersByNow) {
+  FailFrom(fixture_, 1);
+  EXPECT_FALSE(Restore(false));
+  fixture_.repository.store().SetHook(nullptr);
+  ASSERT_TRUE(std::filesystem::exists(Space() + "/veza_restoring"));
+  std::filesystem::remove_all(Space());
+  WriteText(Space() + "/PG_15_202209061/5/300", "of another server");
+  const auto refused = Restore(true);
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("not what the interrupted restore into \"" + fixture_.Target()));
+  EXPECT_EQ(ReadText(Space() + "/PG_15_202209061/5/300"), "of another server");
+  std::filesystem::remove_all(Space());
+  ASSERT_OK(Restore(true));
+  EXPECT_FALSE(std::filesystem::exists(Space() + "/veza_restoring"));
+}
+
+// Two clusters would use one directory of WAL, or of a tablespace, and destroy what is the other's.
+TEST_F(DeltaTest, WhatLiesOutsideHasOneRestoreAsWell) {
+  const auto options = [&](const std::string& name, const std::string& space,
+                           const std::string& wal) {
+    RestoreOptions options = Options(false);
+    options.target_directory += name;
+    options.tablespace_map.begin()->second = fixture_.source.Beside(space);
+    options.wal_directory = fixture_.source.Beside(wal);
+    return options;
+  };
+  const std::vector<std::pair<RestoreOptions, RestoreOptions>> pairs{
+      {options("-1", "space-1", "wal"), options("-2", "space-2", "wal")},
+      {options("-3", "space", "wal-3"), options("-4", "space", "wal-4")}};
+  for (const auto& [mine, yours] : pairs) {
+    const auto first = PlanRestore(*fixture_.repository, mine);
+    const auto second = PlanRestore(*fixture_.repository, yours);
+    ASSERT_OK(first);
+    ASSERT_OK(second);
+    const auto expect_refusals = [&, &yours = yours] {
+      RestoreProgress progress;
+      EXPECT_ERROR(ExecuteRestore(*fixture_.repository, *second, progress),
+                   ErrorCode::kFailedPrecondition);
+      RestoreOptions again = yours;
+      again.target_directory += "-again";
+      EXPECT_ERROR(PlanRestore(*fixture_.repository, again), ErrorCode::kFailedPrecondition);
+    };
+    bool is_refused = false;
+    fixture_.repository.store().SetHook([&](FaultStore::Operation, std::string_view) -> Status {
+      if (!std::exchange(is_refused, true)) {
+        expect_refusals();
+      }
+      return Ok();
+    });
+    RestoreProgress progress;
+    EXPECT_OK(ExecuteRestore(*fixture_.repository, *first, progress));
+    EXPECT_TRUE(is_refused);
+  }
+}
+
 // The plan has looked for one earlier.
 TEST_F(DeltaTest, AServerThatWasStartedMeanwhileIsLeftAlone) {
   ASSERT_OK(Restore(false));

@@ -131,9 +131,21 @@ TEST_F(PlanTest, ATargetBehindAMissingSegmentIsRefused) {
   newer.start_wal = SegmentName(1, 8, kTestSegmentSize);
   newer.checksum_failures = 1;
   Have(newer);
-  EXPECT_THAT(Refusal(ErrorCode::kFailedPrecondition).hint,
-              AllOf(HasSubstr("A newer backup was passed over: backup \"20361122-020000F\" holds"),
-                    HasSubstr("--backup"), HasSubstr("--end-at-gap")));
+  const RestorePlan plan = Plan().value();
+  EXPECT_EQ(plan.backup.label, newer.label) << "it is taken all the same, with its doubt";
+  EXPECT_THAT(plan.doubt, HasSubstr("backup \"20361122-020000F\" holds"));
+  EXPECT_EQ(plan.passed_over, "");
+  options_.end_at_gap = true;
+  EXPECT_EQ(Plan().value().backup.label, newer.label) << "the gap is not on its way";
+  options_.end_at_gap = false;
+  options_.standby = true;
+  EXPECT_EQ(Plan().value().backup.label, newer.label);
+  options_.standby = false;
+  HaveSegments(1, 7, 7);
+  EXPECT_EQ(Plan().value().backup.label, Summary().label);
+  EXPECT_THAT(Plan().value().passed_over, HasSubstr("backup \"20361122-020000F\" holds"));
+  std::filesystem::remove(
+      repository_.PathOf(WalObjectName(kTestSystem, SegmentName(1, 7, kTestSegmentSize)).value()));
   std::filesystem::remove(repository_.PathOf(BackupDocumentName(newer.label)));
   options_.target.kind = TargetKind::kLsn;
   options_.target.lsn = Lsn{8 * kTestSegmentSize + 5};
