@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <string_view>
+#include <system_error>
 
 namespace veza {
 
@@ -202,8 +204,11 @@ Account ThisAccount() {
 }
 
 std::optional<std::string> OtherReaders(const std::string& path, const Account& reader) {
+  // Whatever way leads to the file, all of these directories have to be passed, and no others.
+  std::error_code error;
+  const std::string real = std::filesystem::canonical(path, error).string();
   struct stat info {};
-  if (path.empty() || stat(path.c_str(), &info) != 0) {
+  if (error || stat(real.c_str(), &info) != 0) {
     return std::nullopt;
   }
   bool others = (info.st_mode & S_IROTH) != 0;
@@ -211,9 +216,10 @@ std::optional<std::string> OtherReaders(const std::string& path, const Account& 
   if ((info.st_mode & S_IRGRP) != 0) {
     group = ForeignGroup(info, reader);
   }
-  for (std::size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0;
-       slash = path.rfind('/', slash - 1)) {
-    if (stat(path.substr(0, slash).c_str(), &info) != 0) {
+  const bool has_other_names = info.st_nlink > 1;  // in directories that nobody knows
+  for (std::size_t slash = has_other_names ? 0 : real.rfind('/'); slash > 0;
+       slash = real.rfind('/', slash - 1)) {
+    if (stat(real.substr(0, slash).c_str(), &info) != 0) {
       return std::nullopt;
     }
     others = others && (info.st_mode & S_IXOTH) != 0;

@@ -24,10 +24,11 @@ struct Account {
 Account ThisAccount();
 
 // Who else can read the file, for a message that goes on with "can read": "other accounts", "the
-// group "users"", or nobody (""). By its mode, and that of the directories above it. Its group may
-// read it where that is the primary group of its owner, or one of the reader's. Root does not know
-// who the server is: there it may be any group that is an account's own (same name). Nothing when
-// the file cannot be looked at.
+// group "users"", or nobody (""). By its mode, and that of the directories above it where it really
+// lies: a symbolic link in a closed directory keeps nobody out of an open one. A file with hard
+// links may lie in an open one as well. Its group may read it where that is the primary group of
+// its owner, or one of the reader's. Root does not know who the server is: there it may be any
+// group that is an account's own (same name). Nothing when the file cannot be looked at.
 std::optional<std::string> OtherReaders(const std::string& path,
                                         const Account& reader = ThisAccount());
 

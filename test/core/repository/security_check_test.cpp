@@ -124,6 +124,30 @@ TEST_F(SecurityCheckTest, ADirectoryAboveMayKeepOthersOut) {
   EXPECT_EQ(OtherReaders(""), std::nullopt);
 }
 
+TEST_F(SecurityCheckTest, WhereTheFileReallyLiesDecides) {
+  const std::string open_file = directory_.Write("open/veza.conf", "…", 0644);
+  const std::string closed_file = directory_.Write("closed/veza.conf", "…", 0644);
+  const std::string open_directory = directory_.path() + "/open";
+  const std::string closed = directory_.path() + "/closed";
+  chmod(closed.c_str(), 0700);
+  const auto link = [](const std::string& target, const std::string& path) {
+    EXPECT_EQ(symlink(target.c_str(), path.c_str()), 0);
+    return path;
+  };
+  EXPECT_EQ(OtherReaders(link(open_file, closed + "/absolute")), "other accounts");
+  EXPECT_EQ(OtherReaders(link("../open/veza.conf", closed + "/relative")), "other accounts");
+  EXPECT_EQ(OtherReaders(link("absolute", closed + "/twice")), "other accounts");
+  EXPECT_EQ(OtherReaders(link(open_directory, closed + "/directory") + "/veza.conf"),
+            "other accounts");
+  EXPECT_EQ(OtherReaders(link(closed_file, open_directory + "/inwards")), "");
+  EXPECT_EQ(OtherReaders(link(closed, open_directory + "/directory") + "/veza.conf"), "");
+  EXPECT_EQ(OtherReaders(link("absent", closed + "/dangling")), std::nullopt);
+  ASSERT_EQ(::link(closed_file.c_str(), (open_directory + "/second").c_str()), 0);
+  EXPECT_EQ(OtherReaders(closed_file), "other accounts") << "by its other name";
+  config_.inline_secrets.push_back({"s3_secret_key", closed + "/absolute", SecretString("k7Jd0")});
+  ExpectFailure("other accounts can read file", "chmod 0600");
+}
+
 TEST_F(SecurityCheckTest, ARuleThatDeletesBackupsFails) {
   for (const char* prefix : {"", "production/", "production/main/", "production/main/identity/"}) {
     bucket_.rules = {{.id = "ninety days", .prefix = prefix, .expires_current = true}};
