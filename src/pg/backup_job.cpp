@@ -90,7 +90,8 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
 
 // What cannot be copied is found now, and not in the middle of the copy.
 Status Survey(BackupJob* job) {
-  job->secrets = MakeSecretScan(job->config, job->facts.data_directory, job->facts.log_directory);
+  job->secrets = MakeSecretScan(job->config, job->facts.data_directory, job->facts.log_directory,
+                                job->facts.config_file);
   ASSIGN_OR_RETURN(const DirectorySurvey survey,
                    SurveyDataDirectory(MakeWalkOptions(job->config, job->facts),
                                        *job->environment.cancellation, job->secrets.get()));

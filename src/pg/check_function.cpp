@@ -154,7 +154,7 @@ class CheckCall final : public RowsCall {
   // Whether a backup can read all of it.
   CheckResult CheckDataDirectory() const {
     const std::shared_ptr<const SecretScan> secrets =
-        MakeSecretScan(config_, facts_.data_directory, facts_.log_directory);
+        MakeSecretScan(config_, facts_.data_directory, facts_.log_directory, facts_.config_file);
     const Result<DirectorySurvey> survey = SurveyDataDirectory(
         MakeWalkOptions(config_, facts_), *environment_.cancellation, secrets.get());
     if (!survey) {

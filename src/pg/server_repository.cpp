@@ -12,6 +12,7 @@ extern "C" {
 #include <common/relpath.h>
 #include <postmaster/postmaster.h>
 #include <postmaster/syslogger.h>
+#include <utils/guc.h>
 }
 
 namespace veza::pg {
@@ -23,6 +24,7 @@ ServerFacts GetServerFacts() {
   facts.node = fmt::format("{}:{}", HostName(), PostPortNumber);
   facts.data_directory = DataDir;
   facts.log_directory = Log_directory;
+  facts.config_file = ConfigFileName;
   return facts;
 }
 

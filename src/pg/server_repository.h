@@ -21,6 +21,7 @@ struct ServerFacts {
   std::string node;            // "host:port"
   std::string data_directory;  // absolute
   std::string log_directory;   // as it is set: absolute, or below data_directory
+  std::string config_file;     // absolute
 };
 ServerFacts GetServerFacts();
 // Without tablespaces. May be called in any thread.

@@ -81,6 +81,30 @@ backup_is_refused(
 	qr{file "pg_conf\.d/s3\.conf" holds a value of "veza_backup\.s3_secret_key"},
 	'a directory that is included');
 unlink "$data/pg_conf.d/s3.conf";
+
+# The configuration includes it, whatever its name is.
+mkdir "$data/inc" or die "could not make $data/inc: $!";
+append_to_file("$data/inc/veza", "veza_backup.s3_session_token\r=\r'$secret'\n");
+$node->append_conf('postgresql.conf', "include_if_exists 'inc/veza'");
+backup_is_refused(qr{file "inc/veza" holds a value of "veza_backup\.s3_session_token"},
+	'a file that is included');
+unlink "$data/inc/veza";
+
+append_to_file("$data/patroni.dynamic.json",
+	qq({"postgresql":{"parameters":{"veza_backup.s3_session_token":"$secret"}}}));
+backup_is_refused(
+	qr/file "patroni\.dynamic\.json" holds a value of "veza_backup\.s3_session_token"/,
+	'what Patroni keeps');
+unlink "$data/patroni.dynamic.json";
+
+# Comments that speak of a secret stop no backup below.
+$node->append_conf('postgresql.conf', <<'EOF');
+# never set veza_backup.s3_secret_key to a value in this file
+# veza_backup.s3_secret_key to be set in /etc/veza_backup
+# veza_backup.cipher_passphrase = see the vault
+#veza_backup.s3_secret_key = '...'
+# veza_backup.s3_secret_key = (see s3.key)
+EOF
 $backups = () = objects('main/backup/');
 
 if (store() eq 's3')
@@ -126,6 +150,20 @@ is($exit, 1, 'vezactl check fails');
 like($out, qr/^security +failed +$others/m, 'and says why');
 chmod 0600, $conf;
 $node->vezactl_ok(['check'], 'until they cannot');
+
+# A link in a closed directory leads to it.
+my $closed = $node->basedir . '/closed';
+mkdir $closed, 0700 or die "could not make $closed: $!";
+symlink $conf, "$closed/veza.conf" or die "could not make $closed/veza.conf: $!";
+$node->append_conf('postgresql.conf', "include '$closed/veza.conf'");
+$node->reload;
+VezaTest::poll_until(
+	sub { check_row('security') =~ qr{^t\|.*is set in file "\Q$closed\E/veza\.conf"} },
+	'the file that sets it', 20);
+chmod 0644, $conf;
+like(check_row('security'), qr{^f\|other accounts can read file "\Q$closed\E/veza\.conf"},
+	'a link in a closed directory keeps nobody out');
+chmod 0600, $conf;
 
 # --- the bucket -----------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ namespace veza {
 namespace {
 
 constexpr int kMaxIncludeDepth = 10;  // CONF_FILE_MAX_DEPTH
+constexpr std::size_t kMostListed = 4096;
 
 std::string ToLower(std::string_view text) {
   std::string lower(text);
@@ -49,6 +50,42 @@ Result<std::string> ReadWholeFile(const std::string& path) {
     return failed();
   }
   return text;
+}
+
+// Files named *.conf that do not begin with a dot, in the byte order of their names.
+Result<std::vector<std::string>> ConfFilesIn(const std::string& directory) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  std::filesystem::directory_iterator entries(directory, error);
+  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
+    const std::string name = entries->path().filename().string();
+    if (name.size() < 6 || name.starts_with('.') || !name.ends_with(".conf")) {
+      continue;
+    }
+    if (entries->is_directory(error)) {
+      continue;
+    }
+    paths.push_back(entries->path().string());
+  }
+  if (error) {
+    return ErrnoError(error.value(),
+                      fmt::format("could not read configuration directory \"{}\"", directory));
+  }
+  std::ranges::sort(paths);
+  return paths;
+}
+
+bool IsInclude(std::string_view name) {
+  return name == "include" || name == "include_if_exists" || name == "include_dir";
+}
+
+std::string TargetOf(const std::string& value, const std::string& path) {
+  return (std::filesystem::path(path).parent_path() / value).lexically_normal().string();
+}
+
+std::string ValueOf(ConfToken token, const ConfLexer& lexer) {
+  return token == ConfToken::kString ? UnquoteConfString(lexer.token_text())
+                                     : std::string(lexer.token_text());
 }
 
 class ConfFileReader {
@@ -106,8 +143,7 @@ Status ConfFileReader::ReadFile(const std::string& path, int depth) {
         token != ConfToken::kReal && token != ConfToken::kUnquotedString) {
       return syntax_error(line);
     }
-    std::string value = token == ConfToken::kString ? UnquoteConfString(lexer.token_text())
-                                                    : std::string(lexer.token_text());
+    std::string value = ValueOf(token, lexer);
     const WipeAtEnd wipe_value(value);
     token = lexer.Next();
     if (token != ConfToken::kEndOfLine && token != ConfToken::kEndOfFile) {
@@ -122,7 +158,7 @@ Status ConfFileReader::ReadFile(const std::string& path, int depth) {
 
 Status ConfFileReader::Apply(const std::string& name, const std::string& value,
                              const std::string& path, int line, int depth) {
-  if (name == "include" || name == "include_if_exists" || name == "include_dir") {
+  if (IsInclude(name)) {
     auto included = Include(name, value, path, depth);
     if (!included.has_value() && depth == 0) {
       return std::move(included.error()).WithContext(Place(path, line));
@@ -149,8 +185,7 @@ Status ConfFileReader::Include(const std::string& name, const std::string& value
     return MakeError(ErrorCode::kInvalidArgument, "empty configuration {} name in \"{}\"",
                      is_directory ? "directory" : "file", path);
   }
-  const std::string target =
-      (std::filesystem::path(path).parent_path() / value).lexically_normal().string();
+  const std::string target = TargetOf(value, path);
   if (is_directory) {
     return ReadDirectory(target, depth + 1);
   }
@@ -163,31 +198,78 @@ Status ConfFileReader::Include(const std::string& name, const std::string& value
   return ReadFile(target, depth + 1);
 }
 
-// Files named *.conf that do not begin with a dot, in the byte order of their names.
 Status ConfFileReader::ReadDirectory(const std::string& directory, int depth) {
-  std::vector<std::string> paths;
-  std::error_code error;
-  std::filesystem::directory_iterator entries(directory, error);
-  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
-    const std::string name = entries->path().filename().string();
-    if (name.size() < 6 || name.starts_with('.') || !name.ends_with(".conf")) {
-      continue;
-    }
-    if (entries->is_directory(error)) {
-      continue;
-    }
-    paths.push_back(entries->path().string());
-  }
-  if (error) {
-    return ErrnoError(error.value(),
-                      fmt::format("could not read configuration directory \"{}\"", directory));
-  }
-  std::ranges::sort(paths);
+  ASSIGN_OR_RETURN(const std::vector<std::string> paths, ConfFilesIn(directory));
   for (const std::string& path : paths) {
     RETURN_IF_ERROR(ReadFile(path, depth));
   }
   return Ok();
 }
+
+// --- Which files there are -----------------------------------------------------------------------
+
+struct Directive {
+  std::string name;
+  std::string target;
+};
+
+// Lines that are none are passed over, whatever is wrong with them.
+std::vector<Directive> IncludesOf(std::string_view text, const std::string& path) {
+  std::vector<Directive> includes;
+  ConfLexer lexer(text);
+  ConfToken token = lexer.Next();
+  while (token != ConfToken::kEndOfFile) {
+    if (token == ConfToken::kId && IsInclude(ToLower(lexer.token_text()))) {
+      const std::string name = ToLower(lexer.token_text());
+      token = lexer.Next();
+      token = token == ConfToken::kEquals ? lexer.Next() : token;
+      if (token != ConfToken::kEndOfLine && token != ConfToken::kEndOfFile) {
+        includes.push_back({name, TargetOf(ValueOf(token, lexer), path)});
+      }
+    }
+    while (token != ConfToken::kEndOfLine && token != ConfToken::kEndOfFile) {
+      token = lexer.Next();
+    }
+    token = token == ConfToken::kEndOfLine ? lexer.Next() : token;
+  }
+  return includes;
+}
+
+class ConfFileLister {
+ public:
+  void Add(const std::string& path, int depth) {
+    std::error_code error;
+    if (depth > kMaxIncludeDepth || paths_.size() == kMostListed ||
+        std::ranges::find(paths_, path) != paths_.end() ||
+        !std::filesystem::is_regular_file(path, error)) {
+      return;
+    }
+    paths_.push_back(path);
+    for (const Directive& include : Read(path)) {
+      if (include.name != "include_dir") {
+        Add(include.target, depth + 1);
+        continue;
+      }
+      const Result<std::vector<std::string>> files = ConfFilesIn(include.target);
+      for (const std::string& file : files.value_or(std::vector<std::string>())) {
+        Add(file, depth + 1);
+      }
+    }
+  }
+  std::vector<std::string> Take() { return std::move(paths_); }
+
+ private:
+  static std::vector<Directive> Read(const std::string& path) {
+    Result<std::string> text = ReadWholeFile(path);
+    if (!text) {
+      return {};
+    }
+    const WipeAtEnd wipe(*text);  // any of it may be a secret
+    return IncludesOf(*text, path);
+  }
+
+  std::vector<std::string> paths_;
+};
 
 }  // namespace
 
@@ -197,6 +279,12 @@ Result<SettingValues> ParseConfFile(const std::string& path) {
   const std::filesystem::path absolute = std::filesystem::absolute(path, error);
   RETURN_IF_ERROR(reader.ReadFile(error ? path : absolute.string(), 0));
   return reader.TakeValues();
+}
+
+std::vector<std::string> ListConfFiles(const std::string& path) {
+  ConfFileLister lister;
+  lister.Add(path, 0);
+  return lister.Take();
 }
 
 }  // namespace veza

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/config/settings.h"
 #include "core/error.h"
@@ -17,5 +18,10 @@ namespace veza {
 // kInvalidArgument for a syntax error; kNotFound, kPermissionDenied or kIo for a file that cannot
 // be read.
 Result<SettingValues> ParseConfFile(const std::string& path);
+
+// `path` and all that it includes, each once, for a search in them. No error: what cannot be read
+// or understood is passed over, as the server does with files that have come since it started. Not
+// more than some thousand.
+std::vector<std::string> ListConfFiles(const std::string& path);
 
 }  // namespace veza

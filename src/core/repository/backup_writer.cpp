@@ -322,7 +322,7 @@ class BackupWriter::State {
     RETURN_IF_ERROR(ReadForBackup(file.file.get(), offset, plain, file.source_path));
     if (options_.secrets) {
       if (const std::optional<std::string> found =
-              options_.secrets->Find(file.record.path, plain)) {
+              options_.secrets->Find(file.record.path, plain, file.source_path)) {
         return SecretInClear(file.record.path, *found);
       }
     }

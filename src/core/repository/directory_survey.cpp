@@ -23,7 +23,7 @@ Status RequireReadable(const DirectoryEntry& entry) {
 }
 
 Status RequireNoSecret(const DirectoryEntry& entry, const SecretScan& secrets) {
-  if (entry.size > kLongestScanned || !secrets.Concerns(entry.path)) {
+  if (entry.size > kLongestScanned || !secrets.Concerns(entry.path, entry.source_path)) {
     return Ok();
   }
   if (const std::optional<std::string> found = secrets.FindInFile(entry.path, entry.source_path)) {

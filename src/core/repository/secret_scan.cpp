@@ -5,14 +5,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
 
-#include "core/config/conf_lexer.h"
-#include "core/config/placeholder.h"
-#include "core/config/settings.h"
+#include "core/config/conf_parser.h"
+#include "core/repository/set_secret.h"
+#include "core/repository/spelled_value.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
@@ -21,86 +21,19 @@ namespace {
 
 constexpr std::size_t kPieceSize = 1U << 20;
 // A value that crosses the end of a piece is found in the next one, which begins earlier by this.
-constexpr std::size_t kOverlap = 4U << 10;
+constexpr std::size_t kOverlap = 32U << 10;
 // Shorter ones may be anywhere by chance.
 constexpr std::size_t kShortestValue = 8;
-
-std::string_view SkipBlanks(std::string_view text) {
-  return text.substr(std::min(text.find_first_not_of(" \t"), text.size()));
-}
-
-bool StartsWithIgnoringCase(std::string_view text, std::string_view lower) {
-  return text.size() >= lower.size() &&
-         std::equal(lower.begin(), lower.end(), text.begin(), [](char wanted, char c) {
-           return wanted == std::tolower(static_cast<unsigned char>(c));
-         });
-}
-
-// The value in " = value", " TO value", " 'value'" or, alone on its line, " value". A quoted one
-// may be cut off by the end of what was read.
-std::string ValueBehind(std::string_view rest, bool begins_line) {
-  rest = SkipBlanks(rest.substr(0, rest.find('\n')));
-  const bool has_sign = rest.starts_with('=') || StartsWithIgnoringCase(rest, "to ");
-  if (has_sign) {
-    rest = SkipBlanks(rest.substr(rest.starts_with('=') ? 1 : 3));
-  }
-  if (rest.starts_with('\'')) {
-    ConfLexer lexer(rest);
-    return lexer.Next() == ConfToken::kString ? UnquoteConfString(lexer.token_text())
-                                              : std::string(rest.substr(1));
-  }
-  const std::size_t end = std::min(rest.find_first_of(" \t\r#;\"'"), rest.size());
-  const std::size_t next = rest.find_first_not_of(" \t\r", end);
-  const bool is_alone = next == std::string_view::npos || rest[next] == '#';
-  // Otherwise it is a sentence or a table that names the setting.
-  return has_sign || (begins_line && is_alone) ? std::string(rest.substr(0, end)) : "";
-}
-
-bool IsSecret(std::string_view value) {
-  return !value.empty() && !IsPlaceholder(value) &&
-         value.find_first_not_of('*') != std::string_view::npos;
-}
-
-// Behind blanks and comment signs.
-bool BeginsLine(std::string_view text, std::size_t at) {
-  const std::size_t before = text.substr(0, at).find_last_not_of("# \t");
-  return before == std::string_view::npos || text[before] == '\n';
-}
-
-// A character that would make another word of the name before it.
-bool ContinuesName(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '"';
-}
-
-// The first setting that is given a secret. Names in any case, as the server takes them.
-std::optional<std::string> FindSetSecret(std::string_view text) {
-  for (std::size_t at = 0; at + kSettingPrefix.size() < text.size(); ++at) {
-    at = text.find_first_of("vV", at);
-    if (at == std::string_view::npos) {
-      return std::nullopt;
-    }
-    if (!StartsWithIgnoringCase(text.substr(at), kSettingPrefix)) {
-      continue;
-    }
-    const std::string_view name = text.substr(at + kSettingPrefix.size());
-    for (const SettingSpec& spec : AllSettings()) {
-      const std::string_view rest =
-          name.substr(std::min(name.size(), std::string_view(spec.name).size()));
-      if (spec.secret && StartsWithIgnoringCase(name, spec.name) &&
-          (rest.empty() || !ContinuesName(rest.front())) &&
-          IsSecret(ValueBehind(rest, BeginsLine(text, at)))) {
-        return fmt::format("a value of \"{}{}\"", kSettingPrefix, spec.name);
-      }
-    }
-  }
-  return std::nullopt;
-}
 
 // Of PostgreSQL 15 to 18. Others that begin with "pg_" may be people's: include_dir 'pg_conf.d'.
 constexpr std::array<std::string_view, 17> kServerDirectories = {
     "base",        "global",      "pg_commit_ts", "pg_dynshmem",  "pg_logical", "pg_multixact",
     "pg_notify",   "pg_replslot", "pg_serial",    "pg_snapshots", "pg_stat",    "pg_stat_tmp",
     "pg_subtrans", "pg_tblspc",   "pg_twophase",  "pg_wal",       "pg_xact"};
+
+// Nobody keeps a log under such a name.
+constexpr std::array<std::string_view, 7> kConfigurationEndings = {".conf", ".cfg",  ".cnf", ".ini",
+                                                                   ".toml", ".yaml", ".yml"};
 
 std::string_view TopOf(std::string_view path) {
   return path.substr(0, path.find('/'));
@@ -139,10 +72,35 @@ bool MayBeLog(std::string_view name) {
          name.ends_with(".json") || name.ends_with(".out") || name.ends_with(".err");
 }
 
+// Old copies as well: "postgresql.conf.old".
+bool HasNameOfConfiguration(std::string_view name) {
+  return std::ranges::any_of(kConfigurationEndings,
+                             [&](std::string_view ending) {
+                               return name.find(ending) != std::string_view::npos;
+                             }) ||
+         // It keeps what the cluster is configured with in patroni.dynamic.json.
+         (name.starts_with("patroni") && name.find(".json") != std::string_view::npos);
+}
+
+bool IsNameOfConfigurationDirectory(std::string_view name) {
+  return name.ends_with("conf.d") || name == "etc" || name == "conf" || name == "config";
+}
+
+std::string_view DirectoryOf(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
+}
+
 }  // namespace
 
-SecretScan::SecretScan(std::vector<SecretString> values, std::string log_directory)
-    : values_(std::move(values)), log_directory_(std::move(log_directory)) {
+SecretScan::SecretScan(std::vector<SecretString> values, std::string log_directory,
+                       const std::vector<std::string>& conf_files)
+    : values_(std::move(values)),
+      log_directory_(std::move(log_directory)),
+      conf_files_(conf_files.begin(), conf_files.end()) {
+  for (const std::string& file : conf_files) {
+    conf_directories_.emplace(DirectoryOf(file));
+  }
   std::erase_if(values_,
                 [](const SecretString& value) { return value.text().size() < kShortestValue; });
 }
@@ -155,35 +113,39 @@ bool SecretScan::IsLog(std::string_view path) const {
           path[log_directory_.size()] == '/');
 }
 
-bool SecretScan::IsConfiguration(std::string_view path) const {
+bool SecretScan::IsConfiguration(std::string_view path, std::string_view source_path) const {
   const std::string_view name = NameOf(path);
-  // Old copies as well: postgresql.conf.old.
-  if (name.find(".conf") != std::string_view::npos ||
-      AnyDirectory(path,
-                   [](std::string_view directory) { return directory.ends_with("conf.d"); })) {
+  if (conf_files_.contains(source_path) || HasNameOfConfiguration(name) ||
+      AnyDirectory(path, IsNameOfConfigurationDirectory)) {
     return true;
   }
-  return IsAtTop(path) && log_directory_ != "." && !MayBeLog(name);
+  const bool lies_with_it =
+      IsAtTop(path) ? log_directory_ != "." : conf_directories_.contains(DirectoryOf(source_path));
+  return lies_with_it && !MayBeLog(name);
 }
 
-bool SecretScan::Concerns(std::string_view path) const {
+bool SecretScan::Concerns(std::string_view path, std::string_view source_path) const {
+  if (conf_files_.contains(source_path)) {
+    return true;
+  }
   const bool is_of_server = !IsAtTop(path) && std::ranges::find(kServerDirectories, TopOf(path)) !=
                                                   kServerDirectories.end();
   return !is_of_server && !IsLog(path);
 }
 
-std::optional<std::string> SecretScan::Find(std::string_view path, ByteView piece) const {
-  if (!Concerns(path)) {
+std::optional<std::string> SecretScan::Find(std::string_view path, ByteView piece,
+                                            std::string_view source_path) const {
+  if (!Concerns(path, source_path)) {
     return std::nullopt;
   }
   const std::string_view text = AsText(piece);
-  if (IsConfiguration(path)) {
-    if (std::optional<std::string> setting = FindSetSecret(text)) {
-      return setting;
+  if (IsConfiguration(path, source_path)) {
+    if (const std::optional<std::string> setting = FindSetSecret(text)) {
+      return fmt::format("a value of \"{}\"", *setting);
     }
   }
   for (const SecretString& value : values_) {
-    if (text.find(value.text()) != std::string_view::npos) {
+    if (ContainsSpelled(text, value.text())) {
       return "a secret that veza_backup uses";
     }
   }
@@ -207,7 +169,7 @@ std::optional<std::string> SecretScan::FindInFile(std::string_view path,
       return std::nullopt;
     }
     const std::size_t filled = kept + static_cast<std::size_t>(got);
-    if (std::optional<std::string> found = Find(path, ByteView(piece).first(filled))) {
+    if (std::optional<std::string> found = Find(path, ByteView(piece).first(filled), source_path)) {
       return found;
     }
     kept = std::min(kOverlap, filled);
@@ -217,7 +179,8 @@ std::optional<std::string> SecretScan::FindInFile(std::string_view path,
 
 std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config,
                                                  const std::string& data_directory,
-                                                 const std::string& log_directory) {
+                                                 const std::string& log_directory,
+                                                 const std::string& config_file) {
   if (config.cipher != Cipher::kNone) {
     return nullptr;
   }
@@ -230,7 +193,15 @@ std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config,
   while (logs.ends_with('/')) {
     logs.pop_back();
   }
-  return std::make_shared<const SecretScan>(std::move(values), std::move(logs));
+  std::vector<std::string> conf_files =
+      config_file.empty() ? std::vector<std::string>() : ListConfFiles(config_file);
+  for (std::string& file : conf_files) {
+    std::error_code error;
+    if (const auto real = std::filesystem::canonical(file, error); !error) {
+      file = real.string();
+    }
+  }
+  return std::make_shared<const SecretScan>(std::move(values), std::move(logs), conf_files);
 }
 
 Error SecretInClear(std::string_view path, std::string_view found) {

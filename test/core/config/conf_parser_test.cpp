@@ -119,5 +119,24 @@ TEST_F(ConfParserTest, IncludesThatCannotBeRead) {
   EXPECT_FALSE(ParseConfFile(directory_.path()).has_value());
 }
 
+TEST_F(ConfParserTest, ListsWhatItIncludes) {
+  const std::string top = directory_.Write(
+      "main",
+      "include = 'a'\nINCLUDE b # and more\ninclude_dir 'd'\ninclude_if_exists 'absent'\n"
+      "include\ninclude =\ninclude ''\nwork_mem = = 4MB\ninclude 'directory'\n"
+      "# include 'comment'\nshared_buffers = 'include ''no'' '\ninclude 'last'");
+  directory_.Write("a", "include 'main'\ninclude 'a'\ninclude 'sub/c'\n");
+  for (const char* name : {"b", "last", "comment", "no", "d/1.conf", "d/.hidden.conf", "d/2.old",
+                           "directory/x.conf", "sub/c"}) {
+    directory_.Write(name, "veza_backup.unknown = 1\n$$$\n");
+  }
+  std::vector<std::string> names;
+  for (const std::string& path : ListConfFiles(top)) {
+    names.push_back(path.substr(directory_.path().size() + 1));
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"main", "a", "sub/c", "b", "d/1.conf", "last"}));
+  EXPECT_TRUE(ListConfFiles(directory_.path() + "/absent").empty());
+}
+
 }  // namespace
 }  // namespace veza
