@@ -1,5 +1,6 @@
 #include "core/s3/http_transfer.h"
 
+#include <openssl/x509_vfy.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -11,6 +12,8 @@
 namespace veza {
 
 namespace {
+
+using std::chrono::milliseconds;
 
 // Large enough that a pack needs few system calls; the most that libcurl 7.80 takes for downloads.
 constexpr long kBufferSize = 512L << 10;
@@ -69,6 +72,68 @@ std::string LowerCase(std::string_view text) {
   return lower;
 }
 
+Error TooSlow(const std::string& what, milliseconds limit) {
+  return MakeError(ErrorCode::kDeadlineExceeded, "{} within {} ms", what, limit.count())
+      .WithHint("Check the network to the host named in veza_backup.s3_endpoint, and its load.")
+      .Retryable();
+}
+
+// Whether a transfer still gets on.
+class Pace {
+ public:
+  Pace(const HttpOptions& options, SteadyTime now)
+      : options_(options),
+        total_end_(now + options.total_timeout),
+        stall_end_(now + options.stall_timeout),
+        slow_end_(now + options.slow_timeout) {}
+
+  // `bytes` have come and gone by now. `busy`: the part of the time that our own side has taken.
+  Status Look(std::int64_t bytes, SteadyTime now, SteadyTime::duration busy) {
+    slow_end_ += busy;
+    if (bytes != bytes_) {
+      bytes_ = bytes;
+      stall_end_ = now + options_.stall_timeout;
+    }
+    if (now >= total_end_) {
+      return TooSlow("the transfer did not end", options_.total_timeout);
+    }
+    if (now >= stall_end_) {
+      return TooSlow("not a byte came or went", options_.stall_timeout);
+    }
+    if (now < slow_end_) {
+      return Ok();
+    }
+    const std::int64_t moved = bytes_ - counted_;
+    if (moved < kLeastRate * options_.slow_timeout.count() / 1000) {
+      return TooSlow(fmt::format("no more than {} bytes came or went", moved),
+                     options_.slow_timeout);
+    }
+    counted_ = bytes_;
+    slow_end_ = now + options_.slow_timeout;
+    return Ok();
+  }
+  // When to look again at the latest.
+  SteadyTime NextEnd() const { return std::min({total_end_, stall_end_, slow_end_}); }
+
+ private:
+  const HttpOptions& options_;
+  const SteadyTime total_end_;
+  SteadyTime stall_end_;
+  SteadyTime slow_end_;
+  std::int64_t bytes_ = -1;
+  std::int64_t counted_ = 0;  // before the time that slow_end_ ends
+};
+
+// A port for TLS may end the connection as soon as it sees something else.
+bool MayExpectTls(CURLcode code, const HttpRequest& request) {
+  return (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR) &&
+         request.url.starts_with("http://");
+}
+
+constexpr const char* kRunsHint =
+    "Check that the server named in veza_backup.s3_endpoint runs and that no firewall is in the "
+    "way.";
+
 }  // namespace
 
 // What the callbacks share: the request, the answer so far, and the error that they broke off with.
@@ -101,15 +166,16 @@ struct HttpTransfer::Exchange {
     return exchange.Guarded([&] { return exchange.TakeHeader({data, size}); }) ? size : 0;
   }
   bool TakeHeader(std::string_view line) {
-    if (line.starts_with("HTTP/")) {
-      response.headers.clear();  // an interim answer (100 Continue) came before
-      return true;
-    }
+    // Of all interim answers (100 Continue) as well, which have no end in themselves.
     header_bytes += line.size();
     if (header_bytes > kMostHeaderBytes) {
       failure = MakeError(ErrorCode::kUnavailable, "{}: the header of the answer is too long",
                           request.purpose);
       return false;
+    }
+    if (line.starts_with("HTTP/")) {
+      response.headers.clear();  // an interim answer came before
+      return true;
     }
     const std::size_t colon = line.find(':');
     if (colon != std::string_view::npos) {
@@ -214,7 +280,7 @@ Result<HttpResponse> HttpTransfer::Perform(const HttpRequest& request, const Htt
                : std::move(ended.error()).WithContext(request.purpose);
   }
   if (*ended != CURLE_OK) {
-    return TransportError(*ended, options).WithContext(request.purpose);
+    return TransportError(*ended, request, options).WithContext(request.purpose);
   }
   exchange.response.status = exchange.StatusCode();
   return std::move(exchange.response);
@@ -270,11 +336,8 @@ void HttpTransfer::Configure(const HttpRequest& request, const HttpOptions& opti
 }
 
 Result<CURLcode> HttpTransfer::Drive(const HttpOptions& options, const Cancellation& cancellation) {
-  using std::chrono::milliseconds;
   using std::chrono::steady_clock;
-  const auto total_end = steady_clock::now() + options.total_timeout;
-  auto stall_end = steady_clock::now() + options.stall_timeout;
-  std::int64_t progress = -1;
+  Pace pace(options, steady_clock::now());
   curl_waitfd wake{};
   wake.fd = cancellation.fd();
   wake.events = CURL_WAIT_POLLIN;
@@ -282,6 +345,7 @@ Result<CURLcode> HttpTransfer::Drive(const HttpOptions& options, const Cancellat
     RETURN_IF_ERROR(cancellation.Check());
     int running = 0;
     CURLMcode driven = CURLM_OK;
+    const auto before = steady_clock::now();
     {
       const SignalsBlocked blocked;
       driven = curl_multi_perform(multi_, &running);
@@ -293,19 +357,8 @@ Result<CURLcode> HttpTransfer::Drive(const HttpOptions& options, const Cancellat
       }
     }
     const auto now = steady_clock::now();
-    if (const std::int64_t reached = Progress(); reached != progress) {
-      progress = reached;
-      stall_end = now + options.stall_timeout;
-    }
-    if (now >= total_end || now >= stall_end) {
-      const bool stalled = now < total_end;
-      return MakeError(ErrorCode::kDeadlineExceeded, "{} within {} ms",
-                       stalled ? "not a byte came or went" : "the transfer did not end",
-                       (stalled ? options.stall_timeout : options.total_timeout).count())
-          .WithHint("Check the network to the host named in veza_backup.s3_endpoint, and its load.")
-          .Retryable();
-    }
-    const auto wait = std::chrono::ceil<milliseconds>(std::min(total_end, stall_end) - now).count();
+    RETURN_IF_ERROR(pace.Look(Progress(), now, now - before));
+    const auto wait = std::chrono::ceil<milliseconds>(pace.NextEnd() - now).count();
     if (driven == CURLM_OK) {
       driven = curl_multi_poll(multi_, &wake, 1,
                                static_cast<int>(std::min<std::int64_t>(wait, 1000)), nullptr);
@@ -326,9 +379,37 @@ std::int64_t HttpTransfer::Progress() const {
   return received + sent + header;
 }
 
-Error HttpTransfer::TransportError(CURLcode code, const HttpOptions& options) const {
+std::string CertificateHint(long verify_result) {
+  switch (verify_result) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return "Renew the certificate of the S3 server or of its certificate authority, or set the "
+             "clock of this host, if that is wrong.";
+    case X509_V_ERR_CERT_REVOKED:
+      return "Renew the certificate of the S3 server.";
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+    case X509_V_OK:
+    case X509_V_ERR_UNSPECIFIED:  // libcurl's, when OpenSSL has had nothing against it
+      return "Use a host name of the certificate in veza_backup.s3_endpoint.";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+      return "Name the file with the certificate of the server's certificate authority in "
+             "veza_backup.s3_ca_file.";
+    default:
+      return "The text is that of OpenSSL and says what is wrong with the certificate. "
+             "veza_backup.s3_ca_file names the certificate authority that is trusted.";
+  }
+}
+
+Error HttpTransfer::TransportError(CURLcode code, const HttpRequest& request,
+                                   const HttpOptions& options) const {
   const std::string text =
       std::string(Trim(error_text_[0] != '\0' ? error_text_ : curl_easy_strerror(code)));
+  long verified = 0;
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
       return MakeError(ErrorCode::kUnavailable, "could not find the server: {}", text)
@@ -336,24 +417,18 @@ Error HttpTransfer::TransportError(CURLcode code, const HttpOptions& options) co
           .Retryable();
     case CURLE_COULDNT_CONNECT:
       return MakeError(ErrorCode::kUnavailable, "could not connect: {}", text)
-          .WithHint(
-              "Check that the server named in veza_backup.s3_endpoint runs and that no firewall is "
-              "in the way.")
+          .WithHint(kRunsHint)
           .Retryable();
     case CURLE_OPERATION_TIMEDOUT:  // the only time limit that libcurl was given
       return MakeError(ErrorCode::kDeadlineExceeded, "could not connect within {} ms",
                        options.connect_timeout.count())
-          .WithHint(
-              "Check that the server named in veza_backup.s3_endpoint runs and that no firewall is "
-              "in the way.")
+          .WithHint(kRunsHint)
           .Retryable();
     case CURLE_PEER_FAILED_VERIFICATION:
+      curl_easy_getinfo(easy_, CURLINFO_SSL_VERIFYRESULT, &verified);
       return MakeError(ErrorCode::kFailedPrecondition,
                        "the server's TLS certificate cannot be trusted: {}", text)
-          .WithHint(
-              "Name the file with the certificate of the server's certificate authority in "
-              "veza_backup.s3_ca_file, and use a host name of the certificate in "
-              "veza_backup.s3_endpoint.");
+          .WithHint(CertificateHint(verified));
     case CURLE_SSL_CACERT_BADFILE:
       return MakeError(ErrorCode::kInvalidArgument,
                        "could not use the file of trusted certificates: {}", text)
@@ -373,7 +448,10 @@ Error HttpTransfer::TransportError(CURLcode code, const HttpOptions& options) co
           .Retryable();
     default:
       return MakeError(ErrorCode::kUnavailable, "the connection was lost: {}", text)
-          .WithHint("Check the network to the host named in veza_backup.s3_endpoint.")
+          .WithHint(MayExpectTls(code, request)
+                        ? "Check the network to the host named in veza_backup.s3_endpoint. If its "
+                          "port speaks TLS, write \"https://...\" there."
+                        : "Check the network to the host named in veza_backup.s3_endpoint.")
           .Retryable();
   }
 }

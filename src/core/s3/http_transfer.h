@@ -8,6 +8,7 @@
 #include <curl/curl.h>
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -25,7 +26,12 @@ struct HttpOptions {
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds stall_timeout{30'000};  // not a byte either way for this long
   std::chrono::milliseconds total_timeout{600'000};
+  // Fewer than kLeastRate bytes a second for this long. What the body and the sink take does not
+  // count: a rate limit of ours is not the network's fault.
+  std::chrono::milliseconds slow_timeout{60'000};
 };
+// A pack at this rate would not end before total_timeout: nothing honest is as slow for a minute.
+inline constexpr std::int64_t kLeastRate = 1'000;
 
 struct HttpRequest {
   std::string method;
@@ -49,6 +55,10 @@ struct HttpResponse {
   // Empty if there is no such header.
   std::string_view Header(std::string_view name) const;
 };
+
+// What to do about a certificate that was not trusted, by what the check of it has found
+// (X509_V_ERR_… of OpenSSL).
+std::string CertificateHint(long verify_result);
 
 // Not thread-safe: one request at a time.
 class HttpTransfer {
@@ -76,7 +86,7 @@ class HttpTransfer {
   Result<CURLcode> Drive(const HttpOptions& options, const Cancellation& cancellation);
   // Grows with every byte sent or received.
   std::int64_t Progress() const;
-  Error TransportError(CURLcode code, const HttpOptions& options) const;
+  Error TransportError(CURLcode code, const HttpRequest& request, const HttpOptions& options) const;
 
   CURLM* multi_;
   CURL* easy_;

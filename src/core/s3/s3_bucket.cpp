@@ -50,7 +50,7 @@ Result<std::string> Ask(S3Client& client, const S3Options& options, const Enviro
     return std::move(response.body);
   }
   const auto document = ParseS3Error(response.body);
-  if (document && document->code == none) {
+  if (response.status == 404 && document && document->code == none) {
     return std::string();
   }
   return S3ResponseError(response, purpose, options, environment.clock->Now());

@@ -10,6 +10,8 @@ namespace veza {
 namespace {
 
 constexpr std::size_t kLongestServerText = 300;
+// Of a body that is no error document: it may be a whole page.
+constexpr std::size_t kLongestForeignText = 200;
 
 struct Meaning {
   ErrorCode code;
@@ -29,12 +31,13 @@ constexpr const char* kTokenHint =
 constexpr const char* kAccessHint =
     "Let the owner of veza_backup.s3_access_key list the bucket and read, write and delete objects "
     "below the prefix named in veza_backup.repository.";
-constexpr const char* kEndpointHint =
-    "Check that veza_backup.s3_endpoint names an S3 server, with the right scheme and port.";
 constexpr const char* kBucketHint =
     "Create the bucket, or correct its name in veza_backup.repository.";
 constexpr const char* kStoreSaysHint =
     "The code and the text are the S3 server's own. Look the code up in its documentation.";
+constexpr const char* kForeignHint =
+    "The answer is no error document of S3. Probably something in front of the S3 server has given "
+    "it: a proxy, a load balancer or a firewall. Its text, if it has one, is in the message.";
 constexpr const char* kRequestHint =
     "The S3 server does not take such requests. Its text says which part it refuses: a bucket with "
     "default retention, for example, demands checksums.";
@@ -106,19 +109,21 @@ constexpr CodeMeaning kCodes[] = {
     {"XMinioAdminBucketQuotaExceeded", {ErrorCode::kNoSpace, false, kSpaceHint}},
 };
 
-// By the status alone: where there is no error document, or one with an unknown code.
-Meaning MeaningOfStatus(int status) {
+// By the status alone: where there is no error document, or one with an unknown code. What the
+// status suggests (rights, the endpoint) would be a guess that sends the reader to the wrong place:
+// there is a hint only where the cause is known.
+Meaning MeaningOfStatus(int status, const char* unknown) {
   switch (status) {
     case 401:
     case 403:
-      return {ErrorCode::kPermissionDenied, false, kAccessHint};
+      return {ErrorCode::kPermissionDenied, false, unknown};
     case 404:
       // Not S3's way to say so: a proxy, or something else at that address. If it were taken for
       // a missing object, a restore would believe that the archive ends here.
-      return {ErrorCode::kUnavailable, true, kEndpointHint};
+      return {ErrorCode::kUnavailable, true, unknown};
     case 405:
     case 501:
-      return {ErrorCode::kUnsupported, false, kEndpointHint};
+      return {ErrorCode::kUnsupported, false, unknown};
     case 408:
     case 409:
     case 425:
@@ -134,32 +139,31 @@ Meaning MeaningOfStatus(int status) {
       if (status >= 500) {
         return {ErrorCode::kUnavailable, true, ""};
       }
-      return {ErrorCode::kFailedPrecondition, false, kEndpointHint};
+      return {ErrorCode::kFailedPrecondition, false, unknown};
   }
 }
 
-// An S3 server that gives a reason knows better than we do. What its status suggests (rights, the
-// endpoint) is a guess that would send the reader to the wrong place.
-Meaning MeaningOfUnknownCode(int status) {
-  Meaning meaning = MeaningOfStatus(status);
-  if (*meaning.hint != '\0') {
-    meaning.hint = kStoreSaysHint;
-  }
-  return meaning;
+// Whether an answer with this status may mean that. What is not there, or is there already, decides
+// where a recovery ends and what is taken for stored: a code alone, which a proxy may have put
+// under another status, is not enough.
+bool Fits(ErrorCode code, int status) {
+  return (code != ErrorCode::kNotFound || status == 404) &&
+         (code != ErrorCode::kAlreadyExists || status == 412);
 }
 
 Meaning MeaningOf(int status, std::string_view s3_code) {
   if (s3_code.empty()) {
-    return MeaningOfStatus(status);
+    return MeaningOfStatus(status, kForeignHint);
   }
   const auto* const known = std::ranges::find(kCodes, s3_code, &CodeMeaning::s3_code);
-  return known != std::end(kCodes) ? known->meaning : MeaningOfUnknownCode(status);
+  return known != std::end(kCodes) && Fits(known->meaning.code, status)
+             ? known->meaning
+             : MeaningOfStatus(status, kStoreSaysHint);
 }
 
-bool MeansWrongRegion(int status, std::string_view s3_code) {
-  return status == 301 || status == 307 || s3_code == "AuthorizationHeaderMalformed" ||
-         s3_code == "PermanentRedirect" || s3_code == "TemporaryRedirect" ||
-         s3_code == "IllegalLocationConstraintException";
+bool MeansWrongRegion(std::string_view s3_code) {
+  return s3_code == "AuthorizationHeaderMalformed" || s3_code == "PermanentRedirect" ||
+         s3_code == "TemporaryRedirect" || s3_code == "IllegalLocationConstraintException";
 }
 
 void Redact(std::string& text, std::string_view secret) {
@@ -177,6 +181,65 @@ std::string Clean(std::string text, const S3Options& options) {
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c > 0x7e; }, ' ');
   return text;
+}
+
+// HTML and XML without their tags, and without what is between those of styles and scripts.
+std::string WithoutTags(std::string_view text) {
+  std::string bare;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t open = std::min(text.find('<', at), text.size());
+    bare += text.substr(at, open - at);
+    bare += ' ';
+    std::size_t close = text.find('>', open);
+    for (const std::string_view name : {"style", "script"}) {
+      const std::string_view tag = text.substr(open).substr(0, name.size() + 1);
+      if (tag.size() > name.size() && tag.substr(1) == name) {
+        close = text.find('>', text.find(fmt::format("</{}", name), open));
+      }
+    }
+    at = close == std::string_view::npos ? text.size() : close + 1;
+  }
+  return bare;
+}
+
+// The beginning of what a body says that is no error document: what has come in the place of S3's
+// answer is the only trace of its cause.
+std::string ForeignText(const HttpResponse& response, const S3Options& options) {
+  const std::size_t begin = response.body.find_first_not_of(" \t\r\n");
+  if (response.status < 300 || begin == std::string::npos) {
+    return {};  // the body may be an object's content
+  }
+  std::string text = response.body.substr(begin);
+  // Before and after: a tag may split a secret.
+  Redact(text, options.secret_key.text());
+  Redact(text, options.session_token.text());
+  if (text.front() == '<') {
+    text = WithoutTags(text);
+  }
+  std::string line;
+  for (const char c : text) {
+    const bool visible = c > 0x20 && c < 0x7f;
+    if (visible || (!line.empty() && line.back() != ' ')) {
+      line += visible ? c : ' ';
+    }
+  }
+  Redact(line, options.secret_key.text());
+  Redact(line, options.session_token.text());
+  line.resize(std::min(line.size(), kLongestForeignText));
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line;
+}
+
+// Where an answer sends the client, as an address for the setting. Empty if it does not.
+std::string RedirectTarget(const HttpResponse& response, const S3Options& options) {
+  std::string location(response.Header("location"));
+  // What is behind the host may hold a signature.
+  const std::size_t host = location.find("://");
+  if (response.status < 300 || response.status > 399 || host == std::string::npos) {
+    return {};
+  }
+  location.resize(std::min(location.find_first_of("/?#", host + 3), location.size()));
+  return Clean(std::move(location), options);
 }
 
 // The server's word, which may be any number: more than a day is as good as never.
@@ -237,28 +300,38 @@ Error S3ResponseError(const HttpResponse& response, const std::string& what,
                       const S3Options& options, TimePoint now) {
   const S3ErrorDocument document = ParseS3Error(response.body).value_or(S3ErrorDocument{});
   const std::string s3_code = Clean(document.code, options);
-  const std::string s3_message = Clean(document.message, options);
+  const std::string text =
+      s3_code.empty() ? ForeignText(response, options) : Clean(document.message, options);
+  const std::string target = RedirectTarget(response, options);
 
   const Meaning meaning = MeaningOf(response.status, s3_code);
-  Error error{
-      meaning.code,
-      fmt::format("{}: server answered {}{}{}{}{}", what, response.status,
-                  s3_code.empty() ? "" : " ", s3_code, s3_message.empty() ? "" : ": ", s3_message),
-      meaning.hint, meaning.retryable};
+  Error error{meaning.code,
+              fmt::format("{}: server answered {}{}{}{}{}", what, response.status,
+                          s3_code.empty() ? "" : " ", s3_code, text.empty() ? "" : ": ", text),
+              meaning.hint, meaning.retryable};
   if (error.message.ends_with('.')) {
     error.message.pop_back();
   }
+  if (!target.empty()) {
+    error.message += fmt::format(" (redirect to \"{}\")", target);
+  }
+  std::string region = Clean(document.region, options);
+  if (region.empty()) {
+    region = Clean(std::string(response.Header("x-amz-bucket-region")), options);
+  }
+  const bool redirects = response.status == 301 || response.status == 307;
   if (s3_code == "RequestTimeTooSkewed") {
     error.code = ErrorCode::kFailedPrecondition;
     error.hint = ClockHint(response, now);
-  } else if (MeansWrongRegion(response.status, s3_code)) {
-    std::string region = Clean(document.region, options);
-    if (region.empty()) {
-      region = Clean(std::string(response.Header("x-amz-bucket-region")), options);
-    }
+  } else if (MeansWrongRegion(s3_code) || (redirects && !region.empty())) {
     error.code = ErrorCode::kFailedPrecondition;
     error.retryable = false;
     error.hint = RegionHint(region, options);
+  } else if (!target.empty()) {
+    error.hint = fmt::format(
+        "Redirects are not followed, because a request is signed for one host. If that is where "
+        "the S3 server is, set veza_backup.s3_endpoint to \"{}\".",
+        target);
   }
   if (error.retryable) {
     error.retry_after = RetryAfter(response, now);

@@ -31,6 +31,14 @@ Error RefusesCondition(const Store& store, const Error& answer) {
       .WithHint(kHowToGoOn);
 }
 
+Error AlwaysRefuses(const Store& store) {
+  return MakeError(ErrorCode::kUnsupported,
+                   "the store of repository \"{}\" does not take conditional writes "
+                   "(If-None-Match): it answers 412, as if the object were there, and it is not",
+                   store.location())
+      .WithHint(kHowToGoOn);
+}
+
 // Whether the condition may be what the store did not like.
 bool MayBeOfCondition(const Error& error) {
   return !error.retryable && error.code != ErrorCode::kNoSpace &&
@@ -73,13 +81,20 @@ class ProvenStore final : public ForwardingStore {
   Status Prove() {
     ASSIGN_OR_RETURN(const bool was_there, IsRefused());
     if (was_there) {
-      return Ok();
+      return RequireProbe();
     }
     ASSIGN_OR_RETURN(const bool refused, IsRefused());
     if (!refused) {
       return Overwrites(inner());
     }
     return Ok();
+  }
+
+  // A store may refuse every condition with the same answer.
+  Status RequireProbe() {
+    Status got = inner().Get(probe_, {0, 1}, [](ByteView) { return Ok(); });
+    return !got && got.error().code == ErrorCode::kNotFound ? AlwaysRefuses(inner())
+                                                            : std::move(got);
   }
 
   // Puts the probe on condition that there is none. What it holds is new each time, so that a write

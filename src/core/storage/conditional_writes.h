@@ -32,9 +32,9 @@ class ConditionalWriteProofs {
 };
 
 // Tries the store before the first Put with kCreate, and again once a proof is older than
-// kProofLasts; reading and deleting need none. The trial is one request where the object that it
-// uses is there already (names.h, kConditionalWriteProbe), two at the first time. It asks the store
-// itself: that the object is there proves nothing, because it is copied along with a repository.
+// kProofLasts; reading and deleting need none. The trial asks the store itself:
+// that the object that it uses is there (names.h, kConditionalWriteProbe) proves nothing, because
+// it is copied along with a repository; nor does a refusal where it is not there.
 // kUnsupported, with a hint, where the store overwrites, or does not take the condition at all.
 // What else keeps the trial from being made (no space, no right, nobody answers) is the error of
 // the Put. `place` names the store among all of those that the process writes to. `inner` retries.

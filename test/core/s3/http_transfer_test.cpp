@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <openssl/x509_vfy.h>
 #include <sys/socket.h>
 
 #include <thread>
@@ -255,6 +256,68 @@ TEST_F(HttpTest, ASlowTransferEndsAtTheTotalDeadline) {
   EXPECT_THAT(response.error().message, HasSubstr("did not end within 150 ms"));
 }
 
+TEST_F(HttpTest, WhatDripsEnds) {
+  options_.slow_timeout = milliseconds(500);
+  for (const Fault fault : {Fault::kTrickle, Fault::kTrickleHeader}) {
+    for (const int status : {200, 403}) {
+      LoopbackServer server(Always({status, {}, std::string(100'000, 'x'), fault}));
+      Connect();
+      const auto begin = steady_clock::now();
+      const Result<HttpResponse> response = Get(server.endpoint(), [](ByteView) { return Ok(); });
+      const auto took = steady_clock::now() - begin;
+      ASSERT_FALSE(response);
+      EXPECT_EQ(response.error().code, ErrorCode::kDeadlineExceeded);
+      EXPECT_TRUE(response.error().retryable);
+      EXPECT_THAT(response.error().message,
+                  testing::MatchesRegex(
+                      "could not get it: no more than [0-9]+ bytes came or went within 500 ms"));
+      EXPECT_GE(took, milliseconds(500));
+      EXPECT_LT(took, milliseconds(5'000));
+    }
+  }
+}
+
+// Its server is not to blame when our own side has little to say for a while.
+class SlowBody final : public Body {
+ public:
+  std::uint64_t size() const override { return 20; }
+  Status Rewind() override { return Ok(); }
+  Result<std::size_t> Read(MutableByteView into) override {
+    std::this_thread::sleep_for(milliseconds(50));
+    into[0] = 'x';
+    return read_++ < 20 ? 1 : 0;
+  }
+
+ private:
+  int read_ = 0;
+};
+
+TEST_F(HttpTest, NotWhatIsSlowByOurselves) {
+  LoopbackServer server(Always({}));
+  options_.slow_timeout = milliseconds(200);
+  Connect();
+  SlowBody body;
+  HttpRequest request;
+  request.method = "PUT";
+  request.url = server.endpoint();
+  request.headers = {"expect:"};
+  request.body = &body;
+  const Result<HttpResponse> put = client_->Perform(request);
+  EXPECT_TRUE(put) << put.error().message;
+}
+
+// Nor a store that takes its time to answer.
+TEST_F(HttpTest, NotWhatAnswersLate) {
+  LoopbackServer server([](const LoopbackRequest&) {
+    std::this_thread::sleep_for(milliseconds(600));
+    return LoopbackReply{};
+  });
+  options_.slow_timeout = milliseconds(500);
+  Connect();
+  const Result<HttpResponse> response = Put(server.endpoint(), Pattern(3'000'000));
+  EXPECT_TRUE(response) << response.error().message;
+}
+
 // A sink that takes its time (a full disk queue, a rate limit) is no stall of the network.
 TEST_F(HttpTest, ASlowSinkIsNoStall) {
   LoopbackServer server(Always({200, {}, std::string(1'000'000, 'x')}));
@@ -370,6 +433,21 @@ TEST_F(HttpTest, SaysWhenTheServerSpeaksSomethingElse) {
   ASSERT_FALSE(response);
   EXPECT_EQ(response.error().code, ErrorCode::kUnavailable);
   EXPECT_THAT(response.error().hint, HasSubstr("veza_backup.s3_endpoint"));
+}
+
+TEST_F(HttpTest, AsksForTheSchemeWhereNothingIsAnswered) {
+  LoopbackServer server(Always({200, {}, "", Fault::kDrop}));
+  Connect();
+  const Result<HttpResponse> response = Get(server.endpoint());
+  ASSERT_FALSE(response);
+  EXPECT_THAT(response.error().hint, HasSubstr("\"https://...\""));
+}
+
+TEST_F(HttpTest, SaysWhatIsWrongWithACertificate) {
+  EXPECT_THAT(CertificateHint(X509_V_ERR_CERT_HAS_EXPIRED), HasSubstr("Renew"));
+  EXPECT_THAT(CertificateHint(X509_V_ERR_CERT_HAS_EXPIRED), testing::Not(HasSubstr("s3_")));
+  EXPECT_THAT(CertificateHint(X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN), HasSubstr("s3_ca_file"));
+  EXPECT_THAT(CertificateHint(X509_V_ERR_UNSPECIFIED), HasSubstr("s3_endpoint"));
 }
 
 TEST_F(HttpTest, SaysWhenNobodyListens) {

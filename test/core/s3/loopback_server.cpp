@@ -203,6 +203,13 @@ bool LoopbackServer::Answer(int fd, const LoopbackRequest& request,
     head += fmt::format("{}: {}\r\n", name, value);
     has_length = has_length || LowerCase(name) == "content-length";
   }
+  if (reply.fault == Fault::kTrickleHeader) {
+    pollfd watched{end_.get(), POLLIN, 0};
+    for (std::string line = head; Send(fd, line) && poll(&watched, 1, 20) == 0;) {
+      line = "X: y\r\n";
+    }
+    return false;
+  }
   if (!has_length) {
     head += fmt::format("Content-Length: {}\r\n", reply.body.size());
   }

@@ -32,6 +32,7 @@ struct LoopbackReply {
     kTruncate,       // close after half of the body
     kStall,          // say nothing after half of the body
     kTrickle,        // a byte of the body every 20 ms
+    kTrickleHeader,  // a line of the header every 20 ms, for ever
     kSayNothing,     // keep the connection open without an answer
     kNoLength,       // the end of the body is the end of the connection
     kCloseSilently,  // close after the answer without saying so

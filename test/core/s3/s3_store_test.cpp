@@ -171,17 +171,21 @@ TEST(S3Store, UnderstandsErrors) {
       {403, "InvalidAccessKeyId", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
       {403, "SignatureDoesNotMatch", Code::kPermissionDenied, false, "veza_backup.s3_secret_key"},
       {403, "AccessDenied", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
-      {403, "", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
-      {401, "", Code::kPermissionDenied, false, ""},
+      {403, "", Code::kPermissionDenied, false, "no error document of S3"},
+      {401, "", Code::kPermissionDenied, false, "no error document of S3"},
+      {407, "", Code::kFailedPrecondition, false, "no error document of S3"},
       {403, "RequestTimeTooSkewed", Code::kFailedPrecondition, false, "clock"},
       {400, "ExpiredToken", Code::kPermissionDenied, false, "veza_backup.s3_session_token"},
       {403, "QuotaExceeded", Code::kNoSpace, false, "quota"},
       {404, "NoSuchBucket", Code::kFailedPrecondition, false, "veza_backup.repository"},
       {404, "NoSuchKey", Code::kNotFound, false, ""},
-      {404, "", Code::kUnavailable, true, "veza_backup.s3_endpoint"},
+      {403, "NoSuchKey", Code::kPermissionDenied, false, "the S3 server's own"},
+      {500, "NoSuchKey", Code::kUnavailable, true, ""},
+      {403, "PreconditionFailed", Code::kPermissionDenied, false, "the S3 server's own"},
+      {404, "", Code::kUnavailable, true, "no error document of S3"},
       {301, "PermanentRedirect", Code::kFailedPrecondition, false, "veza_backup.s3_region"},
       {307, "TemporaryRedirect", Code::kFailedPrecondition, false, "veza_backup.s3_region"},
-      {301, "", Code::kFailedPrecondition, false, "veza_backup.s3_region"},
+      {301, "", Code::kFailedPrecondition, false, "no error document of S3"},
       {400, "AuthorizationHeaderMalformed", Code::kFailedPrecondition, false,
        "veza_backup.s3_region"},
       {400, "RequestTimeout", Code::kUnavailable, true, ""},
@@ -196,7 +200,7 @@ TEST(S3Store, UnderstandsErrors) {
       {403, "SomethingNew", Code::kPermissionDenied, false, "the S3 server's own"},
       {404, "SomethingNew", Code::kUnavailable, true, ""},
       {405, "MethodNotAllowed", Code::kUnsupported, false, "the S3 server's own"},
-      {400, "", Code::kFailedPrecondition, false, "veza_backup.s3_endpoint"},
+      {400, "", Code::kFailedPrecondition, false, "no error document of S3"},
       {429, "", Code::kUnavailable, true, ""},
       {500, "InternalError", Code::kUnavailable, true, ""},
       {500, "", Code::kUnavailable, true, ""},
@@ -230,12 +234,79 @@ TEST(S3Store, UnderstandsErrors) {
   }
 }
 
-TEST(S3Store, GuessesNoCauseWhereTheServerNamesOne) {
-  for (const int status : {400, 403, 404, 405, 422, 501}) {
-    EXPECT_THAT(PutError(ErrorReply(status, "SomethingNew")).hint,
-                Not(testing::AnyOf(HasSubstr("s3_endpoint"), HasSubstr("s3_access_key"))))
-        << status;
+TEST(S3Store, GuessesNoCause) {
+  for (const int status : {301, 302, 307, 400, 401, 403, 404, 405, 407, 422, 501}) {
+    for (const LoopbackReply& reply :
+         {ErrorReply(status, "SomethingNew"), LoopbackReply{status, {}, "{\"error\": \"no\"}"},
+          LoopbackReply{status}}) {
+      EXPECT_THAT(PutError(reply).hint,
+                  Not(testing::AnyOf(HasSubstr("s3_endpoint"), HasSubstr("s3_access_key"),
+                                     HasSubstr("s3_region"))))
+          << status;
+    }
   }
+}
+
+TEST(S3Store, ShowsWhatIsNoErrorDocument) {
+  const auto said = [](int status, const std::string& body) {
+    return PutError({status, {}, body}).message;
+  };
+  EXPECT_THAT(
+      said(403,
+           "\r\n<html><head><title>403</title><style>b { color: red }</style></head>\r\n"
+           "<body><h1>WAF  blocked you</h1><script>if (1 < 2) evil()</script></body></html>"),
+      testing::EndsWith(": server answered 403: 403 WAF blocked you"));
+  EXPECT_THAT(said(403, R"({"error": "tenant suspended"})"),
+              testing::EndsWith(R"(: server answered 403: {"error": "tenant suspended"})"));
+  EXPECT_THAT(said(400, "<html>The plain HTTP request was sent to HTTPS port</html>"),
+              HasSubstr("server answered 400: The plain HTTP request was sent to HTTPS port"));
+  EXPECT_THAT(said(407, "who\x1b[2Jare\tyou\xC3\xA4?"),
+              testing::EndsWith(": server answered 407: who [2Jare you ?"));
+  EXPECT_THAT(said(502, "Bad Gateway."), testing::EndsWith(": server answered 502: Bad Gateway"));
+  EXPECT_THAT(said(403, ""), testing::EndsWith(": server answered 403"));
+  EXPECT_THAT(said(403, "<never ends"), testing::EndsWith(": server answered 403"));
+  EXPECT_THAT(said(403, "<style>never ends"), testing::EndsWith(": server answered 403"));
+  EXPECT_LT(said(403, std::string(60'000, 'x')).size(), 350U);
+  EXPECT_LT(said(403, "<p>" + std::string(60'000, 'x')).size(), 350U);
+}
+
+// It may be what the object holds.
+TEST(S3Store, ShowsNothingOfAnObject) {
+  EXPECT_THAT(GetError({200, {}, "customers of ours"}, {5, 5}).message,
+              Not(HasSubstr("customers")));
+}
+
+TEST(S3Store, SecretsGetIntoNoMessageByAForeignText) {
+  const std::string key = kSecretKey;
+  for (const std::string& body :
+       {key, "<p>" + key, "<p>" + key.substr(0, 9) + "</p>" + key.substr(9),
+        std::string(190, 'x') + key, "\"" + key + "\""}) {
+    EXPECT_THAT(PutError({403, {}, body}).message, Not(HasSubstr(key.substr(0, 12)))) << body;
+  }
+}
+
+TEST(S3Store, SaysWhereARedirectLeads) {
+  for (const int status : {301, 302, 303, 307, 308}) {
+    const Error error = PutError(
+        {status, {{"Location", "https://s3.example.com:9000/bucket/a?X-Amz-Signature=1"}}});
+    EXPECT_EQ(error.code, ErrorCode::kFailedPrecondition);
+    EXPECT_FALSE(error.retryable);
+    EXPECT_THAT(error.message, testing::EndsWith("(redirect to \"https://s3.example.com:9000\")"));
+    EXPECT_THAT(error.hint,
+                HasSubstr("veza_backup.s3_endpoint to \"https://s3.example.com:9000\""));
+    EXPECT_THAT(error.hint, Not(HasSubstr("s3_region")));
+  }
+  EXPECT_THAT(
+      PutError({301, {{"Location", "https://eu-1.example.com/"}, {"x-amz-bucket-region", "eu-1"}}})
+          .hint,
+      HasSubstr("veza_backup.s3_region to \"eu-1\""));
+}
+
+// A recovery that took it for a missing segment would end there.
+TEST(S3Store, ACodeAloneMakesNoMissingObject) {
+  EXPECT_EQ(GetError(ErrorReply(404, "NoSuchKey")).code, ErrorCode::kNotFound);
+  EXPECT_EQ(GetError(ErrorReply(403, "NoSuchKey")).code, ErrorCode::kPermissionDenied);
+  EXPECT_EQ(GetError(ErrorReply(400, "NoSuchVersion")).code, ErrorCode::kFailedPrecondition);
 }
 
 TEST(S3Store, NamesTheRegionThatTheServerNames) {

@@ -26,7 +26,7 @@ constexpr const char* kSegment = "wal/1/00000001/00000000/0000000100000000000000
 // A directory that takes or refuses conditions as S3 servers do, and counts what is asked of it.
 class OddStore final : public OverwritingStore {
  public:
-  enum class Way { kHonours, kOverwrites, kRefusesCondition, kRefusesAll, kIsFull };
+  enum class Way { kHonours, kOverwrites, kRefusesCondition, kSaysThere, kRefusesAll, kIsFull };
 
   OddStore(std::shared_ptr<Store> directory, Way& way, std::atomic<int>& requests)
       : OverwritingStore(directory),
@@ -44,6 +44,10 @@ class OddStore final : public OverwritingStore {
         return OverwritingStore::Put(name, body, mode);
       case Way::kRefusesCondition:
         return mode == PutMode::kCreate ? Status(refusal) : OverwritingStore::Put(name, body, mode);
+      case Way::kSaysThere:
+        return mode == PutMode::kCreate
+                   ? Status(MakeError(ErrorCode::kAlreadyExists, "object already exists"))
+                   : OverwritingStore::Put(name, body, mode);
       case Way::kRefusesAll:
         return refusal;
       case Way::kIsFull:
@@ -102,10 +106,10 @@ TEST_F(ConditionalWritesTest, AStoreIsTriedOnceBeforeTheFirstWrite) {
   EXPECT_EQ(RequestsOf(*store, "a"), 3);
   EXPECT_EQ(RequestsOf(*store, "b"), 1);
   EXPECT_EQ(RequestsOf(*MakeProven(), "c"), 1) << "a later store of the same process and place";
-  EXPECT_EQ(RequestsOf(*MakeProven("elsewhere"), "d"), 2) << "another one; the probe is there";
+  EXPECT_EQ(RequestsOf(*MakeProven("elsewhere"), "d"), 3) << "another one; the probe is there";
 
   clock_.Sleep(kProofLasts, nullptr);
-  EXPECT_EQ(RequestsOf(*store, "e"), 2) << "a day later";
+  EXPECT_EQ(RequestsOf(*store, "e"), 3) << "a day later";
 }
 
 TEST_F(ConditionalWritesTest, ThatTheProbeIsThereProvesNothing) {
@@ -147,6 +151,15 @@ TEST_F(ConditionalWritesTest, AStoreThatDoesNotTakeTheConditionIsRefused) {
                                          HasSubstr("server answered 501 NotImplemented")));
   EXPECT_THAT(put.error().hint, HasSubstr("veza_backup.s3_conditional_writes = 'look'"));
   EXPECT_THAT(Content(kSegment), IsEmpty());
+}
+
+TEST_F(ConditionalWritesTest, AStoreThatRefusesEveryConditionAsIfTheObjectWereThereIsRefused) {
+  way_ = Way::kSaysThere;
+  const Status put = Create(*MakeProven(), kSegment);
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().code, ErrorCode::kUnsupported);
+  EXPECT_THAT(put.error().message, AllOf(HasSubstr("412"), HasSubstr("If-None-Match")));
+  EXPECT_THAT(put.error().hint, HasSubstr("s3_conditional_writes"));
 }
 
 TEST_F(ConditionalWritesTest, WhatElseIsWrongIsSaidAsItIs) {
