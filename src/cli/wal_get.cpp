@@ -26,6 +26,7 @@
 #include "cli/wal_prefetch.h"
 #include "core/process_identity.h"
 #include "core/repository/wal_archive.h"
+#include "core/restore/control_file.h"
 #include "core/restore/key_wrap_note.h"
 #include "core/restore/recovery_path.h"
 
@@ -38,6 +39,10 @@ constexpr int kStopRecovery = 126;
 // Doubles from the first to the longest.
 constexpr std::chrono::seconds kFirstPause{1};
 constexpr std::chrono::seconds kLongestPause{20};
+
+// A server may be writing its pg_control while it is read.
+constexpr int kControlFileReads = 10;
+constexpr std::chrono::milliseconds kControlFilePause{20};
 
 struct WalGetOptions {
   std::string file;
@@ -82,7 +87,7 @@ Result<RecoveryState> LookAtRecovery(const std::string& destination, const WalFi
 struct Request {
   const WalGetOptions& wal;
   WalFileName name;
-  std::optional<std::uint64_t> system_id;
+  std::optional<std::uint64_t> system_id;  // nothing: the repository's only one
   RecoveryState recovery;
 
   bool is_segment() const { return name.kind == WalFileKind::kSegment; }
@@ -189,9 +194,20 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
           "there.");
 }
 
+Result<Identity> IdentityFor(const Repository& repository, const Request& request) {
+  Result<Identity> identity = repository.IdentityOf(request.system_id);
+  if (!identity && identity.error().code == ErrorCode::kConflict) {
+    identity.error().hint =
+        "The WAL of another cluster is not given out. Let --config in restore_command name the "
+        "settings of this one; after pg_upgrade or a new initdb, run SELECT "
+        "veza_backup_init(accept_new_system => true) on its primary.";
+  }
+  return identity;
+}
+
 Result<int> Fetch(const Repository& repository, const Request& request) {
   const WalGetOptions& wal = request.wal;
-  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(request.system_id));
+  ASSIGN_OR_RETURN(const Identity identity, IdentityFor(repository, request));
   const WalArchive archive(repository, identity.system_identifier);
   ASSIGN_OR_RETURN(bool there, FetchIfThere(archive, wal));
   if (!there && request.is_segment() && !request.recovery.is_standby) {
@@ -270,15 +286,53 @@ Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
   }
 }
 
-Result<int> RunWalGet(GlobalOptions options, const WalGetOptions& wal) {
+// The data directory that the file is for: where the server runs us, and for pg_rewind, which runs
+// us elsewhere, where the destination is.
+std::string DataDirectoryOf(const std::string& destination) {
+  const std::filesystem::path directory = std::filesystem::path(destination).parent_path();
+  return directory.filename() == "pg_wal" && directory.has_parent_path()
+             ? directory.parent_path().string()
+             : ".";
+}
+
+// Whose WAL is wanted. The data directory knows, and not the repository: that may hold several
+// systems (after pg_upgrade), or another cluster's. Nothing where there is no data directory.
+Result<std::optional<std::uint64_t>> OwnSystem(const std::string& data_directory,
+                                               const Environment& environment) {
+  for (int reads = 0; reads < kControlFileReads; ++reads) {
+    const ControlFile control = ReadControlFile(data_directory);
+    switch (control.state) {
+      case ControlFile::State::kAbsent:
+        return std::optional<std::uint64_t>();
+      case ControlFile::State::kWhole:
+        return std::optional<std::uint64_t>(control.system_identifier);
+      case ControlFile::State::kDamaged:
+        break;
+    }
+    if (!environment.clock->Sleep(kControlFilePause, environment.cancellation.get())) {
+      return environment.cancellation->Check().error();
+    }
+  }
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "file \"{}/global/pg_control\", which tells whose WAL to fetch, is damaged",
+                   data_directory)
+      .WithHint("Name the system identifier of the cluster with --system-id.");
+}
+
+Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
   const std::optional<WalFileName> name = ParseWalFileName(wal.file);
   if (!name.has_value()) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a WAL file", wal.file)
         .WithHint("The first argument is what restore_command gives as %f.");
   }
-  ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
+  ASSIGN_OR_RETURN(std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   RETURN_IF_ERROR(BecomeOwnerOf(DirectoryOf(wal.destination)));
+  if (!system_id) {
+    ASSIGN_OR_RETURN(system_id, OwnSystem(DataDirectoryOf(wal.destination), options.environment));
+    // For the spool, and for what fetches ahead, which runs elsewhere.
+    wal.system_id = system_id ? std::to_string(*system_id) : "";
+  }
   options.first_wrap = ReadKeyWrapNote(DirectoryOf(wal.destination));
   ASSIGN_OR_RETURN(RecoveryState recovery, LookAtRecovery(wal.destination, *name));
   const Request request{wal, *name, system_id, std::move(recovery)};
@@ -310,8 +364,10 @@ Subcommand AddWalGet(CLI::App& parent) {
   app->add_option("file", wal->file, "Name of the WAL file, %f of restore_command")->required();
   app->add_option("destination", wal->destination, "Where to put it, %p of restore_command")
       ->required();
-  app->add_option("--system-id", wal->system_id,
-                  "System identifier of the cluster, when the repository holds several")
+  app->add_option(
+         "--system-id", wal->system_id,
+         "System identifier of the cluster; without it that of global/pg_control in the data\n"
+         "directory, and where there is none that of the repository, if it holds only one")
       ->type_name("ID");
   app->add_option("--lease", wal->lease,
                   "Lease of the restore, which is renewed once a minute; vezactl restore writes it")

@@ -2,9 +2,11 @@
 
 use strict;
 use warnings;
+use Cwd qw(getcwd);
+use File::Compare qw(compare);
 use FindBin;
 use lib "$FindBin::RealBin/lib";
-use PostgreSQL::Test::Utils qw(slurp_file);
+use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
 use Test::More;
 use Time::HiRes qw(time);
 use VezaTest;
@@ -214,6 +216,26 @@ $other->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$refused/,
 pass('its archiver warns');
 is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'it has left nothing');
 
+# restore_command as the README has it for all nodes of a formation: without --system-id.
+my $fetched = $other->basedir . '/fetched';
+
+sub wal_get_in
+{
+	my ($directory, @arguments) = @_;
+	my $before = getcwd();
+	chdir $directory or die "could not enter $directory: $!";
+	unlink $fetched;
+	my @result = $node->vezactl('wal-get', '--retry', 0, @arguments);
+	chdir $before or die "could not enter $before: $!";
+	return @result;
+}
+
+my $first = $node->safe_psql('postgres', 'SELECT min(name) FROM pg_ls_waldir() WHERE length(name) = 24');
+my ($get_exit, undef, $get_err) = wal_get_in($other->data_dir, $first, $fetched);
+is($get_exit, 126, 'a recovery of another cluster gets no WAL of this one');
+like($get_err, qr/$refused\nHINT:  The WAL of another cluster is not given out/, 'and says why');
+ok(!-e $fetched, 'there is none');
+
 is($other->safe_psql('postgres', 'SELECT veza_backup_init(accept_new_system => true)'),
 	$location, 'unless an operator accepts it');
 is(scalar(my @identities = objects('main/identity/')), 2, 'there are two identities now');
@@ -239,5 +261,45 @@ like($out,
 	qr/^archiving\|WAL segment "\w{24}" did not reach the repository within 30 s\|.*server log/,
 	'the check did not wait for ever');
 kill 'CONT', $node->archiver_pid;
+
+# --- the WAL of one of two systems ----------------------------------------------------------------
+
+# Of one name, and of two clusters.
+my $segment = $other->archive_wal;
+foreach my $whose ($node, $other)
+{
+	my ($name) = grep { -e $whose->data_dir . "/pg_wal/archive_status/$_.done" } $segment, $first;
+	next unless $name;
+	($get_exit, undef, $get_err) = wal_get_in($whose->data_dir, $name, $fetched);
+	is($get_exit, 0, 'a server gets WAL') or diag($get_err);
+	is(compare($fetched, $whose->data_dir . "/pg_wal/$name"), 0, 'which is its own');
+	# pg_rewind does not run it in the data directory.
+	my $absolute = $whose->data_dir . '/pg_wal/fetched';
+	($get_exit, undef, $get_err) = wal_get_in('/', $name, $absolute);
+	is($get_exit, 0, 'pg_rewind, too') or diag($get_err);
+	is(compare($absolute, $whose->data_dir . "/pg_wal/$name"), 0, 'which is its own');
+	unlink $absolute;
+}
+($get_exit, undef, $get_err) = wal_get_in('/', $segment, $fetched);
+is($get_exit, 126, 'elsewhere somebody has to say whose');
+like($get_err, qr/holds 2 systems\nHINT:  .*--system-id/, 'and is told so');
+my $damaged = $other->basedir . '/damaged';
+mkdir $damaged and mkdir "$damaged/global" or die "could not make $damaged: $!";
+append_to_file("$damaged/global/pg_control", "\0" x 8192);
+($get_exit, undef, $get_err) = wal_get_in($damaged, $segment, $fetched);
+is($get_exit, 126, 'nor does a file tell that is damaged');
+like($get_err, qr/pg_control.*is damaged\nHINT:  .*--system-id/, 'which is said');
+
+$other->backup('base');
+$segment = $other->archive_wal;
+my $standby = VezaTest->new('standby');
+$standby->init_from_backup($other, 'base', has_streaming => 1);
+$standby->append_conf('postgresql.conf',
+	"restore_command = '$ENV{VEZACTL} --config " . $other->conf . " wal-get %f %p'");
+$standby->start;
+$standby->wait_for_log(qr/restored log file/);
+$other->wait_for_catchup($standby);
+pass('a standby starts with the restore_command of the README');
+$standby->stop;
 
 done_testing();
