@@ -20,6 +20,7 @@ struct ChildSpec {
   std::vector<std::string> environment{};  // all of it, NAME=value
   std::string directory = "/";             // to work in
   // What the child gets should this process die; it is one that the child may be given by us, too.
+  // 0: nothing.
   int death_signal = SIGKILL;
   int inherited = -1;    // a descriptor that stays open in it; -1: none
   int confinement = -1;  // of confinement.h; -1: none
@@ -46,6 +47,8 @@ class ChildProcess {
   // 128 and its number when a signal has ended it. Nothing while it runs.
   std::optional<int> Poll();
   int Wait();
+  // It may outlive us from now on. Started with death_signal 0, it does. Returns its id.
+  pid_t Release() { return std::exchange(pid_, 0); }
   void Signal(int signal_number) const;
   pid_t pid() const { return pid_; }
 

@@ -5,9 +5,11 @@
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -87,10 +89,11 @@ constexpr const char* kRefusedCalls[] = {
     "connect", "sendmsg", "sendmmsg",
     // Other processes.
     "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp",
-    "perf_event_open", "msgget", "mq_open", "mq_unlink", "pidfd_send_signal", "rt_sigqueueinfo",
-    "rt_tgsigqueueinfo",
-    // PostgreSQL has POSIX ones, in memory of its own. It needs the SysV shared memory, however.
-    "semget", "semop", "semtimedop", "semctl",
+    "perf_event_open", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
+    // Message queues, and semaphores: PostgreSQL has POSIX ones, in memory of its own. Each call,
+    // not only the one that opens: an id is a small number, and all that the others need.
+    "msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend",
+    "mq_timedreceive", "mq_notify", "mq_getsetattr", "semget", "semop", "semtimedop", "semctl",
     // Landlock does not govern attributes. PostgreSQL sets none.
     "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr",
     "fremovexattr", "removexattrat", "file_setattr",
@@ -121,7 +124,12 @@ constexpr OfProcess kOwnOnly[] = {
     {"sched_setattr", 0}, {"sched_setparam", 0},    {"migrate_pages", 0},
     {"move_pages", 0},    {"setpriority", 1},       {"ioprio_set", 1}};
 constexpr std::uint64_t kIoPriorityOfUser = 3;  // IOPRIO_WHO_USER of linux/ioprio.h
-constexpr std::uint64_t kInt = 0xffffffff;      // The kernel looks at these bits of an int.
+// Of linux/shm.h and linux/ipc.h.
+constexpr int kIpcInfo = 3;
+constexpr int kShmStat = 13;
+constexpr int kShmInfo = 14;
+constexpr int kShmStatAny = 15;
+constexpr std::uint64_t kInt = 0xffffffff;  // The kernel looks at these bits of an int.
 
 // Calls that libseccomp may be too old to know. They have the same number everywhere.
 struct NewCall {
@@ -223,6 +231,27 @@ bool AddProcessRules(const CallContext& context) {
          AddRule(context, refuse, "kill", {SCMP_A0_64(SCMP_CMP_MASKED_EQ, kInt, kInt)});
 }
 
+// PostgreSQL's interlock is a segment of SysV shared memory, which no setting takes away. It makes
+// one that is new (InternalIpcMemoryCreate), attaches it, and removes it at its end. It also looks
+// by key at what is in the way (PGSharedMemoryCreate), and takes the next key where it may not.
+// The filter does not see whose segment an id is: attaching and removing remain.
+bool AddSharedMemoryRules(const CallContext& context) {
+  constexpr std::uint64_t kNew = IPC_CREAT | IPC_EXCL;
+  constexpr std::uint64_t kOldForm = 0x100;  // IPC_64, which the kernel passes over
+  const std::uint32_t refuse = SCMP_ACT_ERRNO(EACCES);
+  bool added = true;
+  for (const std::uint64_t flags : {0, IPC_CREAT, IPC_EXCL}) {
+    added =
+        added && AddRule(context, refuse, "shmget", {SCMP_A2_64(SCMP_CMP_MASKED_EQ, kNew, flags)});
+  }
+  for (const std::uint64_t command :
+       {IPC_SET, kIpcInfo, SHM_LOCK, SHM_UNLOCK, kShmStat, kShmInfo, kShmStatAny}) {
+    added = added && AddRule(context, refuse, "shmctl",
+                             {SCMP_A1_64(SCMP_CMP_MASKED_EQ, kInt & ~kOldForm, command)});
+  }
+  return added;
+}
+
 // A file that is opened only to be read is not to be truncated by that, which Landlock forbids from
 // version 3 on. And Landlock asks for no right at all when a file is opened neither to be read nor
 // to be written, with both bits, which is good for ioctl(), fchmod() and the like.
@@ -241,7 +270,8 @@ bool AddOpenRules(const CallContext& context) {
 }
 
 bool AddRules(const CallContext& context, int landlock) {
-  bool added = AddNetworkRules(context) && AddProcessRules(context) && AddOpenRules(context);
+  bool added = AddNetworkRules(context) && AddProcessRules(context) &&
+               AddSharedMemoryRules(context) && AddOpenRules(context);
   for (const char* call : kRefusedCalls) {
     added = added && AddRule(context, SCMP_ACT_ERRNO(EPERM), call);
   }

@@ -43,9 +43,9 @@ bool EnterConfinement(int confinement);
 // these to call anybody (connect, sendto with an address, sendmsg): a server only answers. A socket
 // of another server on the machine would take its account for that server's superuser. Also refused
 // is what could look into other processes or change them, or get around the rest: ptrace and its
-// kind, limits and priorities of others, kill(-1), message queues, SysV semaphores, io_uring,
-// namespaces. What changes permissions, owners and times of files does nothing and succeeds.
-// kUnsupported where there are no filters.
+// kind, limits and priorities of others, kill(-1), message queues, SysV semaphores, SysV shared
+// memory by its key or to change its owner, io_uring, namespaces. What changes permissions, owners
+// and times of files does nothing and succeeds. kUnsupported where there are no filters.
 using CallFilter = std::vector<sock_filter>;
 Result<CallFilter> RefuseCalls();
 

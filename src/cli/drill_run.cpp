@@ -250,9 +250,6 @@ class Drill {
       programs.emplace_back("pg_dumpall");
       programs.emplace_back("pg_dump");
     }
-    if (drill_.keep) {
-      programs.emplace_back("pg_ctl");
-    }
     return FindServerPrograms(plan_.backup.postgres_version_num / 10000, drill_.pg_bin, programs,
                               *options_.environment.cancellation);
   }

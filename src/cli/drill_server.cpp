@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "core/config/config.h"
+#include "core/process_identity.h"
 #include "core/restore/recovery_settings.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
@@ -24,6 +25,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kPoll{20};
 constexpr std::chrono::seconds kQuitPatience{10};
+constexpr std::chrono::seconds kStartPatience{60};
 constexpr off_t kEndSize = 64 << 10;
 constexpr const char* kPort = "5432";
 constexpr int kFirstWithEventTriggersSetting = 17;
@@ -303,42 +305,51 @@ Status DrillServer::WriteConfiguration() const {
   return WriteFile(DataDirectory(options_.directory) + "/postgresql.auto.conf", "");
 }
 
-Status DrillServer::Start() {
-  RETURN_IF_ERROR(WriteConfiguration());
-  RETURN_IF_ERROR(wal_.Open());
+Result<ChildProcess> DrillServer::StartPostgres(std::vector<std::string> environment,
+                                                int death_signal, int lock) const {
   const std::string path = In("server.log");
-  const UniqueFd log(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  const UniqueFd log(open(
+      path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
   if (!log.valid()) {
     return ErrnoError(errno, fmt::format("could not create file \"{}\"", path));
   }
+  return ChildProcess::Start({.arguments = {Program("postgres"), "-D", In("conf")},
+                              .environment = std::move(environment),
+                              .directory = options_.directory,
+                              .death_signal = death_signal,
+                              .inherited = lock,
+                              .confinement = options_.confinement,
+                              .calls = options_.calls},
+                             log.get(), log.get());
+}
+
+Status DrillServer::Start() {
+  RETURN_IF_ERROR(WriteConfiguration());
+  RETURN_IF_ERROR(wal_.Open());
   ASSIGN_OR_RETURN(ChildProcess process,
-                   ChildProcess::Start({.arguments = {Program("postgres"), "-D", In("conf")},
-                                        .environment = ServerEnvironment(),
-                                        .directory = options_.directory,
-                                        .death_signal = SIGQUIT,
-                                        .inherited = options_.lock,
-                                        .confinement = options_.confinement,
-                                        .calls = options_.calls},
-                                       log.get(), log.get()));
+                   StartPostgres(ServerEnvironment(), SIGQUIT, options_.lock));
   process_.emplace(std::move(process));
   return Ok();
 }
 
+bool DrillServer::SaysItIsReady() const {
+  // The eighth line is the state (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
+  std::istringstream lines(ReadEnd(DataDirectory(options_.directory) + "/postmaster.pid"));
+  std::string line;
+  int number = 0;
+  while (number < 8 && std::getline(lines, line)) {
+    ++number;
+  }
+  return number == 8 && line.starts_with("ready");
+}
+
 Status DrillServer::WaitUntilOpen() {
-  const std::string pid_file = DataDirectory(options_.directory) + "/postmaster.pid";
   for (;;) {
     if (const std::optional<int> exit_code = process_->Poll()) {
       process_.reset();
       return EndedError(*exit_code);
     }
-    // The eighth line is the state (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
-    std::istringstream lines(ReadEnd(pid_file));
-    std::string line;
-    int number = 0;
-    while (number < 8 && std::getline(lines, line)) {
-      ++number;
-    }
-    if (number == 8 && line.starts_with("ready")) {
+    if (SaysItIsReady()) {
       wal_.Close();
       // What has fetched WAL ahead has the credentials, and no business beside code of others.
       KillChildrenBut(process_->pid());
@@ -543,19 +554,25 @@ void DrillServer::StopAtOnce() {
 }
 
 Status DrillServer::StartForGood() {
-  // pg_ctl connects to nothing, so the server's confinement can be its own.
-  ASSIGN_OR_RETURN(const ChildOutput output,
-                   RunToEnd({.arguments = {Program("pg_ctl"), "start", "--wait", "-D", In("conf"),
-                                           "--log", In("server.log")},
-                             .environment = CleanEnvironment(),
-                             .directory = options_.directory,
-                             .confinement = options_.confinement,
-                             .calls = options_.calls},
-                            *environment_.cancellation));
-  if (output.exit_code != 0) {
-    return MakeError(ErrorCode::kFailedPrecondition, "pg_ctl start failed: {}",
-                     output.error + output.output);
+  ASSIGN_OR_RETURN(ChildProcess process, StartPostgres(CleanEnvironment(), 0, -1));
+  const SteadyTime deadline = environment_.clock->Steady() + kStartPatience;
+  while (!SaysItIsReady()) {
+    if (const std::optional<int> exit_code = process.Poll()) {
+      return EndedError(*exit_code);
+    }
+    if (environment_.clock->Steady() >= deadline) {
+      return MakeError(ErrorCode::kDeadlineExceeded,
+                       "the server to be kept was not ready after {} s", kStartPatience.count());
+    }
+    if (!environment_.clock->Sleep(kPoll, environment_.cancellation.get())) {
+      return environment_.cancellation->Check();
+    }
   }
+  kept_start_ = StartOf(process.pid());
+  if (kept_start_.empty()) {
+    return MakeError(ErrorCode::kFailedPrecondition, "the server to be kept has ended");
+  }
+  kept_ = process.Release();
   return Ok();
 }
 
@@ -565,9 +582,13 @@ std::string DrillServer::HowToConnect() const {
                      QuoteForShell(DatabaseForPsql(database_)));
 }
 
+// The start as well: when the server has ended, its id may be another process's. A name that the
+// process has given itself (prctl) could shift the fields, but those of another process it cannot.
 std::string DrillServer::HowToStop() const {
-  return fmt::format("{} -D {} -m immediate stop", QuoteForShell(Program("pg_ctl")),
-                     QuoteForShell(In("conf")));
+  return fmt::format(
+      "[ \"$(cut -d' ' -f22 /proc/{0}/stat)\" = {1} ] && kill -QUIT {0} && "
+      "timeout 10 tail --pid={0} -f /dev/null",
+      kept_, kept_start_);
 }
 
 }  // namespace veza::cli

@@ -106,7 +106,8 @@ class DrillServer {
 
   // Starts it again after StopCleanly(), as a server that outlives us.
   Status StartForGood();
-  // Commands for a person.
+  // Commands for a person, unconfined. They believe nothing that the server could have written:
+  // pg_ctl would signal whatever process its postmaster.pid names.
   std::string HowToConnect() const;
   std::string HowToStop() const;
 
@@ -118,6 +119,10 @@ class DrillServer {
 
  private:
   Status WriteConfiguration() const;
+  Result<ChildProcess> StartPostgres(std::vector<std::string> environment, int death_signal,
+                                     int lock) const;
+  // What it says itself, which is no more than its word.
+  bool SaysItIsReady() const;
   Result<std::string> Settings() const;
   std::string Program(const std::string& name) const { return options_.programs + "/" + name; }
   std::string In(const std::string& name) const { return options_.directory + "/" + name; }
@@ -133,6 +138,8 @@ class DrillServer {
   const Environment& environment_;
   DrillWal wal_;
   std::optional<ChildProcess> process_;
+  pid_t kept_ = 0;          // what StartForGood() has started
+  std::string kept_start_;  // StartOf() it
   std::string database_ = "postgres";
   std::string reader_;
   mutable std::string control_data_;

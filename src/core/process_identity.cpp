@@ -37,12 +37,11 @@ std::string StatField(pid_t pid, int number) {
   return stat.substr(at + 1, stat.find(' ', at + 1) - at - 1);
 }
 
-// Clock ticks since boot.
+}  // namespace
+
 std::string StartOf(pid_t pid) {
   return StatField(pid, 22);
 }
-
-}  // namespace
 
 std::string IdentifyPlace() {
   std::string boot = ReadFile("/proc/sys/kernel/random/boot_id");

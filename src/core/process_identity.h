@@ -22,6 +22,10 @@ std::string IdentifyPlace();
 // runs in its data directory. Empty when there is no server above us.
 std::string IdentifyRecoveringProcess();
 
+// When it was started, in clock ticks since boot, as field 22 of /proc/PID/stat says it: together
+// with its id it names a process for as long as the machine runs. Empty when there is none.
+std::string StartOf(pid_t pid);
+
 // Nothing when there is no such process or /proc does not tell.
 std::optional<pid_t> ParentOf(pid_t pid);
 

@@ -180,7 +180,15 @@ like($unreadable->{error}{hint}, qr/--readable/, 'the hint');
 $said = `$result->{connect} -AtXc 'SELECT reached()'`;
 chomp $said;
 is($said, $expected, 'a server that was kept reaches nothing');
-is(system("$result->{stop} >/dev/null"), 0, 'and can be stopped');
+# Its code can write in its directory, and so say that it is the original.
+my $pid_file = "$result->{directory}/data/postmaster.pid";
+my ($kept) = split /\n/, slurp_file($pid_file);
+is(system(qq{$result->{connect} -qc "COPY (SELECT '$postmaster') TO '$pid_file'"}), 0, 'it writes a wrong pid');
+is(system("$result->{stop} >/dev/null"), 0, 'and can be stopped all the same');
+ok(!kill(0, $kept), 'it has ended');
+is($node->safe_psql('postgres', 'SELECT 1'), '1', 'and the original has not');
+is(slurp_file($node->data_dir . '/postmaster.pid') =~ /^$postmaster\n/, 1, 'nor was it started again');
+isnt(system("$result->{stop} >/dev/null 2>&1"), 0, 'a server that has ended is not ended again');
 PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $result->{directory});
 
 # Where there are no filters, there is no drill.

@@ -2,7 +2,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <mqueue.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -92,6 +97,70 @@ TEST_F(ConfinementTest, LeavesOtherProcessesAlone) {
   // Signal 0: nobody is harmed where the rule is missing.
   EXPECT_EQ(Try(kOfDebian12, [] { return kill(-1, 0); }), EPERM);
   EXPECT_EQ(Try(kOfDebian12, [] { return kill(getpid(), 0); }), 0);
+}
+
+// An id is all that they need, and that is a small number.
+TEST_F(ConfinementTest, UsesNoQueueOrSemaphoreOfOthers) {
+  struct Message {
+    long type = 1;
+    char text[8] = "message";
+  } message;
+  const int queue = msgget(IPC_PRIVATE, 0600);
+  const int semaphores = semget(IPC_PRIVATE, 1, 0600);
+  ASSERT_GE(queue, 0);
+  ASSERT_GE(semaphores, 0);
+  const auto refused = [](const std::function<int()>& call) {
+    return Try(kOfDebian12, call) == EPERM;
+  };
+  EXPECT_TRUE(refused([&] { return msgsnd(queue, &message, sizeof message.text, IPC_NOWAIT); }));
+  ASSERT_EQ(msgsnd(queue, &message, sizeof message.text, IPC_NOWAIT), 0);
+  EXPECT_TRUE(refused([&] {
+    return static_cast<int>(msgrcv(queue, &message, sizeof message.text, 0, IPC_NOWAIT));
+  }));
+  EXPECT_TRUE(refused([&] { return msgctl(queue, IPC_RMID, nullptr); }));
+  EXPECT_TRUE(refused([] { return msgget(IPC_PRIVATE, 0600); }));
+  sembuf up{0, 1, IPC_NOWAIT};
+  const timespec soon{0, 1};
+  EXPECT_TRUE(refused([&] { return semop(semaphores, &up, 1); }));
+  EXPECT_TRUE(refused([&] { return semtimedop(semaphores, &up, 1, &soon); }));
+  EXPECT_TRUE(refused([&] { return semctl(semaphores, 0, IPC_RMID); }));
+  EXPECT_TRUE(refused([] { return semget(IPC_PRIVATE, 1, 0600); }));
+  EXPECT_EQ(msgctl(queue, IPC_RMID, nullptr), 0) << "it is still there";
+  EXPECT_EQ(semctl(semaphores, 0, IPC_RMID), 0) << "they are still there";
+  // Refused before the kernel looks at the descriptor.
+  EXPECT_TRUE(refused([] { return mq_send(-1, "x", 1, 0); }));
+  EXPECT_TRUE(refused([] {
+    char text[8];
+    return static_cast<int>(mq_receive(-1, text, sizeof text, nullptr));
+  }));
+}
+
+// What PostgreSQL does with its interlock goes, and no more.
+TEST_F(ConfinementTest, HasSharedMemoryThatIsNew) {
+  constexpr int kSize = 4096;
+  const key_t key = static_cast<key_t>(getpid());
+  const int segment = shmget(key, kSize, IPC_CREAT | IPC_EXCL | 0600);
+  ASSERT_GE(segment, 0);
+  for (const int flags : {0, IPC_CREAT | 0600, IPC_EXCL}) {
+    EXPECT_EQ(Try(kOfDebian12, [&] { return shmget(key, kSize, flags); }), EACCES) << flags;
+  }
+  shmid_ds of_segment{};
+  ASSERT_EQ(shmctl(segment, IPC_STAT, &of_segment), 0);
+  for (const int command : {IPC_SET, IPC_INFO, SHM_INFO, SHM_STAT, SHM_LOCK, SHM_UNLOCK}) {
+    EXPECT_EQ(Try(kOfDebian12, [&] { return shmctl(segment, command, &of_segment); }), EACCES)
+        << command;
+  }
+  EXPECT_EQ(shmctl(segment, IPC_RMID, nullptr), 0);
+  EXPECT_EQ(Try(kOfDebian12,
+                [&] {
+                  const int made = shmget(key, kSize, IPC_CREAT | IPC_EXCL | 0600);
+                  void* const memory = made < 0 ? nullptr : shmat(made, nullptr, 0);
+                  return memory != nullptr && shmctl(made, IPC_STAT, &of_segment) == 0 &&
+                                 shmdt(memory) == 0 && shmctl(made, IPC_RMID, nullptr) == 0
+                             ? 0
+                             : -1;
+                }),
+            0);
 }
 
 }  // namespace
