@@ -105,6 +105,12 @@ bool IsHost(std::string_view host) {
 }  // namespace
 
 Result<RepositoryUrl> ParseRepositoryUrl(std::string_view text) {
+  // Before anything is quoted: what stands before an '@' may be a password, which may hold slashes.
+  if (!text.starts_with('/') && text.find('@') != std::string_view::npos) {
+    return Invalid("it has user information",
+                   "Give keys in veza_backup.s3_access_key and "
+                   "veza_backup.s3_secret_key_file.");
+  }
   RepositoryUrl url;
   const std::size_t scheme_end = text.find("://");
   if (scheme_end == std::string_view::npos) {
@@ -130,12 +136,6 @@ Result<RepositoryUrl> ParseRepositoryUrl(std::string_view text) {
   const std::string_view bucket = rest.substr(0, slash);
   if (bucket.empty()) {
     return Invalid("there is no bucket name", kUrlHint);
-  }
-  if (bucket.find('@') != std::string_view::npos) {
-    // Not quoted: what stands before the '@' may be a password.
-    return Invalid("it has user information",
-                   "Give keys in veza_backup.s3_access_key and "
-                   "veza_backup.s3_secret_key_file.");
   }
   RETURN_IF_ERROR(CheckBucket(bucket));
   std::string_view prefix =

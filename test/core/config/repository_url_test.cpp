@@ -59,9 +59,14 @@ TEST(RepositoryUrl, RefusesWithAHint) {
 }
 
 TEST(RepositoryUrl, KeysInItAreNotRepeated) {
-  const auto error = ParseRepositoryUrl("s3://AKIA:hunter2@bucket/x").error();
-  EXPECT_EQ(error.message.find("hunter2"), std::string::npos) << error.message;
-  EXPECT_EQ(error.hint.find("hunter2"), std::string::npos);
+  for (const char* text : {"s3://AKIA:hunter2@bucket/x", "s3://AKIA:hun/hunter2@bucket/x",
+                           "s3://hunter2/hunter2@bucket", "AKIA:hunter2@bucket",
+                           "hunter2@s3://bucket", "https://AKIA:hunter2@s3.example.com/bucket"}) {
+    const auto error = ParseRepositoryUrl(text).error();
+    EXPECT_EQ(error.message, "it has user information") << text;
+    EXPECT_EQ(error.hint.find("hun"), std::string::npos);
+  }
+  EXPECT_TRUE(ParseRepositoryUrl("/srv/me@here"));
 }
 
 TEST(Endpoint, Accepts) {
