@@ -20,8 +20,9 @@ namespace veza {
 namespace {
 
 constexpr std::size_t kPieceSize = 1U << 20;
-// A value that crosses the end of a piece is found in the next one, which begins earlier by this.
-constexpr std::size_t kOverlap = 32U << 10;
+// A value of 4 KiB that crosses the end of a piece is found in the next one, which begins earlier
+// by this.
+constexpr std::size_t kOverlap = kLongestSpelling * (4U << 10);
 // Shorter ones may be anywhere by chance.
 constexpr std::size_t kShortestValue = 8;
 
