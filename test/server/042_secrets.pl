@@ -13,6 +13,7 @@ use Test::More;
 use VezaTest;
 
 my $secret = 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYzq7Jd0';
+my $passphrase = 'correct horse battery staple';
 my $in_clear = qr/and the backup would not be encrypted/;
 my $hint = qr/HINT:  .*veza_backup\.s3_secret_key_file/;
 
@@ -125,12 +126,35 @@ like($node->vezactl_ok(['check']), qr/^security +warning  *nothing is encrypted/
 $node->apply_conf(
 	cluster => 'sealed',
 	cipher => 'aes-256-gcm',
-	cipher_passphrase => 'correct horse battery staple');
+	cipher_passphrase => $passphrase);
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 $node->wake_archiver;
 append_to_file("$data/postgresql.conf.old", "#veza_backup.s3_secret_key = '$secret'\n");
 like($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), qr/^\d{8}-\d{6}F$/,
 	'an encrypted backup holds what is there');
+
+# --- what is said of a server with inline secrets -------------------------------------------------
+
+$node->safe_psql('postgres', "ALTER SYSTEM SET veza_backup.s3_session_token = '$secret'");
+$node->reload;
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+my ($drill_exit) = $node->vezactl('drill', '--allow-unconfined',
+	'--directory', PostgreSQL::Test::Utils::tempdir('drill'), '--check', 'SELECT 1/0');
+is($drill_exit, 1, 'a drill that fails');
+my @records = objects('sealed/drill/');
+is(scalar(@records), 1, 'its record');
+my %said = (
+	'the record of a drill' => read_object($records[0]),
+	'metrics' => $node->safe_psql('postgres', 'SELECT * FROM veza_backup_metrics'),
+	'veza_backup_check()' => $node->safe_psql('postgres', 'SELECT * FROM veza_backup_check()'),
+	map {; $_ => read_object($_) } grep { /backup\.json$/ } objects('sealed/backup/'));
+like($said{'the record of a drill'}, qr/division by zero/, 'it holds the error');
+foreach my $where (sort keys %said)
+{
+	unlike($said{$where}, qr/\Q$secret\E|\Q$passphrase/, "no secret in $where");
+}
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET veza_backup.s3_session_token');
+$node->reload;
 
 # --- who may read what ----------------------------------------------------------------------------
 
