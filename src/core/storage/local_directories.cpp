@@ -2,10 +2,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 
@@ -44,7 +49,63 @@ void RemoveStaleTemporaries(const std::string& path) {
   }
 }
 
+// The first entry on the way to `path` that is not root's: whoever owns it decides on what is
+// below.
+std::optional<struct stat> FirstOfAnother(const std::string& path) {
+  for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    struct stat info {};
+    if (lstat(path.substr(0, end).c_str(), &info) != 0) {
+      return std::nullopt;
+    }
+    if (info.st_uid != 0) {
+      return info;
+    }
+    if (end == std::string::npos) {
+      return std::nullopt;
+    }
+  }
+}
+
+std::optional<struct stat> OwnerOf(const std::string& root) {
+  std::optional<struct stat> owner = FirstOfAnother(root);
+  if (!owner) {
+    // Links on the way that are root's own may lead to where somebody else decides.
+    const std::unique_ptr<char, void (*)(void*)> resolved(realpath(root.c_str(), nullptr), free);
+    owner = resolved ? FirstOfAnother(resolved.get()) : std::nullopt;
+  }
+  return owner;
+}
+
 }  // namespace
+
+// The C library's functions would set the groups of all threads.
+OwnersRights::OwnersRights(const std::string& root) {
+  if (geteuid() != 0) {
+    return;
+  }
+  const std::optional<struct stat> owner = OwnerOf(root);
+  const int count = std::max(getgroups(0, nullptr), 0);
+  if (!owner) {
+    return;
+  }
+  // Where this root may not change them (in a container), they are no more than its own.
+  groups_.resize(static_cast<std::size_t>(count));
+  if (getgroups(count, groups_.data()) == count) {
+    [[maybe_unused]] const long set = syscall(SYS_setgroups, 0, nullptr);
+  }
+  group_ = static_cast<gid_t>(setfsgid(owner->st_gid));
+  setfsuid(owner->st_uid);
+  taken_ = true;
+}
+
+OwnersRights::~OwnersRights() {
+  if (taken_) {
+    setfsuid(0);
+    setfsgid(group_);
+    // As it was, so it can be again.
+    [[maybe_unused]] const long set = syscall(SYS_setgroups, groups_.size(), groups_.data());
+  }
+}
 
 void GiveToOwnerOf(const std::string& directory, int fd) {
   struct stat info {};

@@ -1,12 +1,15 @@
 // The directories of a local store: made durably before the first object, removed with the last.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <mutex>
 #include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 #include "core/error.h"
 
@@ -22,6 +25,24 @@ Status SyncDirectory(const std::string& path);
 // directory: the server's account, which must be able to read it, and to remove it. (Never by name:
 // that account could have put another file in its place.)
 void GiveToOwnerOf(const std::string& directory, int fd);
+
+// While it lives, root writes below `root`, a store, with the rights of the account that owns it,
+// and what it makes there is that account's: the account could have put symbolic links anywhere
+// below, and may not lead root to places where only root can write. For the calling thread and its
+// access to files alone. Nothing happens where the process is not root's, or all of the way to
+// `root` is root's own.
+class OwnersRights {
+ public:
+  explicit OwnersRights(const std::string& root);
+  ~OwnersRights();
+  OwnersRights(const OwnersRights&) = delete;
+  OwnersRights& operator=(const OwnersRights&) = delete;
+
+ private:
+  bool taken_ = false;
+  gid_t group_ = 0;            // ours
+  std::vector<gid_t> groups_;  // ours
+};
 
 // Thread-safe; other processes may work on the same tree.
 class LocalDirectories {

@@ -102,6 +102,7 @@ class LocalStore final : public Store {
   const std::string& location() const override { return root_; }
 
   Status Put(std::string_view name, Body& body, PutMode mode) override {
+    const OwnersRights rights(root_);
     return WithAdvice(PutFile(name, body, mode));
   }
 
@@ -110,6 +111,7 @@ class LocalStore final : public Store {
   }
 
   Status RemoveFragment(std::string_view name) override {
+    const OwnersRights rights(root_);
     const std::string_view directory = DirectoryOf(name);
     const std::string_view file = name.substr(directory.empty() ? 0 : directory.size() + 1);
     if (!file.starts_with(kTemporaryPrefix) || file.find('/') != std::string_view::npos ||
@@ -161,6 +163,7 @@ class LocalStore final : public Store {
   }
 
   Status Delete(std::string_view name) override {
+    const OwnersRights rights(root_);
     RETURN_IF_ERROR(Begin(name));
     if (unlink(PathOf(name).c_str()) != 0 && errno != ENOENT) {
       return errno == ENOTDIR || errno == EISDIR ? Ok() : AccessError("remove", name, errno);

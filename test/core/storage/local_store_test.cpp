@@ -54,6 +54,46 @@ class LocalStoreTest : public testing::Test {
   std::unique_ptr<Store> store_;
 };
 
+// The account that owns the repository could have put links into it.
+TEST_F(LocalStoreTest, RootWritesWithTheRightsOfTheOwner) {
+  if (geteuid() != 0) {
+    GTEST_SKIP() << "only root has rights to lose";
+  }
+  constexpr uid_t kNobody = 65534;
+  const std::string secret = directory_.path() + "/secret";
+  ASSERT_EQ(chmod(directory_.path().c_str(), 0755), 0);
+  ASSERT_EQ(mkdir(secret.c_str(), 0700), 0);
+  std::ofstream(secret + "/old") << "y";
+  ASSERT_EQ(mkdir((directory_.path() + "/root").c_str(), 0700), 0);
+  ASSERT_EQ(chown((directory_.path() + "/root").c_str(), kNobody, kNobody), 0);
+  ASSERT_EQ(symlink(secret.c_str(), Path("key").c_str()), 0);
+
+  EXPECT_EQ(Create("key/x").error().code, ErrorCode::kPermissionDenied);
+  EXPECT_NE(access((secret + "/x").c_str(), F_OK), 0);
+  EXPECT_FALSE(PutSmall(*store_, "key/old", AsBytes("x"), PutMode::kReplace));
+  EXPECT_FALSE(store_->Delete("key/old"));
+  EXPECT_EQ(std::ifstream(secret + "/old").get(), 'y');
+
+  ASSERT_TRUE(Create("wal/1"));
+  for (const char* const name : {"wal", "wal/1"}) {
+    struct stat info {};
+    ASSERT_EQ(stat(Path(name).c_str(), &info), 0);
+    EXPECT_EQ(info.st_uid, kNobody) << name;
+    EXPECT_EQ(info.st_gid, kNobody) << name;
+  }
+  std::ofstream(secret + "/ours") << "z";
+  EXPECT_EQ(access((secret + "/ours").c_str(), F_OK), 0) << "root's rights are back";
+  EXPECT_TRUE(store_->Delete("wal/1"));
+
+  // The root of the store may be a link of that account as well.
+  const std::string cluster = Path("cluster");
+  ASSERT_EQ(symlink(secret.c_str(), cluster.c_str()), 0);
+  ASSERT_EQ(lchown(cluster.c_str(), kNobody, kNobody), 0);
+  const std::unique_ptr<Store> linked = MakeLocalStore(cluster, {}).value();
+  EXPECT_FALSE(PutSmall(*linked, "x", AsBytes("x"), PutMode::kCreate));
+  EXPECT_NE(access((secret + "/x").c_str(), F_OK), 0);
+}
+
 TEST_F(LocalStoreTest, TakesAbsoluteDirectoriesOnly) {
   for (const char* root : {"", "relative", "./x", "/", "//"}) {
     EXPECT_EQ(MakeLocalStore(root, {}).error().code, ErrorCode::kInvalidArgument) << root;
