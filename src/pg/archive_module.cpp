@@ -29,6 +29,7 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared_archive.h"
+#include "pg/shared_key.h"
 #include "pg/wal_dropper.h"
 
 namespace veza::pg {
@@ -305,11 +306,18 @@ struct Outcome {
   bool archived;
   bool is_conflict;
   bool was_tried;
+  bool is_of_key;    // identity or key may be lost
   bool is_left_out;  // archived as far as the server is concerned; `error` says why
   bool is_recycled;
   bool holds_other_wal;
   ErrorReport error;
 };
+
+// What is said of a repository without identity or key, and of little else.
+bool MayBeOfTheKey(ErrorCode code) {
+  return code == ErrorCode::kFailedPrecondition || code == ErrorCode::kDataCorrupted ||
+         code == ErrorCode::kWrongKey;
+}
 
 void Ship(const char* file, Outcome* outcome) {
   const Status status = CatchExceptions([&]() -> Status {
@@ -330,6 +338,7 @@ void Ship(const char* file, Outcome* outcome) {
   outcome->archived = status.has_value();
   if (!status) {
     outcome->is_conflict = status.error().code == ErrorCode::kConflict;
+    outcome->is_of_key = MayBeOfTheKey(status.error().code);
     outcome->was_tried = status.error().code != ErrorCode::kCancelled && !awaited_since;
     FillReport(Error(status.error())
                    .WithContext(std::string("could not archive WAL file \"") + file + "\""),
@@ -357,6 +366,9 @@ bool ArchiveFile(const char* file) {
   }
   if (outcome.archived) {
     return true;
+  }
+  if (outcome.is_of_key) {
+    AskForLookAtKey();
   }
   ReportFailure(file, &outcome.error, outcome.is_conflict);
   Raise(WARNING, &outcome.error);

@@ -26,6 +26,7 @@
 #include "pg/compat.h"
 #include "pg/database_list.h"
 #include "pg/inventory.h"
+#include "pg/shared_key.h"
 
 extern "C" {
 #include <access/xlogrecovery.h>
@@ -542,6 +543,7 @@ void WorkerExit(int, Datum) {
     FinishSucceeded();
   } else {
     FinishFailed(&worker_error);
+    AskForLookAtKey();  // it may be why
   }
 }
 

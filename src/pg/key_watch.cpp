@@ -38,6 +38,8 @@ constexpr seconds kFirstLookAfter{2};
 constexpr seconds kUntilHeld{10};
 constexpr seconds kAfterFailure{60};
 constexpr seconds kBetweenLooks{300};
+// Whoever asks, as often as it likes.
+constexpr seconds kBetweenWantedLooks{2};
 constexpr milliseconds kLongestNap{3'600'000};
 
 class KeyCall final : public BackgroundCall {
@@ -137,6 +139,7 @@ struct KeyWatch {
   std::unique_ptr<KeyCall> call;
   std::optional<EntranceCopy> held;
   SteadyTime next{};
+  SteadyTime begun{};     // the last look
   int known_failure = 0;  // SQLSTATE of the last one that was logged; 0: none stands
 };
 KeyWatch* watch = nullptr;
@@ -270,6 +273,7 @@ long WatchKey(const Config* config, const ServerFacts& facts) {
     watch = NewInContext<KeyWatch>();
     MemoryContextSwitchTo(context);
     watch->next = SystemClock().Steady() + kFirstLookAfter;
+    ReportKeyWatcher(MyLatch);
   }
   if (config == nullptr) {
     watch->call.reset();
@@ -278,7 +282,11 @@ long WatchKey(const Config* config, const ServerFacts& facts) {
   if (watch->call && watch->call->done()) {
     EndLook();
   }
+  if (!watch->call && TakeKeyRequest()) {
+    watch->next = std::min(watch->next, watch->begun + kBetweenWantedLooks);
+  }
   if (!watch->call && SystemClock().Steady() >= watch->next) {
+    watch->begun = SystemClock().Steady();
     BeginLook(*config, facts);
   }
   if (watch->call) {

@@ -2,8 +2,8 @@
 // identity and key wrap in memory, looks for them every few minutes, and puts them back when
 // something has deleted them. What it has to say is in the log, and in veza_backup_check().
 //
-// Archiving does not wait for it: the archiver has the key in memory and goes on. It is the next
-// start of the server that would find the repository without its key.
+// Archiving waits where they are missing (RequireKeyInPlace): the archiver asks for a look at once
+// (AskForLookAtKey), and goes on when they are back.
 #pragma once
 
 #include "core/config/config.h"

@@ -1,5 +1,7 @@
 #include "pg/shared_key.h"
 
+#include <utility>
+
 #include "pg/shared_state.h"
 
 namespace veza::pg {
@@ -44,8 +46,33 @@ void ReportKeyPutBack(std::int64_t at_us, const char* names) {
   });
 }
 
+void ReportKeyWatcher(Latch* latch) {
+  Update([=](SharedKey& key) { key.watcher = latch; });
+}
+
+void AskForLookAtKey() {
+  Latch* watcher = nullptr;
+  Update([&](SharedKey& key) {
+    key.look_is_wanted = true;
+    watcher = key.watcher;
+  });
+  if (watcher != nullptr) {
+    SetLatch(watcher);
+  }
+}
+
+bool TakeKeyRequest() {
+  bool wanted = false;
+  Update([&](SharedKey& key) { wanted = std::exchange(key.look_is_wanted, false); });
+  return wanted;
+}
+
 void ForgetKey() {
-  Update([](SharedKey& key) { key = SharedKey{}; });
+  Update([](SharedKey& key) {
+    Latch* const watcher = key.watcher;
+    key = SharedKey{};
+    key.watcher = watcher;
+  });
 }
 
 SharedKey ReadSharedKey() {

@@ -5,6 +5,12 @@
 #include <cstdint>
 
 #include "pg/boundary.h"
+//
+#include "pg/postgres.h"
+
+extern "C" {
+#include <storage/latch.h>
+}
 
 namespace veza::pg {
 
@@ -17,12 +23,21 @@ struct SharedKey {
   ErrorReport error;         // then
   std::int64_t put_back_us;  // 0: never
   char put_back[256];        // names of objects
+  bool look_is_wanted;       // by another process
+  Latch* watcher;            // the scheduler's; it outlives the scheduler
 };
 
 // What the scheduler reports; nothing without shared memory.
 void ReportKeyHeld(std::int64_t at_us, const char* key_id);
 void ReportKeyFailure(std::int64_t at_us, const ErrorReport* error);
 void ReportKeyPutBack(std::int64_t at_us, const char* names);
+// Who looks, so that it can be asked to.
+void ReportKeyWatcher(Latch* latch);
+// Somebody has met a repository whose identity or key are not as they should be: the scheduler
+// looks soon, and puts back what it can.
+void AskForLookAtKey();
+// Whether somebody has asked since the last call.
+bool TakeKeyRequest();
 // Another repository.
 void ForgetKey();
 

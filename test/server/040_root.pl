@@ -129,6 +129,29 @@ SKIP:
 	as_root('chown', 'postgres:', repository());
 }
 
+# Links in a repository of another account do not lead root to where only root may write.
+SKIP:
+{
+	skip 'links are in directories', 6 if store() ne 'dir';
+	my $key = repository() . '/main/key';
+	my ($wrap) = objects('main/key/');
+	my ($identity) = objects('main/identity/');
+	my $text = read_object($identity);
+	as_root('mkdir', '-m', '700', "$base/only-root");
+	rename $key, "$key-aside" or die "rename: $!";
+	symlink "$base/only-root", $key or die "symlink: $!";
+	write_object($identity, '');
+	root_fails([qw(key restore)], qr/could not create file ".*Permission denied/, 'key restore');
+	is((as_root('ls', "$base/only-root"))[1], '', 'nothing is written there');
+	unlink $key;
+	rename "$key-aside", $key or die "rename: $!";
+	($exit, $said) = root_vezactl('key', 'restore');
+	is($exit, 0, 'without the link it works');
+	is((stat repository() . "/$identity")[4], $>, 'and writes for the owner of the repository');
+	is_deeply([ objects('main/key/') ], [$wrap], 'the key is what it was');
+	write_object($identity, $text);
+}
+
 # Settings that root alone may read are read before.
 as_root('install', '-m', '600', '-o', '0', $node->conf, "$base/secret.conf");
 ($exit, $said) = as_root(@vezactl, "$base/secret.conf", 'restore', '--target-dir', $target, '--delta',

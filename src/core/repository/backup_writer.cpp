@@ -16,6 +16,7 @@
 #include "core/codec/zstd.h"
 #include "core/rate_limiter.h"
 #include "core/repository/changed_pages.h"
+#include "core/repository/entrance.h"
 #include "core/repository/file_reader.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
@@ -183,6 +184,7 @@ class BackupWriter::State {
     }
     ASSIGN_OR_RETURN(const std::string document,
                      SerializeSummary(summary, repository_.seal_policy()));
+    RETURN_IF_ERROR(RequireKeyInPlace(repository_, summary.system_identifier));
     return PutSmall(repository_.store(), BackupDocumentName(options_.label), AsBytes(document),
                     PutMode::kCreate);
   }

@@ -1,10 +1,12 @@
 #include "core/repository/entrance.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
-#include "core/codec/key.h"
+#include "core/codec/json.h"
 #include "core/limits.h"
+#include "core/repository/backup_summary.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -57,6 +59,10 @@ constexpr const char* kHowToPutBack =
     "that first. A server that had it open puts them back by itself within minutes. Otherwise run "
     "\"vezactl key restore\".";
 
+constexpr const char* kHowToMendWrap =
+    "Something has replaced or damaged it. A server that had the repository open puts it back by "
+    "itself within minutes. Otherwise run \"vezactl key restore\".";
+
 Error LostIdentity(const Store& store, const std::string& first, bool lacks_key) {
   return MakeError(ErrorCode::kDataCorrupted,
                    "repository \"{}\" has lost its identity{}: it holds object \"{}\", but nothing "
@@ -92,9 +98,146 @@ Error Ambiguous(const Store& store, const std::string& wrap) {
           "restore\", or SELECT veza_backup_init() on the primary.");
 }
 
-// Whether this text is a key wrap that somebody may still open, if not we.
-bool IsForAnotherPassphrase(const Result<DataKey>& key) {
-  return !key && key.error().code != ErrorCode::kDataCorrupted;
+// There is something, but nothing that tells that it is the old place.
+Error UnprovenPlace(const Store& store, const std::string& first) {
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "repository \"{}\" has lost its identity, and nothing in it is known to be from "
+                   "before that: it holds object \"{}\"",
+                   store.location(), first)
+      .WithHint(
+          "Nothing is put back, because this may be another place: a file system that is not "
+          "mounted, or the credentials of another account. If it is the right one, and holds what "
+          "is needed, run \"vezactl key restore\". If all of it was deleted, delete the rest, run "
+          "SELECT veza_backup_init() and take a full backup.");
+}
+
+Error LostKey(const Store& store, const std::string& key_id) {
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "repository \"{}\" has lost its key: there is no object \"{}\"",
+                   store.location(), KeyWrapName(key_id, "*"))
+      .WithHint(kHowToPutBack);
+}
+
+Error WrapOfAnotherKey(const Store& store, const std::string& name, const std::string& key_id) {
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "object \"{}\" of repository \"{}\" is the wrap of another key, \"{}\"", name,
+                   store.location(), key_id)
+      .WithHint(kHowToMendWrap);
+}
+
+Error TooManyWraps(const Store& store, const std::string& key_id, std::size_t count) {
+  return MakeError(
+             ErrorCode::kWrongKey,
+             "repository \"{}\" holds {} objects \"{}\", and the passphrase opens none of the "
+             "first {}, which are all that are tried",
+             store.location(), count, KeyWrapName(key_id, "*"), limits::kKeyWrapsTried)
+      .WithHint(
+          "There is one for each passphrase. Find out who has written the others, and remove those "
+          "that no passphrase of yours opens; keep a copy of them.");
+}
+
+Error WrongPassphrase(const Store& store) {
+  return MakeError(ErrorCode::kWrongKey, "the passphrase does not open repository \"{}\"",
+                   store.location())
+      .WithHint(
+          "Set veza_backup.cipher_passphrase or veza_backup.cipher_passphrase_file to the "
+          "passphrase the repository was initialized with.");
+}
+
+// Whether the text says that it is the wrap of another key. Returns its id.
+std::optional<std::string> OtherKeyOf(std::string_view wrap, const std::string& key_id) {
+  const std::optional<nlohmann::json> document = ParseJsonObject(wrap, {.size = limits::kKeyWrap});
+  std::optional<std::string> named = document ? StringMember(*document, "key_id") : std::nullopt;
+  return named == key_id ? std::nullopt : named;
+}
+
+// The key, if this text is a wrap of `key_id` that the passphrase opens.
+Result<DataKey> UnwrapOwn(const Store& store, const std::string& key_id, const NamedText& wrap,
+                          std::string_view passphrase) {
+  if (const auto other = OtherKeyOf(wrap.text, key_id)) {
+    return WrapOfAnotherKey(store, wrap.name, *other);
+  }
+  Result<DataKey> key = UnwrapKey(wrap.text, passphrase);
+  if (!key && key.error().code == ErrorCode::kDataCorrupted) {
+    return std::move(key.error())
+        .WithContext(fmt::format("object \"{}\"", wrap.name))
+        .WithHint(kHowToMendWrap);
+  }
+  if (!key && key.error().code != ErrorCode::kWrongKey) {
+    return std::move(key.error()).WithContext(fmt::format("object \"{}\"", wrap.name));
+  }
+  return key;
+}
+
+// The key, if the wrap that was opened last time is still there and opens it.
+Result<std::optional<OpenedKey>> TryFirst(Store& store, const std::string& key_id,
+                                          const RepositoryOptions& options) {
+  const std::string& name = options.first_wrap;
+  if (!name.starts_with(KeyWrapName(key_id, "")) || !ValidateObjectName(name)) {
+    return std::optional<OpenedKey>();
+  }
+  const Result<Bytes> text = GetSmall(store, name, limits::kKeyWrap);
+  if (!text && !IsNoWrap(text.error())) {
+    return text.error();
+  }
+  const NamedText wrap{name, text ? std::string(AsText(*text)) : ""};
+  Result<DataKey> key = UnwrapOwn(store, key_id, wrap, options.passphrase.text());
+  return key ? std::optional(OpenedKey{*std::move(key), wrap}) : std::nullopt;
+}
+
+// The oldest first, whatever their names: ours is as old as the repository, and what somebody puts
+// beside it, to cost time or to keep it away, is younger, unless ours was put back or exchanged.
+Result<FirstObjects> ListOldestWraps(Store& store, const std::string& prefix) {
+  FirstObjects oldest;
+  const auto keep_oldest = [&oldest] {
+    std::ranges::stable_sort(oldest.objects, {}, &ObjectInfo::modified);
+    if (oldest.objects.size() > limits::kKeyWraps) {
+      oldest.objects.resize(limits::kKeyWraps);
+      oldest.more = true;
+    }
+  };
+  RETURN_IF_ERROR(store.List(prefix, "", [&](const ObjectInfo& object) {
+    oldest.objects.push_back(object);
+    if (oldest.objects.size() == 2 * limits::kKeyWraps) {
+      keep_oldest();
+    }
+    return Ok();
+  }));
+  keep_oldest();
+  return oldest;
+}
+
+// How much older than the last look something must be to be from before: as far as the clocks of a
+// store's nodes may be apart.
+constexpr std::chrono::seconds kClockTolerance{5};
+// What was stored first is listed first, as a rule.
+constexpr std::size_t kNamesLookedAt = 1000;
+constexpr std::size_t kBackupsLookedAt = 16;
+
+Result<bool> HoldsOlder(Store& store, std::string_view prefix, TimePoint than) {
+  ASSIGN_OR_RETURN(const FirstObjects first, ListFirst(store, prefix, kNamesLookedAt));
+  return std::ranges::any_of(first.objects, [&](const ObjectInfo& object) {
+    return object.modified + kClockTolerance < than;
+  });
+}
+
+// A backup.json that the key has signed: its writer has seen the identity there
+// (RequireKeyInPlace).
+Result<bool> HoldsSignedBackup(Store& store, const SealPolicy& policy) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> labels, store.ListDirectories(kBackupPrefix));
+  std::size_t left = kBackupsLookedAt;
+  for (auto label = labels.rbegin(); label != labels.rend() && left > 0; ++label, --left) {
+    const Result<Bytes> text =
+        ParseLabel(*label) ? GetSmall(store, BackupDocumentName(*label), limits::kBackupDocument)
+                           : Result<Bytes>(Bytes());
+    if (!text && !IsNoWrap(text.error())) {
+      return text.error();
+    }
+    if (text && ParseSummary(std::string(AsText(*text)), *label, policy)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 // The names of what is missing; they are in the store when it returns.
@@ -105,22 +248,26 @@ class PutBack {
       : store_(store), options_(options), environment_(environment), held_(held) {}
 
   Result<std::vector<std::string>> Run(std::uint64_t system_identifier) {
-    ASSIGN_OR_RETURN(const std::vector<NamedText> objects, ReadIdentityObjects(store_));
-    ASSIGN_OR_RETURN(const std::vector<Identity> identities, ParseUnverifiedIdentities(objects));
+    ASSIGN_OR_RETURN(const std::vector<NamedText> objects, ReadDamagedIdentities(store_));
     bool is_there = false;
-    for (const Identity& identity : identities) {
-      if (identity.key_id != held_.key_id) {
-        return OtherKey(store_, identity, held_);
+    std::vector<NamedText> damaged;
+    for (const NamedText& object : objects) {
+      const Result<Identity> identity = Read(object);
+      if (!identity && !(identity.error().code == ErrorCode::kDataCorrupted && Held(object.name))) {
+        return identity.error();
       }
-      is_there = is_there || identity.system_identifier == system_identifier;
+      if (!identity) {
+        damaged.push_back(object);
+      } else if (identity->key_id != held_.key_id) {
+        return OtherKey(store_, *identity, held_);
+      }
+      is_there = is_there || object.name == IdentityName(system_identifier);
     }
-    if (identities.empty()) {
+    if (objects.size() == damaged.size()) {
       RETURN_IF_ERROR(RefuseBesideOtherKey());
-      // An empty place may be another one than we know.
-      ASSIGN_OR_RETURN(const std::string first, FirstUse(store_));
-      if (first.empty()) {
-        return EmptiedRepository(store_);
-      }
+    }
+    if (objects.empty()) {
+      RETURN_IF_ERROR(RequireOldPlace(system_identifier));
     }
     // FORMAT.md section 7: the wrap before the identity.
     ASSIGN_OR_RETURN(const bool lacks_wraps, LacksWraps());
@@ -128,6 +275,10 @@ class PutBack {
       ASSIGN_OR_RETURN(std::string name,
                        PutKeyWrap(store_, held_.key_id, wrap, *environment_.random));
       written_.push_back(std::move(name));
+    }
+    for (const NamedText& object : damaged) {
+      RETURN_IF_ERROR(ReplaceDamagedIdentity(store_, object, Held(object.name)->text));
+      written_.push_back(object.name);
     }
     if (!is_there) {
       RETURN_IF_ERROR(WriteIdentities());
@@ -149,28 +300,87 @@ class PutBack {
     return other.empty() ? Ok() : Ambiguous(store_, other);
   }
 
+  const NamedText* Held(const std::string& name) const {
+    const auto found = std::ranges::find(held_.identities, name, &NamedText::name);
+    return found == held_.identities.end() ? nullptr : &*found;
+  }
+
+  // Of the key that is held; nothing where the passphrase is another one by now.
+  std::optional<SealPolicy> Policy() const {
+    if (held_.key_id.empty()) {
+      return SealPolicy{Cipher::kNone, nullptr};
+    }
+    for (const NamedText& wrap : held_.key_wraps) {
+      if (const Result<DataKey> key = UnwrapKey(wrap.text, options_.passphrase.text())) {
+        return SealPolicy{options_.cipher, std::make_shared<const DataKey>(*key)};
+      }
+    }
+    return std::nullopt;
+  }
+
+  // Verified as far as it can be.
+  Result<Identity> Read(const NamedText& object) const {
+    Result<Identity> identity = ParseUnverifiedIdentity(object);
+    const std::optional<SealPolicy> policy = Policy();
+    return identity && policy && identity->key_id == held_.key_id ? ParseIdentity(object, *policy)
+                                                                  : std::move(identity);
+  }
+
+  Status RequireOldPlace(std::uint64_t system_identifier) {
+    ASSIGN_OR_RETURN(const std::string first, FirstUse(store_));
+    if (first.empty()) {
+      return EmptiedRepository(store_);
+    }
+    for (const std::string& prefix :
+         {std::string(kBackupPrefix), WalSystemPrefix(system_identifier)}) {
+      ASSIGN_OR_RETURN(const bool is_old, HoldsOlder(store_, prefix, held_.seen));
+      if (is_old) {
+        return Ok();
+      }
+    }
+    // Without a key anybody's backup would do.
+    const std::optional<SealPolicy> policy = Policy();
+    if (policy && policy->key) {
+      ASSIGN_OR_RETURN(const bool is_signed, HoldsSignedBackup(store_, *policy));
+      if (is_signed) {
+        return Ok();
+      }
+    }
+    return UnprovenPlace(store_, first);
+  }
+
+  // scrypt is run for one at most: what it can be run for is one.
+  bool IsWrapOfOurs(std::string_view text) const {
+    if (OtherKeyOf(text, held_.key_id)) {
+      return false;
+    }
+    const Result<DataKey> key = UnwrapKey(text, options_.passphrase.text());
+    return key || key.error().code != ErrorCode::kDataCorrupted;
+  }
+
+  // What is no wrap, or the wrap of another key, does not count. What we cannot open may be for
+  // another passphrase. Nothing in a repository is overwritten, so other content under the name of
+  // a wrap that is held is damage.
   Result<bool> LacksWraps() {
     if (held_.key_id.empty()) {
       return false;
     }
-    // At most one takes the time of scrypt: the others are no wraps.
     ASSIGN_OR_RETURN(const std::vector<ObjectInfo> wraps,
                      ListAtMost(store_, KeyWrapName(held_.key_id, ""), limits::kKeyWraps));
+    bool has_other = false;
     for (const ObjectInfo& wrap : wraps) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
       const Result<Bytes> text = GetListed(store_, wrap, limits::kKeyWrap);
       if (!text && !IsNoWrap(text.error())) {
         return text.error();
       }
-      if (!text) {
-        continue;
+      const auto ours = std::ranges::find(held_.key_wraps, wrap.name, &NamedText::name);
+      if (ours != held_.key_wraps.end()) {
+        return !text || AsText(*text) != ours->text;
       }
-      const Result<DataKey> key = UnwrapKey(AsText(*text), options_.passphrase.text());
-      if (key || IsForAnotherPassphrase(key)) {
-        return false;
-      }
+      has_other = has_other || (text && IsWrapOfOurs(AsText(*text)));
     }
-    return true;
+    return !has_other;
   }
 
   Status WriteIdentities() {
@@ -195,16 +405,18 @@ class PutBack {
 Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store, const std::string& service,
                                   const RepositoryOptions& options, const Environment& environment,
                                   std::uint64_t system_identifier) {
+  // Before the look: what is stored behind a loss that comes after it is no older than this.
+  ASSIGN_OR_RETURN(const TimePoint now, store->Now());
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    Repository::Open(store, options, environment));
   RETURN_IF_ERROR(repository->RequireSystem(system_identifier));
-  return CopyEntrance(*repository, service);
+  return CopyEntrance(*repository, service, now);
 }
 
 // The errors of which a part of the entrance that is missing may be the cause.
 bool MayBeLost(ErrorCode code) {
   return code == ErrorCode::kDataCorrupted || code == ErrorCode::kFailedPrecondition ||
-         code == ErrorCode::kConflict;
+         code == ErrorCode::kConflict || code == ErrorCode::kWrongKey;
 }
 
 }  // namespace
@@ -227,15 +439,65 @@ Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted) {
   return LostIdentity(store, first, encrypted && !has_wraps);
 }
 
+Result<std::vector<NamedText>> ReadDamagedIdentities(Store& store) {
+  ASSIGN_OR_RETURN(std::vector<ObjectInfo> listed,
+                   ListAtMost(store, kIdentityPrefix, limits::kIdentities));
+  std::vector<NamedText> objects;
+  for (ObjectInfo& object : listed) {
+    const Result<Bytes> content = GetListed(store, object, limits::kIdentity);
+    if (!content && content.error().code != ErrorCode::kDataCorrupted) {
+      return content.error();
+    }
+    objects.push_back({std::move(object.name), content ? std::string(AsText(*content)) : ""});
+  }
+  return objects;
+}
+
 bool IsNoWrap(const Error& error) {
   return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted;
 }
 
-Error LostKey(const Store& store, const std::string& key_id) {
-  return MakeError(ErrorCode::kDataCorrupted,
-                   "repository \"{}\" has lost its key: there is no object \"{}\"",
-                   store.location(), KeyWrapName(key_id, "*"))
-      .WithHint(kHowToPutBack);
+Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const RepositoryOptions& options,
+                          const Cancellation& cancellation) {
+  ASSIGN_OR_RETURN(std::optional<OpenedKey> first, TryFirst(store, key_id, options));
+  if (first) {
+    return *std::move(first);
+  }
+  const std::string prefix = KeyWrapName(key_id, "");
+  ASSIGN_OR_RETURN(const FirstObjects wraps, ListOldestWraps(store, prefix));
+  if (wraps.objects.empty()) {
+    return LostKey(store, key_id);
+  }
+  std::optional<Error> damaged;
+  std::size_t tried = 0;
+  for (const ObjectInfo& wrap : wraps.objects) {
+    RETURN_IF_ERROR(cancellation.Check());
+    if (tried == limits::kKeyWrapsTried) {
+      return TooManyWraps(store, key_id, wraps.objects.size());
+    }
+    const Result<Bytes> text = GetListed(store, wrap, limits::kKeyWrap);
+    if (!text && !IsNoWrap(text.error())) {
+      return text.error();
+    }
+    if (!text) {
+      damaged = text.error();
+      continue;
+    }
+    const NamedText object{wrap.name, std::string(AsText(*text))};
+    Result<DataKey> key = UnwrapOwn(store, key_id, object, options.passphrase.text());
+    if (key) {
+      return OpenedKey{*std::move(key), object};
+    }
+    if (key.error().code == ErrorCode::kWrongKey) {
+      ++tried;
+    } else {
+      damaged = std::move(key.error());
+    }
+  }
+  if (wraps.more) {
+    return TooManyObjects(store, prefix, limits::kKeyWraps);
+  }
+  return damaged ? *damaged : WrongPassphrase(store);
 }
 
 Error EmptiedRepository(const Store& store) {
@@ -246,6 +508,20 @@ Error EmptiedRepository(const Store& store) {
           "Something has deleted all of it, or this is another place: a file system that is not "
           "mounted, or the credentials of another account. If it is meant, run SELECT "
           "veza_backup_init() and take a full backup.");
+}
+
+Status ReplaceDamagedIdentity(Store& store, const NamedText& damaged, std::string_view text) {
+  const Result<Bytes> there = GetSmall(store, damaged.name, limits::kIdentity);
+  if (!there && there.error().code == ErrorCode::kNotFound) {
+    return PutSmallOnce(store, damaged.name, AsBytes(text));
+  }
+  if (!there && there.error().code != ErrorCode::kDataCorrupted) {
+    return there.error();
+  }
+  if (there && AsText(*there) != damaged.text) {
+    return Ok();
+  }
+  return PutSmall(store, damaged.name, AsBytes(text), PutMode::kReplace);
 }
 
 Result<std::string> PutKeyWrap(Store& store, const std::string& key_id, const NamedText& wrap,
@@ -275,12 +551,14 @@ Result<std::string> PutKeyWrap(Store& store, const std::string& key_id, const Na
   return name;
 }
 
-EntranceCopy CopyEntrance(const Repository& repository, const std::string& service) {
+EntranceCopy CopyEntrance(const Repository& repository, const std::string& service,
+                          TimePoint seen) {
   return {.location = repository.store().location(),
           .service = service,
           .identities = repository.identity_objects(),
           .key_wraps = repository.key_wraps(),
-          .key_id = repository.identities().front().key_id};
+          .key_id = repository.identities().front().key_id,
+          .seen = seen};
 }
 
 Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std::string& service,
@@ -303,23 +581,62 @@ Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std
   return look;
 }
 
-Status RequireKeyInPlace(const Repository& repository, std::uint64_t system_identifier) {
+Status RequireIdentityInPlace(const Repository& repository, std::uint64_t system_identifier) {
+  const Store& store = repository.store();
   const std::string name = IdentityName(system_identifier);
   const Result<Bytes> text = GetSmall(repository.store(), name, limits::kIdentity);
   if (!text && text.error().code == ErrorCode::kNotFound) {
-    return Ok();
+    ASSIGN_OR_RETURN(const std::string first, FirstUse(repository.store()));
+    if (first.empty()) {
+      return EmptiedRepository(store);
+    }
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "repository \"{}\" has lost its identity: there is no object \"{}\"",
+                     store.location(), name)
+        .WithHint(kHowToPutBack);
   }
   RETURN_IF_ERROR(text);
-  ASSIGN_OR_RETURN(const std::vector<Identity> now,
-                   ParseUnverifiedIdentities({{name, std::string(AsText(*text))}}));
+  ASSIGN_OR_RETURN(const Identity now, ParseUnverifiedIdentity({name, std::string(AsText(*text))}));
   const std::string& ours = repository.identities().front().key_id;
-  if (now.front().key_id == ours) {
+  if (now.key_id == ours) {
     return Ok();
   }
   return MakeError(ErrorCode::kWrongKey,
                    "repository \"{}\" has key \"{}\" now, and was opened with key \"{}\"",
-                   repository.store().location(), now.front().key_id, ours)
+                   store.location(), now.key_id, ours)
       .WithHint("The server opens it again, and goes on if the new key is meant.");
+}
+
+Status RequireWrapInPlace(const Repository& repository) {
+  if (repository.key_wraps().empty()) {
+    return Ok();
+  }
+  const NamedText& ours = repository.key_wraps().front();
+  const Result<Bytes> text = GetSmall(repository.store(), ours.name, limits::kKeyWrap);
+  if (!text && !IsNoWrap(text.error())) {
+    return text.error();
+  }
+  if (text && AsText(*text) == ours.text) {
+    return Ok();
+  }
+  RETURN_IF_ERROR(FindKey(repository.store(), repository.identities().front().key_id,
+                          repository.options(), *repository.environment().cancellation));
+  return Ok();
+}
+
+Status RequireKeyInPlace(const Repository& repository, std::uint64_t system_identifier) {
+  RETURN_IF_ERROR(RequireIdentityInPlace(repository, system_identifier));
+  return RequireWrapInPlace(repository);
+}
+
+Result<bool> HoldsOnlyNewWal(Store& store, std::uint64_t system_identifier, std::size_t own) {
+  ASSIGN_OR_RETURN(const bool has_backup, HoldsObject(store, kBackupPrefix));
+  if (has_backup) {
+    return false;
+  }
+  ASSIGN_OR_RETURN(const FirstObjects wal,
+                   ListFirst(store, WalSystemPrefix(system_identifier), own));
+  return !wal.more;
 }
 
 }  // namespace veza

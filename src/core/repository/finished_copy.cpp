@@ -10,6 +10,7 @@
 #include "core/codec/json.h"
 #include "core/limits.h"
 #include "core/repository/delete_objects.h"
+#include "core/repository/entrance.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 #include "core/repository/pack_list.h"
@@ -169,6 +170,7 @@ Status RequireWholeCopy(const Repository& repository, const BackupSummary& summa
 Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary,
                           const Sha256Digest& own) {
   ASSIGN_OR_RETURN(const std::string text, ReadFinished(repository, summary.label, own));
+  RETURN_IF_ERROR(RequireKeyInPlace(repository, summary.system_identifier));
   RETURN_IF_ERROR(PutSmall(repository.store(), BackupDocumentName(summary.label), AsBytes(text),
                            PutMode::kCreate));
   // It is a backup now; what is left goes with it.

@@ -46,6 +46,17 @@ Result<Identity> IdentityFrom(const json& document, const std::string& name) {
   return identity;
 }
 
+constexpr const char* kHowToMend =
+    "Something has damaged it. A server that had the repository open puts it back by itself within "
+    "minutes. Otherwise run \"vezactl key restore\".";
+
+Result<Identity> WithHint(Result<Identity> identity) {
+  if (!identity && identity.error().code == ErrorCode::kDataCorrupted) {
+    return std::move(identity.error()).WithHint(kHowToMend);
+  }
+  return identity;
+}
+
 }  // namespace
 
 Result<std::string> SerializeIdentity(const Identity& identity, const SealPolicy& policy) {
@@ -64,12 +75,12 @@ Result<std::string> SerializeIdentity(const Identity& identity, const SealPolicy
 }
 
 Result<Identity> ParseUnverifiedIdentity(const NamedText& object) {
-  return IdentityFrom(ParseJsonObject(object.text).value_or(json()), object.name);
+  return WithHint(IdentityFrom(ParseJsonObject(object.text).value_or(json()), object.name));
 }
 
 Result<Identity> ParseIdentity(const NamedText& object, const SealPolicy& policy) {
-  ASSIGN_OR_RETURN(const json verified, OpenDocument(object.text, policy, object.name));
-  return IdentityFrom(verified, object.name);
+  const Result<json> verified = OpenDocument(object.text, policy, object.name);
+  return WithHint(verified ? IdentityFrom(*verified, object.name) : verified.error());
 }
 
 Result<std::vector<Identity>> ParseUnverifiedIdentities(const std::vector<NamedText>& objects) {

@@ -40,6 +40,11 @@ struct FittingBackup {
   Identity identity;  // of its system, as far as the backup tells
 };
 
+struct FoundIdentity {
+  Identity identity;
+  NamedText object;
+};
+
 struct FoundKey {
   std::shared_ptr<const DataKey> key;
   FoundWrap wrap;  // that the passphrase opens; the first, but one in place rather than another
@@ -99,8 +104,7 @@ class KeyRestorer {
       : store_(std::move(store)), options_(options), environment_(environment), request_(request) {}
 
   Result<KeyRestoreReport> Run() {
-    ASSIGN_OR_RETURN(identity_objects_, ReadIdentityObjects(*store_));
-    ASSIGN_OR_RETURN(identities_, ParseUnverifiedIdentities(identity_objects_));
+    RETURN_IF_ERROR(ReadIdentities());
     RETURN_IF_ERROR(CheckWish());
     ASSIGN_OR_RETURN(labels_, ListBackupLabels(*store_));
     if (options_.cipher == Cipher::kNone) {
@@ -111,9 +115,7 @@ class KeyRestorer {
     RETURN_IF_ERROR(FitBackups());
     ASSIGN_OR_RETURN(FoundKey* const chosen, Choose());
     policy_ = {options_.cipher, chosen->key};
-    for (const NamedText& object : identity_objects_) {
-      RETURN_IF_ERROR(ParseIdentity(object, policy_));
-    }
+    RETURN_IF_ERROR(VerifyIdentities());
     RETURN_IF_ERROR(Write(*chosen));
     Describe(*chosen);
     if (!request_.dry_run) {
@@ -123,10 +125,42 @@ class KeyRestorer {
   }
 
  private:
+  Status ReadIdentities() {
+    ASSIGN_OR_RETURN(std::vector<NamedText> objects, ReadDamagedIdentities(*store_));
+    for (NamedText& object : objects) {
+      Result<Identity> identity = ParseUnverifiedIdentity(object);
+      if (identity) {
+        identities_.push_back({std::move(*identity), std::move(object)});
+      } else if (identity.error().code == ErrorCode::kDataCorrupted) {
+        damaged_.push_back(std::move(object));
+      } else {
+        return identity.error();
+      }
+    }
+    return Ok();
+  }
+
+  // With the key that they name.
+  Status VerifyIdentities() {
+    std::vector<FoundIdentity> good;
+    for (FoundIdentity& found : identities_) {
+      const Result<Identity> verified = ParseIdentity(found.object, policy_);
+      if (verified) {
+        good.push_back(std::move(found));
+      } else if (verified.error().code == ErrorCode::kDataCorrupted) {
+        damaged_.push_back(std::move(found.object));
+      } else {
+        return verified.error();
+      }
+    }
+    identities_ = std::move(good);
+    return Ok();
+  }
+
   // Identities that are there decide on the key.
   Status CheckWish() {
     wanted_ = request_.key_id;
-    for (const Identity& identity : identities_) {
+    for (const auto& [identity, object] : identities_) {
       if (wanted_ && *wanted_ != identity.key_id) {
         return MakeError(ErrorCode::kConflict,
                          "identity {} of repository \"{}\" names key \"{}\", not \"{}\"",
@@ -380,8 +414,8 @@ class KeyRestorer {
       missing[backup.identity.system_identifier] = backup.identity;
     }
     RETURN_IF_ERROR(AddServer(missing));
-    for (const Identity& present : identities_) {
-      missing.erase(present.system_identifier);
+    for (const FoundIdentity& present : identities_) {
+      missing.erase(present.identity.system_identifier);
     }
     for (auto& [system, identity] : missing) {
       RETURN_IF_ERROR(WriteIdentity(identity));
@@ -409,7 +443,9 @@ class KeyRestorer {
     std::string name = IdentityName(identity.system_identifier);
     if (!request_.dry_run) {
       ASSIGN_OR_RETURN(const std::string text, SerializeIdentity(identity, policy_));
-      RETURN_IF_ERROR(PutSmallOnce(*store_, name, AsBytes(text)));
+      const auto damaged = std::ranges::find(damaged_, name, &NamedText::name);
+      RETURN_IF_ERROR(damaged == damaged_.end() ? PutSmallOnce(*store_, name, AsBytes(text))
+                                                : ReplaceDamagedIdentity(*store_, *damaged, text));
     }
     report_.written.push_back(std::move(name));
     return Ok();
@@ -434,8 +470,8 @@ class KeyRestorer {
   const Environment& environment_;
   const KeyRestoreRequest& request_;
 
-  std::vector<NamedText> identity_objects_;
-  std::vector<Identity> identities_;
+  std::vector<FoundIdentity> identities_;
+  std::vector<NamedText> damaged_;  // identities
   std::optional<std::string> wanted_;
   std::vector<std::string> labels_;
   std::map<std::string, std::string> tried_;  // by a wrap's text; the id of the key that it opened

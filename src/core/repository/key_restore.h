@@ -36,7 +36,8 @@ struct KeyRestoreReport {
 // passphrase opens. Of each source only so many are tried (limits::kKeyWrapsTried); an error says
 // when there were more. Of their keys the one is chosen that the identities name, or else the only
 // one that fits a backup.json, or the WAL of `server`. Then writes what is missing, the wrap first,
-// each "only if absent": nothing is overwritten, and what is there already decides.
+// each "only if absent": nothing that is good is overwritten, and it decides. What is damaged, or
+// is the wrap of another key, counts as missing: a wrap is put beside it, an identity in its place.
 //
 // Errors: kNotFound (no copy that the passphrase opens, no backup that tells to whom it belongs),
 // kConflict (what is there contradicts the wish, or several keys come into question).

@@ -96,6 +96,14 @@ Status Compare(const std::optional<RepositoryMarker>& marker, const RepositoryMa
   return marker->key_id == opened.key_id ? Ok() : OtherKey(*marker, opened);
 }
 
+Error Unreadable(const char* operation, const std::string& path, int error_number) {
+  return ErrnoError(error_number, fmt::format("could not {} file \"{}\"", operation, path))
+      .WithHint(
+          "The file says to which repository this server archives. Let the account of the server "
+          "read it. If something else lies in its place, remove that; SELECT veza_backup_init() "
+          "then writes the file anew.");
+}
+
 }  // namespace
 
 Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& data_directory) {
@@ -105,13 +113,13 @@ Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& 
     if (errno == ENOENT) {
       return std::optional<RepositoryMarker>();
     }
-    return ErrnoError(errno, fmt::format("could not open file \"{}\"", path));
+    return Unreadable("open", path, errno);
   }
   // Of a small regular file, one read gives all.
   std::string text(kLargestMarker, '\0');
   const ssize_t bytes = read(file.get(), text.data(), text.size());
   if (bytes < 0) {
-    return ErrnoError(errno, fmt::format("could not read file \"{}\"", path));
+    return Unreadable("read", path, errno);
   }
   text.resize(static_cast<std::size_t>(bytes));
   RepositoryMarker marker;

@@ -19,6 +19,10 @@ namespace {
 // How many names of files that wait are held between two looks at the directory.
 constexpr std::size_t kCandidates = 256;
 
+// How long what was stored ahead is taken to be there still. Longer ago than this, it is put once
+// more, which finds it there.
+constexpr std::chrono::seconds kAheadHolds{5};
+
 bool IsSameFile(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
          a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
@@ -205,6 +209,11 @@ Status WalShipper::Ask(const std::string& file) {
   retried_.reset();
   failed_ahead_.erase(file);
   std::erase(candidates_, file);
+  const auto ahead = jobs_.find(file);
+  if (ahead != jobs_.end() && ahead->second.result &&
+      environment_.clock->Steady() - ahead->second.ended > kAheadHolds) {
+    jobs_.erase(ahead);
+  }
   if (candidates_.empty()) {
     RETURN_IF_ERROR(LookAhead());
   }
@@ -274,13 +283,12 @@ void WalShipper::NoteSuccess(const std::string& file) {
 }
 
 void WalShipper::NoteFailure(const std::string& file, ErrorCode code, Stage stage) {
-  // While the repository is opened, no file has been looked at.
-  const bool is_opening = stage == Stage::kOpening;
-  if (!is_opening && code == ErrorCode::kConflict) {
+  const bool is_of_the_repository = IsOfTheRepository(stage);
+  if (!is_of_the_repository && code == ErrorCode::kConflict) {
     if (!conflict_ || IsArchivedBefore(*conflict_, file)) {
       conflict_ = file;
     }
-  } else if (is_opening || !IsOfTheFile(code, stage == Stage::kSealing)) {
+  } else if (is_of_the_repository || !IsOfTheFile(code, stage == Stage::kSealing)) {
     trouble_ = true;
   } else if (file == asked_) {
     // The store is there, and a file that cannot be read must not hold up the others.
@@ -354,7 +362,7 @@ void WalShipper::Work() {
     lock.unlock();
     Attempt attempt;
     const Status status = CatchExceptions([&] { return Ship(*file, level, attempt); });
-    if (!status && attempt.stage != Stage::kOpening && MayBeLeftOut(*file, status.error())) {
+    if (!status && !IsOfTheRepository(attempt.stage) && MayBeLeftOut(*file, status.error())) {
       attempt.result = ShippedFile{.left_out = status.error()};
     } else if (!status) {
       attempt.result = status.error();
@@ -393,6 +401,12 @@ void WalShipper::Finish(const std::string& file, Attempt attempt) {
   Result<ShippedFile>& result = *attempt.result;
   if (!result) {
     NoteFailure(file, result.error().code, attempt.stage);
+    if (attempt.stage == Stage::kAccepting) {
+      // What is there ahead may have gone with the entrance.
+      std::erase_if(jobs_, [&](const auto& job) {
+        return job.second.result && job.first != asked_ && job.first != file;
+      });
+    }
   } else if (result->left_out) {
     NoteFailure(file, result->left_out->code, attempt.stage);
   }
@@ -404,6 +418,7 @@ void WalShipper::Finish(const std::string& file, Attempt attempt) {
   Job& job = jobs_[file];
   job.result = std::move(result);
   job.source = attempt.source;
+  job.ended = environment_.clock->Steady();
   if (file == asked_) {
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = write(event_.get(), &one, sizeof one);
@@ -431,6 +446,10 @@ Result<Repository*> WalShipper::OpenRepository() {
 
 Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
   ASSIGN_OR_RETURN(const Repository* const repository, OpenRepository());
+  if (entrance_lost_) {
+    RETURN_IF_ERROR(RequireKeyInPlace(*repository, options_.system_identifier));
+    entrance_lost_ = false;
+  }
   const WalArchive archive(*repository, options_.system_identifier);
   attempt.stage = Stage::kSealing;
   const std::chrono::nanoseconds cpu_before = ThreadCpuTime();
@@ -460,19 +479,48 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
     }
   }
   RETURN_IF_ERROR(put);
-  if (Status kept = RequireKeyInPlace(*repository, options_.system_identifier); !kept) {
-    if (kept.error().code == ErrorCode::kWrongKey && *put == PushOutcome::kStored) {
-      // Nobody could read it, and it would be in the way of the one that is stored with the new
-      // key.
-      [[maybe_unused]] const Status removed = repository->store().Delete(sealed.object);
-    }
-    return kept;
-  }
+  attempt.stage = Stage::kAccepting;
+  RETURN_IF_ERROR(Accept(*repository, sealed.object, *put));
   shipped.outcome = *put;
   attempt.result = shipped;
   const std::lock_guard lock(mutex_);
   adaptive_.Note(sealing, environment_.clock->Steady() - begin);
   return Ok();
+}
+
+// Behind the PUT and before the acknowledgement.
+Status WalShipper::Accept(const Repository& repository, const std::string& object,
+                          PushOutcome put) {
+  Status kept = RequireIdentityInPlace(repository, options_.system_identifier);
+  if (!kept && put == PushOutcome::kStored) {
+    kept = TakeBack(repository, object, std::move(kept));
+  } else if (kept) {
+    kept = RequireWrapInPlace(repository);
+  }
+  if (!kept) {
+    entrance_lost_ = true;
+  }
+  return kept;
+}
+
+// Returns what is to be said.
+Status WalShipper::TakeBack(const Repository& repository, const std::string& object,
+                            Status refused) {
+  Store& store = repository.store();
+  if (refused.error().code == ErrorCode::kWrongKey) {
+    // Nobody could read it, and it would be in the way of the one that is stored with the new key.
+    [[maybe_unused]] const Status removed = store.Delete(object);
+  } else if (refused.error().code == ErrorCode::kFailedPrecondition) {
+    // In an emptied place it would be all there is. Where more is left it stays: the identity may
+    // have been put back by now, and another node may have met the file and acknowledged it.
+    ASSIGN_OR_RETURN(const bool is_emptied,
+                     HoldsOnlyNewWal(store, options_.system_identifier, 1 + options_.look_ahead));
+    if (is_emptied) {
+      [[maybe_unused]] const Status removed = store.Delete(object);
+      return EmptiedRepository(store);
+    }
+  }
+  return refused;
 }
 
 Result<SealedWalFile> WalShipper::Seal(const WalArchive& archive, const std::string& file,

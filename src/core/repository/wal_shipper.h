@@ -14,9 +14,11 @@
 //    repository holds other content for one (kConflict), nothing is done ahead until that one, or
 //    one behind it, has been stored. What was already being sent at that moment may still arrive;
 //    what was only sealed is not sent.
-//  - What is stored is acknowledged only if the repository still has the key that it was sealed
-//  with
-//    (kWrongKey). Then a new shipper is needed, which opens it again.
+//  - What is stored is acknowledged only if identity and key are in the repository behind it
+//    (entrance.h). Where they are not, nothing more is stored until they are back, and what was
+//    stored ahead is stored anew when it is asked for; so is what was stored ahead so long ago that
+//    it may have been deleted since. With kWrongKey a new shipper is needed, which opens the
+//    repository again.
 //  - Bounded: at most `look_ahead` files beside the one asked for are being stored or wait to be
 //    acknowledged; `sealers` of them use a CPU at the same time, fewer where half of `memory` is
 //    not enough for so many. A quarter of it holds the file that is asked for, sealed, and a
@@ -108,6 +110,7 @@ class WalShipper {
   struct Job {
     std::optional<Result<ShippedFile>> result;  // nothing: a thread is at it
     struct stat source {};
+    SteadyTime ended{};
   };
 
   // One of `sealers`, with the memory that it needs; waits for it.
@@ -116,7 +119,11 @@ class WalShipper {
   class Room;
 
   // What a thread makes of a file.
-  enum class Stage { kOpening, kSealing, kPutting };
+  enum class Stage { kOpening, kSealing, kPutting, kAccepting };
+  // An error of this stage is of the repository, and says nothing of the file.
+  static bool IsOfTheRepository(Stage stage) {
+    return stage == Stage::kOpening || stage == Stage::kAccepting;
+  }
   struct Attempt {
     std::optional<Result<ShippedFile>> result;  // nothing: it is held back
     Stage stage = Stage::kOpening;              // the last one that was begun
@@ -135,6 +142,8 @@ class WalShipper {
   void Finish(const std::string& file, Attempt attempt);
   Result<Repository*> OpenRepository();
   Status Ship(const std::string& file, int level, Attempt& attempt);
+  Status Accept(const Repository& repository, const std::string& object, PushOutcome put);
+  Status TakeBack(const Repository& repository, const std::string& object, Status refused);
   Result<SealedWalFile> Seal(const WalArchive& archive, const std::string& file, int level,
                              Room& room);
   void FreeScratch();
@@ -152,6 +161,8 @@ class WalShipper {
   std::vector<WalScratch> scratch_;  // of the free turns, as far as it is kept
 
   std::atomic<std::uint64_t> moved_{0};  // since TakeProgress(): bytes, and files sealed
+
+  std::atomic<bool> entrance_lost_{false};  // at the last look
 
   std::mutex opening_;
   std::unique_ptr<Repository> repository_;

@@ -43,7 +43,7 @@ struct ByteRange {
 
 enum class PutMode {
   kCreate,   // fails with kAlreadyExists when the name is taken (S3: If-None-Match: *)
-  kReplace,  // overwrites; for lock and probe objects only, never for data
+  kReplace,  // overwrites; for locks, leases, probes, damaged identities only, never for data
 };
 
 // Times of objects, and Store::Now(), are whole seconds rounded down on S3: what is over by them

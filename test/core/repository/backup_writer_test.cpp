@@ -163,6 +163,16 @@ TEST_F(BackupWriterTest, ABackupExistsOnlyAfterCommit) {
   EXPECT_TRUE(repository_.Exists(ManifestName(kTestLabel)));
   EXPECT_THAT(ReadBackupCatalog(*repository_)->backups, IsEmpty());
   EXPECT_THAT(ReadBackupCatalog(*repository_)->unfinished, SizeIs(1));
+
+  // Nor is there one where nobody could read it.
+  repository_.store().SetHook(nullptr);
+  const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
+  const std::string text = ReadText(identity);
+  std::filesystem::remove(identity);
+  EXPECT_ERROR(writer.Commit(summary), ErrorCode::kFailedPrecondition);
+  EXPECT_FALSE(repository_.Exists(BackupDocumentName(kTestLabel)));
+  WriteText(identity, text);
+  EXPECT_OK(writer.Commit(summary));
 }
 
 TEST_F(BackupWriterTest, AUsedLabelIsRefused) {

@@ -16,7 +16,10 @@ using testing::SizeIs;
 
 class EntranceTest : public EntranceFixture {
  protected:
-  EntranceCopy Held() { return CopyEntrance(*Open().value(), service_); }
+  // Of a look that comes long after all that is there.
+  EntranceCopy Held() {
+    return CopyEntrance(*Open().value(), service_, store_->Now().value() + std::chrono::minutes(1));
+  }
   Result<EntranceLook> Keep(const std::optional<EntranceCopy>& held,
                             std::uint64_t system = kTestSystem) {
     return KeepEntrance(store_, service_, options_, environment_, system, held);
@@ -236,6 +239,117 @@ TEST_P(EntranceTest, AnEmptyPlaceStaysEmpty) {
   }
 }
 
+// A server that has not noticed yet stores WAL in whatever place it finds, and so do other nodes.
+TEST_P(EntranceTest, WhatWasStoredSinceProvesNothing) {
+  const auto repository = Initialise().value();
+  PutWal(*repository);
+  const EntranceCopy held = Keep(std::nullopt).value().copy;
+  Lose("");
+  PutWal(*repository);
+  for (const char* const other : {"lock/0000000001", "gap/1/a", "drill/a", "wal/1/a"}) {
+    Put(other, "x");
+  }
+  const std::vector<std::string> names = Names();
+  const auto look = Keep(held);
+  EXPECT_ERROR(look, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(look.error().message, HasSubstr("nothing in it is known to be from before"));
+  EXPECT_THAT(look.error().hint,
+              AllOf(HasSubstr("vezactl key restore"), HasSubstr("veza_backup_init()")));
+  EXPECT_EQ(Names(), names);
+
+  // The same things are a proof where they are from before.
+  EntranceCopy later = held;
+  later.seen += std::chrono::minutes(1);
+  EXPECT_OK(Keep(later));
+  EXPECT_OK(RequireKeyInPlace(*repository, kTestSystem));
+}
+
+TEST_P(EntranceTest, ABackupThatOurKeyHasSignedIsAProof) {
+  const auto repository = Initialise().value();
+  EntranceCopy held = Held();
+  held.seen = {};
+  Lose("identity/");
+  Put("backup/20261122-010000F/backup.json", R"({"format": 1})");
+  EXPECT_ERROR(Keep(held), ErrorCode::kFailedPrecondition);
+  PutBackup(*repository, "20261122-020000F");
+  if (encrypted()) {
+    EXPECT_OK(Keep(held));
+  } else {
+    // Anybody could have written it.
+    EXPECT_ERROR(Keep(held), ErrorCode::kFailedPrecondition);
+  }
+}
+
+TEST_P(EntranceTest, ADamagedIdentityIsReplaced) {
+  const auto repository = Initialise().value();
+  const std::vector<NamedText> before = Objects();
+  const EntranceCopy held = Held();
+  const NamedText good = Objects("identity/").front();
+  std::string other_node = good.text;
+  other_node.replace(other_node.find("node-a"), 6, "node-b");
+  const std::string damages[] = {"",         "garbage",
+                                 "{}",       good.text.substr(0, good.text.size() / 2),
+                                 other_node, std::string(limits::kIdentity + 1, ' ')};
+  for (const std::string& damage : damages) {
+    Put(good.name, damage);
+    const auto opened = Open();
+    EXPECT_ERROR(opened, ErrorCode::kDataCorrupted);
+    if (damage.size() <= limits::kIdentity) {
+      EXPECT_THAT(opened.error().hint, HasSubstr("vezactl key restore")) << damage;
+    }
+    if (damage != other_node) {
+      EXPECT_ERROR(RequireKeyInPlace(*repository, kTestSystem), ErrorCode::kDataCorrupted);
+    }
+    const auto look = Keep(held);
+    ASSERT_OK(look) << damage;
+    EXPECT_THAT(look->put_back, ElementsAre(good.name));
+    EXPECT_EQ(Objects(), before);
+  }
+  // A good one that came between the look and the replacement stays.
+  EXPECT_OK(ReplaceDamagedIdentity(*store_, {good.name, "garbage"}, "another"));
+  EXPECT_EQ(Objects(), before);
+}
+
+TEST_P(EntranceTest, ADamagedIdentityThatIsNotHeldStays) {
+  ASSERT_OK(Initialise());
+  const EntranceCopy held = Held();
+  const std::string unknown = IdentityName(kOtherSystem);
+  Put(unknown, "");
+  EXPECT_ERROR(Keep(held), ErrorCode::kDataCorrupted);
+  EXPECT_EQ(Objects(unknown).front().text, "");
+}
+
+// What is acknowledged must be there to be read.
+TEST_P(EntranceTest, WithoutIdentityOrKeyNothingCounts) {
+  const auto repository = Initialise().value();
+  const std::vector<NamedText> before = Objects();
+  EXPECT_OK(RequireKeyInPlace(*repository, kTestSystem));
+  Lose("identity/");
+  Put("wal/x", "x");
+  const auto refused = RequireKeyInPlace(*repository, kTestSystem);
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refused.error().hint, HasSubstr("vezactl key restore"));
+  for (const NamedText& object : before) {
+    Put(object.name, object.text);
+  }
+  EXPECT_OK(RequireKeyInPlace(*repository, kTestSystem));
+  Lose("key/");
+  if (encrypted()) {
+    EXPECT_ERROR(RequireKeyInPlace(*repository, kTestSystem), ErrorCode::kDataCorrupted);
+  } else {
+    EXPECT_OK(RequireKeyInPlace(*repository, kTestSystem));
+  }
+}
+
+TEST_P(EntranceTest, NewWalAloneIsToldApart) {
+  EXPECT_TRUE(HoldsOnlyNewWal(*store_, kTestSystem, 1).value());
+  PutWal(*Initialise().value());
+  EXPECT_TRUE(HoldsOnlyNewWal(*store_, kTestSystem, 1).value());
+  EXPECT_FALSE(HoldsOnlyNewWal(*store_, kTestSystem, 0).value());
+  Put("backup/20261122-020000F/backup.json", "x");
+  EXPECT_FALSE(HoldsOnlyNewWal(*store_, kTestSystem, 1).value());
+}
+
 TEST_P(EntranceTest, WithoutACopyNothingIsPutBack) {
   PutWal(*Initialise().value());
   EntranceCopy elsewhere = Held();
@@ -389,8 +503,9 @@ TEST_P(KeptWrapTest, OnlySoManyWrapsAreTried) {
   const NamedText ours = Objects("key/").front();
   EXPECT_OK(store_->Delete(ours.name));
   Put(KeyWrapName(key_id, std::string(16, 'f')), ours.text);
-  const std::string junk =
-      WrapKey(TestKey(), "another passphrase", "node-b", kTestTime, SystemRandom()).value();
+  const std::string junk = WrapKey(*Open().value()->seal_policy().key, "another passphrase",
+                                   "node-b", kTestTime, SystemRandom())
+                               .value();
   for (std::size_t i = 0; i < limits::kKeyWrapsTried; ++i) {
     Put(KeyWrapName(key_id, fmt::format("{:016}", i)), i % 8 == 0 ? "no wrap" : junk);
   }
@@ -445,6 +560,47 @@ TEST_P(KeptWrapTest, TheWrapThatIsNotedIsTriedFirst) {
     options.first_wrap = wrong;
     EXPECT_GE(WrapsFetched(options), 5) << wrong;
   }
+}
+
+// Of another repository, which has the same passphrase or another one.
+TEST_P(KeptWrapTest, TheWrapOfAnotherKeyDoesNotCount) {
+  const auto repository = Initialise().value();
+  const EntranceCopy held = Held();
+  const std::string name = held.key_wraps.front().name;
+  for (const std::string& passphrase : {std::string(kTestPassphrase), std::string("another")}) {
+    Lose("key/");
+    const std::string other =
+        WrapKey(TestKey(), passphrase, "node-b", kTestTime, SystemRandom()).value();
+    Put(name, other);
+    for (const Error& refused :
+         {Open().error(), RequireKeyInPlace(*repository, kTestSystem).error()}) {
+      EXPECT_EQ(refused.code, ErrorCode::kDataCorrupted);
+      EXPECT_THAT(refused.message, HasSubstr("is the wrap of another key"));
+      EXPECT_THAT(refused.hint, HasSubstr("vezactl key restore"));
+    }
+    const auto look = Keep(held);
+    ASSERT_OK(look);
+    EXPECT_THAT(look->put_back, ElementsAre(Not(name)));
+    EXPECT_EQ(Objects(name).front().text, other) << "nothing is overwritten";
+    EXPECT_OK(Open());
+    EXPECT_OK(RequireKeyInPlace(*repository, kTestSystem));
+    EXPECT_THAT(Keep(held).value().put_back, IsEmpty());
+  }
+}
+
+// The wrap of our key whose content no passphrase opens any more: it has a good name and form.
+TEST_P(KeptWrapTest, AWrapThatWasChangedIsPutBesideIt) {
+  const auto repository = Initialise().value();
+  const EntranceCopy held = Held();
+  const std::string name = held.key_wraps.front().name;
+  Put(name, WrapKey(*repository->seal_policy().key, "another passphrase", "node-b", kTestTime,
+                    SystemRandom())
+                .value());
+  EXPECT_ERROR(RequireKeyInPlace(*repository, kTestSystem), ErrorCode::kWrongKey);
+  const auto look = Keep(held);
+  ASSERT_OK(look);
+  EXPECT_THAT(look->put_back, ElementsAre(Not(name)));
+  EXPECT_OK(RequireKeyInPlace(*repository, kTestSystem));
 }
 
 // Nothing is overwritten; the wrap gets a name of its own.

@@ -72,6 +72,13 @@ TEST_F(FinishedCopyTest, BecomesTheBackupThatItsMakerWanted) {
   ASSERT_OK(RequireWholeCopy(*repository_, *found));
   EXPECT_ERROR(CommitFinishedCopy(*repository_, *found, Sha256Of(AsBytes("another's"))),
                ErrorCode::kFailedPrecondition);
+  const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
+  const std::string text = ReadText(identity);
+  std::filesystem::remove(identity);
+  EXPECT_ERROR(CommitFinishedCopy(*repository_, *found, *wanted_.own),
+               ErrorCode::kFailedPrecondition);
+  EXPECT_FALSE(repository_.Exists(BackupDocumentName(kTestLabel)));
+  WriteText(identity, text);
   ASSERT_OK(CommitFinishedCopy(*repository_, *found, *wanted_.own));
   const Bytes document =
       GetSmall(repository_->store(), BackupDocumentName(kTestLabel), 16U << 20).value();

@@ -96,6 +96,28 @@ TEST_P(KeyRestoreTest, EveryLossIsRepairedFromBackups) {
   }
 }
 
+TEST_P(KeyRestoreTest, ADamagedIdentityIsMadeAnew) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kFirst);
+  const NamedText good = Objects("identity/").front();
+  std::string other_node = good.text;
+  other_node.replace(other_node.find("node-a"), 6, "node-b");
+  for (const std::string& damage :
+       {std::string(), std::string("garbage"), other_node, std::string(100'000, ' ')}) {
+    Put(good.name, damage);
+    const auto dry = Restore({.dry_run = true});
+    ASSERT_OK(dry);
+    EXPECT_THAT(dry->written, ElementsAre(good.name));
+    EXPECT_EQ(Objects(good.name).front().text, damage);
+    const auto report = Restore();
+    ASSERT_OK(report);
+    EXPECT_THAT(report->written, ElementsAre(good.name));
+    ExpectBackups({kFirst});
+    EXPECT_OK(RequireKeyInPlace(*repository, kTestSystem));
+    EXPECT_THAT(Restore().value().written, IsEmpty()) << "a good one stays";
+  }
+}
+
 TEST_P(KeyRestoreTest, EverySystemComesBack) {
   {
     const auto repository = Initialise().value();
@@ -155,12 +177,12 @@ TEST_P(KeyRestoreTest, DamageIsPassedOver) {
   EXPECT_THAT(report->unfitting, ElementsAre(kSecond));
 }
 
-TEST_P(KeyRestoreTest, ADamagedIdentityIsNotReplaced) {
+TEST_P(KeyRestoreTest, ADamagedIdentityOfWhichNoBackupTellsStays) {
   PutBackup(*Initialise().value(), kFirst);
   for (const char* const text : {"", "{}", "[]"}) {
-    Put(IdentityName(kTestSystem), text);
+    Put(IdentityName(kOtherSystem), text);
     EXPECT_ERROR(Restore(), ErrorCode::kDataCorrupted);
-    EXPECT_EQ(Objects("identity/").front().text, text);
+    EXPECT_EQ(Objects(IdentityName(kOtherSystem)).front().text, text);
   }
 }
 
@@ -264,6 +286,17 @@ TEST_P(RestoredWrapTest, AWrongPassphraseWritesNothing) {
   EXPECT_ERROR(RestoreKey(store_, OptionsWith("another passphrase"), environment_, {}),
                ErrorCode::kNotFound);
   EXPECT_EQ(Names(), names);
+}
+
+TEST_P(RestoredWrapTest, TheWrapOfAnotherKeyIsNoneOfOurs) {
+  PutBackup(*Initialise().value(), kFirst);
+  const std::string name = Names("key/").front();
+  Put(name, WrapKey(TestKey(), kTestPassphrase, "node-b", kTestTime, SystemRandom()).value());
+  const auto report = Restore();
+  ASSERT_OK(report);
+  EXPECT_THAT(report->written, SizeIs(1));
+  EXPECT_THAT(Names("key/"), SizeIs(2));
+  ExpectBackups({kFirst});
 }
 
 TEST_P(RestoredWrapTest, ANameThatIsTakenIsNotOverwritten) {

@@ -1,5 +1,7 @@
 #include "core/repository/repository_marker.h"
 
+#include <unistd.h>
+
 #include "core/repository/entrance_fixture.h"
 
 namespace veza {
@@ -44,6 +46,22 @@ TEST_P(RepositoryMarkerTest, TheFirstUseMarks) {
   const auto written = std::filesystem::last_write_time(Path());
   EXPECT_OK(InitialiseAt(store_));
   EXPECT_EQ(std::filesystem::last_write_time(Path()), written);
+}
+
+TEST_P(RepositoryMarkerTest, WhatCannotBeReadSaysWhatToDo) {
+  std::filesystem::create_directories(Path());
+  const auto directory = InitialiseAt(store_);
+  EXPECT_FALSE(directory);
+  EXPECT_THAT(directory.error().hint,
+              AllOf(HasSubstr("remove that"), HasSubstr("veza_backup_init()")));
+  std::filesystem::remove(Path());
+  EXPECT_OK(InitialiseAt(store_));
+  if (geteuid() != 0) {
+    std::filesystem::permissions(Path(), std::filesystem::perms::none);
+    const auto unreadable = InitialiseAt(store_);
+    EXPECT_ERROR(unreadable, ErrorCode::kPermissionDenied);
+    EXPECT_THAT(unreadable.error().hint, HasSubstr("Let the account of the server read it"));
+  }
 }
 
 // A mistyped name.

@@ -19,6 +19,17 @@ std::string Segment(SegmentNumber number) {
   return SegmentName(1, number, kTestSegmentSize);
 }
 
+class ShiftedClock final : public Clock {
+ public:
+  TimePoint Now() const override { return SystemClock().Now(); }
+  SteadyTime Steady() const override { return SystemClock().Steady() + ahead.load(); }
+  bool Sleep(std::chrono::milliseconds duration, const Cancellation* cancellation) const override {
+    return SystemClock().Sleep(duration, cancellation);
+  }
+
+  std::atomic<std::chrono::seconds> ahead{};
+};
+
 // Ready files in a pg_wal, and a shipper. Threads and time are real.
 class WalShipperTest : public testing::Test {
  protected:
@@ -34,6 +45,7 @@ class WalShipperTest : public testing::Test {
   void Start() {
     shipper_.reset();
     environment_ = {};
+    environment_.clock = &clock_;
     shipper_.emplace(
         options_,
         [this](const RetryObserver& observer) -> Result<std::unique_ptr<Repository>> {
@@ -110,6 +122,7 @@ class WalShipperTest : public testing::Test {
 
   TestRepository repository_;
   ShipperOptions options_;
+  ShiftedClock clock_;
   Environment environment_;
   std::atomic<bool> opener_fails_{false};
   std::atomic<ErrorCode> opener_error_{ErrorCode::kUnavailable};
@@ -141,10 +154,92 @@ TEST_F(WalShipperTest, StoresNothingWithAKeyThatIsNotTheRepositorysAnyMore) {
 
   WriteText(identity, ours);
   EXPECT_OK(Archive(Segment(3)));
-  // One that something has deleted stops nothing: the key is the right one.
+}
+
+// Everything below the prefix was deleted, or the file system is not mounted any more.
+TEST_F(WalShipperTest, AcknowledgesNothingInAnEmptiedPlace) {
+  const std::string name = IdentityName(kTestSystem);
+  const std::string identity = ReadText(repository_.PathOf(name));
+  std::atomic<int> puts{0};
+  hook_ = [&](FaultStore::Operation operation, std::string_view) {
+    puts += operation == FaultStore::Operation::kPut ? 1 : 0;
+    return Ok();
+  };
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
+  const auto empty = [&] {
+    for (const auto& entry : std::filesystem::directory_iterator(repository_.PathOf("."))) {
+      std::filesystem::remove_all(entry);
+    }
+  };
+  empty();
+  MakeReady(2, 2);
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const auto refused = Archive(Segment(2));
+    EXPECT_FALSE(refused);
+    EXPECT_THAT(refused.error().hint, testing::Not(testing::IsEmpty()));
+    EXPECT_FALSE(IsStored(Segment(2))) << "it would be all there is";
+  }
+  EXPECT_EQ(puts, 2) << "once it is known, nothing is stored";
+
+  WriteText(repository_.PathOf(name), identity);
+  EXPECT_OK(Archive(Segment(2)));
+  EXPECT_TRUE(IsStored(Segment(2)));
+
+  // ".backup" and ".history" files are left out for what is wrong with them only.
+  empty();
+  const std::string label = Segment(2) + ".00000028.backup";
+  MakeReady(label);
+  EXPECT_FALSE(Archive(label));
+}
+
+TEST_F(WalShipperTest, WhatIsStoredWithoutAnIdentityStaysWhereMoreIsLeft) {
+  const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
+  const std::string text = ReadText(identity);
+  WriteText(repository_.PathOf("backup/20261122-020000F/backup.json"), "x");
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
   std::filesystem::remove(identity);
-  MakeReady(4, 4);
-  EXPECT_OK(Archive(Segment(4)));
+  MakeReady(2, 2);
+  const auto refused = Archive(Segment(2));
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message, HasSubstr("has lost its identity"));
+  EXPECT_TRUE(IsStored(Segment(2)));
+  WriteText(identity, "");
+  EXPECT_ERROR(Archive(Segment(2)), ErrorCode::kDataCorrupted);
+  WriteText(identity, text);
+  EXPECT_EQ(Archive(Segment(2)).value().outcome, PushOutcome::kAlreadyThere);
+}
+
+// What is there ahead may have gone with the identity, though the archiver has not asked yet.
+TEST_F(WalShipperTest, WhatIsAheadIsStoredAnewBehindALoss) {
+  const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
+  const std::string text = ReadText(identity);
+  MakeReady(1, 4);
+  ASSERT_OK(Archive(Segment(1)));
+  ASSERT_TRUE(EventuallyAhead(3));
+  std::filesystem::remove_all(repository_.PathOf("wal"));
+  std::filesystem::remove(identity);
+  const std::string history = "00000002.history";
+  MakeReady(history);
+  EXPECT_FALSE(Archive(history));
+  EXPECT_EQ(shipper_->counters().ahead, 0);
+  EXPECT_FALSE(Archive(Segment(2)));
+  WriteText(identity, text);
+  for (SegmentNumber number = 2; number <= 4; ++number) {
+    EXPECT_OK(Archive(Segment(number)));
+    EXPECT_TRUE(IsStored(Segment(number)));
+  }
+}
+
+TEST_F(WalShipperTest, WhatIsAheadForLongIsLookedAtAgain) {
+  MakeReady(1, 3);
+  ASSERT_OK(Archive(Segment(1)));
+  ASSERT_TRUE(EventuallyAhead(2));
+  std::filesystem::remove_all(repository_.PathOf("wal"));
+  clock_.ahead = std::chrono::minutes(1);
+  ASSERT_OK(Archive(Segment(2)));
+  EXPECT_TRUE(IsStored(Segment(2)));
 }
 
 TEST_F(WalShipperTest, ShipsEveryFileAndLooksAheadNoFurtherThanAllowed) {

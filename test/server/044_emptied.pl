@@ -1,0 +1,136 @@
+# Identity and key vanish while the server runs: no WAL is acknowledged where nobody could read it, and no
+# backup is committed there. What can be put back is put back at once; an emptied place waits for somebody.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init;
+$node->append_conf('postgresql.conf', 'archive_timeout = 60');
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+$node->safe_psql('postgres', 'CREATE TABLE t AS SELECT generate_series(1, 100) AS id');
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+my %entrance = map { $_ => read_object($_) } grep { m{^main/(identity|key)/} } objects();
+my ($identity) = grep { m{/identity/} } keys %entrance;
+my ($wrap) = grep { m{/key/} } keys %entrance;
+
+sub key_detail
+{
+	return $node->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'key'});
+}
+poll_until(sub { key_detail() =~ /as this server holds them/ }, 'the scheduler to hold the key');
+
+sub switch_wal
+{
+	$node->safe_psql('postgres', 'INSERT INTO t SELECT 1');
+	return $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
+}
+
+# --- What a running server puts back ---------------------------------------------------------------
+
+# Without a look of its own: the archiver asks for it.
+sub is_mended
+{
+	my ($said, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $position = -s $node->logfile;
+	my $segment = switch_wal();
+	$node->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$said/, $position);
+	$node->wait_for_log(qr/WARNING:  objects of the repository were missing and have been put back/, $position);
+	$node->wake_archiver;
+	$node->wait_for_archived($segment);
+	is(read_object($identity), $entrance{$identity}, "$test: the identity is what it was");
+	$node->vezactl_ok([qw(info)]);
+	return;
+}
+
+delete_object($identity);
+is_mended(qr/has lost its identity/, 'an identity that was deleted');
+write_object($identity, '');
+is_mended(qr/is not a JSON object.*\n.*HINT:  .*vezactl key restore/, 'an identity that was truncated');
+
+# That of another repository with the same passphrase.
+$node->apply_conf(cluster => 'other');
+$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+my ($others) = objects('other/key/');
+$node->apply_conf(cluster => 'main');
+$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+poll_until(sub { key_detail() =~ /as this server holds them/ }, 'the scheduler to hold the key again');
+write_object($wrap, read_object($others));
+is_mended(qr/is the wrap of another key/, 'a wrap that was exchanged');
+is(scalar(my @wraps = objects('main/key/')), 2, 'it is put beside the other');
+
+# --- vezactl ---------------------------------------------------------------------------------------
+
+$node->stop;
+write_object($identity, 'garbage');
+delete_object($_) foreach grep { $_ ne $wrap } objects('main/key/');
+$node->vezactl_fails([qw(info)], 1, qr/is not a JSON object.*vezactl key restore/s, 'vezactl info');
+my $out = $node->vezactl_ok([qw(key restore)]);
+like($out, qr{wrote identity/}, 'vezactl key restore makes a damaged identity anew');
+like($out, qr{wrote key/}, 'and puts the right wrap beside a wrong one');
+$node->vezactl_ok([qw(verify)]);
+$node->start;
+$node->archive_wal;
+
+# --- Everything is gone ----------------------------------------------------------------------------
+
+sub empty_place
+{
+	# Again, for what was on its way.
+	poll_until(
+		sub {
+			delete_object($_) foreach objects('main/');
+			return !objects('main/');
+		},
+		'the place to be empty');
+	return;
+}
+
+poll_until(sub { key_detail() =~ /as this server holds them/ }, 'the scheduler to hold the key once more');
+empty_place();
+my $position = -s $node->logfile;
+my $segment = switch_wal();
+$node->wait_for_log(
+	qr/WARNING:  could not archive WAL file "\w+": .*is empty, but this server has archived to it before\n.*HINT:  .*veza_backup_init\(\)/,
+	$position);
+$node->wait_for_log(qr/WARNING:  could not look after identity and key of the repository: .*is empty/, $position);
+is($node->archive_status($segment), 'ready', 'WAL is not acknowledged in an emptied place');
+is_deeply([ grep { m{^main/(wal|identity|key|backup)/} } objects('main/') ], [], 'and nothing stays there');
+$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/is empty, but/, 'a backup there');
+$node->restart;
+switch_wal();
+is($node->archive_status($segment), 'ready', 'nor after a restart');
+
+# WAL that another node has stored there makes it no old place.
+write_object("main/wal/1/00000001/00000000/$segment", 'x');
+$position = -s $node->logfile;
+$node->wake_archiver;
+$node->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*has lost its identity/, $position);
+is_deeply([ grep { m{^main/(identity|key)/} } objects('main/') ], [], 'nothing is put back');
+empty_place();
+
+is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), repository() . '/main', 'an operator decides');
+$node->wake_archiver;
+$node->wait_for_archived($segment);
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$node->vezactl_ok([qw(verify)]);
+
+# --- The marker ------------------------------------------------------------------------------------
+
+my $marker = $node->data_dir . '/veza-repository';
+unlink $marker or die "unlink: $!";
+mkdir $marker or die "mkdir: $!";
+$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/veza-repository.*HINT: .*remove that/s,
+	'a directory in the place of the marker');
+rmdir $marker;
+is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), repository() . '/main', 'which is written anew');
+ok(-f $marker, 'as a file');
+
+done_testing();
