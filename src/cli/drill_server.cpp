@@ -351,12 +351,30 @@ Status DrillServer::WaitUntilOpen() {
     }
     if (SaysItIsReady()) {
       wal_.Close();
+      RETURN_IF_ERROR(HoldSocket());
       // What has fetched WAL ahead has the credentials, and no business beside code of others.
       KillChildrenBut(process_->pid());
       return RequireOwnTablespaces();
     }
     RETURN_IF_ERROR(wal_.Serve(kPoll));
   }
+}
+
+// Before the first client, with which code of others may come: that could put a link to another
+// server's socket in the place of this one, and our statements, of a superuser, would go there. So
+// nothing in the directory can be replaced any more (the filter lets the server change no
+// permissions), and our clients find the directory by a descriptor, wherever its name leads.
+Status DrillServer::HoldSocket() {
+  const std::string path = In("socket");
+  socket_ = UniqueFd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!socket_.valid() || fchmod(socket_.get(), S_IRUSR | S_IXUSR) != 0) {
+    return ErrnoError(errno, fmt::format("could not hold directory \"{}\"", path));
+  }
+  return Ok();
+}
+
+std::string DrillServer::SocketDirectory() const {
+  return socket_.valid() ? fmt::format("/proc/self/fd/{}", socket_.get()) : In("socket");
 }
 
 // Without the setting, directories in the place of links end recovery (CheckTablespaceDirectory):
@@ -486,7 +504,7 @@ std::string DrillServer::ClientOptions(Asker asker) const {
 
 std::vector<std::string> DrillServer::ClientEnvironment(Asker asker) const {
   std::vector<std::string> environment = CleanEnvironment();
-  environment.push_back("PGHOST=" + In("socket"));
+  environment.push_back("PGHOST=" + SocketDirectory());
   environment.push_back(std::string("PGPORT=") + kPort);
   environment.push_back("PGUSER=" + (asker == Asker::kDrill ? options_.role : reader_));
   environment.emplace_back("PGAPPNAME=veza_backup drill");
@@ -509,6 +527,7 @@ Result<ChildOutput> DrillServer::Run(const std::string& program,
   return RunToEnd({.arguments = std::move(arguments),
                    .environment = ClientEnvironment(Asker::kDrill),
                    .directory = options_.directory,
+                   .inherited = socket_.get(),
                    .confinement = options_.confinement},
                   *environment_.cancellation);
 }
@@ -523,6 +542,7 @@ Result<ChildOutput> DrillServer::Query(const std::string& database, const std::s
                                  "--no-password", "--set=ON_ERROR_STOP=1", "--command", sql},
                    .environment = std::move(environment),
                    .directory = options_.directory,
+                   .inherited = socket_.get(),
                    .confinement = options_.confinement},
                   *environment_.cancellation);
 }
@@ -554,6 +574,10 @@ void DrillServer::StopAtOnce() {
 }
 
 Status DrillServer::StartForGood() {
+  // It makes its socket anew.
+  if (socket_.valid() && fchmod(socket_.get(), S_IRWXU) != 0) {
+    return ErrnoError(errno, "could not give the directory of the socket back");
+  }
   ASSIGN_OR_RETURN(ChildProcess process, StartPostgres(CleanEnvironment(), 0, -1));
   const SteadyTime deadline = environment_.clock->Steady() + kStartPatience;
   while (!SaysItIsReady()) {

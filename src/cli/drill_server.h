@@ -25,6 +25,7 @@
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/restore/plan.h"
+#include "core/storage/unique_fd.h"
 
 namespace veza::cli {
 
@@ -123,6 +124,8 @@ class DrillServer {
                                      int lock) const;
   // What it says itself, which is no more than its word.
   bool SaysItIsReady() const;
+  Status HoldSocket();
+  std::string SocketDirectory() const;
   Result<std::string> Settings() const;
   std::string Program(const std::string& name) const { return options_.programs + "/" + name; }
   std::string In(const std::string& name) const { return options_.directory + "/" + name; }
@@ -138,6 +141,7 @@ class DrillServer {
   const Environment& environment_;
   DrillWal wal_;
   std::optional<ChildProcess> process_;
+  UniqueFd socket_;         // its directory, once the server is open
   pid_t kept_ = 0;          // what StartForGood() has started
   std::string kept_start_;  // StartOf() it
   std::string database_ = "postgres";

@@ -118,6 +118,15 @@ unlink "$secrets/left";
 make_prey();
 $node->safe_psql('postgres', 'TRUNCATE said');
 
+my $socket = $node->host . '/.s.PGSQL.' . $node->port;
+$node->safe_psql('postgres', <<SQL);
+CREATE FUNCTION lead_astray() RETURNS text LANGUAGE plpgsql AS \$\$
+BEGIN
+	COPY (SELECT) TO PROGRAM 'ln -sf $socket ../socket/.s.PGSQL.5432; mv ../socket ../moved; mkdir ../socket; ln -s $socket ../socket/.s.PGSQL.5432';
+	RETURN 'done';
+END\$\$;
+SQL
+
 # What is set in a restored cluster is not run, either.
 my %commands = (
 	map({ $_ => "touch ran-$_" } qw(archive_command restore_command archive_cleanup_command
@@ -162,6 +171,10 @@ ok(!-e "$secrets/left", 'and leaves nothing');
 is(slurp_file($prey), 'prey', 'empties nothing');
 is((stat $prey)[2] & 07777, 0600, 'nor opens it to others');
 is_deeply([ glob '/dev/shm/veza-probe*' ], [], 'in /dev/shm as well');
+
+# Nor does it lead the drill's own statements to another server.
+($result) = drill('a link in the place of the socket', 0, '--check-role', 'postgres', '--check', 'SELECT lead_astray()',
+	'--check', q{SELECT current_setting('cluster_name') = 'veza_backup drill'});
 
 # A file that a check needs can be named.
 ($result) = drill('--readable', 0, '--check-role', 'postgres', '--readable', $passphrase, @checks[ 0, 1 ]);
