@@ -209,6 +209,13 @@ void RememberCopy(const Sha256Digest& finished_copy) {
   LWLockRelease(shared->lock);
 }
 
+void ForgetCopy() {
+  SharedState* const shared = GetSharedState();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  shared->made_copy = false;
+  LWLockRelease(shared->lock);
+}
+
 // Settings and facts of now into the job. Plain memory in and out, so that it may fail.
 bool PrepareJob(BackupJob* job, ErrorReport* report) {
   const Status status = CatchExceptions([job]() -> Status {
@@ -542,6 +549,12 @@ void WorkerExit(int, Datum) {
   if (worker_succeeded) {
     FinishSucceeded();
   } else {
+    // Whoever cancels or terminates a backup does not want it. What it has stored may still be
+    // there, if the store was away: the next backup must not be what was cancelled.
+    if (worker_error.sqlstate == ERRCODE_QUERY_CANCELED ||
+        worker_error.sqlstate == ERRCODE_ADMIN_SHUTDOWN) {
+      ForgetCopy();
+    }
     FinishFailed(&worker_error);
     AskForLookAtKey();  // it may be why
   }

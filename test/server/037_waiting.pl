@@ -93,6 +93,26 @@ poll_until(sub { !defined(($primary->backup_worker)[0]) }, 'the end of the worke
 is($primary->safe_psql('postgres', $unfinished), $left,
 	'a backup that was cancelled leaves nothing');
 
+# Nor is it completed by the next one, when it could not be removed.
+foreach my $how ('INT', 'TERM')
+{
+	$archiver = $primary->archiver_pid;
+	kill 'STOP', $archiver;
+	my %older = map { $_ => 1 } objects('main/backup/');
+	$session = $primary->start_sql($full);
+	$primary->wait_for_phase('waiting for WAL');
+	my ($cancelled) = map { m{/([^/]+)/finished\.json$} } grep { !$older{$_} } objects('main/backup/');
+	break_store('refuse');
+	kill $how, ($primary->backup_worker)[0];
+	$primary->finish_sql($session);
+	poll_until(sub { !defined(($primary->backup_worker)[0]) }, 'the end of the worker');
+	mend_store();
+	kill 'CONT', $archiver;
+	isnt($primary->safe_psql('postgres', $full), $cancelled, "a backup that was ended by SIG$how while the store was away");
+}
+
+$left = $primary->safe_psql('postgres', $unfinished);
+
 # --- a backup that fails while it copies ----------------------------------------------------------
 
 my %known = map { $_ => 1 } objects('main/backup/');
