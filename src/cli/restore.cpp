@@ -140,6 +140,12 @@ void WarnOfGap(const RestorePlan& plan, bool end_at_gap) {
                              FormatLsn(*plan.minimal)),
                  "If the target is not before it, the server stops there with an error.");
   }
+  if (plan.is_behind_archive) {
+    PrintWarning(fmt::format("{} is behind all WAL that is in the repository",
+                             DescribeTarget(plan.recovery.target)),
+                 "If no more is archived, the server stops there with an error. \"vezactl info\" "
+                 "shows up to when one can restore.");
+  }
   if (plan.missing_segment.empty()) {
     return;
   }
@@ -199,6 +205,8 @@ Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repo
   }
   if (!kept) {
     kept = lease->KeepFor(kRecoveryLease);
+    // The shorter one may have ended meanwhile.
+    RETURN_IF_ERROR(RequireStillThere(repository, plan));
   }
   if (!kept) {
     PrintWarning(fmt::format("retention may soon remove the WAL that recovery needs: {}",

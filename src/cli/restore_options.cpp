@@ -82,6 +82,15 @@ Result<std::string> MakeRestoreCommand(const GlobalOptions& options,
                                        std::uint64_t system_identifier) {
   ASSIGN_OR_RETURN(const std::string self, OwnProgram());
   ASSIGN_OR_RETURN(const std::string config_file, AbsolutePath(options.config_file));
+  std::error_code error;
+  if (std::filesystem::exists(config_file, error) &&
+      !std::filesystem::is_regular_file(config_file, error)) {
+    return MakeError(ErrorCode::kInvalidArgument, "configuration file \"{}\" is no regular file",
+                     config_file)
+        .WithHint(
+            "restore_command of the restored server reads it again for each WAL file. Name a file "
+            "that stays.");
+  }
   return BuildRestoreCommand(self, config_file, system_identifier);
 }
 

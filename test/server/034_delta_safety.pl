@@ -53,6 +53,8 @@ sub recovers
 	$copy->wait_for_end_of_recovery;
 	is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '1000', $test);
 	$copy->stop;
+	# What has fetched WAL ahead ends, and removes it, a little later.
+	poll_until(sub { !-e "$target/pg_wal/veza_spool" }, 'the end of the prefetcher');
 	return;
 }
 

@@ -201,7 +201,7 @@ Result<std::unique_ptr<RestoreLease>> RestoreLease::Take(const Repository& repos
                          .lease = kCopyLease};
   std::unique_ptr<RestoreLease> lease(
       new RestoreLease(repository, LeaseName(backup.label, ToHex(id)), std::move(document)));
-  RETURN_IF_ERROR(lease->Write());
+  RETURN_IF_ERROR(lease->Write(lease->document_));
   RETURN_IF_ERROR(lease->renewer_.Start([self = lease.get()] { self->RenewUntilStopped(); }));
   return lease;
 }
@@ -218,9 +218,9 @@ void RestoreLease::Stop() {
   renewer_.Join();
 }
 
-Status RestoreLease::Write() const {
+Status RestoreLease::Write(const LeaseDocument& document) const {
   ASSIGN_OR_RETURN(const std::string text,
-                   SerializeLease(document_, name_, repository_.seal_policy()));
+                   SerializeLease(document, name_, repository_.seal_policy()));
   return PutSmall(repository_.store(), name_, AsBytes(text), PutMode::kReplace);
 }
 
@@ -229,14 +229,23 @@ Status RestoreLease::Write() const {
 void RestoreLease::RenewUntilStopped() {
   const auto pause = std::chrono::milliseconds(document_.lease) / kRenewalsPerLease;
   while (repository_.environment().clock->Sleep(pause, &stop_)) {
-    [[maybe_unused]] const Status renewed = CatchExceptions([this] { return Write(); });
+    [[maybe_unused]] const Status renewed = CatchExceptions([this] {
+      const std::lock_guard lock(mutex_);
+      return Write(document_);
+    });
   }
 }
 
 Status RestoreLease::KeepFor(std::chrono::seconds time) {
+  {
+    const std::lock_guard lock(mutex_);
+    LeaseDocument longer = document_;
+    longer.lease = time;
+    RETURN_IF_ERROR(Write(longer));
+    document_ = std::move(longer);
+  }
   Stop();
-  document_.lease = time;
-  return Write();
+  return Ok();
 }
 
 Status RestoreLease::End() {

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -98,7 +99,7 @@ class RestoreLease {
 
   const std::string& name() const { return name_; }
 
-  // Stops renewing; from now on it stays so long.
+  // Stops renewing; from now on it stays so long. After an error it is renewed as before.
   Status KeepFor(std::chrono::seconds time);
   // Nothing is needed any more.
   Status End();
@@ -107,11 +108,12 @@ class RestoreLease {
   RestoreLease(const Repository& repository, std::string name, LeaseDocument document);
 
   void RenewUntilStopped();
-  Status Write() const;
+  Status Write(const LeaseDocument& document) const;
   void Stop();
 
   const Repository& repository_;
   const std::string name_;
+  std::mutex mutex_;  // of the document, and of the order in which it is stored
   LeaseDocument document_;
   Cancellation stop_;
   ThreadGroup renewer_;

@@ -176,16 +176,19 @@ Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system
 Error NotOurs(const std::string& target, const std::string& directory, const std::string& link) {
   if (!WasInterrupted(target)) {
     return MakeError(ErrorCode::kFailedPrecondition,
-                     "directory \"{}\" is not empty, and \"{}\" does not lead to it", directory,
-                     link);
+                     "directory \"{}\" is not empty, and \"{}\" does not lead to it, or another "
+                     "restore has begun to fill it",
+                     directory, link);
   }
   return MakeError(ErrorCode::kFailedPrecondition,
                    "directory \"{}\" is not empty, and not what the interrupted restore into "
                    "\"{}\" has left",
                    directory, target)
       .WithHint(
-          "Another server may have been given it since. If nothing uses it, empty it; or give "
-          "another place with --tablespace-map or --waldir. Nothing was written.");
+          "Another server may have been given it since, or version 0.1 has begun the restore, "
+          "which "
+          "left no file \"veza_restoring\" there. If nothing uses it, empty it; or give another "
+          "place with --tablespace-map or --waldir. Nothing was written.");
 }
 
 Status ClaimDirectory(const std::string& directory, const std::string& target) {
@@ -201,12 +204,12 @@ Status ReleaseDirectory(const std::string& directory) {
 }
 
 bool BelongsTo(const std::string& target, const std::string& directory, bool is_linked) {
-  if (!WasInterrupted(target)) {
-    return is_linked;
-  }
   std::ifstream file(ClaimOf(directory));
   std::string claimed;
-  return std::getline(file, claimed) && claimed == CanonicalPath(target);
+  if (std::getline(file, claimed)) {
+    return claimed == CanonicalPath(target);
+  }
+  return is_linked && !WasInterrupted(target);
 }
 
 bool IsTablespaceOf(const std::string& target, const Tablespace& tablespace) {

@@ -52,8 +52,9 @@ inline constexpr std::string_view kClaim = "veza_restoring";
 Status ClaimDirectory(const std::string& directory, const std::string& target);
 Status ReleaseDirectory(const std::string& directory);
 // Whether what is in `directory` belongs to the data directory `target`, which has a link to it
-// when `is_linked`. After an interrupted restore (kUnfinishedMarker) the link proves nothing: the
-// directory may have been emptied and given to another server since. Then only the claim does.
+// when `is_linked`. A claim of another data directory rules that out. After an interrupted restore
+// (kUnfinishedMarker) the link proves nothing: the directory may have been emptied and given to
+// another server since. Then only the claim does.
 bool BelongsTo(const std::string& target, const std::string& directory, bool is_linked);
 
 // For a directory that does not belong to `target`; `link` is where its link would be.

@@ -192,7 +192,12 @@ Status FileRestorer::CreateRoot() const {
   // A server that runs must not miss its pg_control for a moment.
   RETURN_IF_ERROR(RequireNoServer(plan_.target_directory));
   if (plan_.delta) {
-    RETURN_IF_ERROR(ClaimOtherRoots());  // before the marker asks for it
+    // Before the marker asks for it. Of those that were not there, nobody has the lock yet.
+    for (const auto& [directory, lock] : plan_.locks) {
+      if (lock && directory != plan_.target_directory) {
+        RETURN_IF_ERROR(ClaimDirectory(directory, plan_.target_directory));
+      }
+    }
   }
   const std::string marker = fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker);
   const bool was_marked = access(marker.c_str(), F_OK) == 0;
@@ -238,15 +243,6 @@ Status FileRestorer::RemoveControlFile() const {
   return RemoveFile(aside);
 }
 
-Status FileRestorer::ClaimOtherRoots() const {
-  for (const std::string& directory : plan_.OtherDirectories()) {
-    if (access(directory.c_str(), F_OK) == 0) {
-      RETURN_IF_ERROR(ClaimDirectory(directory, plan_.target_directory));
-    }
-  }
-  return Ok();
-}
-
 Status FileRestorer::CreateOtherRoots() const {
   for (const std::string& directory : plan_.OtherDirectories()) {
     RETURN_IF_ERROR(MakeDirectories(directory));
@@ -255,7 +251,9 @@ Status FileRestorer::CreateOtherRoots() const {
 }
 
 Status FileRestorer::LinkOtherRoots() const {
-  RETURN_IF_ERROR(ClaimOtherRoots());
+  for (const std::string& directory : plan_.OtherDirectories()) {
+    RETURN_IF_ERROR(ClaimDirectory(directory, plan_.target_directory));
+  }
   if (plan_.wal_directory.empty()) {
     return Ok();
   }

@@ -83,7 +83,6 @@ class FileRestorer {
   Status SyncAndComplete() const;
 
  private:
-  Status ClaimOtherRoots() const;
   Status RemoveControlFile() const;
   // False: there is nothing to build upon.
   Result<bool> ReuseFile(PendingFile& file, const FileRecord& record) const;

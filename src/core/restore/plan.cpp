@@ -311,7 +311,26 @@ SegmentNumber EndOfWay(const std::vector<WalRange>& ranges, const TimelineHistor
 struct WayToTarget {
   RecoveryObstacle obstacle;  // what there is before the target, as far as that can be told
   SegmentNumber end = 0;      // the first segment that recovery cannot have
+  TimePoint last_stored{};    // when the store got the last WAL of the cluster
 };
+
+// What happened after a segment was stored is not in it. The server's clock and the store's may
+// differ.
+bool IsBehind(const WayToTarget& way, const RecoveryTarget& target, std::uint64_t segment_size) {
+  constexpr std::chrono::minutes kClocksDiffer{5};
+  switch (target.kind) {
+    case TargetKind::kLsn:
+      return SegmentOf(target.lsn, segment_size) >= way.end;
+    case TargetKind::kTime:
+      return way.last_stored + kClocksDiffer < target.time;
+    case TargetKind::kEndOfWal:
+    case TargetKind::kImmediate:
+    case TargetKind::kXid:
+    case TargetKind::kName:
+      break;
+  }
+  return false;
+}
 
 // Of timelines, only the history counts that recovery follows.
 Result<WayToTarget> FindWay(const Repository& repository, const WalArchive& archive,
@@ -325,6 +344,9 @@ Result<WayToTarget> FindWay(const Repository& repository, const WalArchive& arch
   RecoveryObstacle& obstacle = way.obstacle;
   obstacle = ObstacleAfter(backup, ArchiveMap(size, ranges, {history}, std::move(minimal)));
   const std::string& segment = obstacle.missing_segment;
+  for (const WalRange& range : ranges) {
+    way.last_stored = std::max(way.last_stored, range.last_stored);
+  }
   way.end = segment.empty() ? EndOfWay(ranges, history, size) : SegmentNumberOf(segment, size);
   if (target.kind != TargetKind::kLsn) {
     return way;
@@ -721,6 +743,7 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   plan.missing_segment = way.obstacle.missing_segment;
   plan.minimal = way.obstacle.minimal;
   plan.wal_end = way.end;
+  plan.is_behind_archive = IsBehind(way, options.target, plan.backup.wal_segment_size);
   plan.history = history;
 
   plan.target_directory = WithoutLastSlash(options.target_directory);

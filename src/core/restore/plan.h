@@ -77,6 +77,8 @@ struct RestorePlan {
   std::optional<Lsn> minimal;
   TimelineHistory history;    // the way that recovery is going to take
   SegmentNumber wal_end = 0;  // on it, no segment before this one was missing; 0: not looked at
+  // The target is an LSN or a time that lies behind all that is archived so far.
+  bool is_behind_archive = false;
   RecoverySettings recovery;
   bool ends_at_gap = false;  // restore_command has --end-at-gap
   int jobs = 1;

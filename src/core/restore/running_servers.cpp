@@ -1,13 +1,11 @@
 #include "core/restore/running_servers.h"
 
 #include <fmt/format.h>
-#include <sys/types.h>
 
+#include <algorithm>
 #include <cctype>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <system_error>
 
 namespace veza {
@@ -16,24 +14,35 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The process of each data directory; of several, any.
-std::map<fs::path, pid_t> FindServers() {
-  std::map<fs::path, pid_t> servers;
+struct Server {
+  std::string process;
+  fs::path data_directory;  // as the process sees it, in its own mount namespace
+};
+
+// One process of each data directory. By way of /proc/PID/cwd, which leads into the directory also
+// where it has another path here.
+std::vector<Server> FindServers() {
+  std::vector<Server> servers;
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator("/proc", error)) {
-    const std::string number = entry.path().filename().string();
-    if (std::isdigit(static_cast<unsigned char>(number.front())) == 0) {
-      continue;
-    }
-    std::ifstream file(entry.path() / "comm");
+  for (fs::directory_iterator entry("/proc", error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string process = entry->path().filename().string();
+    std::ifstream file(entry->path() / "comm");
     std::string name;
-    if (!std::getline(file, name) || name != "postgres") {
+    if (std::isdigit(static_cast<unsigned char>(process.front())) == 0 ||
+        !std::getline(file, name) || name != "postgres") {
       continue;
     }
     std::error_code unreadable;
-    const fs::path directory = fs::read_symlink(entry.path() / "cwd", unreadable);
-    if (!unreadable && fs::exists(directory / "PG_VERSION", unreadable)) {
-      servers.emplace(directory, static_cast<pid_t>(std::atol(number.c_str())));
+    const fs::path directory = entry->path() / "cwd";
+    if (!fs::exists(directory / "PG_VERSION", unreadable)) {
+      continue;
+    }
+    const bool is_known = std::ranges::any_of(servers, [&](const Server& server) {
+      return fs::equivalent(server.data_directory, directory, unreadable);
+    });
+    if (!is_known) {
+      servers.push_back({process, directory});
     }
   }
   return servers;
@@ -43,9 +52,9 @@ std::map<fs::path, pid_t> FindServers() {
 std::vector<fs::path> PlacesOf(const fs::path& data_directory) {
   std::vector<fs::path> places{data_directory, data_directory / "pg_wal"};
   std::error_code error;
-  for (const fs::directory_entry& entry :
-       fs::directory_iterator(data_directory / "pg_tblspc", error)) {
-    places.push_back(entry.path());
+  for (fs::directory_iterator entry(data_directory / "pg_tblspc", error), end;
+       !error && entry != end; entry.increment(error)) {
+    places.push_back(entry->path());
   }
   return places;
 }
@@ -53,20 +62,22 @@ std::vector<fs::path> PlacesOf(const fs::path& data_directory) {
 }  // namespace
 
 Status RequireUnused(const std::string& target, const std::vector<std::string>& directories) {
-  std::error_code error;
-  for (const auto& [data_directory, process] : FindServers()) {
-    if (fs::equivalent(data_directory, target, error)) {
+  for (const Server& server : FindServers()) {
+    std::error_code error;
+    if (fs::equivalent(server.data_directory, target, error)) {
       return MakeError(ErrorCode::kFailedPrecondition,
-                       "a server with process id {} runs in directory \"{}\"", process, target)
+                       "a server with process id {} runs in directory \"{}\"", server.process,
+                       target)
           .WithHint("Stop it first. Nothing was written.");
     }
-    for (const fs::path& place : PlacesOf(data_directory)) {
+    for (const fs::path& place : PlacesOf(server.data_directory)) {
       for (const std::string& directory : directories) {
         if (fs::equivalent(place, directory, error)) {
           return MakeError(ErrorCode::kFailedPrecondition,
                            "directory \"{}\" is in use by the server with process id {} in "
                            "directory \"{}\"",
-                           directory, process, data_directory.string())
+                           directory, server.process,
+                           fs::read_symlink(server.data_directory, error).string())
               .WithHint(
                   "The links of a copied data directory lead to what the original uses. Give "
                   "another place with --tablespace-map or --waldir. Nothing was written.");

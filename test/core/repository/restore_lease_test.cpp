@@ -96,6 +96,26 @@ TEST_F(RestoreLeaseTest, OutlivesTheCopyAndIsRenewedByOthers) {
   EXPECT_FALSE(IsAlive());
 }
 
+// It would lapse within minutes otherwise, while what was copied is made durable.
+TEST_F(RestoreLeaseTest, IsRenewedOnWhenItCouldNotBeMadeLonger) {
+  const auto lease = Take();
+  node_.store().SetHook([](FaultStore::Operation operation, std::string_view) {
+    return operation == FaultStore::Operation::kPut
+               ? Status(MakeError(ErrorCode::kPermissionDenied, "not now"))
+               : Ok();
+  });
+  EXPECT_FALSE(lease->KeepFor(kRecoveryLease));
+  node_.store().SetHook(nullptr);
+  PassStoreTime(kCopyLease / 5);
+  ASSERT_TRUE(Eventually([&] { return node_.clock().has_sleeper(); }));
+  const TimePoint before = Leases().at(0).renewed;
+  node_.clock().Advance(kCopyLease / 5);
+  EXPECT_TRUE(Eventually([&] { return Leases().at(0).renewed > before; }));
+  EXPECT_OK(lease->KeepFor(kRecoveryLease));
+  PassStoreTime(kRecoveryLease - std::chrono::seconds(1));
+  EXPECT_TRUE(IsAlive());
+}
+
 // Whoever has ended it does not want it back.
 TEST_F(RestoreLeaseTest, ALeaseThatHasGoneIsNotRenewed) {
   auto lease = Take();

@@ -630,6 +630,18 @@ TEST_F(DeltaTest, WhatAnInterruptedRestoreHadBegunToFillMayBeAnothersByNow) {
   EXPECT_FALSE(std::filesystem::exists(Space() + "/veza_restoring"));
 }
 
+// A link may be older than the restore that fills the directory by now.
+TEST_F(DeltaTest, WhatAnotherRestoreHasBegunToFillIsLeftAlone) {
+  ASSERT_OK(Restore(false));
+  WriteText(Space() + "/veza_restoring", "/srv/another\n");
+  const auto before = ReadTree(Space());
+  EXPECT_ERROR(Restore(true), ErrorCode::kFailedPrecondition);
+  EXPECT_TRUE(fixture_.HasControlFile());
+  ExpectSameTree(before, ReadTree(Space()));
+  std::filesystem::remove(Space() + "/veza_restoring");
+  EXPECT_OK(Restore(true));
+}
+
 // Two clusters would use one directory of WAL, or of a tablespace, and destroy what is the other's.
 TEST_F(DeltaTest, WhatLiesOutsideHasOneRestoreAsWell) {
   const auto options = [&](const std::string& name, const std::string& space,
@@ -642,7 +654,7 @@ TEST_F(DeltaTest, WhatLiesOutsideHasOneRestoreAsWell) {
   };
   const std::vector<std::pair<RestoreOptions, RestoreOptions>> pairs{
       {options("-1", "space-1", "wal"), options("-2", "space-2", "wal")},
-      {options("-3", "space", "wal-3"), options("-4", "space", "wal-4")}};
+      {options("-3", "space-3", "wal-3"), options("-4", "space-3", "wal-4")}};
   for (const auto& [mine, yours] : pairs) {
     const auto first = PlanRestore(*fixture_.repository, mine);
     const auto second = PlanRestore(*fixture_.repository, yours);
@@ -665,6 +677,7 @@ TEST_F(DeltaTest, WhatLiesOutsideHasOneRestoreAsWell) {
     });
     RestoreProgress progress;
     EXPECT_OK(ExecuteRestore(*fixture_.repository, *first, progress));
+    fixture_.repository.store().SetHook(nullptr);
     EXPECT_TRUE(is_refused);
   }
 }

@@ -116,6 +116,28 @@ TEST_F(PlanTest, ASegmentThatIsMissingOnTheWayIsNamed) {
   EXPECT_EQ(missing(), "");
 }
 
+TEST_F(PlanTest, ATargetBehindTheArchiveIsTold) {
+  HaveBackup(Summary());
+  HaveSegments(1, 5, 6);
+  const auto is_behind = [this] { return Plan().value().is_behind_archive; };
+  EXPECT_FALSE(is_behind());
+  options_.target.kind = TargetKind::kLsn;
+  options_.target.lsn = Lsn{6 * kTestSegmentSize + 5};
+  EXPECT_FALSE(is_behind());
+  options_.target.lsn = Lsn{7 * kTestSegmentSize};
+  EXPECT_TRUE(is_behind());
+  const TimePoint stored =
+      repository_->store()
+          .Head(WalObjectName(kTestSystem, SegmentName(1, 6, kTestSegmentSize)).value())
+          .value()
+          .modified;
+  options_.target.kind = TargetKind::kTime;
+  options_.target.time = stored;
+  EXPECT_FALSE(is_behind());
+  options_.target.time = stored + std::chrono::hours(1);
+  EXPECT_TRUE(is_behind());
+}
+
 TEST_F(PlanTest, ATargetBehindAMissingSegmentIsRefused) {
   HaveBackup(Summary());
   HaveSegments(1, 5, 6);

@@ -1,6 +1,6 @@
 #include "core/restore/running_servers.h"
 
-#include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "core/codec/codec_fixtures.h"
@@ -38,10 +39,14 @@ class RunningServersTest : public testing::Test {
       }
       _exit(1);
     }
-    const std::string comm = "/proc/" + std::to_string(process_) + "/comm";
-    for (int i = 0; i < 1000 && ReadText(comm) != "postgres\n"; ++i) {
+    const std::string comm = fmt::format("/proc/{}/comm", process_);
+    std::string name;
+    for (int i = 0; i < 1000 && name != "postgres"; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      std::ifstream file(comm);
+      std::getline(file, name);
     }
+    EXPECT_EQ(name, "postgres");
   }
   ~RunningServersTest() override { Stop(); }
 
