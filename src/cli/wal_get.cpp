@@ -143,9 +143,11 @@ Result<bool> FetchIfThere(const WalArchive& archive, const WalGetOptions& wal) {
   if (fetched) {
     return true;
   }
-  if (fetched.error().code != ErrorCode::kNotFound) {
+  if (fetched.error().code != ErrorCode::kNotFound &&
+      fetched.error().code != ErrorCode::kDataCorrupted) {
     return std::move(fetched.error());
   }
+  // An object of 0 bytes is damaged, and holds nothing either.
   ASSIGN_OR_RETURN(const bool exists, archive.Contains(wal.file));
   if (exists) {
     return std::move(fetched.error());

@@ -83,7 +83,9 @@ class SurveyCall final : public BackgroundCall {
     std::erase_if(to_offer_, [&](const std::string& file) { return ready.contains(file); });
     std::vector<std::string> lost;
     for (const std::string& segment : survey_.missing) {
-      if (IsInPgWal(segment)) {
+      // An empty object in its place would hold up the archiver, and all behind it.
+      ASSIGN_OR_RETURN(const bool taken, archive.IsTaken(segment));
+      if (!taken && IsInPgWal(segment)) {
         if (!ready.contains(segment)) {
           to_offer_.push_back(segment);
         }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -107,13 +108,18 @@ class KeyCall final : public BackgroundCall {
     if (!is_there) {
       return false;
     }
-    const Status same =
-        archive.RequireSame(proof_, fmt::format("{}/pg_wal/{}", facts_.data_directory, proof_));
+    // RequireSame() has no objection to a file that has gone or is used for other WAL by now. Such
+    // a one proves nothing; the next look has another.
+    const std::string path = fmt::format("{}/pg_wal/{}", facts_.data_directory, proof_);
+    struct stat before {};
+    struct stat after {};
+    const bool can_compare = stat(path.c_str(), &before) == 0;
+    const Status same = archive.RequireSame(proof_, path);
     if (!same && same.error().code == ErrorCode::kConflict) {
       return false;
     }
     RETURN_IF_ERROR(same);
-    return true;
+    return can_compare && stat(path.c_str(), &after) == 0 && before.st_ino == after.st_ino;
   }
 
   Result<EntranceLook> Look(const std::shared_ptr<Store>& store,

@@ -98,8 +98,8 @@ Result<std::vector<std::string>> FindUnstoredHistories(const WalArchive& archive
     if (!read || read->ancestors.empty() || !LeadsOnTo(*read, history)) {
       continue;
     }
-    ASSIGN_OR_RETURN(const bool there, archive.Contains(file));
-    if (!there) {
+    ASSIGN_OR_RETURN(const bool taken, archive.IsTaken(file));
+    if (!taken) {
       files.push_back(file);
     }
   }

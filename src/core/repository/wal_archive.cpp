@@ -240,6 +240,14 @@ Result<PushOutcome> WalArchive::Put(const SealedWalFile& sealed) const {
     if (put.error().code != ErrorCode::kAlreadyExists) {
       return put.error();
     }
+    ASSIGN_OR_RETURN(const ObjectInfo object, repository_.store().Head(sealed.object));
+    if (object.size == 0) {
+      // Not removed here: between a look and a removal another server may store its own.
+      return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" has 0 bytes", sealed.object)
+          .WithHint(
+              "The store was full, or lost its power, when it was written. Delete the object; then "
+              "this server stores it again.");
+    }
     ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, sealed.object));
     if (there.plain_size != sealed.sealed.plain_size ||
         there.plain_sha256 != sealed.sealed.plain_sha256) {
@@ -356,14 +364,29 @@ Result<std::string> WalArchive::FetchText(const std::string& file) const {
   return text;
 }
 
-Result<bool> WalArchive::Contains(const std::string& file) const {
-  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
-  const Result<ObjectInfo> info = repository_.store().Head(name);
+namespace {
+
+Result<std::optional<ObjectInfo>> Look(Store& store, const std::string& name) {
+  const Result<ObjectInfo> info = store.Head(name);
   if (!info && info.error().code == ErrorCode::kNotFound) {
-    return false;
+    return std::optional<ObjectInfo>();
   }
   RETURN_IF_ERROR(info);
-  return true;
+  return std::optional(*info);
+}
+
+}  // namespace
+
+Result<bool> WalArchive::Contains(const std::string& file) const {
+  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+  ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, Look(repository_.store(), name));
+  return info && info->size > 0;
+}
+
+Result<bool> WalArchive::IsTaken(const std::string& file) const {
+  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+  ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, Look(repository_.store(), name));
+  return info.has_value();
 }
 
 Result<std::vector<std::string>> WalArchive::Missing(TimelineId timeline, SegmentNumber first,

@@ -103,9 +103,12 @@ class WalArchive {
   // The whole content in memory; for history files.
   Result<std::string> FetchText(const std::string& file) const;
 
+  // An object of 0 bytes, which a store that was full or lost its power may leave, holds no file.
   Result<bool> Contains(const std::string& file) const;
+  // Whether there is an object of its name, also one of 0 bytes, which is in the way of the file.
+  Result<bool> IsTaken(const std::string& file) const;
 
-  // The three listings below pass over objects of 0 bytes: their segments count as missing.
+  // The three listings below pass over objects of 0 bytes as well.
 
   // Names of segments from `first` to `last` (of one timeline) that the repository lacks, at most
   // `limit` of them.

@@ -253,6 +253,24 @@ TEST_P(WalArchiveTest, AFileThatIsThereIsReplacedAsAWhole) {
   EXPECT_EQ(ReadText(destination), "new");
 }
 
+// It is the operator's to remove: another server may be storing its own at this moment.
+TEST(WalArchive, AnEmptyObjectIsInTheWayAndNamed) {
+  TestRepository repository;
+  const std::string path = repository.Scratch("segment");
+  WriteText(path, std::string(kTestSegmentSize, 'w'));
+  const std::string object = WalObjectName(kTestSystem, kSegment).value();
+  WriteText(repository.PathOf(object), "");
+  const auto refused = repository.wal().Push(kSegment, path);
+  EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_THAT(refused.error().message, HasSubstr("has 0 bytes"));
+  EXPECT_THAT(refused.error().hint, HasSubstr("Delete the object"));
+  EXPECT_FALSE(repository.wal().Contains(kSegment).value());
+  EXPECT_TRUE(repository.wal().IsTaken(kSegment).value());
+  ASSERT_OK(repository->store().Delete(object));
+  EXPECT_OK(repository.wal().Push(kSegment, path));
+}
+
 // --- What is there -------------------------------------------------------------------------------
 
 // Objects of these names; what is in them does not matter to a listing.
@@ -342,6 +360,10 @@ TEST_F(WalListingTest, AnEmptyObjectHoldsNoSegment) {
   EXPECT_THAT(Ranges(), ElementsAre("1: 000000010000000000000002-000000010000000000000002",
                                     "1: 000000010000000000000005-000000010000000000000005"));
   EXPECT_EQ(repository_.wal().FirstOf(1, 3, 9, kSize).value(), SegmentNumber{5});
+  Have("00000002.history", "");
+  EXPECT_FALSE(repository_.wal().Contains("00000002.history").value());
+  Have("00000002.history");
+  EXPECT_TRUE(repository_.wal().Contains("00000002.history").value());
 }
 
 TEST_F(WalListingTest, RangesEndAtHolesAndTimelines) {
