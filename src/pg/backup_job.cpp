@@ -277,12 +277,15 @@ class ObstacleFinder {
     if (!is_slow || asked_for_ == missing) {
       return;
     }
+    if (const Status asked = Ask(missing); !asked) {
+      if (!std::exchange(could_not_ask_, true)) {
+        job_->log.Put(fmt::format("could not ask the primary to finish WAL segment \"{}\": {}",
+                                  missing, asked.error().message));
+      }
+      return;  // the next look tries again
+    }
     asked_for_ = missing;
     job_->waits_for_switch = true;
-    if (const Status asked = Ask(missing); !asked) {
-      job_->log.Put(fmt::format("could not ask the primary to finish WAL segment \"{}\": {}",
-                                missing, asked.error().message));
-    }
   }
 
   Status Ask(const std::string& missing) {
@@ -297,6 +300,7 @@ class ObstacleFinder {
   SteadyTime received_at_{};
   std::optional<SteadyTime> unfinished_since_;
   std::string asked_for_;
+  bool could_not_ask_ = false;
   std::optional<SteadyTime> switched_;
 };
 

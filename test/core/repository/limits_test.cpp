@@ -12,6 +12,7 @@
 #include "core/repository/cluster_lock.h"
 #include "core/repository/drill_record.h"
 #include "core/repository/entrance.h"
+#include "core/repository/finished_copy.h"
 #include "core/repository/gap_record.h"
 #include "core/repository/key_restore.h"
 #include "core/repository/pins.h"
@@ -320,8 +321,13 @@ TEST_F(LimitsTest, AnObjectOfNothingEnds) {
 // What a writer signs, a reader takes. Of very many databases the extensions are left out.
 TEST_F(LimitsTest, ASummaryOfVeryManyDatabasesCanBeRead) {
   BackupSummary summary = TestSummary(*repository_, kTestLabel);
-  for (int i = 0; i < 168; ++i) {
-    summary.extensions.push_back({"postgres", std::string(100'000, 'x'), "1.0"});
+  const std::size_t name = 1'000;
+  // The note of a finished copy holds the same, with more blanks.
+  for (const std::size_t extensions :
+       {limits::kBackupDocument / (name + 95) - 20, limits::kBackupDocument / name + 100}) {
+    summary.extensions.assign(extensions, {"postgres", std::string(name, 'x'), "1.0"});
+    EXPECT_OK(StoreFinishedCopy(*repository_, summary));
+    ASSERT_OK(repository_->store().Delete(FinishedCopyName(summary.label)));
   }
   const auto text = SerializeSummary(summary, repository_->seal_policy());
   ASSERT_OK(text);
