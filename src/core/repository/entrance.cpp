@@ -185,8 +185,8 @@ Result<std::optional<OpenedKey>> TryFirst(Store& store, const std::string& key_i
   return key ? std::optional(OpenedKey{*std::move(key), wrap}) : std::nullopt;
 }
 
-// The oldest first, whatever their names: ours is as old as the repository, and what somebody puts
-// beside it, to cost time or to keep it away, is younger, unless ours was put back or exchanged.
+}  // namespace
+
 Result<FirstObjects> ListOldestWraps(Store& store, const std::string& prefix) {
   FirstObjects oldest;
   const auto keep_oldest = [&oldest] {
@@ -206,6 +206,8 @@ Result<FirstObjects> ListOldestWraps(Store& store, const std::string& prefix) {
   keep_oldest();
   return oldest;
 }
+
+namespace {
 
 // How much older than the last look something must be to be from before: as far as the clocks of a
 // store's nodes may be apart.
@@ -365,10 +367,10 @@ class PutBack {
     if (held_.key_id.empty()) {
       return false;
     }
-    ASSIGN_OR_RETURN(const std::vector<ObjectInfo> wraps,
-                     ListAtMost(store_, KeyWrapName(held_.key_id, ""), limits::kKeyWraps));
+    ASSIGN_OR_RETURN(const FirstObjects wraps,
+                     ListOldestWraps(store_, KeyWrapName(held_.key_id, "")));
     bool has_other = false;
-    for (const ObjectInfo& wrap : wraps) {
+    for (const ObjectInfo& wrap : wraps.objects) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
       const Result<Bytes> text = GetListed(store_, wrap, limits::kKeyWrap);
       if (!text && !IsNoWrap(text.error())) {

@@ -95,6 +95,11 @@ Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std
 // use to nobody.
 Status ReplaceDamagedIdentity(Store& store, const NamedText& damaged, std::string_view text);
 
+// At most kKeyWraps of them, the oldest first by the store's time, whatever their names: ours is as
+// old as the repository, and what somebody puts beside it, to cost time or to keep it away, is
+// younger, unless ours was put back or exchanged.
+Result<FirstObjects> ListOldestWraps(Store& store, const std::string& prefix);
+
 // For one who has written and is about to acknowledge it: what was stored can be read only with
 // identity and key, so it counts only where they are still there. Errors, beside the store's:
 // - kFailedPrecondition: there is no identity of the system. Something has deleted it, or this is

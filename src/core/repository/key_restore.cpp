@@ -206,7 +206,7 @@ class KeyRestorer {
   }
 
   Status ReadWraps(std::string_view prefix, WrapSource& source) {
-    ASSIGN_OR_RETURN(const FirstObjects first, ListFirst(*store_, prefix, limits::kKeyWraps));
+    ASSIGN_OR_RETURN(const FirstObjects first, ListOldestWraps(*store_, std::string(prefix)));
     source.passed_over += first.more ? 1 : 0;
     for (const ObjectInfo& object : first.objects) {
       RETURN_IF_ERROR(environment_.cancellation->Check());

@@ -217,6 +217,27 @@ TEST_P(EntranceTest, WhatIsMissingIsPutBackAsItWas) {
   }
 }
 
+// Whoever can write to the store must not keep the server from putting back what was deleted.
+TEST_P(EntranceTest, AnyNumberOfStrayWrapsKeepsNothingFromBeingPutBack) {
+  if (std::get<Backend>(GetParam()) == Backend::kS3) {
+    GTEST_SKIP() << "a thousand requests";
+  }
+  PutWal(*Initialise().value());
+  const EntranceCopy held = Held();
+  const std::string key_id = held.key_id;
+  if (key_id.empty()) {
+    GTEST_SKIP() << "there is no key";
+  }
+  Lose("identity/");
+  clock_.Sleep(std::chrono::seconds(1), nullptr);
+  for (std::size_t i = 0; i <= limits::kKeyWraps; ++i) {
+    Put(KeyWrapName(key_id, fmt::format("{:016}", i)), "x");
+  }
+  const auto look = Keep(held);
+  ASSERT_OK(look);
+  EXPECT_THAT(look->put_back, SizeIs(1));
+}
+
 // A file system that is not mounted, the bucket of that name at another service: what is empty is
 // not ours by its name alone. A probe is what a check leaves, a wrap is what a start leaves.
 TEST_P(EntranceTest, AnEmptyPlaceStaysEmpty) {

@@ -269,6 +269,23 @@ TEST_P(RestoredWrapTest, JunkHoldsOffNoOtherSource) {
   EXPECT_OK(Open());
 }
 
+// Names that sort before ours are as easily made as any.
+TEST_P(RestoredWrapTest, YoungerWrapsHoldOffNoOlderOne) {
+  PutBackup(*Initialise().value(), kFirst, kTestSystem, false);
+  const std::string key_id = Open().value()->identities().front().key_id;
+  Lose("identity/");
+  clock_.Sleep(std::chrono::seconds(1), nullptr);
+  if (std::get<Backend>(GetParam()) == Backend::kS3) {
+    SystemClock().Sleep(std::chrono::milliseconds(1100), nullptr);
+  }
+  const std::string junk = HandMadeWrap(TestKey(), "another passphrase", 16, 1, 1).dump();
+  for (std::size_t i = 0; i <= limits::kKeyWrapsTried; ++i) {
+    Put(KeyWrapName(key_id, fmt::format("{:016}", i)), junk + std::string(i, ' '));
+  }
+  EXPECT_OK(Restore());
+  EXPECT_OK(Open());
+}
+
 TEST_P(RestoredWrapTest, AFileThatIsInPlaceIsNotWrittenTwice) {
   PutBackup(*Initialise().value(), kFirst);
   const std::vector<NamedText> wraps = Objects("key/");
