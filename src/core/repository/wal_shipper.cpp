@@ -19,8 +19,8 @@ namespace {
 // How many names of files that wait are held between two looks at the directory.
 constexpr std::size_t kCandidates = 256;
 
-// How long what was stored ahead is taken to be there still. Longer ago than this, it is put once
-// more, which finds it there.
+// How long what was stored ahead is taken to be there still. Longer ago than this, it is looked at
+// before it is acknowledged; to send it again would make a slow store slower.
 constexpr std::chrono::seconds kAheadHolds{5};
 
 bool IsSameFile(const struct stat& a, const struct stat& b) {
@@ -212,6 +212,7 @@ Status WalShipper::Ask(const std::string& file) {
   const auto ahead = jobs_.find(file);
   if (ahead != jobs_.end() && ahead->second.result &&
       environment_.clock->Steady() - ahead->second.ended > kAheadHolds) {
+    stale_ = {file, std::move(ahead->second)};
     jobs_.erase(ahead);
   }
   if (candidates_.empty()) {
@@ -451,6 +452,16 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
     entrance_lost_ = false;
   }
   const WalArchive archive(*repository, options_.system_identifier);
+  if (std::optional<Job> stale = TakeStale(file)) {
+    attempt.stage = Stage::kAccepting;
+    RETURN_IF_ERROR(Accept(*repository, "", PushOutcome::kAlreadyThere));
+    ASSIGN_OR_RETURN(const bool is_there, archive.Contains(file));
+    if (is_there) {
+      attempt.source = stale->source;
+      attempt.result = std::move(stale->result);
+      return Ok();
+    }
+  }
   attempt.stage = Stage::kSealing;
   const std::chrono::nanoseconds cpu_before = ThreadCpuTime();
   Room room(*this);
@@ -486,6 +497,16 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
   const std::lock_guard lock(mutex_);
   adaptive_.Note(sealing, environment_.clock->Steady() - begin);
   return Ok();
+}
+
+std::optional<WalShipper::Job> WalShipper::TakeStale(const std::string& file) {
+  const std::lock_guard lock(mutex_);
+  if (!stale_ || stale_->first != file) {
+    return std::nullopt;
+  }
+  std::optional<Job> stale(std::move(stale_->second));
+  stale_.reset();
+  return stale;
 }
 
 // Behind the PUT and before the acknowledgement.

@@ -124,6 +124,8 @@ class WalShipper {
   static bool IsOfTheRepository(Stage stage) {
     return stage == Stage::kOpening || stage == Stage::kAccepting;
   }
+  // What was stored ahead, but too long ago to be taken to be there still.
+  std::optional<Job> TakeStale(const std::string& file);
   struct Attempt {
     std::optional<Result<ShippedFile>> result;  // nothing: it is held back
     Stage stage = Stage::kOpening;              // the last one that was begun
@@ -177,8 +179,9 @@ class WalShipper {
   std::optional<std::string> conflict_;  // the last in order of the files that were refused
   std::optional<std::string> asked_;
   std::map<std::string, Job> jobs_;
-  std::vector<std::string> candidates_;  // the next one last
-  std::set<std::string> failed_ahead_;   // wait until they are asked for
+  std::optional<std::pair<std::string, Job>> stale_;  // of what is asked for
+  std::vector<std::string> candidates_;               // the next one last
+  std::set<std::string> failed_ahead_;                // wait until they are asked for
   std::size_t backlog_ = 0;
   std::size_t idle_ = 0;
   std::size_t threads_started_ = 0;

@@ -242,6 +242,25 @@ TEST_F(WalShipperTest, WhatIsAheadForLongIsLookedAtAgain) {
   EXPECT_TRUE(IsStored(Segment(2)));
 }
 
+// Over a slow line all that waits would be sent twice, and never catch up.
+TEST_F(WalShipperTest, WhatIsAheadForLongIsNotSentAgain) {
+  MakeReady(1, 3);
+  ASSERT_OK(Archive(Segment(1)));
+  ASSERT_TRUE(EventuallyAhead(2));
+  clock_.ahead = std::chrono::minutes(1);
+  std::atomic<int> puts = 0;
+  repository_.store().SetHook([&puts](FaultStore::Operation operation, std::string_view name) {
+    puts += operation == FaultStore::Operation::kPut && name.starts_with("wal/") ? 1 : 0;
+    return Ok();
+  });
+  const auto shipped = Archive(Segment(2));
+  ASSERT_OK(shipped);
+  EXPECT_EQ(shipped->outcome, PushOutcome::kStored);
+  EXPECT_OK(Archive(Segment(3)));
+  EXPECT_EQ(puts, 0);
+  repository_.store().SetHook(nullptr);
+}
+
 TEST_F(WalShipperTest, ShipsEveryFileAndLooksAheadNoFurtherThanAllowed) {
   MakeReady(1, 9);
   ASSERT_OK(Archive(Segment(1)));
