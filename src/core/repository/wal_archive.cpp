@@ -350,6 +350,7 @@ std::uint64_t WalArchive::LargestContent(WalFileKind kind, std::uint64_t segment
 
 Result<std::string> WalArchive::FetchText(const std::string& file) const {
   ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+  ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system_identifier_));
   std::string text;
   StreamOpener opener(
       repository_.seal_policy(), name,
@@ -357,7 +358,7 @@ Result<std::string> WalArchive::FetchText(const std::string& file) const {
         text.append(AsText(plain));
         return Ok();
       },
-      limits::kTimelineHistory);
+      LargestContent(ParseWalFileName(file)->kind, identity.wal_segment_size));
   RETURN_IF_ERROR(
       repository_.store().Get(name, {}, [&](ByteView piece) { return opener.Feed(piece); }));
   RETURN_IF_ERROR(opener.Finish());

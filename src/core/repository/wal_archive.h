@@ -100,7 +100,8 @@ class WalArchive {
   // The most that a WAL file of that kind may hold.
   static std::uint64_t LargestContent(WalFileKind kind, std::uint64_t segment_size);
 
-  // The whole content in memory; for history files.
+  // The whole content in memory: of a history file, or of a segment in which a moment is looked
+  // for.
   Result<std::string> FetchText(const std::string& file) const;
 
   // An object of 0 bytes, which a store that was full or lost its power may leave, holds no file.

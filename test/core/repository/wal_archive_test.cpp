@@ -437,6 +437,10 @@ TEST(WalArchive, AGibibyteInBoundedMemory) {
   if (MemoryGauge::meaningful()) {
     EXPECT_LT(gauge.grown_bytes(), kBound);
   }
+  // The search for a moment reads a whole segment.
+  const auto whole = wal.FetchText(kSegment);
+  ASSERT_OK(whole);
+  EXPECT_EQ(whole->size(), kLarge);
 }
 
 // What does not compress either goes to the spill directory.
