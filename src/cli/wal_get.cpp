@@ -209,7 +209,14 @@ Result<Identity> IdentityFor(const Repository& repository, const Request& reques
 
 Result<int> Fetch(const Repository& repository, const Request& request) {
   const WalGetOptions& wal = request.wal;
-  ASSIGN_OR_RETURN(const Identity identity, IdentityFor(repository, request));
+  const Result<Identity> found = IdentityFor(repository, request);
+  if (!found && found.error().code == ErrorCode::kConflict && request.recovery.is_standby) {
+    // Its primary streams it: an exit code of 126 would keep the standby from starting.
+    PrintWarning(found.error().message, found.error().hint);
+    return kNotInArchive;
+  }
+  RETURN_IF_ERROR(found);
+  const Identity& identity = *found;
   const WalArchive archive(repository, identity.system_identifier);
   ASSIGN_OR_RETURN(bool there, FetchIfThere(archive, wal));
   if (!there && request.is_segment() && !request.recovery.is_standby) {

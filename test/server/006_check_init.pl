@@ -235,6 +235,11 @@ my ($get_exit, undef, $get_err) = wal_get_in($other->data_dir, $first, $fetched)
 is($get_exit, 126, 'a recovery of another cluster gets no WAL of this one');
 like($get_err, qr/$refused\nHINT:  The WAL of another cluster is not given out/, 'and says why');
 ok(!-e $fetched, 'there is none');
+append_to_file($other->data_dir . '/standby.signal', '');
+($get_exit, undef, $get_err) = wal_get_in($other->data_dir, $first, $fetched);
+unlink $other->data_dir . '/standby.signal';
+is($get_exit, 1, 'a standby of another cluster gets none either, but may go on to stream');
+like($get_err, qr/warning: .*$refused/, 'and is told the same');
 
 is($other->safe_psql('postgres', 'SELECT veza_backup_init(accept_new_system => true)'),
 	$location, 'unless an operator accepts it');
