@@ -206,7 +206,10 @@ Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repo
   if (!kept) {
     kept = lease->KeepFor(kRecoveryLease);
     // The shorter one may have ended meanwhile.
-    RETURN_IF_ERROR(RequireStillThere(repository, plan));
+    if (Status there = RequireStillThere(repository, plan);
+        !there && there.error().code == ErrorCode::kDataCorrupted) {
+      return there.error();
+    }
   }
   if (!kept) {
     PrintWarning(fmt::format("retention may soon remove the WAL that recovery needs: {}",

@@ -320,6 +320,10 @@ void PublishLabel(const char* label, bool diff, const char* notice) {
   shared->diff = diff;
   strlcpy(shared->notice, notice, sizeof shared->notice);
   strlcpy(shared->label, label, sizeof shared->label);
+  // One that failed within this second, and left nothing, had the same.
+  if (strcmp(shared->last_failure.label, label) == 0) {
+    shared->last_failure.label[0] = '\0';
+  }
   LWLockRelease(shared->lock);
 }
 

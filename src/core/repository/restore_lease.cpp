@@ -227,7 +227,7 @@ Status RestoreLease::Write(const LeaseDocument& document) const {
 // A renewal that fails is made up for by the next one, also when the lease has lapsed meanwhile and
 // somebody has removed it: then it protects what is left.
 void RestoreLease::RenewUntilStopped() {
-  const auto pause = std::chrono::milliseconds(document_.lease) / kRenewalsPerLease;
+  const auto pause = std::chrono::milliseconds(kCopyLease) / kRenewalsPerLease;
   while (repository_.environment().clock->Sleep(pause, &stop_)) {
     [[maybe_unused]] const Status renewed = CatchExceptions([this] {
       const std::lock_guard lock(mutex_);

@@ -17,6 +17,7 @@
 #include <memory>
 #include <system_error>
 
+#include "core/environment.h"
 #include "core/exposition.h"
 #include "core/repository/data_directory.h"
 #include "core/restore/control_file.h"
@@ -131,7 +132,14 @@ Result<std::shared_ptr<const UniqueFd>> LockTarget(const std::string& path) {
   if (!directory->valid()) {
     return std::shared_ptr<const UniqueFd>();
   }
-  if (flock(directory->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+  // A process that was killed a moment ago may not have ended yet.
+  constexpr int kTries = 6;
+  int tries = 0;
+  while (flock(directory->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+         ++tries < kTries) {
+    SystemClock().Sleep(std::chrono::milliseconds(100), nullptr);
+  }
+  if (tries == kTries) {
     return MakeError(ErrorCode::kFailedPrecondition,
                      "another process restores into directory \"{}\" at this moment", path)
         .WithHint(

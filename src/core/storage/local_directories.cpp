@@ -66,10 +66,15 @@ std::optional<struct stat> FirstOfAnother(const std::string& path) {
   }
 }
 
+// Whoever owns the directory itself writes there. Where that is root, somebody else may decide on
+// the way to it, or on where root's own links on the way lead.
 std::optional<struct stat> OwnerOf(const std::string& root) {
+  struct stat info {};
+  if (stat(root.c_str(), &info) == 0 && info.st_uid != 0) {
+    return info;
+  }
   std::optional<struct stat> owner = FirstOfAnother(root);
   if (!owner) {
-    // Links on the way that are root's own may lead to where somebody else decides.
     const std::unique_ptr<char, void (*)(void*)> resolved(realpath(root.c_str(), nullptr), free);
     owner = resolved ? FirstOfAnother(resolved.get()) : std::nullopt;
   }
