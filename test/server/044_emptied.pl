@@ -37,11 +37,17 @@ sub switch_wal
 # Without a look of its own: the archiver asks for it.
 sub is_mended
 {
-	my ($said, $test) = @_;
+	my ($damage, $said, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $position = -s $node->logfile;
+
+	# It may have been asked a moment ago, and must not be quicker than the archiver.
+	my $scheduler = $node->scheduler_pid;
+	kill 'STOP', $scheduler;
+	$damage->();
 	my $segment = switch_wal();
 	$node->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$said/, $position);
+	kill 'CONT', $scheduler;
 	$node->wait_for_log(qr/WARNING:  objects of the repository were missing and have been put back/, $position);
 	$node->wake_archiver;
 	$node->wait_for_archived($segment);
@@ -50,10 +56,8 @@ sub is_mended
 	return;
 }
 
-delete_object($identity);
-is_mended(qr/has lost its identity/, 'an identity that was deleted');
-write_object($identity, '');
-is_mended(qr/is not a JSON object.*\n.*HINT:  .*vezactl key restore/, 'an identity that was truncated');
+is_mended(sub { delete_object($identity) }, qr/has lost its identity/, 'an identity that was deleted');
+is_mended(sub { write_object($identity, '') }, qr/is not a JSON object.*\n.*HINT:  .*vezactl key restore/, 'an identity that was truncated');
 
 # That of another repository with the same passphrase.
 $node->apply_conf(cluster => 'other');
@@ -62,8 +66,7 @@ my ($others) = objects('other/key/');
 $node->apply_conf(cluster => 'main');
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 poll_until(sub { key_detail() =~ /as this server holds them/ }, 'the scheduler to hold the key again');
-write_object($wrap, read_object($others));
-is_mended(qr/is the wrap of another key/, 'a wrap that was exchanged');
+is_mended(sub { write_object($wrap, read_object($others)) }, qr/is the wrap of another key/, 'a wrap that was exchanged');
 is(scalar(my @wraps = objects('main/key/')), 2, 'it is put beside the other');
 
 # --- vezactl ---------------------------------------------------------------------------------------

@@ -294,7 +294,7 @@ class SlowBody final : public Body {
 
 TEST_F(HttpTest, NotWhatIsSlowByOurselves) {
   LoopbackServer server(Always({}));
-  options_.slow_timeout = milliseconds(200);
+  options_.slow_timeout = milliseconds(500);
   Connect();
   SlowBody body;
   HttpRequest request;
@@ -309,10 +309,10 @@ TEST_F(HttpTest, NotWhatIsSlowByOurselves) {
 // Nor a store that takes its time to answer.
 TEST_F(HttpTest, NotWhatAnswersLate) {
   LoopbackServer server([](const LoopbackRequest&) {
-    std::this_thread::sleep_for(milliseconds(600));
+    std::this_thread::sleep_for(milliseconds(2400));
     return LoopbackReply{};
   });
-  options_.slow_timeout = milliseconds(500);
+  options_.slow_timeout = milliseconds(2000);
   Connect();
   const Result<HttpResponse> response = Put(server.endpoint(), Pattern(3'000'000));
   EXPECT_TRUE(response) << response.error().message;

@@ -273,16 +273,30 @@ sub wake_archiver
 sub backup_worker
 {
 	my ($self) = @_;
+	return $self->child_titled(qr/veza_backup \w+ backup ?([\w ]*)/);
+}
+
+# It is in no view: it is not connected to a database.
+sub scheduler_pid
+{
+	my ($self) = @_;
+	return ($self->child_titled(qr/(veza_backup scheduler)/))[0];
+}
+
+# The first child of the postmaster with such a title, and what the pattern has captured of it.
+sub child_titled
+{
+	my ($self, $pattern) = @_;
 	my ($postmaster) =
 	  split /\n/, PostgreSQL::Test::Utils::slurp_file($self->data_dir . '/postmaster.pid');
 
 	foreach my $directory (glob '/proc/[0-9]*')
 	{
 		my ($title, $status) = map { read_proc("$directory/$_") } qw(cmdline status);
-		my ($phase) = $title =~ /veza_backup \w+ backup ?([\w ]*)/;
-		if (defined $phase && $status =~ /^PPid:\s+$postmaster$/m)
+		my ($captured) = $title =~ $pattern;
+		if (defined $captured && $status =~ /^PPid:\s+$postmaster$/m)
 		{
-			return (basename($directory), $phase);
+			return (basename($directory), $captured);
 		}
 	}
 	return;
