@@ -92,7 +92,7 @@ class SurveyCall final : public BackgroundCall {
         continue;
       }
       // It may have been archived, and removed, since the archive was listed.
-      ASSIGN_OR_RETURN(const bool there, archive.Contains(segment));
+      ASSIGN_OR_RETURN(const bool there, taken ? archive.Contains(segment) : Result<bool>(false));
       if (!there) {
         lost.push_back(segment);
       }

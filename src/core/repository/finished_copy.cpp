@@ -94,11 +94,11 @@ bool IsOutdone(const BackupSummary& copy, const BackupCatalog& catalog) {
 // Nothing: it has none that will do.
 Result<std::optional<BackupSummary>> LookAt(const Repository& repository, const std::string& label,
                                             const Sha256Digest& own, TimePoint now) {
-  const Result<ObjectInfo> info = repository.store().Head(FinishedCopyName(label));
-  if (!info && info.error().code == ErrorCode::kNotFound) {
+  ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info,
+                   HeadIfThere(repository.store(), FinishedCopyName(label)));
+  if (!info) {
     return std::optional<BackupSummary>();
   }
-  RETURN_IF_ERROR(info);
   if (now - info->modified > kFinishedCopyAge) {
     return std::optional<BackupSummary>();
   }

@@ -248,12 +248,11 @@ Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
   }
   std::vector<UnrestorableBackup> unrestorable;
   for (UnrestorableBackup& backup : window.unrestorable) {
-    const Result<ObjectInfo> there = repository.store().Head(BackupDocumentName(backup.label));
-    if (!there && there.error().code == ErrorCode::kNotFound) {
-      continue;
+    ASSIGN_OR_RETURN(const std::optional<ObjectInfo> there,
+                     HeadIfThere(repository.store(), BackupDocumentName(backup.label)));
+    if (there) {
+      unrestorable.push_back(std::move(backup));
     }
-    RETURN_IF_ERROR(there);
-    unrestorable.push_back(std::move(backup));
   }
   window.unrestorable = std::move(unrestorable);
   return window;

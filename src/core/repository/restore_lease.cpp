@@ -163,12 +163,8 @@ Result<std::vector<LeaseState>> ReadLeases(const Repository& repository, std::st
 Result<std::optional<LeaseState>> ReadLeaseNamed(const Repository& repository,
                                                  const std::string& name) {
   ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
-  const Result<ObjectInfo> object = repository.store().Head(name);
-  if (!object && object.error().code == ErrorCode::kNotFound) {
-    return std::optional<LeaseState>();
-  }
-  RETURN_IF_ERROR(object);
-  return ReadLease(repository, *object, now);
+  ASSIGN_OR_RETURN(const std::optional<ObjectInfo> object, HeadIfThere(repository.store(), name));
+  return object ? ReadLease(repository, *object, now) : std::optional<LeaseState>();
 }
 
 Result<std::vector<LeaseState>> ReadLeasesOn(const Repository& repository,

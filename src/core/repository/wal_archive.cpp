@@ -365,28 +365,15 @@ Result<std::string> WalArchive::FetchText(const std::string& file) const {
   return text;
 }
 
-namespace {
-
-Result<std::optional<ObjectInfo>> Look(Store& store, const std::string& name) {
-  const Result<ObjectInfo> info = store.Head(name);
-  if (!info && info.error().code == ErrorCode::kNotFound) {
-    return std::optional<ObjectInfo>();
-  }
-  RETURN_IF_ERROR(info);
-  return std::optional(*info);
-}
-
-}  // namespace
-
 Result<bool> WalArchive::Contains(const std::string& file) const {
   ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
-  ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, Look(repository_.store(), name));
+  ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, HeadIfThere(repository_.store(), name));
   return info && info->size > 0;
 }
 
 Result<bool> WalArchive::IsTaken(const std::string& file) const {
   ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
-  ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, Look(repository_.store(), name));
+  ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, HeadIfThere(repository_.store(), name));
   return info.has_value();
 }
 

@@ -75,6 +75,15 @@ Status ValidateDirectoryPrefix(std::string_view prefix) {
   return ValidateObjectName(prefix.substr(0, prefix.size() - 1));
 }
 
+Result<std::optional<ObjectInfo>> HeadIfThere(Store& store, std::string_view name) {
+  Result<ObjectInfo> info = store.Head(name);
+  if (!info && info.error().code == ErrorCode::kNotFound) {
+    return std::optional<ObjectInfo>();
+  }
+  RETURN_IF_ERROR(info);
+  return std::optional(*std::move(info));
+}
+
 Result<FirstObjects> ListFirst(Store& store, std::string_view prefix, std::size_t limit) {
   FirstObjects first;
   const Status listed = store.List(prefix, "", [&](const ObjectInfo& object) -> Status {

@@ -18,6 +18,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -99,6 +100,9 @@ class Store {
   // Tidies up behind it, too. Under a Put in progress that Put fails, and nothing else happens.
   virtual Status RemoveFragment(std::string_view name);
 };
+
+// Nothing: there is no object of that name.
+Result<std::optional<ObjectInfo>> HeadIfThere(Store& store, std::string_view name);
 
 // Whole objects in memory, for the small ones (JSON documents). `limit` is one of core/limits.h;
 // what is larger is kDataCorrupted, and the transfer ends there.

@@ -41,10 +41,8 @@ Result<bool> IsOrphan(const Repository& repository, const std::string& name) {
     if (!ParseLabel(label)) {
       return true;
     }
-    const Result<ObjectInfo> backup = repository.store().Head(BackupDocumentName(label));
-    if (!backup && backup.error().code != ErrorCode::kNotFound) {
-      return backup.error();
-    }
+    ASSIGN_OR_RETURN(const std::optional<ObjectInfo> backup,
+                     HeadIfThere(repository.store(), BackupDocumentName(label)));
     return !backup.has_value();
   }
   return !IsBelowLabel(name) && !IsOfKnownSystem(repository, name) && !IsOurKey(repository, name) &&

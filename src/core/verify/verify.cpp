@@ -209,13 +209,12 @@ class Verification {
     std::vector<BackupSummary> left;
     for (BackupSummary& backup : backups_) {
       if (session_.findings().HasProblems(backup.label)) {
-        const Result<ObjectInfo> document =
-            repository_.store().Head(BackupDocumentName(backup.label));
-        if (!document && document.error().code == ErrorCode::kNotFound) {
+        ASSIGN_OR_RETURN(const std::optional<ObjectInfo> document,
+                         HeadIfThere(repository_.store(), BackupDocumentName(backup.label)));
+        if (!document) {
           session_.findings().Forget(backup.label);
           continue;
         }
-        RETURN_IF_ERROR(document);
       }
       left.push_back(std::move(backup));
     }
