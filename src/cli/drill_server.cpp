@@ -589,7 +589,7 @@ Status DrillServer::StartForGood() {
                        "the server to be kept was not ready after {} s", kStartPatience.count());
     }
     if (!environment_.clock->Sleep(kPoll, environment_.cancellation.get())) {
-      return environment_.cancellation->Check();
+      return Cancelled();
     }
   }
   kept_start_ = StartOf(process.pid());

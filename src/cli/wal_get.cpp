@@ -319,7 +319,7 @@ Result<std::optional<std::uint64_t>> OwnSystem(const std::string& data_directory
         break;
     }
     if (!environment.clock->Sleep(kControlFilePause, environment.cancellation.get())) {
-      return environment.cancellation->Check().error();
+      return Cancelled();
     }
   }
   return MakeError(ErrorCode::kDataCorrupted,
