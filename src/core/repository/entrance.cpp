@@ -250,6 +250,7 @@ class PutBack {
       : store_(store), options_(options), environment_(environment), held_(held) {}
 
   Result<std::vector<std::string>> Run(std::uint64_t system_identifier) {
+    policy_ = Policy();
     ASSIGN_OR_RETURN(const std::vector<NamedText> objects, ReadDamagedIdentities(store_));
     bool is_there = false;
     std::vector<NamedText> damaged;
@@ -323,9 +324,8 @@ class PutBack {
   // Verified as far as it can be.
   Result<Identity> Read(const NamedText& object) const {
     Result<Identity> identity = ParseUnverifiedIdentity(object);
-    const std::optional<SealPolicy> policy = Policy();
-    return identity && policy && identity->key_id == held_.key_id ? ParseIdentity(object, *policy)
-                                                                  : std::move(identity);
+    return identity && policy_ && identity->key_id == held_.key_id ? ParseIdentity(object, *policy_)
+                                                                   : std::move(identity);
   }
 
   Status RequireOldPlace(std::uint64_t system_identifier) {
@@ -341,9 +341,8 @@ class PutBack {
       }
     }
     // Without a key anybody's backup would do.
-    const std::optional<SealPolicy> policy = Policy();
-    if (policy && policy->key) {
-      ASSIGN_OR_RETURN(const bool is_signed, HoldsSignedBackup(store_, *policy));
+    if (policy_ && policy_->key) {
+      ASSIGN_OR_RETURN(const bool is_signed, HoldsSignedBackup(store_, *policy_));
       if (is_signed) {
         return Ok();
       }
@@ -401,6 +400,7 @@ class PutBack {
   const RepositoryOptions& options_;
   const Environment& environment_;
   const EntranceCopy& held_;
+  std::optional<SealPolicy> policy_;
   std::vector<std::string> written_;
 };
 

@@ -16,9 +16,9 @@
 //    what was only sealed is not sent.
 //  - What is stored is acknowledged only if identity and key are in the repository behind it
 //    (entrance.h). Where they are not, nothing more is stored until they are back, and what was
-//    stored ahead is stored anew when it is asked for; so is what was stored ahead so long ago that
-//    it may have been deleted since. With kWrongKey a new shipper is needed, which opens the
-//    repository again.
+//    stored ahead is stored anew when it is asked for. What was stored ahead so long ago that it
+//    may have been deleted since is looked at, and stored anew if it is gone. With kWrongKey a new
+//    shipper is needed, which opens the repository again.
 //  - Bounded: at most `look_ahead` files beside the one asked for are being stored or wait to be
 //    acknowledged; `sealers` of them use a CPU at the same time, fewer where half of `memory` is
 //    not enough for so many. A quarter of it holds the file that is asked for, sealed, and a

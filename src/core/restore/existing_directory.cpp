@@ -48,13 +48,6 @@ std::string ClaimOf(const std::string& directory) {
   return fmt::format("{}/{}", directory, kClaim);
 }
 
-// The same for every way to write the path.
-std::string CanonicalPath(const std::string& path) {
-  std::error_code error;
-  const std::filesystem::path canonical = std::filesystem::weakly_canonical(path, error);
-  return error ? path : canonical.string();
-}
-
 // Whether `path` is certainly a data directory of this cluster, or what a restore has left of one.
 // PG_VERSION proves nothing: everything in the directory may be removed.
 Status RequireDataDirectory(const std::string& path, std::uint64_t system_identifier) {
@@ -111,6 +104,12 @@ Result<bool> HoldsOtherThan(const std::string& path,
 }
 
 }  // namespace
+
+std::string CanonicalPath(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path canonical = std::filesystem::weakly_canonical(path, error);
+  return error ? path : canonical.string();
+}
 
 Result<bool> IsEmptyDirectory(const std::string& path) {
   ASSIGN_OR_RETURN(const bool holds,
@@ -194,9 +193,8 @@ Error NotOurs(const std::string& target, const std::string& directory, const std
                    directory, target)
       .WithHint(
           "Another server may have been given it since, or version 0.1 has begun the restore, "
-          "which "
-          "left no file \"veza_restoring\" there. If nothing uses it, empty it; or give another "
-          "place with --tablespace-map or --waldir. Nothing was written.");
+          "which left no file \"veza_restoring\" there. If nothing uses it, empty it; or give "
+          "another place with --tablespace-map or --waldir. Nothing was written.");
 }
 
 Status ClaimDirectory(const std::string& directory, const std::string& target) {

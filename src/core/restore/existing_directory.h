@@ -21,6 +21,9 @@ inline constexpr std::string_view kUnfinishedMarker = "veza-restoring";
 inline constexpr std::string_view kUnfinishedText =
     "A restore has begun here. Its other directories hold a file \"veza_restoring\".\n";
 
+// The same for every way to write the path, by whatever links; what is absent may be part of it.
+std::string CanonicalPath(const std::string& path);
+
 // True also when it is absent, and when it holds nothing but the lost+found of a file system.
 Result<bool> IsEmptyDirectory(const std::string& path);
 // The same of a data directory to be; it may also hold a pg_wal that is prepared: a link, or an

@@ -8,9 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <set>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -164,25 +162,17 @@ Result<std::vector<Tablespace>> PlaceTablespaces(const Repository& repository,
   return placed;
 }
 
-// By whatever links.
-bool IsSamePlace(const std::string& one, const std::string& other) {
-  std::error_code error;
-  const auto first = std::filesystem::weakly_canonical(one, error);
-  const auto second = std::filesystem::weakly_canonical(other, error);
-  return one == other || (!error && first == second);
-}
-
 Status RequireSeparateDirectories(const std::string& target,
                                   const std::vector<Tablespace>& tablespaces) {
   for (auto one = tablespaces.begin(); one != tablespaces.end(); ++one) {
     for (auto other = tablespaces.begin(); other != one; ++other) {
-      if (IsSamePlace(one->path, other->path)) {
+      if (CanonicalPath(one->path) == CanonicalPath(other->path)) {
         return MakeError(ErrorCode::kInvalidArgument, "two tablespaces would be restored to \"{}\"",
                          one->path)
             .WithHint("Give each a place of its own with --tablespace-map OLD=NEW.");
       }
     }
-    if (IsSamePlace(one->path, target)) {
+    if (CanonicalPath(one->path) == CanonicalPath(target)) {
       return MakeError(ErrorCode::kInvalidArgument,
                        "tablespace {} would be restored into the data directory itself", one->oid)
           .WithHint("Give it another place with --tablespace-map OLD=NEW.");
@@ -377,12 +367,11 @@ Result<bool> LeadsTo(const Repository& repository, const WalArchive& archive,
                    FindWay(repository, archive, older, history, {.kind = TargetKind::kEndOfWal}));
   ASSIGN_OR_RETURN(const std::vector<TimelineId> missing,
                    FindMissingHistories(archive, older.timeline));
-  ASSIGN_OR_RETURN(const std::vector<TimelineId> missing_of_newer,
-                   FindMissingHistories(archive, newer.timeline));
+  const auto is_missing_between = [&](TimelineId timeline) { return timeline <= newer.timeline; };
   return older.wal_segment_size == newer.wal_segment_size &&
          way.end > SegmentOf(newer.start_lsn, newer.wal_segment_size) &&
          (!way.obstacle.minimal || *way.obstacle.minimal >= newer.start_lsn) &&
-         missing == missing_of_newer;
+         std::ranges::none_of(missing, is_missing_between);
 }
 
 // What is found beside the backup.
