@@ -59,16 +59,18 @@ TEST(KeyWrap, OpensWithOtherCosts) {
   }
 }
 
+template <typename Work>
+auto TimeOf(Work work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::steady_clock::now() - begin;
+}
+
 TEST(KeyWrap, IsOpenedAgainInNoTime) {
   const DataKey key = DataKey::Generate(SystemRandom());
   const std::string wrap = HandMadeWrap(key, kWrapPassphrase, 65536, 8, 1).dump();
-  const auto seconds = [](auto work) {
-    const auto begin = std::chrono::steady_clock::now();
-    work();
-    return std::chrono::steady_clock::now() - begin;
-  };
-  const auto first = seconds([&] { EXPECT_OK(UnwrapKey(wrap, kWrapPassphrase)); });
-  const auto twenty_more = seconds([&] {
+  const auto first = TimeOf([&] { EXPECT_OK(UnwrapKey(wrap, kWrapPassphrase)); });
+  const auto twenty_more = TimeOf([&] {
     for (int i = 0; i < 20; ++i) {
       const Result<DataKey> again = UnwrapKey(wrap, kWrapPassphrase);
       ASSERT_OK(again);
@@ -126,18 +128,13 @@ TEST(KeyWrap, RefusesCostsBeyondTheLimits) {
 TEST(KeyWrap, AWrongPassphraseIsTriedOnce) {
   const DataKey key = DataKey::Generate(SystemRandom());
   const std::string wrap = HandMadeWrap(key, kWrapPassphrase, 65536, 8, 1).dump();
-  const auto seconds = [](auto work) {
-    const auto begin = std::chrono::steady_clock::now();
-    work();
-    return std::chrono::steady_clock::now() - begin;
-  };
   const auto fails = [&] {
     const Result<DataKey> opened = UnwrapKey(wrap, "not the passphrase");
     EXPECT_ERROR(opened, ErrorCode::kWrongKey);
     EXPECT_NE(opened.error().message.find(key.hex_id()), std::string::npos);
   };
-  const auto first = seconds(fails);
-  const auto twenty_more = seconds([&] {
+  const auto first = TimeOf(fails);
+  const auto twenty_more = TimeOf([&] {
     for (int i = 0; i < 20; ++i) {
       fails();
     }

@@ -51,6 +51,21 @@ class HttpTest : public testing::Test {
     return client_->Perform(request);
   }
 
+  // That a transfer from the server ends after this time, and not much later.
+  void ExpectGivenUp(const LoopbackServer& server, milliseconds after,
+                     const testing::Matcher<const std::string&>& message) {
+    Connect();
+    const auto begin = steady_clock::now();
+    const Result<HttpResponse> response = Get(server.endpoint(), [](ByteView) { return Ok(); });
+    const auto took = steady_clock::now() - begin;
+    ASSERT_FALSE(response);
+    EXPECT_EQ(response.error().code, ErrorCode::kDeadlineExceeded);
+    EXPECT_TRUE(response.error().retryable);
+    EXPECT_THAT(response.error().message, message);
+    EXPECT_GE(took, after);
+    EXPECT_LT(took, milliseconds(5'000));
+  }
+
   // Cancels as soon as `begun` returns, and says how long `call` took from then on.
   milliseconds TimeToCancel(const std::function<void()>& begun,
                             const std::function<Result<HttpResponse>()>& call) {
@@ -216,17 +231,8 @@ TEST_F(HttpTest, AStalledTransferEnds) {
   options_.stall_timeout = milliseconds(200);
   for (const Fault fault : {Fault::kStall, Fault::kSayNothing}) {
     LoopbackServer server(Always({200, {}, std::string(100'000, 'x'), fault}));
-    Connect();
-    const auto begin = steady_clock::now();
-    const Result<HttpResponse> response = Get(server.endpoint(), [](ByteView) { return Ok(); });
-    const auto took = steady_clock::now() - begin;
-    ASSERT_FALSE(response);
-    EXPECT_EQ(response.error().code, ErrorCode::kDeadlineExceeded);
-    EXPECT_TRUE(response.error().retryable);
-    EXPECT_THAT(response.error().message,
-                testing::StartsWith("could not get it: not a byte came or went within 200 ms"));
-    EXPECT_GE(took, milliseconds(200));
-    EXPECT_LT(took, milliseconds(5'000));
+    ExpectGivenUp(server, milliseconds(200),
+                  testing::StartsWith("could not get it: not a byte came or went within 200 ms"));
   }
 }
 
@@ -261,18 +267,9 @@ TEST_F(HttpTest, WhatDripsEnds) {
   for (const Fault fault : {Fault::kTrickle, Fault::kTrickleHeader}) {
     for (const int status : {200, 403}) {
       LoopbackServer server(Always({status, {}, std::string(100'000, 'x'), fault}));
-      Connect();
-      const auto begin = steady_clock::now();
-      const Result<HttpResponse> response = Get(server.endpoint(), [](ByteView) { return Ok(); });
-      const auto took = steady_clock::now() - begin;
-      ASSERT_FALSE(response);
-      EXPECT_EQ(response.error().code, ErrorCode::kDeadlineExceeded);
-      EXPECT_TRUE(response.error().retryable);
-      EXPECT_THAT(response.error().message,
-                  testing::MatchesRegex(
-                      "could not get it: no more than [0-9]+ bytes came or went within 500 ms"));
-      EXPECT_GE(took, milliseconds(500));
-      EXPECT_LT(took, milliseconds(5'000));
+      ExpectGivenUp(server, milliseconds(500),
+                    testing::MatchesRegex(
+                        "could not get it: no more than [0-9]+ bytes came or went within 500 ms"));
     }
   }
 }
