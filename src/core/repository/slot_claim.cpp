@@ -1,8 +1,36 @@
 #include "core/repository/slot_claim.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace veza {
+namespace {
+
+// How long the nodes of a formation wait for the one among them that records the baselines: they
+// all learn of a new schedule in the same second.
+constexpr int kBaselineTries = 10;
+constexpr std::chrono::milliseconds kBaselinePause{500};
+
+bool HasAll(const SlotRecords& records, const std::vector<ScheduleKind>& kinds) {
+  return std::ranges::all_of(
+      kinds, [&](ScheduleKind kind) { return records.contains(ScheduleKindName(kind)); });
+}
+
+Status AddBaselines(const Repository& repository, ClusterLock& lock,
+                    const std::vector<ScheduleKind>& kinds) {
+  const SlotRecords records = lock.slots();
+  for (const ScheduleKind kind : kinds) {
+    if (!records.contains(ScheduleKindName(kind))) {
+      SlotRecord record;
+      record.slot = repository.environment().clock->Now();
+      RETURN_IF_ERROR(lock.SetSlot(ScheduleKindName(kind), std::move(record)));
+    }
+  }
+  return lock.Release();
+}
+
+}  // namespace
 
 LockUse LockUseOf(const LockState& state) {
   if (!state.alive) {
@@ -40,17 +68,23 @@ Status SkipDueDiff(ClusterLock& lock, const ScheduleSettings& settings, TimePoin
 }
 
 Status RecordBaselines(const Repository& repository, const std::vector<ScheduleKind>& kinds) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ClusterLock> lock,
-                   ClusterLock::Acquire(repository, {.purpose = "begin of the schedules"}));
-  const SlotRecords records = lock->slots();
-  for (const ScheduleKind kind : kinds) {
-    if (!records.contains(ScheduleKindName(kind))) {
-      SlotRecord record;
-      record.slot = repository.environment().clock->Now();
-      RETURN_IF_ERROR(lock->SetSlot(ScheduleKindName(kind), std::move(record)));
+  const Environment& environment = repository.environment();
+  for (int tries_left = kBaselineTries;; --tries_left) {
+    ASSIGN_OR_RETURN(const LockState state, ReadLockState(repository));
+    if (HasAll(state.slots, kinds)) {
+      return Ok();
+    }
+    const auto lock = ClusterLock::Acquire(repository, {.purpose = "begin of the schedules"});
+    if (lock) {
+      return AddBaselines(repository, **lock, kinds);
+    }
+    if (lock.error().code != ErrorCode::kFailedPrecondition || tries_left == 0) {
+      return tl::unexpected(lock.error());
+    }
+    if (!environment.clock->Sleep(kBaselinePause, environment.cancellation.get())) {
+      return Cancelled();
     }
   }
-  return lock->Release();
 }
 
 }  // namespace veza

@@ -29,7 +29,8 @@ SlotRecord OutcomeOf(const SlotClaim& claim, SlotState state, const std::string&
 Status SkipDueDiff(ClusterLock& lock, const ScheduleSettings& settings, TimePoint now);
 
 // Takes the lock and records, for kinds without any record, that what was due up to now is nobody's
-// business. A kind that somebody else has recorded meanwhile is left alone.
+// business. A kind that somebody else has recorded meanwhile is left alone. Waits some seconds for
+// a lock that is taken, since its holder may be recording the same; kFailedPrecondition after that.
 Status RecordBaselines(const Repository& repository, const std::vector<ScheduleKind>& kinds);
 
 }  // namespace veza

@@ -1,5 +1,9 @@
 #include "core/repository/slot_claim.h"
 
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -96,6 +100,41 @@ TEST_F(SlotClaimTest, ABaselineIsRecordedOnce) {
   EXPECT_EQ(Slot("diff").slot, kTestTime);
   EXPECT_EQ(Slot("full").slot, kTestTime + std::chrono::hours(1));
   EXPECT_FALSE(State().held);
+}
+
+// The nodes of a formation learn of a new schedule in the same moment.
+TEST_F(SlotClaimTest, ABaselineThatAnotherNodeIsAboutToRecordIsWaitedFor) {
+  auto lock = Lock(a_, "begin of the schedules");
+  Status status = Ok();
+  std::thread waiting([&] { status = RecordBaselines(*b_, {ScheduleKind::kDiff}); });
+  while (!b_.clock().has_sleeper()) {
+    std::this_thread::yield();
+  }
+  SlotRecord baseline;
+  baseline.slot = kTestTime;
+  ASSERT_OK(lock->SetSlot("diff", baseline));
+  b_.clock().Advance(std::chrono::seconds(1));
+  waiting.join();
+  EXPECT_OK(status);
+  EXPECT_EQ(Slot("diff").node, "db-a:5432");
+  EXPECT_TRUE(State().held) << "the lock was not needed";
+}
+
+TEST_F(SlotClaimTest, ALockThatSomebodyKeepsFailsABaseline) {
+  const auto lock = Lock(a_);
+  Status status = Ok();
+  std::atomic<bool> done = false;
+  std::thread waiting([&] {
+    status = RecordBaselines(*b_, {ScheduleKind::kDiff});
+    done = true;
+  });
+  while (!done) {
+    b_.clock().Advance(std::chrono::milliseconds(100));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  waiting.join();
+  EXPECT_ERROR(status, ErrorCode::kFailedPrecondition);
+  EXPECT_FALSE(State().slots.contains("diff"));
 }
 
 }  // namespace
