@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Fcntl qw(SEEK_SET);
+use List::Util qw(min);
 use Test::More;
 use Time::HiRes qw(sleep time);
 use VezaTest;
@@ -203,14 +204,26 @@ sub fail_often
 	return;
 }
 
+# A leak grows in every round. What malloc() keeps of the buffers of a segment (once, 16 MB with newer C
+# libraries) grows in one, whenever that is.
 sub is_flat
 {
-	my ($before, $what) = @_;
-	my $now = state_of_archiver();
+	my ($times, $what) = @_;
+	my ($growth, $descriptors);
+	my $before = state_of_archiver();
 
-	cmp_ok($now->{memory} - $before->{memory}, '<', 1024, "$what: memory is flat (kB)");
+	for (1 .. 3)
+	{
+		fail_often(min($times, 100)) for 1 .. $times / min($times, 100);
+		my $now = state_of_archiver();
+		$growth = $now->{memory} - $before->{memory};
+		$descriptors = $now->{descriptors} - $before->{descriptors};
+		last if $growth < 1024;
+		$before->{memory} = $now->{memory};
+	}
+	cmp_ok($growth, '<', 1024, "$what: memory is flat (kB)");
 	# A connection more or less is no leak.
-	cmp_ok($now->{descriptors} - $before->{descriptors}, '<', 5, "$what: no descriptor is lost");
+	cmp_ok($descriptors, '<', 5, "$what: no descriptor is lost");
 	return;
 }
 
@@ -227,11 +240,9 @@ $node->reload;
 $position = -s $node->logfile;
 $waiting = switch_wal();
 fail_often(100);
-my $before = state_of_archiver();
 # S3 answers each time, a directory at once: there are ten thousand of them there.
 my $hundreds = store() eq 's3' ? 6 : 100;
-fail_often(100) for 1 .. $hundreds;
-is_flat($before, "${hundreds}00 failures to connect");
+is_flat(100 * $hundreds, "${hundreds}00 failures to connect");
 like(
 	log_since($position),
 	store() eq 's3' ? qr/HINT:  Check veza_backup\.s3_secret_key / : qr/HINT:  Let the operating system user/,
@@ -247,9 +258,7 @@ $node->wait_for_archived($waiting);
 flip_last_byte($node->data_dir . "/pg_wal/$waiting");
 $node->archive_again($waiting);
 fail_often(10);
-$before = state_of_archiver();
-fail_often(30);
-is_flat($before, '30 refused uploads');
+is_flat(30, '30 refused uploads');
 flip_last_byte($node->data_dir . "/pg_wal/$waiting");
 $node->wake_archiver;
 $node->wait_for_archived($waiting);
