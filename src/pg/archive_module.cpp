@@ -316,7 +316,7 @@ struct Outcome {
 // What is said of a repository without identity or key, and of little else.
 bool MayBeOfTheKey(ErrorCode code) {
   return code == ErrorCode::kFailedPrecondition || code == ErrorCode::kDataCorrupted ||
-         code == ErrorCode::kWrongKey;
+         code == ErrorCode::kPermissionDenied || code == ErrorCode::kWrongKey;
 }
 
 void Ship(const char* file, Outcome* outcome) {

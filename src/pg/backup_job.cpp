@@ -399,14 +399,16 @@ Status Commit(BackupJob* job) {
   if (job->completes_copy) {
     RETURN_IF_ERROR(RequireCopyStillWhole(job));
   }
-  RETURN_IF_ERROR(job->lock->RequireHeld());
-  RETURN_IF_ERROR(RequireFullStillThere(job));
-  // An answer may be lost.
-  job->copy = CopyState::kCommitting;
+  const auto guard = [job]() -> Status {
+    RETURN_IF_ERROR(job->lock->RequireHeld());
+    RETURN_IF_ERROR(RequireFullStillThere(job));
+    job->copy = CopyState::kCommitting;  // an answer may be lost
+    return Ok();
+  };
   if (job->completes_copy) {
-    RETURN_IF_ERROR(CommitFinishedCopy(*job->repository, job->summary, *job->own_copy));
+    RETURN_IF_ERROR(CommitFinishedCopy(*job->repository, job->summary, *job->own_copy, guard));
   } else {
-    RETURN_IF_ERROR(job->writer->Commit(job->summary));
+    RETURN_IF_ERROR(job->writer->Commit(job->summary, guard));
     // It tells nothing any more, and would go with the backup.
     [[maybe_unused]] const Status removed =
         job->repository->store().Delete(FinishedCopyName(job->summary.label));

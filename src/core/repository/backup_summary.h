@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -120,6 +121,10 @@ struct BackupSummary {
   // For a diff the label of its full; otherwise its own.
   std::string full_label() const;
 };
+
+// Asked right before backup.json is stored, behind every other request: whether the maker still
+// holds the lock, and what the backup builds on is still there. An error leaves no backup.
+using CommitGuard = std::function<Status()>;
 
 inline constexpr std::size_t kMaxChecksumFailurePages = 100;
 

@@ -178,13 +178,14 @@ class BackupWriter::State {
     return Ok();
   }
 
-  Status Commit(BackupSummary& summary) {
+  Status Commit(BackupSummary& summary, const CommitGuard& guard) {
     if (!manifest_stored_) {
       RETURN_IF_ERROR(StoreManifest(summary));
     }
     ASSIGN_OR_RETURN(const std::string document,
                      SerializeSummary(summary, repository_.seal_policy()));
     RETURN_IF_ERROR(RequireKeyInPlace(repository_, summary.system_identifier));
+    RETURN_IF_ERROR(guard());
     return PutSmall(repository_.store(), BackupDocumentName(options_.label), AsBytes(document),
                     PutMode::kCreate);
   }
@@ -562,8 +563,8 @@ Status BackupWriter::StoreManifest(BackupSummary& summary) {
   return state_->StoreManifest(summary);
 }
 
-Status BackupWriter::Commit(BackupSummary& summary) {
-  return state_->Commit(summary);
+Status BackupWriter::Commit(BackupSummary& summary, const CommitGuard& guard) {
+  return state_->Commit(summary, guard);
 }
 
 }  // namespace veza

@@ -85,7 +85,7 @@ class BackupWriter {
   Status StoreManifest(BackupSummary& summary);
   // The manifest unless it is stored, then backup.json: after this the backup exists. Callers have
   // made sure that the WAL is in the repository.
-  Status Commit(BackupSummary& summary);
+  Status Commit(BackupSummary& summary, const CommitGuard& guard);
 
  private:
   class State;

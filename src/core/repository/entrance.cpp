@@ -256,7 +256,7 @@ class PutBack {
     std::vector<NamedText> damaged;
     for (const NamedText& object : objects) {
       const Result<Identity> identity = Read(object);
-      if (!identity && !(identity.error().code == ErrorCode::kDataCorrupted && Held(object.name))) {
+      if (!identity && !(IsDamagedDocument(identity.error()) && Held(object.name))) {
         return identity.error();
       }
       if (!identity) {
@@ -417,8 +417,9 @@ Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store, const std
 
 // The errors of which a part of the entrance that is missing may be the cause.
 bool MayBeLost(ErrorCode code) {
-  return code == ErrorCode::kDataCorrupted || code == ErrorCode::kFailedPrecondition ||
-         code == ErrorCode::kConflict || code == ErrorCode::kWrongKey;
+  return code == ErrorCode::kDataCorrupted || code == ErrorCode::kPermissionDenied ||
+         code == ErrorCode::kFailedPrecondition || code == ErrorCode::kConflict ||
+         code == ErrorCode::kWrongKey;
 }
 
 }  // namespace
@@ -453,6 +454,10 @@ Result<std::vector<NamedText>> ReadDamagedIdentities(Store& store) {
     objects.push_back({std::move(object.name), content ? std::string(AsText(*content)) : ""});
   }
   return objects;
+}
+
+bool IsDamagedDocument(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kPermissionDenied;
 }
 
 bool IsNoWrap(const Error& error) {
@@ -598,9 +603,11 @@ Status RequireIdentityInPlace(const Repository& repository, std::uint64_t system
         .WithHint(kHowToPutBack);
   }
   RETURN_IF_ERROR(text);
-  ASSIGN_OR_RETURN(const Identity now, ParseUnverifiedIdentity({name, std::string(AsText(*text))}));
+  const NamedText object{name, std::string(AsText(*text))};
+  ASSIGN_OR_RETURN(const Identity now, ParseUnverifiedIdentity(object));
   const std::string& ours = repository.identities().front().key_id;
   if (now.key_id == ours) {
+    RETURN_IF_ERROR(ParseIdentity(object, repository.seal_policy()));
     return Ok();
   }
   return MakeError(ErrorCode::kWrongKey,

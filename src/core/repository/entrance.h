@@ -28,6 +28,10 @@ Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted);
 // empty.
 Result<std::vector<NamedText>> ReadDamagedIdentities(Store& store);
 
+// Whether an error of reading a signed document, not of the store, means that other content lies
+// there than was written: it does not parse, its signature is wrong, or it has none.
+bool IsDamagedDocument(const Error& error);
+
 // Whether an error of reading an object below key/ is of that object alone, and the next one may be
 // a wrap all the same: it was removed since it was listed, or it is too large.
 bool IsNoWrap(const Error& error);
@@ -104,7 +108,7 @@ Result<FirstObjects> ListOldestWraps(Store& store, const std::string& prefix);
 // identity and key, so it counts only where they are still there. Errors, beside the store's:
 // - kFailedPrecondition: there is no identity of the system. Something has deleted it, or this is
 //   another place by now.
-// - kDataCorrupted: it is damaged.
+// - kDataCorrupted: it is damaged. kPermissionDenied: it lacks the signature.
 // - kWrongKey: it names another key than the repository was opened with, so that nobody can open
 //   what was sealed with that.
 Status RequireIdentityInPlace(const Repository& repository, std::uint64_t system_identifier);

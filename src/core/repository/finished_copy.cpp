@@ -168,9 +168,10 @@ Status RequireWholeCopy(const Repository& repository, const BackupSummary& summa
 }
 
 Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary,
-                          const Sha256Digest& own) {
+                          const Sha256Digest& own, const CommitGuard& guard) {
   ASSIGN_OR_RETURN(const std::string text, ReadFinished(repository, summary.label, own));
   RETURN_IF_ERROR(RequireKeyInPlace(repository, summary.system_identifier));
+  RETURN_IF_ERROR(guard());
   RETURN_IF_ERROR(PutSmall(repository.store(), BackupDocumentName(summary.label), AsBytes(text),
                            PutMode::kCreate));
   // It is a backup now; what is left goes with it.

@@ -50,10 +50,10 @@ Result<std::optional<BackupSummary>> FindFinishedCopy(const Repository& reposito
 // manifest, and lists the packs. An error that is not retryable says what is wrong with it.
 Status RequireWholeCopy(const Repository& repository, const BackupSummary& summary);
 
-// Makes it a backup; its WAL is in the repository, and RequireWholeCopy() was content. `own` is as
-// in CopyWanted.
+// Makes it a backup, if the guard lets it; its WAL is in the repository, and RequireWholeCopy() was
+// content. `own` is as in CopyWanted.
 Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary,
-                          const Sha256Digest& own);
+                          const Sha256Digest& own, const CommitGuard& guard);
 
 // Removes what a label holds that never had a backup.json, several objects at once. By its maker
 // alone, who does not want it any more: others leave a tombstone first (expire.cpp).

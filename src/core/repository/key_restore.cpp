@@ -147,7 +147,7 @@ class KeyRestorer {
       const Result<Identity> verified = ParseIdentity(found.object, policy_);
       if (verified) {
         good.push_back(std::move(found));
-      } else if (verified.error().code == ErrorCode::kDataCorrupted) {
+      } else if (IsDamagedDocument(verified.error())) {
         damaged_.push_back(std::move(found.object));
       } else {
         return verified.error();

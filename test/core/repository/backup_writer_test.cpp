@@ -159,7 +159,7 @@ TEST_F(BackupWriterTest, ABackupExistsOnlyAfterCommit) {
     }
     return Ok();
   });
-  EXPECT_ERROR(writer.Commit(summary), ErrorCode::kUnavailable);
+  EXPECT_ERROR(writer.Commit(summary, Ok), ErrorCode::kUnavailable);
   EXPECT_TRUE(repository_.Exists(ManifestName(kTestLabel)));
   EXPECT_THAT(ReadBackupCatalog(*repository_)->backups, IsEmpty());
   EXPECT_THAT(ReadBackupCatalog(*repository_)->unfinished, SizeIs(1));
@@ -169,10 +169,18 @@ TEST_F(BackupWriterTest, ABackupExistsOnlyAfterCommit) {
   const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
   const std::string text = ReadText(identity);
   std::filesystem::remove(identity);
-  EXPECT_ERROR(writer.Commit(summary), ErrorCode::kFailedPrecondition);
+  EXPECT_ERROR(writer.Commit(summary, Ok), ErrorCode::kFailedPrecondition);
   EXPECT_FALSE(repository_.Exists(BackupDocumentName(kTestLabel)));
   WriteText(identity, text);
-  EXPECT_OK(writer.Commit(summary));
+  // The guard is the last to be asked.
+  const auto lost = [&] {
+    std::filesystem::remove(identity);
+    return Status(MakeError(ErrorCode::kInternal, "the lock is lost"));
+  };
+  EXPECT_ERROR(writer.Commit(summary, lost), ErrorCode::kInternal);
+  EXPECT_FALSE(repository_.Exists(BackupDocumentName(kTestLabel)));
+  WriteText(identity, text);
+  EXPECT_OK(writer.Commit(summary, Ok));
 }
 
 TEST_F(BackupWriterTest, AUsedLabelIsRefused) {

@@ -318,11 +318,19 @@ TEST_P(EntranceTest, ADamagedIdentityIsReplaced) {
     if (damage.size() <= limits::kIdentity) {
       EXPECT_THAT(opened.error().hint, HasSubstr("vezactl key restore")) << damage;
     }
-    if (damage != other_node) {
-      EXPECT_ERROR(RequireKeyInPlace(*repository, kTestSystem), ErrorCode::kDataCorrupted);
-    }
+    EXPECT_ERROR(RequireKeyInPlace(*repository, kTestSystem), ErrorCode::kDataCorrupted);
     const auto look = Keep(held);
     ASSERT_OK(look) << damage;
+    EXPECT_THAT(look->put_back, ElementsAre(good.name));
+    EXPECT_EQ(Objects(), before);
+  }
+  if (encrypted()) {
+    // Whoever may write to the bucket, and has no key, can say the same without a signature.
+    Put(good.name, SignedWithoutKey(good));
+    EXPECT_ERROR(Open(), ErrorCode::kPermissionDenied);
+    EXPECT_ERROR(RequireKeyInPlace(*repository, kTestSystem), ErrorCode::kPermissionDenied);
+    const auto look = Keep(held);
+    ASSERT_OK(look);
     EXPECT_THAT(look->put_back, ElementsAre(good.name));
     EXPECT_EQ(Objects(), before);
   }

@@ -70,16 +70,22 @@ TEST_F(FinishedCopyTest, BecomesTheBackupThatItsMakerWanted) {
   EXPECT_EQ(SerializeSummary(*found, repository_->seal_policy()).value(),
             SerializeSummary(summary_, repository_->seal_policy()).value());
   ASSERT_OK(RequireWholeCopy(*repository_, *found));
-  EXPECT_ERROR(CommitFinishedCopy(*repository_, *found, Sha256Of(AsBytes("another's"))),
+  EXPECT_ERROR(CommitFinishedCopy(*repository_, *found, Sha256Of(AsBytes("another's")), Ok),
                ErrorCode::kFailedPrecondition);
   const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
   const std::string text = ReadText(identity);
   std::filesystem::remove(identity);
-  EXPECT_ERROR(CommitFinishedCopy(*repository_, *found, *wanted_.own),
+  EXPECT_ERROR(CommitFinishedCopy(*repository_, *found, *wanted_.own, Ok),
                ErrorCode::kFailedPrecondition);
   EXPECT_FALSE(repository_.Exists(BackupDocumentName(kTestLabel)));
   WriteText(identity, text);
-  ASSERT_OK(CommitFinishedCopy(*repository_, *found, *wanted_.own));
+  const auto lost = [] {
+    return Status(MakeError(ErrorCode::kFailedPrecondition, "the lock is lost"));
+  };
+  EXPECT_ERROR(CommitFinishedCopy(*repository_, *found, *wanted_.own, lost),
+               ErrorCode::kFailedPrecondition);
+  EXPECT_FALSE(repository_.Exists(BackupDocumentName(kTestLabel)));
+  ASSERT_OK(CommitFinishedCopy(*repository_, *found, *wanted_.own, Ok));
   const Bytes document =
       GetSmall(repository_->store(), BackupDocumentName(kTestLabel), 16U << 20).value();
   EXPECT_EQ(AsText(document), SerializeSummary(summary_, repository_->seal_policy()).value());
@@ -235,7 +241,7 @@ TEST_F(FinishedCopyTest, NeverABackupAndNeverWithoutTheLock) {
   const auto taken = other.Acquire().value();
   EXPECT_ERROR(RemoveCopy(*node_, kTestLabel, *lock), ErrorCode::kFailedPrecondition);
   EXPECT_TRUE(Find());
-  ASSERT_OK(CommitFinishedCopy(*repository_, summary_, *wanted_.own));
+  ASSERT_OK(CommitFinishedCopy(*repository_, summary_, *wanted_.own, Ok));
   EXPECT_ERROR(RemoveCopy(*other, kTestLabel, *taken), ErrorCode::kInternal);
   EXPECT_TRUE(repository_.Exists(PackName(kTestLabel, 1)));
 }

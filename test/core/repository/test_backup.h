@@ -173,7 +173,7 @@ inline Result<BackupSummary> MakeBackup(const TestRepository& repository,
   RETURN_IF_ERROR(writer.FinishPacks(summary));
   repository.PushSegment(1, 3);
   repository.PushSegment(1, 4);
-  RETURN_IF_ERROR(writer.Commit(summary));
+  RETURN_IF_ERROR(writer.Commit(summary, Ok));
   return summary;
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/codec/codec_fixtures.h"
+#include "core/codec/document.h"
 #include "core/codec/hand_made_wrap.h"
 #include "core/config/temporary_directory.h"
 #include "core/repository/names.h"
@@ -32,6 +33,14 @@ inline Identity TestIdentity(std::uint64_t system_identifier = kTestSystem) {
   identity.wal_segment_size = kTestSegmentSize;
   identity.block_size = 8192;
   return identity;
+}
+
+// An identity as whoever has the store alone, and no key, can write it.
+inline std::string SignedWithoutKey(const NamedText& identity) {
+  nlohmann::json document = nlohmann::json::parse(identity.text);
+  document.erase("mac");
+  document.erase("mac_algorithm");
+  return SignDocument(std::move(document), TestPolicy(Cipher::kNone), identity.name).value();
 }
 
 // Time stands still unless it is slept, which takes none of the tests' own. Thread-safe.
