@@ -42,18 +42,6 @@ Result<std::string> FirstUse(Store& store) {
   }
 }
 
-Result<bool> HoldsKeyWraps(Store& store) {
-  bool holds = false;
-  const Status listed = store.List(kKeyPrefix, "", [&](const ObjectInfo&) -> Status {
-    holds = true;
-    return MakeError(ErrorCode::kAlreadyExists, "one object is enough");
-  });
-  if (!holds) {
-    RETURN_IF_ERROR(listed);
-  }
-  return holds;
-}
-
 constexpr const char* kHowToPutBack =
     "Something has deleted objects in it: a lifecycle rule or a clean-up script, for example; stop "
     "that first. A server that had it open puts them back by itself within minutes. Otherwise run "
@@ -438,7 +426,7 @@ Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted) {
   if (!identities.empty()) {
     return identities;
   }
-  ASSIGN_OR_RETURN(const bool has_wraps, HoldsKeyWraps(store));
+  ASSIGN_OR_RETURN(const bool has_wraps, HoldsObject(store, kKeyPrefix));
   return LostIdentity(store, first, encrypted && !has_wraps);
 }
 

@@ -240,14 +240,8 @@ Result<PushOutcome> WalArchive::Put(const SealedWalFile& sealed) const {
     if (put.error().code != ErrorCode::kAlreadyExists) {
       return put.error();
     }
-    ASSIGN_OR_RETURN(const ObjectInfo object, repository_.store().Head(sealed.object));
-    if (object.size == 0) {
-      // Not removed here: between a look and a removal another server may store its own.
-      return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" has 0 bytes", sealed.object)
-          .WithHint(
-              "The store was full, or lost its power, when it was written. Delete the object; then "
-              "this server stores it again.");
-    }
+    // Not removed here: between a look and a removal another server may store its own.
+    RETURN_IF_ERROR(RequireNotEmpty(sealed.file));
     ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, sealed.object));
     if (there.plain_size != sealed.sealed.plain_size ||
         there.plain_sha256 != sealed.sealed.plain_sha256) {
@@ -371,6 +365,18 @@ Result<bool> WalArchive::Contains(const std::string& file) const {
   return info && info->size > 0;
 }
 
+Status WalArchive::RequireNotEmpty(const std::string& file) const {
+  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+  ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, HeadIfThere(repository_.store(), name));
+  if (info && info->size == 0) {
+    return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" has 0 bytes", name)
+        .WithHint(
+            "The store was full, or lost its power, when it was written. Delete the object; then "
+            "the server stores it again.");
+  }
+  return Ok();
+}
+
 Result<bool> WalArchive::IsTaken(const std::string& file) const {
   ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
   ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, HeadIfThere(repository_.store(), name));
@@ -478,12 +484,12 @@ Result<std::vector<WalRange>> WalArchive::Ranges(std::uint64_t segment_size,
           return Ok();
         }
         const SegmentNumber number = SegmentNumberOf(*segment, segment_size);
-        if (ranges.size() > limits::kWalRanges) {
-          return TooManyObjects(repository_.store(), WalSystemPrefix(system_identifier_),
-                                limits::kWalRanges);
-        }
         const TimelineId timeline = ParseWalFileName(*segment)->timeline;
         if (ranges.empty() || ranges.back().timeline != timeline || number != next) {
+          if (ranges.size() == limits::kWalRanges) {
+            return TooManyObjects(repository_.store(), WalSystemPrefix(system_identifier_),
+                                  limits::kWalRanges);
+          }
           WalRange& range = ranges.emplace_back();
           range.timeline = timeline;
           range.first = *segment;

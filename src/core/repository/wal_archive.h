@@ -108,6 +108,8 @@ class WalArchive {
   Result<bool> Contains(const std::string& file) const;
   // Whether there is an object of its name, also one of 0 bytes, which is in the way of the file.
   Result<bool> IsTaken(const std::string& file) const;
+  // kDataCorrupted, with what to do, when its object has 0 bytes.
+  Status RequireNotEmpty(const std::string& file) const;
 
   // The three listings below pass over objects of 0 bytes as well.
 

@@ -538,7 +538,9 @@ Status WalShipper::TakeBack(const Repository& repository, const std::string& obj
                      HoldsOnlyNewWal(store, options_.system_identifier, 1 + options_.look_ahead));
     if (is_emptied) {
       [[maybe_unused]] const Status removed = store.Delete(object);
-      return EmptiedRepository(store);
+      // Without what we have stored it may be empty, and that is something else.
+      Status now = RequireIdentityInPlace(repository, options_.system_identifier);
+      return now ? std::move(refused) : std::move(now);
     }
   }
   return refused;

@@ -87,10 +87,15 @@ Status WaitForWal(const WalArchive& archive, const Environment& environment, con
     }
     if (now - without_outage >= wait.patience ||
         now - last_progress >= wait.patience + wait.longest_outage) {
-      return MakeError(ErrorCode::kDeadlineExceeded,
-                       "WAL segment \"{}\", which backup \"{}\" needs, did not reach the "
-                       "repository within {} s",
-                       missing_before.front(), wait.label, wait.patience.count());
+      // It may have been tried, and never get there.
+      RETURN_IF_ERROR(archive.RequireNotEmpty(missing_before.front()));
+      const auto waited = std::chrono::duration_cast<std::chrono::seconds>(now - last_progress);
+      return MakeError(
+          ErrorCode::kDeadlineExceeded,
+          "WAL segment \"{}\", which backup \"{}\" needs, did not reach the "
+          "repository within {} s",
+          missing_before.front(), wait.label,
+          now - without_outage >= wait.patience ? wait.patience.count() : waited.count());
     }
     if (!clock.Sleep(pause, environment.cancellation.get())) {
       return Cancelled();

@@ -193,6 +193,19 @@ TEST_F(WalShipperTest, AcknowledgesNothingInAnEmptiedPlace) {
   EXPECT_FALSE(Archive(label));
 }
 
+// With so little WAL in it, it may have been emptied and filled anew: that is the scheduler's to
+// know.
+TEST_F(WalShipperTest, APlaceThatHasLostOnlyItsIdentityIsNotCalledEmpty) {
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
+  std::filesystem::remove(repository_.PathOf(IdentityName(kTestSystem)));
+  MakeReady(2, 2);
+  const auto refused = Archive(Segment(2));
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message, HasSubstr("has lost its identity"));
+  EXPECT_FALSE(IsStored(Segment(2)));
+}
+
 TEST_F(WalShipperTest, WhatIsStoredWithoutAnIdentityStaysWhereMoreIsLeft) {
   const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
   const std::string text = ReadText(identity);

@@ -105,7 +105,20 @@ TEST_F(WalWaitTest, ASlowStoreIsNotWaitedForForEver) {
                ? Status(MakeError(ErrorCode::kFailedPrecondition, "it waits for ever"))
                : Ok();
   });
-  EXPECT_EQ(Wait(seconds(60)).error().code, ErrorCode::kDeadlineExceeded);
+  const Status waited = Wait(seconds(60));
+  EXPECT_ERROR(waited, ErrorCode::kDeadlineExceeded);
+  EXPECT_THAT(waited.error().message, testing::Not(testing::HasSubstr("within 60 s")));
+}
+
+// The archiver stores nothing over it, however long one waits.
+TEST_F(WalWaitTest, AnObjectOfZeroBytesIsSaidToBeInTheWay) {
+  const std::string object =
+      WalObjectName(kTestSystem, SegmentName(1, 5, kTestSegmentSize)).value();
+  WriteText(repository_.PathOf(object), "");
+  const Status waited = Wait(seconds(60));
+  EXPECT_ERROR(waited, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(waited.error().message, testing::HasSubstr(object + "\" has 0 bytes"));
+  EXPECT_THAT(waited.error().hint, testing::HasSubstr("Delete the object"));
 }
 
 TEST_F(WalWaitTest, AnOutageOfTheStoreDoesNotCount) {
