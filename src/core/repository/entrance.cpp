@@ -61,14 +61,11 @@ Error LostIdentity(const Store& store, const std::string& first, bool lacks_key)
 }
 
 Error OtherKey(const Store& store, const Identity& identity, const EntranceCopy& held) {
-  const auto name = [](const std::string& key_id) {
-    return key_id.empty() ? std::string("no key") : fmt::format("key \"{}\"", key_id);
-  };
   return MakeError(ErrorCode::kConflict,
                    "identity {} of repository \"{}\" names {}, but this server has opened it with "
                    "{}",
-                   identity.system_identifier, store.location(), name(identity.key_id),
-                   name(held.key_id))
+                   identity.system_identifier, store.location(), KeyInWords(identity.key_id),
+                   KeyInWords(held.key_id))
       .WithHint(
           "Another server has made a new key there. What this server has stored cannot be read "
           "with it. Do not restart this server; find out which of the two keys older backups need, "
@@ -247,7 +244,9 @@ class PutBack {
       if (!identity && !(IsDamagedDocument(identity.error()) && Held(object.name))) {
         return identity.error();
       }
-      if (!identity) {
+      const bool denies_key = identity && identity->key_id.empty() && Held(object.name);
+      ASSIGN_OR_RETURN(const bool is_forged, denies_key ? HoldsWrapOfOurs() : Result<bool>(false));
+      if (!identity || is_forged) {
         damaged.push_back(object);
       } else if (identity->key_id != held_.key_id) {
         return OtherKey(store_, *identity, held_);
@@ -289,6 +288,12 @@ class PutBack {
       return Ok();
     }));
     return other.empty() ? Ok() : Ambiguous(store_, other);
+  }
+
+  // Beside which no identity of the repository names no key, though anybody can write one.
+  Result<bool> HoldsWrapOfOurs() {
+    return held_.key_id.empty() ? Result<bool>(false)
+                                : HoldsObject(store_, KeyWrapName(held_.key_id, ""));
   }
 
   const NamedText* Held(const std::string& name) const {
@@ -598,9 +603,8 @@ Status RequireIdentityInPlace(const Repository& repository, std::uint64_t system
     RETURN_IF_ERROR(ParseIdentity(object, repository.seal_policy()));
     return Ok();
   }
-  return MakeError(ErrorCode::kWrongKey,
-                   "repository \"{}\" has key \"{}\" now, and was opened with key \"{}\"",
-                   store.location(), now.key_id, ours)
+  return MakeError(ErrorCode::kWrongKey, "repository \"{}\" has {} now, and was opened with {}",
+                   store.location(), KeyInWords(now.key_id), KeyInWords(ours))
       .WithHint("The server opens it again, and goes on if the new key is meant.");
 }
 

@@ -59,6 +59,10 @@ Result<Identity> WithHint(Result<Identity> identity) {
 
 }  // namespace
 
+std::string KeyInWords(const std::string& key_id) {
+  return key_id.empty() ? "no key" : fmt::format("key \"{}\"", key_id);
+}
+
 Result<std::string> SerializeIdentity(const Identity& identity, const SealPolicy& policy) {
   json document{{"format", 1},
                 {"system_identifier", std::to_string(identity.system_identifier)},

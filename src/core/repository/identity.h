@@ -24,6 +24,9 @@ struct Identity {
   TimePoint created{};
 };
 
+// "key \"…\"", or "no key", for messages.
+std::string KeyInWords(const std::string& key_id);
+
 // A small object: its name, and its content as it lies in the store.
 struct NamedText {
   std::string name;

@@ -104,9 +104,9 @@ class KeyRestorer {
       : store_(std::move(store)), options_(options), environment_(environment), request_(request) {}
 
   Result<KeyRestoreReport> Run() {
+    ASSIGN_OR_RETURN(labels_, ListBackupLabels(*store_));
     RETURN_IF_ERROR(ReadIdentities());
     RETURN_IF_ERROR(CheckWish());
-    ASSIGN_OR_RETURN(labels_, ListBackupLabels(*store_));
     if (options_.cipher == Cipher::kNone) {
       keys_[""] = {};
     } else {
@@ -129,6 +129,14 @@ class KeyRestorer {
     ASSIGN_OR_RETURN(std::vector<NamedText> objects, ReadDamagedIdentities(*store_));
     for (NamedText& object : objects) {
       Result<Identity> identity = ParseUnverifiedIdentity(object);
+      if (identity && identity->key_id.empty() && options_.cipher != Cipher::kNone) {
+        // Anybody can write one that names no key (RequireNoKey in repository.cpp).
+        ASSIGN_OR_RETURN(const bool has_keys, HoldsKeys());
+        if (has_keys) {
+          damaged_.push_back(std::move(object));
+          continue;
+        }
+      }
       if (identity) {
         identities_.push_back({std::move(*identity), std::move(object)});
       } else if (identity.error().code == ErrorCode::kDataCorrupted) {
@@ -138,6 +146,16 @@ class KeyRestorer {
       }
     }
     return Ok();
+  }
+
+  Result<bool> HoldsKeys() {
+    ASSIGN_OR_RETURN(bool holds, HoldsObject(*store_, kKeyPrefix));
+    for (auto label = labels_.rbegin(); !holds && label != labels_.rend(); ++label) {
+      RETURN_IF_ERROR(environment_.cancellation->Check());
+      ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadBackupText(*store_, *label));
+      holds = !UnverifiedKeyWraps(text.value_or("")).empty();
+    }
+    return holds;
   }
 
   // With the key that they name.

@@ -32,6 +32,31 @@ Error OtherSystem(const Store& store, const Identity& owner, std::uint64_t syste
           "pg_upgrade or a new initdb), run SELECT veza_backup_init(accept_new_system => true).");
 }
 
+// An identity without a key can be written by anybody who may write to the store. Where there are
+// keys, it is not the one that the repository was made with: to follow it would end the encryption.
+Status RequireNoKey(Store& store, std::uint64_t system_identifier) {
+  ASSIGN_OR_RETURN(const bool has_keys, HoldsObject(store, kKeyPrefix));
+  if (!has_keys) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kPermissionDenied,
+                   "identity {} of repository \"{}\" names no key, but there are keys",
+                   system_identifier, store.location())
+      .WithHint(
+          "The identity was damaged or forged. A server that had the repository open puts its own "
+          "back by itself. Otherwise run \"vezactl key restore\". Do not turn off encryption.");
+}
+
+Error LostOwnIdentity(const Store& store, std::uint64_t system_identifier) {
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "repository \"{}\" holds WAL of this cluster, but no identity {}",
+                   store.location(), system_identifier)
+      .WithHint(
+          "It was lost, or somebody has put another cluster's in its place. Under that one's key "
+          "what is stored could not be read any more. Put identity and key back (\"vezactl key "
+          "restore\"), or give this cluster another veza_backup.cluster.");
+}
+
 // Writes the identity unless it is there. True: we wrote it.
 Result<bool> CreateIdentity(Store& store, const Identity& identity, const SealPolicy& policy) {
   const std::string name = IdentityName(identity.system_identifier);
@@ -72,6 +97,7 @@ Status Repository::OpenKey() {
             "veza_backup.cipher_passphrase_file).");
   }
   if (!encrypted && options_.cipher != Cipher::kNone) {
+    RETURN_IF_ERROR(RequireNoKey(*store_, identities_.front().system_identifier));
     return MakeError(ErrorCode::kFailedPrecondition,
                      "repository \"{}\" was initialized without encryption, but encryption is "
                      "configured",
@@ -123,8 +149,16 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
   const bool is_ours = std::any_of(present.begin(), present.end(), [&](const Identity& other) {
     return other.system_identifier == identity.system_identifier;
   });
-  if (!is_ours && !present.empty() && !accept_new_system) {
-    return OtherSystem(*store, present.back(), identity.system_identifier);
+  if (!is_ours && !present.empty()) {
+    // A new system has stored nothing yet.
+    ASSIGN_OR_RETURN(const bool has_wal,
+                     HoldsObject(*store, WalSystemPrefix(identity.system_identifier)));
+    if (has_wal) {
+      return LostOwnIdentity(*store, identity.system_identifier);
+    }
+    if (!accept_new_system) {
+      return OtherSystem(*store, present.back(), identity.system_identifier);
+    }
   }
   Identity ours = identity;
   ours.cipher = CipherName(options.cipher);

@@ -65,9 +65,8 @@ Error Elsewhere(const Store& store, const RepositoryMarker& marker, const std::s
 
 Error OtherKey(const RepositoryMarker& marker, const RepositoryMarker& opened) {
   return MakeError(ErrorCode::kConflict,
-                   "repository \"{}\" has key \"{}\" now, but this server has archived to it with "
-                   "key \"{}\"",
-                   opened.location, opened.key_id, marker.key_id)
+                   "repository \"{}\" has {} now, but this server has archived to it with {}",
+                   opened.location, KeyInWords(opened.key_id), KeyInWords(marker.key_id))
       .WithHint(
           "Another server has made a new key there: see the chapter on a lost key in README.md. To "
           "go "

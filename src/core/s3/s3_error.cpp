@@ -166,10 +166,13 @@ bool MeansWrongRegion(std::string_view s3_code) {
          s3_code == "TemporaryRedirect" || s3_code == "IllegalLocationConstraintException";
 }
 
+// The search goes on behind it: a secret may be of such characters itself.
+constexpr std::string_view kHidden = "***";
+
 void Redact(std::string& text, std::string_view secret) {
   for (std::size_t at = text.find(secret); !secret.empty() && at != std::string::npos;
-       at = text.find(secret, at)) {
-    text.replace(at, secret.size(), "***");
+       at = text.find(secret, at + kHidden.size())) {
+    text.replace(at, secret.size(), kHidden);
   }
 }
 

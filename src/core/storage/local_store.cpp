@@ -128,7 +128,8 @@ class LocalStore final : public Store {
   Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
     RETURN_IF_ERROR(Begin(name));
     const std::string path = PathOf(name);
-    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    // Somebody may have put a FIFO there: without O_NONBLOCK it would be waited for.
+    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!fd.valid()) {
       return AccessError("read", name, errno);
     }

@@ -334,6 +334,22 @@ TEST_P(EntranceTest, ADamagedIdentityIsReplaced) {
     EXPECT_THAT(look->put_back, ElementsAre(good.name));
     EXPECT_EQ(Objects(), before);
   }
+  if (encrypted()) {
+    // One that names no key needs none to be written.
+    Identity forged = TestIdentity();
+    forged.cipher = "none";
+    Put(good.name, SerializeIdentity(forged, TestPolicy(Cipher::kNone)).value());
+    const auto opened = Open();
+    EXPECT_ERROR(opened, ErrorCode::kPermissionDenied);
+    EXPECT_THAT(opened.error().hint, AllOf(HasSubstr("key restore"), Not(HasSubstr("to none"))));
+    const auto refused = RequireKeyInPlace(*repository, kTestSystem);
+    EXPECT_ERROR(refused, ErrorCode::kWrongKey);
+    EXPECT_THAT(refused.error().message, HasSubstr("has no key now"));
+    const auto look = Keep(held);
+    ASSERT_OK(look);
+    EXPECT_THAT(look->put_back, ElementsAre(good.name));
+    EXPECT_EQ(Objects(), before);
+  }
   // A good one that came between the look and the replacement stays.
   EXPECT_OK(ReplaceDamagedIdentity(*store_, {good.name, "garbage"}, "another"));
   EXPECT_EQ(Objects(), before);

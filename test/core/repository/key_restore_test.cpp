@@ -105,6 +105,9 @@ TEST_P(KeyRestoreTest, ADamagedIdentityIsMadeAnew) {
   std::vector<std::string> damages{"", "garbage", other_node, std::string(100'000, ' ')};
   if (encrypted()) {
     damages.push_back(SignedWithoutKey(good));
+    Identity forged = TestIdentity();
+    forged.cipher = "none";
+    damages.push_back(SerializeIdentity(forged, TestPolicy(Cipher::kNone)).value());
   }
   for (const std::string& damage : damages) {
     Put(good.name, damage);

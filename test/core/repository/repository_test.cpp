@@ -377,6 +377,22 @@ TEST_F(RepositoryTest, AnIdentityWithoutAKeyCannotBeSlippedIn) {
   EXPECT_ERROR(Open(options_), ErrorCode::kPermissionDenied);
 }
 
+// Somebody has put another cluster's identity and key in the place of ours.
+TEST_F(RepositoryTest, ASystemThatHasStoredWalIsNoNewOne) {
+  ASSERT_OK(Initialise(options_));
+  std::filesystem::remove(PathOf(IdentityName(kTestSystem)));
+  std::filesystem::remove_all(PathOf("key"));
+  ASSERT_OK(Repository::Initialise(store_, options_, {}, TestIdentity(kTestSystem + 1), false));
+  WriteText(PathOf(WalObjectName(kTestSystem, "000000010000000000000001").value()), "x");
+  for (const bool accept : {false, true}) {
+    const auto refused = Repository::Initialise(store_, options_, {}, TestIdentity(), accept);
+    EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(refused.error().hint, HasSubstr("vezactl key restore"));
+  }
+  std::filesystem::remove_all(PathOf("wal"));
+  EXPECT_OK(Repository::Initialise(store_, options_, {}, TestIdentity(), true));
+}
+
 TEST_F(RepositoryTest, TroubleOfTheStoreIsPassedOn) {
   ASSERT_OK(Initialise(options_));
   for (const auto broken : {FaultStore::Operation::kList, FaultStore::Operation::kGet}) {
