@@ -192,13 +192,13 @@ TEST_F(LocalStoreTest, FailedWritesLeaveNothingBehind) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(Path("dir")), {}), 1);
 }
 
-// Writers and deleters of the same directory: it vanishes under the writers all the time.
 TEST_F(LocalStoreTest, AFifoInPlaceOfAnObjectIsNotWaitedFor) {
   ASSERT_OK(Create("wal/b"));
   ASSERT_EQ(mkfifo(Path("wal/a").c_str(), 0600), 0);
   EXPECT_ERROR(GetSmall(*store_, "wal/a", 100), ErrorCode::kNotFound);
 }
 
+// Writers and deleters of the same directory: it vanishes under the writers all the time.
 TEST_F(LocalStoreTest, ADirectoryMayVanishUnderAWriter) {
   std::vector<std::thread> threads;
   std::atomic<int> failures = 0;
