@@ -244,8 +244,13 @@ class PutBack {
       if (!identity && !(IsDamagedDocument(identity.error()) && Held(object.name))) {
         return identity.error();
       }
-      const bool denies_key = identity && identity->key_id.empty() && Held(object.name);
-      ASSIGN_OR_RETURN(const bool is_forged, denies_key ? HoldsWrapOfOurs() : Result<bool>(false));
+      // Beside a wrap of ours no identity of the repository names no key, though anybody can write
+      // one.
+      bool is_forged = identity && identity->key_id.empty() && !held_.key_id.empty() &&
+                       Held(object.name) != nullptr;
+      if (is_forged) {
+        ASSIGN_OR_RETURN(is_forged, HoldsObject(store_, KeyWrapName(held_.key_id, "")));
+      }
       if (!identity || is_forged) {
         damaged.push_back(object);
       } else if (identity->key_id != held_.key_id) {
@@ -288,12 +293,6 @@ class PutBack {
       return Ok();
     }));
     return other.empty() ? Ok() : Ambiguous(store_, other);
-  }
-
-  // Beside which no identity of the repository names no key, though anybody can write one.
-  Result<bool> HoldsWrapOfOurs() {
-    return held_.key_id.empty() ? Result<bool>(false)
-                                : HoldsObject(store_, KeyWrapName(held_.key_id, ""));
   }
 
   const NamedText* Held(const std::string& name) const {

@@ -127,12 +127,15 @@ class KeyRestorer {
  private:
   Status ReadIdentities() {
     ASSIGN_OR_RETURN(std::vector<NamedText> objects, ReadDamagedIdentities(*store_));
+    std::optional<bool> holds_keys;  // asked once: it may read every backup.json
     for (NamedText& object : objects) {
       Result<Identity> identity = ParseUnverifiedIdentity(object);
       if (identity && identity->key_id.empty() && options_.cipher != Cipher::kNone) {
         // Anybody can write one that names no key (RequireNoKey in repository.cpp).
-        ASSIGN_OR_RETURN(const bool has_keys, HoldsKeys());
-        if (has_keys) {
+        if (!holds_keys) {
+          ASSIGN_OR_RETURN(holds_keys, HoldsKeys());
+        }
+        if (*holds_keys) {
           damaged_.push_back(std::move(object));
           continue;
         }
