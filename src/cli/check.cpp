@@ -25,11 +25,10 @@ void PrintRows(const std::vector<CheckResult>& results) {
   PrintText(text);
 }
 
-nlohmann::json ToJson(const std::vector<CheckResult>& results, bool passed) {
-  nlohmann::json rows = nlohmann::json::array();
+Json ToJson(const std::vector<CheckResult>& results, bool passed) {
+  Json rows = Json::Array();
   for (const CheckResult& result : results) {
-    nlohmann::json row = {
-        {"name", result.name}, {"passed", result.passed}, {"detail", result.detail}};
+    Json row = {{"name", result.name}, {"passed", result.passed}, {"detail", result.detail}};
     if (!result.hint.empty()) {
       row["hint"] = result.hint;
     }

@@ -78,9 +78,9 @@ void Show(const GlobalOptions& options, const DrillOutcome& outcome, const std::
     PrintError(*outcome.error);
   }
   if (options.json) {
-    nlohmann::json document = DrillToJson(outcome.record);
+    Json document = DrillToJson(outcome.record);
     document.erase("format");
-    document["checks"] = nlohmann::json::array();
+    document["checks"] = Json::Array();
     for (const CheckOutcome& check : outcome.checks) {
       document["checks"].push_back(
           {{"name", check.name}, {"passed", check.passed}, {"detail", check.detail}});

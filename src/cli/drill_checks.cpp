@@ -115,20 +115,21 @@ CheckOutcome Judge(const SqlCheck& check, const std::string& value) {
   return outcome;
 }
 
-Result<SqlCheck> CheckFrom(const nlohmann::json& entry, const std::string& path) {
+Result<SqlCheck> CheckFrom(const Json& entry, const std::string& path) {
   const auto wrong = [&](const char* what) {
     return MakeError(ErrorCode::kInvalidArgument, "file \"{}\": {}", path, what)
         .WithHint(R"(Write [{"sql": "SELECT count(*) FROM users", "min": 1, "database": "app"}].)");
   };
-  if (!entry.is_object() || !entry.contains("sql") || !entry["sql"].is_string()) {
+  const std::optional<std::string> sql = StringMember(entry, "sql");
+  if (!sql) {
     return wrong("a check has no \"sql\"");
   }
-  SqlCheck check{.sql = entry["sql"].get<std::string>()};
-  for (const auto& [name, value] : entry.items()) {
+  SqlCheck check{.sql = *sql};
+  for (const auto& [name, value] : entry.members()) {
     if (name == "min" && value.is_number()) {
-      check.min = value.get<double>();
-    } else if (name == "database" && value.is_string()) {
-      check.database = value.get<std::string>();
+      check.min = *value.AsDouble();
+    } else if (name == "database" && value.is_text()) {
+      check.database = *value.AsText();
     } else if (name != "sql") {
       return wrong("a check has a member that is not known, or of the wrong type");
     }
@@ -156,13 +157,13 @@ std::string Shortened(std::string text) {
 
 Result<std::vector<SqlCheck>> ReadChecksFile(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
-  const nlohmann::json document = ParseJson(text).value_or(nlohmann::json());
+  const Json document = ParseJson(text).value_or(Json());
   if (!document.is_array()) {
     return MakeError(ErrorCode::kInvalidArgument, "file \"{}\" is not an array in JSON", path)
         .WithHint(R"(Write [{"sql": "SELECT ...", "min": 1, "database": "app"}].)");
   }
   std::vector<SqlCheck> checks;
-  for (const nlohmann::json& entry : document) {
+  for (const Json& entry : document) {
     ASSIGN_OR_RETURN(SqlCheck check, CheckFrom(entry, path));
     checks.push_back(std::move(check));
   }

@@ -1,12 +1,12 @@
 // What a drill does with the database that it has recovered, each with an outcome of its own.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/drill_server.h"
+#include "core/codec/json.h"
 #include "core/environment.h"
 #include "core/error.h"
 

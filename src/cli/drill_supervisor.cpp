@@ -15,13 +15,12 @@
 #include "cli/signals.h"
 #include "cli/throw_away.h"
 #include "core/codec/json.h"
+#include "core/repository/json_fields.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza::cli {
 namespace {
-
-using nlohmann::json;
 
 // What stops a drill, and the end of a child.
 sigset_t SupervisedSignals() {
@@ -34,14 +33,14 @@ sigset_t SupervisedSignals() {
 }
 
 std::string ToText(const DrillOutcome& outcome) {
-  json document = {{"exit_code", outcome.exit_code},
+  Json document = {{"exit_code", outcome.exit_code},
                    {"interrupted", outcome.interrupted},
                    {"kept", outcome.kept},
                    {"record", DrillToJson(outcome.record)}};
   if (outcome.last_passed) {
     document["last_passed"] = FormatUtc(*outcome.last_passed);
   }
-  return document.dump();
+  return document.Print();
 }
 
 struct ReportAndKept {
@@ -56,10 +55,14 @@ Result<ReportAndKept> FromText(const std::string& text) {
     return MakeError(ErrorCode::kDataCorrupted, "there is no {}", where);
   }
   ReportAndKept result;
-  result.report.exit_code = document->value("exit_code", kFailed);
-  result.report.interrupted = document->value("interrupted", false);
-  result.kept = document->value("kept", false);
-  ASSIGN_OR_RETURN(result.report.record, DrillFromJson((*document)["record"], where));
+  JsonFields fields(*document, where);
+  fields.Read("exit_code", result.report.exit_code);
+  fields.Read("interrupted", result.report.interrupted);
+  fields.Read("kept", result.kept);
+  RETURN_IF_ERROR(fields.status());
+  const Json* const record = document->Find("record");
+  ASSIGN_OR_RETURN(result.report.record,
+                   DrillFromJson(record != nullptr ? *record : Json(), where));
   if (const auto last_passed = StringMember(*document, "last_passed")) {
     ASSIGN_OR_RETURN(result.report.last_passed.emplace(), ParseUtc(*last_passed));
   }

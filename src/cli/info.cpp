@@ -97,27 +97,27 @@ std::string FormatVersion(int version_num) {
   return fmt::format("{}.{}", version_num / 10000, version_num % 10000);
 }
 
-nlohmann::json ToJson(const BackupSummary& backup) {
-  nlohmann::json tablespaces = nlohmann::json::array();
+Json ToJson(const BackupSummary& backup) {
+  Json tablespaces = Json::Array();
   for (const Tablespace& tablespace : backup.tablespaces) {
     tablespaces.push_back(
         {{"oid", tablespace.oid}, {"path", tablespace.path}, {"size", tablespace.size}});
   }
-  nlohmann::json databases = nlohmann::json::array();
+  Json databases = Json::Array();
   for (const DatabaseSummary& database : backup.databases) {
     databases.push_back({{"oid", database.oid}, {"name", database.name}, {"size", database.size}});
   }
-  nlohmann::json extensions = nlohmann::json::array();
+  Json extensions = Json::Array();
   for (const ExtensionSummary& extension : backup.extensions) {
     extensions.push_back({{"database", extension.database},
                           {"name", extension.name},
                           {"version", extension.version}});
   }
-  nlohmann::json failures = nlohmann::json::array();
+  Json failures = Json::Array();
   for (const ChecksumFailure& failure : backup.checksum_failure_pages) {
     failures.push_back({{"path", failure.path}, {"block", failure.block}});
   }
-  nlohmann::json document = {
+  Json document = {
       {"label", backup.label},
       {"type", BackupTypeName(backup.type)},
       {"system_identifier", std::to_string(backup.system_identifier)},
@@ -149,10 +149,10 @@ nlohmann::json ToJson(const BackupSummary& backup) {
   return document;
 }
 
-nlohmann::json ToJson(const RecoveryStretch& stretch) {
+Json ToJson(const RecoveryStretch& stretch) {
   return {
       {"start_time", FormatUtc(stretch.start_time)},
-      {"end_time", stretch.end_time ? nlohmann::json(FormatUtc(*stretch.end_time)) : nullptr},
+      {"end_time", stretch.end_time ? Json(FormatUtc(*stretch.end_time)) : Json()},
       {"start_lsn", FormatLsn(stretch.start_lsn)},
       {"end_lsn", FormatLsn(stretch.end_lsn)},
       {"first_timeline", stretch.first_timeline},
@@ -164,10 +164,10 @@ nlohmann::json ToJson(const RecoveryStretch& stretch) {
   };
 }
 
-nlohmann::json ToJson(const SystemInfo& system) {
+Json ToJson(const SystemInfo& system) {
   const Identity& identity = system.identity;
-  nlohmann::json wal = nlohmann::json::array();
-  nlohmann::json gaps = nlohmann::json::array();
+  Json wal = Json::Array();
+  Json gaps = Json::Array();
   for (const ArchivePiece& piece : system.wal) {
     (piece.is_gap ? gaps : wal)
         .push_back({{"timeline", piece.timeline},
@@ -175,15 +175,15 @@ nlohmann::json ToJson(const SystemInfo& system) {
                     {"last", SegmentName(piece.timeline, piece.last, identity.wal_segment_size)},
                     {"segments", CountSegments(piece)}});
   }
-  nlohmann::json window = nlohmann::json::array();
+  Json window = Json::Array();
   for (const RecoveryStretch& stretch : system.window.stretches) {
     window.push_back(ToJson(stretch));
   }
-  nlohmann::json unrestorable = nlohmann::json::array();
+  Json unrestorable = Json::Array();
   for (const UnrestorableBackup& backup : system.window.unrestorable) {
     unrestorable.push_back({{"label", backup.label}, {"reason", backup.reason}});
   }
-  nlohmann::json document = {
+  Json document = {
       {"system_identifier", std::to_string(identity.system_identifier)},
       {"postgres_version_num", identity.postgres_version_num},
       {"wal_segment_size", identity.wal_segment_size},
@@ -204,12 +204,12 @@ nlohmann::json ToJson(const SystemInfo& system) {
   return document;
 }
 
-nlohmann::json ToJson(const LeaseState& lease) {
-  nlohmann::json document = {{"name", lease.name},
-                             {"label", lease.label},
-                             {"renewed", FormatUtc(lease.renewed)},
-                             {"expires", FormatUtc(lease.expires)},
-                             {"alive", lease.alive}};
+Json ToJson(const LeaseState& lease) {
+  Json document = {{"name", lease.name},
+                   {"label", lease.label},
+                   {"renewed", FormatUtc(lease.renewed)},
+                   {"expires", FormatUtc(lease.expires)},
+                   {"alive", lease.alive}};
   if (lease.document) {
     document["purpose"] = lease.document->purpose;
     document["node"] = lease.document->node;
@@ -220,16 +220,16 @@ nlohmann::json ToJson(const LeaseState& lease) {
   return document;
 }
 
-nlohmann::json ToJson(const RepositoryInfo& info) {
-  nlohmann::json document = {{"repository", info.location}};
+Json ToJson(const RepositoryInfo& info) {
+  Json document = {{"repository", info.location}};
   for (const char* name : {"systems", "backups", "unfinished", "broken", "leases"}) {
-    document[name] = nlohmann::json::array();
+    document[name] = Json::Array();
   }
   for (const SystemInfo& system : info.systems) {
     document["systems"].push_back(ToJson(system));
   }
   for (const BackupSummary& backup : info.catalog.backups) {
-    nlohmann::json& entry = document["backups"].emplace_back(ToJson(backup));
+    Json& entry = document["backups"].push_back(ToJson(backup));
     if (const std::string suspect = SuspectDiff(backup); !suspect.empty()) {
       entry["suspect"] = suspect;
     }

@@ -34,11 +34,11 @@ Result<std::string> ReadWrap(const std::string& path) {
   return text;
 }
 
-nlohmann::json ToJson(const KeyRestoreReport& report, bool dry_run) {
-  nlohmann::json document = {{"dry_run", dry_run},
-                             {"written", report.written},
-                             {"backups", report.backups},
-                             {"unreadable_backups", report.unfitting}};
+Json ToJson(const KeyRestoreReport& report, bool dry_run) {
+  Json document = {{"dry_run", dry_run},
+                   {"written", report.written},
+                   {"backups", report.backups},
+                   {"unreadable_backups", report.unfitting}};
   if (!report.key_id.empty()) {
     document["key_id"] = report.key_id;
   }

@@ -35,29 +35,29 @@ void PrintText(const std::string& text) {
   Write(stdout, text);
 }
 
-void PrintJson(const nlohmann::json& document) {
-  Write(stdout, document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+void PrintJson(const Json& document) {
+  Write(stdout, document.Print(2) + "\n");
 }
 
 bool FlushOutput() {
   return std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
 }
 
-void AddNotes(const WalkNotes& notes, nlohmann::json& document) {
-  nlohmann::json& skipped = document["skipped"] = nlohmann::json::array();
+void AddNotes(const WalkNotes& notes, Json& document) {
+  Json& skipped = document["skipped"] = Json::Array();
   for (const SkippedItem& item : notes.skipped) {
     skipped.push_back({{"path", item.path}, {"reason", item.reason}});
   }
   document["skipped_count"] = notes.skipped_count;
-  nlohmann::json& links = document["links"] = nlohmann::json::array();
+  Json& links = document["links"] = Json::Array();
   for (const FollowedLink& link : notes.links) {
     links.push_back({{"path", link.path}, {"target", link.target}});
   }
   document["links_count"] = notes.links_count;
 }
 
-nlohmann::json ErrorToJson(const Error& error) {
-  nlohmann::json json = {{"code", ErrorCodeName(error.code)}, {"message", error.message}};
+Json ErrorToJson(const Error& error) {
+  Json json = {{"code", ErrorCodeName(error.code)}, {"message", error.message}};
   if (!error.hint.empty()) {
     json["hint"] = error.hint;
   }

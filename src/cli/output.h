@@ -3,10 +3,10 @@
 
 #include <chrono>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "core/codec/json.h"
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
 
@@ -19,13 +19,13 @@ void PrintWarning(const std::string& message, const std::string& hint = {});
 // Standard output. PrintJson adds the line end. Text that is not UTF-8 (a file name) does not stop
 // it: the bytes are replaced.
 void PrintText(const std::string& text);
-void PrintJson(const nlohmann::json& document);
+void PrintJson(const Json& document);
 // False when something could not be written, a full disk for example.
 bool FlushOutput();
 
-nlohmann::json ErrorToJson(const Error& error);
+Json ErrorToJson(const Error& error);
 // "skipped", "skipped_count", "links" and "links_count", also when there are none.
-void AddNotes(const WalkNotes& notes, nlohmann::json& document);
+void AddNotes(const WalkNotes& notes, Json& document);
 
 // Rows under a heading, columns aligned and two blanks apart; numbers to the right.
 class Table {

@@ -13,15 +13,15 @@
 namespace veza::cli {
 namespace {
 
-nlohmann::json ToJson(const std::vector<DatabaseSummary>& databases) {
-  nlohmann::json array = nlohmann::json::array();
+Json ToJson(const std::vector<DatabaseSummary>& databases) {
+  Json array = Json::Array();
   for (const DatabaseSummary& database : databases) {
     array.push_back({{"oid", database.oid}, {"name", database.name}, {"bytes", database.size}});
   }
   return array;
 }
 
-void AddDatabases(const RestorePlan& plan, nlohmann::json& document) {
+void AddDatabases(const RestorePlan& plan, Json& document) {
   if (plan.databases) {
     document["databases"] = {{"restored", ToJson(plan.databases->restored)},
                              {"empty", ToJson(plan.databases->empty)}};
@@ -56,7 +56,7 @@ std::string DescribeLimits(const RestorePlan& plan) {
 }
 
 // What both kinds of report have.
-void AddToBoth(const RestorePlan& plan, nlohmann::json& document) {
+void AddToBoth(const RestorePlan& plan, Json& document) {
   AddDatabases(plan, document);
   if (!plan.missing_segment.empty()) {
     document["missing_segment"] = plan.missing_segment;
@@ -123,7 +123,7 @@ std::string DescribeDropping(const RestorePlan& plan) {
 void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const RestoreReport& report,
                  std::chrono::milliseconds elapsed) {
   if (options.json) {
-    nlohmann::json document = {
+    Json document = {
         {"label", plan.backup.label},
         {"target_directory", plan.target_directory},
         {"system_identifier", std::to_string(plan.backup.system_identifier)},
@@ -162,22 +162,22 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
   const std::uint64_t in_target = plan.size - std::min(plan.size, in_tablespaces);
   const std::string settings = RewriteAutoConf("", plan.recovery);
   if (options.json) {
-    nlohmann::json tablespaces = nlohmann::json::array();
+    Json tablespaces = Json::Array();
     for (const Tablespace& tablespace : plan.tablespaces) {
       tablespaces.push_back({{"path", tablespace.path}, {"bytes", tablespace.size}});
     }
-    nlohmann::json document = {{"dry_run", true},
-                               {"label", backup.label},
-                               {"target_directory", plan.target_directory},
-                               {"bytes", in_target},
-                               {"tablespaces", std::move(tablespaces)},
-                               {"files", backup.files},
-                               {"start_wal", backup.start_wal},
-                               {"stop_wal", backup.stop_wal},
-                               {"target", DescribeTarget(plan.recovery.target)},
-                               {"target_timeline", plan.target_timeline},
-                               {"signal_file", SignalFileName(plan.recovery)},
-                               {"settings", settings}};
+    Json document = {{"dry_run", true},
+                     {"label", backup.label},
+                     {"target_directory", plan.target_directory},
+                     {"bytes", in_target},
+                     {"tablespaces", std::move(tablespaces)},
+                     {"files", backup.files},
+                     {"start_wal", backup.start_wal},
+                     {"stop_wal", backup.stop_wal},
+                     {"target", DescribeTarget(plan.recovery.target)},
+                     {"target_timeline", plan.target_timeline},
+                     {"signal_file", SignalFileName(plan.recovery)},
+                     {"settings", settings}};
     AddToBoth(plan, document);
     PrintJson(document);
     return;

@@ -17,17 +17,17 @@ struct VerifyArguments {
   std::uint64_t max_rate = 0;
 };
 
-nlohmann::json ToJson(const VerifyReport& report, bool full, std::chrono::milliseconds elapsed) {
-  nlohmann::json backups = nlohmann::json::array();
+Json ToJson(const VerifyReport& report, bool full, std::chrono::milliseconds elapsed) {
+  Json backups = Json::Array();
   for (const VerifiedBackup& backup : report.backups) {
     backups.push_back({{"label", backup.label},
                        {"type", BackupTypeName(backup.type)},
                        {"passed", backup.good},
                        {"suspect", backup.suspect}});
   }
-  nlohmann::json problems = nlohmann::json::array();
+  Json problems = Json::Array();
   for (const VerifyProblem& problem : report.problems) {
-    nlohmann::json row = {{"object", problem.object}, {"message", problem.message}};
+    Json row = {{"object", problem.object}, {"message", problem.message}};
     if (!problem.backup.empty()) {
       row["backup"] = problem.backup;
     }

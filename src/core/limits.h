@@ -52,7 +52,7 @@ inline constexpr std::uint64_t kBackupHistory = 64 * kKiB;
 
 // --- JSON ---------------------------------------------------------------------------------------
 
-// FORMAT.md section 5. nlohmann::json recurses when it copies and prints.
+// FORMAT.md section 5. Json recurses when it copies and prints.
 inline constexpr std::size_t kJsonDepth = 16;
 // Values of any kind, at any depth, and names. A value takes 16 to 150 bytes of memory, so that
 // size alone bounds little: 16 MiB of "[],[],…" would be half a gigabyte. Documents are indented,

@@ -1,5 +1,6 @@
 // What is behind the view veza_backup_drills: the records of restore drills in the repository.
 
+#include "core/codec/json.h"
 #include "core/repository/drill_record.h"
 
 #include "pg/rows_call.h"
@@ -18,8 +19,8 @@ std::string Seconds(std::chrono::milliseconds duration) {
 Row RowOf(const DrillRecord& record) {
   std::string phases;
   for (const auto& [name, duration] : record.phases) {
-    phases += fmt::format("{}{}: {}", phases.empty() ? "" : ", ", nlohmann::json(name).dump(),
-                          Seconds(duration));
+    phases +=
+        fmt::format("{}{}: {}", phases.empty() ? "" : ", ", Json(name).Print(), Seconds(duration));
   }
   const auto optional_seconds = [](const std::optional<std::chrono::milliseconds>& duration) {
     return duration ? std::optional(Seconds(*duration)) : std::nullopt;

@@ -1,8 +1,7 @@
 // What is behind the view veza_backup_metrics. While the repository cannot be read, the metrics of
 // the server alone.
 
-#include <nlohmann/json.hpp>
-
+#include "core/codec/json.h"
 #include "pg/metrics.h"
 #include "pg/rows_call.h"
 //
@@ -26,11 +25,11 @@ class MetricsCall final : public RowsCall {
         const std::vector<Metric> metrics,
         CollectMetrics(config_, facts_, snapshot_, repository ? &*repository : nullptr));
     for (const Metric& metric : metrics) {
-      nlohmann::json labels = nlohmann::json::object();
+      Json labels = Json::Object();
       for (const auto& [name, value] : metric.labels) {
         labels[name] = value;
       }
-      rows_.push_back({metric.name, labels.dump(), fmt::format("{}", metric.value), metric.help});
+      rows_.push_back({metric.name, labels.Print(), fmt::format("{}", metric.value), metric.help});
     }
     return Ok();
   }

@@ -1,7 +1,6 @@
 // Sealed objects, manifests, packs and WAL. Without encryption anybody can make frames whose
 // digests are right: so the input is what is in the frames.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "core/codec/frame_reader.h"
 #include "core/codec/json.h"
@@ -113,7 +112,7 @@ void ReadManifestText(ByteView input) {
   const std::string name = ManifestName(kLabel);
   for (const BackupType type : {BackupType::kFull, BackupType::kDiff}) {
     summary.type = type;
-    const std::optional<nlohmann::json> line = ParseJsonObject(AsText(input));
+    const std::optional<Json> line = ParseJsonObject(AsText(input));
     const auto kind = line ? StringMember(*line, "type") : std::nullopt;
     const auto record = kind ? ParseRecord(*line, *kind, summary, name)
                              : Result<ManifestRecord>(MakeError(ErrorCode::kInvalidArgument, ""));
@@ -145,7 +144,7 @@ void ReadPack(ByteView input) {
   const std::size_t second = std::min(text.find('\n', first + 1), text.size());
   BackupSummary summary;
   const auto parse = [&](std::string_view line, const char* kind) {
-    return ParseRecord(ParseJson(line).value_or(nlohmann::json()), kind, summary, "manifest");
+    return ParseRecord(ParseJson(line).value_or(Json()), kind, summary, "manifest");
   };
   const auto file = parse(text.substr(0, first), "file");
   auto pack = second > first ? parse(text.substr(first + 1, second - first - 1), "pack") : file;

@@ -2,31 +2,11 @@
 
 #include <openssl/crypto.h>
 
-#include <algorithm>
-
-#include "core/codec/json.h"
-
 namespace veza {
 namespace {
 
 constexpr const char* kHmac = "hmac-sha-256";
 constexpr const char* kPlain = "sha-256";
-
-// nlohmann::json keeps members sorted by the bytes of their names and escapes only what JSON
-// requires, which is what FORMAT.md calls canonical. Its dump() throws for text that is not UTF-8.
-std::optional<std::string> Print(const nlohmann::json& document, int indent) {
-  try {
-    return document.dump(indent);
-  } catch (const nlohmann::json::exception&) {
-    return std::nullopt;
-  }
-}
-
-// Floating-point numbers have no canonical text.
-bool HasOnlyIntegers(const nlohmann::json& value) {
-  return !value.is_number_float() &&
-         (!value.is_structured() || std::all_of(value.begin(), value.end(), HasOnlyIntegers));
-}
 
 Sha256Digest Mac(std::string_view canonical, const SealPolicy& policy,
                  std::string_view object_name) {
@@ -45,7 +25,7 @@ Sha256Digest Mac(std::string_view canonical, const SealPolicy& policy,
   return mac;
 }
 
-Status CheckFormat(const nlohmann::json& document, std::string_view object_name) {
+Status CheckFormat(const Json& document, std::string_view object_name) {
   const std::optional<std::uint64_t> format = UnsignedMember(document, "format");
   if (!format || *format == 0) {
     return DamagedObject(object_name, "it has no format");
@@ -58,7 +38,7 @@ Status CheckFormat(const nlohmann::json& document, std::string_view object_name)
   return Ok();
 }
 
-Status CheckAlgorithm(const nlohmann::json& document, const SealPolicy& policy,
+Status CheckAlgorithm(const Json& document, const SealPolicy& policy,
                       std::string_view object_name) {
   const std::optional<std::string> algorithm = StringMember(document, "mac_algorithm");
   if (!algorithm) {
@@ -91,27 +71,27 @@ Status CheckAlgorithm(const nlohmann::json& document, const SealPolicy& policy,
 
 }  // namespace
 
-Result<std::string> SignDocument(nlohmann::json document, const SealPolicy& policy,
+Result<std::string> SignDocument(Json document, const SealPolicy& policy,
                                  std::string_view object_name) {
   if ((policy.cipher == Cipher::kNone) != (policy.key == nullptr)) {
     return MakeError(ErrorCode::kFailedPrecondition,
                      "object \"{}\" cannot be written: cipher and key do not go together",
                      object_name);
   }
-  if (!document.is_object() || !CheckFormat(document, object_name) || !HasOnlyIntegers(document)) {
+  if (!document.is_object() || !CheckFormat(document, object_name) || !document.HasOnlyIntegers()) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "object \"{}\" cannot be written: it is not a document", object_name);
   }
   document.erase("mac");
   document["mac_algorithm"] = policy.key != nullptr ? kHmac : kPlain;
-  const std::optional<std::string> canonical = Print(document, -1);
+  const std::optional<std::string> canonical = document.PrintUtf8();
   if (!canonical) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "object \"{}\" cannot be written: it contains text that is not UTF-8",
                      object_name);
   }
   document["mac"] = ToHex(Mac(*canonical, policy, object_name));
-  std::string text = Print(document, 2).value_or(std::string()) + "\n";
+  std::string text = document.Print(2) + "\n";
   if (!ParseJsonObject(text)) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "object \"{}\" cannot be written: its {} bytes are more than a reader takes",
@@ -120,9 +100,9 @@ Result<std::string> SignDocument(nlohmann::json document, const SealPolicy& poli
   return text;
 }
 
-Result<nlohmann::json> OpenDocument(std::string_view text, const SealPolicy& policy,
-                                    std::string_view object_name) {
-  std::optional<nlohmann::json> document = ParseJsonObject(text);
+Result<Json> OpenDocument(std::string_view text, const SealPolicy& policy,
+                          std::string_view object_name) {
+  std::optional<Json> document = ParseJsonObject(text);
   if (!document) {
     return DamagedObject(object_name, "it is not a JSON object");
   }
@@ -134,7 +114,7 @@ Result<nlohmann::json> OpenDocument(std::string_view text, const SealPolicy& pol
   }
   document->erase("mac");
   const std::optional<std::string> canonical =
-      HasOnlyIntegers(*document) ? Print(*document, -1) : std::nullopt;
+      document->HasOnlyIntegers() ? document->PrintUtf8() : std::nullopt;
   if (!canonical ||
       !EqualInConstantTime(AsBytes(ToHex(Mac(*canonical, policy, object_name))), AsBytes(*mac))) {
     return DamagedObject(object_name, "it does not match its mac");

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "core/codec/cipher.h"
 #include "core/codec/digest.h"
@@ -77,7 +78,7 @@ struct ParsedWrap {
   Bytes wrapped;
 };
 
-Result<Bytes> Base64Member(const nlohmann::json& wrap, const char* name, std::size_t size) {
+Result<Bytes> Base64Member(const Json& wrap, const char* name, std::size_t size) {
   const std::optional<std::string> text = StringMember(wrap, name);
   std::optional<Bytes> bytes = text ? FromBase64(*text) : std::nullopt;
   if (!bytes || bytes->size() != size) {
@@ -86,7 +87,7 @@ Result<Bytes> Base64Member(const nlohmann::json& wrap, const char* name, std::si
   return std::move(*bytes);
 }
 
-Result<ScryptCost> ParseCost(const nlohmann::json& wrap) {
+Result<ScryptCost> ParseCost(const Json& wrap) {
   const std::optional<std::uint64_t> n = UnsignedMember(wrap, "n");
   const std::optional<std::uint64_t> r = UnsignedMember(wrap, "r");
   const std::optional<std::uint64_t> p = UnsignedMember(wrap, "p");
@@ -103,7 +104,7 @@ Result<ScryptCost> ParseCost(const nlohmann::json& wrap) {
 }
 
 Result<ParsedWrap> ParseWrap(std::string_view text) {
-  const std::optional<nlohmann::json> wrap = ParseJsonObject(text, {.size = limits::kKeyWrap});
+  const std::optional<Json> wrap = ParseJsonObject(text, {.size = limits::kKeyWrap});
   if (!wrap) {
     return NoKeyWrap("not a JSON object");
   }
@@ -222,21 +223,22 @@ Result<std::string> WrapKey(const DataKey& key, std::string_view passphrase, std
   std::array<std::uint8_t, kSecretSize + kGcmTagSize> wrapped;
   RETURN_IF_ERROR(EncryptGcm(wrapping.bytes, nonce, {AsBytes(associated)}, key.secret(), wrapped));
 
-  nlohmann::ordered_json wrap;
-  wrap["format"] = 1;
-  wrap["key_id"] = key.hex_id();
-  wrap["kdf"] = "scrypt";
-  wrap["n"] = cost.n;
-  wrap["r"] = cost.r;
-  wrap["p"] = cost.p;
-  wrap["salt"] = ToBase64(salt);
-  wrap["cipher"] = "aes-256-gcm";
-  wrap["nonce"] = ToBase64(nonce);
-  wrap["wrapped"] = ToBase64(wrapped);
-  wrap["node"] = node;
-  wrap["created"] = FormatUtc(now);
+  const std::vector<JsonMember> members{
+      {"format", 1},
+      {"key_id", key.hex_id()},
+      {"kdf", "scrypt"},
+      {"n", cost.n},
+      {"r", cost.r},
+      {"p", cost.p},
+      {"salt", ToBase64(salt)},
+      {"cipher", "aes-256-gcm"},
+      {"nonce", ToBase64(nonce)},
+      {"wrapped", ToBase64(wrapped)},
+      {"node", node},
+      {"created", FormatUtc(now)},
+  };
   // A host name that is not UTF-8 is no reason to fail.
-  return wrap.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return PrintInOrder(members, 2) + "\n";
 }
 
 Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase) {

@@ -186,18 +186,16 @@ Status ObjectSealer::Seal(std::uint64_t number, std::uint32_t flags, ByteView pl
 }
 
 Result<Bytes> ObjectSealer::Head(const ObjectAttributes& attributes) const {
-  nlohmann::ordered_json json;
-  json["node"] = attributes.node;
-  json["created"] = FormatUtc(attributes.created);
+  std::vector<JsonMember> members{{"node", attributes.node},
+                                  {"created", FormatUtc(attributes.created)}};
   if (attributes.plain_size) {
-    json["plain_size"] = *attributes.plain_size;
+    members.push_back({"plain_size", *attributes.plain_size});
   }
   if (attributes.plain_sha256) {
-    json["plain_sha256"] = ToHex(*attributes.plain_sha256);
+    members.push_back({"plain_sha256", ToHex(*attributes.plain_sha256)});
   }
   // A host name that is not UTF-8 is no reason to fail.
-  const std::string text =
-      json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  const std::string text = PrintInOrder(members, -1);
   if (text.size() > kAttributesPlain) {
     return MakeError(ErrorCode::kInvalidArgument, "node name has {} bytes, which is too long",
                      attributes.node.size());
@@ -357,7 +355,7 @@ Result<std::uint32_t> ObjectOpener::Open(std::uint64_t number, ByteView frame, B
 Result<ObjectAttributes> ObjectOpener::OpenAttributes(ByteView frame) const {
   Bytes plain;
   RETURN_IF_ERROR(Open(kAttributesFrame, frame, plain));
-  const std::optional<nlohmann::json> json = ParseJsonObject(AsText(plain));
+  const std::optional<Json> json = ParseJsonObject(AsText(plain));
   if (!json) {
     return DamagedObject(object_name_, "its attributes are not JSON");
   }

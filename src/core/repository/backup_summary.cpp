@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <iterator>
-#include <nlohmann/json.hpp>
 
 #include "core/codec/document.h"
 #include "core/codec/json.h"
@@ -13,8 +12,6 @@
 namespace veza {
 
 namespace {
-
-using nlohmann::json;
 
 constexpr std::uint32_t kLargestBlock = 32U << 10;  // that PostgreSQL can be built with
 
@@ -40,14 +37,14 @@ void ReadDigest(JsonFields& fields, const char* name, Sha256Digest& digest) {
 }
 
 template <typename Item, typename ReadItem>
-void ReadArray(JsonFields& fields, const json& document, const char* name, const std::string& where,
+void ReadArray(JsonFields& fields, const Json& document, const char* name, const std::string& where,
                std::vector<Item>& items, ReadItem read_item) {
-  const auto array = document.find(name);
-  if (array == document.end() || !array->is_array()) {
+  const Json* const array = document.Find(name);
+  if (array == nullptr || !array->is_array()) {
     fields.Fail(fmt::format("member \"{}\" is not an array", name));
     return;
   }
-  for (const json& element : *array) {
+  for (const Json& element : *array) {
     JsonFields element_fields(element, where);
     Item item;
     read_item(element_fields, item);
@@ -59,25 +56,25 @@ void ReadArray(JsonFields& fields, const json& document, const char* name, const
   }
 }
 
-void ReadSettings(JsonFields& fields, const json& document,
+void ReadSettings(JsonFields& fields, const Json& document,
                   std::map<std::string, std::string>& settings) {
-  const auto object = document.find("settings");
-  if (object == document.end() || !object->is_object()) {
+  const Json* const object = document.Find("settings");
+  if (object == nullptr || !object->is_object()) {
     fields.Fail("member \"settings\" is not an object");
     return;
   }
-  for (const auto& [name, value] : object->items()) {
-    if (!value.is_string()) {
+  for (const auto& [name, value] : object->members()) {
+    if (!value.is_text()) {
       fields.Fail(fmt::format("setting \"{}\" is not a string", name));
       return;
     }
-    settings[name] = value.get<std::string>();
+    settings[name] = *value.AsText();
   }
 }
 
 // They are stored as text, so that what comes back is what was there, whatever members it has.
-json KeyWrapsToJson(const std::vector<NamedText>& wraps) {
-  json array = json::array();
+Json KeyWrapsToJson(const std::vector<NamedText>& wraps) {
+  Json array = Json::Array();
   for (const NamedText& wrap : wraps) {
     if (wrap.text.size() <= limits::kKeyWrap) {
       array.push_back({{"name", wrap.name}, {"text", wrap.text}});
@@ -87,13 +84,13 @@ json KeyWrapsToJson(const std::vector<NamedText>& wraps) {
 }
 
 // What is no key wrap is passed over: a copy that cannot be used is no reason not to restore.
-std::vector<NamedText> KeyWrapsFrom(const json& document) {
+std::vector<NamedText> KeyWrapsFrom(const Json& document) {
   std::vector<NamedText> wraps;
-  const auto array = document.find("key_wraps");
-  if (array == document.end() || !array->is_array()) {
+  const Json* const array = document.Find("key_wraps");
+  if (array == nullptr || !array->is_array()) {
     return wraps;
   }
-  for (const json& element : *array) {
+  for (const Json& element : *array) {
     const auto name = StringMember(element, "name");
     auto text = StringMember(element, "text");
     if (name && text && text->size() <= limits::kKeyWrap && name->starts_with(kKeyPrefix) &&
@@ -105,24 +102,24 @@ std::vector<NamedText> KeyWrapsFrom(const json& document) {
 }
 
 // Optional: the writer leaves out what is empty.
-void WriteNotes(const WalkNotes& notes, json& document) {
+void WriteNotes(const WalkNotes& notes, Json& document) {
   if (notes.skipped_count > 0) {
-    json& skipped = document["skipped"] = json::array();
+    Json& skipped = document["skipped"] = Json::Array();
     for (const SkippedItem& item : notes.skipped) {
-      PutPath(skipped.emplace_back(json{{"reason", ValidUtf8(item.reason)}}), item.path);
+      PutPath(skipped.push_back(Json{{"reason", ValidUtf8(item.reason)}}), item.path);
     }
     document["skipped_count"] = notes.skipped_count;
   }
   if (notes.links_count > 0) {
-    json& links = document["links"] = json::array();
+    Json& links = document["links"] = Json::Array();
     for (const FollowedLink& link : notes.links) {
-      PutPath(links.emplace_back(json{{"target", ValidUtf8(link.target)}}), link.path);
+      PutPath(links.push_back(Json{{"target", ValidUtf8(link.target)}}), link.path);
     }
     document["links_count"] = notes.links_count;
   }
 }
 
-void ReadNotes(JsonFields& fields, const json& document, const std::string& where,
+void ReadNotes(JsonFields& fields, const Json& document, const std::string& where,
                WalkNotes& notes) {
   if (fields.Has("skipped")) {
     fields.Read("skipped_count", notes.skipped_count);
@@ -188,34 +185,34 @@ std::string BackupSummary::full_label() const {
 }
 
 Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPolicy& policy) {
-  json tablespaces = json::array();
+  Json tablespaces = Json::Array();
   for (const Tablespace& tablespace : summary.tablespaces) {
-    json item{{"oid", tablespace.oid}, {"size", tablespace.size}};
+    Json item{{"oid", tablespace.oid}, {"size", tablespace.size}};
     PutPath(item, tablespace.path);
     tablespaces.push_back(std::move(item));
   }
-  json databases = json::array();
+  Json databases = Json::Array();
   for (const DatabaseSummary& database : summary.databases) {
     databases.push_back({{"oid", database.oid},
                          {"name", ValidUtf8(database.name)},
                          {"row_xid", database.row_xid},
                          {"size", database.size}});
   }
-  json extensions = json::array();
+  Json extensions = Json::Array();
   for (const ExtensionSummary& extension : summary.extensions) {
     extensions.push_back({{"database", ValidUtf8(extension.database)},
                           {"name", ValidUtf8(extension.name)},
                           {"version", ValidUtf8(extension.version)}});
   }
-  json settings = json::object();
+  Json settings = Json::Object();
   for (const auto& [name, value] : summary.settings) {
     settings[ValidUtf8(name)] = ValidUtf8(value);
   }
-  json failures = json::array();
+  Json failures = Json::Array();
   for (const ChecksumFailure& failure : summary.checksum_failure_pages) {
     failures.push_back({{"path", failure.path}, {"block", failure.block}});
   }
-  json document{
+  Json document{
       {"format", 1},
       {"label", summary.label},
       {"type", BackupTypeName(summary.type)},
@@ -272,14 +269,14 @@ Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPol
     return text;
   }
   // Of many thousands of databases: the extensions of each are the most, and for people.
-  document["extensions"] = json::array();
+  document["extensions"] = Json::Array();
   return SignDocument(std::move(document), policy, name);
 }
 
 Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label,
                                    const SealPolicy& policy) {
   const std::string name = BackupDocumentName(label);
-  ASSIGN_OR_RETURN(const json document, OpenDocument(text, policy, name));
+  ASSIGN_OR_RETURN(const Json document, OpenDocument(text, policy, name));
   JsonFields fields(document, name);
   BackupSummary summary;
   std::string type;
@@ -363,7 +360,7 @@ Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label
 }
 
 std::vector<NamedText> UnverifiedKeyWraps(std::string_view text) {
-  return KeyWrapsFrom(ParseJsonObject(text).value_or(json::object()));
+  return KeyWrapsFrom(ParseJsonObject(text).value_or(Json::Object()));
 }
 
 }  // namespace veza

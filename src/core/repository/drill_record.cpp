@@ -13,13 +13,12 @@ namespace veza {
 
 namespace {
 
-using nlohmann::json;
 using std::chrono::milliseconds;
 
 // Drills that begin in the same second, on several machines.
 constexpr int kNameAttempts = 30;
 
-void PutOptional(json& document, const char* name, const std::optional<milliseconds>& duration) {
+void PutOptional(Json& document, const char* name, const std::optional<milliseconds>& duration) {
   if (duration) {
     document[name] = duration->count();
   }
@@ -41,7 +40,7 @@ bool IsUnreadable(const Error& error) {
 
 Result<DrillRecord> ReadDrill(const Repository& repository, const std::string& name) {
   ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), name, limits::kDrillRecord));
-  ASSIGN_OR_RETURN(const json document, OpenDocument(AsText(text), repository.seal_policy(), name));
+  ASSIGN_OR_RETURN(const Json document, OpenDocument(AsText(text), repository.seal_policy(), name));
   return DrillFromJson(document, name);
 }
 
@@ -65,12 +64,12 @@ Result<std::map<std::string, std::string>> ListDrills(const Repository& reposito
 
 }  // namespace
 
-json DrillToJson(const DrillRecord& record) {
-  json phases = json::object();
+Json DrillToJson(const DrillRecord& record) {
+  Json phases = Json::Object();
   for (const auto& [name, duration] : record.phases) {
     phases[name] = duration.count();
   }
-  json document = {
+  Json document = {
       {"format", 1},
       {"label", record.label},
       {"system_identifier", std::to_string(record.system_identifier)},
@@ -96,7 +95,7 @@ json DrillToJson(const DrillRecord& record) {
   return document;
 }
 
-Result<DrillRecord> DrillFromJson(const json& document, const std::string& where) {
+Result<DrillRecord> DrillFromJson(const Json& document, const std::string& where) {
   JsonFields fields(document, where);
   DrillRecord record;
   fields.Read("label", record.label);
@@ -118,13 +117,13 @@ Result<DrillRecord> DrillFromJson(const json& document, const std::string& where
   }
   ReadOptional(fields, "rto_ms", record.rto);
   ReadOptional(fields, "rpo_ms", record.rpo);
-  const auto phases = document.find("phases_ms");
-  if (phases == document.end() || !phases->is_object()) {
+  const Json* const phases = document.Find("phases_ms");
+  if (phases == nullptr || !phases->is_object()) {
     fields.Fail("member \"phases_ms\" is not an object");
   }
   RETURN_IF_ERROR(fields.status());
   JsonFields phase_fields(*phases, where);
-  for (const auto& [name, value] : phases->items()) {
+  for (const auto& [name, value] : phases->members()) {
     std::int64_t count = 0;
     phase_fields.Read(name.c_str(), count);
     record.phases[name] = milliseconds(count);

@@ -4,12 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/codec/json.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/repository/repository.h"
@@ -37,8 +37,8 @@ struct DrillRecord {
 };
 
 // Text that is not UTF-8 gets U+FFFD in place of what is wrong. `where` names the source in errors.
-nlohmann::json DrillToJson(const DrillRecord& record);
-Result<DrillRecord> DrillFromJson(const nlohmann::json& document, const std::string& where);
+Json DrillToJson(const DrillRecord& record);
+Result<DrillRecord> DrillFromJson(const Json& document, const std::string& where);
 
 // Stores the record, which has a label. Returns the name of its object.
 Result<std::string> StoreDrill(const Repository& repository, const DrillRecord& record);

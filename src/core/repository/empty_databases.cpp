@@ -12,15 +12,15 @@ constexpr const char* kWriter = "vezactl restore --databases";
 }  // namespace
 
 std::string FormatEmptyDatabases(const EmptyDatabases& empty) {
-  nlohmann::json databases = nlohmann::json::array();
+  Json databases = Json::Array();
   for (const EmptyDatabase& database : empty.databases) {
     databases.push_back({{"oid", database.oid}, {"name", ValidUtf8(database.name)}});
   }
-  const nlohmann::json document{{"written_by", kWriter},
-                                {"system_identifier", std::to_string(empty.system_identifier)},
-                                {"backup", empty.backup},
-                                {"databases", std::move(databases)}};
-  return document.dump(2) + "\n";
+  const Json document{{"written_by", kWriter},
+                      {"system_identifier", std::to_string(empty.system_identifier)},
+                      {"backup", empty.backup},
+                      {"databases", std::move(databases)}};
+  return document.Print(2) + "\n";
 }
 
 Result<EmptyDatabases> ParseEmptyDatabases(std::string_view text) {
@@ -38,12 +38,12 @@ Result<EmptyDatabases> ParseEmptyDatabases(std::string_view text) {
   if (writer != kWriter) {
     fields.Fail(fmt::format("was not written by \"{}\"", kWriter));
   }
-  const auto databases = document->find("databases");
-  if (databases == document->end() || !databases->is_array()) {
+  const Json* const databases = document->Find("databases");
+  if (databases == nullptr || !databases->is_array()) {
     fields.Fail("member \"databases\" is not an array");
     return std::move(fields.status().error());
   }
-  for (const nlohmann::json& element : *databases) {
+  for (const Json& element : *databases) {
     JsonFields members(element, name);
     EmptyDatabase& database = empty.databases.emplace_back();
     members.Read("oid", database.oid);

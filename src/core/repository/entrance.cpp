@@ -1,7 +1,6 @@
 #include "core/repository/entrance.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/codec/json.h"
@@ -131,7 +130,7 @@ Error WrongPassphrase(const Store& store) {
 
 // Whether the text says that it is the wrap of another key. Returns its id.
 std::optional<std::string> OtherKeyOf(std::string_view wrap, const std::string& key_id) {
-  const std::optional<nlohmann::json> document = ParseJsonObject(wrap, {.size = limits::kKeyWrap});
+  const std::optional<Json> document = ParseJsonObject(wrap, {.size = limits::kKeyWrap});
   std::optional<std::string> named = document ? StringMember(*document, "key_id") : std::nullopt;
   return named == key_id ? std::nullopt : named;
 }

@@ -1,7 +1,6 @@
 #include "core/repository/finished_copy.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -20,8 +19,6 @@ namespace veza {
 
 namespace {
 
-using nlohmann::json;
-
 // Looked at the lock again after so many.
 constexpr std::size_t kBatch = 1000;
 
@@ -35,9 +32,9 @@ Result<std::string> ReadFinished(const Repository& repository, const std::string
     return MakeError(ErrorCode::kFailedPrecondition,
                      "\"{}\" is not what this server has stored since its start", name);
   }
-  ASSIGN_OR_RETURN(const json document, OpenDocument(AsText(text), repository.seal_policy(), name));
-  const auto summary = document.find("backup");
-  if (summary == document.end() || !summary->is_object()) {
+  ASSIGN_OR_RETURN(const Json document, OpenDocument(AsText(text), repository.seal_policy(), name));
+  const Json* const summary = document.Find("backup");
+  if (summary == nullptr || !summary->is_object()) {
     return MakeError(ErrorCode::kDataCorrupted, "\"{}\": member \"backup\" is not an object", name);
   }
   return SignDocument(*summary, repository.seal_policy(), BackupDocumentName(label));
@@ -117,7 +114,7 @@ Result<Sha256Digest> StoreFinishedCopy(const Repository& repository, const Backu
   const std::string name = FinishedCopyName(summary.label);
   ASSIGN_OR_RETURN(const std::string signed_text,
                    SerializeSummary(summary, repository.seal_policy()));
-  ASSIGN_OR_RETURN(json backup, OpenDocument(signed_text, repository.seal_policy(),
+  ASSIGN_OR_RETURN(Json backup, OpenDocument(signed_text, repository.seal_policy(),
                                              BackupDocumentName(summary.label)));
   ASSIGN_OR_RETURN(
       const std::string text,

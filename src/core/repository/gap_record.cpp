@@ -1,7 +1,5 @@
 #include "core/repository/gap_record.h"
 
-#include <nlohmann/json.hpp>
-
 #include <utility>
 
 #include "core/codec/document.h"
@@ -38,11 +36,11 @@ Status RecordGap(const Repository& repository, std::uint64_t system_identifier, 
   // The same segment may have been lost, and be found again.
   const std::string name = GapName(system_identifier, gap.first, gap.last) +
                            std::string(gap.minimal ? kMinimalSuffix : "");
-  nlohmann::json document = {{"format", 1},
-                             {"first", gap.first},
-                             {"last", gap.last},
-                             {"node", repository.options().node},
-                             {"created", FormatUtc(repository.environment().clock->Now())}};
+  Json document = {{"format", 1},
+                   {"first", gap.first},
+                   {"last", gap.last},
+                   {"node", repository.options().node},
+                   {"created", FormatUtc(repository.environment().clock->Now())}};
   if (gap.minimal) {
     document["minimal_from"] = FormatLsn(*gap.minimal);
   }
@@ -58,7 +56,7 @@ Status RecordMinimal(const Repository& repository, std::uint64_t system_identifi
 
 Result<WalGap> ReadGap(const Repository& repository, const std::string& object) {
   ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), object, limits::kGapRecord));
-  ASSIGN_OR_RETURN(const nlohmann::json document,
+  ASSIGN_OR_RETURN(const Json document,
                    OpenDocument(AsText(text), repository.seal_policy(), object));
   JsonFields fields(document, object);
   WalGap gap;

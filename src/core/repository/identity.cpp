@@ -1,6 +1,5 @@
 #include "core/repository/identity.h"
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/codec/document.h"
@@ -14,9 +13,7 @@ namespace veza {
 
 namespace {
 
-using nlohmann::json;
-
-Result<Identity> IdentityFrom(const json& document, const std::string& name) {
+Result<Identity> IdentityFrom(const Json& document, const std::string& name) {
   JsonFields fields(document, name);
   std::uint64_t format = 0;
   fields.Read("format", format);
@@ -64,7 +61,7 @@ std::string KeyInWords(const std::string& key_id) {
 }
 
 Result<std::string> SerializeIdentity(const Identity& identity, const SealPolicy& policy) {
-  json document{{"format", 1},
+  Json document{{"format", 1},
                 {"system_identifier", std::to_string(identity.system_identifier)},
                 {"postgres_version_num", identity.postgres_version_num},
                 {"wal_segment_size", identity.wal_segment_size},
@@ -79,11 +76,11 @@ Result<std::string> SerializeIdentity(const Identity& identity, const SealPolicy
 }
 
 Result<Identity> ParseUnverifiedIdentity(const NamedText& object) {
-  return WithHint(IdentityFrom(ParseJsonObject(object.text).value_or(json()), object.name));
+  return WithHint(IdentityFrom(ParseJsonObject(object.text).value_or(Json()), object.name));
 }
 
 Result<Identity> ParseIdentity(const NamedText& object, const SealPolicy& policy) {
-  const Result<json> verified = OpenDocument(object.text, policy, object.name);
+  const Result<Json> verified = OpenDocument(object.text, policy, object.name);
   return WithHint(verified ? IdentityFrom(*verified, object.name) : verified.error());
 }
 

@@ -1,28 +1,75 @@
 #include "core/repository/json_fields.h"
 
-#include <algorithm>
 #include <charconv>
 
 namespace veza {
 
-namespace {
-
-bool IsUtf8(const std::string& text) {
-  if (std::all_of(text.begin(), text.end(),
-                  [](char c) { return static_cast<signed char>(c) > 0; })) {
-    return true;
-  }
-  try {
-    [[maybe_unused]] const std::string dumped = nlohmann::json(text).dump();
-    return true;
-  } catch (const nlohmann::json::exception&) {
-    return false;
+JsonFields::JsonFields(const Json& object, const std::string& where)
+    : object_(object), where_(where) {
+  if (!object.is_object()) {
+    Fail("is not a JSON object");
   }
 }
 
-}  // namespace
+void JsonFields::Read(const char* name, std::string& value) {
+  const Json* const member = Find(name);
+  if (member == nullptr) {
+    return;
+  }
+  if (member->is_text()) {
+    value = *member->AsText();
+  } else {
+    FailOf(name, "is not a string");
+  }
+}
 
-void PutPath(nlohmann::json& object, const std::string& path) {
+void JsonFields::Read(const char* name, bool& value) {
+  const Json* const member = Find(name);
+  if (member == nullptr) {
+    return;
+  }
+  if (const auto boolean = member->AsBoolean()) {
+    value = *boolean;
+  } else {
+    FailOf(name, "is not a boolean");
+  }
+}
+
+void JsonFields::Read(const char* name, TimePoint& value) {
+  std::string text;
+  Read(name, text);
+  if (!status_.has_value()) {
+    return;
+  }
+  if (auto time = ParseUtc(text)) {
+    value = *time;
+  } else {
+    FailOf(name, "is not a time");
+  }
+}
+
+void JsonFields::Fail(const std::string& what) {
+  if (status_.has_value()) {
+    status_ = MakeError(ErrorCode::kDataCorrupted, "\"{}\": {}", where_, what);
+  }
+}
+
+void JsonFields::FailOf(const char* name, const char* what) {
+  Fail(fmt::format("member \"{}\" {}", name, what));
+}
+
+const Json* JsonFields::Find(const char* name) {
+  if (!status_.has_value()) {
+    return nullptr;
+  }
+  const Json* const found = object_.Find(name);
+  if (found == nullptr) {
+    FailOf(name, "is missing");
+  }
+  return found;
+}
+
+void PutPath(Json& object, const std::string& path) {
   if (IsUtf8(path)) {
     object["path"] = path;
   } else {

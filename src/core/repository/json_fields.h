@@ -3,11 +3,11 @@
 
 #include <chrono>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <type_traits>
 #include <utility>
 
+#include "core/codec/json.h"
 #include "core/environment.h"
 #include "core/error.h"
 
@@ -16,72 +16,34 @@ namespace veza {
 class JsonFields {
  public:
   // `where` names the object for messages; both are kept by reference.
-  JsonFields(const nlohmann::json& object, const std::string& where)
-      : object_(object), where_(where) {
-    if (!object.is_object()) {
-      Fail("is not a JSON object");
-    }
-  }
+  JsonFields(const Json& object, const std::string& where);
 
-  void Read(const char* name, std::string& value) {
-    if (const auto* member = Find(name)) {
-      if (member->is_string()) {
-        value = member->get_ref<const std::string&>();
-      } else {
-        Fail(fmt::format("member \"{}\" is not a string", name));
-      }
-    }
-  }
-
-  void Read(const char* name, bool& value) {
-    if (const auto* member = Find(name)) {
-      if (member->is_boolean()) {
-        value = member->get<bool>();
-      } else {
-        Fail(fmt::format("member \"{}\" is not a boolean", name));
-      }
-    }
-  }
-
+  void Read(const char* name, std::string& value);
+  void Read(const char* name, bool& value);
+  void Read(const char* name, TimePoint& value);
   template <typename T>
   requires std::is_integral_v<T>
   void Read(const char* name, T& value) {
-    if (const auto* member = Find(name)) {
-      if (!IntegerFrom(*member, value)) {
-        Fail(fmt::format("member \"{}\" is not a number in range", name));
-      }
+    const Json* const member = Find(name);
+    if (member != nullptr && !IntegerFrom(*member, value)) {
+      FailOf(name, "is not a number in range");
     }
   }
 
-  void Read(const char* name, TimePoint& value) {
-    std::string text;
-    Read(name, text);
-    if (status_.has_value()) {
-      if (auto time = ParseUtc(text)) {
-        value = *time;
-      } else {
-        Fail(fmt::format("member \"{}\" is not a time", name));
-      }
-    }
-  }
+  bool Has(const char* name) const { return object_.contains(name); }
 
-  bool Has(const char* name) const { return object_.is_object() && object_.contains(name); }
-
-  void Fail(const std::string& what) {
-    if (status_.has_value()) {
-      status_ = MakeError(ErrorCode::kDataCorrupted, "\"{}\": {}", where_, what);
-    }
-  }
+  void Fail(const std::string& what);
 
   // The first error of all that was read.
   Status status() const { return status_; }
 
   template <typename T>
-  static bool IntegerFrom(const nlohmann::json& member, T& value) {
-    if (member.is_number_unsigned()) {
-      return Fit(member.get<std::uint64_t>(), value);
+  static bool IntegerFrom(const Json& member, T& value) {
+    if (const auto number = member.AsUnsigned()) {
+      return Fit(*number, value);
     }
-    return member.is_number_integer() && Fit(member.get<std::int64_t>(), value);
+    const auto number = member.AsSigned();
+    return number && Fit(*number, value);
   }
 
  private:
@@ -94,25 +56,17 @@ class JsonFields {
     return true;
   }
 
-  const nlohmann::json* Find(const char* name) {
-    if (!status_.has_value()) {
-      return nullptr;
-    }
-    const auto found = object_.find(name);
-    if (found == object_.end()) {
-      Fail(fmt::format("member \"{}\" is missing", name));
-      return nullptr;
-    }
-    return &*found;
-  }
+  // Null when it is missing, which is an error, or after another error.
+  const Json* Find(const char* name);
+  void FailOf(const char* name, const char* what);
 
-  const nlohmann::json& object_;
+  const Json& object_;
   const std::string& where_;
   Status status_;
 };
 
 // A file's path: member "path", or "path_base64" when it is not UTF-8.
-void PutPath(nlohmann::json& object, const std::string& path);
+void PutPath(Json& object, const std::string& path);
 void ReadPath(JsonFields& fields, std::string& path);
 
 // Member "lease_seconds": of whoever holds the lock, or something that expiry is not to remove.

@@ -1,7 +1,6 @@
 #include "core/repository/lock_document.h"
 
 #include <array>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
@@ -13,8 +12,6 @@
 namespace veza {
 
 namespace {
-
-using nlohmann::json;
 
 constexpr const char* kHeld = "held";
 constexpr const char* kReleased = "released";
@@ -38,14 +35,14 @@ std::optional<SlotState> SlotStateFrom(std::string_view name) {
   return std::nullopt;
 }
 
-json ToJson(const SlotRecord& record) {
+Json ToJson(const SlotRecord& record) {
   return {{"slot", FormatUtc(record.slot)},      {"state", SlotStateName(record.state)},
           {"attempts", record.attempts},         {"node", ValidUtf8(record.node)},
           {"label", ValidUtf8(record.label)},    {"error", ValidUtf8(record.error)},
           {"updated", FormatUtc(record.updated)}};
 }
 
-Result<SlotRecord> SlotFrom(const json& object, const std::string& where) {
+Result<SlotRecord> SlotFrom(const Json& object, const std::string& where) {
   JsonFields fields(object, where);
   SlotRecord record;
   std::string state;
@@ -78,11 +75,11 @@ const char* SlotStateName(SlotState state) {
 
 Result<std::string> SerializeLock(const LockDocument& lock, std::uint64_t epoch,
                                   const SealPolicy& policy) {
-  json slots = json::object();
+  Json slots = Json::Object();
   for (const auto& [schedule, record] : lock.slots) {
     slots[schedule] = ToJson(record);
   }
-  json document = {{"format", 1},
+  Json document = {{"format", 1},
                    {"state", lock.held ? kHeld : kReleased},
                    {"holder", lock.holder},
                    {"node", ValidUtf8(lock.node)},
@@ -100,7 +97,7 @@ Result<std::string> SerializeLock(const LockDocument& lock, std::uint64_t epoch,
 Result<LockDocument> ParseLock(std::string_view text, std::uint64_t epoch,
                                const SealPolicy& policy) {
   const std::string name = LockName(epoch);
-  ASSIGN_OR_RETURN(const json document, OpenDocument(text, policy, name));
+  ASSIGN_OR_RETURN(const Json document, OpenDocument(text, policy, name));
   JsonFields fields(document, name);
   LockDocument lock;
   std::string state;
@@ -117,13 +114,13 @@ Result<LockDocument> ParseLock(std::string_view text, std::uint64_t epoch,
   if (state != kHeld && state != kReleased) {
     fields.Fail("member \"state\" is neither \"held\" nor \"released\"");
   }
-  const auto slots = document.find("slots");
-  if (slots == document.end() || !slots->is_object()) {
+  const Json* const slots = document.Find("slots");
+  if (slots == nullptr || !slots->is_object()) {
     fields.Fail("member \"slots\" is not an object");
   }
   RETURN_IF_ERROR(fields.status());
   lock.held = state == kHeld;
-  for (const auto& [schedule, object] : slots->items()) {
+  for (const auto& [schedule, object] : slots->members()) {
     ASSIGN_OR_RETURN(lock.slots[schedule], SlotFrom(object, name));
   }
   return lock;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "core/codec/json.h"
 #include "core/limits.h"
@@ -13,8 +12,6 @@
 namespace veza {
 
 namespace {
-
-using nlohmann::json;
 
 constexpr int kManifestVersion = 1;
 // The manifest of some hundred thousand files stays in memory; a larger one goes to a file.
@@ -111,8 +108,8 @@ class Reader {
     if (ended_) {
       return Corrupted("goes on after its end record");
     }
-    const json record =
-        ParseJson(line_, {.size = limit_.size, .values = limit_.values}).value_or(json());
+    const Json record =
+        ParseJson(line_, {.size = limit_.size, .values = limit_.values}).value_or(Json());
     JsonFields fields(record, object_name_);
     std::string type;
     fields.Read("type", type);
@@ -205,7 +202,7 @@ ManifestWriter::ManifestWriter(const Repository& repository, const std::string& 
                                              repository.options().spill_directory, kManifestMemory,
                                              *repository.environment().random)) {
   begun_ = AppendLine(
-      json{{"type", "manifest"}, {"version", kManifestVersion}, {"label", label_}}.dump());
+      Json{{"type", "manifest"}, {"version", kManifestVersion}, {"label", label_}}.Print());
 }
 
 ManifestWriter::~ManifestWriter() = default;
@@ -231,13 +228,13 @@ Status ManifestWriter::Add(const ManifestRecord& record) {
 
 Result<ManifestWriter::Stored> ManifestWriter::Commit() {
   RETURN_IF_ERROR(begun_);
-  RETURN_IF_ERROR(AppendLine(json{
+  RETURN_IF_ERROR(AppendLine(Json{
       {"type", "end"},
       {"files", totals_.files},
       {"directories", totals_.directories},
       {"extents", totals_.extents},
       {"packs", totals_.packs},
-      {"size", totals_.size}}.dump()));
+      {"size", totals_.size}}.Print()));
   ASSIGN_OR_RETURN(
       const SealedStream sealed,
       sealer_->Finish(repository_.options().node, repository_.environment().clock->Now()));

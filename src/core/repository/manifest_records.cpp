@@ -12,8 +12,6 @@ namespace veza {
 
 namespace {
 
-using nlohmann::json;
-
 // The frame word and a tag.
 constexpr std::size_t kShortestFrame = kFrameWordSize + 16;
 
@@ -21,53 +19,59 @@ std::string ModeText(std::uint32_t mode) {
   return fmt::format("{:04o}", mode);
 }
 
-json ToJson(const Tablespace& tablespace) {
-  json record{{"type", "tablespace"}, {"oid", tablespace.oid}};
+Json ToJson(const Tablespace& tablespace) {
+  Json record{{"type", "tablespace"}, {"oid", tablespace.oid}};
   PutPath(record, tablespace.path);
   return record;
 }
 
-json ToJson(const DirectoryRecord& directory) {
-  json record{{"type", "directory"}, {"mode", ModeText(directory.mode)}};
+Json ToJson(const DirectoryRecord& directory) {
+  Json record{{"type", "directory"}, {"mode", ModeText(directory.mode)}};
   PutPath(record, directory.path);
   return record;
 }
 
-json ToJson(const Extent& extent) {
+Json ToJson(const Extent& extent) {
+  Json item = Json::Array();
   if (extent.pack == 0) {
-    return json::array({extent.length});
+    item.push_back(extent.length);
+    return item;
   }
-  json item = json::array({extent.length, extent.pack, extent.frame, extent.offset, extent.stored,
-                           ToHex(extent.digest)});
+  for (const std::uint64_t number :
+       {std::uint64_t{extent.length}, std::uint64_t{extent.pack}, std::uint64_t{extent.frame},
+        std::uint64_t{extent.offset}, std::uint64_t{extent.stored}}) {
+    item.push_back(number);
+  }
+  item.push_back(ToHex(extent.digest));
   if (extent.of_full) {
     item.push_back(1);
   }
   return item;
 }
 
-json ToJson(const PageExtent& pages) {
-  json runs = json::array();
+Json ToJson(const PageExtent& pages) {
+  Json runs = Json::Array();
   for (const PageRun& run : pages.runs) {
     runs.push_back(run.first);
     runs.push_back(run.count);
   }
-  json item = ToJson(pages.extent);
+  Json item = ToJson(pages.extent);
   item.push_back(std::move(runs));
   return item;
 }
 
-json ToJson(const FileRecord& file) {
-  json extents = json::array();
+Json ToJson(const FileRecord& file) {
+  Json extents = Json::Array();
   for (const Extent& extent : file.extents) {
     extents.push_back(ToJson(extent));
   }
-  json record{{"type", "file"},
+  Json record{{"type", "file"},
               {"mode", ModeText(file.mode)},
               {"size", file.size},
               {"mtime", file.mtime},
               {"extents", std::move(extents)}};
   if (!file.pages.empty()) {
-    json& pages = record["pages"] = json::array();
+    Json& pages = record["pages"] = Json::Array();
     for (const PageExtent& item : file.pages) {
       pages.push_back(ToJson(item));
     }
@@ -76,8 +80,8 @@ json ToJson(const FileRecord& file) {
   return record;
 }
 
-json ToJson(const PackRecord& pack) {
-  return json{{"type", pack.of_full ? "full_pack" : "pack"},
+Json ToJson(const PackRecord& pack) {
+  return Json{{"type", pack.of_full ? "full_pack" : "pack"},
               {"number", pack.number},
               {"size", pack.size},
               {"frames", pack.frames},
@@ -126,16 +130,16 @@ bool LiesInPack(const Extent& extent) {
 }
 
 // The six members of an extent that is stored somewhere.
-bool StoredExtentFrom(const json& item, Extent& extent) {
+bool StoredExtentFrom(const Json& item, Extent& extent) {
   if (!JsonFields::IntegerFrom(item[0], extent.length) ||
       !JsonFields::IntegerFrom(item[1], extent.pack) || extent.pack == 0 ||
       !JsonFields::IntegerFrom(item[2], extent.frame) ||
       !JsonFields::IntegerFrom(item[3], extent.offset) ||
-      !JsonFields::IntegerFrom(item[4], extent.stored) || !item[5].is_string() ||
+      !JsonFields::IntegerFrom(item[4], extent.stored) || !item[5].is_text() ||
       extent.length > kExtentSize || !LiesInPack(extent)) {
     return false;
   }
-  const auto digest = FromHex(item[5].get_ref<const std::string&>());
+  const auto digest = FromHex(*item[5].AsText());
   if (!digest || digest->size() != extent.digest.size()) {
     return false;
   }
@@ -143,7 +147,7 @@ bool StoredExtentFrom(const json& item, Extent& extent) {
   return true;
 }
 
-bool ExtentFrom(const json& item, Extent& extent) {
+bool ExtentFrom(const Json& item, Extent& extent) {
   if (!item.is_array()) {
     return false;
   }
@@ -153,7 +157,7 @@ bool ExtentFrom(const json& item, Extent& extent) {
     case 6:
       return StoredExtentFrom(item, extent);
     case 7:
-      extent.of_full = item[6] == 1;
+      extent.of_full = item[6].AsDouble() == 1;
       return extent.of_full && StoredExtentFrom(item, extent);
     default:
       return false;
@@ -161,7 +165,7 @@ bool ExtentFrom(const json& item, Extent& extent) {
 }
 
 // `limit`: the number of pages that the file can have.
-bool RunsFrom(const json& item, std::uint64_t limit, std::vector<PageRun>& runs) {
+bool RunsFrom(const Json& item, std::uint64_t limit, std::vector<PageRun>& runs) {
   if (!item.is_array() || item.empty() || item.size() % 2 != 0) {
     return false;
   }
@@ -177,7 +181,7 @@ bool RunsFrom(const json& item, std::uint64_t limit, std::vector<PageRun>& runs)
   return true;
 }
 
-bool PageExtentFrom(const json& item, std::uint64_t file_size, std::uint32_t block_size,
+bool PageExtentFrom(const Json& item, std::uint64_t file_size, std::uint32_t block_size,
                     PageExtent& pages) {
   if (block_size == 0 || !item.is_array() || item.size() != 7 ||
       !StoredExtentFrom(item, pages.extent) ||
@@ -203,9 +207,9 @@ bool AreDisjoint(const std::vector<PageExtent>& pages) {
          }) == all.end();
 }
 
-void ReadPages(JsonFields& fields, const json& record, std::uint32_t block_size, FileRecord& file) {
-  const auto pages = record.find("pages");
-  if (pages == record.end()) {
+void ReadPages(JsonFields& fields, const Json& record, std::uint32_t block_size, FileRecord& file) {
+  const Json* const pages = record.Find("pages");
+  if (pages == nullptr) {
     return;
   }
   if (!pages->is_array()) {
@@ -224,9 +228,9 @@ void ReadPages(JsonFields& fields, const json& record, std::uint32_t block_size,
   }
 }
 
-void ReadExtents(JsonFields& fields, const json& record, FileRecord& file) {
-  const auto extents = record.find("extents");
-  if (extents == record.end() || !extents->is_array()) {
+void ReadExtents(JsonFields& fields, const Json& record, FileRecord& file) {
+  const Json* const extents = record.Find("extents");
+  if (extents == nullptr || !extents->is_array()) {
     fields.Fail("member \"extents\" is not an array");
     return;
   }
@@ -255,7 +259,7 @@ Result<ManifestRecord> Checked(const JsonFields& fields, Record&& record) {
   return ManifestRecord(std::forward<Record>(record));
 }
 
-Result<ManifestRecord> FileFrom(JsonFields& fields, const json& record,
+Result<ManifestRecord> FileFrom(JsonFields& fields, const Json& record,
                                 const BackupSummary& backup) {
   FileRecord file;
   ReadSafePath(fields, file.path);
@@ -299,10 +303,10 @@ Result<ManifestRecord> PackFrom(JsonFields& fields, bool of_full) {
 }  // namespace
 
 std::string SerializeRecord(const ManifestRecord& record) {
-  return std::visit([](const auto& specific) { return ToJson(specific).dump(); }, record);
+  return std::visit([](const auto& specific) { return ToJson(specific).Print(); }, record);
 }
 
-Result<ManifestRecord> ParseRecord(const json& record, const std::string& type,
+Result<ManifestRecord> ParseRecord(const Json& record, const std::string& type,
                                    const BackupSummary& backup, const std::string& object_name) {
   JsonFields fields(record, object_name);
   if (type == "tablespace") {

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/codec/json.h"
@@ -74,11 +73,11 @@ Error OtherKey(const RepositoryMarker& marker, const RepositoryMarker& opened) {
 }
 
 Status WriteMarker(const std::string& data_directory, const RepositoryMarker& marker) {
-  nlohmann::json document{{"location", ValidUtf8(marker.location)}, {"key_id", marker.key_id}};
+  Json document{{"location", ValidUtf8(marker.location)}, {"key_id", marker.key_id}};
   if (!marker.service.empty()) {
     document["service"] = ValidUtf8(marker.service);
   }
-  return ReplaceTextFile(PathIn(data_directory), document.dump(2) + "\n");
+  return ReplaceTextFile(PathIn(data_directory), document.Print(2) + "\n");
 }
 
 RepositoryMarker MarkerOf(const MarkerPlace& place, const Repository& repository) {
@@ -122,7 +121,7 @@ Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& 
   }
   text.resize(static_cast<std::size_t>(bytes));
   RepositoryMarker marker;
-  const nlohmann::json document = ParseJsonObject(text).value_or(nlohmann::json());
+  const Json document = ParseJsonObject(text).value_or(Json());
   JsonFields fields(document, path);
   fields.Read("location", marker.location);
   fields.Read("key_id", marker.key_id);

@@ -1,7 +1,6 @@
 #include "core/repository/restore_lease.h"
 
 #include <array>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/codec/document.h"
@@ -14,8 +13,6 @@
 namespace veza {
 
 namespace {
-
-using nlohmann::json;
 
 constexpr int kRenewalsPerLease = 5;
 
@@ -93,7 +90,7 @@ Result<std::string> SerializeLease(const LeaseDocument& lease, const std::string
 
 Result<LeaseDocument> ParseLease(std::string_view text, const std::string& name,
                                  const SealPolicy& policy) {
-  ASSIGN_OR_RETURN(const json document, OpenDocument(text, policy, name));
+  ASSIGN_OR_RETURN(const Json document, OpenDocument(text, policy, name));
   JsonFields fields(document, name);
   LeaseDocument lease;
   std::string start_lsn;

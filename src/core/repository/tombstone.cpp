@@ -1,7 +1,5 @@
 #include "core/repository/tombstone.h"
 
-#include <nlohmann/json.hpp>
-
 #include "core/codec/document.h"
 #include "core/codec/json.h"
 #include "core/repository/names.h"

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/codec/document.h"
 #include "core/codec/stream_builder.h"
+#include "core/codec/their_json.h"
 
 namespace veza {
 namespace {
@@ -337,7 +337,7 @@ class RepositoryMaker {
   }
 
   void Sign(const json& document, const std::string& name) {
-    Put(name, AsBytes(SignDocument(document, policy_, name).value()));
+    Put(name, AsBytes(SignTheirs(document, policy_, name).value()));
   }
 
   void Put(const std::string& name, ByteView content) {

@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/codec/document.h"
+#include "core/codec/their_json.h"
 #include "core/repository/test_backup.h"
 
 namespace veza {
@@ -167,7 +167,7 @@ TEST(RecordGap, LeavesOneSignedRecord) {
   ASSERT_OK(RecordGap(*repository, kTestSystem, gap));
   const std::string name = GapName(kTestSystem, gap.first, gap.last);
   const std::string text = ReadText(repository.PathOf(name));
-  const auto document = OpenDocument(text, repository->seal_policy(), name);
+  const auto document = OpenTheirs(text, repository->seal_policy(), name);
   ASSERT_OK(document);
   EXPECT_EQ(document->at("first"), gap.first);
   EXPECT_EQ(document->at("last"), gap.last);

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/codec/codec_fixtures.h"
-#include "core/codec/document.h"
+#include "core/codec/their_json.h"
 
 namespace veza {
 namespace {
@@ -60,9 +60,9 @@ class BackupSummaryTest : public testing::TestWithParam<Cipher> {
   // FullSummary() with one change, signed as it should be.
   Result<BackupSummary> ParseChanged(const std::function<void(json&)>& change) {
     json document =
-        OpenDocument(SerializeSummary(FullSummary(), policy_).value(), policy_, kName).value();
+        OpenTheirs(SerializeSummary(FullSummary(), policy_).value(), policy_, kName).value();
     change(document);
-    const auto text = SignDocument(std::move(document), policy_, kName);
+    const auto text = SignTheirs(document, policy_, kName);
     EXPECT_OK(text);
     return ParseSummary(text.value_or(""), kLabel, policy_);
   }
@@ -166,7 +166,7 @@ TEST_P(BackupSummaryTest, ADiffNamesTheManifestOfItsFull) {
 
 TEST_P(BackupSummaryTest, EveryMemberIsNeededAndTyped) {
   const json document =
-      OpenDocument(SerializeSummary(FullSummary(), policy_).value(), policy_, kName).value();
+      OpenTheirs(SerializeSummary(FullSummary(), policy_).value(), policy_, kName).value();
   EXPECT_EQ(document.size(), 37U);
   for (const auto& [member, value] : document.items()) {
     if (member == "format") {

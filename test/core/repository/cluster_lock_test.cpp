@@ -360,7 +360,7 @@ TEST_F(ClusterLockTest, DamagedAndForgedLocksAreNamed) {
                                 {"purpose", ""},
                                 {"acquired", "2026-11-22T02:00:00Z"},
                                 {"lease_seconds", 120},
-                                {"slots", nlohmann::json::object()},
+                                {"slots", Json::Object()},
                                 {"needs_wal", 7}},
                                shared_->seal_policy(), LockName(7))
                       .value());

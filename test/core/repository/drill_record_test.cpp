@@ -61,7 +61,7 @@ TEST_F(DrillRecordTest, ComesBackAsItWas) {
   EXPECT_EQ(drills[0].name, name);
   EXPECT_EQ(drills[0].label, kTestLabel);
   ASSERT_OK(drills[0].record);
-  EXPECT_EQ(DrillToJson(*drills[0].record), DrillToJson(record));
+  EXPECT_EQ(DrillToJson(*drills[0].record).Print(), DrillToJson(record).Print());
   EXPECT_EQ(drills[0].record->last_commit, record.last_commit);
 }
 

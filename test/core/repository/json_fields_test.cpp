@@ -8,13 +8,11 @@
 namespace veza {
 namespace {
 
-using nlohmann::json;
-
 const std::string kWhere = "some/object";
 
 template <typename T>
 Result<T> ReadMember(const char* text) {
-  const json document = json::parse(text, nullptr, false);
+  const Json document = ParseJson(text).value_or(Json());
   JsonFields fields(document, kWhere);
   T value{};
   fields.Read("m", value);
@@ -47,11 +45,11 @@ TEST(JsonFields, NumbersMustFit) {
 
   // Numbers that were not parsed from text are signed, whatever their value.
   std::uint32_t value = 0;
-  EXPECT_TRUE(JsonFields::IntegerFrom(json(5), value));
+  EXPECT_TRUE(JsonFields::IntegerFrom(Json(5), value));
   EXPECT_EQ(value, 5U);
-  EXPECT_FALSE(JsonFields::IntegerFrom(json(5'000'000'000), value));
+  EXPECT_FALSE(JsonFields::IntegerFrom(Json(5'000'000'000), value));
   int narrow = 0;
-  EXPECT_FALSE(JsonFields::IntegerFrom(json(5'000'000'000), narrow));
+  EXPECT_FALSE(JsonFields::IntegerFrom(Json(5'000'000'000), narrow));
 }
 
 TEST(JsonFields, RefusesOtherTypesAndAbsence) {
@@ -70,7 +68,7 @@ TEST(JsonFields, RefusesOtherTypesAndAbsence) {
 }
 
 TEST(JsonFields, KeepsTheFirstErrorAndNamesObjectAndMember) {
-  const json document{{"first", 1}, {"second", 2}, {"third", "x"}};
+  const Json document{{"first", 1}, {"second", 2}, {"third", "x"}};
   JsonFields fields(document, kWhere);
   std::string text = "before";
   int number = 0;
@@ -87,8 +85,8 @@ TEST(JsonFields, KeepsTheFirstErrorAndNamesObjectAndMember) {
 }
 
 TEST(JsonFields, SystemIdentifiersAreDecimalText) {
-  const auto read = [](const json& member) -> Result<std::uint64_t> {
-    const json document{{"system_identifier", member}};
+  const auto read = [](const Json& member) -> Result<std::uint64_t> {
+    const Json document{{"system_identifier", member}};
     JsonFields fields(document, kWhere);
     std::uint64_t value = 0;
     ReadSystemIdentifier(fields, value);
@@ -97,8 +95,8 @@ TEST(JsonFields, SystemIdentifiersAreDecimalText) {
   };
   EXPECT_EQ(read("7711348379840072545").value(), 7711348379840072545U);
   EXPECT_EQ(read("18446744073709551615").value(), ~0ULL);
-  for (const json& member : {json(""), json("12a"), json("-1"), json("+1"), json(" 1"),
-                             json("18446744073709551616"), json(7), json(nullptr)}) {
+  for (const Json& member : {Json(""), Json("12a"), Json("-1"), Json("+1"), Json(" 1"),
+                             Json("18446744073709551616"), Json(7), Json(nullptr)}) {
     EXPECT_ERROR(read(member), ErrorCode::kDataCorrupted);
   }
 }

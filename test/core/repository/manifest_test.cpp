@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "core/codec/their_json.h"
 #include "core/memory_gauge.h"
 #include "core/repository/manifest_records.h"
 #include "core/repository/test_repository.h"
@@ -519,7 +520,7 @@ TEST_F(ForgedManifestTest, PagesOfADiffComeOnce) {
     file["size"] = 1U << 20;
     file["extents"] = json::array({json::array({1U << 20})});
     file["pages"] = pages;
-    return ParseRecord(file, "file", diff, "manifest");
+    return ParseRecord(Ours(file), "file", diff, "manifest");
   };
   const auto of = [](std::uint64_t length, const json& runs) {
     return json::array({length, 1, 0, 300, 60, "00112233445566778899aabbccddeeff", runs});

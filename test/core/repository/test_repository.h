@@ -37,7 +37,7 @@ inline Identity TestIdentity(std::uint64_t system_identifier = kTestSystem) {
 
 // An identity as whoever has the store alone, and no key, can write it.
 inline std::string SignedWithoutKey(const NamedText& identity) {
-  nlohmann::json document = nlohmann::json::parse(identity.text);
+  Json document = ParseJsonObject(identity.text).value();
   document.erase("mac");
   document.erase("mac_algorithm");
   return SignDocument(std::move(document), TestPolicy(Cipher::kNone), identity.name).value();
