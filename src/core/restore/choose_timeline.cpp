@@ -1,6 +1,7 @@
 #include "core/restore/choose_timeline.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <limits>
 #include <utility>
@@ -13,6 +14,8 @@ namespace {
 
 // Of segments without the end of a transaction: an idle server leaves such ones behind.
 constexpr SegmentNumber kMostSegments = 16;
+// The store's clock and that of the server whose times are in the WAL. In doubt the WAL is read.
+constexpr std::chrono::hours kClocksDiffer{24};
 constexpr SegmentNumber kLastSegment = std::numeric_limits<SegmentNumber>::max();
 
 Error AmbiguousError(const std::string& timelines, TimelineId path, const RecoveryTarget& target) {
@@ -52,7 +55,7 @@ class BranchFinder {
     if (branch.has_target_behind == Answer::kNo) {
       return branch;
     }
-    if (last_stored >= target_.time) {
+    if (last_stored + kClocksDiffer >= target_.time) {
       ASSIGN_OR_RETURN(branch.reaches_target, Reaches(history.timeline, begin, last));
     }
     ASSIGN_OR_RETURN(branch.path_has_target_behind, PathBeginsBefore(parting));

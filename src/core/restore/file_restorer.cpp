@@ -8,11 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 
 #include "core/repository/empty_databases.h"
 #include "core/repository/tablespace_map.h"
+#include "core/repository/timeline_history.h"
 #include "core/restore/existing_directory.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
@@ -419,9 +418,13 @@ Status FileRestorer::LinkTablespaces() const {
 
 Status FileRestorer::WriteRecoverySettings() const {
   const std::string path = plan_.target_directory + "/postgresql.auto.conf";
-  std::ifstream file(path, std::ios::binary);
-  const std::string before{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  RETURN_IF_ERROR(ReplaceFile(path, RewriteAutoConf(before, plan_.recovery)));
+  const Result<std::string> before = ReadTextFile(path);
+  // Only where there is none is nothing to keep: all that the server was told by ALTER SYSTEM would
+  // be lost without a word.
+  if (!before && before.error().code != ErrorCode::kNotFound) {
+    return before.error();
+  }
+  RETURN_IF_ERROR(ReplaceFile(path, RewriteAutoConf(before.value_or(""), plan_.recovery)));
   RETURN_IF_ERROR(ReplaceFile(fmt::format("{}/{}", plan_.target_directory, kRecoverySettingsFile),
                               ListRecoverySettings(plan_.recovery)));
   // A backup of a standby holds its standby.signal, which would win over recovery.signal.

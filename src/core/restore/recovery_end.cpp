@@ -27,6 +27,7 @@ constexpr std::uint16_t kFirstIsContinued = 0x0001;  // XLP_FIRST_IS_CONTRECORD
 constexpr std::uint32_t kRecordHeader = 24;
 constexpr std::uint32_t kLongestRecord = 1U << 30;  // XLogRecordMaxSize is a little less
 constexpr std::size_t kRecordPrevious = 8;
+constexpr std::uint64_t kAlignment = 8;  // MAXALIGN: where a record begins
 
 std::uint64_t HeaderOf(std::uint64_t page, std::uint64_t segment_size) {
   return page % segment_size == 0 ? kLongHeader : kShortHeader;
@@ -94,6 +95,9 @@ class SegmentReader {
 Result<bool> RecordGoesBeyond(Lsn at, Lsn end, std::uint64_t segment_size,
                               std::uint32_t wal_block_size, const ReadWal& read) {
   const std::uint64_t reached = at.value;
+  if (reached % kAlignment != 0 || wal_block_size < kAlignment) {
+    return false;  // not a position between records; a length could lie on two pages
+  }
   if (at.value % wal_block_size == 0) {
     at.value += HeaderOf(at.value, segment_size);
   }

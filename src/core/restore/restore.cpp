@@ -231,7 +231,9 @@ class Restorer {
 
   Status TakeFile(const FileRecord& record) {
     std::vector<Destination> destinations = DestinationsOf(record, plan_.backup.block_size);
-    const bool one_brings_all = record.extents.size() == 1 && destinations.size() == 1;
+    // Pages bring what they are of, even where the rest of the file is a hole.
+    const bool one_brings_all =
+        record.extents.size() == 1 && record.pages.empty() && destinations.size() == 1;
     ASSIGN_OR_RETURN(const std::shared_ptr<PendingFile> file,
                      files_.CreateFile(record, destinations.size(), one_brings_all));
     if (destinations.empty()) {

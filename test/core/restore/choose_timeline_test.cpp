@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "core/repository/made_up_wal.h"
 #include "core/repository/test_backup.h"
@@ -46,6 +47,14 @@ class ChooseTimelineTest : public testing::Test {
     const TimelineHistory path = ParseTimelineHistory(2, history_).value();
     return FindBranch(repository_.wal(), std::span(&backup_, 1), backup_, path, target);
   }
+  // As a store says it whose clock is behind the servers'.
+  void StoredAt(TimelineId timeline, SegmentNumber segment, TimePoint time) {
+    const std::string name =
+        WalObjectName(kTestSystem, SegmentName(timeline, segment, kTestSegmentSize)).value();
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(time.time_since_epoch()).count();
+    const timespec times[2] = {{seconds, 0}, {seconds, 0}};
+    EXPECT_EQ(utimensat(AT_FDCWD, repository_.PathOf(name).c_str(), times, 0), 0) << name;
+  }
   // "1", "path" or "refused".
   std::string At(int minute) {
     RecoveryTarget target;
@@ -89,6 +98,17 @@ TEST_F(ChooseTimelineTest, ATimeBehindTheEndOfTheBranch) {
   EXPECT_EQ(At(5), "1");
   EXPECT_EQ(At(8), "refused") << "neither: the branch ends before, and the path lacks what it has";
   EXPECT_EQ(At(15), "path") << "what a failover has left behind";
+}
+
+// The store's time of a segment and the times in it are by different clocks.
+TEST_F(ChooseTimelineTest, AStoreWhoseClockIsBehindEndsNoBranch) {
+  Have(1, {3, 7, 30});
+  Have(2, {4, 20});
+  EXPECT_EQ(At(10), "refused") << "both have it";
+  StoredAt(1, 5, Minute(-60));
+  EXPECT_EQ(At(10), "refused");
+  StoredAt(1, 5, Minute(-60 * 24 * 3));
+  EXPECT_EQ(At(10), "path") << "it was left days ago, and is not looked into";
 }
 
 TEST_F(ChooseTimelineTest, ABranchThatBeginsLaterThanThePath) {

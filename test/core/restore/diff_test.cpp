@@ -141,6 +141,46 @@ TEST_P(DiffTest, AChangeWithoutAnLsnIsNotLookedFor) {
   Restore(*diff);
 }
 
+// No writer of ours does it, but the format allows it: pages in the place of zeros.
+TEST_P(DiffTest, PagesMayTakeThePlaceOfPartsOfAHole) {
+  Relation relation(10);
+  source_.File("base/5/100", relation.content());
+  const auto full = Full();
+  ASSERT_OK(full);
+  relation.Set(4, kSince, 2);
+  source_.File("base/5/100", relation.content());
+  auto diff = fixture_.Diff(*full);
+  ASSERT_OK(diff);
+  ASSERT_EQ(StoredPages(*diff, "base/5/100"), std::vector<std::uint32_t>{4});
+
+  std::vector<ManifestRecord> records;
+  ASSERT_OK(ReadManifest(*fixture_.repository, *diff, [&](ManifestRecord&& record) {
+    records.push_back(std::move(record));
+    return Ok();
+  }));
+  const std::string manifest = fixture_.repository.PathOf(ManifestName(diff->label));
+  std::filesystem::remove(manifest);
+  ManifestWriter writer(*fixture_.repository, diff->label);
+  for (ManifestRecord& record : records) {
+    if (auto* const file = std::get_if<FileRecord>(&record);
+        file != nullptr && file->path == "base/5/100") {
+      file->extents = {Extent{.length = static_cast<std::uint32_t>(file->size)}};
+    }
+    ASSERT_OK(writer.Add(record));
+  }
+  const ManifestWriter::Stored stored = writer.Commit().value();
+  diff->manifest_size = stored.size;
+  diff->manifest_sha256 = stored.sha256;
+  WriteText(fixture_.repository.PathOf(BackupDocumentName(diff->label)),
+            SerializeSummary(*diff, fixture_.repository->seal_policy()).value());
+
+  for (const std::uint32_t block : {0U, 1U, 2U, 3U, 5U, 6U, 7U, 8U, 9U}) {
+    relation.Zero(block);
+  }
+  source_.File("base/5/100", relation.content());
+  Restore(*diff);
+}
+
 // One page is compared as a whole: that of a sequence may run ahead of its last record.
 TEST_P(DiffTest, AFileOfOnePageIsCompared) {
   Relation relation(1);

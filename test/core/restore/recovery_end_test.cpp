@@ -35,6 +35,7 @@ class RecoveryEndTest : public testing::Test {
   bool GoesBeyond(std::uint64_t at, std::uint64_t end = kEnd) {
     auto result = RecordGoesBeyond(
         Lsn{at}, Lsn{end}, kSegment, kBlock, [this](Lsn from, std::size_t length) -> Result<Bytes> {
+          EXPECT_GE(length, 8U) << "or a length could not be read from it";
           EXPECT_LE(from.value % kBlock + length, kBlock);
           EXPECT_LE(from.value + length, kEnd);
           const auto begin = wal_.begin() + static_cast<long>(from.value - kStart);
@@ -119,6 +120,14 @@ TEST_F(RecoveryEndTest, PageThatDoesNotGoOnWithIt) {
   PutRecord(kEnd - 10000, 20000);
   Put(page + 8, page - kSegment);  // an old page of a recycled file
   EXPECT_FALSE(GoesBeyond(kEnd - 10000));
+}
+
+// No record begins there, and of one the length would lie on two pages.
+TEST_F(RecoveryEndTest, PositionThatNoRecordHas) {
+  for (const std::uint64_t off : {1U, 2U, 4U, 7U}) {
+    EXPECT_FALSE(GoesBeyond(kEnd - kBlock - off));
+    EXPECT_FALSE(GoesBeyond(kStart + 1000 + off));
+  }
 }
 
 }  // namespace

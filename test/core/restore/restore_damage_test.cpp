@@ -259,6 +259,30 @@ TEST_F(ForgedRestoreTest, PermissionsAreNoneThatCouldHarm) {
   EXPECT_EQ(tree.at("group").mode, 0640U);
 }
 
+// What the server's own settings were is not passed over when it cannot be read, nor is more of it
+// taken into memory than there can be.
+TEST_F(ForgedRestoreTest, SettingsThatCannotBeReadAreAnError) {
+  FileRecord& file = File("postgresql.auto.conf");
+  const FileRecord good = file;
+  file.mode = 0200;
+  if (geteuid() != 0) {
+    EXPECT_ERROR(RestoreForged(), ErrorCode::kPermissionDenied);
+    EXPECT_FALSE(fixture_.HasControlFile());
+  }
+  file = good;
+  file.path = "elsewhere";
+  records_.emplace_back(DirectoryRecord{"postgresql.auto.conf", 0700});
+  const auto restored = RestoreForged();
+  ASSERT_FALSE(restored);
+  EXPECT_THAT(restored.error().message, HasSubstr("postgresql.auto.conf"));
+  EXPECT_FALSE(fixture_.HasControlFile());
+  records_.pop_back();
+  FileRecord endless{"postgresql.auto.conf", 0600, std::uint64_t{1} << 35, 0, {}, {}};
+  endless.extents.assign(32, Extent{.length = std::uint32_t{1} << 30});
+  records_.emplace_back(std::move(endless));
+  ExpectRefused("is larger than");
+}
+
 TEST_F(ForgedRestoreTest, NothingLiesInADirectoryThatTheManifestDoesNotName) {
   AddEmptyFile("absent/file");
   ExpectRefused("puts \"absent/file\" where nothing of a backup can be");
