@@ -362,7 +362,8 @@ class Drill {
     } else {
       outcome_.error = error;
       // What a drill cannot do says nothing about the backup.
-      const bool tried = restored_ && error.code != ErrorCode::kUnsupported;
+      const bool tried =
+          restored_ && error.code != ErrorCode::kUnsupported && !IsOfEnvironment(error.code);
       outcome_.exit_code = tried ? kBadAnswer : DefaultExitCode(error);
     }
   }

@@ -37,6 +37,7 @@ constexpr int kSpareConnections = 20;
 constexpr int kManyPrepared = 1000;
 constexpr int kLocksOfPrepared = 64 * kManyPrepared;
 constexpr std::string_view kTooManyPrepared = "maximum number of prepared transactions reached";
+constexpr std::string_view kNoSpaceLeft = "No space left on device";  // strerror()
 constexpr std::string_view kCreateTablespace = " for Tablespace/CREATE: ";
 
 // The end of a file that code of others may have put there since: what is no regular file would
@@ -453,6 +454,16 @@ Error DrillServer::EndedError(int exit_code) const {
                  "max_prepared_transactions was raised since the backup, and so many are prepared "
                  "that a drill has no room for them. Take another backup, full or diff, and drill "
                  "that."};
+  }
+  if (wal_.environment_failed()) {
+    return Error{ErrorCode::kUnavailable, message,
+                 "That says nothing about the backup. Mend what keeps wal-get from the repository, "
+                 "and drill again."};
+  }
+  if (fatal.find(kNoSpaceLeft) != std::string::npos) {
+    return Error{ErrorCode::kNoSpace, message,
+                 "That says nothing about the backup. Make room, or choose another place with "
+                 "--directory, and drill again."};
   }
   // A library that is preloaded, for example.
   if (fatal.find("Permission denied") != std::string::npos) {

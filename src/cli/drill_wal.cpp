@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <sstream>
 
 #include "cli/child_process.h"
+#include "core/codec/json.h"
 #include "core/repository/wal_archive.h"
 #include "core/storage/file_io.h"
 
@@ -38,7 +40,23 @@ bool IsPlaceOfRecovery(const std::string& path) {
   return path == "pg_wal/RECOVERYXLOG" || path == "pg_wal/RECOVERYHISTORY";
 }
 
+constexpr ErrorCode kOfEnvironment[] = {ErrorCode::kInvalidArgument, ErrorCode::kUnavailable,
+                                        ErrorCode::kDeadlineExceeded, ErrorCode::kNoSpace};
+
+// Of what wal-get has printed in JSON: why it stops recovery.
+bool SaysItIsTheEnvironment(const std::string& output) {
+  const auto document = ParseJsonObject(output);
+  const Json* const error = document ? document->Find("error") : nullptr;
+  const auto code = error != nullptr ? StringMember(*error, "code") : std::nullopt;
+  return std::ranges::any_of(kOfEnvironment,
+                             [&](ErrorCode known) { return code == ErrorCodeName(known); });
+}
+
 }  // namespace
+
+bool IsOfEnvironment(ErrorCode code) {
+  return std::ranges::find(kOfEnvironment, code) != std::end(kOfEnvironment);
+}
 
 // The answer names the file, so that one that was left by a command that was killed is none.
 // Whatever goes wrong is 126.
@@ -63,18 +81,18 @@ Status DrillWal::Open() {
   return Ok();
 }
 
-Result<int> DrillWal::Answer(const std::string& file, const std::string& destination) const {
+Result<int> DrillWal::Answer(const std::string& file, const std::string& destination) {
   if (!ParseWalFileName(file) || !IsPlaceOfRecovery(destination)) {
     return kStopRecovery;
   }
   std::vector<std::string> arguments = options_.wal_get;
-  arguments.push_back(file);
-  arguments.push_back(destination);
+  arguments.insert(arguments.end(), {"--output", "json", file, destination});
   ASSIGN_OR_RETURN(const ChildOutput output, RunToEnd({.arguments = std::move(arguments),
                                                        .environment = OwnEnvironment(),
                                                        .directory = options_.data,
                                                        .confinement = options_.confinement},
                                                       *environment_.cancellation));
+  environment_failed_ = output.exit_code >= kStopRecovery && SaysItIsTheEnvironment(output.output);
   const UniqueFd log(
       open(options_.log.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (log.valid() && !output.error.empty()) {

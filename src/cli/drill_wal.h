@@ -16,6 +16,11 @@
 
 namespace veza::cli {
 
+// Whether such an error is the machine's, the network's or the operator's, and says nothing about
+// the backup. Rights and files that cannot be read are not among them: what is stored may be the
+// cause as well.
+bool IsOfEnvironment(ErrorCode code);
+
 struct DrillWalOptions {
   std::string directory;  // the throw-away one
   std::string data;       // the data directory
@@ -41,15 +46,18 @@ class DrillWal {
   Status Serve(std::chrono::milliseconds meanwhile);
   // From now on nobody is answered.
   void Close();
+  // Whether recovery was last told to stop because of something of IsOfEnvironment().
+  bool environment_failed() const { return environment_failed_; }
 
  private:
   std::string In(const char* name) const { return options_.directory + "/wal/" + name; }
-  Result<int> Answer(const std::string& file, const std::string& destination) const;
+  Result<int> Answer(const std::string& file, const std::string& destination);
 
   const DrillWalOptions options_;
   const Environment& environment_;
   UniqueFd ask_;
   UniqueFd answer_;
+  bool environment_failed_ = false;
 };
 
 }  // namespace veza::cli

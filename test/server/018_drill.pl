@@ -349,11 +349,23 @@ if (store() eq 'dir')
 mend_store();
 is_deeply([ objects('main/drill/') ], \@records, 'none of them is recorded');
 
+# --- what fails meanwhile, but not because of the backup -------------------------------------------
+
+my $settings = slurp_file($node->conf);
+my $drill = start_drill();
+poll_until(sub { glob "$base/veza-drill-*/server.log" }, 'recovery');
+PostgreSQL::Test::Utils::append_to_file($node->conf, "this is no setting\n");
+ends_with($drill, 2, 'settings that cannot be read during recovery');
+like($drill->{err}, qr/ended during recovery.*HINT:  That says nothing about the backup/s, 'which is told');
+open my $handle, '>', $node->conf or die 'could not write ' . $node->conf . ": $!";
+print $handle $settings;
+close $handle;
+
 # --- interrupted ----------------------------------------------------------------------------------
 
 my $metrics = slurp_file($metrics_file);
 
-my $drill = start_drill();
+$drill = start_drill();
 poll_until(sub { glob "$base/veza-drill-*/data/base" }, 'files');
 kill 'TERM', $drill->{pid};
 ends_with($drill, 143, 'SIGTERM during the restore');
