@@ -59,10 +59,10 @@ Result<int> RunCheck(const GlobalOptions& options) {
 
 }  // namespace
 
-Subcommand AddCheck(CLI::App& parent) {
-  CLI::App* app = parent.add_subcommand(
+Subcommand AddCheck(Command parent) {
+  Command command = parent.AddCommand(
       "check", "Test whether the repository can be reached, written, trusted and decrypted");
-  return {app, RunCheck, DefaultExitCode};
+  return {command, RunCheck, DefaultExitCode};
 }
 
 }  // namespace veza::cli

@@ -1,12 +1,12 @@
 // What the subcommands of vezactl share: global options, exit codes, and the way to a repository.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "cli/arguments.h"
 #include "core/config/config.h"
 #include "core/environment.h"
 #include "core/error.h"
@@ -30,7 +30,7 @@ struct GlobalOptions {
 };
 
 struct Subcommand {
-  CLI::App* app = nullptr;
+  Command command;
   // The exit code, or an error that main() reports.
   std::function<Result<int>(const GlobalOptions&)> run;
   // The exit code for an error, argument errors included.
@@ -38,13 +38,13 @@ struct Subcommand {
 };
 
 // One file a subcommand.
-Subcommand AddInfo(CLI::App& parent);
-Subcommand AddCheck(CLI::App& parent);
-Subcommand AddRestore(CLI::App& parent);
-Subcommand AddVerify(CLI::App& parent);
-Subcommand AddWalGet(CLI::App& parent);
-Subcommand AddDrill(CLI::App& parent);
-Subcommand AddKey(CLI::App& parent);
+Subcommand AddInfo(Command parent);
+Subcommand AddCheck(Command parent);
+Subcommand AddRestore(Command parent);
+Subcommand AddVerify(Command parent);
+Subcommand AddWalGet(Command parent);
+Subcommand AddDrill(Command parent);
+Subcommand AddKey(Command parent);
 
 // kBadAnswer for damage in the repository, otherwise kFailed.
 int DefaultExitCode(const Error& error);

@@ -181,107 +181,126 @@ Result<int> RunDrillCommand(const GlobalOptions& given, const DrillArguments& ar
   return report->exit_code;
 }
 
-void AddCheckOptions(CLI::App& app, DrillArguments& arguments) {
-  const auto last_check = [&arguments](const char* option) -> SqlCheck& {
+void AddCheckOptions(Command command, DrillArguments& arguments) {
+  // Each belongs to the check before it.
+  const auto change_last = [&arguments](const std::function<void(SqlCheck&)>& change) -> Status {
     if (arguments.checks.empty()) {
-      throw CLI::ValidationError(option, "comes behind the --check that it belongs to");
+      return MakeError(ErrorCode::kInvalidArgument, "comes behind the --check that it belongs to");
     }
-    return arguments.checks.back();
+    change(arguments.checks.back());
+    return Ok();
   };
-  // At once, not at the end of parsing: each belongs to the check before it.
-  app.add_option_function<std::string>(
-         "--check",
-         [&arguments](const std::string& sql) { arguments.checks.push_back({.sql = sql}); },
-         "SQL whose first value must not be null, empty or false; may be repeated")
-      ->type_name("SQL")
-      ->allow_extra_args(false)
-      ->trigger_on_parse();
-  app.add_option_function<double>(
-         "--min", [last_check](const double& min) { last_check("--min").min = min; },
-         "The value of the --check before must be at least this")
-      ->type_name("N")
-      ->allow_extra_args(false)
-      ->trigger_on_parse();
-  app.add_option_function<std::string>(
-         "--database",
-         [last_check](const std::string& name) { last_check("--database").database = name; },
-         "The database of the --check before; without it postgres, or where there is none another")
-      ->type_name("DB")
-      ->allow_extra_args(false)
-      ->trigger_on_parse();
-  app.add_option("--checks-file", arguments.checks_file,
-                 "More checks: a JSON array of objects with sql, min and database")
-      ->type_name("FILE");
-  app.add_flag("--amcheck", arguments.drill.amcheck, "Check every table and B-tree (pg_amcheck)");
-  app.add_flag("--dump", arguments.drill.dump, "Dump everything to nowhere (pg_dumpall)");
+  command
+      .AddEach(
+          "--check",
+          [&arguments](const std::string& sql) {
+            arguments.checks.push_back({.sql = sql});
+            return Ok();
+          },
+          "SQL whose first value must not be null, empty or false; may be repeated")
+      .TypeName("SQL");
+  command
+      .AddEach(
+          "--min",
+          [change_last](double min) {
+            return change_last([min](SqlCheck& check) { check.min = min; });
+          },
+          "The value of the --check before must be at least this")
+      .TypeName("N");
+  command
+      .AddEach(
+          "--database",
+          [change_last](const std::string& name) {
+            return change_last([&name](SqlCheck& check) { check.database = name; });
+          },
+          "The database of the --check before; without it postgres, or where there is none another")
+      .TypeName("DB");
+  command
+      .Add("--checks-file", arguments.checks_file,
+           "More checks: a JSON array of objects with sql, min and database")
+      .TypeName("FILE");
+  command.AddFlag("--amcheck", arguments.drill.amcheck,
+                  "Check every table and B-tree (pg_amcheck)");
+  command.AddFlag("--dump", arguments.drill.dump, "Dump everything to nowhere (pg_dumpall)");
 }
 
 }  // namespace
 
-Subcommand AddDrill(CLI::App& parent) {
+Subcommand AddDrill(Command parent) {
   auto arguments = std::make_shared<DrillArguments>();
   arguments->drill.role = "postgres";
   arguments->drill.timeout_seconds = 21600;
-  CLI::App* app = parent.add_subcommand(
+  Command command = parent.AddCommand(
       "drill", "Prove that a backup can be restored: restore, recover, check, throw away");
-  app->add_option("--backup", arguments->drill.restore.backup_label,
-                  "Label of the backup; without it the newest that leads to the target")
-      ->type_name("LABEL");
-  AddTargetOptions(*app, arguments->target);
-  AddCheckOptions(*app, *arguments);
-  app->add_option("--directory", arguments->base,
-                  "Where the throw-away directory is made; it needs the space of the cluster")
-      ->type_name("DIR")
-      ->capture_default_str();
-  app->add_option("--pg-bin", arguments->drill.pg_bin,
-                  "Directory of PostgreSQL's programs; without it those of the backup's version")
-      ->type_name("DIR");
-  app->add_option("--preload", arguments->drill.preload,
-                  "shared_preload_libraries, where WAL replay needs some")
-      ->type_name("LIBRARIES");
-  app->add_option("--user", arguments->user,
-                  "Operating system user that runs PostgreSQL when root runs vezactl (postgres)")
-      ->type_name("NAME");
-  app->add_option("--role", arguments->drill.role, "Superuser of the cluster to connect as")
-      ->type_name("NAME")
-      ->capture_default_str();
-  app->add_option("--check-role", arguments->drill.check_role,
-                  "Role that runs the --checks; without it one that may read everything, and is no "
-                  "superuser")
-      ->type_name("NAME");
-  app->add_option("--jobs", arguments->drill.restore.jobs,
-                  "Threads, each with a request in flight; without it as the settings say")
-      ->check(CLI::Range(1, 256))
-      ->type_name("N");
-  app->add_option("--timeout", arguments->drill.timeout_seconds,
-                  "The drill has failed when it takes longer; 0 for no limit")
-      ->check(CLI::Range(0, 30 * 86400))
-      ->type_name("SECONDS")
-      ->capture_default_str();
-  app->add_option("--metrics-file", arguments->metrics_file,
-                  "Write metrics for node_exporter's textfile collector")
-      ->type_name("FILE");
-  app->add_flag("--keep", arguments->drill.keep, "Leave the restored server running");
-  app->add_flag("--allow-unconfined", arguments->drill.allow_unconfined,
-                "Run also where the kernel cannot keep the restored server from other files, or "
-                "from the network");
-  app->add_option("--readable", arguments->drill.readable,
-                  "File or directory that the restored server may read, beside its own and where "
-                  "the system has programs and libraries; may be repeated")
-      ->type_name("PATH")
-      ->allow_extra_args(false);
-  app->add_flag("--no-lease", arguments->no_lease,
-                "Leave no lease in the repository, which keeps retention from removing the backup "
-                "and its WAL meanwhile");
-  app->add_flag("--no-record", arguments->no_record, "Store no result in the repository");
-  app->add_option("--system-id", arguments->system_id,
-                  "System identifier of the cluster, when the repository holds several")
-      ->type_name("ID");
-  app->footer(
+  command
+      .Add("--backup", arguments->drill.restore.backup_label,
+           "Label of the backup; without it the newest that leads to the target")
+      .TypeName("LABEL");
+  AddTargetOptions(command, arguments->target);
+  AddCheckOptions(command, *arguments);
+  command
+      .Add("--directory", arguments->base,
+           "Where the throw-away directory is made; it needs the space of the cluster")
+      .TypeName("DIR")
+      .ShowsDefault();
+  command
+      .Add("--pg-bin", arguments->drill.pg_bin,
+           "Directory of PostgreSQL's programs; without it those of the backup's version")
+      .TypeName("DIR");
+  command
+      .Add("--preload", arguments->drill.preload,
+           "shared_preload_libraries, where WAL replay needs some")
+      .TypeName("LIBRARIES");
+  command
+      .Add("--user", arguments->user,
+           "Operating system user that runs PostgreSQL when root runs vezactl (postgres)")
+      .TypeName("NAME");
+  command.Add("--role", arguments->drill.role, "Superuser of the cluster to connect as")
+      .TypeName("NAME")
+      .ShowsDefault();
+  command
+      .Add("--check-role", arguments->drill.check_role,
+           "Role that runs the --checks; without it one that may read everything, and is no "
+           "superuser")
+      .TypeName("NAME");
+  command
+      .Add("--jobs", arguments->drill.restore.jobs,
+           "Threads, each with a request in flight; without it as the settings say")
+      .Range(1, 256)
+      .TypeName("N");
+  command
+      .Add("--timeout", arguments->drill.timeout_seconds,
+           "The drill has failed when it takes longer; 0 for no limit")
+      .Range(0, 30 * 86400)
+      .TypeName("SECONDS")
+      .ShowsDefault();
+  command
+      .Add("--metrics-file", arguments->metrics_file,
+           "Write metrics for node_exporter's textfile collector")
+      .TypeName("FILE");
+  command.AddFlag("--keep", arguments->drill.keep, "Leave the restored server running");
+  command.AddFlag("--allow-unconfined", arguments->drill.allow_unconfined,
+                  "Run also where the kernel cannot keep the restored server from other files, or "
+                  "from the network");
+  command
+      .Add("--readable", arguments->drill.readable,
+           "File or directory that the restored server may read, beside its own and where "
+           "the system has programs and libraries; may be repeated")
+      .TypeName("PATH");
+  command.AddFlag(
+      "--no-lease", arguments->no_lease,
+      "Leave no lease in the repository, which keeps retention from removing the backup "
+      "and its WAL meanwhile");
+  command.AddFlag("--no-record", arguments->no_record, "Store no result in the repository");
+  command
+      .Add("--system-id", arguments->system_id,
+           "System identifier of the cluster, when the repository holds several")
+      .TypeName("ID");
+  command.SetFooter(
       "Exit codes: 0 the drill passed; 1 it failed: the backup, its recovery or a check is bad;\n"
       "2 it could not take place. One that was interrupted leaves no trace.");
   return {
-      app,
+      command,
       [arguments](const GlobalOptions& options) { return RunDrillCommand(options, *arguments); },
       DefaultExitCode};
 }

@@ -489,9 +489,9 @@ Result<int> RunInfo(const GlobalOptions& options) {
 
 }  // namespace
 
-Subcommand AddInfo(CLI::App& parent) {
-  CLI::App* app = parent.add_subcommand("info", "Show the backups and the WAL of the repository");
-  return {app, RunInfo, DefaultExitCode};
+Subcommand AddInfo(Command parent) {
+  Command command = parent.AddCommand("info", "Show the backups and the WAL of the repository");
+  return {command, RunInfo, DefaultExitCode};
 }
 
 }  // namespace veza::cli

@@ -94,22 +94,22 @@ Result<int> RunRestore(const GlobalOptions& options, const KeyArguments& argumen
 
 }  // namespace
 
-Subcommand AddKey(CLI::App& parent) {
+Subcommand AddKey(Command parent) {
   auto arguments = std::make_shared<KeyArguments>();
-  CLI::App* app = parent.add_subcommand("key", "Look after the key of the repository");
-  app->require_subcommand(1);
-  CLI::App* restore = app->add_subcommand(
+  Command command = parent.AddCommand("key", "Look after the key of the repository");
+  command.RequireCommand();
+  Command restore = command.AddCommand(
       "restore", "Put back identity and key that were deleted from the repository");
   restore
-      ->add_option("--from", arguments->from,
-                   "A copy of an object below \"key/\"; otherwise the copies in backups are used")
-      ->type_name("FILE");
+      .Add("--from", arguments->from,
+           "A copy of an object below \"key/\"; otherwise the copies in backups are used")
+      .TypeName("FILE");
   restore
-      ->add_option("--key-id", arguments->key_id,
-                   "Which key, where the repository holds backups of several")
-      ->type_name("ID");
-  restore->add_flag("--dry-run", arguments->dry_run, "Only show what would be written");
-  return {app,
+      .Add("--key-id", arguments->key_id,
+           "Which key, where the repository holds backups of several")
+      .TypeName("ID");
+  restore.AddFlag("--dry-run", arguments->dry_run, "Only show what would be written");
+  return {command,
           [arguments](const GlobalOptions& options) { return RunRestore(options, *arguments); },
           DefaultExitCode};
 }

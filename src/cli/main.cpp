@@ -30,22 +30,13 @@ int Report(const GlobalOptions& options, const Error& error, int exit_code) {
                                                                     : exit_code;
 }
 
-// CLI11 begins its messages with a capital.
-Error ArgumentError(std::string message) {
-  if (message.size() > 1 && message[0] >= 'A' && message[0] <= 'Z') {
-    message[0] = static_cast<char>(message[0] - 'A' + 'a');
-  }
-  return Error{ErrorCode::kInvalidArgument, std::move(message),
-               "See \"vezactl --help\" and \"vezactl COMMAND --help\"."};
-}
-
 // The exit code for arguments that do not parse. When wal-get was meant, as far as can be told, it
 // is that of wal-get: PostgreSQL would take any other for "there is no such file".
 int ArgumentErrorCode(const std::vector<Subcommand>& subcommands, int argc, char** argv,
                       const Error& error) {
   for (int i = 1; i < argc; ++i) {
     for (const Subcommand& subcommand : subcommands) {
-      if (subcommand.app->get_name() == argv[i]) {
+      if (subcommand.command.name() == argv[i]) {
         return subcommand.exit_code(error);
       }
     }
@@ -53,45 +44,47 @@ int ArgumentErrorCode(const std::vector<Subcommand>& subcommands, int argc, char
   return kFailed;
 }
 
+Error NoCommand() {
+  return MakeError(ErrorCode::kInvalidArgument, "there is no command").WithHint(kSeeHelp);
+}
+
 int Run(int argc, char** argv) {
   GlobalOptions options;
   options.config_file = DefaultConfigFile();
   std::string output = "text";
 
-  CLI::App app("Shows, checks and restores what veza_backup keeps of a PostgreSQL cluster.",
-               "vezactl");
-  app.set_version_flag("--version", "vezactl " VEZA_VERSION);
-  app.add_option("--config", options.config_file,
-                 "Configuration file; the environment variable VEZA_BACKUP_CONFIG sets the default")
-      ->type_name("FILE")
-      ->take_last()
-      ->capture_default_str();
-  app.add_option("--output", output, "text for people, json for programs")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
-  app.add_flag("--quiet", options.quiet, "No progress, warnings or confirmations");
-  app.require_subcommand(0, 1);
-  app.fallthrough();
-  app.footer(
+  CommandLine command_line("vezactl", "vezactl " VEZA_VERSION,
+                           "Shows, checks and restores what veza_backup keeps of a PostgreSQL "
+                           "cluster.");
+  Command root = command_line.root();
+  root.Add("--config", options.config_file,
+           "Configuration file; the environment variable VEZA_BACKUP_CONFIG sets the default")
+      .TypeName("FILE")
+      .TakesLast()
+      .ShowsDefault();
+  root.Add("--output", output, "text for people, json for programs")
+      .OneOf({"text", "json"})
+      .ShowsDefault();
+  root.AddFlag("--quiet", options.quiet, "No progress, warnings or confirmations");
+  root.SetFooter(
       "Exit codes: 0 done; 1 what was found is not as it should be; 2 the environment or the\n"
       "arguments are wrong. wal-get has its own, see vezactl wal-get --help.");
-  const std::vector<Subcommand> subcommands = {AddInfo(app),   AddCheck(app),  AddRestore(app),
-                                               AddVerify(app), AddWalGet(app), AddWalPrefetch(app),
-                                               AddDrill(app),  AddKey(app)};
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& success) {  // --help, --version
-    app.exit(success);
+  const std::vector<Subcommand> subcommands = {
+      AddInfo(root),   AddCheck(root),       AddRestore(root), AddVerify(root),
+      AddWalGet(root), AddWalPrefetch(root), AddDrill(root),   AddKey(root)};
+  const Result<bool> has_work = command_line.Parse(argc, argv);
+  if (!has_work) {
+    return Report(options, has_work.error(),
+                  ArgumentErrorCode(subcommands, argc, argv, has_work.error()));
+  }
+  if (!*has_work) {
     return FlushOutput() ? kDone : kFailed;
-  } catch (const CLI::ParseError& parse_error) {
-    const Error error = ArgumentError(parse_error.what());
-    return Report(options, error, ArgumentErrorCode(subcommands, argc, argv, error));
   }
   options.json = output == "json";
 
   InstallSignalHandlers(*options.environment.cancellation, SecondSignal::kKills);
   for (const Subcommand& subcommand : subcommands) {
-    if (!subcommand.app->parsed()) {
+    if (!subcommand.command.was_given()) {
       continue;
     }
     const Result<int> exit_code = subcommand.run(options);
@@ -104,7 +97,7 @@ int Run(int argc, char** argv) {
     }
     return *exit_code;
   }
-  return Report(options, ArgumentError("there is no command"), kFailed);
+  return Report(options, NoCommand(), kFailed);
 }
 
 }  // namespace

@@ -260,69 +260,77 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
 
 }  // namespace
 
-Subcommand AddRestore(CLI::App& parent) {
+Subcommand AddRestore(Command parent) {
   auto arguments = std::make_shared<RestoreArguments>();
-  CLI::App* app =
-      parent.add_subcommand("restore", "Restore a backup and prepare recovery to a target");
-  app->add_option("--target-dir", arguments->target_directory,
-                  "Data directory to create, absent or empty unless with --delta")
-      ->required()
-      ->type_name("DIR");
-  app->add_flag(
+  Command command =
+      parent.AddCommand("restore", "Restore a backup and prepare recovery to a target");
+  command
+      .Add("--target-dir", arguments->target_directory,
+           "Data directory to create, absent or empty unless with --delta")
+      .Required()
+      .TypeName("DIR");
+  command.AddFlag(
       "--delta", arguments->delta,
       "Into a data directory that is there: keep what is as in the backup, remove what is "
       "not in it");
-  app->add_option(
-         "--unknown", arguments->unknown,
-         "With --delta, what becomes of names at the top of the directory that are neither "
-         "in the backup nor PostgreSQL's: refuse (to begin), keep or remove")
-      ->check(CLI::IsMember({"refuse", "keep", "remove"}))
-      ->type_name("ACTION");
-  app->add_option("--waldir", arguments->wal_directory,
-                  "Make pg_wal a link to this directory. Without it a link that the target has for "
-                  "pg_wal is kept")
-      ->type_name("DIR");
-  app->add_flag("--dry-run", arguments->dry_run,
-                "Only say what would be restored, where, and with which settings");
-  app->add_flag("--no-lease", arguments->no_lease,
-                "Leave no lease in the repository, which keeps retention from removing the backup "
-                "and its WAL");
-  app->add_option("--backup", arguments->backup,
-                  "Label of the backup; without it the newest that leads to the target")
-      ->type_name("LABEL");
-  AddTargetOptions(*app, arguments->target);
-  app->add_option("--target-action", arguments->action,
-                  "At the target: pause (default), promote or shutdown");
-  app->add_flag("--end-at-gap", arguments->end_at_gap,
-                "Where WAL is missing although later WAL is there: recover up to it");
-  app->add_option("--user", arguments->user,
-                  "Operating system user that will run PostgreSQL, and own the files; needed when "
-                  "root runs vezactl, which becomes that user")
-      ->type_name("NAME");
-  app->add_flag("--standby", arguments->standby,
-                "Make a standby, which goes on following the archive or a primary");
-  app->add_option("--tablespace-map", arguments->tablespace_map,
-                  "Put the tablespace at OLD into NEW; may be repeated")
-      ->type_name("OLD=NEW")
-      ->allow_extra_args(false);
-  app->add_option("--databases", arguments->databases,
-                  "Only these databases, and what initdb has made; the others come back empty and "
-                  "are dropped later. May be repeated")
-      ->type_name("NAME[,NAME...]")
-      ->allow_extra_args(false);
-  app->add_option("--jobs", arguments->jobs,
-                  "Threads, each with a request in flight; without it as the settings say")
-      ->check(CLI::Range(1, 256))
-      ->type_name("N");
-  app->add_option("--archive-mode", arguments->archive_mode,
-                  "off: the copy does not write into the archive of the original; preserve: as it "
-                  "was")
-      ->check(CLI::IsMember({"off", "preserve"}))
-      ->capture_default_str();
-  app->add_option("--system-id", arguments->system_id,
-                  "System identifier of the cluster, when the repository holds several")
-      ->type_name("ID");
-  return {app,
+  command
+      .Add("--unknown", arguments->unknown,
+           "With --delta, what becomes of names at the top of the directory that are neither "
+           "in the backup nor PostgreSQL's: refuse (to begin), keep or remove")
+      .OneOf({"refuse", "keep", "remove"})
+      .TypeName("ACTION");
+  command
+      .Add("--waldir", arguments->wal_directory,
+           "Make pg_wal a link to this directory. Without it a link that the target has for "
+           "pg_wal is kept")
+      .TypeName("DIR");
+  command.AddFlag("--dry-run", arguments->dry_run,
+                  "Only say what would be restored, where, and with which settings");
+  command.AddFlag(
+      "--no-lease", arguments->no_lease,
+      "Leave no lease in the repository, which keeps retention from removing the backup "
+      "and its WAL");
+  command
+      .Add("--backup", arguments->backup,
+           "Label of the backup; without it the newest that leads to the target")
+      .TypeName("LABEL");
+  AddTargetOptions(command, arguments->target);
+  command.Add("--target-action", arguments->action,
+              "At the target: pause (default), promote or shutdown");
+  command.AddFlag("--end-at-gap", arguments->end_at_gap,
+                  "Where WAL is missing although later WAL is there: recover up to it");
+  command
+      .Add("--user", arguments->user,
+           "Operating system user that will run PostgreSQL, and own the files; needed when "
+           "root runs vezactl, which becomes that user")
+      .TypeName("NAME");
+  command.AddFlag("--standby", arguments->standby,
+                  "Make a standby, which goes on following the archive or a primary");
+  command
+      .Add("--tablespace-map", arguments->tablespace_map,
+           "Put the tablespace at OLD into NEW; may be repeated")
+      .TypeName("OLD=NEW");
+  command
+      .Add("--databases", arguments->databases,
+           "Only these databases, and what initdb has made; the others come back empty and "
+           "are dropped later. May be repeated")
+      .TypeName("NAME[,NAME...]");
+  command
+      .Add("--jobs", arguments->jobs,
+           "Threads, each with a request in flight; without it as the settings say")
+      .Range(1, 256)
+      .TypeName("N");
+  command
+      .Add("--archive-mode", arguments->archive_mode,
+           "off: the copy does not write into the archive of the original; preserve: as it "
+           "was")
+      .OneOf({"off", "preserve"})
+      .ShowsDefault();
+  command
+      .Add("--system-id", arguments->system_id,
+           "System identifier of the cluster, when the repository holds several")
+      .TypeName("ID");
+  return {command,
           [arguments](const GlobalOptions& options) { return RunRestore(options, *arguments); },
           DefaultExitCode};
 }

@@ -12,27 +12,28 @@
 
 namespace veza::cli {
 
-void AddTargetOptions(CLI::App& app, TargetArguments& arguments) {
-  CLI::Option_group* group =
-      app.add_option_group("Recovery target", "At most one; without any, all WAL there is");
-  group->add_option("--target-time", arguments.time,
-                    "Up to a time, for example \"2026-11-22 02:00:00+00\"; local without zone");
-  group->add_option("--target-lsn", arguments.lsn, "Up to a position in the WAL");
-  group->add_option("--target-xid", arguments.xid, "Up to the end of a transaction");
-  group->add_option("--target-name", arguments.name,
-                    "Up to a restore point made with pg_create_restore_point()");
-  group->add_flag("--target-immediate", arguments.immediate,
-                  "Only as far as the backup needs to be consistent");
-  group->require_option(0, 1);
+void AddTargetOptions(Command command, TargetArguments& arguments) {
+  Command target =
+      command.AddAlternatives("Recovery target", "At most one; without any, all WAL there is");
+  target.Add("--target-time", arguments.time,
+             "Up to a time, for example \"2026-11-22 02:00:00+00\"; local without zone");
+  target.Add("--target-lsn", arguments.lsn, "Up to a position in the WAL");
+  target.Add("--target-xid", arguments.xid, "Up to the end of a transaction");
+  target.Add("--target-name", arguments.name,
+             "Up to a restore point made with pg_create_restore_point()");
+  target.AddFlag("--target-immediate", arguments.immediate,
+                 "Only as far as the backup needs to be consistent");
 
-  app.add_option("--target-timeline", arguments.timeline,
-                 "Timeline to follow: latest, current (the backup's own) or a number")
-      ->capture_default_str();
-  CLI::Option* inclusive = app.add_flag("--target-inclusive", arguments.inclusive,
-                                        "Stop after the time, LSN or transaction (default)");
-  app.add_flag("--target-exclusive", arguments.exclusive,
+  command
+      .Add("--target-timeline", arguments.timeline,
+           "Timeline to follow: latest, current (the backup's own) or a number")
+      .ShowsDefault();
+  const Option inclusive = command.AddFlag("--target-inclusive", arguments.inclusive,
+                                           "Stop after the time, LSN or transaction (default)");
+  command
+      .AddFlag("--target-exclusive", arguments.exclusive,
                "Stop before the time, LSN or transaction")
-      ->excludes(inclusive);
+      .Excludes(inclusive);
 }
 
 Result<RecoveryTarget> ParseTarget(const TargetArguments& arguments) {

@@ -2,7 +2,6 @@
 // restore_command, and how many threads there are.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -29,8 +28,8 @@ struct TargetArguments {
   bool exclusive = false;
 };
 
-// `arguments` must live as long as `app`.
-void AddTargetOptions(CLI::App& app, TargetArguments& arguments);
+// `arguments` must live as long as the command line.
+void AddTargetOptions(Command command, TargetArguments& arguments);
 Result<RecoveryTarget> ParseTarget(const TargetArguments& arguments);
 
 // Without "." and ".." and a trailing slash.

@@ -125,25 +125,27 @@ Result<int> RunVerify(const GlobalOptions& options, const VerifyArguments& argum
 
 }  // namespace
 
-Subcommand AddVerify(CLI::App& parent) {
+Subcommand AddVerify(Command parent) {
   auto arguments = std::make_shared<VerifyArguments>();
-  CLI::App* app = parent.add_subcommand(
+  Command command = parent.AddCommand(
       "verify", "Test whether the repository holds everything that its backups need");
-  app->add_option("--backup", arguments->backups,
-                  "Only this backup, with the full that a diff refers to; may be repeated")
-      ->type_name("LABEL")
-      ->allow_extra_args(false);
-  app->add_flag("--full", arguments->full,
-                "Also read, decrypt and digest everything, once; otherwise only look for it");
-  app->add_option("--jobs", arguments->jobs,
-                  "Threads, each with a request in flight; without it as the settings say")
-      ->check(CLI::Range(1, 256))
-      ->type_name("N");
-  app->add_option("--max-rate", arguments->max_rate,
-                  "Read no more a second than this, for example 20MB; without it no limit")
-      ->transform(CLI::AsSizeValue(false))
-      ->type_name("BYTES");
-  return {app, [arguments](const GlobalOptions& options) { return RunVerify(options, *arguments); },
+  command
+      .Add("--backup", arguments->backups,
+           "Only this backup, with the full that a diff refers to; may be repeated")
+      .TypeName("LABEL");
+  command.AddFlag("--full", arguments->full,
+                  "Also read, decrypt and digest everything, once; otherwise only look for it");
+  command
+      .Add("--jobs", arguments->jobs,
+           "Threads, each with a request in flight; without it as the settings say")
+      .Range(1, 256)
+      .TypeName("N");
+  command
+      .AddSize("--max-rate", arguments->max_rate,
+               "Read no more a second than this, for example 20MB; without it no limit")
+      .TypeName("BYTES");
+  return {command,
+          [arguments](const GlobalOptions& options) { return RunVerify(options, *arguments); },
           DefaultExitCode};
 }
 

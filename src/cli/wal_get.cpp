@@ -367,43 +367,44 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
 
 }  // namespace
 
-Subcommand AddWalGet(CLI::App& parent) {
+Subcommand AddWalGet(Command parent) {
   auto wal = std::make_shared<WalGetOptions>();
-  CLI::App* app = parent.add_subcommand("wal-get", "Fetch a WAL file; for restore_command");
-  app->add_option("file", wal->file, "Name of the WAL file, %f of restore_command")->required();
-  app->add_option("destination", wal->destination, "Where to put it, %p of restore_command")
-      ->required();
-  app->add_option(
-         "--system-id", wal->system_id,
-         "System identifier of the cluster; without it that of global/pg_control in the data\n"
-         "directory, and where there is none that of the repository, if it holds only one")
-      ->type_name("ID");
-  app->add_option("--lease", wal->lease,
-                  "Lease of the restore, which is renewed once a minute; vezactl restore writes it")
-      ->type_name("NAME");
-  app->add_option("--retry", wal->retry_seconds,
-                  "How long to try again when the file cannot be fetched")
-      ->type_name("SECONDS")
-      ->check(CLI::Range(0, 86400))
-      ->capture_default_str();
-  app->add_flag("--end-at-gap", wal->end_at_gap,
-                "Take a segment that is missing for the end, although later ones are there");
-  app->add_option(
-         "--prefetch", wal->prefetch.segments,
-         "How many of the following segments a background process fetches meanwhile, for a\n"
-         "server in recovery; 0 for none")
-      ->type_name("N")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  app->add_option("--spool", wal->prefetch.spool,
-                  "Directory for segments that were fetched ahead; default: veza_spool beside\n"
-                  "DESTINATION, that is, in pg_wal")
-      ->type_name("DIR");
-  app->footer(
+  Command command = parent.AddCommand("wal-get", "Fetch a WAL file; for restore_command");
+  command.Add("file", wal->file, "Name of the WAL file, %f of restore_command").Required();
+  command.Add("destination", wal->destination, "Where to put it, %p of restore_command").Required();
+  command
+      .Add("--system-id", wal->system_id,
+           "System identifier of the cluster; without it that of global/pg_control in the data\n"
+           "directory, and where there is none that of the repository, if it holds only one")
+      .TypeName("ID");
+  command
+      .Add("--lease", wal->lease,
+           "Lease of the restore, which is renewed once a minute; vezactl restore writes it")
+      .TypeName("NAME");
+  command
+      .Add("--retry", wal->retry_seconds, "How long to try again when the file cannot be fetched")
+      .TypeName("SECONDS")
+      .Range(0, 86400)
+      .ShowsDefault();
+  command.AddFlag("--end-at-gap", wal->end_at_gap,
+                  "Take a segment that is missing for the end, although later ones are there");
+  command
+      .Add("--prefetch", wal->prefetch.segments,
+           "How many of the following segments a background process fetches meanwhile, for a\n"
+           "server in recovery; 0 for none")
+      .TypeName("N")
+      .Range(0, 1024)
+      .ShowsDefault();
+  command
+      .Add("--spool", wal->prefetch.spool,
+           "Directory for segments that were fetched ahead; default: veza_spool beside\n"
+           "DESTINATION, that is, in pg_wal")
+      .TypeName("DIR");
+  command.SetFooter(
       "Exit codes: 0 the file was fetched; 1 the repository was reached and does not have it,\n"
       "nor a segment behind it, or the server is a standby; 126 anything else, after which "
       "PostgreSQL stops recovery instead of ending it too early.");
-  return {app, [wal](const GlobalOptions& options) { return RunWalGet(options, *wal); },
+  return {command, [wal](const GlobalOptions& options) { return RunWalGet(options, *wal); },
           [](const Error&) { return kStopRecovery; }};
 }
 

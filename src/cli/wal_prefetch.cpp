@@ -210,16 +210,16 @@ Status PrefetchedWal::StartPrefetcher(int lock_fd) const {
   return Ok();
 }
 
-Subcommand AddWalPrefetch(CLI::App& parent) {
+Subcommand AddWalPrefetch(Command parent) {
   auto prefetch = std::make_shared<WalPrefetchOptions>();
-  CLI::App* app = parent.add_subcommand("wal-prefetch", "Fill the spool of wal-get");
-  app->group("");
-  app->add_option("directory", prefetch->directory)->required();
-  app->add_option("destination", prefetch->destination)->required();
-  app->add_option("--segments", prefetch->segments)->check(CLI::Range(1, 1024))->required();
-  app->add_option("--recovery", prefetch->recovery)->required();
-  app->add_option("--system-id", prefetch->system_id);
-  return {app,
+  Command command = parent.AddCommand("wal-prefetch", "Fill the spool of wal-get");
+  command.Hide();
+  command.Add("directory", prefetch->directory, "").Required();
+  command.Add("destination", prefetch->destination, "").Required();
+  command.Add("--segments", prefetch->segments, "").Range(1, 1024).Required();
+  command.Add("--recovery", prefetch->recovery, "").Required();
+  command.Add("--system-id", prefetch->system_id, "");
+  return {command,
           [prefetch](const GlobalOptions& options) { return RunWalPrefetch(options, *prefetch); },
           [](const Error&) { return kBadAnswer; }};
 }

@@ -54,6 +54,6 @@ class PrefetchedWal {
 };
 
 // The background process; not for people, and not in the help.
-Subcommand AddWalPrefetch(CLI::App& parent);
+Subcommand AddWalPrefetch(Command parent);
 
 }  // namespace veza::cli
