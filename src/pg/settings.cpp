@@ -1,5 +1,6 @@
 #include "pg/settings.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <string>
@@ -32,6 +33,17 @@ std::array<SettingStorage, kMaxSettings> values;
 std::array<const char*, kMaxSettings> secrets;
 
 std::uint64_t generation = 0;
+
+// What stands in the configuration before the library is loaded is looked at when its settings are
+// defined. Where a value is wrong then, the server warns, starts all the same, and has the default
+// in force, which may be the contrary of what was meant: without a passphrase, no encryption. So
+// nothing is done until each such setting has been set rightly. (A reload with a wrong value leaves
+// the value from before, which was right.) The text is why a setting was refused; empty: it was
+// not.
+using Reason = std::array<char, 256>;
+std::array<Reason, kMaxSettings> refused;
+// A name that is not ours, which the server removes with a warning.
+Reason unknown_name;
 
 bool FailCheck(const ErrorReport& report) {
   GUC_check_errcode(report.sqlstate);
@@ -67,17 +79,27 @@ bool CheckText(char** new_value, void** extra, GucSource) {
   return true;
 }
 
+// A reload assigns nothing while a file has an unknown name.
+void Assigned(std::size_t index) {
+  ++generation;
+  refused[index][0] = '\0';
+  unknown_name[0] = '\0';
+}
+
 template <std::size_t Index>
 void AssignText(const char*, void* extra) {
   secrets[Index] = static_cast<const char*>(extra);
-  ++generation;
+  Assigned(Index);
 }
 
+template <std::size_t Index>
 void AssignBoolean(bool, void*) {
-  ++generation;
+  Assigned(Index);
 }
+
+template <std::size_t Index>
 void AssignInteger(int, void*) {
-  ++generation;
+  Assigned(Index);
 }
 
 template <std::size_t Index>
@@ -85,17 +107,20 @@ const char* ShowSecret() {
   return secrets[Index] != nullptr ? "********" : "";
 }
 
-struct TextHooks {
+struct Hooks {
   GucStringCheckHook check;
-  GucStringAssignHook assign;
+  GucStringAssignHook assign_text;
+  GucBoolAssignHook assign_boolean;
+  GucIntAssignHook assign_integer;
   GucShowHook show_secret;
 };
 
 template <std::size_t... Indexes>
-constexpr std::array<TextHooks, sizeof...(Indexes)> MakeTextHooks(std::index_sequence<Indexes...>) {
-  return {TextHooks{CheckText<Indexes>, AssignText<Indexes>, ShowSecret<Indexes>}...};
+constexpr std::array<Hooks, sizeof...(Indexes)> MakeHooks(std::index_sequence<Indexes...>) {
+  return {Hooks{CheckText<Indexes>, AssignText<Indexes>, AssignBoolean<Indexes>,
+                AssignInteger<Indexes>, ShowSecret<Indexes>}...};
 }
-constexpr auto kTextHooks = MakeTextHooks(std::make_index_sequence<kMaxSettings>());
+constexpr auto kHooks = MakeHooks(std::make_index_sequence<kMaxSettings>());
 
 int UnitOf(SettingUnit unit) {
   switch (unit) {
@@ -117,22 +142,76 @@ void DefineSetting(std::size_t index, const char* name) {
     case SettingType::kBool:
       DefineCustomBoolVariable(name, spec.description, nullptr, &values[index].boolean,
                                ParseBoolean(spec.default_value).value_or(false), PGC_SIGHUP, 0,
-                               nullptr, AssignBoolean, nullptr);
+                               nullptr, kHooks[index].assign_boolean, nullptr);
       return;
     case SettingType::kInteger:
       DefineCustomIntVariable(name, spec.description, nullptr, &values[index].integer,
                               static_cast<int>(std::strtol(spec.default_value, nullptr, 10)),
-                              spec.min, spec.max, PGC_SIGHUP, unit, nullptr, AssignInteger,
-                              nullptr);
+                              spec.min, spec.max, PGC_SIGHUP, unit, nullptr,
+                              kHooks[index].assign_integer, nullptr);
       return;
     case SettingType::kString:
     case SettingType::kEnum:
       DefineCustomStringVariable(name, spec.description, nullptr, &values[index].text,
-                                 spec.default_value, PGC_SIGHUP, secrecy, kTextHooks[index].check,
-                                 kTextHooks[index].assign,
-                                 spec.secret ? kTextHooks[index].show_secret : nullptr);
+                                 spec.default_value, PGC_SIGHUP, secrecy, kHooks[index].check,
+                                 kHooks[index].assign_text,
+                                 spec.secret ? kHooks[index].show_secret : nullptr);
       return;
   }
+}
+
+// Whether it has the default because nothing else was accepted.
+bool IsDefault(const char* name) {
+  bool is_default = false;
+  int count = 0;
+  config_generic** const settings = GucVariables(&count);
+  for (int i = 0; i < count; ++i) {
+    if (strcmp(settings[i]->name, name) == 0) {
+      is_default = settings[i]->source == PGC_S_DEFAULT;
+    }
+  }
+  FreeGucVariables(settings);
+  return is_default;
+}
+
+void DefineSettingAndLook(std::size_t index, const char* name) {
+  const char* const given = GetConfigOption(name, true, false);
+  ErrorReport report{};
+  if (given != nullptr && Validate(index, given, &report)) {
+    // By the server's rules for numbers it may be wrong all the same.
+    snprintf(report.message, sizeof report.message, "invalid value for \"%s\"", name);
+  }
+  DefineSetting(index, name);
+  if (given != nullptr && IsDefault(name)) {
+    strlcpy(refused[index].data(), report.message, refused[index].size());
+  }
+}
+
+// Of the names with our prefix, those that are defined are ours.
+void LookForUnknownNames() {
+  int count = 0;
+  config_generic** const settings = GucVariables(&count);
+  for (int i = 0; i < count; ++i) {
+    if (pg_strncasecmp(settings[i]->name, kSettingPrefix.data(), kSettingPrefix.size()) == 0 &&
+        (settings[i]->flags & GUC_CUSTOM_PLACEHOLDER) != 0) {
+      snprintf(unknown_name.data(), unknown_name.size(), "there is no setting \"%s\"",
+               settings[i]->name);
+    }
+  }
+  FreeGucVariables(settings);
+}
+
+Status RequireNoneRefused() {
+  const auto found =
+      std::ranges::find_if(refused, [](const Reason& why) { return why[0] != '\0'; });
+  const char* const why = found != refused.end() ? found->data() : unknown_name.data();
+  if (why[0] == '\0') {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kInvalidArgument, "{}, as it was when the server was started", why)
+      .WithHint(
+          "The default is not taken in its place, as it may mean something else. Correct it and "
+          "reload. If it was removed from the file instead, restart the server.");
 }
 
 std::string TextOf(std::size_t index) {
@@ -153,19 +232,21 @@ std::string TextOf(std::size_t index) {
 }  // namespace
 
 void DefineSettings() {
-  static_assert(kMaxSettings == kTextHooks.size());
+  static_assert(kMaxSettings == kHooks.size());
   // PostgreSQL keeps the pointers to the names.
   for (std::size_t index = 0; index < AllSettings().size(); ++index) {
     char* const name = MemoryContextStrdup(TopMemoryContext,
                                            psprintf("veza_backup.%s", AllSettings()[index].name));
-    DefineSetting(index, name);
+    DefineSettingAndLook(index, name);
   }
+  LookForUnknownNames();
   MarkGUCPrefixReserved("veza_backup");
 }
 
 Result<Config> CurrentConfig() {
   std::optional<Config> config;
   RETURN_IF_ERROR(CatchExceptions([&]() -> Status {
+    RETURN_IF_ERROR(RequireNoneRefused());
     SettingValues settings;
     for (std::size_t index = 0; index < AllSettings().size(); ++index) {
       settings[AllSettings()[index].name] = SettingValue{TextOf(index)};
@@ -207,7 +288,8 @@ std::uint64_t SettingsGeneration() {
 bool RepositoryIsSet() {
   for (std::size_t index = 0; index < AllSettings().size(); ++index) {
     if (strcmp(AllSettings()[index].name, "repository") == 0) {
-      return values[index].text != nullptr && values[index].text[0] != '\0';
+      return refused[index][0] != '\0' ||
+             (values[index].text != nullptr && values[index].text[0] != '\0');
     }
   }
   return false;

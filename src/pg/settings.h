@@ -11,7 +11,8 @@ namespace veza::pg {
 // In _PG_init.
 void DefineSettings();
 
-// What the parameters say now; main thread only. Never raises.
+// What the parameters say now; main thread only. Never raises. An error, too, while one is not in
+// force because its value was wrong when the server was started.
 Result<Config> CurrentConfig();
 
 // Where the secrets are set that are set by themselves.
@@ -30,7 +31,7 @@ void ReadSecretSources(SecretSources* sources);
 // Changes whenever a parameter was assigned: a cheap way to notice a reload.
 std::uint64_t SettingsGeneration();
 
-// Whether `veza_backup.repository` is set at all.
+// Whether `veza_backup.repository` is set at all, be it wrongly.
 bool RepositoryIsSet();
 
 }  // namespace veza::pg

@@ -1,0 +1,99 @@
+# Settings that are wrong when the server is started: the server starts all the same, and what it has then is
+# the default. That may mean the contrary, so nothing is done until they are right.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+my $passphrase = $node->basedir . '/passphrase';
+my $as_started = qr/as it was when the server was started/;
+
+# As a template of a configuration management leaves it. In a directory no passphrase means no encryption.
+write_passphrase('CHANGEME-CHANGEME-CHANGEME');
+
+sub write_passphrase
+{
+	my ($text) = @_;
+	open my $out, '>', $passphrase or die "could not write $passphrase: $!";
+	print $out "$text\n";
+	close $out;
+	chmod 0600, $passphrase;
+	return;
+}
+
+# Nothing is stored, and whoever asks is told why.
+sub is_refused
+{
+	my ($why, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/$why, $as_started\n.*reload/, $test);
+	like($node->safe_psql('postgres',
+			q{SELECT passed, detail FROM veza_backup_check() WHERE name = 'settings'}),
+		qr/^f\|.*$why/, "$test: check");
+	return;
+}
+
+# --- no passphrase --------------------------------------------------------------------------------
+
+$node->init(
+	settings => {
+		cipher => undef,
+		cipher_passphrase => undef,
+		cipher_passphrase_file => $passphrase
+	});
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+$node->sql_fails('SELECT veza_backup_init()', qr/cipher_passphrase_file": it is a placeholder/,
+	'no repository without encryption');
+is_refused(qr/"veza_backup\.cipher_passphrase_file": it is a placeholder/, 'a wrong passphrase');
+my $segment = $node->safe_psql('postgres',
+	q{SELECT pg_walfile_name(pg_logical_emit_message(false, 'veza', 'fill'))});
+$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+poll_until(
+	sub { slurp_file($node->logfile) =~ /could not archive .*\n?.*it is a placeholder/ ? 1 : 0 },
+	'the archiver to say so');
+is($node->archive_status($segment), 'ready', 'WAL waits');
+is(join(' ', objects('')), '', 'nothing is stored');
+
+# A reload with the same file changes nothing; one with a right one does.
+$node->apply_conf;
+is_refused(qr/"veza_backup\.cipher_passphrase_file": it is a placeholder/, 'still wrong');
+write_passphrase('correct horse battery staple');
+$node->apply_conf;
+ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'mended by a reload');
+like(join(' ', objects('main/')), qr{main/key/}, 'it is encrypted');
+
+# --- what is not text, and what is not there --------------------------------------------------------
+
+# The default would remove what was meant to stay.
+$node->change_conf(retention_full => 'many');
+$node->restart;
+$node->sql_fails('SELECT * FROM veza_backup_expire()', qr/"veza_backup\.retention_full".*$as_started/,
+	'a wrong number');
+$node->apply_conf(retention_full => undef, retention_diff => '3');
+$node->sql_fails('SELECT * FROM veza_backup_expire()', qr/"veza_backup\.retention_full".*$as_started/,
+	'removed: the server does not say so');
+$node->apply_conf(retention_full => '9');
+ok($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()'), 'a right one');
+
+$node->change_conf(cipher_pasphrase_file => $passphrase);
+$node->restart;
+is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file"/, 'a mistyped name');
+$node->apply_conf(cipher_pasphrase_file => undef);
+ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'without it');
+
+# --- where it is to go ------------------------------------------------------------------------------
+
+$node->change_conf(repository => 'backups');
+$node->restart;
+is_refused(qr/invalid value for "veza_backup\.repository": .*/, 'no path, which is not as if none were set');
+$node->apply_conf(repository => repository());
+ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'a right path');
+
+done_testing;
