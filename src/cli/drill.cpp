@@ -1,8 +1,6 @@
 // vezactl drill: proves that a backup becomes a running database.
 #include <unistd.h>
 
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -14,6 +12,7 @@
 #include "cli/restore_options.h"
 #include "core/exposition.h"
 #include "core/repository/connect.h"
+#include "core/repository/timeline_history.h"
 
 namespace veza::cli {
 namespace {
@@ -111,10 +110,13 @@ Status WriteMetrics(const std::string& path, const std::string& cluster,
   if (path.empty() || report.interrupted) {
     return Ok();
   }
-  std::ifstream file(path, std::ios::binary);
-  const std::string before{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  return ReplaceTextFile(path,
-                         FormatDrillMetrics(cluster, report.record, report.last_passed, before));
+  const Result<std::string> before = ReadTextFile(path);
+  // When the last drill passed may stand nowhere else.
+  if (!before && before.error().code != ErrorCode::kNotFound) {
+    return before.error();
+  }
+  return ReplaceTextFile(
+      path, FormatDrillMetrics(cluster, report.record, report.last_passed, before.value_or("")));
 }
 
 struct Prepared {

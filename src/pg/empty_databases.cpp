@@ -7,11 +7,10 @@
 // that was dropped and made again after the backup is safe even under the same oid and name: WAL
 // replay has given it a valid PG_VERSION.
 
-#include <fstream>
-#include <iterator>
 #include <string>
 
 #include "core/repository/empty_databases.h"
+#include "core/repository/timeline_history.h"
 //
 #include "pg/boundary.h"
 #include "pg/compat.h"
@@ -56,8 +55,7 @@ static_assert(kEmptyDatabasesFile == kListName);
 // False: `report` says why the list is of no use.
 bool ReadList(EmptyDatabases* list, ErrorReport* report) {
   const Status status = CatchExceptions([list]() -> Status {
-    std::ifstream file(kListName, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    ASSIGN_OR_RETURN(const std::string text, ReadTextFile(kListName));
     ASSIGN_OR_RETURN(*list, ParseEmptyDatabases(text));
     return Ok();
   });

@@ -6,10 +6,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <fstream>
-#include <iterator>
 #include <string>
 
+#include "core/repository/timeline_history.h"
 #include "core/restore/recovery_settings.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
@@ -36,19 +35,10 @@ constexpr long kNothingToDoMs = 3'600'000;
 constexpr const char* kAutoConf = "postgresql.auto.conf";
 constexpr const char* kNewAutoConf = "postgresql.auto.conf.tmp";
 
-Result<std::string> ReadFile(const char* path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file) {
-    return ErrnoError(errno, fmt::format("could not read file \"{}\"", path));
-  }
-  return text;
-}
-
 // `changed`: the new file is to take the place of the old one.
 Status WriteNewAutoConf(bool* changed) {
-  ASSIGN_OR_RETURN(const std::string list, ReadFile(kRecoverySettingsFile));
-  ASSIGN_OR_RETURN(const std::string before, ReadFile(kAutoConf));
+  ASSIGN_OR_RETURN(const std::string list, ReadTextFile(kRecoverySettingsFile));
+  ASSIGN_OR_RETURN(const std::string before, ReadTextFile(kAutoConf));
   const std::string after = ForgetRecoveryOptions(RemoveListedSettings(before, list));
   *changed = after != before;
   if (!*changed) {

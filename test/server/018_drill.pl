@@ -337,6 +337,8 @@ $node->vezactl_fails([ 'drill', '--preload', 'veza_backup' ], 2, qr/does not pre
 $node->vezactl_fails([ 'drill', '--min', 1 ], 2, qr/--check/, '--min without --check');
 $node->vezactl_fails([ @drill, '--directory', $base, '--backup', '20200101-000000F' ],
 	2, qr/there is no backup/, 'a backup that is not there');
+$node->vezactl_fails([ @drill, '--directory', $base, '--pg-bin', $base, '--metrics-file', $base ],
+	2, qr{there is no program.*could not read file "\Q$base\E"}s, 'with metrics in a directory');
 leaves_nothing('what cannot take place');
 break_store('refuse');
 if (store() eq 'dir')

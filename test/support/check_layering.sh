@@ -51,6 +51,13 @@ if grep -rnE '\b(GetSmall|GetListed|ReadObjects|ListAtMost|ListFirst)\(.*, *[0-9
   exit 1
 fi
 
+# Such an iterator throws when the file cannot be read, has no limit, and of a file that cannot be opened makes an empty
+# one.
+if grep -rn 'istreambuf_iterator' "$top/src" --include='*.cpp' --include='*.h'; then
+  echo "check_layering.sh: a file is read without ReadTextFile() (src/core/repository/timeline_history.h)" >&2
+  exit 1
+fi
+
 # As the Makefile compiles the core: the server's headers are not found, and ours for them refuses.
 for header in postgres.h pg/postgres.h; do
   if printf '#include "%s"\n' "$header" |
