@@ -22,14 +22,14 @@ Status RequireReadable(const DirectoryEntry& entry) {
   return ErrnoError(errno, fmt::format("could not open file \"{}\"", entry.source_path));
 }
 
-Status RequireNoSecret(const DirectoryEntry& entry, const SecretScan& secrets) {
+Status RequireNoSecret(const DirectoryEntry& entry, const SecretScan& secrets,
+                       const Cancellation& cancellation) {
   if (entry.size > kLongestScanned || !secrets.Concerns(entry.path, entry.source_path)) {
     return Ok();
   }
-  if (const std::optional<std::string> found = secrets.FindInFile(entry.path, entry.source_path)) {
-    return SecretInClear(entry.path, *found);
-  }
-  return Ok();
+  ASSIGN_OR_RETURN(const std::optional<std::string> found,
+                   secrets.FindInFile(entry.path, entry.source_path, cancellation));
+  return found ? Status(SecretInClear(entry.path, *found)) : Ok();
 }
 
 Error WithHint(Error error, const std::string& data_directory) {
@@ -49,18 +49,19 @@ Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellat
                                             const SecretScan* secrets) {
   ASSIGN_OR_RETURN(options.tablespaces, ReadTablespaceLinks(options.data_directory));
   DirectorySurvey survey;
-  const WalkVisitor visitor{[&](const DirectoryEntry& entry) -> Status {
-                              RETURN_IF_ERROR(cancellation.Check());
-                              if (entry.kind == DirectoryEntry::Kind::kDirectory) {
-                                return Ok();
-                              }
-                              survey.bytes += entry.size;
-                              ++survey.files;
-                              RETURN_IF_ERROR(RequireReadable(entry));
-                              return secrets == nullptr ? Ok() : RequireNoSecret(entry, *secrets);
-                            },
-                            [&](const SkippedItem& item, bool) { survey.notes.Skip(item); },
-                            [&](const FollowedLink& link) { survey.notes.Follow(link); }};
+  const WalkVisitor visitor{
+      [&](const DirectoryEntry& entry) -> Status {
+        RETURN_IF_ERROR(cancellation.Check());
+        if (entry.kind == DirectoryEntry::Kind::kDirectory) {
+          return Ok();
+        }
+        survey.bytes += entry.size;
+        ++survey.files;
+        RETURN_IF_ERROR(RequireReadable(entry));
+        return secrets == nullptr ? Ok() : RequireNoSecret(entry, *secrets, cancellation);
+      },
+      [&](const SkippedItem& item, bool) { survey.notes.Skip(item); },
+      [&](const FollowedLink& link) { survey.notes.Follow(link); }};
   if (Status walked = WalkDataDirectory(options, visitor); !walked) {
     return WithHint(std::move(walked.error()), options.data_directory);
   }

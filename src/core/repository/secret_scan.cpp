@@ -153,21 +153,24 @@ std::optional<std::string> SecretScan::Find(std::string_view path, ByteView piec
   return std::nullopt;
 }
 
-std::optional<std::string> SecretScan::FindInFile(std::string_view path,
-                                                  const std::string& source_path) const {
+Result<std::optional<std::string>> SecretScan::FindInFile(std::string_view path,
+                                                          const std::string& source_path,
+                                                          const Cancellation& cancellation) const {
   const UniqueFd file(open(source_path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) {
-    return std::nullopt;
+    return std::optional<std::string>();
   }
   Bytes piece(kOverlap + kPieceSize);
   std::size_t kept = 0;
   for (;;) {
+    // A file may have grown since it was chosen for being short.
+    RETURN_IF_ERROR(cancellation.Check());
     const ssize_t got = read(file.get(), piece.data() + kept, kPieceSize);
     if (got < 0 && errno == EINTR) {
       continue;
     }
     if (got <= 0) {
-      return std::nullopt;
+      return std::optional<std::string>();
     }
     const std::size_t filled = kept + static_cast<std::size_t>(got);
     if (std::optional<std::string> found = Find(path, ByteView(piece).first(filled), source_path)) {

@@ -23,6 +23,7 @@
 
 #include "core/bytes.h"
 #include "core/config/config.h"
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/secret_string.h"
 
@@ -48,9 +49,10 @@ class SecretScan {
                                   std::string_view source_path = {}) const;
 
   // Reads all of the file, which lies at `source_path`. One that cannot be read is left to whoever
-  // copies it.
-  std::optional<std::string> FindInFile(std::string_view path,
-                                        const std::string& source_path) const;
+  // copies it. kCancelled between its pieces.
+  Result<std::optional<std::string>> FindInFile(std::string_view path,
+                                                const std::string& source_path,
+                                                const Cancellation& cancellation) const;
 
  private:
   bool IsLog(std::string_view path) const;

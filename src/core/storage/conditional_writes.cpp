@@ -45,6 +45,20 @@ bool MayBeOfCondition(const Error& error) {
          error.code != ErrorCode::kCancelled;
 }
 
+// Asks for a byte: S3's answer to HEAD does not say why there is no object, and would take a second
+// request.
+Result<bool> Exists(Store& store, std::string_view name) {
+  const Status got = store.Get(name, {0, 1}, [](ByteView) { return Ok(); });
+  if (!got && got.error().code == ErrorCode::kNotFound) {
+    return false;
+  }
+  // An empty object has no first byte. A store that was full leaves such ones.
+  if (!got && got.error().code != ErrorCode::kInvalidArgument) {
+    return got.error();
+  }
+  return true;
+}
+
 class ProvenStore final : public ForwardingStore {
  public:
   ProvenStore(std::unique_ptr<Store> inner, Environment environment, std::string probe,
@@ -92,9 +106,8 @@ class ProvenStore final : public ForwardingStore {
 
   // A store may refuse every condition with the same answer.
   Status RequireProbe() {
-    Status got = inner().Get(probe_, {0, 1}, [](ByteView) { return Ok(); });
-    return !got && got.error().code == ErrorCode::kNotFound ? AlwaysRefuses(inner())
-                                                            : std::move(got);
+    ASSIGN_OR_RETURN(const bool exists, Exists(inner(), probe_));
+    return exists ? Ok() : Status(AlwaysRefuses(inner()));
   }
 
   // Puts the probe on condition that there is none. What it holds is new each time, so that a write
@@ -131,28 +144,13 @@ class LookingStore final : public ForwardingStore {
 
   Status Put(std::string_view name, Body& body, PutMode mode) override {
     if (mode == PutMode::kCreate) {
-      ASSIGN_OR_RETURN(const bool exists, Exists(name));
+      ASSIGN_OR_RETURN(const bool exists, Exists(inner(), name));
       if (exists) {
         return MakeError(ErrorCode::kAlreadyExists, "object \"{}/{}\" already exists", location(),
                          name);
       }
     }
     return inner().Put(name, body, PutMode::kReplace);
-  }
-
- private:
-  // Asks for a byte: S3's answer to HEAD does not say why there is no object, and would take a
-  // second request.
-  Result<bool> Exists(std::string_view name) {
-    const Status got = inner().Get(name, {0, 1}, [](ByteView) { return Ok(); });
-    if (!got && got.error().code == ErrorCode::kNotFound) {
-      return false;
-    }
-    // An empty object has no first byte.
-    if (!got && got.error().code != ErrorCode::kInvalidArgument) {
-      return got.error();
-    }
-    return true;
   }
 };
 

@@ -147,10 +147,14 @@ TEST(SecretScan, ReadsAllOfAFile) {
   for (const std::size_t before :
        {std::size_t{0}, (std::size_t{1} << 20) - 10, std::size_t{3} << 20}) {
     const std::string path = directory.Write("a", std::string(before, '-') + kKey + "\n");
-    EXPECT_TRUE(scan.FindInFile("a", path)) << before;
+    EXPECT_TRUE(scan.FindInFile("a", path, Cancellation()).value()) << before;
   }
-  EXPECT_FALSE(scan.FindInFile("b", directory.Write("b", std::string(3U << 20, '-'))));
-  EXPECT_FALSE(scan.FindInFile("absent", directory.path() + "/absent"));
+  const std::string long_one = directory.Write("b", std::string(3U << 20, '-'));
+  EXPECT_FALSE(scan.FindInFile("b", long_one, Cancellation()).value());
+  EXPECT_FALSE(scan.FindInFile("absent", directory.path() + "/absent", Cancellation()).value());
+  Cancellation cancellation;
+  cancellation.Cancel();
+  EXPECT_EQ(scan.FindInFile("b", long_one, cancellation).error().code, ErrorCode::kCancelled);
 }
 
 TEST(SecretScan, IsForBackupsThatAreNotEncrypted) {

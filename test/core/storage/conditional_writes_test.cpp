@@ -162,6 +162,14 @@ TEST_F(ConditionalWritesTest, AStoreThatRefusesEveryConditionAsIfTheObjectWereTh
   EXPECT_THAT(put.error().hint, HasSubstr("s3_conditional_writes"));
 }
 
+// As a store that was full leaves it.
+TEST_F(ConditionalWritesTest, AnEmptyProbeIsOne) {
+  EXPECT_OK(PutSmall(*MakeOdd(), kConditionalWriteProbe, {}, PutMode::kCreate));
+  EXPECT_OK(Create(*MakeProven(), "a"));
+  way_ = Way::kOverwrites;
+  EXPECT_EQ(Create(*MakeProven("moved"), "b").error().code, ErrorCode::kUnsupported);
+}
+
 TEST_F(ConditionalWritesTest, WhatElseIsWrongIsSaidAsItIs) {
   way_ = Way::kRefusesAll;
   const auto store = MakeProven();
