@@ -212,11 +212,13 @@ void ChildProcess::Signal(int signal_number) const {
   }
 }
 
-Result<ChildOutput> RunToEnd(const ChildSpec& spec, const Cancellation& cancellation) {
+Result<ChildOutput> RunToEnd(const ChildSpec& spec, const Cancellation& cancellation,
+                             int error_log) {
   ASSIGN_OR_RETURN(Pipe output, MakePipe());
   ASSIGN_OR_RETURN(Pipe error, MakePipe());
   ASSIGN_OR_RETURN(ChildProcess child,
-                   ChildProcess::Start(spec, output.writer.get(), error.writer.get()));
+                   ChildProcess::Start(spec, output.writer.get(),
+                                       error_log >= 0 ? error_log : error.writer.get()));
   output.writer.Reset();
   error.writer.Reset();
   ChildOutput result;

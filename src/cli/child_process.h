@@ -65,8 +65,10 @@ struct ChildOutput {
   std::string error{};  // both: the first MiB
 };
 
-// Runs it to its end, or until `cancellation`: then it is killed and the error is kCancelled.
-Result<ChildOutput> RunToEnd(const ChildSpec& spec, const Cancellation& cancellation);
+// Runs it to its end, or until `cancellation`: then it is killed and the error is kCancelled. What
+// it says on standard error goes to `error_log` at once, if there is one, and is not in the output.
+Result<ChildOutput> RunToEnd(const ChildSpec& spec, const Cancellation& cancellation,
+                             int error_log = -1);
 
 // What PostgreSQL's programs need, and nothing else of ours: credentials (AWS_…) are not for them,
 // nor what changes their meaning (PG…, LANG). PATH, LC_ALL=C, and LD_LIBRARY_PATH where we have it.

@@ -45,6 +45,7 @@ class Drill {
     const Status status = RunPhases();
     if (!status) {
       Judge(status.error());
+      ExplainWaiting();
     } else {
       outcome_.exit_code = record_.checks_failed == 0 ? kDone : kBadAnswer;
     }
@@ -365,6 +366,17 @@ class Drill {
       const bool tried =
           restored_ && error.code != ErrorCode::kUnsupported && !IsOfEnvironment(error.code);
       outcome_.exit_code = tried ? kBadAnswer : DefaultExitCode(error);
+    }
+  }
+
+  // A drill that was stopped, or had too little time, while a store was away: that is the cause.
+  void ExplainWaiting() {
+    const bool was_stopped = outcome_.error->code == ErrorCode::kCancelled ||
+                             outcome_.error->code == ErrorCode::kDeadlineExceeded;
+    const std::string waits_for =
+        was_stopped && server_ && !record_.rto ? server_->WhatItWaitsFor() : "";
+    if (!waits_for.empty()) {
+      outcome_.error->message += fmt::format("; recovery waited for WAL: {}", waits_for);
     }
   }
 

@@ -361,6 +361,17 @@ Status DrillServer::WaitUntilOpen() {
   }
 }
 
+std::string DrillServer::WhatItWaitsFor() const {
+  constexpr std::string_view kSaid = "vezactl: warning: ";
+  std::string text = ReadEnd(In("server.log"));
+  while (text.ends_with('\n')) {
+    text.pop_back();
+  }
+  // What the server says behind it means that it has gone on.
+  const std::string last = text.substr(text.rfind('\n') + 1);
+  return last.starts_with(kSaid) ? last.substr(kSaid.size()) : "";
+}
+
 // Before the first client, with which code of others may come: that could put a link to another
 // server's socket in the place of this one, and our statements, of a superuser, would go there. So
 // nothing in the directory can be replaced any more (the filter lets the server change no
@@ -603,6 +614,8 @@ Status DrillServer::StartForGood() {
       return Cancelled();
     }
   }
+  // Again before the first client: a person will follow the name of the socket.
+  RETURN_IF_ERROR(HoldSocket());
   kept_start_ = StartOf(process.pid());
   if (kept_start_.empty()) {
     return MakeError(ErrorCode::kFailedPrecondition, "the server to be kept has ended");
@@ -617,13 +630,14 @@ std::string DrillServer::HowToConnect() const {
                      QuoteForShell(DatabaseForPsql(database_)));
 }
 
+// The rights first, so that the directory can be removed even where the server has ended by itself.
 // The start as well: when the server has ended, its id may be another process's. A name that the
 // process has given itself (prctl) could shift the fields, but those of another process it cannot.
 std::string DrillServer::HowToStop() const {
   return fmt::format(
-      "[ \"$(cut -d' ' -f22 /proc/{0}/stat)\" = {1} ] && kill -QUIT {0} && "
+      "chmod u+w {2} {3}; [ \"$(cut -d' ' -f22 /proc/{0}/stat)\" = {1} ] && kill -QUIT {0} && "
       "timeout 10 tail --pid={0} -f /dev/null",
-      kept_, kept_start_);
+      kept_, kept_start_, QuoteForShell(options_.directory), QuoteForShell(In("socket")));
 }
 
 }  // namespace veza::cli

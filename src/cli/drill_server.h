@@ -80,6 +80,9 @@ class DrillServer {
   // error tells with the server's words why it has ended before; it is kUnsupported when the WAL
   // leads out of the directory.
   Status WaitUntilOpen();
+  // What wal-get has said last, if it is still trying. For one who was stopped while recovery
+  // waited for WAL. Empty: it does not wait.
+  std::string WhatItWaitsFor() const;
 
   // What is asked, and by whom. Nothing that ALTER ROLE and ALTER DATABASE have set changes what it
   // means or whether it ends: the search path is ours, no library is loaded, and so on.
@@ -105,7 +108,9 @@ class DrillServer {
   void StopAtOnce();
   bool running() const { return process_.has_value(); }
 
-  // Starts it again after StopCleanly(), as a server that outlives us.
+  // Starts it again after StopCleanly(), as a server that outlives us. Nobody else can come to its
+  // socket, in two directories of mode 0700 at most, and it cannot put another in its place: the
+  // caller takes the right to write away from the throw-away directory, too.
   Status StartForGood();
   // Commands for a person, unconfined. They believe nothing that the server could have written:
   // pg_ctl would signal whatever process its postmaster.pid names.

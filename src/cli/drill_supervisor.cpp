@@ -91,7 +91,7 @@ using Show = void (*)(const GlobalOptions&, const DrillOutcome&, const std::stri
   alarm(static_cast<unsigned>(drill.timeout_seconds));
   const DrillOutcome outcome = RunDrill(options, std::move(drill));
   if (outcome.kept) {
-    if (const Status kept = directory.Keep(); !kept) {
+    if (const Status kept = directory.Keep(!outcome.how_to_stop.empty()); !kept) {
       PrintWarning(kept.error().message);
     }
   } else {

@@ -87,19 +87,16 @@ Result<int> DrillWal::Answer(const std::string& file, const std::string& destina
   }
   std::vector<std::string> arguments = options_.wal_get;
   arguments.insert(arguments.end(), {"--output", "json", file, destination});
+  // What it says goes there at once, so that a drill that is stopped can tell what it waited for
+  // (DrillServer::WhatItWaitsFor()). The log alone suffers when the disk is full.
+  const UniqueFd log(
+      open(options_.log.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   ASSIGN_OR_RETURN(const ChildOutput output, RunToEnd({.arguments = std::move(arguments),
                                                        .environment = OwnEnvironment(),
                                                        .directory = options_.data,
                                                        .confinement = options_.confinement},
-                                                      *environment_.cancellation));
+                                                      *environment_.cancellation, log.get()));
   environment_failed_ = output.exit_code >= kStopRecovery && SaysItIsTheEnvironment(output.output);
-  const UniqueFd log(
-      open(options_.log.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (log.valid() && !output.error.empty()) {
-    // The log alone suffers when the disk is full.
-    [[maybe_unused]] const ssize_t written =
-        write(log.get(), output.error.data(), output.error.size());
-  }
   return output.exit_code;
 }
 

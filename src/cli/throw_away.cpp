@@ -160,10 +160,13 @@ Result<ThrowAwayDirectory> ThrowAwayDirectory::Make(const std::string& base,
   return ThrowAwayDirectory(path, account, std::move(directory), std::move(*lock));
 }
 
-Status ThrowAwayDirectory::Keep() const {
+Status ThrowAwayDirectory::Keep(bool holds_server) const {
   const std::string lock = fmt::format("{}/{}", path_, kLock);
   if (unlink(lock.c_str()) != 0) {
     return ErrnoError(errno, fmt::format("could not remove file \"{}\"", lock));
+  }
+  if (holds_server && fchmod(directory_.get(), S_IRUSR | S_IXUSR) != 0) {
+    return ErrnoError(errno, fmt::format("could not hold directory \"{}\"", path_));
   }
   return Ok();
 }

@@ -26,7 +26,7 @@ class ThrowAwayDirectory {
   int lock() const { return lock_.get(); }
 
   // From now on it is somebody's.
-  Status Keep() const;
+  Status Keep(bool holds_server) const;
   // With all that is in it. Nobody must use it any more.
   Status Remove() const;
 

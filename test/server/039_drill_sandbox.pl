@@ -193,6 +193,9 @@ like($unreadable->{error}{hint}, qr/--readable/, 'the hint');
 $said = `$result->{connect} -AtXc 'SELECT reached()'`;
 chomp $said;
 is($said, $expected, 'a server that was kept reaches nothing');
+# Nor does it lead a person astray. The program may end before the server has told it all.
+system(qq{$result->{connect} -qc 'SELECT lead_astray()' >/dev/null 2>&1});
+is(`$result->{connect} -AtXc 'SHOW cluster_name'`, "veza_backup drill\n", 'nor is another socket put in the place of its own');
 # Its code can write in its directory, and so say that it is the original.
 my $pid_file = "$result->{directory}/data/postmaster.pid";
 my ($kept) = split /\n/, slurp_file($pid_file);
