@@ -65,10 +65,11 @@ bool TakeStamp(const std::string& path, const std::string& lease, TimePoint now)
       return false;
     }
   }
+  // A FIFO would be waited for.
   const UniqueFd file(
-      open(path.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+      open(path.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
   // Without a stamp each segment would cost a renewal.
-  return file.valid() &&
+  return file.valid() && fstat(file.get(), &info) == 0 && S_ISREG(info.st_mode) &&
          write(file.get(), lease.data(), lease.size()) == static_cast<ssize_t>(lease.size());
 }
 

@@ -181,6 +181,22 @@ void WarnOfDelta(const RestorePlan& plan) {
   }
 }
 
+// What was copied is whole: each file was compared with its digest, and what it needs was there
+// when the copy was. What has become of the WAL since then, under a lease that may have lapsed, is
+// known only by looking.
+Error UnknownAtEnd(Error error) {
+  if (error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kCancelled) {
+    return error;
+  }
+  return std::move(error)
+      .WithContext(
+          "the files are restored, but the lease on the backup may have lapsed, and nobody can "
+          "tell whether the WAL that recovery needs is still there")
+      .WithHint(
+          "When the repository can be reached again, run the restore again with --delta, which "
+          "looks at everything and copies little.");
+}
+
 // Under a lease that lasts until the server has been started and has had its WAL, as wal-get renews
 // it. A standby's does not: it may go on asking for years.
 Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repository& repository,
@@ -206,9 +222,8 @@ Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repo
   if (!kept) {
     kept = lease->KeepFor(kRecoveryLease);
     // The shorter one may have ended meanwhile.
-    if (Status there = RequireStillThere(repository, plan);
-        !there && there.error().code == ErrorCode::kDataCorrupted) {
-      return there.error();
+    if (Status there = RequireStillThere(repository, plan); !there) {
+      return UnknownAtEnd(std::move(there.error()));
     }
   }
   if (!kept) {

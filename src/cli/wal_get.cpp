@@ -24,11 +24,15 @@
 #include "cli/lease.h"
 #include "cli/output.h"
 #include "cli/wal_prefetch.h"
+#include "core/exposition.h"
 #include "core/process_identity.h"
+#include "core/repository/entrance.h"
 #include "core/repository/wal_archive.h"
+#include "core/restore/choose_timeline.h"
 #include "core/restore/control_file.h"
 #include "core/restore/key_wrap_note.h"
 #include "core/restore/recovery_path.h"
+#include "core/storage/file_io.h"
 
 namespace veza::cli {
 namespace {
@@ -60,13 +64,20 @@ struct RecoveryState {
   std::string process;                  // IdentifyRecoveringProcess()
   std::string wal_directory;            // where it wants its files
   bool keeps_note = false;              // of what it asks for, see HistoryOfStandby()
+  std::optional<TimelineId> numbered;   // the timeline that it was told to follow, by number
   std::optional<TimelineHistory> path;  // that it follows, as far as we know
 };
 
-// Only of segments the path matters: history files are asked for before it is known.
+// Only of segments the path matters: history files are asked for before it is known. Of those it
+// matters which one has to be whole.
 Result<RecoveryState> LookAtRecovery(const std::string& destination, const WalFileName& file) {
   RecoveryState state;
   state.is_standby = access("standby.signal", F_OK) == 0;
+  if (file.kind == WalFileKind::kTimelineHistory &&
+      (state.is_standby || access("recovery.signal", F_OK) == 0)) {
+    // Where that cannot be told every one has to be whole.
+    state.numbered = NumberedTimeline(".").value_or(std::nullopt);
+  }
   if (file.kind != WalFileKind::kSegment) {
     return state;
   }
@@ -155,6 +166,30 @@ Result<bool> FetchIfThere(const WalArchive& archive, const WalGetOptions& wal) {
   return false;
 }
 
+// The server asks for more history files than that of the timeline it was told to follow by number
+// (access/transam/timeline.c): for older ones, to have them (restoreTimeLineHistoryFiles), and goes
+// on without; and at its end for newer ones, to find a number that is not taken
+// (findNewestTimeLine), for which it does not read them. One of these that is damaged is no reason
+// to stop. With "latest" it is, since then nobody knows where recovery has to go.
+Result<bool> FetchHistoryIfThere(const WalArchive& archive, const Request& request) {
+  Result<bool> there = FetchIfThere(archive, request.wal);
+  const std::optional<TimelineId>& followed = request.recovery.numbered;
+  if (there || !followed || *followed == request.name.timeline ||
+      !IsDamagedHistory(there.error())) {
+    return there;
+  }
+  PrintWarning(
+      fmt::format("timeline history file \"{}\" cannot be read, and recovery to timeline "
+                  "{} goes on without: {}",
+                  request.wal.file, *followed, there.error().message));
+  if (request.name.timeline < *followed) {
+    return false;
+  }
+  RETURN_IF_ERROR(ReplaceTextFile(request.wal.destination,
+                                  "# taken; what veza_backup has of this file is damaged\n"));
+  return true;
+}
+
 // A segment that is not there, but others behind it: it may be on its way. True: it is there now.
 // Nothing is said where it is the end: the server asks for files that need not exist all the time.
 Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
@@ -218,12 +253,17 @@ Result<int> Fetch(const Repository& repository, const Request& request) {
   RETURN_IF_ERROR(found);
   const Identity& identity = *found;
   const WalArchive archive(repository, identity.system_identifier);
-  ASSIGN_OR_RETURN(bool there, FetchIfThere(archive, wal));
+  ASSIGN_OR_RETURN(bool there, request.name.kind == WalFileKind::kTimelineHistory
+                                   ? FetchHistoryIfThere(archive, request)
+                                   : FetchIfThere(archive, wal));
   if (!there && request.is_segment() && !request.recovery.is_standby) {
     ASSIGN_OR_RETURN(
         there, JudgeAbsence(archive, request, identity.wal_segment_size, repository.environment()));
   }
   if (!there) {
+    // It was opened a moment ago; but then a file system may have been unmounted, or a bucket
+    // deleted, and nothing is found there.
+    RETURN_IF_ERROR(RequireRepositoryInPlace(repository, identity.system_identifier));
     if (request.recovery.keeps_note) {
       RETURN_IF_ERROR(NoteAbsent(request.recovery.wal_directory, request.recovery.process,
                                  request.name.timeline));
@@ -315,6 +355,14 @@ Result<std::optional<std::uint64_t>> OwnSystem(const std::string& data_directory
         return std::optional<std::uint64_t>();
       case ControlFile::State::kWhole:
         return std::optional<std::uint64_t>(control.system_identifier);
+      case ControlFile::State::kUnreadable:
+        return MakeError(ErrorCode::kInvalidArgument,
+                         "could not read file \"{}/global/pg_control\", which tells whose WAL to "
+                         "fetch: {}",
+                         data_directory, control.why_unreadable)
+            .WithHint(
+                "Let the account that runs vezactl read it, or name the system identifier of the "
+                "cluster with --system-id.");
       case ControlFile::State::kDamaged:
         break;
     }
@@ -334,6 +382,8 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a WAL file", wal.file)
         .WithHint("The first argument is what restore_command gives as %f.");
   }
+  // At once: it would be tried again and again.
+  RETURN_IF_ERROR(RequireReplaceableFile(wal.destination));
   ASSIGN_OR_RETURN(std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   RETURN_IF_ERROR(BecomeOwnerOf(DirectoryOf(wal.destination)));

@@ -6,7 +6,9 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use File::Compare qw(compare);
+use IO::Socket::UNIX;
 use IPC::Run ();
+use POSIX ();
 use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -117,6 +119,56 @@ stops_recovery('a directory that is not there',
 	local $node->{_veza_conf} = $node->basedir . '/none.conf';
 	stops_recovery('no settings', qr/none\.conf/, $segment, $destination);
 }
+
+# What is no file is somebody's: it is not replaced, nor is what it leads to. At once, or recovery would wait.
+my $prey = $node->basedir . '/prey';
+append_to_file($prey, 'prey');
+my %obstacles = (
+	'a directory' => sub { mkdir $_[0] },
+	'a symbolic link' => sub { symlink $prey, $_[0] },
+	'a symbolic link to nothing' => sub { symlink "$prey.none", $_[0] },
+	'a symbolic link to a directory' => sub { symlink $node->basedir, $_[0] },
+	'a FIFO' => sub { POSIX::mkfifo($_[0], 0600) },
+	'a socket' => sub { IO::Socket::UNIX->new(Local => $_[0], Listen => 1) });
+my $obstacle = PostgreSQL::Test::Utils::tempdir_short() . '/x';
+foreach my $kind (sort keys %obstacles)
+{
+	my $made = $obstacles{$kind}->($obstacle) or die "could not make $kind: $!";
+	my $inode = (lstat $obstacle)[1];
+	my $started = time;
+	my ($word) = $kind =~ /^(a (?:symbolic )?\w+)/;
+	foreach my $ahead (0, 2)
+	{
+		$node->vezactl_fails([ 'wal-get', '--prefetch', $ahead, $segment, $obstacle ],
+			126, qr/"\Q$obstacle\E" is $word, and no file is put in its place\nHINT:  /, "$kind in the way");
+	}
+	cmp_ok(time - $started, '<', 10, 'nor is it tried again');
+	is((lstat $obstacle)[1], $inode, 'it stays');
+	rmdir $obstacle or unlink $obstacle or die "could not remove $obstacle: $!";
+}
+is(slurp_file($prey), 'prey', 'what a link led to is as it was');
+ok(!-e "$prey.none", 'and nothing was made at its end');
+stops_recovery('no name', qr/"" is not the name of a file/, $segment, '');
+stops_recovery('the name of a directory', qr/is not the name of a file/, $segment, "$directory/none/");
+
+# Whose WAL is wanted is not guessed.
+my $locked = $node->basedir . '/locked';
+mkdir $_ or die "could not create $_: $!" foreach $locked, "$locked/pg_wal", "$locked/global";
+$node->vezactl_ok([ 'wal-get', $segment, "$locked/pg_wal/RECOVERYXLOG" ], 'without a pg_control it is the only system');
+append_to_file("$locked/global/pg_control", 'x');
+SKIP:
+{
+	skip 'root may read everything', 4 if $> == 0;
+	foreach my $path ("$locked/global/pg_control", "$locked/global")
+	{
+		chmod 0, $path or die "could not change the mode of $path: $!";
+		$node->vezactl_fails([ 'wal-get', $segment, "$locked/pg_wal/RECOVERYXLOG" ],
+			126, qr/could not read file .*pg_control".*Permission denied\nHINT: .*--system-id/,
+			'a pg_control that may not be read');
+		chmod 0700, $path or die "could not change the mode of $path: $!";
+	}
+}
+unlink "$locked/pg_wal/veza_key_wrap";
 
 break_store();
 my $begin = time;

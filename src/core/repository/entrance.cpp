@@ -579,6 +579,24 @@ Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std
   return look;
 }
 
+namespace {
+
+// That what is read as an identity now is the one that the repository was opened with, or another
+// of the same key.
+Status RequireSameKey(const Repository& repository, const NamedText& object) {
+  ASSIGN_OR_RETURN(const Identity now, ParseUnverifiedIdentity(object));
+  const std::string& ours = repository.identities().front().key_id;
+  if (now.key_id == ours) {
+    RETURN_IF_ERROR(ParseIdentity(object, repository.seal_policy()));
+    return Ok();
+  }
+  return MakeError(ErrorCode::kWrongKey, "repository \"{}\" has {} now, and was opened with {}",
+                   repository.store().location(), KeyInWords(now.key_id), KeyInWords(ours))
+      .WithHint("The server opens it again, and goes on if the new key is meant.");
+}
+
+}  // namespace
+
 Status RequireIdentityInPlace(const Repository& repository, std::uint64_t system_identifier) {
   const Store& store = repository.store();
   const std::string name = IdentityName(system_identifier);
@@ -594,16 +612,26 @@ Status RequireIdentityInPlace(const Repository& repository, std::uint64_t system
         .WithHint(kHowToPutBack);
   }
   RETURN_IF_ERROR(text);
-  const NamedText object{name, std::string(AsText(*text))};
-  ASSIGN_OR_RETURN(const Identity now, ParseUnverifiedIdentity(object));
-  const std::string& ours = repository.identities().front().key_id;
-  if (now.key_id == ours) {
-    RETURN_IF_ERROR(ParseIdentity(object, repository.seal_policy()));
-    return Ok();
+  return RequireSameKey(repository, {name, std::string(AsText(*text))});
+}
+
+Status RequireRepositoryInPlace(const Repository& repository, std::uint64_t system_identifier) {
+  const std::string name = IdentityName(system_identifier);
+  const Result<Bytes> text = GetSmall(repository.store(), name, limits::kIdentity);
+  if (text) {
+    return RequireSameKey(repository, {name, std::string(AsText(*text))});
   }
-  return MakeError(ErrorCode::kWrongKey, "repository \"{}\" has {} now, and was opened with {}",
-                   store.location(), KeyInWords(now.key_id), KeyInWords(ours))
-      .WithHint("The server opens it again, and goes on if the new key is meant.");
+  // Of a bucket that was deleted it is kFailedPrecondition.
+  if (text.error().code != ErrorCode::kNotFound &&
+      text.error().code != ErrorCode::kFailedPrecondition) {
+    return text.error();
+  }
+  return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" cannot be found any more: {}",
+                   repository.store().location(), text.error().message)
+      .WithHint(
+          "Its file system is not mounted, its directory was moved, its bucket was deleted, or its "
+          "identity. That says nothing about what was in it. Bring the repository back, and try "
+          "again.");
 }
 
 Status RequireWrapInPlace(const Repository& repository) {

@@ -112,6 +112,10 @@ Result<FirstObjects> ListOldestWraps(Store& store, const std::string& prefix);
 // - kWrongKey: it names another key than the repository was opened with, so that nobody can open
 //   what was sealed with that.
 Status RequireIdentityInPlace(const Repository& repository, std::uint64_t system_identifier);
+// For one who reads, and has found that something is not there: that means something only where the
+// repository is. A directory that is not mounted any more, was moved, or a bucket that was deleted
+// has no objects, either. kFailedPrecondition where there is no identity; other errors as above.
+Status RequireRepositoryInPlace(const Repository& repository, std::uint64_t system_identifier);
 // That a wrap of its key is there which the passphrase opens. One request as long as the wrap is
 // the one that the repository was opened with. Errors as of FindKey().
 Status RequireWrapInPlace(const Repository& repository);

@@ -16,6 +16,7 @@
 #include "core/repository/names.h"
 #include "core/repository/timeline_history.h"
 #include "core/repository/wal_scan.h"
+#include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
@@ -303,6 +304,7 @@ Status WalArchive::Fetch(const std::string& file, const std::string& destination
   Status status = repository_.store().Get(name, {}, [&](ByteView piece) -> Status {
     if (!out.valid()) {
       // One of that name is left over, or a trap: the directory may be another account's.
+      RETURN_IF_ERROR(RequireReplaceableFile(temporary));
       unlink(temporary.c_str());
       out = UniqueFd(
           open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -319,6 +321,9 @@ Status WalArchive::Fetch(const std::string& file, const std::string& destination
   // Network file systems may tell only now that the disk was full.
   if (status && close(out.Release()) != 0) {
     status = ErrnoError(errno, fmt::format("could not close file \"{}\"", temporary));
+  }
+  if (status) {
+    status = RequireReplaceableFile(destination);
   }
   if (status && rename(temporary.c_str(), destination.c_str()) != 0) {
     status = ErrnoError(errno, fmt::format("could not rename file \"{}\"", temporary));

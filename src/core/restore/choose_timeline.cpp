@@ -238,13 +238,21 @@ Result<std::optional<TimelineId>> FindBranch(const WalArchive& archive,
   }
   const std::uint64_t size = backup.wal_segment_size;
   ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(size));
+  // No backup leads to a timeline from before it.
+  const TimelineId oldest =
+      std::ranges::min(backups, {}, [](const BackupSummary& one) { return one.timeline; }).timeline;
   std::vector<TimelineHistory> histories;
   for (const TimelineId timeline : timelines) {
+    if (timeline < oldest) {
+      continue;
+    }
     Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
     if (!history && history.error().code == ErrorCode::kNotFound) {
-      continue;  // of before the oldest backup
+      continue;
     }
-    RETURN_IF_ERROR(history);
+    if (!history) {
+      return ExplainHistoryError(timeline, std::move(history.error()));
+    }
     histories.push_back(std::move(*history));
   }
   BranchFinder finder(archive, ArchiveMap(size, ranges, histories), backup, path, target);
@@ -265,6 +273,36 @@ Result<std::optional<TimelineId>> FindBranch(const WalArchive& archive,
     branches.push_back(branch);
   }
   return ChooseBranch(branches, path.timeline, target);
+}
+
+bool IsDamagedHistory(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kUnsupported ||
+         error.code == ErrorCode::kWrongKey;
+}
+
+Error ExplainHistoryError(TimelineId timeline, Error error) {
+  if (!IsDamagedHistory(error)) {
+    return error;
+  }
+  return std::move(error)
+      .WithContext(fmt::format("timeline history file \"{}\" cannot be read, so nobody can tell "
+                               "what timeline {} has come from",
+                               TimelineHistoryName(timeline), timeline))
+      .WithHint(
+          "Say with --target-timeline which other timeline recovery is to follow; \"vezactl info\" "
+          "lists them. Or delete the object: a primary that still has the file in its pg_wal "
+          "stores it again within an hour, or when it is started.");
+}
+
+Status RequireReadableHistories(const WalArchive& archive, TimelineId backup, TimelineId latest) {
+  for (TimelineId timeline = backup + 1; timeline <= latest; ++timeline) {
+    Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
+    // What is missing is looked for elsewhere.
+    if (!history && history.error().code != ErrorCode::kNotFound) {
+      return ExplainHistoryError(timeline, std::move(history.error()));
+    }
+  }
+  return Ok();
 }
 
 }  // namespace veza

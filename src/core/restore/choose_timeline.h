@@ -45,4 +45,14 @@ Result<std::optional<TimelineId>> FindBranch(const WalArchive& archive,
                                              const TimelineHistory& path,
                                              const RecoveryTarget& target);
 
+// For one who follows the latest timeline: that every history file between the backup's timeline
+// and that one can be read. The server asks for each of them, and stops at one that it does not get
+// whole. Who names a timeline needs the history of that one alone (wal-get sees to it).
+Status RequireReadableHistories(const WalArchive& archive, TimelineId backup, TimelineId latest);
+
+// The same error; for a history file that is damaged with its name, and with what can be done.
+Error ExplainHistoryError(TimelineId timeline, Error error);
+// Whether the file is damaged, rather than out of reach or not there.
+bool IsDamagedHistory(const Error& error);
+
 }  // namespace veza

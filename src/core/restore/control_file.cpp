@@ -1,10 +1,17 @@
 #include "core/restore/control_file.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <array>
-#include <fstream>
+#include <cerrno>
+#include <system_error>
+#include <utility>
 
 #include "core/bytes.h"
 #include "core/codec/crc32c.h"
+#include "core/storage/unique_fd.h"
 
 namespace veza {
 
@@ -29,17 +36,38 @@ bool HasRightChecksum(ByteView content) {
   return false;
 }
 
+ControlFile Unreadable(std::string why) {
+  return {.state = ControlFile::State::kUnreadable, .why_unreadable = std::move(why)};
+}
+
+ControlFile Unreadable(int error_number) {
+  return Unreadable(std::generic_category().message(error_number));
+}
+
 }  // namespace
 
 ControlFile ReadControlFile(const std::string& data_directory) {
   ControlFile control;
-  std::ifstream file(data_directory + "/global/pg_control", std::ios::binary);
-  if (!file) {
-    return control;
+  // A FIFO would be waited for.
+  const UniqueFd file(
+      open((data_directory + "/global/pg_control").c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.valid()) {
+    return errno == ENOENT ? control : Unreadable(errno);
   }
+  struct stat info {};
+  if (fstat(file.get(), &info) != 0) {
+    return Unreadable(errno);
+  }
+  if (!S_ISREG(info.st_mode)) {
+    return Unreadable("It is not a regular file");
+  }
+  // PostgreSQL reads and writes it with one call as well.
   std::array<std::uint8_t, kLongest> content{};
-  file.read(reinterpret_cast<char*>(content.data()), content.size());
-  if (static_cast<std::size_t>(file.gcount()) != content.size() || !HasRightChecksum(content)) {
+  const ssize_t got = pread(file.get(), content.data(), content.size(), 0);
+  if (got < 0) {
+    return Unreadable(errno);
+  }
+  if (static_cast<std::size_t>(got) != content.size() || !HasRightChecksum(content)) {
     control.state = ControlFile::State::kDamaged;
     return control;
   }

@@ -7,8 +7,10 @@
 namespace veza {
 
 struct ControlFile {
-  enum class State { kAbsent, kDamaged, kWhole } state = State::kAbsent;
+  // kUnreadable: there is something, or nobody can tell. It is no proof that there is none.
+  enum class State { kAbsent, kUnreadable, kDamaged, kWhole } state = State::kAbsent;
   std::uint64_t system_identifier = 0;  // when it is whole
+  std::string why_unreadable{};
 };
 
 // Whole when its checksum is right. That of no version is known to be anywhere else than behind the

@@ -2,6 +2,7 @@
 
 #include "core/exposition.h"
 #include "core/repository/timeline_history.h"
+#include "core/storage/file_io.h"
 
 namespace veza {
 
@@ -15,6 +16,10 @@ std::string PathIn(const std::string& wal_directory) {
 }  // namespace
 
 std::string ReadKeyWrapNote(const std::string& wal_directory) {
+  // What is no file of ours says nothing; a FIFO would be waited for.
+  if (!RequireReplaceableFile(PathIn(wal_directory))) {
+    return "";
+  }
   std::string name = ReadTextFile(PathIn(wal_directory)).value_or("");
   if (name.ends_with('\n')) {
     name.pop_back();

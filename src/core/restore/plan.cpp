@@ -15,6 +15,7 @@
 #include "core/repository/archive_map.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/empty_databases.h"
+#include "core/repository/entrance.h"
 #include "core/repository/manifest.h"
 #include "core/repository/recovery_window.h"
 #include "core/repository/relation_names.h"
@@ -239,6 +240,9 @@ Result<TimelineHistory> FollowTimeline(const WalArchive& archive, const TargetTi
     return MakeError(ErrorCode::kNotFound, "there is no timeline {} in the repository", timeline)
         .WithHint("Choose another --target-timeline; \"vezactl info\" lists those there are.");
   }
+  if (!history) {
+    return ExplainHistoryError(timeline, std::move(history.error()));
+  }
   return history;
 }
 
@@ -451,6 +455,7 @@ Result<BackupSummary> ChooseWithHistories(const Repository& repository, const Wa
   }
   ASSIGN_OR_RETURN(std::vector<TimelineId> missing, FindMissingHistories(archive, backup.timeline));
   if (missing.empty()) {
+    RETURN_IF_ERROR(RequireReadableHistories(archive, backup.timeline, found->history.timeline));
     return backup;
   }
   const Environment& environment = repository.environment();
@@ -461,6 +466,7 @@ Result<BackupSummary> ChooseWithHistories(const Repository& repository, const Wa
     ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
     return MissingHistoryError(missing.front(), timelines.back());
   }
+  RETURN_IF_ERROR(RequireReadableHistories(archive, backup.timeline, found->history.timeline));
   return backup;
 }
 
@@ -697,8 +703,20 @@ std::vector<std::string> RestorePlan::OtherDirectories() const {
   return directories;
 }
 
-Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options) {
-  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(options.system_identifier));
+namespace {
+
+// What is not there was removed only if the repository itself is still there.
+Error ReasonOfAbsence(const Repository& repository, std::uint64_t system_identifier, Error error) {
+  if (error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted) {
+    if (Status there = RequireRepositoryInPlace(repository, system_identifier); !there) {
+      return std::move(there.error());
+    }
+  }
+  return error;
+}
+
+Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions& options,
+                             const Identity& identity) {
   const WalArchive archive(repository, identity.system_identifier);
   if (!options.databases.empty()) {
     RETURN_IF_ERROR(RequireWholeCluster(options));
@@ -769,7 +787,7 @@ Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptio
   return plan;
 }
 
-Status RequireStillThere(const Repository& repository, const RestorePlan& plan) {
+Status LookAgain(const Repository& repository, const RestorePlan& plan) {
   RETURN_IF_ERROR(RequireBackupStillThere(repository, plan));
   RETURN_IF_ERROR(RequireFull(repository, plan.backup));
   const WalArchive archive(repository, plan.backup.system_identifier);
@@ -799,6 +817,25 @@ Status RequireStillThere(const Repository& repository, const RestorePlan& plan) 
                     SegmentName(TimelineOnPath(plan.history, way.end, size), way.end, size)));
   }
   return Ok();
+}
+
+}  // namespace
+
+Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options) {
+  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(options.system_identifier));
+  Result<RestorePlan> plan = MakePlan(repository, options, identity);
+  if (!plan) {
+    return ReasonOfAbsence(repository, identity.system_identifier, std::move(plan.error()));
+  }
+  return plan;
+}
+
+Status RequireStillThere(const Repository& repository, const RestorePlan& plan) {
+  Status there = LookAgain(repository, plan);
+  if (!there) {
+    return ReasonOfAbsence(repository, plan.backup.system_identifier, std::move(there.error()));
+  }
+  return there;
 }
 
 }  // namespace veza

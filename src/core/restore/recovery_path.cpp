@@ -14,6 +14,7 @@
 #include "core/exposition.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/target.h"
+#include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
@@ -37,7 +38,10 @@ std::string NotePath(const std::string& wal_directory) {
 // The newest timeline of which a segment was asked for that was not there. 0: this recovery has
 // noted none.
 TimelineId NewestAbsent(const std::string& wal_directory, const std::string& recovery) {
-  const Result<std::string> text = ReadTextFile(NotePath(wal_directory));
+  const std::string path = NotePath(wal_directory);
+  // What is no file of ours says nothing; a FIFO would be waited for.
+  const Result<std::string> text =
+      RequireReplaceableFile(path) ? ReadTextFile(path) : Result<std::string>();
   const std::string_view note = text ? std::string_view(*text) : std::string_view();
   const std::size_t line = note.find('\n');
   if (line == std::string_view::npos || note.substr(0, line) != recovery) {
@@ -50,17 +54,24 @@ TimelineId NewestAbsent(const std::string& wal_directory, const std::string& rec
 
 }  // namespace
 
-Result<std::optional<TimelineHistory>> FollowedHistory(const std::string& data_directory,
-                                                       const std::string& wal_directory) {
+Result<std::optional<TimelineId>> NumberedTimeline(const std::string& data_directory) {
   ASSIGN_OR_RETURN(const std::optional<std::string> wanted, WantedTimeline(data_directory));
   const Result<TargetTimeline> timeline = ParseTargetTimeline(wanted.value_or("latest"));
-  if (!timeline || timeline->kind != TargetTimeline::Kind::kNumber) {
+  return timeline && timeline->kind == TargetTimeline::Kind::kNumber
+             ? std::optional(timeline->number)
+             : std::nullopt;
+}
+
+Result<std::optional<TimelineHistory>> FollowedHistory(const std::string& data_directory,
+                                                       const std::string& wal_directory) {
+  ASSIGN_OR_RETURN(const std::optional<TimelineId> timeline, NumberedTimeline(data_directory));
+  if (!timeline) {
     return NewestHistoryIn(wal_directory);
   }
-  if (timeline->number == 1) {
+  if (*timeline == 1) {
     return std::optional(TimelineHistory{});
   }
-  ASSIGN_OR_RETURN(TimelineHistory history, ReadHistoryIn(wal_directory, timeline->number));
+  ASSIGN_OR_RETURN(TimelineHistory history, ReadHistoryIn(wal_directory, *timeline));
   return std::optional(std::move(history));
 }
 

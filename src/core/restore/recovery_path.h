@@ -15,6 +15,10 @@
 
 namespace veza {
 
+// The number that recovery_target_timeline in postgresql.auto.conf gives. Nothing: it gives none,
+// so recovery looks for the latest timeline, or stays on its own.
+Result<std::optional<TimelineId>> NumberedTimeline(const std::string& data_directory);
+
 // Of the timeline that a server in recovery follows, from the history files in its pg_wal: it keeps
 // the one that it has read, before it asks for the first segment. It is the timeline that
 // recovery_target_timeline in postgresql.auto.conf names (a restore writes it there), or else the

@@ -123,11 +123,13 @@ class Restorer {
   }
 
  private:
-  // What is not there any more, or not whole, is so more likely because the backup was removed.
+  // What is not there any more, or not whole, is so more likely because the backup was removed, or
+  // the whole repository has gone (kFailedPrecondition).
   Error ReasonOf(Error error) const {
     Status there = RequireStillThere(repository_, plan_);
-    return !there && there.error().code == ErrorCode::kDataCorrupted ? std::move(there.error())
-                                                                     : std::move(error);
+    const bool tells = !there && (there.error().code == ErrorCode::kDataCorrupted ||
+                                  there.error().code == ErrorCode::kFailedPrecondition);
+    return tells ? std::move(there.error()) : std::move(error);
   }
 
   Status Copy() {

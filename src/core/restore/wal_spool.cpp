@@ -108,6 +108,7 @@ Status CopyFile(const std::string& from, const std::string& to) {
   if (!source.valid()) {
     return ErrnoError(errno, fmt::format("could not open file \"{}\"", from));
   }
+  RETURN_IF_ERROR(RequireReplaceableFile(to));
   unlink(to.c_str());
   UniqueFd target(open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!target.valid()) {
@@ -168,7 +169,7 @@ Result<std::optional<WalSpoolLock>> WalSpoolLock::TryAcquire(const std::string& 
         return ErrnoError(errno, fmt::format("could not create directory \"{}\"", directory));
       }
     }
-    UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!fd.valid()) {
       if (errno == ENOENT) {
         continue;
@@ -212,6 +213,7 @@ Result<bool> WalSpool::Take(const std::string& segment, const std::string& desti
       !IsWalSegmentSize(static_cast<std::uint64_t>(info.st_size)) || !IsOurs(directory_)) {
     return false;
   }
+  RETURN_IF_ERROR(RequireReplaceableFile(destination));
   if (rename(path.c_str(), destination.c_str()) == 0) {
     return true;
   }
@@ -251,7 +253,8 @@ std::optional<std::uint64_t> WalSpool::BytesOfPart(const std::string& segment) c
 Status WalSpool::Request(const std::string& segment) const {
   const std::string path = PathOf(kRequestName);
   const std::string temporary = fmt::format("{}.{}", path, getpid());
-  const UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  const UniqueFd fd(
+      open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd.valid()) {
     return ErrnoError(errno, fmt::format("could not create file \"{}\"", temporary));
   }
@@ -302,7 +305,8 @@ Status WalSpool::Claim(const std::string& segment, std::uint64_t size) const {
     return MakeError(ErrorCode::kNoSpace, "too little space for \"{}\"", PathOf(segment));
   }
   const std::string part = PartPath(segment);
-  const UniqueFd fd(open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  const UniqueFd fd(
+      open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd.valid()) {
     return ErrnoError(errno, fmt::format("could not create file \"{}\"", part));
   }

@@ -1,11 +1,31 @@
 #include "core/storage/file_io.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 namespace veza {
+
+namespace {
+
+const char* KindOf(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR:
+      return "a directory";
+    case S_IFLNK:
+      return "a symbolic link";
+    case S_IFIFO:
+      return "a FIFO";
+    case S_IFSOCK:
+      return "a socket";
+    default:
+      return "a device";
+  }
+}
+
+}  // namespace
 
 Status WriteAllAt(int fd, std::uint64_t offset, ByteView bytes, const std::string& file) {
   while (!bytes.empty()) {
@@ -18,6 +38,23 @@ Status WriteAllAt(int fd, std::uint64_t offset, ByteView bytes, const std::strin
     }
     offset += static_cast<std::uint64_t>(written);
     bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return Ok();
+}
+
+Status RequireReplaceableFile(const std::string& path) {
+  if (path.empty() || path.ends_with('/')) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a file", path);
+  }
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0) {
+    return errno == ENOENT ? Ok()
+                           : Status(ErrnoError(errno, fmt::format("could not stat \"{}\"", path)));
+  }
+  if (!S_ISREG(info.st_mode)) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is {}, and no file is put in its place",
+                     path, KindOf(info.st_mode))
+        .WithHint("Remove it if it is not needed, or name another file.");
   }
   return Ok();
 }

@@ -254,6 +254,45 @@ TEST_P(WalArchiveTest, AFileThatIsThereIsReplacedAsAWhole) {
 }
 
 // It is the operator's to remove: another server may be storing its own at this moment.
+// What stands there is somebody's, and what it leads to as well.
+TEST(WalArchive, OnlyAFileIsReplaced) {
+  const TestRepository repository;
+  repository.PushSegment(1, 1);
+  const std::string segment = SegmentName(1, 1, kTestSegmentSize);
+  const std::string other = repository.Scratch("other");
+  const std::string destination = repository.Scratch("fetched/RECOVERYXLOG");
+  const std::string temporary = fmt::format("{}.veza-tmp-{}", destination, getpid());
+  WriteText(other, "mine");
+  std::filesystem::create_directory(repository.Scratch("fetched"));
+  const std::pair<const char*, std::function<void(const std::string&)>> obstacles[] = {
+      {"a directory", [](const std::string& path) { std::filesystem::create_directory(path); }},
+      {"a symbolic link",
+       [&](const std::string& path) { std::filesystem::create_symlink(other, path); }},
+      {"a symbolic link",
+       [](const std::string& path) { std::filesystem::create_symlink("nowhere", path); }},
+      {"a FIFO", [](const std::string& path) { ASSERT_EQ(mkfifo(path.c_str(), 0600), 0); }},
+      {"a socket",
+       [](const std::string& path) { ASSERT_EQ(mknod(path.c_str(), S_IFSOCK | 0600, 0), 0); }}};
+  for (const std::string& path : {destination, temporary}) {
+    for (const auto& [kind, make] : obstacles) {
+      make(path);
+      const auto before = std::filesystem::symlink_status(path).type();
+      const Status fetched = repository.wal().Fetch(segment, destination);
+      EXPECT_ERROR(fetched, ErrorCode::kInvalidArgument);
+      EXPECT_THAT(fetched.error().message, HasSubstr(fmt::format("\"{}\" is {}", path, kind)));
+      EXPECT_EQ(std::filesystem::symlink_status(path).type(), before) << kind;
+      EXPECT_THAT(ListTree(repository.Scratch("fetched")), testing::SizeIs(1)) << kind;
+      std::filesystem::remove(path);
+    }
+  }
+  EXPECT_EQ(ReadText(other), "mine");
+  EXPECT_FALSE(std::filesystem::exists(repository.Scratch("fetched/nowhere")));
+  // What a process that was killed has left is a file.
+  WriteText(temporary, "half");
+  EXPECT_OK(repository.wal().Fetch(segment, destination));
+  EXPECT_ERROR(repository.wal().Fetch(segment, ""), ErrorCode::kInvalidArgument);
+}
+
 TEST(WalArchive, AnEmptyObjectIsInTheWayAndNamed) {
   TestRepository repository;
   const std::string path = repository.Scratch("segment");

@@ -145,6 +145,34 @@ TEST_F(ChooseTimelineTest, ABranchThatNoBackupLeadsToIsNone) {
   EXPECT_EQ(At(5), "path");
 }
 
+TEST_F(ChooseTimelineTest, AHistoryThatIsDamagedIsADoubt) {
+  Have(1, {3, 7, 30});
+  Have(2, {10, 20});
+  EXPECT_OK(repository_.PushWal("00000003.history", AsBytes("nonsense")));
+  RecoveryTarget target;
+  target.kind = TargetKind::kTime;
+  target.time = Minute(5);
+  const auto found = Find(target);
+  EXPECT_ERROR(found, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(found.error().message, HasSubstr("\"00000003.history\" cannot be read"));
+  EXPECT_THAT(found.error().hint, HasSubstr("--target-timeline"));
+}
+
+// Of before the oldest backup.
+TEST_F(ChooseTimelineTest, AHistoryToWhichNoBackupLeadsIsNotNeeded) {
+  Have(1, {3, 7, 30});
+  Have(2, {10, 20});
+  WriteText(repository_.PathOf(WalObjectName(kTestSystem, "00000002.history").value()), "damaged");
+  EXPECT_OK(repository_.PushWal("00000003.history", AsBytes(history_)));
+  backup_.timeline = 3;
+  const TimelineHistory path = ParseTimelineHistory(3, history_).value();
+  RecoveryTarget target;
+  target.kind = TargetKind::kTime;
+  target.time = Minute(5);
+  EXPECT_EQ(Describe(FindBranch(repository_.wal(), std::span(&backup_, 1), backup_, path, target)),
+            "path");
+}
+
 TEST_F(ChooseTimelineTest, AnLsn) {
   Have(1, {3});
   MadeUpWal more(6, 1);

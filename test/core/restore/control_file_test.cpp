@@ -1,6 +1,7 @@
 #include "core/restore/control_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "core/repository/test_backup.h"
 
@@ -49,6 +50,24 @@ TEST_F(ControlFileTest, IsDamagedOtherwise) {
   source_.File("global/pg_control", Bytes(8192));
   EXPECT_EQ(Read().state, State::kDamaged);
   std::filesystem::remove(source_.In("global/pg_control"));
+  EXPECT_EQ(Read().state, State::kAbsent);
+}
+
+// Who cannot read it does not know that there is none.
+TEST_F(ControlFileTest, IsNotAbsentWhereNobodyCanTell) {
+  const std::string path = source_.In("global/pg_control");
+  std::filesystem::remove(path);
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(Read().state, State::kUnreadable);
+  EXPECT_EQ(Read().why_unreadable, "It is not a regular file");
+  std::filesystem::remove(path);
+  std::filesystem::create_symlink("pg_control", path);
+  EXPECT_EQ(Read().state, State::kUnreadable);
+  EXPECT_EQ(Read().why_unreadable, "Too many levels of symbolic links");
+  std::filesystem::remove_all(source_.In("global"));
+  source_.File("global", Bytes(1));
+  EXPECT_EQ(Read().state, State::kUnreadable);
+  std::filesystem::remove(source_.In("global"));
   EXPECT_EQ(Read().state, State::kAbsent);
 }
 

@@ -536,6 +536,27 @@ TEST_F(PlanTest, RefusesToGuessTheSystem) {
   EXPECT_ERROR(PlanRestore(**both, options_), ErrorCode::kConflict);
 }
 
+// The server asks for every history file up to the latest timeline, but reads only that of one that
+// it is told.
+TEST_F(PlanTest, ADamagedHistoryMattersToTheLatestTimeline) {
+  HaveBackup(Summary());
+  HaveTimeline(2, "nonsense");
+  HaveTimeline(3, "1\t0/500000\treason\n");
+  for (const TargetKind kind :
+       {TargetKind::kEndOfWal, TargetKind::kImmediate, TargetKind::kTime, TargetKind::kName}) {
+    options_.target = {.kind = kind, .time = kTestTime + std::chrono::hours(1), .name = "a"};
+    const Error refused = Refusal(ErrorCode::kDataCorrupted);
+    EXPECT_THAT(refused.message, HasSubstr("\"00000002.history\" cannot be read"));
+    EXPECT_THAT(refused.hint, HasSubstr("--target-timeline"));
+    options_.target.timeline = {TargetTimeline::Kind::kNumber, 3};
+    EXPECT_OK(Plan());
+    options_.target.timeline = {TargetTimeline::Kind::kCurrent};
+    EXPECT_OK(Plan());
+    options_.target.timeline = {TargetTimeline::Kind::kNumber, 2};
+    EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).hint, HasSubstr("--target-timeline"));
+  }
+}
+
 // --- at the end of a restore
 // ----------------------------------------------------------------------
 
@@ -582,6 +603,24 @@ TEST_F(PlanTest, WhatItRestsOnIsLookedAtAgain) {
   refuses_without(wal(2, 9), "which was there when the restore began");
   refuses_without(WalObjectName(kTestSystem, TimelineHistoryName(2)).value(), "00000002.history");
   EXPECT_OK(without(wal(1, 7)));  // the new timeline has it
+  EXPECT_OK(RequireStillThere(*repository_, plan));
+
+  // Where all is away, nothing was removed.
+  const std::string root = repository_.PathOf("");
+  const std::string away = repository_.Scratch("away");
+  std::filesystem::rename(root, away);
+  const auto is_away = [&](const Status& there) {
+    EXPECT_ERROR(there, ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(there.error().message, HasSubstr("cannot be found any more"));
+    EXPECT_THAT(there.error().hint, HasSubstr("not mounted"));
+  };
+  is_away(RequireStillThere(*repository_, plan));
+  const auto planned = PlanRestore(*repository_, options_);
+  is_away(planned ? Ok() : Status(planned.error()));
+  std::filesystem::create_directory(root);  // the mount point is still there
+  is_away(RequireStillThere(*repository_, plan));
+  std::filesystem::remove(root);
+  std::filesystem::rename(away, root);
   EXPECT_OK(RequireStillThere(*repository_, plan));
 
   // Nor does what lies behind the target.

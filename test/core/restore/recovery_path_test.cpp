@@ -57,6 +57,18 @@ TEST(RecoveryPath, IsThatOfTheTimelineThatTheServerIsTold) {
   EXPECT_FALSE(FollowedHistory(data.path(), pg_wal.path())) << "nobody knows its forks";
 }
 
+TEST(RecoveryPath, ATimelineThatTheServerIsToldByNumber) {
+  const TemporaryDirectory data;
+  EXPECT_FALSE(NumberedTimeline(data.path()).value());
+  for (const char* value : {"latest", "current", "nonsense"}) {
+    WriteText(data.path() + "/postgresql.auto.conf",
+              fmt::format("recovery_target_timeline = '{}'\n", value));
+    EXPECT_FALSE(NumberedTimeline(data.path()).value()) << value;
+  }
+  WriteText(data.path() + "/postgresql.auto.conf", "recovery_target_timeline = '9'\n");
+  EXPECT_EQ(NumberedTimeline(data.path()).value(), 9U);
+}
+
 // A standby keeps histories of timelines that it does not follow. What it asks for tells.
 TEST(RecoveryPath, OfAStandbyIsThatOfTheNewestTimelineThatItHasAskedFor) {
   const TemporaryDirectory pg_wal;

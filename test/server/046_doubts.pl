@@ -1,0 +1,227 @@
+# What cannot be known is not taken for the better: a history that is damaged, a repository that has gone away.
+# And whoever asks a store that does not answer can leave at once.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use IO::Socket::INET;
+use IPC::Run ();
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init;
+$node->append_conf('postgresql.conf', 'autovacuum = off');
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t(id int)');
+my $backup = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+
+sub add
+{
+	my ($id) = @_;
+	$node->safe_psql('postgres', "INSERT INTO t VALUES ($id)");
+	return $node->archive_wal;
+}
+
+sub rows_of { return $_[0]->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t}) }
+sub timeline_of { return $_[0]->safe_psql('postgres', 'SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)') }
+
+# A new timeline, in place.
+sub promote
+{
+	my ($timeline) = @_;
+	$node->stop;
+	$node->set_standby_mode;
+	$node->start;
+	$node->promote;
+	$node->wait_for_archived(sprintf '%08X.history', $timeline);
+	return;
+}
+
+add(1);
+promote(2);
+add(2);
+promote(3);
+add(3);
+
+# --- damaged histories ----------------------------------------------------------------------------
+
+sub damage
+{
+	my ($file) = @_;
+	my ($name) = grep { m{/\Q$file\E$} } objects('main/wal/');
+	my $content = read_object($name);
+	write_object($name, 'damaged');
+	return sub { write_object($name, $content) };
+}
+
+sub comes_up
+{
+	my ($name, $timeline, $rows, @options) = @_;
+	my $copy = $node->restore($name, @options, '--target-timeline', $timeline);
+	$copy->start;
+	$copy->wait_for_end_of_recovery;
+	is(rows_of($copy), $rows, "--target-timeline $timeline: what it brings back");
+	is(timeline_of($copy), '00000004', 'under a number that no timeline has had');
+	my $log = slurp_file($copy->logfile);
+	$copy->discard;
+	return $log;
+}
+
+my $none = $node->basedir . '/none';
+my $mend = damage('00000002.history');
+$node->vezactl_fails([ 'restore', '--target-dir', $none ],
+	1, qr/"00000002\.history" cannot be read.*\nHINT: .*--target-timeline/s,
+	'the latest timeline behind a damaged history');
+like(comes_up('behind', 3, '1,2,3', '--backup', $backup),
+	qr/warning: timeline history file "00000002\.history" cannot be read, and recovery to timeline 3 goes on/,
+	'which is not needed for a timeline that is named');
+$mend->();
+
+$mend = damage('00000003.history');
+$node->vezactl_fails([ 'restore', '--target-dir', $none ],
+	1, qr/"00000003\.history" cannot be read.*\nHINT: .*--target-timeline/s,
+	'a damaged history of the latest timeline');
+comes_up('before', 2, '1,2');
+$node->vezactl_fails([ 'restore', '--target-dir', $none, '--target-timeline', 3 ],
+	1, qr/"00000003\.history" cannot be read/, 'one that is needed');
+$node->vezactl_fails([ 'wal-get', '00000003.history', "$none.history" ],
+	126, qr/00000003\.history/, 'outside a recovery to a number wal-get gives none out');
+ok(!-e "$none.history", 'and leaves nothing');
+$mend->();
+
+# --- a repository that goes away ------------------------------------------------------------------
+
+sub leases { return grep { !/\.veza-tmp-/ } objects('main/lease/') }
+
+SKIP:
+{
+	skip 'a bucket cannot be renamed', 9 if store() ne 'dir';
+
+	my $root = repository() . '/main';
+	delete_object($_) foreach leases();
+	my $gone = VezaTest->new('gone');
+	my ($out, $err) = ('', '');
+	my $restore = IPC::Run::start([ $ENV{VEZACTL} // 'vezactl', '--config', $node->conf, 'restore',
+			'--jobs', 1, '--target-dir', $gone->data_dir ], '<', \undef, '>', \$out, '2>', \$err);
+	poll_until(sub { leases() }, 'a lease');
+	$restore->signal('STOP');
+	rename $root, "$root.away" or die "could not rename $root: $!";
+	$restore->signal('CONT');
+	$restore->finish;
+	rename "$root.away", $root or die "could not rename $root: $!";
+	is($restore->result(0), 2, 'a restore whose repository goes away');
+	like($err, qr/repository "\Q$root\E" cannot be found any more.*\nHINT: .*not mounted/s, 'says so');
+	unlike($err, qr/was removed/, 'and not that the backup was removed');
+	ok(!-e $gone->data_dir . '/global/pg_control', 'no server can be started');
+	delete_object($_) foreach leases();
+
+	# Sockets have short paths.
+	my $base = PostgreSQL::Test::Utils::tempdir_short();
+	my $has_landlock = syscall(444, 0, 0, 1) > 0;
+	($out, $err) = ('', '');
+	my $drill = IPC::Run::start([ $ENV{VEZACTL} // 'vezactl', '--config', $node->conf, 'drill',
+			$has_landlock ? () : '--allow-unconfined', '--directory', $base ],
+		'<', \undef, '>', \$out, '2>', \$err);
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	until (glob "$base/veza-drill-*/conf/pg_hba.conf")
+	{
+		die "the drill does not begin to recover: $err" if time > $deadline;
+		sleep 0.001;
+	}
+	rename $root, "$root.away" or die "could not rename $root: $!";
+	poll_until(sub { my ($l) = glob "$base/veza-drill-*/server.log"; defined $l && slurp_file($l) =~ /trying again/ },
+		'an attempt to fetch WAL');
+	$drill->signal('TERM');
+	$drill->finish;
+	rename "$root.away", $root or die "could not rename $root: $!";
+	cmp_ok($drill->full_result(0) & 127 ? 128 : $drill->result(0), '>=', 128, 'a drill that is stopped');
+	like($err, qr/cancelled; recovery waited for WAL: trying again in \d+ s: repository "\Q$root\E" is not initialized/,
+		'tells what it waited for');
+	delete_object($_) foreach leases();
+
+	# A server that is kept: no other account comes to it, and it cannot put another's socket in its place.
+	my $kept = $node->vezactl_ok([ '--output', 'json', 'drill', $has_landlock ? () : '--allow-unconfined',
+			'--directory', $base, '--keep' ]);
+	my ($directory) = $kept =~ /"directory": "([^"]+)"/;
+	is(sprintf('%o %o', map { (stat $_)[2] & 07777 } $directory, "$directory/socket"),
+		'500 500', 'directories of a server that is kept');
+	my ($stop) = map { s/\\"/"/gr } $kept =~ /"stop": "(.*)"/;
+	is(system("$stop >/dev/null && rm -rf $directory"), 0, 'which can be stopped and removed as is told');
+}
+
+# --- a store that does not answer -----------------------------------------------------------------
+
+# It takes connections and says nothing.
+my $silent = IO::Socket::INET->new(Listen => 128, LocalAddr => '127.0.0.1') or die "could not listen: $!";
+my $stuck = VezaTest->new('stuck');
+$stuck->init(
+	settings => {
+		repository => 's3://silent/test',
+		s3_endpoint => 'http://127.0.0.1:' . $silent->sockport,
+		s3_region => 'us-east-1',
+		s3_access_key => 'key',
+		s3_secret_key => 'wJalrXUtnFEMIK7MDENG' });
+$stuck->start;
+$stuck->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+
+my @calls = (
+	'SELECT veza_backup_init()',
+	q{SELECT veza_backup_now('full')},
+	q{SELECT veza_backup_now('diff')},
+	q{CALL veza_backup_take('full')},
+	'SELECT veza_backup_check()',
+	'SELECT veza_backup_info()',
+	'SELECT veza_backup_expire()',
+	'SELECT veza_backup_expire(true)',
+	q{SELECT veza_backup_keep('20261122-020000F')},
+	'TABLE veza_backup_recovery_window',
+	'TABLE veza_backup_archive_ranges',
+	'TABLE veza_backup_drills');
+
+sub leaves_nothing
+{
+	my ($test) = @_;
+	poll_until(sub { !defined(($stuck->backup_worker)[0]) }, 'the end of the worker');
+	is($stuck->safe_psql('postgres', 'SELECT count(*) FROM veza_backup_progress'), '0', "$test: no backup is left");
+	is($stuck->safe_psql('postgres',
+			q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' OR (mode ~ 'Exclusive' AND relation IS NOT NULL)}),
+		'0', "$test: nor a lock");
+	return;
+}
+
+foreach my $call (@calls)
+{
+	my $begin = time;
+	my ($exit, undef, $err) = $stuck->psql('postgres', "SET statement_timeout = '400ms'; $call");
+	my $seconds = time - $begin;
+	like($err, qr/canceling statement due to statement timeout/, "$call: is cancelled in time");
+	cmp_ok($seconds, '<', 2.5, sprintf 'at once (%.1f s)', $seconds);
+}
+leaves_nothing('statement_timeout');
+
+foreach my $call (@calls)
+{
+	local $ENV{PGAPPNAME} = 'asks';
+	my $session = $stuck->start_sql($call);
+	delete $ENV{PGAPPNAME};
+	poll_until(sub {
+			$stuck->safe_psql('postgres',
+				q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'asks' AND wait_event_type = 'Extension'}) eq '1'
+	}, 'the call to wait');
+	my $begin = time;
+	$stuck->safe_psql('postgres',
+		q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'asks'});
+	my (undef, undef, $err) = $stuck->finish_sql($session);
+	my $seconds = time - $begin;
+	like($err, qr/canceling statement due to user request/, "$call: pg_cancel_backend");
+	cmp_ok($seconds, '<', 2, sprintf 'at once (%.1f s)', $seconds);
+}
+leaves_nothing('pg_cancel_backend');
+# A fast shutdown would wait for the archiver for a while (archive_shutdown_timeout).
+$stuck->stop('immediate');
+
+done_testing();
