@@ -32,6 +32,13 @@ std::string QuotedIdentifier(const std::string& name) {
   return quoted + "\"";
 }
 
+// Nobody can have made a role or database of that name before.
+std::string NewName(Random& random) {
+  Bytes unique(8);
+  random.Fill(unique);
+  return "veza_drill_" + ToHex(unique);
+}
+
 // What says nothing about the backup: that the role is not there, may not log in, is no superuser.
 Error CannotAsk(const DrillServer& server, const std::string& complaint) {
   const bool of_role = complaint.find(kOfRole) != std::string::npos ||
@@ -86,11 +93,9 @@ Result<std::vector<std::string>> ListDatabases(const DrillServer& server) {
   return names;
 }
 
-// Nobody can have made a role of that name before. The limits are for those who are no superusers.
+// The limits are for those who are no superusers.
 Result<std::string> MakeReader(const DrillServer& server, Random& random) {
-  Bytes unique(8);
-  random.Fill(unique);
-  std::string role = "veza_drill_" + ToHex(unique);
+  std::string role = NewName(random);
   ASSIGN_OR_RETURN(
       const ChildOutput answer,
       server.Query(server.database(),
@@ -151,6 +156,20 @@ Status RollBackPrepared(const DrillServer& server) {
   for (std::size_t i = 0; i + 1 < values.size(); i += 2) {
     // In a database that cannot be entered it stays; nobody will wait for it there.
     RETURN_IF_ERROR(server.Query(values[i], values[i + 1]));
+  }
+  return Ok();
+}
+
+Status RenameForDump(const DrillServer& server, const std::vector<std::string>& databases,
+                     Random& random) {
+  for (const std::string& database : databases) {
+    // One cannot rename the database that one is in.
+    if (database.find_first_of("\r\n") != std::string::npos && database != server.database()) {
+      // Where that fails the dump says so.
+      RETURN_IF_ERROR(server.Query(server.database(),
+                                   fmt::format("ALTER DATABASE {} RENAME TO {}",
+                                               QuotedIdentifier(database), NewName(random))));
+    }
   }
   return Ok();
 }

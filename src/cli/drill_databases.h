@@ -44,4 +44,9 @@ Result<CheckOutcome> EnterDatabases(const DrillServer& server,
 // Nobody will end them, and who waits for their locks would wait for ever.
 Status RollBackPrepared(const DrillServer& server);
 
+// Gives databases another name whose name has a line break: pg_dumpall hands names to a shell, and
+// refuses those. Whoever may create a database could fail every drill otherwise.
+Status RenameForDump(const DrillServer& server, const std::vector<std::string>& databases,
+                     Random& random);
+
 }  // namespace veza::cli

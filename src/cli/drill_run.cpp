@@ -81,6 +81,7 @@ class Drill {
           Timed("amcheck", [this] { return Take(RunAmcheck(*server_, databases_, plan_.jobs)); }));
     }
     if (drill_.dump) {
+      RETURN_IF_ERROR(RenameForDump(*server_, databases_, *options_.environment.random));
       RETURN_IF_ERROR(Timed("dump", [this] { return Take(RunDump(*server_)); }));
     }
     RETURN_IF_ERROR(Timed("checksums", [this] { return CheckPages(); }));

@@ -111,6 +111,9 @@ inline constexpr std::size_t kLapsedLeases = 1000;
 inline constexpr std::size_t kOldLocks = 1000;
 // Timelines that follow each other: PostgreSQL itself looks at them one by one.
 inline constexpr std::uint32_t kTimelines = 10'000;
+// Ancestors of all timelines together, where all histories are held at once: 16 bytes each, which
+// compressed are less than one. A cluster that was promoted 4,000 times has 8 million.
+inline constexpr std::size_t kTimelineSwitches = 10'000'000;
 
 // --- scrypt --------------------------------------------------------------------------------------
 

@@ -285,6 +285,12 @@ my @odd = (
 		},
 	},
 	{
+		name => 'a database with a line break in its name, which pg_dumpall refuses',
+		before => sub { $node->safe_psql('postgres', qq{CREATE DATABASE "two\nlines"}) },
+		arguments => [ '--amcheck', '--dump' ],
+		after => sub { $node->safe_psql('postgres', qq{DROP DATABASE "two\nlines"}) },
+	},
+	{
 		name => 'no database postgres',
 		before => sub { $node->safe_psql('template1', 'ALTER DATABASE postgres RENAME TO elsewhere') },
 		arguments => [ '--amcheck', '--dump', '--check', 'SELECT 1', ],

@@ -186,12 +186,14 @@ Result<ArchiveMap> ReadArchiveMap(const Repository& repository, const Identity& 
   // A timeline that has just begun may have its history file only.
   ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
   std::vector<TimelineHistory> histories;
+  std::size_t switches = 0;
   for (const TimelineId timeline : timelines) {
     Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
     if (!history && history.error().code == ErrorCode::kNotFound) {
       continue;
     }
     RETURN_IF_ERROR(history);
+    RETURN_IF_ERROR(CountSwitches(*history, &switches));
     histories.push_back(std::move(*history));
   }
   ASSIGN_OR_RETURN(std::vector<MinimalWal> minimal,

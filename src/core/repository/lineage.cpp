@@ -100,6 +100,7 @@ Result<Lineage> ReadLineage(const Repository& repository, const Identity& identi
     }
   }
   std::vector<TimelineTrace> list;
+  std::size_t switches = 0;
   for (auto& [timeline, trace] : traces) {
     if (!trace.last) {
       // All of it may have been deleted from a bucket with versioning.
@@ -112,6 +113,7 @@ Result<Lineage> ReadLineage(const Repository& repository, const Identity& identi
     }
     Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
     if (history) {
+      RETURN_IF_ERROR(CountSwitches(*history, &switches));
       trace.history = std::move(*history);
     } else if (!MeansUnknown(history.error())) {
       return history.error();

@@ -15,6 +15,13 @@
 
 namespace veza {
 
+namespace {
+
+constexpr const char* kTooMany =
+    "No cluster was promoted so often. Find out who has written the history files.";
+
+}  // namespace
+
 bool TimelineHistory::Contains(TimelineId candidate, Lsn lsn) const {
   if (candidate == timeline) {
     return true;
@@ -49,6 +56,12 @@ Result<TimelineHistory> ParseTimelineHistory(TimelineId timeline, std::string_vi
                        TimelineHistoryName(timeline), line);
     }
     ancestor.switch_point = *lsn;
+    if (history.ancestors.size() == limits::kTimelines) {
+      return MakeError(ErrorCode::kDataCorrupted,
+                       "timeline history file \"{}\" names more than {} ancestors",
+                       TimelineHistoryName(timeline), limits::kTimelines)
+          .WithHint(kTooMany);
+    }
     history.ancestors.push_back(ancestor);
   }
   return history;
@@ -158,7 +171,18 @@ Result<TimelineId> FindNewestTimeline(const WalArchive& archive, TimelineId from
   return MakeError(ErrorCode::kDataCorrupted,
                    "the repository holds more than {} timelines behind timeline {}",
                    limits::kTimelines, from)
-      .WithHint("No cluster was promoted so often. Find out who has written the history files.");
+      .WithHint(kTooMany);
+}
+
+Status CountSwitches(const TimelineHistory& history, std::size_t* total) {
+  *total += history.ancestors.size();
+  if (*total <= limits::kTimelineSwitches) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "the timeline history files in the repository name more than {} ancestors",
+                   limits::kTimelineSwitches)
+      .WithHint(kTooMany);
 }
 
 Result<std::vector<TimelineId>> FindMissingHistories(const WalArchive& archive, TimelineId from) {

@@ -32,6 +32,9 @@ struct TimelineHistory {
 // access/transam/timeline.c, readTimeLineHistory).
 Result<TimelineHistory> ParseTimelineHistory(TimelineId timeline, std::string_view text);
 
+// For who holds many of them at once: adds what this one names to the total, which has a limit.
+Status CountSwitches(const TimelineHistory& history, std::size_t* total);
+
 // Reads it from the repository. Timeline 1 has no file.
 Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineId timeline);
 

@@ -242,6 +242,7 @@ Result<std::optional<TimelineId>> FindBranch(const WalArchive& archive,
   const TimelineId oldest =
       std::ranges::min(backups, {}, [](const BackupSummary& one) { return one.timeline; }).timeline;
   std::vector<TimelineHistory> histories;
+  std::size_t switches = 0;
   for (const TimelineId timeline : timelines) {
     if (timeline < oldest) {
       continue;
@@ -253,6 +254,7 @@ Result<std::optional<TimelineId>> FindBranch(const WalArchive& archive,
     if (!history) {
       return ExplainHistoryError(timeline, std::move(history.error()));
     }
+    RETURN_IF_ERROR(CountSwitches(*history, &switches));
     histories.push_back(std::move(*history));
   }
   BranchFinder finder(archive, ArchiveMap(size, ranges, histories), backup, path, target);

@@ -269,7 +269,7 @@ Status FileRestorer::CreateDirectory(const DirectoryRecord& record) {
   }
   const std::uint32_t mode = record.mode & kPermittedModes;
   if ((mode & S_IRWXU) != S_IRWXU) {
-    restricted_directories_.push_back({record.path, mode});
+    restricted_directories_[record.path] = mode;
   }
   RETURN_IF_ERROR(MakeDirectory(Locate(record.path), mode | S_IRWXU,
                                 IsRoot(record.path) ? Links::kFollow : Links::kRefuse));
@@ -457,7 +457,7 @@ Status FileRestorer::RestrictDirectories() const {
   // What is inside comes before what it is in.
   for (auto directory = restricted_directories_.rbegin();
        directory != restricted_directories_.rend(); ++directory) {
-    RETURN_IF_ERROR(MakeDirectory(Locate(directory->path), directory->mode, Links::kFollow));
+    RETURN_IF_ERROR(MakeDirectory(Locate(directory->first), directory->second, Links::kFollow));
   }
   return Ok();
 }

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -95,7 +96,9 @@ class FileRestorer {
   Status RestrictDirectories() const;
 
   const RestorePlan& plan_;
-  std::vector<DirectoryRecord> restricted_directories_;
+  // Mode by recorded path: a directory comes before what is in it. Each once, however often a
+  // manifest that somebody has made up names it.
+  std::map<std::string, std::uint32_t> restricted_directories_;
   std::unordered_set<std::string> directories_;  // that are there and no links, by recorded path
 };
 

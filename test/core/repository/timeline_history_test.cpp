@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/limits.h"
 #include "core/repository/test_repository.h"
 
 namespace veza {
@@ -34,6 +35,24 @@ TEST(TimelineHistory, RefusesDamage) {
   EXPECT_THAT(
       ParseTimelineHistory(4, "1\t0/1\nnonsense\n").error().message,
       testing::AllOf(testing::HasSubstr("00000004.history"), testing::HasSubstr("nonsense")));
+}
+
+// Four megabytes of lines would take some more in memory, for each of as many timelines as somebody
+// makes up.
+TEST(TimelineHistory, NamesNoMoreAncestorsThanAClusterHas) {
+  std::string text;
+  for (std::size_t timeline = 1; timeline <= limits::kTimelines; ++timeline) {
+    text += fmt::format("{}\t0/1\n", timeline);
+  }
+  ASSERT_OK(ParseTimelineHistory(20000, text));
+  EXPECT_ERROR(ParseTimelineHistory(20000, text + "15000\t0/1\n"), ErrorCode::kDataCorrupted);
+
+  const TimelineHistory history = ParseTimelineHistory(20000, text).value();
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < limits::kTimelineSwitches / limits::kTimelines; ++i) {
+    ASSERT_OK(CountSwitches(history, &total));
+  }
+  EXPECT_ERROR(CountSwitches(history, &total), ErrorCode::kDataCorrupted);
 }
 
 TEST(TimelineHistory, LeadsFromItselfAndFromAncestorsBeforeTheyParted) {
