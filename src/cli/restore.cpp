@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "cli/account.h"
 #include "cli/command.h"
 #include "cli/lease.h"
@@ -169,6 +171,12 @@ void WarnOfDelta(const RestorePlan& plan) {
   if (!plan.findings) {
     return;
   }
+  for (const FollowedLink& link : plan.left_links) {
+    PrintWarning(fmt::format("symbolic link \"{}\" is replaced, as the tablespace comes back where "
+                             "it was in the backup; what it leads to, \"{}\", stays as it is",
+                             link.path, link.target),
+                 "If it is to stay there, say so with --tablespace-map.");
+  }
   for (const FollowedLink& link : plan.findings->links) {
     PrintWarning(
         fmt::format("symbolic link \"{}\" is replaced; what it leads to, \"{}\", stays as it "
@@ -240,6 +248,10 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   ASSIGN_OR_RETURN(const Account account, ChooseAccount(arguments.user));
   // The settings may be root's alone.
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  if (config.kind == RepositoryKind::kDirectory) {
+    // The last part is the cluster.
+    restore.repository_directory = std::filesystem::path(config.directory).parent_path().string();
+  }
   RETURN_IF_ERROR(BecomeAccount(account));
   if (is_root && !options.quiet) {
     WarnUnlessServerCanFetch(options);

@@ -178,6 +178,9 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
                      {"target_timeline", plan.target_timeline},
                      {"signal_file", SignalFileName(plan.recovery)},
                      {"settings", settings}};
+    if (plan.delta) {
+      document["replaced_places"] = plan.replaced_places;
+    }
     AddToBoth(plan, document);
     PrintJson(document);
     return;
@@ -192,6 +195,9 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
   }
   if (!plan.wal_directory.empty()) {
     text += fmt::format("pg_wal        a link to \"{}\"\n", plan.wal_directory);
+  }
+  for (const std::string& place : plan.replaced_places) {
+    text += fmt::format("replaced      what is in \"{}\"\n", place);
   }
   text += DescribeDatabases(plan);
   text += fmt::format(

@@ -144,7 +144,7 @@ my @source_only = (
 	qr{^pg_(notify|subtrans|stat_tmp|replslot|dynshmem|serial|snapshots)/},
 	qr{/t\d+_\d+(_\w+)?$},
 	qr{/pgsql_tmp});
-my @copy_only = (qr{^(backup_label|tablespace_map|recovery\.signal|veza-recovery-settings)$});
+my @copy_only = (qr{^(backup_label|tablespace_map|recovery\.signal|veza-recovery-settings|veza-directory)$});
 my @different = (qr{^postgresql\.auto\.conf$}, qr{^postgresql\.conf$});
 
 # The contents of unlogged relations.

@@ -241,6 +241,7 @@ sub still_has_its_rows
 }
 
 my @of_first = ('restore', '--delta', '--target-dir', $first->data_dir);
+$second->stop('immediate');
 $node->vezactl_fails([@of_first], 2,
 	qr/"\Q$given\E" is not empty, and not what the interrupted restore into ".*first.*" has left/,
 	'a delta of what was interrupted');

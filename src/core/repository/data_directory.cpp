@@ -32,10 +32,10 @@ constexpr std::array<std::string_view, 7> kEmptiedDirectories = {
 
 // basebackup.c, excludeFiles, what a backup provides itself, and what only the copy that a restore
 // has made may act upon.
-constexpr std::array<std::string_view, 9> kExcludedFiles = {
-    "postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label",
-    "tablespace_map",           "backup_manifest",      "postmaster.pid",
-    "postmaster.opts",          kEmptyDatabasesFile,    kRepositoryMarker};
+constexpr std::array<std::string_view, 10> kExcludedFiles = {
+    "postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label",    "tablespace_map",
+    "backup_manifest",          "postmaster.pid",       "postmaster.opts", kEmptyDatabasesFile,
+    kRepositoryMarker,          kDirectoryNote};
 
 constexpr std::string_view kRelationCachePrefix = "pg_internal.init";
 constexpr std::string_view kTemporaryPrefix = "pgsql_tmp";

@@ -24,6 +24,10 @@ namespace veza {
 // A directory of this name belongs to the file system at whose root it is.
 inline constexpr std::string_view kLostAndFound = "lost+found";
 
+// What a restore leaves in a data directory that has links to places outside: which directory it
+// is (restore/original.h). Of no other one it is true, so no backup has it.
+inline constexpr std::string_view kDirectoryNote = "veza-directory";
+
 // Whether a directory of this name is kept without its content (pg_stat_tmp, for example).
 bool IsEmptiedDirectory(std::string_view name);
 

@@ -12,15 +12,17 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <system_error>
 
 #include "core/environment.h"
 #include "core/exposition.h"
 #include "core/repository/data_directory.h"
 #include "core/restore/control_file.h"
+#include "core/restore/original.h"
+#include "core/storage/file_io.h"
 
 namespace veza {
 
@@ -35,10 +37,6 @@ std::string MarkerOf(const std::string& target) {
   return fmt::format("{}/{}", target, kUnfinishedMarker);
 }
 
-std::string LinkOf(const std::string& target, const Tablespace& tablespace) {
-  return fmt::format("{}/pg_tblspc/{}", target, tablespace.oid);
-}
-
 bool WasInterrupted(const std::string& target) {
   struct stat info {};
   return lstat(MarkerOf(target).c_str(), &info) == 0 && info.st_size > 0;
@@ -46,6 +44,22 @@ bool WasInterrupted(const std::string& target) {
 
 std::string ClaimOf(const std::string& directory) {
   return fmt::format("{}/{}", directory, kClaim);
+}
+
+// The data directory that has claimed it; nothing when none has. What cannot be read is somebody's
+// claim, but nobody knows whose.
+std::optional<std::string> ClaimantOf(const std::string& directory) {
+  constexpr std::size_t kLongest = 16 << 10;
+  const Result<std::optional<std::string>> claim = ReadRegularFile(ClaimOf(directory), kLongest);
+  if (!claim) {
+    return "";
+  }
+  return *claim ? std::optional((*claim)->substr(0, (*claim)->find('\n'))) : std::nullopt;
+}
+
+bool LeadsTo(const std::string& link, const std::string& directory) {
+  std::error_code error;
+  return std::filesystem::equivalent(link, directory, error);
 }
 
 // Whether `path` is certainly a data directory of this cluster, or what a restore has left of one.
@@ -64,9 +78,13 @@ Status RequireDataDirectory(const std::string& path, std::uint64_t system_identi
   if (Exists(MarkerOf(path))) {
     return Ok();
   }
-  const char* const why = control.state == ControlFile::State::kAbsent
-                              ? "It has no global/pg_control, which would tell whose it is."
-                              : "Its global/pg_control, which would tell whose it is, is damaged.";
+  const std::string why =
+      control.state == ControlFile::State::kAbsent
+          ? "It has no global/pg_control, which would tell whose it is."
+      : control.state == ControlFile::State::kUnreadable
+          ? fmt::format("Its global/pg_control, which would tell whose it is, cannot be read: {}.",
+                        control.why_unreadable)
+          : "Its global/pg_control, which would tell whose it is, is damaged.";
   return MakeError(ErrorCode::kFailedPrecondition,
                    "directory \"{}\" is not empty and not a data directory of this cluster", path)
       .WithHint(
@@ -156,14 +174,25 @@ Error FilledMeanwhile(const std::string& path) {
 }
 
 // As PostgreSQL looks at it (CreateLockFile): a process with this number is enough. That of a
-// single-user server is negative.
+// single-user server is negative. A file without a number may be of one that is starting.
 Status RequireNoServer(const std::string& path) {
-  std::ifstream file(path + "/postmaster.pid");
-  pid_t pid = 0;
-  if (!(file >> pid) || pid == 0) {
+  constexpr std::size_t kLongest = 32;
+  const std::string file = path + "/postmaster.pid";
+  constexpr const char* kHint =
+      "If no server runs or starts in the directory, remove the file. Nothing was written.";
+  Result<std::optional<std::string>> text = ReadRegularFile(file, kLongest);
+  if (!text) {
+    return std::move(text.error()).WithHint(kHint);
+  }
+  if (!*text) {
     return Ok();
   }
-  pid = std::abs(pid);
+  const int number = std::atoi((*text)->c_str());
+  if (number == 0) {
+    return MakeError(ErrorCode::kFailedPrecondition, "file \"{}\" does not say whose it is", file)
+        .WithHint(kHint);
+  }
+  const pid_t pid = std::abs(number);
   if (kill(pid, 0) != 0 && errno == ESRCH) {
     return Ok();
   }
@@ -180,56 +209,111 @@ Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system
   return RequireNoServer(path);
 }
 
-Error NotOurs(const std::string& target, const std::string& directory, const std::string& link) {
-  if (!WasInterrupted(target)) {
-    return MakeError(ErrorCode::kFailedPrecondition,
-                     "directory \"{}\" is not empty, and \"{}\" does not lead to it, or another "
-                     "restore has begun to fill it",
-                     directory, link);
-  }
-  return MakeError(ErrorCode::kFailedPrecondition,
-                   "directory \"{}\" is not empty, and not what the interrupted restore into "
-                   "\"{}\" has left",
-                   directory, target)
-      .WithHint(
-          "Another server may have been given it since, or version 0.1 has begun the restore, "
-          "which left no file \"veza_restoring\" there. If nothing uses it, empty it; or give "
-          "another place with --tablespace-map or --waldir. Nothing was written.");
-}
-
 Status ClaimDirectory(const std::string& directory, const std::string& target) {
   return ReplaceTextFile(ClaimOf(directory), CanonicalPath(target) + "\n");
 }
 
-Status ReleaseDirectory(const std::string& directory) {
+Status ReleaseDirectory(const std::string& directory, const std::string& target) {
   const std::string claim = ClaimOf(directory);
-  if (unlink(claim.c_str()) != 0 && errno != ENOENT) {
+  if (IsClaimedBy(target, directory) && unlink(claim.c_str()) != 0 && errno != ENOENT) {
     return ErrnoError(errno, fmt::format("could not remove file \"{}\"", claim));
   }
   return Ok();
 }
 
-bool BelongsTo(const std::string& target, const std::string& directory, bool is_linked) {
-  std::ifstream file(ClaimOf(directory));
-  std::string claimed;
-  if (std::getline(file, claimed)) {
-    return claimed == CanonicalPath(target);
-  }
-  return is_linked && !WasInterrupted(target);
+bool IsClaimedBy(const std::string& target, const std::string& directory) {
+  return ClaimantOf(directory) == CanonicalPath(target);
 }
 
-bool IsTablespaceOf(const std::string& target, const Tablespace& tablespace) {
+bool MayBelongTo(const std::string& target, const OuterPlace& place) {
+  const std::optional<std::string> claimant = ClaimantOf(place.directory);
+  return claimant ? *claimant == CanonicalPath(target)
+                  : LeadsTo(place.link, place.directory) && !WasInterrupted(target);
+}
+
+namespace {
+
+// For a place that MayBelongTo() denies.
+Error NotOurs(const std::string& target, const OuterPlace& place) {
+  constexpr const char* kAnother = "give another place with --tablespace-map or --waldir";
+  const std::string& directory = place.directory;
+  if (const std::optional<std::string> claimant = ClaimantOf(directory)) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "a restore into \"{}\" has begun to fill directory \"{}\" and has not ended",
+                     claimant->empty() ? "?" : *claimant, directory)
+        .WithHint(fmt::format(
+            "Complete it with --delta; or remove the file \"{}\" if it is given up; or {}. "
+            "Nothing was written.",
+            ClaimOf(directory), kAnother));
+  }
   std::error_code error;
-  return BelongsTo(target, tablespace.path,
-                   std::filesystem::equivalent(LinkOf(target, tablespace), tablespace.path, error));
+  const std::string leads_to = std::filesystem::read_symlink(place.link, error).string();
+  const std::string where = error || LeadsTo(place.link, directory)
+                                ? ""
+                                : fmt::format("\"{}\" leads to \"{}\": to leave it there, add {}. ",
+                                              place.link, leads_to, place.option);
+  if (!WasInterrupted(target)) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "directory \"{}\" is not empty, and \"{}\" does not lead to it", directory,
+                     place.link)
+        .WithHint(fmt::format("{}If nothing uses it, empty it; or {}. Nothing was written.", where,
+                              kAnother));
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "directory \"{}\" is not empty, and not what the interrupted restore into "
+                   "\"{}\" has left",
+                   directory, target)
+      .WithHint(fmt::format(
+          "{}Another server may have been given it since, or version 0.1 has begun the restore, "
+          "which left no file \"{}\" there. If nothing uses it, empty it; or {}. Nothing was "
+          "written.",
+          where, kClaim, kAnother));
 }
 
-Status RequireReplaceableTablespace(const std::string& target, const Tablespace& tablespace) {
-  ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(tablespace.path));
-  if (empty || IsTablespaceOf(target, tablespace)) {
-    return Ok();
+Error Unproven(const std::string& target, const std::vector<const OuterPlace*>& places,
+               const std::string& why) {
+  std::string directories;
+  std::string options;
+  for (const OuterPlace* const place : places) {
+    directories += fmt::format("{}\"{}\"", directories.empty() ? "" : ", ", place->directory);
+    options += (options.empty() ? "" : " ") + place->option;
   }
-  return NotOurs(target, tablespace.path, LinkOf(target, tablespace));
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "nothing proves that what directory \"{}\" has links to is its own, and not of "
+                   "another one of which it is a copy: {}",
+                   target, directories)
+      .WithHint(fmt::format(
+          "{} If what is there belongs to this directory and to no other, and may be replaced, "
+          "say so: {}. If this is a copy, give other places with the same options. Nothing was "
+          "written.",
+          why, options));
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> RequireOwnPlaces(const std::string& target,
+                                                  const std::vector<OuterPlace>& places) {
+  const std::string why = WhyMaybeCopy(target);
+  std::vector<std::string> replaced;
+  std::vector<const OuterPlace*> unproven;
+  for (const OuterPlace& place : places) {
+    ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(place.directory));
+    if (empty) {
+      continue;
+    }
+    if (!MayBelongTo(target, place)) {
+      return NotOurs(target, place);
+    }
+    if (IsClaimedBy(target, place.directory) || place.is_named || why.empty()) {
+      replaced.push_back(place.directory);
+    } else {
+      unproven.push_back(&place);
+    }
+  }
+  if (!unproven.empty()) {
+    return Unproven(target, unproven, why);
+  }
+  return replaced;
 }
 
 }  // namespace veza

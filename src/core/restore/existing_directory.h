@@ -8,15 +8,13 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/repository/backup_summary.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
 
 // A file in the target directory: a restore has begun here and not ended, and what is outside of
 // the directory counts as its own only by a claim (BelongsTo). Empty, a person has made it, and
-// says that all may be removed to which the directory leads. (Version 0.1 listed the locations of
-// tablespaces.)
+// says that all in the directory may be removed. (Version 0.1 listed the locations of tablespaces.)
 inline constexpr std::string_view kUnfinishedMarker = "veza-restoring";
 inline constexpr std::string_view kUnfinishedText =
     "A restore has begun here. Its other directories hold a file \"veza_restoring\".\n";
@@ -53,20 +51,29 @@ Status RequireNoServer(const std::string& path);
 // ended: the path of the data directory. The name is one that sweep.h and PostgreSQL pass over.
 inline constexpr std::string_view kClaim = "veza_restoring";
 Status ClaimDirectory(const std::string& directory, const std::string& target);
-Status ReleaseDirectory(const std::string& directory);
-// Whether what is in `directory` belongs to the data directory `target`, which has a link to it
-// when `is_linked`. A claim of another data directory rules that out. After an interrupted restore
-// (kUnfinishedMarker) the link proves nothing: the directory may have been emptied and given to
-// another server since. Then only the claim does.
-bool BelongsTo(const std::string& target, const std::string& directory, bool is_linked);
+// Removes the claim when it is one of `target`.
+Status ReleaseDirectory(const std::string& directory, const std::string& target);
 
-// For a directory that does not belong to `target`; `link` is where its link would be.
-Error NotOurs(const std::string& target, const std::string& directory, const std::string& link);
+// A place outside of the data directory `target` that a delta is to fill.
+struct OuterPlace {
+  std::string directory;
+  std::string link;       // of the target: it leads there, or is going to
+  std::string option;     // of vezactl, for the place to which the link leads; empty without a link
+  bool is_named = false;  // by the user
+};
 
-// Whether it is the location that the data directory `target` links to, or that a restore into
-// `target` had begun to fill.
-bool IsTablespaceOf(const std::string& target, const Tablespace& tablespace);
-// The location of `tablespace` is absent, empty, or one of `target`. kFailedPrecondition when not.
-Status RequireReplaceableTablespace(const std::string& target, const Tablespace& tablespace);
+// Whether what is in the place may be the target's: by a claim of the target; or, when nobody has a
+// claim, by its link. After an interrupted restore (kUnfinishedMarker) the link proves nothing: the
+// place may have been emptied and given to another server since. Then only the claim does.
+bool MayBelongTo(const std::string& target, const OuterPlace& place);
+// Whether it has a claim of the target.
+bool IsClaimedBy(const std::string& target, const std::string& directory);
+
+// Each of the places is absent, empty, or the target's own. That is what it has a claim for; and
+// that to which its link leads, if it is proven that the target is no copy (original.h), or if the
+// user has named the place. Gives those that are not empty. kFailedPrecondition when not; it names
+// all places of which nothing is proven, and the options that say that they are the target's.
+Result<std::vector<std::string>> RequireOwnPlaces(const std::string& target,
+                                                  const std::vector<OuterPlace>& places);
 
 }  // namespace veza

@@ -9,10 +9,12 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "core/repository/data_directory.h"
 #include "core/repository/empty_databases.h"
 #include "core/repository/tablespace_map.h"
 #include "core/repository/timeline_history.h"
 #include "core/restore/existing_directory.h"
+#include "core/restore/original.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
 
@@ -190,30 +192,36 @@ Status FileRestorer::CreateRoot() const {
   RETURN_IF_ERROR(CreateTarget());
   // A server that runs must not miss its pg_control for a moment.
   RETURN_IF_ERROR(RequireNoServer(plan_.target_directory));
-  if (plan_.delta) {
-    // Before the marker asks for it. Of those that were not there, nobody has the lock yet.
-    for (const auto& [directory, lock] : plan_.locks) {
-      if (lock && directory != plan_.target_directory) {
-        RETURN_IF_ERROR(ClaimDirectory(directory, plan_.target_directory));
-      }
-    }
-  }
   const std::string marker = fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker);
-  const bool was_marked = access(marker.c_str(), F_OK) == 0;
-  RETURN_IF_ERROR(ReplaceFile(marker, kUnfinishedText));
   if (!plan_.delta) {
-    return Ok();
+    return ReplaceFile(marker, kUnfinishedText);
   }
-  if (Status removed = RemoveControlFile(); !removed) {
-    if (!was_marked) {
-      RETURN_IF_ERROR(RemoveFile(marker));
-      for (const std::string& directory : plan_.OtherDirectories()) {
-        RETURN_IF_ERROR(ReleaseDirectory(directory));
-      }
+  const bool was_marked = access(marker.c_str(), F_OK) == 0;
+  std::vector<std::string> claimed;
+  Status begun = Begin(marker, &claimed);
+  if (begun) {
+    return SyncFileSystem(plan_.target_directory);
+  }
+  // As it was. What this run has not claimed is an earlier one's, and its proof.
+  if (!was_marked) {
+    RETURN_IF_ERROR(RemoveFile(marker));
+  }
+  for (const std::string& directory : claimed) {
+    RETURN_IF_ERROR(ReleaseDirectory(directory, plan_.target_directory));
+  }
+  return begun;
+}
+
+Status FileRestorer::Begin(const std::string& marker, std::vector<std::string>* claimed) const {
+  // Claims come first: the marker asks for them.
+  for (const std::string& directory : plan_.OtherDirectories()) {
+    if (!IsClaimedBy(plan_.target_directory, directory)) {
+      claimed->push_back(directory);
+      RETURN_IF_ERROR(ClaimDirectory(directory, plan_.target_directory));
     }
-    return removed;
   }
-  return SyncFileSystem(plan_.target_directory);
+  RETURN_IF_ERROR(ReplaceFile(marker, kUnfinishedText));
+  return RemoveControlFile();
 }
 
 // A server may have been started at this moment. It makes postmaster.pid before it reads
@@ -251,7 +259,9 @@ Status FileRestorer::CreateOtherRoots() const {
 
 Status FileRestorer::LinkOtherRoots() const {
   for (const std::string& directory : plan_.OtherDirectories()) {
-    RETURN_IF_ERROR(ClaimDirectory(directory, plan_.target_directory));
+    if (!plan_.delta) {
+      RETURN_IF_ERROR(ClaimDirectory(directory, plan_.target_directory));
+    }
   }
   if (plan_.wal_directory.empty()) {
     return Ok();
@@ -462,7 +472,17 @@ Status FileRestorer::RestrictDirectories() const {
   return Ok();
 }
 
+// From here on it proves that the places outside belong to this directory, as the claims have done.
+Status FileRestorer::WriteDirectoryNote() const {
+  if (plan_.OtherDirectories().empty()) {
+    return Ok();
+  }
+  ASSIGN_OR_RETURN(const std::string note, MakeDirectoryNote(plan_.target_directory));
+  return ReplaceFile(fmt::format("{}/{}", plan_.target_directory, kDirectoryNote), note);
+}
+
 Status FileRestorer::SyncAndComplete() const {
+  RETURN_IF_ERROR(WriteDirectoryNote());
   RETURN_IF_ERROR(RestrictDirectories());
   // One sync of each file system beats an fsync of each of a hundred thousand files.
   RETURN_IF_ERROR(SyncFileSystem(plan_.target_directory));
@@ -476,7 +496,7 @@ Status FileRestorer::SyncAndComplete() const {
     return ErrnoError(errno, fmt::format("could not rename file \"{}\"", unfinished));
   }
   for (const std::string& directory : plan_.OtherDirectories()) {
-    RETURN_IF_ERROR(ReleaseDirectory(directory));
+    RETURN_IF_ERROR(ReleaseDirectory(directory, plan_.target_directory));
   }
   return SyncFileSystem(plan_.target_directory);
 }

@@ -50,15 +50,16 @@ class FileRestorer {
   explicit FileRestorer(const RestorePlan& plan);
 
   // The data directory and the tablespace locations, then whatever the manifest says, in its order.
-  // A delta makes sure that no server starts from the directory any more, and must have removed
-  // what does not belong (sweep.h) before CreateOtherRoots(): the tablespaces' locations, and the
-  // directory that pg_wal is a link to.
+  // For a delta CreateOtherRoots() comes first: it makes sure that no server starts from the
+  // directory any more, claims the other roots (existing_directory.h), which nobody else may use by
+  // now, and then what does not belong is removed (sweep.h).
   // Fails with kFailedPrecondition, and leaves a delta as it was, when a server runs there by now.
   Status CreateRoot() const;
   // The data directory alone, if it is not there.
   Status CreateTarget() const;
+  // The tablespaces' locations, and the directory that pg_wal is a link to.
   Status CreateOtherRoots() const;
-  // Claims them (existing_directory.h), which nobody else may use by now, and links pg_wal.
+  // Links pg_wal. But for a delta claims the other roots as well.
   Status LinkOtherRoots() const;
   // Not thread-safe. A directory that its owner may not write gets its permissions at the end.
   Status CreateDirectory(const DirectoryRecord& record);
@@ -84,7 +85,10 @@ class FileRestorer {
   Status SyncAndComplete() const;
 
  private:
+  // The part of a delta's CreateRoot() that is undone when it fails.
+  Status Begin(const std::string& marker, std::vector<std::string>* claimed) const;
   Status RemoveControlFile() const;
+  Status WriteDirectoryNote() const;
   // False: there is nothing to build upon.
   Result<bool> ReuseFile(PendingFile& file, const FileRecord& record) const;
   std::string Locate(const std::string& path) const;

@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -25,6 +27,7 @@
 #include "core/restore/choose_backup.h"
 #include "core/restore/choose_timeline.h"
 #include "core/restore/existing_directory.h"
+#include "core/restore/overlap.h"
 #include "core/restore/running_servers.h"
 #include "core/restore/sweep.h"
 #include "core/restore/wal_directory.h"
@@ -101,18 +104,53 @@ Status RequireTarget(const std::string& path, bool delta, std::uint64_t system_i
   return RequireUsableDirectory(path);
 }
 
+// What a delta finds there RequireOwnPlaces() looks at, when nobody else can fill it any more.
 Status RequireTablespace(const Tablespace& tablespace, const RestoreOptions& options) {
-  RETURN_IF_ERROR(options.delta ? RequireReplaceableTablespace(options.target_directory, tablespace)
-                                : RequireEmpty(tablespace.path, IsEmptyDirectory(tablespace.path)));
+  if (!options.delta) {
+    RETURN_IF_ERROR(RequireEmpty(tablespace.path, IsEmptyDirectory(tablespace.path)));
+  }
   return RequireUsableDirectory(tablespace.path);
 }
 
+std::string LinkOf(const std::string& target, const Tablespace& tablespace) {
+  return fmt::format("{}/pg_tblspc/{}", target, tablespace.oid);
+}
+
+std::string TextOfLink(const std::string& link) {
+  std::error_code error;
+  return std::filesystem::read_symlink(link, error).string();
+}
+
+// As --tablespace-map takes it from a shell.
+std::string MapOption(std::string_view from, std::string_view to) {
+  std::string map;
+  for (const char c : from) {
+    map += c == '=' ? "\\=" : std::string(1, c);
+  }
+  map += '=';
+  for (const char c : to) {
+    map += c == '=' ? "\\=" : std::string(1, c);
+  }
+  return "--tablespace-map " + QuoteForShell(map);
+}
+
+OuterPlace PlaceOf(const Tablespace& recorded, const std::string& directory,
+                   const RestoreOptions& options) {
+  OuterPlace place{directory, LinkOf(options.target_directory, recorded), "",
+                   options.tablespace_map.contains(recorded.path)};
+  if (const std::string leads_to = TextOfLink(place.link); !leads_to.empty()) {
+    place.option = MapOption(recorded.path, leads_to);
+  }
+  return place;
+}
+
 // Without encryption anybody who can write to the repository can have written the location there.
-// That a directory is the target's own proves it.
+// That the target has it says that it is none of the repository's making.
 Status RequireProvenPlace(const Repository& repository, const Tablespace& tablespace,
                           const RestoreOptions& options) {
   if (repository.seal_policy().encrypts() ||
-      (options.delta && IsTablespaceOf(options.target_directory, tablespace))) {
+      (options.delta &&
+       MayBelongTo(options.target_directory, PlaceOf(tablespace, tablespace.path, options)))) {
     return Ok();
   }
   return MakeError(ErrorCode::kFailedPrecondition,
@@ -155,28 +193,87 @@ Result<std::vector<Tablespace>> PlaceTablespaces(const Repository& repository,
     }
     Status usable = RequireTablespace(tablespace, options);
     if (!usable) {
-      return std::move(usable.error())
-          .WithContext(fmt::format("tablespace {}", tablespace.oid))
-          .WithHint("Give it another place with --tablespace-map OLD=NEW.");
+      Error error =
+          std::move(usable.error()).WithContext(fmt::format("tablespace {}", tablespace.oid));
+      error.hint += error.hint.empty() ? "" : " ";
+      error.hint += "Or give the tablespace another place with --tablespace-map OLD=NEW.";
+      return error;
     }
   }
   return placed;
 }
 
-Status RequireSeparateDirectories(const std::string& target,
-                                  const std::vector<Tablespace>& tablespaces) {
-  for (auto one = tablespaces.begin(); one != tablespaces.end(); ++one) {
-    for (auto other = tablespaces.begin(); other != one; ++other) {
-      if (CanonicalPath(one->path) == CanonicalPath(other->path)) {
+constexpr const char* kGiveAnotherPlace = "Give another place with --tablespace-map OLD=NEW.";
+
+// Whether a user has said that the tablespace is to go where it was neither when the backup was
+// made nor is by the target's link.
+bool IsNewPlace(const Tablespace& recorded, const Tablespace& placed, const RestorePlan& plan) {
+  std::error_code error;
+  return CanonicalPath(recorded.path) != CanonicalPath(placed.path) &&
+         !std::filesystem::equivalent(LinkOf(plan.target_directory, recorded), placed.path, error);
+}
+
+Error WithinEachOther(const std::string& one, const std::string& other) {
+  return MakeError(ErrorCode::kInvalidArgument, "\"{}\" and \"{}\" lie within each other", one,
+                   other)
+      .WithHint(fmt::format("{} Nothing was written.", kGiveAnotherPlace));
+}
+
+// Of places in which tablespaces were before, only those are refused in which one would be in the
+// files of the other: PostgreSQL allows the rest, with a warning at the most.
+Status RequireSeparateTablespaces(const RestorePlan& plan) {
+  const std::vector<Tablespace>& placed = plan.tablespaces;
+  for (std::size_t i = 0; i < placed.size(); ++i) {
+    const std::string& path = placed[i].path;
+    const bool is_new = IsNewPlace(plan.backup.tablespaces[i], placed[i], plan);
+    if (CanonicalPath(path) == CanonicalPath(plan.target_directory)) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       "tablespace {} would be restored into the data directory itself",
+                       placed[i].oid)
+          .WithHint(kGiveAnotherPlace);
+    }
+    if ((is_new && Overlap(path, plan.target_directory)) ||
+        IsWithinTablespace(plan.target_directory, path)) {
+      return WithinEachOther(path, plan.target_directory);
+    }
+    for (std::size_t j = 0; j < placed.size(); ++j) {
+      const std::string& other = placed[j].path;
+      if (j < i && CanonicalPath(path) == CanonicalPath(other)) {
         return MakeError(ErrorCode::kInvalidArgument, "two tablespaces would be restored to \"{}\"",
-                         one->path)
+                         path)
             .WithHint("Give each a place of its own with --tablespace-map OLD=NEW.");
       }
+      if (j != i && ((is_new && Overlap(path, other)) || IsWithinTablespace(path, other))) {
+        return WithinEachOther(path, other);
+      }
     }
-    if (CanonicalPath(one->path) == CanonicalPath(target)) {
-      return MakeError(ErrorCode::kInvalidArgument,
-                       "tablespace {} would be restored into the data directory itself", one->oid)
-          .WithHint("Give it another place with --tablespace-map OLD=NEW.");
+  }
+  return Ok();
+}
+
+// Nothing is restored into the repository, and no delta removes it.
+Status RequireApartFromRepository(const RestorePlan& plan) {
+  const std::string& repository = plan.repository_directory;
+  if (repository.empty()) {
+    return Ok();
+  }
+  const auto refuse = [&](const std::string& directory) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "\"{}\" and the repository, \"{}\", lie within each "
+                     "other",
+                     directory, repository)
+        .WithHint(
+            "Give another place with --target-dir, --tablespace-map or --waldir. Nothing was "
+            "written.");
+  };
+  for (const std::string& directory : {plan.target_directory, plan.wal_directory}) {
+    if (!directory.empty() && Overlap(directory, repository)) {
+      return refuse(directory);
+    }
+  }
+  for (const Tablespace& tablespace : plan.tablespaces) {
+    if (IsWithin(tablespace.path, repository) || IsWithinTablespace(repository, tablespace.path)) {
+      return refuse(tablespace.path);
     }
   }
   return Ok();
@@ -653,6 +750,28 @@ Status PlaceWalOf(RestorePlan& plan, const RestoreOptions& options) {
   return Ok();
 }
 
+// To be called with the locks: another restore may have filled a place before.
+Status TakeOwnPlaces(RestorePlan& plan, const RestoreOptions& options) {
+  std::vector<OuterPlace> places;
+  for (std::size_t i = 0; i < plan.tablespaces.size(); ++i) {
+    places.push_back(PlaceOf(plan.backup.tablespaces[i], plan.tablespaces[i].path, options));
+    const OuterPlace& place = places.back();
+    std::error_code error;
+    if (std::string leads_to = TextOfLink(place.link);
+        !leads_to.empty() && !place.is_named &&
+        !std::filesystem::equivalent(place.link, place.directory, error)) {
+      plan.left_links.push_back({place.link, std::move(leads_to)});
+    }
+  }
+  if (!plan.wal_directory.empty()) {
+    places.push_back({plan.wal_directory, plan.target_directory + "/pg_wal",
+                      "--waldir " + QuoteForShell(plan.wal_directory),
+                      !options.wal_directory.empty()});
+  }
+  ASSIGN_OR_RETURN(plan.replaced_places, RequireOwnPlaces(plan.target_directory, places));
+  return Ok();
+}
+
 // Another restore may have ended since these directories were looked at.
 Status LockOthers(RestorePlan& plan) {
   for (const std::string& directory : plan.OtherDirectories()) {
@@ -754,14 +873,17 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
   plan.history = history;
 
   plan.target_directory = WithoutLastSlash(options.target_directory);
+  plan.repository_directory = options.repository_directory;
   ASSIGN_OR_RETURN(plan.locks[plan.target_directory], LockTarget(plan.target_directory));
   RETURN_IF_ERROR(RequireTarget(plan.target_directory, options.delta, identity.system_identifier));
   ASSIGN_OR_RETURN(plan.tablespaces, PlaceTablespaces(repository, plan.backup, options));
-  RETURN_IF_ERROR(RequireSeparateDirectories(plan.target_directory, plan.tablespaces));
+  RETURN_IF_ERROR(RequireSeparateTablespaces(plan));
   RETURN_IF_ERROR(PlaceWalOf(plan, options));
+  RETURN_IF_ERROR(RequireApartFromRepository(plan));
   RETURN_IF_ERROR(LockOthers(plan));
   if (plan.delta) {
     RETURN_IF_ERROR(RequireUnused(plan.target_directory, plan.OtherDirectories()));
+    RETURN_IF_ERROR(TakeOwnPlaces(plan, options));
   }
   if (plan.databases) {
     RETURN_IF_ERROR(LeaveOutEmpty(repository, plan));

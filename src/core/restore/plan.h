@@ -28,7 +28,10 @@ enum class UnknownNames { kRefuse, kKeep, kRemove };
 
 struct RestoreOptions {
   std::string target_directory;  // absolute
-  std::string backup_label;      // empty: chosen by the target
+  // Where the repository is, with all its clusters; empty when it is in no directory. Nothing is
+  // restored into it, and no delta removes it.
+  std::string repository_directory;
+  std::string backup_label;  // empty: chosen by the target
   DoubtfulBackups doubtful_backups = DoubtfulBackups::kPassOver;
   RecoveryTarget target;
   bool standby = false;
@@ -60,6 +63,7 @@ struct RestorePlan {
   std::string doubt;
   std::string passed_over;
   std::string target_directory;
+  std::string repository_directory;
   // By path: nobody else restores into these directories as long as a copy of the plan lives
   // (LockTarget). Null where there is no directory yet.
   std::map<std::string, std::shared_ptr<const UniqueFd>> locks;
@@ -86,6 +90,10 @@ struct RestorePlan {
   UnknownNames unknown_names = UnknownNames::kRefuse;
   std::string wal_directory;    // where pg_wal's link leads; empty: a plain directory
   bool keeps_wal_link = false;  // the target has that link
+  // Of a delta: places outside of the data directory that hold something and are the target's
+  // (RequireOwnPlaces), and links of tablespaces that lead to where none is going to be.
+  std::vector<std::string> replaced_places;
+  std::vector<FollowedLink> left_links;
   // Of a delta: what is in the backup, and what is in the target that will be treated as
   // `unknown_names` says, or replaced.
   std::shared_ptr<const PathSet> paths;
@@ -96,17 +104,17 @@ struct RestorePlan {
 };
 
 // Refuses: a directory (or tablespace location) that is not empty (for a delta, that is none of
-// existing_directory.h) or cannot be created, a tablespace location that only an unencrypted
-// repository says, a target before the end of the backup, a timeline that the backup does not lead
-// to, a tablespace map that names no tablespace of the backup, too little disk space, the full
-// backup of a diff or WAL that the backup needs to become consistent but the repository has not, a
-// segment that is missing on the way to the end of WAL or to an LSN (unless `end_at_gap`), a time
-// or an LSN that more than one timeline may hold when none is named, WAL with wal_level = minimal
-// on that way, history files missing on the way to the latest timeline, directories into
-// which somebody else restores, and what ChooseDatabases() refuses. A standby cannot be made of
-// some databases: it would go on replaying over the empty ones. Nor can a delta, which would empty
-// those that are there. Nothing is written. A segment that is missing behind the backup is looked
-// for again a few seconds later: it may be on its way.
+// existing_directory.h, or of which nothing proves that it is the target's) or cannot be created, a
+// tablespace location that only an unencrypted repository says, a target before the end of the
+// backup, a timeline that the backup does not lead to, a tablespace map that names no tablespace of
+// the backup, too little disk space, the full backup of a diff or WAL that the backup needs to
+// become consistent but the repository has not, a segment that is missing on the way to the end of
+// WAL or to an LSN (unless `end_at_gap`), a time or an LSN that more than one timeline may hold
+// when none is named, WAL with wal_level = minimal on that way, history files missing on the way to
+// the latest timeline, directories into which somebody else restores, and what ChooseDatabases()
+// refuses. A standby cannot be made of some databases: it would go on replaying over the empty
+// ones. Nor can a delta, which would empty those that are there. Nothing is written. A segment that
+// is missing behind the backup is looked for again a few seconds later: it may be on its way.
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
 
 // Whether what a plan rests on is in the repository still: backup.json, that of the full, the WAL

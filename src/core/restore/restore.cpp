@@ -142,12 +142,7 @@ class Restorer {
       RETURN_IF_ERROR(BeginDelta());
     } else {
       RETURN_IF_ERROR(files_.CreateRoot());
-    }
-    RETURN_IF_ERROR(files_.CreateOtherRoots());
-    for (const std::string& directory : plan_.OtherDirectories()) {
-      if (IsNew(directory)) {
-        RETURN_IF_ERROR(LockNew(directory, IsEmptyDirectory));
-      }
+      RETURN_IF_ERROR(CreateAndLockOthers());
     }
     RETURN_IF_ERROR(files_.LinkOtherRoots());
     RETURN_IF_ERROR(queue_.Start(plan_.jobs, [this] {
@@ -184,10 +179,23 @@ class Restorer {
     return empty ? Ok() : Status(FilledMeanwhile(directory));
   }
 
+  Status CreateAndLockOthers() {
+    RETURN_IF_ERROR(files_.CreateOtherRoots());
+    for (const std::string& directory : plan_.OtherDirectories()) {
+      if (IsNew(directory)) {
+        RETURN_IF_ERROR(LockNew(directory, IsEmptyDirectory));
+      }
+    }
+    return Ok();
+  }
+
   // A server could be started from what is there until CreateRoot() has begun. What may fail for
-  // the repository's or the directory's sake the plan has looked at.
+  // the repository's or the directory's sake the plan has looked at. All directories are ours
+  // before anything is removed from one.
   Status BeginDelta() {
     RETURN_IF_ERROR(RequireUnused(plan_.target_directory, plan_.OtherDirectories()));
+    RETURN_IF_ERROR(RequireNoServer(plan_.target_directory));
+    RETURN_IF_ERROR(CreateAndLockOthers());
     RETURN_IF_ERROR(files_.CreateRoot());
     return RemoveWhatDoesNotBelong(*plan_.paths, plan_);
   }

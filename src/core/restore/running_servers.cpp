@@ -1,12 +1,16 @@
 #include "core/restore/running_servers.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <system_error>
+
+#include "core/restore/overlap.h"
 
 namespace veza {
 
@@ -16,7 +20,8 @@ namespace fs = std::filesystem;
 
 struct Server {
   std::string process;
-  fs::path data_directory;  // as the process sees it, in its own mount namespace
+  std::string directory;  // /proc/PID
+  std::string data_directory() const { return directory + "/cwd"; }
 };
 
 // One process of each data directory. By way of /proc/PID/cwd, which leads into the directory also
@@ -34,56 +39,180 @@ std::vector<Server> FindServers() {
       continue;
     }
     std::error_code unreadable;
-    const fs::path directory = entry->path() / "cwd";
-    if (!fs::exists(directory / "PG_VERSION", unreadable)) {
+    const Server found{process, entry->path().string()};
+    if (!fs::exists(found.data_directory() + "/PG_VERSION", unreadable)) {
       continue;
     }
     const bool is_known = std::ranges::any_of(servers, [&](const Server& server) {
-      return fs::equivalent(server.data_directory, directory, unreadable);
+      return fs::equivalent(server.data_directory(), found.data_directory(), unreadable);
     });
     if (!is_known) {
-      servers.push_back({process, directory});
+      servers.push_back(found);
     }
   }
   return servers;
 }
 
-// Where the WAL and the tablespaces of a data directory are. Links are followed by the comparison.
-std::vector<fs::path> PlacesOf(const fs::path& data_directory) {
-  std::vector<fs::path> places{data_directory, data_directory / "pg_wal"};
+// The links right in `directory`.
+std::vector<std::string> LinksIn(const std::string& directory) {
+  std::vector<std::string> links;
   std::error_code error;
-  for (fs::directory_iterator entry(data_directory / "pg_tblspc", error), end;
-       !error && entry != end; entry.increment(error)) {
-    places.push_back(entry->path());
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::error_code gone;
+    if (entry->is_symlink(gone)) {
+      links.push_back(entry->path().string());
+    }
   }
-  return places;
+  return links;
+}
+
+// Whether PostgreSQL has its data behind this link at the top of a data directory. A link of
+// another name, or "log", may lead to a directory of many.
+bool IsOfData(const std::string& link) {
+  const std::string name = fs::path(link).filename().string();
+  return name == "base" || name == "global" || name.starts_with("pg_");
+}
+
+// Where a link in the server's data directory leads for the server.
+std::string Follow(const Server& server, const std::string& link) {
+  std::error_code error;
+  const fs::path text = fs::read_symlink(link, error);
+  // A relative one begins in a directory that is reached by way of /proc, so the kernel follows it.
+  return text.is_absolute() ? ResolveIn(server.directory + "/root", text.string()).value_or("")
+                            : link;
+}
+
+void AddPlace(const Server& server, const std::string& path, bool is_tablespace,
+              std::vector<UsedPlace>* places) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return;
+  }
+  std::error_code error;
+  const std::string data_directory = server.data_directory();
+  places->push_back({info.st_dev, info.st_ino, server.process,
+                     fs::read_symlink(data_directory, error).string(), path == data_directory,
+                     is_tablespace});
+}
+
+// What a server uses of `directory` itself, or of one around it.
+struct Use {
+  const UsedPlace* place = nullptr;
+  bool is_around = false;
+};
+
+Use FindUse(const std::string& directory, const std::vector<UsedPlace>& places) {
+  std::error_code error;
+  fs::path path = fs::weakly_canonical(directory, error);
+  if (!path.has_filename()) {
+    path = path.parent_path();
+  }
+  std::string below;  // the part of `directory` that is right below `path`
+  for (;;) {
+    struct stat info {};
+    if (stat(path.c_str(), &info) == 0) {
+      for (const UsedPlace& place : places) {
+        if (place.device == info.st_dev && place.inode == info.st_ino &&
+            (below.empty() || !place.is_tablespace || IsVersionDirectory(below))) {
+          return {&place, !below.empty()};
+        }
+      }
+    }
+    if (!path.has_relative_path()) {
+      return {};
+    }
+    below = path.filename().string();
+    path = path.parent_path();
+  }
 }
 
 }  // namespace
 
-Status RequireUnused(const std::string& target, const std::vector<std::string>& directories) {
-  for (const Server& server : FindServers()) {
-    std::error_code error;
-    if (fs::equivalent(server.data_directory, target, error)) {
-      return MakeError(ErrorCode::kFailedPrecondition,
-                       "a server with process id {} runs in directory \"{}\"", server.process,
-                       target)
-          .WithHint("Stop it first. Nothing was written.");
+std::optional<std::string> ResolveIn(const std::string& root, const std::string& path) {
+  constexpr int kMostLinks = 40;
+  std::vector<fs::path> rest;  // the next part is the last
+  const auto add = [&rest](const fs::path& parts) {
+    std::vector<fs::path> list(parts.begin(), parts.end());
+    rest.insert(rest.end(), std::make_move_iterator(list.rbegin()),
+                std::make_move_iterator(list.rend()));
+  };
+  add(path);
+  fs::path done = "/";
+  int links = 0;
+  while (!rest.empty()) {
+    const fs::path part = std::move(rest.back());
+    rest.pop_back();
+    if (part.empty() || part == "." || part == "/") {
+      continue;
     }
-    for (const fs::path& place : PlacesOf(server.data_directory)) {
-      for (const std::string& directory : directories) {
-        if (fs::equivalent(place, directory, error)) {
-          return MakeError(ErrorCode::kFailedPrecondition,
-                           "directory \"{}\" is in use by the server with process id {} in "
-                           "directory \"{}\"",
-                           directory, server.process,
-                           fs::read_symlink(server.data_directory, error).string())
-              .WithHint(
-                  "The links of a copied data directory lead to what the original uses. Give "
-                  "another place with --tablespace-map or --waldir. Nothing was written.");
-        }
+    if (part == "..") {
+      done = done.parent_path();
+      continue;
+    }
+    const fs::path next = done / part;
+    std::error_code error;
+    const fs::path text = fs::read_symlink(root + next.string(), error);
+    if (error) {
+      done = next;
+      continue;
+    }
+    if (++links > kMostLinks) {
+      return std::nullopt;
+    }
+    if (text.is_absolute()) {
+      done = "/";
+    }
+    add(text);
+  }
+  return root + done.string();
+}
+
+std::vector<UsedPlace> FindUsedPlaces() {
+  std::vector<UsedPlace> places;
+  for (const Server& server : FindServers()) {
+    const std::string directory = server.data_directory();
+    AddPlace(server, directory, false, &places);
+    for (const std::string& link : LinksIn(directory)) {
+      if (IsOfData(link)) {
+        AddPlace(server, Follow(server, link), false, &places);
       }
     }
+    for (const std::string& link : LinksIn(directory + "/base")) {
+      AddPlace(server, Follow(server, link), false, &places);
+    }
+    for (const std::string& link : LinksIn(directory + "/pg_tblspc")) {
+      AddPlace(server, Follow(server, link), true, &places);
+    }
+  }
+  return places;
+}
+
+Status RequireUnused(const std::string& target, const std::vector<std::string>& directories) {
+  const std::vector<UsedPlace> places = FindUsedPlaces();
+  const auto require = [&](const std::string& directory) -> Status {
+    const Use use = FindUse(directory, places);
+    if (use.place == nullptr) {
+      return Ok();
+    }
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "directory \"{}\" {} by the server with process id {} in directory \"{}\"",
+                     directory, use.is_around ? "lies in one that is used" : "is in use",
+                     use.place->process, use.place->data_directory)
+        .WithHint(
+            "The links of a copied data directory lead to what the original uses. Give another "
+            "place with --target-dir, --tablespace-map or --waldir. Nothing was written.");
+  };
+  if (const Use use = FindUse(target, places);
+      use.place != nullptr && use.place->is_data_directory && !use.is_around) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "a server with process id {} runs in directory \"{}\"", use.place->process,
+                     target)
+        .WithHint("Stop it first. Nothing was written.");
+  }
+  RETURN_IF_ERROR(require(target));
+  for (const std::string& directory : directories) {
+    RETURN_IF_ERROR(require(directory));
   }
   return Ok();
 }

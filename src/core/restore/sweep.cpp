@@ -17,10 +17,15 @@
 #include <utility>
 
 #include "core/repository/data_directory.h"
+#include "core/repository/empty_databases.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 #include "core/repository/pack_list.h"
+#include "core/repository/repository_marker.h"
 #include "core/restore/existing_directory.h"
+#include "core/restore/overlap.h"
+#include "core/restore/recovery_settings.h"
+#include "core/restore/running_servers.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
@@ -31,25 +36,55 @@ std::uint64_t HashOf(std::string_view path, PathSet::Kind kind) {
   return std::hash<std::string>()(std::string(1, static_cast<char>(kind)) + std::string(path));
 }
 
-// What a data directory of PostgreSQL has at its top, beside pg_*, whatever the backup has.
-constexpr std::array<std::string_view, 15> kServerNames = {"PG_VERSION",
+// What PostgreSQL 15 to 18 itself makes at the top of a data directory (initdb.c, subdirs;
+// guc_file, syslogger, backups, pg_upgrade), whatever the backup has. Names, and no prefix like
+// "pg_": what only looks like PostgreSQL's may be another cluster's.
+constexpr std::array<std::string_view, 43> kServerNames = {"PG_VERSION",
+                                                           "backup_label",
+                                                           "backup_label.old",
+                                                           "backup_manifest",
+                                                           "backup_manifest.tmp",
                                                            "base",
+                                                           "current_logfiles",
+                                                           "current_logfiles.tmp",
                                                            "global",
                                                            "log",
                                                            "logfile",
-                                                           "postgresql.conf",
+                                                           "pg_commit_ts",
+                                                           "pg_dynshmem",
+                                                           "pg_hba.conf",
+                                                           "pg_ident.conf",
+                                                           "pg_logical",
+                                                           "pg_multixact",
+                                                           "pg_notify",
+                                                           "pg_replslot",
+                                                           "pg_serial",
+                                                           "pg_snapshots",
+                                                           "pg_stat",
+                                                           "pg_stat_tmp",
+                                                           "pg_subtrans",
+                                                           "pg_tblspc",
+                                                           "pg_twophase",
+                                                           "pg_upgrade_output.d",
+                                                           "pg_wal",
+                                                           "pg_xact",
                                                            "postgresql.auto.conf",
                                                            "postgresql.auto.conf.tmp",
-                                                           "postmaster.pid",
+                                                           "postgresql.conf",
                                                            "postmaster.opts",
-                                                           "recovery.signal",
-                                                           "recovery.done",
-                                                           "standby.signal",
+                                                           "postmaster.pid",
                                                            "promote",
+                                                           "recovery.done",
+                                                           "recovery.signal",
+                                                           "standby.signal",
+                                                           "tablespace_map",
+                                                           "tablespace_map.old",
+                                                           kDirectoryNote,
+                                                           kUnfinishedMarker,
                                                            kLostAndFound};
-constexpr std::array<std::string_view, 7> kServerPrefixes = {
-    "pg_",   "backup_label", "backup_manifest", "tablespace_map", "current_logfiles",
-    "veza-", ".s.PGSQL."};
+// Sockets, temporary files, and files of ours (veza-repository) with their temporary names.
+constexpr std::array<std::string_view, 5> kServerPrefixes = {
+    ".s.PGSQL.", "pgsql_tmp", kRepositoryMarker, kEmptyDatabasesFile, kRecoverySettingsFile};
 
 // The same of pg_wal, beside what begins with the number of a timeline.
 constexpr std::array<std::string_view, 4> kWalNames = {"archive_status", "summaries",
@@ -91,11 +126,43 @@ bool CanReuse(const std::string& path, const struct stat& info) {
          faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) == 0;
 }
 
+bool IsThere(const std::string& path) {
+  struct stat info {};
+  return lstat(path.c_str(), &info) == 0;
+}
+
+bool IsNumber(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+// Whether `name` is that of a version's directory in a tablespace that is in the data directory
+// (allow_in_place_tablespaces).
+bool IsInPlaceTablespace(std::string_view name) {
+  constexpr std::string_view kPrefix = "pg_tblspc/";
+  const std::size_t slash = name.rfind('/');
+  return name.starts_with(kPrefix) && slash > kPrefix.size() &&
+         IsNumber(name.substr(kPrefix.size(), slash - kPrefix.size()));
+}
+
+// Whether a directory that the backup does not have, `name` in the target, looks like what no
+// cluster has there of its own: a data directory, a tablespace, a directory of WAL. Which cluster
+// it is does not matter: it may be a copy of this one that somebody keeps.
+bool IsSomeones(const std::string& path, std::string_view name) {
+  return (IsThere(path + "/PG_VERSION") && IsThere(path + "/global/pg_control")) ||
+         (IsVersionDirectory(name.substr(name.rfind('/') + 1)) && !IsInPlaceTablespace(name)) ||
+         (name != "pg_wal" && IsThere(path + "/archive_status"));
+}
+
 // The same walk twice: the first time nothing is removed, and what must not be is found.
 class Sweeper {
  public:
   Sweeper(const PathSet& wanted, const RestorePlan& plan, SweepFindings* findings)
-      : wanted_(wanted), plan_(plan), findings_(findings) {}
+      : wanted_(wanted), plan_(plan), findings_(findings), used_(FindUsedPlaces()) {
+    struct stat info {};
+    if (!plan.repository_directory.empty() && stat(plan.repository_directory.c_str(), &info) == 0) {
+      used_.push_back({info.st_dev, info.st_ino, "", "", false, false});
+    }
+  }
 
   Status Run() {
     RETURN_IF_ERROR(SweepRoot(plan_.target_directory, "", Place::kTopOfData));
@@ -192,7 +259,9 @@ class Sweeper {
     if (place == Place::kTopOfTablespace) {
       return true;  // another version's
     }
-    const bool keeps = plan_.unknown_names == UnknownNames::kKeep;
+    // What has come since the plan was made nobody has agreed to lose.
+    const bool keeps = examines() ? plan_.unknown_names == UnknownNames::kKeep
+                                  : plan_.unknown_names != UnknownNames::kRemove;
     if (examines()) {
       findings_->unknown.push_back(path);
       if (keeps && removes_all_) {
@@ -249,12 +318,18 @@ class Sweeper {
     // With a directory for WAL elsewhere, there will be a link in its place.
     const bool becomes_link = is_wal && !plan_.wal_directory.empty();
     const bool wanted = IsWanted(name, PathSet::Kind::kDirectory) && !becomes_link;
+    if (IsUsed(info)) {
+      return Refuse(path, &SweepFindings::used, "a running server, or the repository, uses");
+    }
     const bool is_mount = info.st_dev != device || IsMountPoint(path);
     if (is_mount && !(is_wal && wanted)) {
       if (wanted && IsEmptiedDirectory(name)) {
         return Ok();  // its content is of no interest: pg_stat_tmp in memory, for example
       }
       return Refuse(path, &SweepFindings::mounts, "a file system is mounted at");
+    }
+    if (!IsWanted(name, PathSet::Kind::kDirectory) && IsSomeones(path, name)) {
+      return Refuse(path, &SweepFindings::someones, "another cluster's data have come to");
     }
     if (!CanSweep(path, info)) {
       return Refuse(path, &SweepFindings::closed, "could not change");
@@ -276,6 +351,12 @@ class Sweeper {
       return ErrnoError(errno, fmt::format("could not remove directory \"{}\"", path));
     }
     return Ok();
+  }
+
+  bool IsUsed(const struct stat& info) const {
+    return std::ranges::any_of(used_, [&](const UsedPlace& place) {
+      return place.device == info.st_dev && place.inode == info.st_ino;
+    });
   }
 
   static Status SetMode(const std::string& directory, mode_t mode) {
@@ -302,6 +383,7 @@ class Sweeper {
   const PathSet& wanted_;
   const RestorePlan& plan_;
   SweepFindings* const findings_;  // null: removes
+  std::vector<UsedPlace> used_;    // by servers that run, and the repository
   bool removes_all_ = false;       // within a pg_wal that becomes a link
 };
 
@@ -370,6 +452,22 @@ Status RequireSweepable(const SweepFindings& findings, const RestorePlan& plan) 
         .WithHint(
             "A delta removes what is not in the backup, and goes into no other file system for "
             "that. Unmount it, or restore into another directory. Nothing was changed.");
+  }
+  if (!findings.used.empty()) {
+    return MakeError(ErrorCode::kFailedPrecondition, "a running server, or the repository, uses {}",
+                     ListPaths(findings.used))
+        .WithHint(
+            "A delta would remove what is there. Restore into another directory. Nothing was "
+            "changed.");
+  }
+  if (!findings.someones.empty()) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "what is not in the backup looks like a cluster's data: {}",
+                     ListPaths(findings.someones))
+        .WithHint(
+            "A delta removes no data directory, tablespace or directory of WAL that is not its "
+            "own, whatever --unknown says. Move it away, or remove it yourself. Nothing was "
+            "changed.");
   }
   if (!findings.in_the_way.empty()) {
     return MakeError(ErrorCode::kFailedPrecondition, "pg_wal cannot become a link and keep {}",

@@ -33,13 +33,16 @@ Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan)
 struct SweepFindings {
   std::vector<std::string> unknown;     // at the top of the data directory or of pg_wal: nobody's
   std::vector<std::string> mounts;      // of file systems that the plan does not name
+  std::vector<std::string> used;        // directories of servers that run, or of the repository
+  std::vector<std::string> someones;    // that look like another cluster's: data, tablespace, WAL
   std::vector<std::string> in_the_way;  // of those that would be kept: in a pg_wal that goes
   std::vector<std::string> closed;      // what this account cannot remove or write to
   std::vector<FollowedLink> links;      // to be replaced; what they lead to stays as it is
 };
 // Changes nothing.
 Result<SweepFindings> FindWhatDoesNotBelong(const PathSet& wanted, const RestorePlan& plan);
-// An error when something must not, or cannot, be removed.
+// An error when something must not, or cannot, be removed. `used` and `someones` never are,
+// whatever the plan says of unknown names.
 Status RequireSweepable(const SweepFindings& findings, const RestorePlan& plan);
 
 // Removes what is in the target directory, in pg_wal and in the tablespaces' directories of this

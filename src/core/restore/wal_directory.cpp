@@ -1,10 +1,10 @@
 #include "core/restore/wal_directory.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
 #include "core/restore/existing_directory.h"
+#include "core/restore/overlap.h"
 
 namespace veza {
 
@@ -13,18 +13,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kSayWhere = "Say with --waldir where WAL is to be. Nothing was written.";
-
-bool IsWithin(const fs::path& path, const fs::path& directory) {
-  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
-         directory.end();
-}
-
-bool Overlap(const std::string& one, const std::string& other) {
-  std::error_code error;
-  const fs::path first = fs::weakly_canonical(one, error);
-  const fs::path second = fs::weakly_canonical(other, error);
-  return IsWithin(first, second) || IsWithin(second, first);
-}
 
 // Where the link leads that the target has for pg_wal; empty when it has none.
 Result<std::string> LinkedDirectory(const std::string& link) {
@@ -83,10 +71,9 @@ Result<WalDirectory> PlaceWal(const std::string& target, const std::string& want
   }
   RETURN_IF_ERROR(RequireApart(wal.path, target, tablespaces));
   ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(wal.path));
-  if (!empty && delta && wal.is_linked && !BelongsTo(target, wal.path, true)) {
-    return NotOurs(target, wal.path, link);
-  }
-  if (!empty && !(delta && wal.is_linked)) {
+  // An interrupted restore may have left a claim and no link yet.
+  const bool may_be_own = wal.is_linked || IsClaimedBy(target, wal.path);
+  if (!empty && !(delta && may_be_own)) {
     return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", wal.path)
         .WithHint("WAL needs a directory of its own. Nothing was written.");
   }

@@ -16,7 +16,8 @@ struct WalDirectory {
 
 // `wanted` is what the user has said, or empty: then a link that the target has for pg_wal is kept.
 // Refused: a link that leads nowhere, a directory that holds something (unless a delta's target
-// leads to it already), and one that is within the data directory or a tablespace, or around one.
+// leads to it already, or has a claim there: then see RequireOwnPlaces), and one that is within the
+// data directory or a tablespace, or around one.
 Result<WalDirectory> PlaceWal(const std::string& target, const std::string& wanted,
                               const std::vector<Tablespace>& tablespaces, bool delta);
 

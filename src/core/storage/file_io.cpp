@@ -1,10 +1,13 @@
 #include "core/storage/file_io.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+
+#include "core/storage/unique_fd.h"
 
 namespace veza {
 
@@ -57,6 +60,48 @@ Status RequireReplaceableFile(const std::string& path) {
         .WithHint("Remove it if it is not needed, or name another file.");
   }
   return Ok();
+}
+
+Result<std::optional<std::string>> ReadRegularFile(const std::string& path, std::size_t limit) {
+  const std::optional<std::string> nothing;
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) {
+    return errno == ENOENT || errno == ENOTDIR
+               ? Result<std::optional<std::string>>(nothing)
+               : ErrnoError(errno, fmt::format("could not stat file \"{}\"", path));
+  }
+  // What is none is not even opened: that alone does something to a device.
+  const auto is_regular = [&info] { return S_ISREG(info.st_mode); };
+  UniqueFd file;
+  if (is_regular()) {
+    file = UniqueFd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (!file.valid() && errno == ENOENT) {
+      return nothing;
+    }
+    if (!file.valid() || fstat(file.get(), &info) != 0) {
+      return ErrnoError(errno, fmt::format("could not open file \"{}\"", path));
+    }
+  }
+  if (!is_regular()) {
+    return MakeError(ErrorCode::kFailedPrecondition, "\"{}\" is not a regular file", path);
+  }
+  std::string text(limit, '\0');
+  std::size_t size = 0;
+  while (size < limit) {
+    const ssize_t bytes = read(file.get(), text.data() + size, limit - size);
+    if (bytes < 0 && errno == EINTR) {
+      continue;
+    }
+    if (bytes < 0) {
+      return ErrnoError(errno, fmt::format("could not read file \"{}\"", path));
+    }
+    if (bytes == 0) {
+      break;
+    }
+    size += static_cast<std::size_t>(bytes);
+  }
+  text.resize(size);
+  return std::optional<std::string>(std::move(text));
 }
 
 }  // namespace veza

@@ -1,7 +1,9 @@
-// Reading and writing at a place in a file, all of it.
+// Reading and writing at a place in a file, all of it; and small files that others may have made.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "core/bytes.h"
@@ -18,5 +20,10 @@ Status WriteAllAt(int fd, std::uint64_t offset, ByteView bytes, const std::strin
 // directory, a link to something, a FIFO, a socket, a device) is somebody's, and is not replaced:
 // kInvalidArgument. What `path` leads to is not looked at.
 Status RequireReplaceableFile(const std::string& path);
+
+// At most `limit` bytes from the beginning of a file. Nothing when nothing has that name. An error
+// when it cannot be read, or is no regular file: whoever opens a FIFO as a file waits for ever. To
+// be used for every file in a directory into which somebody else may have written.
+Result<std::optional<std::string>> ReadRegularFile(const std::string& path, std::size_t limit);
 
 }  // namespace veza

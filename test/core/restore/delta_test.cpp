@@ -7,6 +7,7 @@
 
 #include <random>
 
+#include "core/repository/data_directory.h"
 #include "core/restore/existing_directory.h"
 #include "core/restore/sweep.h"
 #include "core/restore/test_restore.h"
@@ -52,6 +53,8 @@ class DeltaTest : public testing::Test {
          {"postgresql.auto.conf", "recovery.signal", "tablespace_map", kRecoverySettingsFile}) {
       tree[written].mtime = 0;
     }
+    // It has the inode of the directory.
+    EXPECT_EQ(tree.erase(std::string(kDirectoryNote)) == 1, fixture_.HasControlFile());
     for (auto& [path, item] : ReadTree(Space())) {
       tree["space/" + path] = item;
     }
@@ -317,6 +320,9 @@ TEST_F(DeltaTest, NamesThatNobodyKnowsAreRefusedKeptOrRemoved) {
   const auto expected = Restored();
   WriteText(In(".ssh/id"), "secret");
   WriteText(In("notes"), "dear");
+  // Names that only look like PostgreSQL's.
+  WriteText(In("pg_other/1"), "dear");
+  WriteText(In("backup_label_of_mine"), "dear");
   WriteText(In("pg_wal/letters/1"), "dear");
   WriteText(In("pg_wal/000000010000000000000007"), "WAL");
   WriteText(In("log/today"), "of the server");
@@ -324,7 +330,7 @@ TEST_F(DeltaTest, NamesThatNobodyKnowsAreRefusedKeptOrRemoved) {
   const auto before = Restored();
   const auto refused = Restore(true);
   EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
-  for (const char* name : {".ssh", "notes", "pg_wal/letters"}) {
+  for (const char* name : {".ssh", "notes", "pg_other", "backup_label_of_mine", "pg_wal/letters"}) {
     EXPECT_THAT(refused.error().message, HasSubstr(fmt::format("\"{}\"", In(name))));
   }
   for (const char* name : {"log", "stray", "000000010000000000000007"}) {
@@ -342,6 +348,127 @@ TEST_F(DeltaTest, NamesThatNobodyKnowsAreRefusedKeptOrRemoved) {
   options.unknown_names = UnknownNames::kRemove;
   ASSERT_OK(fixture_.Restore(options));
   ExpectSameTree(expected, Restored());
+}
+
+TEST_F(DeltaTest, WhatLooksLikeAnotherClusterIsNeverRemoved) {
+  ASSERT_OK(Restore(false));
+  const auto expected = Restored();
+  const std::vector<std::string> others{In("log/spare"), In("base/5/x/PG_16_202307071"),
+                                        In("old_wal"),
+                                        Space() + "/" + kTestVersionDirectory + "/PG_15_1"};
+  WriteText(others[0] + "/PG_VERSION", "15\n");
+  WriteText(others[0] + "/global/pg_control", "damaged");
+  WriteText(others[1] + "/5/300", "of another cluster");
+  WriteText(others[2] + "/archive_status/x", "");
+  WriteText(others[3] + "/5/300", "of another cluster");
+  // A database that was dropped, and a tablespace in the data directory, were its own.
+  WriteText(In("base/77/PG_VERSION"), "15\n");
+  WriteText(In("pg_tblspc/99/PG_15_202209061/5/300"), "its own");
+  RestoreOptions options = Options(true);
+  options.unknown_names = UnknownNames::kRemove;
+  const auto before = Restored();
+  const auto refused = fixture_.Restore(options);
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  for (const std::string& other : others) {
+    EXPECT_THAT(refused.error().message, HasSubstr("\"" + other + "\""));
+  }
+  for (const char* own : {"base/77", "pg_tblspc"}) {
+    EXPECT_THAT(refused.error().message, testing::Not(HasSubstr(own)));
+  }
+  ExpectSameTree(before, Restored());
+  for (const std::string& other : others) {
+    std::filesystem::remove_all(other);
+  }
+  ASSERT_OK(fixture_.Restore(options));
+  ExpectSameTree(expected, Restored());
+}
+
+TEST_F(DeltaTest, WhatComesAfterThePlanStays) {
+  ASSERT_OK(Restore(false));
+  const auto plan = PlanRestore(*fixture_.repository, Options(true));
+  ASSERT_OK(plan);
+  WriteText(In("letter"), "dear");
+  RestoreProgress progress;
+  ASSERT_OK(ExecuteRestore(*fixture_.repository, *plan, progress));
+  EXPECT_EQ(ReadText(In("letter")), "dear");
+}
+
+TEST_F(DeltaTest, PlacesWithinEachOtherAreRefused) {
+  fixture_.source.Tablespace(16385, fixture_.source.Beside("second"));
+  std::filesystem::rename(fixture_.repository.PathOf("backup"),
+                          fixture_.repository.Scratch("older"));
+  ASSERT_OK(fixture_.Backup());
+  const auto expect_refusal = [&](const std::string& first, const std::string& second) {
+    for (const bool delta : {false, true}) {
+      RestoreOptions options = Options(delta);
+      options.repository_directory = fixture_.repository.PathOf("");
+      options.tablespace_map = {{fixture_.source.Beside("space"), first},
+                                {fixture_.source.Beside("second"), second}};
+      const auto refused = PlanRestore(*fixture_.repository, options);
+      SCOPED_TRACE(first + " " + second);
+      EXPECT_ERROR(refused, ErrorCode::kInvalidArgument);
+      ASSERT_FALSE(refused.has_value());
+      EXPECT_THAT(refused.error().message, HasSubstr("lie within each other"));
+    }
+  };
+  const std::string other = fixture_.source.Beside("restored-second");
+  expect_refusal(Space(), Space() + "/second");
+  expect_refusal(Space() + "/first", Space());
+  expect_refusal(In("pg_tblspc/first"), other);
+  expect_refusal(Space(), In("second"));
+  expect_refusal(fixture_.repository.PathOf("space"), other);
+}
+
+// Removal begins when nobody else can have a place any more.
+TEST_F(DeltaTest, APlaceThatWasFilledMeanwhileLeavesEverything) {
+  ASSERT_OK(Restore(false));
+  RestoreOptions options = Options(true);
+  options.tablespace_map.begin()->second = fixture_.source.Beside("new-space");
+  options.wal_directory = fixture_.source.Beside("new-wal");
+  const auto plan = PlanRestore(*fixture_.repository, options);
+  ASSERT_OK(plan);
+  WriteText(fixture_.source.Beside("new-wal/letter"), "dear");
+  WriteText(In("base/5/stray"), "stray");
+  const auto before = Restored();
+  RestoreProgress progress;
+  EXPECT_ERROR(ExecuteRestore(*fixture_.repository, *plan, progress),
+               ErrorCode::kFailedPrecondition);
+  ExpectSameTree(before, Restored());
+  EXPECT_TRUE(fixture_.HasControlFile());
+}
+
+TEST_F(DeltaTest, AClaimIsReleasedByItsOwnerAlone) {
+  std::filesystem::create_directories(Space());
+  ASSERT_OK(ClaimDirectory(Space(), "/srv/one"));
+  ASSERT_OK(ReleaseDirectory(Space(), "/srv/two"));
+  EXPECT_TRUE(IsClaimedBy("/srv/one", Space()));
+  ASSERT_OK(ReleaseDirectory(Space(), "/srv/one"));
+  EXPECT_FALSE(std::filesystem::exists(Space() + "/veza_restoring"));
+}
+
+// cp -a of a whole cluster: nothing but its path and inode tell that it is a copy.
+TEST_F(DeltaTest, PlacesOfACopyAreTheOriginals) {
+  RestoreOptions options = Options(false);
+  options.wal_directory = fixture_.source.Beside("wal");
+  ASSERT_OK(fixture_.Restore(options));
+  const std::string copy = fixture_.source.Beside("copy");
+  std::filesystem::copy(
+      fixture_.Target(), copy,
+      std::filesystem::copy_options::recursive | std::filesystem::copy_options::copy_symlinks);
+  const auto before = ReadTree(Space());
+  // The backup's own place is given by name, so the tablespace is; pg_wal is not.
+  RestoreOptions of_copy = Options(true);
+  of_copy.target_directory = copy;
+  const auto refused = PlanRestore(*fixture_.repository, of_copy);
+  EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("copy: \"" + fixture_.source.Beside("wal") + "\""));
+  EXPECT_THAT(refused.error().hint, HasSubstr("--waldir " + fixture_.source.Beside("wal")));
+  of_copy.wal_directory = fixture_.source.Beside("wal");
+  EXPECT_OK(PlanRestore(*fixture_.repository, of_copy));
+  EXPECT_OK(PlanRestore(*fixture_.repository, Options(true)));
+  ExpectSameTree(before, ReadTree(Space()));
 }
 
 TEST_F(DeltaTest, LinksAreReplacedAndNotFollowed) {
@@ -699,6 +826,7 @@ TEST_F(DeltaTest, AServerThatWasStartedMeanwhileIsLeftAlone) {
   for (const auto& [path, item] : before) {
     EXPECT_TRUE(after.contains(path)) << path;
   }
+  EXPECT_FALSE(std::filesystem::exists(Space() + "/veza_restoring")) << "the claim has gone";
 }
 
 }  // namespace

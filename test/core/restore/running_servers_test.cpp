@@ -2,13 +2,16 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include "core/codec/codec_fixtures.h"
@@ -32,9 +35,15 @@ class RunningServersTest : public testing::Test {
     std::filesystem::create_symlink(In("space"), In("data/pg_tblspc/16384"));
     std::filesystem::create_symlink(In("wal"), In("to-wal"));
     std::filesystem::copy("/bin/sleep", In("postgres"));
+  }
+  ~RunningServersTest() override { Stop(); }
+
+  std::string In(const std::string& name) const { return work_.path() + "/" + name; }
+  // `prepare` is called in the process.
+  void Start(const std::function<bool()>& prepare = [] { return true; }) {
     process_ = fork();
     if (process_ == 0) {
-      if (chdir(In("data").c_str()) == 0) {
+      if (chdir(In("data").c_str()) == 0 && prepare()) {
         execl(In("postgres").c_str(), "postgres", "600", nullptr);
       }
       _exit(1);
@@ -48,9 +57,6 @@ class RunningServersTest : public testing::Test {
     }
     EXPECT_EQ(name, "postgres");
   }
-  ~RunningServersTest() override { Stop(); }
-
-  std::string In(const std::string& name) const { return work_.path() + "/" + name; }
   void Stop() {
     if (process_ > 0) {
       kill(process_, SIGKILL);
@@ -64,6 +70,7 @@ class RunningServersTest : public testing::Test {
 };
 
 TEST_F(RunningServersTest, WhatAServerUsesIsRefused) {
+  Start();
   const auto server = RequireUnused(In("data"), {});
   EXPECT_ERROR(server, ErrorCode::kFailedPrecondition);
   EXPECT_THAT(server.error().message, HasSubstr("a server with process id"));
@@ -75,6 +82,69 @@ TEST_F(RunningServersTest, WhatAServerUsesIsRefused) {
   EXPECT_OK(RequireUnused(In("target"), {In("other"), In("absent")}));
   Stop();
   EXPECT_OK(RequireUnused(In("data"), {In("wal"), In("space")}));
+}
+
+TEST_F(RunningServersTest, WhatLiesInWhatAServerUsesIsRefused) {
+  std::filesystem::create_directories(In("space/PG_15_202209061/5"));
+  std::filesystem::create_directories(In("elsewhere"));
+  std::filesystem::create_symlink("../elsewhere", In("data/pg_xact"));
+  Start();
+  for (const char* used : {"data/base/below", "wal/below", "to-wal/below", "elsewhere/below",
+                           "space/PG_15_202209061/below"}) {
+    for (const auto& refused :
+         {RequireUnused(In("target"), {In(used)}), RequireUnused(In(used), {})}) {
+      SCOPED_TRACE(used);
+      EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+      EXPECT_THAT(refused.error().message, HasSubstr("lies in one that is used by the server"));
+    }
+  }
+  // Of a tablespace's location a server uses only its version's directory.
+  EXPECT_OK(RequireUnused(In("space/target"), {In("space/PG_other"), In("data2")}));
+  const auto elsewhere = RequireUnused(In("target"), {In("elsewhere")});
+  EXPECT_ERROR(elsewhere, ErrorCode::kFailedPrecondition);
+}
+
+// A server in a container has its tablespace under a path that leads elsewhere outside of it.
+TEST_F(RunningServersTest, LinksAreFollowedWhereTheServerIs) {
+  for (const char* name : {"inside", "volume/space"}) {
+    std::filesystem::create_directories(In(name));
+  }
+  std::filesystem::create_directories(In("inside/space"));
+  std::filesystem::create_symlink(In("inside/space"), In("data/pg_tblspc/16385"));
+  const auto mount_volume = [&] {
+    return unshare(CLONE_NEWNS) == 0 &&
+           mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+           mount(In("volume").c_str(), In("inside").c_str(), nullptr, MS_BIND, nullptr) == 0;
+  };
+  if (pid_t probe = fork(); probe == 0) {
+    _exit(mount_volume() ? 0 : 1);
+  } else {
+    int status = 0;
+    waitpid(probe, &status, 0);
+    if (status != 0) {
+      GTEST_SKIP() << "no mount namespaces here";
+    }
+  }
+  Start(mount_volume);
+  const auto used = RequireUnused(In("target"), {In("volume/space")});
+  EXPECT_ERROR(used, ErrorCode::kFailedPrecondition);
+  EXPECT_OK(RequireUnused(In("target"), {In("inside/space")}));
+}
+
+TEST(ResolveInTest, StaysInTheRoot) {
+  const TemporaryDirectory root;
+  std::filesystem::create_directories(root.path() + "/srv/real/deep");
+  std::filesystem::create_symlink("/srv/real", root.path() + "/srv/absolute");
+  std::filesystem::create_symlink("real/../../srv/absolute", root.path() + "/srv/relative");
+  std::filesystem::create_symlink("../../../../../../../..", root.path() + "/srv/up");
+  std::filesystem::create_symlink("/srv/circle", root.path() + "/srv/circle");
+  const std::string deep = root.path() + "/srv/real/deep";
+  for (const char* path : {"/srv/real/deep", "/srv/absolute/deep", "/srv/relative/./deep/",
+                           "/srv/up/srv/relative/deep", "/../srv/real/deep"}) {
+    EXPECT_EQ(ResolveIn(root.path(), path), deep) << path;
+  }
+  EXPECT_EQ(ResolveIn(root.path(), "/srv/absent/x"), root.path() + "/srv/absent/x");
+  EXPECT_EQ(ResolveIn(root.path(), "/srv/circle/x"), std::nullopt);
 }
 
 }  // namespace

@@ -1,0 +1,47 @@
+#include "core/restore/overlap.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "core/storage/temporary_directory.h"
+
+namespace veza {
+namespace {
+
+TEST(OverlapTest, GoesByParts) {
+  EXPECT_TRUE(IsWithin("/srv/data", "/srv/data"));
+  EXPECT_TRUE(IsWithin("/srv/data/", "/srv/data"));
+  EXPECT_TRUE(IsWithin("/srv/data/base", "/srv/data/"));
+  EXPECT_TRUE(IsWithin("/srv/data/../data/x", "/srv/data"));
+  EXPECT_TRUE(IsWithin("/srv", "/"));
+  EXPECT_FALSE(IsWithin("/srv/data2", "/srv/data"));
+  EXPECT_FALSE(IsWithin("/srv", "/srv/data"));
+  EXPECT_TRUE(Overlap("/srv", "/srv/data"));
+  EXPECT_FALSE(Overlap("/srv/data2", "/srv/data"));
+}
+
+TEST(OverlapTest, GoesThroughLinks) {
+  const TemporaryDirectory work;
+  std::filesystem::create_directories(work.path() + "/real/deep");
+  std::filesystem::create_directory_symlink(work.path() + "/real", work.path() + "/link");
+  EXPECT_TRUE(IsWithin(work.path() + "/link/deep", work.path() + "/real"));
+  EXPECT_TRUE(IsWithin(work.path() + "/link/absent/too", work.path() + "/real"));
+  EXPECT_TRUE(IsWithin(work.path() + "/real/deep", work.path() + "/link"));
+}
+
+TEST(OverlapTest, OfATablespaceOnlyItsVersionsCount) {
+  EXPECT_TRUE(IsVersionDirectory("PG_15_202209061"));
+  for (const char* name :
+       {"PG_15", "PG_15_", "PG__1", "PG_a_1", "pg_15_1", "PG_15_1x", "", "PG_"}) {
+    EXPECT_FALSE(IsVersionDirectory(name)) << name;
+  }
+  EXPECT_TRUE(IsWithinTablespace("/srv/PG_15_202209061/5", "/srv"));
+  EXPECT_TRUE(IsWithinTablespace("/srv/PG_15_202209061", "/srv/"));
+  EXPECT_FALSE(IsWithinTablespace("/srv/data", "/srv"));
+  EXPECT_FALSE(IsWithinTablespace("/srv", "/srv"));
+  EXPECT_FALSE(IsWithinTablespace("/PG_15_202209061", "/srv"));
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,253 @@
+# vezactl restore --delta never touches the tablespaces and the pg_wal of another cluster.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Path qw(make_path remove_tree);
+use IPC::Run ();
+use JSON::PP qw(decode_json);
+use POSIX ();
+use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
+use Test::More;
+use VezaTest;
+
+my $base = PostgreSQL::Test::Utils::tempdir('places');
+my ($space, $wal) = ("$base/space", "$base/wal");
+mkdir $space or die;
+
+my $node = VezaTest->new('primary');
+$node->init(extra => [ '--waldir', $wal ]);
+$node->start;
+$node->safe_psql('postgres', $_)
+  foreach ('CREATE EXTENSION veza_backup', "CREATE TABLESPACE space LOCATION '$space'",
+	'CREATE TABLE t TABLESPACE space AS SELECT generate_series(1, 1000) AS i');
+$node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$node->archive_wal;
+my $oid = $node->safe_psql('postgres', q{SELECT oid FROM pg_tablespace WHERE spcname = 'space'});
+my $original = $node->data_dir;
+my $other; # a server that runs
+my @other_places = ('--tablespace-map', "$space=$base/other-space", '--waldir', "$base/other-wal");
+
+# Everything below directories: kind, permissions, size and time of change.
+sub tree
+{
+	my $out;
+	IPC::Run::run([ 'find', @_, '-printf', '%p %y %m %s %T@ %l\n' ], '>', \$out)
+	  or die 'find failed';
+	return join "\n", sort split /\n/, $out;
+}
+
+# That vezactl refuses, says so also when it only looks, and leaves everything as it is.
+sub refused
+{
+	my ($arguments, $pattern, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	# A server that runs changes its files itself.
+	my @trees = grep { -e } "$original/global/pg_control", "$original/veza-restoring",
+	  $other && -e $other->data_dir . '/postmaster.pid' ? () : ($base, $original);
+	my $before = tree(@trees);
+	foreach my $dry ([], ['--dry-run'])
+	{
+		$node->vezactl_fails([ 'restore', '--delta', @$arguments, @$dry ], 2, $pattern, "$test @$dry");
+	}
+	is(tree(@trees), $before, "$test: nothing was changed");
+	return;
+}
+
+sub original_is_whole
+{
+	my ($test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$node->start;
+	is($node->safe_psql('postgres', 'SELECT count(*), sum(i) FROM t'), '1000|500500', $test);
+	$node->stop;
+	return;
+}
+
+# --- a copy of a stopped cluster ------------------------------------------------------------------
+
+$node->stop;
+my $twin = "$base/twin";
+system('cp', '-a', $original, $twin) == 0 or die;
+my @of_twin = ('--target-dir', $twin);
+refused(
+	\@of_twin,
+	qr{nothing proves.*"\Q$twin\E".*"\Q$space\E", "\Q$wal\E".*HINT:.*started last in "\Q$original\E".*--tablespace-map '\Q$space=$space\E' --waldir \Q$wal\E\.}s,
+	'a copy, which leads to what is the original\'s');
+refused([ @of_twin, '--waldir', "$base/other-wal" ], qr{nothing proves.*: "\Q$space\E"\n}s,
+	'a copy with another place for WAL');
+original_is_whole('the original has its tablespace and its WAL');
+
+my $before = tree($space, $wal);
+$node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places ], 'a copy with other places');
+is(tree($space, $wal), $before, 'leaves those of the original alone');
+original_is_whole('which starts');
+
+# What a restore has left is no copy of anything, before its server was ever started.
+my $out = $node->vezactl_ok(
+	[ '--output', 'json', 'restore', '--delta', @of_twin, @other_places[ 0, 1 ], '--dry-run' ],
+	'what a restore has filled');
+is_deeply(decode_json($out)->{replaced_places}, [ "$base/other-space", "$base/other-wal" ],
+	'a dry run tells what will be replaced');
+like($node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places[ 0, 1 ], '--dry-run' ]),
+	qr{^replaced +what is in "\Q$base\E/other-wal"$}m, 'to people, too');
+# Without the map it would go to the place of the original.
+refused(\@of_twin,
+	qr{"\Q$space\E" is not empty, and ".*/pg_tblspc/$oid" does not lead to it.*HINT:.*leads to "\Q$base\E/other-space": to leave it there, add --tablespace-map '\Q$space=$base\E/other-space'\.}s,
+	'the hint says where the link leads');
+rename $space, "$base/away" or die;
+my (undef, undef, $err) = $node->vezactl('restore', '--delta', @of_twin, '--dry-run');
+like($err, qr{symbolic link "\Q$twin\E/pg_tblspc/$oid" is replaced.*"\Q$base\E/other-space", stays},
+	'where the old place is free, a warning does');
+rename "$base/away", $space or die;
+$node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places[ 0, 1 ] ], 'with it, it is done');
+
+# A copy of that is one.
+my $triplet = "$base/triplet";
+system('cp', '-a', $twin, $triplet) == 0 or die;
+refused(
+	[ '--target-dir', $triplet ],
+	qr{"\Q$space\E" is not empty},
+	'a copy of it, as the backup has the place');
+rename $space, "$base/away" or die;
+refused([ '--target-dir', $triplet ], qr{nothing proves.*"\Q$base\E/other-wal".*no postmaster.opts}s,
+	'a copy of it');
+rename "$base/away", $space or die;
+
+# --- the original ---------------------------------------------------------------------------------
+
+# Its postmaster.opts says so.
+$node->vezactl_ok([ 'restore', '--delta', '--target-dir', $original ], 'the original itself');
+ok(-f "$original/veza-directory", 'has a note that it is none');
+$node->start;
+$node->wait_for_end_of_recovery;
+is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), '1000', 'it recovers');
+is($node->safe_psql('postgres', 'SHOW archive_mode'), 'off', 'as a restored one');
+$node->stop;
+
+# Started by PGDATA alone, without a note: somebody has to say it.
+unlink "$original/veza-directory" or die;
+my $options = slurp_file("$original/postmaster.opts");
+unlink "$original/postmaster.opts" or die;
+append_to_file("$original/postmaster.opts", ($options =~ s/ "-D" "[^"]*"//r));
+refused([ '--target-dir', $original ], qr/nothing proves.*without -D/s, 'a server without -D');
+my @said = ('--tablespace-map', "$space=$space", '--waldir', $wal);
+$node->vezactl_ok([ 'restore', '--delta', '--target-dir', $original, @said ],
+	'unless somebody says that the places are its own');
+$node->vezactl_ok([ 'restore', '--delta', '--target-dir', $original ], 'and once is enough');
+
+# What another restore has begun to fill nobody can have by saying so.
+append_to_file("$space/veza_restoring", "/srv/another\n");
+refused([ '--target-dir', $original, @said ],
+	qr{restore into "/srv/another" has begun to fill directory "\Q$space\E".*HINT:.*remove the file "\Q$space\E/veza_restoring"}s,
+	'a place with the claim of another');
+unlink "$space/veza_restoring";
+original_is_whole('the original is whole');
+
+# --- another cluster below --------------------------------------------------------------------------
+
+# All of these are of names that may have looked like PostgreSQL's, or in a directory of it.
+my ($version) = map { s{.*/}{}r } glob "$space/PG_*";
+my @below = ("$original/pg_other", "$original/base/5/other", "$space/$version/other");
+$other = VezaTest->new('other');
+$other->init;
+$other->start;
+foreach my $i (0 .. $#below)
+{
+	make_path($below[$i]);
+	$other->safe_psql('postgres', $_)
+	  foreach ("CREATE TABLESPACE other$i LOCATION '$below[$i]'",
+		"CREATE TABLE t$i TABLESPACE other$i AS SELECT generate_series(1, 100) AS i");
+}
+
+sub other_is_whole
+{
+	my ($test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is( $other->safe_psql('postgres', "SELECT count(*) FROM t0, t1, t2"), '1000000', $test);
+	return;
+}
+
+my @here = ('--target-dir', $original);
+my $all_below = join '', map { qr{(?=.*"\Q$_\E")} } @below;
+refused([ @here, '--unknown', 'remove' ], qr/a running server, or the repository, uses $all_below/,
+	'tablespaces of a running server below the target');
+refused(
+	[ '--target-dir', $other->data_dir . '/base/below', '--tablespace-map', "$space=$base/space2", '--waldir', "$base/wal2" ],
+	qr/below" lies in one that is used by the server with process id/,
+	'a target in the directory of a running server');
+refused(
+	[ @here, '--waldir', "$below[0]/$version/wal" ],
+	qr{"\Q$below[0]\E/$version/wal".* within each other|lies in one that is used},
+	'WAL in the tablespace of a running server');
+other_is_whole('it has its tables');
+
+$other->stop;
+my $someones = join '', map { qr{(?=.*"\Q$_\E/$version")} } @below;
+foreach my $unknown ('refuse', 'remove')
+{
+	refused([ @here, '--unknown', $unknown ], qr/looks like a cluster's data: $someones/,
+		"tablespaces of a stopped server below the target, --unknown $unknown");
+}
+rename $below[1], "$base/other1" or die;
+rename $below[2], "$base/other2" or die;
+$node->vezactl_ok([ 'restore', '--delta', @here, '--unknown', 'keep' ], 'what is at the top can be kept');
+rename "$base/other1", $below[1] or die;
+rename "$base/other2", $below[2] or die;
+$other->start;
+other_is_whole('it has its tables still');
+$other->safe_psql('postgres', "DROP TABLE t$_") foreach 0 .. $#below;
+$other->safe_psql('postgres', "DROP TABLESPACE other$_") foreach 0 .. $#below;
+rmdir $_ or die foreach @below;
+$other->stop;
+system('cp', '-a', $other->data_dir, "$original/log") == 0 or die;
+refused([ @here, '--unknown', 'remove' ], qr{looks like a cluster's data: "\Q$original\E/log"},
+	'the data directory of a stopped server');
+rename "$original/log", "$base/log" or die;
+
+# --- places within each other -----------------------------------------------------------------------
+
+my $new = "$base/new";
+foreach my $case (
+	[ "$new/pg_tblspc/x", "$base/new-wal" ],
+	[ $base, "$base/../new-wal" ],
+	[ "$base/new-wal", "$base/new-wal" ],
+	[ "$base/new-wal/x", "$base/new-wal" ])
+{
+	my ($to, $new_wal) = @$case;
+	$node->vezactl_fails(
+		[ 'restore', '--target-dir', $new, '--tablespace-map', "$space=$to", '--waldir', $new_wal ],
+		2, qr/lie within each other|is not empty/, "a tablespace in $to, WAL in $new_wal");
+	ok(!-e $new && !-e "$base/new-wal", 'nothing was written');
+}
+SKIP:
+{
+	skip 'a repository in a directory', 6 if store() ne 'dir';
+	my $in = repository() . '/restored';
+	foreach my $places ([ $in, '--tablespace-map', "$space=$new", '--waldir', "$base/new-wal" ],
+		[ $new, '--tablespace-map', "$space=$in", '--waldir', "$base/new-wal" ],
+		[ $new, '--tablespace-map', "$space=$base/new-space", '--waldir', $in ])
+	{
+		$node->vezactl_fails([ 'restore', '--target-dir', @$places ],
+			2, qr/and the repository, ".*", lie within each other/, 'in the repository');
+	}
+}
+
+# --- what is no file --------------------------------------------------------------------------------
+
+foreach my $name ('postmaster.pid', 'postmaster.opts', 'veza-directory')
+{
+	unlink "$original/$name";
+	POSIX::mkfifo("$original/$name", 0600) or die;
+}
+refused([@here], qr/postmaster.pid" is not a regular file/, 'a FIFO as postmaster.pid');
+unlink "$original/postmaster.pid";
+refused([@here], qr/nothing proves.*postmaster.opts" is not a regular file/s, 'FIFOs as proofs');
+POSIX::mkfifo("$space/veza_restoring", 0600) or die;
+refused([ @here, @said ], qr/has begun to fill directory "\Q$space\E"/, 'a FIFO as a claim');
+unlink "$space/veza_restoring";
+$node->vezactl_ok([ 'restore', '--delta', @here, @said ], 'FIFOs go');
+original_is_whole('the original is whole still');
+
+done_testing();
