@@ -325,6 +325,16 @@ Status WaitForWalOf(BackupJob* job) {
   }
   // Whatever kept it away, it is not worth a second wait of this length.
   job->copy_is_useless = job->copy_is_useless || job->completes_copy;
+  // Without the copy there is room for WAL, which is worth more: while it cannot be archived,
+  // pg_wal grows.
+  if (const Status room = RequireRoomForWal(*job->repository, summary.wal_segment_size);
+      !room && room.error().code == ErrorCode::kNoSpace) {
+    job->copy_is_useless = true;
+    return std::move(arrived.error())
+        .WithHint(
+            fmt::format("The repository is full, so the copy is removed to make room for WAL. {}",
+                        room.error().hint));
+  }
   const char* const hint =
       job->waits_for_switch
           ? "The primary was asked to finish it, and has not done so. Run SELECT pg_switch_wal() "

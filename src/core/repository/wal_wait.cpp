@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/repository/names.h"
+
 namespace veza {
 
 namespace {
@@ -101,6 +103,16 @@ Status WaitForWal(const WalArchive& archive, const Environment& environment, con
       return Cancelled();
     }
   }
+}
+
+Status RequireRoomForWal(const Repository& repository, std::uint64_t segment_size) {
+  const std::string name = std::string(kProbePrefix) + "room";
+  Bytes noise(segment_size);  // which nothing can compress
+  repository.environment().random->Fill(noise);
+  const Status put = PutSmall(repository.store(), name, noise, PutMode::kReplace);
+  // Also of a Put that may have come through all the same.
+  [[maybe_unused]] const Status removed = repository.store().Delete(name);
+  return put;
 }
 
 bool IsAbandoned(const TimelineHistory& history, TimelineId timeline, SegmentNumber segment,

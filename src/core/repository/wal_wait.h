@@ -33,6 +33,10 @@ struct WalWait {
 // kDeadlineExceeded, naming the segment, when there is no progress for too long.
 Status WaitForWal(const WalArchive& archive, const Environment& environment, const WalWait& wait);
 
+// kNoSpace where the store has no room for one more segment of WAL, as large as it can be: a copy
+// that waits for its WAL may have taken the room that this needs. Any other error tells nothing.
+Status RequireRoomForWal(const Repository& repository, std::uint64_t segment_size);
+
 // Whether nobody writes the segment of `timeline` any more, because the server has gone on along
 // `history`: it holds the point where the timeline was left, or comes behind it. The new timeline
 // has the same records up to there in its own segment; but a restore looks for the old one's.

@@ -51,6 +51,18 @@ class WalWaitTest : public testing::Test {
   WalWait wait_;
 };
 
+TEST_F(WalWaitTest, AFullStoreHasNoRoomForASegment) {
+  EXPECT_OK(RequireRoomForWal(*repository_, kTestSegmentSize));
+  EXPECT_FALSE(repository_.Exists("probe/room"));
+  repository_.store().SetHook([](Operation operation, std::string_view name) -> Status {
+    return operation == Operation::kPut && name == "probe/room"
+               ? Status(MakeError(ErrorCode::kNoSpace, "no space left on device"))
+               : Ok();
+  });
+  EXPECT_ERROR(RequireRoomForWal(*repository_, kTestSegmentSize), ErrorCode::kNoSpace);
+  EXPECT_FALSE(repository_.Exists("probe/room"));
+}
+
 TEST_F(WalWaitTest, IsOverWhenAllAreThere) {
   Have(5);
   Have(6);
