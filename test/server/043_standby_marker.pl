@@ -42,17 +42,17 @@ $primary->wait_for_catchup($standby);
 
 # A wrong name of a repository that is there.
 $standby->apply_conf(cluster => 'old');
-poll_until(
-	sub {
-		$standby->safe_psql('postgres',
-			q{SELECT detail FROM veza_backup_check() WHERE name = 'key'}) =~ /as this server holds them/;
-	},
-	'the standby to look at the wrong repository');
+my $looked = sub {
+	return $standby->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'key'}) =~
+	  /as this server holds them/;
+};
+happens(sub { poll_until($looked, 'the row of the check') }, 'the standby looks at the wrong repository');
 is(marker_of($standby), 'none', 'a repository without the WAL of the primary proves nothing');
 
 $standby->apply_conf(cluster => 'main');
-poll_until(sub { marker_of($standby) =~ /main/ }, 'the standby to write the marker');
-pass('the repository that has the WAL of the primary is the one');
+happens(
+	sub { poll_until(sub { marker_of($standby) =~ /main/ }, 'the standby to write the marker') },
+	'the repository that has the WAL of the primary is the one');
 
 # --- A standby that archives itself ---------------------------------------------------------------
 
@@ -61,7 +61,8 @@ $standby->append_conf('postgresql.conf', "veza_backup.cluster = 'old'");
 $standby->restart;
 $primary->safe_psql('postgres', 'INSERT INTO t SELECT 2');
 my $segment = $primary->archive_wal;
-poll_until(sub { grep { m{/\Q$segment\E$} } objects('old/wal/') }, 'the standby to store a segment');
+my $stored = sub { return scalar(grep { m{/\Q$segment\E$} } objects('old/wal/')) };
+happens(sub { poll_until($stored, 'a segment') }, 'the standby stores a segment where its settings lead');
 my $position = -s $standby->logfile;
 $standby->restart;
 # The scheduler looks two seconds after the start.
@@ -75,8 +76,7 @@ $primary->stop;
 $standby->promote;
 $standby->safe_psql('postgres', 'INSERT INTO t SELECT 3');
 $standby->safe_psql('postgres', 'SELECT pg_switch_wal()');
-$standby->wait_for_log(
-	qr/WARNING:  could not archive WAL file "[\w.]+": .*old" is not the one that this server archives to/, $position);
-pass('the new primary acknowledges no WAL there');
+my $refusal = qr/WARNING:  could not archive WAL file "[\w.]+": .*old" is not the one that this server archives to/;
+happens(sub { $standby->wait_for_log($refusal, $position) }, 'the new primary acknowledges no WAL there');
 
 done_testing();

@@ -46,11 +46,14 @@ sub is_mended
 	kill 'STOP', $scheduler;
 	$damage->();
 	my $segment = switch_wal();
-	$node->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$said/, $position);
+	my $refused = qr/WARNING:  could not archive WAL file "\w+": .*$said/;
+	happens(sub { $node->wait_for_log($refused, $position) }, "$test: no WAL is acknowledged");
+	is($node->archive_status($segment), 'ready', "$test: it stays");
 	kill 'CONT', $scheduler;
-	$node->wait_for_log(qr/WARNING:  objects of the repository were missing and have been put back/, $position);
+	my $mended = qr/WARNING:  objects of the repository were missing and have been put back/;
+	happens(sub { $node->wait_for_log($mended, $position) }, "$test: the scheduler looks because it was asked");
 	$node->wake_archiver;
-	$node->wait_for_archived($segment);
+	happens(sub { $node->wait_for_archived($segment) }, "$test: archiving goes on");
 	is(read_object($identity), $entrance{$identity}, "$test: the identity is what it was");
 	$node->vezactl_ok([qw(info)]);
 	return;
@@ -100,10 +103,11 @@ poll_until(sub { key_detail() =~ /as this server holds them/ }, 'the scheduler t
 empty_place();
 my $position = -s $node->logfile;
 my $segment = switch_wal();
-$node->wait_for_log(
-	qr/WARNING:  could not archive WAL file "\w+": .*is empty, but this server has archived to it before\n.*HINT:  .*veza_backup_init\(\)/,
-	$position);
-$node->wait_for_log(qr/WARNING:  could not look after identity and key of the repository: .*is empty/, $position);
+my $said = qr/is empty, but this server has archived to it before\n.*HINT:  .*veza_backup_init\(\)/;
+happens(sub { $node->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$said/, $position) },
+	'the archiver refuses an emptied place');
+$said = qr/WARNING:  could not look after identity and key of the repository: .*is empty/;
+happens(sub { $node->wait_for_log($said, $position) }, 'the scheduler puts nothing back there, and says so');
 is($node->archive_status($segment), 'ready', 'WAL is not acknowledged in an emptied place');
 is_deeply([ grep { m{^main/(wal|identity|key|backup)/} } objects('main/') ], [], 'and nothing stays there');
 $node->sql_fails(q{SELECT veza_backup_now('full')}, qr/is empty, but/, 'a backup there');
@@ -115,13 +119,14 @@ is($node->archive_status($segment), 'ready', 'nor after a restart');
 write_object("main/wal/1/00000001/00000000/$segment", 'x');
 $position = -s $node->logfile;
 $node->wake_archiver;
-$node->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*has lost its identity/, $position);
+$said = qr/WARNING:  could not archive WAL file "\w+": .*has lost its identity/;
+happens(sub { $node->wait_for_log($said, $position) }, 'the archiver still refuses');
 is_deeply([ grep { m{^main/(identity|key)/} } objects('main/') ], [], 'nothing is put back');
 empty_place();
 
 is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), repository() . '/main', 'an operator decides');
 $node->wake_archiver;
-$node->wait_for_archived($segment);
+happens(sub { $node->wait_for_archived($segment) }, 'then archiving goes on');
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->vezactl_ok([qw(verify)]);
 

@@ -9,6 +9,7 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -146,9 +147,16 @@ TEST_F(ConfinementTest, HasSharedMemoryThatIsNew) {
   }
   shmid_ds of_segment{};
   ASSERT_EQ(shmctl(segment, IPC_STAT, &of_segment), 0);
-  for (const int command : {IPC_SET, IPC_INFO, SHM_INFO, SHM_STAT, SHM_LOCK, SHM_UNLOCK}) {
-    EXPECT_EQ(Try(kOfDebian12, [&] { return shmctl(segment, command, &of_segment); }), EACCES)
-        << command;
+  constexpr int kShmStatAny = 15;      // of linux/shm.h
+  constexpr long kPassedOver = 0x100;  // IPC_64
+  for (const int command :
+       {IPC_SET, IPC_INFO, SHM_INFO, SHM_STAT, kShmStatAny, SHM_LOCK, SHM_UNLOCK}) {
+    for (const long form : {0L, kPassedOver}) {
+      const auto call = [&] {
+        return static_cast<int>(syscall(SYS_shmctl, segment, command | form, &of_segment));
+      };
+      EXPECT_EQ(Try(kOfDebian12, call), EACCES) << command << " " << form;
+    }
   }
   EXPECT_EQ(shmctl(segment, IPC_RMID, nullptr), 0);
   EXPECT_EQ(Try(kOfDebian12,

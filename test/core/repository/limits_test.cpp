@@ -98,6 +98,50 @@ class LimitsTest : public testing::Test {
   std::shared_ptr<HostileStore> hostile_;
 };
 
+// What FORMAT.md sections 2 and 13, the README and the CHANGELOG promise. The other tests go by the
+// constants, and would pass with any figure.
+TEST(LimitsFigures, AreThoseOfTheDocuments) {
+  EXPECT_EQ(limits::kIdentity, 65'536U);
+  EXPECT_EQ(limits::kKeyWrap, 65'536U);
+  EXPECT_EQ(limits::kGapRecord, 65'536U);
+  EXPECT_EQ(limits::kLease, 16'384U);
+  EXPECT_EQ(limits::kLock, 1'048'576U);
+  EXPECT_EQ(limits::kDrillRecord, 1'048'576U);
+  EXPECT_EQ(limits::kBackupDocument, 16'777'216U);
+  EXPECT_EQ(limits::kPack, 33'554'432U);
+  EXPECT_EQ(limits::kJsonDepth, 16U);
+  EXPECT_EQ(limits::kJsonValues, 2'097'152U);
+  EXPECT_EQ(limits::kManifestLine.size, 67'108'864U);
+  EXPECT_EQ(limits::kManifestLine.values, 8'388'608U);
+  EXPECT_EQ(limits::kAuthenticManifestLine.size, 1'073'741'824U);
+  EXPECT_EQ(limits::kAuthenticManifestLine.values, 134'217'728U);
+  EXPECT_EQ(limits::kZstdWindowLog, 23);
+  EXPECT_EQ(limits::kTimelineHistory, 4'194'304U);
+  EXPECT_EQ(limits::kBackupHistory, 65'536U);
+  EXPECT_EQ(limits::kScryptMemory, 134'217'728U);
+  EXPECT_EQ(limits::kScryptWork, 1'048'576U);
+  EXPECT_EQ(limits::kScryptBlock, 32U);
+  EXPECT_EQ(limits::kScryptParallelism, 16U);
+  EXPECT_EQ(limits::kIdentities, 256U);
+  EXPECT_EQ(limits::kKeyWraps, 1000U);
+  EXPECT_EQ(limits::kKeyWrapsTried, 32U);
+  EXPECT_EQ(limits::kKeyWrapsOfABackup, 4U);
+  EXPECT_EQ(limits::kDirectories, 100'000U);
+  EXPECT_EQ(limits::kPins, 100'000U);
+  EXPECT_EQ(limits::kWalRanges, 100'000U);
+  EXPECT_EQ(limits::kGapRecords, 10'000U);
+  EXPECT_EQ(limits::kLeases, 1000U);
+  EXPECT_EQ(limits::kLapsedLeases, 1000U);
+  EXPECT_EQ(limits::kDrillRecords, 1000U);
+  EXPECT_EQ(limits::kTimelines, 10'000U);
+  EXPECT_EQ(limits::kListPage, 8'388'608U);
+  EXPECT_EQ(limits::kBucketConfiguration, 1'048'576U);
+  EXPECT_EQ(limits::kErrorAnswer, 65'536U);
+  EXPECT_EQ(limits::kXmlDepth, 16U);
+  EXPECT_EQ(limits::kXmlMarkup, 100'000U);
+  EXPECT_EQ(limits::kEmptyPages, 10'000);
+}
+
 TEST_F(LimitsTest, SixteenMegabytesOfBracketsUnderIdentity) {
   Put("identity/7", std::string(16 * kMiB, '['));
   int fetched = 0;

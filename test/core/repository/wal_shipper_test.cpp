@@ -33,6 +33,8 @@ class ShiftedClock final : public Clock {
 // Ready files in a pg_wal, and a shipper. Threads and time are real.
 class WalShipperTest : public testing::Test {
  protected:
+  explicit WalShipperTest(Cipher cipher = Cipher::kNone) : repository_(cipher) {}
+
   void SetUp() override {
     std::filesystem::create_directories(repository_.Scratch("pg_wal/archive_status"));
     options_.wal_directory = repository_.Scratch("pg_wal");
@@ -154,6 +156,37 @@ TEST_F(WalShipperTest, StoresNothingWithAKeyThatIsNotTheRepositorysAnyMore) {
 
   WriteText(identity, ours);
   EXPECT_OK(Archive(Segment(3)));
+}
+
+class EncryptedWalShipperTest : public WalShipperTest {
+ protected:
+  EncryptedWalShipperTest() : WalShipperTest(Cipher::kAes256Gcm) {}
+};
+
+// The identity is there, but nobody could open what is stored.
+TEST_F(EncryptedWalShipperTest, WithoutAWrapNothingIsAcknowledged) {
+  const std::string wrap = (*repository_).key_wraps().front().name;
+  const std::string text = ReadText(repository_.PathOf(wrap));
+  std::atomic<bool> removes{false};
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/") && removes) {
+      std::filesystem::remove(repository_.PathOf(wrap));
+    }
+    return Ok();
+  };
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
+  removes = true;
+  MakeReady(2, 2);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const auto refused = Archive(Segment(2));
+    EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(refused.error().message, HasSubstr("has lost its key"));
+  }
+  EXPECT_TRUE(IsStored(Segment(2))) << "the wrap may come back";
+  removes = false;
+  WriteText(repository_.PathOf(wrap), text);
+  EXPECT_EQ(Archive(Segment(2)).value().outcome, PushOutcome::kAlreadyThere);
 }
 
 // Everything below the prefix was deleted, or the file system is not mounted any more.

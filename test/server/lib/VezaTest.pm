@@ -42,7 +42,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
-  store repository poll_until objects read_object write_object delete_object
+  store repository poll_until happens objects read_object write_object delete_object
   break_store mend_store slow_store store_faults fault_counts
   store_conditions
 );
@@ -90,6 +90,17 @@ sub poll_until
 		sleep 0.1;
 	}
 	return 1;
+}
+
+# A test of something that is waited for: it fails by its name, and not by the end of the script.
+sub happens
+{
+	my ($waiting, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $happened = eval { $waiting->(); 1 };
+	my $why = $@;
+	ok($happened, $test) or diag($why);
+	return;
 }
 
 # --- a node ---------------------------------------------------------------------------------------
