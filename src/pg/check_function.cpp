@@ -107,9 +107,9 @@ class CheckCall final : public RowsCall {
     }
     if (key_.held && key_.key_id != key_id) {
       return {"key", false,
-              fmt::format("the identity names key \"{}\", but this server has opened the "
-                          "repository with \"{}\"",
-                          key_id, key_.key_id),
+              fmt::format("the identity names {}, but this server has opened the repository with "
+                          "{}",
+                          KeyInWords(key_id), KeyInWords(key_.key_id)),
               "What this server stores cannot be read with the key that is there now. See the "
               "chapter on a lost key in README.md before you restart the server."};
     }

@@ -178,6 +178,7 @@ class InitCall final : public RowsCall {
   Status Work() override {
     ASSIGN_OR_RETURN(std::shared_ptr<Store> store, Connect());
     location_ = store->location();
+    RETURN_IF_ERROR(RequireKeptEncryption(facts_.data_directory, location_, config_.cipher));
     Status made = Initialise(store);
     if (made || made.error().code != ErrorCode::kDataCorrupted) {
       return made;
@@ -186,6 +187,9 @@ class InitCall final : public RowsCall {
     // tells, and somebody has asked for it.
     const auto restored =
         RestoreKey(store, Options(), environment_, {.server = MakeIdentity(facts_)});
+    if (!restored && restored.error().code == ErrorCode::kConflict) {
+      return restored.error();  // it names the keys
+    }
     return restored ? Initialise(store) : made;
   }
 

@@ -170,6 +170,9 @@ PostgreSQL::Test::Utils::append_to_file($shell, "#!/bin/sh\n");
 chmod 04777, $shell or die "chmod: $!";
 chmod 02777, $node->data_dir . '/pg_logical/snapshots' or die "chmod: $!";
 $node->apply_conf(cluster => 'plain', cipher => 'none', cipher_passphrase => undef);
+$node->sql_fails('SELECT veza_backup_init()', qr/would not be encrypted, but.*HINT:.*delete the file "veza-repository"/s,
+	'no server gives up its key by accident');
+unlink $node->data_dir . '/veza-repository' or die "unlink: $!";
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 my $plain = "$base/plain";

@@ -43,12 +43,20 @@ Result<std::string> FirstUse(Store& store) {
 
 constexpr const char* kHowToPutBack =
     "Something has deleted objects in it: a lifecycle rule or a clean-up script, for example; stop "
-    "that first. A server that had it open puts them back by itself within minutes. Otherwise run "
-    "\"vezactl key restore\".";
+    "that first. A server that had it open puts them back within minutes, or says in its log why "
+    "it "
+    "does not. Otherwise run \"vezactl key restore\".";
 
 constexpr const char* kHowToMendWrap =
-    "Something has replaced or damaged it. A server that had the repository open puts it back by "
-    "itself within minutes. Otherwise run \"vezactl key restore\".";
+    "Something has replaced or damaged it. A server that had the repository open puts it back "
+    "within minutes, or says in its log why it does not. Otherwise run \"vezactl key restore\".";
+
+// Where PutBack does not decide which of two keys is the right one.
+constexpr const char* kWhichKey =
+    "Nothing is put back by itself, because the other key may be the newer one: another server has "
+    "made it, or somebody has put another cluster's objects there. Do not restart this server. "
+    "Find "
+    "out which key older backups need: see the chapter on a lost key in README.md.";
 
 Error LostIdentity(const Store& store, const std::string& first, bool lacks_key) {
   return MakeError(ErrorCode::kDataCorrupted,
@@ -65,10 +73,7 @@ Error OtherKey(const Store& store, const Identity& identity, const EntranceCopy&
                    "{}",
                    identity.system_identifier, store.location(), KeyInWords(identity.key_id),
                    KeyInWords(held.key_id))
-      .WithHint(
-          "Another server has made a new key there. What this server has stored cannot be read "
-          "with it. Do not restart this server; find out which of the two keys older backups need, "
-          "and see the chapter on a lost key in README.md.");
+      .WithHint(kWhichKey);
 }
 
 Error Ambiguous(const Store& store, const std::string& wrap) {
@@ -78,8 +83,25 @@ Error Ambiguous(const Store& store, const std::string& wrap) {
              "than this server has opened it with",
              store.location(), wrap)
       .WithHint(
-          "Nothing is put back, because the other key may be the newer one. Run \"vezactl key "
-          "restore\", or SELECT veza_backup_init() on the primary.");
+          "Nothing is put back by itself, because the other key may be the newer one. Run "
+          "\"vezactl "
+          "key restore\", or SELECT veza_backup_init() on the primary.");
+}
+
+// The name of a wrap of another key than `key_id`. Empty: there is none.
+Result<std::string> WrapOfOtherKey(Store& store, const std::string& key_id) {
+  std::string other;
+  const Status listed = store.List(kKeyPrefix, "", [&](const ObjectInfo& object) -> Status {
+    if (key_id.empty() || !object.name.starts_with(KeyWrapName(key_id, ""))) {
+      other = object.name;
+      return MakeError(ErrorCode::kCancelled, "one is enough");
+    }
+    return Ok();
+  });
+  if (other.empty()) {
+    RETURN_IF_ERROR(listed);
+  }
+  return other;
 }
 
 // There is something, but nothing that tells that it is the old place.
@@ -284,13 +306,7 @@ class PutBack {
   // A wrap of another key may be what is left of a repository that was made anew since: then our
   // identity would make what is in it unreadable.
   Status RefuseBesideOtherKey() {
-    std::string other;
-    RETURN_IF_ERROR(store_.List(kKeyPrefix, "", [&](const ObjectInfo& object) {
-      if (held_.key_id.empty() || !object.name.starts_with(KeyWrapName(held_.key_id, ""))) {
-        other = object.name;
-      }
-      return Ok();
-    }));
+    ASSIGN_OR_RETURN(const std::string other, WrapOfOtherKey(store_, held_.key_id));
     return other.empty() ? Ok() : Ambiguous(store_, other);
   }
 
@@ -413,6 +429,76 @@ bool MayBeLost(ErrorCode code) {
          code == ErrorCode::kWrongKey;
 }
 
+// What is below key/ of a key, until one of them is opened.
+struct WrapSearch {
+  std::optional<OpenedKey> opened;
+  std::size_t count = 0;  // objects under the name of its wraps, as far as they are looked at
+  std::size_t tried = 0;  // that the passphrase does not open
+  bool has_more_to_try = false;  // than the limit allows
+  bool is_cut = false;           // there are more objects than are looked at
+  std::optional<Error> damaged;  // the last that is no wrap of the key
+};
+
+Result<WrapSearch> SearchWraps(Store& store, const std::string& key_id,
+                               const RepositoryOptions& options, const Cancellation& cancellation) {
+  ASSIGN_OR_RETURN(const FirstObjects wraps, ListOldestWraps(store, KeyWrapName(key_id, "")));
+  WrapSearch search;
+  search.count = wraps.objects.size();
+  search.is_cut = wraps.more;
+  for (const ObjectInfo& wrap : wraps.objects) {
+    RETURN_IF_ERROR(cancellation.Check());
+    if (search.tried == limits::kKeyWrapsTried) {
+      search.has_more_to_try = true;
+      return search;
+    }
+    const Result<Bytes> text = GetListed(store, wrap, limits::kKeyWrap);
+    if (!text && !IsNoWrap(text.error())) {
+      return text.error();
+    }
+    if (!text) {
+      search.damaged = text.error();
+      continue;
+    }
+    const NamedText object{wrap.name, std::string(AsText(*text))};
+    Result<DataKey> key = UnwrapOwn(store, key_id, object, options.passphrase.text());
+    if (key) {
+      search.opened = OpenedKey{*std::move(key), object};
+      return search;
+    }
+    if (key.error().code == ErrorCode::kWrongKey) {
+      ++search.tried;
+    } else {
+      search.damaged = std::move(key.error());
+    }
+  }
+  return search;
+}
+
+// Of a repository that was opened with `key_id`. The hint promises that the object is put back only
+// where PutBack would do it.
+Status LostSinceOpened(Store& store, const std::string& name, const std::string& key_id) {
+  const std::string lost = fmt::format(
+      "repository \"{}\" has lost its identity: there is no object \"{}\"", store.location(), name);
+  ASSIGN_OR_RETURN(const std::vector<NamedText> objects, ReadDamagedIdentities(store));
+  for (const NamedText& object : objects) {
+    const Result<Identity> identity = ParseUnverifiedIdentity(object);
+    if (identity && identity->key_id != key_id) {
+      return MakeError(ErrorCode::kFailedPrecondition,
+                       "{}; object \"{}\" is there and names {}, but it was opened with {}", lost,
+                       object.name, KeyInWords(identity->key_id), KeyInWords(key_id))
+          .WithHint(kWhichKey);
+    }
+  }
+  ASSIGN_OR_RETURN(const std::string wrap, WrapOfOtherKey(store, key_id));
+  if (objects.empty() && !wrap.empty()) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "{}; object \"{}\" is there, of another key than it was opened with", lost,
+                     wrap)
+        .WithHint(kWhichKey);
+  }
+  return MakeError(ErrorCode::kFailedPrecondition, "{}", lost).WithHint(kHowToPutBack);
+}
+
 }  // namespace
 
 Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted) {
@@ -461,41 +547,26 @@ Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const Reposit
   if (first) {
     return *std::move(first);
   }
-  const std::string prefix = KeyWrapName(key_id, "");
-  ASSIGN_OR_RETURN(const FirstObjects wraps, ListOldestWraps(store, prefix));
-  if (wraps.objects.empty()) {
+  ASSIGN_OR_RETURN(WrapSearch search, SearchWraps(store, key_id, options, cancellation));
+  if (search.opened) {
+    return *std::move(search.opened);
+  }
+  if (search.count == 0) {
     return LostKey(store, key_id);
   }
-  std::optional<Error> damaged;
-  std::size_t tried = 0;
-  for (const ObjectInfo& wrap : wraps.objects) {
-    RETURN_IF_ERROR(cancellation.Check());
-    if (tried == limits::kKeyWrapsTried) {
-      return TooManyWraps(store, key_id, wraps.objects.size());
-    }
-    const Result<Bytes> text = GetListed(store, wrap, limits::kKeyWrap);
-    if (!text && !IsNoWrap(text.error())) {
-      return text.error();
-    }
-    if (!text) {
-      damaged = text.error();
-      continue;
-    }
-    const NamedText object{wrap.name, std::string(AsText(*text))};
-    Result<DataKey> key = UnwrapOwn(store, key_id, object, options.passphrase.text());
-    if (key) {
-      return OpenedKey{*std::move(key), object};
-    }
-    if (key.error().code == ErrorCode::kWrongKey) {
-      ++tried;
-    } else {
-      damaged = std::move(key.error());
-    }
+  if (search.has_more_to_try) {
+    return TooManyWraps(store, key_id, search.count);
   }
-  if (wraps.more) {
-    return TooManyObjects(store, prefix, limits::kKeyWraps);
+  if (search.is_cut) {
+    return TooManyObjects(store, KeyWrapName(key_id, ""), limits::kKeyWraps);
   }
-  return damaged ? *damaged : WrongPassphrase(store);
+  return search.damaged ? *search.damaged : WrongPassphrase(store);
+}
+
+Result<bool> HasRoomForWrap(Store& store, const std::string& key_id,
+                            const RepositoryOptions& options, const Cancellation& cancellation) {
+  ASSIGN_OR_RETURN(const WrapSearch search, SearchWraps(store, key_id, options, cancellation));
+  return search.tried < limits::kKeyWrapsTried && search.count < limits::kKeyWraps;
 }
 
 Error EmptiedRepository(const Store& store) {
@@ -606,10 +677,7 @@ Status RequireIdentityInPlace(const Repository& repository, std::uint64_t system
     if (first.empty()) {
       return EmptiedRepository(store);
     }
-    return MakeError(ErrorCode::kFailedPrecondition,
-                     "repository \"{}\" has lost its identity: there is no object \"{}\"",
-                     store.location(), name)
-        .WithHint(kHowToPutBack);
+    return LostSinceOpened(repository.store(), name, repository.identities().front().key_id);
   }
   RETURN_IF_ERROR(text);
   return RequireSameKey(repository, {name, std::string(AsText(*text))});

@@ -47,6 +47,11 @@ struct OpenedKey {
 Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const RepositoryOptions& options,
                           const Cancellation& cancellation);
 
+// Whether FindKey() would come to a wrap of the key that is put there now: it is the youngest, and
+// only so many older ones are tried.
+Result<bool> HasRoomForWrap(Store& store, const std::string& key_id,
+                            const RepositoryOptions& options, const Cancellation& cancellation);
+
 // Nothing is in the repository of a server that has archived to it: it was deleted, or this is
 // another place (a file system that is not mounted). Nothing may be written there by itself.
 Error EmptiedRepository(const Store& store);
@@ -107,7 +112,7 @@ Result<FirstObjects> ListOldestWraps(Store& store, const std::string& prefix);
 // For one who has written and is about to acknowledge it: what was stored can be read only with
 // identity and key, so it counts only where they are still there. Errors, beside the store's:
 // - kFailedPrecondition: there is no identity of the system. Something has deleted it, or this is
-//   another place by now.
+//   another place by now. The hint promises that it is put back only where KeepEntrance() would.
 // - kDataCorrupted: it is damaged. kPermissionDenied: it lacks the signature.
 // - kWrongKey: it names another key than the repository was opened with, so that nobody can open
 //   what was sealed with that.

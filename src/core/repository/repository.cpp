@@ -33,18 +33,21 @@ Error OtherSystem(const Store& store, const Identity& owner, std::uint64_t syste
 }
 
 // An identity without a key can be written by anybody who may write to the store. Where there are
-// keys, it is not the one that the repository was made with: to follow it would end the encryption.
-Status RequireNoKey(Store& store, std::uint64_t system_identifier) {
-  ASSIGN_OR_RETURN(const bool has_keys, HoldsObject(store, kKeyPrefix));
-  if (!has_keys) {
+// keys, it is not the one that the repository was made with: to follow it would end the encryption,
+// whatever the cipher is set to.
+Status RequireNoKeys(Store& store) {
+  ASSIGN_OR_RETURN(const FirstObjects keys, ListFirst(store, kKeyPrefix, 1));
+  if (keys.objects.empty()) {
     return Ok();
   }
   return MakeError(ErrorCode::kPermissionDenied,
-                   "identity {} of repository \"{}\" names no key, but there are keys",
-                   system_identifier, store.location())
+                   "repository \"{}\" has no identity that names a key, but it holds object \"{}\"",
+                   store.location(), keys.objects.front().name)
       .WithHint(
-          "The identity was damaged or forged. A server that had the repository open puts its own "
-          "back by itself. Otherwise run \"vezactl key restore\". Do not turn off encryption.");
+          "Somebody may have forged the identity, to end the encryption. Do not turn it off: set "
+          "veza_backup.cipher and the passphrase as they were, and run \"vezactl key restore\". A "
+          "server that had the repository open puts its own identity back by itself. Only if you "
+          "know that nothing was ever encrypted there, move the objects below \"key/\" elsewhere.");
 }
 
 Error LostOwnIdentity(const Store& store, std::uint64_t system_identifier) {
@@ -53,8 +56,10 @@ Error LostOwnIdentity(const Store& store, std::uint64_t system_identifier) {
                    store.location(), system_identifier)
       .WithHint(
           "It was lost, or somebody has put another cluster's in its place. Under that one's key "
-          "what is stored could not be read any more. Put identity and key back (\"vezactl key "
-          "restore\"), or give this cluster another veza_backup.cluster.");
+          "what is stored could not be read any more. If the other identity is wrong, keep a copy "
+          "of "
+          "it, delete it, and run \"vezactl key restore\". Otherwise give this cluster another "
+          "veza_backup.cluster.");
 }
 
 // Writes the identity unless it is there. True: we wrote it.
@@ -96,16 +101,17 @@ Status Repository::OpenKey() {
             "Set veza_backup.cipher and veza_backup.cipher_passphrase (or "
             "veza_backup.cipher_passphrase_file).");
   }
+  if (!encrypted) {
+    RETURN_IF_ERROR(RequireNoKeys(*store_));
+  }
   if (!encrypted && options_.cipher != Cipher::kNone) {
-    RETURN_IF_ERROR(RequireNoKey(*store_, identities_.front().system_identifier));
     return MakeError(ErrorCode::kFailedPrecondition,
                      "repository \"{}\" was initialized without encryption, but encryption is "
                      "configured",
                      store_->location())
         .WithHint(
             "Use another veza_backup.repository or veza_backup.cluster, or set veza_backup.cipher "
-            "to "
-            "none.");
+            "to none.");
   }
   if (encrypted) {
     ASSIGN_OR_RETURN(OpenedKey opened, FindKey(*store_, identities_.front().key_id, options_,
@@ -165,6 +171,9 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
   ours.node = options.node;
   ours.created = environment.clock->Now();
 
+  if (present.empty() && options.cipher == Cipher::kNone) {
+    RETURN_IF_ERROR(RequireNoKeys(*store));
+  }
   if (present.empty()) {
     // A wrap that is there already is not taken up: its maker may be about to lose the race for the
     // identity, and to delete it.

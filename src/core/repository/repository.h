@@ -34,7 +34,8 @@ class Repository {
   // hint; Initialise() is for that. kDataCorrupted where something lies in it, but identity or key
   // do not (entrance.h). kWrongKey for a passphrase that does not fit;
   // kFailedPrecondition when the repository is encrypted and the options are not, or the other way
-  // round.
+  // round. kPermissionDenied where an identity names no key and there are keys, whatever the
+  // options say: it may be forged.
   static Result<std::unique_ptr<Repository>> Open(std::shared_ptr<Store> store,
                                                   RepositoryOptions options,
                                                   Environment environment);
@@ -42,7 +43,8 @@ class Repository {
   // Creates key and identity, or finds that they are there (idempotent), then opens. Only a primary
   // may call it. A repository that belongs to other system identifiers is kConflict unless
   // `accept_new_system`. One that has lost its identity is kDataCorrupted: a new key would make
-  // everything in it unreadable.
+  // everything in it unreadable. Without a key none is made where there are keys
+  // (kPermissionDenied).
   static Result<std::unique_ptr<Repository>> Initialise(std::shared_ptr<Store> store,
                                                         RepositoryOptions options,
                                                         Environment environment,

@@ -62,14 +62,28 @@ Error Elsewhere(const Store& store, const RepositoryMarker& marker, const std::s
       .WithHint(kIfItIsMeant);
 }
 
+constexpr const char* kIfNoKeyIsMeant =
+    "Somebody may have forged the identity, or settings were lost. Set veza_backup.cipher and the "
+    "passphrase as they were. Only if nothing is to be encrypted from now on, delete the file "
+    "\"veza-repository\" in the data directory, run SELECT veza_backup_init() and take a full "
+    "backup.";
+
 Error OtherKey(const RepositoryMarker& marker, const RepositoryMarker& opened) {
   return MakeError(ErrorCode::kConflict,
                    "repository \"{}\" has {} now, but this server has archived to it with {}",
                    opened.location, KeyInWords(opened.key_id), KeyInWords(marker.key_id))
       .WithHint(
-          "Another server has made a new key there: see the chapter on a lost key in README.md. To "
-          "go "
-          "on with the new one, run SELECT veza_backup_init() and take a full backup.");
+          opened.key_id.empty()
+              ? kIfNoKeyIsMeant
+              : "Another server has made a new key there: see the chapter on a lost key in "
+                "README.md. To go on with the new one, run SELECT veza_backup_init() and take "
+                "a full backup.");
+}
+
+// Whoever can write to the store can make a repository that needs no key. So from one with a key no
+// node goes to one without by itself, nor by what says something else, as veza_backup_init() does.
+bool WouldEndEncryption(const std::optional<RepositoryMarker>& marker, const std::string& key_id) {
+  return marker && !marker->key_id.empty() && key_id.empty();
 }
 
 Status WriteMarker(const std::string& data_directory, const RepositoryMarker& marker) {
@@ -138,7 +152,23 @@ Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& 
   return std::optional(std::move(marker));
 }
 
+Status RequireKeptEncryption(const std::string& data_directory, const std::string& location,
+                             Cipher cipher) {
+  const auto marker = ReadRepositoryMarker(data_directory);
+  // What cannot be read says nothing, and is written anew.
+  if (cipher != Cipher::kNone || !marker || !WouldEndEncryption(*marker, "")) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "repository \"{}\" would not be encrypted, but this server has archived to "
+                   "\"{}\" with {}",
+                   location, (*marker)->location, KeyInWords((*marker)->key_id))
+      .WithHint(kIfNoKeyIsMeant);
+}
+
 Status MarkRepository(const MarkerPlace& place, const Repository& repository) {
+  RETURN_IF_ERROR(RequireKeptEncryption(place.data_directory, repository.store().location(),
+                                        repository.options().cipher));
   const RepositoryMarker marker = MarkerOf(place, repository);
   const auto present = ReadRepositoryMarker(place.data_directory);
   return present && *present == marker ? Ok() : WriteMarker(place.data_directory, marker);
@@ -158,6 +188,8 @@ Status KeepMarker(const std::string& data_directory, const RepositoryMarker& ope
     RETURN_IF_ERROR(Compare(marker, opened));
   } else if (!marker || marker->location != opened.location) {
     return Ok();
+  } else if (WouldEndEncryption(marker, opened.key_id)) {
+    return OtherKey(*marker, opened);
   }
   return marker == opened ? Ok() : WriteMarker(data_directory, opened);
 }
@@ -165,7 +197,7 @@ Status KeepMarker(const std::string& data_directory, const RepositoryMarker& ope
 Result<bool> MarkerNames(const std::string& data_directory, const RepositoryMarker& opened) {
   ASSIGN_OR_RETURN(const std::optional<RepositoryMarker> marker,
                    ReadRepositoryMarker(data_directory));
-  return marker && IsSamePlace(*marker, opened);
+  return marker && IsSamePlace(*marker, opened) && !WouldEndEncryption(marker, opened.key_id);
 }
 
 Status MoveMarker(const std::string& data_directory, const RepositoryMarker& opened) {

@@ -37,7 +37,14 @@ struct MarkerPlace {
   std::string service;
 };
 
-// Durable when it returns; writes nothing where the file says so already.
+// A server that has archived with a key goes to a repository without one only by a DBA who has
+// deleted the file: who can write to the store can make such a repository, and a setting may be
+// lost. kFailedPrecondition for a `cipher` that would. What cannot be read says nothing.
+Status RequireKeptEncryption(const std::string& data_directory, const std::string& location,
+                             Cipher cipher);
+
+// Durable when it returns; writes nothing where the file says so already. Errors as of
+// RequireKeptEncryption().
 Status MarkRepository(const MarkerPlace& place, const Repository& repository);
 
 // For one who has `opened` a repository of this system: kFailedPrecondition where the file names
@@ -48,12 +55,13 @@ Status CompareMarker(const std::string& data_directory, const RepositoryMarker& 
 // nothing.
 // - A primary that archives writes what InitialiseMarked() could not write. kConflict as above.
 // - A standby has the file of the primary that it was copied from. It makes no key and stops no
-//   other that does: it follows, where the location is the same. It writes no file anew.
+//   other that does: it follows, where the location is the same, but not out of encryption
+//   (kConflict). It writes no file anew.
 // Errors as of CompareMarker().
 Status KeepMarker(const std::string& data_directory, const RepositoryMarker& opened,
                   bool is_primary);
 
-// Whether there is a marker and it names this place.
+// Whether there is a marker and it names this place, and no key where there is none.
 //
 // Where it does not, a standby writes it only with a proof: its primary may have been moved to
 // another repository, and a standby that was restored from a backup has no marker yet. That the

@@ -101,8 +101,17 @@ TEST_P(EntranceTest, WrapsAndProbesAloneAreNoUse) {
   const auto opened = Open();
   EXPECT_ERROR(opened, ErrorCode::kFailedPrecondition);
   EXPECT_THAT(opened.error().message, HasSubstr("not initialized"));
-  EXPECT_OK(Initialise());
-  EXPECT_OK(Open());
+  if (encrypted()) {
+    EXPECT_OK(Initialise());
+    EXPECT_OK(Open());
+  } else {
+    // Keys that are left may be those of what was encrypted.
+    const std::vector<std::string> names = Names();
+    const auto refused = Initialise();
+    EXPECT_ERROR(refused, ErrorCode::kPermissionDenied);
+    EXPECT_THAT(refused.error().message, HasSubstr("it holds object \"key/ffff"));
+    EXPECT_EQ(Names(), names);
+  }
 }
 
 // The look at the identities and the look at the rest are two.
@@ -451,6 +460,48 @@ TEST_P(EntranceTest, AnotherKeyIsAConflict) {
   EXPECT_ERROR(look, ErrorCode::kConflict);
   EXPECT_THAT(look.error().message, AllOf(HasSubstr(held.key_id), HasSubstr("this server")));
   EXPECT_EQ(Objects(), before);
+}
+
+// What the archiver says of a loss is what the scheduler does about it.
+TEST_P(EntranceTest, APutBackIsPromisedOnlyWhereItHappens) {
+  const auto repository = Initialise().value();
+  PutWal(*repository);
+  const EntranceCopy held = Held();
+  Lose("identity/");
+  const auto lost = RequireKeyInPlace(*repository, kTestSystem);
+  EXPECT_THAT(lost.error().hint, HasSubstr("puts them back within minutes"));
+  EXPECT_THAT(Keep(held).value().put_back, ElementsAre(IdentityName(kTestSystem)));
+  if (!encrypted()) {
+    return;
+  }
+  // Another cluster's identity and key.
+  Lose("identity/");
+  const std::shared_ptr<Store> elsewhere = MakeStore("elsewhere");
+  const auto other =
+      Repository::Initialise(elsewhere, options_, environment_, TestIdentity(kOtherSystem), false)
+          .value();
+  const NamedText identity = other->identity_objects().front();
+  const NamedText wrap = other->key_wraps().front();
+  Put(identity.name, identity.text);
+  Put(wrap.name, wrap.text);
+  for (const std::string& there : {identity.name, wrap.name}) {
+    const std::vector<NamedText> before = Objects();
+    const auto refused = RequireKeyInPlace(*repository, kTestSystem);
+    EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(refused.error().message,
+                AllOf(HasSubstr("has lost its identity"), HasSubstr(there)));
+    EXPECT_THAT(refused.error().hint, AllOf(HasSubstr("Nothing is put back by itself"),
+                                            Not(HasSubstr("within minutes"))));
+    const auto look = Keep(held);
+    EXPECT_ERROR(look, ErrorCode::kConflict);
+    EXPECT_THAT(look.error().hint, HasSubstr("Nothing is put back by itself"));
+    EXPECT_EQ(Objects(), before);
+    EXPECT_OK(store_->Delete(identity.name));
+  }
+  const std::vector<NamedText> rest = ReadObjects(*elsewhere, "", 1U << 20, 100).value();
+  for (const NamedText& object : rest) {
+    EXPECT_OK(elsewhere->Delete(object.name));
+  }
 }
 
 // The repository was emptied and made anew, and has lost its identity since. The wrap of its key is

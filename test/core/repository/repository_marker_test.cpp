@@ -212,7 +212,16 @@ TEST_P(RepositoryMarkerTest, AStandbyFollows) {
   EXPECT_ERROR(KeepMarker(Data(), Opened(), true), ErrorCode::kConflict);
   EXPECT_EQ(ReadRepositoryMarker(Data()).value()->key_id, old_key);
 
-  ASSERT_OK(KeepMarker(Data(), Opened(), false));
+  if (encrypted()) {
+    ASSERT_OK(KeepMarker(Data(), Opened(), false));
+  } else {
+    // Out of encryption it follows only with the same proof as to another place.
+    EXPECT_ERROR(KeepMarker(Data(), Opened(), false), ErrorCode::kConflict);
+    EXPECT_FALSE(MarkerNames(Data(), Opened()).value());
+    EXPECT_EQ(ReadRepositoryMarker(Data()).value()->key_id, old_key);
+    ASSERT_OK(MoveMarker(Data(), Opened()));
+    ASSERT_OK(KeepMarker(Data(), Opened(), false));
+  }
   EXPECT_EQ(ReadRepositoryMarker(Data()).value(), Opened());
   EXPECT_OK(CompareMarker(Data(), Opened()));
   EXPECT_OK(InitialiseAt(store_));  // promoted
@@ -230,6 +239,40 @@ TEST_P(RepositoryMarkerTest, AStandbyFollows) {
   EXPECT_FALSE(MarkerNames(Data(), Opened()).value());
   EXPECT_OK(KeepMarker(Data(), Opened(), false));
   EXPECT_FALSE(std::filesystem::exists(Path()));
+}
+
+// Who can write to the store empties it, and makes one that needs no key; or a setting is lost.
+TEST_P(RepositoryMarkerTest, NobodyForgetsAKeyByAccident) {
+  if (!encrypted()) {
+    GTEST_SKIP() << "there is no key";
+  }
+  ASSERT_OK(InitialiseAt(store_));
+  const std::string marker = ReadText(Path());
+  const std::string key_id = Opened().key_id;
+  EXPECT_OK(RequireKeptEncryption(Data(), store_->location(), options_.cipher));
+  Lose("");
+  options_.cipher = Cipher::kNone;
+  options_.passphrase = SecretString("");
+  const auto forged = Initialise();
+  ASSERT_OK(forged);
+
+  const auto marked = MarkRepository({Data(), service_}, **forged);
+  const auto asked = RequireKeptEncryption(Data(), store_->location(), Cipher::kNone);
+  for (const Status& refused : {marked, asked}) {
+    EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(refused.error().message, HasSubstr(key_id));
+    EXPECT_THAT(refused.error().hint, AllOf(HasSubstr("veza_backup.cipher"),
+                                            HasSubstr("delete the file \"veza-repository\"")));
+  }
+  const auto archived = InitialiseAt(store_);
+  EXPECT_ERROR(archived, ErrorCode::kConflict);
+  EXPECT_THAT(archived.error().hint, HasSubstr("delete the file \"veza-repository\""));
+  EXPECT_EQ(ReadText(Path()), marker);
+
+  std::filesystem::remove(Path());
+  ASSERT_OK(RequireKeptEncryption(Data(), store_->location(), Cipher::kNone));
+  ASSERT_OK(MarkRepository({Data(), service_}, **forged));
+  EXPECT_OK(InitialiseAt(store_));
 }
 
 // Only archiving frees the disk.

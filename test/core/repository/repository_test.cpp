@@ -377,6 +377,27 @@ TEST_F(RepositoryTest, AnIdentityWithoutAKeyCannotBeSlippedIn) {
   EXPECT_ERROR(Open(options_), ErrorCode::kPermissionDenied);
 }
 
+// One that names no key needs none to be written, whatever the cipher is set to.
+TEST_F(RepositoryTest, AnIdentityWithoutAKeyIsNotFollowedBesideKeys) {
+  ASSERT_OK(Initialise(options_));
+  const std::string path = PathOf(IdentityName(kTestSystem));
+  Identity forged = TestIdentity();
+  forged.cipher = "none";
+  const std::string text = SerializeIdentity(forged, TestPolicy(Cipher::kNone)).value();
+  WriteText(path, text);
+  for (const RepositoryOptions& options : {options_, Options(Cipher::kNone)}) {
+    for (const auto& opened : {Open(options), Initialise(options)}) {
+      EXPECT_ERROR(opened, ErrorCode::kPermissionDenied);
+      EXPECT_THAT(opened.error().hint,
+                  AllOf(HasSubstr("vezactl key restore"), HasSubstr("Do not turn it off")));
+    }
+  }
+  EXPECT_EQ(ReadText(path), text);
+  std::filesystem::remove(path);
+  EXPECT_ERROR(Initialise(Options(Cipher::kNone)), ErrorCode::kPermissionDenied);
+  EXPECT_THAT(Names("identity/"), IsEmpty());
+}
+
 // Somebody has put another cluster's identity and key in the place of ours.
 TEST_F(RepositoryTest, ASystemThatHasStoredWalIsNoNewOne) {
   ASSERT_OK(Initialise(options_));
