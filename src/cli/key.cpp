@@ -38,7 +38,8 @@ Json ToJson(const KeyRestoreReport& report, bool dry_run) {
   Json document = {{"dry_run", dry_run},
                    {"written", report.written},
                    {"backups", report.backups},
-                   {"unreadable_backups", report.unfitting}};
+                   {"unreadable_backups", report.unfitting},
+                   {"unreadable_wal", report.unfitting_wal}};
   if (!report.key_id.empty()) {
     document["key_id"] = report.key_id;
   }
@@ -89,6 +90,12 @@ Result<int> RunRestore(const GlobalOptions& options, const KeyArguments& argumen
                  "They are damaged, or need another key; see the chapter on a lost key in "
                  "README.md.");
   }
+  if (!options.quiet && !report.unfitting_wal.empty()) {
+    PrintWarning(fmt::format("the key does not open {} of the WAL files that were looked at, for "
+                             "example \"{}\"",
+                             report.unfitting_wal.size(), report.unfitting_wal.front()),
+                 "They are damaged, or need another key. \"vezactl verify\" looks at all of them.");
+  }
   return kDone;
 }
 
@@ -106,7 +113,8 @@ Subcommand AddKey(Command parent) {
       .TypeName("FILE");
   restore
       .Add("--key-id", arguments->key_id,
-           "Which key, where the repository holds backups of several")
+           "Which key, where the repository holds what needs several, or an identity names one of "
+           "which there is no copy")
       .TypeName("ID");
   restore.AddFlag("--dry-run", arguments->dry_run, "Only show what would be written");
   return {command,

@@ -1,16 +1,17 @@
 #include "core/repository/key_restore.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
 #include <utility>
 
-#include "core/codec/frame_reader.h"
 #include "core/codec/key.h"
 #include "core/limits.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/entrance.h"
+#include "core/repository/key_evidence.h"
 #include "core/repository/names.h"
 #include "core/repository/tombstone.h"
 
@@ -18,13 +19,12 @@ namespace veza {
 
 namespace {
 
-// Object header and attributes frame are some 300 bytes.
-constexpr std::uint64_t kHeadSize = 4096;
+// Of which wraps are tried before others, when nobody has said which key it is.
+constexpr std::size_t kPreferredKeys = 8;
 
 struct FoundWrap {
   NamedText wrap;
-  std::string source;        // in words
-  bool is_in_place = false;  // an object below key/
+  std::string source;  // in words
 };
 
 // Where wraps come from; each has its own limit, so that junk in one does not keep another's away.
@@ -45,10 +45,31 @@ struct FoundIdentity {
   NamedText object;
 };
 
+// A key that the passphrase gives, with all that it fits: what it has authenticated.
 struct FoundKey {
   std::shared_ptr<const DataKey> key;
-  FoundWrap wrap;  // that the passphrase opens; the first, but one in place rather than another
-  std::vector<FittingBackup> backups;  // that it fits
+  FoundWrap wrap;  // the first that gives it
+  std::vector<std::uint64_t> identities;
+  std::vector<FittingBackup> backups;
+  std::size_t wal_files = 0;  // of those that were looked at
+
+  bool fits() const { return !identities.empty() || !backups.empty() || wal_files > 0; }
+};
+
+// What would be written, in this order. Everything is read and decided before the first of it, so
+// that a dry run says what a run does, and nothing is left half done but by a crash between two of
+// them; then the next run finds the first in place.
+struct PlannedWrap {
+  NamedText wrap;  // without a name where it gets a new one
+  std::string source;
+};
+struct PlannedIdentity {
+  Identity identity;
+  std::optional<NamedText> replaced;  // what lies in its place, and counts for nothing
+};
+struct Plan {
+  std::optional<PlannedWrap> wrap;
+  std::vector<PlannedIdentity> identities;
 };
 
 // Of every backup and tombstone, oldest first.
@@ -74,29 +95,6 @@ Result<std::optional<std::string>> ReadBackupText(Store& store, const std::strin
   }
 }
 
-// Whether the policy's key opens what a server has archived. Nothing of it there: false.
-Result<bool> FitsWal(Store& store, const SealPolicy& policy, std::uint64_t system_identifier) {
-  std::string first;
-  const Status listed =
-      store.List(WalSystemPrefix(system_identifier), "", [&](const ObjectInfo& object) -> Status {
-        first = object.name;
-        return MakeError(ErrorCode::kAlreadyExists, "one object is enough");
-      });
-  if (first.empty()) {
-    RETURN_IF_ERROR(listed);
-    return false;
-  }
-  FrameReader reader(policy, ObjectKind::kStream, first);
-  const Status read = store.Get(first, {0, kHeadSize}, [&](ByteView piece) {
-    return reader.Feed(piece, [](auto&&...) { return Ok(); });
-  });
-  if (!read && read.error().code == ErrorCode::kWrongKey) {
-    return false;
-  }
-  RETURN_IF_ERROR(read);
-  return reader.attributes().has_value();
-}
-
 class KeyRestorer {
  public:
   KeyRestorer(std::shared_ptr<Store> store, const RepositoryOptions& options,
@@ -106,51 +104,70 @@ class KeyRestorer {
   Result<KeyRestoreReport> Run() {
     ASSIGN_OR_RETURN(labels_, ListBackupLabels(*store_));
     RETURN_IF_ERROR(ReadIdentities());
-    RETURN_IF_ERROR(CheckWish());
     if (options_.cipher == Cipher::kNone) {
       keys_[""] = {};
     } else {
       RETURN_IF_ERROR(FindKeys());
     }
-    RETURN_IF_ERROR(FitBackups());
-    ASSIGN_OR_RETURN(FoundKey* const chosen, Choose());
-    policy_ = {options_.cipher, chosen->key};
     RETURN_IF_ERROR(VerifyIdentities());
-    RETURN_IF_ERROR(Write(*chosen));
-    Describe(*chosen);
-    if (!request_.dry_run) {
-      RETURN_IF_ERROR(Repository::Open(store_, options_, environment_));
-    }
+    RETURN_IF_ERROR(FitBackups());
+    RETURN_IF_ERROR(FitWal());
+    ASSIGN_OR_RETURN(const FoundKey* const chosen, Choose());
+    policy_ = {options_.cipher, chosen->key};
+    report_.key_id = KeyId(*chosen);
+    ASSIGN_OR_RETURN(Plan plan, MakePlan(*chosen));
+    RETURN_IF_ERROR(request_.dry_run ? Describe(plan) : CarryOut(plan));
+    DescribeFit(*chosen);
     return std::move(report_);
   }
 
  private:
+  static std::string KeyId(const FoundKey& found) { return found.key ? found.key->hex_id() : ""; }
+
+  // Nothing of them is authentic yet.
   Status ReadIdentities() {
     ASSIGN_OR_RETURN(std::vector<NamedText> objects, ReadDamagedIdentities(*store_));
+    const bool wants_key = options_.cipher != Cipher::kNone;
     std::optional<bool> holds_keys;  // asked once: it may read every backup.json
+    if (!wants_key) {
+      ASSIGN_OR_RETURN(holds_keys, HoldsKeys());
+      if (*holds_keys) {
+        return OtherCipher(true);
+      }
+    }
     for (NamedText& object : objects) {
       Result<Identity> identity = ParseUnverifiedIdentity(object);
-      if (identity && identity->key_id.empty() && options_.cipher != Cipher::kNone) {
-        // Anybody can write one that names no key (RequireNoKey in repository.cpp).
-        if (!holds_keys) {
-          ASSIGN_OR_RETURN(holds_keys, HoldsKeys());
-        }
-        if (*holds_keys) {
-          damaged_.push_back(std::move(object));
-          continue;
-        }
-      }
-      if (identity) {
-        identities_.push_back({std::move(*identity), std::move(object)});
-      } else if (identity.error().code == ErrorCode::kDataCorrupted) {
-        damaged_.push_back(std::move(object));
-      } else {
+      if (!identity && identity.error().code != ErrorCode::kDataCorrupted) {
         return identity.error();
       }
+      if (!identity) {
+        damaged_.push_back(std::move(object));
+        continue;
+      }
+      if (identity->key_id.empty() == !wants_key) {
+        unknown_.push_back({std::move(*identity), std::move(object)});
+        continue;
+      }
+      if (!holds_keys) {
+        ASSIGN_OR_RETURN(holds_keys, HoldsKeys());
+      }
+      if (!wants_key || !(*holds_keys || request_.wrap || request_.key_id)) {
+        return OtherCipher(!wants_key);
+      }
+      // Anybody can write one that names no key (RequireNoKeys in repository.cpp).
+      damaged_.push_back(std::move(object));
     }
     return Ok();
   }
 
+  Error OtherCipher(bool is_encrypted) const {
+    return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" is {}encrypted",
+                     store_->location(), is_encrypted ? "" : "not ")
+        .WithHint(
+            "Set veza_backup.cipher and the passphrase as they were when the repository was made.");
+  }
+
+  // Or did when its backups were made.
   Result<bool> HoldsKeys() {
     ASSIGN_OR_RETURN(bool holds, HoldsObject(*store_, kKeyPrefix));
     for (auto label = labels_.rbegin(); !holds && label != labels_.rend(); ++label) {
@@ -161,51 +178,33 @@ class KeyRestorer {
     return holds;
   }
 
-  // With the key that they name.
+  // By the key that each names. What names one that is not found stays unknown.
   Status VerifyIdentities() {
-    std::vector<FoundIdentity> good;
-    for (FoundIdentity& found : identities_) {
-      const Result<Identity> verified = ParseIdentity(found.object, policy_);
+    for (FoundIdentity& found : std::exchange(unknown_, {})) {
+      const auto key = keys_.find(found.identity.key_id);
+      if (key == keys_.end()) {
+        unknown_.push_back(std::move(found));
+        continue;
+      }
+      const Result<Identity> verified =
+          ParseIdentity(found.object, {options_.cipher, key->second.key});
       if (verified) {
-        good.push_back(std::move(found));
+        key->second.identities.push_back(verified->system_identifier);
       } else if (IsDamagedDocument(verified.error())) {
         damaged_.push_back(std::move(found.object));
       } else {
         return verified.error();
       }
     }
-    identities_ = std::move(good);
-    return Ok();
-  }
-
-  // Identities that are there decide on the key.
-  Status CheckWish() {
-    wanted_ = request_.key_id;
-    for (const auto& [identity, object] : identities_) {
-      if (wanted_ && *wanted_ != identity.key_id) {
-        return MakeError(ErrorCode::kConflict,
-                         "identity {} of repository \"{}\" names key \"{}\", not \"{}\"",
-                         identity.system_identifier, store_->location(), identity.key_id, *wanted_)
-            .WithHint(
-                "What was stored since then needs that key. To read what needs the other one, copy "
-                "the repository without \"identity/\" to a cluster name of its own, and restore "
-                "the key there.");
-      }
-      wanted_ = identity.key_id;
-    }
-    if (wanted_ && wanted_->empty() != (options_.cipher == Cipher::kNone)) {
-      return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" is {}encrypted",
-                       store_->location(), wanted_->empty() ? "not " : "")
-          .WithHint("Set veza_backup.cipher as it was when the repository was made.");
-    }
     return Ok();
   }
 
   // What somebody has given by hand comes first, what lies in the store behind it.
   Status FindKeys() {
+    NotePreferredKeys();
     WrapSource file;
     if (request_.wrap) {
-      file.wraps.push_back({{"", *request_.wrap}, "the file", false});
+      file.wraps.push_back({{"", *request_.wrap}, "the file"});
     }
     ASSIGN_OR_RETURN(WrapSource in_place, WrapsInPlace());
     ASSIGN_OR_RETURN(WrapSource backups, WrapsOfBackups());
@@ -216,18 +215,36 @@ class KeyRestorer {
     return Ok();
   }
 
+  // The one that is asked for, or else those that identities name.
+  void NotePreferredKeys() {
+    if (request_.key_id) {
+      preferred_.insert(*request_.key_id);
+      return;
+    }
+    for (const FoundIdentity& found : unknown_) {
+      if (preferred_.size() < kPreferredKeys) {
+        preferred_.insert(found.identity.key_id);
+      }
+    }
+  }
+
   Result<WrapSource> WrapsInPlace() {
     WrapSource source;
-    if (wanted_) {
+    for (const std::string& key_id : preferred_) {
       // First, so that others cannot keep them away.
-      RETURN_IF_ERROR(ReadWraps(KeyWrapName(*wanted_, ""), source));
+      RETURN_IF_ERROR(
+          ReadWraps(KeyWrapName(key_id, ""), limits::kKeyWraps / kPreferredKeys, source));
     }
-    RETURN_IF_ERROR(ReadWraps(kKeyPrefix, source));
+    RETURN_IF_ERROR(ReadWraps(kKeyPrefix, limits::kKeyWraps, source));
     return source;
   }
 
-  Status ReadWraps(std::string_view prefix, WrapSource& source) {
-    ASSIGN_OR_RETURN(const FirstObjects first, ListOldestWraps(*store_, std::string(prefix)));
+  Status ReadWraps(std::string_view prefix, std::size_t most, WrapSource& source) {
+    ASSIGN_OR_RETURN(FirstObjects first, ListOldestWraps(*store_, std::string(prefix)));
+    if (first.objects.size() > most) {
+      first.objects.resize(most);
+      first.more = true;
+    }
     source.passed_over += first.more ? 1 : 0;
     for (const ObjectInfo& object : first.objects) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
@@ -239,9 +256,8 @@ class KeyRestorer {
         return text.error();
       }
       if (text && !is_known) {
-        source.wraps.push_back({{object.name, std::string(AsText(*text))},
-                                fmt::format("object \"{}\"", object.name),
-                                true});
+        source.wraps.push_back(
+            {{object.name, std::string(AsText(*text))}, fmt::format("object \"{}\"", object.name)});
       }
     }
     return Ok();
@@ -255,7 +271,7 @@ class KeyRestorer {
       ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadBackupText(*store_, *label));
       std::vector<NamedText> wraps = UnverifiedKeyWraps(text.value_or(""));
       std::stable_partition(wraps.begin(), wraps.end(),
-                            [&](const auto& wrap) { return IsNamedAsWanted(wrap); });
+                            [&](const auto& wrap) { return IsPreferred(wrap); });
       if (wraps.size() > limits::kKeyWrapsOfABackup) {
         source.passed_over += wraps.size() - limits::kKeyWrapsOfABackup;
         wraps.resize(limits::kKeyWrapsOfABackup);
@@ -270,25 +286,24 @@ class KeyRestorer {
           continue;
         }
         known.insert(wrap.text);
-        source.wraps.push_back(
-            {std::move(wrap), fmt::format("the copy in backup \"{}\"", *label), false});
+        source.wraps.push_back({std::move(wrap), fmt::format("the copy in backup \"{}\"", *label)});
       }
     }
     return source;
   }
 
-  bool IsNamedAsWanted(const NamedText& wrap) const {
-    return wanted_ && wrap.name.starts_with(KeyWrapName(*wanted_, ""));
+  bool IsPreferred(const NamedText& wrap) const {
+    return std::ranges::any_of(preferred_, [&](const std::string& key_id) {
+      return wrap.name.starts_with(KeyWrapName(key_id, ""));
+    });
   }
 
   Status TryWraps(WrapSource& source) {
     std::stable_partition(source.wraps.begin(), source.wraps.end(),
-                          [&](const FoundWrap& found) { return IsNamedAsWanted(found.wrap); });
+                          [&](const FoundWrap& found) { return IsPreferred(found.wrap); });
     for (FoundWrap& wrap : source.wraps) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
-      const auto known = tried_.find(wrap.wrap.text);
-      if (known != tried_.end()) {
-        PreferInPlace(known->second, wrap);
+      if (tried_.contains(wrap.wrap.text)) {
         continue;
       }
       if (source.tried == limits::kKeyWrapsTried) {
@@ -297,32 +312,15 @@ class KeyRestorer {
       }
       const Result<DataKey> key = UnwrapKey(wrap.wrap.text, options_.passphrase.text());
       source.tried += key || key.error().code == ErrorCode::kWrongKey ? 1 : 0;
-      std::string key_id = key ? key->hex_id() : "";
-      tried_.emplace(wrap.wrap.text, key_id);
-      if (key && !PreferInPlace(key_id, wrap)) {
-        // The wrap of another key, under this one's name, is of no use there.
-        wrap.is_in_place = IsInPlaceOf(key_id, wrap);
-        keys_.emplace(std::move(key_id),
-                      FoundKey{std::make_shared<const DataKey>(*key), std::move(wrap), {}});
+      tried_.insert(wrap.wrap.text);
+      if (key) {
+        FoundKey found;
+        found.key = std::make_shared<const DataKey>(*key);
+        found.wrap = std::move(wrap);
+        keys_.emplace(key->hex_id(), std::move(found));
       }
     }
     return Ok();
-  }
-
-  static bool IsInPlaceOf(const std::string& key_id, const FoundWrap& wrap) {
-    return wrap.is_in_place && wrap.wrap.name.starts_with(KeyWrapName(key_id, ""));
-  }
-
-  // Another wrap that opens the key; false: no wrap of it is known yet.
-  bool PreferInPlace(const std::string& key_id, const FoundWrap& wrap) {
-    const auto found = keys_.find(key_id);
-    if (found == keys_.end()) {
-      return false;
-    }
-    if (!found->second.wrap.is_in_place && IsInPlaceOf(key_id, wrap)) {
-      found->second.wrap = wrap;
-    }
-    return true;
   }
 
   Status FitBackups() {
@@ -359,23 +357,53 @@ class KeyRestorer {
     });
   }
 
-  Result<FoundKey*> Choose() {
-    if (wanted_) {
-      const auto found = keys_.find(*wanted_);
-      if (found == keys_.end()) {
-        return NoCopy(fmt::format("of key \"{}\" ", *wanted_));
-      }
-      return &found->second;
+  // Of every system that is known to have lived here.
+  Status FitWal() {
+    std::set<std::uint64_t> systems;
+    std::map<std::string, SealPolicy> policies;
+    if (request_.server) {
+      systems.insert(request_.server->system_identifier);
     }
-    std::vector<FoundKey*> fitting;
-    std::string choices;
-    for (auto& [key_id, found] : keys_) {
-      ASSIGN_OR_RETURN(const bool fits, Fits(found));
-      if (fits) {
-        fitting.push_back(&found);
-        choices += fmt::format("{}\"{}\" fits {} backups", choices.empty() ? "" : ", ", key_id,
-                               found.backups.size());
+    for (const auto& [key_id, found] : keys_) {
+      systems.insert(found.identities.begin(), found.identities.end());
+      for (const FittingBackup& backup : found.backups) {
+        systems.insert(backup.identity.system_identifier);
       }
+      policies[key_id] = {options_.cipher, found.key};
+    }
+    for (const std::uint64_t system : systems) {
+      ASSIGN_OR_RETURN(wal_[system],
+                       LookAtWal(*store_, system, policies, *environment_.cancellation));
+      for (const auto& [key_id, names] : wal_[system].opened) {
+        keys_[key_id].wal_files += names.size();
+      }
+    }
+    return Ok();
+  }
+
+  // Somebody's word decides, but never against what a key has signed; then an identity that is
+  // verified; then what else fits. Where that leaves two answers, somebody has to choose.
+  Result<const FoundKey*> Choose() const {
+    if (request_.key_id) {
+      return ChooseAsAsked(*request_.key_id);
+    }
+    std::vector<const FoundKey*> named;
+    std::vector<const FoundKey*> fitting;
+    for (const auto& [key_id, found] : keys_) {
+      if (!found.identities.empty()) {
+        named.push_back(&found);
+      }
+      if (found.fits()) {
+        fitting.push_back(&found);
+      }
+    }
+    if (!unknown_.empty()) {
+      return fitting.empty() ? NoCopy(InWords(unknown_.front())) : UnknownIdentity();
+    }
+    if (named.size() == 1) {
+      const bool fits_more = !named.front()->backups.empty() || named.front()->wal_files > 0;
+      return fits_more || fitting.size() == 1 ? Result<const FoundKey*>(named.front())
+                                              : IdentityOfOthers(*named.front());
     }
     if (fitting.size() == 1) {
       return fitting.front();
@@ -383,22 +411,92 @@ class KeyRestorer {
     if (fitting.size() > 1) {
       return MakeError(ErrorCode::kConflict, "repository \"{}\" holds what needs {} keys",
                        store_->location(), fitting.size())
-          .WithHint(fmt::format("Choose one with --key-id: {}.", choices));
+          .WithHint(fmt::format("Choose one with --key-id: {}.", Choices()));
     }
-    if (keys_.empty()) {
-      return NoCopy("");
+    return keys_.empty() ? NoCopy("") : NothingTells();
+  }
+
+  Result<const FoundKey*> ChooseAsAsked(const std::string& key_id) const {
+    const auto found = keys_.find(key_id);
+    if (found == keys_.end()) {
+      return NoCopy(fmt::format("of {} ", KeyInWords(key_id)));
     }
+    for (const auto& [other_id, other] : keys_) {
+      if (other_id != key_id && !other.identities.empty()) {
+        return MakeError(ErrorCode::kConflict, "identity {} of repository \"{}\" names {}, not {}",
+                         other.identities.front(), store_->location(), KeyInWords(other_id),
+                         KeyInWords(key_id))
+            .WithHint(
+                "What was stored since then needs that key. To read what needs the other one, copy "
+                "the repository without \"identity/\" to a cluster name of its own, and restore "
+                "the key there.");
+      }
+    }
+    return found->second.fits() ? Result<const FoundKey*>(&found->second) : NothingTells();
+  }
+
+  static std::string InWords(const FoundIdentity& found) {
+    return fmt::format("of {}, which object \"{}\" names, ", KeyInWords(found.identity.key_id),
+                       found.object.name);
+  }
+
+  // What each key fits.
+  std::string Choices() const {
+    std::string choices;
+    for (const auto& [key_id, found] : keys_) {
+      if (found.fits()) {
+        choices += fmt::format("{}\"{}\" fits {} backups and {} of {} WAL files",
+                               choices.empty() ? "" : ", ", key_id, found.backups.size(),
+                               found.wal_files, WalFilesLookedAt());
+      }
+    }
+    return choices;
+  }
+
+  std::size_t WalFilesLookedAt() const {
+    std::size_t count = 0;
+    for (const auto& [system, wal] : wal_) {
+      count += wal.unopened.size();
+      for (const auto& [key_id, names] : wal.opened) {
+        count += names.size();
+      }
+    }
+    return count;
+  }
+
+  // Anybody can write an identity that names a key, but it may be true, too.
+  Error UnknownIdentity() const {
+    const FoundIdentity& unknown = unknown_.front();
+    return MakeError(ErrorCode::kConflict,
+                     "object \"{}\" of repository \"{}\" names {}, of which no copy was found that "
+                     "the passphrase opens{}",
+                     unknown.object.name, store_->location(), KeyInWords(unknown.identity.key_id),
+                     NotTried())
+        .WithHint(fmt::format(
+            "If that key is right, check the passphrase, or give a copy of its wrap with --from. "
+            "If "
+            "the identity is forged or of another cluster, choose the right key with --key-id: {}.",
+            Choices()));
+  }
+
+  // The key of a verified identity fits nothing else, and another key does.
+  Error IdentityOfOthers(const FoundKey& named) const {
+    return MakeError(ErrorCode::kConflict,
+                     "object \"{}\" of repository \"{}\" names {}, which fits neither a backup nor "
+                     "WAL there",
+                     IdentityName(named.identities.front()), store_->location(),
+                     KeyInWords(KeyId(named)))
+        .WithHint(fmt::format("What is there: {}. If the identity is another cluster's, keep a "
+                              "copy of it, delete it, "
+                              "and try again. If it is right, choose its key with --key-id.",
+                              Choices()));
+  }
+
+  Error NothingTells() const {
     return MakeError(ErrorCode::kNotFound,
                      "repository \"{}\" holds no backup that tells to whom it belongs",
                      store_->location())
         .WithHint("If the cluster itself is still there, run SELECT veza_backup_init() on it.");
-  }
-
-  Result<bool> Fits(const FoundKey& found) {
-    if (!found.backups.empty() || !request_.server) {
-      return !found.backups.empty();
-    }
-    return FitsWal(*store_, {options_.cipher, found.key}, request_.server->system_identifier);
   }
 
   Error NoCopy(const std::string& which) const {
@@ -418,61 +516,143 @@ class KeyRestorer {
                                    passed_over_, limits::kKeyWrapsTried);
   }
 
-  Status Write(const FoundKey& chosen) {
-    report_.key_id = chosen.key ? chosen.key->hex_id() : "";
-    if (chosen.key && !chosen.wrap.is_in_place) {
-      report_.source = chosen.wrap.source;
-      std::string name = chosen.wrap.wrap.name.empty() ? KeyWrapName(report_.key_id, "<new>")
-                                                       : chosen.wrap.wrap.name;
-      if (!request_.dry_run) {
-        ASSIGN_OR_RETURN(
-            name, PutKeyWrap(*store_, report_.key_id, chosen.wrap.wrap, *environment_.random));
+  Result<Plan> MakePlan(const FoundKey& chosen) const {
+    Plan plan;
+    if (chosen.key) {
+      ASSIGN_OR_RETURN(plan.wrap, PlanWrap(chosen));
+    }
+    std::map<std::uint64_t, Identity> told = ToldBy(chosen);
+    for (const std::uint64_t present : chosen.identities) {
+      told.erase(present);
+    }
+    if (told.empty() && chosen.identities.empty() && damaged_.empty() && unknown_.empty()) {
+      return NothingTells();
+    }
+    for (auto& [system, identity] : told) {
+      identity.cipher = CipherName(options_.cipher);
+      identity.key_id = report_.key_id;
+      identity.node = options_.node;
+      identity.created = environment_.clock->Now();
+      plan.identities.push_back({identity, InPlaceOf(IdentityName(system))});
+    }
+    RETURN_IF_ERROR(RequireAllReplaced(plan));
+    return plan;
+  }
+
+  // Nothing: a wrap is in place that whoever opens the repository finds.
+  Result<std::optional<PlannedWrap>> PlanWrap(const FoundKey& chosen) const {
+    const std::string key_id = KeyId(chosen);
+    const auto found = FindKey(*store_, key_id, options_, *environment_.cancellation);
+    if (found) {
+      return std::optional<PlannedWrap>();
+    }
+    if (found.error().code != ErrorCode::kDataCorrupted &&
+        found.error().code != ErrorCode::kWrongKey) {
+      return found.error();
+    }
+    ASSIGN_OR_RETURN(const bool has_room,
+                     HasRoomForWrap(*store_, key_id, options_, *environment_.cancellation));
+    if (!has_room) {
+      return found.error();
+    }
+    PlannedWrap planned{chosen.wrap.wrap, chosen.wrap.source};
+    const bool is_name_of_ours = planned.wrap.name.starts_with(KeyWrapName(key_id, "")) &&
+                                 ValidateObjectName(planned.wrap.name);
+    ASSIGN_OR_RETURN(const bool is_taken, is_name_of_ours ? HoldsObject(*store_, planned.wrap.name)
+                                                          : Result<bool>(true));
+    if (is_taken) {
+      planned.wrap.name.clear();
+    }
+    return std::optional(std::move(planned));
+  }
+
+  // The systems of which a backup, or the server for its own WAL, says what the identity needs.
+  std::map<std::uint64_t, Identity> ToldBy(const FoundKey& chosen) const {
+    std::map<std::uint64_t, Identity> told;
+    for (const FittingBackup& backup : chosen.backups) {  // the newest comes last
+      told[backup.identity.system_identifier] = backup.identity;
+    }
+    if (request_.server) {
+      const std::uint64_t system = request_.server->system_identifier;
+      const auto wal = wal_.find(system);
+      if (wal != wal_.end() && wal->second.opened.contains(KeyId(chosen))) {
+        told.emplace(system, *request_.server);
       }
+    }
+    return told;
+  }
+
+  std::optional<NamedText> InPlaceOf(const std::string& name) const {
+    const auto damaged = std::ranges::find(damaged_, name, &NamedText::name);
+    if (damaged != damaged_.end()) {
+      return *damaged;
+    }
+    for (const FoundIdentity& unknown : unknown_) {
+      if (unknown.object.name == name) {
+        return unknown.object;
+      }
+    }
+    return std::nullopt;
+  }
+
+  // As long as one of them is left, nobody opens the repository.
+  Status RequireAllReplaced(const Plan& plan) const {
+    std::vector<std::string> names;
+    for (const NamedText& object : damaged_) {
+      names.push_back(object.name);
+    }
+    for (const FoundIdentity& unknown : unknown_) {
+      names.push_back(unknown.object.name);
+    }
+    for (const std::string& name : names) {
+      const bool is_replaced = std::ranges::any_of(plan.identities, [&](const auto& planned) {
+        return planned.replaced && planned.replaced->name == name;
+      });
+      if (!is_replaced) {
+        return MakeError(ErrorCode::kDataCorrupted,
+                         "object \"{}\" of repository \"{}\" is damaged or forged, and no backup "
+                         "tells what was in it",
+                         name, store_->location())
+            .WithHint(
+                "Keep a copy of the object, delete it, and try again. If the cluster itself is "
+                "still there, run SELECT veza_backup_init() on it then.");
+      }
+    }
+    return Ok();
+  }
+
+  Status Describe(const Plan& plan) {
+    if (plan.wrap) {
+      report_.source = plan.wrap->source;
+      report_.written.push_back(plan.wrap->wrap.name.empty() ? KeyWrapName(report_.key_id, "<new>")
+                                                             : plan.wrap->wrap.name);
+    }
+    for (const PlannedIdentity& planned : plan.identities) {
+      report_.written.push_back(IdentityName(planned.identity.system_identifier));
+    }
+    return Ok();
+  }
+
+  // The wrap comes first: an identity promises one.
+  Status CarryOut(const Plan& plan) {
+    if (plan.wrap) {
+      report_.source = plan.wrap->source;
+      ASSIGN_OR_RETURN(std::string name,
+                       PutKeyWrap(*store_, report_.key_id, plan.wrap->wrap, *environment_.random));
       report_.written.push_back(std::move(name));
     }
-    std::map<std::uint64_t, Identity> missing;
-    for (const FittingBackup& backup : chosen.backups) {  // the newest comes last
-      missing[backup.identity.system_identifier] = backup.identity;
+    for (const PlannedIdentity& planned : plan.identities) {
+      std::string name = IdentityName(planned.identity.system_identifier);
+      ASSIGN_OR_RETURN(const std::string text, SerializeIdentity(planned.identity, policy_));
+      RETURN_IF_ERROR(planned.replaced ? ReplaceDamagedIdentity(*store_, *planned.replaced, text)
+                                       : PutSmallOnce(*store_, name, AsBytes(text)));
+      report_.written.push_back(std::move(name));
     }
-    RETURN_IF_ERROR(AddServer(missing));
-    for (const FoundIdentity& present : identities_) {
-      missing.erase(present.identity.system_identifier);
-    }
-    for (auto& [system, identity] : missing) {
-      RETURN_IF_ERROR(WriteIdentity(identity));
-    }
+    RETURN_IF_ERROR(Repository::Open(store_, options_, environment_));
     return Ok();
   }
 
-  Status AddServer(std::map<std::uint64_t, Identity>& missing) {
-    if (!request_.server || missing.contains(request_.server->system_identifier)) {
-      return Ok();
-    }
-    ASSIGN_OR_RETURN(const bool fits,
-                     FitsWal(*store_, policy_, request_.server->system_identifier));
-    if (fits) {
-      missing[request_.server->system_identifier] = *request_.server;
-    }
-    return Ok();
-  }
-
-  Status WriteIdentity(Identity& identity) {
-    identity.cipher = CipherName(options_.cipher);
-    identity.key_id = report_.key_id;
-    identity.node = options_.node;
-    identity.created = environment_.clock->Now();
-    std::string name = IdentityName(identity.system_identifier);
-    if (!request_.dry_run) {
-      ASSIGN_OR_RETURN(const std::string text, SerializeIdentity(identity, policy_));
-      const auto damaged = std::ranges::find(damaged_, name, &NamedText::name);
-      RETURN_IF_ERROR(damaged == damaged_.end() ? PutSmallOnce(*store_, name, AsBytes(text))
-                                                : ReplaceDamagedIdentity(*store_, *damaged, text));
-    }
-    report_.written.push_back(std::move(name));
-    return Ok();
-  }
-
-  void Describe(const FoundKey& chosen) {
+  void DescribeFit(const FoundKey& chosen) {
     for (const FittingBackup& backup : chosen.backups) {
       report_.backups.push_back(backup.label);
     }
@@ -484,6 +664,15 @@ class KeyRestorer {
       }
     }
     std::ranges::sort(report_.unfitting);
+    for (auto& [system, wal] : wal_) {
+      for (auto& [key_id, names] : wal.opened) {
+        if (key_id != report_.key_id) {
+          std::ranges::move(names, std::back_inserter(report_.unfitting_wal));
+        }
+      }
+      std::ranges::move(wal.unopened, std::back_inserter(report_.unfitting_wal));
+    }
+    std::ranges::sort(report_.unfitting_wal);
   }
 
   const std::shared_ptr<Store> store_;
@@ -491,13 +680,14 @@ class KeyRestorer {
   const Environment& environment_;
   const KeyRestoreRequest& request_;
 
-  std::vector<FoundIdentity> identities_;
-  std::vector<NamedText> damaged_;  // identities
-  std::optional<std::string> wanted_;
+  std::vector<FoundIdentity> unknown_;  // that name a key which is not found
+  std::vector<NamedText> damaged_;      // identities
+  std::set<std::string> preferred_;     // ids of keys
   std::vector<std::string> labels_;
-  std::map<std::string, std::string> tried_;  // by a wrap's text; the id of the key that it opened
+  std::set<std::string> tried_;               // texts of wraps
   std::size_t passed_over_ = 0;               // wraps, for a limit
   std::map<std::string, FoundKey> keys_;      // by key id
+  std::map<std::uint64_t, WalEvidence> wal_;  // by system
   SealPolicy policy_;
   KeyRestoreReport report_;
 };

@@ -1,5 +1,9 @@
 #include "core/repository/key_restore.h"
 
+#include <sys/stat.h>
+
+#include <algorithm>
+
 #include "core/codec/key.h"
 #include "core/limits.h"
 #include "core/repository/backup_catalog.h"
@@ -198,9 +202,146 @@ TEST_P(KeyRestoreTest, TheCipherIsNotChanged) {
   other.cipher = encrypted() ? Cipher::kNone : Cipher::kAes256Gcm;
   other.passphrase = SecretString(encrypted() ? "" : kTestPassphrase);
   EXPECT_ERROR(RestoreKey(store_, other, environment_, {}), ErrorCode::kFailedPrecondition);
+  // Neither the keys nor, without them, the copies in backups are passed over.
+  for (const char* const lost : {"identity/", "key/"}) {
+    Lose(lost);
+    const std::vector<std::string> names = Names();
+    const auto refused = RestoreKey(store_, other, environment_, {});
+    EXPECT_ERROR(refused, encrypted() ? ErrorCode::kFailedPrecondition : ErrorCode::kNotFound);
+    EXPECT_THAT(refused.error().message, HasSubstr(encrypted() ? "is encrypted" : "no copy"));
+    EXPECT_EQ(Names(), names);
+  }
+}
+
+// Anybody may put anything beside the WAL. It is named, and decides nothing.
+TEST_P(KeyRestoreTest, JunkAmongWalDecidesNothing) {
+  PutWal(*Initialise().value());
+  const std::vector<std::string> wal = Names("wal/");
   Lose("identity/");
-  EXPECT_ERROR(RestoreKey(store_, other, environment_, {}), ErrorCode::kNotFound);
+  const std::string directory = WalSystemPrefix(kTestSystem) + "00000000/00000000/";
+  const std::vector<std::string> junk{directory + "000000000000000000000001",
+                                      directory + "000000000000000000000002",
+                                      directory + "000000000000000000000003"};
+  Put(junk[0], "");
+  Put(junk[1], "junk");
+  Put(junk[2], std::string(100'000, 'x'));
+  if (std::get<Backend>(GetParam()) == Backend::kDirectory) {
+    const std::string fifo = directory_.path() + "/main/" + directory + "a";
+    ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  }
+  const auto report = Restore({.server = TestIdentity()});
+  ASSERT_OK(report);
+  EXPECT_THAT(report->written, ElementsAre(IdentityName(kTestSystem)));
+  EXPECT_EQ(report->unfitting_wal, junk);
+
+  // Alone it is no evidence of any key.
+  Lose("identity/");
+  EXPECT_OK(store_->Delete(wal.front()));
+  EXPECT_ERROR(Restore({.server = TestIdentity()}), ErrorCode::kNotFound);
   EXPECT_THAT(Names("identity/"), IsEmpty());
+}
+
+// However much of it there is, and wherever its names sort.
+TEST_P(KeyRestoreTest, OnlySomeOfTheWalIsLookedAt) {
+  if (std::get<Backend>(GetParam()) == Backend::kS3) {
+    GTEST_SKIP() << "many requests";
+  }
+  PutWal(*Initialise().value());
+  Lose("identity/");
+  clock_.Sleep(std::chrono::seconds(1), nullptr);
+  for (int i = 0; i < 100; ++i) {
+    Put(fmt::format("{0}{1}/{1}/{2:024}", WalSystemPrefix(kTestSystem),
+                    i % 2 == 0 ? "00000000" : "ffffffff", i),
+        "junk");
+  }
+  int fetched = 0;
+  store_->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    fetched += operation == FaultStore::Operation::kGet && name.starts_with("wal/") ? 1 : 0;
+    return Ok();
+  });
+  const auto report = Restore({.server = TestIdentity()});
+  store_->SetHook({});
+  ASSERT_OK(report);
+  EXPECT_EQ(fetched, 16);
+  EXPECT_THAT(report->unfitting_wal, SizeIs(15));
+}
+
+// A dry run and a run come from one plan, whatever ends it.
+TEST_P(KeyRestoreTest, ADryRunRefusesWhatARunRefuses) {
+  PutBackup(*Initialise().value(), kFirst);
+  const std::string unknown = IdentityName(kOtherSystem);
+  Put(unknown, std::string(16U << 20, '['));
+  for (const bool loses_key : {false, true}) {
+    if (loses_key) {
+      Lose("key/");
+    }
+    const std::vector<std::string> names = Names();
+    for (const bool dry_run : {true, false}) {
+      const auto refused = Restore({.dry_run = dry_run});
+      EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
+      EXPECT_THAT(refused.error().message, AllOf(HasSubstr(unknown), HasSubstr("no backup tells")));
+      EXPECT_THAT(refused.error().hint, HasSubstr("delete it"));
+      EXPECT_EQ(Names(), names) << "nothing is half done";
+    }
+  }
+  EXPECT_OK(store_->Delete(unknown));
+  EXPECT_OK(Restore());
+  ExpectBackups({kFirst});
+}
+
+// Nothing is written before everything is read.
+TEST_P(KeyRestoreTest, AReadThatFailsLeavesNothingHalfDone) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kFirst);
+  PutWal(*repository);
+  Lose("identity/");
+  Lose("key/");
+  const std::vector<std::string> names = Names();
+  for (const char* const prefix : {"wal/", "backup/", "identity/"}) {
+    store_->SetHook([&](FaultStore::Operation operation, std::string_view name) -> Status {
+      if (operation != FaultStore::Operation::kPut && name.starts_with(prefix)) {
+        return MakeError(ErrorCode::kUnavailable, "the store is away").Retryable();
+      }
+      return Ok();
+    });
+    EXPECT_ERROR(Restore({.server = TestIdentity()}), ErrorCode::kUnavailable);
+    store_->SetHook({});
+    EXPECT_EQ(Names(), names) << prefix;
+  }
+}
+
+// Killed between any two of its writes, it is run again.
+TEST_P(KeyRestoreTest, EveryPointOfACrashIsRecovered) {
+  {
+    const auto repository = Initialise().value();
+    PutBackup(*repository, kFirst);
+    PutBackup(*repository, kSecond, kOtherSystem);
+  }
+  const std::size_t writes = encrypted() ? 3 : 2;
+  for (std::size_t failing = 1; failing <= writes; ++failing) {
+    Lose("identity/");
+    Lose("key/");
+    std::size_t puts = 0;
+    store_->SetHook([&](FaultStore::Operation operation, std::string_view) -> Status {
+      if (operation == FaultStore::Operation::kPut && ++puts >= failing) {
+        return MakeError(ErrorCode::kUnavailable, "killed");
+      }
+      return Ok();
+    });
+    EXPECT_ERROR(Restore(), ErrorCode::kUnavailable);
+    store_->SetHook({});
+    EXPECT_EQ(puts, failing);
+    EXPECT_EQ(Names("key/").size() + Names("identity/").size(), failing - 1);
+    if (encrypted()) {
+      EXPECT_EQ(Names("key/").size(), std::min<std::size_t>(failing - 1, 1))
+          << "an identity promises a wrap";
+    }
+    const auto report = Restore();
+    ASSERT_OK(report);
+    EXPECT_THAT(report->written, SizeIs(writes - failing + 1));
+    EXPECT_THAT(Names("key/"), SizeIs(encrypted() ? 1 : 0));
+    ExpectBackups({kFirst, kSecond});
+  }
 }
 
 class RestoredWrapTest : public KeyRestoreTest {
@@ -332,6 +473,139 @@ TEST_P(RestoredWrapTest, ANameThatIsTakenIsNotOverwritten) {
   ExpectBackups({kFirst});
 }
 
+TEST_P(RestoredWrapTest, ADryRunKnowsThatANameIsTaken) {
+  PutBackup(*Initialise().value(), kFirst);
+  const std::string name = Names("key/").front();
+  Put(name, "garbage");
+  const auto dry = Restore({.dry_run = true});
+  ASSERT_OK(dry);
+  EXPECT_THAT(dry->written, ElementsAre(HasSubstr("<new>")));
+  const auto report = Restore();
+  ASSERT_OK(report);
+  EXPECT_THAT(report->written, SizeIs(1));
+  EXPECT_THAT(Names("key/"), testing::UnorderedElementsAre(name, report->written.front()));
+}
+
+// The youngest wrap is tried last, and only so many are.
+TEST_P(RestoredWrapTest, AWrapThatNobodyWouldFindIsNotWritten) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kFirst);
+  const std::string key_id = repository->identities().front().key_id;
+  Lose("key/");
+  const std::string junk = WrapKey(*repository->seal_policy().key, "another passphrase", "node-b",
+                                   kTestTime, SystemRandom())
+                               .value();
+  for (std::size_t i = 0; i < limits::kKeyWrapsTried; ++i) {
+    Put(KeyWrapName(key_id, fmt::format("{:016}", i)), junk);
+  }
+  clock_.Sleep(std::chrono::seconds(1), nullptr);
+  const std::vector<std::string> names = Names();
+  for (const bool dry_run : {true, false}) {
+    EXPECT_ERROR(Restore({.dry_run = dry_run}), ErrorCode::kWrongKey);
+    EXPECT_EQ(Names(), names);
+  }
+  EXPECT_OK(store_->Delete(KeyWrapName(key_id, fmt::format("{:016}", 0))));
+  EXPECT_THAT(Restore({.dry_run = true}).value().written, SizeIs(1));
+  EXPECT_OK(Restore());
+  EXPECT_OK(Open());
+}
+
+// Whoever can write to the store can write an identity that names any key. It may be true, too.
+TEST_P(RestoredWrapTest, BesideAnIdentityOfAnUnknownKeySomebodyHasToChoose) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kFirst);
+  const std::string key_id = repository->identities().front().key_id;
+  const NamedText good = Objects("identity/").front();
+  Identity forged = TestIdentity();
+  forged.cipher = "aes-256-gcm";
+  forged.key_id = std::string(32, 'e');
+  Put(good.name, SerializeIdentity(forged, TestPolicy(Cipher::kAes256Gcm)).value());
+  for (const bool loses_key : {false, true}) {
+    if (loses_key) {
+      Lose("key/");
+    }
+    const std::vector<NamedText> before = Objects();
+    for (const bool dry_run : {true, false}) {
+      const auto refused = Restore({.dry_run = dry_run});
+      EXPECT_ERROR(refused, ErrorCode::kConflict);
+      EXPECT_THAT(refused.error().message, AllOf(HasSubstr(good.name), HasSubstr(forged.key_id)));
+      EXPECT_THAT(refused.error().hint, AllOf(HasSubstr("--from"), HasSubstr("--key-id"),
+                                              HasSubstr(key_id + "\" fits 1 backups")));
+    }
+    const auto unknown = Restore({.key_id = forged.key_id});
+    EXPECT_ERROR(unknown, ErrorCode::kNotFound);
+    EXPECT_THAT(unknown.error().message, HasSubstr(forged.key_id));
+    EXPECT_EQ(Objects(), before);
+  }
+  const auto dry = Restore({.key_id = key_id, .dry_run = true});
+  ASSERT_OK(dry);
+  const auto report = Restore({.key_id = key_id});
+  ASSERT_OK(report);
+  EXPECT_EQ(report->written, dry->written);
+  EXPECT_THAT(report->written, SizeIs(2));
+  ExpectBackups({kFirst});
+
+  // Of a system of which nothing tells, it is not replaced.
+  forged.system_identifier = kOtherSystem;
+  const std::string other = IdentityName(kOtherSystem);
+  Put(other, SerializeIdentity(forged, TestPolicy(Cipher::kAes256Gcm)).value());
+  EXPECT_ERROR(Restore(), ErrorCode::kConflict);
+  const auto left = Restore({.key_id = key_id});
+  EXPECT_ERROR(left, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(left.error().message, HasSubstr(other));
+  EXPECT_THAT(left.error().hint, HasSubstr("delete it"));
+}
+
+// With the right passphrase, too, a key that fits nothing is not chosen because somebody says so.
+TEST_P(RestoredWrapTest, AKeyThatFitsNothingIsNotChosen) {
+  PutBackup(*Initialise().value(), kFirst);
+  Lose("identity/");
+  const std::string foreign =
+      WrapKey(TestKey(), kTestPassphrase, "node-b", kTestTime, SystemRandom()).value();
+  for (const bool is_damaged : {false, true}) {
+    if (is_damaged) {
+      Put(IdentityName(kTestSystem), "garbage");
+    }
+    const std::vector<NamedText> before = Objects();
+    EXPECT_ERROR(Restore({.wrap = foreign, .key_id = TestKey().hex_id()}), ErrorCode::kNotFound);
+    EXPECT_EQ(Objects(), before);
+  }
+}
+
+// Somebody has put another cluster's identity and key in the place of ours. It opens with the same
+// passphrase, so that it is signed; but it fits nothing here.
+TEST_P(RestoredWrapTest, TheIdentityOfAnotherClusterDecidesNothing) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kFirst);
+  const std::string key_id = repository->identities().front().key_id;
+  Lose("identity/");
+  const std::shared_ptr<Store> elsewhere = MakeStore("elsewhere");
+  const auto other =
+      Repository::Initialise(elsewhere, options_, environment_, TestIdentity(kOtherSystem), false)
+          .value();
+  const NamedText identity = other->identity_objects().front();
+  Put(identity.name, identity.text);
+  Put(other->key_wraps().front().name, other->key_wraps().front().text);
+  for (const bool dry_run : {true, false}) {
+    const auto refused = Restore({.dry_run = dry_run});
+    EXPECT_ERROR(refused, ErrorCode::kConflict);
+    EXPECT_THAT(refused.error().message,
+                AllOf(HasSubstr(identity.name), HasSubstr("fits neither a backup nor WAL")));
+    EXPECT_THAT(refused.error().hint,
+                AllOf(HasSubstr(key_id + "\" fits 1 backups"), HasSubstr("delete it")));
+  }
+  EXPECT_THAT(Names("identity/"), ElementsAre(identity.name));
+  EXPECT_OK(store_->Delete(identity.name));
+  const auto report = Restore();
+  ASSERT_OK(report);
+  EXPECT_THAT(report->written, ElementsAre(IdentityName(kTestSystem)));
+  ExpectBackups({kFirst});
+  const std::vector<NamedText> rest = ReadObjects(*elsewhere, "", 1U << 20, 100).value();
+  for (const NamedText& object : rest) {
+    EXPECT_OK(elsewhere->Delete(object.name));
+  }
+}
+
 // What 0.1 did to a repository whose identity was deleted: backups of two keys under one name.
 class TwoKeysTest : public RestoredWrapTest {
  protected:
@@ -394,6 +668,30 @@ TEST_P(TwoKeysTest, WithoutOneSomebodyHasToChoose) {
   EXPECT_THAT(report->backups, ElementsAre(kFirst));
   EXPECT_THAT(report->unfitting, ElementsAre(kSecond));
   EXPECT_EQ(Open().value()->identities().front().key_id, old_key_);
+}
+
+// The new key has no backup yet. To go on with the old one would make its WAL unreadable.
+TEST_P(TwoKeysTest, WalOfAnotherKeyIsAnObjection) {
+  PutWal(*Open().value());
+  const std::vector<std::string> wal = Names("wal/");
+  EXPECT_OK(store_->Delete(BackupDocumentName(kSecond)));
+  Lose("identity/");
+  for (const bool dry_run : {true, false}) {
+    const auto refused = Restore({.server = TestIdentity(), .dry_run = dry_run});
+    EXPECT_ERROR(refused, ErrorCode::kConflict);
+    EXPECT_THAT(refused.error().hint,
+                AllOf(HasSubstr(old_key_ + "\" fits 1 backups and 0 of 1 WAL files"),
+                      HasSubstr(new_key_ + "\" fits 0 backups and 1 of 1 WAL files")));
+  }
+  EXPECT_THAT(Names("identity/"), IsEmpty());
+  EXPECT_ERROR(Restore({.key_id = new_key_}), ErrorCode::kNotFound);
+
+  const auto report = Restore({.key_id = old_key_});
+  ASSERT_OK(report);
+  EXPECT_EQ(report->unfitting_wal, wal);
+  Lose("identity/");
+  EXPECT_OK(Restore({.key_id = new_key_, .server = TestIdentity()}));
+  EXPECT_EQ(Open().value()->identities().front().key_id, new_key_);
 }
 
 }  // namespace
