@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "core/config/conf_parser.h"
 #include "core/config/config.h"
 #include "core/config/settings.h"
 //
@@ -44,6 +45,8 @@ using Reason = std::array<char, 256>;
 std::array<Reason, kMaxSettings> refused;
 // A name that is not ours, which the server removes with a warning.
 Reason unknown_name;
+// No such name is in the command line, which no reload changes.
+bool unknown_names_are_in_files = true;
 
 bool FailCheck(const ErrorReport& report) {
   GUC_check_errcode(report.sqlstate);
@@ -79,11 +82,25 @@ bool CheckText(char** new_value, void** extra, GucSource) {
   return true;
 }
 
-// A reload assigns nothing while a file has an unknown name.
+// A reload assigns the rest also while a file still has an unknown name, so the files are read.
+// That is done while the server reads them: what is in them later may not be in force yet.
+bool FilesStillHaveUnknownName() {
+  const auto has = [](const char* path) {
+    const Status read = CatchExceptions([path]() -> Status {
+      RETURN_IF_ERROR(ParseConfFile(path));
+      return Ok();
+    });
+    return !read && read.error().code != ErrorCode::kNotFound;
+  };
+  return has(ConfigFileName) || has(PG_AUTOCONF_FILENAME);
+}
+
 void Assigned(std::size_t index) {
   ++generation;
   refused[index][0] = '\0';
-  unknown_name[0] = '\0';
+  if (unknown_name[0] != '\0' && unknown_names_are_in_files && !FilesStillHaveUnknownName()) {
+    unknown_name[0] = '\0';
+  }
 }
 
 template <std::size_t Index>
@@ -196,6 +213,7 @@ void LookForUnknownNames() {
         (settings[i]->flags & GUC_CUSTOM_PLACEHOLDER) != 0) {
       snprintf(unknown_name.data(), unknown_name.size(), "there is no setting \"%s\"",
                settings[i]->name);
+      unknown_names_are_in_files = unknown_names_are_in_files && settings[i]->source == PGC_S_FILE;
     }
   }
   FreeGucVariables(settings);

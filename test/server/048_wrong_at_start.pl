@@ -85,6 +85,9 @@ ok($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()')
 $node->change_conf(cipher_pasphrase_file => $passphrase);
 $node->restart;
 is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file"/, 'a mistyped name');
+# A reload for another setting's sake does not mend it.
+$node->apply_conf(retention_diff => '4');
+is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file"/, 'still mistyped');
 $node->apply_conf(cipher_pasphrase_file => undef);
 ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'without it');
 
