@@ -60,9 +60,12 @@ class CheckCall final : public RowsCall {
     RETURN_IF_ERROR(environment_.cancellation->Check());
     bool usable = true;
     bool answers = true;
-    for (const CheckResult& result :
-         CheckRepository(store, Options(), environment_, facts_.system_identifier,
-                         config_.looks_before_writes)) {
+    for (const CheckResult& result : CheckRepository(
+             store, Options(), environment_, facts_.system_identifier, config_.looks_before_writes,
+             [this](Store& place) {
+               return RequireUnmarkedOrMade(place, config_.cipher != Cipher::kNone,
+                                            {facts_.data_directory, ServiceOf(config_)});
+             })) {
       const bool decides = result.name == "store" || result.name == "identity";
       usable = usable && (result.passed || !decides);
       answers = answers && (result.passed || result.name != "store");

@@ -162,6 +162,9 @@ $node->wait_for_log(
 is($node->archive_status($segment), 'ready', 'WAL is not acknowledged in another place');
 $node->sql_fails(q{SELECT veza_backup_now('full')}, $said, 'a backup there');
 is_deeply([ objects('mian/') ], [], 'nothing is made there');
+like($node->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'identity'}),
+	$said, 'so says veza_backup_check()');
+ok(store() ne 'dir' || !-e repository() . '/mian', 'which leaves nothing there, either');
 $node->restart;
 $node->safe_psql('postgres', 'SELECT pg_switch_wal()');
 is($node->archive_status($segment), 'ready', 'nor after a restart');

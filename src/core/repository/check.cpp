@@ -119,13 +119,18 @@ std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
                                          const RepositoryOptions& options,
                                          const Environment& environment,
                                          std::optional<std::uint64_t> system_identifier,
-                                         bool looks_before_writes) {
+                                         bool looks_before_writes,
+                                         const std::function<Status(Store&)>& may_write) {
   std::vector<CheckResult> results;
   if (const auto listed = store->ListDirectories(""); !listed) {
     results.push_back(FailedCheck("store", listed.error()));
     return results;
   }
   results.push_back(Passed("store", fmt::format("\"{}\" can be listed", store->location())));
+  if (const Status may = may_write ? may_write(*store) : Ok(); !may) {
+    results.push_back(FailedCheck("identity", may.error()));
+    return results;
+  }
 
   std::array<std::uint8_t, 16> random;
   environment.random->Fill(random);

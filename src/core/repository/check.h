@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,12 +22,14 @@ struct CheckResult {
 // Talks to the store: lists, writes, reads back, overwrites conditionally and deletes a probe
 // object, compares clocks, opens key and identities. Checks that cannot be made because an earlier
 // one failed are left out. Never changes anything but the probe object. Backups are those of the
-// system, or of any. `looks_before_writes` as in Config.
+// system, or of any. `looks_before_writes` as in Config. `may_write`, where it is given, is asked
+// before anything is written; what it refuses is the row "identity", and the last one.
 std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
                                          const RepositoryOptions& options,
                                          const Environment& environment,
                                          std::optional<std::uint64_t> system_identifier = {},
-                                         bool looks_before_writes = false);
+                                         bool looks_before_writes = false,
+                                         const std::function<Status(Store&)>& may_write = {});
 
 // One row for a failed step: the error's message and hint.
 CheckResult FailedCheck(std::string name, const Error& error);

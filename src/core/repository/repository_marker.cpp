@@ -204,6 +204,16 @@ Status MoveMarker(const std::string& data_directory, const RepositoryMarker& ope
   return WriteMarker(data_directory, opened);
 }
 
+Status RequireUnmarkedOrMade(Store& store, bool is_encrypted, const MarkerPlace& place) {
+  ASSIGN_OR_RETURN(const std::optional<RepositoryMarker> marker,
+                   ReadRepositoryMarker(place.data_directory));
+  if (!marker) {
+    return Ok();
+  }
+  ASSIGN_OR_RETURN(const std::vector<NamedText> identities, ReadIdentities(store, is_encrypted));
+  return identities.empty() ? Status(Elsewhere(store, *marker, place.service)) : Ok();
+}
+
 Result<std::unique_ptr<Repository>> InitialiseMarked(const std::shared_ptr<Store>& store,
                                                      const RepositoryOptions& options,
                                                      const Environment& environment,

@@ -72,6 +72,10 @@ Result<bool> MarkerNames(const std::string& data_directory, const RepositoryMark
 // For a standby that has the proof.
 Status MoveMarker(const std::string& data_directory, const RepositoryMarker& opened);
 
+// For whoever would write into a place that nobody has initialised: kFailedPrecondition where the
+// file says that this server has archived before, there or elsewhere. The settings may be mistyped.
+Status RequireUnmarkedOrMade(Store& store, bool is_encrypted, const MarkerPlace& place);
+
 // As Repository::Initialise(), for a primary on its own account: what the marker says is not left
 // for another repository (kFailedPrecondition), made or not, or, at the same place, for another
 // key (kConflict). After a success with a repository that it has made the marker names it; only
