@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -27,22 +28,33 @@ constexpr auto kStaleAge = std::chrono::hours(24);
 // A cache, not a register: beyond this it starts anew.
 constexpr std::size_t kMostRemembered = 100'000;
 
-// Removes temporary files of crashed writers from `path` until something else turns up.
-void RemoveStaleTemporaries(const std::string& path) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(opendir(path.c_str()), closedir);
+UniqueFd OpenToRead(int parent, const char* name) {
+  return UniqueFd(openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+}
+
+// Removes temporary files of crashed writers from a directory until something else turns up.
+void RemoveStaleTemporaries(int parent, const char* directory) {
+  UniqueFd fd = OpenToRead(parent, directory);
+  struct stat changed {};
+  // The file system's idea of the present: something has just been removed from it. Where nothing
+  // has, it is earlier, and less is stale.
+  if (!fd.valid() || fstat(fd.get(), &changed) != 0) {
+    return;
+  }
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(fd.get()), closedir);
   if (!stream) {
     return;
   }
+  fd.Release();
   while (const dirent* entry = readdir(stream.get())) {
     const std::string_view name = entry->d_name;
     if (name == "." || name == "..") {
       continue;
     }
     struct stat info {};
-    // The file system's time stamps are by the system's clock, whatever clock the store was given.
     if (!name.starts_with(kTemporaryPrefix) ||
         fstatat(dirfd(stream.get()), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
-        SystemClock().Now() - FromTimespec(info.st_mtim) < kStaleAge) {
+        FromTimespec(changed.st_mtim) - FromTimespec(info.st_mtim) < kStaleAge) {
       return;
     }
     unlinkat(dirfd(stream.get()), entry->d_name, 0);
@@ -81,7 +93,60 @@ std::optional<struct stat> OwnerOf(const std::string& root) {
   return owner;
 }
 
+// Who has no account on this machine has no group either.
+gid_t GroupOf(uid_t user) {
+  constexpr gid_t kNoGroup = 65534;
+  std::vector<char> buffer(1U << 14);
+  passwd entry{};
+  passwd* found = nullptr;
+  const int failed = getpwuid_r(user, &entry, buffer.data(), buffer.size(), &found);
+  return failed == 0 && found != nullptr ? found->pw_gid : kNoGroup;
+}
+
+const char* NameOfKind(mode_t mode) {
+  return S_ISLNK(mode)    ? "a symbolic link"
+         : S_ISDIR(mode)  ? "a directory"
+         : S_ISREG(mode)  ? "a file"
+         : S_ISFIFO(mode) ? "a FIFO"
+         : S_ISSOCK(mode) ? "a socket"
+                          : "a device";
+}
+
 }  // namespace
+
+Error NotOurs(ErrorCode code, const std::string& path, mode_t mode) {
+  return MakeError(code, "\"{}\" in the repository is {}, which veza_backup has not made", path,
+                   NameOfKind(mode))
+      .WithHint(S_ISLNK(mode)
+                    ? "Links inside a repository are not followed. Put what it leads to in its "
+                      "place, or mount it there (mount --bind), or remove the link."
+                    : "Find out who has put it there, and remove it.");
+}
+
+Result<UniqueFd> OpenDirectoryBelow(const std::string& root, std::string_view relative) {
+  std::string path = root;
+  UniqueFd fd(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  for (std::string_view rest = relative; fd.valid() && !rest.empty();) {
+    const std::string part(rest.substr(0, rest.find('/')));
+    rest.remove_prefix(std::min(part.size() + 1, rest.size()));
+    path += '/' + part;
+    struct stat info {};
+    UniqueFd next(openat(fd.get(), part.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
+    if (next.valid() && fstat(next.get(), &info) == 0 && !S_ISDIR(info.st_mode)) {
+      if (!S_ISREG(info.st_mode)) {
+        return NotOurs(ErrorCode::kFailedPrecondition, path, info.st_mode);
+      }
+      return ErrnoError(ENOENT, fmt::format("could not open directory \"{}\"", path));
+    }
+    const int error_number = errno;
+    fd = std::move(next);
+    errno = error_number;
+  }
+  if (!fd.valid()) {
+    return ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
+  }
+  return fd;
+}
 
 // The C library's functions would set the groups of all threads.
 OwnersRights::OwnersRights(const std::string& root) {
@@ -93,12 +158,13 @@ OwnersRights::OwnersRights(const std::string& root) {
   if (!owner) {
     return;
   }
+  const gid_t group = GroupOf(owner->st_uid);
   // Where this root may not change them (in a container), they are no more than its own.
   groups_.resize(static_cast<std::size_t>(count));
   if (getgroups(count, groups_.data()) == count) {
     [[maybe_unused]] const long set = syscall(SYS_setgroups, 0, nullptr);
   }
-  group_ = static_cast<gid_t>(setfsgid(owner->st_gid));
+  group_ = static_cast<gid_t>(setfsgid(group));
   setfsuid(owner->st_uid);
   taken_ = true;
 }
@@ -112,11 +178,18 @@ OwnersRights::~OwnersRights() {
   }
 }
 
-void GiveToOwnerOf(const std::string& directory, int fd) {
+void GiveToOwnerOf(int directory, int fd) {
   struct stat info {};
-  if (geteuid() == 0 && stat(directory.c_str(), &info) == 0 && info.st_uid != 0) {
+  if (geteuid() == 0 && fstat(directory, &info) == 0 && info.st_uid != 0) {
     // Where it cannot be done (root of another machine), everything else is as good as before.
     [[maybe_unused]] const int changed = fchown(fd, info.st_uid, info.st_gid);
+  }
+}
+
+void GiveToOwnerOf(const std::string& directory, int fd) {
+  if (geteuid() == 0) {
+    const UniqueFd opened(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    GiveToOwnerOf(opened.get(), fd);
   }
 }
 
@@ -131,17 +204,29 @@ Status SyncDirectory(const std::string& path) {
   return Ok();
 }
 
-Status LocalDirectories::Make(std::string_view relative) {
-  RETURN_IF_ERROR(MakeRoot());
-  std::string parent = root_;
-  while (!relative.empty()) {
-    const std::size_t slash = relative.find('/');
-    std::string path = parent + '/' + std::string(relative.substr(0, slash));
-    RETURN_IF_ERROR(MakeOne(parent, path, true));
-    parent = std::move(path);
-    relative = slash == std::string_view::npos ? std::string_view() : relative.substr(slash + 1);
+Status SyncDirectory(int fd, const std::string& path) {
+  const UniqueFd readable = OpenToRead(fd, ".");
+  if (!readable.valid()) {
+    return ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
+  }
+  if (fsync(readable.get()) != 0) {
+    return ErrnoError(errno, fmt::format("could not fsync directory \"{}\"", path));
   }
   return Ok();
+}
+
+Result<UniqueFd> LocalDirectories::Make(std::string_view relative) {
+  RETURN_IF_ERROR(MakeRoot());
+  std::string parent = root_;
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenDirectoryBelow(root_, ""));
+  while (!relative.empty()) {
+    const std::size_t slash = relative.find('/');
+    const std::string name(relative.substr(0, slash));
+    ASSIGN_OR_RETURN(fd, MakeBelow(fd.get(), parent, name));
+    parent += '/' + name;
+    relative = slash == std::string_view::npos ? std::string_view() : relative.substr(slash + 1);
+  }
+  return fd;
 }
 
 Status LocalDirectories::MakeRoot() {
@@ -158,16 +243,14 @@ Status LocalDirectories::MakeRoot() {
   }
   while (slash != std::string::npos) {
     const std::size_t end = root_.find('/', slash + 1);
-    RETURN_IF_ERROR(
-        MakeOne(slash == 0 ? "/" : root_.substr(0, slash), root_.substr(0, end), false));
+    RETURN_IF_ERROR(MakeAbove(slash == 0 ? "/" : root_.substr(0, slash), root_.substr(0, end)));
     slash = end;
   }
   NoteRoot();
   return Ok();
 }
 
-Status LocalDirectories::MakeOne(const std::string& parent, const std::string& path,
-                                 bool parent_is_ours) {
+Status LocalDirectories::MakeAbove(const std::string& parent, const std::string& path) {
   const bool made = mkdir(path.c_str(), 0700) == 0;
   if (!made && errno != EEXIST) {
     // A directory that exists on a read-only or automounted parent may also fail in other ways.
@@ -177,17 +260,49 @@ Status LocalDirectories::MakeOne(const std::string& parent, const std::string& p
       return ErrnoError(error_number, fmt::format("could not create directory \"{}\"", path));
     }
   }
+  const UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (made && geteuid() == 0) {
-    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-    if (fd.valid()) {
-      GiveToOwnerOf(parent, fd.get());
+    const UniqueFd readable = OpenToRead(AT_FDCWD, path.c_str());
+    if (readable.valid()) {
+      GiveToOwnerOf(parent, readable.get());
     }
   }
-  // Another process may have made the directory and crash before its fsync: an object in it is
-  // durable only when its name is, whoever made it.
+  return MakeDurable(fd.get(), made, false, [&] { return SyncDirectory(parent); });
+}
+
+Result<UniqueFd> LocalDirectories::MakeBelow(int parent, const std::string& parent_path,
+                                             const std::string& name) {
+  const std::string path = parent_path + '/' + name;
+  const bool made = mkdirat(parent, name.c_str(), 0700) == 0;
+  const int why_not = made || errno == EEXIST ? 0 : errno;
+  UniqueFd fd(openat(parent, name.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
+  struct stat info {};
+  // Whatever mkdir() says of one that is there, on a read-only file system for example.
+  if (!fd.valid() || fstat(fd.get(), &info) != 0) {
+    return ErrnoError(why_not != 0 ? why_not : errno,
+                      fmt::format("could not create directory \"{}\"", path));
+  }
+  if (!S_ISDIR(info.st_mode)) {
+    return NotOurs(ErrorCode::kFailedPrecondition, path, info.st_mode);
+  }
+  if (made && geteuid() == 0) {
+    const UniqueFd readable = OpenToRead(fd.get(), ".");
+    if (readable.valid()) {
+      GiveToOwnerOf(parent, readable.get());
+    }
+  }
+  RETURN_IF_ERROR(
+      MakeDurable(fd.get(), made, true, [&] { return SyncDirectory(parent, parent_path); }));
+  return fd;
+}
+
+// Another process may have made the directory and crash before its fsync: an object in it is
+// durable only when its name is, whoever made it.
+Status LocalDirectories::MakeDurable(int fd, bool made, bool parent_is_ours,
+                                     const std::function<Status()>& sync) {
   std::optional<Identity> identity;
   struct statx info {};
-  if (statx(AT_FDCWD, path.c_str(), 0, STATX_INO | STATX_BTIME, &info) == 0 &&
+  if (fd >= 0 && statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &info) == 0 &&
       (info.stx_mask & STATX_BTIME) != 0) {
     identity = Identity(static_cast<std::uint64_t>(info.stx_dev_major) << 32 | info.stx_dev_minor,
                         info.stx_ino, info.stx_btime.tv_sec, info.stx_btime.tv_nsec);
@@ -196,7 +311,7 @@ Status LocalDirectories::MakeOne(const std::string& parent, const std::string& p
       return Ok();
     }
   }
-  const Status synced = SyncDirectory(parent);
+  const Status synced = sync();
   // What is above the root belongs to the operator and may not be readable to us.
   if (!synced && (made || parent_is_ours)) {
     return synced.error();
@@ -213,13 +328,17 @@ Status LocalDirectories::MakeOne(const std::string& parent, const std::string& p
 
 void LocalDirectories::RemoveEmpty(std::string_view relative) {
   while (!relative.empty()) {
-    const std::string path = root_ + '/' + std::string(relative);
-    RemoveStaleTemporaries(path);
-    if (rmdir(path.c_str()) != 0) {
+    const std::size_t slash = relative.rfind('/');
+    const std::string name(relative.substr(slash == std::string_view::npos ? 0 : slash + 1));
+    relative = slash == std::string_view::npos ? std::string_view() : relative.substr(0, slash);
+    const Result<UniqueFd> parent = OpenDirectoryBelow(root_, relative);
+    if (!parent) {
       return;
     }
-    const std::size_t slash = relative.rfind('/');
-    relative = slash == std::string_view::npos ? std::string_view() : relative.substr(0, slash);
+    RemoveStaleTemporaries(parent->get(), name.c_str());
+    if (unlinkat(parent->get(), name.c_str(), AT_REMOVEDIR) != 0) {
+      return;
+    }
   }
 }
 

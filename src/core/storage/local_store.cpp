@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <optional>
+#include <utility>
 
 #include "core/limits.h"
 #include "core/storage/local_directories.h"
@@ -28,9 +30,8 @@ std::string_view DirectoryOf(std::string_view name) {
   return slash == std::string_view::npos ? std::string_view() : name.substr(0, slash);
 }
 
-// There is no such object: nothing has the name, or what would be a directory of it is a file.
-bool MeansMissing(int error_number) {
-  return error_number == ENOENT || error_number == ENOTDIR;
+std::string LastPartOf(std::string_view name) {
+  return std::string(name.substr(name.rfind('/') + 1));
 }
 
 // A file under a temporary name, which its destructor removes.
@@ -41,25 +42,30 @@ class TemporaryFile {
   TemporaryFile& operator=(TemporaryFile&&) noexcept = default;
   ~TemporaryFile() {
     if (fd_.valid()) {
-      unlink(path_.c_str());
+      unlinkat(directory_.get(), name_.c_str(), 0);
     }
   }
 
-  static Result<TemporaryFile> Make(const std::string& directory, Random& random) {
+  // `path` of the directory is for messages.
+  static Result<TemporaryFile> Make(UniqueFd directory, const std::string& path, Random& random) {
     std::uint8_t unique[8];
     random.Fill(unique);
     TemporaryFile file;
-    file.path_ = fmt::format("{}/{}{}", directory, kTemporaryPrefix, ToHex(unique));
-    file.fd_.Reset(open(file.path_.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
+    file.directory_ = std::move(directory);
+    file.name_ = fmt::format("{}{}", kTemporaryPrefix, ToHex(unique));
+    file.path_ = fmt::format("{}/{}", path, file.name_);
+    file.fd_.Reset(openat(file.directory_.get(), file.name_.c_str(),
+                          O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
     if (!file.fd_.valid()) {
       return ErrnoError(errno, fmt::format("could not create file \"{}\"", file.path_));
     }
-    GiveToOwnerOf(directory, file.fd());
+    GiveToOwnerOf(file.directory(), file.fd());
     return file;
   }
 
   int fd() const { return fd_.get(); }
-  const std::string& path() const { return path_; }
+  int directory() const { return directory_.get(); }
+  const char* name() const { return name_.c_str(); }
 
   Status Write(ByteView bytes) {
     while (!bytes.empty()) {
@@ -72,12 +78,12 @@ class TemporaryFile {
     return Ok();
   }
 
-  // Content and `modified` on disk.
-  Status Finish(std::uint64_t size, TimePoint modified) {
-    const auto micros = modified.time_since_epoch().count();
+  // Content on disk, with the time that the file system has given it; with `modified` in tests.
+  Status Finish(std::uint64_t size, std::optional<TimePoint> modified) {
+    const auto micros = modified.value_or(TimePoint{}).time_since_epoch().count();
     const timespec time{micros / 1'000'000, micros % 1'000'000 * 1000};
     const timespec times[2] = {time, time};
-    if (futimens(fd_.get(), times) != 0) {
+    if (modified && futimens(fd_.get(), times) != 0) {
       return ErrnoError(errno, fmt::format("could not set the time of file \"{}\"", path_));
     }
     if (fsync(fd_.get()) != 0) {
@@ -90,14 +96,19 @@ class TemporaryFile {
   }
 
  private:
+  std::string name_;
   std::string path_;
+  UniqueFd directory_;
   UniqueFd fd_;
 };
 
 class LocalStore final : public Store {
  public:
-  LocalStore(std::string root, Environment environment)
-      : root_(std::move(root)), environment_(std::move(environment)), directories_(root_) {}
+  LocalStore(std::string root, Environment environment, const Clock* file_clock)
+      : root_(std::move(root)),
+        environment_(std::move(environment)),
+        file_clock_(file_clock),
+        directories_(root_) {}
 
   const std::string& location() const override { return root_; }
 
@@ -118,7 +129,11 @@ class LocalStore final : public Store {
         (!directory.empty() && !ValidateObjectName(directory))) {
       return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a temporary file", name);
     }
-    if (unlink(PathOf(name).c_str()) != 0 && !MeansMissing(errno)) {
+    const Result<UniqueFd> opened = OpenDirectoryBelow(root_, directory);
+    if (!opened) {
+      return opened.error().code == ErrorCode::kNotFound ? Ok() : Status(opened.error());
+    }
+    if (unlinkat(opened->get(), std::string(file).c_str(), 0) != 0 && errno != ENOENT) {
       return AccessError("remove", name, errno);
     }
     directories_.RemoveEmpty(directory);
@@ -128,19 +143,16 @@ class LocalStore final : public Store {
   Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
     RETURN_IF_ERROR(Begin(name));
     const std::string path = PathOf(name);
-    // Somebody may have put a FIFO there: without O_NONBLOCK it would be waited for.
-    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!fd.valid()) {
-      return AccessError("read", name, errno);
-    }
-    directories_.NoteRoot();
     struct stat info {};
-    if (fstat(fd.get(), &info) != 0) {
+    ASSIGN_OR_RETURN(const UniqueFd directory, FindObject(name, &info));
+    // It may have become a FIFO meanwhile: without O_NONBLOCK it would be waited for.
+    const UniqueFd fd(openat(directory.get(), LastPartOf(name).c_str(),
+                             O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+    if (!fd.valid() || fstat(fd.get(), &info) != 0) {
       return AccessError("read", name, errno);
     }
-    if (!S_ISREG(info.st_mode)) {
-      return AccessError("read", name, ENOENT);
-    }
+    RETURN_IF_ERROR(RequireObject(name, info));
+    directories_.NoteRoot();
     const auto size = static_cast<std::uint64_t>(info.st_size);
     if (range.length == 0 || (range.offset >= size && !range.whole())) {
       return MakeError(ErrorCode::kInvalidArgument,
@@ -153,25 +165,25 @@ class LocalStore final : public Store {
   Result<ObjectInfo> Head(std::string_view name) override {
     RETURN_IF_ERROR(Begin(name));
     struct stat info {};
-    if (stat(PathOf(name).c_str(), &info) != 0) {
-      return AccessError("stat", name, errno);
-    }
-    if (!S_ISREG(info.st_mode)) {
-      return AccessError("stat", name, ENOENT);
-    }
+    RETURN_IF_ERROR(FindObject(name, &info));
     return ObjectInfo{std::string(name), static_cast<std::uint64_t>(info.st_size),
                       FromTimespec(info.st_mtim)};
   }
 
+  // What has the name and is no object goes, but a directory stays.
   Status Delete(std::string_view name) override {
     const OwnersRights rights(root_);
     RETURN_IF_ERROR(Begin(name));
-    if (unlink(PathOf(name).c_str()) != 0 && errno != ENOENT) {
-      return errno == ENOTDIR || errno == EISDIR ? Ok() : AccessError("remove", name, errno);
+    const Result<UniqueFd> directory = OpenDirectoryOf(name);
+    if (!directory) {
+      return directory.error().code == ErrorCode::kNotFound ? Ok() : Status(directory.error());
+    }
+    if (unlinkat(directory->get(), LastPartOf(name).c_str(), 0) != 0 && errno != ENOENT) {
+      return errno == EISDIR ? Ok() : AccessError("remove", name, errno);
     }
     // Also when it was gone already: whoever removed it may not have come as far as this. Without
     // it a crash could bring back the summary of a backup whose packs are gone.
-    const Status synced = SyncDirectory(PathOf(DirectoryOf(name)));
+    const Status synced = SyncDirectory(directory->get(), PathOf(DirectoryOf(name)));
     if (!synced && synced.error().code != ErrorCode::kNotFound) {
       return synced.error();
     }
@@ -188,8 +200,9 @@ class LocalStore final : public Store {
   Result<std::vector<std::string>> ListDirectories(std::string_view prefix) override {
     RETURN_IF_ERROR(environment_.cancellation->Check());
     RETURN_IF_ERROR(ValidateDirectoryPrefix(prefix));
-    Result<std::vector<std::string>> found = WithAdvice(DirectoriesWithObjects(
-        PathOf(prefix.substr(0, prefix.rfind('/'))), *environment_.cancellation));
+    Result<std::vector<std::string>> found = WithAdvice(
+        DirectoriesWithObjects(root_, prefix.substr(0, prefix.empty() ? 0 : prefix.size() - 1),
+                               *environment_.cancellation));
     if (found && found->size() > limits::kDirectories) {
       return TooManyObjects(*this, prefix, limits::kDirectories);
     }
@@ -198,32 +211,54 @@ class LocalStore final : public Store {
 
   Result<TimePoint> Now() override {
     RETURN_IF_ERROR(environment_.cancellation->Check());
-    return TimePoint(std::chrono::floor<std::chrono::seconds>(environment_.clock->Now()));
+    ASSIGN_OR_RETURN(const TimePoint now, file_clock_ ? file_clock_->Now() : FileSystemTime());
+    return TimePoint(std::chrono::floor<std::chrono::seconds>(now));
   }
 
  private:
+  // The present as the file system would write it into a file: on NFS by the server's clock, and so
+  // the same for all nodes.
+  Result<TimePoint> FileSystemTime() {
+    const OwnersRights rights(root_);
+    const UniqueFd fd(open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    struct stat info {};
+    // No new file: there may be no room for one, and it would stay behind after a crash.
+    if (fd.valid() && futimens(fd.get(), nullptr) == 0 && fstat(fd.get(), &info) == 0) {
+      return FromTimespec(info.st_mtim);
+    }
+    // There is nothing yet, or this account may only read, and neither locks nor deletes anything.
+    if (errno == ENOENT || errno == EACCES || errno == EPERM || errno == EROFS) {
+      return environment_.clock->Now();
+    }
+    return ErrnoError(errno, fmt::format("could not set the time of directory \"{}\"", root_));
+  }
+
   Status PutFile(std::string_view name, Body& body, PutMode mode) {
     RETURN_IF_ERROR(Begin(name));
     const std::string path = PathOf(name);
-    const std::string directory = PathOf(DirectoryOf(name));
-    if (mode == PutMode::kCreate && access(path.c_str(), F_OK) == 0) {
-      return Taken(name, directory);
+    const std::string own_name = LastPartOf(name);
+    if (mode == PutMode::kCreate && IsThere(name)) {
+      return Taken(name);
     }
     ASSIGN_OR_RETURN(TemporaryFile file, MakeTemporaryFile(name));
     RETURN_IF_ERROR(Fill(file, body, name));
+    const std::string directory = PathOf(DirectoryOf(name));
     if (mode == PutMode::kReplace) {
-      if (rename(file.path().c_str(), path.c_str()) != 0) {
-        return ErrnoError(errno, fmt::format("could not write file \"{}\"", path));
+      // A link that has the name is replaced itself.
+      if (renameat(file.directory(), file.name(), file.directory(), own_name.c_str()) != 0) {
+        return errno == EISDIR
+                   ? NotOurs(ErrorCode::kDataCorrupted, path, S_IFDIR)
+                   : ErrnoError(errno, fmt::format("could not write file \"{}\"", path));
       }
-      return SyncDirectory(directory);
+      return SyncDirectory(file.directory(), directory);
     }
-    if (link(file.path().c_str(), path.c_str()) != 0) {
+    if (linkat(file.directory(), file.name(), file.directory(), own_name.c_str(), 0) != 0) {
       const int error_number = errno;
       struct stat info {};
       // NFS may do the link, lose the answer, and report EEXIST for the repeated request.
       const bool linked = fstat(file.fd(), &info) == 0 && info.st_nlink == 2;
       if (!linked && error_number == EEXIST) {
-        return Taken(name, directory);
+        return Taken(name);
       }
       if (!linked && (error_number == EPERM || error_number == EOPNOTSUPP)) {
         return MakeError(ErrorCode::kUnsupported, "could not link file \"{}\": no hard links", path)
@@ -237,7 +272,7 @@ class LocalStore final : public Store {
     }
     // If this fails, the object stays: another writer may have met it, made it durable, and
     // acknowledged it.
-    return SyncDirectory(directory);
+    return SyncDirectory(file.directory(), directory);
   }
 
   Status Begin(std::string_view name) const {
@@ -249,9 +284,49 @@ class LocalStore final : public Store {
     return name.empty() ? root_ : fmt::format("{}/{}", root_, name);
   }
 
+  Result<UniqueFd> OpenDirectoryOf(std::string_view name) const {
+    Result<UniqueFd> directory = OpenDirectoryBelow(root_, DirectoryOf(name));
+    if (!directory && directory.error().code == ErrorCode::kNotFound) {
+      return Missing(name);
+    }
+    return WithAdvice(std::move(directory));
+  }
+
+  // Something has the name, whatever it is.
+  bool IsThere(std::string_view name) const {
+    struct stat info {};
+    const Result<UniqueFd> directory = OpenDirectoryOf(name);
+    return directory &&
+           fstatat(directory->get(), LastPartOf(name).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
+  }
+
+  // The directory that the object is in.
+  Result<UniqueFd> FindObject(std::string_view name, struct stat* info) const {
+    ASSIGN_OR_RETURN(UniqueFd directory, OpenDirectoryOf(name));
+    if (fstatat(directory.get(), LastPartOf(name).c_str(), info, AT_SYMLINK_NOFOLLOW) != 0) {
+      return AccessError("stat", name, errno);
+    }
+    RETURN_IF_ERROR(RequireObject(name, *info));
+    return directory;
+  }
+
+  // A directory of the name is no object, here as on S3. Anything else is damage: somebody has put
+  // it in the object's place.
+  Status RequireObject(std::string_view name, const struct stat& info) const {
+    if (S_ISREG(info.st_mode)) {
+      return Ok();
+    }
+    return S_ISDIR(info.st_mode) ? Missing(name)
+                                 : NotOurs(ErrorCode::kDataCorrupted, PathOf(name), info.st_mode);
+  }
+
+  Error Missing(std::string_view name) const {
+    return MakeError(ErrorCode::kNotFound, "object \"{}\" does not exist", PathOf(name));
+  }
+
   Error AccessError(const char* operation, std::string_view name, int error_number) const {
-    if (MeansMissing(error_number)) {
-      return MakeError(ErrorCode::kNotFound, "object \"{}\" does not exist", PathOf(name));
+    if (error_number == ENOENT) {
+      return Missing(name);
     }
     return WithAdvice(
         ErrnoError(error_number, fmt::format("could not {} file \"{}\"", operation, PathOf(name))));
@@ -281,23 +356,28 @@ class LocalStore final : public Store {
 
   // The other writer may not have come as far as its fsync yet, and our caller may acknowledge the
   // object as stored after comparing it.
-  Error Taken(std::string_view name, const std::string& directory) {
-    Status durable = directories_.Make(DirectoryOf(name));
-    if (durable) {
-      durable = SyncDirectory(directory);
-    }
+  Error Taken(std::string_view name) {
+    const Result<UniqueFd> directory = directories_.Make(DirectoryOf(name));
+    const Status durable = directory ? SyncDirectory(directory->get(), PathOf(DirectoryOf(name)))
+                                     : Status(directory.error());
     if (!durable) {
-      return WithAdvice(std::move(durable.error()));
+      return WithAdvice(durable.error());
+    }
+    struct stat info {};
+    if (fstatat(directory->get(), LastPartOf(name).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !S_ISREG(info.st_mode)) {
+      return NotOurs(ErrorCode::kDataCorrupted, PathOf(name), info.st_mode);
     }
     return MakeError(ErrorCode::kAlreadyExists, "object \"{}\" already exists", PathOf(name));
   }
 
   Result<TemporaryFile> MakeTemporaryFile(std::string_view name) {
-    const std::string directory = PathOf(DirectoryOf(name));
+    const std::string path = PathOf(DirectoryOf(name));
     for (int vanishings = 0;; ++vanishings) {
-      Status made = directories_.Make(DirectoryOf(name));
-      Result<TemporaryFile> file = made ? TemporaryFile::Make(directory, *environment_.random)
-                                        : Result<TemporaryFile>(std::move(made.error()));
+      Result<UniqueFd> directory = directories_.Make(DirectoryOf(name));
+      Result<TemporaryFile> file =
+          directory ? TemporaryFile::Make(*std::move(directory), path, *environment_.random)
+                    : Result<TemporaryFile>(std::move(directory.error()));
       if (file || file.error().code != ErrorCode::kNotFound || vanishings == kMaxVanishings) {
         if (!file) {
           return WithAdvice(std::move(file.error()));
@@ -325,7 +405,7 @@ class LocalStore final : public Store {
                        "content of object \"{}\" has {} bytes, but {} were announced", PathOf(name),
                        written, body.size());
     }
-    return file.Finish(written, environment_.clock->Now());
+    return file.Finish(written, file_clock_ ? std::optional(file_clock_->Now()) : std::nullopt);
   }
 
   Status Deliver(int fd, const std::string& path, std::uint64_t offset, std::uint64_t length,
@@ -355,12 +435,14 @@ class LocalStore final : public Store {
 
   std::string root_;
   Environment environment_;
+  const Clock* file_clock_;
   LocalDirectories directories_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> MakeLocalStore(std::string root, Environment environment) {
+Result<std::unique_ptr<Store>> MakeLocalStore(std::string root, Environment environment,
+                                              const Clock* file_clock) {
   while (root.size() > 1 && root.ends_with('/')) {
     root.pop_back();
   }
@@ -368,7 +450,7 @@ Result<std::unique_ptr<Store>> MakeLocalStore(std::string root, Environment envi
     return MakeError(ErrorCode::kInvalidArgument,
                      "repository directory \"{}\" is not an absolute path below \"/\"", root);
   }
-  return std::make_unique<LocalStore>(std::move(root), std::move(environment));
+  return std::make_unique<LocalStore>(std::move(root), std::move(environment), file_clock);
 }
 
 }  // namespace veza

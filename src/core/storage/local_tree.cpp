@@ -1,85 +1,125 @@
 #include "core/storage/local_tree.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "core/storage/local_directories.h"
+#include "core/storage/unique_fd.h"
 
 namespace veza {
 
 namespace {
 
-enum class EntryKind { kFile, kDirectory, kNone };
+enum class EntryKind { kFile, kDirectory, kOther };
 
-EntryKind KindOf(const std::string& directory, const dirent& entry) {
+EntryKind KindOf(mode_t mode) {
+  return S_ISREG(mode)   ? EntryKind::kFile
+         : S_ISDIR(mode) ? EntryKind::kDirectory
+                         : EntryKind::kOther;
+}
+
+// The kind of an entry, or nothing when it has vanished. No link is followed.
+Result<std::optional<EntryKind>> KindOf(int directory, const std::string& path,
+                                        const dirent& entry) {
   if (entry.d_type == DT_REG || entry.d_type == DT_DIR) {
     return entry.d_type == DT_REG ? EntryKind::kFile : EntryKind::kDirectory;
   }
-  if (entry.d_type != DT_LNK && entry.d_type != DT_UNKNOWN) {
-    return EntryKind::kNone;
-  }
   struct stat info {};
-  if (stat((directory + '/' + entry.d_name).c_str(), &info) != 0) {
-    return EntryKind::kNone;
+  if (fstatat(directory, entry.d_name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+    return KindOf(info.st_mode);
   }
-  if (S_ISREG(info.st_mode)) {
-    return EntryKind::kFile;
+  if (errno == ENOENT) {
+    return std::optional<EntryKind>();
   }
-  return S_ISDIR(info.st_mode) ? EntryKind::kDirectory : EntryKind::kNone;
+  return ErrnoError(errno, fmt::format("could not stat file \"{}/{}\"", path, entry.d_name));
 }
 
 // What ForEachEntry's callback wants next.
 enum class Next { kContinue, kStop };
 
-using EntryVisitor = std::function<Next(const char* name, EntryKind kind)>;
+using EntryVisitor = std::function<Result<Next>(const char* name, EntryKind kind)>;
 
-// Every entry that is a file or a directory and has a name that `is_wanted`, in no order. A
+std::string PathOf(const std::string& root, std::string_view relative) {
+  return relative.empty() ? root : fmt::format("{}/{}", root, relative);
+}
+
+// Every entry of directory `relative` below `root` that has a name that `is_wanted`, in no order. A
 // directory that does not exist has none.
-Status ForEachEntryNamed(const std::string& directory, const Cancellation& cancellation,
-                         bool (*is_wanted)(const char* name), const EntryVisitor& each) {
+Status ForEachEntryNamed(const std::string& root, std::string_view relative,
+                         const Cancellation& cancellation, bool (*is_wanted)(const char* name),
+                         const EntryVisitor& each) {
   RETURN_IF_ERROR(cancellation.Check());
-  DIR* stream = opendir(directory.c_str());
-  if (stream == nullptr) {
-    if (errno == ENOENT || errno == ENOTDIR) {
-      return Ok();
-    }
-    return ErrnoError(errno, fmt::format("could not open directory \"{}\"", directory));
+  const Result<UniqueFd> found = OpenDirectoryBelow(root, relative);
+  if (!found && found.error().code == ErrorCode::kNotFound) {
+    return Ok();
   }
+  if (!found) {
+    return found.error();
+  }
+  const std::string path = PathOf(root, relative);
+  UniqueFd fd(openat(found->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  DIR* stream = fd.valid() ? fdopendir(fd.get()) : nullptr;
+  if (stream == nullptr) {
+    return errno == ENOENT
+               ? Ok()
+               : ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
+  }
+  fd.Release();
   const std::unique_ptr<DIR, int (*)(DIR*)> closer(stream, closedir);
   for (;;) {
     errno = 0;
     const dirent* entry = readdir(stream);
     if (entry == nullptr) {
       if (errno != 0 && errno != ENOENT) {
-        return ErrnoError(errno, fmt::format("could not read directory \"{}\"", directory));
+        return ErrnoError(errno, fmt::format("could not read directory \"{}\"", path));
       }
       return Ok();
     }
     if (!is_wanted(entry->d_name)) {
       continue;
     }
-    const EntryKind kind = KindOf(directory, *entry);
-    if (kind != EntryKind::kNone && each(entry->d_name, kind) == Next::kStop) {
+    ASSIGN_OR_RETURN(const std::optional<EntryKind> kind, KindOf(dirfd(stream), path, *entry));
+    if (!kind) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(const Next next, each(entry->d_name, *kind));
+    if (next == Next::kStop) {
       return Ok();
     }
   }
 }
 
 // Of those that can be part of an object's name.
-Status ForEachEntry(const std::string& directory, const Cancellation& cancellation,
-                    const EntryVisitor& each) {
+Status ForEachEntry(const std::string& root, std::string_view relative,
+                    const Cancellation& cancellation, const EntryVisitor& each) {
   return ForEachEntryNamed(
-      directory, cancellation,
+      root, relative, cancellation,
       [](const char* name) { return ValidateObjectName(name).has_value(); }, each);
+}
+
+// What has an object's name and is neither file nor directory. To leave it out of a listing would
+// hide what is behind a link, or what the object was.
+Error Refused(const std::string& path) {
+  struct stat info {};
+  return lstat(path.c_str(), &info) == 0
+             ? NotOurs(ErrorCode::kDataCorrupted, path, info.st_mode)
+             : ErrnoError(errno, fmt::format("could not stat file \"{}\"", path));
 }
 
 bool IsTemporary(std::string_view name) {
   return name.starts_with(kTemporaryPrefix);
+}
+
+std::string_view WithoutSlash(std::string_view base) {
+  return base.substr(0, base.empty() ? 0 : base.size() - 1);
 }
 
 class Walk {
@@ -102,7 +142,7 @@ class Walk {
         if (key.ends_with('/')) {
           RETURN_IF_ERROR(Directory(base + key, {}));
         } else {
-          RETURN_IF_ERROR(Visit(base + key));
+          RETURN_IF_ERROR(Visit(base, key));
         }
       }
       if (keys.size() < batch_) {
@@ -125,15 +165,17 @@ class Walk {
   Result<std::vector<std::string>> NextKeys(const std::string& base, std::string_view filter,
                                             const std::string& done) {
     std::vector<std::string> heap;  // the largest on top, to be thrown out first
-    const auto keep = [&](const char* name, EntryKind kind) {
+    const auto keep = [&](const char* name, EntryKind kind) -> Result<Next> {
       std::string key(name);
       if (kind == EntryKind::kDirectory) {
         key += '/';
       }
       if (!key.starts_with(filter) || key <= done || Skipped(base + key) ||
-          // No object has a name this long; also what ends a cycle of symbolic links.
-          !ValidateObjectName(base + name)) {
+          !ValidateObjectName(base + name)) {  // no object has a name this long
         return Next::kContinue;
+      }
+      if (kind == EntryKind::kOther) {
+        return Refused(PathOf(root_, base + name));
       }
       if (heap.size() == batch_) {
         if (key >= heap.front()) {
@@ -146,22 +188,33 @@ class Walk {
       std::push_heap(heap.begin(), heap.end());
       return Next::kContinue;
     };
-    RETURN_IF_ERROR(ForEachEntry(root_ + '/' + base, cancellation_, keep));
+    RETURN_IF_ERROR(ForEachEntry(root_, WithoutSlash(base), cancellation_, keep));
     std::sort_heap(heap.begin(), heap.end());
     return heap;
   }
 
-  Status Visit(const std::string& name) {
-    const std::string path = root_ + '/' + name;
+  Status Visit(const std::string& base, const std::string& name) {
+    if (!directory_.valid() || directory_base_ != base) {
+      Result<UniqueFd> opened = OpenDirectoryBelow(root_, WithoutSlash(base));
+      if (!opened) {
+        return opened.error().code == ErrorCode::kNotFound ? Ok() : Status(opened.error());
+      }
+      directory_ = std::move(*opened);
+      directory_base_ = base;
+    }
+    const std::string path = PathOf(root_, base + name);
     struct stat info {};
-    if (stat(path.c_str(), &info) != 0) {
-      if (errno == ENOENT || errno == ENOTDIR) {
+    if (fstatat(directory_.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) {
         return Ok();
       }
       return ErrnoError(errno, fmt::format("could not stat file \"{}\"", path));
     }
-    return each_(
-        ObjectInfo{name, static_cast<std::uint64_t>(info.st_size), FromTimespec(info.st_mtim)});
+    if (KindOf(info.st_mode) != EntryKind::kFile) {  // since its directory was read
+      return NotOurs(ErrorCode::kDataCorrupted, path, info.st_mode);
+    }
+    return each_(ObjectInfo{base + name, static_cast<std::uint64_t>(info.st_size),
+                            FromTimespec(info.st_mtim)});
   }
 
   const std::string& root_;
@@ -169,22 +222,31 @@ class Walk {
   const Cancellation& cancellation_;
   const Store::ObjectVisitor& each_;
   std::size_t batch_;
+  UniqueFd directory_;  // of the last object that was visited
+  std::string directory_base_;
 };
 
-Result<bool> HoldsObject(const std::string& directory, const Cancellation& cancellation) {
+Result<bool> HoldsObject(const std::string& root, const std::string& relative,
+                         const Cancellation& cancellation) {
   bool found = false;
   std::vector<std::string> below;
-  RETURN_IF_ERROR(
-      ForEachEntry(directory, cancellation, [&](const char* name, EntryKind kind) -> Next {
-        if (kind == EntryKind::kFile) {
-          found = true;
-          return Next::kStop;
-        }
-        below.push_back(directory + '/' + name);
-        return Next::kContinue;
-      }));
+  RETURN_IF_ERROR(ForEachEntry(root, relative, cancellation,
+                               [&](const char* name, EntryKind kind) -> Result<Next> {
+                                 std::string child = relative + '/' + name;
+                                 if (kind == EntryKind::kOther) {
+                                   return Refused(PathOf(root, child));
+                                 }
+                                 if (kind == EntryKind::kFile) {
+                                   found = true;
+                                   return Next::kStop;
+                                 }
+                                 if (ValidateObjectName(child)) {
+                                   below.push_back(std::move(child));
+                                 }
+                                 return Next::kContinue;
+                               }));
   for (auto child = below.begin(); !found && child != below.end(); ++child) {
-    ASSIGN_OR_RETURN(found, HoldsObject(*child, cancellation));
+    ASSIGN_OR_RETURN(found, HoldsObject(root, *child, cancellation));
   }
   return found;
 }
@@ -220,21 +282,32 @@ Status WalkFragments(const std::string& root, const Cancellation& cancellation,
     directories.pop_back();
     std::vector<std::string> fragments;
     RETURN_IF_ERROR(ForEachEntryNamed(
-        fmt::format("{}/{}", root, base), cancellation,
+        root, WithoutSlash(base), cancellation,
         [](const char* name) { return IsTemporary(name) || ValidateObjectName(name); },
         [&](const char* name, EntryKind kind) {
           if (kind == EntryKind::kFile && IsTemporary(name)) {
-            fragments.push_back(base + name);
+            fragments.push_back(name);
           } else if (kind == EntryKind::kDirectory && ValidateObjectName(base + name)) {
             directories.push_back(base + name + '/');
           }
           return Next::kContinue;
         }));
+    if (fragments.empty()) {
+      continue;
+    }
+    const Result<UniqueFd> directory = OpenDirectoryBelow(root, WithoutSlash(base));
+    if (!directory && directory.error().code == ErrorCode::kNotFound) {
+      continue;
+    }
+    if (!directory) {
+      return directory.error();
+    }
     for (const std::string& name : fragments) {
       struct stat info {};
       // One that has become an object meanwhile is none.
-      if (lstat(fmt::format("{}/{}", root, name).c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
-        RETURN_IF_ERROR(each(ObjectInfo{name, static_cast<std::uint64_t>(info.st_size),
+      if (fstatat(directory->get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+          S_ISREG(info.st_mode)) {
+        RETURN_IF_ERROR(each(ObjectInfo{base + name, static_cast<std::uint64_t>(info.st_size),
                                         FromTimespec(info.st_mtim)}));
       }
     }
@@ -242,20 +315,25 @@ Status WalkFragments(const std::string& root, const Cancellation& cancellation,
   return Ok();
 }
 
-Result<std::vector<std::string>> DirectoriesWithObjects(const std::string& directory,
+Result<std::vector<std::string>> DirectoriesWithObjects(const std::string& root,
+                                                        std::string_view relative,
                                                         const Cancellation& cancellation) {
+  const std::string base = relative.empty() ? "" : std::string(relative) + '/';
   std::vector<std::string> candidates;
-  RETURN_IF_ERROR(ForEachEntry(directory, cancellation, [&](const char* name, EntryKind kind) {
-    if (kind == EntryKind::kDirectory) {
-      candidates.emplace_back(name);
-    }
-    return Next::kContinue;
-  }));
+  RETURN_IF_ERROR(ForEachEntry(root, relative, cancellation,
+                               [&](const char* name, EntryKind kind) -> Result<Next> {
+                                 if (kind == EntryKind::kOther) {
+                                   return Refused(PathOf(root, base + name));
+                                 }
+                                 if (kind == EntryKind::kDirectory) {
+                                   candidates.emplace_back(name);
+                                 }
+                                 return Next::kContinue;
+                               }));
   std::sort(candidates.begin(), candidates.end());
   std::vector<std::string> found;
   for (std::string& name : candidates) {
-    ASSIGN_OR_RETURN(const bool holds,
-                     HoldsObject(fmt::format("{}/{}", directory, name), cancellation));
+    ASSIGN_OR_RETURN(const bool holds, HoldsObject(root, base + name, cancellation));
     if (holds) {
       found.push_back(std::move(name));
     }

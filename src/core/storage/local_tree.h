@@ -1,6 +1,9 @@
-// Reading a directory tree as a flat, ordered set of object names. Files and directories whose
-// names an object cannot have (temporary files, "lost+found") are not seen; symbolic links are
-// followed; what vanishes while it is looked at is left out.
+// Reading a directory tree as a flat, ordered set of object names. What has a name that no object
+// can have (temporary files, "lost+found", control characters) is not seen. What has an object's
+// name and is neither file nor directory (a symbolic link, a FIFO, a socket, a device) makes a
+// listing that comes across it fail with kDataCorrupted, which names it; only the root may be a
+// link (OpenDirectoryBelow). What cannot be read is an error, too. What vanishes while it is looked
+// at is left out.
 #pragma once
 
 #include <ctime>
@@ -22,11 +25,13 @@ Status WalkTree(const std::string& root, std::string_view prefix, std::string_vi
                 const Cancellation& cancellation, const Store::ObjectVisitor& each,
                 std::size_t batch = 32'768);
 
-// The directories directly in `directory` that hold an object at any depth, in byte order.
-Result<std::vector<std::string>> DirectoriesWithObjects(const std::string& directory,
+// The directories directly in `relative` that hold an object at any depth, in byte order.
+Result<std::vector<std::string>> DirectoriesWithObjects(const std::string& root,
+                                                        std::string_view relative,
                                                         const Cancellation& cancellation);
 
-// Every temporary file of a Put below `root` (Store::ListFragments), in no order.
+// Every temporary file of a Put below `root` (Store::ListFragments), in no order. Links and the
+// like are passed over here.
 Status WalkFragments(const std::string& root, const Cancellation& cancellation,
                      const Store::ObjectVisitor& each);
 

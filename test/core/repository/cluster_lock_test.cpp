@@ -156,6 +156,23 @@ TEST_F(ClusterLockTest, OnlyTheStoresTimeCounts) {
   EXPECT_OK(b.Acquire());
 }
 
+// The same on a directory that several nodes share: its file system has a clock as well.
+TEST_F(ClusterLockTest, AWrongClockTakesNoLockOfADirectory) {
+  const ManualClock here;
+  const ManualClock ahead{std::chrono::hours(3)};
+  const auto store = [&](const ManualClock& clock) {
+    Environment environment;
+    environment.clock = &clock;
+    return std::shared_ptr<Store>(MakeLocalStore(shared_.PathOf(""), environment).value());
+  };
+  const LockNode holder(shared_, "holder", {}, store(here));
+  const LockNode other(shared_, "other", std::chrono::hours(3), store(ahead));
+  const auto held = holder.Acquire();
+  ASSERT_OK(held);
+  EXPECT_ERROR(other.Acquire(), ErrorCode::kFailedPrecondition);
+  EXPECT_OK((*held)->RequireHeld());
+}
+
 // Stopped for longer than a lease and resumed: its own clock has not noticed.
 TEST_F(ClusterLockTest, AResumedHolderDoesNoHarm) {
   LockNode a(shared_, "a");

@@ -54,7 +54,8 @@ class EntranceFixture : public testing::TestWithParam<std::tuple<Backend, Cipher
   std::shared_ptr<FaultStore> MakeStore(const std::string& cluster) const {
     if (std::get<Backend>(GetParam()) == Backend::kDirectory) {
       return std::make_shared<FaultStore>(
-          MakeLocalStore(directory_.path() + "/" + cluster, environment_).value());
+          MakeLocalStore(directory_.path() + "/" + cluster, environment_, environment_.clock)
+              .value());
     }
     S3Options options;
     options.endpoint = Variable("ENDPOINT");

@@ -118,7 +118,8 @@ class TestRepository {
   // The same repository, opened anew by somebody with other options.
   std::shared_ptr<FaultStore> MakeStore() const {
     return std::make_shared<FaultStore>(
-        MakeLocalStore(directory_.path() + "/repository", environment_).value());
+        MakeLocalStore(directory_.path() + "/repository", environment_, environment_.clock)
+            .value());
   }
 
  private:
@@ -139,8 +140,9 @@ class TestRepository {
     options.passphrase = SecretString(cipher == Cipher::kNone ? "" : kTestPassphrase);
     options.node = "node-a";
     const std::unique_ptr<Repository> repository =
-        Repository::Initialise(MakeLocalStore(directory.path() + "/r", environment).value(),
-                               options, environment, TestIdentity(), false)
+        Repository::Initialise(
+            MakeLocalStore(directory.path() + "/r", environment, environment.clock).value(),
+            options, environment, TestIdentity(), false)
             .value();
     EXPECT_OK(repository->store().List("", "", [&](const ObjectInfo& object) {
       objects[object.name] =

@@ -73,7 +73,8 @@ class ConditionalWritesTest : public testing::Test {
   ConditionalWritesTest() { environment_.clock = &clock_; }
 
   std::unique_ptr<Store> MakeOdd() {
-    std::shared_ptr<Store> directory = MakeLocalStore(directory_.path(), environment_).value();
+    std::shared_ptr<Store> directory =
+        MakeLocalStore(directory_.path(), environment_, environment_.clock).value();
     return std::make_unique<OddStore>(std::move(directory), way_, requests_);
   }
   std::unique_ptr<Store> MakeProven(const char* place = "here") {
@@ -216,9 +217,11 @@ TEST_F(ConditionalWritesTest, LostAnswersProveNothing) {
       int& puts_;
     };
     const auto store = MakeProvenStore(
-        MakeRetryingStore(std::make_unique<Losing>(
-                              MakeLocalStore(directory.path(), environment_).value(), lost, puts),
-                          environment_, {}),
+        MakeRetryingStore(
+            std::make_unique<Losing>(
+                MakeLocalStore(directory.path(), environment_, environment_.clock).value(), lost,
+                puts),
+            environment_, {}),
         environment_, std::string(kConditionalWriteProbe), directory.path(), proofs_);
     const Status put = Create(*store, "a");
     EXPECT_TRUE(put) << "answer " << lost;

@@ -131,7 +131,8 @@ class RetryingStoreTest : public testing::Test {
 
   void Make(RetryPolicy policy) {
     auto inner = std::make_unique<FaultyStore>(
-        MakeLocalStore(directory_.path() + "/root", environment_).value(), faults_, calls_);
+        MakeLocalStore(directory_.path() + "/root", environment_, environment_.clock).value(),
+        faults_, calls_);
     store_ = MakeRetryingStore(
         std::move(inner), environment_, policy,
         [this](std::string_view operation, std::string_view name, const Error& error) {
@@ -465,7 +466,8 @@ class BadLineBackend {
   static constexpr int kPageSize = 50;
   std::string Unavailable() { return {}; }
   std::unique_ptr<Store> Make(const Environment& environment) {
-    auto inner = std::make_unique<BadLine>(MakeLocalStore(directory_.path(), environment).value());
+    auto inner = std::make_unique<BadLine>(
+        MakeLocalStore(directory_.path(), environment, environment.clock).value());
     RetryPolicy policy;
     policy.first_pause = milliseconds(1);
     policy.longest_pause = milliseconds(1);
