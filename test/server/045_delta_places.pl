@@ -223,8 +223,8 @@ foreach my $case (
 }
 SKIP:
 {
-	skip 'a repository in a directory', 6 if store() ne 'dir';
-	my $in = repository() . '/restored';
+	skip 'a repository in a directory', 7 if store() ne 'dir';
+	my $in = repository() . '/main/restored';
 	foreach my $places ([ $in, '--tablespace-map', "$space=$new", '--waldir', "$base/new-wal" ],
 		[ $new, '--tablespace-map', "$space=$in", '--waldir', "$base/new-wal" ],
 		[ $new, '--tablespace-map', "$space=$base/new-space", '--waldir', $in ])
@@ -232,6 +232,12 @@ SKIP:
 		$node->vezactl_fails([ 'restore', '--target-dir', @$places ],
 			2, qr/and the repository, ".*", lie within each other/, 'in the repository');
 	}
+	$node->vezactl_ok(
+		[
+			'restore', '--dry-run', '--target-dir', repository() . '/restored', '--tablespace-map',
+			"$space=$base/new-space"
+		],
+		'beside its clusters');
 }
 
 # --- what is no file --------------------------------------------------------------------------------

@@ -233,7 +233,8 @@ Result<std::optional<TimelineId>> FindBranch(const WalArchive& archive,
     return std::optional<TimelineId>();
   }
   ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
-  if (timelines.size() < 2) {
+  // The backups may have been removed meanwhile.
+  if (timelines.size() < 2 || backups.empty()) {
     return std::optional<TimelineId>();
   }
   const std::uint64_t size = backup.wal_segment_size;

@@ -19,6 +19,7 @@
 #include "core/repository/empty_databases.h"
 #include "core/repository/entrance.h"
 #include "core/repository/manifest.h"
+#include "core/repository/names.h"
 #include "core/repository/recovery_window.h"
 #include "core/repository/relation_names.h"
 #include "core/repository/suspect_diff.h"
@@ -251,6 +252,22 @@ Status RequireSeparateTablespaces(const RestorePlan& plan) {
   return Ok();
 }
 
+// Whether `path` is the directory of a repository, or in what one of its clusters has there. Beside
+// the clusters there may be anything: the data directory itself, where both are on one file system.
+bool IsInRepository(const std::string& path, const std::string& repository) {
+  if (!IsWithin(path, repository)) {
+    return false;
+  }
+  const std::filesystem::path root = CanonicalPath(repository);
+  const std::filesystem::path below =
+      std::filesystem::path(CanonicalPath(path)).lexically_relative(root);
+  const auto holds = [&](std::string_view prefix) {
+    std::error_code error;
+    return std::filesystem::exists(root / *below.begin() / prefix, error);
+  };
+  return below == "." || holds(kIdentityPrefix) || holds(kKeyPrefix) || holds(kBackupPrefix);
+}
+
 // Nothing is restored into the repository, and no delta removes it.
 Status RequireApartFromRepository(const RestorePlan& plan) {
   const std::string& repository = plan.repository_directory;
@@ -267,12 +284,14 @@ Status RequireApartFromRepository(const RestorePlan& plan) {
             "written.");
   };
   for (const std::string& directory : {plan.target_directory, plan.wal_directory}) {
-    if (!directory.empty() && Overlap(directory, repository)) {
+    if (!directory.empty() &&
+        (IsInRepository(directory, repository) || IsWithin(repository, directory))) {
       return refuse(directory);
     }
   }
   for (const Tablespace& tablespace : plan.tablespaces) {
-    if (IsWithin(tablespace.path, repository) || IsWithinTablespace(repository, tablespace.path)) {
+    if (IsInRepository(tablespace.path, repository) ||
+        IsWithinTablespace(repository, tablespace.path)) {
       return refuse(tablespace.path);
     }
   }

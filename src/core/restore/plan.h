@@ -29,7 +29,7 @@ enum class UnknownNames { kRefuse, kKeep, kRemove };
 struct RestoreOptions {
   std::string target_directory;  // absolute
   // Where the repository is, with all its clusters; empty when it is in no directory. Nothing is
-  // restored into it, and no delta removes it.
+  // restored into one of them, and no delta removes it.
   std::string repository_directory;
   std::string backup_label;  // empty: chosen by the target
   DoubtfulBackups doubtful_backups = DoubtfulBackups::kPassOver;

@@ -35,7 +35,7 @@ std::vector<Server> FindServers() {
     std::ifstream file(entry->path() / "comm");
     std::string name;
     if (std::isdigit(static_cast<unsigned char>(process.front())) == 0 ||
-        !std::getline(file, name) || name != "postgres") {
+        !std::getline(file, name) || (name != "postgres" && name != "postmaster")) {
       continue;
     }
     std::error_code unreadable;

@@ -23,7 +23,8 @@ struct UsedPlace {
   bool is_tablespace = false;
 };
 
-// By the working directory of each process named "postgres", which is its data directory. Links in
+// By the working directory of each process named "postgres" (or "postmaster", as version 15 is
+// started by the packages for Red Hat), which is its data directory. Links in
 // it are followed as that process would. Those of other accounts cannot be looked into, unless by
 // root.
 std::vector<UsedPlace> FindUsedPlaces();

@@ -398,10 +398,12 @@ TEST_F(DeltaTest, PlacesWithinEachOtherAreRefused) {
   std::filesystem::rename(fixture_.repository.PathOf("backup"),
                           fixture_.repository.Scratch("older"));
   ASSERT_OK(fixture_.Backup());
+  const std::string root =
+      std::filesystem::path(fixture_.repository.PathOf("x")).parent_path().parent_path();
   const auto expect_refusal = [&](const std::string& first, const std::string& second) {
     for (const bool delta : {false, true}) {
       RestoreOptions options = Options(delta);
-      options.repository_directory = fixture_.repository.PathOf("");
+      options.repository_directory = root;
       options.tablespace_map = {{fixture_.source.Beside("space"), first},
                                 {fixture_.source.Beside("second"), second}};
       const auto refused = PlanRestore(*fixture_.repository, options);
@@ -417,6 +419,29 @@ TEST_F(DeltaTest, PlacesWithinEachOtherAreRefused) {
   expect_refusal(In("pg_tblspc/first"), other);
   expect_refusal(Space(), In("second"));
   expect_refusal(fixture_.repository.PathOf("space"), other);
+}
+
+// The data directory may lie beside the clusters of a repository that has the whole file system.
+TEST_F(DeltaTest, BesideTheClustersOfARepositoryThereIsRoom) {
+  RestoreOptions options = Options(false);
+  options.repository_directory =
+      std::filesystem::path(fixture_.repository.PathOf("x")).parent_path().parent_path();
+  const auto plan = [&](const std::string& place) {
+    options.target_directory = options.repository_directory + place;
+    return PlanRestore(*fixture_.repository, options);
+  };
+  EXPECT_OK(plan("/beside"));
+  EXPECT_OK(plan("/beside/deep"));
+  for (const char* other : {"/other/identity", "/lost/backup"}) {
+    std::filesystem::create_directories(options.repository_directory + other);
+  }
+  for (const char* within : {"/other/restored", "/lost/restored", "/other/backup/x"}) {
+    const auto refused = plan(within);
+    SCOPED_TRACE(within);
+    EXPECT_ERROR(refused, ErrorCode::kInvalidArgument);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_THAT(refused.error().message, HasSubstr("lie within each other"));
+  }
 }
 
 // Removal begins when nobody else can have a place any more.

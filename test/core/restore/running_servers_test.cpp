@@ -34,28 +34,30 @@ class RunningServersTest : public testing::Test {
     std::filesystem::create_symlink(In("wal"), In("data/pg_wal"));
     std::filesystem::create_symlink(In("space"), In("data/pg_tblspc/16384"));
     std::filesystem::create_symlink(In("wal"), In("to-wal"));
-    std::filesystem::copy("/bin/sleep", In("postgres"));
   }
   ~RunningServersTest() override { Stop(); }
 
   std::string In(const std::string& name) const { return work_.path() + "/" + name; }
   // `prepare` is called in the process.
-  void Start(const std::function<bool()>& prepare = [] { return true; }) {
+  void Start(
+      const std::function<bool()>& prepare = [] { return true; },
+      const std::string& program = "postgres") {
+    std::filesystem::copy("/bin/sleep", In(program));
     process_ = fork();
     if (process_ == 0) {
       if (chdir(In("data").c_str()) == 0 && prepare()) {
-        execl(In("postgres").c_str(), "postgres", "600", nullptr);
+        execl(In(program).c_str(), "sleep", "600", nullptr);
       }
       _exit(1);
     }
     const std::string comm = fmt::format("/proc/{}/comm", process_);
     std::string name;
-    for (int i = 0; i < 1000 && name != "postgres"; ++i) {
+    for (int i = 0; i < 1000 && name != program; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
       std::ifstream file(comm);
       std::getline(file, name);
     }
-    EXPECT_EQ(name, "postgres");
+    EXPECT_EQ(name, program);
   }
   void Stop() {
     if (process_ > 0) {
@@ -82,6 +84,12 @@ TEST_F(RunningServersTest, WhatAServerUsesIsRefused) {
   EXPECT_OK(RequireUnused(In("target"), {In("other"), In("absent")}));
   Stop();
   EXPECT_OK(RequireUnused(In("data"), {In("wal"), In("space")}));
+}
+
+// The link of version 15, by which the packages for Red Hat start the server.
+TEST_F(RunningServersTest, AServerMayBeNamedPostmaster) {
+  Start([] { return true; }, "postmaster");
+  EXPECT_ERROR(RequireUnused(In("data"), {}), ErrorCode::kFailedPrecondition);
 }
 
 TEST_F(RunningServersTest, WhatLiesInWhatAServerUsesIsRefused) {
