@@ -58,10 +58,13 @@ Result<SystemInfo> CollectSystem(const Repository& repository, const Identity& i
   return system;
 }
 
-Result<RepositoryInfo> Collect(const Repository& repository) {
+// `lists`: with all that is known of each backup.
+Result<RepositoryInfo> Collect(const Repository& repository, bool lists) {
   RepositoryInfo info;
   info.location = repository.store().location();
-  ASSIGN_OR_RETURN(info.catalog, ReadBackupCatalog(repository));
+  ASSIGN_OR_RETURN(info.catalog,
+                   lists ? ReadBackupCatalog(repository, SummaryParts::kAll, kBudgetWithLists)
+                         : ReadBackupCatalog(repository, SummaryParts::kNotes));
   for (const Identity& identity : repository.identities()) {
     ASSIGN_OR_RETURN(SystemInfo system, CollectSystem(repository, identity, info.catalog));
     info.systems.push_back(std::move(system));
@@ -146,6 +149,13 @@ Json ToJson(const BackupSummary& backup) {
       {"settings", backup.settings},
   };
   AddNotes(backup.notes, document);
+  if (backup.is_cut) {
+    for (const char* name : {"databases", "extensions", "settings", "skipped", "skipped_count",
+                             "links", "links_count"}) {
+      document.erase(name);
+    }
+    document["cut"] = true;
+  }
   return document;
 }
 
@@ -352,6 +362,9 @@ std::string FormatContents(const std::vector<const BackupSummary*>& backups) {
     for (const SkippedItem& item : notes.skipped) {
       skipped.Add(fmt::format("\"{}\" ({})", item.path, item.reason), backup->label);
     }
+    if (backup->is_cut) {
+      skipped.Add("more notes than fit into memory", backup->label);
+    }
     if (notes.skipped_count > notes.skipped.size()) {
       skipped.Add(fmt::format("{} more", notes.skipped_count - notes.skipped.size()),
                   backup->label);
@@ -478,7 +491,7 @@ std::string ToText(const RepositoryInfo& info) {
 Result<int> RunInfo(const GlobalOptions& options) {
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
-  ASSIGN_OR_RETURN(const RepositoryInfo info, Collect(*repository));
+  ASSIGN_OR_RETURN(const RepositoryInfo info, Collect(*repository, options.json));
   if (options.json) {
     PrintJson(ToJson(info));
   } else {

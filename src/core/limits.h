@@ -6,6 +6,8 @@
 // - Every read of an object into memory names its limit: GetSmall(), GetListed(), ReadObjects(),
 //   ListAtMost() (storage/store.h). What is larger is refused before it is fetched where a listing
 //   has told the size, and while it is being fetched otherwise: a store may lie.
+// - Who holds many of them at once has a limit of all together, too: many times the limit of one is
+//   none. What is needed and does not fit counts as damaged, never as absent.
 // - JSON is parsed by ParseJson() (codec/json.h) only, XML by s3/s3_xml.cpp only.
 //   check_layering.sh finds other calls.
 // - A writer refuses to write what these limits would keep from being read.
@@ -95,6 +97,15 @@ inline constexpr std::size_t kKeyWrapsTried = 32;
 inline constexpr std::size_t kKeyWrapsOfABackup = 4;
 // Subdirectories: a backup an hour for ten years.
 inline constexpr std::size_t kDirectories = 100'000;
+// All backup.json of a repository together, as they are stored. With 500 bytes for a database and
+// its five extensions: 400 backups of 10,000 databases; or kDirectories of 20 KiB each.
+inline constexpr std::uint64_t kCatalogStored = 2048 * kMiB;
+// What a reader holds of them: kDirectories of 2.6 KB each. Without the lists of databases,
+// extensions and settings, a backup of 10,000 databases takes no more than one of three.
+inline constexpr std::size_t kCatalogMemory = 256 * kMiB;
+// The same with these lists, for who shows them. A database takes some 100 bytes, an extension 150:
+// 100 backups of 5,000 databases with five extensions each are 425 MB. Beyond that it does without.
+inline constexpr std::size_t kCatalogLists = 512 * kMiB;
 // Stretches of WAL without a hole: retention may leave one for each backup.
 inline constexpr std::size_t kWalRanges = kDirectories;
 // A backup may be pinned once.

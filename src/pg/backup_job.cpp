@@ -80,7 +80,8 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
     job->notice = fmt::format("taking a full backup instead of a diff: {}", choice.reason);
     return Ok();
   }
-  job->full = std::move(choice.full);
+  // With its databases, which the catalog does not hold.
+  ASSIGN_OR_RETURN(job->full, ReadBackup(*job->repository, choice.full->label));
   job->doubt = std::move(choice.doubt);
   job->summary.changes_by = job->doubt.empty() ? "lsn" : "digest";
   ASSIGN_OR_RETURN(job->full_index, FullIndex::Load(*job->repository, *job->full));

@@ -58,6 +58,9 @@ std::optional<std::string> DescribeDetail(const BackupSummary& backup, const Lea
     add(fmt::format("{}. {}", suspect, kSuspectDiffHint));
   }
   add(DescribeNotes(backup.notes));
+  if (backup.is_cut) {
+    add("there are more notes than fit into memory");
+  }
   if (lease != nullptr) {
     add("in use by " + lease->Holder());
   }
@@ -122,7 +125,8 @@ class InfoCall final : public RowsCall {
  private:
   Status Work() override {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
-    ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
+    ASSIGN_OR_RETURN(const BackupCatalog catalog,
+                     ReadBackupCatalog(*repository, SummaryParts::kNotes));
     ASSIGN_OR_RETURN(const std::set<std::string> pins, ReadPins(*repository));
     ASSIGN_OR_RETURN(const auto drills, ReadLatestDrills(*repository));
     Result<std::vector<LeaseState>> leases = ReadLeases(*repository);

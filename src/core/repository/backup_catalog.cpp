@@ -1,9 +1,12 @@
 #include "core/repository/backup_catalog.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
+#include "core/codec/json.h"
 #include "core/limits.h"
 #include "core/repository/backup_order.h"
 #include "core/repository/tombstone.h"
@@ -12,11 +15,9 @@ namespace veza {
 
 namespace {
 
-// Nothing: a tombstone. kNotFound: there is no backup.json.
-Result<std::optional<BackupSummary>> ReadSummary(const Repository& repository,
-                                                 const std::string& label) {
-  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), BackupDocumentName(label),
-                                              limits::kBackupDocument));
+// Nothing: a tombstone.
+Result<std::optional<BackupSummary>> ParseDocument(const Repository& repository,
+                                                   const std::string& label, const Bytes& text) {
   Result<BackupSummary> summary = ParseSummary(AsText(text), label, repository.seal_policy());
   if (summary) {
     return std::optional(std::move(*summary));
@@ -26,6 +27,148 @@ Result<std::optional<BackupSummary>> ReadSummary(const Repository& repository,
   }
   return summary.error();
 }
+
+// kNotFound: there is no backup.json.
+Result<std::optional<BackupSummary>> ReadSummary(const Repository& repository,
+                                                 const std::string& label) {
+  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), BackupDocumentName(label),
+                                              limits::kBackupDocument));
+  return ParseDocument(repository, label, text);
+}
+
+bool IsOfTheDocument(ErrorCode code) {
+  return code == ErrorCode::kDataCorrupted || code == ErrorCode::kUnsupported ||
+         code == ErrorCode::kPermissionDenied || code == ErrorCode::kWrongKey;
+}
+
+class CatalogReader {
+ public:
+  CatalogReader(const Repository& repository, SummaryParts parts, const CatalogBudget& budget)
+      : repository_(repository), parts_(parts), budget_(budget), stored_left_(budget.stored) {}
+
+  Status Read(const std::string& label) {
+    Result<std::optional<BackupSummary>> summary = ReadWithinBudget(label);
+    if (summary && *summary) {
+      Add(std::move(**summary));
+    } else if (summary) {
+      catalog_.buried.push_back(label);
+    } else if (summary.error().code == ErrorCode::kNotFound) {
+      // Without a label it is not ours.
+      const bool is_label = ParseLabel(label).has_value();
+      ASSIGN_OR_RETURN(const bool exists,
+                       is_label ? HoldsObject(repository_.store(), BackupDirectory(label))
+                                : Result<bool>(false));
+      if (exists) {
+        catalog_.unfinished.push_back({label});
+      }
+    } else if (IsOfTheDocument(summary.error().code)) {
+      AddBroken(label, std::move(summary.error()));
+    } else {
+      return summary.error();
+    }
+    return Ok();
+  }
+
+  BackupCatalog Take() {
+    for (auto& [label, held] : held_) {
+      catalog_.backups.push_back(std::move(held.summary));
+    }
+    SortBackups(catalog_.backups);
+    std::ranges::sort(catalog_.broken, {}, &BrokenBackup::label);
+    return std::move(catalog_);
+  }
+
+ private:
+  struct Held {
+    BackupSummary summary;
+    std::size_t memory = 0;
+  };
+
+  Result<std::optional<BackupSummary>> ReadWithinBudget(const std::string& label) {
+    const std::string name = BackupDocumentName(label);
+    const std::uint64_t limit = std::min<std::uint64_t>(limits::kBackupDocument, stored_left_);
+    if (limit < limits::kBackupDocument) {
+      // One that is not there is no backup, and one that is small may still be read.
+      ASSIGN_OR_RETURN(const ObjectInfo info, repository_.store().Head(name));
+      if (info.size > limit) {
+        return NotRead(
+            label, fmt::format("all backup.json together have more than {} bytes", budget_.stored));
+      }
+    }
+    const Result<Bytes> text = GetSmall(repository_.store(), name, limit);
+    if (!text && text.error().code == ErrorCode::kDataCorrupted) {
+      stored_left_ -= limit;  // so much was fetched
+    }
+    RETURN_IF_ERROR(text);
+    stored_left_ -= text->size();
+    return ParseDocument(repository_, label, *text);
+  }
+
+  void Add(BackupSummary summary) {
+    std::string label = summary.label;
+    KeepOnly(parts_, &summary);
+    Hold(label, std::move(summary));
+    // Those that others have made up to fill the memory are the largest.
+    while (memory_ > budget_.memory) {
+      const std::string largest = by_memory_.rbegin()->second;
+      BackupSummary taken = Release(largest);
+      if (parts_ != SummaryParts::kFacts && !taken.is_cut) {
+        KeepOnly(SummaryParts::kFacts, &taken);
+        taken.is_cut = true;
+        Hold(largest, std::move(taken));
+      } else {
+        AddBroken(largest, NotRead(largest, fmt::format("what all backup.json say together takes "
+                                                        "more than {} bytes of memory",
+                                                        budget_.memory)));
+      }
+    }
+  }
+
+  void Hold(const std::string& label, BackupSummary summary) {
+    const std::size_t memory = MemoryOf(summary) + kEntry;
+    memory_ += memory;
+    by_memory_.emplace(memory, label);
+    held_[label] = {std::move(summary), memory};
+  }
+
+  BackupSummary Release(const std::string& label) {
+    const auto found = held_.find(label);
+    Held held = std::move(found->second);
+    memory_ -= held.memory;
+    by_memory_.erase({held.memory, label});
+    held_.erase(found);
+    return std::move(held.summary);
+  }
+
+  // What a damaged document has made of its message is cut off: it may quote what is in there.
+  void AddBroken(const std::string& label, Error error) {
+    if (error.message.size() > kMessage) {
+      error.message = ValidUtf8(error.message.substr(0, kMessage)) + "...";
+    }
+    error.message.shrink_to_fit();
+    catalog_.broken.push_back({label, std::move(error)});
+  }
+
+  static Error NotRead(const std::string& label, const std::string& reason) {
+    return MakeError(ErrorCode::kDataCorrupted, "backup \"{}\" was not read: {}", label, reason)
+        .WithHint(
+            "Find out who has written so much below backup/, or keep fewer backups. It and all WAL "
+            "stay as long as this is so.");
+  }
+
+  // Of the two indexes here.
+  static constexpr std::size_t kEntry = 256;
+  static constexpr std::size_t kMessage = 512;
+
+  const Repository& repository_;
+  const SummaryParts parts_;
+  const CatalogBudget budget_;
+  std::uint64_t stored_left_;
+  std::size_t memory_ = 0;
+  std::map<std::string, Held> held_;
+  std::set<std::pair<std::size_t, std::string>> by_memory_;
+  BackupCatalog catalog_;
+};
 
 std::string ListLabels(const std::vector<std::string>& labels) {
   std::string text;
@@ -37,36 +180,15 @@ std::string ListLabels(const std::vector<std::string>& labels) {
 
 }  // namespace
 
-Result<BackupCatalog> ReadBackupCatalog(const Repository& repository) {
+Result<BackupCatalog> ReadBackupCatalog(const Repository& repository, SummaryParts parts,
+                                        const CatalogBudget& budget) {
   ASSIGN_OR_RETURN(const std::vector<std::string> labels,
                    repository.store().ListDirectories(kBackupPrefix));
-  BackupCatalog catalog;
+  CatalogReader reader(repository, parts, budget);
   for (const std::string& label : labels) {
-    Result<std::optional<BackupSummary>> summary = ReadSummary(repository, label);
-    if (summary && *summary) {
-      catalog.backups.push_back(std::move(**summary));
-    } else if (summary) {
-      catalog.buried.push_back(label);
-    } else if (summary.error().code == ErrorCode::kNotFound) {
-      // Without a label it is not ours.
-      const bool is_label = ParseLabel(label).has_value();
-      ASSIGN_OR_RETURN(
-          const bool exists,
-          is_label ? HoldsObject(repository.store(), BackupDirectory(label)) : Result<bool>(false));
-      if (exists) {
-        catalog.unfinished.push_back({label});
-      }
-    } else if (summary.error().code == ErrorCode::kDataCorrupted ||
-               summary.error().code == ErrorCode::kUnsupported ||
-               summary.error().code == ErrorCode::kPermissionDenied ||
-               summary.error().code == ErrorCode::kWrongKey) {
-      catalog.broken.push_back({label, std::move(summary.error())});
-    } else {
-      return summary.error();
-    }
+    RETURN_IF_ERROR(reader.Read(label));
   }
-  SortBackups(catalog.backups);
-  return catalog;
+  return reader.Take();
 }
 
 Result<BackupSummary> ReadBackup(const Repository& repository, const std::string& label) {

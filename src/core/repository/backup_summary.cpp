@@ -179,6 +179,54 @@ std::vector<DatabaseSummary> DatabasesWithoutFiles(const BackupSummary& summary)
   return without;
 }
 
+void KeepOnly(SummaryParts parts, BackupSummary* summary) {
+  if (parts != SummaryParts::kAll) {
+    summary->databases = DatabasesWithoutFiles(*summary);
+    summary->extensions = {};
+    summary->settings = {};
+    summary->key_wraps = {};
+    summary->backup_label = std::string();
+  }
+  if (parts == SummaryParts::kFacts) {
+    summary->notes = {};
+  }
+  const auto shrink = [](auto&... lists) { (lists.shrink_to_fit(), ...); };
+  shrink(summary->backup_label, summary->tablespaces, summary->checksum_failure_pages,
+         summary->databases, summary->extensions, summary->key_wraps, summary->notes.skipped,
+         summary->notes.links);
+}
+
+std::size_t MemoryOf(const BackupSummary& summary) {
+  constexpr std::size_t kBlock = 16;  // of the allocator
+  constexpr std::size_t kNode = 48;   // of a map, without what it holds
+  std::size_t total = sizeof(BackupSummary);
+  const auto add = [&](const auto&... texts) {
+    // Short ones lie within the object.
+    ((total += texts.capacity() > 15 ? texts.capacity() + kBlock : 0), ...);
+  };
+  const auto add_list = [&](const auto& list, auto... members) {
+    total += list.capacity() * sizeof(list[0]) + kBlock;
+    for (const auto& item : list) {
+      add(item.*members...);
+    }
+  };
+  add(summary.label, summary.postgres_version, summary.start_wal, summary.stop_wal, summary.node,
+      summary.cipher, summary.key_id, summary.backup_label, summary.changes_by);
+  add_list(summary.key_wraps, &NamedText::name, &NamedText::text);
+  add_list(summary.tablespaces, &Tablespace::path);
+  add_list(summary.checksum_failure_pages, &ChecksumFailure::path);
+  add_list(summary.databases, &DatabaseSummary::name);
+  add_list(summary.extensions, &ExtensionSummary::database, &ExtensionSummary::name,
+           &ExtensionSummary::version);
+  for (const auto& [name, value] : summary.settings) {
+    total += kNode + sizeof(name) + sizeof(value);
+    add(name, value);
+  }
+  add_list(summary.notes.skipped, &SkippedItem::path, &SkippedItem::reason);
+  add_list(summary.notes.links, &FollowedLink::path, &FollowedLink::target);
+  return total;
+}
+
 std::string BackupSummary::full_label() const {
   const auto parts = ParseLabel(label);
   return parts ? parts->full_label : label;

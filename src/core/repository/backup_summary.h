@@ -117,10 +117,23 @@ struct BackupSummary {
   std::vector<ExtensionSummary> extensions;
   std::map<std::string, std::string> settings;  // those that differ from the default
   WalkNotes notes;                              // empty in backups of 0.1
+  // Not stored: a reader of many had no room for the parts that it wanted, and has kFacts only.
+  bool is_cut = false;
 
   // For a diff the label of its full; otherwise its own.
   std::string full_label() const;
 };
+
+// What a reader of many backups keeps of each.
+enum class SummaryParts {
+  kFacts,  // all but what follows; of the databases those without files only
+  kNotes,  // and what the copy left out and followed
+  kAll,    // and databases, extensions, settings, key wraps and backup_label
+};
+// Forgets the others, and gives back their memory.
+void KeepOnly(SummaryParts parts, BackupSummary* summary);
+// In bytes, with what the allocator adds.
+std::size_t MemoryOf(const BackupSummary& summary);
 
 // Asked right before backup.json is stored, behind every other request: whether the maker still
 // holds the lock, and what the backup builds on is still there. An error leaves no backup.

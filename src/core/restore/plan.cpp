@@ -16,6 +16,7 @@
 
 #include "core/repository/archive_map.h"
 #include "core/repository/backup_catalog.h"
+#include "core/repository/backup_order.h"
 #include "core/repository/empty_databases.h"
 #include "core/repository/entrance.h"
 #include "core/repository/manifest.h"
@@ -501,14 +502,27 @@ struct Found {
   std::string passed_over;
 };
 
+// With the backup that was asked for, also when the others left no room for it.
+Result<BackupCatalog> ReadCandidates(const Repository& repository, const RestoreOptions& options) {
+  ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository));
+  if (options.backup_label.empty()) {
+    return catalog;
+  }
+  // For the better error: damaged, unfinished, or not there.
+  ASSIGN_OR_RETURN(BackupSummary asked_for, ReadBackup(repository, options.backup_label));
+  if (std::ranges::find(catalog.backups, asked_for.label, &BackupSummary::label) ==
+      catalog.backups.end()) {
+    KeepOnly(SummaryParts::kFacts, &asked_for);
+    catalog.backups.push_back(std::move(asked_for));
+    SortBackups(catalog.backups);
+  }
+  return catalog;
+}
+
 Result<BackupSummary> Choose(const Repository& repository, const WalArchive& archive,
                              const RestoreOptions& options, std::uint64_t system_identifier,
                              Found* found) {
-  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository));
-  if (!options.backup_label.empty()) {
-    // For the better error: damaged, unfinished, or not there.
-    RETURN_IF_ERROR(ReadBackup(repository, options.backup_label));
-  }
+  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadCandidates(repository, options));
   std::vector<BackupSummary> backups;
   TimelineId last_timeline = 0;
   for (const BackupSummary& backup : catalog.backups) {
@@ -598,7 +612,7 @@ Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
   if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
     return backup;
   }
-  ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository));
+  ASSIGN_OR_RETURN(BackupCatalog catalog, ReadCandidates(repository, options));
   std::erase_if(catalog.backups, [&](const BackupSummary& other) {
     return other.system_identifier != system_identifier ||
            (!options.backup_label.empty() && other.label != options.backup_label);
@@ -864,9 +878,11 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
   plan.delta = options.delta;
   plan.recovery.target = options.target;
   Found found;
-  ASSIGN_OR_RETURN(plan.backup,
+  ASSIGN_OR_RETURN(const BackupSummary chosen,
                    ChooseBackupAndTimeline(repository, archive, options, identity.system_identifier,
                                            &found, &plan.recovery.target));
+  // With its databases and settings, which the catalog does not hold.
+  ASSIGN_OR_RETURN(plan.backup, ReadBackup(repository, chosen.label));
   const TimelineHistory& history = found.history;
   plan.doubt = found.doubt;
   plan.passed_over = found.passed_over;

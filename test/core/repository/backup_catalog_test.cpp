@@ -5,6 +5,8 @@
 
 #include <set>
 
+#include "core/codec/document.h"
+#include "core/codec/json.h"
 #include "core/repository/test_repository.h"
 #include "core/repository/tombstone.h"
 #include "core/s3/loopback_server.h"
@@ -22,8 +24,8 @@ using testing::IsEmpty;
 class BackupCatalogTest : public testing::Test {
  protected:
   void Have(const std::string& label) { Have(label, repository_->seal_policy()); }
-  void Have(const std::string& label, const SealPolicy& policy) {
-    BackupSummary summary;
+  void Have(const std::string& label, const SealPolicy& policy) { Have(label, policy, {}); }
+  void Have(const std::string& label, const SealPolicy& policy, BackupSummary summary) {
     summary.label = label;
     summary.type = ParseLabel(label)->type;
     summary.wal_segment_size = kTestSegmentSize;
@@ -212,6 +214,94 @@ TEST_F(BackupCatalogTest, ALabelWithoutAnObjectIsNoUnfinishedBackup) {
   EXPECT_THAT(catalog.unfinished, ElementsAre(Field(&UnfinishedBackup::label, "20261124-020000F")));
   EXPECT_THAT(ReadBackup(*repository, "20261123-020000F").error().message,
               HasSubstr("there is no backup"));
+}
+
+// Somebody has made up large ones: they must not keep the others from being read, nor be taken for
+// absent, which would let retention delete what they may need.
+TEST_F(BackupCatalogTest, BeyondTheMemoryTheLargestAreBroken) {
+  constexpr std::size_t kEnough = 64 << 10;
+  BackupSummary large;
+  large.node = std::string(kEnough / 2, 'x');
+  Have("20261122-020000F");
+  Have("20261123-020000F", repository_->seal_policy(), large);
+  large.node += std::string(kEnough / 4, 'x');
+  Have("20261124-020000F", repository_->seal_policy(), large);
+  Have("20261125-020000F");
+  for (const SummaryParts parts : {SummaryParts::kFacts, SummaryParts::kAll}) {
+    const auto catalog = ReadBackupCatalog(*repository_, parts, {.memory = kEnough});
+    ASSERT_OK(catalog);
+    EXPECT_THAT(catalog->backups, ElementsAre(Field(&BackupSummary::label, "20261122-020000F"),
+                                              Field(&BackupSummary::label, "20261123-020000F"),
+                                              Field(&BackupSummary::label, "20261125-020000F")));
+    ASSERT_THAT(catalog->broken, ElementsAre(Field(&BrokenBackup::label, "20261124-020000F")));
+    EXPECT_ERROR(Status(tl::unexpected(catalog->broken[0].error)), ErrorCode::kDataCorrupted);
+    EXPECT_THAT(catalog->broken[0].error.message, HasSubstr("was not read"));
+    EXPECT_THAT(catalog->unfinished, IsEmpty());
+  }
+  // The limit is for many at once.
+  EXPECT_EQ(ReadBackup(*repository_, "20261124-020000F").value().node, large.node);
+}
+
+TEST_F(BackupCatalogTest, BeyondTheStoredSizeWhatDoesNotFitIsBroken) {
+  BackupSummary large;
+  large.node = std::string(64 << 10, 'x');
+  Have("20261122-020000F");
+  Have("20261123-020000F", repository_->seal_policy(), large);
+  Have("20261124-020000F", repository_->seal_policy(), large);
+  WriteText(repository_.PathOf(PackName("20261125-020000F", 1)), "x");
+  Have("20261126-020000F");
+  const auto catalog = ReadBackupCatalog(*repository_, SummaryParts::kFacts, {.stored = 100 << 10});
+  ASSERT_OK(catalog);
+  EXPECT_THAT(catalog->backups, ElementsAre(Field(&BackupSummary::label, "20261122-020000F"),
+                                            Field(&BackupSummary::label, "20261123-020000F"),
+                                            Field(&BackupSummary::label, "20261126-020000F")));
+  EXPECT_THAT(catalog->broken, ElementsAre(Field(&BrokenBackup::label, "20261124-020000F")));
+  EXPECT_THAT(catalog->unfinished,
+              ElementsAre(Field(&UnfinishedBackup::label, "20261125-020000F")));
+}
+
+TEST_F(BackupCatalogTest, HoldsWhatItsReadersAskFor) {
+  BackupSummary whole;
+  whole.databases = {{5, "postgres", 1, 100}, {6, "missing", 2, 0}};
+  whole.extensions.assign(1000, {"postgres", "plpgsql", "1.0"});
+  whole.settings = {{"work_mem", "4MB"}};
+  whole.notes.Skip({"log/x", "a FIFO"});
+  Have("20261122-020000F", repository_->seal_policy(), whole);
+  const auto read = [&](SummaryParts parts, const CatalogBudget& budget) {
+    return ReadBackupCatalog(*repository_, parts, budget).value().backups.at(0);
+  };
+  const BackupSummary facts = read(SummaryParts::kFacts, {});
+  EXPECT_THAT(facts.databases, ElementsAre(Field(&DatabaseSummary::name, "missing")));
+  EXPECT_THAT(facts.extensions, IsEmpty());
+  EXPECT_THAT(facts.settings, IsEmpty());
+  EXPECT_EQ(facts.notes.skipped_count, 0U);
+  EXPECT_EQ(read(SummaryParts::kNotes, {}).notes.skipped_count, 1U);
+  const BackupSummary all = read(SummaryParts::kAll, {});
+  EXPECT_EQ(all.databases.size(), 2U);
+  EXPECT_EQ(all.extensions.size(), 1000U);
+  EXPECT_FALSE(all.is_cut);
+  // Rather without its lists than not at all.
+  const BackupSummary cut = read(SummaryParts::kAll, {.memory = 64 << 10});
+  EXPECT_TRUE(cut.is_cut);
+  EXPECT_EQ(cut.databases.size(), 1U);
+  EXPECT_THAT(cut.extensions, IsEmpty());
+}
+
+// It may quote the document.
+TEST_F(BackupCatalogTest, TheMessageOfADamagedOneIsCutOff) {
+  TestRepository plain(Cipher::kNone);
+  Have("20261122-020000F", plain->seal_policy());
+  const std::string name = BackupDocumentName("20261122-020000F");
+  Json document = ParseJson(ReadText(repository_.PathOf(name))).value();
+  document.erase("mac");
+  document["settings"][std::string(100'000, 'x')] = 4;
+  WriteText(plain.PathOf(name),
+            SignDocument(std::move(document), plain->seal_policy(), name).value());
+  const auto catalog = ReadBackupCatalog(*plain);
+  ASSERT_OK(catalog);
+  ASSERT_THAT(catalog->broken, testing::SizeIs(1));
+  EXPECT_THAT(catalog->broken[0].error.message, HasSubstr("xxx"));
+  EXPECT_LT(catalog->broken[0].error.message.size(), 1000U);
 }
 
 // Somebody renamed a backup: it says itself which it is.
