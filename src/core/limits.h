@@ -112,6 +112,11 @@ inline constexpr std::size_t kWalRanges = kDirectories;
 inline constexpr std::size_t kPins = kDirectories;
 // Retention leaves 100. Older ones are passed over: nothing depends on them.
 inline constexpr std::size_t kDrillRecords = 1000;
+// All that are read at once, as they are stored, the newest first: kDrillRecords of 32 KiB, where
+// those that veza_backup writes have one. Others hold phases, which take ten times what they are
+// stored as: a drill has some six.
+inline constexpr std::uint64_t kDrillRecordsStored = 32 * kMiB;
+inline constexpr std::size_t kDrillPhases = 100;
 // One for each time that WAL was lost, or wal_level was minimal, since the oldest backup.
 inline constexpr std::size_t kGapRecords = 10'000;
 // Restores and drills at work, as far as their leases may be in force: nobody reads more. Those

@@ -38,8 +38,25 @@ bool IsUnreadable(const Error& error) {
          error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kWrongKey;
 }
 
-Result<DrillRecord> ReadDrill(const Repository& repository, const std::string& name) {
-  ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), name, limits::kDrillRecord));
+// What is too large was fetched as far as the limit.
+std::uint64_t SizeOfFailed(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted ? limits::kDrillRecord : 0;
+}
+
+// Takes what it has fetched off `left`. The last one that is read may have more than that.
+Result<DrillRecord> ReadDrill(const Repository& repository, const std::string& name,
+                              std::uint64_t* left = nullptr) {
+  if (left != nullptr && *left == 0) {
+    return MakeError(ErrorCode::kDataCorrupted,
+                     "object \"{}\" was not read: the newer records of drills are too large", name)
+        .WithHint("Find out who has written them, and delete those that are no records.");
+  }
+  const Result<Bytes> fetched = GetSmall(repository.store(), name, limits::kDrillRecord);
+  if (left != nullptr) {
+    *left -=
+        std::min<std::uint64_t>(*left, fetched ? fetched->size() : SizeOfFailed(fetched.error()));
+  }
+  ASSIGN_OR_RETURN(const Bytes text, fetched);
   ASSIGN_OR_RETURN(const Json document, OpenDocument(AsText(text), repository.seal_policy(), name));
   return DrillFromJson(document, name);
 }
@@ -121,6 +138,9 @@ Result<DrillRecord> DrillFromJson(const Json& document, const std::string& where
   if (phases == nullptr || !phases->is_object()) {
     fields.Fail("member \"phases_ms\" is not an object");
   }
+  if (phases != nullptr && phases->size() > limits::kDrillPhases) {
+    fields.Fail("member \"phases_ms\" has too many phases");
+  }
   RETURN_IF_ERROR(fields.status());
   JsonFields phase_fields(*phases, where);
   for (const auto& [name, value] : phases->members()) {
@@ -153,11 +173,12 @@ Result<std::string> StoreDrill(const Repository& repository, const DrillRecord& 
   }
 }
 
-Result<std::vector<StoredDrill>> ReadDrills(const Repository& repository) {
+Result<std::vector<StoredDrill>> ReadDrills(const Repository& repository, std::uint64_t budget) {
   ASSIGN_OR_RETURN(const auto names, ListDrills(repository));
   std::vector<StoredDrill> drills;
-  for (const auto& [name, label] : names) {
-    Result<DrillRecord> record = ReadDrill(repository, name);
+  for (auto drill = names.rbegin(); drill != names.rend(); ++drill) {
+    const auto& [name, label] = *drill;
+    Result<DrillRecord> record = ReadDrill(repository, name, &budget);
     if (!record && record.error().code == ErrorCode::kNotFound) {
       continue;  // expired since it was listed
     }
@@ -166,10 +187,12 @@ Result<std::vector<StoredDrill>> ReadDrills(const Repository& repository) {
     }
     drills.push_back({name, label, std::move(record)});
   }
+  std::ranges::reverse(drills);
   return drills;
 }
 
-Result<std::map<std::string, DrillRecord>> ReadLatestDrills(const Repository& repository) {
+Result<std::map<std::string, DrillRecord>> ReadLatestDrills(const Repository& repository,
+                                                            std::uint64_t budget) {
   ASSIGN_OR_RETURN(const auto names, ListDrills(repository));
   std::map<std::string, DrillRecord> drills;
   // What cannot be read hides no older one.
@@ -178,7 +201,7 @@ Result<std::map<std::string, DrillRecord>> ReadLatestDrills(const Repository& re
     if (drills.contains(label)) {
       continue;
     }
-    Result<DrillRecord> record = ReadDrill(repository, name);
+    Result<DrillRecord> record = ReadDrill(repository, name, &budget);
     if (record) {
       drills.emplace(label, std::move(*record));
     } else if (record.error().code != ErrorCode::kNotFound && !IsUnreadable(record.error())) {

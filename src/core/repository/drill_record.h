@@ -12,6 +12,7 @@
 #include "core/codec/json.h"
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/limits.h"
 #include "core/repository/repository.h"
 
 namespace veza {
@@ -51,10 +52,13 @@ struct StoredDrill {
 
 // Oldest first: all of them, as far as limits::kDrillRecords go, but none of a time that is still
 // to come (FirstDrillAhead). So do the others.
-Result<std::vector<StoredDrill>> ReadDrills(const Repository& repository);
-// The newest of each label that can be read, by label. One request each, and one for each newer one
-// that cannot be read.
-Result<std::map<std::string, DrillRecord>> ReadLatestDrills(const Repository& repository);
+// Those that are older than `budget` bytes of newer ones are not read, which is an error of theirs.
+Result<std::vector<StoredDrill>> ReadDrills(const Repository& repository,
+                                            std::uint64_t budget = limits::kDrillRecordsStored);
+// The newest of each label that can be read, by label, within `budget`. One request each, and one
+// for each newer one that cannot be read.
+Result<std::map<std::string, DrillRecord>> ReadLatestDrills(
+    const Repository& repository, std::uint64_t budget = limits::kDrillRecordsStored);
 // The newest of a system that can be read. Reads no others but those behind it.
 Result<std::optional<DrillRecord>> ReadNewestDrill(const Repository& repository,
                                                    std::uint64_t system_identifier);

@@ -148,6 +148,42 @@ TEST_F(DrillRecordTest, NamesOfATimeToComePushOutNoRecord) {
   EXPECT_EQ(ReadNewestDrill(*repository_, kTestSystem).value().value().started, record.started);
 }
 
+// Some hundred large ones would fill the memory of who reads them.
+TEST_F(DrillRecordTest, TheNewestAreReadAsFarAsTheyFit) {
+  constexpr std::size_t kLarge = 10'000;
+  DrillRecord record = TestRecord();
+  ASSERT_OK(StoreDrill(*repository_, record));
+  record.error = std::string(kLarge, 'x');
+  for (int i = 0; i < 3; ++i) {
+    record.started += std::chrono::hours(1);
+    ASSERT_OK(StoreDrill(*repository_, record));
+  }
+  record.label = kDiff;
+  record.started += std::chrono::hours(1);
+  ASSERT_OK(StoreDrill(*repository_, record));
+  const std::vector<StoredDrill> drills = ReadDrills(*repository_, 2 * kLarge).value();
+  ASSERT_EQ(drills.size(), 5U);
+  for (std::size_t i = 0; i < drills.size(); ++i) {
+    EXPECT_EQ(drills[i].record.has_value(), i >= 3) << i;
+  }
+  EXPECT_ERROR(drills[0].record, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(drills[0].record.error().message, HasSubstr("was not read"));
+  EXPECT_EQ(ReadLatestDrills(*repository_, kLarge).value().size(), 1U);
+  EXPECT_EQ(ReadLatestDrills(*repository_, 2 * kLarge).value().size(), 2U);
+  EXPECT_OK(ReadDrills(*repository_).value()[0].record);
+}
+
+// A phase takes more memory than it is stored as.
+TEST_F(DrillRecordTest, ADrillHasNotThousandsOfPhases) {
+  DrillRecord record = TestRecord();
+  for (std::size_t i = record.phases.size(); i < limits::kDrillPhases; ++i) {
+    record.phases[std::to_string(i)] = milliseconds(1);
+  }
+  EXPECT_OK(DrillFromJson(DrillToJson(record), "x"));
+  record.phases["more"] = milliseconds(1);
+  EXPECT_ERROR(DrillFromJson(DrillToJson(record), "x"), ErrorCode::kDataCorrupted);
+}
+
 TEST_F(DrillRecordTest, WhatCannotBeReadHidesNoOlderRecord) {
   const DrillRecord record = TestRecord();
   ASSERT_OK(StoreDrill(*repository_, record));
