@@ -119,6 +119,16 @@ Result<std::vector<std::string>> WalVerifier::MissingAfter(const BackupSummary& 
   return missing;
 }
 
+// More of them than a reader takes in are a problem of the archive, and no reason not to look at
+// the rest of it.
+Status WalVerifier::JudgeGapRecords(const Error& error, std::uint64_t system_identifier) {
+  if (error.code != ErrorCode::kDataCorrupted) {
+    return error;
+  }
+  session_.findings().AddProblem({GapPrefix(system_identifier), "", error.message});
+  return Ok();
+}
+
 Status WalVerifier::CheckLevel(const std::vector<BackupSummary>& backups) {
   std::map<std::uint64_t, const BackupSummary*> newest;
   for (const BackupSummary& backup : backups) {
@@ -128,9 +138,12 @@ Status WalVerifier::CheckLevel(const std::vector<BackupSummary>& backups) {
     }
   }
   for (const auto& [system, backup] : newest) {
-    ASSIGN_OR_RETURN(const std::vector<MinimalWal> minimal,
-                     ReadMinimalWal(session_.repository(), system));
-    for (const MinimalWal& one : minimal) {
+    const Result<std::vector<MinimalWal>> minimal = ReadMinimalWal(session_.repository(), system);
+    if (!minimal) {
+      RETURN_IF_ERROR(JudgeGapRecords(minimal.error(), system));
+      continue;
+    }
+    for (const MinimalWal& one : *minimal) {
       if (one.doubt) {
         RETURN_IF_ERROR(session_.Judge(*one.doubt, one.object, {}));
         continue;
@@ -171,10 +184,13 @@ Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::
                                                                std::uint64_t system_identifier,
                                                                std::uint64_t segment_size) {
   const Repository& repository = session_.repository();
-  ASSIGN_OR_RETURN(
-      const std::vector<ObjectInfo> listed,
-      ListAtMost(repository.store(), GapPrefix(system_identifier), limits::kGapRecords));
-  for (const auto& [object, size, modified] : listed) {
+  const Result<std::vector<ObjectInfo>> listed =
+      ListAtMost(repository.store(), GapPrefix(system_identifier), limits::kGapRecords);
+  if (!listed) {
+    RETURN_IF_ERROR(JudgeGapRecords(listed.error(), system_identifier));
+    return segments;
+  }
+  for (const auto& [object, size, modified] : *listed) {
     if (object.ends_with(".minimal")) {
       continue;  // of a segment that is there (CheckLevel)
     }

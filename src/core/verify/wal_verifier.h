@@ -58,6 +58,7 @@ class WalVerifier {
                                                     std::uint64_t system_identifier,
                                                     std::uint64_t segment_size);
   Result<std::vector<Stretch>> WayFrom(const WalArchive& archive, const BackupSummary& backup);
+  Status JudgeGapRecords(const Error& error, std::uint64_t system_identifier);
   Status JudgeHistory(const Error& error, std::uint64_t system_identifier, TimelineId timeline);
   std::vector<std::string> LabelsOf(const Identity& system, const std::string& file) const;
   Status ForEachWanted(const Identity& system, bool only_of_backups, const Visitor& visit);

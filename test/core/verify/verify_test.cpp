@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 
+#include "core/limits.h"
 #include "core/repository/archive_survey.h"
 #include "core/repository/pins.h"
 #include "core/restore/test_restore.h"
@@ -348,6 +349,24 @@ TEST_P(VerifyTest, AHoleBetweenBackupsIsNamedUnlessItIsKnown) {
   fixture_.repository.PushSegment(1, 10);
   ASSERT_OK(RecordGap(*fixture_.repository, kTestSystem, {name(9), name(9)}));
   EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | ", Wal(1, 9) + " | "));
+}
+
+// info shows the rest all the same.
+TEST_P(VerifyTest, TooManyRecordsOfGapsAreAProblemOfTheArchive) {
+  if (GetParam() == Cipher::kNone) {  // slow, and no question of the cipher
+    return;
+  }
+  WriteSummary(FullAt(1, "20261101-020000F", -std::chrono::hours(1)));
+  for (const SegmentNumber number : {1, 3}) {
+    fixture_.repository.PushSegment(1, number);
+  }
+  const std::string prefix = GapPrefix(kTestSystem);
+  for (std::size_t i = 0; i <= limits::kGapRecords; ++i) {
+    WriteText(PathOf(fmt::format("{}{}", prefix, i)), "");
+  }
+  const std::vector<std::string> problems = Problems(false);
+  EXPECT_THAT(problems, Contains(prefix + " | "));
+  EXPECT_THAT(problems, Contains(Wal(1, 2) + " | "));
 }
 
 // Fulls that stay for another reason do not keep WAL.
