@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "core/repository/empty_databases.h"
+#include "core/repository/own_names.h"
 #include "core/repository/repository_marker.h"
 
 namespace veza {
@@ -32,18 +33,18 @@ constexpr std::array<std::string_view, 7> kEmptiedDirectories = {
 
 // basebackup.c, excludeFiles, what a backup provides itself, and what only the copy that a restore
 // has made may act upon.
-constexpr std::array<std::string_view, 10> kExcludedFiles = {
+constexpr std::array<std::string_view, 8> kExcludedFiles = {
     "postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label",    "tablespace_map",
-    "backup_manifest",          "postmaster.pid",       "postmaster.opts", kEmptyDatabasesFile,
-    kRepositoryMarker,          kDirectoryNote};
+    "backup_manifest",          "postmaster.pid",       "postmaster.opts", kEmptyDatabasesFile};
+// Backups of version 0.1 may have them.
+constexpr std::array<std::string_view, 2> kExcludedSince02 = {kRepositoryMarker, kDirectoryNote};
+
+bool IsExcludedSince02(std::string_view name) {
+  return std::ranges::find(kExcludedSince02, name) != kExcludedSince02.end();
+}
 
 constexpr std::string_view kRelationCachePrefix = "pg_internal.init";
 constexpr std::string_view kTemporaryPrefix = "pgsql_tmp";
-
-bool IsExcludedName(std::string_view name) {
-  return name.starts_with(kTemporaryPrefix) || name.starts_with(kRelationCachePrefix) ||
-         std::find(kExcludedFiles.begin(), kExcludedFiles.end(), name) != kExcludedFiles.end();
-}
 
 struct CloseDirectory {
   void operator()(DIR* directory) const { closedir(directory); }
@@ -308,6 +309,8 @@ class Walker {
       return ErrnoError(errno, fmt::format("could not read directory \"{}\"", source));
     }
     std::sort(names.begin(), names.end());
+    // Some file systems give a name twice when the file was replaced meanwhile.
+    names.erase(std::unique(names.begin(), names.end()), names.end());
     return names;
   }
 
@@ -324,7 +327,7 @@ class Walker {
       }
     }
     for (const std::string& name : names) {
-      if (IsExcludedName(name)) {
+      if (IsExcludedName(name) || IsExcludedSince02(name)) {
         continue;
       }
       if (is_database) {
@@ -345,6 +348,9 @@ class Walker {
   Status VisitItem(const std::string& parent, const std::string& parent_source,
                    const std::string& name) {
     const std::string path = parent.empty() ? name : parent + "/" + name;
+    if (path == kUnfinishedMarker || path == kUnfinishedControlFile) {
+      return Ok();  // no restore would take them
+    }
     const std::string source = parent_source + "/" + name;
     struct stat info {};
     if (lstat(source.c_str(), &info) != 0) {
@@ -502,6 +508,11 @@ Error OpeningFailed(const DirectoryEntry& entry, int error_number) {
 }
 
 }  // namespace
+
+bool IsExcludedName(std::string_view name) {
+  return name.starts_with(kTemporaryPrefix) || name.starts_with(kRelationCachePrefix) ||
+         std::ranges::find(kExcludedFiles, name) != kExcludedFiles.end();
+}
 
 bool IsEmptiedDirectory(std::string_view name) {
   return std::find(kEmptiedDirectories.begin(), kEmptiedDirectories.end(), name) !=

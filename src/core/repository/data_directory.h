@@ -28,6 +28,10 @@ inline constexpr std::string_view kLostAndFound = "lost+found";
 // is (restore/original.h). Of no other one it is true, so no backup has it.
 inline constexpr std::string_view kDirectoryNote = "veza-directory";
 
+// Whether no version of the walk has visited a file or directory of this name, wherever it is. (The
+// server's backup_label and tablespace_map come into a backup by hand.)
+bool IsExcludedName(std::string_view name);
+
 // Whether a directory of this name is kept without its content (pg_stat_tmp, for example).
 bool IsEmptiedDirectory(std::string_view name);
 

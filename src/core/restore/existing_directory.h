@@ -8,14 +8,12 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/repository/own_names.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
 
-// A file in the target directory: a restore has begun here and not ended, and what is outside of
-// the directory counts as its own only by a claim (BelongsTo). Empty, a person has made it, and
-// says that all in the directory may be removed. (Version 0.1 listed the locations of tablespaces.)
-inline constexpr std::string_view kUnfinishedMarker = "veza-restoring";
+// What kUnfinishedMarker holds.
 inline constexpr std::string_view kUnfinishedText =
     "A restore has begun here. Its other directories hold a file \"veza_restoring\".\n";
 
@@ -47,9 +45,7 @@ Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system
 // kFailedPrecondition when a server runs in the directory.
 Status RequireNoServer(const std::string& path);
 
-// What a restore puts into each directory of its own outside of the data directory, until it has
-// ended: the path of the data directory. The name is one that sweep.h and PostgreSQL pass over.
-inline constexpr std::string_view kClaim = "veza_restoring";
+// Puts kClaim there.
 Status ClaimDirectory(const std::string& directory, const std::string& target);
 // Removes the claim when it is one of `target`.
 Status ReleaseDirectory(const std::string& directory, const std::string& target);

@@ -23,7 +23,7 @@ namespace veza {
 namespace {
 
 constexpr std::string_view kControlFile = "global/pg_control";
-constexpr std::string_view kUnfinishedSuffix = ".veza-restoring";
+constexpr std::string_view kUnfinishedSuffix = ".veza-restoring";  // of kUnfinishedControlFile
 constexpr std::string_view kTablespacePrefix = "pg_tblspc/";
 constexpr std::string_view kWal = "pg_wal";
 
@@ -138,12 +138,7 @@ Status SyncFileSystem(const std::string& directory) {
 
 }  // namespace
 
-FileRestorer::FileRestorer(const RestorePlan& plan) : plan_(plan) {
-  directories_.insert("");
-  for (const Tablespace& tablespace : plan.tablespaces) {
-    directories_.insert(PathOf(tablespace));
-  }
-}
+FileRestorer::FileRestorer(const RestorePlan& plan) : plan_(plan) {}
 
 // One of the places that the plan names, which a link may lead to.
 bool FileRestorer::IsRoot(const std::string& path) const {
@@ -153,22 +148,9 @@ bool FileRestorer::IsRoot(const std::string& path) const {
          });
 }
 
-// In a delta, what is there and was not looked at (UnknownNames::kKeep) may be a link.
-Status FileRestorer::RequireKnownParent(const std::string& path) const {
-  const std::size_t slash = path.rfind('/');
-  const std::string parent = slash == std::string::npos ? "" : path.substr(0, slash);
-  if (directories_.contains(parent) && path != kUnfinishedMarker) {
-    return Ok();
-  }
-  return MakeError(ErrorCode::kDataCorrupted,
-                   "the manifest of backup \"{}\" puts \"{}\" where nothing of a backup can be",
-                   plan_.backup.label, path)
-      .WithHint("The backup is damaged, or somebody has changed it. Restore another backup.");
-}
-
 std::string FileRestorer::Locate(const std::string& path) const {
   if (path == kControlFile) {
-    return fmt::format("{}/{}{}", plan_.target_directory, path, kUnfinishedSuffix);
+    return fmt::format("{}/{}", plan_.target_directory, kUnfinishedControlFile);
   }
   if (path.starts_with(kTablespacePrefix)) {
     for (const Tablespace& tablespace : plan_.tablespaces) {
@@ -274,23 +256,17 @@ Status FileRestorer::LinkOtherRoots() const {
 }
 
 Status FileRestorer::CreateDirectory(const DirectoryRecord& record) {
-  if (!record.path.empty()) {
-    RETURN_IF_ERROR(RequireKnownParent(record.path));
-  }
   const std::uint32_t mode = record.mode & kPermittedModes;
   if ((mode & S_IRWXU) != S_IRWXU) {
     restricted_directories_[record.path] = mode;
   }
-  RETURN_IF_ERROR(MakeDirectory(Locate(record.path), mode | S_IRWXU,
-                                IsRoot(record.path) ? Links::kFollow : Links::kRefuse));
-  directories_.insert(record.path);
-  return Ok();
+  return MakeDirectory(Locate(record.path), mode | S_IRWXU,
+                       IsRoot(record.path) ? Links::kFollow : Links::kRefuse);
 }
 
 Result<std::shared_ptr<PendingFile>> FileRestorer::CreateFile(const FileRecord& record,
                                                               std::size_t extents,
                                                               bool one_brings_all) const {
-  RETURN_IF_ERROR(RequireKnownParent(record.path));
   auto file = std::make_shared<PendingFile>();
   file->path = Locate(record.path);
   file->mode = record.mode & kPermittedModes;
@@ -473,12 +449,14 @@ Status FileRestorer::RestrictDirectories() const {
 }
 
 // From here on it proves that the places outside belong to this directory, as the claims have done.
+// Version 0.1 has copied the note of another directory into its backups.
 Status FileRestorer::WriteDirectoryNote() const {
+  const std::string path = fmt::format("{}/{}", plan_.target_directory, kDirectoryNote);
   if (plan_.OtherDirectories().empty()) {
-    return Ok();
+    return RemoveFile(path);
   }
   ASSIGN_OR_RETURN(const std::string note, MakeDirectoryNote(plan_.target_directory));
-  return ReplaceFile(fmt::format("{}/{}", plan_.target_directory, kDirectoryNote), note);
+  return ReplaceFile(path, note);
 }
 
 Status FileRestorer::SyncAndComplete() const {
@@ -491,7 +469,8 @@ Status FileRestorer::SyncAndComplete() const {
   }
   RETURN_IF_ERROR(RemoveFile(fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker)));
   const std::string control = fmt::format("{}/{}", plan_.target_directory, kControlFile);
-  const std::string unfinished = fmt::format("{}{}", control, kUnfinishedSuffix);
+  const std::string unfinished =
+      fmt::format("{}/{}", plan_.target_directory, kUnfinishedControlFile);
   if (rename(unfinished.c_str(), control.c_str()) != 0) {
     return ErrnoError(errno, fmt::format("could not rename file \"{}\"", unfinished));
   }

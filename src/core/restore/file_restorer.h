@@ -4,7 +4,8 @@
 // The manifest may be somebody else's work: with cipher none anybody who can write to the
 // repository can have made it. So nothing is written outside the directories that the plan names.
 // Paths have no "..", a directory is made or is a plain one (no link is followed), and a file or
-// directory is only made in one that the manifest has named before.
+// directory is only made in one that the manifest has named before (manifest_rules.h). That matters
+// in a delta, too: what is there and was not looked at (UnknownNames::kKeep) may be a link.
 #pragma once
 
 #include <atomic>
@@ -13,7 +14,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "core/error.h"
@@ -93,7 +93,6 @@ class FileRestorer {
   Result<bool> ReuseFile(PendingFile& file, const FileRecord& record) const;
   std::string Locate(const std::string& path) const;
   bool IsRoot(const std::string& path) const;
-  Status RequireKnownParent(const std::string& path) const;
   Status LinkTablespaces() const;
   Status ListEmptyDatabases() const;
   Status WriteRecoverySettings() const;
@@ -103,7 +102,6 @@ class FileRestorer {
   // Mode by recorded path: a directory comes before what is in it. Each once, however often a
   // manifest that somebody has made up names it.
   std::map<std::string, std::uint32_t> restricted_directories_;
-  std::unordered_set<std::string> directories_;  // that are there and no links, by recorded path
 };
 
 }  // namespace veza

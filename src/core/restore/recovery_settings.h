@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/repository/own_names.h"
 #include "core/restore/target.h"
 
 namespace veza {
@@ -32,10 +33,7 @@ const char* SignalFileName(const RecoverySettings& settings);
 // postgresql.conf, or a file that it includes, says of them would count.
 std::string RewriteAutoConf(std::string_view before, const RecoverySettings& settings);
 
-// In the data directory: the lines of these that must not outlive the recovery, as they were
-// written. A standby that is made from the server later on takes over postgresql.auto.conf, and
-// would end its own recovery at our target.
-inline constexpr const char* kRecoverySettingsFile = "veza-recovery-settings";
+// What kRecoverySettingsFile holds.
 std::string ListRecoverySettings(const RecoverySettings& settings);
 // `auto_conf` without the lines that set what the list names to what the list says. What somebody
 // has set otherwise since stays.

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/repository/manifest.h"
+#include "core/repository/manifest_rules.h"
 #include "core/repository/names.h"
 #include "core/restore/existing_directory.h"
 #include "core/restore/file_restorer.h"
@@ -149,7 +149,7 @@ class Restorer {
       return [restorer = std::make_unique<PackRestorer>(repository_, files_, progress_)](
                  PackJob& job) { return restorer->Restore(job); };
     }));
-    Status status = ReadManifest(repository_, plan_.backup, [this](ManifestRecord&& record) {
+    Status status = ReadWithRules(repository_, plan_.backup, [this](ManifestRecord&& record) {
       return Take(std::move(record));
     });
     if (status) {

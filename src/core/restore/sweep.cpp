@@ -18,7 +18,7 @@
 
 #include "core/repository/data_directory.h"
 #include "core/repository/empty_databases.h"
-#include "core/repository/manifest.h"
+#include "core/repository/manifest_rules.h"
 #include "core/repository/names.h"
 #include "core/repository/pack_list.h"
 #include "core/repository/repository_marker.h"
@@ -420,7 +420,7 @@ Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan)
   PathSet wanted;
   PackSizes own;
   PackSizes of_full;
-  RETURN_IF_ERROR(ReadManifest(repository, plan.backup, [&](ManifestRecord&& record) -> Status {
+  RETURN_IF_ERROR(ReadWithRules(repository, plan.backup, [&](ManifestRecord&& record) -> Status {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
     if (const auto* directory = std::get_if<DirectoryRecord>(&record)) {
       if (!is_tablespace(directory->path)) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/repository/manifest_rules.h"
 #include "core/repository/names.h"
 #include "core/verify/backup_verifier.h"
 
@@ -32,9 +33,9 @@ Status ManifestVerifier::Run() {
     return Ok();
   }
   session_.BeforeReading(backup_.manifest_size);
-  const Status read = ReadManifest(session_.repository(), backup_, [this](ManifestRecord&& record) {
-    return Take(std::move(record));
-  });
+  const Status read =
+      ReadWithRules(session_.repository(), backup_,
+                    [this](ManifestRecord&& record) { return Take(std::move(record)); });
   if (!read) {
     return session_.Judge(read, manifest_name_, {backup_.label});
   }

@@ -181,6 +181,15 @@ TEST_F(DataDirectoryTest, LeavesOutWhatTheServerLeavesOut) {
                                    "postgresql.auto.conf", "tablespace_map.old"));
 }
 
+// A restore would refuse them (manifest_rules.h). Elsewhere a file of this name is nobody's.
+TEST_F(DataDirectoryTest, LeavesOutWhatSaysThatARestoreHasNotEnded) {
+  File("veza-restoring");
+  File("veza-directory");
+  File("global/pg_control.veza-restoring");
+  File("base/veza-restoring");
+  EXPECT_THAT(Paths(), ElementsAre("/", "base/", "base/veza-restoring", "global/"));
+}
+
 // basebackup.c, excludeDirContents.
 TEST_F(DataDirectoryTest, KeepsSomeDirectoriesWithoutTheirContents) {
   const std::vector<std::string> emptied = {"pg_dynshmem/", "pg_notify/",    "pg_replslot/",

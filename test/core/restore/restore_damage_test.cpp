@@ -143,6 +143,8 @@ class ForgedRestoreTest : public testing::Test {
     }
     const ManifestWriter::Stored stored = writer.Commit().value();
     BackupSummary summary = summary_;
+    summary.size = stored.totals.size;
+    summary.files = stored.totals.files;
     summary.manifest_size = stored.size;
     summary.manifest_sha256 = stored.sha256;
     WriteText(fixture_.repository.PathOf(BackupDocumentName(kTestLabel)),
@@ -240,10 +242,25 @@ TEST_F(ForgedRestoreTest, NoFileComesTwice) {
   FileRecord twice = File("PG_VERSION");
   twice.extents = {Extent{.length = static_cast<std::uint32_t>(twice.size)}};
   records_.emplace_back(twice);
-  const auto restored = RestoreForged();
-  ASSERT_FALSE(restored);
-  EXPECT_THAT(restored.error().message, HasSubstr("PG_VERSION"));
-  EXPECT_FALSE(fixture_.HasControlFile());
+  ExpectRefused("has \"PG_VERSION\" twice");
+}
+
+// What is there before a delta would be taken for what the manifest's second record means.
+TEST_F(ForgedRestoreTest, ADeltaIsRefusedBeforeAnythingIsRemoved) {
+  ASSERT_OK(fixture_.Restore());
+  AddEmptyFile("postmaster.pid");
+  Forge();
+  RestoreOptions options = fixture_.Options();
+  options.delta = true;
+  EXPECT_ERROR(fixture_.Restore(options), ErrorCode::kDataCorrupted);
+  EXPECT_TRUE(fixture_.HasControlFile());
+}
+
+// Version 0.1 has copied it where 0.2 had restored the cluster. It speaks of another directory.
+TEST_F(ForgedRestoreTest, TheNoteOfAnotherDirectoryIsNotKept) {
+  AddEmptyFile("veza-directory");
+  ASSERT_OK(RestoreForged());
+  EXPECT_FALSE(std::filesystem::exists(fixture_.Target() + "/veza-directory"));
 }
 
 TEST_F(ForgedRestoreTest, PermissionsAreNoneThatCouldHarm) {

@@ -552,14 +552,19 @@ class ForgedManifestTest : public VerifyTest {
       records.push_back(std::move(record));
       return Ok();
     }));
+    std::ranges::for_each(records, change);
+    Store(records);
+  }
+  void Store(const std::vector<ManifestRecord>& records) {
     std::filesystem::remove(PathOf(ManifestName(diff_.label)));
     ManifestWriter writer(*fixture_.repository, diff_.label);
-    for (ManifestRecord& record : records) {
-      change(record);
+    for (const ManifestRecord& record : records) {
       ASSERT_OK(writer.Add(record));
     }
     const auto stored = writer.Commit();
     ASSERT_OK(stored);
+    diff_.size = stored->totals.size;
+    diff_.files = stored->totals.files;
     diff_.manifest_sha256 = stored->sha256;
     diff_.manifest_size = stored->size;
     WriteText(PathOf(BackupDocumentName(diff_.label)),
@@ -578,6 +583,68 @@ TEST_P(ForgedManifestTest, AnExtentThatTheFullDoesNotHave) {
     }
   });
   EXPECT_THAT(Problems(false), ElementsAre(OfDiff(ManifestName(diff_.label))));
+}
+
+// Whatever is not a backup's: a verification finds it, and a restore calls it damage.
+TEST_P(ForgedManifestTest, WhatARestoreRefusesIsFound) {
+  std::vector<ManifestRecord> good;
+  ASSERT_OK(ReadManifest(*fixture_.repository, diff_, [&](ManifestRecord&& record) {
+    good.push_back(std::move(record));
+    return Ok();
+  }));
+  const auto file = [](std::string path) {
+    return FileRecord{std::move(path), 0600, 0, 0, {}, {}};
+  };
+  const std::vector<ManifestRecord> strange = {
+      file("pg_xact/0000"),
+      file("postgresql.auto.conf"),
+      file("pg_xact"),
+      file("PG_VERSION/below"),
+      file("absent/file"),
+      file("veza-restoring"),
+      file("global/pg_control.veza-restoring"),
+      file("postmaster.pid"),
+      file("base/5/postmaster.opts"),
+      file("pg_wal/000000010000000000000004"),
+      file(std::string(5U << 20, 'n')),
+      DirectoryRecord{"pg_xact", 0700},
+      DirectoryRecord{"PG_VERSION", 0700},
+      DirectoryRecord{"absent/directory", 0700},
+      DirectoryRecord{"veza-directory", 0700},
+      DirectoryRecord{"recovery.signal", 0700},
+  };
+  for (const ManifestRecord& record : strange) {
+    const auto* const directory = std::get_if<DirectoryRecord>(&record);
+    SCOPED_TRACE((directory != nullptr ? directory->path : std::get<FileRecord>(record).path)
+                     .substr(0, 100));
+    std::vector<ManifestRecord> records = good;
+    records.push_back(record);
+    Store(records);
+    EXPECT_THAT(Problems(true), ElementsAre(OfDiff(ManifestName(diff_.label))));
+    EXPECT_ERROR(fixture_.Restore(), ErrorCode::kDataCorrupted);
+    EXPECT_FALSE(fixture_.HasControlFile());
+    std::filesystem::remove_all(fixture_.Target());
+  }
+}
+
+TEST_P(ForgedManifestTest, HolesDoNotMakeABackupLargerThanItSays) {
+  std::vector<ManifestRecord> records;
+  ASSERT_OK(ReadManifest(*fixture_.repository, diff_, [&](ManifestRecord&& record) {
+    records.push_back(std::move(record));
+    return Ok();
+  }));
+  const BackupSummary honest = diff_;
+  FileRecord holes{"pg_xact/0003", 0600, std::uint64_t{1} << 43, 0, {}, {}};
+  holes.extents.assign(4096, Extent{.length = std::uint32_t{1} << 31});
+  records.emplace_back(holes);
+  Store(records);
+  for (const auto& [size, files] : {std::pair(honest.size, honest.files + 1),
+                                    std::pair(honest.size + holes.size, honest.files)}) {
+    diff_.size = size;
+    diff_.files = files;
+    WriteSummary(diff_);
+    EXPECT_THAT(Problems(true), ElementsAre(OfDiff(ManifestName(diff_.label))));
+  }
 }
 
 TEST_P(ForgedManifestTest, APackOfTheFullThatIsAnother) {
