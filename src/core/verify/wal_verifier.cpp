@@ -10,6 +10,7 @@
 #include "core/codec/stream.h"
 #include "core/limits.h"
 #include "core/repository/archive_survey.h"
+#include "core/repository/backup_order.h"
 #include "core/repository/names.h"
 #include "core/repository/timeline_history.h"
 
@@ -133,7 +134,7 @@ Status WalVerifier::CheckLevel(const std::vector<BackupSummary>& backups) {
   std::map<std::uint64_t, const BackupSummary*> newest;
   for (const BackupSummary& backup : backups) {
     const BackupSummary*& of_system = newest[backup.system_identifier];
-    if (of_system == nullptr || of_system->stop_time < backup.stop_time) {
+    if (of_system == nullptr || IsBefore(*of_system, backup)) {
       of_system = &backup;
     }
   }

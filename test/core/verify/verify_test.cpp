@@ -539,6 +539,18 @@ TEST_P(VerifyTest, TheRateIsKept) {
   EXPECT_LT(seconds, 1.1 * expected);
 }
 
+// Which backup is the newest the position in WAL tells, not the clocks of the servers.
+TEST_P(VerifyTest, AFullBackupHealsMinimalWalWhateverItsClockSays) {
+  BackupSummary later = FullAt(8, "20261124-020000F", std::chrono::hours(-24 * 30));
+  WriteSummary(later);
+  ASSERT_OK(RecordMinimal(*fixture_.repository, kTestSystem, SegmentName(1, 6, kTestSegmentSize),
+                          Lsn{6 * kTestSegmentSize}));
+  std::vector<std::string> problems = Problems(false);
+  EXPECT_THAT(problems, testing::Not(Contains(Wal(1, 6) + " | ")));
+  std::filesystem::remove(PathOf(BackupDocumentName(later.label)));
+  EXPECT_THAT(Problems(false), Contains(Wal(1, 6) + " | "));
+}
+
 // --- Manifests that do not fit what they refer to
 // -------------------------------------------------
 
