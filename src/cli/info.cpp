@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "core/repository/drill_record.h"
+#include "core/repository/entrance.h"
 #include "core/repository/expire.h"
 #include "core/repository/recovery_window.h"
 #include "core/repository/restore_lease.h"
@@ -492,6 +493,9 @@ Result<int> RunInfo(const GlobalOptions& options) {
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const RepositoryInfo info, Collect(*repository, options.json));
+  // One that has gone since it was opened has no backups either.
+  RETURN_IF_ERROR(
+      RequireRepositoryInPlace(*repository, repository->identities().front().system_identifier));
   if (options.json) {
     PrintJson(ToJson(info));
   } else {

@@ -8,6 +8,7 @@
 
 #include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
+#include "core/repository/entrance.h"
 #include "core/repository/lineage.h"
 #include "core/repository/names.h"
 #include "core/repository/recovery_window.h"
@@ -258,7 +259,14 @@ class Verification {
 
 Result<VerifyReport> VerifyRepository(const Repository& repository, const VerifyOptions& options,
                                       VerifyProgress& progress) {
-  return Verification(repository, options, progress).Run();
+  Result<VerifyReport> report = Verification(repository, options, progress).Run();
+  // What is away has no objects: of that neither "nothing is wrong" nor "missing" may be said.
+  if (!repository.identities().empty() && (report || report.error().code == ErrorCode::kNotFound ||
+                                           report.error().code == ErrorCode::kDataCorrupted)) {
+    RETURN_IF_ERROR(
+        RequireRepositoryInPlace(repository, repository.identities().front().system_identifier));
+  }
+  return report;
 }
 
 }  // namespace veza

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <mutex>
 
@@ -119,6 +120,24 @@ INSTANTIATE_TEST_SUITE_P(Ciphers, VerifyTest, testing::Values(Cipher::kNone, Cip
                          CipherTestName);
 
 // As version 0.1 left them out when they were behind a link.
+TEST_P(VerifyTest, ARepositoryThatIsAwayIsNeitherGoodNorDamaged) {
+  const std::string root = fixture_.repository.PathOf("");
+  const std::string away = fixture_.repository.Scratch("away");
+  std::filesystem::rename(root, away);
+  const auto is_away = [&](std::vector<std::string> labels) {
+    const auto report = Verify(true, std::move(labels));
+    ASSERT_FALSE(report.has_value());
+    EXPECT_THAT(report.error().message, HasSubstr("cannot be found any more"));
+  };
+  is_away({});
+  is_away({full_.label});
+  std::filesystem::create_directory(root);  // the mount point is still there
+  is_away({});
+  std::filesystem::remove(root);
+  std::filesystem::rename(away, root);
+  EXPECT_TRUE(Verify(true)->passed());
+}
+
 TEST_P(VerifyTest, ADatabaseWithoutFilesIsNamed) {
   fixture_.databases.push_back({16384, "app", 740, 0});
   const BackupSummary diff = Unwrap(fixture_.Diff(full_));
