@@ -213,7 +213,8 @@ TEST_P(KeyRestoreTest, TheCipherIsNotChanged) {
   }
 }
 
-// Anybody may put anything beside the WAL. It is named, and decides nothing.
+// Anybody may put anything beside the WAL. An object of it is named, and decides nothing; what is
+// no object is named, too, and goes first.
 TEST_P(KeyRestoreTest, JunkAmongWalDecidesNothing) {
   PutWal(*Initialise().value());
   const std::vector<std::string> wal = Names("wal/");
@@ -228,6 +229,10 @@ TEST_P(KeyRestoreTest, JunkAmongWalDecidesNothing) {
   if (std::get<Backend>(GetParam()) == Backend::kDirectory) {
     const std::string fifo = directory_.path() + "/main/" + directory + "a";
     ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+    const auto refused = Restore({.server = TestIdentity()});
+    EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(refused.error().message, HasSubstr("is a FIFO"));
+    EXPECT_EQ(unlink(fifo.c_str()), 0);
   }
   const auto report = Restore({.server = TestIdentity()});
   ASSERT_OK(report);
