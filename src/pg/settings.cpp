@@ -43,10 +43,12 @@ std::uint64_t generation = 0;
 // not.
 using Reason = std::array<char, 256>;
 std::array<Reason, kMaxSettings> refused;
-// A name that is not ours, which the server removes with a warning.
+// A name with our prefix that is not ours; the server passes over it with a warning. Empty: none.
 Reason unknown_name;
 // No such name is in the command line, which no reload changes.
 bool unknown_names_are_in_files = true;
+// What is assigned from then on is so by a reload.
+bool are_defined = false;
 
 bool FailCheck(const ErrorReport& report) {
   GUC_check_errcode(report.sqlstate);
@@ -82,24 +84,33 @@ bool CheckText(char** new_value, void** extra, GucSource) {
   return true;
 }
 
-// A reload assigns the rest also while a file still has an unknown name, so the files are read.
-// That is done while the server reads them: what is in them later may not be in force yet.
-bool FilesStillHaveUnknownName() {
-  const auto has = [](const char* path) {
-    const Status read = CatchExceptions([path]() -> Status {
-      RETURN_IF_ERROR(ParseConfFile(path));
+// A name that is mistyped in a file makes the server, at a reload, put the default in force for
+// what was meant, and assign the rest. It does not say so, so the files are read. That is done
+// while the server reads them: what is in them later may not be in force yet. In doubt it stays as
+// it is.
+void LookForUnknownNamesInFiles() {
+  bool is_certain = true;
+  std::string found;
+  for (const char* const path : {static_cast<const char*>(ConfigFileName), PG_AUTOCONF_FILENAME}) {
+    const Status read = CatchExceptions([&]() -> Status {
+      ASSIGN_OR_RETURN(std::string name, UnknownNameIn(path));
+      if (found.empty()) {
+        found = std::move(name);
+      }
       return Ok();
     });
-    return !read && read.error().code != ErrorCode::kNotFound;
-  };
-  return has(ConfigFileName) || has(PG_AUTOCONF_FILENAME);
+    is_certain = is_certain && (read || read.error().code == ErrorCode::kNotFound);
+  }
+  if (!found.empty() || is_certain) {
+    strlcpy(unknown_name.data(), found.c_str(), unknown_name.size());
+  }
 }
 
 void Assigned(std::size_t index) {
   ++generation;
   refused[index][0] = '\0';
-  if (unknown_name[0] != '\0' && unknown_names_are_in_files && !FilesStillHaveUnknownName()) {
-    unknown_name[0] = '\0';
+  if (are_defined && unknown_names_are_in_files) {
+    LookForUnknownNamesInFiles();
   }
 }
 
@@ -211,8 +222,7 @@ void LookForUnknownNames() {
   for (int i = 0; i < count; ++i) {
     if (pg_strncasecmp(settings[i]->name, kSettingPrefix.data(), kSettingPrefix.size()) == 0 &&
         (settings[i]->flags & GUC_CUSTOM_PLACEHOLDER) != 0) {
-      snprintf(unknown_name.data(), unknown_name.size(), "there is no setting \"%s\"",
-               settings[i]->name);
+      strlcpy(unknown_name.data(), settings[i]->name, unknown_name.size());
       unknown_names_are_in_files = unknown_names_are_in_files && settings[i]->source == PGC_S_FILE;
     }
   }
@@ -222,14 +232,23 @@ void LookForUnknownNames() {
 Status RequireNoneRefused() {
   const auto found =
       std::ranges::find_if(refused, [](const Reason& why) { return why[0] != '\0'; });
-  const char* const why = found != refused.end() ? found->data() : unknown_name.data();
-  if (why[0] == '\0') {
+  if (found != refused.end()) {
+    return MakeError(ErrorCode::kInvalidArgument, "{}, as it was when the server was started",
+                     found->data())
+        .WithHint(
+            "The default is not taken in its place, as it may mean something else. Correct it and "
+            "reload. If it was removed from the file instead, restart the server.");
+  }
+  if (unknown_name[0] == '\0') {
     return Ok();
   }
-  return MakeError(ErrorCode::kInvalidArgument, "{}, as it was when the server was started", why)
-      .WithHint(
-          "The default is not taken in its place, as it may mean something else. Correct it and "
-          "reload. If it was removed from the file instead, restart the server.");
+  return MakeError(ErrorCode::kInvalidArgument,
+                   "there is no setting \"{}\", which the configuration has", unknown_name.data())
+      .WithHint(unknown_names_are_in_files
+                    ? "What was meant has its default, which may mean something else. Correct the "
+                      "name and reload. If you only remove the line, restart the server."
+                    : "What was meant has its default, which may mean something else. Correct the "
+                      "command line of the server and restart it.");
 }
 
 std::string TextOf(std::size_t index) {
@@ -258,6 +277,7 @@ void DefineSettings() {
     DefineSettingAndLook(index, name);
   }
   LookForUnknownNames();
+  are_defined = true;
   MarkGUCPrefixReserved("veza_backup");
 }
 

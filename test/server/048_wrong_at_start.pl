@@ -32,7 +32,7 @@ sub is_refused
 	my ($why, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/$why, $as_started\n.*reload/, $test);
+	$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/$why(?:, $as_started)?\n.*reload/, $test);
 	like($node->safe_psql('postgres',
 			q{SELECT passed, detail FROM veza_backup_check() WHERE name = 'settings'}),
 		qr/^f\|.*$why/, "$test: check");
@@ -84,12 +84,23 @@ ok($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()')
 
 $node->change_conf(cipher_pasphrase_file => $passphrase);
 $node->restart;
-is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file"/, 'a mistyped name');
+is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file", which the configuration has/, 'a mistyped name');
 # A reload for another setting's sake does not mend it.
 $node->apply_conf(retention_diff => '4');
-is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file"/, 'still mistyped');
+is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file", which the configuration has/, 'still mistyped');
 $node->apply_conf(cipher_pasphrase_file => undef);
 ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'without it');
+
+# --- mistyped in a reload ---------------------------------------------------------------------------
+
+# The server has the default in force then, and an expiry would go by it.
+$node->apply_conf(retention_full => undef, retention_ful => '9');
+is($node->safe_psql('postgres', 'SHOW veza_backup.retention_full'), '4', 'the default is in force');
+$node->sql_fails('SELECT * FROM veza_backup_expire()',
+	qr/there is no setting "veza_backup\.retention_ful", which the configuration has/, 'nothing is removed');
+is_refused(qr/there is no setting "veza_backup\.retention_ful", which the configuration has/, 'mistyped in a reload');
+$node->apply_conf(retention_full => '9', retention_ful => undef);
+ok($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()'), 'a right name');
 
 # --- where it is to go ------------------------------------------------------------------------------
 

@@ -90,8 +90,13 @@ std::string ValueOf(ConfToken token, const ConfLexer& lexer) {
 
 class ConfFileReader {
  public:
+  // `passes_over_unknown`: a name that is not ours is noted, and is no error.
+  explicit ConfFileReader(bool passes_over_unknown) : passes_over_unknown_(passes_over_unknown) {}
+
   Status ReadFile(const std::string& path, int depth);
   SettingValues TakeValues() { return std::move(values_); }
+  // The first.
+  std::string TakeUnknown() { return std::move(unknown_); }
 
  private:
   Status Apply(const std::string& name, const std::string& value, const std::string& path, int line,
@@ -100,8 +105,16 @@ class ConfFileReader {
                  int depth);
   Status ReadDirectory(const std::string& directory, int depth);
 
+  const bool passes_over_unknown_;
   SettingValues values_;
+  std::string unknown_;
 };
+
+std::string Absolute(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return error ? path : absolute.string();
+}
 
 std::string Place(const std::string& path, int line) {
   return fmt::format("file \"{}\" line {}", path, line);
@@ -169,6 +182,10 @@ Status ConfFileReader::Apply(const std::string& name, const std::string& value,
     return Ok();
   }
   const SettingSpec* spec = FindSetting(std::string_view(name).substr(kSettingPrefix.size()));
+  if (spec == nullptr && passes_over_unknown_) {
+    unknown_ = unknown_.empty() ? name : unknown_;
+    return Ok();
+  }
   if (spec == nullptr) {
     return MakeError(ErrorCode::kInvalidArgument, "unknown setting \"{}\" in {}", name,
                      Place(path, line))
@@ -274,11 +291,17 @@ class ConfFileLister {
 }  // namespace
 
 Result<SettingValues> ParseConfFile(const std::string& path) {
-  ConfFileReader reader;
-  std::error_code error;
-  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
-  RETURN_IF_ERROR(reader.ReadFile(error ? path : absolute.string(), 0));
+  ConfFileReader reader(false);
+  RETURN_IF_ERROR(reader.ReadFile(Absolute(path), 0));
   return reader.TakeValues();
+}
+
+Result<std::string> UnknownNameIn(const std::string& path) {
+  ConfFileReader reader(true);
+  RETURN_IF_ERROR(reader.ReadFile(Absolute(path), 0));
+  SettingValues values = reader.TakeValues();
+  WipeSecrets(values);
+  return reader.TakeUnknown();
 }
 
 std::vector<std::string> ListConfFiles(const std::string& path) {

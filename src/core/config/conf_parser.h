@@ -19,6 +19,10 @@ namespace veza {
 // be read.
 Result<SettingValues> ParseConfFile(const std::string& path);
 
+// The first "veza_backup." name in the file, and in what it includes, that is none of ours; empty:
+// there is none. The other errors are those of ParseConfFile.
+Result<std::string> UnknownNameIn(const std::string& path);
+
 // `path` and all that it includes, each once, for a search in them. No error: what cannot be read
 // or understood is passed over, as the server does with files that have come since it started. Not
 // more than some thousand.

@@ -72,6 +72,18 @@ TEST_F(ConfParserTest, ErrorsNameFileAndLineButNoValue) {
   EXPECT_EQ(unknown.code, ErrorCode::kInvalidArgument);
 }
 
+TEST_F(ConfParserTest, TheFirstUnknownNameIsFound) {
+  directory_.Write("more.conf", "Veza_Backup.retention_ful = 3\nveza_backup.other = 1\n");
+  const auto find = [&](const std::string& text) {
+    return UnknownNameIn(directory_.Write("test.conf", text));
+  };
+  EXPECT_EQ(find("veza_backup.jobs = 2\nother.name = 1\n").value(), "");
+  EXPECT_EQ(find("veza_backup.jobs = 2\ninclude 'more.conf'\n").value(),
+            "veza_backup.retention_ful");
+  EXPECT_FALSE(find("veza_backup.other = 1\n= 2\n").has_value());
+  EXPECT_EQ(UnknownNameIn(directory_.path() + "/absent").error().code, ErrorCode::kNotFound);
+}
+
 TEST_F(ConfParserTest, OtherNamesAreIgnoredAndLaterLinesWin) {
   const auto values = ParseConfFile(directory_.Write("test.conf",
                                                      "shared_preload_libraries = 'veza_backup'\n"
