@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/repository/names.h"
+#include "core/storage/body.h"
 
 namespace veza {
 
@@ -107,9 +108,12 @@ Status WaitForWal(const WalArchive& archive, const Environment& environment, con
 
 Status RequireRoomForWal(const Repository& repository, std::uint64_t segment_size) {
   const std::string name = std::string(kProbePrefix) + "room";
-  Bytes noise(segment_size);  // which nothing can compress
+  // Which no file system can compress: none looks for repetitions over such a distance.
+  constexpr std::size_t kNoise = 1 << 20;
+  Bytes noise(kNoise);
   repository.environment().random->Fill(noise);
-  const Status put = PutSmall(repository.store(), name, noise, PutMode::kReplace);
+  RepeatedBody body(noise, segment_size);
+  const Status put = repository.store().Put(name, body, PutMode::kReplace);
   // Also of a Put that may have come through all the same.
   [[maybe_unused]] const Status removed = repository.store().Delete(name);
   return put;

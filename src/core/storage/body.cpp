@@ -33,6 +33,15 @@ Result<std::size_t> MemoryBody::Read(MutableByteView into) {
   return count;
 }
 
+Result<std::size_t> RepeatedBody::Read(MutableByteView into) {
+  const auto at = static_cast<std::size_t>(position_ % bytes_.size());
+  const auto count = static_cast<std::size_t>(
+      std::min<std::uint64_t>({into.size(), bytes_.size() - at, size_ - position_}));
+  std::copy_n(bytes_.data() + at, count, into.data());
+  position_ += count;
+  return count;
+}
+
 Result<std::size_t> CountedBody::Read(MutableByteView into) {
   ASSIGN_OR_RETURN(const std::size_t count, body_.Read(into));
   moved_ += count;

@@ -40,6 +40,23 @@ class MemoryBody final : public Body {
   std::size_t position_ = 0;
 };
 
+// A view of memory, which the caller keeps alive and which is not empty, over and over again.
+class RepeatedBody final : public Body {
+ public:
+  RepeatedBody(ByteView bytes, std::uint64_t size) : bytes_(bytes), size_(size) {}
+  std::uint64_t size() const override { return size_; }
+  Status Rewind() override {
+    position_ = 0;
+    return Ok();
+  }
+  Result<std::size_t> Read(MutableByteView into) override;
+
+ private:
+  ByteView bytes_;
+  std::uint64_t size_;
+  std::uint64_t position_ = 0;
+};
+
 // Another body, and how much of it is read, by whatever attempt: `moved` grows by each byte. Both
 // outlive it.
 class CountedBody final : public Body {

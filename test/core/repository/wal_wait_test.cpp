@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <map>
 
+#include "core/memory_gauge.h"
 #include "core/repository/test_repository.h"
 
 namespace veza {
@@ -61,6 +63,24 @@ TEST_F(WalWaitTest, AFullStoreHasNoRoomForASegment) {
   });
   EXPECT_ERROR(RequireRoomForWal(*repository_, kTestSegmentSize), ErrorCode::kNoSpace);
   EXPECT_FALSE(repository_.Exists("probe/room"));
+}
+
+// It may have 1 GiB.
+TEST_F(WalWaitTest, ASegmentIsNotHeldInMemory) {
+  constexpr std::uint64_t kSize = 64 << 20;
+  std::uint64_t stored = 0;
+  repository_.store().SetHook([&](Operation operation, std::string_view name) {
+    if (operation == Operation::kDelete) {
+      stored = std::filesystem::file_size(repository_.PathOf(std::string(name)));
+    }
+    return Ok();
+  });
+  const MemoryGauge gauge;
+  EXPECT_OK(RequireRoomForWal(*repository_, kSize));
+  EXPECT_EQ(stored, kSize);
+  if (MemoryGauge::meaningful()) {
+    EXPECT_LT(gauge.grown_bytes(), kSize / 2);
+  }
 }
 
 TEST_F(WalWaitTest, IsOverWhenAllAreThere) {

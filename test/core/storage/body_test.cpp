@@ -33,6 +33,22 @@ TEST(MemoryBody, CanBeReadAgain) {
   EXPECT_TRUE(ReadAll(body, 5'000) == content);
 }
 
+TEST(RepeatedBody, IsAsLargeAsItSays) {
+  const Bytes pattern = Pattern(300);
+  Bytes expected;
+  for (int i = 0; i < 4; ++i) {
+    expected.insert(expected.end(), pattern.begin(), pattern.end());
+  }
+  for (const std::size_t size : {0U, 299U, 300U, 301U, 1'000U, 1'200U}) {
+    RepeatedBody body(pattern, size);
+    EXPECT_EQ(body.size(), size);
+    const Bytes wanted(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(size));
+    EXPECT_TRUE(ReadAll(body, 7) == wanted);
+    ASSERT_TRUE(body.Rewind());
+    EXPECT_TRUE(ReadAll(body, 5'000) == wanted);
+  }
+}
+
 TEST(SpillBody, IsTheSameInMemoryAndOnDisk) {
   const TemporaryDirectory directory;
   const Bytes content = Pattern(100'000);
