@@ -71,19 +71,21 @@ void AddToBoth(const RestorePlan& plan, Json& document) {
   }
 }
 
-// What was a link comes back as what it led to.
-std::string DescribeLinks(const BackupSummary& backup) {
-  if (backup.notes.links_count == 0) {
-    return "";
+// What was a link comes back as what it led to; but pg_wal may be one again.
+std::string DescribeLinks(const RestorePlan& plan) {
+  const WalkNotes& notes = plan.backup.notes;
+  std::string text;
+  for (const FollowedLink& link : notes.links) {
+    if (link.path != "pg_wal" || plan.wal_directory.empty()) {
+      text += fmt::format("    {} to {}\n", link.path, link.target);
+    }
   }
-  std::string text = "These were symbolic links, and come back as plain directories and files:\n";
-  for (const FollowedLink& link : backup.notes.links) {
-    text += fmt::format("    {} to {}\n", link.path, link.target);
+  if (notes.links_count > notes.links.size()) {
+    text += fmt::format("    and {} more\n", notes.links_count - notes.links.size());
   }
-  if (backup.notes.links_count > backup.notes.links.size()) {
-    text += fmt::format("    and {} more\n", backup.notes.links_count - backup.notes.links.size());
-  }
-  return text;
+  return text.empty()
+             ? ""
+             : "These were symbolic links, and come back as plain directories and files:\n" + text;
 }
 
 std::string ListDatabases(const std::vector<DatabaseSummary>& databases) {
@@ -149,7 +151,7 @@ void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const Re
       plan.backup.label, plan.target_directory, report.files, FormatSize(report.bytes),
       FormatDuration(elapsed), FormatSize(report.bytes_fetched),
       DescribeTarget(plan.recovery.target), plan.target_timeline);
-  PrintText(text + DescribeLimits(plan) + DescribeLinks(plan.backup) + DescribeDatabases(plan) +
+  PrintText(text + DescribeLimits(plan) + DescribeLinks(plan) + DescribeDatabases(plan) +
             DescribeDropping(plan));
 }
 
@@ -208,7 +210,7 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
       "Nothing was written.\n",
       backup.start_wal, backup.stop_wal, DescribeTarget(plan.recovery.target), plan.target_timeline,
       SignalFileName(plan.recovery), settings);
-  PrintText(text + DescribeLinks(backup));
+  PrintText(text + DescribeLinks(plan));
 }
 
 }  // namespace veza::cli

@@ -80,7 +80,9 @@ refused([ @of_twin, '--waldir', "$base/other-wal" ], qr{nothing proves.*: "\Q$sp
 original_is_whole('the original has its tablespace and its WAL');
 
 my $before = tree($space, $wal);
-$node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places ], 'a copy with other places');
+unlike(
+	$node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places ], 'a copy with other places'),
+	qr/come back as plain/, 'says of no pg_wal that it is no link any more');
 is(tree($space, $wal), $before, 'leaves those of the original alone');
 original_is_whole('which starts');
 
