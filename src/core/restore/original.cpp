@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <filesystem>
+#include <sstream>
+#include <system_error>
 #include <vector>
 
 #include "core/repository/data_directory.h"
@@ -57,11 +60,26 @@ bool IsCopiedWithTimes(const std::string& path) {
          info.stx_btime.tv_sec > info.stx_mtime.tv_sec + kSlack;
 }
 
+// By device and inode: a bind mount gives a directory another path.
+bool IsSameDirectory(const std::string& one, const std::string& other) {
+  std::error_code error;
+  return std::filesystem::equivalent(one, other, error);
+}
+
+// The path is on the note's second line.
 bool HasOwnNote(const std::string& target) {
   const Result<std::optional<std::string>> note =
       ReadRegularFile(fmt::format("{}/{}", target, kDirectoryNote), kLongestNote);
-  const Result<std::string> own = MakeDirectoryNote(target);
-  return note && *note && own && **note == *own;
+  if (!note || !*note) {
+    return false;
+  }
+  std::istringstream lines(**note);
+  std::string path;
+  if (!std::getline(std::getline(lines, path), path) || !IsSameDirectory(path, target)) {
+    return false;
+  }
+  const Result<std::string> own = MakeDirectoryNote(path);
+  return own && **note == *own;
 }
 
 }  // namespace
@@ -127,7 +145,7 @@ std::string WhyMaybeCopy(const std::string& target) {
     return "Its postmaster.opts does not say where its server was started last: without -D, or "
            "with a relative path.";
   }
-  if (CanonicalPath(*started) != CanonicalPath(target)) {
+  if (!IsSameDirectory(*started, target)) {
     return fmt::format("Its postmaster.opts says that its server was started last in \"{}\".",
                        *started);
   }

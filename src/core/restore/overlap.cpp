@@ -1,8 +1,11 @@
 #include "core/restore/overlap.h"
 
 #include <algorithm>
-#include <filesystem>
+#include <charconv>
+#include <fstream>
+#include <sstream>
 #include <system_error>
+#include <utility>
 
 namespace veza {
 
@@ -20,16 +23,144 @@ fs::path Canonical(const std::string& path) {
   return canonical.has_filename() ? canonical : canonical.parent_path();
 }
 
+// A mount of this process: the directory `root` of the file system `device` is at `point`.
+struct Mount {
+  std::string device;
+  fs::path root;
+  fs::path point;
+};
+
+// proc(5): blanks, line breaks and backslashes are written as three octal digits.
+std::string Unescape(std::string_view text) {
+  constexpr std::size_t kDigits = 3;
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    int code = 0;
+    const char* const first = text.data() + i + 1;
+    if (text[i] == '\\' && i + kDigits < text.size() &&
+        std::from_chars(first, first + kDigits, code, 8).ptr == first + kDigits) {
+      plain += static_cast<char>(code);
+      i += kDigits;
+    } else {
+      plain += text[i];
+    }
+  }
+  return plain;
+}
+
+// In the order in which they were mounted. None where /proc cannot be read.
+std::vector<Mount> ReadMounts() {
+  std::vector<Mount> mounts;
+  std::ifstream file("/proc/self/mountinfo");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream fields(line);
+    std::string id;
+    std::string parent;
+    std::string device;
+    std::string root;
+    std::string point;
+    if (fields >> id >> parent >> device >> root >> point) {
+      mounts.push_back({device, Unescape(root), Unescape(point)});
+    }
+  }
+  return mounts;
+}
+
+// The way from one path to another that is the same or below it. By their parts alone.
+std::optional<fs::path> Behind(const fs::path& path, const fs::path& outer) {
+  const auto [rest, behind] = std::mismatch(outer.begin(), outer.end(), path.begin(), path.end());
+  if (rest != outer.end()) {
+    return std::nullopt;
+  }
+  fs::path way;
+  for (auto part = behind; part != path.end(); ++part) {
+    way /= *part;
+  }
+  return way;
+}
+
+fs::path Existing(fs::path path) {
+  std::error_code error;
+  while (path.has_relative_path() && !fs::exists(path, error)) {
+    path = path.parent_path();
+  }
+  return path;
+}
+
+// A canonical path, and what else leads there by way of other mounts of its file system. Whether
+// it really does is asked of the file system: NFS says "/" of every root.
+std::vector<fs::path> PathsOf(const fs::path& path) {
+  std::vector<fs::path> paths{path};
+  const std::vector<Mount> mounts = ReadMounts();
+  const Mount* own = nullptr;
+  for (const Mount& mount : mounts) {
+    const bool is_nearer =
+        own == nullptr || Behind(mount.point, own->point);  // the last of those at one point
+    if (is_nearer && Behind(path, mount.point)) {
+      own = &mount;
+    }
+  }
+  if (own == nullptr) {
+    return paths;
+  }
+  const fs::path below = *Behind(path, own->point);
+  const fs::path inner = below.empty() ? own->root : own->root / below;
+  const fs::path existing = Existing(path);
+  for (const Mount& mount : mounts) {
+    const std::optional<fs::path> way = Behind(inner, mount.root);
+    if (mount.device != own->device || !way) {
+      continue;
+    }
+    fs::path other = way->empty() ? mount.point : mount.point / *way;
+    const fs::path there = Existing(other);
+    std::error_code error;
+    if (other != path && Behind(there, mount.point) && fs::equivalent(there, existing, error)) {
+      paths.push_back(std::move(other));
+    }
+  }
+  return paths;
+}
+
 bool IsNumber(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
 }  // namespace
 
-bool IsWithin(const std::string& path, const std::string& directory) {
-  const fs::path inner = Canonical(path);
+std::vector<Around> DirectoriesAround(const std::string& directory) {
+  std::vector<Around> all;
+  for (fs::path path : PathsOf(Canonical(directory))) {
+    fs::path below;
+    for (;;) {
+      all.push_back({path, below});
+      if (!path.has_relative_path()) {
+        break;
+      }
+      below = below.empty() ? path.filename() : path.filename() / below;
+      path = path.parent_path();
+    }
+  }
+  return all;
+}
+
+std::optional<fs::path> WayTo(const std::string& path, const std::string& directory) {
   const fs::path outer = Canonical(directory);
-  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+  for (const Around& around : DirectoriesAround(path)) {
+    std::error_code error;
+    if (around.path == outer || fs::equivalent(around.path, outer, error)) {
+      return around.below;
+    }
+  }
+  return std::nullopt;
+}
+
+bool IsWithin(const std::string& path, const std::string& directory) {
+  return WayTo(path, directory).has_value();
+}
+
+bool IsSamePlace(const std::string& one, const std::string& other) {
+  const std::optional<fs::path> way = WayTo(one, other);
+  return way && way->empty();
 }
 
 bool Overlap(const std::string& one, const std::string& other) {
@@ -48,11 +179,8 @@ bool IsVersionDirectory(std::string_view name) {
 }
 
 bool IsWithinTablespace(const std::string& path, const std::string& location) {
-  if (!IsWithin(path, location)) {
-    return false;
-  }
-  const fs::path below = Canonical(path).lexically_relative(Canonical(location));
-  return IsVersionDirectory(below.begin()->string());
+  const std::optional<fs::path> way = WayTo(path, location);
+  return way && !way->empty() && IsVersionDirectory(way->begin()->string());
 }
 
 }  // namespace veza

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <system_error>
 #include <thread>
@@ -228,7 +229,7 @@ Status RequireSeparateTablespaces(const RestorePlan& plan) {
   for (std::size_t i = 0; i < placed.size(); ++i) {
     const std::string& path = placed[i].path;
     const bool is_new = IsNewPlace(plan.backup.tablespaces[i], placed[i], plan);
-    if (CanonicalPath(path) == CanonicalPath(plan.target_directory)) {
+    if (IsSamePlace(path, plan.target_directory)) {
       return MakeError(ErrorCode::kInvalidArgument,
                        "tablespace {} would be restored into the data directory itself",
                        placed[i].oid)
@@ -240,7 +241,7 @@ Status RequireSeparateTablespaces(const RestorePlan& plan) {
     }
     for (std::size_t j = 0; j < placed.size(); ++j) {
       const std::string& other = placed[j].path;
-      if (j < i && CanonicalPath(path) == CanonicalPath(other)) {
+      if (j < i && IsSamePlace(path, other)) {
         return MakeError(ErrorCode::kInvalidArgument, "two tablespaces would be restored to \"{}\"",
                          path)
             .WithHint("Give each a place of its own with --tablespace-map OLD=NEW.");
@@ -256,17 +257,16 @@ Status RequireSeparateTablespaces(const RestorePlan& plan) {
 // Whether `path` is the directory of a repository, or in what one of its clusters has there. Beside
 // the clusters there may be anything: the data directory itself, where both are on one file system.
 bool IsInRepository(const std::string& path, const std::string& repository) {
-  if (!IsWithin(path, repository)) {
+  const std::optional<std::filesystem::path> way = WayTo(path, repository);
+  if (!way) {
     return false;
   }
   const std::filesystem::path root = CanonicalPath(repository);
-  const std::filesystem::path below =
-      std::filesystem::path(CanonicalPath(path)).lexically_relative(root);
   const auto holds = [&](std::string_view prefix) {
     std::error_code error;
-    return std::filesystem::exists(root / *below.begin() / prefix, error);
+    return std::filesystem::exists(root / *way->begin() / prefix, error);
   };
-  return below == "." || holds(kIdentityPrefix) || holds(kKeyPrefix) || holds(kBackupPrefix);
+  return way->empty() || holds(kIdentityPrefix) || holds(kKeyPrefix) || holds(kBackupPrefix);
 }
 
 // Nothing is restored into the repository, and no delta removes it.

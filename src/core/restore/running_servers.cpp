@@ -103,28 +103,21 @@ struct Use {
 };
 
 Use FindUse(const std::string& directory, const std::vector<UsedPlace>& places) {
-  std::error_code error;
-  fs::path path = fs::weakly_canonical(directory, error);
-  if (!path.has_filename()) {
-    path = path.parent_path();
-  }
-  std::string below;  // the part of `directory` that is right below `path`
-  for (;;) {
+  for (const Around& around : DirectoriesAround(directory)) {
     struct stat info {};
-    if (stat(path.c_str(), &info) == 0) {
-      for (const UsedPlace& place : places) {
-        if (place.device == info.st_dev && place.inode == info.st_ino &&
-            (below.empty() || !place.is_tablespace || IsVersionDirectory(below))) {
-          return {&place, !below.empty()};
-        }
+    if (stat(around.path.c_str(), &info) != 0) {
+      continue;
+    }
+    const bool is_around = !around.below.empty();
+    for (const UsedPlace& place : places) {
+      if (place.device == info.st_dev && place.inode == info.st_ino &&
+          (!is_around || !place.is_tablespace ||
+           IsVersionDirectory(around.below.begin()->string()))) {
+        return {&place, is_around};
       }
     }
-    if (!path.has_relative_path()) {
-      return {};
-    }
-    below = path.filename().string();
-    path = path.parent_path();
   }
+  return {};
 }
 
 }  // namespace
@@ -200,8 +193,10 @@ Status RequireUnused(const std::string& target, const std::vector<std::string>& 
                      directory, use.is_around ? "lies in one that is used" : "is in use",
                      use.place->process, use.place->data_directory)
         .WithHint(
-            "The links of a copied data directory lead to what the original uses. Give another "
-            "place with --target-dir, --tablespace-map or --waldir. Nothing was written.");
+            "The backup has recorded this place, or a link of the data directory leads there; but "
+            "it is in use, by the original of a copy for example. Give another place: with "
+            "--target-dir, with --tablespace-map OLD=NEW for a tablespace, with --waldir for "
+            "pg_wal. Nothing was written.");
   };
   if (const Use use = FindUse(target, places);
       use.place != nullptr && use.place->is_data_directory && !use.is_around) {

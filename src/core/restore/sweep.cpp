@@ -465,9 +465,12 @@ Status RequireSweepable(const SweepFindings& findings, const RestorePlan& plan) 
                      "what is not in the backup looks like a cluster's data: {}",
                      ListPaths(findings.someones))
         .WithHint(
-            "A delta removes no data directory, tablespace or directory of WAL that is not its "
-            "own, whatever --unknown says. Move it away, or remove it yourself. Nothing was "
-            "changed.");
+            fmt::format("A delta removes no data directory, tablespace or directory of WAL that is "
+                        "not its own. Move it away, or remove it yourself{}. Nothing was changed.",
+                        plan.unknown_names == UnknownNames::kKeep
+                            ? ""
+                            : "; or add --unknown keep, which leaves names at the top where they "
+                              "are, if PostgreSQL does not make them"));
   }
   if (!findings.in_the_way.empty()) {
     return MakeError(ErrorCode::kFailedPrecondition, "pg_wal cannot become a link and keep {}",

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "core/repository/data_directory.h"
+#include "core/restore/bind_mount.h"
 #include "core/restore/existing_directory.h"
 #include "core/restore/sweep.h"
 #include "core/restore/test_restore.h"
@@ -372,6 +373,13 @@ TEST_F(DeltaTest, WhatLooksLikeAnotherClusterIsNeverRemoved) {
   for (const std::string& other : others) {
     EXPECT_THAT(refused.error().message, HasSubstr("\"" + other + "\""));
   }
+  EXPECT_THAT(refused.error().hint, HasSubstr("add --unknown keep"));
+  options.unknown_names = UnknownNames::kKeep;
+  const auto kept = fixture_.Restore(options);
+  EXPECT_ERROR(kept, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(kept.error().message, testing::Not(HasSubstr(others[2])));
+  EXPECT_THAT(kept.error().hint, testing::Not(HasSubstr("--unknown")));
+  options.unknown_names = UnknownNames::kRemove;
   for (const char* own : {"base/77", "pg_tblspc"}) {
     EXPECT_THAT(refused.error().message, testing::Not(HasSubstr(own)));
   }
@@ -419,6 +427,24 @@ TEST_F(DeltaTest, PlacesWithinEachOtherAreRefused) {
   expect_refusal(In("pg_tblspc/first"), other);
   expect_refusal(Space(), In("second"));
   expect_refusal(fixture_.repository.PathOf("space"), other);
+}
+
+TEST_F(DeltaTest, ABindMountOfTheTargetLiesWithinIt) {
+  ASSERT_OK(Restore(false));
+  const std::string volume = fixture_.source.Beside("volume");
+  std::filesystem::create_directories(volume);
+  RestoreOptions options = Options(true);
+  options.tablespace_map.begin()->second = volume + "/new";
+  EXPECT_OK(PlanRestore(*fixture_.repository, options));
+  const auto refused = WithBindMount(In("base"), volume, [&] {
+    const auto plan = PlanRestore(*fixture_.repository, options);
+    return !plan && plan.error().code == ErrorCode::kInvalidArgument &&
+           plan.error().message.find("lie within each other") != std::string::npos;
+  });
+  if (!refused) {
+    GTEST_SKIP() << "no mount namespaces here";
+  }
+  EXPECT_TRUE(*refused);
 }
 
 // The data directory may lie beside the clusters of a repository that has the whole file system.

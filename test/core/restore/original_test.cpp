@@ -9,6 +9,7 @@
 
 #include "core/codec/codec_fixtures.h"
 #include "core/repository/data_directory.h"
+#include "core/restore/bind_mount.h"
 #include "core/storage/file_io.h"
 #include "core/storage/temporary_directory.h"
 #include "core/test_files.h"
@@ -90,6 +91,26 @@ TEST_F(OriginalTest, TheNoteOfARestoreProvesIt) {
   std::filesystem::rename(data_, work_.path() + "/away");
   std::filesystem::rename(copy, data_);
   EXPECT_NE(WhyMaybeCopy(data_), "");
+}
+
+// One directory has as many paths as there are bind mounts of it.
+TEST_F(OriginalTest, ItsOtherPathIsNoOtherDirectory) {
+  const std::string volume = work_.path() + "/volume";
+  std::filesystem::create_directories(volume);
+  Start(volume);
+  EXPECT_NE(WhyMaybeCopy(data_), "");
+  const auto by_options = WithBindMount(data_, volume, [&] { return WhyMaybeCopy(data_).empty(); });
+  if (!by_options) {
+    GTEST_SKIP() << "no mount namespaces here";
+  }
+  EXPECT_TRUE(*by_options);
+  Start("/srv/data");
+  const auto note = MakeDirectoryNote(data_);
+  ASSERT_OK(note);
+  WriteText(fmt::format("{}/{}", data_, kDirectoryNote), *note);
+  EXPECT_EQ(WithBindMount(data_, volume, [&] { return WhyMaybeCopy(volume).empty(); }), true);
+  std::filesystem::copy(data_ + "/" + std::string(kDirectoryNote), volume);
+  EXPECT_NE(WhyMaybeCopy(volume), "");
 }
 
 TEST_F(OriginalTest, WhatIsNoFileIsNotOpened) {

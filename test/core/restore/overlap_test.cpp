@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "core/restore/bind_mount.h"
 #include "core/storage/temporary_directory.h"
 
 namespace veza {
@@ -28,6 +29,31 @@ TEST(OverlapTest, GoesThroughLinks) {
   EXPECT_TRUE(IsWithin(work.path() + "/link/deep", work.path() + "/real"));
   EXPECT_TRUE(IsWithin(work.path() + "/link/absent/too", work.path() + "/real"));
   EXPECT_TRUE(IsWithin(work.path() + "/real/deep", work.path() + "/link"));
+}
+
+TEST(OverlapTest, GoesThroughBindMounts) {
+  const TemporaryDirectory work;
+  const std::string data = work.path() + "/my data";
+  const std::string volume = work.path() + "/the volume";
+  std::filesystem::create_directories(data + "/base/PG_15_1");
+  std::filesystem::create_directories(volume + "/PG_15_1");
+  EXPECT_FALSE(Overlap(volume, data));
+  const auto found = WithBindMount(data + "/base", volume, [&] {
+    return IsWithin(volume, data) && IsWithin(volume + "/new", data) &&
+           IsWithin(data + "/base/PG_15_1", volume) &&
+           IsWithin(volume + "/new/x", data + "/base/new") &&
+           IsWithin(data + "/base/new/x", volume + "/new") &&
+           WayTo(volume + "/PG_15_1/x", data) == "base/PG_15_1/x" &&
+           IsWithinTablespace(volume + "/PG_15_1/x", data + "/base") &&
+           IsSamePlace(volume, data + "/base") && IsSamePlace(data + "/base/x", volume + "/x") &&
+           !IsSamePlace(volume, data) && !IsWithin(data, volume) &&
+           !IsWithin(volume, data + "/base/PG_15_1") && !Overlap(volume + "/new", data + "/bas") &&
+           !Overlap(data + "/global", volume);
+  });
+  if (!found) {
+    GTEST_SKIP() << "no mount namespaces here";
+  }
+  EXPECT_TRUE(*found);
 }
 
 TEST(OverlapTest, OfATablespaceOnlyItsVersionsCount) {

@@ -2,9 +2,7 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +13,7 @@
 #include <thread>
 
 #include "core/codec/codec_fixtures.h"
+#include "core/restore/bind_mount.h"
 #include "core/storage/temporary_directory.h"
 #include "core/test_files.h"
 
@@ -80,6 +79,7 @@ TEST_F(RunningServersTest, WhatAServerUsesIsRefused) {
     const auto refused = RequireUnused(In("target"), {In("other"), In(used)});
     EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
     EXPECT_THAT(refused.error().message, HasSubstr(In(used) + "\" is in use by the server"));
+    EXPECT_THAT(refused.error().hint, HasSubstr("--tablespace-map OLD=NEW"));
   }
   EXPECT_OK(RequireUnused(In("target"), {In("other"), In("absent")}));
   Stop();
@@ -119,24 +119,29 @@ TEST_F(RunningServersTest, LinksAreFollowedWhereTheServerIs) {
   }
   std::filesystem::create_directories(In("inside/space"));
   std::filesystem::create_symlink(In("inside/space"), In("data/pg_tblspc/16385"));
-  const auto mount_volume = [&] {
-    return unshare(CLONE_NEWNS) == 0 &&
-           mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-           mount(In("volume").c_str(), In("inside").c_str(), nullptr, MS_BIND, nullptr) == 0;
-  };
-  if (pid_t probe = fork(); probe == 0) {
-    _exit(mount_volume() ? 0 : 1);
-  } else {
-    int status = 0;
-    waitpid(probe, &status, 0);
-    if (status != 0) {
-      GTEST_SKIP() << "no mount namespaces here";
-    }
+  const auto mount_volume = [&] { return MountAlsoAt(In("volume"), In("inside")); };
+  if (!WithBindMount(In("volume"), In("inside"), [] { return true; })) {
+    GTEST_SKIP() << "no mount namespaces here";
   }
   Start(mount_volume);
   const auto used = RequireUnused(In("target"), {In("volume/space")});
   EXPECT_ERROR(used, ErrorCode::kFailedPrecondition);
   EXPECT_OK(RequireUnused(In("target"), {In("inside/space")}));
+}
+
+TEST_F(RunningServersTest, WhatABindMountShowsOfItIsRefused) {
+  std::filesystem::create_directories(In("data/base"));
+  std::filesystem::create_directories(In("volume"));
+  Start();
+  EXPECT_OK(RequireUnused(In("target"), {In("volume/new")}));
+  const auto refused = WithBindMount(In("data/base"), In("volume"), [&] {
+    const Status used = RequireUnused(In("target"), {In("volume/new")});
+    return !used && used.error().code == ErrorCode::kFailedPrecondition;
+  });
+  if (!refused) {
+    GTEST_SKIP() << "no mount namespaces here";
+  }
+  EXPECT_TRUE(*refused);
 }
 
 TEST(ResolveInTest, StaysInTheRoot) {
