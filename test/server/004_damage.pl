@@ -253,7 +253,8 @@ SKIP:
 	with_settings(
 		{ repository => $node->conf },
 		sub {
-			$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/and this server has archived to/,
+			$node->sql_fails(q{SELECT veza_backup_now('full')},
+				qr/could not open directory .*Not a directory\nHINT:  Name a directory in veza_backup\.repository/,
 				'a file as the repository');
 		});
 }

@@ -143,7 +143,12 @@ Result<UniqueFd> OpenDirectoryBelow(const std::string& root, std::string_view re
     errno = error_number;
   }
   if (!fd.valid()) {
-    return ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
+    const bool is_no_directory = errno == ENOTDIR;
+    Error error = ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
+    return is_no_directory ? std::move(error).WithHint(
+                                 "Name a directory in veza_backup.repository, and none that would "
+                                 "lie below a file.")
+                           : std::move(error);
   }
   return fd;
 }
