@@ -219,7 +219,7 @@ std::size_t MemoryOf(const BackupSummary& summary) {
   add_list(summary.extensions, &ExtensionSummary::database, &ExtensionSummary::name,
            &ExtensionSummary::version);
   for (const auto& [name, value] : summary.settings) {
-    total += kNode + sizeof(name) + sizeof(value);
+    total += kNode + 2 * sizeof(std::string);
     add(name, value);
   }
   add_list(summary.notes.skipped, &SkippedItem::path, &SkippedItem::reason);
