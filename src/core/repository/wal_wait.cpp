@@ -113,7 +113,7 @@ Status RequireRoomForWal(const Repository& repository, std::uint64_t segment_siz
   Bytes noise(kNoise);
   repository.environment().random->Fill(noise);
   RepeatedBody body(noise, segment_size);
-  const Status put = repository.store().Put(name, body, PutMode::kReplace);
+  Status put = repository.store().Put(name, body, PutMode::kReplace);
   // Also of a Put that may have come through all the same.
   [[maybe_unused]] const Status removed = repository.store().Delete(name);
   return put;
