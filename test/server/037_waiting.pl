@@ -102,8 +102,12 @@ foreach my $how ('INT', 'TERM')
 	$session = $primary->start_sql($full);
 	$primary->wait_for_phase('waiting for WAL');
 	my ($cancelled) = map { m{/([^/]+)/finished\.json$} } grep { !$older{$_} } objects('main/backup/');
+	# It looks for the WAL all the time: it must not find out before the signal that the store is away.
+	my ($worker) = $primary->backup_worker;
+	kill 'STOP', $worker;
 	break_store('refuse');
-	kill $how, ($primary->backup_worker)[0];
+	kill $how, $worker;
+	kill 'CONT', $worker;
 	$primary->finish_sql($session);
 	poll_until(sub { !defined(($primary->backup_worker)[0]) }, 'the end of the worker');
 	mend_store();

@@ -127,6 +127,8 @@ $node->wait_for_end_of_recovery;
 is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), '1000', 'it recovers');
 is($node->safe_psql('postgres', 'SHOW archive_mode'), 'off', 'as a restored one');
 $node->stop;
+# What wal-get has started for it tidies up behind it.
+poll_until(sub { !-e "$wal/veza_spool" }, 'the end of the background process of wal-get');
 
 # Started by PGDATA alone, without a note: somebody has to say it.
 unlink "$original/veza-directory" or die;
