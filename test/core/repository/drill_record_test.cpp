@@ -170,7 +170,8 @@ TEST_F(DrillRecordTest, TheNewestAreReadAsFarAsTheyFit) {
   EXPECT_THAT(drills[0].record.error().message, HasSubstr("was not read"));
   EXPECT_EQ(ReadLatestDrills(*repository_, kLarge).value().size(), 1U);
   EXPECT_EQ(ReadLatestDrills(*repository_, 2 * kLarge).value().size(), 2U);
-  EXPECT_OK(ReadDrills(*repository_).value()[0].record);
+  const std::vector<StoredDrill> newest = ReadDrills(*repository_).value();
+  EXPECT_OK(newest[0].record);
 }
 
 // A phase takes more memory than it is stored as.
