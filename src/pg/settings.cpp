@@ -13,6 +13,11 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 
+extern "C" {
+#include <access/parallel.h>
+#include <utils/timestamp.h>
+}
+
 namespace veza::pg {
 
 namespace {
@@ -49,6 +54,8 @@ Reason unknown_name;
 bool unknown_names_are_in_files = true;
 // What is assigned from then on is so by a reload.
 bool are_defined = false;
+// PgReloadTime when the files were last read for unknown names.
+TimestampTz looked_at_reload = -1;
 
 bool FailCheck(const ErrorReport& report) {
   GUC_check_errcode(report.sqlstate);
@@ -109,7 +116,11 @@ void LookForUnknownNamesInFiles() {
 void Assigned(std::size_t index) {
   ++generation;
   refused[index][0] = '\0';
-  if (are_defined && unknown_names_are_in_files) {
+  // A parallel worker is given all settings at its start: that is no reload. Of one reload, which
+  // sets PgReloadTime at its end, the files are read once.
+  if (are_defined && unknown_names_are_in_files && !InitializingParallelWorker &&
+      looked_at_reload != PgReloadTime) {
+    looked_at_reload = PgReloadTime;
     LookForUnknownNamesInFiles();
   }
 }

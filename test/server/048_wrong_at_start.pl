@@ -3,7 +3,9 @@
 
 use strict;
 use warnings;
+use Fcntl qw(O_NONBLOCK O_WRONLY);
 use FindBin;
+use POSIX qw(mkfifo);
 use lib "$FindBin::RealBin/lib";
 use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
@@ -101,6 +103,25 @@ $node->sql_fails('SELECT * FROM veza_backup_expire()',
 is_refused(qr/there is no setting "veza_backup\.retention_ful", which the configuration has/, 'mistyped in a reload');
 $node->apply_conf(retention_full => '9', retention_ful => undef);
 ok($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()'), 'a right name');
+
+# --- no reload ------------------------------------------------------------------------------------
+
+# A parallel worker is given all settings, and reads no file for that: each such query would pay for it.
+my $conf = $node->data_dir . '/postgresql.conf';
+$node->safe_psql('postgres', 'CREATE TABLE p WITH (parallel_workers = 1) AS SELECT generate_series(1, 1000)');
+rename $conf, "$conf.away" or die "rename: $!";
+mkfifo($conf, 0600) or die "mkfifo: $!";
+my ($failed, $out) = $node->psql('postgres', <<'SQL', timeout => 20, timed_out => \my $hung);
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT count(*) FROM p;
+SQL
+sysopen my $release, $conf, O_WRONLY | O_NONBLOCK;    # whoever reads it goes on
+unlink $conf;
+rename "$conf.away", $conf or die "rename: $!";
+ok(!$hung && !$failed, 'a parallel worker reads no configuration file');
+like($out, qr/Workers Launched: 1/, 'there was one');
 
 # --- where it is to go ------------------------------------------------------------------------------
 
