@@ -35,6 +35,20 @@ class RetryReporter {
 
 }  // namespace
 
+void AddJobsOption(Command command, int& jobs) {
+  command
+      .Add("--jobs", jobs, "Threads, each with a request in flight; without it as the settings say")
+      .Range(1, 256)
+      .TypeName("N");
+}
+
+void AddSystemIdOption(Command command, std::string& text) {
+  command
+      .Add("--system-id", text,
+           "System identifier of the cluster, when the repository holds several")
+      .TypeName("ID");
+}
+
 int DefaultExitCode(const Error& error) {
   return error.code == ErrorCode::kDataCorrupted ? kBadAnswer : kFailed;
 }

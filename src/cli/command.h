@@ -46,6 +46,10 @@ Subcommand AddWalGet(Command parent);
 Subcommand AddDrill(Command parent);
 Subcommand AddKey(Command parent);
 
+// Options that several of them take. The values must live as long as the command line.
+void AddJobsOption(Command command, int& jobs);
+void AddSystemIdOption(Command command, std::string& text);
+
 // kBadAnswer for damage in the repository, otherwise kFailed.
 int DefaultExitCode(const Error& error);
 

@@ -234,10 +234,7 @@ Subcommand AddDrill(Command parent) {
   arguments->drill.timeout_seconds = 21600;
   Command command = parent.AddCommand(
       "drill", "Prove that a backup can be restored: restore, recover, check, throw away");
-  command
-      .Add("--backup", arguments->drill.restore.backup_label,
-           "Label of the backup; without it the newest that leads to the target")
-      .TypeName("LABEL");
+  AddBackupOption(command, arguments->drill.restore.backup_label);
   AddTargetOptions(command, arguments->target);
   AddCheckOptions(command, *arguments);
   command
@@ -265,11 +262,7 @@ Subcommand AddDrill(Command parent) {
            "Role that runs the --checks; without it one that may read everything, and is no "
            "superuser")
       .TypeName("NAME");
-  command
-      .Add("--jobs", arguments->drill.restore.jobs,
-           "Threads, each with a request in flight; without it as the settings say")
-      .Range(1, 256)
-      .TypeName("N");
+  AddJobsOption(command, arguments->drill.restore.jobs);
   command
       .Add("--timeout", arguments->drill.timeout_seconds,
            "The drill has failed when it takes longer; 0 for no limit")
@@ -294,10 +287,7 @@ Subcommand AddDrill(Command parent) {
       "Leave no lease in the repository, which keeps retention from removing the backup "
       "and its WAL meanwhile");
   command.AddFlag("--no-record", arguments->no_record, "Store no result in the repository");
-  command
-      .Add("--system-id", arguments->system_id,
-           "System identifier of the cluster, when the repository holds several")
-      .TypeName("ID");
+  AddSystemIdOption(command, arguments->system_id);
   command.SetFooter(
       "Exit codes: 0 the drill passed; 1 it failed: the backup, its recovery or a check is bad;\n"
       "2 it could not take place. One that was interrupted leaves no trace.");

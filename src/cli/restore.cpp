@@ -317,10 +317,7 @@ Subcommand AddRestore(Command parent) {
       "--no-lease", arguments->no_lease,
       "Leave no lease in the repository, which keeps retention from removing the backup "
       "and its WAL");
-  command
-      .Add("--backup", arguments->backup,
-           "Label of the backup; without it the newest that leads to the target")
-      .TypeName("LABEL");
+  AddBackupOption(command, arguments->backup);
   AddTargetOptions(command, arguments->target);
   command.Add("--target-action", arguments->action,
               "At the target: pause (default), promote or shutdown");
@@ -342,21 +339,14 @@ Subcommand AddRestore(Command parent) {
            "Only these databases, and what initdb has made; the others come back empty and "
            "are dropped later. May be repeated")
       .TypeName("NAME[,NAME...]");
-  command
-      .Add("--jobs", arguments->jobs,
-           "Threads, each with a request in flight; without it as the settings say")
-      .Range(1, 256)
-      .TypeName("N");
+  AddJobsOption(command, arguments->jobs);
   command
       .Add("--archive-mode", arguments->archive_mode,
            "off: the copy does not write into the archive of the original; preserve: as it "
            "was")
       .OneOf({"off", "preserve"})
       .ShowsDefault();
-  command
-      .Add("--system-id", arguments->system_id,
-           "System identifier of the cluster, when the repository holds several")
-      .TypeName("ID");
+  AddSystemIdOption(command, arguments->system_id);
   return {command,
           [arguments](const GlobalOptions& options) { return RunRestore(options, *arguments); },
           DefaultExitCode};

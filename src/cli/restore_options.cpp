@@ -12,6 +12,12 @@
 
 namespace veza::cli {
 
+void AddBackupOption(Command command, std::string& label) {
+  command
+      .Add("--backup", label, "Label of the backup; without it the newest that leads to the target")
+      .TypeName("LABEL");
+}
+
 void AddTargetOptions(Command command, TargetArguments& arguments) {
   Command target =
       command.AddAlternatives("Recovery target", "At most one; without any, all WAL there is");

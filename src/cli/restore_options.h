@@ -28,6 +28,8 @@ struct TargetArguments {
   bool exclusive = false;
 };
 
+// `label` must live as long as the command line.
+void AddBackupOption(Command command, std::string& label);
 // `arguments` must live as long as the command line.
 void AddTargetOptions(Command command, TargetArguments& arguments);
 Result<RecoveryTarget> ParseTarget(const TargetArguments& arguments);

@@ -135,11 +135,7 @@ Subcommand AddVerify(Command parent) {
       .TypeName("LABEL");
   command.AddFlag("--full", arguments->full,
                   "Also read, decrypt and digest everything, once; otherwise only look for it");
-  command
-      .Add("--jobs", arguments->jobs,
-           "Threads, each with a request in flight; without it as the settings say")
-      .Range(1, 256)
-      .TypeName("N");
+  AddJobsOption(command, arguments->jobs);
   command
       .AddSize("--max-rate", arguments->max_rate,
                "Read no more a second than this, for example 20MB; without it no limit")

@@ -226,9 +226,8 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
                    file, *behind)
       .WithHint(
           "Recovery would end before it as if that were the end of the WAL. Bring the segment "
-          "back, "
-          "or restore a newer backup; or add --end-at-gap to restore_command, and recovery ends "
-          "there.");
+          "back, or restore a newer backup; or add --end-at-gap to restore_command, and recovery "
+          "ends there.");
 }
 
 Result<Identity> IdentityFor(const Repository& repository, const Request& request) {

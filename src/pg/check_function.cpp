@@ -148,8 +148,7 @@ class CheckCall final : public RowsCall {
     if (!archiving_.is_primary && compared.error().code == ErrorCode::kConflict) {
       failed.hint =
           "The scheduler of a standby writes the file \"veza-repository\" anew within five "
-          "minutes. "
-          "If it does not, see the log of this server.";
+          "minutes. If it does not, see the log of this server.";
     }
     return failed;
   }

@@ -21,6 +21,7 @@
 #include "core/repository/empty_databases.h"
 #include "core/repository/own_names.h"
 #include "core/repository/repository_marker.h"
+#include "core/storage/file_io.h"
 
 namespace veza {
 
@@ -71,10 +72,6 @@ bool IsNeededByServer(std::string_view path) {
 bool IsWithin(std::string_view path, std::string_view directory) {
   return directory == "/" || path == directory ||
          (path.starts_with(directory) && path[directory.size()] == '/');
-}
-
-const char* NameOfKind(mode_t mode) {
-  return S_ISSOCK(mode) ? "a socket" : S_ISFIFO(mode) ? "a FIFO" : "a device";
 }
 
 std::string LastPart(const std::string& path) {

@@ -44,8 +44,7 @@ Result<std::string> FirstUse(Store& store) {
 constexpr const char* kHowToPutBack =
     "Something has deleted objects in it: a lifecycle rule or a clean-up script, for example; stop "
     "that first. A server that had it open puts them back within minutes, or says in its log why "
-    "it "
-    "does not. Otherwise run \"vezactl key restore\".";
+    "it does not. Otherwise run \"vezactl key restore\".";
 
 constexpr const char* kHowToMendWrap =
     "Something has replaced or damaged it. A server that had the repository open puts it back "
@@ -55,8 +54,7 @@ constexpr const char* kHowToMendWrap =
 constexpr const char* kWhichKey =
     "Nothing is put back by itself, because the other key may be the newer one: another server has "
     "made it, or somebody has put another cluster's objects there. Do not restart this server. "
-    "Find "
-    "out which key older backups need: see the chapter on a lost key in README.md.";
+    "Find out which key older backups need: see the chapter on a lost key in README.md.";
 
 Error LostIdentity(const Store& store, const std::string& first, bool lacks_key) {
   return MakeError(ErrorCode::kDataCorrupted,
@@ -84,8 +82,7 @@ Error Ambiguous(const Store& store, const std::string& wrap) {
              store.location(), wrap)
       .WithHint(
           "Nothing is put back by itself, because the other key may be the newer one. Run "
-          "\"vezactl "
-          "key restore\", or SELECT veza_backup_init() on the primary.");
+          "\"vezactl key restore\", or SELECT veza_backup_init() on the primary.");
 }
 
 // The name of a wrap of another key than `key_id`. Empty: there is none.

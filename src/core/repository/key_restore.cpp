@@ -474,8 +474,8 @@ class KeyRestorer {
                      NotTried())
         .WithHint(fmt::format(
             "If that key is right, check the passphrase, or give a copy of its wrap with --from. "
-            "If "
-            "the identity is forged or of another cluster, choose the right key with --key-id: {}.",
+            "If the identity is forged or of another cluster, choose the right key with --key-id: "
+            "{}.",
             Choices()));
   }
 
@@ -486,10 +486,10 @@ class KeyRestorer {
                      "WAL there",
                      IdentityName(named.identities.front()), store_->location(),
                      KeyInWords(KeyId(named)))
-        .WithHint(fmt::format("What is there: {}. If the identity is another cluster's, keep a "
-                              "copy of it, delete it, "
-                              "and try again. If it is right, choose its key with --key-id.",
-                              Choices()));
+        .WithHint(fmt::format(
+            "What is there: {}. If the identity is another cluster's, keep a "
+            "copy of it, delete it, and try again. If it is right, choose its key with --key-id.",
+            Choices()));
   }
 
   Error NothingTells() const {

@@ -57,8 +57,7 @@ Error LostOwnIdentity(const Store& store, std::uint64_t system_identifier) {
       .WithHint(
           "It was lost, or somebody has put another cluster's in its place. Under that one's key "
           "what is stored could not be read any more. If the other identity is wrong, keep a copy "
-          "of "
-          "it, delete it, and run \"vezactl key restore\". Otherwise give this cluster another "
+          "of it, delete it, and run \"vezactl key restore\". Otherwise give this cluster another "
           "veza_backup.cluster.");
 }
 

@@ -146,8 +146,7 @@ Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& 
     return std::move(status.error())
         .WithHint(
             "The file says to which repository this server archives. SELECT veza_backup_init() "
-            "writes "
-            "it anew.");
+            "writes it anew.");
   }
   return std::optional(std::move(marker));
 }

@@ -183,4 +183,11 @@ bool IsWithinTablespace(const std::string& path, const std::string& location) {
   return way && !way->empty() && IsVersionDirectory(way->begin()->string());
 }
 
+bool IsInPlaceTablespace(std::string_view name) {
+  constexpr std::string_view kPrefix = "pg_tblspc/";
+  const std::size_t slash = name.rfind('/');
+  return name.starts_with(kPrefix) && slash > kPrefix.size() &&
+         IsNumber(name.substr(kPrefix.size(), slash - kPrefix.size()));
+}
+
 }  // namespace veza

@@ -36,4 +36,8 @@ bool IsVersionDirectory(std::string_view name);
 // Whether `path` is within a directory of that kind right below `location`.
 bool IsWithinTablespace(const std::string& path, const std::string& location);
 
+// Whether `name`, in a data directory, is that of a version's directory in a tablespace that is in
+// the data directory itself (allow_in_place_tablespaces).
+bool IsInPlaceTablespace(std::string_view name);
+
 }  // namespace veza

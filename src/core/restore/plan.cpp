@@ -126,15 +126,14 @@ std::string TextOfLink(const std::string& link) {
 
 // As --tablespace-map takes it from a shell.
 std::string MapOption(std::string_view from, std::string_view to) {
-  std::string map;
-  for (const char c : from) {
-    map += c == '=' ? "\\=" : std::string(1, c);
-  }
-  map += '=';
-  for (const char c : to) {
-    map += c == '=' ? "\\=" : std::string(1, c);
-  }
-  return "--tablespace-map " + QuoteForShell(map);
+  const auto escaped = [](std::string_view path) {
+    std::string text;
+    for (const char c : path) {
+      text += c == '=' ? "\\=" : std::string(1, c);
+    }
+    return text;
+  };
+  return "--tablespace-map " + QuoteForShell(escaped(from) + "=" + escaped(to));
 }
 
 OuterPlace PlaceOf(const Tablespace& recorded, const std::string& directory,
@@ -678,8 +677,7 @@ Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions
                    DescribeTarget(options.target), obstacle.missing_segment)
       .WithHint(
           "Choose a newer backup (\"vezactl info\" shows from when to when one can restore), or "
-          "add "
-          "--end-at-gap to recover only as far as there is WAL.");
+          "add --end-at-gap to recover only as far as there is WAL.");
 }
 
 Error RemovedMeanwhile(std::string message) {

@@ -131,19 +131,6 @@ bool IsThere(const std::string& path) {
   return lstat(path.c_str(), &info) == 0;
 }
 
-bool IsNumber(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
-}
-
-// Whether `name` is that of a version's directory in a tablespace that is in the data directory
-// (allow_in_place_tablespaces).
-bool IsInPlaceTablespace(std::string_view name) {
-  constexpr std::string_view kPrefix = "pg_tblspc/";
-  const std::size_t slash = name.rfind('/');
-  return name.starts_with(kPrefix) && slash > kPrefix.size() &&
-         IsNumber(name.substr(kPrefix.size(), slash - kPrefix.size()));
-}
-
 // Whether a directory that the backup does not have, `name` in the target, looks like what no
 // cluster has there of its own: a data directory, a tablespace, a directory of WAL. Which cluster
 // it is does not matter: it may be a copy of this one that somebody keeps.

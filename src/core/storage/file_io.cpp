@@ -11,25 +11,6 @@
 
 namespace veza {
 
-namespace {
-
-const char* KindOf(mode_t mode) {
-  switch (mode & S_IFMT) {
-    case S_IFDIR:
-      return "a directory";
-    case S_IFLNK:
-      return "a symbolic link";
-    case S_IFIFO:
-      return "a FIFO";
-    case S_IFSOCK:
-      return "a socket";
-    default:
-      return "a device";
-  }
-}
-
-}  // namespace
-
 Status WriteAllAt(int fd, std::uint64_t offset, ByteView bytes, const std::string& file) {
   while (!bytes.empty()) {
     const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
@@ -45,6 +26,23 @@ Status WriteAllAt(int fd, std::uint64_t offset, ByteView bytes, const std::strin
   return Ok();
 }
 
+const char* NameOfKind(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      return "a file";
+    case S_IFDIR:
+      return "a directory";
+    case S_IFLNK:
+      return "a symbolic link";
+    case S_IFIFO:
+      return "a FIFO";
+    case S_IFSOCK:
+      return "a socket";
+    default:
+      return "a device";
+  }
+}
+
 Status RequireReplaceableFile(const std::string& path) {
   if (path.empty() || path.ends_with('/')) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a file", path);
@@ -56,7 +54,7 @@ Status RequireReplaceableFile(const std::string& path) {
   }
   if (!S_ISREG(info.st_mode)) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is {}, and no file is put in its place",
-                     path, KindOf(info.st_mode))
+                     path, NameOfKind(info.st_mode))
         .WithHint("Remove it if it is not needed, or name another file.");
   }
   return Ok();

@@ -1,6 +1,8 @@
 // Reading and writing at a place in a file, all of it; and small files that others may have made.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -14,6 +16,9 @@ namespace veza {
 // Goes on after short writes and signals. `file` names it in the error ("could not write <file>").
 // Thread-safe for places that do not overlap.
 Status WriteAllAt(int fd, std::uint64_t offset, ByteView bytes, const std::string& file);
+
+// "a FIFO", for example, of what stat() says.
+const char* NameOfKind(mode_t mode);
 
 // Before a file of ours takes a name by rename(), or one that is left over under the name of a
 // temporary file is removed: that there is a regular file or nothing. Whatever else has the name (a

@@ -16,6 +16,7 @@
 #include <optional>
 
 #include "core/environment.h"
+#include "core/storage/file_io.h"
 #include "core/storage/local_tree.h"
 #include "core/storage/unique_fd.h"
 
@@ -101,15 +102,6 @@ gid_t GroupOf(uid_t user) {
   passwd* found = nullptr;
   const int failed = getpwuid_r(user, &entry, buffer.data(), buffer.size(), &found);
   return failed == 0 && found != nullptr ? found->pw_gid : kNoGroup;
-}
-
-const char* NameOfKind(mode_t mode) {
-  return S_ISLNK(mode)    ? "a symbolic link"
-         : S_ISDIR(mode)  ? "a directory"
-         : S_ISREG(mode)  ? "a file"
-         : S_ISFIFO(mode) ? "a FIFO"
-         : S_ISSOCK(mode) ? "a socket"
-                          : "a device";
 }
 
 }  // namespace
