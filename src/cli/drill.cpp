@@ -11,8 +11,8 @@
 #include "cli/output.h"
 #include "cli/restore_options.h"
 #include "core/exposition.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/connect.h"
-#include "core/repository/timeline_history.h"
 
 namespace veza::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include <iterator>
 
 #include "core/codec/json.h"
-#include "core/repository/timeline_history.h"
+#include "core/postgres/timeline_history.h"
 #include "core/verify/data_files.h"
 
 namespace veza::cli {

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/postgres/ready_files.h"
 #include "core/repository/archive_pace.h"
 #include "core/repository/archive_survey.h"
-#include "core/repository/ready_files.h"
 #include "core/repository/wal_archive.h"
 #include "pg/wal_disk.h"
 //

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/postgres/timeline_history.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/choose_full.h"
 #include "core/repository/choose_label.h"
@@ -15,7 +16,6 @@
 #include "core/repository/expire.h"
 #include "core/repository/finished_copy.h"
 #include "core/repository/slot_claim.h"
-#include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 #include "core/repository/wal_wait.h"
 //

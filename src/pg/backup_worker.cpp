@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/repository/tablespace_map.h"
+#include "core/postgres/tablespace_map.h"
 #include "pg/backup_job.h"
 #include "pg/settings.h"
 //

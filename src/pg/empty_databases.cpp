@@ -1,4 +1,4 @@
-// A restore of some databases lists the others in a file (core/repository/empty_databases.h). When
+// A restore of some databases lists the others in a file (core/postgres/empty_databases.h). When
 // the server has become a primary, a worker with a database connection drops them and removes the
 // file. What cannot be dropped stays on the list and is tried again after the next start.
 //
@@ -9,8 +9,8 @@
 
 #include <string>
 
-#include "core/repository/empty_databases.h"
-#include "core/repository/timeline_history.h"
+#include "core/postgres/empty_databases.h"
+#include "core/postgres/timeline_history.h"
 //
 #include "pg/boundary.h"
 #include "pg/compat.h"

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/config/config.h"
-#include "core/repository/data_directory.h"
+#include "core/postgres/data_directory.h"
 #include "core/repository/repository.h"
 #include "core/repository/repository_marker.h"
 #include "core/storage/retrying_store.h"

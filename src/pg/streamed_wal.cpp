@@ -9,7 +9,7 @@
 #include <deque>
 
 #include "core/error.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 //
 #include "pg/archiving.h"
 #include "pg/boundary.h"

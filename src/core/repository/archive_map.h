@@ -13,10 +13,10 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/postgres/lsn.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/gap_record.h"
-#include "core/repository/lsn.h"
 #include "core/repository/repository.h"
-#include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 
 namespace veza {

@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "core/environment.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 
 namespace veza {
 

@@ -12,8 +12,8 @@
 #include "core/codec/seal.h"
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/postgres/lsn.h"
 #include "core/repository/identity.h"
-#include "core/repository/lsn.h"
 #include "core/repository/names.h"
 
 namespace veza {

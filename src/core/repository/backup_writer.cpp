@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/codec/zstd.h"
+#include "core/postgres/page.h"
 #include "core/rate_limiter.h"
 #include "core/repository/changed_pages.h"
 #include "core/repository/entrance.h"
@@ -22,7 +23,6 @@
 #include "core/repository/names.h"
 #include "core/repository/pack_reader.h"
 #include "core/repository/pack_uploader.h"
-#include "core/repository/page.h"
 #include "core/repository/page_verifier.h"
 #include "core/storage/unique_fd.h"
 #include "core/thread_group.h"

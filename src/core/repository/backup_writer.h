@@ -15,9 +15,9 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/postgres/data_directory.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/copied_contents.h"
-#include "core/repository/data_directory.h"
 #include "core/repository/full_index.h"
 #include "core/repository/repository.h"
 #include "core/repository/secret_scan.h"

@@ -3,8 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "core/postgres/page.h"
 #include "core/repository/pack.h"
-#include "core/repository/page.h"
 
 namespace veza {
 

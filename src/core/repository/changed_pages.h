@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "core/bytes.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 #include "core/repository/manifest.h"
 
 namespace veza {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "core/repository/relation_names.h"
+#include "core/postgres/relation_names.h"
 
 namespace veza {
 

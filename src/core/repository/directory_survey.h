@@ -6,7 +6,7 @@
 
 #include "core/environment.h"
 #include "core/error.h"
-#include "core/repository/data_directory.h"
+#include "core/postgres/data_directory.h"
 #include "core/repository/secret_scan.h"
 
 namespace veza {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 #include "core/repository/repository.h"
 
 namespace veza {

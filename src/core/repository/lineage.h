@@ -11,9 +11,9 @@
 #include <optional>
 #include <vector>
 
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/repository.h"
-#include "core/repository/timeline_history.h"
 
 namespace veza {
 

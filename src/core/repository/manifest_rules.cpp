@@ -8,8 +8,8 @@
 #include <utility>
 #include <variant>
 
-#include "core/repository/data_directory.h"
-#include "core/repository/own_names.h"
+#include "core/postgres/data_directory.h"
+#include "core/postgres/own_names.h"
 
 namespace veza {
 

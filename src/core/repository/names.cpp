@@ -4,7 +4,7 @@
 #include <charconv>
 #include <ctime>
 
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 
 namespace veza {
 

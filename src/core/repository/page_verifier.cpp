@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "core/postgres/page.h"
 #include "core/repository/file_reader.h"
-#include "core/repository/page.h"
 
 namespace veza {
 

@@ -9,8 +9,8 @@
 
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/postgres/data_directory.h"
 #include "core/repository/backup_summary.h"
-#include "core/repository/data_directory.h"
 
 namespace veza {
 

@@ -12,9 +12,9 @@
 
 #include "core/codec/frame_reader.h"
 #include "core/limits.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/gap_record.h"
 #include "core/repository/names.h"
-#include "core/repository/timeline_history.h"
 #include "core/repository/wal_scan.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"

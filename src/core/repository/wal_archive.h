@@ -12,7 +12,7 @@
 
 #include "core/codec/stream.h"
 #include "core/error.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 #include "core/repository/repository.h"
 
 namespace veza {

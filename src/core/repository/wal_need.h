@@ -17,7 +17,7 @@
 #include <string_view>
 
 #include "core/environment.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 
 namespace veza {
 

@@ -15,8 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/postgres/lsn.h"
 #include "core/repository/backup_summary.h"
-#include "core/repository/lsn.h"
 #include "core/repository/retention.h"
 
 namespace veza {

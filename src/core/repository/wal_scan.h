@@ -9,7 +9,7 @@
 
 #include "core/bytes.h"
 #include "core/environment.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 
 namespace veza {
 

@@ -9,9 +9,9 @@
 #include <fstream>
 #include <utility>
 
+#include "core/postgres/timeline_history.h"
 #include "core/repository/entrance.h"
 #include "core/repository/names.h"
-#include "core/repository/timeline_history.h"
 
 namespace veza {
 namespace {

@@ -40,8 +40,8 @@
 
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/postgres/ready_files.h"
 #include "core/repository/adaptive_level.h"
-#include "core/repository/ready_files.h"
 #include "core/repository/repository.h"
 #include "core/repository/wal_archive.h"
 #include "core/storage/retrying_store.h"

@@ -7,8 +7,8 @@
 
 #include "core/environment.h"
 #include "core/error.h"
-#include "core/repository/lsn.h"
-#include "core/repository/timeline_history.h"
+#include "core/postgres/lsn.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/wal_archive.h"
 
 namespace veza {

@@ -5,8 +5,8 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/backup_summary.h"
-#include "core/repository/timeline_history.h"
 #include "core/restore/target.h"
 
 namespace veza {

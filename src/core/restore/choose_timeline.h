@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/backup_summary.h"
-#include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 #include "core/restore/target.h"
 

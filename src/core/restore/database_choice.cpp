@@ -6,8 +6,8 @@
 #include <set>
 #include <utility>
 
-#include "core/repository/data_directory.h"
-#include "core/repository/empty_databases.h"
+#include "core/postgres/data_directory.h"
+#include "core/postgres/empty_databases.h"
 
 namespace veza {
 

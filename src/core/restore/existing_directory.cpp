@@ -19,7 +19,7 @@
 
 #include "core/environment.h"
 #include "core/exposition.h"
-#include "core/repository/data_directory.h"
+#include "core/postgres/data_directory.h"
 #include "core/restore/control_file.h"
 #include "core/restore/original.h"
 #include "core/storage/file_io.h"

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/repository/own_names.h"
+#include "core/postgres/own_names.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {

@@ -9,10 +9,10 @@
 #include <cerrno>
 #include <cstdio>
 
-#include "core/repository/data_directory.h"
-#include "core/repository/empty_databases.h"
-#include "core/repository/tablespace_map.h"
-#include "core/repository/timeline_history.h"
+#include "core/postgres/data_directory.h"
+#include "core/postgres/empty_databases.h"
+#include "core/postgres/tablespace_map.h"
+#include "core/postgres/timeline_history.h"
 #include "core/restore/existing_directory.h"
 #include "core/restore/original.h"
 #include "core/storage/file_io.h"

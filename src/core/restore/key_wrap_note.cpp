@@ -1,7 +1,7 @@
 #include "core/restore/key_wrap_note.h"
 
 #include "core/exposition.h"
-#include "core/repository/timeline_history.h"
+#include "core/postgres/timeline_history.h"
 #include "core/storage/file_io.h"
 
 namespace veza {

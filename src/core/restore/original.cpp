@@ -12,7 +12,7 @@
 #include <system_error>
 #include <vector>
 
-#include "core/repository/data_directory.h"
+#include "core/postgres/data_directory.h"
 #include "core/restore/existing_directory.h"
 #include "core/storage/file_io.h"
 

@@ -15,17 +15,17 @@
 #include <thread>
 #include <utility>
 
+#include "core/postgres/empty_databases.h"
+#include "core/postgres/relation_names.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/archive_map.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
-#include "core/repository/empty_databases.h"
 #include "core/repository/entrance.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 #include "core/repository/recovery_window.h"
-#include "core/repository/relation_names.h"
 #include "core/repository/suspect_diff.h"
-#include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 #include "core/restore/choose_backup.h"
 #include "core/restore/choose_timeline.h"

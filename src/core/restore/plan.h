@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/repository.h"
-#include "core/repository/timeline_history.h"
 #include "core/restore/choose_backup.h"
 #include "core/restore/database_choice.h"
 #include "core/restore/recovery_settings.h"

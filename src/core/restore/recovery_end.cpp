@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/postgres/timeline_history.h"
 #include "core/repository/file_reader.h"
 #include "core/repository/recovery_window.h"
-#include "core/repository/timeline_history.h"
 #include "core/repository/wal_archive.h"
 #include "core/storage/unique_fd.h"
 

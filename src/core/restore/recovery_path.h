@@ -10,7 +10,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "core/repository/timeline_history.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/wal_archive.h"
 
 namespace veza {

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/repository/own_names.h"
+#include "core/postgres/own_names.h"
 #include "core/restore/target.h"
 
 namespace veza {

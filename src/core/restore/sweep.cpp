@@ -16,8 +16,8 @@
 #include <system_error>
 #include <utility>
 
-#include "core/repository/data_directory.h"
-#include "core/repository/empty_databases.h"
+#include "core/postgres/data_directory.h"
+#include "core/postgres/empty_databases.h"
 #include "core/repository/manifest_rules.h"
 #include "core/repository/names.h"
 #include "core/repository/pack_list.h"

@@ -10,7 +10,7 @@
 
 #include "core/environment.h"
 #include "core/error.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 
 namespace veza {
 

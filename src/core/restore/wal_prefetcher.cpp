@@ -8,7 +8,7 @@
 #include <set>
 #include <string>
 
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 #include "core/thread_group.h"
 
 namespace veza {

@@ -17,7 +17,7 @@
 
 #include "core/bytes.h"
 #include "core/codec/digest.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 #include "core/storage/file_io.h"
 
 namespace veza {

@@ -17,7 +17,7 @@
 
 #include "core/environment.h"
 #include "core/error.h"
-#include "core/repository/data_directory.h"
+#include "core/postgres/data_directory.h"
 
 namespace veza {
 

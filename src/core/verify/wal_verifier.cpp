@@ -9,10 +9,10 @@
 
 #include "core/codec/stream.h"
 #include "core/limits.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/archive_survey.h"
 #include "core/repository/backup_order.h"
 #include "core/repository/names.h"
-#include "core/repository/timeline_history.h"
 
 namespace veza {
 

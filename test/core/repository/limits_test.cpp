@@ -8,6 +8,7 @@
 #include "core/codec/document.h"
 #include "core/codec/stream_builder.h"
 #include "core/memory_gauge.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/cluster_lock.h"
 #include "core/repository/drill_record.h"
@@ -19,7 +20,6 @@
 #include "core/repository/restore_lease.h"
 #include "core/repository/test_backup.h"
 #include "core/repository/test_repository.h"
-#include "core/repository/timeline_history.h"
 #include "core/storage/forwarding_store.h"
 
 namespace veza {

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "core/codec/crc32c.h"
+#include "core/postgres/page.h"
 #include "core/repository/backup_writer.h"
-#include "core/repository/page.h"
 #include "core/repository/test_repository.h"
 
 namespace veza {

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <set>
 
-#include "core/repository/empty_databases.h"
+#include "core/postgres/empty_databases.h"
 #include "core/restore/database_choice.h"
 #include "core/restore/test_restore.h"
 

@@ -7,7 +7,7 @@
 
 #include <random>
 
-#include "core/repository/data_directory.h"
+#include "core/postgres/data_directory.h"
 #include "core/restore/bind_mount.h"
 #include "core/restore/existing_directory.h"
 #include "core/restore/sweep.h"

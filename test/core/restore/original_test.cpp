@@ -8,7 +8,7 @@
 #include <filesystem>
 
 #include "core/codec/codec_fixtures.h"
-#include "core/repository/data_directory.h"
+#include "core/postgres/data_directory.h"
 #include "core/restore/bind_mount.h"
 #include "core/storage/file_io.h"
 #include "core/storage/temporary_directory.h"

@@ -5,7 +5,7 @@
 
 #include "core/bytes.h"
 #include "core/config/temporary_directory.h"
-#include "core/repository/page.h"
+#include "core/postgres/page.h"
 
 namespace veza {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/repository/empty_databases.h"
+#include "core/postgres/empty_databases.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 
 #include <gtest/gtest.h>
 

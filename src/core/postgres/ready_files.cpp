@@ -1,4 +1,4 @@
-#include "core/repository/ready_files.h"
+#include "core/postgres/ready_files.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <memory>
 #include <string_view>
 
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 
 namespace veza {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 #include "core/repository/wal_archive.h"
 
 namespace veza {

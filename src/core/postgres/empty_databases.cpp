@@ -1,4 +1,4 @@
-#include "core/repository/empty_databases.h"
+#include "core/postgres/empty_databases.h"
 
 #include "core/codec/json.h"
 #include "core/repository/json_fields.h"

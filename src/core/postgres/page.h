@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "core/bytes.h"
-#include "core/repository/lsn.h"
+#include "core/postgres/lsn.h"
 
 namespace veza {
 

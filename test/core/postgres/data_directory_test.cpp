@@ -1,4 +1,4 @@
-#include "core/repository/data_directory.h"
+#include "core/postgres/data_directory.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/postgres/relation_names.h"
 #include "core/repository/backup_summary.h"
-#include "core/repository/relation_names.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {

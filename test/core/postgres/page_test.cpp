@@ -1,4 +1,4 @@
-#include "core/repository/page.h"
+#include "core/postgres/page.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "core/repository/ready_files.h"
+#include "core/postgres/ready_files.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

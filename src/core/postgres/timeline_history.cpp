@@ -1,4 +1,4 @@
-#include "core/repository/timeline_history.h"
+#include "core/postgres/timeline_history.h"
 
 #include <algorithm>
 #include <array>

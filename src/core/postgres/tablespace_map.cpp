@@ -1,4 +1,4 @@
-#include "core/repository/tablespace_map.h"
+#include "core/postgres/tablespace_map.h"
 
 #include <charconv>
 

@@ -1,4 +1,4 @@
-#include "core/repository/data_directory.h"
+#include "core/postgres/data_directory.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -18,8 +18,8 @@
 #include <unordered_set>
 #include <utility>
 
-#include "core/repository/empty_databases.h"
-#include "core/repository/own_names.h"
+#include "core/postgres/empty_databases.h"
+#include "core/postgres/own_names.h"
 #include "core/repository/repository_marker.h"
 #include "core/storage/file_io.h"
 

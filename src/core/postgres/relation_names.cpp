@@ -1,4 +1,4 @@
-#include "core/repository/relation_names.h"
+#include "core/postgres/relation_names.h"
 
 #include <algorithm>
 #include <charconv>
