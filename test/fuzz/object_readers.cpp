@@ -10,8 +10,8 @@
 #include "core/repository/manifest_records.h"
 #include "core/repository/names.h"
 #include "core/repository/pack_reader.h"
-#include "core/repository/wal_scan.h"
 #include "core/restore/control_file.h"
+#include "core/wal/wal_scan.h"
 #include "fuzz/memory_store.h"
 #include "fuzz/readers.h"
 

@@ -15,9 +15,9 @@
 #include "core/postgres/timeline_history.h"
 #include "core/repository/gap_record.h"
 #include "core/repository/names.h"
-#include "core/repository/wal_scan.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
+#include "core/wal/wal_scan.h"
 
 namespace veza {
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "core/repository/archive_map.h"
-#include "core/repository/wal_scan.h"
+#include "core/wal/wal_scan.h"
 
 namespace veza {
 namespace {

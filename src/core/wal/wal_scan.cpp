@@ -1,4 +1,4 @@
-#include "core/repository/wal_scan.h"
+#include "core/wal/wal_scan.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,4 +1,4 @@
-#include "core/repository/wal_scan.h"
+#include "core/wal/wal_scan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
