@@ -15,7 +15,7 @@
 #include "cli/signals.h"
 #include "cli/throw_away.h"
 #include "core/codec/json.h"
-#include "core/repository/json_fields.h"
+#include "core/codec/json_fields.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
 

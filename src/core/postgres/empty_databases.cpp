@@ -1,7 +1,7 @@
 #include "core/postgres/empty_databases.h"
 
 #include "core/codec/json.h"
-#include "core/repository/json_fields.h"
+#include "core/codec/json_fields.h"
 
 namespace veza {
 

@@ -6,8 +6,8 @@
 
 #include "core/codec/document.h"
 #include "core/codec/json.h"
+#include "core/codec/json_fields.h"
 #include "core/limits.h"
-#include "core/repository/json_fields.h"
 
 namespace veza {
 

@@ -5,8 +5,8 @@
 
 #include "core/codec/document.h"
 #include "core/codec/json.h"
+#include "core/codec/json_fields.h"
 #include "core/limits.h"
-#include "core/repository/json_fields.h"
 #include "core/repository/names.h"
 
 namespace veza {

@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "core/codec/document.h"
+#include "core/codec/json_fields.h"
 #include "core/limits.h"
-#include "core/repository/json_fields.h"
 #include "core/repository/names.h"
 
 namespace veza {

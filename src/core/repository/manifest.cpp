@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "core/codec/json.h"
+#include "core/codec/json_fields.h"
 #include "core/limits.h"
-#include "core/repository/json_fields.h"
 #include "core/repository/manifest_records.h"
 
 namespace veza {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/codec/json_fields.h"
 #include "core/limits.h"
-#include "core/repository/json_fields.h"
 
 namespace veza {
 

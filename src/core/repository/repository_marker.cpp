@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "core/codec/json.h"
+#include "core/codec/json_fields.h"
 #include "core/exposition.h"
 #include "core/repository/entrance.h"
-#include "core/repository/json_fields.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {

@@ -1,4 +1,4 @@
-#include "core/repository/json_fields.h"
+#include "core/codec/json_fields.h"
 
 #include <charconv>
 
