@@ -11,8 +11,8 @@
 #include <sstream>
 
 #include "cli/child_process.h"
+#include "core/archive/wal_archive.h"
 #include "core/codec/json.h"
-#include "core/repository/wal_archive.h"
 #include "core/storage/file_io.h"
 
 namespace veza::cli {

@@ -5,10 +5,10 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "core/archive/recovery_window.h"
 #include "core/repository/drill_record.h"
 #include "core/repository/entrance.h"
 #include "core/repository/expire.h"
-#include "core/repository/recovery_window.h"
 #include "core/repository/restore_lease.h"
 #include "core/repository/suspect_diff.h"
 

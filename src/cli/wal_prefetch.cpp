@@ -11,8 +11,8 @@
 #include <system_error>
 #include <vector>
 
+#include "core/archive/wal_archive.h"
 #include "core/process_identity.h"
-#include "core/repository/wal_archive.h"
 #include "core/restore/key_wrap_note.h"
 #include "core/restore/wal_prefetcher.h"
 

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
+#include "core/archive/archive_pace.h"
 #include "core/postgres/ready_files.h"
-#include "core/repository/archive_pace.h"
 #include "pg/metrics.h"
 #include "pg/rows_call.h"
 #include "pg/wal_disk.h"

@@ -22,7 +22,7 @@
 #include <string_view>
 #include <utility>
 
-#include "core/repository/wal_shipper.h"
+#include "core/archive/wal_shipper.h"
 #include "pg/server_repository.h"
 #include "pg/settings.h"
 //

@@ -12,10 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "core/archive/archive_pace.h"
+#include "core/archive/archive_survey.h"
+#include "core/archive/wal_archive.h"
 #include "core/postgres/ready_files.h"
-#include "core/repository/archive_pace.h"
-#include "core/repository/archive_survey.h"
-#include "core/repository/wal_archive.h"
 #include "pg/wal_disk.h"
 //
 #include "pg/archiving.h"

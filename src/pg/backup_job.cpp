@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/archive/wal_archive.h"
+#include "core/archive/wal_wait.h"
 #include "core/postgres/timeline_history.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/choose_full.h"
@@ -16,8 +18,6 @@
 #include "core/repository/expire.h"
 #include "core/repository/finished_copy.h"
 #include "core/repository/slot_claim.h"
-#include "core/repository/wal_archive.h"
-#include "core/repository/wal_wait.h"
 //
 #include "pg/boundary.h"
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <optional>
 
+#include "core/archive/wal_archive.h"
 #include "core/repository/check.h"
 #include "core/repository/connect.h"
 #include "core/repository/directory_survey.h"
 #include "core/repository/security_check.h"
-#include "core/repository/wal_archive.h"
 #include "pg/rows_call.h"
 //
 #include "pg/archiving.h"

@@ -10,10 +10,10 @@
 #include <optional>
 #include <utility>
 
+#include "core/archive/wal_archive.h"
 #include "core/repository/connect.h"
 #include "core/repository/entrance.h"
 #include "core/repository/repository_marker.h"
-#include "core/repository/wal_archive.h"
 #include "pg/settings.h"
 //
 #include "pg/archiving.h"

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/archive/archive_pace.h"
 #include "core/postgres/ready_files.h"
-#include "core/repository/archive_pace.h"
 #include "pg/wal_disk.h"
 //
 #include "pg/archiving.h"

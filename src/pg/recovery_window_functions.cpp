@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/repository/recovery_window.h"
+#include "core/archive/recovery_window.h"
 #include "pg/rows_call.h"
 #include "pg/sql_function.h"
 

@@ -6,10 +6,10 @@
 #include <string>
 #include <utility>
 
+#include "core/archive/wal_need.h"
 #include "core/repository/cluster_lock.h"
 #include "core/repository/connect.h"
 #include "core/repository/names.h"
-#include "core/repository/wal_need.h"
 #include "pg/settings.h"
 //
 #include "pg/archiving.h"

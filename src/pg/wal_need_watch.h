@@ -1,5 +1,5 @@
 // The scheduler's eye on backups of standbys: on a primary, it finishes the segment that one of
-// them waits for (core/repository/wal_need.h).
+// them waits for (core/archive/wal_need.h).
 //
 // What it costs: one listing of lock/ a minute (so 60 requests an hour), and that only while a
 // standby is connected and the current segment holds something and is not finished within some

@@ -2,6 +2,7 @@
 // signed here, as somebody would who can write to a repository without encryption.
 #include <nlohmann/json.hpp>
 
+#include "core/archive/gap_record.h"
 #include "core/codec/document.h"
 #include "core/codec/json.h"
 #include "core/codec/key.h"
@@ -9,7 +10,6 @@
 #include "core/postgres/empty_databases.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/drill_record.h"
-#include "core/repository/gap_record.h"
 #include "core/repository/identity.h"
 #include "core/repository/lock_document.h"
 #include "core/repository/names.h"

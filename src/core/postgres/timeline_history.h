@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
+#include "core/archive/wal_archive.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
-#include "core/repository/wal_archive.h"
 
 namespace veza {
 

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "core/archive/gap_record.h"
 #include "core/postgres/timeline_history.h"
 #include "core/repository/backup_catalog.h"
-#include "core/repository/gap_record.h"
 
 namespace veza {
 

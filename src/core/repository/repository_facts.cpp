@@ -4,10 +4,10 @@
 #include <utility>
 #include <vector>
 
+#include "core/archive/lineage.h"
+#include "core/archive/wal_archive.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
-#include "core/repository/lineage.h"
-#include "core/repository/wal_archive.h"
 
 namespace veza {
 

@@ -5,10 +5,10 @@
 #include <map>
 #include <optional>
 
+#include "core/archive/recovery_window.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/cluster_lock.h"
 #include "core/repository/drill_record.h"
-#include "core/repository/recovery_window.h"
 #include "core/repository/repository.h"
 
 namespace veza {

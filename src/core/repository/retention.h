@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "core/archive/lineage.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
 #include "core/repository/backup_catalog.h"
-#include "core/repository/lineage.h"
 #include "core/repository/restore_lease.h"
 #include "core/storage/store.h"
 

@@ -6,7 +6,7 @@
 #include <limits>
 #include <utility>
 
-#include "core/repository/archive_map.h"
+#include "core/archive/archive_map.h"
 #include "core/wal/wal_scan.h"
 
 namespace veza {

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "core/archive/wal_archive.h"
 #include "core/error.h"
 #include "core/postgres/timeline_history.h"
 #include "core/repository/backup_summary.h"
-#include "core/repository/wal_archive.h"
 #include "core/restore/target.h"
 
 namespace veza {

@@ -15,18 +15,18 @@
 #include <thread>
 #include <utility>
 
+#include "core/archive/archive_map.h"
+#include "core/archive/recovery_window.h"
+#include "core/archive/wal_archive.h"
 #include "core/postgres/empty_databases.h"
 #include "core/postgres/relation_names.h"
 #include "core/postgres/timeline_history.h"
-#include "core/repository/archive_map.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
 #include "core/repository/entrance.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
-#include "core/repository/recovery_window.h"
 #include "core/repository/suspect_diff.h"
-#include "core/repository/wal_archive.h"
 #include "core/restore/choose_backup.h"
 #include "core/restore/choose_timeline.h"
 #include "core/restore/existing_directory.h"

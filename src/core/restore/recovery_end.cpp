@@ -7,10 +7,10 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/archive/recovery_window.h"
+#include "core/archive/wal_archive.h"
 #include "core/postgres/timeline_history.h"
 #include "core/repository/file_reader.h"
-#include "core/repository/recovery_window.h"
-#include "core/repository/wal_archive.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {

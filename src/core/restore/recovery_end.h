@@ -14,9 +14,9 @@
 #include <functional>
 #include <string>
 
+#include "core/archive/archive_map.h"
 #include "core/bytes.h"
 #include "core/error.h"
-#include "core/repository/archive_map.h"
 #include "core/repository/repository.h"
 #include "core/restore/plan.h"
 

@@ -9,9 +9,9 @@
 #include <optional>
 #include <string>
 
+#include "core/archive/wal_archive.h"
 #include "core/error.h"
 #include "core/postgres/timeline_history.h"
-#include "core/repository/wal_archive.h"
 
 namespace veza {
 

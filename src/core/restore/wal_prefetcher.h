@@ -11,9 +11,9 @@
 #include <cstdint>
 #include <functional>
 
+#include "core/archive/wal_archive.h"
 #include "core/environment.h"
 #include "core/error.h"
-#include "core/repository/wal_archive.h"
 #include "core/restore/wal_spool.h"
 
 namespace veza {

@@ -7,10 +7,10 @@
 #include <optional>
 #include <utility>
 
+#include "core/archive/archive_survey.h"
 #include "core/codec/stream.h"
 #include "core/limits.h"
 #include "core/postgres/timeline_history.h"
-#include "core/repository/archive_survey.h"
 #include "core/repository/backup_order.h"
 #include "core/repository/names.h"
 

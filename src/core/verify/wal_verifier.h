@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "core/archive/wal_archive.h"
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
-#include "core/repository/wal_archive.h"
 #include "core/verify/session.h"
 
 namespace veza {

@@ -12,9 +12,9 @@
 #include <fstream>
 #include <iterator>
 
+#include "core/archive/wal_archive.h"
 #include "core/codec/stream_builder.h"
 #include "core/repository/repository.h"
-#include "core/repository/wal_archive.h"
 #include "core/restore/plan.h"
 #include "core/restore/restore.h"
 #include "core/storage/local_store.h"

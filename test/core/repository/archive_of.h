@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/repository/archive_map.h"
+#include "core/archive/archive_map.h"
 #include "core/repository/test_repository.h"
 
 namespace veza {

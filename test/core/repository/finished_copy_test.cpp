@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/repository/gap_record.h"
+#include "core/archive/gap_record.h"
 #include "core/repository/lock_nodes.h"
 #include "core/repository/manifest.h"
 #include "core/repository/retention.h"

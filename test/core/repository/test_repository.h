@@ -9,13 +9,13 @@
 #include <string>
 #include <utility>
 
+#include "core/archive/wal_archive.h"
 #include "core/codec/codec_fixtures.h"
 #include "core/codec/document.h"
 #include "core/codec/hand_made_wrap.h"
 #include "core/config/temporary_directory.h"
 #include "core/repository/names.h"
 #include "core/repository/repository.h"
-#include "core/repository/wal_archive.h"
 #include "core/storage/fault_store.h"
 #include "core/storage/local_store.h"
 #include "core/test_files.h"

@@ -9,8 +9,8 @@
 #include <map>
 #include <mutex>
 
+#include "core/archive/archive_survey.h"
 #include "core/limits.h"
-#include "core/repository/archive_survey.h"
 #include "core/repository/pins.h"
 #include "core/restore/test_restore.h"
 

@@ -7,8 +7,8 @@
 #include <cstring>
 #include <limits>
 
-#include "core/repository/archive_map.h"
-#include "core/repository/gap_record.h"
+#include "core/archive/archive_map.h"
+#include "core/archive/gap_record.h"
 #include "core/repository/made_up_wal.h"
 #include "core/repository/names.h"
 

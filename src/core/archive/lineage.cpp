@@ -1,11 +1,11 @@
-#include "core/repository/lineage.h"
+#include "core/archive/lineage.h"
 
 #include <algorithm>
 #include <string>
 #include <utility>
 
+#include "core/archive/wal_archive.h"
 #include "core/repository/names.h"
-#include "core/repository/wal_archive.h"
 
 namespace veza {
 

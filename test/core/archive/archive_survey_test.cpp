@@ -1,4 +1,4 @@
-#include "core/repository/archive_survey.h"
+#include "core/archive/archive_survey.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "core/repository/archive_map.h"
+#include "core/archive/archive_map.h"
 #include "core/repository/backup_catalog.h"
 
 namespace veza {

@@ -1,4 +1,4 @@
-#include "core/repository/recovery_window.h"
+#include "core/archive/recovery_window.h"
 
 #include <algorithm>
 #include <iterator>
@@ -6,8 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "core/archive/wal_archive.h"
 #include "core/repository/names.h"
-#include "core/repository/wal_archive.h"
 
 namespace veza {
 

@@ -1,4 +1,4 @@
-#include "core/repository/recovery_window.h"
+#include "core/archive/recovery_window.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-#include "core/repository/archive_map.h"
+#include "core/archive/archive_map.h"
 
 #include <algorithm>
 #include <limits>

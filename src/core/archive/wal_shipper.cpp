@@ -1,4 +1,4 @@
-#include "core/repository/wal_shipper.h"
+#include "core/archive/wal_shipper.h"
 
 #include <sys/eventfd.h>
 #include <time.h>

@@ -1,4 +1,4 @@
-#include "core/repository/gap_record.h"
+#include "core/archive/gap_record.h"
 
 #include <utility>
 

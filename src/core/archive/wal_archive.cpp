@@ -1,4 +1,4 @@
-#include "core/repository/wal_archive.h"
+#include "core/archive/wal_archive.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,10 +10,10 @@
 #include <filesystem>
 #include <utility>
 
+#include "core/archive/gap_record.h"
 #include "core/codec/frame_reader.h"
 #include "core/limits.h"
 #include "core/postgres/timeline_history.h"
-#include "core/repository/gap_record.h"
 #include "core/repository/names.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"

@@ -5,11 +5,11 @@
 #include <functional>
 #include <string>
 
+#include "core/archive/wal_archive.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
 #include "core/postgres/timeline_history.h"
-#include "core/repository/wal_archive.h"
 
 namespace veza {
 

@@ -1,4 +1,4 @@
-#include "core/repository/wal_wait.h"
+#include "core/archive/wal_wait.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

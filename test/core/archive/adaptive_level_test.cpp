@@ -1,4 +1,4 @@
-#include "core/repository/adaptive_level.h"
+#include "core/archive/adaptive_level.h"
 
 #include <gtest/gtest.h>
 

@@ -12,12 +12,12 @@
 #include <string>
 #include <vector>
 
+#include "core/archive/gap_record.h"
+#include "core/archive/wal_archive.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
 #include "core/postgres/timeline_history.h"
-#include "core/repository/gap_record.h"
 #include "core/repository/repository.h"
-#include "core/repository/wal_archive.h"
 
 namespace veza {
 

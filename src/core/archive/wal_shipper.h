@@ -38,12 +38,12 @@
 #include <string>
 #include <vector>
 
+#include "core/archive/adaptive_level.h"
+#include "core/archive/wal_archive.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/postgres/ready_files.h"
-#include "core/repository/adaptive_level.h"
 #include "core/repository/repository.h"
-#include "core/repository/wal_archive.h"
 #include "core/storage/retrying_store.h"
 #include "core/storage/unique_fd.h"
 #include "core/thread_group.h"

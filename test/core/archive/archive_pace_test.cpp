@@ -1,4 +1,4 @@
-#include "core/repository/archive_pace.h"
+#include "core/archive/archive_pace.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "core/repository/wal_need.h"
+#include "core/archive/wal_need.h"
 
 #include <gtest/gtest.h>
 

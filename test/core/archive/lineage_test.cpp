@@ -1,4 +1,4 @@
-#include "core/repository/lineage.h"
+#include "core/archive/lineage.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

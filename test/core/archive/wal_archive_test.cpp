@@ -1,4 +1,4 @@
-#include "core/repository/wal_archive.h"
+#include "core/archive/wal_archive.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "core/repository/archive_survey.h"
+#include "core/archive/archive_survey.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -6,8 +6,8 @@
 #include <system_error>
 #include <utility>
 
+#include "core/archive/wal_archive.h"
 #include "core/repository/backup_catalog.h"
-#include "core/repository/wal_archive.h"
 
 namespace veza {
 namespace {
