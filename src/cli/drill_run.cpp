@@ -15,10 +15,10 @@
 #include "cli/output.h"
 #include "cli/restore_options.h"
 #include "cli/signals.h"
+#include "core/backup/suspect_diff.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/connect.h"
 #include "core/repository/retention.h"
-#include "core/repository/suspect_diff.h"
 #include "core/restore/recovery_end.h"
 #include "core/restore/restore.h"
 

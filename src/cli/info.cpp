@@ -6,11 +6,11 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "core/archive/recovery_window.h"
+#include "core/backup/suspect_diff.h"
 #include "core/repository/drill_record.h"
 #include "core/repository/entrance.h"
 #include "core/repository/expire.h"
 #include "core/repository/restore_lease.h"
-#include "core/repository/suspect_diff.h"
 
 namespace veza::cli {
 namespace {

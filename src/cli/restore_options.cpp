@@ -6,7 +6,7 @@
 
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "core/repository/suspect_diff.h"
+#include "core/backup/suspect_diff.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/target_time.h"
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "cli/output.h"
-#include "core/repository/suspect_diff.h"
+#include "core/backup/suspect_diff.h"
 #include "core/restore/recovery_settings.h"
 
 namespace veza::cli {

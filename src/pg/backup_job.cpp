@@ -9,14 +9,14 @@
 
 #include "core/archive/wal_archive.h"
 #include "core/archive/wal_wait.h"
+#include "core/backup/choose_full.h"
+#include "core/backup/choose_label.h"
+#include "core/backup/directory_survey.h"
+#include "core/backup/finished_copy.h"
 #include "core/postgres/timeline_history.h"
 #include "core/repository/backup_catalog.h"
-#include "core/repository/choose_full.h"
-#include "core/repository/choose_label.h"
 #include "core/repository/connect.h"
-#include "core/repository/directory_survey.h"
 #include "core/repository/expire.h"
-#include "core/repository/finished_copy.h"
 #include "core/repository/slot_claim.h"
 //
 #include "pg/boundary.h"

@@ -9,10 +9,10 @@
 #include <mutex>
 #include <string>
 
+#include "core/backup/backup_writer.h"
+#include "core/backup/full_index.h"
 #include "core/config/config.h"
-#include "core/repository/backup_writer.h"
 #include "core/repository/cluster_lock.h"
-#include "core/repository/full_index.h"
 #include "core/repository/repository.h"
 #include "core/schedule/planner.h"
 #include "pg/server_repository.h"

@@ -4,9 +4,9 @@
 #include <optional>
 
 #include "core/archive/wal_archive.h"
+#include "core/backup/directory_survey.h"
 #include "core/repository/check.h"
 #include "core/repository/connect.h"
-#include "core/repository/directory_survey.h"
 #include "core/repository/security_check.h"
 #include "pg/rows_call.h"
 //

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "core/backup/suspect_diff.h"
 #include "core/repository/backup_order.h"
-#include "core/repository/suspect_diff.h"
 #include "core/restore/target_time.h"
 
 namespace veza {

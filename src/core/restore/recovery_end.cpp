@@ -9,8 +9,8 @@
 
 #include "core/archive/recovery_window.h"
 #include "core/archive/wal_archive.h"
+#include "core/backup/file_reader.h"
 #include "core/postgres/timeline_history.h"
-#include "core/repository/file_reader.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {

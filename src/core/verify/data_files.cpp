@@ -11,8 +11,8 @@
 #include <tuple>
 #include <utility>
 
+#include "core/backup/file_reader.h"
 #include "core/postgres/page.h"
-#include "core/repository/file_reader.h"
 #include "core/storage/unique_fd.h"
 #include "core/work_queue.h"
 

@@ -8,12 +8,12 @@
 
 #include "core/archive/lineage.h"
 #include "core/archive/recovery_window.h"
+#include "core/backup/suspect_diff.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
 #include "core/repository/entrance.h"
 #include "core/repository/names.h"
 #include "core/repository/retention.h"
-#include "core/repository/suspect_diff.h"
 #include "core/verify/backup_verifier.h"
 #include "core/verify/orphans.h"
 #include "core/verify/session.h"

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "core/archive/gap_record.h"
+#include "core/backup/finished_copy.h"
 #include "core/codec/document.h"
 #include "core/codec/stream_builder.h"
 #include "core/memory_gauge.h"
@@ -14,7 +15,6 @@
 #include "core/repository/cluster_lock.h"
 #include "core/repository/drill_record.h"
 #include "core/repository/entrance.h"
-#include "core/repository/finished_copy.h"
 #include "core/repository/key_restore.h"
 #include "core/repository/pins.h"
 #include "core/repository/restore_lease.h"

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "core/backup/backup_writer.h"
 #include "core/codec/crc32c.h"
 #include "core/postgres/page.h"
-#include "core/repository/backup_writer.h"
 #include "core/repository/test_repository.h"
 
 namespace veza {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/repository/suspect_diff.h"
+#include "core/backup/suspect_diff.h"
 #include "core/restore/target_time.h"
 
 namespace veza {

@@ -4,10 +4,10 @@
 
 #include <cstdint>
 
+#include "core/backup/secret_scan.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/postgres/data_directory.h"
-#include "core/repository/secret_scan.h"
 
 namespace veza {
 

@@ -1,4 +1,4 @@
-#include "core/repository/suspect_diff.h"
+#include "core/backup/suspect_diff.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

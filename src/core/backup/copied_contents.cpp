@@ -1,4 +1,4 @@
-#include "core/repository/copied_contents.h"
+#include "core/backup/copied_contents.h"
 
 #include <fmt/format.h>
 

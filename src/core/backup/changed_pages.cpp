@@ -1,4 +1,4 @@
-#include "core/repository/changed_pages.h"
+#include "core/backup/changed_pages.h"
 
 #include <cstring>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "core/repository/pack_uploader.h"
+#include "core/backup/pack_uploader.h"
 
 #include <algorithm>
 #include <utility>

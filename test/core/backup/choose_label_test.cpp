@@ -1,4 +1,4 @@
-#include "core/repository/choose_label.h"
+#include "core/backup/choose_label.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

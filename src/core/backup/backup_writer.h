@@ -14,13 +14,13 @@
 #include <set>
 #include <string>
 
+#include "core/backup/copied_contents.h"
+#include "core/backup/full_index.h"
+#include "core/backup/secret_scan.h"
 #include "core/error.h"
 #include "core/postgres/data_directory.h"
 #include "core/repository/backup_summary.h"
-#include "core/repository/copied_contents.h"
-#include "core/repository/full_index.h"
 #include "core/repository/repository.h"
-#include "core/repository/secret_scan.h"
 
 namespace veza {
 

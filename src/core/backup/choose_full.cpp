@@ -1,4 +1,4 @@
-#include "core/repository/choose_full.h"
+#include "core/backup/choose_full.h"
 
 #include <algorithm>
 #include <vector>

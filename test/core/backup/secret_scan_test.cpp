@@ -1,10 +1,10 @@
-#include "core/repository/secret_scan.h"
+#include "core/backup/secret_scan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/backup/directory_survey.h"
 #include "core/config/temporary_directory.h"
-#include "core/repository/directory_survey.h"
 #include "core/test_files.h"
 
 namespace veza {

@@ -1,4 +1,4 @@
-#include "core/repository/spelled_value.h"
+#include "core/backup/spelled_value.h"
 
 #include <array>
 #include <charconv>

@@ -1,10 +1,10 @@
-#include "core/repository/choose_label.h"
+#include "core/backup/choose_label.h"
 
 #include <chrono>
 #include <utility>
 
+#include "core/backup/backup_writer.h"
 #include "core/repository/backup_order.h"
-#include "core/repository/backup_writer.h"
 #include "core/repository/names.h"
 
 namespace veza {

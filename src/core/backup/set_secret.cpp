@@ -1,4 +1,4 @@
-#include "core/repository/set_secret.h"
+#include "core/backup/set_secret.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "core/repository/backup_writer.h"
+#include "core/backup/backup_writer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

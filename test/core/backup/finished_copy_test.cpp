@@ -1,4 +1,4 @@
-#include "core/repository/finished_copy.h"
+#include "core/backup/finished_copy.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "core/repository/full_index.h"
+#include "core/backup/full_index.h"
 
 #include <unistd.h>
 

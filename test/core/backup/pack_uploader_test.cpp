@@ -1,4 +1,4 @@
-#include "core/repository/pack_uploader.h"
+#include "core/backup/pack_uploader.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

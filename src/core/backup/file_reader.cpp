@@ -1,4 +1,4 @@
-#include "core/repository/file_reader.h"
+#include "core/backup/file_reader.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "core/repository/finished_copy.h"
+#include "core/backup/finished_copy.h"
 
 #include <algorithm>
 #include <utility>

@@ -1,10 +1,10 @@
-#include "core/repository/page_verifier.h"
+#include "core/backup/page_verifier.h"
 
 #include <algorithm>
 #include <tuple>
 
+#include "core/backup/file_reader.h"
 #include "core/postgres/page.h"
-#include "core/repository/file_reader.h"
 
 namespace veza {
 

@@ -1,4 +1,4 @@
-#include "core/repository/choose_full.h"
+#include "core/backup/choose_full.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

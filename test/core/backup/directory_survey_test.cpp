@@ -1,4 +1,4 @@
-#include "core/repository/directory_survey.h"
+#include "core/backup/directory_survey.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "core/repository/backup_writer.h"
+#include "core/backup/backup_writer.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,17 +13,17 @@
 #include <utility>
 #include <vector>
 
+#include "core/backup/changed_pages.h"
+#include "core/backup/file_reader.h"
+#include "core/backup/pack_uploader.h"
+#include "core/backup/page_verifier.h"
 #include "core/codec/zstd.h"
 #include "core/postgres/page.h"
 #include "core/rate_limiter.h"
-#include "core/repository/changed_pages.h"
 #include "core/repository/entrance.h"
-#include "core/repository/file_reader.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 #include "core/repository/pack_reader.h"
-#include "core/repository/pack_uploader.h"
-#include "core/repository/page_verifier.h"
 #include "core/storage/unique_fd.h"
 #include "core/thread_group.h"
 

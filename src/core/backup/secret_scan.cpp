@@ -1,4 +1,4 @@
-#include "core/repository/secret_scan.h"
+#include "core/backup/secret_scan.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -10,9 +10,9 @@
 #include <system_error>
 #include <utility>
 
+#include "core/backup/set_secret.h"
+#include "core/backup/spelled_value.h"
 #include "core/config/conf_parser.h"
-#include "core/repository/set_secret.h"
-#include "core/repository/spelled_value.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
