@@ -18,9 +18,9 @@
 #include "core/backup/suspect_diff.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/connect.h"
-#include "core/repository/retention.h"
 #include "core/restore/recovery_end.h"
 #include "core/restore/restore.h"
+#include "core/retention/retention.h"
 
 namespace veza::cli {
 namespace {

@@ -9,8 +9,8 @@
 #include "core/backup/suspect_diff.h"
 #include "core/repository/drill_record.h"
 #include "core/repository/entrance.h"
-#include "core/repository/expire.h"
 #include "core/repository/restore_lease.h"
+#include "core/retention/expire.h"
 
 namespace veza::cli {
 namespace {

@@ -16,8 +16,8 @@
 #include "core/postgres/timeline_history.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/connect.h"
-#include "core/repository/expire.h"
 #include "core/repository/slot_claim.h"
+#include "core/retention/expire.h"
 //
 #include "pg/boundary.h"
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/repository/connect.h"
-#include "core/repository/expire.h"
-#include "core/repository/pins.h"
+#include "core/retention/expire.h"
+#include "core/retention/pins.h"
 #include "pg/rows_call.h"
 //
 #include "pg/boundary.h"

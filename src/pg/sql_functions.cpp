@@ -14,9 +14,9 @@
 #include "core/repository/backup_catalog.h"
 #include "core/repository/drill_record.h"
 #include "core/repository/key_restore.h"
-#include "core/repository/pins.h"
 #include "core/repository/repository_marker.h"
 #include "core/repository/restore_lease.h"
+#include "core/retention/pins.h"
 #include "pg/rows_call.h"
 //
 #include "pg/archiving.h"

@@ -13,7 +13,7 @@
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 #include "core/repository/pack_list.h"
-#include "core/repository/retention.h"
+#include "core/retention/retention.h"
 
 namespace veza {
 

@@ -8,7 +8,7 @@
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/repository/repository.h"
-#include "core/repository/retention.h"
+#include "core/retention/retention.h"
 #include "core/storage/retrying_store.h"
 #include "core/storage/store.h"
 

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "core/repository/names.h"
-#include "core/repository/retention.h"
+#include "core/retention/retention.h"
 
 namespace veza {
 

@@ -13,7 +13,7 @@
 #include "core/repository/backup_order.h"
 #include "core/repository/entrance.h"
 #include "core/repository/names.h"
-#include "core/repository/retention.h"
+#include "core/retention/retention.h"
 #include "core/verify/backup_verifier.h"
 #include "core/verify/orphans.h"
 #include "core/verify/session.h"

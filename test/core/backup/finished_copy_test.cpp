@@ -6,8 +6,8 @@
 #include "core/archive/gap_record.h"
 #include "core/repository/lock_nodes.h"
 #include "core/repository/manifest.h"
-#include "core/repository/retention.h"
 #include "core/repository/test_backup.h"
+#include "core/retention/retention.h"
 
 namespace veza {
 namespace {

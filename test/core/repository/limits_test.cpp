@@ -16,10 +16,10 @@
 #include "core/repository/drill_record.h"
 #include "core/repository/entrance.h"
 #include "core/repository/key_restore.h"
-#include "core/repository/pins.h"
 #include "core/repository/restore_lease.h"
 #include "core/repository/test_backup.h"
 #include "core/repository/test_repository.h"
+#include "core/retention/pins.h"
 #include "core/storage/forwarding_store.h"
 
 namespace veza {

@@ -11,8 +11,8 @@
 
 #include "core/archive/archive_survey.h"
 #include "core/limits.h"
-#include "core/repository/pins.h"
 #include "core/restore/test_restore.h"
+#include "core/retention/pins.h"
 
 namespace veza {
 namespace {

@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/repository/cluster_lock.h"
 #include "core/repository/repository.h"
-#include "core/repository/retention.h"
+#include "core/retention/retention.h"
 
 namespace veza {
 

@@ -1,4 +1,4 @@
-#include "core/repository/pins.h"
+#include "core/retention/pins.h"
 
 #include "core/codec/document.h"
 #include "core/limits.h"

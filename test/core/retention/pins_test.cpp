@@ -1,4 +1,4 @@
-#include "core/repository/pins.h"
+#include "core/retention/pins.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "core/repository/retention.h"
+#include "core/retention/retention.h"
 
 #include <algorithm>
 #include <iterator>
@@ -8,7 +8,7 @@
 
 #include "core/repository/backup_order.h"
 #include "core/repository/names.h"
-#include "core/repository/wal_retention.h"
+#include "core/retention/wal_retention.h"
 
 namespace veza {
 

@@ -1,4 +1,4 @@
-#include "core/repository/expire.h"
+#include "core/retention/expire.h"
 
 #include <algorithm>
 #include <functional>
@@ -12,9 +12,9 @@
 #include "core/limits.h"
 #include "core/repository/delete_objects.h"
 #include "core/repository/names.h"
-#include "core/repository/pins.h"
 #include "core/repository/restore_lease.h"
 #include "core/repository/tombstone.h"
+#include "core/retention/pins.h"
 
 namespace veza {
 

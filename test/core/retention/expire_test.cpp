@@ -1,4 +1,4 @@
-#include "core/repository/expire.h"
+#include "core/retention/expire.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,9 +12,9 @@
 
 #include "core/limits.h"
 #include "core/repository/history.h"
-#include "core/repository/pins.h"
 #include "core/repository/restore_lease.h"
 #include "core/repository/tombstone.h"
+#include "core/retention/pins.h"
 
 namespace veza {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/repository/wal_retention.h"
+#include "core/retention/wal_retention.h"
 
 #include <algorithm>
 #include <limits>

@@ -1,4 +1,4 @@
-#include "core/repository/retention.h"
+#include "core/retention/retention.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

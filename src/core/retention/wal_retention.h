@@ -17,7 +17,7 @@
 
 #include "core/postgres/lsn.h"
 #include "core/repository/backup_summary.h"
-#include "core/repository/retention.h"
+#include "core/retention/retention.h"
 
 namespace veza {
 
