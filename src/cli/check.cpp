@@ -1,11 +1,11 @@
 // vezactl check: whether the repository is fit for use.
-#include "core/repository/check.h"
+#include "core/monitor/check.h"
 
 #include <algorithm>
 
 #include "cli/command.h"
 #include "cli/output.h"
-#include "core/repository/security_check.h"
+#include "core/monitor/security_check.h"
 
 namespace veza::cli {
 namespace {

@@ -10,7 +10,7 @@
 #include "cli/drill_supervisor.h"
 #include "cli/output.h"
 #include "cli/restore_options.h"
-#include "core/exposition.h"
+#include "core/monitor/exposition.h"
 #include "core/postgres/timeline_history.h"
 #include "core/repository/connect.h"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/exposition.h"
+#include "core/monitor/exposition.h"
 
 namespace veza::cli {
 namespace {

@@ -5,9 +5,9 @@
 
 #include "core/archive/wal_archive.h"
 #include "core/backup/directory_survey.h"
-#include "core/repository/check.h"
+#include "core/monitor/check.h"
+#include "core/monitor/security_check.h"
 #include "core/repository/connect.h"
-#include "core/repository/security_check.h"
 #include "pg/rows_call.h"
 //
 #include "pg/archiving.h"

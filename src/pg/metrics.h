@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/config/config.h"
-#include "core/repository/metrics.h"
+#include "core/monitor/metrics.h"
 #include "pg/server_repository.h"
 //
 #include "pg/postgres.h"

@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "core/exposition.h"
+#include "core/monitor/exposition.h"
 #include "pg/metrics.h"
 //
 #include "pg/boundary.h"

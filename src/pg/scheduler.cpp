@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/repository/security_check.h"
+#include "core/monitor/security_check.h"
 #include "core/repository/slot_claim.h"
 #include "pg/server_repository.h"
 #include "pg/settings.h"

@@ -8,7 +8,7 @@
 
 #include "core/codec/json.h"
 #include "core/codec/json_fields.h"
-#include "core/exposition.h"
+#include "core/monitor/exposition.h"
 #include "core/repository/entrance.h"
 #include "core/storage/unique_fd.h"
 

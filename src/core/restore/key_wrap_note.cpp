@@ -1,6 +1,6 @@
 #include "core/restore/key_wrap_note.h"
 
-#include "core/exposition.h"
+#include "core/monitor/exposition.h"
 #include "core/postgres/timeline_history.h"
 #include "core/storage/file_io.h"
 

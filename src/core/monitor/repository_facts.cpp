@@ -1,4 +1,4 @@
-#include "core/repository/repository_facts.h"
+#include "core/monitor/repository_facts.h"
 
 #include <algorithm>
 #include <utility>

@@ -11,7 +11,7 @@
 
 #include "core/config/config.h"
 #include "core/environment.h"
-#include "core/repository/repository_facts.h"
+#include "core/monitor/repository_facts.h"
 
 namespace veza {
 

@@ -1,4 +1,4 @@
-#include "core/repository/security_check.h"
+#include "core/monitor/security_check.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "core/repository/check.h"
+#include "core/monitor/check.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

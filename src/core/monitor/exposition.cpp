@@ -1,4 +1,4 @@
-#include "core/exposition.h"
+#include "core/monitor/exposition.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,8 +1,8 @@
-#include "core/repository/metrics.h"
+#include "core/monitor/metrics.h"
 
 #include <array>
 
-#include "core/exposition.h"
+#include "core/monitor/exposition.h"
 
 namespace veza {
 namespace {

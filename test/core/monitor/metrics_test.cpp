@@ -1,4 +1,4 @@
-#include "core/repository/metrics.h"
+#include "core/monitor/metrics.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -10,7 +10,7 @@
 
 #include "core/config/config.h"
 #include "core/environment.h"
-#include "core/repository/check.h"
+#include "core/monitor/check.h"
 #include "core/s3/s3_bucket.h"
 
 namespace veza {

@@ -1,4 +1,4 @@
-#include "core/repository/security_check.h"
+#include "core/monitor/security_check.h"
 
 #include <arpa/inet.h>
 #include <grp.h>

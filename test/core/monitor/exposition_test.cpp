@@ -1,4 +1,4 @@
-#include "core/exposition.h"
+#include "core/monitor/exposition.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
