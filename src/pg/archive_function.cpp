@@ -5,12 +5,12 @@
 
 #include "core/archive/archive_pace.h"
 #include "core/postgres/ready_files.h"
+#include "pg/archive/wal_disk.h"
 #include "pg/metrics.h"
 #include "pg/rows_call.h"
-#include "pg/wal_disk.h"
 //
-#include "pg/archiving.h"
-#include "pg/shared_archive.h"
+#include "pg/archive/archiving.h"
+#include "pg/archive/shared_archive.h"
 #include "pg/shared_state.h"
 #include "pg/sql_function.h"
 

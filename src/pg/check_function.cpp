@@ -10,9 +10,9 @@
 #include "core/repository/connect.h"
 #include "pg/rows_call.h"
 //
-#include "pg/archiving.h"
+#include "pg/archive/archiving.h"
+#include "pg/archive/shared_archive.h"
 #include "pg/settings.h"
-#include "pg/shared_archive.h"
 #include "pg/shared_key.h"
 #include "pg/sql_function.h"
 

@@ -16,7 +16,7 @@
 #include "core/repository/repository_marker.h"
 #include "pg/settings.h"
 //
-#include "pg/archiving.h"
+#include "pg/archive/archiving.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared_key.h"

@@ -5,9 +5,9 @@
 
 #include "core/archive/archive_pace.h"
 #include "core/postgres/ready_files.h"
-#include "pg/wal_disk.h"
+#include "pg/archive/wal_disk.h"
 //
-#include "pg/archiving.h"
+#include "pg/archive/archiving.h"
 #include "pg/compat.h"
 #include "pg/shared_state.h"
 

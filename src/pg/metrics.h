@@ -8,8 +8,8 @@
 #include "core/monitor/metrics.h"
 #include "pg/server_repository.h"
 //
+#include "pg/archive/shared_archive.h"
 #include "pg/postgres.h"
-#include "pg/shared_archive.h"
 #include "pg/shared_slots.h"
 
 namespace veza::pg {

@@ -18,8 +18,10 @@
 #include "pg/server_repository.h"
 #include "pg/settings.h"
 //
-#include "pg/archive_watch.h"
-#include "pg/archiving.h"
+#include "pg/archive/archive_watch.h"
+#include "pg/archive/archiving.h"
+#include "pg/archive/streamed_wal.h"
+#include "pg/archive/wal_need_watch.h"
 #include "pg/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
@@ -31,8 +33,6 @@
 #include "pg/scheduler.h"
 #include "pg/scheduler_state.h"
 #include "pg/shared_slots.h"
-#include "pg/streamed_wal.h"
-#include "pg/wal_need_watch.h"
 #include "pg/worker_description.h"
 
 extern "C" {

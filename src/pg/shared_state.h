@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "pg/archive/shared_archive.h"
 #include "pg/boundary.h"
-#include "pg/shared_archive.h"
 #include "pg/shared_key.h"
 
 namespace veza::pg {

@@ -19,7 +19,7 @@
 #include "core/retention/pins.h"
 #include "pg/rows_call.h"
 //
-#include "pg/archiving.h"
+#include "pg/archive/archiving.h"
 #include "pg/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"

@@ -1,4 +1,4 @@
-#include "pg/archiving.h"
+#include "pg/archive/archiving.h"
 
 #include "pg/compat.h"
 

@@ -1,4 +1,4 @@
-#include "pg/wal_disk.h"
+#include "pg/archive/wal_disk.h"
 
 #include <sys/statvfs.h>
 #include <unistd.h>

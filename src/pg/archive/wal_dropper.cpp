@@ -1,15 +1,15 @@
-#include "pg/wal_dropper.h"
+#include "pg/archive/wal_dropper.h"
 
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
-#include "pg/wal_disk.h"
+#include "pg/archive/wal_disk.h"
 //
+#include "pg/archive/shared_archive.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/shared_archive.h"
 
 extern "C" {
 #include <access/xlogarchive.h>

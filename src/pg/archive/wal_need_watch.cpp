@@ -1,4 +1,4 @@
-#include "pg/wal_need_watch.h"
+#include "pg/archive/wal_need_watch.h"
 
 #include <algorithm>
 #include <memory>
@@ -12,7 +12,7 @@
 #include "core/repository/names.h"
 #include "pg/settings.h"
 //
-#include "pg/archiving.h"
+#include "pg/archive/archiving.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 

@@ -1,4 +1,4 @@
-#include "pg/streamed_wal.h"
+#include "pg/archive/streamed_wal.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 #include "core/error.h"
 #include "core/postgres/lsn.h"
 //
-#include "pg/archiving.h"
+#include "pg/archive/archiving.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 

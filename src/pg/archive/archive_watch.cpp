@@ -1,4 +1,4 @@
-#include "pg/archive_watch.h"
+#include "pg/archive/archive_watch.h"
 
 #include <unistd.h>
 
@@ -16,13 +16,13 @@
 #include "core/archive/archive_survey.h"
 #include "core/archive/wal_archive.h"
 #include "core/postgres/ready_files.h"
-#include "pg/wal_disk.h"
+#include "pg/archive/wal_disk.h"
 //
-#include "pg/archiving.h"
+#include "pg/archive/archiving.h"
+#include "pg/archive/shared_archive.h"
+#include "pg/archive/streamed_wal.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/shared_archive.h"
-#include "pg/streamed_wal.h"
 
 extern "C" {
 #include <access/xlogarchive.h>

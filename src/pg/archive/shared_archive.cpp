@@ -1,4 +1,4 @@
-#include "pg/shared_archive.h"
+#include "pg/archive/shared_archive.h"
 
 #include "pg/shared_state.h"
 

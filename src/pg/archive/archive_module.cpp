@@ -26,11 +26,11 @@
 #include "pg/server_repository.h"
 #include "pg/settings.h"
 //
+#include "pg/archive/shared_archive.h"
+#include "pg/archive/wal_dropper.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/shared_archive.h"
 #include "pg/shared_key.h"
-#include "pg/wal_dropper.h"
 
 namespace veza::pg {
 
