@@ -1,6 +1,6 @@
 // What shows and stops the backup that runs on this server. Shared memory alone is asked.
 
-#include "pg/backup_slot.h"
+#include "pg/backup/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/shared_state.h"
 #include "pg/sql_function.h"

@@ -11,7 +11,7 @@
 #include "core/schedule/schedule_keeper.h"
 #include "pg/server_repository.h"
 //
-#include "pg/backup_slot.h"
+#include "pg/backup/backup_slot.h"
 
 namespace veza::pg {
 

@@ -20,7 +20,7 @@
 #include "pg/rows_call.h"
 //
 #include "pg/archive/archiving.h"
-#include "pg/backup_slot.h"
+#include "pg/backup/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared_key.h"

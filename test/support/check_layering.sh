@@ -21,13 +21,13 @@ if strangers=$(grep -vE "$allowed" <<<"$exported"); then
 fi
 
 # A worker of ours is a superuser in databases that belong to others: it runs no SQL there, in which names
-# and operators would mean what the owner wants (src/pg/database_connection.h).
+# and operators would mean what the owner wants (src/pg/backup/database_connection.h).
 if nm -D --undefined-only "$library" | grep -E ' (SPI_(exec|prepare|cursor|saveplan|keepplan)|pg_parse_query|raw_parser|ExecuteCallStmt|ProcessUtility|standard_ProcessUtility|DirectFunctionCall)'; then
   echo "check_layering.sh: $library runs SQL" >&2
   exit 1
 fi
 if grep -rn 'BackgroundWorkerInitializeConnection' "$top/src" --include='*.cpp' |
-  grep -vE '/pg/database_connection\.cpp:|\(nullptr, nullptr, 0\)'; then
+  grep -vE '/pg/backup/database_connection\.cpp:|\(nullptr, nullptr, 0\)'; then
   echo "check_layering.sh: a worker connects to a database by itself" >&2
   exit 1
 fi

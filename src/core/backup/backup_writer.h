@@ -1,10 +1,10 @@
 // Copies a data directory into a repository: reads with several threads, verifies page checksums,
 // seals extents, fills packs, stores several at once, and commits manifest and backup.json.
 //
-// The server side (pg/backup_worker.cpp) starts and stops the backup in PostgreSQL and calls, in
-// this order: CopyDataDirectory, AddFile for backup_label, tablespace_map and global/pg_control,
-// FinishPacks, StoreManifest, Commit. Memory is bounded by (s3_connections + 1) packs and a few MiB
-// a thread, whatever the cluster's size.
+// The server side (pg/backup/backup_worker.cpp) starts and stops the backup in PostgreSQL and
+// calls, in this order: CopyDataDirectory, AddFile for backup_label, tablespace_map and
+// global/pg_control, FinishPacks, StoreManifest, Commit. Memory is bounded by (s3_connections + 1)
+// packs and a few MiB a thread, whatever the cluster's size.
 #pragma once
 
 #include <atomic>

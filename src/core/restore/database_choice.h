@@ -5,7 +5,7 @@
 // PG_VERSION and pg_filenode.map, too: a server ends a connection to such a database with an error
 // that says so, while with a valid directory and catalogs of zeros it would panic
 // (relcache.c, load_critical_index). And a PG_VERSION of zeros is the proof that a database was
-// left empty, without which the extension drops none (pg/empty_databases.cpp).
+// left empty, without which the extension drops none (pg/backup/empty_databases.cpp).
 #pragma once
 
 #include <string>

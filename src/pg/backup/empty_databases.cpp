@@ -12,10 +12,10 @@
 #include "core/postgres/empty_databases.h"
 #include "core/postgres/timeline_history.h"
 //
+#include "pg/backup/database_connection.h"
+#include "pg/backup/empty_databases.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/database_connection.h"
-#include "pg/empty_databases.h"
 #include "pg/shared_state.h"
 #include "pg/worker_description.h"
 

@@ -18,14 +18,14 @@
 #include <vector>
 
 #include "core/postgres/tablespace_map.h"
-#include "pg/backup_job.h"
+#include "pg/backup/backup_job.h"
 #include "pg/settings.h"
 //
-#include "pg/backup_slot.h"
+#include "pg/backup/backup_slot.h"
+#include "pg/backup/database_list.h"
+#include "pg/backup/inventory.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/database_list.h"
-#include "pg/inventory.h"
 #include "pg/shared_key.h"
 
 extern "C" {

@@ -1,4 +1,4 @@
-#include "pg/backup_job.h"
+#include "pg/backup/backup_job.h"
 
 #include <algorithm>
 #include <chrono>

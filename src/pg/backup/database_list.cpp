@@ -1,4 +1,4 @@
-#include "pg/database_list.h"
+#include "pg/backup/database_list.h"
 
 #include "pg/compat.h"
 

@@ -1,4 +1,4 @@
-#include "pg/backup_slot.h"
+#include "pg/backup/backup_slot.h"
 
 #include <csignal>
 

@@ -1,4 +1,4 @@
-#include "pg/database_connection.h"
+#include "pg/backup/database_connection.h"
 
 #include "pg/compat.h"
 

@@ -1,7 +1,7 @@
-#include "pg/inventory.h"
+#include "pg/backup/inventory.h"
 
+#include "pg/backup/database_connection.h"
 #include "pg/compat.h"
-#include "pg/database_connection.h"
 #include "pg/shared_state.h"
 #include "pg/worker_description.h"
 

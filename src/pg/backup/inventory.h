@@ -4,7 +4,7 @@
 // (database_connection.h).
 #pragma once
 
-#include "pg/database_list.h"
+#include "pg/backup/database_list.h"
 #include "pg/postgres.h"
 
 namespace veza::pg {
