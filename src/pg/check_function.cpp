@@ -12,8 +12,8 @@
 //
 #include "pg/archive/archiving.h"
 #include "pg/archive/shared_archive.h"
+#include "pg/schedule/shared_key.h"
 #include "pg/settings.h"
-#include "pg/shared_key.h"
 #include "pg/sql_function.h"
 
 namespace veza::pg {

@@ -10,7 +10,7 @@
 //
 #include "pg/archive/shared_archive.h"
 #include "pg/postgres.h"
-#include "pg/shared_slots.h"
+#include "pg/schedule/shared_slots.h"
 
 namespace veza::pg {
 

@@ -3,7 +3,7 @@
 #include "pg/settings.h"
 //
 #include "pg/postgres.h"
-#include "pg/scheduler.h"
+#include "pg/schedule/scheduler.h"
 #include "pg/shared_state.h"
 
 extern "C" {

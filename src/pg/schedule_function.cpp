@@ -5,7 +5,7 @@
 #include "core/repository/connect.h"
 #include "pg/rows_call.h"
 //
-#include "pg/shared_slots.h"
+#include "pg/schedule/shared_slots.h"
 #include "pg/sql_function.h"
 
 namespace veza::pg {

@@ -5,7 +5,7 @@
 
 #include "pg/archive/shared_archive.h"
 #include "pg/boundary.h"
-#include "pg/shared_key.h"
+#include "pg/schedule/shared_key.h"
 
 namespace veza::pg {
 

@@ -23,7 +23,7 @@
 #include "pg/backup/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/shared_key.h"
+#include "pg/schedule/shared_key.h"
 #include "pg/shared_state.h"
 #include "pg/sql_function.h"
 

@@ -30,7 +30,7 @@
 #include "pg/archive/wal_dropper.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/shared_key.h"
+#include "pg/schedule/shared_key.h"
 
 namespace veza::pg {
 

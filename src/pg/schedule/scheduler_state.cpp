@@ -1,4 +1,4 @@
-#include "pg/scheduler_state.h"
+#include "pg/schedule/scheduler_state.h"
 
 #include <algorithm>
 #include <utility>

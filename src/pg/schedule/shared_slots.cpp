@@ -1,4 +1,4 @@
-#include "pg/shared_slots.h"
+#include "pg/schedule/shared_slots.h"
 
 #include <utility>
 

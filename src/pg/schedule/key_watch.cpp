@@ -1,4 +1,4 @@
-#include "pg/key_watch.h"
+#include "pg/schedule/key_watch.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -19,7 +19,7 @@
 #include "pg/archive/archiving.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/shared_key.h"
+#include "pg/schedule/shared_key.h"
 
 extern "C" {
 #include <access/xlogrecovery.h>

@@ -1,4 +1,4 @@
-#include "pg/scheduled_commands.h"
+#include "pg/schedule/scheduled_commands.h"
 
 #include <fcntl.h>
 #include <sys/prctl.h>

@@ -15,7 +15,7 @@
 //
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/recovery_settings.h"
+#include "pg/schedule/recovery_settings.h"
 
 extern "C" {
 #include <access/xlog.h>

@@ -1,4 +1,4 @@
-#include "pg/shared_key.h"
+#include "pg/schedule/shared_key.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "pg/metrics_file.h"
+#include "pg/schedule/metrics_file.h"
 
 #include <algorithm>
 #include <memory>
