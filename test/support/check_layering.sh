@@ -33,7 +33,7 @@ if grep -rn 'BackgroundWorkerInitializeConnection' "$top/src" --include='*.cpp' 
 fi
 
 if grep -rn 'PG_FUNCTION_INFO_V1' "$top/src" --include='*.cpp'; then
-  echo "check_layering.sh: a function is exported to SQL without VEZA_SQL_FUNCTION (src/pg/sql_function.h)" >&2
+  echo "check_layering.sh: a function is exported to SQL without VEZA_SQL_FUNCTION (src/pg/sql/sql_function.h)" >&2
   exit 1
 fi
 

@@ -17,7 +17,7 @@
 #include "core/repository/repository_marker.h"
 #include "core/repository/restore_lease.h"
 #include "core/retention/pins.h"
-#include "pg/rows_call.h"
+#include "pg/sql/rows_call.h"
 //
 #include "pg/archive/archiving.h"
 #include "pg/backup/backup_slot.h"
@@ -25,7 +25,7 @@
 #include "pg/compat.h"
 #include "pg/schedule/shared_key.h"
 #include "pg/shared_state.h"
-#include "pg/sql_function.h"
+#include "pg/sql/sql_function.h"
 
 extern "C" {
 #include <access/htup_details.h>

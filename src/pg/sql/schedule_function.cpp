@@ -3,10 +3,10 @@
 // alone.
 
 #include "core/repository/connect.h"
-#include "pg/rows_call.h"
+#include "pg/sql/rows_call.h"
 //
 #include "pg/schedule/shared_slots.h"
-#include "pg/sql_function.h"
+#include "pg/sql/sql_function.h"
 
 namespace veza::pg {
 

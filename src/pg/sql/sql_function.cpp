@@ -1,7 +1,7 @@
 #include <cstdio>
 //
 #include "pg/compat.h"
-#include "pg/sql_function.h"
+#include "pg/sql/sql_function.h"
 
 extern "C" {
 #include <access/genam.h>

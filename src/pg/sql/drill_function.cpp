@@ -3,10 +3,10 @@
 #include "core/codec/json.h"
 #include "core/repository/drill_record.h"
 
-#include "pg/rows_call.h"
+#include "pg/sql/rows_call.h"
 //
 #include "pg/boundary.h"
-#include "pg/sql_function.h"
+#include "pg/sql/sql_function.h"
 
 namespace veza::pg {
 

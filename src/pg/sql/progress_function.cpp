@@ -3,7 +3,7 @@
 #include "pg/backup/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/shared_state.h"
-#include "pg/sql_function.h"
+#include "pg/sql/sql_function.h"
 
 namespace veza::pg {
 

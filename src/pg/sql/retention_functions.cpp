@@ -8,10 +8,10 @@
 #include "core/repository/connect.h"
 #include "core/retention/expire.h"
 #include "core/retention/pins.h"
-#include "pg/rows_call.h"
+#include "pg/sql/rows_call.h"
 //
 #include "pg/boundary.h"
-#include "pg/sql_function.h"
+#include "pg/sql/sql_function.h"
 
 namespace veza::pg {
 

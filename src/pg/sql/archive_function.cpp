@@ -7,12 +7,12 @@
 #include "core/postgres/ready_files.h"
 #include "pg/archive/wal_disk.h"
 #include "pg/metrics.h"
-#include "pg/rows_call.h"
+#include "pg/sql/rows_call.h"
 //
 #include "pg/archive/archiving.h"
 #include "pg/archive/shared_archive.h"
 #include "pg/shared_state.h"
-#include "pg/sql_function.h"
+#include "pg/sql/sql_function.h"
 
 namespace veza::pg {
 

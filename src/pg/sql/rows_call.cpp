@@ -1,4 +1,4 @@
-#include "pg/rows_call.h"
+#include "pg/sql/rows_call.h"
 
 #include <chrono>
 #include <utility>
@@ -7,7 +7,7 @@
 #include "pg/settings.h"
 //
 #include "pg/postgres.h"
-#include "pg/sql_function.h"
+#include "pg/sql/sql_function.h"
 
 namespace veza::pg {
 

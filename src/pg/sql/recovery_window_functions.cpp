@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/archive/recovery_window.h"
-#include "pg/rows_call.h"
-#include "pg/sql_function.h"
+#include "pg/sql/rows_call.h"
+#include "pg/sql/sql_function.h"
 
 namespace veza::pg {
 

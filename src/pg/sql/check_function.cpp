@@ -8,13 +8,13 @@
 #include "core/monitor/check.h"
 #include "core/monitor/security_check.h"
 #include "core/repository/connect.h"
-#include "pg/rows_call.h"
+#include "pg/sql/rows_call.h"
 //
 #include "pg/archive/archiving.h"
 #include "pg/archive/shared_archive.h"
 #include "pg/schedule/shared_key.h"
 #include "pg/settings.h"
-#include "pg/sql_function.h"
+#include "pg/sql/sql_function.h"
 
 namespace veza::pg {
 
