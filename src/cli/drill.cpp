@@ -6,8 +6,8 @@
 
 #include "cli/account.h"
 #include "cli/command.h"
-#include "cli/drill_metrics.h"
-#include "cli/drill_supervisor.h"
+#include "cli/drill/metrics.h"
+#include "cli/drill/supervisor.h"
 #include "cli/output.h"
 #include "cli/restore_options.h"
 #include "core/monitor/exposition.h"

@@ -1,4 +1,4 @@
-#include "cli/drill_supervisor.h"
+#include "cli/drill/supervisor.h"
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -11,9 +11,9 @@
 #include <cstdio>
 
 #include "cli/child_process.h"
+#include "cli/drill/throw_away.h"
 #include "cli/output.h"
 #include "cli/signals.h"
-#include "cli/throw_away.h"
 #include "core/codec/json.h"
 #include "core/codec/json_fields.h"
 #include "core/storage/file_io.h"

@@ -1,4 +1,4 @@
-#include "cli/drill_metrics.h"
+#include "cli/drill/metrics.h"
 
 #include <algorithm>
 

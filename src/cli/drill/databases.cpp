@@ -1,4 +1,4 @@
-#include "cli/drill_databases.h"
+#include "cli/drill/databases.h"
 
 #include <cstdlib>
 

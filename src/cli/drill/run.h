@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cli/command.h"
-#include "cli/drill_checks.h"
+#include "cli/drill/checks.h"
 #include "core/repository/drill_record.h"
 #include "core/restore/plan.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/drill_server.h"
+#include "cli/drill/server.h"
 #include "core/codec/json.h"
 #include "core/environment.h"
 #include "core/error.h"

@@ -1,4 +1,4 @@
-#include "cli/confinement.h"
+#include "cli/drill/confinement.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

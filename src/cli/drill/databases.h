@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/drill_checks.h"
-#include "cli/drill_server.h"
+#include "cli/drill/checks.h"
+#include "cli/drill/server.h"
 #include "core/error.h"
 
 namespace veza::cli {

@@ -1,4 +1,4 @@
-#include "cli/drill_wal.h"
+#include "cli/drill/wal.h"
 
 #include <fcntl.h>
 #include <poll.h>

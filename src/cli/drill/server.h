@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "cli/child_process.h"
-#include "cli/confinement.h"
-#include "cli/drill_wal.h"
+#include "cli/drill/confinement.h"
+#include "cli/drill/wal.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/restore/plan.h"

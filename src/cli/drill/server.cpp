@@ -1,4 +1,4 @@
-#include "cli/drill_server.h"
+#include "cli/drill/server.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

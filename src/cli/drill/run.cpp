@@ -1,4 +1,4 @@
-#include "cli/drill_run.h"
+#include "cli/drill/run.h"
 
 #include <unistd.h>
 
@@ -9,8 +9,8 @@
 #include <sstream>
 #include <utility>
 
-#include "cli/confinement.h"
-#include "cli/drill_databases.h"
+#include "cli/drill/confinement.h"
+#include "cli/drill/databases.h"
 #include "cli/lease.h"
 #include "cli/output.h"
 #include "cli/restore_options.h"

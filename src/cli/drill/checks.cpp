@@ -1,4 +1,4 @@
-#include "cli/drill_checks.h"
+#include "cli/drill/checks.h"
 
 #include <charconv>
 #include <cstdlib>

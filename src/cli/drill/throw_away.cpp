@@ -1,4 +1,4 @@
-#include "cli/throw_away.h"
+#include "cli/drill/throw_away.h"
 
 #include <dirent.h>
 #include <fcntl.h>

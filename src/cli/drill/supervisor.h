@@ -14,7 +14,7 @@
 
 #include "cli/account.h"
 #include "cli/command.h"
-#include "cli/drill_run.h"
+#include "cli/drill/run.h"
 
 namespace veza::cli {
 
