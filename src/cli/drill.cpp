@@ -10,9 +10,8 @@
 #include "cli/drill/supervisor.h"
 #include "cli/output.h"
 #include "cli/restore_options.h"
-#include "core/monitor/exposition.h"
-#include "core/postgres/timeline_history.h"
 #include "core/repository/connect.h"
+#include "core/storage/file_io.h"
 
 namespace veza::cli {
 namespace {

@@ -25,7 +25,6 @@
 #include "cli/output.h"
 #include "cli/wal_prefetch.h"
 #include "core/archive/wal_archive.h"
-#include "core/monitor/exposition.h"
 #include "core/process_identity.h"
 #include "core/repository/entrance.h"
 #include "core/restore/choose_timeline.h"

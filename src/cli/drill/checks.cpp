@@ -6,7 +6,7 @@
 #include <iterator>
 
 #include "core/codec/json.h"
-#include "core/postgres/timeline_history.h"
+#include "core/storage/file_io.h"
 #include "core/verify/data_files.h"
 
 namespace veza::cli {

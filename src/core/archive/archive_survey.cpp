@@ -8,6 +8,7 @@
 
 #include "core/archive/wal_archive.h"
 #include "core/repository/backup_catalog.h"
+#include "core/storage/file_io.h"
 
 namespace veza {
 namespace {

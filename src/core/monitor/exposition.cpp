@@ -1,19 +1,12 @@
 #include "core/monitor/exposition.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 
 #include "core/codec/json.h"
-#include "core/storage/file_io.h"
-#include "core/storage/unique_fd.h"
 
 namespace veza {
 
@@ -93,40 +86,6 @@ std::optional<double> FindSample(std::string_view text, std::string_view name) {
     }
   }
   return std::nullopt;
-}
-
-Status ReplaceTextFile(const std::string& path, std::string_view content) {
-  const std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
-  const std::string named = fmt::format("file \"{}\"", temporary);
-  const auto remove_and_fail = [&](Error error) {
-    unlink(temporary.c_str());
-    return error;
-  };
-  // One of the same name can only be left over from a process that is gone.
-  unlink(temporary.c_str());
-  const UniqueFd file(
-      open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file.valid()) {
-    return ErrnoError(errno, "could not create " + named)
-        .WithHint("Let the account that writes it create files in that directory.");
-  }
-  Status written = WriteAllAt(file.get(), 0, AsBytes(content), named);
-  if (!written) {
-    return remove_and_fail(std::move(written.error()));
-  }
-  if (fchmod(file.get(), 0644) != 0 || fsync(file.get()) != 0) {
-    return remove_and_fail(ErrnoError(errno, "could not sync " + named));
-  }
-  if (rename(temporary.c_str(), path.c_str()) != 0) {
-    return remove_and_fail(ErrnoError(errno, fmt::format("could not replace file \"{}\"", path)));
-  }
-  const std::size_t slash = path.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const UniqueFd parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!parent.valid() || fsync(parent.get()) != 0) {
-    return ErrnoError(errno, fmt::format("could not sync directory \"{}\"", directory));
-  }
-  return Ok();
 }
 
 }  // namespace veza

@@ -9,8 +9,6 @@
 #include <string_view>
 #include <vector>
 
-#include "core/error.h"
-
 namespace veza {
 
 // All samples of a family stand together behind one HELP and one TYPE line, so a family is begun
@@ -41,9 +39,5 @@ class Exposition {
 // The value of the sample of that name in a text that Exposition has written, whatever its labels
 // are; the first of several.
 std::optional<double> FindSample(std::string_view text, std::string_view name);
-
-// Replaces a file for readers who may come at any moment: they see the old content or the new.
-// Mode 0644. Durable.
-Status ReplaceTextFile(const std::string& path, std::string_view content);
 
 }  // namespace veza

@@ -1,17 +1,15 @@
 #include "core/postgres/timeline_history.h"
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <sstream>
 #include <system_error>
 #include <utility>
 
 #include "core/limits.h"
+#include "core/storage/file_io.h"
 
 namespace veza {
 
@@ -85,27 +83,6 @@ Result<TimelineHistory> ReadServerHistory(const WalArchive& archive,
     return ReadTimelineHistory(archive, timeline);
   }
   return history;
-}
-
-Result<std::string> ReadTextFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    return ErrnoError(errno, fmt::format("could not open file \"{}\"", path));
-  }
-  std::string text;
-  std::array<char, 4096> part{};
-  while (file.read(part.data(), part.size()) || file.gcount() > 0) {
-    text.append(part.data(), static_cast<std::size_t>(file.gcount()));
-    if (text.size() > limits::kTextFile) {
-      return MakeError(ErrorCode::kDataCorrupted, "file \"{}\" is larger than {} bytes", path,
-                       limits::kTextFile);
-    }
-  }
-  // Not through an iterator, which throws when the file cannot be read.
-  if (file.bad()) {
-    return ErrnoError(errno, fmt::format("could not read file \"{}\"", path));
-  }
-  return text;
 }
 
 Result<TimelineHistory> ReadHistoryIn(const std::string& wal_directory, TimelineId timeline) {

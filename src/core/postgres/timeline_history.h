@@ -43,9 +43,6 @@ Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineI
 Result<TimelineHistory> ReadServerHistory(const WalArchive& archive,
                                           const std::string& wal_directory, TimelineId timeline);
 
-// The content of a small file on this machine: no file counts as empty that could not be read.
-Result<std::string> ReadTextFile(const std::string& path);
-
 // The history file of the timeline in a server's pg_wal. An error where it cannot be read, or says
 // nothing: where a timeline was left is nothing to guess.
 Result<TimelineHistory> ReadHistoryIn(const std::string& wal_directory, TimelineId timeline);

@@ -8,8 +8,8 @@
 
 #include "core/codec/json.h"
 #include "core/codec/json_fields.h"
-#include "core/monitor/exposition.h"
 #include "core/repository/entrance.h"
+#include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {

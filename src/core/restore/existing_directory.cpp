@@ -18,7 +18,6 @@
 #include <system_error>
 
 #include "core/environment.h"
-#include "core/monitor/exposition.h"
 #include "core/postgres/data_directory.h"
 #include "core/restore/control_file.h"
 #include "core/restore/original.h"

@@ -12,7 +12,6 @@
 #include "core/postgres/data_directory.h"
 #include "core/postgres/empty_databases.h"
 #include "core/postgres/tablespace_map.h"
-#include "core/postgres/timeline_history.h"
 #include "core/restore/existing_directory.h"
 #include "core/restore/original.h"
 #include "core/storage/file_io.h"

@@ -1,7 +1,5 @@
 #include "core/restore/key_wrap_note.h"
 
-#include "core/monitor/exposition.h"
-#include "core/postgres/timeline_history.h"
 #include "core/storage/file_io.h"
 
 namespace veza {

@@ -11,7 +11,6 @@
 #include <string_view>
 #include <utility>
 
-#include "core/monitor/exposition.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/target.h"
 #include "core/storage/file_io.h"

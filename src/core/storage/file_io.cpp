@@ -5,8 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdio>
+#include <fstream>
 
+#include "core/limits.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
@@ -100,6 +104,61 @@ Result<std::optional<std::string>> ReadRegularFile(const std::string& path, std:
   }
   text.resize(size);
   return std::optional<std::string>(std::move(text));
+}
+
+Result<std::string> ReadTextFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    return ErrnoError(errno, fmt::format("could not open file \"{}\"", path));
+  }
+  std::string text;
+  std::array<char, 4096> part{};
+  while (file.read(part.data(), part.size()) || file.gcount() > 0) {
+    text.append(part.data(), static_cast<std::size_t>(file.gcount()));
+    if (text.size() > limits::kTextFile) {
+      return MakeError(ErrorCode::kDataCorrupted, "file \"{}\" is larger than {} bytes", path,
+                       limits::kTextFile);
+    }
+  }
+  // Not through an iterator, which throws when the file cannot be read.
+  if (file.bad()) {
+    return ErrnoError(errno, fmt::format("could not read file \"{}\"", path));
+  }
+  return text;
+}
+
+Status ReplaceTextFile(const std::string& path, std::string_view content) {
+  const std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
+  const std::string named = fmt::format("file \"{}\"", temporary);
+  const auto remove_and_fail = [&](Error error) {
+    unlink(temporary.c_str());
+    return error;
+  };
+  // One of the same name can only be left over from a process that is gone.
+  unlink(temporary.c_str());
+  const UniqueFd file(
+      open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file.valid()) {
+    return ErrnoError(errno, "could not create " + named)
+        .WithHint("Let the account that writes it create files in that directory.");
+  }
+  Status written = WriteAllAt(file.get(), 0, AsBytes(content), named);
+  if (!written) {
+    return remove_and_fail(std::move(written.error()));
+  }
+  if (fchmod(file.get(), 0644) != 0 || fsync(file.get()) != 0) {
+    return remove_and_fail(ErrnoError(errno, "could not sync " + named));
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0) {
+    return remove_and_fail(ErrnoError(errno, fmt::format("could not replace file \"{}\"", path)));
+  }
+  const std::size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const UniqueFd parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!parent.valid() || fsync(parent.get()) != 0) {
+    return ErrnoError(errno, fmt::format("could not sync directory \"{}\"", directory));
+  }
+  return Ok();
 }
 
 }  // namespace veza

@@ -1,4 +1,4 @@
-// Reading and writing at a place in a file, all of it; and small files that others may have made.
+// Files of this machine: writing all at a place, and small files, read and replaced whole.
 #pragma once
 
 #include <sys/types.h>
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "core/bytes.h"
 #include "core/error.h"
@@ -30,5 +31,12 @@ Status RequireReplaceableFile(const std::string& path);
 // when it cannot be read, or is no regular file: whoever opens a FIFO as a file waits for ever. To
 // be used for every file in a directory into which somebody else may have written.
 Result<std::optional<std::string>> ReadRegularFile(const std::string& path, std::size_t limit);
+
+// The content of a small file on this machine: no file counts as empty that could not be read.
+Result<std::string> ReadTextFile(const std::string& path);
+
+// Replaces a file for readers who may come at any moment: they see the old content or the new.
+// Mode 0644. Durable.
+Status ReplaceTextFile(const std::string& path, std::string_view content);
 
 }  // namespace veza

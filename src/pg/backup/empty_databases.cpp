@@ -10,8 +10,8 @@
 #include <string>
 
 #include "core/postgres/empty_databases.h"
-#include "core/postgres/timeline_history.h"
 //
+#include "core/storage/file_io.h"
 #include "pg/backup/database_connection.h"
 #include "pg/backup/empty_databases.h"
 #include "pg/boundary.h"

@@ -5,9 +5,9 @@
 #include <optional>
 #include <utility>
 
-#include "core/monitor/exposition.h"
 #include "pg/metrics.h"
 //
+#include "core/storage/file_io.h"
 #include "pg/boundary.h"
 
 namespace veza::pg {

@@ -8,7 +8,6 @@
 
 #include <string>
 
-#include "core/postgres/timeline_history.h"
 #include "core/restore/recovery_settings.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"

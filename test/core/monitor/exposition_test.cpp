@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/config/temporary_directory.h"
+#include "core/storage/file_io.h"
 #include "core/test_files.h"
 
 namespace veza {
