@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/archive/stored_histories.h"
 #include "core/repository/names.h"
 
 namespace veza {

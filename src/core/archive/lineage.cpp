@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "core/archive/stored_histories.h"
 #include "core/archive/wal_archive.h"
 #include "core/repository/names.h"
 

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "core/archive/stored_histories.h"
 #include "core/archive/wal_archive.h"
 #include "core/repository/names.h"
 

@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "core/archive/archive_map.h"
+#include "core/archive/stored_histories.h"
+#include "core/archive/wal_archive.h"
 #include "core/repository/backup_catalog.h"
 
 namespace veza {

@@ -13,13 +13,6 @@
 
 namespace veza {
 
-namespace {
-
-constexpr const char* kTooMany =
-    "No cluster was promoted so often. Find out who has written the history files.";
-
-}  // namespace
-
 bool TimelineHistory::Contains(TimelineId candidate, Lsn lsn) const {
   if (candidate == timeline) {
     return true;
@@ -58,29 +51,9 @@ Result<TimelineHistory> ParseTimelineHistory(TimelineId timeline, std::string_vi
       return MakeError(ErrorCode::kDataCorrupted,
                        "timeline history file \"{}\" names more than {} ancestors",
                        TimelineHistoryName(timeline), limits::kTimelines)
-          .WithHint(kTooMany);
+          .WithHint(kTooManyTimelinesHint);
     }
     history.ancestors.push_back(ancestor);
-  }
-  return history;
-}
-
-Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineId timeline) {
-  if (timeline == 1) {
-    return TimelineHistory{};
-  }
-  ASSIGN_OR_RETURN(const std::string text, archive.FetchText(TimelineHistoryName(timeline)));
-  return ParseTimelineHistory(timeline, text);
-}
-
-Result<TimelineHistory> ReadServerHistory(const WalArchive& archive,
-                                          const std::string& wal_directory, TimelineId timeline) {
-  if (timeline == 1) {
-    return TimelineHistory{};
-  }
-  Result<TimelineHistory> history = ReadHistoryIn(wal_directory, timeline);
-  if (!history && history.error().code == ErrorCode::kNotFound) {
-    return ReadTimelineHistory(archive, timeline);
   }
   return history;
 }
@@ -138,19 +111,6 @@ std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId tim
                         found->switch_point};
 }
 
-Result<TimelineId> FindNewestTimeline(const WalArchive& archive, TimelineId from) {
-  for (TimelineId newest = from; newest - from < limits::kTimelines; ++newest) {
-    ASSIGN_OR_RETURN(const bool exists, archive.Contains(TimelineHistoryName(newest + 1)));
-    if (!exists) {
-      return newest;
-    }
-  }
-  return MakeError(ErrorCode::kDataCorrupted,
-                   "the repository holds more than {} timelines behind timeline {}",
-                   limits::kTimelines, from)
-      .WithHint(kTooMany);
-}
-
 Status CountSwitches(const TimelineHistory& history, std::size_t* total) {
   *total += history.ancestors.size();
   if (*total <= limits::kTimelineSwitches) {
@@ -159,28 +119,7 @@ Status CountSwitches(const TimelineHistory& history, std::size_t* total) {
   return MakeError(ErrorCode::kDataCorrupted,
                    "the timeline history files in the repository name more than {} ancestors",
                    limits::kTimelineSwitches)
-      .WithHint(kTooMany);
-}
-
-Result<std::vector<TimelineId>> FindMissingHistories(const WalArchive& archive, TimelineId from) {
-  // Anybody may have put a directory of any name there.
-  constexpr std::size_t kMost = 100;
-  ASSIGN_OR_RETURN(const std::vector<TimelineId> known, archive.Timelines());
-  std::vector<TimelineId> missing;
-  if (known.empty()) {
-    return missing;
-  }
-  for (TimelineId timeline = from; timeline < known.back() && missing.size() < kMost;) {
-    ++timeline;
-    bool there = std::ranges::binary_search(known, timeline);
-    if (there) {
-      ASSIGN_OR_RETURN(there, archive.Contains(TimelineHistoryName(timeline)));
-    }
-    if (!there) {
-      missing.push_back(timeline);
-    }
-  }
-  return missing;
+      .WithHint(kTooManyTimelinesHint);
 }
 
 }  // namespace veza

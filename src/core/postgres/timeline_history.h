@@ -6,11 +6,14 @@
 #include <string_view>
 #include <vector>
 
-#include "core/archive/wal_archive.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
 
 namespace veza {
+
+// What somebody does who meets more of them than any cluster has.
+inline constexpr const char* kTooManyTimelinesHint =
+    "No cluster was promoted so often. Find out who has written the history files.";
 
 struct TimelineSwitch {
   TimelineId timeline = 0;  // the ancestor
@@ -35,14 +38,6 @@ Result<TimelineHistory> ParseTimelineHistory(TimelineId timeline, std::string_vi
 // For who holds many of them at once: adds what this one names to the total, which has a limit.
 Status CountSwitches(const TimelineHistory& history, std::size_t* total);
 
-// Reads it from the repository. Timeline 1 has no file.
-Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineId timeline);
-
-// The same for the timeline of a server, from its pg_wal rather than from the repository, which one
-// that was just promoted may not have sent it to.
-Result<TimelineHistory> ReadServerHistory(const WalArchive& archive,
-                                          const std::string& wal_directory, TimelineId timeline);
-
 // The history file of the timeline in a server's pg_wal. An error where it cannot be read, or says
 // nothing: where a timeline was left is nothing to guess.
 Result<TimelineHistory> ReadHistoryIn(const std::string& wal_directory, TimelineId timeline);
@@ -57,14 +52,5 @@ std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId tim
 // segment, that is the next one's.
 TimelineId TimelineOnPath(const TimelineHistory& path, SegmentNumber segment,
                           std::uint64_t segment_size);
-
-// The history files that the repository lacks of the timelines behind `from`, up to the highest of
-// which it has anything; at most the first 100. Timelines are numbered without holes, so each of
-// these existed. Where one is missing FindNewestTimeline(), and PostgreSQL's `latest`, stop.
-Result<std::vector<TimelineId>> FindMissingHistories(const WalArchive& archive, TimelineId from);
-
-// The timeline that PostgreSQL would call the latest, starting at `from`: the highest number N such
-// that every history file from `from`+1 to N exists (findNewestTimeLine).
-Result<TimelineId> FindNewestTimeline(const WalArchive& archive, TimelineId from);
 
 }  // namespace veza

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/archive/archive_map.h"
+#include "core/archive/stored_histories.h"
 #include "core/wal/wal_scan.h"
 
 namespace veza {

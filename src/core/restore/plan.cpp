@@ -17,6 +17,7 @@
 
 #include "core/archive/archive_map.h"
 #include "core/archive/recovery_window.h"
+#include "core/archive/stored_histories.h"
 #include "core/archive/wal_archive.h"
 #include "core/backup/suspect_diff.h"
 #include "core/postgres/empty_databases.h"

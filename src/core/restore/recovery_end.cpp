@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/archive/recovery_window.h"
+#include "core/archive/stored_histories.h"
 #include "core/archive/wal_archive.h"
 #include "core/backup/file_reader.h"
 #include "core/postgres/timeline_history.h"

@@ -26,6 +26,7 @@
 #include <set>
 #include <string>
 
+#include "core/archive/wal_archive.h"
 #include "core/error.h"
 #include "core/storage/unique_fd.h"
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/archive/archive_survey.h"
+#include "core/archive/stored_histories.h"
 #include "core/codec/stream.h"
 #include "core/limits.h"
 #include "core/postgres/timeline_history.h"

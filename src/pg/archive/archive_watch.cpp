@@ -18,6 +18,7 @@
 #include "core/postgres/ready_files.h"
 #include "pg/archive/wal_disk.h"
 //
+#include "core/archive/stored_histories.h"
 #include "pg/archive/archiving.h"
 #include "pg/archive/shared_archive.h"
 #include "pg/archive/streamed_wal.h"

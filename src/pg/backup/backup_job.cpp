@@ -19,6 +19,7 @@
 #include "core/repository/slot_claim.h"
 #include "core/retention/expire.h"
 //
+#include "core/archive/stored_histories.h"
 #include "pg/boundary.h"
 
 namespace veza::pg {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/archive/stored_histories.h"
 #include "core/limits.h"
 #include "core/repository/test_repository.h"
 

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/archive/wal_archive.h"
 #include "core/repository/test_backup.h"
 #include "core/repository/test_repository.h"
 #include "core/s3/s3_store.h"

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "core/archive/gap_record.h"
+#include "core/archive/stored_histories.h"
 #include "core/backup/finished_copy.h"
 #include "core/codec/document.h"
 #include "core/codec/stream_builder.h"
