@@ -20,7 +20,6 @@
 
 #include "core/postgres/empty_databases.h"
 #include "core/postgres/own_names.h"
-#include "core/repository/repository_marker.h"
 #include "core/storage/file_io.h"
 
 namespace veza {

@@ -16,7 +16,8 @@
 
 #include "core/error.h"
 #include "core/postgres/relation_names.h"
-#include "core/repository/backup_summary.h"
+#include "core/postgres/tablespace_map.h"
+#include "core/postgres/walk_notes.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {

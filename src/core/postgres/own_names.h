@@ -1,4 +1,5 @@
-// Names that a restore gives to files of its own, in the data directory and where its links lead.
+// Names of the files that are ours in a data directory and where its links lead. Most are a
+// restore's.
 #pragma once
 
 #include <string_view>
@@ -21,5 +22,8 @@ inline constexpr std::string_view kClaim = "veza_restoring";
 // written. A standby that is made from the server later on takes over postgresql.auto.conf, and
 // would end its own recovery at our target.
 inline constexpr const char* kRecoverySettingsFile = "veza-recovery-settings";
+
+// In the data directory: which repository this server archives to (repository_marker.h).
+inline constexpr std::string_view kRepositoryMarker = "veza-repository";
 
 }  // namespace veza

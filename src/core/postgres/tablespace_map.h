@@ -3,14 +3,20 @@
 // read_tablespace_map; 15 to 18).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/error.h"
-#include "core/repository/backup_summary.h"
 
 namespace veza {
+
+struct Tablespace {
+  std::uint32_t oid = 0;
+  std::string path;        // on the server that was backed up
+  std::uint64_t size = 0;  // bytes of its files
+};
 
 Result<std::vector<Tablespace>> ParseTablespaceMap(std::string_view text);
 std::string FormatTablespaceMap(const std::vector<Tablespace>& tablespaces);

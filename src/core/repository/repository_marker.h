@@ -15,11 +15,10 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/postgres/own_names.h"
 #include "core/repository/repository.h"
 
 namespace veza {
-
-inline constexpr std::string_view kRepositoryMarker = "veza-repository";
 
 struct RepositoryMarker {
   std::string location;  // Store::location()
