@@ -60,12 +60,6 @@ RepositoryOptions MakeRepositoryOptions(const Config& config, std::string node,
   return options;
 }
 
-RetentionSettings RetentionOf(const Config& config) {
-  return {.full = config.retention_full,
-          .diff = config.retention_diff,
-          .archive = config.retention_archive};
-}
-
 std::string HostName() {
   char name[HOST_NAME_MAX + 1] = {};
   return gethostname(name, HOST_NAME_MAX) == 0 ? name : "unknown";

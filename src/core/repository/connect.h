@@ -8,7 +8,6 @@
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/repository/repository.h"
-#include "core/retention/retention.h"
 #include "core/storage/retrying_store.h"
 #include "core/storage/store.h"
 
@@ -27,8 +26,6 @@ std::string ServiceOf(const Config& config);
 // `node` is who we say we are in the repository; `spill_directory` must exist.
 RepositoryOptions MakeRepositoryOptions(const Config& config, std::string node,
                                         std::string spill_directory);
-
-RetentionSettings RetentionOf(const Config& config);
 
 // The machine's name.
 std::string HostName();

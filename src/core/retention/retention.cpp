@@ -377,6 +377,12 @@ void DecideDrills(const RetentionInput& input, std::vector<RetentionDecision>& d
 
 }  // namespace
 
+RetentionSettings RetentionOf(const Config& config) {
+  return {.full = config.retention_full,
+          .diff = config.retention_diff,
+          .archive = config.retention_archive};
+}
+
 const char* RetentionKindName(RetentionKind kind) {
   switch (kind) {
     case RetentionKind::kBackup:

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/archive/lineage.h"
+#include "core/config/config.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
@@ -26,6 +27,8 @@ struct RetentionSettings {
   int diff = 7;     // diffs
   int archive = 4;  // full backups from which on WAL is kept without a gap
 };
+
+RetentionSettings RetentionOf(const Config& config);
 
 enum class RetentionKind {
   kBackup,

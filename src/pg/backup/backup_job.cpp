@@ -20,6 +20,7 @@
 #include "core/retention/expire.h"
 //
 #include "core/archive/stored_histories.h"
+#include "core/retention/retention.h"
 #include "pg/boundary.h"
 
 namespace veza::pg {

@@ -10,6 +10,7 @@
 #include "core/retention/pins.h"
 #include "pg/sql/rows_call.h"
 //
+#include "core/retention/retention.h"
 #include "pg/boundary.h"
 #include "pg/sql/sql_function.h"
 
