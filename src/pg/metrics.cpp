@@ -9,7 +9,7 @@
 //
 #include "pg/archive/archiving.h"
 #include "pg/compat.h"
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 
 namespace veza::pg {
 

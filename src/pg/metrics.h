@@ -8,9 +8,9 @@
 #include "core/monitor/metrics.h"
 #include "pg/server_repository.h"
 //
-#include "pg/archive/shared_archive.h"
 #include "pg/postgres.h"
 #include "pg/schedule/shared_slots.h"
+#include "pg/shared/shared_archive.h"
 
 namespace veza::pg {
 

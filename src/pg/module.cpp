@@ -4,7 +4,7 @@
 //
 #include "pg/postgres.h"
 #include "pg/schedule/scheduler.h"
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 
 extern "C" {
 

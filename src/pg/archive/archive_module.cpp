@@ -26,11 +26,11 @@
 #include "pg/server_repository.h"
 #include "pg/settings.h"
 //
-#include "pg/archive/shared_archive.h"
 #include "pg/archive/wal_dropper.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/schedule/shared_key.h"
+#include "pg/shared/shared_archive.h"
+#include "pg/shared/shared_key.h"
 
 namespace veza::pg {
 

@@ -20,10 +20,10 @@
 //
 #include "core/archive/stored_histories.h"
 #include "pg/archive/archiving.h"
-#include "pg/archive/shared_archive.h"
 #include "pg/archive/streamed_wal.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
+#include "pg/shared/shared_archive.h"
 
 extern "C" {
 #include <access/xlogarchive.h>

@@ -7,9 +7,9 @@
 #include "core/error.h"
 #include "pg/archive/wal_disk.h"
 //
-#include "pg/archive/shared_archive.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
+#include "pg/shared/shared_archive.h"
 
 extern "C" {
 #include <access/xlogarchive.h>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pg/postgres.h"
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 
 namespace veza::pg {
 

@@ -26,7 +26,7 @@
 #include "pg/backup/inventory.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/schedule/shared_key.h"
+#include "pg/shared/shared_key.h"
 
 extern "C" {
 #include <access/xlogrecovery.h>

@@ -16,7 +16,7 @@
 #include "pg/backup/empty_databases.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 #include "pg/worker_description.h"
 
 extern "C" {

@@ -2,7 +2,7 @@
 
 #include "pg/backup/database_connection.h"
 #include "pg/compat.h"
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 #include "pg/worker_description.h"
 
 extern "C" {

@@ -5,7 +5,7 @@
 #include "core/repository/cluster_lock.h"
 #include "core/schedule/schedule_keeper.h"
 //
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 
 namespace veza::pg {
 

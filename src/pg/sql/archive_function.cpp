@@ -10,8 +10,8 @@
 #include "pg/sql/rows_call.h"
 //
 #include "pg/archive/archiving.h"
-#include "pg/archive/shared_archive.h"
-#include "pg/shared_state.h"
+#include "pg/shared/shared_archive.h"
+#include "pg/shared/shared_state.h"
 #include "pg/sql/sql_function.h"
 
 namespace veza::pg {

@@ -11,9 +11,9 @@
 #include "pg/sql/rows_call.h"
 //
 #include "pg/archive/archiving.h"
-#include "pg/archive/shared_archive.h"
-#include "pg/schedule/shared_key.h"
 #include "pg/settings.h"
+#include "pg/shared/shared_archive.h"
+#include "pg/shared/shared_key.h"
 #include "pg/sql/sql_function.h"
 
 namespace veza::pg {

@@ -5,7 +5,7 @@
 #include "pg/metrics.h"
 #include "pg/sql/rows_call.h"
 //
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 #include "pg/sql/sql_function.h"
 
 namespace veza::pg {

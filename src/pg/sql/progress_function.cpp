@@ -2,7 +2,7 @@
 
 #include "pg/backup/backup_slot.h"
 #include "pg/boundary.h"
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 #include "pg/sql/sql_function.h"
 
 namespace veza::pg {

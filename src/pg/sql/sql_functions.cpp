@@ -23,8 +23,8 @@
 #include "pg/backup/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/schedule/shared_key.h"
-#include "pg/shared_state.h"
+#include "pg/shared/shared_key.h"
+#include "pg/shared/shared_state.h"
 #include "pg/sql/sql_function.h"
 
 extern "C" {

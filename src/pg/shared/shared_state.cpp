@@ -1,4 +1,4 @@
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 
 #include <array>
 

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-#include "pg/archive/shared_archive.h"
 #include "pg/boundary.h"
-#include "pg/schedule/shared_key.h"
+#include "pg/shared/shared_archive.h"
+#include "pg/shared/shared_key.h"
 
 namespace veza::pg {
 

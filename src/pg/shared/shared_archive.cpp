@@ -1,6 +1,6 @@
-#include "pg/archive/shared_archive.h"
+#include "pg/shared/shared_archive.h"
 
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 
 namespace veza::pg {
 

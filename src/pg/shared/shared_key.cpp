@@ -1,8 +1,8 @@
-#include "pg/schedule/shared_key.h"
+#include "pg/shared/shared_key.h"
 
 #include <utility>
 
-#include "pg/shared_state.h"
+#include "pg/shared/shared_state.h"
 
 namespace veza::pg {
 
