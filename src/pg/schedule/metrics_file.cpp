@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "pg/metrics.h"
+#include "pg/schedule/node_metrics.h"
 //
 #include "core/storage/file_io.h"
 #include "pg/boundary.h"

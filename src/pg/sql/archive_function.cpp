@@ -6,7 +6,7 @@
 #include "core/archive/archive_pace.h"
 #include "core/postgres/ready_files.h"
 #include "pg/archive/wal_disk.h"
-#include "pg/metrics.h"
+#include "pg/schedule/node_metrics.h"
 #include "pg/sql/rows_call.h"
 //
 #include "pg/archive/archiving.h"

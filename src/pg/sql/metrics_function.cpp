@@ -2,7 +2,7 @@
 // the server alone.
 
 #include "core/codec/json.h"
-#include "pg/metrics.h"
+#include "pg/schedule/node_metrics.h"
 #include "pg/sql/rows_call.h"
 //
 #include "pg/shared/shared_state.h"

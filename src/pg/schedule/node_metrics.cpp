@@ -1,4 +1,4 @@
-#include "pg/metrics.h"
+#include "pg/schedule/node_metrics.h"
 
 #include <algorithm>
 #include <utility>
