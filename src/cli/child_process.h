@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "cli/drill/confinement.h"
+#include "cli/confinement.h"
 #include "core/environment.h"
 #include "core/error.h"
 

@@ -9,7 +9,7 @@
 #include <sstream>
 #include <utility>
 
-#include "cli/drill/confinement.h"
+#include "cli/confinement.h"
 #include "cli/drill/databases.h"
 #include "cli/lease.h"
 #include "cli/output.h"

@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "cli/child_process.h"
-#include "cli/drill/confinement.h"
+#include "cli/confinement.h"
 #include "cli/drill/wal.h"
 #include "core/environment.h"
 #include "core/error.h"

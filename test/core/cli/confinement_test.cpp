@@ -1,4 +1,4 @@
-#include "cli/drill/confinement.h"
+#include "cli/confinement.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
