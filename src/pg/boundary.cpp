@@ -51,18 +51,19 @@ int SqlstateOf(ErrorCode code) {
   return ERRCODE_INTERNAL_ERROR;
 }
 
-// All calls of this process whose threads may be running. Main thread only.
+// The calls of this process whose threads may be running. Main thread only.
 std::vector<BackgroundCall*>& LiveCalls() {
   static std::vector<BackgroundCall*> calls;
   return calls;
 }
 
-// A process that exits by FATAL unwinds nothing: threads must not outlive what they use.
+// A process that exits by FATAL does not unwind its stack, so no destructor joins the threads. They
+// must not outlive the memory that they use.
 void JoinLiveCalls(int, Datum) {
   for (BackgroundCall* call : LiveCalls()) {
     call->Cancel();
   }
-  // Each removes itself from the list.
+  // Join() removes the call from the list.
   while (!LiveCalls().empty()) {
     (void)LiveCalls().back()->Join();
   }
@@ -189,7 +190,8 @@ bool WaitForCall(BackgroundCall* call, long timeout_ms, uint32 wait_event) {
   return call->done();
 }
 
-// What the error would clean up is in use as long as the thread works.
+// Runs `tick`. When it raises an error, the thread is stopped first, because the cleanup after the
+// error frees what the thread uses.
 static void Tick(BackgroundCall* call, void (*tick)(void*), void* argument) {
   PG_TRY();
   { tick(argument); }

@@ -1,9 +1,14 @@
-// The border between C++ and PostgreSQL: the one place where errors cross it.
+// The boundary between C++ and PostgreSQL: the one place where errors cross it.
 //
-// Two rules hold everywhere in pg/. No C++ exception reaches PostgreSQL's C code. And no longjmp
-// (ereport(ERROR), CHECK_FOR_INTERRUPTS(), an allocation that fails) passes over a C++ object that
-// has a destructor: an error is first copied into an ErrorReport, which is plain memory, the C++
-// scope is left, and only then is it raised.
+// Two rules hold everywhere in pg/:
+//
+// 1. No C++ exception reaches PostgreSQL's C code.
+// 2. No longjmp (ereport(ERROR), CHECK_FOR_INTERRUPTS(), a failed palloc()) passes over a C++
+// object
+//    that has a destructor.
+//
+// So an error is first copied into an ErrorReport, which is plain memory. Then the C++ scope is
+// left, and only then is the error raised.
 #pragma once
 
 #include <atomic>
@@ -19,7 +24,7 @@
 
 namespace veza::pg {
 
-// An Error in plain memory of fixed size; may be in shared memory. Long texts are cut.
+// An Error in plain memory of fixed size. It may lie in shared memory. Longer texts are truncated.
 struct ErrorReport {
   int sqlstate;
   char message[1024];
@@ -28,17 +33,17 @@ struct ErrorReport {
 
 void FillReport(const Error& error, ErrorReport* report);
 void FillReport(const char* message, const char* hint, int sqlstate, ErrorReport* report);
-// Of an error of the server's, as CopyErrorData() returns it.
+// Takes an error of the server, as CopyErrorData() returns it.
 void FillReport(const ErrorData* error, ErrorReport* report);
 
-// True: the status is an error, now in `report`. Takes the Status apart so that no caller holds one
-// when the error is raised.
+// Returns true when the status is an error, and copies that into `report`. The caller passes a
+// temporary, so that no Status is alive when the error is raised.
 bool Failed(const Status& status, ErrorReport* report);
 
-// ereport() of it at `level`. With ERROR and above it does not return.
+// Calls ereport() with the report at `level`. Does not return for ERROR and above.
 void Raise(int level, const ErrorReport* report);
 
-// Blocks every signal for a time: threads that are started meanwhile inherit it.
+// Blocks every signal while it lives. Threads that are started meanwhile inherit the mask.
 class SignalsBlocked {
  public:
   SignalsBlocked();
@@ -50,34 +55,35 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
-// Work that may block (network, disk, key derivation) done by a thread of its own, so that the
-// server process can go on serving interrupts. The thread starts with every signal blocked and
-// calls nothing of PostgreSQL.
+// Work that may block (network, disk, key derivation), done by a thread of its own, so that the
+// server process can go on serving interrupts. The thread starts with every signal blocked and must
+// not call PostgreSQL.
 //
-// Created, waited for and destroyed by the main thread; destroying cancels and joins. Live objects
-// are also cancelled and joined before the process exits (FATAL, postmaster death).
+// The main thread creates, waits for and destroys the object. The destructor cancels and joins.
+// Objects that are alive when the process exits (FATAL, death of the postmaster) are cancelled and
+// joined before that.
 class BackgroundCall {
  public:
-  // Calls that share a store share the environment it was made with.
+  // Calls that share a store must share the environment with which that store was made.
   explicit BackgroundCall(Environment environment = {});
   virtual ~BackgroundCall();
   BackgroundCall(const BackgroundCall&) = delete;
   BackgroundCall& operator=(const BackgroundCall&) = delete;
 
-  // Once.
+  // Starts the thread. May be called once.
   Status Start();
   void Cancel() { environment_.cancellation->Cancel(); }
   bool done() const { return done_.load(std::memory_order_acquire); }
   int done_fd() const { return done_fd_; }
-  // Joins the thread and gives its result. Blocks unless done().
+  // Joins the thread and returns its result. Blocks unless done().
   Status Join();
 
  protected:
-  // In the thread. Everything slow in it obeys environment_.cancellation.
+  // Runs in the thread. Everything slow in it must obey environment_.cancellation.
   virtual Status Work() = 0;
   Environment environment_;
 
-  // A derived destructor calls it first, before its members go.
+  // Every derived destructor must call this first, before its members are destroyed.
   void StopAndJoin();
 
  private:
@@ -87,8 +93,8 @@ class BackgroundCall {
   Status status_;
 };
 
-// A call made of a function, for those that need no state of their own. The function refers to what
-// outlives the call, by plain pointers.
+// A call that runs a function, for work that needs no state of its own. What the function refers to
+// must outlive the call.
 class FunctionCall final : public BackgroundCall {
  public:
   FunctionCall(Environment environment, std::function<Status()> work)
@@ -100,18 +106,19 @@ class FunctionCall final : public BackgroundCall {
   std::function<Status()> work_;
 };
 
-// Waits up to `timeout_ms` for the call; true when it is done. Serves the latch and interrupts, so
-// it may raise ERROR: when somebody wants this process to stop, the call has been cancelled and has
-// ended by then. `call` must be owned by a memory context (NewInContext) or a static.
+// Waits up to `timeout_ms` milliseconds for the call. Returns true when it is done. Serves the
+// latch and interrupts, so it may raise ERROR. By then the call has been cancelled and its thread
+// has finished. `call` must be owned by a memory context (NewInContext) or be static.
 bool WaitForCall(BackgroundCall* call, long timeout_ms, uint32 wait_event);
 
-// Starts, waits, and raises the call's error. `tick`, when given, runs about every 200 ms and at
-// the end; it may raise ERROR, and the call has been cancelled and has ended by then.
+// Starts the call, waits for it, and raises its error. `tick`, when given, runs about every 200 ms
+// and once at the end. It may raise ERROR. By then the call has been cancelled and its thread has
+// finished.
 void RunCall(BackgroundCall* call, uint32 wait_event, void (*tick)(void*) = nullptr,
              void* tick_argument = nullptr);
 
-// A C++ object that lives as long as the current memory context: its destructor runs when the
-// context is reset or deleted, also after an error. Raises ERROR when memory is short.
+// Makes a C++ object that lives as long as the current memory context. Its destructor runs when the
+// context is reset or deleted, also after an error. Raises ERROR when there is not enough memory.
 template <typename T, typename... Args>
 T* NewInContext(Args&&... args) {
   auto* callback = static_cast<MemoryContextCallback*>(palloc0(sizeof(MemoryContextCallback)));

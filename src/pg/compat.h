@@ -1,4 +1,4 @@
-// The differences between PostgreSQL 15, 16, 17 and 18 that concern us, in one place.
+// The differences between PostgreSQL 15, 16, 17 and 18 that concern this library, in one place.
 #pragma once
 
 #include "pg/postgres.h"
@@ -21,7 +21,7 @@ extern "C" {
 #error "veza_backup needs PostgreSQL 15 or newer"
 #endif
 
-// LSN_FORMAT_ARGS, whose check of the type is not valid C++ on 15. For "%X/%X".
+// The arguments for "%X/%X". Replaces LSN_FORMAT_ARGS, whose type check in 15 is not valid C++.
 #define VEZA_LSN(lsn) static_cast<uint32>((lsn) >> 32), static_cast<uint32>(lsn)
 
 namespace veza::pg {
@@ -59,16 +59,16 @@ inline void FreeGucVariables(config_generic** variables) {
 #if PG_VERSION_NUM >= 160000
   pfree(variables);
 #else
-  (void)variables;  // the server's own
+  (void)variables;  // the array belongs to the server
 #endif
 }
 
-// The value as SHOW gives it, whoever may see it.
+// The value as SHOW displays it, whatever the role of the session may see.
 inline const char* ShowGuc(config_generic* setting) {
 #if PG_VERSION_NUM >= 160000
   return ShowGUCOption(setting, true);
 #else
-  // What only superusers see is text, so it has no unit that would be missed.
+  // Settings that only superusers see are texts, so they have no unit that would be missing here.
   if ((setting->flags & GUC_SUPERUSER_ONLY) != 0) {
     const char* const value = GetConfigOption(setting->name, false, false);
     return pstrdup(value != nullptr ? value : "");
@@ -93,7 +93,8 @@ struct ServerBackup {
   StringInfo tablespace_map;
 };
 
-// Both may raise ERROR. The caller has registered register_persistent_abort_backup_handler().
+// Both functions may raise ERROR. The caller must have called
+// register_persistent_abort_backup_handler().
 inline ServerBackup* BackupStart(const char* label, bool fast) {
   auto* backup = static_cast<ServerBackup*>(palloc0(sizeof(ServerBackup)));
   List* tablespaces = NIL;
@@ -158,8 +159,8 @@ inline const char* BackupLabelFile(const ServerBackup* backup) {
 #endif
 }
 
-// --- A WAL record of no consequence
-// ---------------------------------------------------------------
+// --- A WAL record without effect
+// ------------------------------------------------------------------
 
 inline void WriteHarmlessWalRecord() {
   constexpr char kText[] = "check";

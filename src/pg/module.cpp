@@ -1,4 +1,4 @@
-// veza_backup: what the server loads.
+// The entry point of the library that the server loads.
 
 #include "pg/settings.h"
 //
@@ -14,9 +14,9 @@ PG_MODULE_MAGIC_EXT(.name = "veza_backup", .version = VEZA_VERSION);
 PG_MODULE_MAGIC;
 #endif
 
-// Also runs in an archiver, or any session, of a server that did not preload the library: then
-// there are settings, and what needs shared memory says that it is missing.
-// NOLINTNEXTLINE(bugprone-reserved-identifier): the server looks for this name
+// Also runs in an archiver or a session of a server that did not preload the library. The settings
+// exist there all the same. Whatever needs shared memory raises an error that says how to preload
+// the library.
 PGDLLEXPORT void _PG_init(void) {
   veza::pg::DefineSettings();
   if (process_shared_preload_libraries_in_progress) {

@@ -1,6 +1,6 @@
-// PostgreSQL's headers for C++. Include it after every C++ and core header: libintl.h and the
-// printf macros that come with it break what follows. Not for anything below core/ (the build
-// checks).
+// PostgreSQL's headers for C++. Include it after every C++ and core header: it includes libintl.h
+// and replaces printf() and others by macros, which breaks headers that follow. core/ must not
+// include it (the build checks that).
 #pragma once
 
 #ifdef VEZA_CORE
@@ -30,7 +30,7 @@ extern "C" {
 #include <utils/timestamp.h>
 }
 
-// elog.h and port.h take these names; C++ wants them back.
+// elog.h and port.h define macros with these names. C++ code needs the names themselves.
 #undef printf
 #undef fprintf
 #undef sprintf

@@ -22,8 +22,8 @@ namespace veza::pg {
 
 namespace {
 
-// Hooks get no argument that says for which parameter they are called, so there is one of each for
-// every place in the table.
+// A GUC hook is not told which parameter it is called for. So each place in the table has hooks of
+// its own, made from templates.
 constexpr std::size_t kMaxSettings = 64;
 
 union SettingStorage {
@@ -34,25 +34,28 @@ union SettingStorage {
 std::array<SettingStorage, kMaxSettings> values;
 
 // The real values of secrets. The parameters themselves always hold the empty string, because the
-// server writes a parameter's value into its log when a reload changes it (guc-file.l, "parameter
-// \"%s\" changed to \"%s\"") and shows it in pg_settings. Points to the `extra` of the parameter.
+// server shows a parameter's value in pg_settings and, when a reload changes it, writes it into its
+// log (guc-file.l, "parameter \"%s\" changed to \"%s\""). Each pointer points to the `extra` of its
+// parameter.
 std::array<const char*, kMaxSettings> secrets;
 
 std::uint64_t generation = 0;
 
-// What stands in the configuration before the library is loaded is looked at when its settings are
-// defined. Where a value is wrong then, the server warns, starts all the same, and has the default
-// in force, which may be the contrary of what was meant: without a passphrase, no encryption. So
-// nothing is done until each such setting has been set rightly. (A reload with a wrong value leaves
-// the value from before, which was right.) The text is why a setting was refused; empty: it was
-// not.
+// Values in the configuration are checked when the library defines its settings. When one is wrong,
+// the server only warns and uses the default, which may mean the contrary: without a passphrase
+// there is no encryption. So this library refuses to work until every such setting has been given a
+// valid value. (A reload with a wrong value is harmless: the server keeps the previous value, which
+// was valid.)
+//
+// The text says why the setting was refused. It is empty when the setting was not refused.
 using Reason = std::array<char, 256>;
 std::array<Reason, kMaxSettings> refused;
-// A name with our prefix that is not ours; the server passes over it with a warning. Empty: none.
+// A name with our prefix that is not one of our settings. The server ignores it with a warning.
+// Empty when there is none.
 Reason unknown_name;
-// No such name is in the command line, which no reload changes.
+// False when such a name is on the server's command line, which no reload changes.
 bool unknown_names_are_in_files = true;
-// What is assigned from then on is so by a reload.
+// True once DefineSettings() has ended. An assignment after that comes from a reload.
 bool are_defined = false;
 // PgReloadTime when the files were last read for unknown names.
 TimestampTz looked_at_reload = -1;
@@ -91,10 +94,10 @@ bool CheckText(char** new_value, void** extra, GucSource) {
   return true;
 }
 
-// A name that is mistyped in a file makes the server, at a reload, put the default in force for
-// what was meant, and assign the rest. It does not say so, so the files are read. That is done
-// while the server reads them: what is in them later may not be in force yet. In doubt it stays as
-// it is.
+// Reads the configuration files for unknown names. When somebody mistypes a name that was right
+// before, a reload resets the setting that was meant to its default and assigns the other settings.
+// The server does not report this to us. The files have to be read during the reload: what they
+// contain later may not be in force yet. When a file cannot be read, the previous finding stays.
 void LookForUnknownNamesInFiles() {
   bool is_certain = true;
   std::string found;
@@ -116,8 +119,8 @@ void LookForUnknownNamesInFiles() {
 void Assigned(std::size_t index) {
   ++generation;
   refused[index][0] = '\0';
-  // A parallel worker is given all settings at its start: that is no reload. Of one reload, which
-  // sets PgReloadTime at its end, the files are read once.
+  // A parallel worker receives all settings when it starts, which is not a reload. A reload sets
+  // PgReloadTime at its end, so the files are read once per reload.
   if (are_defined && unknown_names_are_in_files && !InitializingParallelWorker &&
       looked_at_reload != PgReloadTime) {
     looked_at_reload = PgReloadTime;
@@ -199,7 +202,7 @@ void DefineSetting(std::size_t index, const char* name) {
   }
 }
 
-// Whether it has the default because nothing else was accepted.
+// Whether the setting has its default because no other value was accepted.
 bool IsDefault(const char* name) {
   bool is_default = false;
   int count = 0;
@@ -217,7 +220,7 @@ void DefineSettingAndLook(std::size_t index, const char* name) {
   const char* const given = GetConfigOption(name, true, false);
   ErrorReport report{};
   if (given != nullptr && Validate(index, given, &report)) {
-    // By the server's rules for numbers it may be wrong all the same.
+    // The server's own rules for numbers may still refuse it.
     snprintf(report.message, sizeof report.message, "invalid value for \"%s\"", name);
   }
   DefineSetting(index, name);
@@ -226,7 +229,7 @@ void DefineSettingAndLook(std::size_t index, const char* name) {
   }
 }
 
-// Of the names with our prefix, those that are defined are ours.
+// Remembers a name with our prefix that no setting of ours has defined.
 void LookForUnknownNames() {
   int count = 0;
   config_generic** const settings = GucVariables(&count);
@@ -281,7 +284,7 @@ std::string TextOf(std::size_t index) {
 
 void DefineSettings() {
   static_assert(kMaxSettings == kHooks.size());
-  // PostgreSQL keeps the pointers to the names.
+  // PostgreSQL keeps pointers to the names, so they are never freed.
   for (std::size_t index = 0; index < AllSettings().size(); ++index) {
     char* const name = MemoryContextStrdup(TopMemoryContext,
                                            psprintf("veza_backup.%s", AllSettings()[index].name));

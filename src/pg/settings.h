@@ -1,4 +1,5 @@
-// The settings as PostgreSQL parameters: registered from the core's table, read back as a Config.
+// The settings as PostgreSQL parameters. They are defined from core's table and read back as a
+// Config.
 #pragma once
 
 #include <cstdint>
@@ -8,30 +9,31 @@
 
 namespace veza::pg {
 
-// In _PG_init.
+// Called in _PG_init().
 void DefineSettings();
 
-// What the parameters say now; main thread only. Never raises. An error, too, while one is not in
-// force because its value was wrong when the server was started.
+// The current values of the parameters. Main thread only. Never raises. Also an error while a
+// setting is not in force because its value was invalid when the server was started.
 Result<Config> CurrentConfig();
 
-// Where the secrets are set that are set by themselves.
+// The secrets that are set by value (not through a file of their own), and the configuration file
+// that sets each.
 constexpr int kMostSecrets = 8;
 struct SecretSource {
   char setting[64];  // without "veza_backup."
-  char file[1024];   // empty: none, as on the command line
+  char file[1024];   // empty when set on the command line
 };
 struct SecretSources {
   int count;
   SecretSource of[kMostSecrets];
 };
-// Main thread only; may raise.
+// Main thread only. May raise ERROR.
 void ReadSecretSources(SecretSources* sources);
 
-// Changes whenever a parameter was assigned: a cheap way to notice a reload.
+// A number that changes whenever a parameter is assigned: a cheap way to notice a reload.
 std::uint64_t SettingsGeneration();
 
-// Whether `veza_backup.repository` is set at all, be it wrongly.
+// Whether `veza_backup.repository` is set, even to an invalid value.
 bool RepositoryIsSet();
 
 }  // namespace veza::pg

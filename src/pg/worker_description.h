@@ -1,12 +1,12 @@
-// What PostgreSQL is told of a background worker of this library.
+// The registration data of this library's background workers.
 #pragma once
 
 #include "pg/postgres.h"
 
 namespace veza::pg {
 
-// `function` is exported by the library (exports.map). The worker starts in hot standby, too, and
-// is not restarted; the caller changes what is to be different.
+// `function` must be exported by the library (exports.map). The worker may also start in hot
+// standby, and is not restarted. The caller changes the members that differ.
 inline BackgroundWorker DescribeWorker(const char* function, const char* name, const char* type) {
   BackgroundWorker worker;
   memset(&worker, 0, sizeof worker);

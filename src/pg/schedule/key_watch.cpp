@@ -35,11 +35,12 @@ using std::chrono::seconds;
 constexpr RetryPolicy kKeyRetries{.budget = seconds(20), .max_attempts = 5};
 constexpr milliseconds kNapWhileLooking{200};
 constexpr seconds kFirstLookAfter{2};
-// A repository that nobody has opened yet is made by the archiver or the first backup.
+// The pause while no identity and key are held yet: the archiver or the first backup makes the
+// repository.
 constexpr seconds kUntilHeld{10};
 constexpr seconds kAfterFailure{60};
 constexpr seconds kBetweenLooks{300};
-// Whoever asks, as often as it likes.
+// The shortest pause between two looks that other processes have asked for.
 constexpr seconds kBetweenWantedLooks{2};
 constexpr milliseconds kLongestNap{3'600'000};
 
@@ -54,9 +55,9 @@ class KeyCall final : public BackgroundCall {
         held_(std::move(held)) {}
   ~KeyCall() override { StopAndJoin(); }
 
-  // False: the settings have changed since.
+  // False when the settings have changed since the call was made.
   bool is_of_interest() const { return settings_generation_ == SettingsGeneration(); }
-  // After a success.
+  // Both are valid after a success.
   const EntranceLook& look() const { return look_; }
   const Status& marked() const { return marked_; }
 
@@ -66,7 +67,7 @@ class KeyCall final : public BackgroundCall {
                      ConnectStore(config_, environment_, kKeyRetries));
     Result<EntranceLook> look = Look(store, KeyWasReplaced(*store) ? std::nullopt : held_);
     if (!look && look.error().code == ErrorCode::kConflict && !facts_.is_primary) {
-      // Another key was made. It is for the primary to object: a standby follows.
+      // The key was replaced. Only a primary objects to that. A standby takes over the new key.
       look = Look(store, std::nullopt);
     }
     ASSIGN_OR_RETURN(look_, std::move(look));
@@ -76,8 +77,8 @@ class KeyCall final : public BackgroundCall {
     return Ok();
   }
 
-  // On purpose, by veza_backup_init(): the marker names another key than the one that is held. Then
-  // the old one is never put back.
+  // Whether veza_backup_init() has replaced the key on purpose: the marker then names another key
+  // than the one held here. The old key must not be put back.
   bool KeyWasReplaced(const Store& store) const {
     const auto marker = ReadRepositoryMarker(facts_.data_directory);
     return facts_.is_primary && held_ && marker && *marker &&
@@ -95,8 +96,8 @@ class KeyCall final : public BackgroundCall {
     return KeepMarker(facts_.data_directory, opened, facts_.is_primary);
   }
 
-  // A repository of the same cluster may be an old copy, or a colleague's. It is the primary's when
-  // it has the WAL that came from the primary.
+  // A repository of the same cluster may be an old copy, or one that somebody uses for tests. It is
+  // the primary's repository when it holds the WAL that this standby received from the primary.
   Result<bool> PrimaryArchivesHere() const {
     if (proof_.empty()) {
       return false;
@@ -108,8 +109,8 @@ class KeyCall final : public BackgroundCall {
     if (!is_there) {
       return false;
     }
-    // RequireSame() has no objection to a file that has gone or is used for other WAL by now. Such
-    // a one proves nothing; the next look has another.
+    // RequireSame() accepts a file that has been removed or recycled meanwhile. Such a file proves
+    // nothing. The next look uses another one.
     const std::string path = fmt::format("{}/pg_wal/{}", facts_.data_directory, proof_);
     struct stat before {};
     struct stat after {};
@@ -132,7 +133,7 @@ class KeyCall final : public BackgroundCall {
   const Config config_;
   const ServerFacts facts_;
   const bool keeps_marker_;
-  // The last whole segment that a standby has replayed. Empty when it would prove nothing.
+  // The last complete segment that a standby has replayed. Empty when it would prove nothing.
   const std::string proof_;
   const std::optional<EntranceCopy> held_;
   const std::uint64_t settings_generation_ = SettingsGeneration();
@@ -140,13 +141,13 @@ class KeyCall final : public BackgroundCall {
   Status marked_;
 };
 
-// Of the process. Nothing of it is on a stack over which an ERROR jumps.
+// The state of the process. Nothing of it may be on a stack over which an ERROR jumps.
 struct KeyWatch {
   std::unique_ptr<KeyCall> call;
   std::optional<EntranceCopy> held;
   SteadyTime next{};
-  SteadyTime begun{};     // the last look
-  int known_failure = 0;  // SQLSTATE of the last one that was logged; 0: none stands
+  SteadyTime begun{};     // when the last look began
+  int known_failure = 0;  // SQLSTATE of the last failure that was logged; 0 when there is none
 };
 KeyWatch* watch = nullptr;
 
@@ -154,10 +155,10 @@ std::int64_t NowInMicroseconds() {
   return SystemClock().Now().time_since_epoch().count();
 }
 
-// What a look has brought, in plain memory.
+// The result of a look, in plain memory.
 struct LookEnd {
-  bool has_looked;  // identity and key are there, and held
-  bool failed;      // the look, or to keep the marker
+  bool has_looked;  // identity and key exist, and are held in memory
+  bool failed;      // the look failed, or the update of the marker
   ErrorReport report;
   char key_id[33];
   char put_back[256];
@@ -178,7 +179,8 @@ void TakeLook(LookEnd* end) {
   watch->call.reset();
 }
 
-// Once for each kind of failure. Before anything is held the archiver and the schedules say why.
+// Logs each kind of failure once. Until something is held, the archiver and the schedules report
+// the cause.
 void LogFailure(const ErrorReport* report) {
   const bool is_known = std::exchange(watch->known_failure, report->sqlstate) == report->sqlstate;
   const bool is_said_elsewhere = !watch->held || report->sqlstate == ERRCODE_CONNECTION_FAILURE ||
@@ -220,7 +222,7 @@ void EndLook() {
   watch->next = SystemClock().Steady() + kBetweenLooks;
 }
 
-// What is held of another repository says nothing of the one that is set now.
+// What is held from another repository says nothing about the one that is set now.
 Status ForgetOther(const Config& config) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Store> store, ConnectStore(config, {}, kKeyRetries));
   if (watch->held &&
@@ -238,17 +240,18 @@ bool IsStandby() {
 void BeginLook(const Config& config, const ServerFacts& known) {
   ErrorReport report;
   const bool is_primary = !RecoveryInProgress();
-  // What a primary does not archive it does not mark: then the file would not be true.
+  // A primary that does not archive must not write a marker: it would be false.
   const bool keeps_marker = !is_primary || ArchivesWithVeza();
   TimeLineID timeline = 0;
   const Lsn replayed{GetXLogReplayRecPtr(&timeline)};
-  // With archive_mode = always a standby stores the segment itself, wherever its settings lead. A
-  // server that recovers from a backup will begin anew.
+  // With archive_mode = always a standby stores the segment itself, wherever its settings point, so
+  // the segment proves nothing. A server that recovers from a backup is no standby: it will begin a
+  // history of its own.
   const bool has_proof = IsStandby() && !(XLogArchivingAlways() && ArchivesWithVeza());
   const Status status = CatchExceptions([&]() -> Status {
     RETURN_IF_ERROR(ForgetOther(config));
     ServerFacts facts = known;
-    facts.is_primary = is_primary;  // it may have been promoted since the facts were taken
+    facts.is_primary = is_primary;  // the server may have been promoted since `known` was taken
     const auto size = static_cast<std::uint64_t>(wal_segment_size);
     watch->call = std::make_unique<KeyCall>(
         config, std::move(facts), keeps_marker,

@@ -1,9 +1,10 @@
-// The scheduler's eye on the entrance of the repository (core/repository/entrance.h): it keeps
-// identity and key wrap in memory, looks for them every few minutes, and puts them back when
-// something has deleted them. What it has to say is in the log, and in veza_backup_check().
+// The scheduler's watch over identity and key wrap, without which the repository cannot be opened
+// (core/repository/entrance.h). It keeps copies of both in memory, checks every few minutes that
+// they are in the store, and puts them back when they have been deleted. What it finds is reported
+// in the log and in veza_backup_check().
 //
-// Archiving waits where they are missing (RequireKeyInPlace): the archiver asks for a look at once
-// (AskForLookAtKey), and goes on when they are back.
+// While they are missing, archiving waits (RequireKeyInPlace). The archiver asks for a look at once
+// (AskForLookAtKey), and continues when they are back.
 #pragma once
 
 #include "core/config/config.h"
@@ -13,11 +14,12 @@
 
 namespace veza::pg {
 
-// Called in the scheduler's loop; does not wait for the store. `config` null: there is no
-// repository. Returns how long until the next call, at the latest, in milliseconds.
+// Called in the scheduler's loop. Does not wait for the store. `config` is null when there is no
+// repository. Returns after how many milliseconds it has to be called again at the latest.
 long WatchKey(const Config* config, const ServerFacts& facts);
 
-// At the next call: the settings have changed, or somebody could not open the repository.
+// Makes the next WatchKey() look. Called when the settings have changed, or when somebody could not
+// open the repository.
 void LookAtKeySoon();
 
 }  // namespace veza::pg

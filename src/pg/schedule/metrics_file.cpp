@@ -23,7 +23,7 @@ constexpr seconds kBetweenLooks{600};
 constexpr milliseconds kNapWhileWriting{200};
 constexpr milliseconds kLongestNap{3'600'000};
 
-// In a thread: reads the repository if it is time, and writes the file.
+// Reads the repository if that is due, and writes the file.
 class MetricsFileCall final : public BackgroundCall {
  public:
   MetricsFileCall(Config config, ServerFacts server, const NodeSnapshot& snapshot,
@@ -34,7 +34,7 @@ class MetricsFileCall final : public BackgroundCall {
         facts_(std::move(known)) {}
   ~MetricsFileCall() override { StopAndJoin(); }
 
-  // Null: the repository could not be read.
+  // Null when the repository could not be read.
   const std::shared_ptr<const RepositoryFacts>& facts() const { return facts_; }
 
  private:
@@ -62,7 +62,7 @@ class MetricsFileCall final : public BackgroundCall {
   std::shared_ptr<const RepositoryFacts> facts_;
 };
 
-// Of the process.
+// The state of the process.
 struct MetricsFile {
   std::unique_ptr<MetricsFileCall> call;
   std::shared_ptr<const RepositoryFacts> facts;

@@ -1,4 +1,4 @@
-// The scheduler's textfile for node_exporter: setting metrics_file.
+// Writes the file for node_exporter's textfile collector (setting metrics_file).
 #pragma once
 
 #include "core/config/config.h"
@@ -6,12 +6,13 @@
 
 namespace veza::pg {
 
-// Called in the scheduler's loop; does not wait for the store. Writes the file every half minute,
-// with what the repository said at most ten minutes ago (after a backup: anew). Returns when to
-// call again, in milliseconds, at the latest. `config` null: there is no repository.
+// Called in the scheduler's loop. Does not wait for the store. Writes the file every 30 seconds.
+// The repository is read every ten minutes, and after each backup. Returns after how many
+// milliseconds it has to be called again at the latest. `config` is null when there is no
+// repository.
 long KeepMetricsFile(const Config* config, const ServerFacts& facts);
 
-// The repository has changed.
+// Called when the repository has changed: the next file is written at once, from a new reading.
 void RefreshMetricsSoon();
 
 }  // namespace veza::pg

@@ -1,4 +1,4 @@
-// The metrics of this server, gathered: from shared memory, from pg_wal, from the repository.
+// Gathers the metrics of this server from shared memory, pg_wal and the repository.
 #pragma once
 
 #include <optional>
@@ -14,25 +14,26 @@
 
 namespace veza::pg {
 
-// What only the main thread may ask. Plain memory.
+// What only the main thread may ask the server for. Plain memory.
 struct NodeSnapshot {
   bool in_recovery;
   bool archives;
   bool is_without_archiver;
   bool backup_runs;
-  TimestampTz last_failure;  // 0: none
+  TimestampTz last_failure;  // 0 when no backup has failed
   SharedArchive archive;
   SharedSlots slots;
 };
-// Main thread.
+// Main thread only.
 NodeSnapshot TakeNodeSnapshot();
 
-// In any thread. The facts of the repository may be older than the snapshot.
+// May be called in any thread. `repository` is null when the repository could not be read. Its
+// facts may be older than the snapshot.
 Result<std::vector<Metric>> CollectMetrics(const Config& config, const ServerFacts& server,
                                            const NodeSnapshot& snapshot,
                                            const RepositoryFacts* repository);
 
-// Microseconds since 1970.
+// Converts a time of PostgreSQL to microseconds since 1970 (UTC).
 std::int64_t UnixMicroseconds(TimestampTz time);
 
 }  // namespace veza::pg

@@ -1,7 +1,8 @@
-// The restore leaves a list of the lines that it has written (core/restore/recovery_settings.h).
-// Only these go, and only where they still say what it wrote. ALTER SYSTEM is not used: it needs a
-// database to connect to, and knows no condition. But its lock and the name of its temporary file
-// are.
+// A restore leaves a list of the lines that it has written (core/restore/recovery_settings.h). Only
+// these lines are removed, and only those whose value is still what the restore wrote.
+//
+// ALTER SYSTEM is not used: it needs a connection to a database, and cannot compare a value first.
+// But this code takes the lock of ALTER SYSTEM, and writes to the same temporary file.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -34,7 +35,7 @@ constexpr long kNothingToDoMs = 3'600'000;
 constexpr const char* kAutoConf = "postgresql.auto.conf";
 constexpr const char* kNewAutoConf = "postgresql.auto.conf.tmp";
 
-// `changed`: the new file is to take the place of the old one.
+// `changed` tells whether the new file has to replace the old one.
 Status WriteNewAutoConf(bool* changed) {
   ASSIGN_OR_RETURN(const std::string list, ReadTextFile(kRecoverySettingsFile));
   ASSIGN_OR_RETURN(const std::string before, ReadTextFile(kAutoConf));
@@ -57,7 +58,7 @@ void Reset() {
   LWLockAcquire(AutoFileLock, LW_EXCLUSIVE);
   const bool written =
       !Failed(CatchExceptions([&] { return WriteNewAutoConf(&changed); }), &report);
-  // It makes the content durable first.
+  // durable_rename() makes the content durable first.
   const bool renamed =
       written && (!changed || durable_rename(kNewAutoConf, kAutoConf, WARNING) == 0);
   LWLockRelease(AutoFileLock);

@@ -1,14 +1,14 @@
-// When the recovery that a restore has prepared has ended, its settings go from
-// postgresql.auto.conf: a standby that is made from this server takes the file over, and a recovery
-// target of ours would end its recovery, too.
+// Removes the settings of a restore from postgresql.auto.conf when its recovery has ended. A
+// standby that is made from this server copies the file, and the recovery target in it would end
+// the standby's recovery as well.
 #pragma once
 
 #include "pg/postgres.h"
 
 namespace veza::pg {
 
-// Called in the scheduler's loop. Returns when to call again, at the latest, in milliseconds.
-// Raises no ERROR.
+// Called in the scheduler's loop. Returns after how many milliseconds it has to be called again at
+// the latest. Raises no ERROR.
 long ResetRecoverySettings();
 
 }  // namespace veza::pg

@@ -32,7 +32,7 @@ const ScheduledCommand& CommandOf(const Config& config, const Task& task) {
   return &task == &tasks[0] ? config.drill : config.verify;
 }
 
-// SIGTERM to the group: vezactl tidies up. Its own children die with it.
+// Sends SIGTERM to the process groups. vezactl then cleans up, and its children end with it.
 void StopAll(int, Datum) {
   for (Task& task : tasks) {
     if (task.pid > 0) {
@@ -42,7 +42,7 @@ void StopAll(int, Datum) {
   }
 }
 
-// In the child, between fork() and exec(): only what is safe there.
+// Runs in the child, between fork() and exec(). May only call functions that are safe there.
 [[noreturn]] void Become(const char* command, pid_t parent) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -64,7 +64,8 @@ void StopAll(int, Datum) {
   if (null >= 0) {
     dup2(null, STDIN_FILENO);
   }
-  // The server's files and sockets are not for it; the log, standard error, is.
+  // The child must not inherit the server's files and sockets, but for standard error, which is the
+  // log.
   closefrom(STDERR_FILENO + 1);
   dup2(STDERR_FILENO, STDOUT_FILENO);
   execl("/bin/sh", "sh", "-c", command, static_cast<char*>(nullptr));
@@ -115,7 +116,7 @@ void LookAt(Task& task) {
   }
 }
 
-// Whether the task is due; sets its next run.
+// Whether the task is due. Sets the time of its next run.
 bool IsDue(Task& task, const ScheduledCommand& command) {
   bool due = false;
   (void)CatchExceptions([&] {

@@ -1,14 +1,14 @@
-// The scheduler sleeps on its latch until something is due. What is to be done is decided by
-// core/schedule/planner.h; here are the waiting, the store and the backup worker.
+// The scheduler sleeps on its latch until something is due. core/schedule/planner.h decides what is
+// to be done. This file has the waiting, the store and the backup worker.
 //
-// Decisions are made on the records as last read. Only when they say that something is due are the
-// records read afresh and the decision made again, so a night without a slot costs no request. The
-// backup worker claims the slot under the cluster lock; if another node was quicker, it says so and
-// nothing is lost.
+// Decisions are made on the records as last read. Only when something seems to be due are the
+// records read again and the decision repeated. So a night without a due slot costs no request. The
+// backup worker claims the slot under the cluster lock. When another node was faster, it says so
+// and nothing is lost.
 //
-// Core calls run in a thread (boundary.h); whoever stops the server does not wait for them, because
-// exiting cancels them. No C++ object with a destructor is alive where PostgreSQL may raise. An
-// ERROR ends the process with exit code 1, and the postmaster starts it again after a few seconds.
+// Calls of core run in a thread (boundary.h). A shutdown does not wait for them, because exiting
+// cancels them. No C++ object with a destructor is alive where PostgreSQL may raise. An ERROR ends
+// the process with exit code 1, and the postmaster restarts it after a few seconds.
 
 #include <algorithm>
 #include <utility>
@@ -49,15 +49,15 @@ constexpr RetryPolicy kSchedulerRetries{.budget = std::chrono::seconds(20), .max
 constexpr long kTickMs = 200;
 constexpr long kNapAfterStartMs = 1000;
 constexpr int kRestartSeconds = 10;
-// A decision on fresh records, a baseline, a decision on that.
+// The most looks in one round: a decision on fresh records, a baseline, and a decision on that.
 constexpr int kMaxLooks = 3;
 
-// Of the process, in TopMemoryContext.
+// The state of the process, in TopMemoryContext.
 SchedulerState* scheduler = nullptr;
 BackupRequest running_request;
-bool backup_is_ours = false;  // the running one was started here
+bool backup_is_ours = false;  // the running backup was started by this process
 
-// Reads the records and the lock; before that, records baselines.
+// Records the baselines, then reads the records and the lock.
 class LookCall final : public BackgroundCall {
  public:
   ~LookCall() override { StopAndJoin(); }
@@ -71,7 +71,7 @@ class LookCall final : public BackgroundCall {
   const LockState& state() const { return state_; }
 
  private:
-  // It never makes a repository: that is for the archiver, the first backup and veza_backup_init().
+  // Never initialises a repository. The archiver, the first backup and veza_backup_init() do that.
   Status Work() override {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                      OpenExistingRepository(config_, facts_, environment_, kSchedulerRetries));
@@ -90,13 +90,13 @@ class LookCall final : public BackgroundCall {
 
 // --- Settings ------------------------------------------------------------------------------------
 
-// The server goes on with such a file, because a start or a reload must not fail by it.
+// Only a warning: a start or a reload of the server must not fail because of it.
 void WarnOfOpenSecrets() {
   SecretSources sources;
   ReadSecretSources(&sources);
   for (int i = 0; i < sources.count; ++i) {
     const SecretSource& source = sources.of[i];
-    char others[NAMEDATALEN * 2] = "";  // no C++ object is alive over ereport()
+    char others[NAMEDATALEN * 2] = "";  // no C++ object may be alive over ereport()
     ErrorReport ignored;
     (void)Failed(CatchExceptions([&]() -> Status {
                    strlcpy(others, OtherReaders(source.file).value_or("").c_str(), sizeof others);
@@ -113,10 +113,10 @@ void WarnOfOpenSecrets() {
   }
 }
 
-// The generation of the settings that decisions are made by.
+// The generation of the settings that the decisions are based on.
 std::uint64_t followed_settings = 0;
 
-// False: `report` says why they cannot be used.
+// Returns false when the settings cannot be used; `report` says why.
 bool FollowSettings(ErrorReport* report) {
   if (followed_settings == SettingsGeneration()) {
     return true;
@@ -148,7 +148,7 @@ bool FollowSettings(ErrorReport* report) {
 void ObeySignals() {
   CHECK_FOR_INTERRUPTS();
   if (ShutdownRequestPending) {
-    // As any exit but 0, it is started again, unless the server shuts down.
+    // After any exit code but 0 the postmaster starts the worker again, unless it is shutting down.
     proc_exit(1);
   }
   if (ConfigReloadPending) {
@@ -165,8 +165,8 @@ bool BeginLook(LookCall* call, ErrorReport* report) {
   return !Failed(status, report);
 }
 
-// The call has ended. `is_state`: a repository that nobody has made yet, or a lock that somebody
-// holds, is no trouble.
+// Takes the result of a call that has ended. `is_state` is set when the repository was not
+// initialised yet or somebody holds the lock: that is a normal state, not trouble.
 bool EndLook(LookCall* call, bool* is_state, ErrorReport* report) {
   const Status status = CatchExceptions([call]() -> Status {
     RETURN_IF_ERROR(call->Join());
@@ -180,7 +180,7 @@ bool EndLook(LookCall* call, bool* is_state, ErrorReport* report) {
   return status.has_value();
 }
 
-// One line when the store goes away, one when it is back.
+// Logs one line when the store becomes unreachable, and one when it is back.
 void LogStore(bool reachable, bool is_state, const ErrorReport* report) {
   static bool in_trouble = false;
   if (reachable && in_trouble) {
@@ -194,7 +194,7 @@ void LogStore(bool reachable, bool is_state, const ErrorReport* report) {
   in_trouble = !reachable;
 }
 
-// As long as it takes, WAL goes on coming in on a standby.
+// WAL keeps arriving on a standby during the look, so it is watched meanwhile.
 bool LookIntoRepository(const Situation& situation) {
   static const uint32 wait_event = WaitEvent("VezaBackupScheduler");
   auto* const call = NewInContext<LookCall>();
@@ -241,7 +241,7 @@ void StartBackup(const BackupOrder& order) {
     ErrorReport report;
     FillReport(CopyErrorData(), &report);
     FlushErrorState();
-    if (report.sqlstate != ERRCODE_OBJECT_IN_USE) {  // one that somebody wanted by hand
+    if (report.sqlstate != ERRCODE_OBJECT_IN_USE) {  // somebody else's backup is running
       RecordFailedStart(order, &report);
     }
     if (scheduler->running) {
@@ -257,7 +257,7 @@ void StartBackup(const BackupOrder& order) {
   PG_END_TRY();
 }
 
-// The worker itself has logged and recorded how it ended.
+// The worker itself has logged and recorded the result.
 void WatchBackup() {
   if (!backup_is_ours) {
     return;
@@ -297,16 +297,17 @@ Situation Survey() {
   return situation;
 }
 
-// Does what is to be done now. Returns how long to sleep.
+// Does everything that is due. Returns how many milliseconds to sleep.
 long RunOnce() {
   ErrorReport report;
   if (!FollowSettings(&report)) {
     Raise(WARNING, &report);
   }
-  // Before the watch over the archive: a survey that began before the backup had ended says nothing
-  // of a gap that it has healed.
+  // WatchBackup() comes before WatchArchive(): a survey that began before the backup had ended says
+  // nothing about a gap that this backup has made harmless.
   WatchBackup();
-  // Early: a look at a repository that is away takes its time, and after a promotion there is none.
+  // These come before the looks at the repository, which take long while it is unreachable, and
+  // which a promoted server may not make at all.
   const Config* const config = scheduler->config ? &*scheduler->config : nullptr;
   const WatchOutcome watched = WatchArchive(config, scheduler->facts);
   const long after_restore_nap_ms = std::min(DropEmptyDatabases(), ResetRecoverySettings());
@@ -341,7 +342,7 @@ long RunOnce() {
                      WatchKey(config, scheduler->facts),
                      WatchWalNeed(config, scheduler->facts, situation.has_standbys),
                      after_restore_nap_ms});
-  // A reload during a look at the repository has woken nobody but the look.
+  // Nothing but the look has noticed a reload that came during it, so run again at once.
   return followed_settings == SettingsGeneration() ? nap_ms : 0;
 }
 

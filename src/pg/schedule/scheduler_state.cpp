@@ -9,7 +9,7 @@ namespace veza::pg {
 
 namespace {
 
-// A promotion wakes nobody: it is noticed after a nap.
+// A promotion does not set the latch, so it is noticed only after a nap of at most this length.
 constexpr std::chrono::seconds kLongestNap{60};
 constexpr std::chrono::seconds kNapWhileBackup{1};
 
@@ -80,7 +80,8 @@ Decision DecideOnRecords(SchedulerState& scheduler, const Situation& situation) 
       decision.order.slot_us = plan.start->slot.time_since_epoch().count();
       decision.order.attempt = plan.start->attempt;
     } else if (situation.fresh) {
-      // The old records, with a lock that is free, may say otherwise: not before this.
+      // Decisions on old records assume that the lock is free, and may say that something is due.
+      // Do not look again before this time.
       scheduler.look_not_before = plan.look_again.value_or(node.now);
     }
     return decision;

@@ -1,5 +1,6 @@
-// What the scheduler knows and decides, without waiting: between the planner (core/schedule) and
-// the process (scheduler.cpp). Nothing here calls PostgreSQL but to copy memory; nothing throws.
+// What the scheduler knows and decides, without waiting. It lies between the planner
+// (core/schedule) and the process (scheduler.cpp). Calls nothing of PostgreSQL but functions that
+// copy memory. Does not throw.
 #pragma once
 
 #include <optional>
@@ -15,30 +16,30 @@
 
 namespace veza::pg {
 
-// What the main thread asks the server before a decision. Plain memory, as is a decision.
+// What the main thread asks the server before a decision. Situation and Decision are plain memory.
 struct Situation {
   bool is_primary;
   bool has_standbys;
-  bool backup_runs;  // on this server, whoever asked for it
+  bool backup_runs;  // on this server, started by anybody
   bool backup_is_full;
   bool fresh;  // the records have just been read
 };
 
 enum class Step {
   kNap,
-  kLook,   // read the records, after recording baselines
-  kStart,  // a backup
+  kLook,   // record baselines, then read the records
+  kStart,  // start a backup
 };
 struct Decision {
   Step step = Step::kNap;
   long nap_ms = 0;
   BackupOrder order{};
-  char skipped[512] = "";  // a sentence for the log
+  char skipped[512] = "";  // a message for the log; empty when there is none
 };
 
 struct SchedulerState {
   ScheduleKeeper keeper;
-  std::optional<Config> config;  // nothing: there is no repository, or the settings are not usable
+  std::optional<Config> config;  // absent: there is no repository, or the settings are not usable
   ServerFacts facts;
   LockUse lock = LockUse::kFree;  // as last read
   std::string holder;
@@ -46,15 +47,17 @@ struct SchedulerState {
   TimePoint look_not_before{};
   int failed_looks = 0;
   std::vector<ScheduleKind> baselines;  // to be recorded by the next look
-  std::optional<SlotClaim> running;     // our backup worker is at it
+  std::optional<SlotClaim> running;     // what our backup worker does
 
-  // Everything that was known may be wrong: another repository, another role, a backup has ended.
+  // Called when everything known may be wrong: another repository, another role, or a backup has
+  // ended.
   void Forget();
   void Learn(const LockState& lock_state);
-  // What is due has failed with the look; without anything due, the next look waits.
+  // Called when a look failed. What is due counts as failed. When nothing is due, the next look
+  // waits.
   void NoteFailedLook(const Situation& situation, const char* message);
   void NoteStart(const BackupOrder& order);
-  // The backup that was started, or could not be.
+  // Called when the backup that was started has failed, or could not be started.
   void NoteFailedBackup(const char* message);
 };
 

@@ -1,4 +1,4 @@
-// What the scheduler of this server knows of the schedules, in shared memory: for the view
+// What the scheduler of this server knows about the schedules, in shared memory, for the view
 // veza_backup_schedule.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace veza::pg {
 
-// By ScheduleKind; plain memory.
+// Indexed by ScheduleKind. Plain memory.
 struct SharedSlots {
   SharedSlot slots[kScheduleKinds];
 };
@@ -17,12 +17,15 @@ struct SharedSlots {
 void PublishSlots(const ScheduleKeeper& keeper);
 SharedSlots ReadSharedSlots();
 
-// Gives a keeper what was read: since when the schedules are in force, and the failures that could
-// not be recorded. Returns the records as this server has last seen them. In any thread.
+// Gives a keeper what was read: since when each schedule is in force, and failures that could not
+// be recorded in the repository. Returns the records as this server last saw them. May be called in
+// any thread.
 SlotRecords ApplySharedSlots(const SharedSlots& shared, ScheduleKeeper& keeper);
 
-// What a look from outside the scheduler knows of the schedules, and the node it is made on. In any
-// thread. `repository` null: it could not be read, and the server's own knowledge stands alone.
+// What a process other than the scheduler can know about the schedules, and the node it runs on.
+//
+// LookAtSchedules() may be called in any thread. `repository` is null when it could not be read;
+// then only the server's own knowledge counts.
 struct KnownSchedules {
   ScheduleKeeper keeper;
   NodeState node;

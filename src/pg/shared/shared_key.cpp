@@ -8,7 +8,8 @@ namespace veza::pg {
 
 namespace {
 
-// Calls `change` with the key's part of shared memory, under the lock.
+// Calls `change` with the key's part of shared memory, under the lock. Does nothing without shared
+// memory.
 template <typename Change>
 void Update(Change change) {
   SharedState* const state = GetSharedState();

@@ -1,5 +1,5 @@
-// What is behind the view veza_backup_archive: how the archiver of this server is doing. The
-// repository is not asked, so the answer is there when it is away.
+// Implements the view veza_backup_archive: the state of this server's archiver. It does not ask the
+// repository, so it answers while that is unreachable.
 
 #include <cmath>
 
@@ -24,7 +24,7 @@ class ArchiveCall final : public RowsCall {
  public:
   ~ArchiveCall() override { StopAndJoin(); }
 
-  // Main thread.
+  // Main thread only.
   void ReadServer() {
     shared_ = ReadSharedArchive();
     is_without_archiver_ = IsWithoutArchiver();
@@ -38,7 +38,7 @@ class ArchiveCall final : public RowsCall {
       ASSIGN_OR_RETURN(ready, ListReadyFiles(XLOGDIR, 0, ReadyAges::kRead));
     }
     ASSIGN_OR_RETURN(const WalDisk disk, LookAtWalDisk());
-    // History files and the like are few and small.
+    // Counts every file as a segment: history files and backup labels are few and small.
     const std::uint64_t backlog = ready.count * segment_size_;
     const SharedArchiveWatch& watch = shared_.watch;
     const bool waits = ready.count > 0;

@@ -1,4 +1,4 @@
-// veza_backup_check(): settings, store, identity, and whether WAL arrives.
+// Implements veza_backup_check(): tests settings, store, identity and key, and whether WAL arrives.
 
 #include <algorithm>
 #include <optional>
@@ -23,7 +23,7 @@ namespace {
 constexpr std::chrono::seconds kArchiveCheckTimeout{30};
 constexpr std::chrono::milliseconds kArchivePollPause{200};
 constexpr int kRecommendedTimeout = 60;
-// That something had deleted identity or key is said for so long.
+// How long the check reports that identity or key had been deleted.
 constexpr std::chrono::hours kPutBackIsNews{24};
 
 Row RowOf(const CheckResult& result) {
@@ -31,14 +31,14 @@ Row RowOf(const CheckResult& result) {
           result.hint.empty() ? std::nullopt : std::optional(result.hint)};
 }
 
-// What the main thread knows about archiving, for the check.
+// What the main thread knows about archiving.
 struct ArchivingState {
   bool enabled = false;     // archive_mode and archive_library are right
   bool is_primary = false;  // only a primary can switch segments
   XLogRecPtr switched_at = InvalidXLogRecPtr;
   TimeLineID timeline = 0;
   int timeout_s = 0;                  // archive_timeout
-  std::int64_t exposed_since_us = 0;  // as SharedArchiveWatch, before the switch of the check
+  std::int64_t exposed_since_us = 0;  // of SharedArchiveWatch, before the check switches segments
 };
 
 class CheckCall final : public RowsCall {
@@ -97,7 +97,7 @@ class CheckCall final : public RowsCall {
     return CheckSecurity(config_, environment_);
   }
 
-  // Whether identity and key are what this server holds in memory, and have been all the time.
+  // Whether identity and key are the ones that this server holds in memory, and were never missing.
   CheckResult CheckKey(const std::shared_ptr<Store>& store) {
     const Result<std::unique_ptr<Repository>> repository =
         Repository::Open(store, Options(), environment_);
@@ -136,14 +136,14 @@ class CheckCall final : public RowsCall {
             ""};
   }
 
-  // Whether the archiver goes on with this key, on a standby after a promotion.
+  // Whether the marker file lets the archiver go on with this key; on a standby, after a promotion.
   std::optional<CheckResult> CheckMarker(const std::string& location, const std::string& key_id) {
     const Status compared =
         CompareMarker(facts_.data_directory, {location, ServiceOf(config_), key_id});
     if (compared) {
       return std::nullopt;
     }
-    marker_fits_ = false;  // so nothing is archived
+    marker_fits_ = false;  // so the archiver archives nothing
     CheckResult failed = FailedCheck("key", compared.error());
     if (!archiving_.is_primary && compared.error().code == ErrorCode::kConflict) {
       failed.hint =
@@ -153,7 +153,7 @@ class CheckCall final : public RowsCall {
     return failed;
   }
 
-  // Whether a backup can read all of it.
+  // Whether a backup can read the whole data directory.
   CheckResult CheckDataDirectory() const {
     const std::shared_ptr<const SecretScan> secrets =
         MakeSecretScan(config_, facts_.data_directory, facts_.log_directory, facts_.config_file);
@@ -191,7 +191,7 @@ class CheckCall final : public RowsCall {
             ""};
   }
 
-  // What the loss of this server would cost.
+  // How much work the loss of this server would cost.
   CheckResult CheckTimeout() const {
     if (archiving_.timeout_s == 0) {
       return {
@@ -250,7 +250,8 @@ class CheckCall final : public RowsCall {
   bool marker_fits_ = true;
 };
 
-// A segment that holds at least one record of ours is complete after this.
+// Switches to a new WAL segment. The record makes sure that the old segment is not empty, as a
+// switch would otherwise do nothing.
 void SwitchSegment(ArchivingState* archiving) {
   WriteHarmlessWalRecord();
   archiving->switched_at = RequestXLogSwitch(false);
@@ -275,7 +276,7 @@ VEZA_SQL_FUNCTION(veza_backup_check) {
   auto* const call = NewInContext<CheckCall>(archiving, ReadSharedKey(), secrets);
   ErrorReport report;
   if (!call->Prepare(&report)) {
-    // Unusable settings are an answer here, not an error.
+    // Unusable settings are a result of the check, not an error.
     call->AddSettingsFailure(report);
     return EmitRows(fcinfo, call);
   }

@@ -1,4 +1,4 @@
-// What is behind the view veza_backup_drills: the records of restore drills in the repository.
+// Implements the view veza_backup_drills: the records of restore drills in the repository.
 
 #include "core/codec/json.h"
 #include "core/repository/drill_record.h"

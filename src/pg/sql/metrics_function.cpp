@@ -1,5 +1,5 @@
-// What is behind the view veza_backup_metrics. While the repository cannot be read, the metrics of
-// the server alone.
+// Implements the view veza_backup_metrics. While the repository cannot be read, it shows only the
+// metrics of the server.
 
 #include "core/codec/json.h"
 #include "pg/schedule/node_metrics.h"

@@ -1,4 +1,4 @@
-// What shows and stops the backup that runs on this server. Shared memory alone is asked.
+// Functions that show and stop the backup that runs on this server. They only ask shared memory.
 
 #include "pg/backup/backup_slot.h"
 #include "pg/boundary.h"
@@ -9,7 +9,7 @@ namespace veza::pg {
 
 namespace {
 
-// A copy, so that the lock is not held while values are made of it.
+// A copy, so that the lock is not held while the values are built.
 struct RunningBackup {
   bool runs;
   BackupPhase phase;
@@ -47,7 +47,7 @@ Datum NumberOf(pg_atomic_uint64* number) {
 }  // namespace
 }  // namespace veza::pg
 
-// A row while a backup runs, none otherwise.
+// Returns one row while a backup runs, and none otherwise.
 VEZA_SQL_FUNCTION(veza_backup_get_progress) {
   using namespace veza::pg;
   constexpr int kColumns = 12;

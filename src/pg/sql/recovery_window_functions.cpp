@@ -1,5 +1,5 @@
-// What is behind the views veza_backup_recovery_window and veza_backup_archive_ranges: what the
-// repository holds of this server's system.
+// Implements the views veza_backup_recovery_window and veza_backup_archive_ranges: what the
+// repository holds for this server's system.
 
 #include <memory>
 #include <string>

@@ -1,4 +1,4 @@
-// What goes and what stays: veza_backup_expire() and veza_backup_keep().
+// Implements veza_backup_expire() and veza_backup_keep().
 
 #include <memory>
 #include <string>

@@ -13,10 +13,10 @@ namespace veza::pg {
 
 namespace {
 
-// Somebody waits at a prompt.
+// Short, because a person waits for the answer.
 constexpr RetryPolicy kInteractiveRetries{.budget = std::chrono::seconds(15), .max_attempts = 5};
 
-// One row into the result, by the input functions of its column types.
+// Adds one row to the result. The input functions of the column types convert the texts.
 void EmitRow(ReturnSetInfo* result, AttInMetadata* attributes, const Row& row) {
   RequireColumns(result, row.size());
   auto** const values = static_cast<char**>(palloc(sizeof(char*) * row.size()));

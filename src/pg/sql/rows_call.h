@@ -1,5 +1,5 @@
-// SQL functions that ask the repository and return rows: the slow part in a thread, the rows in the
-// end.
+// Support for SQL functions that ask the repository and return rows: a thread does the slow part,
+// and the main thread then returns the rows.
 #pragma once
 
 #include <memory>
@@ -16,23 +16,24 @@
 
 namespace veza::pg {
 
-// Rows as text; PostgreSQL's input functions make values of them. A missing value is NULL. New
-// columns come last: an older definition of the function takes the first ones (sql_function.h).
+// A row as texts, which PostgreSQL's input functions convert. A missing value is NULL. New columns
+// must come last: an older definition of the function takes only the first ones (sql_function.h).
 using Row = std::vector<std::optional<std::string>>;
 
-// A call that produces rows, with what it needs to know of the server.
+// A call that produces rows, with the settings and the facts of the server that it needs.
 class RowsCall : public BackgroundCall {
  public:
-  // Main thread. False: the settings cannot be used; `report` says why.
+  // Main thread only. Returns false when the settings cannot be used; `report` says why.
   bool Prepare(ErrorReport* report);
 
   const std::vector<Row>& rows() const { return rows_; }
 
  protected:
-  // In the thread. Retries no longer than somebody waits at a prompt.
+  // The following are called in the thread. Connect() retries for a few seconds only, because a
+  // person waits.
   Result<std::shared_ptr<Store>> Connect();
   RepositoryOptions Options() const;
-  // What has been initialised; of this server's system or not.
+  // Opens a repository that exists, also one of another system.
   Result<std::unique_ptr<Repository>> Open();
 
   Config config_;
@@ -42,14 +43,15 @@ class RowsCall : public BackgroundCall {
 
 void PrepareOrRaise(RowsCall* call);
 
-// The result of a set-returning function. `call` belongs to the memory context, so errors on the
-// way are safe.
+// Returns the rows as the result of a set-returning function. May raise ERROR. `call` must belong
+// to a memory context, so that it is freed then.
 Datum EmitRows(FunctionCallInfo fcinfo, const RowsCall* call);
 
-// What pg_stat_activity shows while a function waits for its thread.
+// The wait event that pg_stat_activity shows while a function waits for its thread.
 uint32 FunctionWaitEvent();
 
-// All of a function that needs no arguments: the rows of a Call, made with its default constructor.
+// The whole body of a function without arguments: returns the rows of a Call, which is made with
+// its default constructor.
 template <typename Call>
 Datum ReturnRowsOf(FunctionCallInfo fcinfo) {
   auto* const call = NewInContext<Call>();

@@ -1,6 +1,6 @@
-// What is behind the view veza_backup_schedule: the records in the repository, and what the
-// scheduler of this server knows beyond them. While the repository cannot be reached, the latter
-// alone.
+// Implements the view veza_backup_schedule: the records in the repository, and what the scheduler
+// of this server knows beyond them. While the repository cannot be reached, it shows the latter
+// only.
 
 #include "core/repository/connect.h"
 #include "pg/sql/rows_call.h"
@@ -12,7 +12,7 @@ namespace veza::pg {
 
 namespace {
 
-// A look, not a test of the store.
+// Short: the view must answer quickly, and can do without the repository.
 constexpr RetryPolicy kLookRetries{.budget = std::chrono::seconds(2), .max_attempts = 2};
 
 class ScheduleCall final : public RowsCall {

@@ -22,7 +22,7 @@ namespace {
 
 constexpr const char* kExtension = "veza_backup";
 
-// Null when there is no such extension.
+// The version of the extension in this database. Null when there is no such extension.
 const char* VersionOf(Oid extension) {
   const char* version = nullptr;
   ScanKeyData key;
@@ -42,7 +42,7 @@ const char* VersionOf(Oid extension) {
   return version;
 }
 
-// Of "0.2" or "0.2.1"; negative when it is no such text.
+// Major and minor version of "0.2" or "0.2.1" as one number. Negative when it cannot be parsed.
 int NumberOf(const char* version) {
   int major = 0;
   int minor = 0;

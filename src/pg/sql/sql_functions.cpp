@@ -1,4 +1,5 @@
-// The SQL functions. Each does its slow part in a BackgroundCall, so Ctrl-C works at any time.
+// The SQL functions that start, list and prepare for backups. Each does its slow part in a
+// BackgroundCall, so that Ctrl-C works at any time.
 
 #include <fmt/format.h>
 
@@ -45,7 +46,7 @@ std::string DescribeFailures(const BackupSummary& backup) {
   return text;
 }
 
-// What is wrong with it first, then what is not as it was in the data directory, then who uses it.
+// First what is wrong with the backup, then what differs from the data directory, then who uses it.
 std::optional<std::string> DescribeDetail(const BackupSummary& backup, const LeaseState* lease) {
   std::string text = DescribeFailures(backup);
   const auto add = [&](const std::string& part) {
@@ -77,7 +78,8 @@ const char* DescribeStatus(const BackupSummary& backup) {
   return SuspectDiff(backup).empty() ? "ok" : "not to be trusted";
 }
 
-// `drill`: the latest of this backup, or null; `lease`: of a restore that uses it, or null.
+// `drill` is the latest drill of this backup, `lease` one of a restore that uses it. Both may be
+// null.
 Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill,
           const LeaseState* lease) {
   return {backup.label,
@@ -115,7 +117,8 @@ class InfoCall final : public RowsCall {
  public:
   ~InfoCall() override { StopAndJoin(); }
 
-  // Main thread: the last backup that failed on this server, if none succeeded since.
+  // Main thread only. Sets the last backup that failed on this server, unless one has succeeded
+  // since.
   void SetFailure(const FailedBackup& failure) {
     failure_label_ = failure.label;
     failure_type_ = failure.diff ? "diff" : "full";
@@ -131,7 +134,8 @@ class InfoCall final : public RowsCall {
     ASSIGN_OR_RETURN(const auto drills, ReadLatestDrills(*repository));
     Result<std::vector<LeaseState>> leases = ReadLeases(*repository);
     if (!leases && leases.error().code == ErrorCode::kDataCorrupted) {
-      // So many that expiry does not go on. The backups can be shown all the same.
+      // There are so many leases that expiry refuses to work. The backups can be shown all the
+      // same.
       Row row = RowOfUnusable("", "too many leases", leases.error().message);
       row[0].reset();
       rows_.push_back(std::move(row));
@@ -187,12 +191,12 @@ class InitCall final : public RowsCall {
     if (made || made.error().code != ErrorCode::kDataCorrupted) {
       return made;
     }
-    // Identity or key are lost (core/repository/entrance.h). This server can tell what no backup
-    // tells, and somebody has asked for it.
+    // Identity or key are lost (core/repository/entrance.h). Without a backup nobody but this
+    // server can tell whose repository it was, and the operator has asked to restore them.
     const auto restored =
         RestoreKey(store, Options(), environment_, {.server = MakeIdentity(facts_)});
     if (!restored && restored.error().code == ErrorCode::kConflict) {
-      return restored.error();  // it names the keys
+      return restored.error();  // the error names the keys
     }
     return restored ? Initialise(store) : made;
   }
@@ -225,7 +229,7 @@ void RequireArguments(FunctionCallInfo fcinfo, const char* function, int count) 
   }
 }
 
-// The first argument.
+// Whether the first argument asks for a diff.
 bool IsDiff(FunctionCallInfo fcinfo) {
   const char* const type = text_to_cstring(PG_GETARG_TEXT_PP(0));
   const bool diff = strcmp(type, "diff") == 0;
@@ -237,9 +241,9 @@ bool IsDiff(FunctionCallInfo fcinfo) {
   return diff;
 }
 
-// Ends the transaction in which the procedure was called: its snapshot would hold back vacuum, and
-// on a standby be in the way of recovery, for as long as a backup takes. The next transaction takes
-// none while it waits.
+// Ends the transaction in which the procedure was called. Its snapshot would hold back vacuum, and
+// on a standby block recovery, for as long as the backup takes. The next transaction takes no
+// snapshot while it waits.
 void ReleaseSnapshot(FunctionCallInfo fcinfo) {
   if (fcinfo->context == nullptr || !IsA(fcinfo->context, CallContext) ||
       castNode(CallContext, fcinfo->context)->atomic) {
@@ -253,7 +257,7 @@ void ReleaseSnapshot(FunctionCallInfo fcinfo) {
   SPI_finish();
 }
 
-// The one INOUT parameter of a procedure.
+// The result of a procedure with one INOUT parameter.
 Datum RecordOf(FunctionCallInfo fcinfo, const char* text) {
   TupleDesc description = nullptr;
   if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE ||
@@ -274,12 +278,12 @@ VEZA_SQL_FUNCTION(veza_backup_init) {
   auto* const call = NewInContext<InitCall>(PG_GETARG_BOOL(0));
   PrepareOrRaise(call);
   RunCall(call, FunctionWaitEvent());
-  // What the scheduler has found of the repository before is not true any more.
+  // What the scheduler has found out about the former repository is no longer true.
   ForgetKey();
   PG_RETURN_TEXT_P(cstring_to_text(call->location().c_str()));
 }
 
-// Holds the snapshot of its statement until the backup has ended.
+// Unlike veza_backup_take(), this holds the snapshot of its statement until the backup has ended.
 VEZA_SQL_FUNCTION(veza_backup_now) {
   using namespace veza::pg;
   RequireArguments(fcinfo, "veza_backup_now()", 3);
@@ -290,7 +294,7 @@ VEZA_SQL_FUNCTION(veza_backup_now) {
   PG_RETURN_TEXT_P(cstring_to_text(WaitForBackup(StartBackupWorker(order), wait)));
 }
 
-// Holds none.
+// Holds no snapshot while the backup runs.
 VEZA_SQL_FUNCTION(veza_backup_take) {
   using namespace veza::pg;
   RequireArguments(fcinfo, "veza_backup_take()", 3);
