@@ -1,6 +1,6 @@
--- The SQL surface: what there is, what it returns, and what it refuses.
+-- The SQL functions and views: which there are, what they return, and what they refuse.
 CREATE EXTENSION veza_backup;
--- Without the row types of the views, which are members of an extension since 17.
+-- Without the row types of the views, which are also members of the extension since 17.
 SELECT pg_describe_object(classid, objid, 0) COLLATE "C" AS member
   FROM pg_depend JOIN pg_extension e ON refclassid = 'pg_extension'::regclass AND refobjid = e.oid
  WHERE extname = 'veza_backup' AND deptype = 'e' AND classid <> 'pg_type'::regclass
@@ -27,7 +27,7 @@ SELECT veza_backup_now('diff') ~ '^\d{8}-\d{6}F_\d{8}-\d{6}D$' AS is_the_label_o
 SELECT type, status, stored_size < 5000000 AS small, size > 10000000 AS whole
   FROM veza_backup_info() WHERE type = 'diff';
 
--- Nothing runs
+-- No backup runs
 SELECT * FROM veza_backup_progress;
 SELECT veza_backup_cancel();
 
@@ -38,7 +38,7 @@ SELECT veza_backup_now('');
 SELECT veza_backup_now(NULL);
 SELECT veza_backup_now('full', wait => NULL);
 
--- Transactions do not matter.
+-- A backup does not depend on the transaction that starts it.
 BEGIN;
 SELECT veza_backup_now('full') ~ 'F$' AS is_a_label;
 ROLLBACK;

@@ -1,4 +1,4 @@
--- Who may call what.
+-- Which roles may call which functions.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS veza_backup;
 CREATE ROLE regress_veza_monitor IN ROLE pg_monitor;
@@ -40,7 +40,7 @@ SELECT veza_backup_now('full') ~ 'F$' AS is_a_label;
 SELECT bool_and(passed) AS all_passed FROM veza_backup_check();
 RESET ROLE;
 
--- Secrets are for nobody; that there is one is for superusers.
+-- Nobody can read a secret. Superusers can see that there is one.
 SHOW veza_backup.cipher_passphrase;
 SHOW veza_backup.s3_secret_key;
 SET ROLE regress_veza_nobody;

@@ -1,5 +1,5 @@
--- From when to when one can restore, and with what WAL. backup.sql and privileges.sql have left a few
--- backups; test/server has holes and timelines.
+-- The recovery window and the WAL in the repository. backup.sql and privileges.sql have left a few
+-- backups. test/server tests gaps and timelines.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS veza_backup;
 RESET client_min_messages;

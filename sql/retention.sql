@@ -1,4 +1,5 @@
--- What goes and what stays. backup.sql and privileges.sql have left a few backups.
+-- Retention: which backups are removed and which are kept. backup.sql and privileges.sql have left
+-- a few backups.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS veza_backup;
 RESET client_min_messages;
@@ -23,7 +24,7 @@ SELECT DISTINCT action FROM veza_backup_expire() WHERE kind = 'backup' ORDER BY 
 SELECT pinned FROM veza_backup_info() ORDER BY label;
 SELECT DISTINCT kind, action FROM veza_backup_expire() WHERE kind <> 'tombstone' ORDER BY kind, action;
 
--- Without the pin it goes.
+-- Without the pin the backup is removed.
 SELECT veza_backup_keep(:'label', false);
 SELECT veza_backup_keep(:'label', false);
 SELECT count(*) FROM veza_backup_expire() WHERE kind = 'backup' AND action = 'remove';

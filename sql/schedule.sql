@@ -1,4 +1,4 @@
--- The view of the schedules. No backup is due here: test/server has those.
+-- The view of the schedules. No backup becomes due here: test/server tests that.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS veza_backup;
 RESET client_min_messages;
@@ -9,7 +9,7 @@ ALTER SYSTEM SET veza_backup.schedule_full = '30 1 29 feb *';
 ALTER SYSTEM SET veza_backup.schedule_diff = '*/20 8-17 29 2 *';
 ALTER SYSTEM SET veza_backup.schedule_timezone = 'asia/kolkata';
 SELECT pg_reload_conf();
--- The server reads its files between two statements.
+-- Give the server time to read its configuration files.
 SELECT pg_sleep(0.5);
 SET timezone = 'Asia/Kolkata';
 SELECT kind, schedule, description, timezone, to_char(next_run, 'MM-DD HH24:MI') AS next_run

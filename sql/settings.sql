@@ -1,4 +1,4 @@
--- The settings, and the values they refuse. The checks are those of a reload.
+-- The settings, and the values that they refuse. ALTER SYSTEM runs the same checks as a reload.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS veza_backup;
 RESET client_min_messages;
@@ -8,7 +8,7 @@ SELECT name, vartype, context, unit, min_val, max_val, boot_val
 SELECT name, setting, reset_val FROM pg_settings
  WHERE name IN ('veza_backup.cipher_passphrase', 'veza_backup.cluster') ORDER BY name;
 
--- Not for sessions, and not under other names
+-- Neither in a session nor with an unknown name
 SET veza_backup.cluster = 'other';
 SET veza_backup.nonsense = 1;
 
@@ -62,7 +62,7 @@ ALTER SYSTEM SET veza_backup.schedule_diff = '@reboot';
 ALTER SYSTEM SET veza_backup.schedule_timezone = 'Europe/Atlantis';
 ALTER SYSTEM SET veza_backup.schedule_timezone = '';
 ALTER SYSTEM SET veza_backup.backup_from = 'replica';
--- Out of range: the message has units since 17
+-- Out of range. The message has units since 17.
 \set VERBOSITY sqlstate
 ALTER SYSTEM SET veza_backup.archive_memory = '512kB';
 ALTER SYSTEM SET veza_backup.archive_max_age = -1;
@@ -70,7 +70,7 @@ ALTER SYSTEM SET veza_backup.archive_shutdown_timeout = '2h';
 ALTER SYSTEM SET veza_backup.schedule_jitter = '2d';
 \set VERBOSITY default
 
--- Accepted, in every way the server writes them
+-- Accepted, in every form that the server can write
 ALTER SYSTEM SET veza_backup.repository = 's3://bucket/some/prefix';
 ALTER SYSTEM SET veza_backup.cipher = 'AES-256-CBC';
 ALTER SYSTEM SET veza_backup.s3_verify_tls = 'no';

@@ -1,11 +1,14 @@
 \echo Use "ALTER EXTENSION veza_backup UPDATE TO '0.2'" to load this file. \quit
 
--- Rules for this file and those after it (test/server/029_upgrade.pl and 028_hostile_database.pl hold them):
--- a function that exists keeps its arguments and columns, and gets new ones behind them, because a library
--- serves older definitions, too; and every operator and function is named with its schema, pg_catalog: this runs
--- as a superuser in a schema where others may have made better matches. So no NULLIF and no IN over mixed types.
+-- Rules for this file and later upgrade scripts (test/server/029_upgrade.pl and
+-- 028_hostile_database.pl check them):
+--
+-- 1. A function that exists keeps its arguments and columns. New ones come after them, because a library also serves
+--    older definitions.
+-- 2. Every operator and function is named with its schema, pg_catalog. The script runs as a superuser in a schema where
+--    others may have created functions with a better match of arguments. So NULLIF and IN over mixed types are not used.
 
--- As they were, but with names that mean the same in every schema.
+-- The same views as in 0.1, but with names that mean the same in every schema.
 CREATE OR REPLACE VIEW veza_backup_progress AS
 SELECT pid, type, label, phase, started_at, bytes_total, bytes_done, files_total, files_done,
        bytes_stored,
@@ -45,5 +48,5 @@ CREATE PROCEDURE veza_backup_take(
     INOUT label text DEFAULT NULL)
 AS 'MODULE_PATHNAME' LANGUAGE C;
 COMMENT ON PROCEDURE veza_backup_take(text, boolean, boolean, text) IS
-'takes a backup and returns its label, without holding a snapshot meanwhile; wait_for_running: after the one that runs';
+'takes a backup and returns its label, holding no snapshot while it runs; wait_for_running: first waits for a backup that is running';
 REVOKE ALL ON PROCEDURE veza_backup_take(text, boolean, boolean, text) FROM PUBLIC;

@@ -1,4 +1,4 @@
-// How much more memory something needs than there was before it.
+// Measures how much the memory use of this process grows.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 namespace veza {
 
-// The kernel's own peak of resident memory, begun anew by the constructor. Sanitizers keep what was
-// freed, so that under them it says nothing.
+// Reads the kernel's peak of resident memory, which the constructor resets. Sanitizers keep freed
+// memory, so under them the result says nothing.
 class MemoryGauge {
  public:
   MemoryGauge() {

@@ -9,7 +9,7 @@
 namespace veza {
 namespace {
 
-// Who a child says it is; it ends when `go` is closed.
+// A child process that reports its own identity. It ends when `go` is closed.
 struct Child {
   Child() {
     int name[2];

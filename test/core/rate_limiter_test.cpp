@@ -7,7 +7,7 @@
 namespace veza {
 namespace {
 
-// Time that passes by sleeping alone.
+// A clock whose time passes only while somebody sleeps.
 class SleepClock final : public Clock {
  public:
   TimePoint Now() const override { return {}; }
@@ -49,7 +49,7 @@ TEST_F(RateLimiterTest, KeepsTheRate) {
   for (int i = 0; i < 101; ++i) {
     limiter_.Pass(100'000);
   }
-  EXPECT_NEAR(clock_.slept().count(), 10.0, 0.2);  // the first goes at once
+  EXPECT_NEAR(clock_.slept().count(), 10.0, 0.2);  // the first piece passes at once
   EXPECT_NEAR(static_cast<double>(limiter_.waited().count()), 10e6, 0.2e6);
 }
 

@@ -1,4 +1,4 @@
-// Files of tests: whole contents, damage, and what a directory holds.
+// Helpers for tests that use files: read and write whole files, damage them, and list a directory.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -15,7 +15,7 @@
 
 namespace veza {
 
-// In one piece: byte by byte, the sanitizers would take seconds for some megabytes.
+// Reads in one piece: byte by byte, the sanitizers would take seconds for a few megabytes.
 inline std::string ReadText(const std::string& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   EXPECT_TRUE(file) << path;
@@ -43,7 +43,7 @@ inline void FlipByte(const std::string& path, std::size_t offset) {
   WriteText(path, content);
 }
 
-// Paths of everything below `directory`, relative to it, sorted by their bytes.
+// The paths of everything below `directory`, relative to it, sorted bytewise.
 inline std::vector<std::string> ListTree(const std::string& directory) {
   std::vector<std::string> paths;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
@@ -53,7 +53,7 @@ inline std::vector<std::string> ListTree(const std::string& directory) {
   return paths;
 }
 
-// Bytes that do not compress, the same for the same seed, at memory speed.
+// Bytes that do not compress, made at the speed of memory. The same seed gives the same bytes.
 inline Bytes NoiseBytes(std::size_t size, std::uint64_t seed = 1) {
   Bytes bytes(size);
   std::uint64_t state = seed * 0x9E3779B97F4A7C15U + 1;

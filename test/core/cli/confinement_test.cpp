@@ -27,13 +27,14 @@ constexpr int kOfDebian12 = 2;
 constexpr int kWithTruncate = 3;
 constexpr const char* kContent = "content";
 
-// Runs with the filter for a kernel with that version of Landlock, in a process of its own.
+// Runs system calls in a child process, under the filter for a kernel with a given version of
+// Landlock.
 class ConfinementTest : public testing::Test {
  protected:
   ConfinementTest() { WriteText(path_, kContent); }
   ~ConfinementTest() override { unlink(path_.c_str()); }
 
-  // errno of `call`, 0 when it has succeeded.
+  // The errno of `call`; 0 when it succeeded.
   static int Try(int landlock, const std::function<int()>& call) {
     const Result<CallFilter> filter = MakeCallFilter(landlock);
     EXPECT_TRUE(filter) << (filter ? "" : filter.error().message);
@@ -95,12 +96,13 @@ TEST_F(ConfinementTest, LeavesOtherProcessesAlone) {
   EXPECT_EQ(Try(kOfDebian12, [&] { return setpriority(PRIO_PROCESS, parent, 19); }), EPERM);
   EXPECT_EQ(Try(kOfDebian12, [] { return setpriority(PRIO_USER, 0, 19); }), EPERM);
   EXPECT_EQ(Try(kOfDebian12, [] { return setpriority(PRIO_PROCESS, 0, 19); }), 0);
-  // Signal 0: nobody is harmed where the rule is missing.
+  // Signal 0 harms nobody if the rule is missing.
   EXPECT_EQ(Try(kOfDebian12, [] { return kill(-1, 0); }), EPERM);
   EXPECT_EQ(Try(kOfDebian12, [] { return kill(getpid(), 0); }), 0);
 }
 
-// An id is all that they need, and that is a small number.
+// The calls need only the id of a queue or semaphore set, which is a small number that can be
+// guessed.
 TEST_F(ConfinementTest, UsesNoQueueOrSemaphoreOfOthers) {
   struct Message {
     long type = 1;
@@ -128,7 +130,7 @@ TEST_F(ConfinementTest, UsesNoQueueOrSemaphoreOfOthers) {
   EXPECT_TRUE(refused([] { return semget(IPC_PRIVATE, 1, 0600); }));
   EXPECT_EQ(msgctl(queue, IPC_RMID, nullptr), 0) << "it is still there";
   EXPECT_EQ(semctl(semaphores, 0, IPC_RMID), 0) << "they are still there";
-  // Refused before the kernel looks at the descriptor.
+  // The filter refuses the call before the kernel looks at the descriptor.
   EXPECT_TRUE(refused([] { return mq_send(-1, "x", 1, 0); }));
   EXPECT_TRUE(refused([] {
     char text[8];
@@ -136,7 +138,7 @@ TEST_F(ConfinementTest, UsesNoQueueOrSemaphoreOfOthers) {
   }));
 }
 
-// What PostgreSQL does with its interlock goes, and no more.
+// The calls that PostgreSQL makes for its interlock are allowed, and no others.
 TEST_F(ConfinementTest, HasSharedMemoryThatIsNew) {
   constexpr int kSize = 4096;
   const key_t key = static_cast<key_t>(getpid());
