@@ -11,14 +11,15 @@
 namespace veza::cli {
 namespace {
 
-// Without a name when there is no entry for it; then the group is `group`.
+// The account of `uid`. When there is no passwd entry for it, the name is empty and the group is
+// `group`.
 Account AccountOf(uid_t uid, gid_t group) {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): no thread has been started yet
   const passwd* const entry = getpwuid(uid);
   return entry != nullptr ? Account{entry->pw_name, uid, entry->pw_gid} : Account{"", uid, group};
 }
 
-// False, with errno, when it may not.
+// Returns false and sets errno when it is not permitted.
 bool SwitchTo(const Account& account) {
   const int groups_set =
       account.name.empty() ? setgroups(0, nullptr) : initgroups(account.name.c_str(), account.gid);

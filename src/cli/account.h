@@ -1,8 +1,9 @@
-// Root working for the account that runs the server.
+// How root works on behalf of the account that runs the server.
 //
-// vezactl never writes as root what a repository says: with cipher none anybody who can write to
-// the repository has written it. A restore and a drill become an account that was named, and
-// wal-get the owner of the directory that it writes to, for good and before anything is read there.
+// vezactl never writes files as root that a repository describes: with cipher none, anybody who can
+// write to the repository may have written them. So restore and drill first become the account that
+// was named, and wal-get the owner of the directory that it writes to. They stay that account, and
+// change before they read the repository.
 #pragma once
 
 #include <sys/types.h>
@@ -14,8 +15,9 @@
 
 namespace veza::cli {
 
-// When root runs vezactl: becomes, for good, the owner of `directory`, if that is somebody else.
-// Call it once the settings, which may be root's alone, have been read.
+// When root runs vezactl: becomes the owner of `directory`, permanently, unless root owns it. Does
+// nothing for other accounts. Call it once the settings have been read, which root alone may be
+// able to read.
 Status BecomeOwnerOf(const std::string& directory);
 
 struct Account {
@@ -24,17 +26,19 @@ struct Account {
   gid_t gid = 0;
 };
 
-// That of `name`, for root, and never root's own; for anybody else the own one, the only one there
-// can be. Empty: root has not said. Errors have a hint.
+// The account to work as. For root that is `name`, which must not be root and must not be empty.
+// For anybody else it is their own account, and `name` must be empty or name that one. Errors have
+// a hint.
 Result<Account> ChooseAccount(const std::string& name);
-// kNotFound with a hint when there is none of that name.
+// The account of that name. kNotFound with a hint when there is none.
 Result<Account> FindAccount(const std::string& name);
-// The one that runs this process.
+// The account that runs this process.
 Account OwnAccount();
-// For good. Needs root, unless it is the own account.
+// Becomes that account, permanently. Needs root, unless the process runs as that account already.
 Status BecomeAccount(const Account& account);
-// What `work` returns, which runs as that account: in a process of its own unless we are it. False
-// also when there is no such process to be had. Call it while there are no threads.
+// Runs `work` as that account and returns its result. Unless the process runs as that account
+// already, it forks one that does; false also when that fails. Must be called while the process has
+// only one thread.
 bool RunAs(const Account& account, const std::function<bool()>& work);
 
 }  // namespace veza::cli

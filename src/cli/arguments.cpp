@@ -6,7 +6,7 @@
 namespace veza::cli {
 namespace {
 
-// CLI11 begins its messages with a capital.
+// CLI11's messages begin with a capital letter. Ours do not.
 std::string InSmallLetters(std::string message) {
   if (message.size() > 1 && message[0] >= 'A' && message[0] <= 'Z') {
     message[0] = static_cast<char>(message[0] - 'A' + 'a');

@@ -1,5 +1,5 @@
-// What may be on the command line. This header is light on purpose: CLI11, the library behind it,
-// is included by arguments.cpp alone.
+// Declares what may be on the command line. This header is light on purpose: only arguments.cpp
+// includes CLI11, the library behind it.
 #pragma once
 
 #include <cstdint>
@@ -18,20 +18,20 @@ class Option;
 
 namespace veza::cli {
 
-// The hint of every error in arguments.
+// The hint of every error in the arguments.
 inline constexpr const char* kSeeHelp = "See \"vezactl --help\" and \"vezactl COMMAND --help\".";
 
-// One option. Lives as long as its command line, as every handle below does.
+// A handle of one option. Like every handle below, it is valid as long as its command line.
 class Option {
  public:
   explicit Option(CLI::Option* option) : option_(option) {}
 
   Option& Required();
   Option& Excludes(const Option& other);
-  Option& TakesLast();  // when it is given more than once
+  Option& TakesLast();  // the last one counts when it is given more than once
   Option& OneOf(const std::vector<std::string>& words);
   Option& Range(int smallest, int largest);
-  // For the help: what the value is, and that its default is shown.
+  // For the help text: the kind of value, and whether its default is shown.
   Option& TypeName(const char* name);
   Option& ShowsDefault();
 
@@ -39,9 +39,9 @@ class Option {
   CLI::Option* option_;
 };
 
-// The program itself, or one of its commands. A name that begins with dashes is an option's; any
-// other is that of an argument known by its place. `value` takes what was given; it is not touched
-// when nothing was, and must live as long as the command line.
+// A handle of the program itself, or of one of its commands. A name that begins with dashes is an
+// option; any other name is a positional argument. Parsing writes into `value`, and leaves it alone
+// when the option is not given. `value` must live as long as the command line.
 class Command {
  public:
   explicit Command(CLI::App* app) : app_(app) {}
@@ -49,13 +49,14 @@ class Command {
   Option Add(const char* name, std::string& value, const char* help);
   Option Add(const char* name, std::optional<std::string>& value, const char* help);
   Option Add(const char* name, int& value, const char* help);
-  // May be repeated; each time it takes one value.
+  // May be repeated. Takes one value each time.
   Option Add(const char* name, std::vector<std::string>& values, const char* help);
   Option AddFlag(const char* name, bool& value, const char* help);
-  // A number of bytes, with or without a unit of 1024 or 1000: 20MB.
+  // A number of bytes, with an optional unit (powers of 1024), for example 20MB.
   Option AddSize(const char* name, std::uint64_t& bytes, const char* help);
 
-  // May be repeated. Calls at once, in the order of the arguments; an error ends the parsing.
+  // May be repeated. `on_value` is called while parsing, in the order of the arguments. An error of
+  // it ends the parsing.
   using OnText = std::function<Status(const std::string&)>;
   using OnNumber = std::function<Status(double)>;
   Option AddEach(const char* name, OnText on_value, const char* help);
@@ -66,7 +67,7 @@ class Command {
 
   Command AddCommand(const char* name, const char* description);
   void RequireCommand();
-  void Hide();  // from the help
+  void Hide();  // removes the command from the help
   void SetFooter(const char* text);
 
   std::string name() const;
@@ -78,7 +79,7 @@ class Command {
 
 class CommandLine {
  public:
-  // At most one command is given. Options of the program may also follow the command.
+  // Accepts at most one command. Options of the program may also follow the command.
   CommandLine(const char* program, const char* version, const char* description);
   ~CommandLine();
   CommandLine(const CommandLine&) = delete;
@@ -86,8 +87,8 @@ class CommandLine {
 
   Command root() const { return Command(app_.get()); }
 
-  // False when there is nothing left to do: help or version were asked for, and printed. An error
-  // is kInvalidArgument.
+  // Returns false when nothing is left to do: help or version were asked for, and have been
+  // printed. An error is kInvalidArgument.
   Result<bool> Parse(int argc, char** argv);
 
  private:

@@ -1,4 +1,4 @@
-// vezactl check: whether the repository is fit for use.
+// vezactl check: tests whether the repository is fit for use.
 #include "core/monitor/check.h"
 
 #include <algorithm>
@@ -39,7 +39,7 @@ Json ToJson(const std::vector<CheckResult>& results, bool passed) {
 
 Result<int> RunCheck(const GlobalOptions& options) {
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
-  // A person waits for the answer: a few seconds of trying again are enough.
+  // A person waits for the answer, so retry for a few seconds only.
   ASSIGN_OR_RETURN(const std::shared_ptr<Store> store,
                    Connect(options, config, {.budget = std::chrono::seconds(10)}));
   std::vector<CheckResult> results = CheckRepository(store, OptionsOf(config), options.environment,

@@ -41,14 +41,15 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   return pointers;
 }
 
-// Between fork() and exec(): nothing but system calls. False, with errno.
+// Makes exec() close every descriptor above standard error. Runs between fork() and exec(), so it
+// makes system calls only. Returns false and sets errno on failure.
 bool CloseAtExec() {
 #ifdef SYS_close_range
   if (syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0) {
     return true;
   }
 #endif
-  // Before Linux 5.11.
+  // For Linux before 5.11.
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
     return false;
@@ -61,7 +62,8 @@ bool CloseAtExec() {
   return true;
 }
 
-// Between fork() and exec(): nothing but system calls. Does not return.
+// Turns the forked process into the program. Runs between fork() and exec(), so it makes system
+// calls only. Does not return.
 [[noreturn]] void BecomeChild(const ChildSpec& spec, char* const* arguments,
                               char* const* environment, pid_t parent, int output, int error,
                               int report) {
@@ -72,7 +74,7 @@ bool CloseAtExec() {
   };
   sigset_t none;
   sigemptyset(&none);
-  // Handlers are reset by exec; what is ignored stays so.
+  // exec() resets handlers, but keeps signals ignored that were ignored.
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
   for (const int signal_number : {SIGPIPE, SIGCHLD, SIGINT, SIGQUIT, SIGHUP}) {
@@ -86,7 +88,7 @@ bool CloseAtExec() {
     fail();
   }
   if (getppid() != parent) {
-    _exit(127);  // it died before prctl()
+    _exit(127);  // the parent died before prctl()
   }
   if (!CloseAtExec()) {
     fail();
@@ -105,7 +107,7 @@ bool CloseAtExec() {
   _exit(127);
 }
 
-// What a process group leader has started may have left the group, but is still in /proc.
+// The children of a process, according to /proc. Finds also those that have left its process group.
 std::vector<pid_t> ChildrenOf(pid_t parent) {
   std::vector<pid_t> children;
   DIR* const processes = opendir("/proc");
@@ -139,7 +141,7 @@ Result<Pipe> MakePipe() {
   return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-// False at the end.
+// Returns false at the end of the file.
 bool ReadInto(int fd, std::string& text) {
   std::array<char, 16384> buffer{};
   const ssize_t got = read(fd, buffer.data(), buffer.size());
@@ -207,7 +209,7 @@ int ChildProcess::Wait() {
 
 void ChildProcess::Signal(int signal_number) const {
   if (!exit_code_) {
-    // The postmaster tells its children itself, but must not be the only one to be killed.
+    // The postmaster passes other signals on to its children itself. It cannot pass on SIGKILL.
     kill(signal_number == SIGKILL ? -pid_ : pid_, signal_number);
   }
 }
@@ -247,7 +249,7 @@ Result<ChildOutput> RunToEnd(const ChildSpec& spec, const Cancellation& cancella
 
 std::vector<std::string> CleanEnvironment() {
   std::vector<std::string> clean = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C"};
-  // Of a PostgreSQL in a place of its own.
+  // For a PostgreSQL that is not installed in the usual place.
   if (const std::optional<std::string> libraries = ProcessEnvironment()(kLibraryPath)) {
     clean.push_back(fmt::format("{}={}", kLibraryPath, *libraries));
   }

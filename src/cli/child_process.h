@@ -1,4 +1,4 @@
-// Programs that vezactl runs, and does not outlive.
+// Programs that vezactl runs, and that end when it does.
 #pragma once
 
 #include <sys/types.h>
@@ -16,38 +16,41 @@
 namespace veza::cli {
 
 struct ChildSpec {
-  std::vector<std::string> arguments{};    // the first is the program's path
-  std::vector<std::string> environment{};  // all of it, NAME=value
-  std::string directory = "/";             // to work in
-  // What the child gets should this process die; it is one that the child may be given by us, too.
-  // 0: nothing.
+  std::vector<std::string> arguments{};    // the first one is the path of the program
+  std::vector<std::string> environment{};  // the whole environment, as NAME=value
+  std::string directory = "/";             // the working directory
+  // The signal that the child gets when this process dies; 0 for none. This process may send the
+  // same signal for other reasons, with Signal().
   int death_signal = SIGKILL;
-  int inherited = -1;    // a descriptor that stays open in it; -1: none
-  int confinement = -1;  // of confinement.h; -1: none
+  int inherited = -1;    // a descriptor that the child inherits; -1: none
+  int confinement = -1;  // a ruleset of confinement.h; -1: none
   const CallFilter* calls = nullptr;
 };
 
-// No other descriptor of ours is open in it, whoever opened it: a library may not say that it is to
-// be closed, and a connection to the store would be a way out of a confinement.
+// A child process. It inherits none of our descriptors but those named in the spec, whoever opened
+// them: a library may have opened one without FD_CLOEXEC, and a connection to the store would be a
+// way out of a confinement.
 //
-// Leads a process group and session of its own, so that signals of the terminal do not reach it,
-// and has every signal at its default. Started by the main thread only: the kernel takes the death
-// of the thread that has started a child for that of its parent.
+// It leads a process group and a session of its own, so that signals of the terminal do not reach
+// it. All its signals have their default action. Only the main thread may start it: the kernel
+// sends death_signal when the thread that started the child ends, not when the process does.
 class ChildProcess {
  public:
-  // Standard output and error go to these descriptors; standard input is /dev/null.
+  // Starts it. Its standard output and error go to these descriptors. Its standard input is
+  // /dev/null.
   static Result<ChildProcess> Start(const ChildSpec& spec, int output, int error);
 
   ChildProcess(ChildProcess&& other) noexcept
       : pid_(std::exchange(other.pid_, 0)), exit_code_(other.exit_code_) {}
   ChildProcess& operator=(ChildProcess&& other) = delete;
-  // Kills it and what is in its group.
+  // Kills the whole process group, and waits for the child.
   ~ChildProcess();
 
-  // 128 and its number when a signal has ended it. Nothing while it runs.
+  // The exit code, or 128 plus the number of the signal that ended it. Absent while it runs.
   std::optional<int> Poll();
   int Wait();
-  // It may outlive us from now on. Started with death_signal 0, it does. Returns its id.
+  // From now on the object does not kill the child. When it was started with death_signal 0, it
+  // outlives this process. Returns its process id.
   pid_t Release() { return std::exchange(pid_, 0); }
   void Signal(int signal_number) const;
   pid_t pid() const { return pid_; }
@@ -60,28 +63,30 @@ class ChildProcess {
 };
 
 struct ChildOutput {
-  int exit_code = 0;  // as of ChildProcess::Poll()
+  int exit_code = 0;  // as ChildProcess::Poll() returns it
   std::string output{};
-  std::string error{};  // both: the first MiB
+  std::string error{};  // of both only the first MiB is kept
 };
 
-// Runs it to its end, or until `cancellation`: then it is killed and the error is kCancelled. What
-// it says on standard error goes to `error_log` at once, if there is one, and is not in the output.
+// Runs the program to its end. When `cancellation` comes first, the program is killed and the error
+// is kCancelled. When `error_log` is a descriptor, standard error goes there instead of into the
+// result.
 Result<ChildOutput> RunToEnd(const ChildSpec& spec, const Cancellation& cancellation,
                              int error_log = -1);
 
-// What PostgreSQL's programs need, and nothing else of ours: credentials (AWS_…) are not for them,
-// nor what changes their meaning (PG…, LANG). PATH, LC_ALL=C, and LD_LIBRARY_PATH where we have it.
+// An environment for PostgreSQL's programs: PATH, LC_ALL=C, and LD_LIBRARY_PATH where this process
+// has it. It leaves out our credentials (AWS_…), and variables that change what the programs do
+// (PG…, LANG).
 std::vector<std::string> CleanEnvironment();
 inline constexpr const char* kLibraryPath = "LD_LIBRARY_PATH";
-// All of ours: for vezactl itself.
+// The environment of this process, for running vezactl itself.
 std::vector<std::string> OwnEnvironment();
 
-// Descendants of this process that lose their parent become its children, so that
-// KillAllChildren() finds them; or, again, not.
+// Whether descendants of this process that lose their parent become its children (a "subreaper"),
+// so that KillAllChildren() finds them.
 void AdoptOrphans(bool adopt);
 void KillAllChildren();
-// The same of all but one.
+// Kills all children but one.
 void KillChildrenBut(pid_t kept);
 
 }  // namespace veza::cli

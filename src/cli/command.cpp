@@ -11,7 +11,7 @@
 namespace veza::cli {
 namespace {
 
-// Many requests may fail at once when the network does: one line a second says enough.
+// When the network fails, many requests may fail at once. One line per second is enough.
 class RetryReporter {
  public:
   explicit RetryReporter(const Clock& clock) : clock_(clock) {}

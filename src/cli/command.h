@@ -1,4 +1,5 @@
-// What the subcommands of vezactl share: global options, exit codes, and the way to a repository.
+// What the subcommands of vezactl share: global options, exit codes, and how they open the
+// repository.
 #pragma once
 
 #include <functional>
@@ -15,10 +16,10 @@
 
 namespace veza::cli {
 
-// Exit codes. wal-get has its own (wal_get.cpp); a command ended by SIGINT or SIGTERM exits with
-// 128 and the signal's number, as shells do.
+// Exit codes. wal-get has its own (wal_get.cpp). A command that SIGINT or SIGTERM has ended exits
+// with 128 plus the number of the signal, as in a shell.
 inline constexpr int kDone = 0;
-inline constexpr int kBadAnswer = 1;  // it worked, and what it found is not as it should be
+inline constexpr int kBadAnswer = 1;  // the command worked, but what it found is bad
 inline constexpr int kFailed = 2;     // the environment or the arguments are wrong
 
 struct GlobalOptions {
@@ -31,13 +32,13 @@ struct GlobalOptions {
 
 struct Subcommand {
   Command command;
-  // The exit code, or an error that main() reports.
+  // Returns the exit code, or an error that main() reports.
   std::function<Result<int>(const GlobalOptions&)> run;
   // The exit code for an error, argument errors included.
   std::function<int(const Error&)> exit_code;
 };
 
-// One file a subcommand.
+// Each subcommand has a file of its own.
 Subcommand AddInfo(Command parent);
 Subcommand AddCheck(Command parent);
 Subcommand AddRestore(Command parent);
@@ -46,14 +47,15 @@ Subcommand AddWalGet(Command parent);
 Subcommand AddDrill(Command parent);
 Subcommand AddKey(Command parent);
 
-// Options that several of them take. The values must live as long as the command line.
+// Options that several subcommands take. The values must live as long as the command line.
 void AddJobsOption(Command command, int& jobs);
 void AddSystemIdOption(Command command, std::string& text);
 
-// kBadAnswer for damage in the repository, otherwise kFailed.
+// kBadAnswer when the repository is damaged, otherwise kFailed.
 int DefaultExitCode(const Error& error);
 
-// Connects as the configuration file says. Retries are reported on stderr, at most one a second.
+// Connects to the store that the configuration names. Reports retries on standard error, at most
+// one per second, unless options.quiet.
 Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,
                                        const RetryPolicy& policy);
 RepositoryOptions OptionsOf(const Config& config);
@@ -64,7 +66,8 @@ Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
 // The path of vezactl itself.
 Result<std::string> OwnProgram();
 
-// An option's text as a system identifier; nothing when it was not given.
+// Parses an option's text as a system identifier. Absent when the text is empty, that is, when the
+// option was not given.
 Result<std::optional<std::uint64_t>> ParseSystemId(const std::string& text);
 
 }  // namespace veza::cli

@@ -1,4 +1,4 @@
-// vezactl info: what the repository holds.
+// vezactl info: shows what the repository holds.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -19,7 +19,7 @@ struct SystemInfo {
   Identity identity;
   std::vector<ArchivePiece> wal;
   RecoveryWindow window;
-  std::optional<Error> window_error;  // a history file is damaged
+  std::optional<Error> window_error;  // set when a timeline history file is damaged
   std::vector<std::string> missing_histories;
 };
 
@@ -27,11 +27,11 @@ struct RepositoryInfo {
   std::string location;
   std::vector<SystemInfo> systems;
   BackupCatalog catalog;
-  std::map<std::string, DrillRecord> drills;  // the latest of each label
+  std::map<std::string, DrillRecord> drills;  // the latest drill of each backup, by label
   Fragments young_fragments;
   Fragments old_fragments;
   std::vector<LeaseState> leases;
-  std::optional<Error> leases_error;  // there are too many
+  std::optional<Error> leases_error;  // set when there are too many leases to read
 };
 
 std::uint64_t CountSegments(const ArchivePiece& piece) {
@@ -59,7 +59,7 @@ Result<SystemInfo> CollectSystem(const Repository& repository, const Identity& i
   return system;
 }
 
-// `lists`: with all that is known of each backup.
+// Reads what is shown. `lists` also reads the long lists of each backup, for example its settings.
 Result<RepositoryInfo> Collect(const Repository& repository, bool lists) {
   RepositoryInfo info;
   info.location = repository.store().location();
@@ -76,7 +76,8 @@ Result<RepositoryInfo> Collect(const Repository& repository, bool lists) {
       ReadFragments(repository.store(), now, &info.young_fragments, &info.old_fragments));
   Result<std::vector<LeaseState>> leases = ReadLeases(repository);
   if (!leases && leases.error().code == ErrorCode::kDataCorrupted) {
-    // So many that expiry does not go on. What there is to restore can be shown all the same.
+    // There are so many leases that expiry refuses to work. What can be restored is shown all the
+    // same.
     info.leases_error = std::move(leases.error());
     return info;
   }
@@ -298,7 +299,8 @@ std::string FormatBackups(const std::vector<const BackupSummary*>& backups,
                {"bad pages", true},
                {"last drill (UTC)"}});
   for (const BackupSummary* backup : backups) {
-    // Seconds are enough for people, and a target must not be before the end: round it up.
+    // People need no fractions of seconds. The end is rounded up, because a target time must not be
+    // before it.
     table.AddRow({backup->label, BackupTypeName(backup->type),
                   FormatUtc(std::chrono::floor<std::chrono::seconds>(backup->start_time)),
                   FormatUtc(std::chrono::ceil<std::chrono::seconds>(backup->stop_time)),
@@ -312,7 +314,7 @@ std::string FormatBackups(const std::vector<const BackupSummary*>& backups,
   return table.Format();
 }
 
-// Nothing when there are none.
+// Empty when all backups can be trusted.
 std::string FormatSuspects(const std::vector<const BackupSummary*>& backups) {
   std::string text;
   for (const BackupSummary* backup : backups) {
@@ -323,7 +325,8 @@ std::string FormatSuspects(const std::vector<const BackupSummary*>& backups) {
   return text.empty() ? "" : fmt::format("\nnot to be trusted\n{}  {}\n", text, kSuspectDiffHint);
 }
 
-// Things of several backups, with the newest of these: "of 3 backups, the newest 2026…F".
+// Collects remarks that may apply to several backups, and prints each once: with its label when it
+// applies to one backup, otherwise with the number of backups and the newest label.
 class Remarks {
  public:
   void Add(const std::string& remark, const std::string& label) {
@@ -331,7 +334,7 @@ class Remarks {
     ++entry.backups;
     entry.newest = std::max(entry.newest, label);
   }
-  // Each line with `what` before it.
+  // Begins each line with `what`.
   std::string Format(const char* what) const {
     std::string text;
     for (const auto& [remark, entry] : entries_) {
@@ -350,7 +353,7 @@ class Remarks {
   std::map<std::string, Entry> entries_;
 };
 
-// What of the data directory is not in the backups as it was there.
+// Describes what is not in the backups as it was in the data directory.
 std::string FormatContents(const std::vector<const BackupSummary*>& backups) {
   Remarks without;
   Remarks skipped;
@@ -415,7 +418,7 @@ std::string FormatWindow(const SystemInfo& system) {
   return text;
 }
 
-// Those that have lapsed are nobody's business but expiry's.
+// Only leases that are alive. Lapsed ones concern nobody but expiry.
 std::string FormatLeases(const RepositoryInfo& info) {
   if (info.leases_error) {
     return fmt::format("\nin use: not known\n  {}\n  {}\n", info.leases_error->message,
@@ -493,7 +496,7 @@ Result<int> RunInfo(const GlobalOptions& options) {
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const RepositoryInfo info, Collect(*repository, options.json));
-  // One that has gone since it was opened has no backups either.
+  // If the repository has disappeared since it was opened, it seems to have no backups.
   RETURN_IF_ERROR(
       RequireRepositoryInPlace(*repository, repository->identities().front().system_identifier));
   if (options.json) {

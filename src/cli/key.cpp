@@ -1,4 +1,4 @@
-// vezactl key: the key of a repository. `restore` puts back what was deleted of identity and key.
+// vezactl key: `restore` puts back identity and key wrap that were deleted from the repository.
 #include <fstream>
 #include <iterator>
 
@@ -15,7 +15,7 @@ struct KeyArguments {
   bool dry_run = false;
 };
 
-// A key wrap has some hundred bytes.
+// Far more than the few hundred bytes of a key wrap.
 constexpr std::size_t kLargestWrap = 64U << 10;
 
 Result<std::string> ReadWrap(const std::string& path) {

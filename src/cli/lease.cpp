@@ -18,8 +18,8 @@
 namespace veza::cli {
 namespace {
 
-// Its age tells when the lease was renewed last, or when that was tried. PostgreSQL does not mind
-// it in pg_wal, and no backup has it.
+// The age of this file tells when a renewal was last tried. PostgreSQL ignores the file in pg_wal,
+// and no backup contains it.
 constexpr const char* kStampFile = "veza_lease";
 constexpr std::chrono::seconds kRenewEvery{60};
 
@@ -27,13 +27,14 @@ constexpr std::chrono::seconds kRenewPatience{5};
 constexpr std::chrono::seconds kEndPatience{2};
 constexpr RetryPolicy kRenewPolicy{.budget = kRenewPatience, .max_attempts = 3};
 
-// Whether the store says for certain that it takes nothing: then there is no lease.
+// Whether the error says for certain that the store does not accept writes. Then there is no lease.
 bool CannotWrite(const Error& error) {
   return error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kNoSpace ||
          error.code == ErrorCode::kUnsupported;
 }
 
-// Runs `work`, and cancels it when it takes longer, or when `stop` (may be null) is cancelled.
+// Runs `work`. Cancels it when it takes longer than `patience`, or when `stop` (may be null) is
+// cancelled.
 Status WithPatience(const Environment& environment, std::chrono::milliseconds patience,
                     const Cancellation* stop, const std::function<Status()>& work) {
   constexpr std::chrono::milliseconds kLook{50};
@@ -55,20 +56,21 @@ Status WithPatience(const Environment& environment, std::chrono::milliseconds pa
   return status;
 }
 
-// Whether a renewal is due; then the next one is due in a minute, whatever becomes of this one.
+// Returns whether a renewal is due. If so, it writes the stamp file, so that the next one is due a
+// minute later even when this one fails.
 bool TakeStamp(const std::string& path, const std::string& lease, TimePoint now) {
   struct stat info {};
   if (stat(path.c_str(), &info) == 0) {
     const TimePoint stamped{std::chrono::seconds(info.st_mtim.tv_sec)};
-    // A clock that was put back must not keep it from being renewed.
+    // When the clock was set back, renew all the same.
     if (stamped <= now && now - stamped < kRenewEvery) {
       return false;
     }
   }
-  // A FIFO would be waited for.
+  // O_NONBLOCK, because opening a FIFO would block.
   const UniqueFd file(
       open(path.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-  // Without a stamp each segment would cost a renewal.
+  // When the stamp cannot be written, do not renew: otherwise every segment would cost a renewal.
   return file.valid() && fstat(file.get(), &info) == 0 && S_ISREG(info.st_mode) &&
          write(file.get(), lease.data(), lease.size()) == static_cast<ssize_t>(lease.size());
 }
@@ -99,7 +101,7 @@ Result<std::unique_ptr<RestoreLease>> TakeLease(const GlobalOptions& options,
             "Try again, or go on without one with --no-lease: what is needed is looked at again "
             "at the end.");
   }
-  // An expiry that had looked for leases before may be deleting it just now.
+  // An expiry that looked for leases before this one was stored may be deleting the backup now.
   if (const Status there = RequireStillThere(repository, plan); !there) {
     EndLease(options, std::move(*lease));
     return there.error();
@@ -117,7 +119,7 @@ void EndLease(const GlobalOptions& options, std::unique_ptr<RestoreLease> lease)
   [[maybe_unused]] const Status ended =
       WithPatience(options.environment, kEndPatience, nullptr, [&] { return lease->End(); });
   cancellation.Reset();
-  // A signal may have come while the lease ended.
+  // A signal may have arrived while the lease was ended.
   if (was_cancelled || CaughtSignal() != 0) {
     cancellation.Cancel();
   }

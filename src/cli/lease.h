@@ -1,4 +1,4 @@
-// Leases (core/repository/restore_lease.h) as restore, drill and wal-get use them.
+// How restore, drill and wal-get use leases (core/repository/restore_lease.h).
 #pragma once
 
 #include <memory>
@@ -12,20 +12,22 @@
 
 namespace veza::cli {
 
-// A lease on what the plan needs, all of which is still there when this returns. Null, after a
-// warning, where the repository cannot be written to: the restore must be possible all the same.
-// With any other trouble it is in doubt whether there is a lease, which is an error.
+// Takes a lease on the backup and the WAL that the plan needs. When it returns a lease, all of that
+// was still there after the lease was stored. Returns null, after a warning, when the repository
+// cannot be written to: a restore must be possible all the same. Any other failure is an error,
+// because then nobody knows whether there is a lease.
 Result<std::unique_ptr<RestoreLease>> TakeLease(const GlobalOptions& options,
                                                 const Repository& repository,
                                                 const RestorePlan& plan,
                                                 const std::string& purpose);
 
-// Ends the lease, if there is one: briefly, and also for who was told to stop. What stays lapses.
+// Ends the lease, if there is one. Takes two seconds at most, and works also after a cancellation.
+// A lease that could not be ended lapses by itself.
 void EndLease(const GlobalOptions& options, std::unique_ptr<RestoreLease> lease);
 
-// For wal-get: renews the lease unless that was tried less than a minute ago, which a file beside
-// `destination` tells. A standby asks for WAL for ever, and so does not renew. Never fails and
-// never takes long: recovery waits.
+// For wal-get: renews the lease unless that was tried less than a minute ago (the age of a file
+// beside `destination` tells). Does nothing on a standby, which may ask for WAL for years. Never
+// fails, and takes five seconds at most, because recovery waits.
 void RenewLeaseIfDue(const GlobalOptions& options, const Config& config, const std::string& lease,
                      const std::string& destination);
 

@@ -1,4 +1,4 @@
-// vezactl: what must work while the server is dead.
+// vezactl: the program for everything that must work while the server is down.
 #include <sys/prctl.h>
 
 #include <exception>
@@ -30,8 +30,8 @@ int Report(const GlobalOptions& options, const Error& error, int exit_code) {
                                                                     : exit_code;
 }
 
-// The exit code for arguments that do not parse. When wal-get was meant, as far as can be told, it
-// is that of wal-get: PostgreSQL would take any other for "there is no such file".
+// The exit code for arguments that cannot be parsed. If the command seems to be wal-get, it is
+// wal-get's own: PostgreSQL would take any other for "there is no such file".
 int ArgumentErrorCode(const std::vector<Subcommand>& subcommands, int argc, char** argv,
                       const Error& error) {
   for (int i = 1; i < argc; ++i) {
@@ -104,10 +104,10 @@ int Run(int argc, char** argv) {
 }  // namespace veza::cli
 
 int main(int argc, char** argv) {
-  // Secrets are in the memory of this process: no core dump, and no debugger but root's. Programs
-  // that it starts are as they always are.
+  // This process holds secrets, so there must be no core dump, and no debugger but root's. The
+  // programs that it starts are not affected.
   prctl(PR_SET_DUMPABLE, 0);
-  // 126 and not 2: should it be wal-get that hits the bug, PostgreSQL must not go on.
+  // 126 and not 2: if wal-get meets the bug, PostgreSQL must stop and not end recovery.
   constexpr int kBug = 126;
   try {
     return veza::cli::Run(argc, argv);

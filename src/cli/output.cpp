@@ -9,7 +9,8 @@ namespace veza::cli {
 namespace {
 
 void Write(FILE* stream, const std::string& text) {
-  // A failure shows in FlushOutput(); there is nobody to tell about one of stderr.
+  // FlushOutput() reports a failure on standard output. A failure on standard error cannot be
+  // reported anywhere.
   std::fwrite(text.data(), 1, text.size(), stream);
 }
 

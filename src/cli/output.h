@@ -1,4 +1,4 @@
-// How vezactl speaks: people get aligned text, programs get JSON, errors go to stderr.
+// The output of vezactl: aligned text for people, JSON for programs, errors on standard error.
 #pragma once
 
 #include <chrono>
@@ -12,22 +12,24 @@
 
 namespace veza::cli {
 
-// One line each on stderr; one with a hint has a second one.
+// Print one line on standard error, and a second one for the hint, if there is one.
 void PrintError(const Error& error);
 void PrintWarning(const std::string& message, const std::string& hint = {});
 
-// Standard output. PrintJson adds the line end. Text that is not UTF-8 (a file name) does not stop
-// it: the bytes are replaced.
+// Print on standard output. PrintJson() adds a newline. In JSON, bytes that are not UTF-8 (in a
+// file name) are replaced.
 void PrintText(const std::string& text);
 void PrintJson(const Json& document);
-// False when something could not be written, a full disk for example.
+// Flushes standard output. Returns false when anything could not be written, for example on a full
+// disk.
 bool FlushOutput();
 
 Json ErrorToJson(const Error& error);
-// "skipped", "skipped_count", "links" and "links_count", also when there are none.
+// Adds the members "skipped", "skipped_count", "links" and "links_count", also when they are empty.
 void AddNotes(const WalkNotes& notes, Json& document);
 
-// Rows under a heading, columns aligned and two blanks apart; numbers to the right.
+// Formats rows under a heading. Columns are aligned and separated by two spaces. Numbers are
+// aligned to the right.
 class Table {
  public:
   struct Column {
@@ -35,7 +37,7 @@ class Table {
     bool right_aligned = false;
   };
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
-  // As many cells as there are columns.
+  // `cells` must have one element per column.
   void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
   std::string Format() const;
 
@@ -44,12 +46,12 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// As an SQL command names a database: quoted, in any case.
+// A name as an SQL identifier, always quoted.
 std::string QuoteIdentifier(const std::string& name);
 
-// "512 bytes", "14 kB", "2.5 GB": powers of 1024, as pg_size_pretty() names them.
+// For example "512 bytes", "14 kB", "2.5 GB". Powers of 1024, with the units of pg_size_pretty().
 std::string FormatSize(std::uint64_t bytes);
-// "850 ms", "12.3 s", "4 min 05 s", "2 h 07 min".
+// For example "850 ms", "12.3 s", "4 min 05 s", "2 h 07 min".
 std::string FormatDuration(std::chrono::milliseconds duration);
 
 }  // namespace veza::cli

@@ -22,7 +22,7 @@ std::size_t TerminalWidth() {
 }
 
 int Percent(const ProgressState& state) {
-  // Never 100 before it is done.
+  // Never 100 before everything is done.
   return state.done >= state.total ? 100
                                    : static_cast<int>(static_cast<double>(state.done) * 100 /
                                                       static_cast<double>(state.total));

@@ -1,5 +1,5 @@
-// Shows on stderr how far a long command is: a bar that is redrawn on a terminal, otherwise a plain
-// line now and then.
+// Shows the progress of a long command on standard error: a bar on a terminal, otherwise a line
+// every ten seconds.
 #pragma once
 
 #include <condition_variable>
@@ -15,21 +15,21 @@ namespace veza::cli {
 
 struct ProgressState {
   std::uint64_t done = 0;   // bytes
-  std::uint64_t total = 0;  // bytes; 0: not known yet
-  std::string activity;     // "restoring", for example
+  std::uint64_t total = 0;  // bytes; 0 while it is not known
+  std::string activity;     // for example "restoring"
 };
 
-// Runs a thread of its own from construction to Stop(), which the destructor calls too. With
-// `quiet` it does nothing at all.
+// Runs a thread of its own until Stop(), which the destructor also calls. With `quiet` it does
+// nothing.
 class ProgressReporter {
  public:
-  // `state` is called from that thread until Stop() returns.
+  // `state` is called in that thread, until Stop() returns.
   ProgressReporter(const Clock& clock, bool quiet, std::function<ProgressState()> state);
   ~ProgressReporter();
   ProgressReporter(const ProgressReporter&) = delete;
   ProgressReporter& operator=(const ProgressReporter&) = delete;
 
-  // Removes the bar from the terminal.
+  // Ends the thread, and removes the bar from the terminal.
   void Stop();
 
  private:

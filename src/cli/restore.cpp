@@ -1,5 +1,5 @@
-// vezactl restore: a backup into an empty directory, or over an older state of it, ready for the
-// server to recover.
+// vezactl restore: restores a backup into an empty directory, or over an older state of it
+// (--delta), and prepares the recovery that the server then does.
 #include "core/restore/restore.h"
 
 #include <unistd.h>
@@ -18,7 +18,7 @@
 namespace veza::cli {
 namespace {
 
-// As typed.
+// The arguments as given.
 struct RestoreArguments {
   std::string target_directory;
   std::string backup;
@@ -43,7 +43,7 @@ Result<std::map<std::string, std::string>> ParseTablespaceMap(
     const std::vector<std::string>& entries) {
   std::map<std::string, std::string> map;
   for (const std::string& entry : entries) {
-    // As in pg_basebackup, a backslash makes the next character a plain one.
+    // As in pg_basebackup, "\=" stands for a "=" that does not separate the two parts.
     std::string parts[2];
     int part = 0;
     for (std::size_t i = 0; i < entry.size(); ++i) {
@@ -105,7 +105,8 @@ Result<RestoreOptions> ParseArguments(const RestoreArguments& arguments) {
   return restore;
 }
 
-// The account that we have become runs restore_command.
+// Warns when the account that this process now runs as, and that will run restore_command, cannot
+// do so.
 void WarnUnlessServerCanFetch(const GlobalOptions& options) {
   const std::string user = OwnAccount().name;
   const Result<std::string> self = OwnProgram();
@@ -124,7 +125,7 @@ void WarnUnlessServerCanFetch(const GlobalOptions& options) {
   }
 }
 
-// Of some databases, the plan has refused it.
+// Warns about databases without files. With --databases the plan has refused such a backup already.
 void WarnOfMissingDatabases(const RestorePlan& plan) {
   const BackupSummary& backup = plan.backup;
   for (const DatabaseSummary& database :
@@ -135,7 +136,7 @@ void WarnOfMissingDatabases(const RestorePlan& plan) {
   }
 }
 
-// Said with --quiet as well: less may come back than is wanted.
+// Warns about gaps in the WAL. Also with --quiet, because less may be restored than is wanted.
 void WarnOfGap(const RestorePlan& plan, bool end_at_gap) {
   if (plan.minimal) {
     PrintWarning(fmt::format("WAL from {} on was written with wal_level = minimal",
@@ -166,7 +167,8 @@ void WarnOfGap(const RestorePlan& plan, bool end_at_gap) {
   }
 }
 
-// Before anything is removed.
+// Warns, before anything is removed, about links that are replaced and names that are not in the
+// backup.
 void WarnOfDelta(const RestorePlan& plan) {
   if (!plan.findings) {
     return;
@@ -189,9 +191,9 @@ void WarnOfDelta(const RestorePlan& plan) {
   }
 }
 
-// What was copied is whole: each file was compared with its digest, and what it needs was there
-// when the copy was. What has become of the WAL since then, under a lease that may have lapsed, is
-// known only by looking.
+// The error when a renewal failed and the WAL cannot be looked at. The copied files are complete,
+// because each was compared with its digest. But the lease may have lapsed, and what has become of
+// the WAL since then can only be known by looking.
 Error UnknownAtEnd(Error error) {
   if (error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kCancelled) {
     return error;
@@ -205,8 +207,9 @@ Error UnknownAtEnd(Error error) {
           "looks at everything and copies little.");
 }
 
-// Under a lease that lasts until the server has been started and has had its WAL, as wal-get renews
-// it. A standby's does not: it may go on asking for years.
+// Restores under a lease. The lease stays until the server has been started and has received its
+// WAL: wal-get renews it. The lease of a standby is not renewed, because a standby may ask for WAL
+// for years.
 Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repository& repository,
                                         RestorePlan& plan, bool wanted) {
   std::unique_ptr<RestoreLease> lease;
@@ -216,8 +219,8 @@ Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repo
   if (lease && !plan.recovery.standby) {
     plan.recovery.restore_command += fmt::format("{} {}", kLeaseOption, lease->name());
   }
-  // Whatever ends this process once the server can be started, recovery has the whole time. A store
-  // that takes nothing is no reason to give up what is copied.
+  // Called when the server could be started. From here on the lease lasts long enough for recovery,
+  // whatever ends this process. A store that refuses the write is no reason to give up the copy.
   Status kept;
   Result<RestoreReport> report = RestoreWithProgress(options, repository, plan, [&] {
     kept = lease ? lease->KeepFor(kRecoveryLease) : Ok();
@@ -229,7 +232,7 @@ Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repo
   }
   if (!kept) {
     kept = lease->KeepFor(kRecoveryLease);
-    // The shorter one may have ended meanwhile.
+    // The shorter lease may have lapsed meanwhile.
     if (Status there = RequireStillThere(repository, plan); !there) {
       return UnknownAtEnd(std::move(there.error()));
     }
@@ -246,10 +249,10 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
   const bool is_root = geteuid() == 0;
   ASSIGN_OR_RETURN(const Account account, ChooseAccount(arguments.user));
-  // The settings may be root's alone.
+  // Read as root, who may be the only one who can read the settings.
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   if (config.kind == RepositoryKind::kDirectory) {
-    // The last part is the cluster.
+    // The last component of config.directory is the cluster's directory.
     restore.repository_directory = std::filesystem::path(config.directory).parent_path().string();
   }
   RETURN_IF_ERROR(BecomeAccount(account));
@@ -258,7 +261,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(restore.system_identifier));
-  // Said explicitly from here on: another system may come to the repository later.
+  // Named explicitly from here on, because another system may be added to the repository later.
   restore.system_identifier = identity.system_identifier;
   ASSIGN_OR_RETURN(restore.restore_command,
                    MakeRestoreCommand(options, identity.system_identifier));
@@ -267,7 +270,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   }
   ASSIGN_OR_RETURN(RestorePlan plan, PlanRestore(*repository, restore));
   WarnOfGap(plan, arguments.end_at_gap);
-  // Neither --quiet nor a dry run hides that what comes back may be wrong.
+  // These warnings come also with --quiet and in a dry run: what is restored may be wrong.
   WarnOfDoubt(plan);
   WarnOfMissingDatabases(plan);
   WarnOfDelta(plan);

@@ -1,5 +1,5 @@
-// What the subcommands that restore have in common: recovery targets on the command line,
-// restore_command, and how many threads there are.
+// What restore and drill have in common: recovery targets on the command line, restore_command, and
+// the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace veza::cli {
 
-// As typed.
+// The arguments as given.
 struct TargetArguments {
   std::optional<std::string> time;
   std::optional<std::string> lsn;
@@ -34,24 +34,27 @@ void AddBackupOption(Command command, std::string& label);
 void AddTargetOptions(Command command, TargetArguments& arguments);
 Result<RecoveryTarget> ParseTarget(const TargetArguments& arguments);
 
-// Without "." and ".." and a trailing slash.
+// The absolute path, without "." and ".." and without a trailing slash. kInvalidArgument for an
+// empty path.
 Result<std::string> AbsolutePath(const std::string& path);
 
-// restore_command with full paths, of this program itself too: the server runs it in its data
-// directory and with another environment.
+// The restore_command of the restored server. Its paths are absolute, that of this program
+// included, because the server runs it in its data directory and with another environment.
 Result<std::string> MakeRestoreCommand(const GlobalOptions& options,
                                        std::uint64_t system_identifier);
 
-// The program and the arguments of that, as they are run without a shell and without the file.
+// The same as a program and its arguments, to be run without a shell. The name of the file and its
+// destination are to be appended.
 Result<std::vector<std::string>> MakeWalGet(const GlobalOptions& options,
                                             std::uint64_t system_identifier);
 
-// ExecuteRestore(), its progress shown.
+// Runs ExecuteRestore() and shows its progress.
 Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
                                           const Repository& repository, const RestorePlan& plan,
                                           const std::function<Status()>& copied = {});
 
-// Warns when the backup may restore to wrong rows, and when a newer one was passed over for that.
+// Warns when the restored rows may be wrong, and when a newer backup was passed over for that
+// reason.
 void WarnOfDoubt(const RestorePlan& plan);
 
 int DefaultRestoreJobs(const Config& config);

@@ -28,8 +28,9 @@ void AddDatabases(const RestorePlan& plan, Json& document) {
   }
 }
 
-// What recovery wants not to be less than it was (CheckRequiredParameterValues in xlogrecovery.c);
-// what was the default is not known to the backup.
+// The settings for which recovery demands at least the values of the backed-up server
+// (CheckRequiredParameterValues in xlogrecovery.c). The backup does not know settings that had
+// their default.
 std::map<std::string, std::string> LimitsOf(const BackupSummary& backup) {
   std::map<std::string, std::string> limits;
   for (const char* const name :
@@ -42,7 +43,8 @@ std::map<std::string, std::string> LimitsOf(const BackupSummary& backup) {
   return limits;
 }
 
-// Of a server whose configuration files are not in its data directory: no backup has them.
+// Only for a server whose configuration files were outside its data directory, so that no backup
+// contains them.
 std::string DescribeLimits(const RestorePlan& plan) {
   const std::map<std::string, std::string> limits = LimitsOf(plan.backup);
   if (limits.empty() || access((plan.target_directory + "/postgresql.conf").c_str(), F_OK) == 0) {
@@ -55,7 +57,7 @@ std::string DescribeLimits(const RestorePlan& plan) {
   return fmt::format("Its configuration is not in the backup. Recovery needs at least {}.\n", list);
 }
 
-// What both kinds of report have.
+// The members that the report and the plan have in common.
 void AddToBoth(const RestorePlan& plan, Json& document) {
   AddDatabases(plan, document);
   if (!plan.missing_segment.empty()) {
@@ -71,7 +73,7 @@ void AddToBoth(const RestorePlan& plan, Json& document) {
   }
 }
 
-// What was a link comes back as what it led to; but pg_wal may be one again.
+// Symbolic links are restored as plain directories and files. Only pg_wal may become a link again.
 std::string DescribeLinks(const RestorePlan& plan) {
   const WalkNotes& notes = plan.backup.notes;
   std::string text;
@@ -97,7 +99,7 @@ std::string ListDatabases(const std::vector<DatabaseSummary>& databases) {
   return list.empty() ? "none" : list;
 }
 
-// Nothing when all are restored.
+// Empty when all databases are restored.
 std::string DescribeDatabases(const RestorePlan& plan) {
   return plan.databases ? fmt::format("databases     {}\nleft empty    {}\n",
                                       ListDatabases(plan.databases->restored),
@@ -105,7 +107,7 @@ std::string DescribeDatabases(const RestorePlan& plan) {
                         : "";
 }
 
-// What is to become of the databases that are not restored.
+// What happens to the databases that are not restored.
 std::string DescribeDropping(const RestorePlan& plan) {
   if (!plan.databases || plan.databases->empty.empty()) {
     return "";

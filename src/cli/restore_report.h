@@ -1,4 +1,5 @@
-// What `vezactl restore` says: of a restore that is done, or, with --dry-run, of one that would be.
+// The output of `vezactl restore`: a report of what was restored, or with --dry-run a plan of what
+// would be.
 #pragma once
 
 #include <chrono>
@@ -9,7 +10,7 @@
 
 namespace veza::cli {
 
-// As text, unless --quiet, or as JSON.
+// Printed as JSON or as text. --quiet suppresses the text.
 void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const RestoreReport& report,
                  std::chrono::milliseconds elapsed);
 void PrintPlan(const GlobalOptions& options, const RestorePlan& plan);

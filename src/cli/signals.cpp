@@ -6,7 +6,7 @@
 namespace veza::cli {
 namespace {
 
-// What the signal handler reaches. Set before the handler is installed, and never freed.
+// Used by the signal handler. Set before the handler is installed, and never freed.
 Cancellation* signal_cancellation = nullptr;
 volatile std::sig_atomic_t caught_signal = 0;
 
@@ -31,7 +31,7 @@ void InstallSignalHandlers(Cancellation& cancellation, SecondSignal second) {
   for (const int signal_number : {SIGINT, SIGTERM, SIGHUP, SIGALRM}) {
     sigaction(signal_number, &action, nullptr);
   }
-  // Whoever closes our output or a connection is told by an error, not by our death.
+  // When a reader closes our output or a connection, we want an error instead of being killed.
   std::signal(SIGPIPE, SIG_IGN);
 }
 

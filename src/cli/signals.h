@@ -1,4 +1,4 @@
-// How vezactl is asked to stop: by SIGINT, SIGTERM and SIGHUP.
+// Handling of the signals that ask vezactl to stop: SIGINT, SIGTERM and SIGHUP.
 #pragma once
 
 #include "core/environment.h"
@@ -6,15 +6,15 @@
 namespace veza::cli {
 
 enum class SecondSignal {
-  kKills,    // for somebody in a hurry
+  kKills,    // a second signal ends the process at once
   kIgnored,  // for a process that must clean up
 };
 
-// The first of these signals (SIGALRM is one of them) cancels. `cancellation` must live as long as
-// the process.
+// Installs handlers for these signals and SIGALRM. The first one cancels. `cancellation` must live
+// as long as the process.
 void InstallSignalHandlers(Cancellation& cancellation, SecondSignal second);
 
-// The last one that came; 0 for none.
+// The number of the last signal that arrived; 0 when none did.
 int CaughtSignal();
 
 }  // namespace veza::cli

@@ -1,4 +1,4 @@
-// vezactl verify: whether what is in the repository is what was written there.
+// vezactl verify: tests whether the repository holds what was written to it.
 #include "core/verify/verify.h"
 
 #include <algorithm>
@@ -97,7 +97,7 @@ Result<int> RunVerify(const GlobalOptions& options, const VerifyArguments& argum
   verify.retention_archive = config.retention_archive;
   verify.jobs = arguments.jobs;
   if (verify.jobs == 0) {
-    // On S3 the threads wait for the network most of the time.
+    // On S3 the threads wait for the network most of the time, so more of them are useful.
     verify.jobs = config.kind == RepositoryKind::kS3 ? std::max(config.jobs, config.s3_connections)
                                                      : config.jobs;
   }

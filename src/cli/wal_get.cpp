@@ -1,15 +1,22 @@
-// vezactl wal-get: restore_command's side of the repository.
+// vezactl wal-get: the program that restore_command runs.
 //
-// PostgreSQL takes exit code 0 for "here it is" and 1 to 125 for "the archive does not have it",
-// which ends recovery or makes a standby go on by itself; 126 and above stop the server
-// (access/transam/xlogarchive.c, RestoreArchivedFile). So 1 is given in one case only: the
-// repository was reached, is the right one, and answered that it has no such file, nor a segment
-// behind it: recovery ends there as if that were the end of WAL, so a gap is 126 as well. A standby
-// is another matter, since a primary may stream the segment to it. So is recovery to a target
-// (--end-at-gap, which a restore then writes): the server reads ahead of what it replays
-// (access/transam/xlogprefetcher.c), and so may ask for the missing segment before it has come to
-// the target; and it stops by itself with an error when it does not come to it. Everything else,
-// wrong arguments and settings included, is 126 after having tried for a while.
+// How PostgreSQL reads the exit code (access/transam/xlogarchive.c, RestoreArchivedFile):
+//
+// 0           The file is there.
+// 1 to 125    The archive does not have the file. Recovery ends; a standby goes on by itself.
+// 126 and up  The server stops.
+//
+// So wal-get returns 1 in one case only: the repository was reached, is the right one, and answered
+// that it has neither the file nor a later segment. If it returned 1 at a gap, recovery would end
+// there as if that were the end of the WAL. Two exceptions return 1 at a gap as well:
+//
+// - A standby: its primary may stream the segment to it.
+// - With --end-at-gap, which a restore to a target writes. The server reads ahead of what it
+// replays
+//   (access/transam/xlogprefetcher.c), so it may ask for the missing segment although it will not
+//   need it. If it does need it, it stops with an error, because it did not reach the target.
+//
+// Everything else is 126, wrong arguments and settings included, after retries where they may help.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,11 +46,11 @@ namespace {
 constexpr int kNotInArchive = 1;
 constexpr int kStopRecovery = 126;
 
-// Doubles from the first to the longest.
+// The pause doubles from the first to the longest.
 constexpr std::chrono::seconds kFirstPause{1};
 constexpr std::chrono::seconds kLongestPause{20};
 
-// A server may be writing its pg_control while it is read.
+// A server may be writing its pg_control while it is read, so try again.
 constexpr int kControlFileReads = 10;
 constexpr std::chrono::milliseconds kControlFilePause{20};
 
@@ -51,30 +58,31 @@ struct WalGetOptions {
   std::string file;
   std::string destination;
   std::string system_id;
-  std::string lease;  // of the restore; may be empty
+  std::string lease;  // the lease of the restore; may be empty
   int retry_seconds = 300;
   bool end_at_gap = false;
   PrefetchArguments prefetch;
 };
 
-// What the server is at that runs us, in its data directory.
+// The state of the recovery for which the server runs this program. Its working directory is the
+// data directory.
 struct RecoveryState {
   bool is_standby = false;
-  std::string process;                  // IdentifyRecoveringProcess()
-  std::string wal_directory;            // where it wants its files
-  bool keeps_note = false;              // of what it asks for, see HistoryOfStandby()
-  std::optional<TimelineId> numbered;   // the timeline that it was told to follow, by number
-  std::optional<TimelineHistory> path;  // that it follows, as far as we know
+  std::string process;        // IdentifyRecoveringProcess()
+  std::string wal_directory;  // where the server wants its files
+  bool keeps_note = false;    // whether a note of its requests is kept, see HistoryOfStandby()
+  std::optional<TimelineId> numbered;   // the timeline that the server was told to follow by number
+  std::optional<TimelineHistory> path;  // the history it follows, as far as known
 };
 
-// Only of segments the path matters: history files are asked for before it is known. Of those it
-// matters which one has to be whole.
+// Finds out what `file` requires. The path matters for segments only, because history files are
+// asked for before it is known. For a history file, `numbered` decides whether it must be readable.
 Result<RecoveryState> LookAtRecovery(const std::string& destination, const WalFileName& file) {
   RecoveryState state;
   state.is_standby = access("standby.signal", F_OK) == 0;
   if (file.kind == WalFileKind::kTimelineHistory &&
       (state.is_standby || access("recovery.signal", F_OK) == 0)) {
-    // Where that cannot be told every one has to be whole.
+    // When this cannot be found out, every history file must be readable.
     state.numbered = NumberedTimeline(".").value_or(std::nullopt);
   }
   if (file.kind != WalFileKind::kSegment) {
@@ -82,7 +90,7 @@ Result<RecoveryState> LookAtRecovery(const std::string& destination, const WalFi
   }
   state.process = IdentifyRecoveringProcess();
   state.wal_directory = std::filesystem::path(destination).parent_path().string();
-  // Where no server runs pg_rewind may ask, for what is behind a fork.
+  // Without a running server, pg_rewind may be asking, for WAL behind a fork.
   state.keeps_note = state.is_standby && access("postmaster.pid", F_OK) == 0;
   if (state.keeps_note) {
     ASSIGN_OR_RETURN(state.path,
@@ -93,23 +101,22 @@ Result<RecoveryState> LookAtRecovery(const std::string& destination, const WalFi
   return state;
 }
 
-// The file that is asked for, and who asks.
+// The file that is asked for, and by which recovery.
 struct Request {
   const WalGetOptions& wal;
   WalFileName name;
-  std::optional<std::uint64_t> system_id;  // nothing: the repository's only one
+  std::optional<std::uint64_t> system_id;  // absent: the only system of the repository
   RecoveryState recovery;
 
   bool is_segment() const { return name.kind == WalFileKind::kSegment; }
-  // Where the path leaves the segment's timeline.
+  // Where the followed history leaves the segment's timeline.
   std::optional<TimelineSwitch> Fork() const {
     return is_segment() && recovery.path ? ForkOf(*recovery.path, name.timeline) : std::nullopt;
   }
 };
 
-// Whether waiting may help: a store that cannot be reached, but also a directory that is not
-// mounted yet, keys that are being exchanged or a disk that is full. To stop the server is worse
-// than to wait.
+// Whether waiting may help. Counted in are a directory that is not mounted yet, keys that are being
+// replaced, and a full disk. Waiting is better than stopping the server.
 bool MayPass(const Error& error) {
   switch (error.code) {
     case ErrorCode::kNotFound:
@@ -133,7 +140,7 @@ bool MayPass(const Error& error) {
   return false;
 }
 
-// The server takes nothing but whole segments.
+// The server accepts complete segments only.
 Status RequireSegmentSize(const std::string& path, std::uint64_t segment_size) {
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) {
@@ -146,8 +153,8 @@ Status RequireSegmentSize(const std::string& path, std::uint64_t segment_size) {
   return Ok();
 }
 
-// False: it is not there. A directory that is missing on this side has the same code, and is an
-// error.
+// Returns false when the archive does not have the file. A missing local directory has the same
+// error code, but is an error.
 Result<bool> FetchIfThere(const WalArchive& archive, const WalGetOptions& wal) {
   Status fetched = archive.Fetch(wal.file, wal.destination);
   if (fetched) {
@@ -157,7 +164,7 @@ Result<bool> FetchIfThere(const WalArchive& archive, const WalGetOptions& wal) {
       fetched.error().code != ErrorCode::kDataCorrupted) {
     return std::move(fetched.error());
   }
-  // An object of 0 bytes is damaged, and holds nothing either.
+  // An object of 0 bytes counts as damaged, but Contains() says that it is absent.
   ASSIGN_OR_RETURN(const bool exists, archive.Contains(wal.file));
   if (exists) {
     return std::move(fetched.error());
@@ -165,11 +172,11 @@ Result<bool> FetchIfThere(const WalArchive& archive, const WalGetOptions& wal) {
   return false;
 }
 
-// The server asks for more history files than that of the timeline it was told to follow by number
-// (access/transam/timeline.c): for older ones, to have them (restoreTimeLineHistoryFiles), and goes
-// on without; and at its end for newer ones, to find a number that is not taken
-// (findNewestTimeLine), for which it does not read them. One of these that is damaged is no reason
-// to stop. With "latest" it is, since then nobody knows where recovery has to go.
+// Fetches a history file. The server asks for more of them than the one of the timeline that it was
+// told to follow by number (access/transam/timeline.c): for older ones, without which it can go on
+// (restoreTimeLineHistoryFiles), and at the end of recovery for newer ones, to find an unused
+// number (findNewestTimeLine), without reading them. When one of those is damaged, recovery need
+// not stop. With "latest" it must, because then nobody knows where recovery has to go.
 Result<bool> FetchHistoryIfThere(const WalArchive& archive, const Request& request) {
   Result<bool> there = FetchIfThere(archive, request.wal);
   const std::optional<TimelineId>& followed = request.recovery.numbered;
@@ -189,8 +196,9 @@ Result<bool> FetchHistoryIfThere(const WalArchive& archive, const Request& reque
   return true;
 }
 
-// A segment that is not there, but others behind it: it may be on its way. True: it is there now.
-// Nothing is said where it is the end: the server asks for files that need not exist all the time.
+// Decides about a segment that is missing. If later segments are there, it may still be on its way.
+// Returns true when it has arrived. Prints nothing at the end of the WAL, because the server asks
+// for files that need not exist all the time.
 Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
                           std::uint64_t segment_size, const Environment& environment) {
   const TimelineHistory* const path = request.recovery.path ? &*request.recovery.path : nullptr;
@@ -201,7 +209,7 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
     return false;
   }
   if (request.wal.end_at_gap) {
-    // At once: the server asks several times.
+    // Without waiting, because the server asks several times.
     PrintWarning(
         fmt::format("WAL segment \"{}\" is missing in the repository, although \"{}\" is there; "
                     "recovery ends before it",
@@ -215,7 +223,7 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
   if (there) {
     return true;
   }
-  // Retention removes from the front.
+  // Retention removes the oldest segments first, so look once more.
   ASSIGN_OR_RETURN(behind, FirstBehind(archive, path, file, segment_size));
   if (!behind) {
     return false;
@@ -244,7 +252,7 @@ Result<int> Fetch(const Repository& repository, const Request& request) {
   const WalGetOptions& wal = request.wal;
   const Result<Identity> found = IdentityFor(repository, request);
   if (!found && found.error().code == ErrorCode::kConflict && request.recovery.is_standby) {
-    // Its primary streams it: an exit code of 126 would keep the standby from starting.
+    // The primary streams the WAL. An exit code of 126 would keep the standby from starting.
     PrintWarning(found.error().message, found.error().hint);
     return kNotInArchive;
   }
@@ -259,8 +267,8 @@ Result<int> Fetch(const Repository& repository, const Request& request) {
         there, JudgeAbsence(archive, request, identity.wal_segment_size, repository.environment()));
   }
   if (!there) {
-    // It was opened a moment ago; but then a file system may have been unmounted, or a bucket
-    // deleted, and nothing is found there.
+    // The repository was opened a moment ago. But a file system may have been unmounted since, or a
+    // bucket deleted, so that nothing is found.
     RETURN_IF_ERROR(RequireRepositoryInPlace(repository, identity.system_identifier));
     if (request.recovery.keeps_note) {
       RETURN_IF_ERROR(NoteAbsent(request.recovery.wal_directory, request.recovery.process,
@@ -273,14 +281,14 @@ Result<int> Fetch(const Repository& repository, const Request& request) {
   }
   RETURN_IF_ERROR(RequireSegmentSize(wal.destination, identity.wal_segment_size));
   const auto fork = request.Fork();
-  // What is behind a fork is not given out.
+  // WAL behind the fork is not given out.
   ASSIGN_OR_RETURN(
       const bool belongs,
       fork ? CutAtFork(wal.file, fork->switch_point, wal.destination) : Result<bool>(true));
   return belongs ? kDone : kNotInArchive;
 }
 
-// Whether a segment that was fetched ahead is given out as it is.
+// Whether a segment that was fetched ahead can be given out unchanged.
 bool IsBeforeFork(const Request& request) {
   const auto fork = request.Fork();
   if (!fork) {
@@ -297,15 +305,16 @@ std::string DirectoryOf(const std::string& path) {
   return directory.empty() ? "." : directory;
 }
 
-// For the process of the next file. By hand, or under pg_rewind, there is none.
+// Leaves a note that saves the process for the next file work. There is no next file when a person
+// or pg_rewind runs wal-get.
 void KeepKeyWrapNote(const Repository& repository, const std::string& destination) {
   if (access("postmaster.pid", F_OK) == 0) {
-    // Without it each file costs what this one has cost.
+    // Without the note the next file just takes longer.
     [[maybe_unused]] const Status noted = NoteKeyWrap(DirectoryOf(destination), repository);
   }
 }
 
-// From the repository, trying again for as long as it may help.
+// Fetches from the repository, and retries for as long as that may help.
 Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
                              const Request& request) {
   const Clock& clock = *options.environment.clock;
@@ -333,8 +342,8 @@ Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
   }
 }
 
-// The data directory that the file is for: where the server runs us, and for pg_rewind, which runs
-// us elsewhere, where the destination is.
+// The data directory that the file is for. The server runs wal-get there. pg_rewind runs it
+// elsewhere, so then the destination tells.
 std::string DataDirectoryOf(const std::string& destination) {
   const std::filesystem::path directory = std::filesystem::path(destination).parent_path();
   return directory.filename() == "pg_wal" && directory.has_parent_path()
@@ -342,8 +351,8 @@ std::string DataDirectoryOf(const std::string& destination) {
              : ".";
 }
 
-// Whose WAL is wanted. The data directory knows, and not the repository: that may hold several
-// systems (after pg_upgrade), or another cluster's. Nothing where there is no data directory.
+// The system whose WAL is wanted. The data directory tells that. The repository cannot: it may hold
+// several systems (after pg_upgrade), or another cluster's. Absent when there is no data directory.
 Result<std::optional<std::uint64_t>> OwnSystem(const std::string& data_directory,
                                                const Environment& environment) {
   for (int reads = 0; reads < kControlFileReads; ++reads) {
@@ -380,14 +389,14 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a WAL file", wal.file)
         .WithHint("The first argument is what restore_command gives as %f.");
   }
-  // At once: it would be tried again and again.
+  // Checked before anything is fetched, as it would be retried again and again.
   RETURN_IF_ERROR(RequireReplaceableFile(wal.destination));
   ASSIGN_OR_RETURN(std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   RETURN_IF_ERROR(BecomeOwnerOf(DirectoryOf(wal.destination)));
   if (!system_id) {
     ASSIGN_OR_RETURN(system_id, OwnSystem(DataDirectoryOf(wal.destination), options.environment));
-    // For the spool, and for what fetches ahead, which runs elsewhere.
+    // For the spool, and for the prefetcher, which runs in another directory.
     wal.system_id = system_id ? std::to_string(*system_id) : "";
   }
   options.first_wrap = ReadKeyWrapNote(DirectoryOf(wal.destination));

@@ -21,15 +21,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Where the prefetcher finds the lock that it inherits.
+// The descriptor of the lock that the prefetcher inherits.
 constexpr int kLockFd = 3;
 
-// What is being fetched is waited for while it grows. Fetching it a second time would take longer,
-// unless the other's connection is dead.
+// A segment that is being fetched is waited for while its file grows, because fetching it a second
+// time would take longer. If it stops growing, the prefetcher's connection may be dead.
 constexpr std::chrono::milliseconds kLookForPart{5};
 constexpr std::chrono::seconds kLongestStandstill{15};
 
-// The prefetcher gives up soon and lets wal-get find out, which is patient, and is heard.
+// The prefetcher gives up soon. wal-get then tries itself: it is patient, and its messages reach
+// the log.
 constexpr RetryPolicy kPrefetchPolicy{.budget = std::chrono::seconds(5), .max_attempts = 4};
 
 std::string LocationOf(const Config& config) {
@@ -64,13 +65,13 @@ Status Prefetch(GlobalOptions options, const WalPrefetchOptions& prefetch) {
       });
 }
 
-// Always 0: where the server is process 1 of a container it inherits us, and takes any exit code
-// but 0 and 1 for the crash of a process of its own.
+// Always returns 0. When the server is process 1 of a container, the kernel makes it the parent of
+// this process, and it takes any exit code but 0 and 1 for a crash of its own child.
 Result<int> RunWalPrefetch(const GlobalOptions& options, const WalPrefetchOptions& prefetch) {
   fcntl(kLockFd, F_SETFD, FD_CLOEXEC);
-  // Keep no file system busy.
+  // So that the working directory does not keep a file system busy.
   [[maybe_unused]] const int changed = chdir("/");
-  // Errors are for wal-get to meet, and to tell.
+  // wal-get will meet the same errors and report them.
   [[maybe_unused]] const Status status =
       CatchExceptions([&] { return Prefetch(options, prefetch); });
   WalSpool(prefetch.directory).Remove();
@@ -122,7 +123,7 @@ Result<bool> PrefetchedWal::Take(const std::string& segment) const {
   std::uint64_t bytes = 0;
   SteadyTime last_growth = clock.Steady();
   for (;;) {
-    // In this order: what is finished in between is seen the next time.
+    // In this order: a segment that is finished in between is seen the next time.
     const std::optional<std::uint64_t> part = spool_->BytesOfPart(segment);
     const Result<bool> taken = spool_->Take(segment, destination_);
     if (taken.value_or(false)) {
@@ -187,7 +188,7 @@ Status PrefetchedWal::StartPrefetcher(int lock_fd) const {
   sigset_t signals;
   posix_spawn_file_actions_init(&files);
   posix_spawnattr_init(&attributes);
-  // First, because the descriptor may be one of the next.
+  // First, because the lock's descriptor may be 0, 1 or 2.
   posix_spawn_file_actions_adddup2(&files, lock_fd, kLockFd);
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     posix_spawn_file_actions_addopen(&files, fd, "/dev/null", O_RDWR, 0);

@@ -1,10 +1,11 @@
-// What wal-get has to do with segments that are fetched ahead: the spool (core/restore/wal_spool.h)
-// of the recovery that it is run by, and the background process that fills it.
+// How wal-get uses segments that are fetched ahead: the spool of its recovery
+// (core/restore/wal_spool.h), and the background process that fills it.
 //
-// That process is vezactl itself, `wal-prefetch`, started by wal-get after a segment was given out
-// when there is none. It has a session of its own, and no descriptor but the spool's lock: the
-// server waits for whoever holds the pipe to its log. It ends, and removes the spool, as soon as
-// the recovering process has ended, or when nothing was asked for during a minute.
+// That process is vezactl itself with the command `wal-prefetch`. wal-get starts it after it has
+// given out a segment, if none is running. It has a session of its own, and inherits no descriptor
+// but the spool's lock: the server would wait for any process that holds the pipe to its log. It
+// ends and removes the spool when the recovering process has ended, or when nothing was asked for
+// during a minute.
 #pragma once
 
 #include <optional>
@@ -16,28 +17,28 @@
 namespace veza::cli {
 
 struct PrefetchArguments {
-  int segments = 8;   // 0: off
-  std::string spool;  // empty: beside the destination
+  int segments = 8;   // 0 for none
+  std::string spool;  // empty: a directory beside the destination
 };
 
-// Nothing in here fails but by cancellation: whatever is wrong with the spool, wal-get can do
-// without.
+// The members fail only when they are cancelled. When something is wrong with the spool, wal-get
+// works without it.
 class PrefetchedWal {
  public:
-  // Without a spool of its own choice there is one only for a server in recovery: somebody who
-  // fetches a segment by hand, or pg_rewind, has no use for the next one.
+  // When `arguments` name no spool, there is one only for a server in recovery: a person who
+  // fetches a segment by hand, and pg_rewind, do not need the next one.
   PrefetchedWal(const GlobalOptions& options, const Config& config,
                 const PrefetchArguments& arguments, const std::string& system_id,
                 const std::string& destination);
 
-  // Moves the segment to the destination; waits for it when it is being fetched. False when it has
-  // to be fetched the other way.
+  // Moves the segment to the destination. Waits for it while it is being fetched. Returns false
+  // when wal-get has to fetch it itself.
   Result<bool> Take(const std::string& segment) const;
 
-  // Removes what prefetchers that were killed have left, this recovery's included.
+  // Removes what killed prefetchers have left, those of this recovery included.
   void RemoveLeftOvers() const;
 
-  // Recovery has been given this segment: the next ones can be fetched.
+  // Called when recovery has been given this segment, so that the next ones can be fetched.
   void FetchAfter(const std::string& segment) const;
 
  private:
@@ -49,11 +50,11 @@ class PrefetchedWal {
   const std::string destination_;
   std::string destination_directory_;
   std::string recovery_;
-  std::string root_;               // empty: no spool
+  std::string root_;               // empty when there is no spool
   std::optional<WalSpool> spool_;  // absent when nothing is to be fetched ahead
 };
 
-// The background process; not for people, and not in the help.
+// The command of the background process. It is not for people, and not shown in the help.
 Subcommand AddWalPrefetch(Command parent);
 
 }  // namespace veza::cli

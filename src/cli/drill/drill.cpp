@@ -1,4 +1,4 @@
-// vezactl drill: proves that a backup becomes a running database.
+// vezactl drill: proves that a backup can be restored to a running database.
 #include <unistd.h>
 
 #include <memory>
@@ -20,7 +20,7 @@ constexpr const char* kDefaultUser = "postgres";
 constexpr const char* kDefaultBase = "/var/tmp";
 constexpr const char* kDefaultCluster = "main";
 
-// As typed.
+// The arguments as given.
 struct DrillArguments {
   TargetArguments target;
   std::string base = kDefaultBase;
@@ -110,7 +110,7 @@ Status WriteMetrics(const std::string& path, const std::string& cluster,
     return Ok();
   }
   const Result<std::string> before = ReadTextFile(path);
-  // When the last drill passed may stand nowhere else.
+  // The old file may be the only place that tells when a drill last passed.
   if (!before && before.error().code != ErrorCode::kNotFound) {
     return before.error();
   }
@@ -154,7 +154,7 @@ Result<Prepared> Prepare(const DrillArguments& arguments) {
 }
 
 Result<int> RunDrillCommand(const GlobalOptions& given, const DrillArguments& arguments) {
-  // The drill works in another directory.
+  // The drill works in another directory, so relative paths must be resolved now.
   GlobalOptions options = given;
   ASSIGN_OR_RETURN(options.config_file, AbsolutePath(given.config_file));
   const TimePoint started = options.environment.clock->Now();
@@ -183,7 +183,7 @@ Result<int> RunDrillCommand(const GlobalOptions& given, const DrillArguments& ar
 }
 
 void AddCheckOptions(Command command, DrillArguments& arguments) {
-  // Each belongs to the check before it.
+  // --min and --database belong to the --check before them.
   const auto change_last = [&arguments](const std::function<void(SqlCheck&)>& change) -> Status {
     if (arguments.checks.empty()) {
       return MakeError(ErrorCode::kInvalidArgument, "comes behind the --check that it belongs to");
