@@ -29,7 +29,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// By version of the interface. Older headers lack what came with the later ones.
+// The rights that each version of the Landlock interface knows. Older headers lack names that came
+// with later versions.
 constexpr std::uint64_t kSinceVersion1 =
     LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
     LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
@@ -44,16 +45,17 @@ constexpr std::uint64_t kAllTcp = 3;  // LANDLOCK_ACCESS_NET_BIND_TCP, …_CONNE
 constexpr int kFirstWithScopes = 6;
 constexpr std::uint64_t kAllScopes = 3;  // LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, …_SIGNAL
 
-// landlock_ruleset_attr of newer headers. An older kernel takes it as long as the rest is zero.
+// landlock_ruleset_attr of newer headers. An older kernel accepts it as long as the members that it
+// does not know are zero.
 struct RulesetAttributes {
   std::uint64_t handled_access_fs = 0;
   std::uint64_t handled_access_net = 0;
   std::uint64_t scoped = 0;
 };
 
-// What PostgreSQL, the libraries of extensions, and shells and interpreters need. Nothing that
-// others keep secrets in: not all of /etc, not /run, not /dev (/dev/shm). Where Debian puts
-// dictionaries is in /var/cache/postgresql.
+// What PostgreSQL, the libraries of extensions, shells and interpreters must read. Nothing in which
+// others keep secrets: not all of /etc, not /run, and not all of /dev (which has /dev/shm). Debian
+// keeps dictionaries for text search in /var/cache/postgresql.
 constexpr const char* kSystem[] = {"/usr",
                                    "/bin",
                                    "/sbin",
@@ -84,37 +86,40 @@ constexpr const char* kSystem[] = {"/usr",
                                    "/dev/urandom",
                                    "/dev/zero"};
 
-// Refused whatever their arguments are.
+// Calls that are refused whatever their arguments are.
 constexpr const char* kRefusedCalls[] = {
     "connect", "sendmsg", "sendmmsg",
-    // Other processes.
+    // Calls on other processes.
     "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp",
     "perf_event_open", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
-    // Message queues, and semaphores: PostgreSQL has POSIX ones, in memory of its own. Each call,
-    // not only the one that opens: an id is a small number, and all that the others need.
+    // Message queues and SysV semaphores. (PostgreSQL uses POSIX semaphores in memory of its own.)
+    // Every call is refused, not only the one that opens: the others need only an id, which is a
+    // small number.
     "msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend",
     "mq_timedreceive", "mq_notify", "mq_getsetattr", "semget", "semop", "semtimedop", "semctl",
-    // Landlock does not govern attributes. PostgreSQL sets none.
+    // Landlock does not govern extended attributes. PostgreSQL sets none.
     "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr",
     "fremovexattr", "removexattrat", "file_setattr",
-    // Ways around a filter, and to more rights.
+    // Ways around a filter, and ways to get more rights.
     "io_uring_setup", "io_uring_enter", "io_uring_register", "unshare", "setns", "bpf",
     "userfaultfd", "add_key", "request_key", "keyctl"};
 
-// Landlock does not govern these, either, and the files of all other servers are the account's.
-// They do nothing, and say that they have: PostgreSQL does not start when it cannot set its
-// socket's permissions. (Its directory lets nobody in.) By a descriptor as well, which can be of a
-// file that is only readable.
+// Landlock does not govern these calls either, and the account owns the files of its other servers.
+// The filter makes them do nothing and report success, because PostgreSQL does not start when it
+// cannot set the permissions of its socket. (The socket's directory keeps others out.) The calls by
+// descriptor are included, because a descriptor may be of a file that may only be read.
 constexpr const char* kIdleCalls[] = {"chmod", "fchmod", "fchmodat",  "fchmodat2",
                                       "chown", "fchown", "lchown",    "fchownat",
                                       "utime", "utimes", "futimesat", "utimensat"};
 
-// Nor these, before version 3. PostgreSQL truncates a relation's file by its path only to remove it
-// (mdunlink), and would leave segments behind if it could not.
+// Landlock does not govern these before version 3. The filter makes them do nothing and report
+// success, too: PostgreSQL truncates a relation's file by path only before it removes the file
+// (mdunlink), and would leave segments behind if the call failed.
 constexpr const char* kIdleBeforeTruncate[] = {"truncate", "truncate64"};
 constexpr int kFirstWithTruncate = 3;
 
-// Refused for another process than the caller (0). Number of the argument that names it.
+// Calls that are refused unless they are for the calling process itself (0). `argument` is the
+// number of the argument that names the process.
 struct OfProcess {
   const char* call;
   unsigned argument;
@@ -124,14 +129,14 @@ constexpr OfProcess kOwnOnly[] = {
     {"sched_setattr", 0}, {"sched_setparam", 0},    {"migrate_pages", 0},
     {"move_pages", 0},    {"setpriority", 1},       {"ioprio_set", 1}};
 constexpr std::uint64_t kIoPriorityOfUser = 3;  // IOPRIO_WHO_USER of linux/ioprio.h
-// Of linux/shm.h and linux/ipc.h.
+// Values of linux/shm.h and linux/ipc.h.
 constexpr int kIpcInfo = 3;
 constexpr int kShmStat = 13;
 constexpr int kShmInfo = 14;
 constexpr int kShmStatAny = 15;
-constexpr std::uint64_t kInt = 0xffffffff;  // The kernel looks at these bits of an int.
+constexpr std::uint64_t kInt = 0xffffffff;  // the bits of an int argument that the kernel uses
 
-// Calls that libseccomp may be too old to know. They have the same number everywhere.
+// Calls that an older libseccomp may not know. They have the same number on every architecture.
 struct NewCall {
   std::string_view name;
   int number;
@@ -142,12 +147,13 @@ constexpr NewCall kNewCalls[] = {
 constexpr std::uint64_t kNamespaces[] = {CLONE_NEWNS,   CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
                                          CLONE_NEWUSER, CLONE_NEWPID,    CLONE_NEWNET};
 
-// The C library has no functions for these calls.
+// The C library has no function for this call.
 int CreateRuleset(const RulesetAttributes* attributes, std::size_t size, std::uint32_t flags) {
   return static_cast<int>(syscall(SYS_landlock_create_ruleset, attributes, size, flags));
 }
 
-// Before version 3 the filter does what the right to truncate would.
+// The rights to write that this version knows. Before version 3 the filter stands in for the right
+// to truncate.
 std::uint64_t AllWrites(int version) {
   return kSinceVersion1 | (version >= 2 ? kSinceVersion2 : 0) |
          (version >= kFirstWithTruncate ? kSinceVersion3 : 0);
@@ -167,7 +173,8 @@ Result<UniqueFd> MakeRuleset(const RulesetAttributes& attributes) {
   return ruleset;
 }
 
-// Of a file, what a file has of these rights.
+// Allows `access` to the path and what is below it. For a file, only the rights that apply to
+// files. A path that does not exist is skipped.
 Status Allow(const UniqueFd& ruleset, const std::string& path, std::uint64_t access) {
   const UniqueFd parent(open(path.c_str(), O_PATH | O_CLOEXEC));
   if (!parent.valid() && (errno == ENOENT || errno == ENOTDIR || errno == EACCES)) {
@@ -194,7 +201,7 @@ int NumberOf(std::string_view call) {
   return number == __NR_SCMP_ERROR && known != std::end(kNewCalls) ? known->number : number;
 }
 
-// `action` for the call where all of `conditions` hold.
+// Adds a rule: `action` for the call when all of `conditions` hold.
 bool AddRule(const CallContext& context, std::uint32_t action, const char* call,
              const std::vector<scmp_arg_cmp>& conditions = {}) {
   const int number = NumberOf(call);
@@ -211,8 +218,8 @@ bool AddNetworkRules(const CallContext& context) {
 
 bool AddProcessRules(const CallContext& context) {
   const std::uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
-  // Its arguments are in memory, where no filter sees them. The C library then takes the older
-  // call.
+  // The arguments of clone3 are in memory, which no filter can see. After ENOSYS the C library uses
+  // clone.
   bool added = AddRule(context, SCMP_ACT_ERRNO(ENOSYS), "clone3");
   for (const std::uint64_t flag : kNamespaces) {
     added =
@@ -222,7 +229,7 @@ bool AddProcessRules(const CallContext& context) {
     added = added &&
             AddRule(context, refuse, call.call, {SCMP_CMP64(call.argument, SCMP_CMP_NE, 0, 0)});
   }
-  // With 0 these mean all processes of the account; kill(-1) as well.
+  // PRIO_USER, IOPRIO_WHO_USER and kill(-1) mean all processes of the account.
   return added &&
          AddRule(context, refuse, "setpriority",
                  {SCMP_A0_64(SCMP_CMP_MASKED_EQ, kInt, PRIO_USER)}) &&
@@ -231,13 +238,14 @@ bool AddProcessRules(const CallContext& context) {
          AddRule(context, refuse, "kill", {SCMP_A0_64(SCMP_CMP_MASKED_EQ, kInt, kInt)});
 }
 
-// PostgreSQL's interlock is a segment of SysV shared memory, which no setting takes away. It makes
-// one that is new (InternalIpcMemoryCreate), attaches it, and removes it at its end. It also looks
-// by key at what is in the way (PGSharedMemoryCreate), and takes the next key where it may not.
-// The filter does not see whose segment an id is: attaching and removing remain.
+// PostgreSQL's interlock against a second postmaster is a segment of SysV shared memory, and no
+// setting disables it. PostgreSQL creates a new segment (InternalIpcMemoryCreate), attaches it, and
+// removes it at the end. It also looks up an existing segment by key (PGSharedMemoryCreate), and
+// takes the next key when it may not. So only creating is allowed. The filter cannot see whose
+// segment an id belongs to, so attaching and removing remain possible.
 bool AddSharedMemoryRules(const CallContext& context) {
   constexpr std::uint64_t kNew = IPC_CREAT | IPC_EXCL;
-  constexpr std::uint64_t kOldForm = 0x100;  // IPC_64, which the kernel passes over
+  constexpr std::uint64_t kOldForm = 0x100;  // IPC_64, which the kernel ignores
   const std::uint32_t refuse = SCMP_ACT_ERRNO(EACCES);
   bool added = true;
   for (const std::uint64_t flags : {0, IPC_CREAT, IPC_EXCL}) {
@@ -252,9 +260,10 @@ bool AddSharedMemoryRules(const CallContext& context) {
   return added;
 }
 
-// A file that is opened only to be read is not to be truncated by that, which Landlock forbids from
-// version 3 on. And Landlock asks for no right at all when a file is opened neither to be read nor
-// to be written, with both bits, which is good for ioctl(), fchmod() and the like.
+// Two ways of opening are refused. Opening read-only with O_TRUNC truncates the file; Landlock
+// forbids that from version 3 on. Opening with both access bits set is neither reading nor writing,
+// so Landlock asks for no right at all, but the descriptor is good for ioctl(), fchmod() and the
+// like.
 bool AddOpenRules(const CallContext& context) {
   constexpr std::uint64_t kTruncates = O_ACCMODE | O_TRUNC;
   const std::uint32_t refuse = SCMP_ACT_ERRNO(EACCES);
@@ -265,7 +274,7 @@ bool AddOpenRules(const CallContext& context) {
          AddRule(context, refuse, "open", {SCMP_A1_64(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_ACCMODE)}) &&
          AddRule(context, refuse, "openat",
                  {SCMP_A2_64(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_ACCMODE)}) &&
-         // As clone3. Programs then take openat.
+         // As with clone3: programs then use openat.
          AddRule(context, SCMP_ACT_ERRNO(ENOSYS), "openat2");
 }
 
@@ -359,7 +368,7 @@ Result<CallFilter> MakeCallFilter(int landlock) {
 }
 
 Result<CallFilter> RefuseCalls() {
-  // Where filters are known, the missing one is what is wrong.
+  // The filter is missing on purpose: a kernel that knows filters answers EFAULT.
   if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, nullptr) == 0 || errno != EFAULT) {
     Error error = ErrnoError(errno, "could not use seccomp");
     error.code = ErrorCode::kUnsupported;

@@ -14,12 +14,13 @@ namespace {
 
 constexpr std::size_t kDetailLimit = 2000;
 constexpr std::size_t kShownFindings = 10;
-// Of the server, in English because of our LC_ALL.
+// A message of the server. It is in English because CleanEnvironment() sets LC_ALL=C.
 constexpr std::string_view kMayNot = "ERROR:  permission denied";
 constexpr std::string_view kNotAvailable = "extension \"amcheck\" is not available";
 constexpr std::string_view kChecksumsOn = "1";  // PG_DATA_CHECKSUM_VERSION
 
-// Of strerror(): what PostgreSQL says of a file itself.
+// A check that failed. strerror()'s "Permission denied" in the complaint means that PostgreSQL
+// could not open a file, which the confinement may be the cause of.
 CheckOutcome FailedCheck(std::string name, std::string complaint) {
   const bool confined = complaint.find("Permission denied") != std::string::npos;
   return {std::move(name), false, std::move(complaint), confined ? kReadableHint : ""};
@@ -32,7 +33,7 @@ CheckOutcome OutcomeOf(std::string name, const ChildOutput& output, std::string 
   return {std::move(name), true, std::move(detail)};
 }
 
-// For options that take a connection string in the place of a name.
+// The name as a connection string, for options that take one in place of a name.
 std::string NameForConnection(const std::string& database) {
   std::string text = "dbname='";
   for (const char c : database) {
@@ -54,7 +55,7 @@ Result<std::uint32_t> NumberFrom(const DrillServer& server, const char* line) {
   return number;
 }
 
-// Those of the wanted kind, or of the others.
+// Describes the first findings: those about checksums, or all others.
 std::string FirstFindings(const DataFilesReport& report, bool of_checksums) {
   std::string text;
   std::size_t shown = 0;
@@ -177,7 +178,7 @@ Result<CheckOutcome> RunSqlCheck(const DrillServer& server, const SqlCheck& chec
   if (output.exit_code != 0) {
     const std::string complaint = ComplaintOf(output);
     if (complaint.find(kMayNot) != std::string::npos) {
-      // That says nothing of the backup.
+      // The missing privilege says nothing about the backup.
       return MakeError(ErrorCode::kUnsupported, "check \"{}\" may not ask that: {}", check.sql,
                        complaint)
           .WithHint(
@@ -188,11 +189,11 @@ Result<CheckOutcome> RunSqlCheck(const DrillServer& server, const SqlCheck& chec
   return Judge(check, output.output.substr(0, output.output.find('\0')));
 }
 
-// What pg_amcheck calls is found in the extension's schema. Where others may create in there, a
-// function of theirs with a better match of arguments would be called instead, by a superuser. So
-// the extension is moved to where only a superuser creates, and one that is old learns what
-// pg_amcheck calls. Only the index expressions that pg_amcheck does not ask for
-// (--heapallindexed) would be code of users.
+// pg_amcheck calls functions in the extension's schema, as a superuser. Where others may create
+// functions in that schema, a function of theirs with a better match of arguments would be called
+// instead. So the extension is moved to pg_catalog, where only superusers can create functions. An
+// old version of the extension is updated, because it lacks functions that pg_amcheck calls. Only
+// --heapallindexed would run code of users (index expressions), and it is not used.
 Result<CheckOutcome> RunAmcheck(const DrillServer& server,
                                 const std::vector<std::string>& databases, int jobs) {
   for (const std::string& database : databases) {

@@ -5,12 +5,12 @@
 namespace veza::cli {
 namespace {
 
-// A FATAL of the server, in English because of our LC_ALL.
+// Messages of the server. They are in English because CleanEnvironment() sets LC_ALL=C.
 constexpr std::string_view kOfRole = "FATAL:  role \"";
-constexpr std::string_view kNoSuchRole = "ERROR:  role \"";  // of GRANT
+constexpr std::string_view kNoSuchRole = "ERROR:  role \"";  // from GRANT
 constexpr std::string_view kNoPermission = "permission denied";
 
-// What stands between the zero bytes.
+// The values, which zero bytes separate.
 std::vector<std::string> Values(const std::string& output) {
   std::vector<std::string> values;
   for (std::size_t at = 0; at < output.size();) {
@@ -32,14 +32,15 @@ std::string QuotedIdentifier(const std::string& name) {
   return quoted + "\"";
 }
 
-// Nobody can have made a role or database of that name before.
+// A name that no role or database can have yet.
 std::string NewName(Random& random) {
   Bytes unique(8);
   random.Fill(unique);
   return "veza_drill_" + ToHex(unique);
 }
 
-// What says nothing about the backup: that the role is not there, may not log in, is no superuser.
+// The error when the drill's role cannot query. It is kUnsupported when the role is missing, may
+// not log in or is no superuser, because that says nothing about the backup.
 Error CannotAsk(const DrillServer& server, const std::string& complaint) {
   const bool of_role = complaint.find(kOfRole) != std::string::npos ||
                        complaint.find(kNoPermission) != std::string::npos;
@@ -72,8 +73,8 @@ Status ForgetSettings(const DrillServer& server) {
   return answer.exit_code == 0 ? Ok() : Status(CannotAsk(server, ComplaintOf(answer)));
 }
 
-// The number tells whether the answer was cut. A limit of -2 marks what an interrupted DROP
-// DATABASE has left.
+// The count tells whether the output is complete. A connection limit of -2 marks a database that an
+// interrupted DROP DATABASE has left.
 Result<std::vector<std::string>> ListDatabases(const DrillServer& server) {
   ASSIGN_OR_RETURN(const ChildOutput answer,
                    server.Query(server.database(),
@@ -93,7 +94,7 @@ Result<std::vector<std::string>> ListDatabases(const DrillServer& server) {
   return names;
 }
 
-// The limits are for those who are no superusers.
+// Removes connection limits as well, because they apply to roles that are no superusers.
 Result<std::string> MakeReader(const DrillServer& server, Random& random) {
   std::string role = NewName(random);
   ASSIGN_OR_RETURN(
@@ -154,7 +155,7 @@ Status RollBackPrepared(const DrillServer& server) {
   }
   const std::vector<std::string> values = Values(answer.output);
   for (std::size_t i = 0; i + 1 < values.size(); i += 2) {
-    // In a database that cannot be entered it stays; nobody will wait for it there.
+    // In a database that cannot be entered the transaction stays. Nobody will wait for it there.
     RETURN_IF_ERROR(server.Query(values[i], values[i + 1]));
   }
   return Ok();
@@ -163,9 +164,9 @@ Status RollBackPrepared(const DrillServer& server) {
 Status RenameForDump(const DrillServer& server, const std::vector<std::string>& databases,
                      Random& random) {
   for (const std::string& database : databases) {
-    // One cannot rename the database that one is in.
+    // A session cannot rename its own database.
     if (database.find_first_of("\r\n") != std::string::npos && database != server.database()) {
-      // Where that fails the dump says so.
+      // If renaming fails, the dump will report it.
       RETURN_IF_ERROR(server.Query(server.database(),
                                    fmt::format("ALTER DATABASE {} RENAME TO {}",
                                                QuotedIdentifier(database), NewName(random))));

@@ -1,9 +1,9 @@
-// The databases of a restored cluster: which there are, whether each can be entered, and what is
-// done before anything else is asked in them.
+// The databases of a restored cluster: which there are, whether each can be entered, and how the
+// drill prepares them before it queries them.
 //
-// They belong to others, who may be hostile or merely odd, and a drill asks as a superuser. What
-// their owners have left there must neither run before the first statement nor change what it
-// means: see DrillServer::Query() and ForgetSettings().
+// They belong to others, who may be hostile or just do unusual things, and a drill queries as a
+// superuser. Nothing that their owners have left there may run before the drill's first statement,
+// or change what it means: see DrillServer::Query() and ForgetSettings().
 #pragma once
 
 #include <string>
@@ -16,36 +16,38 @@
 namespace veza::cli {
 
 struct FirstAnswer {
-  std::string database;             // that has answered
-  std::vector<std::string> values;  // of all rows
+  std::string database;             // the database that answered
+  std::vector<std::string> values;  // the values of all rows
 };
 
-// Asks one of the databases, the first that answers. kUnsupported when the drill's role is none
-// that may: this says nothing about the backup.
+// Asks the databases in turn until one answers. kUnsupported when the drill's role may not ask,
+// which says nothing about the backup.
 Result<FirstAnswer> AskAny(const DrillServer& server, const std::vector<std::string>& databases,
                            const std::string& sql);
 
-// From now on a session has no settings of its role or database. By a statement that needs no name,
-// operator or function of a user's.
+// Deletes all settings of roles and databases, so that later sessions start without them. The
+// statement needs no name, operator or function that a user could have defined.
 Status ForgetSettings(const DrillServer& server);
 
-// Those that allow connections, by pg_database.
+// The names of the databases that allow connections, from pg_database.
 Result<std::vector<std::string>> ListDatabases(const DrillServer& server);
 
-// A role that may read everything and is no superuser. To plan a SELECT is to run what the table's
-// owner has made immutable: the predicate of an index, for example.
+// Creates a role that may read everything and is no superuser, and returns its name. It is needed
+// because even planning a SELECT runs code that the table's owner has declared immutable, for
+// example in the predicate of an index.
 Result<std::string> MakeReader(const DrillServer& server, Random& random);
 
-// Connects to each; where that fails the outcome does. Event triggers are switched off there, which
-// before 17 no setting does, and the reader may connect.
+// Connects to each database. The outcome fails when one of them cannot be entered. Also disables
+// the event triggers there, for which there is no setting before 17, and lets the reader connect.
 Result<CheckOutcome> EnterDatabases(const DrillServer& server,
                                     const std::vector<std::string>& databases);
 
-// Nobody will end them, and who waits for their locks would wait for ever.
+// Rolls back all prepared transactions. Nobody else would end them, and a check that needs their
+// locks would wait for ever.
 Status RollBackPrepared(const DrillServer& server);
 
-// Gives databases another name whose name has a line break: pg_dumpall hands names to a shell, and
-// refuses those. Whoever may create a database could fail every drill otherwise.
+// Renames databases whose name has a line break. pg_dumpall passes names to a shell and refuses
+// those, so without this anybody who may create a database could make every drill fail.
 Status RenameForDump(const DrillServer& server, const std::vector<std::string>& databases,
                      Random& random);
 

@@ -1,4 +1,4 @@
-// What a drill tells Prometheus, by way of node_exporter's textfile collector.
+// The metrics of a drill, for node_exporter's textfile collector.
 #pragma once
 
 #include <optional>
@@ -10,8 +10,8 @@
 
 namespace veza::cli {
 
-// `before` is the file's former content: when this drill has failed and nobody knows
-// (`last_passed`) when one succeeded, it may.
+// `before` is the previous content of the file. When this drill has failed and `last_passed` is not
+// known, the time of the last success is taken from there.
 std::string FormatDrillMetrics(const std::string& cluster, const DrillRecord& record,
                                std::optional<TimePoint> last_passed, std::string_view before);
 

@@ -27,7 +27,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Right after promotion, so nothing but recovery can have written.
+// Asked right after promotion, so that only recovery can have written.
 constexpr const char* kRecoveredQuery =
     "SELECT (extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000000)::bigint, "
     "pg_is_in_recovery(), pg_last_wal_replay_lsn()";
@@ -69,7 +69,7 @@ class Drill {
     restored_ = true;
     RETURN_IF_ERROR(Timed("recovery", [this] { return Recover(); }));
     record_.rto = std::chrono::duration_cast<milliseconds>(clock_.Steady() - begin_);
-    // It is open, and asks for no more WAL.
+    // The server is open, and asks for no more WAL.
     EndLease(options_, std::move(lease_));
     RETURN_IF_ERROR(LearnAge());
     RETURN_IF_ERROR(Timed("checks", [this] { return RunSqlChecks(); }));
@@ -112,7 +112,7 @@ class Drill {
     if (restore.jobs == 0) {
       restore.jobs = DefaultRestoreJobs(config);
     }
-    // RequireWayToTheEnd() decides about it.
+    // RequireWayToTheEnd() decides about gaps.
     restore.end_at_gap = true;
     record_.target = DescribeTarget(restore.target);
     record_.label = ParseLabel(restore.backup_label) ? restore.backup_label : "";
@@ -122,7 +122,8 @@ class Drill {
     record_.suspect = !SuspectDiff(plan_.backup).empty();
     WarnOfDoubt(plan_);
     RETURN_IF_ERROR(RequireWayToTheEnd(config));
-    // A timeline that begins meanwhile does not change where recovery has to come.
+    // Fixed now, so that a timeline that begins during the drill does not change where recovery
+    // must end.
     plan_.recovery.target.timeline = {TargetTimeline::Kind::kNumber, plan_.target_timeline};
     if (restore.target.kind == TargetKind::kEndOfWal) {
       ASSIGN_OR_RETURN(planned_end_, PlanEnd(*repository_, plan_));
@@ -149,8 +150,9 @@ class Drill {
     return Ok();
   }
 
-  // The server would open where a segment is missing, as if that were the end. Behind a backup
-  // whose WAL retention does not keep, it may be.
+  // Refuses a backup behind which a segment is missing: the server would open at the gap as if that
+  // were the end of the WAL. It is allowed when retention was never meant to keep WAL for that
+  // backup.
   Status RequireWayToTheEnd(const Config& config) const {
     if (plan_.missing_segment.empty() || drill_.restore.target.kind != TargetKind::kEndOfWal) {
       return Ok();
@@ -174,7 +176,7 @@ class Drill {
             "is missing.");
   }
 
-  // With a spool of its own: nothing above it tells which recovery it works for.
+  // wal-get gets a spool of its own, because no parent process tells which recovery it works for.
   std::vector<std::string> WalGet() const {
     std::vector<std::string> words = wal_get_;
     words.insert(words.end(), {"--spool", drill_.directory + "/spool"});
@@ -195,8 +197,8 @@ class Drill {
     return Ok();
   }
 
-  // WAL can lead the restored server to files of the original (DrillServer), with whose account it
-  // may well run, and the databases hold code of others.
+  // The restored server must be confined. WAL can lead it to files of the original (see
+  // DrillServer), which its account may be able to write, and the databases hold code of others.
   Status Confine() {
     RETURN_IF_ERROR(
         TakeConfinement(ConfineWritesTo(drill_.directory), wal_confinement_,
@@ -232,7 +234,7 @@ class Drill {
     }
     std::vector<std::string> readable = drill_.readable;
     readable.push_back(InstallationOf(programs));
-    // The environment of the server has it, too.
+    // These directories are also in the server's environment.
     std::istringstream libraries(ProcessEnvironment()(kLibraryPath).value_or(""));
     for (std::string directory; std::getline(libraries, directory, ':');) {
       if (directory.starts_with('/')) {
@@ -261,7 +263,7 @@ class Drill {
     return server_->WaitUntilOpen();
   }
 
-  // One of them is entered first. Which of them can be is found out afterwards.
+  // The databases to try first. Later the drill finds out which there are.
   std::vector<std::string> KnownDatabases() const {
     std::vector<std::string> databases = {"postgres", "template1"};
     for (const DatabaseSummary& database : plan_.backup.databases) {
@@ -272,7 +274,8 @@ class Drill {
     return databases;
   }
 
-  // What the backup held when it ended is there for certain, also when nobody committed since.
+  // Finds out how old the restored data is. What the backup held when it ended is certainly there,
+  // even if nobody has committed since.
   Status LearnAge() {
     ASSIGN_OR_RETURN(const FirstAnswer answer, AskAny(*server_, KnownDatabases(), kRecoveredQuery));
     server_->UseDatabase(answer.database);
@@ -291,7 +294,7 @@ class Drill {
     return Ok();
   }
 
-  // What the server opens at is the end for it.
+  // Checks that recovery came to the planned end. For the server, wherever it opens is the end.
   Status CheckEnd() {
     if (!planned_end_) {
       return Ok();
@@ -363,14 +366,15 @@ class Drill {
       outcome_.interrupted = true;
     } else {
       outcome_.error = error;
-      // What a drill cannot do says nothing about the backup.
+      // What the drill was not able to do says nothing about the backup.
       const bool tried =
           restored_ && error.code != ErrorCode::kUnsupported && !IsOfEnvironment(error.code);
       outcome_.exit_code = tried ? kBadAnswer : DefaultExitCode(error);
     }
   }
 
-  // A drill that was stopped, or had too little time, while a store was away: that is the cause.
+  // When the drill was stopped or ran out of time while recovery waited for WAL, adds that as the
+  // cause.
   void ExplainWaiting() {
     const bool was_stopped = outcome_.error->code == ErrorCode::kCancelled ||
                              outcome_.error->code == ErrorCode::kDeadlineExceeded;
@@ -401,7 +405,7 @@ class Drill {
     server_.reset();
   }
 
-  // A drill that could not take place says nothing about the backup.
+  // A drill that could not take place is not recorded, because it says nothing about the backup.
   void Record() {
     options_.environment.cancellation->Reset();
     if (!repository_ || record_.label.empty()) {
@@ -412,7 +416,7 @@ class Drill {
       if (name) {
         outcome_.record_name = *name;
       } else {
-        // With a key that may only read, for example. The drill took place all the same.
+        // For example with credentials that may only read. The drill took place all the same.
         PrintWarning(
             fmt::format("could not store the record of the drill: {}", name.error().message));
       }
@@ -436,12 +440,12 @@ class Drill {
   bool restored_ = false;
   std::optional<PlannedEnd> planned_end_;  // of a drill to the end of the WAL
   Lsn reached_;
-  UniqueFd confinement_;      // of the server and of our programs that talk to it
-  UniqueFd wal_confinement_;  // of wal-get
-  CallFilter calls_;          // of the server; empty: none
+  UniqueFd confinement_;      // for the server and for our programs that talk to it
+  UniqueFd wal_confinement_;  // for wal-get
+  CallFilter calls_;          // for the server; empty: none
   std::vector<std::string> wal_get_;
   std::optional<DrillServer> server_;
-  std::vector<std::string> databases_;  // that allow connections
+  std::vector<std::string> databases_;  // those that allow connections
 };
 
 }  // namespace

@@ -32,16 +32,16 @@ constexpr int kFirstWithEventTriggersSetting = 17;
 constexpr int kFirstWithOriginsSetting = 18;
 constexpr const char* kManyOrigins = "1000";
 constexpr int kSpareConnections = 20;
-// Prepared transactions for which there is room in any case, as long as their locks do not take
-// more than usual: max_locks_per_transaction is 64 by default.
+// How many prepared transactions a drill's server has room for at least. Their locks shall not take
+// more memory than usual: max_locks_per_transaction is 64 by default.
 constexpr int kManyPrepared = 1000;
 constexpr int kLocksOfPrepared = 64 * kManyPrepared;
 constexpr std::string_view kTooManyPrepared = "maximum number of prepared transactions reached";
-constexpr std::string_view kNoSpaceLeft = "No space left on device";  // strerror()
+constexpr std::string_view kNoSpaceLeft = "No space left on device";  // from strerror()
 constexpr std::string_view kCreateTablespace = " for Tablespace/CREATE: ";
 
-// The end of a file that code of others may have put there since: what is no regular file would
-// hang us or lead elsewhere, and a huge one fill the memory. Empty if there is none.
+// The end of a file. Code of others may have replaced it: what is not a regular file could block or
+// lead elsewhere, and a huge one could fill the memory. Empty if there is no such file.
 std::string ReadEnd(const std::string& path) {
   const UniqueFd file(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat info {};
@@ -53,7 +53,7 @@ std::string ReadEnd(const std::string& path) {
   const ssize_t got = pread(file.get(), text.data(), text.size(), start);
   text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
   if (start > 0) {
-    text.erase(0, text.find('\n'));  // it begins within a line
+    text.erase(0, text.find('\n'));  // the text begins within a line
   }
   return text;
 }
@@ -73,8 +73,9 @@ Status MakeDirectory(const std::string& path) {
   return Ok();
 }
 
-// What psql's -d takes. A name comes out of the backup, and can look like a connection string or an
-// option, or hold what a terminal or a shell would obey. Such a one is percent-encoded in a URI.
+// The name for psql's -d. A name comes from the backup: it can look like a connection string or an
+// option, or contain characters that a terminal or shell obeys. Such a name is percent-encoded in a
+// URI.
 std::string DatabaseForPsql(const std::string& name) {
   const auto plain = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
@@ -94,7 +95,8 @@ bool IsProgram(const std::string& path) {
   return access(path.c_str(), X_OK) == 0;
 }
 
-// "postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)", "… 19beta3"; 0 for something else.
+// Parses for example "postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)" or "postgres
+// (PostgreSQL) 19beta3". Returns 0 for anything else.
 int MajorOf(const std::string& version) {
   constexpr std::string_view kBefore = "(PostgreSQL) ";
   const std::size_t found = version.find(kBefore);
@@ -137,7 +139,7 @@ std::vector<std::string> UsualDirectories(int major, const Cancellation& cancell
   return directories;
 }
 
-// For a value in single quotes in a configuration file.
+// Quotes a value for a configuration file.
 std::string Quoted(std::string_view value) {
   std::string quoted = "'";
   for (const char c : value) {
@@ -150,7 +152,7 @@ std::string Quoted(std::string_view value) {
   return quoted;
 }
 
-// `tablespace` as recovery describes it: its oid and its location.
+// `tablespace` is described as recovery does: oid and location.
 Error OutsideError(const std::string& tablespace) {
   return MakeError(ErrorCode::kUnsupported,
                    "the WAL since the backup creates tablespace {}, outside the drill's directory",
@@ -209,10 +211,12 @@ Status DrillServer::RequireUsable(const std::string& directory) {
   return Ok();
 }
 
-// Nothing of the restored configuration counts: not what was set by ALTER SYSTEM, not its ports,
-// libraries, jobs or archive. hot_standby is off because with it recovery would demand the
-// primary's limits (and pause when they grew later); but prepared transactions and the locks of
-// pg_dump need room. Without workers for logical replication no subscription is served.
+// The drill's own settings. Nothing of the restored configuration is used: not what ALTER SYSTEM
+// has set, and not its ports, libraries, jobs or archive.
+//
+// hot_standby is off, because with it recovery would demand the primary's limits, and pause when
+// they grow later. But prepared transactions and the locks of pg_dump need room. Without workers
+// for logical replication no subscription is served.
 Result<std::string> DrillServer::Settings() const {
   RecoverySettings recovery = plan_.recovery;
   recovery.restore_command = DrillWal::RestoreCommand();
@@ -234,7 +238,7 @@ Result<std::string> DrillServer::Settings() const {
   if (major() >= kFirstWithEventTriggersSetting) {
     set("event_triggers", "off");
   }
-  // In files of its own: /dev/shm is for all processes of the account, and may not be there.
+  // In files of its own, because all processes of the account share /dev/shm, and it may not exist.
   set("dynamic_shared_memory_type", "mmap");
   if (HasInPlaceTablespaces()) {
     set("allow_in_place_tablespaces", "on");
@@ -247,16 +251,17 @@ Result<std::string> DrillServer::Settings() const {
   set("max_wal_size",
       fmt::format("{}MB", std::max<std::uint64_t>(1024, plan_.backup.wal_segment_size >> 18)));
 
-  // Recovery needs room for the replication origins of the backup, whose number nothing tells.
+  // Recovery needs room for the replication origins of the backup, and nothing tells how many there
+  // are.
   set("max_replication_slots", kManyOrigins);
   if (major() >= kFirstWithOriginsSetting) {
     set("max_active_replication_origins", kManyOrigins);
   }
-  // Checks connect `jobs` times at once, and some connections are reserved.
+  // Checks make `jobs` connections at once, and some connections are reserved.
   ASSIGN_OR_RETURN(const std::string connections, ControlData("max_connections setting"));
   set("max_connections",
       fmt::format("{}", std::max(std::atoi(connections.c_str()), plan_.jobs + kSpareConnections)));
-  // The limit may have been raised since the backup.
+  // The limit may have been raised after the backup.
   ASSIGN_OR_RETURN(const std::string prepared, ControlData("max_prepared_xacts setting"));
   ASSIGN_OR_RETURN(const std::string locks, ControlData("max_locks_per_xact setting"));
   set("max_prepared_transactions",
@@ -300,7 +305,7 @@ Status DrillServer::WriteConfiguration() const {
   }
   ASSIGN_OR_RETURN(const std::string settings, Settings());
   RETURN_IF_ERROR(WriteFile(In("conf/postgresql.conf"), settings));
-  // Nobody else can reach the socket.
+  // Safe, because nobody else can reach the socket.
   RETURN_IF_ERROR(WriteFile(In("conf/pg_hba.conf"), "local all all trust\n"));
   RETURN_IF_ERROR(WriteFile(In("conf/pg_ident.conf"), ""));
   return WriteFile(DataDirectory(options_.directory) + "/postgresql.auto.conf", "");
@@ -334,7 +339,7 @@ Status DrillServer::Start() {
 }
 
 bool DrillServer::SaysItIsReady() const {
-  // The eighth line is the state (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
+  // The eighth line of postmaster.pid is the state (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
   std::istringstream lines(ReadEnd(DataDirectory(options_.directory) + "/postmaster.pid"));
   std::string line;
   int number = 0;
@@ -353,7 +358,7 @@ Status DrillServer::WaitUntilOpen() {
     if (SaysItIsReady()) {
       wal_.Close();
       RETURN_IF_ERROR(HoldSocket());
-      // What has fetched WAL ahead has the credentials, and no business beside code of others.
+      // Ends the prefetcher of WAL: it has the credentials, and must not run beside code of others.
       KillChildrenBut(process_->pid());
       return RequireOwnTablespaces();
     }
@@ -367,15 +372,15 @@ std::string DrillServer::WhatItWaitsFor() const {
   while (text.ends_with('\n')) {
     text.pop_back();
   }
-  // What the server says behind it means that it has gone on.
+  // If the last line is the server's own, it has gone on.
   const std::string last = text.substr(text.rfind('\n') + 1);
   return last.starts_with(kSaid) ? last.substr(kSaid.size()) : "";
 }
 
-// Before the first client, with which code of others may come: that could put a link to another
-// server's socket in the place of this one, and our statements, of a superuser, would go there. So
-// nothing in the directory can be replaced any more (the filter lets the server change no
-// permissions), and our clients find the directory by a descriptor, wherever its name leads.
+// Protects the socket before the first client connects and code of others may run. Such code could
+// replace the socket by a link to another server's, and our statements, which a superuser runs,
+// would go there. So the directory is made read-only (the filter keeps the server from changing
+// that), and our clients reach it through a descriptor, wherever its name leads.
 Status DrillServer::HoldSocket() {
   const std::string path = In("socket");
   socket_ = UniqueFd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -389,9 +394,9 @@ std::string DrillServer::SocketDirectory() const {
   return socket_.valid() ? fmt::format("/proc/self/fd/{}", socket_.get()) : In("socket");
 }
 
-// Without the setting, directories in the place of links end recovery (CheckTablespaceDirectory):
-// they could be what replay has made for a tablespace that it did not find. Those of the backup are
-// not.
+// Whether pg_tblspc contains directories in place of links. Without the setting
+// allow_in_place_tablespaces they end recovery (CheckTablespaceDirectory), because replay creates
+// such directories for tablespaces that it did not find. Those of the backup are legitimate.
 bool DrillServer::HasInPlaceTablespaces() const {
   std::error_code error;
   std::filesystem::directory_iterator entries(DataDirectory(options_.directory) + "/pg_tblspc",
@@ -415,13 +420,13 @@ std::vector<Tablespace> DrillServer::Tablespaces() const {
       std::from_chars(name.data(), name.data() + name.size(), tablespace.oid);
       tablespaces.push_back(std::move(tablespace));
     }
-    error.clear();  // it is none of the links
+    error.clear();  // the entry is not a link
   }
   return tablespaces;
 }
 
-// Also of an empty one that replay did not stumble over: a server that is kept would be started
-// again, and would tidy up in there.
+// Refuses a tablespace outside the drill's directory, even an empty one that replay did not stumble
+// over: a server that is kept will be started again, and would remove files there.
 Status DrillServer::RequireOwnTablespaces() const {
   for (const Tablespace& tablespace : Tablespaces()) {
     if (!tablespace.path.starts_with(options_.directory + "/")) {
@@ -439,7 +444,7 @@ Error DrillServer::EndedError(int exit_code) const {
   for (std::string line; std::getline(lines, line);) {
     for (const char* severity : {"FATAL:  ", "PANIC:  "}) {
       const std::size_t found = line.find(severity);
-      // The first one is the cause, the others its consequences.
+      // The first one is the cause. Later ones are its consequences.
       if (found != std::string::npos && fatal.empty()) {
         fatal = line.substr(found + std::string_view(severity).size());
       }
@@ -447,7 +452,8 @@ Error DrillServer::EndedError(int exit_code) const {
     if (line.starts_with("vezactl: error: ")) {
       of_restore_command = line;
     }
-    // The context of an error. Without the directory at hand there is no link.
+    // From the context of the error. There is no link when the tablespace's directory does not
+    // exist.
     if (const std::size_t found = line.find(kCreateTablespace); found != std::string::npos) {
       inside = OutsideError(line.substr(found + kCreateTablespace.size()));
     }
@@ -476,7 +482,7 @@ Error DrillServer::EndedError(int exit_code) const {
                  "That says nothing about the backup. Make room, or choose another place with "
                  "--directory, and drill again."};
   }
-  // A library that is preloaded, for example.
+  // The cause may be a library that is preloaded, for example.
   if (fatal.find("Permission denied") != std::string::npos) {
     return Error{ErrorCode::kUnsupported, message, kReadableHint};
   }
@@ -484,14 +490,17 @@ Error DrillServer::EndedError(int exit_code) const {
                "With --keep the directory stays, with PostgreSQL's log in it."};
 }
 
-// In PGOPTIONS: what a client asks for when it connects outranks what is stored for role and
-// database (guc.h: PGC_S_CLIENT above PGC_S_DATABASE_USER; InitPostgres() applies both, in
-// whatever order), for a superuser with every setting that can be changed in a session. Here is
-// what could make the first statement fail, hang or mean something else, or run somebody's library
-// before it. That removes the rest (ForgetSettings), before the operator's statements come, which
-// may be run by a role that must not set all of this.
+// The settings in PGOPTIONS. What a client asks for when it connects has priority over what is
+// stored for role and database (guc.h: PGC_S_CLIENT above PGC_S_DATABASE_USER; InitPostgres()
+// applies both, in any order). For a superuser this works with every setting that can be changed in
+// a session.
+//
+// The list has the settings that could make the drill's first statement fail, hang or mean
+// something else, or load somebody's library before it. That statement then removes all stored
+// settings (ForgetSettings). So the operator's statements, which run later, need fewer, and a role
+// that may not set all of these can run them.
 std::string DrillServer::ClientOptions(Asker asker) const {
-  // Nobody else is there, but prepared transactions hold locks, too.
+  // No other session is there, but prepared transactions hold locks as well.
   std::vector<std::string> settings = {"lock_timeout=60s"};
   if (asker == Asker::kOperator) {
     settings.emplace_back("search_path=pg_catalog,public");
@@ -531,7 +540,7 @@ std::vector<std::string> DrillServer::ClientEnvironment(Asker asker) const {
   environment.push_back("PGUSER=" + (asker == Asker::kDrill ? options_.role : reader_));
   environment.emplace_back("PGAPPNAME=veza_backup drill");
   environment.push_back("PGOPTIONS=" + ClientOptions(asker));
-  // No .pgpass, no service file, no certificates of somebody.
+  // No .pgpass, no service file, and no certificates of a user.
   environment.push_back("PGPASSFILE=" + In("conf/none"));
   environment.push_back("PGSYSCONFDIR=" + In("conf"));
   return environment;
@@ -556,7 +565,7 @@ Result<ChildOutput> DrillServer::Run(const std::string& program,
 
 Result<ChildOutput> DrillServer::Query(const std::string& database, const std::string& sql,
                                        Asker asker) const {
-  // A name is not taken for a connection string when it stands in PGDATABASE.
+  // In PGDATABASE, a name is not mistaken for a connection string.
   std::vector<std::string> environment = ClientEnvironment(asker);
   environment.push_back("PGDATABASE=" + database);
   return RunToEnd({.arguments = {Program("psql"), "--no-psqlrc", "--no-align", "--tuples-only",
@@ -589,14 +598,14 @@ void DrillServer::StopAtOnce() {
   process_->Signal(SIGQUIT);
   const SteadyTime deadline = environment_.clock->Steady() + kQuitPatience;
   while (!process_->Poll() && environment_.clock->Steady() < deadline) {
-    // We are probably here because of the cancellation.
+    // Not interruptible: the cancellation is probably why we are here.
     environment_.clock->Sleep(kPoll, nullptr);
   }
   process_.reset();
 }
 
 Status DrillServer::StartForGood() {
-  // It makes its socket anew.
+  // The server must be able to create its socket again.
   if (socket_.valid() && fchmod(socket_.get(), S_IRWXU) != 0) {
     return ErrnoError(errno, "could not give the directory of the socket back");
   }
@@ -614,7 +623,7 @@ Status DrillServer::StartForGood() {
       return Cancelled();
     }
   }
-  // Again before the first client: a person will follow the name of the socket.
+  // Before the first client again, because a person will use the path of the socket.
   RETURN_IF_ERROR(HoldSocket());
   kept_start_ = StartOf(process.pid());
   if (kept_start_.empty()) {
@@ -630,9 +639,10 @@ std::string DrillServer::HowToConnect() const {
                      QuoteForShell(DatabaseForPsql(database_)));
 }
 
-// The rights first, so that the directory can be removed even where the server has ended by itself.
-// The start as well: when the server has ended, its id may be another process's. A name that the
-// process has given itself (prctl) could shift the fields, but those of another process it cannot.
+// The command gives the write permission back first, so that the directory can be removed even when
+// the server has ended by itself. It compares the start time of the process, because after the
+// server's end its id may belong to another process. A process can change its own name (prctl) and
+// so shift the fields, but not those of another process.
 std::string DrillServer::HowToStop() const {
   return fmt::format(
       "chmod u+w {2} {3}; [ \"$(cut -d' ' -f22 /proc/{0}/stat)\" = {1} ] && kill -QUIT {0} && "

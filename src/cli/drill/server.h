@@ -1,16 +1,18 @@
-// The PostgreSQL of a drill: recovers what was restored into a throw-away directory, opens it to
-// this account alone, and is gone afterwards.
+// The PostgreSQL server of a drill. It recovers what was restored into a throw-away directory, and
+// is open to this account only. It is stopped at the end.
 //
-// The directory holds data/ (what was restored), conf/ (settings of the drill's own: nothing of the
+// The directory holds data/ (what was restored), conf/ (the drill's own settings: nothing of the
 // restored configuration is used), socket/, wal/, spool/, tablespaces/ and server.log.
 //
-// Settings alone do not keep the server in there. The WAL names locations of tablespaces by their
-// full paths: replay of a CREATE TABLESPACE from after the backup links to the original's, if it is
-// on this machine, and would go on to overwrite, truncate and remove files there. And functions,
-// triggers and the like are the code of whoever owns the databases. So the server, and all that it
-// starts, is confined (confinement.h): it writes and reads in there only, but for programs and
-// libraries, has no network and calls no other server, and its environment is a list of ours. Its
-// WAL it is given (drill_wal.h). Our client programs see no more files than it does.
+// Settings alone do not keep the server in its directory. WAL names the locations of tablespaces by
+// absolute paths. When it replays a CREATE TABLESPACE from after the backup, it links to the
+// original's directory, if that is on this machine, and would overwrite, truncate and remove files
+// there. And functions, triggers and the like are code of whoever owns the databases.
+//
+// So the server and everything that it starts are confined (confinement.h). It reads and writes
+// only in its directory, but for programs and libraries. It has no network, and cannot call other
+// servers. Its environment contains only what we put there. The drill hands it its WAL (wal.h). Our
+// client programs see no more files than the server does.
 #pragma once
 
 #include <chrono>
@@ -29,34 +31,34 @@
 
 namespace veza::cli {
 
-// Where PostgreSQL's programs of that major version are: `wanted`, if it is not empty, otherwise
-// the usual places, pg_config's and those of PATH. kNotFound when they are not, or lack one of
-// `programs`.
+// The directory of PostgreSQL's programs of that major version: `wanted` if it is not empty,
+// otherwise the first match among the usual places, pg_config's and those in PATH. kNotFound when
+// there is none, or when one of `programs` is missing.
 Result<std::string> FindServerPrograms(int major, const std::string& wanted,
                                        const std::vector<std::string>& programs,
                                        const Cancellation& cancellation);
 
-// For whoever meets the confinement.
+// The hint when the confinement may be the cause of a failure.
 inline constexpr const char* kReadableHint =
     "A drill's server reads only its own directory and where the system has programs and "
     "libraries. Name other files that it needs with --readable.";
 
 struct DrillServerOptions {
-  std::string directory;  // the throw-away one
+  std::string directory;  // the throw-away directory
   std::string programs;   // FindServerPrograms()
   std::string preload;    // shared_preload_libraries
   std::string role = "postgres";
-  int lock = -1;  // a descriptor that the server inherits, throw_away.h says why
-  // Of confinement.h; they stay the caller's. -1, null: none.
+  int lock = -1;  // a descriptor that the server inherits (see throw_away.h)
+  // See confinement.h. The caller keeps owning them. -1 and null mean none.
   int confinement = -1;               // for the server and all programs
   const CallFilter* calls = nullptr;  // for the server
   int wal_confinement = -1;           // for wal-get
-  std::vector<std::string> wal_get;   // DrillWalOptions has it
+  std::vector<std::string> wal_get;   // as in DrillWalOptions
 };
 
 class DrillServer {
  public:
-  // Everything is kept by reference but the options.
+  // Everything but the options is kept by reference, and must outlive the server.
   DrillServer(DrillServerOptions options, const RestorePlan& plan, const Environment& environment)
       : options_(std::move(options)),
         plan_(plan),
@@ -72,30 +74,30 @@ class DrillServer {
   DrillServer& operator=(const DrillServer&) = delete;
 
   static std::string DataDirectory(const std::string& directory) { return directory + "/data"; }
-  // kInvalidArgument when sockets cannot have so long a path.
+  // kInvalidArgument when the path is too long for a socket in the directory.
   static Status RequireUsable(const std::string& directory);
 
   Status Start();
-  // Recovery has reached its target and the server was promoted; until then it is given WAL. An
-  // error tells with the server's words why it has ended before; it is kUnsupported when the WAL
-  // leads out of the directory.
+  // Returns when recovery has reached its target and the server was promoted. Hands it WAL until
+  // then. When the server ends before, the error tells why in the server's words. It is
+  // kUnsupported when the WAL leads out of the directory.
   Status WaitUntilOpen();
-  // What wal-get has said last, if it is still trying. For one who was stopped while recovery
-  // waited for WAL. Empty: it does not wait.
+  // The last message of wal-get, if recovery still waits for WAL; otherwise empty. Tells what a
+  // drill that was stopped waited for.
   std::string WhatItWaitsFor() const;
 
-  // What is asked, and by whom. Nothing that ALTER ROLE and ALTER DATABASE have set changes what it
-  // means or whether it ends: the search path is ours, no library is loaded, and so on.
+  // Who asks. In both cases nothing that ALTER ROLE or ALTER DATABASE has set changes what a
+  // statement means or whether it ends: the search path is ours, no library is loaded, and so on.
   enum class Asker { kDrill, kOperator };
-  // The rows' columns end with a zero byte each. `asker` kDrill: a superuser, for whom names that
-  // stand alone are pg_catalog's. kOperator: a statement of the operator's, who may mean what is in
-  // the schema public; the reader runs it.
+  // Runs a statement. In the output each column ends with a zero byte. kDrill runs it as a
+  // superuser with only pg_catalog in the search path. kOperator is for statements of the operator,
+  // which may mean objects in the schema public: the reader runs them.
   Result<ChildOutput> Query(const std::string& database, const std::string& sql,
                             Asker asker = Asker::kDrill) const;
-  // One of PostgreSQL's client programs, connected to this server.
+  // Runs one of PostgreSQL's client programs, connected to this server.
   Result<ChildOutput> Run(const std::string& program, std::vector<std::string> arguments) const;
 
-  // The database to connect to where it does not matter which.
+  // The database to connect to when it does not matter which.
   const std::string& database() const { return database_; }
   void UseDatabase(std::string name) { database_ = std::move(name); }
   const std::string& role() const { return options_.role; }
@@ -103,31 +105,32 @@ class DrillServer {
   const std::string& reader() const { return reader_; }
   void UseReader(std::string role) { reader_ = std::move(role); }
 
-  // With a last checkpoint.
+  // Stops the server with a shutdown checkpoint.
   Status StopCleanly();
   void StopAtOnce();
   bool running() const { return process_.has_value(); }
 
-  // Starts it again after StopCleanly(), as a server that outlives us. Nobody else can come to its
-  // socket, in two directories of mode 0700 at most, and it cannot put another in its place: the
-  // caller takes the right to write away from the throw-away directory, too.
+  // Starts it again after StopCleanly(), as a server that outlives this process. No other account
+  // can reach its socket, because its directories have at most mode 0700. The server cannot replace
+  // the socket: the caller must make the throw-away directory read-only, too.
   Status StartForGood();
-  // Commands for a person, unconfined. They believe nothing that the server could have written:
-  // pg_ctl would signal whatever process its postmaster.pid names.
+  // Shell commands for a person, who is not confined. They trust nothing that the server could have
+  // written: pg_ctl, for example, would signal any process that postmaster.pid names.
   std::string HowToConnect() const;
   std::string HowToStop() const;
 
-  // Where the links in pg_tblspc lead.
+  // The tablespaces that the links in pg_tblspc lead to.
   std::vector<Tablespace> Tablespaces() const;
   int major() const { return plan_.backup.postgres_version_num / 10000; }
-  // Line of `pg_controldata`, for example "Data page checksum version".
+  // The value of a line of pg_controldata, for example "Data page checksum version".
   Result<std::string> ControlData(std::string_view name) const;
 
  private:
   Status WriteConfiguration() const;
   Result<ChildProcess> StartPostgres(std::vector<std::string> environment, int death_signal,
                                      int lock) const;
-  // What it says itself, which is no more than its word.
+  // Whether postmaster.pid says so. The server could write anything there, so nothing may depend on
+  // it being true.
   bool SaysItIsReady() const;
   Status HoldSocket();
   std::string SocketDirectory() const;
@@ -146,9 +149,9 @@ class DrillServer {
   const Environment& environment_;
   DrillWal wal_;
   std::optional<ChildProcess> process_;
-  UniqueFd socket_;         // its directory, once the server is open
-  pid_t kept_ = 0;          // what StartForGood() has started
-  std::string kept_start_;  // StartOf() it
+  UniqueFd socket_;         // the directory of the socket, once the server is open
+  pid_t kept_ = 0;          // the process that StartForGood() has started
+  std::string kept_start_;  // StartOf() that process
   std::string database_ = "postgres";
   std::string reader_;
   mutable std::string control_data_;

@@ -22,7 +22,7 @@
 namespace veza::cli {
 namespace {
 
-// What stops a drill, and the end of a child.
+// The signals that stop a drill, and SIGCHLD.
 sigset_t SupervisedSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -71,7 +71,7 @@ Result<ReportAndKept> FromText(const std::string& text) {
 
 using Show = void (*)(const GlobalOptions&, const DrillOutcome&, const std::string&);
 
-// The drill's process; does not return.
+// Runs the drill in its process. Does not return.
 [[noreturn]] void BeTheDrill(const GlobalOptions& options, const Account& account,
                              const ThrowAwayDirectory& directory, DrillOptions drill,
                              pid_t supervisor, int report, Show show) {
@@ -79,7 +79,7 @@ using Show = void (*)(const GlobalOptions&, const DrillOutcome&, const std::stri
   const sigset_t signals = SupervisedSignals();
   sigprocmask(SIG_UNBLOCK, &signals, nullptr);
   const Status became = BecomeAccount(account);
-  // After the change of account, which would undo both.
+  // After the change of account, which would reset both settings.
   if (!became || prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0 ||
       getppid() != supervisor || chdir(directory.path().c_str()) != 0) {
     if (!became) {
@@ -96,7 +96,7 @@ using Show = void (*)(const GlobalOptions&, const DrillOutcome&, const std::stri
     }
   } else {
     KillAllChildren();
-    // The supervisor does it, too; but it may be gone.
+    // The supervisor also does this, but it may be gone.
     [[maybe_unused]] const Status removed = directory.Remove();
   }
   show(options, outcome, directory.path());
@@ -106,7 +106,7 @@ using Show = void (*)(const GlobalOptions&, const DrillOutcome&, const std::stri
   _exit(reported && written ? outcome.exit_code : kFailed);
 }
 
-// Passes on what stops the drill. Returns what waitpid() says of it.
+// Passes signals that stop the drill on to it. Returns its status, as waitpid() gives it.
 int WaitForDrill(pid_t drill) {
   const sigset_t signals = SupervisedSignals();
   for (;;) {
@@ -154,8 +154,9 @@ Result<DrillReport> SuperviseDrill(const GlobalOptions& options, const Account& 
   drill.lock = directory.lock();
   const UniqueFd report(memfd_create("veza-drill", MFD_CLOEXEC));
   AdoptOrphans(true);
-  // We have the account and the credentials, but the restored server, which has the account too,
-  // must not look into our memory and environment. Landlock says so as well, where there is one.
+  // This process has the account and the credentials. The restored server has the account too, and
+  // must not be able to read our memory and environment. Landlock ensures that as well, where the
+  // kernel has it.
   prctl(PR_SET_DUMPABLE, 0);
   const pid_t supervisor = getpid();
   const pid_t pid = report.valid() ? fork() : -1;

@@ -1,12 +1,13 @@
-// A drill in a process of its own, and what has to happen whatever becomes of that.
+// Runs a drill in a process of its own, and cleans up whatever happens to that process.
 //
-//   vezactl drill (this process, root perhaps)
-//     the drill (another account perhaps)
+//   vezactl drill (this process, perhaps as root)
+//     the drill (perhaps another account)
 //       postgres, psql, pg_amcheck, …
 //
-// Each is told by the kernel when its parent dies, and each but the last adopts the orphans below
-// it. So none of them can be killed, not even by SIGKILL, without the others noticing: PostgreSQL
-// stops at once, the drill cleans up when this process is gone, and this process when the drill is.
+// The kernel tells each process when its parent dies, and the first two adopt the orphans below
+// them. So when any of them is killed, even by SIGKILL, the others notice: PostgreSQL stops at
+// once, the drill cleans up when this process is gone, and this process cleans up when the drill is
+// gone.
 #pragma once
 
 #include <optional>
@@ -18,7 +19,7 @@
 
 namespace veza::cli {
 
-// What the drill leaves to its supervisor.
+// What the drill reports to its supervisor.
 struct DrillReport {
   int exit_code = kFailed;
   bool interrupted = false;
@@ -27,8 +28,8 @@ struct DrillReport {
 };
 
 // Makes the throw-away directory below `base` for the account, runs the drill in it as that
-// account, and removes it, unless the drill wants it kept. `show` prints the outcome; it is called
-// in the drill's process.
+// account, and removes the directory unless the drill keeps it. `show` prints the outcome, and is
+// called in the drill's process.
 Result<DrillReport> SuperviseDrill(const GlobalOptions& options, const Account& account,
                                    const std::string& base, DrillOptions drill,
                                    void (*show)(const GlobalOptions&, const DrillOutcome&,

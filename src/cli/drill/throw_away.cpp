@@ -24,7 +24,7 @@ constexpr std::string_view kPrefix = "veza-drill-";
 constexpr std::string_view kUnique = "XXXXXX";
 constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
-// Without "." and "..". Nothing, with errno, when it cannot be read.
+// The names in the directory, without "." and "..". Absent, with errno set, when it cannot be read.
 std::optional<std::vector<std::string>> NamesIn(int directory) {
   const int again = openat(directory, ".", kOpenDirectory);
   const std::unique_ptr<DIR, int (*)(DIR*)> entries(again < 0 ? nullptr : fdopendir(again),
@@ -43,7 +43,8 @@ std::optional<std::vector<std::string>> NamesIn(int directory) {
   return names;
 }
 
-// Also where its owner may not write. Links are not followed. False, with errno.
+// Removes a file or a tree. Also removes directories that their owner may not write in. Does not
+// follow links. Returns false and sets errno on failure.
 bool RemoveEntry(int directory, const char* name) {
   if (unlinkat(directory, name, 0) == 0) {
     return true;
@@ -65,7 +66,8 @@ bool RemoveEntry(int directory, const char* name) {
   return unlinkat(directory, name, AT_REMOVEDIR) == 0;
 }
 
-// The lock goes last: whoever is interrupted leaves what the next one will remove.
+// Removes everything in the directory. The lock file is removed last, so that a later drill can go
+// on when this one is interrupted.
 bool Empty(int directory, const std::string& path) {
   const auto names = NamesIn(directory);
   bool emptied = names.has_value();
@@ -79,7 +81,7 @@ bool Empty(int directory, const std::string& path) {
   return emptied;
 }
 
-// Never to be seen without being locked.
+// Makes the lock file. It is locked before it gets its name, so that nobody sees it unlocked.
 Result<UniqueFd> MakeLock(int directory) {
   UniqueFd lock(openat(directory, kNewLock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!lock.valid() || flock(lock.get(), LOCK_EX | LOCK_NB) != 0 ||
@@ -91,7 +93,8 @@ Result<UniqueFd> MakeLock(int directory) {
   return lock;
 }
 
-// Whoever may write in its parent can have put something else of root's in its place.
+// Root only: anybody who may write in the parent directory can have replaced the new directory by
+// another one of root's.
 Status RequireJustMade(int directory) {
   struct stat info {};
   const auto names = NamesIn(directory);
@@ -105,7 +108,7 @@ Status RequireJustMade(int directory) {
   return Ok();
 }
 
-// Locked and given to the account: a descriptor that holds the lock.
+// Locks the directory and gives it to the account. Returns the descriptor that holds the lock.
 Result<UniqueFd> Prepare(int directory, const Account& account) {
   if (geteuid() == 0) {
     RETURN_IF_ERROR(RequireJustMade(directory));
@@ -124,7 +127,8 @@ bool IsOfADrill(std::string_view name) {
   return name.starts_with(kPrefix) && name.size() == kPrefix.size() + kUnique.size();
 }
 
-// As the account. True: it was left, and is empty now.
+// Runs as the account. Returns true when a killed drill had left the directory, and it is empty
+// now.
 bool EmptyLeftOver(int base, const std::string& name, const std::string& path) {
   const UniqueFd directory(openat(base, name.c_str(), kOpenDirectory));
   struct stat info {};
@@ -132,7 +136,7 @@ bool EmptyLeftOver(int base, const std::string& name, const std::string& path) {
     return false;
   }
   const UniqueFd lock(openat(directory.get(), kLock, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
-  // Without a name it is that of a drill that was kept, or removed, while we came.
+  // A lock file without a name belongs to a drill whose directory has just been kept or removed.
   if (!lock.valid() || flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || fstat(lock.get(), &info) != 0 ||
       info.st_nlink == 0) {
     return false;
@@ -171,7 +175,7 @@ Status ThrowAwayDirectory::Keep(bool holds_server) const {
   return Ok();
 }
 
-// Root must not walk over what belongs to another.
+// Root must not walk through files of another account.
 Status ThrowAwayDirectory::Remove() const {
   RunAs(account_, [this] { return Empty(directory_.get(), path_); });
   if (rmdir(path_.c_str()) != 0 && errno != ENOENT) {

@@ -1,9 +1,10 @@
-// The directory that a drill throws away, and what drills that were killed have left of theirs.
+// The throw-away directory of a drill, and the directories that killed drills have left.
 //
-// The file drill.lock in it is locked (flock) for as long as a process of the drill lives, be it
-// only the server, and marks a directory that nobody wants: a directory without it is never
-// touched. So what a drill leaves that was killed together with its supervisor, or by a reboot,
-// goes when the next one begins; one that runs, and one that was kept, stay.
+// Every process of a drill, the server included, holds a lock (flock) on the file drill.lock in the
+// directory. The file marks a directory that nobody needs once the lock is free; a directory
+// without the file is never touched. So what is left by a drill that was killed together with its
+// supervisor, or by a reboot, is removed when the next drill begins. Directories of running drills
+// and of kept ones stay.
 #pragma once
 
 #include <string>
@@ -17,17 +18,18 @@ namespace veza::cli {
 
 class ThrowAwayDirectory {
  public:
-  // Below `base`, empty but for the lock. Root makes it for the account, and trusts nobody who may
-  // write in `base`.
+  // Makes the directory below `base`. It is empty but for the lock file. When root makes it, it
+  // belongs to the account, and nobody who may write in `base` is trusted.
   static Result<ThrowAwayDirectory> Make(const std::string& base, const Account& account);
 
   const std::string& path() const { return path_; }
-  // The descriptor that holds the lock; every process that inherits it does.
+  // The descriptor that holds the lock. Every process that inherits it also holds the lock.
   int lock() const { return lock_.get(); }
 
-  // From now on it is somebody's.
+  // Keeps the directory: removes the lock file, so that no later drill removes the directory.
+  // `holds_server` also makes it read-only.
   Status Keep(bool holds_server) const;
-  // With all that is in it. Nobody must use it any more.
+  // Removes the directory with everything in it. No process may use it any more.
   Status Remove() const;
 
  private:
@@ -43,8 +45,8 @@ class ThrowAwayDirectory {
   UniqueFd lock_;
 };
 
-// What killed drills of the account have left below `base`; each with a warning. What cannot be
-// removed stays.
+// Removes what killed drills of the account have left below `base`, each with a warning. What
+// cannot be removed stays.
 void RemoveLeftOvers(const std::string& base, const Account& account);
 
 }  // namespace veza::cli

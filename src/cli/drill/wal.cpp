@@ -21,10 +21,11 @@ namespace {
 constexpr const char* kVariable = "VEZA_DRILL_WAL";
 constexpr const char* kAsk = "ask";
 constexpr const char* kAnswer = "answer";
-// Of wal-get, and of the server's: after it recovery stops.
+// An exit code of wal-get and of restore_command that stops recovery.
 constexpr int kStopRecovery = 126;
 
-// For reading and writing, so that neither side waits for the other to open it.
+// Makes a FIFO and opens it for reading and writing, so that neither side waits for the other to
+// open it.
 Result<UniqueFd> MakeFifo(const std::string& path) {
   UniqueFd fd(mkfifo(path.c_str(), 0600) == 0
                   ? open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
@@ -35,7 +36,7 @@ Result<UniqueFd> MakeFifo(const std::string& path) {
   return fd;
 }
 
-// The names that the server has for what it restores (access/transam/xlogarchive.c).
+// The paths to which the server restores files (access/transam/xlogarchive.c).
 bool IsPlaceOfRecovery(const std::string& path) {
   return path == "pg_wal/RECOVERYXLOG" || path == "pg_wal/RECOVERYHISTORY";
 }
@@ -43,7 +44,7 @@ bool IsPlaceOfRecovery(const std::string& path) {
 constexpr ErrorCode kOfEnvironment[] = {ErrorCode::kInvalidArgument, ErrorCode::kUnavailable,
                                         ErrorCode::kDeadlineExceeded, ErrorCode::kNoSpace};
 
-// Of what wal-get has printed in JSON: why it stops recovery.
+// Whether the error that wal-get has printed as JSON is one of the environment.
 bool SaysItIsTheEnvironment(const std::string& output) {
   const auto document = ParseJsonObject(output);
   const Json* const error = document ? document->Find("error") : nullptr;
@@ -58,8 +59,8 @@ bool IsOfEnvironment(ErrorCode code) {
   return std::ranges::find(kOfEnvironment, code) != std::end(kOfEnvironment);
 }
 
-// The answer names the file, so that one that was left by a command that was killed is none.
-// Whatever goes wrong is 126.
+// The answer names the file, so that the answer to a command that was killed is not taken for this
+// one's. Every failure is exit code 126.
 std::string DrillWal::RestoreCommand() {
   return fmt::format(
       "echo \"%f\" \"%p\" >\"${0}/{1}\" && read -r name code <\"${0}/{2}\" && "
@@ -87,8 +88,8 @@ Result<int> DrillWal::Answer(const std::string& file, const std::string& destina
   }
   std::vector<std::string> arguments = options_.wal_get;
   arguments.insert(arguments.end(), {"--output", "json", file, destination});
-  // What it says goes there at once, so that a drill that is stopped can tell what it waited for
-  // (DrillServer::WhatItWaitsFor()). The log alone suffers when the disk is full.
+  // wal-get's messages go to the log at once, so that a drill that is stopped can tell what it
+  // waited for (DrillServer::WhatItWaitsFor()). When the disk is full, only the log suffers.
   const UniqueFd log(
       open(options_.log.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   ASSIGN_OR_RETURN(const ChildOutput output, RunToEnd({.arguments = std::move(arguments),
@@ -107,7 +108,7 @@ Status DrillWal::Serve(std::chrono::milliseconds meanwhile) {
   if (ready <= 0) {
     return Ok();
   }
-  // A line this short comes in one piece.
+  // A line this short arrives in one piece.
   std::array<char, 512> buffer{};
   const ssize_t got = read(ask_.get(), buffer.data(), buffer.size());
   std::istringstream words(got > 0 ? std::string(buffer.data(), static_cast<std::size_t>(got))

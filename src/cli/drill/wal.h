@@ -1,9 +1,9 @@
-// How a drill's server gets its WAL. It may neither reach the network nor read the secrets, so its
-// restore_command only asks, through two FIFOs in the drill's directory, and the drill runs
-// `vezactl wal-get` for it, outside of the server's confinement.
+// How the server of a drill gets its WAL. It may neither reach the network nor read the secrets. So
+// its restore_command only asks, through two FIFOs in the drill's directory, and the drill runs
+// `vezactl wal-get` for it, outside the server's confinement.
 //
-// That is served in recovery only. No code of the restored databases runs before the server is
-// open; afterwards nobody is there to be asked.
+// This is served during recovery only. No code of the restored databases runs before the server is
+// open, and after that nobody answers.
 #pragma once
 
 #include <chrono>
@@ -16,37 +16,36 @@
 
 namespace veza::cli {
 
-// Whether such an error is the machine's, the network's or the operator's, and says nothing about
-// the backup. Rights and files that cannot be read are not among them: what is stored may be the
-// cause as well.
+// Whether such an error comes from the machine, the network or the operator, and so says nothing
+// about the backup. Permissions and unreadable files are not counted in, because what is stored may
+// be their cause.
 bool IsOfEnvironment(ErrorCode code);
 
 struct DrillWalOptions {
-  std::string directory;  // the throw-away one
-  std::string data;       // the data directory
-  std::string log;        // to which what wal-get says is appended
-  std::vector<std::string>
-      wal_get;           // the program and its arguments, but for the file and its place
-  int confinement = -1;  // of wal-get
+  std::string directory;             // the throw-away directory
+  std::string data;                  // the data directory
+  std::string log;                   // wal-get's messages are appended to this file
+  std::vector<std::string> wal_get;  // the program and its arguments, without file and destination
+  int confinement = -1;              // for wal-get
 };
 
 class DrillWal {
  public:
-  // What the server has to have as its restore_command, and in its environment.
+  // The restore_command of the server, and the variable that it needs in the server's environment.
   static std::string RestoreCommand();
   std::string Variable() const;
 
-  // Everything but the options is kept by reference.
+  // Everything but the options is kept by reference, and must outlive the object.
   DrillWal(DrillWalOptions options, const Environment& environment)
       : options_(std::move(options)), environment_(environment) {}
 
-  // Before the server is started.
+  // Makes the FIFOs. Call it before the server is started.
   Status Open();
-  // Answers, if something is asked meanwhile.
+  // Waits for a request for at most `meanwhile`, and answers it.
   Status Serve(std::chrono::milliseconds meanwhile);
-  // From now on nobody is answered.
+  // Requests are not answered from now on.
   void Close();
-  // Whether recovery was last told to stop because of something of IsOfEnvironment().
+  // Whether recovery was last told to stop because of an error of IsOfEnvironment().
   bool environment_failed() const { return environment_failed_; }
 
  private:
