@@ -1,4 +1,4 @@
-// Byte buffers and the few conversions everything needs. Little-endian on disk, always.
+// Byte buffers, and the conversions that the whole core uses. Integers on disk are little-endian.
 #pragma once
 
 #include <cstdint>
@@ -37,11 +37,12 @@ T LoadLittleEndian(const std::uint8_t* from) {
   return value;
 }
 
-// Lower-case hexadecimal. FromHex returns nothing for an odd length or a foreign character.
+// Lower-case hexadecimal. FromHex accepts both cases, and returns nullopt for an odd length or for
+// a character that is no hexadecimal digit.
 std::string ToHex(ByteView bytes);
 std::optional<Bytes> FromHex(std::string_view text);
 
-// Standard base64 with padding (RFC 4648 section 4). FromBase64 refuses anything else.
+// Standard base64 with padding (RFC 4648 section 4). FromBase64 returns nullopt for anything else.
 std::string ToBase64(ByteView bytes);
 std::optional<Bytes> FromBase64(std::string_view text);
 

@@ -24,7 +24,8 @@ Cancellation::~Cancellation() {
 void Cancellation::Cancel() noexcept {
   cancelled_.store(true, std::memory_order_release);
   const std::uint64_t one = 1;
-  // A full counter means that it is readable already, which is all we want.
+  // The write fails when the counter is full. Then fd_ is readable already, which is all that is
+  // needed.
   [[maybe_unused]] const ssize_t written = write(fd_, &one, sizeof one);
 }
 
@@ -77,7 +78,7 @@ class RealClock : public Clock {
 class OpenSslRandom : public Random {
  public:
   void Fill(MutableByteView bytes) override {
-    // Without random bytes there is no nonce and no key: nothing sensible can follow.
+    // Without random bytes there is no nonce and no key, and nothing safe can follow.
     if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) {
       std::abort();
     }

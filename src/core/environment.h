@@ -1,5 +1,5 @@
-// What the core takes from the outside world, passed in so that tests own it: the clock, randomness
-// and the wish to stop.
+// What the core takes from the outside world: the clock, randomness and the request to stop. They
+// are passed in, so that tests can replace them.
 #pragma once
 
 #include <atomic>
@@ -14,9 +14,10 @@ namespace veza {
 using TimePoint = std::chrono::sys_time<std::chrono::microseconds>;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-// A wish to stop, shared between the thread that makes it and the threads that obey it. All members
-// may be called from any thread and Cancel() also from a signal handler. Whoever blocks in poll()
-// or curl_multi_poll() adds fd(), which is readable from Cancel() until Reset().
+// A request to stop. One thread makes it and other threads obey it. All members may be called from
+// any thread; Cancel() may also be called from a signal handler. A thread that blocks in poll() or
+// curl_multi_poll() adds fd() to the descriptors it waits for: fd() is readable from Cancel() until
+// Reset().
 class Cancellation {
  public:
   Cancellation();
@@ -28,7 +29,7 @@ class Cancellation {
   void Reset() noexcept;
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_acquire); }
   int fd() const noexcept { return fd_; }
-  // kCancelled if somebody asked.
+  // Returns kCancelled after Cancel(), and success otherwise.
   Status Check() const;
 
  private:
@@ -36,8 +37,8 @@ class Cancellation {
   int fd_;
 };
 
-// The error of an operation that was cancelled. What has been woken by a cancellation returns this,
-// and not Check(): somebody may have taken the cancellation back since.
+// The error of an operation that was cancelled. A function that a cancellation has woken returns
+// this and does not call Check(), because Reset() may have been called since.
 Error Cancelled();
 
 // Thread-safe.
@@ -46,7 +47,8 @@ class Clock {
   virtual ~Clock() = default;
   virtual TimePoint Now() const = 0;
   virtual SteadyTime Steady() const = 0;
-  // Returns early, with false, when `cancellation` (may be null) is or becomes cancelled.
+  // Returns true after `duration`. Returns false early when `cancellation` (may be null) is or
+  // becomes cancelled.
   virtual bool Sleep(std::chrono::milliseconds duration,
                      const Cancellation* cancellation) const = 0;
 };
@@ -56,7 +58,8 @@ class Random {
  public:
   virtual ~Random() = default;
   virtual void Fill(MutableByteView bytes) = 0;
-  // Uniform in [0, bound); bound > 0. For jitter, not for keys.
+  // Uniform in [0, bound); bound must be above 0. The remainder has a small bias: use it for
+  // jitter, not for keys.
   std::uint64_t Below(std::uint64_t bound);
 };
 
@@ -69,7 +72,8 @@ struct Environment {
   std::shared_ptr<Cancellation> cancellation = std::make_shared<Cancellation>();
 };
 
-// "2026-11-22T02:00:00Z", with six more digits where there is a fraction, and back.
+// "2026-11-22T02:00:00Z". Six digits of microseconds are added when they are not zero. ParseUtc
+// reads what FormatUtc prints; other text is kInvalidArgument.
 std::string FormatUtc(TimePoint time);
 Result<TimePoint> ParseUtc(std::string_view text);
 

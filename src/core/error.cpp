@@ -42,7 +42,7 @@ const char* ErrorCodeName(ErrorCode code) {
 }
 
 Error ErrnoError(int error_number, const std::string& what) {
-  // std::generic_category().message() is strerror without the thread-safety question.
+  // std::generic_category().message() returns what strerror() does, and is thread-safe.
   const std::string text = std::generic_category().message(error_number);
   switch (error_number) {
     case ENOSPC:

@@ -14,8 +14,8 @@ namespace veza {
 
 namespace {
 
-// Empty also when the process ends between open() and read(): an iterator of the buffer would throw
-// then (ESRCH), but the stream's operator does not.
+// Also returns an empty string when the process ends between open() and read(): read() then fails
+// with ESRCH. An istreambuf_iterator would throw; operator<< does not.
 std::string ReadFile(const std::string& path) {
   const std::ifstream file(path);
   std::ostringstream text;
@@ -23,8 +23,9 @@ std::string ReadFile(const std::string& path) {
   return text.str();
 }
 
-// A field of stat by its number in proc(5), counted behind the name, which may hold anything. Empty
-// when there is no such process or it is hidden.
+// Field `number` of /proc/PID/stat, as proc(5) counts them. Fields are counted from the end of the
+// process name, because the name may contain spaces and parentheses. Empty when there is no such
+// process or it is hidden.
 std::string StatField(pid_t pid, int number) {
   const std::string stat = ReadFile(fmt::format("/proc/{}/stat", pid));
   std::size_t at = stat.rfind(')');

@@ -1,4 +1,4 @@
-// Whether a process that left a note somewhere has ended since.
+// Finds out whether a process that recorded its identity somewhere has ended since.
 #pragma once
 
 #include <sys/types.h>
@@ -9,28 +9,31 @@
 
 namespace veza {
 
-// Who this process is, to nobody but processes of the same run of the same machine's kernel and of
-// the same PID namespace: boot id, namespace, process id, time of its start. Empty when /proc does
-// not tell.
+// The identity of this process: boot id, PID namespace, process id and start time. It means
+// something only on the same machine, until the machine restarts, and in the same PID namespace.
+// Empty when /proc does not tell.
 std::string IdentifyThisProcess();
-// The same for another process that runs here. Empty also when there is none.
+// The same for another process that runs here. Also empty when there is no such process.
 std::string IdentifyProcess(pid_t pid);
-// The part that they have in common: this run of the kernel, this PID namespace.
+// The part that all processes here have in common: the boot id and the PID namespace.
 std::string IdentifyPlace();
 
-// Of the server's process that recovers, for one whom it has started by restore_command and who so
-// runs in its data directory. Empty when there is no server above us.
+// The identity of the server process that performs the recovery, for a program that this process
+// has started by restore_command. Such a program runs in the server's data directory. Empty when no
+// ancestor of this process is a child of the server in that directory.
 std::string IdentifyRecoveringProcess();
 
-// When it was started, in clock ticks since boot, as field 22 of /proc/PID/stat says it: together
-// with its id it names a process for as long as the machine runs. Empty when there is none.
+// The start time of the process in clock ticks since boot (field 22 of /proc/PID/stat). Together
+// with the process id it identifies a process until the machine restarts. Empty when there is no
+// such process.
 std::string StartOf(pid_t pid);
 
-// Nothing when there is no such process or /proc does not tell.
+// The parent's process id. nullopt when there is no such process or /proc does not tell.
 std::optional<pid_t> ParentOf(pid_t pid);
 
-// True only if it is certain that the process has ended: it ran where we run, and its id is free or
-// another's. Not certain, and false: another machine, another container, a reboot since.
+// True only when it is certain that the process has ended: it ran here, and its process id is free
+// or belongs to another process now. False when that is not certain: another machine, another
+// container, or a restart of this machine since.
 bool HasEnded(std::string_view process);
 
 }  // namespace veza

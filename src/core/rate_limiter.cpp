@@ -6,7 +6,7 @@ namespace veza {
 
 namespace {
 
-// A change of the rate is felt after this long at the latest.
+// A waiting thread looks at the rate again after this time at the latest.
 constexpr std::chrono::milliseconds kLongestPause{100};
 
 }  // namespace

@@ -1,4 +1,4 @@
-// How fast bytes may flow through all the threads that share a limiter.
+// Limits how many bytes a second all threads that share a limiter may transfer together.
 #pragma once
 
 #include <atomic>
@@ -9,23 +9,25 @@
 
 namespace veza {
 
-// Thread-safe. The rate may be changed at any time, also while threads wait.
+// Thread-safe. The rate may be changed at any time, even while threads wait.
 class RateLimiter {
  public:
-  // `rate`: bytes a second, 0 for no limit; read again and again, and outlives the limiter.
+  // `rate` is in bytes a second; 0 means no limit. It is read again on every call, and must outlive
+  // the limiter.
   RateLimiter(const Environment& environment, const std::atomic<std::uint64_t>& rate)
       : environment_(environment), rate_(rate) {}
 
-  // Called before (or after) each use of so many bytes: waits until the use fits the rate. A use is
-  // let through at once when nothing is owed, and paid for by whoever comes next, so a piece larger
-  // than a second's worth does no harm. Returns early when the environment is cancelled.
+  // Call it before (or after) each transfer of `bytes`. It waits until the bytes of earlier calls
+  // are paid off at the current rate, and then adds these bytes to what is owed. So a first
+  // transfer of any size passes at once, and the next caller waits for it. Returns early when the
+  // environment is cancelled.
   void Pass(std::uint64_t bytes);
 
-  // What threads have waited, added up.
+  // The time that all threads have waited, added up.
   std::chrono::microseconds waited() const { return std::chrono::microseconds(waited_us_.load()); }
 
  private:
-  // What is still owed before anybody may pass; at most `pause` says how long to wait for it.
+  // Returns whether bytes are still owed. If so, `pause` says how long to wait before asking again.
   bool Owes(std::chrono::milliseconds& pause);
 
   const Environment& environment_;
@@ -33,7 +35,7 @@ class RateLimiter {
   std::atomic<std::int64_t> waited_us_{0};
 
   std::mutex mutex_;
-  double owed_ = 0;  // bytes that were used ahead of the rate
+  double owed_ = 0;  // bytes that have passed and are not paid off yet
   SteadyTime settled_{};
 };
 

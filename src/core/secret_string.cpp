@@ -20,7 +20,8 @@ std::size_t PagesFor(std::size_t size) {
 }  // namespace
 
 void Wipe(std::string& text) {
-  // A short string lives inside the object, so a moved-from one still holds its text.
+  // A short string is stored inside the object itself, so even a moved-from string may still hold
+  // its text.
   text.resize(text.capacity());
   OPENSSL_cleanse(text.data(), text.size());
   text.clear();
@@ -37,7 +38,8 @@ SecretString::SecretString(std::string_view text) {
     throw std::bad_alloc();
   }
   madvise(pages, length, MADV_DONTDUMP);
-  // Unlocked by munmap(). Beyond the limit it stays unlocked.
+  // munmap() unlocks the pages. Beyond the limit for locked memory mlock() fails, and the pages
+  // stay unlocked.
   (void)mlock(pages, length);
   pages_ = static_cast<char*>(pages);
   size_ = text.size();

@@ -1,9 +1,9 @@
-// Text that must not outlive its use: wiped when it is destroyed, moved from or assigned over. It
-// lives on pages of its own, which the kernel leaves out of core dumps and, as far as the limit for
-// locked memory goes, does not swap out.
+// A text that must not outlive its use. It is wiped when it is destroyed, moved from or assigned
+// to. It is stored on memory pages of its own. The kernel leaves these pages out of core dumps, and
+// does not swap them out as far as the limit for locked memory allows.
 //
-// What the server holds by itself cannot be kept so: the strings of its own parameters, and the
-// environment.
+// This does not protect the copies that the server itself holds: the values of its parameters, and
+// the environment.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ class SecretString {
   SecretString& operator=(SecretString&& other) noexcept;
   SecretString& operator=(std::string_view text) { return *this = SecretString(text); }
 
-  // Valid as long as this object is. Whoever copies it has to wipe the copy.
+  // Valid until the object is changed or destroyed. The caller must wipe every copy that it makes.
   std::string_view text() const { return {pages_, size_}; }
   bool empty() const { return size_ == 0; }
 
@@ -41,7 +41,7 @@ class SecretString {
 // Overwrites the content of `text` in a way that the compiler keeps, and empties it.
 void Wipe(std::string& text);
 
-// Wipes a text when the scope is left.
+// Wipes the text at the end of the scope.
 class WipeAtEnd {
  public:
   explicit WipeAtEnd(std::string& text) : text_(text) {}

@@ -1,4 +1,4 @@
-// Threads that one owner starts and joins.
+// A group of threads that one owner starts and joins.
 #pragma once
 
 #include <system_error>
@@ -10,8 +10,9 @@
 
 namespace veza {
 
-// Not thread-safe: one thread starts and joins the others. The owner tells them to stop before it
-// joins or destroys the group, and declares the group behind what the threads use.
+// Not thread-safe: one thread starts and joins the others. The owner must tell the threads to stop
+// before it joins or destroys the group. It declares the group after everything that the threads
+// use.
 class ThreadGroup {
  public:
   ThreadGroup() = default;
@@ -19,7 +20,7 @@ class ThreadGroup {
   ThreadGroup(const ThreadGroup&) = delete;
   ThreadGroup& operator=(const ThreadGroup&) = delete;
 
-  // `work` must not throw. An error when the system has no thread left to give.
+  // `work` must not throw. kUnavailable when the system cannot start another thread.
   template <typename Work>
   Status Start(Work work) {
     try {

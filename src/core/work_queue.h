@@ -1,5 +1,5 @@
-// Jobs that one thread finds and others do: few of them wait at a time, and the first error ends
-// it.
+// A queue of jobs between one thread that produces them and several that do them. Only a limited
+// number of jobs may wait. The first error stops the work.
 #pragma once
 
 #include <algorithm>
@@ -15,20 +15,21 @@
 
 namespace veza {
 
-// One thread starts, pushes, waits and finishes; anybody may Fail(). Declared behind what its
-// threads use. Destroying it drops the jobs that nobody has begun.
+// One thread calls Start(), Push(), WaitUntilIdle() and Finish(). Any thread may call Fail().
+// Declare the queue after everything that its threads use. Destroying it drops the jobs that no
+// thread has begun.
 template <typename Job>
 class WorkQueue {
  public:
-  // Push() waits while so many jobs do.
+  // Push() waits while `limit` jobs are waiting.
   explicit WorkQueue(std::size_t limit) : limit_(limit) {}
   ~WorkQueue() {
     Fail(MakeError(ErrorCode::kCancelled, "the work was abandoned"));
     threads_.Join();
   }
 
-  // At least one thread. `make_worker` is called in each of them, and what it returns with each
-  // job (Job&); an error that this returns ends all.
+  // Starts at least one thread. `make_worker` is called once in each thread. The worker that it
+  // returns is called with each job (Job&). An error that the worker returns stops all threads.
   template <typename MakeWorker>
   Status Start(int threads, MakeWorker make_worker) {
     for (int i = 0; i < std::max(threads, 1); ++i) {
@@ -42,6 +43,7 @@ class WorkQueue {
     return Ok();
   }
 
+  // Returns the error that has stopped the work, if there is one.
   Status Push(Job job) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return jobs_.size() < limit_ || failure_; });
@@ -53,14 +55,14 @@ class WorkQueue {
     return Ok();
   }
 
-  // Until every job that was pushed is done.
+  // Waits until every job that was pushed is done.
   Status WaitUntilIdle() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return (jobs_.empty() && working_ == 0) || failure_; });
     return StatusOf(failure_);
   }
 
-  // The same, and then the threads end.
+  // The same, and then ends the threads.
   Status Finish() {
     {
       const std::lock_guard lock(mutex_);
@@ -72,7 +74,8 @@ class WorkQueue {
     return StatusOf(failure_);
   }
 
-  // The first one counts. Threads end as soon as they have done what they are doing.
+  // Stops the work with this error. Only the first error counts. Each thread ends after its current
+  // job.
   void Fail(Error error) {
     const std::lock_guard lock(mutex_);
     if (!failure_) {

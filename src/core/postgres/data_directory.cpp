@@ -26,17 +26,17 @@ namespace veza {
 
 namespace {
 
-// basebackup.c, excludeDirContents: these directories are kept, their contents are not.
+// basebackup.c, excludeDirContents: these directories are kept, and their contents are left out.
 constexpr std::array<std::string_view, 7> kEmptiedDirectories = {
     "pg_stat_tmp", "pg_replslot",  "pg_dynshmem", "pg_notify",
     "pg_serial",   "pg_snapshots", "pg_subtrans"};
 
-// basebackup.c, excludeFiles, what a backup provides itself, and what only the copy that a restore
-// has made may act upon.
+// basebackup.c, excludeFiles; the files that a backup writes itself; and the file that only the
+// restored copy may act on.
 constexpr std::array<std::string_view, 8> kExcludedFiles = {
     "postgresql.auto.conf.tmp", "current_logfiles.tmp", "backup_label",    "tablespace_map",
     "backup_manifest",          "postmaster.pid",       "postmaster.opts", kEmptyDatabasesFile};
-// Backups of version 0.1 may have them.
+// Since version 0.2 these are left out, too. Backups of version 0.1 may contain them.
 constexpr std::array<std::string_view, 2> kExcludedSince02 = {kRepositoryMarker, kDirectoryNote};
 
 bool IsExcludedSince02(std::string_view name) {
@@ -50,8 +50,8 @@ struct CloseDirectory {
   void operator()(DIR* directory) const { closedir(directory); }
 };
 
-// Where symbolic links to something that is not there cannot be passed over: PostgreSQL opens what
-// is at these names, or below.
+// PostgreSQL opens what is at or below these names. A symbolic link there that leads nowhere is an
+// error.
 constexpr std::array<std::string_view, 15> kNeededByServer = {
     "PG_VERSION",     "base",
     "global",         "pg_commit_ts",
@@ -67,7 +67,7 @@ bool IsNeededByServer(std::string_view path) {
                    path.substr(0, path.find('/'))) != kNeededByServer.end();
 }
 
-// Whether `path` is `directory` or in it; both without links and "..".
+// Whether `path` is `directory` or inside it. Neither contains symbolic links or "..".
 bool IsWithin(std::string_view path, std::string_view directory) {
   return directory == "/" || path == directory ||
          (path.starts_with(directory) && path[directory.size()] == '/');
@@ -77,7 +77,7 @@ std::string LastPart(const std::string& path) {
   return path.substr(path.rfind('/') + 1);
 }
 
-// Empty with errno when there is none.
+// Empty, with errno set, when the path does not exist or cannot be resolved.
 std::string RealPath(const std::string& path) {
   const std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr),
                                                          &std::free);
@@ -94,7 +94,7 @@ bool IsThere(const std::string& path) {
   return lstat(path.c_str(), &info) == 0;
 }
 
-// Of a directory, whatever its names are.
+// Identifies a directory, whatever path leads to it.
 struct FileId {
   dev_t device = 0;
   ino_t inode = 0;
@@ -153,7 +153,7 @@ class Walker {
         return ErrnoError(error_number,
                           fmt::format("could not access directory \"{}\"", tablespace.path));
       }
-      // When a tablespace is dropped, its link goes and its location stays.
+      // DROP TABLESPACE removes the link and leaves the location.
       return IsThere(LinkOf(tablespace)) ? NoLocation(tablespace, "does not exist") : Ok();
     }
     const std::string path = fmt::format("pg_tblspc/{}", tablespace.oid);
@@ -178,7 +178,7 @@ class Walker {
             "whole.");
   }
 
-  // DROP TABLESPACE removes the directory first and the link a moment later.
+  // DROP TABLESPACE removes the directory first and the link a moment later. So wait for a moment.
   Status RequireVersionDirectories() {
     constexpr int kAttempts = 20;
     constexpr std::chrono::milliseconds kPause{50};
@@ -208,7 +208,7 @@ class Walker {
             "link that leads to it.");
   }
 
-  // `target`: where a link leads, or the location of a tablespace; without links.
+  // `target` is where a link leads, or the location of a tablespace. It contains no symbolic links.
   Status RefuseInRepository(const std::string& path, const std::string& target) const {
     for (std::string directory = target; repository_ && !directory.empty();
          directory.resize(directory.rfind('/'))) {
@@ -240,7 +240,8 @@ class Walker {
     return visitor_.visit(entry);
   }
 
-  // What was listed has gone: it was dropped. What only a link leads to may have gone otherwise.
+  // A listed directory has vanished. That is normal, because relations and databases are dropped.
+  // If a symbolic link leads to it and still exists, it may have vanished for another reason.
   static Status Vanished(const std::string& source, const std::string& link) {
     return link.empty() || !IsThere(link) ? Ok() : Dangling(link, source);
   }
@@ -253,9 +254,9 @@ class Walker {
             "it might not be whole.");
   }
 
-  // `link`: the symbolic link that leads to `source`, if one does.
+  // `link` is the symbolic link that leads to `source`. Empty when there is none.
   Status Descend(const std::string& path, const std::string& source, const std::string& link) {
-    // What is opened is what was examined: no link comes in its place.
+    // O_NOFOLLOW: the directory must be the one that was examined, and no link in its place.
     UniqueFd fd(open(source.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd.valid()) {
       if (errno == ENOENT) {
@@ -305,7 +306,7 @@ class Walker {
       return ErrnoError(errno, fmt::format("could not read directory \"{}\"", source));
     }
     std::sort(names.begin(), names.end());
-    // Some file systems give a name twice when the file was replaced meanwhile.
+    // Some file systems list a name twice when the file was replaced meanwhile.
     names.erase(std::unique(names.begin(), names.end()), names.end());
     return names;
   }
@@ -345,7 +346,7 @@ class Walker {
                    const std::string& name) {
     const std::string path = parent.empty() ? name : parent + "/" + name;
     if (path == kUnfinishedMarker || path == kUnfinishedControlFile) {
-      return Ok();  // no restore would take them
+      return Ok();  // a restore would refuse a backup with these names
     }
     const std::string source = parent_source + "/" + name;
     struct stat info {};
@@ -359,12 +360,12 @@ class Walker {
       return VisitPlain(path, source, info, "");
     }
     if (parent == "pg_tblspc" && IsDigits(name)) {
-      return Ok();  // a tablespace: walked by itself, linked again on restore
+      return Ok();  // walked as a tablespace, and linked again on restore
     }
     return VisitLink(path, source);
   }
 
-  // Followed, as PostgreSQL does when it opens what is there.
+  // Follows the link, as PostgreSQL does when it opens the file.
   Status VisitLink(const std::string& path, const std::string& link) {
     const std::string text = TextOfLink(link);
     const std::string target = RealPath(link);
@@ -430,7 +431,7 @@ class Walker {
       return Skip(path, "belongs to the file system", false);
     }
     if (LocationOf(info) != nullptr) {
-      return Ok();  // somebody made a tablespace inside the data directory: walked by itself
+      return Ok();  // somebody made a tablespace inside the data directory; walked as a tablespace
     }
     RETURN_IF_ERROR(VisitDirectory(path, source, info));
     if (IsEmptiedDirectory(name)) {
@@ -460,7 +461,7 @@ class Walker {
     FileId id;
     std::uint32_t oid = 0;
   };
-  // Null when the directory is no tablespace's.
+  // Null when the directory is not the location of a tablespace.
   const Location* LocationOf(const struct stat& info) const {
     const auto found = std::find_if(locations_.begin(), locations_.end(), [&](const Location& one) {
       return one.id == FileId{info.st_dev, info.st_ino};
@@ -468,7 +469,7 @@ class Walker {
     return found == locations_.end() ? nullptr : &*found;
   }
 
-  // pg_wal itself is rebuilt from the archive; the server wants the directories inside it.
+  // The content of pg_wal comes from the archive. The server needs the directories inside it.
   Status VisitWalDirectories(const std::string& path, const std::string& source) {
     for (const char* name : {"archive_status", "summaries"}) {
       struct stat info {};
@@ -484,7 +485,8 @@ class Walker {
   const WalkOptions& options_;
   const WalkVisitor& visitor_;
   const std::string root_;
-  // What the walk is in: the data directory, a tablespace's location, and what links have led to.
+  // The directories that the walk is in: the data directory, a tablespace's location, and those
+  // that links have led to.
   std::vector<std::string> roots_;
   std::vector<FileId> open_;
   std::optional<FileId> repository_;
@@ -492,7 +494,8 @@ class Walker {
   std::vector<const Tablespace*> without_version_;
 };
 
-// Opening gave `error_number`; ELOOP: a link, or another kind of thing, has come in its place.
+// The error of an open() that failed with `error_number`. ELOOP means that a symbolic link, or
+// something else that is no regular file, has taken the file's place.
 Error OpeningFailed(const DirectoryEntry& entry, int error_number) {
   if (error_number == ELOOP) {
     return MakeError(ErrorCode::kFailedPrecondition,
@@ -520,13 +523,13 @@ Status WalkDataDirectory(const WalkOptions& options, const WalkVisitor& visitor)
 }
 
 Result<std::optional<OpenedFile>> OpenForBackup(const DirectoryEntry& entry) {
-  // O_NONBLOCK: whatever may have come in its place, this does not wait for it.
+  // O_NONBLOCK: if something else has taken the file's place, open() must not wait for it.
   OpenedFile file{
       UniqueFd(open(entry.source_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)),
       {}};
   if (!file.fd.valid()) {
     if (errno == ENOENT && (entry.link_path.empty() || !IsThere(entry.link_path))) {
-      return std::nullopt;  // dropped since it was listed; WAL replay drops it too
+      return std::nullopt;  // dropped since it was listed; WAL replay drops it, too
     }
     return OpeningFailed(entry, errno);
   }

@@ -1,10 +1,10 @@
-// The walk over a data directory: what belongs into a backup and what does not.
+// Walks a data directory and finds the files and directories that belong to a backup.
 //
 // The rules are those of the server's own base backup (backup/basebackup.c: excludeDirContents,
-// excludeFiles, sendDir, isRelFileName; 15 to 18), restated in postgres-facts.md, but for symbolic
-// links: those are followed, as PostgreSQL does when it opens what is there, and what is behind
-// them becomes plain files and directories of the backup. Nothing that the rules do not name is
-// left out silently: the visitor is told of it, or the walk is an error.
+// excludeFiles, sendDir, isRelFileName; 15 to 18), except for symbolic links. The walk follows
+// them, as PostgreSQL does when it opens these files: the backup holds plain files and directories
+// in their place. Nothing is left out silently except what the rules name: either the visitor is
+// told, or the walk fails.
 #pragma once
 
 #include <sys/stat.h>
@@ -22,67 +22,80 @@
 
 namespace veza {
 
-// A directory of this name belongs to the file system at whose root it is.
+// mkfs.ext4 creates a directory of this name at the root of a file system.
 inline constexpr std::string_view kLostAndFound = "lost+found";
 
-// What a restore leaves in a data directory that has links to places outside: which directory it
-// is (restore/original.h). Of no other one it is true, so no backup has it.
+// A file in a restored data directory that has links to places outside. It says which directory
+// this is (restore/original.h). That is true of no other directory, so the file is never backed up.
 inline constexpr std::string_view kDirectoryNote = "veza-directory";
 
-// Whether no version of the walk has visited a file or directory of this name, wherever it is. (The
-// server's backup_label and tablespace_map come into a backup by hand.)
+// Whether every version of the walk leaves out files and directories of this name, wherever they
+// are. (The backup writes its own backup_label and tablespace_map.)
 bool IsExcludedName(std::string_view name);
 
-// Whether a directory of this name is kept without its content (pg_stat_tmp, for example).
+// Whether the content of a directory of this name is left out, while the directory itself is kept
+// (for example pg_stat_tmp).
 bool IsEmptiedDirectory(std::string_view name);
 
 struct DirectoryEntry {
   enum class Kind { kDirectory, kFile } kind = Kind::kFile;
   std::string path;         // relative to the data directory
-  std::string source_path;  // where it is, without links
-  std::string link_path;    // the symbolic link that leads to a file; empty when none does
+  std::string source_path;  // its real path, without symbolic links
+  std::string link_path;    // the symbolic link that leads to a file; empty when there is none
   std::uint32_t mode = 0;
   std::uint64_t size = 0;  // when it was listed
-  RelationFile relation;   // of files
+  RelationFile relation;   // for files only
 };
 
 struct WalkOptions {
   std::string data_directory;
-  std::vector<Tablespace> tablespaces;  // outside ones only; in-place ones are plain directories
+  // Only those outside the data directory; in-place ones are plain directories.
+  std::vector<Tablespace> tablespaces;
   std::string tablespace_version_directory;  // "PG_15_202209061", TABLESPACE_VERSION_DIRECTORY
   int postgres_major = 15;
-  std::string repository_directory;  // where backups go; empty: on no file system of ours
+  // Where backups are stored; empty when not on a local file system.
+  std::string repository_directory;
 };
 
 struct WalkVisitor {
   std::function<Status(const DirectoryEntry&)> visit;
-  // What is in the data directory and not copied. Not of what the rules leave out: temporary
-  // files, contents of unlogged relations, pg_wal and the like. `unexpected`: a person should know.
+  // Called for what is in the data directory and is not copied. Not called for what the rules leave
+  // out: temporary files, contents of unlogged relations, pg_wal and the like. `unexpected`: the
+  // operator should be warned.
   std::function<void(const SkippedItem&, bool unexpected)> skip;
   std::function<void(const FollowedLink&)> follow;
 };
 
-// Visits every directory (before its content) and file to be copied, in the order of names within a
-// directory. Not visited: global/pg_control (always copied last, by hand), backup_label and
-// tablespace_map. Files that vanish are passed over. Skipped: sockets, FIFOs, devices, lost+found,
-// links to nothing where PostgreSQL needs nothing, links to a tablespace's location.
+// Visits every directory (before its content) and every file to be copied. Within a directory,
+// names are visited in order. global/pg_control, backup_label and tablespace_map are not visited;
+// the backup adds them itself, pg_control last. Files that vanish during the walk are passed over.
+// Skipped, and reported to the visitor, are sockets, FIFOs, devices, lost+found, symbolic links
+// that lead nowhere where PostgreSQL needs nothing, and symbolic links to the location of a
+// tablespace.
 //
-// kFailedPrecondition: the repository is in what is walked, so that each backup would hold those
-// before it (found by device and inode, however it is reached); a link that leads to nothing where
-// PostgreSQL needs something, or to a directory in which it is itself; a tablespace whose location,
-// or directory in it, is not there although its link is; a directory that was replaced while it was
-// read. Two links to one place give two copies. Memory: the names of one directory level at a time.
+// Returns kFailedPrecondition when
+// - the walk comes to the repository: each backup would then hold all backups before it. The
+//   repository is recognised by device and inode, whatever path leads to it.
+// - a symbolic link leads nowhere where PostgreSQL needs something, or to a directory that contains
+//   the link;
+// - the location of a tablespace, or this version's directory in it, is missing although the link
+//   in pg_tblspc exists;
+// - a directory was replaced while it was read.
+//
+// Two links to one place give two copies. Memory: the names of one directory at each level.
 Status WalkDataDirectory(const WalkOptions& options, const WalkVisitor& visitor);
 
-// The tablespaces outside, by their links in pg_tblspc.
+// The tablespaces outside the data directory, read from the symbolic links in pg_tblspc. Their
+// sizes are not set.
 Result<std::vector<Tablespace>> ReadTablespaceLinks(const std::string& data_directory);
 
 struct OpenedFile {
   UniqueFd fd;
   struct stat info {};
 };
-// Opens a file that was visited. Nothing: it has vanished since. An error: it is not a regular file
-// any more, or cannot be read, or a link leads to it and only its target has vanished.
+// Opens a file that was visited. nullopt when it has vanished since. An error when it is no longer
+// a regular file, when it cannot be read, or when a symbolic link leads to it and only the link's
+// target has vanished.
 Result<std::optional<OpenedFile>> OpenForBackup(const DirectoryEntry& entry);
 
 }  // namespace veza

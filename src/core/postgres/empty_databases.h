@@ -1,5 +1,5 @@
-// What `vezactl restore --databases` tells the restored server: which databases it has left empty.
-// A file in the data directory, which no backup copies.
+// The file by which `vezactl restore --databases` tells the restored server which databases it has
+// left empty. The file is in the data directory, and no backup copies it.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ std::string FormatEmptyDatabases(const EmptyDatabases& empty);
 // kDataCorrupted for anything that FormatEmptyDatabases() has not written.
 Result<EmptyDatabases> ParseEmptyDatabases(std::string_view text);
 
-// Oids from here on are given out by the server to what its users make (access/transam.h); below it
-// are template1, template0 and postgres as initdb has made them.
+// The server assigns oids from here on to objects that its users create (access/transam.h). Below
+// it are template1, template0 and postgres, as initdb has created them.
 inline constexpr std::uint32_t kFirstNormalOid = 16384;
 
 }  // namespace veza

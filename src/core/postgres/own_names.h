@@ -1,29 +1,32 @@
-// Names of the files that are ours in a data directory and where its links lead. Most are a
-// restore's.
+// Names of the files that veza_backup itself creates in a data directory, and in the places that
+// its symbolic links lead to. Most of them belong to a restore.
 #pragma once
 
 #include <string_view>
 
 namespace veza {
 
-// A file in the target directory: a restore has begun here and not ended, and what is outside of
-// the directory counts as its own only by a claim (BelongsTo). Empty, a person has made it, and
-// says that all in the directory may be removed. (Version 0.1 listed the locations of tablespaces.)
+// A file in the target directory. It says that a restore has begun here and has not ended. A
+// directory outside of the target then belongs to that restore only if it holds a claim
+// (BelongsTo). An empty file was made by a person, and says that everything in the directory may be
+// removed. (Version 0.1 wrote the locations of tablespaces into it.)
 inline constexpr std::string_view kUnfinishedMarker = "veza-restoring";
 
-// What global/pg_control is called until the restore has ended.
+// The name of global/pg_control until the restore has ended.
 inline constexpr std::string_view kUnfinishedControlFile = "global/pg_control.veza-restoring";
 
-// What a restore puts into each directory of its own outside of the data directory, until it has
-// ended: the path of the data directory. The name is one that sweep.h and PostgreSQL pass over.
+// A file that a restore puts into each directory that it creates outside of the data directory,
+// until it has ended. It holds the path of the data directory. PostgreSQL and sweep.h both pass
+// over files of this name.
 inline constexpr std::string_view kClaim = "veza_restoring";
 
-// In the data directory: the lines of these that must not outlive the recovery, as they were
-// written. A standby that is made from the server later on takes over postgresql.auto.conf, and
-// would end its own recovery at our target.
+// A file in the data directory. It holds the lines that the restore has added to
+// postgresql.auto.conf and that must be removed after recovery. Otherwise a standby that is later
+// made from this server would copy them and end its own recovery at the target of this restore.
 inline constexpr const char* kRecoverySettingsFile = "veza-recovery-settings";
 
-// In the data directory: which repository this server archives to (repository_marker.h).
+// A file in the data directory that says which repository this server archives to
+// (repository_marker.h).
 inline constexpr std::string_view kRepositoryMarker = "veza-repository";
 
 }  // namespace veza

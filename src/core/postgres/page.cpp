@@ -36,7 +36,7 @@ constexpr std::uint32_t kBaseOffsets[kLanes] = {
   std::uint32_t sums[kLanes];
   std::memcpy(sums, kBaseOffsets, sizeof sums);
 
-  // The first row with the checksum field taken as zero, without writing to the page.
+  // The checksum field of the first row counts as zero. The page itself is not changed.
   std::uint8_t first_row[kRowSize];
   std::memcpy(first_row, page, kRowSize);
   std::memset(first_row + kChecksumOffset, 0, sizeof(std::uint16_t));
@@ -56,7 +56,8 @@ constexpr std::uint32_t kBaseOffsets[kLanes] = {
   return result;
 }
 
-// The lanes are there to be vectorised, which -O2 for the base instruction set does not do well.
+// The lanes were designed for vector instructions, which -O2 uses poorly on the base instruction
+// set.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 [[gnu::target("avx2"), gnu::optimize("O3")]] std::uint32_t ChecksumAvx2(const std::uint8_t* page,
                                                                         std::size_t page_size) {
@@ -103,7 +104,7 @@ std::uint16_t ComputePageChecksum(const std::uint8_t* page, std::size_t page_siz
 }
 
 bool IsAllZero(ByteView bytes) {
-  // A buffer is all zero when its first byte is and every byte equals the one before it.
+  // A buffer is all zero when its first byte is zero and every byte equals the one before it.
   return bytes.empty() ||
          (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }

@@ -72,7 +72,7 @@ Result<ReadyFiles> ListReadyFiles(const std::string& wal_directory, std::size_t 
       }
     }
     ++ready.count;
-    // A heap with the last of the kept ones on top.
+    // A heap whose top is the last of the kept files in the archiver's order.
     if (ready.first.size() == limit) {
       if (limit == 0 || !IsArchivedBefore(std::string(name), ready.first.front())) {
         continue;

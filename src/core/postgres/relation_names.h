@@ -1,4 +1,4 @@
-// What a path inside a data directory is, by its name alone.
+// Tells what a path inside a data directory is, by its name alone.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +7,10 @@
 
 namespace veza {
 
+// Whether `text` has at least one character and all are decimal digits.
 bool IsDigits(std::string_view text);
 
-// "<number>[_fork][.segment]"
+// A name of the form "<number>[_fork][.segment]". nullopt for other names.
 struct RelationName {
   std::string_view number;
   std::string_view fork;  // empty for the main fork
@@ -20,12 +21,12 @@ std::optional<RelationName> ParseRelationName(std::string_view name);
 // "t<backend>_<relation name>" (reinit.c, looks_like_temp_rel_name).
 bool IsTemporaryRelationName(std::string_view name);
 
-// Whether `path` is a directory that holds relations: "global", "base/<n>",
-// "pg_tblspc/<n>/PG_…/<n>".
+// What kind of directory `path` is: "global"; the directory of a database ("base/<n>" or
+// "pg_tblspc/<n>/PG_…/<n>"); or one that holds no relations.
 enum class RelationDirectory { kNo, kGlobal, kDatabase };
 RelationDirectory ClassifyDirectory(std::string_view path);
 
-// What kind of file a path is.
+// What kind of file `path` is. All members are zero for a file that belongs to no relation.
 struct RelationFile {
   bool is_relation = false;
   bool is_main_fork = false;
@@ -34,7 +35,7 @@ struct RelationFile {
 };
 RelationFile ClassifyFile(std::string_view path);
 
-// The oid of the database in whose directory the file is, in whatever tablespace; 0 for none.
+// The oid of the database whose directory holds the file, in any tablespace. 0 when none does.
 std::uint32_t DatabaseOf(std::string_view path);
 
 }  // namespace veza

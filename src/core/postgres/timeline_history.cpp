@@ -62,7 +62,7 @@ Result<TimelineHistory> ReadHistoryIn(const std::string& wal_directory, Timeline
   const std::string path = fmt::format("{}/{}", wal_directory, TimelineHistoryName(timeline));
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
   ASSIGN_OR_RETURN(TimelineHistory history, ParseTimelineHistory(timeline, text));
-  // PostgreSQL writes none without.
+  // PostgreSQL writes no history file without an ancestor.
   if (history.ancestors.empty()) {
     return MakeError(ErrorCode::kDataCorrupted, "timeline history file \"{}\" names no ancestor",
                      path);

@@ -1,4 +1,4 @@
-// Timeline history files: which timelines lead to which, and where they parted.
+// Timeline history files: the ancestors of a timeline, and where each was left.
 #pragma once
 
 #include <optional>
@@ -11,12 +11,12 @@
 
 namespace veza {
 
-// What somebody does who meets more of them than any cluster has.
+// The hint for an error about more timelines than any cluster has.
 inline constexpr const char* kTooManyTimelinesHint =
     "No cluster was promoted so often. Find out who has written the history files.";
 
 struct TimelineSwitch {
-  TimelineId timeline = 0;  // the ancestor
+  TimelineId timeline = 0;  // where it was left: the first byte that belongs to the next timeline
   Lsn switch_point;         // its first byte that belongs to the next timeline
   bool operator==(const TimelineSwitch&) const = default;
 };
@@ -26,30 +26,32 @@ struct TimelineHistory {
   TimelineId timeline = 1;
   std::vector<TimelineSwitch> ancestors;
 
-  // Whether a server at (timeline, lsn) can go on along this history: the timeline is this one, or
-  // an ancestor that was left at or after lsn.
+  // Whether a server at (timeline, lsn) can continue along this history: `timeline` is this one, or
+  // an ancestor that was left at or after `lsn`.
   bool Contains(TimelineId timeline, Lsn lsn) const;
 };
 
-// The text of a history file: "<timeline> <lsn> <reason>" lines, '#' comments (PostgreSQL's
-// access/transam/timeline.c, readTimeLineHistory).
+// Parses a history file: lines of the form "<timeline> <lsn> <reason>", and '#' comments
+// (access/transam/timeline.c, readTimeLineHistory). kDataCorrupted for anything else, and for more
+// than limits::kTimelines ancestors.
 Result<TimelineHistory> ParseTimelineHistory(TimelineId timeline, std::string_view text);
 
-// For who holds many of them at once: adds what this one names to the total, which has a limit.
+// For code that holds many histories at once: adds the number of ancestors to `total`.
+// kDataCorrupted when the total exceeds limits::kTimelineSwitches.
 Status CountSwitches(const TimelineHistory& history, std::size_t* total);
 
-// The history file of the timeline in a server's pg_wal. An error where it cannot be read, or says
-// nothing: where a timeline was left is nothing to guess.
+// Reads the timeline's history file in `wal_directory`, a server's pg_wal. An error when it cannot
+// be read or names no ancestor: a guess where a timeline was left could lose data.
 Result<TimelineHistory> ReadHistoryIn(const std::string& wal_directory, TimelineId timeline);
-// Of the newest timeline of which there is a file; nothing: there is none.
+// The history of the newest timeline that has a history file there. nullopt when none has one.
 Result<std::optional<TimelineHistory>> NewestHistoryIn(const std::string& wal_directory);
 
-// Where the path leaves a timeline, and for which one. Nothing when it ends on it, or does not lead
-// over it.
+// Where the path leaves `timeline`, and for which timeline. nullopt when the path ends on that
+// timeline or does not contain it.
 std::optional<TimelineSwitch> ForkOf(const TimelineHistory& path, TimelineId timeline);
 
-// Of which timeline recovery along the path reads a segment. Where a timeline was left within a
-// segment, that is the next one's.
+// The timeline from which recovery along the path reads a segment. If the path changes timelines
+// within the segment, recovery reads the later timeline's segment.
 TimelineId TimelineOnPath(const TimelineHistory& path, SegmentNumber segment,
                           std::uint64_t segment_size);
 

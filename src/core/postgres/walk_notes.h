@@ -1,4 +1,4 @@
-// What a walk over a data directory meets that is neither a plain file nor a plain directory.
+// What a walk over a data directory found that is neither a plain file nor a plain directory.
 #pragma once
 
 #include <cstddef>
@@ -8,24 +8,24 @@
 
 namespace veza {
 
-// Something in the data directory that the backup does not have, and why.
+// Something in the data directory that the backup does not contain, and why.
 struct SkippedItem {
   std::string path;  // relative to the data directory
   std::string reason;
   bool operator==(const SkippedItem&) const = default;
 };
 
-// A symbolic link in the data directory. The backup has what it leads to in its place.
+// A symbolic link in the data directory. The backup contains what it leads to in its place.
 struct FollowedLink {
   std::string path;    // relative to the data directory
-  std::string target;  // as the link says it
+  std::string target;  // as written in the link
   bool operator==(const FollowedLink&) const = default;
 };
 
 inline constexpr std::size_t kMaxListedItems = 100;
 
-// What a walk over the data directory met that is neither a plain file nor a plain directory. Of
-// each kind the first kMaxListedItems are listed, and all are counted.
+// Everything that the walk has skipped or followed. All are counted; of each kind, the first
+// kMaxListedItems are listed.
 struct WalkNotes {
   std::uint64_t skipped_count = 0;
   std::vector<SkippedItem> skipped;
@@ -36,8 +36,8 @@ struct WalkNotes {
   void Follow(const FollowedLink& link);
 };
 
-// "not copied: log/x (a FIFO); symbolic links followed: base/5 to /srv/5": for people, the first
-// few of each. Empty when there is nothing to tell.
+// A text for people that names the first few of each kind: "not copied: log/x (a FIFO); symbolic
+// links followed: base/5 to /srv/5". Empty when there is nothing to tell.
 std::string DescribeNotes(const WalkNotes& notes);
 
 }  // namespace veza
