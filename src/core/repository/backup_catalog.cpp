@@ -15,7 +15,7 @@ namespace veza {
 
 namespace {
 
-// Nothing: a tombstone.
+// nullopt for a tombstone.
 Result<std::optional<BackupSummary>> ParseDocument(const Repository& repository,
                                                    const std::string& label, const Bytes& text) {
   Result<BackupSummary> summary = ParseSummary(AsText(text), label, repository.seal_policy());
@@ -28,7 +28,7 @@ Result<std::optional<BackupSummary>> ParseDocument(const Repository& repository,
   return summary.error();
 }
 
-// kNotFound: there is no backup.json.
+// nullopt for a tombstone; kNotFound when there is no backup.json.
 Result<std::optional<BackupSummary>> ReadSummary(const Repository& repository,
                                                  const std::string& label) {
   ASSIGN_OR_RETURN(const Bytes text, GetSmall(repository.store(), BackupDocumentName(label),
@@ -36,6 +36,7 @@ Result<std::optional<BackupSummary>> ReadSummary(const Repository& repository,
   return ParseDocument(repository, label, text);
 }
 
+// Whether the error concerns the document itself, and not the store.
 bool IsOfTheDocument(ErrorCode code) {
   return code == ErrorCode::kDataCorrupted || code == ErrorCode::kUnsupported ||
          code == ErrorCode::kPermissionDenied || code == ErrorCode::kWrongKey;
@@ -53,7 +54,7 @@ class CatalogReader {
     } else if (summary) {
       catalog_.buried.push_back(label);
     } else if (summary.error().code == ErrorCode::kNotFound) {
-      // Without a label it is not ours.
+      // A directory whose name is not a label is not a backup.
       const bool is_label = ParseLabel(label).has_value();
       ASSIGN_OR_RETURN(const bool exists,
                        is_label ? HoldsObject(repository_.store(), BackupDirectory(label))
@@ -88,7 +89,7 @@ class CatalogReader {
     const std::string name = BackupDocumentName(label);
     const std::uint64_t limit = std::min<std::uint64_t>(limits::kBackupDocument, stored_left_);
     if (limit < limits::kBackupDocument) {
-      // One that is not there is no backup, and one that is small may still be read.
+      // If the object does not exist there is no backup. If it is small it may still be read.
       ASSIGN_OR_RETURN(const ObjectInfo info, repository_.store().Head(name));
       if (info.size > limit) {
         return NotRead(
@@ -97,7 +98,7 @@ class CatalogReader {
     }
     const Result<Bytes> text = GetSmall(repository_.store(), name, limit);
     if (!text && text.error().code == ErrorCode::kDataCorrupted) {
-      stored_left_ -= limit;  // so much was fetched
+      stored_left_ -= limit;  // that much was fetched
     }
     RETURN_IF_ERROR(text);
     stored_left_ -= text->size();
@@ -108,7 +109,7 @@ class CatalogReader {
     std::string label = summary.label;
     KeepOnly(parts_, &summary);
     Hold(label, std::move(summary));
-    // Those that others have made up to fill the memory are the largest.
+    // If somebody has written documents to fill the memory, theirs are the largest.
     while (memory_ > budget_.memory) {
       const std::string largest = by_memory_.rbegin()->second;
       BackupSummary taken = Release(largest);
@@ -140,7 +141,7 @@ class CatalogReader {
     return std::move(held.summary);
   }
 
-  // What a damaged document has made of its message is cut off: it may quote what is in there.
+  // The message may quote the damaged document, so it is shortened.
   void AddBroken(const std::string& label, Error error) {
     if (error.message.size() > kMessage) {
       error.message = ValidUtf8(error.message.substr(0, kMessage)) + "...";
@@ -156,7 +157,7 @@ class CatalogReader {
             "stay as long as this is so.");
   }
 
-  // Of the two indexes here.
+  // An estimate of what the two indexes below add for each backup.
   static constexpr std::size_t kEntry = 256;
   static constexpr std::size_t kMessage = 512;
 

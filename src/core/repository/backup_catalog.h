@@ -1,4 +1,4 @@
-// The backups of a repository.
+// Reads the list of all backups in a repository.
 #pragma once
 
 #include <cstddef>
@@ -12,14 +12,15 @@
 
 namespace veza {
 
-// A label with objects but without backup.json: a backup that is being made, or the remains of one
+// A label that has objects but no backup.json: a backup that is being made, or the remains of one
 // that failed.
 struct UnfinishedBackup {
   std::string label;
 };
 
-// backup.json is there but cannot be used (damaged, forged, newer format), or was not read because
-// the catalog would take too much memory or time. It counts as a backup that may need anything.
+// A backup whose backup.json cannot be used (damaged, forged, or of a newer format), or was not
+// read because the catalog would take too much memory or time. Retention must assume that it needs
+// everything.
 struct BrokenBackup {
   std::string label;
   Error error;
@@ -29,26 +30,28 @@ struct BackupCatalog {
   std::vector<BackupSummary> backups;  // by system, oldest first (backup_order.h)
   std::vector<UnfinishedBackup> unfinished;
   std::vector<BrokenBackup> broken;
-  std::vector<std::string> buried;  // labels with a tombstone: no backup will have them (expire.h)
+  // Labels with a tombstone; no backup will be made under them (expire.h).
+  std::vector<std::string> buried;
 };
 
-// What all backup.json together may take (core/limits.h): anybody may have written those with
-// cipher none, and servers read them again and again.
+// Limits for all backup.json together (core/limits.h). They are needed because with cipher none
+// anybody may have written these objects, and servers read them again and again.
 struct CatalogBudget {
   std::uint64_t stored = limits::kCatalogStored;
   std::size_t memory = limits::kCatalogMemory;
 };
 inline constexpr CatalogBudget kBudgetWithLists{.memory = limits::kCatalogLists};
 
-// The whole of a backup, its databases and settings, comes from ReadBackup(). Beyond the memory the
-// largest backups are cut down to kFacts, and then are broken; beyond the stored size, what does
-// not fit is broken: they are not absent.
+// Reads every backup, as far as `parts` says. When that takes more memory than the budget allows,
+// the largest backups are cut down to kFacts; if that is not enough, the largest become broken.
+// When the stored size exceeds the budget, those that do not fit become broken. No backup is left
+// out. Use ReadBackup() for all parts of one backup.
 Result<BackupCatalog> ReadBackupCatalog(const Repository& repository,
                                         SummaryParts parts = SummaryParts::kFacts,
                                         const CatalogBudget& budget = {});
 
-// Whole, whatever the others take. kNotFound with the labels there are as a hint; kInvalidArgument
-// for what is no label.
+// Reads all parts of one backup, without a budget. kNotFound, with a hint that lists the labels,
+// when there is no such backup. kInvalidArgument when `label` is not a label.
 Result<BackupSummary> ReadBackup(const Repository& repository, const std::string& label);
 
 }  // namespace veza

@@ -11,7 +11,7 @@ namespace veza {
 
 namespace {
 
-// The last one that a label can express: 9999-12-31 23:59:59.
+// The last time that a label can express: 9999-12-31 23:59:59.
 constexpr TimePoint kLastLabelTime{std::chrono::seconds(253'402'300'799)};
 
 auto PositionOf(const BackupSummary& backup) {

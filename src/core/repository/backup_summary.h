@@ -1,4 +1,5 @@
-// backup.json: the summary of a backup and the proof that it exists (FORMAT.md section 5).
+// backup.json: the summary of a backup. It is stored last and makes the backup exist (FORMAT.md
+// section 5).
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,9 @@ struct ChecksumFailure {
 struct DatabaseSummary {
   std::uint32_t oid = 0;
   std::string name;
-  // The transaction that made (or last altered) its row in pg_database: another one tells that the
-  // database may not be the one that had this oid before. The same on primary and standby.
+  // The transaction that created (or last altered) the database's row in pg_database; it is the
+  // same on primary and standby. If it differs from that of an earlier backup, the database may not
+  // be the same one, although it has the same oid.
   std::uint32_t row_xid = 0;
   std::uint64_t size = 0;  // bytes of its files
 };
@@ -64,7 +66,8 @@ struct BackupSummary {
   std::uint64_t packs = 0;
   std::string cipher;
   std::string key_id;  // empty for cipher none
-  // The wrap with which the writer has opened that key. Of 0.1, and with cipher none: empty.
+  // The key wrap by which the writer opened that key. Empty with cipher none, and in backups of
+  // version 0.1.
   std::vector<NamedText> key_wraps;
   std::uint64_t manifest_size = 0;
   Sha256Digest manifest_sha256{};
@@ -72,54 +75,57 @@ struct BackupSummary {
   std::uint64_t checksum_failures = 0;
   std::vector<ChecksumFailure> checksum_failure_pages;  // the first kMaxChecksumFailurePages
   std::string backup_label;
-  std::optional<Sha256Digest> full_manifest_sha256;  // diffs only: the full they refer to
-  // Diffs only: by what the changes since the full were found, "lsn" or "digest"; empty when
-  // version 0.1 made it, which always went by LSNs (suspect_diff.h).
+  // Diffs only: the manifest of the full that it refers to.
+  std::optional<Sha256Digest> full_manifest_sha256;
+  // Diffs only: how the changes since the full were found, "lsn" or "digest". Empty in diffs of
+  // version 0.1, which always compared LSNs (suspect_diff.h).
   std::string changes_by;
   std::vector<DatabaseSummary> databases;
-  // For whoever restores it: what the server was set up with. Without values that are secret.
+  // What the server was set up with, for the person who restores it. Secret values are left out.
   std::vector<ExtensionSummary> extensions;
   std::map<std::string, std::string> settings;  // those that differ from the default
   WalkNotes notes;                              // empty in backups of 0.1
-  // Not stored: a reader of many had no room for the parts that it wanted, and has kFacts only.
+  // Not stored. True when a reader of many backups had no room for the parts that it wanted and
+  // kept kFacts only.
   bool is_cut = false;
 
-  // For a diff the label of its full; otherwise its own.
+  // For a diff, the label of its full; for a full, its own label.
   std::string full_label() const;
 };
 
-// What a reader of many backups keeps of each.
+// The parts of each backup that a reader of many backups keeps.
 enum class SummaryParts {
-  kFacts,  // all but what follows; of the databases those without files only
-  kNotes,  // and what the copy left out and followed
-  kAll,    // and databases, extensions, settings, key wraps and backup_label
+  kFacts,  // everything except what follows; of the databases, only those without files
+  kNotes,  // also what the copy has skipped and followed
+  kAll,    // also databases, extensions, settings, key wraps and backup_label
 };
-// Forgets the others, and gives back their memory.
+// Clears all other parts, and releases their memory.
 void KeepOnly(SummaryParts parts, BackupSummary* summary);
-// In bytes, with what the allocator adds.
+// The size in bytes, with the overhead of the allocator.
 std::size_t MemoryOf(const BackupSummary& summary);
 
-// Asked right before backup.json is stored, behind every other request: whether the maker still
-// holds the lock, and what the backup builds on is still there. An error leaves no backup.
+// Called immediately before backup.json is stored, after every other request. It checks that the
+// writer still holds the lock, and that what the backup refers to still exists. If it returns an
+// error, backup.json is not stored and there is no backup.
 using CommitGuard = std::function<Status()>;
 
 inline constexpr std::size_t kMaxChecksumFailurePages = 100;
 
-// Databases of which the backup has no file at all. It was made by version 0.1, which did not
-// follow symbolic links; or they were dropped while it was made.
+// The databases of which the backup contains no file at all. Either version 0.1, which did not
+// follow symbolic links, made the backup, or the databases were dropped while it was made.
 std::vector<DatabaseSummary> DatabasesWithoutFiles(const BackupSummary& summary);
 inline constexpr const char* kMissingDatabaseHint =
     "It was behind a symbolic link, which version 0.1 did not follow, or it was dropped while the "
     "backup was made. Take or choose another backup.";
 
-// Signs and prints; checks the signature and every member. The object name is derived from the
-// label.
+// SerializeSummary signs and prints. ParseSummary checks the signature and every member. The
+// object's name, which is part of the signature, is derived from the label. Errors name the object.
 Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPolicy& policy);
 Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label,
                                    const SealPolicy& policy);
 
-// The key wraps that backup.json says it holds, before there is a key that could authenticate it. A
-// wrap needs no more than its passphrase: it is sealed with it.
+// The key wraps in a backup.json that is not verified, for use before the key is known. That is
+// safe, because opening a wrap with the passphrase authenticates it.
 std::vector<NamedText> UnverifiedKeyWraps(std::string_view text);
 
 }  // namespace veza

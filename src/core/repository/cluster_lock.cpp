@@ -16,9 +16,9 @@ namespace {
 
 constexpr int kRenewalsPerLease = 4;
 constexpr std::uint64_t kLastEpoch = 9'999'999'999;
-// How often another node may take the lock away between our look and our grip.
+// How often another node may take the lock between our look and our attempt.
 constexpr int kMaxRaces = 20;
-// How often the newest object may be deleted between listing and reading: each time a newer one has
+// How often the newest object may vanish between listing and reading. Each time, a newer one has
 // been created.
 constexpr int kMaxVanishings = 20;
 
@@ -27,8 +27,7 @@ struct LockObject {
   TimePoint modified{};
 };
 
-// The highest epoch, whatever else lies there. Names that are no lock's are somebody else's
-// business.
+// The lock with the highest epoch. Names that are no lock's are ignored.
 Result<std::optional<LockObject>> FindHighest(const Repository& repository) {
   std::optional<LockObject> highest;
   RETURN_IF_ERROR(repository.store().List(kLockPrefix, "", [&](const ObjectInfo& object) {
@@ -93,7 +92,8 @@ std::string NewHolder(Random& random) {
   return ToHex(bytes);
 }
 
-// Locks that do not count any more. If one stays, the next holder deletes it.
+// Deletes the locks of lower epochs, which no longer count. If one remains, the next holder deletes
+// it.
 void DeleteLower(const Repository& repository, std::uint64_t epoch) {
   const Result<FirstObjects> locks = ListFirst(repository.store(), kLockPrefix, limits::kOldLocks);
   if (!locks) {
@@ -184,9 +184,9 @@ ClusterLock::~ClusterLock() {
   renewer_.Join();
 }
 
-// False: another node was faster. What the store says afterwards decides, whatever was answered to
-// the attempt: an answer may be lost, a store may lack conditional writes, and the name may have
-// been free only because a still newer lock has removed it.
+// Returns false if another node was faster. What the store lists afterwards decides, not the result
+// of the attempt: a response may be lost, a store may lack conditional writes, and the name may
+// have been free only because the holder of a still newer lock has deleted this one.
 Result<bool> ClusterLock::Create(std::uint64_t epoch, const LockDocument& document) const {
   const std::string name = LockName(epoch);
   ASSIGN_OR_RETURN(const std::string text,
@@ -221,20 +221,20 @@ void ClusterLock::RenewUntilStopped() {
   }
 }
 
-// By our own clock, without asking anyone.
+// By this process's own clock, without a request.
 bool ClusterLock::IsInLease() const {
   const std::lock_guard lock(mutex_);
   return !lost_ && repository_.environment().clock->Steady() - renewed_ <= lease_;
 }
 
-// The caller has write_mutex_.
+// The caller holds write_mutex_.
 Status ClusterLock::HoldAgain() {
   return regain_ && !IsInLease() ? Regain() : RequireLease();
 }
 
-// Takes the next epoch, as anybody may who finds a dead holder, provided that we were the last ones
-// to hold the lock. Whoever wants it at the same moment wants the same name, which only one gets.
-// The caller has write_mutex_.
+// Takes the next epoch, as any node may when the holder is dead, provided that this lock was the
+// last one held. Another node that wants the lock at the same moment tries to create the same
+// object, and only one of them succeeds. The caller holds write_mutex_.
 Status ClusterLock::Regain() {
   LockDocument ours = document();
   {
@@ -255,7 +255,8 @@ Status ClusterLock::Regain() {
   if (next > kLastEpoch) {
     return Lose("no epoch can follow it");
   }
-  // An attempt whose answer was lost may still come through: the next one is the same.
+  // A request whose response was lost may still take effect. Then the next attempt must write the
+  // same holder.
   if (successor_.empty() || holder == successor_) {
     successor_ = NewHolder(*repository_.environment().random);
   }
@@ -276,8 +277,8 @@ Status ClusterLock::Regain() {
   return RequireLease();
 }
 
-// The caller has write_mutex_. What took longer than a lease has to be done again under the next
-// epoch, and in the end somebody will say what is wrong with the store.
+// The caller holds write_mutex_. With `regain`, a write that took longer than a lease is repeated
+// under the next epoch. After kAttempts the error says what is wrong with the store.
 Status ClusterLock::Write(const std::function<void(LockDocument&)>& change) {
   constexpr int kAttempts = 3;
   for (int attempt = 1;; ++attempt) {
@@ -288,8 +289,9 @@ Status ClusterLock::Write(const std::function<void(LockDocument&)>& change) {
   }
 }
 
-// Rewrites our object; the caller has write_mutex_. It succeeds only when it was finished within a
-// lease from the write before: so nobody can have taken us for dead meanwhile.
+// Rewrites the lock's object. The caller holds write_mutex_. Succeeds only if it ended within a
+// lease from the last successful write, so that no other node can have taken this process for dead
+// meanwhile.
 Status ClusterLock::WriteOnce(const std::function<void(LockDocument&)>& change) {
   RETURN_IF_ERROR(HoldAgain());
   LockDocument changed = document();
@@ -340,7 +342,7 @@ Error ClusterLock::Lapsed() const {
       .Retryable();
 }
 
-// By our own clock, without asking anyone.
+// By this process's own clock, without a request.
 Status ClusterLock::RequireLease() {
   if (IsInLease()) {
     return Ok();
@@ -387,7 +389,7 @@ Status ClusterLock::RequireHeld() {
     if (newest > ours) {
       return Lose("another node has taken it over");
     }
-    // The look itself may have lasted for longer than a lease.
+    // The request itself may have taken longer than a lease.
     Status held = RequireLease();
     if (held || !regain_ || attempt == kAttempts) {
       return held;
@@ -421,7 +423,7 @@ Status ClusterLock::Release() {
     released.held = false;
     released.needs_wal.clear();
   });
-  // Lost at the last moment: then there is nothing to release.
+  // If the lock was lost meanwhile, there is nothing to release.
   return written || IsInLease() ? written : Ok();
 }
 

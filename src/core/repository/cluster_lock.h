@@ -1,10 +1,10 @@
-// Who of all the nodes of a cluster may back up or expire now: the holder of lock/<epoch>, of which
-// the highest counts (FORMAT.md section 8).
+// The lock that decides which node of a cluster may back up or expire now. The object is
+// lock/<epoch>; the highest epoch counts, and its holder holds the lock (FORMAT.md section 8).
 //
-// The lock decides by the store's own time alone, so nodes' clocks may disagree as they like; only
-// a process of this very machine that has ended is known to be dead at once. The lock cannot stop a
-// process that was stopped itself and does not know how long: therefore whoever holds it calls
-// RequireHeld() right before anything that cannot be taken back.
+// Only the store's time decides whether a lock is alive, so the clocks of the nodes do not matter.
+// There is one exception: a holder on this machine whose process has ended is known to be dead at
+// once. The lock cannot stop a holder that was suspended and does not know for how long. Therefore
+// a holder calls RequireHeld() immediately before anything that cannot be undone.
 #pragma once
 
 #include <chrono>
@@ -21,68 +21,76 @@
 
 namespace veza {
 
-// The highest lock/<epoch>; epoch 0: there is none.
+// What lock/<epoch> of the highest epoch says. Epoch 0 means that there is none.
 struct LockState {
   std::uint64_t epoch = 0;
   bool held = false;
-  bool alive = false;  // held, renewed within its lease by the store's own time, not seen to end
+  // Held, renewed within its lease by the store's time, and its process is not known to have ended.
+  bool alive = false;
   std::string node{};
   std::string purpose{};
-  TimePoint acquired{};  // both by the store's clock
+  TimePoint acquired{};  // this time and `renewed` are by the store's clock
   TimePoint renewed{};
   SlotRecords slots{};
   std::string needs_wal{};  // LockDocument::needs_wal, while it is alive
 };
 
-// kDataCorrupted, kPermissionDenied and the like, naming the object, when it is damaged or forged.
+// Errors name the object when it is damaged (kDataCorrupted), forged (kPermissionDenied) or cannot
+// be used for another reason.
 Result<LockState> ReadLockState(const Repository& repository);
 
 struct ClusterLockOptions {
-  std::string purpose{};  // "full backup": for whoever finds the lock taken
+  std::string purpose{};  // for example "full backup"; shown to nodes that find the lock taken
   std::chrono::seconds lease{120};
-  // Whoever could not renew it for a lease, because the store was away, takes it again when nobody
-  // else has had it meanwhile: then nothing has changed that only a holder may change.
+  // If the lock could not be renewed for a whole lease because the store was unreachable, take it
+  // again, provided that no other node has held it meanwhile. Then nothing has changed that only a
+  // holder may change.
   bool regain = false;
 };
 
-// Held from Acquire() until Release(), or until it is lost: taken over by another node after a
-// lease without renewal, or (unless `regain`) given up because this process could not renew it for
-// a lease. Once lost it stays lost. Thread-safe, but for Release…() and the destructor, which one
-// thread calls. The repository must outlive it.
+// A lock that is held from Acquire() until Release(), or until it is lost. It is lost when another
+// node takes it over after a lease without renewal, or (unless `regain`) when this process could
+// not renew it for a lease. A lost lock stays lost. Thread-safe, except that one thread alone calls
+// Release(), ReleaseWithin() and the destructor. The repository must outlive the lock.
 class ClusterLock {
  public:
-  // Takes a lock that is free, was released, or whose holder is dead, and keeps renewing it from a
-  // thread of its own (which inherits the caller's signal mask). kFailedPrecondition, naming node,
-  // purpose and since when, while somebody alive holds it. A store that has no conditional writes
-  // may give it to two at the same moment; then one of them loses it at its next renewal.
+  // Takes a lock that is free, was released, or whose holder is dead, and renews it from a thread
+  // of its own (which inherits the caller's signal mask). While a living holder has it:
+  // kFailedPrecondition, naming its node, its purpose and since when. A store without conditional
+  // writes may give the lock to two nodes at the same moment; one of them then loses it at its next
+  // renewal.
   static Result<std::unique_ptr<ClusterLock>> Acquire(const Repository& repository,
                                                       const ClusterLockOptions& options);
 
-  // Stops renewing and does not release: without Release() others wait until the lease is over.
+  // Stops renewing, but does not release. Without Release(), other nodes wait until the lease has
+  // ended.
   ~ClusterLock();
   ClusterLock(const ClusterLock&) = delete;
   ClusterLock& operator=(const ClusterLock&) = delete;
 
-  // Another one after each time that it was regained.
+  // Changes each time the lock is regained.
   std::uint64_t epoch() const;
-  // What the nodes before us have left, and what we have set.
+  // What earlier holders have recorded, and what SetSlot() has recorded since.
   SlotRecords slots() const;
 
-  // Asks the store whether we still hold it, and takes it again if it may be. kFailedPrecondition
-  // when it is lost.
+  // Asks the store whether this lock is still held. With `regain`, takes it again if that is
+  // allowed. kFailedPrecondition when the lock is lost.
   Status RequireHeld();
 
-  // Durable, and seen by every later holder, when it returns success. Sets `node` and `updated`.
+  // Sets `node` and `updated` of the record and stores it. After success the record is durable, and
+  // every later holder sees it.
   Status SetSlot(const std::string& schedule, SlotRecord record);
 
-  // Says that the backup waits for this object of the archive, until the lock is released.
+  // Records that this backup waits for the given object of the archive, until the lock is released.
   Status SetNeededWal(const std::string& object);
 
-  // Lets the next one in at once. The slots stay. Releasing twice, or what is lost, is a success.
+  // Lets the next node take the lock at once. The slots stay. Success also when the lock was
+  // already released or is lost.
   Status Release();
 
-  // The same for who has been told to stop: tries it for so long although the environment is
-  // cancelled, and leaves it cancelled. Nothing else of the environment may run any more.
+  // The same, for a process that was told to stop: tries for at most `patience` although the
+  // environment is cancelled, and leaves the environment cancelled if it was. No other operation
+  // may use the environment meanwhile.
   Status ReleaseWithin(std::chrono::milliseconds patience);
 
  private:
@@ -106,7 +114,9 @@ class ClusterLock {
   const bool regain_;
 
   std::mutex write_mutex_;  // one writer of our object at a time; taken before mutex_
-  std::string successor_;  // holder of the next epoch, which we may have created; with write_mutex_
+  // The holder in the next epoch's lock, which a lost request may have created; guarded by
+  // write_mutex_.
+  std::string successor_;
 
   mutable std::mutex mutex_;
   std::uint64_t epoch_;

@@ -14,7 +14,8 @@ namespace veza {
 
 namespace {
 
-// Each process tries the store for itself: that is one request, and no proof is older than it is.
+// Each process tests the store itself. That is one request, and the proof is never older than the
+// process.
 std::shared_ptr<ConditionalWriteProofs> ProofsOfThisProcess() {
   static const auto proofs = std::make_shared<ConditionalWriteProofs>();
   return proofs;

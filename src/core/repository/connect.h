@@ -1,4 +1,4 @@
-// From settings to a store: what the server and vezactl both begin with.
+// Makes a store from settings. Both the server and vezactl begin with this.
 #pragma once
 
 #include <memory>
@@ -13,21 +13,23 @@
 
 namespace veza {
 
-// The configured store with retries, rooted at the cluster. No request is made. On S3 it is tried
-// before anything is created in it (core/storage/conditional_writes.h): whoever writes to a
-// repository has its store from here.
+// The configured store, with retries, rooted at the cluster's directory. Makes no request. On S3,
+// conditional writes are tested before the first object is created
+// (core/storage/conditional_writes.h). Therefore everything that writes to a repository must take
+// its store from here.
 Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environment& environment,
                                             const RetryPolicy& policy, RetryObserver observer = {});
 
-// Endpoint and region of a repository on S3, which Store::location() does not name: another
-// endpoint is another place. Empty for a directory.
+// The endpoint and region of a repository on S3. Store::location() does not contain them, and the
+// same bucket name at another endpoint is another place. Empty for a directory.
 std::string ServiceOf(const Config& config);
 
-// `node` is who we say we are in the repository; `spill_directory` must exist.
+// `node` is the name by which this node calls itself in the repository. `spill_directory` must
+// exist.
 RepositoryOptions MakeRepositoryOptions(const Config& config, std::string node,
                                         std::string spill_directory);
 
-// The machine's name.
+// The machine's host name, or "unknown".
 std::string HostName();
 
 }  // namespace veza

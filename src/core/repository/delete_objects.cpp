@@ -31,7 +31,7 @@ Status DeleteObjects(Store& store, const std::vector<std::string>& names, int re
   const auto threads = static_cast<std::size_t>(std::max(requests_in_flight, 1));
   for (std::size_t i = 1; i < std::min(threads, names.size()); ++i) {
     if (!helpers.Start(work)) {
-      break;  // fewer will do
+      break;  // fewer threads will do
     }
   }
   work();

@@ -1,4 +1,4 @@
-// Deleting many objects.
+// Deletes many objects.
 #pragma once
 
 #include <string>
@@ -9,7 +9,8 @@
 
 namespace veza {
 
-// Several at once; after the first error nothing new is begun.
+// Deletes several objects at once. After the first error no further request is started, and that
+// error is returned.
 Status DeleteObjects(Store& store, const std::vector<std::string>& names, int requests_in_flight);
 
 }  // namespace veza

@@ -15,7 +15,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Drills that begin in the same second, on several machines.
+// How many names to try when drills on several machines begin in the same second.
 constexpr int kNameAttempts = 30;
 
 void PutOptional(Json& document, const char* name, const std::optional<milliseconds>& duration) {
@@ -32,18 +32,19 @@ void ReadOptional(JsonFields& fields, const char* name, std::optional<millisecon
   }
 }
 
-// An error of this document alone, not of the store.
+// Whether the error concerns this document alone, and not the store.
 bool IsUnreadable(const Error& error) {
   return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kUnsupported ||
          error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kWrongKey;
 }
 
-// What is too large was fetched as far as the limit.
+// The bytes that a failed read has fetched: an object that is too large was fetched up to the
+// limit.
 std::uint64_t SizeOfFailed(const Error& error) {
   return error.code == ErrorCode::kDataCorrupted ? limits::kDrillRecord : 0;
 }
 
-// Takes what it has fetched off `left`. The last one that is read may have more than that.
+// Subtracts the bytes that it has fetched from `left`. The last record that is read may exceed it.
 Result<DrillRecord> ReadDrill(const Repository& repository, const std::string& name,
                               std::uint64_t* left = nullptr) {
   if (left != nullptr && *left == 0) {
@@ -61,7 +62,7 @@ Result<DrillRecord> ReadDrill(const Repository& repository, const std::string& n
   return DrillFromJson(document, name);
 }
 
-// Name to label, in the order of names, which is that of time: the newest.
+// Maps names to labels. The order of names is that of time. Keeps the newest.
 Result<std::map<std::string, std::string>> ListDrills(const Repository& repository) {
   std::map<std::string, std::string> drills;
   ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
@@ -165,7 +166,7 @@ Result<std::string> StoreDrill(const Repository& repository, const DrillRecord& 
     if (put.error().code != ErrorCode::kAlreadyExists || attempt == kNameAttempts) {
       return put.error();
     }
-    // It may be this very record, after an answer that was lost.
+    // This record may have been stored already by a request whose response was lost.
     const Result<Bytes> there = GetSmall(repository.store(), name, limits::kDrillRecord);
     if (there && AsText(*there) == text) {
       return name;
@@ -195,7 +196,7 @@ Result<std::map<std::string, DrillRecord>> ReadLatestDrills(const Repository& re
                                                             std::uint64_t budget) {
   ASSIGN_OR_RETURN(const auto names, ListDrills(repository));
   std::map<std::string, DrillRecord> drills;
-  // What cannot be read hides no older one.
+  // An unreadable record does not hide an older one.
   for (auto drill = names.rbegin(); drill != names.rend(); ++drill) {
     const auto& [name, label] = *drill;
     if (drills.contains(label)) {

@@ -12,13 +12,13 @@ namespace veza {
 
 namespace {
 
-// Behind every object name with that prefix, which ends with '/'.
+// A text that sorts after every object name with the prefix, which ends with '/'.
 std::string BehindAll(std::string_view prefix) {
   return std::string(prefix) + "~";
 }
 
-// The first object that only a repository has which has been used. Empty: there is none. Asks for a
-// page of names or two, whatever lies there.
+// The first object that only a repository in use has, that is, neither a key wrap nor a probe.
+// Empty when there is none. Lists one or two pages, however many objects there are.
 Result<std::string> FirstUse(Store& store) {
   std::string start_after;
   for (;;) {
@@ -50,7 +50,7 @@ constexpr const char* kHowToMendWrap =
     "Something has replaced or damaged it. A server that had the repository open puts it back "
     "within minutes, or says in its log why it does not. Otherwise run \"vezactl key restore\".";
 
-// Where PutBack does not decide which of two keys is the right one.
+// The hint where PutBack does not decide which of two keys is right.
 constexpr const char* kWhichKey =
     "Nothing is put back by itself, because the other key may be the newer one: another server has "
     "made it, or somebody has put another cluster's objects there. Do not restart this server. "
@@ -85,7 +85,7 @@ Error Ambiguous(const Store& store, const std::string& wrap) {
           "\"vezactl key restore\", or SELECT veza_backup_init() on the primary.");
 }
 
-// The name of a wrap of another key than `key_id`. Empty: there is none.
+// The name of a wrap of another key than `key_id`. Empty when there is none.
 Result<std::string> WrapOfOtherKey(Store& store, const std::string& key_id) {
   std::string other;
   const Status listed = store.List(kKeyPrefix, "", [&](const ObjectInfo& object) -> Status {
@@ -101,7 +101,8 @@ Result<std::string> WrapOfOtherKey(Store& store, const std::string& key_id) {
   return other;
 }
 
-// There is something, but nothing that tells that it is the old place.
+// The error for a place that holds something, but nothing that proves that it is the same
+// repository.
 Error UnprovenPlace(const Store& store, const std::string& first) {
   return MakeError(ErrorCode::kFailedPrecondition,
                    "repository \"{}\" has lost its identity, and nothing in it is known to be from "
@@ -147,14 +148,14 @@ Error WrongPassphrase(const Store& store) {
           "passphrase the repository was initialized with.");
 }
 
-// Whether the text says that it is the wrap of another key. Returns its id.
+// The key id that the wrap names, if it is not `key_id`. nullopt otherwise.
 std::optional<std::string> OtherKeyOf(std::string_view wrap, const std::string& key_id) {
   const std::optional<Json> document = ParseJsonObject(wrap, {.size = limits::kKeyWrap});
   std::optional<std::string> named = document ? StringMember(*document, "key_id") : std::nullopt;
   return named == key_id ? std::nullopt : named;
 }
 
-// The key, if this text is a wrap of `key_id` that the passphrase opens.
+// The key, if the text is a wrap of `key_id` that the passphrase opens.
 Result<DataKey> UnwrapOwn(const Store& store, const std::string& key_id, const NamedText& wrap,
                           std::string_view passphrase) {
   if (const auto other = OtherKeyOf(wrap.text, key_id)) {
@@ -172,7 +173,7 @@ Result<DataKey> UnwrapOwn(const Store& store, const std::string& key_id, const N
   return key;
 }
 
-// The key, if the wrap that was opened last time is still there and opens it.
+// The key, if the wrap that was opened last time still exists and the passphrase opens it.
 Result<std::optional<OpenedKey>> TryFirst(Store& store, const std::string& key_id,
                                           const RepositoryOptions& options) {
   const std::string& name = options.first_wrap;
@@ -212,10 +213,10 @@ Result<FirstObjects> ListOldestWraps(Store& store, const std::string& prefix) {
 
 namespace {
 
-// How much older than the last look something must be to be from before: as far as the clocks of a
-// store's nodes may be apart.
+// How much older than the last check an object must be to count as older. The clocks of a store's
+// nodes may differ by less than this.
 constexpr std::chrono::seconds kClockTolerance{5};
-// What was stored first is listed first, as a rule.
+// The objects that were stored first are usually listed first.
 constexpr std::size_t kNamesLookedAt = 1000;
 constexpr std::size_t kBackupsLookedAt = 16;
 
@@ -226,8 +227,8 @@ Result<bool> HoldsOlder(Store& store, std::string_view prefix, TimePoint than) {
   });
 }
 
-// A backup.json that the key has signed: its writer has seen the identity there
-// (RequireKeyInPlace).
+// Whether there is a backup.json that the key has signed. Its writer has checked that the identity
+// was in place (RequireKeyInPlace).
 Result<bool> HoldsSignedBackup(Store& store, const SealPolicy& policy) {
   ASSIGN_OR_RETURN(const std::vector<std::string> labels, store.ListDirectories(kBackupPrefix));
   std::size_t left = kBackupsLookedAt;
@@ -245,7 +246,8 @@ Result<bool> HoldsSignedBackup(Store& store, const SealPolicy& policy) {
   return false;
 }
 
-// The names of what is missing; they are in the store when it returns.
+// Puts back what is missing of the entrance. Run() returns the names of the objects that it has
+// stored.
 class PutBack {
  public:
   PutBack(Store& store, const RepositoryOptions& options, const Environment& environment,
@@ -262,8 +264,8 @@ class PutBack {
       if (!identity && !(IsDamagedDocument(identity.error()) && Held(object.name))) {
         return identity.error();
       }
-      // Beside a wrap of ours no identity of the repository names no key, though anybody can write
-      // one.
+      // If the repository has a wrap of the held key, an identity of a held system that names no
+      // key is forged.
       bool is_forged = identity && identity->key_id.empty() && !held_.key_id.empty() &&
                        Held(object.name) != nullptr;
       if (is_forged) {
@@ -282,7 +284,7 @@ class PutBack {
     if (objects.empty()) {
       RETURN_IF_ERROR(RequireOldPlace(system_identifier));
     }
-    // FORMAT.md section 7: the wrap before the identity.
+    // FORMAT.md section 7: the wrap is stored before the identity.
     ASSIGN_OR_RETURN(const bool lacks_wraps, LacksWraps());
     for (const NamedText& wrap : lacks_wraps ? held_.key_wraps : std::vector<NamedText>()) {
       ASSIGN_OR_RETURN(std::string name,
@@ -300,8 +302,8 @@ class PutBack {
   }
 
  private:
-  // A wrap of another key may be what is left of a repository that was made anew since: then our
-  // identity would make what is in it unreadable.
+  // A wrap of another key may belong to a repository that was created anew in the same place. Our
+  // identity would then make that repository unreadable.
   Status RefuseBesideOtherKey() {
     ASSIGN_OR_RETURN(const std::string other, WrapOfOtherKey(store_, held_.key_id));
     return other.empty() ? Ok() : Ambiguous(store_, other);
@@ -312,7 +314,7 @@ class PutBack {
     return found == held_.identities.end() ? nullptr : &*found;
   }
 
-  // Of the key that is held; nothing where the passphrase is another one by now.
+  // The seal policy of the held key. nullopt when the passphrase has changed meanwhile.
   std::optional<SealPolicy> Policy() const {
     if (held_.key_id.empty()) {
       return SealPolicy{Cipher::kNone, nullptr};
@@ -325,7 +327,7 @@ class PutBack {
     return std::nullopt;
   }
 
-  // Verified as far as it can be.
+  // Parses the identity, and verifies it if it names the held key and that key is known.
   Result<Identity> Read(const NamedText& object) const {
     Result<Identity> identity = ParseUnverifiedIdentity(object);
     return identity && policy_ && identity->key_id == held_.key_id ? ParseIdentity(object, *policy_)
@@ -344,7 +346,7 @@ class PutBack {
         return Ok();
       }
     }
-    // Without a key anybody's backup would do.
+    // Without a key, anybody can make a backup that looks right.
     if (policy_ && policy_->key) {
       ASSIGN_OR_RETURN(const bool is_signed, HoldsSignedBackup(store_, *policy_));
       if (is_signed) {
@@ -354,7 +356,8 @@ class PutBack {
     return UnprovenPlace(store_, first);
   }
 
-  // scrypt is run for one at most: what it can be run for is one.
+  // A text for which scrypt can run counts as a wrap, and LacksWraps() asks no further. So scrypt
+  // runs once at most.
   bool IsWrapOfOurs(std::string_view text) const {
     if (OtherKeyOf(text, held_.key_id)) {
       return false;
@@ -363,9 +366,10 @@ class PutBack {
     return key || key.error().code != ErrorCode::kDataCorrupted;
   }
 
-  // What is no wrap, or the wrap of another key, does not count. What we cannot open may be for
-  // another passphrase. Nothing in a repository is overwritten, so other content under the name of
-  // a wrap that is held is damage.
+  // Whether a wrap of the key must be put back. Objects that are no wraps, or wraps of another key,
+  // do not count. A wrap that the passphrase does not open counts, because it may belong to another
+  // passphrase. Other content under the name of a held wrap is damage, because nothing in a
+  // repository is overwritten.
   Result<bool> LacksWraps() {
     if (held_.key_id.empty()) {
       return false;
@@ -392,7 +396,7 @@ class PutBack {
     for (const NamedText& object : held_.identities) {
       const Status put = PutSmall(store_, object.name, AsBytes(object.text), PutMode::kCreate);
       if (!put && put.error().code == ErrorCode::kAlreadyExists) {
-        continue;  // that of another system, or another node was quicker
+        continue;  // the identity of another system, or another node was faster
       }
       RETURN_IF_ERROR(put);
       written_.push_back(object.name);
@@ -411,7 +415,7 @@ class PutBack {
 Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store, const std::string& service,
                                   const RepositoryOptions& options, const Environment& environment,
                                   std::uint64_t system_identifier) {
-  // Before the look: what is stored behind a loss that comes after it is no older than this.
+  // The time is taken before the check. Whatever is stored after a later loss is not older than it.
   ASSIGN_OR_RETURN(const TimePoint now, store->Now());
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    Repository::Open(store, options, environment));
@@ -419,21 +423,21 @@ Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store, const std
   return CopyEntrance(*repository, service, now);
 }
 
-// The errors of which a part of the entrance that is missing may be the cause.
+// Whether a missing part of the entrance can cause an error of this code.
 bool MayBeLost(ErrorCode code) {
   return code == ErrorCode::kDataCorrupted || code == ErrorCode::kPermissionDenied ||
          code == ErrorCode::kFailedPrecondition || code == ErrorCode::kConflict ||
          code == ErrorCode::kWrongKey;
 }
 
-// What is below key/ of a key, until one of them is opened.
+// The result of a search for a wrap of a key.
 struct WrapSearch {
   std::optional<OpenedKey> opened;
-  std::size_t count = 0;  // objects under the name of its wraps, as far as they are looked at
-  std::size_t tried = 0;  // that the passphrase does not open
-  bool has_more_to_try = false;  // than the limit allows
+  std::size_t count = 0;  // objects under the name of the key's wraps, as far as they are looked at
+  std::size_t tried = 0;  // wraps that the passphrase does not open
+  bool has_more_to_try = false;  // there are more wraps than may be tried
   bool is_cut = false;           // there are more objects than are looked at
-  std::optional<Error> damaged;  // the last that is no wrap of the key
+  std::optional<Error> damaged;  // the last object that is no wrap of the key
 };
 
 Result<WrapSearch> SearchWraps(Store& store, const std::string& key_id,
@@ -471,8 +475,8 @@ Result<WrapSearch> SearchWraps(Store& store, const std::string& key_id,
   return search;
 }
 
-// Of a repository that was opened with `key_id`. The hint promises that the object is put back only
-// where PutBack would do it.
+// The error for a missing identity of a repository that was opened with `key_id`. The hint promises
+// that the identity is put back only if PutBack would do so.
 Status LostSinceOpened(Store& store, const std::string& name, const std::string& key_id) {
   const std::string lost = fmt::format(
       "repository \"{}\" has lost its identity: there is no object \"{}\"", store.location(), name);
@@ -507,7 +511,7 @@ Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted) {
   if (first.empty()) {
     return identities;
   }
-  // Between the two looks somebody may have made the repository and begun to use it.
+  // Between the two requests another process may have created the repository and begun to use it.
   ASSIGN_OR_RETURN(identities, ReadIdentityObjects(store));
   if (!identities.empty()) {
     return identities;
@@ -602,7 +606,7 @@ Result<std::string> PutKeyWrap(Store& store, const std::string& key_id, const Na
       return put.error();
     }
     const Result<Bytes> there = GetSmall(store, name, limits::kKeyWrap);
-    // One that is too large is another.
+    // An object that is too large is another one.
     if (!there && there.error().code != ErrorCode::kDataCorrupted) {
       return there.error();
     }
@@ -649,8 +653,8 @@ Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std
 
 namespace {
 
-// That what is read as an identity now is the one that the repository was opened with, or another
-// of the same key.
+// Checks that the identity that is stored now names the key that the repository was opened with,
+// and is signed by it.
 Status RequireSameKey(const Repository& repository, const NamedText& object) {
   ASSIGN_OR_RETURN(const Identity now, ParseUnverifiedIdentity(object));
   const std::string& ours = repository.identities().front().key_id;
@@ -686,7 +690,7 @@ Status RequireRepositoryInPlace(const Repository& repository, std::uint64_t syst
   if (text) {
     return RequireSameKey(repository, {name, std::string(AsText(*text))});
   }
-  // Of a bucket that was deleted it is kFailedPrecondition.
+  // For a bucket that was deleted, the code is kFailedPrecondition.
   if (text.error().code != ErrorCode::kNotFound &&
       text.error().code != ErrorCode::kFailedPrecondition) {
     return text.error();

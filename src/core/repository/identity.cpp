@@ -18,7 +18,7 @@ Result<Identity> IdentityFrom(const Json& document, const std::string& name) {
   std::uint64_t format = 0;
   fields.Read("format", format);
   if (fields.status() && format != 1) {
-    // Before the rest, of which another format may have other members.
+    // Checked before the other members, because another format may have others.
     return MakeError(ErrorCode::kUnsupported, "object \"{}\" has unknown format {}", name, format)
         .WithHint("A newer version of veza_backup may have written it; use that version.");
   }

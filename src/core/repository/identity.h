@@ -1,4 +1,4 @@
-// identity/<system id>: to whom a repository belongs (FORMAT.md section 5).
+// identity/<system id>: the cluster that a repository belongs to (FORMAT.md section 5).
 #pragma once
 
 #include <cstdint>
@@ -19,34 +19,36 @@ struct Identity {
   std::uint64_t wal_segment_size = 0;
   std::uint32_t block_size = 0;
   std::string cipher;
-  std::string key_id;  // empty for none
+  std::string key_id;  // empty with cipher none
   std::string node;
   TimePoint created{};
 };
 
-// "key \"…\"", or "no key", for messages.
+// The words `key "…"` or "no key", for messages.
 std::string KeyInWords(const std::string& key_id);
 
-// A small object: its name, and its content as it lies in the store.
+// A small object: its name, and its content as stored.
 struct NamedText {
   std::string name;
   std::string text;
   bool operator==(const NamedText&) const = default;
 };
 
-// Signed, as the text to store under IdentityName().
+// The signed text to store under IdentityName().
 Result<std::string> SerializeIdentity(const Identity& identity, const SealPolicy& policy);
 
-// As it is written. Nothing is authenticated: the key that does it is only known by what it says.
+// Parses the text without checking its signature, because the key is not known before the identity
+// has named it. The content may be forged.
+// Also checks the signature.
 Result<Identity> ParseUnverifiedIdentity(const NamedText& object);
 Result<Identity> ParseIdentity(const NamedText& object, const SealPolicy& policy);
 Result<std::vector<Identity>> ParseUnverifiedIdentities(const std::vector<NamedText>& objects);
 
-// All objects whose names begin with `prefix`. kDataCorrupted when there are more than `count`, or
-// one is larger than `size` (core/limits.h).
+// Reads all objects whose names begin with `prefix`. kDataCorrupted when there are more than
+// `count`, or when one is larger than `size` (core/limits.h).
 Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix, std::size_t size,
                                            std::size_t count);
-// identity/…
+// All objects identity/….
 Result<std::vector<NamedText>> ReadIdentityObjects(Store& store);
 
 }  // namespace veza

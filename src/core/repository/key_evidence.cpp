@@ -11,11 +11,12 @@ namespace veza {
 
 namespace {
 
-// Object header and attributes frame are some 300 bytes.
+// The object header and the attributes frame take about 300 bytes.
 constexpr std::uint64_t kHeadSize = 4096;
-// Some pages of a listing.
+// A few pages of a listing.
 constexpr std::size_t kNamesLookedAt = 10'000;
-// At each end. What was stored with an older key is there, and what with a newer one.
+// At each end. What an older key has sealed is among the oldest, and what a newer key has sealed is
+// among the newest.
 constexpr std::size_t kObjectsLookedAt = 8;
 
 Result<std::vector<ObjectInfo>> OldestAndNewest(Store& store, const std::string& prefix) {
@@ -28,7 +29,7 @@ Result<std::vector<ObjectInfo>> OldestAndNewest(Store& store, const std::string&
   return objects;
 }
 
-// The beginning of the object; nothing where there is none to read.
+// The beginning of the object. nullopt when there is nothing to read.
 Result<std::optional<Bytes>> ReadHead(Store& store, const std::string& name) {
   Bytes head;
   const Status read = store.Get(name, {0, kHeadSize}, [&](ByteView piece) {
@@ -38,7 +39,7 @@ Result<std::optional<Bytes>> ReadHead(Store& store, const std::string& name) {
   if (read) {
     return std::optional(std::move(head));
   }
-  // It is empty, or has been removed since it was listed.
+  // The object is empty, or was removed since it was listed.
   if (read.error().code == ErrorCode::kNotFound ||
       read.error().code == ErrorCode::kInvalidArgument) {
     return std::optional<Bytes>();

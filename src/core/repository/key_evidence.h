@@ -1,4 +1,4 @@
-// What WAL in a repository says of the key that it needs.
+// Finds out which keys the WAL files in a repository were sealed with.
 #pragma once
 
 #include <cstdint>
@@ -14,16 +14,18 @@
 namespace veza {
 
 struct WalEvidence {
-  // Names of objects by the id of the key that has authenticated them; of no key that has opened
-  // nothing.
+  // The names of the objects that each key has authenticated, by key id. A key that has opened none
+  // is not listed.
   std::map<std::string, std::vector<std::string>> opened;
-  // That no key opens: damage, junk, or of a key that is not known. They say nothing.
+  // The objects that no key opens: damaged, junk, or sealed with an unknown key. They prove
+  // nothing.
   std::vector<std::string> unopened;
 };
 
-// Looks at some of the oldest and some of the newest WAL objects of the system, by the store's
-// time. A key has sealed one when it opens the beginning under the object's own name. One object
-// never decides: anybody can put one there, of any content. `keys`: by their ids.
+// Tests some of the oldest and some of the newest WAL objects of the system, by the store's time. A
+// key has sealed an object if it opens the object's beginning under the object's own name. No
+// single object may decide, because anybody who can write to the store can add one. `keys`: by key
+// id.
 Result<WalEvidence> LookAtWal(Store& store, std::uint64_t system_identifier,
                               const std::map<std::string, SealPolicy>& keys,
                               const Cancellation& cancellation);

@@ -17,20 +17,21 @@ const char* SlotStateName(SlotState state);  // "none", "running", …
 
 struct LockDocument {
   bool held = false;
-  std::string holder{};  // 32 hexadecimal digits, random for every acquisition
+  std::string holder{};  // 32 hexadecimal digits, random for each acquisition
   std::string node{};
   std::string process{};  // IdentifyThisProcess(); may be empty
   std::string purpose{};
   TimePoint acquired{};  // by the store's clock
   std::chrono::seconds lease{0};
   SlotRecords slots{};
-  // Of a backup on a standby: the WAL object that it waits for, and that exists only when the
-  // primary switches to the next segment (wal_need.h). Empty: it needs no help.
+  // For a backup on a standby: the WAL object that it waits for. The object exists only after the
+  // primary has switched to the next segment (wal_need.h). Empty when the backup needs no help.
   std::string needs_wal{};
 };
 
-// Signs and prints; checks the signature and every member. Text of others (error messages) that is
-// not UTF-8 is stored with U+FFFD in place of what is wrong. Errors name the object.
+// SerializeLock signs and prints; text that is not UTF-8, such as error messages, is stored with
+// U+FFFD in place of the invalid bytes. ParseLock checks the signature and every member. Errors
+// name the object.
 Result<std::string> SerializeLock(const LockDocument& lock, std::uint64_t epoch,
                                   const SealPolicy& policy);
 Result<LockDocument> ParseLock(std::string_view text, std::uint64_t epoch,

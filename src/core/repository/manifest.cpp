@@ -14,9 +14,9 @@ namespace veza {
 namespace {
 
 constexpr int kManifestVersion = 1;
-// The manifest of some hundred thousand files stays in memory; a larger one goes to a file.
+// The manifest of a few hundred thousand files stays in memory. A larger one goes to a file.
 constexpr std::size_t kManifestMemory = 8U << 20;
-// A manifest is fetched in ranges of so many bytes.
+// The size of the ranges in which a manifest is fetched.
 constexpr std::uint64_t kRange = 4U << 20;
 
 void Count(const Tablespace&, ManifestTotals&) {}
@@ -58,7 +58,7 @@ limits::ManifestLine LineLimit(const SealPolicy& policy) {
   return policy.encrypts() ? limits::kAuthenticManifestLine : limits::kManifestLine;
 }
 
-// At least as many as ParseJson() counts.
+// An upper bound on the number of values that ParseJson() counts.
 std::size_t CountValues(std::string_view line) {
   return 1 + static_cast<std::size_t>(std::ranges::count_if(
                  line, [](char c) { return c == ',' || c == ':' || c == '[' || c == '{'; }));
@@ -174,7 +174,7 @@ Error OtherManifest(const std::string& name) {
       .WithHint("The object was replaced after the backup was made. Restore another backup.");
 }
 
-// The range at `offset`, whole; behind the last one nothing may follow.
+// Fetches the whole range at `offset`. After the last range the object must end.
 Status FetchRange(const Repository& repository, const BackupSummary& backup, std::uint64_t offset,
                   Bytes& range) {
   const std::string name = ManifestName(backup.label);
@@ -250,8 +250,8 @@ Status ReadManifest(const Repository& repository, const BackupSummary& backup,
                     const ManifestVisitor& visit) {
   const std::string name = ManifestName(backup.label);
   Reader reader(name, repository.seal_policy(), backup, visit);
-  // A manifest may be of any length: it is taken line by line. One that inflates without end can be
-  // cancelled.
+  // A manifest may have any length, so it is read line by line. One that decompresses without end
+  // can be cancelled.
   StreamOpener opener(repository.seal_policy(), name, [&](ByteView plain) -> Status {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
     return reader.Take(plain);
@@ -282,7 +282,7 @@ Status GetPartOfBackup(const Repository& repository, const std::string& name, By
     begun = true;
     return sink(piece);
   });
-  // The sink may have the same code for a reason of its own.
+  // The sink may return the same code for another reason.
   if (!got && got.error().code == ErrorCode::kNotFound && !begun) {
     return MissingPart(name);
   }

@@ -1,4 +1,4 @@
-// The manifest: one record a line, written and read as a stream (FORMAT.md section 6).
+// The manifest of a backup: one record a line, written and read as a stream (FORMAT.md section 6).
 #pragma once
 
 #include <cstdint>
@@ -23,14 +23,14 @@ struct DirectoryRecord {
   std::uint32_t mode = 0;  // permission bits
 };
 
-// Neighbouring pages of a file, counted from its start.
+// A run of consecutive pages of a file, counted from its start.
 struct PageRun {
   std::uint32_t first = 0;
   std::uint32_t count = 0;
 };
 
-// Pages of a relation file that were changed since the full backup, packed densely: `extent` holds
-// the pages of all runs, one behind the other.
+// Pages of a relation file that have changed since the full backup. `extent` holds the pages of all
+// runs one after the other.
 struct PageExtent {
   Extent extent;
   std::vector<PageRun> runs;
@@ -42,7 +42,7 @@ struct FileRecord {
   std::uint64_t size = 0;
   std::int64_t mtime = 0;  // seconds since 1970
   std::vector<Extent> extents;
-  std::vector<PageExtent> pages{};  // take the place of what `extents` says of these pages
+  std::vector<PageExtent> pages{};  // replace what `extents` says of these pages
 };
 
 struct ManifestTotals {
@@ -56,14 +56,15 @@ struct ManifestTotals {
 
 using ManifestRecord = std::variant<Tablespace, DirectoryRecord, FileRecord, PackRecord>;
 
-// Add() may be called from several threads.
+// Writes a manifest. Add() may be called from several threads.
 class ManifestWriter {
  public:
   ManifestWriter(const Repository& repository, const std::string& label);
   ~ManifestWriter();
 
   Status Add(const ManifestRecord& record);
-  // Ends the stream and stores the object. Returns its size and digest for backup.json.
+  // Ends the stream and stores the object. Returns its size and digest, which belong into
+  // backup.json.
   struct Stored {
     std::uint64_t size = 0;
     Sha256Digest sha256{};
@@ -79,22 +80,23 @@ class ManifestWriter {
   std::mutex mutex_;
   std::unique_ptr<StreamSealer> sealer_;
   ManifestTotals totals_;
-  Status begun_;  // of the construction; reported by Commit()
+  Status begun_;  // the error of the constructor, if any; Commit() returns it
 };
 
-// Reads the manifest of `backup` record by record, verifies seal, size and digest against
-// backup.json and the counts of the end record. The visitor has been given unverified records when
-// an error is returned at the end; each record was authenticated, their completeness was not.
-// It may take as long as it likes: no request is under way while it is at work.
+// Reads the manifest of `backup` record by record. Checks the seal, the size and digest that
+// backup.json gives, and the counts in the end record. Each record is authenticated before the
+// visitor gets it. Whether the manifest is complete is known only at the end: when the function
+// returns an error, the visitor may already have seen records. The visitor may take any time,
+// because no request is open while it runs.
 using ManifestVisitor = std::function<Status(ManifestRecord&& record)>;
 Status ReadManifest(const Repository& repository, const BackupSummary& backup,
                     const ManifestVisitor& visit);
 
-// Of an object that a committed backup is made of.
+// The error for a missing object that belongs to a committed backup.
 Error MissingPart(const std::string& name);
 
-// Store::Get() of an object that a committed backup is made of: that there is none, or that it ends
-// before the range, is damage (kDataCorrupted) and no answer.
+// Store::Get() of an object that belongs to a committed backup. If the object is missing or ends
+// before the range, that is damage (kDataCorrupted).
 Status GetPartOfBackup(const Repository& repository, const std::string& name, ByteRange range,
                        const Sink& sink);
 

@@ -12,7 +12,7 @@ namespace veza {
 
 namespace {
 
-// The frame word and a tag.
+// The frame word and the authentication tag.
 constexpr std::size_t kShortestFrame = kFrameWordSize + 16;
 
 std::string ModeText(std::uint32_t mode) {
@@ -121,7 +121,8 @@ void ReadMode(JsonFields& fields, std::uint32_t& mode) {
   }
 }
 
-// A frame is read into memory as long as it is said to be.
+// Whether the extent's place can exist in a pack. The frame is read into memory, so its size must
+// be checked.
 bool LiesInPack(const Extent& extent) {
   const std::size_t longest = SealedFrameSize(Cipher::kAes256Cbc, kExtentSize);
   return extent.stored >= kShortestFrame && extent.stored <= longest &&
@@ -129,7 +130,7 @@ bool LiesInPack(const Extent& extent) {
          extent.frame < limits::kPack / kShortestFrame;
 }
 
-// The six members of an extent that is stored somewhere.
+// Parses the six members of an extent that is stored in a pack.
 bool StoredExtentFrom(const Json& item, Extent& extent) {
   if (!JsonFields::IntegerFrom(item[0], extent.length) ||
       !JsonFields::IntegerFrom(item[1], extent.pack) || extent.pack == 0 ||
@@ -164,7 +165,7 @@ bool ExtentFrom(const Json& item, Extent& extent) {
   }
 }
 
-// `limit`: the number of pages that the file can have.
+// `limit` is the number of pages of the file.
 bool RunsFrom(const Json& item, std::uint64_t limit, std::vector<PageRun>& runs) {
   if (!item.is_array() || item.empty() || item.size() % 2 != 0) {
     return false;
@@ -195,7 +196,7 @@ bool PageExtentFrom(const Json& item, std::uint64_t file_size, std::uint32_t blo
   return count <= kExtentSize && count * block_size == pages.extent.length;
 }
 
-// No page comes twice.
+// Whether no page occurs twice.
 bool AreDisjoint(const std::vector<PageExtent>& pages) {
   std::vector<PageRun> all;
   for (const PageExtent& extent : pages) {

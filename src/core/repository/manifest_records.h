@@ -11,12 +11,12 @@
 
 namespace veza {
 
-// Without the line end.
+// Returns the line without its line feed.
 std::string SerializeRecord(const ManifestRecord& record);
 
-// A record other than the first and the last. `object_name` is for messages. kUnsupported for a
-// type that is not known; kDataCorrupted for members that are missing, of another type, or that a
-// backup like `backup` cannot have.
+// Parses any record but the first and the last. `object_name` is for messages. kUnsupported when
+// the type is unknown. kDataCorrupted when members are missing, have the wrong type, or have values
+// that a backup like `backup` cannot have.
 Result<ManifestRecord> ParseRecord(const Json& record, const std::string& type,
                                    const BackupSummary& backup, const std::string& object_name);
 

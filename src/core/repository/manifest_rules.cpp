@@ -19,7 +19,7 @@ constexpr std::string_view kControlFile = "global/pg_control";
 constexpr std::string_view kTablespaces = "pg_tblspc";
 constexpr std::string_view kWal = "pg_wal";
 
-// What a restore writes, whether the backup has it or not.
+// The files that a restore writes, whether or not the backup contains them.
 constexpr std::array<std::string_view, 8> kFilesOfRestore = {
     kControlFile,      "backup_label",   "tablespace_map",      "postgresql.auto.conf",
     "recovery.signal", "standby.signal", kRecoverySettingsFile, kDirectoryNote};
@@ -40,7 +40,7 @@ std::string PathOf(const Tablespace& tablespace) {
   return fmt::format("{}/{}", kTablespaces, tablespace.oid);
 }
 
-// Into the message it goes no longer than a file system could have it.
+// The path as it is quoted in messages: shortened to the longest file name.
 std::string_view Shown(std::string_view path) {
   return path.substr(0, std::size_t{NAME_MAX});
 }
@@ -92,7 +92,7 @@ Error ManifestRules::Misplaced(std::string_view path) const {
       .WithHint(kHint);
 }
 
-// Of a location that only the restore fills, and marks meanwhile.
+// Whether a restore creates this file itself: its claim on the location of a tablespace.
 bool ManifestRules::IsClaim(std::string_view path) const {
   return LastPart(path) == kClaim &&
          std::ranges::any_of(backup_.tablespaces, [&](const Tablespace& tablespace) {
@@ -128,7 +128,8 @@ Status ManifestRules::Take(const ManifestRecord& record) {
   }
   RETURN_IF_ERROR(TakePath(file->path, false));
   ++files_;
-  // Holes cost nothing: without this a few bytes could make files of any size.
+  // A hole takes no space in the repository. Without this check, a few bytes could create files of
+  // any size.
   if (file->size > backup_.size - size_) {
     return MakeError(ErrorCode::kDataCorrupted,
                      "with \"{}\" the manifest of backup \"{}\" has more bytes than the {} that "

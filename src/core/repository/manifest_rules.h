@@ -1,7 +1,8 @@
-// What the manifest of every backup keeps to: where its files and directories can be, and how large
-// they are together. A manifest that does not keep to it would fail half way through a restore, or
-// make of the target something that no backup holds; with cipher none anybody may have written it.
-// A restore and a verification both read by ReadWithRules(): what the one refuses the other finds.
+// Rules that the manifest of every backup obeys: where files and directories may be, and how large
+// all files are together. A manifest that breaks them would make a restore fail half way, or would
+// put files into the target that no backup contains. With cipher none anybody may have written it.
+// Restore and verification both read manifests by ReadWithRules(), so that a verification finds
+// what a restore would refuse.
 #pragma once
 
 #include <array>
@@ -19,28 +20,30 @@
 
 namespace veza {
 
-// Whether a backup can have a file (`is_directory`: a directory) at this path. Not asked: what else
-// the backup has. False for
-// - what no file system can hold;
-// - what no version of the walk (data_directory.h) has visited: postmaster.pid and other names that
-//   are left out, what is in directories that are kept empty, and all of pg_wal but two
-//   directories;
-// - names that a restore gives to files of its own; a directory, where a restore writes a file.
+// Whether a backup can contain a file (`is_directory`: a directory) at this path, whatever else it
+// contains. False for
+// - a path that no file system can hold;
+// - a path that no version of the walk (data_directory.h) visits: excluded names such as
+//   postmaster.pid, the content of directories that are kept empty, and everything in pg_wal except
+//   two directories;
+// - names that a restore gives to its own files, and a directory where a restore writes a file.
 bool CanBeInBackup(std::string_view path, bool is_directory);
 
-// Takes some 40 bytes of memory for each path. Both give kDataCorrupted, naming the path.
+// Checks the records of one manifest, in order. Takes about 40 bytes of memory for each path. Both
+// functions return kDataCorrupted and name the path.
 class ManifestRules {
  public:
   explicit ManifestRules(const BackupSummary& backup);
 
-  // The directory comes before what it holds, no path comes twice, and all files together have no
-  // more bytes than backup.json says.
+  // Checks one record: a directory precedes its content, no path occurs twice, and all files
+  // together have no more bytes than backup.json says.
   Status Take(const ManifestRecord& record);
-  // After the last record: nothing is missing without which a restore could not end.
+  // To be called after the last record. Checks that the counts match backup.json, and that the
+  // manifest names what a restore cannot do without.
   Status Finish() const;
 
  private:
-  // The beginning of the path's SHA-256: nobody can make up two paths with the same.
+  // The first half of the path's SHA-256. Nobody can construct two paths with the same key.
   using Key = std::array<std::uint8_t, 16>;
   struct HashOfKey {
     std::size_t operator()(const Key& key) const {
@@ -58,13 +61,13 @@ class ManifestRules {
 
   const BackupSummary& backup_;
   mutable Sha256 sha256_;
-  Keys named_;        // all that had a record
-  Keys directories_;  // those of them, and the places that a restore makes by itself
+  Keys named_;        // every path that had a record
+  Keys directories_;  // the directories among them, and those that a restore creates itself
   std::uint64_t size_ = 0;
   std::uint64_t files_ = 0;
 };
 
-// ReadManifest() by these rules. A record that breaks one is not visited.
+// ReadManifest() with these rules. The visitor gets no record that breaks one.
 Status ReadWithRules(const Repository& repository, const BackupSummary& backup,
                      const ManifestVisitor& visit);
 

@@ -1,4 +1,4 @@
-// Every object name of the repository is built and taken apart here (FORMAT.md section 1).
+// Builds and parses every object name of the repository (FORMAT.md section 1).
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ inline constexpr std::string_view kLeasePrefix = "lease/";
 inline constexpr std::string_view kGapPrefix = "gap/";
 inline constexpr std::string_view kDrillPrefix = "drill/";
 inline constexpr std::string_view kProbePrefix = "probe/";
-// With which a store is tried before it is written to (core/storage/conditional_writes.h). It
-// stays.
+// The object that tests whether a store honours conditional writes
+// (core/storage/conditional_writes.h). It is never deleted.
 inline constexpr std::string_view kConditionalWriteProbe = "probe/conditional-writes";
 
 std::string IdentityName(std::uint64_t system_identifier);
@@ -37,45 +37,48 @@ std::string WalTimelinePrefix(std::uint64_t system_identifier, std::uint32_t tim
 
 std::string FullLabel(TimePoint start);
 std::string DiffLabel(std::string_view full_label, TimePoint start);
-// Nothing for what is not a label; otherwise its type, and for a diff the label of its full.
+// The type of a backup, and the label of its full (its own for a full). nullopt for a text that is
+// not a label.
 struct LabelParts {
   BackupType type = BackupType::kFull;
   std::string full_label;
 };
 std::optional<LabelParts> ParseLabel(std::string_view label);
-// When the backup was begun: "20261122-020000", for a diff its own time. Compares as the times do.
-// Empty for what is not a label.
+// When the backup was begun, as text: "20261122-020000"; for a diff, the diff's own time. The order
+// of these texts is that of the times. Empty for a text that is not a label.
 std::string_view LabelTimeText(std::string_view label);
-// The same as a time; nothing also when there is no such date.
+// The same as a time. nullopt also when the date does not exist.
 std::optional<TimePoint> ParseLabelTime(std::string_view label);
 
 std::string BackupDirectory(std::string_view label);  // ends with '/'
 std::string PackName(std::string_view label, std::uint32_t number);
-// The number, when this is the name of a pack of the backup.
+// The pack's number. nullopt if `name` is not the name of a pack of this backup.
 std::optional<std::uint32_t> ParsePackName(std::string_view label, std::string_view name);
 std::string ManifestName(std::string_view label);
 std::string BackupDocumentName(std::string_view label);
-// What backup.json will be, while the WAL of the copy is waited for.
+// The text of the future backup.json, stored while the backup waits for the WAL that it needs.
 std::string FinishedCopyName(std::string_view label);
 
 std::string PinName(std::string_view label);
 
-// `id`: 16 hexadecimal digits. The name begins with the label and, as that of a diff does, with
-// that of its full. Nothing for another name; otherwise the label.
+// `id` is 16 hexadecimal digits. The name begins with the backup's label, and so for a diff with
+// the label of its full. ParseLeaseName returns the label; nullopt for any other name.
 std::string LeaseName(std::string_view label, std::string_view id);
 std::optional<std::string> ParseLeaseName(std::string_view name);
 
-// `first` and `last` are names of segments.
+// `first` and `last` are names of WAL segments.
 std::string GapPrefix(std::uint64_t system_identifier);
 std::string GapName(std::uint64_t system_identifier, std::string_view first, std::string_view last);
-// The order of names is that of the times. Nothing for another name; otherwise the label.
+// The order of these names is the order of their times. ParseDrillName returns the label; nullopt
+// for any other name.
 std::string DrillName(TimePoint started, std::string_view label);
-// Names of records from here on are of a time that is still to come, by more than clocks differ:
-// they do not count, or they would push out the true ones.
+// The first name that lies in the future by more than clocks may differ. Records with this name or
+// a later one are ignored. Otherwise they could displace the true ones.
 std::string FirstDrillAhead(TimePoint now);
 std::optional<std::string> ParseDrillName(std::string_view name);
 
-// Epochs have ten decimal digits, so that the order of names is theirs. Nothing for another name.
+// Epochs have ten decimal digits, so that the order of names is the order of epochs. ParseLockName
+// returns nullopt for any other name.
 std::string LockName(std::uint64_t epoch);
 std::optional<std::uint64_t> ParseLockName(std::string_view name);
 

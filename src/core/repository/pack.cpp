@@ -6,8 +6,8 @@ namespace veza {
 
 namespace {
 
-// Room for what may still come when the target is just not reached: one frame of the largest extent
-// that could not be compressed, the sealing's overhead, and the last frame.
+// Room for what may follow when a pack is just below its target size: one frame of the largest
+// extent that could not be compressed, the overhead of sealing, and the last frame.
 constexpr std::size_t kPackSlack = kExtentSize + (64U << 10);
 
 }  // namespace
@@ -19,7 +19,7 @@ ExtentDigest DigestExtent(ByteView plain) {
   return digest;
 }
 
-// Never zeroed: only what is used is touched.
+// The buffer is not zeroed, so that only the pages that are used take memory.
 PackBuffer NewPackBuffer() {
   return std::make_unique_for_overwrite<std::uint8_t[]>(kPackTarget + kPackSlack);
 }

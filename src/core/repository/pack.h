@@ -1,4 +1,4 @@
-// Packs: many extents sealed into one object (FORMAT.md section 3).
+// Packs: objects that hold many sealed extents (FORMAT.md section 3).
 #pragma once
 
 #include <array>
@@ -13,21 +13,23 @@
 
 namespace veza {
 
-inline constexpr std::size_t kExtentSize = 1U << 20;   // plain bytes at most
-inline constexpr std::size_t kPackTarget = 16U << 20;  // a pack is closed when it passes this
-inline constexpr std::size_t kExtentDigestSize = 16;   // leading bytes of the plain SHA-256
+inline constexpr std::size_t kExtentSize = 1U << 20;  // uncompressed bytes of an extent, at most
+// A pack is closed when it is larger than this.
+inline constexpr std::size_t kPackTarget = 16U << 20;
+// The first bytes of the SHA-256 of the uncompressed content.
+inline constexpr std::size_t kExtentDigestSize = 16;
 using ExtentDigest = std::array<std::uint8_t, kExtentDigestSize>;
 
 ExtentDigest DigestExtent(ByteView plain);
 
-// Where an extent is. `pack` 0: a hole of `length` zero bytes. `of_full`: the pack is one of the
-// full backup that a diff refers to.
+// The place of an extent. `pack` 0 means a hole of `length` zero bytes. `of_full` means that the
+// pack belongs to the full backup that a diff refers to.
 struct Extent {
-  std::uint32_t length = 0;  // plain
+  std::uint32_t length = 0;  // uncompressed
   std::uint32_t pack = 0;
   std::uint32_t frame = 0;
   std::uint64_t offset = 0;
-  std::uint32_t stored = 0;  // the frame with its word
+  std::uint32_t stored = 0;  // size of the frame, with its frame word
   ExtentDigest digest{};
   bool of_full = false;
 };
@@ -35,26 +37,27 @@ struct Extent {
 struct PackRecord {
   std::uint32_t number = 0;
   std::uint64_t size = 0;
-  std::uint32_t frames = 0;  // extents in it
+  std::uint32_t frames = 0;  // number of extents in it
   ObjectHeader header{};
-  bool of_full = false;  // as in Extent
+  bool of_full = false;  // it belongs to the full that a diff refers to
 };
 
-// Memory for one pack, kept from one to the next: malloc would have some of it twice, in the arenas
-// of the threads that take and give it back.
+// The memory for one pack. It is passed on from one pack to the next. Freeing and allocating it
+// again would cost more, because malloc keeps freed memory in the arenas of different threads.
 using PackBuffer = std::unique_ptr<std::uint8_t[]>;
 PackBuffer NewPackBuffer();
 
-// A pack being filled by several threads: Reserve() is called under the owner's lock and hands out
-// disjoint places; Fill() seals into such a place without a lock. Close() once every place is
-// filled.
+// A pack that several threads fill. The caller serialises calls of Reserve(), which hands out
+// disjoint places. Fill() seals into such a place, and may be called from several threads at once.
+// Close() is called when every place is filled.
 class PackBuilder {
  public:
   PackBuilder(std::uint32_t number, std::string object_name, const SealPolicy& policy,
               const std::string& node, TimePoint now, Random& random,
               PackBuffer buffer = NewPackBuffer());
 
-  // Room for a frame of `plain` bytes. There always is some while full() is false.
+  // Reserves a place for a frame of `plain` uncompressed bytes. There is always room while full()
+  // is false.
   struct Place {
     std::uint32_t frame = 0;
     std::uint64_t offset = 0;
@@ -65,13 +68,13 @@ class PackBuilder {
   bool full() const { return used_ >= kPackTarget; }
   bool empty() const { return frames_ == 0; }
 
-  // Seals the last frame; content() and record() are valid afterwards.
+  // Seals the last frame. content() and record() are valid afterwards.
   Status Close();
   ByteView content() const { return {buffer_.get(), used_}; }
   std::uint32_t number() const { return number_; }
   const std::string& object_name() const { return object_name_; }
   PackRecord record() const;
-  // For a later pack; the content of this one goes with it.
+  // Takes the memory for a later pack. content() is invalid afterwards.
   PackBuffer TakeBuffer() { return std::move(buffer_); }
 
  private:
@@ -81,8 +84,8 @@ class PackBuilder {
   PackBuffer buffer_;
   std::size_t used_ = 0;
   std::uint32_t frames_ = 0;
-  std::uint32_t extents_ = 0;  // frames_ without the last one; set by Close()
-  Status status_;              // of the construction; reported by Close()
+  std::uint32_t extents_ = 0;  // number of frames without the last one; set by Close()
+  Status status_;              // the error of the constructor, if any; Close() returns it
 };
 
 }  // namespace veza

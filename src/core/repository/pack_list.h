@@ -1,4 +1,4 @@
-// Whether the packs of a backup are in the repository, by what a listing tells of them.
+// Checks that the packs of a backup are in the repository, by a listing.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@ namespace veza {
 
 using PackSizes = std::map<std::uint32_t, std::uint64_t>;  // by number
 
-// Each of `wanted` is there under `label` and has its size. kDataCorrupted otherwise.
+// Checks that each pack of `wanted` exists under `label` and has the given size. kDataCorrupted
+// otherwise.
 Status RequirePacks(const Repository& repository, const std::string& label, PackSizes wanted);
 
 }  // namespace veza

@@ -9,7 +9,8 @@ namespace veza {
 
 namespace {
 
-// Bytes between two extents that are rather fetched and dropped than left out by another request.
+// If the bytes between two extents are no more than this, they are fetched and dropped, which is
+// cheaper than another request.
 constexpr std::uint64_t kLargestGap = 256U << 10;
 
 Error Damaged(const std::string& name, std::uint64_t frame, const char* what) {

@@ -1,5 +1,5 @@
-// Reads extents out of packs: a whole pack as one stream, or the parts that are wanted of it by
-// ranged reads.
+// Reads extents from packs: either a whole pack as one stream, or only the wanted parts by ranged
+// reads.
 #pragma once
 
 #include <cstdint>
@@ -15,19 +15,20 @@
 
 namespace veza {
 
-// One object a thread. The repository must outlive it.
+// Not thread-safe: use one reader for each thread. The repository must outlive it.
 class PackReader {
  public:
-  // `on_bytes` is told of what arrives from the store.
+  // `on_bytes` is called with the number of bytes that each piece from the store has.
   PackReader(const Repository& repository, std::function<void(std::uint64_t bytes)> on_bytes)
       : repository_(repository), on_bytes_(std::move(on_bytes)) {}
 
-  // `plain` is that of extents[index], opened and compared with its digest; valid during the call.
+  // `plain` is the uncompressed content of extents[index]. Its digest has been checked. It is valid
+  // during the call only.
   using ExtentVisitor = std::function<Status(std::size_t index, ByteView plain)>;
 
-  // Visits `extents`, which are sorted by frame, of the pack that `record` describes. When these
-  // are all that it holds, it is read whole, to its last frame. kDataCorrupted, naming the object,
-  // when it is missing, damaged or not what the manifest says.
+  // Visits `extents`, which must be sorted by frame, of the pack that `record` describes. If they
+  // are all extents of the pack, it is read whole. kDataCorrupted, naming the object, when it is
+  // missing, damaged or does not match the manifest.
   Status Read(const std::string& name, const PackRecord& record, std::span<const Extent> extents,
               const ExtentVisitor& visit);
 
@@ -36,7 +37,8 @@ class PackReader {
                    const ExtentVisitor& visit);
   Status ReadParts(const std::string& name, const PackRecord& record,
                    std::span<const Extent> extents, const ExtentVisitor& visit);
-  // `count` neighbours in the pack from extents[first] on, by one ranged read.
+  // Reads `count` extents from extents[first] on, which lie close together in the pack, by one
+  // ranged read.
   Status ReadRange(const ObjectOpener& opener, std::span<const Extent> extents, std::size_t first,
                    std::size_t count, const ExtentVisitor& visit);
   Result<ByteView> OpenExtent(const ObjectOpener& opener, const Extent& extent, ByteView frame);

@@ -32,9 +32,9 @@ Error OtherSystem(const Store& store, const Identity& owner, std::uint64_t syste
           "pg_upgrade or a new initdb), run SELECT veza_backup_init(accept_new_system => true).");
 }
 
-// An identity without a key can be written by anybody who may write to the store. Where there are
-// keys, it is not the one that the repository was made with: to follow it would end the encryption,
-// whatever the cipher is set to.
+// Anybody who can write to the store can write an identity without a key. If there are keys, the
+// repository was not created with that identity. To follow it would end the encryption, whatever
+// the cipher setting says.
 Status RequireNoKeys(Store& store) {
   ASSIGN_OR_RETURN(const FirstObjects keys, ListFirst(store, kKeyPrefix, 1));
   if (keys.objects.empty()) {
@@ -61,7 +61,7 @@ Error LostOwnIdentity(const Store& store, std::uint64_t system_identifier) {
           "veza_backup.cluster.");
 }
 
-// Writes the identity unless it is there. True: we wrote it.
+// Writes the identity unless it exists. Returns whether it was written.
 Result<bool> CreateIdentity(Store& store, const Identity& identity, const SealPolicy& policy) {
   const std::string name = IdentityName(identity.system_identifier);
   ASSIGN_OR_RETURN(const std::string text, SerializeIdentity(identity, policy));
@@ -155,7 +155,7 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
     return other.system_identifier == identity.system_identifier;
   });
   if (!is_ours && !present.empty()) {
-    // A new system has stored nothing yet.
+    // A new system has not stored WAL yet.
     ASSIGN_OR_RETURN(const bool has_wal,
                      HoldsObject(*store, WalSystemPrefix(identity.system_identifier)));
     if (has_wal) {
@@ -174,8 +174,8 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
     RETURN_IF_ERROR(RequireNoKeys(*store));
   }
   if (present.empty()) {
-    // A wrap that is there already is not taken up: its maker may be about to lose the race for the
-    // identity, and to delete it.
+    // A wrap that exists already is not used. The process that wrote it may be about to lose the
+    // race for the identity, and will then delete its wrap.
     SealPolicy policy{options.cipher, nullptr};
     std::string wrap_name;
     if (options.cipher != Cipher::kNone) {
@@ -191,7 +191,7 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
     }
     ASSIGN_OR_RETURN(const bool created, CreateIdentity(*store, ours, policy));
     if (!created && !wrap_name.empty()) {
-      // Another process of this cluster was faster; its key is the one.
+      // Another process of this cluster was faster. Its key is the one that counts.
       RETURN_IF_ERROR(store->Delete(wrap_name));
     }
   } else if (!is_ours) {

@@ -1,5 +1,5 @@
-// A cluster's repository: its store, its key, and who it belongs to. The entry to everything below:
-// wal_archive.h, backup_writer.h, backup_catalog.h and core/restore take a Repository.
+// The repository of a cluster: its store, its key, and the cluster that it belongs to. Archiving,
+// backup, restore and everything else that reads or writes a repository takes one of these.
 #pragma once
 
 #include <map>
@@ -20,31 +20,32 @@ namespace veza {
 struct RepositoryOptions {
   Cipher cipher = Cipher::kAes256Gcm;
   SecretString passphrase;  // empty exactly when cipher is kNone
-  // The key wrap that was opened last time: tried first. A name that does not fit does no harm.
+  // The key wrap that was opened last time; it is tried first. Empty or outdated does no harm.
   std::string first_wrap{};
   int compression_level = 3;
-  std::string node;             // who we are, for the objects we write
-  std::string spill_directory;  // for what does not fit in memory
+  std::string node;             // the name of this node, written into each object
+  std::string spill_directory;  // for data that do not fit into memory
 };
 
-// Thread-safe after Open(): everything is constant.
+// Thread-safe after Open(): nothing changes any more.
 class Repository {
  public:
-  // Reads identities and key. An empty store is kFailedPrecondition ("is not initialized") with a
-  // hint; Initialise() is for that. kDataCorrupted where something lies in it, but identity or key
-  // do not (entrance.h). kWrongKey for a passphrase that does not fit;
-  // kFailedPrecondition when the repository is encrypted and the options are not, or the other way
-  // round. kPermissionDenied where an identity names no key and there are keys, whatever the
-  // options say: it may be forged.
+  // Reads the identities and the key. Errors:
+  // - kFailedPrecondition ("is not initialized") when the store is empty; Initialise() creates a
+  //   repository. Also when the repository is encrypted and the options are not, or the other way
+  //   round.
+  // - kDataCorrupted when the store holds something, but no identity or no key (entrance.h).
+  // - kWrongKey when the passphrase does not fit.
+  // - kPermissionDenied when an identity names no key although there are keys, whatever the options
+  //   say. The identity may be forged.
   static Result<std::unique_ptr<Repository>> Open(std::shared_ptr<Store> store,
                                                   RepositoryOptions options,
                                                   Environment environment);
 
-  // Creates key and identity, or finds that they are there (idempotent), then opens. Only a primary
-  // may call it. A repository that belongs to other system identifiers is kConflict unless
-  // `accept_new_system`. One that has lost its identity is kDataCorrupted: a new key would make
-  // everything in it unreadable. Without a key none is made where there are keys
-  // (kPermissionDenied).
+  // Creates key and identity unless they exist (the call is idempotent), and opens the repository.
+  // Only a primary may call it. kConflict if the repository belongs to other system identifiers,
+  // unless `accept_new_system`. kDataCorrupted if it has lost its identity: a new key would make
+  // everything in it unreadable. With cipher none, kPermissionDenied if the store holds keys.
   static Result<std::unique_ptr<Repository>> Initialise(std::shared_ptr<Store> store,
                                                         RepositoryOptions options,
                                                         Environment environment,
@@ -56,14 +57,15 @@ class Repository {
   const RepositoryOptions& options() const { return options_; }
   const Environment& environment() const { return environment_; }
   const std::vector<Identity>& identities() const { return identities_; }
-  // As they lie in the store: identity/…, and the wrap that the passphrase has opened (none with
-  // cipher none). With these alone the repository can be opened again.
+  // The objects as stored: identity/…, and the wrap that the passphrase has opened (none with
+  // cipher none). These alone suffice to open the repository again.
   const std::vector<NamedText>& identity_objects() const { return identity_objects_; }
   const std::vector<NamedText>& key_wraps() const { return key_wraps_; }
 
-  // kConflict with a hint when this repository does not belong to the system.
+  // kConflict, with a hint, when the repository does not belong to this system.
   Status RequireSystem(std::uint64_t system_identifier) const;
-  // The identity of that system, or of the only one there is; otherwise an error that asks which.
+  // The identity of the given system, or of the only one. kInvalidArgument, with a hint that lists
+  // the systems, when there are several and none is given.
   Result<Identity> IdentityOf(std::optional<std::uint64_t> system_identifier) const;
 
  private:

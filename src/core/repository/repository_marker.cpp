@@ -31,7 +31,7 @@ constexpr const char* kIfItWasMoved =
     "veza_backup.s3_endpoint. If it is meant, because the repository was moved or its endpoint "
     "renamed, run SELECT veza_backup_init() and take a full backup.";
 
-// A file that does not name the service may mean any.
+// A file that does not name the service matches every service.
 bool IsSamePlace(const RepositoryMarker& a, const RepositoryMarker& b) {
   return a.location == b.location &&
          (a.service.empty() || b.service.empty() || a.service == b.service);
@@ -80,8 +80,8 @@ Error OtherKey(const RepositoryMarker& marker, const RepositoryMarker& opened) {
                 "a full backup.");
 }
 
-// Whoever can write to the store can make a repository that needs no key. So from one with a key no
-// node goes to one without by itself, nor by what says something else, as veza_backup_init() does.
+// Anybody who can write to the store can create a repository that needs no key. Therefore no server
+// goes from a repository with a key to one without a key automatically, nor by veza_backup_init().
 bool WouldEndEncryption(const std::optional<RepositoryMarker>& marker, const std::string& key_id) {
   return marker && !marker->key_id.empty() && key_id.empty();
 }
@@ -127,7 +127,7 @@ Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& 
     }
     return Unreadable("open", path, errno);
   }
-  // Of a small regular file, one read gives all.
+  // A small regular file is read completely by one read().
   std::string text(kLargestMarker, '\0');
   const ssize_t bytes = read(file.get(), text.data(), text.size());
   if (bytes < 0) {
@@ -154,7 +154,7 @@ Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& 
 Status RequireKeptEncryption(const std::string& data_directory, const std::string& location,
                              Cipher cipher) {
   const auto marker = ReadRepositoryMarker(data_directory);
-  // What cannot be read says nothing, and is written anew.
+  // A marker that cannot be read is ignored, and written anew.
   if (cipher != Cipher::kNone || !marker || !WouldEndEncryption(*marker, "")) {
     return Ok();
   }

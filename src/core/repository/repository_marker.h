@@ -1,12 +1,13 @@
-// The file `veza-repository` in the data directory: which repository this server archives to.
+// The file `veza-repository` in the data directory. It says which repository this server archives
+// to.
 //
-// A primary makes its repository by itself, on first use. Once it has one, it does not make
-// another: a mistyped `repository` or `cluster` would begin a new one, without a backup, and take
-// WAL there that the old one then lacks. Nor does it go on in one that is there already: an old
-// copy of the repository belongs to the same system and opens with the same key. The operator who
-// has moved it says so once, by veza_backup_init(). No backup holds the file, so that a restored
-// server may begin anew; a standby made by pg_basebackup has it, and belongs to the same
-// repository.
+// A primary creates its repository automatically when it first needs one. Once it has one, it does
+// not create another: with a mistyped `repository` or `cluster` it would begin a new repository
+// without a backup, and the old one would lack the WAL that goes there. Nor does it switch to
+// another repository that already exists, because an old copy of its repository belongs to the same
+// system and opens with the same key. An operator who has moved the repository says so once, by
+// veza_backup_init(). No backup contains the file, so that a restored server may begin anew. A
+// standby that pg_basebackup has made has the file, and belongs to the same repository.
 #pragma once
 
 #include <memory>
@@ -22,64 +23,69 @@ namespace veza {
 
 struct RepositoryMarker {
   std::string location;  // Store::location()
-  std::string service;   // ServiceOf() (connect.h); empty where a file does not say it
+  std::string service;   // ServiceOf() (connect.h); empty when the file does not name it
   std::string key_id;    // empty with cipher none
   bool operator==(const RepositoryMarker&) const = default;
 };
 
-// Nothing: there is none. kDataCorrupted, with what can be done, for what is none.
+// nullopt when there is no such file. kDataCorrupted, with a hint, when its content is not a
+// marker.
 Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& data_directory);
 
-// Where the file lies, and what it says that no Repository knows.
+// The data directory that holds the file, and what the file says that a Repository does not know.
 struct MarkerPlace {
   std::string data_directory;
   std::string service;
 };
 
-// A server that has archived with a key goes to a repository without one only by a DBA who has
-// deleted the file: who can write to the store can make such a repository, and a setting may be
-// lost. kFailedPrecondition for a `cipher` that would. What cannot be read says nothing.
+// A server that has archived with a key must not switch to a repository without one: anybody who
+// can write to the store can create such a repository, and a setting may be lost. Only a DBA may do
+// that, by deleting the file. kFailedPrecondition for a `cipher` that would end the encryption. A
+// marker that cannot be read is ignored.
 Status RequireKeptEncryption(const std::string& data_directory, const std::string& location,
                              Cipher cipher);
 
-// Durable when it returns; writes nothing where the file says so already. Errors as of
-// RequireKeptEncryption().
+// Writes the marker; it is durable on return. Writes nothing if the file already says the same.
+// Errors as of RequireKeptEncryption().
 Status MarkRepository(const MarkerPlace& place, const Repository& repository);
 
-// For one who has `opened` a repository of this system: kFailedPrecondition where the file names
-// another place, kConflict where it names another key at the same one. Without a file all is well.
+// For a server that has `opened` a repository of its system. kFailedPrecondition if the marker
+// names another place; kConflict if it names another key at the same place. Success if there is no
+// marker.
 Status CompareMarker(const std::string& data_directory, const RepositoryMarker& opened);
 
-// For one who has opened the server's own repository, with everything in it verified, and has made
+// For a server that has opened its own repository and verified everything in it, and has created
 // nothing.
-// - A primary that archives writes what InitialiseMarked() could not write. kConflict as above.
-// - A standby has the file of the primary that it was copied from. It makes no key and stops no
-//   other that does: it follows, where the location is the same, but not out of encryption
-//   (kConflict). It writes no file anew.
-// Errors as of CompareMarker().
+// - A primary that archives writes the marker that InitialiseMarked() could not write. Errors as of
+//   CompareMarker().
+// - A standby has the file of the primary that it was copied from. It creates no key, and cannot
+//   stop another server that does. So it follows to a new key if the location is the same, but not
+//   to a repository without a key (kConflict). It creates no file.
 Status KeepMarker(const std::string& data_directory, const RepositoryMarker& opened,
                   bool is_primary);
 
-// Whether there is a marker and it names this place, and no key where there is none.
+// Whether there is a marker that names this place, and following it would not end the encryption.
 //
-// Where it does not, a standby writes it only with a proof: its primary may have been moved to
-// another repository, and a standby that was restored from a backup has no marker yet. That the
-// settings of the standby name the repository proves nothing: they may be mistyped. That the WAL
-// which the standby has just replayed is in there is a proof, unless the standby stores WAL itself
+// If the marker does not name this place, a standby changes it only with a proof. Its primary may
+// have moved to another repository, and a standby that was restored from a backup has no marker
+// yet. The settings of the standby prove nothing, because they may be mistyped. A proof is that the
+// repository holds the WAL that the standby has just replayed, unless the standby stores WAL itself
 // (archive_mode = always).
 Result<bool> MarkerNames(const std::string& data_directory, const RepositoryMarker& opened);
-// For a standby that has the proof.
+// Changes the marker. Only for a standby that has the proof.
 Status MoveMarker(const std::string& data_directory, const RepositoryMarker& opened);
 
-// For whoever would write into a place that nobody has initialised: kFailedPrecondition where the
-// file says that this server has archived before, there or elsewhere. The settings may be mistyped.
+// To be called before a repository is created. kFailedPrecondition if the place is not initialized
+// and the marker says that this server has archived before, there or elsewhere: the settings may be
+// mistyped.
 Status RequireUnmarkedOrMade(Store& store, bool is_encrypted, const MarkerPlace& place);
 
-// As Repository::Initialise(), for a primary on its own account: what the marker says is not left
-// for another repository (kFailedPrecondition), made or not, or, at the same place, for another
-// key (kConflict). After a success with a repository that it has made the marker names it; only
-// then may WAL be acknowledged. Where the repository was there already, a marker that cannot be
-// written is no error: archiving is what frees a full disk. KeepMarker() tries again.
+// Repository::Initialise() for a primary that does so automatically. The place that the marker
+// names is not exchanged for another one, whether that one exists or not (kFailedPrecondition), nor
+// its key for another at the same place (kConflict). If this call has created the repository, the
+// marker names it on success; only then may WAL be acknowledged. If the repository existed already,
+// failing to write the marker is no error, because archiving must go on to free a full disk.
+// KeepMarker() tries again.
 Result<std::unique_ptr<Repository>> InitialiseMarked(const std::shared_ptr<Store>& store,
                                                      const RepositoryOptions& options,
                                                      const Environment& environment,

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kRenewalsPerLease = 5;
 
-// An error of this document alone, not of the store.
+// Whether the error concerns this document alone, and not the store.
 bool IsUnreadable(const Error& error) {
   return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kUnsupported ||
          error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kWrongKey;
@@ -26,14 +26,14 @@ TimePoint ExpiryOf(TimePoint renewed, std::chrono::seconds lease) {
   return renewed + lease + kStoreTimePrecision;
 }
 
-// A time that is far ahead was given by a clock that was wrong. It must not keep things for ever:
-// who is alive renews the lease, which gives it a time of the present.
+// A time far in the future comes from a wrong clock, and must not keep a lease alive for ever. A
+// living process renews its lease, which gives it a correct time.
 bool IsAlive(TimePoint renewed, std::chrono::seconds lease, TimePoint now) {
   return now <= ExpiryOf(renewed, lease) && renewed - now <= kLongestLease;
 }
 
-// Nothing when it has gone meanwhile. One that is over, whatever it says, is not read: also what
-// the store cannot read any more is over in the end.
+// nullopt when the object has vanished. An object that was not renewed for the longest lease has
+// lapsed, whatever it says, and is not read. So even an object that the store cannot read lapses.
 Result<std::optional<LeaseState>> ReadLease(const Repository& repository, const ObjectInfo& object,
                                             TimePoint now) {
   LeaseState state;
@@ -125,7 +125,7 @@ std::string LeaseState::Holder() const {
 Result<std::vector<LeaseState>> ReadLeases(const Repository& repository, std::string_view prefix,
                                            const std::set<std::string>& known) {
   Store& store = repository.store();
-  // Before the listing, so that a lease is rather taken for alive.
+  // The time is taken before the listing, so that in doubt a lease counts as alive.
   ASSIGN_OR_RETURN(const TimePoint now, store.Now());
   std::vector<ObjectInfo> objects;
   std::size_t in_force = 0;
@@ -217,8 +217,8 @@ Status RestoreLease::Write(const LeaseDocument& document) const {
   return PutSmall(repository_.store(), name_, AsBytes(text), PutMode::kReplace);
 }
 
-// A renewal that fails is made up for by the next one, also when the lease has lapsed meanwhile and
-// somebody has removed it: then it protects what is left.
+// If a renewal fails, the next one makes up for it. That holds even if the lease has lapsed
+// meanwhile and was removed: the new one protects what is left.
 void RestoreLease::RenewUntilStopped() {
   const auto pause = std::chrono::milliseconds(kCopyLease) / kRenewalsPerLease;
   while (repository_.environment().clock->Sleep(pause, &stop_)) {

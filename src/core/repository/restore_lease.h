@@ -1,10 +1,10 @@
-// What a restore or a drill leaves in the repository while it needs a backup and its WAL:
-// lease/<label>.<id> (FORMAT.md section 11). Retention leaves both alone while the lease is alive.
+// A lease says that a restore or a drill needs a backup and its WAL: lease/<label>.<id> (FORMAT.md
+// section 11). Retention keeps both while the lease is alive.
 //
-// As with the lock, the store's own time alone decides whether a lease is alive, so it lapses by
-// itself when whoever took it was killed. A lease is a courtesy and no proof: somebody with an
-// older version, or with a mouse, can delete what it names. So whoever restores looks again at the
-// end (plan.h, RequireStillThere).
+// As with the lock, only the store's time decides whether a lease is alive. So a lease ends by
+// itself when its process was killed. A lease is no guarantee: an older version, or a person, may
+// delete what it protects. So a restore checks again at its end that everything is still there
+// (plan.h, RequireStillThere).
 #pragma once
 
 #include <chrono>
@@ -26,17 +26,17 @@
 
 namespace veza {
 
-// While vezactl copies, and renews it: soon over when vezactl was killed and nothing that it has
-// written can be used.
+// While vezactl copies, it renews its lease. This one is short, because when vezactl is killed
+// nothing that it has written can be used.
 inline constexpr std::chrono::seconds kCopyLease{600};
-// From then on, and from each renewal by wal-get: it is people who start the server that was
-// restored, who look at it while it is paused at a target, and who sleep at night.
+// After the copy, and after each renewal by wal-get. This one is long, because people start the
+// restored server, look at it while it is paused at a target, and sleep at night.
 inline constexpr std::chrono::seconds kRecoveryLease{86'400};
 
 struct LeaseDocument {
   std::string label{};
   std::uint64_t system_identifier = 0;
-  Lsn start_lsn{};  // WAL from here on is needed, on every timeline
+  Lsn start_lsn{};  // all WAL from here on is needed, on every timeline
   std::string start_wal{};
   std::string node{};
   std::string process{};  // IdentifyThisProcess(), for people; may be empty
@@ -45,63 +45,68 @@ struct LeaseDocument {
   std::chrono::seconds lease{0};
 };
 
-// Signs and prints; checks the signature and every member. Errors name the object.
+// SerializeLease signs and prints. ParseLease checks the signature and every member. Errors name
+// the object.
 Result<std::string> SerializeLease(const LeaseDocument& lease, const std::string& name,
                                    const SealPolicy& policy);
 Result<LeaseDocument> ParseLease(std::string_view text, const std::string& name,
                                  const SealPolicy& policy);
 
-// A lease as it was found.
+// A lease in the repository.
 struct LeaseState {
   std::string name{};
-  std::string label{};                      // as the name has it
-  std::optional<LeaseDocument> document{};  // nothing when it cannot be read, or was not
-  TimePoint renewed{};                      // these two by the store's clock
+  std::string label{};  // from its name
+  // Nullopt when it cannot be read, or has lapsed and was not read.
+  std::optional<LeaseDocument> document{};
+  TimePoint renewed{};  // this time and `expires` are by the store's clock
   TimePoint expires{};
   bool alive = false;
 
-  // "a restore on node "…" until …", for messages.
+  // A text for messages: `a restore on node "…" until …`.
   std::string Holder() const;
 };
 
-// By name. What cannot be read (damaged, forged, too large, newer format) counts as a lease of a
-// day: it keeps, and lapses in the end. Of those that were not renewed for a day the documents are
-// not read, and at most limits::kLapsedLeases are given. Of the others, more than limits::kLeases
-// are kDataCorrupted: nobody could tell what they need. Only names that begin with `prefix`, and
-// none that is `known`.
+// The leases whose names begin with `prefix` and are not in `known`, in the order of their names. A
+// lease that cannot be read (damaged, forged, too large, newer format) counts as a lease of one
+// day: it protects its backup, and then lapses. Leases that were not renewed for a day have lapsed;
+// their documents are not read, and at most limits::kLapsedLeases of them are returned.
+// kDataCorrupted if more than limits::kLeases others exist, because then nobody can tell what they
+// need.
 Result<std::vector<LeaseState>> ReadLeases(const Repository& repository,
                                            std::string_view prefix = kLeasePrefix,
                                            const std::set<std::string>& known = {});
-// The one of this name; nothing when it has gone.
+// The lease of this name. nullopt when it does not exist.
 Result<std::optional<LeaseState>> ReadLeaseNamed(const Repository& repository,
                                                  const std::string& name);
-// Those on one backup, itself or its diffs.
+// The leases on this backup and on its diffs.
 Result<std::vector<LeaseState>> ReadLeasesOn(const Repository& repository,
                                              const std::string& label);
 
-// The alive one that needs this backup, itself or as the full of a diff; nothing when none does.
+// A living lease that needs this backup, directly or as the full of a diff. Null when there is
+// none.
 const LeaseState* FindLease(const std::vector<LeaseState>& leases, const std::string& label);
 
-// A lease of this process, renewed from a thread of its own (which inherits the caller's signal
-// mask) until it is kept for longer or ended. One thread calls the members. The repository must
-// outlive it.
+// A lease of this process. A thread of its own (which inherits the caller's signal mask) renews it
+// until KeepFor() or End(). All members must be called from one thread. The repository must outlive
+// the lease.
 class RestoreLease {
  public:
-  // The errors of a store that cannot be written to, kPermissionDenied above all, are the caller's
-  // to judge: the backup can be read all the same.
+  // When the store cannot be written to, above all with kPermissionDenied, the caller decides
+  // whether to go on: the backup can be read without a lease.
   static Result<std::unique_ptr<RestoreLease>> Take(const Repository& repository,
                                                     const BackupSummary& backup,
                                                     const std::string& purpose);
-  // Stops renewing: without KeepFor() or End() the lease lapses soon.
+  // Stops renewing. Without KeepFor() or End() the lease lapses within kCopyLease.
   ~RestoreLease();
   RestoreLease(const RestoreLease&) = delete;
   RestoreLease& operator=(const RestoreLease&) = delete;
 
   const std::string& name() const { return name_; }
 
-  // Stops renewing; from now on it stays so long. After an error it is renewed as before.
+  // Makes the lease last for `time` from now and stops renewing. After an error the lease is
+  // renewed as before.
   Status KeepFor(std::chrono::seconds time);
-  // Nothing is needed any more.
+  // Removes the lease: the backup and its WAL are no longer needed.
   Status End();
 
  private:
@@ -113,14 +118,14 @@ class RestoreLease {
 
   const Repository& repository_;
   const std::string name_;
-  std::mutex mutex_;  // of the document, and of the order in which it is stored
+  std::mutex mutex_;  // guards document_, and the order in which it is stored
   LeaseDocument document_;
   Cancellation stop_;
   ThreadGroup renewer_;
 };
 
-// Makes the lease last from now on as long as it says, on behalf of who took it. A lease that is
-// not there any more is not made again, and is no error: somebody has ended it.
+// Renews a lease that another process has taken, for the duration that the lease itself states.
+// Success also when the lease no longer exists: somebody has ended it, and it is not created again.
 Status RenewLease(const Repository& repository, const std::string& name);
 
 }  // namespace veza

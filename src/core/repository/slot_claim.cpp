@@ -7,8 +7,8 @@
 namespace veza {
 namespace {
 
-// How long the nodes of a formation wait for the one among them that records the baselines: they
-// all learn of a new schedule in the same second.
+// How long the nodes of a formation wait for the one that records the baselines. All of them learn
+// of a new schedule in the same second.
 constexpr int kBaselineTries = 10;
 constexpr std::chrono::milliseconds kBaselinePause{500};
 

@@ -1,5 +1,5 @@
-// Claiming the slots of the schedules, and recording what became of them: what a node does while it
-// holds the cluster lock.
+// Claims the slots of backup schedules and records their outcome. A node does this while it holds
+// the cluster lock.
 #pragma once
 
 #include <string>
@@ -10,27 +10,26 @@
 
 namespace veza {
 
-// The purposes of a backup's lock.
+// The lock's purpose during a backup.
 inline constexpr const char* kFullBackupPurpose = "full backup";
 inline constexpr const char* kDiffBackupPurpose = "diff backup";
 
-// What the lock is used for, as far as the planner is concerned.
+// What the lock is used for, as the planner sees it.
 LockUse LockUseOf(const LockState& state);
 
-// kAlreadyExists, naming the node, when somebody else has taken care of the slot.
+// kAlreadyExists, naming the node, when another node has already taken care of the slot.
 Status ClaimSlot(ClusterLock& lock, const SlotClaim& claim);
 
-// The outcome of a claimed slot. `label` may be empty, and so may the error of a success.
+// The record of a claimed slot's outcome. `label` may be empty, and `error` is empty for a success.
 SlotRecord OutcomeOf(const SlotClaim& claim, SlotState state, const std::string& label,
                      const std::string& error);
 
-// For a full backup, scheduled or not, when it begins and when it ends: the diff that is due is
-// skipped.
+// Called when a full backup, scheduled or not, begins and ends: a diff that is due is skipped.
 Status SkipDueDiff(ClusterLock& lock, const ScheduleSettings& settings, TimePoint now);
 
-// Takes the lock and records, for kinds without any record, that what was due up to now is nobody's
-// business. A kind that somebody else has recorded meanwhile is left alone. Waits some seconds for
-// a lock that is taken, since its holder may be recording the same; kFailedPrecondition after that.
+// Takes the lock and records, for each kind that has no record yet, that slots up to now are not
+// made up for. A kind that another node has recorded meanwhile is left alone. If the lock is taken,
+// waits a few seconds, since its holder may be doing the same; after that, kFailedPrecondition.
 Status RecordBaselines(const Repository& repository, const std::vector<ScheduleKind>& kinds);
 
 }  // namespace veza

@@ -1,6 +1,6 @@
-// What stands in the place of backup.json when the remains of a backup that failed are removed: its
-// maker may be a process that was stopped, and must find the name taken when it wants to commit
-// (FORMAT.md section 7).
+// A tombstone takes the place of backup.json when the remains of a failed backup are removed. The
+// process that made the backup may only be suspended. When it goes on and tries to commit, it must
+// find the name taken (FORMAT.md section 7).
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ namespace veza {
 Result<std::string> SerializeTombstone(const std::string& label, const std::string& node,
                                        TimePoint created, const SealPolicy& policy);
 
-// Whether `text`, stored as backup.json of `label`, is a tombstone with a good signature.
+// Whether `text`, stored as backup.json of `label`, is a tombstone with a valid signature.
 bool IsTombstone(std::string_view text, std::string_view label, const SealPolicy& policy);
 
 }  // namespace veza
