@@ -20,25 +20,25 @@ namespace veza {
 
 namespace {
 
-// Between two looks at the lock; a name takes some 60 bytes.
+// The number of objects to delete between two checks of the lock. A name takes about 60 bytes.
 constexpr std::size_t kBatch = 1000;
-// After Ctrl-C: so long it may still take to let the next one in.
+// How long it may take, after Ctrl-C, to release the lock for the next node.
 constexpr std::chrono::milliseconds kReleasePatience{1000};
 constexpr const char* kWaitsForRoom =
     "waits until the repository can be written to; call veza_backup_expire() again";
 constexpr const char* kPurpose = "expiry of backups";
 
-// A part of a listing: names with `prefix`, behind `start_after`, before `end` (empty: no end),
-// that `wanted` accepts.
+// A part of a listing: the names that begin with `prefix`, come after `start_after` and before
+// `end` (empty means no end), and that `wanted` accepts.
 struct NameRange {
   std::string prefix;
   std::string start_after;
   std::string end;
   std::function<bool(const std::string&)> wanted;
-  bool new_lease_stops = false;  // the rest stays when a restore begins meanwhile
+  bool new_lease_stops = false;  // stop when a restore begins meanwhile
 };
 
-// The first of them, at most kBatch.
+// The first names of the range, at most kBatch.
 Result<std::vector<std::string>> NextNames(Store& store, const NameRange& range) {
   std::vector<std::string> names;
   bool seen_enough = false;
@@ -96,12 +96,13 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
   input.wal_segment_size = identity.wal_segment_size;
   input.active_node = std::move(active_node);
   input.without_lock = without_lock;
-  // The archive before the catalog: a timeline that appears in between can then only be too new.
+  // The archive is read before the catalog. A timeline that appears in between is then only too
+  // new.
   ASSIGN_OR_RETURN(input.lineage, ReadLineage(repository, identity));
   ASSIGN_OR_RETURN(input.catalog, ReadBackupCatalog(repository));
   ASSIGN_OR_RETURN(input.pins, ReadPins(repository));
   ASSIGN_OR_RETURN(input.leases, ReadLeases(repository));
-  // The oldest come first: where there are more, the others go next time.
+  // The oldest records are listed first. If there are more, the next expiry sees the rest.
   ASSIGN_OR_RETURN(const FirstObjects drills,
                    ListFirst(repository.store(), kDrillPrefix, limits::kDirectories));
   for (const ObjectInfo& object : drills.objects) {
@@ -126,7 +127,8 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
 
 class Remover {
  public:
-  // `guard` is asked before each deletion, or batch of them, and forbids it by an error.
+  // `guard` is called before each deletion, or batch of deletions. An error from it forbids the
+  // deletion.
   Remover(const Repository& repository, std::uint64_t system_identifier,
           std::function<Status()> guard, int requests_in_flight)
       : repository_(repository),
@@ -135,7 +137,7 @@ class Remover {
         guard_(std::move(guard)),
         requests_in_flight_(requests_in_flight) {}
 
-  // Of these the decisions know.
+  // Remembers the leases that the decisions have taken into account.
   void NoteLeases(const std::vector<RetentionDecision>& decisions) {
     for (const RetentionDecision& decision : decisions) {
       if (decision.kind == RetentionKind::kLease && decision.keep) {
@@ -146,7 +148,7 @@ class Remover {
 
   Status Run(std::vector<RetentionDecision>& decisions) {
     NoteLeases(decisions);
-    // Diffs before their fulls, so that there is never a diff without its full.
+    // Diffs are removed before their fulls, so that there is never a diff without its full.
     const auto is_diff = [](const RetentionDecision& decision) { return IsDiff(decision); };
     RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kBackup, is_diff));
     for (const RetentionKind kind :
@@ -196,7 +198,7 @@ class Remover {
     return ParseLabel(decision.name)->type == BackupType::kDiff;
   }
 
-  // The decision came too late.
+  // Keeps what the decision would have removed, because the situation has changed since.
   Status Overtaken(RetentionDecision& decision, std::string reason) {
     decision.keep = true;
     decision.reason = std::move(reason);
@@ -204,7 +206,7 @@ class Remover {
     return Ok();
   }
 
-  // What cannot be removed while nothing can be written. Nothing else depends on it.
+  // Keeps what cannot be removed while the store accepts no writes. Nothing else depends on it.
   static Status Postpone(RetentionDecision& decision) {
     decision.keep = true;
     decision.reason = kWaitsForRoom;
@@ -226,7 +228,7 @@ class Remover {
     return RemoveContents(decision.name);
   }
 
-  // Whoever took it may have renewed it since, after it had lapsed.
+  // The lease had lapsed, but its process may have renewed it since.
   Status RemoveLease(RetentionDecision& decision) {
     RETURN_IF_ERROR(guard_());
     ASSIGN_OR_RETURN(const std::optional<LeaseState> lease,
@@ -237,7 +239,7 @@ class Remover {
     return store_.Delete(decision.name);
   }
 
-  // Whether somebody has begun to restore since the decisions were made.
+  // Whether a restore has begun since the decisions were made.
   Result<bool> HasNewLease() {
     ASSIGN_OR_RETURN(const std::vector<LeaseState> leases,
                      ReadLeases(repository_, kLeasePrefix, known_leases_));
@@ -248,8 +250,9 @@ class Remover {
     RETURN_IF_ERROR(guard_());
     Status buried = Bury(decision.name);
     if (!buried && buried.error().code == ErrorCode::kNoSpace) {
-      // A note that the copy was whole, which serves nobody after a day: no backup needs it, and
-      // its room may do. Of all that is left it is the only thing that may go before the tombstone.
+      // The note that the copy was finished is useless after a day. No backup needs it, and
+      // deleting it may make enough room. It is the only part of a left-over that may go before the
+      // tombstone is written.
       RETURN_IF_ERROR(store_.Delete(FinishedCopyName(decision.name)));
       buried = Bury(decision.name);
     }
@@ -263,7 +266,7 @@ class Remover {
     return RemoveContents(decision.name);
   }
 
-  // A tombstone is there when it succeeds. kAlreadyExists: a backup is.
+  // On success there is a tombstone. kAlreadyExists when there is a backup instead.
   Status Bury(const std::string& label) {
     const std::string name = BackupDocumentName(label);
     ASSIGN_OR_RETURN(
@@ -275,7 +278,7 @@ class Remover {
                 put.error().code != ErrorCode::kNoSpace)) {
       return put;
     }
-    // A full store may refuse even what is there already.
+    // A full store may refuse to replace even an object that exists.
     const Result<Bytes> there = GetSmall(store_, name, limits::kBackupDocument);
     if (!there && there.error().code == ErrorCode::kNotFound) {
       return put;
@@ -296,11 +299,11 @@ class Remover {
     return RemoveEach(
         {.prefix = std::string(kDrillPrefix),
          .start_after = "",
-         .end = decision.last + "/",  // behind the last one
+         .end = decision.last + "/",  // after the last one
          .wanted = [](const std::string& name) { return ParseDrillName(name).has_value(); }});
   }
 
-  // All but backup.json.
+  // Deletes everything except backup.json.
   Status RemoveContents(const std::string& label) {
     const std::string document = BackupDocumentName(label);
     return RemoveEach({.prefix = BackupDirectory(label),
@@ -309,7 +312,7 @@ class Remover {
                        .wanted = [&](const std::string& name) { return name != document; }});
   }
 
-  // By the same age as the plan, but of the present.
+  // Applies the same age as the plan, but at the present time.
   Status RemoveFragments() {
     RETURN_IF_ERROR(guard_());
     ASSIGN_OR_RETURN(const TimePoint now, store_.Now());
@@ -332,7 +335,7 @@ class Remover {
     ASSIGN_OR_RETURN(range.start_after, WalObjectName(system_identifier_, decision.name));
     range.start_after.pop_back();  // sorts before the first segment, and hardly before any other
     ASSIGN_OR_RETURN(range.end, WalObjectName(system_identifier_, decision.last));
-    range.end += '/';  // behind the last segment's .partial and .backup
+    range.end += '/';  // after the last segment's .partial and .backup files
     range.wanted = [&](const std::string& name) {
       const auto file = ParseWalFileName(name.substr(name.rfind('/') + 1));
       return file && file->kind != WalFileKind::kTimelineHistory &&
@@ -346,7 +349,7 @@ class Remover {
     return RemoveGapRecords(decision.last);
   }
 
-  // Of gaps in what is no longer there, up to the segment `last`.
+  // Removes the records of gaps in WAL that no longer exists, up to the segment `last`.
   Status RemoveGapRecords(const std::string& last) {
     const std::string name = GapName(system_identifier_, last.substr(0, 8), "");
     return RemoveEach({.prefix = name.substr(0, name.size() - 1),
@@ -380,12 +383,12 @@ class Remover {
   const std::uint64_t system_identifier_;
   const std::function<Status()> guard_;
   const int requests_in_flight_;
-  std::set<std::string> known_leases_;  // alive when the decisions were made
+  std::set<std::string> known_leases_;  // those that were alive when the decisions were made
   bool overtaken_ = false;
 };
 
-// In which order they go when there is no lock: first what nobody can miss. A tombstone goes after
-// what it stands for.
+// The order of removal without the lock: first what is of no use to anybody. A tombstone goes after
+// the objects that it protects.
 int RankWithoutLock(const RetentionDecision& decision) {
   switch (decision.kind) {
     case RetentionKind::kFragment:
@@ -404,7 +407,7 @@ int RankWithoutLock(const RetentionDecision& decision) {
   return ParseLabel(decision.name)->type == BackupType::kDiff ? 4 : 5;
 }
 
-// Why nothing could be removed from a full store.
+// The hint of the error that nothing could be removed from a full store.
 std::string HintOfFullStore(const std::vector<RetentionDecision>& decisions) {
   std::uint64_t bytes = 0;
   for (const RetentionDecision& decision : decisions) {
@@ -432,9 +435,10 @@ Status RequireNobody(const Repository& repository) {
   return Ok();
 }
 
-// The store is full, so the lock cannot be written. Nobody holds it, and whoever wants to take it
-// must write, too. So one thing after another is removed, each after a look that nobody is at work
-// yet, until the lock can be had: it is then in `lock`, and null when nothing was left to remove.
+// The store is full, so the lock cannot be written. Nobody holds it, and another node that wants it
+// must write, too. So objects are removed one decision at a time, each after a check that nobody
+// holds the lock, until the lock can be taken. It is then in `lock`; null when everything was
+// removed without it.
 Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
                                                 std::uint64_t system_identifier,
                                                 const RetentionSettings& settings,
@@ -458,7 +462,7 @@ Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
     RETURN_IF_ERROR(remover.RemoveOne(*order[i]));
     *lock = ClusterLock::Acquire(repository, {.purpose = kPurpose});
     if (*lock || lock->error().code != ErrorCode::kNoSpace) {
-      // What comes next is decided anew.
+      // The remaining decisions are made anew.
       std::for_each(order.begin() + static_cast<std::ptrdiff_t>(i) + 1, order.end(),
                     [](RetentionDecision* later) { later->keep = true; });
       return decisions;
@@ -522,7 +526,8 @@ Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& reposit
   Result<std::vector<RetentionDecision>> rest =
       Expire(repository, system_identifier, settings, **lock, requests_in_flight);
   if (!rest) {
-    // That error is the one to tell. A lock that stays is taken over after a while.
+    // The first error is the one to report. A lock that cannot be released is taken over after its
+    // lease.
     [[maybe_unused]] const Status released = (*lock)->ReleaseWithin(kReleasePatience);
     return rest;
   }

@@ -27,7 +27,7 @@ Status PinBackup(const Repository& repository, const std::string& label) {
                                  {"created", FormatUtc(repository.environment().clock->Now())}},
                                 repository.seal_policy(), name));
   RETURN_IF_ERROR(PutSmallOnce(repository.store(), name, AsBytes(text)));
-  // An expiry that had looked for pins before may be deleting it just now.
+  // An expiry that has read the pins before may be deleting the backup at this moment.
   const Result<BackupSummary> still_there = ReadBackup(repository, label);
   if (!still_there) {
     RETURN_IF_ERROR(repository.store().Delete(name));

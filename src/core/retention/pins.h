@@ -12,12 +12,12 @@ namespace veza {
 // The labels that have a pin, whether or not there is such a backup.
 Result<std::set<std::string>> ReadPins(const Repository& repository);
 
-// Pinning what is pinned, and the opposite, is a success. A backup that does not exist is kNotFound
-// or kInvalidArgument with a hint; a pin without its backup can be removed.
+// Pinning a pinned backup and unpinning an unpinned one succeed. kNotFound or kInvalidArgument,
+// with a hint, when the backup does not exist. A pin without its backup can still be removed.
 Status PinBackup(const Repository& repository, const std::string& label);
 Status UnpinBackup(const Repository& repository, const std::string& label);
 
-// Whether the backup, or a diff that needs it, has a pin at this moment.
+// Whether the backup, or a diff that needs it, has a pin now.
 Result<bool> IsPinned(const Repository& repository, const std::string& label);
 
 }  // namespace veza

@@ -14,16 +14,17 @@ namespace veza {
 
 namespace {
 
-// Retention settings: 0 is "all".
+// The limit that a setting means: 0 means "all".
 std::size_t LimitOf(int setting) {
   return setting == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(setting);
 }
 
-// The decisions on the backups of our system.
+// Decides on the backups of the system.
 //
-// Backups are counted along lines of history (lineage.h), each of which needs backups of its own.
-// Whatever is in doubt keeps: one backup pushes out another only when it is surely newer and surely
-// lies on the line, and the other goes only when that is so on every line that it may lie on.
+// Backups are counted on each line of history (lineage.h) separately, because each needs backups of
+// its own. In doubt a backup is kept: one backup displaces another only if it is certainly newer
+// and certainly lies on the line, and a backup is removed only if that is so on every line that it
+// may lie on.
 class BackupRules {
  public:
   explicit BackupRules(const RetentionInput& input) : input_(input) {
@@ -58,8 +59,8 @@ class BackupRules {
     return decision;
   }
 
-  // For WAL: the full backups from which on it is kept, and the newest good backups, which must
-  // lead to the present whatever the settings.
+  // The full backups from whose start on WAL is kept, and the newest good backups, which must lead
+  // to the present whatever the settings are.
   std::vector<const BackupSummary*> WalAnchors() const {
     std::vector<const BackupSummary*> anchors(newest_good_.begin(), newest_good_.end());
     const std::size_t limit =
@@ -74,7 +75,7 @@ class BackupRules {
     return anchors;
   }
 
-  // The newest line that is alive and that no good full backup surely leads to.
+  // The newest living line that no good full backup certainly leads to.
   std::optional<TimelineId> LineWithoutFull() const {
     for (auto line = lines_.rbegin(); line != lines_.rend(); ++line) {
       if (std::ranges::none_of(good_fulls_, [&](const BackupSummary* full) {
@@ -94,7 +95,7 @@ class BackupRules {
     return full == own_.end() ? nullptr : full->second;
   }
 
-  // Nothing in it is known to be wrong, so it may push out an older one.
+  // Whether nothing in the backup is known to be wrong. Only then may it displace an older one.
   bool IsGood(const BackupSummary& backup) const {
     if (backup.checksum_failures > 0) {
       return false;
@@ -106,7 +107,7 @@ class BackupRules {
     return full != nullptr && full->checksum_failures == 0;
   }
 
-  // Those that are alive. Without an archive, all that there are.
+  // The living lines. Without an archive, the timelines of all backups.
   void FindLines() {
     const std::vector<TimelineId>& alive = input_.lineage.alive();
     lines_.insert(alive.begin(), alive.end());
@@ -117,7 +118,7 @@ class BackupRules {
     }
   }
 
-  // The lines alive that the backup may lie on.
+  // The living lines that the backup may lie on.
   std::vector<TimelineId> LinesOf(const BackupSummary& backup) const {
     std::vector<TimelineId> lines;
     std::ranges::copy_if(lines_, std::back_inserter(lines), [&](TimelineId line) {
@@ -126,7 +127,7 @@ class BackupRules {
     return lines;
   }
 
-  // How many good ones of its type are surely newer, on the line.
+  // The number of good backups of its type that are certainly newer, on the line.
   std::size_t NewerGood(const BackupSummary& backup, TimelineId line) const {
     const auto& good = backup.type == BackupType::kFull ? good_fulls_ : good_diffs_;
     return static_cast<std::size_t>(std::ranges::count_if(good, [&](const BackupSummary* other) {
@@ -135,7 +136,8 @@ class BackupRules {
     }));
   }
 
-  // On each line that is alive; by WAL, and by label where that tells another one.
+  // Finds the newest good backups on each living line: the newest by WAL, and the newest by label
+  // if that is another one.
   void FindNewest() {
     std::vector<const BackupSummary*> good = good_fulls_;
     good.insert(good.end(), good_diffs_.begin(), good_diffs_.end());
@@ -160,7 +162,8 @@ class BackupRules {
     }
   }
 
-  // What is older, on branches that were abandoned, goes.
+  // Finds the full that decides about abandoned branches: a backup there is removed when it is
+  // older than this full.
   void FindOldestPresent() {
     for (const BackupSummary* full : good_fulls_) {
       if (!LinesOf(*full).empty() && DecideByNumber(*full).first &&
@@ -179,7 +182,7 @@ class BackupRules {
     }
   }
 
-  // What stays whatever the numbers say.
+  // Collects what is kept whatever the numbers say.
   void Force() {
     for (const std::string& label : input_.pins) {
       Keep(label, "pinned by veza_backup_keep()",
@@ -202,7 +205,7 @@ class BackupRules {
     }
   }
 
-  // By how many good ones of its type are newer.
+  // Decides by the number of good backups of its type that are newer.
   Verdict DecideByNumber(const BackupSummary& backup) const {
     const bool is_full = backup.type == BackupType::kFull;
     const int wanted = is_full ? input_.settings.full : input_.settings.diff;
@@ -231,7 +234,7 @@ class BackupRules {
             fmt::format("one of the {} newest {} backups (retention_{})", wanted, type, type)};
   }
 
-  // It leads to nothing that goes on, and takes no place from what does.
+  // The backup leads to no living line, and must not displace a backup that does.
   Verdict DecideAbandoned(const BackupSummary& backup) const {
     if (oldest_present_ != nullptr &&
         LabelTimeText(backup.label) < LabelTimeText(oldest_present_->label)) {
@@ -272,9 +275,9 @@ class BackupRules {
   std::map<std::string, const BackupSummary*> own_;
   std::vector<const BackupSummary*> good_fulls_;
   std::vector<const BackupSummary*> good_diffs_;
-  std::set<TimelineId> lines_;  // that are alive
+  std::set<TimelineId> lines_;  // the living ones
   std::set<const BackupSummary*> newest_good_;
-  // The oldest good full that stays by number on a line that is alive.
+  // The oldest good full on a living line that is kept by number.
   const BackupSummary* oldest_present_ = nullptr;
   std::map<std::string, std::string> forced_;  // reason by label
 };
@@ -336,7 +339,8 @@ void DecideLeases(const std::vector<LeaseState>& leases,
   }
 }
 
-// The WAL that restores need: of a backup that is there from its start on, whatever the lease says.
+// Keeps the WAL that restores need. If the backup still exists, its own start counts, and not what
+// the lease says.
 void KeepLeasedWal(const RetentionInput& input, WalRules& wal) {
   for (const LeaseState& lease : input.leases) {
     if (!lease.alive) {
@@ -358,8 +362,8 @@ void KeepLeasedWal(const RetentionInput& input, WalRules& wal) {
   }
 }
 
-// Those of a time that is still to come push out no others, and stay themselves: as many as there
-// may be, they would not be looked at.
+// Records whose time is in the future displace no others, and are kept themselves. However many
+// there are, readers ignore them.
 void DecideDrills(const RetentionInput& input, std::vector<RetentionDecision>& decisions) {
   std::vector<std::string> drills = input.drills;
   std::erase_if(drills, [ahead = FirstDrillAhead(input.now)](const std::string& name) {
@@ -446,8 +450,8 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   } else if (anchors.empty()) {
     wal.KeepAll("there is no good full backup yet");
   } else if (!input.lineage.alive().empty() && input.lineage.alive().back() > newest_timeline) {
-    // It may have parted from the others before the newest full backup, whose start then says
-    // nothing about what the way to the present needs.
+    // The timeline may have left the others before the start of the newest full backup. That start
+    // then says nothing about the WAL that the new timeline needs.
     wal.KeepAll(
         fmt::format("no backup has been taken on timeline {} yet", input.lineage.alive().back()));
   } else if (const auto line = rules.LineWithoutFull()) {

@@ -1,5 +1,5 @@
-// What may go and what must stay (FORMAT.md section 9): rules without side effects. expire.h
-// gathers what they need and does what they say.
+// Decides what is removed and what is kept (FORMAT.md section 9). These functions have no side
+// effects. expire.h gathers their input and executes the decisions.
 #pragma once
 
 #include <cstdint>
@@ -21,45 +21,45 @@
 
 namespace veza {
 
-// How many of the newest are kept; 0: all.
+// How many of the newest are kept. 0 means all.
 struct RetentionSettings {
   int full = 4;     // full backups, with the diffs that refer to them
   int diff = 7;     // diffs
-  int archive = 4;  // full backups from which on WAL is kept without a gap
+  int archive = 4;  // full backups from whose start on WAL is kept without a gap
 };
 
 RetentionSettings RetentionOf(const Config& config);
 
 enum class RetentionKind {
   kBackup,
-  kLeftOver,   // what a label holds beside backup.json, when that is missing or a tombstone
+  kLeftOver,   // what a label holds besides backup.json, when that is missing or a tombstone
   kTombstone,  // tombstone.h
-  kFragment,   // what Puts have left that were cut off (Store::ListFragments), of one age
+  kFragment,   // remains of interrupted Puts (Store::ListFragments), all young or all old
   kLease,      // restore_lease.h
-  kDrill,      // records of restore drills from `name` to `last`; a decision only when some go
+  kDrill,      // records of restore drills from `name` to `last`; only when some are removed
   kWal,        // segments, .partial and .backup files from `name` to `last`, gaps included
 };
 const char* RetentionKindName(RetentionKind kind);  // "backup", "left-over", …
 
 struct RetentionDecision {
   RetentionKind kind = RetentionKind::kBackup;
-  std::string name;    // a label; for WAL the first segment
-  std::string last{};  // for WAL the last segment, otherwise empty
+  std::string name;    // a label, or the first object's name; for WAL the first segment
+  std::string last{};  // for a range the last name (for WAL the last segment); otherwise empty
   bool keep = true;
   std::string reason{};
-  std::optional<std::uint64_t> bytes{};  // stored; nothing when it is not known
+  std::optional<std::uint64_t> bytes{};  // stored size; nullopt when it is not known
 };
 
 // What a label without a backup holds.
 struct Remains {
-  std::uint64_t objects = 0;          // beside the tombstone
-  std::uint64_t bytes = 0;            // of these
-  TimePoint newest{};                 // of these, by the store's clock
+  std::uint64_t objects = 0;          // not counting the tombstone
+  std::uint64_t bytes = 0;            // size of these objects
+  TimePoint newest{};                 // when the newest of these was written, by the store's clock
   std::optional<TimePoint> buried{};  // when the tombstone was written
-  bool finished = false;              // the copy is whole and waits for its WAL
+  bool finished = false;              // the copy is complete and waits for its WAL
 };
 
-// Some that are not objects: the least and the greatest of their names, in a count of one the same.
+// A group of fragments. `first` and `last` are the least and the greatest of their names.
 struct Fragments {
   std::uint64_t count = 0;
   std::uint64_t bytes = 0;
@@ -70,43 +70,45 @@ struct Fragments {
 
 struct RetentionInput {
   RetentionSettings settings;
-  std::uint64_t system_identifier = 0;  // ours; what is of another system stays
+  std::uint64_t system_identifier = 0;  // what belongs to another system is kept
   std::uint64_t wal_segment_size = 0;
   Lineage lineage;  // of the archive, read before the catalog
   BackupCatalog catalog;
-  std::map<std::string, Remains> remains;  // of every unfinished or buried label
+  std::map<std::string, Remains> remains;  // for every unfinished or buried label
   Fragments young_fragments;               // written to less than kLeftOverAge ago
   Fragments old_fragments;
   std::set<std::string> pins;
   std::vector<LeaseState> leases;
   std::vector<std::string> drills;  // names of the records, oldest first
   TimePoint now{};                  // by the store's clock
-  std::string active_node;          // somebody else who is alive and holds the lock
-  // Of WAL only that goes which no backup needs that is there now: also none of those that go.
+  std::string active_node;  // another living node that holds the lock; empty when there is none
+  // Without the lock, WAL is removed only if no existing backup needs it, not even one that is to
+  // be removed.
   bool without_lock = false;
 };
 
-// Visits the WAL objects of our system in the order of their names, as Store::List() does.
+// Visits the WAL objects of the system in the order of their names, as Store::List() does.
 using WalLister = std::function<Status(const Store::ObjectVisitor& each)>;
 
-// Every backup, left-over, tombstone and WAL range with the decision on it. WAL is listed once, and
-// the number of ranges does not depend on the number of segments. Fails only when `list_wal` does.
+// Decides on every backup, left-over, tombstone, lease and range of WAL. WAL is listed once. The
+// number of ranges does not depend on the number of segments. Fails only when `list_wal` does.
 Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input,
                                                      const WalLister& list_wal);
 
-// Of one system's backups the one from which on all WAL stays; nothing when no backup is good.
+// The backup of the system from whose start on all WAL is kept. nullopt when no backup is good.
 std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,
                                              std::uint64_t system_identifier, Lineage lineage,
                                              BackupCatalog catalog);
 
-// Remains are touched only when nothing was added for so long, or for so long when they are a
-// finished copy, which another backup may complete (finished_copy.h); and tombstones stay for so
-// long.
+// How long ago the newest object must have been written before remains are removed; the same for
+// remains that are a finished copy, which another backup may complete (finished_copy.h); and how
+// long a tombstone is kept.
 inline constexpr std::chrono::hours kLeftOverAge{1};
 inline constexpr std::chrono::hours kFinishedCopyAge{24};
 inline constexpr std::chrono::hours kTombstoneAge{7 * 24};
+// Fragments that were written to in this time are not counted.
 inline constexpr std::chrono::minutes kWrittenJustNow{1};
-// So many of the newest records of drills stay, whatever backups they are of.
+// The number of the newest drill records that are kept, whatever backups they belong to.
 inline constexpr std::size_t kDrillsKept = 100;
 
 }  // namespace veza

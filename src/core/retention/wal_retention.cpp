@@ -32,7 +32,7 @@ void WalRules::Decide() {
             [](const Need& a, const Need& b) { return a.first < b.first; });
   const std::string gone = fmt::format(
       "is older than backup \"{}\", and no backup needs it (retention_archive)", from_->label);
-  SegmentNumber next = 0;  // the first that is not decided
+  SegmentNumber next = 0;  // the first segment that is not decided yet
   for (const Need& need : needs_) {
     if (need.first >= from_->first) {
       break;

@@ -25,21 +25,22 @@ class WalRules {
  public:
   explicit WalRules(std::uint64_t segment_size) : segment_size_(segment_size) {}
 
-  // All WAL from the start of this backup on stays. Without any, all does.
+  // Keeps all WAL from the start of this backup on. Without any such call, all WAL is kept.
   void KeepFrom(const BackupSummary& backup);
-  // All WAL from this position on stays, too, for that reason. Alone it says nothing.
+  // Also keeps all WAL from this position on. Has no effect without the call above.
   void KeepFrom(Lsn lsn, std::string reason);
-  // So does, from its start to its stop, what makes this backup consistent.
+  // Also keeps the WAL from the start to the stop of this backup, which makes it consistent.
   void KeepConsistent(const BackupSummary& backup);
   void KeepAll(std::string reason) { keep_all_ = std::move(reason); }
 
-  // WAL objects in the order of their names, when the rules are complete. Timeline history files
-  // stay without being mentioned: they are tiny, and tell which timelines lead where.
+  // Takes WAL objects in the order of their names. All rules must have been given before. Timeline
+  // history files are always kept and never mentioned: they are tiny, and tell which timeline leads
+  // where.
   void Add(const ObjectInfo& object);
   std::vector<RetentionDecision> TakeRanges() { return std::move(ranges_); }
 
  private:
-  // Segment numbers that share a decision; together all of them.
+  // A run of segment numbers that share a decision. Together they cover all numbers.
   struct Stretch {
     SegmentNumber first = 0;
     bool keep = true;
@@ -63,10 +64,18 @@ class WalRules {
   std::optional<Anchor> from_;
   std::vector<Need> needs_;
 
-  std::vector<Stretch> stretches_;  // by `first`; made for the first object
+  std::vector<Stretch> stretches_;  // by `first`; computed for the first object
   TimelineId last_timeline_ = 0;
   std::size_t last_stretch_ = 0;
   std::vector<RetentionDecision> ranges_;
 };
 
 }  // namespace veza
+// Decides which WAL the backups of a repository need (FORMAT.md section 9). This is the part of
+// retention.cpp that sees every segment. It remembers ranges only.
+//
+// The decisions compare LSNs only, on all timelines alike. Recovery from a backup reads no WAL
+// before the backup's start, neither on its own timeline nor on later ones. So a segment that ends
+// at or before the start of every backup that must lead to the present is not needed by any of
+// them, whichever timeline it belongs to. In return, more WAL than necessary is kept on abandoned
+// timelines.
