@@ -14,7 +14,7 @@ namespace veza {
 
 namespace {
 
-// S3 refuses requests signed more than 15 minutes off; a third of that is time to act.
+// S3 refuses requests whose time is more than 15 minutes off. A third of that leaves time to act.
 constexpr std::chrono::seconds kLargestSkew{300};
 
 CheckResult Passed(std::string name, std::string detail) {

@@ -1,4 +1,5 @@
-// Is this repository fit for use? The rows behind veza_backup_check() and `vezactl check`.
+// Checks whether a repository is fit for use. These are the rows of veza_backup_check() and
+// `vezactl check`.
 #pragma once
 
 #include <array>
@@ -13,17 +14,18 @@
 namespace veza {
 
 struct CheckResult {
-  std::string name;  // "store", "write", "conditional_writes", …: stable, for programs
+  std::string name;  // "store", "write", "conditional_writes", …; stable, for programs
   bool passed = false;
   std::string detail;  // what was found
-  std::string hint;    // what to do; of a check that passed: a warning
+  std::string hint;    // what to do; for a check that passed, a warning
 };
 
-// Talks to the store: lists, writes, reads back, overwrites conditionally and deletes a probe
-// object, compares clocks, opens key and identities. Checks that cannot be made because an earlier
-// one failed are left out. Never changes anything but the probe object. Backups are those of the
-// system, or of any. `looks_before_writes` as in Config. `may_write`, where it is given, is asked
-// before anything is written; what it refuses is the row "identity", and the last one.
+// Tests the store: lists, writes a probe object, reads it back, overwrites it conditionally,
+// deletes it, compares clocks, and opens the key and the identities. A check is left out when an
+// earlier one has failed on which it depends. Nothing but the probe object is changed. The row
+// "backups" counts the backups of `system_identifier`, or of all systems. `looks_before_writes` is
+// as in Config. `may_write`, if given, is called before anything is written; if it returns an
+// error, that error becomes the row "identity", which is then the last one.
 std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
                                          const RepositoryOptions& options,
                                          const Environment& environment,
@@ -31,7 +33,7 @@ std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
                                          bool looks_before_writes = false,
                                          const std::function<Status(Store&)>& may_write = {});
 
-// One row for a failed step: the error's message and hint.
+// A row for a failed step, with the error's message and hint.
 CheckResult FailedCheck(std::string name, const Error& error);
 
 }  // namespace veza

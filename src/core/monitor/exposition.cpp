@@ -12,7 +12,7 @@ namespace veza {
 
 namespace {
 
-// HELP text knows no escaped quote.
+// In HELP text a quote cannot be escaped.
 std::string Escape(std::string_view text, bool quotes) {
   std::string escaped;
   for (const char c : text) {

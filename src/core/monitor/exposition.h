@@ -11,19 +11,20 @@
 
 namespace veza {
 
-// All samples of a family stand together behind one HELP and one TYPE line, so a family is begun
-// once and its samples follow. A family without samples is not written.
+// Writes samples in families. A family's HELP and TYPE lines come first, and its samples follow
+// immediately. So Family() is called once for each family, before its samples. A family without
+// samples is not written.
 class Exposition {
  public:
   using Labels = std::vector<std::pair<std::string, std::string>>;
 
-  // `common` labels go to every sample.
+  // The labels in `common` are added to every sample.
   explicit Exposition(Labels common = {}) : common_(std::move(common)) {}
 
-  // A counter when its name ends with "_total", as the convention is; otherwise a gauge.
+  // By convention, a family whose name ends with "_total" is a counter, and otherwise a gauge.
   void Family(std::string_view name, std::string_view help);
   void Sample(double value, const Labels& labels = {});
-  // Family and its only sample; no value, no family.
+  // Writes the family and its only sample. Without a value, nothing.
   void Gauge(std::string_view name, std::string_view help, std::optional<double> value,
              const Labels& labels = {});
 
@@ -32,12 +33,12 @@ class Exposition {
  private:
   Labels common_;
   std::string name_;
-  std::string head_;  // of the family that has no sample yet
+  std::string head_;  // of a family that has no sample yet
   std::string text_;
 };
 
-// The value of the sample of that name in a text that Exposition has written, whatever its labels
-// are; the first of several.
+// The value of the first sample with that name, with any labels, in a text that Exposition has
+// written. nullopt when there is none.
 std::optional<double> FindSample(std::string_view text, std::string_view name);
 
 }  // namespace veza

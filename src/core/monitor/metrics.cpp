@@ -35,7 +35,7 @@ class Lister {
     Begin(name, help);
     Add(value);
   }
-  // Of the newest backup of each type.
+  // Adds a value for the newest backup of each type.
   template <typename Of>
   void OfNewest(const char* name, const char* help, const RepositoryFacts& facts, Of of) {
     Begin(name, help);

@@ -1,5 +1,5 @@
-// The metrics of a server: what the view veza_backup_metrics and the textfile of the scheduler
-// show. ops/metrics.txt lists them with examples.
+// The metrics of a server, for the view veza_backup_metrics and the scheduler's textfile.
+// ops/metrics.txt lists them with examples.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +24,12 @@ struct NodeFacts {
   std::map<std::string, TimePoint> next_runs;  // "full", "diff"
   std::size_t ready_files = 0;
   std::chrono::seconds oldest_ready_age{0};
-  std::optional<std::chrono::seconds> exposure;  // nothing: not known
+  std::optional<std::chrono::seconds> exposure;  // nullopt when it is not known
   std::uint64_t stored = 0;
   std::uint64_t failures = 0;
   std::uint64_t conflicts = 0;
   std::uint64_t dropped = 0;
-  std::optional<std::uint64_t> gaps;  // nothing: not yet looked for
+  std::optional<std::uint64_t> gaps;  // nullopt when they have not been counted yet
   std::uint64_t wal_free = 0;         // bytes
   std::uint64_t wal_total = 0;
   std::optional<std::chrono::seconds> wal_full_in;
@@ -42,7 +42,7 @@ struct Metric {
   double value = 0;
 };
 
-// Samples of one name stand together. `repository` null: it could not be read.
+// Samples with the same name are adjacent. `repository` is null when it could not be read.
 std::vector<Metric> ListMetrics(const NodeFacts& node, const RepositoryFacts* repository,
                                 const Config& config);
 

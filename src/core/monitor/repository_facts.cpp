@@ -13,7 +13,8 @@ namespace veza {
 
 namespace {
 
-// What is on a line that grows is newer than what is on a branch that was abandoned.
+// Whether `backup` is newer than `other`. A backup on a living line is newer than one on an
+// abandoned branch.
 bool LiesBehind(const Lineage& lineage, const BackupSummary& backup, const BackupSummary& other) {
   const auto is_present = [&](const BackupSummary& one) {
     return std::ranges::any_of(lineage.alive(), [&](TimelineId line) {

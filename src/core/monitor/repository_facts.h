@@ -1,4 +1,4 @@
-// What monitoring wants to know of a repository.
+// What monitoring needs to know about a repository.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,15 @@
 namespace veza {
 
 struct RepositoryFacts {
-  std::map<BackupType, std::size_t> backups;   // how many
-  std::map<BackupType, BackupSummary> newest;  // by WAL, abandoned branches last
-  std::optional<RecoveryStretch> window;       // the one that ends on the newest timeline, and last
+  std::map<BackupType, std::size_t> backups;  // the number of backups
+  // By WAL; one on an abandoned branch only if there is no other.
+  std::map<BackupType, BackupSummary> newest;
+  std::optional<RecoveryStretch> window;  // the newest range of the newest timeline
   std::optional<DrillRecord> last_drill;
   LockState lock;
 };
 
-// Of one system. A request for each backup, and a listing of the WAL.
+// Reads the facts of one system. Takes a request for each backup, and a listing of the WAL.
 Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
                                             std::uint64_t system_identifier);
 

@@ -21,20 +21,20 @@ bool IsLoopback(std::string_view endpoint) {
   std::string_view host = scheme == std::string_view::npos ? endpoint : endpoint.substr(scheme + 3);
   host = host.substr(0, host.find('/'));
   if (host.find('@') != std::string_view::npos) {
-    return false;  // the host is behind it
+    return false;  // the host follows the "@"
   }
   if (host.starts_with("[::1]")) {
     const std::string_view rest = host.substr(5);
     return rest.empty() || rest.starts_with(':');
   }
   host = host.substr(0, host.find(':'));
-  // A name may begin with "127." as well: four numbers are an address.
+  // A host name may also begin with "127.". Only four numbers are an address.
   in_addr address{};
   return host == "localhost" ||
          (host.starts_with("127.") && inet_pton(AF_INET, std::string(host).c_str(), &address) == 1);
 }
 
-// Enough for an account, and for a group with some hundred members.
+// Large enough for an account, and for a group with a few hundred members.
 using NameBuffer = std::array<char, 16U << 10>;
 
 std::optional<std::string> GroupName(gid_t group) {
@@ -55,7 +55,7 @@ bool IsPrimaryGroup(gid_t group, uid_t account) {
          found != nullptr && entry.pw_gid == group;
 }
 
-// The group "postgres" of the account "postgres".
+// Whether the group belongs to the account of the same name, as the group "postgres" does.
 bool IsGroupOfOneAccount(const std::string& name, gid_t group) {
   NameBuffer buffer;
   struct passwd entry {};
@@ -64,7 +64,7 @@ bool IsGroupOfOneAccount(const std::string& name, gid_t group) {
          found != nullptr && entry.pw_gid == group;
 }
 
-// The group's name when it is not one that may read the file.
+// The group's name if it is not a group that may read the file.
 std::optional<std::string> ForeignGroup(const struct stat& file, const Account& reader) {
   const gid_t group = file.st_gid;
   if (std::ranges::find(reader.groups, group) != reader.groups.end() ||
@@ -78,7 +78,7 @@ std::optional<std::string> ForeignGroup(const struct stat& file, const Account& 
   return name.value_or(fmt::format("{}", group));
 }
 
-// Sentences, those that fail the row first.
+// Collects findings as sentences. Those that fail the row come first.
 class Findings {
  public:
   void Fail(const std::string& what, const std::string& cure) {
@@ -204,7 +204,7 @@ Account ThisAccount() {
 }
 
 std::optional<std::string> OtherReaders(const std::string& path, const Account& reader) {
-  // Whatever way leads to the file, all of these directories have to be passed, and no others.
+  // Every path to the file passes all of these directories, and no others.
   std::error_code error;
   const std::string real = std::filesystem::canonical(path, error).string();
   struct stat info {};
@@ -216,7 +216,7 @@ std::optional<std::string> OtherReaders(const std::string& path, const Account& 
   if ((info.st_mode & S_IRGRP) != 0) {
     group = ForeignGroup(info, reader);
   }
-  const bool has_other_names = info.st_nlink > 1;  // in directories that nobody knows
+  const bool has_other_names = info.st_nlink > 1;  // its other directories are not known
   for (std::size_t slash = has_other_names ? 0 : real.rfind('/'); slash > 0;
        slash = real.rfind('/', slash - 1)) {
     if (stat(real.substr(0, slash).c_str(), &info) != 0) {
