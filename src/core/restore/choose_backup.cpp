@@ -9,7 +9,7 @@
 namespace veza {
 namespace {
 
-// Whether the backup ended early enough. True for targets of which that cannot be known.
+// Whether the backup ended before the target. Also true for targets of which that cannot be known.
 bool EndsBeforeTarget(const BackupSummary& backup, const RecoveryTarget& target) {
   switch (target.kind) {
     case TargetKind::kTime:
@@ -29,13 +29,14 @@ bool LeadsToTimeline(const BackupSummary& backup, const TimelineHistory* history
   return history == nullptr || history->Contains(backup.timeline, backup.stop_lsn);
 }
 
-// Of two that lead to the target timeline: which one offers the earlier target.
+// Of two backups that lead to the target timeline: which one allows the earlier target.
 bool EndedEarlier(const BackupSummary& a, const BackupSummary& b) {
   return a.stop_time != b.stop_time ? a.stop_time < b.stop_time : IsBefore(a, b);
 }
 
-// Whether no backup before it on its way ended after the target. Then its own end, by the clock of
-// a node that was behind, may also have been later than it says.
+// Whether this backup and all earlier ones on its path say that they ended before the target. If an
+// earlier one says that it ended after the target, the clock of this backup's node was behind, and
+// this backup may also have ended later than it says.
 bool EndsBeforeTargetForSure(const BackupSummary& backup, std::span<const BackupSummary> backups,
                              const RecoveryTarget& target, const TimelineHistory* history) {
   return std::ranges::none_of(backups, [&](const BackupSummary& other) {
@@ -75,7 +76,7 @@ Result<BackupSummary> ChooseByLabel(std::span<const BackupSummary> backups,
   return *found;
 }
 
-// The newest that leads to the target, of those that are wanted. Null without one.
+// The newest wanted backup that leads to the target. Null when there is none.
 template <typename Predicate>
 const BackupSummary* Newest(std::span<const BackupSummary> backups, const RecoveryTarget& target,
                             const TimelineHistory* history, Predicate is_wanted) {
@@ -89,7 +90,7 @@ const BackupSummary* Newest(std::span<const BackupSummary> backups, const Recove
   return newest;
 }
 
-// On the way to the timeline, whenever it ended.
+// The backup on the path to the timeline that ended first.
 const BackupSummary* Earliest(std::span<const BackupSummary> backups,
                               const TimelineHistory* history) {
   const BackupSummary* earliest = nullptr;
@@ -120,7 +121,7 @@ Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
     const bool passes_over = doubtful == DoubtfulBackups::kPassOver &&
                              target.kind != TargetKind::kImmediate &&
                              !WhyDoubtful(*newest, backups).empty();
-    // Without a history recovery stays on the backup's own timeline.
+    // Without a history, recovery stays on the timeline of the backup.
     const auto will_do = [&](const BackupSummary& backup) {
       return (history != nullptr || backup.timeline == newest->timeline) &&
              WhyDoubtful(backup, backups).empty();

@@ -1,4 +1,4 @@
-// Which backup a restore starts from.
+// Chooses the backup that a restore starts from.
 #pragma once
 
 #include <span>
@@ -11,24 +11,25 @@
 
 namespace veza {
 
-// A drill takes the newest backup, whatever is known of it: it is there to find out.
+// A drill takes the newest backup, whatever is known about it, because it is meant to test it.
 enum class DoubtfulBackups { kPassOver, kTake };
 
-// The backup to restore. With a label that one, provided that recovery can reach the target from
-// it; otherwise the newest by WAL from which it can: one that ended at or before a target time or
-// LSN, as did every older one, and lies on the way to the target timeline. When a transaction or
-// restore point happened cannot be known here; for these it is the newest backup, and an older one
-// has to be named.
+// Chooses the backup to restore. With a label, that one, provided that recovery can reach the
+// target from it. Otherwise the newest one by WAL from which recovery can: it lies on the way to
+// the target timeline, and it and all older ones ended at or before the target time or LSN. For a
+// transaction id or a restore point this cannot be known here; then it is the newest backup, and an
+// older one has to be named.
 //
-// A backup in which something is known to be wrong (suspect_diff.h) is passed over when an older
-// one leads to the same target, which WAL then carries there: pages that were damaged when the
-// newest one was made were good in it. Whether that WAL is there is for the caller to find out (the
-// plan does), and to take the doubtful one otherwise. Not for the end of a backup, where an older
-// one has older rows.
+// A backup in which something is known to be wrong (suspect_diff.h) is passed over if an older one
+// leads to the same target, because pages that were damaged when the newest backup was made may
+// have been good in the older one. WAL then carries the older one to the target. The caller has to
+// check that this WAL exists (the plan does), and otherwise has to take the doubtful backup. No
+// backup is passed over when the target is the end of the backup, since an older one has older
+// rows.
 //
-// `history` is of the timeline that recovery follows; null when that is the backup's own
-// (TargetTimeline::kCurrent). kNotFound when there is no such backup; kFailedPrecondition when the
-// target is before the end of it. Errors name the earliest target that is possible.
+// `history` is that of the timeline that recovery follows; null when that is the backup's own
+// (TargetTimeline::kCurrent). kNotFound when there is no such backup. kFailedPrecondition when the
+// target is before the end of the backup. Errors name the earliest possible target.
 Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
                                    const RecoveryTarget& target, std::string_view label,
                                    const TimelineHistory* history,

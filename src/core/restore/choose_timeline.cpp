@@ -13,9 +13,11 @@
 namespace veza {
 namespace {
 
-// Of segments without the end of a transaction: an idle server leaves such ones behind.
+// The most segments to read in search of the end of a transaction. An idle server writes segments
+// that hold none.
 constexpr SegmentNumber kMostSegments = 16;
-// The store's clock and that of the server whose times are in the WAL. In doubt the WAL is read.
+// How much the store's clock and that of the server that wrote the WAL may differ. In doubt the WAL
+// is read.
 constexpr std::chrono::hours kClocksDiffer{24};
 constexpr SegmentNumber kLastSegment = std::numeric_limits<SegmentNumber>::max();
 
@@ -39,7 +41,7 @@ class BranchFinder {
         path_(path),
         target_(target) {}
 
-  // `last_stored`: when the store got the last segment of the timeline.
+  // `last_stored` is when the store received the last segment of the timeline.
   Result<Branch> Look(const TimelineHistory& history, SegmentNumber last, TimePoint last_stored) {
     Branch branch{.timeline = history.timeline};
     const Lsn parting = PartingOf(history);
@@ -63,7 +65,7 @@ class BranchFinder {
     return branch;
   }
 
-  // Where a timeline and the path part: the first byte that they do not share.
+  // Where the timeline and the path fork: the first byte that they do not share.
   Lsn PartingOf(const TimelineHistory& history) const {
     const std::vector<PathPart> ours = map_.PathTo(path_.timeline);
     const std::vector<PathPart> theirs = map_.PathTo(history.timeline);
@@ -80,7 +82,7 @@ class BranchFinder {
     return parting;
   }
 
-  // Where the WAL of a timeline begins that is not on the path.
+  // Where the WAL of the timeline begins that is not on the path.
   Lsn BeginOf(const TimelineHistory& history) const {
     const auto on_path =
         std::ranges::find(path_.ancestors, history.timeline, &TimelineSwitch::timeline);
@@ -91,8 +93,8 @@ class BranchFinder {
   }
 
  private:
-  // The ends of transactions in a segment at or behind `from`, in their order. Nothing when the
-  // segment is not there.
+  // The times at which transactions in the segment ended, at or after `from`, in WAL order. nullopt
+  // when the segment is missing.
   Result<std::optional<std::vector<TimePoint>>> Times(TimelineId timeline, SegmentNumber segment,
                                                       Lsn from) const {
     const Result<std::string> content = archive_.FetchText(SegmentName(timeline, segment, size_));
@@ -111,7 +113,7 @@ class BranchFinder {
     return std::optional(std::move(times));
   }
 
-  // Whether the first end of a transaction from `from` on is at or before the target.
+  // Whether the first transaction that ended at or after `from` did so at or before the target.
   Result<Answer> BeginsBefore(TimelineId timeline, Lsn from, SegmentNumber first,
                               SegmentNumber last) const {
     for (SegmentNumber segment = first; segment <= last; ++segment) {
@@ -119,7 +121,7 @@ class BranchFinder {
         return Answer::kUnknown;
       }
       ASSIGN_OR_RETURN(const auto times, Times(timeline, segment, from));
-      // The segment of the fork may not be there, where nothing was written behind it.
+      // The segment of the fork may be missing if nothing was written after the fork.
       if (!times && segment != first) {
         return Answer::kUnknown;
       }
@@ -130,7 +132,7 @@ class BranchFinder {
     return Answer::kNo;
   }
 
-  // Whether a transaction ended after the target: at the first of these recovery stops.
+  // Whether a transaction ended after the target. Recovery stops at the first one that did.
   Result<Answer> Reaches(TimelineId timeline, Lsn from, SegmentNumber last) const {
     const SegmentNumber first = SegmentOf(from, size_);
     for (SegmentNumber segment = last; segment + 1 > first; --segment) {
@@ -139,7 +141,7 @@ class BranchFinder {
       }
       ASSIGN_OR_RETURN(const auto times, Times(timeline, segment, from));
       if (times && !times->empty()) {
-        // They are not quite in order.
+        // The times in WAL are not strictly in order.
         return *std::ranges::max_element(*times) > target_.time ? Answer::kYes : Answer::kNo;
       }
       if (segment == 0) {
@@ -149,10 +151,10 @@ class BranchFinder {
     return Answer::kNo;
   }
 
-  // Along the path, whose next part has the segment in which a timeline was left.
+  // The same along the path. The segment in which a timeline was left belongs to the next timeline.
   Result<Answer> PathBeginsBefore(Lsn from) const {
     if (path_.Contains(backup_.timeline, backup_.stop_lsn) && backup_.stop_lsn > from) {
-      return Answer::kYes;  // the backup has ended before the target
+      return Answer::kYes;  // the backup ended before the target
     }
     const SegmentNumber first = SegmentOf(from, size_);
     for (SegmentNumber segment = first; segment - first < kMostSegments; ++segment) {
@@ -182,8 +184,7 @@ class BranchFinder {
   const RecoveryTarget& target_;
 };
 
-// Whether recovery along the history can come to the WAL from `begin` on from one of the backups,
-// with this target.
+// Whether recovery along the history can start from one of the backups, given this target.
 bool IsReachable(const TimelineHistory& history, std::span<const BackupSummary> backups,
                  const RecoveryTarget& target) {
   return std::ranges::any_of(backups, [&](const BackupSummary& backup) {
@@ -203,8 +204,8 @@ Result<std::optional<TimelineId>> ChooseBranch(std::span<const Branch> branches,
   bool path_holds = false;
   for (const Branch& branch : branches) {
     const bool path_is_behind = branch.path_has_target_behind == Answer::kYes;
-    // What ended before the target, and is followed by the path's: a failover left it behind. For
-    // an LSN it is no candidate either.
+    // A branch that ended before the target, while the path goes on to it: a failover has left that
+    // branch. For an LSN, a branch that ends before the target is no candidate in any case.
     const bool is_over =
         branch.reaches_target == Answer::kNo && (path_is_behind || target.kind == TargetKind::kLsn);
     if (branch.has_target_behind == Answer::kNo || is_over) {
@@ -240,7 +241,7 @@ Result<std::optional<TimelineId>> FindBranch(const WalArchive& archive,
   }
   const std::uint64_t size = backup.wal_segment_size;
   ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(size));
-  // No backup leads to a timeline from before it.
+  // No backup leads to a timeline that is older than all backups.
   const TimelineId oldest =
       std::ranges::min(backups, {}, [](const BackupSummary& one) { return one.timeline; }).timeline;
   std::vector<TimelineHistory> histories;
@@ -265,7 +266,7 @@ Result<std::optional<TimelineId>> FindBranch(const WalArchive& archive,
     if (history.timeline == path.timeline || !IsReachable(history, backups, target)) {
       continue;
     }
-    // The last of its WAL that is not on the path.
+    // The last range of the timeline's WAL that is not on the path.
     const auto last =
         std::ranges::find(ranges.rbegin(), ranges.rend(), history.timeline, &WalRange::timeline);
     if (last == ranges.rend() ||
@@ -301,7 +302,7 @@ Error ExplainHistoryError(TimelineId timeline, Error error) {
 Status RequireReadableHistories(const WalArchive& archive, TimelineId backup, TimelineId latest) {
   for (TimelineId timeline = backup + 1; timeline <= latest; ++timeline) {
     Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
-    // What is missing is looked for elsewhere.
+    // Missing history files are reported elsewhere.
     if (!history && history.error().code != ErrorCode::kNotFound) {
       return ExplainHistoryError(timeline, std::move(history.error()));
     }

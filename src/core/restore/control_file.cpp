@@ -17,9 +17,9 @@ namespace veza {
 
 namespace {
 
-// PG_CONTROL_MAX_SAFE_SIZE: no version has more in it than one disk sector.
+// PG_CONTROL_MAX_SAFE_SIZE: in every version the content fits into one disk sector.
 constexpr std::size_t kLongest = 512;
-// No version since 9.6 has less.
+// Since version 9.6, none has been shorter.
 constexpr std::size_t kShortest = 200;
 
 bool HasRightChecksum(ByteView content) {
@@ -48,7 +48,7 @@ ControlFile Unreadable(int error_number) {
 
 ControlFile ReadControlFile(const std::string& data_directory) {
   ControlFile control;
-  // A FIFO would be waited for.
+  // O_NONBLOCK: opening a FIFO would wait.
   const UniqueFd file(
       open((data_directory + "/global/pg_control").c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) {
@@ -61,7 +61,7 @@ ControlFile ReadControlFile(const std::string& data_directory) {
   if (!S_ISREG(info.st_mode)) {
     return Unreadable("It is not a regular file");
   }
-  // PostgreSQL reads and writes it with one call as well.
+  // PostgreSQL also reads and writes the file with one call.
   std::array<std::uint8_t, kLongest> content{};
   const ssize_t got = pread(file.get(), content.data(), content.size(), 0);
   if (got < 0) {

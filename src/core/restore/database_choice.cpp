@@ -26,7 +26,8 @@ std::string ListNames(const std::vector<DatabaseSummary>& databases) {
   return names;
 }
 
-// The only one with this name, or if none has it, with this oid; nothing when there is none.
+// The only database with this name or, if none has the name, with this oid. Null when there is
+// none.
 Result<const DatabaseSummary*> Find(const BackupSummary& backup, const std::string& name) {
   const DatabaseSummary* found = nullptr;
   for (const DatabaseSummary& database : backup.databases) {
@@ -59,7 +60,7 @@ std::vector<std::string> SplitAtCommas(const std::string& text) {
   return parts;
 }
 
-// A name may hold commas itself: first the whole text is looked for.
+// A name may contain commas, so the whole text is looked for first.
 Status Add(const BackupSummary& backup, const std::string& text, std::set<std::uint32_t>& oids) {
   ASSIGN_OR_RETURN(const DatabaseSummary* const whole, Find(backup, text));
   if (whole != nullptr) {

@@ -45,8 +45,8 @@ std::string ClaimOf(const std::string& directory) {
   return fmt::format("{}/{}", directory, kClaim);
 }
 
-// The data directory that has claimed it; nothing when none has. What cannot be read is somebody's
-// claim, but nobody knows whose.
+// The data directory whose restore has claimed the directory. nullopt when there is no claim. An
+// empty string when there is a claim that cannot be read.
 std::optional<std::string> ClaimantOf(const std::string& directory) {
   constexpr std::size_t kLongest = 16 << 10;
   const Result<std::optional<std::string>> claim = ReadRegularFile(ClaimOf(directory), kLongest);
@@ -61,8 +61,8 @@ bool LeadsTo(const std::string& link, const std::string& directory) {
   return std::filesystem::equivalent(link, directory, error);
 }
 
-// Whether `path` is certainly a data directory of this cluster, or what a restore has left of one.
-// PG_VERSION proves nothing: everything in the directory may be removed.
+// Whether `path` is certainly a data directory of this cluster, or what a restore into it has left.
+// PG_VERSION is no proof, and without a proof nothing may be removed.
 Status RequireDataDirectory(const std::string& path, std::uint64_t system_identifier) {
   const ControlFile control = ReadControlFile(path);
   if (control.state == ControlFile::State::kWhole) {
@@ -101,7 +101,8 @@ bool IsLinkOrEmpty(const std::string& path) {
   return empty && *empty;
 }
 
-// False when it is absent.
+// Whether the directory holds anything besides lost+found for which `is_nothing` is false. False
+// when it does not exist.
 Result<bool> HoldsOtherThan(const std::string& path,
                             const std::function<bool(const std::string&)>& is_nothing) {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
@@ -144,11 +145,11 @@ Result<bool> IsEmptyTarget(const std::string& path) {
 Result<std::shared_ptr<const UniqueFd>> LockTarget(const std::string& path) {
   auto directory =
       std::make_shared<UniqueFd>(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // What else is wrong with it is found by those who use it.
+  // Other problems of the directory are reported when it is used.
   if (!directory->valid()) {
     return std::shared_ptr<const UniqueFd>();
   }
-  // A process that was killed a moment ago may not have ended yet.
+  // A process that was killed a moment ago may still hold the lock.
   constexpr int kTries = 6;
   int tries = 0;
   while (flock(directory->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
@@ -172,8 +173,9 @@ Error FilledMeanwhile(const std::string& path) {
           "another directory.");
 }
 
-// As PostgreSQL looks at it (CreateLockFile): a process with this number is enough. That of a
-// single-user server is negative. A file without a number may be of one that is starting.
+// Follows PostgreSQL's own check (CreateLockFile): any process with this number counts. A
+// single-user server writes a negative number. A file without a number may belong to a server that
+// is starting.
 Status RequireNoServer(const std::string& path) {
   constexpr std::size_t kLongest = 32;
   const std::string file = path + "/postmaster.pid";
@@ -232,7 +234,7 @@ bool MayBelongTo(const std::string& target, const OuterPlace& place) {
 
 namespace {
 
-// For a place that MayBelongTo() denies.
+// The error for a directory that MayBelongTo() denies.
 Error NotOurs(const std::string& target, const OuterPlace& place) {
   constexpr const char* kAnother = "give another place with --tablespace-map or --waldir";
   const std::string& directory = place.directory;

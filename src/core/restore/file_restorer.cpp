@@ -28,13 +28,13 @@ constexpr std::string_view kWal = "pg_wal";
 
 enum class Links { kFollow, kRefuse };
 
-// Of the link to it, as a backup records it.
+// The path of the tablespace's link, as a backup records it.
 std::string PathOf(const Tablespace& tablespace) {
   return fmt::format("{}{}", kTablespacePrefix, tablespace.oid);
 }
 
 Status MakeDirectory(const std::string& path, mode_t mode, Links links) {
-  // A directory that is already there is welcome; PlanRestore has seen what is in it.
+  // An existing directory is used; PlanRestore() has checked its content.
   if (mkdir(path.c_str(), mode) != 0) {
     const int code = errno;
     const auto look = links == Links::kFollow ? stat : lstat;
@@ -60,7 +60,7 @@ Status MakeDirectories(const std::string& path) {
   return MakeDirectory(path, 0700, Links::kFollow);
 }
 
-// As messages name it.
+// The file as messages name it.
 std::string Named(const std::string& path) {
   return "file \"" + path + "\"";
 }
@@ -73,7 +73,7 @@ Result<UniqueFd> Create(const std::string& path) {
   return file;
 }
 
-// What its content is written before: permissions that may not allow to write it, and the time.
+// Sets what must come after the content: the permissions, which may forbid writing, and the time.
 Status CompleteFile(int fd, const PendingFile& file) {
   if ((file.mode != 0600 || file.reused) && fchmod(fd, file.mode) != 0) {
     return ErrnoError(errno, fmt::format("could not set permissions of file \"{}\"", file.path));
@@ -85,7 +85,7 @@ Status CompleteFile(int fd, const PendingFile& file) {
   return Ok();
 }
 
-// Zero bytes, without taking up space where the file system can do that.
+// Writes zeros. Where the file system can punch holes, they take no space.
 Status ZeroRange(int fd, std::uint64_t offset, std::uint32_t length, const std::string& name) {
   if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                 static_cast<off_t>(length)) == 0) {
@@ -94,7 +94,7 @@ Status ZeroRange(int fd, std::uint64_t offset, std::uint32_t length, const std::
   return WriteAllAt(fd, offset, Bytes(length), name);
 }
 
-// False: the file ends before.
+// Returns false when the file ends before the range.
 Result<bool> ReadAllAt(int fd, std::uint64_t offset, MutableByteView into,
                        const std::string& name) {
   while (!into.empty()) {
@@ -113,7 +113,7 @@ Result<bool> ReadAllAt(int fd, std::uint64_t offset, MutableByteView into,
   return true;
 }
 
-// Success, too, when something else has the name, or that of its directory: it is no file then.
+// Also succeeds when the name, or that of its directory, belongs to something that is no file.
 Status RemoveFile(const std::string& path) {
   if (unlink(path.c_str()) != 0 && errno != ENOENT && errno != ENOTDIR && errno != EISDIR) {
     return ErrnoError(errno, fmt::format("could not remove file \"{}\"", path));
@@ -139,7 +139,8 @@ Status SyncFileSystem(const std::string& directory) {
 
 FileRestorer::FileRestorer(const RestorePlan& plan) : plan_(plan) {}
 
-// One of the places that the plan names, which a link may lead to.
+// Whether the path is one of the directories that the plan names. Such a path may be a symbolic
+// link.
 bool FileRestorer::IsRoot(const std::string& path) const {
   return path.empty() || (path == kWal && !plan_.wal_directory.empty()) ||
          std::ranges::any_of(plan_.tablespaces, [&](const Tablespace& tablespace) {
@@ -171,7 +172,7 @@ Status FileRestorer::CreateTarget() const {
 
 Status FileRestorer::CreateRoot() const {
   RETURN_IF_ERROR(CreateTarget());
-  // A server that runs must not miss its pg_control for a moment.
+  // A running server must not lose its pg_control even for a moment.
   RETURN_IF_ERROR(RequireNoServer(plan_.target_directory));
   const std::string marker = fmt::format("{}/{}", plan_.target_directory, kUnfinishedMarker);
   if (!plan_.delta) {
@@ -183,7 +184,8 @@ Status FileRestorer::CreateRoot() const {
   if (begun) {
     return SyncFileSystem(plan_.target_directory);
   }
-  // As it was. What this run has not claimed is an earlier one's, and its proof.
+  // Restore the previous state. Claims that this call has not made belong to an earlier run, and
+  // are its proof.
   if (!was_marked) {
     RETURN_IF_ERROR(RemoveFile(marker));
   }
@@ -194,7 +196,7 @@ Status FileRestorer::CreateRoot() const {
 }
 
 Status FileRestorer::Begin(const std::string& marker, std::vector<std::string>* claimed) const {
-  // Claims come first: the marker asks for them.
+  // The claims come first, because the marker makes them necessary.
   for (const std::string& directory : plan_.OtherDirectories()) {
     if (!IsClaimedBy(plan_.target_directory, directory)) {
       claimed->push_back(directory);
@@ -205,9 +207,10 @@ Status FileRestorer::Begin(const std::string& marker, std::vector<std::string>* 
   return RemoveControlFile();
 }
 
-// A server may have been started at this moment. It makes postmaster.pid before it reads
-// pg_control (postmaster.c, PostmasterMain), so without pg_control either none starts, or its file
-// is seen here. Where its directory is a link, that goes, and what it leads to stays.
+// A server may have been started at this moment. It creates postmaster.pid before it reads
+// pg_control (postmaster.c, PostmasterMain). So once pg_control is gone, either no server can
+// start, or its postmaster.pid is found here. If "global" is a symbolic link, the link is renamed,
+// and what it leads to stays.
 Status FileRestorer::RemoveControlFile() const {
   const std::string directory = plan_.target_directory + "/global";
   struct stat info {};
@@ -295,7 +298,7 @@ Result<bool> FileRestorer::ReuseFile(PendingFile& file, const FileRecord& record
                : ErrnoError(errno, fmt::format("could not stat file \"{}\"", file.path));
   }
   if (!S_ISREG(info.st_mode) || info.st_nlink > 1) {
-    // What has other names, too, is not ours to change.
+    // A file that has other names, too, must not be changed.
     RETURN_IF_ERROR(RemoveFile(file.path));
     return false;
   }
@@ -331,7 +334,7 @@ Result<bool> FileRestorer::Holds(const PendingFile& file, std::span<const FilePi
   for (const FilePiece& piece : pieces) {
     brought += piece.length;
   }
-  // Of an extent of which only parts are wanted there is no digest of these.
+  // When only parts of an extent are wanted, there is no digest for them.
   if (!file.reused || brought != extent.length) {
     return false;
   }
@@ -396,7 +399,7 @@ Status FileRestorer::LinkTablespaces() const {
   if (plan_.tablespaces.empty()) {
     return Ok();
   }
-  // Recovery makes the links again from this file, so it must name the new places.
+  // Recovery creates the links again from this file, so it must name the new locations.
   return ReplaceFile(plan_.target_directory + "/tablespace_map",
                      FormatTablespaceMap(plan_.tablespaces));
 }
@@ -404,15 +407,15 @@ Status FileRestorer::LinkTablespaces() const {
 Status FileRestorer::WriteRecoverySettings() const {
   const std::string path = plan_.target_directory + "/postgresql.auto.conf";
   const Result<std::string> before = ReadTextFile(path);
-  // Only where there is none is nothing to keep: all that the server was told by ALTER SYSTEM would
-  // be lost without a word.
+  // Only a missing file may count as empty. Otherwise all settings made by ALTER SYSTEM would be
+  // lost silently.
   if (!before && before.error().code != ErrorCode::kNotFound) {
     return before.error();
   }
   RETURN_IF_ERROR(ReplaceFile(path, RewriteAutoConf(before.value_or(""), plan_.recovery)));
   RETURN_IF_ERROR(ReplaceFile(fmt::format("{}/{}", plan_.target_directory, kRecoverySettingsFile),
                               ListRecoverySettings(plan_.recovery)));
-  // A backup of a standby holds its standby.signal, which would win over recovery.signal.
+  // A backup of a standby contains standby.signal, which would win over recovery.signal.
   for (const char* name : {"recovery.signal", "standby.signal"}) {
     RETURN_IF_ERROR(RemoveFile(fmt::format("{}/{}", plan_.target_directory, name)));
   }
@@ -439,7 +442,7 @@ Status FileRestorer::WriteServerFiles() const {
 }
 
 Status FileRestorer::RestrictDirectories() const {
-  // What is inside comes before what it is in.
+  // Deeper directories come first.
   for (auto directory = restricted_directories_.rbegin();
        directory != restricted_directories_.rend(); ++directory) {
     RETURN_IF_ERROR(MakeDirectory(Locate(directory->first), directory->second, Links::kFollow));
@@ -447,8 +450,9 @@ Status FileRestorer::RestrictDirectories() const {
   return Ok();
 }
 
-// From here on it proves that the places outside belong to this directory, as the claims have done.
-// Version 0.1 has copied the note of another directory into its backups.
+// From now on the note proves that the other directories belong to this one, as the claims did
+// before. An old note must go, because backups of version 0.1 may contain that of another
+// directory.
 Status FileRestorer::WriteDirectoryNote() const {
   const std::string path = fmt::format("{}/{}", plan_.target_directory, kDirectoryNote);
   if (plan_.OtherDirectories().empty()) {
@@ -461,7 +465,8 @@ Status FileRestorer::WriteDirectoryNote() const {
 Status FileRestorer::SyncAndComplete() const {
   RETURN_IF_ERROR(WriteDirectoryNote());
   RETURN_IF_ERROR(RestrictDirectories());
-  // One sync of each file system beats an fsync of each of a hundred thousand files.
+  // One syncfs() for each file system is faster than an fsync() for each of a hundred thousand
+  // files.
   RETURN_IF_ERROR(SyncFileSystem(plan_.target_directory));
   for (const std::string& directory : plan_.OtherDirectories()) {
     RETURN_IF_ERROR(SyncFileSystem(directory));

@@ -1,11 +1,12 @@
-// Writes the files of a restore: finds the place of each path, creates directories and files,
-// writes extents from any thread, and finishes a file when its last extent is there.
+// Writes the files of a restore. It finds the place of each path, creates directories and files,
+// writes extents from any thread, and completes a file when its last extent is written.
 //
-// The manifest may be somebody else's work: with cipher none anybody who can write to the
-// repository can have made it. So nothing is written outside the directories that the plan names.
-// Paths have no "..", a directory is made or is a plain one (no link is followed), and a file or
-// directory is only made in one that the manifest has named before (manifest_rules.h). That matters
-// in a delta, too: what is there and was not looked at (UnknownNames::kKeep) may be a link.
+// The manifest may be forged: with cipher none, anybody who can write to the repository may have
+// written it. So nothing is written outside of the directories that the plan names. Paths contain
+// no "..". A directory is created or is a plain one, no symbolic link is followed, and a file or
+// directory is created only in a directory that the manifest has named before (manifest_rules.h).
+// This matters in a delta, too, because existing names that were not checked (UnknownNames::kKeep)
+// may be symbolic links.
 #pragma once
 
 #include <atomic>
@@ -22,74 +23,82 @@
 
 namespace veza {
 
-// A file that still waits for extents. Shared by the threads that bring them.
+// A file that still waits for extents. The threads that write them share it.
 struct PendingFile {
   std::string path;  // absolute
   std::uint32_t mode = 0;
   std::int64_t mtime = 0;
-  bool created = false;  // before the threads see it; otherwise the one extent creates it
-  bool reused = false;   // it was there before, and may hold what the backup has
+  // Set before other threads see it; if false, the only extent creates the file.
+  bool created = false;
+  bool reused = false;  // the file existed, and may already hold content of the backup
   std::atomic<std::size_t> extents_left{0};
 };
 
-// A part of an extent's plain text and its place in a file.
+// A part of an extent's uncompressed content and its place in a file.
 struct FilePiece {
   std::uint32_t plain_offset = 0;
   std::uint32_t length = 0;
   std::uint64_t file_offset = 0;
 };
 
-// What a restore sets of the permissions that a backup has recorded: never set-user-ID,
-// set-group-ID or the sticky bit, nothing for others, and no writing for the group. PostgreSQL has
-// 0700 and 0750 for its directories, 0600 and 0640 for its files; a script in the data directory
-// stays executable.
+// The permission bits that a restore keeps. It never sets set-user-ID, set-group-ID or the sticky
+// bit, no permissions for others, and no write permission for the group. PostgreSQL uses 0700 and
+// 0750 for its directories, and 0600 and 0640 for its files. A script in the data directory stays
+// executable.
 inline constexpr std::uint32_t kPermittedModes = 0750;
 
 class FileRestorer {
  public:
   explicit FileRestorer(const RestorePlan& plan);
 
-  // The data directory and the tablespace locations, then whatever the manifest says, in its order.
-  // For a delta CreateOtherRoots() comes first: it makes sure that no server starts from the
-  // directory any more, claims the other roots (existing_directory.h), which nobody else may use by
-  // now, and then what does not belong is removed (sweep.h).
-  // Fails with kFailedPrecondition, and leaves a delta as it was, when a server runs there by now.
+  // Creates the data directory and marks it as the target of a restore (kUnfinishedMarker). After
+  // that come the other roots, and then the directories and files of the manifest, in its order.
+  //
+  // For a delta, CreateOtherRoots() must be called before. CreateRoot() then also claims the other
+  // roots (existing_directory.h), which nobody else may use by now, and removes pg_control, so that
+  // no server can be started from the directory. Afterwards the caller removes what does not belong
+  // there (sweep.h).
+  //
+  // kFailedPrecondition when a server runs in the directory by now; a delta's directory is then
+  // unchanged.
   Status CreateRoot() const;
-  // The data directory alone, if it is not there.
+  // Creates the data directory alone, if it does not exist.
   Status CreateTarget() const;
-  // The tablespaces' locations, and the directory that pg_wal is a link to.
+  // Creates the tablespaces' locations, and the directory to which pg_wal is a link.
   Status CreateOtherRoots() const;
-  // Links pg_wal. But for a delta claims the other roots as well.
+  // Creates the link pg_wal. Except for a delta, also claims the other roots.
   Status LinkOtherRoots() const;
-  // Not thread-safe. A directory that its owner may not write gets its permissions at the end.
+  // Not thread-safe. A directory that its owner may not write to gets its permissions at the end.
   Status CreateDirectory(const DirectoryRecord& record);
-  // The file will be given `extents` extents; the one that brings all of it (`one_brings_all`) also
-  // creates it. Holes need no more than the file's size.
+  // Prepares a file that will be given `extents` extents. If one extent brings the whole file
+  // (`one_brings_all`), writing it also creates the file. Holes only need the file's size.
   Result<std::shared_ptr<PendingFile>> CreateFile(const FileRecord& record, std::size_t extents,
                                                   bool one_brings_all) const;
 
-  // Whether what the extent would bring is there already. `buffer` has room for its plain text.
+  // Whether the file already holds what the extent would write. `buffer` must have room for its
+  // uncompressed content.
   Result<bool> Holds(const PendingFile& file, std::span<const FilePiece> pieces,
                      const Extent& extent, MutableByteView buffer) const;
-  // Instead of WriteExtent(), with the same result.
+  // Counts the extent as written without writing it. Returns the same as WriteExtent().
   Result<bool> KeepExtent(PendingFile& file) const;
 
-  // Thread-safe for different extents. True: that was the file's last.
+  // Thread-safe for different extents. Returns whether it was the file's last extent.
   Result<bool> WriteExtent(PendingFile& file, std::span<const FilePiece> pieces,
                            ByteView plain) const;
 
-  // Links to the tablespaces, tablespace_map, the list of empty databases, recovery settings and
-  // signal file.
+  // Writes the links to the tablespaces, tablespace_map, the list of empty databases, the recovery
+  // settings and the signal file.
   Status WriteServerFiles() const;
-  // Makes everything durable, then gives pg_control its name: only now can a server be started.
+  // Makes everything durable, and then gives pg_control its name. A server can be started only
+  // after that.
   Status SyncAndComplete() const;
 
  private:
-  // The part of a delta's CreateRoot() that is undone when it fails.
+  // The part of CreateRoot() that is undone when a delta fails there.
   Status Begin(const std::string& marker, std::vector<std::string>* claimed) const;
   Status RemoveControlFile() const;
   Status WriteDirectoryNote() const;
-  // False: there is nothing to build upon.
+  // Returns false when there is no file that can be reused.
   Result<bool> ReuseFile(PendingFile& file, const FileRecord& record) const;
   std::string Locate(const std::string& path) const;
   bool IsRoot(const std::string& path) const;
@@ -99,8 +108,8 @@ class FileRestorer {
   Status RestrictDirectories() const;
 
   const RestorePlan& plan_;
-  // Mode by recorded path: a directory comes before what is in it. Each once, however often a
-  // manifest that somebody has made up names it.
+  // The modes by recorded path, so that a directory precedes its content. Each path is stored once,
+  // however often a forged manifest names it.
   std::map<std::string, std::uint32_t> restricted_directories_;
 };
 

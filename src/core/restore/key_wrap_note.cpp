@@ -6,7 +6,7 @@ namespace veza {
 
 namespace {
 
-// Is passed over by PostgreSQL, as any name that it does not know, and is in no backup.
+// PostgreSQL ignores this file, like every name that it does not know, and no backup contains it.
 std::string PathIn(const std::string& wal_directory) {
   return wal_directory + "/veza_key_wrap";
 }
@@ -14,7 +14,7 @@ std::string PathIn(const std::string& wal_directory) {
 }  // namespace
 
 std::string ReadKeyWrapNote(const std::string& wal_directory) {
-  // What is no file of ours says nothing; a FIFO would be waited for.
+  // Anything but a regular file is ignored; opening a FIFO would wait.
   if (!RequireReplaceableFile(PathIn(wal_directory))) {
     return "";
   }

@@ -1,8 +1,9 @@
-// Which key wrap has opened the repository last, kept beside the WAL files of a recovery.
+// Remembers which key wrap has opened the repository last, in a file beside the WAL files of a
+// recovery.
 //
-// wal-get is a process of its own for each file, and what one of them has tried in vain the next
-// one does not know. Whoever can write to the store could otherwise have each of them run scrypt
-// for wraps that open nothing, before ours comes.
+// Each wal-get is a process of its own, and does not know which wraps an earlier one has tried in
+// vain. Anybody who can write to the store could otherwise make each of them run scrypt for useless
+// wraps before the right one.
 #pragma once
 
 #include <string>
@@ -12,10 +13,11 @@
 
 namespace veza {
 
-// For RepositoryOptions::first_wrap. Empty: there is no note. Whatever it says does no harm.
+// The name for RepositoryOptions::first_wrap. Empty when there is no note. A wrong note does no
+// harm.
 std::string ReadKeyWrapNote(const std::string& wal_directory);
 
-// After the repository was opened; writes only what is not noted yet.
+// To be called after the repository was opened. Writes only when the note changes.
 Status NoteKeyWrap(const std::string& wal_directory, const Repository& repository);
 
 }  // namespace veza

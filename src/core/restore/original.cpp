@@ -22,8 +22,8 @@ namespace {
 
 constexpr std::size_t kLongestNote = 64 << 10;
 
-// Nothing when the text is not what CreateOptsFile() in postmaster.c writes: the program, then each
-// argument in double quotes behind a space. A quote in an argument is not escaped.
+// Parses what CreateOptsFile() in postmaster.c writes: the program, then each argument in double
+// quotes after a space. A quote in an argument is not escaped. nullopt for other text.
 std::optional<std::vector<std::string>> ParseArguments(std::string_view text) {
   if (text.ends_with('\n')) {
     text.remove_suffix(1);
@@ -50,8 +50,8 @@ bool SetsDataDirectory(std::string_view setting) {
   return name == "data_directory";
 }
 
-// A file that was copied with its times was made later than it was written. False where the file
-// system does not know when it was made.
+// Whether the file was copied together with its times: it was then created later than it was last
+// written. False if the file system does not record the creation time.
 bool IsCopiedWithTimes(const std::string& path) {
   constexpr std::int64_t kSlack = 1;  // seconds
   struct statx info {};
@@ -60,13 +60,13 @@ bool IsCopiedWithTimes(const std::string& path) {
          info.stx_btime.tv_sec > info.stx_mtime.tv_sec + kSlack;
 }
 
-// By device and inode: a bind mount gives a directory another path.
+// Compares device and inode, because a bind mount gives a directory another path.
 bool IsSameDirectory(const std::string& one, const std::string& other) {
   std::error_code error;
   return std::filesystem::equivalent(one, other, error);
 }
 
-// The path is on the note's second line.
+// Whether the directory has a note that names it. The path is on the note's second line.
 bool HasOwnNote(const std::string& target) {
   const Result<std::optional<std::string>> note =
       ReadRegularFile(fmt::format("{}/{}", target, kDirectoryNote), kLongestNote);
@@ -85,7 +85,7 @@ bool HasOwnNote(const std::string& target) {
 }  // namespace
 
 std::optional<std::string> StartedDirectory(std::string_view options) {
-  // Of postmaster.c's getopt(), those with a value.
+  // The options with a value, from getopt() in postmaster.c.
   constexpr std::string_view kWithValue = "BCcDdfhkNprStW-";
   const std::optional<std::vector<std::string>> arguments = ParseArguments(options);
   if (!arguments) {

@@ -23,14 +23,14 @@ fs::path Canonical(const std::string& path) {
   return canonical.has_filename() ? canonical : canonical.parent_path();
 }
 
-// A mount of this process: the directory `root` of the file system `device` is at `point`.
+// A mount that this process sees: the directory `root` of the file system `device` is at `point`.
 struct Mount {
   std::string device;
   fs::path root;
   fs::path point;
 };
 
-// proc(5): blanks, line breaks and backslashes are written as three octal digits.
+// proc(5): blanks, line feeds and backslashes are written as three octal digits.
 std::string Unescape(std::string_view text) {
   constexpr std::size_t kDigits = 3;
   std::string plain;
@@ -48,7 +48,7 @@ std::string Unescape(std::string_view text) {
   return plain;
 }
 
-// In the order in which they were mounted. None where /proc cannot be read.
+// The mounts in the order in which they were made. None if /proc cannot be read.
 std::vector<Mount> ReadMounts() {
   std::vector<Mount> mounts;
   std::ifstream file("/proc/self/mountinfo");
@@ -66,7 +66,8 @@ std::vector<Mount> ReadMounts() {
   return mounts;
 }
 
-// The way from one path to another that is the same or below it. By their parts alone.
+// The relative path from `outer` to `path`. nullopt if `path` is not `outer` or below it. Compares
+// the parts of the paths only.
 std::optional<fs::path> Behind(const fs::path& path, const fs::path& outer) {
   const auto [rest, behind] = std::mismatch(outer.begin(), outer.end(), path.begin(), path.end());
   if (rest != outer.end()) {
@@ -87,15 +88,15 @@ fs::path Existing(fs::path path) {
   return path;
 }
 
-// A canonical path, and what else leads there by way of other mounts of its file system. Whether
-// it really does is asked of the file system: NFS says "/" of every root.
+// A canonical path, and the other paths that lead to the same place through other mounts of its
+// file system. Each is verified with the file system, because on NFS every root is called "/".
 std::vector<fs::path> PathsOf(const fs::path& path) {
   std::vector<fs::path> paths{path};
   const std::vector<Mount> mounts = ReadMounts();
   const Mount* own = nullptr;
   for (const Mount& mount : mounts) {
     const bool is_nearer =
-        own == nullptr || Behind(mount.point, own->point);  // the last of those at one point
+        own == nullptr || Behind(mount.point, own->point);  // the last mount at a point wins
     if (is_nearer && Behind(path, mount.point)) {
       own = &mount;
     }

@@ -1,4 +1,4 @@
-// Puts the extents of packs into files.
+// Restores the extents of packs into files.
 #pragma once
 
 #include <memory>
@@ -13,21 +13,21 @@
 
 namespace veza {
 
-// An extent and where its bytes go.
+// An extent and the places of its bytes.
 struct Destination {
   Extent extent;
   std::shared_ptr<PendingFile> file;
   std::vector<FilePiece> pieces;  // at least one
 };
 
-// What is to be restored from one pack.
+// The extents to restore from one pack.
 struct PackJob {
   std::string object_name;
   PackRecord record;
   std::vector<Destination> extents;
 };
 
-// One object a thread.
+// Not thread-safe: use one for each thread.
 class PackRestorer {
  public:
   PackRestorer(const Repository& repository, const FileRestorer& files, RestoreProgress& progress)
@@ -36,8 +36,8 @@ class PackRestorer {
         reader_(repository, [&progress](std::uint64_t bytes) { progress.bytes_fetched += bytes; }) {
   }
 
-  // Errors as PackReader's, and those of writing. Sorts the extents of the job, and takes out those
-  // that are where they belong already.
+  // Sorts the extents of the job, removes those that are already in place, and writes the others.
+  // Errors are those of PackReader, and those of writing.
   Status Restore(PackJob& job);
 
  private:

@@ -1,4 +1,4 @@
-// What a restore would do, with every reason to refuse it found before anything is written.
+// The plan of a restore. Every reason to refuse the restore is found before anything is written.
 #pragma once
 
 #include <map>
@@ -23,104 +23,117 @@ class UniqueFd;
 struct SweepFindings;
 
 // What a delta does with names at the top of the data directory and of pg_wal that are neither in
-// the backup nor PostgreSQL's.
+// the backup nor known to PostgreSQL.
 enum class UnknownNames { kRefuse, kKeep, kRemove };
 
 struct RestoreOptions {
   std::string target_directory;  // absolute
-  // Where the repository is, with all its clusters; empty when it is in no directory. Nothing is
-  // restored into one of them, and no delta removes it.
+  // The directory of the repository, with all its clusters; empty when the repository is not in a
+  // directory. Nothing is restored into it, and no delta removes any of it.
   std::string repository_directory;
   std::string backup_label;  // empty: chosen by the target
   DoubtfulBackups doubtful_backups = DoubtfulBackups::kPassOver;
   RecoveryTarget target;
   bool standby = false;
   bool preserve_archive_mode = false;
-  std::map<std::string, std::string> tablespace_map;  // old location to new, absolute
-  // When not empty, every tablespace that the map does not name goes to <tablespace_root>/<oid>.
+  std::map<std::string, std::string> tablespace_map;  // old location to new location, absolute
+  // If not empty, every tablespace that the map does not name goes to <tablespace_root>/<oid>.
   std::string tablespace_root;
-  std::optional<std::uint64_t> system_identifier;  // needed when the repository has several
-  // Of `vezactl wal-get`, as it is to be written. A plan that has a target, or ends at a gap,
-  // adds --end-at-gap.
+  std::optional<std::uint64_t> system_identifier;  // required if the repository has several systems
+  // The command line of `vezactl wal-get` to write into the settings. A plan that has a target, or
+  // ends at a gap, adds --end-at-gap.
   std::string restore_command;
-  int jobs = 1;  // threads, each with a request in flight
-  // Into a directory that may hold something: keep what is as in the backup, remove what is not.
+  int jobs = 1;  // threads, each with one request in flight
+  // Restore into a directory that may not be empty: keep what matches the backup, and remove what
+  // does not.
   bool delta = false;
   UnknownNames unknown_names = UnknownNames::kRefuse;
-  // Absolute: pg_wal becomes a link to it. Empty: it stays the link that the target has, or becomes
-  // a plain directory.
+  // Absolute path of the directory to which pg_wal becomes a link. Empty: pg_wal stays the link
+  // that the target has, or becomes a plain directory.
   std::string wal_directory;
-  // Where segments are missing although later ones are there: recover up to them.
+  // If segments are missing although later ones exist, recover up to the gap.
   bool end_at_gap = false;
-  // Only these, as ChooseDatabases() takes them; empty: all.
+  // Restore only these databases, as ChooseDatabases() takes them. Empty means all.
   std::vector<std::string> databases;
 };
 
 struct RestorePlan {
   BackupSummary backup;
-  // Why rows of the backup may be wrong, and why those of a newer one may, which was passed over
-  // (choose_backup.h). Empty where there is no such reason.
+  // Why rows of the backup may be wrong, and why rows of a newer backup that was passed over may be
+  // (choose_backup.h). Empty when there is no reason to think so.
   std::string doubt;
   std::string passed_over;
   std::string target_directory;
   std::string repository_directory;
-  // By path: nobody else restores into these directories as long as a copy of the plan lives
-  // (LockTarget). Null where there is no directory yet.
+  // The locks of the directories, by path. Nobody else can restore into them while a copy of the
+  // plan exists (LockTarget). Null for a directory that does not exist yet.
   std::map<std::string, std::shared_ptr<const UniqueFd>> locks;
-  std::vector<Tablespace> tablespaces;      // where they will be, and what will be written there
-  std::uint64_t size = 0;                   // bytes to be restored, those in tablespaces included
-  std::optional<DatabaseChoice> databases;  // when only some are restored
-  TimelineId target_timeline = 0;           // recovery will end on it
-  // Recovery comes no further than to this segment: the repository does not have it, only later
-  // ones. Whether the target is before it cannot be told, or `end_at_gap` was given, or it is a
-  // standby, to which a primary may stream it. Empty: there is none in the way to the target, as
-  // far as that can be told.
+  // Their new locations, and the size of what will be written there.
+  std::vector<Tablespace> tablespaces;
+  std::uint64_t size = 0;                   // bytes to restore, including those in tablespaces
+  std::optional<DatabaseChoice> databases;  // set when only some are restored
+  TimelineId target_timeline = 0;           // the timeline on which recovery will end
+  // The segment at which recovery will stop: it is missing, and later ones exist. Set if it cannot
+  // be known whether the target comes before it, if `end_at_gap` was given, or for a standby, to
+  // which the primary may stream it. Empty when no segment is known to be missing before the
+  // target.
   std::string missing_segment;
-  // Recovery stops with an error where WAL with wal_level = minimal begins, unless its target is
-  // before.
+  // Recovery stops with an error at this position, where WAL with wal_level = minimal begins,
+  // unless its target is before it.
   std::optional<Lsn> minimal;
-  TimelineHistory history;    // the way that recovery is going to take
-  SegmentNumber wal_end = 0;  // on it, no segment before this one was missing; 0: not looked at
-  // The target is an LSN or a time that lies behind all that is archived so far.
+  TimelineHistory history;  // the path that recovery will follow
+  // No segment before this one was missing on the path; 0 if not checked.
+  SegmentNumber wal_end = 0;
+  // The target is an LSN or a time after the end of what is archived so far.
   bool is_behind_archive = false;
   RecoverySettings recovery;
-  bool ends_at_gap = false;  // restore_command has --end-at-gap
+  bool ends_at_gap = false;  // whether restore_command has --end-at-gap
   int jobs = 1;
   bool delta = false;
   UnknownNames unknown_names = UnknownNames::kRefuse;
-  std::string wal_directory;    // where pg_wal's link leads; empty: a plain directory
-  bool keeps_wal_link = false;  // the target has that link
-  // Of a delta: places outside of the data directory that hold something and are the target's
-  // (RequireOwnPlaces), and links of tablespaces that lead to where none is going to be.
+  std::string wal_directory;    // where the link pg_wal leads; empty for a plain directory
+  bool keeps_wal_link = false;  // the target already has that link
+  // For a delta: directories outside of the data directory that are not empty and belong to the
+  // target (RequireOwnPlaces), and links of tablespaces that lead to places where no tablespace
+  // will be.
   std::vector<std::string> replaced_places;
   std::vector<FollowedLink> left_links;
-  // Of a delta: what is in the backup, and what is in the target that will be treated as
-  // `unknown_names` says, or replaced.
+  // For a delta: the paths of the backup, and the names in the target that will be replaced, or
+  // treated as `unknown_names` says.
   std::shared_ptr<const PathSet> paths;
   std::shared_ptr<const SweepFindings> findings;
 
-  // What is outside of the data directory: tablespaces, and the directory of WAL where it has one.
+  // The directories outside of the data directory: those of tablespaces, and the WAL directory if
+  // there is one.
   std::vector<std::string> OtherDirectories() const;
 };
 
-// Refuses: a directory (or tablespace location) that is not empty (for a delta, that is none of
-// existing_directory.h, or of which nothing proves that it is the target's) or cannot be created, a
-// tablespace location that only an unencrypted repository says, a target before the end of the
-// backup, a timeline that the backup does not lead to, a tablespace map that names no tablespace of
-// the backup, too little disk space, the full backup of a diff or WAL that the backup needs to
-// become consistent but the repository has not, a segment that is missing on the way to the end of
-// WAL or to an LSN (unless `end_at_gap`), a time or an LSN that more than one timeline may hold
-// when none is named, WAL with wal_level = minimal on that way, history files missing on the way to
-// the latest timeline, directories into which somebody else restores, and what ChooseDatabases()
-// refuses. A standby cannot be made of some databases: it would go on replaying over the empty
-// ones. Nor can a delta, which would empty those that are there. Nothing is written. A segment that
-// is missing behind the backup is looked for again a few seconds later: it may be on its way.
+// Makes the plan. Nothing is written. It is refused when
+// - a directory or tablespace location is not empty or cannot be created. (For a delta: when it is
+//   none of those that existing_directory.h accepts, or when nothing proves that it belongs to the
+//   target.)
+// - only an unencrypted repository names a tablespace's location;
+// - the tablespace map names a tablespace that the backup does not have;
+// - there is too little disk space;
+// - another process restores into one of the directories;
+// - the target is before the end of the backup, or the backup does not lead to the target timeline;
+// - no timeline is named, and more than one may hold the target time or LSN;
+// - the repository lacks the full of a diff, or WAL that makes the backup consistent;
+// - a segment is missing before the end of WAL or before the target LSN (unless `end_at_gap`), or
+//   WAL there was written with wal_level = minimal;
+// - history files on the way to the latest timeline are missing;
+// - ChooseDatabases() refuses the databases;
+// - only some databases are restored, and it is a standby, which would go on replaying WAL over the
+//   empty databases, or a delta, which would empty existing databases.
+//
+// A segment that is missing after the backup is looked for again a few seconds later, because it
+// may be about to be archived.
 Result<RestorePlan> PlanRestore(const Repository& repository, const RestoreOptions& options);
 
-// Whether what a plan rests on is in the repository still: backup.json, that of the full, the WAL
-// that makes the backup consistent, and what led on from there to the target. kDataCorrupted,
-// saying so, when something was removed meanwhile. Leases (restore_lease.h) prevent that, unless
-// somebody does not honour them, or none could be taken.
+// Checks that the repository still holds what the plan depends on: backup.json, that of the full,
+// the WAL that makes the backup consistent, and the WAL and history files from there to the target.
+// kDataCorrupted when something was removed meanwhile. Leases (restore_lease.h) prevent that,
+// unless somebody ignores them or no lease could be taken.
 Status RequireStillThere(const Repository& repository, const RestorePlan& plan);
 
 }  // namespace veza

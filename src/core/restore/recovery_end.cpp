@@ -28,13 +28,14 @@ constexpr std::uint16_t kFirstIsContinued = 0x0001;  // XLP_FIRST_IS_CONTRECORD
 constexpr std::uint32_t kRecordHeader = 24;
 constexpr std::uint32_t kLongestRecord = 1U << 30;  // XLogRecordMaxSize is a little less
 constexpr std::size_t kRecordPrevious = 8;
-constexpr std::uint64_t kAlignment = 8;  // MAXALIGN: where a record begins
+constexpr std::uint64_t kAlignment = 8;  // MAXALIGN: records begin at multiples of this
 
 std::uint64_t HeaderOf(std::uint64_t page, std::uint64_t segment_size) {
   return page % segment_size == 0 ? kLongHeader : kShortHeader;
 }
 
-// The segment that recovery reads for a position: of the newest timeline that has it. Empty: none.
+// The segment that recovery reads for a position: that of the newest timeline that has it. Empty
+// when none has it.
 std::string SegmentFor(const ArchiveMap& archive, TimelineId timeline, Lsn at) {
   const std::uint64_t size = archive.segment_size();
   const SegmentNumber segment = SegmentOf(at, size);
@@ -48,7 +49,7 @@ std::string SegmentFor(const ArchiveMap& archive, TimelineId timeline, Lsn at) {
   return "";
 }
 
-// One segment after the other, in a file.
+// Reads one segment after the other into a file.
 class SegmentReader {
  public:
   SegmentReader(const Repository& repository, const RestorePlan& plan, const ArchiveMap& archive,
@@ -97,7 +98,7 @@ Result<bool> RecordGoesBeyond(Lsn at, Lsn end, std::uint64_t segment_size,
                               std::uint32_t wal_block_size, const ReadWal& read) {
   const std::uint64_t reached = at.value;
   if (reached % kAlignment != 0 || wal_block_size < kAlignment) {
-    return false;  // not a position between records; a length could lie on two pages
+    return false;  // not the start of a record; its length could span two pages
   }
   if (at.value % wal_block_size == 0) {
     at.value += HeaderOf(at.value, segment_size);
@@ -110,7 +111,7 @@ Result<bool> RecordGoesBeyond(Lsn at, Lsn end, std::uint64_t segment_size,
   ASSIGN_OR_RETURN(const Bytes begin, read(at, std::min<std::uint64_t>(here, kRecordHeader)));
   const auto length = LoadLittleEndian<std::uint32_t>(begin.data());
   if (length < kRecordHeader || length > kLongestRecord || length <= here) {
-    return false;  // one that is whole on this page would have been replayed
+    return false;  // a record that is complete on this page would have been replayed
   }
   if (begin.size() >= kRecordPrevious + sizeof(std::uint64_t) &&
       LoadLittleEndian<std::uint64_t>(begin.data() + kRecordPrevious) >= reached) {

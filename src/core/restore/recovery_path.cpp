@@ -20,7 +20,7 @@ namespace veza {
 
 namespace {
 
-// What the file sets; nothing without it. It is in force whatever postgresql.conf says.
+// The value in the file; nullopt without one. It takes precedence over postgresql.conf.
 Result<std::optional<std::string>> WantedTimeline(const std::string& data_directory) {
   const std::string path = data_directory + "/postgresql.auto.conf";
   if (access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
@@ -34,11 +34,11 @@ std::string NotePath(const std::string& wal_directory) {
   return wal_directory + "/veza_followed";
 }
 
-// The newest timeline of which a segment was asked for that was not there. 0: this recovery has
-// noted none.
+// The newest timeline of which a segment was asked for and missing. 0 when this recovery has noted
+// none.
 TimelineId NewestAbsent(const std::string& wal_directory, const std::string& recovery) {
   const std::string path = NotePath(wal_directory);
-  // What is no file of ours says nothing; a FIFO would be waited for.
+  // Anything but a regular file is ignored; opening a FIFO would wait.
   const Result<std::string> text =
       RequireReplaceableFile(path) ? ReadTextFile(path) : Result<std::string>();
   const std::string_view note = text ? std::string_view(*text) : std::string_view();
@@ -108,7 +108,7 @@ Result<bool> CutAtFork(const std::string& segment, Lsn fork, const std::string& 
     unlink(path.c_str());
     return false;
   }
-  // What is cut off and added again reads as zeros.
+  // The range that ftruncate() cuts off and adds again reads as zeros.
   if (ftruncate(fd.get(), static_cast<off_t>(fork.value - begin)) != 0 ||
       ftruncate(fd.get(), info.st_size) != 0) {
     return ErrnoError(errno, fmt::format("could not write file \"{}\"", path));
@@ -134,7 +134,7 @@ Result<std::optional<std::string>> FirstBehind(const WalArchive& archive,
     if (part.timeline < timeline) {
       continue;
     }
-    // The segment in which a timeline was left is the next one's.
+    // The segment in which a timeline was left belongs to the next timeline.
     const SegmentNumber fork = SegmentOf(part.switch_point, segment_size);
     if (fork > next) {
       ASSIGN_OR_RETURN(const std::optional<SegmentNumber> found,

@@ -1,9 +1,10 @@
-// Which segments recovery may be given, seen from restore_command, which is only ever told a name.
+// Decides which segments recovery may be given. restore_command only knows the name that the server
+// asks for.
 //
-// The server asks for a segment on the newest timeline of its path first, then on older ones
-// (XLogFileReadAnyTLI). It does not mind where the older one was left: were it given the older
-// timeline's segment there, it would go on into WAL that its timeline never had. And it takes
-// whatever is missing for the end of WAL.
+// The server asks for a segment on the newest timeline of its path first, and then on older ones
+// (XLogFileReadAnyTLI). It does not check where the older timeline was left. If it got the older
+// timeline's segment there, it would continue into WAL that does not belong to its path. And it
+// takes any missing segment for the end of WAL.
 #pragma once
 
 #include <optional>
@@ -15,41 +16,42 @@
 
 namespace veza {
 
-// The number that recovery_target_timeline in postgresql.auto.conf gives. Nothing: it gives none,
-// so recovery looks for the latest timeline, or stays on its own.
+// The number that recovery_target_timeline in postgresql.auto.conf gives. nullopt when it gives
+// none: then recovery follows the latest timeline, or its own.
 Result<std::optional<TimelineId>> NumberedTimeline(const std::string& data_directory);
 
-// Of the timeline that a server in recovery follows, from the history files in its pg_wal: it keeps
-// the one that it has read, before it asks for the first segment. It is the timeline that
-// recovery_target_timeline in postgresql.auto.conf names (a restore writes it there), or else the
-// newest, although a standby also reads those of timelines that it then does not follow, and an
-// earlier attempt may have left some. Nothing: there is none, so the server follows the timeline
-// that it asks for. An error: there is one that cannot be read.
+// The history of the timeline that a recovering server follows, from the history files in its
+// pg_wal. The server stores the history that it has read there before it asks for the first
+// segment. If recovery_target_timeline in postgresql.auto.conf names a number (a restore writes
+// it), that timeline counts. Otherwise the newest one counts, although a standby also reads
+// histories that it then does not follow, and an earlier recovery may have left some. nullopt when
+// there is no history file: then the server follows the timeline for which it asks. An error when
+// the file cannot be read.
 Result<std::optional<TimelineHistory>> FollowedHistory(const std::string& data_directory,
                                                        const std::string& wal_directory);
 
-// The same for a standby, which reads and keeps histories of timelines that it then does not follow
-// (rescanLatestTimeLine). What it asks for tells: a segment first on the newest timeline of its
-// path that may have it, and only then, where that is not there, on older ones. So what was not
-// there is noted, in a file beside the segments, for the next question of the same recovery.
+// The same for a standby, which stores histories of timelines that it then does not follow
+// (rescanLatestTimeLine). Its requests tell its path: it asks for a segment on the newest timeline
+// of its path first, and on older ones only if that is missing. So a missing segment is noted, in a
+// file beside the segments, for the next request of the same recovery.
 //
-// `recovery` is IdentifyRecoveringProcess(): a note of another one says nothing. Writes where the
-// note changes.
+// `recovery` is IdentifyRecoveringProcess(). A note of another process is ignored. Writes only when
+// the note changes.
 Status NoteAbsent(const std::string& wal_directory, const std::string& recovery,
                   TimelineId timeline);
-// For a question for a segment of `timeline`. Nothing: no newer one was asked for before.
+// For a request for a segment of `timeline`. nullopt when no newer timeline was asked for before.
 Result<std::optional<TimelineHistory>> HistoryOfStandby(const std::string& wal_directory,
                                                         const std::string& recovery,
                                                         TimelineId timeline);
 
-// Makes of a segment, in the file at `path`, what the server that left its timeline at `fork` had
-// of it: zeros from there on, as in that server's own copy (XLogFileCopy). False, and the file is
-// gone: all of it is behind the fork.
+// Cuts the segment in the file at `path` where its timeline was left at `fork`: fills the rest with
+// zeros, as the server that left the timeline does in its own copy (XLogFileCopy). Returns false,
+// and removes the file, when the whole segment is after the fork.
 Result<bool> CutAtFork(const std::string& segment, Lsn fork, const std::string& path);
 
-// The first segment behind the one that `missing` names that the repository has on the way of
-// `path`: then recovery must not take that one for the end of WAL. `path`: null for one that stays
-// on its timeline.
+// The first segment after `missing` that the repository holds along `path`. If there is one,
+// recovery must not take `missing` for the end of WAL. `path` is null for a recovery that stays on
+// its timeline.
 Result<std::optional<std::string>> FirstBehind(const WalArchive& archive,
                                                const TimelineHistory* path,
                                                const std::string& missing,

@@ -24,13 +24,14 @@ std::string ReplaceAll(std::string_view text, char wanted, std::string_view repl
   return result;
 }
 
-// As ALTER SYSTEM writes it (escape_single_quotes_ascii): quotes and backslashes doubled.
+// As ALTER SYSTEM writes it (escape_single_quotes_ascii): quotes and backslashes are doubled.
 std::string ConfLine(std::string_view name, std::string_view value) {
   return fmt::format("{} = '{}'\n", name, ReplaceAll(ReplaceAll(value, '\\', "\\\\"), '\'', "''"));
 }
 
 struct Assignment {
-  std::string name;  // in lower case; empty for a comment, a blank line and what is none
+  // In lower case; empty for a comment, a blank line and anything else that sets nothing.
+  std::string name;
   std::string value;
   bool operator<(const Assignment& other) const {
     return std::tie(name, value) < std::tie(other.name, other.value);
@@ -56,7 +57,7 @@ Assignment AssignmentOf(std::string_view line) {
   return assignment;
 }
 
-// Calls `visit` with each line, its end included.
+// Calls `visit` with each line, including its line feed.
 template <typename Visitor>
 void ForEachLine(std::string_view text, Visitor visit) {
   while (!text.empty()) {
@@ -66,8 +67,8 @@ void ForEachLine(std::string_view text, Visitor visit) {
   }
 }
 
-// Takes the option, which is a word by itself, and the word behind it out of the command. False
-// when it is not there.
+// Removes the option, which is a word of its own, and its argument from the command. Returns
+// whether it was there.
 bool RemoveOption(std::string& command, std::string_view option, bool has_argument) {
   const std::size_t begin = command.find(option);
   std::size_t end = begin + option.size();
@@ -92,7 +93,7 @@ bool IsReplaced(std::string_view name, const RecoverySettings& settings) {
          (!settings.preserve_archive_mode && name == "archive_mode");
 }
 
-// The five settings of which one at most may stand. Names and values.
+// The five target settings, of which at most one may be set: names and values.
 std::array<std::pair<const char*, std::string>, 5> TargetsOf(const RecoveryTarget& target) {
   const auto value_of = [&](TargetKind kind, auto format) {
     return target.kind == kind ? format() : std::string();
@@ -107,10 +108,10 @@ std::array<std::pair<const char*, std::string>, 5> TargetsOf(const RecoveryTarge
        {"recovery_target_name", value_of(TargetKind::kName, [&] { return target.name; })}}};
 }
 
-// What else postgresql.conf may say would come into force with our signal file: a target left over
-// from an older recovery, the commands of a standby. So each has a line here. The empty targets
-// come first: while one target stands, the assign hooks of the others refuse any value, an empty
-// one as well (error_multiple_recovery_targets).
+// The signal file also makes the recovery settings in postgresql.conf effective: a target that an
+// older recovery has left there, or the commands of a standby. So every such setting gets a line
+// here. The empty targets come first: once a target is set, the assign hooks of the others refuse
+// any value, even an empty one (error_multiple_recovery_targets).
 std::string LinesOfRecovery(const RecoverySettings& settings) {
   const RecoveryTarget& target = settings.target;
   std::string empty;
@@ -217,7 +218,7 @@ std::string QuoteForShell(std::string_view word) {
 
 std::string BuildRestoreCommand(std::string_view vezactl, std::string_view config_file,
                                 std::optional<std::uint64_t> system_identifier) {
-  // The server replaces %f and %p, and %% by %, before the shell sees the command.
+  // The server replaces %f and %p, and turns %% into %, before the shell sees the command.
   const auto quote = [](std::string_view path) {
     return ReplaceAll(QuoteForShell(path), '%', "%%");
   };

@@ -20,23 +20,23 @@ namespace veza {
 
 namespace {
 
-// Packs waiting for a thread; the manifest is not read further ahead than this.
+// How many packs may wait for a thread. The manifest is not read further ahead than this.
 constexpr std::size_t kQueueLimit = 16;
 
-// Packs of the full backup of which a diff wants something, and which wait for the manifest to name
-// more of it. Files are in both manifests in about the same order, so few are open at a time.
+// How many packs of the full may be open: a diff wants extents of them, and the manifest may name
+// more. Files are in about the same order in both manifests, so few are open at a time.
 constexpr std::size_t kOpenFullPacks = 64;
 
-// A pack of which the manifest has told something. Complete when every extent is known.
+// A pack of which the manifest has named something. It is complete when every extent is known.
 struct OpenPack {
   PackJob job;
   bool announced = false;        // its own record was read
-  std::uint64_t last_named = 0;  // when the manifest last named an extent of it
-  std::uint64_t left_out = 0;    // extents of databases that come back empty
+  std::uint64_t last_named = 0;  // a counter: when the manifest last named an extent of it
+  std::uint64_t left_out = 0;    // number of extents of databases that come back empty
   bool complete() const { return announced && job.extents.size() + left_out == job.record.frames; }
 };
 
-// The parts of a file that page extents bring, by position.
+// The parts of a file that page extents write, sorted by position.
 std::vector<FilePiece> PiecesOfPages(const FileRecord& record, std::uint32_t block_size) {
   std::vector<FilePiece> pieces;
   for (const PageExtent& pages : record.pages) {
@@ -50,7 +50,8 @@ std::vector<FilePiece> PiecesOfPages(const FileRecord& record, std::uint32_t blo
   return pieces;
 }
 
-// What an extent at `offset` brings of a file when `taken` (sorted) comes from elsewhere.
+// The parts of a file that an extent at `offset` writes. `taken` (sorted) are the ranges that page
+// extents write. The extent skips them, so each byte is written once and the order does not matter.
 std::vector<FilePiece> PiecesBetween(std::uint64_t offset, std::uint32_t length,
                                      const std::vector<FilePiece>& taken) {
   std::vector<FilePiece> pieces;
@@ -73,7 +74,7 @@ std::vector<FilePiece> PiecesBetween(std::uint64_t offset, std::uint32_t length,
   return pieces;
 }
 
-// What the extents of a file bring, each byte once.
+// What the extents of a file write: each byte once.
 std::vector<Destination> DestinationsOf(const FileRecord& record, std::uint32_t block_size) {
   std::vector<Destination> destinations;
   const std::vector<FilePiece> by_pages = PiecesOfPages(record, block_size);
@@ -114,7 +115,7 @@ class Restorer {
     if (when_copied) {
       RETURN_IF_ERROR(when_copied());
     }
-    // Before the server can be started: it would find out too late.
+    // This comes before a server can be started, because the server would notice too late.
     RETURN_IF_ERROR(RequireStillThere(repository_, plan_));
     progress_.syncing = true;
     RETURN_IF_ERROR(files_.SyncAndComplete());
@@ -123,8 +124,8 @@ class Restorer {
   }
 
  private:
-  // What is not there any more, or not whole, is so more likely because the backup was removed, or
-  // the whole repository has gone (kFailedPrecondition).
+  // The reason of an error. If an object is missing or damaged, the likely reason is that the
+  // backup was removed, or that the whole repository is gone (kFailedPrecondition).
   Error ReasonOf(Error error) const {
     Status there = RequireStillThere(repository_, plan_);
     const bool tells = !there && (there.error().code == ErrorCode::kDataCorrupted ||
@@ -165,13 +166,13 @@ class Restorer {
     return queue_.Finish();
   }
 
-  // Whether the directory was not there when the plan was made.
+  // Whether the directory did not exist when the plan was made.
   bool IsNew(const std::string& directory) const {
     const auto lock = plan_.locks.find(directory);
     return lock == plan_.locks.end() || !lock->second;
   }
 
-  // If somebody has filled it since, it is not ours.
+  // A directory that somebody has filled since then must not be used.
   template <typename IsEmpty>
   Status LockNew(const std::string& directory, IsEmpty is_empty) {
     ASSIGN_OR_RETURN(locks_[directory], LockTarget(directory));
@@ -189,9 +190,9 @@ class Restorer {
     return Ok();
   }
 
-  // A server could be started from what is there until CreateRoot() has begun. What may fail for
-  // the repository's or the directory's sake the plan has looked at. All directories are ours
-  // before anything is removed from one.
+  // Until CreateRoot() has begun, a server can still be started from the directory. The plan has
+  // already checked everything in the repository and the directory that could make the restore
+  // fail. All directories are locked before anything is removed from one of them.
   Status BeginDelta() {
     RETURN_IF_ERROR(RequireUnused(plan_.target_directory, plan_.OtherDirectories()));
     RETURN_IF_ERROR(RequireNoServer(plan_.target_directory));
@@ -205,7 +206,7 @@ class Restorer {
     return std::visit([this](auto&& specific) { return TakeRecord(specific); }, std::move(record));
   }
 
-  // backup.json names them too, and the plan has their places.
+  // backup.json names the tablespaces, too, and the plan has their locations.
   static Status TakeRecord(const Tablespace&) { return Ok(); }
 
   Status TakeRecord(const DirectoryRecord& directory) { return files_.CreateDirectory(directory); }
@@ -229,7 +230,7 @@ class Restorer {
     return Ok();
   }
 
-  // Of the full's packs only what is wanted is ever named.
+  // Of the full's packs, the manifest names only what is wanted.
   Status LeaveOut(const Extent& extent) {
     if (extent.pack == 0 || extent.of_full) {
       return Ok();
@@ -241,7 +242,7 @@ class Restorer {
 
   Status TakeFile(const FileRecord& record) {
     std::vector<Destination> destinations = DestinationsOf(record, plan_.backup.block_size);
-    // Pages bring what they are of, even where the rest of the file is a hole.
+    // Page extents write their pages even if the rest of the file is a hole.
     const bool one_brings_all =
         record.extents.size() == 1 && record.pages.empty() && destinations.size() == 1;
     ASSIGN_OR_RETURN(const std::shared_ptr<PendingFile> file,
@@ -326,9 +327,10 @@ class Restorer {
   const RestorePlan& plan_;
   RestoreProgress& progress_;
   FileRestorer files_;
-  std::map<std::string, std::shared_ptr<const UniqueFd>> locks_;  // of what the plan has none
+  // Of the directories that have no lock in the plan.
+  std::map<std::string, std::shared_ptr<const UniqueFd>> locks_;
 
-  // Used by the manifest's reader alone.
+  // Only the thread that reads the manifest uses these.
   std::map<std::uint32_t, OpenPack> packs_;
   std::map<std::uint32_t, OpenPack> open_full_packs_;
   std::map<std::uint32_t, PackRecord> full_packs_;

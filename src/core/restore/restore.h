@@ -1,4 +1,5 @@
-// Puts a backup's files into place: packs in parallel, every extent checked, durable at the end.
+// Executes a restore plan: restores packs in parallel, checks every extent, and makes the result
+// durable at the end.
 #pragma once
 
 #include <atomic>
@@ -11,12 +12,13 @@
 
 namespace veza {
 
-// Written by the restore, read by whoever shows it. `bytes_total` is set before the first byte.
+// Written by the restore, and read by a thread that shows it. `bytes_total` is set before the first
+// byte is restored.
 struct RestoreProgress {
   std::atomic<std::uint64_t> bytes_total{0};
   std::atomic<std::uint64_t> bytes_done{0};  // of files
   std::atomic<std::uint64_t> files_done{0};
-  std::atomic<std::uint64_t> bytes_fetched{0};  // of packs, as they are stored
+  std::atomic<std::uint64_t> bytes_fetched{0};  // of packs, as stored
   std::atomic<bool> syncing{false};
 };
 
@@ -26,13 +28,13 @@ struct RestoreReport {
   std::uint64_t bytes_fetched = 0;
 };
 
-// Does what the plan says. A delta removes pg_control, then what does not belong; an extent that is
-// where it belongs is not fetched. Interrupted, it can be run again. global/pg_control gets
-// its name last, after everything else was synced, so an interrupted restore cannot be started. An
-// error names the damaged object or the file that could not be written; what was written stays for
-// inspection.
-// `copied` is called when everything is copied, before it is looked whether all that recovery needs
-// is still there, and before the server could be started; its error ends the restore. May be empty.
+// Does what the plan says. A delta first removes pg_control, and then what does not belong; an
+// extent that is already in place is not fetched. After an interruption it can be run again.
+// global/pg_control gets its name last, when everything else is durable, so a server cannot be
+// started from an interrupted restore. An error names the damaged object or the file that could not
+// be written. The files that were written remain for inspection.
+// `copied` (may be empty) is called when everything is copied, before RequireStillThere() and
+// before a server could be started. If it returns an error, the restore ends with that error.
 Result<RestoreReport> ExecuteRestore(const Repository& repository, const RestorePlan& plan,
                                      RestoreProgress& progress,
                                      const std::function<Status()>& copied = {});

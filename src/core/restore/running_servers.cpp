@@ -24,8 +24,8 @@ struct Server {
   std::string data_directory() const { return directory + "/cwd"; }
 };
 
-// One process of each data directory. By way of /proc/PID/cwd, which leads into the directory also
-// where it has another path here.
+// Finds one process for each data directory, through /proc/PID/cwd, which leads to the directory
+// even if it has another path here.
 std::vector<Server> FindServers() {
   std::vector<Server> servers;
   std::error_code error;
@@ -53,7 +53,7 @@ std::vector<Server> FindServers() {
   return servers;
 }
 
-// The links right in `directory`.
+// The symbolic links directly in `directory`.
 std::vector<std::string> LinksIn(const std::string& directory) {
   std::vector<std::string> links;
   std::error_code error;
@@ -67,8 +67,8 @@ std::vector<std::string> LinksIn(const std::string& directory) {
   return links;
 }
 
-// Whether PostgreSQL has its data behind this link at the top of a data directory. A link of
-// another name, or "log", may lead to a directory of many.
+// Whether PostgreSQL stores data behind this link at the top of a data directory. Links of other
+// names, and "log", may lead to a directory that others use, too.
 bool IsOfData(const std::string& link) {
   const std::string name = fs::path(link).filename().string();
   return name == "base" || name == "global" || name.starts_with("pg_");
@@ -78,7 +78,8 @@ bool IsOfData(const std::string& link) {
 std::string Follow(const Server& server, const std::string& link) {
   std::error_code error;
   const fs::path text = fs::read_symlink(link, error);
-  // A relative one begins in a directory that is reached by way of /proc, so the kernel follows it.
+  // A relative link starts in a directory that is reached through /proc, so the kernel can follow
+  // it.
   return text.is_absolute() ? ResolveIn(server.directory + "/root", text.string()).value_or("")
                             : link;
 }
@@ -96,7 +97,7 @@ void AddPlace(const Server& server, const std::string& path, bool is_tablespace,
                      is_tablespace});
 }
 
-// What a server uses of `directory` itself, or of one around it.
+// How a server uses `directory`: itself, or a directory that contains it.
 struct Use {
   const UsedPlace* place = nullptr;
   bool is_around = false;
@@ -124,7 +125,7 @@ Use FindUse(const std::string& directory, const std::vector<UsedPlace>& places) 
 
 std::optional<std::string> ResolveIn(const std::string& root, const std::string& path) {
   constexpr int kMostLinks = 40;
-  std::vector<fs::path> rest;  // the next part is the last
+  std::vector<fs::path> rest;  // in reverse order
   const auto add = [&rest](const fs::path& parts) {
     std::vector<fs::path> list(parts.begin(), parts.end());
     rest.insert(rest.end(), std::make_move_iterator(list.rbegin()),

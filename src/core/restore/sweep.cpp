@@ -36,9 +36,10 @@ std::uint64_t HashOf(std::string_view path, PathSet::Kind kind) {
   return std::hash<std::string>()(std::string(1, static_cast<char>(kind)) + std::string(path));
 }
 
-// What PostgreSQL 15 to 18 itself makes at the top of a data directory (initdb.c, subdirs;
-// guc_file, syslogger, backups, pg_upgrade), whatever the backup has. Names, and no prefix like
-// "pg_": what only looks like PostgreSQL's may be another cluster's.
+// The names that PostgreSQL 15 to 18 itself creates at the top of a data directory (initdb.c,
+// subdirs; guc_file, syslogger, backups, pg_upgrade), whether or not the backup contains them.
+// These are full names. A prefix such as "pg_" would not do, because a name that only looks like
+// PostgreSQL's may belong to another cluster.
 constexpr std::array<std::string_view, 43> kServerNames = {"PG_VERSION",
                                                            "backup_label",
                                                            "backup_label.old",
@@ -82,14 +83,14 @@ constexpr std::array<std::string_view, 43> kServerNames = {"PG_VERSION",
                                                            kDirectoryNote,
                                                            kUnfinishedMarker,
                                                            kLostAndFound};
-// Sockets, temporary files, and files of ours (veza-repository) with their temporary names.
+// Sockets, temporary files, and our own files (veza-repository) including their temporary names.
 constexpr std::array<std::string_view, 5> kServerPrefixes = {
     ".s.PGSQL.", "pgsql_tmp", kRepositoryMarker, kEmptyDatabasesFile, kRecoverySettingsFile};
 
-// The same of pg_wal, beside what begins with the number of a timeline.
+// The same for pg_wal, in addition to names that begin with a timeline number.
 constexpr std::array<std::string_view, 4> kWalNames = {"archive_status", "summaries",
                                                        "RECOVERYXLOG", "RECOVERYHISTORY"};
-// New WAL files of the server, and what is ours (veza_spool, veza_lease, veza_key_wrap).
+// New WAL files of the server, and our own files (veza_spool, veza_lease, veza_key_wrap).
 constexpr std::array<std::string_view, 2> kWalPrefixes = {"xlogtemp.", "veza_"};
 
 bool IsServerName(std::string_view name) {
@@ -107,7 +108,7 @@ bool IsWalName(std::string_view name) {
           name.find_first_not_of("0123456789ABCDEF") >= kTimelineDigits);
 }
 
-// Whether something is mounted at `path`, from wherever.
+// Whether anything is mounted at `path`.
 bool IsMountPoint(const std::string& path) {
   struct statx info {};
   return statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &info) == 0 &&
@@ -115,7 +116,8 @@ bool IsMountPoint(const std::string& path) {
          (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
-// Whether we can list it, and remove what is in it; the owner can give himself the rights to that.
+// Whether this account can list the directory and remove its content. The owner can give himself
+// these rights.
 bool CanSweep(const std::string& path, const struct stat& info) {
   return info.st_uid == geteuid() ||
          faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0;
@@ -131,16 +133,16 @@ bool IsThere(const std::string& path) {
   return lstat(path.c_str(), &info) == 0;
 }
 
-// Whether a directory that the backup does not have, `name` in the target, looks like what no
-// cluster has there of its own: a data directory, a tablespace, a directory of WAL. Which cluster
-// it is does not matter: it may be a copy of this one that somebody keeps.
+// Whether a directory that the backup does not have, `name` in the target, looks like something
+// that a cluster never creates there itself: a data directory, a tablespace, or a directory of WAL.
+// It does not matter which cluster it belongs to; it may be a copy of this one that somebody keeps.
 bool IsSomeones(const std::string& path, std::string_view name) {
   return (IsThere(path + "/PG_VERSION") && IsThere(path + "/global/pg_control")) ||
          (IsVersionDirectory(name.substr(name.rfind('/') + 1)) && !IsInPlaceTablespace(name)) ||
          (name != "pg_wal" && IsThere(path + "/archive_status"));
 }
 
-// The same walk twice: the first time nothing is removed, and what must not be is found.
+// Walks the directories twice. The first walk removes nothing, and finds what must not be removed.
 class Sweeper {
  public:
   Sweeper(const PathSet& wanted, const RestorePlan& plan, SweepFindings* findings)
@@ -168,7 +170,8 @@ class Sweeper {
 
   bool examines() const { return findings_ != nullptr; }
 
-  // One of the directories that the plan names: a link may lead to it, and it may be on any device.
+  // Sweeps one of the directories that the plan names. It may be reached through a symbolic link,
+  // and may be on any device.
   Status SweepRoot(const std::string& directory, const std::string& prefix, Place place) {
     struct stat info {};
     if (stat(directory.c_str(), &info) != 0) {
@@ -179,7 +182,7 @@ class Sweeper {
     return Sweep(directory, prefix, place, info.st_dev, 0);
   }
 
-  // `directory` is where `prefix` (empty, or with a slash at the end) of the backup is.
+  // `directory` is the place of `prefix` in the backup. `prefix` is empty or ends with a slash.
   Status Sweep(const std::string& directory, const std::string& prefix, Place place, dev_t device,
                int no_follow) {
     const UniqueFd fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | no_follow));
@@ -238,15 +241,15 @@ class Sweeper {
     return true;
   }
 
-  // Whether something at the top of a directory stays because nobody knows what it is.
+  // Whether a name at the top of a directory is kept because it is unknown.
   bool StaysUnknown(const std::string& path, const std::string& name, Place place) {
     if (IsKnown(name.substr(name.rfind('/') + 1), name, place)) {
       return false;
     }
     if (place == Place::kTopOfTablespace) {
-      return true;  // another version's
+      return true;  // it belongs to another version
     }
-    // What has come since the plan was made nobody has agreed to lose.
+    // Nobody has agreed to lose what was created after the plan was made.
     const bool keeps = examines() ? plan_.unknown_names == UnknownNames::kKeep
                                   : plan_.unknown_names != UnknownNames::kRemove;
     if (examines()) {
@@ -302,7 +305,7 @@ class Sweeper {
   Status VisitDirectory(const std::string& path, const std::string& name, const struct stat& info,
                         dev_t device) {
     const bool is_wal = name == "pg_wal";
-    // With a directory for WAL elsewhere, there will be a link in its place.
+    // If WAL goes to another directory, pg_wal will be a link.
     const bool becomes_link = is_wal && !plan_.wal_directory.empty();
     const bool wanted = IsWanted(name, PathSet::Kind::kDirectory) && !becomes_link;
     if (IsUsed(info)) {
@@ -311,7 +314,8 @@ class Sweeper {
     const bool is_mount = info.st_dev != device || IsMountPoint(path);
     if (is_mount && !(is_wal && wanted)) {
       if (wanted && IsEmptiedDirectory(name)) {
-        return Ok();  // its content is of no interest: pg_stat_tmp in memory, for example
+        // Its content does not matter, for example pg_stat_tmp on a memory file system.
+        return Ok();
       }
       return Refuse(path, &SweepFindings::mounts, "a file system is mounted at");
     }
@@ -325,7 +329,8 @@ class Sweeper {
     if (is_closed) {
       RETURN_IF_ERROR(SetMode(path, S_IRWXU));
     }
-    // In a directory that is not wanted nothing is, but for that link, behind which it will be.
+    // Inside an unwanted directory nothing is wanted. The exception is a pg_wal that becomes a
+    // link: its wanted content will be behind the link.
     removes_all_ = removes_all_ || becomes_link;
     const Status swept = Sweep(path, name + "/", is_wal ? Place::kTopOfWal : Place::kInside,
                                info.st_dev, O_NOFOLLOW);
@@ -353,7 +358,8 @@ class Sweeper {
                                                directory));
   }
 
-  // Remembered while it is examined; later it has come meanwhile.
+  // During the first walk the path is recorded. During the second it has appeared since, which is
+  // an error.
   Status Refuse(const std::string& path, std::vector<std::string> SweepFindings::*list,
                 const char* what) {
     if (examines()) {
@@ -369,9 +375,9 @@ class Sweeper {
 
   const PathSet& wanted_;
   const RestorePlan& plan_;
-  SweepFindings* const findings_;  // null: removes
-  std::vector<UsedPlace> used_;    // by servers that run, and the repository
-  bool removes_all_ = false;       // within a pg_wal that becomes a link
+  SweepFindings* const findings_;  // null when removing
+  std::vector<UsedPlace> used_;    // by running servers and by the repository
+  bool removes_all_ = false;       // inside a pg_wal that becomes a link
 };
 
 std::string ListPaths(const std::vector<std::string>& paths) {
@@ -398,7 +404,7 @@ bool PathSet::Contains(std::string_view path, Kind kind) const {
 }
 
 Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan) {
-  // In the data directory there are links in the place of these directories.
+  // In the data directory, these directories are replaced by links.
   const auto is_tablespace = [&](const std::string& path) {
     return std::ranges::any_of(plan.tablespaces, [&](const Tablespace& tablespace) {
       return path == fmt::format("pg_tblspc/{}", tablespace.oid);

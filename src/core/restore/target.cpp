@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kMaxRestorePointName = 63;  // MAXFNAMELEN - 1
 constexpr std::uint32_t kFirstNormalXid = 3;      // FirstNormalTransactionId
 
-// Decimal digits alone.
+// Decimal digits only.
 template <typename T>
 std::optional<T> ParseDecimal(std::string_view text) {
   T number = 0;
@@ -28,7 +28,7 @@ std::optional<T> ParseDecimal(std::string_view text) {
 
 Result<std::uint64_t> ParseTargetXid(std::string_view text) {
   const auto xid = ParseDecimal<std::uint64_t>(text);
-  // The upper half is the epoch, which recovery does not look at.
+  // The upper half is the epoch, which recovery ignores.
   if (!xid || static_cast<std::uint32_t>(*xid) < kFirstNormalXid) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a transaction ID", text)
         .WithHint("Give the decimal number that pg_current_xact_id() or the log shows.");

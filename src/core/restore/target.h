@@ -1,4 +1,4 @@
-// How far recovery is to go.
+// Recovery targets: how far recovery goes.
 //
 // Meanings and limits are those of PostgreSQL's recovery_target* settings (access/xlogrecovery.c,
 // utils/misc/guc_tables.c; 15 to 18).
@@ -15,17 +15,17 @@
 namespace veza {
 
 enum class TargetKind {
-  kEndOfWal,   // all there is
+  kEndOfWal,   // all WAL there is
   kImmediate,  // as soon as the backup is consistent
   kTime,
   kLsn,
   kXid,
-  kName,  // of a restore point
+  kName,  // the name of a restore point
 };
 
 enum class TargetAction { kPause, kPromote, kShutdown };
 
-// Which timeline recovery follows: the newest there is, the backup's own, or one by number.
+// The timeline that recovery follows: the latest, the backup's own, or a numbered one.
 struct TargetTimeline {
   enum class Kind { kLatest, kCurrent, kNumber } kind = Kind::kLatest;
   TimelineId number = 0;  // kNumber only
@@ -33,7 +33,7 @@ struct TargetTimeline {
 
 struct RecoveryTarget {
   TargetKind kind = TargetKind::kEndOfWal;
-  // The one that `kind` names counts.
+  // Only the member that `kind` names is used.
   TimePoint time{};
   Lsn lsn{};
   std::uint64_t xid = 0;
@@ -43,8 +43,8 @@ struct RecoveryTarget {
   TargetTimeline timeline{};
 };
 
-// What users write; kInvalidArgument with a hint. Times: ParseTargetTime (target_time.h); LSNs:
-// ParseLsn.
+// Parse what users write. Errors are kInvalidArgument with a hint. For times there is
+// ParseTargetTime (target_time.h), for LSNs ParseLsn.
 Result<std::uint64_t> ParseTargetXid(std::string_view text);  // decimal, 32 or 64 bits
 Result<std::string> ParseTargetName(std::string_view text);   // 1 to 63 bytes
 Result<TargetTimeline> ParseTargetTimeline(std::string_view text);

@@ -14,10 +14,10 @@ using std::chrono::microseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-// The clock on the wall, without a zone.
+// A time of day and date without a zone.
 using WallTime = std::chrono::local_time<microseconds>;
 
-// Takes the text apart from left to right. A member that does not match takes nothing.
+// Parses the text from left to right. A function that does not match consumes nothing.
 class Reader {
  public:
   explicit Reader(std::string_view text) : rest_(text) {}
@@ -104,7 +104,7 @@ std::optional<microseconds> ReadTimeOfDay(Reader& reader) {
   return time;
 }
 
-// What the zone is ahead of UTC. Nothing when it is no zone.
+// The zone's offset east of UTC. nullopt when the text is not a zone.
 std::optional<seconds> ReadZone(Reader& reader) {
   if (reader.Take("Z") || reader.Take("z") || reader.Take("UTC") || reader.Take("GMT")) {
     return seconds(0);
@@ -135,8 +135,8 @@ seconds LocalOffset(TimePoint time) {
   return seconds(parts.tm_gmtoff);
 }
 
-// Offsets change at most once within a day or two: each one in use around that time is tried, and
-// counts when it is the one in use at the moment it leads to.
+// The offset changes at most once within a day or two. So each offset in use around that time is
+// tried, and accepted if it is in use at the moment that results.
 Result<TimePoint> FromLocal(WallTime wall, std::string_view text) {
   tzset();
   const TimePoint as_utc(wall.time_since_epoch());

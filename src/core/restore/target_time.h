@@ -1,4 +1,4 @@
-// A recovery target time as people write it.
+// Recovery target times, as people write them.
 #pragma once
 
 #include <string>
@@ -9,13 +9,14 @@
 
 namespace veza {
 
-// "2026-11-22 02:00:00.5+01": date and time with a blank or 'T' between them, seconds and up to six
-// digits of a fraction optional, the time itself too (midnight). The zone is "Z", "UTC", "GMT",
-// "+HH", "+HH:MM" or "+HHMM"; without one it is the zone of this machine (TZ, /etc/localtime). A
-// local time that the zone skips or has twice is refused, since nobody can know which was meant.
+// Parses "2026-11-22 02:00:00.5+01": a date and a time with a blank or 'T' between them. Seconds
+// and up to six digits of a fraction are optional, and so is the time itself (midnight). The zone
+// is "Z", "UTC", "GMT", "+HH", "+HH:MM" or "+HHMM". Without a zone, it is that of this machine (TZ,
+// /etc/localtime). A local time that the zone skips or has twice is refused, because nobody can
+// know which one was meant.
 Result<TimePoint> ParseTargetTime(std::string_view text);
 
-// "2026-11-22 01:00:00.500000+00": with an explicit zone it means the same to every server.
+// "2026-11-22 01:00:00.500000+00". With an explicit zone it means the same to every server.
 std::string FormatTargetTime(TimePoint time);
 
 }  // namespace veza

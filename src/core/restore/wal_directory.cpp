@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSayWhere = "Say with --waldir where WAL is to be. Nothing was written.";
 
-// Where the link leads that the target has for pg_wal; empty when it has none.
+// Where the target's link pg_wal leads. Empty when pg_wal is not a link.
 Result<std::string> LinkedDirectory(const std::string& link) {
   std::error_code error;
   if (!fs::is_symlink(fs::symlink_status(link, error))) {
@@ -71,7 +71,7 @@ Result<WalDirectory> PlaceWal(const std::string& target, const std::string& want
   }
   RETURN_IF_ERROR(RequireApart(wal.path, target, tablespaces));
   ASSIGN_OR_RETURN(const bool empty, IsEmptyDirectory(wal.path));
-  // An interrupted restore may have left a claim and no link yet.
+  // An interrupted restore may have left a claim, but not yet a link.
   const bool may_be_own = wal.is_linked || IsClaimedBy(target, wal.path);
   if (!empty && !(delta && may_be_own)) {
     return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", wal.path)

@@ -14,20 +14,20 @@
 namespace veza {
 namespace {
 
-// How often the spool is looked at: short beside the time that the replay of a segment takes.
+// How often the spool is checked. That is short compared with the replay of a segment.
 constexpr std::chrono::milliseconds kLookForRequest{20};
 constexpr std::chrono::milliseconds kLookForEnd{200};
 
-// Which segments are wanted, and what has become of them. Not thread-safe.
+// Which segments are wanted, and which of them were fetched. Not thread-safe.
 class Window {
  public:
   Window(int length, std::uint64_t segment_size) : length_(length), segment_size_(segment_size) {}
 
-  // `holds` tells whether the spool has a segment already.
+  // `holds` returns whether the spool already has a segment.
   void MoveTo(const std::string& segment, const std::function<bool(const std::string&)>& holds) {
     const TimelineId timeline = ParseWalFileName(segment)->timeline;
     const SegmentNumber number = SegmentNumberOf(segment, segment_size_);
-    // Then what was fetched and is no longer there was taken: it must not be fetched again.
+    // A segment that was fetched and is no longer there was used. It must not be fetched again.
     const bool forward = timeline == timeline_ && number >= number_;
     timeline_ = timeline;
     number_ = number;
@@ -53,10 +53,10 @@ class Window {
     return names;
   }
 
-  // The next to be fetched; it counts as being fetched until Finish().
+  // The next segment to fetch. It counts as being fetched until Finish().
   std::optional<std::string> Begin() {
     const auto held = std::ranges::count_if(fetched_, [](const auto& one) { return one.second; });
-    // What has left the window while it is being fetched takes space as well.
+    // A segment that has left the window while it is being fetched takes space, too.
     if (exhausted_ || held + static_cast<std::ptrdiff_t>(fetching_.size()) >= length_) {
       return std::nullopt;
     }
@@ -83,8 +83,8 @@ class Window {
   const std::uint64_t segment_size_;
   TimelineId timeline_ = 0;
   SegmentNumber number_ = 0;
-  std::map<std::string, bool> fetched_;  // every segment of the window
-  std::set<std::string> fetching_;       // may have left it meanwhile
+  std::map<std::string, bool> fetched_;  // every segment of the window, and whether it was fetched
+  std::set<std::string> fetching_;       // may have left the window meanwhile
   bool exhausted_ = false;
 };
 
@@ -153,7 +153,7 @@ class Prefetcher {
     moved_.notify_all();
   }
 
-  // A thread.
+  // The work of one thread.
   void Work() {
     const Status worked = CatchExceptions([this] {
       std::unique_lock lock(mutex_);
@@ -171,13 +171,13 @@ class Prefetcher {
         }
         spool_.Abandon(*segment);
         window_.Finish(*segment, status.has_value());
-        // There may be space now for what others found none for.
+        // There may now be space for a segment that did not fit before.
         moved_.notify_all();
       }
       return Ok();
     });
     if (!worked) {
-      // Memory ran out: better no prefetcher than half of one.
+      // Memory ran out. No prefetcher is better than half of one.
       environment_.cancellation->Cancel();
     }
   }

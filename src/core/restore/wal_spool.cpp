@@ -30,9 +30,10 @@ constexpr const char* kRequestName = "request";
 constexpr const char* kPartSuffix = ".part";
 constexpr std::size_t kDirectoryNameLength = 32;
 constexpr std::size_t kCopySize = 1U << 20;
-// Of segments: what the spool leaves to the server, whose own files are on the same disk.
+// The number of segments for which space is left to the server, whose own files are on the same
+// disk.
 constexpr std::uint64_t kSegmentsLeftFree = 8;
-// The directory may be removed between being made and being locked, but not again and again.
+// The directory may be removed after it was created and before it is locked, but not forever.
 constexpr int kLockAttempts = 10;
 
 std::string SpoolOf(const std::string& directory) {
@@ -44,7 +45,7 @@ bool IsSegment(std::string_view name) {
   return parsed.has_value() && parsed->kind == WalFileKind::kSegment;
 }
 
-// <segment>.part, or the temporary file behind it.
+// <segment>.part, or the temporary file that belongs to it.
 bool IsPart(std::string_view name) {
   const std::size_t suffix = name.find(kPartSuffix);
   return suffix != std::string_view::npos && IsSegment(name.substr(0, suffix));
@@ -71,7 +72,7 @@ std::vector<std::string> NamesIn(const std::string& directory) {
   return names;
 }
 
-// Others must not be able to put a file there, which recovery would take for ours.
+// Other accounts must not be able to put a file there, because recovery would use it.
 bool IsOurs(const std::string& directory) {
   struct stat info {};
   return lstat(directory.c_str(), &info) == 0 && S_ISDIR(info.st_mode) &&
@@ -85,7 +86,8 @@ Status MakeDirectory(const std::string& path) {
   return Ok();
 }
 
-// False when the file that was locked has been removed meanwhile, with or without a successor.
+// Whether the locked file still has its name. It may have been removed meanwhile, and another one
+// created.
 bool IsStillThere(int fd, const std::string& path) {
   struct stat locked {};
   struct stat named {};
@@ -93,8 +95,8 @@ bool IsStillThere(int fd, const std::string& path) {
          locked.st_dev == named.st_dev && locked.st_ino == named.st_ino;
 }
 
-// The lock of a directory that is a spool already; invalid when it is none, or in use. Makes
-// nothing: the name alone may be that of somebody else's directory.
+// Locks a directory that is a spool already. Invalid when it is not a spool, or when it is in use.
+// Creates nothing, because the name alone does not prove that the directory is ours.
 UniqueFd LockLeftOver(const std::string& directory) {
   const std::string path = directory + "/" + kLockName;
   UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
@@ -131,7 +133,7 @@ Status CopyFile(const std::string& from, const std::string& to) {
                                fmt::format("file \"{}\"", to)));
     offset += static_cast<std::uint64_t>(bytes);
   }
-  // Network file systems may tell only now that the disk was full.
+  // Network file systems may report a full disk only on close().
   if (close(target.Release()) != 0) {
     return ErrnoError(errno, fmt::format("could not close file \"{}\"", to));
   }
@@ -293,7 +295,7 @@ Status WalSpool::Claim(const std::string& segment, std::uint64_t size) const {
   if (statvfs(directory_.c_str(), &space) != 0) {
     return ErrnoError(errno, fmt::format("could not stat directory \"{}\"", directory_));
   }
-  // What the others are still to bring has not taken its space yet.
+  // Space that other claimed segments will still take.
   std::uint64_t promised = 0;
   for (const std::string& name : NamesIn(directory_)) {
     if (IsPart(name) && name.ends_with(kPartSuffix)) {
@@ -349,7 +351,7 @@ void WalSpool::RemoveParts() const {
 void WalSpool::Remove() const {
   bool has_strangers = false;
   for (const std::string& name : NamesIn(directory_)) {
-    // The lock last: without it the directory is nobody's.
+    // The lock file goes last: without it the directory is not recognised as a spool.
     if (IsSegment(name) || IsPart(name) || IsRequest(name)) {
       unlink(PathOf(name).c_str());
     } else {

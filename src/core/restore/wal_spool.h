@@ -1,24 +1,23 @@
 // The spool of wal-get: WAL segments that were fetched before recovery has asked for them.
 //
-// Each recovery has a directory of its own below the spool, named by WalSpoolDirectory() and used
-// by two kinds of process: wal-get, which takes segments out, and one prefetcher, which puts them
-// in.
+// Each recovery has a directory of its own below the spool, named by WalSpoolDirectory(). Two kinds
+// of process use it: wal-get takes segments out, and one prefetcher puts them in.
 //
-//   lock             held with flock(2) by the prefetcher, and by whoever is about to start one
+//   lock             held with flock(2) by the prefetcher, and by a process that is about to
+//                    start one
 //   request          the segment that recovery was given last; a new file each time
-//   <segment>        whole and verified
-//   <segment>.part   being fetched; empty at first, renamed to <segment> in the end. The bytes
-//   gather
-//                    in a temporary file with this name and more, see WalArchive::Fetch()
+//   <segment>        complete and verified
+//   <segment>.part   being fetched; empty at first, and renamed to <segment> in the end. The bytes
+//                    gather in a temporary file whose name begins with this one, see
+//                    WalArchive::Fetch()
 //
-// What is under a segment's name may be taken without a look at its content. A kill cannot leave a
-// torn one, since it gets its name when it is whole, and a crash of the machine, after which a file
-// may have lost what was never synced, makes the directory one that nobody asks for any more: its
-// name depends on the run of the kernel, and on the process that recovers. So it never serves
-// another recovery either, nor another cluster or repository. Nothing in it says that a file does
-// not exist.
+// A file under a segment's name may be used without checking its content. A kill cannot leave an
+// incomplete one, because a file gets that name only when it is complete. After a crash of the
+// machine a file may have lost what was not synced, but nobody uses the directory any more: its
+// name depends on the boot id and on the process that recovers. For the same reason it never serves
+// another recovery, cluster or repository. The spool never says that a file does not exist.
 //
-// Spools are made and removed on the way; only the space they take makes a difference to anybody.
+// Spools are created and removed without messages. They are a cache: losing one costs time only.
 #pragma once
 
 #include <cstdint>
@@ -32,25 +31,27 @@
 
 namespace veza {
 
-// The directory beside the destination of restore_command, that is, in pg_wal.
+// The name of the directory beside the destination of restore_command, that is, in pg_wal.
 inline constexpr const char* kDefaultWalSpool = "veza_spool";
 
-// Whose spool it is.
+// Identifies the recovery that a spool belongs to.
 struct WalSpoolKey {
-  std::string repository;   // where it is, cluster included
-  std::string system_id;    // as wal-get was given it
+  std::string repository;   // its location, including the cluster
+  std::string system_id;    // as given to wal-get
   std::string destination;  // the directory where recovery wants the files
-  std::string recovery;     // IdentifyProcess() of who recovers, or IdentifyPlace(); never empty
+  // IdentifyProcess() of the recovering process, or IdentifyPlace(); never empty.
+  std::string recovery;
 };
 
-// The key's directory below `spool`.
+// The directory for the key, below `spool`.
 std::string WalSpoolDirectory(const std::string& spool, const WalSpoolKey& key);
 
-// Held by a process and by whoever inherits the descriptor, until the last of them ends.
+// The lock of a spool. It is held by a process and by those that inherit the descriptor, until the
+// last of them ends.
 class WalSpoolLock {
  public:
-  // Makes the directory (and the spool above it) first. Nothing when somebody else holds it; an
-  // error also when the directory is somebody else's.
+  // Creates the directory (and the spool that contains it) first. nullopt when another process
+  // holds the lock. An error also when the directory belongs to somebody else.
   static Result<std::optional<WalSpoolLock>> TryAcquire(const std::string& directory);
   static bool IsHeld(const std::string& directory);
 
@@ -62,7 +63,7 @@ class WalSpoolLock {
   UniqueFd fd_;
 };
 
-// Stateless but for the directory; thread-safe. Segments are named by valid names only.
+// Stateless except for the directory; thread-safe. `segment` must be a valid segment name.
 class WalSpool {
  public:
   explicit WalSpool(std::string directory) : directory_(std::move(directory)) {}
@@ -71,10 +72,10 @@ class WalSpool {
 
   // For wal-get. ------------------------------------------------------------------------------
 
-  // Moves the segment to `destination`. False when it is not there.
+  // Moves the segment to `destination`. Returns false when it is not there.
   Result<bool> Take(const std::string& segment, const std::string& destination) const;
-  // How much there is of a segment that is being fetched, or was when its prefetcher was killed;
-  // nothing when it is not.
+  // The size so far of a segment that is being fetched, or was when its prefetcher was killed.
+  // nullopt when it is not being fetched.
   std::optional<std::uint64_t> BytesOfPart(const std::string& segment) const;
   // Tells the prefetcher how far recovery is.
   Status Request(const std::string& segment) const;
@@ -85,25 +86,25 @@ class WalSpool {
     std::string segment;
     std::string stamp;  // differs from request to request, even for the same segment
   };
-  // Nothing when the directory has gone.
+  // nullopt when the directory is gone.
   std::optional<LastRequest> Requested() const;
 
   bool Holds(const std::string& segment) const;
-  // Fetching is: Claim(), write to PartPath(), and Publish() or Abandon(). The claim is refused
-  // with kNoSpace where little would be left on the file system when all that is claimed is there;
-  // so one at a time.
+  // To fetch a segment: Claim(), write to PartPath(), and then Publish() or Abandon(). Claim()
+  // returns kNoSpace when too little space would be left on the file system after everything that
+  // is claimed is fetched. So only one thread may claim at a time.
   Status Claim(const std::string& segment, std::uint64_t size) const;
   std::string PartPath(const std::string& segment) const;
-  // kDataCorrupted when it has another size than it was claimed with.
+  // kDataCorrupted when the file does not have the claimed size.
   Status Publish(const std::string& segment, std::uint64_t size) const;
   void Abandon(const std::string& segment) const;
 
-  // Removes every segment that is not among these. What is being fetched stays.
+  // Removes every segment that is not in the set. Segments being fetched are kept.
   void KeepOnly(const std::set<std::string>& segments) const;
-  // Removes what a prefetcher that was killed has left unfinished.
+  // Removes unfinished files that a killed prefetcher has left.
   void RemoveParts() const;
-  // Removes the directory, and the spool with the last one if it is a kDefaultWalSpool. What is not
-  // of a spool stays, and keeps the directory.
+  // Removes the directory, and the last one also removes the spool if it is a kDefaultWalSpool.
+  // Files that do not belong to a spool are kept, and so is their directory.
   void Remove() const;
 
  private:
@@ -112,7 +113,8 @@ class WalSpool {
   std::string directory_;
 };
 
-// Removes directories whose prefetcher is gone. Directories without a lock file are not spools.
+// Removes the directories of prefetchers that have ended. Directories without a lock file are not
+// spools and are kept.
 void RemoveLeftOverSpools(const std::string& spool);
 
 }  // namespace veza
