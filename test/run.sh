@@ -10,7 +10,8 @@
 #   test/run.sh sanitize           the unit tests under the address, undefined and thread sanitizers, and
 #                                  a minute of fuzzing under the first two (test/fuzz)
 #   test/run.sh fuzz               an hour of fuzzing, by libFuzzer
-#   test/run.sh lint               clang-format, clang-tidy (of src), shellcheck
+#   test/run.sh lint               clang-format, clang-tidy (of src), shellcheck, the documents against the
+#                                  sources (test/support/check_docs.py)
 #
 # Several can be named. The S3 server is a throw-away one, or the one that VEZA_TEST_S3_ENDPOINT,
 # _BUCKET, _ACCESS_KEY and _SECRET_KEY name. Also from the environment: PG_CONFIG, the PostgreSQL to
@@ -428,6 +429,8 @@ phase_lint() {
   check check_format
   headline "shellcheck"
   check check_shell
+  headline "documents"
+  check /usr/bin/python3 "$top/test/support/check_docs.py" "$top"
   headline "clang-tidy"
   check tidy_is_clean
 }

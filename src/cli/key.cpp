@@ -87,8 +87,8 @@ Result<int> RunRestore(const GlobalOptions& options, const KeyArguments& argumen
   if (!options.quiet && !report.unfitting.empty()) {
     PrintWarning(fmt::format("the key does not fit {} backups, for example \"{}\"",
                              report.unfitting.size(), report.unfitting.back()),
-                 "They are damaged, or need another key; see the chapter on a lost key in "
-                 "README.md.");
+                 "They are damaged, or need another key. See \"When identity or key were "
+                 "deleted\" in docs/backups.md.");
   }
   if (!options.quiet && !report.unfitting_wal.empty()) {
     PrintWarning(fmt::format("the key does not open {} of the WAL files that were looked at, for "

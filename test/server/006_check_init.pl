@@ -216,7 +216,7 @@ $other->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$refused/,
 pass('its archiver warns');
 is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'it has left nothing');
 
-# restore_command as the README has it for all nodes of a formation: without --system-id.
+# restore_command as docs/archiving.md has it for all nodes of a formation: without --system-id.
 my $fetched = $other->basedir . '/fetched';
 
 sub wal_get_in
@@ -304,7 +304,7 @@ $standby->append_conf('postgresql.conf',
 $standby->start;
 $standby->wait_for_log(qr/restored log file/);
 $other->wait_for_catchup($standby);
-pass('a standby starts with the restore_command of the README');
+pass('a standby starts with the restore_command of docs/archiving.md');
 $standby->stop;
 
 done_testing();

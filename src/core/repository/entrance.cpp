@@ -54,7 +54,8 @@ constexpr const char* kHowToMendWrap =
 constexpr const char* kWhichKey =
     "Nothing is put back by itself, because the other key may be the newer one: another server has "
     "made it, or somebody has put another cluster's objects there. Do not restart this server. "
-    "Find out which key older backups need: see the chapter on a lost key in README.md.";
+    "Find out which key older backups need: see \"When identity or key were deleted\" in "
+    "docs/backups.md.";
 
 Error LostIdentity(const Store& store, const std::string& first, bool lacks_key) {
   return MakeError(ErrorCode::kDataCorrupted,

@@ -72,12 +72,12 @@ Error OtherKey(const RepositoryMarker& marker, const RepositoryMarker& opened) {
   return MakeError(ErrorCode::kConflict,
                    "repository \"{}\" has {} now, but this server has archived to it with {}",
                    opened.location, KeyInWords(opened.key_id), KeyInWords(marker.key_id))
-      .WithHint(
-          opened.key_id.empty()
-              ? kIfNoKeyIsMeant
-              : "Another server has made a new key there: see the chapter on a lost key in "
-                "README.md. To go on with the new one, run SELECT veza_backup_init() and take "
-                "a full backup.");
+      .WithHint(opened.key_id.empty()
+                    ? kIfNoKeyIsMeant
+                    : "Another server has made a new key there: see \"When identity or key were "
+                      "deleted\" in docs/backups.md. To go on with the new one, run SELECT "
+                      "veza_backup_init() and take "
+                      "a full backup.");
 }
 
 // Anybody who can write to the store can create a repository that needs no key. Therefore no server

@@ -113,8 +113,8 @@ class CheckCall final : public RowsCall {
               fmt::format("the identity names {}, but this server has opened the repository with "
                           "{}",
                           KeyInWords(key_id), KeyInWords(key_.key_id)),
-              "What this server stores cannot be read with the key that is there now. See the "
-              "chapter on a lost key in README.md before you restart the server."};
+              "What this server stores cannot be read with the key that is there now. Before you "
+              "restart the server, see \"When identity or key were deleted\" in docs/backups.md."};
     }
     if (key_.held && key_.failing) {
       return {"key", false, key_.error.message, key_.error.hint};

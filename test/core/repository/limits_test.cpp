@@ -99,7 +99,7 @@ class LimitsTest : public testing::Test {
   std::shared_ptr<HostileStore> hostile_;
 };
 
-// What FORMAT.md sections 2 and 13, the README and the CHANGELOG promise. The other tests go by the
+// What FORMAT.md sections 2 and 13 and the CHANGELOG promise. The other tests go by the
 // constants, and would pass with any figure.
 TEST(LimitsFigures, AreThoseOfTheDocuments) {
   EXPECT_EQ(limits::kIdentity, 65'536U);
