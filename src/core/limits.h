@@ -133,7 +133,7 @@ inline constexpr std::size_t kLeases = 1000;
 inline constexpr std::size_t kLapsedLeases = 1000;
 // Locks that no longer count are removed, up to this many at a time.
 inline constexpr std::size_t kOldLocks = 1000;
-// The highest timeline number. PostgreSQL itself checks timelines one by one.
+// How many timelines may follow each other. PostgreSQL itself checks them one by one.
 inline constexpr std::uint32_t kTimelines = 10'000;
 // The ancestors of all timelines together, where all histories are held in memory at once. An
 // ancestor takes 16 bytes of memory, but less than one byte when compressed. A cluster that was

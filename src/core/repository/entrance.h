@@ -45,8 +45,7 @@ struct OpenedKey {
 
 // Unwraps the data key `key_id` with the first wrap that the passphrase opens. An object under the
 // name of such a wrap that holds the wrap of another key is ignored. Errors: kDataCorrupted when
-// there is no wrap of that key, or only a damaged one; kWrongKey when the passphrase opens none of
-// them.
+// there is no wrap of that key, or a damaged one; kWrongKey when all belong to other passphrases.
 Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const RepositoryOptions& options,
                           const Cancellation& cancellation);
 
@@ -91,7 +90,7 @@ struct EntranceLook {
 //   that the held key has signed, or a backup or WAL of this system that is older than `held.seen`.
 //   Newer objects prove nothing, because a server that has not noticed the loss stores WAL in
 //   whatever place it finds. Without a proof nothing is put back: kFailedPrecondition.
-// - If all identities are missing and there is a wrap of another key, nothing is put back:
+// - If no intact identity is left and there is a wrap of another key, nothing is put back:
 //   kConflict.
 // - An identity is put back only if that of this system is missing. The identity of another system
 //   may have been removed on purpose. A damaged identity is replaced.
