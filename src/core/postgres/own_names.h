@@ -8,8 +8,8 @@ namespace veza {
 
 // A file in the target directory. It says that a restore has begun here and has not ended. A
 // directory outside of the target then belongs to that restore only if it holds a claim
-// (BelongsTo). An empty file was made by a person, and says that everything in the directory may be
-// removed. (Version 0.1 wrote the locations of tablespaces into it.)
+// (MayBelongTo). An empty file was made by a person, and says that everything in the directory may
+// be removed. (Version 0.1 wrote the locations of tablespaces into it.)
 inline constexpr std::string_view kUnfinishedMarker = "veza-restoring";
 
 // The name of global/pg_control until the restore has ended.
