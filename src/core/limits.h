@@ -15,7 +15,6 @@
 // - A writer refuses to write what these limits would keep from being read.
 // - A limit is far above what veza_backup writes. It is not a tuning knob. It may grow. If it
 //   shrank, stored objects could become unreadable.
-//   that shrinks could make unreadable what somebody has stored.
 #pragma once
 
 #include <cstddef>

@@ -6,7 +6,6 @@
 // checks it every few minutes and puts it back when it is missing. Each backup.json holds a copy of
 // the wrap, from which `vezactl key restore` puts the entrance back (key_restore.h). And where the
 // entrance is missing although the repository holds something else, no new key is made.
-// something else is there, nobody makes a new key.
 #pragma once
 
 #include <memory>

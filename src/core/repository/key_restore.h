@@ -56,7 +56,6 @@ struct KeyRestoreReport {
 // kFailedPrecondition (the cipher does not match), kDataCorrupted (an identity is damaged and no
 // backup tells its content), kWrongKey (there are too many wraps of other passphrases for another
 // one to be found).
-// no backup tells), kWrongKey (so many wraps for another passphrase that one more is not found).
 Result<KeyRestoreReport> RestoreKey(const std::shared_ptr<Store>& store,
                                     const RepositoryOptions& options,
                                     const Environment& environment,

@@ -56,7 +56,7 @@ Result<LeaseDocument> ParseLease(std::string_view text, const std::string& name,
 struct LeaseState {
   std::string name{};
   std::string label{};  // from its name
-  // Nullopt when it cannot be read, or has lapsed and was not read.
+  // nullopt when it cannot be read, or has lapsed and was not read.
   std::optional<LeaseDocument> document{};
   TimePoint renewed{};  // this time and `expires` are by the store's clock
   TimePoint expires{};
