@@ -4,7 +4,7 @@
 //
 #include "pg/postgres.h"
 #include "pg/schedule/scheduler.h"
-#include "pg/shared/shared_state.h"
+#include "pg/shared/shared_memory.h"
 
 extern "C" {
 
@@ -20,7 +20,7 @@ PG_MODULE_MAGIC;
 PGDLLEXPORT void _PG_init(void) {
   veza::pg::DefineSettings();
   if (process_shared_preload_libraries_in_progress) {
-    veza::pg::RequestSharedState();
+    veza::pg::RequestSharedMemory();
     veza::pg::RegisterScheduler();
   }
 }

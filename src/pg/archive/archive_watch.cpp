@@ -24,6 +24,7 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared/shared_archive.h"
+#include "pg/shared/shared_archive_watch.h"
 
 extern "C" {
 #include <access/xlogarchive.h>

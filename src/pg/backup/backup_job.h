@@ -72,8 +72,8 @@ struct BackupJob {
   std::shared_ptr<const FullIndex> full_index;
   std::optional<Lsn> position;           // of the end of WAL, on a primary
   bool hint_bits_logged = false;         // XLogHintBitIsNeeded()
-  std::optional<Sha256Digest> own_full;  // SharedState::full_manifest
-  std::optional<Sha256Digest> own_copy;  // SharedState::finished_copy
+  std::optional<Sha256Digest> own_full;  // SharedOwnBackups::full
+  std::optional<Sha256Digest> own_copy;  // SharedOwnBackups::copy
   std::string doubt;                     // of a diff: FullChoice::doubt
   Lsn reached;                           // where the server was at the start, a standby, too
   ServerPosition now;

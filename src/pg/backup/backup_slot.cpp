@@ -3,6 +3,8 @@
 #include <csignal>
 
 #include "pg/compat.h"
+#include "pg/shared/shared_memory.h"
+#include "pg/shared/shared_state.h"
 #include "pg/worker_description.h"
 
 extern "C" {
@@ -13,45 +15,48 @@ namespace veza::pg {
 
 namespace {
 
+// Calls `change` with the slot in shared memory, under the lock.
+template <typename Change>
+void UpdateSlot(Change change) {
+  UpdatePart<&SharedState::backup>(change);
+}
+
 // A copy of what the requester looks at.
 struct SlotView {
   bool is_ours;
   BackupPhase phase;
   char label[kLabelLength];
-  char notice[sizeof SharedState::notice];
+  char notice[sizeof SharedBackup::notice];
   ErrorReport error;
 };
 
 SlotView ReadSlot(std::uint64_t request_id) {
-  SharedState* const shared = GetSharedState();
+  const SharedBackup backup = ReadSharedBackup();
   SlotView view;
-  LWLockAcquire(shared->lock, LW_SHARED);
-  view.is_ours = shared->request_id == request_id;
-  view.phase = shared->phase;
-  strlcpy(view.label, shared->label, sizeof view.label);
-  strlcpy(view.notice, shared->notice, sizeof view.notice);
-  view.error = shared->error;
-  LWLockRelease(shared->lock);
+  view.is_ours = backup.request_id == request_id;
+  view.phase = backup.phase;
+  strlcpy(view.label, backup.label, sizeof view.label);
+  strlcpy(view.notice, backup.notice, sizeof view.notice);
+  view.error = backup.error;
   return view;
 }
 
 // The caller holds the lock. `label` may be empty.
-void NoteFailure(SharedState* shared, bool diff, const char* label, const ErrorReport* report) {
-  shared->last_failure.at = GetCurrentTimestamp();
-  shared->last_failure.diff = diff;
-  shared->last_failure.error = *report;
-  strlcpy(shared->last_failure.label, label, kLabelLength);
+void NoteFailure(SharedBackup& slot, bool diff, const char* label, const ErrorReport* report) {
+  slot.last_failure.at = GetCurrentTimestamp();
+  slot.last_failure.diff = diff;
+  slot.last_failure.error = *report;
+  strlcpy(slot.last_failure.label, label, kLabelLength);
 }
 
-// The caller holds the lock. The worker to be told, 0 when there is none yet.
-pid_t CancelLocked(SharedState* shared) {
-  if (shared->worker_pid == 0) {
-    // It has not come up; if it still does, it finds that nobody waits.
-    shared->phase = BackupPhase::kFailed;
-    FillReport("the backup was canceled before it began", "", ERRCODE_QUERY_CANCELED,
-               &shared->error);
+// The caller holds the lock. Returns the process to interrupt; 0 when there is none yet.
+pid_t CancelLocked(SharedBackup& slot) {
+  if (slot.worker_pid == 0) {
+    // The worker has not come up. If it still does, it finds that nobody waits.
+    slot.phase = BackupPhase::kFailed;
+    FillReport("the backup was canceled before it began", "", ERRCODE_QUERY_CANCELED, &slot.error);
   }
-  return shared->worker_pid;
+  return slot.worker_pid;
 }
 
 void Interrupt(pid_t worker_pid) {
@@ -61,13 +66,12 @@ void Interrupt(pid_t worker_pid) {
 }
 
 void CancelRequest(const BackupRequest& request) {
-  SharedState* const shared = GetSharedState();
   pid_t worker_pid = 0;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  if (shared->request_id == request.id && IsRunning(shared->phase)) {
-    worker_pid = CancelLocked(shared);
-  }
-  LWLockRelease(shared->lock);
+  UpdateSlot([&](SharedBackup& slot) {
+    if (slot.request_id == request.id && IsRunning(slot.phase)) {
+      worker_pid = CancelLocked(slot);
+    }
+  });
   Interrupt(worker_pid);
 }
 
@@ -116,38 +120,38 @@ const char* Describe(const Holder& holder) {
 }
 
 // False: `holder` has it.
-bool ClaimSlot(SharedState* shared, const BackupOrder& order, std::uint64_t* request_id,
-               Holder* holder) {
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  const bool busy = IsRunning(shared->phase);
-  holder->diff = shared->diff;
-  holder->worker_pid = shared->worker_pid;
-  strlcpy(holder->label, shared->label, sizeof holder->label);
-  if (!busy) {
-    ++shared->request_id;
-    shared->phase = BackupPhase::kStarting;
-    shared->diff = order.diff;
-    shared->fast = order.fast;
-    shared->slot_us = order.slot_us;
-    shared->attempt = order.attempt;
-    shared->worker_pid = 0;
-    shared->label[0] = '\0';
-    shared->notice[0] = '\0';
-    shared->started_at = GetCurrentTimestamp();
-    shared->copying_since = 0;
-    ResetProgress(&shared->progress);
-  }
-  *request_id = shared->request_id;
-  LWLockRelease(shared->lock);
+bool ClaimSlot(const BackupOrder& order, std::uint64_t* request_id, Holder* holder) {
+  bool busy = false;
+  UpdateSlot([&](SharedBackup& slot) {
+    busy = IsRunning(slot.phase);
+    holder->diff = slot.diff;
+    holder->worker_pid = slot.worker_pid;
+    strlcpy(holder->label, slot.label, sizeof holder->label);
+    if (!busy) {
+      ++slot.request_id;
+      slot.phase = BackupPhase::kStarting;
+      slot.diff = order.diff;
+      slot.fast = order.fast;
+      slot.slot_us = order.slot_us;
+      slot.attempt = order.attempt;
+      slot.worker_pid = 0;
+      slot.label[0] = '\0';
+      slot.notice[0] = '\0';
+      slot.started_at = GetCurrentTimestamp();
+      slot.copying_since = 0;
+      ResetProgress(GetSharedProgress());
+    }
+    *request_id = slot.request_id;
+  });
   return !busy;
 }
 
 // Who is interrupted while it waits here has no backup yet, and leaves the one that runs alone.
-std::uint64_t ClaimSlotOrWait(SharedState* shared, const BackupOrder& order) {
+std::uint64_t ClaimSlotOrWait(const BackupOrder& order) {
   static const uint32 wait_event = WaitEvent("VezaBackupSlot");
   std::uint64_t request_id = 0;
   Holder holder;
-  while (!ClaimSlot(shared, order, &request_id, &holder)) {
+  while (!ClaimSlot(order, &request_id, &holder)) {
     if (!order.wait_for_running) {
       RaiseAlreadyRunning(holder);
     }
@@ -204,8 +208,8 @@ void ServeInterrupts(const BackupRequest& request) {
 }  // namespace
 
 BackupRequest StartBackupWorker(const BackupOrder& order) {
-  SharedState* const shared = RequireSharedState();
-  BackupRequest request{ClaimSlotOrWait(shared, order), nullptr};
+  RequireSharedMemory();
+  BackupRequest request{ClaimSlotOrWait(order), nullptr};
 
   BackgroundWorker worker = DescribeWorker(
       "VezaBackupWorkerMain", order.diff ? "veza_backup diff backup" : "veza_backup full backup",
@@ -276,88 +280,79 @@ BackupOutcome LookAtBackup(const BackupRequest& request) {
 }
 
 bool CancelRunningBackup() {
-  SharedState* const shared = RequireSharedState();
+  RequireSharedMemory();
+  bool runs = false;
   pid_t worker_pid = 0;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  const bool runs = IsRunning(shared->phase);
-  if (runs) {
-    worker_pid = CancelLocked(shared);
-  }
-  LWLockRelease(shared->lock);
+  UpdateSlot([&](SharedBackup& slot) {
+    runs = IsRunning(slot.phase);
+    if (runs) {
+      worker_pid = CancelLocked(slot);
+    }
+  });
   Interrupt(worker_pid);
   return runs;
 }
 
 bool TakeRequest(std::uint64_t request_id, BackupOrder* order) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  const bool taken = shared->request_id == request_id && shared->phase == BackupPhase::kStarting;
-  if (taken) {
-    shared->worker_pid = MyProcPid;
-    order->diff = shared->diff;
-    order->fast = shared->fast;
-    order->slot_us = shared->slot_us;
-    order->attempt = shared->attempt;
-  }
-  LWLockRelease(shared->lock);
+  bool taken = false;
+  UpdateSlot([&](SharedBackup& slot) {
+    taken = slot.request_id == request_id && slot.phase == BackupPhase::kStarting;
+    if (taken) {
+      slot.worker_pid = MyProcPid;
+      order->diff = slot.diff;
+      order->fast = slot.fast;
+      order->slot_us = slot.slot_us;
+      order->attempt = slot.attempt;
+    }
+  });
   return taken;
 }
 
 void SetPhase(BackupPhase phase) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->phase = phase;
-  if (phase == BackupPhase::kCopying) {
-    shared->copying_since = GetCurrentTimestamp();
-  }
-  LWLockRelease(shared->lock);
+  UpdateSlot([=](SharedBackup& slot) {
+    slot.phase = phase;
+    if (phase == BackupPhase::kCopying) {
+      slot.copying_since = GetCurrentTimestamp();
+    }
+  });
   set_ps_display(BackupPhaseName(phase));
 }
 
 void PublishLabel(const char* label, bool diff, const char* notice) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->diff = diff;
-  strlcpy(shared->notice, notice, sizeof shared->notice);
-  strlcpy(shared->label, label, sizeof shared->label);
-  // One that failed within this second, and left nothing, had the same.
-  if (strcmp(shared->last_failure.label, label) == 0) {
-    shared->last_failure.label[0] = '\0';
-  }
-  LWLockRelease(shared->lock);
+  UpdateSlot([=](SharedBackup& slot) {
+    slot.diff = diff;
+    strlcpy(slot.notice, notice, sizeof slot.notice);
+    strlcpy(slot.label, label, sizeof slot.label);
+    // A backup that failed within this second, and left nothing behind, had the same label.
+    if (strcmp(slot.last_failure.label, label) == 0) {
+      slot.last_failure.label[0] = '\0';
+    }
+  });
 }
 
 void PublishNotice(const char* notice) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  strlcpy(shared->notice, notice, sizeof shared->notice);
-  LWLockRelease(shared->lock);
+  UpdateSlot([=](SharedBackup& slot) { strlcpy(slot.notice, notice, sizeof slot.notice); });
 }
 
 void FinishSucceeded() {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->phase = BackupPhase::kSucceeded;
-  shared->worker_pid = 0;
-  shared->last_failure.at = 0;
-  LWLockRelease(shared->lock);
+  UpdateSlot([](SharedBackup& slot) {
+    slot.phase = BackupPhase::kSucceeded;
+    slot.worker_pid = 0;
+    slot.last_failure.at = 0;
+  });
 }
 
 void FinishFailed(const ErrorReport* report) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->phase = BackupPhase::kFailed;
-  shared->worker_pid = 0;
-  shared->error = *report;
-  NoteFailure(shared, shared->diff, shared->label, report);
-  LWLockRelease(shared->lock);
+  UpdateSlot([=](SharedBackup& slot) {
+    slot.phase = BackupPhase::kFailed;
+    slot.worker_pid = 0;
+    slot.error = *report;
+    NoteFailure(slot, slot.diff, slot.label, report);
+  });
 }
 
 void RecordFailedStart(const BackupOrder& order, const ErrorReport* report) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  NoteFailure(shared, order.diff, "", report);
-  LWLockRelease(shared->lock);
+  UpdateSlot([&](SharedBackup& slot) { NoteFailure(slot, order.diff, "", report); });
 }
 
 }  // namespace veza::pg

@@ -1,9 +1,9 @@
-// The slot of the one backup that may run on a server: claimed by who wants a backup, filled by the
-// worker that makes it, watched by both. All of it is in shared memory (shared_state.h).
+// The slot of the one backup that may run on a server. Whoever wants a backup claims it, the worker
+// that makes the backup fills it in, and both watch it. It is in shared memory (shared_backup.h).
 #pragma once
 
 #include "pg/postgres.h"
-#include "pg/shared/shared_state.h"
+#include "pg/shared/shared_backup.h"
 
 namespace veza::pg {
 

@@ -138,7 +138,7 @@ void TellSlowPrimary(const BackupJob* job) {
 
 void PublishProgress(void* argument) {
   auto* const job = static_cast<BackupJob*>(argument);
-  SharedProgress* const shared = &GetSharedState()->progress;
+  SharedProgress* const shared = GetSharedProgress();
   pg_atomic_write_u64(&shared->bytes_total, job->progress.bytes_total);
   pg_atomic_write_u64(&shared->bytes_done, job->progress.bytes_done);
   pg_atomic_write_u64(&shared->files_total, job->progress.files_total);
@@ -174,46 +174,17 @@ void RunPhase(BackupJob* job, BackupPhase phase, Work work) {
 
 // What a diff must know to choose its full, and that only this thread can ask for.
 void LearnAboutServer(BackupJob* job) {
-  SharedState* const shared = GetSharedState();
+  const SharedOwnBackups own = ReadOwnBackups();
   job->hint_bits_logged = XLogHintBitIsNeeded();
   if (!RecoveryInProgress()) {
     job->position = Lsn{GetXLogInsertRecPtr()};
   }
-  LWLockAcquire(shared->lock, LW_SHARED);
-  if (shared->made_full) {
-    std::copy_n(shared->full_manifest, sizeof shared->full_manifest,
-                job->own_full.emplace().begin());
+  if (own.full.known) {
+    job->own_full = own.full.sha256;
   }
-  if (shared->made_copy) {
-    std::copy_n(shared->finished_copy, sizeof shared->finished_copy,
-                job->own_copy.emplace().begin());
+  if (own.copy.known) {
+    job->own_copy = own.copy.sha256;
   }
-  LWLockRelease(shared->lock);
-}
-
-// So that the next diff knows it for one of its own.
-void RememberFull(const BackupSummary& full) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->made_full = true;
-  std::copy(full.manifest_sha256.begin(), full.manifest_sha256.end(), shared->full_manifest);
-  LWLockRelease(shared->lock);
-}
-
-// So that another backup can complete it.
-void RememberCopy(const Sha256Digest& finished_copy) {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->made_copy = true;
-  std::copy(finished_copy.begin(), finished_copy.end(), shared->finished_copy);
-  LWLockRelease(shared->lock);
-}
-
-void ForgetCopy() {
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->made_copy = false;
-  LWLockRelease(shared->lock);
 }
 
 // Settings and facts of now into the job. Plain memory in and out, so that it may fail.
@@ -497,7 +468,7 @@ void MakeCopy(BackupJob* job, bool fast) {
 
   RunPhase(job, BackupPhase::kStopping,
            [last_files](BackupJob* j) { return StoreLastFiles(j, last_files); });
-  RememberCopy(*job->own_copy);
+  RememberOwnCopy(*job->own_copy);
 }
 
 void RunBackup(const BackupOrder& order) {
@@ -529,7 +500,7 @@ void RunBackup(const BackupOrder& order) {
   worker_succeeded = true;
   // For one that was only completed, a diff compares contents.
   if (!job->diff && !job->completes_copy && job->summary.checksum_failures == 0) {
-    RememberFull(job->summary);
+    RememberOwnFull(job->summary.manifest_sha256);
   }
   LogSuccess(job);
 
@@ -553,7 +524,7 @@ void WorkerExit(int, Datum) {
     // there, if the store was away: the next backup must not be what was cancelled.
     if (worker_error.sqlstate == ERRCODE_QUERY_CANCELED ||
         worker_error.sqlstate == ERRCODE_ADMIN_SHUTDOWN) {
-      ForgetCopy();
+      ForgetOwnCopy();
     }
     FinishFailed(&worker_error);
     AskForLookAtKey();  // it may be why

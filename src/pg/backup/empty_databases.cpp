@@ -16,7 +16,8 @@
 #include "pg/backup/empty_databases.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
-#include "pg/shared/shared_state.h"
+#include "pg/shared/shared_memory.h"
+#include "pg/shared/shared_workers.h"
 #include "pg/worker_description.h"
 
 extern "C" {
@@ -259,7 +260,7 @@ void StartWorker() {
   worker.bgw_flags |= BGWORKER_BACKEND_DATABASE_CONNECTION;
   worker.bgw_main_arg = Int32GetDatum(place);
   worker.bgw_notify_pid = MyProcPid;
-  GetSharedState()->dropper_connected = false;
+  GetSharedDropper()->connected = false;
   MemoryContext const context = MemoryContextSwitchTo(TopMemoryContext);
   const bool started = RegisterDynamicBackgroundWorker(&worker, &worker_handle);
   MemoryContextSwitchTo(context);
@@ -279,7 +280,7 @@ void WatchWorker() {
   pfree(worker_handle);
   worker_handle = nullptr;
   // There may be no such database.
-  const bool try_next = !GetSharedState()->dropper_connected && ++place < kPlaceCount;
+  const bool try_next = !GetSharedDropper()->connected && ++place < kPlaceCount;
   progress = try_next ? Progress::kWaiting : Progress::kDone;
 }
 
@@ -306,7 +307,8 @@ extern "C" PGDLLEXPORT void VezaDropWorkerMain(Datum main_argument) {
   pqsignal(SIGTERM, die);
   BackgroundWorkerUnblockSignals();
   ConnectToDatabase(kPlaces[DatumGetInt32(main_argument)]);
-  RequireSharedState()->dropper_connected = true;
+  RequireSharedMemory();
+  GetSharedDropper()->connected = true;
   DropAll();
   proc_exit(0);
 }

@@ -2,7 +2,8 @@
 
 #include "pg/backup/database_connection.h"
 #include "pg/compat.h"
-#include "pg/shared/shared_state.h"
+#include "pg/shared/shared_memory.h"
+#include "pg/shared/shared_workers.h"
 #include "pg/worker_description.h"
 
 extern "C" {
@@ -100,21 +101,21 @@ InventoryItem* AddSettings(InventoryItem* items) {
 // --- The extensions: in the worker ---------------------------------------------------------------
 
 // Two strings an extension, each with its NUL. False: no room for more.
-bool Append(SharedState* shared, const char* name, const char* version) {
+bool Append(SharedInventory* shared, const char* name, const char* version) {
   const std::size_t name_size = strlen(name) + 1;
   const std::size_t version_size = strlen(version) + 1;
-  if (shared->inventory_size + name_size + version_size > sizeof shared->inventory) {
+  if (shared->size + name_size + version_size > sizeof shared->text) {
     return false;
   }
-  char* const end = shared->inventory + shared->inventory_size;
+  char* const end = shared->text + shared->size;
   memcpy(end, name, name_size);
   memcpy(end + name_size, version, version_size);
-  shared->inventory_size += name_size + version_size;
+  shared->size += name_size + version_size;
   return true;
 }
 
 // A scan and nothing else: whatever names and operators mean in this database.
-void ReadExtensions(SharedState* shared) {
+void ReadExtensions(SharedInventory* shared) {
   bool has_room = true;
   StartTransactionCommand();
   Relation relation = table_open(ExtensionRelationId, AccessShareLock);
@@ -130,7 +131,7 @@ void ReadExtensions(SharedState* shared) {
   systable_endscan(scan);
   table_close(relation, AccessShareLock);
   CommitTransactionCommand();
-  shared->inventory_is_whole = has_room;
+  shared->is_whole = has_room;
 }
 
 // --- The extensions: in the backup worker --------------------------------------------------------
@@ -160,11 +161,11 @@ bool WaitForWorker(BackgroundWorkerHandle* handle, TimestampTz deadline) {
   return true;
 }
 
-InventoryItem* Collect(const SharedState* shared, const char* database, InventoryItem* items) {
-  for (std::size_t at = 0; at < shared->inventory_size;) {
+InventoryItem* Collect(const SharedInventory* shared, const char* database, InventoryItem* items) {
+  for (std::size_t at = 0; at < shared->size;) {
     const char* column[2];
     for (const char*& text : column) {
-      text = pstrdup(shared->inventory + at);
+      text = pstrdup(shared->text + at);
       at += strlen(text) + 1;
     }
     items = Prepend({'e', database, column[0], column[1], nullptr}, items);
@@ -175,7 +176,7 @@ InventoryItem* Collect(const SharedState* shared, const char* database, Inventor
 }  // namespace
 
 InventoryItem* TakeInventory(const DatabaseRow* databases) {
-  SharedState* const shared = GetSharedState();
+  SharedInventory* const shared = GetSharedInventory();
   const TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kTimeoutMs);
   InventoryItem* items = AddSettings(nullptr);
   int left_out = 0;
@@ -184,8 +185,8 @@ InventoryItem* TakeInventory(const DatabaseRow* databases) {
       continue;
     }
     BackgroundWorkerHandle* handle = nullptr;
-    shared->inventory_size = 0;
-    shared->inventory_is_whole = false;
+    shared->size = 0;
+    shared->is_whole = false;
     if (GetCurrentTimestamp() >= deadline || !StartWorker(row->oid, &handle)) {
       ++left_out;
       continue;
@@ -195,7 +196,7 @@ InventoryItem* TakeInventory(const DatabaseRow* databases) {
       ++left_out;
       break;
     }
-    left_out += shared->inventory_is_whole ? 0 : 1;
+    left_out += shared->is_whole ? 0 : 1;
     items = Collect(shared, NameStr(row->name), items);
   }
   if (left_out > 0) {
@@ -214,6 +215,7 @@ extern "C" PGDLLEXPORT void VezaInventoryWorkerMain(Datum main_argument) {
   pqsignal(SIGTERM, die);
   BackgroundWorkerUnblockSignals();
   ConnectToDatabase(DatumGetObjectId(main_argument));
-  ReadExtensions(RequireSharedState());
+  RequireSharedMemory();
+  ReadExtensions(GetSharedInventory());
   proc_exit(0);
 }

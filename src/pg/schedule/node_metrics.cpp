@@ -9,7 +9,8 @@
 //
 #include "pg/archive/archiving.h"
 #include "pg/compat.h"
-#include "pg/shared/shared_state.h"
+#include "pg/schedule/known_schedules.h"
+#include "pg/shared/shared_backup.h"
 
 namespace veza::pg {
 
@@ -48,12 +49,11 @@ NodeSnapshot TakeNodeSnapshot() {
   snapshot.archives = ArchivesWithVeza();
   snapshot.is_without_archiver = IsWithoutArchiver();
   snapshot.archive = ReadSharedArchive();
+  snapshot.watch = ReadSharedArchiveWatch();
   snapshot.slots = ReadSharedSlots();
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_SHARED);
-  snapshot.backup_runs = IsRunning(shared->phase);
-  snapshot.last_failure = shared->last_failure.at;
-  LWLockRelease(shared->lock);
+  const SharedBackup backup = ReadSharedBackup();
+  snapshot.backup_runs = IsRunning(backup.phase);
+  snapshot.last_failure = backup.last_failure.at;
   return snapshot;
 }
 
@@ -79,24 +79,23 @@ Result<std::vector<Metric>> CollectMetrics(const Config& config, const ServerFac
     facts.oldest_ready_age = Age(now, ready.oldest_since);
   }
   const SharedArchive& archive = snapshot.archive;
-  if (archive.watch.observed_us != 0) {
-    facts.exposure = archive.watch.exposed_since_us != 0
-                         ? Age(now, TimeOf(archive.watch.exposed_since_us))
-                         : std::chrono::seconds(0);
+  const SharedArchiveWatch& watch = snapshot.watch;
+  if (watch.observed_us != 0) {
+    facts.exposure = watch.exposed_since_us != 0 ? Age(now, TimeOf(watch.exposed_since_us))
+                                                 : std::chrono::seconds(0);
   }
   facts.stored = archive.stored.count;
   facts.failures = archive.failed.count;
   facts.conflicts = archive.conflict.count;
   facts.dropped = archive.dropped.count;
-  if (archive.watch.surveyed_us != 0) {
-    facts.gaps = archive.watch.gaps;
+  if (watch.surveyed_us != 0) {
+    facts.gaps = watch.gaps;
   }
   ASSIGN_OR_RETURN(const WalDisk disk, LookAtWalDisk());
   facts.wal_free = disk.free;
   facts.wal_total = disk.total;
   if (ready.count > 0) {
-    facts.wal_full_in =
-        TimeUntilFull(facts.wal_free, archive.watch.written_rate, archive.watch.archived_rate);
+    facts.wal_full_in = TimeUntilFull(facts.wal_free, watch.written_rate, watch.archived_rate);
   }
   return ListMetrics(facts, repository, config);
 }

@@ -9,8 +9,9 @@
 #include "pg/server_repository.h"
 //
 #include "pg/postgres.h"
-#include "pg/schedule/shared_slots.h"
 #include "pg/shared/shared_archive.h"
+#include "pg/shared/shared_archive_watch.h"
+#include "pg/shared/shared_slots.h"
 
 namespace veza::pg {
 
@@ -22,6 +23,7 @@ struct NodeSnapshot {
   bool backup_runs;
   TimestampTz last_failure;  // 0 when no backup has failed
   SharedArchive archive;
+  SharedArchiveWatch watch;
   SharedSlots slots;
 };
 // Main thread only.

@@ -27,12 +27,12 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/schedule/key_watch.h"
+#include "pg/schedule/known_schedules.h"
 #include "pg/schedule/metrics_file.h"
 #include "pg/schedule/recovery_settings.h"
 #include "pg/schedule/scheduled_commands.h"
 #include "pg/schedule/scheduler.h"
 #include "pg/schedule/scheduler_state.h"
-#include "pg/schedule/shared_slots.h"
 #include "pg/worker_description.h"
 
 extern "C" {
@@ -289,11 +289,9 @@ Situation Survey() {
   for (int i = 0; i < max_wal_senders && situation.is_primary; ++i) {
     situation.has_standbys |= WalSndCtl->walsnds[i].pid != 0;
   }
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_SHARED);
-  situation.backup_runs = IsRunning(shared->phase);
-  situation.backup_is_full = !shared->diff;
-  LWLockRelease(shared->lock);
+  const SharedBackup backup = ReadSharedBackup();
+  situation.backup_runs = IsRunning(backup.phase);
+  situation.backup_is_full = !backup.diff;
   return situation;
 }
 

@@ -6,25 +6,8 @@
 
 namespace veza::pg {
 
-namespace {
-
-// Calls `change` with the key's part of shared memory, under the lock. Does nothing without shared
-// memory.
-template <typename Change>
-void Update(Change change) {
-  SharedState* const state = GetSharedState();
-  if (state == nullptr) {
-    return;
-  }
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
-  change(state->key);
-  LWLockRelease(state->lock);
-}
-
-}  // namespace
-
 void ReportKeyHeld(std::int64_t at_us, const char* key_id) {
-  Update([=](SharedKey& key) {
+  UpdatePart<&SharedState::key>([=](SharedKey& key) {
     key.looked_us = at_us;
     key.held = true;
     key.failing = false;
@@ -33,7 +16,7 @@ void ReportKeyHeld(std::int64_t at_us, const char* key_id) {
 }
 
 void ReportKeyFailure(std::int64_t at_us, const ErrorReport* error) {
-  Update([=](SharedKey& key) {
+  UpdatePart<&SharedState::key>([=](SharedKey& key) {
     key.looked_us = at_us;
     key.failing = true;
     key.error = *error;
@@ -41,19 +24,19 @@ void ReportKeyFailure(std::int64_t at_us, const ErrorReport* error) {
 }
 
 void ReportKeyPutBack(std::int64_t at_us, const char* names) {
-  Update([=](SharedKey& key) {
+  UpdatePart<&SharedState::key>([=](SharedKey& key) {
     key.put_back_us = at_us;
     strlcpy(key.put_back, names, sizeof key.put_back);
   });
 }
 
 void ReportKeyWatcher(Latch* latch) {
-  Update([=](SharedKey& key) { key.watcher = latch; });
+  UpdatePart<&SharedState::key>([=](SharedKey& key) { key.watcher = latch; });
 }
 
 void AskForLookAtKey() {
   Latch* watcher = nullptr;
-  Update([&](SharedKey& key) {
+  UpdatePart<&SharedState::key>([&](SharedKey& key) {
     key.look_is_wanted = true;
     watcher = key.watcher;
   });
@@ -64,12 +47,13 @@ void AskForLookAtKey() {
 
 bool TakeKeyRequest() {
   bool wanted = false;
-  Update([&](SharedKey& key) { wanted = std::exchange(key.look_is_wanted, false); });
+  UpdatePart<&SharedState::key>(
+      [&](SharedKey& key) { wanted = std::exchange(key.look_is_wanted, false); });
   return wanted;
 }
 
 void ForgetKey() {
-  Update([](SharedKey& key) {
+  UpdatePart<&SharedState::key>([](SharedKey& key) {
     Latch* const watcher = key.watcher;
     key = SharedKey{};
     key.watcher = watcher;
@@ -77,13 +61,7 @@ void ForgetKey() {
 }
 
 SharedKey ReadSharedKey() {
-  SharedKey copy{};
-  if (SharedState* const state = GetSharedState(); state != nullptr) {
-    LWLockAcquire(state->lock, LW_SHARED);
-    copy = state->key;
-    LWLockRelease(state->lock);
-  }
-  return copy;
+  return CopyPart<&SharedState::key>();
 }
 
 }  // namespace veza::pg

@@ -11,7 +11,8 @@
 //
 #include "pg/archive/archiving.h"
 #include "pg/shared/shared_archive.h"
-#include "pg/shared/shared_state.h"
+#include "pg/shared/shared_archive_watch.h"
+#include "pg/shared/shared_memory.h"
 #include "pg/sql/sql_function.h"
 
 namespace veza::pg {
@@ -27,6 +28,7 @@ class ArchiveCall final : public RowsCall {
   // Main thread only.
   void ReadServer() {
     shared_ = ReadSharedArchive();
+    watch_ = ReadSharedArchiveWatch();
     is_without_archiver_ = IsWithoutArchiver();
     segment_size_ = static_cast<std::uint64_t>(wal_segment_size);
   }
@@ -40,9 +42,8 @@ class ArchiveCall final : public RowsCall {
     ASSIGN_OR_RETURN(const WalDisk disk, LookAtWalDisk());
     // Counts every file as a segment: history files and backup labels are few and small.
     const std::uint64_t backlog = ready.count * segment_size_;
-    const SharedArchiveWatch& watch = shared_.watch;
     const bool waits = ready.count > 0;
-    const bool observed = watch.observed_us != 0;
+    const bool observed = watch_.observed_us != 0;
     rows_.push_back({
         std::to_string(ready.count),
         std::to_string(backlog),
@@ -51,17 +52,17 @@ class ArchiveCall final : public RowsCall {
         std::to_string(shared_.in_flight),
         std::to_string(shared_.ahead),
         shared_.stored.count > 0 ? Cell(std::to_string(shared_.level)) : std::nullopt,
-        observed ? Cell(Whole(watch.written_rate)) : std::nullopt,
-        observed ? Cell(Whole(watch.archived_rate)) : std::nullopt,
-        observed ? Interval(TimeToDrain(backlog, watch.written_rate, watch.archived_rate))
+        observed ? Cell(Whole(watch_.written_rate)) : std::nullopt,
+        observed ? Cell(Whole(watch_.archived_rate)) : std::nullopt,
+        observed ? Interval(TimeToDrain(backlog, watch_.written_rate, watch_.archived_rate))
                  : std::nullopt,
         std::to_string(disk.free),
         std::to_string(disk.total),
         observed && waits
-            ? Interval(TimeUntilFull(disk.free, watch.written_rate, watch.archived_rate))
+            ? Interval(TimeUntilFull(disk.free, watch_.written_rate, watch_.archived_rate))
             : std::nullopt,
-        TimeOf(watch.observed_us),
-        TimeOf(watch.exposed_since_us),
+        TimeOf(watch_.observed_us),
+        TimeOf(watch_.exposed_since_us),
         FileOf(shared_.stored),
         TimeOf(shared_.stored),
         std::to_string(shared_.stored.count),
@@ -82,9 +83,9 @@ class ArchiveCall final : public RowsCall {
         FileOf(shared_.dropped),
         TimeOf(shared_.dropped),
         std::to_string(shared_.dropped.count),
-        watch.surveyed_us != 0 ? Cell(std::to_string(watch.gaps)) : std::nullopt,
-        watch.first_gap[0] != '\0' ? Cell(watch.first_gap) : std::nullopt,
-        TimeOf(watch.surveyed_us),
+        watch_.surveyed_us != 0 ? Cell(std::to_string(watch_.gaps)) : std::nullopt,
+        watch_.first_gap[0] != '\0' ? Cell(watch_.first_gap) : std::nullopt,
+        TimeOf(watch_.surveyed_us),
     });
     return Ok();
   }
@@ -107,6 +108,7 @@ class ArchiveCall final : public RowsCall {
   }
 
   SharedArchive shared_{};
+  SharedArchiveWatch watch_{};
   bool is_without_archiver_ = false;
   std::uint64_t segment_size_ = 0;
 };
@@ -116,7 +118,7 @@ class ArchiveCall final : public RowsCall {
 
 VEZA_SQL_FUNCTION(veza_backup_get_archive) {
   using namespace veza::pg;
-  RequireSharedState();
+  RequireSharedMemory();
   auto* const call = NewInContext<ArchiveCall>();
   call->ReadServer();
   RunCall(call, FunctionWaitEvent());

@@ -12,7 +12,7 @@
 //
 #include "pg/archive/archiving.h"
 #include "pg/settings.h"
-#include "pg/shared/shared_archive.h"
+#include "pg/shared/shared_archive_watch.h"
 #include "pg/shared/shared_key.h"
 #include "pg/sql/sql_function.h"
 
@@ -267,7 +267,7 @@ VEZA_SQL_FUNCTION(veza_backup_check) {
   archiving.enabled = ArchivesWithVeza();
   archiving.is_primary = !RecoveryInProgress();
   archiving.timeout_s = XLogArchiveTimeout;
-  archiving.exposed_since_us = ReadSharedArchive().watch.exposed_since_us;
+  archiving.exposed_since_us = ReadSharedArchiveWatch().exposed_since_us;
   if (archiving.enabled && archiving.is_primary) {
     SwitchSegment(&archiving);
   }

@@ -5,7 +5,7 @@
 #include "pg/schedule/node_metrics.h"
 #include "pg/sql/rows_call.h"
 //
-#include "pg/shared/shared_state.h"
+#include "pg/shared/shared_memory.h"
 #include "pg/sql/sql_function.h"
 
 namespace veza::pg {
@@ -47,7 +47,7 @@ class MetricsCall final : public RowsCall {
 
 VEZA_SQL_FUNCTION(veza_backup_get_metrics) {
   using namespace veza::pg;
-  RequireSharedState();
+  RequireSharedMemory();
   auto* const call = NewInContext<MetricsCall>();
   PrepareOrRaise(call);
   call->ReadServer();

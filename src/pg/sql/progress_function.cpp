@@ -2,37 +2,12 @@
 
 #include "pg/backup/backup_slot.h"
 #include "pg/boundary.h"
-#include "pg/shared/shared_state.h"
+#include "pg/shared/shared_memory.h"
 #include "pg/sql/sql_function.h"
 
 namespace veza::pg {
 
 namespace {
-
-// A copy, so that the lock is not held while the values are built.
-struct RunningBackup {
-  bool runs;
-  BackupPhase phase;
-  bool diff;
-  pid_t worker_pid;
-  char label[kLabelLength];
-  TimestampTz started_at;
-  TimestampTz copying_since;
-};
-
-RunningBackup ReadRunningBackup(SharedState* shared) {
-  RunningBackup running;
-  LWLockAcquire(shared->lock, LW_SHARED);
-  running.runs = IsRunning(shared->phase);
-  running.phase = shared->phase;
-  running.diff = shared->diff;
-  running.worker_pid = shared->worker_pid;
-  strlcpy(running.label, shared->label, sizeof running.label);
-  running.started_at = shared->started_at;
-  running.copying_since = shared->copying_since;
-  LWLockRelease(shared->lock);
-  return running;
-}
 
 Datum IntervalOf(std::uint64_t microseconds) {
   auto* const interval = static_cast<Interval*>(palloc0(sizeof(Interval)));
@@ -51,13 +26,13 @@ Datum NumberOf(pg_atomic_uint64* number) {
 VEZA_SQL_FUNCTION(veza_backup_get_progress) {
   using namespace veza::pg;
   constexpr int kColumns = 12;
-  SharedState* const shared = RequireSharedState();
+  RequireSharedMemory();
   InitMaterializedSRF(fcinfo, 0);
-  const RunningBackup running = ReadRunningBackup(shared);
-  if (!running.runs) {
+  const SharedBackup running = ReadSharedBackup();
+  if (!IsRunning(running.phase)) {
     return static_cast<Datum>(0);
   }
-  SharedProgress* const progress = &shared->progress;
+  SharedProgress* const progress = GetSharedProgress();
   Datum values[kColumns] = {
       Int32GetDatum(running.worker_pid),
       CStringGetTextDatum(running.diff ? "diff" : "full"),

@@ -5,7 +5,8 @@
 #include "core/repository/connect.h"
 #include "pg/sql/rows_call.h"
 //
-#include "pg/schedule/shared_slots.h"
+#include "pg/schedule/known_schedules.h"
+#include "pg/shared/shared_memory.h"
 #include "pg/sql/sql_function.h"
 
 namespace veza::pg {
@@ -19,7 +20,7 @@ class ScheduleCall final : public RowsCall {
  public:
   ~ScheduleCall() override { StopAndJoin(); }
 
-  void ReadSharedState() { shared_ = ReadSharedSlots(); }
+  void ReadServer() { shared_ = ReadSharedSlots(); }
 
  private:
   Status Work() override {
@@ -75,10 +76,10 @@ class ScheduleCall final : public RowsCall {
 
 VEZA_SQL_FUNCTION(veza_backup_get_schedule) {
   using namespace veza::pg;
-  RequireSharedState();
+  RequireSharedMemory();
   auto* const call = NewInContext<ScheduleCall>();
   PrepareOrRaise(call);
-  call->ReadSharedState();
+  call->ReadServer();
   RunCall(call, FunctionWaitEvent());
   return EmitRows(fcinfo, call);
 }

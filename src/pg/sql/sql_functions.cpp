@@ -25,7 +25,7 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/shared/shared_key.h"
-#include "pg/shared/shared_state.h"
+#include "pg/shared/shared_memory.h"
 #include "pg/sql/sql_function.h"
 
 extern "C" {
@@ -289,7 +289,7 @@ VEZA_SQL_FUNCTION(veza_backup_now) {
   RequireArguments(fcinfo, "veza_backup_now()", 3);
   const BackupOrder order{.diff = IsDiff(fcinfo), .fast = PG_GETARG_BOOL(2)};
   const bool wait = PG_GETARG_BOOL(1);
-  RequireSharedState();
+  RequireSharedMemory();
   RequireArchiving();
   PG_RETURN_TEXT_P(cstring_to_text(WaitForBackup(StartBackupWorker(order), wait)));
 }
@@ -300,7 +300,7 @@ VEZA_SQL_FUNCTION(veza_backup_take) {
   RequireArguments(fcinfo, "veza_backup_take()", 3);
   BackupOrder order{.diff = IsDiff(fcinfo), .fast = PG_GETARG_BOOL(1)};
   order.wait_for_running = PG_GETARG_BOOL(2);
-  RequireSharedState();
+  RequireSharedMemory();
   RequireArchiving();
   ReleaseSnapshot(fcinfo);
   const char* const label = WaitForBackup(StartBackupWorker(order), true);
@@ -311,13 +311,8 @@ VEZA_SQL_FUNCTION(veza_backup_info) {
   using namespace veza::pg;
   auto* const call = NewInContext<InfoCall>();
   PrepareOrRaise(call);
-  if (SharedState* const shared = GetSharedState(); shared != nullptr) {
-    LWLockAcquire(shared->lock, LW_SHARED);
-    const FailedBackup failure = shared->last_failure;
-    LWLockRelease(shared->lock);
-    if (failure.at != 0) {
-      call->SetFailure(failure);
-    }
+  if (const FailedBackup failure = ReadSharedBackup().last_failure; failure.at != 0) {
+    call->SetFailure(failure);
   }
   RunCall(call, FunctionWaitEvent());
   return EmitRows(fcinfo, call);

@@ -1,4 +1,4 @@
-#include "pg/schedule/shared_slots.h"
+#include "pg/schedule/known_schedules.h"
 
 #include <utility>
 
@@ -44,27 +44,15 @@ SlotRecord RecordFrom(const SharedSlot& shared) {
 }  // namespace
 
 void PublishSlots(const ScheduleKeeper& keeper) {
-  SharedSlots copy;
+  SharedSlots slots;
   const Status status = CatchExceptions([&] {
-    FillSharedSlot(keeper, ScheduleKind::kFull, &copy.slots[0]);
-    FillSharedSlot(keeper, ScheduleKind::kDiff, &copy.slots[1]);
+    FillSharedSlot(keeper, ScheduleKind::kFull, &slots.slots[0]);
+    FillSharedSlot(keeper, ScheduleKind::kDiff, &slots.slots[1]);
     return Ok();
   });
   if (status) {
-    SharedState* const shared = GetSharedState();
-    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    memcpy(shared->slots, copy.slots, sizeof copy.slots);
-    LWLockRelease(shared->lock);
+    WriteSharedSlots(slots);
   }
-}
-
-SharedSlots ReadSharedSlots() {
-  SharedSlots copy;
-  SharedState* const shared = GetSharedState();
-  LWLockAcquire(shared->lock, LW_SHARED);
-  memcpy(copy.slots, shared->slots, sizeof copy.slots);
-  LWLockRelease(shared->lock);
-  return copy;
 }
 
 SlotRecords ApplySharedSlots(const SharedSlots& shared, ScheduleKeeper& keeper) {

@@ -1,21 +1,16 @@
-// What the scheduler of this server knows about the schedules, in shared memory, for the view
-// veza_backup_schedule.
+// What is known of the schedules: by the scheduler, which publishes it in shared memory
+// (shared_slots.h), and by those who look at it there.
 #pragma once
 
 #include "core/repository/cluster_lock.h"
 #include "core/schedule/schedule_keeper.h"
 //
-#include "pg/shared/shared_state.h"
+#include "pg/shared/shared_slots.h"
 
 namespace veza::pg {
 
-// Indexed by ScheduleKind. Plain memory.
-struct SharedSlots {
-  SharedSlot slots[kScheduleKinds];
-};
-
+// Called by the scheduler.
 void PublishSlots(const ScheduleKeeper& keeper);
-SharedSlots ReadSharedSlots();
 
 // Gives a keeper what was read: since when each schedule is in force, and failures that could not
 // be recorded in the repository. Returns the records as this server last saw them. May be called in
