@@ -1,15 +1,10 @@
-// The scheduler's eye on the archive: how long WAL has waited, what a loss of the server would cost
-// now, and whether the archive is whole.
-//
-// A primary surveys the archive when it starts, within a second or two of its promotion, every
-// hour, and when the repository takes WAL again after some was given up. What is missing there and
-// still in pg_wal is offered to the archiver again, whatever its archive status says: a standby
-// marks what it streams as done, so nobody else would send what the lost primary had not. What is
-// in no pg_wal any more is a gap: it is recorded in the repository and logged, and a new backup is
-// asked for.
+// The scheduler's watch over archiving. On a primary it observes how archiving keeps up
+// (archive_pace_watch.h) and surveys whether the archive is whole (archive_survey_watch.h). On a
+// standby it marks the WAL that a promotion must not lose (streamed_wal.h).
 #pragma once
 
 #include "core/config/config.h"
+#include "pg/archive/archive_survey_watch.h"
 #include "pg/server_repository.h"
 //
 #include "pg/postgres.h"
@@ -17,16 +12,12 @@
 namespace veza::pg {
 
 struct WatchOutcome {
-  long nap_ms;        // when to call again, at the latest
-  bool wants_backup;  // from here on nothing can be restored to the present
-  bool wants_full;    // and no diff will do
+  long nap_ms;  // until the next call, at most
+  SurveyOutcome survey;
 };
 
-// Called in the scheduler's loop; does not wait for the store. `config` null: there is no
+// Called in the scheduler's loop; does not wait for the store. `config` is null when there is no
 // repository. May raise ERROR.
 WatchOutcome WatchArchive(const Config* config, const ServerFacts& facts);
-
-// At the next call: another repository, or a backup has ended.
-void SurveyArchiveSoon();
 
 }  // namespace veza::pg

@@ -18,6 +18,7 @@
 #include "pg/server_repository.h"
 #include "pg/settings.h"
 //
+#include "pg/archive/archive_survey_watch.h"
 #include "pg/archive/archive_watch.h"
 #include "pg/archive/archiving.h"
 #include "pg/archive/streamed_wal.h"
@@ -332,8 +333,8 @@ long RunOnce() {
     break;
   }
   PublishSlots(scheduler->keeper);
-  if (watched.wants_backup && !backup_is_ours && !Survey().backup_runs) {
-    StartBackup({.diff = !watched.wants_full, .fast = true});
+  if (watched.survey.wants_backup && !backup_is_ours && !Survey().backup_runs) {
+    StartBackup({.diff = !watched.survey.wants_full, .fast = true});
   }
   nap_ms = std::min({nap_ms, backup_is_ours ? kNapAfterStartMs : watched.nap_ms,
                      KeepMetricsFile(config, scheduler->facts), RunScheduledCommands(config),
