@@ -14,9 +14,9 @@ struct ContextDeleter {
 };
 using Context = std::unique_ptr<EVP_CIPHER_CTX, ContextDeleter>;
 
-// A context for each call holds no secret longer than the call; making one costs well under a
-// microsecond. Fetching the method would cost more, so that is done once (and never undone: other
-// threads may be at work while static objects are destroyed).
+// Each call makes its own context, so that no secret is held longer than the call. That costs well
+// under a microsecond. Fetching the method would cost more, so it is fetched once. It is never
+// freed, because other threads may be at work while static objects are destroyed.
 Context NewContext() {
   Context context(EVP_CIPHER_CTX_new());
   if (context == nullptr) {
@@ -35,7 +35,8 @@ const EVP_CIPHER* Cbc() {
   return method;
 }
 
-// libcurl and the server look at the same queue of errors of this thread.
+// OpenSSL keeps one error queue per thread. libcurl and the PostgreSQL server read it too, so it
+// must be left empty.
 Error OpenSslRefused(const char* what) {
   ERR_clear_error();
   return MakeError(ErrorCode::kInternal, "OpenSSL could not {} with AES-256", what);

@@ -1,4 +1,4 @@
-// CRC-32C (Castagnoli), as PostgreSQL has it in pg_control and WAL records.
+// CRC-32C (Castagnoli), the checksum of pg_control and of WAL records.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace veza {
 
-// Of one text in several pieces: Add() each, then value().
+// The checksum of one text that comes in pieces: call Add() for each piece, then value().
 class Crc32c {
  public:
   void Add(ByteView bytes);

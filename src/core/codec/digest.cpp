@@ -17,8 +17,8 @@ void Require(bool success) {
   }
 }
 
-// Fetching costs more than hashing a page does, so it is done once. Never freed: other threads may
-// still hash while static objects are destroyed.
+// Fetching the method costs more than hashing a page, so it is fetched once. It is never freed,
+// because other threads may still hash while static objects are destroyed.
 const EVP_MD* Sha256Method() {
   static const EVP_MD* const method = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   return method;
@@ -74,7 +74,8 @@ Sha256Digest HmacSha256(ByteView key, std::initializer_list<ByteView> parts) {
       OSSL_PARAM_construct_utf8_string("digest", digest_name, 0),
       OSSL_PARAM_construct_end(),
   };
-  // A null key means "the key of last time" to OpenSSL, so an empty one needs an address.
+  // OpenSSL takes a null pointer as "use the key of last time". An empty key therefore needs an
+  // address.
   static constexpr std::uint8_t kNothing = 0;
   Require(EVP_MAC_init(context.get(), key.empty() ? &kNothing : key.data(), key.size(),
                        parameters) == 1);

@@ -15,8 +15,9 @@ namespace veza {
 
 using Sha256Digest = std::array<std::uint8_t, 32>;
 
-// Incremental. Not thread-safe; reusable after Finish(). Like everything here it can fail only for
-// want of memory or of a usable OpenSSL, and throws std::bad_alloc or std::runtime_error then.
+// Computes a digest piece by piece. Not thread-safe. It can be used again after Finish(). Every
+// function in this file throws std::bad_alloc when memory runs out and std::runtime_error when
+// OpenSSL is unusable. Nothing else can fail.
 class Sha256 {
  public:
   Sha256();

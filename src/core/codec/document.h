@@ -10,17 +10,19 @@
 
 namespace veza {
 
-// The document as the text to store: indented, with `mac_algorithm` and `mac`. `document` is an
-// object that has its "format" and no floating-point number; other than that, text that is not
-// UTF-8 included, is kInvalidArgument, and so is what no reader would take (core/limits.h).
-// kFailedPrecondition when the policy's key and cipher do not go together.
+// Returns the document as the text to store: indented, with `mac_algorithm` and `mac` added.
+// `document` must be an object with the member "format" and without floating-point numbers.
+// Anything else is kInvalidArgument. So is text that is not UTF-8, and a document that exceeds a
+// reader's limits (core/limits.h). kFailedPrecondition when the policy's key and cipher do not go
+// together.
 Result<std::string> SignDocument(Json document, const SealPolicy& policy,
                                  std::string_view object_name);
 
-// The document, verified, without the two members that SignDocument added. Errors name the object:
-// kDataCorrupted (not such a document, or its mac does not match), kPermissionDenied (signed
-// without a key although encryption is configured), kWrongKey (signed with a key and none is
-// configured), kUnsupported (a newer format, an unknown algorithm).
+// Verifies the document and returns it without the two members that SignDocument() added. Errors
+// name the object: kDataCorrupted (it is no such document, or its mac does not match),
+// kPermissionDenied (it is signed without a key although encryption is configured), kWrongKey (it
+// is signed with a key and none is configured), kUnsupported (a newer format or an unknown
+// algorithm).
 Result<Json> OpenDocument(std::string_view text, const SealPolicy& policy,
                           std::string_view object_name);
 

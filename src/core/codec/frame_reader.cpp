@@ -8,8 +8,9 @@ namespace veza {
 FrameReader::FrameReader(SealPolicy policy, ObjectKind kind, std::string object_name)
     : policy_(std::move(policy)), kind_(kind), object_name_(std::move(object_name)) {}
 
-// Size of the header or frame that starts with `begin`; kFrameWordSize while too little of it is
-// known. No frame is as short as its word.
+// Returns the size of the header or frame that starts with `begin`. Returns kFrameWordSize while
+// `begin` is too short to tell. That value is unambiguous, because a whole frame is longer than its
+// word.
 Result<std::size_t> FrameReader::ItemSize(ByteView begin) const {
   if (!opener_) {
     return kObjectHeaderSize;
@@ -48,7 +49,8 @@ Status FrameReader::Feed(ByteView piece, const FrameVisitor& visit) {
     if (last_seen_) {
       return DamagedObject(object_name_, "bytes follow its last frame");
     }
-    // What lies whole in the piece is used where it is; only what straddles pieces is copied.
+    // A header or frame that lies whole in the piece is used in place. Only one that straddles
+    // pieces is copied.
     ASSIGN_OR_RETURN(const std::size_t size,
                      ItemSize(pending_.empty() ? piece : ByteView(pending_)));
     if (pending_.empty() && size > kFrameWordSize && size <= piece.size()) {

@@ -1,4 +1,4 @@
-// Finding the frames of a sealed object that arrives in pieces.
+// Finds the frames of a sealed object that arrives in pieces.
 #pragma once
 
 #include <cstdint>
@@ -12,22 +12,22 @@
 
 namespace veza {
 
-// Splits a sealed object that arrives in pieces of any size into its frames; holds at most one
-// frame. Not thread-safe. Errors as ObjectOpener's; after one the reader must not be fed again.
-// Used by StreamOpener and by readers of packs.
+// Takes pieces of any size and splits them into frames. Holds at most one frame in memory. Not
+// thread-safe. Returns the errors of ObjectOpener; after an error the reader must not be fed again.
+// StreamOpener and the readers of packs use it.
 class FrameReader {
  public:
   FrameReader(SealPolicy policy, ObjectKind kind, std::string object_name);
 
-  // Called once for each data frame, in order, with the frame still sealed: who does not open it
-  // has verified nothing of it. `frame` is valid during the call. Not called for the attributes
-  // frame, nor for the empty last frame of a pack: those are opened and checked here.
+  // Called once for each data frame, in order. The frame is still sealed: it is verified only when
+  // the visitor opens it. `frame` is valid during the call. Not called for the attributes frame,
+  // and not for the empty last frame of a pack. FrameReader opens and checks these two itself.
   using FrameVisitor = std::function<Status(std::uint64_t number, std::uint64_t offset,
                                             const ObjectOpener& opener, ByteView frame)>;
   Status Feed(ByteView piece, const FrameVisitor& visit);
-  // kDataCorrupted ("is truncated") unless the last frame has been seen.
+  // Returns kDataCorrupted ("is truncated") unless the last frame was seen.
   Status Finish() const;
-  // Present as soon as their frame has arrived.
+  // Set as soon as the attributes frame has arrived.
   const std::optional<ObjectAttributes>& attributes() const { return attributes_; }
 
  private:
@@ -39,8 +39,8 @@ class FrameReader {
   std::string object_name_;
   std::optional<ObjectOpener> opener_;
   std::optional<ObjectAttributes> attributes_;
-  Bytes pending_;             // the beginning of an item that a later piece completes
-  std::uint64_t offset_ = 0;  // of the next item in the object
+  Bytes pending_;             // the beginning of a header or frame whose rest is still to come
+  std::uint64_t offset_ = 0;  // of the next header or frame in the object
   std::uint64_t next_number_ = 0;
   bool last_seen_ = false;
 };

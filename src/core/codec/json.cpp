@@ -10,14 +10,14 @@ namespace veza {
 
 namespace {
 
-// What needs neither an escape nor a look at its encoding.
+// True for text that needs no escape and is ASCII.
 bool IsPlain(std::string_view text) {
   return std::ranges::all_of(
       text, [](char c) { return static_cast<signed char>(c) >= ' ' && c != '"' && c != '\\'; });
 }
 
-// The library prints what is not simple: strings with escapes or beyond ASCII, and floating-point
-// numbers. Nothing when the text is not UTF-8, unless that is replaced.
+// Prints with the library what is not simple: strings with escapes or beyond ASCII, and
+// floating-point numbers. Returns nothing when the text is not UTF-8 and `replaces` is false.
 std::optional<std::string> PrintByLibrary(const nlohmann::json& value, bool replaces) {
   using Handler = nlohmann::json::error_handler_t;
   try {
@@ -27,8 +27,8 @@ std::optional<std::string> PrintByLibrary(const nlohmann::json& value, bool repl
   }
 }
 
-// Builds the value while the text is read, and has the parser stop where a limit is passed. The
-// parser itself keeps a bit for each level. (nlohmann's own callback parser goes on to the end of
+// Builds the value while the text is read, and stops the parser at a limit. The parser itself keeps
+// one bit for each level of nesting. (nlohmann's own callback parser would read on to the end of
 // the text, with 70 bytes for each level.)
 class LimitedBuilder final : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -44,7 +44,7 @@ class LimitedBuilder final : public nlohmann::json_sax<nlohmann::json> {
     return Add(value) != nullptr;
   }
   bool string(string_t& value) override { return Add(std::move(value)) != nullptr; }
-  bool binary(binary_t&) override { return false; }  // no JSON text has one
+  bool binary(binary_t&) override { return false; }  // JSON text has no binary values
 
   bool start_object(std::size_t) override { return Begin(Json::Object()); }
   bool key(string_t& name) override {
@@ -67,7 +67,8 @@ class LimitedBuilder final : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  // The value in its place; null: one too many.
+  // Adds the value to the container that is open, or makes it the root. Returns where it is; null
+  // when the limit is exceeded.
   Json* Add(Json value) {
     if (!Count()) {
       return nullptr;
@@ -100,14 +101,14 @@ class LimitedBuilder final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   Json root_;
-  std::vector<Json*> open_;  // a parent does not grow while one of its members is open
+  std::vector<Json*> open_;  // valid: a parent does not grow while its member is open
   std::string name_;
   std::size_t left_;
 };
 
 }  // namespace
 
-// Prints as nlohmann::json does (json_test.cpp), without a second copy of the whole value.
+// Prints the same text as nlohmann::json, without copying the whole value into that type first.
 class JsonPrinter {
  public:
   JsonPrinter(int indent, bool replaces) : indent_(indent), replaces_(replaces) {}
@@ -147,7 +148,7 @@ class JsonPrinter {
               [this](const JsonMember& member) { PrintMember(member.name, member.value); });
   }
 
-  // Nothing when a text was not UTF-8.
+  // Returns nothing when some text was not UTF-8.
   std::optional<std::string> Take() && {
     return is_utf8_ ? std::optional(std::move(text_)) : std::nullopt;
   }
@@ -292,7 +293,8 @@ std::optional<std::int64_t> Json::AsSigned() const {
 }
 
 std::optional<std::uint64_t> Json::AsUnsigned() const {
-  // What we make holds signed numbers where a literal was signed; only what is parsed does not.
+  // A value that we make from a signed literal is kSigned. A value that was parsed is kUnsigned
+  // when it is not negative.
   if (type_ == Type::kSigned && value_.signed_number >= 0) {
     return static_cast<std::uint64_t>(value_.signed_number);
   }

@@ -1,5 +1,6 @@
-// A value of JSON: reading what somebody else wrote, and writing what may not be UTF-8. This header
-// is light on purpose: the library behind it is included by json.cpp alone.
+// A JSON value, its parser and its printer. The parser has limits, because others may have written
+// the text. The printer accepts text that is not UTF-8. This header is light on purpose: only
+// json.cpp includes the library behind it.
 #pragma once
 
 #include <concepts>
@@ -20,7 +21,8 @@ namespace veza {
 struct JsonMember;
 
 // Null, a boolean, an integer, a floating-point number, text, an array, or an object. Nothing
-// throws: what asks for another type than the value has gets nothing.
+// throws. An accessor for another type than the value has returns nothing (or null, or an empty
+// range).
 class Json {
  public:
   // Sorted by the bytes of the names, which is what FORMAT.md calls canonical.
@@ -41,7 +43,7 @@ class Json {
   Json(std::floating_point auto value) : type_(Type::kFloat) { value_.floating = value; }
   Json(const std::vector<std::string>& texts);
   Json(const std::map<std::string, std::string>& texts);
-  // An object. Takes the values out of the members.
+  // Makes an object. Moves the values out of the members.
   Json(std::initializer_list<JsonMember> members);
   // NOLINTEND(google-explicit-constructor)
 
@@ -70,50 +72,51 @@ class Json {
   bool is_object() const { return type_ == Type::kObject; }
 
   std::optional<bool> AsBoolean() const;
-  // An integer that fits. 1.0 is no integer.
+  // Set when the value is an integer in the range of the type. 1.0 is not an integer.
   std::optional<std::int64_t> AsSigned() const;
   std::optional<std::uint64_t> AsUnsigned() const;
   // Any number.
   std::optional<double> AsDouble() const;
-  // Null unless it is text.
+  // Null when the value is not text.
   const std::string* AsText() const { return is_text() ? value_.text : nullptr; }
 
-  // Of an array or an object; 0 otherwise.
+  // The number of elements or members; 0 for every other type.
   std::size_t size() const;
   bool empty() const { return size() == 0; }
 
-  // The elements of an array; none otherwise.
+  // The elements of an array. The range is empty for every other type.
   const Json* begin() const { return is_array() ? value_.array->data() : nullptr; }
   const Json* end() const { return is_array() ? begin() + value_.array->size() : nullptr; }
-  // Of an array, below size().
+  // The value must be an array, and `index` below size().
   const Json& operator[](std::size_t index) const { return (*value_.array)[index]; }
-  // Whatever is no array becomes one. Returns the new element, for as long as no other is added.
+  // Turns a value of another type into an array first. The reference to the new element is valid
+  // until the next one is added.
   Json& push_back(Json value);
-  // Of an array that is not empty.
+  // The value must be an array that is not empty.
   Json& back() { return value_.array->back(); }
 
-  // The members of an object; none otherwise.
+  // The members of an object. Empty for every other type.
   const Members& members() const;
-  // Null when there is none, or this is no object.
+  // Null when there is no such member, or when the value is not an object.
   const Json* Find(std::string_view name) const;
   bool contains(std::string_view name) const { return Find(name) != nullptr; }
-  // Added if there is none; whatever is no object becomes one.
+  // Adds the member when it is missing. Turns a value of another type into an object first.
   Json& operator[](std::string_view name);
   void erase(std::string_view name);
 
-  // At no depth a floating-point number, which has no canonical text.
+  // True when there is no floating-point number at any depth. Such numbers have no canonical text.
   bool HasOnlyIntegers() const;
 
-  // The text of it; members on lines of their own when there is an indent. Escapes only what JSON
-  // requires. What is not UTF-8 becomes U+FFFD.
+  // The JSON text. With an `indent` of 0 or more, each member is on a line of its own. Escapes only
+  // what JSON requires. Text that is not UTF-8 becomes U+FFFD.
   std::string Print(int indent = -1) const;
-  // The same; nothing when there is text that is not UTF-8.
+  // The same, but returns nothing when some text is not UTF-8.
   std::optional<std::string> PrintUtf8(int indent = -1) const;
 
  private:
   friend class JsonPrinter;
 
-  // From kText on, a value has memory of its own.
+  // Values from kText on own memory that must be freed.
   enum class Type : std::uint8_t {
     kNull,
     kBoolean,
@@ -142,34 +145,34 @@ class Json {
 
 struct JsonMember {
   std::string name;
-  mutable Json value;  // the object takes it: an initializer list is constant
+  mutable Json value;  // mutable, because the object moves it out of a constant initializer list
 };
 
-// An object with its members in the order given, for the two formats that have one. What is not
-// UTF-8 becomes U+FFFD.
+// Prints an object with its members in the order given. Only key wraps and attributes of sealed
+// objects need it. Text that is not UTF-8 becomes U+FFFD.
 std::string PrintInOrder(const std::vector<JsonMember>& members, int indent);
 
-// How much a text may make of itself (core/limits.h).
+// The largest text and number of values that ParseJson() accepts (core/limits.h).
 struct JsonLimits {
   std::size_t size = limits::kBackupDocument;
   std::size_t values = limits::kJsonValues;
 };
 
-// The only parser of JSON in the program: everything goes through it, whoever wrote the text.
-// Nothing when it is not JSON, is longer or holds more values than the limits say, or is nested
-// deeper than limits::kJsonDepth. It stops where a limit is passed, so that its memory is bounded
-// by the limits. Does not throw. Of members of the same name the last one counts.
+// The only JSON parser in the program. Every JSON text goes through it, no matter who wrote it.
+// Returns nothing when the text is not JSON, when it is longer or holds more values than the limits
+// allow, or when it is nested deeper than limits::kJsonDepth. Parsing stops at the limit, so that
+// memory is bounded. Does not throw. When two members have the same name, the last one counts.
 std::optional<Json> ParseJson(std::string_view text, const JsonLimits& limits = {});
 
-// The same, of an object only.
+// The same, but returns nothing when the value is not an object.
 std::optional<Json> ParseJsonObject(std::string_view text, const JsonLimits& limits = {});
 
-// A member of an object, or nothing when it is absent or of another type.
+// The member's value. Nothing when the member is absent or has another type.
 std::optional<std::string> StringMember(const Json& object, std::string_view name);
 std::optional<std::uint64_t> UnsignedMember(const Json& object, std::string_view name);
 
-// Names and messages of a server come in its own encoding, and JSON is UTF-8. They are there to be
-// read by people, so what is not UTF-8 becomes U+FFFD.
+// Replaces what is not UTF-8 by U+FFFD. Names and messages of a server are in the encoding of its
+// databases, but JSON is UTF-8. These texts are for people to read, so a replacement does no harm.
 std::string ValidUtf8(const std::string& text);
 bool IsUtf8(std::string_view text);
 

@@ -1,4 +1,5 @@
-// Typed reading of a JSON object's members, with the first error kept until the end.
+// Reads the members of a JSON object into typed variables. The first error is kept; later reads do
+// nothing.
 #pragma once
 
 #include <chrono>
@@ -15,7 +16,7 @@ namespace veza {
 
 class JsonFields {
  public:
-  // `where` names the object for messages; both are kept by reference.
+  // `where` names the object in messages. Both must outlive this.
   JsonFields(const Json& object, const std::string& where);
 
   void Read(const char* name, std::string& value);
@@ -34,7 +35,7 @@ class JsonFields {
 
   void Fail(const std::string& what);
 
-  // The first error of all that was read.
+  // The first error, if any read failed.
   Status status() const { return status_; }
 
   template <typename T>
@@ -56,7 +57,7 @@ class JsonFields {
     return true;
   }
 
-  // Null when it is missing, which is an error, or after another error.
+  // Returns null when the member is missing, which is an error, and after an earlier error.
   const Json* Find(const char* name);
   void FailOf(const char* name, const char* what);
 
@@ -65,16 +66,16 @@ class JsonFields {
   Status status_;
 };
 
-// A file's path: member "path", or "path_base64" when it is not UTF-8.
+// Writes and reads a file's path: in member "path", or in "path_base64" when it is not UTF-8.
 void PutPath(Json& object, const std::string& path);
 void ReadPath(JsonFields& fields, std::string& path);
 
-// Member "lease_seconds": of whoever holds the lock, or something that expiry is not to remove.
-// Beyond kLongestLease it is a mistake, and arithmetic with it might overflow.
+// Reads member "lease_seconds", the duration of a lock or lease. A value above kLongestLease is
+// refused: it is a mistake, and arithmetic with it might overflow.
 inline constexpr std::chrono::seconds kLongestLease{86'400};
 void ReadLeaseSeconds(JsonFields& fields, std::chrono::seconds& lease);
 
-// Member "system_identifier", a decimal number in a string.
+// Reads member "system_identifier", a decimal number in a string.
 void ReadSystemIdentifier(JsonFields& fields, std::uint64_t& system_identifier);
 
 }  // namespace veza

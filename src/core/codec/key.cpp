@@ -30,7 +30,7 @@ struct ScryptCost {
   std::uint64_t p = 1;
 };
 
-// Bytes that are wiped when they go.
+// Bytes that are wiped when the object is destroyed.
 struct Secret {
   std::array<std::uint8_t, kSecretSize> bytes{};
   Secret() = default;
@@ -45,13 +45,14 @@ std::string WrapAssociatedData(const KeyId& id) {
 
 Status DeriveWrappingKey(std::string_view passphrase, ByteView salt, const ScryptCost& cost,
                          Secret& key) {
-  // OpenSSL counts some bytes beside the large array, so its limit is a little above ours.
+  // OpenSSL counts some bytes in addition to the large array. Its limit must therefore be above
+  // ours.
   const int derived =
       EVP_PBE_scrypt(passphrase.data() != nullptr ? passphrase.data() : "", passphrase.size(),
                      salt.data(), salt.size(), cost.n, cost.r, cost.p, 2 * limits::kScryptMemory,
                      key.bytes.data(), key.bytes.size());
-  // The large array may have been in the heap, which keeps what is freed: an archiver lives for
-  // months.
+  // The large array may have been in the heap, which keeps freed memory. An archiver process lives
+  // for months, so the memory is given back.
   malloc_trim(0);
   if (derived != 1) {
     ERR_clear_error();
@@ -69,7 +70,7 @@ Error UnknownInWrap(const std::string& what) {
       .WithHint("A newer version of veza_backup may have written it; use that version.");
 }
 
-// What a wrap says, checked for form but not yet opened.
+// The members of a key wrap: well formed, but not yet opened.
 struct ParsedWrap {
   KeyId key_id{};
   ScryptCost cost;
@@ -94,8 +95,8 @@ Result<ScryptCost> ParseCost(const Json& wrap) {
   if (!n || !r || !p || *n < 2 || (*n & (*n - 1)) != 0 || *r == 0 || *p == 0) {
     return NoKeyWrap("parameters of scrypt");
   }
-  // Whoever can write to the store must not choose how much memory and time a reader spends. The
-  // first three keep the products from overflowing.
+  // Somebody who can write to the store must not choose how much memory and time a reader spends.
+  // The first three comparisons keep the products from overflowing.
   if (*n > limits::kScryptWork || *r > limits::kScryptBlock || *p > limits::kScryptParallelism ||
       128 * *n * *r > limits::kScryptMemory || *n * *r * *p > limits::kScryptWork) {
     return UnknownInWrap("parameters of scrypt beyond the limit");
@@ -140,9 +141,9 @@ Result<ParsedWrap> ParseWrap(std::string_view text) {
   return parsed;
 }
 
-// The wraps that this process has opened last, with their keys, which it has in memory anyway while
-// it works with them; and those that the passphrase did not open: scrypt is not run again for the
-// same wrap and the same passphrase.
+// Remembers the wraps that this process opened last, with their keys, and those that a passphrase
+// did not open. scrypt is then not run again for the same wrap and passphrase. Holding the keys
+// adds no risk, because a process that works with them has them in memory anyway.
 class TriedWraps {
  public:
   std::optional<DataKey> Find(const Sha256Digest& wrap_and_passphrase) {
@@ -172,7 +173,7 @@ class TriedWraps {
  private:
   using Opened = std::pair<Sha256Digest, DataKey>;
   static constexpr std::size_t kMost = 4;
-  // A server tries the same ones every few minutes, of each of its repositories.
+  // A server tries the same wraps every few minutes, for each of its repositories.
   static constexpr std::size_t kMostFailed = 8 * limits::kKeyWrapsTried;
 
   std::mutex mutex_;
@@ -180,7 +181,7 @@ class TriedWraps {
   std::deque<Sha256Digest> failed_;
 };
 
-// Never destroyed: other threads may be at work while static objects are.
+// Never destroyed, because other threads may still use it while static objects are destroyed.
 TriedWraps& RememberedWraps() {
   static TriedWraps* const wraps = new TriedWraps;
   return *wraps;
@@ -237,7 +238,7 @@ Result<std::string> WrapKey(const DataKey& key, std::string_view passphrase, std
       {"node", node},
       {"created", FormatUtc(now)},
   };
-  // A host name that is not UTF-8 is no reason to fail.
+  // PrintInOrder() replaces what is not UTF-8: a strange host name must not make this fail.
   return PrintInOrder(members, 2) + "\n";
 }
 

@@ -15,8 +15,8 @@ namespace veza {
 
 using KeyId = std::array<std::uint8_t, 16>;
 
-// 32 secret bytes and their name. Kept as secret_string.h says; never formatted, logged or compared
-// in variable time.
+// 32 secret bytes and their public id. The bytes are kept as secret_string.h describes. They are
+// never formatted or logged, and never compared in variable time.
 class DataKey {
  public:
   DataKey(KeyId id, const std::array<std::uint8_t, 32>& secret)
@@ -33,16 +33,18 @@ class DataKey {
   SecretString secret_;
 };
 
-// The JSON text of a key wrap. Takes about a tenth of a second and 32 MiB: scrypt is meant to.
+// Encrypts the key with the passphrase and returns the key wrap as JSON text. Takes about a tenth
+// of a second and 32 MiB, as scrypt intends.
 Result<std::string> WrapKey(const DataKey& key, std::string_view passphrase, std::string_view node,
                             TimePoint now, Random& random);
 
-// kWrongKey when the passphrase does not open it, kDataCorrupted when it is no key wrap,
-// kUnsupported for an unknown format, function or cipher, and for parameters of scrypt beyond
-// core/limits.h. Takes as long as WrapKey the first time, at most four times as long, and cannot be
-// cancelled meanwhile: who tries several asks for cancellation in between. The process remembers
-// what it has opened last, because a server opens its repository every half minute, and what it
-// could not open with this passphrase. Thread-safe.
+// Opens a key wrap. kWrongKey when the passphrase does not open it; kDataCorrupted when it is not a
+// key wrap; kUnsupported for an unknown format, function or cipher, and for scrypt parameters
+// beyond core/limits.h. Takes as long as WrapKey() with our own parameters, and at most four times
+// as long with others. It cannot be cancelled meanwhile, so a caller that tries several wraps
+// checks for cancellation between them. The process remembers the wraps that it opened last and
+// those that a passphrase did not open, because a server opens its repository every half minute.
+// Thread-safe.
 Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase);
 
 }  // namespace veza

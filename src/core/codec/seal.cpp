@@ -29,7 +29,7 @@ constexpr std::size_t kSaltSize = 32;
 constexpr std::size_t kMacSize = 32;
 constexpr std::uint32_t kFrameFlags = kFrameLast | kFrameStored;
 
-// The two halves of the object keys.
+// The object keys are 64 bytes: the encryption key and then the authentication key.
 ByteView EncryptionKey(const Bytes& keys) {
   return ByteView(keys).first(kAesKeySize);
 }
@@ -42,7 +42,7 @@ Bytes ObjectKeys(const DataKey& key, const ObjectHeader& header) {
               "veza_backup 1 object", kAesKeySize + kMacSize);
 }
 
-// What a frame's tag covers beside its text: FORMAT.md calls it AAD.
+// What a frame's tag covers in addition to its text. FORMAT.md calls it AAD.
 struct Associated {
   Associated(const ObjectHeader& object_header, std::uint64_t frame_number, std::uint32_t word,
              std::string_view object_name)
@@ -194,7 +194,7 @@ Result<Bytes> ObjectSealer::Head(const ObjectAttributes& attributes) const {
   if (attributes.plain_sha256) {
     members.push_back({"plain_sha256", ToHex(*attributes.plain_sha256)});
   }
-  // A host name that is not UTF-8 is no reason to fail.
+  // PrintInOrder() replaces what is not UTF-8: a strange host name must not make this fail.
   const std::string text = PrintInOrder(members, -1);
   if (text.size() > kAttributesPlain) {
     return MakeError(ErrorCode::kInvalidArgument, "node name has {} bytes, which is too long",

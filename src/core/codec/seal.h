@@ -1,8 +1,9 @@
-// Sealing and opening: headers, frames and attributes of FORMAT.md section 3.
+// Sealing (encrypting or signing) objects and opening them: the headers, frames and attributes of
+// FORMAT.md section 3.
 //
-// ObjectSealer and ObjectOpener deal with single frames; frame_reader.h finds them in what a store
-// delivers. stream.h adds compression and the cutting into frames for kind "stream"; packs are put
-// together by repository/pack.h.
+// ObjectSealer and ObjectOpener handle single frames. frame_reader.h finds the frames in what a
+// store delivers. stream.h adds compression, and cuts content into frames, for kind "stream".
+// core/repository/pack.h puts packs together.
 #pragma once
 
 #include <array>
@@ -36,7 +37,7 @@ inline constexpr std::uint32_t kFrameStored = 1U << 30;
 inline constexpr std::uint32_t kFrameLengthMask = (1U << 28) - 1;
 inline constexpr std::uint64_t kAttributesFrame = ~std::uint64_t{0};
 
-// The most plain text that a frame may hold; readers refuse longer ones before they buffer them.
+// The most plain text that a frame may hold. Readers refuse longer frames before they buffer them.
 inline constexpr std::size_t kStreamFramePlain = 256U << 10;
 inline constexpr std::size_t kPackFramePlain = 1U << 20;
 inline constexpr std::size_t kAttributesPlain = 64U << 10;
@@ -48,22 +49,23 @@ struct ObjectAttributes {
   std::optional<Sha256Digest> plain_sha256{};
 };
 
-// How objects of a repository are sealed, and what its readers accept. Copied freely; thread-safe.
+// How the objects of a repository are sealed, and which objects its readers accept. Cheap to copy.
+// Thread-safe.
 struct SealPolicy {
   Cipher cipher = Cipher::kAes256Gcm;  // for writing
-  // Present unless `cipher` is kNone. With a key or a cipher, reading refuses unencrypted objects,
-  // and objects of another key id.
+  // A writer needs a key exactly when `cipher` is not kNone. A reader with a key or a cipher
+  // refuses objects that are not encrypted and objects with another key id.
   std::shared_ptr<const DataKey> key;
 
   bool encrypts() const { return cipher != Cipher::kNone || key != nullptr; }
 };
 
-// Bytes of a whole frame, its word included, for `plain` bytes of plain text.
+// The size of a whole frame, including its word, for `plain` bytes of plain text.
 std::size_t SealedFrameSize(Cipher cipher, std::size_t plain);
 
-// One object being written. Seal() may be called from several threads at once, with different frame
-// numbers; a number must not be used twice. A policy that lacks its key, or has one for kNone,
-// makes every Seal() and Head() fail with kFailedPrecondition.
+// Writes one object. Seal() may be called from several threads at once, with different frame
+// numbers. A number must not be used twice. Seal() and Head() fail with kFailedPrecondition when
+// the policy has a cipher and no key, or a key and no cipher.
 class ObjectSealer {
  public:
   ObjectSealer(const SealPolicy& policy, ObjectKind kind, std::string object_name, Random& random);
@@ -72,10 +74,10 @@ class ObjectSealer {
 
   const ObjectHeader& header() const { return header_; }
   std::size_t FrameSize(std::size_t plain) const { return SealedFrameSize(cipher_, plain); }
-  // Writes exactly FrameSize(plain.size()) bytes to `out`, which must not overlap `plain`. `flags`:
-  // kFrameLast, kFrameStored.
+  // Writes exactly FrameSize(plain.size()) bytes to `out`, which must not overlap `plain`. `flags`
+  // is any combination of kFrameLast and kFrameStored.
   Status Seal(std::uint64_t number, std::uint32_t flags, ByteView plain, MutableByteView out) const;
-  // Header and attributes frame: the first bytes of the object.
+  // Returns the header and the attributes frame, which are the first bytes of the object.
   Result<Bytes> Head(const ObjectAttributes& attributes) const;
 
  private:
@@ -87,10 +89,10 @@ class ObjectSealer {
   Random* random_;
 };
 
-// One object being read. Open() may be called from several threads at once. Errors name the object:
-// kDataCorrupted (tag, magic, layout), kUnsupported (version, kind, cipher, compression), kWrongKey
-// (another key id, or encrypted although the policy has no key), kPermissionDenied (not encrypted
-// although the policy demands it).
+// Reads one object. Open() may be called from several threads at once. Errors name the object:
+// kDataCorrupted (tag, magic or layout), kUnsupported (version, kind, cipher or compression),
+// kWrongKey (another key id, or encrypted although the policy has no key), kPermissionDenied (not
+// encrypted although the policy demands it).
 class ObjectOpener {
  public:
   static Result<ObjectOpener> Create(const SealPolicy& policy, ObjectKind kind,
@@ -99,12 +101,13 @@ class ObjectOpener {
   ObjectOpener(ObjectOpener&&) noexcept = default;
   ObjectOpener& operator=(ObjectOpener&&) noexcept = default;
 
-  // Size of the whole frame that begins with `word` (kFrameWordSize bytes), unless no frame with
-  // that number may begin so: then nobody needs to read, or find memory for, what it claims.
+  // Returns the size of the whole frame that begins with `word` (kFrameWordSize bytes). Fails when
+  // no frame with that number may begin so. A caller checks this first, so that it does not read or
+  // allocate whatever a damaged word claims.
   Result<std::size_t> FrameSize(std::uint64_t number, ByteView word) const;
 
-  // `frame` is a whole frame, word included; on success `plain` holds its plain text (its old
-  // content is lost, its capacity reused). Returns the flags.
+  // `frame` is a whole frame, including its word. On success `plain` holds the plain text; its old
+  // content is lost and its capacity reused. Returns the flags.
   Result<std::uint32_t> Open(std::uint64_t number, ByteView frame, Bytes& plain) const;
   Result<ObjectAttributes> OpenAttributes(ByteView frame) const;
   const std::string& object_name() const { return object_name_; }
@@ -118,7 +121,7 @@ class ObjectOpener {
   Bytes keys_;
 };
 
-// kDataCorrupted, "object "<name>" is damaged: <what>".
+// kDataCorrupted with the message: object "<name>" is damaged: <what>
 Error DamagedObject(std::string_view object_name, std::string_view what);
 
 }  // namespace veza

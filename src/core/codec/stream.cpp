@@ -124,7 +124,7 @@ class StreamSealer::State {
     }
   }
 
-  // Takes what compressing piece by piece needs.
+  // Allocates what compression piece by piece needs.
   void Begin() {
     if (!compressor_) {
       compressor_ = Owned(ZSTD_createCCtx());
@@ -146,8 +146,8 @@ class StreamSealer::State {
     return result;
   }
 
-  // Compresses into the piece, which is sealed first when it is full: the last piece is known to be
-  // the last only at the end. Returns what is left to flush.
+  // Compresses into the piece. A full piece is sealed only before the next one begins, because the
+  // last piece needs a flag and is known only at the end. Returns what zstd still has to flush.
   Result<std::size_t> Compress(ZSTD_inBuffer& in, ZSTD_EndDirective directive) {
     if (piece_used_ == piece_.size()) {
       RETURN_IF_ERROR(SealPiece(piece_, 0));
@@ -214,12 +214,13 @@ class StreamOpener::State {
         reader_(std::move(policy), ObjectKind::kStream, std::move(object_name)),
         decompressor_(Owned(ZSTD_createDCtx())),
         out_(ZSTD_DStreamOutSize()) {
-    // Hostile content must not choose how much memory we use.
+    // Content from a hostile writer must not decide how much memory we use.
     ZSTD_DCtx_setParameter(decompressor_.get(), ZSTD_d_windowLogMax, limits::kZstdWindowLog);
   }
 
   Status Feed(ByteView piece) {
-    // zstd knows blocks without content, so that an object may grow while its content does not.
+    // zstd has blocks without content, so an object may grow without end while its content does
+    // not.
     fed_ += piece.size();
     if (fed_ / 2 > largest_ && fed_ / 2 - largest_ > kOverhead) {
       return TooLong();
@@ -271,7 +272,7 @@ class StreamOpener::State {
       }
       content_ended_ = left == 0;
       RETURN_IF_ERROR(Deliver(ByteView(out_).first(out.pos)));
-      // A full output buffer may mean that zstd holds back more.
+      // When the output buffer is full, zstd may hold more output.
       more = in.pos < in.size || (out.pos == out.size && !content_ended_);
     }
     return Ok();
@@ -299,7 +300,7 @@ class StreamOpener::State {
     return DamagedObject(object_name_, fmt::format("its content has more than {} bytes", largest_));
   }
 
-  // Of headers, attributes and frames, half of it.
+  // Half of what headers, attributes and frames may add.
   static constexpr std::uint64_t kOverhead = 512U << 10;
 
   std::string object_name_;

@@ -1,4 +1,5 @@
-// Sealed streams (FORMAT.md section 3, kind 1): what WAL files and manifests are stored as.
+// Sealed streams (FORMAT.md section 3, kind 1). WAL files and manifests are stored as sealed
+// streams.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +15,17 @@
 
 namespace veza {
 
-// What the attributes say about the content. Hashing costs time, so that only WAL asks for it.
+// What the attributes say about the content. Hashing costs time, so only WAL asks for it.
 enum class ContentDescription { kNone, kSizeAndSha256 };
 
 struct SealedStream {
-  Body* body = nullptr;  // belongs to the sealer and lives as long as it
+  Body* body = nullptr;  // owned by the sealer
   std::uint64_t plain_size = 0;
-  std::optional<Sha256Digest> plain_sha256{};  // with kSizeAndSha256
+  std::optional<Sha256Digest> plain_sha256{};  // set with kSizeAndSha256
 };
 
-// What SealWhole() needs, kept from one content to the next: taking and giving back so much memory
-// each time costs as much as a fast level of zstd. Not thread-safe.
+// Memory for SealWhole() that is kept from one content to the next. Allocating and freeing so much
+// memory each time would cost as much as a fast level of zstd. Not thread-safe.
 class SealScratch {
  public:
   SealScratch();
@@ -32,7 +33,7 @@ class SealScratch {
   SealScratch(SealScratch&&) noexcept;
   SealScratch& operator=(SealScratch&&) noexcept;
 
-  // For a content of up to so many bytes it holds about as many.
+  // How much memory it holds for content of up to `plain_size` bytes: about as much.
   static std::size_t MemoryFor(std::size_t plain_size);
 
  private:
@@ -41,20 +42,20 @@ class SealScratch {
   std::unique_ptr<State> state_;
 };
 
-// Plain text in, sealed stream out into a body of bounded memory. Not thread-safe.
+// Takes plain text and makes a sealed stream of it, in a body of bounded memory. Not thread-safe.
 class StreamSealer {
  public:
-  // Spills to `spill_directory` beyond `memory_limit` bytes.
+  // What exceeds `memory_limit` bytes goes to a temporary file in `spill_directory`.
   StreamSealer(const SealPolicy& policy, std::string object_name, int compression_level,
                std::string spill_directory, std::size_t memory_limit, Random& random,
                ContentDescription description = ContentDescription::kNone);
   ~StreamSealer();
 
   Status Append(ByteView plain);
-  // Ends the object; once, and nothing may be appended afterwards.
+  // Ends the object. It may be called once, and nothing may be appended afterwards.
   Result<SealedStream> Finish(std::string node, TimePoint created);
-  // Instead of both, the whole content at once: a tenth (level 3) to a quarter (fast levels)
-  // faster, because zstd need not keep a window of its own.
+  // Seals the whole content at once, in place of Append() and Finish(). This is a tenth (level 3)
+  // to a quarter (fast levels) faster, because zstd need not keep a window of its own.
   Result<SealedStream> SealWhole(ByteView plain, SealScratch& scratch, std::string node,
                                  TimePoint created);
 
@@ -63,20 +64,21 @@ class StreamSealer {
   std::unique_ptr<State> state_;
 };
 
-// Sealed stream in, plain text out to `sink`, verified as it goes. Use it as a store's Sink:
-// Feed for each piece, Finish at the end. Not thread-safe. Errors as ObjectOpener's, and the sink's
-// own; after one it must not be fed again.
+// Takes a sealed stream, verifies it, and delivers its plain text to `sink`. Use it as a store's
+// Sink: call Feed() for each piece and Finish() at the end. Not thread-safe. Returns the errors of
+// ObjectOpener and those of the sink; after an error it must not be fed again.
 class StreamOpener {
  public:
-  // Content of more than `largest` bytes (core/limits.h) is kDataCorrupted. Without it any length
-  // is taken: that is for a sink that keeps nothing of what it is given.
+  // Content of more than `largest` bytes (core/limits.h) is kDataCorrupted. Pass kAnyLength only
+  // when the sink keeps nothing of what it is given.
   StreamOpener(SealPolicy policy, std::string object_name, Sink sink,
                std::uint64_t largest = kAnyLength);
   ~StreamOpener();
 
   Status Feed(ByteView piece);
-  // Truncation, sizes and digest are checked here: until it succeeded nothing delivered may be
-  // trusted as whole. (What was delivered is authentic and in order with every cipher but none.)
+  // Checks for truncation, and checks the size and digest. Before it succeeds, nothing that was
+  // delivered may be taken for complete. (With every cipher except none, what was delivered is
+  // authentic and in order.)
   Status Finish();
   const std::optional<ObjectAttributes>& attributes() const;
 

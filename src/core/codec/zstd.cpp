@@ -53,7 +53,7 @@ Decompressor::~Decompressor() {
 }
 
 Status Decompressor::Decompress(ByteView compressed, MutableByteView plain) {
-  // ZSTD_decompressDCtx would take several frames one after the other.
+  // ZSTD_decompressDCtx would also accept several frames one after the other.
   if (ZSTD_findFrameCompressedSize(compressed.data(), compressed.size()) != compressed.size()) {
     return MakeError(ErrorCode::kDataCorrupted, "compressed data are not one zstd frame");
   }

@@ -1,4 +1,4 @@
-// zstd with reused contexts. Each object belongs to one thread at a time.
+// zstd compression with reused contexts. Each object may be used by one thread at a time.
 #pragma once
 
 #include <memory>
@@ -11,10 +11,10 @@ struct ZSTD_DCtx_s;
 
 namespace veza {
 
-// Makes the context new, for frames of this level. Two kinds of levels get smaller hash tables than
-// zstd's own, so that a core's cache also holds what is being compressed (bench/README.md): level
-// 3, the default, 256 KiB of them in place of 768, with which WAL takes a seventh less time, on a
-// busy machine a third, and becomes 1 to 3 percent larger; and the negative ones 16 KiB in place
+// Resets the context and sets the level. Two kinds of levels get smaller hash tables than zstd's
+// own, so that a core's cache also holds the data being compressed (figures: bench/README.md).
+// Level 3, the default, gets 256 KiB of tables in place of 768: WAL takes a seventh less time, on a
+// busy machine a third, and becomes 1 to 3 percent larger. The negative levels get 16 KiB in place
 // of 32.
 void SetCompressionLevel(ZSTD_CCtx_s* context, int level);
 
@@ -25,7 +25,7 @@ class Compressor {
   Compressor(const Compressor&) = delete;
   Compressor& operator=(const Compressor&) = delete;
 
-  // One whole zstd frame. `out` gets the result; its capacity is reused.
+  // Compresses into one whole zstd frame. `out` receives the result; its capacity is reused.
   Status Compress(ByteView plain, Bytes& out);
 
  private:
@@ -40,7 +40,8 @@ class Decompressor {
   Decompressor(const Decompressor&) = delete;
   Decompressor& operator=(const Decompressor&) = delete;
 
-  // Opens one whole zstd frame that must hold exactly plain.size() bytes; kDataCorrupted otherwise.
+  // Decompresses one whole zstd frame that holds exactly plain.size() bytes. Anything else is
+  // kDataCorrupted.
   Status Decompress(ByteView compressed, MutableByteView plain);
 
  private:
