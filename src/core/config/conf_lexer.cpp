@@ -28,7 +28,7 @@ std::size_t Run(std::string_view text, std::size_t from, Predicate predicate) {
   return static_cast<std::size_t>(std::find_if_not(begin, text.end(), predicate) - begin);
 }
 
-// Each returns the length of its match at the start of `text`, 0 for none.
+// Each function returns the length of its match at the start of `text`, and 0 when there is none.
 
 // {LETTER}{LETTER_OR_DIGIT}*
 std::size_t MatchId(std::string_view text) {

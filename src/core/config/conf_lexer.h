@@ -1,5 +1,6 @@
-// The tokens of postgresql.conf: the rules of the server's scanner (utils/misc/guc-file.l), longest
-// match first, the earlier rule where lengths tie.
+// Splits a postgresql.conf into tokens by the rules of the server's scanner
+// (utils/misc/guc-file.l): the longest match wins, and of two matches of the same length the rule
+// that comes first.
 #pragma once
 
 #include <string>
@@ -26,7 +27,7 @@ class ConfLexer {
   explicit ConfLexer(std::string_view text) : rest_(text) {}
 
   ConfToken Next();
-  // Of the last token, as it stands in the file.
+  // The text of the last token, as it stands in the file.
   std::string_view token_text() const { return token_text_; }
 
  private:
@@ -34,8 +35,8 @@ class ConfLexer {
   std::string_view token_text_;
 };
 
-// What a kString token means: without its quotes, '' as one quote, backslash escapes (\b \f \n \r
-// \t, up to three octal digits, otherwise the character itself) resolved.
+// The value of a kString token: without its quotes, with '' as one quote and with backslash escapes
+// resolved (\b \f \n \r \t, up to three octal digits, otherwise the character itself).
 std::string UnquoteConfString(std::string_view token);
 
 }  // namespace veza

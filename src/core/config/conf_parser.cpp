@@ -90,12 +90,12 @@ std::string ValueOf(ConfToken token, const ConfLexer& lexer) {
 
 class ConfFileReader {
  public:
-  // `passes_over_unknown`: a name that is not ours is noted, and is no error.
+  // `passes_over_unknown`: an unknown "veza_backup." name is noted and is not an error.
   explicit ConfFileReader(bool passes_over_unknown) : passes_over_unknown_(passes_over_unknown) {}
 
   Status ReadFile(const std::string& path, int depth);
   SettingValues TakeValues() { return std::move(values_); }
-  // The first.
+  // The first unknown name that was passed over.
   std::string TakeUnknown() { return std::move(unknown_); }
 
  private:
@@ -128,7 +128,7 @@ Status ConfFileReader::ReadFile(const std::string& path, int depth) {
         .WithHint("Look for files that include each other.");
   }
   ASSIGN_OR_RETURN(std::string text, ReadWholeFile(path));
-  const WipeAtEnd wipe_text(text);  // any of it may be a secret
+  const WipeAtEnd wipe_text(text);  // any part of it may be a secret
   ConfLexer lexer(text);
   const auto syntax_error = [&](int line) -> Status {
     return MakeError(ErrorCode::kInvalidArgument, "syntax error in {}", Place(path, line))
@@ -151,7 +151,7 @@ Status ConfFileReader::ReadFile(const std::string& path, int depth) {
     if (token == ConfToken::kEquals) {
       token = lexer.Next();
     }
-    // A qualified identifier is no value: the server wants quotes around "a.b".
+    // A qualified identifier is not a value: the server demands quotes around "a.b".
     if (token != ConfToken::kId && token != ConfToken::kString && token != ConfToken::kInteger &&
         token != ConfToken::kReal && token != ConfToken::kUnquotedString) {
       return syntax_error(line);
@@ -223,14 +223,14 @@ Status ConfFileReader::ReadDirectory(const std::string& directory, int depth) {
   return Ok();
 }
 
-// --- Which files there are -----------------------------------------------------------------------
+// --- Listing the files that are included --------------------------------------------------------
 
 struct Directive {
   std::string name;
   std::string target;
 };
 
-// Lines that are none are passed over, whatever is wrong with them.
+// Returns the include directives. Every other line is passed over, even when it is malformed.
 std::vector<Directive> IncludesOf(std::string_view text, const std::string& path) {
   std::vector<Directive> includes;
   ConfLexer lexer(text);
@@ -281,7 +281,7 @@ class ConfFileLister {
     if (!text) {
       return {};
     }
-    const WipeAtEnd wipe(*text);  // any of it may be a secret
+    const WipeAtEnd wipe(*text);  // any part of it may be a secret
     return IncludesOf(*text, path);
   }
 

@@ -1,7 +1,9 @@
 // Reads veza_backup.conf, or any postgresql.conf, the way the server does (utils/misc/guc-file.l of
-// PostgreSQL 15 to 18): the same tokens, quoting, escapes and include directives, later lines win.
+// PostgreSQL 15 to 18): with the same tokens, quoting, escapes and include directives. A later line
+// wins over an earlier one.
 //
-// Only "veza_backup.*" is interpreted; other names only have to be well formed.
+// Only "veza_backup.*" settings are interpreted. Lines with other names only have to be well
+// formed.
 #pragma once
 
 #include <string>
@@ -12,20 +14,20 @@
 
 namespace veza {
 
-// Reads the file and what it includes. Unlike the server, which warns, refuses unknown
-// "veza_backup." names. Values are not validated here: BuildConfig (config.h) does it, for those
-// that are in force. Messages name file and line, and quote no value: any may be a secret.
-// kInvalidArgument for a syntax error; kNotFound, kPermissionDenied or kIo for a file that cannot
-// be read.
+// Reads the file and the files that it includes. Refuses unknown "veza_backup." names; the server
+// only warns of them. Does not validate values: BuildConfig (config.h) validates those that are in
+// force. Messages name the file and the line. They quote no value, because any value may be a
+// secret. kInvalidArgument for a syntax error; kNotFound, kPermissionDenied or kIo for a file that
+// cannot be read.
 Result<SettingValues> ParseConfFile(const std::string& path);
 
-// The first "veza_backup." name in the file, and in what it includes, that is none of ours; empty:
-// there is none. The other errors are those of ParseConfFile.
+// Returns the first unknown "veza_backup." name in the file and the files that it includes. Empty
+// when there is none. The errors are those of ParseConfFile(), except for unknown names.
 Result<std::string> UnknownNameIn(const std::string& path);
 
-// `path` and all that it includes, each once, for a search in them. No error: what cannot be read
-// or understood is passed over, as the server does with files that have come since it started. Not
-// more than some thousand.
+// Lists `path` and the files that it includes, each once, so that they can be searched. Never
+// fails: a file that cannot be read or understood is passed over, because the server, too, may run
+// with files that were broken or added after it started. Lists at most 4096 files.
 std::vector<std::string> ListConfFiles(const std::string& path);
 
 }  // namespace veza

@@ -13,18 +13,19 @@ namespace {
 
 constexpr const char* kDefaultRegion = "us-east-1";
 
-// Whether only S3 reads the setting. Connections are so many requests at a time, of whatever store.
+// True when only a repository on S3 uses the setting. s3_connections limits the requests to any
+// kind of repository, despite its name.
 bool IsOfS3Alone(std::string_view name) {
   return name.starts_with("s3_") && name != "s3_connections";
 }
 
-// The values in force: what was set, else the default.
+// The values in force: what was set, or else the default.
 class Settings {
  public:
   explicit Settings(const SettingValues& values) : values_(values) {}
 
-  // What a directory does not read may be wrong, as it may in the server: that warns of such a
-  // value when it starts, and goes on with the default.
+  // With a repository in a directory, settings for S3 are not validated. The server does the same:
+  // it warns of a wrong value when it starts and continues with the default.
   Status Validate() const {
     const auto url = ParseRepositoryUrl(Text("repository"));
     const bool is_directory = url && url->kind == RepositoryKind::kDirectory;
@@ -65,7 +66,7 @@ class Settings {
   }
   bool Boolean(std::string_view name) const { return *ParseBoolean(Text(name)); }
   int Integer(std::string_view name) const { return *ParseInteger(*FindSetting(name), Text(name)); }
-  // The choice as the table spells it.
+  // Returns the choice as the table spells it.
   std::string_view Choice(std::string_view name) const;
 
  private:
@@ -81,7 +82,8 @@ std::string_view Settings::Choice(std::string_view name) const {
   return *std::ranges::find_if(choices, [&](const char* choice) { return text == choice; });
 }
 
-// A secret from its setting or the file that another setting names; empty when neither is set.
+// Reads a secret from its setting or from the file that "<name>_file" names. Empty when neither is
+// set.
 Result<SecretString> SecretOf(const Settings& settings, std::string_view name) {
   SecretString inline_secret = settings.Secret(name);
   const std::string file = settings.Text(fmt::format("{}_file", name));
@@ -96,7 +98,7 @@ Result<SecretString> SecretOf(const Settings& settings, std::string_view name) {
   return ReadSecretFile(file);
 }
 
-// Like a setting, a value of the environment may be wrong.
+// A value from the environment is validated like the setting that it stands for.
 Result<std::string> FromEnvironment(const EnvLookup& environment, const char* variable,
                                     std::string_view setting) {
   std::string value = environment(variable).value_or("");
@@ -112,8 +114,8 @@ Status ResolveCredentials(const Settings& settings, const EnvLookup& environment
   ASSIGN_OR_RETURN(options.secret_key, SecretOf(settings, "s3_secret_key"));
   options.session_token = settings.Secret("s3_session_token");
 
-  // A token belongs to the pair of keys it was issued with: one from the environment is not mixed
-  // with keys from elsewhere.
+  // A session token belongs to the pair of keys that it was issued with. A token from the
+  // environment is therefore not combined with keys from the settings.
   if (options.access_key.empty() && options.secret_key.empty() && options.session_token.empty()) {
     ASSIGN_OR_RETURN(std::string token,
                      FromEnvironment(environment, "AWS_SESSION_TOKEN", "s3_session_token"));

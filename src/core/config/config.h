@@ -1,4 +1,5 @@
-// The settings of a cluster, typed, complete and consistent: what the rest of the core is given.
+// The settings of a cluster in typed form, complete and consistent. The rest of the core sees
+// settings only in this form.
 #pragma once
 
 #include <chrono>
@@ -22,61 +23,63 @@ struct ArchiveSettings {
   bool adaptive_compression = true;
   std::chrono::seconds max_age{300};  // 0: do not warn
   std::chrono::seconds shutdown_timeout{30};
-  std::uint64_t drop_below = 0;  // bytes of free space; 0: never drop
+  std::uint64_t drop_below = 0;  // bytes of free space; 0: never
   bool backup_after_gap = true;
 };
 
-// A program that the server starts; never without a schedule.
+// A command that the server starts on a schedule.
 struct ScheduledCommand {
   std::optional<Schedule> schedule;
-  std::string command;  // for the shell; not empty when there is a schedule
+  std::string command;  // a shell command; not empty when there is a schedule
 };
 
-// A secret that was set by itself, and not by a file that holds nothing else.
+// A secret whose value stands in a setting. (The other way is a file that holds nothing but the
+// secret.)
 struct InlineSecret {
   std::string setting;  // without "veza_backup."
-  std::string file;     // that sets it; empty when nobody knows
+  std::string file;     // the file with the setting; empty when unknown
   SecretString value;
 };
 
 struct Config {
   RepositoryKind kind = RepositoryKind::kDirectory;
-  std::string directory;             // kDirectory only; ends with "/<cluster>"
+  std::string directory;             // kDirectory only; absolute, ends with "/<cluster>"
   S3Options s3;                      // kS3 only; the prefix ends with the cluster
-  bool looks_before_writes = false;  // kS3 only; instead of conditional writes
+  bool looks_before_writes = false;  // kS3 only; replaces conditional writes
   std::string cluster;
   Cipher cipher = Cipher::kNone;
   SecretString passphrase;                   // empty exactly when cipher is kNone
-  std::vector<InlineSecret> inline_secrets;  // of whatever kind of repository
+  std::vector<InlineSecret> inline_secrets;  // for both kinds of repository
   int compression_level = 3;
   int jobs = 1;            // at least 1
   int s3_connections = 8;  // at least 1
   std::chrono::seconds backup_wal_timeout{600};
   std::chrono::seconds backup_retry_timeout{21'600};
-  int retention_full = 4;  // these three: 0 is "all"
+  int retention_full = 4;  // all three: 0 keeps all
   int retention_diff = 7;
   int retention_archive = 4;
-  std::uint64_t max_rate = 0;  // bytes a second that a backup reads; 0: no limit
+  std::uint64_t max_rate = 0;  // bytes per second that a backup reads; 0: no limit
   ScheduleSettings schedule;
   ArchiveSettings archive;
-  std::string metrics_file;  // empty: none
+  std::string metrics_file;  // empty: no file
   ScheduledCommand drill;
   ScheduledCommand verify;
 };
 
-// A variable of the environment; nothing when it is not set.
+// Returns an environment variable. Nothing when it is not set.
 using EnvLookup = std::function<std::optional<std::string>(const char* name)>;
 EnvLookup ProcessEnvironment();
 
-// Validates every value, reads secret files, fills in from the environment (AWS_ACCESS_KEY_ID,
-// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_CA_BUNDLE) what S3 needs and the
-// settings leave out, and checks that settings fit together. Nothing fails open: a passphrase
-// without cipher, a cipher without passphrase and a secret given twice are refused.
-// kFailedPrecondition when there is no repository; otherwise the codes of ValidateSetting.
+// Validates every value, reads secret files and checks that the settings fit together. What S3
+// needs and the settings leave out comes from the environment (AWS_ACCESS_KEY_ID,
+// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_CA_BUNDLE). Nothing fails open: a
+// passphrase without a cipher, a cipher without a passphrase, and a secret that is given twice are
+// refused. kFailedPrecondition when no repository is set; otherwise the error codes of
+// ValidateSetting().
 Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environment);
 
-// ParseConfFile (conf_parser.h), then BuildConfig with the environment of the process. Settings for
-// the server alone keep their defaults.
+// Reads the file with ParseConfFile() (conf_parser.h) and calls BuildConfig() with the environment
+// of the process. Settings that only the server uses keep their defaults.
 Result<Config> LoadConfig(const std::string& path);
 
 }  // namespace veza

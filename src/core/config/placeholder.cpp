@@ -15,7 +15,7 @@ char ToLower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
-// The letters alone, in lower case: "Change-Me_1" becomes "changeme".
+// Returns only the letters, in lower case: "Change-Me_1" becomes "changeme".
 std::string Letters(std::string_view value) {
   std::string letters;
   for (const char c : value) {
@@ -31,7 +31,8 @@ bool Encloses(std::string_view value, std::string_view open, std::string_view cl
          value.ends_with(close);
 }
 
-// "YOUR_ACCESS_KEY", "your-bucket": a real phrase has blanks or digits.
+// True for "YOUR_ACCESS_KEY" and "your-bucket". A real passphrase that begins with "your" has
+// blanks or digits.
 bool IsYourSomething(std::string_view value) {
   const std::string_view prefix = "your";
   return value.size() > prefix.size() && Letters(value.substr(0, prefix.size())) == prefix &&
@@ -39,8 +40,8 @@ bool IsYourSomething(std::string_view value) {
          std::ranges::all_of(value, [](char c) { return IsLetter(c) || c == '_' || c == '-'; });
 }
 
-// Words that say what belongs in this place, and what people put around them. A value made of
-// nothing else, with at least one of the first kind, is no secret.
+// The first list has names of secrets, the second has words that people put around them. A value
+// that consists of such words only, with at least one from the first list, is a placeholder.
 constexpr std::array<std::string_view, 4> kNamesOfSecrets = {"passphrase", "password", "passwd",
                                                              "secret"};
 constexpr std::array<std::string_view, 18> kFillers = {
@@ -48,8 +49,8 @@ constexpr std::array<std::string_view, 18> kFillers = {
     "here",   "test",   "this",   "top",    "the",   "key",   "is",   "my",   "a"};
 
 bool NamesASecretOnly(std::string_view letters) {
-  // What is known of the first i letters: bit 0, they are a sequence of words; bit 1, of words with
-  // the name of a secret among them.
+  // known[i] describes the first i letters. Bit 0: they are a sequence of words from the lists. Bit
+  // 1: they are such a sequence and contain the name of a secret.
   std::vector<unsigned> known(letters.size() + 1, 0);
   known[0] = 1;
   for (std::size_t at = 0; at < letters.size(); ++at) {

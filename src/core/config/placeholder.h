@@ -1,16 +1,16 @@
-// Values that somebody was meant to replace and did not.
+// Recognises placeholders: values from a template that nobody has replaced.
 #pragma once
 
 #include <string_view>
 
 namespace veza {
 
-// "<bucket>", "${BUCKET}", "CHANGEME", "replace-me", "YOUR_KEY", "xxx" and the like: left over from
-// a template, whatever the setting.
+// True for "<bucket>", "${BUCKET}", "CHANGEME", "replace-me", "YOUR_KEY", "xxx" and the like. Such
+// a value is a placeholder in every setting.
 bool IsPlaceholder(std::string_view value);
 
-// All of the above, and what is no secret: "password", "my-secret-passphrase", "changeme123", one
-// character repeated.
+// True for all of the above, and for values that are too obvious for a secret: "password",
+// "my-secret-passphrase", "changeme123", or one character repeated.
 bool IsPlaceholderSecret(std::string_view value);
 
 }  // namespace veza

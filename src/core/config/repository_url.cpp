@@ -26,7 +26,7 @@ Error Invalid(std::string reason, const char* hint) {
   return Error{ErrorCode::kInvalidArgument, std::move(reason), hint};
 }
 
-// The rules of Amazon's "Bucket naming rules" that hold for every general purpose bucket.
+// Checks the part of Amazon's "Bucket naming rules" that holds for every general purpose bucket.
 Status CheckBucket(std::string_view bucket) {
   const auto invalid = [&](const char* why) -> Status {
     return Invalid(fmt::format("bucket name \"{}\" {}", bucket, why),
@@ -52,7 +52,7 @@ Status CheckBucket(std::string_view bucket) {
   return Ok();
 }
 
-// What store.h demands of names, since the prefix becomes part of each.
+// Checks what store.h demands of object names, because the prefix becomes a part of each name.
 Status CheckPrefix(std::string_view prefix) {
   constexpr const char* kHint =
       "Prefixes have letters, digits, dots, underscores and hyphens, separated by single slashes.";
@@ -105,7 +105,8 @@ bool IsHost(std::string_view host) {
 }  // namespace
 
 Result<RepositoryUrl> ParseRepositoryUrl(std::string_view text) {
-  // Before anything is quoted: what stands before an '@' may be a password, which may hold slashes.
+  // This check comes before anything is quoted in a message. The text before an '@' may be a
+  // password, and a password may contain slashes.
   if (!text.starts_with('/') && text.find('@') != std::string_view::npos) {
     return Invalid("it has user information",
                    "Give keys in veza_backup.s3_access_key and "
@@ -159,7 +160,7 @@ Status CheckEndpoint(std::string_view text) {
   } else {
     return Invalid("it does not begin with \"https://\" or \"http://\"", kEndpointHint);
   }
-  // Not quoted in the message: what stands before an '@' may be a password.
+  // The message does not quote the text, because what stands before an '@' may be a password.
   if (rest.find('@') != std::string_view::npos) {
     return Invalid("it has user information", kEndpointHint);
   }

@@ -1,4 +1,4 @@
-// The setting `repository` and the endpoint that belongs to it.
+// Parses the setting `repository`, and checks the S3 endpoint.
 #pragma once
 
 #include <string>
@@ -17,13 +17,14 @@ struct RepositoryUrl {
   std::string prefix;     // without leading or trailing '/'; may be empty; kS3 only
 };
 
-// "s3://bucket[/prefix]" or an absolute directory. The error's message is the reason alone.
+// Accepts "s3://bucket[/prefix]" or an absolute directory. The error's message is only the reason;
+// the caller adds the name of the setting.
 Result<RepositoryUrl> ParseRepositoryUrl(std::string_view text);
 
-// "http[s]://host[:port]" and nothing else. The error's message is the reason alone.
+// Accepts "http[s]://host[:port]" and nothing else. The error's message is only the reason.
 Status CheckEndpoint(std::string_view text);
 
-// The endpoint of AWS for a region.
+// Returns the URL of the AWS endpoint for a region.
 std::string AwsEndpoint(std::string_view region);
 
 }  // namespace veza

@@ -52,7 +52,7 @@ Status CheckOwnerAndMode(const std::string& path, const struct stat& status) {
 }  // namespace
 
 Result<SecretString> ReadSecretFile(const std::string& path) {
-  // Without O_NONBLOCK a FIFO would hold us here for ever.
+  // Without O_NONBLOCK, opening a FIFO would block for ever.
   const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) {
     return ErrnoError(errno, fmt::format("could not open secret file \"{}\"", path))

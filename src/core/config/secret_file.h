@@ -8,10 +8,11 @@
 
 namespace veza {
 
-// The content of the file without its line end. The file must be regular and keep PostgreSQL's rule
-// for private keys (libpq/be-secure-common.c, check_ssl_key_file_permissions): owned by the user
-// who reads with no access for group or others, or owned by root with at most read access for the
-// group. Root may read anybody's file that keeps the rule. It must hold one line that is not empty.
+// Returns the content of the file without its line end. The file must be a regular file with one
+// line that is not empty. It must keep PostgreSQL's rule for private keys
+// (libpq/be-secure-common.c, check_ssl_key_file_permissions): either the user who reads it owns it,
+// and group and others have no access; or root owns it, and the group has at most read access. Root
+// may read anybody's file that keeps this rule.
 Result<SecretString> ReadSecretFile(const std::string& path);
 
 }  // namespace veza

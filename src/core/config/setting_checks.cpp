@@ -22,7 +22,7 @@ bool IsNameCharacter(char c) {
          c == '_' || c == '-';
 }
 
-// The reasons of repository_url.h become refusals of the setting.
+// Turns an error whose message is only a reason into an error of ValidateSetting().
 Status AsRefusal(const SettingSpec& spec, const Error& reason) {
   return InvalidSetting(spec, reason.message).WithHint(reason.hint);
 }
@@ -85,7 +85,7 @@ Status CheckRegion(const SettingSpec& spec, std::string_view value) {
   return Ok();
 }
 
-// The directory may come later: a collector may make it.
+// The directory need not exist yet, because the collector may create it later.
 Status CheckMetricsFile(const SettingSpec& spec, std::string_view value) {
   RETURN_IF_ERROR(RequireAbsolute(spec, value));
   if (!value.ends_with(".prom")) {
@@ -115,7 +115,7 @@ Status CheckKey(const SettingSpec& spec, std::string_view value) {
 
 Status CheckPassphrase(const SettingSpec& spec, std::string_view value) {
   RETURN_IF_ERROR(CheckKey(spec, value));
-  // Characters, not bytes: continuation bytes of UTF-8 do not count.
+  // Counts characters, not bytes: continuation bytes of UTF-8 do not count.
   const auto characters = std::ranges::count_if(
       value, [](char c) { return (static_cast<unsigned char>(c) >> 6) != 2; });
   if (static_cast<std::size_t>(characters) < kMinPassphraseCharacters) {

@@ -1,5 +1,5 @@
-// What a value must be beyond its type: the checks of the table in settings.cpp. All have the
-// contract of ValidateSetting().
+// The checks that the table in settings.cpp names: what a value must fulfil in addition to its
+// type. All have the contract of ValidateSetting().
 #pragma once
 
 #include <string_view>
@@ -21,7 +21,7 @@ Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value);
 Status CheckSchedule(const SettingSpec& spec, std::string_view value);
 Status CheckTimeZone(const SettingSpec& spec, std::string_view value);
 
-// The refusal of a value that nobody filled in.
+// The error for a value that is still a placeholder.
 Error PlaceholderError(const SettingSpec& spec);
 
 }  // namespace veza

@@ -414,7 +414,7 @@ const char* UnitHint(SettingUnit unit) {
   return "Give a number without a unit.";
 }
 
-// Nothing for a unit that is not known or not allowed.
+// Returns nothing for a unit that is unknown or not allowed.
 std::optional<double> FactorOf(SettingUnit unit, std::string_view name) {
   for (const UnitFactor& factor : UnitsOf(unit)) {
     if (factor.name == name) {
@@ -436,7 +436,7 @@ Status ValidateString(const SettingSpec& spec, std::string_view value) {
     }
     return Ok();
   }
-  // A line break inside a key would end up inside a request header.
+  // A line break in a key would get into a request header.
   if (std::ranges::any_of(value,
                           [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; })) {
     return InvalidSetting(spec, "it has a control character");
@@ -507,7 +507,7 @@ Status ValidateSetting(const SettingSpec& spec, std::string_view value) {
 }
 
 std::optional<bool> ParseBoolean(std::string_view text) {
-  // Unique prefixes, as parse_bool_with_len() takes them (utils/adt/bool.c): "o" is neither.
+  // Accepts unique prefixes, as parse_bool_with_len() does (utils/adt/bool.c). "o" is not unique.
   const auto is_prefix_of = [&](std::string_view word, std::size_t least) {
     return text.size() >= least && text.size() <= word.size() &&
            EqualsIgnoringCase(text, word.substr(0, text.size()));

@@ -1,8 +1,8 @@
-// The one table of settings. PostgreSQL's registration (pg/settings.cpp) loops over it, and
-// vezactl's reader of the same file (conf_parser.h) looks names up in it.
+// The one table of settings. pg/settings.cpp registers every row with PostgreSQL. vezactl's reader
+// of configuration files (conf_parser.h) looks names up in it.
 //
-// Values are text, in the syntax the server accepts: booleans as in parse_bool(), integers with
-// units as in parse_int() (utils/misc/guc.c), choices in any case.
+// Values are text in the syntax that the server accepts: booleans as in parse_bool(), integers with
+// units as in parse_int() (utils/misc/guc.c), choices in upper or lower case.
 #pragma once
 
 #include <map>
@@ -22,20 +22,20 @@ struct SettingSpec {
   const char* name;  // without "veza_backup."
   SettingType type;
   const char* default_value;
-  const char* description;  // one sentence, for pg_settings
-  // Integers only.
+  const char* description;  // one sentence, shown by pg_settings
+  // For integers only.
   int min = 0;
   int max = 0;
   SettingUnit unit = SettingUnit::kNone;
-  // Enumerations only.
+  // For enumerations only.
   std::span<const char* const> choices{};
-  // Strings only: empty is a value although it is not the default.
+  // For strings only: the empty string is allowed although the default is another.
   bool may_be_empty = false;
-  // Never shown to ordinary users and never part of a message.
+  // The value is never shown to ordinary users and never appears in a message.
   bool secret = false;
-  // Of no interest to vezactl, which a wrong value does not keep from restoring.
+  // Only the server uses it. vezactl ignores it, so that a wrong value cannot prevent a restore.
   bool server_only = false;
-  // What the type alone does not say; null when there is nothing.
+  // Checks what the type does not express; null when there is nothing to check.
   Status (*check)(const SettingSpec& spec, std::string_view value) = nullptr;
 };
 
@@ -43,21 +43,23 @@ inline constexpr std::string_view kSettingPrefix = "veza_backup.";
 
 std::span<const SettingSpec> AllSettings();
 
-// By name without prefix, in any case; null when there is none.
+// Finds a setting by its name without prefix, in upper or lower case. Null when there is none.
 const SettingSpec* FindSetting(std::string_view name);
 
-// Whether `value` may be given to the setting, on its own. kInvalidArgument with the reason and a
-// hint; kNotFound or kPermissionDenied for a file that cannot be used. Reads secret files, so that
-// a bad one is refused when it is set and not when it is needed. Neither message nor hint holds the
-// value of a secret. Thread-safe; calls nothing of PostgreSQL.
+// Checks whether `value` is valid for the setting, regardless of other settings. kInvalidArgument
+// with the reason and a hint; kNotFound or kPermissionDenied for a file that cannot be used. Reads
+// secret files, so that a bad one is refused when it is set and not when it is needed. Neither
+// message nor hint contains the value of a secret. Thread-safe; calls no function of PostgreSQL.
 Status ValidateSetting(const SettingSpec& spec, std::string_view value);
 
-// Values of that type; callers have the spec for the message.
+// Convert a value. ParseBoolean() returns nothing when it is not a Boolean; the caller makes the
+// message.
 std::optional<bool> ParseBoolean(std::string_view text);
 Result<int> ParseInteger(const SettingSpec& spec, std::string_view text);
 
-// What somebody set, by name without prefix. Absent means the default. `source` is for messages,
-// for example `file "/etc/x.conf" line 3`; it may be empty, as may `file`, its path.
+// The values that were set, by name without prefix. A setting that is absent has its default.
+// `source` says in messages where the value was set, for example `file "/etc/x.conf" line 3`.
+// `file` is the path of that file. Both may be empty.
 struct SettingValue {
   std::string text;
   std::string source{};
@@ -65,10 +67,10 @@ struct SettingValue {
 };
 using SettingValues = std::map<std::string, SettingValue, std::less<>>;
 
-// Wipes the values of secrets; nothing else may be asked of them afterwards.
+// Wipes the values of secrets. They must not be used afterwards.
 void WipeSecrets(SettingValues& values);
 
-// "invalid value for "veza_backup.<name>": <reason>", the form of every refusal.
+// The form of every refusal of a value: invalid value for "veza_backup.<name>": <reason>
 Error InvalidSetting(const SettingSpec& spec, std::string_view reason);
 
 }  // namespace veza

@@ -4,12 +4,13 @@ namespace veza {
 
 namespace {
 
-// A condition variable cannot watch the cancellation's descriptor: look this often.
+// How often a waiting request checks for cancellation. A condition variable cannot watch the
+// cancellation's descriptor.
 constexpr std::chrono::milliseconds kLookForCancellation{20};
 
 }  // namespace
 
-// One of the places, given back however the scope is left.
+// One of the `max_connections` places. The destructor gives it back.
 class HttpClient::Place {
  public:
   explicit Place(HttpClient& client) : client_(client) {}

@@ -1,4 +1,4 @@
-// A pool of kept-alive connections to one server.
+// A pool of connections to one server, which are kept open between requests.
 #pragma once
 
 #include <condition_variable>
@@ -19,13 +19,14 @@ class HttpClient {
         cancellation_(std::move(cancellation)),
         free_places_(max_connections) {}
 
-  // As HttpTransfer::Perform.
+  // Has the contract of HttpTransfer::Perform().
   Result<HttpResponse> Perform(const HttpRequest& request);
 
  private:
   class Place;
 
-  // Waits for a place and takes it. Null: no connection is idle, make one.
+  // Waits until fewer than `max_connections` requests are in flight, and counts this one. Returns
+  // an idle connection, or null when the caller must make one.
   Result<std::unique_ptr<HttpTransfer>> Acquire();
   void Release(std::unique_ptr<HttpTransfer> reusable);  // may be null
 
@@ -34,7 +35,7 @@ class HttpClient {
   std::mutex mutex_;
   std::condition_variable released_;
   int free_places_;
-  std::vector<std::unique_ptr<HttpTransfer>> idle_;  // the one used last at the end, and used first
+  std::vector<std::unique_ptr<HttpTransfer>> idle_;  // the last one was used last; taken first
 };
 
 }  // namespace veza

@@ -15,13 +15,14 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Large enough that a pack needs few system calls; the most that libcurl 7.80 takes for downloads.
+// Large, so that a pack needs few system calls. libcurl 7.80 accepts no more for downloads.
 constexpr long kBufferSize = 512L << 10;
 constexpr std::size_t kMostHeaderBytes = 64U << 10;
 
-// While libcurl runs, it may start a thread that resolves a name, which inherits the signal mask:
-// in a server process that thread must not run signal handlers. OpenSSL may raise SIGPIPE. Not held
-// while waiting, so that a signal handler can cancel.
+// Blocks all signals while libcurl runs. libcurl may start a thread that resolves a name. That
+// thread inherits the signal mask, and in a server process it must not run signal handlers. OpenSSL
+// may also raise SIGPIPE. Signals are not blocked while waiting, so that a signal handler can
+// cancel.
 class SignalsBlocked {
  public:
   SignalsBlocked() {
@@ -48,7 +49,7 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
-// A header may be a session token.
+// A header may contain a session token.
 void WipeAndFree(curl_slist* list) {
   for (curl_slist* item = list; item != nullptr; item = item->next) {
     explicit_bzero(item->data, std::strlen(item->data));
@@ -78,7 +79,7 @@ Error TooSlow(const std::string& what, milliseconds limit) {
       .Retryable();
 }
 
-// Whether a transfer still gets on.
+// Decides whether a transfer still makes progress.
 class Pace {
  public:
   Pace(const HttpOptions& options, SteadyTime now)
@@ -87,7 +88,8 @@ class Pace {
         stall_end_(now + options.stall_timeout),
         slow_end_(now + options.slow_timeout) {}
 
-  // `bytes` have come and gone by now. `busy`: the part of the time that our own side has taken.
+  // `bytes` were received and sent so far. `busy` is the time that our own side has taken since the
+  // last call.
   Status Look(std::int64_t bytes, SteadyTime now, SteadyTime::duration busy) {
     slow_end_ += busy;
     if (bytes != bytes_) {
@@ -112,7 +114,7 @@ class Pace {
     slow_end_ = now + options_.slow_timeout;
     return Ok();
   }
-  // When to look again at the latest.
+  // When Look() must be called again at the latest.
   SteadyTime NextEnd() const { return std::min({total_end_, stall_end_, slow_end_}); }
 
  private:
@@ -121,10 +123,11 @@ class Pace {
   SteadyTime stall_end_;
   SteadyTime slow_end_;
   std::int64_t bytes_ = -1;
-  std::int64_t counted_ = 0;  // before the time that slow_end_ ends
+  std::int64_t counted_ = 0;  // bytes moved before the current slow_timeout began
 };
 
-// A port for TLS may end the connection as soon as it sees something else.
+// True when the port may expect TLS: such a server may close the connection as soon as it sees
+// plain HTTP.
 bool MayExpectTls(CURLcode code, const HttpRequest& request) {
   return (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR) &&
          request.url.starts_with("http://");
@@ -136,7 +139,8 @@ constexpr const char* kRunsHint =
 
 }  // namespace
 
-// What the callbacks share: the request, the answer so far, and the error that they broke off with.
+// What the callbacks share: the request, the response so far, and the error that stopped the
+// transfer.
 struct HttpTransfer::Exchange {
   CURL* easy;
   const HttpRequest& request;
@@ -150,7 +154,7 @@ struct HttpTransfer::Exchange {
     return static_cast<int>(status);
   }
 
-  // libcurl is C: an exception (memory ran out) must not cross it.
+  // libcurl is written in C, so an exception (out of memory) must not pass through it.
   template <typename Step>
   bool Guarded(const Step& step) {
     try {
@@ -166,7 +170,8 @@ struct HttpTransfer::Exchange {
     return exchange.Guarded([&] { return exchange.TakeHeader({data, size}); }) ? size : 0;
   }
   bool TakeHeader(std::string_view line) {
-    // Of all interim answers (100 Continue) as well, which have no end in themselves.
+    // The limit also covers interim responses (100 Continue), which a server could send without
+    // end.
     header_bytes += line.size();
     if (header_bytes > kMostHeaderBytes) {
       failure = MakeError(ErrorCode::kUnavailable, "{}: the header of the answer is too long",
@@ -174,7 +179,7 @@ struct HttpTransfer::Exchange {
       return false;
     }
     if (line.starts_with("HTTP/")) {
-      response.headers.clear();  // an interim answer came before
+      response.headers.clear();  // an interim response came before
       return true;
     }
     const std::size_t colon = line.find(':');
@@ -226,9 +231,9 @@ struct HttpTransfer::Exchange {
     return read ? count : CURL_READFUNC_ABORT;
   }
 
-  // libcurl sends a request again by itself when a kept-alive connection turns out to be dead. A
-  // body of which a part was sent must not be: the server may have stored it, and the second
-  // attempt would find its own object in the way. That is for RetryingStore to find out.
+  // libcurl sends a request again by itself when a kept-alive connection turns out to be dead. That
+  // must not happen after a part of the body was sent: the server may have stored the object, and
+  // the second attempt would find its own object in the way. RetryingStore handles that case.
   static int OnSeek(void*, curl_off_t, int) { return CURL_SEEKFUNC_FAIL; }
 };
 
@@ -269,7 +274,7 @@ Result<HttpResponse> HttpTransfer::Perform(const HttpRequest& request, const Htt
   Result<CURLcode> ended = Drive(options, cancellation);
   {
     const SignalsBlocked blocked;
-    curl_multi_remove_handle(multi_, easy_);  // closes the connection unless the answer is complete
+    curl_multi_remove_handle(multi_, easy_);  // closes the connection unless all has arrived
   }
   if (exchange.failure) {
     return std::move(*exchange.failure);
@@ -313,7 +318,7 @@ void HttpTransfer::Configure(const HttpRequest& request, const HttpOptions& opti
   set(CURLOPT_SSL_VERIFYHOST, options.verify_tls ? 2L : 0L);
   if (!options.ca_file.empty()) {
     set(CURLOPT_CAINFO, options.ca_file.c_str());
-    set(CURLOPT_CAPATH, static_cast<char*>(nullptr));  // that file alone
+    set(CURLOPT_CAPATH, static_cast<char*>(nullptr));  // trust only this file
   }
 
   set(CURLOPT_URL, request.url.c_str());
@@ -390,7 +395,7 @@ std::string CertificateHint(long verify_result) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
     case X509_V_OK:
-    case X509_V_ERR_UNSPECIFIED:  // libcurl's, when OpenSSL has had nothing against it
+    case X509_V_ERR_UNSPECIFIED:  // libcurl sets it when OpenSSL found no fault
       return "Use a host name of the certificate in veza_backup.s3_endpoint.";
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
@@ -419,7 +424,7 @@ Error HttpTransfer::TransportError(CURLcode code, const HttpRequest& request,
       return MakeError(ErrorCode::kUnavailable, "could not connect: {}", text)
           .WithHint(kRunsHint)
           .Retryable();
-    case CURLE_OPERATION_TIMEDOUT:  // the only time limit that libcurl was given
+    case CURLE_OPERATION_TIMEDOUT:  // libcurl was given no other time limit
       return MakeError(ErrorCode::kDeadlineExceeded, "could not connect within {} ms",
                        options.connect_timeout.count())
           .WithHint(kRunsHint)

@@ -1,8 +1,9 @@
-// One HTTP/1.1 request and its answer over a libcurl handle that keeps its connection alive.
+// One HTTP/1.1 request and its response, over a libcurl handle that keeps its connection open.
 //
-// Nothing here blocks longer than its deadlines, and cancellation is noticed at once, whatever the
-// transfer is waiting for. Redirects are not followed and proxies of the environment not used: a
-// signed request is for the host that it was signed for. Bodies are streamed both ways.
+// Nothing here blocks longer than its deadlines, and cancellation is noticed at once, in every
+// phase of the transfer. Redirects are not followed and the environment's proxies are not used,
+// because a signed request is valid only for the host that it was signed for. Bodies are streamed
+// both ways.
 #pragma once
 
 #include <curl/curl.h>
@@ -21,28 +22,32 @@
 namespace veza {
 
 struct HttpOptions {
-  std::string ca_file;  // empty: the system's
+  std::string ca_file;  // empty: the certificates of the system
   bool verify_tls = true;
   std::chrono::milliseconds connect_timeout{10'000};
-  std::chrono::milliseconds stall_timeout{30'000};  // not a byte either way for this long
+  std::chrono::milliseconds stall_timeout{30'000};  // longest time without any byte
   std::chrono::milliseconds total_timeout{600'000};
-  // Fewer than kLeastRate bytes a second for this long. What the body and the sink take does not
-  // count: a rate limit of ours is not the network's fault.
+  // The transfer fails when it moves fewer than kLeastRate bytes per second for this long. Time
+  // that the body and the sink take does not count, because our own rate limit is not the network's
+  // fault.
   std::chrono::milliseconds slow_timeout{60'000};
 };
-// A pack at this rate would not end before total_timeout: nothing honest is as slow for a minute.
+// Bytes per second. A pack at this rate would not end before total_timeout, so a working network is
+// never as slow for a whole minute.
 inline constexpr std::int64_t kLeastRate = 1'000;
 
 struct HttpRequest {
   std::string method;
   std::string url;
-  std::string purpose;               // begins every message of the network's errors
+  std::string purpose;               // begins the message of every network error
   std::vector<std::string> headers;  // "Name: value"
-  Body* body = nullptr;              // at its start; sent once, never rewound
-  // Takes the body of an answer that has this status. Every other body goes to HttpResponse::body.
+  Body* body = nullptr;              // must be at its start; read once, never rewound
+  // Receives the body of a response whose status is `sink_status`. The body of every other response
+  // goes to HttpResponse::body.
   Sink sink;
   int sink_status = 200;
-  // Of HttpResponse::body: an error's is cut off there, any other that is longer is an error.
+  // The largest HttpResponse::body. An error response is cut off there. A longer body of a
+  // successful response makes the request fail.
   std::size_t body_limit = limits::kErrorAnswer;
 };
 
@@ -52,27 +57,28 @@ struct HttpResponse {
   std::string body;
   std::uint64_t delivered = 0;  // bytes that the sink took
 
-  // Empty if there is no such header.
+  // Returns an empty value when there is no such header. `name` is in lower case.
   std::string_view Header(std::string_view name) const;
 };
 
-// What to do about a certificate that was not trusted, by what the check of it has found
-// (X509_V_ERR_… of OpenSSL).
+// Returns the hint for a certificate that was not trusted. `verify_result` is OpenSSL's
+// X509_V_ERR_… code.
 std::string CertificateHint(long verify_result);
 
 // Not thread-safe: one request at a time.
 class HttpTransfer {
  public:
-  // kInternal if libcurl cannot be set up.
+  // kInternal when libcurl cannot be initialised.
   static Result<std::unique_ptr<HttpTransfer>> Make();
   ~HttpTransfer();
   HttpTransfer(const HttpTransfer&) = delete;
   HttpTransfer& operator=(const HttpTransfer&) = delete;
 
-  // An answer of any status is a success; an error means that there is none, or not all of it:
-  // errors of `request.body` and `request.sink` as they are, kCancelled, and those of the network
-  // with the request's purpose and a hint that names the setting to look at. After an error the
-  // handle should be discarded.
+  // Sends the request and waits for the response. A response of any status is a success. An error
+  // means that there is no response, or not all of it. Errors of `request.body` and `request.sink`
+  // are returned as they are. kCancelled after cancellation. Network errors begin with the
+  // request's purpose, and their hint names the setting to check. Discard the handle after an
+  // error.
   Result<HttpResponse> Perform(const HttpRequest& request, const HttpOptions& options,
                                const Cancellation& cancellation);
 
@@ -82,9 +88,10 @@ class HttpTransfer {
   HttpTransfer(CURLM* multi, CURL* easy) : multi_(multi), easy_(easy) {}
   void Configure(const HttpRequest& request, const HttpOptions& options, curl_slist* headers,
                  Exchange& exchange);
-  // Drives the transfer to its end; the result of libcurl, or why it was given up.
+  // Drives the transfer to its end. Returns libcurl's result, or the reason why the transfer was
+  // given up.
   Result<CURLcode> Drive(const HttpOptions& options, const Cancellation& cancellation);
-  // Grows with every byte sent or received.
+  // The number of bytes sent and received so far.
   std::int64_t Progress() const;
   Error TransportError(CURLcode code, const HttpRequest& request, const HttpOptions& options) const;
 

@@ -12,13 +12,14 @@ namespace veza {
 
 namespace {
 
-constexpr std::size_t kLongestPrefix = 300;  // leaves 700 of S3's 1024 bytes for the names below
+constexpr std::size_t kLongestPrefix = 300;  // leaves 700 of S3's 1024 bytes for object names
 
 Error BadSetting(std::string message, std::string hint) {
   return Error{ErrorCode::kInvalidArgument, std::move(message), std::move(hint)};
 }
 
-// Bucket names of AWS are 3 to 63 of [a-z0-9.-]; other servers and old buckets have more.
+// Bucket names of AWS have 3 to 63 characters of [a-z0-9.-]. Other servers and old buckets allow
+// more.
 Status CheckBucket(const S3Options& options) {
   const std::string& bucket = options.bucket;
   const bool dns = options.uri_style == S3UriStyle::kVirtualHost;
@@ -59,7 +60,7 @@ Status CheckPrefix(const std::string& prefix) {
 struct Endpoint {
   std::string scheme;
   std::string host;
-  std::string port;  // empty: the scheme's own
+  std::string port;  // empty: the scheme's default
 };
 
 Result<Endpoint> ParseEndpoint(const std::string& text) {
@@ -84,7 +85,7 @@ Result<Endpoint> ParseEndpoint(const std::string& text) {
             text.find_first_of("?#@") == std::string::npos;
   }
   if (!valid) {
-    // Not quoted: it may hold a password.
+    // The message does not quote the endpoint, because it may contain a password.
     return BadSetting("the S3 endpoint is not a valid URL",
                       "Set veza_backup.s3_endpoint to \"https://host\" or \"https://host:port\", "
                       "with nothing else in it; \"http://\" must be spelt out.");

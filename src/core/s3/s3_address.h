@@ -1,4 +1,4 @@
-// Where a bucket is: the settings checked and turned into URLs.
+// Checks the settings that say where a bucket is, and builds URLs from them.
 #pragma once
 
 #include <string>
@@ -9,16 +9,16 @@
 namespace veza {
 
 struct S3Address {
-  std::string origin;     // "https://host[:port]", the port only if it is not the scheme's own
-  std::string host;       // the Host header: the same without the scheme
-  std::string root_path;  // "/bucket" in path style, else empty
+  std::string origin;     // "https://host[:port]", without the scheme's default port
+  std::string host;       // value of the Host header: `origin` without the scheme
+  std::string root_path;  // "/bucket" in path style, otherwise empty
 
-  // The encoded path of a request; `key` empty: of the bucket itself.
+  // Returns the encoded path of a request for the key. An empty key stands for the bucket itself.
   std::string Path(std::string_view key) const;
 };
 
-// Checks bucket, prefix, endpoint, URI style and the presence of credentials: kInvalidArgument with
-// a hint that names the setting.
+// Checks bucket, prefix, endpoint and URI style, and that credentials are set. kInvalidArgument
+// with a hint that names the setting.
 Result<S3Address> MakeS3Address(const S3Options& options);
 
 }  // namespace veza

@@ -13,7 +13,7 @@ namespace veza {
 
 namespace {
 
-// The server's text goes into a message.
+// Makes text from the server safe for a message.
 std::string Printable(std::string text) {
   std::ranges::replace_if(
       text, [](unsigned char c) { return c < 0x20 || c > 0x7e; }, '?');
@@ -23,7 +23,7 @@ std::string Printable(std::string text) {
 LifecycleRule ParseRule(const pugi::xml_node& node) {
   LifecycleRule rule;
   rule.id = Printable(node.child_value("ID"));
-  rule.prefix = node.child_value("Prefix");  // as it was before there were filters
+  rule.prefix = node.child_value("Prefix");  // the older form, without a filter
   const pugi::xml_node filter = node.child("Filter");
   const pugi::xml_node all = filter.child("And") ? filter.child("And") : filter;
   if (all.child("Prefix")) {
@@ -37,7 +37,8 @@ LifecycleRule ParseRule(const pugi::xml_node& node) {
   return rule;
 }
 
-// One document about the bucket. `none` is the code of an answer that says that there is none.
+// Requests one configuration document of the bucket. `none` is the error code with which the server
+// says that there is no such document; the result is then empty.
 Result<std::string> Ask(S3Client& client, const S3Options& options, const Environment& environment,
                         const char* what, std::string_view none) {
   S3Call call{"GET", ""};
@@ -85,7 +86,7 @@ std::optional<bool> ParseVersioning(std::string_view xml) {
   if (!root) {
     return std::nullopt;
   }
-  // Suspended versioning keeps the versions that there are.
+  // Suspended versioning also keeps the versions that exist.
   return *root.child_value("Status") != '\0';
 }
 

@@ -1,4 +1,4 @@
-// What a bucket does by itself with objects that lie in it: versioning and lifecycle rules.
+// Reads what a bucket does with its objects by itself: versioning and lifecycle rules.
 #pragma once
 
 #include <optional>
@@ -14,32 +14,35 @@ namespace veza {
 
 struct LifecycleRule {
   std::string id;
-  std::string prefix;       // empty: of all objects
-  bool needs_tag = false;   // of objects with some tag, which ours do not have
-  bool needs_size = false;  // of objects of some sizes
+  std::string prefix;       // empty: the rule applies to all objects
+  bool needs_tag = false;   // applies only to objects with a tag; ours have none
+  bool needs_size = false;  // applies only to objects of some sizes
   bool expires_current = false;
   bool expires_noncurrent = false;
 };
 
 struct BucketRules {
-  // Nothing: the server did not say, for the reason in `unknown`.
+  // The first two are set when the server has told; otherwise `unknown` has the reason.
   std::optional<bool> keeps_versions;
-  std::optional<std::vector<LifecycleRule>> rules;  // enabled ones
+  std::optional<std::vector<LifecycleRule>> rules;  // only enabled rules
   std::string unknown;
 };
 
-// Two requests, without retries. What may not be asked, or is not known to the server, is unknown.
+// Sends two requests, without retries. What the credentials may not ask, or the server does not
+// support, stays unset.
 BucketRules ReadBucketRules(const S3Options& options, const Environment& environment);
 
-// The rules of a LifecycleConfiguration. Nothing if the text is none.
+// Returns the enabled rules of a LifecycleConfiguration document. Nothing when the text is not one.
 std::optional<std::vector<LifecycleRule>> ParseLifecycle(std::string_view xml);
 
-// Of a VersioningConfiguration.
+// Returns whether a VersioningConfiguration document says that old versions are kept. Nothing when
+// the text is not one.
 std::optional<bool> ParseVersioning(std::string_view xml);
 
-// The first rule that deletes current objects below `prefix`, which may be empty; null: none does.
+// Returns the first rule that deletes current objects below `prefix`, which may be empty. Null when
+// there is none.
 const LifecycleRule* FindExpiring(const std::vector<LifecycleRule>& rules, std::string_view prefix);
-// Whether old versions of all objects below `prefix` are deleted some day.
+// True when some rule deletes old versions of every object below `prefix`.
 bool RemovesOldVersions(const std::vector<LifecycleRule>& rules, std::string_view prefix);
 
 }  // namespace veza

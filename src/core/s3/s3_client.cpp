@@ -8,15 +8,16 @@ namespace veza {
 
 namespace {
 
-// Of no bytes: what a request without a body is signed with.
+// The SHA-256 digest of no bytes. A request without a body is signed with it.
 constexpr const char* kEmptyHash =
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-// Small enough for the processor's cache.
+// Fits into the processor's cache.
 constexpr std::size_t kHashBufferSize = 256U << 10;
 
 constexpr const char* kTokenHeader = "x-amz-security-token";
 
-// The session token is sent as it is. What libcurl has of it in its own buffers stays there.
+// Wipes the session token, which is a part of the request. The copies in libcurl's own buffers
+// stay.
 void WipeToken(SigV4Request& to_sign, SigV4Signature& signature, HttpRequest& request) {
   for (auto& [name, value] : to_sign.headers) {
     if (name == kTokenHeader) {
@@ -69,7 +70,8 @@ Result<HttpResponse> S3Client::Send(const S3Call& call, const std::string& purpo
   }
   request.headers.push_back("authorization: " + signature.authorization);
   request.headers.emplace_back("user-agent: veza_backup/" VEZA_VERSION);
-  // libcurl would add these two, and wait up to a second for the "100 Continue" of the second.
+  // libcurl would add these two headers, and would wait up to a second for the "100 Continue" that
+  // "expect" asks for.
   request.headers.emplace_back("accept:");
   request.headers.emplace_back("expect:");
   request.body = call.body;

@@ -1,4 +1,4 @@
-// One request to the bucket, signed and sent.
+// Signs requests to the bucket and sends them.
 #pragma once
 
 #include <string>
@@ -13,10 +13,10 @@ namespace veza {
 
 struct S3Call {
   std::string method;
-  std::string key;  // empty: the bucket
+  std::string key;  // empty: the bucket itself
   NamedValues query{};
   NamedValues headers{};
-  std::string payload_hash{};  // of `body`, as HashPayload gives it; empty: there is none
+  std::string payload_hash{};  // of `body`, from HashPayload(); empty: no body
   Body* body = nullptr;
   Sink sink{};  // see HttpRequest
   int sink_status = 200;
@@ -28,11 +28,13 @@ class S3Client {
  public:
   S3Client(const S3Options& options, S3Address address, Environment environment);
 
-  // An answer of any status is a success. `purpose` begins the message when there is no answer.
+  // Signs and sends the request. A response of any status is a success. `purpose` begins the
+  // message of an error.
   Result<HttpResponse> Send(const S3Call& call, const std::string& purpose);
 
-  // SHA-256 in hexadecimal of all of `body`, which is rewound before and after. kInternal if it
-  // does not have the size that it announces. `name` is for that message.
+  // Returns the SHA-256 digest of the whole `body` in hexadecimal. Rewinds the body before and
+  // after. kInternal when the body does not have the size that it announces; `name` is for that
+  // message.
   Result<std::string> HashPayload(Body& body, const std::string& name) const;
 
  private:

@@ -10,7 +10,7 @@ namespace veza {
 namespace {
 
 constexpr std::size_t kLongestServerText = 300;
-// Of a body that is no error document: it may be a whole page.
+// The limit for a body that is not an error document. It may be a whole web page.
 constexpr std::size_t kLongestForeignText = 200;
 
 struct Meaning {
@@ -55,7 +55,7 @@ struct CodeMeaning {
   Meaning meaning;
 };
 
-// From the "Error responses" of the S3 API reference, and what MinIO and Ceph add to them.
+// Source: "Error responses" of the S3 API reference, and the codes that MinIO and Ceph add.
 constexpr CodeMeaning kCodes[] = {
     {"NoSuchKey", {ErrorCode::kNotFound, false, ""}},
     {"NoSuchVersion", {ErrorCode::kNotFound, false, ""}},
@@ -98,7 +98,7 @@ constexpr CodeMeaning kCodes[] = {
     {"TooManyRequests", {ErrorCode::kUnavailable, true, ""}},
     {"TooManyRequestsException", {ErrorCode::kUnavailable, true, ""}},
     {"KMS.ThrottlingException", {ErrorCode::kUnavailable, true, ""}},
-    // The body did not arrive as it was sent.
+    // The body did not arrive intact.
     {"BadDigest", {ErrorCode::kDataCorrupted, true, ""}},
     {"XAmzContentSHA256Mismatch", {ErrorCode::kDataCorrupted, true, ""}},
     {"IncompleteBody", {ErrorCode::kUnavailable, true, ""}},
@@ -109,17 +109,18 @@ constexpr CodeMeaning kCodes[] = {
     {"XMinioAdminBucketQuotaExceeded", {ErrorCode::kNoSpace, false, kSpaceHint}},
 };
 
-// By the status alone: where there is no error document, or one with an unknown code. What the
-// status suggests (rights, the endpoint) would be a guess that sends the reader to the wrong place:
-// there is a hint only where the cause is known.
+// The meaning of a status when there is no error document, or one with an unknown code. There is a
+// hint only where the cause is known. A guess (missing rights, a wrong endpoint) would send the
+// reader to the wrong place.
 Meaning MeaningOfStatus(int status, const char* unknown) {
   switch (status) {
     case 401:
     case 403:
       return {ErrorCode::kPermissionDenied, false, unknown};
     case 404:
-      // Not S3's way to say so: a proxy, or something else at that address. If it were taken for
-      // a missing object, a restore would believe that the archive ends here.
+      // S3 reports a missing object with an error document. A bare 404 comes from a proxy or from
+      // another service at that address. If it were taken for a missing object, a restore would
+      // believe that the archive ends here.
       return {ErrorCode::kUnavailable, true, unknown};
     case 405:
     case 501:
@@ -143,9 +144,9 @@ Meaning MeaningOfStatus(int status, const char* unknown) {
   }
 }
 
-// Whether an answer with this status may mean that. What is not there, or is there already, decides
-// where a recovery ends and what is taken for stored: a code alone, which a proxy may have put
-// under another status, is not enough.
+// Checks that a code fits the status. "Not found" decides where a recovery ends, and "already
+// exists" decides what counts as stored. A code alone is not enough for that, because a proxy may
+// have sent it under another status.
 bool Fits(ErrorCode code, int status) {
   return (code != ErrorCode::kNotFound || status == 404) &&
          (code != ErrorCode::kAlreadyExists || status == 412);
@@ -166,7 +167,8 @@ bool MeansWrongRegion(std::string_view s3_code) {
          s3_code == "TemporaryRedirect" || s3_code == "IllegalLocationConstraintException";
 }
 
-// The search goes on behind it: a secret may be of such characters itself.
+// Replaces a secret. The search continues after the replacement, because a secret may consist of
+// asterisks.
 constexpr std::string_view kHidden = "***";
 
 void Redact(std::string& text, std::string_view secret) {
@@ -176,7 +178,7 @@ void Redact(std::string& text, std::string_view secret) {
   }
 }
 
-// One short line of plain ASCII without secrets.
+// Returns one short line of plain ASCII without secrets.
 std::string Clean(std::string text, const S3Options& options) {
   Redact(text, options.secret_key.text());
   Redact(text, options.session_token.text());
@@ -186,7 +188,7 @@ std::string Clean(std::string text, const S3Options& options) {
   return text;
 }
 
-// HTML and XML without their tags, and without what is between those of styles and scripts.
+// Returns HTML or XML text without the tags, and without the content of <style> and <script>.
 std::string WithoutTags(std::string_view text) {
   std::string bare;
   for (std::size_t at = 0; at < text.size();) {
@@ -205,15 +207,15 @@ std::string WithoutTags(std::string_view text) {
   return bare;
 }
 
-// The beginning of what a body says that is no error document: what has come in the place of S3's
-// answer is the only trace of its cause.
+// Returns the beginning of a body that is not an error document. It came in place of S3's response
+// and is the only trace of the cause.
 std::string ForeignText(const HttpResponse& response, const S3Options& options) {
   const std::size_t begin = response.body.find_first_not_of(" \t\r\n");
   if (response.status < 300 || begin == std::string::npos) {
-    return {};  // the body may be an object's content
+    return {};  // the body may be the content of an object
   }
   std::string text = response.body.substr(begin);
-  // Before and after: a tag may split a secret.
+  // Secrets are removed before and after the tags are, because a tag may split a secret.
   Redact(text, options.secret_key.text());
   Redact(text, options.session_token.text());
   if (text.front() == '<') {
@@ -233,10 +235,11 @@ std::string ForeignText(const HttpResponse& response, const S3Options& options) 
   return line;
 }
 
-// Where an answer sends the client, as an address for the setting. Empty if it does not.
+// Returns the target of a redirect in the form of an endpoint. Empty when the response is not a
+// redirect.
 std::string RedirectTarget(const HttpResponse& response, const S3Options& options) {
   std::string location(response.Header("location"));
-  // What is behind the host may hold a signature.
+  // The part after the host may contain a signature.
   const std::size_t host = location.find("://");
   if (response.status < 300 || response.status > 399 || host == std::string::npos) {
     return {};
@@ -245,7 +248,8 @@ std::string RedirectTarget(const HttpResponse& response, const S3Options& option
   return Clean(std::move(location), options);
 }
 
-// The server's word, which may be any number: more than a day is as good as never.
+// Returns the pause that the server asks for. It may be any number, so it is cut to one day, which
+// is as good as never.
 std::optional<std::chrono::milliseconds> RetryAfter(const HttpResponse& response, TimePoint now) {
   constexpr std::chrono::milliseconds kNever = std::chrono::hours(24);
   const std::string_view text = response.Header("retry-after");
@@ -258,7 +262,7 @@ std::optional<std::chrono::milliseconds> RetryAfter(const HttpResponse& response
   if (!until) {
     return std::nullopt;
   }
-  // By the server's clock, if it tells it.
+  // Relative to the server's clock, if the response has a date.
   const TimePoint since = ParseHttpDate(response.Header("date")).value_or(now);
   return std::clamp(std::chrono::ceil<std::chrono::milliseconds>(*until - since),
                     std::chrono::milliseconds(0), kNever);
@@ -290,7 +294,7 @@ std::string RegionHint(const std::string& region, const S3Options& options) {
 }  // namespace
 
 std::optional<TimePoint> ParseHttpDate(std::string_view text) {
-  // A year of any number of digits is a date to libcurl, but none that a TimePoint could hold.
+  // libcurl accepts years of any number of digits, which a TimePoint could not hold.
   constexpr std::time_t kEndOf9999 = 253'402'300'799;
   const std::time_t seconds = curl_getdate(std::string(text).c_str(), nullptr);
   if (text.empty() || seconds < 0 || seconds > kEndOf9999) {

@@ -1,4 +1,4 @@
-// What S3's answers mean: status and error document to Error.
+// Turns an S3 error response (status and error document) into an Error.
 #pragma once
 
 #include <optional>
@@ -10,13 +10,14 @@
 
 namespace veza {
 
-// `what` failed, for example `could not read object "s3://bucket/name"`. Never a success, whatever
-// the status. Text of the server is cleaned of control characters and of the secrets in `options`.
-// kNotFound and kAlreadyExists say no more than the code: the caller knows the object.
+// Makes the error for a response. `what` says what failed, for example `could not read object
+// "s3://bucket/name"`. The result is an error for every status. Text from the server is stripped of
+// control characters and of the secrets in `options`. For kNotFound and kAlreadyExists the caller
+// should replace the message, because it knows the object.
 Error S3ResponseError(const HttpResponse& response, const std::string& what,
                       const S3Options& options, TimePoint now);
 
-// The time in a Date, Last-Modified or Retry-After header; nothing if there is none.
+// Parses the time in a Date, Last-Modified or Retry-After header. Nothing when it is not a time.
 std::optional<TimePoint> ParseHttpDate(std::string_view text);
 
 }  // namespace veza

@@ -23,7 +23,7 @@ std::optional<Number> ParseNumber(std::string_view text) {
   return number;
 }
 
-// The first byte's position in "bytes 5-9/100".
+// Returns the position of the first byte: 5 for "bytes 5-9/100".
 std::optional<std::uint64_t> ContentRangeBegin(std::string_view text) {
   if (!text.starts_with("bytes ")) {
     return std::nullopt;
@@ -32,7 +32,7 @@ std::optional<std::uint64_t> ContentRangeBegin(std::string_view text) {
   return ParseNumber<std::uint64_t>(text.substr(0, text.find('-')));
 }
 
-// The HTTP form of `range`, which is not the whole and not empty.
+// Returns the value of the Range header. `range` is not the whole object and not empty.
 std::string RangeValue(ByteRange range) {
   if (range.length > std::numeric_limits<std::uint64_t>::max() - range.offset) {
     return fmt::format("bytes={}-", range.offset);
@@ -125,7 +125,7 @@ class S3Store final : public Store {
       for (const ObjectInfo& object : page.objects) {
         ObjectInfo info = object;
         if (!RemoveRoot(info.name) || !ValidateObjectName(info.name)) {
-          continue;  // not made by a store, for example the "directories" that consoles make
+          continue;  // not made by a Store, for example a "directory" that a web console made
         }
         RETURN_IF_ERROR(each(info));
       }
@@ -150,7 +150,7 @@ class S3Store final : public Store {
       }
       return Ok();
     }));
-    // "a-b/" is before "a/", but "a" is before "a-b".
+    // S3 sorts with the trailing '/': "a-b/" comes before "a/", but "a" comes before "a-b".
     std::sort(directories.begin(), directories.end());
     return directories;
   }
@@ -197,7 +197,7 @@ class S3Store final : public Store {
     return error;
   }
 
-  // libcurl has seen to it that the body has its Content-Length.
+  // libcurl has already checked that the body is as long as its Content-Length.
   static Status CheckDelivery(const HttpResponse& response, ByteRange range,
                               const std::string& what) {
     if (response.Header("content-length").empty() && response.Header("transfer-encoding").empty()) {
@@ -209,8 +209,8 @@ class S3Store final : public Store {
     return Ok();
   }
 
-  // An answer to HEAD has no body and thus no reason; GET gives one. The difference matters: a
-  // proxy's 404 does not mean that there is no such object.
+  // A response to HEAD has no body and therefore no reason. A GET returns the reason. The
+  // difference matters, because a proxy's 404 does not mean that the object is missing.
   Error ExplainHead(const HttpResponse& answer, const std::string& what, std::string_view name) {
     S3Call call{"GET", root_ + std::string(name)};
     call.headers.emplace_back("range", "bytes=0-0");
@@ -261,7 +261,7 @@ class S3Store final : public Store {
         return std::move(page.error()).WithContext(what);
       }
       for (const ObjectInfo& object : page->objects) {
-        // Resuming a listing and merging two rest on the order.
+        // Resuming a listing, and merging two listings, depend on the order.
         if (object.name <= last) {
           return MakeError(ErrorCode::kUnsupported, "{}: server lists names out of order", what)
               .WithHint("Use an S3 server that lists objects in the byte order of their names.");
@@ -272,7 +272,7 @@ class S3Store final : public Store {
       if (!page->truncated) {
         return Ok();
       }
-      // Or the listing would never end.
+      // Without this check the listing might never end.
       empty_pages = page->objects.empty() && page->prefixes.empty() ? empty_pages + 1 : 0;
       if (page->continuation_token == token || empty_pages > limits::kEmptyPages) {
         return MakeError(ErrorCode::kUnavailable, "{}: server lists the same page again and again",
@@ -294,7 +294,7 @@ class S3Store final : public Store {
   S3Options options_;
   Environment environment_;
   std::string location_;
-  std::string root_;  // what every key begins with: empty, or ends with '/'
+  std::string root_;  // the beginning of every key: empty, or ends with '/'
   S3Client client_;
 };
 

@@ -1,5 +1,5 @@
-// An S3 bucket (or a prefix of one) as an object store, by the S3 REST API with Signature Version 4
-// over libcurl.
+// An S3 bucket, or a prefix in one, as an object store. Uses the S3 REST API with Signature Version
+// 4, over libcurl.
 #pragma once
 
 #include <chrono>
@@ -22,16 +22,16 @@ struct S3Options {
   std::string access_key;
   SecretString secret_key;
   SecretString session_token;  // may be empty
-  std::string ca_file;         // empty: the system's
+  std::string ca_file;         // empty: the certificates of the system
   bool verify_tls = true;
-  int max_connections = 8;    // requests in flight; further callers wait
-  int list_page_size = 1000;  // keys asked for at a time; S3 gives no more than 1000
+  int max_connections = 8;    // most requests in flight; further callers wait
+  int list_page_size = 1000;  // keys per listing request; S3 returns at most 1000
   std::chrono::milliseconds connect_timeout{10'000};
-  std::chrono::milliseconds stall_timeout{30'000};  // less than 1 byte a second for this long
+  std::chrono::milliseconds stall_timeout{30'000};  // longest time without any byte
   std::chrono::milliseconds total_timeout{600'000};
 };
 
-// No request is made here. Bucket and endpoint must be well formed; kInvalidArgument otherwise.
+// Makes the store without sending a request. kInvalidArgument when bucket or endpoint is malformed.
 Result<std::unique_ptr<Store>> MakeS3Store(S3Options options, Environment environment);
 
 }  // namespace veza

@@ -19,7 +19,7 @@ int HexDigit(char c) {
   return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-// What encoding-type=url made of a key: %XX, and '+' for a blank.
+// Reverses the encoding of encoding-type=url: %XX, and '+' for a blank.
 std::string UrlDecode(std::string_view text) {
   std::string decoded;
   decoded.reserve(text.size());
@@ -76,8 +76,8 @@ Error NotAPage() {
 
 }  // namespace
 
-// pugixml takes some 60 bytes for each element and attribute: these are counted before it begins,
-// roughly and on the safe side.
+// pugixml needs about 60 bytes for each element and attribute. They are counted before it begins;
+// the count is rough and never too low.
 bool ParseXml(std::string_view text, std::size_t size, pugi::xml_document& document) {
   const auto markup = std::ranges::count_if(text, [](char c) { return c == '<' || c == '='; });
   return text.size() <= size && static_cast<std::size_t>(markup) <= limits::kXmlMarkup &&
@@ -109,7 +109,7 @@ Result<S3ListPage> ParseS3ListPage(std::string_view text) {
   S3ListPage page;
   page.truncated = truncated == "true";
   page.continuation_token = root.child_value("NextContinuationToken");
-  // Without the element nobody could tell whether this was all.
+  // Without this element we could not tell whether the listing is complete.
   if ((truncated != "true" && truncated != "false") ||
       (page.truncated && page.continuation_token.empty())) {
     return NotAPage();

@@ -22,11 +22,11 @@ std::string Sha256Hex(std::string_view text) {
   return ToHex(digest);
 }
 
-// A key, or what a key is made of: wiped when it goes.
+// A key or a part of one. Wiped when it is destroyed.
 struct KeyBytes : Bytes {
   using Bytes::Bytes;
   ~KeyBytes() { OPENSSL_cleanse(data(), size()); }
-  KeyBytes(KeyBytes&&) = default;  // a vector that was moved from is empty
+  KeyBytes(KeyBytes&&) = default;  // a vector is empty after a move
   KeyBytes(const KeyBytes&) = delete;
   KeyBytes& operator=(const KeyBytes&) = delete;
   KeyBytes& operator=(KeyBytes&&) = delete;
@@ -50,7 +50,7 @@ std::string LowerCase(std::string_view text) {
   return lower;
 }
 
-// Without blanks at the ends, and with one where there were several.
+// Removes blanks at both ends, and turns several blanks into one.
 std::string TrimmedValue(std::string_view value) {
   std::string trimmed;
   for (const char c : value) {

@@ -1,6 +1,6 @@
-// AWS Signature Version 4 for requests signed in their headers, as a pure function: no clock, no
-// network, no state. Source: "Signature Version 4 signing process" of the AWS documentation; the
-// path is taken as it is (S3's rule: encoded once, not normalised).
+// AWS Signature Version 4 for requests that are signed in their headers. A pure function: no clock,
+// no network, no state. Source: "Signature Version 4 signing process" of the AWS documentation. The
+// path is used as given, which is S3's rule: encoded once, not normalised.
 #pragma once
 
 #include <string>
@@ -24,15 +24,15 @@ struct SigV4Credentials {
 struct SigV4Scope {
   std::string region;
   std::string service;
-  TimePoint time{};  // the same as in the x-amz-date header
+  TimePoint time{};  // the time in the x-amz-date header
 };
 
 struct SigV4Request {
   std::string method;
-  std::string path;          // as in the request line, thus encoded; begins with '/'
+  std::string path;          // encoded, as in the request line; begins with '/'
   NamedValues query;         // not encoded, in any order
-  NamedValues headers;       // all of them are signed; names in any case, in any order
-  std::string payload_hash;  // lower-case hex SHA-256 of the body, or what stands for it
+  NamedValues headers;       // all are signed; names in upper or lower case, in any order
+  std::string payload_hash;  // SHA-256 of the body in lower-case hexadecimal
 };
 
 struct SigV4Signature {
@@ -44,13 +44,13 @@ struct SigV4Signature {
 SigV4Signature SignV4(const SigV4Request& request, const SigV4Credentials& credentials,
                       const SigV4Scope& scope);
 
-// "20130524T000000Z", for the x-amz-date header.
+// Formats the time for the x-amz-date header: "20130524T000000Z".
 std::string AmzDate(TimePoint time);
 
-// Everything but A-Z a-z 0-9 - . _ ~ (and '/', when it is kept) as %XX.
+// Encodes as %XX everything except A-Z a-z 0-9 - . _ ~ (and '/' when `keep_slash` is set).
 std::string UriEncode(std::string_view text, bool keep_slash);
 
-// The query as SigV4 wants it and as it may be sent: encoded, sorted, without '?'.
+// Returns the query as SigV4 demands it: encoded, sorted, without '?'. It may be sent in this form.
 std::string CanonicalQuery(const NamedValues& query);
 
 }  // namespace veza
