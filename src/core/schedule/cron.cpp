@@ -28,8 +28,8 @@ bool MatchesMinute(const CronExpression& cron, minutes time) {
 
 }  // namespace
 
-// Both searches end: ParseCron() refuses what has no match, and the rarest of the others, a certain
-// day of the week that is 29 February, comes at least every 40 years.
+// Both searches end. ParseCron() refuses expressions without a match. The rarest match of the
+// others, 29 February on a certain day of the week, comes at least every 40 years.
 
 WallMinute NextMatch(const CronExpression& cron, WallMinute after) {
   const WallMinute start = after + minutes(1);

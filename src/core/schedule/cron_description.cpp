@@ -14,7 +14,7 @@ constexpr std::array<const char*, 12> kMonths = {"January",   "February", "March
 constexpr std::array<const char*, 7> kDays = {"Monday", "Tuesday",  "Wednesday", "Thursday",
                                               "Friday", "Saturday", "Sunday"};
 
-// More points of time than these are told by minutes and hours.
+// Up to this many times of day are listed. More are described by minutes and hours.
 constexpr int kMaxTimes = 6;
 
 std::vector<int> ValuesOf(std::uint64_t field) {
@@ -31,7 +31,7 @@ bool IsWhole(std::uint64_t field, int first, int last) {
   return std::popcount(field) == last - first + 1;
 }
 
-// "a", "a and b", "a, b and c".
+// Makes "a", "a and b" or "a, b and c".
 std::string Join(const std::vector<std::string>& items) {
   std::string text;
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -66,7 +66,8 @@ std::string Numbers(const std::vector<int>& values) {
   return List(values, [](int value) { return std::to_string(value); });
 }
 
-// The step, when the values are 0, step, 2 * step, ... all round a clock of `size`.
+// Returns the step when the values are 0, step, 2 * step, ... and `step` divides `size`. Otherwise
+// nothing.
 std::optional<int> StepAround(const std::vector<int>& values, int size) {
   const int step = size / static_cast<int>(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -119,7 +120,7 @@ std::string DescribeTime(const CronExpression& cron) {
   return text + " " + DescribeHours(hours);
 }
 
-// Weeks begin with Monday here, so that "Saturday and Sunday" stand together.
+// The week begins with Monday here, so that Saturday and Sunday are adjacent.
 std::string DescribeDaysOfWeek(std::uint64_t field) {
   std::vector<int> days;
   for (int day = 0; day < 7; ++day) {
@@ -157,7 +158,7 @@ std::string DescribeDays(const CronExpression& cron) {
 std::string DescribeCron(const CronExpression& cron) {
   std::string text = DescribeTime(cron);
   const std::string days = DescribeDays(cron);
-  // "every 15 minutes" says it by itself, "at 02:00" does not.
+  // "at 02:00" needs the words "every day"; "every 15 minutes" does not.
   text += days.empty() && !text.starts_with("every") && !text.ends_with("every hour") ? " every day"
                                                                                       : days;
   if (!IsWhole(cron.months, 1, 12)) {

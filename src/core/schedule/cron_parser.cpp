@@ -48,7 +48,7 @@ constexpr Nickname kNicknames[] = {
     {"@hourly", "0 * * * *"},
 };
 
-// A piece of the text, and where in it: from 1, as people count.
+// A piece of the text and its position, counted from 1.
 struct Token {
   std::string_view text;
   std::size_t position;
@@ -203,7 +203,8 @@ Result<CronExpression> ParseNickname(std::string_view nickname, std::size_t posi
       .WithHint("Known are @yearly, @monthly, @weekly, @daily and @hourly.");
 }
 
-// A date that no year has. Where either day field is enough, the day of the week makes up for it.
+// Refuses a date that no year has. When a match of either day field is enough, the day of the week
+// always matches some day.
 Status RequireThatItComes(const CronExpression& cron, const Token& day_of_month) {
   if (!cron.any_day_of_month && !cron.any_day_of_week) {
     return Ok();

@@ -8,7 +8,8 @@ namespace {
 
 constexpr std::chrono::minutes kLongestPause{30};
 constexpr std::chrono::minutes kStandbyGrace{2};
-// While somebody else holds the lock: for this very slot, or for anything else.
+// How soon to plan again while another node holds the lock: for this very slot, or for another
+// reason.
 constexpr std::chrono::minutes kLookAgainForDeath{5};
 constexpr std::chrono::minutes kLookAgainForLock{1};
 
@@ -23,7 +24,7 @@ const SlotRecord* RecordOf(const SlotRecords& records, ScheduleKind kind) {
   return found == records.end() ? nullptr : &found->second;
 }
 
-// FNV-1a: the same in every process and version, which std::hash is not.
+// FNV-1a. Unlike std::hash it gives the same value in every process and version.
 std::uint64_t Hash(std::string_view text) {
   std::uint64_t hash = 0xcbf29ce484222325U;
   for (const char c : text) {
@@ -36,7 +37,7 @@ Delay JitterOf(const PlannerInput& input, ScheduleKind kind, TimePoint slot, Del
   const Delay most = std::min<Delay>(input.settings->jitter, interval / 2);
   const std::uint64_t hash = Hash(
       fmt::format("{} {} {}", input.node, ScheduleKindName(kind), slot.time_since_epoch().count()));
-  // The low bits of FNV-1a are its weak ones.
+  // The low bits of FNV-1a are weak.
   return Delay((hash >> 16) % (static_cast<std::uint64_t>(most.count()) + 1));
 }
 
@@ -52,11 +53,11 @@ bool RoleFits(const PlannerInput& input) {
   return false;
 }
 
-// A slot that is due and not done with.
+// A slot that is due and not finished.
 struct DueSlot {
   SlotClaim claim;
   TimePoint ready;       // when this node may claim it
-  bool running = false;  // by the record; somebody is at it, or died
+  bool running = false;  // by the record; its node may have died since
 };
 
 std::optional<DueSlot> FindDue(const PlannerInput& input, ScheduleKind kind) {
@@ -86,8 +87,8 @@ std::optional<DueSlot> FindDue(const PlannerInput& input, ScheduleKind kind) {
   return MayClaim(record, due.claim) ? std::optional(due) : std::nullopt;
 }
 
-// Whether a full is under way or will be, so that a diff that is due now has no point. A full that
-// failed and rests is no reason.
+// Returns why a diff that is due now has no point: a full backup runs or is about to. A full that
+// failed and waits for its next attempt is not a reason.
 std::optional<std::string> ReasonToSkipDiff(const PlannerInput& input,
                                             const std::optional<DueSlot>& full) {
   if (input.lock == LockUse::kFullBackup) {
@@ -115,7 +116,7 @@ class Planner {
     if (RoleFits(input_)) {
       const auto full = FindDue(input_, ScheduleKind::kFull);
       auto diff = FindDue(input_, ScheduleKind::kDiff);
-      // The lock is taken and the record says who runs: the diff is being made.
+      // When the lock is held and the record says "running", this diff is being taken right now.
       const bool is_running = diff && diff->running && input_.lock == LockUse::kOther;
       const auto reason = ReasonToSkipDiff(input_, full);
       if (diff && reason && !is_running) {

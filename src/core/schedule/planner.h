@@ -1,18 +1,20 @@
-// The scheduler's decisions: from schedules, records and the state of the lock to what is to be
-// done now, and when to look again. Nothing here waits, reads a clock or talks to a store.
+// The scheduler's decisions as pure functions. From the schedules, the slot records and the state
+// of the lock they decide which backup to start now, and when to decide again. Nothing here waits,
+// reads a clock or talks to a store. A slot is one scheduled time of a schedule.
 //
 // The rules:
-//  - A slot is claimed once in the whole formation. Only the latest slot that is due counts, so
-//    that what was missed while no server was up is made up once.
-//  - Without any record, what was due before now is not run: a baseline is recorded instead.
-//  - A full that is due takes the place of a diff that is due; a diff that comes due while a full
-//    runs, scheduled or not, is skipped.
-//  - A slot that failed, or whose node died, is tried again after 1, 2, 4, ... 30 minutes, until
-//    the next slot of its kind is due.
-//  - Only a node whose role fits `backup_from` claims. With prefer-standby, a primary that has
-//    standbys leaves them two minutes.
-//  - Within the jitter, a slot is delayed by an amount of its own on every node; never by more than
-//    half of the time to the next slot, lest frequent slots overtake each other.
+//  - Each slot is claimed once in the whole formation (a primary and its standbys). Only the latest
+//    slot that is due counts. Several slots that were missed while no server was up are therefore
+//    made up by one backup.
+//  - When there is no record yet, slots before now are not made up. A baseline is recorded instead.
+//  - When a full and a diff are both due, only the full is taken. A diff that comes due while any
+//    full backup runs is skipped.
+//  - A slot whose backup failed, or whose node died, is tried again after 1, 2, 4, ... 30 minutes,
+//    until the next slot of its kind is due.
+//  - Only a node whose role matches `backup_from` claims slots. With prefer-standby, a primary that
+//    has standbys waits two minutes so that they can claim first.
+//  - Every node delays each slot by an amount of its own, at most by the jitter. The delay is at
+//    most half of the time to the next slot, so that frequent slots do not overtake each other.
 #pragma once
 
 #include <optional>
@@ -26,7 +28,7 @@
 namespace veza {
 
 enum class ScheduleKind { kFull, kDiff };
-// "full" or "diff": the key in SlotRecords.
+// Returns "full" or "diff", the key in SlotRecords.
 const char* ScheduleKindName(ScheduleKind kind);
 
 enum class LockUse { kFree, kFullBackup, kOther };
@@ -35,14 +37,14 @@ struct PlannerInput {
   const ScheduleSettings* settings = nullptr;
   std::string node;
   bool is_primary = true;
-  bool has_standbys = false;  // a primary's knowledge
-  // When the schedule was set or changed, so that what it would have done before is not made up.
-  // Default: it was there when the server started.
+  bool has_standbys = false;  // known on a primary only
+  // When the schedule was set or changed. Slots before that are not made up. The default stands for
+  // a schedule that was there when the server started.
   TimePoint full_since{};
   TimePoint diff_since{};
   SlotRecords records;
-  LockUse lock = LockUse::kFree;  // by somebody alive
-  std::string holder;             // of a lock that is not free
+  LockUse lock = LockUse::kFree;  // the holder is alive
+  std::string holder;             // the node that holds the lock
   TimePoint now{};
 };
 
@@ -55,34 +57,36 @@ struct SlotClaim {
 struct SkippedSlot {
   ScheduleKind kind = ScheduleKind::kDiff;
   TimePoint slot{};
-  std::string reason;  // why, for the log
+  std::string reason;  // for the log
 };
 
 struct SchedulePlan {
   std::optional<SlotClaim> start;
-  // For the log. Whoever runs the full that is the reason records them, see ClaimedWith().
+  // For the log only. The node that runs the full backup records them, see SkippedDiff().
   std::vector<SkippedSlot> skipped;
-  // Kinds to record a baseline for, at `now`.
+  // Kinds for which a baseline must be recorded, at `now`.
   std::vector<ScheduleKind> baselines;
-  // When to plan again, with fresh records, although nothing else happens. Nothing: never.
+  // When to plan again with fresh records, even if nothing else happens. Not set when there is no
+  // schedule.
   std::optional<TimePoint> look_again;
 };
 
 SchedulePlan PlanSchedule(const PlannerInput& input);
 
-// When a backup of this kind will be tried next, as far as one can know; for people.
+// When a backup of this kind will probably be tried next. For display.
 std::optional<TimePoint> NextRun(const PlannerInput& input, ScheduleKind kind);
 
-// Whether the slot may still be claimed, by somebody who holds the lock. `record`: of that kind,
-// null when there is none.
+// True when the slot may still be claimed. The caller must hold the lock. `record` is the record of
+// the slot's kind; null when there is none.
 bool MayClaim(const SlotRecord* record, const SlotClaim& claim);
 
-// What a full backup does to the diff schedule when it begins, and again when it ends, always with
-// the lock: the slot that came due and that is not done with is skipped. Nothing: there is none.
+// A full backup calls this when it begins and again when it ends, always holding the lock. Returns
+// the record that marks the latest due diff slot as skipped. Returns nothing when there is no such
+// slot, or when it is already finished.
 std::optional<SlotRecord> SkippedDiff(const ScheduleSettings& settings, const SlotRecords& records,
                                       TimePoint now);
 
-// How long a slot rests after so many attempts: 1, 2, 4, ... at most 30 minutes.
+// The pause after so many attempts: 1, 2, 4, ... and at most 30 minutes.
 std::chrono::minutes RetryPause(int attempts);
 
 }  // namespace veza

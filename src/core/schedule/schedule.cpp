@@ -3,7 +3,7 @@
 namespace veza {
 namespace {
 
-// More than any zone ever put its clocks back.
+// No time zone ever put its clocks back by more.
 constexpr std::chrono::hours kLongestRepeat{25};
 
 }  // namespace
@@ -13,9 +13,9 @@ Result<Schedule> Schedule::Parse(std::string_view text, const TimeZone& zone) {
   return Schedule(text, cron, zone);
 }
 
-// Instants never go back as the wall time goes on (time_zone.h), so both searches begin where the
-// wall shows too little, or too much, and go on until the instant fits. In the usual case that is
-// at once, after the clocks were put back it takes the repeated minutes.
+// A later local time is never an earlier instant (time_zone.h). Each search therefore begins at a
+// local time that is too early (or too late) and moves on until the instant fits. This usually
+// takes one step; after the clocks were put back it goes through the repeated minutes.
 
 TimePoint Schedule::NextAfter(TimePoint time) const {
   WallMinute wall = zone_.ToWall(time);

@@ -1,8 +1,8 @@
-// When a kind of backup is due: a cron expression in a time zone, as instants.
+// A schedule: a cron expression in a time zone. Tells the times at which a backup is due.
 //
-// Across daylight saving (time_zone.h has the rule): what falls into the hour that is skipped runs
-// once, at the first instant after it; what falls into the hour that comes twice runs once, in the
-// first. A schedule of every few minutes therefore rests for the second of the two.
+// Daylight saving time (the rule is in time_zone.h): a run in the hour that is skipped takes place
+// once, at the first instant after the gap. A run in the hour that comes twice takes place once, in
+// the first of the two. A schedule of every few minutes therefore pauses during the second.
 #pragma once
 
 #include <chrono>
@@ -19,10 +19,11 @@ namespace veza {
 
 class Schedule {
  public:
-  // The errors of ParseCron().
+  // Parses the expression. The errors are those of ParseCron().
   static Result<Schedule> Parse(std::string_view text, const TimeZone& zone);
 
-  // The first run after, and the latest run at or before an instant.
+  // NextAfter() returns the first run after `time`. LatestUpTo() returns the last run at or before
+  // it.
   TimePoint NextAfter(TimePoint time) const;
   TimePoint LatestUpTo(TimePoint time) const;
 
@@ -42,7 +43,7 @@ class Schedule {
 enum class BackupFrom { kPrimary, kStandby, kPreferStandby };
 
 struct ScheduleSettings {
-  std::optional<Schedule> full;  // nothing: never
+  std::optional<Schedule> full;  // not set: never
   std::optional<Schedule> diff;
   TimeZone zone;
   std::chrono::seconds jitter{300};

@@ -1,6 +1,6 @@
-// What a node knows of the schedules from one decision to the next: the settings and since when
-// they are in force, the records as last read, and the attempts that failed before they could be
-// recorded, because the repository could not be reached.
+// Keeps what a node knows about the schedules between two decisions: the settings and when they
+// took effect, the slot records as last read, and failed attempts that could not be recorded
+// because the repository was unreachable. Not thread-safe.
 #pragma once
 
 #include <map>
@@ -11,9 +11,9 @@
 
 namespace veza {
 
-// What the node itself knows at the time of a decision.
+// The state of this node at the time of a decision.
 struct NodeState {
-  std::string node;  // who we are
+  std::string node;  // this node's name
   bool is_primary = true;
   bool has_standbys = false;
   LockUse lock = LockUse::kFree;
@@ -23,30 +23,32 @@ struct NodeState {
 
 class ScheduleKeeper {
  public:
-  // A schedule that differs from the one before is in force from `now` on. The first one always
-  // was.
+  // Sets the settings. A schedule that differs from the one before takes effect at `now`. The first
+  // one counts as if it had always been in force.
   void SetSettings(ScheduleSettings settings, TimePoint now);
-  // Since when, and the same to be set; the default is: always.
+  // When the schedule of this kind took effect. The default means "always".
   TimePoint since(ScheduleKind kind) const;
   void SetSince(ScheduleKind kind, TimePoint time);
   bool HasSchedules() const { return settings_ && (settings_->full || settings_->diff); }
 
-  // The records as they are in the repository.
+  // Takes the records that were read from the repository.
   void Learn(SlotRecords records);
   bool knows_records() const { return records_.has_value(); }
 
-  // An attempt has failed. Counts only until Learn() shows that the slot went on without us.
+  // Remembers that an attempt failed. It is forgotten when Learn() shows that the slot was finished
+  // or that a later attempt began.
   void NoteFailure(const SlotClaim& claim, const std::string& node, const std::string& error,
                    TimePoint now);
 
-  // The records, and in place of those that are outdated by them, our own failures.
+  // Returns the records from the repository. A failure of ours that could not be recorded yet takes
+  // the place of its kind's record.
   SlotRecords Records() const;
 
-  // Both need settings and records.
+  // SetSettings() and Learn() must have been called before both.
   SchedulePlan Plan(const NodeState& state) const;
   std::optional<TimePoint> Next(const NodeState& state, ScheduleKind kind) const;
 
-  // True once for every slot: for the log.
+  // True the first time it is called for a slot, so that the slot is logged once.
   bool IsNews(const SkippedSlot& skipped);
 
  private:

@@ -1,6 +1,6 @@
-// What the repository remembers of the schedules: of each kind of backup the newest slot (a time of
-// its schedule) that some node claimed, kept in the lock object. So every node knows what the
-// others did, and a promoted standby what its primary did.
+// The records of the schedules in the repository. For each kind of backup the lock object holds the
+// newest slot (a scheduled time) that a node claimed. From it every node knows what the others did,
+// and a promoted standby knows what its primary did.
 #pragma once
 
 #include <map>
@@ -11,10 +11,10 @@
 namespace veza {
 
 enum class SlotState {
-  kNone,     // a baseline: what was due up to `slot` is nobody's business
-  kRunning,  // claimed; its node has died when the lock is not alive
+  kNone,     // a baseline: slots up to `slot` are not made up
+  kRunning,  // claimed; if nobody holds the lock, its node has died
   kSucceeded,
-  kFailed,  // to be tried again while no newer slot is due
+  kFailed,  // is tried again until a newer slot is due
   kSkipped,
 };
 
@@ -28,7 +28,7 @@ struct SlotRecord {
   TimePoint updated{};  // by the writer's clock
 };
 
-// Keys: "full", "diff".
+// The keys are "full" and "diff".
 using SlotRecords = std::map<std::string, SlotRecord>;
 
 }  // namespace veza

@@ -1,6 +1,6 @@
 #include "core/schedule/time_zone.h"
 
-// How Debian's library was built, and part of its ABI.
+// Debian builds the library with this macro, which changes its ABI.
 #define USE_OS_TZDB 1
 #include <date/tz.h>
 
@@ -25,11 +25,11 @@ Result<TimeZone> TimeZone::Find(std::string_view name) {
   if (EqualsIgnoringCase(name, found.name_)) {
     return found;
   }
-  // The library throws when it finds no data, or a damaged file.
+  // The library throws when it finds no data or a damaged file.
   try {
     for (const date::time_zone& zone : date::get_tzdb().zones) {
       if (EqualsIgnoringCase(zone.name(), name)) {
-        zone.get_info(date::sys_seconds{});  // reads the file, which happens at first use
+        zone.get_info(date::sys_seconds{});  // reads the file, as at every first use
         found.name_ = zone.name();
         found.zone_ = &zone;
         return found;

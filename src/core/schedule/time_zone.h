@@ -1,7 +1,7 @@
-// Time zones: between instants and the clock on the wall, by the zone data of the system (tzdata)
-// and Howard Hinnant's date library.
+// Converts between instants and local time, with the zone data of the system (tzdata) and Howard
+// Hinnant's date library.
 //
-// That library reads the compiled zone files up to the year 2037, after which a zone stays on its
+// The library reads the compiled zone files up to the year 2037. After that, a zone stays on its
 // standard time.
 #pragma once
 
@@ -18,30 +18,30 @@ class time_zone;
 
 namespace veza {
 
-// A value that may be copied and used in any thread.
+// A value type. May be copied, and used in any thread.
 class TimeZone {
  public:
-  // UTC, which needs no zone data.
+  // Makes UTC, which needs no zone data.
   TimeZone() = default;
 
-  // By its name in the IANA database, in any case. kInvalidArgument with a hint when there is no
-  // such zone, kNotFound when this machine has no zone data at all.
+  // Finds a zone by its name in the IANA database, in upper or lower case. kInvalidArgument with a
+  // hint when there is no such zone; kNotFound when this machine has no zone data.
   static Result<TimeZone> Find(std::string_view name);
 
-  // As the database spells it.
+  // The name as the database spells it.
   const std::string& name() const { return name_; }
 
-  // What the clock on the wall shows, its seconds cut off.
+  // Returns the local time, rounded down to a minute.
   WallMinute ToWall(TimePoint time) const;
 
-  // When the clock on the wall shows `wall`. A time that the zone skips is the first instant after
-  // the gap; of one that it has twice, the first counts. So a later wall time is never an earlier
-  // instant.
+  // Returns the instant of a local time. A local time that the zone skips gives the first instant
+  // after the gap. A local time that comes twice gives the first of the two. A later local time is
+  // therefore never an earlier instant.
   TimePoint ToInstant(WallMinute wall) const;
 
  private:
   std::string name_ = "UTC";
-  const date::time_zone* zone_ = nullptr;  // of the database, which is never freed; null: UTC
+  const date::time_zone* zone_ = nullptr;  // owned by the database, which is never freed; null: UTC
 };
 
 }  // namespace veza
