@@ -1,4 +1,4 @@
-// What a store uploads and where it delivers what it downloads.
+// The source of an upload (Body) and the destination of a download (Sink).
 #pragma once
 
 #include <atomic>
@@ -13,18 +13,18 @@
 
 namespace veza {
 
-// A source of bytes of known size that can be read again from the start, because a retried upload
-// must. Not thread-safe; one upload reads it at a time.
+// A source of bytes of known size. It can be read again from the start, because a retried upload
+// must do that. Not thread-safe: only one upload may read it at a time.
 class Body {
  public:
   virtual ~Body() = default;
   virtual std::uint64_t size() const = 0;
   virtual Status Rewind() = 0;
-  // Fills a part of `into` and returns how much; 0 only at the end.
+  // Fills the beginning of `into` and returns the number of bytes. 0 means the end.
   virtual Result<std::size_t> Read(MutableByteView into) = 0;
 };
 
-// A view of memory that the caller keeps alive.
+// Reads from memory, which must outlive it.
 class MemoryBody final : public Body {
  public:
   explicit MemoryBody(ByteView bytes) : bytes_(bytes) {}
@@ -40,7 +40,8 @@ class MemoryBody final : public Body {
   std::size_t position_ = 0;
 };
 
-// A view of memory, which the caller keeps alive and which is not empty, over and over again.
+// Reads the same memory over and over until `size` bytes were read. The memory must not be empty,
+// and must outlive this.
 class RepeatedBody final : public Body {
  public:
   RepeatedBody(ByteView bytes, std::uint64_t size) : bytes_(bytes), size_(size) {}
@@ -57,8 +58,8 @@ class RepeatedBody final : public Body {
   std::uint64_t position_ = 0;
 };
 
-// Another body, and how much of it is read, by whatever attempt: `moved` grows by each byte. Both
-// outlive it.
+// Reads another body and adds every byte read to `moved`, also those of repeated attempts. Both
+// must outlive this.
 class CountedBody final : public Body {
  public:
   CountedBody(Body& body, std::atomic<std::uint64_t>& moved) : body_(body), moved_(moved) {}
@@ -71,21 +72,23 @@ class CountedBody final : public Body {
   std::atomic<std::uint64_t>& moved_;
 };
 
-// A temporary file without a name in `directory`, so that a crash leaves nothing behind: O_TMPFILE,
-// or a name that is removed at once on a file system that does not know it (NFS).
+// Opens a temporary file without a name in `directory`, so that a crash leaves nothing behind. Uses
+// O_TMPFILE. On a file system without it (NFS), makes a file and removes its name at once.
 Result<UniqueFd> OpenUnnamedFile(const std::string& directory);
 
-// Bytes of a size that is not known beforehand: held in memory up to a limit, beyond it in an
-// unnamed temporary file in `directory` (O_TMPFILE: nothing is left behind by a crash). This is
-// what keeps memory bounded for a 1 GiB WAL segment or the manifest of a million files.
+// Bytes whose number is not known beforehand. They are held in memory up to a limit. Beyond it they
+// go to an unnamed temporary file in `directory`, of which a crash leaves nothing behind. This
+// bounds the memory for a WAL segment of 1 GiB or for the manifest of a million files. Not
+// thread-safe.
 class SpillBody final : public Body {
  public:
   SpillBody(std::string directory, std::size_t memory_limit);
 
   Status Append(ByteView bytes);
-  // So many bytes will be appended: where they fit, memory is taken once.
+  // Announces that so many bytes will be appended. If they fit, memory is allocated once.
   void Reserve(std::size_t bytes);
-  // Bytes put before everything appended so far; at most once, and held in memory.
+  // Puts bytes before everything that was appended. May be called once. These bytes are always held
+  // in memory.
   void SetPrefix(Bytes prefix) { prefix_ = std::move(prefix); }
   bool spilled() const { return fd_.valid(); }
 
@@ -105,7 +108,7 @@ class SpillBody final : public Body {
   std::uint64_t position_ = 0;
 };
 
-// Receives a download piece by piece, in order. An error stops the transfer and is returned by Get.
+// Receives a download piece by piece, in order. An error stops the transfer, and Get() returns it.
 using Sink = std::function<Status(ByteView)>;
 
 }  // namespace veza

@@ -39,20 +39,20 @@ Error AlwaysRefuses(const Store& store) {
       .WithHint(kHowToGoOn);
 }
 
-// Whether the condition may be what the store did not like.
+// True when the store may have refused the request because of the condition.
 bool MayBeOfCondition(const Error& error) {
   return !error.retryable && error.code != ErrorCode::kNoSpace &&
          error.code != ErrorCode::kCancelled;
 }
 
-// Asks for a byte: S3's answer to HEAD does not say why there is no object, and would take a second
-// request.
+// Reads one byte to see whether the object exists. HEAD would need a second request, because S3's
+// response to it does not say why there is no object.
 Result<bool> Exists(Store& store, std::string_view name) {
   const Status got = store.Get(name, {0, 1}, [](ByteView) { return Ok(); });
   if (!got && got.error().code == ErrorCode::kNotFound) {
     return false;
   }
-  // An empty object has no first byte. A store that was full leaves such ones.
+  // An empty object has no first byte. A store that was full may leave such objects.
   if (!got && got.error().code != ErrorCode::kInvalidArgument) {
     return got.error();
   }
@@ -81,7 +81,7 @@ class ProvenStore final : public ForwardingStore {
     if (proofs_->Holds(place_, environment_.clock->Steady())) {
       return Ok();
     }
-    // One trial at a time, for whose end the other writers wait.
+    // Only one trial runs at a time. Other writers wait for it.
     const std::lock_guard lock(trial_);
     if (proofs_->Holds(place_, environment_.clock->Steady())) {
       return Ok();
@@ -91,7 +91,8 @@ class ProvenStore final : public ForwardingStore {
     return Ok();
   }
 
-  // A store that overwrites is not remembered: when it was mended, archiving goes on by itself.
+  // A failed trial is not remembered, so that archiving resumes by itself when the store was
+  // repaired.
   Status Prove() {
     ASSIGN_OR_RETURN(const bool was_there, IsRefused());
     if (was_there) {
@@ -104,14 +105,15 @@ class ProvenStore final : public ForwardingStore {
     return Ok();
   }
 
-  // A store may refuse every condition with the same answer.
+  // Some stores refuse every condition with the response that stands for "exists".
   Status RequireProbe() {
     ASSIGN_OR_RETURN(const bool exists, Exists(inner(), probe_));
     return exists ? Ok() : Status(AlwaysRefuses(inner()));
   }
 
-  // Puts the probe on condition that there is none. What it holds is new each time, so that a write
-  // of ours whose answer was lost is told from one that was refused.
+  // Puts the probe on the condition that it does not exist. Returns whether the store refused
+  // because it exists. The content is new each time, so that a write of ours whose response was
+  // lost is not mistaken for a refusal.
   Result<bool> IsRefused() {
     std::array<std::uint8_t, 16> random{};
     environment_.random->Fill(random);
@@ -123,7 +125,7 @@ class ProvenStore final : public ForwardingStore {
     if (put.error().code == ErrorCode::kAlreadyExists) {
       return true;
     }
-    // The same without the condition tells what the store does not like.
+    // If the same write succeeds without the condition, the store refused the condition.
     if (MayBeOfCondition(put.error()) &&
         PutSmall(inner(), probe_, AsBytes(content), PutMode::kReplace)) {
       return RefusesCondition(inner(), put.error());

@@ -72,7 +72,7 @@ Result<std::optional<std::string>> ReadRegularFile(const std::string& path, std:
                ? Result<std::optional<std::string>>(nothing)
                : ErrnoError(errno, fmt::format("could not stat file \"{}\"", path));
   }
-  // What is none is not even opened: that alone does something to a device.
+  // Anything but a regular file is not even opened, because opening a device may have effects.
   const auto is_regular = [&info] { return S_ISREG(info.st_mode); };
   UniqueFd file;
   if (is_regular()) {
@@ -120,7 +120,7 @@ Result<std::string> ReadTextFile(const std::string& path) {
                        limits::kTextFile);
     }
   }
-  // Not through an iterator, which throws when the file cannot be read.
+  // istreambuf_iterator would throw when the file cannot be read.
   if (file.bad()) {
     return ErrnoError(errno, fmt::format("could not read file \"{}\"", path));
   }
@@ -134,7 +134,7 @@ Status ReplaceTextFile(const std::string& path, std::string_view content) {
     unlink(temporary.c_str());
     return error;
   };
-  // One of the same name can only be left over from a process that is gone.
+  // A file of this name can only be left over from a process that has ended.
   unlink(temporary.c_str());
   const UniqueFd file(
       open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));

@@ -1,4 +1,4 @@
-// Files of this machine: writing all at a place, and small files, read and replaced whole.
+// Functions for files of this machine.
 #pragma once
 
 #include <sys/types.h>
@@ -14,29 +14,30 @@
 
 namespace veza {
 
-// Goes on after short writes and signals. `file` names it in the error ("could not write <file>").
-// Thread-safe for places that do not overlap.
+// Writes all bytes at the offset, continuing after short writes and signals. `file` names the file
+// in the error ("could not write <file>"). Several threads may write to ranges that do not overlap.
 Status WriteAllAt(int fd, std::uint64_t offset, ByteView bytes, const std::string& file);
 
-// "a FIFO", for example, of what stat() says.
+// Names the kind of file in a mode from stat(), for example "a FIFO".
 const char* NameOfKind(mode_t mode);
 
-// Before a file of ours takes a name by rename(), or one that is left over under the name of a
-// temporary file is removed: that there is a regular file or nothing. Whatever else has the name (a
-// directory, a link to something, a FIFO, a socket, a device) is somebody's, and is not replaced:
-// kInvalidArgument. What `path` leads to is not looked at.
+// Checks that `path` is a regular file or does not exist. Call it before renaming a file to this
+// name, and before removing a left-over temporary file. Anything else with the name (a directory, a
+// symbolic link, a FIFO, a socket, a device) belongs to somebody else and must not be replaced:
+// kInvalidArgument. Does not follow a link at `path`.
 Status RequireReplaceableFile(const std::string& path);
 
-// At most `limit` bytes from the beginning of a file. Nothing when nothing has that name. An error
-// when it cannot be read, or is no regular file: whoever opens a FIFO as a file waits for ever. To
-// be used for every file in a directory into which somebody else may have written.
+// Reads at most `limit` bytes from the beginning of a file. Nothing when no file has that name. An
+// error when the file cannot be read, or is not a regular file: opening a FIFO would block for
+// ever. Use it for every file in a directory into which another account may have written.
 Result<std::optional<std::string>> ReadRegularFile(const std::string& path, std::size_t limit);
 
-// The content of a small file on this machine: no file counts as empty that could not be read.
+// Reads a small file (limits::kTextFile). A file that cannot be read is an error and never counts
+// as empty.
 Result<std::string> ReadTextFile(const std::string& path);
 
-// Replaces a file for readers who may come at any moment: they see the old content or the new.
-// Mode 0644. Durable.
+// Replaces a file atomically: a reader sees either the old content or the new. The file has mode
+// 0644 and is durable on success.
 Status ReplaceTextFile(const std::string& path, std::string_view content);
 
 }  // namespace veza

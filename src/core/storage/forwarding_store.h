@@ -1,4 +1,4 @@
-// A store that passes everything on: what a wrapper of a store derives from.
+// A store that forwards every call. Wrappers of a store derive from it.
 #pragma once
 
 #include <memory>

@@ -24,21 +24,22 @@ namespace veza {
 
 namespace {
 
-// Longer than any upload lasts: a younger temporary file may belong to a writer that is alive.
+// No upload lasts longer. A younger temporary file may belong to a writer that still runs.
 constexpr auto kStaleAge = std::chrono::hours(24);
-// A cache, not a register: beyond this it starts anew.
+// This is only a cache, so it is emptied when it is full.
 constexpr std::size_t kMostRemembered = 100'000;
 
 UniqueFd OpenToRead(int parent, const char* name) {
   return UniqueFd(openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
 }
 
-// Removes temporary files of crashed writers from a directory until something else turns up.
+// Removes temporary files of crashed writers from a directory. Stops at the first other entry.
 void RemoveStaleTemporaries(int parent, const char* directory) {
   UniqueFd fd = OpenToRead(parent, directory);
   struct stat changed {};
-  // The file system's idea of the present: something has just been removed from it. Where nothing
-  // has, it is earlier, and less is stale.
+  // The modification time of the directory stands for the present by the file system's clock,
+  // because an object has just been removed from it. If none was, this time is earlier, and fewer
+  // files count as stale.
   if (!fd.valid() || fstat(fd.get(), &changed) != 0) {
     return;
   }
@@ -62,8 +63,8 @@ void RemoveStaleTemporaries(int parent, const char* directory) {
   }
 }
 
-// The first entry on the way to `path` that is not root's: whoever owns it decides on what is
-// below.
+// Returns the first entry on the path to `path` that does not belong to root. Its owner controls
+// what lies below it.
 std::optional<struct stat> FirstOfAnother(const std::string& path) {
   for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
     struct stat info {};
@@ -79,8 +80,8 @@ std::optional<struct stat> FirstOfAnother(const std::string& path) {
   }
 }
 
-// Whoever owns the directory itself writes there. Where that is root, somebody else may decide on
-// the way to it, or on where root's own links on the way lead.
+// Returns the owner of the directory. If that is root, returns the owner of the first entry on the
+// path that belongs to another account, also along the path to which root's links lead.
 std::optional<struct stat> OwnerOf(const std::string& root) {
   struct stat info {};
   if (stat(root.c_str(), &info) == 0 && info.st_uid != 0) {
@@ -94,7 +95,7 @@ std::optional<struct stat> OwnerOf(const std::string& root) {
   return owner;
 }
 
-// Who has no account on this machine has no group either.
+// A user without an account on this machine gets the group nogroup.
 gid_t GroupOf(uid_t user) {
   constexpr gid_t kNoGroup = 65534;
   std::vector<char> buffer(1U << 14);
@@ -145,7 +146,7 @@ Result<UniqueFd> OpenDirectoryBelow(const std::string& root, std::string_view re
   return fd;
 }
 
-// The C library's functions would set the groups of all threads.
+// Uses system calls, because the C library's functions would set the groups of all threads.
 OwnersRights::OwnersRights(const std::string& root) {
   if (geteuid() != 0) {
     return;
@@ -156,7 +157,8 @@ OwnersRights::OwnersRights(const std::string& root) {
     return;
   }
   const gid_t group = GroupOf(owner->st_uid);
-  // Where this root may not change them (in a container), they are no more than its own.
+  // In a container, root may not be allowed to drop its groups. That gives no rights that it did
+  // not have.
   groups_.resize(static_cast<std::size_t>(count));
   if (getgroups(count, groups_.data()) == count) {
     [[maybe_unused]] const long set = syscall(SYS_setgroups, 0, nullptr);
@@ -170,7 +172,7 @@ OwnersRights::~OwnersRights() {
   if (taken_) {
     setfsuid(0);
     setfsgid(group_);
-    // As it was, so it can be again.
+    // This can only fail if the constructor's call failed, too.
     [[maybe_unused]] const long set = syscall(SYS_setgroups, groups_.size(), groups_.data());
   }
 }
@@ -178,7 +180,8 @@ OwnersRights::~OwnersRights() {
 void GiveToOwnerOf(int directory, int fd) {
   struct stat info {};
   if (geteuid() == 0 && fstat(directory, &info) == 0 && info.st_uid != 0) {
-    // Where it cannot be done (root of another machine), everything else is as good as before.
+    // This may fail (for example on NFS, with the root of another machine). Everything else still
+    // works.
     [[maybe_unused]] const int changed = fchown(fd, info.st_uid, info.st_gid);
   }
 }
@@ -250,7 +253,8 @@ Status LocalDirectories::MakeRoot() {
 Status LocalDirectories::MakeAbove(const std::string& parent, const std::string& path) {
   const bool made = mkdir(path.c_str(), 0700) == 0;
   if (!made && errno != EEXIST) {
-    // A directory that exists on a read-only or automounted parent may also fail in other ways.
+    // For a directory that exists, mkdir() may also fail with another error, on a read-only or
+    // automounted parent.
     const int error_number = errno;
     struct stat info {};
     if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
@@ -274,7 +278,8 @@ Result<UniqueFd> LocalDirectories::MakeBelow(int parent, const std::string& pare
   const int why_not = made || errno == EEXIST ? 0 : errno;
   UniqueFd fd(openat(parent, name.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
   struct stat info {};
-  // Whatever mkdir() says of one that is there, on a read-only file system for example.
+  // The result of mkdir() does not matter when the directory exists: on a read-only file system it
+  // fails.
   if (!fd.valid() || fstat(fd.get(), &info) != 0) {
     return ErrnoError(why_not != 0 ? why_not : errno,
                       fmt::format("could not create directory \"{}\"", path));
@@ -293,8 +298,8 @@ Result<UniqueFd> LocalDirectories::MakeBelow(int parent, const std::string& pare
   return fd;
 }
 
-// Another process may have made the directory and crash before its fsync: an object in it is
-// durable only when its name is, whoever made it.
+// An object is durable only when the name of its directory is. Another process may have made the
+// directory and may crash before its fsync. So the name is synced here in any case.
 Status LocalDirectories::MakeDurable(int fd, bool made, bool parent_is_ours,
                                      const std::function<Status()>& sync) {
   std::optional<Identity> identity;
@@ -309,7 +314,7 @@ Status LocalDirectories::MakeDurable(int fd, bool made, bool parent_is_ours,
     }
   }
   const Status synced = sync();
-  // What is above the root belongs to the operator and may not be readable to us.
+  // The directories above the root belong to the operator, and we may not be allowed to read them.
   if (!synced && (made || parent_is_ours)) {
     return synced.error();
   }

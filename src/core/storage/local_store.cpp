@@ -19,10 +19,10 @@ namespace veza {
 namespace {
 
 constexpr std::size_t kBufferSize = 256U << 10;
-// Objects at least this large are put out of the page cache once they are on disk: the cache is the
-// database's.
+// Objects of at least this size are dropped from the page cache once they are on disk, because the
+// database needs the cache.
 constexpr std::uint64_t kUncachedSize = 1U << 20;
-// How often a directory may vanish under a Put (somebody deletes its last object just then).
+// How often a directory may vanish during one Put, because another process deletes its last object.
 constexpr int kMaxVanishings = 100;
 
 std::string_view DirectoryOf(std::string_view name) {
@@ -34,7 +34,7 @@ std::string LastPartOf(std::string_view name) {
   return std::string(name.substr(name.rfind('/') + 1));
 }
 
-// A file under a temporary name, which its destructor removes.
+// A file under a temporary name. The destructor removes that name.
 class TemporaryFile {
  public:
   TemporaryFile() = default;
@@ -46,7 +46,7 @@ class TemporaryFile {
     }
   }
 
-  // `path` of the directory is for messages.
+  // `path` is the directory's path, for messages.
   static Result<TemporaryFile> Make(UniqueFd directory, const std::string& path, Random& random) {
     std::uint8_t unique[8];
     random.Fill(unique);
@@ -78,7 +78,7 @@ class TemporaryFile {
     return Ok();
   }
 
-  // Content on disk, with the time that the file system has given it; with `modified` in tests.
+  // Makes the content durable. The file keeps the time from the file system; tests set `modified`.
   Status Finish(std::uint64_t size, std::optional<TimePoint> modified) {
     const auto micros = modified.value_or(TimePoint{}).time_since_epoch().count();
     const timespec time{micros / 1'000'000, micros % 1'000'000 * 1000};
@@ -145,7 +145,7 @@ class LocalStore final : public Store {
     const std::string path = PathOf(name);
     struct stat info {};
     ASSIGN_OR_RETURN(const UniqueFd directory, FindObject(name, &info));
-    // It may have become a FIFO meanwhile: without O_NONBLOCK it would be waited for.
+    // It may have been replaced by a FIFO meanwhile, which would block without O_NONBLOCK.
     const UniqueFd fd(openat(directory.get(), LastPartOf(name).c_str(),
                              O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
     if (!fd.valid() || fstat(fd.get(), &info) != 0) {
@@ -170,7 +170,7 @@ class LocalStore final : public Store {
                       FromTimespec(info.st_mtim)};
   }
 
-  // What has the name and is no object goes, but a directory stays.
+  // Removes whatever has the name, except a directory.
   Status Delete(std::string_view name) override {
     const OwnersRights rights(root_);
     RETURN_IF_ERROR(Begin(name));
@@ -181,8 +181,9 @@ class LocalStore final : public Store {
     if (unlinkat(directory->get(), LastPartOf(name).c_str(), 0) != 0 && errno != ENOENT) {
       return errno == EISDIR ? Ok() : AccessError("remove", name, errno);
     }
-    // Also when it was gone already: whoever removed it may not have come as far as this. Without
-    // it a crash could bring back the summary of a backup whose packs are gone.
+    // The directory is synced even when the object was gone already, because the process that
+    // removed it may not have synced it yet. Otherwise a crash could bring back the summary of a
+    // backup whose packs are gone.
     const Status synced = SyncDirectory(directory->get(), PathOf(DirectoryOf(name)));
     if (!synced && synced.error().code != ErrorCode::kNotFound) {
       return synced.error();
@@ -216,17 +217,19 @@ class LocalStore final : public Store {
   }
 
  private:
-  // The present as the file system would write it into a file: on NFS by the server's clock, and so
-  // the same for all nodes.
+  // Returns the present by the file system's clock. On NFS that is the server's clock, the same for
+  // all nodes.
   Result<TimePoint> FileSystemTime() {
     const OwnersRights rights(root_);
     const UniqueFd fd(open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct stat info {};
-    // No new file: there may be no room for one, and it would stay behind after a crash.
+    // No new file is made for this: there may be no space for it, and a crash would leave it
+    // behind.
     if (fd.valid() && futimens(fd.get(), nullptr) == 0 && fstat(fd.get(), &info) == 0) {
       return FromTimespec(info.st_mtim);
     }
-    // There is nothing yet, or this account may only read, and neither locks nor deletes anything.
+    // The directory does not exist yet, or this account may only read. Such an account neither
+    // locks nor deletes anything.
     if (errno == ENOENT || errno == EACCES || errno == EPERM || errno == EROFS) {
       return environment_.clock->Now();
     }
@@ -244,7 +247,7 @@ class LocalStore final : public Store {
     RETURN_IF_ERROR(Fill(file, body, name));
     const std::string directory = PathOf(DirectoryOf(name));
     if (mode == PutMode::kReplace) {
-      // A link that has the name is replaced itself.
+      // If a symbolic link has the name, the link itself is replaced.
       if (renameat(file.directory(), file.name(), file.directory(), own_name.c_str()) != 0) {
         return errno == EISDIR
                    ? NotOurs(ErrorCode::kDataCorrupted, path, S_IFDIR)
@@ -255,7 +258,7 @@ class LocalStore final : public Store {
     if (linkat(file.directory(), file.name(), file.directory(), own_name.c_str(), 0) != 0) {
       const int error_number = errno;
       struct stat info {};
-      // NFS may do the link, lose the answer, and report EEXIST for the repeated request.
+      // NFS may link the file, lose the response, and report EEXIST for the repeated request.
       const bool linked = fstat(file.fd(), &info) == 0 && info.st_nlink == 2;
       if (!linked && error_number == EEXIST) {
         return Taken(name);
@@ -270,8 +273,8 @@ class LocalStore final : public Store {
         return ErrnoError(error_number, fmt::format("could not link file \"{}\"", path));
       }
     }
-    // If this fails, the object stays: another writer may have met it, made it durable, and
-    // acknowledged it.
+    // If this fails, the object stays, because another writer may already have found it, made it
+    // durable and acknowledged it.
     return SyncDirectory(file.directory(), directory);
   }
 
@@ -292,7 +295,7 @@ class LocalStore final : public Store {
     return WithAdvice(std::move(directory));
   }
 
-  // Something has the name, whatever it is.
+  // True when anything has the name.
   bool IsThere(std::string_view name) const {
     struct stat info {};
     const Result<UniqueFd> directory = OpenDirectoryOf(name);
@@ -300,7 +303,7 @@ class LocalStore final : public Store {
            fstatat(directory->get(), LastPartOf(name).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
   }
 
-  // The directory that the object is in.
+  // Opens the directory of the object.
   Result<UniqueFd> FindObject(std::string_view name, struct stat* info) const {
     ASSIGN_OR_RETURN(UniqueFd directory, OpenDirectoryOf(name));
     if (fstatat(directory.get(), LastPartOf(name).c_str(), info, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -310,8 +313,8 @@ class LocalStore final : public Store {
     return directory;
   }
 
-  // A directory of the name is no object, here as on S3. Anything else is damage: somebody has put
-  // it in the object's place.
+  // A directory of this name is not an object, as on S3. Anything else is damage: somebody has put
+  // it in the place of the object.
   Status RequireObject(std::string_view name, const struct stat& info) const {
     if (S_ISREG(info.st_mode)) {
       return Ok();
@@ -354,8 +357,8 @@ class LocalStore final : public Store {
     return result;
   }
 
-  // The other writer may not have come as far as its fsync yet, and our caller may acknowledge the
-  // object as stored after comparing it.
+  // Syncs the directory first. The other writer may not have done so yet, and our caller may
+  // acknowledge the object as stored after comparing it.
   Error Taken(std::string_view name) {
     const Result<UniqueFd> directory = directories_.Make(DirectoryOf(name));
     const Status durable = directory ? SyncDirectory(directory->get(), PathOf(DirectoryOf(name)))

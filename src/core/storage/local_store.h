@@ -1,15 +1,16 @@
-// A directory as an object store. Objects are files below `root`; an object is written under a
-// temporary name in the same directory, fsynced, and given its name by link(2), which never
-// overwrites (rename(2) for kReplace); then the directory is fsynced. Left-over temporary files
-// (".veza-tmp-…") are not objects and are never listed; those older than a day go with the last
-// object of their directory. A directory without objects is removed.
+// A directory as an object store. Objects are files below `root`. An object is written under a
+// temporary name in the same directory and fsynced. link(2), which never overwrites, gives it its
+// name (for kReplace: rename(2)). Then the directory is fsynced. Left-over temporary files
+// (".veza-tmp-…") are not objects and are never listed. Those older than a day are removed with the
+// last object of their directory. A directory without objects is removed.
 //
-// Now() and ObjectInfo::modified are by the clock of the file system: on NFS that of its server,
-// the same for all hosts, whatever their own say. Cluster file systems whose hosts stamp files
-// themselves (CephFS, GFS2, Lustre) need synchronised clocks. Now() sets the times of `root`; for
-// whoever may not do so it is the environment's clock. Local file operations have no deadline.
+// Now() and ObjectInfo::modified use the clock of the file system. On NFS that is the server's
+// clock, the same for all hosts. Cluster file systems whose hosts set file times themselves
+// (CephFS, GFS2, Lustre) need synchronised clocks. Now() sets the modification time of `root`. If
+// the process may not do that, Now() returns the environment's clock. Local file operations have no
+// deadline.
 //
-// Below `root` no symbolic link is followed, and a file system mounted there is entered.
+// Below `root` no symbolic link is followed. File systems mounted there are entered.
 //
 // | has the name of an object    | Head, Get      | Put kCreate    | Put kReplace   | Delete     |
 // |------------------------------|----------------|----------------|----------------|------------|
@@ -21,7 +22,7 @@
 // | link, FIFO, socket, device   | kFailedPrecondition | kFailedPrecondition | the same | an error|
 // | file                         | kNotFound           | kFailedPrecondition | nothing  | nothing |
 //
-// For listings see local_tree.h. What has a name that no object can have is left alone.
+// local_tree.h describes listings. Files whose name no object can have are left alone.
 #pragma once
 
 #include <memory>
@@ -31,8 +32,8 @@
 
 namespace veza {
 
-// `root` is absolute. It is created (0700) with its parents on first write, not here. `file_clock`
-// is for tests: it stands for the file system's and outlives the store.
+// `root` is an absolute path. It and its parents are created (mode 0700) at the first write, not
+// here. `file_clock` replaces the file system's clock in tests. It must outlive the store.
 Result<std::unique_ptr<Store>> MakeLocalStore(std::string root, Environment environment,
                                               const Clock* file_clock = nullptr);
 

@@ -26,7 +26,7 @@ EntryKind KindOf(mode_t mode) {
                          : EntryKind::kOther;
 }
 
-// The kind of an entry, or nothing when it has vanished. No link is followed.
+// Returns the kind of an entry, or nothing when it has vanished. Does not follow links.
 Result<std::optional<EntryKind>> KindOf(int directory, const std::string& path,
                                         const dirent& entry) {
   if (entry.d_type == DT_REG || entry.d_type == DT_DIR) {
@@ -42,7 +42,7 @@ Result<std::optional<EntryKind>> KindOf(int directory, const std::string& path,
   return ErrnoError(errno, fmt::format("could not stat file \"{}/{}\"", path, entry.d_name));
 }
 
-// What ForEachEntry's callback wants next.
+// The visitor returns whether to continue.
 enum class Next { kContinue, kStop };
 
 using EntryVisitor = std::function<Result<Next>(const char* name, EntryKind kind)>;
@@ -51,8 +51,8 @@ std::string PathOf(const std::string& root, std::string_view relative) {
   return relative.empty() ? root : fmt::format("{}/{}", root, relative);
 }
 
-// Every entry of directory `relative` below `root` that has a name that `is_wanted`, in no order. A
-// directory that does not exist has none.
+// Calls `each` for every entry of directory `relative` below `root` whose name `is_wanted`, in no
+// order. A directory that does not exist has no entries.
 Status ForEachEntryNamed(const std::string& root, std::string_view relative,
                          const Cancellation& cancellation, bool (*is_wanted)(const char* name),
                          const EntryVisitor& each) {
@@ -97,7 +97,7 @@ Status ForEachEntryNamed(const std::string& root, std::string_view relative,
   }
 }
 
-// Of those that can be part of an object's name.
+// The same for entries whose name can be a part of an object's name.
 Status ForEachEntry(const std::string& root, std::string_view relative,
                     const Cancellation& cancellation, const EntryVisitor& each) {
   return ForEachEntryNamed(
@@ -105,8 +105,8 @@ Status ForEachEntry(const std::string& root, std::string_view relative,
       [](const char* name) { return ValidateObjectName(name).has_value(); }, each);
 }
 
-// What has an object's name and is neither file nor directory. To leave it out of a listing would
-// hide what is behind a link, or what the object was.
+// The error for an entry that has an object's name and is neither a file nor a directory. A listing
+// without it would hide what a link leads to, or that an object was replaced.
 Error Refused(const std::string& path) {
   struct stat info {};
   return lstat(path.c_str(), &info) == 0
@@ -132,7 +132,7 @@ class Walk {
         each_(each),
         batch_(batch) {}
 
-  // `base` is empty or ends with '/'; only entries whose name begins with `filter` are of interest.
+  // `base` is empty or ends with '/'. Only entries whose name begins with `filter` are visited.
   Status Directory(const std::string& base, std::string_view filter) {
     std::string done;
     for (;;) {
@@ -153,25 +153,26 @@ class Walk {
   }
 
  private:
-  // Nothing below `name` (a directory if it ends with '/') comes after start_after_.
+  // True when neither `name` nor anything below it comes after start_after_. A name that ends with
+  // '/' is a directory.
   bool Skipped(const std::string& name) const {
     return name.ends_with('/') ? name < start_after_ && !start_after_.starts_with(name)
                                : name <= start_after_;
   }
 
-  // The smallest `batch_` keys of the directory after `done`, sorted. The key of a directory ends
-  // with '/', which puts "a-b" before "a/b" and that before "a0", as the order of the full names
-  // demands.
+  // Returns the smallest `batch_` keys of the directory after `done`, sorted. The key of a
+  // directory ends with '/'. This sorts "a-b" before "a/b" and "a/b" before "a0", which is the
+  // order of the full names.
   Result<std::vector<std::string>> NextKeys(const std::string& base, std::string_view filter,
                                             const std::string& done) {
-    std::vector<std::string> heap;  // the largest on top, to be thrown out first
+    std::vector<std::string> heap;  // the largest is on top and is dropped first
     const auto keep = [&](const char* name, EntryKind kind) -> Result<Next> {
       std::string key(name);
       if (kind == EntryKind::kDirectory) {
         key += '/';
       }
       if (!key.starts_with(filter) || key <= done || Skipped(base + key) ||
-          !ValidateObjectName(base + name)) {  // no object has a name this long
+          !ValidateObjectName(base + name)) {  // too long for an object's name
         return Next::kContinue;
       }
       if (kind == EntryKind::kOther) {
@@ -210,7 +211,7 @@ class Walk {
       }
       return ErrnoError(errno, fmt::format("could not stat file \"{}\"", path));
     }
-    if (KindOf(info.st_mode) != EntryKind::kFile) {  // since its directory was read
+    if (KindOf(info.st_mode) != EntryKind::kFile) {  // it was replaced since its directory was read
       return NotOurs(ErrorCode::kDataCorrupted, path, info.st_mode);
     }
     return each_(ObjectInfo{base + name, static_cast<std::uint64_t>(info.st_size),
@@ -222,7 +223,7 @@ class Walk {
   const Cancellation& cancellation_;
   const Store::ObjectVisitor& each_;
   std::size_t batch_;
-  UniqueFd directory_;  // of the last object that was visited
+  UniqueFd directory_;  // the directory of the last object visited
   std::string directory_base_;
 };
 
@@ -264,7 +265,7 @@ Status WalkTree(const std::string& root, std::string_view prefix, std::string_vi
   const std::size_t slash = prefix.rfind('/');
   std::string base;
   if (slash != std::string_view::npos) {
-    // A prefix that no name can have, "../" above all, has no objects.
+    // A prefix that no name can have has no objects. This matters most for "../".
     if (!ValidateObjectName(prefix.substr(0, slash))) {
       return Ok();
     }
@@ -276,7 +277,7 @@ Status WalkTree(const std::string& root, std::string_view prefix, std::string_vi
 
 Status WalkFragments(const std::string& root, const Cancellation& cancellation,
                      const Store::ObjectVisitor& each) {
-  std::vector<std::string> directories{""};  // empty, or ending with '/'
+  std::vector<std::string> directories{""};  // each is empty or ends with '/'
   while (!directories.empty()) {
     const std::string base = std::move(directories.back());
     directories.pop_back();
@@ -304,7 +305,7 @@ Status WalkFragments(const std::string& root, const Cancellation& cancellation,
     }
     for (const std::string& name : fragments) {
       struct stat info {};
-      // One that has become an object meanwhile is none.
+      // A temporary file that has become an object meanwhile is left out.
       if (fstatat(directory->get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
           S_ISREG(info.st_mode)) {
         RETURN_IF_ERROR(each(ObjectInfo{base + name, static_cast<std::uint64_t>(info.st_size),

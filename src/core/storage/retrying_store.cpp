@@ -8,7 +8,7 @@ namespace veza {
 
 namespace {
 
-// The pauses of one call. Full jitter: a crowd that failed together does not come back together.
+// The pauses of one call. Full jitter spreads the retries of many clients that failed together.
 class Attempts {
  public:
   Attempts(const Environment& environment, const RetryPolicy& policy)
@@ -19,7 +19,8 @@ class Attempts {
     made_ = 0;
   }
 
-  // How long to pause before the next attempt. Nothing: there will be none, `error` is the answer.
+  // Returns the pause before the next attempt. Nothing when there is no further attempt and `error`
+  // is the result.
   std::optional<std::chrono::milliseconds> NextPause(const Error& error) {
     if (!error.retryable || ++made_ >= policy_.max_attempts) {
       return std::nullopt;
@@ -88,7 +89,7 @@ class RetryingStore final : public Store {
       }
       Status got = inner_->Get(name, rest, counting);
       if (!got && sink_failed) {
-        got.error().retryable = false;  // whatever the sink says: it has the piece, or half of it
+        got.error().retryable = false;  // the sink may have taken a part of the piece
       } else if (!got && delivered > 0 && got.error().code == ErrorCode::kInvalidArgument) {
         return RequireEnd(name, rest.offset, got.error());
       }
@@ -116,7 +117,7 @@ class RetryingStore final : public Store {
     std::uint64_t visited_names = 0;
     bool visitor_failed = false;
     const auto attempt = [&]() -> Status {
-      const std::string from = last;  // the inner store holds a view of it while `last` moves on
+      const std::string from = last;  // `last` changes while the inner store uses it
       Status listed = inner_->List(prefix, from, [&](const ObjectInfo& object) -> Status {
         Status visited = each(object);
         visitor_failed = !visited;
@@ -154,7 +155,8 @@ class RetryingStore final : public Store {
   Status RemoveFragment(std::string_view name) override { return inner_->RemoveFragment(name); }
 
  private:
-  // `delivered` counts what an attempt has brought, when it brings it bit by bit.
+  // `delivered` counts what the attempts have delivered so far, for operations that deliver in
+  // pieces.
   template <typename Attempt>
   Status Retry(std::string_view operation, std::string_view name, Attempt attempt,
                const std::uint64_t* delivered = nullptr) {
@@ -181,7 +183,7 @@ class RetryingStore final : public Store {
     }
   }
 
-  // A connection may be lost behind the last byte: then nothing is left to be resumed.
+  // A connection may be lost after the last byte. Then there is nothing left to resume.
   Status RequireEnd(std::string_view name, std::uint64_t offset, const Error& outside) {
     ASSIGN_OR_RETURN(const ObjectInfo info, inner_->Head(name));
     if (info.size != offset) {
@@ -190,7 +192,7 @@ class RetryingStore final : public Store {
     return Ok();
   }
 
-  // An attempt of ours whose answer was lost may be what took the name.
+  // An earlier attempt of ours, whose response was lost, may have written the object.
   Status RequireOwnWrite(std::string_view name, Body& body, const Error& taken) {
     RETURN_IF_ERROR(body.Rewind());
     std::uint64_t compared = 0;

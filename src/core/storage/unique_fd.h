@@ -1,5 +1,5 @@
-// Owns a file descriptor and closes it. For descriptors whose close() has nothing to report: those
-// opened for reading, and those fsynced already.
+// Owns a file descriptor and closes it. Errors of close() are ignored, so use it for descriptors
+// that were opened for reading, or that were fsynced.
 #pragma once
 
 #include <unistd.h>
