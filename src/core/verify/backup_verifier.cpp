@@ -31,7 +31,7 @@ Status BackupVerifier::VerifyDiff(const BackupSummary& diff) {
   return Ok();
 }
 
-// Its packs are what the diff needs of it.
+// Lists the packs of the full, because the diff needs them.
 Status BackupVerifier::ListUnusableFull(const std::string& label) {
   if (!full_->stored.empty()) {
     return Ok();

@@ -17,28 +17,31 @@
 
 namespace veza {
 
-// What is known of a full backup when its diffs come. Shared with the threads that open its packs.
+// What is known about a full backup when its diffs are verified. Shared with the threads that open
+// its packs.
 struct FullContents {
   std::map<std::uint32_t, std::uint64_t> stored;  // packs in the store, and their sizes
   std::map<std::uint32_t, PackRecord> packs;      // as its manifest says
   ExtentIndex extents;
-  bool manifest_read = false;  // otherwise the last two are not whole
+  bool manifest_read = false;  // if not, `packs` and `extents` are incomplete
 
   std::mutex mutex;
   std::map<std::uint32_t, std::string> damaged;  // packs that could not be opened, and why
 };
 
-// First the full, then its diffs, then Finish(). When the full itself is not there, only diffs.
+// Call VerifyFull() first, then VerifyDiff() for each diff, then Finish(). When the full itself
+// does not exist, call only the last two. Not thread-safe.
 class BackupVerifier {
  public:
-  // `keep_index`: diffs will follow.
+  // Set `keep_index` when diffs will follow.
   BackupVerifier(VerifySession& session, bool keep_index)
       : session_(session), keep_index_(keep_index) {}
 
   Status VerifyFull(const BackupSummary& full);
   Status VerifyDiff(const BackupSummary& diff);
 
-  // Waits for what is being opened, and names the diffs that damaged packs of the full belong to.
+  // Waits until all packs were opened. Then reports damaged packs of the full as problems of
+  // the diffs that refer to them.
   Status Finish();
 
  private:
@@ -52,7 +55,7 @@ class BackupVerifier {
 
   VerifySession& session_;
   const bool keep_index_;
-  // Shared with jobs, which may outlive this after an error.
+  // Shared with the jobs, which may outlive this object after an error.
   const std::shared_ptr<FullContents> full_ = std::make_shared<FullContents>();
   std::optional<BackupSummary> full_summary_;
   std::vector<ReferringDiff> diffs_;

@@ -34,7 +34,7 @@ std::string WithSegment(const std::string& path, std::uint32_t segment) {
   return segment == 0 ? path : fmt::format("{}.{}", path, segment);
 }
 
-// Without ".<segment>".
+// Removes ".<segment>" from a path.
 std::string_view WithoutSegment(std::string_view path, std::uint32_t segment) {
   return segment == 0 ? path : path.substr(0, path.rfind('.'));
 }
@@ -43,7 +43,7 @@ bool IsMap(std::string_view path, std::uint32_t segment) {
   return WithoutSegment(path, segment).ends_with(kMapSuffix);
 }
 
-// No descriptor when the file is not there.
+// Returns an invalid descriptor when the file does not exist.
 Result<UniqueFd> OpenIfThere(const std::string& path) {
   UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (!file.valid() && errno != ENOENT) {
@@ -60,7 +60,7 @@ Result<std::uint64_t> SizeOf(int file, const std::string& path) {
   return static_cast<std::uint64_t>(info.st_size);
 }
 
-// The map of one relation, a page of it at a time.
+// Reads the visibility map of one relation, one page at a time.
 class VisibilityMap {
  public:
   VisibilityMap(std::string path, const DataFilesOptions& options)
@@ -70,7 +70,7 @@ class VisibilityMap {
     return std::uint64_t{options_.block_size - kMapHeader} * kBlocksPerMapByte;
   }
 
-  // Where there is no map, or a shorter one, no bit is set.
+  // A bit that the map file does not contain counts as not set.
   Result<bool> IsAllVisible(std::uint64_t block) {
     const std::uint64_t number = block / blocks_per_page();
     if (number_ != number) {
@@ -131,7 +131,7 @@ class Report {
   DataFilesReport total_;
 };
 
-// Goes through a file of a relation, of whatever fork.
+// Checks one file of a relation, of any fork.
 class FileCheck {
  public:
   FileCheck(const DataFilesOptions& options, const Environment& environment,
@@ -190,7 +190,7 @@ class FileCheck {
   }
 
  private:
-  // As mdnblocks() counts: the first file that is not full is the last.
+  // Counts as mdnblocks() does: the first file that is not full is the last one.
   Result<std::uint64_t> BlocksOfRelation() const {
     std::uint64_t blocks = 0;
     for (std::uint32_t segment = 0;; ++segment) {
@@ -228,14 +228,15 @@ class FileCheck {
     }
   }
 
-  // As PageIsVerifiedExtended().
+  // The same check as in PageIsVerifiedExtended().
   bool IsSound(const std::uint8_t* page, std::uint32_t block) const {
     return PageIsNew(page)
                ? IsAllZero({page, options_.block_size})
                : StoredPageChecksum(page) == ComputePageChecksum(page, options_.block_size, block);
   }
 
-  // What the relation has is looked at with its pages.
+  // Checks only bits past the end of the relation. The others are checked with the relation's
+  // pages.
   void CheckMapPage(const std::uint8_t* page, std::uint64_t number) {
     const std::uint64_t bytes = options_.block_size - kMapHeader;
     const std::uint64_t first = number * bytes * kBlocksPerMapByte;
@@ -263,8 +264,8 @@ class FileCheck {
   const DirectoryEntry& file_;
   const std::uint64_t first_block_;
   const bool is_map_;
-  std::string relation_;         // path of the relation's main fork, for people
-  std::string relation_source_;  // and to open
+  std::string relation_;         // path of the relation's main fork, for messages
+  std::string relation_source_;  // the same, to open it
   std::uint64_t relation_blocks_ = 0;
   DataFilesReport report_;
 };

@@ -6,10 +6,10 @@ namespace veza {
 
 namespace {
 
-// No pack of at most 32 MiB holds as many frames of at least 36 bytes.
+// A pack has at most 32 MiB, and a frame at least 36 bytes. No pack can hold as many frames.
 constexpr std::uint32_t kMostFrames = 1U << 20;
 
-// Never 0, which stands for none.
+// Never returns 0, which stands for "no extent".
 std::uint64_t Fingerprint(const Extent& extent) {
   const std::uint64_t lengths = std::uint64_t{extent.length} << 32 | extent.stored;
   std::uint64_t mixed = LoadLittleEndian<std::uint64_t>(extent.digest.data());

@@ -1,5 +1,5 @@
-// Where a full backup's manifest says that its extents are: what diffs say of them is compared with
-// it, so that each pack needs to be opened but once, however many diffs refer to it.
+// The places of a full backup's extents, from its manifest. The references of diffs are compared
+// with it. Each pack must therefore be opened only once, even when many diffs refer to it.
 #pragma once
 
 #include <cstdint>
@@ -10,16 +10,16 @@
 
 namespace veza {
 
-// 8 bytes of memory for each extent. Not thread-safe.
+// Needs 8 bytes of memory for each extent. Not thread-safe.
 class ExtentIndex {
  public:
   void Add(const Extent& extent);
-  // Whether an extent was added with this place, these lengths and this digest. Another one is
-  // taken for it once in 2^64 times.
+  // True when an extent with this place, these lengths and this digest was added. The probability
+  // of a wrong match is 2^-64.
   bool Contains(const Extent& extent) const;
 
  private:
-  std::unordered_map<std::uint32_t, std::vector<std::uint64_t>> fingerprints_;  // by pack, frame
+  std::unordered_map<std::uint32_t, std::vector<std::uint64_t>> fingerprints_;  // by pack and frame
 };
 
 }  // namespace veza

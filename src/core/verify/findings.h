@@ -1,4 +1,4 @@
-// What a verification has found to be wrong.
+// Collects what a verification has found.
 #pragma once
 
 #include <cstdint>
@@ -13,22 +13,23 @@ namespace veza {
 
 struct VerifyProblem {
   std::string object;
-  std::string backup{};  // the label of the one that needs the object; may be empty
+  std::string backup{};  // label of the backup that needs the object; may be empty
   std::string message{};
   bool operator==(const VerifyProblem&) const = default;
 };
 
-// More than these are only counted: a repository that lost everything must not cost all memory.
+// At most this many problems, and this many orphans, are kept. Others are only counted, so that
+// memory is bounded even when a repository has lost everything.
 inline constexpr std::size_t kMostFindings = 1000;
 
 // Thread-safe.
 class Findings {
  public:
-  // Once, however often it is found.
+  // Adds a problem. The same problem is added only once.
   void AddProblem(VerifyProblem problem);
   void AddOrphan(std::string object);
 
-  // The backup was deleted while it was verified, and its objects with it.
+  // Drops the problems of a backup that was deleted while it was verified.
   void Forget(const std::string& label);
   bool HasProblems(const std::string& label) const;
 
@@ -40,7 +41,7 @@ class Findings {
  private:
   mutable std::mutex mutex_;
   std::vector<VerifyProblem> problems_;
-  std::map<std::string, std::uint64_t> counts_;  // of problems, by backup
+  std::map<std::string, std::uint64_t> counts_;  // number of problems by backup
   std::vector<std::string> orphans_;
   std::uint64_t orphan_count_ = 0;
 };

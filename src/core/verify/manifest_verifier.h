@@ -1,4 +1,4 @@
-// Verifies one backup: its manifest, and the packs that this names.
+// Verifies one backup: its manifest, and the packs that the manifest names.
 #pragma once
 
 #include <cstdint>
@@ -20,23 +20,23 @@ struct FullContents;
 
 class ManifestVerifier {
  public:
-  // `full`: what is found out of a full backup goes there, and what a diff refers to is there.
-  // `keep_index`: its extents go there, too.
+  // `full`: for a full backup, receives what is found out about it. For a diff, it must hold what
+  // was found out about its full. `keep_index`: also store the full's extents there.
   ManifestVerifier(VerifySession& session, const BackupSummary& backup,
                    std::shared_ptr<FullContents> full, bool keep_index);
 
-  // Returns when the manifest is read; packs may still be being opened.
+  // Returns when the manifest was read. Other threads may still be opening packs.
   Status Run();
 
-  // Of a diff: packs of the full that it refers to.
+  // For a diff: the packs of the full that it refers to.
   const std::set<std::uint32_t>& packs_of_full() const { return packs_of_full_; }
 
  private:
-  // A pack of which the manifest has told something.
+  // A pack that the manifest has mentioned so far.
   struct OpenPack {
     PackRecord record;
     std::vector<Extent> extents;
-    bool announced = false;  // its own record was read
+    bool announced = false;  // the pack's own record was read
     bool complete() const { return announced && extents.size() == record.frames; }
   };
 
@@ -47,7 +47,7 @@ class ManifestVerifier {
   void TakeReference(const Extent& extent);
   void CheckPackOfFull(std::uint32_t number);
   Status OpenWhenComplete(std::uint32_t number);
-  // Whether the store has the pack with its size; a problem when not.
+  // True when the store has the pack with the right size. Otherwise adds a problem.
   bool IsStored(const std::map<std::uint32_t, std::uint64_t>& stored, const std::string& name,
                 const PackRecord& record);
   void AddProblem(const std::string& object, std::string message);
@@ -61,11 +61,11 @@ class ManifestVerifier {
 
   std::map<std::uint32_t, std::uint64_t> stored_;  // packs in the store, and their sizes
   std::optional<std::uint64_t> stored_manifest_;
-  std::set<std::uint32_t> unnamed_;  // of the packs in the store, those the manifest did not name
+  std::set<std::uint32_t> unnamed_;  // packs in the store that the manifest has not named
   std::map<std::uint32_t, OpenPack> packs_;
   std::map<std::uint32_t, PackRecord> records_of_full_;
   std::set<std::uint32_t> packs_of_full_;
-  std::uint64_t strange_references_ = 0;  // to extents that the full does not have
+  std::uint64_t strange_references_ = 0;  // references to extents that the full does not have
 };
 
 }  // namespace veza

@@ -1,4 +1,4 @@
-// Finds objects in a repository that belong to nothing.
+// Finds objects in a repository that nothing refers to (orphans).
 #pragma once
 
 #include <set>
@@ -9,10 +9,11 @@
 
 namespace veza {
 
-// Looks for temporary files of writes that were cut off more than an hour ago, and at every object
-// outside of `backup/<label>/`: what has no name that FORMAT.md knows, keys
-// and WAL of nobody, and pins of backups that are not there. What is below a label is either a
-// backup's, and its manifest tells, or retention's to remove. Probes are left alone.
+// Adds these to the session's orphans: temporary files of writes that were interrupted more than an
+// hour ago; and, outside of `backup/<label>/`, objects whose names FORMAT.md does not define, keys
+// and WAL that belong to no known system, and pins of backups that do not exist. Objects below a
+// label are not examined here: ManifestVerifier examines those of a backup, and retention removes
+// the others. Probes are ignored.
 Status FindOrphans(VerifySession& session);
 
 }  // namespace veza

@@ -6,7 +6,7 @@ namespace veza {
 
 namespace {
 
-// Objects waiting for a thread; the manifests are not read further ahead than this.
+// The most objects that wait for a thread. This limits how far ahead manifests are read.
 constexpr std::size_t kQueueLimit = 16;
 
 }  // namespace
@@ -50,10 +50,11 @@ bool VerifySession::IsDamage(const Error& error, const std::string& object) cons
     case ErrorCode::kDataCorrupted:
     case ErrorCode::kUnsupported:
     case ErrorCode::kWrongKey:
-    case ErrorCode::kIo:  // a disk that cannot read this file
+    case ErrorCode::kIo:  // for example a disk that cannot read this file
       return true;
     case ErrorCode::kPermissionDenied: {
-      // Either the object is not encrypted although it should be, or the store refuses: ask again.
+      // Either the object is not encrypted although it should be (damage), or the store refuses
+      // access. Reading one byte tells them apart.
       const Status again =
           repository_.store().Get(object, {0, 1}, [](ByteView) -> Status { return Ok(); });
       return again || again.error().code != ErrorCode::kPermissionDenied;

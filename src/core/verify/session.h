@@ -1,4 +1,4 @@
-// What the parts of a verification share.
+// The state that the parts of a verification share.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@
 
 namespace veza {
 
-// An object to be opened by one of the threads. Errors that it returns end the verification.
+// A job for one of the threads: it opens an object. An error that it returns ends the verification.
 using VerifyJob = std::function<Status(PackReader& reader)>;
 
 class VerifySession {
@@ -24,7 +24,7 @@ class VerifySession {
   VerifySession(const Repository& repository, const VerifyOptions& options,
                 VerifyProgress& progress);
 
-  // Once, before the first Push().
+  // Starts the threads. Call it once, before the first Push().
   Status Start(int jobs);
 
   const Repository& repository() const { return repository_; }
@@ -36,12 +36,13 @@ class VerifySession {
   Status Push(VerifyJob job) { return queue_.Push(std::move(job)); }
   Status WaitUntilIdle() { return queue_.WaitUntilIdle(); }
 
-  // Called before an object of so many bytes is read: a transfer that has begun is not slowed down,
-  // because servers close those.
+  // Applies the rate limit. Call it before reading an object of so many bytes. A transfer is not
+  // slowed down once it has begun, because servers close slow connections.
   void BeforeReading(std::uint64_t bytes) { limiter_.Pass(bytes); }
 
-  // Takes an error, met on reading the object, for a problem of these backups (none: of no
-  // backup), unless it is one of the environment, which is returned.
+  // Judges an error from reading the object. Damage becomes a problem of these backups (or of no
+  // backup, when `labels` is empty), and the result is a success. An error of the environment is
+  // returned.
   Status Judge(const Status& status, const std::string& object,
                const std::vector<std::string>& labels);
 

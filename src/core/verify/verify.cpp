@@ -23,7 +23,7 @@ namespace veza {
 
 namespace {
 
-// Segments and history files by system.
+// Names of segments and history files, with their system identifier.
 using MissingWal = std::set<std::pair<std::uint64_t, std::string>>;
 
 class Verification {
@@ -61,7 +61,7 @@ class Verification {
 
   Status ChooseBackups() {
     ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository_));
-    // A full right before its diffs, which are verified with it.
+    // This order puts each full right before its diffs, which are verified with it.
     std::ranges::sort(catalog.backups, {}, &BackupSummary::label);
     std::set<std::string> wanted;
     for (const std::string& label : options_.labels) {
@@ -87,7 +87,7 @@ class Verification {
     }
     for (const std::string& label : options_.labels) {
       if (!seen.contains(label)) {
-        // For the error, which says what there is.
+        // Fails, with an error that lists the existing backups.
         RETURN_IF_ERROR(ReadBackup(repository_, label));
       }
     }
@@ -103,7 +103,7 @@ class Verification {
     return Ok();
   }
 
-  // All its bytes may be as they were written, and yet not be what the server had.
+  // Reports a backup whose bytes may be as written, and still not be what the server had.
   void NameDoubt(const BackupSummary& backup) {
     const std::string doubt = WhyDoubtful(backup, backups_);
     if (!doubt.empty()) {
@@ -153,8 +153,8 @@ class Verification {
     return Ok();
   }
 
-  // An archiver or retention may be at work: what is missing is looked for again a little later,
-  // from where the backups that there are then need it.
+  // An archiver or retention may be at work. What is missing is therefore looked for again a little
+  // later, for the backups that exist then.
   Status CheckWindows() {
     ASSIGN_OR_RETURN(const MissingWal first, FindMissingWal(backups_));
     RETURN_IF_ERROR(wal_.CheckLevel(backups_));
@@ -195,7 +195,7 @@ class Verification {
     return missing;
   }
 
-  // From which on WAL is kept.
+  // Returns the oldest backup from which retention keeps all WAL.
   Result<BackupSummary> OldestWithWal(std::uint64_t system, const BackupCatalog& catalog,
                                       const BackupSummary& newest) const {
     ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system));
@@ -205,7 +205,7 @@ class Verification {
         .value_or(newest);
   }
 
-  // What retention has deleted meanwhile is not missing.
+  // Backups that retention has deleted meanwhile have no problems.
   Status ForgetDeleted() {
     std::vector<BackupSummary> left;
     for (BackupSummary& backup : backups_) {
@@ -250,7 +250,7 @@ class Verification {
   VerifyProgress& progress_;
   std::vector<BackupSummary> backups_;  // by label
   std::vector<std::string> broken_;     // labels
-  // Jobs of the session use it.
+  // Declared before session_, so that it outlives the session's jobs, which use it.
   WalVerifier wal_{session_};
   VerifySession session_;
 };
@@ -260,7 +260,8 @@ class Verification {
 Result<VerifyReport> VerifyRepository(const Repository& repository, const VerifyOptions& options,
                                       VerifyProgress& progress) {
   Result<VerifyReport> report = Verification(repository, options, progress).Run();
-  // What is away has no objects: of that neither "nothing is wrong" nor "missing" may be said.
+  // A repository that is away (for example, not mounted) looks empty. Neither "passed" nor
+  // "missing" would then be true.
   if (!repository.identities().empty() && (report || report.error().code == ErrorCode::kNotFound ||
                                            report.error().code == ErrorCode::kDataCorrupted)) {
     RETURN_IF_ERROR(

@@ -55,7 +55,9 @@ Status WalVerifier::JudgeHistory(const Error& error, std::uint64_t system_identi
   return session_.Judge(error, object, {});
 }
 
-// On each timeline, up to the segment in which the next one begins: that, the next one has, too.
+// Returns the segments that recovery reads after the backup, on each timeline of its way. A
+// timeline ends before the segment in which the next one begins, because the next timeline has that
+// segment, too.
 Result<std::vector<WalVerifier::Stretch>> WalVerifier::WayFrom(const WalArchive& archive,
                                                                const BackupSummary& backup) {
   const std::uint64_t size = backup.wal_segment_size;
@@ -69,7 +71,7 @@ Result<std::vector<WalVerifier::Stretch>> WalVerifier::WayFrom(const WalArchive&
   TimelineHistory history{backup.timeline, {}};
   const Result<TimelineHistory> read = ReadTimelineHistory(archive, newest);
   if (!read) {
-    // Then nobody knows the way.
+    // Without the history file the way is unknown.
     RETURN_IF_ERROR(JudgeHistory(read.error(), backup.system_identifier, newest));
     return std::vector<Stretch>();
   }
@@ -87,7 +89,7 @@ Result<std::vector<WalVerifier::Stretch>> WalVerifier::WayFrom(const WalArchive&
     }
   }
   way.push_back({history.timeline, from, ends[history.timeline]});
-  // The archive ends where nothing follows: a new timeline may not have come further than its
+  // Drops timelines without WAL at the end of the way. A new timeline may have archived only its
   // history file.
   while (!way.empty() && ends[way.back().timeline] <= way.back().first) {
     way.pop_back();
@@ -95,7 +97,7 @@ Result<std::vector<WalVerifier::Stretch>> WalVerifier::WayFrom(const WalArchive&
   if (!way.empty()) {
     way.back().last = std::min(way.back().last, ends[way.back().timeline]);
   }
-  // Until here, `last` was the first segment behind.
+  // Up to here, `last` was the first segment after the stretch.
   std::erase_if(way, [](const Stretch& stretch) { return stretch.last <= stretch.first; });
   for (Stretch& stretch : way) {
     --stretch.last;
@@ -121,8 +123,7 @@ Result<std::vector<std::string>> WalVerifier::MissingAfter(const BackupSummary& 
   return missing;
 }
 
-// More of them than a reader takes in are a problem of the archive, and no reason not to look at
-// the rest of it.
+// Too many gap records are a problem of the archive. The rest of the archive is still verified.
 Status WalVerifier::JudgeGapRecords(const Error& error, std::uint64_t system_identifier) {
   if (error.code != ErrorCode::kDataCorrupted) {
     return error;
@@ -194,7 +195,7 @@ Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::
   }
   for (const auto& [object, size, modified] : *listed) {
     if (object.ends_with(".minimal")) {
-      continue;  // of a segment that is there (CheckLevel)
+      continue;  // its segment exists; see CheckLevel()
     }
     const Result<WalGap> gap = ReadGap(repository, object);
     if (!gap) {
@@ -202,7 +203,7 @@ Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::
       continue;
     }
     if (gap->minimal) {
-      continue;  // a segment that is there
+      continue;  // its segment exists
     }
     std::erase_if(segments, [&](const std::string& segment) {
       const SegmentNumber number = SegmentNumberOf(segment, segment_size);
@@ -253,7 +254,7 @@ Status WalVerifier::ForEachWanted(const Identity& system, bool only_of_backups,
         const std::string file = BaseName(object.name);
         const Result<std::string> name = WalObjectName(system.system_identifier, file);
         if (!name || *name != object.name) {
-          return Ok();  // not WAL
+          return Ok();  // not a WAL object
         }
         std::vector<std::string> labels = LabelsOf(system, file);
         return only_of_backups && labels.empty() ? Ok() : visit(object, std::move(labels));
@@ -297,7 +298,7 @@ Status WalVerifier::Open(const ObjectInfo& object, const Identity& system,
     return opener.Feed(piece);
   });
   if (!read && read.error().code == ErrorCode::kNotFound) {
-    return Ok();  // deleted by retention since it was listed; what is needed is checked elsewhere
+    return Ok();  // retention deleted it since the listing; Missing() checks what is needed
   }
   if (read) {
     read = opener.Finish();

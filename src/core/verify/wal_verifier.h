@@ -1,5 +1,5 @@
-// Verifies the WAL of a repository: that none is missing where recovery needs it, and that it can
-// be opened.
+// Verifies the WAL of a repository: that no WAL that recovery needs is missing, and that it can be
+// opened.
 #pragma once
 
 #include <cstdint>
@@ -18,27 +18,29 @@ class WalVerifier {
  public:
   explicit WalVerifier(VerifySession& session) : session_(session) {}
 
-  // The segments from its start to its stop.
+  // Checks that the segments from the backup's start to its stop exist.
   Status CheckBackup(const BackupSummary& backup);
 
-  // What is missing behind the newest backup, along the newest timeline that it leads to, to the
-  // end of the archive; and from an older backup (which may be the same) to the newest one's start.
-  // A gap that a server has recorded there is no problem: it is known, and a backup has followed
-  // it. Archiving and retention may be at work, so what is missing must be so at a second look.
+  // Returns the missing segments after the newest backup, up to the end of the archive, along the
+  // newest timeline that it leads to. Also those between `older` (which may be the same backup) and
+  // the newest backup's start, except for gaps that a server has recorded: such a gap is known, and
+  // a backup has followed it. Archiving and retention may be at work, so only what a second call
+  // also returns is really missing.
   Result<std::vector<std::string>> Missing(const BackupSummary& older, const BackupSummary& newest);
-  // WAL with wal_level = minimal behind the newest backup of its system. Behind an older one it is
-  // known, as a gap.
+  // Reports WAL with wal_level = minimal after the newest backup of its system. Such WAL before the
+  // newest backup is a known gap.
   Status CheckLevel(const std::vector<BackupSummary>& backups);
-  // A segment of these, or a history file of MissingHistories().
+  // Reports a segment from Missing() or a history file from MissingHistories() as a problem.
   Status ReportMissing(const std::string& file, std::uint64_t system_identifier);
 
-  // Bytes of the objects that OpenAll() would open.
+  // Returns the number of bytes that OpenAll() would read.
   Result<std::uint64_t> SizeOf(const Identity& system, bool only_of_backups);
-  // Opens every WAL object of the system, or what the backups that were checked need.
+  // Opens every WAL object of the system. With `only_of_backups`, opens only those that the backups
+  // passed to CheckBackup() need.
   Status OpenAll(const Identity& system, bool only_of_backups);
 
  private:
-  // Segments that belong together, of one timeline.
+  // Consecutive segments of one timeline, from `first` to `last`.
   struct Stretch {
     TimelineId timeline = 0;
     SegmentNumber first = 0;
@@ -51,9 +53,9 @@ class WalVerifier {
   };
   using Visitor = std::function<Status(const ObjectInfo& object, std::vector<std::string> labels)>;
 
-  // Segments behind the backup's stop and before `end`.
+  // Returns the missing segments after the backup's stop and before `end`.
   Result<std::vector<std::string>> MissingAfter(const BackupSummary& backup, SegmentNumber end);
-  // Of these, in the order of their names.
+  // Removes segments in recorded gaps.
   Result<std::vector<std::string>> WithoutKnownGaps(std::vector<std::string> segments,
                                                     std::uint64_t system_identifier,
                                                     std::uint64_t segment_size);
