@@ -1,4 +1,5 @@
-# The archive module: what arrives, what is refused, and what a store that fails does to the server.
+# The archive module: which files are stored, which are refused, and how a failing store affects the
+# server.
 
 use strict;
 use warnings;
@@ -31,7 +32,7 @@ sub log_since
 	return PostgreSQL::Test::Utils::slurp_file($node->logfile, $position);
 }
 
-# Ends the current segment, and does not wait for it.
+# Ends the current segment, and does not wait until it is archived.
 sub switch_wal
 {
 	return $node->safe_psql('postgres', <<'SQL');
@@ -53,10 +54,10 @@ sub seconds_of
 my $segment = $node->archive_wal;
 my $object = object_of($segment);
 is_deeply([ objects('main/wal/') ], [ grep { $_ le $object } objects('main/wal/') ],
-	'segments have the names of the format');
+	'the segment has the name that FORMAT.md defines');
 ok((grep { $_ eq $object } objects('main/wal/')), "$segment is in the repository");
-is(scalar(my @identities = objects('main/identity/')), 1, 'the primary has left its identity');
-is(scalar(my @keys = objects('main/key/')), 1, 'and one key');
+is(scalar(my @identities = objects('main/identity/')), 1, 'the primary has stored its identity');
+is(scalar(my @keys = objects('main/key/')), 1, 'there is one key');
 
 # --- the same file again --------------------------------------------------------------------------
 
@@ -64,9 +65,9 @@ my $stored = read_object($object);
 my $position = -s $node->logfile;
 $node->archive_again($segment);
 $node->wait_for_archived($segment);
-is($node->archive_status($segment), 'done', 'a file that is there already is acknowledged');
-is(read_object($object), $stored, 'and was not written again');
-unlike(log_since($position), qr/WARNING/, 'without a warning');
+is($node->archive_status($segment), 'done', 'a file that is already stored is acknowledged');
+is(read_object($object), $stored, 'it was not written again');
+unlike(log_since($position), qr/WARNING/, 'there is no warning');
 
 # --- the same name, another content ---------------------------------------------------------------
 
@@ -91,14 +92,14 @@ $node->wait_for_log(
 	$position);
 $node->wait_for_log(qr/HINT:  .*veza_backup\.cluster/, $position);
 is($node->archive_status($segment), 'ready', 'a file with another content stays .ready');
-is(read_object($object), $stored, 'and nothing was overwritten');
+is(read_object($object), $stored, 'nothing was overwritten');
 
 flip_last_byte($path);
 $node->wake_archiver;
 $node->wait_for_archived($segment);
 pass('the right content is acknowledged again');
 
-# --- files that recovery never asks for -----------------------------------------------------------
+# --- files that recovery never requests -----------------------------------------------------------
 
 foreach my $file ("$segment.partial", "$segment.00000028.backup")
 {
@@ -118,7 +119,7 @@ foreach my $file ("$segment.partial", "$segment.00000028.backup")
 	$node->wait_for_log(qr/HINT:  The file is not stored: recovery never needs one of its kind/, $position);
 	is(read_object(object_of($file)), $stored, "$file is not overwritten");
 	is($node->safe_psql('postgres', 'SELECT failing, last_conflict FROM veza_backup_archive'), "f|$file",
-		'the view shows it, and that nothing is held up');
+		'the view shows the conflict, and that archiving is not failing');
 	$node->archive_wal;
 }
 
@@ -132,7 +133,7 @@ $node->wait_for_log(qr/WARNING: .*could not archive WAL file "$waiting"/, $posit
 $node->wait_for_log(qr/HINT: /, $position);
 is($node->archive_status($waiting), 'ready', 'without the store the segment stays .ready');
 
-# DROP DATABASE waits for every process of the server, the archiver included.
+# DROP DATABASE waits for every process of the server, including the archiver.
 $node->wake_archiver;
 my $seconds = seconds_of(sub { $node->safe_psql('postgres', 'DROP DATABASE dropped') });
 cmp_ok($seconds, '<', 3, 'DROP DATABASE does not wait for the store');
@@ -143,7 +144,7 @@ $node->wait_for_archived($waiting);
 ok((grep { $_ eq object_of($waiting) } objects('main/wal/')),
 	'the segment arrives when the store is back');
 
-# --- settings that are wrong, and right again -----------------------------------------------------
+# --- wrong settings, then correct ones ------------------------------------------------------------
 
 my ($wrong, $right) =
   store() eq 's3'
@@ -166,7 +167,8 @@ cmp_ok($seconds, '<', 5, 'corrected settings take effect at once');
 
 # --- thousands of failures ------------------------------------------------------------------------
 
-# The least of several looks: an attempt under way has buffers and connections of its own.
+# Returns the minimum of several measurements. An attempt in progress temporarily uses more buffers
+# and connections.
 sub state_of_archiver
 {
 	my %least;
@@ -182,7 +184,7 @@ sub state_of_archiver
 	return \%least;
 }
 
-# The archiver sleeps between attempts; each signal ends a sleep.
+# The archiver sleeps between attempts. Each signal ends a sleep.
 sub fail_often
 {
 	my ($times) = @_;
@@ -204,8 +206,8 @@ sub fail_often
 	return;
 }
 
-# A leak grows in every round. What malloc() keeps of the buffers of a segment (once, 16 MB with newer C
-# libraries) grows in one, whenever that is.
+# A leak grows in every round. malloc() may also keep the buffers of a segment (16 MB with newer C
+# libraries); that growth appears in only one round.
 sub is_flat
 {
 	my ($times, $what) = @_;
@@ -222,12 +224,13 @@ sub is_flat
 		$before->{memory} = $now->{memory};
 	}
 	cmp_ok($growth, '<', 1024, "$what: memory is flat (kB)");
-	# A connection more or less is no leak.
+	# One connection more or less is not a leak.
 	cmp_ok($descriptors, '<', 5, "$what: no descriptor is lost");
 	return;
 }
 
-# Refused when the archiver opens the repository anew, before it seals the file: so it is quick.
+# These attempts fail quickly: when the archiver opens the repository again, before it seals the
+# file.
 if (store() eq 's3')
 {
 	$node->change_conf(s3_secret_key => 'wrongwrongwrong1');
@@ -240,7 +243,8 @@ $node->reload;
 $position = -s $node->logfile;
 $waiting = switch_wal();
 fail_often(100);
-# S3 answers each time, a directory at once: there are ten thousand of them there.
+# An attempt on S3 needs a request, but one on a directory fails at once. So a directory gets ten
+# thousand attempts.
 my $hundreds = store() eq 's3' ? 6 : 100;
 is_flat(100 * $hundreds, "${hundreds}00 failures to connect");
 like(
@@ -254,7 +258,7 @@ mend_store();
 $node->reload;
 $node->wait_for_archived($waiting);
 
-# Refused after the whole file was sealed and offered.
+# These attempts fail late, after the whole file was sealed and sent.
 flip_last_byte($node->data_dir . "/pg_wal/$waiting");
 $node->archive_again($waiting);
 fail_often(10);
@@ -263,7 +267,7 @@ flip_last_byte($node->data_dir . "/pg_wal/$waiting");
 $node->wake_archiver;
 $node->wait_for_archived($waiting);
 
-is($node->archiver_pid, $archiver, 'it is the archiver of the beginning');
+is($node->archiver_pid, $archiver, 'the archiver process is still the same');
 
 # --- shutdown -------------------------------------------------------------------------------------
 

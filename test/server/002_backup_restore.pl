@@ -1,4 +1,4 @@
-# A backup of a busy server, and restores of it to every kind of target.
+# A backup of a busy server, and restores from it to every kind of target.
 
 use strict;
 use warnings;
@@ -22,7 +22,7 @@ SQL
 my $system_id =
   $node->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
 
-# Adds a mark in a transaction of its own; returns its xid.
+# Inserts a mark in its own transaction. Returns the transaction's xid.
 sub mark
 {
 	my ($on, $name) = @_;
@@ -60,10 +60,10 @@ SELECT type, status, timeline, start_lsn < stop_lsn, start_time < stop_time, siz
   FROM veza_backup_info()
 SQL
 	'full|ok|1|t|t|t|t|t|0|t|', 'veza_backup_info() describes it');
-is(scalar(my @commits = objects("main/backup/$label/backup.json")), 1, 'it is committed');
+is(scalar(my @commits = objects("main/backup/$label/backup.json")), 1, 'the backup is committed');
 ok(!-e $node->data_dir . '/backup_label', 'the server is not left in backup mode');
 
-# --- what a restore would do ----------------------------------------------------------------------
+# --- a dry run of a restore -----------------------------------------------------------------------
 
 my $plan = $node->vezactl_ok(
 	[ 'restore', '--dry-run', '--target-dir', $node->basedir . '/planned', '--target-immediate' ]);
@@ -72,9 +72,9 @@ like($plan, qr{^into +"[^"]*/planned": \d+ files in all}m, 'the place and the si
 like($plan, qr/^WAL +from [0-9A-F]{24} on; up to [0-9A-F]{24} to become consistent$/m, 'the WAL');
 like($plan, qr/^recovery_target = 'immediate'$/m, 'the settings that would be written');
 like($plan, qr/^archive_mode = 'off'$/m, 'archiving is off in a copy');
-ok(!-e $node->basedir . '/planned', 'and writes nothing');
+ok(!-e $node->basedir . '/planned', 'a dry run writes nothing');
 
-# --- marks to stop at -----------------------------------------------------------------------------
+# --- marks as recovery targets --------------------------------------------------------------------
 
 mark($node, 'one');
 my $time = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
@@ -88,7 +88,7 @@ $node->safe_psql('postgres', q{SELECT pg_create_restore_point('here')});
 mark($node, 'three');
 $node->archive_wal;
 
-# Restores, starts, waits for `state`, tests what is there, and gives the node back, running.
+# Restores, starts the server, waits for `state` and checks the content. Returns the running node.
 my $copies = 0;
 
 sub restored
@@ -116,7 +116,7 @@ SELECT count(DISTINCT s), min(s) = (SELECT sum(delta) FROM pgbench_history)
         SELECT sum(bbalance) FROM pgbench_branches UNION ALL
         SELECT sum(tbalance) FROM pgbench_tellers) AS sums
 SQL
-	'1|t', 'the books of pgbench balance');
+	'1|t', 'the sums of the pgbench tables agree');
 is( $copy->safe_psql('bench', 'SELECT count(*) FROM pgbench_history'),
 	$node->safe_psql('bench', 'SELECT count(*) FROM pgbench_history'),
 	'every transaction is there');
@@ -139,7 +139,7 @@ restored('a transaction, inclusive', 'paused', 'one two', '--target-xid', $xid,
 restored('a transaction, exclusive', 'open', 'one',
 	'--target-xid', $xid, '--target-exclusive', '--target-action', 'promote')->discard;
 
-# The server ends by itself, whether before or after pg_ctl has seen it open.
+# The server shuts down by itself, either before or after pg_ctl has seen it accept connections.
 $copy = $node->restore('shutdown', '--target-name', 'here', '--target-action', 'shutdown',
 	'--backup', $label);
 PostgreSQL::Test::Utils::system_log('pg_ctl', '-w', '-D', $copy->data_dir, '-l', $copy->logfile,
@@ -183,13 +183,13 @@ $standby->append_conf('postgresql.conf', "primary_conninfo = '" . $node->connstr
 $standby->reload;
 mark($node, 'by_stream');
 $standby->poll_query_until('postgres', q{SELECT count(*) = 1 FROM marks WHERE name = 'by_stream'});
-pass('and the primary');
+pass('it follows the primary');
 $standby->promote;
 $standby->archive_wal;
 is(scalar(@history = objects("main/wal/$system_id/00000003/00000003.history")),
 	1, 'promoted, it takes the next timeline of the archive');
 is(scalar(my @partial = grep { /\.partial$/ } objects("main/wal/$system_id/00000001/")),
-	1, 'and leaves the partial segment of the old one');
+	1, 'the partial segment of the old timeline is archived');
 $standby->discard;
 
 # --- refusals, before anything is written ---------------------------------------------------------
@@ -226,6 +226,6 @@ mkdir $target or die;
 PostgreSQL::Test::Utils::append_to_file("$target/mine", 'mine');
 $node->vezactl_fails([ 'restore', '--target-dir', $target ], 2,
 	qr/directory "\Q$target\E" is not empty.*HINT:/s, 'a directory that is not empty');
-is_deeply([ grep { !/^\.\.?$/ } slurp_dir($target) ], ['mine'], 'and nothing was written there');
+is_deeply([ grep { !/^\.\.?$/ } slurp_dir($target) ], ['mine'], 'nothing was written there');
 
 done_testing();

@@ -1,4 +1,4 @@
-# What is in a backup: every page of every file, and nothing that does not belong there.
+# The contents of a backup: every page of every file, and no file that does not belong there.
 
 use strict;
 use warnings;
@@ -16,8 +16,8 @@ use constant PAGE => 8192;
 
 my $node = VezaTest->new('primary');
 $node->init(extra => ['--data-checksums']);
-# Between the checkpoint that begins a backup and the end of the test nothing but the backup and the
-# tests' own statements may write: the source is compared as it is on disk.
+# From the checkpoint that begins a backup until the end of the test, only the backup and the
+# statements of this test may write, because the source is compared as it is on disk.
 $node->append_conf('postgresql.conf', <<'CONF');
 autovacuum = off
 bgwriter_lru_maxpages = 0
@@ -29,7 +29,7 @@ $node->start;
 my $space = $node->basedir . '/space=one';
 mkdir $space or die "could not create $space: $!";
 
-# --- what there is to back up ---------------------------------------------------------------------
+# --- the data to back up --------------------------------------------------------------------------
 
 $node->safe_psql('postgres', <<SQL);
 CREATE EXTENSION veza_backup;
@@ -67,7 +67,8 @@ sub path_of
 	return $node->safe_psql('postgres', "SELECT pg_relation_filepath('$relation')");
 }
 
-# A relation above 1 GiB, which is two files, nearly all of it one hole. New rows go to its end.
+# A relation of more than 1 GiB has two files. This one is almost entirely one hole. New rows go to
+# its end.
 my $big = path_of('big');
 $node->stop;
 truncate $node->data_dir . "/$big", GIB or die "could not extend $big: $!";
@@ -79,7 +80,7 @@ $node->safe_psql('postgres', 'INSERT INTO big SELECT generate_series(101, 5000)'
 cmp_ok($node->safe_psql('postgres', 'SELECT max((ctid::text::point)[0]) FROM big'),
 	'>=', GIB / PAGE, 'a relation has pages in its second file');
 
-# Temporary tables of a session that is connected, and more of one that was killed.
+# Temporary tables of a connected session, and more of a session that was killed.
 my $temporary = $node->start_sql(<<'SQL');
 CREATE TEMPORARY TABLE temporary AS SELECT generate_series(1, 100000) AS i;
 CREATE INDEX ON temporary (i);
@@ -89,7 +90,7 @@ my $temporary_files = sub { glob $node->data_dir . '/base/*/t*_*' };
 poll_until(sub { (() = $temporary_files->()) >= 2 }, 'temporary files');
 mkdir $node->data_dir . '/base/pgsql_tmp';
 PostgreSQL::Test::Utils::append_to_file($node->data_dir . '/base/pgsql_tmp/pgsql_tmp1.0', 'x');
-# What the server does not know is the user's, and is kept.
+# Files that PostgreSQL does not know belong to the user and are backed up.
 PostgreSQL::Test::Utils::append_to_file($node->data_dir . '/notes of the DBA', "don't touch\n");
 
 my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
@@ -101,7 +102,7 @@ $temporary->{harness}->kill_kill;
 my $moved = $node->basedir . '/moved';
 my $copy = $node->restore('copy', '--tablespace-map', ($space =~ s/=/\\=/r) . "=$moved");
 
-# The files of a data directory by their names, tablespaces included.
+# Returns the files of a data directory by name, including those in tablespaces.
 sub files_of
 {
 	my ($directory) = @_;
@@ -116,7 +117,7 @@ sub files_of
 	return \%files;
 }
 
-# The first block that differs; undef when there is none.
+# Returns the first block that differs, or undef.
 sub first_difference
 {
 	my ($one, $other) = @_;
@@ -136,7 +137,7 @@ sub first_difference
 	}
 }
 
-# What may be on one side only, or differ.
+# Files that may exist on one side only, or may differ.
 my @source_only = (
 	qr{^postmaster\.(pid|opts)$}, qr{^veza-repository$},
 	qr{^pg_wal/},
@@ -147,7 +148,7 @@ my @source_only = (
 my @copy_only = (qr{^(backup_label|tablespace_map|recovery\.signal|veza-recovery-settings|veza-directory)$});
 my @different = (qr{^postgresql\.auto\.conf$}, qr{^postgresql\.conf$});
 
-# The contents of unlogged relations.
+# The content of unlogged relations.
 my %unlogged = map { $_ => 1 } grep { -e $node->data_dir . "/${_}_init" }
   map { s{^.*?/((pg_tblspc|base)/.*)_init$}{$1}r }
   glob $node->data_dir . '/{base/*,pg_tblspc/*/*/*}/*_init';
@@ -177,7 +178,7 @@ foreach my $name (sort keys %{ { %$source_files, %$copy_files } })
 		my $block = first_difference($source, $restored);
 		push @unexpected, "$name differs in block $block" if defined $block;
 		my ($mode, $mode_of_copy) = map { (stat)[2] } $source, $restored;
-		# A restore gives others no rights, and the group no right to write.
+		# A restore removes all permissions for others, and write permission for the group.
 		push @unexpected, "$name has another mode" if ($mode & ~07027) != $mode_of_copy;
 		$compared++;
 		$pages += (-s $source) / PAGE;
@@ -194,7 +195,7 @@ foreach my $directory (qw(pg_wal/archive_status pg_replslot pg_notify pg_stat_tm
 	ok(-d $copy->data_dir . "/$directory", "there is a directory $directory");
 }
 
-# --- and as the server sees it --------------------------------------------------------------------
+# --- the same data, seen by the server ------------------------------------------------------------
 
 $copy->start;
 $copy->wait_for_end_of_recovery;
@@ -205,14 +206,14 @@ SELECT (SELECT count(*) FROM plain), (SELECT count(*) FROM in_space),
 SQL
 	'13334|5000|100|5000|0|0', 'the tables are there, and unlogged ones are empty');
 is($copy->safe_psql('many', q{SELECT count(*) FROM pg_class WHERE relname ~ '^small_\d'}),
-	3000, 'so are thousands of small ones');
+	3000, 'thousands of small tables are there');
 is($copy->safe_psql('postgres', q{SELECT pg_tablespace_location(oid) FROM pg_tablespace
 	 WHERE spcname = 'space'}),
 	$moved, 'the tablespace is where it was asked to be');
 $copy->safe_psql('postgres', 'INSERT INTO unlogged VALUES (1); INSERT INTO unlogged_too VALUES (1)');
 $copy->discard;
 
-# --- databases and tables that come and go during a backup ----------------------------------------
+# --- databases and tables created and dropped during a backup -------------------------------------
 
 $node->start;
 $node->change_conf(jobs => 1);
@@ -231,13 +232,13 @@ DELETE FROM plain WHERE i > 10;
 VACUUM (TRUNCATE) plain;
 CHECKPOINT;
 SQL
-# It waits until every process, the worker included, has let go of the files.
+# DROP DATABASE waits until every process, including the backup worker, has closed the files.
 my $drop = $node->start_sql('DROP DATABASE many');
 sleep 0.5;
 kill 'CONT', $worker;
 $node->finish_sql($drop);
 my ($exit, $second_label) = $node->finish_sql($backup);
-is($exit, 0, 'a backup bears databases and tables that come and go');
+is($exit, 0, 'a backup succeeds while databases and tables are created and dropped');
 $node->archive_wal;
 
 $copy = $node->restore('copy2', '--tablespace-map', ($space =~ s/=/\\=/r) . "=$moved-too");
@@ -245,12 +246,12 @@ $copy->start;
 $copy->wait_for_end_of_recovery;
 is( $copy->safe_psql('postgres', q{SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database
 	 WHERE NOT datistemplate}),
-	'by_copy by_wal postgres', 'the databases are those at the end');
+	'by_copy by_wal postgres', 'the databases are those at the end of the backup');
 is($copy->safe_psql($_, 'SELECT name FROM t'), $_, "$_ is whole") foreach qw(by_wal by_copy);
 is( $copy->safe_psql('postgres', <<'SQL'),
 SELECT (SELECT count(*) FROM created), (SELECT count(*) FROM plain), to_regclass('dropped')
 SQL
-	'10000|7|', 'so are the tables');
+	'10000|7|', 'the tables are those at the end of the backup');
 $copy->command_ok([ 'pg_amcheck', '--all', '--install-missing' ], 'pg_amcheck finds nothing');
 $copy->discard;
 
@@ -264,7 +265,7 @@ $node->corrupt_page_checksum($index, PAGE);
 $node->corrupt_page_checksum("$big.1", 19 * PAGE);
 $node->start;
 
-# Blocks are counted within the relation, not within the file.
+# Block numbers count within the relation, not within the file.
 my @damaged = ([ $heap, 3 ], [ $index, 1 ], [ "$big.1", GIB / PAGE + 19 ]);
 
 my $position = -s $node->logfile;
@@ -285,7 +286,7 @@ like($log, qr/WARNING:  page checksum verification failed in file "\Q$_->[0]\E",
 	"$_->[0], block $_->[1] is in the log")
   foreach @damaged;
 like($log, qr/WARNING:  backup "$label" holds 3 pages with wrong checksums\n.*HINT:  /,
-	'and their number');
+	'the number of damaged pages');
 like($node->vezactl_ok([ 'info', '--output', 'json' ]), qr/"checksum_failures": 3/,
 	'vezactl info counts them');
 $copy = $node->restore('copy3', '--backup', $label, '--tablespace-map',
@@ -293,16 +294,16 @@ $copy = $node->restore('copy3', '--backup', $label, '--tablespace-map',
 is(first_difference($node->data_dir . "/$heap", $copy->data_dir . "/$heap"),
 	undef, 'a damaged page is restored as it was');
 
-# The older backup has these pages whole, and WAL leads from it to the same target.
+# The older backup has undamaged copies of these pages, and WAL leads from it to the same target.
 my @restore = ('--quiet', '--output', 'json', 'restore', '--dry-run', '--target-dir', $node->basedir . '/none',
 	'--tablespace-map', ($space =~ s/=/\\=/r) . "=$moved-4");
 my $reason = qr/backup "$label" holds 3 pages with wrong checksums, the first in file "[^"]+", block \d+/;
 my (undef, $plan, $warning) = $node->vezactl(@restore);
 isnt(decode_json($plan)->{label}, $label, 'a backup with damaged pages is passed over');
-like($warning, qr/warning: the newest backup is passed over: $reason\nHINT: .*--backup/, 'and named, with --quiet, too');
+like($warning, qr/warning: the newest backup is passed over: $reason\nHINT: .*--backup/, 'the backup that is passed over is named, also with --quiet');
 (undef, $plan, $warning) = $node->vezactl(@restore, '--backup', $label);
-is(decode_json($plan)->{label}, $label, 'unless it is asked for');
-like($warning, qr/warning: $reason\nHINT:  The pages were damaged when the backup was made/, 'with a warning');
+is(decode_json($plan)->{label}, $label, 'a backup with damaged pages is restored when it is named');
+like($warning, qr/warning: $reason\nHINT:  The pages were damaged when the backup was made/, 'restoring it gives a warning');
 $node->vezactl_fails([ 'verify', '--backup', $label ], 1, qr/^/, 'verify');
 like(($node->vezactl('verify', '--backup', $label))[1], qr/$label +full +damaged.*$reason/s, 'names it');
 

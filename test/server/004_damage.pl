@@ -1,4 +1,4 @@
-# A repository that is damaged, or not the one it should be: every reader refuses, and says why.
+# A repository that is damaged, or that is the wrong one: every reader refuses it and says why.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
 my $small = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 
-# Random bytes do not compress, so this one has two packs.
+# Random bytes do not compress, so this backup has two packs.
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION pgcrypto;
 CREATE TABLE random AS SELECT gen_random_bytes(1000) AS b FROM generate_series(1, 18000);
@@ -68,7 +68,7 @@ sub restore_refuses
 	return;
 }
 
-# One test for each way: restore names the object.
+# Runs one test for each kind of damage: restore must name the object.
 sub restore_names
 {
 	my ($object, %ways) = @_;
@@ -114,9 +114,9 @@ with_damage(
 				"SELECT status, detail ~ 'backup.json' FROM veza_backup_info() WHERE label = '$label'"),
 			'unreadable|t', 'veza_backup_info() marks a backup with a damaged summary');
 		my ($exit, $out) = $node->vezactl('info');
-		is($exit, 1, 'and vezactl info has no good news');
-		like($out, qr/unusable\n +$label: .*backup\.json/, 'which says what is wrong');
-		like($out, qr/^$small +full /m, 'and shows the others');
+		is($exit, 1, 'vezactl info exits with an error');
+		like($out, qr/unusable\n +$label: .*backup\.json/, 'vezactl info says what is wrong');
+		like($out, qr/^$small +full /m, 'vezactl info shows the other backups');
 	});
 with_damage(
 	"main/backup/$label/backup.json",
@@ -154,8 +154,8 @@ with_damage(
 
 # --- key and identity -----------------------------------------------------------------------------
 
-# The scheduler puts identity and key back as soon as the archiver has missed them (044). Here it must
-# not be quicker than what is tested.
+# The scheduler restores identity and key as soon as the archiver has missed them (044). It is
+# stopped here, because it must not do so before the test has looked.
 my $scheduler = $node->scheduler_pid;
 kill 'STOP', $scheduler;
 
@@ -197,7 +197,7 @@ $node->vezactl_ok([ 'restore', '--target-dir', $target, '--backup', $label ],
 	'undamaged, it is restored');
 remove_tree($target);
 
-# --- settings that do not fit ---------------------------------------------------------------------
+# --- settings that do not match the repository ----------------------------------------------------
 
 my %right = %{ $node->{_veza_settings} };
 
@@ -248,7 +248,7 @@ SKIP:
 
 	break_store();
 	$node->vezactl_fails(['info'], 2, qr/Permission denied.*HINT:  .*own the directory/s,
-		'a directory of somebody else');
+		'a directory of another user');
 	mend_store();
 	with_settings(
 		{ repository => $node->conf },
@@ -273,7 +273,7 @@ unlike($node->safe_psql('postgres', 'SELECT * FROM pg_settings'), qr/$secret/,
 $node->safe_psql('postgres', 'CREATE ROLE somebody LOGIN');
 unlike(
 	$node->safe_psql('postgres', 'SELECT * FROM pg_settings', extra_params => [ '-U', 'somebody' ]),
-	qr/$secret|\*{8}/, 'nor to others');
+	qr/$secret|\*{8}/, 'pg_settings does not show secrets to other users');
 $node->sql_fails('SHOW veza_backup.cipher_passphrase',
 	qr/must be superuser or have privileges|permission denied/,
 	'SHOW of a secret', extra_params => [ '-U', 'somebody' ]);

@@ -1,4 +1,5 @@
-# The life of a backup worker: how it is started, refused, cancelled, killed, and what it leaves.
+# The life of a backup worker: how it is started, refused, cancelled and killed, and what it leaves
+# behind.
 
 use strict;
 use warnings;
@@ -17,7 +18,7 @@ $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
 
 my $full = q{SELECT veza_backup_now('full')};
 
-# A file that takes long to read and needs no room: it is one hole.
+# A file that takes long to read and needs no disk space, because it is one hole.
 my $ballast = $node->data_dir . '/ballast';
 
 sub make_backups_slow
@@ -70,22 +71,22 @@ like($label, qr/^\d{8}-\d{6}F$/, 'wait => false returns the label');
 my $worker = $node->wait_for_phase('waiting for WAL');
 $node->sql_fails($full,
 	qr/a backup is already running\nDETAIL:  Backup "$label" is being made by process $worker\.\nHINT:  .*veza_backup_cancel\(\)/,
-	'a second backup');
+	'a second backup is refused');
 is( $node->safe_psql('postgres', "SELECT status FROM veza_backup_info() WHERE label = '$label'"),
-	'unfinished', 'a backup that is being made is unfinished');
+	'unfinished', 'a running backup is shown as unfinished');
 $node->vezactl_fails([ 'restore', '--target-dir', $node->basedir . '/none', '--backup', $label ],
-	2, qr/"$label" was never completed/, 'its restore');
+	2, qr/"$label" was never completed/, 'a running backup cannot be restored');
 continue_archiver();
 $node->poll_query_until('postgres',
 	"SELECT status = 'ok' FROM veza_backup_info() WHERE label = '$label'")
   or die 'the backup did not end';
-pass('and then it is there');
-# Before it ends, the worker looks for what retention does not keep.
+pass('the backup is there when it has ended');
+# Before it ends, the worker applies retention.
 poll_until(sub { !defined(($node->backup_worker)[0]) }, 'the end of the worker');
 
 # --- cancelled, terminated ------------------------------------------------------------------------
 
-# Runs a backup, does something to it in a phase, and returns what the caller was told.
+# Runs a backup, disturbs it in a certain phase, and returns the error that its caller received.
 sub disturbed
 {
 	my ($phase, $disturb) = @_;
@@ -96,7 +97,7 @@ sub disturbed
 	$disturb->($pid, $backup);
 	my ($exit, $out, $err) = $node->finish_sql($backup);
 	my $seconds = time - $begin;
-	isnt($exit, 0, 'the caller is told');
+	isnt($exit, 0, 'the caller receives an error');
 	poll_until(sub { !defined(($node->backup_worker)[0]) }, 'the end of the worker');
 	cmp_ok($seconds, '<', 5, sprintf('within %.1f s', $seconds));
 	return $err;
@@ -112,7 +113,7 @@ like(
 		'waiting for WAL',
 		sub {
 			is($node->safe_psql('postgres', "SELECT pg_cancel_backend($_[0])"),
-				't', 'the worker is a process that can be cancelled');
+				't', 'the worker accepts pg_cancel_backend()');
 		}),
 	qr/ERROR:  canceling statement due to user request/,
 	'pg_cancel_backend of the worker');
@@ -120,16 +121,16 @@ like(
 	disturbed('waiting for WAL', sub { $node->safe_psql('postgres', "SELECT pg_terminate_backend($_[0])") }),
 	qr/ERROR:  (the backup worker was terminated|terminating background worker)/,
 	'pg_terminate_backend of the worker');
-is(unfinished(), 1, 'only the one that was terminated has left something');
+is(unfinished(), 1, 'only the terminated backup has left objects behind');
 
-# WAL that never arrives.
+# The WAL of the backup never arrives.
 $node->apply_conf(backup_wal_timeout => '2s');
 my $position = -s $node->logfile;
 $node->sql_fails($full,
 	qr/WAL segment "[0-9A-F]{24}", which backup "\d{8}-\d{6}F" needs, did not reach the repository within 2 s\nHINT:  .*archiver.*veza_backup\.backup_wal_timeout/,
 	'WAL that does not arrive');
 like(slurp_file($node->logfile, $position), qr/ERROR:  .*did not reach the repository within 2 s/,
-	'and the log says it, too');
+	'the log says it, too');
 continue_archiver();
 $node->apply_conf(backup_wal_timeout => undef);
 next_backup_works('after cancellations');
@@ -161,11 +162,11 @@ SKIP:
 	like(
 		disturbed('connecting', sub { sleep 2; $_[1]{harness}->signal('INT') }),
 		qr/ERROR:  canceling statement due to user request/,
-		'Ctrl-C while nobody answers');
+		'Ctrl-C while the store does not respond');
 	mend_store();
 }
 
-# --- a store that goes away in the middle ---------------------------------------------------------
+# --- a store that goes away during a backup -------------------------------------------------------
 
 if (store() eq 'dir')
 {
@@ -184,7 +185,7 @@ else
 	sleep 2;
 	mend_store();
 	my ($exit) = $node->finish_sql($backup);
-	is($exit, 0, 'a backup bears a store that goes away for a moment');
+	is($exit, 0, 'a backup survives a store that is away for a moment');
 }
 
 # --- a crash --------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ kill 'KILL', $worker;
 $node->finish_sql($backup);
 unlink $ballast;
 $node->wait_for_log(qr/database system is ready to accept connections/, $position);
-# PostgreSQL starts an archiver at most every ten seconds.
+# PostgreSQL starts an archiver at most once in ten seconds.
 poll_until(sub { $node->archiver_pid ne '' }, 'the archiver');
 next_backup_works('after a crash');
 
@@ -209,7 +210,7 @@ $node->wait_for_phase('copying files');
 my $seconds = seconds_of(sub { $node->stop('fast') });
 cmp_ok($seconds, '<', 5, 'a fast shutdown does not wait for a backup');
 my ($exit, undef, $err) = $node->finish_sql($backup);
-isnt($exit, 0, 'whose caller is told');
+isnt($exit, 0, 'the caller is told');
 unlink $ballast;
 $node->start;
 next_backup_works('after a shutdown');
@@ -227,7 +228,7 @@ is( $standby->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_info()
 	't', 'veza_backup_info() works on a standby');
 $standby->discard;
 
-# --- servers that are not set up for it -----------------------------------------------------------
+# --- servers that are not configured for backups --------------------------------------------------
 
 sub with_configuration
 {
@@ -238,7 +239,7 @@ sub with_configuration
 	return;
 }
 
-# The slot of the logical replication launcher is the only one.
+# The only worker slot is taken by the logical replication launcher.
 with_configuration(
 	'max_worker_processes = 1',
 	sub {

@@ -1,4 +1,5 @@
-# veza_backup_init() and veza_backup_check(): what they find right, and what they say when it is not.
+# veza_backup_init() and veza_backup_check(): what they accept, and what they say when something is
+# wrong.
 
 use strict;
 use warnings;
@@ -17,7 +18,8 @@ $node->append_conf('postgresql.conf', 'archive_timeout = 60');
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
 
-# The rows of veza_backup_check() as {name => {passed => , detail => , hint => }}, and their order.
+# Returns the rows of veza_backup_check() as {name => {passed => , detail => , hint => }}, and the
+# order of the names.
 sub check
 {
 	my ($on) = @_;
@@ -34,7 +36,7 @@ SQL
 	return (\%rows, \@order);
 }
 
-# What check() found wrong: the named rows, with these details and hints, and no other.
+# Tests that exactly the named rows fail, with these details and hints.
 sub finds_wrong
 {
 	my ($test, $on, %expected) = @_;
@@ -77,12 +79,12 @@ is( "@$order",
 	'settings data_directory store write read conditional_writes delete clock identity backups key security archiving archive_timeout',
 	'the checks');
 is_deeply([ grep { $rows->{$_}{passed} ne 't' } @$order ], [], 'all pass');
-is_deeply([ grep { $rows->{$_}{hint} ne '' } @$order ], [], 'and have nothing to advise');
+is_deeply([ grep { $rows->{$_}{hint} ne '' } @$order ], [], 'no row has a hint');
 like($rows->{archiving}{detail}, qr/^WAL segment "[0-9A-F]{24}" reached the repository$/,
 	'archiving was tried');
 like($rows->{archive_timeout}{detail}, qr/^at most about 60 s of work can be lost/,
-	'and what a loss would cost');
-# The one with which S3 is tried before it is written to stays.
+	'the check says how much WAL a loss would cost');
+# The probe for conditional writes (S3 only) stays.
 is_deeply([ grep { $_ ne 'main/probe/conditional-writes' } objects('main/probe/') ],
 	[], 'no probe is left');
 like($node->vezactl_ok(['check']), qr/^identity +ok /m, 'vezactl check agrees');
@@ -97,7 +99,7 @@ $node->safe_psql('postgres', 'ALTER SYSTEM SET archive_timeout = 300');
 $node->apply_conf();
 ($rows) = check($node);
 like($rows->{archive_timeout}{detail}, qr/300 s of work can be lost; 60 s are recommended/,
-	'a long archive_timeout is said to be so');
+	'the check reports a long archive_timeout');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET archive_timeout');
 
 $node->apply_conf(cipher_passphrase => undef);
@@ -145,17 +147,17 @@ else
 		'nobody answers', $node,
 		store => [ qr/127\.0\.0\.1.*/, qr/veza_backup\.s3_endpoint/ ],
 		archiving => [ qr/not archived/, qr/archive_library/ ]);
-	cmp_ok(time - $begin, '<', 30, 'the answer comes while somebody waits');
+	cmp_ok(time - $begin, '<', 30, 'the check responds in reasonable time');
 	$node->apply_conf(s3_endpoint => $ENV{VEZA_TEST_S3_ENDPOINT});
 	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
 	# A look of the scheduler's may have begun before.
 	$node->apply_conf(jobs => 2);
-	poll_until(sub { return (check($node))[0]{key}{passed} eq 't' }, 'a look at the right place');
+	poll_until(sub { return (check($node))[0]{key}{passed} eq 't' }, 'the scheduler to look at the right repository');
 }
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET archive_library');
 $node->apply_conf();
-# The postmaster starts another archiver ten seconds after the last one at the earliest, and only when
-# something wakes it, at least every minute: which the connections of this do.
+# The postmaster starts another archiver at the earliest ten seconds after the last one, and only
+# when something wakes it. The connections of this call do that.
 $node->safe_psql('postgres', q{SELECT pg_logical_emit_message(false, 'veza', 'fill')});
 $node->safe_psql('postgres', 'SELECT pg_switch_wal()');
 $node->poll_query_until('postgres',
@@ -170,7 +172,7 @@ SKIP:
 	$node->apply_conf(
 		s3_endpoint => $ENV{VEZA_TEST_S3_TLS_ENDPOINT},
 		s3_ca_file => $ENV{VEZA_TEST_S3_CA_FILE});
-	# For the server it is another place until somebody says that it is meant.
+	# The server takes this for another repository until an operator confirms it.
 	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
 	finds_wrong('over TLS', $node);
 	$node->apply_conf(s3_ca_file => undef);
@@ -181,17 +183,17 @@ SKIP:
 	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
 	# A look of the scheduler's may have begun before.
 	$node->apply_conf(jobs => 2);
-	poll_until(sub { return (check($node))[0]{key}{passed} eq 't' }, 'a look at the right place');
+	poll_until(sub { return (check($node))[0]{key}{passed} eq 't' }, 'the scheduler to look at the right repository');
 }
 
-# An archiver that does not get on: the check has a deadline, and can be cancelled.
+# The archiver hangs. The check has a deadline, and can be cancelled.
 kill 'STOP', $node->archiver_pid;
 $node->sql_fails(q{SET statement_timeout = '2s'; SELECT veza_backup_check()},
 	qr/canceling statement due to statement timeout/, 'a check that is cancelled');
 my $hanging = $node->start_sql(
 	q{SELECT name, detail, hint FROM veza_backup_check() WHERE NOT passed});
 
-# --- another cluster with the same name (meanwhile) -----------------------------------------------
+# --- another cluster with the same name (while the check waits) -----------------------------------
 
 my $other = VezaTest->new('other');
 $other->init;
@@ -206,17 +208,17 @@ my $position = -s $other->logfile;
 my $refused =
   qr/belongs to the cluster with system identifier $system_id \(initialized by \S+:\d+ at 20[^)]*\), not to $other_id/;
 $other->sql_fails('SELECT veza_backup_init()', qr/$refused\nHINT:  .*accept_new_system => true/,
-	'another cluster under the same name');
-$other->sql_fails(q{SELECT veza_backup_now('full')}, $refused, 'its backup');
+	'veza_backup_init() of another cluster under the same name');
+$other->sql_fails(q{SELECT veza_backup_now('full')}, $refused, 'a backup of the other cluster');
 finds_wrong(
 	'its checks', $other,
 	backups => [ qr/no backup here yet/, qr/veza_backup_now/ ],
 	archiving => [ $refused, qr/accept_new_system => true/ ]);
 $other->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$refused/, $position);
-pass('its archiver warns');
-is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'it has left nothing');
+pass('the archiver of the other cluster warns');
+is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'the other cluster has stored nothing');
 
-# restore_command as docs/archiving.md has it for all nodes of a formation: without --system-id.
+# The restore_command of docs/archiving.md for a primary and its standbys. It has no --system-id.
 my $fetched = $other->basedir . '/fetched';
 
 sub wal_get_in
@@ -238,13 +240,13 @@ ok(!-e $fetched, 'there is none');
 append_to_file($other->data_dir . '/standby.signal', '');
 ($get_exit, undef, $get_err) = wal_get_in($other->data_dir, $first, $fetched);
 unlink $other->data_dir . '/standby.signal';
-is($get_exit, 1, 'a standby of another cluster gets none either, but may go on to stream');
-like($get_err, qr/warning: .*$refused/, 'and is told the same');
+is($get_exit, 1, 'a standby of another cluster gets no WAL either, but may continue with streaming');
+like($get_err, qr/warning: .*$refused/, 'the standby gets the same message');
 
 is($other->safe_psql('postgres', 'SELECT veza_backup_init(accept_new_system => true)'),
-	$location, 'unless an operator accepts it');
+	$location, 'an operator may accept the new system');
 is(scalar(my @identities = objects('main/identity/')), 2, 'there are two identities now');
-is(scalar(my @keys = objects('main/key/')), 1, 'and still one key');
+is(scalar(my @keys = objects('main/key/')), 1, 'there is still one key');
 $other->wake_archiver;
 finds_wrong('its checks, then', $other, backups => [ qr/no backup here yet/, qr/veza_backup_now/ ]);
 my $label = $other->safe_psql('postgres', q{SELECT veza_backup_now('full')});
@@ -255,11 +257,11 @@ like($other->vezactl_ok(['info']),
 
 my $target = $other->basedir . '/target';
 $other->vezactl_fails([ 'restore', '--target-dir', $target ],
-	2, qr/holds 2 systems\nHINT:  .*--system-id.*$other_id/, 'a restore has to be told which');
+	2, qr/holds 2 systems\nHINT:  .*--system-id.*$other_id/, 'a restore needs to be told which system');
 $other->vezactl_ok([ 'restore', '--target-dir', $target, '--system-id', $other_id ],
-	'and is then possible');
+	'a restore of the named system succeeds');
 like(slurp_file("$target/postgresql.auto.conf"), qr/wal-get --system-id $other_id /,
-	'so is the recovery');
+	'the recovery of the named system succeeds');
 
 my ($exit, $out) = $node->finish_sql($hanging);
 like($out,
@@ -269,7 +271,7 @@ kill 'CONT', $node->archiver_pid;
 
 # --- the WAL of one of two systems ----------------------------------------------------------------
 
-# Of one name, and of two clusters.
+# Segments of the same name, but of two clusters.
 my $segment = $other->archive_wal;
 foreach my $whose ($node, $other)
 {
@@ -277,23 +279,23 @@ foreach my $whose ($node, $other)
 	next unless $name;
 	($get_exit, undef, $get_err) = wal_get_in($whose->data_dir, $name, $fetched);
 	is($get_exit, 0, 'a server gets WAL') or diag($get_err);
-	is(compare($fetched, $whose->data_dir . "/pg_wal/$name"), 0, 'which is its own');
-	# pg_rewind does not run it in the data directory.
+	is(compare($fetched, $whose->data_dir . "/pg_wal/$name"), 0, 'the fetched segment belongs to the cluster itself');
+	# pg_rewind runs restore_command in another directory than the data directory.
 	my $absolute = $whose->data_dir . '/pg_wal/fetched';
 	($get_exit, undef, $get_err) = wal_get_in('/', $name, $absolute);
 	is($get_exit, 0, 'pg_rewind, too') or diag($get_err);
-	is(compare($absolute, $whose->data_dir . "/pg_wal/$name"), 0, 'which is its own');
+	is(compare($absolute, $whose->data_dir . "/pg_wal/$name"), 0, 'the fetched segment belongs to the cluster itself');
 	unlink $absolute;
 }
 ($get_exit, undef, $get_err) = wal_get_in('/', $segment, $fetched);
-is($get_exit, 126, 'elsewhere somebody has to say whose');
-like($get_err, qr/holds 2 systems\nHINT:  .*--system-id/, 'and is told so');
+is($get_exit, 126, 'outside a data directory the system must be named');
+like($get_err, qr/holds 2 systems\nHINT:  .*--system-id/, 'the message says so');
 my $damaged = $other->basedir . '/damaged';
 mkdir $damaged and mkdir "$damaged/global" or die "could not make $damaged: $!";
 append_to_file("$damaged/global/pg_control", "\0" x 8192);
 ($get_exit, undef, $get_err) = wal_get_in($damaged, $segment, $fetched);
-is($get_exit, 126, 'nor does a file tell that is damaged');
-like($get_err, qr/pg_control.*is damaged\nHINT:  .*--system-id/, 'which is said');
+is($get_exit, 126, 'a damaged pg_control does not identify the system');
+like($get_err, qr/pg_control.*is damaged\nHINT:  .*--system-id/, 'the message says that it is damaged');
 
 $other->backup('base');
 $segment = $other->archive_wal;

@@ -1,5 +1,5 @@
-# vezactl wal-get, as restore_command calls it: 0 for a file, 1 for "there is none", and 126 for
-# everything else, or a recovery would end too early.
+# vezactl wal-get, as restore_command calls it. It exits with 0 for a file, with 1 for "no such
+# file", and with 126 for everything else. With another code a recovery would end too early.
 
 use strict;
 use warnings;
@@ -29,14 +29,14 @@ my $destination = "$directory/RECOVERYXLOG";
 
 sub files { return [ map { s{.*/}{}r } sort glob "$directory/*" ] }
 
-# --- files that are there -------------------------------------------------------------------------
+# --- files that exist -----------------------------------------------------------------------------
 
 $node->vezactl_ok([ 'wal-get', $segment, $destination ], 'a segment is fetched');
-is(compare($destination, "$wal/$segment"), 0, 'as it was');
+is(compare($destination, "$wal/$segment"), 0, 'it has the original content');
 append_to_file("$directory/old", 'old');
 $node->vezactl_ok([ 'wal-get', $segment, "$directory/old" ], 'a file in the way is replaced');
 is(compare("$directory/old", "$wal/$segment"), 0, 'by the whole segment');
-is_deeply(files(), [ 'RECOVERYXLOG', 'old' ], 'nothing else is left');
+is_deeply(files(), [ 'RECOVERYXLOG', 'old' ], 'no other file is left behind');
 
 append_to_file("$wal/000000FF.history", "1\t0/1000000\tfor the test\n");
 append_to_file("$wal/archive_status/000000FF.history.ready", '');
@@ -44,16 +44,17 @@ $node->wake_archiver;
 $node->wait_for_archived('000000FF.history');
 $node->vezactl_ok([ 'wal-get', '000000FF.history', "$directory/RECOVERYHISTORY" ],
 	'a history file is fetched');
-is(slurp_file("$directory/RECOVERYHISTORY"), "1\t0/1000000\tfor the test\n", 'as it was');
+is(slurp_file("$directory/RECOVERYHISTORY"), "1\t0/1000000\tfor the test\n", 'it has the original content');
 unlink glob "$directory/*";
-# A restore would ask for the timelines before it, and a primary stores a history file of its pg_wal again.
+# The file is removed here: a restore would ask for the timelines before it, and the primary stores
+# a history file from its pg_wal again.
 unlink "$wal/000000FF.history" or die "could not remove 000000FF.history: $!";
 delete_object((grep { m{/000000FF\.history$} } objects('main/wal/'))[0]);
 
-# --- wraps that open nothing ------------------------------------------------------------------------
+# --- key wraps that open nothing --------------------------------------------------------------------
 
-# Somebody who can write to the bucket has put wraps before ours, each of which costs as much as a wrap may.
-# A process that is told which one is ours tries no other.
+# Somebody with write access to the bucket has put key wraps before ours. Each costs as much time as
+# a wrap may. A process that is told which wrap is ours tries no other.
 SKIP:
 {
 	skip 'times of objects are the server\'s own', 4 if store() eq 's3';
@@ -76,14 +77,14 @@ SKIP:
 	};
 	my $searching = $fetch->('a segment is fetched, with wraps that open nothing before ours');
 	append_to_file("$directory/veza_key_wrap", ($ours =~ s{^main/}{}r) . "\n");
-	my $knowing = $fetch->('and with a note which is ours');
-	cmp_ok($knowing, '<', $searching / 2, 'which takes less than half the time');
+	my $knowing = $fetch->('a segment is fetched with a note that says which wrap is ours');
+	cmp_ok($knowing, '<', $searching / 2, 'with the note it takes less than half the time');
 	is_deeply(files(), [ 'RECOVERYXLOG', 'veza_key_wrap' ], 'outside a recovery no note is written');
 	delete_object($_) foreach grep { m{\.0{8}} } objects('main/key/');
 	unlink glob "$directory/*";
 }
 
-# --- files that are not ---------------------------------------------------------------------------
+# --- files that do not exist ----------------------------------------------------------------------
 
 foreach my $file (qw(0000000100000000000000EE 0000000300000000000000EE 00000007.history
 	0000000100000000000000EE.partial 0000000100000000000000EE.00000028.backup))
@@ -92,7 +93,7 @@ foreach my $file (qw(0000000100000000000000EE 0000000300000000000000EE 00000007.
 	is($exit, 1, "$file: exit code");
 	is($out . $err, '', "$file: nothing is said");
 }
-is_deeply(files(), [], 'and nothing is left');
+is_deeply(files(), [], 'nothing is left behind');
 
 # --- everything else ------------------------------------------------------------------------------
 
@@ -120,7 +121,8 @@ stops_recovery('a directory that is not there',
 	stops_recovery('no settings', qr/none\.conf/, $segment, $destination);
 }
 
-# What is no file is somebody's: it is not replaced, nor is what it leads to. At once, or recovery would wait.
+# Anything but a regular file belongs to somebody: neither it nor what it leads to is replaced.
+# wal-get must notice this at once, because recovery waits.
 my $prey = $node->basedir . '/prey';
 append_to_file($prey, 'prey');
 my %obstacles = (
@@ -142,16 +144,16 @@ foreach my $kind (sort keys %obstacles)
 		$node->vezactl_fails([ 'wal-get', '--prefetch', $ahead, $segment, $obstacle ],
 			126, qr/"\Q$obstacle\E" is $word, and no file is put in its place\nHINT:  /, "$kind in the way");
 	}
-	cmp_ok(time - $started, '<', 10, 'nor is it tried again');
+	cmp_ok(time - $started, '<', 10, 'wal-get does not try again');
 	is((lstat $obstacle)[1], $inode, 'it stays');
 	rmdir $obstacle or unlink $obstacle or die "could not remove $obstacle: $!";
 }
-is(slurp_file($prey), 'prey', 'what a link led to is as it was');
-ok(!-e "$prey.none", 'and nothing was made at its end');
+is(slurp_file($prey), 'prey', 'the target of a link is unchanged');
+ok(!-e "$prey.none", 'nothing was created at the target of a dangling link');
 stops_recovery('no name', qr/"" is not the name of a file/, $segment, '');
 stops_recovery('the name of a directory', qr/is not the name of a file/, $segment, "$directory/none/");
 
-# Whose WAL is wanted is not guessed.
+# wal-get does not guess whose WAL is wanted.
 my $locked = $node->basedir . '/locked';
 mkdir $_ or die "could not create $_: $!" foreach $locked, "$locked/pg_wal", "$locked/global";
 $node->vezactl_ok([ 'wal-get', $segment, "$locked/pg_wal/RECOVERYXLOG" ], 'without a pg_control it is the only system');
@@ -188,9 +190,9 @@ $waiting->signal('TERM');
 $waiting->finish;
 cmp_ok(time - $begin, '<', 2, 'SIGTERM ends the waiting');
 cmp_ok($waiting->full_result(0) & 127 ? 128 : $waiting->result(0),
-	'>=', 126, 'and is not taken for "there is none"');
+	'>=', 126, 'SIGTERM does not count as "no such file"');
 
-# --- a recovery that begins without the store -----------------------------------------------------
+# --- a recovery that begins while the store is away -----------------------------------------------
 
 mend_store();
 my $copy = $node->restore('copy', '--backup', $label);
@@ -206,13 +208,13 @@ unlike(
 	'without the store a recovery does not end');
 mend_store();
 poll_until(sub { slurp_file($copy->logfile) =~ /ready to accept connections/ }, 'its end', 90);
-# The node does not know yet that it runs.
+# VezaTest does not know yet that this server runs.
 $copy->restart;
 $copy->wait_for_end_of_recovery;
-is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '1', 'with the store it finds all');
+is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '1', 'with the store the recovery finds all WAL');
 is_deeply(
 	[ map { "main/$_" } split /\n/, slurp_file($copy->data_dir . '/pg_wal/veza_key_wrap') ],
 	[ objects('main/key/') ],
-	'and has noted which key wrap opens the repository');
+	'wal-get has noted which key wrap opens the repository');
 
 done_testing();

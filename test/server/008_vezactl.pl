@@ -1,5 +1,5 @@
-# vezactl as programs and operators meet it: what it prints, what it exits with, and what it never
-# says. Restores are in 002_backup_restore.pl, wal-get in 007_wal_get.pl.
+# vezactl for programs and for operators: its output, its exit codes, and what it never prints.
+# Restores are tested in 002_backup_restore.pl, wal-get in 007_wal_get.pl.
 
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ my $first_segment = $node->archive_wal;
 my $scratch = PostgreSQL::Test::Utils::tempdir();
 my $everything_said = '';
 
-# vezactl, remembering what it printed.
+# Runs vezactl and remembers its output.
 sub vezactl
 {
 	my ($exit, $out, $err) = $node->vezactl(@_);
@@ -36,7 +36,7 @@ sub json_of
 	return decode_json($out);
 }
 
-# A copy of the settings, with more lines at the end.
+# Makes a copy of the settings file with more lines at the end. Returns its path.
 sub conf_with
 {
 	my ($lines) = @_;
@@ -50,7 +50,7 @@ sub conf_with
 sub vezactl_with
 {
 	my ($lines, @arguments) = @_;
-	# The last --config counts: VezaTest gives the node's own first.
+	# The last --config counts. VezaTest passes the node's own file first.
 	return vezactl('--config', conf_with($lines), @arguments);
 }
 
@@ -59,7 +59,7 @@ sub vezactl_with
 my $info = json_of(0, 'info');
 is_deeply($info->{backups}, [], 'there is no backup yet');
 is($info->{systems}[0]{system_identifier}, $system_id, 'the cluster is known');
-is($info->{systems}[0]{wal}[0]{last}, $first_segment, 'and its WAL');
+is($info->{systems}[0]{wal}[0]{last}, $first_segment, 'the WAL is listed');
 
 my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 my $last_segment = $node->archive_wal;
@@ -75,16 +75,16 @@ is_deeply(
 	[$last_segment], 'the WAL is one unbroken range');
 
 my ($exit, $out, $err) = vezactl('info');
-is($exit, 0, 'info for people');
+is($exit, 0, 'info as text');
 like($out, qr/^\Q$label\E +full /m, 'has a line for the backup');
-like($out, qr/WAL of timeline 1: \w{24} to $last_segment, \d+ segments/, 'and one for the WAL');
+like($out, qr/WAL of timeline 1: \w{24} to $last_segment, \d+ segments/, 'it has a line for the WAL');
 
 write_object('main/backup/20200101-000000F/pack/00000001', 'left over');
 write_object('main/backup/20200102-000000F/backup.json', '{"format":1}');
 $info = json_of(1, 'info');
-is_deeply($info->{unfinished}, ['20200101-000000F'], 'what was left over is listed');
-is($info->{broken}[0]{label}, '20200102-000000F', 'a broken backup is listed, and makes exit 1');
-is($info->{backups}[0]{label}, $label, 'the good one too');
+is_deeply($info->{unfinished}, ['20200101-000000F'], 'leftovers are listed');
+is($info->{broken}[0]{label}, '20200102-000000F', 'a broken backup is listed, and info exits with 1');
+is($info->{backups}[0]{label}, $label, 'the good backup is listed, too');
 delete_object('main/backup/20200101-000000F/pack/00000001');
 delete_object('main/backup/20200102-000000F/backup.json');
 
@@ -97,13 +97,13 @@ is_deeply(
 	[ grep { !$checks{$_}{passed} } qw(store write read conditional_writes delete clock identity) ],
 	[], 'every check was made');
 is(scalar(my @probes = grep { !m{/conditional-writes$} } objects('main/probe/')),
-	0, 'nothing is left of the probe');
+	0, 'the probe was removed');
 
 my $wrong_passphrase = "veza_backup.cipher_passphrase = 'stapler battery horse'\n";
 ($exit, $out, $err) = vezactl_with($wrong_passphrase, 'check');
 is($exit, 1, 'check with a wrong passphrase');
 like($out, qr/^identity +failed .*passphrase/m, 'says that the passphrase is wrong');
-like($out, qr/^HINT: /m, 'and what to do');
+like($out, qr/^HINT: /m, 'it says what to do');
 
 # --- arguments and settings -----------------------------------------------------------------------
 
@@ -126,18 +126,18 @@ foreach my $case (
 
 ($exit, $out, $err) = vezactl_with("veza_backup.shedule = 'x'\n", 'info');
 is($exit, 2, 'an unknown setting');
-like($err, qr/unknown setting "veza_backup.shedule" in file ".*other.conf" line \d+/, 'is located');
+like($err, qr/unknown setting "veza_backup.shedule" in file ".*other.conf" line \d+/, 'the message names file and line');
 my $error = do
 {
 	my ($exit, $out) = vezactl_with("veza_backup.jobs = many\n", '--output', 'json', 'info');
 	decode_json($out)->{error};
 };
-is($error->{code}, 'invalid_argument', 'programs get errors as JSON');
+is($error->{code}, 'invalid_argument', 'with --output json, errors are JSON');
 ok(!-e "$scratch/x", 'no restore has written anything');
 
 # --- wal-get with settings that are wrong ----------------------------------------------------------
 
-# Any other exit code below 126 would end a recovery.
+# Another exit code below 126 would end a recovery.
 my $destination = "$scratch/RECOVERYXLOG";
 foreach my $case (
 	[ "veza_backup.shedule = 'x'\n", qr/shedule/, 'an unknown setting' ],
@@ -154,7 +154,7 @@ foreach my $case (
 	ok(!-e $destination, "wal-get with $test: no file");
 }
 
-# --- what is never said ---------------------------------------------------------------------------
+# --- what is never printed ------------------------------------------------------------------------
 
 unlike($everything_said, qr/correct horse battery staple|stapler battery horse/,
 	'passphrases are never printed');

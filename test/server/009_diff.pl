@@ -1,7 +1,7 @@
-# Diff backups of a cluster that is changed at random in every way that treats files differently:
-# each backup is restored with its WAL to the moment after it, and must be what the source was then.
-# Half of them are made with data checksums and half without; wal_log_hints, autovacuum, and restarts
-# in between are chosen at random.
+# Diff backups of a cluster that is changed at random in every way that treats files differently.
+# Each backup is restored, with its WAL, to the moment after it, and must equal the source at that
+# moment. Half of the backups are made with data checksums and half without; wal_log_hints,
+# autovacuum, and restarts in between are chosen at random.
 #
 # VEZA_TEST_SEED repeats a run.
 
@@ -36,7 +36,7 @@ $node->safe_psql('postgres', $_) foreach (
 	'CREATE DATABASE load');
 $node->command_ok([ 'pgbench', '--quiet', '-i', '-s', '1', 'load' ], 'pgbench -i');
 
-# --- what happens to a cluster --------------------------------------------------------------------
+# --- changes to the cluster -----------------------------------------------------------------------
 
 my $tables = 0;
 my @tables = map { new_table() } 1 .. 4;
@@ -102,7 +102,8 @@ my %changes = (
 	hints => sub { my $t = pick(@tables); sql("SELECT count(*) FROM $t") },
 	large_object => sub { sql(q{SELECT lo_from_bytea(0, decode(repeat('ab', 5000), 'hex'))}) },
 	sequence => sub { sql('CREATE SEQUENCE IF NOT EXISTS s; SELECT nextval(\'s\') FROM generate_series(1, 50)') },
-	# Under an oid that was used before: by copying files, pages come with the LSNs they had.
+	# A new database under an oid that was used before. With file_copy its pages keep the LSNs of the
+	# template.
 	database => sub {
 		my $n = int(rand(2));
 		sql("DROP DATABASE IF EXISTS d$n");
@@ -123,10 +124,10 @@ sub change_at_random
 	return;
 }
 
-# --- backups of it --------------------------------------------------------------------------------
+# --- backups of the cluster -----------------------------------------------------------------------
 
-# What the cluster holds, but for where its tablespaces are, and for unlogged tables, which recovery
-# empties.
+# Dumps the cluster, without the locations of tablespaces and without unlogged tables, which
+# recovery empties.
 sub dump_of
 {
 	my ($on) = @_;
@@ -143,7 +144,7 @@ sub dump_of
 	return $out;
 }
 
-# Those that recovery does not empty.
+# Returns the tables that recovery does not empty.
 sub tables_of
 {
 	my ($on) = @_;
@@ -153,7 +154,7 @@ SELECT relname FROM pg_class
 SQL
 }
 
-# Counts of rows and sums of keys, by each kind of scan.
+# Returns the number of rows and the sum of the keys, by each kind of scan.
 sub scans_of
 {
 	my ($on) = @_;
@@ -173,7 +174,8 @@ sub scans_of
 	return \%found;
 }
 
-# Pages that the map of visibility calls visible to all while they themselves do not.
+# Returns the number of pages that the visibility map marks as all-visible although the page is not
+# so marked.
 sub wrong_bits
 {
 	my ($on) = @_;
@@ -184,7 +186,7 @@ SELECT coalesce(string_agg(c.oid::regclass || ' block ' || v.blkno, ', '), 'none
 SQL
 }
 
-# The first lines in which two dumps differ.
+# Returns the first lines in which two dumps differ.
 sub difference
 {
 	my ($expected, $found) = map { [ split /\n/ ] } @_;
@@ -193,7 +195,7 @@ sub difference
 	return "line $line: expected: " . ($expected->[$line] // '(end)') . "\nfound: " . ($found->[$line] // '(end)');
 }
 
-# Takes a backup while pgbench runs, and notes what there is once that has ended.
+# Takes a backup while pgbench runs, and records the content when pgbench has ended.
 my @backups;
 my $checksums = $halves[0]{checksums};
 
@@ -239,7 +241,7 @@ like($out, qr/^\d{8}-\d{6}F$/, 'after checksums were switched a full is taken');
 like(
 	$err,
 	qr/NOTICE:  taking a full backup instead of a diff: full backup "$full" was made before data checksums were ${switch}d/,
-	'and it is said why');
+	'the log says why');
 my $second_full = $out;
 change_at_random();
 $node->restart if rand() < 0.3;
@@ -267,16 +269,16 @@ foreach my $backup (@backups)
 	$copy->wait_for_end_of_recovery;
 	my $found = dump_of($copy);
 	my $same = $found eq $backup->{dump};
-	ok($same, "$label comes back as the cluster was");
+	ok($same, "$label: the restored cluster equals the source");
 	diag(difference($backup->{dump}, $found)) if !$same;
-	is_deeply(scans_of($copy), $backup->{scans}, "$label: every kind of scan finds what it did there");
+	is_deeply(scans_of($copy), $backup->{scans}, "$label: every kind of scan finds the same rows as in the source");
 	is(wrong_bits($copy), 'none', "$label: visibility maps agree with the pages");
 	$copy->safe_psql('postgres', "DELETE FROM $_ WHERE id % 3 = 1") foreach tables_of($copy);
 	my $scans = scans_of($copy);
 	is_deeply(
 		[ @$scans{qw(index index-only)} ],
 		[ ($scans->{sequential}) x 2 ],
-		"$label: and they agree after rows were deleted");
+		"$label: visibility maps agree after rows were deleted");
 	$copy->command_ok([ 'pg_amcheck', '--all', '--heapallindexed', '--parent-check', '--install-missing' ],
 		"$label: every index and heap is sound");
 	$copy->stop;
@@ -286,10 +288,10 @@ foreach my $backup (@backups)
 	$copy->clean_node;
 }
 
-# --- without a notice -----------------------------------------------------------------------------
+# --- no notice ------------------------------------------------------------------------------------
 
 (undef, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
 like($out, qr/^${second_full}_/, 'one more diff');
-unlike($err, qr/NOTICE/, 'no notice when it is a diff');
+unlike($err, qr/NOTICE/, 'there is no notice when a diff is taken');
 
 done_testing();

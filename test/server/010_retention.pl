@@ -1,4 +1,5 @@
-# Retention on a server: what goes after a backup, what stays and can be restored, one node at a time.
+# Retention on a server: what is removed after a backup, what stays and can be restored, and that
+# only one node works at a time.
 
 use strict;
 use warnings;
@@ -17,7 +18,7 @@ CREATE EXTENSION veza_backup;
 CREATE TABLE marks(name text);
 SQL
 
-# A mark, its WAL archived, and a full backup. Returns the label.
+# Inserts a mark, archives its WAL and takes a full backup. Returns the label.
 sub backup_with_mark
 {
 	my ($mark) = @_;
@@ -36,13 +37,13 @@ sub labels
 	];
 }
 
-# The segments in the repository, without those of other timelines and files of other kinds.
+# Returns the segments of the first timeline in the repository, without other kinds of files.
 sub segments
 {
 	return map { m{/(0000000[0-9A-F]{17})$} ? $1 : () } objects('main/wal/');
 }
 
-# Of a backup that is there.
+# Returns the segments that an existing backup needs.
 sub wal_of
 {
 	my ($label) = @_;
@@ -68,24 +69,24 @@ my $position = -s $node->logfile;
 my $old = backup_with_mark('old');
 my ($old_wal) = wal_of($old);
 my $middle = backup_with_mark('middle');
-is_deeply(labels('ok'), [ $pinned, $old, $middle ], 'two newest and a pinned one stay');
+is_deeply(labels('ok'), [ $pinned, $old, $middle ], 'the two newest backups and a pinned one stay');
 my $new = backup_with_mark('new');
-is_deeply(labels('ok'), [ $pinned, $middle, $new ], 'then the older one goes');
-is_deeply([ objects("main/backup/$old/") ], [], 'with all its objects');
+is_deeply(labels('ok'), [ $pinned, $middle, $new ], 'the older one is removed then');
+is_deeply([ objects("main/backup/$old/") ], [], 'all its objects are removed');
 like(slurp_file($node->logfile, $position), qr/LOG:  removed by retention: .*backup $old/,
 	'the log says so');
 is( $node->safe_psql('postgres', 'SELECT label FROM veza_backup_info() WHERE pinned'),
 	$pinned, 'veza_backup_info() shows the pin');
 
-# Segments up to the newest full go, but for those that make the two others consistent.
+# Segments before the newest full are removed, except for those that make the two others consistent.
 my ($first_kept) = wal_of($new);
 my %needed = map { $_ => 1 } map { wal_of($_) } $pinned, $middle;
 my @older = grep { $_ lt $first_kept } segments();
 is_deeply([ grep { !$needed{$_} } @older ], [], 'WAL that nobody needs is gone');
 ok(@older > 0, 'WAL that makes older backups consistent stays');
-ok(!grep({ $_ eq $old_wal } @older), 'and not that of the backup that is gone');
+ok(!grep({ $_ eq $old_wal } @older), 'WAL that only the removed backup needed is gone');
 
-# --- and can be restored --------------------------------------------------------------------------
+# --- what was kept can be restored ----------------------------------------------------------------
 
 sub restored_marks
 {
@@ -104,7 +105,7 @@ $node->safe_psql('postgres', q{INSERT INTO marks VALUES ('last')});
 $node->archive_wal;
 is(restored_marks('newest'), 'pinned old middle new last', 'the newest one, to the last commit');
 
-# --- a look, and what is refused ------------------------------------------------------------------
+# --- a dry run, and what is refused ---------------------------------------------------------------
 
 my @before = objects();
 like(decisions('true', 'reason', "name = '$pinned'"), qr/^pinned by veza_backup_keep/, 'reasons');
@@ -112,17 +113,17 @@ is(decisions('true', 'count(*)', "kind = 'wal' AND bytes > 0") > 0, 1, 'ranges o
 is_deeply([ objects() ], \@before, 'a dry run changes nothing');
 $node->sql_fails(q{SELECT veza_backup_keep('20010101-000000F')},
 	qr/there is no backup "20010101-000000F" in repository .*\nHINT:  There are: $pinned/,
-	'a pin of what is not there');
+	'a pin of a backup that does not exist');
 
 # --- an expiry that was interrupted ---------------------------------------------------------------
 
-# It had come as far as the summary of the older one.
+# The expiry was interrupted after it had removed the summary of the older backup.
 $node->safe_psql('postgres', "SELECT veza_backup_keep('$pinned', keep => false)");
 delete_object("main/backup/$middle/backup.json");
 is(decisions('false', 'action', "name = '$pinned'"),
-	'keep', 'two full backups are left, that is what retention wants');
+	'keep', 'two full backups are left, as retention demands');
 is_deeply(labels('unfinished'), [$middle], 'the remains are younger than an hour');
-like(decisions('true', 'reason', "name = '$middle'"), qr/less than an hour ago/, 'which is why');
+like(decisions('true', 'reason', "name = '$middle'"), qr/less than an hour ago/, 'the log says why they stay');
 
 SKIP:
 {
@@ -132,14 +133,14 @@ SKIP:
 	  or die "could not change the time of $_: $!"
 	  foreach objects("main/backup/$middle/");
 
-	# And now it is interrupted for real: it may not delete.
+	# Now an expiry is really interrupted: it is not allowed to delete.
 	my $packs = repository() . "/main/backup/$middle/pack";
 	chmod 0500, $packs or die "could not change the mode of $packs: $!";
 	$node->sql_fails('SELECT veza_backup_expire()', qr/could not remove file .*Permission denied/,
 		'an expiry that may not delete');
 	chmod 0700, $packs or die "could not change the mode of $packs: $!";
 	is(decisions('false', 'action', "name = '$middle' AND kind = 'left-over'"),
-		'remove', 'the next one goes on');
+		'remove', 'the next expiry completes it');
 	is_deeply([ objects("main/backup/$middle/") ],
 		["main/backup/$middle/backup.json"], 'a tombstone is left');
 }
@@ -158,9 +159,10 @@ $backup->{harness}->signal('INT');
 $node->finish_sql($backup);
 kill 'CONT', $node->archiver_pid;
 is($standby->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()'),
-	't', 'who was cancelled has let go of the lock');
+	't', 'a cancelled backup has released the lock');
 
-# It restores by the primary's settings, which go with the primary.
+# Its restore_command uses the settings file of the primary, which is removed with the primary. So
+# it is stopped first.
 $standby->discard;
 
 done_testing();

@@ -1,5 +1,5 @@
-# Backups that are due: taken by themselves, tried again while the store is away, made up after the
-# server was down, and shown on the primary and on a standby.
+# Scheduled backups: they are taken when they are due, tried again while the store is away, made up
+# after the server was down, and shown on the primary and on a standby.
 
 use strict;
 use warnings;
@@ -12,7 +12,8 @@ use Time::HiRes qw(sleep time);
 use VezaTest;
 
 my $node = VezaTest->new('primary');
-# The diff is set, but not due: what is recorded at first is that nothing is to be made up.
+# A schedule for diffs is set, but none is due. The first record must say that nothing is to be made
+# up.
 $node->init(
 	proxy => 1,
 	settings => { schedule_full => '', schedule_diff => '0 0 29 2 *', schedule_jitter => 0 });
@@ -20,7 +21,8 @@ $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 
-# A minute that begins in so many seconds or more: when, and as cron expression and time stamp.
+# Returns the next full minute that begins in at least so many seconds: as a time, as a cron
+# expression and as a time stamp.
 sub minute_after
 {
 	my ($seconds) = @_;
@@ -49,7 +51,7 @@ is(schedule('schedule, description, timezone, last_slot, next_run', 'full'), '|n
 is( schedule('description', 'diff'), 'at 00:00 on day 29 of the month in February',
 	'a schedule in words');
 
-# Nothing has to be restarted for it. The settings are read, and the baselines recorded, at once.
+# No restart is needed. The settings are read, and the baselines recorded, at once.
 $node->apply_conf(schedule_diff => '0 0 28 2 *', schedule_timezone => 'Asia/Tokyo');
 poll_until(sub { my @locks = objects('main/lock/'); return @locks > 0 },
 	'the records of the schedules');
@@ -76,13 +78,13 @@ is( $node->safe_psql('postgres', "SELECT type, status FROM veza_backup_info() WH
 	'full|ok', 'and there is the backup');
 my $log = slurp_file($node->logfile, $position);
 is(scalar(() = $log =~ /could not keep the backup schedules/g), 1, 'one warning');
-is(scalar(() = $log =~ /the backup schedules are kept again/g), 1, 'one all-clear');
+is(scalar(() = $log =~ /the backup schedules are kept again/g), 1, 'one message that backup scheduling has resumed');
 is(scalar(() = $log =~ /starting the scheduled full backup/g), 1, 'one backup');
 
 # --- due while the server is down -----------------------------------------------------------------
 
-# The minute that was due before is later than the baseline. A server that comes up with this schedule
-# has missed it; one that is given the schedule has not.
+# The minute that has passed is later than the baseline. A server that starts with this schedule has
+# missed that slot. A running server that is given the schedule now has not.
 $node->apply_conf(schedule_diff => $cron);
 sleep 1;
 is(schedule('last_result', 'diff'), '', 'a new schedule makes nothing up');
@@ -95,7 +97,7 @@ is(schedule('last_slot, attempts', 'diff'), "$slot|1", 'a missed slot is made up
 like(schedule('last_label', 'diff'), qr/^\Q$label\E_\d{8}-\d{6}D$/, 'by a diff');
 like(schedule('node', 'diff'), qr/:@{[ $node->port ]}$/, 'on this node');
 
-# --- not wanted ---------------------------------------------------------------------------------
+# --- a canceled backup --------------------------------------------------------------------------
 
 ($at, $cron, $slot) = minute_after(3);
 $node->apply_conf(schedule_diff => $cron, max_rate => '1MB');

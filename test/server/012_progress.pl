@@ -1,4 +1,4 @@
-# What shows, slows down and stops a backup that runs.
+# The progress view, the rate limit and the cancellation of a running backup.
 
 use strict;
 use warnings;
@@ -19,14 +19,14 @@ sub progress
 	return $node->safe_psql('postgres', "SELECT $columns FROM veza_backup_progress");
 }
 
-is(progress('count(*)'), '0', 'nothing to show while nothing runs');
-is($node->safe_psql('postgres', 'SELECT veza_backup_cancel()'), 'f', 'and nothing to cancel');
+is(progress('count(*)'), '0', 'the view is empty while no backup runs');
+is($node->safe_psql('postgres', 'SELECT veza_backup_cancel()'), 'f', 'there is nothing to cancel');
 
-# --- slow enough to look at -----------------------------------------------------------------------
+# --- a backup that is slow enough to observe ------------------------------------------------------
 
 my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full', wait => false)});
-# The average includes what passes at once in the first moment, so it is looked at after a second's worth.
-# A machine with other things to do may need a while to come near the limit.
+# The limiter lets some data pass at once, and the average includes it. So the average is checked
+# after data for one second. A busy machine may need a while to come near the limit.
 poll_until(
 	sub {
 		progress('bytes_done > 6000000 AND throttled > interval \'100 ms\' AND bytes_per_second > 1000000') eq 't';
@@ -39,19 +39,19 @@ pid = (SELECT pid FROM pg_stat_activity WHERE backend_type = 'veza_backup worker
        started_at BETWEEN now() - interval '1 minute' AND now()
 SQL
 	't|full|copying files|t|t|t|t|t|t',
-	'the view says how far it is and how long it will take');
-is(progress('label'), $label, 'of the backup that was asked for');
+	'the view shows the progress and the remaining time');
+is(progress('label'), $label, 'the view shows the backup that was requested');
 
 my ($exit, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
 isnt($exit, 0, 'a second one is refused');
-like($err, qr/already running.*"$label".*veza_backup_cancel/s, 'by name, with what to do');
+like($err, qr/already running.*"$label".*veza_backup_cancel/s, 'the message names the running backup and what to do');
 
 # --- another rate for the backup that runs --------------------------------------------------------
 
 $node->apply_conf(max_rate => '0');
 poll_until(sub { progress('count(*)') eq '0' }, 'the end of the backup, no longer throttled', 20);
 is($node->safe_psql('postgres', "SELECT status FROM veza_backup_info() WHERE label = '$label'"),
-	'ok', 'it succeeded');
+	'ok', 'the backup succeeded');
 
 # --- cancelled ------------------------------------------------------------------------------------
 
@@ -60,9 +60,9 @@ my $offset = -s $node->logfile;
 my $session = $node->start_sql(q{SELECT veza_backup_now('diff')});
 poll_until(sub { progress('bytes_done > 0') eq 't' }, 'a diff that copies');
 is(progress('type'), 'diff', 'a diff is shown as such');
-is($node->safe_psql('postgres', 'SELECT veza_backup_cancel()'), 't', 'it is told to stop');
+is($node->safe_psql('postgres', 'SELECT veza_backup_cancel()'), 't', 'the backup is told to stop');
 ($exit, $out, $err) = $node->finish_sql($session);
-like($err, qr/canceling statement due to user request/, 'who waits is told');
+like($err, qr/canceling statement due to user request/, 'the waiting caller is told');
 is(progress('count(*)'), '0', 'it has stopped');
 is( $node->safe_psql('postgres',
 		q{SELECT type, status, detail FROM veza_backup_info() WHERE status <> 'ok'}),
@@ -76,7 +76,7 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM veza_backup_info() WHERE 
 $node->log_check('start and end are in the log',
 	$offset, log_like => [ qr/diff backup "\S+" started at/, qr/backup "\S+" completed in \S+ s: \d+ files/ ]);
 
-# --- what the backup tells of the server ----------------------------------------------------------
+# --- what the backup records about the server -----------------------------------------------------
 
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other', 'CREATE EXTENSION amcheck');
@@ -92,14 +92,14 @@ is_deeply([ sort keys %version ],
 	'the extensions of every database');
 is($version{'other.amcheck'},
 	$node->safe_psql('other', q{SELECT extversion FROM pg_extension WHERE extname = 'amcheck'}),
-	'with their versions');
+	'the versions of the extensions');
 my %size = map { ($_->{name} => $_->{size}) } @{ $told->{databases} };
 is_deeply([ sort keys %size ], [qw(other postgres template0 template1)], 'the databases');
 cmp_ok(abs($size{other} - $node->safe_psql('other', q{SELECT pg_database_size('other')})),
-	'<', 1_000_000, 'and their sizes');
+	'<', 1_000_000, 'the sizes of the databases');
 is($told->{settings}{work_mem}, '7MB', 'settings that differ from the default');
-is($told->{settings}{primary_conninfo}, '(set)', 'but not what may be secret');
-ok(!exists $told->{settings}{shared_memory_type}, 'nor what is as it comes');
-unlike($out, qr/topsecret|horse battery/, 'no secret at all');
+is($told->{settings}{primary_conninfo}, '(set)', 'settings that may be secret are not recorded');
+ok(!exists $told->{settings}{shared_memory_type}, 'settings with their default are not recorded');
+unlike($out, qr/topsecret|horse battery/, 'there is no secret in the output');
 
 done_testing();

@@ -1,4 +1,4 @@
-# Backups taken by a standby, and what a promotion does to them.
+# Backups taken by a standby, and how a promotion affects them.
 
 use strict;
 use warnings;
@@ -23,7 +23,8 @@ $standby->adopt($primary);
 $standby->start;
 $primary->wait_for_catchup($standby);
 
-# Takes a backup on the standby while the primary goes on, which brings the WAL that it waits for.
+# Takes a backup on the standby while the primary keeps writing. This produces the WAL that the
+# backup waits for.
 sub backup_of_standby
 {
 	my ($type) = @_;
@@ -36,7 +37,7 @@ sub backup_of_standby
 	return $standby->finish_sql($session);
 }
 
-# What a restored copy of the newest backup holds.
+# Restores the newest backup and returns a sum over its content.
 sub restored_sum
 {
 	my ($label) = @_;
@@ -70,7 +71,7 @@ $primary->wait_for_catchup($standby, 'replay');
 is($exit, 0, 'and a diff');
 like($diff, qr/^${full}_/, 'that refers to it');
 is(restored_sum($diff), sum_of($primary), 'which comes back');
-is(count_of(q{node LIKE '%:} . $standby->port . q{'}), '2', 'the node that took them is told');
+is(count_of(q{node LIKE '%:} . $standby->port . q{'}), '2', 'the node that took them is shown');
 ok($standby->safe_psql('postgres', 'SELECT bool_and(passed) FROM veza_backup_check()'),
 	'the checks work on a standby');
 
@@ -82,7 +83,8 @@ $primary->safe_psql('postgres', 'DELETE FROM t WHERE id % 7 = 0');
 like($diff, qr/^${of_primary}_/, 'a diff of the standby refers to a full of the primary');
 is(restored_sum($diff), sum_of($primary), 'which comes back');
 
-# A standby that has not replayed the end of the full must not take a diff of older pages.
+# A standby that has not yet replayed the end of the full must not take a diff, because its pages
+# are older.
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
 $primary->safe_psql('postgres', 'INSERT INTO t VALUES (0)');
 $of_primary = $primary->safe_psql('postgres', q{SELECT veza_backup_now('full')});
@@ -94,12 +96,13 @@ $standby->sql_fails(
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 $standby->apply_conf(backup_wal_timeout => 600);
 
-# --- what is streamed is kept for a promotion -----------------------------------------------------
+# --- streamed WAL is kept for a promotion ---------------------------------------------------------
 
-# A restartpoint would recycle the segments meanwhile.
+# Otherwise a restartpoint would recycle the segments.
 $standby->adjust_conf('postgresql.conf', 'max_wal_size', '2GB');
 $standby->reload;
-# The receiver says that it has a segment a moment before it gives it a status. Here that moment is long.
+# The WAL receiver reports a segment a moment before it creates the segment's archive status file.
+# This test makes that moment long.
 my ($postmaster) = PostgreSQL::Test::Utils::slurp_file($standby->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 my ($scheduler) = grep {
 	VezaTest::read_proc("/proc/$_/cmdline") =~ /veza_backup scheduler/
@@ -117,7 +120,7 @@ poll_until(sub { $standby->archive_status($streamed[1]) eq 'ready' }, 'the segme
 sleep 2;
 rename "$status.later", "$status.done" or die "could not rename $status.later: $!";
 poll_until(sub { $standby->archive_status($streamed[2]) eq 'ready' }, 'the last segment to be marked', 10);
-pass('a segment is not passed before it has a status');
+pass('a segment without an archive status is not skipped');
 
 # --- promoted -------------------------------------------------------------------------------------
 
@@ -130,13 +133,13 @@ $standby->promote;
 $standby->apply_conf(max_rate => 0);
 ($exit, my $out, $err) = $standby->finish_sql($session);
 isnt($exit, 0, 'a promotion in the middle fails the backup');
-like($err, qr/the standby was promoted during online backup/, 'and the reason is told');
+like($err, qr/the standby was promoted during online backup/, 'the reason is logged');
 
 $standby->safe_psql('postgres', 'UPDATE t SET b = b || 1 WHERE id % 11 = 0');
 my $after = $standby->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
 like($after, qr/^${of_primary}_/,
 	'the new primary goes on with diffs to a full from before the promotion');
-is(restored_sum($after), sum_of($standby), 'which come back');
+is(restored_sum($after), sum_of($standby), 'the diffs can be restored');
 is( $standby->safe_psql('postgres',
 		"SELECT timeline FROM veza_backup_info() WHERE label = '$after'"),
 	'2',

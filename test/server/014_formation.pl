@@ -1,5 +1,6 @@
-# A primary and two standbys with one configuration: each slot of the schedule is taken exactly once,
-# also while nodes are killed and one is promoted. It takes some minutes, so it runs on S3 alone.
+# A primary and two standbys with the same configuration: each slot of the schedule is taken exactly
+# once, also while nodes are killed and one is promoted. This takes some minutes, so it runs on S3
+# only.
 
 use strict;
 use warnings;
@@ -32,7 +33,8 @@ my @standbys = map {
 } qw(standby_a standby_b);
 my $full = $primary->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 
-# Something to archive, or a standby's backup would wait for the segment it ends in.
+# Writes WAL all the time. Otherwise a backup on a standby would wait for the segment in which it
+# ends.
 sub start_writer
 {
 	my ($node) = @_;
@@ -48,7 +50,7 @@ sub start_writer
 		'>', \$out, '2>&1');
 }
 
-# Which backup each slot has become, as the view of a node shows it.
+# The backup of each slot, as the view of a node shows it.
 my %label_of;
 
 sub look
@@ -92,7 +94,7 @@ my $writer = start_writer($primary);
 nodes_reload({ schedule_diff => '* * * * *' }, $primary, @standbys);
 my ($first, undef, undef, $by) =
   wait_for_look($primary, sub { $_[1] eq 'succeeded' }, 'the first slot', 130);
-ok((grep { is_of($_, $by) } @standbys), 'a standby takes it, since there is one');
+ok((grep { is_of($_, $by) } @standbys), 'a standby takes the slot');
 
 # --- the node that takes the next slot is killed --------------------------------------------------
 
@@ -102,7 +104,7 @@ my ($second);
 	sub { $_[0] > $first && $_[1] eq 'running' }, 'the second slot', 90);
 my ($killed) = grep { is_of($_, $by) } @standbys;
 my ($left) = grep { $_ != $killed } @standbys;
-ok($killed, 'a standby is at it');
+ok($killed, 'a standby is taking the backup');
 $killed->stop('immediate');
 nodes_reload({ max_rate => '0' }, $primary, $left);
 my ($third, undef, undef, $then) = wait_for_look($primary,
@@ -123,22 +125,22 @@ my ($fourth, undef, $label);
 	'a slot after the promotion', 200);
 like($label, qr/^${full}_/, 'the promoted standby carries on the schedule by itself');
 
-# The dead standby comes back, with a history of its own, and finds nothing left to do.
+# The dead standby starts again. Its timeline has diverged, and it finds nothing left to do.
 $killed->start;
 sleep 5;
 $writer->signal('TERM');
 $writer->finish;
 
-# --- what has become of it ------------------------------------------------------------------------
+# --- the result -----------------------------------------------------------------------------------
 
 note join ', ', map { "$_: @{ $label_of{$_} }" } sort keys %label_of;
 is(scalar(grep { @{ $label_of{$_} } != 1 } keys %label_of), 0, 'no slot has become two backups');
-# A slot that failed is given up when the next is due, a minute later.
+# A failed slot is abandoned when the next one is due, a minute later.
 is( $left->safe_psql('postgres', <<'SQL'),
 SELECT count(*) - count(DISTINCT date_trunc('minute', start_time))
   FROM veza_backup_info() WHERE type = 'diff' AND status = 'ok'
 SQL
 	'0',
-	'no minute has seen two');
+	'no minute has two backups');
 
 done_testing();

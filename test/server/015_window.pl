@@ -1,4 +1,4 @@
-# From when to when one can restore: the views and vezactl info, when a segment is gone, and over a
+# The recovery window in the views and in vezactl info: when a segment is missing, and across a
 # promotion.
 
 use strict;
@@ -18,7 +18,7 @@ CREATE EXTENSION veza_backup;
 CREATE TABLE marks(name text);
 SQL
 
-# Rows of a view, a line each.
+# Returns the rows of a view, one per line.
 sub rows
 {
 	my ($server, $columns, $view) = @_;
@@ -47,16 +47,16 @@ my $stretch_columns = 'oldest_backup, newest_backup, backups, first_timeline, la
 my $first = $node->archive_wal;
 is(rows($node, '*', 'recovery_window'), '', 'without a backup there is no window');
 is(rows($node, 'timeline, kind', 'archive_ranges'), '1|range', 'but WAL');
-is_deeply(info_of(0)->{recovery_window}, [], 'info says the same');
+is_deeply(info_of(0)->{recovery_window}, [], 'info shows no window either');
 
-# --- one stretch ----------------------------------------------------------------------------------
+# --- one range of WAL -----------------------------------------------------------------------------
 
 my $old = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 my @between = map { $node->archive_wal } 1 .. 3;
 my $new = $node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
 my $last = $node->archive_wal;
 is(rows($node, $stretch_columns, 'recovery_window'),
-	"$old|$new|2|1|1|end of the archive", 'two backups, one stretch');
+	"$old|$new|2|1|1|end of the archive", 'two backups in one stretch');
 is( rows($node, "kind, last_segment = '$last'", 'archive_ranges'),
 	'range|t', 'and one range of WAL');
 is( $node->safe_psql('postgres', <<'SQL'), 't', 'the window begins with the end of the backup');
@@ -64,7 +64,7 @@ SELECT w.start_time = stop_time AND w.start_lsn = stop_lsn AND end_time > stop_t
   FROM veza_backup_recovery_window w JOIN veza_backup_info() ON label = oldest_backup
 SQL
 
-# --- a segment between the two is gone ------------------------------------------------------------
+# --- a segment between the two backups is missing -------------------------------------------------
 
 delete_object(wal_object($between[1]));
 is( rows($node, $stretch_columns, 'recovery_window'),
@@ -81,16 +81,16 @@ is_deeply([ map { $_->{oldest_backup} } @{ $info->{recovery_window} } ], [ $old,
 is_deeply(
 	$info->{gaps},
 	[ { timeline => 1, first => $between[1], last => $between[1], segments => 1 } ],
-	'and the gap in it');
+	'info shows the gap');
 my $text = $node->vezactl_ok(['info']);
 like($text, qr/^  GAP in WAL of timeline 1: $between[1] to $between[1], 1 segments$/m,
-	'for people, too');
+	'info as text shows the gap');
 like($text, qr/^recovery window .*\n.*missing segment $between[1]\n.*end of the archive$/m,
-	'with both stretches');
+	'info as text shows both stretches');
 
-# --- over a promotion -----------------------------------------------------------------------------
+# --- across a promotion ---------------------------------------------------------------------------
 
-# All of the old timeline is in the archive but the segment in which the new one begins.
+# The archive has all of the old timeline, except for the segment in which the new one begins.
 my $copy = $node->restore('copy', '--backup', $new, '--archive-mode', 'preserve');
 $copy->start;
 $copy->wait_for_end_of_recovery;
@@ -99,10 +99,10 @@ $copy->safe_psql('postgres', 'CREATE TABLE on_the_new_timeline()');
 my $promoted = $copy->archive_wal;
 like($promoted, qr/^00000002/, 'there is a second timeline');
 is( rows($copy, $stretch_columns, "recovery_window WHERE oldest_backup = '$new'"),
-	"$new|$new|1|1|2|end of the archive", 'the window goes on over it');
-is(rows($copy, 'count(*)', "archive_ranges WHERE kind = 'gap'"), '1', 'without another gap');
+	"$new|$new|1|1|2|end of the archive", 'the window continues across the promotion');
+is(rows($copy, 'count(*)', "archive_ranges WHERE kind = 'gap'"), '1', 'there is no other gap');
 
-# --- the WAL of a backup is gone ------------------------------------------------------------------
+# --- the WAL of a backup is missing ---------------------------------------------------------------
 
 my $needed =
   $copy->safe_psql('postgres', "SELECT start_lsn FROM veza_backup_info() WHERE label = '$new'");
@@ -115,12 +115,13 @@ is_deeply(
 	[ { label => $new, reason => "missing segment $missing" } ],
 	'makes info exit with 1');
 like(($node->vezactl('info'))[1], qr/^  \Q$new\E cannot be restored: missing segment $missing$/m,
-	'and is told to people');
+	'info as text says it');
 $node->vezactl_fails([ 'restore', '--target-dir', $node->basedir . '/x', '--backup', $new ],
 	1, qr/WAL segment "$missing", which backup "$new" needs, is not in the repository/,
-	'restore says the same');
+	'restore refuses the backup');
 
-# It restores by the primary's settings, which go with the primary.
+# Its restore_command uses the settings file of the primary, which is removed with the primary. So
+# it is stopped first.
 $copy->discard;
 
 done_testing();

@@ -1,5 +1,5 @@
-# Failover: what the lost primary had not archived, its successor archives; what nobody has any more
-# is a gap that is recorded, logged and healed by a new backup; the old primary comes back.
+# Failover: the new primary archives the WAL that the lost primary had not archived. WAL that is
+# lost is recorded and logged as a gap, and a new backup follows it. The old primary comes back.
 
 use strict;
 use warnings;
@@ -30,7 +30,7 @@ sub standby_of
 	return $standby;
 }
 
-# Several segments, and rows in each.
+# Fills several segments with rows.
 sub write_segments
 {
 	my ($node, $count) = @_;
@@ -64,7 +64,7 @@ sub archiving
 	return $node->safe_psql('postgres', "SELECT $columns FROM veza_backup_archive");
 }
 
-# The server dies with everything it has not archived.
+# Kills the server before it can archive the rest of its WAL.
 sub lose
 {
 	my ($node, $archiver) = @_;
@@ -74,13 +74,13 @@ sub lose
 	return;
 }
 
-# --- the successor sends what the primary had not -------------------------------------------------
+# --- the new primary archives what the old one had not --------------------------------------------
 
 my $standby = standby_of($primary, 'standby');
 my $backup = $primary->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 write_segments($primary, 2);
 
-# The archiver hangs, as one whose store has gone away for it alone.
+# The archiver hangs, as if the store were away for this server only.
 my $archiver = $primary->archiver_pid;
 kill 'STOP', $archiver;
 my @unarchived = write_segments($primary, 5);
@@ -90,27 +90,27 @@ my $rows_before = rows_of($primary);
 is(scalar(grep { is_stored($_) } @unarchived), 0, 'the primary has not archived its last segments');
 lose($primary, $archiver);
 
-is($standby->archive_status($unarchived[0]), 'done', 'the standby takes them for archived');
+is($standby->archive_status($unarchived[0]), 'done', 'the standby believes that they are archived');
 my $position = -s $standby->logfile;
 $standby->promote;
 $standby->wait_for_log(qr/LOG: .*offering \d+ WAL files to the archiver that the repository lacks/,
 	$position);
-# Several are stored at once, and not always in their order.
+# Several segments are stored at the same time, and not always in order.
 poll_until(
 	sub {
 		5 == (grep { is_stored($_) } @unarchived)
 		  && grep { m{\.partial$} } objects("main/wal/$system_id/00000001/");
 	},
-	'what the old timeline lacks in the archive');
-is(scalar(grep { is_stored($_) } @unarchived), 5, 'the successor archives them all');
-ok(is_stored('00000002.history'), 'and the history of its timeline');
+	'the segments of the old timeline that the archive lacks');
+is(scalar(grep { is_stored($_) } @unarchived), 5, 'the new primary archives them all');
+ok(is_stored('00000002.history'), 'it archives the history of its timeline');
 is(scalar(grep { m{\.partial$} } objects("main/wal/$system_id/00000001/")), 1,
-	'and the partial segment');
+	'it archives the partial segment');
 
 is(rows_of($standby), $rows_before, 'no row was lost');
 my @new = write_segments($standby, 3);
 $standby->wait_for_archived($new[-1]);
-poll_until(sub { archiving($standby, 'gaps') eq '0' }, 'a survey without a gap');
+poll_until(sub { archiving($standby, 'gaps') eq '0' }, 'the archive survey finds no gap');
 my $rows_after = rows_of($standby);
 my $time = $standby->safe_psql('postgres', 'SELECT clock_timestamp()');
 $standby->safe_psql('postgres', 'CREATE TABLE later()');
@@ -129,7 +129,7 @@ PostgreSQL::Test::Utils::system_or_bail(
 	$primary->installed_command('pg_rewind'), '--target-pgdata', $primary->data_dir,
 	'--source-server', $standby->connstr('postgres'), '--no-sync', '--config-file',
 	$primary->data_dir . '/postgresql.conf');
-# pg_rewind has brought the other's configuration.
+# pg_rewind has copied the configuration of the other server.
 $primary->append_conf('postgresql.conf',
 		"wal_keep_size = 0\nport = @{[ $primary->port ]}\n"
 	  . "unix_socket_directories = '@{[ $primary->host ]}'\n"
@@ -139,29 +139,29 @@ $primary->start;
 write_segments($standby, 2);
 $standby->wait_for_catchup($primary);
 is(rows_of($primary), rows_of($standby), 'the rewound server follows');
-is(archiving($standby, 'conflict_count'), '0', 'nobody has met a segment of another');
-is(archiving($standby, 'dropped_count'), '0', 'and nothing was given up');
+is(archiving($standby, 'conflict_count'), '0', 'no server has met a segment with another content');
+is(archiving($standby, 'dropped_count'), '0', 'no segment was dropped');
 
-# --- what is on no disk any more ------------------------------------------------------------------
+# --- WAL that is on no disk any more --------------------------------------------------------------
 
-# The rewound server takes over, and lacks a segment.
+# The rewound server takes over. It lacks a segment.
 $standby->safe_psql('postgres', q{SELECT pg_switch_wal()});
 $archiver = $standby->archiver_pid;
 kill 'STOP', $archiver;
 my @lost = write_segments($standby, 4);
 $standby->wait_for_catchup($primary);
 poll_until(sub { $primary->archive_status($lost[-1]) eq 'ready' },
-	'the standby to keep what may not be archived');
+	'the standby to keep WAL that may not be archived');
 lose($standby, $archiver);
 is(archiving($primary, 'ready_files, oldest_ready IS NULL, exposure IS NULL'),
-	'0|t|t', 'but nothing waits on a standby');
+	'0|t|t', 'on a standby, no WAL counts as waiting');
 my $hidden = $primary->data_dir . "/pg_wal/$lost[1]";
 rename $hidden, $primary->basedir . '/hidden' or die "could not rename $hidden: $!";
 
 my $backups = $primary->safe_psql('postgres', 'SELECT count(*) FROM veza_backup_info()');
 $position = -s $primary->logfile;
 $primary->promote;
-# As quickly as the checkpoint of the promotion itself may be where few buffers are dirty.
+# The checkpoint of the promotion itself may be as quick as this when few buffers are dirty.
 $primary->safe_psql('postgres', 'CHECKPOINT');
 is(scalar(grep { -e $primary->data_dir . "/pg_wal/$lost[$_]" } 0, 2, 3),
 	3, 'the first checkpoint removes nothing that may not be archived');
@@ -173,13 +173,13 @@ $primary->wait_for_log(qr/LOG: .*starting a diff backup because of a gap in the 
 is(scalar(my @records = objects("main/gap/$system_id/$lost[1]-$lost[1]")), 1,
 	'the gap is recorded in the repository');
 poll_until(sub { 3 == grep { is_stored($lost[$_]) } 0, 2, 3 }, 'the segments around the gap');
-pass('what is there is archived');
+pass('the existing segments are archived');
 poll_until(
 	sub {
 		$primary->safe_psql('postgres', 'SELECT count(*) FROM veza_backup_info()') > $backups;
 	},
 	'the backup that follows a gap');
-poll_until(sub { archiving($primary, 'gaps') eq '0' }, 'a survey from the new backup on');
+poll_until(sub { archiving($primary, 'gaps') eq '0' }, 'the archive survey begins at the new backup');
 $rows_after = rows_of($primary);
 $time = $primary->safe_psql('postgres', 'SELECT clock_timestamp()');
 $primary->safe_psql('postgres', 'CREATE TABLE much_later()');
@@ -187,7 +187,7 @@ $primary->archive_wal;
 $copy = $primary->restore('after_the_gap', '--target-time', $time, '--target-action', 'promote');
 $copy->start;
 $copy->wait_for_end_of_recovery;
-is(rows_of($copy), $rows_after, 'what comes after the gap can be restored from it');
+is(rows_of($copy), $rows_after, 'WAL after the gap can be restored from the new backup');
 $copy->discard;
 
 done_testing();
