@@ -1,7 +1,8 @@
-# A store that fails at random, under load: at the end the archive holds every segment, byte for byte,
-# and the archiver is the one that it was at the beginning.
+# A store that fails at random, under load. At the end the archive holds every segment, byte for
+# byte, and the archiver is still the same process.
 #
-# VEZA_TEST_SOAK_SECONDS says for how long the load lasts (60), VEZA_TEST_SOAK_SEED which faults come.
+# VEZA_TEST_SOAK_SECONDS sets how long the load lasts (default 60), VEZA_TEST_SOAK_SEED which faults
+# occur.
 
 use strict;
 use warnings;
@@ -21,24 +22,24 @@ my $seed = $ENV{VEZA_TEST_SOAK_SEED} // time;
 my $rate = 0.25;
 
 my $node = VezaTest->new('primary');
-# Small segments: more requests, and so more faults, in a minute.
+# Small segments cause more requests, and so more faults, in a minute.
 $node->init(proxy => 'faults', extra => ['--wal-segsize=4']);
 $node->append_conf('postgresql.conf', <<'CONF');
-# Every segment stays, to be compared at the end.
+# All segments stay in pg_wal, to be compared at the end.
 wal_keep_size = '1TB'
 checkpoint_timeout = 30s
 CONF
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
 $node->command_ok([ 'pgbench', '-q', '-i', '-s', '5', 'postgres' ], 'the tables of the load');
-# Retention removes what is older than the first backup, and nothing later.
+# Retention may remove WAL older than the first backup, but nothing later.
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 my $first = $node->archive_wal;
 
 my $wal = $node->data_dir . '/pg_wal';
 my $archiver = $node->archiver_pid;
 
-# Behind the first one, that is, what the test is about.
+# Returns the segments after the first one: those that this test is about.
 sub segments
 {
 	my ($suffix) = @_;
@@ -93,7 +94,7 @@ poll_until(
 		return !(my @left = segments('.ready'));
 	},
 	'the backlog to be archived');
-is($node->archiver_pid, $archiver, 'it is the archiver of the beginning');
+is($node->archiver_pid, $archiver, 'the archiver process is still the same');
 
 my $end = look_at_archiver();
 my ($second, $third) = map { $looks[$_] } 1, 2;
@@ -102,12 +103,12 @@ note sprintf '%s: %s', $_, join ', ', map { "$_->[0] $_->[1]" } (
 	[ 'second third', most($_, @$second) ], [ 'last third', most($_, @$third) ], [ 'end', $end->{$_} ])
   foreach qw(megabytes descriptors);
 cmp_ok(most('megabytes', @$third, $end), '<', most('megabytes', @$second) + 16, 'memory is flat');
-# Those of requests in flight come and go.
+# Requests in flight open and close descriptors.
 cmp_ok(most('descriptors', @$third), '<', most('descriptors', @$second) + 8, 'descriptors are flat');
-# Idle connections are kept: up to s3_connections of them, with two descriptors or three each.
-cmp_ok($end->{descriptors}, '<', most('descriptors', @$second) + 16, 'and none is left over');
+# Idle connections are kept: up to s3_connections, with two or three descriptors each.
+cmp_ok($end->{descriptors}, '<', most('descriptors', @$second) + 16, 'no descriptor is left over');
 
-# --- what happened on the way ---------------------------------------------------------------------
+# --- what happened during the load ----------------------------------------------------------------
 
 my $counts = fault_counts();
 note join ' ', map { "$_=$counts->{$_}" } sort keys %$counts;
@@ -116,26 +117,27 @@ foreach my $kind (grep { $_ ne 'requests' } sort keys %$counts)
 	cmp_ok($counts->{$kind}, '>', 0, "there was a fault of the kind $kind");
 }
 
-# Without the store it may well fail, but not for a segment that another server wrote.
+# The backup may fail because the store is away, but not because of a segment that another server
+# wrote.
 my (undef, undef, $said) = $node->finish_sql($backup);
 unlike($said, qr/different content/, 'the backup found no conflict');
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile),
-	qr/different content/, 'nor did the archiver');
+	qr/different content/, 'the archiver found no conflict');
 
-# --- everything is there --------------------------------------------------------------------------
+# --- the archive is complete ----------------------------------------------------------------------
 
 my $last = $node->archive_wal;
-# A later one may be archived as well: the server switches by itself, too.
+# A later segment may be archived as well, because the server also switches segments by itself.
 my @done = grep { $_ le $last } segments('.done');
 my ($system_id) = $node->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
 my %stored = map { m{/([0-9A-F]{24})$} ? ($1 => 1) : () } objects("main/wal/$system_id/");
-# Behind the last one are those that PostgreSQL has prepared for later.
+# Segments after the last one are those that PostgreSQL has prepared for later use.
 my @finished = sort grep { /^[0-9A-F]{24}$/ && $_ gt $first && $_ le $last } map { m{([^/]+)$} } glob "$wal/*";
 
 cmp_ok(scalar @finished, '>', 10, 'the load has filled segments');
 note scalar(@finished) . ' segments';
 is_deeply(\@done, \@finished, 'every segment on disk counts as archived');
-is_deeply([ grep { !$stored{$_} } @finished ], [], 'and is in the repository');
+is_deeply([ grep { !$stored{$_} } @finished ], [], 'every segment is in the repository');
 
 my $fetched = $node->basedir . '/fetched';
 my @different = grep {
@@ -145,7 +147,7 @@ my @different = grep {
 is_deeply(\@different, [], 'byte for byte');
 
 like($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), qr/F$/,
-	'a backup succeeds on the store that is well again');
+	'a backup succeeds when the store works again');
 $node->stop('fast');
 
 done_testing();

@@ -1,4 +1,4 @@
-# Restore drills: what they prove, what they record, and that they leave nothing behind.
+# Restore drills: what they check, what they record, and that they leave nothing behind.
 
 use strict;
 use warnings;
@@ -14,26 +14,26 @@ use VezaTest;
 
 my $node = VezaTest->new('primary');
 $node->init(extra => ['--data-checksums'], proxy => 1);
-# The drill's own limits are not these.
+# The drill must set limits of its own in place of these.
 $node->append_conf('postgresql.conf', <<'CONF');
 max_prepared_transactions = 5
 max_connections = 5
 max_replication_slots = 20
 CONF
-# It was max_replication_slots that bounded these before.
+# Before PostgreSQL 18, max_replication_slots limited these.
 $node->append_conf('postgresql.conf', 'max_active_replication_origins = 20') if $node->pg_version >= 18;
 $node->start;
-# Sockets have short paths.
+# The path of a socket must be short.
 my $base = PostgreSQL::Test::Utils::tempdir_short();
 my $tablespace = PostgreSQL::Test::Utils::tempdir('tablespace');
 my @without_landlock;
-# A kernel or a container may have none: landlock_create_ruleset(NULL, 0, VERSION) tells.
+# A kernel or a container may not support Landlock. landlock_create_ruleset(NULL, 0, VERSION) tells.
 my $has_landlock = syscall(444, 0, 0, 1) > 0;
 my @drill = ('drill', $has_landlock ? () : '--allow-unconfined');
 my $metrics_file = PostgreSQL::Test::Utils::tempdir() . '/drill.prom';
 
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
-# A program that looks at every file must not stop at somebody else's.
+# A program that checks every file must ignore files that do not belong to PostgreSQL.
 PostgreSQL::Test::Utils::append_to_file($node->data_dir . '/base/1/1259.bak', 'mine');
 $node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '$tablespace'");
 $node->safe_psql('postgres', 'CREATE DATABASE "ap=p"');
@@ -45,7 +45,7 @@ $node->safe_psql('postgres', <<'SQL');
 SELECT pg_replication_origin_create('origin ' || n) FROM generate_series(1, 15) AS n;
 SELECT pg_replication_origin_advance('origin ' || n, '0/1') FROM generate_series(1, 15) AS n;
 SQL
-# A standby would refuse to recover with less; a drill must not.
+# A standby would refuse to recover with lower limits than the primary's. A drill must not.
 $node->safe_psql('postgres', 'ALTER SYSTEM SET port = 1');
 my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->safe_psql('ap=p', q{INSERT INTO users VALUES (1001, 'later')});
@@ -58,7 +58,8 @@ PREPARE TRANSACTION 'pending';
 SQL
 $node->archive_wal;
 
-# VezaTest runs as the account that PostgreSQL runs as, so root's part of a drill is not tried here.
+# VezaTest runs as the account of PostgreSQL, so the part of a drill that needs root is not tested
+# here.
 
 # --- helpers --------------------------------------------------------------------------------------
 
@@ -69,7 +70,7 @@ sub command
 		'--directory', $base, '--metrics-file', $metrics_file, @arguments);
 }
 
-# What runs in or for a directory below $base, as pid => command.
+# Returns the processes in or for a directory below $base, as pid => command.
 sub running
 {
 	my %found;
@@ -101,7 +102,7 @@ sub leaves_nothing
 	return;
 }
 
-# Runs a drill that ends by itself: its JSON.
+# Runs a drill that ends by itself. Returns its JSON output.
 sub drill
 {
 	my ($test, $code, @arguments) = @_;
@@ -121,7 +122,7 @@ sub metric
 	return $value;
 }
 
-# Starts a drill that hangs in its check, unless it is stopped before.
+# Starts a drill that hangs in its check, unless it is stopped earlier.
 sub start_drill
 {
 	my (@arguments) = @_;
@@ -158,7 +159,7 @@ sub ends_with
 	return;
 }
 
-# What a drill that fails says.
+# Runs a drill that fails, and tests its message.
 sub fails_with
 {
 	my ($code, @arguments) = @_;
@@ -169,14 +170,14 @@ sub fails_with
 	return $said;
 }
 
-# A drill that comes no further than to clean up after others: what it says.
+# Runs a drill that gets no further than cleaning up after others. Returns its output.
 sub tidy_up
 {
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return fails_with(2, '--pg-bin', $base);
 }
 
-# All files below a directory, as path => content.
+# Returns all files below a directory, as path => content.
 sub files_below
 {
 	my ($directory) = @_;
@@ -186,7 +187,7 @@ sub files_below
 	return %found;
 }
 
-# The drill's own process, which vezactl supervises.
+# Returns the process of the drill, which vezactl supervises.
 sub worker_of
 {
 	my ($drill) = @_;
@@ -221,9 +222,9 @@ cmp_ok($result->{restored_bytes}, '>', 10_000_000, 'bytes were counted');
 
 my ($record, @others) = grep { my $name = $_; !grep { $_ eq $name } @before } objects('');
 like($record, qr{^main/drill/\d{8}-\d{6}-$label$}, 'the repository holds the record');
-is_deeply(\@others, [], 'and nothing else that is new');
-is("main/$result->{record}", $record, 'whose name is told');
-is(slurp_file($node->data_dir . '/postmaster.pid'), $postmaster, 'the server was left alone');
+is_deeply(\@others, [], 'the repository holds no other new object');
+is("main/$result->{record}", $record, 'the output has the name of the record');
+is(slurp_file($node->data_dir . '/postmaster.pid'), $postmaster, 'the server was not touched');
 
 is(metric('success', ''), 1, 'metrics: success');
 is(metric('checks', ',result="passed"'), 10, 'metrics: checks');
@@ -244,12 +245,12 @@ SELECT label, passed, checks_passed, checks_failed, (phases->>'restore')::float 
        rto_seconds > 0, rpo_seconds > 0, error IS NULL
   FROM veza_backup_drills
 SQL
-	"$label|t|10|0|t|t|t|t", 'veza_backup_drills shows it');
+	"$label|t|10|0|t|t|t|t", 'veza_backup_drills shows the drill');
 is( $node->safe_psql('postgres', <<'SQL'),
 SELECT i.last_drill = d.time, i.last_drill_passed
   FROM veza_backup_info() AS i JOIN veza_backup_drills AS d USING (label)
 SQL
-	't|t', 'and so does veza_backup_info()');
+	't|t', 'veza_backup_info() shows the drill');
 like($node->vezactl_ok(['info']), qr/^$label .* passed \d{4}-\S+Z$/m, 'vezactl info');
 my $info = decode_json($node->vezactl_ok([ '--output', 'json', 'info' ]));
 is($info->{backups}[0]{last_drill}{checks_passed}, 10, 'vezactl info in JSON');
@@ -257,8 +258,8 @@ is($info->{backups}[0]{last_drill}{checks_passed}, 10, 'vezactl info in JSON');
 my ($exit, $out, $err) = $node->vezactl(@drill, '--directory', $base, '--no-record',
 	'--target-time', $time, '--check', 'SELECT count(*) = 1001 FROM users', '--database', 'ap=p');
 is($exit, 0, 'to a point in time');
-like($out, qr/^drill of backup $label to time .*: passed$/m, 'for people');
-like($out, qr/^restore +[\d.]+ m?s\n.*\(RTO\).*\(RPO\)/ms, 'with times');
+like($out, qr/^drill of backup $label to time .*: passed$/m, 'a drill with text output');
+like($out, qr/^restore +[\d.]+ m?s\n.*\(RTO\).*\(RPO\)/ms, 'the text has times');
 leaves_nothing('to a point in time');
 is(scalar(my @drills = objects('main/drill/')), 1, '--no-record');
 
@@ -273,9 +274,9 @@ $result = drill('checks that fail', 1,
 	'--check', 'SELECT 1', '--database', 'absent',
 	'--check', 'SELECT 1');
 is_deeply([ map { $_->{passed} ? 1 : 0 } @{ $result->{checks} } ], [ 1, 1, (0) x 6, 1, 1, 1 ],
-	'the bad checks are told from the good ones');
-is($result->{checks}[2]{detail}, '1002 is less than 5000', 'with what is wrong');
-like($result->{error}{message}, qr/check "SELECT count.*" failed: 1002 is less/, 'the first is the error');
+	'failed checks are told apart from passed ones');
+is($result->{checks}[2]{detail}, '1002 is less than 5000', 'failed checks say what is wrong');
+like($result->{error}{message}, qr/check "SELECT count.*" failed: 1002 is less/, 'the first failed check is the error');
 is(metric('success', ''), 0, 'metrics: no success');
 is(metric('checks', ',result="failed"'), 6, 'metrics: failed checks');
 is(metric('last_success_timestamp_seconds', ''), $last_success, 'metrics: the last success stays');
@@ -300,7 +301,7 @@ write_object($pack, $good);
 is( $node->safe_psql('postgres', 'SELECT count(*) FROM veza_backup_drills WHERE NOT passed'),
 	2, 'it is recorded');
 
-# The server would take it for the end of the WAL, and open.
+# The server would take the missing segment for the end of WAL, and would open.
 my $lost = $node->archive_wal;
 $node->archive_wal;
 my ($lost_object) = grep { m{/\Q$lost\E$} } objects('main/wal/');
@@ -311,11 +312,11 @@ like($result->{error}{message}, qr/WAL segment "$lost"/, 'is named');
 my ($exit_of_plan, $plan, $warning) = $node->vezactl('--output', 'json', 'restore', '--dry-run',
 	'--target-dir', "$base/plan", '--tablespace-map', "$tablespace=$base/plan-tablespace",
 	'--end-at-gap');
-is($exit_of_plan, 0, 'a restore that is to end there is not refused');
+is($exit_of_plan, 0, 'a restore that is meant to end there is not refused');
 $plan = decode_json($plan);
-is($plan->{missing_segment}, $lost, 'but says where recovery will end');
-is($plan->{required_settings}{max_connections}, 5, 'and what recovery demands of the configuration');
-like($warning, qr/warning: recovery will end before WAL segment "$lost"/, 'with a warning');
+is($plan->{missing_segment}, $lost, 'the restore says where recovery will end');
+is($plan->{required_settings}{max_connections}, 5, 'the restore says what recovery demands of the configuration');
+like($warning, qr/warning: recovery will end before WAL segment "$lost"/, 'there is a warning');
 write_object($lost_object, $lost_content);
 
 $result = drill('a target that is never reached', 1, '--target-name', 'absent');
@@ -339,7 +340,7 @@ $node->vezactl_fails([ @drill, '--directory', $base, '--backup', '20200101-00000
 	2, qr/there is no backup/, 'a backup that is not there');
 $node->vezactl_fails([ @drill, '--directory', $base, '--pg-bin', $base, '--metrics-file', $base ],
 	2, qr{there is no program.*could not read file "\Q$base\E"}s, 'with metrics in a directory');
-leaves_nothing('what cannot take place');
+leaves_nothing('a drill that cannot take place');
 break_store('refuse');
 if (store() eq 'dir')
 {
@@ -351,14 +352,14 @@ if (store() eq 'dir')
 mend_store();
 is_deeply([ objects('main/drill/') ], \@records, 'none of them is recorded');
 
-# --- what fails meanwhile, but not because of the backup -------------------------------------------
+# --- failures that are not the fault of the backup -------------------------------------------------
 
 my $settings = slurp_file($node->conf);
 my $drill = start_drill();
 poll_until(sub { glob "$base/veza-drill-*/server.log" }, 'recovery');
 PostgreSQL::Test::Utils::append_to_file($node->conf, "this is no setting\n");
 ends_with($drill, 2, 'settings that cannot be read during recovery');
-like($drill->{err}, qr/ended during recovery.*HINT:  That says nothing about the backup/s, 'which is told');
+like($drill->{err}, qr/ended during recovery.*HINT:  That says nothing about the backup/s, 'the message says so');
 open my $handle, '>', $node->conf or die 'could not write ' . $node->conf . ": $!";
 print $handle $settings;
 close $handle;
@@ -372,7 +373,7 @@ poll_until(sub { glob "$base/veza-drill-*/data/base" }, 'files');
 kill 'TERM', $drill->{pid};
 ends_with($drill, 143, 'SIGTERM during the restore');
 
-# A postmaster that has been stopped neither ends by itself nor tells its children to.
+# A postmaster that is stopped (SIGSTOP) neither ends by itself nor tells its children to end.
 $drill = start_drill();
 my $server = wait_for_process(qr{postgres -D \S+/conf});
 kill 'STOP', $server;
@@ -383,7 +384,7 @@ $drill = start_drill();
 wait_for_process(qr{psql .*pg_sleep});
 kill 'TERM', $drill->{pid};
 ends_with($drill, 143, 'SIGTERM during a check');
-is(slurp_file($metrics_file), $metrics, 'an interruption is not told as a failure');
+is(slurp_file($metrics_file), $metrics, 'an interruption is not reported as a failure');
 
 $drill = start_drill();
 wait_for_process(qr{psql .*pg_sleep});
@@ -394,7 +395,7 @@ $drill = start_drill();
 wait_for_process(qr{psql .*pg_sleep});
 kill 'KILL', worker_of($drill);
 ends_with($drill, 2, 'SIGKILL of the drill');
-like($drill->{err}, qr/ended by signal 9/, 'which is told');
+like($drill->{err}, qr/ended by signal 9/, 'the message says so');
 
 $drill = start_drill('--no-record');
 $server = wait_for_process(qr{postgres -D \S+/conf});
@@ -402,7 +403,7 @@ wait_for_process(qr{psql .*pg_sleep});
 kill 'KILL', $server;
 ends_with($drill, 1, 'SIGKILL of the postmaster');
 
-# --- killed, and those who clean up too -----------------------------------------------------------
+# --- killed drills, and cleaning up after them ----------------------------------------------------
 
 my $not_a_drill = "$base/veza-drill-nolock";
 my $elsewhere = PostgreSQL::Test::Utils::tempdir('elsewhere');
@@ -416,20 +417,20 @@ $drill = start_drill();
 $server = wait_for_process(qr{postgres -D \S+/conf});
 wait_for_process(qr{psql .*pg_sleep});
 my ($left) = grep { -e "$_/conf" } glob "$base/veza-drill-*";
-unlike(tidy_up(), qr/removed/, 'a drill beside another one');
-ok(-e "$left/data/PG_VERSION", 'leaves it alone');
+unlike(tidy_up(), qr/removed/, 'a drill while another one runs');
+ok(-e "$left/data/PG_VERSION", 'leaves the other drill alone');
 my @processes = ($drill->{pid}, worker_of($drill));
 kill 'STOP', $server, @processes;
 kill 'KILL', @processes;
 $drill->{harness}->finish;
-unlike(tidy_up(), qr/removed/, 'a server without a drill');
+unlike(tidy_up(), qr/removed/, 'a server whose drill was killed');
 ok(-e "$left/data/PG_VERSION", 'keeps its directory');
 kill 'KILL', $server;
 poll_until(sub { my %left_over = running(); return !%left_over }, 'the end of the server');
-like(tidy_up(), qr{removed "\Q$left\E", left by a drill that was killed}, 'a directory that is left');
-is_deeply([ sort glob "$base/*" ], [ $link, $not_a_drill ], 'is removed, and nothing else');
+like(tidy_up(), qr{removed "\Q$left\E", left by a drill that was killed}, 'a leftover directory');
+is_deeply([ sort glob "$base/*" ], [ $link, $not_a_drill ], 'the leftover directory is removed, and nothing else');
 is_deeply([ sort map { basename($_) } glob "$elsewhere/* $not_a_drill/*" ],
-	[ 'drill.lock', 'file', 'file' ], 'nor what others hold');
+	[ 'drill.lock', 'file', 'file' ], 'directories that other processes hold stay');
 unlink $link;
 remove_tree($not_a_drill);
 leaves_nothing('drills that were killed');
@@ -439,18 +440,18 @@ leaves_nothing('drills that were killed');
 $out = $node->vezactl_ok([ '--output', 'json', @drill, '--directory', $base, '--keep' ]);
 $result = decode_json($out);
 like(`$result->{connect} -Atc 'SELECT 6 * 7'`, qr/^42$/, '--keep leaves a server');
-is(system("$result->{stop} >/dev/null"), 0, 'which can be stopped as is told');
+is(system("$result->{stop} >/dev/null"), 0, 'the server that was kept can be stopped with the command in the output');
 tidy_up();
 ok(-e "$result->{directory}/data/PG_VERSION", 'another drill does not remove it');
-like($result->{directory}, qr{^\Q$base\E/veza-drill-}, 'the directory is told');
+like($result->{directory}, qr{^\Q$base\E/veza-drill-}, 'the output has the directory');
 remove_tree($result->{directory});
 leaves_nothing('--keep');
 
-# --- a tablespace that the backup does not know ---------------------------------------------------
+# --- a tablespace that is not in the backup -------------------------------------------------------
 
 done_testing(), exit if !$has_landlock;
 
-# Its WAL names the place where this server's files are.
+# The WAL names the directory in which the production server has its files.
 my $late = PostgreSQL::Test::Utils::tempdir('late');
 $node->safe_psql('postgres', "CREATE TABLESPACE late LOCATION '$late'");
 $node->safe_psql('postgres', <<'SQL');
@@ -466,16 +467,16 @@ CHECKPOINT;
 SQL
 $node->archive_wal;
 my %files = files_below($late);
-cmp_ok(scalar(keys %files), '>', 3, 'there are files in the place');
+cmp_ok(scalar(keys %files), '>', 3, 'there are files in the tablespace');
 $result = drill('a tablespace that was created after the backup', 2, '--target-name', 'before');
 like($result->{error}{message}, qr{creates tablespace \d+ "\Q$late\E", outside the drill's directory},
 	'is named');
 is_deeply({ files_below($late) }, \%files, 'no file of the server was touched');
 $node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
 drill('a diff that knows the tablespace', 0, '--check', 'SELECT count(*) = 1000 FROM kept');
-is_deeply({ files_below($late) }, \%files, 'nor did that touch one');
+is_deeply({ files_below($late) }, \%files, 'the second drill touched no file either');
 
-# Where the kernel cannot guard them, there is no drill.
+# When the kernel cannot protect these files, no drill takes place.
 @without_landlock = ("python3", "$FindBin::RealBin/../support/without_landlock.py");
 my @nothing_to_run = ('--pg-bin', $base);
 like(fails_with(2, @nothing_to_run), qr/nothing keeps .*Landlock.*HINT: .*--allow-unconfined/s,

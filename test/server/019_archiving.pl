@@ -1,5 +1,5 @@
-# The archiver ahead of the server: look-ahead, what veza_backup_archive shows, the warning of age,
-# the choice for a disk that fills, clones and twins, and a shutdown with a backlog.
+# Archiving: look-ahead, the view veza_backup_archive, the warning about old WAL, dropping WAL when
+# the disk fills, clones of a server, and a shutdown with a backlog.
 
 use strict;
 use warnings;
@@ -14,11 +14,12 @@ use VezaTest;
 
 my $node = VezaTest->new('primary');
 $node->init(proxy => 1, settings => { archive_max_age => '2s' });
-# A checkpoint of its own accord would be something that waits to be archived.
+# A checkpoint would write WAL that waits to be archived. So none may happen by itself.
 $node->append_conf('postgresql.conf',
 	"autovacuum = off\nwal_keep_size = '2GB'\ncheckpoint_timeout = '1h'\nmax_wal_size = '4GB'");
 $node->start;
-# Not a temporary function: when a session that has one ends, that is a commit, at some time later.
+# The function is not temporary: a session with a temporary function writes a commit record when it
+# ends, at some later time.
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION veza_backup;
 CREATE FUNCTION write_segment() RETURNS text LANGUAGE plpgsql AS $$
@@ -59,7 +60,7 @@ sub seconds_of
 my $first = $node->archive_wal;
 is(archiving('ready_files, failing, in_flight, gaps IS NULL OR gaps = 0'), '0|f|0|t', 'all is well');
 is(archiving('last_stored'), $first, 'what was stored last');
-cmp_ok(archiving('sealed_bytes'), '<', archiving('stored_bytes'), 'bytes before and after');
+cmp_ok(archiving('sealed_bytes'), '<', archiving('stored_bytes'), 'the view shows the bytes before and after compression');
 
 my $position = -s $node->logfile;
 break_store();
@@ -73,21 +74,21 @@ is(archiving(q{ready_files, ready_bytes = ready_files * 16777216, oldest_ready, 
 	"40|t|$segments[0]|t|t", 'the view shows what waits');
 is(archiving(q{failing, last_failed, last_error LIKE 'could not archive WAL file "' || last_failed || '"%', failed_count > 0, last_error_hint <> ''}),
 	"t|$segments[0]|t|t|t", 'and why');
-cmp_ok(archiving('disk_free'), '>', 0, 'and the room on the disk');
-is(archiving('time_to_drain IS NULL'), 't', 'it cannot say when it is over');
+cmp_ok(archiving('disk_free'), '>', 0, 'the view shows the free space of the disk');
+is(archiving('time_to_drain IS NULL'), 't', 'the view cannot say when the backlog will be gone');
 
 my $archiver = $node->archiver_pid;
 mend_store();
 $node->wake_archiver;
 $node->wait_for_archived($segments[-1]);
-is($node->archiver_pid, $archiver, 'the same archiver sends them');
+is($node->archiver_pid, $archiver, 'the same archiver process stores them');
 is(scalar(grep { my $s = $_; !grep { m{/$s$} } objects('main/wal/') } @segments), 0,
 	'every segment is there');
 $node->wait_for_log(qr/LOG: .*WAL is archived in time again/, $position);
-# With checksums, hint bits are in WAL as well.
+# With checksums, hint bits are also written to WAL.
 $node->archive_wal;
 poll_until(sub { archiving('ready_files, failing, exposure') eq '0|f|00:00:00' },
-	'nothing to wait any more');
+	'no WAL to wait any more');
 poll_until(
 	sub {
 		$node->archive_wal;
@@ -95,7 +96,8 @@ poll_until(
 	},
 	'the configured level');
 
-# Adaptive: seen in the sealed sizes. The same segments again, under another name of the cluster.
+# Adaptive compression shows in the sizes of the objects. The same segments are stored again under
+# another name of the cluster.
 sub sealed_size
 {
 	my ($cluster, %settings) = @_;
@@ -111,11 +113,11 @@ sub sealed_size
 }
 my $fixed = sealed_size('fixed', adaptive_compression => 'off');
 my $adaptive = sealed_size('adaptive', adaptive_compression => 'on');
-cmp_ok($adaptive, '>', $fixed, 'a backlog is compressed less');
+cmp_ok($adaptive, '>', $fixed, 'a backlog is compressed at a faster level');
 is(scalar(my @ahead = grep { m{^adaptive/wal/.*/[0-9A-F]{24}$} } objects('adaptive/')), 40,
-	'and stored whole');
+	'the backlog is stored completely');
 
-# --- a reload in the middle of it -----------------------------------------------------------------
+# --- a reload during a backlog --------------------------------------------------------------------
 
 $node->apply_conf(cluster => 'elsewhere');
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
@@ -123,7 +125,7 @@ $node->apply_conf(cluster => 'main');
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 @segments = write_segments(30);
 $node->apply_conf(cluster => 'elsewhere');
-# Only with this the server goes on in the other one.
+# Only after this call does the server continue in the other repository.
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 $node->wake_archiver;
 $node->wait_for_archived($segments[-1]);
@@ -135,8 +137,8 @@ $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 
 # --- SIGTERM in every phase -----------------------------------------------------------------------
 
-# After it the archiver begins nothing new and waits for SIGUSR2, as in a shutdown. Then it ends at once,
-# whatever was under way, and here another one takes its place.
+# After SIGTERM the archiver begins nothing new and waits for SIGUSR2, as in a shutdown. Then it
+# ends at once, no matter what it was doing, and here another archiver takes its place.
 foreach my $phase ('idle', 'busy', 'refused', store() eq 's3' ? 'stalled' : ())
 {
 	$archiver = $node->archiver_pid;
@@ -155,7 +157,7 @@ foreach my $phase ('idle', 'busy', 'refused', store() eq 's3' ? 'stalled' : ())
 	poll_until(sub { ($node->archiver_pid || $archiver) ne $archiver }, 'another archiver');
 	push @segments, $node->archive_wal;
 	my %there = map { m{/([0-9A-F]{24})$} ? ($1 => 1) : () } objects('main/wal/');
-	is(scalar(grep { !$there{$_} } @segments), 0, 'and every segment is stored by the next one');
+	is(scalar(grep { !$there{$_} } @segments), 0, 'every segment is stored by the next archiver');
 }
 
 # --- archive_mode = always: every node sends every segment ----------------------------------------
@@ -169,7 +171,7 @@ $twin->start;
 @segments = write_segments(6);
 $node->wait_for_archived($segments[-1]);
 $node->wait_for_catchup($twin);
-poll_until(sub { $twin->archive_status($segments[-2]) eq 'done' }, 'the standby to archive as well');
+poll_until(sub { $twin->archive_status($segments[-2]) eq 'done' }, 'the standby to archive, too');
 is( $twin->safe_psql('postgres',
 		'SELECT conflict_count, failed_count, stored_count > 0 FROM veza_backup_archive'),
 	'0|0|t', 'the same content twice is no conflict');
@@ -177,7 +179,8 @@ $twin->discard;
 
 # --- a clone --------------------------------------------------------------------------------------
 
-# Same system identifier, same timeline, its own WAL: caught at its first segment.
+# A clone has the same system identifier and timeline, but its own WAL. It is caught at its first
+# segment.
 $node->backup('clone');
 my $clone = VezaTest->new('clone');
 $clone->init_from_backup($node, 'clone');
@@ -198,9 +201,9 @@ $clone->wait_for_log(qr/WARNING: .*WAL file "$own" is already in repository .* w
 is( $clone->safe_psql('postgres',
 		q{SELECT last_conflict, conflict_count > 0, conflict_error LIKE '%written by %' FROM veza_backup_archive}),
 	"$own|t|t",
-	'the view shows the conflict and who wrote the other');
-is($clone->archive_status($own), 'ready', 'and the clone keeps its segment');
-# What it has behind that segment would take names that the right server has yet to use.
+	'the view shows the conflict and which server wrote the other segment');
+is($clone->archive_status($own), 'ready', 'the clone keeps its segment');
+# The clone's later segments would take names that the right server has yet to use.
 my @behind = split /\n/,
   $clone->safe_psql('postgres', 'SELECT write_segment() FROM generate_series(1, 3)');
 my $conflicts = 'SELECT conflict_count FROM veza_backup_archive';
@@ -208,10 +211,10 @@ my $before = $clone->safe_psql('postgres', $conflicts);
 $clone->wake_archiver;
 poll_until(sub { $clone->safe_psql('postgres', $conflicts) > $before }, 'the clone to be refused again');
 is(scalar(grep { my $s = $_; grep { m{/$s$} } objects('main/wal/') } @behind), 0,
-	'nor does it store what is behind it');
+	'the clone does not store its later segments either');
 $clone->discard;
 
-# --- a server that does nothing -------------------------------------------------------------------
+# --- an idle server -------------------------------------------------------------------------------
 
 $node->append_conf('postgresql.conf', "archive_timeout = 1\ncheckpoint_timeout = 30");
 $node->reload;
@@ -227,12 +230,12 @@ poll_until(sub { archiving('exposure') eq '00:00:00' }, 'nothing to lose');
 my $backup = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 break_store();
 $position = -s $node->logfile;
-# More than any disk has free.
+# A limit above the free space of any disk.
 $node->apply_conf(archive_drop_below => '2000GB');
 my ($dropped) = write_segments(1);
 $node->wait_for_log(qr/WARNING: .*WAL file "$dropped" is given up/, $position);
 $node->wait_for_log(qr/DETAIL:  veza_backup\.archive_drop_below asks for it/, $position);
-is(archiving('last_dropped, dropped_count > 0'), "$dropped|t", 'the view shows it');
+is(archiving('last_dropped, dropped_count > 0'), "$dropped|t", 'the view shows that WAL was dropped');
 unlink $node->data_dir . "/pg_wal/$dropped" or die "could not remove $dropped: $!";
 mend_store();
 $node->apply_conf(archive_drop_below => '0');
@@ -246,9 +249,9 @@ poll_until(
 	},
 	'the backup that follows the gap');
 is( $node->safe_psql('postgres', 'SELECT max(label) FROM veza_backup_info()') =~ /^${backup}_/,
-	1, 'a diff of the full that was there');
+	1, 'a diff that refers to the existing full');
 
-# --- a store that can be read, but takes no WAL ---------------------------------------------------
+# --- a store that can be read, but not written to -------------------------------------------------
 
 sub allow_writing
 {
@@ -269,13 +272,13 @@ SKIP:
 	poll_until(sub { archiving('last_dropped') eq $given_up[-1] }, 'the end of the last segment');
 	my $now = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 	$node->apply_conf(archive_drop_below => '2001GB');
-	poll_until(sub { archiving("gaps_checked_at > '$now'") eq 't' }, 'a survey');
+	poll_until(sub { archiving("gaps_checked_at > '$now'") eq 't' }, 'an archive survey');
 	is(join(',', map { $node->archive_status($_) } @given_up),
-		'done,done,done', 'what was given up may be removed by a checkpoint');
+		'done,done,done', 'a checkpoint may remove dropped WAL');
 	unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile, $position),
-		qr/offering/, 'and is not offered again while it could not be stored');
+		qr/offering/, 'dropped WAL is not offered again while the store accepts no WAL');
 
-	# One of them goes with a checkpoint, and that may not be recorded.
+	# A checkpoint has removed one of these segments, and the gap may not be recorded.
 	my $lost = shift @given_up;
 	unlink $node->data_dir . "/pg_wal/$lost" or die "could not remove $lost: $!";
 	allow_writing('gap', 0);
@@ -286,7 +289,7 @@ SKIP:
 	$node->wait_for_log(qr/LOG: .*offering 2 WAL files to the archiver/, $position);
 	$node->wait_for_archived($_) foreach @given_up;
 	is(scalar(grep { my $s = $_; grep { m{/$s$} } objects('main/wal/') } @given_up),
-		2, 'but when the store takes WAL again');
+		2, 'dropped WAL is offered again when the store accepts WAL');
 	$node->wait_for_log(qr/WARNING: .*could not record a gap in the archive/, $position);
 	$node->wait_for_log(qr/WARNING: .*there is a gap in the archive: WAL from "$lost" to "$lost"/,
 		$position);
@@ -297,13 +300,13 @@ SKIP:
 # --- shutdown -------------------------------------------------------------------------------------
 
 @segments = write_segments(30);
-# A segment without a record would not be ended by a shutdown.
+# A shutdown would not switch a segment without a record.
 my $last = $node->safe_psql('postgres',
 	q{SELECT pg_walfile_name(pg_logical_emit_message(false, 'veza', 'the last record'))});
 $seconds = seconds_of(sub { $node->stop('fast') });
 note sprintf 'stopped with a backlog in %.1f s', $seconds;
 cmp_ok($seconds, '<', 45, 'a shutdown with a backlog and a store ends');
-ok((grep { m{/$last$} } objects('main/wal/')), 'with the last segment stored');
+ok((grep { m{/$last$} } objects('main/wal/')), 'the last segment is stored');
 $node->start;
 
 $node->apply_conf(archive_shutdown_timeout => '1s');
@@ -312,13 +315,13 @@ break_store();
 $seconds = seconds_of(sub { $node->stop('fast') });
 cmp_ok($seconds, '<', 10, 'a shutdown with a backlog and no store ends soon');
 $node->start;
-is($node->archive_status($segments[-1]), 'ready', 'and the backlog is there afterwards');
+is($node->archive_status($segments[-1]), 'ready', 'the backlog is still there after the shutdown');
 mend_store();
 $node->wake_archiver;
 $node->wait_for_archived($segments[-1]);
 
-# In a smart shutdown sessions go on for as long as they like, and archiving with them: its limits are
-# for when nothing but the archiver is waited for.
+# In a smart shutdown sessions may continue for any time, and archiving with them. The limits for a
+# shutdown apply only when the server waits for nothing but the archiver.
 $archiver = $node->archiver_pid;
 $position = -s $node->logfile;
 break_store();
@@ -338,7 +341,7 @@ kill 'TERM', $node->{_pid};
 my @waiting;
 poll_until(sub { (@waiting = glob $node->data_dir . '/pg_wal/archive_status/*.ready') >= 3 },
 	'the session to write in a smart shutdown');
-# Longer than the second that a shutdown may archive.
+# Waits longer than the one second for which a shutdown may archive.
 $node->wait_for_log(
 	store() eq 's3' ? qr/could not archive WAL file/ : qr/failed too many times/, $position);
 mend_store();
@@ -348,7 +351,8 @@ ok(kill(0, $archiver), 'a smart shutdown archives for as long as there are sessi
 $node->stop('fast');
 $node->finish_sql($writer);
 
-# Slow is not dead: one segment takes longer than nothing may move.
+# A slow store is not a dead one: storing one segment takes longer than the time without progress
+# that is allowed.
 SKIP:
 {
 	skip 'a directory is not slow', 1 if store() ne 's3';
@@ -383,7 +387,7 @@ foreach my $megabytes (1, 1024)
 	cmp_ok($stored, '>=', scalar(@of_this_size), "segments of $megabytes MB are archived");
 	my $fetched = $other->basedir . '/fetched';
 	$other->vezactl_ok([ 'wal-get', $of_this_size[-1], $fetched ]);
-	is(-s $fetched, $megabytes * 1024 * 1024, 'and come back');
+	is(-s $fetched, $megabytes * 1024 * 1024, 'these segments are restored');
 	$other->stop('fast');
 }
 

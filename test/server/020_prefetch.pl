@@ -1,5 +1,5 @@
-# wal-get fetches ahead: what a recovery gets from the spool, what becomes of the spool and of the
-# process that fills it, and that neither ever changes an answer.
+# wal-get fetches WAL ahead: what a recovery gets from the spool, what becomes of the spool and of
+# the process that fills it, and that fetching ahead never changes a result.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 use VezaTest;
 
-# Small segments, so that there are many.
+# Small segments, so that there are many of them.
 my $node = VezaTest->new('primary');
 $node->init(proxy => 1, extra => ['--wal-segsize=1']);
 $node->append_conf('postgresql.conf', 'autovacuum = off');
@@ -40,7 +40,7 @@ sub processes
 
 sub spool_of { return $_[0]->data_dir . '/pg_wal/veza_spool' }
 
-# At once means before it could be idle.
+# "At once" means before the process could end because it is idle.
 sub is_clean
 {
 	my ($copy, $test) = @_;
@@ -53,7 +53,7 @@ sub is_clean
 	return;
 }
 
-# A script around restore_command, with %s in the place of vezactl's own command.
+# Puts a script around restore_command. %s in it stands for the original command.
 sub wrap_restore_command
 {
 	my ($copy, $script) = @_;
@@ -125,7 +125,8 @@ $copy->discard;
 
 $copy = $node->restore('paused', '--backup', $label, '--target-xid',
 	$node->safe_psql('postgres', 'SELECT xmin FROM t WHERE i = 10'));
-# The process that stays may hold nothing that the server waits for: this waits for it, and there would be no pause.
+# The background process must not hold open anything that the server waits for. The server would
+# wait for the process, and recovery would not pause.
 wrap_restore_command($copy, <<'SH');
 %s 2>&1 | cat
 exit ${PIPESTATUS[0]}
@@ -138,7 +139,7 @@ ok($pid, 'a recovery that pauses keeps the process');
 $copy->stop('immediate');
 is_clean($copy, 'the death of the server');
 
-# Both die at once, as in a container that is killed.
+# The server and the process die at the same time, as in a container that is killed.
 $copy->start;
 $copy->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'})
   or die 'recovery did not pause';
@@ -167,9 +168,9 @@ PostgreSQL::Test::Utils::system_log('pg_ctl', '-w', '-D', $copy->data_dir, '-l',
 	'start');
 poll_until(sub { !-e $copy->data_dir . '/postmaster.pid' }, 'the end of the server');
 my $log = slurp_file($copy->logfile);
-like($log, qr/restored log file "$segments[13]"/, 'what is before the damage is restored');
-like($log, qr/vezactl: error: .*damaged/, 'the damage is told');
-# What the server says for exit code 126.
+like($log, qr/restored log file "$segments[13]"/, 'WAL before the damage is replayed');
+like($log, qr/vezactl: error: .*damaged/, 'the log reports the damage');
+# The server writes this for exit code 126.
 like($log, qr/could not restore file "$segments[14]" from archive: command not executable/,
 	'and ends the server');
 is_clean($copy, 'damage');
@@ -202,7 +203,7 @@ foreach my $server (@two)
 }
 poll_until(sub { !processes($spool) }, 'the end of both processes', 20);
 is_deeply([ glob "$spool/*" ], [], 'nothing is left in it');
-ok(-d $spool, 'but a directory that was asked for stays');
+ok(-d $spool, 'a directory that was named by an option stays');
 $two[1]->discard;
 
 # --- another timeline -----------------------------------------------------------------------------
@@ -222,11 +223,11 @@ $copy = $node->restore('second_timeline', '--backup', $label);
 $copy->start;
 $copy->wait_for_end_of_recovery;
 is( $copy->safe_psql('postgres', 'SELECT count(*) FILTER (WHERE i < 100), max(i) FROM t'),
-	'20|112', 'a recovery follows the newest timeline past what was fetched of the old one');
+	'20|112', 'a recovery follows the newest timeline, although WAL of the old one was fetched ahead');
 is_clean($copy, 'a switch of timelines');
 $copy->discard;
 
-# --- by hand --------------------------------------------------------------------------------------
+# --- wal-get by hand ------------------------------------------------------------------------------
 
 my $directory = $node->basedir . '/fetched';
 mkdir $directory or die;
@@ -239,22 +240,22 @@ sub held
 }
 
 $node->vezactl_ok([ 'wal-get', $segments[0], $destination ], 'somebody who fetches by hand');
-is_deeply([ glob "$directory/*" ], [$destination], 'gets no spool');
+is_deeply([ glob "$directory/*" ], [$destination], 'there is no spool');
 
-$node->vezactl_ok([ 'wal-get', @spool, $segments[0], $destination ], 'unless it is asked for');
+$node->vezactl_ok([ 'wal-get', @spool, $segments[0], $destination ], 'there is a spool when it is requested');
 poll_until(sub { @{ held() } == 3 }, 'three segments');
 is_deeply(held(), [ @segments[ 1 .. 3 ] ], 'the next ones are fetched');
 
 break_store();
 $node->vezactl_ok([ 'wal-get', '--retry', 0, @spool, $segments[1], $destination ],
-	'what is in the spool does not need the store');
+	'a segment in the spool does not need the store');
 is( slurp_file($destination),
 	slurp_file($node->data_dir . "/pg_wal/$segments[1]"),
 	'and is the segment') if -e $node->data_dir . "/pg_wal/$segments[1]";
 $node->vezactl_fails([ 'wal-get', '--retry', 0, @spool, $segments[9], $destination ],
-	126, qr/HINT:  /, 'what is not in the spool does');
+	126, qr/HINT:  /, 'a segment that is not in the spool needs the store');
 $node->vezactl_fails([ 'wal-get', '--retry', 0, @spool, '000000090000000000000001', $destination ],
-	126, qr/HINT:  /, 'that something does not exist is not known without the store');
+	126, qr/HINT:  /, 'without the store wal-get does not claim that a file does not exist');
 mend_store();
 
 $node->vezactl_ok([ 'wal-get', @spool, $segments[29], $destination ], 'the last segment');
@@ -263,20 +264,20 @@ my $next = $node->safe_psql('postgres',
 foreach (1 .. 2)
 {
 	my ($exit) = $node->vezactl('wal-get', @spool, $next, $destination);
-	is($exit, 1, 'the one that follows is not there');
+	is($exit, 1, 'the next segment does not exist');
 }
 is($node->archive_wal, $next, 'then it is archived');
-$node->vezactl_ok([ 'wal-get', @spool, $next, $destination ], 'and there');
+$node->vezactl_ok([ 'wal-get', @spool, $next, $destination ], 'the next segment is fetched');
 
 my ($prefetcher) = processes($spool);
 kill 'TERM', $prefetcher;
 poll_until(sub { !-e "/proc/$prefetcher" }, 'the end of the process', 20);
-is_deeply([ glob "$spool/*" ], [], 'SIGTERM ends it, and the spool with it');
+is_deeply([ glob "$spool/*" ], [], 'SIGTERM ends the process and removes the spool');
 
 $node->vezactl_ok([ 'wal-get', @spool, $segments[0], $destination ], 'once more');
 poll_until(sub { @{ held() } == 3 }, 'three segments');
 PostgreSQL::Test::Utils::system_log('rm', '-r', $directory);
 poll_until(sub { !processes($spool) }, 'the end of the process', 20);
-is_deeply([ glob "$spool/*" ], [], 'without the directory of the destination it ends');
+is_deeply([ glob "$spool/*" ], [], 'the process ends when the destination directory is gone');
 
 done_testing();

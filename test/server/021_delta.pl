@@ -1,4 +1,5 @@
-# vezactl restore --delta: a data directory goes back to a backup, and what is right is not fetched.
+# vezactl restore --delta returns a data directory to a backup, and does not fetch data that is
+# already right.
 
 use strict;
 use warnings;
@@ -39,7 +40,7 @@ sub restore_json
 	my ($exit, $out, $err) =
 	  $node->vezactl('--output', 'json', 'restore', '--target-dir', $target, @arguments);
 	is($exit, 0, "restore @arguments") or diag($err);
-	# Its port and socket were settings of the copy alone.
+	# The port and the socket were settings of the copy only.
 	$copy->adopt($node);
 	return decode_json($out);
 }
@@ -56,7 +57,7 @@ sub marks
 
 is(marks(), 'in the backup, in the WAL', 'a copy');
 
-# --- a server that has gone astray ----------------------------------------------------------------
+# --- a server with unwanted changes ---------------------------------------------------------------
 
 $copy->safe_psql('postgres', <<'SQL');
 INSERT INTO marks VALUES ('a mistake');
@@ -72,10 +73,10 @@ $copy->stop;
 $node->vezactl_fails([ 'restore', '--target-dir', $target ], 2, qr/is not empty/, 'without --delta');
 
 my $report = restore_json('--delta');
-cmp_ok($report->{bytes}, '>', 30_000_000, 'the whole cluster is right');
-cmp_ok($report->{bytes_fetched}, '<', $report->{bytes} / 4, 'and little was fetched');
-ok(!-e "$target/$file", 'a table that came later has gone');
-is(marks(), 'in the backup, in the WAL', 'the mistakes have gone, too');
+cmp_ok($report->{bytes}, '>', 30_000_000, 'the whole cluster is as in the backup');
+cmp_ok($report->{bytes_fetched}, '<', $report->{bytes} / 4, 'little data was fetched');
+ok(!-e "$target/$file", 'a table that was created later is gone');
+is(marks(), 'in the backup, in the WAL', 'the mistakes are gone, too');
 $copy->stop('immediate');
 
 # --- killed ---------------------------------------------------------------------------------------
@@ -94,7 +95,7 @@ foreach my $milliseconds (20, 50, 100, 200, 400)
 	{
 		$killed++;
 		ok(!-e "$target/global/pg_control" || -e "$target/base/stray",
-			"killed after $milliseconds ms it cannot be started, or nothing was done");
+			"killed after $milliseconds ms: it cannot be started, or nothing was changed");
 	}
 }
 note("killed $killed times");
@@ -109,7 +110,7 @@ my $letters = $node->basedir . '/letters';
 mkdir $letters;
 append_to_file("$letters/1", 'dear');
 $node->vezactl_fails([ 'restore', '--delta', '--target-dir', $letters ],
-	2, qr/not empty and not a data directory/, 'another kind of directory');
-is(slurp_file("$letters/1"), 'dear', 'which is left alone');
+	2, qr/not empty and not a data directory/, 'a directory that is not a data directory');
+is(slurp_file("$letters/1"), 'dear', 'the other directory is left alone');
 
 done_testing();

@@ -1,5 +1,5 @@
-# vezactl verify: a whole repository passes, every kind of damage is found and named, and what the
-# server does meanwhile does no harm.
+# vezactl verify: a complete repository passes, every kind of damage is found and named, and
+# concurrent work of the server does no harm.
 
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ $node->init;
 $node->append_conf('postgresql.conf', 'autovacuum = off');
 $node->start;
 
-# Random bytes do not compress, so the full has two packs.
+# Random bytes do not compress, so the full backup has two packs.
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION veza_backup;
 CREATE EXTENSION pgcrypto;
@@ -27,7 +27,7 @@ my $first_after = $node->archive_wal;
 my $second_after = $node->archive_wal;
 my $last = $node->archive_wal;
 
-# The report of a verification that ends with this exit code.
+# Runs a verification that must end with this exit code. Returns its report.
 sub verify
 {
 	my ($code, @arguments) = @_;
@@ -38,14 +38,14 @@ sub verify
 	return decode_json($out);
 }
 
-# "object|backup" of every problem.
+# Returns "object|backup" for every problem of a report.
 sub problems
 {
 	my ($report) = @_;
 	return [ map { $_->{object} . '|' . ($_->{backup} // '') } @{ $report->{problems} } ];
 }
 
-# --- a whole repository ---------------------------------------------------------------------------
+# --- a complete repository ------------------------------------------------------------------------
 
 my $quick = verify(0);
 is_deeply(
@@ -55,13 +55,13 @@ is_deeply(
 is_deeply([ @$quick{qw(problems orphans)} ], [ [], [] ], 'no problems, no orphans');
 my $thorough = verify(0, '--full', '--jobs', 2);
 ok($thorough->{passed} && $thorough->{full}, '--full finds nothing either');
-cmp_ok($thorough->{bytes_read}, '>', 18_000_000, 'although it has read everything');
-cmp_ok($quick->{bytes_read}, '<', 1_000_000, 'which it does not do without --full');
-is($thorough->{extents}, $quick->{extents}, 'both know all extents');
+cmp_ok($thorough->{bytes_read}, '>', 18_000_000, '--full has read everything');
+cmp_ok($quick->{bytes_read}, '<', 1_000_000, 'without --full it does not read everything');
+is($thorough->{extents}, $quick->{extents}, 'both modes know all extents');
 my ($exit, $out) = $node->vezactl('verify', '--full', '--max-rate', '200MB');
-is($exit, 0, 'for people');
-like($out, qr/^\Q$diff\E +diff +good$/m, 'it has a line for each backup');
-like($out, qr/^verified every byte of 2 backups, .*: nothing is wrong/m, 'and a sum');
+is($exit, 0, 'verify with text output');
+like($out, qr/^\Q$diff\E +diff +good$/m, 'the text has a line for each backup');
+like($out, qr/^verified every byte of 2 backups, .*: nothing is wrong/m, 'the text has totals');
 
 # --- damage ---------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ sub flip
 sub cut { return substr $_[0], 0, length($_[0]) - 3 }
 sub remove { return undef }
 
-# What is found quickly and what by --full when the object is damaged so.
+# Damages an object and tests what verify finds, without and with --full.
 sub finds
 {
 	my ($object, $change, $quickly, $thoroughly) = @_;
@@ -131,11 +131,11 @@ my $other = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 my $other_pack = "backup/$other/pack/00000001";
 my $good = read_object("main/$other_pack");
 delete_object("main/$other_pack");
-is_deeply(problems(verify(1, '--backup', $other)), ["$other_pack|$other"], 'a bad one');
+is_deeply(problems(verify(1, '--backup', $other)), ["$other_pack|$other"], 'a damaged backup');
 verify(0, '--backup', $diff, '--full');
 write_object("main/$other_pack", $good);
 $node->vezactl_fails([ 'verify', '--backup', '20010101-000000F' ],
-	2, qr/there is no backup "20010101-000000F".*HINT: /s, 'one that is not there');
+	2, qr/there is no backup "20010101-000000F".*HINT: /s, 'a backup that does not exist');
 
 # --- the environment ------------------------------------------------------------------------------
 
@@ -150,6 +150,6 @@ $node->apply_conf(cipher_passphrase => $right{cipher_passphrase});
 my $backup = $node->start_sql(q{SELECT veza_backup_now('full')});
 verify(0, '--full') foreach 1 .. 3;
 $node->finish_sql($backup);
-is(verify(0, '--full')->{problem_count}, 0, 'and when it has worked');
+is(verify(0, '--full')->{problem_count}, 0, 'a verification after the server has worked');
 
 done_testing();

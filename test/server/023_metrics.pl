@@ -1,4 +1,4 @@
-# Metrics: the view, the file that the scheduler keeps, and the programs that it starts.
+# Metrics: the view, the file that the scheduler writes, and the commands that the scheduler starts.
 
 use strict;
 use warnings;
@@ -26,9 +26,9 @@ sub value_of
 # --- the view -------------------------------------------------------------------------------------
 
 is(value_of('up'), '0', 'without a repository');
-is(value_of('in_recovery'), '0', 'the server is known all the same');
+is(value_of('in_recovery'), '0', 'metrics of the server itself are still there');
 my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
-is(value_of('up'), '1', 'with one');
+is(value_of('up'), '1', 'with a repository');
 is(value_of('backups', '{"cluster": "main", "type": "full"}'), '1', 'there is a backup');
 cmp_ok(value_of('last_size_bytes', '{"cluster": "main", "type": "full"}'), '>', 10_000_000,
 	'and its size');
@@ -37,10 +37,10 @@ cmp_ok(abs(value_of('last_success_timestamp_seconds', '{"cluster": "main", "type
 cmp_ok(value_of('archive_stored_total'), '>', 0, 'WAL was stored');
 cmp_ok(value_of('wal_free_bytes'), '<=', value_of('wal_total_bytes'), 'the disk of pg_wal');
 is(value_of('wal_full_in_seconds'), '', 'does not fill');
-is(value_of('archiving'), '1', 'it archives');
-poll_until(sub { value_of('archive_exposure_seconds') ne '' }, 'what is exposed is known');
+is(value_of('archiving'), '1', 'archiving is shown as working');
+poll_until(sub { value_of('archive_exposure_seconds') ne '' }, 'the exposed time is known');
 
-# What the rules in ops/ rely on has these names, and no other has come.
+# The rules in ops/ use exactly the names in ops/metrics.txt.
 my %listed = map { /^# HELP (\S+)/ ? ($1 => 1) : () } split /\n/,
   slurp_file("$FindBin::RealBin/../../ops/metrics.txt");
 my @unlisted = grep { !$listed{$_} } split /\n/,
@@ -54,7 +54,7 @@ poll_until(sub { -s $file }, 'the file');
 like(slurp_file($file),
 	qr/^# HELP veza_backup_up .*\n# TYPE veza_backup_up gauge\nveza_backup_up\{cluster="main"\} 1$/m,
 	'in the format of Prometheus');
-is((stat $file)[2] & 07777, 0644, 'that everybody may read');
+is((stat $file)[2] & 07777, 0644, 'everybody may read the file');
 like(slurp_file($file), qr/^veza_backup_backups\{cluster="main",type="full"\} 1$/m, 'one backup');
 my $position = -s $node->logfile;
 $node->apply_conf(metrics_file => '/nonexistent/veza.prom');
@@ -63,14 +63,15 @@ $node->apply_conf(metrics_file => undef);
 
 # --- a server that does not archive ---------------------------------------------------------------
 
-# As one that was restored. Scheduled programs follow: the slot of the backup is theirs, too.
+# A restored server looks like this. Scheduled commands are tested next: they use the same worker
+# slot as a backup.
 $node->safe_psql('postgres', q{ALTER SYSTEM SET archive_library = ''});
 $position = -s $node->logfile;
 $node->apply_conf(schedule_full => '* * * * *', schedule_jitter => 0);
-is(value_of('archiving'), '0', 'it says so');
-poll_until(sub { value_of('archive_exposure_seconds') eq '' }, 'what is exposed is not known');
+is(value_of('archiving'), '0', 'the metrics say that it does not archive');
+poll_until(sub { value_of('archive_exposure_seconds') eq '' }, 'the exposed time is not known');
 is( $node->safe_psql('postgres', 'SELECT exposure IS NULL FROM veza_backup_archive'),
-	't', 'nor in the view');
+	't', 'the view does not have it either');
 is(value_of('last_failure_timestamp_seconds'), '', 'no backup has failed so far');
 
 # --- scheduled programs ---------------------------------------------------------------------------
@@ -94,13 +95,13 @@ $node->wait_for_log(
 	qr/WARNING: .*could not start the scheduled full backup: WAL is not archived by veza_backup/,
 	$failing);
 cmp_ok(value_of('last_failure_timestamp_seconds'), '>', time - 300,
-	'a backup that could not even begin has failed');
+	'a backup that could not begin counts as failed');
 is( $node->safe_psql('postgres', q{SELECT type, detail FROM veza_backup_info() WHERE status = 'failed'}),
-	'full|WAL is not archived by veza_backup', 'and veza_backup_info() says why');
+	'full|WAL is not archived by veza_backup', 'veza_backup_info() says why it failed');
 $node->stop('fast');
 sleep 0.5;
 is(scalar(grep { VezaTest::read_proc("/proc/$_/cmdline") =~ /^sleep\0600\0/ }
 		map { m{/proc/(\d+)$} } glob '/proc/[0-9]*'),
-	0, 'a program does not outlive the server');
+	0, 'a scheduled command ends with the server');
 
 done_testing();

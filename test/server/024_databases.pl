@@ -1,5 +1,5 @@
-# vezactl restore --databases: the named databases come back, the others as files of zeros that WAL is
-# replayed over, and the server drops them when it is open.
+# vezactl restore --databases: the named databases are restored. The others become files of zeros,
+# over which WAL is replayed, and the server drops them when recovery has ended.
 
 use strict;
 use warnings;
@@ -49,8 +49,8 @@ my %oid = map { $_ => sql('SELECT oid FROM pg_database WHERE datname = $$' . $_ 
 sql('CHECKPOINT');
 my $full = sql(q{SELECT veza_backup_now('full')});
 
-# WAL for everything: pages with an image and, where there are neither checksums nor wal_log_hints, also
-# references to pages without one, which VACUUM writes.
+# Writes WAL in every database: page changes with full-page images and, without checksums and
+# wal_log_hints, also references to pages without an image, which VACUUM writes.
 sub write_everywhere
 {
 	foreach my $database (@_)
@@ -110,11 +110,11 @@ $node->vezactl_fails([ 'drill', '--databases', 'app' ], 2, qr/--databases/, 'a d
 my $dry = $node->vezactl_ok(
 	[ @into_nowhere, '--databases', "app,$oid{spaced}", '--databases', $odd, '--dry-run' ], 'a dry run');
 like($dry, qr/^databases .*"app" \(.*"spaced" \(.*^left empty +"again" \(.*"log_new" \(/ms, 'says what is empty');
-like($dry, qr/ignore_invalid_pages = 'on'/, 'and with which settings');
+like($dry, qr/ignore_invalid_pages = 'on'/, 'the dry run shows the settings');
 my $dry_json = decode_json($node->vezactl_ok(
-	[ '--output', 'json', @into_nowhere, '--databases', 'postgres', '--dry-run' ], 'a dry run for programs'));
-cmp_ok($dry_json->{bytes}, '<', 30_000_000, 'names the bytes that are restored');
-is(scalar @{ $dry_json->{databases}{empty} }, 8, 'and the databases that are empty');
+	[ '--output', 'json', @into_nowhere, '--databases', 'postgres', '--dry-run' ], 'a dry run with JSON output'));
+cmp_ok($dry_json->{bytes}, '<', 30_000_000, 'it has the number of bytes to restore');
+is(scalar @{ $dry_json->{databases}{empty} }, 8, 'it has the empty databases');
 ok(!-e $nowhere, 'nothing was written');
 
 # --- a diff, to a point in time -------------------------------------------------------------------
@@ -140,7 +140,7 @@ sub databases
 		FROM pg_database WHERE datname !~ '^template'});
 }
 
-# The worker writes it when it has tried everything.
+# Waits for the message that the worker writes after it has tried to drop every database.
 sub wait_until_dropped
 {
 	my ($on, $what) = @_;
@@ -151,7 +151,7 @@ my @late = ('--backup', $diff, '--target-name', 'late', '--target-action', 'prom
 my ($whole, $whole_report) = restore_json('whole', @late);
 my ($copy, $report) = restore_json('copy', @late, '--databases', 'app', '--databases', $odd);
 cmp_ok($report->{bytes_fetched}, '<', $whole_report->{bytes_fetched} * 0.75, 'less was fetched');
-cmp_ok($report->{bytes}, '<', $whole_report->{bytes} * 0.75, 'and written');
+cmp_ok($report->{bytes}, '<', $whole_report->{bytes} * 0.75, 'less was written');
 is_deeply(
 	[ sort map { $_->{name} } @{ $report->{databases}{empty} } ],
 	[qw(again log_new mould moved spaced subscribed)],
@@ -160,9 +160,9 @@ is_deeply(
 	[ sort map { $_->{name} } @{ $report->{databases}{restored} } ],
 	[ sort $odd_in_json, qw(app postgres template0 template1) ],
 	'what is restored');
-ok(!exists $whole_report->{databases}, 'which a whole restore does not say');
+ok(!exists $whole_report->{databases}, 'a full restore does not say what is restored');
 my ($log) = grep { $_->{name} eq 'log_new' } @{ $report->{databases}{empty} };
-cmp_ok($log->{bytes}, '>', 10_000_000, 'and its size');
+cmp_ok($log->{bytes}, '>', 10_000_000, 'the size of what is restored');
 $whole->clean_node;
 
 ok(-e $copy->data_dir . "/$list", 'the server finds the list');
@@ -170,17 +170,18 @@ $copy->start;
 $copy->wait_for_end_of_recovery;
 wait_until_dropped($copy, qr/could not drop database "subscribed"/);
 is(databases($copy), join('|', sort $odd, qw(again app copied late postgres subscribed)),
-	'the empty databases are dropped, but for the one that has a subscription');
+	'the empty databases are dropped, except for one with a subscription');
 is(content_of($copy, $_), $late{$_}, "$_ is whole") foreach sort keys %late;
 my $said = slurp_file($copy->logfile);
 like($said, qr/LOG:  dropped database "$_", which the restore has left empty/, "$_: said so")
   foreach qw(log_new moved mould spaced);
 like($said, qr/LOG:  database "again" is not dropped: it is not the one that was left empty/,
-	'a database made anew under the same oid and name stays');
-like($said, qr/WARNING:  could not drop database "subscribed".*HINT:  .*subdbid = \d+/s, 'and why one is left');
-ok(-e $copy->data_dir . "/$list", 'which keeps the list');
+	'a database that was created again with the same oid and name stays');
+like($said, qr/WARNING:  could not drop database "subscribed".*HINT:  .*subdbid = \d+/s, 'the log says why one database is left');
+ok(-e $copy->data_dir . "/$list", 'the list stays while a database is left');
 
-# Copied from a template that was empty: zeros, and nobody can take them for a database.
+# This database was copied from an empty template. It consists of zeros, and nobody can connect to
+# it.
 my ($exit, $out, $err) = $copy->psql('copied', 'SELECT 1');
 like($err, qr/FATAL:  "base\/\d+" is not a valid data directory/, 'an empty copy cannot be connected to');
 
@@ -188,15 +189,15 @@ $copy->safe_psql('postgres', 'DELETE FROM pg_subscription');
 $copy->restart;
 wait_until_dropped($copy, qr/LOG:  dropped database "subscribed"/);
 poll_until(sub { !-e $copy->data_dir . "/$list" }, 'the removal of the list');
-unlike(slurp_file($copy->data_dir . '/postgresql.auto.conf'), qr/ignore_invalid_pages/, 'invalid pages count again');
-is(content_of($copy, 'again'), $late{again}, 'what was made anew is still there');
+unlike(slurp_file($copy->data_dir . '/postgresql.auto.conf'), qr/ignore_invalid_pages/, 'ignore_invalid_pages is off again');
+is(content_of($copy, 'again'), $late{again}, 'the database that was created again is still there');
 $copy->restart;
-is($copy->safe_psql('postgres', 'SHOW ignore_invalid_pages'), 'off', 'and from the next start on');
-is(content_of($copy, $odd), $late{$odd}, 'what was restored, too');
+is($copy->safe_psql('postgres', 'SHOW ignore_invalid_pages'), 'off', 'ignore_invalid_pages stays off after a restart');
+is(content_of($copy, $odd), $late{$odd}, 'the restored database is still there');
 $copy->stop;
 $copy->clean_node;
 
-# --- a full, looked at while recovery is paused ---------------------------------------------------
+# --- a full backup, checked while recovery is paused ----------------------------------------------
 
 ($copy) = restore_json('paused', '--backup', $full, '--target-name', 'early', '--databases', 'spaced,app');
 $copy->append_conf('postgresql.conf', "max_connections = 100\nhot_standby = on");
@@ -204,13 +205,13 @@ $copy->start;
 $copy->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'});
 ($exit, $out, $err) = $copy->psql($odd, 'SELECT 1');
 like($err, qr/FATAL:  .* is not a valid data directory/, 'no connection to an empty database');
-is(content_of($copy, 'app'), $early{app}, 'to the others, yes');
+is(content_of($copy, 'app'), $early{app}, 'connections to the other databases succeed');
 if ($node->safe_psql('postgres', 'SHOW data_checksums') eq 'off')
 {
 	like(slurp_file($copy->logfile), qr{WARNING:  page \d+ of relation base/$oid{log}/\d+ is uninitialized},
 		'invalid pages of an empty database do not end recovery');
 }
-unlike(slurp_file($copy->logfile), qr{relation base/(?!$oid{log}/)\d+/\d+ is uninitialized}, 'others have none');
+unlike(slurp_file($copy->logfile), qr{relation base/(?!$oid{log}/)\d+/\d+ is uninitialized}, 'other databases have no invalid pages');
 like(databases($copy), qr/log_new\|mould\|moved/, 'nothing is dropped yet');
 $copy->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 $copy->wait_for_end_of_recovery;
@@ -240,7 +241,7 @@ is(databases($bare), 'app|mould|postgres', 'and they work');
 $bare->stop;
 $bare->clean_node;
 
-# The list that somebody else has put there, or that came with another cluster.
+# The list was put there by somebody else, or came with another cluster.
 my $foreign = slurp_file($node->data_dir . '/PG_VERSION');
 my $path = $node->data_dir . "/$list";
 foreach my $content ($foreign, qq({"written_by": "vezactl restore --databases", "system_identifier": "1",
@@ -253,7 +254,8 @@ foreach my $content ($foreign, qq({"written_by": "vezactl restore --databases", 
 		'the warning');
 	unlink $path;
 }
-# The right list, but for a database that is whole; and the worker has to connect to template1.
+# The list is right, except that one of its databases is intact. The worker must connect to
+# template1 here.
 my $id = sql('SELECT system_identifier FROM pg_control_system()');
 my $seen = -s $node->logfile;
 sql('ALTER DATABASE postgres RENAME TO other', 'app');
@@ -264,10 +266,10 @@ JSON
 $node->restart;
 poll_until(sub { !-e $path }, 'the removal of the list');
 sql('ALTER DATABASE other RENAME TO postgres', 'app');
-like(slurp_file($node->logfile, $seen), qr/database "app" is not dropped/, 'a whole database is not dropped');
-is(content_of($node, 'app'), $late{app}, 'and whole it stays');
+like(slurp_file($node->logfile, $seen), qr/database "app" is not dropped/, 'an intact database is not dropped');
+is(content_of($node, 'app'), $late{app}, 'the intact database is unchanged');
 
-# --- a server whose WAL lacks images of pages -----------------------------------------------------
+# --- a server whose WAL lacks full-page images ----------------------------------------------------
 
 sql('ALTER SYSTEM SET full_page_writes = off');
 $node->reload;

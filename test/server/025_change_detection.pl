@@ -1,5 +1,6 @@
-# What a diff takes for changed when the LSNs of pages do not tell, or tell lies: hint bits that are
-# not logged, made-up LSNs of index builds, settings that were switched, time that went back.
+# How a diff detects changes when the LSNs of pages cannot be trusted: hint bits that are not
+# logged, artificial LSNs of index builds, settings that were switched, and a data directory that
+# was put back.
 
 use strict;
 use warnings;
@@ -14,7 +15,7 @@ use Time::HiRes qw(sleep);
 use VezaTest;
 
 my $node = VezaTest->new('primary');
-# Cipher none: so that the test can sign a document.
+# The cipher is none, so that the test can sign a document.
 $node->init(settings => { cipher => 'none', cipher_passphrase => undef });
 $node->append_conf('postgresql.conf', <<'CONF');
 autovacuum = off
@@ -32,7 +33,7 @@ sub back_up { return sql("SELECT veza_backup_now('$_[0]')") }
 
 sub summary { return decode_json(read_object("main/backup/$_[0]/backup.json")) }
 
-# A table whose pages are on disk, as they are when nobody has looked at them since.
+# Makes a table whose pages are on disk and were not read since.
 sub new_table
 {
 	my ($name) = @_;
@@ -42,7 +43,7 @@ sub new_table
 	return;
 }
 
-# What VACUUM changes without an LSN where hint bits are not logged.
+# Makes VACUUM change pages without changing their LSN, when hint bits are not logged.
 sub vacuum
 {
 	my ($name) = @_;
@@ -61,7 +62,8 @@ sub restored
 	return $copy;
 }
 
-# Deletes half of the table: the map of visibility and the pages must agree on which rows are left.
+# Deletes half of the table. Afterwards an index-only scan and a sequential scan must find the same
+# rows.
 sub answers_are_right
 {
 	my ($copy, $table, $test) = @_;
@@ -89,7 +91,7 @@ like(
 	PostgreSQL::Test::Utils::slurp_file($node->logfile),
 	qr/Changes are found by comparing with full backup "$full" in the repository: neither data checksums nor wal_log_hints are on/,
 	'the log says why');
-cmp_ok(summary($diff)->{stored_size}, '<', summary($full)->{stored_size} / 2, 'and it is still a diff');
+cmp_ok(summary($diff)->{stored_size}, '<', summary($full)->{stored_size} / 2, 'the backup is still a diff');
 my $copy = restored($diff);
 answers_are_right($copy, 't', 'after VACUUM');
 $copy->discard;
@@ -125,9 +127,9 @@ my $base = PostgreSQL::Test::Utils::tempdir('drill');
   $node->vezactl('drill', '--allow-unconfined', '--no-record', '--directory', $base, '--backup', $diff);
 like($err, $suspicion, 'the drill warns');
 write_object($document, $as_made);
-$node->vezactl_ok(['verify'], 'without it everything is good again');
+$node->vezactl_ok(['verify'], 'without the old diff there is no warning');
 
-# --- hint bits are logged, and how long they have been --------------------------------------------
+# --- hint bits are logged, but perhaps not since the full -----------------------------------------
 
 new_table('u');
 sql('CREATE TABLE points AS SELECT point(n % 1000, n / 1000) AS p FROM generate_series(0, 299999) n');
@@ -135,8 +137,8 @@ $node->append_conf('postgresql.conf', 'wal_log_hints = on');
 $node->restart;
 is(summary(back_up('diff'))->{changes_by}, 'digest', 'wal_log_hints may have been off since the full');
 
-# An index that is being built while the full backup copies it: a sorted GiST build of 15 and 16 leaves
-# zeros in block 0 until it ends, and the LSN 1 in all the others.
+# An index is being built while the full backup copies it. In PostgreSQL 15 and 16 a sorted GiST
+# build leaves zeros in block 0 until it ends, and the LSN 1 in all other blocks.
 my $build = $node->start_sql('CREATE INDEX on_points ON points USING gist (p)');
 my $directory = $node->data_dir . '/base/' . sql(q{SELECT oid FROM pg_database WHERE datname = 'postgres'});
 my $builder = sql(q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX on_points%'});
@@ -151,7 +153,8 @@ poll_until(
 		return !kill 0, $builder;
 	},
 	'pages of the index');
-# Where it holds what a checkpoint waits for, the backup would wait for ever.
+# If the stopped session holds something that a checkpoint waits for, the backup would wait for
+# ever.
 foreach my $try (1 .. 20)
 {
 	kill 'STOP', $builder;
@@ -165,7 +168,7 @@ kill 'CONT', $builder;
 is(($node->finish_sql($build))[0], 0, 'the index is built');
 vacuum('u');
 $diff = back_up('diff');
-is(summary($diff)->{changes_by}, 'lsn', 'LSNs tell when the full was made by the server that runs');
+is(summary($diff)->{changes_by}, 'lsn', 'LSNs are used when the running server has made the full');
 $copy = restored($diff);
 answers_are_right($copy, 'u', 'with wal_log_hints');
 (undef, $out, $err) = $copy->psql('postgres', <<'SQL');
@@ -176,7 +179,7 @@ is("$out$err", '100000', 'the GiST index is whole');
 $copy->discard;
 
 $node->restart;
-is(summary(back_up('diff'))->{changes_by}, 'digest', 'not after a restart');
+is(summary(back_up('diff'))->{changes_by}, 'digest', 'LSNs are not used after a restart');
 
 # --- data checksums were off for a while, and WAL was reset ---------------------------------------
 
@@ -202,7 +205,7 @@ is(summary(back_up('diff'))->{changes_by}, 'lsn', 'data checksums log hint bits,
 offline(sub { vacuum('v') }, [ 'pg_checksums', '--disable' ], [ 'pg_checksums', '--enable' ]);
 $diff = back_up('diff');
 like($diff, qr/^${full}_/, 'a diff, because checksums are as they were');
-is(summary($diff)->{changes_by}, 'digest', 'which compares');
+is(summary($diff)->{changes_by}, 'digest', 'the diff compares contents');
 $copy = restored($diff);
 answers_are_right($copy, 'v', 'after a time without checksums');
 $copy->stop;
@@ -214,7 +217,7 @@ new_table('w');
 offline(undef, ['pg_resetwal']);
 vacuum('w');
 $diff = back_up('diff');
-is(summary($diff)->{changes_by}, 'digest', 'nor do LSNs tell after pg_resetwal');
+is(summary($diff)->{changes_by}, 'digest', 'LSNs are not used after pg_resetwal');
 $copy = restored($diff);
 answers_are_right($copy, 'w', 'after pg_resetwal');
 $copy->discard;
@@ -239,13 +242,13 @@ foreach my $type (qw(diff full))
 	$node->sql_fails(
 		"SELECT veza_backup_now('$type')",
 		qr/WAL file "\w+" is already in repository .* with different content/,
-		"a $type backup with the WAL of a time that never was");
+		"a $type backup that would use WAL of an abandoned past");
 }
 unlike(
 	PostgreSQL::Test::Utils::slurp_file($node->logfile),
 	qr/comparing with full backup "$lost"/,
-	'no diff refers to what never was');
-is_deeply([ grep { m{/backup\.json$} } objects('main/backup/') ], \@before, 'and no backup was made');
+	'no diff refers to a backup of an abandoned past');
+is_deeply([ grep { m{/backup\.json$} } objects('main/backup/') ], \@before, 'no backup was made');
 $node->stop('immediate');
 
 done_testing();

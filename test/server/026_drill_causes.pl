@@ -1,5 +1,5 @@
-# Restore drills: damage that only they can find fails them, and what is merely odd, or hostile, about
-# a cluster does not.
+# Restore drills: damage that only a drill can find makes it fail. A cluster that is merely unusual
+# or hostile does not.
 
 use strict;
 use warnings;
@@ -23,11 +23,11 @@ $node->start;
 my $base = PostgreSQL::Test::Utils::tempdir_short();
 my $has_landlock = syscall(444, 0, 0, 1) > 0;
 my @drill = ('drill', '--directory', $base, $has_landlock ? () : '--allow-unconfined');
-our @around;    # what runs vezactl
+our @around;    # the command that runs vezactl
 
 # --- helpers --------------------------------------------------------------------------------------
 
-# Runs a drill: its JSON.
+# Runs a drill. Returns its JSON output.
 sub drill
 {
 	my ($test, $code, @arguments) = @_;
@@ -42,7 +42,7 @@ sub drill
 	return $result;
 }
 
-# What the drill says of a check; '' when it is good.
+# Returns the drill's message about a check; '' when the check has passed.
 sub complaint
 {
 	my ($result, $name) = @_;
@@ -58,14 +58,15 @@ sub run_sql
 	return;
 }
 
-# The path of a relation's file, relative to the data directory.
+# Returns the path of a relation's file, relative to the data directory.
 sub file_of
 {
 	my ($database, $relation) = @_;
 	return $node->safe_psql($database, "CHECKPOINT; SELECT pg_relation_filepath('$relation')");
 }
 
-# Calls code with the content of a file of the stopped server, and writes what that leaves of it.
+# Calls the code with the content of a file of the stopped server, and writes back the changed
+# content.
 sub alter_file
 {
 	my ($file, $alter) = @_;
@@ -96,7 +97,7 @@ sub mark_all_visible
 	return;
 }
 
-# --- a page that its visibility map calls all-visible, and that does not know ---------------------
+# --- a page that only its visibility map marks as all-visible -------------------------------------
 
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION veza_backup;
@@ -110,8 +111,8 @@ my $result = drill('a page that is not marked', 1, '--amcheck', '--dump');
 like(complaint($result, 'visibility maps'),
 	qr/^1 of \d+ blocks .*: the visibility map of relation "\Q$mapped\E" calls block 3 all-visible/,
 	'is named');
-is(complaint($result, 'amcheck') . complaint($result, 'dump'), '', 'although nothing else finds it');
-like($result->{error}{hint}, qr/VACUUM/, 'with what to do');
+is(complaint($result, 'amcheck') . complaint($result, 'dump'), '', 'nothing else finds the damage');
+like($result->{error}{hint}, qr/VACUUM/, 'the message says what to do');
 
 mark_all_visible($mapped, 3, 1);
 alter_file("${mapped}_vm", sub { ${ $_[0] } .= "\0" x 24 . "\1" . "\0" x 8167 });
@@ -138,13 +139,14 @@ run_sql('postgres', 'DROP DATABASE gone');
 
 # --- hostile databases ----------------------------------------------------------------------------
 
-# Whoever runs one of mallory's functions as a superuser makes him one.
+# A superuser who runs one of mallory's functions makes him a superuser.
 run_sql('postgres', 'CREATE ROLE mallory LOGIN', 'CREATE DATABASE m OWNER mallory');
 $node->safe_psql('m', <<'SQL');
 CREATE EXTENSION amcheck SCHEMA public;
 GRANT CREATE ON SCHEMA public TO mallory;
 SQL
-# Of this backup are all drills from here on. A tablespace in place of a link is odd, too.
+# All drills from here on use this backup. A tablespace that is a directory in place of a link is
+# unusual, too.
 run_sql('postgres', q{CREATE TABLESPACE in_place LOCATION ''},
 	'CREATE TABLE in_place TABLESPACE in_place AS SELECT 1 AS id');
 my $full = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
@@ -231,7 +233,7 @@ END $$;
 CREATE EVENT TRIGGER on_change ON ddl_command_start EXECUTE FUNCTION evil.on_event();
 SQL
 $node->archive_wal;
-# For a plan of the first the predicate of the index is computed.
+# The planner evaluates the predicate of the index for the first query.
 $result = drill('a hostile database', 0,
 	'--backup', $full, '--amcheck', '--dump', '--keep',
 	'--check', 'SELECT count(*) FROM users', '--database', 'm', '--min', 100,
@@ -240,13 +242,13 @@ $result = drill('a hostile database', 0,
 is_deeply([ map { $_->{passed} ? () : "$_->{name}: $_->{detail}" } @{ $result->{checks} } ],
 	[], 'passes its checks');
 is(`$result->{connect} -Atc "SELECT count(*) FROM pg_roles WHERE rolsuper"`,
-	"1\n", 'and ran nothing of it as a superuser');
+	"1\n", 'no function of the database ran as a superuser');
 system "$result->{stop} >/dev/null";
 remove_tree($result->{directory});
 
-# --- what is odd ----------------------------------------------------------------------------------
+# --- unusual clusters -----------------------------------------------------------------------------
 
-# Archives what there is, whatever is set for role and database.
+# Archives all WAL, with settings that override those of the role and the database.
 sub archive_all
 {
 	local $ENV{PGOPTIONS} = '-c statement_timeout=0 -c role=none';
@@ -345,7 +347,7 @@ SKIP:
 	drill('/dev/shm that cannot be written', 0, '--backup', $full);
 }
 
-# --- a segment that is as it was stored, but no WAL from its middle on ----------------------------
+# --- a segment that is as it was stored, but has no WAL after its middle --------------------------
 
 break_store('refuse');
 $node->safe_psql('postgres', 'CREATE TABLE kept AS SELECT n FROM generate_series(1, 1000) AS n');
@@ -368,6 +370,6 @@ $result = drill('a segment that ends in its middle', 1, '--backup', $full,
 	'--check', 'SELECT count(*) FROM kept', '--min', 1000);
 like(complaint($result, 'end of the WAL'),
 	qr/^recovery ended at \S+, in WAL segment "$segment", although the archive goes on to/, 'is named');
-is(scalar(grep { !$_->{passed} } @{ $result->{checks} }), 1, 'and nothing else notices');
+is(scalar(grep { !$_->{passed} } @{ $result->{checks} }), 1, 'nothing else notices it');
 
 done_testing();

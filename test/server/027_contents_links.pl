@@ -1,5 +1,5 @@
-# What is in a backup when the data directory is not plain: symbolic links, lost+found, files that
-# nobody may read, a database that is not where it should be.
+# The contents of a backup of an unusual data directory: symbolic links, lost+found, unreadable
+# files, and a database that is not where it should be.
 
 use strict;
 use warnings;
@@ -40,7 +40,7 @@ sub info
 	return decode_json($node->vezactl_ok([ '--output', 'json', 'info' ], 'info'));
 }
 
-# --- everything behind a link ---------------------------------------------------------------------
+# --- everything behind symbolic links -------------------------------------------------------------
 
 $node->stop;
 my %place = map { $_ => move_away($_) } $app, 'pg_xact', $segment, 'postgresql.conf', 'global';
@@ -54,20 +54,20 @@ $node->archive_wal;
 
 my ($backup) = @{ info()->{backups} };
 is_deeply({ map { $_->{path} => $_->{target} } @{ $backup->{links} } },
-	\%place, 'info tells which links were followed');
+	\%place, 'info shows which links were followed');
 is_deeply([ map { $_->{path} } @{ $backup->{skipped} } ],
-	[ 'dangling', 'lost+found' ], 'and what was not copied');
-is("$backup->{links_count} $backup->{skipped_count}", '5 2', 'with the counts');
+	[ 'dangling', 'lost+found' ], 'info shows what was not copied');
+is("$backup->{links_count} $backup->{skipped_count}", '5 2', 'info has the counts');
 like($node->vezactl_ok(['info']), qr/not copied: "lost\+found" \(belongs to the file system\): $label/,
-	'so does its text');
+	'info as text shows them');
 my $detail = $node->safe_psql('postgres', 'SELECT status, detail FROM veza_backup_info()');
 like($detail, qr/^ok\|not copied: .*lost\+found.*symbolic links followed: .*\Q$app to $place{$app}\E/,
-	'and veza_backup_info()');
-like(slurp_file($node->logfile), qr/WARNING:  skipping "dangling"/, 'and the log, what is unexpected');
+	'veza_backup_info() shows them');
+like(slurp_file($node->logfile), qr/WARNING:  skipping "dangling"/, 'the log reports what is unexpected');
 like(
 	$node->safe_psql('postgres', q{SELECT passed, detail FROM veza_backup_check() WHERE name = 'data_directory'}),
 	qr/^t\|\d+ files with \d+ bytes can be read; not copied: .*lost\+found/,
-	'veza_backup_check() tells it before');
+	'veza_backup_check() reports it before a backup');
 
 my $copy = $node->restore('copy');
 ok(-d $copy->data_dir . "/$_" && !-l $copy->data_dir . "/$_", "$_ comes back as a directory")
@@ -82,12 +82,12 @@ $copy->discard;
 unlink "$data/dangling";
 
 my ($exit, $out) = $node->vezactl('restore', '--target-dir', $copy->data_dir, '--databases', 'app');
-is($exit, 0, 'only this database');
-like($out, qr/symbolic links.*\Q$app to $place{$app}\E/s, 'the report says what were links');
-like($out, qr/^databases .*"app" \((?!0 bytes)/m, 'and it has content');
+is($exit, 0, 'a restore of only this database');
+like($out, qr/symbolic links.*\Q$app to $place{$app}\E/s, 'the report says which directories were links');
+like($out, qr/^databases .*"app" \((?!0 bytes)/m, 'the database has its content');
 $copy->clean_node;
 
-# A diff follows them as well.
+# A diff follows links, too.
 $node->safe_psql('app', 'UPDATE t SET i = i + 1');
 my $diff = $node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
 like($diff, qr/D$/, 'a diff');
@@ -108,11 +108,11 @@ sub backup_fails
 	$node->sql_fails(q{SELECT veza_backup_now('full')}, $pattern, $test);
 	is(scalar(() = objects('backup/')), $objects, "$test: nothing was stored");
 	is($node->safe_psql('postgres', 'SELECT checkpoint_lsn FROM pg_control_checkpoint()'),
-		$checkpoint, "$test: before the checkpoint");
+		$checkpoint, "$test: it fails before the checkpoint");
 	my $row = $node->safe_psql('postgres',
 		q{SELECT passed, detail, hint FROM veza_backup_check() WHERE name = 'data_directory'});
 	like($row, qr/^f\|/, "$test: the check finds it, too");
-	like($row, $pattern, "$test: and names it");
+	like($row, $pattern, "$test: the check names it");
 	return;
 }
 
@@ -130,9 +130,9 @@ symlink '..', "$data/base/up" or die;
 backup_fails(qr{symbolic link "\Q$data\E/base/up" leads to "\Q$data\E", in which it is itself}, 'a loop');
 unlink "$data/base/up";
 
-# --- a list of databases and their files ----------------------------------------------------------
+# --- databases and their files --------------------------------------------------------------------
 
-# The server does not miss it as long as nobody connects.
+# The server does not notice the missing directory as long as nobody connects.
 my $other = 'base/' . $node->safe_psql('postgres', q{SELECT oid FROM pg_database WHERE datname = 'other'});
 rename "$data/$other", "$elsewhere/hidden" or die;
 $node->sql_fails(
@@ -145,10 +145,10 @@ rename "$data/$other/PG_VERSION", "$elsewhere/hidden" or die;
 $node->sql_fails(
 	q{SELECT veza_backup_now('full')},
 	qr/database "other" would not be whole in the backup: PG_VERSION in \Q$other\E was not found/,
-	'nor without its PG_VERSION');
+	'a database without its PG_VERSION');
 rename "$elsewhere/hidden", "$data/$other/PG_VERSION" or die;
 
-# Created, dropped and moved while a backup is made.
+# Databases are created, dropped and moved while a backup is made.
 $node->safe_psql('postgres', 'CREATE DATABASE doomed');
 my $session = $node->start_sql(q{SELECT veza_backup_now('full')});
 my $worker = $node->stop_worker_while('copying');
@@ -176,7 +176,7 @@ rename "$elsewhere/version", $version or die;
 mkdir "$space/lost+found" or die;
 $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 
-# A location with lost+found alone is as good as empty.
+# A location that contains only lost+found counts as empty.
 my $new_space = PostgreSQL::Test::Utils::tempdir('new_space');
 mkdir "$new_space/lost+found" or die;
 $copy = VezaTest->new('mounted');
@@ -185,6 +185,6 @@ mkdir $copy->data_dir . '/lost+found' or die;
 $node->vezactl_ok([ 'restore', '--target-dir', $copy->data_dir, '--backup', $label,
 	'--tablespace-map', "$space=$new_space", '--target-immediate' ],
 	'restored into mount points');
-ok(-d "$new_space/lost+found", 'which keep what belongs to the file system');
+ok(-d "$new_space/lost+found", 'the mount points keep lost+found');
 
 done_testing();

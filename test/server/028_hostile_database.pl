@@ -1,5 +1,5 @@
-# A database whose owner wants to be superuser, or wants to be in the way: no code of its is run with
-# the rights of our workers, no setting of its hinders them, and the inventory of the backup is right.
+# A database whose owner tries to become superuser, or to disturb backups: our workers run none of
+# its code, none of its settings disturbs them, and the inventory in the backup is right.
 
 use strict;
 use warnings;
@@ -21,7 +21,7 @@ my $version = $node->pg_version;
 sql('CREATE EXTENSION veza_backup');
 sql(q{CREATE ROLE mallory LOGIN});
 sql(q{CREATE ROLE nobody});
-# Made last, it is asked first.
+# The database that was created last is asked first.
 my @hostile = map { "m$_" } 1 .. 2;
 foreach my $database (@hostile)
 {
@@ -29,7 +29,7 @@ foreach my $database (@hostile)
 	sql('CREATE EXTENSION hstore', $database);
 }
 
-# --- traps: whoever calls one makes mallory a superuser -------------------------------------------
+# --- traps: a superuser who calls one makes mallory a superuser -----------------------------------
 
 sub as_mallory
 {
@@ -37,8 +37,8 @@ sub as_mallory
 	return $node->safe_psql($database, $statements, extra_params => [ '-U', 'mallory' ]);
 }
 
-# Every operator and function that some SQL of ours might mean, and a few more, for the types of
-# catalogs: exact matches, so that they win wherever evil is on the path.
+# Operators and functions for the types of the catalogs: all that our SQL might use, and a few more.
+# They are exact matches, so they win wherever the schema evil is on the search path.
 my @types = ('text', 'name', '"char"', 'oid', 'boolean', 'bigint', 'integer');
 my $traps = <<'SQL';
 CREATE SCHEMA evil;
@@ -78,7 +78,7 @@ SQL
 	  . "FUNCTION = evil.compare_$suffix);\n"
 	  foreach '=', '<>', '<', '>', '<=', '>=', '~', '!~', '~~', '!~~', '||';
 }
-# A cast that an assignment or a comparison could take.
+# A cast that an assignment or a comparison could use.
 $traps .= <<'SQL';
 CREATE TYPE evil.kind AS ENUM ('e', 's');
 CREATE FUNCTION evil.to_text(evil.kind) RETURNS pg_catalog.text LANGUAGE plpgsql AS
@@ -92,7 +92,8 @@ foreach my $database (@hostile)
 }
 is(as_mallory(q{SELECT 'a' ~ 'b'}, 'm1'), 't', 'the traps are set');
 
-# What only a superuser can set up, but then for everybody: a worker must not call it either.
+# Only a superuser can set these up, but they then apply to everybody. A worker must not call them
+# either.
 sql($_, 'm1') foreach (
 	'CREATE FUNCTION public.on_event() RETURNS event_trigger LANGUAGE plpgsql AS '
 	  . q{$$ BEGIN
@@ -104,7 +105,7 @@ sql($_, 'm1') foreach (
 	'CREATE EVENT TRIGGER t ON ddl_command_start EXECUTE FUNCTION public.on_event()');
 sql('CREATE EVENT TRIGGER login ON login EXECUTE FUNCTION public.on_event()', 'm1') if $version >= 17;
 
-# --- hindrances -----------------------------------------------------------------------------------
+# --- settings that disturb ------------------------------------------------------------------------
 
 sql("ALTER DATABASE m2 SET $_") foreach (
 	q{session_preload_libraries = 'no_such_library'},
@@ -137,18 +138,18 @@ my ($plpgsql, $hstore) = map {
 } 'plpgsql', 'hstore';
 is_deeply($extensions{$_}, { plpgsql => $plpgsql, hstore => $hstore }, "the extensions of $_")
   foreach @hostile;
-is_deeply([ sort keys %{ $extensions{postgres} } ], [ 'plpgsql', 'veza_backup' ], 'and those of postgres');
+is_deeply([ sort keys %{ $extensions{postgres} } ], [ 'plpgsql', 'veza_backup' ], 'the extensions of postgres are listed');
 
 # --- the settings ---------------------------------------------------------------------------------
 
 my $settings = $backup->{settings};
 is($settings->{max_worker_processes}, 16, 'a setting that differs from the default');
-is($settings->{shared_preload_libraries}, 'veza_backup', 'one that only superusers see');
+is($settings->{shared_preload_libraries}, 'veza_backup', 'a setting that only superusers can see');
 is($settings->{wal_level}, 'replica', 'an enumeration') if exists $settings->{wal_level};
-is($settings->{'veza_backup.repository'}, repository(), 'one of ours');
-is($settings->{work_mem}, undef, 'one of a database is none of the server');
-ok(!exists $settings->{'veza_backup.cipher_passphrase'}, 'no secret');
-is($settings->{restore_command}, undef, 'nothing that is as it always is');
+is($settings->{'veza_backup.repository'}, repository(), 'a setting of veza_backup');
+is($settings->{work_mem}, undef, 'a setting of a database is not listed for the server');
+ok(!exists $settings->{'veza_backup.cipher_passphrase'}, 'secrets are not listed');
+is($settings->{restore_command}, undef, 'internal settings are not listed');
 is($settings->{$_}, undef, "$_ is as it always is") foreach 'unix_socket_permissions', 'data_directory_mode';
 $node->append_conf('postgresql.conf', <<'CONF');
 archive_cleanup_command = 'secret things'
@@ -160,15 +161,15 @@ is(sql(q{SELECT count(*) FROM pg_settings WHERE name = 'archive_cleanup_command'
 $label = sql(q{SELECT veza_backup_now('full')});
 ($backup) = grep { $_->{label} eq $label }
   @{ decode_json($node->vezactl_ok([ '--output', 'json', 'info' ], 'info'))->{backups} };
-is($backup->{settings}{shared_buffers}, '16MB', 'with its unit');
-is($backup->{settings}{archive_cleanup_command}, '(set)', 'what may hold a password is only named');
-ok(!exists $backup->{settings}{'other.setting'}, 'those of others are left out');
-is(superusers(), $superusers, 'still nobody has become superuser');
+is($backup->{settings}{shared_buffers}, '16MB', 'a setting has its unit');
+is($backup->{settings}{archive_cleanup_command}, '(set)', 'of a setting that may contain a password, only the name is listed');
+ok(!exists $backup->{settings}{'other.setting'}, 'settings of other extensions are left out');
+is(superusers(), $superusers, 'still, nobody has become superuser');
 
-# --- the extension in a schema of mallory's -------------------------------------------------------
+# --- the extension in a schema that mallory owns --------------------------------------------------
 
-# Better matches than pg_catalog's for every mixture of types. What a view means is decided when it is
-# created, and whoever looks at it later runs it.
+# Better matches than those of pg_catalog for every combination of types. The functions of a view
+# are chosen when it is created, and everybody who reads the view later runs them.
 sql('CREATE DATABASE trap OWNER mallory');
 my @mixed = ('int4', 'int8', 'float8', 'numeric', 'interval', 'timestamptz', 'text', 'bool');
 my $better = "CREATE SCHEMA evil;\n";
@@ -196,25 +197,25 @@ WHERE d.refobjid >= 16384 AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator
 ORDER BY 1, 2
 SQL
 sql(q{CREATE EXTENSION veza_backup SCHEMA evil VERSION '0.1'}, 'trap');
-like(sql($strange_parts, 'trap'), qr/operator/, 'what 0.1 made in such a schema was not its own');
+like(sql($strange_parts, 'trap'), qr/operator/, 'version 0.1 used foreign functions in such a schema');
 sql('ALTER EXTENSION veza_backup UPDATE', 'trap');
-is(sql($strange_parts, 'trap'), '', 'an update mends it');
+is(sql($strange_parts, 'trap'), '', 'an update repairs it');
 sql('DROP EXTENSION veza_backup', 'trap');
 sql('CREATE EXTENSION veza_backup SCHEMA evil', 'trap');
-is(sql($strange_parts, 'trap'), '', 'and a new one is right');
+is(sql($strange_parts, 'trap'), '', 'a new installation is right');
 
-# --- a database that cannot be read is missed -----------------------------------------------------
+# --- a database that cannot be read ---------------------------------------------------------------
 
 my $place = $node->data_dir . '/base/' . sql(q{SELECT oid FROM pg_database WHERE datname = 'm2'});
 rename "$place/PG_VERSION", "$place/PG_VERSION.away" or die;
 $log = -s $node->logfile;
 $node->psql('postgres', q{SELECT veza_backup_now('full')});
-like(substr(slurp_file($node->logfile), $log), qr/extensions of some databases are not noted/, 'a warning says so');
+like(substr(slurp_file($node->logfile), $log), qr/extensions of some databases are not noted/, 'a warning names it');
 rename "$place/PG_VERSION.away", "$place/PG_VERSION" or die;
 
-# --- what drops empty databases -------------------------------------------------------------------
+# --- the worker that drops empty databases --------------------------------------------------------
 
-# It connects to "postgres", and a template takes one more step.
+# The worker connects to "postgres". Dropping a template needs one more step.
 sql('CREATE DATABASE mould IS_TEMPLATE true');
 sql('CREATE EXTENSION veza_backup', 'template1');
 sql("ALTER DATABASE postgres SET $_", 'template1') foreach (
@@ -227,6 +228,6 @@ $copy->append_conf('postgresql.conf', 'shared_buffers = 16MB');
 $copy->start;
 poll_until(sub { !-e $copy->data_dir . '/veza-empty-databases' }, 'the list to be worked off', 30);
 is($copy->safe_psql('template1', q{SELECT count(*) FROM pg_database WHERE datname IN ('mould', 'm2')}),
-	0, 'the settings of the database it works from do not hinder it');
+	0, 'the settings of its own database do not disturb the worker');
 
 done_testing();

@@ -1,6 +1,6 @@
-# The SQL definition and the library are updated at different times. Definitions of every older version
-# work with this library, an update gives what a new installation has, and a definition that is newer than
-# the library is refused with what to do.
+# The SQL definition and the library are updated at different times. Definitions of every older
+# version work with this library. An update gives the same result as a new installation. A
+# definition that is newer than the library is refused, with a hint what to do.
 
 use strict;
 use warnings;
@@ -19,7 +19,7 @@ sql("CREATE DATABASE $_") foreach 'old', 'fresh';
 sql(q{CREATE EXTENSION veza_backup VERSION '0.1'}, 'old');
 sql('CREATE EXTENSION veza_backup', 'fresh');
 
-# --- the library of now, the definition of then ---------------------------------------------------
+# --- the current library with an old definition ---------------------------------------------------
 
 like(sql('SELECT veza_backup_init()', 'old'), qr/\Q@{[ repository() ]}\E/, 'veza_backup_init()');
 my $full = sql(q{SELECT veza_backup_now('full')}, 'old');
@@ -45,20 +45,20 @@ foreach my $view (@views)
 	is($err, '', "view $view");
 }
 is(sql('SELECT count(*) FROM veza_backup_schedule', 'old'), 2, 'a view with rows');
-is(sql(q{SELECT failing FROM veza_backup_archive}, 'old'), 'f', 'and one with many columns');
+is(sql(q{SELECT failing FROM veza_backup_archive}, 'old'), 'f', 'a view with many columns');
 
-# A backup that runs, for the columns of the progress.
+# A running backup fills the columns of the progress view.
 $node->apply_conf(max_rate => '1MB');
 my $session = $node->start_sql(q{SELECT veza_backup_now('full')}, dbname => 'old');
 $node->wait_for_phase('copying');
 is(sql('SELECT type, phase FROM veza_backup_progress', 'old'), 'full|copying files', 'veza_backup_progress');
-is(sql('SELECT veza_backup_cancel()', 'old'), 't', 'and it is stopped');
+is(sql('SELECT veza_backup_cancel()', 'old'), 't', 'the backup is stopped');
 $node->finish_sql($session);
 $node->apply_conf(max_rate => undef);
 
 # --- the update -----------------------------------------------------------------------------------
 
-# An older definition gets the first arguments and columns of what this library makes.
+# An older definition receives only the first arguments and columns of the current ones.
 my $signatures = <<'SQL';
 SELECT p.proname, coalesce(p.proallargtypes, p.proargtypes)::oid[]::regtype[]::text,
        coalesce(p.proargnames, '{}')::text, coalesce(p.proargmodes, '{}')::text
@@ -92,7 +92,7 @@ foreach my $name (sort keys %$then)
 	{
 		my @first = @{ $now->{$name}{$kind} // [] };
 		$#first = $#{ $then->{$name}{$kind} } if @first > @{ $then->{$name}{$kind} };
-		is_deeply(\@first, $then->{$name}{$kind}, "$name: what is new comes last ($kind)");
+		is_deeply(\@first, $then->{$name}{$kind}, "$name: new $kind come last");
 	}
 }
 
@@ -140,9 +140,9 @@ foreach my $call (@calls)
 }
 sql(q{UPDATE pg_extension SET extversion = 'unknown' WHERE extname = 'veza_backup'}, 'old');
 my (undef, undef, $err) = $node->psql('old', 'SELECT veza_backup_cancel()');
-like($err, qr/has version "unknown".*HINT:  Restart/s, 'so is one whose version says nothing');
+like($err, qr/has version "unknown".*HINT:  Restart/s, 'a definition with a meaningless version is refused');
 
-# --- a definition of somebody else's --------------------------------------------------------------
+# --- a foreign definition -------------------------------------------------------------------------
 
 my $columns = join ', ', map { "OUT c$_ text" } 1 .. 200;
 sql(<<"SQL", 'fresh');
@@ -155,6 +155,6 @@ like($err, qr/does not belong to extension "veza_backup".*HINT: /s, 'a function 
 sql('ALTER EXTENSION veza_backup ADD FUNCTION own.veza_backup_get_schedule()', 'fresh');
 (undef, undef, $err) = $node->psql('fresh', 'SELECT * FROM own.veza_backup_get_schedule()');
 like($err, qr/is defined with 200 columns, but the loaded library makes \d+.*HINT:  Restart/s,
-	'one with more columns than there are');
+	'a definition with more columns than the library has');
 
 done_testing();

@@ -1,6 +1,6 @@
-# Something deletes identity and key of the repository: no new key is made, a running server puts them back
-# from memory, and vezactl from a backup. Every older backup stays readable. And a server that has archived
-# makes no other repository by itself.
+# The identity and the key of the repository are deleted. No new key is made. A running server
+# restores them from memory, vezactl restores them from a backup, and every older backup stays
+# readable. A server that has archived makes no other repository by itself.
 
 use strict;
 use warnings;
@@ -32,7 +32,8 @@ sub lose
 	return;
 }
 
-# Identity and key are what they were; with vezactl, the identity is made anew.
+# Tests that identity and key are unchanged. When vezactl has restored them, the identity object is
+# a new one.
 sub entrance_is_back
 {
 	my ($test, %params) = @_;
@@ -55,7 +56,7 @@ sub key_row
 	return split /\|/, $row, 3;
 }
 
-# Makes the scheduler look now; otherwise it would every five minutes.
+# Makes the scheduler look now. Otherwise it looks every five minutes.
 my $jobs = 2;
 sub look_at_key
 {
@@ -79,9 +80,9 @@ foreach my $lost ([qw(identity)], [qw(key)], [qw(identity key)])
 	entrance_is_back("lost while the server runs: @$lost");
 }
 my ($passed, $detail, $hint) = key_row();
-is($passed, 'f', 'the check says it');
-like($detail, qr/had been deleted, and were put back/, 'with what happened');
-like($hint, qr/lifecycle rule/, 'and what to look for');
+is($passed, 'f', 'the check says that they were lost');
+like($detail, qr/had been deleted, and were put back/, 'it says what happened');
+like($hint, qr/lifecycle rule/, 'it says what to look for');
 $node->archive_wal;
 
 # --- A server that starts -------------------------------------------------------------------------
@@ -118,17 +119,17 @@ foreach my $lost ([qw(identity)], [qw(key)], [qw(identity key)])
 	pass("$test: archiving goes on");
 }
 
-like($node->vezactl_ok([qw(key restore)]), qr/nothing has to be written/, 'once is enough');
+like($node->vezactl_ok([qw(key restore)]), qr/nothing has to be written/, 'a second vezactl key restore writes nothing');
 $node->vezactl_ok([qw(verify --full)], 'nothing is wrong in the repository');
 my $copy = $node->restore('copy', '--backup', $full);
 $copy->start;
 $copy->wait_for_end_of_recovery;
 is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), 103, 'the oldest backup can be restored');
 ok(-f $node->data_dir . '/veza-repository', 'a server that archives has a marker');
-ok(!-f $copy->data_dir . '/veza-repository', 'no restore brings it back');
+ok(!-f $copy->data_dir . '/veza-repository', 'a restore does not contain the marker');
 $copy->stop;
 
-# --- What cannot be repaired so easily -------------------------------------------------------------
+# --- Cases that are harder to repair ---------------------------------------------------------------
 
 my ($wrap) = objects('main/key/');
 my $exported = $node->basedir . '/wrap.json';
@@ -137,16 +138,16 @@ $node->stop;
 delete_object($_) foreach objects('main/backup/');
 lose(qw(key));
 $node->vezactl_fails([qw(key restore)], 2, qr/no copy of key .*--from/s, 'without a backup there is no copy');
-like($node->vezactl_ok([ qw(key restore --from), $exported ]), qr/comes from the file/, 'but an exported one will do');
-is(join('', map { read_object($_) } objects('main/key/')), slurp_file($exported), 'as it was');
+like($node->vezactl_ok([ qw(key restore --from), $exported ]), qr/comes from the file/, 'an exported copy works');
+is(join('', map { read_object($_) } objects('main/key/')), slurp_file($exported), 'the key is what it was');
 
-# WAL alone does not say to whom it belongs, but the server can.
+# WAL alone does not say to which system it belongs, but the server knows.
 lose(qw(identity));
 $node->vezactl_fails([qw(key restore)], 2, qr/veza_backup_init\(\)/, 'WAL alone');
 $node->start;
 my $location = repository() . '/main';
 is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), $location, 'veza_backup_init() puts the identity back');
-is(scalar(my @keys = objects('main/key/')), 1, 'with the key that is there');
+is(scalar(my @keys = objects('main/key/')), 1, 'the identity names the existing key');
 $node->archive_wal;
 $node->vezactl_ok([qw(info)]);
 
@@ -160,35 +161,36 @@ my $said = qr/mian" is not initialized, and this server has archived to "\Q$loca
 $node->wait_for_log(
 	qr/WARNING:  could not archive WAL file "\w+": .*$said\n.*HINT:  .*veza_backup_init\(\)/, $position);
 is($node->archive_status($segment), 'ready', 'WAL is not acknowledged in another place');
-$node->sql_fails(q{SELECT veza_backup_now('full')}, $said, 'a backup there');
+$node->sql_fails(q{SELECT veza_backup_now('full')}, $said, 'a backup in the other place');
 is_deeply([ objects('mian/') ], [], 'nothing is made there');
 like($node->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'identity'}),
-	$said, 'so says veza_backup_check()');
-ok(store() ne 'dir' || !-e repository() . '/mian', 'which leaves nothing there, either');
+	$said, 'veza_backup_check() says so');
+ok(store() ne 'dir' || !-e repository() . '/mian', 'veza_backup_check() writes nothing there');
 $node->restart;
 $node->safe_psql('postgres', 'SELECT pg_switch_wal()');
-is($node->archive_status($segment), 'ready', 'nor after a restart');
-is_deeply([ objects('mian/') ], [], 'nothing is made then, either');
+is($node->archive_status($segment), 'ready', 'WAL is not acknowledged there after a restart');
+is_deeply([ objects('mian/') ], [], 'nothing is made there after a restart');
 $node->apply_conf(cluster => 'main');
 $node->wake_archiver;
 $node->wait_for_archived($segment);
-pass('set right, all of it is stored');
+pass('with the right name all WAL is stored');
 
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->apply_conf(cluster => 'mian');
-like($node->safe_psql('postgres', 'SELECT veza_backup_init()'), qr{/mian$}, 'an operator may say that it is meant');
+like($node->safe_psql('postgres', 'SELECT veza_backup_init()'), qr{/mian$}, 'an operator may confirm the other place');
 $node->wake_archiver;
 $node->archive_wal;
-ok(scalar(grep { m{^mian/wal/} } objects('mian/')), 'then WAL goes there');
+ok(scalar(grep { m{^mian/wal/} } objects('mian/')), 'WAL is stored there then');
 is( $node->safe_psql('postgres', 'SELECT status FROM veza_backup_info()'),
-	'no backup here yet', 'where veza_backup_info() says that there is no backup');
+	'no backup here yet', 'veza_backup_info() says that there is no backup');
 $node->wait_for_log(qr/LOG:  the repository holds no backup of this cluster yet/, $position);
-pass('and the log');
+pass('the log says it, too');
 
 
-# --- Another repository that is there already ------------------------------------------------------
+# --- Another repository that exists already --------------------------------------------------------
 
-# As a mistyped name of a colleague's repository, or an old copy: it belongs to the same system.
+# This is like a mistyped name that leads to a colleague's repository or to an old copy. It belongs
+# to the same system.
 $position = -s $node->logfile;
 my @there = objects('main/');
 $node->apply_conf(cluster => 'main');
@@ -198,25 +200,25 @@ $said = qr/main" is not the one that this server archives to, which is "[^"]*mia
 $node->wait_for_log(
 	qr/WARNING:  could not archive WAL file "\w+": .*$said\n.*HINT:  .*veza_backup_init\(\)/, $position);
 is($node->archive_status($segment), 'ready', 'an archiver that was reloaded stores nothing there');
-like($node->safe_psql('postgres', 'SELECT last_error FROM veza_backup_archive'), $said, 'the view says so');
+like($node->safe_psql('postgres', 'SELECT last_error FROM veza_backup_archive'), $said, 'the view shows the error');
 ($passed, $detail, $hint) = key_row();
 is($passed, 'f', 'the check fails');
-like($detail, $said, 'and says so');
-like($hint, qr/veza_backup_init\(\)/, 'with the way out');
-$node->sql_fails(q{SELECT veza_backup_now('full')}, $said, 'a backup there');
+like($detail, $said, 'the check says why');
+like($hint, qr/veza_backup_init\(\)/, 'the check says what to do');
+$node->sql_fails(q{SELECT veza_backup_now('full')}, $said, 'a backup in the other place');
 is_deeply([ objects('main/') ], \@there, 'nothing is written there');
 like(slurp_file($node->data_dir . '/veza-repository'), qr/mian/, 'the marker is what it was');
-is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), $location, 'an operator may say that it was moved');
+is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), $location, 'an operator may confirm that the repository was moved');
 $node->wake_archiver;
 $node->wait_for_archived($segment);
 my @now = objects('main/');
-cmp_ok(scalar(@now), '>', scalar(@there), 'then it is used');
+cmp_ok(scalar(@now), '>', scalar(@there), 'the other repository is used then');
 
 # --- A new key while the archiver has the repository open ------------------------------------------
 
-# All of it is emptied, and made anew by somebody who means it.
+# The repository is emptied, and made again on purpose.
 $position = -s $node->logfile;
-# Again, when a segment has come meanwhile.
+# Tries again when a segment has arrived in the meantime.
 poll_until(
 	sub {
 		delete_object($_) foreach objects('main/');
@@ -227,10 +229,10 @@ my ($new_key) = objects('main/key/');
 isnt($new_key, $wrap, 'there is a new key');
 $segment = $node->archive_wal;
 $node->vezactl_ok([ 'wal-get', $segment, $node->basedir . '/with_the_new_key' ],
-	'the archiver notices, and stores with the new key');
+	'the archiver notices this, and uses the new key');
 look_at_key();
 poll_until(sub { (key_row())[0] eq 't' }, 'the scheduler to hold the new key');
-is_deeply([ objects('main/key/') ], [$new_key], 'the old one is not put back');
+is_deeply([ objects('main/key/') ], [$new_key], 'the old key is not restored');
 
 # --- A repository in the data directory ------------------------------------------------------------
 
@@ -241,9 +243,9 @@ if (store() eq 'dir')
 		'a link to the repository in the data directory');
 	is( $node->safe_psql('postgres',
 			q{SELECT passed FROM veza_backup_check() WHERE name = 'data_directory'}),
-		'f', 'the check says so');
+		'f', 'the check reports the link');
 	unlink $node->data_dir . '/backups';
-	like($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), qr/F$/, 'without it a backup is made');
+	like($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), qr/F$/, 'without the link a backup is made');
 }
 
 done_testing();

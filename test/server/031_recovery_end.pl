@@ -1,4 +1,4 @@
-# Where recovery ends: never earlier than asked for without a word.
+# The end of recovery: it never silently ends earlier than requested.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t(id int)');
 my $backup = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 
-# A row, and the segment that it is in.
+# Inserts a row. Returns the segment in which it is.
 sub add
 {
 	my ($server, $id) = @_;
@@ -28,8 +28,8 @@ sub rows_of { return $_[0]->safe_psql('postgres', q{SELECT string_agg(id::text, 
 
 sub wal_object { return (grep { m{/$_[0]$} } objects('main/wal/'))[0] }
 
-# Puts a program before wal-get that, while the file PATH.hold is there, makes PATH.asked when it is
-# asked for the segment, and waits. Returns PATH.
+# Puts a script before wal-get. While the file PATH.hold exists, a request for the segment makes the
+# script create PATH.asked and wait. Returns PATH.
 sub hold_wal_get
 {
 	my ($server, $segment) = @_;
@@ -48,7 +48,7 @@ SCRIPT
 	return $path;
 }
 
-# Starts a server that is not to come up. Returns its log.
+# Starts a server that must not come up. Returns its log.
 sub log_of_failed_start
 {
 	my ($server) = @_;
@@ -56,12 +56,12 @@ sub log_of_failed_start
 	return slurp_file($server->logfile);
 }
 
-# --- targets left over elsewhere ------------------------------------------------------------------
+# --- targets left over in other files -------------------------------------------------------------
 
 my $first = add($node, 1);
 add($node, 2);
 my $copy = $node->restore('left_overs', '--target-timeline', 'current');
-# As a file outside the data directory, to which no restore comes.
+# This stands for a file outside the data directory, which a restore does not change.
 $copy->append_conf('postgresql.conf', <<'CONF');
 recovery_target = 'immediate'
 recovery_target_action = 'shutdown'
@@ -73,11 +73,11 @@ $copy->wait_for_end_of_recovery;
 is(rows_of($copy), '1,2', 'a target in postgresql.conf does not end a recovery to the end of WAL');
 poll_until(sub { !-e $copy->data_dir . '/veza-recovery-settings' }, 'the reset of the settings');
 my $auto_conf = slurp_file($copy->data_dir . '/postgresql.auto.conf');
-unlike($auto_conf, qr/^recovery_/m, 'after it, the settings of the restore go');
-like($auto_conf, qr/^restore_command = .*wal-get/m, 'but for restore_command');
+unlike($auto_conf, qr/^recovery_/m, 'after recovery the settings of the restore are removed');
+like($auto_conf, qr/^restore_command = .*wal-get/m, 'restore_command stays');
 $copy->discard;
 
-# --- our own target does not live on ---------------------------------------------------------------
+# --- the target of a restore does not stay ---------------------------------------------------------
 
 my $time = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 add($node, 3);
@@ -87,7 +87,7 @@ $copy->wait_for_end_of_recovery;
 is(rows_of($copy), '1,2', 'recovery to a time');
 $copy->wait_for_log(qr/LOG: .*reset the recovery settings of the restore/);
 unlike(slurp_file($copy->data_dir . '/postgresql.auto.conf'),
-	qr/recovery_target/, 'the target does not outlive it');
+	qr/recovery_target/, 'the target is removed after recovery');
 $copy->backup('base', backup_options => ['-R']);
 my $standby = VezaTest->new('standby');
 $standby->init_from_backup($copy, 'base', has_streaming => 1);
@@ -96,7 +96,7 @@ $standby->start;
 $copy->safe_psql('postgres', 'INSERT INTO t VALUES (10)');
 $standby->poll_query_until('postgres', 'SELECT count(*) = 1 FROM t WHERE id = 10') or die;
 is($standby->safe_psql('postgres', 'SELECT pg_is_in_recovery(), pg_get_wal_replay_pause_state()'),
-	't|not paused', 'a standby made of that server goes on following it');
+	't|not paused', 'a standby made from that server keeps following it');
 $standby->discard;
 $copy->discard;
 
@@ -114,8 +114,8 @@ my $directory = $node->basedir . '/fetched';
 mkdir $directory or die;
 $node->vezactl_fails([ '--quiet', 'wal-get', $gap, "$directory/x" ],
 	126, qr/WAL segment "$gap" is missing in the repository, although "$behind" is there/,
-	'wal-get of a segment before others');
-is(($node->vezactl('wal-get', '--end-at-gap', $gap, "$directory/x"))[0], 1, 'with --end-at-gap: 1');
+	'wal-get of a missing segment that others follow');
+is(($node->vezactl('wal-get', '--end-at-gap', $gap, "$directory/x"))[0], 1, 'with --end-at-gap it exits with 1');
 
 my $target = $node->basedir . '/none';
 $node->vezactl_fails([ 'restore', '--target-dir', $target ], 2,
@@ -126,54 +126,54 @@ my (undef, undef, $warning) =
 	$node->safe_psql('postgres', 'SELECT clock_timestamp()'));
 like($warning, qr/warning: WAL segment "$gap" is missing/, '--quiet hides no warning of a gap');
 
-# A plan from before the gap.
+# This restore was planned before the gap appeared.
 $copy = $node->restore('up_to_a_name', '--target-name', 'nowhere', '--target-action', 'promote');
-# It may be consistent, and let readers in, before it comes there.
+# The server may become consistent and accept connections before it reaches the gap.
 $copy->start(fail_ok => 1);
 $copy->wait_for_log(qr/FATAL:  recovery ended before configured recovery target was reached/);
 like(slurp_file($copy->logfile), qr/warning: WAL segment "$gap" is missing/,
-	'recovery that comes to a gap in front of its target stops');
+	'recovery that meets a gap before its target stops');
 poll_until(sub { !-e $copy->data_dir . '/postmaster.pid' }, 'the end of the server');
-# It has ended by itself, which the node is told here.
+# The server has ended by itself. This tells VezaTest.
 $copy->stop('immediate', fail_ok => 1);
 $copy->clean_node;
-# The server reads ahead, and asks for the missing segment first.
+# The server reads ahead, and requests the missing segment before it reaches the target.
 $copy = $node->restore('before_a_gap', '--target-name', 'before_the_gap', '--target-action', 'promote');
 $copy->start;
 $copy->wait_for_end_of_recovery;
-is(rows_of($copy), '1,2,3', 'a target in front of a gap');
+is(rows_of($copy), '1,2,3', 'a target before a gap');
 $copy->discard;
-# As of a backup of which retention has kept its own WAL alone.
+# This is like a backup for which retention has kept only its own WAL.
 my $first_object_name = wal_object($first);
 my $first_object_content = read_object($first_object_name);
 delete_object($first_object_name);
 $copy = $node->restore('immediate', '--target-immediate', '--target-action', 'promote');
 $copy->start;
 $copy->wait_for_end_of_recovery;
-is(rows_of($copy), '', 'the end of a backup in front of a gap');
+is(rows_of($copy), '', 'the end of a backup before a gap');
 $copy->discard;
 write_object($first_object_name, $first_object_content);
-# A plan to the end of WAL, from before the gap.
+# This restore to the end of WAL was planned before the gap appeared.
 write_object($hidden_name, $hidden);
 $copy = $node->restore('up_to_the_end');
 delete_object($hidden_name);
 like(log_of_failed_start($copy), qr/WAL segment "$gap" is missing.*\nHINT: .*--end-at-gap.*\n.*FATAL:  could not restore file/,
-	'recovery to the end of WAL that comes to a gap stops');
+	'recovery to the end of WAL that meets a gap stops');
 $copy->clean_node;
 $copy = $node->restore('end_at_gap', '--end-at-gap');
 $copy->start;
 $copy->wait_for_end_of_recovery;
-is(rows_of($copy), '1,2,3', 'with --end-at-gap it ends there');
+is(rows_of($copy), '1,2,3', 'with --end-at-gap recovery ends there');
 poll_until(sub { !-e $copy->data_dir . '/veza-recovery-settings' }, 'the reset of the settings');
 my ($command) = slurp_file($copy->data_dir . '/postgresql.auto.conf') =~ /^restore_command = (.*)/m;
 like($command, qr/wal-get/, 'restore_command stays');
-unlike($command, qr/--end-at-gap/, 'without that option, which was for this recovery');
+unlike($command, qr/--end-at-gap/, 'restore_command no longer has the option, which was for this recovery only');
 $copy->discard;
 write_object($hidden_name, $hidden);
 
 # --- timelines -------------------------------------------------------------------------------------
 
-# The original goes on, while a copy of it is promoted and archives.
+# The original server continues, while a copy of it is promoted and archives, too.
 my $second = $node->restore('second', '--archive-mode', 'preserve', '--target-timeline', 'current');
 $second->start;
 $second->wait_for_end_of_recovery;
@@ -189,17 +189,17 @@ add($node, 7);
 $copy = $node->restore('at_a_time', '--target-time', $only_first, '--target-action', 'promote');
 $copy->start;
 $copy->wait_for_end_of_recovery;
-is(rows_of($copy), '1,2,3,4,5,6', 'a time that only the old timeline holds is looked for there');
+is(rows_of($copy), '1,2,3,4,5,6', 'a time that only the old timeline has is looked up there');
 $copy->discard;
 $node->vezactl_fails([ 'restore', '--target-dir', $target, '--target-time', $both ],
 	2, qr/may be on more than one timeline: 1, 2\nHINT: .*--target-timeline/,
-	'a time that both hold');
+	'a time that both timelines have');
 $node->vezactl_ok(
 	[
 		'restore', '--dry-run', '--target-dir', $target, '--target-time', $both,
 		'--target-timeline', 'current'
 	],
-	'one of which is named');
+	'the same with a timeline that is named');
 
 $copy = $node->restore('to_the_second');
 $copy->start;
@@ -207,7 +207,8 @@ $copy->wait_for_end_of_recovery;
 is(rows_of($copy), '1,2,3,4,5,20,21', 'the end of WAL is that of the latest timeline');
 $copy->discard;
 
-# The first segment of the new timeline is gone: the old timeline's would lead elsewhere.
+# The first segment of the new timeline is gone. The segment of the old timeline would lead to
+# another history.
 my $first_object = wal_object($first_of_second);
 my $first_content = read_object($first_object);
 delete_object($first_object);
@@ -218,7 +219,7 @@ is(rows_of($copy), '1,2,3,4,5', 'recovery does not go past the fork on the old t
 $copy->discard;
 write_object($first_object, $first_content);
 
-# A standby may get from a primary what the archive lacks.
+# A standby may receive from its primary what the archive lacks.
 $copy = $node->restore('standby_with_gap', '--standby');
 my $of_first = $first_of_second =~ s/^00000002/00000001/r;
 my $question = hold_wal_get($copy, $of_first);
@@ -227,25 +228,27 @@ $copy->append_conf('postgresql.conf', "wal_retrieve_retry_interval = '200ms'");
 $copy->start;
 poll_until(
 	sub { $copy->psql('postgres', 'SELECT 1') == 0 && rows_of($copy) eq '1,2,3,4,5' },
-	'what the standby finds');
+	'the standby to replay WAL up to the gap');
 pass('a standby stays up at a gap');
-# The segment arrives after the standby has asked for it, and before it asks for the old timeline's.
+# The segment arrives after the standby has requested it, and before it requests the segment of the
+# old timeline.
 append_to_file("$question.hold", '');
-poll_until(sub { -e "$question.asked" }, 'the question for the segment of the old timeline');
+poll_until(sub { -e "$question.asked" }, 'the request for the segment of the old timeline');
 write_object($first_object, $first_content);
 unlink "$question.hold";
 poll_until(sub { rows_of($copy) eq '1,2,3,4,5,20,21' }, 'the standby to go on');
-pass('and goes on when the segment is there');
-unlike(slurp_file($copy->logfile), qr/incorrect prev-link/, 'without a step past the fork');
+pass('the standby continues when the segment is there');
+unlike(slurp_file($copy->logfile), qr/incorrect prev-link/, 'the standby did not go past the fork on the old timeline');
 $copy->discard;
 
-# --- a history file in the middle ------------------------------------------------------------------
+# --- a missing history file of an earlier timeline -------------------------------------------------
 
 my $third = $node->restore('third', '--archive-mode', 'preserve');
 $third->start;
 $third->wait_for_end_of_recovery;
 add($third, 30);
-# The survey after its start stores what is missing; the next one comes in an hour.
+# The archive survey after the server's start stores what is missing. The next survey comes in an
+# hour.
 poll_until(sub {
 	$third->safe_psql('postgres', 'SELECT gaps_checked_at IS NOT NULL FROM veza_backup_archive') eq 't';
 }, 'the first survey of the third server');
@@ -253,21 +256,21 @@ my ($history) = grep { m{/00000002\.history$} } objects('main/wal/');
 delete_object($history);
 $node->vezactl_fails([ 'restore', '--target-dir', $target ], 1,
 	qr/timeline history file "00000002\.history" is missing.*leads to timeline 3.*\nHINT: .*--target-timeline/s,
-	'a restore without the history in the middle');
+	'a restore without the history file of an earlier timeline');
 my ($exit, $out) = $node->vezactl('info');
-is($exit, 1, 'info finds something wrong');
-like($out, qr/MISSING history file 00000002\.history/, 'and says what');
+is($exit, 1, 'info exits with an error');
+like($out, qr/MISSING history file 00000002\.history/, 'info says what is missing');
 $node->vezactl_fails(['verify'], 1, qr/^/, 'verify');
-like(($node->vezactl('verify'))[1], qr/history file "00000002\.history" is missing/, 'names it, too');
-# The third server has it, but has never archived it.
+like(($node->vezactl('verify'))[1], qr/history file "00000002\.history" is missing/, 'verify names it, too');
+# The third server has the file, but has never archived it.
 ok(-e $third->data_dir . '/pg_wal/00000002.history', 'a server still has the file');
 $third->restart;
 poll_until(sub { grep { m{/00000002\.history$} } objects('main/wal/') }, 'the history file');
-pass('it stores it again');
+pass('the server stores it');
 $copy = $node->restore('to_the_third');
 $copy->start;
 $copy->wait_for_end_of_recovery;
-is(rows_of($copy), '1,2,3,4,5,20,21,30', 'and everything comes back');
+is(rows_of($copy), '1,2,3,4,5,20,21,30', 'everything is restored');
 $copy->discard;
 
 $_->stop foreach $third, $second, $node;

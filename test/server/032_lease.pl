@@ -1,4 +1,5 @@
-# A restore holds what it needs: an expiry that runs meanwhile leaves it alone, and shows who has it.
+# The lease of a restore: an expiry that runs meanwhile keeps what the restore needs, and shows the
+# lease.
 
 use strict;
 use warnings;
@@ -34,7 +35,7 @@ sub expire
 
 sub leases { return [ grep { !/\.veza-tmp-/ } objects('main/lease/') ] }
 
-# Starts a restore, and stops it as soon as it has its lease.
+# Starts a restore, and stops it (SIGSTOP) as soon as it has its lease.
 sub start_and_stop
 {
 	my ($command, $out, $err) = @_;
@@ -49,7 +50,7 @@ sub start_and_stop
 	return $restore;
 }
 
-# --- while it copies ------------------------------------------------------------------------------
+# --- while the restore copies ---------------------------------------------------------------------
 
 my $copy = VezaTest->new('copy');
 my @restore = (
@@ -60,19 +61,19 @@ my $restore = start_and_stop(\@restore, \$out, \$err);
 my ($lease) = @{ leases() };
 like($lease, qr{^main/lease/\Q$old\E\.[0-9a-f]{16}$}, 'a restore leaves a lease');
 
-# From now on the newest full is all that is kept.
+# From now on only the newest full is kept.
 $node->apply_conf(retention_full => 1, retention_archive => 1);
 like($node->safe_psql('postgres',
 		"SELECT detail FROM veza_backup_info() WHERE label = '$old'"),
-	qr/^in use by a restore on node "[^"]+" until /, 'veza_backup_info() shows it');
-like($node->vezactl_ok([ 'info' ]), qr/^in use.*\n  \Q$old\E: a restore on node "/m, 'so does info');
+	qr/^in use by a restore on node "[^"]+" until /, 'veza_backup_info() shows the lease');
+like($node->vezactl_ok([ 'info' ]), qr/^in use.*\n  \Q$old\E: a restore on node "/m, 'info shows the lease');
 is(decode_json($node->vezactl_ok([ '--output', 'json', 'info' ]))->{leases}[0]{label},
-	$old, 'also for programs');
-like(expire("name = '$old'"), qr/^keep: in use by a restore on node "/, 'expiry leaves the backup');
-like(expire("kind = 'lease'"), qr/^keep: held by a restore/, 'and lists the lease');
-unlike($node->vezactl_ok([ 'verify' ]), qr/lease/, 'verify finds nothing wrong with it');
+	$old, 'info as JSON has the lease');
+like(expire("name = '$old'"), qr/^keep: in use by a restore on node "/, 'the expiry keeps the backup');
+like(expire("kind = 'lease'"), qr/^keep: held by a restore/, 'the expiry lists the lease');
+unlike($node->vezactl_ok([ 'verify' ]), qr/lease/, 'verify accepts the lease');
 $restore->signal('CONT');
-# Whatever becomes of vezactl from here on: somebody may start the server.
+# From here on the server could be started, even if vezactl is killed.
 my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 until (-e $copy->data_dir . '/global/pg_control')
 {
@@ -85,9 +86,9 @@ $restore->signal('CONT');
 $restore->finish;
 is($restore->result(0), 0, 'the restore ends well') or diag($err);
 
-# --- until the server is open ---------------------------------------------------------------------
+# --- until recovery has ended ---------------------------------------------------------------------
 
-like(expire("name = '$old'"), qr/^keep: in use/, 'what was copied needs its WAL');
+like(expire("name = '$old'"), qr/^keep: in use/, 'the expiry keeps the WAL that the copy needs');
 my $conf = PostgreSQL::Test::Utils::slurp_file($copy->data_dir . '/postgresql.auto.conf');
 like($conf, qr{wal-get .* --lease lease/\Q$old\E\.}, 'restore_command carries the lease');
 my $state = decode_json($node->vezactl_ok([ '--output', 'json', 'info' ]))->{leases}[0];
@@ -96,24 +97,24 @@ sleep 1;
 $copy->start;
 $copy->wait_for_end_of_recovery;
 is($copy->safe_psql('postgres', q{SELECT string_agg(name, ', ') FROM marks}),
-	'in the old backup, in the WAL', 'the server comes up with all there was');
+	'in the old backup, in the WAL', 'the server comes up with all data');
 my $renewed = decode_json($node->vezactl_ok([ '--output', 'json', 'info' ]))->{leases}[0];
-cmp_ok($renewed->{renewed}, 'gt', $state->{renewed}, 'wal-get has renewed it');
+cmp_ok($renewed->{renewed}, 'gt', $state->{renewed}, 'wal-get has renewed the lease');
 $copy->discard;
 
-# --- when it is over ------------------------------------------------------------------------------
+# --- when the lease has ended ---------------------------------------------------------------------
 
 SKIP:
 {
 	skip 'the times of a store cannot be changed', 2 if store() ne 'dir';
 	my $path = repository() . "/$lease";
 	utime time - 2 * 86400, time - 2 * 86400, $path or die "could not change the time of $path: $!";
-	like(expire("name = '$old'"), qr/^remove: /, 'a lease lapses');
-	is_deeply(leases(), [], 'and goes');
+	like(expire("name = '$old'"), qr/^remove: /, 'a lease expires');
+	is_deeply(leases(), [], 'an expired lease is removed');
 }
 delete_object($_) foreach @{ leases() };
 
-# One that is there without being held: somebody with an older version, or by hand, removes the backup.
+# A lease is only a request: a node with an older version, or a person, may still remove the backup.
 my $new = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 my $gone = VezaTest->new('gone');
 @restore[5, 7] = ($gone->data_dir, $new);
@@ -124,9 +125,9 @@ $restore->signal('CONT');
 $restore->finish;
 is($restore->result(0), 1, 'a backup that was removed meanwhile: exit code');
 like($err, qr/backup "\Q$new\E" was removed from the repository while it was being restored/,
-	'and message');
-ok(!-e $gone->data_dir . '/global/pg_control', 'no server can be started from what is there');
-is_deeply(leases(), [], 'its lease has ended');
+	'a backup that was removed meanwhile: message');
+ok(!-e $gone->data_dir . '/global/pg_control', 'no server can be started from the incomplete copy');
+is_deeply(leases(), [], 'the lease of the failed restore has ended');
 
 # --- without the right to write -------------------------------------------------------------------
 
@@ -139,15 +140,15 @@ SKIP:
 	my $unleased = VezaTest->new('unleased');
 	my ($exit, $stdout, $stderr) = $node->vezactl('restore', '--target-dir', $unleased->data_dir);
 	chmod 0700, $root or die "could not change the mode of $root: $!";
-	is($exit, 0, 'a restore by somebody who may only read');
+	is($exit, 0, 'a restore by an account that may only read');
 	my @said = $stderr =~ /(nothing keeps retention from removing backup)/g;
-	is(scalar @said, 1, 'says once that there is no lease');
+	is(scalar @said, 1, 'the restore says once that there is no lease');
 	unlike(PostgreSQL::Test::Utils::slurp_file($unleased->data_dir . '/postgresql.auto.conf'),
-		qr/--lease/, 'nor does restore_command carry one');
-	is_deeply(leases(), [], 'there is none');
+		qr/--lease/, 'restore_command has no lease');
+	is_deeply(leases(), [], 'there is no lease');
 }
 
-# A standby asks for WAL for ever.
+# A standby requests WAL for ever.
 my $standby = $node->restore('standby', '--standby');
 unlike(PostgreSQL::Test::Utils::slurp_file($standby->data_dir . '/postgresql.auto.conf'),
 	qr/--lease/, 'a standby does not renew its lease');
