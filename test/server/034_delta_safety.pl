@@ -1,4 +1,4 @@
-# What vezactl restore --delta must not touch, and where pg_wal comes to be.
+# What vezactl restore --delta must not touch, and where it puts pg_wal.
 
 use strict;
 use warnings;
@@ -24,7 +24,7 @@ my $copy = $node->restore('copy');
 my $target = $copy->data_dir;
 my @delta = ('restore', '--delta', '--target-dir', $target);
 
-# Everything below a directory: kind, permissions, size and time of change.
+# Returns everything below a directory: kind, permissions, size and time of change.
 sub tree
 {
 	my ($root) = @_;
@@ -53,7 +53,7 @@ sub recovers
 	$copy->wait_for_end_of_recovery;
 	is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '1000', $test);
 	$copy->stop;
-	# What has fetched WAL ahead ends, and removes it, a little later.
+	# The process that fetches WAL ahead ends and removes its spool a little later.
 	poll_until(sub { !-e "$target/pg_wal/veza_spool" }, 'the end of the prefetcher');
 	return;
 }
@@ -71,7 +71,7 @@ $node->vezactl_fails(
 	2,
 	qr/"\Q$home\E" is not empty and not a data directory of this cluster.*no global\/pg_control/s,
 	'a home directory with a PG_VERSION');
-is(slurp_file("$home/.ssh/id_ed25519"), 'secret', 'and it is left alone');
+is(slurp_file("$home/.ssh/id_ed25519"), 'secret', 'the directory is left alone');
 
 my $control = "$target/global/pg_control";
 my $whole = $node->basedir . '/pg_control';
@@ -84,10 +84,10 @@ close $file;
 refused([@delta], qr/not a data directory of this cluster.*is damaged.*veza-restoring/s,
 	'a damaged pg_control');
 append_to_file("$target/veza-restoring", '');
-$node->vezactl_ok([@delta], 'unless somebody says that all may go');
-recovers('and it is whole again');
+$node->vezactl_ok([@delta], 'with a veza-restoring file a delta proceeds');
+recovers('the cluster is complete again');
 
-# --- what is nobody's -----------------------------------------------------------------------------
+# --- files that do not belong to PostgreSQL -------------------------------------------------------
 
 make_path("$target/.ssh");
 append_to_file("$target/.ssh/id_ed25519", 'secret');
@@ -97,26 +97,26 @@ refused(
 	[@delta],
 	qr{holds what is neither in the backup nor PostgreSQL's: (?=.*/\.ssh")(?=.*/notes\.txt")(?!.*logfile).*--unknown keep}s,
 	'unknown names at the top');
-refused([ @delta, '--dry-run' ], qr/neither in the backup/, 'so it does when it only looks');
+refused([ @delta, '--dry-run' ], qr/neither in the backup/, 'a dry run also refuses');
 my (undef, undef, $err) = $node->vezactl(@delta, '--unknown', 'keep');
-like($err, qr/"\Q$target\E\/notes\.txt", which is not in the backup, is kept/, 'they can be kept');
+like($err, qr/"\Q$target\E\/notes\.txt", which is not in the backup, is kept/, 'unknown names can be kept');
 is(slurp_file("$target/.ssh/id_ed25519"), 'secret', 'and are');
-ok(!-e "$target/logfile", 'what is PostgreSQL\'s is not');
-recovers('with them in its directory');
+ok(!-e "$target/logfile", 'files inside PostgreSQL\'s directories are not kept');
+recovers('the server starts with unknown names in its directory');
 (undef, undef, $err) = $node->vezactl(@delta, '--unknown', 'remove');
-like($err, qr/"\Q$target\E\/notes\.txt", which is not in the backup, is removed/, 'or removed');
-ok(!-e "$target/.ssh" && !-e "$target/notes.txt", 'and have gone');
+like($err, qr/"\Q$target\E\/notes\.txt", which is not in the backup, is removed/, 'unknown names can be removed');
+ok(!-e "$target/.ssh" && !-e "$target/notes.txt", 'unknown names are gone');
 $node->vezactl_fails([ 'restore', '--target-dir', "$home/new", '--unknown', 'keep' ],
-	2, qr/--unknown needs --delta/, 'without --delta nothing is unknown');
+	2, qr/--unknown needs --delta/, 'without --delta no name is reported as unknown');
 
-# --- lost+found, which nobody but root may enter ---------------------------------------------------
+# --- lost+found, which only root may enter ---------------------------------------------------------
 
 mkdir "$target/lost+found" or die;
 append_to_file("$target/lost+found/inode", 'found');
 chmod 0000, "$target/lost+found";
 $node->vezactl_ok([@delta], 'lost+found does not stop a delta');
 chmod 0700, "$target/lost+found";
-is(slurp_file("$target/lost+found/inode"), 'found', 'and is left alone');
+is(slurp_file("$target/lost+found/inode"), 'found', 'lost+found is left alone');
 remove_tree("$target/lost+found");
 recovers('the server starts');
 
@@ -132,15 +132,16 @@ like(
 	$err,
 	qr{symbolic link "\Q$target\E/pg_xact" is replaced; what it leads to, "\Q$elsewhere\E/pg_xact", stays},
 	'a link is named before anything happens');
-ok(-l "$target/pg_xact", 'and nothing does');
+ok(-l "$target/pg_xact", 'nothing happens');
 $node->vezactl_ok([@delta], 'the delta');
-ok(-d "$target/pg_xact" && !-l "$target/pg_xact", 'then it is a directory');
-is(tree($elsewhere), $before, 'and what it led to is as it was');
-recovers('the server starts from that');
+ok(-d "$target/pg_xact" && !-l "$target/pg_xact", 'the link has become a directory');
+is(tree($elsewhere), $before, 'the target of the link is unchanged');
+recovers('the server starts from the new directory');
 
 # --- other file systems ---------------------------------------------------------------------------
 
-# In a mount namespace of its own, and not as its root: mounts and runs vezactl.
+# Mounts file systems and runs vezactl, in a mount namespace of its own and not as that namespace's
+# root.
 my @namespace = qw(unshare --mount --user --map-current-user --keep-caps);
 
 sub vezactl_with_mount
@@ -166,60 +167,61 @@ SKIP:
 	{
 		my ($exit, $message) = vezactl_with_mount($mount, @delta);
 		is($exit, 2, 'a file system mounted below is refused');
-		like($message, qr{another file system is mounted at "\Q$target\E/base/data"}, 'and named');
+		like($message, qr{another file system is mounted at "\Q$target\E/base/data"}, 'the file system is named');
 		ok(-e $control, 'before anything is removed');
 	}
-	is(slurp_file("$elsewhere/archive/letter"), 'dear', 'and what is on it is still there');
+	is(slurp_file("$elsewhere/archive/letter"), 'dear', 'the files on it are still there');
 }
 
 # --- pg_wal ---------------------------------------------------------------------------------------
 
-# A link that is there is kept, and cleaned behind.
+# An existing link is kept, and the directory that it leads to is cleaned.
 rename "$target/pg_wal", "$elsewhere/wal" or die;
 symlink "$elsewhere/wal", "$target/pg_wal" or die;
 $before = () = glob "$elsewhere/wal/0*";
 cmp_ok($before, '>', 0, 'there is WAL behind the link');
 append_to_file("$elsewhere/wal/letter", 'dear');
 refused([@delta], qr{neither in the backup nor PostgreSQL's: "\Q$elsewhere\E/wal/letter"},
-	'what is nobody\'s is seen there, too');
+	'unknown files are also found behind the link');
 unlink "$elsewhere/wal/letter";
 $node->vezactl_ok([@delta], 'a delta with pg_wal behind a link');
-is(readlink "$target/pg_wal", "$elsewhere/wal", 'which is kept');
+is(readlink "$target/pg_wal", "$elsewhere/wal", 'the link is kept');
 is_deeply([ map { substr($_, length $elsewhere) } glob "$elsewhere/wal/*" ],
 	[ '/wal/archive_status', $node->pg_version >= 17 ? '/wal/summaries' : () ],
-	'without what was in there');
-recovers('and is used');
-$node->vezactl_ok([ @delta, '--waldir', "$elsewhere/wal2" ], 'another place for WAL');
-is(readlink "$target/pg_wal", "$elsewhere/wal2", 'has the link');
+	'the unknown file behind the link is gone');
+recovers('the server uses the directory behind the link');
+$node->vezactl_ok([ @delta, '--waldir', "$elsewhere/wal2" ], 'a delta with another place for WAL');
+is(readlink "$target/pg_wal", "$elsewhere/wal2", 'the link leads to the new place');
 ok(-d "$elsewhere/wal/archive_status", 'the former place is left alone');
-recovers('and the server uses it');
-refused([ @delta, '--waldir', "$target/base" ], qr/lie within each other/, 'not within the cluster');
+recovers('the server uses the new place');
+refused([ @delta, '--waldir', "$target/base" ], qr/lie within each other/, 'a place for WAL inside the cluster is refused');
 refused([ @delta, '--waldir', "$elsewhere/wal" ], qr/"\Q$elsewhere\E\/wal" is not empty/,
-	'nor where something is');
+	'a place for WAL that is not empty is refused');
 
-# A target that was prepared.
+# The target directory was prepared by an operator.
 my $prepared = VezaTest->new('prepared');
 mkdir $prepared->data_dir or die;
 mkdir "$elsewhere/wal3" or die;
 symlink "$elsewhere/wal3", $prepared->data_dir . '/pg_wal' or die;
-$node->vezactl_ok([ 'restore', '--target-dir', $prepared->data_dir ], 'with a link for pg_wal');
+$node->vezactl_ok([ 'restore', '--target-dir', $prepared->data_dir ], 'a prepared target with a link for pg_wal');
 is(readlink $prepared->data_dir . '/pg_wal', "$elsewhere/wal3", 'a plain restore keeps it');
 $prepared->adopt($node);
 $prepared->start;
 $prepared->wait_for_end_of_recovery;
-cmp_ok(scalar(() = glob "$elsewhere/wal3/0*"), '>', 0, 'and the server writes there');
+cmp_ok(scalar(() = glob "$elsewhere/wal3/0*"), '>', 0, 'the server writes there');
 $prepared->discard;
 unlink glob "$elsewhere/wal3/*";
 remove_tree("$elsewhere/wal3");
 my $fresh = VezaTest->new('fresh');
 $out = $node->vezactl_ok([ '--output', 'json', 'restore', '--target-dir', $fresh->data_dir, '--waldir', "$elsewhere/wal3" ],
 	'a plain restore with --waldir');
-is(decode_json($out)->{wal_directory}, "$elsewhere/wal3", 'tells where it is');
-is(readlink $fresh->data_dir . '/pg_wal', "$elsewhere/wal3", 'and makes the link');
+is(decode_json($out)->{wal_directory}, "$elsewhere/wal3", 'the output says where pg_wal is');
+is(readlink $fresh->data_dir . '/pg_wal', "$elsewhere/wal3", 'the restore makes the link');
 
-# --- what another server uses by now --------------------------------------------------------------
+# --- places that another server uses now ----------------------------------------------------------
 
-# An interrupted restore leaves a link and a marker. The place may have been emptied and given away since.
+# An interrupted restore leaves a link and a marker. Since then, the place may have been emptied and
+# given to another server.
 my $given = "$elsewhere/given";
 my $first = $node->restore('first', '--waldir', $given);
 append_to_file($first->data_dir . '/veza-restoring', 'A restore has begun here.');
@@ -229,7 +231,7 @@ $second->start;
 $second->wait_for_end_of_recovery;
 $second->safe_psql('postgres', 'INSERT INTO t SELECT generate_series(1, 100)');
 
-# Its WAL alone has these rows.
+# Only the WAL of the other server has these rows.
 sub still_has_its_rows
 {
 	my ($test) = @_;
@@ -244,15 +246,15 @@ my @of_first = ('restore', '--delta', '--target-dir', $first->data_dir);
 $second->stop('immediate');
 $node->vezactl_fails([@of_first], 2,
 	qr/"\Q$given\E" is not empty, and not what the interrupted restore into ".*first.*" has left/,
-	'a delta of what was interrupted');
+	'a delta of an interrupted restore');
 still_has_its_rows('the other server has its WAL');
 unlink $first->data_dir . '/veza-restoring';
 $node->vezactl_fails([@of_first], 2,
 	qr/"\Q$given\E" is in use by the server with process id \d+ in directory ".*second/,
-	'a delta of what was not');
+	'a delta of a complete restore');
 still_has_its_rows('the other server has its WAL still');
 
-# A copy of a data directory has the links of the original.
+# A copy of a data directory has the same links as the original.
 $second->stop;
 my $twin = $node->basedir . '/twin';
 system('cp', '-a', $second->data_dir, $twin) == 0 or die;
@@ -261,7 +263,7 @@ $node->vezactl_fails([ 'restore', '--delta', '--target-dir', $twin ],
 	2, qr/"\Q$given\E" is in use by the server with process id/, 'a delta of a copy');
 still_has_its_rows('the original has its WAL');
 
-# And without postmaster.pid a server runs as well.
+# A server keeps running without its postmaster.pid.
 my $pid_file = $second->data_dir . '/postmaster.pid';
 rename $pid_file, "$elsewhere/postmaster.pid" or die;
 $node->vezactl_fails([ 'restore', '--delta', '--target-dir', $second->data_dir ],

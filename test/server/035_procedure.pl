@@ -1,5 +1,6 @@
-# CALL veza_backup_take(): a backup that holds no snapshot, and can wait for the one that runs. What
-# interrupts the caller, of the function as well, and what becomes of the backup then.
+# CALL veza_backup_take() takes a backup without holding a snapshot, and can wait for a running
+# backup. What interrupts a caller of the procedure or of the function, and what happens to the
+# backup then.
 
 use strict;
 use warnings;
@@ -27,7 +28,7 @@ sub wait_for_end
 	return poll_until(sub { !defined(($on->backup_worker)[0]) }, 'the end of the worker');
 }
 
-# A column of the session that waits for a backup.
+# Returns a column of pg_stat_activity for the session that waits for a backup.
 sub caller_is
 {
 	my ($on, $column) = @_;
@@ -41,11 +42,11 @@ sub status_of
 	return $on->safe_psql('postgres', "SELECT status FROM veza_backup_info() WHERE label = '$label'");
 }
 
-# --- the plain case -------------------------------------------------------------------------------
+# --- the simple case ------------------------------------------------------------------------------
 
 my $label = $node->safe_psql('postgres', $procedure);
 like($label, qr/^\d{8}-\d{6}F$/, 'it returns the label');
-is(status_of($node, $label), 'ok', 'and the backup is there');
+is(status_of($node, $label), 'ok', 'the backup is there');
 $label = $node->safe_psql('postgres',
 	q{DO $$ DECLARE l text; BEGIN CALL veza_backup_take('diff', label => l); RAISE NOTICE '%', l; END $$; }
 	  . q{SELECT label FROM veza_backup_info() WHERE type = 'diff'});
@@ -68,23 +69,23 @@ foreach my $call ($function, $procedure)
 
 	$session->{harness}->signal('INT');
 	my ($exit, $out, $err) = $node->finish_sql($session);
-	like($err, qr/ERROR:  canceling statement due to user request/, 'Ctrl-C is told');
+	like($err, qr/ERROR:  canceling statement due to user request/, 'the caller receives the error of Ctrl-C');
 	wait_for_end($node);
 	is($node->safe_psql('postgres', q{SELECT detail FROM veza_backup_info() WHERE status = 'failed'}),
-		'canceling statement due to user request', 'and ends the backup');
+		'canceling statement due to user request', 'Ctrl-C ends the backup');
 
 	$session = $node->start_sql($call);
 	$node->wait_for_phase('copying files');
 	is(caller_is($node, 'pg_terminate_backend(pid)'), 't', 'the caller is terminated');
 	($exit, $out, $err) = $node->finish_sql($session);
-	like($err, qr/terminating connection due to administrator command/, 'it is told');
+	like($err, qr/terminating connection due to administrator command/, 'the caller receives the error of the termination');
 	wait_for_end($node);
 	is($node->safe_psql('postgres', q{SELECT detail FROM veza_backup_info() WHERE status = 'failed'}),
-		'canceling statement due to user request', 'and that ends the backup as well');
+		'canceling statement due to user request', 'the termination ends the backup');
 }
 go_on($node);
 
-# --- the one that runs ----------------------------------------------------------------------------
+# --- waiting for a running backup -----------------------------------------------------------------
 
 kill 'STOP', $node->archiver_pid;
 my $first = $node->safe_psql('postgres', q{SELECT veza_backup_now('full', wait => false)});
@@ -100,28 +101,28 @@ $node->poll_query_until('postgres',
 $session->{harness}->signal('INT');
 my (undef, undef, $err) = $node->finish_sql($session);
 like($err, qr/ERROR:  canceling statement due to user request/, 'Ctrl-C while waiting for it');
-is(status_of($node, $first), 'unfinished', 'leaves the other backup alone');
+is(status_of($node, $first), 'unfinished', 'Ctrl-C leaves the other backup alone');
 
 $session = $node->start_sql($waits);
 $node->poll_query_until('postgres',
 	q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query ~ '^CALL' AND backend_xmin IS NULL AND wait_event IS NOT NULL});
 kill 'CONT', $node->archiver_pid;
 my ($exit, $second) = $node->finish_sql($session);
-is($exit, 0, 'who waits for it gets a backup');
-isnt($second, $first, 'of its own');
+is($exit, 0, 'a caller that waits for another backup gets a backup');
+isnt($second, $first, 'the waiting caller gets a backup of its own');
 is(status_of($node, $_), 'ok', "$_ is there") foreach $first, $second;
 
-# A backup that has no label yet.
+# The running backup has no label yet.
 $session = $node->start_sql($function);
 my $worker = $node->stop_worker_while('connecting');
 $node->sql_fails($function,
 	qr/a backup is already running\nDETAIL:  A full backup is being started and has no label yet\.\nHINT:  /,
-	'while another is being started');
+	'a backup is refused while another is starting');
 kill 'CONT', $worker;
 ($exit) = $node->finish_sql($session);
-is($exit, 0, 'which goes on');
+is($exit, 0, 'the starting backup continues');
 
-# --- a gap, and no backup by itself ---------------------------------------------------------------
+# --- a gap without an automatic backup ------------------------------------------------------------
 
 $node->apply_conf(backup_after_gap => 'off', archive_drop_below => '2000GB');
 my $position = -s $node->logfile;
@@ -136,8 +137,8 @@ $node->apply_conf(archive_drop_below => '0');
 $node->wake_archiver;
 $node->archive_wal;
 $node->wait_for_log(qr/HINT:  Take a backup: veza_backup\.backup_after_gap keeps the server from it/, $position);
-ok(!defined(($node->backup_worker)[0]), 'backup_after_gap = off keeps the server from a backup of its own');
-unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile, $position), qr/because of a gap/, 'none was started');
+ok(!defined(($node->backup_worker)[0]), 'with backup_after_gap = off the server starts no backup');
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile, $position), qr/because of a gap/, 'no backup was started');
 $node->apply_conf(backup_after_gap => undef);
 
 # --- a standby ------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ $standby->append_conf('postgresql.conf', 'max_standby_streaming_delay = 0');
 $standby->start;
 $node->wait_for_catchup($standby);
 
-# Recovery removes rows that a snapshot of the standby still sees.
+# Makes a recovery conflict: recovery removes rows that a snapshot on the standby still sees.
 sub conflict
 {
 	$node->safe_psql('postgres', $_)
@@ -165,33 +166,33 @@ sub wait_with_wal
 	return poll_until(sub { $node->archive_wal; return $done->() }, 'the end of the backup');
 }
 
-# The worker of the last backup may not have gone yet.
-$node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM veza_backup_progress') or die 'it stays';
+# The worker of the last backup may not have ended yet.
+$node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM veza_backup_progress') or die 'the snapshot of the function stays';
 go_slowly($standby);
 $session = $standby->start_sql($function);
 $standby->wait_for_phase('copying files');
 $label = $standby->safe_psql('postgres', 'SELECT label FROM veza_backup_progress');
 conflict();
 (undef, undef, $err) = $standby->finish_sql($session);
-like($err, qr/ERROR:  canceling statement due to conflict with recovery/, 'a conflict ends who holds a snapshot');
-is($standby->safe_psql('postgres', 'SELECT label FROM veza_backup_progress'), $label, 'and not the backup');
+like($err, qr/ERROR:  canceling statement due to conflict with recovery/, 'a conflict ends the call that holds a snapshot');
+is($standby->safe_psql('postgres', 'SELECT label FROM veza_backup_progress'), $label, 'the conflict does not end the backup');
 go_on($standby);
 wait_with_wal(sub { !defined(($standby->backup_worker)[0]) });
-is(status_of($standby, $label), 'ok', 'which is whole in the end');
+is(status_of($standby, $label), 'ok', 'the backup is completed');
 
 go_slowly($standby);
 $session = $standby->start_sql($procedure);
 $standby->wait_for_phase('copying files');
-is(caller_is($standby, 'backend_xmin'), '', 'the procedure holds none on a standby either');
+is(caller_is($standby, 'backend_xmin'), '', 'the procedure holds no snapshot on a standby either');
 conflict();
 is(caller_is($standby, 'count(*)'), 1, 'nothing conflicts with it');
 go_on($standby);
 wait_with_wal(sub { $session->{harness}->pump_nb if $session->{harness}->pumpable; !$session->{harness}->pumpable });
 ($exit, $label) = $standby->finish_sql($session);
-is($exit, 0, 'so it ends well');
-is(status_of($standby, $label), 'ok', 'with a backup');
+is($exit, 0, 'the procedure succeeds');
+is(status_of($standby, $label), 'ok', 'there is a backup');
 
-# A conflict that ends the connection: the database of the caller is dropped.
+# This conflict ends the connection: the caller's database is dropped.
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other', 'CREATE EXTENSION veza_backup');
 $node->wait_for_catchup($standby);
@@ -202,9 +203,9 @@ $label = $standby->safe_psql('postgres', 'SELECT label FROM veza_backup_progress
 $node->safe_psql('postgres', 'DROP DATABASE other');
 (undef, undef, $err) = $standby->finish_sql($session);
 like($err, qr/terminating connection due to conflict with recovery/, 'a conflict ends the connection');
-is($standby->safe_psql('postgres', 'SELECT label FROM veza_backup_progress'), $label, 'and not the backup');
+is($standby->safe_psql('postgres', 'SELECT label FROM veza_backup_progress'), $label, 'the conflict does not end the backup');
 go_on($standby);
 wait_with_wal(sub { !defined(($standby->backup_worker)[0]) });
-is(status_of($standby, $label), 'ok', 'which is whole in the end');
+is(status_of($standby, $label), 'ok', 'the backup is completed');
 
 done_testing();

@@ -1,4 +1,5 @@
-# WAL that was written with wal_level = minimal, and segments that hold no WAL of their name.
+# WAL that was written with wal_level = minimal, and recycled segments that do not contain the WAL
+# of their name.
 
 use strict;
 use warnings;
@@ -34,7 +35,7 @@ $node->wake_archiver;
 $node->wait_for_archived($damaged);
 $node->wait_for_archived($recycled);
 is(scalar(my @stored = grep { m{/($recycled|$damaged)$} } objects('main/wal/')),
-	2, 'on its own timeline no segment is taken for one that was recycled');
+	2, 'on the current timeline no segment is taken for a recycled one');
 $node->wait_for_log(qr/WARNING: .*"$recycled" holds other WAL than its name says/);
 delete_object($_) foreach @stored;
 unlink "$wal/$damaged", "$wal/$recycled";
@@ -59,35 +60,35 @@ poll_until(
 my ($record) = objects('main/gap/');
 like($record, qr/\.minimal$/, 'the change is recorded');
 my ($exit, $out) = $node->vezactl('info');
-like($out, qr{wal_level = minimal at 0/\w+}, 'the window ends there');
+like($out, qr{wal_level = minimal at 0/\w+}, 'the recovery window ends at the change');
 $node->vezactl_fails(
 	[ 'restore', '--target-dir', $node->basedir . '/none', '--backup', $old ], 2,
 	qr/would need WAL that was written with wal_level = minimal.*\nHINT: .*--target-exclusive/s,
 	'a restore of the old full to the end of WAL');
 $node->vezactl_ok(['verify'], 'with a new full backup nothing is wrong');
-is($node->safe_psql('postgres', 'SELECT gaps FROM veza_backup_archive'), '0', 'nor is there a gap');
+is($node->safe_psql('postgres', 'SELECT gaps FROM veza_backup_archive'), '0', 'there is no gap');
 
 my ($lsn) = $out =~ m{wal_level = minimal at (\S+)};
 my $copy = $node->restore('copy', '--backup', $old, '--target-lsn', $lsn, '--target-exclusive',
 	'--target-action', 'promote');
 $copy->start;
 $copy->wait_for_end_of_recovery;
-is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '0', 'up to there it can be restored');
+is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '0', 'the old full can be restored up to the change');
 $copy->discard;
 
 $copy = $node->restore('new_copy');
 $copy->start;
 $copy->wait_for_end_of_recovery;
-is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '2', 'the new full has everything');
+is($copy->safe_psql('postgres', 'SELECT count(*) FROM t'), '2', 'the new full has all rows');
 $copy->discard;
 
-# While no backup has followed, verify reports it.
+# As long as no backup has followed, verify reports the change.
 my ($new) = grep { $_ ne $old } split /\n/,
   $node->safe_psql('postgres', 'SELECT label FROM veza_backup_info()');
 delete_object("main/backup/$new/backup.json");
 ($exit, $out) = $node->vezactl('verify');
 is($exit, 1, 'verify without the new full');
-like($out, qr/was written with wal_level = minimal/, 'says why');
+like($out, qr/was written with wal_level = minimal/, 'verify says why');
 
 $node->stop;
 done_testing();

@@ -1,4 +1,4 @@
-# A backup that has to wait: for WAL, for an idle primary, for a store that is away.
+# Backups that must wait: for WAL, for an idle primary, or for a store that is away.
 
 use strict;
 use warnings;
@@ -50,11 +50,11 @@ like($err, qr/NOTICE:  completing backup "\Q$label\E", which only its WAL was mi
 	'and says so');
 is(status_of($label), 'ok', 'it is a backup');
 is_deeply([ objects("main/backup/$label/pack/") ], \@packs, 'nothing was copied again');
-ok(!grep({ /finished\.json$/ } objects('main/backup/')), 'the note has gone');
-isnt($primary->safe_psql('postgres', $full), $label, 'the one after that is another one');
+ok(!grep({ /finished\.json$/ } objects('main/backup/')), 'the record of the copy is gone');
+isnt($primary->safe_psql('postgres', $full), $label, 'the backup after that is a new one');
 
-# Only the server that has made a copy completes it, and only while it runs on: after a restart it
-# cannot know whether it is still the one whose WAL the copy needs, or was put back to a snapshot.
+# Only the server that made a copy completes it, and only until its next restart. After a restart it
+# may have been put back to a snapshot, and then its WAL would not match the copy.
 kill 'STOP', $archiver;
 $session = $primary->start_sql($full);
 $primary->wait_for_phase('waiting for WAL');
@@ -65,9 +65,9 @@ kill 'CONT', $archiver;
 $primary->finish_sql($session);
 $primary->start;
 isnt($primary->safe_psql('postgres', $full), $label, 'after a restart everything is copied again');
-is(status_of($label), 'unfinished', 'and the copy is left to retention');
+is(status_of($label), 'unfinished', 'retention removes the copy later');
 
-# Nor is one completed of which a part has gone.
+# A copy is not completed either when a part of it is gone.
 $archiver = $primary->archiver_pid;
 kill 'STOP', $archiver;
 $primary->apply_conf(backup_wal_timeout => '1s');
@@ -76,12 +76,12 @@ $primary->apply_conf(backup_wal_timeout => undef);
 kill 'CONT', $archiver;
 my ($gutted) = grep { !/\Q$label\E/ } map { m{/([^/]+)/finished\.json$} } objects('main/backup/');
 delete_object("main/backup/$gutted/manifest");
-isnt($primary->safe_psql('postgres', $full), $gutted, 'a copy that is not whole is not completed');
+isnt($primary->safe_psql('postgres', $full), $gutted, 'an incomplete copy is not completed');
 
 my $unfinished = q{SELECT count(*) FROM veza_backup_info() WHERE status = 'unfinished'};
 my $left = $primary->safe_psql('postgres', $unfinished);
 
-# Whoever cancels does not want it.
+# A backup that was cancelled is not completed.
 $archiver = $primary->archiver_pid;
 kill 'STOP', $archiver;
 $session = $primary->start_sql($full);
@@ -93,7 +93,7 @@ poll_until(sub { !defined(($primary->backup_worker)[0]) }, 'the end of the worke
 is($primary->safe_psql('postgres', $unfinished), $left,
 	'a backup that was cancelled leaves nothing');
 
-# Nor is it completed by the next one, when it could not be removed.
+# The next backup does not complete it either, even when it could not be removed.
 foreach my $how ('INT', 'TERM')
 {
 	$archiver = $primary->archiver_pid;
@@ -102,7 +102,8 @@ foreach my $how ('INT', 'TERM')
 	$session = $primary->start_sql($full);
 	$primary->wait_for_phase('waiting for WAL');
 	my ($cancelled) = map { m{/([^/]+)/finished\.json$} } grep { !$older{$_} } objects('main/backup/');
-	# It looks for the WAL all the time: it must not find out before the signal that the store is away.
+	# The worker looks for its WAL all the time. It must not notice that the store is away before it
+	# gets the signal.
 	my ($worker) = $primary->backup_worker;
 	kill 'STOP', $worker;
 	break_store('refuse');
@@ -127,7 +128,7 @@ $session->{harness}->signal('INT');
 $primary->finish_sql($session);
 poll_until(sub { !defined(($primary->backup_worker)[0]) }, 'the end of the worker');
 is($primary->safe_psql('postgres', $unfinished), $left,
-	'nor does one that has copied a part');
+	'a backup that failed while it copied leaves nothing');
 $primary->apply_conf(max_rate => 0);
 
 # --- a store that is away -------------------------------------------------------------------------
@@ -136,7 +137,7 @@ SKIP:
 {
 	skip 'a directory that cannot be entered is no outage', 7 if store() ne 's3';
 
-	# Starts a backup, and takes the store away before it has stored anything.
+	# Starts a backup, and breaks the store before the backup has stored anything.
 	my $start_and_break = sub {
 		$primary->apply_conf(max_rate => '2MB');
 		$session = $primary->start_sql($full);
@@ -159,8 +160,8 @@ SKIP:
 	$primary->wait_for_log(qr/failed, the backup goes on trying for 21600 s/, $position);
 	mend_store();
 	($exit, $out, $err) = $primary->finish_sql($session);
-	is($exit, 0, 'a shorter one does not');
-	is(status_of($out), 'ok', 'and the log has told of it');
+	is($exit, 0, 'a shorter outage does not end a backup');
+	is(status_of($out), 'ok', 'the log has reported the outage');
 
 	foreach my $how ('INT', 'TERM')
 	{
@@ -175,8 +176,8 @@ SKIP:
 		poll_until($worker_has_ended, 'the end of the worker');
 	}
 
-	# Something is wrong with the copy while a pack is on its way (one is some 17 MB), which a thread
-	# goes on trying to store.
+	# The copy fails for another reason, while a thread keeps trying to store a pack. (A pack has about
+	# 17 MB.)
 	my $data = $primary->data_dir;
 	my $version = "$data/base/"
 	  . $primary->safe_psql('postgres', q{SELECT oid FROM pg_database WHERE datname = 'template1'})
@@ -186,8 +187,8 @@ SKIP:
 	$start_and_break->();
 	my $begin = time;
 	($exit, $out, $err) = $primary->finish_sql($session);
-	like($err, qr/would not be whole in the backup/, 'a failure of another kind meanwhile');
-	cmp_ok(time - $begin, '<', 60, 'does not wait for the store');
+	like($err, qr/would not be whole in the backup/, 'a failure with another cause meanwhile');
+	cmp_ok(time - $begin, '<', 60, 'the failed backup does not wait for the store');
 	mend_store();
 	poll_until($worker_has_ended, 'the end of the worker');
 	rename "$version.hidden", $version or die;
@@ -218,17 +219,17 @@ $primary->archive_wal;
 ($exit, $out, $err) = $standby->finish_sql($session);
 is($exit, 0, 'a backup on a standby of an idle primary');
 like($err, qr/NOTICE:  the backup waits for the primary, which writes little.*pg_switch_wal/,
-	'says at once what it waits for');
+	'the log says at once what the backup waits for');
 
 # --- a standby, whose primary is replaced ---------------------------------------------------------
 
-# So that the backup ends in a segment that is not full.
+# With this record, the backup ends in a segment that is not full.
 $primary->safe_psql('postgres', q{INSERT INTO t VALUES (0, 'x'); CHECKPOINT});
 $primary->wait_for_catchup($_) foreach $standby, $other;
 $session = $standby->start_sql($full);
 $standby->wait_for_phase('waiting for WAL');
 my $begin = time;
-# Gone before it could finish the segment.
+# The primary is lost before it could finish the segment.
 kill 'STOP', $primary->archiver_pid;
 $primary->stop('immediate');
 $other->promote;
@@ -236,9 +237,9 @@ $standby->append_conf('postgresql.conf',
 	"primary_conninfo = '" . $other->connstr . " application_name=standby'");
 $standby->reload;
 ($exit, $out, $err) = $standby->finish_sql($session);
-isnt($exit, 0, 'a backup whose WAL nobody finishes');
+isnt($exit, 0, 'a backup fails when nobody will finish its last segment');
 like($err, qr/needs WAL segment "[0-9A-F]{24}", which nobody will finish: the server has gone on to timeline 2\nHINT:  Take the backup again/,
 	'says so');
-cmp_ok(time - $begin, '<', 120, 'long before its deadline');
+cmp_ok(time - $begin, '<', 120, 'it fails long before its deadline');
 
 done_testing();

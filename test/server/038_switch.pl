@@ -1,4 +1,4 @@
-# A backup on a standby of a primary that writes little: the primary is asked to finish its segment.
+# A backup on a standby whose primary writes little: the primary is asked to finish its WAL segment.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 use VezaTest;
 
-# Without encryption, so that the lock can be forged.
+# Encryption is off, so that the test can forge the lock.
 my $primary = VezaTest->new('primary');
 $primary->init(settings => { cipher => 'none', cipher_passphrase => undef });
 $primary->append_conf('postgresql.conf', "autovacuum = off\narchive_timeout = 0");
@@ -23,12 +23,13 @@ $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->adopt($primary);
 $standby->start;
 $standby->apply_conf(backup_wal_timeout => '100s');
-# Before the primary's first look at the lock, which is some seconds after a segment was begun.
+# This happens before the primary first looks at the lock, which it does some seconds after a
+# segment has begun.
 $primary->safe_psql('postgres', 'SELECT pg_switch_wal()');
 my $full = q{SELECT veza_backup_now('full')};
 my ($exit, $out, $err);
 
-# Begins a segment. Returns its name.
+# Writes the first record of a segment. Returns the segment's name.
 sub write_something
 {
 	$primary->safe_psql('postgres', 'INSERT INTO t VALUES (1); CHECKPOINT');
@@ -55,7 +56,7 @@ sub count_in_log
 
 my $look = 1000;
 
-# Lets the scheduler look at the lock, as it does each minute.
+# Makes the scheduler look at the lock, as it does every minute.
 sub let_look
 {
 	$primary->apply_conf(archive_max_age => ++$look . 's');
@@ -69,15 +70,15 @@ my $segment = write_something();
 is($exit, 0, 'a backup on a standby of an idle primary ends by itself');
 like($err,
 	qr/NOTICE:  the backup waits for the primary, which writes little.*has been asked to.*pg_switch_wal/,
-	'and says at once what it waits for');
+	'the log says at once what it waits for');
 is($primary->safe_psql('postgres', "SELECT status FROM veza_backup_info() WHERE label = '$out'"),
 	'ok', 'it is a backup');
 my $switched = qr/switching to a new WAL segment, because a backup on a standby waits for/;
 is(count_in_log($primary, qr/$switched "\Q$segment\E"/), 1, 'the primary has finished its segment');
-is(count_in_log($primary, $switched), 1, 'and no other');
+is(count_in_log($primary, $switched), 1, 'the primary has finished no other segment');
 ok(!needs_wal(), 'the lock asks for nothing when the backup has ended');
 
-# --- one that writes little, within a minute ------------------------------------------------------
+# --- a primary that writes little, within a minute ------------------------------------------------
 
 $segment = write_something();
 my $writer = $primary->start_sql(<<'SQL');
@@ -97,10 +98,10 @@ for (1 .. 3)
 is(current_segment(), $segment, 'no second segment is finished within a minute');
 $primary->archive_wal;
 ($exit, $out, $err) = $standby->finish_sql($session);
-is($exit, 0, 'whoever switches by hand is not kept from it');
-is(count_in_log($primary, $switched), 1, 'and the primary does not do it again');
+is($exit, 0, 'an operator may still switch to another segment');
+is(count_in_log($primary, $switched), 1, 'the primary does not switch again');
 
-# --- whoever can write to the repository ----------------------------------------------------------
+# --- forged requests in the repository ------------------------------------------------------------
 
 sub forge_lock
 {
@@ -135,8 +136,8 @@ sleep 1;
 forge_lock(104, "wal/$system/00000001/00000000/$segment.partial");
 let_look();
 sleep 1;
-is(count_in_log($primary, $strange), 1, 'it is said once');
-cmp_ok(count_in_log($primary, $unread), '<=', 2, 'as is what cannot be read');
-is(current_segment(), $segment, 'and nothing was finished');
+is(count_in_log($primary, $strange), 1, 'the strange request is logged once');
+cmp_ok(count_in_log($primary, $unread), '<=', 2, 'the unreadable lock is logged once');
+is(current_segment(), $segment, 'no segment was finished');
 
 done_testing();

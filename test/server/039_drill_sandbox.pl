@@ -1,5 +1,5 @@
-# The code of the restored databases in a drill: it reaches neither the network nor another server nor the
-# secrets, and the drill passes all the same.
+# Code in the restored databases runs during a drill. It can reach neither the network nor another
+# server nor the secrets, and the drill still passes.
 
 use strict;
 use warnings;
@@ -24,7 +24,7 @@ chmod 0600, $passphrase;
 $node->init(settings => { cipher_passphrase => undef, cipher_passphrase_file => $passphrase });
 $node->start;
 
-# --- what the code of a database tries ------------------------------------------------------------
+# --- what the code in a database tries ------------------------------------------------------------
 
 my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
 my $datagrams;
@@ -60,13 +60,13 @@ my %tries = (
 	'a connection that was left open' => sub {
 		grep { my $s; open($s, '<&=', $_) && of_network(getsockname($s)) } 3 .. 63;
 	},
-	# unshare(CLONE_NEWUSER), which changes nobody but this process.
+	# unshare(CLONE_NEWUSER) affects only this process.
 	'a namespace' => sub { syscall(`uname -m` =~ /x86/ ? 272 : 97, 0x10000000) == 0 },
 	'signals' => sub { kill 0, $postmaster },
-	# Calls that Landlock does not govern, by their numbers.
+	# System calls that Landlock does not restrict, by their numbers.
 	'permissions' => sub { chmod 0777, $prey; (stat $prey)[2] & 0077 },
 	'permissions by a descriptor' => sub {
-		# Neither to read nor to write: 3.
+		# Access mode 3: opened neither for reading nor for writing.
 		my $file;
 		sysopen($file, $prey, 3) && chmod(0777, $file) && (stat $prey)[2] & 0077;
 	},
@@ -112,7 +112,7 @@ foreach my $what ('TCP', 'UDP', 'netlink', 'the socket of a server', 'the socket
 {
 	like($control, qr/\Q$what\E/, "without a drill it reaches $what");
 }
-# Not every file system has them.
+# Not every file system supports attributes.
 diag('the file system has no attributes') unless $control =~ /attributes/;
 unlink "$secrets/left";
 make_prey();
@@ -127,13 +127,13 @@ BEGIN
 END\$\$;
 SQL
 
-# What is set in a restored cluster is not run, either.
+# Commands in the settings of a restored cluster are not run either.
 my %commands = (
 	map({ $_ => "touch ran-$_" } qw(archive_command restore_command archive_cleanup_command
 		  recovery_end_command ssl_passphrase_command)),
 	session_preload_libraries => 'no-such-library');
 $node->safe_psql('postgres', "ALTER SYSTEM SET $_ = '$commands{$_}'") foreach keys %commands;
-# Its name is printed for a person to paste.
+# The drill prints this name in a command that a person may paste into a shell.
 my $odd_name = qq{host=/nowhere x'; touch pasted #\e[2J};
 $node->safe_psql('postgres', sprintf 'CREATE DATABASE "%s"', $odd_name =~ s/"/""/gr);
 my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
@@ -166,59 +166,61 @@ my @checks = (
 my ($result) = drill('a hostile cluster', 0, '--check-role', 'postgres', '--amcheck', '--dump', '--jobs', 2, @checks);
 my ($said) = grep { $_->{name} eq 'SELECT reached()' } @{ $result->{checks} };
 my $expected = 'reached: ' . ($landlock >= 6 ? '' : 'signals');
-is($said->{detail}, $expected, 'it reaches nothing');
-ok(!-e "$secrets/left", 'and leaves nothing');
-is(slurp_file($prey), 'prey', 'empties nothing');
-is((stat $prey)[2] & 07777, 0600, 'nor opens it to others');
-is_deeply([ glob '/dev/shm/veza-probe*' ], [], 'in /dev/shm as well');
+is($said->{detail}, $expected, 'the code reaches nothing');
+ok(!-e "$secrets/left", 'the code leaves nothing behind');
+is(slurp_file($prey), 'prey', 'the code truncates no file');
+is((stat $prey)[2] & 07777, 0600, 'the code changes no permissions');
+is_deeply([ glob '/dev/shm/veza-probe*' ], [], 'nothing is left in /dev/shm');
 
-# Nor does it lead the drill's own statements to another server.
+# The code cannot redirect the drill's own statements to another server.
 ($result) = drill('a link in the place of the socket', 0, '--check-role', 'postgres', '--check', 'SELECT lead_astray()',
 	'--check', q{SELECT current_setting('cluster_name') = 'veza_backup drill'});
 
-# A file that a check needs can be named.
+# A file that a check needs can be named with --readable.
 ($result) = drill('--readable', 0, '--check-role', 'postgres', '--readable', $passphrase, @checks[ 0, 1 ]);
 ($said) = grep { $_->{name} eq 'SELECT reached()' } @{ $result->{checks} };
 like($said->{detail}, qr/^reached: file \Q$passphrase\E/, 'a file that was named');
 
-# A library where it cannot be read says nothing of the backup.
+# A library that the drill may not read is not a fault of the backup.
 my $library = "$secrets/library";
 append_to_file($library, 'none');
 my ($unreadable) = drill('a library that is preloaded', 2, '--preload', $library);
-like($unreadable->{error}{message}, qr/Permission denied/, 'which it may not read');
+like($unreadable->{error}{message}, qr/Permission denied/, 'the message names the library that may not be read');
 like($unreadable->{error}{hint}, qr/--readable/, 'the hint');
 
-# A server that is kept is as confined.
+# A server that is kept is confined in the same way.
 ($result) = drill('--keep', 0, '--keep');
 $said = `$result->{connect} -AtXc 'SELECT reached()'`;
 chomp $said;
 is($said, $expected, 'a server that was kept reaches nothing');
-# Nor does it lead a person astray. The program may end before the server has told it all.
+# The code cannot mislead the person who connects either. psql may end before the server has sent
+# everything.
 system(qq{$result->{connect} -qc 'SELECT lead_astray()' >/dev/null 2>&1});
-is(`$result->{connect} -AtXc 'SHOW cluster_name'`, "veza_backup drill\n", 'nor is another socket put in the place of its own');
-# Its code can write in its directory, and so say that it is the original.
+is(`$result->{connect} -AtXc 'SHOW cluster_name'`, "veza_backup drill\n", 'the code cannot replace the socket of its server');
+# The code can write in the server's own directory. It can therefore write the pid of the production
+# server there.
 my $pid_file = "$result->{directory}/data/postmaster.pid";
 my ($kept) = split /\n/, slurp_file($pid_file);
 is(system(qq{$result->{connect} -qc "COPY (SELECT '$postmaster') TO '$pid_file'"}), 0, 'it writes a wrong pid');
-is(system("$result->{stop} >/dev/null"), 0, 'and can be stopped all the same');
+is(system("$result->{stop} >/dev/null"), 0, 'the server can still be stopped');
 ok(!kill(0, $kept), 'it has ended');
-is($node->safe_psql('postgres', 'SELECT 1'), '1', 'and the original has not');
-is(slurp_file($node->data_dir . '/postmaster.pid') =~ /^$postmaster\n/, 1, 'nor was it started again');
-isnt(system("$result->{stop} >/dev/null 2>&1"), 0, 'a server that has ended is not ended again');
+is($node->safe_psql('postgres', 'SELECT 1'), '1', 'the production server still runs');
+is(slurp_file($node->data_dir . '/postmaster.pid') =~ /^$postmaster\n/, 1, 'the production server was not restarted');
+isnt(system("$result->{stop} >/dev/null 2>&1"), 0, 'stopping a server that has ended does nothing');
 PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $result->{directory});
 
-# Where there are no filters, there is no drill.
+# Without seccomp filters no drill takes place.
 @around = ('python3', "$FindBin::RealBin/../support/without_seccomp.py");
 my ($error) = drill('without seccomp', 2);
 like($error->{error}{message}, qr/nothing keeps the restored server from the network: .*seccomp/, 'says why');
 like($error->{error}{hint}, qr/--allow-unconfined/, 'and what to do');
 ($result, my $err) = drill('--allow-unconfined', 0, '--allow-unconfined', '--check-role', 'postgres', @checks[ 0, 1 ]);
 ($said) = grep { $_->{name} eq 'SELECT reached()' } @{ $result->{checks} };
-like($said->{detail}, qr/UDP.*the socket of a server/, 'and keeps it from files alone');
-unlike($said->{detail}, qr/file|the environment/, 'but from these');
+like($said->{detail}, qr/UDP.*the socket of a server/, 'with --allow-unconfined the code reaches the network');
+unlike($said->{detail}, qr/file|the environment/, 'with --allow-unconfined the code still reaches no files');
 like($err, qr/warning: nothing keeps the restored server from the network/, 'warns');
 
-# A name out of the backup, in a command for a person.
+# A name from the backup appears in a command for a person.
 @around = ();
 $node->archive_wal;
 my $segment = $node->safe_psql('postgres', <<'SQL');
@@ -228,8 +230,8 @@ SQL
 $node->wait_for_archived((split /\n/, $segment)[0]);
 ($result) = drill('the name of a database', 0, '--keep');
 unlike($result->{connect}, qr/[^ -~]/, 'a command has no control characters');
-is(`$result->{connect} -AtXc 'SELECT current_database()'`, "$odd_name\n", 'and leads to the database');
-ok(!-e 'pasted', 'and does nothing else');
+is(`$result->{connect} -AtXc 'SELECT current_database()'`, "$odd_name\n", 'the command connects to the database');
+ok(!-e 'pasted', 'the command does nothing else');
 is(system("$result->{stop} >/dev/null"), 0, 'that server can be stopped');
 PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $result->{directory});
 

@@ -1,5 +1,6 @@
-# vezactl run by root: it restores as an account that was named, and what an unencrypted repository says
-# does not lead out of the directory. run.sh begins this test as root, if it is root itself.
+# vezactl run by root: it restores as the account that was named, and an unencrypted repository
+# cannot make it write outside of the directory. run.sh starts this test as root, if it runs as root
+# itself.
 
 use strict;
 use warnings;
@@ -8,7 +9,7 @@ use lib "$FindBin::RealBin/lib";
 use JSON::PP qw(decode_json encode_json);
 use Test::More;
 
-my $root; # a process that runs what it is told, as root
+my $root; # a process that runs commands as root
 
 BEGIN
 {
@@ -37,7 +38,7 @@ BEGIN
 		POSIX::_exit(0);
 	}
 	close $other;
-	# For good, and before anything makes a file.
+	# Drops root's rights for good, before anything makes a file.
 	$) = "$gid $gid";
 	POSIX::setgid($gid);
 	POSIX::setuid($uid) or die "setuid: $!\n";
@@ -75,7 +76,7 @@ sub root_fails
 	return;
 }
 
-# Those below a directory that are not ours.
+# Returns the files below a directory that do not belong to this account.
 sub of_others
 {
 	my ($directory) = @_;
@@ -108,14 +109,15 @@ root_fails([ @restore, '--user', 'root' ], qr/does not run as root/, '--user roo
 root_fails([ @restore, '--user', 'no-such-user' ], qr/no operating system user "no-such-user"/,
 	'an account that is not there');
 $node->vezactl_fails([ @restore, '--user', 'root' ], 2, qr/only root can work as user "root"/,
-	'somebody else');
+	'--user by an account that is not root');
 ok(!-e $target, 'nothing was written');
 
 my ($exit, $said) = root_vezactl(@restore, '--user', 'postgres');
 is($exit, 0, 'with an account');
-is_deeply([ map { @{ of_others($_) } } $target, "$base/moved" ], [], 'everything is that account\'s');
+is_deeply([ map { @{ of_others($_) } } $target, "$base/moved" ], [], 'everything belongs to that account');
 
-# Rights are dropped before the repository is read, and with them goes what only root may.
+# vezactl drops root's rights before it reads the repository. Afterwards it cannot do what only root
+# may.
 as_root('mkdir', '-m', '755', "$base/of-root");
 as_root('chown', '0:0', $_) foreach "$base/of-root";
 root_fails([ 'restore', '--target-dir', "$base/of-root/restored", '--user', 'postgres', @moved ],
@@ -125,11 +127,11 @@ SKIP:
 	skip 'a directory has an owner', 2 if store() ne 'dir';
 	as_root('chown', '0:0', repository());
 	root_fails([ 'restore', '--target-dir', "$base/again", '--user', 'postgres', '--dry-run', @moved ],
-		qr/Permission denied/, 'a repository that is root\'s alone');
+		qr/Permission denied/, 'a repository that only root can read');
 	as_root('chown', 'postgres:', repository());
 }
 
-# Links in a repository of another account do not lead root to where only root may write.
+# Links in a repository of another account cannot make root write where only root may.
 SKIP:
 {
 	skip 'links are in directories', 6 if store() ne 'dir';
@@ -147,23 +149,23 @@ SKIP:
 	rename "$key-aside", $key or die "rename: $!";
 	($exit, $said) = root_vezactl('key', 'restore');
 	is($exit, 0, 'without the link it works');
-	is((stat repository() . "/$identity")[4], $>, 'and writes for the owner of the repository');
+	is((stat repository() . "/$identity")[4], $>, 'the file belongs to the owner of the repository');
 	is_deeply([ objects('main/key/') ], [$wrap], 'the key is what it was');
 	write_object($identity, $text);
 }
 
-# Settings that root alone may read are read before.
+# Settings that only root may read are read before the rights are dropped.
 as_root('install', '-m', '600', '-o', '0', $node->conf, "$base/secret.conf");
 ($exit, $said) = as_root(@vezactl, "$base/secret.conf", 'restore', '--target-dir', $target, '--delta',
 	'--user', 'postgres', @moved);
-is($exit, 0, 'settings of root\'s alone');
-like($said, qr/restore_command will fail when user "postgres" runs it/, 'of which it warns');
+is($exit, 0, 'settings that only root can read');
+like($said, qr/restore_command will fail when user "postgres" runs it/, 'there is a warning about these settings');
 
 ($exit, $said) = root_vezactl('wal-get', $segment, "$base/$segment");
 is($exit, 0, 'wal-get');
-is((stat "$base/$segment")[4], $>, 'makes a file for the owner of its directory');
+is((stat "$base/$segment")[4], $>, 'the new file belongs to the owner of its directory');
 
-# --- what an unencrypted repository says ----------------------------------------------------------
+# --- places named by an unencrypted repository ----------------------------------------------------
 
 my $shell = $node->data_dir . '/shell';
 PostgreSQL::Test::Utils::append_to_file($shell, "#!/bin/sh\n");
@@ -178,15 +180,15 @@ $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 my $plain = "$base/plain";
 @restore = ('restore', '--target-dir', $plain, '--user', 'postgres');
 root_fails(\@restore, qr/would be restored to "\Q$tablespace\E", as an unencrypted repository says.*HINT: .*--tablespace-map \Q$tablespace\E=/s,
-	'a location that it says');
+	'a tablespace location from the repository is refused');
 $node->vezactl_fails([ 'restore', '--target-dir', $plain ], 2, qr/unencrypted repository/,
-	'for the account itself, too');
+	'it is refused for the account itself, too');
 ($exit, $said) = root_vezactl(@restore, '--tablespace-map', "$tablespace=$base/plain-moved");
-is($exit, 0, 'one that the operator says');
-is_deeply(of_others($plain), [], 'everything is the account\'s');
-is(sprintf('%04o', (stat "$plain/shell")[2] & 07777), '0750', 'a file keeps only what is harmless');
-is(sprintf('%04o', (stat "$plain/pg_logical/snapshots")[2] & 07777), '0750', 'and a directory');
-# Where the target itself has its tablespace, that proves it.
+is($exit, 0, 'a location from the operator');
+is_deeply(of_others($plain), [], 'everything belongs to the account');
+is(sprintf('%04o', (stat "$plain/shell")[2] & 07777), '0750', 'a file keeps only harmless permissions');
+is(sprintf('%04o', (stat "$plain/pg_logical/snapshots")[2] & 07777), '0750', 'a directory keeps only harmless permissions');
+# A tablespace location that the target itself uses already is proven.
 ($exit, $said) = root_vezactl(@restore, '--delta', '--tablespace-map', "$tablespace=$base/plain-moved");
 is($exit, 0, 'a delta');
 

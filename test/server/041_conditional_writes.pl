@@ -1,5 +1,6 @@
-# A store that does not honour If-None-Match is refused before anything is written to it, and a twin
-# overwrites nothing. With s3_conditional_writes = 'look' such a store will do.
+# A store that does not honour If-None-Match is refused before anything is written to it. A second
+# server with the same name (a twin) overwrites nothing. With s3_conditional_writes = 'look' such a
+# store can be used.
 
 use strict;
 use warnings;
@@ -24,7 +25,7 @@ SELECT passed, detail, 'HINT:  ' || hint FROM veza_backup_check() WHERE name = '
 SQL
 }
 
-# What lies there but the object with which the store is tried.
+# Returns the stored objects, except for the probe for conditional writes.
 sub stored
 {
 	return grep { $_ ne 'main/probe/conditional-writes' } objects();
@@ -38,11 +39,11 @@ store_conditions('ignore');
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
 $node->sql_fails('SELECT veza_backup_init()', qr/$overwrites.*$hint/s, 'init on a store that overwrites');
-$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/$overwrites.*$hint/s, 'its backup');
+$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/$overwrites.*$hint/s, 'a backup on a store that overwrites');
 $node->safe_psql('postgres', 'SELECT pg_switch_wal()');
 $node->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$overwrites.*$hint/s);
-pass('its archiver');
-like(check_row($node), qr/^f\|$overwrites\|$hint/, 'its check');
+pass('the archiver on a store that overwrites');
+like(check_row($node), qr/^f\|$overwrites\|$hint/, 'the check on a store that overwrites');
 
 store_conditions('refuse');
 $node->sql_fails('SELECT veza_backup_init()', qr/$refuses.*$hint/s, 'init on a store that answers 501');
@@ -51,7 +52,7 @@ is($exit, 1, 'vezactl check fails');
 like($out, qr/^conditional_writes +failed .*$refuses/m, 'and says why');
 is_deeply([ stored() ], [], 'nothing was stored');
 
-# --- one that honours it: archiving goes on by itself ---------------------------------------------
+# --- a store that honours it: archiving resumes by itself -----------------------------------------
 
 store_conditions('honour');
 $node->safe_psql('postgres', q{SELECT veza_backup_init()});
@@ -60,11 +61,12 @@ $node->archive_wal;
 like(check_row($node), qr/^t\|the store refuses to overwrite an object\|$/, 'a store that honours it');
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 
-# Every process that writes asks the store once, whatever it writes.
+# Every process that writes tries the store once, no matter how much it writes.
 my $before = fault_counts()->{requests};
 $node->archive_wal foreach 1 .. 5;
-# A PUT, and the look at identity and key before the acknowledgement; a proof for each would cost two more.
-cmp_ok(fault_counts()->{requests} - $before, '<=', 5 * 5 + 5, 'no write pays for the proof of the first');
+# Each file needs a PUT, and requests for identity and key before it is acknowledged. A trial for
+# each file would cost two more.
+cmp_ok(fault_counts()->{requests} - $before, '<=', 5 * 5 + 5, 'only the first write pays for the trial');
 
 # --- a twin on a store that has changed -----------------------------------------------------------
 
@@ -88,13 +90,13 @@ $twin->safe_psql('postgres', 'SELECT pg_switch_wal()');
 $twin->wait_for_log(qr/WARNING:  could not archive WAL file "$segment": .*$overwrites/);
 ok(read_object($object) eq $original, 'the twin has overwritten nothing');
 
-# --- nothing but the first write needs a proof ----------------------------------------------------
+# --- only writing needs a trial -------------------------------------------------------------------
 
 $node->restart;
-$node->vezactl_ok(['info'], 'such a repository can be looked at');
+$node->vezactl_ok(['info'], 'such a repository can be read');
 $node->vezactl_ok(['verify'], 'verified');
 $node->restore('copy')->discard;
-pass('and restored');
+pass('such a repository can be restored');
 
 # --- looking before each write --------------------------------------------------------------------
 
@@ -102,7 +104,7 @@ $node->apply_conf(s3_conditional_writes => 'look');
 $node->wake_archiver;
 $node->archive_wal;
 like(check_row($node), qr/^t\|.*s3_conditional_writes is "look": two servers .* at the same moment/,
-	'check says what looking does not see');
+	'the check says what looking cannot prevent');
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 
 my $position = -s $twin->logfile;
@@ -110,10 +112,10 @@ $twin->reload;
 $twin->wake_archiver;
 $twin->wait_for_log(qr/WAL file "$segment" is already in repository .* with different content/,
 	$position);
-ok(read_object($object) eq $original, 'and still the twin overwrites nothing');
+ok(read_object($object) eq $original, 'the twin still overwrites nothing');
 $twin->discard;
 
 store_conditions('honour');
-$node->vezactl_ok(['verify'], 'what was stored so is whole');
+$node->vezactl_ok(['verify'], 'what was stored with looking is complete');
 
 done_testing();

@@ -1,5 +1,5 @@
-# Secrets do not get into what others can read: into a backup that is not encrypted, into a core dump of
-# vezactl. veza_backup_check() and `vezactl check` tell who may read what.
+# Secrets do not get into places that others can read: a backup that is not encrypted, or a core
+# dump of vezactl. veza_backup_check() and `vezactl check` report who may read what.
 
 use strict;
 use warnings;
@@ -37,14 +37,14 @@ sub backup_is_refused
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/$what, $in_clear\n$hint/, $test);
-	like(check_row('data_directory'), qr/^f\|$what/, "$test: check says it before");
+	like(check_row('data_directory'), qr/^f\|$what/, "$test: the check reports it before a backup");
 	return;
 }
 
 # --- a backup that is not encrypted ---------------------------------------------------------------
 
 my $backups = () = objects('main/backup/');
-# Not in force, but in the file.
+# The value is not in force, but it is in the file.
 $node->safe_psql('postgres', "ALTER SYSTEM SET veza_backup.s3_session_token = '$secret'");
 backup_is_refused(
 	qr/file "postgresql\.auto\.conf" holds a value of "veza_backup\.s3_session_token"/,
@@ -60,7 +60,7 @@ backup_is_refused(
 	'a comment in an old file');
 unlink "$data/postgresql.conf.old";
 
-# A log shows what anybody says who reaches the port.
+# The server log contains text from everybody who can reach the port.
 $node->append_conf('postgresql.conf',
 	"logging_collector = on\nlog_directory = 'messages'\nlog_filename = 'today'\n");
 $node->restart;
@@ -71,11 +71,11 @@ VezaTest::poll_until(
 	sub { slurp_file("$data/messages/today") =~ /veza_backup\.s3_secret_key=hunter2/ },
 	'the line in the log', 20);
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
-like(check_row('data_directory'), qr/^t\|/, 'nobody from outside can stop a backup with that');
+like(check_row('data_directory'), qr/^t\|/, 'nobody from outside can stop a backup in this way');
 $node->append_conf('postgresql.conf', 'logging_collector = off');
 $node->restart;
 
-# Its name begins like those of PostgreSQL's own directories.
+# The directory's name begins like the names of PostgreSQL's own directories.
 mkdir "$data/pg_conf.d" or die "could not make $data/pg_conf.d: $!";
 append_to_file("$data/pg_conf.d/s3.conf", "veza_backup.s3_secret_key = '$secret'\n");
 backup_is_refused(
@@ -83,7 +83,7 @@ backup_is_refused(
 	'a directory that is included');
 unlink "$data/pg_conf.d/s3.conf";
 
-# The configuration includes it, whatever its name is.
+# The configuration includes this file, although its name does not end in .conf.
 mkdir "$data/inc" or die "could not make $data/inc: $!";
 append_to_file("$data/inc/veza", "veza_backup.s3_session_token\r=\r'$secret'\n");
 $node->append_conf('postgresql.conf', "include_if_exists 'inc/veza'");
@@ -95,10 +95,10 @@ append_to_file("$data/patroni.dynamic.json",
 	qq({"postgresql":{"parameters":{"veza_backup.s3_session_token":"$secret"}}}));
 backup_is_refused(
 	qr/file "patroni\.dynamic\.json" holds a value of "veza_backup\.s3_session_token"/,
-	'what Patroni keeps');
+	'a file of Patroni');
 unlink "$data/patroni.dynamic.json";
 
-# Comments that speak of a secret stop no backup below.
+# Comments that mention a secret do not stop a backup.
 $node->append_conf('postgresql.conf', <<'EOF');
 # never set veza_backup.s3_secret_key to a value in this file
 # veza_backup.s3_secret_key to be set in /etc/veza_backup
@@ -111,17 +111,17 @@ $backups = () = objects('main/backup/');
 if (store() eq 's3')
 {
 	append_to_file("$data/s3.key", "$ENV{VEZA_TEST_S3_SECRET_KEY}\n");
-	backup_is_refused(qr/file "s3\.key" holds a secret that veza_backup uses/, 'a secret file');
+	backup_is_refused(qr/file "s3\.key" holds a secret that veza_backup uses/, 'secrets in files of their own stop no backup');
 	unlink "$data/s3.key";
 }
-is(scalar(() = objects('main/backup/')), $backups, 'nothing of them was stored');
+is(scalar(() = objects('main/backup/')), $backups, 'no secret was stored');
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 like(check_row('security'),
 	qr/^t\|nothing is encrypted: whoever can read the repository can read the database.*cipher_passphrase_file/,
-	'that nothing is encrypted is a warning');
-like($node->vezactl_ok(['check']), qr/^security +warning  *nothing is encrypted/m, 'vezactl, too');
+	'the check warns that nothing is encrypted');
+like($node->vezactl_ok(['check']), qr/^security +warning  *nothing is encrypted/m, 'vezactl check warns, too');
 
-# --- an encrypted one may hold them ---------------------------------------------------------------
+# --- an encrypted backup may contain secrets ------------------------------------------------------
 
 $node->apply_conf(
 	cluster => 'sealed',
@@ -131,9 +131,9 @@ $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 $node->wake_archiver;
 append_to_file("$data/postgresql.conf.old", "#veza_backup.s3_secret_key = '$secret'\n");
 like($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), qr/^\d{8}-\d{6}F$/,
-	'an encrypted backup holds what is there');
+	'an encrypted backup contains the file as it is');
 
-# --- what is said of a server with inline secrets -------------------------------------------------
+# --- messages about a server with inline secrets --------------------------------------------------
 
 $node->safe_psql('postgres', "ALTER SYSTEM SET veza_backup.s3_session_token = '$secret'");
 $node->reload;
@@ -142,13 +142,13 @@ my ($drill_exit) = $node->vezactl('drill', '--allow-unconfined',
 	'--directory', PostgreSQL::Test::Utils::tempdir('drill'), '--check', 'SELECT 1/0');
 is($drill_exit, 1, 'a drill that fails');
 my @records = objects('sealed/drill/');
-is(scalar(@records), 1, 'its record');
+is(scalar(@records), 1, 'the record of the failed drill');
 my %said = (
 	'the record of a drill' => read_object($records[0]),
 	'metrics' => $node->safe_psql('postgres', 'SELECT * FROM veza_backup_metrics'),
 	'veza_backup_check()' => $node->safe_psql('postgres', 'SELECT * FROM veza_backup_check()'),
 	map {; $_ => read_object($_) } grep { /backup\.json$/ } objects('sealed/backup/'));
-like($said{'the record of a drill'}, qr/division by zero/, 'it holds the error');
+like($said{'the record of a drill'}, qr/division by zero/, 'the record contains the error');
 foreach my $where (sort keys %said)
 {
 	unlike($said{$where}, qr/\Q$secret\E|\Q$passphrase/, "no secret in $where");
@@ -160,22 +160,22 @@ $node->reload;
 
 my $conf = $node->conf;
 like(check_row('security'), qr/^t\|.*"veza_backup\.cipher_passphrase" is set in file "\Q$conf\E"/,
-	'where a secret is set is told');
-like(check_row('security'), qr/\|$/, 'which is no reason to advise anything');
+	'the check says where a secret is set');
+like(check_row('security'), qr/\|$/, 'there is no hint about it');
 my $position = -s $node->logfile;
 chmod 0644, $conf;
 $node->reload;
 my $others = qr/other accounts can read file "\Q$conf\E", which sets "veza_backup\.cipher_passphrase"/;
-like(check_row('security'), qr/^f\|$others.*\|.*chmod 0600/, 'that others can read it fails the row');
+like(check_row('security'), qr/^f\|$others.*\|.*chmod 0600/, 'the check fails when others can read the file');
 $node->wait_for_log(qr/WARNING:  $others/, $position);
 pass('the log warns of it');
 my ($exit, $out) = $node->vezactl('check');
 is($exit, 1, 'vezactl check fails');
 like($out, qr/^security +failed +$others/m, 'and says why');
 chmod 0600, $conf;
-$node->vezactl_ok(['check'], 'until they cannot');
+$node->vezactl_ok(['check'], 'the check passes when others cannot read it');
 
-# A link in a closed directory leads to it.
+# A link in a directory that is closed to others leads to the file.
 my $closed = $node->basedir . '/closed';
 mkdir $closed, 0700 or die "could not make $closed: $!";
 symlink $conf, "$closed/veza.conf" or die "could not make $closed/veza.conf: $!";
@@ -186,7 +186,7 @@ VezaTest::poll_until(
 	'the file that sets it', 20);
 chmod 0644, $conf;
 like(check_row('security'), qr{^f\|other accounts can read file "\Q$closed\E/veza\.conf"},
-	'a link in a closed directory keeps nobody out');
+	'a link in a closed directory does not protect its target');
 chmod 0600, $conf;
 
 # --- the bucket -----------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ XML
 	like(check_row('security'), qr/^f\|lifecycle rule "ninety-days" of the bucket deletes objects/,
 		'a rule that deletes backups');
 	VezaTest::s3_request('--request', 'DELETE', $url);
-	like(check_row('security'), qr/^t\|/, 'until it is gone');
+	like(check_row('security'), qr/^t\|/, 'the check passes when the rule is gone');
 }
 
 # --- vezactl leaves no core dump ------------------------------------------------------------------
@@ -217,15 +217,15 @@ SKIP:
 {
 	skip 'files of root are root\'s in any case', 1 if $> == 0;
 
-	# It waits for somebody to write into its configuration file.
+	# vezactl waits until somebody writes into its configuration file, which is a FIFO.
 	my $fifo = $node->basedir . '/fifo';
 	mkfifo($fifo, 0600) or die "could not make $fifo: $!";
 	my $waiting = IPC::Run::start([ $ENV{VEZACTL} // 'vezactl', '--config', $fifo, 'info' ],
 		'<', \undef, '>', '/dev/null', '2>', '/dev/null');
 	my $pid = $waiting->{KIDS}[0]{PID};
-	# To the kernel a process that must not be dumped is root's.
+	# The files in /proc of a process that must not be dumped belong to root.
 	VezaTest::poll_until(sub { (stat "/proc/$pid/environ")[4] == 0 }, 'a process that is not dumped', 20);
-	pass('its memory is not for others');
+	pass('other processes cannot read its memory');
 	$waiting->signal('KILL');
 	eval { $waiting->finish };
 }

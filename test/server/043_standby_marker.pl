@@ -1,4 +1,5 @@
-# To which repository a standby will archive when it is promoted: only to one that it has a proof of.
+# The repository to which a standby will archive after a promotion: only one that is proven to be
+# the primary's.
 
 use strict;
 use warnings;
@@ -14,7 +15,8 @@ $primary->start;
 $primary->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t (id int)');
 $primary->archive_wal;
 
-# An old repository of the same cluster, as a colleague's or a forgotten one: it is there, and it opens.
+# An old repository of the same cluster exists and can be opened. It may be forgotten, or belong to
+# a colleague.
 $primary->apply_conf(cluster => 'old');
 $primary->safe_psql('postgres', 'SELECT veza_backup_init()');
 $primary->archive_wal;
@@ -40,21 +42,21 @@ $primary->safe_psql('postgres', 'INSERT INTO t SELECT 1');
 $primary->archive_wal;
 $primary->wait_for_catchup($standby);
 
-# A wrong name of a repository that is there.
+# A wrong name that leads to an existing repository.
 $standby->apply_conf(cluster => 'old');
 my $looked = sub {
 	return $standby->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'key'}) =~
 	  /as this server holds them/;
 };
 happens(sub { poll_until($looked, 'the row of the check') }, 'the standby looks at the wrong repository');
-is(marker_of($standby), 'none', 'a repository without the WAL of the primary proves nothing');
+is(marker_of($standby), 'none', 'a repository without the WAL of the primary is not accepted');
 
 $standby->apply_conf(cluster => 'main');
 happens(
 	sub { poll_until(sub { marker_of($standby) =~ /main/ }, 'the standby to write the marker') },
-	'the repository that has the WAL of the primary is the one');
+	'the repository with the WAL of the primary is accepted');
 
-# --- A standby that archives itself ---------------------------------------------------------------
+# --- A standby with archive_mode = always ---------------------------------------------------------
 
 $standby->append_conf('postgresql.conf', 'archive_mode = always');
 $standby->append_conf('postgresql.conf', "veza_backup.cluster = 'old'");
@@ -62,16 +64,16 @@ $standby->restart;
 $primary->safe_psql('postgres', 'INSERT INTO t SELECT 2');
 my $segment = $primary->archive_wal;
 my $stored = sub { return scalar(grep { m{/\Q$segment\E$} } objects('old/wal/')) };
-happens(sub { poll_until($stored, 'a segment') }, 'the standby stores a segment where its settings lead');
+happens(sub { poll_until($stored, 'a segment') }, 'the standby stores a segment in the repository of its settings');
 my $position = -s $standby->logfile;
 $standby->restart;
-# The scheduler looks two seconds after the start.
+# The scheduler looks at the repository two seconds after the start.
 sleep 8;
 like(
 	$standby->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'key'}),
 	qr/old" is not the one that this server archives to/,
-	'the check on a standby whose settings lead elsewhere');
-like(marker_of($standby), qr/main/, 'what a standby has stored itself proves nothing');
+	'the check on a standby with settings for another repository');
+like(marker_of($standby), qr/main/, 'WAL that the standby has stored itself proves nothing');
 $primary->stop;
 $standby->promote;
 $standby->safe_psql('postgres', 'INSERT INTO t SELECT 3');

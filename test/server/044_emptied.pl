@@ -1,5 +1,6 @@
-# Identity and key vanish while the server runs: no WAL is acknowledged where nobody could read it, and no
-# backup is committed there. What can be put back is put back at once; an emptied place waits for somebody.
+# Identity and key vanish while the server runs. No WAL is acknowledged, and no backup committed,
+# that nobody could read. What can be restored is restored at once. An emptied repository waits for
+# an operator.
 
 use strict;
 use warnings;
@@ -32,23 +33,25 @@ sub switch_wal
 	return $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
 }
 
-# --- What a running server puts back ---------------------------------------------------------------
+# --- What a running server restores ----------------------------------------------------------------
 
-# Without a look of its own: the archiver asks for it.
+# Tests that the scheduler restores the objects because the archiver asks for it, and not in its
+# regular look.
 sub is_mended
 {
 	my ($damage, $said, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $position = -s $node->logfile;
 
-	# It may have been asked a moment ago, and must not be quicker than the archiver.
+	# The scheduler may have been asked a moment ago. It is stopped, so that it does not act before the
+	# archiver has noticed the loss.
 	my $scheduler = $node->scheduler_pid;
 	kill 'STOP', $scheduler;
 	$damage->();
 	my $segment = switch_wal();
 	my $refused = qr/WARNING:  could not archive WAL file "\w+": .*$said/;
 	happens(sub { $node->wait_for_log($refused, $position) }, "$test: no WAL is acknowledged");
-	is($node->archive_status($segment), 'ready', "$test: it stays");
+	is($node->archive_status($segment), 'ready', "$test: the WAL stays");
 	kill 'CONT', $scheduler;
 	my $mended = qr/WARNING:  objects of the repository were missing and have been put back/;
 	happens(sub { $node->wait_for_log($mended, $position) }, "$test: the scheduler looks because it was asked");
@@ -62,15 +65,15 @@ sub is_mended
 is_mended(sub { delete_object($identity) }, qr/has lost its identity/, 'an identity that was deleted');
 is_mended(sub { write_object($identity, '') }, qr/is not a JSON object.*\n.*HINT:  .*vezactl key restore/, 'an identity that was truncated');
 
-# That of another repository with the same passphrase.
+# The key wrap of another repository with the same passphrase.
 $node->apply_conf(cluster => 'other');
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 my ($others) = objects('other/key/');
 $node->apply_conf(cluster => 'main');
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 poll_until(sub { key_detail() =~ /as this server holds them/ }, 'the scheduler to hold the key again');
-is_mended(sub { write_object($wrap, read_object($others)) }, qr/is the wrap of another key/, 'a wrap that was exchanged');
-is(scalar(my @wraps = objects('main/key/')), 2, 'it is put beside the other');
+is_mended(sub { write_object($wrap, read_object($others)) }, qr/is the wrap of another key/, 'a key wrap that was exchanged');
+is(scalar(my @wraps = objects('main/key/')), 2, 'the right wrap is stored beside the wrong one');
 
 # --- vezactl ---------------------------------------------------------------------------------------
 
@@ -79,8 +82,8 @@ write_object($identity, 'garbage');
 delete_object($_) foreach grep { $_ ne $wrap } objects('main/key/');
 $node->vezactl_fails([qw(info)], 1, qr/is not a JSON object.*vezactl key restore/s, 'vezactl info');
 my $out = $node->vezactl_ok([qw(key restore)]);
-like($out, qr{wrote identity/}, 'vezactl key restore makes a damaged identity anew');
-like($out, qr{wrote key/}, 'and puts the right wrap beside a wrong one');
+like($out, qr{wrote identity/}, 'vezactl key restore replaces a damaged identity');
+like($out, qr{wrote key/}, 'it stores the right wrap beside a wrong one');
 $node->vezactl_ok([qw(verify)]);
 $node->start;
 $node->archive_wal;
@@ -89,7 +92,7 @@ $node->archive_wal;
 
 sub empty_place
 {
-	# Again, for what was on its way.
+	# Deletes again what was being written meanwhile.
 	poll_until(
 		sub {
 			delete_object($_) foreach objects('main/');
@@ -107,26 +110,26 @@ my $said = qr/is empty, but this server has archived to it before\n.*HINT:  .*ve
 happens(sub { $node->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$said/, $position) },
 	'the archiver refuses an emptied place');
 $said = qr/WARNING:  could not look after identity and key of the repository: .*is empty/;
-happens(sub { $node->wait_for_log($said, $position) }, 'the scheduler puts nothing back there, and says so');
+happens(sub { $node->wait_for_log($said, $position) }, 'the scheduler restores nothing there, and says so');
 is($node->archive_status($segment), 'ready', 'WAL is not acknowledged in an emptied place');
-is_deeply([ grep { m{^main/(wal|identity|key|backup)/} } objects('main/') ], [], 'and nothing stays there');
-$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/is empty, but/, 'a backup there');
+is_deeply([ grep { m{^main/(wal|identity|key|backup)/} } objects('main/') ], [], 'nothing stays there');
+$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/is empty, but/, 'a backup in the emptied place');
 $node->restart;
 switch_wal();
-is($node->archive_status($segment), 'ready', 'nor after a restart');
+is($node->archive_status($segment), 'ready', 'WAL is not acknowledged after a restart either');
 
-# WAL that another node has stored there makes it no old place.
+# WAL that another node has stored there does not make it the old repository.
 write_object("main/wal/1/00000001/00000000/$segment", 'x');
 $position = -s $node->logfile;
 $node->wake_archiver;
 $said = qr/WARNING:  could not archive WAL file "\w+": .*has lost its identity/;
 happens(sub { $node->wait_for_log($said, $position) }, 'the archiver still refuses');
-is_deeply([ grep { m{^main/(identity|key)/} } objects('main/') ], [], 'nothing is put back');
+is_deeply([ grep { m{^main/(identity|key)/} } objects('main/') ], [], 'nothing is restored');
 empty_place();
 
 is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), repository() . '/main', 'an operator decides');
 $node->wake_archiver;
-happens(sub { $node->wait_for_archived($segment) }, 'then archiving goes on');
+happens(sub { $node->wait_for_archived($segment) }, 'archiving resumes then');
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->vezactl_ok([qw(verify)]);
 
@@ -138,7 +141,7 @@ mkdir $marker or die "mkdir: $!";
 $node->sql_fails(q{SELECT veza_backup_now('full')}, qr/veza-repository.*HINT: .*remove that/s,
 	'a directory in the place of the marker');
 rmdir $marker;
-is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), repository() . '/main', 'which is written anew');
-ok(-f $marker, 'as a file');
+is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), repository() . '/main', 'the marker is written again');
+ok(-f $marker, 'the marker is a file');
 
 done_testing();

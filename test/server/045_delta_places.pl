@@ -26,10 +26,10 @@ $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->archive_wal;
 my $oid = $node->safe_psql('postgres', q{SELECT oid FROM pg_tablespace WHERE spcname = 'space'});
 my $original = $node->data_dir;
-my $other; # a server that runs
+my $other; # a running server
 my @other_places = ('--tablespace-map', "$space=$base/other-space", '--waldir', "$base/other-wal");
 
-# Everything below directories: kind, permissions, size and time of change.
+# Returns everything below some directories: kind, permissions, size and time of change.
 sub tree
 {
 	my $out;
@@ -38,12 +38,12 @@ sub tree
 	return join "\n", sort split /\n/, $out;
 }
 
-# That vezactl refuses, says so also when it only looks, and leaves everything as it is.
+# Tests that vezactl refuses, also with --dry-run, and leaves everything unchanged.
 sub refused
 {
 	my ($arguments, $pattern, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	# A server that runs changes its files itself.
+	# A running server changes its files itself.
 	my @trees = grep { -e } "$original/global/pg_control", "$original/veza-restoring",
 	  $other && -e $other->data_dir . '/postmaster.pid' ? () : ($base, $original);
 	my $before = tree(@trees);
@@ -74,7 +74,7 @@ my @of_twin = ('--target-dir', $twin);
 refused(
 	\@of_twin,
 	qr{nothing proves.*"\Q$twin\E".*"\Q$space\E", "\Q$wal\E".*HINT:.*started last in "\Q$original\E".*--tablespace-map '\Q$space=$space\E' --waldir \Q$wal\E\.}s,
-	'a copy, which leads to what is the original\'s');
+	'a copy whose links lead to places of the original');
 refused([ @of_twin, '--waldir', "$base/other-wal" ], qr{nothing proves.*: "\Q$space\E"\n}s,
 	'a copy with another place for WAL');
 original_is_whole('the original has its tablespace and its WAL');
@@ -82,36 +82,37 @@ original_is_whole('the original has its tablespace and its WAL');
 my $before = tree($space, $wal);
 unlike(
 	$node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places ], 'a copy with other places'),
-	qr/come back as plain/, 'says of no pg_wal that it is no link any more');
-is(tree($space, $wal), $before, 'leaves those of the original alone');
-original_is_whole('which starts');
+	qr/come back as plain/, 'does not say that pg_wal is no longer a link');
+is(tree($space, $wal), $before, 'leaves the places of the original alone');
+original_is_whole('the original starts');
 
-# What a restore has left is no copy of anything, before its server was ever started.
+# A directory that a restore has filled is not a copy, even before its server was started for the
+# first time.
 my $out = $node->vezactl_ok(
 	[ '--output', 'json', 'restore', '--delta', @of_twin, @other_places[ 0, 1 ], '--dry-run' ],
-	'what a restore has filled');
+	'a directory that a restore has filled');
 is_deeply(decode_json($out)->{replaced_places}, [ "$base/other-space", "$base/other-wal" ],
-	'a dry run tells what will be replaced');
+	'a dry run says what will be replaced');
 like($node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places[ 0, 1 ], '--dry-run' ]),
-	qr{^replaced +what is in "\Q$base\E/other-wal"$}m, 'to people, too');
-# Without the map it would go to the place of the original.
+	qr{^replaced +what is in "\Q$base\E/other-wal"$}m, 'a dry run with text output says it, too');
+# Without --tablespace-map the restore would use the place of the original.
 refused(\@of_twin,
 	qr{"\Q$space\E" is not empty, and ".*/pg_tblspc/$oid" does not lead to it.*HINT:.*leads to "\Q$base\E/other-space": to leave it there, add --tablespace-map '\Q$space=$base\E/other-space'\.}s,
 	'the hint says where the link leads');
 rename $space, "$base/away" or die;
 my (undef, undef, $err) = $node->vezactl('restore', '--delta', @of_twin, '--dry-run');
 like($err, qr{symbolic link "\Q$twin\E/pg_tblspc/$oid" is replaced.*"\Q$base\E/other-space", stays},
-	'where the old place is free, a warning does');
+	'when the old place is free, there is only a warning');
 rename "$base/away", $space or die;
-$node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places[ 0, 1 ] ], 'with it, it is done');
+$node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places[ 0, 1 ] ], 'with --tablespace-map the restore succeeds');
 
-# A copy of that is one.
+# A copy of the restored directory is a copy.
 my $triplet = "$base/triplet";
 system('cp', '-a', $twin, $triplet) == 0 or die;
 refused(
 	[ '--target-dir', $triplet ],
 	qr{"\Q$space\E" is not empty},
-	'a copy of it, as the backup has the place');
+	'a copy of it, with the tablespace where the backup has it');
 rename $space, "$base/away" or die;
 refused([ '--target-dir', $triplet ], qr{nothing proves.*"\Q$base\E/other-wal".*no postmaster.opts}s,
 	'a copy of it');
@@ -119,18 +120,19 @@ rename "$base/away", $space or die;
 
 # --- the original ---------------------------------------------------------------------------------
 
-# Its postmaster.opts says so.
+# Its postmaster.opts proves that it is the original.
 $node->vezactl_ok([ 'restore', '--delta', '--target-dir', $original ], 'the original itself');
-ok(-f "$original/veza-directory", 'has a note that it is none');
+ok(-f "$original/veza-directory", 'the restored directory has a note with its path');
 $node->start;
 $node->wait_for_end_of_recovery;
-is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), '1000', 'it recovers');
-is($node->safe_psql('postgres', 'SHOW archive_mode'), 'off', 'as a restored one');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), '1000', 'the original recovers');
+is($node->safe_psql('postgres', 'SHOW archive_mode'), 'off', 'the note is that of a restored directory');
 $node->stop;
-# What wal-get has started for it tidies up behind it.
+# The background process of wal-get removes its spool.
 poll_until(sub { !-e "$wal/veza_spool" }, 'the end of the background process of wal-get');
 
-# Started by PGDATA alone, without a note: somebody has to say it.
+# This server was started with PGDATA only and has no note. An operator must confirm that the places
+# are its own.
 unlink "$original/veza-directory" or die;
 my $options = slurp_file("$original/postmaster.opts");
 unlink "$original/postmaster.opts" or die;
@@ -138,20 +140,20 @@ append_to_file("$original/postmaster.opts", ($options =~ s/ "-D" "[^"]*"//r));
 refused([ '--target-dir', $original ], qr/nothing proves.*without -D/s, 'a server without -D');
 my @said = ('--tablespace-map', "$space=$space", '--waldir', $wal);
 $node->vezactl_ok([ 'restore', '--delta', '--target-dir', $original, @said ],
-	'unless somebody says that the places are its own');
-$node->vezactl_ok([ 'restore', '--delta', '--target-dir', $original ], 'and once is enough');
+	'an operator may say that the places are its own');
+$node->vezactl_ok([ 'restore', '--delta', '--target-dir', $original ], 'saying it once is enough');
 
-# What another restore has begun to fill nobody can have by saying so.
+# A place that another restore has begun to fill is refused, even when an operator claims it.
 append_to_file("$space/veza_restoring", "/srv/another\n");
 refused([ '--target-dir', $original, @said ],
 	qr{restore into "/srv/another" has begun to fill directory "\Q$space\E".*HINT:.*remove the file "\Q$space\E/veza_restoring"}s,
 	'a place with the claim of another');
 unlink "$space/veza_restoring";
-original_is_whole('the original is whole');
+original_is_whole('the original is intact');
 
 # --- another cluster below --------------------------------------------------------------------------
 
-# All of these are of names that may have looked like PostgreSQL's, or in a directory of it.
+# All of these have names that look like PostgreSQL's, or are in one of its directories.
 my ($version) = map { s{.*/}{}r } glob "$space/PG_*";
 my @below = ("$original/pg_other", "$original/base/5/other", "$space/$version/other");
 $other = VezaTest->new('other');
@@ -185,7 +187,7 @@ refused(
 	[ @here, '--waldir', "$below[0]/$version/wal" ],
 	qr{"\Q$below[0]\E/$version/wal".* within each other|lies in one that is used},
 	'WAL in the tablespace of a running server');
-other_is_whole('it has its tables');
+other_is_whole('the other server has its tables');
 
 $other->stop;
 my $someones = join '', map { qr{(?=.*"\Q$_\E/$version")} } @below;
@@ -196,11 +198,11 @@ foreach my $unknown ('refuse', 'remove')
 }
 rename $below[1], "$base/other1" or die;
 rename $below[2], "$base/other2" or die;
-$node->vezactl_ok([ 'restore', '--delta', @here, '--unknown', 'keep' ], 'what is at the top can be kept');
+$node->vezactl_ok([ 'restore', '--delta', @here, '--unknown', 'keep' ], 'unknown names at the top can be kept');
 rename "$base/other1", $below[1] or die;
 rename "$base/other2", $below[2] or die;
 $other->start;
-other_is_whole('it has its tables still');
+other_is_whole('the other server still has its tables');
 $other->safe_psql('postgres', "DROP TABLE t$_") foreach 0 .. $#below;
 $other->safe_psql('postgres', "DROP TABLESPACE other$_") foreach 0 .. $#below;
 rmdir $_ or die foreach @below;
@@ -210,7 +212,7 @@ refused([ @here, '--unknown', 'remove' ], qr{looks like a cluster's data: "\Q$or
 	'the data directory of a stopped server');
 rename "$original/log", "$base/log" or die;
 
-# --- places within each other -----------------------------------------------------------------------
+# --- places inside each other -----------------------------------------------------------------------
 
 my $new = "$base/new";
 foreach my $case (
@@ -244,7 +246,7 @@ SKIP:
 		'beside its clusters');
 }
 
-# --- what is no file --------------------------------------------------------------------------------
+# --- files that are not regular files ---------------------------------------------------------------
 
 foreach my $name ('postmaster.pid', 'postmaster.opts', 'veza-directory')
 {
@@ -257,7 +259,7 @@ refused([@here], qr/nothing proves.*postmaster.opts" is not a regular file/s, 'F
 POSIX::mkfifo("$space/veza_restoring", 0600) or die;
 refused([ @here, @said ], qr/has begun to fill directory "\Q$space\E"/, 'a FIFO as a claim');
 unlink "$space/veza_restoring";
-$node->vezactl_ok([ 'restore', '--delta', @here, @said ], 'FIFOs go');
-original_is_whole('the original is whole still');
+$node->vezactl_ok([ 'restore', '--delta', @here, @said ], 'FIFOs are removed');
+original_is_whole('the original is still intact');
 
 done_testing();

@@ -1,5 +1,5 @@
-# What cannot be known is not taken for the better: a history that is damaged, a repository that has gone away.
-# And whoever asks a store that does not answer can leave at once.
+# Doubt never counts as good news: a damaged timeline history, or a repository that has gone away. A
+# request to a store that does not respond can be cancelled at once.
 
 use strict;
 use warnings;
@@ -29,7 +29,7 @@ sub add
 sub rows_of { return $_[0]->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t}) }
 sub timeline_of { return $_[0]->safe_psql('postgres', 'SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)') }
 
-# A new timeline, in place.
+# Promotes the server to a new timeline.
 sub promote
 {
 	my ($timeline) = @_;
@@ -64,8 +64,8 @@ sub comes_up
 	my $copy = $node->restore($name, @options, '--target-timeline', $timeline);
 	$copy->start;
 	$copy->wait_for_end_of_recovery;
-	is(rows_of($copy), $rows, "--target-timeline $timeline: what it brings back");
-	is(timeline_of($copy), '00000004', 'under a number that no timeline has had');
+	is(rows_of($copy), $rows, "--target-timeline $timeline: the restored rows");
+	is(timeline_of($copy), '00000004', 'the new timeline has a number that was never used');
 	my $log = slurp_file($copy->logfile);
 	$copy->discard;
 	return $log;
@@ -75,10 +75,10 @@ my $none = $node->basedir . '/none';
 my $mend = damage('00000002.history');
 $node->vezactl_fails([ 'restore', '--target-dir', $none ],
 	1, qr/"00000002\.history" cannot be read.*\nHINT: .*--target-timeline/s,
-	'the latest timeline behind a damaged history');
+	'the latest timeline after a damaged history');
 like(comes_up('behind', 3, '1,2,3', '--backup', $backup),
 	qr/warning: timeline history file "00000002\.history" cannot be read, and recovery to timeline 3 goes on/,
-	'which is not needed for a timeline that is named');
+	'the damaged history is not needed for a timeline that is named');
 $mend->();
 
 $mend = damage('00000003.history');
@@ -87,10 +87,10 @@ $node->vezactl_fails([ 'restore', '--target-dir', $none ],
 	'a damaged history of the latest timeline');
 comes_up('before', 2, '1,2');
 $node->vezactl_fails([ 'restore', '--target-dir', $none, '--target-timeline', 3 ],
-	1, qr/"00000003\.history" cannot be read/, 'one that is needed');
+	1, qr/"00000003\.history" cannot be read/, 'a damaged history that is needed');
 $node->vezactl_fails([ 'wal-get', '00000003.history', "$none.history" ],
-	126, qr/00000003\.history/, 'outside a recovery to a number wal-get gives none out');
-ok(!-e "$none.history", 'and leaves nothing');
+	126, qr/00000003\.history/, 'outside a recovery, wal-get does not return a damaged history');
+ok(!-e "$none.history", 'wal-get leaves nothing behind');
 $mend->();
 
 # --- a repository that goes away ------------------------------------------------------------------
@@ -115,11 +115,11 @@ SKIP:
 	rename "$root.away", $root or die "could not rename $root: $!";
 	is($restore->result(0), 2, 'a restore whose repository goes away');
 	like($err, qr/repository "\Q$root\E" cannot be found any more.*\nHINT: .*not mounted/s, 'says so');
-	unlike($err, qr/was removed/, 'and not that the backup was removed');
+	unlike($err, qr/was removed/, 'the message does not say that the backup was removed');
 	ok(!-e $gone->data_dir . '/global/pg_control', 'no server can be started');
 	delete_object($_) foreach leases();
 
-	# Sockets have short paths.
+	# The path of a socket must be short.
 	my $base = PostgreSQL::Test::Utils::tempdir_short();
 	my $has_landlock = syscall(444, 0, 0, 1) > 0;
 	($out, $err) = ('', '');
@@ -140,22 +140,23 @@ SKIP:
 	rename "$root.away", $root or die "could not rename $root: $!";
 	cmp_ok($drill->full_result(0) & 127 ? 128 : $drill->result(0), '>=', 128, 'a drill that is stopped');
 	like($err, qr/cancelled; recovery waited for WAL: trying again in \d+ s: repository "\Q$root\E" is not initialized/,
-		'tells what it waited for');
+		'the message says what it waited for');
 	delete_object($_) foreach leases();
 
-	# A server that is kept: no other account comes to it, and it cannot put another's socket in its place.
+	# A server that is kept: no other account can connect to it, and the server cannot replace its
+	# socket by another one.
 	my $kept = $node->vezactl_ok([ '--output', 'json', 'drill', $has_landlock ? () : '--allow-unconfined',
 			'--directory', $base, '--keep' ]);
 	my ($directory) = $kept =~ /"directory": "([^"]+)"/;
 	is(sprintf('%o %o', map { (stat $_)[2] & 07777 } $directory, "$directory/socket"),
 		'500 500', 'directories of a server that is kept');
 	my ($stop) = map { s/\\"/"/gr } $kept =~ /"stop": "(.*)"/;
-	is(system("$stop >/dev/null && rm -rf $directory"), 0, 'which can be stopped and removed as is told');
+	is(system("$stop >/dev/null && rm -rf $directory"), 0, 'the kept server can be stopped and removed with the commands in the output');
 }
 
 # --- a store that does not answer -----------------------------------------------------------------
 
-# It takes connections and says nothing.
+# It accepts connections and never responds.
 my $silent = IO::Socket::INET->new(Listen => 128, LocalAddr => '127.0.0.1') or die "could not listen: $!";
 my $stuck = VezaTest->new('stuck');
 $stuck->init(
@@ -189,7 +190,7 @@ sub leaves_nothing
 	is($stuck->safe_psql('postgres', 'SELECT count(*) FROM veza_backup_progress'), '0', "$test: no backup is left");
 	is($stuck->safe_psql('postgres',
 			q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' OR (mode ~ 'Exclusive' AND relation IS NOT NULL)}),
-		'0', "$test: nor a lock");
+		'0', "$test: no lock is left");
 	return;
 }
 
@@ -198,7 +199,7 @@ foreach my $call (@calls)
 	my $begin = time;
 	my ($exit, undef, $err) = $stuck->psql('postgres', "SET statement_timeout = '400ms'; $call");
 	my $seconds = time - $begin;
-	like($err, qr/canceling statement due to statement timeout/, "$call: is cancelled in time");
+	like($err, qr/canceling statement due to statement timeout/, "$call: it is cancelled in time");
 	cmp_ok($seconds, '<', 2.5, sprintf 'at once (%.1f s)', $seconds);
 }
 leaves_nothing('statement_timeout');
@@ -221,7 +222,7 @@ foreach my $call (@calls)
 	cmp_ok($seconds, '<', 2, sprintf 'at once (%.1f s)', $seconds);
 }
 leaves_nothing('pg_cancel_backend');
-# A fast shutdown would wait for the archiver for a while (archive_shutdown_timeout).
+# A fast shutdown would wait some time for the archiver (archive_shutdown_timeout).
 $stuck->stop('immediate');
 
 done_testing();

@@ -1,5 +1,6 @@
-# Which key is the right one, where something else lies in the place of identity and key: another cluster's, a
-# forged one, or one that names no key. Nobody follows it, and nobody leaves encryption by accident.
+# Which key is right when identity and key were replaced by another cluster's, by a forged identity,
+# or by one that names no key. No process follows the replacement, and none stops encrypting by
+# accident.
 
 use strict;
 use warnings;
@@ -64,17 +65,17 @@ my ($segment, $position) = refuses_wal(
 	qr/has lost its identity.*object "\Q$name\E" is there and names key.*\n.*HINT:  Nothing is put back by itself/,
 	'another cluster\'s identity');
 my $said = qr/WARNING:  could not look after identity and key .*but this server has opened it with key "$key_id"\n.*HINT:  Nothing is put back by itself/;
-happens(sub { $node->wait_for_log($said, $position) }, 'and so does the scheduler');
-is_deeply([ objects('main/identity/') ], [$others_identity], 'which puts nothing back');
+happens(sub { $node->wait_for_log($said, $position) }, 'the scheduler says so');
+is_deeply([ objects('main/identity/') ], [$others_identity], 'the scheduler restores nothing');
 foreach my $dry ([], ['--dry-run'])
 {
 	$node->vezactl_fails([ qw(key restore), @$dry ],
 		2, qr/"\Q$name\E".*fits neither a backup nor WAL.*"$key_id" fits 1 backups.*delete it/s, "key restore @$dry");
 }
 delete_object($others_identity);
-like($node->vezactl_ok([qw(key restore)]), qr{wrote identity/}, 'without it ours is made anew');
+like($node->vezactl_ok([qw(key restore)]), qr{wrote identity/}, 'without the foreign identity ours is made again');
 $node->wake_archiver;
-happens(sub { $node->wait_for_archived($segment) }, 'and archiving goes on');
+happens(sub { $node->wait_for_archived($segment) }, 'archiving resumes');
 delete_object($others_wrap);
 
 # --- A forged identity of an unknown key -----------------------------------------------------------
@@ -91,7 +92,7 @@ $node->vezactl_ok([qw(info)]);
 
 # --- An identity that names no key -----------------------------------------------------------------
 
-# As whoever has the store alone can write it.
+# Somebody who has only access to the store could write this.
 my $json = JSON::PP->new->canonical;
 my $forged = $json->decode($good);
 delete @$forged{qw(mac key_id)};
@@ -105,17 +106,17 @@ poll_until(
 		write_object($identity, $json->encode($forged));
 		return ($node->vezactl('info'))[2] =~ $not_followed;
 	},
-	'the server to forget the key, with which it puts the good identity back');
-$node->vezactl_fails([qw(info)], 2, $not_followed, 'beside keys it is not followed');
-$node->vezactl_fails([qw(key restore)], 2, qr/is encrypted/, 'nor by key restore');
+	'the server to forget the key with which it would restore the right identity');
+$node->vezactl_fails([qw(info)], 2, $not_followed, 'it is not followed while there are keys');
+$node->vezactl_fails([qw(key restore)], 2, qr/is encrypted/, 'key restore does not follow it');
 delete_object($_) foreach objects('main/key/');
 $node->sql_fails('SELECT veza_backup_init()',
 	qr/would not be encrypted, but this server has archived to .* with key "$key_id".*HINT:.*delete the file/s,
-	'nor does veza_backup_init() follow it without keys');
+	'veza_backup_init() does not follow it without keys');
 refuses_wal(qr/has no key now, but this server has archived to it with key "$key_id"/, 'no key');
 is(slurp_file($marker), $marked, 'the marker is what it was');
 unlink $marker or die "unlink: $!";
-is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), repository() . '/main', 'somebody may say that it is meant');
-unlike(slurp_file($marker), qr/$key_id/, 'and the marker names no key then');
+is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), repository() . '/main', 'an operator may confirm it');
+unlike(slurp_file($marker), qr/$key_id/, 'the marker names no key then');
 
 done_testing();

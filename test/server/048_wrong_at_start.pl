@@ -1,5 +1,5 @@
-# Settings that are wrong when the server is started: the server starts all the same, and what it has then is
-# the default. That may mean the contrary, so nothing is done until they are right.
+# Wrong settings at server start. The server starts nevertheless, with the defaults. A default may
+# mean the opposite of what was intended, so nothing is done until the settings are right.
 
 use strict;
 use warnings;
@@ -15,7 +15,8 @@ my $node = VezaTest->new('primary');
 my $passphrase = $node->basedir . '/passphrase';
 my $as_started = qr/as it was when the server was started/;
 
-# As a template of a configuration management leaves it. In a directory no passphrase means no encryption.
+# A template of a configuration management tool leaves such a value. With a repository in a
+# directory, no passphrase means no encryption.
 write_passphrase('CHANGEME-CHANGEME-CHANGEME');
 
 sub write_passphrase
@@ -28,7 +29,7 @@ sub write_passphrase
 	return;
 }
 
-# Nothing is stored, and whoever asks is told why.
+# Tests that nothing is stored, and that every call says why.
 sub is_refused
 {
 	my ($why, $test) = @_;
@@ -63,39 +64,39 @@ poll_until(
 is($node->archive_status($segment), 'ready', 'WAL waits');
 is(join(' ', objects('')), '', 'nothing is stored');
 
-# A reload with the same file changes nothing; one with a right one does.
+# A reload with the same file changes nothing. A reload with a right one does.
 $node->apply_conf;
 is_refused(qr/"veza_backup\.cipher_passphrase_file": it is a placeholder/, 'still wrong');
 write_passphrase('correct horse battery staple');
 $node->apply_conf;
-ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'mended by a reload');
-like(join(' ', objects('main/')), qr{main/key/}, 'it is encrypted');
+ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'repaired by a reload');
+like(join(' ', objects('main/')), qr{main/key/}, 'the repository is encrypted');
 
-# --- what is not text, and what is not there --------------------------------------------------------
+# --- wrong numbers and unknown names ----------------------------------------------------------------
 
-# The default would remove what was meant to stay.
+# The default would remove backups that were meant to stay.
 $node->change_conf(retention_full => 'many');
 $node->restart;
 $node->sql_fails('SELECT * FROM veza_backup_expire()', qr/"veza_backup\.retention_full".*$as_started/,
 	'a wrong number');
 $node->apply_conf(retention_full => undef, retention_diff => '3');
 $node->sql_fails('SELECT * FROM veza_backup_expire()', qr/"veza_backup\.retention_full".*$as_started/,
-	'removed: the server does not say so');
+	'a wrong number that was removed: the server does not report that');
 $node->apply_conf(retention_full => '9');
-ok($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()'), 'a right one');
+ok($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()'), 'a right number');
 
 $node->change_conf(cipher_pasphrase_file => $passphrase);
 $node->restart;
 is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file", which the configuration has/, 'a mistyped name');
-# A reload for another setting's sake does not mend it.
+# A reload because of another setting does not repair it.
 $node->apply_conf(retention_diff => '4');
-is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file", which the configuration has/, 'still mistyped');
+is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file", which the configuration has/, 'a name that is still mistyped');
 $node->apply_conf(cipher_pasphrase_file => undef);
-ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'without it');
+ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'without the mistyped name');
 
 # --- mistyped in a reload ---------------------------------------------------------------------------
 
-# The server has the default in force then, and an expiry would go by it.
+# The default is in force then, and an expiry would use it.
 $node->apply_conf(retention_full => undef, retention_ful => '9');
 is($node->safe_psql('postgres', 'SHOW veza_backup.retention_full'), '4', 'the default is in force');
 $node->sql_fails('SELECT * FROM veza_backup_expire()',
@@ -106,7 +107,8 @@ ok($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()')
 
 # --- no reload ------------------------------------------------------------------------------------
 
-# A parallel worker is given all settings, and reads no file for that: each such query would pay for it.
+# A parallel worker receives all settings from its leader. It must not read a file, because every
+# parallel query would pay for that.
 my $conf = $node->data_dir . '/postgresql.conf';
 $node->safe_psql('postgres', 'CREATE TABLE p WITH (parallel_workers = 1) AS SELECT generate_series(1, 1000)');
 rename $conf, "$conf.away" or die "rename: $!";
@@ -117,17 +119,17 @@ SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT count(*) FROM p;
 SQL
-sysopen my $release, $conf, O_WRONLY | O_NONBLOCK;    # whoever reads it goes on
+sysopen my $release, $conf, O_WRONLY | O_NONBLOCK;    # a process that reads it continues
 unlink $conf;
 rename "$conf.away", $conf or die "rename: $!";
 ok(!$hung && !$failed, 'a parallel worker reads no configuration file');
 like($out, qr/Workers Launched: 1/, 'there was one');
 
-# --- where it is to go ------------------------------------------------------------------------------
+# --- the place of the repository --------------------------------------------------------------------
 
 $node->change_conf(repository => 'backups');
 $node->restart;
-is_refused(qr/invalid value for "veza_backup\.repository": .*/, 'no path, which is not as if none were set');
+is_refused(qr/invalid value for "veza_backup\.repository": .*/, 'an invalid path does not count as "not set"');
 $node->apply_conf(repository => repository());
 ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'a right path');
 

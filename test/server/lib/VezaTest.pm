@@ -1,4 +1,4 @@
-# A PostgreSQL::Test::Cluster node with veza_backup in it, and what the server tests do with one.
+# A PostgreSQL::Test::Cluster node with veza_backup, and helpers for the server tests.
 #
 #   use VezaTest;
 #   use Test::More;
@@ -12,9 +12,9 @@
 #   my $copy = $node->restore('copy', '--target-time', $time);
 #   $copy->wait_for_end_of_recovery;
 #
-# A store that is away: init(proxy => 1), then break_store() and mend_store(). One that fails at random,
-# S3 only: init(proxy => 'faults'), then store_faults(), mend_store() and fault_counts(). The same proxy
-# is a store without conditional writes: store_conditions().
+# A store that is away: init(proxy => 1), then break_store() and mend_store(). A store that fails at
+# random (S3 only): init(proxy => 'faults'), then store_faults(), mend_store() and fault_counts().
+# With store_conditions() the same proxy acts as a store without conditional writes.
 #
 # run.sh runs each test twice, with VEZA_TEST_STORE=dir and =s3: a test looks at the repository only
 # through objects(), read_object(), write_object() and delete_object(), or asks store() and skips.
@@ -36,7 +36,8 @@ use File::Path qw(make_path);
 use IPC::Open2 ();
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
-# Nothing imported: functions such as command_ok would hide the methods of those names.
+# Nothing is imported, because functions such as command_ok would hide the methods of the same
+# names.
 use PostgreSQL::Test::Utils ();
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -52,16 +53,16 @@ my $repository;
 my $proxy;
 my $root_name = basename($0, '.pl') . '-' . sprintf('%d-%06x', time, rand(1 << 24));
 
-# What the machine's user has set for S3 must not reach the tests.
+# The user's own S3 settings must not affect the tests.
 delete @ENV{ grep { /^AWS_/ } keys %ENV };
 
-# 'dir' or 's3'.
+# Returns the kind of repository: 'dir' or 's3'.
 sub store
 {
 	return $ENV{VEZA_TEST_STORE} // 'dir';
 }
 
-# This test's own repository, as the setting veza_backup.repository names it.
+# Returns this test's repository, in the form of the setting veza_backup.repository.
 sub repository
 {
 	if (!defined $repository)
@@ -92,7 +93,7 @@ sub poll_until
 	return 1;
 }
 
-# A test of something that is waited for: it fails by its name, and not by the end of the script.
+# Waits for something and makes a test of it: a timeout fails the test and does not end the script.
 sub happens
 {
 	my ($waiting, $test) = @_;
@@ -113,10 +114,11 @@ sub new
 	return $node;
 }
 
-# initdb, and a configuration that archives to the test's repository. Named parameters beside those
-# of PostgreSQL::Test::Cluster: settings => {name => value}, which replace or, with undef, remove
-# settings of veza_backup.conf; tls => 1, to speak TLS to S3; proxy => 1, to reach S3 through the
-# proxy that break_store() governs, or proxy => 'faults', through the one that store_faults() governs.
+# Runs initdb, and writes a configuration that archives to the test's repository. Named parameters
+# in addition to those of PostgreSQL::Test::Cluster: settings => {name => value}, which replace or,
+# with undef, remove settings of veza_backup.conf; tls => 1, to speak TLS to S3; proxy => 1, to
+# reach S3 through the proxy that break_store() governs, or proxy => 'faults', through the one that
+# store_faults() governs.
 sub init
 {
 	my ($self, %params) = @_;
@@ -124,7 +126,7 @@ sub init
 	my $tls = delete $params{tls};
 	my $through_proxy = delete $params{proxy};
 	my @extra = @{ delete $params{extra} // [] };
-	# The same on every version: without checksums unless a test asks for them.
+	# No checksums on any version, unless a test asks for them.
 	push @extra, '--no-data-checksums'
 	  if $self->pg_version >= 18 && !grep { $_ eq '--data-checksums' } @extra;
 
@@ -148,7 +150,7 @@ sub default_settings
 	my %settings = (
 		repository => repository(),
 		cluster => 'main',
-		# No backup comes by itself, whatever the time is.
+		# No scheduled backup may start during a test.
 		schedule_full => '',
 		schedule_diff => '',
 		cipher => 'aes-256-gcm',
@@ -166,7 +168,8 @@ sub default_settings
 	return %settings;
 }
 
-# The path of veza_backup.conf: outside the data directory, so that vezactl has it when that is gone.
+# Returns the path of veza_backup.conf. It is outside of the data directory, so that vezactl can
+# read it when that directory is gone.
 sub conf
 {
 	my ($self) = @_;
@@ -202,7 +205,7 @@ sub change_conf
 	return;
 }
 
-# The same, with a reload that has reached the server when this returns.
+# The same, with a reload. The reload has reached the server when this returns.
 sub apply_conf
 {
 	my ($self, %changes) = @_;
@@ -271,8 +274,8 @@ sub archiver_pid
 		q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'archiver'});
 }
 
-# Makes it look for files now; after a failure it would sleep for a minute. The signal is the one
-# with which processes of the server wake each other.
+# Makes the archiver look for files now. After a failure it would sleep for a minute. Processes of
+# the server wake each other with the same signal.
 sub wake_archiver
 {
 	my ($self) = @_;
@@ -281,21 +284,23 @@ sub wake_archiver
 
 # --- the backup worker ----------------------------------------------------------------------------
 
-# The process that makes a backup, if there is one, and what it says it is doing.
+# Returns the process id and the phase of the backup worker, if there is one.
 sub backup_worker
 {
 	my ($self) = @_;
 	return $self->child_titled(qr/veza_backup \w+ backup ?([\w ]*)/);
 }
 
-# It is in no view: it is not connected to a database.
+# Returns the process id of the scheduler. No view shows it, because it is not connected to a
+# database.
 sub scheduler_pid
 {
 	my ($self) = @_;
 	return ($self->child_titled(qr/(veza_backup scheduler)/))[0];
 }
 
-# The first child of the postmaster with such a title, and what the pattern has captured of it.
+# Returns the pid of the first child of the postmaster whose title matches, and the captures of the
+# pattern.
 sub child_titled
 {
 	my ($self, $pattern) = @_;
@@ -314,7 +319,7 @@ sub child_titled
 	return;
 }
 
-# Empty for a process that has gone.
+# Returns an empty string for a process that has ended.
 sub read_proc
 {
 	my ($path) = @_;
@@ -339,7 +344,7 @@ sub wait_for_phase
 	}
 }
 
-# The same, and stops it there: kill 'CONT' makes it go on.
+# The same, and stops the worker there (SIGSTOP). kill 'CONT' continues it.
 sub stop_worker_while
 {
 	my ($self, $phase) = @_;
@@ -353,7 +358,8 @@ sub stop_worker_while
 
 # --- SQL ------------------------------------------------------------------------------------------
 
-# Runs SQL that must fail, and two tests: that it does, and what psql prints (message, detail, hint).
+# Runs SQL that must fail. Makes two tests: that it fails, and what psql prints (message, detail,
+# hint).
 sub sql_fails
 {
 	my ($self, $sql, $pattern, $test, %params) = @_;
@@ -365,7 +371,7 @@ sub sql_fails
 	return;
 }
 
-# Starts SQL in a psql of its own. finish_sql() waits for it and returns exit code, standard output
+# Starts SQL in a separate psql. finish_sql() waits for it and returns exit code, standard output
 # and standard error.
 sub start_sql
 {
@@ -411,7 +417,7 @@ sub vezactl
 	return ($exit, $out, $err);
 }
 
-# As vezactl, and one test: that it exits with 0. Returns the standard output.
+# Like vezactl(), with one test: that it exits with 0. Returns the standard output.
 sub vezactl_ok
 {
 	my ($self, $arguments, $test) = @_;
@@ -422,7 +428,7 @@ sub vezactl_ok
 	return $out;
 }
 
-# As vezactl, and two tests: the exit code, and what standard error says.
+# Like vezactl(), with two tests: the exit code, and the text on standard error.
 sub vezactl_fails
 {
 	my ($self, $arguments, $code, $pattern, $test) = @_;
@@ -450,7 +456,7 @@ sub restore
 	return $copy;
 }
 
-# Gives the data directory that a restore has written an address of its own.
+# Gives a restored data directory its own port and socket directory.
 sub adopt
 {
 	my ($self, $origin) = @_;
@@ -465,7 +471,7 @@ CONF
 	return;
 }
 
-# Stops the node, if it runs, and removes what it holds.
+# Stops the node, if it runs, and removes its files.
 sub discard
 {
 	my ($self) = @_;
@@ -484,8 +490,8 @@ sub wait_for_end_of_recovery
 
 # --- a store that fails -------------------------------------------------------------------------
 
-# Takes the store away: 'refuse', nobody answers (for a directory: nobody may enter it); 'stall', S3
-# only, connections hang. Nodes reach S3 through the proxy only with init(proxy => 1).
+# Breaks the store. 'refuse': connections are refused (for a directory: nobody may enter it).
+# 'stall' (S3 only): connections hang. Nodes reach S3 through the proxy only with init(proxy => 1).
 sub break_store
 {
 	my ($how) = @_;
@@ -514,15 +520,15 @@ sub mend_store
 	return;
 }
 
-# What is sent takes its time, until mend_store(). S3 only, with init(proxy => 1).
+# Makes uploads slow until mend_store(). S3 only, with init(proxy => 1).
 sub slow_store
 {
 	command_proxy('slow');
 	return;
 }
 
-# From now on until mend_store(), that share of the requests fails in one way or another. The seed says
-# which ones.
+# Until mend_store(), this share of the requests fails in one way or another. The seed decides which
+# ones.
 sub store_faults
 {
 	my ($rate, $seed) = @_;
@@ -530,7 +536,8 @@ sub store_faults
 	return;
 }
 
-# What the store makes of If-None-Match from now on: 'honour', 'ignore' (it overwrites) or 'refuse' (501).
+# Sets how the store treats If-None-Match from now on: 'honour', 'ignore' (it overwrites) or
+# 'refuse' (501).
 sub store_conditions
 {
 	my ($how) = @_;
@@ -538,14 +545,14 @@ sub store_conditions
 	return;
 }
 
-# {requests => n, and the number of each kind of fault since the test began}
+# Returns {requests => n, and the number of each kind of fault since the test began}.
 sub fault_counts
 {
 	return { command_proxy('stats') =~ /(\w+)=(\d+)/g };
 }
 
-# http://127.0.0.1:<port of the proxy>; the proxy is started on first use and ends with this process.
-# A test has one proxy: with 'faults', the one that fails at random.
+# Returns http://127.0.0.1:<port of the proxy>. The proxy is started on first use and ends with this
+# process. A test has one proxy; with 'faults' it is the one that fails at random.
 sub proxy_endpoint
 {
 	my ($kind) = @_;
@@ -578,7 +585,7 @@ sub command_proxy
 
 # --- the repository, seen from outside ------------------------------------------------------------
 
-# The names of all objects below the repository's root that begin with a prefix, sorted.
+# Returns the names of all objects in the repository that begin with a prefix, sorted.
 sub objects
 {
 	my ($prefix) = @_;
@@ -591,7 +598,7 @@ sub read_object
 	return store() eq 's3' ? s3_request(s3_url($name)) : slurp_raw(repository() . "/$name");
 }
 
-# Replaces an object, as nothing in the product would.
+# Replaces an object. Nothing in the product does this.
 sub write_object
 {
 	my ($name, $content) = @_;
@@ -617,7 +624,7 @@ sub delete_object
 	}
 	else
 	{
-		# As on S3, no error for what has gone: a server that writes renames its temporary files.
+		# As on S3, a file that is gone is not an error: a writing server renames its temporary files.
 		unlink repository() . "/$name" or $!{ENOENT} or croak "could not delete $name: $!";
 	}
 	return;
@@ -646,7 +653,7 @@ sub s3_objects
 
 	while (1)
 	{
-		# The signature covers the parameters in this, the alphabetical order.
+		# The signature covers the parameters in alphabetical order, so they must be in this order.
 		my $page = s3_request(sprintf '%s?marker=%s&prefix=%s',
 			$bucket, escape($marker), escape("$root_name/$prefix"));
 		my @keys = $page =~ m{<Key>([^<]*)</Key>}g;
