@@ -56,7 +56,7 @@ TEST(Gcm, KnowsTheVectors) {
   }
 }
 
-// NIST SP 800-38A, F.2.5: the first four blocks are the vector's; padding adds the fifth.
+// NIST SP 800-38A, F.2.5. The first four blocks are those of the vector; padding adds the fifth.
 TEST(Cbc, KnowsTheVectorOfNist) {
   const Bytes key = Hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
   const Bytes iv = Hex("000102030405060708090a0b0c0d0e0f");
@@ -81,7 +81,7 @@ TEST(Cbc, TellsThatPaddingIsWrong) {
   const Bytes iv(16, 2);
   Bytes sealed(CbcSize(16));
   ASSERT_OK(EncryptCbc(key, iv, Bytes(16, 99), sealed));
-  sealed.resize(16);  // ends in text instead of padding
+  sealed.resize(16);  // ends with text, not with padding
   Bytes plain(16);
   const Result<std::size_t> length = DecryptCbc(key, iv, sealed, plain);
   ASSERT_OK(length);

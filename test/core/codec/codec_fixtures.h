@@ -1,5 +1,5 @@
-// What the codec's tests share: randomness that repeats itself, a key, policies, and objects put
-// together by hand.
+// What the codec's tests share: reproducible random bytes, a key, policies, and objects that are
+// built by hand.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,7 +16,8 @@
 
 namespace veza {
 
-// The same bytes in every run: SHA-256 of seed and counter, block by block. Not thread-safe.
+// Returns the same bytes in every run: SHA-256 digests of seed and counter, block by block. Not
+// thread-safe.
 class FixedRandom final : public Random {
  public:
   explicit FixedRandom(std::string seed = "veza") : seed_(std::move(seed)) {}
@@ -92,7 +93,7 @@ inline Bytes SealOne(const ObjectSealer& sealer, std::uint64_t number, std::uint
 
 }  // namespace veza
 
-// For results that must be there, with the error in the log where they are not.
+// Requires a result to be a success, and shows the error otherwise.
 #define ASSERT_OK(result) ASSERT_TRUE((result).has_value()) << (result).error().message
 #define EXPECT_OK(result)                                                  \
   do {                                                                     \

@@ -11,7 +11,7 @@ std::uint32_t Of(std::string_view text) {
   return crc.value();
 }
 
-// RFC 3720, B.4, and the check value that every catalogue of CRCs names.
+// RFC 3720, B.4, and the check value of the usual CRC catalogues.
 TEST(Crc32c, KnownAnswers) {
   EXPECT_EQ(Of(""), 0U);
   EXPECT_EQ(Of("123456789"), 0xE3069283U);

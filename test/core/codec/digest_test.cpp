@@ -11,7 +11,7 @@ Bytes Hex(std::string_view text) {
   return FromHex(text).value();
 }
 
-// FIPS 180-4, examples of NIST.
+// FIPS 180-4, NIST's examples.
 TEST(Sha256, KnowsTheVectors) {
   EXPECT_EQ(ToHex(Sha256Of({})),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
@@ -66,7 +66,7 @@ TEST(Hmac, KnowsTheVectorsOfRfc4231) {
   }
 }
 
-// HMAC of nothing with an empty key, as other implementations give it.
+// The HMAC of an empty message with an empty key, from other implementations.
 TEST(Hmac, TakesAnEmptyKey) {
   EXPECT_EQ(ToHex(HmacSha256({}, {})),
             "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");

@@ -51,10 +51,10 @@ TEST_P(DocumentWith, RoundTrip) {
   EXPECT_EQ(stored.at("mac_algorithm"), GetParam() == Cipher::kNone ? "sha-256" : "hmac-sha-256");
   EXPECT_EQ(stored.at("mac").get<std::string>().size(), 64U);
 
-  // What counts is the content, not how somebody printed it.
+  // The signature covers the content, not its layout.
   EXPECT_OK(OpenTheirs(stored.dump(), policy_, kName));
   EXPECT_OK(OpenTheirs(stored.dump(7, '\t', true), policy_, kName));
-  // Signing what was signed replaces the signature.
+  // Signing a signed document replaces the signature.
   EXPECT_EQ(SignTheirs(stored, policy_, kName).value(), *text);
 }
 
@@ -65,7 +65,7 @@ TEST_P(DocumentWith, EveryBitCounts) {
   for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
     const Bytes flipped = FlipBit(bytes, bit);
     const Result<json> opened = OpenTheirs(AsText(flipped), policy_, kName);
-    // "\u001f" and "\u001F" are the same text.
+    // A flipped bit may leave the same text: "\u001f" and "\u001F" are equal.
     EXPECT_TRUE(!opened.has_value() || *opened == Document()) << AsText(flipped);
     accepted += opened.has_value() ? 1 : 0;
   }
@@ -125,7 +125,7 @@ TEST(Document, WithAKeyIsTheHmacOfCanonicalText) {
   EXPECT_EQ(json::parse(text).at("mac"), ToHex(HmacSha256(key, {AsBytes(canonical)})));
 }
 
-TEST(Document, RefusesOneWithoutAKeyWhereEncryptionIsConfigured) {
+TEST(Document, RefusesAnUnkeyedDocumentWhenEncryptionIsConfigured) {
   const std::string text = SignTheirs(Document(), TestPolicy(Cipher::kNone), kName).value();
   EXPECT_ERROR(OpenTheirs(text, TestPolicy(Cipher::kAes256Gcm), kName),
                ErrorCode::kPermissionDenied);
@@ -148,7 +148,7 @@ TEST(Document, SignsOnlyWhatHasACanonicalText) {
                ErrorCode::kFailedPrecondition);
 }
 
-TEST(Document, RefusesWhatIsNoDocument) {
+TEST(Document, RefusesAnythingButADocument) {
   for (const char* text :
        {"", " ", "{", "[]", "1", "null", "{}", "{\"format\":0}", "{\"format\":1.0}",
         "{\"format\":1}{}", "\xff\xff", "{\"a\":\"\xff\"}"}) {
@@ -170,7 +170,7 @@ TEST(Json, TakesSixteenLevels) {
   EXPECT_FALSE(ParseJsonObject("{\"a\":" + std::string(1'000'000, '[')).has_value());
 }
 
-// Whatever the text is made of, memory is a small multiple of the limits.
+// Memory stays within a small multiple of the limits for every kind of text.
 TEST(Json, MemoryIsBounded) {
   const auto repeated = [](std::string_view text, std::size_t size) {
     std::string all = "{\"a\":[";
@@ -179,7 +179,7 @@ TEST(Json, MemoryIsBounded) {
     }
     return all + "0]}";
   };
-  // An eighth of what is allowed, which takes an eighth of the time.
+  // An eighth of the real limits, to save time.
   constexpr JsonLimits kLimits{.size = limits::kBackupDocument / 8,
                                .values = limits::kJsonValues / 8};
   constexpr std::size_t kSize = 15U << 17;
@@ -211,7 +211,7 @@ TEST(Json, KeepsItsLimits) {
   EXPECT_FALSE(ParseJson("[1,2,3]", {.size = 7, .values = 3}));
   EXPECT_TRUE(ParseJson(R"({"a":{"b":1}})", {.size = 100, .values = 5}));
   EXPECT_FALSE(ParseJson(R"({"a":{"b":1}})", {.size = 100, .values = 4}));
-  // What it takes, it takes as the library does.
+  // Text within the limits is parsed as the library does.
   for (const char* const text :
        {"null", "true", "-5", "18446744073709551615", "1.5", "\"\\u00e9\"", "[]", "{}", "[[],{}]",
         R"({"a":1,"b":[true,null,{"c":"d"}],"a":2})", R"([{"x":[1,[2,{"y":[3]}]]},4])"}) {
@@ -223,7 +223,7 @@ TEST(Json, KeepsItsLimits) {
   }
 }
 
-// Byte for byte: signatures are made over what is printed.
+// Must be equal byte for byte, because signatures cover the printed text.
 TEST(Json, PrintsAsTheLibraryDoes) {
   const json values = {nullptr,
                        true,
@@ -323,7 +323,7 @@ TEST(Json, PrintsTextThatIsNotUtf8OnlyReplaced) {
   EXPECT_EQ(PrintInOrder({{"b", 1}, {"a", true}}, 2), "{\n  \"b\": 1,\n  \"a\": true\n}");
 }
 
-TEST(Json, HasNothingOfAnotherType) {
+TEST(Json, AccessorsOfAnotherTypeReturnNothing) {
   const Json text("x");
   EXPECT_EQ(text.size(), 0U);
   EXPECT_EQ(text.begin(), text.end());
@@ -351,7 +351,7 @@ TEST(Json, ChangesItsMembers) {
   EXPECT_EQ(copy.Print(), R"({"a":[{"x":1,"y":true}],"b":1})");
 }
 
-TEST(Json, MembersHaveTheirTypeOrAreNotThere) {
+TEST(Json, MembersOfAnotherTypeAreAbsent) {
   const Json object = ParseJsonObject(R"({"s":"x","u":5,"n":-5,"f":1.5,"z":null})").value();
   EXPECT_EQ(StringMember(object, "s"), "x");
   EXPECT_EQ(StringMember(object, "u"), std::nullopt);

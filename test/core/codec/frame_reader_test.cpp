@@ -14,13 +14,13 @@ constexpr const char* kName = "backup/20261122-020000F/pack/00000001";
 
 class FrameReaderWith : public testing::TestWithParam<Cipher> {
  protected:
-  // A pack of four extents and its empty last frame.
+  // Makes a pack of four extents with its empty last frame.
   FrameByFrame Pack() const {
     return FrameByFrame(policy_, ObjectKind::kPack, kName, {.node = "db1", .created = kTestTime},
                         {TestBytes(40, "0"), TestBytes(40, "1"), TestBytes(1, "2"), Bytes(0), {}});
   }
 
-  // The plain text of all extents, or the first error.
+  // Returns the plain text of all extents, or the first error.
   Result<std::vector<Bytes>> Read(ByteView object, std::size_t piece = 1U << 20) const {
     std::vector<Bytes> extents;
     FrameReader reader(policy_, ObjectKind::kPack, kName);
@@ -44,7 +44,7 @@ class FrameReaderWith : public testing::TestWithParam<Cipher> {
 };
 INSTANTIATE_TEST_SUITE_P(Ciphers, FrameReaderWith, testing::ValuesIn(kAllCiphers), CipherTestName);
 
-TEST_P(FrameReaderWith, FindsTheFramesWhateverThePieces) {
+TEST_P(FrameReaderWith, FindsTheFramesInPiecesOfAnySize) {
   const FrameByFrame pack = Pack();
   const Bytes object = pack.Object();
   for (std::size_t piece = 1; piece <= object.size(); ++piece) {
@@ -122,7 +122,7 @@ TEST_P(FrameReaderWith, RefusesFramesDroppedRepeatedOrForeign) {
   EXPECT_ERROR(Read(no_attributes.Object()), ErrorCode::kDataCorrupted);
 }
 
-// Setting bit 31 of an earlier frame would hide a truncation.
+// Setting bit 31 (the last frame) in an earlier frame would hide a truncation.
 TEST_P(FrameReaderWith, RefusesAFrameMadeTheLast) {
   FrameByFrame pack = Pack();
   pack.frames.resize(4);
@@ -140,7 +140,7 @@ TEST_P(FrameReaderWith, RefusesAPackWhoseLastFrameIsNotEmpty) {
                ErrorCode::kDataCorrupted);
 }
 
-// Four bytes are enough to say no: nothing is buffered for what they claim.
+// The first four bytes are enough to refuse: nothing is buffered for the claimed length.
 TEST_P(FrameReaderWith, RefusesAHugeClaimAtOnce) {
   const Bytes head = Pack().head;
   const auto visit = [](auto&&...) { return Ok(); };
@@ -155,7 +155,7 @@ TEST_P(FrameReaderWith, RefusesAHugeClaimAtOnce) {
   EXPECT_ERROR(after_header.Feed(Concatenate({claim, Bytes(1)}), visit), ErrorCode::kDataCorrupted);
 }
 
-TEST_P(FrameReaderWith, AnErrorOfTheVisitorIsTheAnswer) {
+TEST_P(FrameReaderWith, ReturnsTheVisitorsError) {
   const Bytes object = Pack().Object();
   FrameReader reader(policy_, ObjectKind::kPack, kName);
   int calls = 0;

@@ -1,4 +1,4 @@
-// Key wraps made without WrapKey(), so that scrypt's costs can be chosen.
+// Makes key wraps without WrapKey(), so that tests can choose scrypt's parameters.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -41,7 +41,7 @@ inline nlohmann::json HandMadeWrap(const DataKey& key, std::string_view passphra
           {"created", "2026-11-22T02:00:00Z"}};
 }
 
-// Of TestKey().
+// Wraps TestKey().
 inline nlohmann::json HandMadeWrap(std::uint64_t n, std::uint64_t r, std::uint64_t p) {
   return HandMadeWrap(TestKey(), kWrapPassphrase, n, r, p);
 }

@@ -43,7 +43,7 @@ TEST(JsonFields, NumbersMustFit) {
   EXPECT_ERROR(ReadMember<std::uint32_t>(R"({"m":1.0})"), ErrorCode::kDataCorrupted);
   EXPECT_ERROR(ReadMember<std::uint32_t>(R"({"m":1e3})"), ErrorCode::kDataCorrupted);
 
-  // Numbers that were not parsed from text are signed, whatever their value.
+  // Numbers that were not parsed from text are signed, even when they are not negative.
   std::uint32_t value = 0;
   EXPECT_TRUE(JsonFields::IntegerFrom(Json(5), value));
   EXPECT_EQ(value, 5U);

@@ -45,7 +45,7 @@ TEST(KeyWrap, RoundTrip) {
   EXPECT_ERROR(UnwrapKey(*wrap, ""), ErrorCode::kWrongKey);
 }
 
-TEST(KeyWrap, ANameThatIsNotUtf8IsNoReasonToFail) {
+TEST(KeyWrap, AcceptsANodeNameThatIsNotUtf8) {
   const Result<std::string> wrap = WrapKey(TestKey(), "", "\xff\xfe", kTestTime, SystemRandom());
   ASSERT_OK(wrap);
   EXPECT_OK(UnwrapKey(*wrap, ""));
@@ -66,7 +66,7 @@ auto TimeOf(Work work) {
   return std::chrono::steady_clock::now() - begin;
 }
 
-TEST(KeyWrap, IsOpenedAgainInNoTime) {
+TEST(KeyWrap, ASecondOpeningDoesNotRunScrypt) {
   const DataKey key = DataKey::Generate(SystemRandom());
   const std::string wrap = HandMadeWrap(key, kWrapPassphrase, 65536, 8, 1).dump();
   const auto first = TimeOf([&] { EXPECT_OK(UnwrapKey(wrap, kWrapPassphrase)); });
@@ -78,7 +78,7 @@ TEST(KeyWrap, IsOpenedAgainInNoTime) {
     }
   });
   EXPECT_LT(twenty_more, first);
-  // What was remembered is of this passphrase and this wrap only.
+  // The remembered key is returned only for the same passphrase and wrap.
   EXPECT_ERROR(UnwrapKey(wrap, "another passphrase altogether"), ErrorCode::kWrongKey);
   EXPECT_ERROR(UnwrapKey(wrap.substr(1), kWrapPassphrase), ErrorCode::kDataCorrupted);
 }
@@ -110,7 +110,7 @@ TEST(KeyWrap, RefusesCostsBeyondTheLimits) {
       {1048576, 32, 1},                    // 4 GiB
       {1048576, 2, 1},                     // 256 MiB
       {65536, 32, 1},                      // 256 MiB
-      {32768, 8, 8},                       // eight times the work of ours
+      {32768, 8, 8},                       // eight times the work of our parameters
       {131072, 8, 2},   {1048576, 1, 16},  // 13 s on a fast machine
   };
   for (const auto& c : together) {
@@ -120,11 +120,12 @@ TEST(KeyWrap, RefusesCostsBeyondTheLimits) {
     wrap["p"] = c.p;
     EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), ErrorCode::kUnsupported);
   }
-  // What a later version may ask for.
+  // A later version may use these parameters.
   EXPECT_OK(UnwrapKey(HandMadeWrap(131072, 8, 1).dump(), kWrapPassphrase));
 }
 
-// Whoever can write to the store must not have the server run scrypt every half minute for nothing.
+// Somebody who can write to the store must not make the server run scrypt every half minute in
+// vain.
 TEST(KeyWrap, AWrongPassphraseIsTriedOnce) {
   const DataKey key = DataKey::Generate(SystemRandom());
   const std::string wrap = HandMadeWrap(key, kWrapPassphrase, 65536, 8, 1).dump();
@@ -140,11 +141,11 @@ TEST(KeyWrap, AWrongPassphraseIsTriedOnce) {
     }
   });
   EXPECT_LT(twenty_more, first);
-  // Of this passphrase and this wrap only.
+  // The failure is remembered only for the same passphrase and wrap.
   EXPECT_OK(UnwrapKey(wrap, kWrapPassphrase));
 }
 
-TEST(KeyWrap, RefusesWhatItDoesNotKnow) {
+TEST(KeyWrap, RefusesUnknownFormatsAndAlgorithms) {
   const std::pair<const char*, nlohmann::json> cases[] = {
       {"format", 2}, {"kdf", "argon2id"}, {"cipher", "chacha20-poly1305"}};
   for (const auto& [member, value] : cases) {
@@ -154,7 +155,7 @@ TEST(KeyWrap, RefusesWhatItDoesNotKnow) {
   }
 }
 
-TEST(KeyWrap, RefusesWhatIsNoKeyWrap) {
+TEST(KeyWrap, RefusesAnythingButAKeyWrap) {
   for (const char* text : {"", "{}", "[]", "null", "{\"format\":1}", "\xff", "{\"format\":-1}"}) {
     EXPECT_ERROR(UnwrapKey(text, kWrapPassphrase), ErrorCode::kDataCorrupted);
   }
@@ -181,14 +182,14 @@ TEST(KeyWrap, RefusesWhatIsNoKeyWrap) {
   }
 }
 
-// The id is authenticated: a wrap cannot be passed off as that of another key.
+// The key id is authenticated: a wrap cannot be passed off as the wrap of another key.
 TEST(KeyWrap, RefusesToBeRenamed) {
   nlohmann::json wrap = CheapWrap();
   wrap["key_id"] = TestKey("other").hex_id();
   EXPECT_ERROR(UnwrapKey(wrap.dump(), kWrapPassphrase), ErrorCode::kWrongKey);
 }
 
-TEST(KeyWrap, EveryBitThatTheSecretRestsOnCounts) {
+TEST(KeyWrap, RefusesAnyChangedBitOfTheCryptographicMembers) {
   const nlohmann::json intact = CheapWrap();
   for (const char* member : {"salt", "nonce", "wrapped"}) {
     const Bytes bytes = FromBase64(intact[member].get<std::string>()).value();

@@ -1,6 +1,6 @@
-// Thousands of damaged inputs, the same in every run, for everything that reads what a stranger may
-// have written. Nothing may crash (the sanitizer builds look closely) and nothing may be accepted
-// as something else than it was.
+// Feeds thousands of damaged inputs, the same in every run, to every reader of data that a stranger
+// may have written. No reader may crash (sanitizer builds check this closely), and none may accept
+// damaged data as something else than it was.
 
 #include <gtest/gtest.h>
 
@@ -35,7 +35,7 @@ class Mutator {
   }
 
  private:
-  // Half of the time near the front, where headers and lengths are.
+  // Half of the positions are near the front, where headers and lengths are.
   std::size_t Position(const Bytes& bytes) {
     return Below(Below(2) == 0 ? std::min<std::size_t>(bytes.size(), 80) : bytes.size());
   }
@@ -87,7 +87,7 @@ class Mutator {
 
 class MutationWith : public testing::TestWithParam<Cipher> {
  protected:
-  // Data frames of a pack, opened and decompressed as a restore does it.
+  // Opens and decompresses the data frames of a pack as a restore does.
   Result<std::vector<Bytes>> OpenPack(ByteView object, std::size_t piece) const {
     std::vector<Bytes> extents;
     Decompressor decompressor;
@@ -143,7 +143,7 @@ TEST_P(MutationWith, Packs) {
   }
 }
 
-// Behind the tag: content that was damaged before it was sealed, or by a writer with a bug.
+// Content that was damaged before it was sealed, or by a writer with a bug. The tag is right.
 TEST_P(MutationWith, SealedAfterwards) {
   Bytes plain = TestBytes(2000);
   std::fill(plain.begin() + 500, plain.begin() + 1500, 'x');
@@ -170,7 +170,7 @@ TEST_P(MutationWith, SealedAfterwards) {
       EXPECT_EQ(content.error().code, ErrorCode::kDataCorrupted) << seed;
     }
   }
-  EXPECT_GT(accepted, 0);  // another node name is no damage
+  EXPECT_GT(accepted, 0);  // a changed node name is not damage
   EXPECT_LT(accepted, 5'000);
 }
 
@@ -198,7 +198,7 @@ TEST(Mutation, KeyWraps) {
           << AsText(mutated);
     }
   }
-  EXPECT_GT(accepted, 0);  // node and time are for people
+  EXPECT_GT(accepted, 0);  // node and time are only for people
   EXPECT_LT(accepted, 5'000);
 }
 

@@ -51,7 +51,7 @@ TEST_P(SealWith, RoundTripOfAllSizes) {
       ASSERT_OK(result);
       EXPECT_EQ(*result, flags);
       EXPECT_EQ(opened, plain) << size;
-      number = 2 * number + 1;  // far apart, too
+      number = 2 * number + 1;  // frame numbers that are far apart
     }
   }
 }
@@ -121,8 +121,8 @@ TEST_P(SealWith, RefusesATruncatedFrame) {
   EXPECT_ERROR(opener->Open(0, Concatenate({frame, Bytes(1)}), opened), ErrorCode::kDataCorrupted);
 }
 
-// The length is part of what is authenticated, so that a shorter body with a word to match is
-// refused for its tag.
+// The length is authenticated. A shorter body with a matching word is therefore refused because of
+// its tag.
 TEST_P(SealWith, RefusesAFrameCutWithItsWord) {
   const ObjectSealer sealer = PackSealer(GetParam());
   Bytes frame = SealOne(sealer, 0, 0, TestBytes(64));
@@ -200,7 +200,7 @@ TEST_P(SealWith, RefusesAWrongBufferAndUnknownFlags) {
   EXPECT_OK(sealer.Seal(0, 0, plain, out));
 }
 
-// Each with the code that tells the operator what to do.
+// Each refusal has the error code that tells the operator what to do.
 TEST_P(SealWith, RefusesForeignHeaders) {
   const ObjectSealer sealer = PackSealer(GetParam());
   const struct {
@@ -232,11 +232,11 @@ TEST(Seal, RefusesAnotherKey) {
     const ObjectSealer sealer = PackSealer(cipher);
     EXPECT_ERROR(OpenHeader(TestPolicy(cipher, "other"), sealer.header()), ErrorCode::kWrongKey);
     EXPECT_ERROR(OpenHeader(TestPolicy(Cipher::kNone), sealer.header()), ErrorCode::kWrongKey);
-    // The cipher of the policy is for writing: a repository may hold both.
+    // The policy's cipher is only for writing: a repository may contain objects of both ciphers.
     EXPECT_OK(OpenHeader(TestPolicy(Cipher::kAes256Gcm), sealer.header()));
     EXPECT_OK(OpenHeader(TestPolicy(Cipher::kAes256Cbc), sealer.header()));
 
-    // Another secret under the same id.
+    // A key with the same id and another secret.
     SealPolicy impostor = TestPolicy(cipher);
     impostor.key = std::make_shared<const DataKey>(TestKey().id(), std::array<std::uint8_t, 32>{});
     const Result<ObjectOpener> opener = OpenHeader(impostor, sealer.header());
@@ -247,7 +247,7 @@ TEST(Seal, RefusesAnotherKey) {
   }
 }
 
-TEST(Seal, RefusesAnUnencryptedObjectWhereEncryptionIsConfigured) {
+TEST(Seal, RefusesAnUnencryptedObjectWhenEncryptionIsConfigured) {
   const ObjectSealer sealer = PackSealer(Cipher::kNone);
   for (const Cipher cipher : {Cipher::kAes256Gcm, Cipher::kAes256Cbc}) {
     EXPECT_ERROR(OpenHeader(TestPolicy(cipher), sealer.header()), ErrorCode::kPermissionDenied);
@@ -263,7 +263,7 @@ TEST(Seal, RefusesAnUnencryptedObjectWhereEncryptionIsConfigured) {
   EXPECT_ERROR(OpenHeader(TestPolicy(Cipher::kNone), with_key_id), ErrorCode::kDataCorrupted);
 }
 
-TEST(Seal, NeverWritesWhereCipherAndKeyDoNotGoTogether) {
+TEST(Seal, NeverWritesWhenCipherAndKeyDoNotGoTogether) {
   SealPolicy key_but_none = TestPolicy(Cipher::kAes256Gcm);
   key_but_none.cipher = Cipher::kNone;
   for (const SealPolicy& policy : {SealPolicy{Cipher::kAes256Gcm, nullptr},
@@ -276,7 +276,7 @@ TEST(Seal, NeverWritesWhereCipherAndKeyDoNotGoTogether) {
   }
 }
 
-TEST_P(SealWith, RefusesImpossibleLengthsBeforeAnybodyReadsThem) {
+TEST_P(SealWith, RefusesImpossibleLengthsBeforeReading) {
   for (const ObjectKind kind : {ObjectKind::kStream, ObjectKind::kPack}) {
     const ObjectSealer sealer(policy_, kind, kName, SystemRandom());
     const Result<ObjectOpener> opener = OpenHeader(policy_, sealer.header(), kName, kind);
@@ -305,7 +305,7 @@ TEST_P(SealWith, RefusesImpossibleLengthsBeforeAnybodyReadsThem) {
   }
 }
 
-// Authentic, and still not what the format says: what a writer with a bug would leave.
+// Authentic attributes that do not follow the format, as a writer with a bug would leave them.
 TEST_P(SealWith, RefusesAttributesThatLackSomething) {
   const ObjectSealer sealer = PackSealer(GetParam());
   const Result<ObjectOpener> opener = OpenHeader(policy_, sealer.header());
@@ -324,7 +324,7 @@ TEST_P(SealWith, RefusesAttributesThatLackSomething) {
       sealer, kAttributesFrame, 0, AsBytes(R"({"node":"n","created":"2026-11-22T02:00:00Z"})"))));
 }
 
-TEST_P(SealWith, RefusesANodeNameWithoutEnd) {
+TEST_P(SealWith, RefusesANodeNameThatIsTooLong) {
   const ObjectSealer sealer = PackSealer(GetParam());
   EXPECT_ERROR(sealer.Head({.node = std::string(kAttributesPlain, 'n'), .created = kTestTime}),
                ErrorCode::kInvalidArgument);

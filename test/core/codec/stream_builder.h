@@ -1,4 +1,4 @@
-// Sealed objects put together frame by frame, so that tests can take them apart again.
+// Builds sealed objects frame by frame, so that tests can rearrange the frames.
 #pragma once
 
 #include <string>
@@ -18,7 +18,8 @@ inline Bytes Compressed(ByteView plain) {
   return out;
 }
 
-// Header and attributes frame, then the frames. Frame i holds plain text i; the last has bit 31.
+// The head (header and attributes frame), then the frames. Frame i holds plain text i. The last
+// frame has bit 31.
 struct FrameByFrame {
   FrameByFrame(const SealPolicy& policy, ObjectKind kind, const std::string& name,
                const ObjectAttributes& attributes, const std::vector<Bytes>& plain,
@@ -44,7 +45,7 @@ struct FrameByFrame {
   std::vector<Bytes> frames;
 };
 
-// Compressed content, cut as StreamSealer cuts it.
+// Cuts compressed content as StreamSealer does.
 inline std::vector<Bytes> CutStream(const Bytes& compressed) {
   std::vector<Bytes> pieces;
   for (std::size_t at = 0; at == 0 || at < compressed.size(); at += kStreamFramePlain) {
@@ -81,7 +82,7 @@ inline Bytes SealStream(const SealPolicy& policy, const std::string& name, ByteV
   return ReadAll(*sealed->body);
 }
 
-// The content of a sealed stream, fed in pieces of a size.
+// Opens a sealed stream that is fed in pieces of the given size. Returns its content.
 inline Result<Bytes> OpenStream(const SealPolicy& policy, const std::string& name, ByteView object,
                                 std::size_t piece = 64U << 10) {
   Bytes content;

@@ -21,7 +21,7 @@ class StreamWith : public testing::TestWithParam<Cipher> {
   Result<Bytes> Open(ByteView object, std::size_t piece = 64U << 10) const {
     return OpenStream(policy_, kName, object, piece);
   }
-  // A stream of content that StreamSealer would never write.
+  // Makes a stream with content that StreamSealer would never write.
   Bytes Forge(const Bytes& compressed, std::optional<std::uint64_t> plain_size = {},
               std::optional<Sha256Digest> plain_sha256 = {}) const {
     return FrameByFrame(policy_, ObjectKind::kStream, kName,
@@ -50,8 +50,8 @@ TEST_P(StreamWith, RoundTripOfAllSizes) {
   }
 }
 
-// Random bytes become a few more when compressed, so that one of these sizes fills the last frame
-// exactly; and whatever the size, the frames before the last are full.
+// Compression makes random bytes a little longer, so one of these sizes fills the last frame
+// exactly. For every size, the frames before the last are full.
 TEST_P(StreamWith, RoundTripAroundAFullFrame) {
   bool exact = false;
   const Bytes random = TestBytes(kStreamFramePlain);
@@ -124,7 +124,7 @@ TEST_P(StreamWith, SpillsAndStaysTheSame) {
   const Result<SealedStream> sealed = sealer.Finish("db1", kTestTime);
   ASSERT_OK(sealed);
   EXPECT_TRUE(static_cast<SpillBody*>(sealed->body)->spilled());
-  // A retried upload reads it again.
+  // A retried upload reads the body again.
   EXPECT_TRUE(ReadAll(*sealed->body) == ReadAll(*sealed->body));
   const Result<Bytes> content = Open(ReadAll(*sealed->body));
   ASSERT_OK(content);
@@ -203,8 +203,9 @@ TEST_P(StreamWith, RefusesAShortFrameBeforeTheLast) {
   EXPECT_ERROR(Open(object.Object()), ErrorCode::kDataCorrupted);
 }
 
-// 32 MiB of zeros in a few KiB that say they are 100 bytes: not one byte more is delivered.
-TEST_P(StreamWith, StopsABombWhereItsSizeSays) {
+// A few KiB that decompress to 32 MiB of zeros, and claim 100 bytes. No more than 100 bytes are
+// delivered.
+TEST_P(StreamWith, StopsADecompressionBombAtItsClaimedSize) {
   const Bytes bomb = Forge(Compressed(Bytes(32U << 20)), 100);
   EXPECT_LT(bomb.size(), 16U << 10);
   std::uint64_t delivered = 0;
@@ -216,7 +217,7 @@ TEST_P(StreamWith, StopsABombWhereItsSizeSays) {
   EXPECT_LE(delivered, 100U);
 }
 
-// Content may not choose how much memory its reader needs.
+// Content must not decide how much memory its reader needs.
 TEST_P(StreamWith, RefusesAWindowBeyondTheLimit) {
   for (const int window_log : {23, 24, 27}) {
     const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(),
@@ -238,7 +239,7 @@ TEST_P(StreamWith, RefusesAWindowBeyondTheLimit) {
   }
 }
 
-TEST_P(StreamWith, AnErrorOfTheSinkIsTheAnswer) {
+TEST_P(StreamWith, ReturnsTheSinksError) {
   StreamOpener opener(policy_, kName,
                       [](ByteView) -> Status { return MakeError(ErrorCode::kNoSpace, "full"); });
   EXPECT_ERROR(opener.Feed(Seal(Bytes(10))), ErrorCode::kNoSpace);
@@ -271,7 +272,7 @@ TEST(Stream, AFullDiskIsAnError) {
   EXPECT_ERROR(status, ErrorCode::kNotFound);
 }
 
-TEST(Stream, NeverWritesWhereCipherAndKeyDoNotGoTogether) {
+TEST(Stream, NeverWritesWhenCipherAndKeyDoNotGoTogether) {
   StreamSealer sealer(SealPolicy{Cipher::kAes256Gcm, nullptr}, kName, 3, testing::TempDir(),
                       1U << 20, SystemRandom());
   EXPECT_OK(sealer.Append(Bytes(10)));
@@ -279,7 +280,7 @@ TEST(Stream, NeverWritesWhereCipherAndKeyDoNotGoTogether) {
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kMemoryIsMeasurable = false;  // it is mostly the sanitizer's
+constexpr bool kMemoryIsMeasurable = false;  // most memory is the sanitizer's
 #else
 constexpr bool kMemoryIsMeasurable = true;
 #endif
@@ -295,9 +296,9 @@ std::size_t StatusKib(const std::string& field) {
 }
 
 // A WAL segment of the largest size, a tenth of it incompressible.
-TEST(Stream, MemoryIsBoundedWhateverTheSize) {
+TEST(Stream, MemoryIsBoundedForEverySize) {
   constexpr std::size_t kPieces = kMemoryIsMeasurable ? 1024 : 64;
-  std::ofstream("/proc/self/clear_refs") << "5";  // the peak counts from here
+  std::ofstream("/proc/self/clear_refs") << "5";  // resets the peak
   const std::size_t before = StatusKib("VmRSS");
   const SealPolicy policy = TestPolicy(Cipher::kAes256Gcm);
   Bytes piece(1U << 20);

@@ -1,4 +1,5 @@
-// nlohmann's values and ours. Tests use the library as a second reader and writer beside ours.
+// Converts between nlohmann's values and ours. Tests use nlohmann's library as a second,
+// independent reader and writer.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -11,7 +12,7 @@
 
 namespace veza {
 
-// Not by way of text: what cannot be printed can be converted.
+// Converts without printing, so that values that cannot be printed can be converted, too.
 inline Json Ours(const nlohmann::json& theirs) {
   switch (theirs.type()) {
     case nlohmann::json::value_t::boolean:

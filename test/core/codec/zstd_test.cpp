@@ -33,7 +33,7 @@ TEST(Zstd, RefusesAnotherSizeThanExpected) {
   Compressor compressor(3);
   Decompressor decompressor;
   Bytes compressed;
-  // The second is a bomb: some kilobytes that become far more than there is room for.
+  // The second size is a decompression bomb: a few kilobytes that become far more than fits.
   for (const std::size_t size : {1000U, 16U << 20}) {
     ASSERT_OK(compressor.Compress(Bytes(size, 0), compressed));
     for (const std::size_t room : {0U, 999U, 1001U}) {
@@ -57,11 +57,11 @@ TEST(Zstd, RefusesWhatIsNotExactlyOneFrame) {
   EXPECT_ERROR(decompressor.Decompress(Concatenate({one, one}), room), ErrorCode::kDataCorrupted);
   EXPECT_ERROR(decompressor.Decompress(AsBytes("not zstd at all, but long enough"), back),
                ErrorCode::kDataCorrupted);
-  // Damage must not spoil the context for what comes next.
+  // Damaged input must not spoil the context for the next input.
   EXPECT_OK(decompressor.Decompress(one, back));
 }
 
-// Text of words that come again at all distances, as in pages and WAL.
+// Makes text whose words repeat at all distances, as in pages and WAL.
 Bytes TestText(std::size_t size) {
   Bytes text;
   std::uint32_t state = 1;

@@ -9,7 +9,7 @@ namespace {
 
 class ConfParserTest : public testing::Test {
  protected:
-  // The text that `line` gives to the setting `cluster`, or the error's message.
+  // Returns the value that `line` gives to the setting `cluster`, or the error's message.
   std::string Value(const std::string& line) {
     const auto values = ParseConfFile(directory_.Write("test.conf", line));
     if (!values.has_value()) {

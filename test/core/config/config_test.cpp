@@ -40,8 +40,8 @@ SettingValues S3Values(std::initializer_list<std::pair<const char*, std::string>
   return values;
 }
 
-// The server, too, goes on with such values: it only warns of them when it starts.
-TEST(Config, ADirectoryDoesNotReadWhatIsOfS3) {
+// The server accepts such values, too: it only warns of them when it starts.
+TEST(Config, ADirectoryIgnoresSettingsForS3) {
   const TemporaryDirectory directory;
   const std::string empty = directory.Write("empty", "");
   const auto of_directory = [&](const char* name, const std::string& value) {
@@ -176,7 +176,7 @@ TEST(Config, AScheduleOfACommandNeedsTheCommand) {
   EXPECT_EQ(BuildConfig(values, NoEnvironment()).value().verify.command, "vezactl verify");
 }
 
-TEST(Config, NoRepositoryIsAStateNotAMistake) {
+TEST(Config, WithoutARepositoryTheErrorIsFailedPrecondition) {
   const Error error = BuildConfig({}, NoEnvironment()).error();
   EXPECT_EQ(error.code, ErrorCode::kFailedPrecondition);
   EXPECT_FALSE(error.hint.empty());
@@ -277,7 +277,7 @@ TEST(Config, LoadNamesTheLineOfABadValue) {
   EXPECT_EQ(LoadConfig(path).value().jobs, 2) << "only the value in force counts";
 }
 
-TEST(Config, WhatOnlyTheServerNeedsDoesNotKeepVezactlFromRestoring) {
+TEST(Config, WrongServerSettingsDoNotKeepVezactlFromRestoring) {
   const TemporaryDirectory directory;
   const std::string path = directory.Write("veza_backup.conf",
                                            "veza_backup.repository = '/srv/backup'\n"
@@ -286,7 +286,7 @@ TEST(Config, WhatOnlyTheServerNeedsDoesNotKeepVezactlFromRestoring) {
   EXPECT_EQ(LoadConfig(path).value().schedule.zone.name(), "UTC");
 }
 
-TEST(Config, NamesSecretsThatAreSetByThemselves) {
+TEST(Config, ListsSecretsThatStandInSettings) {
   SettingValues values = S3Values({});
   values["s3_secret_key"].file = "/etc/postgresql.conf";
   const Config config = BuildConfig(values, NoEnvironment()).value();
@@ -296,7 +296,8 @@ TEST(Config, NamesSecretsThatAreSetByThemselves) {
   ASSERT_NE(found, config.inline_secrets.end());
   EXPECT_EQ(found->file, "/etc/postgresql.conf");
   EXPECT_EQ(found->value, config.s3.secret_key.text());
-  // Of a directory as well: it has them in its files all the same.
+  // Also for a repository in a directory, because the configuration files contain the secrets
+  // nevertheless.
   const Config of_directory =
       BuildConfig(Values({{"repository", "/srv/backup"}, {"s3_secret_key", "k7Jd0"}}),
                   NoEnvironment())

@@ -15,7 +15,7 @@ TEST(Placeholder, WhatTemplatesLeaveBehind) {
   }
 }
 
-TEST(Placeholder, WhatIsNoSecret) {
+TEST(Placeholder, ValuesTooObviousForASecret) {
   for (const char* value :
        {"secret", "password", "passphrase", "Password1", "my-secret-passphrase",
         "your secret key here", "super-secret-password-123", "changeme-changeme-1",

@@ -9,7 +9,8 @@ namespace {
 
 constexpr uid_t kNobody = 65534;
 
-// Root may read everything, so the rules for others only show when its powers are given up.
+// Root may read everything, so the rules for other users can only be tested after root has given up
+// its rights.
 class AsNobody {
  public:
   AsNobody() {
@@ -38,7 +39,7 @@ TEST_F(SecretFileTest, OneLineWithoutItsEnd) {
             " inner and outer ");
 }
 
-TEST_F(SecretFileTest, RefusesWhatHoldsNoSecret) {
+TEST_F(SecretFileTest, RefusesAFileWithoutASecret) {
   for (const std::string& content :
        std::initializer_list<std::string>{"", "\n", "\r\n", "first\nsecond\n",
                                           std::string("nul\0byte", 8), std::string(5000, 'x')}) {
@@ -49,7 +50,7 @@ TEST_F(SecretFileTest, RefusesWhatHoldsNoSecret) {
   }
 }
 
-TEST_F(SecretFileTest, RefusesWhatIsNoRegularFile) {
+TEST_F(SecretFileTest, RefusesAnythingButARegularFile) {
   EXPECT_EQ(ReadSecretFile(directory_.path() + "/absent").error().code, ErrorCode::kNotFound);
   EXPECT_EQ(ReadSecretFile(directory_.path()).error().code, ErrorCode::kInvalidArgument);
   const std::string fifo = directory_.path() + "/fifo";

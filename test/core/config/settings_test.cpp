@@ -19,7 +19,7 @@ bool Accepts(std::string_view name, std::string_view value) {
   return ValidateSetting(Spec(name), value).has_value();
 }
 
-// The error, after checking what every refusal promises.
+// Returns the error of a refusal, after checking what every refusal promises.
 Error Refusal(std::string_view name, std::string_view value) {
   const auto status = ValidateSetting(Spec(name), value);
   if (status.has_value()) {
@@ -28,7 +28,7 @@ Error Refusal(std::string_view name, std::string_view value) {
   }
   const Error& error = status.error();
   if (Spec(name).secret && !value.empty()) {
-    // Behind the name of the setting, which may hold the word.
+    // Searches after the name of the setting, which may contain the same word.
     const std::size_t reason = error.message.find("\": ");
     EXPECT_EQ(error.message.find(value, reason), std::string::npos) << error.message;
     EXPECT_EQ(error.hint.find(value), std::string::npos) << error.hint;

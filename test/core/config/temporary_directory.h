@@ -1,4 +1,4 @@
-// A directory that lives as long as a test, and files in it.
+// A directory that exists as long as a test, and files in it.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ class TemporaryDirectory {
       ADD_FAILURE() << "mkdtemp failed";
     }
     path_ = pattern;
-    // Tests that give up root's powers still have to get here.
+    // Tests that give up root's rights must still reach this directory.
     chmod(path_.c_str(), 0755);
   }
   ~TemporaryDirectory() {

@@ -1,4 +1,4 @@
-// Deadlines, cancellation and the faults of the network, against a loopback server.
+// Tests deadlines, cancellation and network faults against a loopback server.
 #include "core/s3/http_transfer.h"
 
 #include <gmock/gmock.h>
@@ -51,7 +51,7 @@ class HttpTest : public testing::Test {
     return client_->Perform(request);
   }
 
-  // That a transfer from the server ends after this time, and not much later.
+  // Expects that a transfer from the server is given up after this time, and not much later.
   void ExpectGivenUp(const LoopbackServer& server, milliseconds after,
                      const testing::Matcher<const std::string&>& message) {
     Connect();
@@ -66,14 +66,15 @@ class HttpTest : public testing::Test {
     EXPECT_LT(took, milliseconds(5'000));
   }
 
-  // Cancels as soon as `begun` returns, and says how long `call` took from then on.
+  // Cancels as soon as `begun` returns. Returns how long `call` took from then on.
   milliseconds TimeToCancel(const std::function<void()>& begun,
                             const std::function<Result<HttpResponse>()>& call) {
     cancellation_->Reset();
     steady_clock::time_point cancelled;
     std::thread canceller([&] {
       begun();
-      // Until it waits, and libcurl with no timer of its own (those of connecting take 200 ms).
+      // By then the call waits, and libcurl has no timer of its own. (Its timers for connecting
+      // take 200 ms.)
       std::this_thread::sleep_for(milliseconds(300));
       cancelled = steady_clock::now();
       cancellation_->Cancel();
@@ -91,7 +92,7 @@ class HttpTest : public testing::Test {
   std::unique_ptr<HttpClient> client_;
 };
 
-// A listening socket whose queue is full: connecting to it takes for ever.
+// A listening socket whose queue is full: connecting to it never ends.
 class DeafServer {
  public:
   DeafServer() : listener_(socket(AF_INET, SOCK_STREAM, 0)) {
@@ -182,7 +183,7 @@ TEST_F(HttpTest, HasNoMoreConnectionsThanAllowed) {
   EXPECT_LE(server.connections(), 2);
 }
 
-// The server may close an idle connection at any time without that being an error.
+// The server may close an idle connection at any time. That is not an error.
 TEST_F(HttpTest, SurvivesAnIdleConnectionThatWasClosed) {
   LoopbackServer server(Always({200, {}, "body", Fault::kCloseSilently}));
   Connect();
@@ -194,8 +195,8 @@ TEST_F(HttpTest, SurvivesAnIdleConnectionThatWasClosed) {
   EXPECT_EQ(server.requests().size(), 5U);
 }
 
-// libcurl repeats a request on a kept-alive connection that died, but the server may have stored
-// the object: whoever called must learn that the outcome is unknown.
+// libcurl repeats a request when its kept-alive connection has died. But the server may have stored
+// the object, so the caller must learn that the outcome is unknown.
 TEST_F(HttpTest, NeverSendsAnUploadTwice) {
   std::atomic<int> count = 0;
   LoopbackServer server([&](const LoopbackRequest&) {
@@ -246,7 +247,7 @@ TEST_F(HttpTest, AStalledUploadEnds) {
   EXPECT_EQ(response.error().code, ErrorCode::kDeadlineExceeded);
 }
 
-// Not a stall: slow progress is progress, up to the total deadline.
+// Slow progress is not a stall. It is allowed up to the total deadline.
 TEST_F(HttpTest, ASlowTransferEndsAtTheTotalDeadline) {
   LoopbackServer server(Always({200, {}, std::string(20, 'x'), Fault::kTrickle}));
   options_.stall_timeout = milliseconds(250);
@@ -262,7 +263,7 @@ TEST_F(HttpTest, ASlowTransferEndsAtTheTotalDeadline) {
   EXPECT_THAT(response.error().message, HasSubstr("did not end within 150 ms"));
 }
 
-TEST_F(HttpTest, WhatDripsEnds) {
+TEST_F(HttpTest, ATransferThatOnlyTricklesEnds) {
   options_.slow_timeout = milliseconds(500);
   for (const Fault fault : {Fault::kTrickle, Fault::kTrickleHeader}) {
     for (const int status : {200, 403}) {
@@ -274,7 +275,7 @@ TEST_F(HttpTest, WhatDripsEnds) {
   }
 }
 
-// Its server is not to blame when our own side has little to say for a while.
+// A slow body of our own is not the server's fault.
 class SlowBody final : public Body {
  public:
   std::uint64_t size() const override { return 20; }
@@ -289,7 +290,7 @@ class SlowBody final : public Body {
   int read_ = 0;
 };
 
-TEST_F(HttpTest, NotWhatIsSlowByOurselves) {
+TEST_F(HttpTest, ASlowBodyIsNotATrickle) {
   LoopbackServer server(Always({}));
   options_.slow_timeout = milliseconds(500);
   Connect();
@@ -303,8 +304,8 @@ TEST_F(HttpTest, NotWhatIsSlowByOurselves) {
   EXPECT_TRUE(put) << put.error().message;
 }
 
-// Nor a store that takes its time to answer.
-TEST_F(HttpTest, NotWhatAnswersLate) {
+// A slow response is not a slow transfer.
+TEST_F(HttpTest, ALateResponseIsNotATrickle) {
   LoopbackServer server([](const LoopbackRequest&) {
     std::this_thread::sleep_for(milliseconds(2400));
     return LoopbackReply{};
@@ -315,8 +316,8 @@ TEST_F(HttpTest, NotWhatAnswersLate) {
   EXPECT_TRUE(response) << response.error().message;
 }
 
-// A sink that takes its time (a full disk queue, a rate limit) is no stall of the network.
-TEST_F(HttpTest, ASlowSinkIsNoStall) {
+// A slow sink (a full disk queue, a rate limit) is not a stall of the network.
+TEST_F(HttpTest, ASlowSinkIsNotAStall) {
   LoopbackServer server(Always({200, {}, std::string(1'000'000, 'x')}));
   options_.stall_timeout = milliseconds(100);
   Connect();
@@ -407,7 +408,7 @@ TEST_F(HttpTest, SkipsInterimAnswers) {
   EXPECT_EQ(response->body, "ok");
 }
 
-TEST_F(HttpTest, AnAnswerHasItsBounds) {
+TEST_F(HttpTest, AResponseHasLimits) {
   Connect();
   {
     LoopbackServer server(Always({200, {}, std::string(65'537, 'x')}));
@@ -423,7 +424,7 @@ TEST_F(HttpTest, AnAnswerHasItsBounds) {
   }
 }
 
-TEST_F(HttpTest, SaysWhenTheServerSpeaksSomethingElse) {
+TEST_F(HttpTest, SaysWhenTheServerDoesNotSpeakHttp) {
   LoopbackServer server(Always({.raw = "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"}));
   Connect();
   const Result<HttpResponse> response = Get(server.endpoint());
@@ -432,7 +433,7 @@ TEST_F(HttpTest, SaysWhenTheServerSpeaksSomethingElse) {
   EXPECT_THAT(response.error().hint, HasSubstr("veza_backup.s3_endpoint"));
 }
 
-TEST_F(HttpTest, AsksForTheSchemeWhereNothingIsAnswered) {
+TEST_F(HttpTest, HintsAtTheSchemeWhenNothingIsAnswered) {
   LoopbackServer server(Always({200, {}, "", Fault::kDrop}));
   Connect();
   const Result<HttpResponse> response = Get(server.endpoint());
@@ -480,7 +481,7 @@ TEST_F(HttpTest, AnExceptionOfTheSinkBecomesAnError) {
   EXPECT_EQ(response.error().code, ErrorCode::kInternal);
 }
 
-// A server process handles signals in its main thread only.
+// A server process must handle signals in its main thread only.
 TEST_F(HttpTest, LeavesTheSignalMaskAsItWas) {
   sigset_t before;
   sigemptyset(&before);

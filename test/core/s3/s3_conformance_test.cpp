@@ -14,7 +14,7 @@ std::string FromEnvironment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// Options for a prefix of its own below the test bucket.
+// Returns options for a new prefix in the test bucket.
 S3Options TestOptions(const std::string& endpoint) {
   std::uint8_t unique[8];
   SystemRandom().Fill(unique);
@@ -62,8 +62,8 @@ constexpr const char* kTls = "VEZA_TEST_S3_TLS_ENDPOINT";
 using Backends = testing::Types<S3Backend<&kPlain>, S3Backend<&kTls>>;
 INSTANTIATE_TYPED_TEST_SUITE_P(S3, StoreConformance, Backends);
 
-// What a real server says to wrong settings; the faults that it does not have on demand are in
-// s3_store_test.cpp.
+// The response of a real server to wrong settings. Faults that a real server does not produce on
+// demand are tested in s3_store_test.cpp.
 class S3Server : public testing::Test {
  protected:
   void SetUp() override {
@@ -106,7 +106,7 @@ TEST_F(S3Server, SaysThatTheBucketIsMissing) {
   EXPECT_EQ(error.code, ErrorCode::kFailedPrecondition) << error.message;
   EXPECT_THAT(error.hint, testing::HasSubstr("veza_backup.repository"));
 
-  // Not to be mistaken for a missing object, whatever the request.
+  // No request may mistake this for a missing object.
   const auto store = MakeS3Store(options_, Environment{}).value();
   EXPECT_EQ(store->Head("a").error().code, ErrorCode::kFailedPrecondition);
   EXPECT_EQ(GetSmall(*store, "a", 1U << 20).error().code, ErrorCode::kFailedPrecondition);

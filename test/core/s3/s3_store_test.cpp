@@ -1,6 +1,5 @@
-// What the S3 store asks for and how it understands answers, against a loopback server. What a
-// real server does is in s3_conformance_test.cpp; the network's faults are in
-// http_transfer_test.cpp.
+// Tests the requests of the S3 store and how it understands responses, against a loopback server. A
+// real server is tested in s3_conformance_test.cpp, network faults in http_transfer_test.cpp.
 #include "core/s3/s3_store.h"
 
 #include <gmock/gmock.h>
@@ -42,7 +41,7 @@ LoopbackReply ErrorReply(int status, const std::string& code, const std::string&
                       code, code, more)};
 }
 
-// What a Put, or a Get, says when the server answers so.
+// Returns the error of a Put (or a Get) for this response.
 Error PutError(const LoopbackReply& reply) {
   LoopbackServer server([&](const LoopbackRequest&) { return reply; });
   const Status put = PutSmall(*StoreFor(OptionsFor(server)), "a/b", AsBytes("x"), PutMode::kCreate);
@@ -127,8 +126,8 @@ TEST(S3Store, RangesAreAskedForAndChecked) {
   EXPECT_FALSE(store->Get("a", {7, 2}, sink));
 }
 
-// A server that does not know ranges sends everything: not a byte of that is the wanted part.
-TEST(S3Store, AWholeObjectIsNoRange) {
+// A server that does not support ranges sends the whole object. None of it may be delivered.
+TEST(S3Store, AWholeObjectIsNotARange) {
   LoopbackServer server([](const LoopbackRequest&) {
     return LoopbackReply{200, {}, std::string(500'000, 'x')};
   });
@@ -156,7 +155,7 @@ TEST(S3Store, ATruncatedDownloadIsRetryable) {
 
 struct Answer {
   int status;
-  const char* s3_code;  // empty: no error document
+  const char* s3_code;  // empty: without an error document
   ErrorCode code;
   bool retryable;
   const char* hint;  // a part of it
@@ -234,7 +233,7 @@ TEST(S3Store, UnderstandsErrors) {
   }
 }
 
-TEST(S3Store, GuessesNoCause) {
+TEST(S3Store, DoesNotGuessACause) {
   for (const int status : {301, 302, 307, 400, 401, 403, 404, 405, 407, 422, 501}) {
     for (const LoopbackReply& reply :
          {ErrorReply(status, "SomethingNew"), LoopbackReply{status, {}, "{\"error\": \"no\"}"},
@@ -247,7 +246,7 @@ TEST(S3Store, GuessesNoCause) {
   }
 }
 
-TEST(S3Store, ShowsWhatIsNoErrorDocument) {
+TEST(S3Store, QuotesABodyThatIsNotAnErrorDocument) {
   const auto said = [](int status, const std::string& body) {
     return PutError({status, {}, body}).message;
   };
@@ -270,13 +269,13 @@ TEST(S3Store, ShowsWhatIsNoErrorDocument) {
   EXPECT_LT(said(403, "<p>" + std::string(60'000, 'x')).size(), 350U);
 }
 
-// It may be what the object holds.
-TEST(S3Store, ShowsNothingOfAnObject) {
+// The body may be the content of the object.
+TEST(S3Store, NeverQuotesTheContentOfAnObject) {
   EXPECT_THAT(GetError({200, {}, "customers of ours"}, {5, 5}).message,
               Not(HasSubstr("customers")));
 }
 
-TEST(S3Store, SecretsGetIntoNoMessageByAForeignText) {
+TEST(S3Store, SecretsInAForeignTextAreNotQuoted) {
   const std::string key = kSecretKey;
   for (const std::string& body :
        {key, "<p>" + key, "<p>" + key.substr(0, 9) + "</p>" + key.substr(9),
@@ -302,8 +301,8 @@ TEST(S3Store, SaysWhereARedirectLeads) {
       HasSubstr("veza_backup.s3_region to \"eu-1\""));
 }
 
-// A recovery that took it for a missing segment would end there.
-TEST(S3Store, ACodeAloneMakesNoMissingObject) {
+// A recovery that took this for a missing segment would end there.
+TEST(S3Store, ACodeAloneDoesNotMeanAMissingObject) {
   EXPECT_EQ(GetError(ErrorReply(404, "NoSuchKey")).code, ErrorCode::kNotFound);
   EXPECT_EQ(GetError(ErrorReply(403, "NoSuchKey")).code, ErrorCode::kPermissionDenied);
   EXPECT_EQ(GetError(ErrorReply(400, "NoSuchVersion")).code, ErrorCode::kFailedPrecondition);
@@ -320,7 +319,7 @@ TEST(S3Store, NamesTheRegionThatTheServerNames) {
 
 TEST(S3Store, SaysHowFarTheClockIsOff) {
   const auto hint = [](std::chrono::seconds offset) {
-    // IMF-fixdate of an hour ago or ahead, by way of the parts of the UTC form.
+    // Makes an IMF-fixdate from the parts of a UTC time stamp.
     const std::time_t time = std::time(nullptr) + offset.count();
     char date[64];
     std::tm parts{};
@@ -344,7 +343,7 @@ TEST(S3Store, ObeysRetryAfter) {
   EXPECT_EQ(after("Tue, 03 Nov 2026 10:00:09 GMT"), milliseconds(9'000));
   EXPECT_EQ(after("Tue, 03 Nov 2026 09:00:00 GMT"), milliseconds(0));
   EXPECT_EQ(after("soon"), std::nullopt);
-  // A day is as good as never, and what is no time at all is none.
+  // A longer pause counts as one day. Text that is not a time gives no pause.
   const milliseconds day = std::chrono::hours(24);
   EXPECT_EQ(after("9223372036854775807"), day);
   EXPECT_EQ(after("Tue, 03 Nov 9999 10:00:00 GMT"), day);
@@ -352,9 +351,9 @@ TEST(S3Store, ObeysRetryAfter) {
   EXPECT_EQ(PutError(ErrorReply(503, "SlowDown")).retry_after, std::nullopt);
 }
 
-// Only the error document of S3 says that an object is missing. A restore that took a proxy's 404
-// for it would end the recovery there.
-TEST(S3Store, AForeign404IsNoMissingObject) {
+// Only an S3 error document says that an object is missing. If a proxy's 404 counted, recovery
+// would end there.
+TEST(S3Store, AForeign404DoesNotMeanAMissingObject) {
   LoopbackServer server([](const LoopbackRequest&) {
     return LoopbackReply{404, {}, "<html>not here</html>"};
   });
@@ -414,14 +413,14 @@ TEST(S3Store, ServerTextIsOneShortLine) {
                           [](unsigned char c) { return c >= 0x20 && c < 0x7f; }));
 }
 
-TEST(S3Store, NowIsTheServersTime) {
+TEST(S3Store, NowIsTheTimeOfTheServer) {
   LoopbackServer server([](const LoopbackRequest&) {
     return LoopbackReply{200, {{"Date", "Tue, 03 Nov 2026 10:00:00 GMT"}}, "<x/>"};
   });
   EXPECT_EQ(FormatUtc(StoreFor(OptionsFor(server))->Now().value()), "2026-11-03T10:00:00Z");
 }
 
-// A bucket with `keys`, listed in pages.
+// A bucket with `keys`, which is listed in pages.
 class Lister {
  public:
   explicit Lister(std::vector<std::string> keys) : keys_(std::move(keys)) {}
@@ -532,8 +531,8 @@ TEST(S3Store, RefusesAListingOutOfOrder) {
   EXPECT_EQ(listed.error().code, ErrorCode::kUnsupported);
 }
 
-// A server that never comes to an end (core/limits.h).
-TEST(S3Store, AListingWithoutEndEnds) {
+// A server whose listing never ends (core/limits.h).
+TEST(S3Store, GivesUpAListingWithoutEnd) {
   LoopbackServer same{[](const LoopbackRequest&) {
     return LoopbackReply{200,
                          {},
@@ -580,7 +579,7 @@ TEST(S3Store, AnythingElseThanAListingIsAnError) {
   }
 }
 
-// The settings of MakeS3Store.
+// Wrong settings that MakeS3Store() refuses.
 
 Error SettingError(const std::function<void(S3Options&)>& change) {
   S3Options options;

@@ -1,4 +1,4 @@
-// What S3 answers, and what somebody answers who is no S3 (core/limits.h).
+// Responses of S3, and responses of something else (core/limits.h).
 #include "core/s3/s3_xml.h"
 
 #include <fmt/format.h>
@@ -24,7 +24,7 @@ std::string Repeated(const std::string& text, std::size_t size) {
   return repeated;
 }
 
-// 1000 keys, with all that any server has been seen to say of one.
+// 1000 keys, each with all elements that any known server sends for a key.
 TEST(S3Xml, TakesTheLargestPageThatS3Sends) {
   std::string objects;
   for (int i = 0; i < 1000; ++i) {
@@ -47,7 +47,7 @@ TEST(S3Xml, TakesTheLargestPageThatS3Sends) {
   EXPECT_EQ(page->objects.front().name.size(), 1004U);
 }
 
-TEST(S3Xml, RefusesWhatIsTooMuch) {
+TEST(S3Xml, RefusesDocumentsBeyondTheLimits) {
   for (const std::string& members :
        {Repeated("<a>", 40), Repeated("<a/>", 7U << 20), Repeated("<a>", 7U << 20),
         "<a" + Repeated(" b=\"\"", 7U << 20) + "/>", std::string(9U << 20, ' '),
@@ -59,7 +59,7 @@ TEST(S3Xml, RefusesWhatIsTooMuch) {
       EXPECT_LT(gauge.grown_bytes(), 16U << 20) << text.substr(0, 100);
     }
   }
-  // Deeply nested, and closed.
+  // Deeply nested, and well formed.
   std::string nested = "<Error><Code>NoSuchKey</Code>";
   EXPECT_TRUE(ParseS3Error(nested + "</Error>"));
   std::string deep;

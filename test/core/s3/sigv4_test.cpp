@@ -1,4 +1,4 @@
-// The vectors are AWS's own: the SigV4 test suite (as in awslabs/aws-c-auth,
+// The vectors come from AWS: the SigV4 test suite (as in awslabs/aws-c-auth,
 // tests/aws-signing-test-suite/v4) and the examples of "Authenticating Requests: Using the
 // Authorization Header" in the S3 API reference.
 #include "core/s3/sigv4.h"
@@ -39,7 +39,7 @@ struct SuiteVector {
   const char* method;
   std::string path;
   NamedValues query;
-  NamedValues headers;  // besides Host and X-Amz-Date
+  NamedValues headers;  // in addition to Host and X-Amz-Date
   const char* payload_hash;
   const char* signature;
 };
@@ -160,7 +160,7 @@ struct S3Example {
   const char* method;
   const char* key;
   NamedValues query;
-  NamedValues headers;  // besides those every request has
+  NamedValues headers;  // in addition to those of every request
   const char* payload_hash;
   const char* signed_headers;
   const char* signature;
@@ -225,7 +225,7 @@ TEST(SigV4, EncodesWhatIsNotUnreserved) {
   EXPECT_EQ(UriEncode("a/b c+d%~", true), "a/b%20c%2Bd%25~");
   EXPECT_EQ(UriEncode("a/b", false), "a%2Fb");
   EXPECT_EQ(UriEncode("\xC3\xA4", false), "%C3%A4");
-  // Sorted after encoding: "a%2F" is before "a-".
+  // The names are sorted after they are encoded: "a%2F" comes before "a-".
   EXPECT_EQ(CanonicalQuery({{"a-", "1"}, {"a/", "2"}, {"a", "2"}, {"a", "1"}}),
             "a=1&a=2&a%2F=2&a-=1");
 }

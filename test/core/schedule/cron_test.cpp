@@ -10,7 +10,7 @@
 namespace veza {
 namespace {
 
-// Wall times are written like UTC, whose wall they are.
+// Local times are written like times in UTC.
 WallMinute Wall(std::string_view text) {
   return WallMinute(std::chrono::floor<std::chrono::minutes>(
       ParseUtc(std::string(text) + ":00Z").value().time_since_epoch()));

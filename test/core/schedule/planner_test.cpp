@@ -38,8 +38,8 @@ SlotRecord Record(std::string_view slot, SlotState state, int attempts = 1,
   return record;
 }
 
-// A primary in the middle of things: weekly fulls on Sunday and daily diffs at 02:00, both done so
-// far. 22 November 2026 is a Sunday.
+// A primary with weekly fulls on Sunday and daily diffs, both at 02:00. All have been taken so far.
+// 22 November 2026 is a Sunday.
 class PlannerTest : public testing::Test {
  protected:
   PlannerTest() {
@@ -90,7 +90,7 @@ TEST_F(PlannerTest, NothingIsRunTwice) {
     input_.records["full"] = Record("2026-11-22T02:00:00Z", state, 0);
     ExpectNothingUntil("2026-11-22T12:00:00Z", "2026-11-23T02:00:00Z");
   }
-  // A node whose clock runs ahead has claimed what is not due yet by ours.
+  // A node whose clock is ahead has claimed a slot that is not due yet by our clock.
   input_.records["diff"] = Record("2026-11-24T02:00:00Z", SlotState::kSucceeded);
   ExpectNothingUntil("2026-11-23T03:00:00Z", "2026-11-24T02:00:00Z");
 }
@@ -135,13 +135,13 @@ TEST_F(PlannerTest, ANewScheduleMakesNothingUp) {
   ExpectStart("2026-11-22T02:00:00Z", ScheduleKind::kFull, "2026-11-22T02:00:00Z", 1);
 }
 
-// A diff that runs longer than until the next full is due is still a diff that runs.
+// A diff may still be running when the next full comes due. It is not skipped.
 TEST_F(PlannerTest, ADiffThatRunsIsNotSkippedForAFullThatIsDue) {
   settings_ = Settings("0 2 * * 0", "0 1 * * *");
   input_.records["diff"] = Record("2026-11-22T01:00:00Z", SlotState::kRunning);
   input_.lock = LockUse::kOther;
   EXPECT_TRUE(PlanAt("2026-11-22T02:00:00Z").skipped.empty());
-  // Whoever ran it has died: the full takes its place.
+  // The node that ran it has died: the full takes its place.
   input_.lock = LockUse::kFree;
   EXPECT_EQ(PlanAt("2026-11-22T02:00:00Z").skipped.size(), 1U);
 }
@@ -185,7 +185,7 @@ TEST_F(PlannerTest, ADiffDueWhileAFullRunsIsSkipped) {
   EXPECT_EQ(plan.skipped[0].reason, "a full backup is running on \"other:5432\"");
   ASSERT_TRUE(plan.look_again.has_value());
 
-  // The same for a full that somebody asked for by hand.
+  // The same for a full that was started by hand.
   input_.records["full"] = Record("2026-11-22T02:00:00Z", SlotState::kSucceeded);
   EXPECT_EQ(PlanAt("2026-11-23T02:00:00Z").skipped.size(), 1U);
 }
@@ -335,8 +335,8 @@ TEST_F(PlannerTest, AFullThatBeginsSkipsADiffThatFailed) {
   EXPECT_FALSE(skipped_at("2026-11-21T12:00:00Z").has_value()) << "no baseline yet";
 }
 
-// Three nodes that plan on shared records, minute by minute for two weeks; one of them is always
-// down. Every slot is taken exactly once.
+// Three nodes plan with shared records, minute by minute for two weeks. One of them is always down.
+// Every slot is taken exactly once.
 TEST_F(PlannerTest, AFormationTakesEverySlotOnce) {
   settings_ = Settings("0 2 * * 0", "0 */6 * * *");
   settings_.jitter = minutes(5);

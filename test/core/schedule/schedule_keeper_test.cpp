@@ -58,12 +58,12 @@ TEST_F(ScheduleKeeperTest, FailuresCountWhileTheRepositoryCannotBeReached) {
   keeper_.NoteFailure(*second, "here:5432", "no route to host", Utc("2026-11-22T02:01:20Z"));
   EXPECT_FALSE(StartAt("2026-11-22T02:03:19Z").has_value()) << "two minutes";
 
-  // Back again, and nobody has done anything.
+  // The repository is back, and no other node has done anything.
   keeper_.Learn(records_);
   EXPECT_EQ(StartAt("2026-11-22T02:03:20Z").value().attempt, 3);
 }
 
-TEST_F(ScheduleKeeperTest, WhatOthersDidIsWorthMoreThanOurFailures) {
+TEST_F(ScheduleKeeperTest, RecordsOfOthersReplaceOurFailures) {
   keeper_.NoteFailure({ScheduleKind::kFull, Utc("2026-11-22T02:00:00Z"), 2}, "here:5432", "trouble",
                       Utc("2026-11-22T02:00:10Z"));
   records_["full"] = Record("2026-11-22T02:00:00Z", SlotState::kSucceeded);

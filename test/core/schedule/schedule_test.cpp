@@ -67,7 +67,7 @@ TEST(Schedule, SummerAndWinter) {
   EXPECT_EQ(Next(schedule, "2026-10-24T10:00:00Z"), "2026-10-25T11:00:00Z");
 }
 
-// Berlin, 29 March 2026: from 02:00 to 03:00 at 01:00 UTC.
+// Berlin, 29 March 2026: at 01:00 UTC the clocks go from 02:00 to 03:00.
 TEST(Schedule, ASkippedTimeRunsOnceAfterTheGap) {
   const Schedule schedule = Make("30 2 * * *", "Europe/Berlin");
   EXPECT_EQ(Next(schedule, "2026-03-28T12:00:00Z"), "2026-03-29T01:00:00Z");
@@ -81,7 +81,7 @@ TEST(Schedule, ASkippedTimeRunsOnceAfterTheGap) {
   EXPECT_EQ(Next(often, "2026-03-29T01:00:00Z"), "2026-03-29T01:20:00Z");
 }
 
-// Berlin, 25 October 2026: from 03:00 back to 02:00 at 01:00 UTC.
+// Berlin, 25 October 2026: at 01:00 UTC the clocks go from 03:00 back to 02:00.
 TEST(Schedule, ARepeatedTimeRunsOnceTheFirst) {
   const Schedule schedule = Make("30 2 * * *", "Europe/Berlin");
   EXPECT_EQ(Next(schedule, "2026-10-24T12:00:00Z"), "2026-10-25T00:30:00Z");
@@ -95,20 +95,20 @@ TEST(Schedule, ARepeatedTimeRunsOnceTheFirst) {
 }
 
 TEST(Schedule, UnusualZones) {
-  // Half an hour, at 02:00 on 4 October 2026.
+  // The gap is half an hour, at 02:00 on 4 October 2026.
   EXPECT_EQ(Next(Make("15 2 * * *", "Australia/Lord_Howe"), "2026-10-03T12:00:00Z"),
             "2026-10-03T15:30:00Z");
-  // Midnight itself is skipped.
+  // Midnight itself falls into the gap.
   EXPECT_EQ(Next(Make("0 0 * * *", "America/Sao_Paulo"), "2018-11-03T12:00:00Z"),
             "2018-11-04T03:00:00Z");
-  // Samoa had no 30 December 2011.
+  // Samoa skipped 30 December 2011.
   const Schedule samoa = Make("0 9 * * *", "Pacific/Apia");
   EXPECT_EQ(Next(samoa, "2011-12-29T20:00:00Z"), "2011-12-30T10:00:00Z");
   EXPECT_EQ(Next(samoa, "2011-12-30T10:00:00Z"), "2011-12-30T19:00:00Z");
   EXPECT_EQ(Latest(samoa, "2011-12-30T18:59:00Z"), "2011-12-30T10:00:00Z");
 }
 
-// Every run of a whole year, found in both directions, and none skipped.
+// Finds every run of a whole year in both directions, and skips none.
 TEST(Schedule, BothDirectionsAgreeThroughAYear) {
   for (const char* zone : {"UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"}) {
     for (const char* text : {"30 2 * * *", "17 */3 * * *", "0 0 1 * fri"}) {

@@ -70,7 +70,7 @@ TEST(SpillBody, IsTheSameInMemoryAndOnDisk) {
         ASSERT_TRUE(body.Rewind());
         EXPECT_TRUE(ReadAll(body, piece) == expected) << limit << " " << piece;
       }
-      // A crash leaves nothing behind because there is no name.
+      // The file has no name, so a crash leaves nothing behind.
       EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
     }
   }
@@ -82,7 +82,7 @@ TEST(SpillBody, EmptyIsABodyToo) {
   EXPECT_TRUE(ReadAll(body, 10).empty());
 }
 
-TEST(SpillBody, SaysWhereItCouldNotSpill) {
+TEST(SpillBody, NamesTheDirectoryWhereItCouldNotSpill) {
   SpillBody body("/no/such/directory", 3);
   const Status appended = body.Append(AsBytes("four"));
   ASSERT_FALSE(appended);

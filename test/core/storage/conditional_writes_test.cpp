@@ -23,7 +23,7 @@ using testing::IsEmpty;
 
 constexpr const char* kSegment = "wal/1/00000001/00000000/000000010000000000000001";
 
-// A directory that takes or refuses conditions as S3 servers do, and counts what is asked of it.
+// A local store that treats conditions in the ways in which S3 servers do, and counts requests.
 class OddStore final : public OverwritingStore {
  public:
   enum class Way { kHonours, kOverwrites, kRefusesCondition, kSaysThere, kRefusesAll, kIsFull };
@@ -113,9 +113,9 @@ TEST_F(ConditionalWritesTest, AStoreIsTriedOnceBeforeTheFirstWrite) {
   EXPECT_EQ(RequestsOf(*store, "e"), 3) << "a day later";
 }
 
-TEST_F(ConditionalWritesTest, ThatTheProbeIsThereProvesNothing) {
+TEST_F(ConditionalWritesTest, AnExistingProbeProvesNothing) {
   EXPECT_OK(Create(*MakeProven(), "a"));
-  way_ = Way::kOverwrites;  // the repository was moved to another server
+  way_ = Way::kOverwrites;  // as if the repository was moved to another server
   const Status put = Create(*MakeProven("moved"), "b");
   ASSERT_FALSE(put);
   EXPECT_EQ(put.error().code, ErrorCode::kUnsupported);
@@ -138,7 +138,7 @@ TEST_F(ConditionalWritesTest, AStoreThatOverwritesIsRefused) {
   }
   EXPECT_EQ(Content(kSegment), "the original's");
 
-  way_ = Way::kHonours;  // mended: it goes on by itself
+  way_ = Way::kHonours;  // repaired: writing resumes by itself
   EXPECT_EQ(Create(*store, kSegment, "the twin's").error().code, ErrorCode::kAlreadyExists);
   EXPECT_OK(Create(*store, "other"));
 }
@@ -163,15 +163,15 @@ TEST_F(ConditionalWritesTest, AStoreThatRefusesEveryConditionAsIfTheObjectWereTh
   EXPECT_THAT(put.error().hint, HasSubstr("s3_conditional_writes"));
 }
 
-// As a store that was full leaves it.
-TEST_F(ConditionalWritesTest, AnEmptyProbeIsOne) {
+// A store that was full may leave an empty probe.
+TEST_F(ConditionalWritesTest, AnEmptyProbeCounts) {
   EXPECT_OK(PutSmall(*MakeOdd(), kConditionalWriteProbe, {}, PutMode::kCreate));
   EXPECT_OK(Create(*MakeProven(), "a"));
   way_ = Way::kOverwrites;
   EXPECT_EQ(Create(*MakeProven("moved"), "b").error().code, ErrorCode::kUnsupported);
 }
 
-TEST_F(ConditionalWritesTest, WhatElseIsWrongIsSaidAsItIs) {
+TEST_F(ConditionalWritesTest, OtherErrorsAreReturnedAsTheyAre) {
   way_ = Way::kRefusesAll;
   const auto store = MakeProven();
   EXPECT_EQ(Create(*store, "a").error().message, "server answered 501 NotImplemented");
@@ -182,7 +182,7 @@ TEST_F(ConditionalWritesTest, WhatElseIsWrongIsSaidAsItIs) {
   EXPECT_OK(Create(*store, "a"));
 }
 
-TEST_F(ConditionalWritesTest, ReadingDeletingAndReplacingNeedNoProof) {
+TEST_F(ConditionalWritesTest, ReadingDeletingAndReplacingNeedNoTrial) {
   EXPECT_OK(Create(*MakeOdd(), "a"));
   way_ = Way::kOverwrites;
   const auto store = MakeProven();
@@ -193,9 +193,9 @@ TEST_F(ConditionalWritesTest, ReadingDeletingAndReplacingNeedNoProof) {
   EXPECT_THAT(Content(std::string(kConditionalWriteProbe)), IsEmpty());
 }
 
-// The answer to a write is lost, and the next attempt finds the object: that is no store which
-// overwrites.
-TEST_F(ConditionalWritesTest, LostAnswersProveNothing) {
+// The response to a write is lost, and the next attempt finds the object. That does not prove that
+// the store overwrites.
+TEST_F(ConditionalWritesTest, LostResponsesProveNothing) {
   for (const int lost : {1, 2, 3}) {
     TemporaryDirectory directory;
     int puts = 0;
@@ -239,7 +239,7 @@ TEST_F(ConditionalWritesTest, ManyWritersTryOnce) {
   }
 }
 
-TEST_F(ConditionalWritesTest, LookingFindsWhatIsThere) {
+TEST_F(ConditionalWritesTest, LookingFindsAnExistingObject) {
   way_ = Way::kRefusesCondition;
   const auto store = MakeLookingStore(MakeOdd());
   EXPECT_EQ(RequestsOf(*store, kSegment), 2) << "a look and a write";
@@ -250,7 +250,7 @@ TEST_F(ConditionalWritesTest, LookingFindsWhatIsThere) {
   EXPECT_OK(PutSmall(*store, kSegment, AsBytes("y"), PutMode::kReplace));
 }
 
-TEST_F(ConditionalWritesTest, WhoCannotLookDoesNotWrite) {
+TEST_F(ConditionalWritesTest, WithoutALookNothingIsWritten) {
   EXPECT_OK(Create(*MakeOdd(), kSegment, "the original's"));
   auto faulty = std::make_unique<FaultStore>(MakeOdd());
   faulty->SetHook([](FaultStore::Operation operation, std::string_view) -> Status {

@@ -13,8 +13,8 @@
 
 namespace veza {
 
-// Passes everything on. Before each call the hook is asked, from the caller's thread: an error of
-// it is returned instead.
+// Forwards every call. Before each call it calls the hook in the caller's thread. If the hook
+// returns an error, the call returns that error.
 class FaultStore final : public Store {
  public:
   enum class Operation { kPut, kGet, kHead, kDelete, kList, kListDirectories, kNow };
@@ -27,7 +27,7 @@ class FaultStore final : public Store {
     hook_ = hook ? std::make_shared<const Hook>(std::move(hook)) : nullptr;
   }
 
-  // Of which the sink may still be called.
+  // Running Gets, whose sinks may still be called.
   int open_gets() const { return open_gets_; }
 
   const std::string& location() const override { return inner_->location(); }

@@ -92,7 +92,7 @@ TEST_F(LocalStoreTest, RootWritesWithTheRightsOfTheOwner) {
   EXPECT_EQ(access((secret + "/ours").c_str(), F_OK), 0) << "root's rights are back";
   EXPECT_TRUE(store_->Delete("wal/1"));
 
-  // The root of the store may be a link of that account as well.
+  // The root of the store may be a link that belongs to that account, too.
   const std::string cluster = Path("cluster");
   ASSERT_EQ(symlink(secret.c_str(), cluster.c_str()), 0);
   ASSERT_EQ(lchown(cluster.c_str(), kNobody, kNobody), 0);
@@ -100,14 +100,15 @@ TEST_F(LocalStoreTest, RootWritesWithTheRightsOfTheOwner) {
   EXPECT_FALSE(PutSmall(*linked, "x", AsBytes("x"), PutMode::kCreate));
   EXPECT_NE(access((secret + "/x").c_str(), F_OK), 0);
 
-  // A directory that was given away keeps root's group, but the account has no part in that.
+  // A directory that was given away keeps root's group, but the account is not a member of that
+  // group.
   ASSERT_EQ(chmod(secret.c_str(), 0770), 0);
   ASSERT_EQ(chown(Path("").c_str(), kNobody, 0), 0);
   EXPECT_FALSE(PutSmall(*linked, "x", AsBytes("x"), PutMode::kCreate));
   EXPECT_NE(access((secret + "/x").c_str(), F_OK), 0);
 }
 
-// Whatever umask, setgid bit and default ACL of the directory above would give to others.
+// Regardless of the umask, the setgid bit and the default ACL of the directory above.
 TEST_F(LocalStoreTest, NobodyElseMayReadWhatIsStored) {
   ASSERT_EQ(chmod(directory_.path().c_str(), 02777), 0);
   // Version 2; tag, permissions and id of each entry: owner, user 12345, group, mask, others.
@@ -135,7 +136,7 @@ TEST_F(LocalStoreTest, NobodyElseMayReadWhatIsStored) {
   for (const char* const name : {"", "dir", "dir/a"}) {
     struct stat info {};
     ASSERT_EQ(stat(Path(name).c_str(), &info), 0);
-    // With an ACL the bits of the group are its mask.
+    // With an ACL, the group's mode bits are the mask.
     EXPECT_EQ(info.st_mode & 0077U, 0U) << name;
   }
 }
@@ -177,7 +178,8 @@ TEST_F(LocalStoreTest, ForeignFilesAreNotObjects) {
   EXPECT_TRUE(Exists("dir/with space"));
 }
 
-// What somebody has put in the place of an object: it is named, and never followed or waited for.
+// Something else is in the place of an object. The error names it. It is never followed, and
+// reading it never blocks.
 TEST_F(LocalStoreTest, OnlyAFileIsAnObject) {
   ASSERT_OK(Create("dir/a"));
   WriteFile("elsewhere");
@@ -225,7 +227,7 @@ TEST_F(LocalStoreTest, OnlyAFileIsAnObject) {
   EXPECT_EQ(std::ifstream(Path("elsewhere")).get(), 'y');
 }
 
-TEST_F(LocalStoreTest, ADirectoryInPlaceOfAnObjectIsNamedByWhoeverWouldWriteIt) {
+TEST_F(LocalStoreTest, WritingNamesADirectoryInPlaceOfAnObject) {
   ASSERT_OK(Create("dir/a"));
   ASSERT_EQ(mkdir(Path("dir/b").c_str(), 0700), 0);
   EXPECT_ERROR(store_->Head("dir/b"), ErrorCode::kNotFound);
@@ -246,7 +248,8 @@ TEST_F(LocalStoreTest, ADirectoryInPlaceOfAnObjectIsNamedByWhoeverWouldWriteIt) 
   EXPECT_OK(store_->Delete("dir/a/x"));
 }
 
-// It could lead anywhere, or to what is not mounted, where everything seems to be missing.
+// A link could lead anywhere, or to a file system that is not mounted, where everything seems to be
+// missing.
 TEST_F(LocalStoreTest, ALinkInPlaceOfADirectoryIsRefused) {
   ASSERT_OK(Create("dir/a"));
   ASSERT_OK(Create("elsewhere/sub/a"));
@@ -308,9 +311,9 @@ class WrongClock final : public Clock {
   std::chrono::hours by_;
 };
 
-// Whether a lock or a lease is over is told by the time that the store gives to objects. By a
-// node's own clock a node that is ahead would take a lock from its living holder.
-TEST_F(LocalStoreTest, TimesAreTheFileSystemsWhateverTheNodesClocksSay) {
+// The end of a lock or lease is judged by the times that the store gives to objects. If the nodes'
+// clocks counted, a node whose clock is ahead would take a lock from its living holder.
+TEST_F(LocalStoreTest, TimesComeFromTheFileSystemAndNotFromTheNodes) {
   for (const int hours : {-30, 30}) {
     const WrongClock clock{std::chrono::hours(hours)};
     Environment environment;
@@ -323,7 +326,7 @@ TEST_F(LocalStoreTest, TimesAreTheFileSystemsWhateverTheNodesClocksSay) {
       EXPECT_LT(std::chrono::abs(modified - SystemClock().Now()), std::chrono::minutes(5));
       EXPECT_LT(std::chrono::abs(modified - reader->Now().value()), std::chrono::minutes(5));
     }
-    // Nor is a file of a living writer taken for one of the day before yesterday.
+    // The temporary file of a living writer does not count as old either.
     WriteFile("lock/.veza-tmp-young");
     ASSERT_OK(node->Delete("lock/1"));
     EXPECT_TRUE(Exists("lock/.veza-tmp-young"));
@@ -331,8 +334,8 @@ TEST_F(LocalStoreTest, TimesAreTheFileSystemsWhateverTheNodesClocksSay) {
   }
 }
 
-// A writer that crashed leaves a temporary file; a live one owns a young one.
-TEST_F(LocalStoreTest, TheLastObjectTakesStaleTemporaryFilesAlong) {
+// A crashed writer has left an old temporary file. A living writer owns a young one.
+TEST_F(LocalStoreTest, StaleTemporaryFilesAreRemovedWithTheLastObject) {
   ASSERT_TRUE(Create("dir/a"));
   ASSERT_TRUE(Create("dir/b"));
   WriteFile("dir/.veza-tmp-old");
@@ -372,7 +375,7 @@ TEST_F(LocalStoreTest, FragmentsAreListedAndRemoved) {
   EXPECT_OK(store_->RemoveFragment("x/y/.veza-tmp-2"));
   EXPECT_FALSE(Exists("x")) << "the directories that it was alone in";
   EXPECT_OK(store_->RemoveFragment(".veza-tmp-1"));
-  EXPECT_OK(store_->RemoveFragment(".veza-tmp-1"));  // gone already
+  EXPECT_OK(store_->RemoveFragment(".veza-tmp-1"));  // it is gone already
   for (const char* name : {"dir/a", "../.veza-tmp-1", "dir/.veza-tmp-3/a", ".veza-tmp-3/../x"}) {
     EXPECT_ERROR(store_->RemoveFragment(name), ErrorCode::kInvalidArgument);
   }
@@ -388,20 +391,21 @@ TEST_F(LocalStoreTest, FailedWritesLeaveNothingBehind) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(Path("dir")), {}), 1);
 }
 
-TEST_F(LocalStoreTest, AFifoInPlaceOfAnObjectIsNotWaitedFor) {
+TEST_F(LocalStoreTest, AFifoInPlaceOfAnObjectDoesNotBlock) {
   ASSERT_OK(Create("wal/b"));
   ASSERT_EQ(mkfifo(Path("wal/a").c_str(), 0600), 0);
   auto read = std::async(std::launch::async, [&] { return GetSmall(*store_, "wal/a", 100); });
   const bool is_waited_for = read.wait_for(std::chrono::seconds(20)) == std::future_status::timeout;
   EXPECT_FALSE(is_waited_for);
   if (is_waited_for) {
-    close(open(Path("wal/a").c_str(), O_WRONLY | O_CLOEXEC));  // ends the waiting
+    close(open(Path("wal/a").c_str(), O_WRONLY | O_CLOEXEC));  // ends the wait, if there is one
   }
   EXPECT_ERROR(read.get(), ErrorCode::kDataCorrupted);
   EXPECT_ERROR(store_->Head("wal/a"), ErrorCode::kDataCorrupted);
 }
 
-// Writers and deleters of the same directory: it vanishes under the writers all the time.
+// Some threads write to a directory, others delete from it. The directory vanishes all the time
+// while it is written to.
 TEST_F(LocalStoreTest, ADirectoryMayVanishUnderAWriter) {
   std::vector<std::thread> threads;
   std::atomic<int> failures = 0;
@@ -420,9 +424,9 @@ TEST_F(LocalStoreTest, ADirectoryMayVanishUnderAWriter) {
   EXPECT_FALSE(Exists("x"));
 }
 
-// A file system that is no longer mounted: what is written below the bare mount point is hidden
+// The file system is no longer mounted. Files written below the bare mount point would be hidden
 // when it is mounted again.
-TEST_F(LocalStoreTest, IsNotMadeAnewWhereItHasDisappeared) {
+TEST_F(LocalStoreTest, ADirectoryThatHasDisappearedIsNotMadeAgain) {
   ASSERT_TRUE(Create("wal/1"));
   const std::unique_ptr<Store> reader = MakeLocalStore(directory_.path() + "/root", {}).value();
   ASSERT_TRUE(GetSmall(*reader, "wal/1", 1U << 20));
@@ -456,13 +460,13 @@ TEST_F(LocalStoreTest, PermissionErrorsSayWhoseDirectoryItMustBe) {
   ASSERT_EQ(chmod(Path("dir").c_str(), 0700), 0);
 }
 
-// Another writer may have acknowledged it meanwhile.
+// Another writer may have acknowledged the object meanwhile.
 TEST_F(LocalStoreTest, AnObjectStaysWhenItsDirectoryCouldNotBeSynced) {
   if (geteuid() == 0) {
     GTEST_SKIP() << "root may do everything";
   }
   ASSERT_TRUE(Create("dir/a"));
-  ASSERT_EQ(chmod(Path("dir").c_str(), 0300), 0);  // to open it for fsync() takes the right to read
+  ASSERT_EQ(chmod(Path("dir").c_str(), 0300), 0);  // fsync() needs the right to read it
   const Status put = Create("dir/b");
   ASSERT_EQ(chmod(Path("dir").c_str(), 0700), 0);
   ASSERT_FALSE(put);
@@ -473,7 +477,8 @@ TEST_F(LocalStoreTest, AnObjectStaysWhenItsDirectoryCouldNotBeSynced) {
   EXPECT_EQ(again.error().code, ErrorCode::kAlreadyExists);
 }
 
-// A directory larger than what is held in memory is read several times, in the same order.
+// A directory with more names than are held in memory is read several times. The order stays the
+// same.
 TEST_F(LocalStoreTest, OrderDoesNotDependOnTheBatch) {
   for (int i = 0; i < 40; ++i) {
     ASSERT_TRUE(Create(fmt::format("d{}/{}", i % 7, i)));
@@ -495,9 +500,9 @@ TEST_F(LocalStoreTest, OrderDoesNotDependOnTheBatch) {
   }
 }
 
-// A restore by root leaves a lease, which the server must be able to read and to remove.
+// A restore by root leaves a lease. The server must be able to read and remove it.
 TEST_F(LocalStoreTest, WhatRootWritesBelongsToTheOwnerOfTheRepository) {
-  constexpr uid_t kServer = 65534;  // nobody, whose group has the same number
+  constexpr uid_t kServer = 65534;  // user nobody, whose group has the same number
   if (geteuid() != 0) {
     GTEST_SKIP() << "root is needed";
   }

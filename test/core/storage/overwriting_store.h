@@ -1,4 +1,4 @@
-// A store without conditional writes: of two objects of one name it keeps the last.
+// A store without conditional writes: the last of two writes to a name wins.
 #pragma once
 
 #include "core/storage/forwarding_store.h"

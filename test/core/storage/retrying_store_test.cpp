@@ -20,12 +20,12 @@ Error Trouble() {
 
 struct Fault {
   Error error = Trouble();
-  bool after = false;    // the call is carried out, then the answer is lost
+  bool after = false;    // the call is carried out, then its response is lost
   std::size_t take = 0;  // Get: bytes delivered before the error; List: objects visited
   bool deliver = false;  // whether `take` counts
 };
 
-// A store whose next calls fail as ordered.
+// A store whose next calls fail as listed in `faults`.
 class FaultyStore final : public Store {
  public:
   FaultyStore(std::unique_ptr<Store> inner, std::deque<Fault>& faults, int& calls)
@@ -98,7 +98,7 @@ class FaultyStore final : public Store {
   int& calls_;
 };
 
-// Sleeping takes no time, but moves the clock.
+// Sleep() takes no real time, but moves the clock.
 class TestClock final : public Clock {
  public:
   TimePoint Now() const override { return SystemClock().Now(); }
@@ -207,7 +207,7 @@ TEST_F(RetryingStoreTest, PausesGrowWithFullJitterUpToALimit) {
   milliseconds limit = policy.first_pause;
   for (const milliseconds pause : longest) {
     EXPECT_LT(pause, limit);
-    EXPECT_GT(pause, limit / 2);  // 1 - 2^-60 sure
+    EXPECT_GT(pause, limit / 2);  // fails with probability 2^-60
     limit = std::min(2 * limit, policy.longest_pause);
   }
 }
@@ -219,7 +219,7 @@ TEST_F(RetryingStoreTest, PausesAsLongAsTheServerAsks) {
   EXPECT_TRUE(store_->Now());
   EXPECT_THAT(clock_.pauses(), ElementsAre(milliseconds(7'000)));
 
-  // Longer than the budget: there is no point in waiting.
+  // The pause is longer than the budget, so the store does not wait.
   slow_down.error.retry_after = milliseconds(61'000);
   Order(1, slow_down);
   EXPECT_EQ(store_->Now().error().retry_after, milliseconds(61'000));
@@ -260,7 +260,7 @@ TEST_F(RetryingStoreTest, StartsNothingAfterItsBudget) {
   EXPECT_GT(calls_, 4);
 }
 
-// Whoever has more to lose may wait for longer, from one moment to the next.
+// A caller that has more to lose may wait longer. The patience may change at any time.
 TEST_F(RetryingStoreTest, PatienceMayChange) {
   std::atomic<milliseconds> patience{milliseconds(2'000)};
   RetryPolicy policy;
@@ -285,13 +285,13 @@ TEST_F(RetryingStoreTest, StopsWhenCancelled) {
   EXPECT_EQ(calls_, 1);
 }
 
-// The object is there, but nobody told us.
-TEST_F(RetryingStoreTest, RecognizesItsOwnWriteWhoseAnswerWasLost) {
+// The object was written, but the response was lost.
+TEST_F(RetryingStoreTest, RecognizesItsOwnWriteAfterALostResponse) {
   Order(1, {.after = true});
   EXPECT_TRUE(Create("a", "content"));
   EXPECT_EQ(Read("a"), "content");
 
-  // Read back with trouble of its own, and in more than one piece.
+  // Reading it back also fails once, and takes more than one piece.
   const Bytes large = Pattern(3'000'000);
   Order(1, {.after = true});
   faults_.push_back({.error = Error{ErrorCode::kAlreadyExists, "b exists"}});
@@ -315,14 +315,14 @@ TEST_F(RetryingStoreTest, DoesNotTakeAnothersObjectForItsOwn) {
             ErrorCode::kAlreadyExists);
 }
 
-TEST_F(RetryingStoreTest, TheSameBytesByAnotherAreNoSuccessWithoutALostAnswer) {
+TEST_F(RetryingStoreTest, TheSameBytesAreNoSuccessWithoutALostResponse) {
   ASSERT_TRUE(Create("a", "content"));
   calls_ = 0;
   EXPECT_EQ(Create("a", "content").error().code, ErrorCode::kAlreadyExists);
   EXPECT_EQ(calls_, 1);
 }
 
-TEST_F(RetryingStoreTest, GetResumesBehindWhatWasDelivered) {
+TEST_F(RetryingStoreTest, GetResumesAfterTheDeliveredBytes) {
   ASSERT_TRUE(Create("a", "0123456789"));
   const auto lost_after = [](std::size_t bytes) { return Fault{.take = bytes, .deliver = true}; };
   faults_ = {lost_after(3), Fault{}, lost_after(4)};
@@ -334,13 +334,13 @@ TEST_F(RetryingStoreTest, GetResumesBehindWhatWasDelivered) {
   EXPECT_TRUE(faults_.empty());
 }
 
-TEST_F(RetryingStoreTest, GetMayLoseTheConnectionBehindTheLastByte) {
+TEST_F(RetryingStoreTest, GetMayLoseTheConnectionAfterTheLastByte) {
   ASSERT_TRUE(Create("a", "0123456789"));
   for (const ByteRange range : {ByteRange{}, ByteRange{5}, ByteRange{5, 100}, ByteRange{5, 5}}) {
     faults_ = {{.take = 10 - range.offset, .deliver = true}};
     EXPECT_EQ(Read("a", range), std::string("0123456789").substr(range.offset));
   }
-  // Not the end: the object became shorter, which ours never do.
+  // The object became shorter. Our objects never do, so this is an error.
   faults_ = {{.take = 8, .deliver = true}};
   bool shortened = false;
   clock_.WhenAsleep([&] {
@@ -375,8 +375,8 @@ TEST_F(RetryingStoreTest, ListResumesAfterTheLastName) {
   EXPECT_EQ(observed_.size(), 2U);
 }
 
-// The time is the sink's, and each attempt has brought something.
-TEST_F(RetryingStoreTest, WhoTakesWhatWasDeliveredMayBeSlow) {
+// The sink uses the time, and each attempt delivers something.
+TEST_F(RetryingStoreTest, ASlowSinkDoesNotUseUpTheBudget) {
   RetryPolicy policy;
   policy.max_attempts = 2;
   Make(policy);
@@ -403,7 +403,7 @@ TEST_F(RetryingStoreTest, WhoTakesWhatWasDeliveredMayBeSlow) {
   }));
   EXPECT_THAT(names, ElementsAre("d/a", "d/b", "d/c"));
 
-  // One that brings nothing any more is given up, as ever.
+  // A call that no longer delivers anything is given up, as usual.
   faults_ = {{.take = 3, .deliver = true}, Fault{}, Fault{}, Fault{}};
   EXPECT_FALSE(store_->Get("d/a", {}, [](ByteView) { return Ok(); }));
   EXPECT_EQ(faults_.size(), 2U);
@@ -416,8 +416,8 @@ TEST_F(RetryingStoreTest, TheVisitorsErrorsAreNotTriedAgain) {
   EXPECT_EQ(calls_, 1);
 }
 
-// The contract of stores holds on a bad line too. Uploads are left alone: one whose answer is lost
-// may rightly succeed on a name that holds the same bytes.
+// The contract of stores also holds on a bad line. Uploads get no faults: after a lost response, a
+// Put may rightly succeed when the name holds the same bytes.
 class BadLine final : public ForwardingStore {
  public:
   using ForwardingStore::ForwardingStore;

@@ -18,7 +18,7 @@
 
 namespace veza {
 
-// Bytes that do not repeat soon, so that a lost or repeated piece is noticed.
+// Makes bytes that do not repeat for long, so that a lost or repeated piece is noticed.
 inline Bytes Pattern(std::size_t size, std::uint32_t seed = 1) {
   Bytes bytes(size);
   std::uint32_t state = seed;
@@ -29,7 +29,7 @@ inline Bytes Pattern(std::size_t size, std::uint32_t seed = 1) {
   return bytes;
 }
 
-// Announces one size and holds another, or fails in the middle.
+// A body that has another size than it announces, or that fails in the middle.
 class BrokenBody final : public Body {
  public:
   BrokenBody(std::uint64_t announced, std::uint64_t held, bool fail = false)
@@ -90,7 +90,7 @@ class StoreConformance : public testing::Test {
     return names;
   }
 
-  // The codes of all operations that take a name, called with this one.
+  // Calls all operations that take a name with this name. Returns their error codes.
   std::vector<ErrorCode> CodesFor(std::string_view name) {
     std::vector<ErrorCode> codes;
     const auto add = [&](const auto& result) {
@@ -152,7 +152,7 @@ TYPED_TEST_P(StoreConformance, OneOfManyCreatorsWins) {
           ++winners;
           winner = i;
         } else if (put.error().retryable) {
-          continue;  // what RetryingStore would do
+          continue;  // RetryingStore would do the same
         } else if (put.error().code == ErrorCode::kAlreadyExists) {
           ++losers;
         }
@@ -217,7 +217,7 @@ TYPED_TEST_P(StoreConformance, DeliversRanges) {
   EXPECT_EQ(this->Read("a", {11, 1}), "error: invalid_argument");
   EXPECT_EQ(this->Read("a", {3, 0}), "error: invalid_argument");
   EXPECT_EQ(this->Read("b", {2, 3}), "error: not_found");
-  // As large as numbers get.
+  // The largest possible length.
   EXPECT_EQ(this->Read("a", {5, std::numeric_limits<std::uint64_t>::max()}), "56789");
 
   ASSERT_TRUE(this->Create("empty", ""));
@@ -235,7 +235,7 @@ TYPED_TEST_P(StoreConformance, AnErrorOfTheSinkEndsTheDownload) {
   EXPECT_EQ(got.error().code, ErrorCode::kNoSpace);
   EXPECT_EQ(got.error().message, "disk is full");
   EXPECT_LT(taken, 5'000'000U);
-  // The store is fit for use.
+  // The store still works.
   EXPECT_TRUE(GetSmall(*this->store_, "a", 16U << 20).value() == Pattern(5'000'000));
 }
 
@@ -246,7 +246,7 @@ TYPED_TEST_P(StoreConformance, GetSmallHasALimit) {
 }
 
 TYPED_TEST_P(StoreConformance, ListsInByteOrder) {
-  // '-' and '.' come before '/', digits after it.
+  // '-' and '.' sort before '/', digits after it.
   const std::vector<std::string> valid = {"B",       "a-b",  "a.b",   "a/b",     "a/b-c",
                                           "a/b.c/d", "a/b0", "a/c/-", "a/c/0/1", "a/c/_",
                                           "a0",      "a_",   "aa",    "c"};
@@ -267,7 +267,7 @@ TYPED_TEST_P(StoreConformance, ListsInByteOrder) {
     const auto begin = std::upper_bound(valid.begin(), valid.end(), after);
     EXPECT_EQ(this->Names("", after), std::vector<std::string>(begin, valid.end())) << after;
   }
-  // Names that nobody has are good marks too.
+  // start_after need not be the name of an object.
   EXPECT_THAT(this->Names("", "a/c0"), ElementsAre("a0", "a_", "aa", "c"));
   EXPECT_THAT(this->Names("a/", "a/c/"), ElementsAre("a/c/-", "a/c/0/1", "a/c/_"));
   EXPECT_THAT(this->Names("a/", "a/c"), ElementsAre("a/c/-", "a/c/0/1", "a/c/_"));
@@ -328,7 +328,7 @@ TYPED_TEST_P(StoreConformance, ListsMoreThanAPage) {
     ASSERT_EQ(names[static_cast<std::size_t>(number)], fmt::format("many/{:04}", number));
   }
   EXPECT_EQ(this->Names("many/", "many/0009").size(), names.size() - 10);
-  // What is listed may be deleted while the listing goes on.
+  // Objects may be deleted while they are listed.
   ASSERT_TRUE(this->store_->List(
       "many/", "", [&](const ObjectInfo& info) { return this->store_->Delete(info.name); }));
   EXPECT_THAT(this->Names(), testing::IsEmpty());
@@ -346,7 +346,7 @@ TYPED_TEST_P(StoreConformance, ListsDirectories) {
   EXPECT_THAT(this->store_->ListDirectories("no/such/").value(), ElementsAre());
   EXPECT_EQ(this->store_->ListDirectories("b").error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(this->store_->ListDirectories("../").error().code, ErrorCode::kInvalidArgument);
-  // The last object takes its directories along.
+  // Directories are removed with their last object.
   ASSERT_TRUE(this->store_->Delete("b/x-y/deep/er/1"));
   EXPECT_THAT(this->store_->ListDirectories("b/").value(), ElementsAre("x", "x0", "y"));
 }

@@ -17,7 +17,7 @@ using testing::SizeIs;
 using Kind = DataFileFinding::Kind;
 
 constexpr std::uint32_t kBlockSize = 1024;
-constexpr std::uint32_t kSegmentBlocks = 8000;                      // of a file
+constexpr std::uint32_t kSegmentBlocks = 8000;                      // blocks in one file
 constexpr std::uint32_t kBlocksPerMapPage = (kBlockSize - 24) * 4;  // 4000
 constexpr std::uint16_t kAllVisible = 0x0004;
 
@@ -44,11 +44,11 @@ class DataFilesTest : public testing::Test {
     return pages;
   }
   static std::string MapPage() { return std::string(kBlockSize, '\0'); }
-  // `bits`: 1 all-visible, 2 all-frozen.
+  // `bits`: 1 is all-visible, 2 is all-frozen.
   static void Set(std::string& map, std::uint32_t block_in_page, std::uint8_t bits) {
     map[24 + block_in_page / 4] |= static_cast<char>(bits << (block_in_page % 4 * 2));
   }
-  // As the server would, for blocks from `first`.
+  // Sets the checksums as the server would, for blocks from `first` on.
   static std::string WithChecksums(std::string pages, std::uint32_t first = 0) {
     for (std::size_t at = 0; at < pages.size(); at += kBlockSize) {
       std::uint8_t* const page = Raw(pages) + at;
@@ -76,10 +76,10 @@ TEST_F(DataFilesTest, MapAndPagesThatAgree) {
   std::string map = MapPage();
   Set(map, 0, 3);
   Set(map, 5, 1);
-  Set(map, 6, 2);  // all-frozen alone says nothing of this kind
+  Set(map, 6, 2);  // all-frozen alone is not checked
   tree_.Write("base/5/100", Page(kAllVisible) + Pages(4, 0) + Page(kAllVisible) + Page(0));
   tree_.Write("base/5/100_vm", map);
-  // A flag without the bit is allowed.
+  // The flag without the bit is allowed.
   tree_.Write("base/5/101", Page(kAllVisible));
   tree_.Write("base/5/101_vm", MapPage());
   tree_.Write("base/5/102", Pages(3, 0));
@@ -106,7 +106,7 @@ TEST_F(DataFilesTest, PageThatIsNotMarked) {
             "does not");
 }
 
-TEST_F(DataFilesTest, NewPageThatIsCalledAllVisible) {
+TEST_F(DataFilesTest, NewPageThatIsMarkedAllVisible) {
   std::string map = MapPage();
   Set(map, 1, 1);
   tree_.Write("global/1260", Page(kAllVisible) + std::string(kBlockSize, '\0'));
@@ -121,9 +121,9 @@ TEST_F(DataFilesTest, BlocksBeyondTheRelation) {
   Set(map, 1, 1);
   std::string second = MapPage();
   Set(second, 3, 3);
-  tree_.Write("base/5/100", Page(kAllVisible) + std::string(100, 'x'));  // a part of a page
+  tree_.Write("base/5/100", Page(kAllVisible) + std::string(100, 'x'));  // an incomplete page
   tree_.Write("base/5/100_vm", map + second);
-  tree_.Write("base/5/101_vm", map);  // there is no such relation
+  tree_.Write("base/5/101_vm", map);  // the relation does not exist
   const DataFilesReport report = Check();
   EXPECT_THAT(
       report.findings,
@@ -135,7 +135,7 @@ TEST_F(DataFilesTest, BlocksBeyondTheRelation) {
   EXPECT_THAT(DescribeFinding(report.findings[0]), HasSubstr("beyond the end"));
 }
 
-// A map page speaks of 4000 blocks, a file holds 8000.
+// A map page covers 4000 blocks. A file has 8000 blocks.
 TEST_F(DataFilesTest, SeveralFilesAndMapPages) {
   std::string maps[3] = {MapPage(), MapPage(), MapPage()};
   Set(maps[1], kBlocksPerMapPage - 1, 1);  // the last block of the first file
@@ -150,7 +150,7 @@ TEST_F(DataFilesTest, SeveralFilesAndMapPages) {
 }
 
 TEST_F(DataFilesTest, MapInSeveralFiles) {
-  options_.segment_blocks = 2;  // so a file of the map speaks of 8000 blocks
+  options_.segment_blocks = 2;  // so a file of the map covers 8000 blocks
   std::string map = MapPage();
   Set(map, 7, 1);
   tree_.Write("base/5/100_vm", MapPage() + MapPage());
@@ -163,7 +163,7 @@ TEST_F(DataFilesTest, MapInSeveralFiles) {
 }
 
 TEST_F(DataFilesTest, MapOfTheSecondFileIsReadFromItsPlace) {
-  options_.segment_blocks = kBlocksPerMapPage;  // a file each map page, two map pages a relation
+  options_.segment_blocks = kBlocksPerMapPage;  // each map page covers one file
   std::string map = MapPage();
   Set(map, 2, 1);
   tree_.Write("base/5/100", Pages(kBlocksPerMapPage, 0));
@@ -179,7 +179,8 @@ TEST_F(DataFilesTest, ChecksumsOfEveryFork) {
   options_.has_checksums = true;
   options_.segment_blocks = 3;
   tree_.Write("base/5/100", WithChecksums(Pages(3, 0)));
-  tree_.Write("base/5/100.1", WithChecksums(Pages(2, 0), 3));  // blocks go on from file to file
+  tree_.Write("base/5/100.1",
+              WithChecksums(Pages(2, 0), 3));  // block numbers continue across files
   tree_.Write("base/5/100_fsm", WithChecksums(Pages(1, 0)));
   tree_.Write("base/5/101_init", WithChecksums(Pages(1, 0)) + std::string(kBlockSize, '\0'));
   DataFilesReport report = Check();
@@ -202,7 +203,7 @@ TEST_F(DataFilesTest, ChecksumsOfEveryFork) {
   EXPECT_THAT(Check().findings, IsEmpty());
 }
 
-// pg_checksums stops at them, and reports no page that it would have come to.
+// pg_checksums stops at such a file, and does not report pages after it.
 TEST_F(DataFilesTest, FilesOfSomebodyElse) {
   options_.has_checksums = true;
   tree_.Write("base/5/1259.bak", "not a page");

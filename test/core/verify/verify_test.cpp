@@ -1,4 +1,4 @@
-// Repositories that are whole, and what a verification says of those that are not.
+// Verifies repositories that are complete, and repositories that are damaged.
 #include "core/verify/verify.h"
 
 #include <gmock/gmock.h>
@@ -23,7 +23,7 @@ using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-// A full, a diff with a pack of its own that refers to it, and a little WAL.
+// A full, a diff that refers to it and has a pack of its own, and some WAL.
 class VerifyTest : public testing::TestWithParam<Cipher> {
  protected:
   VerifyTest() {
@@ -59,7 +59,7 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
     return report;
   }
 
-  // "object | backup" of each problem; each message names the object.
+  // Returns "object | backup" for each problem. Checks that each message names the object.
   std::vector<std::string> Problems(bool full, std::vector<std::string> labels = {}) {
     const auto report = Verify(full, std::move(labels));
     EXPECT_OK(report);
@@ -80,7 +80,7 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
     return problems;
   }
 
-  // A backup of which there is nothing but this.
+  // Writes the summary of a backup that has no other objects.
   void WriteSummary(const BackupSummary& backup) const {
     WriteText(PathOf(BackupDocumentName(backup.label)),
               SerializeSummary(backup, fixture_.repository->seal_policy()).value());
@@ -113,14 +113,13 @@ class VerifyTest : public testing::TestWithParam<Cipher> {
   BackupSummary diff_;
   int retention_full_ = 0;
   int retention_archive_ = 0;
-  std::uint64_t bytes_expected_ = 0;  // of the last one
+  std::uint64_t bytes_expected_ = 0;  // of the last verification
 };
 
 INSTANTIATE_TEST_SUITE_P(Ciphers, VerifyTest, testing::Values(Cipher::kNone, Cipher::kAes256Gcm),
                          CipherTestName);
 
-// As version 0.1 left them out when they were behind a link.
-TEST_P(VerifyTest, ARepositoryThatIsAwayIsNeitherGoodNorDamaged) {
+TEST_P(VerifyTest, AnAbsentRepositoryIsNeitherGoodNorDamaged) {
   const std::string root = fixture_.repository.PathOf("");
   const std::string away = fixture_.repository.Scratch("away");
   std::filesystem::rename(root, away);
@@ -131,13 +130,14 @@ TEST_P(VerifyTest, ARepositoryThatIsAwayIsNeitherGoodNorDamaged) {
   };
   is_away({});
   is_away({full_.label});
-  std::filesystem::create_directory(root);  // the mount point is still there
+  std::filesystem::create_directory(root);  // the mount point still exists
   is_away({});
   std::filesystem::remove(root);
   std::filesystem::rename(away, root);
   EXPECT_TRUE(Verify(true)->passed());
 }
 
+// Version 0.1 left out databases that were behind a link.
 TEST_P(VerifyTest, ADatabaseWithoutFilesIsNamed) {
   fixture_.databases.push_back({16384, "app", 740, 0});
   const BackupSummary diff = Unwrap(fixture_.Diff(full_));
@@ -171,7 +171,7 @@ TEST_P(VerifyTest, AWholeRepositoryPasses) {
   }
 }
 
-// Its bytes are what was stored. A check that says so and no more would be wrong.
+// The bytes are as they were stored, but the backup may still be wrong. A verification must say so.
 TEST_P(VerifyTest, AnOldDiffOfAClusterWithoutChecksumsIsNamed) {
   diff_.data_checksum_version = 0;
   WriteSummary(diff_);
@@ -222,7 +222,7 @@ TEST_P(VerifyTest, AMissingPackIsNamedWithAllThatNeedIt) {
   }
 }
 
-TEST_P(VerifyTest, AMissingPackOfADiffIsItsOwn) {
+TEST_P(VerifyTest, AMissingPackOfADiffIsAProblemOfTheDiff) {
   const std::string object = PackName(diff_.label, 1);
   std::filesystem::remove(PathOf(object));
   EXPECT_THAT(Problems(false), ElementsAre(OfDiff(object)));
@@ -239,7 +239,7 @@ TEST_P(VerifyTest, ATruncatedPackIsNamed) {
   }
 }
 
-TEST_P(VerifyTest, AFlippedByteIsFoundByOpeningAlone) {
+TEST_P(VerifyTest, AFlippedByteIsFoundOnlyByOpening) {
   const std::string object = PackName(full_.label, 1);
   const std::size_t size = std::filesystem::file_size(PathOf(object));
   for (const std::size_t offset : {std::size_t{0}, std::size_t{40}, size / 2, size - 1}) {
@@ -267,8 +267,8 @@ TEST_P(VerifyTest, AManifestThatIsMissingOrDamagedIsNamed) {
   EXPECT_THAT(Problems(true, {full_.label}), IsEmpty());
 }
 
-// Nobody knows any more what is in the packs of the full.
-TEST_P(VerifyTest, WithoutTheManifestOfItsFullADiffIsNotGood) {
+// Without the manifest, the contents of the full's packs are unknown.
+TEST_P(VerifyTest, ADiffIsNotGoodWithoutTheManifestOfItsFull) {
   const std::string object = ManifestName(full_.label);
   std::filesystem::remove(PathOf(object));
   EXPECT_THAT(Problems(true), ElementsAre(OfFull(object), OfDiff(object)));
@@ -286,7 +286,7 @@ TEST_P(VerifyTest, ADamagedSummaryIsNamed) {
   EXPECT_THAT(Problems(true), ElementsAre(OfDiff(BackupDocumentName(diff_.label))));
 }
 
-TEST_P(VerifyTest, ADiffRefersToTheVeryFullThatIsThere) {
+TEST_P(VerifyTest, ADiffMustReferToTheFullThatExists) {
   BackupSummary other = diff_;
   other.full_manifest_sha256 = Sha256Of(AsBytes("another"));
   WriteText(PathOf(BackupDocumentName(diff_.label)),
@@ -326,8 +326,8 @@ TEST_P(VerifyTest, AHoleInTheWalAfterTheNewestBackupIsNamed) {
   EXPECT_THAT(Problems(true, {diff_.label}), IsEmpty());
 }
 
-TEST_P(VerifyTest, AHoleBetweenBackupsIsNamedUnlessItIsKnown) {
-  // The diff came later, and there was a full before.
+TEST_P(VerifyTest, AHoleBetweenBackupsIsNamedUnlessItIsRecorded) {
+  // The diff is moved to a later position, and an older full is added.
   diff_.start_lsn = Lsn{8 * kTestSegmentSize + 0x28};
   diff_.stop_lsn = Lsn{9 * kTestSegmentSize};
   diff_.stop_time += std::chrono::hours(1);
@@ -364,15 +364,15 @@ TEST_P(VerifyTest, AHoleBetweenBackupsIsNamedUnlessItIsKnown) {
   std::filesystem::remove(PathOf(forged));
   ASSERT_OK(RecordGap(*fixture_.repository, kTestSystem, {name(6), name(7)}));
   EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | "));
-  // Behind the newest backup nothing has healed it.
+  // After the newest backup, no backup has followed the gap.
   fixture_.repository.PushSegment(1, 10);
   ASSERT_OK(RecordGap(*fixture_.repository, kTestSystem, {name(9), name(9)}));
   EXPECT_THAT(of_wal(), ElementsAre(Wal(1, 2) + " | ", Wal(1, 9) + " | "));
 }
 
-// info shows the rest all the same.
+// vezactl info still shows the rest.
 TEST_P(VerifyTest, TooManyRecordsOfGapsAreAProblemOfTheArchive) {
-  if (GetParam() == Cipher::kNone) {  // slow, and no question of the cipher
+  if (GetParam() == Cipher::kNone) {  // slow, and independent of the cipher
     return;
   }
   WriteSummary(FullAt(1, "20261101-020000F", -std::chrono::hours(1)));
@@ -388,8 +388,8 @@ TEST_P(VerifyTest, TooManyRecordsOfGapsAreAProblemOfTheArchive) {
   EXPECT_THAT(problems, Contains(Wal(1, 2) + " | "));
 }
 
-// Fulls that stay for another reason do not keep WAL.
-TEST_P(VerifyTest, WhatRetentionRemovesIsNotMissing) {
+// Fulls that are kept for another reason do not keep WAL.
+TEST_P(VerifyTest, WalThatRetentionRemovedIsNotMissing) {
   WriteSummary(FullAt(1, "20261101-020000F", -std::chrono::hours(1)));
   WriteSummary(FullAt(6, "20261123-020000F", std::chrono::hours(1)));
   for (const SegmentNumber number : {1, 5, 6}) {
@@ -401,8 +401,8 @@ TEST_P(VerifyTest, WhatRetentionRemovesIsNotMissing) {
   EXPECT_THAT(ProblemsOfWal(), IsEmpty());
 }
 
-// A full is made, and what it pushes out goes.
-TEST_P(VerifyTest, WhatRetentionRemovesMeanwhileIsNotMissing) {
+// A full is taken meanwhile, and retention removes an older backup.
+TEST_P(VerifyTest, WalThatRetentionRemovesMeanwhileIsNotMissing) {
   const BackupSummary first = FullAt(1, "20261101-020000F", -std::chrono::hours(1));
   WriteSummary(first);
   for (const SegmentNumber number : {1, 2, 5, 6}) {
@@ -436,7 +436,8 @@ TEST_P(VerifyTest, WhatRetentionRemovesMeanwhileIsNotMissing) {
   }
 }
 
-// An archiver sends several segments at once: a later one may arrive before an earlier one.
+// An archiver stores several segments at the same time. A later one may arrive before an earlier
+// one.
 TEST_P(VerifyTest, ASegmentOnItsWayIsNotMissing) {
   fixture_.repository.PushSegment(1, 6);
   fixture_.repository.clock().on_sleep = [&] {
@@ -453,7 +454,7 @@ TEST_P(VerifyTest, TheWindowGoesOnAlongTheNewestTimeline) {
       history, AsBytes(fmt::format("1\t{}\tno recovery target specified\n",
                                    FormatLsn(Lsn{6 * kTestSegmentSize + 0x500})))));
   EXPECT_THAT(Problems(true), IsEmpty());
-  // What the old timeline did afterwards is on no way, and neither is a hole in it.
+  // Later WAL of the old timeline is not needed, so a hole in it is not a problem.
   fixture_.repository.PushSegment(1, 6);
   fixture_.repository.PushSegment(1, 8);
   fixture_.repository.PushSegment(2, 6);
@@ -468,7 +469,7 @@ TEST_P(VerifyTest, TheWindowGoesOnAlongTheNewestTimeline) {
   EXPECT_THAT(Problems(false), ElementsAre(WalObjectName(kTestSystem, history).value() + " | "));
 }
 
-TEST_P(VerifyTest, OrphansAreListedAndNoProblem) {
+TEST_P(VerifyTest, OrphansAreListedAndAreNotProblems) {
   const std::vector<std::string> orphans = {
       PackName(full_.label, 99),
       BackupDirectory(diff_.label) + "notes",
@@ -503,7 +504,7 @@ TEST_P(VerifyTest, ALabelThatIsNotThereIsRefused) {
   EXPECT_ERROR(Verify(false, {"newest"}), ErrorCode::kInvalidArgument);
 }
 
-TEST_P(VerifyTest, AStoreThatDoesNotAnswerIsNoDamage) {
+TEST_P(VerifyTest, AStoreThatDoesNotAnswerIsNotDamage) {
   for (const ErrorCode code : {ErrorCode::kUnavailable, ErrorCode::kPermissionDenied}) {
     fixture_.repository.store().SetHook(
         [code](FaultStore::Operation operation, std::string_view name) -> Status {
@@ -527,7 +528,7 @@ TEST_P(VerifyTest, ItCanBeCancelled) {
   EXPECT_ERROR(Verify(true), ErrorCode::kCancelled);
 }
 
-// Retention deletes backup.json first, then the rest.
+// Retention deletes backup.json first, and then the rest.
 TEST_P(VerifyTest, ABackupThatIsDeletedMeanwhileIsForgotten) {
   fixture_.repository.store().SetHook(
       [&](FaultStore::Operation operation, std::string_view name) -> Status {
@@ -553,13 +554,13 @@ TEST_P(VerifyTest, TheRateIsKept) {
   const double seconds =
       std::chrono::duration<double>(fixture_.repository.clock().Steady() - begin).count();
   const double expected = static_cast<double>(progress.bytes_read) / 100'000;
-  // What is read last, a segment, is paid for by nobody.
+  // Nothing waits after the segment that is read last.
   EXPECT_GT(seconds, 0.9 * expected);
   EXPECT_LT(seconds, 1.1 * expected);
 }
 
-// Which backup is the newest the position in WAL tells, not the clocks of the servers.
-TEST_P(VerifyTest, AFullBackupHealsMinimalWalWhateverItsClockSays) {
+// The newest backup is the one with the highest position in WAL, regardless of the servers' clocks.
+TEST_P(VerifyTest, AFullBackupFollowsMinimalWalRegardlessOfItsClock) {
   BackupSummary later = FullAt(8, "20261124-020000F", std::chrono::hours(-24 * 30));
   WriteSummary(later);
   ASSERT_OK(RecordMinimal(*fixture_.repository, kTestSystem, SegmentName(1, 6, kTestSegmentSize),
@@ -573,7 +574,7 @@ TEST_P(VerifyTest, AFullBackupHealsMinimalWalWhateverItsClockSays) {
 // --- Manifests that do not fit what they refer to
 // -------------------------------------------------
 
-// Made by somebody who has the key: the diff's manifest with one record changed.
+// Changes one record of the diff's manifest, as somebody who has the key could.
 class ForgedManifestTest : public VerifyTest {
  protected:
   template <typename Change>
@@ -616,8 +617,9 @@ TEST_P(ForgedManifestTest, AnExtentThatTheFullDoesNotHave) {
   EXPECT_THAT(Problems(false), ElementsAre(OfDiff(ManifestName(diff_.label))));
 }
 
-// Whatever is not a backup's: a verification finds it, and a restore calls it damage.
-TEST_P(ForgedManifestTest, WhatARestoreRefusesIsFound) {
+// Records that no backup may contain. A restore calls them damage, and a verification must find
+// them, too.
+TEST_P(ForgedManifestTest, RecordsThatARestoreRefusesAreFound) {
   std::vector<ManifestRecord> good;
   ASSERT_OK(ReadManifest(*fixture_.repository, diff_, [&](ManifestRecord&& record) {
     good.push_back(std::move(record));
