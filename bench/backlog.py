@@ -2,12 +2,12 @@
 """Watches a server's backlog: the segments of pg_wal that are to be archived.
 
   backlog.py again DATA_DIRECTORY LIST      offers the segments that LIST names to the archiver again
-  backlog.py drain DATA_DIRECTORY LIST      reloads the server, and waits until those are archived
+  backlog.py drain DATA_DIRECTORY LIST      reloads the server, and waits until these segments are archived
   backlog.py during DATA_DIRECTORY -- COMMAND...
-                                            runs a command, and then waits until nothing is left; prints
-                                            the largest backlog on the way and the seconds after as JSON
+                                            runs a command, and then waits until nothing is left. Prints
+                                            the largest backlog and the seconds after the command as JSON
 
-A segment counts as archived when PostgreSQL says so, that is, when its .ready has become .done.
+A segment counts as archived when PostgreSQL has renamed its .ready file to .done.
 """
 
 import json
@@ -28,7 +28,7 @@ def waiting(directory):
 
 
 def wait_until_archived(directory, segments=None):
-    """All segments, or those in the set; the archiver may sleep for a minute after failures."""
+    """Waits for all segments, or for those in the set. The archiver may sleep for a minute after failures."""
     deadline = time.monotonic() + DEADLINE
     while (left := waiting(directory)) and (segments is None or left & segments):
         if time.monotonic() > deadline:
@@ -46,7 +46,7 @@ def again(directory, segments):
         try:
             os.rename(f"{directory}/{name}.done", f"{directory}/{name}.ready")
         except FileNotFoundError:
-            # veza_backup offers what its repository lacks by itself.
+            # veza_backup offers segments that its repository lacks to the archiver by itself.
             if not os.path.exists(f"{directory}/{name}.ready"):
                 raise
 

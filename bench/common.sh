@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# What the benchmarks share; sourced by run.sh, wal.sh and restore.sh.
+# What the benchmarks share. run.sh, wal.sh and restore.sh source it.
 #
-# The cluster is in $work/data, listens on a socket in $work, and includes $work/active.conf, which says
-# who archives; both tools have a file of settings for each store and level.
+# The cluster is in $work/data and listens on a socket in $work. It includes $work/active.conf,
+# which selects the tool that archives. Both tools have a settings file for each store and level.
 
 # shellcheck source=test/support/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../test/support/common.sh"
 
-# These may be changed by arguments.
+# Arguments may change these.
 rounds=3
 stores="dir s3"
 levels=3
@@ -17,7 +17,7 @@ keep=
 # More lines for pgBackRest's settings, and options of postgres.
 pgbackrest_options=
 server_options=
-# "far" where the S3 server is also reached with latency, through $far_endpoint.
+# "far" when the S3 server is also reached with added latency, through $far_endpoint.
 far=
 far_endpoint=
 proxy_pid=
@@ -52,7 +52,7 @@ parse_arguments() {
   done
 }
 
-# Of variables that options have set.
+# Checks variables that options have set.
 require_numbers() {
   local name
   for name in "$@"; do
@@ -82,9 +82,9 @@ sql() { unprivileged "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -p
 
 server() { unprivileged "$bindir/pg_ctl" -D "$work/data" -l "$work/server.log" -w -t 300 "$@" >/dev/null; }
 
-# The bulk is pgbench's, in partitions so that no tool suffers from two huge files; then thousands of
-# small tables of four files each: $size MiB and $files files in all. Nothing is left for hint bits or
-# vacuum to change.
+# Makes a cluster of $size MiB and $files files in total. Most data is pgbench's, in partitions, so
+# that no tool suffers from two huge files. The rest is thousands of small tables with four files
+# each. Afterwards neither hint bits nor vacuum have anything to change.
 build_large_cluster() {
   say "a cluster of about $size MiB in $files files"
   unprivileged "$bindir/initdb" -D "$work/data" -U postgres -A trust -k -N --no-locale -E UTF8 >"$work/initdb.log"
@@ -124,7 +124,7 @@ CHECKPOINT;
 SQL
   server stop
   server -o "$server_options" start
-  # What is copied: the data directory without WAL.
+  # Counts what is copied: the data directory without WAL.
   unprivileged find "$work/data" -path "$work/data/pg_wal" -prune -o -type f -print0 |
     unprivileged tee "$work/files" >/dev/null
   cluster_files=$(tr -dc '\0' <"$work/files" | wc -c)
@@ -134,7 +134,7 @@ SQL
 
 # --- WAL ----------------------------------------------------------------------------------------
 
-# Text for write_wal, in a running cluster.
+# Loads text for write_wal into the running cluster.
 load_corpus() {
   bulk_load=$work/wal_bulk_load.sql
   install -m 0644 "$top/bench/wal_bulk_load.sql" "$bulk_load"
@@ -147,7 +147,7 @@ pgbench() {
 
 wal_position() { sql -c "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"; }
 
-# until_written MIB COMMAND...: repeats it until it has made so much WAL.
+# until_written MIB COMMAND...: repeats the command until so much WAL was written.
 until_written() {
   local end
   end=$(($(wal_position) + ($1 << 20)))
@@ -157,8 +157,8 @@ until_written() {
   done
 }
 
-# write_wal SEGMENTS: small transactions with full-page images, bulk loads of text with indexes, and an update of
-# many rows: in turns, so that any part of it has some of all.
+# write_wal SEGMENTS: writes small transactions with full-page images, bulk loads of text with
+# indexes, and an update of many rows, in turns. Every part of the WAL therefore has some of each.
 write_wal() {
   local end
   end=$(($(wal_position) + $1 * 16777216))
@@ -174,9 +174,9 @@ write_wal() {
 
 private_file() { unprivileged bash -c "umask 077; cat >'$1'"; }
 
-# Frees the space of a directory, and keeps its files as empty ones until the end: ext4 does not use the
-# inode of a deleted file again for a minute or more, and whoever creates thousands of files after thousands
-# were deleted pays for the search (seconds of CPU time).
+# Frees the space of a directory, but keeps its files as empty files until the end. ext4 does not
+# reuse the inode of a deleted file for a minute or more. A process that creates thousands of files
+# after thousands were deleted would pay for the search (seconds of CPU time).
 discard() {
   [[ -e $1 ]] || return 0
   find "$1" -type f -size +0 -exec truncate -s 0 {} +
@@ -184,7 +184,7 @@ discard() {
   mv "$1" "$work/discarded/$((++discarded))"
 }
 
-# One file of settings for each tool, store and level. What is near and far is one repository.
+# Writes a settings file for each tool, store and level. "near" and "far" are the same repository.
 write_settings() {
   local store level repository endpoint
   for store in $stores $far; do
@@ -198,7 +198,8 @@ write_settings() {
         echo "veza_backup.cluster = 'bench'"
         echo "veza_backup.cipher_passphrase = '$passphrase'"
         echo "veza_backup.compression_level = $level"
-        # The tools take turns, so each finds that the other has what is missing, and hours pass.
+        # The tools take turns, so each has gaps in its WAL. A backup after each gap would disturb
+        # the measurement.
         echo "veza_backup.backup_after_gap = off"
         echo "veza_backup.schedule_full = ''"
         echo "veza_backup.schedule_diff = ''"
@@ -253,7 +254,7 @@ CONF
   done
 }
 
-# Every repository is new in every round, so that no round finds more there than the one before.
+# Makes every repository anew in every round, so that no round finds more there than the one before.
 fresh_repositories() {
   discard "$work/repository"
   unprivileged mkdir -p "$work/repository" "$work/log" "$work/lock" "$work/spool"
@@ -262,7 +263,7 @@ fresh_repositories() {
     bash "$top/test/support/rgw.sh" start "$work/s3"
     # shellcheck source=/dev/null
     source "$work/s3/env"
-    # By name: pgBackRest does not know addresses in certificates.
+    # Uses a host name, because pgBackRest does not support addresses in certificates.
     s3_endpoint=https://localhost:${VEZA_TEST_S3_TLS_ENDPOINT##*:}
   fi
   write_settings
@@ -274,8 +275,8 @@ backrest() {
   unprivileged "$PGBACKREST" --config="$work/pgbackrest-$store-$level.conf" --stanza=bench "$@"
 }
 
-# The settings that make the cluster archive with a tool to a repository; "nothing" says it has archived
-# everything.
+# Prints the settings that make the cluster archive with a tool to a repository. "nothing"
+# acknowledges every segment without storing it.
 archive_settings() {
   local tool=$1 store=${2:-} level=${3:-}
   case $tool in
@@ -295,13 +296,13 @@ archive_settings() {
   esac
 }
 
-# Makes the cluster archive with this tool to this repository, and waits until a segment got there:
-# the archiver ends and comes back when its library changes.
+# Makes the cluster archive with this tool to this repository, and waits until a segment has
+# arrived. (The archiver ends and starts again when its library changes.)
 archive_to() {
   local tool=$1 store=${2:-} level=${3:-} wanted deadline
   archive_settings "$@" | private_file "$work/active.conf"
   sql -c "SELECT pg_reload_conf()" >/dev/null
-  # What is there already shows by failing: nothing that a repository was made for before.
+  # Fails when a repository already exists there.
   case $tool in
     veza) retry sql -c "SELECT veza_backup_init()" >/dev/null ;;
     pgbackrest) backrest "$store" "$level" --no-online stanza-create ;;
@@ -317,7 +318,7 @@ archive_to() {
 
 archiver() { sql -c "SELECT pid FROM pg_stat_activity WHERE backend_type = 'archiver'"; }
 
-# The archiver ends and comes back, up to ten seconds later, when its library changes.
+# The archiver ends when its library changes, and starts again up to ten seconds later.
 reload() {
   local before now deadline=$((SECONDS + 30)) wanted
   wanted=$(sed -n "s/^archive_library = //p" "$work/active.conf")
@@ -330,11 +331,11 @@ reload() {
     done
     library=$wanted
   fi
-  # It reads the new settings a little later than we do.
+  # The archiver reads the new settings a little later.
   sleep 0.5
 }
 
-# A reload reaches every process a little later.
+# A reload reaches the processes a little later.
 retry() {
   local i
   for ((i = 0; i < 20; i++)); do
@@ -347,8 +348,8 @@ retry() {
 
 # --- measuring -----------------------------------------------------------------------------------
 
-# run_measured WHAT TOOL STORE LEVEL WATCH [OPTION OF measure.py...] -- COMMAND...
-# The results are in $work/results, and what the command has said in $work/command.log.
+# run_measured WHAT TOOL STORE LEVEL WATCH [OPTION OF measure.py...] -- COMMAND... The results are
+# in $work/results, and the output of the command in $work/command.log.
 run_measured() {
   local what=$1 tool=$2 store=$3 level=$4 watch=$5 options=()
   shift 5
@@ -363,7 +364,7 @@ run_measured() {
     "${tags[@]/#/--tag=}" "$@" >"$work/command.log" 2>&1
 }
 
-# record WHAT TOOL STORE LEVEL: adds figures, a JSON object on standard input, to the results.
+# record WHAT TOOL STORE LEVEL: adds the figures on standard input (a JSON object) to the results.
 record() {
   /usr/bin/python3 -c 'import json, sys
 names = ("what", "tool", "store", "level", "round")
@@ -371,11 +372,11 @@ print(json.dumps(dict(zip(names, sys.argv[1:])) | json.load(sys.stdin)))' "$@" "
     unprivileged tee -a "$work/results" >/dev/null
 }
 
-# The last wall time among results on standard input.
+# Prints the last wall time of the results on standard input.
 wall_of() { /usr/bin/python3 -c 'import json, sys
 print([r["wall"] for r in map(json.loads, sys.stdin) if "wall" in r][-1])'; }
 
-# --- what it takes -------------------------------------------------------------------------------
+# --- preparation ---------------------------------------------------------------------------------
 
 choose_pgbackrest() {
   if [[ ! ${PGBACKREST:-} ]]; then
@@ -390,13 +391,13 @@ choose_pgbackrest() {
   PGBACKREST=$(type -P "${PGBACKREST:-pgbackrest}") || fail "there is no ${PGBACKREST:-pgbackrest}"
   pgbackrest_version=$("$PGBACKREST" version | grep -oE '[0-9]+\.[0-9]+' | head -n 1)
   block_increments=
-  # From 2.46 on.
+  # pgBackRest has block increments from 2.46 on.
   ((10#${pgbackrest_version%.*} * 1000 + 10#${pgbackrest_version#*.} < 2046)) || block_increments=yes
   echo "pgBackRest $pgbackrest_version"
 }
 
-# Everything that a benchmark needs before its cluster: scratch directory, programs, a server with the
-# extension in it. The argument is how many MiB must be free.
+# Prepares everything that a benchmark needs before its cluster: a scratch directory, the programs,
+# and a server with the extension. The argument is the number of MiB that must be free.
 prepare() {
   local free
   bash "$top/test/support/setup.sh" bench
@@ -413,7 +414,7 @@ prepare() {
   port=$((RANDOM % 10000 + 20000))
 }
 
-# For the report, one a line.
+# Prints facts for the report, one per line.
 facts() {
   echo "postgres=$("$bindir/postgres" --version | grep -oE '[0-9.]+' | head -n 1)"
   echo "pgbackrest=$pgbackrest_version"

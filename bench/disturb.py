@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Changes a restored data directory a little, for every tool in the same way: what a delta has to put right.
+"""Changes a restored data directory a little, in the same way for every tool. A delta restore must repair this.
 
   disturb.py DATA_DIRECTORY
 
-A page in a hundred of the relations' files and in the four largest is overwritten; one file is removed, and
-one is there that nobody knows.
+One page in a hundred is overwritten, in some files of relations and in the four largest. One file is removed, and
+an unknown file is added.
 """
 
 import os

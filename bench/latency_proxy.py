@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A TCP proxy with distance in it: every byte arrives later, as over a long line of endless bandwidth.
+"""A TCP proxy that adds latency: every byte arrives later, as over a long line of unlimited bandwidth.
 
   latency_proxy.py MILLISECONDS HOST:PORT
 
-Prints its own port, on loopback, and runs until it is terminated. A connection is accepted a round trip
-late, and each direction delays what it carries by half of one. So a request takes a round trip more, TLS's
-handshake its own round trips, and many connections do not wait for each other. It knows bytes only, and
-what was sent in one go arrives in one go.
+Prints its own port, on loopback, and runs until it is terminated. A connection is accepted one round trip
+late, and each direction delays its data by half a round trip. So a request takes one round trip more, and a TLS
+handshake as many as it needs. Connections do not wait for each other. The proxy forwards bytes without
+understanding them. Data that was sent together arrives together.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ import socket
 import sys
 
 CHUNK = 1 << 18
-# Under way in one direction of one connection: more than a link of 1 Gb/s holds.
+# The most chunks under way in one direction of a connection. This is more than a link of 1 Gb/s
+# holds.
 CHUNKS_UNDER_WAY = 64
 
 
@@ -47,14 +48,15 @@ async def carry(reader, writer, delay):
 async def serve(near_reader, near_writer, delay, target):
     far_writer = None
     try:
-        # The client believes it is connected; what it sends waits for the round trip that this takes.
+        # The client believes that it is connected. What it sends waits for one round trip, the time
+        # to connect.
         await asyncio.sleep(2 * delay)
         far_reader, far_writer = await asyncio.open_connection(*target, limit=CHUNK)
         for writer in (near_writer, far_writer):
             writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.gather(carry(near_reader, far_writer, delay), carry(far_reader, near_writer, delay))
     except OSError:
-        pass  # Either side has gone, and the other hears of it.
+        pass  # One side has closed, and the other is told.
     finally:
         for writer in (near_writer, far_writer):
             if writer:

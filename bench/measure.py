@@ -4,19 +4,19 @@
   measure.py [--server DATA_DIRECTORY | --server-pid PID] [--store PID_DIRECTORY] [--watch REGEX]
              [--linger REGEX] [--results FILE --tag NAME=VALUE...] -- COMMAND...
 
-CPU time is that of everybody who took part, exactly and not by sampling:
+CPU time is the exact time of every process that took part, not a sample:
   - the command and what it started: getrusage(RUSAGE_CHILDREN), children's children included;
-  - the server: utime + stime + cutime + cstime of the postmaster and of all that descends from it,
+  - the server: utime + stime + cutime + cstime of the postmaster and of all its descendants,
     after minus before. What ended in between (the backup worker, WAL senders, an archive_command)
     is in its parent's cutime, because the kernel adds it there when the parent waits for it;
   - the store (the S3 server), in the same way, but told apart: it would run on another machine.
-A daemon that leaves the server's family takes its times along, unless the server runs under reaper.py,
-whose pid is then given. What of the server's matches --linger is waited for after the command has
-ended: not part of the wall time, but of the CPU time.
+The time of a daemon that leaves the server's process tree is lost, unless the server runs under reaper.py,
+whose pid is then given. After the command has ended, processes of the server that match --linger are waited
+for. They count for the CPU time, but not for the wall time.
 
 Memory is VmHWM, the kernel's own high-water mark, of each process of the command and of the server
-whose command line matches --watch; the sum of those that lived at the same time counts. It is looked
-at ten times a second, so what a process grows by in its last tenth is missed.
+whose command line matches --watch; the sum over processes that lived at the same time counts. It is read
+ten times a second, so growth in a process's last tenth of a second is missed.
 """
 
 import argparse
@@ -34,13 +34,13 @@ INTERVAL = 0.1
 
 
 def processes():
-    """{pid: (parent, CPU seconds with those of children it has waited for)}"""
+    """Returns {pid: (parent, CPU seconds including those of children it has waited for)}."""
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat") as file:
-                    # The name in parentheses may hold anything.
+                    # The name in parentheses may contain any character.
                     fields = file.read().rpartition(")")[2].split()
             except OSError:
                 continue
@@ -49,7 +49,7 @@ def processes():
 
 
 def family(found, roots):
-    """The roots and all that descends from them."""
+    """Returns the roots and all their descendants."""
     members = {pid for pid in roots if pid in found}
     while True:
         more = {pid for pid, (parent, _) in found.items() if parent in members} - members
@@ -64,14 +64,14 @@ def cpu_of(roots):
 
 
 def machine_idle():
-    """Seconds, summed over the processors, in which nobody wanted to compute."""
+    """Returns the idle seconds, summed over the processors."""
     with open("/proc/stat") as file:
         fields = file.readline().split()
     return (int(fields[4]) + int(fields[5])) / TICK
 
 
 def memory(pid):
-    """(VmHWM, VmRSS) in bytes; None when the process is gone."""
+    """Returns (VmHWM, VmRSS) in bytes, or None when the process is gone."""
     try:
         with open(f"/proc/{pid}/status") as file:
             lines = dict(line.split(":", 1) for line in file if line.startswith(("VmHWM", "VmRSS")))
@@ -89,7 +89,7 @@ def command_line(pid):
 
 
 class Watcher(threading.Thread):
-    """Looks at the memory of what matches until it is told to stop."""
+    """Watches the memory of matching processes until it is told to stop."""
 
     def __init__(self, roots, pattern):
         super().__init__(daemon=True)
@@ -109,7 +109,7 @@ class Watcher(threading.Thread):
                 self.series.append((time.monotonic() - self.began, sum(now for _, now in seen)))
 
     def half(self, second):
-        """The most that was resident in the first or in the second half of the time."""
+        """Returns the largest resident memory in the first or second half of the time."""
         if not self.series:
             return 0
         middle = self.series[0][0] + (self.series[-1][0] - self.series[0][0]) / 2
@@ -157,8 +157,8 @@ def main():
     watcher.join()
     if options.linger:
         wait_for_end(server, re.compile(options.linger))
-    # The command ends as soon as it has its answer; the worker behind it may still be on its way out,
-    # and only after that are its last ticks its parent's.
+    # The command ends as soon as it has its result. A worker process may still be ending. Its last
+    # ticks are added to its parent's when it has ended.
     time.sleep(0.3)
     result = {name: value for name, _, value in (tag.partition("=") for tag in options.tag)}
     result |= {

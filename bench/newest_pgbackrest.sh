@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The pgBackRest of Debian's newest suite, beside the system and not in it: Debian 12's own (2.45) knows
-# no block increments, and a comparison with it would flatter us.
+# Makes the pgBackRest of Debian's newest suite available without installing it. Debian 12's own
+# version (2.45) has no block increments, and a comparison with it would flatter us.
 #
 #   newest_pgbackrest.sh DIR    makes DIR, and DIR/pgbackrest in it, which runs
 #
-# apt resolves and downloads the package with all it needs, down to the C library, into lists and caches of
-# DIR's own; nothing is installed. Needs no root.
+# apt resolves and downloads the package with all its dependencies, down to the C library. It uses
+# lists and caches in DIR. Nothing is installed, and root is not needed.
 set -euo pipefail
 dir=$(realpath -m "$1")
 mkdir -p "$dir"/{root,lists/partial,cache/archives/partial,empty}
@@ -29,13 +29,13 @@ apt-get update -q
 apt-get install -q -y --download-only pgbackrest
 for package in "$dir"/cache/archives/*.deb; do
   case ${package##*/} in
-    # What pgBackRest itself does not load.
+    # Packages that pgBackRest does not load.
     perl* | libperl* | postgresql* | debconf* | coreutils* | ssl-cert*) ;;
     *) dpkg-deb --fsys-tarfile "$package" | tar -C "$dir/root" --no-same-owner -xf - ;;
   esac
 done
 rm -rf "$dir/lists" "$dir/cache"
-# It starts its workers by its own name.
+# pgBackRest starts its workers by its own name.
 cat >"$dir/pgbackrest" <<SH
 #!/bin/sh
 exec "$dir/root/usr/lib64/ld-linux-x86-64.so.2" --argv0 "$dir/pgbackrest" --library-path "$dir/root/usr/lib/x86_64-linux-gnu" \\

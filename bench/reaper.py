@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Runs a command, and adopts and reaps whatever it leaves behind: the CPU time of daemons, such as
-pgBackRest's asynchronous archiver, then stays with this process instead of going to init.
+"""Runs a command, and adopts and reaps the daemons that it leaves behind. Their CPU time (for example of pgBackRest's
+asynchronous archiver) is then added to this process and not to init.
 
   reaper.py PID_FILE COMMAND...
 
-Writes its own pid into PID_FILE, and ends when the last of the family has ended.
+Writes its own pid into PID_FILE, and ends when its last descendant has ended.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans():
-    """From now on, of this process's descendants."""
+    """Makes this process adopt its orphaned descendants from now on."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         sys.exit(f"reaper.py: {os.strerror(ctypes.get_errno())}")
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Starts a restored server, waits until it has recovered, stops it, and prints as JSON what that took:
+"""Starts a restored server, waits until it has recovered, stops it, and prints measurements as JSON:
 
   replay.py DATA_DIRECTORY LOG -- POSTGRES ARGUMENT...
 
   wall      seconds from the start to the end of recovery ("archive recovery complete")
-  recovery  seconds of these in which restore_command plays a part: before, the server syncs every file
+  recovery  of these, the seconds in which restore_command takes part; before, the server syncs every file
   open      seconds until the server takes connections, which is a checkpoint later
-  segments  that restore_command has brought
+  segments  segments that restore_command has fetched
   end       the position up to which was replayed
-  cpu       CPU seconds of the server and of all it has started, daemons included, as in reaper.py
+  cpu       CPU seconds of the server and of all processes that it has started, including daemons (see reaper.py)
 """
 
 import json
@@ -24,7 +24,7 @@ import time
 from reaper import adopt_orphans
 
 DEADLINE = 1200  # seconds
-# For daemons that do not notice at once that the server has ended.
+# Seconds for daemons that do not notice at once that the server has ended.
 LINGER = 30
 
 
@@ -33,7 +33,7 @@ def main():
     adopt_orphans()
     segments, end, begin, wall, ready = 0, None, None, None, None
     began = time.monotonic()
-    # "C" so that the messages are the ones looked for.
+    # lc_messages is "C", so that the messages are the expected ones.
     server = subprocess.Popen(sys.argv[4:] + ["-D", directory, "-c", "logging_collector=off", "-c", "lc_messages=C"],
                               stderr=subprocess.PIPE, text=True, errors="replace")
     watchdog = threading.Timer(DEADLINE, server.kill)

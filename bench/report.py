@@ -9,7 +9,7 @@ import sys
 
 from reporting import MIB, Aims, Figures, facts_of, number, print_machine, print_table, ratio, span, write_json
 
-MEMORY_LIMIT = 300 * MIB  # issue 2's holding point
+MEMORY_LIMIT = 300 * MIB  # the required limit
 ORDER = {"veza": 0, "pgbackrest": 1, "pg_basebackup": 2, "read": 3, "zstd": 4}
 
 
@@ -21,7 +21,7 @@ class Report:
         return ratio(self.median(measure, *key), self.median(measure, *other))
 
     def others(self, key):
-        """The measurements that this one is compared with."""
+        """Returns the measurements with which this one is compared."""
         what, _, store, level = key
         return (what, "pgbackrest", store, level), ("full", "pg_basebackup", "-", level)
 
@@ -39,7 +39,7 @@ class Report:
         return cells
 
     def table(self, what, title):
-        # Level 3 before level 1; a store's rows together.
+        # Sorts level 3 before level 1, and keeps the rows of a store together.
         keys = sorted((key for key in self.figures.all if key[0] == what),
                       key=lambda key: (key[3] == "-", -int(key[3]) if key[3] != "-" else 0, key[2] == "-", key[2], ORDER[key[1]]))
         print_table(title, ["", "store", "level", "wall s", "range", "CPU s", "store's", "peak MiB", "stored MiB",
@@ -59,13 +59,15 @@ class Report:
             memory = self.figures.values("memory", *full)
             aims.ask(f"memory of the worker, full on {store}, MiB", max(memory) / MIB if memory else None,
                      MEMORY_LIMIT / MIB, "{:.0f}")
-            # Bounded by the packs in flight, so it rises while the first ones are on their way and not after.
+            # Memory is bounded by the packs in flight. So it rises while the first packs are
+            # stored, and not afterwards.
             first, second = self.median("memory_first_half", *full), self.median("memory_second_half", *full)
             if first:
                 print(f"           most in the first half of the time {first / MIB:.0f}, in the second {second / MIB:.0f}")
             cpu, idle = self.median("cpu", *full), self.median("idle", *full)
             if cpu and store == "dir":
-                # Of the processors' time that was there for the taking; what else the machine did is left out.
+                # Relative to the processor time that was available. What other processes used is
+                # left out.
                 aims.ask("processor time left idle, full on dir", idle / (idle + cpu), 0.2)
         for name, title in (("read", "reading the files"), ("zstd", "zstd over the files")):
             value = self.ratio(("full", "veza", "dir", level), ("floor", name, "-", level if name == "zstd" else "-"))

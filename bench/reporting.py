@@ -1,4 +1,4 @@
-"""What the reports share: figures as measure.py and common.sh's record write them, medians, tables, aims."""
+"""What the reports share: the figures that measure.py and record() in common.sh write, medians, tables and aims."""
 
 import json
 import os
@@ -9,7 +9,7 @@ MIB = 1 << 20
 
 
 class Figures:
-    """{(what, tool, store, level): {measure: [a figure a round]}}"""
+    """{(what, tool, store, level): {measure: [one figure per round]}}"""
 
     def __init__(self, path):
         self.all = {}
@@ -29,7 +29,7 @@ class Figures:
         return statistics.median(values) if values else None
 
     def measurements(self):
-        """For JSON."""
+        """Returns the measurements for the JSON file."""
         return [{"what": what, "tool": tool, "store": store, "level": None if level == "-" else int(level),
                  "median": {measure: statistics.median(value) for measure, value in values.items()}, "rounds": values}
                 for (what, tool, store, level), values in self.all.items()]
@@ -40,7 +40,7 @@ def ratio(ours, theirs):
 
 
 def number(value, form="{:.2f}"):
-    """Empty where there is no figure."""
+    """Formats a figure. Empty when there is none."""
     return form.format(value) if value is not None else ""
 
 
@@ -61,7 +61,7 @@ def print_table(title, head, rows, left=2):
 
 
 class Aims:
-    """What an issue asks for, judged as it is printed; what was not measured is left out."""
+    """The aims. Each is judged when it is printed. Aims that were not measured are left out."""
 
     def __init__(self, title):
         self.asked = []
@@ -82,7 +82,7 @@ def cpu_model():
 
 
 def facts_of(arguments):
-    """FACT=VALUE... and what the machine is."""
+    """Returns the given FACT=VALUE pairs and facts about the machine."""
     return dict(fact.split("=", 1) for fact in arguments) | {
         "cpu": cpu_model(), "processors": os.cpu_count(), "kernel": os.uname().release,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}

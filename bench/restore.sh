@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# Restores by veza_backup and by pgBackRest: one machine, one data set, one run.
+# Compares restores by veza_backup and by pgBackRest, on one machine, with one data set, in one run.
 #
 #   bench/restore.sh [--rounds N] [--size MIB] [--files N] [--segments N] [--latency MS] [--stores "dir s3"]
 #                    [--json FILE] [--keep]
 #
-# Installs what is missing (Debian packages), builds, makes a cluster of about 3.6 GB in 13,000 files, backs it
-# up with both tools to a directory and to S3 (a throw-away Ceph gateway, over TLS), and writes 100 segments of
-# WAL. Then in turns, 3 rounds by default: restore, restore with delta after a small change, and recovery of
-# the WAL through restore_command, beside cp. In the first round also restore and recovery from S3 with 40 ms
-# added to each request (0: not), and vezactl's drill. Prints medians and the aims, and what a cluster of 1 TB
-# would take on paper, and writes all single figures as JSON. Leaves nothing running. README.md says what is
-# measured how. `--rounds 1 --size 250 --files 2000 --segments 20` shows that it works.
+# Installs what is missing (Debian packages), builds, makes a cluster of about 3.6 GB in 13,000
+# files, backs it up with both tools to a directory and to S3 (a throw-away Ceph gateway, over TLS),
+# and writes 100 segments of WAL. Then measures in turns, 3 rounds by default: restore, restore with
+# delta after a small change, and recovery of the WAL through restore_command, compared with cp. The
+# first round also measures restore and recovery from S3 with 40 ms added to each request (0: not
+# measured), and vezactl's drill. Prints medians and the aims, and an estimate for a cluster of 1
+# TB. Writes all single figures as JSON. Leaves nothing running. README.md describes the
+# measurements. `--rounds 1 --size 250 --files 2000 --segments 20` is a quick test that it works.
 #
-# From the environment: as for run.sh. 8 times the size must be free in VEZA_TEST_DIR.
+# The environment variables are those of run.sh. 8 times the size must be free in VEZA_TEST_DIR.
 set -euo pipefail
 # shellcheck source=bench/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -21,7 +22,7 @@ segments=100
 latency=40
 json=$top/bench/restore-results.json
 restored=
-# Requests in flight, of a pgBackRest that has as many as vezactl.
+# The processes of a pgBackRest that has as many requests in flight as vezactl.
 many=8
 
 # --- what is restored ----------------------------------------------------------------------------
@@ -36,7 +37,8 @@ put_s3_far() {
   write_settings
 }
 
-# Ours first: what a later backup writes is WAL that we have to replay, and the other has not.
+# Our backup comes first. The WAL that the later backup writes must then be replayed by us, and not
+# by the other tool.
 back_up() {
   local store
   for store in $stores; do
@@ -51,7 +53,7 @@ back_up() {
   library=$(sed -n "s/^archive_library = //p" "$work/active.conf")
 }
 
-# All segments since the first backup, in each of the repositories and as plain files.
+# Stores all segments since the first backup in each repository and as plain files.
 archive_everywhere() {
   local store tool
   say "$segments segments of WAL"
@@ -67,13 +69,13 @@ archive_everywhere() {
     for tool in veza pgbackrest; do
       archive_settings "$tool" "$store" 3 | private_file "$work/active.conf"
       reload
-      # What pgBackRest remembers of segments with the same names, it would not store again.
+      # pgBackRest remembers segments by their names, and would not store these again.
       unprivileged rm -rf "$work/spool/archive"
       unprivileged /usr/bin/python3 "$work/backlog.py" again "$work/data" "$work/backlog"
       unprivileged /usr/bin/python3 "$work/backlog.py" drain "$work/data" "$work/backlog"
     done
   done
-  # Or the last of them would also get what stopping the server writes.
+  # Otherwise the last repository would also get the WAL that is written when the server stops.
   archive_settings nothing | private_file "$work/active.conf"
   reload
   echo "$backlog segments"
@@ -81,7 +83,7 @@ archive_everywhere() {
 
 # --- what is measured ----------------------------------------------------------------------------
 
-# Requests that the gateway has answered; its log has a line for each.
+# Prints the number of requests that the gateway has answered. Its log has a line for each.
 requests() { [[ $1 == dir ]] || grep -c '"GET /' "$work/s3/log/client.rgw.log" || true; }
 
 # measured WHAT TOOL STORE WATCH COMMAND...
@@ -115,7 +117,7 @@ restore_by() {
   esac
 }
 
-# replay TOOL STORE [OPTION OF postgres...]: starts what is in $restored, and lets it recover.
+# replay TOOL STORE [OPTION OF postgres...]: starts the server in $restored, and lets it recover.
 replay() {
   local tool=$1 store=$2 before end
   shift 2
@@ -140,7 +142,7 @@ print(json.dumps(figures))' "$([[ $store == dir ]] || echo $(($(requests "$store
   printf '%-8s %-13s %-4s %8.2f s\n' replay "$tool" "$store" "$(tail -n 1 "$work/results" | wall_of)"
 }
 
-# A copy of what was restored just now, and recovery of it from plain files.
+# Copies what was just restored, and recovers it from plain files.
 floor_of() {
   measured floor cp dir cp bash -c "cp -a '$work/restored' '$work/copied' && sync -f '$work/copied'"
   restored=$work/copied
@@ -197,7 +199,7 @@ run_round() {
   done 3< <(runs)
 }
 
-# Once: pgBackRest needs minutes for it.
+# Runs once, because pgBackRest needs minutes for it.
 run_far() {
   say "S3, $latency ms further away"
   restore_and_replay veza far
@@ -214,7 +216,7 @@ main() {
   [[ $latency =~ ^[0-9]+$ ]] || fail "--latency is a number"
   prepare $((size * 8 + segments * 16 * 6))
   pgbackrest_options="archive-async=y"
-  # Every segment stays.
+  # Keeps every segment.
   server_options="-c wal_keep_size=1TB"
   build_large_cluster
   fresh_repositories

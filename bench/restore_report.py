@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Medians and aims of what restore.sh measured, and what a larger cluster would take by the same rates: tables on
-standard output, everything as JSON.
+"""Prints medians and aims of what restore.sh measured, and an estimate for a larger cluster at the same rates. Tables go to
+standard output, everything goes to JSON.
 
   restore_report.py RESULTS JSON [FACT=VALUE...]
 """
@@ -13,14 +13,14 @@ STORES = {"dir": "directory", "s3": "S3", "far": "S3, far"}
 TOOLS = {"veza": "veza_backup", "pgbackrest": "pgBackRest", "pgbackrest-8": "pgBackRest, 8 processes", "cp": "cp"}
 MEMORY_LIMIT = 300 * MIB
 
-# On paper: a cluster of 1 TB, by how much smaller it is stored, the processors of the machine, links, and the disk that
-# was measured beside a faster one.
+# The estimate: a cluster of 1 TB, with the measured compression, the processors of this machine,
+# several network links, and two disks: the measured one and a faster one.
 CLUSTER = 1e12
 STORED_SMALLER = 3
 PROCESSORS = (2, 16)
 LINKS = (1, 10, 25)  # Gb/s
-FAST_DISK = 2e9  # bytes a second
-OF_A_LINK = 0.94  # is payload: Ethernet, IP, TCP, TLS
+FAST_DISK = 2e9  # bytes per second
+OF_A_LINK = 0.94  # payload after the overhead of Ethernet, IP, TCP and TLS
 
 
 class Report:
@@ -34,7 +34,7 @@ class Report:
         return ("replay" if what == "replay" else "floor"), "cp", "dir"
 
     def table(self, what, title, more, compare="wall"):
-        """`more`: heads and measures of further columns."""
+        """`more`: headings and measures of further columns."""
         keys = [key for key in self.figures.all if key[0] == what or (key[0] == "floor" and what == "restore")]
         keys.sort(key=lambda key: (list(STORES).index(key[2]), list(TOOLS).index(key[1])))
         rows = []
@@ -78,7 +78,7 @@ class Report:
         return aims
 
     def on_paper(self):
-        """What CLUSTER would take from S3: the longest of network, processors and disk, which go on at the same time."""
+        """Estimates the restore time of CLUSTER from S3: the longest of network, processors and disk, which work at the same time."""
         size = int(self.facts["bytes"])
         cpu = self.median("cpu", "restore", "veza", "s3")
         disk = self.median("wall", "floor", "cp", "dir")

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# veza_backup beside pgBackRest and pg_basebackup: one machine, one data set, one run.
+# Compares backups by veza_backup, pgBackRest and pg_basebackup, on one machine, with one data set,
+# in one run.
 #
 #   bench/run.sh [--rounds N] [--size MIB] [--files N] [--levels "3 1"] [--stores "dir s3"]
 #                [--json FILE] [--keep]
 #
-# Installs what is missing (Debian packages), builds, makes a cluster of about 3.6 GB in 13,000 files,
-# and measures in turns, 3 rounds by default: full backup, diff backup after 20,000 updates,
-# on a directory and on S3 (a throw-away Ceph gateway, over TLS). Prints medians and ratios, and writes
-# them with all single figures as JSON. Leaves nothing running. README.md says what is measured how.
+# Installs what is missing (Debian packages), builds, makes a cluster of about 3.6 GB in 13,000
+# files, and measures in turns, 3 rounds by default: full backup, diff backup after 20,000 updates,
+# on a directory and on S3 (a throw-away Ceph gateway, over TLS). Prints medians and ratios, and
+# writes them with all single figures as JSON. Leaves nothing running. README.md describes the
+# measurements.
 #
-# From the environment: PG_CONFIG, the PostgreSQL to use; PGBACKREST, the pgbackrest to compare with
-# instead of Debian's newest (or the installed one, if that cannot be had); VEZA_TEST_DIR, where the scratch directory goes (/tmp; 6 times the size must be free).
+# Environment variables: PG_CONFIG, the PostgreSQL to use; PGBACKREST, the pgbackrest to compare
+# with (default: Debian's newest, or the installed one when that is unavailable); VEZA_TEST_DIR, the
+# place for the scratch directory (default /tmp; 6 times the size must be free).
 set -euo pipefail
 # shellcheck source=bench/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -20,7 +23,7 @@ json=$top/bench/results.json
 updates=20000
 veza_diff=yes
 
-# Rows by a fixed pseudo-random choice, other ones in every round.
+# Updates rows of a fixed pseudo-random choice, which differs in every round.
 update_rows() {
   sql -c "UPDATE pgbench_accounts a SET abalance = abalance + 1
           FROM (SELECT DISTINCT 1 + abs(hashint8($1 * 1000000 + n)::bigint) % ($scale * 100000) AS aid
@@ -29,7 +32,7 @@ update_rows() {
 
 # --- the tools -----------------------------------------------------------------------------------
 
-# Bytes of all objects of backups in a repository; the archived WAL is not among them.
+# Prints the bytes of all objects of backups in a repository, without the archived WAL.
 stored() {
   local tool=$1 store=$2 level=$3 path=bench/backup
   [[ $tool == veza ]] || path=backup
@@ -37,7 +40,7 @@ stored() {
     find "$work/repository/$tool-$level/" -path "*/$path/*" -type f -printf '%s\n' | awk '{ n += $1 } END { print n + 0 }'
     return
   fi
-  # pgbackrest lists any place of a bucket, also what is not its own.
+  # pgbackrest can list any place in a bucket, also one that is not its own.
   backrest s3 "$level" --repo1-path="/$tool-$level" --repo1-cipher-type=none --recurse --output=json \
     repo-ls "$path" | /usr/bin/python3 -c 'import json, sys
 print(sum(entry.get("size", 0) for entry in json.load(sys.stdin).values()))'
@@ -92,7 +95,7 @@ backup_pgbackrest() {
     "$PGBACKREST" --config="$work/pgbackrest-$2-$3.conf" --stanza=bench --type="$1" backup
 }
 
-# Plain, as everybody has it: no encryption, no WAL, tar files on the same disk.
+# The common use: no encryption, no WAL, tar files on the same disk.
 backup_pg_basebackup() {
   local level=$3
   discard "$work/basebackup"
@@ -114,7 +117,7 @@ floor_of() {
 
 # --- the rounds ----------------------------------------------------------------------------------
 
-# Lines of "tool store level", in turn from the front and from the back.
+# Prints lines of "tool store level", forwards and backwards in turns.
 runs() {
   local what=$1 level store
   for level in $levels; do

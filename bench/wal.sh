@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# The archiver of veza_backup beside pgBackRest's asynchronous one: one machine, the same WAL, one run.
+# Compares the archiver of veza_backup with pgBackRest's asynchronous archiver, on one machine, with
+# the same WAL, in one run.
 #
 #   bench/wal.sh [--rounds N] [--segments N] [--seconds N] [--stores "dir s3"] [--json FILE] [--no-load]
 #                [--keep]
 #
-# Installs what is missing (Debian packages), builds, and makes about 100 segments of WAL that nobody
-# archives. Then in turns, 3 rounds by default: how long each tool takes to archive them, on a directory
-# and on S3 (a throw-away Ceph gateway, over TLS), beside zstd alone. Then two rounds at most of load: what
-# pgbench loses while WAL is archived, and how far the archivers fall behind a generator at full speed, N
-# seconds each (15). Prints medians and the aims, and writes all single figures as JSON. Leaves nothing
-# running. README.md says what is measured how. `--rounds 1 --segments 30 --seconds 5` shows that it works.
+# Installs what is missing (Debian packages), builds, and makes about 100 segments of WAL that
+# nobody archives. Then measures in turns, 3 rounds by default, how long each tool takes to archive
+# them, on a directory and on S3 (a throw-away Ceph gateway, over TLS), compared with zstd alone. At
+# most two rounds of load follow: how much pgbench slows down while WAL is archived, and how far the
+# archivers fall behind a generator at full speed, for N seconds each (15). Prints medians and the
+# aims, and writes all single figures as JSON. Leaves nothing running. README.md describes the
+# measurements. `--rounds 1 --segments 30 --seconds 5` is a quick test that it works.
 #
-# From the environment: as for run.sh. 12 times the segments' size must be free in VEZA_TEST_DIR.
+# The environment variables are those of run.sh. 12 times the segments' size must be free in
+# VEZA_TEST_DIR.
 set -euo pipefail
 # shellcheck source=bench/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -24,7 +27,8 @@ scale=30
 
 # --- the cluster ---------------------------------------------------------------------------------
 
-# With arguments for postgres. Below reaper.py, because pgBackRest's archiver is a daemon.
+# Takes arguments for postgres. The server runs under reaper.py, because pgBackRest's archiver is a
+# daemon.
 start_server() {
   local deadline=$((SECONDS + 60))
   unprivileged /usr/bin/python3 "$work/reaper.py" "$work/reaper.pid" "$bindir/pg_ctl" -D "$work/data" \
@@ -50,7 +54,7 @@ archive_mode = on
 shared_preload_libraries = 'veza_backup'
 include '$work/active.conf'
 CONF
-  # Every segment stays, archived or not.
+  # Keeps every segment, archived or not.
   archive_with nobody >"$work/active.log"
   start_server -c wal_keep_size=1TB -c synchronous_commit=off
   sql -c "CREATE EXTENSION veza_backup"
@@ -73,7 +77,7 @@ build_backlog() {
   backlog_ratio=$(unprivileged bash -c "xargs zstd -q -3 -c <'$work/backlog-paths' | wc -c" |
     awk -v plain="$backlog_bytes" '{ printf "%.2f", plain / $1 }')
   echo "$backlog segments, which zstd -3 makes $backlog_ratio times smaller"
-  # Out of the way: once archived, every segment is .done.
+  # Marks every segment as .done, so that none is in the way.
   archive_with nothing
   reload
   wait_until_archived
@@ -81,8 +85,9 @@ build_backlog() {
 
 # --- the archivers -------------------------------------------------------------------------------
 
-# The settings that make the server archive with a contender to a store; "nobody" archives nothing,
-# "nothing" says it has archived everything. A contender that is "ready" has its library and no repository.
+# Prints the settings that make the server archive with a contender to a store. "nobody" archives
+# nothing. "nothing" acknowledges everything without storing it. A contender that is "ready" has its
+# library but no repository.
 settings_of() {
   local contender=$1 store=${2:-} cluster=${3:-bench}
   case $contender in
@@ -90,7 +95,8 @@ settings_of() {
       echo "archive_library = 'veza_backup'"
       [[ $store == ready ]] || {
         echo "include '$work/veza-$store-3.conf'"
-        # Of its own, because one that finds the other's segments has nothing to store.
+        # Each contender has its own cluster name. With a shared one it would find the other's
+        # segments and store nothing.
         echo "veza_backup.cluster = '$cluster-$contender'"
         [[ ! $adaptive ]] || echo "veza_backup.adaptive_compression = $([[ $contender == veza ]] && echo off || echo on)"
       }
@@ -110,7 +116,7 @@ wait_until_archived() {
   unprivileged /usr/bin/python3 "$work/backlog.py" during "$work/data" -- true >"$work/idle.log"
 }
 
-# Makes the repository; the archiver has nothing to do.
+# Makes the repository. The archiver has nothing to do then.
 make_repository() {
   archive_with "$@"
   reload
@@ -118,7 +124,7 @@ make_repository() {
     veza*) retry sql -c "SELECT veza_backup_init()" >"$work/init.log" ;;
     pgbackrest)
       backrest "$2" 3 --no-online stanza-create
-      # What it remembers of segments with the same names, it would not store again.
+      # pgBackRest remembers segments by their names, and would not store these again.
       unprivileged rm -rf "$work/spool/archive"
       ;;
   esac
@@ -162,7 +168,7 @@ floor_of() {
   discard "$work/floor"
 }
 
-# Lines of "tool store", in turn from the front and from the back.
+# Prints lines of "tool store", forwards and backwards in turns.
 drains() {
   local store tool
   for store in $stores; do
@@ -184,7 +190,8 @@ drain_round() {
   done 3< <(drains)
 }
 
-# As different runs find the cluster: rows in place, no checkpoint due, nothing to archive.
+# Restores the state in which every run must find the cluster: rows in place, no checkpoint due,
+# nothing to archive.
 restart_for() {
   local tool=$1
   wait_until_archived
@@ -243,7 +250,7 @@ main() {
   parse_arguments "rounds segments seconds stores json" "load" "$@"
   require_numbers rounds segments seconds
   prepare $((segments * 16 * 12))
-  # A build from before issue 4 has one level only.
+  # An older build has only one level.
   adaptive=
   ! grep -q adaptive_compression "$top/src/core/config/settings.cpp" || adaptive=yes
   pgbackrest_options="archive-async=y"

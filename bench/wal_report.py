@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Medians and aims of what wal.sh measured: tables on standard output, everything as JSON.
+"""Prints medians and aims of what wal.sh measured. Tables go to standard output, everything goes to JSON.
 
   wal_report.py RESULTS JSON [FACT=VALUE...]
 """

@@ -1,5 +1,5 @@
-// JSON, and the documents of FORMAT.md. What a fuzzer makes never has the right mac: so the text is
-// signed here, as somebody would who can write to a repository without encryption.
+// Reads JSON and the documents of FORMAT.md. A fuzzer's input never has the right mac. So the text
+// is signed here, as anybody could who may write to a repository without encryption.
 #include <nlohmann/json.hpp>
 
 #include "core/archive/gap_record.h"
@@ -36,7 +36,7 @@ std::optional<std::string> Signed(ByteView input, const std::string& name) {
   return text ? std::optional(std::move(*text)) : std::nullopt;
 }
 
-// What was read, written and read again is written the same.
+// Requires that writing and reading again gives the same text.
 template <typename Serialize, typename Parse>
 void RequireStable(const std::string& text, Serialize serialize, Parse parse) {
   const auto first = parse(text);
@@ -50,7 +50,8 @@ void RequireStable(const std::string& text, Serialize serialize, Parse parse) {
   FUZZ_REQUIRE(serialize(*second).value() == *written);
 }
 
-// Within its limits our parser takes and makes what the library does.
+// Within its limits our parser must accept the same texts, and make the same values, as the
+// library.
 void ReadJson(ByteView input) {
   const std::optional<Json> ours = ParseJson(AsText(input));
   if (ours) {
@@ -64,7 +65,7 @@ void ReadJson(ByteView input) {
 }
 
 void ReadDocuments(ByteView input) {
-  // As it is: nothing but a digest keeps it from being taken.
+  // The input as it is. Only its digest prevents that it is accepted.
   const Result<Json> opened = OpenDocument(AsText(input), kPolicy, LockName(1));
   if (opened) {
     const std::string again = SignDocument(*opened, kPolicy, LockName(1)).value();
@@ -138,7 +139,7 @@ void ReadRecords(ByteView input) {
   }
 }
 
-// Without the time that scrypt takes on purpose.
+// Reads a key wrap without running scrypt, which is slow on purpose.
 void ReadKeyWrap(ByteView input) {
   if (const std::optional<Json> wrap = ParseJsonObject(AsText(input))) {
     const auto cost = [&](const char* name) { return UnsignedMember(*wrap, name).value_or(0); };

@@ -1,11 +1,10 @@
-// A fuzzer that needs no compiler of its own: it mutates what is in the corpus for as long as it
-// may. It does not see which code an input reaches, as libFuzzer does (the option `libfuzzer` of
-// meson.build), but it works with every build, so that a sanitizer's build of the tests also
-// fuzzes.
+// A fuzzer that works with every compiler: it mutates the inputs of the corpus until its time is
+// over. Unlike libFuzzer (the option `libfuzzer` of meson.build) it does not see which code an
+// input reaches. But it works in every build, so a sanitizer build of the tests can also fuzz.
 //
 //   veza_fuzz READER SECONDS CORPUS [SEED]
 //
-// With 0 seconds it only replays the corpus. What it ends on is left in ./crash-READER.
+// With 0 seconds it only replays the corpus. The input on which it fails is left in ./crash-READER.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -32,7 +31,7 @@ using veza::Bytes;
 using veza::ByteView;
 
 constexpr unsigned kSecondsForAnInput = 20;
-constexpr long kMostMemory = 2L << 20;  // KiB, with what the sanitizer needs
+constexpr long kMostMemory = 2L << 20;  // KiB, including what the sanitizer needs
 constexpr std::size_t kLongestInput = 64U << 10;
 
 Bytes g_input;
@@ -84,7 +83,7 @@ class Mutator {
         return Insert(input, at, RandomBytes(1 + Below(8)));
       case 4:  // repeats a part
         return Insert(input, at, Part(input, Below(input.size()), 1 + Below(64)));
-      case 5: {  // a part of another
+      case 5: {  // copies a part of another input
         const Bytes& other = corpus_[Below(corpus_.size())];
         return Insert(input, at, Part(other, Below(other.size()), 1 + Below(256)));
       }
@@ -127,7 +126,7 @@ class Mutator {
   }
   static Bytes AsBytes(std::string_view text) { return {text.begin(), text.end()}; }
 
-  // Lengths and offsets at their edges, where the text has a number.
+  // Replaces a number in the text by an extreme length or offset.
   void ReplaceNumber(Bytes& input, std::size_t at) {
     const auto is_digit = [](std::uint8_t byte) { return byte >= '0' && byte <= '9'; };
     const auto begin =

@@ -1,4 +1,4 @@
-// A store in memory, and a repository without encryption in it.
+// A store in memory that contains a repository without encryption.
 #pragma once
 
 #include <algorithm>
@@ -72,7 +72,7 @@ class MemoryStore final : public Store {
   std::map<std::string, Bytes, std::less<>> objects_;
 };
 
-// Made once; its store is shared by all inputs.
+// Made once. All inputs share its store.
 struct FuzzRepository {
   std::shared_ptr<MemoryStore> store;
   std::unique_ptr<Repository> repository;

@@ -1,5 +1,5 @@
-// Sealed objects, manifests, packs and WAL. Without encryption anybody can make frames whose
-// digests are right: so the input is what is in the frames.
+// Reads sealed objects, manifests, packs and WAL. Without encryption anybody can make frames with
+// the right digests. So the input is the content of the frames.
 #include <algorithm>
 
 #include "core/codec/frame_reader.h"
@@ -23,7 +23,7 @@ constexpr std::uint64_t kSystem = 7711348379840072545U;
 constexpr std::uint64_t kLargest = 1U << 20;
 const SealPolicy kPolicy{Cipher::kNone, nullptr};
 
-// Always the same, so that a finding can be repeated.
+// Returns the same bytes in every run, so that a finding can be reproduced.
 class CountingRandom final : public Random {
  public:
   void Fill(MutableByteView bytes) override {
@@ -47,7 +47,7 @@ void AppendFrame(Bytes& object, const ObjectSealer& sealer, std::uint64_t number
   Append(object, frame);
 }
 
-// Frames of content that is no more than bytes.
+// Seals arbitrary bytes into frames.
 Bytes SealContent(ByteView content, const std::string& name) {
   CountingRandom random;
   const ObjectSealer sealer(kPolicy, ObjectKind::kStream, name, random);
@@ -81,8 +81,8 @@ std::optional<Bytes> OpenInPieces(ByteView object, const std::string& name, std:
   return content;
 }
 
-// An object as it is, and one with this as its compressed content. However it arrives, it is the
-// same.
+// Reads the input as an object, and as the compressed content of an object. The result must not
+// depend on the pieces in which it arrives.
 void ReadObject(ByteView input) {
   const std::string name = "wal/x";
   for (const Bytes& object : {Bytes(input.begin(), input.end()), SealContent(input, name)}) {
@@ -103,7 +103,7 @@ void ReadObject(ByteView input) {
   }
 }
 
-// A line as a record, and the whole as a manifest.
+// Reads the first line as a record, and the whole input as a manifest.
 void ReadManifestText(ByteView input) {
   BackupSummary summary;
   summary.label = kLabel;
@@ -194,7 +194,7 @@ std::vector<WalEvent> Scan(ByteView segment, std::size_t piece) {
   return events;
 }
 
-// However it arrives, a segment says the same.
+// Reads a WAL segment. The result must not depend on the pieces in which it arrives.
 void ReadWal(ByteView input) {
   const std::vector<WalEvent> whole = Scan(input, input.size() + 1);
   FUZZ_REQUIRE(std::ranges::equal(Scan(input, 13), whole, [](const auto& a, const auto& b) {

@@ -1,5 +1,5 @@
-// The readers of what others have written, each as a function that takes any bytes at all. It
-// returns, or the process ends: by a sanitizer, by FUZZ_REQUIRE, or because it took too long.
+// The readers of data that others have written. Each is a function that accepts any bytes. It must
+// return; otherwise the process ends because of a sanitizer, FUZZ_REQUIRE or a timeout.
 #pragma once
 
 #include <cstdio>
@@ -11,22 +11,22 @@
 namespace veza::fuzz {
 
 struct Reader {
-  const char* name;  // also of its directory below corpus/
+  const char* name;  // also the name of its directory in corpus/
   void (*run)(ByteView input);
 };
 
 const std::vector<Reader>& AllReaders();
-// Null: there is none of this name.
+// Null when there is no reader of this name.
 const Reader* FindReader(std::string_view name);
 
-// Each file has some.
+// The readers of each source file.
 std::vector<Reader> DocumentReaders();
 std::vector<Reader> ObjectReaders();
 std::vector<Reader> TextReaders();
 
 }  // namespace veza::fuzz
 
-// What has to hold, whatever the input.
+// A condition that must be true for every input.
 #define FUZZ_REQUIRE(condition)                                                           \
   do {                                                                                    \
     if (!(condition)) {                                                                   \

@@ -1,4 +1,4 @@
-// What is no object: answers of S3, files of this machine, names.
+// Reads data that is not an object: responses of S3, local files, and names.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -43,7 +43,7 @@ void ReadXml(ByteView input) {
   [[maybe_unused]] const auto date = ParseHttpDate(AsText(input));
 }
 
-// "include" is left out: it would read files of this machine.
+// "include" is left out, because it would read local files.
 void ReadConfig(ByteView input) {
   ConfLexer lexer(AsText(input));
   for (std::size_t tokens = 0;; ++tokens) {

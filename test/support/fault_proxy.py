@@ -1,25 +1,25 @@
 #!/usr/bin/env python3
-"""An HTTP proxy in front of an S3 server that fails at random: how the tests get a bad store.
+"""An HTTP proxy in front of an S3 server that makes requests fail at random. Tests use it as a bad store.
 
     fault_proxy.py HOST:PORT
 
-Prints its own port, on loopback, and then obeys one command a line on standard input, each answered
+Prints its own port, on loopback, and then obeys commands on standard input, one per line. It answers each
 with a line that begins with the command:
 
-    pass                          requests are passed on to HOST:PORT, as at the start
-    faults RATE SEED [KIND...]    that share of the requests, 0 to 1, fails; of these kinds, or of all
-    conditions HOW                what becomes of If-None-Match: honour, as at the start, by HOST:PORT;
-                                  ignore, the object is overwritten; refuse, answered with 501
-    stats                         is answered with the requests seen and how often each fault happened
+    pass                          forwards requests to HOST:PORT, as at the start
+    faults RATE SEED [KIND...]    makes this share of the requests (0 to 1) fail, with these kinds or all
+    conditions HOW                sets how If-None-Match is treated: honour (by HOST:PORT, as at the start),
+                                  ignore (the object is overwritten), refuse (answered with 501)
+    stats                         answers with the number of requests and of each kind of fault
 
-Which requests fail follows from the seed and their order. The kinds are dealt like cards: each comes
-once before any comes again, so that a few dozen faults are enough to have had all of them.
+The seed and the order of the requests decide which ones fail. The kinds are dealt like cards: each comes
+once before any comes again, so that a few dozen faults include all kinds.
 
-To ignore a condition, the proxy deletes the object and sends the request again: the condition itself is
-signed. Its own requests are signed with VEZA_TEST_S3_ACCESS_KEY and VEZA_TEST_S3_SECRET_KEY.
+To ignore a condition, the proxy deletes the object and sends the request again. It cannot remove the
+condition, which is signed. Its own requests are signed with VEZA_TEST_S3_ACCESS_KEY and VEZA_TEST_S3_SECRET_KEY.
 
-proxy.py is for a store that is away: it knows bytes only, and so TLS, too. This one has to tell one
-request from the next. It ends with its standard input, that is, with the test that started it.
+proxy.py is for a store that is away. It forwards bytes without understanding them, so it also works with TLS. This
+proxy must tell one request from the next. It ends with its standard input, that is, with the test that started it.
 """
 import collections
 import datetime
@@ -37,14 +37,14 @@ import time
 
 STALL = 4.0  # seconds in which nothing moves
 SLOW = 2.0  # seconds over which a slow body is spread
-PIECES = 20  # of a slow body
+PIECES = 20  # pieces of a slow body
 
 target = sys.argv[1]
 conditions = "honour"
 
 
 class Dice:
-    """Says which fault the next request gets, and counts. Shared by all connections."""
+    """Chooses the fault of the next request, and counts. Shared by all connections."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -79,11 +79,11 @@ dice = Dice()
 
 
 class Gone(Exception):
-    """The client has ended the connection in the middle of its request."""
+    """The client has closed the connection in the middle of its request."""
 
 
 class Answer:
-    """An answer with its whole body, as bytes for the client."""
+    """A response with its whole body, as bytes for the client."""
 
     def __init__(self, status, reason, headers, body):
         lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers)]
@@ -93,7 +93,7 @@ class Answer:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """One connection of a client; its requests come one after the other. Each is read whole, and has an
+    """One connection of a client, with one request after the other. Each request is read completely, and has an
     upstream connection of its own, so that a fault on one side never confuses the other."""
 
     protocol_version = "HTTP/1.1"
@@ -111,7 +111,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         """Standard error belongs to the test."""
 
-    # --- the faults: each is the way of one request ------------------------------------------------
+    # --- the faults: each handles one request ------------------------------------------------------
 
     def passed_on(self):
         if conditions == "refuse" and "If-None-Match" in self.headers:
@@ -131,12 +131,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.refuse(503, "Service Unavailable", "SlowDown", ("Retry-After", "1"))
 
     def dropped_request(self):
-        """The store has not seen it."""
+        """The store does not see the request."""
         self.rfile.read(self.request_length() // 2)
         self.drop()
 
     def lost_answer(self):
-        """The store has done what was asked for, and nobody hears of it."""
+        """The store carries out the request, but its response is lost."""
         self.ask(self.request_body())
         self.drop()
 
@@ -161,7 +161,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(answer.body[:size])
             answer.body = answer.body[size:]
 
-    # --- what they are made of ---------------------------------------------------------------------
+    # --- helpers -----------------------------------------------------------------------------------
 
     def request_length(self):
         return int(self.headers.get("Content-Length", 0))
@@ -172,7 +172,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     @staticmethod
     def slowly(length):
-        """Sizes of pieces, with pauses in between."""
+        """Yields the sizes of pieces, with pauses in between."""
         piece = max(1, length // PIECES)
         for begin in range(0, length, piece):
             time.sleep(SLOW / PIECES)
@@ -186,12 +186,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return body
 
     def ask(self, body):
-        """Passes the request on as it came, the signed Host included, and waits for the whole answer."""
+        """Forwards the request unchanged, including the signed Host header, and waits for the whole response."""
         upstream = http.client.HTTPConnection(target, timeout=60)
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                # This proxy has asked for the body itself.
+                # This proxy has already requested the body.
                 if name.lower() not in ("expect", "connection"):
                     upstream.putheader(name, value)
             upstream.endheaders(body or None)
@@ -216,7 +216,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(Answer(status, reason, [*headers, ("Content-Type", "application/xml"), ("Content-Length", len(body))], body))
 
     def drop(self):
-        # A reset, as by a host that is gone, instead of an orderly end.
+        # Resets the connection, as if the host were gone, in place of an orderly end.
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -226,7 +226,7 @@ def sign(key, text):
 
 
 def delete(path):
-    """Deletes an object in the name of the test."""
+    """Deletes an object with the credentials of the test."""
     time_now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     headers = {"host": target, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "x-amz-date": time_now}
     names = ";".join(headers)
@@ -257,11 +257,11 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 64
 
     def shutdown_request(self, request):
-        # Without the orderly end that the base class begins with: drop() would then reset nothing.
+        # Skips the orderly end of the base class. After it, drop() would no longer reset anything.
         self.close_request(request)
 
     def handle_error(self, *_):
-        """A client that goes away is no error here."""
+        """A client that goes away is not an error here."""
 
 
 def obey(words):

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""A TCP proxy that can be told to misbehave: how the tests take an S3 server away.
+"""A TCP proxy that can be told to misbehave. Tests use it to make an S3 server unreachable.
 
     proxy.py HOST:PORT
 
-Prints its own port, on loopback, and then obeys one command a line on standard input, each answered
+Prints its own port, on loopback, and then obeys commands on standard input, one per line. It answers each
 with a line:
 
-    pass      connections are passed on to HOST:PORT
+    pass      connections are forwarded to HOST:PORT
     refuse    nobody listens, and open connections are reset
     stall     connections are accepted, but no byte gets through in either direction
-    slow      what is sent passes at some 2 MB/s
+    slow      uploads pass at about 2 MB/s
 
 Ends with its standard input, that is, with the test that started it.
 """
@@ -30,7 +30,7 @@ open_sockets = set()
 def close(sock):
     with lock:
         open_sockets.discard(sock)
-    # A reset, as by a host that is gone, instead of an orderly end.
+    # Resets the connection, as if the host were gone, in place of an orderly end.
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.shutdown(socket.SHUT_RDWR)

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """A second reader of repositories, written from src/core/repository/FORMAT.md alone.
 
-It shares no code with veza_backup, so that what both understand is what the page says. It reads
-directory repositories, and verifies whatever the page says that a reader must. Simple rather than
-fast: it holds the manifest and one pack in memory.
+It shares no code with veza_backup. When both read the same content, FORMAT.md describes the format
+correctly. It reads repositories in directories, and verifies everything that FORMAT.md demands of a
+reader. It is simple rather than fast: it holds the manifest and one pack in memory.
 
     veza_reader.py --root DIR/CLUSTER [--passphrase-file FILE] ls
     veza_reader.py ... cat OBJECT                  content of a stream, a pack, a document or a wrap
@@ -11,8 +11,8 @@ fast: it holds the manifest and one pack in memory.
     veza_reader.py ... restore LABEL TARGET        [--tablespace OID=DIRECTORY]...
     veza_reader.py ... verify                      everything in the repository
 
-Without --passphrase-file only repositories with cipher none can be read, with it only others.
-Exit status: 0 done, 1 the repository is not as it should be, 2 wrong arguments or environment.
+Without --passphrase-file it reads only repositories with cipher none; with it, only the others.
+Exit status: 0 success, 1 the repository is damaged, 2 wrong arguments or environment.
 """
 
 import argparse
@@ -49,7 +49,7 @@ DEEPEST_JSON = 16
 
 
 class Damaged(Exception):
-    """The repository is not what FORMAT.md says."""
+    """The repository does not follow FORMAT.md."""
 
 
 def require(condition, message):
@@ -86,7 +86,7 @@ def parse_object(raw, what):
 
 def member(document, name, kind, what):
     value = document.get(name)
-    # In Python True is an int.
+    # In Python, True is an int.
     right = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
     require(right, f'{what}: "{name}" is missing or no {kind.__name__}')
     return value
@@ -120,7 +120,7 @@ def hkdf(key, salt, info, length):
 
 
 def unwrap_key(raw, passphrase, name):
-    """(key id, data key), or None when the passphrase does not open this wrap."""
+    """Returns (key id, data key), or None when the passphrase does not open this wrap."""
     wrap = parse_object(raw, name)
     check_format(wrap, name)
     require(wrap.get("kdf") == "scrypt", f"{name}: unknown kdf")
@@ -178,7 +178,7 @@ class SealedObject:
         return 16 + (plain - plain % 16 + 16) + 32
 
     def frame_at(self, offset, number):
-        """(flags, plain text, offset of what follows)."""
+        """Returns (flags, plain text, offset of what follows)."""
         what = f"{self.name}: frame {number}"
         require(offset + 4 <= len(self.raw), f"{what}: truncated")
         word_bytes = bytes(self.raw[offset : offset + 4])
@@ -222,7 +222,7 @@ class SealedObject:
             raise Damaged(f"{what}: padding") from error
 
     def attributes(self):
-        """(the attributes, offset of the first data frame)."""
+        """Returns (attributes, offset of the first data frame)."""
         _, plain, offset = self.frame_at(HEADER_SIZE, ATTRIBUTES_FRAME)
         what = f"{self.name}: attributes"
         attributes = parse_object(plain, what)
@@ -240,7 +240,7 @@ class SealedObject:
         return attributes, offset
 
     def frames(self):
-        """(number, offset, flags, plain text) of each data frame, the last one included."""
+        """Yields (number, offset, flags, plain text) of each data frame, including the last one."""
         _, offset = self.attributes()
         number, flags = 0, 0
         while not flags & LAST:
@@ -256,7 +256,7 @@ def decompressor():
 
 
 def open_stream(raw, name, key):
-    """(attributes, content)."""
+    """Returns (attributes, content)."""
     sealed = SealedObject(raw, KIND_STREAM, name, key)
     attributes, _ = sealed.attributes()
     content, zstd = bytearray(), decompressor()
@@ -290,7 +290,7 @@ def open_extent(flags, plain, what):
 
 
 def open_pack(raw, name, key):
-    """(number, offset, stored size, plain text) of each extent."""
+    """Yields (number, offset, stored size, plain text) of each extent."""
     require(len(raw) <= LARGEST_PACK, f"{name}: larger than a pack may be")
     sealed = SealedObject(raw, KIND_PACK, name, key)
     attributes, _ = sealed.attributes()
@@ -359,7 +359,7 @@ def record_mode(record, what):
 
 
 def pieces_between(offset, length, taken):
-    """What an extent at `offset` brings of a file when `taken` comes from elsewhere."""
+    """Returns the parts of a file that an extent at `offset` contains when `taken` comes from elsewhere."""
     pieces, start, end = [], offset, offset + length
     for other, other_length in taken:
         if other + other_length <= offset or other >= end:
@@ -384,8 +384,8 @@ class Manifest:
         self.files = {}  # path -> record
         self.packs = {}  # number -> record
         self.full_packs = {}  # number -> record
-        # (is of the full, pack, frame) -> (path, pieces, extent); pieces are what the extent brings
-        # of the file: (offset in the plain text, length, offset in the file)
+        # (belongs to the full, pack, frame) -> (path, pieces, extent). `pieces` are the parts of
+        # the file that the extent contains: (offset in the plain text, length, offset in the file).
         self.places = {}
         self.extents = 0
         lines = content.split(b"\n")
@@ -460,7 +460,7 @@ class Manifest:
         self.places[place] = path, pieces, extent
 
     def add_pages(self, record, path, size, what):
-        """What page extents bring of the file: (offset, length), by offset."""
+        """Adds the parts of the file that page extents contain: (offset, length), by offset."""
         taken = []
         for item in record.get("pages", []):
             require(self.is_diff and isinstance(item, list) and len(item) == 7, f"{what}: bad pages")
@@ -588,7 +588,7 @@ class Repository:
         raise Damaged(f"the passphrase opens no wrap of key {key_id}")
 
     def content(self, name):
-        """What an object holds, verified, in pieces."""
+        """Yields the verified content of an object in pieces."""
         kind, raw = kind_of(name), self.read(name)
         if kind in ("wal", "manifest"):
             attributes, content = open_stream(raw, name, self.key)
@@ -617,7 +617,7 @@ class Repository:
         return b"".join(self.content(name))
 
     def backup(self, label):
-        """(backup.json, manifest), checked against each other."""
+        """Returns (backup.json, manifest), checked against each other."""
         name = f"backup/{label}/backup.json"
         backup = open_document(self.read(name), name, self.key)
         require(backup.get("label") == label, f"{name}: is of label {backup.get('label')}")
@@ -650,7 +650,7 @@ class Repository:
         return backup, manifest
 
     def extents(self, label, manifest):
-        """(path, pieces, plain text) of every extent of a backup."""
+        """Yields (path, pieces, plain text) of every extent of a backup."""
         yield from self.extents_of_packs(label, manifest, False)
         yield from self.extents_of_packs(label.split("_")[0], manifest, True)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""without_seccomp.py PROGRAM [ARGUMENT...]: runs it where it cannot have a seccomp filter of its own."""
+"""without_seccomp.py PROGRAM [ARGUMENT...]: runs the program so that it cannot install a seccomp filter."""
 import errno
 import platform
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""without_shm.py PROGRAM [ARGUMENT...]: runs it where it cannot write in /dev/shm. Needs Landlock, version 2."""
+"""without_shm.py PROGRAM [ARGUMENT...]: runs the program so that it cannot write to /dev/shm. Needs Landlock, version 2."""
 import ctypes
 import os
 import struct
 import sys
 
 PR_SET_NO_NEW_PRIVS = 38
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF, PATH_BENEATH = 444, 445, 446, 1  # calls everywhere but on alpha
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF, PATH_BENEATH = 444, 445, 446, 1  # not on alpha
 WRITE_FILE = 1 << 1
-# Removing and making of every kind, and moving between directories.
+# The rights to make and remove entries of every kind, and to move them between directories.
 OF_DIRECTORIES = sum(1 << bit for bit in range(4, 14))
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -22,7 +22,7 @@ def call(number, *arguments):
 
 
 def allow(ruleset, path):
-    if os.path.islink(path):  # where it leads is allowed by itself, or is a pipe
+    if os.path.islink(path):  # its target is allowed separately, or is a pipe
         return
     try:
         parent = os.open(path, os.O_PATH | os.O_CLOEXEC)

@@ -179,8 +179,7 @@ TEST_F(DataFilesTest, ChecksumsOfEveryFork) {
   options_.has_checksums = true;
   options_.segment_blocks = 3;
   tree_.Write("base/5/100", WithChecksums(Pages(3, 0)));
-  tree_.Write("base/5/100.1",
-              WithChecksums(Pages(2, 0), 3));  // block numbers continue across files
+  tree_.Write("base/5/100.1", WithChecksums(Pages(2, 0), 3));  // block 3 follows the first file
   tree_.Write("base/5/100_fsm", WithChecksums(Pages(1, 0)));
   tree_.Write("base/5/101_init", WithChecksums(Pages(1, 0)) + std::string(kBlockSize, '\0'));
   DataFilesReport report = Check();
