@@ -15,7 +15,7 @@ namespace veza {
 namespace {
 
 // Also returns an empty string when the process ends between open() and read(): read() then fails
-// with ESRCH. An istreambuf_iterator would throw; operator<< does not.
+// with ESRCH. A stream iterator would throw; operator<< does not.
 std::string ReadFile(const std::string& path) {
   const std::ifstream file(path);
   std::ostringstream text;

@@ -116,7 +116,7 @@ foreach my $file ("$segment.partial", "$segment.00000028.backup")
 	$node->archive_again($file);
 	$node->wait_for_archived($file);
 	$node->wait_for_log(qr/WARNING: .*WAL file "$file" is already in repository .* with different content/, $position);
-	$node->wait_for_log(qr/HINT:  The file is not stored: recovery never needs one of its kind/, $position);
+	$node->wait_for_log(qr/HINT:  The file is not stored, because recovery never needs one of its kind/, $position);
 	is(read_object(object_of($file)), $stored, "$file is not overwritten");
 	is($node->safe_psql('postgres', 'SELECT failing, last_conflict FROM veza_backup_archive'), "f|$file",
 		'the view shows the conflict, and that archiving is not failing');

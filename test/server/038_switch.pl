@@ -119,7 +119,7 @@ sub forge_lock
 
 $segment = write_something();
 my $system = $primary->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
-my $unread = qr/WARNING:  could not look whether a backup on a standby waits for this server: .*lock/;
+my $unread = qr/WARNING:  could not find out whether a backup on a standby waits for this server: .*lock/;
 write_object('main/lock/0000000100', 'x');
 let_look();
 poll_until(sub { count_in_log($primary, $unread) }, 'the warning of a lock that cannot be read');

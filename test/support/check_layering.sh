@@ -52,6 +52,14 @@ if grep -rnE '\b(GetSmall|GetListed|ReadObjects|ListAtMost|ListFirst)\(.*, *([02
   exit 1
 fi
 
+# The whole of the shared memory is for the files that write a part of it. What reads a part includes the
+# header of that part.
+if grep -rl '"pg/shared/shared_state.h"' "$top/src" --include='*.cpp' --include='*.h' |
+  grep -vE '/pg/shared/[a-z_]+\.cpp$|/pg/backup/backup_slot\.cpp$'; then
+  echo "check_layering.sh: shared_state.h is included where the header of a part would do (src/pg/shared)" >&2
+  exit 1
+fi
+
 # Such an iterator throws when the file cannot be read, has no limit, and of a file that cannot be opened makes an empty
 # one.
 if grep -rn 'istreambuf_iterator' "$top/src" --include='*.cpp' --include='*.h'; then

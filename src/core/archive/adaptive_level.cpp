@@ -9,15 +9,16 @@ namespace veza {
 namespace {
 
 struct Step {
-  std::size_t backlog;  // the least that justifies it
+  std::size_t backlog;  // the smallest that justifies the level
   int level;
 };
-// Speed and ratio of zstd on WAL of pgbench and bulk loads, one core, as bench/README.md shows:
-// levels in between bring little.
+// Chosen by speed and ratio of zstd on the WAL of pgbench and of bulk loads, on one core
+// (bench/README.md). Levels in between bring little.
 constexpr std::array kSteps = {Step{4, 1}, Step{6, -1}, Step{8, -10}, Step{12, -20}, Step{24, -50}};
 
 constexpr double kWeight = 0.2;  // of the newest file
-// Larger files cost time elsewhere, too: to encrypt and send them, and the store.
+// How much longer than storing compressing must take before the level falls. Larger files also take
+// longer to encrypt, to send and in the store.
 constexpr double kClearly = 2;
 
 void Average(std::chrono::duration<double>& average, std::chrono::duration<double> value) {

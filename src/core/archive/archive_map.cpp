@@ -14,7 +14,7 @@ namespace {
 
 constexpr Lsn kEndOfTime{std::numeric_limits<std::uint64_t>::max()};
 
-// Sorted, those that touch made one.
+// Sorts the runs, and joins those that touch.
 std::vector<SegmentRun> Joined(std::vector<SegmentRun> runs) {
   std::sort(runs.begin(), runs.end(),
             [](const SegmentRun& a, const SegmentRun& b) { return a.first < b.first; });
@@ -47,7 +47,7 @@ ArchiveMap::ArchiveMap(std::uint64_t segment_size, const std::vector<WalRange>& 
 std::optional<Lsn> ArchiveMap::FirstMinimal(TimelineId timeline, Lsn begin, Lsn end) const {
   std::optional<Lsn> first;
   for (const MinimalWal& one : minimal_) {
-    // In doubt it may be anywhere in its segment.
+    // A record in doubt may mean any place in its segment.
     const Lsn lsn = one.doubt && begin < one.end ? std::max(begin, one.lsn) : one.lsn;
     if (one.timeline == timeline && begin <= lsn && lsn < end) {
       first = std::min(first.value_or(lsn), lsn);
@@ -107,8 +107,8 @@ SegmentNumber ArchiveMap::LastFork(TimelineId timeline) const {
       }
     }
   }
-  // One that has the segments behind the fork as well went on, as the one does of which a clone was
-  // promoted: what is missing there is missing.
+  // A timeline that has segments behind the fork as well went on, as happens when a clone was
+  // promoted. What is missing of it there is a gap.
   const SegmentRun* const run = RunAt(timeline, last);
   const bool went_on = run != nullptr && run->last > last;
   return last == 0 || went_on ? std::numeric_limits<SegmentNumber>::max() : last;
@@ -131,10 +131,10 @@ void ArchiveMap::AddGapsOfTimelines(Gaps* gaps) const {
 }
 
 void ArchiveMap::AddGapsOfPath(TimelineId timeline, Gaps* gaps) const {
-  bool started = false;  // whether there was a segment on the way so far
+  bool started = false;  // whether the archive holds a segment on the way so far
   for (const PathPart& part : PathTo(timeline)) {
     SegmentNumber next = SegmentOf(part.begin, segment_size_);
-    const SegmentNumber end = SegmentOf(part.end, segment_size_);  // left to the next part
+    const SegmentNumber end = SegmentOf(part.end, segment_size_);  // of the next part
     if (next >= end) {
       continue;
     }
@@ -151,7 +151,7 @@ void ArchiveMap::AddGapsOfPath(TimelineId timeline, Gaps* gaps) const {
       started = true;
       next = run.last + 1;
     }
-    // Nobody knows how far the last timeline has got.
+    // How far the last timeline has got is not known.
     if (started && part.end != kEndOfTime) {
       AddGap(part.timeline, next, end, gaps);
     }
@@ -184,7 +184,7 @@ std::vector<ArchivePiece> ArchiveMap::Pieces() const {
 Result<ArchiveMap> ReadArchiveMap(const Repository& repository, const Identity& identity,
                                   const std::vector<WalRange>& ranges) {
   const WalArchive archive(repository, identity.system_identifier);
-  // A timeline that has just begun may have its history file only.
+  // A timeline that has just begun may have nothing but its history file.
   ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
   std::vector<TimelineHistory> histories;
   std::size_t switches = 0;

@@ -1,9 +1,10 @@
-// Which WAL of one system the repository holds, and how its timelines lead to each other: what a
-// recovery could read, and where it would stop.
+// Which WAL of one system the repository holds, and how its timelines follow from each other. So it
+// tells what a recovery could read, and where it would stop.
 //
-// A switch of timelines lies anywhere in a segment. The new timeline's segment of that number
-// begins with a copy of the old one's up to the switch, and recovery prefers it
-// (XLogFileReadAnyTLI): so the old one's, which mostly exists as .partial only, is not needed.
+// A server may leave its timeline in the middle of a segment. The new timeline's segment with the
+// same number begins with a copy of the old one's, up to the switch, and recovery prefers it
+// (XLogFileReadAnyTLI). So the old timeline's segment, which mostly exists as a .partial only, is
+// not needed.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,7 @@ struct PathPart {
   Lsn end;  // the first byte that belongs to the next part; for the last part, the highest there is
 };
 
-// A row of what one timeline has, and has not.
+// Segments of one timeline that are there or, in a gap, missing. Both ends are included.
 struct ArchivePiece {
   TimelineId timeline = 0;
   bool is_gap = false;
@@ -46,11 +47,12 @@ struct ArchivePiece {
 class ArchiveMap {
  public:
   // `ranges` as WalArchive::Ranges() returns them. A timeline without a history (the first, or one
-  // whose file is not in the repository) stands for itself.
+  // whose file is not in the repository) counts as one without ancestors.
   ArchiveMap(std::uint64_t segment_size, const std::vector<WalRange>& ranges,
              std::vector<TimelineHistory> histories, std::vector<MinimalWal> minimal = {});
 
-  // The first point from `begin` to before `end` of the timeline from which on recovery cannot go.
+  // The first point of the timeline, from `begin` to before `end`, where WAL with wal_level =
+  // minimal begins. Recovery ends there with an error.
   std::optional<Lsn> FirstMinimal(TimelineId timeline, Lsn begin, Lsn end) const;
 
   std::uint64_t segment_size() const { return segment_size_; }
@@ -60,21 +62,25 @@ class ArchiveMap {
   // Whether anything is there between the two segments, both included.
   bool HasAny(TimelineId timeline, SegmentNumber first, SegmentNumber last) const;
 
-  // The newest timeline to which a server at (timeline, lsn) can go on: at least that one.
+  // The newest timeline to which recovery can go on from (timeline, lsn). It is `timeline` itself
+  // when there is no newer one.
   TimelineId NewestFrom(TimelineId timeline, Lsn lsn) const;
-  // From the oldest ancestor to the timeline; begins and ends never go backwards.
+  // The way from the oldest ancestor to the timeline. Each part begins where the one before it
+  // ends.
   std::vector<PathPart> PathTo(TimelineId timeline) const;
 
-  // Every run and every gap, by timeline and position. What is missing between two runs of a
-  // timeline is a gap, up to where the last other timeline parted from it; so is what is missing on
-  // the way from one timeline to the next, when there is something before it on that way.
+  // Every run and every gap, ordered by timeline and position. Segments that are missing between
+  // two runs of a timeline are a gap, up to the last point where another timeline parted from it.
+  // Segments that are missing on the way from one timeline to the next are a gap as well, if the
+  // archive holds an earlier segment on that way.
   std::vector<ArchivePiece> Pieces() const;
 
  private:
   using Gaps = std::map<TimelineId, std::vector<SegmentRun>>;
   const std::vector<SegmentRun>& RunsOf(TimelineId timeline) const;
-  // The segment in which the last of the known timelines parted from this one. Behind it a server
-  // may have left anything. None (the highest number): nothing parted, or the timeline went on.
+  // The segment in which the last of the known timelines parted from this one. Behind it nothing
+  // need be complete. Returns the highest number when no timeline parted from this one, or when
+  // this one went on afterwards.
   SegmentNumber LastFork(TimelineId timeline) const;
   void AddGap(TimelineId timeline, SegmentNumber first, SegmentNumber end, Gaps* gaps) const;
   void AddGapsOfTimelines(Gaps* gaps) const;
@@ -86,7 +92,7 @@ class ArchiveMap {
   std::vector<MinimalWal> minimal_;
 };
 
-// Reads the history files to what WalArchive::Ranges() has listed. kDataCorrupted for one that is
+// Adds the history files to what WalArchive::Ranges() has listed. kDataCorrupted when one is
 // damaged.
 Result<ArchiveMap> ReadArchiveMap(const Repository& repository, const Identity& identity,
                                   const std::vector<WalRange>& ranges);

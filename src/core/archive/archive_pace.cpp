@@ -7,7 +7,7 @@ namespace veza {
 namespace {
 
 constexpr std::chrono::seconds kWindow{60};
-// An archive that has stood still for days must not cost memory: then every other mark is enough.
+// Bounds the memory while nothing is archived for days: beyond this, every other mark is dropped.
 constexpr std::size_t kMaxMarks = 1024;
 
 std::chrono::seconds Divide(std::uint64_t bytes, double rate) {

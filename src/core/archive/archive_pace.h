@@ -1,6 +1,6 @@
-// How fast WAL is written and archived, and what would be lost if the server were lost now: from
-// observations that somebody makes every few seconds. No I/O, no clock. Rates are by the steady
-// time, so that they survive a step of the clock.
+// How fast WAL is written and archived, and since when a loss of the server would lose data. This
+// is computed from observations that the caller makes every few seconds, without I/O or a clock.
+// Rates use the steady time, so that a step of the clock does not change them.
 #pragma once
 
 #include <chrono>
@@ -17,19 +17,19 @@ struct ArchiveObservation {
   TimePoint at{};
   SteadyTime steady{};
   Lsn written;    // the end of WAL
-  Lsn important;  // of the last record that archive_timeout cares for (GetLastImportantRecPtr)
+  Lsn important;  // the last record that counts for archive_timeout (GetLastImportantRecPtr)
   Lsn archived;   // everything before it is in the repository
 };
 
 // Not thread-safe.
 class ArchivePace {
  public:
-  // In the order of the steady time. Where the clock has gone back, what was seen before counts as
-  // seen now.
+  // Observations come in the order of their steady time. When the clock was set back, earlier
+  // observations count as made now.
   void Observe(const ArchiveObservation& observation);
 
-  // Since when something has been written that the repository lacks: the time of the last
-  // observation before it, so never too late. Nothing: it has all that matters.
+  // When the oldest important WAL that is not archived was written, rounded back to the previous
+  // observation. Empty when everything important is archived.
   std::optional<TimePoint> exposed_since() const;
 
   // Bytes a second over about the last minute; 0 when too little is known.
@@ -42,14 +42,15 @@ class ArchivePace {
     TimePoint at{};
     Lsn important;
   };
-  std::deque<Mark> marks_;  // the first is the last one that is archived whole, if there is one
+  std::deque<Mark> marks_;  // begins with the newest that is archived completely, if any
   std::deque<ArchiveObservation> recent_;
 };
 
-// How long it takes until nothing waits; nothing: never, at these rates.
+// How long it takes, at these rates, until no WAL waits. Empty when that never happens.
 std::optional<std::chrono::seconds> TimeToDrain(std::uint64_t backlog, double written_rate,
                                                 double archived_rate);
-// How long until WAL that is not archived has filled the disk; nothing: never, at these rates.
+// How long it takes, at these rates, until WAL that is not archived has filled the disk. Empty when
+// that never happens.
 std::optional<std::chrono::seconds> TimeUntilFull(std::uint64_t free, double written_rate,
                                                   double archived_rate);
 

@@ -13,7 +13,7 @@
 namespace veza {
 namespace {
 
-// The newest backup that a server on `history` can go on from; null without one.
+// The newest backup on `history`; null when there is none.
 const BackupSummary* NewestOn(const TimelineHistory& history, const BackupCatalog& catalog,
                               std::uint64_t system_identifier) {
   const BackupSummary* newest = nullptr;
@@ -27,8 +27,9 @@ const BackupSummary* NewestOn(const TimelineHistory& history, const BackupCatalo
   return newest;
 }
 
-// Whether the history of an ancestor is the beginning of the other one. Of a timeline that is no
-// ancestor nothing can be said.
+// Whether `ancestor` does not contradict `history`. The history of an ancestor must be the
+// beginning of `history`. A higher timeline does not contradict it; a lower one that is no ancestor
+// does.
 bool LeadsOnTo(const TimelineHistory& ancestor, const TimelineHistory& history) {
   if (ancestor.timeline == history.timeline) {
     return true;
@@ -58,7 +59,7 @@ Result<ArchiveSurvey> SurveyArchive(const Repository& repository, std::uint64_t 
   survey.backup = backup->label;
   survey.backup_start = backup->start_lsn;
 
-  // Each timeline has the segments from `next` to before the one in which it was left.
+  // Each timeline has the segments from `next` to the one before that in which it was left.
   SegmentNumber next = SegmentOf(backup->start_lsn, segment_size);
   std::vector<TimelineSwitch> path = history.ancestors;
   path.push_back({history.timeline, end});
@@ -95,7 +96,7 @@ Result<std::vector<std::string>> FindUnstoredHistories(const WalArchive& archive
       return text.error();
     }
     const Result<TimelineHistory> read = ParseTimelineHistory(name->timeline, text.value_or(""));
-    // What has no ancestors is none.
+    // A file without ancestors is no history file.
     if (!read || read->ancestors.empty() || !LeadsOnTo(*read, history)) {
       continue;
     }

@@ -13,13 +13,13 @@ namespace {
 
 constexpr std::string_view kMinimalSuffix = ".minimal";
 
-// Whether the object is what it is, however often one asks.
+// Whether the fault is in the object, so that to read it again would not help.
 bool IsOfTheObject(ErrorCode code) {
   return code == ErrorCode::kDataCorrupted || code == ErrorCode::kWrongKey ||
          code == ErrorCode::kUnsupported || code == ErrorCode::kInvalidArgument;
 }
 
-// "<segment>-<segment>.minimal": the segment. Empty for any other name.
+// The segment in a name "<segment>-<segment>.minimal". Empty for any other name.
 std::string SegmentOfMinimal(const std::string& object) {
   std::string base = object.substr(object.rfind('/') + 1);
   if (!base.ends_with(kMinimalSuffix)) {
@@ -33,7 +33,7 @@ std::string SegmentOfMinimal(const std::string& object) {
 }  // namespace
 
 Status RecordGap(const Repository& repository, std::uint64_t system_identifier, const WalGap& gap) {
-  // The same segment may have been lost, and be found again.
+  // The same segment may have a record of each kind: it may have been lost, and found again.
   const std::string name = GapName(system_identifier, gap.first, gap.last) +
                            std::string(gap.minimal ? kMinimalSuffix : "");
   Json document = {{"format", 1},
@@ -101,7 +101,7 @@ Result<std::vector<MinimalWal>> ReadMinimalWal(const Repository& repository,
   for (const std::string& object : objects) {
     const Result<WalGap> gap = ReadGap(repository, object);
     if (!gap && gap.error().code == ErrorCode::kNotFound) {
-      continue;  // retention
+      continue;  // retention has removed it
     }
     if (!gap && !IsOfTheObject(gap.error().code)) {
       return gap.error();

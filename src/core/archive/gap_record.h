@@ -1,4 +1,4 @@
-// The records under gap/ (FORMAT.md section 4): what no recovery goes beyond.
+// The records under gap/ (FORMAT.md section 4). Each names a place that no recovery passes.
 #pragma once
 
 #include <optional>
@@ -11,35 +11,37 @@
 
 namespace veza {
 
-// A run of segments of one timeline that no server has any more; or, with `minimal`, one segment
-// that is there, in which WAL with wal_level = minimal begins: recovery ends there with an error.
+// A run of segments of one timeline that no server has any more. With `minimal` it is a single
+// segment instead, which exists, and in which WAL with wal_level = minimal begins: recovery ends
+// there with an error.
 struct WalGap {
   std::string first;
   std::string last;
   std::optional<Lsn> minimal{};
 };
 
-// Leaves a record of the gap in the repository, once.
+// Records the gap in the repository, unless it is recorded already.
 Status RecordGap(const Repository& repository, std::uint64_t system_identifier, const WalGap& gap);
 Status RecordMinimal(const Repository& repository, std::uint64_t system_identifier,
                      const std::string& segment, Lsn lsn);
 
-// What such an object says; verified, so that nobody can explain away what he has deleted.
+// Reads a record and verifies it. Otherwise somebody who has deleted WAL could declare it a gap.
 Result<WalGap> ReadGap(const Repository& repository, const std::string& object);
 
 // Where WAL with wal_level = minimal begins.
 struct MinimalWal {
   TimelineId timeline = 0;
   Lsn lsn;
-  // Of a record that is damaged or was not written by us: it may begin anywhere from `lsn`, the
-  // begin of the segment that the name says, to before `end`.
+  // Why the record cannot be trusted: it is damaged, or was not written with this key. Then such
+  // WAL may begin anywhere from `lsn`, the begin of the segment that the name says, to before
+  // `end`.
   std::optional<Error> doubt{};
   Lsn end{};
   std::string object{};
 };
-// All that are recorded. Of one that cannot be opened the name counts: to take it for nothing would
-// let recovery run into WAL that it cannot replay, and to fail would let one object forbid every
-// restore. Objects with other names are none of these.
+// Reads all records with `minimal`. When one cannot be opened, its name counts. To ignore it would
+// let recovery run into WAL that it cannot replay, and to fail would let a single object prevent
+// every restore. Objects with other names are ignored.
 Result<std::vector<MinimalWal>> ReadMinimalWal(const Repository& repository,
                                                std::uint64_t system_identifier);
 

@@ -58,7 +58,7 @@ Lineage::Lineage(std::uint64_t segment_size, std::vector<TimelineTrace> traces) 
   }
 }
 
-// Whether it has segments behind the last point where another timeline has left it.
+// Whether its newest segment lies at or behind every point where another timeline parted from it.
 bool Lineage::GrowsAlone(const TimelineTrace& trace, std::uint64_t segment_size) const {
   return std::ranges::none_of(traces_, [&](const auto& other) {
     if (!other.second.history || other.first == trace.timeline) {
@@ -104,7 +104,7 @@ Result<Lineage> ReadLineage(const Repository& repository, const Identity& identi
   std::size_t switches = 0;
   for (auto& [timeline, trace] : traces) {
     if (!trace.last) {
-      // All of it may have been deleted from a bucket with versioning.
+      // In a bucket with versioning, all files of the timeline may have been deleted.
       ASSIGN_OR_RETURN(
           const bool exists,
           HoldsObject(repository.store(), WalTimelinePrefix(identity.system_identifier, timeline)));

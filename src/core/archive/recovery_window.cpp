@@ -14,7 +14,7 @@ namespace veza {
 
 namespace {
 
-// How far recovery comes.
+// How far recovery gets.
 struct Reach {
   TimelineId leads_to = 0;
   TimelineId timeline = 0;  // of the last segment
@@ -76,7 +76,7 @@ class Walk {
   const Reach& reach() const { return reach_; }
 
  private:
-  // Goes through the run that holds the segment. False: it is the end.
+  // Goes on through the run that holds the segment. Returns false at the end.
   bool Step(SegmentNumber segment) {
     std::size_t wanted = part_;
     while (wanted + 1 < path_.size() && FirstSegment(wanted + 1) <= segment) {
@@ -104,8 +104,8 @@ class Walk {
     return false;
   }
 
-  // In the newest part that has it, as recovery does; `part_` moves there. An older one holds only
-  // what is before the switch.
+  // Finds the run in the newest part that has the segment, as recovery does, and moves `part_`
+  // there. An older part has only what comes before the switch.
   const SegmentRun* Find(SegmentNumber segment, std::size_t wanted) {
     for (std::size_t part = wanted + 1; part-- > part_;) {
       const SegmentRun* const run = archive_.RunAt(path_[part].timeline, segment);
@@ -119,7 +119,7 @@ class Walk {
 
   SegmentNumber FirstSegment(std::size_t part) const { return SegmentOf(path_[part].begin, size_); }
 
-  // What of a run is on the path.
+  // The last segment of a run that is on the path.
   SegmentNumber LastOf(const SegmentRun& run, std::size_t part) const {
     return part + 1 < path_.size() ? std::min(run.last, FirstSegment(part + 1) - 1) : run.last;
   }
@@ -183,7 +183,7 @@ RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
     return std::tie(a->stop_lsn, a->timeline, a->label) <
            std::tie(b->stop_lsn, b->timeline, b->label);
   });
-  // Where a backup comes to, and the stretch that ends there.
+  // Which stretch ends where.
   std::map<std::tuple<TimelineId, TimelineId, SegmentNumber>, std::size_t> by_end;
   for (const BackupSummary* const backup : restorable) {
     const Walk walk(archive, *backup);
@@ -222,7 +222,7 @@ Result<std::vector<std::string>> MissingHistories(const WalArchive& archive,
   if (!oldest) {
     return files;
   }
-  // Its own is needed as well; the first timeline has none.
+  // The file of the oldest timeline is needed as well; timeline 1 has none.
   ASSIGN_OR_RETURN(const std::vector<TimelineId> missing,
                    FindMissingHistories(archive, std::max<TimelineId>(*oldest, 2) - 1));
   for (const TimelineId timeline : missing) {

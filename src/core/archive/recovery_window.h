@@ -1,12 +1,12 @@
-// From when to when one can restore.
+// The stretches of time to which the cluster can be restored.
 //
-// A backup becomes consistent with the WAL from its start to its stop, on its own timeline, as
-// vezactl restore demands. From its stop on it can be rolled forward along the newest timeline that
-// it leads to, as far as no segment is missing. Backups that come to the same end share a stretch:
-// whoever starts from the older one passes the newer.
+// A backup becomes consistent with the WAL from its start to its stop, on its own timeline; vezactl
+// restore demands it. From its stop on, recovery can go forward along the newest timeline that it
+// leads to, up to the first missing segment. Backups from which recovery reaches the same end share
+// a stretch: recovery from the older one passes the newer one.
 //
-// What lies on a timeline behind the point where a newer one parted from it is on no such way, and
-// in no stretch unless a backup was taken there; it can be reached by naming the timeline.
+// WAL of a timeline behind the point where a newer timeline parted from it is not on that way. It
+// is in no stretch, unless a backup was taken there. It can be reached by naming the timeline.
 #pragma once
 
 #include <cstddef>
@@ -27,9 +27,8 @@ namespace veza {
 struct RecoveryStretch {
   TimePoint start_time{};  // the stop of the oldest backup, by its server's clock
   Lsn start_lsn;
-  // When the store got the last segment: no commit in it is later, so this is an upper bound of
-  // what target times can be reached. PlanRecoveryWindow() knows it when a run of segments ends
-  // there.
+  // When the store received the last segment. No commit in it is later, so no later target time can
+  // be reached. PlanRecoveryWindow() fills it in only when a run of segments ends there.
   std::optional<TimePoint> end_time;
   Lsn end_lsn;
   TimelineId first_timeline = 0;
@@ -38,8 +37,8 @@ struct RecoveryStretch {
   std::string newest_backup;
   std::size_t backups = 0;
   std::string last_segment;
-  std::string missing_segment;  // which would lead on; empty when the archive holds nothing beyond
-  // Where WAL with wal_level = minimal begins: it is end_lsn, whatever the archive holds beyond.
+  std::string missing_segment;  // before later WAL; empty when the archive holds no later WAL
+  // Where WAL with wal_level = minimal begins. It equals end_lsn, even if the archive holds more.
   std::optional<Lsn> minimal;
 
   // "end of the archive", "missing segment …" or "wal_level = minimal at …".
@@ -52,32 +51,33 @@ struct UnrestorableBackup {
 };
 
 struct RecoveryWindow {
-  std::vector<RecoveryStretch> stretches;        // by start_lsn
+  std::vector<RecoveryStretch> stretches;        // ordered by start_lsn
   std::vector<UnrestorableBackup> unrestorable;  // in the order of `backups`
 };
 
-// `backups` are all of one system, and `archive` is its.
+// `backups` are all those of one system, and `archive` is of the same system.
 RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
                                   const ArchiveMap& archive);
 
-// What recovery ends at on its way from the backup, whose own WAL is there, although the archive
-// holds later WAL; at most one of these.
+// What ends recovery from a backup although the archive holds later WAL; at most one of these. The
+// WAL that the backup itself needs is there.
 struct RecoveryObstacle {
   std::string missing_segment;
   std::optional<Lsn> minimal;  // as in RecoveryStretch
 };
 RecoveryObstacle ObstacleAfter(const BackupSummary& backup, const ArchiveMap& archive);
 
-// The first byte that recovery from the backup, whose own WAL is there, cannot read in the archive.
+// The first byte that recovery from the backup cannot read in the archive. The WAL that the backup
+// itself needs is there.
 Lsn EndOfRecovery(const BackupSummary& backup, const ArchiveMap& archive);
 
-// Names of the history files without which not all that the archive holds can be reached from the
-// backups of the system (FindMissingHistories()).
+// Names of history files that are missing (FindMissingHistories()). Without them, a part of the
+// archive cannot be reached from the backups of the system.
 Result<std::vector<std::string>> MissingHistories(const WalArchive& archive,
                                                   std::uint64_t system_identifier,
                                                   std::span<const BackupSummary> backups);
 
-// PlanRecoveryWindow() for a system of the repository, with every end_time. The catalog must have
+// Runs PlanRecoveryWindow() for a system and fills in every end_time. The catalog must have
 // been read before the archive: WAL is stored before the backup that needs it, and deleted after
 // it. Backups that have been deleted meanwhile are left out.
 Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,

@@ -40,7 +40,7 @@ Result<TimelineId> FindNewestTimeline(const WalArchive& archive, TimelineId from
 }
 
 Result<std::vector<TimelineId>> FindMissingHistories(const WalArchive& archive, TimelineId from) {
-  // Anybody may have put a directory of any name there.
+  // There is a limit because anybody may have put a directory of any name there.
   constexpr std::size_t kMost = 100;
   ASSIGN_OR_RETURN(const std::vector<TimelineId> known, archive.Timelines());
   std::vector<TimelineId> missing;

@@ -10,17 +10,17 @@
 
 namespace veza {
 
-// Reads it from the repository. Timeline 1 has no file.
+// Reads the history file of a timeline from the repository. Timeline 1 has no file.
 Result<TimelineHistory> ReadTimelineHistory(const WalArchive& archive, TimelineId timeline);
 
-// The same for the timeline of a server, from its pg_wal rather than from the repository, which one
-// that was just promoted may not have sent it to.
+// The same for the timeline of a server. Prefers the file in its pg_wal, because a server that was
+// just promoted may not have archived it yet.
 Result<TimelineHistory> ReadServerHistory(const WalArchive& archive,
                                           const std::string& wal_directory, TimelineId timeline);
 
-// The history files that the repository lacks of the timelines behind `from`, up to the highest of
-// which it has anything; at most the first 100. Timelines are numbered without holes, so each of
-// these existed. Where one is missing FindNewestTimeline(), and PostgreSQL's `latest`, stop.
+// The timelines after `from` whose history file the repository lacks, up to the highest timeline of
+// which it has any file; at most the first 100. Timelines are numbered without holes, so each of
+// them existed. Where one is missing, FindNewestTimeline() and PostgreSQL's `latest` stop.
 Result<std::vector<TimelineId>> FindMissingHistories(const WalArchive& archive, TimelineId from);
 
 // The timeline that PostgreSQL would call the latest, starting at `from`: the highest number N such

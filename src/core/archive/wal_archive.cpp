@@ -44,7 +44,7 @@ Result<UniqueFd> OpenWalFile(const std::string& path, std::optional<std::uint64_
   return file;
 }
 
-// Fills a part of `into`; 0 at the end.
+// Fills a part of `into`. Returns 0 at the end of the file.
 Result<std::size_t> ReadSome(const UniqueFd& file, const std::string& path, MutableByteView into) {
   for (;;) {
     const ssize_t bytes = read(file.get(), into.data(), into.size());
@@ -70,8 +70,8 @@ Result<bool> IsRecycled(const UniqueFd& file, const std::string& path, const std
                         size) == FirstPage::kRecycled;
 }
 
-// Whether the server, whose history files are beside the segment, has left the segment's timeline
-// in front of it, or in it. Then nobody needs what was never written. In doubt it has not.
+// Whether the server has left the segment's timeline in the segment or before it, by the history
+// files beside the segment. Then nobody needs a segment that was never written. False in doubt.
 bool WasLeftBehind(const std::string& path, const std::string& segment, const Identity& identity) {
   const auto history = NewestHistoryIn(std::filesystem::path(path).parent_path().string());
   if (!history || !*history) {
@@ -96,7 +96,7 @@ Status AppendFile(const UniqueFd& file, const std::string& path, const Cancellat
   }
 }
 
-// `plain` keeps its size when that is enough.
+// Makes `plain` larger where it must be, never smaller.
 Result<ByteView> ReadWhole(const UniqueFd& file, const std::string& path, std::size_t size,
                            Bytes& plain) {
   if (plain.size() < size) {
@@ -134,7 +134,7 @@ Result<ObjectAttributes> ReadAttributes(const Repository& repository, const std:
   const Status read = repository.store().Get(name, {0, kHeadReadSize}, [&](ByteView piece) {
     return reader.Feed(piece, [](auto&&...) { return Ok(); });
   });
-  // An object of no bytes has no such range.
+  // An object of 0 bytes has no such range.
   if (!read && read.error().code != ErrorCode::kInvalidArgument) {
     return read.error();
   }
@@ -157,8 +157,8 @@ Error Conflict(const Repository& repository, const std::string& file,
           "overwritten.");
 }
 
-// Where a listing that is to begin with the segment starts: all but the last digit of its name
-// sorts before it, and behind nearly all that comes before.
+// After which name a listing must start to begin with the segment. It is the segment's name without
+// the last digit, which sorts before the segment and behind nearly all that comes before.
 Result<std::string> JustBefore(std::uint64_t system_identifier, const std::string& segment) {
   ASSIGN_OR_RETURN(std::string name, WalObjectName(system_identifier, segment));
   name.pop_back();
@@ -241,7 +241,8 @@ Result<PushOutcome> WalArchive::Put(const SealedWalFile& sealed) const {
     if (put.error().code != ErrorCode::kAlreadyExists) {
       return put.error();
     }
-    // Not removed here: between a look and a removal another server may store its own.
+    // An empty object is not removed: between a look and the removal another server may store its
+    // file.
     RETURN_IF_ERROR(RequireNotEmpty(sealed.file));
     ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, sealed.object));
     if (there.plain_size != sealed.sealed.plain_size ||
@@ -250,9 +251,9 @@ Result<PushOutcome> WalArchive::Put(const SealedWalFile& sealed) const {
     }
   }
   if (sealed.minimal) {
-    // Behind the segment, because a record of one that is refused, of a clone, would stay for ever.
-    // Before the acknowledgement, and again where the segment was there: a crash in between lets
-    // the server send it again.
+    // After the segment, because the record of a segment that is refused, as a clone's is, would
+    // stay for ever. Before the acknowledgement, and also when the segment was there already: after
+    // a crash in between, the server sends the segment again.
     RETURN_IF_ERROR(RecordMinimal(repository_, system_identifier_, sealed.file, *sealed.minimal));
   }
   return put ? PushOutcome::kStored : PushOutcome::kAlreadyThere;
@@ -294,7 +295,7 @@ Status WalArchive::Fetch(const std::string& file, const std::string& destination
   const std::string temporary = fmt::format("{}.veza-tmp-{}", destination, getpid());
   UniqueFd out;
   bool created = false;
-  // The file is created when the first bytes arrive, so that asking for what is not there, which
+  // The file is created when the first bytes arrive. So to ask for a file that is not there, which
   // recovery does all the time, leaves no trace.
   ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system_identifier_));
   StreamOpener opener(
@@ -303,7 +304,7 @@ Status WalArchive::Fetch(const std::string& file, const std::string& destination
       LargestContent(ParseWalFileName(file)->kind, identity.wal_segment_size));
   Status status = repository_.store().Get(name, {}, [&](ByteView piece) -> Status {
     if (!out.valid()) {
-      // One of that name is left over, or a trap: the directory may be another account's.
+      // A file of that name is left over, or is a trap: the directory may be another account's.
       RETURN_IF_ERROR(RequireReplaceableFile(temporary));
       unlink(temporary.c_str());
       out = UniqueFd(
@@ -318,7 +319,7 @@ Status WalArchive::Fetch(const std::string& file, const std::string& destination
   if (status) {
     status = opener.Finish();
   }
-  // Network file systems may tell only now that the disk was full.
+  // A network file system may report only now that the disk was full.
   if (status && close(out.Release()) != 0) {
     status = ErrnoError(errno, fmt::format("could not close file \"{}\"", temporary));
   }
@@ -376,7 +377,8 @@ Status WalArchive::RequireNotEmpty(const std::string& file) const {
   if (info && info->size == 0) {
     return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" has 0 bytes", name)
         .WithHint(
-            "The store was full, or lost its power, when it was written. Delete the object; then "
+            "The store was full, or lost power, when the object was written. Delete the object; "
+            "then "
             "the server stores it again.");
   }
   return Ok();
@@ -465,7 +467,7 @@ Result<std::vector<TimelineId>> WalArchive::Timelines() const {
                    repository_.store().ListDirectories(WalSystemPrefix(system_identifier_)));
   std::vector<TimelineId> timelines;
   for (const std::string& directory : directories) {
-    // Its name is the first third of those in it.
+    // The name of the directory is the first third of the names in it.
     if (const auto file = ParseWalFileName(directory + ".history")) {
       timelines.push_back(file->timeline);
     }

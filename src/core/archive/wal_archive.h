@@ -20,14 +20,14 @@ namespace veza {
 enum class PushOutcome {
   kStored,
   kAlreadyThere,  // the same content under this name: as good as stored
-  // Not stored: the file holds no WAL of its name, and never did (FirstPage). Only of a timeline
-  // that the server has left, at or behind the fork.
+  // Not stored, because the file holds no WAL of its name and never did (FirstPage). Only for a
+  // segment at or behind the point where the server left its timeline.
   kRecycled,
 };
 
 // Memory for sealing a WAL file in one piece, kept from one file to the next. Not thread-safe.
 struct WalScratch {
-  // For segments of this size.
+  // How much that is for segments of this size.
   static std::size_t MemoryFor(std::uint64_t segment_size) {
     return segment_size + SealScratch::MemoryFor(segment_size);
   }
@@ -40,19 +40,19 @@ struct WalScratch {
 
 struct SealOptions {
   std::optional<int> compression_level{};  // the repository's unless given
-  std::size_t memory = 32U << 20;          // beyond it, the sealed file goes to a temporary file
-  WalScratch* scratch = nullptr;           // null: piece by piece
+  std::size_t memory = 32U << 20;          // a larger sealed file goes to a temporary file
+  WalScratch* scratch = nullptr;           // null: it is read and sealed piece by piece
 };
 
 // A WAL file that is compressed, sealed and waits to be stored.
 struct SealedWalFile {
   std::string file;
   std::string object;
-  struct stat source {};  // of the file, as it was opened
-  bool recycled = false;  // then it is not sealed, and Put() stores nothing
-  // Of a segment: it looks recycled, but its timeline may be the server's own. It is stored.
+  struct stat source {};  // the file when it was opened
+  bool recycled = false;  // it is not sealed, and Put() stores nothing
+  // A segment that looks recycled, but the server may still be on its timeline. It is stored.
   bool holds_other_wal = false;
-  // Of a segment: where WAL with wal_level = minimal begins in it.
+  // Where WAL with wal_level = minimal begins in the segment.
   std::optional<Lsn> minimal;
   std::unique_ptr<StreamSealer> sealer;
   SealedStream sealed;
@@ -64,54 +64,54 @@ struct WalRange {
   std::string first;
   std::string last;
   std::uint64_t segments = 0;
-  TimePoint last_stored{};  // when the store got `last`, by its own clock
+  TimePoint last_stored{};  // when the store received `last`, by its own clock
 };
 
-// Stateless but for the repository; thread-safe.
-// The archiver sends several segments at once, so a later one may be there before an earlier one:
-// how long that is still on its way.
+// The archiver sends several segments at once, so a later one may arrive before an earlier one. For
+// so long the earlier one may still be on its way.
 inline constexpr std::chrono::seconds kUploadGrace{5};
 
+// Has no state but the repository. Thread-safe.
 class WalArchive {
  public:
   WalArchive(const Repository& repository, std::uint64_t system_identifier)
       : repository_(repository), system_identifier_(system_identifier) {}
 
-  // Reads the file at `path`, once, and seals it under the WAL file name `file`. Takes time of the
-  // CPU and, beyond the memory it may have, of the disk; the store is not asked.
+  // Reads the file at `path` once, and seals it under the WAL file name `file`. Uses the CPU and,
+  // when the memory is not enough, the disk, but not the store.
   Result<SealedWalFile> Seal(const std::string& file, const std::string& path,
                              const SealOptions& options = {}) const;
-  // Durable when it returns. kConflict when the name holds other content; the message names who
-  // wrote it and when.
+  // Stores the file durably. kConflict when the repository holds other content under its name; the
+  // message says which node wrote that, and when.
   Result<PushOutcome> Put(const SealedWalFile& sealed) const;
   // Seal and Put.
   Result<PushOutcome> Push(const std::string& file, const std::string& path) const;
 
-  // Whether the repository, which has the file, has it as it is at `path`: kConflict, as of Put(),
-  // when not. A file that is no longer there, or was put to other use while it was read, is no
-  // conflict: the server gives up only what it has archived itself.
+  // kConflict, as from Put(), when the file at `path` differs from the one in the repository. The
+  // repository must hold it. When the file at `path` is gone, or was recycled while it was read,
+  // that is no conflict: the server gives up only what it has archived itself.
   Status RequireSame(const std::string& file, const std::string& path) const;
 
-  // Writes the WAL file to `destination`, under a temporary name beside it first, renamed when it
-  // is whole and verified. Not synced: recovery syncs what it keeps (KeepFileRestoredFromArchive),
-  // and asks again after a crash. kNotFound when the repository was reached and does not have it.
+  // Writes the WAL file to a temporary file beside `destination`, and renames that when it is whole
+  // and verified. It is not synced: recovery syncs what it keeps (KeepFileRestoredFromArchive), and
+  // asks again after a crash. kNotFound when the repository was reached and does not hold the file.
   Status Fetch(const std::string& file, const std::string& destination) const;
 
-  // The most that a WAL file of that kind may hold.
+  // The largest size of a WAL file of that kind.
   static std::uint64_t LargestContent(WalFileKind kind, std::uint64_t segment_size);
 
-  // The whole content in memory: of a history file, or of a segment in which a moment is looked
-  // for.
+  // The whole content of a history file, or of a segment in which a point in time is looked for.
   Result<std::string> FetchText(const std::string& file) const;
 
-  // An object of 0 bytes, which a store that was full or lost its power may leave, holds no file.
+  // Whether the repository holds the file. An object of 0 bytes holds none: a store that was full,
+  // or lost power, may leave one.
   Result<bool> Contains(const std::string& file) const;
-  // Whether there is an object of its name, also one of 0 bytes, which is in the way of the file.
+  // Whether there is an object of its name, even one of 0 bytes: the file cannot be stored then.
   Result<bool> IsTaken(const std::string& file) const;
-  // kDataCorrupted, with what to do, when its object has 0 bytes.
+  // kDataCorrupted, with a hint, when its object has 0 bytes.
   Status RequireNotEmpty(const std::string& file) const;
 
-  // The three listings below pass over objects of 0 bytes as well.
+  // Missing(), FirstOf() and Ranges() ignore objects of 0 bytes as well.
 
   // Names of segments from `first` to `last` (of one timeline) that the repository lacks, at most
   // `limit` of them.
@@ -119,8 +119,8 @@ class WalArchive {
                                            SegmentNumber last, std::uint64_t segment_size,
                                            std::size_t limit) const;
 
-  // The first segment of the timeline from `first` to `last` that the repository has. One listing,
-  // which ends there.
+  // The first segment of the timeline from `first` to `last` that the repository has. Takes one
+  // listing, which ends there.
   Result<std::optional<SegmentNumber>> FirstOf(TimelineId timeline, SegmentNumber first,
                                                SegmentNumber last,
                                                std::uint64_t segment_size) const;
@@ -128,8 +128,9 @@ class WalArchive {
   // Every timeline of which the repository has any file, ascending.
   Result<std::vector<TimelineId>> Timelines() const;
 
-  // Unbroken ranges, by timeline and position. With `from`, the name of a segment, of that one and
-  // what comes behind it, and perhaps of a few before it: not all of the archive has to be listed.
+  // Unbroken ranges, ordered by timeline and position. With `from`, the name of a segment, only
+  // from there on, so that not the whole archive is listed; a few segments before it may be
+  // included.
   Result<std::vector<WalRange>> Ranges(std::uint64_t segment_size,
                                        const std::string& from = {}) const;
 

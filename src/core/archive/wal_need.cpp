@@ -22,7 +22,7 @@ WalNeedAnswer AnswerWalNeed(std::string_view needs_wal, const WalPosition& posit
   if (!wal || wal->kind != WalFileKind::kSegment) {
     return WalNeedAnswer::kStrange;
   }
-  // Names of one timeline are in the order of the segments.
+  // The names of segments of one timeline sort as the segments do.
   const bool is_ahead = needs_wal.starts_with(WalSystemPrefix(position.system_identifier)) &&
                         wal->timeline == position.timeline && file > current;
   return is_ahead ? WalNeedAnswer::kStrange : WalNeedAnswer::kNothing;

@@ -14,21 +14,21 @@ namespace {
 // The archiver usually needs some 100 ms; an outage of the store may last for hours.
 constexpr std::chrono::milliseconds kFirstPause{20};
 constexpr std::chrono::milliseconds kLongestPause{500};
-// A look that took so long has met an outage, after which the archiver needs its time, too.
+// A look that took so long has met an outage. The archiver needs time to go on after one.
 constexpr std::chrono::seconds kOutage{10};
-// How often it is looked whether WAL from before is still on its way. That takes a listing.
+// How often to look whether earlier WAL is still arriving. That takes a listing.
 constexpr std::chrono::seconds kLookBehind{30};
-constexpr int kLooksBehind = 4;  // before patience ends, at least
-// Of more than these it is enough to see the first ones arrive.
+constexpr int kLooksBehind = 4;  // at least so many before patience ends
+// When more are missing, it is enough to see the first ones arrive.
 constexpr SegmentNumber kMostMissing = 10'000;
 
-// What there is on the way to the segments that are waited for: while they themselves do not
-// arrive, the archiver may be busy with thousands of older ones.
+// The segments before those that are waited for. While these do not arrive, the archiver may be
+// busy with thousands of older ones.
 class Backlog {
  public:
   Backlog(const WalArchive& archive, const WalWait& wait) : archive_(archive), wait_(wait) {}
 
-  // Whether a newer one has arrived since the last look. The first look only takes note.
+  // Whether a newer one has arrived since the last look. The first look says no.
   Result<bool> Moved() {
     const std::string before = newest_;
     ASSIGN_OR_RETURN(
@@ -48,7 +48,7 @@ class Backlog {
  private:
   const WalArchive& archive_;
   const WalWait& wait_;
-  std::string newest_;  // empty: there is none
+  std::string newest_;  // empty when there is none
   bool looked_ = false;
 };
 
@@ -90,7 +90,7 @@ Status WaitForWal(const WalArchive& archive, const Environment& environment, con
     }
     if (now - without_outage >= wait.patience ||
         now - last_progress >= wait.patience + wait.longest_outage) {
-      // It may have been tried, and never get there.
+      // With an empty object in its place it never arrives, and the error is another one.
       RETURN_IF_ERROR(archive.RequireNotEmpty(missing_before.front()));
       const auto waited = std::chrono::duration_cast<std::chrono::seconds>(now - last_progress);
       return MakeError(
@@ -108,13 +108,13 @@ Status WaitForWal(const WalArchive& archive, const Environment& environment, con
 
 Status RequireRoomForWal(const Repository& repository, std::uint64_t segment_size) {
   const std::string name = std::string(kProbePrefix) + "room";
-  // Which no file system can compress: none looks for repetitions over such a distance.
+  // No file system can compress it: none looks for repetitions over such a distance.
   constexpr std::size_t kNoise = 1 << 20;
   Bytes noise(kNoise);
   repository.environment().random->Fill(noise);
   RepeatedBody body(noise, segment_size);
   Status put = repository.store().Put(name, body, PutMode::kReplace);
-  // Also of a Put that may have come through all the same.
+  // Also after a failure: the object may have been stored nevertheless.
   [[maybe_unused]] const Status removed = repository.store().Delete(name);
   return put;
 }
@@ -129,7 +129,7 @@ bool IsAbandoned(const TimelineHistory& history, TimelineId timeline, SegmentNum
       return segment >= SegmentOf(ancestor.switch_point, segment_size);
     }
   }
-  return true;  // the server has left it for another branch altogether
+  return true;  // the server has gone on along another branch
 }
 
 }  // namespace veza

@@ -19,27 +19,29 @@ struct WalWait {
   SegmentNumber first = 0;
   SegmentNumber last = 0;
   std::uint64_t segment_size = 0;
-  // How long none may arrive, of the segments that are waited for or of those before them. The time
-  // during which the store does not answer does not count: nothing can arrive then.
+  // How long to go on while no segment arrives, neither one that is waited for nor one before them.
+  // Time during which the store does not answer does not count, because nothing can arrive then.
   std::chrono::seconds patience{600};
-  // But not for longer than this, on top of the patience and since the last progress. A store that
-  // answers slowly looks like one that does not answer.
+  // How much of such time is left out at most, since the last progress. A store that answers slowly
+  // looks like one that does not answer.
   std::chrono::seconds longest_outage{21'600};
-  // Asked after each look about the first segment that is missing: an error when it will never
-  // come, which ends the waiting. May be empty.
+  // Called after each look with the first segment that is missing. An error means that the segment
+  // will never come, and ends the waiting. May be empty.
   std::function<Status(const std::string& missing)> obstacle;
 };
 
-// kDeadlineExceeded, naming the segment, when there is no progress for too long.
+// kDeadlineExceeded, which names the segment, when there was no progress for too long.
 Status WaitForWal(const WalArchive& archive, const Environment& environment, const WalWait& wait);
 
-// kNoSpace where the store has no room for one more segment of WAL, as large as it can be: a copy
-// that waits for its WAL may have taken the room that this needs. Any other error tells nothing.
+// kNoSpace when the store has no room for one more segment that cannot be compressed: a copy that
+// waits for its WAL may have taken the room that this WAL needs. Any other error says nothing about
+// the room.
 Status RequireRoomForWal(const Repository& repository, std::uint64_t segment_size);
 
-// Whether nobody writes the segment of `timeline` any more, because the server has gone on along
-// `history`: it holds the point where the timeline was left, or comes behind it. The new timeline
-// has the same records up to there in its own segment; but a restore looks for the old one's.
+// Whether the segment of `timeline` will never be finished, because the server has gone on along
+// `history`. That is so for the segment in which the server left the timeline, and for those behind
+// it. The new timeline's segment holds the same records up to that point, but a restore looks for
+// that of the old one.
 bool IsAbandoned(const TimelineHistory& history, TimelineId timeline, SegmentNumber segment,
                  std::uint64_t segment_size);
 

@@ -20,7 +20,7 @@ constexpr std::size_t kSegmentSizeAt = 32;
 constexpr std::size_t kPageSizeAt = 36;
 constexpr std::uint16_t kFirstIsContinued = 0x0001;
 constexpr std::uint16_t kIsLong = 0x0002;
-constexpr std::uint16_t kFirstOverwrites = 0x0008;  // what was cut off by a crash is given up
+constexpr std::uint16_t kFirstOverwrites = 0x0008;  // a record that a crash has cut off is given up
 
 // XLogRecord.
 constexpr std::size_t kRecordHeader = 24;
@@ -33,7 +33,7 @@ constexpr std::uint8_t kTransactionManager = 1;
 constexpr std::uint8_t kTransactionOperation = 0x70;
 // Where wal_level stands in xl_parameter_change.
 constexpr std::size_t kWalLevelAt = 20;
-// Enough for all that comes before the data, and the beginning of it.
+// So much of a record is kept: all that comes before the data, and the beginning of the data.
 constexpr std::size_t kWanted = 96;
 constexpr std::int64_t kPostgresEpoch = 946'684'800'000'000;  // microseconds since 1970
 
@@ -48,15 +48,15 @@ std::size_t Aligned(std::size_t position) {
   return (position + 7) & ~std::size_t{7};
 }
 
-// The main data of a record without references to blocks; empty when it has some, or was cut off.
+// The main data of a record. Empty when the record has references to blocks, or was cut off.
 ByteView MainDataOf(ByteView record) {
   for (std::size_t at = kRecordHeader; at < record.size();) {
     const std::uint8_t id = record[at++];
     switch (id) {
-      case 252:  // the transaction above this one
+      case 252:  // the top-level transaction
         at += 4;
         break;
-      case 253:  // the origin of replication
+      case 253:  // the replication origin
         at += 2;
         break;
       case 254:
@@ -72,7 +72,7 @@ ByteView MainDataOf(ByteView record) {
   return {};
 }
 
-// COMMIT, ABORT, and the same of what was prepared.
+// COMMIT and ABORT, also of a prepared transaction.
 bool EndsTransaction(std::uint8_t info) {
   const int operation = info & kTransactionOperation;
   return operation == 0x00 || operation == 0x20 || operation == 0x30 || operation == 0x40;
@@ -139,7 +139,7 @@ void WalScanner::TakePage(ByteView page) {
   TakeRecords(page, position);
 }
 
-// False: it does not go on from the page before. `position`: behind the header.
+// Returns false when the page does not continue the one before. `position` is behind the header.
 bool WalScanner::BeginPage(ByteView page, std::size_t* position) {
   const auto magic = Read<std::uint16_t>(page, 0);
   const auto info = Read<std::uint16_t>(page, kInfoAt);
@@ -210,7 +210,7 @@ void WalScanner::EndRecord(bool whole) {
     ended_ = true;
   } else if (manager == kTransactionManager && EndsTransaction(info) &&
              data.size() >= sizeof(std::int64_t)) {
-    // Of damage: any time at all.
+    // A damaged record may have any time.
     constexpr std::int64_t kLatest = std::numeric_limits<std::int64_t>::max() - kPostgresEpoch;
     const std::int64_t time = std::min(Read<std::int64_t>(data, 0), kLatest) + kPostgresEpoch;
     visit_({WalEvent::Kind::kTransactionEnd, record_begin_,

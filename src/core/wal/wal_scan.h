@@ -1,6 +1,6 @@
-// What a WAL segment tells that is read alone, without a server: whether it is the one that its
-// name says, and a few kinds of records. Layout: access/xlog_internal.h, access/xlogrecord.h, the
-// same in PostgreSQL 15 to 18, and of the byte order of this machine.
+// Reads a WAL segment by itself, without a server: whether it is the segment that its name says,
+// and a few kinds of records in it. The layout is that of access/xlog_internal.h and
+// access/xlogrecord.h, which is the same in PostgreSQL 15 to 18, in the byte order of this machine.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,11 @@
 
 namespace veza {
 
-// What the header of the first page says of the segment.
+// What the header of the first page says about the segment.
 enum class FirstPage {
   kOfSegment,
-  // A whole header of this system's WAL, but of another address: a file that was recycled to get
-  // this name and never written. It holds no WAL of this name.
+  // A whole header of this system's WAL, but with another address. The file was recycled to get
+  // this name, and was never written. It holds no WAL of this name.
   kRecycled,
   kUnknown,  // anything else: zeros, damage
 };
@@ -34,9 +34,9 @@ struct WalEvent {
   TimePoint time{};  // kTransactionEnd only: by the clock of the server that wrote it
 };
 
-// Walks over the records of one segment. It ends at the end of its WAL, and where it cannot follow.
-// Of a record of before that ends in the segment, and of one that ends in the next, it knows
-// nothing; but a change of parameters that is cut off counts as one to `minimal`.
+// Walks over the records of one segment, until its WAL ends or cannot be followed. It does not know
+// a record that begins in the segment before, nor one that ends in the next. One exception: a
+// parameter change whose wal_level lies in the next segment counts as a change to `minimal`.
 class WalScanner {
  public:
   using Visitor = std::function<void(const WalEvent&)>;
@@ -56,14 +56,14 @@ class WalScanner {
 
   Lsn next_page_;
   Visitor visit_;
-  Bytes rest_;  // of a page
+  Bytes rest_;  // the beginning of a page
   std::size_t page_size_ = 0;
   std::uint16_t magic_ = 0;
   bool ended_ = false;
 
-  std::uint64_t skip_ = 0;  // of a record from the segment before
+  std::uint64_t skip_ = 0;  // bytes left of a record from the segment before
   Lsn record_begin_;
-  std::uint64_t left_ = 0;  // of the record
+  std::uint64_t left_ = 0;  // bytes left of the current record
   Bytes record_;            // its beginning
 };
 

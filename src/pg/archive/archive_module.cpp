@@ -1,13 +1,13 @@
 // The archive module: ships each WAL file that the archiver offers to the repository.
 //
-// A file is acknowledged (true) only when the repository holds it durably. On any failure the
-// segment stays .ready, one WARNING says why, and the archiver asks again. Nothing here raises an
-// ERROR: the archiver of 15 and 16 has no handler for it and would exit.
+// A file is acknowledged (true) only when the repository holds it durably. After a failure the file
+// stays .ready, one WARNING says why, and the archiver asks again. Nothing here raises an ERROR:
+// the archiver of 15 and 16 has no handler for one and would exit.
 //
-// A WalShipper seals and stores in threads, the file that is asked for and those behind it, while
-// the archiver's own thread serves its latch and interrupts and watches for three reasons to give
-// up early: a reload (new settings may be the cure), SIGTERM, and a shutdown of the server, which
-// in the end waits for the archiver without a limit of its own.
+// A WalShipper seals and stores the file that is asked for, and those behind it, in threads.
+// Meanwhile the archiver's main thread serves its latch and interrupts. It watches for three
+// reasons to give up early: a reload (new settings may help), SIGTERM, and a shutdown of the
+// server, which in the end waits for the archiver without a limit of its own.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -36,16 +36,16 @@ namespace veza::pg {
 
 namespace {
 
-// The archiver tries three times a cycle by itself, so patience here is short.
+// The archiver itself tries each file three times a cycle, so patience here is short.
 constexpr RetryPolicy kArchiverRetries{.first_pause = std::chrono::milliseconds(200),
                                        .longest_pause = std::chrono::milliseconds(3000),
                                        .budget = std::chrono::milliseconds(10'000),
                                        .max_attempts = 6};
 constexpr long kTickMs = 250;
-// How long nothing may move while the server waits for us to let it stop.
+// While the server waits for the archiver so that it can stop: how long without any progress.
 constexpr std::chrono::seconds kShutdownGrace{5};
 
-// What this process ships with, kept between calls as long as settings and role stay the same.
+// What this process ships with. It is kept between calls while settings and role stay the same.
 struct Shipping {
   std::uint64_t settings_generation = 0;
   bool was_primary = false;
@@ -57,16 +57,17 @@ struct Shipping {
 std::unique_ptr<Shipping> shipping;
 
 constexpr const char* kLeftOutHint =
-    "The file is not stored: recovery never needs one of its kind. Nothing was overwritten. If the "
-    "repository holds other content, find out whether two servers archive under one name.";
+    "The file is not stored, because recovery never needs one of its kind. Nothing was "
+    "overwritten. If the repository holds other content, find out whether two servers archive "
+    "under one name.";
 
 enum class GaveUp { kNo, kStoreFailed, kNothingMoves, kOutOfTime };
 
-// Since when the server waits for us alone, and why the remaining files are not tried any more.
+// Since when the server waits for the archiver only, and why no other file is tried any more.
 std::optional<SteadyTime> awaited_since;
 GaveUp gave_up = GaveUp::kNo;
 
-// The beginning of a file, as much as there is of it and fits; empty when it cannot be read.
+// As much of the beginning of a file as fits. Empty when it cannot be read.
 ByteView ReadBeginning(const char* path, MutableByteView into) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
@@ -89,8 +90,8 @@ bool ServerIsStopping() {
   return content.starts_with("stopping");
 }
 
-// The checkpointer has ended the WAL. Only the state is read, at a place that one sector holds, so
-// that a write at the same time cannot tear it.
+// Whether the checkpointer has written the shutdown checkpoint. Only the state is read, which lies
+// in one sector, so that a write at the same time cannot tear it.
 bool WalIsShutDown() {
   std::array<std::uint8_t, offsetof(ControlFileData, state) + sizeof(DBState)> buffer;
   if (ReadBeginning(XLOG_CONTROL_FILE, buffer).size() != buffer.size()) {
@@ -103,9 +104,9 @@ bool WalIsShutDown() {
 
 enum class Waited { kTimeout, kLatch, kFailed };
 
-// Waits for the call, the latch or a tick, and serves interrupts (barriers: DROP DATABASE waits for
-// us to absorb them). An ERROR ends here: on 15 and 16 the archiver could not take it, and on 17 it
-// would jump over the caller's C++ objects.
+// Waits for the shipper, the latch or a tick, and serves interrupts. (Among them are barriers: DROP
+// DATABASE waits until this process has absorbed them.) An ERROR ends here: on 15 and 16 the
+// archiver could not take it, and on 17 it would jump over the caller's C++ objects.
 Waited WaitOnce(int done_fd, uint32 wait_event) {
   volatile Waited waited = Waited::kTimeout;
   MemoryContext context = CurrentMemoryContext;
@@ -131,10 +132,11 @@ Waited WaitOnce(int done_fd, uint32 wait_event) {
   return waited;
 }
 
-// Whether the server waits for us alone; seen from one call to the next. "Stopping" is not enough:
-// in a smart shutdown sessions go on for as long as they like, and in a fast one the postmaster
-// first waits for them and for the shutdown checkpoint, and only then for the archiver (SIGUSR2).
-// Nor is pg_control: a checkpoint at the end of recovery says "shut down" for a moment.
+// Whether the server waits for the archiver only. Remembers since when. "Stopping" alone does not
+// say so: in a smart shutdown sessions go on for as long as they like, and in a fast one the
+// postmaster first waits for sessions and for the shutdown checkpoint, and only then for the
+// archiver (SIGUSR2). Neither does pg_control alone: a checkpoint at the end of recovery says "shut
+// down" for a moment.
 bool IsAwaited() {
   if (!ServerIsStopping() || !WalIsShutDown()) {
     awaited_since.reset();
@@ -147,7 +149,8 @@ bool IsAwaited() {
   return true;
 }
 
-// Whether waiting for a file should end now. `moved`: when anything last did, or it was begun.
+// Whether to stop waiting for a file. `moved` is the time of the last progress, or of the
+// beginning.
 bool ShouldGiveUp(SteadyTime moved, bool retrying) {
   if (ShutdownRequestPending) {
     return true;
@@ -186,11 +189,12 @@ Error InterruptedError() {
     case GaveUp::kOutOfTime:
       break;
   }
-  return MakeError(ErrorCode::kUnavailable,
-                   "the server is stopping, and the repository was too slow to take all in time")
+  return MakeError(
+             ErrorCode::kUnavailable,
+             "the server is stopping, and the repository was too slow to take all WAL in time")
       .WithHint(
           "The file stays in pg_wal and is archived after the next start. "
-          "veza_backup.archive_shutdown_timeout is how long a shutdown waits.");
+          "veza_backup.archive_shutdown_timeout says how long a shutdown waits.");
 }
 
 void Report(const WalShipper& shipper) {
@@ -202,7 +206,7 @@ void Report(const WalShipper& shipper) {
   shipping->reported_retries = counters.retries;
 }
 
-// Nothing: it was given up.
+// Empty when the waiting was given up.
 std::optional<Result<ShippedFile>> WaitForAnswer(WalShipper& shipper) {
   static const uint32 wait_event = WaitEvent("VezaBackupArchive");
   const SteadyTime begin = SystemClock().Steady();
@@ -238,7 +242,7 @@ std::optional<Result<ShippedFile>> WaitForAnswer(WalShipper& shipper) {
   return answer;
 }
 
-// A shipper for the settings and role of now.
+// Makes a new shipper when settings or role have changed.
 Status RefreshShipping() {
   const bool is_primary = !RecoveryInProgress();
   if (shipping && shipping->settings_generation == SettingsGeneration() &&
@@ -279,7 +283,7 @@ Result<ShippedFile> Archive(const char* file) {
   RETURN_IF_ERROR(RefreshShipping());
   WalShipper& shipper = *shipping->shipper;
   {
-    // The threads that it starts take no signals.
+    // The threads that Ask() starts must take no signals.
     const SignalsBlocked blocked;
     RETURN_IF_ERROR(shipper.Ask(file));
   }
@@ -287,11 +291,11 @@ Result<ShippedFile> Archive(const char* file) {
   Report(shipper);
   if (answer) {
     if (!*answer && answer->error().code == ErrorCode::kWrongKey) {
-      shipping.reset();  // somebody has made another key, on purpose or not: opening it tells
+      shipping.reset();  // there is another key now: the repository has to be opened again
     }
     return std::move(*answer);
   }
-  // Why it was still trying says more than that it was told to stop.
+  // The error that made it try again says more than that it was told to stop.
   const Error error = shipper.retried().value_or(InterruptedError());
   shipping.reset();
   return error;
@@ -301,19 +305,19 @@ bool ArchiveIsConfigured() {
   return RepositoryIsSet();
 }
 
-// What became of the file, without C++ objects.
+// What became of the file, in plain memory.
 struct Outcome {
   bool archived;
   bool is_conflict;
   bool was_tried;
-  bool is_of_key;    // identity or key may be lost
-  bool is_left_out;  // archived as far as the server is concerned; `error` says why
+  bool is_of_key;    // the error may mean that identity or key are lost
+  bool is_left_out;  // acknowledged but not stored; `error` says why
   bool is_recycled;
   bool holds_other_wal;
   ErrorReport error;
 };
 
-// What is said of a repository without identity or key, and of little else.
+// The errors of a repository without its identity or key. Few others have these codes.
 bool MayBeOfTheKey(ErrorCode code) {
   return code == ErrorCode::kFailedPrecondition || code == ErrorCode::kDataCorrupted ||
          code == ErrorCode::kPermissionDenied || code == ErrorCode::kWrongKey;
@@ -354,15 +358,17 @@ bool ArchiveFile(const char* file) {
     Raise(WARNING, &outcome.error);
   }
   if (outcome.is_recycled) {
-    ereport(LOG, (errmsg("WAL file \"%s\" is not stored: it holds no WAL of that name", file),
-                  errdetail("Its first page has the address of other WAL. It was recycled to be "
-                            "written later, and never was, and its timeline was left.")));
+    ereport(LOG,
+            (errmsg("WAL file \"%s\" is not stored: it holds no WAL of that name", file),
+             errdetail("Its first page has the address of other WAL. It was recycled under this "
+                       "name but never written, because the server left its timeline.")));
   }
   if (outcome.holds_other_wal) {
-    ereport(WARNING, (errmsg("WAL file \"%s\" holds other WAL than its name says", file),
-                      errdetail("Its first page has another address. It was stored as it is."),
-                      errhint("Recovery ends in front of it. Look for a fault of the file system, "
-                              "and take a full backup.")));
+    ereport(WARNING,
+            (errmsg("WAL file \"%s\" holds other WAL than its name says", file),
+             errdetail("Its first page has another address. It was stored as it is."),
+             errhint("Recovery ends before this file. Look for a fault of the file system, "
+                     "and take a full backup.")));
   }
   if (outcome.archived) {
     return true;

@@ -24,7 +24,7 @@ constexpr seconds kBetweenObservations{10};
 // Enough to find the first segment among history files.
 constexpr std::size_t kReadyFilesToKnow = 64;
 
-// Of the process. Nothing of it is on a stack over which an ERROR jumps.
+// One for the process. None of it is on a stack over which an ERROR jumps.
 struct PaceWatch {
   ArchivePace pace;
   SteadyTime next{};      // observation; zero: none has been made

@@ -42,7 +42,7 @@ constexpr seconds kBetweenSurveys{3600};
 // How many missing segments one survey lists.
 constexpr std::size_t kMostMissing = 4096;
 
-// In a thread: compares the archive with what a server on this timeline needs.
+// In a thread: finds out whether the archive holds what a server on this timeline needs.
 class SurveyCall final : public BackgroundCall {
  public:
   SurveyCall(Config config, ServerFacts facts, TimelineId timeline, Lsn end)
@@ -52,17 +52,18 @@ class SurveyCall final : public BackgroundCall {
   bool has_backup() const { return !survey_.backup.empty(); }
   const std::vector<std::string>& to_offer() const { return to_offer_; }
   const std::vector<WalGap>& gaps() const { return gaps_; }
-  // Behind the newest backup there is WAL that no recovery passes.
+  // Whether there is WAL with wal_level = minimal, which no recovery passes, after the newest
+  // backup.
   bool has_minimal() const { return has_minimal_; }
   std::size_t lost() const { return lost_; }
-  // There may be more missing than it says.
+  // Whether more segments may be missing than were listed.
   bool is_cut_off() const { return survey_.missing.size() >= kMostMissing; }
-  // Of the gaps, what could not be recorded: why.
+  // Why the gaps could not be recorded, if so.
   const Status& recorded() const { return recorded_; }
 
  private:
   Status Work() override {
-    // Before the archive is listed: what waits for the archiver now may be there by then.
+    // First, because what waits for the archiver now may be in the archive when that is listed.
     ASSIGN_OR_RETURN(const std::set<std::string> ready, NamesOfReadyFiles());
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                      OpenExistingRepository(config_, facts_, environment_, kSurveyRetries));
@@ -74,7 +75,7 @@ class SurveyCall final : public BackgroundCall {
     std::erase_if(to_offer_, [&](const std::string& file) { return ready.contains(file); });
     std::vector<std::string> lost;
     for (const std::string& segment : survey_.missing) {
-      // An empty object in its place would hold up the archiver, and all behind it.
+      // An empty object in its place would hold up the archiver, and all later files.
       ASSIGN_OR_RETURN(const bool taken, archive.IsTaken(segment));
       if (!taken && IsInPgWal(segment)) {
         if (!ready.contains(segment)) {
@@ -82,7 +83,7 @@ class SurveyCall final : public BackgroundCall {
         }
         continue;
       }
-      // It may have been archived, and removed, since the archive was listed.
+      // It may have been archived, and removed from pg_wal, since the archive was listed.
       ASSIGN_OR_RETURN(const bool there, taken ? archive.Contains(segment) : Result<bool>(false));
       if (!there) {
         lost.push_back(segment);
@@ -131,9 +132,9 @@ struct SurveyFailure {
   bool operator==(const SurveyFailure&) const = default;
 };
 
-// Of the process. Nothing of it is on a stack over which an ERROR jumps.
+// One for the process. None of it is on a stack over which an ERROR jumps.
 struct SurveyWatch {
-  SteadyTime next{};
+  SteadyTime next{};  // survey
   std::unique_ptr<SurveyCall> survey;
   bool survey_is_stale = false;  // the result of the running survey is not needed any more
   SurveyFailure known_failure;   // the last one that was logged
@@ -156,7 +157,7 @@ SurveyWatch* GetWatch() {
   return watch;
 }
 
-// The archiver gets the file whatever became of it before.
+// Offers the file to the archiver again, whatever its archive status is.
 void Offer(const char* file) {
   char done[MAXPGPATH];
   StatusFilePath(done, file, ".done");
@@ -178,7 +179,7 @@ void OfferMissing() {
   for (const std::string& file : watch->survey->to_offer()) {
     Offer(file.c_str());
   }
-  // It knows the next files from a list that begins behind these.
+  // The archiver knows the next files from a list, which begins behind these.
   PgArchForceDirScan();
   PgArchWakeup();
 }
@@ -198,7 +199,7 @@ void LogGap(bool backup_follows) {
                      "time after the gap.",
                      watch->survey->lost(), watch->survey->gaps().size()),
            errhint("%s If another server of the formation still has the segments in its pg_wal, "
-                   "copy them there and archive them.",
+                   "copy them into the pg_wal of this server and have them archived.",
                    backup_follows
                        ? "A new backup starts by itself."
                        : "Take a backup: veza_backup.backup_after_gap keeps the server from it.")));
@@ -213,13 +214,14 @@ bool StartSurvey(const Config& config, const ServerFacts& facts, TimelineId time
                  report);
 }
 
-// The archiver and the schedules say it when the store is away or nobody has made the repository.
+// When the store is away, or the repository has not been made, the archiver and the schedules say
+// so.
 bool IsSaidElsewhere(int sqlstate) {
   return sqlstate == ERRCODE_CONNECTION_FAILURE || sqlstate == ERRCODE_QUERY_CANCELED ||
          sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 }
 
-// Once for each kind of failure; a survey that finds all well forgets it.
+// Logs each kind of failure once. A survey without findings resets that.
 void LogFailure(const char* what, const ErrorReport& report) {
   const SurveyFailure failure{what, report.sqlstate};
   const bool is_known = watch->known_failure == failure;
@@ -234,13 +236,13 @@ struct SurveyEnd {
   SurveyOutcome outcome{};
 };
 
-// Said once: until the full backup is there, each survey finds it.
+// Logs it once: each survey finds it until there is a new full backup.
 SurveyEnd EndWithMinimal(bool may_back_up) {
   if (!std::exchange(watch->known_minimal, true)) {
     ereport(WARNING,
             (errmsg("WAL behind the newest backup was written with wal_level = minimal"),
-             errdetail("No recovery passes it. Older backups cannot be restored to a time after "
-                       "it."),
+             errdetail("No recovery passes such WAL. Older backups cannot be restored to a time "
+                       "after it."),
              errhint(may_back_up ? "A new full backup starts by itself." : "Take a full backup.")));
   }
   const seconds pause = watch->gap_pause;
@@ -259,7 +261,7 @@ SurveyEnd EndWithGaps(bool may_back_up) {
   return {.pause = pause, .outcome = {.wants_backup = may_back_up && watch->survey->has_backup()}};
 }
 
-// Once, until there is one.
+// Logs it once, until there is a backup.
 void LogMissingBackup() {
   const bool lacks_backup = !watch->survey->has_backup();
   if (lacks_backup && !watch->lacks_backup) {
@@ -277,8 +279,8 @@ SurveyEnd EndSurvey(bool may_back_up) {
     LogFailure("survey the archive", report);
     return {.pause = kAfterFailure};
   }
-  // What is offered while nothing can be stored is given up again, and until then no checkpoint
-  // removes it.
+  // While WAL is being given up nothing is offered: it would be given up again, and until then no
+  // checkpoint could remove it.
   const bool offers = !watch->survey->to_offer().empty() && !ReadSharedArchive().giving_up;
   if (offers) {
     OfferMissing();
@@ -305,7 +307,7 @@ SurveyEnd EndSurvey(bool may_back_up) {
   return {.pause = watch->survey->is_cut_off() ? kAfterFailure : kBetweenSurveys};
 }
 
-// Sees once that WAL was given up, when the repository takes WAL again.
+// True once, when the repository takes WAL again after some was given up.
 bool DropsAreOver() {
   const SharedArchive archive = ReadSharedArchive();
   return !archive.giving_up &&

@@ -20,7 +20,7 @@ void RequireArchiving() {
             (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
              errmsg("WAL is not archived by veza_backup"),
              errdetail(
-                 "A backup without the WAL that was written while it was made cannot be restored."),
+                 "A backup cannot be restored without the WAL that was written while it was made."),
              errhint("Set archive_mode = on, wal_level = replica or logical and archive_library = "
                      "'veza_backup', and restart the server.")));
   }

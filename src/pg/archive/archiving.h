@@ -7,11 +7,11 @@ namespace veza::pg {
 
 bool ArchivesWithVeza();
 
-// In recovery, unless archive_mode = always. Then a .ready only says what is sent after a promotion
-// (streamed_wal.h).
+// Whether this server has no archiver: it is in recovery, and archive_mode is not `always`. Then a
+// .ready only says what is sent after a promotion (streamed_wal.h).
 bool IsWithoutArchiver();
 
-// ERROR with a hint when it does not.
+// Raises an ERROR, with a hint, unless this server archives with veza_backup.
 void RequireArchiving();
 
 }  // namespace veza::pg

@@ -24,15 +24,16 @@ namespace veza::pg {
 
 namespace {
 
-// The new primary sends all of them before its own first segment.
+// How much is marked at most: the new primary sends all of it before its own first segment.
 constexpr std::uint64_t kMostBytes = 2ULL << 30;
-// What the new primary may have written when its first checkpoint looks at wal_keep_size.
+// How many segments the new primary may have written when its first checkpoint looks at
+// wal_keep_size.
 constexpr std::uint64_t kWrittenMeanwhile = 4;
 
 // Of the process. `marked` has segments of `timeline`, in their order.
 struct Streamed {
-  TimeLineID timeline = 0;  // 0: no recovery has been seen
-  SegmentNumber next = 0;   // what comes before has been marked, or is left alone
+  TimeLineID timeline = 0;  // 0 until recovery was seen
+  SegmentNumber next = 0;   // earlier segments have been marked, or are left alone
   std::deque<SegmentNumber> marked;
 };
 Streamed streamed;
@@ -62,8 +63,9 @@ bool IsInPgWal(SegmentNumber number) {
   return access(path, F_OK) == 0;
 }
 
-// The receiver says how far it has flushed before it gives the segment its .done, and that is not
-// to be missed. One that came here another way may never get a status: then a later one has.
+// Whether the segment will get its .done in a moment, so that it must not be marked yet. The WAL
+// receiver says that it has flushed a segment before it writes the .done. A segment that came here
+// in another way may never get a status. Then a later segment has one.
 bool IsOnItsWay(SegmentNumber number, SegmentNumber end) {
   if (HasStatus(number) || !IsInPgWal(number)) {
     return false;
@@ -76,7 +78,7 @@ bool IsOnItsWay(SegmentNumber number, SegmentNumber end) {
   return true;
 }
 
-// What removes a segment removes .done first, so that no .ready is left over.
+// The server removes the .done before it removes a segment, so no .ready is left over.
 Status Mark(SegmentNumber number) {
   const StatusFiles files = StatusFilesOf(number);
   if (rename(files.done, files.ready) == 0) {
@@ -87,7 +89,7 @@ Status Mark(SegmentNumber number) {
   return Ok();
 }
 
-// A .done may be left over, which harms nobody.
+// May leave a .done without its segment, which does no harm.
 Status Unmark(SegmentNumber number) {
   const StatusFiles files = StatusFilesOf(number);
   if (rename(files.ready, files.done) != 0 && errno != ENOENT) {
@@ -96,7 +98,7 @@ Status Unmark(SegmentNumber number) {
   return Ok();
 }
 
-// Follows recovery to another timeline: what is marked stays so.
+// Follows recovery to another timeline. What is marked stays marked.
 void Follow(TimeLineID timeline) {
   if (streamed.timeline != timeline) {
     streamed.timeline = timeline;
@@ -105,7 +107,7 @@ void Follow(TimeLineID timeline) {
   }
 }
 
-// The first segment that is not whole and flushed yet, on the timeline that is replayed.
+// The first segment, of the timeline that is replayed, that is not whole and flushed yet.
 SegmentNumber FindEnd() {
   TimeLineID replayed_on = 0;
   TimeLineID received_on = 0;
@@ -118,7 +120,7 @@ SegmentNumber FindEnd() {
   return end / static_cast<std::uint64_t>(wal_segment_size);
 }
 
-// Marks what is whole and may be removed by the first checkpoint after a promotion.
+// Marks the whole segments that the first checkpoint after a promotion could remove.
 Status MarkNewest() {
   const auto size = static_cast<std::uint64_t>(wal_segment_size);
   const SegmentNumber end = FindEnd();
@@ -145,10 +147,10 @@ void MarkAndWarn() {
   }
 }
 
-// The archiver may have begun, and knows the next files from a list.
+// Makes the archiver look for the marked files: it may have made its list of files before.
 void OfferMarked() {
   for (const SegmentNumber number : streamed.marked) {
-    // Until now it has waited for nobody. A failure only makes it seem older.
+    // The file waits for the archiver from now on. A failure only makes it seem to wait for longer.
     (void)utimensat(AT_FDCWD, StatusFilesOf(number).ready, nullptr, 0);
   }
   if (!streamed.marked.empty()) {

@@ -1,21 +1,23 @@
 // The WAL that a standby has streamed, and that its primary may not have archived.
 //
-// With archive_mode = on a standby marks what it streams as done. A promotion requests a checkpoint
-// at once, and where few buffers are dirty that has removed such segments before anybody could have
-// compared the repository with pg_wal. So the newest of them are marked as ready while the server
-// is still in recovery. Nobody sends them then: there is no archiver; and restartpoints remove them
-// all the same (XLogArchiveCheckDone). After a promotion no checkpoint removes them before the
-// archiver has sent them, for most of them once more.
+// With archive_mode = on, a standby marks the WAL that it streams as archived (.done). A promotion
+// requests a checkpoint at once. Where few buffers are dirty, that checkpoint would remove such
+// segments before anybody could have compared the repository with pg_wal. A standby therefore marks
+// the newest WAL that it has streamed as .ready. While it is in recovery this changes nothing:
+// there is no archiver, and restartpoints remove such segments nevertheless (XLogArchiveCheckDone).
+// After a promotion no checkpoint removes them before the archiver has sent them. Most of them were
+// in the repository already.
 //
-// Only whole segments of the timeline that is replayed are marked. The last one of an older
-// timeline, and the one being written when the primary was shut down, are marked as done as well,
-// but are not what the primary has archived under that name.
+// Only whole segments of the timeline that is replayed are marked. The last segment of an older
+// timeline, and the one that was being written when the primary was shut down, have a .done as
+// well, but their content is not what the primary has archived under that name.
 #pragma once
 
 namespace veza::pg {
 
-// Every second or so in recovery, and as soon as that has ended: then the same is done for what
-// came last, and the waiting of what is marked begins. Raises nothing.
+// Called every second or so in recovery, and once more as soon as recovery has ended. The last call
+// also marks what came last, and from then on the marked files wait for the archiver. Raises no
+// ERROR.
 void WatchStreamedWal();
 
 }  // namespace veza::pg

@@ -1,4 +1,4 @@
-// The disk of pg_wal, and what is on it.
+// The free space of the disk of pg_wal, and which files are there.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,11 @@
 namespace veza::pg {
 
 struct WalDisk {
-  std::uint64_t free = 0;  // bytes, as for anybody but root
+  std::uint64_t free = 0;  // bytes that accounts other than root may use
   std::uint64_t total = 0;
 };
 
-// In any thread.
+// Both may be called in any thread.
 Result<WalDisk> LookAtWalDisk();
 bool IsInPgWal(const std::string& file);
 

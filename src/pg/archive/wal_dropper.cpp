@@ -19,8 +19,8 @@ namespace veza::pg {
 
 namespace {
 
-// What was given up and is still there: the next checkpoint removes it, unless it has been offered
-// again.
+// Files that were given up and are still there. The next checkpoint removes them, unless they have
+// been offered to the archiver again.
 std::vector<std::string> waiting_for_checkpoint;
 
 bool WillBeRemoved(const std::string& file) {
@@ -28,7 +28,7 @@ bool WillBeRemoved(const std::string& file) {
 }
 
 Status Decide(const char* file, std::uint64_t drop_below, bool* drop, std::uint64_t* free) {
-  // `file` itself is ready, so it is not among what is left.
+  // `file` itself has a .ready, so it is not in the list afterwards.
   std::erase_if(waiting_for_checkpoint, std::not_fn(WillBeRemoved));
   ASSIGN_OR_RETURN(const WalDisk disk, LookAtWalDisk());
   *free = disk.free;
@@ -61,8 +61,8 @@ bool MayDrop(const char* file, std::uint64_t drop_below) {
              errmsg("WAL file \"%s\" is given up: it is not in the repository, and the disk of "
                     "pg_wal has only %llu MB free",
                     file, static_cast<unsigned long long>(free >> 20)),
-             errdetail("veza_backup.archive_drop_below asks for it. No restore can go beyond this "
-                       "file until there is a new backup."),
+             errdetail("veza_backup.archive_drop_below asks for it. Older backups cannot be "
+                       "restored to a time after this file."),
              errhint("A new backup starts by itself when the repository can be reached.")));
   }
   return drop;

@@ -32,13 +32,13 @@ constexpr milliseconds kNapWhileLooking{200};
 constexpr seconds kBetweenGlances{5};  // at the server itself
 constexpr seconds kBetweenLooks{60};   // at the repository
 constexpr seconds kBetweenLooksAtBackup{10};
-// A segment that is finished sooner needs no help.
+// A segment that takes less time is finished without help.
 constexpr seconds kSlowSegment{5};
-// Whoever has not renewed the lock for so long is dead, or it is not renewed any more.
+// After so long without a renewal, the backup is dead or has given up the lock.
 constexpr seconds kLockIsStale{150};
 constexpr milliseconds kLongestNap{3'600'000};
 
-// The newest lock, without having read it. An empty name: there is none.
+// The newest lock as a listing shows it. The name is empty when there is none.
 struct SeenLock {
   std::string name;
   TimePoint modified{};
@@ -46,16 +46,16 @@ struct SeenLock {
   bool operator==(const SeenLock&) const = default;
 };
 
-// In a thread: reads the lock, if it is another one than the last time.
+// In a thread: reads the lock, if it has changed since the last time.
 class NeedCall final : public BackgroundCall {
  public:
   NeedCall(Config config, ServerFacts facts, SeenLock known)
       : config_(std::move(config)), facts_(std::move(facts)), known_(std::move(known)) {}
   ~NeedCall() override { StopAndJoin(); }
 
-  // False: the settings have changed since.
+  // False when the settings have changed since.
   bool is_of_interest() const { return settings_generation_ == SettingsGeneration(); }
-  // After a success. Nothing: the lock is as it was.
+  // Both are valid after a success. `state` is empty when the lock has not changed.
   const SeenLock& seen() const { return seen_; }
   const std::optional<LockState>& state() const { return state_; }
 
@@ -86,24 +86,24 @@ class NeedCall final : public BackgroundCall {
   std::optional<LockState> state_;
 };
 
-// Of the process. Nothing of it is on a stack over which an ERROR jumps.
+// One for the process. None of it is on a stack over which an ERROR jumps.
 struct NeedWatch {
   std::unique_ptr<NeedCall> call;
   SeenLock known;
   std::string needs_wal;      // as last read
-  bool backup_runs = false;   // likewise: somebody holds the lock
+  bool backup_runs = false;   // likewise: the lock is held
   SteadyTime last_read{};     // when that was
-  SegmentNumber segment = 0;  // the current one, and since when it is
+  SegmentNumber segment = 0;  // the current one, and since when it has been that
   SteadyTime segment_since{};
   SteadyTime next_look{};
   std::optional<SteadyTime> last_switch;
-  int known_failure = 0;  // SQLSTATE of the last one that was logged; 0: none stands
+  int known_failure = 0;  // SQLSTATE of the last one that was logged; 0 after a success
   bool told_strange = false;
 };
 NeedWatch* watch = nullptr;
 
-// Once for each kind of failure. The archiver and the schedules say it when the store is away or
-// nobody has made the repository.
+// Logs each kind of failure once. When the store is away, or the repository has not been made, the
+// archiver and the schedules say so.
 void LogFailure(const ErrorReport* report) {
   const bool is_known = std::exchange(watch->known_failure, report->sqlstate) == report->sqlstate;
   const bool is_said_elsewhere = report->sqlstate == ERRCODE_CONNECTION_FAILURE ||
@@ -111,7 +111,7 @@ void LogFailure(const ErrorReport* report) {
                                  report->sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
   ereport(is_known || is_said_elsewhere ? DEBUG1 : WARNING,
           (errcode(report->sqlstate),
-           errmsg("could not look whether a backup on a standby waits for this server: %s",
+           errmsg("could not find out whether a backup on a standby waits for this server: %s",
                   report->message),
            report->hint[0] != '\0' ? errhint("%s", report->hint) : 0));
 }
@@ -173,7 +173,7 @@ void TellStrange() {
   }
   ereport(WARNING,
           (errmsg("the lock of the repository asks this server for WAL that it has not begun"),
-           errdetail("No backup does so. The request is ignored, and not reported again."),
+           errdetail("No backup asks for that. The request is ignored, and not reported again."),
            errhint("Find out who can write to the repository.")));
 }
 
@@ -203,7 +203,8 @@ void Answer(const ServerFacts& facts, TimelineId timeline) {
   }
 }
 
-// Notes where the server is. Whether the current segment holds something, and has for a while.
+// Notes the position of the server. Returns whether the current segment holds something and has
+// been the current one for a while.
 bool SegmentIsSlow() {
   const XLogRecPtr end = GetXLogInsertRecPtr();
   const SteadyTime now = SystemClock().Steady();
@@ -233,7 +234,7 @@ long WatchWalNeed(const Config* config, const ServerFacts& facts, bool has_stand
     watch->call.reset();
     return kLongestNap.count();
   }
-  // Also without standbys, which may come.
+  // Measured also without standbys, because one may connect later.
   const bool is_slow = SegmentIsSlow();
   if (watch->call && watch->call->done()) {
     EndLook();

@@ -1,11 +1,11 @@
-// The scheduler's eye on backups of standbys: on a primary, it finishes the segment that one of
-// them waits for (core/archive/wal_need.h).
+// The scheduler's watch over backups on standbys. On a primary, it finishes the WAL segment that
+// such a backup waits for (core/archive/wal_need.h).
 //
-// What it costs: one listing of lock/ a minute (so 60 requests an hour), and that only while a
-// standby is connected and the current segment holds something and is not finished within some
-// seconds. A server without standbys asks nothing, nor does one that is idle and has finished its
-// segment, nor a busy one. While a backup runs elsewhere it looks every ten seconds, and reads the
-// lock when it has changed, which is every half a minute.
+// It costs one listing of lock/ a minute, and only while a standby is connected and the current
+// segment holds something and is not finished within some seconds. So a server without standbys
+// asks nothing, and neither does a busy one, nor an idle one that has finished its segment. While a
+// backup runs elsewhere it looks every ten seconds. It reads the lock when that has changed, which
+// is every half a minute.
 #pragma once
 
 #include "core/config/config.h"
@@ -15,12 +15,11 @@
 
 namespace veza::pg {
 
-// Called in the scheduler's loop; does not wait for the store. `config` null: there is no
-// repository. Returns how long until the next call, at the latest, in milliseconds. May raise
-// ERROR.
+// Called in the scheduler's loop; does not wait for the store. `config` is null when there is no
+// repository. Returns how long it may take until the next call, in milliseconds. May raise ERROR.
 long WatchWalNeed(const Config* config, const ServerFacts& facts, bool has_standbys);
 
-// At the next call.
+// Makes the next call look at the repository.
 void LookForWalNeedSoon();
 
 }  // namespace veza::pg

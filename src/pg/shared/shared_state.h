@@ -5,9 +5,9 @@
 //   part           owner: what writes it                     guarded by
 //   backup         pg/backup/backup_slot.cpp                 lock
 //   own_backups    pg/backup, the backup worker              lock
-//   progress       pg/backup, the backup worker              nothing: each number is atomic
-//   inventory      pg/backup, an inventory worker            nothing: read after that has ended
-//   dropper        pg/backup, the worker that drops empty    nothing: read after that has ended
+//   progress       pg/backup, the backup worker              no lock: each number is atomic
+//   inventory      pg/backup, an inventory worker            no lock: read after that has ended
+//   dropper        pg/backup, the worker that drops empty    no lock: read after that has ended
 //                  databases
 //   slots          pg/schedule, the scheduler                lock
 //   key            pg/schedule, the scheduler                lock

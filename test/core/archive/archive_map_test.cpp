@@ -11,7 +11,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-// "2: 5-9", "2: gap 10-12".
+// Describes the pieces as "2: 5-9" and "2: gap 10-12".
 std::vector<std::string> PiecesOf(const ArchiveMap& archive) {
   std::vector<std::string> texts;
   for (const ArchivePiece& piece : archive.Pieces()) {
@@ -71,7 +71,7 @@ struct SwitchCase {
   std::vector<std::string> pieces;
 };
 
-// Timelines part in the middle of segment 5 unless a case says otherwise.
+// Unless a case says otherwise, timelines part in the middle of segment 5.
 TEST(ArchiveMap, GapsBetweenTimelines) {
   const MadeUpHistories middle = {{2, "1\t0/580000\tx\n"}};
   const MadeUpHistories boundary = {{2, "1\t0/500000\tx\n"}};
@@ -135,7 +135,7 @@ TEST_F(ReadArchiveMapTest, WithHistoriesOfTimelinesWithoutSegments) {
   EXPECT_THAT(PiecesOf(Read().value()), IsEmpty());
   repository_.PushSegment(1, 3);
   EXPECT_OK(repository_.PushWal("00000002.history", AsBytes("1\t0/580000\treason\n")));
-  repository_.PushSegment(3, 9);  // its history is not there
+  repository_.PushSegment(3, 9);  // its history file is missing
   const auto archive = Read();
   ASSERT_OK(archive);
   EXPECT_THAT(PiecesOf(*archive), ElementsAre("1: 3-3", "1: gap 4-4", "3: 9-9"));

@@ -15,13 +15,13 @@ class ArchivePaceTest : public testing::Test {
     pace_.Observe({kTestTime + seconds(at_s) + step_, SteadyTime{} + seconds(at_s), Lsn{written},
                    Lsn{important}, Lsn{archived}});
   }
-  // Seconds since kTestTime; -1: nothing is exposed.
+  // Seconds since kTestTime; -1 when nothing is exposed.
   std::int64_t ExposedSince() {
     const auto since = pace_.exposed_since();
     return since ? std::chrono::duration_cast<seconds>(*since - kTestTime).count() : -1;
   }
 
-  // Behind an observation of nothing at 0 s: a minute after the last byte there is no rate.
+  // Call it after an observation of nothing at 0 s. A minute after the last byte the rates are 0.
   void ExpectRatesOfTheLastMinute() {
     Observe(10, 1000, 1000, 500);
     EXPECT_DOUBLE_EQ(pace_.written_rate(), 100);
@@ -53,7 +53,7 @@ TEST_F(ArchivePaceTest, ExposureBeginsBeforeTheFirstThingThatIsNotArchived) {
   EXPECT_EQ(ExposedSince(), 0);
   Observe(20, 300, 300, 100);
   EXPECT_EQ(ExposedSince(), 0);
-  Observe(30, 400, 400, 250);  // what was written up to second 10 is there
+  Observe(30, 400, 400, 250);  // what was written up to second 10 is archived
   EXPECT_EQ(ExposedSince(), 10);
   Observe(40, 500, 500, 300);
   EXPECT_EQ(ExposedSince(), 20);
@@ -83,7 +83,7 @@ TEST_F(ArchivePaceTest, RatesAreOfTheLastMinute) {
 
 TEST_F(ArchivePaceTest, WhatGoesBackIsNoRate) {
   Observe(0, 1000, 1000, 900);
-  Observe(10, 1000, 1000, 100);  // a timeline before was offered again
+  Observe(10, 1000, 1000, 100);  // segments of an earlier timeline were offered again
   EXPECT_EQ(pace_.archived_rate(), 0);
   EXPECT_EQ(ExposedSince(), 0);
 }

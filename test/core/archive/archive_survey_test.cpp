@@ -21,7 +21,7 @@ Lsn StartOf(SegmentNumber number) {
 
 class ArchiveSurveyTest : public testing::Test {
  protected:
-  // A backup whose WAL is two segments.
+  // Makes a backup that needs two segments of WAL.
   void PutBackup(const std::string& label, TimelineId timeline, SegmentNumber first) {
     BackupSummary summary = TestSummary(*repository_, label);
     summary.timeline = timeline;
@@ -68,14 +68,14 @@ TEST_F(ArchiveSurveyTest, FromTheStartOfTheNewestBackupToTheEnd) {
   EXPECT_THAT(survey.missing, ElementsAre(Name(1, 6), Name(1, 10), Name(1, 11)));
   EXPECT_THAT(Survey(1, "", StartOf(12), 2).missing, ElementsAre(Name(1, 6), Name(1, 10)));
   EXPECT_THAT(Survey(1, "", StartOf(10)).missing, ElementsAre(Name(1, 6)));
-  // The server has just begun; its end is before the backup's start.
+  // The end of the server's WAL is before the start of the backup.
   EXPECT_THAT(Survey(1, "", StartOf(5)).missing, IsEmpty());
 }
 
 TEST_F(ArchiveSurveyTest, ThroughASwitchInTheMiddleOfASegment) {
   PutBackup("20261122-020000F", 1, 3);
   PushSegments(1, 3, 4);
-  // Timeline 1 was left in segment 6, which timeline 2 has as well.
+  // Timeline 1 was left in segment 6. Timeline 2 has a segment 6 as well.
   const Lsn parted{StartOf(6).value + 500};
   const std::string history = "1\t" + FormatLsn(parted) + "\tno recovery target specified\n";
   ArchiveSurvey survey = Survey(2, history, StartOf(9));
@@ -85,7 +85,7 @@ TEST_F(ArchiveSurveyTest, ThroughASwitchInTheMiddleOfASegment) {
   PushSegments(2, 6, 8);
   survey = Survey(2, history, StartOf(9));
   EXPECT_THAT(survey.missing, IsEmpty());
-  // Right after the promotion nothing of timeline 2 is complete.
+  // Right after the promotion no segment of timeline 2 is complete.
   EXPECT_THAT(Survey(2, history, StartOf(6)).missing, IsEmpty());
 }
 
@@ -107,7 +107,7 @@ TEST_F(ArchiveSurveyTest, EveryHistoryFileOfTheServerThatIsNotStored) {
               ElementsAre("00000002.history", "00000003.history", "00000004.history"));
   ASSERT_OK(repository_.PushWal("00000003.history", AsBytes(third)));
   EXPECT_THAT(unstored(4, fourth), ElementsAre("00000002.history", "00000004.history"));
-  // Of a server that was rewound: its own timelines 2 and 4 are not those it follows now.
+  // A server that was rewound: its own timelines 2 and 4 are not those that it follows now.
   EXPECT_THAT(unstored(4, "1\t0/200000\tx\n2\t0/500000\tx\n"), ElementsAre("00000004.history"))
       << "its own timeline's file is the one that was given";
   WriteText(pg_wal + "/00000002.history", "1\t0/200000\tx\n");
@@ -149,7 +149,7 @@ TEST(JoinGaps, NeighboursOfOneTimelineAreOneGap) {
     return SegmentName(timeline, number, 16U << 20);
   };
   EXPECT_THAT(JoinGaps({}, 16U << 20), IsEmpty());
-  // The numbers of logs have 256 segments of this size.
+  // The name of a segment counts in logs, of 256 segments of this size each.
   const std::vector<WalGap> gaps =
       JoinGaps({name(1, 5), name(1, 254), name(1, 255), name(1, 256), name(2, 257), name(2, 258)},
                16U << 20);

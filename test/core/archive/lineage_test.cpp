@@ -47,7 +47,7 @@ TEST(Lineage, ABranchThatNothingIsAddedToWasAbandoned) {
       << "the copy that somebody promoted for a day";
 }
 
-// However long ago that was: the newest of all is alive.
+// The newest segment of all is alive, however old it is.
 TEST(Lineage, AnArchiveAtRestIsAlive) {
   EXPECT_THAT(Lineage(kSize, {Trace(1, {}, 40, 1)}).alive(), ElementsAre(1));
 }
@@ -56,7 +56,7 @@ TEST(Lineage, ATimelineThatHasJustBegunIsAlive) {
   Lineage lineage(kSize,
                   {Trace(1, {}, 9, 1), {2, TimelineHistory{2, {LeftAt(1, 10)}}, std::nullopt, {}}});
   EXPECT_THAT(lineage.alive(), ElementsAre(2));
-  // Of an older one the WAL has gone.
+  // The WAL of an older timeline is gone.
   lineage = Lineage(kSize, {{1, TimelineHistory{}, std::nullopt, {}},
                             {2, TimelineHistory{2, {LeftAt(1, 10)}}, std::nullopt, {}},
                             Trace(3, {LeftAt(1, 10)}, 70, 1)});

@@ -22,7 +22,7 @@ struct MadeUpBackup {
   TimelineId timeline = 0;
   SegmentNumber first = 0;
   SegmentNumber last = 0;
-  int full_day = 0;  // of a diff
+  int full_day = 0;  // of a diff: the day of its full
 };
 
 std::string LabelOf(const MadeUpBackup& backup) {
@@ -64,8 +64,8 @@ int DayOf(const std::string& label) {
   return 0;
 }
 
-// A stretch as "days 1-2, 2 backups, timelines 1-1, 0/300100-0/700000, end of the archive", and a
-// backup that cannot be restored as "not 3: missing segment …".
+// Describes a stretch as "days 1-2, 2 backups, timelines 1-1, 0/300100-0/700000, end of the
+// archive", and a backup that cannot be restored as "not 3: missing segment …".
 std::vector<std::string> Describe(const RecoveryWindow& window) {
   std::vector<std::string> texts;
   for (const RecoveryStretch& stretch : window.stretches) {
@@ -283,7 +283,7 @@ TEST(RecoveryWindow, TellsTimes) {
   EXPECT_EQ(window.stretches[0].last_segment, "000000010000000000000006");
 }
 
-// --- a repository --------------------------------------------------------------------------------
+// --- A repository --------------------------------------------------------------------------------
 
 class ReadRecoveryWindowTest : public testing::Test {
  protected:
@@ -332,7 +332,7 @@ TEST_F(ReadRecoveryWindowTest, FollowsWhatTheRepositoryHolds) {
   EXPECT_THAT(Describe(Read(42).value()),
               ElementsAre("not 3: missing segment 000000010000000000000002"));
 
-  // The old timeline has more after the switch, and later; that does not count.
+  // The old timeline has more WAL after the switch, and it was stored later. That does not count.
   std::filesystem::remove(PathOf(2, 5));
   const auto window = Read();
   ASSERT_OK(window);
@@ -342,7 +342,7 @@ TEST_F(ReadRecoveryWindowTest, FollowsWhatTheRepositoryHolds) {
   EXPECT_EQ(window->stretches[0].missing_segment, "000000020000000000000005");
 }
 
-// Retention deletes a backup, then its WAL, while somebody looks.
+// While somebody reads the window, retention deletes a backup and then its WAL.
 TEST_F(ReadRecoveryWindowTest, LeavesOutWhatIsDeletedMeanwhile) {
   HaveBackup({1, 1, 2, 2});
   HaveBackup({2, 1, 4, 4});

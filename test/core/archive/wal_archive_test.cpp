@@ -93,7 +93,7 @@ TEST_P(WalArchiveTest, OtherContentIsAConflictThatNamesTheWriter) {
                ErrorCode::kConflict);
 }
 
-// A server that was put back in time finds segments of what it does not know.
+// A server that was put back in time finds segments that it did not write.
 TEST_P(WalArchiveTest, AnotherSegmentThanTheServersIsAConflict) {
   const std::string path = repository_.Scratch("segment");
   const Bytes content = NoiseBytes(kTestSegmentSize, 1);
@@ -105,12 +105,12 @@ TEST_P(WalArchiveTest, AnotherSegmentThanTheServersIsAConflict) {
   const Status other = repository_.wal().RequireSame(kSegment, path);
   EXPECT_ERROR(other, ErrorCode::kConflict);
   EXPECT_THAT(other.error().message, AllOf(HasSubstr(kSegment), HasSubstr("node-a")));
-  // The server has given it up: it has archived it.
+  // The server removes a file only after it has archived it.
   std::filesystem::remove(path);
   EXPECT_OK(repository_.wal().RequireSame(kSegment, path));
 }
 
-// A segment that was archived gets another name, and then other content.
+// The server recycles a segment that was archived: it gets another name, and later other content.
 TEST_P(WalArchiveTest, ASegmentThatIsPutToOtherUseMeanwhileIsNoConflict) {
   const std::string path = repository_.Scratch("segment");
   WriteBytes(path, NoiseBytes(kTestSegmentSize, 2));
@@ -213,7 +213,7 @@ TEST_P(WalArchiveTest, SwappedObjectsAreRefused) {
   }
 }
 
-// Something of that name that cannot be compared with: neither success nor a plain conflict.
+// The object of that name cannot be compared with the file: that is no success and no conflict.
 TEST_P(WalArchiveTest, ADamagedObjectUnderTheNameIsAnError) {
   const Bytes content = NoiseBytes(kTestSegmentSize);
   ASSERT_OK(repository_.PushWal(kSegment, content));
@@ -253,8 +253,7 @@ TEST_P(WalArchiveTest, AFileThatIsThereIsReplacedAsAWhole) {
   EXPECT_EQ(ReadText(destination), "new");
 }
 
-// It is the operator's to remove: another server may be storing its own at this moment.
-// What stands there is somebody's, and what it leads to as well.
+// Something that is not a regular file belongs to somebody else, and so does what a link leads to.
 TEST(WalArchive, OnlyAFileIsReplaced) {
   const TestRepository repository;
   repository.PushSegment(1, 1);
@@ -287,7 +286,7 @@ TEST(WalArchive, OnlyAFileIsReplaced) {
   }
   EXPECT_EQ(ReadText(other), "mine");
   EXPECT_FALSE(std::filesystem::exists(repository.Scratch("fetched/nowhere")));
-  // What a process that was killed has left is a file.
+  // A killed process leaves a regular file, which may be replaced.
   WriteText(temporary, "half");
   EXPECT_OK(repository.wal().Fetch(segment, destination));
   EXPECT_ERROR(repository.wal().Fetch(segment, ""), ErrorCode::kInvalidArgument);
@@ -312,7 +311,7 @@ TEST(WalArchive, AnEmptyObjectIsInTheWayAndNamed) {
 
 // --- What is there -------------------------------------------------------------------------------
 
-// Objects of these names; what is in them does not matter to a listing.
+// Makes objects of given names. Their content does not matter to a listing.
 class WalListingTest : public testing::Test {
  protected:
   void Have(const std::string& file, const std::string& content = "x") {
@@ -476,13 +475,13 @@ TEST(WalArchive, AGibibyteInBoundedMemory) {
   if (MemoryGauge::meaningful()) {
     EXPECT_LT(gauge.grown_bytes(), kBound);
   }
-  // The search for a moment reads a whole segment.
+  // The search for a point in time reads a whole segment.
   const auto whole = wal.FetchText(kSegment);
   ASSERT_OK(whole);
   EXPECT_EQ(whole->size(), kLarge);
 }
 
-// What does not compress either goes to the spill directory.
+// Content that cannot be compressed goes to the spill directory.
 TEST(WalArchive, ASealedSegmentIsSpilled) {
   constexpr std::uint64_t kLarge = 128U << 20;
   constexpr std::uint64_t kBound = 100U << 20;  // 32 MiB are held in memory by design

@@ -30,7 +30,7 @@ class ShiftedClock final : public Clock {
   std::atomic<std::chrono::seconds> ahead{};
 };
 
-// Ready files in a pg_wal, and a shipper. Threads and time are real.
+// A pg_wal with ready files, and a shipper. Threads and time are real.
 class WalShipperTest : public testing::Test {
  protected:
   explicit WalShipperTest(Cipher cipher = Cipher::kNone) : repository_(cipher) {}
@@ -87,7 +87,7 @@ class WalShipperTest : public testing::Test {
     return repository_.Exists(WalObjectName(kTestSystem, file).value());
   }
 
-  // As the archiver does it.
+  // Ships a file as the archiver does.
   Result<ShippedFile> Archive(const std::string& file) {
     EXPECT_OK(shipper_->Ask(file));
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
@@ -135,7 +135,7 @@ class WalShipperTest : public testing::Test {
   std::optional<WalShipper> shipper_;  // last: its threads use the others
 };
 
-// Somebody has made another key while this one had the repository open.
+// Somebody has made another key while the shipper had the repository open.
 TEST_F(WalShipperTest, StoresNothingWithAKeyThatIsNotTheRepositorysAnyMore) {
   const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
   const std::string ours = ReadText(identity);
@@ -150,7 +150,7 @@ TEST_F(WalShipperTest, StoresNothingWithAKeyThatIsNotTheRepositorysAnyMore) {
   EXPECT_ERROR(refused, ErrorCode::kWrongKey);
   EXPECT_THAT(refused.error().message, HasSubstr(other.key_id));
   EXPECT_FALSE(IsStored(Segment(3))) << "nobody could read it";
-  // What was there before is not ours to remove.
+  // An object that was there before is not removed.
   EXPECT_ERROR(Archive(Segment(1)), ErrorCode::kWrongKey);
   EXPECT_TRUE(IsStored(Segment(1)));
 
@@ -163,7 +163,7 @@ class EncryptedWalShipperTest : public WalShipperTest {
   EncryptedWalShipperTest() : WalShipperTest(Cipher::kAes256Gcm) {}
 };
 
-// The identity is there, but nobody could open what is stored.
+// The identity is there, but without the key wrap nobody could open what is stored.
 TEST_F(EncryptedWalShipperTest, WithoutAWrapNothingIsAcknowledged) {
   const std::string wrap = (*repository_).key_wraps().front().name;
   const std::string text = ReadText(repository_.PathOf(wrap));
@@ -226,8 +226,8 @@ TEST_F(WalShipperTest, AcknowledgesNothingInAnEmptiedPlace) {
   EXPECT_FALSE(Archive(label));
 }
 
-// With so little WAL in it, it may have been emptied and filled anew: that is the scheduler's to
-// know.
+// With so little WAL in it, the place may have been emptied and filled again. Only the scheduler
+// can find that out.
 TEST_F(WalShipperTest, APlaceThatHasLostOnlyItsIdentityIsNotCalledEmpty) {
   MakeReady(1, 1);
   ASSERT_OK(Archive(Segment(1)));
@@ -257,7 +257,7 @@ TEST_F(WalShipperTest, WhatIsStoredWithoutAnIdentityStaysWhereMoreIsLeft) {
   EXPECT_EQ(Archive(Segment(2)).value().outcome, PushOutcome::kAlreadyThere);
 }
 
-// What is there ahead may have gone with the identity, though the archiver has not asked yet.
+// Files that were stored ahead may have been lost together with the identity.
 TEST_F(WalShipperTest, WhatIsAheadIsStoredAnewBehindALoss) {
   const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
   const std::string text = ReadText(identity);
@@ -288,7 +288,8 @@ TEST_F(WalShipperTest, WhatIsAheadForLongIsLookedAtAgain) {
   EXPECT_TRUE(IsStored(Segment(2)));
 }
 
-// Over a slow line all that waits would be sent twice, and never catch up.
+// Otherwise, over a slow network, all that waits would be sent twice, and archiving would fall
+// behind.
 TEST_F(WalShipperTest, WhatIsAheadForLongIsNotSentAgain) {
   MakeReady(1, 3);
   ASSERT_OK(Archive(Segment(1)));
@@ -387,9 +388,9 @@ TEST_F(WalShipperTest, SeveralAreUnderWayAtOnce) {
   EXPECT_LE(most, 4);
 }
 
-// A clone, or a standby that was promoted as the second one: what it has behind the file that is
-// refused must not take the names that the right server has yet to use.
-TEST_F(WalShipperTest, WhoIsRefusedAtTheFirstFileStoresNothing) {
+// A clone, or the second of two standbys that were promoted. The files behind the one that is
+// refused must not take names that the right server has yet to use.
+TEST_F(WalShipperTest, AServerThatIsRefusedAtTheFirstFileStoresNothing) {
   ASSERT_OK(repository_.PushWal(Segment(1), NoiseBytes(kTestSegmentSize, 77)));
   MakeReady(1, 9);
   for (int i = 0; i < 3; ++i) {
@@ -404,7 +405,7 @@ TEST_F(WalShipperTest, WhoIsRefusedAtTheFirstFileStoresNothing) {
   }
 }
 
-TEST_F(WalShipperTest, WhoseHistoryIsRefusedStoresNothing) {
+TEST_F(WalShipperTest, AServerWhoseHistoryIsRefusedStoresNothing) {
   const std::string text = "1\t0/300000\tno recovery target specified\n";
   ASSERT_OK(repository_.PushWal("00000002.history", AsBytes(text)));
   MakeReady(1, 9);
@@ -414,14 +415,14 @@ TEST_F(WalShipperTest, WhoseHistoryIsRefusedStoresNothing) {
   WriteText(WalPath("archive_status/00000002.history.ready"), "");
   EXPECT_ERROR(Archive("00000002.history"), ErrorCode::kConflict);
   EXPECT_TRUE(EventuallyAhead(3));
-  // What is common to both timelines says nothing of the history, until that is out of the way.
+  // Segment 2 ends the conflict, because the archiver sends segments after history files.
   MakeDone("00000002.history");
   ASSERT_OK(Archive(Segment(2)));
   EXPECT_TRUE(EventuallyAhead(3));
   EXPECT_TRUE(IsStored(Segment(5)));
 }
 
-// A standby with archive_mode = always keeps what recovery was given.
+// A standby with archive_mode = always keeps the segment that recovery was given.
 TEST_F(WalShipperTest, ASegmentThatWasCutAtTheForkIsAlreadyThere) {
   options_.segment_size = kTestSegmentSize;
   Start();
@@ -436,7 +437,7 @@ TEST_F(WalShipperTest, ASegmentThatWasCutAtTheForkIsAlreadyThere) {
     return Archive(Segment(3));
   };
   const std::size_t rest = kTestSegmentSize - 5000;
-  // While nobody has left the timeline.
+  // Nobody has left the timeline yet.
   EXPECT_ERROR(offer(5000, rest), ErrorCode::kConflict);
   WriteText(WalPath("00000002.history"),
             fmt::format("1\t{}\tx\n", FormatLsn(Lsn{3 * kTestSegmentSize + 5000})));
@@ -469,7 +470,7 @@ TEST_F(WalShipperTest, AConflictAheadHoldsBackWhatIsBehindIt) {
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   EXPECT_TRUE(EventuallyAhead(0));
   EXPECT_FALSE(IsStored(Segment(4)));
-  // The right server, once the wrong one's segment is out of the way.
+  // The segment of the wrong server is gone, and the right server goes on.
   std::filesystem::remove(repository_.PathOf(object));
   ASSERT_OK(Archive(Segment(3)));
   EXPECT_TRUE(EventuallyAhead(1));
@@ -479,7 +480,7 @@ TEST_F(WalShipperTest, AConflictAheadHoldsBackWhatIsBehindIt) {
   }
 }
 
-// A success of what the archiver asks for before the refused file must not release those behind it.
+// When a file before the refused one is stored, those behind it stay held back.
 TEST_F(WalShipperTest, FilesBeforeAConflictDoNotEndIt) {
   ASSERT_OK(repository_.PushWal(Segment(5), NoiseBytes(kTestSegmentSize, 77)));
   MakeReady(1, 1);
@@ -497,7 +498,8 @@ TEST_F(WalShipperTest, FilesBeforeAConflictDoNotEndIt) {
   EXPECT_FALSE(IsStored(Segment(6)));
 }
 
-// Opening a FIFO takes until somebody writes: a file that is being sealed for as long as it has to.
+// Opening a FIFO waits until somebody writes to it. So this file is being sealed for as long as the
+// test needs.
 TEST_F(WalShipperTest, WhatIsSealedWhenAConflictBecomesKnownIsNotSent) {
   const std::string behind = Segment(2) + ".00000028.backup";
   ASSERT_OK(repository_.PushWal(Segment(2), NoiseBytes(kTestSegmentSize, 77)));
@@ -519,7 +521,7 @@ TEST_F(WalShipperTest, WhatIsSealedWhenAConflictBecomesKnownIsNotSent) {
   EXPECT_FALSE(IsStored(behind));
 }
 
-// The one that cannot be read is the first one: a fresh shipper has nothing else to go by.
+// The first file cannot be read. A new shipper knows of no other success.
 TEST_F(WalShipperTest, AFileThatCannotBeReadHoldsUpNoOther) {
   MakeReady(1, 9);
   for (const SegmentNumber bad : {1, 3}) {
@@ -546,7 +548,8 @@ TEST_F(WalShipperTest, WhatWasThereAlreadyIsSaidToBe) {
   EXPECT_EQ(Archive(Segment(2)).value().outcome, PushOutcome::kAlreadyThere);
 }
 
-// A server that was promoted twice, or restored and promoted once more, offers such files anew.
+// A server that was promoted twice, or restored and promoted again, offers such files a second
+// time.
 TEST_F(WalShipperTest, WhatRecoveryNeverAsksForHoldsUpNothing) {
   const std::string partial = Segment(1) + ".partial";
   const std::string backup = Segment(1) + ".00000028.backup";
@@ -561,7 +564,7 @@ TEST_F(WalShipperTest, WhatRecoveryNeverAsksForHoldsUpNothing) {
     ASSERT_TRUE(shipped->left_out) << file;
     EXPECT_EQ(shipped->left_out->code, ErrorCode::kConflict);
   }
-  // It proves nothing of this server: the next one goes alone.
+  // That proves nothing about this server: the next file is stored alone.
   EXPECT_EQ(shipper_->counters().ahead + shipper_->counters().in_flight, 0);
   ASSERT_OK(Archive(Segment(2)));
   EXPECT_TRUE(EventuallyAhead(2));
@@ -572,7 +575,7 @@ TEST_F(WalShipperTest, WhatRecoveryNeverAsksForHoldsUpNothing) {
   EXPECT_FALSE(IsStored(damaged));
 }
 
-// A repository that has lost its identity, or has another key, is no fault of the file.
+// When the repository has lost its identity, or has another key, the file is not at fault.
 TEST_F(WalShipperTest, NothingIsLeftOutForWhatIsWrongWithTheRepository) {
   const std::string partial = Segment(1) + ".partial";
   const std::string backup = Segment(1) + ".00000028.backup";
@@ -596,7 +599,7 @@ TEST_F(WalShipperTest, NothingIsLeftOutForWhatIsWrongWithTheRepository) {
   }
 }
 
-// What was stored ahead does not answer for what has taken the file's place since.
+// A file that has changed since it was stored ahead is not acknowledged by that.
 TEST_F(WalShipperTest, AFileThatHasChangedSinceIsNotAcknowledged) {
   MakeReady(1, 3);
   ASSERT_OK(Archive(Segment(1)));
@@ -722,7 +725,7 @@ TEST_F(WalShipperTest, WhatDoesNotFitIntoMemoryGoesToTemporaryFiles) {
   }
 }
 
-// A quarter of the memory is its own, however many may be ahead.
+// It has a quarter of the memory to itself, however many files are ahead.
 TEST_F(WalShipperTest, TheFileThatIsAskedForFitsIntoMemory) {
   may_spill_ = false;
   options_.look_ahead = 8;
@@ -734,7 +737,8 @@ TEST_F(WalShipperTest, TheFileThatIsAskedForFitsIntoMemory) {
   }
 }
 
-// Those ahead share the next quarter: what one does not need is another's, and is free afterwards.
+// Files ahead share the next quarter. What one does not need is for another, and is free
+// afterwards.
 TEST_F(WalShipperTest, FilesAheadShareTheirMemory) {
   std::atomic<int> begun{0};
   std::atomic<int> together{0};
@@ -759,7 +763,7 @@ TEST_F(WalShipperTest, FilesAheadShareTheirMemory) {
   EXPECT_EQ(begun, 9);
 }
 
-// What a shutdown goes by: a store that hangs takes nothing.
+// A shutdown relies on it: a store that hangs takes nothing.
 TEST_F(WalShipperTest, ProgressIsWhatIsSealedAndWhatTheStoreTakes) {
   std::atomic<bool> hangs{true};
   std::atomic<bool> asked{false};

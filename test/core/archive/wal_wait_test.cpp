@@ -16,7 +16,7 @@ using std::chrono::seconds;
 using testing::HasSubstr;
 using Operation = FaultStore::Operation;
 
-// Waits for the segments 5 to 7. Time passes in the sleeps alone.
+// Waits for the segments 5 to 7. Time passes only in the sleeps.
 class WalWaitTest : public testing::Test {
  protected:
   WalWaitTest() {
@@ -65,7 +65,7 @@ TEST_F(WalWaitTest, AFullStoreHasNoRoomForASegment) {
   EXPECT_FALSE(repository_.Exists("probe/room"));
 }
 
-// It may have 1 GiB.
+// A segment may have 1 GiB.
 TEST_F(WalWaitTest, ASegmentIsNotHeldInMemory) {
   constexpr std::uint64_t kSize = 64 << 20;
   std::uint64_t stored = 0;
@@ -108,7 +108,7 @@ TEST_F(WalWaitTest, ThoseFromBeforeAreProgressToo) {
   EXPECT_OK(Wait(seconds(60)));
 }
 
-// Neither what was there before nor what comes behind says anything about what is missing.
+// Segments that were there before, and segments behind those that are missing, are no progress.
 TEST_F(WalWaitTest, WithoutProgressItEnds) {
   Have(1);
   Have(5);
@@ -127,7 +127,7 @@ TEST_F(WalWaitTest, WithoutProgressItEnds) {
   EXPECT_LT(Passed(), seconds(65));
 }
 
-// A store that takes ten seconds for each answer is not away: nothing arrives for another reason.
+// A store that takes ten seconds for each answer is there: nothing arrives for another reason.
 TEST_F(WalWaitTest, ASlowStoreIsNotWaitedForForEver) {
   repository_.store().SetHook([&](Operation operation, std::string_view) {
     if (operation == Operation::kList) {
@@ -142,7 +142,7 @@ TEST_F(WalWaitTest, ASlowStoreIsNotWaitedForForEver) {
   EXPECT_THAT(waited.error().message, testing::Not(testing::HasSubstr("within 60 s")));
 }
 
-// The archiver stores nothing over it, however long one waits.
+// The archiver never replaces such an object, however long somebody waits.
 TEST_F(WalWaitTest, AnObjectOfZeroBytesIsSaidToBeInTheWay) {
   const std::string object =
       WalObjectName(kTestSystem, SegmentName(1, 5, kTestSegmentSize)).value();
@@ -189,7 +189,7 @@ TEST(IsAbandonedTest, FromTheSegmentOfTheSwitchOn) {
   EXPECT_FALSE(IsAbandoned(history, 1, 4, kTestSegmentSize));
   EXPECT_TRUE(IsAbandoned(history, 1, 5, kTestSegmentSize));
   EXPECT_TRUE(IsAbandoned(history, 1, 6, kTestSegmentSize));
-  // Left at a segment's border: the one before is whole.
+  // The timeline was left at the border of two segments, so the first of them is complete.
   EXPECT_FALSE(IsAbandoned(history, 2, 7, kTestSegmentSize));
   EXPECT_TRUE(IsAbandoned(history, 2, 8, kTestSegmentSize));
   EXPECT_FALSE(IsAbandoned(history, 3, 100, kTestSegmentSize));

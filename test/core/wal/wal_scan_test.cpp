@@ -32,13 +32,13 @@ std::vector<WalEvent> EventsOf(ByteView segment, Lsn begin, std::size_t piece) {
 TEST(WalScan, FindsTheEndsOfTransactionsAndChangesToMinimal) {
   MadeUpWal wal(5);
   wal.Fill(100);
-  wal.Fill(20'000);  // over three pages
+  wal.Fill(20'000);  // spans three pages
   const Lsn commit = wal.Commit(kTestTime);
   wal.Level(1);
   wal.Fill(8000);
   const Lsn minimal = wal.Level(0);
   for (int i = 0; i < 1000; ++i) {
-    wal.Fill(static_cast<std::size_t>(i));  // ends anywhere in a page
+    wal.Fill(static_cast<std::size_t>(i));  // ends at any place of a page
   }
   const Lsn last = wal.Commit(kTestTime + std::chrono::hours(1));
   const Bytes segment = wal.Segment();
@@ -55,7 +55,7 @@ TEST(WalScan, FindsTheEndsOfTransactionsAndChangesToMinimal) {
   EXPECT_THAT(EventsOf(segment, Lsn{6 * kTestSegmentSize}, 4096), IsEmpty()) << "other addresses";
 }
 
-// No commit has such a time; a page that is damaged, or was made up, may say any.
+// No commit has such a time, but a page that is damaged or forged may say any.
 TEST(WalScan, ATimeBeyondAllTimesIsTheLast) {
   MadeUpWal wal(5);
   const TimePoint last = TimePoint::max();
@@ -84,7 +84,7 @@ TEST(WalScan, EndsAtASwitchAndWhereItCannotFollow) {
   broken.Fill(9000);
   broken.Level(0);
   Bytes segment = broken.Segment();
-  segment[8192 + 8] ^= 0xFF;  // the second page has another address: left over from before
+  segment[8192 + 8] ^= 0xFF;  // the second page has another address: it is left over from before
   EXPECT_THAT(EventsOf(segment, Lsn{5 * kTestSegmentSize}, 8192), SizeIs(1));
   EXPECT_THAT(EventsOf(Bytes(kTestSegmentSize), Lsn{5 * kTestSegmentSize}, 8192), IsEmpty());
   EXPECT_THAT(EventsOf(Bytes(kTestSegmentSize, 0xFF), Lsn{5 * kTestSegmentSize}, 8192), IsEmpty());
@@ -95,7 +95,7 @@ TEST(WalScan, AChangeOfParametersThatIsCutOffIsInDoubt) {
   while (kTestSegmentSize - wal.size() > 250) {
     wal.Fill(6);
   }
-  // Up to 40 bytes before the end.
+  // Fills the segment up to 40 bytes before its end.
   wal.Fill(kTestSegmentSize - (wal.size() + 7) / 8 * 8 - 40 - 26);
   wal.Level(1);
   Bytes segment = wal.Segment();
@@ -114,7 +114,7 @@ TEST(WalScan, TellsARecycledSegmentFromADamagedOne) {
   };
   EXPECT_EQ(judge(5), FirstPage::kOfSegment);
   EXPECT_EQ(judge(9), FirstPage::kRecycled);
-  segment[8] ^= 0x40;  // no address of a segment
+  segment[8] ^= 0x40;  // not the address of any segment
   EXPECT_EQ(judge(5), FirstPage::kUnknown);
   segment[8] ^= 0x40;
   segment[24] ^= 1;  // another system
@@ -163,14 +163,15 @@ TEST(WalScan, WalWithMinimalLevelIsRecordedBehindItsSegment) {
   ASSERT_THAT(*minimal, SizeIs(1));
   EXPECT_EQ((*minimal)[0].timeline, 1U);
   EXPECT_EQ((*minimal)[0].lsn, lsn);
-  // A gap beside it, of the same segment and of another, is none of these.
+  // Records of gaps, of the same segment and of another, are not returned.
   ASSERT_OK(RecordGap(*repository, kTestSystem, {segment, segment}));
   EXPECT_THAT(*ReadMinimalWal(*repository, kTestSystem), SizeIs(1));
   EXPECT_EQ(ReadGap(*repository, GapName(kTestSystem, segment, segment)).value().minimal,
             std::nullopt);
 }
 
-// Of another server with this name, or after a crash between the segment and the record.
+// The segment of another server is refused. After a crash between segment and record, the server
+// sends the segment again.
 TEST(WalScan, OnlyWhatIsStoredIsRecordedAndAgainWhenItIsThere) {
   const TestRepository repository;
   const std::string segment = SegmentName(1, 5, kTestSegmentSize);
