@@ -19,7 +19,8 @@ PG_OBJS := $(patsubst %.cpp,%.o,$(filter src/pg/%,$(SOURCES)))
 VEZACTL_OBJS := $(patsubst %.cpp,%.o,$(filter src/cli/%,$(SOURCES)))
 OBJS = $(CORE_OBJS) $(PG_OBJS)
 
-VEZA_VERSION := 0.2.0
+# Of library and program; test/support/check_version.py has the rule.
+VEZA_VERSION := $(shell cat $(dir $(lastword $(MAKEFILE_LIST)))VERSION)
 # One vezactl serves every major version of PostgreSQL, so it does not go into a server's bindir.
 VEZACTL_BINDIR ?= /usr/local/bin
 VEZA_PACKAGES := libcurl libcrypto libzstd fmt pugixml
@@ -53,6 +54,7 @@ $(VEZACTL_OBJS): override CXXFLAGS += $(shell pkg-config --cflags $(VEZACTL_PACK
 $(PG_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS)
 $(PG_OBJS): override CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -D_GNU_SOURCE
 
+$(OBJS) $(VEZACTL_OBJS): $(srcdir)/VERSION
 $(OBJS) $(VEZACTL_OBJS): %.o: %.cpp
 	$(CXX) $(CXXFLAGS) $(CPPFLAGS) -c -o $@ $<
 

@@ -290,8 +290,9 @@ phase_regress() {
     count 0 1
     return 0
   }
-  headline "borders of the layers, make uninstall"
+  headline "borders of the layers, one version, make uninstall"
   check bash "$top/test/support/check_layering.sh" "$top/veza_backup.so"
+  check python3 "$top/test/support/check_version.py" "$top" "$top/veza_backup.so" "$top/vezactl"
   check uninstall_leaves_nothing
   headline "pg_regress"
   if start_regress_server; then

@@ -56,7 +56,7 @@ packages_of() {
     echo pgbackrest zstd python3 curl openssl procps radosgw ceph-mon ceph-osd ceph-common
     return
   fi
-  echo perl libipc-run-perl procps
+  echo perl python3 libipc-run-perl procps
   [[ $1 == server ]] && return
   echo meson ninja-build libgtest-dev libgmock-dev python3 python3-cryptography python3-zstandard \
     jq curl openssl radosgw ceph-mon ceph-osd ceph-common
