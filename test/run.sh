@@ -11,7 +11,8 @@
 #                                  a minute of fuzzing under the first two (test/fuzz)
 #   test/run.sh fuzz               an hour of fuzzing, by libFuzzer
 #   test/run.sh lint               clang-format, clang-tidy (of src), shellcheck, the documents against the
-#                                  sources (test/support/check_docs.py)
+#                                  sources (test/support/check_docs.py), and names of files and symbols
+#                                  in comments and documents (test/support/check_references.py)
 #
 # Several can be named. The S3 server is a throw-away one, or the one that VEZA_TEST_S3_ENDPOINT,
 # _BUCKET, _ACCESS_KEY and _SECRET_KEY name. Also from the environment: PG_CONFIG, the PostgreSQL to
@@ -323,7 +324,7 @@ show_failed_logs() {
   done < <(sed -nE 's/^(.*\.pl) +\(Wstat: .*/\1/p' "$work/server-$1.out")
 }
 
-# TESTDIR is what 15 knows, TESTDATADIR and TESTLOGDIR are its names since 16. A test ..._root.pl begins
+# TESTDIR is what 15 knows, TESTDATADIR and TESTLOGDIR are its names since 16. A test *_root.pl begins
 # as root, if we are, and becomes the account of the tests itself.
 start_server_tests() {
   local store=$1 dir=$work/server-$1 status=0 test tests=() root_tests=() command
@@ -432,6 +433,8 @@ phase_lint() {
   check check_shell
   headline "documents"
   check /usr/bin/python3 "$top/test/support/check_docs.py" "$top"
+  check python3 "$top/test/support/check_references.py" "$top"
+  check python3 "$top/test/support/check_the_checks.py"
   headline "clang-tidy"
   check tidy_is_clean
 }

@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""Shows that check_rooms.py, check_version.py and check_references.py find what they are for.
+
+    check_the_checks.py
+
+Each test plants one fault into a copy of the project, in a directory of its own, and wants it named.
+"""
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SUPPORT = pathlib.Path(__file__).resolve().parent
+TOP = SUPPORT.parent.parent
+COPIED = ["src", "sql", "VERSION", "veza_backup.control", "CHANGELOG.md"]
+
+
+class Planted(unittest.TestCase):
+    """One copy for all tests of a class: each test takes its fault out again."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.place = tempfile.TemporaryDirectory()
+        cls.top = pathlib.Path(cls.place.name) / "tree"
+        cls.top.mkdir()
+        cls.fill()
+
+    @classmethod
+    def fill(cls):
+        for path in (TOP / name for name in COPIED):
+            if path.is_dir():
+                shutil.copytree(path, cls.top / path.name, ignore=shutil.ignore_patterns("*.o", "*.d"))
+            else:
+                shutil.copy(path, cls.top)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.place.cleanup()
+
+    def plant(self, name, text, old=None):
+        """Puts `text` into a file: at its end, or in the place of `old`. A new file if there is none."""
+        path = self.top / name
+        before = path.read_text() if path.exists() else None
+        if old is not None:
+            self.assertIn(old, before, f"{name} is not what this test expects")
+        path.write_text(before.replace(old, text, 1) if old is not None else (before or "") + text)
+        self.addCleanup(path.unlink if before is None else lambda: path.write_text(before))
+
+    def run_check(self, name, *arguments):
+        run = subprocess.run([sys.executable, SUPPORT / name, self.top, *arguments], capture_output=True, text=True, check=False)
+        self.assertEqual(run.stderr, "")
+        return run.returncode, run.stdout
+
+    def finds(self, check, problem, *arguments):
+        status, output = self.run_check(check, *arguments)
+        self.assertIn(problem, output)
+        self.assertEqual(status, 1)
+        self.assertEqual(len(output.splitlines()), 1, output)
+
+    def passes(self, check, *arguments):
+        status, output = self.run_check(check, *arguments)
+        self.assertEqual(status, 0, output)
+
+
+class Rooms(Planted):
+    CHECK = "check_rooms.py"
+
+    def test_passes_what_is_there(self):
+        self.passes(self.CHECK)
+
+    def test_an_arrow_that_does_not_stand_in_the_table(self):
+        self.plant("src/core/wal/wal_scan.h", '\n#include "core/repository/names.h"\n')
+        self.finds(self.CHECK, "src/core/wal/wal_scan.h: core/wal may not include core/repository/names.h")
+
+    def test_the_core_including_the_server(self):
+        self.plant("src/core/bytes.cpp", "#include <pg/postgres.h>\n")
+        self.finds(self.CHECK, "src/core/bytes.cpp: core may not include pg/postgres.h")
+
+    def test_vezactl_including_the_server(self):
+        self.plant("src/cli/main.cpp", '#  include "pg/settings.h"\n')
+        self.finds(self.CHECK, "src/cli/main.cpp: cli may not include pg/settings.h")
+
+    def test_a_source_without_a_room(self):
+        (self.top / "src/core/attic").mkdir()
+        self.addCleanup((self.top / "src/core/attic").rmdir)
+        self.plant("src/core/attic/old.h", "#pragma once\n")
+        self.finds(self.CHECK, "src/core/attic/old.h: belongs to no room")
+
+    def test_an_arrow_up_in_the_table(self):
+        self.plant("src/ROOMS", "core/wal:         core core/postgres core/archive", "core/wal:         core core/postgres")
+        self.finds(self.CHECK, "src/ROOMS: core/wal may include core/archive, which stands in no line above")
+
+    def test_a_room_that_is_none(self):
+        self.plant("src/ROOMS", "core/wal:         core core/postgres core/walls", "core/wal:         core core/postgres")
+        self.finds(self.CHECK, "src/ROOMS: core/wal may include core/walls, which is no room")
+
+    def test_a_room_without_files(self):
+        self.plant("src/ROOMS", "core/empty: core\n")
+        self.finds(self.CHECK, "src/ROOMS: there is no file in core/empty")
+
+    def test_headers_that_include_each_other(self):
+        self.plant("src/core/bytes.h", '#include "core/planted.h"\n')
+        self.plant("src/core/planted.h", '#include "core/bytes.h"\n')
+        self.finds(self.CHECK, "circle: core/bytes.h -> core/planted.h -> core/bytes.h")
+
+
+class Version(Planted):
+    CHECK = "check_version.py"
+
+    def setUp(self):
+        self.version = (self.top / "VERSION").read_text().strip()
+        self.definition = self.version.rpartition(".")[0]
+
+    def program(self, name, text):
+        self.plant(name, text)
+        path = self.top / name
+        path.chmod(0o755)
+        return path
+
+    def built(self, library=None, vezactl=None):
+        return (self.program("library.so", f"x\0veza_backup/{library or self.version}\0"),
+                self.program("vezactl", f"#!/bin/sh\necho vezactl {vezactl or self.version}\n"))
+
+    def test_passes_what_is_there(self):
+        self.passes(self.CHECK)
+        self.passes(self.CHECK, *self.built())
+
+    def test_no_version(self):
+        self.plant("VERSION", "-rc1\n", "\n")
+        self.assertIn("is not MAJOR.MINOR.PATCH", self.run_check(self.CHECK)[1])
+
+    def test_another_version_of_the_definition(self):
+        self.plant("veza_backup.control", "'9.9'", f"'{self.definition}'")
+        self.finds(self.CHECK, f"veza_backup.control: default_version is 9.9, and VERSION {self.version}")
+
+    def test_no_script_that_leads_to_it(self):
+        self.plant(f"sql/veza_backup--{self.definition}--9.9.sql", "\\echo UPDATE TO '9.9'\n")
+        self.finds(self.CHECK, f"sql: the scripts lead to 9.9, and VERSION is {self.version}")
+
+    def test_a_script_that_nothing_leads_to(self):
+        self.plant("sql/veza_backup--7.7--8.8.sql", "\\echo UPDATE TO '8.8'\n")
+        self.finds(self.CHECK, "sql: no upgrade leads to veza_backup--7.7--8.8.sql")
+
+    def test_a_script_whose_head_names_another(self):
+        script = next((self.top / "sql").glob(f"*--*--{self.definition}.sql"))
+        self.plant(f"sql/{script.name}", "UPDATE TO '9.9'", f"UPDATE TO '{self.definition}'")
+        self.finds(self.CHECK, f"sql/{script.name}: its head says UPDATE TO '9.9'")
+
+    def test_another_version_of_the_changes(self):
+        self.plant("CHANGELOG.md", "## 9.9\n\n## ", "## ")
+        self.finds(self.CHECK, "CHANGELOG.md: the newest version is 9.9")
+
+    def test_another_library(self):
+        self.finds(self.CHECK, "library.so: has version 9.9.9", *self.built(library="9.9.9"))
+
+    def test_another_vezactl(self):
+        self.finds(self.CHECK, 'vezactl: --version prints "vezactl 9.9.9"', *self.built(vezactl="9.9.9"))
+
+
+class References(Planted):
+    """In a small tree: the whole one is read again for each fault."""
+
+    CHECK = "check_references.py"
+    SMALL = {
+        "src/core/ship.h": "// See ship.cpp and docs/map.md, Sail() and Ship::anchor, kShips.\n"
+                           "struct Ship { int anchor; };\nvoid Sail();\nconstexpr int kShips = 1;\n",
+        "src/core/ship.cpp": "/* Of the LightShip. */ struct LightShip {};\n",
+        "docs/map.md": "# The map\n\n`LightShip` in `core/ship.h`, [below](#all-rooms), [this](map.md#the-map).\n\n## All rooms\n",
+        "sql/ship.sql": "-- veza_backup_sail()\nSELECT veza_backup_sail(); -- and veza_backup.anchor\n",
+        "test/ship.py": '"""As in ship.sql."""\nSETTING = "anchor"\n# MakeShip() or LightShip\n\ndef MakeShip():\n    pass\n',
+        "test/ship.sh": "# As ship.py does: echo ${file##*/}.\n",
+    }
+
+    @classmethod
+    def fill(cls):
+        for name, text in cls.SMALL.items():
+            (cls.top / name).parent.mkdir(parents=True, exist_ok=True)
+            (cls.top / name).write_text(text)
+
+    def stale(self, name, text, stale):
+        with self.subTest(text):
+            self.plant(name, text)
+            self.finds(self.CHECK, f"there is no {stale}")
+            self.doCleanups()
+
+    def test_passes_what_is_there(self):
+        self.passes(self.CHECK)
+
+    # The names below are in strings: so the check does not take them for names in comments of this file.
+    def test_a_file(self):
+        self.stale("src/core/ship.h", "// As in boat.h.\n", "boat.h")
+        self.stale("src/core/ship.h", "// As in core/boat/ship.cpp.\n", "core/boat/ship.cpp")
+        self.stale("test/ship.sh", "# As in test/boat.sh\n", "test/boat.sh")
+        self.stale("sql/ship.sql", "-- As in boat.sql\n", "boat.sql")
+        self.stale("docs/map.md", "See boat.md.\n", "boat.md")
+        self.stale("docs/map.md", "See `core/boat/`.\n", "core/boat/")
+
+    def test_a_symbol(self):
+        self.stale("src/core/ship.cpp", "// As Row() does.\n", "Row")
+        self.stale("src/core/ship.cpp", "/* See Ship::oar. */\n", "Ship::oar")
+        self.stale("src/core/ship.cpp", "int x;  // at most kBoats\n", "kBoats")
+        self.stale("src/core/ship.cpp", "// The RowBoat is this.\n", "RowBoat")
+        self.stale("test/ship.py", 'def row():\n    """A RowBoat."""\n', "RowBoat")
+        self.stale("docs/map.md", "`RowBoat`\n", "RowBoat")
+        self.stale("docs/map.md", "`kBoats`\n", "kBoats")
+
+    def test_what_users_see(self):
+        self.stale("docs/map.md", "CALL veza_backup_row();\n", "veza_backup_row")
+        self.stale("docs/map.md", "Set `veza_backup.oar`.\n", "veza_backup.oar")
+
+    def test_a_link(self):
+        self.stale("docs/map.md", "[this](boat.md)\n", "boat.md")
+        self.stale("docs/map.md", "[this](../src/core/boat.h)\n", "../src/core/boat.h")
+        self.stale("docs/map.md", "[this](#rooms)\n", "heading #rooms in docs/map.md")
+
+    def test_what_only_comments_name_is_not_there(self):
+        self.plant("src/core/ship.h", "// Row()\n")
+        self.plant("src/core/ship.cpp", "// Row()\n")
+        self.assertEqual(len(self.run_check(self.CHECK)[1].splitlines()), 2)
+
+    def test_what_a_string_holds_is_no_comment(self):
+        self.plant("src/core/ship.cpp", 'const char* const kUrl = "http://boat.h";  // LightShip\n')
+        self.passes(self.CHECK)
+
+
+if __name__ == "__main__":
+    unittest.main()
