@@ -171,6 +171,7 @@ class Tree:
                     for link in LINK.findall(line):
                         if problem := self.link_problem(name, link):
                             yield f"{name}:{number}: {problem}"
+                    line = LINK.sub("]", line)
                 for found, there in self.names_in(line, is_document):
                     if not there and found not in self.foreign:
                         yield f"{name}:{number}: there is no {found}"
