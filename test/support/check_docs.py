@@ -166,7 +166,7 @@ def function_body(source, name):
 
 
 def options_of(cli, name):
-    source = (cli / f"{name}.cpp").read_text()
+    source = next(cli.rglob(f"{name}.cpp")).read_text()
     options = options_in(source)
     for function, file in SHARED_OPTIONS.items():
         if f"{function}(command" in source:
@@ -179,7 +179,7 @@ def check_vezactl(top):
     main = (cli / "main.cpp").read_text()
     operations = (docs / "operations.md").read_text()
     hidden = {"wal-prefetch"}
-    commands = {name for path in cli.glob("*.cpp")
+    commands = {name for path in cli.rglob("*.cpp")
                 for name in re.findall(r'parent\.AddCommand\(\s*"([a-z-]+)"', path.read_text())}
     documented = {cell.strip("`").split()[1] for cell in first_cells(operations, "command | what it does")}
     compare("docs/operations.md: commands of vezactl", documented, commands - hidden)
@@ -211,7 +211,7 @@ def check_exit_codes(top):
     cli, docs = top / "src/cli", top / "docs"
     constants = set(re.findall(r"inline constexpr int k\w+ = (\d+);", (cli / "command.h").read_text()))
     real = {"operations.md": constants | {"128 + N"}, "verify.md": constants,
-            "drill.md": codes_in_footer((cli / "drill.cpp").read_text()),
+            "drill.md": codes_in_footer((cli / "drill/drill.cpp").read_text()),
             "restore.md": codes_in_footer((cli / "wal_get.cpp").read_text())}
     compare("vezactl --help: exit codes", codes_in_footer((cli / "main.cpp").read_text()), constants)
     for file, codes in real.items():
