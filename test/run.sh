@@ -16,10 +16,10 @@
 #
 # Several can be named. The S3 server is a throw-away one, or the one that VEZA_TEST_S3_ENDPOINT,
 # _BUCKET, _ACCESS_KEY and _SECRET_KEY name. Also from the environment: PG_CONFIG, the PostgreSQL to
-# test; VEZA_TEST_STORE, dir or s3 for one store only; VEZA_TEST_DIR, where the scratch directory goes
-# (/tmp); VEZA_TEST_KEEP=1, to keep it although nothing failed; VEZA_TEST_SOAK_SECONDS, for how long the
-# archive is put under load on a store that fails at random (60); VEZA_FUZZ_SECONDS, for how long `fuzz`
-# goes on (3600).
+# test; VEZA_TEST_STORE, dir or s3 for one store only; VEZA_TEST_REGRESS, for some tests of pg_regress
+# only, by name; VEZA_TEST_DIR, where the scratch directory goes (/tmp); VEZA_TEST_KEEP=1, to keep it
+# although nothing failed; VEZA_TEST_SOAK_SECONDS, for how long the archive is put under load on a store that
+# fails at random (60); VEZA_FUZZ_SECONDS, for how long `fuzz` goes on (3600).
 #
 # Ends with `N passed, N failed`, and with 1 if anything failed.
 set -euo pipefail
@@ -298,7 +298,8 @@ phase_regress() {
   headline "pg_regress"
   if start_regress_server; then
     unprivileged make -s -C "$work/tree" installcheck PG_CONFIG="$PG_CONFIG" PGUSER=postgres \
-      PGHOST="$work/regress" EXTRA_REGRESS_OPTS="--bindir=$bindir" 2>&1 | tee "$out" || status=$?
+      PGHOST="$work/regress" EXTRA_REGRESS_OPTS="--bindir=$bindir" \
+      ${VEZA_TEST_REGRESS:+"REGRESS=$VEZA_TEST_REGRESS"} 2>&1 | tee "$out" || status=$?
     count "$(grep -cE '^ok |\.\.\. ok ' "$out" || true)" \
       "$(grep -cE '^not ok|\.\.\. FAILED ' "$out" || true)"
     ((status == 0)) || grep -qE '^not ok|\.\.\. FAILED ' "$out" || count 0 1

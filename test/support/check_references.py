@@ -3,9 +3,9 @@
 
     check_references.py TOP
 
-Checked are the names of files and folders (`wal_scan.h`, `core/wal/`), links and the headings they lead
-to, functions (`PlanRestore()`), members (`FullChoice::doubt`), constants (`kNotFound`), types
-(`WalArchive`), and settings, SQL objects and metrics (`veza_backup_take`). A file must be in the tree. A
+Checked are the names of files and folders (`wal_scan.h`, `core/wal/`), functions (`PlanRestore()`), members
+(`FullChoice::doubt`), constants (`kNotFound`), types (`WalArchive`), and settings, SQL objects and metrics
+(`veza_backup_take`). Links are checked by check_docs.py. A file must be in the tree. A
 symbol must occur in code, outside of comments. Documents have symbols in backquotes; in comments they
 are found without. Names that are not this project's, such as PostgreSQL's, are in foreign_names.txt.
 
@@ -25,6 +25,7 @@ HASH_COMMENTS = {".sh", ".pl", ".pm", ".build", ".yml", ".yaml", ".conf", ".clan
 # The suffixes of this project's files: names with others, such as .c, belong to somebody else.
 FILE = re.compile(r"(?<![\w/.<*>{}%$@-])((?:[\w.-]+/)*[\w.-]*\w\.(?:h|cpp|sh|py|pl|pm|md|sql|map))\b(?![\w/(*=])")
 PATH = re.compile(r"^(?:src|core|pg|cli|test|ops|bench|docs|sql|expected)/[\w./-]*$")
+# check_docs.py holds links.
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MEMBER = re.compile(r"\b([A-Z]\w*)::(~?\w+)")
 CALL = re.compile(r"(?<![\w.:>-])(\w+)\(\)")
@@ -86,12 +87,6 @@ def files_of(top):
     return [path.relative_to(top) for path in sorted(top.rglob("*")) if path.is_file()]
 
 
-def slugs(text):
-    """The anchors of a document's headings, as GitHub and GitLab make them."""
-    headings = re.findall(r"^#+ +(.+?) *$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 class Tree:
     def __init__(self, top):
         self.top = top
@@ -99,7 +94,6 @@ class Tree:
         self.words = set()
         self.code_of = {}
         self.paths = set()
-        self.slugs = {}
         for file in files_of(top):
             name = str(file)
             self.paths.update([name, *(str(parent) for parent in file.parents)])
@@ -109,8 +103,6 @@ class Tree:
                 text = (top / file).read_text()
             except UnicodeDecodeError:
                 continue
-            if file.suffix == ".md":
-                self.slugs[name] = slugs(text)
             self.comments[name], code = split(file, text)
             words = set(WORD.findall(code))
             self.words |= words
@@ -128,20 +120,6 @@ class Tree:
     def has_member(self, owner, member):
         """Whether one file has both words. (Where a class ends is not looked at.)"""
         return any(owner in words and member.lstrip("~") in words for words in self.code_of.values())
-
-    def link_problem(self, name, link):
-        if re.match(r"\w+:", link):
-            return None
-        target, _, anchor = link.partition("#")
-        place = str(pathlib.PurePath(name))
-        if target:
-            resolved = (self.top / name).parent.joinpath(target).resolve()
-            place = str(resolved.relative_to(self.top)) if resolved.is_relative_to(self.top) else target
-            if place not in self.paths:
-                return f"there is no {target}"
-        if anchor and anchor not in self.slugs.get(place, {anchor}):
-            return f"there is no heading #{anchor} in {place}"
-        return None
 
     def names_in(self, line, is_document):
         """What a line names, each with whether it is there."""
@@ -168,9 +146,6 @@ class Tree:
             is_document = name.endswith(".md")
             for number, line in enumerate(comments.splitlines(), 1):
                 if is_document:
-                    for link in LINK.findall(line):
-                        if problem := self.link_problem(name, link):
-                            yield f"{name}:{number}: {problem}"
                     line = LINK.sub("]", line)
                 for found, there in self.names_in(line, is_document):
                     if not there and found not in self.foreign:

@@ -167,7 +167,7 @@ class References(Planted):
         "src/core/ship.h": "// See ship.cpp and docs/map.md, Sail() and Ship::anchor, kShips.\n"
                            "struct Ship { int anchor; };\nvoid Sail();\nconstexpr int kShips = 1;\n",
         "src/core/ship.cpp": "/* Of the LightShip. */ struct LightShip {};\n",
-        "docs/map.md": "# The map\n\n`LightShip` in `core/ship.h`, [below](#all-rooms), [this](map.md#the-map).\n\n## All rooms\n",
+        "docs/map.md": "# The map\n\n`LightShip` in `core/ship.h`, [this](boat.md).\n",
         "sql/ship.sql": "-- veza_backup_sail()\nSELECT veza_backup_sail(); -- and veza_backup.anchor\n",
         "test/ship.py": '"""As in ship.sql."""\nSETTING = "anchor"\n# MakeShip() or LightShip\n\ndef MakeShip():\n    pass\n',
         "test/ship.sh": "# As ship.py does: echo ${file##*/}.\n",
@@ -209,11 +209,6 @@ class References(Planted):
     def test_what_users_see(self):
         self.stale("docs/map.md", "CALL veza_backup_row();\n", "veza_backup_row")
         self.stale("docs/map.md", "Set `veza_backup.oar`.\n", "veza_backup.oar")
-
-    def test_a_link(self):
-        self.stale("docs/map.md", "[this](boat.md)\n", "boat.md")
-        self.stale("docs/map.md", "[this](../src/core/boat.h)\n", "../src/core/boat.h")
-        self.stale("docs/map.md", "[this](#rooms)\n", "heading #rooms in docs/map.md")
 
     def test_what_only_comments_name_is_not_there(self):
         self.plant("src/core/ship.h", "// Row()\n")

@@ -10,8 +10,8 @@
 // after
 //   a sorted GiST build. They are all lower than the first position that WAL can have.
 // - Anything at all, where the file is a copy, or the time since the full cannot be vouched for.
-// src/README.md ("What an LSN tells") goes through the access methods. Whoever may not go by LSNs
-// compares contents.
+// docs/postgres-facts.md ("What the LSN of a page tells") goes through the access methods. If LSNs
+// may not be trusted, contents are compared.
 #pragma once
 
 #include <cstdint>
