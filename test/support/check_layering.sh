@@ -62,7 +62,7 @@ fi
 
 # Such an iterator throws when the file cannot be read, has no limit, and of a file that cannot be opened makes an empty
 # one.
-if grep -rn 'istreambuf_iterator' "$top/src" --include='*.cpp' --include='*.h'; then
+if grep -rn 'istreambuf_iterator<' "$top/src" --include='*.cpp' --include='*.h'; then
   echo "check_layering.sh: a file is read without ReadTextFile() (src/core/storage/file_io.h)" >&2
   exit 1
 fi
