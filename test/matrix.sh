@@ -42,9 +42,9 @@ cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 
 # The sources of now, beside the objects of last time.
 mkdir -p "$root/src"
-find "$root/src" -type f ! -name '*.[od]' -delete
-tar -C "$top" --exclude='./build*' --exclude=./.git --exclude='*.o' --exclude='*.d' --exclude='*.so' \
-  --exclude=./vezactl -cf - . | tar -C "$root/src" --no-same-owner -xf -
+find "$root/src" -type f ! -name '*.[od]' ! -name '*.gch' -delete
+tar -C "$top" --exclude='./build*' --exclude=./.git --exclude='*.o' --exclude='*.d' --exclude='*.gch' \
+  --exclude='*.so' --exclude=./vezactl -cf - . | tar -C "$root/src" --no-same-owner -xf -
 
 # A newer compiler, and newer headers: their warnings would be seen nowhere else.
 export CXXFLAGS_EXTRA="-Werror ${CXXFLAGS_EXTRA:-}"

@@ -34,7 +34,7 @@ unprivileged() {
 # Copies the inputs of the tests to $work/tree, because a clone below /root cannot be read by others.
 copy_tree() {
   mkdir -p "$work/tree"
-  tar -C "$top" --exclude='./build*' --exclude=./.git --exclude='*.o' --exclude='*.so' -cf - . |
+  tar -C "$top" --exclude='./build*' --exclude=./.git --exclude='*.o' --exclude='*.gch' --exclude='*.so' -cf - . |
     tar -C "$work/tree" --no-same-owner -xf -
   ((EUID != 0)) || chown -R postgres: "$work/tree"
 }
