@@ -152,47 +152,44 @@ def check_sql(top):
 
 # vezactl
 
-SHARED_OPTIONS = {"AddBackupOption": "restore_options.cpp", "AddTargetOptions": "restore_options.cpp",
-                  "AddJobsOption": "command.cpp", "AddSystemIdOption": "command.cpp"}
 OPTION = re.compile(r'Add(?:Flag|Size|Each)?\(\s*"(--[a-z-]+)"')
 
 
-def options_in(source):
-    return set(OPTION.findall(source))
-
-
-def function_body(source, name):
-    return re.search(rf"(?ms)^void {name}\(.*?^}}", source)[0]
-
-
-def options_of(cli, name):
-    source = next(cli.rglob(f"{name}.cpp")).read_text()
-    options = options_in(source)
-    for function, file in SHARED_OPTIONS.items():
-        if f"{function}(command" in source:
-            options |= options_in(function_body((cli / file).read_text(), function))
+def options_of(source, sources):
+    """Those that it adds itself, and those of the functions for several commands that it calls."""
+    options = set(OPTION.findall(source))
+    for function in re.findall(r"\b(Add\w+)\(command, ", source):
+        for other in sources:
+            for body in re.findall(rf"(?ms)^void {function}\(.*?^}}", other):
+                options |= set(OPTION.findall(body))
     return options
 
 
+def codes_in_footer(source):
+    footer = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', re.search(r"SetFooter\((.*?)\);", source, re.S)[1]))
+    return set(re.findall(r"(?:codes: |; |;\\n|,\\n)(\d+) ", footer))
+
+
 def check_vezactl(top):
-    cli, docs = top / "src/cli", top / "docs"
-    main = (cli / "main.cpp").read_text()
-    operations = (docs / "operations.md").read_text()
-    hidden = {"wal-prefetch"}
-    commands = {name for path in cli.rglob("*.cpp")
-                for name in re.findall(r'parent\.AddCommand\(\s*"([a-z-]+)"', path.read_text())}
-    documented = {cell.strip("`").split()[1] for cell in first_cells(operations, "command | what it does")}
-    compare("docs/operations.md: commands of vezactl", documented, commands - hidden)
-    about = section(operations, "vezactl")
-    for option in options_in(main):
+    docs = {path.name: path.read_text() for path in (top / "docs").glob("*.md")}
+    sources = [path.read_text() for path in sorted((top / "src/cli").rglob("*.cpp"))]
+    commands = {name: source for source in sources
+                for name in re.findall(r'parent\.AddCommand\(\s*"([a-z-]+)"', source)}
+    hidden = {name for name, source in commands.items() if "command.Hide()" in source}
+    documented = {cell.strip("`").split()[1]
+                  for cell in first_cells(docs["operations.md"], "command | what it does")}
+    compare("docs/operations.md: commands of vezactl", documented, set(commands) - hidden)
+    main = next(source for source in sources if "int main(" in source)
+    about = section(docs["operations.md"], "vezactl")
+    for option in set(OPTION.findall(main)):
         check(f"`{option}" in about, f"docs/operations.md: vezactl has the option {option}")
 
     places = {"restore": ("restore.md", "Options"), "drill": ("drill.md", "Options"),
               "verify": ("verify.md", "Verify what is stored"), "key": ("backups.md", "How to put them back"),
-              "wal_get": ("restore.md", "`wal-get`: the `restore_command`")}
+              "wal-get": ("restore.md", "`wal-get`: the `restore_command`")}
     for command, (file, heading) in places.items():
-        about = section((docs / file).read_text(), heading)
-        real = options_of(cli, command)
+        about = section(docs[file], heading)
+        real = options_of(commands[command], sources)
         where = f"docs/{file}: options of {command}"
         mentioned = set(re.findall(r"`(--[a-z-]+)", about))
         check(real <= mentioned, f"{where}: missing: {sorted(real - mentioned)}")
@@ -201,22 +198,12 @@ def check_vezactl(top):
                      for option in re.findall(r"`(--[a-z-]+)", item)}
         check(explained <= real, f"{where}: there are no {sorted(explained - real)}")
 
-
-def codes_in_footer(source):
-    footer = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', re.search(r"SetFooter\((.*?)\);", source, re.S)[1]))
-    return set(re.findall(r"(?:codes: |; |;\\n|,\\n)(\d+) ", footer))
-
-
-def check_exit_codes(top):
-    cli, docs = top / "src/cli", top / "docs"
-    constants = set(re.findall(r"inline constexpr int k\w+ = (\d+);", (cli / "command.h").read_text()))
-    real = {"operations.md": constants | {"128 + N"}, "verify.md": constants,
-            "drill.md": codes_in_footer((cli / "drill/drill.cpp").read_text()),
-            "restore.md": codes_in_footer((cli / "wal_get.cpp").read_text())}
-    compare("vezactl --help: exit codes", codes_in_footer((cli / "main.cpp").read_text()), constants)
-    for file, codes in real.items():
-        written = set(first_cells((docs / file).read_text(), "exit code | meaning"))
-        compare(f"docs/{file}: exit codes", written, codes)
+    constants = set(re.findall(r"inline constexpr int k\w+ = (\d+);", (top / "src/cli/command.h").read_text()))
+    compare("vezactl --help: exit codes", codes_in_footer(main), constants)
+    for file, codes in {"operations.md": constants | {"128 + N"}, "verify.md": constants,
+                        "drill.md": codes_in_footer(commands["drill"]),
+                        "restore.md": codes_in_footer(commands["wal-get"])}.items():
+        compare(f"docs/{file}: exit codes", set(first_cells(docs[file], "exit code | meaning")), codes)
 
 
 # Metrics
@@ -264,7 +251,6 @@ def main():
     check(lines <= README_LINES, f"README.md has {lines} lines: what is above {README_LINES} goes to docs/")
     check_sql(top)
     check_vezactl(top)
-    check_exit_codes(top)
     check_metrics(top)
     check_messages(top)
     print("\n".join(problems), end="\n" if problems else "")
