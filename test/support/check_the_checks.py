@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shows that check_rooms.py, check_version.py and check_references.py find what they are for.
+"""Shows that check_rooms.py, check_version.py, check_references.py and check_docs.py find what they are for.
 
     check_the_checks.py
 
@@ -218,6 +218,86 @@ class References(Planted):
     def test_what_a_string_holds_is_no_comment(self):
         self.plant("src/core/ship.cpp", 'const char* const kUrl = "http://boat.h";  // LightShip\n')
         self.passes(self.CHECK)
+
+
+class Documents(Planted):
+    CHECK = "check_docs.py"
+
+    @classmethod
+    def fill(cls):
+        super().fill()
+        (cls.top / "test/support").mkdir(parents=True)
+        for name in ("docs", "ops", "bench"):
+            shutil.copytree(TOP / name, cls.top / name)
+        for path in TOP.glob("*"):
+            if path.is_file() and path.suffix in (".md", ""):
+                shutil.copy(path, cls.top)
+
+    def test_passes_what_is_there(self):
+        self.passes(self.CHECK)
+
+    def test_a_link_to_nothing(self):
+        self.plant("docs/verify.md", "\nSee [this](there-is-none.md).\n")
+        self.finds(self.CHECK, "docs/verify.md: link there-is-none.md: there is no such file")
+
+    def test_a_link_to_no_heading(self):
+        self.plant("docs/verify.md", "\nSee [this](restore.md#no-such-chapter).\n")
+        self.finds(self.CHECK, "docs/verify.md: link restore.md#no-such-chapter: no such heading")
+
+    def test_a_long_readme(self):
+        self.plant("README.md", "\n" * 151)
+        self.finds(self.CHECK, "what is above 150 goes to docs/")
+
+    def test_a_wide_table(self):
+        self.plant("docs/verify.md", f"\n| {'wide ' * 40} | x |\n")
+        self.finds(self.CHECK, "the row of a table has")
+
+    def test_sql_of_which_the_document_knows_nothing(self):
+        self.plant("sql/veza_backup--0.1.sql", "\nCREATE FUNCTION veza_backup_new() RETURNS text\nAS 'x';\n")
+        status, output = self.run_check(self.CHECK)
+        self.assertIn("headings: only there: [], missing: ['veza_backup_new']", output)
+        self.assertEqual(status, 1)
+
+    def test_another_argument_column_or_role(self):
+        first, update = "sql/veza_backup--0.1.sql", "sql/veza_backup--0.1--0.2.sql"
+        for script, text, old, problem in (
+                (first, "label text, pin boolean", "label text, keep boolean", "veza_backup_keep: the signature is"),
+                (first, "OUT why text,\n    OUT bytes", "OUT reason text,\n    OUT bytes", "has the column why"),
+                (update, "SELECT seconds AS x, pid", "SELECT pid", "veza_backup_progress has the column x"),
+                (first, "veza_backup_info() TO nobody", "veza_backup_info() TO pg_monitor", "is for: Superuser")):
+            with self.subTest(text):
+                self.plant(script, text, old)
+                status, output = self.run_check(self.CHECK)
+                self.assertIn(problem, output)
+                self.assertEqual(status, 1)
+                self.doCleanups()
+
+    def test_a_new_command_and_option(self):
+        self.plant("src/cli/check.cpp", '"inspect", "Test', '"check", "Test')
+        status, output = self.run_check(self.CHECK)
+        self.assertIn("commands of vezactl: only there: ['check'], missing: ['inspect']", output)
+        self.assertEqual(status, 1)
+        self.doCleanups()
+        self.plant("src/cli/verify.cpp", 'AddFlag("--deep"', 'AddFlag("--full"')
+        self.assertIn("options of verify: missing: ['--deep']", self.run_check(self.CHECK)[1])
+        self.doCleanups()
+        self.plant("src/cli/restore_options.cpp", '"--target-scn"', '"--target-lsn"')
+        self.assertIn("options of drill: missing: ['--target-scn']", self.run_check(self.CHECK)[1])
+        self.doCleanups()
+        self.plant("docs/verify.md", "- `--deep`:", "- `--full`:")
+        self.assertIn("options of verify: there are no ['--deep']", self.run_check(self.CHECK)[1])
+
+    def test_another_exit_code(self):
+        self.plant("docs/drill.md", "| 3 | could not take place |", "| 2 | could not take place |")
+        self.finds(self.CHECK, "docs/drill.md: exit codes: only there: ['3'], missing: ['2']")
+
+    def test_a_metric(self):
+        self.plant("ops/metrics.txt", '\nveza_backup_new_total{cluster="main"} 1\n')
+        self.finds(self.CHECK, "metrics: only there: [], missing: ['veza_backup_new_total']")
+
+    def test_a_message_that_nobody_writes(self):
+        self.plant("docs/errors.md", "\n**`the moon stands before \"…\"`**\\\nWait.\n")
+        self.finds(self.CHECK, "docs/errors.md: no message has 'the moon stands before'")
 
 
 if __name__ == "__main__":
