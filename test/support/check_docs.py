@@ -6,6 +6,7 @@
 Prints what is wrong, a line each, and exits with 1 if anything is. (The table of settings is compared by
 test/core/config/settings_document_test.cpp, because the values are known to the compiler only.)
 """
+import functools
 import pathlib
 import re
 import sys
@@ -45,6 +46,7 @@ def slug(heading):
     return re.sub(r"[^\w\- ]", "", heading).replace(" ", "-")
 
 
+@functools.cache
 def anchors_of(text):
     anchors = set()
     for heading in re.findall(r"(?m)^#{1,6} +(.+)$", without_code(text)):
@@ -197,6 +199,12 @@ def check_vezactl(top):
         explained = {option for item in re.findall(r"(?m)^- ((?:`--[^`]+`(?:, | and |))+):", about)
                      for option in re.findall(r"`(--[a-z-]+)", item)}
         check(explained <= real, f"{where}: there are no {sorted(explained - real)}")
+
+    known = {"--help", "--version"}.union(*(options_of(source, sources) for source in sources))
+    for path in [top / "README.md", *top.glob("docs/*.md"), *top.glob("ops/*.md")]:
+        for call in re.findall(r"\bvezactl ((?:[^\n`|\\]|\\\n)*)", path.read_text()):
+            unknown = set(re.findall(r"(?<!\S)(--[a-z-]+)", call)) - known
+            check(not unknown, f"{path.relative_to(top)}: vezactl has no option {sorted(unknown)}")
 
     constants = set(re.findall(r"inline constexpr int k\w+ = (\d+);", (top / "src/cli/command.h").read_text()))
     compare("vezactl --help: exit codes", codes_in_footer(main), constants)

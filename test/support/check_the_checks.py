@@ -287,6 +287,10 @@ class Documents(Planted):
         self.plant("docs/verify.md", "- `--deep`:", "- `--full`:")
         self.assertIn("options of verify: there are no ['--deep']", self.run_check(self.CHECK)[1])
 
+    def test_an_example_with_an_option_that_does_not_exist(self):
+        self.plant("README.md", "vezactl restore --goal-dir", "vezactl restore --target-dir")
+        self.finds(self.CHECK, "README.md: vezactl has no option ['--goal-dir']")
+
     def test_another_exit_code(self):
         self.plant("docs/drill.md", "| 3 | could not take place |", "| 2 | could not take place |")
         self.finds(self.CHECK, "docs/drill.md: exit codes: only there: ['3'], missing: ['2']")
