@@ -19,7 +19,7 @@ using testing::Not;
 
 using Operation = FaultStore::Operation;
 
-// A store whose clock is wrong, and that has no conditional writes either.
+// A store whose clock is wrong, and that lacks conditional writes.
 class SkewedStore final : public OverwritingStore {
  public:
   using OverwritingStore::OverwritingStore;
@@ -47,7 +47,7 @@ class CheckTest : public testing::Test {
     store->SetHook(std::move(hook));
     return Check(store);
   }
-  // The row of this name, and that no other failed.
+  // The row of this name. Also checks that no other row has failed.
   static CheckResult OnlyFailure(const std::vector<CheckResult>& results, const char* name) {
     CheckResult found{"absent", true, "", ""};
     for (const CheckResult& result : results) {
@@ -87,7 +87,7 @@ TEST_F(CheckTest, AGoodRepositoryPasses) {
   EXPECT_TRUE(ProbesAreGone());
 }
 
-TEST_F(CheckTest, ARepositoryWithoutBackupIsSaidToBe) {
+TEST_F(CheckTest, ARepositoryWithoutBackupIsReported) {
   const auto of_another = CheckRepository(repository_.MakeStore(), repository_.options(),
                                           repository_.environment(), kTestSystem + 1);
   EXPECT_THAT(OnlyFailure(of_another, "backups").detail, HasSubstr("no backup here yet"));
@@ -97,7 +97,7 @@ TEST_F(CheckTest, ARepositoryWithoutBackupIsSaidToBe) {
   EXPECT_THAT(failure.hint, HasSubstr("veza_backup_now('full')"));
 }
 
-TEST_F(CheckTest, AStoreOutOfReachIsTheOnlyRow) {
+TEST_F(CheckTest, AnUnreachableStoreIsTheOnlyRow) {
   const auto results = CheckWith([](Operation, std::string_view) -> Status {
     return MakeError(ErrorCode::kUnavailable, "the store is away").WithHint("Plug it in.");
   });
@@ -116,21 +116,21 @@ TEST_F(CheckTest, AReadOnlyStoreFailsToBeWritten) {
     return Ok();
   });
   EXPECT_THAT(OnlyFailure(results, "write").detail, HasSubstr("read only"));
-  // What needs the object is left out.
+  // Checks that need the object are left out.
   EXPECT_THAT(results,
               ElementsAre(Field(&CheckResult::name, "store"), Field(&CheckResult::name, "write"),
                           Field(&CheckResult::name, "clock"), Field(&CheckResult::name, "identity"),
                           Field(&CheckResult::name, "backups")));
 }
 
-TEST_F(CheckTest, AStoreThatOverwritesIsFound) {
+TEST_F(CheckTest, AStoreThatOverwritesIsReported) {
   const auto results = Check(std::make_shared<OverwritingStore>(repository_.MakeStore()));
   const CheckResult failure = OnlyFailure(results, "conditional_writes");
   EXPECT_THAT(failure.hint, HasSubstr("conditional writes"));
   EXPECT_TRUE(ProbesAreGone());
 }
 
-TEST_F(CheckTest, TroubleWhileReadingIsFound) {
+TEST_F(CheckTest, AnErrorWhileReadingIsReported) {
   const auto results = CheckWith([](Operation operation, std::string_view name) -> Status {
     if (operation == Operation::kGet && name.starts_with(kProbePrefix)) {
       return MakeError(ErrorCode::kPermissionDenied, "write only");
@@ -141,7 +141,7 @@ TEST_F(CheckTest, TroubleWhileReadingIsFound) {
   EXPECT_TRUE(ProbesAreGone());
 }
 
-TEST_F(CheckTest, OtherContentThanWasWrittenIsFound) {
+TEST_F(CheckTest, ChangedContentIsReported) {
   const auto results = CheckWith([this](Operation operation, std::string_view name) -> Status {
     if (operation == Operation::kGet && name.starts_with(kProbePrefix)) {
       WriteText(repository_.PathOf(std::string(name)), "something else");
@@ -151,7 +151,7 @@ TEST_F(CheckTest, OtherContentThanWasWrittenIsFound) {
   EXPECT_THAT(OnlyFailure(results, "read").detail, HasSubstr("other content"));
 }
 
-TEST_F(CheckTest, ObjectsThatCannotBeDeletedAreFound) {
+TEST_F(CheckTest, ObjectsThatCannotBeDeletedAreReported) {
   const auto refused = CheckWith([](Operation operation, std::string_view) -> Status {
     if (operation == Operation::kDelete) {
       return MakeError(ErrorCode::kPermissionDenied, "locked");
@@ -201,7 +201,7 @@ TEST_F(CheckTest, ClocksMayDifferByFiveMinutes) {
   EXPECT_THAT(behind.detail, AllOf(HasSubstr("86400"), HasSubstr("behind")));
 }
 
-TEST_F(CheckTest, ARepositoryThatCannotBeOpenedIsFound) {
+TEST_F(CheckTest, ARepositoryThatCannotBeOpenedIsReported) {
   RepositoryOptions options = repository_.options();
   options.cipher = Cipher::kAes256Gcm;
   options.passphrase = SecretString(kTestPassphrase);

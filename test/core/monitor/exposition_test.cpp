@@ -58,7 +58,7 @@ TEST(ExpositionTest, SamplesAreFound) {
   EXPECT_EQ(FindSample("", "last"), std::nullopt);
 }
 
-TEST(ReplaceTextFileTest, ReplacesAndLeavesNothing) {
+TEST(ReplaceTextFileTest, ReplacesTheFileAndLeavesNoOther) {
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/veza.prom";
   EXPECT_TRUE(ReplaceTextFile(path, "one").has_value());

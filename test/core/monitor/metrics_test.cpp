@@ -18,7 +18,7 @@ Config TestConfig() {
   return config;
 }
 
-TEST(Metrics, OfANodeWhoseRepositoryIsAway) {
+TEST(Metrics, OfANodeWithAnUnreachableRepository) {
   NodeFacts node;
   node.in_recovery = true;
   node.ready_files = 7;
@@ -34,7 +34,7 @@ TEST(Metrics, OfANodeWhoseRepositoryIsAway) {
   EXPECT_THAT(text, HasSubstr("veza_backup_archiving{cluster=\"a \\\"b\\\"\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("veza_backup_archive_oldest_ready_age_seconds"));
   EXPECT_THAT(text, HasSubstr("type=\"full\"} 1795312800\n"));
-  // What is not known is not told.
+  // Unknown values are left out.
   for (const char* name : {"last_failure", "archive_gaps", "wal_full_in", "last_success",
                            "recovery_window", "lock_held", "last_drill", "exposure"}) {
     EXPECT_THAT(text, Not(HasSubstr(name)));
@@ -78,8 +78,8 @@ TEST(Metrics, OfTheRepository) {
   EXPECT_THAT(text, Not(HasSubstr("type=\"diff\"} 1000")));
 }
 
-// The text format wants the samples of a name in one group.
-TEST(Metrics, SamplesOfANameStandTogether) {
+// The text format requires the samples of a name to be adjacent.
+TEST(Metrics, SamplesOfANameAreAdjacent) {
   RepositoryFacts facts;
   std::set<std::string> seen;
   std::string last;
@@ -123,8 +123,8 @@ TEST(RepositoryFacts, AreOfOneSystem) {
   EXPECT_FALSE(facts->lock.held);
 }
 
-// A copy was promoted, archived for a day and was thrown away; the original goes on.
-TEST(RepositoryFacts, ABackupOnADeadBranchIsNotTheNewest) {
+// A copy was promoted, archived for a day and was thrown away. The original continues.
+TEST(RepositoryFacts, ABackupOnAnAbandonedBranchIsNotTheNewest) {
   const TestRepository repository;
   const auto put = [&](const std::string& label, TimelineId timeline, SegmentNumber first) {
     BackupSummary summary = TestSummary(*repository, label);

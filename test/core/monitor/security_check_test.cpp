@@ -50,7 +50,7 @@ class SecurityCheckTest : public testing::Test {
   BucketRules bucket_;
 };
 
-TEST_F(SecurityCheckTest, WhatIsAsItShouldBeIsSaid) {
+TEST_F(SecurityCheckTest, ReportsWhatIsInOrder) {
   ExpectNoAdvice(
       "encrypted with aes-256-gcm; TLS with a verified certificate; the bucket keeps old versions");
 }
@@ -94,7 +94,7 @@ TEST_F(SecurityCheckTest, ASecretThatOthersCanReadFails) {
   ExpectWarning("a command line can be seen", "s3_secret_key_file");
 }
 
-TEST_F(SecurityCheckTest, AGroupMayReadThatIsTheServersOrTheOwners) {
+TEST_F(SecurityCheckTest, TheGroupOfTheServerOrOfTheOwnerMayRead) {
   const std::string file = directory_.Write("veza_backup.conf", "…", 0640);
   EXPECT_EQ(OtherReaders(file), "") << "its own group";
   if (geteuid() != 0) {
@@ -124,7 +124,7 @@ TEST_F(SecurityCheckTest, ADirectoryAboveMayKeepOthersOut) {
   EXPECT_EQ(OtherReaders(""), std::nullopt);
 }
 
-TEST_F(SecurityCheckTest, WhereTheFileReallyLiesDecides) {
+TEST_F(SecurityCheckTest, TheRealPathOfTheFileDecides) {
   const std::string open_file = directory_.Write("open/veza.conf", "…", 0644);
   const std::string closed_file = directory_.Write("closed/veza.conf", "…", 0644);
   const std::string open_directory = directory_.path() + "/open";
@@ -156,14 +156,14 @@ TEST_F(SecurityCheckTest, ARuleThatDeletesBackupsFails) {
   }
   bucket_.rules->front().needs_size = true;
   ExpectFailure("lifecycle rule", "Remove the rule");
-  bucket_.rules->front().needs_tag = true;  // which our objects do not have
+  bucket_.rules->front().needs_tag = true;  // our objects do not have the tag
   EXPECT_TRUE(Row().passed);
   bucket_.rules = {{.id = "others", .prefix = "production/mainframe", .expires_current = true},
                    {.id = "versions", .expires_noncurrent = true}};
   EXPECT_TRUE(Row().passed);
 }
 
-TEST_F(SecurityCheckTest, VersionsThatStayForEverAreTold) {
+TEST_F(SecurityCheckTest, WarnsOfOldVersionsThatAreNeverRemoved) {
   bucket_.rules->clear();
   ExpectWarning("no lifecycle rule ever removes them", "noncurrent versions");
   bucket_.rules = {{.id = "elsewhere", .prefix = "other/", .expires_noncurrent = true}};
@@ -172,7 +172,7 @@ TEST_F(SecurityCheckTest, VersionsThatStayForEverAreTold) {
   ExpectNoAdvice("the bucket keeps no old versions");
 }
 
-TEST_F(SecurityCheckTest, WhatIsUnknownIsSaidToBe) {
+TEST_F(SecurityCheckTest, ReportsWhatIsUnknown) {
   bucket_ = {.keeps_versions = {}, .rules = {}, .unknown = "server answered 403 AccessDenied"};
   ExpectNoAdvice("are unknown (server answered 403 AccessDenied)");
 }

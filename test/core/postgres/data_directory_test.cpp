@@ -18,7 +18,7 @@ using testing::SizeIs;
 
 constexpr const char* kVersionDirectory = "PG_15_202209061";
 
-// A data directory and what a walk over it finds. Directories are shown with a slash at the end.
+// A data directory, and what a walk over it finds. Directories are shown with a trailing slash.
 class DataDirectoryTest : public testing::Test {
  protected:
   DataDirectoryTest() {
@@ -91,7 +91,7 @@ class DataDirectoryTest : public testing::Test {
   TemporaryDirectory tree_;
   WalkOptions options_;
   std::vector<DirectoryEntry> entries_;
-  std::vector<std::string> warnings_;  // of what was skipped unexpectedly
+  std::vector<std::string> warnings_;  // for what was skipped unexpectedly
   WalkNotes notes_;
   std::function<Status(const DirectoryEntry&)> on_visit_;
 };
@@ -117,8 +117,8 @@ TEST_F(DataDirectoryTest, VisitsEverythingInOrderWithModesAndSizes) {
   EXPECT_FALSE(Entry("base/5/PG_VERSION").relation.is_relation);
 }
 
-// Each backup would hold those before it.
-TEST_F(DataDirectoryTest, RefusesARepositoryInIt) {
+// Otherwise each backup would contain all earlier backups.
+TEST_F(DataDirectoryTest, RefusesARepositoryInTheDataDirectory) {
   const TemporaryDirectory outside;
   std::filesystem::create_directories(outside.path() + "/backups/main/wal");
   outside.Write("backups/main/x", "");
@@ -138,17 +138,17 @@ TEST_F(DataDirectoryTest, RefusesARepositoryInIt) {
     std::filesystem::remove(In("link"));
   }
   EXPECT_OK(Walk());
-  // By another path than the one that is set.
+  // The repository is found although the setting names it by another path.
   Directory("mine");
   std::filesystem::create_symlink(In("mine"), outside.path() + "/alias");
   options_.repository_directory = outside.path() + "/alias";
   EXPECT_ERROR(Walk(), ErrorCode::kFailedPrecondition);
-  // One level above the data directory is no harm.
+  // A repository one level above the data directory does no harm.
   options_.repository_directory = std::filesystem::path(In("x")).parent_path().parent_path();
   EXPECT_OK(Walk());
 }
 
-// A tablespace in the repository.
+// The tablespace's location is in the repository.
 TEST_F(DataDirectoryTest, RefusesATablespaceInTheRepository) {
   const TemporaryDirectory outside;
   const std::string location = outside.path() + "/main/space";
@@ -170,7 +170,7 @@ TEST_F(DataDirectoryTest, LeavesOutWhatTheServerLeavesOut) {
   }
   File("base/pgsql_tmp/pgsql_tmp4711.0");
   File("global/pg_control");
-  File("base/5/pg_control");  // of this name, but not it
+  File("base/5/pg_control");  // the same name in another directory
   File("backup_label.old");
   File("tablespace_map.old");
   File("postgresql.auto.conf");
@@ -181,8 +181,9 @@ TEST_F(DataDirectoryTest, LeavesOutWhatTheServerLeavesOut) {
                                    "postgresql.auto.conf", "tablespace_map.old"));
 }
 
-// A restore would refuse them (manifest_rules.h). Elsewhere a file of this name is nobody's.
-TEST_F(DataDirectoryTest, LeavesOutWhatSaysThatARestoreHasNotEnded) {
+// A restore would refuse a backup with these files (manifest_rules.h). In other directories, files
+// of this name are copied.
+TEST_F(DataDirectoryTest, LeavesOutTheFilesOfAnUnfinishedRestore) {
   File("veza-restoring");
   File("veza-directory");
   File("global/pg_control.veza-restoring");
@@ -224,7 +225,7 @@ TEST_F(DataDirectoryTest, AFileWithTheNameOfAnEmptiedDirectoryIsAFile) {
   EXPECT_THAT(Paths(), ElementsAre("/", "mine/", "mine/pg_notify"));
 }
 
-TEST_F(DataDirectoryTest, OfPgWalOnlyTheDirectoriesAreKept) {
+TEST_F(DataDirectoryTest, KeepsOnlyTheDirectoriesOfPgWal) {
   File("pg_wal/000000010000000000000001");
   File("pg_wal/archive_status/000000010000000000000001.ready");
   File("pg_wal/summaries/0000000100000000010000280000000001000100.summary");
@@ -251,7 +252,7 @@ TEST_F(DataDirectoryTest, LeavesOutTemporaryRelations) {
   for (const char* name : {"t3_16384", "t3_16384.1", "t3_16384_fsm", "t12_16384_vm.2"}) {
     File(std::string("base/5/") + name);
   }
-  // Not such names, or not where relations are.
+  // These are not such names, or are not in a directory of relations.
   for (const char* path :
        {"base/5/t_16384", "base/5/t3_", "base/5/t3_x", "base/5/tmp", "base/5/t3_16384_xyz",
         "base/5/x3_16384", "mine/t3_16384", "global/t3_16384", "t3_16384"}) {
@@ -263,15 +264,15 @@ TEST_F(DataDirectoryTest, LeavesOutTemporaryRelations) {
                           "global/", "global/t3_16384", "mine/", "mine/t3_16384", "t3_16384"));
 }
 
-TEST_F(DataDirectoryTest, OfUnloggedRelationsOnlyTheInitForkIsKept) {
+TEST_F(DataDirectoryTest, KeepsOnlyTheInitForkOfUnloggedRelations) {
   for (const char* name : {"100", "100.1", "100_fsm", "100_fsm.1", "100_vm", "100_init"}) {
     File(std::string("base/5/") + name);
     File(std::string("base/6/") + name);
     File(std::string("mine/") + name);
   }
-  std::filesystem::remove(In("base/6/100_init"));  // logged there
-  File("base/5/1000");                             // another relation
-  File("base/5/1001_init");                        // whose main fork is gone
+  std::filesystem::remove(In("base/6/100_init"));  // in that database the relation is logged
+  File("base/5/1000");                             // another relation's number
+  File("base/5/1001_init");                        // its main fork is gone
   EXPECT_THAT(Paths(), ElementsAre("/", "base/", "base/5/", "base/5/1000", "base/5/1001_init",
                                    "base/5/100_init", "base/6/", "base/6/100", "base/6/100.1",
                                    "base/6/100_fsm", "base/6/100_fsm.1", "base/6/100_vm", "mine/",
@@ -279,7 +280,7 @@ TEST_F(DataDirectoryTest, OfUnloggedRelationsOnlyTheInitForkIsKept) {
                                    "mine/100_init", "mine/100_vm"));
 }
 
-TEST_F(DataDirectoryTest, WalksTablespacesByThemselves) {
+TEST_F(DataDirectoryTest, WalksTablespacesSeparately) {
   Tablespace(16384, tree_.path() + "/fast");
   Tablespace(16385, tree_.path() + "/slow");
   std::filesystem::create_directory(tree_.path() + "/slow/" + kVersionDirectory);
@@ -309,8 +310,8 @@ TEST_F(DataDirectoryTest, ATablespaceMayBeGone) {
   EXPECT_THAT(Paths(), ElementsAre("/", "pg_tblspc/"));
 }
 
-// Created after the backup began: recovery makes it from WAL.
-TEST_F(DataDirectoryTest, TablespacesThatAreNotListedArePassedOver) {
+// A tablespace that was created after the backup began. Recovery creates it from WAL.
+TEST_F(DataDirectoryTest, SkipsTablespacesThatAreNotListed) {
   Tablespace(16384, tree_.path() + "/new");
   options_.tablespaces.clear();
   EXPECT_THAT(Paths(), ElementsAre("/", "pg_tblspc/"));
@@ -326,7 +327,7 @@ TEST_F(DataDirectoryTest, ATablespaceInsideTheDataDirectoryIsCopiedOnce) {
                                    version + "/", version + "/5/", version + "/5/100"));
 }
 
-// allow_in_place_tablespaces: a directory instead of a link.
+// allow_in_place_tablespaces: there is a directory instead of a link.
 TEST_F(DataDirectoryTest, InPlaceTablespacesArePlainDirectories) {
   const std::string version = std::string("pg_tblspc/16384/") + kVersionDirectory;
   File(version + "/5/100");
@@ -338,8 +339,8 @@ TEST_F(DataDirectoryTest, InPlaceTablespacesArePlainDirectories) {
   EXPECT_TRUE(Entry(version + "/5/100").relation.is_main_fork);
 }
 
-// Dropped, or its file system is not mounted.
-TEST_F(DataDirectoryTest, ATablespaceWhoseLinkIsThereMustBeThere) {
+// If the link exists, the location must exist, too. Otherwise its file system is not mounted.
+TEST_F(DataDirectoryTest, ATablespaceWithALinkMustExist) {
   Tablespace(16384, tree_.path() + "/space");
   const Status empty = Walk();
   EXPECT_ERROR(empty, ErrorCode::kFailedPrecondition);
@@ -351,7 +352,7 @@ TEST_F(DataDirectoryTest, ATablespaceWhoseLinkIsThereMustBeThere) {
   EXPECT_OK(Walk());
 }
 
-TEST_F(DataDirectoryTest, SkipsWhatIsNoFile) {
+TEST_F(DataDirectoryTest, SkipsWhatIsNeitherFileNorDirectory) {
   Socket("s.PGSQL");
   ASSERT_EQ(mkfifo(In("base").c_str(), 0600), 0);
   ASSERT_EQ(mkfifo(In("pg_notify").c_str(), 0600), 0);
@@ -369,13 +370,13 @@ TEST_F(DataDirectoryTest, SkipsWhatIsNoFile) {
   EXPECT_THAT(notes_.links, IsEmpty());
 }
 
-// mkfs.ext4 makes it at the root of a file system; only root may enter it.
+// mkfs.ext4 creates lost+found at the root of a file system. Only root may enter it.
 TEST_F(DataDirectoryTest, LeavesLostAndFoundToTheFileSystem) {
   Directory("lost+found", 0);
   File("base/5/100");
   tree_.Write("log/lost+found/inner", "x");
   Link("log", tree_.path() + "/log");
-  File("mine/lost+found");  // no directory
+  File("mine/lost+found");  // not a directory
   EXPECT_THAT(Paths(), ElementsAre("/", "base/", "base/5/", "base/5/100", "log/", "mine/",
                                    "mine/lost+found"));
   EXPECT_THAT(notes_.skipped,
@@ -445,7 +446,7 @@ TEST_F(DataDirectoryTest, LinksBelowATablespaceAreFollowed) {
               ElementsAre("/", "pg_tblspc/", "pg_tblspc/16384/", version + "/", version + "/5/",
                           version + "/5/100", version + "/6/", version + "/6/100"));
   EXPECT_EQ(Entry(version + "/6/100").relation.database, 6U);
-  // So is a link in the place of that directory.
+  // A link in the place of that directory is followed, too.
   std::filesystem::rename(tree_.path() + "/space/" + kVersionDirectory, tree_.path() + "/moved");
   std::filesystem::remove(tree_.path() + "/moved/6");
   ASSERT_EQ(symlink("../moved", (tree_.path() + "/space/" + kVersionDirectory).c_str()), 0);
@@ -465,15 +466,15 @@ TEST_F(DataDirectoryTest, ALinkToATablespaceIsSkipped) {
   EXPECT_THAT(notes_.skipped[0].reason, HasSubstr("tablespace 16384"));
 }
 
-// Only numbers are tablespaces.
-TEST_F(DataDirectoryTest, AnotherLinkInPgTblspcIsOneAsAnywhere) {
+// Only links whose names are numbers are tablespaces.
+TEST_F(DataDirectoryTest, FollowsOtherLinksInPgTblspc) {
   tree_.Write("mine/file", "x");
   Directory("pg_tblspc");
   Link("pg_tblspc/mine", "../../mine");
   EXPECT_THAT(Paths(), ElementsAre("/", "pg_tblspc/", "pg_tblspc/mine/", "pg_tblspc/mine/file"));
 }
 
-TEST_F(DataDirectoryTest, NothingOfWhatIsNotCopiedIsFollowed) {
+TEST_F(DataDirectoryTest, FollowsNoLinkThatIsNotCopied) {
   tree_.Write("elsewhere/file", "x");
   Directory("pg_wal");
   Directory("pg_replslot");
@@ -515,7 +516,7 @@ TEST_F(DataDirectoryTest, ALinkThatCannotBeFollowedIsAnError) {
     EXPECT_THAT(walked.error().message, HasSubstr(In("")));
     std::filesystem::remove(In(one.path));
   }
-  // From one foreign directory into another and back.
+  // From one directory outside into another, and back.
   tree_.Write("a/file", "x");
   tree_.Write("b/file", "x");
   ASSERT_EQ(symlink("../b", (tree_.path() + "/a/to-b").c_str()), 0);
@@ -555,13 +556,13 @@ TEST_F(DataDirectoryTest, OpensWhatWasVisited) {
   const auto open = [this](const std::string& path) { return OpenForBackup(Entry(path)); };
   ASSERT_OK(open("base/5/100"));
   EXPECT_TRUE(open("base/5/100")->has_value());
-  // Dropping a relation removes the link.
+  // When a relation is dropped, its link is removed.
   std::filesystem::rename(tree_.path() + "/ssd/100", tree_.path() + "/ssd/away");
   EXPECT_ERROR(open("base/5/100"), ErrorCode::kNotFound);
   std::filesystem::remove(In("base/5/100"));
   ASSERT_OK(open("base/5/100"));
   EXPECT_FALSE(open("base/5/100")->has_value());
-  // Something else takes its place.
+  // Something else takes the file's place.
   std::filesystem::rename(In("base/5/200"), In("base/5/300"));
   EXPECT_FALSE(open("base/5/200")->has_value());
   Link("base/5/200", "300");
@@ -584,7 +585,7 @@ TEST_F(DataDirectoryTest, ReadsTheLinksOfTablespaces) {
   EXPECT_EQ((*tablespaces)[1].path, tree_.path() + "/slow");
 }
 
-// --- Names, and what changes meanwhile
+// --- Names, and changes during the walk ----------------------------------------------------------
 
 TEST_F(DataDirectoryTest, NamesAreBytes) {
   const std::string odd[] = {"\x01", " ", "a\nb", "quote\"", "\xc3\x28", "\xff", "\xff\xff"};
@@ -597,16 +598,16 @@ TEST_F(DataDirectoryTest, NamesAreBytes) {
   EXPECT_THAT(Paths(), testing::ElementsAreArray(expected));
 }
 
-TEST_F(DataDirectoryTest, WhatVanishesIsPassedOver) {
+TEST_F(DataDirectoryTest, SkipsWhatVanishes) {
   File("base/1/1");
   File("base/2/1");
   File("base/2/2");
   File("base/3/1");
   File("zzz");
   on_visit_ = [this](const DirectoryEntry& entry) {
-    if (entry.path == "base/1/1") {  // before its turn: a directory, and all in it
+    if (entry.path == "base/1/1") {  // before it is visited: a directory with everything in it
       std::filesystem::remove_all(In("base/2"));
-    } else if (entry.path == "base/3") {  // visited, but not listed
+    } else if (entry.path == "base/3") {  // after it was visited and before it is listed
       std::filesystem::remove_all(In("base/3"));
     } else if (entry.path == "base/1") {
       File("base/1/2");

@@ -24,11 +24,12 @@ TEST(EmptyDatabases, AreReadAsTheyWereWritten) {
   }
 }
 
-TEST(EmptyDatabases, ANameThatIsNotUtf8DoesNotStopIt) {
+TEST(EmptyDatabases, ANameThatIsNotUtf8IsAccepted) {
   EXPECT_OK(ParseEmptyDatabases(FormatEmptyDatabases({1, "x", {{16384, "caf\xe9"}}})));
 }
 
-// Databases are dropped by it: what is not of our making counts for nothing.
+// The extension drops databases that this file names. So it accepts only what a restore has
+// written.
 TEST(EmptyDatabases, NothingElseIsAccepted) {
   const std::string good = FormatEmptyDatabases({1, "20261122-020000F", {{16384, "app"}}});
   ASSERT_OK(ParseEmptyDatabases(good));

@@ -18,7 +18,7 @@ TEST(Lsn, PrintsAndReadsAsPgLsnDoes) {
   EXPECT_EQ(ParseLsn("00000016/0000000A").value().value, 0x160000000AU);
 }
 
-TEST(Lsn, RefusesWhatIsNone) {
+TEST(Lsn, RefusesOtherText) {
   for (const char* text : {"", "/", "1/", "/1", "1", "1/2/3", "G/1", "1/-1", "-1/1", " 1/1", "1/1 ",
                            "0x1/1", "123456789/0", "0/123456789", "1 /1"}) {
     const auto lsn = ParseLsn(text);
@@ -51,7 +51,7 @@ TEST(Lsn, TheFourKindsOfWalFiles) {
   EXPECT_EQ(history->segment_name, "");
 }
 
-TEST(Lsn, OtherNamesAreNoWalFiles) {
+TEST(Lsn, OtherNamesAreNotWalFiles) {
   for (const char* name :
        {"", "0000000200000016000000B", "0000000200000016000000b3", "0000000200000016000000B3x",
         "0000000200000016000000B3.", "0000000200000016000000B3.Partial",
@@ -64,7 +64,7 @@ TEST(Lsn, OtherNamesAreNoWalFiles) {
   }
 }
 
-// Known names: xlog_internal.h, XLogFileName, with 256 segments of 16 MiB a log.
+// Names known from xlog_internal.h, XLogFileName, with 256 segments of 16 MiB for each log.
 TEST(Lsn, NamesSegmentsAsTheServerDoes) {
   EXPECT_EQ(SegmentName(1, 0, 16 * kMiB), "000000010000000000000000");
   EXPECT_EQ(SegmentName(1, 255, 16 * kMiB), "0000000100000000000000FF");

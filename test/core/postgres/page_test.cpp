@@ -13,8 +13,9 @@ namespace {
 
 constexpr std::size_t kPageSize = 8192;
 
-// Pages of a cluster that PostgreSQL 15.20's initdb -k made and a shutdown checkpoint wrote:
-// `create table t as select g, md5(g::text) m from generate_series(1,3000) g` and an index on it.
+// Pages of a cluster that PostgreSQL 15.20's initdb -k created. A shutdown checkpoint has written
+// them after `create table t as select g, md5(g::text) m from generate_series(1,3000) g` and the
+// creation of an index.
 Bytes FixturePage(const std::string& name) {
   std::ifstream file(VEZA_SOURCE_ROOT "/test/core/repository/fixtures/" + name, std::ios::binary);
   Bytes page{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
@@ -67,7 +68,7 @@ TEST(Page, TheStoredChecksumIsNotPartOfTheSum) {
   EXPECT_EQ(ComputePageChecksum(page.data(), kPageSize, 19), 0x0569);
 }
 
-// The sum is reduced modulo 65535 and one is added, so that it is never 0.
+// The sum is reduced modulo 65535 and then incremented, so it is never 0.
 TEST(Page, ChecksumsAreNeverZero) {
   const Bytes page = FixturePage(kKnownPages[0].file);
   for (std::uint32_t block = 0; block < 20'000; ++block) {
@@ -92,7 +93,7 @@ TEST(Page, AllZeroMeansEveryByte) {
     EXPECT_FALSE(IsAllZero(bytes)) << at;
     bytes[at] = 0;
   }
-  // Equal bytes, but not zero.
+  // All bytes are equal, but not zero.
   EXPECT_FALSE(IsAllZero(Bytes(100, 7)));
 }
 

@@ -28,7 +28,7 @@ class ReadyFilesTest : public testing::Test {
   TemporaryDirectory directory_;
 };
 
-TEST_F(ReadyFilesTest, AreInTheOrderOfTheArchiver) {
+TEST_F(ReadyFilesTest, AreListedInTheOrderOfTheArchiver) {
   std::filesystem::create_directories(directory_.path() + "/archive_status");
   EXPECT_THAT(List(10).first, IsEmpty());
   for (const char* name :
@@ -61,7 +61,7 @@ TEST_F(ReadyFilesTest, TheOldestIsByTime) {
   EXPECT_LE(age, std::chrono::seconds(960));
 }
 
-TEST_F(ReadyFilesTest, ADirectoryThatIsNotThereIsAnError) {
+TEST_F(ReadyFilesTest, AMissingDirectoryIsAnError) {
   const auto ready = ListReadyFiles(directory_.path(), 1, ReadyAges::kIgnore);
   EXPECT_ERROR(ready, ErrorCode::kNotFound);
   EXPECT_THAT(ready.error().message, HasSubstr("archive_status"));

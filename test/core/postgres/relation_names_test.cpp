@@ -12,7 +12,7 @@ struct ClassifyCase {
   std::uint32_t segment;
 };
 
-TEST(ClassifyFile, TellsRelationsByTheirNames) {
+TEST(ClassifyFile, RecognisesRelationsByTheirNames) {
   const ClassifyCase cases[] = {
       {"base/5/1259", true, true, 0},
       {"base/5/1259.1", true, true, 1},

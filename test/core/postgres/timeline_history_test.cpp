@@ -38,9 +38,8 @@ TEST(TimelineHistory, RefusesDamage) {
       testing::AllOf(testing::HasSubstr("00000004.history"), testing::HasSubstr("nonsense")));
 }
 
-// Four megabytes of lines would take some more in memory, for each of as many timelines as somebody
-// makes up.
-TEST(TimelineHistory, NamesNoMoreAncestorsThanAClusterHas) {
+// Four megabytes of lines would take even more memory, for each timeline that somebody makes up.
+TEST(TimelineHistory, RefusesMoreAncestorsThanAClusterCanHave) {
   std::string text;
   for (std::size_t timeline = 1; timeline <= limits::kTimelines; ++timeline) {
     text += fmt::format("{}\t0/1\n", timeline);
@@ -56,7 +55,7 @@ TEST(TimelineHistory, NamesNoMoreAncestorsThanAClusterHas) {
   EXPECT_ERROR(CountSwitches(history, &total), ErrorCode::kDataCorrupted);
 }
 
-TEST(TimelineHistory, LeadsFromItselfAndFromAncestorsBeforeTheyParted) {
+TEST(TimelineHistory, LeadsFromItselfAndFromAncestorsBeforeTheyWereLeft) {
   const TimelineHistory history = ParseTimelineHistory(4, "1\t0/3000000\n3\t0/5000000\n").value();
   EXPECT_TRUE(history.Contains(4, Lsn{~0ULL}));
   EXPECT_TRUE(history.Contains(1, Lsn{0x2FFFFFF}));
@@ -64,7 +63,7 @@ TEST(TimelineHistory, LeadsFromItselfAndFromAncestorsBeforeTheyParted) {
   EXPECT_FALSE(history.Contains(1, Lsn{0x3000001}));
   EXPECT_TRUE(history.Contains(3, Lsn{0x5000000}));
   EXPECT_FALSE(history.Contains(3, Lsn{0x5000001}));
-  // Parted from timeline 1 like timeline 3, but not on the way here.
+  // Timeline 2 also left timeline 1, but it is not an ancestor of timeline 3.
   EXPECT_FALSE(history.Contains(2, Lsn{0}));
   EXPECT_FALSE(history.Contains(5, Lsn{0}));
 }

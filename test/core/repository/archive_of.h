@@ -1,4 +1,4 @@
-// An archive made up by a test: runs of segments of 1 MiB and history files, in a few words.
+// A short notation for a made-up archive: runs of 1 MiB segments, and history files.
 #pragma once
 
 #include <string>
@@ -16,10 +16,10 @@ struct MadeUpRun {
   SegmentNumber last = 0;
 };
 
-// Of a timeline, the text of its history file.
+// The text of a timeline's history file.
 using MadeUpHistories = std::vector<std::pair<TimelineId, std::string>>;
 
-// The store got segment n at this time.
+// When the store received segment n.
 inline TimePoint StoredAt(SegmentNumber segment) {
   return kTestTime + std::chrono::minutes(segment);
 }

@@ -38,7 +38,8 @@ class BackupCatalogTest : public testing::Test {
     WriteText(repository_.PathOf(BackupDocumentName(label)), *text);
   }
 
-  // As an S3 server with these objects, and a label of which only delete markers are left.
+  // Behaves as an S3 server with these objects, and with a label of which only delete markers are
+  // left.
   LoopbackReply Answer(const LoopbackRequest& request) const {
     if (request.Query("list-type") != "2") {
       const std::string name = request.target.substr(std::string("/bucket/").size());
@@ -84,7 +85,7 @@ TEST_F(BackupCatalogTest, AnEmptyRepositoryHoldsNothing) {
   EXPECT_THAT(catalog->broken, IsEmpty());
 }
 
-TEST_F(BackupCatalogTest, TellsBackupsFromRemainsAndDamage) {
+TEST_F(BackupCatalogTest, DistinguishesBackupsRemainsAndDamage) {
   Have("20261123-020000F");
   Have("20261122-020000F");
   Have("20261122-020000F_20261122-030000D");
@@ -126,7 +127,7 @@ TEST_F(BackupCatalogTest, TellsBackupsFromRemainsAndDamage) {
                           is_broken("20261130-020000F", ErrorCode::kPermissionDenied)));
 }
 
-// Whoever deletes what is unfinished must not be shown what is not ours.
+// Unfinished backups are deleted, so they must not include directories of others.
 TEST_F(BackupCatalogTest, DirectoriesOfOthersAreNotUnfinishedBackups) {
   WriteText(repository_.PathOf("backup/old/notes"), "x");
   const auto catalog = ReadBackupCatalog(*repository_);
@@ -135,7 +136,7 @@ TEST_F(BackupCatalogTest, DirectoriesOfOthersAreNotUnfinishedBackups) {
   EXPECT_THAT(catalog->broken, IsEmpty());
 }
 
-TEST_F(BackupCatalogTest, TroubleOfTheStoreIsNotAnAnswer) {
+TEST_F(BackupCatalogTest, AnErrorOfTheStoreIsReturned) {
   Have("20261122-020000F");
   for (const auto broken : {FaultStore::Operation::kGet, FaultStore::Operation::kListDirectories}) {
     repository_.store().SetHook(
@@ -175,7 +176,7 @@ TEST_F(BackupCatalogTest, AnEmptyRepositorySaysSo) {
   EXPECT_THAT(absent.error().hint, HasSubstr("holds no backup"));
 }
 
-// By WAL, whatever the labels say.
+// The order is that of WAL, whatever the labels say.
 TEST_F(BackupCatalogTest, TheOldestComesFirst) {
   const auto have = [&](const std::string& label, Lsn stop) {
     BackupSummary summary;
@@ -193,9 +194,9 @@ TEST_F(BackupCatalogTest, TheOldestComesFirst) {
                           Field(&BackupSummary::label, "20261122-020000F")));
 }
 
-// What MinIO lists of a bucket with versioning: a common prefix under which there are only delete
-// markers.
-TEST_F(BackupCatalogTest, ALabelWithoutAnObjectIsNoUnfinishedBackup) {
+// MinIO lists such a common prefix for a bucket with versioning: there are only delete markers
+// under it.
+TEST_F(BackupCatalogTest, ALabelWithoutAnObjectIsNotAnUnfinishedBackup) {
   Have("20261122-020000F");
   WriteText(repository_.PathOf(PackName("20261124-020000F", 1)), "x");
   const LoopbackServer server([&](const LoopbackRequest& request) { return Answer(request); });
@@ -216,9 +217,9 @@ TEST_F(BackupCatalogTest, ALabelWithoutAnObjectIsNoUnfinishedBackup) {
               HasSubstr("there is no backup"));
 }
 
-// Somebody has made up large ones: they must not keep the others from being read, nor be taken for
-// absent, which would let retention delete what they may need.
-TEST_F(BackupCatalogTest, BeyondTheMemoryTheLargestAreBroken) {
+// Somebody has made up large documents. The other backups must still be read, and the large ones
+// must not count as absent: retention could then delete what they need.
+TEST_F(BackupCatalogTest, TheLargestAreBrokenWhenMemoryIsExceeded) {
   constexpr std::size_t kEnough = 64 << 10;
   BackupSummary large;
   large.node = std::string(kEnough / 2, 'x');
@@ -238,11 +239,11 @@ TEST_F(BackupCatalogTest, BeyondTheMemoryTheLargestAreBroken) {
     EXPECT_THAT(catalog->broken[0].error.message, HasSubstr("was not read"));
     EXPECT_THAT(catalog->unfinished, IsEmpty());
   }
-  // The limit is for many at once.
+  // The limit applies only to reading many at once.
   EXPECT_EQ(ReadBackup(*repository_, "20261124-020000F").value().node, large.node);
 }
 
-TEST_F(BackupCatalogTest, BeyondTheStoredSizeWhatDoesNotFitIsBroken) {
+TEST_F(BackupCatalogTest, WhatDoesNotFitIsBrokenWhenTheStoredSizeIsExceeded) {
   BackupSummary large;
   large.node = std::string(64 << 10, 'x');
   Have("20261122-020000F");
@@ -280,15 +281,15 @@ TEST_F(BackupCatalogTest, HoldsWhatItsReadersAskFor) {
   EXPECT_EQ(all.databases.size(), 2U);
   EXPECT_EQ(all.extensions.size(), 1000U);
   EXPECT_FALSE(all.is_cut);
-  // Rather without its lists than not at all.
+  // The backup is kept without its lists rather than not at all.
   const BackupSummary cut = read(SummaryParts::kAll, {.memory = 64 << 10});
   EXPECT_TRUE(cut.is_cut);
   EXPECT_EQ(cut.databases.size(), 1U);
   EXPECT_THAT(cut.extensions, IsEmpty());
 }
 
-// It may quote the document.
-TEST_F(BackupCatalogTest, TheMessageOfADamagedOneIsCutOff) {
+// The message may quote the document.
+TEST_F(BackupCatalogTest, ShortensTheMessageOfADamagedDocument) {
   TestRepository plain(Cipher::kNone);
   Have("20261122-020000F", plain->seal_policy());
   const std::string name = BackupDocumentName("20261122-020000F");
@@ -304,7 +305,7 @@ TEST_F(BackupCatalogTest, TheMessageOfADamagedOneIsCutOff) {
   EXPECT_LT(catalog->broken[0].error.message.size(), 1000U);
 }
 
-// Somebody renamed a backup: it says itself which it is.
+// Somebody has renamed a backup. Its document names the true label.
 TEST_F(BackupCatalogTest, ARenamedBackupIsBroken) {
   Have("20261122-020000F");
   std::filesystem::rename(repository_.PathOf("backup/20261122-020000F"),

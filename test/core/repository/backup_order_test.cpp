@@ -19,9 +19,10 @@ BackupSummary At(const std::string& label, TimelineId timeline, std::uint64_t st
   return backup;
 }
 
-TEST(BackupOrder, WalDecidesAndNotTheLabel) {
+TEST(BackupOrder, WalDecidesNotTheLabel) {
   const BackupSummary older = At("20261122-120000F", 1, 100);
-  const BackupSummary newer = At("20261122-115000F", 1, 200);  // by a node ten minutes behind
+  // Made by a node whose clock is ten minutes behind.
+  const BackupSummary newer = At("20261122-115000F", 1, 200);
   EXPECT_TRUE(IsBefore(older, newer));
   EXPECT_FALSE(IsBefore(newer, older));
   EXPECT_FALSE(IsSurelyOlder(older, newer)) << "the labels say otherwise";
@@ -29,7 +30,7 @@ TEST(BackupOrder, WalDecidesAndNotTheLabel) {
   EXPECT_TRUE(IsBefore(newer, At("20261101-000000F", 2, 50))) << "a newer timeline comes behind";
 }
 
-TEST(BackupOrder, ADiffIsAsOldAsItIsItself) {
+TEST(BackupOrder, TheAgeOfADiffIsItsOwn) {
   const BackupSummary diff = At("20261101-000000F_20261122-120000D", 1, 100);
   EXPECT_TRUE(IsSurelyOlder(diff, At("20261122-120001F", 1, 200)));
   EXPECT_FALSE(IsSurelyOlder(diff, At("20261121-000000F", 1, 200)));

@@ -57,7 +57,7 @@ BackupSummary FullSummary() {
 
 class BackupSummaryTest : public testing::TestWithParam<Cipher> {
  protected:
-  // FullSummary() with one change, signed as it should be.
+  // FullSummary() with one change and a valid signature.
   Result<BackupSummary> ParseChanged(const std::function<void(json&)>& change) {
     json document =
         OpenTheirs(SerializeSummary(FullSummary(), policy_).value(), policy_, kName).value();
@@ -73,7 +73,7 @@ class BackupSummaryTest : public testing::TestWithParam<Cipher> {
 INSTANTIATE_TEST_SUITE_P(Ciphers, BackupSummaryTest, testing::ValuesIn(kAllCiphers),
                          CipherTestName);
 
-TEST_P(BackupSummaryTest, EveryMemberComesBack) {
+TEST_P(BackupSummaryTest, ReadsEveryMemberThatItWrites) {
   const BackupSummary before = FullSummary();
   const auto text = SerializeSummary(before, policy_);
   ASSERT_OK(text);
@@ -132,7 +132,7 @@ TEST_P(BackupSummaryTest, EveryMemberComesBack) {
   EXPECT_EQ(after->notes.links, before.notes.links);
 }
 
-// Server encodings need not be UTF-8, and nothing in a backup may fail for a name.
+// A server encoding need not be UTF-8, and no name may make a backup fail.
 TEST_P(BackupSummaryTest, ANameThatIsNotUtf8IsMadeReadable) {
   BackupSummary summary = FullSummary();
   summary.databases[0].name = "caf\xe9";
@@ -172,7 +172,7 @@ TEST_P(BackupSummaryTest, EveryMemberIsNeededAndTyped) {
     if (member == "format") {
       continue;
     }
-    // There is no key without a cipher; the other two are not in backups of version 0.1.
+    // Without a cipher there is no key. The other two are missing in backups of version 0.1.
     if (member != "key_id" && member != "skipped" && member != "links") {
       const auto absent = ParseChanged([&](json& changed) { changed.erase(member); });
       ASSERT_FALSE(absent) << member;
@@ -191,7 +191,7 @@ TEST_P(BackupSummaryTest, EveryMemberIsNeededAndTyped) {
   }
 }
 
-TEST_P(BackupSummaryTest, ValuesThatCannotBeAreRefused) {
+TEST_P(BackupSummaryTest, ImpossibleValuesAreRefused) {
   const std::pair<const char*, json> wrong[] = {
       {"type", "diff"},
       {"type", "incremental"},
@@ -235,11 +235,11 @@ TEST_P(BackupSummaryTest, AChangedDocumentIsRefused) {
   std::size_t accepted = 0;
   for (std::size_t at = 0; at < good.size(); ++at) {
     if (good[at] == ' ' || good[at] == '\n') {
-      continue;  // white space is not part of what is signed
+      continue;  // the signature does not cover white space
     }
     std::string bad = good;
     bad[at] = static_cast<char>(bad[at] ^ 1);
-    // The digits of mac itself may be of either case.
+    // The digits of mac itself may have either case.
     accepted += ParseSummary(bad, kLabel, policy_).has_value() ? 1 : 0;
   }
   EXPECT_EQ(accepted, 0U);
@@ -248,7 +248,7 @@ TEST_P(BackupSummaryTest, AChangedDocumentIsRefused) {
   EXPECT_ERROR(ParseSummary("", kLabel, policy_), ErrorCode::kDataCorrupted);
 }
 
-// What somebody can write who has the store but not the key.
+// What somebody can write who has access to the store and no key.
 TEST(BackupSummary, ForgeriesAreRefused) {
   const SealPolicy ours = TestPolicy(Cipher::kAes256Gcm);
   const SealPolicy none = TestPolicy(Cipher::kNone);
@@ -271,7 +271,7 @@ TEST(BackupSummary, WithoutACipherThereIsNoKeyId) {
   EXPECT_EQ(ParseSummary(text, kLabel, policy).value().key_id, "");
 }
 
-TEST(BackupSummary, ANewerFormatIsRefusedAsSuch) {
+TEST(BackupSummary, ANewerFormatIsRefused) {
   const SealPolicy policy = TestPolicy(Cipher::kNone);
   std::string text = SerializeSummary(FullSummary(), policy).value();
   const std::size_t at = text.find("\"format\": 1");

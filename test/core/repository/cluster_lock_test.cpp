@@ -40,14 +40,14 @@ class ClusterLockTest : public testing::Test {
   TestRepository shared_{Cipher::kAes256Gcm};
 };
 
-TEST_F(ClusterLockTest, AtFirstThereIsNone) {
+TEST_F(ClusterLockTest, ANewRepositoryHasNoLock) {
   const LockState state = State();
   EXPECT_EQ(state.epoch, 0U);
   EXPECT_FALSE(state.held);
   EXPECT_FALSE(state.alive);
 }
 
-TEST_F(ClusterLockTest, OneHoldsItAndTheOthersAreToldWho) {
+TEST_F(ClusterLockTest, OneNodeHoldsItAndTheOthersAreToldWhich) {
   LockNode a(shared_, "db-a:5432");
   LockNode b(shared_, "db-b:5432");
   const auto lock = a.Acquire("full backup");
@@ -79,7 +79,7 @@ TEST_F(ClusterLockTest, ReleaseLetsTheNextOneInAndKeepsTheSlots) {
   full.state = SlotState::kFailed;
   full.attempts = 3;
   full.label = "20261122-020000F";
-  full.error = "no \xff bytes";  // whatever a server may say
+  full.error = "no \xff bytes";  // a server may send any bytes
   ASSERT_OK(lock->SetSlot("full", full));
   EXPECT_OK(lock->Release());
   EXPECT_OK(lock->Release());
@@ -141,7 +141,7 @@ TEST_F(ClusterLockTest, AHolderThatRenewsKeepsIt) {
   EXPECT_OK(lock->RequireHeld());
 }
 
-// The node's clock says nothing about whether a holder is dead; the store's does.
+// The store's clock decides whether a holder is dead. The node's clock does not.
 TEST_F(ClusterLockTest, OnlyTheStoresTimeCounts) {
   LockNode a(shared_, "a", std::chrono::hours(-100'000));
   LockNode b(shared_, "b", std::chrono::hours(100'000));
@@ -156,7 +156,7 @@ TEST_F(ClusterLockTest, OnlyTheStoresTimeCounts) {
   EXPECT_OK(b.Acquire());
 }
 
-// The same on a directory that several nodes share: its file system has a clock as well.
+// The same on a directory that several nodes share. Its file system has a clock, too.
 TEST_F(ClusterLockTest, AWrongClockTakesNoLockOfADirectory) {
   const ManualClock here;
   const ManualClock ahead{std::chrono::hours(3)};
@@ -173,7 +173,7 @@ TEST_F(ClusterLockTest, AWrongClockTakesNoLockOfADirectory) {
   EXPECT_OK((*held)->RequireHeld());
 }
 
-// Stopped for longer than a lease and resumed: its own clock has not noticed.
+// The holder was suspended for longer than a lease and resumed. Its own clock has not noticed.
 TEST_F(ClusterLockTest, AResumedHolderDoesNoHarm) {
   LockNode a(shared_, "a");
   LockNode b(shared_, "b");
@@ -196,7 +196,7 @@ TEST_F(ClusterLockTest, AResumedHolderDoesNoHarm) {
   EXPECT_EQ(State().slots.at("full").state, SlotState::kSucceeded);
 }
 
-// Stopped between looking at its object and rewriting it.
+// The holder was suspended between reading its object and rewriting it.
 TEST_F(ClusterLockTest, AStaleRenewalIsWithoutEffect) {
   LockNode a(shared_, "a");
   LockNode b(shared_, "b");
@@ -220,7 +220,7 @@ TEST_F(ClusterLockTest, AStaleRenewalIsWithoutEffect) {
   EXPECT_THAT(LockNames(), ElementsAre(LockName(3)));
 }
 
-TEST_F(ClusterLockTest, WhoCannotRenewForALeaseGivesUp) {
+TEST_F(ClusterLockTest, AHolderThatCannotRenewForALeaseGivesUp) {
   LockNode a(shared_, "a");
   const auto lock = a.Acquire().value();
   std::atomic<int> attempts{0};
@@ -247,7 +247,7 @@ TEST_F(ClusterLockTest, WhoCannotRenewForALeaseGivesUp) {
   EXPECT_TRUE(State().held) << "it is left to be taken over";
 }
 
-TEST_F(ClusterLockTest, TroubleOfTheStoreIsNotLoss) {
+TEST_F(ClusterLockTest, AnErrorOfTheStoreDoesNotLoseTheLock) {
   LockNode a(shared_, "a");
   const auto lock = a.Acquire().value();
   a.store().SetHook([&](FaultStore::Operation, std::string_view) -> Status {
@@ -262,7 +262,7 @@ TEST_F(ClusterLockTest, TroubleOfTheStoreIsNotLoss) {
 }
 
 // A server that has crashed and is up again need not wait for its own lock.
-TEST_F(ClusterLockTest, AProcessOfThisMachineThatHasEndedIsDeadAtOnce) {
+TEST_F(ClusterLockTest, AnEndedProcessOfThisMachineIsDeadAtOnce) {
   LockNode node(shared_, "a");
   std::string ended = IdentifyThisProcess();
   ended.back() = ended.back() == '1' ? '2' : '1';
@@ -282,7 +282,7 @@ TEST_F(ClusterLockTest, AProcessOfThisMachineThatHasEndedIsDeadAtOnce) {
   EXPECT_OK(node.Acquire());
 }
 
-TEST_F(ClusterLockTest, WhoWasCancelledCanStillRelease) {
+TEST_F(ClusterLockTest, ACancelledHolderCanStillRelease) {
   LockNode a(shared_, "a", {}, nullptr, shared_.environment().cancellation);
   const auto lock = a.Acquire().value();
   shared_.cancellation().Cancel();
@@ -293,12 +293,12 @@ TEST_F(ClusterLockTest, WhoWasCancelledCanStillRelease) {
   EXPECT_FALSE(State().held);
 }
 
-TEST_F(ClusterLockTest, ButNotForEver) {
+TEST_F(ClusterLockTest, ACancelledHolderStopsTryingToRelease) {
   LockNode a(shared_, "a", {}, nullptr, shared_.environment().cancellation);
   const auto lock = a.Acquire().value();
   shared_.cancellation().Cancel();
   a.store().SetHook([&](FaultStore::Operation, std::string_view) {
-    // Again and again: the patience may begin to run later than the first request.
+    // Repeated, because `patience` may begin to run after the first request.
     do {
       a.clock().Advance(std::chrono::seconds(1));
     } while (SystemClock().Sleep(std::chrono::milliseconds(10), &shared_.cancellation()));
@@ -322,7 +322,7 @@ TEST_F(ClusterLockTest, CancellingStopsTheWait) {
   shared_.cancellation().Reset();
 }
 
-// It saw epoch 1 released, slept, and creates epoch 2 when that has come and gone.
+// A node saw epoch 1 released, was suspended, and now creates epoch 2, which has come and gone.
 TEST_F(ClusterLockTest, AnEpochThatWasRemovedIsNotTakenAgain) {
   LockNode a(shared_, "a");
   LockNode b(shared_, "b");
@@ -340,7 +340,7 @@ TEST_F(ClusterLockTest, AnEpochThatWasRemovedIsNotTakenAgain) {
   EXPECT_OK(lock->RequireHeld());
 }
 
-TEST_F(ClusterLockTest, SomebodyMayDeleteIt) {
+TEST_F(ClusterLockTest, ADeletedLockIsLost) {
   LockNode a(shared_, "a");
   const auto lock = a.Acquire().value();
   ASSERT_OK(shared_->store().Delete(LockName(1)));
@@ -384,7 +384,7 @@ TEST_F(ClusterLockTest, DamagedAndForgedLocksAreNamed) {
   expect(ErrorCode::kDataCorrupted);
 }
 
-TEST_F(ClusterLockTest, OtherNamesAreNoLocks) {
+TEST_F(ClusterLockTest, OtherNamesAreNotLocks) {
   WriteText(shared_.PathOf("lock/99999999999"), "x");
   WriteText(shared_.PathOf("lock/notes"), "x");
   EXPECT_EQ(State().epoch, 0U);
@@ -416,8 +416,8 @@ TEST_F(ClusterLockTest, WithoutConditionalWritesOneOfTwoLoses) {
   EXPECT_OK((*second)->SetSlot("full", {}));
 }
 
-// Asks before and after every write, and before every read, whether the connection is lost now: so
-// some writes are refused and of others only the answer is missing. Nobody can tell which.
+// Decides before and after every write, and before every read, whether the connection is lost. So
+// some writes are refused, and of others only the response is lost. The caller cannot know which.
 class LossyStore final : public ForwardingStore {
  public:
   LossyStore(std::shared_ptr<FaultStore> inner, std::function<bool()> is_lost)
@@ -451,15 +451,15 @@ class LossyStore final : public ForwardingStore {
   std::function<bool()> is_lost_;
 };
 
-// Several nodes at once, in rounds: each round exactly one gets it. `gone` rounds end without a
-// release, so that the next one is a takeover.
+// Several nodes compete in rounds. In each round exactly one gets the lock. In `gone` rounds it is
+// not released, so that the next one is a takeover.
 class ClusterLockRace : public ClusterLockTest {
  protected:
   static constexpr int kNodes = 6;
   static constexpr int kRounds = 12;
 
-  // The local store takes files for the remains of a crash that are a day old by the system's
-  // clock.
+  // The local store removes files that are a day old by the system's clock, because it takes them
+  // for the remains of a crash.
   ClusterLockRace() {
     PassStoreTime(std::chrono::duration_cast<std::chrono::milliseconds>(
         std::max(SystemClock().Now() - kTestTime, std::chrono::microseconds(0))));
@@ -519,8 +519,8 @@ TEST_F(ClusterLockRace, OneOfManyGetsIt) {
   });
 }
 
-TEST_F(ClusterLockRace, AlsoWhenAnswersAreLost) {
-  const TestClock impatient;  // pauses between attempts take no time
+TEST_F(ClusterLockRace, OneOfManyGetsItWhenResponsesAreLost) {
+  const TestClock impatient;  // the pauses between attempts take no time
   Environment environment;
   environment.clock = &impatient;
   Run([&](int i) {
@@ -535,8 +535,8 @@ TEST_F(ClusterLockRace, AlsoWhenAnswersAreLost) {
   });
 }
 
-// And nobody tries again behind this store.
-TEST_F(ClusterLockTest, ALostAnswerIsLookedUp) {
+// This store does not retry.
+TEST_F(ClusterLockTest, ALostResponseIsLookedUp) {
   bool armed = false;
   LockNode a(shared_, "a", {}, std::make_shared<LossyStore>(shared_.MakeStore(), [&] {
                if (armed && shared_.Exists(LockName(1))) {
@@ -551,8 +551,7 @@ TEST_F(ClusterLockTest, ALostAnswerIsLookedUp) {
   EXPECT_EQ(State().node, "a");
 }
 
-// --- an outage that outlasts a lease
-// --------------------------------------------------------------
+// --- An outage that is longer than a lease -------------------------------------------------------
 
 // A holder that cannot reach the store for three leases.
 class ClusterLockOutageTest : public ClusterLockTest {
@@ -585,7 +584,7 @@ class ClusterLockOutageTest : public ClusterLockTest {
   std::atomic<int> refused_{0};
 };
 
-TEST_F(ClusterLockOutageTest, WhoWasNotMissedTakesItAgain) {
+TEST_F(ClusterLockOutageTest, AHolderThatWasNotReplacedTakesItAgain) {
   Break();
   PassLeases(3);
   EXPECT_ERROR(lock_->RequireHeld(), ErrorCode::kUnavailable);
@@ -612,7 +611,7 @@ TEST_F(ClusterLockOutageTest, ItsRenewerTakesItAgainToo) {
   EXPECT_OK(lock_->RequireHeld());
 }
 
-TEST_F(ClusterLockOutageTest, WhoeverHasHadItMeanwhileHasTakenItForGood) {
+TEST_F(ClusterLockOutageTest, AnotherHolderMeanwhileMeansThatItIsLost) {
   Break();
   PassLeases(2);
   auto taken = b_.Acquire().value();
@@ -620,7 +619,7 @@ TEST_F(ClusterLockOutageTest, WhoeverHasHadItMeanwhileHasTakenItForGood) {
   const Status held = lock_->RequireHeld();
   EXPECT_ERROR(held, ErrorCode::kFailedPrecondition);
   EXPECT_THAT(held.error().message, HasSubstr("another node has taken it over"));
-  // It may have removed what we rely on, so it does not matter that it is done.
+  // The other node may have removed what this one relies on, even if it is done by now.
   EXPECT_OK(taken->RequireHeld());
   EXPECT_OK(taken->Release());
   EXPECT_ERROR(lock_->RequireHeld(), ErrorCode::kFailedPrecondition);
@@ -628,8 +627,8 @@ TEST_F(ClusterLockOutageTest, WhoeverHasHadItMeanwhileHasTakenItForGood) {
   EXPECT_EQ(State().node, "b");
 }
 
-// Both want the next epoch.
-TEST_F(ClusterLockOutageTest, WhoIsQuickerGetsIt) {
+// Both nodes want the next epoch.
+TEST_F(ClusterLockOutageTest, OnlyTheFasterNodeGetsIt) {
   Break();
   PassLeases(2);
   Mend();
@@ -645,14 +644,14 @@ TEST_F(ClusterLockOutageTest, WhoIsQuickerGetsIt) {
   EXPECT_EQ(taken->epoch(), 2U);
 }
 
-// The store has taken the next epoch, and nobody heard of it.
-TEST_F(ClusterLockOutageTest, AnAnswerThatWasLostIsNoOtherNode) {
+// The store has accepted the next epoch, and the response was lost.
+TEST_F(ClusterLockOutageTest, ALostResponseIsNotTakenForAnotherNode) {
   Break();
   PassLeases(2);
   Mend();
   int puts = 0;
   a_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) -> Status {
-    // After the next epoch was written, the store is away again.
+    // After the next epoch was written, the store is unreachable again.
     if (name == LockName(2) && operation == FaultStore::Operation::kPut) {
       ++puts;
       return Ok();
@@ -669,7 +668,7 @@ TEST_F(ClusterLockOutageTest, AnAnswerThatWasLostIsNoOtherNode) {
   EXPECT_EQ(lock_->epoch(), 3U);
 }
 
-TEST_F(ClusterLockOutageTest, WithoutTheWishItIsLost) {
+TEST_F(ClusterLockOutageTest, WithoutRegainItIsLost) {
   EXPECT_OK(lock_->Release());
   const auto plain = a_.Acquire().value();
   Break();

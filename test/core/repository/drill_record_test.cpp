@@ -41,7 +41,7 @@ class DrillRecordTest : public testing::Test {
   TestRepository repository_{Cipher::kAes256Gcm};
 };
 
-TEST_F(DrillRecordTest, NamesAreBuiltAndTakenApart) {
+TEST_F(DrillRecordTest, NamesAreBuiltAndParsed) {
   const std::string name = DrillName(kTestTime, kDiff);
   EXPECT_EQ(ParseDrillName(name), kDiff);
   EXPECT_EQ(ParseDrillName("drill/20261122-020000-20261122-020000F"), kTestLabel);
@@ -52,7 +52,7 @@ TEST_F(DrillRecordTest, NamesAreBuiltAndTakenApart) {
   }
 }
 
-TEST_F(DrillRecordTest, ComesBackAsItWas) {
+TEST_F(DrillRecordTest, IsReadAsItWasWritten) {
   const DrillRecord record = TestRecord();
   const std::string name = StoreDrill(*repository_, record).value();
   EXPECT_EQ(name, DrillName(kTestTime, kTestLabel));
@@ -80,10 +80,10 @@ TEST_F(DrillRecordTest, AFailureHasFewerMembers) {
   EXPECT_FALSE(back.rto || back.rpo || back.last_commit);
 }
 
-TEST_F(DrillRecordTest, DrillsOfOneSecondHaveNamesOfTheirOwn) {
+TEST_F(DrillRecordTest, DrillsOfTheSameSecondHaveDifferentNames) {
   DrillRecord record = TestRecord();
   EXPECT_EQ(StoreDrill(*repository_, record).value(), DrillName(kTestTime, kTestLabel));
-  // The same again is the same.
+  // Storing the same record again finds it.
   EXPECT_EQ(StoreDrill(*repository_, record).value(), DrillName(kTestTime, kTestLabel));
   record.node = "node-c";
   EXPECT_EQ(StoreDrill(*repository_, record).value(),
@@ -130,8 +130,8 @@ TEST_F(DrillRecordTest, TheNewestOfASystemIsFoundWithoutReadingTheOthers) {
   EXPECT_EQ(reads, 3);
 }
 
-// Whoever can write to the store chooses names.
-TEST_F(DrillRecordTest, NamesOfATimeToComePushOutNoRecord) {
+// Anybody who can write to the store can choose names.
+TEST_F(DrillRecordTest, RecordsFromTheFutureDisplaceNoOthers) {
   DrillRecord record = TestRecord();
   const TimePoint now = repository_.clock().Now();
   ASSERT_OK(StoreDrill(*repository_, record));
@@ -148,8 +148,8 @@ TEST_F(DrillRecordTest, NamesOfATimeToComePushOutNoRecord) {
   EXPECT_EQ(ReadNewestDrill(*repository_, kTestSystem).value().value().started, record.started);
 }
 
-// Some hundred large ones would fill the memory of who reads them.
-TEST_F(DrillRecordTest, TheNewestAreReadAsFarAsTheyFit) {
+// A few hundred large records would fill the reader's memory.
+TEST_F(DrillRecordTest, ReadsTheNewestThatFit) {
   constexpr std::size_t kLarge = 10'000;
   DrillRecord record = TestRecord();
   ASSERT_OK(StoreDrill(*repository_, record));
@@ -174,8 +174,8 @@ TEST_F(DrillRecordTest, TheNewestAreReadAsFarAsTheyFit) {
   EXPECT_OK(newest[0].record);
 }
 
-// A phase takes more memory than it is stored as.
-TEST_F(DrillRecordTest, ADrillHasNotThousandsOfPhases) {
+// A phase takes more memory than its stored size.
+TEST_F(DrillRecordTest, RefusesThousandsOfPhases) {
   DrillRecord record = TestRecord();
   for (std::size_t i = record.phases.size(); i < limits::kDrillPhases; ++i) {
     record.phases[std::to_string(i)] = milliseconds(1);
@@ -185,7 +185,7 @@ TEST_F(DrillRecordTest, ADrillHasNotThousandsOfPhases) {
   EXPECT_ERROR(DrillFromJson(DrillToJson(record), "x"), ErrorCode::kDataCorrupted);
 }
 
-TEST_F(DrillRecordTest, WhatCannotBeReadHidesNoOlderRecord) {
+TEST_F(DrillRecordTest, AnUnreadableRecordHidesNoOlderOne) {
   const DrillRecord record = TestRecord();
   ASSERT_OK(StoreDrill(*repository_, record));
   for (int i = 1; i < 4; ++i) {
@@ -196,7 +196,7 @@ TEST_F(DrillRecordTest, WhatCannotBeReadHidesNoOlderRecord) {
   EXPECT_EQ(latest.at(kTestLabel).started, record.started);
 }
 
-TEST_F(DrillRecordTest, AForgedRecordIsToldApart) {
+TEST_F(DrillRecordTest, AForgedRecordIsRecognised) {
   const std::string name = StoreDrill(*repository_, TestRecord()).value();
   std::string text = ReadText(repository_.PathOf(name));
   const std::size_t at = text.find("\"passed\": true");

@@ -1,4 +1,4 @@
-// A repository, on a directory or on S3, whose identity and key something deletes.
+// A repository, in a directory or on S3, whose identity and key the tests delete.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -64,7 +64,7 @@ class EntranceFixture : public testing::TestWithParam<std::tuple<Backend, Cipher
     options.prefix = "veza-test/" + unique_ + "/" + cluster;
     options.access_key = Variable("ACCESS_KEY");
     options.secret_key = Variable("SECRET_KEY");
-    // Requests are signed with the real time: a real store refuses those of another day.
+    // Requests are signed with the real time, because a real store refuses the time of another day.
     return std::make_shared<FaultStore>(MakeS3Store(options, Environment{}).value());
   }
 
@@ -100,13 +100,13 @@ class EntranceFixture : public testing::TestWithParam<std::tuple<Backend, Cipher
       EXPECT_OK(store_->Delete(name));
     }
   }
-  // A WAL file as the archiver stores it.
+  // Stores a WAL file as the archiver does.
   void PutWal(const Repository& repository, std::uint64_t system = kTestSystem) {
     const std::string path = directory_.path() + "/00000002.history";
     WriteText(path, "1\t0/3000000\tno reason\n");
     EXPECT_OK(WalArchive(repository, system).Push("00000002.history", path));
   }
-  // backup.json as the backup worker commits it; the rest of a backup does not matter here.
+  // Stores a backup.json as the backup worker does. The rest of the backup does not matter here.
   void PutBackup(const Repository& repository, const std::string& label,
                  std::uint64_t system = kTestSystem, bool with_wraps = true) {
     BackupSummary summary = TestSummary(repository, label);

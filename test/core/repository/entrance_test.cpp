@@ -16,7 +16,7 @@ using testing::SizeIs;
 
 class EntranceTest : public EntranceFixture {
  protected:
-  // Of a look that comes long after all that is there.
+  // The time of a check that comes long after everything in the store.
   EntranceCopy Held() {
     return CopyEntrance(*Open().value(), service_, store_->Now().value() + std::chrono::minutes(1));
   }
@@ -31,7 +31,7 @@ INSTANTIATE_TEST_SUITE_P(Stores, EntranceTest, EntranceTestValues(), EntranceTes
 
 // --- No new key ----------------------------------------------------------------------------------
 
-// Everything that a repository may hold, each kind by itself.
+// All kinds of objects that a repository may hold, each one alone.
 constexpr const char* kSignsOfUse[] = {
     "backup/20261122-020000F/backup.json",
     "backup/20261122-020000F/pack/00000001",
@@ -43,7 +43,7 @@ constexpr const char* kSignsOfUse[] = {
     "a-kind-that-a-newer-version-has/x",
 };
 
-TEST_P(EntranceTest, AUsedRepositoryWithoutIdentityGetsNoOther) {
+TEST_P(EntranceTest, AUsedRepositoryWithoutIdentityGetsNoNewOne) {
   ASSERT_OK(Initialise());
   const std::vector<NamedText> before = Objects();
   for (const char* const sign : kSignsOfUse) {
@@ -75,7 +75,7 @@ TEST_P(EntranceTest, AUsedRepositoryWithoutIdentityGetsNoOther) {
   }
 }
 
-TEST_P(EntranceTest, AKeyThatIsLostAloneIsNamed) {
+TEST_P(EntranceTest, NamesAKeyThatIsLostAlone) {
   if (!encrypted()) {
     GTEST_SKIP() << "there is no key";
   }
@@ -89,8 +89,8 @@ TEST_P(EntranceTest, AKeyThatIsLostAloneIsNamed) {
   EXPECT_THAT(Names(), SizeIs(1));
 }
 
-// A process has ended between its wrap and its identity, and somebody has run a check.
-TEST_P(EntranceTest, WrapsAndProbesAloneAreNoUse) {
+// A process has ended between writing its wrap and its identity, and somebody has run a check.
+TEST_P(EntranceTest, ARepositoryWithOnlyWrapsAndProbesIsUnused) {
   ASSERT_OK(Initialise());
   Lose("identity/");
   for (int i = 0; i < 3; ++i) {
@@ -105,7 +105,7 @@ TEST_P(EntranceTest, WrapsAndProbesAloneAreNoUse) {
     EXPECT_OK(Initialise());
     EXPECT_OK(Open());
   } else {
-    // Keys that are left may be those of what was encrypted.
+    // Remaining keys may be those with which data were encrypted.
     const std::vector<std::string> names = Names();
     const auto refused = Initialise();
     EXPECT_ERROR(refused, ErrorCode::kPermissionDenied);
@@ -114,8 +114,8 @@ TEST_P(EntranceTest, WrapsAndProbesAloneAreNoUse) {
   }
 }
 
-// The look at the identities and the look at the rest are two.
-TEST_P(EntranceTest, WhoMakesTheRepositoryMeanwhileIsSeen) {
+// The identities and the rest are read by two requests.
+TEST_P(EntranceTest, ARepositoryThatIsCreatedMeanwhileIsSeen) {
   for (const bool initialises : {false, true}) {
     const std::shared_ptr<FaultStore> late = MakeStore("main");
     bool done = false;
@@ -139,8 +139,8 @@ TEST_P(EntranceTest, WhoMakesTheRepositoryMeanwhileIsSeen) {
   }
 }
 
-// However much there is, a page or two of names is all that is asked for.
-TEST_P(EntranceTest, TheLookForUseIsBounded) {
+// However many objects there are, only a page or two of names is listed.
+TEST_P(EntranceTest, TheSearchForUseIsBounded) {
   ASSERT_OK(Initialise());
   Lose("identity/");
   for (int i = 0; i < 30; ++i) {
@@ -156,7 +156,7 @@ TEST_P(EntranceTest, TheLookForUseIsBounded) {
   store_->SetHook({});
 }
 
-TEST_P(EntranceTest, TroubleOfTheStoreIsNoLoss) {
+TEST_P(EntranceTest, AnErrorOfTheStoreIsNotALoss) {
   ASSERT_OK(Initialise());
   const EntranceCopy held = Held();
   Lose("identity/");
@@ -183,7 +183,7 @@ TEST_P(EntranceTest, TroubleOfTheStoreIsNoLoss) {
 
 // --- From memory ---------------------------------------------------------------------------------
 
-TEST_P(EntranceTest, WhatIsInPlaceIsLeftAlone) {
+TEST_P(EntranceTest, WhatIsInPlaceIsNotChanged) {
   ASSERT_OK(Initialise());
   const auto first = Keep(std::nullopt);
   ASSERT_OK(first);
@@ -226,8 +226,8 @@ TEST_P(EntranceTest, WhatIsMissingIsPutBackAsItWas) {
   }
 }
 
-// Whoever can write to the store must not keep the server from putting back what was deleted.
-TEST_P(EntranceTest, AnyNumberOfStrayWrapsKeepsNothingFromBeingPutBack) {
+// Anybody who can write to the store must not be able to prevent that deleted objects are put back.
+TEST_P(EntranceTest, StrayWrapsDoNotPreventPuttingBack) {
   if (std::get<Backend>(GetParam()) == Backend::kS3) {
     GTEST_SKIP() << "a thousand requests";
   }
@@ -247,8 +247,9 @@ TEST_P(EntranceTest, AnyNumberOfStrayWrapsKeepsNothingFromBeingPutBack) {
   EXPECT_THAT(look->put_back, SizeIs(1));
 }
 
-// A file system that is not mounted, the bucket of that name at another service: what is empty is
-// not ours by its name alone. A probe is what a check leaves, a wrap is what a start leaves.
+// A file system that is not mounted, or the bucket of the same name at another service: an empty
+// place is not the repository because of its name alone. A check leaves a probe, and a starting
+// server may leave a wrap.
 TEST_P(EntranceTest, AnEmptyPlaceStaysEmpty) {
   PutWal(*Initialise().value());
   const EntranceCopy held = Held();
@@ -269,8 +270,9 @@ TEST_P(EntranceTest, AnEmptyPlaceStaysEmpty) {
   }
 }
 
-// A server that has not noticed yet stores WAL in whatever place it finds, and so do other nodes.
-TEST_P(EntranceTest, WhatWasStoredSinceProvesNothing) {
+// A server that has not noticed the loss stores WAL in whatever place it finds, and so do other
+// nodes.
+TEST_P(EntranceTest, NewerObjectsProveNothing) {
   const auto repository = Initialise().value();
   PutWal(*repository);
   const EntranceCopy held = Keep(std::nullopt).value().copy;
@@ -287,7 +289,7 @@ TEST_P(EntranceTest, WhatWasStoredSinceProvesNothing) {
               AllOf(HasSubstr("vezactl key restore"), HasSubstr("veza_backup_init()")));
   EXPECT_EQ(Names(), names);
 
-  // The same things are a proof where they are from before.
+  // The same objects are a proof if they are older than the last check.
   EntranceCopy later = held;
   later.seen += std::chrono::minutes(1);
   EXPECT_OK(Keep(later));
@@ -305,7 +307,7 @@ TEST_P(EntranceTest, ABackupThatOurKeyHasSignedIsAProof) {
   if (encrypted()) {
     EXPECT_OK(Keep(held));
   } else {
-    // Anybody could have written it.
+    // Without a key, anybody may have written it.
     EXPECT_ERROR(Keep(held), ErrorCode::kFailedPrecondition);
   }
 }
@@ -334,7 +336,7 @@ TEST_P(EntranceTest, ADamagedIdentityIsReplaced) {
     EXPECT_EQ(Objects(), before);
   }
   if (encrypted()) {
-    // Whoever may write to the bucket, and has no key, can say the same without a signature.
+    // Anybody who can write to the bucket can write the same without a signature.
     Put(good.name, SignedWithoutKey(good));
     EXPECT_ERROR(Open(), ErrorCode::kPermissionDenied);
     EXPECT_ERROR(RequireKeyInPlace(*repository, kTestSystem), ErrorCode::kPermissionDenied);
@@ -344,7 +346,7 @@ TEST_P(EntranceTest, ADamagedIdentityIsReplaced) {
     EXPECT_EQ(Objects(), before);
   }
   if (encrypted()) {
-    // One that names no key needs none to be written.
+    // An identity that names no key can be written without a key.
     Identity forged = TestIdentity();
     forged.cipher = "none";
     Put(good.name, SerializeIdentity(forged, TestPolicy(Cipher::kNone)).value());
@@ -359,7 +361,7 @@ TEST_P(EntranceTest, ADamagedIdentityIsReplaced) {
     EXPECT_THAT(look->put_back, ElementsAre(good.name));
     EXPECT_EQ(Objects(), before);
   }
-  // A good one that came between the look and the replacement stays.
+  // A good identity that appears between the check and the replacement stays.
   EXPECT_OK(ReplaceDamagedIdentity(*store_, {good.name, "garbage"}, "another"));
   EXPECT_EQ(Objects(), before);
 }
@@ -373,7 +375,7 @@ TEST_P(EntranceTest, ADamagedIdentityThatIsNotHeldStays) {
   EXPECT_EQ(Objects(unknown).front().text, "");
 }
 
-// What is acknowledged must be there to be read.
+// What is acknowledged must be readable.
 TEST_P(EntranceTest, WithoutIdentityOrKeyNothingCounts) {
   const auto repository = Initialise().value();
   const std::vector<NamedText> before = Objects();
@@ -395,7 +397,7 @@ TEST_P(EntranceTest, WithoutIdentityOrKeyNothingCounts) {
   }
 }
 
-TEST_P(EntranceTest, NewWalAloneIsToldApart) {
+TEST_P(EntranceTest, RecognisesAPlaceThatHoldsOnlyNewWal) {
   EXPECT_TRUE(HoldsOnlyNewWal(*store_, kTestSystem, 1).value());
   PutWal(*Initialise().value());
   EXPECT_TRUE(HoldsOnlyNewWal(*store_, kTestSystem, 1).value());
@@ -418,7 +420,7 @@ TEST_P(EntranceTest, WithoutACopyNothingIsPutBack) {
   EXPECT_EQ(Names(), names);
 }
 
-// Its removal may have been on purpose, and it keeps nobody from anything.
+// It may have been removed on purpose, and nobody needs it.
 TEST_P(EntranceTest, TheIdentityOfAnotherSystemIsNotPutBackAlone) {
   PutWal(*Initialise().value());
   ASSERT_OK(Initialise(kOtherSystem, true));
@@ -444,7 +446,7 @@ TEST_P(EntranceTest, OurIdentityIsPutBackBesideAnother) {
   EXPECT_THAT(look->put_back, ElementsAre(IdentityName(kTestSystem)));
 }
 
-// An old server has found the repository without identity and made a new key.
+// A server of version 0.1 has found the repository without identity and created a new key.
 TEST_P(EntranceTest, AnotherKeyIsAConflict) {
   ASSERT_OK(Initialise());
   EntranceCopy held = Held();
@@ -462,8 +464,8 @@ TEST_P(EntranceTest, AnotherKeyIsAConflict) {
   EXPECT_EQ(Objects(), before);
 }
 
-// What the archiver says of a loss is what the scheduler does about it.
-TEST_P(EntranceTest, APutBackIsPromisedOnlyWhereItHappens) {
+// The archiver promises only what the scheduler then does.
+TEST_P(EntranceTest, PuttingBackIsPromisedOnlyWhereItHappens) {
   const auto repository = Initialise().value();
   PutWal(*repository);
   const EntranceCopy held = Held();
@@ -474,7 +476,7 @@ TEST_P(EntranceTest, APutBackIsPromisedOnlyWhereItHappens) {
   if (!encrypted()) {
     return;
   }
-  // Another cluster's identity and key.
+  // The identity and key of another cluster.
   Lose("identity/");
   const std::shared_ptr<Store> elsewhere = MakeStore("elsewhere");
   const auto other =
@@ -504,8 +506,8 @@ TEST_P(EntranceTest, APutBackIsPromisedOnlyWhereItHappens) {
   }
 }
 
-// The repository was emptied and made anew, and has lost its identity since. The wrap of its key is
-// there, and we hold the one from before.
+// The repository was emptied and created anew, and has lost its identity since. The wrap of its key
+// is there, and the server holds the earlier key.
 TEST_P(EntranceTest, NothingIsPutBackBesideAnotherKey) {
   ASSERT_OK(Initialise());
   const EntranceCopy held = Held();
@@ -532,7 +534,7 @@ class KeptWrapTest : public EntranceTest {
       GTEST_SKIP() << "there is no key";
     }
   }
-  // By the store's time, which has the precision of a second.
+  // By the store's time, which has a precision of one second.
   void PutNewest(const std::string& name, std::string_view text) {
     clock_.Sleep(std::chrono::seconds(1), nullptr);
     if (std::get<Backend>(GetParam()) == Backend::kS3) {
@@ -554,8 +556,8 @@ class KeptWrapTest : public EntranceTest {
 };
 INSTANTIATE_TEST_SUITE_P(Stores, KeptWrapTest, EntranceTestValues(), EntranceTestName);
 
-// FORMAT.md section 2: who changes the passphrase removes the old wrap on purpose.
-TEST_P(KeptWrapTest, ARemovedPassphraseStaysRemoved) {
+// FORMAT.md section 2: a change of the passphrase removes the old wrap on purpose.
+TEST_P(KeptWrapTest, ARemovedPassphraseIsNotPutBack) {
   const auto repository = Initialise().value();
   PutWal(*repository);
   const EntranceCopy held = Held();
@@ -566,21 +568,22 @@ TEST_P(KeptWrapTest, ARemovedPassphraseStaysRemoved) {
           .value());
   EXPECT_OK(store_->Delete(held.key_wraps.front().name));
   Lose("identity/");
-  // The identity comes back, the wrap does not.
+  // The identity is put back, the wrap is not.
   EXPECT_ERROR(Keep(held), ErrorCode::kWrongKey);
   EXPECT_THAT(Names("key/"), ElementsAre(KeyWrapName(key_id, std::string(16, '0'))));
   EXPECT_THAT(Names("identity/"), SizeIs(1));
   EXPECT_ERROR(Keep(held), ErrorCode::kWrongKey);
   EXPECT_THAT(Names("key/"), SizeIs(1));
 
-  // A server with the new passphrase has taken up the new wrap by its next look, and keeps that.
+  // A server with the new passphrase has found the new wrap at its next check, and keeps a copy of
+  // it.
   const RepositoryOptions changed = OptionsWith("a new passphrase");
   const auto look = KeepEntrance(store_, service_, changed, environment_, kTestSystem, held);
   ASSERT_OK(look);
   EXPECT_EQ(look->copy.key_wraps.front().name, KeyWrapName(key_id, std::string(16, '0')));
 }
 
-TEST_P(KeptWrapTest, ASecondWrapThatWeCanOpenIsEnough) {
+TEST_P(KeptWrapTest, ASecondWrapThatThePassphraseOpensIsEnough) {
   const auto repository = Initialise().value();
   const EntranceCopy held = Held();
   Put(KeyWrapName(held.key_id, std::string(16, '0')),
@@ -593,8 +596,8 @@ TEST_P(KeptWrapTest, ASecondWrapThatWeCanOpenIsEnough) {
   EXPECT_EQ(look->copy.key_wraps.front().name, KeyWrapName(held.key_id, std::string(16, '0')));
 }
 
-// Whoever can write to the store does not choose how long an opening takes.
-TEST_P(KeptWrapTest, OnlySoManyWrapsAreTried) {
+// Anybody who can write to the store must not be able to choose how long opening takes.
+TEST_P(KeptWrapTest, TheNumberOfTriedWrapsIsLimited) {
   const std::string key_id = Initialise().value()->identities().front().key_id;
   const NamedText ours = Objects("key/").front();
   EXPECT_OK(store_->Delete(ours.name));
@@ -617,7 +620,7 @@ TEST_P(KeptWrapTest, OnlySoManyWrapsAreTried) {
       AllOf(HasSubstr(fmt::format("{} objects", limits::kKeyWrapsTried + 1)), HasSubstr(key_id)));
 }
 
-// Ours is as old as the repository.
+// The true wrap is as old as the repository.
 TEST_P(KeptWrapTest, TheOldestWrapIsTriedFirst) {
   const std::string key_id = Initialise().value()->identities().front().key_id;
   const NamedText ours = Objects("key/").front();
@@ -636,8 +639,8 @@ TEST_P(KeptWrapTest, TheOldestWrapIsTriedFirst) {
   }
 }
 
-// Another process has opened it before (restore/key_wrap_note.h).
-TEST_P(KeptWrapTest, TheWrapThatIsNotedIsTriedFirst) {
+// Another process has opened the repository before (restore/key_wrap_note.h).
+TEST_P(KeptWrapTest, TheNotedWrapIsTriedFirst) {
   const std::string key_id = Initialise().value()->identities().front().key_id;
   const NamedText ours = Objects("key/").front();
   const std::string name = KeyWrapName(key_id, std::string(16, 'f'));
@@ -649,7 +652,7 @@ TEST_P(KeptWrapTest, TheWrapThatIsNotedIsTriedFirst) {
   RepositoryOptions options = options_;
   options.first_wrap = name;
   EXPECT_EQ(WrapsFetched(options), 1);
-  // A note that is wrong does no harm.
+  // A wrong note does no harm.
   for (const std::string& wrong :
        {ours.name, KeyWrapName(key_id, "../../identity/7"), KeyWrapName(key_id, "gone"),
         std::string("key/other/x"), std::string("\n"), std::string()}) {
@@ -658,7 +661,7 @@ TEST_P(KeptWrapTest, TheWrapThatIsNotedIsTriedFirst) {
   }
 }
 
-// Of another repository, which has the same passphrase or another one.
+// The wrap of another repository, with the same passphrase or another one.
 TEST_P(KeptWrapTest, TheWrapOfAnotherKeyDoesNotCount) {
   const auto repository = Initialise().value();
   const EntranceCopy held = Held();
@@ -684,8 +687,9 @@ TEST_P(KeptWrapTest, TheWrapOfAnotherKeyDoesNotCount) {
   }
 }
 
-// The wrap of our key whose content no passphrase opens any more: it has a good name and form.
-TEST_P(KeptWrapTest, AWrapThatWasChangedIsPutBesideIt) {
+// A wrap of our key whose content no passphrase opens any more, although its name and form are
+// valid.
+TEST_P(KeptWrapTest, AnIntactWrapIsPutBesideAChangedOne) {
   const auto repository = Initialise().value();
   const EntranceCopy held = Held();
   const std::string name = held.key_wraps.front().name;
@@ -699,8 +703,8 @@ TEST_P(KeptWrapTest, AWrapThatWasChangedIsPutBesideIt) {
   EXPECT_OK(RequireKeyInPlace(*repository, kTestSystem));
 }
 
-// Nothing is overwritten; the wrap gets a name of its own.
-TEST_P(KeptWrapTest, AWrapThatWasOverwrittenIsPutBesideIt) {
+// Nothing is overwritten. The wrap gets a new name.
+TEST_P(KeptWrapTest, AnIntactWrapIsPutBesideAnOverwrittenOne) {
   ASSERT_OK(Initialise());
   const EntranceCopy held = Held();
   const std::string name = held.key_wraps.front().name;

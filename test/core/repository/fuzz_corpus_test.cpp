@@ -1,5 +1,5 @@
-// What the fuzzers keep (test/fuzz): every input that was once a finding, and some that are good.
-// Each reader takes its own and everybody else's.
+// The inputs that the fuzzers keep (test/fuzz): every input that was once a finding, and some valid
+// ones. Each reader gets its own inputs and those of all others.
 #include <gtest/gtest.h>
 
 #include "core/test_files.h"

@@ -1,5 +1,5 @@
-// A repository with a random past: backups of both kinds, good and bad, failures, timelines, pins,
-// things of others. The same for the same seed.
+// A repository with a random past: good and bad backups of both types, failed backups, timelines,
+// pins, and objects of others. The same seed gives the same past.
 #pragma once
 
 #include <fcntl.h>
@@ -20,10 +20,10 @@ namespace veza {
 
 inline constexpr std::uint64_t kForeignSystem = 42;
 
-// What the test knows of a backup, told apart from what the code under test reads.
+// What the test knows about a backup, independently of what the tested code reads.
 struct PastBackup {
   std::string label{};
-  std::string full_label{};  // itself for a full
+  std::string full_label{};  // its own label for a full
   bool is_full = true;
   bool has_failures = false;
   bool foreign = false;
@@ -35,15 +35,15 @@ struct PastBackup {
 };
 
 struct PastSegment {
-  std::string name{};  // of the object
+  std::string name{};  // name of the object
   TimelineId timeline = 1;
   SegmentNumber number = 0;
   TimePoint stored{};
 };
 
-// Where a timeline has left its parent: within that segment.
+// Where a timeline has left its parent, within that segment.
 struct PastBranch {
-  TimelineId parent = 0;  // none
+  TimelineId parent = 0;  // 0 when it has no parent
   SegmentNumber left_in = 0;
 };
 
@@ -54,7 +54,7 @@ class History {
     for (int event = 0; event < events; ++event) {
       time_ += std::chrono::minutes(61);
       if (Below(15) == 0) {
-        time_ += std::chrono::hours(24 * 8);  // long enough for a branch to be abandoned
+        time_ += std::chrono::hours(24 * 8);  // long enough for a branch to count as abandoned
       }
       Happen(Below(21));
     }
@@ -87,10 +87,10 @@ class History {
 
   TestRepository repository;
   std::vector<PastBackup> backups;    // oldest first
-  std::vector<PastSegment> segments;  // ours
+  std::vector<PastSegment> segments;  // those of our system
   std::map<TimelineId, PastBranch> branches{{1, {}}};
   std::vector<std::string> left_over_labels;
-  std::vector<std::string> untouchable;  // history files, things of others
+  std::vector<std::string> untouchable;  // history files and objects of others
 
  private:
   void Happen(std::size_t what) {
@@ -163,7 +163,7 @@ class History {
            fmt::format("{}\t{}\tno recovery target\n", branch.parent, FormatLsn(left));
   }
 
-  // Another server, which was thought to be dead, or which is a twin of ours.
+  // Another server that was thought to be dead, or a twin of this one.
   void GoOnElsewhere() {
     timeline_ = static_cast<TimelineId>(1 + Below(branches.size()));
     position_ = 0;

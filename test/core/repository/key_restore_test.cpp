@@ -29,7 +29,7 @@ class KeyRestoreTest : public EntranceFixture {
   Result<KeyRestoreReport> Restore(const KeyRestoreRequest& request = {}) {
     return RestoreKey(store_, options_, environment_, request);
   }
-  // All of the labels can be read.
+  // All of these labels can be read.
   void ExpectBackups(const std::vector<std::string>& labels) {
     const auto opened = Open();
     ASSERT_OK(opened);
@@ -45,7 +45,7 @@ class KeyRestoreTest : public EntranceFixture {
 };
 INSTANTIATE_TEST_SUITE_P(Stores, KeyRestoreTest, EntranceTestValues(), EntranceTestName);
 
-TEST_P(KeyRestoreTest, WhatIsInPlaceIsLeftAlone) {
+TEST_P(KeyRestoreTest, WhatIsInPlaceIsNotChanged) {
   const auto repository = Initialise().value();
   PutBackup(*repository, kFirst);
   const std::vector<NamedText> before = Objects();
@@ -100,7 +100,7 @@ TEST_P(KeyRestoreTest, EveryLossIsRepairedFromBackups) {
   }
 }
 
-TEST_P(KeyRestoreTest, ADamagedIdentityIsMadeAnew) {
+TEST_P(KeyRestoreTest, ADamagedIdentityIsReplaced) {
   const auto repository = Initialise().value();
   PutBackup(*repository, kFirst);
   const NamedText good = Objects("identity/").front();
@@ -142,14 +142,14 @@ TEST_P(KeyRestoreTest, EverySystemComesBack) {
   ExpectBackups({kFirst, kSecond});
 }
 
-// Nobody but the server knows to whom WAL belongs.
+// Only the server knows which cluster the WAL belongs to.
 TEST_P(KeyRestoreTest, WithoutABackupTheServerTells) {
   PutWal(*Initialise().value());
   Lose("identity/");
   const auto refused = Restore();
   EXPECT_ERROR(refused, ErrorCode::kNotFound);
   EXPECT_THAT(refused.error().hint, HasSubstr("veza_backup_init()"));
-  // Of a system of which there is nothing, it is no proof.
+  // For a system of which the repository holds nothing, the server's word is no proof.
   EXPECT_ERROR(Restore({.server = TestIdentity(kOtherSystem)}), ErrorCode::kNotFound);
   EXPECT_THAT(Names("identity/"), IsEmpty());
 
@@ -159,8 +159,8 @@ TEST_P(KeyRestoreTest, WithoutABackupTheServerTells) {
   EXPECT_OK(Initialise());
 }
 
-// As veza_backup_init() does it on a cluster that has taken another's place.
-TEST_P(KeyRestoreTest, AServerIsNotSlippedIn) {
+// A veza_backup_init() on a cluster that has replaced another one.
+TEST_P(KeyRestoreTest, AServerOfAnotherSystemIsNotAdded) {
   PutBackup(*Initialise().value(), kFirst);
   Lose("identity/");
   const auto report = Restore({.server = TestIdentity(kOtherSystem)});
@@ -169,7 +169,7 @@ TEST_P(KeyRestoreTest, AServerIsNotSlippedIn) {
   EXPECT_ERROR(Initialise(kOtherSystem), ErrorCode::kConflict);
 }
 
-TEST_P(KeyRestoreTest, DamageIsPassedOver) {
+TEST_P(KeyRestoreTest, DamagedBackupsAreSkipped) {
   {
     const auto repository = Initialise().value();
     PutBackup(*repository, kFirst);
@@ -187,7 +187,7 @@ TEST_P(KeyRestoreTest, DamageIsPassedOver) {
   EXPECT_THAT(report->unfitting, ElementsAre(kSecond));
 }
 
-TEST_P(KeyRestoreTest, ADamagedIdentityOfWhichNoBackupTellsStays) {
+TEST_P(KeyRestoreTest, ADamagedIdentityStaysWhenNoBackupTellsItsContent) {
   PutBackup(*Initialise().value(), kFirst);
   for (const char* const text : {"", "{}", "[]"}) {
     Put(IdentityName(kOtherSystem), text);
@@ -202,7 +202,7 @@ TEST_P(KeyRestoreTest, TheCipherIsNotChanged) {
   other.cipher = encrypted() ? Cipher::kNone : Cipher::kAes256Gcm;
   other.passphrase = SecretString(encrypted() ? "" : kTestPassphrase);
   EXPECT_ERROR(RestoreKey(store_, other, environment_, {}), ErrorCode::kFailedPrecondition);
-  // Neither the keys nor, without them, the copies in backups are passed over.
+  // Neither keys nor, without them, the copies in backups are ignored.
   for (const char* const lost : {"identity/", "key/"}) {
     Lose(lost);
     const std::vector<std::string> names = Names();
@@ -213,9 +213,9 @@ TEST_P(KeyRestoreTest, TheCipherIsNotChanged) {
   }
 }
 
-// Anybody may put anything beside the WAL. An object of it is named, and decides nothing; what is
-// no object is named, too, and goes first.
-TEST_P(KeyRestoreTest, JunkAmongWalDecidesNothing) {
+// Anybody may put anything beside the WAL. The object is named in the report and decides nothing.
+// So is something that is not an object, which sorts first.
+TEST_P(KeyRestoreTest, JunkBesideWalDecidesNothing) {
   PutWal(*Initialise().value());
   const std::vector<std::string> wal = Names("wal/");
   Lose("identity/");
@@ -239,15 +239,15 @@ TEST_P(KeyRestoreTest, JunkAmongWalDecidesNothing) {
   EXPECT_THAT(report->written, ElementsAre(IdentityName(kTestSystem)));
   EXPECT_EQ(report->unfitting_wal, junk);
 
-  // Alone it is no evidence of any key.
+  // Alone, it is no evidence for any key.
   Lose("identity/");
   EXPECT_OK(store_->Delete(wal.front()));
   EXPECT_ERROR(Restore({.server = TestIdentity()}), ErrorCode::kNotFound);
   EXPECT_THAT(Names("identity/"), IsEmpty());
 }
 
-// However much of it there is, and wherever its names sort.
-TEST_P(KeyRestoreTest, OnlySomeOfTheWalIsLookedAt) {
+// However many objects there are, and wherever their names sort.
+TEST_P(KeyRestoreTest, OnlySomeWalObjectsAreTested) {
   if (std::get<Backend>(GetParam()) == Backend::kS3) {
     GTEST_SKIP() << "many requests";
   }
@@ -271,8 +271,8 @@ TEST_P(KeyRestoreTest, OnlySomeOfTheWalIsLookedAt) {
   EXPECT_THAT(report->unfitting_wal, SizeIs(15));
 }
 
-// A dry run and a run come from one plan, whatever ends it.
-TEST_P(KeyRestoreTest, ADryRunRefusesWhatARunRefuses) {
+// A dry run and a real run execute the same plan and end with the same error.
+TEST_P(KeyRestoreTest, ADryRunRefusesWhatARealRunRefuses) {
   PutBackup(*Initialise().value(), kFirst);
   const std::string unknown = IdentityName(kOtherSystem);
   Put(unknown, std::string(16U << 20, '['));
@@ -294,7 +294,7 @@ TEST_P(KeyRestoreTest, ADryRunRefusesWhatARunRefuses) {
   ExpectBackups({kFirst});
 }
 
-// Nothing is written before everything is read.
+// Everything is read before anything is written.
 TEST_P(KeyRestoreTest, AReadThatFailsLeavesNothingHalfDone) {
   const auto repository = Initialise().value();
   PutBackup(*repository, kFirst);
@@ -315,8 +315,8 @@ TEST_P(KeyRestoreTest, AReadThatFailsLeavesNothingHalfDone) {
   }
 }
 
-// Killed between any two of its writes, it is run again.
-TEST_P(KeyRestoreTest, EveryPointOfACrashIsRecovered) {
+// If it is killed between two writes, it can be run again.
+TEST_P(KeyRestoreTest, ACrashAtAnyPointIsRecovered) {
   {
     const auto repository = Initialise().value();
     PutBackup(*repository, kFirst);
@@ -360,8 +360,8 @@ class RestoredWrapTest : public KeyRestoreTest {
 };
 INSTANTIATE_TEST_SUITE_P(Stores, RestoredWrapTest, EntranceTestValues(), EntranceTestName);
 
-// Backups of 0.1 have no copy.
-TEST_P(RestoredWrapTest, AnExportedWrapWillDo) {
+// Backups of version 0.1 hold no copy.
+TEST_P(RestoredWrapTest, AnExportedWrapIsEnough) {
   PutBackup(*Initialise().value(), kFirst, kTestSystem, false);
   const std::string wrap = Objects("key/").front().text;
   for (const bool loses_identity : {false, true}) {
@@ -381,7 +381,7 @@ TEST_P(RestoredWrapTest, AnExportedWrapWillDo) {
   }
 }
 
-// The exported wrap of another repository.
+// The exported wrap belongs to another repository.
 TEST_P(RestoredWrapTest, AForeignKeyIsRefused) {
   PutBackup(*Initialise().value(), kFirst, kTestSystem, false);
   const std::string foreign =
@@ -395,8 +395,9 @@ TEST_P(RestoredWrapTest, AForeignKeyIsRefused) {
   EXPECT_THAT(Names("identity/"), IsEmpty());
 }
 
-// Whoever can write to the store must not keep the right wrap away, nor take any time he likes.
-TEST_P(RestoredWrapTest, JunkHoldsOffNoOtherSource) {
+// Anybody who can write to the store must not be able to hide the right wrap, nor to choose how
+// long the search takes.
+TEST_P(RestoredWrapTest, JunkInOneSourceDoesNotHideAnother) {
   PutBackup(*Initialise().value(), kFirst, kTestSystem, false);
   const NamedText ours = Objects("key/").front();
   const std::string key_id = Open().value()->identities().front().key_id;
@@ -413,7 +414,7 @@ TEST_P(RestoredWrapTest, JunkHoldsOffNoOtherSource) {
   const auto report = Restore({.wrap = ours.text, .dry_run = true});
   ASSERT_OK(report);
   EXPECT_EQ(report->source, "the file");
-  // The one that is named as the identity says comes before others.
+  // The wrap that the identity names is tried before others.
   Put(KeyWrapName(key_id, std::string(16, 'f')), ours.text);
   const auto in_place = Restore({.wrap = ours.text + " "});
   ASSERT_OK(in_place);
@@ -421,8 +422,8 @@ TEST_P(RestoredWrapTest, JunkHoldsOffNoOtherSource) {
   EXPECT_OK(Open());
 }
 
-// Names that sort before ours are as easily made as any.
-TEST_P(RestoredWrapTest, YoungerWrapsHoldOffNoOlderOne) {
+// Anybody can also make up names that sort before ours.
+TEST_P(RestoredWrapTest, YoungerWrapsDoNotHideAnOlderOne) {
   PutBackup(*Initialise().value(), kFirst, kTestSystem, false);
   const std::string key_id = Open().value()->identities().front().key_id;
   Lose("identity/");
@@ -457,7 +458,7 @@ TEST_P(RestoredWrapTest, AWrongPassphraseWritesNothing) {
   EXPECT_EQ(Names(), names);
 }
 
-TEST_P(RestoredWrapTest, TheWrapOfAnotherKeyIsNoneOfOurs) {
+TEST_P(RestoredWrapTest, TheWrapOfAnotherKeyDoesNotCount) {
   PutBackup(*Initialise().value(), kFirst);
   const std::string name = Names("key/").front();
   Put(name, WrapKey(TestKey(), kTestPassphrase, "node-b", kTestTime, SystemRandom()).value());
@@ -491,8 +492,8 @@ TEST_P(RestoredWrapTest, ADryRunKnowsThatANameIsTaken) {
   EXPECT_THAT(Names("key/"), testing::UnorderedElementsAre(name, report->written.front()));
 }
 
-// The youngest wrap is tried last, and only so many are.
-TEST_P(RestoredWrapTest, AWrapThatNobodyWouldFindIsNotWritten) {
+// The youngest wrap is tried last, and only a limited number is tried.
+TEST_P(RestoredWrapTest, AWrapThatWouldNotBeFoundIsNotWritten) {
   const auto repository = Initialise().value();
   PutBackup(*repository, kFirst);
   const std::string key_id = repository->identities().front().key_id;
@@ -515,8 +516,8 @@ TEST_P(RestoredWrapTest, AWrapThatNobodyWouldFindIsNotWritten) {
   EXPECT_OK(Open());
 }
 
-// Whoever can write to the store can write an identity that names any key. It may be true, too.
-TEST_P(RestoredWrapTest, BesideAnIdentityOfAnUnknownKeySomebodyHasToChoose) {
+// Anybody who can write to the store can write an identity that names any key. It may also be true.
+TEST_P(RestoredWrapTest, AnIdentityOfAnUnknownKeyRequiresAChoice) {
   const auto repository = Initialise().value();
   PutBackup(*repository, kFirst);
   const std::string key_id = repository->identities().front().key_id;
@@ -550,7 +551,7 @@ TEST_P(RestoredWrapTest, BesideAnIdentityOfAnUnknownKeySomebodyHasToChoose) {
   EXPECT_THAT(report->written, SizeIs(2));
   ExpectBackups({kFirst});
 
-  // Of a system of which nothing tells, it is not replaced.
+  // The identity of a system of which nothing tells is not replaced.
   forged.system_identifier = kOtherSystem;
   const std::string other = IdentityName(kOtherSystem);
   Put(other, SerializeIdentity(forged, TestPolicy(Cipher::kAes256Gcm)).value());
@@ -561,7 +562,7 @@ TEST_P(RestoredWrapTest, BesideAnIdentityOfAnUnknownKeySomebodyHasToChoose) {
   EXPECT_THAT(left.error().hint, HasSubstr("delete it"));
 }
 
-// With the right passphrase, too, a key that fits nothing is not chosen because somebody says so.
+// Even with the right passphrase, a key that fits nothing is not chosen because the caller says so.
 TEST_P(RestoredWrapTest, AKeyThatFitsNothingIsNotChosen) {
   PutBackup(*Initialise().value(), kFirst);
   Lose("identity/");
@@ -577,8 +578,8 @@ TEST_P(RestoredWrapTest, AKeyThatFitsNothingIsNotChosen) {
   }
 }
 
-// Somebody has put another cluster's identity and key in the place of ours. It opens with the same
-// passphrase, so that it is signed; but it fits nothing here.
+// Somebody has replaced the identity and key with those of another cluster. They open with the same
+// passphrase, so the identity is signed. But the key fits nothing else here.
 TEST_P(RestoredWrapTest, TheIdentityOfAnotherClusterDecidesNothing) {
   const auto repository = Initialise().value();
   PutBackup(*repository, kFirst);
@@ -611,7 +612,8 @@ TEST_P(RestoredWrapTest, TheIdentityOfAnotherClusterDecidesNothing) {
   }
 }
 
-// What 0.1 did to a repository whose identity was deleted: backups of two keys under one name.
+// The state that version 0.1 produced when an identity was deleted: backups of two keys under one
+// name.
 class TwoKeysTest : public RestoredWrapTest {
  protected:
   void SetUp() override {
@@ -659,7 +661,7 @@ TEST_P(TwoKeysTest, TheIdentityThatIsThereDecides) {
   EXPECT_EQ(Objects(), before);
 }
 
-TEST_P(TwoKeysTest, WithoutOneSomebodyHasToChoose) {
+TEST_P(TwoKeysTest, WithoutAnIdentityTheCallerHasToChoose) {
   Lose("identity/");
   const auto refused = Restore();
   EXPECT_ERROR(refused, ErrorCode::kConflict);
@@ -675,8 +677,8 @@ TEST_P(TwoKeysTest, WithoutOneSomebodyHasToChoose) {
   EXPECT_EQ(Open().value()->identities().front().key_id, old_key_);
 }
 
-// The new key has no backup yet. To go on with the old one would make its WAL unreadable.
-TEST_P(TwoKeysTest, WalOfAnotherKeyIsAnObjection) {
+// The new key has no backup yet. Continuing with the old key would make its WAL unreadable.
+TEST_P(TwoKeysTest, WalOfAnotherKeyPreventsTheChoice) {
   PutWal(*Open().value());
   const std::vector<std::string> wal = Names("wal/");
   EXPECT_OK(store_->Delete(BackupDocumentName(kSecond)));

@@ -1,5 +1,5 @@
-// What somebody puts into the bucket to hurt its readers (core/limits.h): each of these is an
-// error, and costs neither much memory nor much time.
+// Objects that somebody puts into the bucket to harm its readers (core/limits.h). Each of them is
+// an error, and costs neither much memory nor much time.
 #include "core/limits.h"
 
 #include <gmock/gmock.h>
@@ -38,14 +38,15 @@ Status StatusOf(const Result<T>& result) {
   return result ? Ok() : Status(result.error());
 }
 
-// Says of every object that it is small, and delivers more than anybody can hold. Lists names that
-// are not there.
+// A store that claims that every object is small and delivers more than fits into memory. It also
+// lists names of objects that do not exist.
 class HostileStore final : public ForwardingStore {
  public:
   using ForwardingStore::ForwardingStore;
 
-  std::function<std::string(std::uint64_t number)> made_up;  // a name; "" ends the listing
-  std::string endless;                                       // the prefix of objects without an end
+  // Returns the next name; "" ends the listing.
+  std::function<std::string(std::uint64_t number)> made_up;
+  std::string endless;  // the prefix of the objects that never end
   std::uint64_t delivered = 0;
 
   Status Get(std::string_view name, ByteRange range, const Sink& sink) override {
@@ -99,9 +100,9 @@ class LimitsTest : public testing::Test {
   std::shared_ptr<HostileStore> hostile_;
 };
 
-// What FORMAT.md sections 2 and 13 and the CHANGELOG promise. The other tests go by the
-// constants, and would pass with any figure.
-TEST(LimitsFigures, AreThoseOfTheDocuments) {
+// The figures that FORMAT.md (sections 2 and 13) and the other documents promise. The other tests
+// use the constants and would pass with any figures.
+TEST(LimitsFigures, AreThoseInTheDocuments) {
   EXPECT_EQ(limits::kIdentity, 65'536U);
   EXPECT_EQ(limits::kKeyWrap, 65'536U);
   EXPECT_EQ(limits::kGapRecord, 65'536U);
@@ -155,14 +156,14 @@ TEST_F(LimitsTest, SixteenMegabytesOfBracketsUnderIdentity) {
                                        repository_.options(), repository_.environment());
   EXPECT_ERROR(opened, ErrorCode::kDataCorrupted);
   EXPECT_THAT(opened.error().message, AllOf(HasSubstr("identity/7"), HasSubstr("larger than")));
-  EXPECT_EQ(fetched, 0);  // its size is in the listing
+  EXPECT_EQ(fetched, 0);  // the listing tells its size
   if (MemoryGauge::meaningful()) {
     EXPECT_LT(gauge.grown_bytes(), 4 * kMiB);
   }
 }
 
 // The listing says ten bytes.
-TEST_F(LimitsTest, AStoreThatLiesIsCutShort) {
+TEST_F(LimitsTest, AnObjectLargerThanListedIsCutOff) {
   hostile_->endless = "identity/";
   const MemoryGauge gauge;
   const auto opened = Repository::Open(hostile_, repository_.options(), repository_.environment());
@@ -173,8 +174,8 @@ TEST_F(LimitsTest, AStoreThatLiesIsCutShort) {
   }
 }
 
-// Every reader of a whole object, with an object that has no end.
-TEST_F(LimitsTest, NoReaderTakesAllThatComes) {
+// Every reader of a whole object, with an object that never ends.
+TEST_F(LimitsTest, EveryReaderStopsAtItsLimit) {
   const std::unique_ptr<Repository> opened = OpenHostile();
   const Repository& repository = *opened;
   const std::string drill = DrillName(kTestTime, kTestLabel);
@@ -216,7 +217,7 @@ TEST_F(LimitsTest, NoReaderTakesAllThatComes) {
   }
 }
 
-TEST_F(LimitsTest, WrapsThatAreTooLargeArePassedOver) {
+TEST_F(LimitsTest, SkipsWrapsThatAreTooLarge) {
   const std::string key_id = repository_->identities().front().key_id;
   const std::string junk = KeyWrapName(key_id, std::string(16, '0'));
   Put(junk, std::string(16 * kMiB, '['));
@@ -268,13 +269,13 @@ TEST_F(LimitsTest, TooManyObjectsOfAKindAreRefused) {
   EXPECT_ERROR(WalArchive(repository, kTestSystem).Ranges(kTestSegmentSize, ""),
                ErrorCode::kDataCorrupted);
 
-  // Every timeline is there.
+  // Every timeline exists.
   EXPECT_ERROR(FindNewestTimeline(WalArchive(repository, kTestSystem), 1),
                ErrorCode::kDataCorrupted);
 }
 
-// What a thousand killed restores have left is over after a day, and is no obstacle.
-TEST_F(LimitsTest, LeasesThatAreOverAreNotTooMany) {
+// The leases of a thousand killed restores have lapsed after a day, and are no obstacle.
+TEST_F(LimitsTest, LapsedLeasesDoNotCount) {
   const std::unique_ptr<Repository> opened = OpenHostile();
   hostile_->made_up = [](std::uint64_t number) {
     return number < 5 * limits::kLapsedLeases ? LeaseName(kTestLabel, fmt::format("{:016}", number))
@@ -287,8 +288,8 @@ TEST_F(LimitsTest, LeasesThatAreOverAreNotTooMany) {
   EXPECT_EQ(FindLease(*leases, kTestLabel), nullptr);
 }
 
-// Nothing depends on the records of drills: of too many, the newest count.
-TEST_F(LimitsTest, OfManyDrillsTheNewestAreRead) {
+// Nothing depends on drill records. If there are too many, the newest count.
+TEST_F(LimitsTest, ReadsTheNewestOfManyDrills) {
   const std::unique_ptr<Repository> opened = OpenHostile();
   repository_.clock().Sleep(std::chrono::hours(1), nullptr);
   hostile_->made_up = [](std::uint64_t number) {
@@ -298,7 +299,7 @@ TEST_F(LimitsTest, OfManyDrillsTheNewestAreRead) {
   };
   const auto drills = ReadDrills(*opened);
   ASSERT_OK(drills);
-  EXPECT_THAT(*drills, IsEmpty());  // none of them is there
+  EXPECT_THAT(*drills, IsEmpty());  // none of these objects exists
   hostile_->endless = "drill/";
   const auto unreadable = ReadDrills(*opened);
   ASSERT_OK(unreadable);
@@ -307,8 +308,9 @@ TEST_F(LimitsTest, OfManyDrillsTheNewestAreRead) {
             DrillName(kTestTime + std::chrono::seconds(3 * limits::kDrillRecords - 1), kTestLabel));
 }
 
-// A WAL file, and a history file above all, that is small in the bucket and without end here.
-TEST_F(LimitsTest, ContentThatInflatesIsCutOff) {
+// A WAL file, and above all a history file, that is small in the bucket and never ends when
+// decompressed.
+TEST_F(LimitsTest, ContentThatDecompressesWithoutEndIsCutOff) {
   const WalArchive wal = repository_.wal();
   const auto forge = [&](const std::string& file, std::optional<std::uint64_t> size) {
     const std::string name = WalObjectName(kTestSystem, file).value();
@@ -342,9 +344,9 @@ TEST_F(LimitsTest, ContentThatInflatesIsCutOff) {
   }
 }
 
-// An object that grows while its content does not: zstd knows blocks that hold nothing.
-TEST_F(LimitsTest, AnObjectOfNothingEnds) {
-  Bytes compressed = {0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x58};  // a frame whose size is not known
+// An object that grows while its content does not: zstd has blocks without content.
+TEST_F(LimitsTest, AnObjectOfEmptyBlocksIsCutOff) {
+  Bytes compressed = {0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x58};  // a frame of unknown size
   for (std::uint64_t i = 0; i < 16 * kMiB / 3; ++i) {
     compressed.insert(compressed.end(), {0x00, 0x00, 0x00});  // a raw block of no bytes
   }
@@ -363,11 +365,12 @@ TEST_F(LimitsTest, AnObjectOfNothingEnds) {
   EXPECT_EQ(repository_.wal().FetchText(file).value(), "");
 }
 
-// What a writer signs, a reader takes. Of very many databases the extensions are left out.
+// A reader accepts whatever a writer signs. For very many databases the list of extensions is left
+// out.
 TEST_F(LimitsTest, ASummaryOfVeryManyDatabasesCanBeRead) {
   BackupSummary summary = TestSummary(*repository_, kTestLabel);
   const std::size_t name = 1'000;
-  // The note of a finished copy holds the same, with more blanks.
+  // The note of a finished copy holds the same, with more white space.
   for (const std::size_t extensions :
        {limits::kBackupDocument / (name + 95) - 20, limits::kBackupDocument / name + 100}) {
     summary.extensions.assign(extensions, {"postgres", std::string(name, 'x'), "1.0"});

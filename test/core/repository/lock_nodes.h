@@ -1,4 +1,4 @@
-// Nodes of a cluster, each with a clock of its own, on one repository whose store has its own, too.
+// Nodes of a cluster on one repository. Each node has a clock of its own, and so has the store.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@
 
 namespace veza {
 
-// Moves only when told; who sleeps waits for that, or for its cancellation. Thread-safe.
+// A clock that moves only when told. Sleep() waits for that, or for its cancellation. Thread-safe.
 class ManualClock final : public Clock {
  public:
   explicit ManualClock(std::chrono::hours skew = {}) : skew_(skew) {}
@@ -33,7 +33,7 @@ class ManualClock final : public Clock {
     --sleepers_;
     return !cancelled();
   }
-  // Whether somebody sleeps, and so has seen the time.
+  // Whether a thread sleeps, and so has seen the present time.
   bool has_sleeper() const { return sleepers_ > 0; }
   void Advance(std::chrono::microseconds by) { passed_ += by.count(); }
 
@@ -43,7 +43,7 @@ class ManualClock final : public Clock {
   mutable std::atomic<int> sleepers_{0};
 };
 
-// `store` is what the node sees of the repository's store.
+// `store` is the node's view of the repository's store.
 class LockNode {
  public:
   LockNode(const TestRepository& shared, std::string name, std::chrono::hours skew = {},
@@ -73,7 +73,7 @@ class LockNode {
   std::unique_ptr<Repository> repository_;
 };
 
-// Waits, in real time, for what another thread does.
+// Waits, in real time, for something that another thread does.
 inline bool Eventually(const std::function<bool()>& condition) {
   for (int i = 0; i < 10'000; ++i) {
     if (condition()) {

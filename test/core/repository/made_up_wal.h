@@ -1,4 +1,4 @@
-// WAL made up by a test, byte by byte as the server writes it (access/xlog_internal.h,
+// WAL that a test makes up, byte by byte as the server writes it (access/xlog_internal.h,
 // access/xlogrecord.h), in pages of 8 KiB.
 #pragma once
 
@@ -14,7 +14,7 @@ class MadeUpWal {
   explicit MadeUpWal(SegmentNumber segment, TimelineId timeline = 1)
       : begin_{segment * kTestSegmentSize}, timeline_(timeline) {}
 
-  // A record of a resource manager with this main data. Returns where it begins.
+  // Adds a record of a resource manager with this main data. Returns its position.
   Lsn Add(std::uint8_t manager, std::uint8_t info, const Bytes& data) {
     Bytes record(24);
     if (data.size() < 256) {
@@ -48,7 +48,7 @@ class MadeUpWal {
   Lsn Commit(TimePoint time) {
     Bytes data;
     Put(data, static_cast<std::int64_t>(time.time_since_epoch().count() - 946'684'800'000'000));
-    return Add(1, 0x80, data);  // with more to come behind the time
+    return Add(1, 0x80, data);  // more data follow the time
   }
   Lsn Level(std::int32_t level) {
     Bytes data(28);
@@ -58,7 +58,7 @@ class MadeUpWal {
   Lsn Switch() { return Add(0, 0x40, {}); }
   Lsn Fill(std::size_t bytes) { return Add(10, 0, Bytes(bytes, 0x60)); }
 
-  // With what is left as zeros.
+  // The WAL so far, filled up with zeros.
   Bytes Segment() const {
     Bytes segment = content_;
     segment.resize(kTestSegmentSize);

@@ -10,7 +10,7 @@ namespace {
 
 using testing::HasSubstr;
 
-TEST(CanBeInBackup, WhatTheWalkVisits) {
+TEST(CanBeInBackup, AcceptsWhatTheWalkVisits) {
   for (const char* file :
        {"PG_VERSION", "backup_label", "tablespace_map", "postgresql.auto.conf", "recovery.signal",
         "global/pg_control", "base/5/1259", "base/5/1259.1", "base/5/pg_filenode.map",
@@ -27,7 +27,7 @@ TEST(CanBeInBackup, WhatTheWalkVisits) {
   EXPECT_TRUE(CanBeInBackup(std::string(255, 'n'), false));
 }
 
-TEST(CanBeInBackup, WhatNoWalkVisits) {
+TEST(CanBeInBackup, RefusesWhatNoWalkVisits) {
   for (const char* path :
        {"postmaster.pid", "postmaster.opts", "notes/postmaster.pid", "backup_manifest",
         "postgresql.auto.conf.tmp", "current_logfiles.tmp", "notes/backup_label", "base/pgsql_tmp",
@@ -73,7 +73,7 @@ class ManifestRulesTest : public testing::Test {
   BackupSummary backup_;
 };
 
-TEST_F(ManifestRulesTest, AManifestThatKeepsToThem) {
+TEST_F(ManifestRulesTest, AcceptsAManifestThatObeysThem) {
   ManifestRules rules(backup_);
   Directories(rules);
   EXPECT_OK(rules.Take(Tablespace{16384, "/srv/tablespace", 0}));
@@ -82,7 +82,7 @@ TEST_F(ManifestRulesTest, AManifestThatKeepsToThem) {
   EXPECT_OK(rules.Finish());
 }
 
-TEST_F(ManifestRulesTest, EveryPathComesOnce) {
+TEST_F(ManifestRulesTest, EveryPathOccursOnce) {
   ManifestRules rules(backup_);
   Directories(rules);
   EXPECT_OK(rules.Take(File("notes")));
@@ -95,7 +95,7 @@ TEST_F(ManifestRulesTest, EveryPathComesOnce) {
   EXPECT_ERROR(ManifestRules(backup_).Take(File("pg_tblspc/16384")), ErrorCode::kDataCorrupted);
 }
 
-TEST_F(ManifestRulesTest, ADirectoryComesBeforeWhatItHolds) {
+TEST_F(ManifestRulesTest, ADirectoryPrecedesItsContent) {
   ManifestRules rules(backup_);
   EXPECT_OK(rules.Take(File("notes")));
   for (const char* path : {"absent/file", "notes/file", "pg_tblspc/16385/file", "global/1"}) {
@@ -112,7 +112,7 @@ TEST_F(ManifestRulesTest, NoFileHasTheNameOfAClaim) {
   EXPECT_OK(rules.Take(File("veza_restoring")));
 }
 
-TEST_F(ManifestRulesTest, LongNamesAreNotRepeated) {
+TEST_F(ManifestRulesTest, LongNamesAreShortenedInMessages) {
   const Status taken = ManifestRules(backup_).Take(File(std::string(5U << 20, 'n')));
   EXPECT_ERROR(taken, ErrorCode::kDataCorrupted);
   EXPECT_LT(taken.error().message.size(), 500U);
@@ -128,7 +128,7 @@ TEST_F(ManifestRulesTest, FilesAddUpToWhatBackupJsonSays) {
   EXPECT_ERROR(rules.Finish(), ErrorCode::kDataCorrupted);
 }
 
-TEST_F(ManifestRulesTest, WithoutAControlFileNoRestoreEnds) {
+TEST_F(ManifestRulesTest, RequiresAControlFile) {
   ManifestRules rules(backup_);
   Directories(rules);
   EXPECT_OK(rules.Take(File("one", 60)));
@@ -138,7 +138,7 @@ TEST_F(ManifestRulesTest, WithoutAControlFileNoRestoreEnds) {
   EXPECT_THAT(finished.error().message, HasSubstr("global/pg_control"));
 }
 
-TEST_F(ManifestRulesTest, LinksOfTablespacesNeedTheirDirectory) {
+TEST_F(ManifestRulesTest, RequiresTheDirectoryOfTablespaceLinks) {
   ManifestRules rules(backup_);
   EXPECT_OK(rules.Take(DirectoryRecord{"global", 0700}));
   EXPECT_OK(rules.Take(File("global/pg_control", 60)));

@@ -70,7 +70,7 @@ class ManifestTest : public testing::TestWithParam<Cipher> {
 
 INSTANTIATE_TEST_SUITE_P(Ciphers, ManifestTest, testing::ValuesIn(kAllCiphers), CipherTestName);
 
-TEST_P(ManifestTest, EveryRecordComesBack) {
+TEST_P(ManifestTest, ReadsEveryRecordThatItWrites) {
   const std::string odd_path = "base/\xff\xfe line\nfeed \"quoted\" \x01";
   const std::string utf8_path = "base/5/\xc3\xa9t\xc3\xa9";
   PackRecord pack;
@@ -153,7 +153,7 @@ TEST_P(ManifestTest, AnyDamageIsNoticed) {
   EXPECT_ERROR(Read(summary), ErrorCode::kDataCorrupted);
 }
 
-// A whole, valid manifest of the same label, but not the one that backup.json was written for.
+// A complete, valid manifest of the same label, but not the one for which backup.json was written.
 TEST_P(ManifestTest, AReplacedManifestIsNoticed) {
   BackupSummary summary;
   {
@@ -179,10 +179,10 @@ TEST_P(ManifestTest, IsNeverOverwritten) {
   EXPECT_EQ(ReadText(repository_.PathOf(ManifestName(kLabel))), "of another writer");
 }
 
-TEST(Manifest, AHundredThousandFilesInBoundedMemory) {
+TEST(Manifest, AHundredThousandFilesTakeBoundedMemory) {
   TestRepository repository;
   constexpr std::uint32_t kFiles = 100'000;
-  // The writer may hold 8 MiB, a reader a record; the rest is slack for the allocator.
+  // The writer may hold 8 MiB, and a reader one record. The rest is slack for the allocator.
   constexpr std::uint64_t kBound = 24U << 20;
   const auto path = [](std::uint32_t i) { return fmt::format("base/{}/{}", i / 500, 100'000 + i); };
 
@@ -235,7 +235,7 @@ TEST(Manifest, AnErrorOfTheVisitorEndsTheReading) {
   EXPECT_EQ(seen, 1);
 }
 
-// Whoever takes the records may wait for other requests, for which there is perhaps one connection.
+// The visitor may wait for other requests, and there may be only one connection.
 TEST(Manifest, NoRequestIsOpenWhileARecordIsTaken) {
   TestRepository repository;
   ManifestWriter writer(*repository, kLabel);
@@ -260,8 +260,8 @@ TEST(Manifest, NoRequestIsOpenWhileARecordIsTaken) {
   EXPECT_EQ(gets, 3);
 }
 
-// The manifest is the whole of the object.
-TEST(Manifest, WhatFollowsItIsNoticed) {
+// The object ends with the manifest.
+TEST(Manifest, ContentAfterItIsNoticed) {
   TestRepository repository;
   ManifestWriter writer(*repository, kLabel);
   ASSERT_OK(writer.Add(DirectoryRecord{"a", 0700}));
@@ -272,11 +272,11 @@ TEST(Manifest, WhatFollowsItIsNoticed) {
                ErrorCode::kDataCorrupted);
 }
 
-// --- Manifests that no writer of ours makes ------------------------------------------------------
+// --- Manifests that our writer never makes -------------------------------------------------------
 
 class ForgedManifestTest : public testing::Test {
  protected:
-  // A manifest of these lines, sealed and named as it should be.
+  // A manifest of these lines, correctly sealed and named.
   Result<std::vector<ManifestRecord>> ReadLines(const std::vector<std::string>& lines) {
     std::string text;
     for (const std::string& line : lines) {
@@ -304,7 +304,7 @@ class ForgedManifestTest : public testing::Test {
     }));
     return records;
   }
-  // The record between a good header and an end record that counts it.
+  // The record between a valid header and an end record that counts it.
   Result<std::vector<ManifestRecord>> ReadRecord(const json& record) {
     json end = kEmptyEnd;
     const json type = record.value("type", json());
@@ -351,8 +351,8 @@ TEST_F(ForgedManifestTest, TheUnalteredRecordsAreGood) {
   EXPECT_OK(ReadLines({kHeader.dump(), kEmptyEnd.dump()}));
 }
 
-// Members that a later version may add without a new version.
-TEST_F(ForgedManifestTest, UnknownMembersArePassedOver) {
+// Members that a later version may add without a new format version.
+TEST_F(ForgedManifestTest, UnknownMembersAreIgnored) {
   for (json record : {kFile, kDirectory, kTablespace, kPack}) {
     record["later"] = "x";
     EXPECT_OK(ReadRecord(record));
@@ -399,7 +399,7 @@ TEST_F(ForgedManifestTest, PathsStayInsideTheDataDirectory) {
   json file = kFile;
   file["path"] = std::string("base/x\0y", 8);
   EXPECT_ERROR(ReadRecord(file), ErrorCode::kDataCorrupted);
-  // Names that only look like it.
+  // Names that only look like them.
   for (const char* path : {"...", "..x", ".hidden", "base/x..", "a/...b"}) {
     file["path"] = path;
     EXPECT_OK(ReadRecord(file));
@@ -480,10 +480,10 @@ TEST_F(ForgedManifestTest, ExtentsAreWellFormedAndAddUp) {
       {json::array({kExtentSize + 1, 1, 0, 300, 60, "00112233445566778899aabbccddeeff"})});
   EXPECT_ERROR(ReadRecord(file), ErrorCode::kDataCorrupted);
   file["extents"] = json::array({json::array({kExtentSize + 1})});
-  EXPECT_OK(ReadRecord(file));  // a hole needs none
+  EXPECT_OK(ReadRecord(file));  // a hole needs no buffer
 }
 
-// What a reader would fetch into memory, or look for behind the end of the pack.
+// Sizes that a reader would fetch into memory, or look for beyond the end of the pack.
 TEST_F(ForgedManifestTest, ExtentsLieInTheirPack) {
   const auto with = [&](int index, std::uint64_t value) {
     json file = kFile;
@@ -510,7 +510,7 @@ TEST_F(ForgedManifestTest, ExtentsLieInTheirPack) {
   }
 }
 
-TEST_F(ForgedManifestTest, PagesOfADiffComeOnce) {
+TEST_F(ForgedManifestTest, PagesOfADiffOccurOnce) {
   BackupSummary diff;
   diff.label = "20261122-020000F_20261123-020000D";
   diff.type = BackupType::kDiff;
@@ -529,7 +529,8 @@ TEST_F(ForgedManifestTest, PagesOfADiffComeOnce) {
   EXPECT_ERROR(read(8192, json::array({of(24576, {0, 2, 1, 1})})), ErrorCode::kDataCorrupted);
   EXPECT_ERROR(read(8192, json::array({of(8192, {5, 1}), of(24576, {4, 3})})),
                ErrorCode::kDataCorrupted);
-  // 2^20 pages of 2^12 bytes are 2^32 bytes, of which 32 bits are 0; 2^33 of 2^31 are nothing.
+  // 2^20 pages of 2^12 bytes are 2^32 bytes, of which the lower 32 bits are 0. 2^33 pages of 2^31
+  // bytes overflow to 0.
   json many = json::array();
   for (int i = 0; i < 65536; ++i) {
     many.push_back(0);
@@ -538,8 +539,8 @@ TEST_F(ForgedManifestTest, PagesOfADiffComeOnce) {
   EXPECT_ERROR(read(4096, json::array({of(0, many)})), ErrorCode::kDataCorrupted);
 }
 
-// A line without an end, of a manifest whose object is small.
-TEST_F(ForgedManifestTest, LinesHaveALimit) {
+// A line that never ends, in a manifest whose object is small.
+TEST_F(ForgedManifestTest, TheLengthOfLinesIsLimited) {
   ASSERT_FALSE(repository_->seal_policy().encrypts());
   const std::string begin = kHeader.dump() + "\n{\"type\":\"file\",\"extents\":[";
   std::string many = "0,";
@@ -580,7 +581,7 @@ TEST_F(ForgedManifestTest, CountsMustBeRight) {
     end.erase(count);
     EXPECT_ERROR(ReadLines({kHeader.dump(), end.dump()}), ErrorCode::kDataCorrupted);
   }
-  // Lost on the way: a record that the end counts.
+  // A record that the end record counts is missing.
   json end = kEmptyEnd;
   end["directories"] = 2;
   EXPECT_ERROR(ReadLines({kHeader.dump(), kDirectory.dump(), end.dump()}),
@@ -624,7 +625,7 @@ TEST_F(ForgedManifestTest, LinesThatAreNoObjectsAreRefused) {
                            "{\"type\":7}", "{} {}", "{\"type\":\"\xff\"}"}) {
     EXPECT_ERROR(ReadLines({kHeader.dump(), line, kEmptyEnd.dump()}), ErrorCode::kDataCorrupted);
   }
-  // Depth alone must not exhaust the stack.
+  // A deep document must not exhaust the stack.
   const std::string deep = "{\"type\":" + std::string(2'000'000, '[');
   EXPECT_ERROR(ReadLines({kHeader.dump(), deep}), ErrorCode::kDataCorrupted);
 }

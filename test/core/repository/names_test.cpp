@@ -20,7 +20,7 @@ TEST(Names, AreThoseOfTheFormat) {
   EXPECT_EQ(BackupDirectory("20261122-020000F"), "backup/20261122-020000F/");
 }
 
-TEST(Names, PacksAreToldByTheirNames) {
+TEST(Names, PacksAreRecognisedByTheirNames) {
   const std::string label = "20261122-020000F";
   for (const std::uint32_t number : {1U, 99999999U, 123456789U, 4294967295U}) {
     EXPECT_EQ(ParsePackName(label, PackName(label, number)), number);
@@ -51,7 +51,7 @@ TEST(Names, WalFilesLieBelowTimelineAndLog) {
   }
 }
 
-// What is built here must be a name that every store takes.
+// Every name that is built here must be valid in every store.
 TEST(Names, AreValidObjectNames) {
   for (const std::string& name :
        {IdentityName(~std::uint64_t{0}), KeyWrapName(std::string(32, 'f'), std::string(16, '0')),
@@ -82,7 +82,7 @@ TEST(Names, LabelsTellTypeAndTimeInUtc) {
   EXPECT_EQ(diff_parts->full_label, full);
 }
 
-TEST(Names, OtherTextIsNoLabel) {
+TEST(Names, OtherTextIsNotALabel) {
   for (const char* text :
        {"", "20261122-020000", "20261122-020000D", "20261122-020000f", "20261122_020000F",
         "2026112a-020000F", "20261122-02000xF", "20261122-020000F_", "20261122-020000F/..",

@@ -17,7 +17,7 @@ class PackTest : public testing::TestWithParam<Cipher> {
  protected:
   PackBuilder Builder() { return {7, kName, policy_, "node-a", kTestTime, SystemRandom()}; }
 
-  // The frames of a pack, opened as a reader does who walks over it.
+  // The frames of a pack, opened as a reader of the whole pack does.
   Result<std::vector<Bytes>> ReadAll(ByteView content, const std::string& name = kName) {
     std::vector<Bytes> frames;
     FrameReader reader(policy_, ObjectKind::kPack, name);
@@ -38,7 +38,7 @@ class PackTest : public testing::TestWithParam<Cipher> {
 
 INSTANTIATE_TEST_SUITE_P(Ciphers, PackTest, testing::ValuesIn(kAllCiphers), CipherTestName);
 
-TEST_P(PackTest, EveryExtentComesBack) {
+TEST_P(PackTest, EveryExtentIsReadAsItWasWritten) {
   PackBuilder builder = Builder();
   const std::vector<Bytes> extents = {NoiseBytes(1, 1), NoiseBytes(8192, 2),
                                       NoiseBytes(kExtentSize, 3), NoiseBytes(100, 4)};
@@ -60,7 +60,7 @@ TEST_P(PackTest, EveryExtentComesBack) {
   EXPECT_TRUE(std::equal(record.header.begin(), record.header.end(), builder.content().begin()));
 }
 
-// What the manifest says is enough for a ranged read of one frame.
+// The manifest's record is enough to read one frame by a ranged read.
 TEST_P(PackTest, OneExtentCanBeOpenedAlone) {
   PackBuilder builder = Builder();
   const Bytes first = NoiseBytes(5000, 1);
@@ -82,11 +82,11 @@ TEST_P(PackTest, OneExtentCanBeOpenedAlone) {
   EXPECT_ERROR(opener->Open(place.frame - 1, frame, plain), ErrorCode::kDataCorrupted);
 }
 
-// FORMAT.md: closed when it passes 16 MiB, never larger than 32 MiB.
+// FORMAT.md: a pack is closed when it passes 16 MiB, and is never larger than 32 MiB.
 TEST_P(PackTest, IsFullPastTheTargetAndStaysSmallEnough) {
   PackBuilder builder = Builder();
   const Bytes extent = NoiseBytes(kExtentSize, 1);
-  // The last one begins just short of the target.
+  // The last extent begins just below the target size.
   const Bytes tuning = NoiseBytes(900'000, 2);
   ASSERT_OK(builder.Fill(builder.Reserve(tuning.size()), kFrameStored, tuning));
   std::size_t count = 0;

@@ -22,7 +22,7 @@ class RepositoryMarkerTest : public EntranceFixture {
   Result<std::unique_ptr<Repository>> InitialiseAt(const std::shared_ptr<Store>& store) {
     return InitialiseMarked(store, options_, environment_, TestIdentity(), {Data(), service_});
   }
-  // As another node sees it, or one that has opened it.
+  // The marker as another node sees it, or one that has opened the repository.
   RepositoryMarker Opened() {
     return {store_->location(), service_, Open().value()->identities().front().key_id};
   }
@@ -34,7 +34,7 @@ class RepositoryMarkerTest : public EntranceFixture {
 };
 INSTANTIATE_TEST_SUITE_P(Stores, RepositoryMarkerTest, EntranceTestValues(), EntranceTestName);
 
-TEST_P(RepositoryMarkerTest, TheFirstUseMarks) {
+TEST_P(RepositoryMarkerTest, TheFirstUseWritesTheMarker) {
   EXPECT_EQ(ReadRepositoryMarker(Data()).value(), std::nullopt);
   const auto repository = InitialiseAt(store_);
   ASSERT_OK(repository);
@@ -48,7 +48,7 @@ TEST_P(RepositoryMarkerTest, TheFirstUseMarks) {
   EXPECT_EQ(std::filesystem::last_write_time(Path()), written);
 }
 
-TEST_P(RepositoryMarkerTest, WhatCannotBeReadSaysWhatToDo) {
+TEST_P(RepositoryMarkerTest, AnUnreadableMarkerHasAHint) {
   std::filesystem::create_directories(Path());
   const auto directory = InitialiseAt(store_);
   EXPECT_FALSE(directory);
@@ -64,8 +64,8 @@ TEST_P(RepositoryMarkerTest, WhatCannotBeReadSaysWhatToDo) {
   }
 }
 
-// A mistyped name.
-TEST_P(RepositoryMarkerTest, AnotherRepositoryIsNotMade) {
+// The name of the repository is mistyped.
+TEST_P(RepositoryMarkerTest, AnotherRepositoryIsNotCreated) {
   ASSERT_OK(InitialiseAt(store_));
   const std::string marker = ReadText(Path());
   const std::shared_ptr<Store> other = MakeStore("mian");
@@ -81,8 +81,8 @@ TEST_P(RepositoryMarkerTest, AnotherRepositoryIsNotMade) {
   EXPECT_OK(InitialiseAt(store_));
 }
 
-// A mistyped name of one that a colleague has made, or of an old copy with the same key.
-TEST_P(RepositoryMarkerTest, AnotherRepositoryThatIsThereIsNotTakenUp) {
+// The mistyped name is that of another cluster's repository, or of an old copy with the same key.
+TEST_P(RepositoryMarkerTest, AnotherExistingRepositoryIsNotUsed) {
   const auto ours = InitialiseAt(store_);
   ASSERT_OK(ours);
   const std::string marker = ReadText(Path());
@@ -110,7 +110,7 @@ TEST_P(RepositoryMarkerTest, AnotherRepositoryThatIsThereIsNotTakenUp) {
     EXPECT_EQ(ReadText(Path()), marker);
     EXPECT_EQ(ReadObjects(*other, "", 1U << 20, 100).value(), before);
 
-    // Whoever means it says so, once.
+    // An operator who wants it says so once.
     ASSERT_OK(MarkRepository({Data(), service_}, **there));
     EXPECT_OK(InitialiseAt(other));
     EXPECT_ERROR(InitialiseAt(store_), ErrorCode::kFailedPrecondition);
@@ -122,7 +122,7 @@ TEST_P(RepositoryMarkerTest, AnotherRepositoryThatIsThereIsNotTakenUp) {
 }
 
 // Somebody has deleted everything.
-TEST_P(RepositoryMarkerTest, AnEmptiedRepositoryIsNotMadeAnew) {
+TEST_P(RepositoryMarkerTest, AnEmptiedRepositoryIsNotCreatedAgain) {
   ASSERT_OK(InitialiseAt(store_));
   Lose("");
   const auto refused = InitialiseAt(store_);
@@ -133,7 +133,7 @@ TEST_P(RepositoryMarkerTest, AnEmptiedRepositoryIsNotMadeAnew) {
   const auto asked = Initialise();
   ASSERT_OK(asked);
   if (encrypted()) {
-    // 0.1, on another node, has made a new key.
+    // Version 0.1, on another node, has created a new key.
     const auto other_key = InitialiseAt(store_);
     EXPECT_ERROR(other_key, ErrorCode::kConflict);
     EXPECT_THAT(other_key.error().message, HasSubstr(ReadRepositoryMarker(Data()).value()->key_id));
@@ -142,7 +142,7 @@ TEST_P(RepositoryMarkerTest, AnEmptiedRepositoryIsNotMadeAnew) {
   EXPECT_OK(InitialiseAt(store_));
 }
 
-TEST_P(RepositoryMarkerTest, ADamagedMarkerIsNoneThatMayBePassedOver) {
+TEST_P(RepositoryMarkerTest, ADamagedMarkerIsAnError) {
   ASSERT_OK(InitialiseAt(store_));
   for (const char* const text : {"", "{}", "[]", R"({"location":7,"key_id":""})"}) {
     WriteText(Path(), text);
@@ -154,13 +154,13 @@ TEST_P(RepositoryMarkerTest, ADamagedMarkerIsNoneThatMayBePassedOver) {
   EXPECT_OK(InitialiseAt(store_));
 }
 
-TEST_P(RepositoryMarkerTest, WithoutAMarkerNoWalIsTaken) {
+TEST_P(RepositoryMarkerTest, WithoutAMarkerNoWalIsAcknowledged) {
   const auto refused = InitialiseMarked(store_, options_, environment_, TestIdentity(),
                                         {directory_.path() + "/nowhere", service_});
   EXPECT_FALSE(refused);
 }
 
-// The bucket of that name at another service.
+// The bucket of the same name at another service.
 TEST_P(RepositoryMarkerTest, AnotherServiceIsAnotherPlace) {
   ASSERT_OK(InitialiseAt(store_));
   const std::string marker = ReadText(Path());
@@ -175,7 +175,7 @@ TEST_P(RepositoryMarkerTest, AnotherServiceIsAnotherPlace) {
   EXPECT_THAT(Names(), IsEmpty());
   EXPECT_EQ(ReadText(Path()), marker);
 
-  // The same store by another name, or another one: nobody but the operator knows.
+  // This may be the same store under another name, or another store. Only the operator knows.
   for (const NamedText& object : objects) {
     Put(object.name, object.text);
   }
@@ -186,8 +186,8 @@ TEST_P(RepositoryMarkerTest, AnotherServiceIsAnotherPlace) {
   EXPECT_EQ(ReadRepositoryMarker(Data()).value()->service, service_);
 }
 
-// Markers were written without it.
-TEST_P(RepositoryMarkerTest, AMarkerWithoutAServiceMayMeanAny) {
+// Older markers do not name the service.
+TEST_P(RepositoryMarkerTest, AMarkerWithoutAServiceMatchesAny) {
   ASSERT_OK(InitialiseAt(store_));
   MarkWith(store_->location(), Opened().key_id);
   EXPECT_EQ(ReadRepositoryMarker(Data()).value()->service, "");
@@ -203,7 +203,7 @@ TEST_P(RepositoryMarkerTest, AMarkerWithoutAServiceMayMeanAny) {
   EXPECT_THAT(refused.error().message, HasSubstr("is empty"));
 }
 
-// pg_basebackup has copied the file; since then a key was made anew on purpose.
+// pg_basebackup has copied the file. Since then, a new key was created on purpose.
 TEST_P(RepositoryMarkerTest, AStandbyFollows) {
   ASSERT_OK(Initialise());
   const std::string old_key(32, 'a');
@@ -215,7 +215,7 @@ TEST_P(RepositoryMarkerTest, AStandbyFollows) {
   if (encrypted()) {
     ASSERT_OK(KeepMarker(Data(), Opened(), false));
   } else {
-    // Out of encryption it follows only with the same proof as to another place.
+    // It follows to a repository without a key only with the same proof as to another place.
     EXPECT_ERROR(KeepMarker(Data(), Opened(), false), ErrorCode::kConflict);
     EXPECT_FALSE(MarkerNames(Data(), Opened()).value());
     EXPECT_EQ(ReadRepositoryMarker(Data()).value()->key_id, old_key);
@@ -224,11 +224,11 @@ TEST_P(RepositoryMarkerTest, AStandbyFollows) {
   }
   EXPECT_EQ(ReadRepositoryMarker(Data()).value(), Opened());
   EXPECT_OK(CompareMarker(Data(), Opened()));
-  EXPECT_OK(InitialiseAt(store_));  // promoted
+  EXPECT_OK(InitialiseAt(store_));  // after promotion
 
   EXPECT_TRUE(MarkerNames(Data(), Opened()).value());
 
-  // To somewhere else it follows only with a proof that the primary has gone there.
+  // It follows to another place only with a proof that the primary has moved there.
   MarkWith("/elsewhere", old_key);
   EXPECT_OK(KeepMarker(Data(), Opened(), false));
   EXPECT_EQ(ReadRepositoryMarker(Data()).value()->location, "/elsewhere");
@@ -241,7 +241,8 @@ TEST_P(RepositoryMarkerTest, AStandbyFollows) {
   EXPECT_FALSE(std::filesystem::exists(Path()));
 }
 
-// Who can write to the store empties it, and makes one that needs no key; or a setting is lost.
+// Somebody who can write to the store empties it and creates a repository without a key; or a
+// setting is lost.
 TEST_P(RepositoryMarkerTest, NobodyForgetsAKeyByAccident) {
   if (!encrypted()) {
     GTEST_SKIP() << "there is no key";
@@ -275,11 +276,11 @@ TEST_P(RepositoryMarkerTest, NobodyForgetsAKeyByAccident) {
   EXPECT_OK(InitialiseAt(store_));
 }
 
-// Only archiving frees the disk.
-TEST_P(RepositoryMarkerTest, AMarkerThatCannotBeWrittenHoldsUpNoArchiving) {
+// Only archiving can free the disk.
+TEST_P(RepositoryMarkerTest, AMarkerThatCannotBeWrittenDoesNotStopArchiving) {
   std::filesystem::remove(Data());
   const auto made = InitialiseAt(store_);
-  EXPECT_EQ(made.error().code, ErrorCode::kNotFound);  // it has made the repository
+  EXPECT_EQ(made.error().code, ErrorCode::kNotFound);  // this call has created the repository
 
   ASSERT_OK(InitialiseAt(store_));
   EXPECT_FALSE(KeepMarker(Data(), Opened(), true));

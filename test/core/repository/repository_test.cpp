@@ -34,7 +34,7 @@ class RepositoryTest : public testing::Test {
     store_ = MakeStore();
   }
 
-  // By the system's clock, like the time stamps of the file system.
+  // By the system's clock, like the times of the file system.
   std::shared_ptr<FaultStore> MakeStore() const {
     return std::make_shared<FaultStore>(MakeLocalStore(Root(), {}).value());
   }
@@ -103,7 +103,7 @@ TEST_F(RepositoryTest, InitialiseWritesOneKeyAndOneIdentity) {
   }
 }
 
-TEST_F(RepositoryTest, InitialiseTwiceIsOnce) {
+TEST_F(RepositoryTest, InitialiseIsIdempotent) {
   ASSERT_OK(Initialise(options_));
   const std::vector<std::string> names = Names();
   const std::string identity = ReadText(PathOf(IdentityName(kTestSystem)));
@@ -113,8 +113,8 @@ TEST_F(RepositoryTest, InitialiseTwiceIsOnce) {
   EXPECT_EQ(ReadText(PathOf(IdentityName(kTestSystem))), identity);
 }
 
-// wal-get opens the repository for each file that was not fetched ahead: every request is a wait.
-TEST_F(RepositoryTest, OpeningAsksForEveryObjectOnce) {
+// wal-get opens the repository for each file that was not prefetched, and waits for each request.
+TEST_F(RepositoryTest, OpeningRequestsEveryObjectOnce) {
   ASSERT_OK(Initialise(options_));
   int requests = 0;
   store_->SetHook([&](FaultStore::Operation, std::string_view) {
@@ -122,7 +122,7 @@ TEST_F(RepositoryTest, OpeningAsksForEveryObjectOnce) {
     return Ok();
   });
   ASSERT_OK(Open(options_));
-  EXPECT_EQ(requests, 4);  // list and get, identities and keys
+  EXPECT_EQ(requests, 4);  // list and get, for identities and keys
 }
 
 TEST_F(RepositoryTest, WithoutACipherThereIsNoKey) {
@@ -135,11 +135,11 @@ TEST_F(RepositoryTest, WithoutACipherThereIsNoKey) {
   EXPECT_OK(Open(options));
 }
 
-// FORMAT.md section 7: who loses the race for the identity deletes its wrap.
+// FORMAT.md section 7: the process that loses the race for the identity deletes its wrap.
 TEST_F(RepositoryTest, OfManyInitialisersOneMakesTheKey) {
   constexpr int kRacers = 6;
   std::vector<std::string> key_ids(kRacers);
-  // All of them have seen the empty store before the first writes.
+  // All of them have seen the empty store before the first one writes.
   std::barrier seen(kRacers);
   std::vector<std::thread> threads;
   for (int i = 0; i < kRacers; ++i) {
@@ -167,7 +167,7 @@ TEST_F(RepositoryTest, OfManyInitialisersOneMakesTheKey) {
   EXPECT_THAT(key_ids, testing::Each(key_ids.front()));
 }
 
-TEST_F(RepositoryTest, AWrongPassphraseIsSaidToBe) {
+TEST_F(RepositoryTest, AWrongPassphraseIsReported) {
   ASSERT_OK(Initialise(options_));
   const auto opened = Open(Options(Cipher::kAes256Gcm, "another passphrase"));
   EXPECT_ERROR(opened, ErrorCode::kWrongKey);
@@ -184,7 +184,7 @@ TEST_F(RepositoryTest, EncryptionIsNeitherDroppedNorAssumed) {
   EXPECT_ERROR(plain, ErrorCode::kFailedPrecondition);
   EXPECT_THAT(plain.error().message, HasSubstr("is encrypted"));
   EXPECT_ERROR(Initialise(Options(Cipher::kNone)), ErrorCode::kFailedPrecondition);
-  // Which of the two ciphers writes is a matter of the writer.
+  // The two ciphers may alternate; each object says which one was used.
   EXPECT_OK(Open(Options(Cipher::kAes256Cbc)));
 }
 
@@ -249,7 +249,7 @@ TEST_F(RepositoryTest, SystemsAreToldApart) {
   EXPECT_EQ(two->IdentityOf(kOtherSystem).value().system_identifier, kOtherSystem);
 }
 
-// Two clusters under one name that both found the store empty.
+// Two clusters under one name have both found the store empty.
 TEST_F(RepositoryTest, TwoKeysUnderOneNameAreRefused) {
   ASSERT_OK(Initialise(options_));
   const std::string ours = ReadText(PathOf(IdentityName(kTestSystem)));
@@ -262,7 +262,7 @@ TEST_F(RepositoryTest, TwoKeysUnderOneNameAreRefused) {
                                             HasSubstr(std::to_string(kOtherSystem))));
 }
 
-TEST_F(RepositoryTest, ALostKeyIsSaidToBe) {
+TEST_F(RepositoryTest, ALostKeyIsReported) {
   ASSERT_OK(Initialise(options_));
   const std::string wrap = Names("key/").front();
   std::filesystem::remove(PathOf(wrap));
@@ -298,7 +298,7 @@ TEST_F(RepositoryTest, ASecondWrapOpensWithItsOwnPassphrase) {
   EXPECT_EQ((*with_new)->seal_policy().key->hex_id(), key_id);
   EXPECT_ERROR(Open(Options(Cipher::kAes256Gcm, "a third passphrase")), ErrorCode::kWrongKey);
 
-  // Deleting the old wrap ends the old passphrase.
+  // Deleting the old wrap invalidates the old passphrase.
   for (const std::string& name : Names("key/")) {
     if (name != KeyWrapName(key_id, std::string(16, '0'))) {
       std::filesystem::remove(PathOf(name));
@@ -308,7 +308,7 @@ TEST_F(RepositoryTest, ASecondWrapOpensWithItsOwnPassphrase) {
   EXPECT_OK(Open(Options(Cipher::kAes256Gcm, "a new passphrase")));
 }
 
-// The wrap of another key, under our key's name.
+// The wrap of another key, under the name of our key.
 TEST_F(RepositoryTest, AForeignWrapOpensNothing) {
   ASSERT_OK(Initialise(options_));
   const std::string wrap =
@@ -317,13 +317,13 @@ TEST_F(RepositoryTest, AForeignWrapOpensNothing) {
   EXPECT_FALSE(Open(options_));
 }
 
-TEST_F(RepositoryTest, ANewerFormatIsRefusedAsSuch) {
+TEST_F(RepositoryTest, ANewerFormatIsRefused) {
   ASSERT_OK(Initialise(options_));
   json identity = json::parse(ReadText(PathOf(IdentityName(kTestSystem))));
   identity["format"] = 2;
   WriteText(PathOf(IdentityName(kTestSystem)), identity.dump());
   EXPECT_ERROR(Open(options_), ErrorCode::kUnsupported);
-  // Whatever else it may hold then.
+  // Whatever else such a document may hold.
   WriteText(PathOf(IdentityName(kTestSystem)), R"({"format":2,"system":{}})");
   const auto opened = Open(options_);
   EXPECT_ERROR(opened, ErrorCode::kUnsupported);
@@ -369,16 +369,16 @@ TEST_F(RepositoryTest, AnIdentityIsAuthenticated) {
   EXPECT_OK(Open(options_));
 }
 
-// Signed without a key: what somebody can make who has the store alone.
-TEST_F(RepositoryTest, AnIdentityWithoutAKeyCannotBeSlippedIn) {
+// Signed without a key, as somebody can make it who has access to the store and no key.
+TEST_F(RepositoryTest, AnIdentityWithoutAKeyIsRefused) {
   ASSERT_OK(Initialise(options_));
   const std::string name = IdentityName(kTestSystem);
   WriteText(PathOf(name), SignedWithoutKey({name, ReadText(PathOf(name))}));
   EXPECT_ERROR(Open(options_), ErrorCode::kPermissionDenied);
 }
 
-// One that names no key needs none to be written, whatever the cipher is set to.
-TEST_F(RepositoryTest, AnIdentityWithoutAKeyIsNotFollowedBesideKeys) {
+// An identity that names no key can be written without a key, whatever the cipher setting says.
+TEST_F(RepositoryTest, AnIdentityWithoutAKeyIsRefusedBesideKeys) {
   ASSERT_OK(Initialise(options_));
   const std::string path = PathOf(IdentityName(kTestSystem));
   Identity forged = TestIdentity();
@@ -398,8 +398,8 @@ TEST_F(RepositoryTest, AnIdentityWithoutAKeyIsNotFollowedBesideKeys) {
   EXPECT_THAT(Names("identity/"), IsEmpty());
 }
 
-// Somebody has put another cluster's identity and key in the place of ours.
-TEST_F(RepositoryTest, ASystemThatHasStoredWalIsNoNewOne) {
+// Somebody has replaced the identity and key with those of another cluster.
+TEST_F(RepositoryTest, ASystemThatHasStoredWalIsNotNew) {
   ASSERT_OK(Initialise(options_));
   std::filesystem::remove(PathOf(IdentityName(kTestSystem)));
   std::filesystem::remove_all(PathOf("key"));
@@ -414,7 +414,7 @@ TEST_F(RepositoryTest, ASystemThatHasStoredWalIsNoNewOne) {
   EXPECT_OK(Repository::Initialise(store_, options_, {}, TestIdentity(), true));
 }
 
-TEST_F(RepositoryTest, TroubleOfTheStoreIsPassedOn) {
+TEST_F(RepositoryTest, AnErrorOfTheStoreIsReturned) {
   ASSERT_OK(Initialise(options_));
   for (const auto broken : {FaultStore::Operation::kList, FaultStore::Operation::kGet}) {
     store_->SetHook([broken](FaultStore::Operation operation, std::string_view) -> Status {

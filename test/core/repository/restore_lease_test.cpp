@@ -31,7 +31,7 @@ class RestoreLeaseTest : public testing::Test {
   LockNode node_;  // its clock stands still
 };
 
-TEST_F(RestoreLeaseTest, TellsWhoNeedsWhat) {
+TEST_F(RestoreLeaseTest, NamesItsHolderAndWhatItNeeds) {
   EXPECT_THAT(Leases(), IsEmpty());
   const auto lease = Take();
   ASSERT_THAT(Leases(), SizeIs(1));
@@ -49,8 +49,8 @@ TEST_F(RestoreLeaseTest, TellsWhoNeedsWhat) {
   EXPECT_THAT(Leases(), IsEmpty());
 }
 
-// By the store's time alone: the clock of who took it stands still.
-TEST_F(RestoreLeaseTest, ThatOfAKilledProcessLapses) {
+// Only the store's time counts: the clock of the lease's process stands still.
+TEST_F(RestoreLeaseTest, TheLeaseOfAKilledProcessLapses) {
   auto lease = Take();
   lease.reset();
   PassStoreTime(kCopyLease);
@@ -72,7 +72,7 @@ TEST_F(RestoreLeaseTest, IsRenewedWhileTheCopyLasts) {
   EXPECT_TRUE(IsAlive());
 }
 
-TEST_F(RestoreLeaseTest, IsMadeAgainWhenItHadLapsedAndWasRemoved) {
+TEST_F(RestoreLeaseTest, IsWrittenAgainAfterItHadLapsedAndWasRemoved) {
   const auto lease = Take();
   ASSERT_OK(shared_->store().Delete(lease->name()));
   ASSERT_TRUE(Eventually([&] { return node_.clock().has_sleeper(); }));
@@ -96,8 +96,8 @@ TEST_F(RestoreLeaseTest, OutlivesTheCopyAndIsRenewedByOthers) {
   EXPECT_FALSE(IsAlive());
 }
 
-// It would lapse within minutes otherwise, while what was copied is made durable.
-TEST_F(RestoreLeaseTest, IsRenewedOnWhenItCouldNotBeMadeLonger) {
+// Otherwise it would lapse within minutes, while the copied files are made durable.
+TEST_F(RestoreLeaseTest, IsStillRenewedAfterItCouldNotBeProlonged) {
   const auto lease = Take();
   node_.store().SetHook([](FaultStore::Operation operation, std::string_view) {
     return operation == FaultStore::Operation::kPut
@@ -116,8 +116,8 @@ TEST_F(RestoreLeaseTest, IsRenewedOnWhenItCouldNotBeMadeLonger) {
   EXPECT_TRUE(IsAlive());
 }
 
-// Whoever has ended it does not want it back.
-TEST_F(RestoreLeaseTest, ALeaseThatHasGoneIsNotRenewed) {
+// Somebody has ended it, and does not want it back.
+TEST_F(RestoreLeaseTest, AMissingLeaseIsNotRenewed) {
   auto lease = Take();
   ASSERT_OK(lease->End());
   EXPECT_OK(RenewLease(*shared_, lease->name()));
@@ -126,7 +126,7 @@ TEST_F(RestoreLeaseTest, ALeaseThatHasGoneIsNotRenewed) {
                ErrorCode::kInvalidArgument);
 }
 
-TEST_F(RestoreLeaseTest, OfADiffConcernsItsFullToo) {
+TEST_F(RestoreLeaseTest, TheLeaseOfADiffProtectsItsFullToo) {
   const std::string diff = DiffLabel(kTestLabel, kTestTime + std::chrono::hours(24));
   const auto lease = RestoreLease::Take(*node_, TestSummary(*shared_, diff), "drill").value();
   const std::vector<LeaseState> leases = Leases();
@@ -136,8 +136,8 @@ TEST_F(RestoreLeaseTest, OfADiffConcernsItsFullToo) {
   EXPECT_EQ(FindLease(leases, FullLabel(kTestTime + std::chrono::hours(1))), nullptr);
 }
 
-// A doubt keeps, but not for ever.
-TEST_F(RestoreLeaseTest, OneThatCannotBeReadCountsAsOneOfADay) {
+// In doubt the backup is kept, but not for ever.
+TEST_F(RestoreLeaseTest, AnUnreadableLeaseCountsAsOneOfADay) {
   const std::string name = LeaseName(kTestLabel, "0123456789abcdef");
   for (const char* const text : {"", "{\"format\":1}", "{\"format\":9}"}) {
     ASSERT_OK(PutSmall(shared_->store(), name, AsBytes(text), PutMode::kReplace));
@@ -149,8 +149,8 @@ TEST_F(RestoreLeaseTest, OneThatCannotBeReadCountsAsOneOfADay) {
   EXPECT_FALSE(IsAlive());
 }
 
-// None of ours is as large, so it is not even read.
-TEST_F(RestoreLeaseTest, OneThatIsTooLargeIsNotRead) {
+// Our leases are never that large, so it is not even read.
+TEST_F(RestoreLeaseTest, ALeaseThatIsTooLargeIsNotRead) {
   const std::string name = LeaseName(kTestLabel, "0123456789abcdef");
   const std::string text = SerializeLease({.label = kTestLabel,
                                            .system_identifier = kTestSystem,
@@ -169,8 +169,8 @@ TEST_F(RestoreLeaseTest, OneThatIsTooLargeIsNotRead) {
   EXPECT_ERROR(RenewLease(*shared_, name), ErrorCode::kDataCorrupted);
 }
 
-// A store that cannot give it back any more must not stop expiry for ever.
-TEST_F(RestoreLeaseTest, OneThatIsOverIsNotRead) {
+// A lease that the store can no longer read must not stop expiry for ever.
+TEST_F(RestoreLeaseTest, ALapsedLeaseIsNotRead) {
   auto lease = Take();
   lease.reset();
   node_.store().SetHook([](Operation operation, std::string_view) -> Status {
@@ -186,8 +186,8 @@ TEST_F(RestoreLeaseTest, OneThatIsOverIsNotRead) {
   EXPECT_FALSE(leases->at(0).alive);
 }
 
-// Its file was touched, or the store's clock was set back: what is alive gets another time soon.
-TEST_F(RestoreLeaseTest, OneFromTheFutureIsNotKeptForEver) {
+// Its file was touched, or the store's clock was set back. A living process soon renews its lease.
+TEST_F(RestoreLeaseTest, ALeaseFromTheFutureIsNotKeptForEver) {
   auto lease = Take();
   lease.reset();
   PassStoreTime(std::chrono::hours(-23));
@@ -196,7 +196,7 @@ TEST_F(RestoreLeaseTest, OneFromTheFutureIsNotKeptForEver) {
   EXPECT_FALSE(IsAlive());
 }
 
-TEST_F(RestoreLeaseTest, ACopyUnderAnotherNameIsNoLease) {
+TEST_F(RestoreLeaseTest, ACopyUnderAnotherNameIsNotALease) {
   const auto lease = Take();
   const Bytes text = GetSmall(shared_->store(), lease->name(), 16U << 10).value();
   const std::string other =

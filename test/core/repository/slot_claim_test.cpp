@@ -14,7 +14,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// Nodes of a formation; kTestTime is a Sunday at 02:00 UTC.
+// Nodes of a formation. kTestTime is a Sunday at 02:00 UTC.
 class SlotClaimTest : public testing::Test {
  protected:
   SlotClaimTest() {
@@ -35,7 +35,7 @@ class SlotClaimTest : public testing::Test {
   SlotClaim full_{ScheduleKind::kFull, kTestTime, 1};
 };
 
-TEST_F(SlotClaimTest, TheUseOfTheLock) {
+TEST_F(SlotClaimTest, TellsWhatTheLockIsUsedFor) {
   EXPECT_EQ(LockUseOf(State()), LockUse::kFree);
   auto lock = Lock(a_);
   EXPECT_EQ(LockUseOf(State()), LockUse::kFullBackup);
@@ -102,7 +102,7 @@ TEST_F(SlotClaimTest, ABaselineIsRecordedOnce) {
   EXPECT_FALSE(State().held);
 }
 
-// The nodes of a formation learn of a new schedule in the same moment.
+// The nodes of a formation learn of a new schedule at the same moment.
 TEST_F(SlotClaimTest, ABaselineThatAnotherNodeIsAboutToRecordIsWaitedFor) {
   auto lock = Lock(a_, "begin of the schedules");
   Status status = Ok();

@@ -1,4 +1,4 @@
-// A data directory made up by a test, and backups of it.
+// A made-up data directory, and backups of it.
 #pragma once
 
 #include <fcntl.h>
@@ -22,7 +22,7 @@ inline constexpr const char* kTestVersionDirectory = "PG_15_202209061";
 inline constexpr Lsn kTestStartLsn{3 * kTestSegmentSize + 0x28};
 inline constexpr Lsn kTestStopLsn{4 * kTestSegmentSize + 0x100};
 
-// The smallest tree that has what a restore needs.
+// The smallest data directory that a restore accepts.
 class SourceTree {
  public:
   SourceTree() {
@@ -52,7 +52,7 @@ class SourceTree {
     const timespec times[2] = {{mtime, 0}, {mtime, 0}};
     EXPECT_EQ(utimensat(AT_FDCWD, In(name).c_str(), times, 0), 0) << name;
   }
-  // A tablespace at `location`, linked as the server does.
+  // Adds a tablespace at `location`, linked as the server does.
   void Tablespace(std::uint32_t oid, const std::string& location) {
     std::filesystem::create_directories(location + "/" + kTestVersionDirectory + "/5");
     ASSERT_EQ(symlink(location.c_str(), In(fmt::format("pg_tblspc/{}", oid)).c_str()), 0);
@@ -60,7 +60,7 @@ class SourceTree {
   }
   const std::vector<veza::Tablespace>& tablespaces() const { return tablespaces_; }
 
-  // As PostgreSQL 15 writes it, as far as a restore looks at it.
+  // A control file as PostgreSQL 15 writes it, as far as a restore reads it.
   static Bytes ControlFile(std::uint64_t system_identifier = kTestSystem) {
     constexpr std::size_t kChecksumAt = 288;
     Bytes content = NoiseBytes(8192, 0xC0);
@@ -76,7 +76,7 @@ class SourceTree {
   std::vector<veza::Tablespace> tablespaces_;
 };
 
-// A page as the server writes it: LSN, pd_upper and a checksum that is right for `block`.
+// A page as the server writes it: with LSN, pd_upper and the checksum for `block`.
 inline Bytes TestPage(std::uint32_t block, Lsn lsn, std::uint64_t seed = 1) {
   Bytes page = NoiseBytes(8192, seed + block);
   StoreLittleEndian(page.data(), static_cast<std::uint32_t>(lsn.value >> 32));
@@ -86,7 +86,7 @@ inline Bytes TestPage(std::uint32_t block, Lsn lsn, std::uint64_t seed = 1) {
   return page;
 }
 
-// What a backup said while it was made. Thread-safe.
+// The messages of a backup. Thread-safe.
 class Sentences {
  public:
   void Put(const std::string& sentence) {
@@ -151,8 +151,9 @@ inline BackupSummary TestSummary(const Repository& repository, const std::string
   return summary;
 }
 
-// Everything the server's backup worker does, in its order, WAL included.
-// `full` is what a diff refers to, `databases` what the backup says that there are.
+// Makes a backup as the server's backup worker does, including the WAL.
+// `full` is the full that a diff refers to, and `databases` are the databases that the backup
+// names.
 inline Result<BackupSummary> MakeBackup(const TestRepository& repository,
                                         const BackupWriterOptions& options,
                                         BackupProgress& progress,
@@ -183,12 +184,12 @@ inline Result<BackupSummary> MakeBackup(const TestRepository& repository,
   return MakeBackup(repository, options, progress);
 }
 
-// What `ls` would tell of a tree, and the files' contents; links are not followed.
+// What `ls` shows of a tree, and the contents of its files. Links are not followed.
 struct TreeItem {
   char type = '?';
   mode_t mode = 0;
-  std::int64_t mtime = 0;  // of files
-  std::string content;     // of files; where links lead
+  std::int64_t mtime = 0;  // for files
+  std::string content;     // of a file; for a link, where it leads
   bool operator==(const TreeItem&) const = default;
 };
 
@@ -216,7 +217,7 @@ inline std::map<std::string, TreeItem> ReadTree(const std::string& root) {
   return tree;
 }
 
-// With the permissions that a restore makes of those that were recorded (file_restorer.h).
+// The permissions that a restore sets for recorded permissions (file_restorer.h).
 inline std::map<std::string, TreeItem> AsRestored(std::map<std::string, TreeItem> tree) {
   for (auto& [path, item] : tree) {
     item.mode = item.type == 'l' ? item.mode : item.mode & 0750U;
@@ -224,7 +225,7 @@ inline std::map<std::string, TreeItem> AsRestored(std::map<std::string, TreeItem
   return tree;
 }
 
-// Says which paths differ, rather than printing megabytes.
+// Names the paths that differ, and does not print megabytes.
 inline void ExpectSameTree(const std::map<std::string, TreeItem>& expected,
                            const std::map<std::string, TreeItem>& actual) {
   for (const auto& [path, item] : expected) {

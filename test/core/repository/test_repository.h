@@ -35,7 +35,7 @@ inline Identity TestIdentity(std::uint64_t system_identifier = kTestSystem) {
   return identity;
 }
 
-// An identity as whoever has the store alone, and no key, can write it.
+// An identity as somebody can write it who has access to the store and no key.
 inline std::string SignedWithoutKey(const NamedText& identity) {
   Json document = ParseJsonObject(identity.text).value();
   document.erase("mac");
@@ -43,7 +43,7 @@ inline std::string SignedWithoutKey(const NamedText& identity) {
   return SignDocument(std::move(document), TestPolicy(Cipher::kNone), identity.name).value();
 }
 
-// Time stands still unless it is slept, which takes none of the tests' own. Thread-safe.
+// A clock that stands still except during Sleep(), which takes no real time. Thread-safe.
 class TestClock final : public Clock {
  public:
   TimePoint Now() const override { return kTestTime + std::chrono::microseconds(passed_.load()); }
@@ -58,7 +58,7 @@ class TestClock final : public Clock {
     return cancellation == nullptr || !cancellation->cancelled();
   }
 
-  std::function<void()> on_sleep;  // set before threads run
+  std::function<void()> on_sleep;  // set it before threads run
 
  private:
   mutable std::atomic<std::int64_t> passed_{0};
@@ -96,26 +96,26 @@ class TestRepository {
   const RepositoryOptions& options() const { return options_; }
   WalArchive wal() const { return {*repository_, kTestSystem}; }
 
-  // Where the store keeps an object, to damage it.
+  // The file in which the store keeps an object. Tests damage it.
   std::string PathOf(const std::string& name) const {
     return directory_.path() + "/repository/" + name;
   }
   bool Exists(const std::string& name) const { return std::filesystem::exists(PathOf(name)); }
-  // For files that are not objects.
+  // A directory for files that are not objects.
   std::string Scratch(const std::string& name) const { return directory_.path() + "/" + name; }
 
-  // A WAL file with this content, pushed.
+  // Archives a WAL file with this content.
   Result<PushOutcome> PushWal(const std::string& file, ByteView content) const {
     const std::string path = Scratch("push-" + file);
     WriteBytes(path, content);
     return wal().Push(file, path);
   }
-  // A segment of nothing but zero bytes.
+  // Archives a segment of zeros.
   void PushSegment(TimelineId timeline, SegmentNumber number) const {
     EXPECT_OK(PushWal(SegmentName(timeline, number, kTestSegmentSize), Bytes(kTestSegmentSize)));
   }
 
-  // The same repository, opened anew by somebody with other options.
+  // Opens the same repository again, with other options.
   std::shared_ptr<FaultStore> MakeStore() const {
     return std::make_shared<FaultStore>(
         MakeLocalStore(directory_.path() + "/repository", environment_, environment_.clock)
@@ -123,8 +123,9 @@ class TestRepository {
   }
 
  private:
-  // What Initialise() writes, by name. It is called once for each cipher, and its key then wrapped
-  // again at the lowest cost, because few tests are about scrypt and many would wait for it.
+  // The objects that Initialise() writes, by name. It is called once for each cipher. The key is
+  // then wrapped again at the lowest cost, because few tests concern scrypt and many would have to
+  // wait for it.
   static const std::map<std::string, std::string>& InitialObjects(Cipher cipher) {
     static std::map<Cipher, std::map<std::string, std::string>> by_cipher;
     std::map<std::string, std::string>& objects = by_cipher[cipher];

@@ -12,15 +12,15 @@
 
 namespace veza {
 
-// In a mount namespace of this process: `directory` is at `point`, too.
+// Mounts `directory` at `point`, too, in a mount namespace of this process.
 inline bool MountAlsoAt(const std::string& directory, const std::string& point) {
   return unshare(CLONE_NEWNS) == 0 &&
          mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
          mount(directory.c_str(), point.c_str(), nullptr, MS_BIND, nullptr) == 0;
 }
 
-// What `check` says in another process, for which `directory` is at `point`, too. Nothing where
-// that cannot be had.
+// The result of `check` in another process, for which `directory` is also at `point`. nullopt where
+// such a mount is not allowed.
 inline std::optional<bool> WithBindMount(const std::string& directory, const std::string& point,
                                          const std::function<bool()>& check) {
   constexpr int kUnavailable = 2;

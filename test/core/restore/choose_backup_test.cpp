@@ -22,7 +22,7 @@ BackupSummary Backup(const char* label, TimelineId timeline, std::uint64_t stop_
   return backup;
 }
 
-// Timeline 1 was left at 0x500 for timeline 2; then a backup of the abandoned branch was made.
+// Timeline 1 was left at 0x500 for timeline 2. Then a backup of the abandoned branch was made.
 class ChooseBackupTest : public testing::Test {
  protected:
   const std::vector<BackupSummary> backups_ = {
@@ -47,7 +47,7 @@ class ChooseBackupTest : public testing::Test {
   }
 };
 
-TEST_F(ChooseBackupTest, WithoutTargetTheNewestOnTheWayToTheTimeline) {
+TEST_F(ChooseBackupTest, WithoutATargetTheNewestOnThePathToTheTimeline) {
   EXPECT_EQ(Choose({}, &two_), "promoted");
   EXPECT_EQ(Choose({}, &one_), "abandoned");
   EXPECT_EQ(Choose({}, nullptr), "promoted");
@@ -83,8 +83,9 @@ TEST_F(ChooseBackupTest, TargetsBeforeEveryBackupNameTheEarliest) {
   EXPECT_NE(by_lsn.error().hint.find("LSN 0/100"), std::string::npos) << by_lsn.error().hint;
 }
 
-// The newest one was taken where the clock is ten minutes behind: its end was not where it says.
-TEST_F(ChooseBackupTest, AClockThatIsBehindDoesNotMakeABackupOlder) {
+// The newest backup was taken by a node whose clock is ten minutes behind, so it ended later than
+// it says.
+TEST_F(ChooseBackupTest, ABackupOfANodeWhoseClockIsBehindIsNotOlder) {
   const std::vector<BackupSummary> backups{Backup("older", 1, 0x100, "2026-11-01 12:00:00+00"),
                                            Backup("newer", 1, 0x200, "2026-11-01 11:55:00+00")};
   const auto choose = [&](const RecoveryTarget& target) {
@@ -109,7 +110,7 @@ TEST_F(ChooseBackupTest, ByLabel) {
   EXPECT_NE(late.error().hint.find("2026-11-02 02:10:00.000000+00"), std::string::npos);
 }
 
-TEST_F(ChooseBackupTest, WhatIsKnownToBeWrongIsPassedOver) {
+TEST_F(ChooseBackupTest, ABackupKnownToBeWrongIsPassedOver) {
   std::vector<BackupSummary> backups = backups_;
   backups.push_back(Backup("20261105-020000F", 2, 0x800, "2026-11-05 02:10:00+00"));
   backups.push_back(
@@ -134,22 +135,22 @@ TEST_F(ChooseBackupTest, WhatIsKnownToBeWrongIsPassedOver) {
   EXPECT_EQ(choose(AtTime("2026-11-07 00:00:00+00"), &two_), full.label);
   EXPECT_EQ(choose({}, nullptr), full.label);
   EXPECT_EQ(choose({}, &two_, DoubtfulBackups::kTake), diff.label);
-  // Rows that came between the two would be lost.
+  // Rows that were written between the two backups would be lost.
   EXPECT_EQ(choose({.kind = TargetKind::kImmediate}, &two_), diff.label);
 
-  // What a diff takes from its full is as damaged.
+  // What a diff takes from its full is damaged like the full.
   diff.checksum_failures = 0;
   full.checksum_failures = 2;
   EXPECT_EQ(choose({}, &two_), "promoted");
   EXPECT_EQ(WhyDoubtful(diff, backups),
             "backup \"20261105-020000F\" holds 2 pages with wrong checksums");
 
-  // A diff of 0.1 without data checksums.
+  // A diff of version 0.1 without data checksums.
   full.checksum_failures = 0;
   diff.changes_by.clear();
   EXPECT_EQ(choose({}, &two_), full.label);
 
-  // Without another one that leads to the same place it is taken.
+  // It is taken when no other backup leads to the same target.
   for (BackupSummary& backup : backups) {
     backup.checksum_failures = 1;
   }

@@ -16,13 +16,13 @@ TimePoint Minute(int minute) {
   return kTestTime + std::chrono::minutes(minute);
 }
 
-// Timelines 1 and 2 parted in segment 5, behind a backup of segments 3 and 4.
+// Timelines 1 and 2 forked in segment 5, after a backup that needs segments 3 and 4.
 class ChooseTimelineTest : public testing::Test {
  protected:
   ChooseTimelineTest() {
     backup_ = TestSummary(*repository_, kTestLabel);
     backup_.stop_time = Minute(0);
-    // When the store gets it all; no transaction is later.
+    // When the store received everything; no transaction is later.
     repository_.clock().Sleep(std::chrono::hours(1), nullptr);
     MadeUpWal common(5);
     common.Commit(Minute(1));
@@ -31,7 +31,7 @@ class ChooseTimelineTest : public testing::Test {
     EXPECT_OK(repository_.PushWal("00000002.history", AsBytes(history_)));
   }
 
-  // Segment 5 of a timeline, with what both have, and then transactions of these minutes.
+  // Segment 5 of a timeline: the part that both share, followed by transactions of these minutes.
   void Have(TimelineId timeline, const std::vector<int>& minutes) {
     MadeUpWal wal(5, timeline);
     wal.Commit(Minute(1));
@@ -47,7 +47,7 @@ class ChooseTimelineTest : public testing::Test {
     const TimelineHistory path = ParseTimelineHistory(2, history_).value();
     return FindBranch(repository_.wal(), std::span(&backup_, 1), backup_, path, target);
   }
-  // As a store says it whose clock is behind the servers'.
+  // The times that a store gives whose clock is behind the servers'.
   void StoredAt(TimelineId timeline, SegmentNumber segment, TimePoint time) {
     const std::string name =
         WalObjectName(kTestSystem, SegmentName(timeline, segment, kTestSegmentSize)).value();
@@ -55,7 +55,7 @@ class ChooseTimelineTest : public testing::Test {
     const timespec times[2] = {{seconds, 0}, {seconds, 0}};
     EXPECT_EQ(utimensat(AT_FDCWD, repository_.PathOf(name).c_str(), times, 0), 0) << name;
   }
-  // "1", "path" or "refused".
+  // Returns "1", "path" or "refused".
   std::string At(int minute) {
     RecoveryTarget target;
     target.kind = TargetKind::kTime;
@@ -92,7 +92,7 @@ TEST_F(ChooseTimelineTest, ATimeThatOneTimelineHolds) {
   EXPECT_EQ(At(15), "refused") << "both have it";
 }
 
-TEST_F(ChooseTimelineTest, ATimeBehindTheEndOfTheBranch) {
+TEST_F(ChooseTimelineTest, ATimeAfterTheEndOfTheBranch) {
   Have(1, {3, 7});
   Have(2, {10, 20});
   EXPECT_EQ(At(5), "1");
@@ -100,7 +100,7 @@ TEST_F(ChooseTimelineTest, ATimeBehindTheEndOfTheBranch) {
   EXPECT_EQ(At(15), "path") << "what a failover has left behind";
 }
 
-// The store's time of a segment and the times in it are by different clocks.
+// The store's time of a segment and the times in its WAL come from different clocks.
 TEST_F(ChooseTimelineTest, AStoreWhoseClockIsBehindEndsNoBranch) {
   Have(1, {3, 7, 30});
   Have(2, {4, 20});
@@ -122,7 +122,7 @@ TEST_F(ChooseTimelineTest, ThePathHasNothingYet) {
   EXPECT_EQ(At(5), "1");
 }
 
-TEST_F(ChooseTimelineTest, IdleSegmentsAreLookedThrough) {
+TEST_F(ChooseTimelineTest, IdleSegmentsAreSkipped) {
   Have(1, {3, 7, 30});
   Have(2, {});
   for (SegmentNumber segment = 6; segment < 10; ++segment) {
@@ -137,7 +137,7 @@ TEST_F(ChooseTimelineTest, IdleSegmentsAreLookedThrough) {
   EXPECT_EQ(At(12), "refused");
 }
 
-TEST_F(ChooseTimelineTest, ABranchThatNoBackupLeadsToIsNone) {
+TEST_F(ChooseTimelineTest, ABranchThatNoBackupLeadsToIsIgnored) {
   Have(1, {3, 7, 30});
   backup_.timeline = 2;
   backup_.start_lsn = Lsn{6 * kTestSegmentSize + 40};
@@ -145,7 +145,7 @@ TEST_F(ChooseTimelineTest, ABranchThatNoBackupLeadsToIsNone) {
   EXPECT_EQ(At(5), "path");
 }
 
-TEST_F(ChooseTimelineTest, AHistoryThatIsDamagedIsADoubt) {
+TEST_F(ChooseTimelineTest, ADamagedHistoryIsAnError) {
   Have(1, {3, 7, 30});
   Have(2, {10, 20});
   EXPECT_OK(repository_.PushWal("00000003.history", AsBytes("nonsense")));
@@ -158,7 +158,7 @@ TEST_F(ChooseTimelineTest, AHistoryThatIsDamagedIsADoubt) {
   EXPECT_THAT(found.error().hint, HasSubstr("--target-timeline"));
 }
 
-// Of before the oldest backup.
+// The timeline is older than the oldest backup.
 TEST_F(ChooseTimelineTest, AHistoryToWhichNoBackupLeadsIsNotNeeded) {
   Have(1, {3, 7, 30});
   Have(2, {10, 20});
@@ -191,7 +191,7 @@ TEST_F(ChooseTimelineTest, AnLsn) {
   EXPECT_EQ(Describe(Find(target)), "path") << "neither has it, as the server will say";
 }
 
-TEST_F(ChooseTimelineTest, OfOtherTargetsNothingIsKnown) {
+TEST_F(ChooseTimelineTest, OtherTargetsChooseNoBranch) {
   Have(1, {3, 7, 30});
   EXPECT_EQ(Describe(Find({})), "path");
   EXPECT_EQ(Describe(Find({.kind = TargetKind::kXid, .xid = 1000})), "path");

@@ -13,7 +13,7 @@ using State = ControlFile::State;
 class ControlFileTest : public testing::Test {
  protected:
   ControlFile Read() const { return ReadControlFile(source_.path()); }
-  // With its checksum behind so many bytes, as another version has it.
+  // A control file whose checksum follows after `checksum_at` bytes, as in another version.
   void Write(std::size_t checksum_at) const {
     Bytes content(8192);
     StoreLittleEndian(content.data(), kTestSystem);
@@ -27,7 +27,7 @@ class ControlFileTest : public testing::Test {
   SourceTree source_;
 };
 
-TEST_F(ControlFileTest, IsWholeWhereverItsChecksumIs) {
+TEST_F(ControlFileTest, IsWholeWhereverTheChecksumIs) {
   EXPECT_EQ(Read().state, State::kWhole);
   EXPECT_EQ(Read().system_identifier, kTestSystem);
   for (const std::size_t checksum_at : {288U, 292U, 296U, 508U}) {
@@ -36,7 +36,7 @@ TEST_F(ControlFileTest, IsWholeWhereverItsChecksumIs) {
   }
 }
 
-TEST_F(ControlFileTest, IsDamagedOtherwise) {
+TEST_F(ControlFileTest, IsDamagedWithoutAValidChecksum) {
   for (const std::size_t position : {0U, 7U, 40U, 287U, 288U}) {
     source_.File("global/pg_control", SourceTree::ControlFile());
     FlipByte(source_.In("global/pg_control"), position);
@@ -53,8 +53,8 @@ TEST_F(ControlFileTest, IsDamagedOtherwise) {
   EXPECT_EQ(Read().state, State::kAbsent);
 }
 
-// Who cannot read it does not know that there is none.
-TEST_F(ControlFileTest, IsNotAbsentWhereNobodyCanTell) {
+// A process that cannot read the directory does not know that there is no control file.
+TEST_F(ControlFileTest, IsUnreadableRatherThanAbsentWhenInDoubt) {
   const std::string path = source_.In("global/pg_control");
   std::filesystem::remove(path);
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);

@@ -1,4 +1,4 @@
-// Restores of some databases: the named ones come back, of the others only sizes.
+// Restores of some databases: the named ones come back, and of the others only the sizes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -32,7 +32,7 @@ class ChoiceTest : public testing::Test {
                          {16387, "b,c", 3, 40},     {16388, "it's \"c\" ", 3, 1},
                          {16389, "\xc3\xa9", 3, 1}, {16390, "16386", 3, 1}};
   }
-  // The oids that are restored, but for what always is.
+  // The oids that are restored, without those that always are.
   std::vector<std::uint32_t> Chosen(const std::vector<std::string>& names) {
     const auto choice = ChooseDatabases(backup_, names);
     EXPECT_OK(choice);
@@ -70,7 +70,7 @@ TEST_F(ChoiceTest, NamesAreTakenAsTheyAre) {
   EXPECT_THAT(Chosen({"postgres"}), ElementsAre());
 }
 
-TEST_F(ChoiceTest, AnOidIsANameUnlessOneIsCalledThat) {
+TEST_F(ChoiceTest, AnOidIsAcceptedUnlessADatabaseHasThatName) {
   EXPECT_THAT(Chosen({"16385"}), ElementsAre(16385));
   EXPECT_THAT(Chosen({"16386"}), ElementsAre(16390));
 }
@@ -93,8 +93,8 @@ TEST_F(ChoiceTest, UnknownNamesAreRefusedWithThoseThereAre) {
   }
 }
 
-// Names that are not UTF-8 were made the same by that.
-TEST_F(ChoiceTest, OneOfTwoNamesIsNotGuessed) {
+// Names that are not UTF-8 have become the same by replacing the invalid bytes.
+TEST_F(ChoiceTest, AnAmbiguousNameIsRefused) {
   backup_.databases.push_back({16400, "b", 3, 1});
   EXPECT_THAT(Refusal({"b"}, ErrorCode::kInvalidArgument).hint,
               AllOf(HasSubstr("16386"), HasSubstr("16400")));
@@ -106,7 +106,7 @@ TEST_F(ChoiceTest, ABackupThatDoesNotNameItsDatabasesIsRefused) {
   EXPECT_THAT(Refusal({"b"}, ErrorCode::kFailedPrecondition).hint, HasSubstr("whole"));
 }
 
-TEST_F(ChoiceTest, WithoutFullPageWritesThereIsNothingToReplayOverZeros) {
+TEST_F(ChoiceTest, ABackupWithoutFullPageWritesIsRefused) {
   backup_.settings["full_page_writes"] = "off";
   EXPECT_THAT(Refusal({"b"}, ErrorCode::kFailedPrecondition).message,
               HasSubstr("full_page_writes = off"));
@@ -152,7 +152,7 @@ class DatabasesTest : public testing::Test {
     source.File("base/16385/100", Pages(250, 5));
     source.File("base/16386/100", Pages(5120, 6));
     source.File("base/16386/101", Bytes(1U << 20), 0400);
-    source.File("base/16391/100", NoiseBytes(5000, 7));  // made while the backup was
+    source.File("base/16391/100", NoiseBytes(5000, 7));  // created while the backup was made
     WriteBytes(InSpace("16385/200"), Pages(130, 8));
     WriteBytes(InSpace("16386/200"), Pages(1280, 9));
     source.File("pg_xact/0000", NoiseBytes(8192, 10));
@@ -178,7 +178,7 @@ class DatabasesTest : public testing::Test {
     return options;
   }
 
-  // Everything but what is in the directories of database 16386 is the source's.
+  // Expects that everything outside of the directories of database 16386 equals the source.
   void ExpectOnlyLogEmpty() const {
     Compare(fixture_.source.path(), fixture_.Target());
     Compare(fixture_.source.Beside("space"), Space());
@@ -206,7 +206,7 @@ class DatabasesTest : public testing::Test {
   std::string ReadTarget(const std::string& name) const {
     return ReadText(fixture_.Target() + "/" + name);
   }
-  // The packs that hold something of what is restored when database 16386 is not.
+  // The packs that hold data which are restored when database 16386 is not.
   std::set<std::string> WantedPacks(const BackupSummary& backup) {
     std::set<std::string> packs;
     const auto add = [&](const Extent& extent) {
@@ -226,7 +226,7 @@ class DatabasesTest : public testing::Test {
     }));
     return packs;
   }
-  // The packs that are asked for from now on.
+  // The packs that are requested from now on.
   void CountGets() {
     fixture_.repository.store().SetHook([this](Operation operation, std::string_view name) {
       if (operation == Operation::kGet && name.find("/pack/") != name.npos) {
@@ -242,7 +242,7 @@ class DatabasesTest : public testing::Test {
   std::set<std::string> gets_;
 };
 
-// As version 0.1 left them out when they were behind a link.
+// Version 0.1 left out databases that were behind a symbolic link.
 TEST_F(DatabasesTest, ADatabaseWithoutItsFilesIsRefused) {
   std::filesystem::remove_all(fixture_.source.In("base/16385"));
   const auto summary = fixture_.Backup();
@@ -264,7 +264,7 @@ TEST_F(DatabasesTest, ADatabaseWithoutAnyFileIsNamed) {
   EXPECT_EQ(without[0].name, "app");
 }
 
-TEST_F(DatabasesTest, OnlyWhatIsNamedComesBack) {
+TEST_F(DatabasesTest, OnlyTheNamedDatabasesComeBack) {
   const auto summary = fixture_.Backup();
   ASSERT_OK(summary);
   const auto plan = PlanRestore(*fixture_.repository, Options({"app"}));
@@ -289,7 +289,7 @@ TEST_F(DatabasesTest, OnlyWhatIsNamedComesBack) {
   EXPECT_LT(gets_.size(), summary->packs);
 }
 
-TEST_F(DatabasesTest, TheServerIsToldWhatIsEmpty) {
+TEST_F(DatabasesTest, TheServerIsToldWhichDatabasesAreEmpty) {
   ASSERT_OK(fixture_.Backup());
   ASSERT_OK(fixture_.Restore(Options({"app"})));
   const auto list = ParseEmptyDatabases(ReadTarget("veza-empty-databases"));
@@ -315,11 +315,11 @@ TEST_F(DatabasesTest, WhenAllAreNamedNothingIsEmpty) {
   EXPECT_TRUE(ReadTarget("base/16386/100") == ReadText(fixture_.source.In("base/16386/100")));
 }
 
-TEST_F(DatabasesTest, OfADiffAsWell) {
+TEST_F(DatabasesTest, WorksForADiffToo) {
   SourceTree& source = fixture_.source;
   const auto full = fixture_.Backup();
   ASSERT_OK(full);
-  // Changed pages in both, a new file in both, one that shrank.
+  // Both databases get changed pages and a new file, and one file shrinks.
   for (const char* database : {"base/16385", "base/16386"}) {
     const std::string path = std::string(database) + "/100";
     Bytes content(ReadText(source.In(path)).size());
@@ -351,8 +351,8 @@ TEST_F(DatabasesTest, OfADiffAsWell) {
   EXPECT_LT(gets_.size(), full->packs + diff->packs);
 }
 
-// A pack that nobody asks for may be lost; one with something wanted in it may not.
-TEST_F(DatabasesTest, DamageInWhatIsEmptyDoesNotMatter) {
+// A pack that is not needed may be missing. A pack with anything that is wanted may not.
+TEST_F(DatabasesTest, DamageInEmptyDatabasesDoesNotMatter) {
   const auto summary = fixture_.Backup();
   ASSERT_OK(summary);
   ASSERT_FALSE(WantedPacks(*summary).contains(PackName(kTestLabel, 2)));
@@ -365,7 +365,7 @@ TEST_F(DatabasesTest, DamageInWhatIsEmptyDoesNotMatter) {
   EXPECT_FALSE(fixture_.HasControlFile());
 }
 
-TEST_F(DatabasesTest, OnlyWhatIsRestoredNeedsSpace) {
+TEST_F(DatabasesTest, OnlyRestoredDatabasesNeedSpace) {
   auto summary = fixture_.Backup();
   ASSERT_OK(summary);
   const auto plan = PlanRestore(*fixture_.repository, Options({"app"}));
@@ -397,8 +397,8 @@ TEST_F(DatabasesTest, AStandbyADeltaAndUnknownNamesAreRefused) {
   EXPECT_FALSE(std::filesystem::exists(fixture_.Target()));
 }
 
-// A whole delta makes a whole cluster of it again.
-TEST_F(DatabasesTest, AWholeDeltaFillsWhatWasEmpty) {
+// A later delta of all databases completes the cluster.
+TEST_F(DatabasesTest, ADeltaOfAllDatabasesFillsTheEmptyOnes) {
   ASSERT_OK(fixture_.Backup());
   ASSERT_OK(fixture_.Restore(Options({"app"})));
   RestoreOptions options = Options({});

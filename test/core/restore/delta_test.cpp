@@ -1,5 +1,5 @@
-// Restores into a directory that holds something: afterwards it is as if it had been empty, and
-// what was right already was not fetched.
+// Restores into a directory that is not empty. The result is the same as in an empty directory, and
+// what was right before is not fetched.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -47,14 +47,14 @@ class DeltaTest : public testing::Test {
   }
   Result<RestoreReport> Restore(bool delta) { return fixture_.Restore(Options(delta)); }
 
-  // Both directories; what a restore writes itself has the time of the restore.
+  // Compares both directories. Files that a restore writes itself have the time of the restore.
   std::map<std::string, TreeItem> Restored() const {
     std::map<std::string, TreeItem> tree = ReadTree(fixture_.Target());
     for (const char* written :
          {"postgresql.auto.conf", "recovery.signal", "tablespace_map", kRecoverySettingsFile}) {
       tree[written].mtime = 0;
     }
-    // It has the inode of the directory.
+    // The file contains the inode of the directory.
     EXPECT_EQ(tree.erase(std::string(kDirectoryNote)) == 1, fixture_.HasControlFile());
     for (auto& [path, item] : ReadTree(Space())) {
       tree["space/" + path] = item;
@@ -77,7 +77,7 @@ TEST_F(DeltaTest, IntoAnEmptyDirectoryItIsARestore) {
   EXPECT_FALSE(std::filesystem::exists(In(std::string(kUnfinishedMarker))));
 }
 
-TEST_F(DeltaTest, WhatIsRightIsNotFetched) {
+TEST_F(DeltaTest, WhatIsInPlaceIsNotFetched) {
   const auto fresh = Restore(false);
   ASSERT_OK(fresh);
   const auto expected = Restored();
@@ -86,10 +86,10 @@ TEST_F(DeltaTest, WhatIsRightIsNotFetched) {
   ExpectSameTree(expected, Restored());
   EXPECT_EQ(again->files, fresh->files);
   EXPECT_EQ(again->bytes, fresh->bytes);
-  // The manifest, pg_control, postgresql.auto.conf, and what lies between these two in the pack.
+  // The manifest, pg_control, postgresql.auto.conf, and what is between these two in the pack.
   EXPECT_LT(again->bytes_fetched, 600'000U);
 
-  // One page: one extent.
+  // One changed page: one extent is fetched.
   FlipByte(In("base/5/200"), 5U << 20);
   const auto page = Restore(true);
   ASSERT_OK(page);
@@ -98,7 +98,7 @@ TEST_F(DeltaTest, WhatIsRightIsNotFetched) {
   EXPECT_LT(page->bytes_fetched, again->bytes_fetched + (1U << 19) + (2U << 20));
 }
 
-TEST_F(DeltaTest, AnotherClusterIsLeftAlone) {
+TEST_F(DeltaTest, AnotherClusterIsNotTouched) {
   ASSERT_OK(Restore(false));
   WriteBytes(In("global/pg_control"), SourceTree::ControlFile(kTestSystem + 1));
   const auto before = Restored();
@@ -108,8 +108,7 @@ TEST_F(DeltaTest, AnotherClusterIsLeftAlone) {
   ExpectSameTree(before, Restored());
 }
 
-// --- Whatever happened to the directory
-// -----------------------------------------------------------
+// --- Any change of the directory -----------------------------------------------------------------
 
 class DeltaChangesTest : public DeltaTest, public testing::WithParamInterface<unsigned> {
  protected:
@@ -123,7 +122,7 @@ class DeltaChangesTest : public DeltaTest, public testing::WithParamInterface<un
     const std::string path = paths[Below(paths.size())];
     std::error_code error;
     const auto status = std::filesystem::symlink_status(path, error);
-    // Without its link nobody knows whose the tablespace's location is.
+    // Without its link, nothing tells who owns the tablespace's location.
     if (error || path.ends_with("PG_VERSION") || path.find("pg_tblspc") != std::string::npos) {
       return;
     }
@@ -146,7 +145,7 @@ class DeltaChangesTest : public DeltaTest, public testing::WithParamInterface<un
         WriteText(path, "a file in its place");
         break;
       case 4: {
-        // It may be a link by now, and nothing is written through that.
+        // The file may be a link by now. Nothing is written through a link.
         const std::string stray = std::filesystem::path(path).parent_path().string() + "/stray";
         std::filesystem::remove_all(stray);
         WriteText(stray, "stray");
@@ -182,7 +181,7 @@ class DeltaChangesTest : public DeltaTest, public testing::WithParamInterface<un
 
 INSTANTIATE_TEST_SUITE_P(Seeds, DeltaChangesTest, testing::Range(1U, 9U));
 
-TEST_P(DeltaChangesTest, AreUndone) {
+TEST_P(DeltaChangesTest, AnyChangesAreUndone) {
   ASSERT_OK(Restore(false));
   const auto expected = Restored();
   for (int round = 0; round < 3; ++round) {
@@ -193,7 +192,7 @@ TEST_P(DeltaChangesTest, AreUndone) {
     if (std::filesystem::is_symlink(In("pg_wal"))) {
       std::filesystem::remove(In("pg_wal"));
     }
-    // pg_control may have gone, and its directory.
+    // pg_control may be missing, and so may its directory.
     WriteText(In(std::string(kUnfinishedMarker)), "");
     RestoreOptions options = Options(true);
     options.unknown_names = UnknownNames::kRemove;
@@ -202,10 +201,9 @@ TEST_P(DeltaChangesTest, AreUndone) {
   }
 }
 
-// --- Interruptions
-// --------------------------------------------------------------------------------
+// --- Interruptions -------------------------------------------------------------------------------
 
-// Every request from the `count`-th on fails.
+// Every request from number `count` on fails.
 void FailFrom(RestoreFixture& fixture, int count) {
   auto left = std::make_shared<std::atomic<int>>(count);
   fixture.repository.store().SetHook(
@@ -219,7 +217,7 @@ void FailFrom(RestoreFixture& fixture, int count) {
 }
 
 TEST_F(DeltaTest, ARestoreThatWasInterruptedIsCompleted) {
-  // Several packs, of which some are there when it is interrupted.
+  // The backup has several packs, of which some are restored when it is interrupted.
   fixture_.source.File("base/5/203", NoiseBytes(20U << 20, 6));
   std::filesystem::rename(fixture_.repository.PathOf("backup"),
                           fixture_.repository.Scratch("older"));
@@ -255,7 +253,7 @@ TEST_F(DeltaTest, ADeltaThatWasInterruptedIsCompleted) {
     FailFrom(fixture_, requests);
     const auto interrupted = Restore(true);
     fixture_.repository.store().SetHook(nullptr);
-    // Once the manifest has been read.
+    // After the manifest was read.
     if (!interrupted) {
       EXPECT_EQ(fixture_.HasControlFile(), requests == 0) << requests;
     }
@@ -264,11 +262,10 @@ TEST_F(DeltaTest, ADeltaThatWasInterruptedIsCompleted) {
   }
 }
 
-// --- What is refused
-// ------------------------------------------------------------------------------
+// --- What is refused -----------------------------------------------------------------------------
 
-// The cluster that is there may be all there is.
-TEST_F(DeltaTest, WithoutAWholeBackupNothingIsChanged) {
+// The existing cluster may be the only copy.
+TEST_F(DeltaTest, WithoutACompleteBackupNothingIsChanged) {
   ASSERT_OK(Restore(false));
   WriteText(In("base/5/stray"), "of a cluster that lives");
   const auto before = Restored();
@@ -301,7 +298,7 @@ TEST_F(DeltaTest, AnotherKindOfDirectoryIsRefused) {
   EXPECT_EQ(ReadText(In("letters/1")), "dear");
 }
 
-// Whoever lost pg_control has to say that everything may go.
+// A user who has lost pg_control has to say that everything may be removed.
 TEST_F(DeltaTest, ADamagedControlFileProvesNothing) {
   ASSERT_OK(Restore(false));
   const auto expected = Restored();
@@ -316,7 +313,7 @@ TEST_F(DeltaTest, ADamagedControlFileProvesNothing) {
   ExpectSameTree(expected, Restored());
 }
 
-TEST_F(DeltaTest, NamesThatNobodyKnowsAreRefusedKeptOrRemoved) {
+TEST_F(DeltaTest, UnknownNamesAreRefusedKeptOrRemoved) {
   ASSERT_OK(Restore(false));
   const auto expected = Restored();
   WriteText(In(".ssh/id"), "secret");
@@ -362,7 +359,7 @@ TEST_F(DeltaTest, WhatLooksLikeAnotherClusterIsNeverRemoved) {
   WriteText(others[1] + "/5/300", "of another cluster");
   WriteText(others[2] + "/archive_status/x", "");
   WriteText(others[3] + "/5/300", "of another cluster");
-  // A database that was dropped, and a tablespace in the data directory, were its own.
+  // A dropped database, and a tablespace in the data directory, belonged to the cluster itself.
   WriteText(In("base/77/PG_VERSION"), "15\n");
   WriteText(In("pg_tblspc/99/PG_15_202209061/5/300"), "its own");
   RestoreOptions options = Options(true);
@@ -391,7 +388,7 @@ TEST_F(DeltaTest, WhatLooksLikeAnotherClusterIsNeverRemoved) {
   ExpectSameTree(expected, Restored());
 }
 
-TEST_F(DeltaTest, WhatComesAfterThePlanStays) {
+TEST_F(DeltaTest, WhatAppearsAfterThePlanStays) {
   ASSERT_OK(Restore(false));
   const auto plan = PlanRestore(*fixture_.repository, Options(true));
   ASSERT_OK(plan);
@@ -401,7 +398,7 @@ TEST_F(DeltaTest, WhatComesAfterThePlanStays) {
   EXPECT_EQ(ReadText(In("letter")), "dear");
 }
 
-TEST_F(DeltaTest, PlacesWithinEachOtherAreRefused) {
+TEST_F(DeltaTest, OverlappingPlacesAreRefused) {
   fixture_.source.Tablespace(16385, fixture_.source.Beside("second"));
   std::filesystem::rename(fixture_.repository.PathOf("backup"),
                           fixture_.repository.Scratch("older"));
@@ -429,7 +426,7 @@ TEST_F(DeltaTest, PlacesWithinEachOtherAreRefused) {
   expect_refusal(fixture_.repository.PathOf("space"), other);
 }
 
-TEST_F(DeltaTest, ABindMountOfTheTargetLiesWithinIt) {
+TEST_F(DeltaTest, ABindMountOfTheTargetIsRecognised) {
   ASSERT_OK(Restore(false));
   const std::string volume = fixture_.source.Beside("volume");
   std::filesystem::create_directories(volume);
@@ -447,8 +444,8 @@ TEST_F(DeltaTest, ABindMountOfTheTargetLiesWithinIt) {
   EXPECT_TRUE(*refused);
 }
 
-// The data directory may lie beside the clusters of a repository that has the whole file system.
-TEST_F(DeltaTest, BesideTheClustersOfARepositoryThereIsRoom) {
+// A repository may have a whole file system. The data directory may then be beside its clusters.
+TEST_F(DeltaTest, TheTargetMayBeBesideTheClustersOfARepository) {
   RestoreOptions options = Options(false);
   options.repository_directory =
       std::filesystem::path(fixture_.repository.PathOf("x")).parent_path().parent_path();
@@ -470,8 +467,8 @@ TEST_F(DeltaTest, BesideTheClustersOfARepositoryThereIsRoom) {
   }
 }
 
-// Removal begins when nobody else can have a place any more.
-TEST_F(DeltaTest, APlaceThatWasFilledMeanwhileLeavesEverything) {
+// Nothing is removed before every place is locked.
+TEST_F(DeltaTest, APlaceThatIsFilledMeanwhileStopsTheRestore) {
   ASSERT_OK(Restore(false));
   RestoreOptions options = Options(true);
   options.tablespace_map.begin()->second = fixture_.source.Beside("new-space");
@@ -497,8 +494,8 @@ TEST_F(DeltaTest, AClaimIsReleasedByItsOwnerAlone) {
   EXPECT_FALSE(std::filesystem::exists(Space() + "/veza_restoring"));
 }
 
-// cp -a of a whole cluster: nothing but its path and inode tell that it is a copy.
-TEST_F(DeltaTest, PlacesOfACopyAreTheOriginals) {
+// A copy of the whole cluster by cp -a. Only its path and inode tell that it is a copy.
+TEST_F(DeltaTest, ThePlacesOfACopyAreNotUsed) {
   RestoreOptions options = Options(false);
   options.wal_directory = fixture_.source.Beside("wal");
   ASSERT_OK(fixture_.Restore(options));
@@ -507,7 +504,7 @@ TEST_F(DeltaTest, PlacesOfACopyAreTheOriginals) {
       fixture_.Target(), copy,
       std::filesystem::copy_options::recursive | std::filesystem::copy_options::copy_symlinks);
   const auto before = ReadTree(Space());
-  // The backup's own place is given by name, so the tablespace is; pg_wal is not.
+  // The user has named the tablespace's place and not that of pg_wal.
   RestoreOptions of_copy = Options(true);
   of_copy.target_directory = copy;
   const auto refused = PlanRestore(*fixture_.repository, of_copy);
@@ -557,7 +554,7 @@ TEST_F(DeltaTest, LostAndFoundStaysAtTheTop) {
   EXPECT_FALSE(std::filesystem::exists(In("base/5/lost+found")));
 }
 
-TEST_F(DeltaTest, WhatCannotBeRemovedIsFoundBefore) {
+TEST_F(DeltaTest, WhatCannotBeRemovedIsFoundInAdvance) {
   if (geteuid() != 0) {
     GTEST_SKIP() << "only root can become somebody else";
   }
@@ -581,7 +578,7 @@ TEST_F(DeltaTest, WhatCannotBeRemovedIsFoundBefore) {
   EXPECT_TRUE(fixture_.HasControlFile());
 }
 
-// --- pg_wal elsewhere
+// --- pg_wal in another place ---------------------------------------------------------------------
 
 class WalDirectoryTest : public DeltaTest {
  protected:
@@ -598,7 +595,7 @@ TEST_F(WalDirectoryTest, APreparedLinkIsKept) {
   std::filesystem::create_symlink(Wal(), In("pg_wal"));
   ASSERT_OK(Restore(false));
   ExpectWalIn(Wal());
-  // A delta keeps it, too, and removes what is behind it.
+  // A delta also keeps it, and removes what is behind it.
   WriteText(Wal() + "/000000010000000000000007", "WAL");
   WriteText(Wal() + "/archive_status/000000010000000000000007.done", "");
   ASSERT_OK(Restore(true));
@@ -638,7 +635,7 @@ TEST_F(WalDirectoryTest, APlainDirectoryBecomesALink) {
   ExpectWalIn(Wal());
 }
 
-TEST_F(WalDirectoryTest, PlacesThatCannotBeAreRefused) {
+TEST_F(WalDirectoryTest, ImpossiblePlacesAreRefused) {
   const auto expect_refusal = [&](const RestoreOptions& options, const std::string& message) {
     const auto refused = PlanRestore(*fixture_.repository, options);
     ASSERT_FALSE(refused) << message;
@@ -665,7 +662,7 @@ TEST_F(WalDirectoryTest, PlacesThatCannotBeAreRefused) {
   expect_refusal(options, "not empty");
 }
 
-// --- Others
+// --- Directories of others -----------------------------------------------------------------------
 
 TEST_F(DeltaTest, ADirectoryInWhichAServerRunsIsRefused) {
   ASSERT_OK(Restore(false));
@@ -674,7 +671,7 @@ TEST_F(DeltaTest, ADirectoryInWhichAServerRunsIsRefused) {
   EXPECT_ERROR(restored, ErrorCode::kFailedPrecondition);
   EXPECT_THAT(restored.error().message, HasSubstr(std::to_string(getpid())));
   EXPECT_TRUE(fixture_.HasControlFile());
-  // No process has such a number.
+  // No process has this number.
   WriteText(In("postmaster.pid"), "2147483646\n/data\n");
   ASSERT_OK(Restore(true));
   EXPECT_FALSE(std::filesystem::exists(In("postmaster.pid")));
@@ -698,8 +695,7 @@ TEST_F(DeltaTest, OtherVersionsInATablespaceLocationAreLeftAlone) {
   EXPECT_FALSE(std::filesystem::exists(Space() + "/" + kTestVersionDirectory + "/5/stray"));
 }
 
-// --- Diffs
-// ----------------------------------------------------------------------------------------
+// --- Diffs ---------------------------------------------------------------------------------------
 
 TEST(DeltaOfDiffTest, PagesAreComparedToo) {
   RestoreFixture fixture(Cipher::kAes256Gcm);
@@ -748,8 +744,8 @@ TEST_F(DeltaTest, ControlFileBehindALinkStays) {
   ExpectSameTree(before, ReadTree(elsewhere));
 }
 
-// Two at once would each remove what the other one writes.
-TEST_F(DeltaTest, OneAtATime) {
+// Two restores at once would each remove what the other one writes.
+TEST_F(DeltaTest, OnlyOneRestoreAtATime) {
   ASSERT_OK(Restore(false));
   {
     const auto first = PlanRestore(*fixture_.repository, Options(true));
@@ -764,8 +760,8 @@ TEST_F(DeltaTest, OneAtATime) {
   EXPECT_OK(Restore(true));
 }
 
-// Neither of two plans for a new directory knows of the other one.
-TEST_F(DeltaTest, ANewDirectoryHasOneRestoreAsWell) {
+// Neither of two plans for a new directory knows about the other.
+TEST_F(DeltaTest, ANewDirectoryAlsoHasOnlyOneRestore) {
   const auto first = PlanRestore(*fixture_.repository, Options(false));
   const auto second = PlanRestore(*fixture_.repository, Options(true));
   ASSERT_OK(first);
@@ -789,8 +785,8 @@ TEST_F(DeltaTest, ANewDirectoryHasOneRestoreAsWell) {
                ErrorCode::kFailedPrecondition);
 }
 
-// The location may have been emptied and given to another server since. Then it holds no claim.
-TEST_F(DeltaTest, WhatAnInterruptedRestoreHadBegunToFillMayBeAnothersByNow) {
+// The location may have been emptied and given to another server since. It then holds no claim.
+TEST_F(DeltaTest, APlaceOfAnInterruptedRestoreNeedsAClaim) {
   FailFrom(fixture_, 1);
   EXPECT_FALSE(Restore(false));
   fixture_.repository.store().SetHook(nullptr);
@@ -808,8 +804,8 @@ TEST_F(DeltaTest, WhatAnInterruptedRestoreHadBegunToFillMayBeAnothersByNow) {
   EXPECT_FALSE(std::filesystem::exists(Space() + "/veza_restoring"));
 }
 
-// A link may be older than the restore that fills the directory by now.
-TEST_F(DeltaTest, WhatAnotherRestoreHasBegunToFillIsLeftAlone) {
+// The link may be older than the other restore that fills the directory now.
+TEST_F(DeltaTest, APlaceThatAnotherRestoreHasClaimedIsNotTouched) {
   ASSERT_OK(Restore(false));
   WriteText(Space() + "/veza_restoring", "/srv/another\n");
   const auto before = ReadTree(Space());
@@ -820,8 +816,9 @@ TEST_F(DeltaTest, WhatAnotherRestoreHasBegunToFillIsLeftAlone) {
   EXPECT_OK(Restore(true));
 }
 
-// Two clusters would use one directory of WAL, or of a tablespace, and destroy what is the other's.
-TEST_F(DeltaTest, WhatLiesOutsideHasOneRestoreAsWell) {
+// Two clusters would use one directory for WAL or for a tablespace, and would destroy each other's
+// files.
+TEST_F(DeltaTest, PlacesOutsideAlsoHaveOnlyOneRestore) {
   const auto options = [&](const std::string& name, const std::string& space,
                            const std::string& wal) {
     RestoreOptions options = Options(false);
@@ -860,8 +857,8 @@ TEST_F(DeltaTest, WhatLiesOutsideHasOneRestoreAsWell) {
   }
 }
 
-// The plan has looked for one earlier.
-TEST_F(DeltaTest, AServerThatWasStartedMeanwhileIsLeftAlone) {
+// The server was started after the plan was made.
+TEST_F(DeltaTest, AServerThatIsStartedMeanwhileIsNotTouched) {
   ASSERT_OK(Restore(false));
   const auto plan = PlanRestore(*fixture_.repository, Options(true));
   ASSERT_OK(plan);

@@ -1,4 +1,4 @@
-// Diff backups from the first changed page to the restored file.
+// Diff backups, from the first changed page to the restored file.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@ using testing::HasSubstr;
 constexpr Lsn kBefore{kTestStartLsn.value - 8};
 constexpr Lsn kSince{kTestStartLsn.value};
 
-// Pages of a relation as the server has them.
+// The pages of a relation as the server has them.
 class Relation {
  public:
   explicit Relation(std::uint32_t pages) {
@@ -48,7 +48,7 @@ class DiffTest : public testing::TestWithParam<Cipher> {
     fixture_.ExpectRestored();
     std::filesystem::remove_all(fixture_.Target());
   }
-  // Bytes of the packs that a backup has of its own.
+  // The bytes of the packs that belong to the backup itself.
   std::uint64_t Packed(const BackupSummary& backup) {
     return backup.stored_size - backup.manifest_size;
   }
@@ -64,7 +64,7 @@ class DiffTest : public testing::TestWithParam<Cipher> {
     return found;
   }
 
-  // Pages of the file that are in page extents.
+  // The pages of the file that are in page extents.
   std::vector<std::uint32_t> StoredPages(const BackupSummary& backup, const std::string& path) {
     std::vector<std::uint32_t> stored;
     for (const PageExtent& pages : Record(backup, path).pages) {
@@ -83,7 +83,7 @@ class DiffTest : public testing::TestWithParam<Cipher> {
 
 INSTANTIATE_TEST_SUITE_P(Ciphers, DiffTest, testing::ValuesIn(kAllCiphers), CipherTestName);
 
-TEST_P(DiffTest, NothingChangedIsNearlyNothingStored) {
+TEST_P(DiffTest, WithoutChangesNearlyNothingIsStored) {
   source_.File("base/5/100", Relation(300).content());
   source_.File("base/5/100_fsm", NoiseBytes(3 * 8192, 1));
   source_.File("base/5/100_vm", NoiseBytes(8192, 2));
@@ -93,7 +93,7 @@ TEST_P(DiffTest, NothingChangedIsNearlyNothingStored) {
   ASSERT_OK(full);
   const auto diff = fixture_.Diff(*full);
   ASSERT_OK(diff);
-  // The files that are made anew: backup_label and pg_control.
+  // The files that each backup writes anew: backup_label and pg_control.
   EXPECT_LT(Packed(*diff), 20'000U);
   EXPECT_EQ(diff->size, full->size);
   EXPECT_EQ(diff->files, full->files);
@@ -101,7 +101,7 @@ TEST_P(DiffTest, NothingChangedIsNearlyNothingStored) {
   Restore(*full);
 }
 
-TEST_P(DiffTest, StoresThePagesThatTheirLsnTells) {
+TEST_P(DiffTest, StoresThePagesWhoseLsnIsNewer) {
   Relation relation(300);
   source_.File("base/5/100", relation.content());
   const auto full = Full();
@@ -126,7 +126,8 @@ TEST_P(DiffTest, StoresThePagesThatTheirLsnTells) {
   Restore(*diff);
 }
 
-// An old LSN in other content: where LSNs tell, only a hint bit may do that, and it may be lost.
+// Other content with an old LSN: where LSNs are reliable, only a hint bit can do that, and it may
+// be lost.
 TEST_P(DiffTest, AChangeWithoutAnLsnIsNotLookedFor) {
   Relation relation(10);
   source_.File("base/5/100", relation.content());
@@ -141,8 +142,8 @@ TEST_P(DiffTest, AChangeWithoutAnLsnIsNotLookedFor) {
   Restore(*diff);
 }
 
-// No writer of ours does it, but the format allows it: pages in the place of zeros.
-TEST_P(DiffTest, PagesMayTakeThePlaceOfPartsOfAHole) {
+// Our writer never does this, but the format allows it: pages that replace parts of a hole.
+TEST_P(DiffTest, PagesMayReplacePartsOfAHole) {
   Relation relation(10);
   source_.File("base/5/100", relation.content());
   const auto full = Full();
@@ -181,7 +182,8 @@ TEST_P(DiffTest, PagesMayTakeThePlaceOfPartsOfAHole) {
   Restore(*diff);
 }
 
-// One page is compared as a whole: that of a sequence may run ahead of its last record.
+// A file of one page is compared as a whole: the page of a sequence may be newer than its last WAL
+// record.
 TEST_P(DiffTest, AFileOfOnePageIsCompared) {
   Relation relation(1);
   source_.File("base/5/100", relation.content());
@@ -194,7 +196,7 @@ TEST_P(DiffTest, AFileOfOnePageIsCompared) {
   Restore(*diff);
 }
 
-// A sorted GiST build leaves the LSN 1, others 0 until they end.
+// A sorted GiST build leaves LSN 1; other builds leave 0 until they end.
 TEST_P(DiffTest, APageWithAMadeUpLsnIsStoredWhenAnythingDiffers) {
   Relation relation(300);
   for (const std::uint32_t block : {0U, 1U, 130U}) {
@@ -214,8 +216,9 @@ TEST_P(DiffTest, APageWithAMadeUpLsnIsStoredWhenAnythingDiffers) {
   Restore(*diff);
 }
 
-// VACUUM on a cluster without data checksums: what differs is stored whatever its LSN says.
-TEST_P(DiffTest, WhereLsnsDoNotTellContentsAreCompared) {
+// VACUUM on a cluster without data checksums: pages that differ are stored whole, whatever their
+// LSNs say.
+TEST_P(DiffTest, ContentsAreComparedWhereLsnsAreNotReliable) {
   Relation relation(600);
   source_.File("base/5/100", relation.content());
   source_.File("base/5/200", Relation(300).content());
@@ -224,9 +227,9 @@ TEST_P(DiffTest, WhereLsnsDoNotTellContentsAreCompared) {
   relation.Set(0, kBefore, 2);
   relation.Set(127, kBefore, 2);
   relation.Set(128, kSince, 2);
-  // As in the full, whatever its LSN says: it was changed while that was made.
+  // Most pages of this region differ from the full, so the region is stored whole.
   for (std::uint32_t block = 256; block < 384; ++block) {
-    relation.Set(block, kBefore, block < 330 ? 2 : 1);  // most of a region
+    relation.Set(block, kBefore, block < 330 ? 2 : 1);
   }
   source_.File("base/5/100", relation.content());
   fixture_.lsns_tell = false;
@@ -243,7 +246,7 @@ TEST_P(DiffTest, WhereLsnsDoNotTellContentsAreCompared) {
   Restore(*diff);
 }
 
-TEST_P(DiffTest, WhereMostHasChangedByLsnTheFullIsNotAsked) {
+TEST_P(DiffTest, TheFullIsNotReadWhereMostHasChangedByLsn) {
   Relation relation(128);
   source_.File("base/5/100", relation.content());
   const auto full = Full();
@@ -262,8 +265,8 @@ TEST_P(DiffTest, WhereMostHasChangedByLsnTheFullIsNotAsked) {
   EXPECT_EQ(asked, 0);
 }
 
-// What the full has lost cannot be compared with; the diff has all of it.
-TEST_P(DiffTest, ADamagedFullIsToldAndWhatHasChangedIsStoredWhole) {
+// What the full has lost cannot be compared, so the diff contains all of it.
+TEST_P(DiffTest, ADamagedFullIsReportedAndChangesAreStoredWhole) {
   Relation relation(300);
   source_.File("base/5/100", relation.content());
   const auto full = Full();
@@ -294,8 +297,8 @@ TEST_P(DiffTest, ADamagedFullIsToldAndWhatHasChangedIsStoredWhole) {
                                                   HasSubstr("vezactl verify --full"))));
 }
 
-// Whether a full that cannot be reached has changed is not known: the diff is tried again later.
-TEST_P(DiffTest, AStoreThatDoesNotAnswerIsNoDamage) {
+// Whether an unreachable full is damaged is not known. The diff is tried again later.
+TEST_P(DiffTest, AnUnreachableStoreIsNotDamage) {
   Relation relation(300);
   source_.File("base/5/100", relation.content());
   const auto full = Full();
@@ -313,8 +316,8 @@ TEST_P(DiffTest, AStoreThatDoesNotAnswerIsNoDamage) {
   EXPECT_ERROR(fixture_.Diff(*full), ErrorCode::kUnavailable);
 }
 
-// CREATE DATABASE … STRATEGY file_copy under the oid of one that was dropped: old LSNs everywhere.
-TEST_P(DiffTest, InADatabaseMadeAnewLsnsTellNothing) {
+// CREATE DATABASE … STRATEGY file_copy under the oid of a dropped database: all LSNs are old.
+TEST_P(DiffTest, LsnsAreNotUsedInARecreatedDatabase) {
   Relation relation(300);
   source_.File("base/5/100", relation.content());
   const auto full = Full();
@@ -325,11 +328,11 @@ TEST_P(DiffTest, InADatabaseMadeAnewLsnsTellNothing) {
   ASSERT_OK(diff);
   const FileRecord record = Record(*diff, "base/5/100");
   EXPECT_FALSE(record.extents[0].of_full);
-  EXPECT_TRUE(record.extents[1].of_full);  // the same to the byte
+  EXPECT_TRUE(record.extents[1].of_full);  // equal to the byte
   Restore(*diff);
 }
 
-TEST_P(DiffTest, FilesThatGrewShrankCameWentAndWereReplaced) {
+TEST_P(DiffTest, FilesThatGrewShrankAppearedVanishedAndWereReplaced) {
   Relation grown(100);
   Relation shrunk(300);
   Relation rewritten(200);
@@ -337,7 +340,7 @@ TEST_P(DiffTest, FilesThatGrewShrankCameWentAndWereReplaced) {
   source_.File("base/5/2", shrunk.content());
   source_.File("base/5/3", rewritten.content());
   source_.File("base/5/4", Relation(10).content());
-  source_.File("base/5/5", NoiseBytes(5000, 5));  // no whole number of pages
+  source_.File("base/5/5", NoiseBytes(5000, 5));  // not a whole number of pages
   source_.File("base/5/6", Bytes(3U << 20));
   source_.File("base/5/7_vm", NoiseBytes(8192, 6));
   source_.File("base/5/8.1", Relation(130).content());
@@ -364,7 +367,7 @@ TEST_P(DiffTest, FilesThatGrewShrankCameWentAndWereReplaced) {
   const Bytes page = TestPage(130, kSince);
   std::copy(page.begin(), page.end(), filled.begin() + 130 * 8192);
   source_.File("base/5/6", filled);
-  source_.File("base/5/7_vm", NoiseBytes(8192, 7));  // with the time it had
+  source_.File("base/5/7_vm", NoiseBytes(8192, 7));  // with its previous time
   Relation second_segment(130);
   second_segment.Set(1, kSince, 9);
   source_.File("base/5/8.1", second_segment.content());
@@ -378,7 +381,7 @@ TEST_P(DiffTest, FilesThatGrewShrankCameWentAndWereReplaced) {
   ASSERT_OK(diff);
   Restore(*diff);
 
-  // A second diff refers to the full, not to the first.
+  // A second diff refers to the full, not to the first diff.
   source_.File("base/5/10", Relation(2).content());
   std::filesystem::remove(source_.In("base/5/1"));
   const auto later = fixture_.Diff(*full);
@@ -387,7 +390,7 @@ TEST_P(DiffTest, FilesThatGrewShrankCameWentAndWereReplaced) {
   Restore(*later);
 }
 
-TEST_P(DiffTest, ManyChangedPagesFillExtentsOfTheirOwn) {
+TEST_P(DiffTest, ManyChangedPagesFillSeveralExtents) {
   Relation relation(2000);
   source_.File("base/5/100", relation.content());
   const auto full = Full();
@@ -399,15 +402,15 @@ TEST_P(DiffTest, ManyChangedPagesFillExtentsOfTheirOwn) {
   const auto diff = fixture_.Diff(*full);
   ASSERT_OK(diff);
   const FileRecord record = Record(*diff, "base/5/100");
-  EXPECT_EQ(record.pages.size(), 6U);  // 667 pages, 128 an extent
+  EXPECT_EQ(record.pages.size(), 6U);  // 667 pages, 128 in an extent
   for (const PageExtent& pages : record.pages) {
     EXPECT_LE(pages.extent.length, kExtentSize);
   }
   Restore(*diff);
 }
 
-// Pages whose neighbours are not wanted are fetched by themselves.
-TEST_P(DiffTest, OnlyWhatIsWantedOfAPackIsFetched) {
+// Pages whose neighbours are not wanted are fetched separately.
+TEST_P(DiffTest, OnlyTheWantedPartsOfAPackAreFetched) {
   for (int i = 0; i < 30; ++i) {
     source_.File(fmt::format("base/5/{}", 100 + i), Relation(128).content());
   }
@@ -428,7 +431,7 @@ TEST_P(DiffTest, OnlyWhatIsWantedOfAPackIsFetched) {
   EXPECT_LT(report->bytes_fetched, 10U << 20);  // of 30 MiB that do not compress
 }
 
-TEST_P(DiffTest, IsNothingWithoutItsFull) {
+TEST_P(DiffTest, IsRefusedWithoutItsFull) {
   source_.File("base/5/100", Relation(300).content());
   const auto full = Full();
   ASSERT_OK(full);
@@ -437,7 +440,7 @@ TEST_P(DiffTest, IsNothingWithoutItsFull) {
   RestoreOptions options = fixture_.Options();
   options.backup_label = diff->label;
 
-  // Another backup under the full's name.
+  // Another backup under the label of the full.
   const std::string document = fixture_.repository.PathOf(BackupDocumentName(full->label));
   const std::string text = ReadText(document);
   BackupSummary other = *full;
@@ -453,7 +456,7 @@ TEST_P(DiffTest, IsNothingWithoutItsFull) {
   EXPECT_THAT(restored.error().message, HasSubstr(full->label));
   EXPECT_FALSE(std::filesystem::exists(fixture_.Target()));
 
-  // A pack of the full that is damaged, cut off, or lost.
+  // A pack of the full is damaged, truncated or missing.
   WriteText(document, text);
   const std::string pack = fixture_.repository.PathOf(PackName(full->label, 1));
   const std::string intact = ReadText(pack);
@@ -472,7 +475,7 @@ TEST_P(DiffTest, IsNothingWithoutItsFull) {
   EXPECT_THAT(restored.error().message, HasSubstr("is missing"));
 }
 
-TEST_P(DiffTest, TheIndependentReaderBringsBackTheSame) {
+TEST_P(DiffTest, TheIndependentReaderRestoresTheSame) {
   if (!RestoreFixture::HasSecondReader()) {
     GTEST_SKIP() << "python3-zstandard or python3-cryptography is not installed";
   }

@@ -7,7 +7,7 @@
 namespace veza {
 namespace {
 
-TEST(KeyWrapNote, TellsWhichWrapHasOpenedTheRepository) {
+TEST(KeyWrapNote, NamesTheWrapThatHasOpenedTheRepository) {
   const TemporaryDirectory wal;
   EXPECT_EQ(ReadKeyWrapNote(wal.path()), "");
   const TestRepository repository(Cipher::kAes256Gcm);
@@ -15,7 +15,7 @@ TEST(KeyWrapNote, TellsWhichWrapHasOpenedTheRepository) {
   EXPECT_EQ(ReadKeyWrapNote(wal.path()), repository->key_wraps().front().name);
   EXPECT_EQ(ReadText(wal.path() + "/veza_key_wrap"), repository->key_wraps().front().name + "\n");
 
-  // Another one replaces it; the same is not written again.
+  // Another wrap replaces it. The same one is not written again.
   WriteText(wal.path() + "/veza_key_wrap", "key/of/before\n");
   EXPECT_EQ(ReadKeyWrapNote(wal.path()), "key/of/before");
   ASSERT_OK(NoteKeyWrap(wal.path(), *repository));
@@ -24,7 +24,7 @@ TEST(KeyWrapNote, TellsWhichWrapHasOpenedTheRepository) {
   EXPECT_EQ(std::filesystem::last_write_time(wal.path() + "/veza_key_wrap"), written);
 }
 
-TEST(KeyWrapNote, WithoutAKeyThereIsNone) {
+TEST(KeyWrapNote, WithoutAKeyThereIsNoNote) {
   const TemporaryDirectory wal;
   const TestRepository repository(Cipher::kNone);
   ASSERT_OK(NoteKeyWrap(wal.path(), *repository));

@@ -66,8 +66,8 @@ TEST_F(OriginalTest, AServerThatWasStartedThereProvesIt) {
   EXPECT_EQ(WhyMaybeCopy(work_.path() + "/link"), "");
 }
 
-// A link that led to the original when the server was started may lead to the copy by now.
-TEST_F(OriginalTest, AFileThatWasCopiedWithItsTimesProvesNothing) {
+// A link that led to the original when the server was started may lead to the copy now.
+TEST_F(OriginalTest, AnOptionsFileCopiedWithItsTimesIsNoProof) {
   Start(data_);
   struct statx info {};
   if (statx(AT_FDCWD, data_.c_str(), 0, STATX_BTIME, &info) != 0 ||
@@ -87,14 +87,14 @@ TEST_F(OriginalTest, TheNoteOfARestoreProvesIt) {
   const std::string copy = work_.path() + "/copy";
   std::filesystem::copy(data_, copy);
   EXPECT_NE(WhyMaybeCopy(copy), "");
-  // Nor in the place of the original.
+  // Nor does it in the place of the original.
   std::filesystem::rename(data_, work_.path() + "/away");
   std::filesystem::rename(copy, data_);
   EXPECT_NE(WhyMaybeCopy(data_), "");
 }
 
-// One directory has as many paths as there are bind mounts of it.
-TEST_F(OriginalTest, ItsOtherPathIsNoOtherDirectory) {
+// A directory has a path for each of its bind mounts.
+TEST_F(OriginalTest, AnotherPathIsTheSameDirectory) {
   const std::string volume = work_.path() + "/volume";
   std::filesystem::create_directories(volume);
   Start(volume);
@@ -113,7 +113,7 @@ TEST_F(OriginalTest, ItsOtherPathIsNoOtherDirectory) {
   EXPECT_NE(WhyMaybeCopy(volume), "");
 }
 
-TEST_F(OriginalTest, WhatIsNoFileIsNotOpened) {
+TEST_F(OriginalTest, OnlyRegularFilesAreOpened) {
   const std::string path = data_ + "/postmaster.opts";
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
   EXPECT_NE(WhyMaybeCopy(data_).find("not a regular file"), std::string::npos);

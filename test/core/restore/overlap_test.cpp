@@ -10,7 +10,7 @@
 namespace veza {
 namespace {
 
-TEST(OverlapTest, GoesByParts) {
+TEST(OverlapTest, ComparesPartsOfPaths) {
   EXPECT_TRUE(IsWithin("/srv/data", "/srv/data"));
   EXPECT_TRUE(IsWithin("/srv/data/", "/srv/data"));
   EXPECT_TRUE(IsWithin("/srv/data/base", "/srv/data/"));
@@ -22,7 +22,7 @@ TEST(OverlapTest, GoesByParts) {
   EXPECT_FALSE(Overlap("/srv/data2", "/srv/data"));
 }
 
-TEST(OverlapTest, GoesThroughLinks) {
+TEST(OverlapTest, FollowsLinks) {
   const TemporaryDirectory work;
   std::filesystem::create_directories(work.path() + "/real/deep");
   std::filesystem::create_directory_symlink(work.path() + "/real", work.path() + "/link");
@@ -31,7 +31,7 @@ TEST(OverlapTest, GoesThroughLinks) {
   EXPECT_TRUE(IsWithin(work.path() + "/real/deep", work.path() + "/link"));
 }
 
-TEST(OverlapTest, GoesThroughBindMounts) {
+TEST(OverlapTest, RecognisesBindMounts) {
   const TemporaryDirectory work;
   const std::string data = work.path() + "/my data";
   const std::string volume = work.path() + "/the volume";
@@ -56,7 +56,7 @@ TEST(OverlapTest, GoesThroughBindMounts) {
   EXPECT_TRUE(*found);
 }
 
-TEST(OverlapTest, OfATablespaceOnlyItsVersionsCount) {
+TEST(OverlapTest, OnlyVersionDirectoriesOfATablespaceCount) {
   EXPECT_TRUE(IsVersionDirectory("PG_15_202209061"));
   for (const char* name :
        {"PG_15", "PG_15_", "PG__1", "PG_a_1", "pg_15_1", "PG_15_1x", "", "PG_"}) {

@@ -14,7 +14,7 @@ using testing::SizeIs;
 
 constexpr std::uint64_t kOtherSystem = 7'000'000'000'000'000'001U;
 
-// Backups that are no more than their summaries: a plan reads nothing else.
+// Backups that are only summaries, because a plan reads nothing else.
 class PlanTest : public testing::Test {
  protected:
   explicit PlanTest(Cipher cipher = Cipher::kNone) : repository_(cipher) {
@@ -75,8 +75,8 @@ class EncryptedPlanTest : public PlanTest {
   EncryptedPlanTest() : PlanTest(Cipher::kAes256Gcm) {}
 };
 
-// Recovery would take it for the end, and not say a word.
-TEST_F(PlanTest, ASegmentThatIsMissingOnTheWayIsNamed) {
+// Recovery would silently take it for the end of WAL.
+TEST_F(PlanTest, ASegmentThatIsMissingBeforeTheTargetIsNamed) {
   options_.end_at_gap = true;
   const auto missing = [this] {
     const auto plan = Plan();
@@ -116,7 +116,7 @@ TEST_F(PlanTest, ASegmentThatIsMissingOnTheWayIsNamed) {
   EXPECT_EQ(missing(), "");
 }
 
-TEST_F(PlanTest, ATargetBehindTheArchiveIsTold) {
+TEST_F(PlanTest, ATargetAfterTheEndOfTheArchiveIsReported) {
   HaveBackup(Summary());
   HaveSegments(1, 5, 6);
   const auto is_behind = [this] { return Plan().value().is_behind_archive; };
@@ -138,7 +138,7 @@ TEST_F(PlanTest, ATargetBehindTheArchiveIsTold) {
   EXPECT_TRUE(is_behind());
 }
 
-TEST_F(PlanTest, ATargetBehindAMissingSegmentIsRefused) {
+TEST_F(PlanTest, ATargetAfterAMissingSegmentIsRefused) {
   HaveBackup(Summary());
   HaveSegments(1, 5, 6);
   HaveSegments(1, 8, 9);
@@ -146,7 +146,7 @@ TEST_F(PlanTest, ATargetBehindAMissingSegmentIsRefused) {
   EXPECT_THAT(refusal.message, AllOf(HasSubstr("recovery to the end of WAL would need"),
                                      HasSubstr(SegmentName(1, 7, kTestSegmentSize))));
   EXPECT_THAT(refusal.hint, HasSubstr("--end-at-gap"));
-  // A backup behind it would do, but is known to be wrong.
+  // A backup after the gap would do, but is known to be wrong.
   BackupSummary newer = Summary("20361122-020000F");
   newer.start_lsn = Lsn{8 * kTestSegmentSize + 40};
   newer.stop_lsn = Lsn{9 * kTestSegmentSize};
@@ -174,7 +174,8 @@ TEST_F(PlanTest, ATargetBehindAMissingSegmentIsRefused) {
   ExpectRefusal(ErrorCode::kFailedPrecondition);
   options_.target.lsn = Lsn{6 * kTestSegmentSize + 5};
   EXPECT_OK(Plan());
-  // Where these are cannot be known; PostgreSQL stops with an error if it does not come to them.
+  // The positions of these targets cannot be known. PostgreSQL ends with an error if it does not
+  // reach them.
   options_.target.kind = TargetKind::kXid;
   EXPECT_EQ(Plan().value().recovery.restore_command, "/bin/false %f %p --end-at-gap");
   // A primary may stream it.
@@ -192,7 +193,7 @@ TEST_F(PlanTest, AMissingHistoryFileIsNamed) {
   Error refusal = Refusal(ErrorCode::kDataCorrupted);
   EXPECT_THAT(refusal.message, AllOf(HasSubstr("00000002.history"), HasSubstr("timeline 3")));
   EXPECT_THAT(refusal.hint, AllOf(HasSubstr("pg_wal"), HasSubstr("--target-timeline")));
-  // The last one, of which there is WAL only.
+  // The last timeline, of which there is only WAL.
   std::filesystem::remove(
       repository_.PathOf(WalObjectName(kTestSystem, "00000003.history").value()));
   EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message, HasSubstr("00000002.history"));
@@ -204,10 +205,10 @@ TEST_F(PlanTest, AMissingHistoryFileIsNamed) {
   options_.target.timeline = {TargetTimeline::Kind::kCurrent, 0};
   EXPECT_EQ(Plan().value().target_timeline, 1U);
   options_.target.timeline = {};
-  // It may be on its way.
+  // The file may be about to be archived.
   repository_.clock().on_sleep = [this] { HaveTimeline(3, "1\t0/500000\tx\n2\t0/600000\tx\n"); };
   EXPECT_EQ(Plan().value().target_timeline, 3U);
-  // A backup on the newest timeline needs none of the others.
+  // A backup on the newest timeline needs none of the other history files.
   BackupSummary newest = Summary("20261123-020000F", 3);
   newest.stop_time += std::chrono::hours(24);
   HaveBackup(newest);
@@ -251,8 +252,7 @@ TEST_F(PlanTest, TakesTheBackupThatIsNamed) {
   EXPECT_EQ(Plan().value().backup.label, kTestLabel);
 }
 
-// --- Backups that cannot be used
-// ------------------------------------------------------------------
+// --- Backups that cannot be used -----------------------------------------------------------------
 
 TEST_F(PlanTest, RefusesWithoutABackup) {
   ExpectRefusal(ErrorCode::kNotFound);
@@ -270,7 +270,7 @@ TEST_F(PlanTest, RefusesAnUnfinishedOrDamagedBackupByName) {
   EXPECT_THAT(Refusal(ErrorCode::kNotFound).message, HasSubstr("never completed"));
   options_.backup_label = "20261124-020000F";
   EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message, HasSubstr("20261124-020000F"));
-  // Unless asked for by name they are in nobody's way.
+  // A backup that is not named does not matter.
   options_.backup_label.clear();
   EXPECT_EQ(Plan().value().backup.label, kTestLabel);
 }
@@ -304,8 +304,7 @@ TEST_F(PlanTest, RefusesABackupWithoutItsWal) {
   EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message, HasSubstr("000000010000000000000004"));
 }
 
-// --- Timelines
-// ------------------------------------------------------------------------------------
+// --- Timelines -----------------------------------------------------------------------------------
 
 TEST_F(PlanTest, FollowsTheNewestTimelineThatTheBackupLeadsTo) {
   HaveBackup(Summary());
@@ -322,7 +321,7 @@ TEST_F(PlanTest, FollowsTheNewestTimelineThatTheBackupLeadsTo) {
   EXPECT_EQ(plan->recovery.target.timeline.number, 2U);
 }
 
-TEST_F(PlanTest, RefusesATimelineThatParted) {
+TEST_F(PlanTest, RefusesATimelineThatLeftBeforeTheBackup) {
   HaveBackup(Summary());
   HaveTimeline(2, "1\t0/4000FF\tbefore the backup ended\n");
   EXPECT_THAT(Refusal(ErrorCode::kNotFound).message, HasSubstr("timeline 2"));
@@ -334,7 +333,7 @@ TEST_F(PlanTest, RefusesATimelineThatParted) {
   EXPECT_OK(Plan());
 }
 
-TEST_F(PlanTest, RefusesATimelineThatIsNotThere) {
+TEST_F(PlanTest, RefusesAMissingTimeline) {
   HaveBackup(Summary());
   options_.target.timeline.kind = TargetTimeline::Kind::kNumber;
   options_.target.timeline.number = 7;
@@ -343,14 +342,14 @@ TEST_F(PlanTest, RefusesATimelineThatIsNotThere) {
   EXPECT_THAT(error.hint, HasSubstr("--target-timeline"));
 }
 
-TEST_F(PlanTest, ADamagedHistoryIsNotAnAbsentOne) {
+TEST_F(PlanTest, ADamagedHistoryIsNotTakenForAMissingOne) {
   HaveBackup(Summary());
   HaveTimeline(2, "nonsense");
   ExpectRefusal(ErrorCode::kDataCorrupted);
 }
 
-// The server looks for the newest timeline from that of its backup on, whatever lies before it.
-TEST_F(PlanTest, AnOlderHoleInTheHistoriesDoesNotHideNewerTimelines) {
+// The server looks for the newest timeline from that of its backup on, whatever comes before.
+TEST_F(PlanTest, AnOlderMissingHistoryDoesNotHideNewerTimelines) {
   HaveBackup(Summary());
   HaveTimeline(5, "1\t0/500000\treason\n");
   HaveTimeline(6, "1\t0/500000\treason\n5\t0/900000\treason\n");
@@ -361,15 +360,14 @@ TEST_F(PlanTest, AnOlderHoleInTheHistoriesDoesNotHideNewerTimelines) {
   EXPECT_EQ(Plan().value().target_timeline, 6U);
   options_.backup_label = "20261123-020000F";
   EXPECT_EQ(Plan().value().target_timeline, 6U);
-  // From the older one the server would not find them.
+  // From the older backup, the server would not find them.
   options_.backup_label = kTestLabel;
   EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message, HasSubstr("00000002.history"));
   options_.target.timeline = {TargetTimeline::Kind::kNumber, 6};
   EXPECT_EQ(Plan().value().target_timeline, 6U);
 }
 
-// --- Places
-// ---------------------------------------------------------------------------------------
+// --- Places --------------------------------------------------------------------------------------
 
 TEST_F(PlanTest, RefusesAPlaceThatIsNotEmpty) {
   HaveBackup(Summary());
@@ -409,9 +407,9 @@ TEST_F(PlanTest, RefusesAPlaceThatCannotBeWritten) {
     EXPECT_EQ(seteuid(0), 0);
     EXPECT_THAT(error.message, HasSubstr(options_.target_directory));
   };
-  refused();  // not ours
+  refused();  // it belongs to another account
   options_.target_directory = work_.path() + "/absent/restored";
-  refused();  // nor is where it would be made
+  refused();  // so does its parent
 }
 
 TEST_F(EncryptedPlanTest, RefusesTablespacesWithoutAPlace) {
@@ -430,8 +428,8 @@ TEST_F(EncryptedPlanTest, RefusesTablespacesWithoutAPlace) {
   ExpectRefusal(ErrorCode::kInvalidArgument);
 }
 
-// Nobody can have written another location into an encrypted repository.
-TEST_F(PlanTest, AnUnencryptedRepositoryDoesNotSayWhereTablespacesGo) {
+// In an encrypted repository, nobody can have forged the location.
+TEST_F(PlanTest, AnUnencryptedRepositoryDoesNotDecideWhereTablespacesGo) {
   const std::string place = work_.path() + "/place";
   BackupSummary summary = Summary();
   summary.tablespaces = {{16384, place, 100}};
@@ -446,7 +444,7 @@ TEST_F(PlanTest, AnUnencryptedRepositoryDoesNotSayWhereTablespacesGo) {
   EXPECT_EQ(Plan().value().tablespaces[0].path, place);
   options_.tablespace_map.clear();
 
-  // A delta: where the target itself has its tablespace.
+  // In a delta, the target itself proves the location of its tablespace.
   std::filesystem::create_directories(options_.target_directory + "/pg_tblspc");
   std::filesystem::create_directories(place);
   WriteText(options_.target_directory + "/veza-restoring", "");
@@ -460,7 +458,7 @@ TEST_F(PlanTest, AnUnencryptedRepositoryDoesNotSayWhereTablespacesGo) {
   EXPECT_THAT(Plan().error().message, testing::Not(HasSubstr("unencrypted")));
 }
 
-TEST_F(PlanTest, OneRootHoldsAllTablespacesThatTheMapDoesNotName) {
+TEST_F(PlanTest, TheRootTakesAllTablespacesThatTheMapDoesNotName) {
   BackupSummary summary = Summary();
   summary.tablespaces = {{16384, work_.path() + "/fast", 100}, {16385, work_.path() + "/slow", 0}};
   HaveBackup(summary);
@@ -472,7 +470,7 @@ TEST_F(PlanTest, OneRootHoldsAllTablespacesThatTheMapDoesNotName) {
   EXPECT_EQ(plan.tablespaces[1].path, work_.path() + "/all/16385");
 }
 
-TEST_F(PlanTest, RefusesAMapOfTablespacesThatAreNotThere) {
+TEST_F(PlanTest, RefusesAMapOfUnknownTablespaces) {
   BackupSummary summary = Summary();
   HaveBackup(summary);
   options_.tablespace_map["/not/there"] = work_.path() + "/new";
@@ -507,7 +505,8 @@ TEST_F(PlanTest, RefusesWhatDoesNotFit) {
   EXPECT_THAT(error.hint, HasSubstr("Nothing was written"));
 }
 
-// What a tablespace takes counts where the tablespace will be; here that is one file system.
+// The size of a tablespace counts on the file system of its new location. Here that is the same
+// one.
 TEST_F(EncryptedPlanTest, TablespacesAreCountedOnTheirFileSystem) {
   BackupSummary summary = Summary();
   summary.size = 1ULL << 62;
@@ -516,8 +515,7 @@ TEST_F(EncryptedPlanTest, TablespacesAreCountedOnTheirFileSystem) {
   EXPECT_THAT(Refusal(ErrorCode::kNoSpace).message, HasSubstr("4611686018427387904"));
 }
 
-// --- Systems
-// --------------------------------------------------------------------------------------
+// --- Systems -------------------------------------------------------------------------------------
 
 TEST_F(PlanTest, RefusesToGuessTheSystem) {
   HaveBackup(Summary());
@@ -536,8 +534,8 @@ TEST_F(PlanTest, RefusesToGuessTheSystem) {
   EXPECT_ERROR(PlanRestore(**both, options_), ErrorCode::kConflict);
 }
 
-// The server asks for every history file up to the latest timeline, but reads only that of one that
-// it is told.
+// The server asks for every history file up to the latest timeline. With a numbered timeline it
+// reads only that one's.
 TEST_F(PlanTest, ADamagedHistoryMattersToTheLatestTimeline) {
   HaveBackup(Summary());
   HaveTimeline(2, "nonsense");
@@ -557,10 +555,9 @@ TEST_F(PlanTest, ADamagedHistoryMattersToTheLatestTimeline) {
   }
 }
 
-// --- at the end of a restore
-// ----------------------------------------------------------------------
+// --- At the end of a restore ---------------------------------------------------------------------
 
-TEST_F(PlanTest, WhatItRestsOnIsLookedAtAgain) {
+TEST_F(PlanTest, WhatThePlanDependsOnIsCheckedAgain) {
   const BackupSummary full = Summary();
   BackupSummary diff = Summary(DiffLabel(kTestLabel, kTestTime + std::chrono::hours(24)));
   diff.full_manifest_sha256 = full.manifest_sha256;
@@ -592,7 +589,7 @@ TEST_F(PlanTest, WhatItRestsOnIsLookedAtAgain) {
   };
   const std::string last = SegmentName(2, 9, kTestSegmentSize);
   refuses_without(wal(2, 9), last);  // which leaves no gap
-  // What comes on behind it does not matter.
+  // WAL that is archived later does not matter.
   HaveSegments(2, 12, 13);
   EXPECT_OK(RequireStillThere(*repository_, plan));
 
@@ -605,7 +602,7 @@ TEST_F(PlanTest, WhatItRestsOnIsLookedAtAgain) {
   EXPECT_OK(without(wal(1, 7)));  // the new timeline has it
   EXPECT_OK(RequireStillThere(*repository_, plan));
 
-  // Where all is away, nothing was removed.
+  // If everything is gone, the repository itself is missing, and nothing was removed from it.
   const std::string root = repository_.PathOf("");
   const std::string away = repository_.Scratch("away");
   std::filesystem::rename(root, away);
@@ -617,13 +614,13 @@ TEST_F(PlanTest, WhatItRestsOnIsLookedAtAgain) {
   is_away(RequireStillThere(*repository_, plan));
   const auto planned = PlanRestore(*repository_, options_);
   is_away(planned ? Ok() : Status(planned.error()));
-  std::filesystem::create_directory(root);  // the mount point is still there
+  std::filesystem::create_directory(root);  // the mount point still exists
   is_away(RequireStillThere(*repository_, plan));
   std::filesystem::remove(root);
   std::filesystem::rename(away, root);
   EXPECT_OK(RequireStillThere(*repository_, plan));
 
-  // Nor does what lies behind the target.
+  // WAL after the target does not matter, either.
   options_.target = {.kind = TargetKind::kLsn, .lsn = Lsn{6 * kTestSegmentSize + 0x100}};
   plan = Plan().value();
   EXPECT_OK(without(wal(2, 9)));

@@ -10,7 +10,7 @@ constexpr std::uint32_t kBlock = 8192;
 constexpr std::uint64_t kStart = 16 * kSegment;
 constexpr std::uint64_t kEnd = kStart + 2 * kSegment;  // two segments are archived
 
-// WAL of two segments, in which single fields are set.
+// WAL of two segments, in which the tests set single fields.
 class RecoveryEndTest : public testing::Test {
  protected:
   RecoveryEndTest() : wal_(2 * kSegment) {}
@@ -19,7 +19,7 @@ class RecoveryEndTest : public testing::Test {
   void Put(std::uint64_t at, T value) {
     StoreLittleEndian(wal_.data() + (at - kStart), value);
   }
-  // A record's header; the page behind goes on with it.
+  // Writes a record's header, and continues it on the next page.
   void PutRecord(std::uint64_t at, std::uint32_t length) {
     Put(at, length);
     const std::uint64_t page = (at / kBlock + 1) * kBlock;
@@ -60,7 +60,8 @@ TEST_F(RecoveryEndTest, ZerosAndGarbage) {
   EXPECT_FALSE(GoesBeyond(kStart + 1000));
   Put(kStart + 1000, 23U);  // shorter
   EXPECT_FALSE(GoesBeyond(kStart + 1000));
-  Put(kStart + 1000, 3U << 20);  // a length that could be, but the page behind does not go on
+  // A possible length, but the next page does not continue the record.
+  Put(kStart + 1000, 3U << 20);
   EXPECT_FALSE(GoesBeyond(kStart + 1000));
 }
 
@@ -73,18 +74,18 @@ TEST_F(RecoveryEndTest, RecordThatTheArchiveHolds) {
   EXPECT_FALSE(GoesBeyond(kStart + kSegment - 1000));
 }
 
-TEST_F(RecoveryEndTest, RecordThatGoesOnBeyond) {
+TEST_F(RecoveryEndTest, RecordThatContinuesBeyond) {
   PutRecord(kEnd - 10000, 20000);
   EXPECT_TRUE(GoesBeyond(kEnd - 10000));
   PutRecord(kStart + 1000, 3U << 20);
   EXPECT_TRUE(GoesBeyond(kStart + 1000));
   PutRecord(kEnd - 1000, 2000);  // begins on the last page
   EXPECT_TRUE(GoesBeyond(kEnd - 1000));
-  PutRecord(kEnd - 8, 100);  // of which there are only eight bytes
+  PutRecord(kEnd - 8, 100);  // only its first eight bytes are archived
   EXPECT_TRUE(GoesBeyond(kEnd - 8));
 }
 
-// To the byte: each page takes a header, the first of a segment a longer one.
+// Exact to the byte: each page has a header, and the first of a segment a longer one.
 TEST_F(RecoveryEndTest, ExactLengths) {
   const std::uint64_t at = kEnd - kBlock - 1000;
   PutRecord(at, 1000 + kBlock - 24);
@@ -112,7 +113,7 @@ TEST_F(RecoveryEndTest, RecordThatRefersToWhatComesLater) {
   EXPECT_FALSE(GoesBeyond(kEnd - 10000));
 }
 
-TEST_F(RecoveryEndTest, PageThatDoesNotGoOnWithIt) {
+TEST_F(RecoveryEndTest, PageThatDoesNotContinueIt) {
   PutRecord(kEnd - 10000, 20000);
   const std::uint64_t page = kEnd - kBlock;
   Put<std::uint32_t>(page + 16, 17);
@@ -122,7 +123,7 @@ TEST_F(RecoveryEndTest, PageThatDoesNotGoOnWithIt) {
   EXPECT_FALSE(GoesBeyond(kEnd - 10000));
 }
 
-// No record begins there, and of one the length would lie on two pages.
+// No record begins there. The length of such a record would span two pages.
 TEST_F(RecoveryEndTest, PositionThatNoRecordHas) {
   for (const std::uint64_t off : {1U, 2U, 4U, 7U}) {
     EXPECT_FALSE(GoesBeyond(kEnd - kBlock - off));

@@ -15,7 +15,7 @@ std::string Name(TimelineId timeline, SegmentNumber segment) {
   return SegmentName(timeline, segment, kTestSegmentSize);
 }
 
-TEST(RecoveryPath, IsThatOfTheNewestHistoryFile) {
+TEST(RecoveryPath, FollowsTheNewestHistoryFile) {
   const TemporaryDirectory data;
   const TemporaryDirectory pg_wal;
   const auto followed = [&] { return FollowedHistory(data.path(), pg_wal.path()); };
@@ -31,7 +31,7 @@ TEST(RecoveryPath, IsThatOfTheNewestHistoryFile) {
   EXPECT_EQ(ForkOf(*path, 2), (TimelineSwitch{3, Lsn{0x700000}}));
   EXPECT_FALSE(ForkOf(*path, 3));
   EXPECT_FALSE(ForkOf(*path, 4));
-  // None that cannot be read counts as one without forks.
+  // An unreadable file does not count as one without forks.
   WriteText(pg_wal.path() + "/00000004.history", "");
   EXPECT_ERROR(followed(), ErrorCode::kDataCorrupted);
   std::filesystem::remove(pg_wal.path() + "/00000004.history");
@@ -39,8 +39,8 @@ TEST(RecoveryPath, IsThatOfTheNewestHistoryFile) {
   EXPECT_ERROR(followed(), ErrorCode::kIo);
 }
 
-// An earlier attempt has left a newer one's.
-TEST(RecoveryPath, IsThatOfTheTimelineThatTheServerIsTold) {
+// An earlier recovery has left a newer history file.
+TEST(RecoveryPath, FollowsTheTimelineInTheSettings) {
   const TemporaryDirectory data;
   const TemporaryDirectory pg_wal;
   WriteText(pg_wal.path() + "/00000002.history", "1\t0/500000\tx\n");
@@ -57,7 +57,7 @@ TEST(RecoveryPath, IsThatOfTheTimelineThatTheServerIsTold) {
   EXPECT_FALSE(FollowedHistory(data.path(), pg_wal.path())) << "nobody knows its forks";
 }
 
-TEST(RecoveryPath, ATimelineThatTheServerIsToldByNumber) {
+TEST(RecoveryPath, ReadsANumberedTimelineFromTheSettings) {
   const TemporaryDirectory data;
   EXPECT_FALSE(NumberedTimeline(data.path()).value());
   for (const char* value : {"latest", "current", "nonsense"}) {
@@ -69,8 +69,8 @@ TEST(RecoveryPath, ATimelineThatTheServerIsToldByNumber) {
   EXPECT_EQ(NumberedTimeline(data.path()).value(), 9U);
 }
 
-// A standby keeps histories of timelines that it does not follow. What it asks for tells.
-TEST(RecoveryPath, OfAStandbyIsThatOfTheNewestTimelineThatItHasAskedFor) {
+// A standby keeps the histories of timelines that it does not follow. Its requests tell its path.
+TEST(RecoveryPath, AStandbyFollowsTheNewestTimelineThatItHasAskedFor) {
   const TemporaryDirectory pg_wal;
   WriteText(pg_wal.path() + "/00000002.history", "1\t0/500000\tx\n");
   WriteText(pg_wal.path() + "/00000003.history", "1\t0/300000\tx\n");
@@ -109,7 +109,7 @@ TEST(RecoveryPath, ASegmentIsCutWhereItsTimelineWasLeft) {
   EXPECT_FALSE(CutAtFork(Name(1, 5), LsnIn(5, 100), path)) << "there is no such file";
 }
 
-TEST(RecoveryPath, WhatIsBehindAMissingSegment) {
+TEST(RecoveryPath, FindsTheSegmentAfterAMissingOne) {
   const TestRepository repository;
   const auto behind = [&](const TimelineHistory* path, TimelineId timeline, SegmentNumber segment) {
     const auto found =
@@ -124,7 +124,7 @@ TEST(RecoveryPath, WhatIsBehindAMissingSegment) {
   EXPECT_EQ(behind(nullptr, 1, 5), Name(1, 9));
   EXPECT_EQ(behind(nullptr, 2, 5), "") << "of another timeline nothing is known";
 
-  // Timeline 1 was left in segment 7: the ninth is on no way to timeline 2.
+  // Timeline 1 was left in segment 7, so its segment 9 is not on the path to timeline 2.
   const TimelineHistory path{2, {{1, LsnIn(7, 100)}}};
   EXPECT_EQ(behind(&path, 1, 5), "");
   EXPECT_EQ(behind(&path, 3, 5), "");

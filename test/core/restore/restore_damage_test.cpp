@@ -1,5 +1,5 @@
-// Repositories that are not what was written: a restore says so, names the object, and leaves
-// nothing that a server would start from.
+// Repositories whose content is not what was written. A restore says so, names the object, and
+// leaves nothing that a server would start from.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -89,8 +89,8 @@ TEST_P(RestoreDamageTest, AMissingPackIsNamed) {
   ExpectRefused(2);
 }
 
-// A pack that is whole and authentic, of its own name, but not the one of this manifest: what an
-// old copy of a backup with the same label would be.
+// A pack that is complete, authentic and correctly named, but belongs to another manifest: that of
+// an older backup with the same label, for example.
 TEST_P(RestoreDamageTest, APackOfAnotherTimeIsNamed) {
   PackBuilder builder(2, PackName(kTestLabel, 2), fixture_.repository->seal_policy(), "node-a",
                       kTestTime, SystemRandom());
@@ -115,8 +115,7 @@ TEST_P(RestoreDamageTest, ADamagedManifestIsNamed) {
   ExpectRefused(ManifestName(kTestLabel));
 }
 
-// --- Manifests that do not fit their packs
-// --------------------------------------------------------
+// --- Manifests that do not match their packs -----------------------------------------------------
 
 // The backup's own manifest, rewritten by somebody who has the key.
 class ForgedRestoreTest : public testing::Test {
@@ -184,7 +183,7 @@ class ForgedRestoreTest : public testing::Test {
 };
 
 TEST_F(ForgedRestoreTest, TheSameRecordsInAnotherOrderAreGood) {
-  // Packs before the files that they are of; directories still come first.
+  // Packs come before the files that need them. Directories still come first.
   std::stable_partition(records_.begin(), records_.end(), [](const ManifestRecord& record) {
     return !std::holds_alternative<FileRecord>(record);
   });
@@ -238,14 +237,14 @@ TEST_F(ForgedRestoreTest, PacksAreDescribedCompletely) {
   ExpectRefused("does not describe pack 1 completely");
 }
 
-TEST_F(ForgedRestoreTest, NoFileComesTwice) {
+TEST_F(ForgedRestoreTest, NoFileOccursTwice) {
   FileRecord twice = File("PG_VERSION");
   twice.extents = {Extent{.length = static_cast<std::uint32_t>(twice.size)}};
   records_.emplace_back(twice);
   ExpectRefused("has \"PG_VERSION\" twice");
 }
 
-// What is there before a delta would be taken for what the manifest's second record means.
+// An existing file would be taken for the one that the manifest's second record means.
 TEST_F(ForgedRestoreTest, ADeltaIsRefusedBeforeAnythingIsRemoved) {
   ASSERT_OK(fixture_.Restore());
   AddEmptyFile("postmaster.pid");
@@ -256,14 +255,15 @@ TEST_F(ForgedRestoreTest, ADeltaIsRefusedBeforeAnythingIsRemoved) {
   EXPECT_TRUE(fixture_.HasControlFile());
 }
 
-// Version 0.1 has copied it where 0.2 had restored the cluster. It speaks of another directory.
+// Version 0.1 has backed up the note in a cluster that version 0.2 had restored. It names another
+// directory.
 TEST_F(ForgedRestoreTest, TheNoteOfAnotherDirectoryIsNotKept) {
   AddEmptyFile("veza-directory");
   ASSERT_OK(RestoreForged());
   EXPECT_FALSE(std::filesystem::exists(fixture_.Target() + "/veza-directory"));
 }
 
-TEST_F(ForgedRestoreTest, PermissionsAreNoneThatCouldHarm) {
+TEST_F(ForgedRestoreTest, HarmfulPermissionsAreNotRestored) {
   records_.emplace_back(DirectoryRecord{"shared", 07777});
   AddEmptyFile("shared/shell", 06777);
   AddEmptyFile("script", 0755);
@@ -276,8 +276,8 @@ TEST_F(ForgedRestoreTest, PermissionsAreNoneThatCouldHarm) {
   EXPECT_EQ(tree.at("group").mode, 0640U);
 }
 
-// What the server's own settings were is not passed over when it cannot be read, nor is more of it
-// taken into memory than there can be.
+// The server's own settings must not be ignored when they cannot be read. Nor may an oversized file
+// fill the memory.
 TEST_F(ForgedRestoreTest, SettingsThatCannotBeReadAreAnError) {
   FileRecord& file = File("postgresql.auto.conf");
   const FileRecord good = file;
@@ -300,19 +300,19 @@ TEST_F(ForgedRestoreTest, SettingsThatCannotBeReadAreAnError) {
   ExpectRefused("is larger than");
 }
 
-TEST_F(ForgedRestoreTest, NothingLiesInADirectoryThatTheManifestDoesNotName) {
+TEST_F(ForgedRestoreTest, EveryFileIsInADirectoryThatTheManifestNames) {
   AddEmptyFile("absent/file");
   ExpectRefused("puts \"absent/file\" where nothing of a backup can be");
   records_.back() = DirectoryRecord{"absent/directory", 0700};
   ExpectRefused("\"absent/directory\"");
-  records_.back() = DirectoryRecord{"PG_VERSION", 0700};  // a file by now
+  records_.back() = DirectoryRecord{"PG_VERSION", 0700};  // it is a file now
   EXPECT_FALSE(RestoreForged());
   records_.pop_back();
-  AddEmptyFile(std::string(kUnfinishedMarker));  // would name tablespaces
+  AddEmptyFile(std::string(kUnfinishedMarker));  // version 0.1 would read tablespaces from it
   ExpectRefused("veza-restoring");
 }
 
-// What is there before, and stays, is not looked into.
+// Existing names that are kept are not examined.
 TEST_F(ForgedRestoreTest, NoLinkLeadsOutOfTheDirectory) {
   const std::string elsewhere = fixture_.source.Beside("elsewhere");
   const std::string link = fixture_.Target() + "/lost+found";
@@ -346,8 +346,8 @@ TEST_F(ForgedRestoreTest, WithoutAControlFileThereIsNoServer) {
   EXPECT_FALSE(fixture_.HasControlFile());
 }
 
-// Expired, or deleted by hand, under the restore's hands.
-TEST_P(RestoreDamageTest, ABackupThatIsRemovedMeanwhileIsNotPassedOffAsRestored) {
+// The backup is expired or deleted during the restore.
+TEST_P(RestoreDamageTest, ABackupThatIsRemovedMeanwhileFailsTheRestore) {
   for (const bool with_packs : {true, false}) {
     const auto plan = PlanRestore(*fixture_.repository, fixture_.Options());
     ASSERT_OK(plan);

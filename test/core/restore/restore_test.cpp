@@ -18,7 +18,7 @@ using Operation = FaultStore::Operation;
 
 class RestoreTest : public testing::TestWithParam<Cipher> {
  protected:
-  // One of everything that a data directory may hold.
+  // One of everything that a data directory may contain.
   void FillSource() {
     const SourceTree& source = fixture_.source;
     source.File("empty", {});
@@ -49,7 +49,7 @@ class RestoreTest : public testing::TestWithParam<Cipher> {
 
 INSTANTIATE_TEST_SUITE_P(Ciphers, RestoreTest, testing::ValuesIn(kAllCiphers), CipherTestName);
 
-TEST_P(RestoreTest, BringsBackWhatWasBackedUp) {
+TEST_P(RestoreTest, RestoresWhatWasBackedUp) {
   FillSource();
   const auto summary = fixture_.Backup();
   ASSERT_OK(summary);
@@ -68,7 +68,7 @@ TEST_P(RestoreTest, BringsBackWhatWasBackedUp) {
   EXPECT_TRUE(progress.syncing);
 }
 
-TEST_P(RestoreTest, TablespacesComeBackWhereTheyAreMapped) {
+TEST_P(RestoreTest, RestoresTablespacesToTheirMappedLocations) {
   SourceTree& source = fixture_.source;
   source.Tablespace(16384, source.Beside("fast"));
   source.Tablespace(16385, source.Beside("slow\\ \n"));
@@ -95,13 +95,13 @@ TEST_P(RestoreTest, TablespacesComeBackWhereTheyAreMapped) {
                  ReadTree(source.Beside("new slow")));
   EXPECT_TRUE(ReadText(fixture_.Target() + "/pg_tblspc/16400" + inner) ==
               ReadText(source.In("pg_tblspc/16400" + inner)));
-  // Recovery links them again by this file: LF and backslash escaped.
+  // Recovery links them again by this file, in which LF and backslash are escaped.
   EXPECT_EQ(ReadText(fixture_.Target() + "/tablespace_map"),
             fmt::format("16384 {}\n16385 {}\n", source.Beside("deep/new\\\\fast"),
                         source.Beside("new slow")));
 }
 
-TEST_P(RestoreTest, TheIndependentReaderBringsBackTheSame) {
+TEST_P(RestoreTest, TheIndependentReaderRestoresTheSame) {
   if (!RestoreFixture::HasSecondReader()) {
     GTEST_SKIP() << "python3-zstandard or python3-cryptography is not installed";
   }
@@ -123,7 +123,7 @@ TEST_P(RestoreTest, TheIndependentReaderBringsBackTheSame) {
   ASSERT_OK(fixture_.Restore(options));
   std::map<std::string, TreeItem> their_tree = ReadTree(theirs);
   std::map<std::string, TreeItem> our_tree = ReadTree(fixture_.Target());
-  // Theirs is of the files alone; ours is ready to be started.
+  // The reader restores the files only. Our restore can be started.
   for (const char* path : {"recovery.signal", "postgresql.auto.conf", "tablespace_map",
                            "pg_tblspc/16384", "veza-directory", kRecoverySettingsFile}) {
     their_tree.erase(path);
@@ -134,8 +134,7 @@ TEST_P(RestoreTest, TheIndependentReaderBringsBackTheSame) {
                  ReadTree(source.Beside("our fast")));
 }
 
-// --- What a restored server is told
-// ---------------------------------------------------------------
+// --- The settings of a restored server -----------------------------------------------------------
 
 class RestoredServerTest : public testing::Test {
  protected:
@@ -179,7 +178,8 @@ TEST_F(RestoredServerTest, WithoutSettingsOfItsOwnItGetsTheFile) {
   EXPECT_FALSE(Has("recovery.signal"));
 }
 
-// PostgreSQL lets standby.signal win (readRecoverySignalFile): a restored primary would follow.
+// In PostgreSQL standby.signal wins (readRecoverySignalFile), so a restored primary would follow
+// another server.
 TEST_F(RestoredServerTest, ABackupOfAStandbyIsNoStandby) {
   fixture_.source.File("standby.signal", {});
   ASSERT_OK(fixture_.Backup());
@@ -208,7 +208,8 @@ TEST_F(RestoredServerTest, AnEmptyTargetKeepsNothingButItsPlace) {
   fixture_.ExpectRestored();
 }
 
-// Restores run as the server's user, who may not write to what its owner may not.
+// A restore runs as the server's user. That user may not write to files that their owner may not
+// write to.
 TEST_F(RestoredServerTest, NeedsNoPowersOfRoot) {
   if (geteuid() != 0) {
     GTEST_SKIP() << "only root can become somebody else";
@@ -236,7 +237,7 @@ TEST_F(RestoredServerTest, NeedsNoPowersOfRoot) {
   fixture_.ExpectRestored();
 }
 
-TEST_F(RestoredServerTest, FiveThousandSmallFiles) {
+TEST_F(RestoredServerTest, RestoresFiveThousandSmallFiles) {
   for (int i = 0; i < 5'000; ++i) {
     fixture_.source.File(
         fmt::format("base/5/{}", 10'000 + i),
@@ -280,7 +281,7 @@ TEST_F(RestoredServerTest, CancellingEndsItWithinASecondAndLeavesNoControlFile) 
   EXPECT_TRUE(Has("PG_VERSION") || Has("base"));
 }
 
-// The control file is what makes a server start: its name comes after everything is on disk.
+// A server can start only with a control file. It gets its name after everything else is durable.
 TEST_F(RestoredServerTest, AnInterruptedRestoreHasNoControlFile) {
   fixture_.source.File("base/5/large", NoiseBytes(40U << 20));
   const auto summary = fixture_.Backup();
@@ -302,7 +303,7 @@ TEST_F(RestoredServerTest, AnInterruptedRestoreHasNoControlFile) {
   }
 }
 
-TEST_F(RestoredServerTest, WhoIsToldThatAllIsCopiedIsToldBeforeAServerCanBeStarted) {
+TEST_F(RestoredServerTest, TheCallbackRunsBeforeAServerCanBeStarted) {
   ASSERT_OK(fixture_.Backup());
   const auto plan = PlanRestore(*fixture_.repository, fixture_.Options());
   ASSERT_OK(plan);
@@ -318,7 +319,7 @@ TEST_F(RestoredServerTest, WhoIsToldThatAllIsCopiedIsToldBeforeAServerCanBeStart
   EXPECT_TRUE(fixture_.HasControlFile());
 }
 
-TEST_F(RestoredServerTest, WhatGoesWhenAllIsCopiedIsNoticed) {
+TEST_F(RestoredServerTest, ARemovalDuringTheCallbackIsNoticed) {
   ASSERT_OK(fixture_.Backup());
   const auto plan = PlanRestore(*fixture_.repository, fixture_.Options());
   ASSERT_OK(plan);
@@ -331,7 +332,7 @@ TEST_F(RestoredServerTest, WhatGoesWhenAllIsCopiedIsNoticed) {
   EXPECT_FALSE(fixture_.HasControlFile());
 }
 
-TEST_F(RestoredServerTest, ItsErrorEndsTheRestore) {
+TEST_F(RestoredServerTest, AnErrorOfTheCallbackEndsTheRestore) {
   ASSERT_OK(fixture_.Backup());
   const auto plan = PlanRestore(*fixture_.repository, fixture_.Options());
   ASSERT_OK(plan);
@@ -348,7 +349,7 @@ TEST_F(RestoredServerTest, AForeignFileInTheWayIsAnError) {
   std::filesystem::create_directory(fixture_.Target());
   const auto plan = PlanRestore(*fixture_.repository, fixture_.Options());
   ASSERT_OK(plan);
-  // Between plan and execution.
+  // Created after the plan was made.
   WriteText(fixture_.Target() + "/PG_VERSION", "mine");
   RestoreProgress progress;
   const auto restored = ExecuteRestore(*fixture_.repository, *plan, progress);

@@ -37,7 +37,7 @@ class RunningServersTest : public testing::Test {
   ~RunningServersTest() override { Stop(); }
 
   std::string In(const std::string& name) const { return work_.path() + "/" + name; }
-  // `prepare` is called in the process.
+  // `prepare` is called in that process.
   void Start(
       const std::function<bool()>& prepare = [] { return true; },
       const std::string& program = "postgres") {
@@ -86,13 +86,13 @@ TEST_F(RunningServersTest, WhatAServerUsesIsRefused) {
   EXPECT_OK(RequireUnused(In("data"), {In("wal"), In("space")}));
 }
 
-// The link of version 15, by which the packages for Red Hat start the server.
+// In version 15 the packages for Red Hat start the server through this link.
 TEST_F(RunningServersTest, AServerMayBeNamedPostmaster) {
   Start([] { return true; }, "postmaster");
   EXPECT_ERROR(RequireUnused(In("data"), {}), ErrorCode::kFailedPrecondition);
 }
 
-TEST_F(RunningServersTest, WhatLiesInWhatAServerUsesIsRefused) {
+TEST_F(RunningServersTest, DirectoriesInsideAUsedOneAreRefused) {
   std::filesystem::create_directories(In("space/PG_15_202209061/5"));
   std::filesystem::create_directories(In("elsewhere"));
   std::filesystem::create_symlink("../elsewhere", In("data/pg_xact"));
@@ -106,14 +106,15 @@ TEST_F(RunningServersTest, WhatLiesInWhatAServerUsesIsRefused) {
       EXPECT_THAT(refused.error().message, HasSubstr("lies in one that is used by the server"));
     }
   }
-  // Of a tablespace's location a server uses only its version's directory.
+  // In a tablespace's location, a server uses only the directory of its version.
   EXPECT_OK(RequireUnused(In("space/target"), {In("space/PG_other"), In("data2")}));
   const auto elsewhere = RequireUnused(In("target"), {In("elsewhere")});
   EXPECT_ERROR(elsewhere, ErrorCode::kFailedPrecondition);
 }
 
-// A server in a container has its tablespace under a path that leads elsewhere outside of it.
-TEST_F(RunningServersTest, LinksAreFollowedWhereTheServerIs) {
+// A server in a container may have its tablespace under a path that leads elsewhere outside of the
+// container.
+TEST_F(RunningServersTest, LinksAreFollowedAsTheServerDoes) {
   for (const char* name : {"inside", "volume/space"}) {
     std::filesystem::create_directories(In(name));
   }
@@ -129,7 +130,7 @@ TEST_F(RunningServersTest, LinksAreFollowedWhereTheServerIs) {
   EXPECT_OK(RequireUnused(In("target"), {In("inside/space")}));
 }
 
-TEST_F(RunningServersTest, WhatABindMountShowsOfItIsRefused) {
+TEST_F(RunningServersTest, ABindMountOfAUsedDirectoryIsRefused) {
   std::filesystem::create_directories(In("data/base"));
   std::filesystem::create_directories(In("volume"));
   Start();

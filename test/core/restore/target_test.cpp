@@ -9,7 +9,7 @@ TEST(Target, Xid) {
   EXPECT_EQ(ParseTargetXid("3").value(), 3U);
   EXPECT_EQ(ParseTargetXid("4294967295").value(), 4294967295U);
   EXPECT_EQ(ParseTargetXid("18446744073709551615").value(), 18446744073709551615U);
-  // 0, 1, 2 and what has them in the lower half are no normal transactions.
+  // 0, 1 and 2, and numbers with these in the lower half, are not normal transaction ids.
   for (const char* text :
        {"", "0", "2", "4294967296", "-5", "+5", "0x10", "12a", " 5", "18446744073709551616"}) {
     EXPECT_FALSE(ParseTargetXid(text).has_value()) << text;

@@ -29,8 +29,8 @@ class LocalZone {
   std::optional<std::string> before_;
 };
 
-// POSIX rules instead of names, so that no zone files are needed. Central Europe: summer time from
-// the last Sunday of March, 02:00, to the last Sunday of October, 03:00.
+// POSIX rules instead of names, so that no zone files are needed. Central Europe has summer time
+// from the last Sunday of March, 02:00, to the last Sunday of October, 03:00.
 constexpr const char* kBerlin = "CET-1CEST,M3.5.0,M10.5.0/3";
 
 std::string Canonical(std::string_view text) {
@@ -58,7 +58,7 @@ TEST(TargetTime, WithoutAZoneItIsLocal) {
   EXPECT_EQ(Canonical("2026-11-22 02:00:00"), "2026-11-22 01:00:00.000000+00");
   EXPECT_EQ(Canonical("2026-07-01 02:00:00.5"), "2026-07-01 00:00:00.500000+00");
   EXPECT_EQ(Canonical("2026-11-22"), "2026-11-21 23:00:00.000000+00");
-  // The hours beside the changes have one meaning.
+  // The hours before and after a change are unambiguous.
   EXPECT_EQ(Canonical("2026-03-29 01:59:59"), "2026-03-29 00:59:59.000000+00");
   EXPECT_EQ(Canonical("2026-03-29 03:00:00"), "2026-03-29 01:00:00.000000+00");
   EXPECT_EQ(Canonical("2026-10-25 01:59:59"), "2026-10-24 23:59:59.000000+00");

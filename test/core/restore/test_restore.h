@@ -27,7 +27,7 @@ class RestoreFixture {
     BackupProgress progress;
     return MakeBackup(repository, options, progress, nullptr, &databases);
   }
-  // A diff of what `source` has become; `databases` are those that are still the same.
+  // Takes a diff of the present state of `source`. `databases` are those that are still the same.
   Result<BackupSummary> Diff(const BackupSummary& full, std::set<std::uint32_t> databases = {5}) {
     BackupWriterOptions options = TestBackupOptions(source, sentences);
     options.verify_checksums = false;
@@ -56,8 +56,8 @@ class RestoreFixture {
     return ExecuteRestore(*repository, plan, progress);
   }
   Result<RestoreReport> Restore() { return Restore(Options()); }
-  // Exit status of the independent reader (test/support/veza_reader.py); what it says is in
-  // SecondReadersLog().
+  // Runs the independent reader (test/support/veza_reader.py) and returns its exit status. Its
+  // output is in SecondReadersLog().
   int RunSecondReader(const std::string& arguments) const {
     WriteText(repository.Scratch("passphrase"), kTestPassphrase);
     const int status = std::system(
@@ -78,7 +78,7 @@ class RestoreFixture {
   }
   bool HasControlFile() const { return std::filesystem::exists(Target() + "/global/pg_control"); }
 
-  // The restored data directory must be the source, but for what a restore adds.
+  // Expects that the restored data directory equals the source, except for what a restore adds.
   void ExpectRestored() const {
     std::map<std::string, TreeItem> restored = ReadTree(Target());
     EXPECT_EQ(restored["backup_label"].content, "START WAL LOCATION: 0/300028\n");

@@ -43,7 +43,7 @@ class WalPrefetcherTest : public testing::Test {
       repository_.PushSegment(timeline, number);
     }
   }
-  // With a first request.
+  // Starts it with a first request.
   void Start(const std::string& segment) {
     ASSERT_OK(spool_.Request(segment));
     running_ = std::async(std::launch::async, [this] {
@@ -67,7 +67,7 @@ class WalPrefetcherTest : public testing::Test {
     }
     return segments;
   }
-  // Until the spool holds just these.
+  // Waits until the spool holds exactly these.
   void Await(const std::vector<std::string>& segments) {
     const SteadyTime deadline = SystemClock().Steady() + kPatience;
     while (Segments() != segments && SystemClock().Steady() < deadline) {
@@ -75,7 +75,7 @@ class WalPrefetcherTest : public testing::Test {
     }
     EXPECT_EQ(Segments(), segments);
   }
-  // What wal-get does.
+  // Does what wal-get does.
   void TakeNext(const std::string& segment) {
     EXPECT_THAT(spool_.Take(segment, destination_), Optional(true));
     EXPECT_EQ(std::filesystem::file_size(destination_), kTestSegmentSize);
@@ -117,7 +117,7 @@ TEST_F(WalPrefetcherTest, TheNextSegmentsAreFetchedAndNoMore) {
   }
   End();
   EXPECT_THAT(ListTree(spool_.directory()), ElementsAre("lock", "request"));
-  // Each of 2 to 8 once, and some that are not there.
+  // Each of 2 to 8 once, and some that do not exist.
   EXPECT_GE(gets, 7);
 }
 
@@ -145,7 +145,7 @@ TEST_F(WalPrefetcherTest, NoSegmentIsFetchedTwice) {
   }
 }
 
-TEST_F(WalPrefetcherTest, WhatIsNotThereIsAskedForAgainAfterTheNextRequest) {
+TEST_F(WalPrefetcherTest, AMissingSegmentIsTriedAgainAfterTheNextRequest) {
   HaveSegments(1, 2);
   Start(Segment(1));
   Await({Segment(2)});
@@ -178,12 +178,12 @@ TEST_F(WalPrefetcherTest, AnotherTimelineReplacesTheWindow) {
   TakeNext(Segment(2));
   EXPECT_OK(spool_.Request(Segment(3, 2)));
   Await({Segment(4, 2), Segment(5, 2)});
-  // And back: recovery begins again at an earlier place.
+  // And back: recovery starts again at an earlier position.
   EXPECT_OK(spool_.Request(Segment(1)));
   Await({Segment(2), Segment(3), Segment(4), Segment(5)});
 }
 
-TEST_F(WalPrefetcherTest, AStoreThatIsAwayIsNoReasonToEnd) {
+TEST_F(WalPrefetcherTest, AnUnreachableStoreDoesNotEndIt) {
   HaveSegments(1, 3);
   std::atomic<bool> away{true};
   repository_.store().SetHook([&](FaultStore::Operation, std::string_view) -> Status {
@@ -197,7 +197,7 @@ TEST_F(WalPrefetcherTest, AStoreThatIsAwayIsNoReasonToEnd) {
   Await({Segment(2), Segment(3)});
 }
 
-TEST_F(WalPrefetcherTest, WhatAKilledOneHasLeftIsUsedOrRemoved) {
+TEST_F(WalPrefetcherTest, WhatAKilledPrefetcherHasLeftIsUsedOrRemoved) {
   HaveSegments(1, 4);
   WriteText(spool_.directory() + "/" + Segment(2), std::string(kTestSegmentSize, 'x'));
   WriteText(spool_.PartPath(Segment(3)), "");
@@ -214,7 +214,7 @@ TEST_F(WalPrefetcherTest, WhatAKilledOneHasLeftIsUsedOrRemoved) {
 TEST_F(WalPrefetcherTest, ASegmentOfAnotherSizeIsNotGivenOut) {
   HaveSegments(1, 2);
   options_.segment_size = 2 * kTestSegmentSize;
-  // The arithmetic of names is that of the larger ones, where 2 is 2 as well.
+  // The names are computed with the larger size, with which segment 2 is also 2.
   Start(Segment(1));
   SystemClock().Sleep(std::chrono::milliseconds(200), nullptr);
   End();
@@ -232,7 +232,7 @@ TEST_F(WalPrefetcherTest, WithoutItsSpoolItEnds) {
   HaveSegments(1, 2);
   Start(Segment(1));
   Await({Segment(2)});
-  // Which may remove a part of its own at the same time: then remove_all() stops half-way.
+  // The prefetcher may remove one of its files at the same time. Then remove_all() stops half-way.
   std::error_code error;
   do {
     std::filesystem::remove_all(repository_.Scratch(kDefaultWalSpool), error);

@@ -54,7 +54,7 @@ TEST_F(WalSpoolTest, EveryPartOfTheKeyMakesAnotherDirectory) {
     directories.insert(WalSpoolDirectory(root_, key));
   }
   EXPECT_EQ(directories.size(), 5U);
-  // Nor can text pass from one part to the next.
+  // Nor can text move from one part of the key to the next.
   EXPECT_NE(WalSpoolDirectory(root_, {"ab", "c", "d", "e"}),
             WalSpoolDirectory(root_, {"a", "bc", "d", "e"}));
   EXPECT_EQ(WalSpoolDirectory(root_, kKey), spool_.directory());
@@ -73,7 +73,7 @@ TEST_F(WalSpoolTest, ASegmentIsTakenOnce) {
   EXPECT_THAT(Files(), ElementsAre("lock"));
 }
 
-TEST_F(WalSpoolTest, WithoutASpoolThereIsNothingToTake) {
+TEST_F(WalSpoolTest, WithoutASpoolNothingIsTaken) {
   EXPECT_THAT(spool_.Take(kFirst, destination_), Optional(false));
   EXPECT_FALSE(spool_.BytesOfPart(kFirst).has_value());
   EXPECT_FALSE(spool_.Requested().has_value());
@@ -83,14 +83,14 @@ TEST_F(WalSpoolTest, WithoutASpoolThereIsNothingToTake) {
   EXPECT_THAT(ListTree(directory_.path()), IsEmpty());
 }
 
-TEST_F(WalSpoolTest, WhatIsNoWholeSegmentIsNotTaken) {
+TEST_F(WalSpoolTest, AnIncompleteSegmentIsNotTaken) {
   const WalSpoolLock lock = Lock(spool_.directory());
   WriteText(spool_.directory() + "/" + kFirst, std::string(kSize - 1, 'x'));
   EXPECT_THAT(spool_.Take(kFirst, destination_), Optional(false));
   EXPECT_FALSE(std::filesystem::exists(destination_));
 }
 
-TEST_F(WalSpoolTest, FromADirectoryThatOthersCanWriteNothingIsTaken) {
+TEST_F(WalSpoolTest, NothingIsTakenFromADirectoryThatOthersCanWrite) {
   {
     const WalSpoolLock lock = Lock(spool_.directory());
     HaveSegment(kFirst);
@@ -100,7 +100,7 @@ TEST_F(WalSpoolTest, FromADirectoryThatOthersCanWriteNothingIsTaken) {
   EXPECT_ERROR(WalSpoolLock::TryAcquire(spool_.directory()), ErrorCode::kPermissionDenied);
 }
 
-TEST_F(WalSpoolTest, ASegmentCrossesFileSystems) {
+TEST_F(WalSpoolTest, ASegmentIsCopiedAcrossFileSystems) {
   struct stat here {};
   struct stat there {};
   if (stat("/dev/shm", &there) != 0 || stat(directory_.path().c_str(), &here) != 0 ||
@@ -118,14 +118,14 @@ TEST_F(WalSpoolTest, ASegmentCrossesFileSystems) {
   std::filesystem::remove_all(elsewhere);
 }
 
-TEST_F(WalSpoolTest, ADestinationThatIsNoFileIsAnErrorAndCostsNothing) {
+TEST_F(WalSpoolTest, ADestinationThatIsNotAFileIsAnErrorAndKeepsTheSegment) {
   const WalSpoolLock lock = Lock(spool_.directory());
   HaveSegment(kFirst);
   EXPECT_FALSE(spool_.Take(kFirst, directory_.path() + "/none/RECOVERYXLOG").value_or(false));
   EXPECT_TRUE(spool_.Holds(kFirst));
 }
 
-TEST_F(WalSpoolTest, WhatIsBeingFetchedIsSeenButNotTaken) {
+TEST_F(WalSpoolTest, ASegmentBeingFetchedIsSeenButNotTaken) {
   const WalSpoolLock lock = Lock(spool_.directory());
   EXPECT_OK(spool_.Claim(kFirst, kSize));
   EXPECT_THAT(spool_.BytesOfPart(kFirst), Optional(0U));
@@ -163,14 +163,14 @@ TEST_F(WalSpoolTest, ARepeatedRequestIsSeen) {
   EXPECT_FALSE(spool_.Requested().has_value());
 }
 
-TEST_F(WalSpoolTest, OneHoldsTheLock) {
+TEST_F(WalSpoolTest, OnlyOneHoldsTheLock) {
   {
     const WalSpoolLock lock = Lock(spool_.directory());
     EXPECT_TRUE(WalSpoolLock::IsHeld(spool_.directory()));
     const Result<std::optional<WalSpoolLock>> other = WalSpoolLock::TryAcquire(spool_.directory());
     ASSERT_OK(other);
     EXPECT_FALSE(other->has_value());
-    // A descriptor that a child has inherited holds it as well.
+    // A descriptor that a child has inherited also holds it
     const UniqueFd inherited(dup(lock.fd()));
     EXPECT_TRUE(WalSpoolLock::IsHeld(spool_.directory()));
   }
@@ -196,7 +196,7 @@ TEST_F(WalSpoolTest, OnlyTheWindowIsKept) {
   EXPECT_THAT(Files(), ElementsAre(kSecond, "000000010000000000000003.part", "lock", "request"));
 }
 
-TEST_F(WalSpoolTest, LeftOversGoAndSpoolsInUseStay) {
+TEST_F(WalSpoolTest, LeftOversAreRemovedAndSpoolsInUseStay) {
   WalSpoolKey other_key = kKey;
   other_key.destination = "/other/pg_wal";
   const WalSpool other(WalSpoolDirectory(root_, other_key));
@@ -214,8 +214,8 @@ TEST_F(WalSpoolTest, LeftOversGoAndSpoolsInUseStay) {
   EXPECT_TRUE(std::filesystem::exists(root_ + "/somebody's file"));
 }
 
-// Of the same account, and by chance with such a name.
-TEST_F(WalSpoolTest, DirectoriesThatAreNoSpoolsAreLeftAlone) {
+// Directories of the same account that happen to have such a name.
+TEST_F(WalSpoolTest, DirectoriesThatAreNotSpoolsAreKept) {
   const std::string letters = root_ + "/" + std::string(32, 'a');
   const std::string others = root_ + "/" + std::string(32, 'b');
   for (const std::string& directory : {letters, others}) {
@@ -231,7 +231,7 @@ TEST_F(WalSpoolTest, DirectoriesThatAreNoSpoolsAreLeftAlone) {
               testing::UnorderedElementsAre("lock", "notes", "requests", "notes.part"));
 }
 
-// Each of them would find the same space.
+// Otherwise each claim would count the same free space.
 TEST_F(WalSpoolTest, ClaimsCountEachOther) {
   const WalSpoolLock lock = Lock(spool_.directory());
   const std::uint64_t available = std::filesystem::space(spool_.directory()).available;

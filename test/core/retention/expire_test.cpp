@@ -37,7 +37,7 @@ std::string Diff(int full, int day) {
   return DiffLabel(Full(full), Day(day));
 }
 
-// Day N's backup needs segments 10 N and 10 N + 1; two packs each.
+// The backup of day N needs segments 10 N and 10 N + 1. Each backup has two packs.
 class ExpireTest : public testing::Test {
  protected:
   ExpireTest() : node_(repository_, "node-a") {}
@@ -81,7 +81,7 @@ class ExpireTest : public testing::Test {
     RETURN_IF_ERROR(lock->Release());
     return decisions;
   }
-  // What was deleted, in order; `then` is called before each deletion.
+  // Records what was deleted, in order. `then` is called before each deletion.
   std::vector<std::string> Record(const RetentionSettings& settings,
                                   const std::function<void(std::string_view)>& then = {}) {
     std::vector<std::string> deleted;
@@ -111,7 +111,7 @@ class ExpireTest : public testing::Test {
   LockNode node_;
 };
 
-TEST_F(ExpireTest, SummariesFirstDiffsBeforeFullsWalLast) {
+TEST_F(ExpireTest, DeletesSummariesFirstDiffsBeforeFullsAndWalLast) {
   Have(Full(1), 1);
   Have(Diff(1, 2), 2);
   Have(Full(3), 3);
@@ -131,14 +131,14 @@ TEST_F(ExpireTest, SummariesFirstDiffsBeforeFullsWalLast) {
   EXPECT_THAT(Record({.full = 1, .diff = 7, .archive = 1}), IsEmpty());
 }
 
-TEST_F(ExpireTest, ATombstoneKeepsADeadBackupFromRising) {
+TEST_F(ExpireTest, ATombstonePreventsALateCommit) {
   HavePacks(Full(1));
   Pass(std::chrono::hours(2));
   EXPECT_THAT(Record({}), ElementsAre(PackName(Full(1), 1), PackName(Full(1), 2)));
   EXPECT_EQ(ReadBackupCatalog(*repository_).value().buried, std::vector{Full(1)});
   EXPECT_THAT(ReadBackupCatalog(*repository_).value().unfinished, IsEmpty());
   EXPECT_ERROR(ReadBackup(*repository_, Full(1)), ErrorCode::kNotFound);
-  // Its maker wakes up.
+  // The process that made the backup resumes.
   Put(ManifestName(Full(1)), "manifest");
   EXPECT_ERROR(PutSmall(repository_->store(), BackupDocumentName(Full(1)), {}, PutMode::kCreate),
                ErrorCode::kAlreadyExists);
@@ -150,7 +150,7 @@ TEST_F(ExpireTest, ATombstoneKeepsADeadBackupFromRising) {
   EXPECT_FALSE(repository_.Exists("backup"));
 }
 
-TEST_F(ExpireTest, WhoHasLostTheLockDeletesNothingMore) {
+TEST_F(ExpireTest, ANodeThatHasLostTheLockDeletesNothingMore) {
   for (int day = 1; day <= 3; ++day) {
     Have(Full(day), day);
   }
@@ -171,7 +171,7 @@ TEST_F(ExpireTest, WhoHasLostTheLockDeletesNothingMore) {
   EXPECT_THAT(Labels(), ElementsAre(Full(2), Full(3)));
 }
 
-TEST_F(ExpireTest, ABackupPinnedMeanwhileStaysAndSoDoesWal) {
+TEST_F(ExpireTest, ABackupPinnedMeanwhileStaysWithItsWal) {
   for (int day = 1; day <= 3; ++day) {
     Have(Full(day), day);
   }
@@ -190,8 +190,8 @@ TEST_F(ExpireTest, ABackupPinnedMeanwhileStaysAndSoDoesWal) {
   EXPECT_TRUE(repository_.Exists(WalName(30)));
 }
 
-// What nobody but a restore holds: an old full, its diff's, and all WAL since.
-TEST_F(ExpireTest, WhatARestoreUsesStaysUntilItsLeaseIsOver) {
+// Only a restore needs these: an old full, its diff, and all WAL since.
+TEST_F(ExpireTest, WhatARestoreUsesStaysUntilItsLeaseLapses) {
   for (int day = 1; day <= 4; ++day) {
     Have(Full(day), day);
   }
@@ -207,7 +207,7 @@ TEST_F(ExpireTest, WhatARestoreUsesStaysUntilItsLeaseIsOver) {
   EXPECT_THAT(Labels(), ElementsAre(Full(2), Diff(2, 3), Full(4)));
   EXPECT_THAT(decisions->at(2).reason, HasSubstr("in use by a restore on node \"node-r\""));
   EXPECT_FALSE(repository_.Exists(WalName(19)));
-  EXPECT_TRUE(repository_.Exists(WalName(20)));  // the full's own
+  EXPECT_TRUE(repository_.Exists(WalName(20)));  // the WAL of the full itself
   EXPECT_FALSE(repository_.Exists(WalName(25)));
   EXPECT_TRUE(repository_.Exists(WalName(30)));  // from the start of the diff on
   EXPECT_TRUE(repository_.Exists(WalName(36)));
@@ -222,7 +222,7 @@ TEST_F(ExpireTest, WhatARestoreUsesStaysUntilItsLeaseIsOver) {
   EXPECT_FALSE(repository_.Exists(name));
 }
 
-TEST_F(ExpireTest, ABackupThatARestoreHasBegunToUseStaysAndSoDoesWal) {
+TEST_F(ExpireTest, ABackupThatARestoreBeginsToUseStaysWithItsWal) {
   for (int day = 1; day <= 4; ++day) {
     Have(Full(day), day);
   }
@@ -240,13 +240,13 @@ TEST_F(ExpireTest, ABackupThatARestoreHasBegunToUseStaysAndSoDoesWal) {
   EXPECT_THAT(deleted, Not(Contains(HasSubstr("wal/"))));
 }
 
-TEST_F(ExpireTest, ARestoreThatBeginsWhileWalIsDeletedKeepsTheRest) {
+TEST_F(ExpireTest, ARestoreThatBeginsDuringTheDeletionKeepsTheRemainingWal) {
   Have(Full(1), 1);
   Have(Full(300), 300);
   HaveWal(5, 2995);  // more than a batch
   LockNode restorer(repository_, "node-r");
   std::unique_ptr<RestoreLease> lease;
-  // Of a backup that stays: its summary is not asked for any more.
+  // The backup stays, so its summary is not read any more.
   Record({.full = 1, .diff = 1, .archive = 1}, [&](std::string_view name) {
     if (name == WalName(100)) {
       lease = RestoreLease::Take(*restorer, ReadBackup(*repository_, Full(300)).value(), "restore")
@@ -268,7 +268,7 @@ TEST_F(ExpireTest, ALeaseThatIsRenewedMeanwhileStays) {
   bool planned = false;
   bool renewed = false;
   node_.store().SetHook([&](Operation operation, std::string_view prefix) -> Status {
-    // Its plan has been made when it looks at its lock after it has looked for leases.
+    // Expiry checks its lock after it has read the leases, when its plan is complete.
     if (operation == Operation::kList && prefix == kLeasePrefix) {
       planned = true;
     } else if (operation == Operation::kList && prefix == kLockPrefix && planned && !renewed) {
@@ -306,7 +306,7 @@ TEST_F(ExpireTest, ABackupCompletedMeanwhileStays) {
   EXPECT_TRUE(repository_.Exists(PackName(Full(1), 1)));
 }
 
-TEST_F(ExpireTest, ALookChangesNothing) {
+TEST_F(ExpireTest, PlanningChangesNothing) {
   Have(Full(1), 1);
   Have(Full(2), 2);
   HavePacks(Full(3));
@@ -347,7 +347,7 @@ TEST_F(ExpireTest, TheNewestRecordsOfDrillsStay) {
   EXPECT_THAT(Record({}), IsEmpty());
 }
 
-TEST_F(ExpireTest, RecordsOfDrillsThatAreDatedAheadPushOutNone) {
+TEST_F(ExpireTest, DrillRecordsFromTheFutureDisplaceNoOthers) {
   Pass(std::chrono::hours(48));
   Have(Full(1), 1);
   const auto put = [&](TimePoint begin) {
@@ -358,14 +358,15 @@ TEST_F(ExpireTest, RecordsOfDrillsThatAreDatedAheadPushOutNone) {
   put(Day(1));
   put(Day(2) + std::chrono::minutes(61));
   EXPECT_THAT(Record({}), IsEmpty());
-  // When their time has come they are as good as others.
+  // Once their time has come, they count like others.
   Pass(std::chrono::hours(3));
   EXPECT_THAT(Record({}), SizeIs(kDrillsKept));
   EXPECT_FALSE(repository_.Exists(DrillName(Day(1), Full(1))));
 }
 
-// Whoever can write to the store can hold up expiry for as long as he goes on, and is told of.
-TEST_F(ExpireTest, TooManyLeasesAreAnErrorUntilTheyAreOver) {
+// Anybody who can write to the store can stop expiry as long as he continues. The error tells the
+// operator.
+TEST_F(ExpireTest, TooManyLeasesAreAnErrorUntilTheyLapse) {
   for (int day = 1; day <= 3; ++day) {
     Have(Full(day), day);
   }
@@ -382,10 +383,10 @@ TEST_F(ExpireTest, TooManyLeasesAreAnErrorUntilTheyAreOver) {
   Pass(std::chrono::hours(25));
   ASSERT_OK(Run(one));
   EXPECT_THAT(Labels(), ElementsAre(Full(3)));
-  EXPECT_THAT(ReadLeases(*repository_).value(), SizeIs(1));  // the next expiry's
+  EXPECT_THAT(ReadLeases(*repository_).value(), SizeIs(1));  // left to the next expiry
 }
 
-// What is removed does not multiply with what there is of leases.
+// The number of requests does not grow with backups times leases.
 TEST_F(ExpireTest, EachLeaseIsReadOnce) {
   for (int day = 1; day <= 4; ++day) {
     Have(Full(day), day);
@@ -408,7 +409,7 @@ TEST_F(ExpireTest, EachLeaseIsReadOnce) {
   EXPECT_TRUE(std::ranges::all_of(reads, [](const auto& read) { return read.second == 1; }));
 }
 
-TEST_F(ExpireTest, MuchWalGoesInBatchesWithALookAtTheLockBeforeEach) {
+TEST_F(ExpireTest, DeletesWalInBatchesAndChecksTheLockBeforeEach) {
   Have(Full(1), 1);
   Have(Full(300), 300);
   HaveWal(1, 3010);
@@ -468,8 +469,8 @@ TEST_F(ExpireTest, AFullStoreIsExpiredWithoutTheLockUntilThereIsRoomForIt) {
             1);
 }
 
-// A server whose quota is counted once in a while.
-TEST_F(ExpireTest, AStoreThatStaysFullIsExpiredAllTheSame) {
+// A server that counts its quota only now and then.
+TEST_F(ExpireTest, AStoreThatStaysFullIsExpired) {
   for (int day = 1; day <= 4; ++day) {
     Have(Full(day), day);
   }
@@ -497,8 +498,8 @@ TEST_F(ExpireTest, AStoreThatStaysFullIsExpiredAllTheSame) {
   EXPECT_FALSE(repository_.Exists(WalName(10)));
 }
 
-// A tombstone that is there needs no room.
-TEST_F(ExpireTest, WhatIsBuriedGoesFromAStoreThatStaysFull) {
+// An existing tombstone needs no room.
+TEST_F(ExpireTest, BuriedRemainsAreDeletedFromAStoreThatStaysFull) {
   Have(Full(1), 1);
   HavePacks(Full(9));
   Put(BackupDocumentName(Full(9)),
@@ -514,7 +515,7 @@ TEST_F(ExpireTest, WhatIsBuriedGoesFromAStoreThatStaysFull) {
   EXPECT_THAT(Labels(), ElementsAre(Full(1)));
 }
 
-// The note about a finished copy makes room for the tombstone, before anything else goes.
+// The note about a finished copy is deleted before anything else, to make room for the tombstone.
 TEST_F(ExpireTest, AFinishedCopyMakesRoomForItsTombstone) {
   Have(Full(1), 1);
   HavePacks(Full(9));
@@ -532,7 +533,7 @@ TEST_F(ExpireTest, AFinishedCopyMakesRoomForItsTombstone) {
                ErrorCode::kAlreadyExists);
 }
 
-TEST_F(ExpireTest, NothingOfALeftOverGoesWithoutATombstone) {
+TEST_F(ExpireTest, ALeftOverIsNotDeletedWithoutATombstone) {
   Have(Full(1), 1);
   HavePacks(Full(9));
   Put(FinishedCopyName(Full(9)), "note");
@@ -546,7 +547,7 @@ TEST_F(ExpireTest, NothingOfALeftOverGoesWithoutATombstone) {
   EXPECT_TRUE(repository_.Exists(PackName(Full(9), 2)));
 }
 
-// Whoever was only stopped has completed it.
+// A process that was only suspended has completed the backup.
 TEST_F(ExpireTest, ABackupThatIsCompletedInAFullStoreStays) {
   Have(Full(1), 1);
   HavePacks(Full(9));
@@ -568,7 +569,7 @@ TEST_F(ExpireTest, ABackupThatIsCompletedInAFullStoreStays) {
   EXPECT_TRUE(repository_.Exists(PackName(Full(9), 1)));
 }
 
-TEST_F(ExpireTest, LapsedLeasesGoFromAStoreThatStaysFull) {
+TEST_F(ExpireTest, LapsedLeasesAreDeletedFromAStoreThatStaysFull) {
   Have(Full(1), 1);
   const std::string lease = LeaseName(Full(1), "00000000000000aa");
   Put(lease, "?");
@@ -591,7 +592,7 @@ TEST_F(ExpireTest, AFullStoreWithNothingToRemoveSaysWhatToDo) {
   EXPECT_EQ(deleted, 0);
 }
 
-TEST_F(ExpireTest, WithoutTheLockNothingGoesWhileSomebodyIsAtWork) {
+TEST_F(ExpireTest, WithoutTheLockNothingIsDeletedWhileAnotherNodeHoldsIt) {
   for (int day = 1; day <= 3; ++day) {
     Have(Full(day), day);
   }
@@ -603,7 +604,7 @@ TEST_F(ExpireTest, WithoutTheLockNothingGoesWhileSomebodyIsAtWork) {
                ErrorCode::kFailedPrecondition);
   EXPECT_EQ(deleted, 0);
   ASSERT_OK(taken->Release());
-  // Somebody comes when the first has gone.
+  // Another node takes the lock after the first deletion.
   node_.store().SetHook([&](Operation operation, std::string_view name) -> Status {
     if (operation == Operation::kDelete && name == BackupDocumentName(Full(1))) {
       taken = other.Acquire().value();
@@ -640,7 +641,7 @@ TEST_F(ExpireTest, WithoutTheLockALeaseCounts) {
   HaveWal(5, 35);
   LockNode restorer(repository_, "node-r");
   const RetentionSettings one{.full = 1, .diff = 1, .archive = 1};
-  // Of one that is there before, and of one that comes when the decisions were made.
+  // For a lease that exists before, and for one that appears after the decisions were made.
   auto first =
       RestoreLease::Take(*restorer, ReadBackup(*repository_, Full(1)).value(), "restore").value();
   std::unique_ptr<RestoreLease> second;
@@ -661,7 +662,7 @@ TEST_F(ExpireTest, WithoutTheLockALeaseCounts) {
   EXPECT_TRUE(repository_.Exists(WalName(10)));
 }
 
-TEST_F(ExpireTest, ALeaseThatCannotBeReadKeepsWhatItMayNeedForADay) {
+TEST_F(ExpireTest, AnUnreadableLeaseKeepsWhatItMayNeedForADay) {
   for (int day = 1; day <= 3; ++day) {
     Have(Full(day), day);
   }
@@ -687,7 +688,7 @@ TEST_F(ExpireTest, ALeaseThatCannotBeReadKeepsWhatItMayNeedForADay) {
 
 // --- Temporary files -----------------------------------------------------------------------------
 
-TEST_F(ExpireTest, FragmentsGoWhenTheyAreAnHourOld) {
+TEST_F(ExpireTest, FragmentsAreDeletedWhenTheyAreAnHourOld) {
   Have(Full(1), 1);
   const auto have = [&](const std::string& name, TimePoint written) {
     WriteText(repository_.PathOf(name), "half of it");
@@ -728,7 +729,7 @@ TEST_F(ExpireTest, ItObeysCancellation) {
 
 // --- Random histories ----------------------------------------------------------------------------
 
-// What must hold of a repository after an expiry, whatever it held before.
+// What must hold for a repository after an expiry, whatever it held before.
 class Invariants {
  public:
   Invariants(const History& history, const RetentionSettings& settings,
@@ -779,7 +780,7 @@ class Invariants {
   bool Exists(const std::string& label) const {
     return after_->contains(BackupDocumentName(label));
   }
-  // Whether a backup lies on the way from the first timeline to the end of `line`.
+  // Whether a backup is on the path from the first timeline to the end of `line`.
   bool IsOn(TimelineId line, const PastBackup& backup) const {
     SegmentNumber end = std::numeric_limits<SegmentNumber>::max();
     while (line != backup.timeline && line != 0) {
@@ -794,7 +795,7 @@ class Invariants {
                          [&](TimelineId line) { return IsOn(line, backup); });
     return lines;
   }
-  // A timeline that has come further than where its last child left it, and not long ago.
+  // Finds the timelines that have recently grown beyond the point where their last child left them.
   void FindAlive() {
     std::map<TimelineId, const PastSegment*> last;
     TimePoint newest{};
@@ -843,7 +844,7 @@ class Invariants {
       newest_good_ = {by_time, by_timeline};
     }
   }
-  // Of those made later, on one way.
+  // Counts backups that were made later, on one path.
   std::size_t NewerGood(const PastBackup& backup, TimelineId line) const {
     return static_cast<std::size_t>(
         std::count_if(own_.begin(), own_.end(), [&](const PastBackup* other) {
@@ -851,7 +852,7 @@ class Invariants {
                  IsOn(line, *other);
         }));
   }
-  // By the settings, wherever it lies.
+  // Decides by the settings, wherever the backup is.
   bool IsWanted(const PastBackup& backup) const {
     const int setting = backup.is_full ? settings_.full : settings_.diff;
     const auto has_place = [&](TimelineId line) {
@@ -866,7 +867,7 @@ class Invariants {
   static bool Within(std::size_t rank, int setting) {
     return setting == 0 || rank < static_cast<std::size_t>(setting);
   }
-  // By what the settings do not say.
+  // Decides by what the settings do not say.
   bool IsForced(const PastBackup& backup) const {
     return std::any_of(
         history_.backups.begin(), history_.backups.end(), [&](const PastBackup& other) {
@@ -895,7 +896,7 @@ class Invariants {
     }
   }
 
-  // A segment may be missing only if nobody needs it; and what nobody needs is gone.
+  // A segment may be missing only if nobody needs it, and a segment that nobody needs must be gone.
   void CheckWal() const {
     TimelineId newest_with_backup = 0;
     for (const PastBackup* backup : own_) {
@@ -949,8 +950,8 @@ class RandomHistory : public testing::TestWithParam<int> {
             .archive = static_cast<int>(history.Below(5))};
   }
 
-  // Expires; the operation number `fail_at` that changes something fails, as after a crash. Returns
-  // how many there were.
+  // Runs an expiry in which the operation number `fail_at` that changes something fails, as after a
+  // crash. Returns the number of such operations.
   static int Run(History& history, const RetentionSettings& settings, int fail_at, int at_once) {
     LockNode node(history.repository, "node-a");
     const auto lock = node.Acquire("expire").value();
@@ -993,7 +994,7 @@ TEST_P(RandomHistory, KeepsTheInvariants) {
   EXPECT_EQ(Run(history, settings, kNever, 4), 0) << "a second run has nothing to do";
 }
 
-// Also when it is interrupted time and again, at any object.
+// Also when it is interrupted repeatedly, at any object.
 TEST_P(RandomHistory, InterruptedItEndsInTheSameState) {
   const auto seed = static_cast<std::uint64_t>(GetParam());
   History whole(seed);
@@ -1006,8 +1007,8 @@ TEST_P(RandomHistory, InterruptedItEndsInTheSameState) {
   History history(seed);
   ASSERT_EQ(Settings(history).full, settings.full);
   const std::set<std::string> before = history.Objects();
-  // The first change of a run may be a tombstone that is there already: two runs that fail at their
-  // second would be the same.
+  // The first change of a run may be a tombstone that exists already. Two runs that fail at their
+  // second change would then be the same.
   const auto fail_at = [&history] { return 3 + static_cast<int>(history.Below(10)); };
   for (int limit = fail_at(); Run(history, settings, limit, 1) >= limit; limit = fail_at()) {
     const BackupCatalog catalog = ReadBackupCatalog(*history.repository).value();

@@ -27,7 +27,7 @@ class PinsTest : public testing::Test {
   TestRepository repository_{Cipher::kAes256Gcm};
 };
 
-TEST_F(PinsTest, ComeAndGo) {
+TEST_F(PinsTest, AreAddedAndRemoved) {
   EXPECT_THAT(ReadPins(*repository_).value(), IsEmpty());
   EXPECT_OK(PinBackup(*repository_, kTestLabel));
   EXPECT_OK(PinBackup(*repository_, kTestLabel));
@@ -64,7 +64,7 @@ TEST_F(PinsTest, APinMayOutliveItsBackup) {
   EXPECT_THAT(ReadPins(*repository_).value(), IsEmpty());
 }
 
-// It is deleted between the look at it and the pin.
+// The backup is deleted between the check and the pin.
 TEST_F(PinsTest, APinThatComesTooLateFails) {
   repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
     if (operation == FaultStore::Operation::kPut && name.starts_with(kPinPrefix)) {

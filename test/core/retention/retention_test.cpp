@@ -17,7 +17,7 @@ using testing::IsSupersetOf;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
-// A history of which day N's backup starts in segment 10 N and stops in segment 10 N + 1.
+// A history in which the backup of day N starts in segment 10 N and stops in segment 10 N + 1.
 class RetentionTest : public testing::Test {
  protected:
   RetentionTest() {
@@ -47,13 +47,13 @@ class RetentionTest : public testing::Test {
   void HaveTimelines(std::vector<TimelineTrace> traces) {
     input_.lineage = Lineage(kTestSegmentSize, std::move(traces));
   }
-  // Timeline 2, which left timeline 1 behind day `day`'s backup; both have grown since.
+  // Timeline 2 left timeline 1 after the backup of day `day`. Both have grown since.
   void HaveBranch(int day, TimePoint grown_1, TimePoint grown_2) {
     const SegmentNumber left = static_cast<SegmentNumber>(day) * 10 + 5;
     HaveTimelines({{1, TimelineHistory{}, 9999, grown_1},
                    {2, TimelineHistory{2, {{1, Lsn{left * kTestSegmentSize}}}}, 9999, grown_2}});
   }
-  // Labels are by the clock of some node, positions are not.
+  // Labels follow the clock of some node; positions do not.
   BackupSummary& HaveFullLabelled(int label_day, int day) { return Have(Full(label_day), day); }
   BackupSummary& HaveFull(int day) { return Have(Full(day), day); }
   BackupSummary& HaveDiff(int full, int day) { return Have(Diff(full, day), day); }
@@ -88,7 +88,7 @@ class RetentionTest : public testing::Test {
     }
     return names;
   }
-  // "5-9" for every range that goes.
+  // "5-9" for every range that is removed.
   std::vector<std::string> RemovedWal() {
     Plan();
     std::vector<std::string> ranges;
@@ -120,7 +120,7 @@ TEST_F(RetentionTest, AnEmptyRepositoryHasNothingToDecide) {
   EXPECT_THAT(decisions_, IsEmpty());
 }
 
-TEST_F(RetentionTest, TheNewestFullsStayAndAnOlderOneGoesWithItsDiffs) {
+TEST_F(RetentionTest, TheNewestFullsStayAndAnOlderOneIsRemovedWithItsDiffs) {
   input_.settings = {.full = 2, .diff = 100, .archive = 0};
   HaveFull(1);
   HaveDiff(1, 2);
@@ -146,7 +146,7 @@ TEST_F(RetentionTest, TheNewestDiffsStayAndFullsAreNotCounted) {
   EXPECT_EQ(Reason(Diff(1, 2)), "2 newer diff backups are kept (retention_diff)");
 }
 
-TEST_F(RetentionTest, ZeroIsAll) {
+TEST_F(RetentionTest, ZeroMeansAll) {
   input_.settings = {.full = 0, .diff = 0, .archive = 0};
   for (int day = 1; day < 60; day += 2) {
     HaveFull(day);
@@ -157,7 +157,7 @@ TEST_F(RetentionTest, ZeroIsAll) {
   EXPECT_THAT(RemovedWal(), IsEmpty());
 }
 
-TEST_F(RetentionTest, DamagedFullsNeitherCountNorPushOut) {
+TEST_F(RetentionTest, DamagedFullsNeitherCountNorDisplaceOthers) {
   input_.settings = {.full = 2, .diff = 7, .archive = 1};
   HaveFull(1);
   HaveFull(2).checksum_failures = 1;
@@ -172,7 +172,7 @@ TEST_F(RetentionTest, DamagedFullsNeitherCountNorPushOut) {
   EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1), Full(2)));
 }
 
-// Diffs of timelines that parted: the newest good backup refers to an old full.
+// Diffs of timelines that forked: the newest good backup refers to an old full.
 TEST_F(RetentionTest, TheNewestGoodBackupAndItsFullStay) {
   input_.settings = {.full = 1, .diff = 1, .archive = 1};
   HaveFull(1);
@@ -217,8 +217,8 @@ TEST_F(RetentionTest, WalStaysFromTheFullThatTheSettingSays) {
   EXPECT_THAT(RemovedWal(), ElementsAre("3-9"));
 }
 
-// The timeline of day 3 left day 1's before day 2: day 2 leads nowhere any more, and the WAL of
-// either timeline has the same LSNs.
+// The timeline of day 3 left that of day 1 before day 2. Day 2 leads nowhere any more, and the WAL
+// of both timelines has the same LSNs.
 TEST_F(RetentionTest, WalStaysFromTheBackupsThatLeadToThePresent) {
   input_.settings = {.full = 4, .diff = 7, .archive = 2};
   HaveFull(1);
@@ -249,7 +249,7 @@ TEST_F(RetentionTest, ATimelineWithoutABackupKeepsAllWal) {
   EXPECT_THAT(RemovedWal(), SizeIs(2));
 }
 
-// A copy that was promoted, archived for an hour, and was thrown away.
+// A copy was promoted, archived for an hour, and was thrown away.
 TEST_F(RetentionTest, ADeadTimelineKeepsNothing) {
   input_.settings = {.full = 2, .diff = 7, .archive = 1};
   for (int day = 1; day <= 4; ++day) {
@@ -261,12 +261,12 @@ TEST_F(RetentionTest, ADeadTimelineKeepsNothing) {
   EXPECT_THAT(RemovedWal(), SizeIs(2));
 }
 
-TEST_F(RetentionTest, AbandonedBackupsTakeNoPlaceOfThoseThatLeadToThePresent) {
+TEST_F(RetentionTest, AbandonedBackupsDisplaceNoneThatLeadToThePresent) {
   input_.settings = {.full = 3, .diff = 1, .archive = 3};
   HaveFull(1);
   HaveFull(2);
   for (int day = 3; day <= 6; ++day) {
-    HaveFull(day);  // on the branch that came to nothing
+    HaveFull(day);  // on the branch that was abandoned
   }
   HaveDiff(6, 7);
   HaveBranch(2, Day(980), Day(1000));
@@ -282,7 +282,7 @@ TEST_F(RetentionTest, AbandonedBackupsTakeNoPlaceOfThoseThatLeadToThePresent) {
 }
 
 // Nobody knows which of two twins will be the one that counts.
-TEST_F(RetentionTest, TwoBranchesThatGrowAreCountedEach) {
+TEST_F(RetentionTest, TwoGrowingBranchesAreCountedSeparately) {
   input_.settings = {.full = 2, .diff = 1, .archive = 2};
   HaveFull(1);
   HaveFull(2);
@@ -297,8 +297,8 @@ TEST_F(RetentionTest, TwoBranchesThatGrowAreCountedEach) {
   EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1), Full(2)));
 }
 
-// The file may come yet, or be lost: a backup may lead to the timeline or not.
-TEST_F(RetentionTest, WithoutAHistoryFileNothingIsAbandonedOrPushedOut) {
+// The file may still come or may be lost. So a backup may or may not lead to the timeline.
+TEST_F(RetentionTest, WithoutAHistoryFileNothingIsAbandonedOrDisplaced) {
   input_.settings = {.full = 2, .diff = 1, .archive = 1};
   for (int day = 1; day <= 3; ++day) {
     HaveFull(day);
@@ -310,8 +310,8 @@ TEST_F(RetentionTest, WithoutAHistoryFileNothingIsAbandonedOrPushedOut) {
   EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1), Full(2), Full(3)));
 }
 
-// Day 11's backup was labelled by a node whose clock was behind.
-TEST_F(RetentionTest, ABackupOfANodeThatIsBehindIsTheNewest) {
+// The backup of day 11 was labelled by a node whose clock was behind.
+TEST_F(RetentionTest, ABackupOfANodeWhoseClockIsBehindIsTheNewest) {
   input_.settings = {.full = 1, .diff = 1, .archive = 1};
   HaveFull(10);
   HaveFullLabelled(9, 11);
@@ -320,7 +320,7 @@ TEST_F(RetentionTest, ABackupOfANodeThatIsBehindIsTheNewest) {
   EXPECT_THAT(Removed(), UnorderedElementsAre(Full(10), Full(9)));
 }
 
-TEST_F(RetentionTest, ABackupOfANodeThatIsAheadPushesOutNoneThatComesAfter) {
+TEST_F(RetentionTest, ABackupOfANodeWhoseClockIsAheadDisplacesNoLaterOne) {
   input_.settings = {.full = 1, .diff = 1, .archive = 1};
   HaveFullLabelled(50, 10);
   HaveFull(11);
@@ -331,7 +331,7 @@ TEST_F(RetentionTest, ABackupOfANodeThatIsAheadPushesOutNoneThatComesAfter) {
   EXPECT_THAT(Removed(), UnorderedElementsAre(Full(50), Full(11), Full(12)));
 }
 
-// A snapshot of the storage was put back: WAL positions are used again.
+// A snapshot of the storage was put back. WAL positions are used again.
 TEST_F(RetentionTest, ABackupTakenAfterTimeWentBackStays) {
   input_.settings = {.full = 1, .diff = 1, .archive = 1};
   HaveFull(20);
@@ -341,7 +341,7 @@ TEST_F(RetentionTest, ABackupTakenAfterTimeWentBackStays) {
   EXPECT_THAT(Removed(), ElementsAre(Full(21)));
 }
 
-TEST_F(RetentionTest, FragmentsGoWhenNobodyCanStillWriteThem) {
+TEST_F(RetentionTest, FragmentsAreRemovedWhenNobodyCanStillWriteThem) {
   input_.young_fragments = {.count = 2, .bytes = 20, .first = "backup/.veza-tmp-1", .last = "b"};
   EXPECT_THAT(Removed(RetentionKind::kFragment), IsEmpty());
   EXPECT_THAT(Reason("backup/.veza-tmp-1"), HasSubstr("2 temporary files: cut off less than"));
@@ -349,7 +349,7 @@ TEST_F(RetentionTest, FragmentsGoWhenNobodyCanStillWriteThem) {
   EXPECT_THAT(Removed(RetentionKind::kFragment), ElementsAre("wal/x"));
 }
 
-TEST_F(RetentionTest, WithoutTheLockNoWalGoesThatABackupNeeds) {
+TEST_F(RetentionTest, WithoutTheLockNoWalIsRemovedThatABackupNeeds) {
   input_.settings = {.full = 1, .diff = 1, .archive = 1};
   HaveFull(1);
   HaveFull(2);
@@ -367,7 +367,7 @@ TEST_F(RetentionTest, WithoutAGoodFullAllWalStays) {
   EXPECT_THAT(RemovedWal(), IsEmpty());
 }
 
-TEST_F(RetentionTest, PartialAndBackupFilesGoWithTheirSegment) {
+TEST_F(RetentionTest, PartialAndBackupFilesAreRemovedWithTheirSegment) {
   input_.settings.archive = 1;
   HaveFull(1);
   HaveFull(2);
@@ -382,8 +382,8 @@ TEST_F(RetentionTest, PartialAndBackupFilesGoWithTheirSegment) {
   EXPECT_EQ(decisions_[2].bytes, 2U);
 }
 
-// The backups may be those of a newer version of ourselves, or damaged by a passing trouble.
-TEST_F(RetentionTest, WhatCannotBeReadStaysAndKeepsWhatItMayNeed) {
+// A newer version may have written these backups, or a passing error may have damaged them.
+TEST_F(RetentionTest, AnUnreadableBackupStaysAndKeepsWhatItMayNeed) {
   input_.settings = {.full = 1, .diff = 1, .archive = 1};
   HaveFull(1);
   HaveFull(2);
@@ -396,7 +396,7 @@ TEST_F(RetentionTest, WhatCannotBeReadStaysAndKeepsWhatItMayNeed) {
   EXPECT_THAT(RemovedWal(), IsEmpty());
 }
 
-TEST_F(RetentionTest, DiffsOfAnUnreadableFullStayAndOrphansGo) {
+TEST_F(RetentionTest, DiffsOfAnUnreadableFullStayAndOrphansAreRemoved) {
   HaveFull(1);
   HaveDiff(2, 3);
   HaveDiff(4, 5);
@@ -405,7 +405,7 @@ TEST_F(RetentionTest, DiffsOfAnUnreadableFullStayAndOrphansGo) {
   EXPECT_THAT(Reason(Diff(4, 5)), HasSubstr("is gone"));
 }
 
-TEST_F(RetentionTest, OtherSystemsAreLeftAlone) {
+TEST_F(RetentionTest, OtherSystemsAreNotTouched) {
   input_.settings = {.full = 1, .diff = 1, .archive = 1};
   for (int day = 1; day <= 3; ++day) {
     HaveFull(day).system_identifier = 42;
@@ -416,7 +416,7 @@ TEST_F(RetentionTest, OtherSystemsAreLeftAlone) {
   EXPECT_EQ(Reason(Full(1)), "belongs to system 42");
 }
 
-TEST_F(RetentionTest, LeftOversGoWhenNobodyCanStillBeAtIt) {
+TEST_F(RetentionTest, LeftOversAreRemovedWhenNobodyCanStillAddToThem) {
   const auto left_over = [this] { return Removed(RetentionKind::kLeftOver); };
   input_.remains[Full(1)] = {.objects = 3, .bytes = 30, .newest = input_.now - kLeftOverAge};
   EXPECT_THAT(left_over(), IsEmpty());
@@ -434,7 +434,7 @@ TEST_F(RetentionTest, TombstonesStayForAWeek) {
   EXPECT_THAT(Removed(RetentionKind::kTombstone), IsEmpty());
   input_.now += std::chrono::seconds(1);
   EXPECT_THAT(Removed(RetentionKind::kTombstone), ElementsAre(Full(1)));
-  // What its maker added when it had come to life again.
+  // What the process of that backup has added after it resumed.
   input_.remains[Full(1)] = {.objects = 1, .bytes = 1, .newest = input_.now, .buried = input_.now};
   EXPECT_THAT(Removed(RetentionKind::kTombstone), IsEmpty());
   EXPECT_THAT(Removed(RetentionKind::kLeftOver), ElementsAre(Full(1)));
@@ -464,7 +464,7 @@ TEST_F(RetentionTest, RangesDoNotDependOnTheNumberOfSegments) {
   EXPECT_EQ(bytes, seen * 16);
 }
 
-TEST_F(RetentionTest, TroubleOfTheListingIsNoPlan) {
+TEST_F(RetentionTest, AnErrorOfTheListingIsReturned) {
   EXPECT_ERROR(PlanRetention(input_,
                              [](const Store::ObjectVisitor&) -> Status {
                                return MakeError(ErrorCode::kUnavailable, "the store is away");
