@@ -112,7 +112,7 @@ like(decisions('true', 'reason', "name = '$pinned'"), qr/^pinned by veza_backup_
 is(decisions('true', 'count(*)', "kind = 'wal' AND bytes > 0") > 0, 1, 'ranges of WAL');
 is_deeply([ objects() ], \@before, 'a dry run changes nothing');
 $node->sql_fails(q{SELECT veza_backup_keep('20010101-000000F')},
-	qr/there is no backup "20010101-000000F" in repository .*\nHINT:  There are: $pinned/,
+	qr/there is no backup "20010101-000000F" in repository .*\nHINT:  The repository holds $pinned/,
 	'a pin of a backup that does not exist');
 
 # --- an expiry that was interrupted ---------------------------------------------------------------

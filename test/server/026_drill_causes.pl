@@ -369,7 +369,7 @@ $node->archive_wal;
 $result = drill('a segment that ends in its middle', 1, '--backup', $full,
 	'--check', 'SELECT count(*) FROM kept', '--min', 1000);
 like(complaint($result, 'end of the WAL'),
-	qr/^recovery ended at \S+, in WAL segment "$segment", although the archive goes on to/, 'is named');
+	qr/^recovery ended at \S+, in WAL segment "$segment", although the archive continues to/, 'is named');
 is(scalar(grep { !$_->{passed} } @{ $result->{checks} }), 1, 'nothing else notices it');
 
 done_testing();

@@ -245,7 +245,7 @@ sub still_has_its_rows
 my @of_first = ('restore', '--delta', '--target-dir', $first->data_dir);
 $second->stop('immediate');
 $node->vezactl_fails([@of_first], 2,
-	qr/"\Q$given\E" is not empty, and not what the interrupted restore into ".*first.*" has left/,
+	qr/"\Q$given\E" is not empty, and was not filled by the interrupted restore into ".*first.*"/,
 	'a delta of an interrupted restore');
 still_has_its_rows('the other server has its WAL');
 unlink $first->data_dir . '/veza-restoring';

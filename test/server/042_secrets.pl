@@ -117,7 +117,7 @@ if (store() eq 's3')
 is(scalar(() = objects('main/backup/')), $backups, 'no secret was stored');
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 like(check_row('security'),
-	qr/^t\|nothing is encrypted: whoever can read the repository can read the database.*cipher_passphrase_file/,
+	qr/^t\|nothing is encrypted: anybody who can read the repository can read the database.*cipher_passphrase_file/,
 	'the check warns that nothing is encrypted');
 like($node->vezactl_ok(['check']), qr/^security +warning  *nothing is encrypted/m, 'vezactl check warns, too');
 

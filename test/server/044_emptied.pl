@@ -138,7 +138,7 @@ $node->vezactl_ok([qw(verify)]);
 my $marker = $node->data_dir . '/veza-repository';
 unlink $marker or die "unlink: $!";
 mkdir $marker or die "mkdir: $!";
-$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/veza-repository.*HINT: .*remove that/s,
+$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/veza-repository.*HINT: .*remove it/s,
 	'a directory in the place of the marker');
 rmdir $marker;
 is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), repository() . '/main', 'the marker is written again');

@@ -137,7 +137,7 @@ unlink "$original/veza-directory" or die;
 my $options = slurp_file("$original/postmaster.opts");
 unlink "$original/postmaster.opts" or die;
 append_to_file("$original/postmaster.opts", ($options =~ s/ "-D" "[^"]*"//r));
-refused([ '--target-dir', $original ], qr/nothing proves.*without -D/s, 'a server without -D');
+refused([ '--target-dir', $original ], qr/may be a copy.*without -D/s, 'a server without -D');
 my @said = ('--tablespace-map', "$space=$space", '--waldir', $wal);
 $node->vezactl_ok([ 'restore', '--delta', '--target-dir', $original, @said ],
 	'an operator may say that the places are its own');
@@ -181,11 +181,11 @@ refused([ @here, '--unknown', 'remove' ], qr/a running server, or the repository
 	'tablespaces of a running server below the target');
 refused(
 	[ '--target-dir', $other->data_dir . '/base/below', '--tablespace-map', "$space=$base/space2", '--waldir', "$base/wal2" ],
-	qr/below" lies in one that is used by the server with process id/,
+	qr/below" is inside one that is used by the server with process id/,
 	'a target in the directory of a running server');
 refused(
 	[ @here, '--waldir', "$below[0]/$version/wal" ],
-	qr{"\Q$below[0]\E/$version/wal".* within each other|lies in one that is used},
+	qr{"\Q$below[0]\E/$version/wal".* within each other|is inside one that is used},
 	'WAL in the tablespace of a running server');
 other_is_whole('the other server has its tables');
 
@@ -193,7 +193,7 @@ $other->stop;
 my $someones = join '', map { qr{(?=.*"\Q$_\E/$version")} } @below;
 foreach my $unknown ('refuse', 'remove')
 {
-	refused([ @here, '--unknown', $unknown ], qr/looks like a cluster's data: $someones/,
+	refused([ @here, '--unknown', $unknown ], qr/look like the data of a cluster: $someones/,
 		"tablespaces of a stopped server below the target, --unknown $unknown");
 }
 rename $below[1], "$base/other1" or die;
@@ -208,7 +208,7 @@ $other->safe_psql('postgres', "DROP TABLESPACE other$_") foreach 0 .. $#below;
 rmdir $_ or die foreach @below;
 $other->stop;
 system('cp', '-a', $other->data_dir, "$original/log") == 0 or die;
-refused([ @here, '--unknown', 'remove' ], qr{looks like a cluster's data: "\Q$original\E/log"},
+refused([ @here, '--unknown', 'remove' ], qr{look like the data of a cluster: "\Q$original\E/log"},
 	'the data directory of a stopped server');
 rename "$original/log", "$base/log" or die;
 
@@ -255,7 +255,7 @@ foreach my $name ('postmaster.pid', 'postmaster.opts', 'veza-directory')
 }
 refused([@here], qr/postmaster.pid" is not a regular file/, 'a FIFO as postmaster.pid');
 unlink "$original/postmaster.pid";
-refused([@here], qr/nothing proves.*postmaster.opts" is not a regular file/s, 'FIFOs as proofs');
+refused([@here], qr/may be a copy.*postmaster.opts" is not a regular file/s, 'FIFOs as proofs');
 POSIX::mkfifo("$space/veza_restoring", 0600) or die;
 refused([ @here, @said ], qr/has begun to fill directory "\Q$space\E"/, 'a FIFO as a claim');
 unlink "$space/veza_restoring";

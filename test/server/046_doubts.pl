@@ -114,7 +114,7 @@ SKIP:
 	$restore->finish;
 	rename "$root.away", $root or die "could not rename $root: $!";
 	is($restore->result(0), 2, 'a restore whose repository goes away');
-	like($err, qr/repository "\Q$root\E" cannot be found any more.*\nHINT: .*not mounted/s, 'says so');
+	like($err, qr/repository "\Q$root\E" can no longer be found.*\nHINT: .*not mounted/s, 'says so');
 	unlike($err, qr/was removed/, 'the message does not say that the backup was removed');
 	ok(!-e $gone->data_dir . '/global/pg_control', 'no server can be started');
 	delete_object($_) foreach leases();

@@ -62,9 +62,9 @@ write_object($others_identity, $others_text);
 write_object($others_wrap, $others_key);
 my ($name) = $others_identity =~ m{^main/(.*)};
 my ($segment, $position) = refuses_wal(
-	qr/has lost its identity.*object "\Q$name\E" is there and names key.*\n.*HINT:  Nothing is put back by itself/,
+	qr/has lost its identity.*object "\Q$name\E" names key.*\n.*HINT:  Nothing is put back automatically/,
 	'another cluster\'s identity');
-my $said = qr/WARNING:  could not look after identity and key .*but this server has opened it with key "$key_id"\n.*HINT:  Nothing is put back by itself/;
+my $said = qr/WARNING:  could not look after identity and key .*but this server has opened it with key "$key_id"\n.*HINT:  Nothing is put back automatically/;
 happens(sub { $node->wait_for_log($said, $position) }, 'the scheduler says so');
 is_deeply([ objects('main/identity/') ], [$others_identity], 'the scheduler restores nothing');
 foreach my $dry ([], ['--dry-run'])
@@ -100,7 +100,7 @@ delete @$forged{qw(mac key_id)};
 my ($object) = $identity =~ m{^main/(.*)};
 $forged->{mac} = sha256_hex("$object\0" . $json->encode($forged));
 $node->apply_conf(cipher => 'none', cipher_passphrase => undef);
-my $not_followed = qr/no identity that names a key, but it holds object "key.*Do not turn it off/s;
+my $not_followed = qr/no identity that names a key, but it holds object "key.*Do not turn encryption off/s;
 poll_until(
 	sub {
 		write_object($identity, $json->encode($forged));

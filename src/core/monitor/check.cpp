@@ -27,9 +27,8 @@ CheckResult CheckConditionalWrites(Store& store, const std::string& probe,
   if (!second && second.error().code == ErrorCode::kAlreadyExists) {
     return Passed("conditional_writes",
                   looks_before_writes
-                      ? "the store is not asked, because veza_backup.s3_conditional_writes is "
-                        "\"look\": two servers that write at the same moment can overwrite each "
-                        "other's objects"
+                      ? "not tested, because veza_backup.s3_conditional_writes is \"look\": two "
+                        "servers that write at the same moment can overwrite each other's objects"
                       : "the store refuses to overwrite an object");
   }
   if (!second) {
@@ -61,8 +60,8 @@ CheckResult CheckRead(Store& store, const std::string& probe, std::string_view c
     return FailedCheck("read", read.error());
   }
   if (AsText(*read) != content) {
-    return {"read", false, "an object came back with other content than was written",
-            "Check what stands between this server and the store."};
+    return {"read", false, "an object did not have the content that was written",
+            "Check proxies and gateways between this server and the store."};
   }
   return Passed("read", "an object was read back");
 }

@@ -81,10 +81,10 @@ void ListNode(const NodeFacts& node, Lister& list) {
   list.One("veza_backup_archive_failures_total", "Attempts to store a WAL file that failed.",
            Value(node.failures));
   list.One("veza_backup_archive_conflicts_total",
-           "WAL files refused because the repository has others by their names.",
+           "WAL files refused because the repository has other content under their names.",
            Value(node.conflicts));
   list.One("veza_backup_archive_dropped_total",
-           "WAL files given up because the disk was full, by the operator's choice.",
+           "WAL files dropped because the disk was nearly full (archive_drop_below).",
            Value(node.dropped));
   if (node.gaps) {
     list.One("veza_backup_archive_gaps", "Gaps in the archived WAL since the newest backup.",
@@ -96,8 +96,8 @@ void ListNode(const NodeFacts& node, Lister& list) {
            Value(node.wal_total));
   if (node.wal_full_in) {
     list.One("veza_backup_wal_full_in_seconds",
-             "When the disk of pg_wal will be full at the present rate; not there while it does "
-             "not fill.",
+             "Time until the disk of pg_wal is full at the present rate; absent while it is not "
+             "filling.",
              Value(node.wal_full_in->count()));
   }
 }
@@ -120,14 +120,15 @@ void ListRepository(const RepositoryFacts& facts, Lister& list) {
       });
   list.OfNewest("veza_backup_last_size_bytes", "Size of the cluster in the newest backup.", facts,
                 [](const BackupSummary& backup) { return Value(backup.size); });
-  list.OfNewest("veza_backup_last_stored_bytes", "What the newest backup takes in the repository.",
-                facts, [](const BackupSummary& backup) { return Value(backup.stored_size); });
+  list.OfNewest("veza_backup_last_stored_bytes",
+                "Bytes of the repository that the newest backup takes.", facts,
+                [](const BackupSummary& backup) { return Value(backup.stored_size); });
   list.OfNewest("veza_backup_last_checksum_failures",
                 "Pages with a wrong checksum in the newest backup.", facts,
                 [](const BackupSummary& backup) { return Value(backup.checksum_failures); });
   if (facts.window) {
     list.One("veza_backup_recovery_window_start_timestamp_seconds",
-             "The earliest moment of the newest unbroken stretch that can be restored.",
+             "The earliest moment that can be restored, of the newest range without a gap.",
              Seconds(facts.window->start_time));
     if (facts.window->end_time) {
       list.One("veza_backup_recovery_window_end_timestamp_seconds",

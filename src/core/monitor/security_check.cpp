@@ -114,10 +114,11 @@ class Findings {
 void JudgeTransport(const Config& config, Findings& findings) {
   const bool has_tls = config.s3.endpoint.starts_with("https://");
   if (!has_tls && IsLoopback(config.s3.endpoint)) {
-    findings.Note("no TLS, to this machine");
+    findings.Note("no TLS, but the store is on this machine");
   } else if (!has_tls) {
-    findings.Warn("no TLS: whoever is on the way to the store sees and can change what is sent",
-                  "Set veza_backup.s3_endpoint to an address that begins with https://.");
+    findings.Warn(
+        "no TLS: anybody on the network path to the store can read and change what is sent",
+        "Set veza_backup.s3_endpoint to an address that begins with https://.");
   } else if (!config.s3.verify_tls) {
     findings.Warn("the certificate of the store is not verified",
                   "Set veza_backup.s3_verify_tls = on and veza_backup.s3_ca_file.");
@@ -128,7 +129,7 @@ void JudgeTransport(const Config& config, Findings& findings) {
 
 void JudgeCipher(const Config& config, Findings& findings) {
   if (config.cipher == Cipher::kNone) {
-    findings.Warn("nothing is encrypted: whoever can read the repository can read the database",
+    findings.Warn("nothing is encrypted: anybody who can read the repository can read the database",
                   "Set veza_backup.cipher_passphrase_file with another veza_backup.cluster, and "
                   "take a full backup.");
   } else {
@@ -141,8 +142,7 @@ void JudgeSecrets(const Config& config, Findings& findings) {
     const std::string setting = fmt::format("{}{}", kSettingPrefix, secret.setting);
     if (secret.file.empty()) {
       findings.Warn(
-          fmt::format("\"{}\" is not set by a file: a command line can be seen by all accounts",
-                      setting),
+          fmt::format("\"{}\" is not set in a file: all accounts can see a command line", setting),
           "Keep secrets in files of their own (s3_secret_key_file, cipher_passphrase_file).");
       continue;
     }
@@ -150,9 +150,9 @@ void JudgeSecrets(const Config& config, Findings& findings) {
     if (others && !others->empty()) {
       findings.Fail(
           fmt::format("{} can read file \"{}\", which sets \"{}\"", *others, secret.file, setting),
-          fmt::format("Take away their right (chmod 0600 '{}', if the server's account owns it), "
-                      "or keep the secret in a file of its "
-                      "own (s3_secret_key_file, cipher_passphrase_file); then change the secret.",
+          fmt::format("Remove their permission (chmod 0600 '{}', if the server's account owns it), "
+                      "or keep the secret in a file of its own (s3_secret_key_file, "
+                      "cipher_passphrase_file); then change the secret.",
                       secret.file));
     } else {
       findings.Note(fmt::format("\"{}\" is set in file \"{}\"{}", setting, secret.file,
@@ -183,8 +183,8 @@ void JudgeBucket(const Config& config, const BucketRules& bucket, Findings& find
     findings.Note("the bucket keeps no old versions: what is deleted is gone");
   } else if (bucket.rules && !RemovesOldVersions(*bucket.rules, prefix)) {
     findings.Warn(
-        "the bucket keeps old versions, and no lifecycle rule ever removes them: what "
-        "retention deletes goes on to take space",
+        "the bucket keeps old versions, and no lifecycle rule ever removes them: objects that "
+        "retention deletes still take space",
         "Add a rule that removes noncurrent versions some weeks after they were deleted.");
   } else {
     findings.Note("the bucket keeps old versions");

@@ -174,8 +174,8 @@ class Walker {
     return MakeError(ErrorCode::kFailedPrecondition, "the location \"{}\" of tablespace {} {}",
                      tablespace.path, tablespace.oid, what)
         .WithHint(
-            "Perhaps its file system is not mounted. A backup without the tablespace would not be "
-            "whole.");
+            "Its file system may not be mounted. Without the tablespace the backup would be "
+            "incomplete.");
   }
 
   // DROP TABLESPACE removes the directory first and the link a moment later. So wait for a moment.
@@ -203,8 +203,9 @@ class Walker {
                "\"{}\" in the data directory leads to \"{}\", which belongs to the repository",
                path, source)
         .WithHint(
-            "Each backup would hold those before it, and be lost with the server. Move the "
-            "repository out of the data directory and its tablespaces, or remove the symbolic "
+            "Each backup would contain all earlier backups, and would be lost together with the "
+            "server. Move the repository out of the data directory and its tablespaces, or remove "
+            "the symbolic "
             "link that leads to it.");
   }
 
@@ -250,8 +251,8 @@ class Walker {
     return MakeError(ErrorCode::kFailedPrecondition,
                      "symbolic link \"{}\" leads to \"{}\", which does not exist", link, target)
         .WithHint(
-            "Bring back what it led to, or remove the link if nothing needs it. A backup without "
-            "it might not be whole.");
+            "Restore what the link led to, or remove the link if nothing needs it. Without it the "
+            "backup might be incomplete.");
   }
 
   // `link` is the symbolic link that leads to `source`. Empty when there is none.
@@ -277,9 +278,9 @@ class Walker {
       return HoldsRepository(path, source);
     }
     if (std::find(open_.begin(), open_.end(), id) != open_.end()) {
-      return MakeError(ErrorCode::kFailedPrecondition,
-                       "directory \"{}\" is itself one of those that it is in", source)
-          .WithHint("A symbolic link or a mount leads back. Remove it.");
+      return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" contains itself", source)
+          .WithHint(
+              "A symbolic link or a mount leads back to the directory. Remove that link or mount.");
     }
     ASSIGN_OR_RETURN(const std::vector<std::string> names, ListNames(std::move(fd), source));
     open_.push_back(id);
@@ -380,9 +381,11 @@ class Walker {
       return Skip(path, fmt::format("a symbolic link to {}", NameOfKind(info.st_mode)));
     }
     if (const auto* location = LocationOf(info); is_directory && location != nullptr) {
-      return Skip(path, fmt::format("a symbolic link to the location of tablespace {}, which is "
-                                    "backed up by itself",
-                                    location->oid));
+      return Skip(
+          path,
+          fmt::format(
+              "a symbolic link to the location of tablespace {}, which is backed up separately",
+              location->oid));
     }
     RETURN_IF_ERROR(RefuseInRepository(path, target));
     visitor_.follow({path, text});
@@ -392,9 +395,9 @@ class Walker {
     for (const std::string& root : roots_) {
       if (IsWithin(root, target)) {
         return MakeError(ErrorCode::kFailedPrecondition,
-                         "symbolic link \"{}\" leads to \"{}\", in which it is itself", link,
+                         "symbolic link \"{}\" leads to \"{}\", which contains the link", link,
                          target)
-            .WithHint("It cannot be followed. Remove it, or let it lead somewhere else.");
+            .WithHint("The link cannot be followed. Remove it, or change where it leads.");
       }
     }
     roots_.push_back(target);

@@ -49,7 +49,7 @@ Result<EmptyDatabases> ParseEmptyDatabases(std::string_view text) {
     members.Read("oid", database.oid);
     members.Read("name", database.name);
     if (database.oid < kFirstNormalOid) {
-      members.Fail(fmt::format("database {} is none that is left empty", database.oid));
+      members.Fail(fmt::format("database {} cannot be one that was left empty", database.oid));
     }
     RETURN_IF_ERROR(members.status());
   }

@@ -13,7 +13,7 @@ namespace veza {
 
 // The hint for an error about more timelines than any cluster has.
 inline constexpr const char* kTooManyTimelinesHint =
-    "No cluster was promoted so often. Find out who has written the history files.";
+    "No cluster is promoted that often. Find out who wrote the history files.";
 
 struct TimelineSwitch {
   TimelineId timeline = 0;  // where it was left: the first byte that belongs to the next timeline

@@ -92,8 +92,8 @@ class CatalogReader {
       // If the object does not exist there is no backup. If it is small it may still be read.
       ASSIGN_OR_RETURN(const ObjectInfo info, repository_.store().Head(name));
       if (info.size > limit) {
-        return NotRead(
-            label, fmt::format("all backup.json together have more than {} bytes", budget_.stored));
+        return NotRead(label, fmt::format("all backup.json files together have more than {} bytes",
+                                          budget_.stored));
       }
     }
     const Result<Bytes> text = GetSmall(repository_.store(), name, limit);
@@ -118,9 +118,10 @@ class CatalogReader {
         taken.is_cut = true;
         Hold(largest, std::move(taken));
       } else {
-        AddBroken(largest, NotRead(largest, fmt::format("what all backup.json say together takes "
-                                                        "more than {} bytes of memory",
-                                                        budget_.memory)));
+        AddBroken(largest,
+                  NotRead(largest, fmt::format("the content of all backup.json files together "
+                                               "takes more than {} bytes of memory",
+                                               budget_.memory)));
       }
     }
   }
@@ -153,8 +154,8 @@ class CatalogReader {
   static Error NotRead(const std::string& label, const std::string& reason) {
     return MakeError(ErrorCode::kDataCorrupted, "backup \"{}\" was not read: {}", label, reason)
         .WithHint(
-            "Find out who has written so much below backup/, or keep fewer backups. It and all WAL "
-            "stay as long as this is so.");
+            "Find out who has written so much below \"backup/\", or keep fewer backups. Until "
+            "then, retention keeps this backup and all WAL.");
   }
 
   // An estimate of what the two indexes below add for each backup.
@@ -209,12 +210,12 @@ Result<BackupSummary> ReadBackup(const Repository& repository, const std::string
   ASSIGN_OR_RETURN(const bool exists, HoldsObject(repository.store(), BackupDirectory(label)));
   if (exists) {
     return MakeError(ErrorCode::kNotFound, "backup \"{}\" was never completed", label)
-        .WithHint("It is being made now, or it failed. Choose another one.");
+        .WithHint("It is being made now, or it has failed. Choose another backup.");
   }
   return MakeError(ErrorCode::kNotFound, "there is no backup \"{}\" in repository \"{}\"", label,
                    repository.store().location())
       .WithHint(labels.empty() ? "The repository holds no backup."
-                               : fmt::format("There are: {}.", ListLabels(labels)));
+                               : fmt::format("The repository holds {}.", ListLabels(labels)));
 }
 
 }  // namespace veza

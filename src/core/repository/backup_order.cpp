@@ -46,7 +46,9 @@ Result<TimePoint> NextLabelTime(const std::vector<std::string>& names, TimePoint
     if (*begun >= kLastLabelTime) {
       return MakeError(ErrorCode::kFailedPrecondition,
                        "no backup label can follow \"{}\", which is in the repository", name)
-          .WithHint("Find out who has made it, then remove what the repository holds under it.");
+          .WithHint(
+              "Find out who created that label, then remove the objects that the repository holds "
+              "under it.");
     }
     next = std::max<TimePoint>(next, *begun + std::chrono::seconds(1));
   }

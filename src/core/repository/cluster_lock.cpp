@@ -61,7 +61,7 @@ Result<std::optional<FoundLock>> FindNewest(const Repository& repository) {
     if (!document) {
       if (document.error().hint.empty()) {
         document.error().hint = fmt::format(
-            "No backup can begin while it is there. Find out who wrote object \"{}\" of "
+            "No backup can start while this object exists. Find out who wrote object \"{}\" of "
             "repository \"{}\", then delete it.",
             LockName(newest.epoch), repository.store().location());
       }
@@ -81,8 +81,8 @@ Error HeldByAnother(const Repository& repository, const FoundLock& lock) {
                    "node \"{}\" is at work in repository \"{}\": {}, since {}", lock.document.node,
                    repository.store().location(), lock.document.purpose,
                    FormatUtc(lock.document.acquired))
-      .WithHint(fmt::format("Wait until it is done. If that node is dead, its lock can be taken "
-                            "over {} s after its last sign of life, which was at {}.",
+      .WithHint(fmt::format("Wait until it has finished. If that node is dead, its lock can be "
+                            "taken over {} s after it was last renewed, which was at {}.",
                             lock.document.lease.count(), FormatUtc(lock.object.modified)));
 }
 
@@ -329,8 +329,8 @@ Error ClusterLock::Lose(std::string reason) {
     lost_ = MakeError(ErrorCode::kFailedPrecondition, "the lock of repository \"{}\" was lost: {}",
                       repository_.store().location(), reason)
                 .WithHint(
-                    "This process stood still, or could not reach the repository, for too "
-                    "long. It has stopped before it could do harm; try again.");
+                    "This process was suspended, or could not reach the repository, for too long. "
+                    "It has stopped before it could do harm. Try again.");
   }
   return *lost_;
 }

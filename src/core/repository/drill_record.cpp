@@ -49,8 +49,8 @@ Result<DrillRecord> ReadDrill(const Repository& repository, const std::string& n
                               std::uint64_t* left = nullptr) {
   if (left != nullptr && *left == 0) {
     return MakeError(ErrorCode::kDataCorrupted,
-                     "object \"{}\" was not read: the newer records of drills are too large", name)
-        .WithHint("Find out who has written them, and delete those that are no records.");
+                     "object \"{}\" was not read: the newer drill records are too large", name)
+        .WithHint("Find out who wrote them, and delete those that are not drill records.");
   }
   const Result<Bytes> fetched = GetSmall(repository.store(), name, limits::kDrillRecord);
   if (left != nullptr) {

@@ -42,20 +42,21 @@ Result<std::string> FirstUse(Store& store) {
 }
 
 constexpr const char* kHowToPutBack =
-    "Something has deleted objects in it: a lifecycle rule or a clean-up script, for example; stop "
-    "that first. A server that had it open puts them back within minutes, or says in its log why "
-    "it does not. Otherwise run \"vezactl key restore\".";
+    "Something has deleted objects of the repository, for example a lifecycle rule or a clean-up "
+    "script. Stop that first. A server that had the repository open puts the objects back within "
+    "minutes, or writes into its log why it does not. Otherwise run \"vezactl key restore\".";
 
 constexpr const char* kHowToMendWrap =
-    "Something has replaced or damaged it. A server that had the repository open puts it back "
-    "within minutes, or says in its log why it does not. Otherwise run \"vezactl key restore\".";
+    "Something has replaced or damaged the object. A server that had the repository open puts it "
+    "back within minutes, or writes into its log why it does not. Otherwise run \"vezactl key "
+    "restore\".";
 
 // The hint where PutBack does not decide which of two keys is right.
 constexpr const char* kWhichKey =
-    "Nothing is put back by itself, because the other key may be the newer one: another server has "
-    "made it, or somebody has put another cluster's objects there. Do not restart this server. "
-    "Find out which key older backups need: see \"When identity or key were deleted\" in "
-    "docs/backups.md.";
+    "Nothing is put back automatically, because the other key may be the right one: another server "
+    "may have created it, or somebody may have put another cluster's objects there. Do not restart "
+    "this server. Find out which key older backups need: see \"When identity or key were deleted\" "
+    "in docs/backups.md.";
 
 Error LostIdentity(const Store& store, const std::string& first, bool lacks_key) {
   return MakeError(ErrorCode::kDataCorrupted,
@@ -76,13 +77,12 @@ Error OtherKey(const Store& store, const Identity& identity, const EntranceCopy&
 }
 
 Error Ambiguous(const Store& store, const std::string& wrap) {
-  return MakeError(
-             ErrorCode::kConflict,
-             "repository \"{}\" has lost its identity, and holds object \"{}\" of another key "
-             "than this server has opened it with",
-             store.location(), wrap)
+  return MakeError(ErrorCode::kConflict,
+                   "repository \"{}\" has lost its identity, and object \"{}\" belongs to another "
+                   "key than the one with which this server has opened it",
+                   store.location(), wrap)
       .WithHint(
-          "Nothing is put back by itself, because the other key may be the newer one. Run "
+          "Nothing is put back automatically, because the other key may be the right one. Run "
           "\"vezactl key restore\", or SELECT veza_backup_init() on the primary.");
 }
 
@@ -106,14 +106,14 @@ Result<std::string> WrapOfOtherKey(Store& store, const std::string& key_id) {
 // repository.
 Error UnprovenPlace(const Store& store, const std::string& first) {
   return MakeError(ErrorCode::kFailedPrecondition,
-                   "repository \"{}\" has lost its identity, and nothing in it is known to be from "
-                   "before that: it holds object \"{}\"",
+                   "repository \"{}\" has lost its identity, and nothing proves that it is the "
+                   "same repository as before: it holds object \"{}\"",
                    store.location(), first)
       .WithHint(
           "Nothing is put back, because this may be another place: a file system that is not "
-          "mounted, or the credentials of another account. If it is the right one, and holds what "
-          "is needed, run \"vezactl key restore\". If all of it was deleted, delete the rest, run "
-          "SELECT veza_backup_init() and take a full backup.");
+          "mounted, or the credentials of another account. If it is the right place and still "
+          "holds its backups, run \"vezactl key restore\". If its backups were deleted, delete the "
+          "rest, run SELECT veza_backup_init() and take a full backup.");
 }
 
 Error LostKey(const Store& store, const std::string& key_id) {
@@ -131,14 +131,13 @@ Error WrapOfAnotherKey(const Store& store, const std::string& name, const std::s
 }
 
 Error TooManyWraps(const Store& store, const std::string& key_id, std::size_t count) {
-  return MakeError(
-             ErrorCode::kWrongKey,
-             "repository \"{}\" holds {} objects \"{}\", and the passphrase opens none of the "
-             "first {}, which are all that are tried",
-             store.location(), count, KeyWrapName(key_id, "*"), limits::kKeyWrapsTried)
+  return MakeError(ErrorCode::kWrongKey,
+                   "repository \"{}\" holds {} objects \"{}\", and the passphrase opens none of "
+                   "the first {}; the others are not tried",
+                   store.location(), count, KeyWrapName(key_id, "*"), limits::kKeyWrapsTried)
       .WithHint(
-          "There is one for each passphrase. Find out who has written the others, and remove those "
-          "that no passphrase of yours opens; keep a copy of them.");
+          "There should be one for each passphrase. Find out who wrote the others, keep a copy of "
+          "them, and remove those that none of your passphrases opens.");
 }
 
 Error WrongPassphrase(const Store& store) {
@@ -486,16 +485,17 @@ Status LostSinceOpened(Store& store, const std::string& name, const std::string&
     const Result<Identity> identity = ParseUnverifiedIdentity(object);
     if (identity && identity->key_id != key_id) {
       return MakeError(ErrorCode::kFailedPrecondition,
-                       "{}; object \"{}\" is there and names {}, but it was opened with {}", lost,
+                       "{}; object \"{}\" names {}, but the repository was opened with {}", lost,
                        object.name, KeyInWords(identity->key_id), KeyInWords(key_id))
           .WithHint(kWhichKey);
     }
   }
   ASSIGN_OR_RETURN(const std::string wrap, WrapOfOtherKey(store, key_id));
   if (objects.empty() && !wrap.empty()) {
-    return MakeError(ErrorCode::kFailedPrecondition,
-                     "{}; object \"{}\" is there, of another key than it was opened with", lost,
-                     wrap)
+    return MakeError(
+               ErrorCode::kFailedPrecondition,
+               "{}; object \"{}\" belongs to another key than the one with which it was opened",
+               lost, wrap)
         .WithHint(kWhichKey);
   }
   return MakeError(ErrorCode::kFailedPrecondition, "{}", lost).WithHint(kHowToPutBack);
@@ -576,8 +576,8 @@ Error EmptiedRepository(const Store& store) {
                    "repository \"{}\" is empty, but this server has archived to it before",
                    store.location())
       .WithHint(
-          "Something has deleted all of it, or this is another place: a file system that is not "
-          "mounted, or the credentials of another account. If it is meant, run SELECT "
+          "Either all its objects were deleted, or this is another place: a file system that is "
+          "not mounted, or the credentials of another account. To start anew in it, run SELECT "
           "veza_backup_init() and take a full backup.");
 }
 
@@ -663,9 +663,9 @@ Status RequireSameKey(const Repository& repository, const NamedText& object) {
     RETURN_IF_ERROR(ParseIdentity(object, repository.seal_policy()));
     return Ok();
   }
-  return MakeError(ErrorCode::kWrongKey, "repository \"{}\" has {} now, and was opened with {}",
+  return MakeError(ErrorCode::kWrongKey, "repository \"{}\" now has {}, but was opened with {}",
                    repository.store().location(), KeyInWords(now.key_id), KeyInWords(ours))
-      .WithHint("The server opens it again, and goes on if the new key is meant.");
+      .WithHint("The server opens the repository again, and continues if it accepts the new key.");
 }
 
 }  // namespace
@@ -696,12 +696,12 @@ Status RequireRepositoryInPlace(const Repository& repository, std::uint64_t syst
       text.error().code != ErrorCode::kFailedPrecondition) {
     return text.error();
   }
-  return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" cannot be found any more: {}",
+  return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" can no longer be found: {}",
                    repository.store().location(), text.error().message)
       .WithHint(
-          "Its file system is not mounted, its directory was moved, its bucket was deleted, or its "
-          "identity. That says nothing about what was in it. Bring the repository back, and try "
-          "again.");
+          "Its file system is not mounted, its directory was moved, or its bucket or its identity "
+          "was deleted. Its other objects may still exist. Make the repository accessible again, "
+          "and try again.");
 }
 
 Status RequireWrapInPlace(const Repository& repository) {

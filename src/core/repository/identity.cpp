@@ -44,8 +44,8 @@ Result<Identity> IdentityFrom(const Json& document, const std::string& name) {
 }
 
 constexpr const char* kHowToMend =
-    "Something has damaged it. A server that had the repository open puts it back within minutes, "
-    "or says in its log why it does not. Otherwise run \"vezactl key restore\".";
+    "Something has damaged the object. A server that had the repository open puts it back within "
+    "minutes, or writes into its log why it does not. Otherwise run \"vezactl key restore\".";
 
 Result<Identity> WithHint(Result<Identity> identity) {
   if (!identity && identity.error().code == ErrorCode::kDataCorrupted) {

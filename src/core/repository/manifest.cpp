@@ -47,7 +47,7 @@ Result<Sha256Digest> DigestOf(Body& body) {
   return sha256.Finish();
 }
 
-constexpr const char* kNotWhole = "The backup is not whole without it. Restore another backup.";
+constexpr const char* kNotWhole = "Without it the backup is incomplete. Restore another backup.";
 
 Error TruncatedPart(const std::string& name) {
   return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is truncated", name)
@@ -79,7 +79,7 @@ class Reader {
       const std::size_t end = text.find('\n');
       if (end == std::string_view::npos) {
         if (line_.size() + text.size() > limit_.size) {
-          return Corrupted("a record is too long");
+          return Corrupted("has a record that is too long");
         }
         line_.append(text);
         return Ok();
@@ -106,7 +106,7 @@ class Reader {
 
   Status TakeLine() {
     if (ended_) {
-      return Corrupted("goes on after its end record");
+      return Corrupted("continues after its end record");
     }
     const Json record =
         ParseJson(line_, {.size = limit_.size, .values = limit_.values}).value_or(Json());
@@ -152,7 +152,7 @@ class Reader {
     fields.Read("size", said.size);
     RETURN_IF_ERROR(fields.status());
     if (said != totals_) {
-      return Corrupted("does not hold as many records as it says");
+      return Corrupted("does not have as many records as its end record says");
     }
     ended_ = true;
     return Ok();
@@ -217,7 +217,8 @@ Status ManifestWriter::Add(const ManifestRecord& record) {
   const limits::ManifestLine limit = LineLimit(repository_.seal_policy());
   if (line.size() > limit.size ||
       (line.size() > limit.values && CountValues(line) > limit.values)) {
-    return MakeError(ErrorCode::kUnsupported, "the record of a file in \"{}\" has {} bytes",
+    return MakeError(ErrorCode::kUnsupported,
+                     "the record of a file in \"{}\" is too long: it has {} bytes",
                      ManifestName(label_), line.size())
         .WithHint("The file is too large for a backup without encryption: set veza_backup.cipher.");
   }

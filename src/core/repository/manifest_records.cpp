@@ -225,7 +225,7 @@ void ReadPages(JsonFields& fields, const Json& record, std::uint32_t block_size,
     }
   }
   if (!AreDisjoint(file.pages)) {
-    fields.Fail(fmt::format("a page of \"{}\" comes twice", file.path));
+    fields.Fail(fmt::format("a page of \"{}\" occurs twice", file.path));
   }
 }
 

@@ -87,7 +87,7 @@ ManifestRules::Key ManifestRules::KeyOf(std::string_view path) const {
 
 Error ManifestRules::Misplaced(std::string_view path) const {
   return MakeError(ErrorCode::kDataCorrupted,
-                   "the manifest of backup \"{}\" puts \"{}\" where nothing of a backup can be",
+                   "the manifest of backup \"{}\" contains \"{}\", which no backup can contain",
                    backup_.label, Shown(path))
       .WithHint(kHint);
 }
@@ -132,8 +132,8 @@ Status ManifestRules::Take(const ManifestRecord& record) {
   // any size.
   if (file->size > backup_.size - size_) {
     return MakeError(ErrorCode::kDataCorrupted,
-                     "with \"{}\" the manifest of backup \"{}\" has more bytes than the {} that "
-                     "its backup.json says",
+                     "with \"{}\" the files in the manifest of backup \"{}\" have more than the {} "
+                     "bytes that backup.json says",
                      Shown(file->path), backup_.label, backup_.size)
         .WithHint(kHint);
   }
@@ -144,14 +144,14 @@ Status ManifestRules::Take(const ManifestRecord& record) {
 Status ManifestRules::Finish() const {
   if (size_ != backup_.size || files_ != backup_.files) {
     return MakeError(ErrorCode::kDataCorrupted,
-                     "the manifest of backup \"{}\" has {} files of {} bytes, its backup.json says "
+                     "the manifest of backup \"{}\" has {} files of {} bytes, but backup.json says "
                      "{} files of {} bytes",
                      backup_.label, files_, size_, backup_.files, backup_.size)
         .WithHint(kHint);
   }
   const auto lacks = [this](std::string_view path) {
     return MakeError(ErrorCode::kDataCorrupted,
-                     "the manifest of backup \"{}\" does not have \"{}\"", backup_.label, path)
+                     "the manifest of backup \"{}\" does not contain \"{}\"", backup_.label, path)
         .WithHint(kHint);
   };
   if (!named_.contains(KeyOf(kControlFile))) {

@@ -28,8 +28,9 @@ Error OtherSystem(const Store& store, const Identity& owner, std::uint64_t syste
                    store.location(), owner.system_identifier, owner.node, FormatUtc(owner.created),
                    system_identifier)
       .WithHint(
-          "Give this cluster another veza_backup.cluster. If it has taken the other's place (after "
-          "pg_upgrade or a new initdb), run SELECT veza_backup_init(accept_new_system => true).");
+          "Set another veza_backup.cluster for this cluster. If this cluster has replaced the "
+          "other one (after pg_upgrade or a new initdb), run SELECT "
+          "veza_backup_init(accept_new_system => true).");
 }
 
 // Anybody who can write to the store can write an identity without a key. If there are keys, the
@@ -44,10 +45,11 @@ Status RequireNoKeys(Store& store) {
                    "repository \"{}\" has no identity that names a key, but it holds object \"{}\"",
                    store.location(), keys.objects.front().name)
       .WithHint(
-          "Somebody may have forged the identity, to end the encryption. Do not turn it off: set "
-          "veza_backup.cipher and the passphrase as they were, and run \"vezactl key restore\". A "
-          "server that had the repository open puts its own identity back by itself. Only if you "
-          "know that nothing was ever encrypted there, move the objects below \"key/\" elsewhere.");
+          "Somebody may have forged the identity to end the encryption. Do not turn encryption "
+          "off. Set veza_backup.cipher and the passphrase as they were, and run \"vezactl key "
+          "restore\". A server that had the repository open puts its identity back automatically. "
+          "Only if you are sure that nothing was ever encrypted there, move the objects below "
+          "\"key/\" elsewhere.");
 }
 
 Error LostOwnIdentity(const Store& store, std::uint64_t system_identifier) {
@@ -55,10 +57,10 @@ Error LostOwnIdentity(const Store& store, std::uint64_t system_identifier) {
                    "repository \"{}\" holds WAL of this cluster, but no identity {}",
                    store.location(), system_identifier)
       .WithHint(
-          "It was lost, or somebody has put another cluster's in its place. Under that one's key "
-          "what is stored could not be read any more. If the other identity is wrong, keep a copy "
-          "of it, delete it, and run \"vezactl key restore\". Otherwise give this cluster another "
-          "veza_backup.cluster.");
+          "The identity was lost, or somebody has replaced it with that of another cluster. With "
+          "the other cluster's key, the stored WAL could no longer be read. If the other identity "
+          "is wrong, keep a copy of it, delete it, and run \"vezactl key restore\". Otherwise set "
+          "another veza_backup.cluster for this cluster.");
 }
 
 // Writes the identity unless it exists. Returns whether it was written.

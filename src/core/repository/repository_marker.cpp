@@ -23,13 +23,13 @@ std::string PathIn(const std::string& data_directory) {
 }
 
 constexpr const char* kIfItIsMeant =
-    "Check veza_backup.repository, veza_backup.cluster and veza_backup.s3_endpoint. If it is "
-    "meant, run SELECT "
+    "Check veza_backup.repository, veza_backup.cluster and veza_backup.s3_endpoint. If this "
+    "repository is the right one, run SELECT "
     "veza_backup_init() and take a full backup.";
 constexpr const char* kIfItWasMoved =
-    "Nothing is archived there. Check veza_backup.repository, veza_backup.cluster and "
-    "veza_backup.s3_endpoint. If it is meant, because the repository was moved or its endpoint "
-    "renamed, run SELECT veza_backup_init() and take a full backup.";
+    "No WAL is archived there. Check veza_backup.repository, veza_backup.cluster and "
+    "veza_backup.s3_endpoint. If the change is intended, because the repository was moved or its "
+    "endpoint was renamed, run SELECT veza_backup_init() and take a full backup.";
 
 // A file that does not name the service matches every service.
 bool IsSamePlace(const RepositoryMarker& a, const RepositoryMarker& b) {
@@ -74,8 +74,8 @@ Error OtherKey(const RepositoryMarker& marker, const RepositoryMarker& opened) {
                    opened.location, KeyInWords(opened.key_id), KeyInWords(marker.key_id))
       .WithHint(opened.key_id.empty()
                     ? kIfNoKeyIsMeant
-                    : "Another server has made a new key there: see \"When identity or key were "
-                      "deleted\" in docs/backups.md. To go on with the new one, run SELECT "
+                    : "Another server has created a new key there; see \"When identity or key were "
+                      "deleted\" in docs/backups.md. To continue with the new key, run SELECT "
                       "veza_backup_init() and take "
                       "a full backup.");
 }
@@ -111,9 +111,9 @@ Status Compare(const std::optional<RepositoryMarker>& marker, const RepositoryMa
 Error Unreadable(const char* operation, const std::string& path, int error_number) {
   return ErrnoError(error_number, fmt::format("could not {} file \"{}\"", operation, path))
       .WithHint(
-          "The file says to which repository this server archives. Let the account of the server "
-          "read it. If something else lies in its place, remove that; SELECT veza_backup_init() "
-          "then writes the file anew.");
+          "The file says which repository this server archives to. Allow the server's account to "
+          "read it. If it is not a regular file, remove it; SELECT veza_backup_init() then writes "
+          "it again.");
 }
 
 }  // namespace
@@ -145,8 +145,8 @@ Result<std::optional<RepositoryMarker>> ReadRepositoryMarker(const std::string& 
   if (Status status = fields.status(); !status) {
     return std::move(status.error())
         .WithHint(
-            "The file says to which repository this server archives. SELECT veza_backup_init() "
-            "writes it anew.");
+            "The file says which repository this server archives to. SELECT veza_backup_init() "
+            "writes it again.");
   }
   return std::optional(std::move(marker));
 }

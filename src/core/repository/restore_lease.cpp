@@ -63,12 +63,11 @@ Result<std::optional<LeaseState>> ReadLease(const Repository& repository, const 
 
 Error TooManyLeases(const Store& store) {
   return MakeError(ErrorCode::kDataCorrupted,
-                   "repository \"{}\" holds more than {} leases below \"{}\" that may be in force",
+                   "repository \"{}\" holds more than {} leases below \"{}\" that have not lapsed",
                    store.location(), limits::kLeases, kLeasePrefix)
       .WithHint(
-          "Each keeps a backup and its WAL from being removed, for at most a day after it was "
-          "written. Find out who has written them, and remove those that no restore or drill of "
-          "yours holds.");
+          "Each lease keeps a backup and its WAL for at most a day after it was written. Find out "
+          "who wrote them, and remove those that belong to no restore or drill of yours.");
 }
 
 }  // namespace

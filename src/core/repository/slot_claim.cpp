@@ -74,7 +74,7 @@ Status RecordBaselines(const Repository& repository, const std::vector<ScheduleK
     if (HasAll(state.slots, kinds)) {
       return Ok();
     }
-    const auto lock = ClusterLock::Acquire(repository, {.purpose = "begin of the schedules"});
+    const auto lock = ClusterLock::Acquire(repository, {.purpose = "start of the schedules"});
     if (lock) {
       return AddBaselines(repository, **lock, kinds);
     }

@@ -60,7 +60,7 @@ Result<BackupSummary> ChooseByLabel(std::span<const BackupSummary> backups,
   const auto found = std::ranges::find(backups, label, &BackupSummary::label);
   if (found == backups.end()) {
     return MakeError(ErrorCode::kNotFound, "backup \"{}\" does not exist", label)
-        .WithHint("See \"vezactl info\" for the backups there are.");
+        .WithHint("\"vezactl info\" lists the backups.");
   }
   if (!LeadsToTimeline(*found, history)) {
     return MakeError(ErrorCode::kFailedPrecondition,
@@ -110,7 +110,7 @@ Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
                                    const TimelineHistory* history, DoubtfulBackups doubtful) {
   if (backups.empty()) {
     return MakeError(ErrorCode::kNotFound, "there is no backup in the repository")
-        .WithHint("Check the repository and cluster name, see \"vezactl info\".");
+        .WithHint("Check the names of the repository and of the cluster.");
   }
   if (!label.empty()) {
     return ChooseByLabel(backups, target, label, history);

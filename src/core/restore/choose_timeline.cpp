@@ -24,10 +24,9 @@ constexpr SegmentNumber kLastSegment = std::numeric_limits<SegmentNumber>::max()
 Error AmbiguousError(const std::string& timelines, TimelineId path, const RecoveryTarget& target) {
   return MakeError(ErrorCode::kFailedPrecondition, "{} may be on more than one timeline: {}",
                    DescribeTarget(target), timelines)
-      .WithHint(
-          fmt::format("They parted before it, and each has gone on. Say which one is meant with "
-                      "--target-timeline; the latest is {}.",
-                      path));
+      .WithHint(fmt::format("The timelines forked before the target, and each has continued. "
+                            "Choose one with --target-timeline; the latest is {}.",
+                            path));
 }
 
 class BranchFinder {
@@ -290,12 +289,12 @@ Error ExplainHistoryError(TimelineId timeline, Error error) {
     return error;
   }
   return std::move(error)
-      .WithContext(fmt::format("timeline history file \"{}\" cannot be read, so nobody can tell "
-                               "what timeline {} has come from",
-                               TimelineHistoryName(timeline), timeline))
+      .WithContext(fmt::format(
+          "timeline history file \"{}\" cannot be read, so the origin of timeline {} is unknown",
+          TimelineHistoryName(timeline), timeline))
       .WithHint(
-          "Say with --target-timeline which other timeline recovery is to follow; \"vezactl info\" "
-          "lists them. Or delete the object: a primary that still has the file in its pg_wal "
+          "Choose another timeline with --target-timeline; \"vezactl info\" lists them. Or delete "
+          "the object: a primary that still has the file in its pg_wal "
           "stores it again within an hour, or when it is started.");
 }
 

@@ -37,7 +37,7 @@ Result<const DatabaseSummary*> Find(const BackupSummary& backup, const std::stri
     if (found != nullptr) {
       return MakeError(ErrorCode::kInvalidArgument, "backup \"{}\" has two databases \"{}\"",
                        backup.label, name)
-          .WithHint(fmt::format("Their names are not UTF-8. Give an oid instead: {} or {}.",
+          .WithHint(fmt::format("Their names are not UTF-8. Use an oid instead: {} or {}.",
                                 found->oid, database.oid));
     }
     found = &database;
@@ -93,15 +93,16 @@ Result<DatabaseChoice> ChooseDatabases(const BackupSummary& backup,
   if (backup.databases.empty()) {
     return MakeError(ErrorCode::kFailedPrecondition,
                      "backup \"{}\" does not say which databases it has", backup.label)
-        .WithHint("Restore it whole, or choose another backup.");
+        .WithHint("Restore the whole backup, or choose another one.");
   }
   const auto full_page_writes = backup.settings.find("full_page_writes");
   if (full_page_writes != backup.settings.end() && full_page_writes->second == "off") {
     return MakeError(ErrorCode::kFailedPrecondition,
-                     "backup \"{}\" is of a server with full_page_writes = off", backup.label)
+                     "backup \"{}\" was taken from a server with full_page_writes = off",
+                     backup.label)
         .WithHint(
-            "Its WAL could not be replayed over databases that come back empty. Restore the "
-            "backup whole.");
+            "Its WAL cannot be replayed over databases that come back empty. Restore the whole "
+            "backup.");
   }
   std::set<std::uint32_t> oids;
   for (const std::string& name : names) {

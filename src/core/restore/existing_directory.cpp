@@ -79,11 +79,13 @@ Status RequireDataDirectory(const std::string& path, std::uint64_t system_identi
   }
   const std::string why =
       control.state == ControlFile::State::kAbsent
-          ? "It has no global/pg_control, which would tell whose it is."
+          ? "It has no global/pg_control, which would tell which cluster it belongs to."
       : control.state == ControlFile::State::kUnreadable
-          ? fmt::format("Its global/pg_control, which would tell whose it is, cannot be read: {}.",
-                        control.why_unreadable)
-          : "Its global/pg_control, which would tell whose it is, is damaged.";
+          ? fmt::format(
+                "Its global/pg_control, which would tell which cluster it belongs to, cannot be "
+                "read: {}.",
+                control.why_unreadable)
+          : "Its global/pg_control, which would tell which cluster it belongs to, is damaged.";
   return MakeError(ErrorCode::kFailedPrecondition,
                    "directory \"{}\" is not empty and not a data directory of this cluster", path)
       .WithHint(
@@ -158,18 +160,18 @@ Result<std::shared_ptr<const UniqueFd>> LockTarget(const std::string& path) {
   }
   if (tries == kTries) {
     return MakeError(ErrorCode::kFailedPrecondition,
-                     "another process restores into directory \"{}\" at this moment", path)
+                     "another process is restoring into directory \"{}\"", path)
         .WithHint(
-            "Wait until it has ended, or stop it. Then \"vezactl restore --delta\" completes what "
-            "it has begun. Nothing was written.");
+            "Wait until it has ended, or stop it. \"vezactl restore --delta\" then completes its "
+            "restore. Nothing was written.");
   }
   return std::shared_ptr<const UniqueFd>(std::move(directory));
 }
 
 Error FilledMeanwhile(const std::string& path) {
-  return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty any more", path)
+  return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is no longer empty", path)
       .WithHint(
-          "Something else was restored or put there meanwhile. Nothing was written to it. Choose "
+          "Something was restored or copied there meanwhile. Nothing was written to it. Choose "
           "another directory.");
 }
 
@@ -190,7 +192,8 @@ Status RequireNoServer(const std::string& path) {
   }
   const int number = std::atoi((*text)->c_str());
   if (number == 0) {
-    return MakeError(ErrorCode::kFailedPrecondition, "file \"{}\" does not say whose it is", file)
+    return MakeError(ErrorCode::kFailedPrecondition, "file \"{}\" does not contain a process ID",
+                     file)
         .WithHint(kHint);
   }
   const pid_t pid = std::abs(number);
@@ -199,7 +202,7 @@ Status RequireNoServer(const std::string& path) {
   }
   return MakeError(ErrorCode::kFailedPrecondition,
                    "a server with process id {} runs in directory \"{}\"", pid, path)
-      .WithHint("Stop it first. If it does not run, remove postmaster.pid. Nothing was written.");
+      .WithHint("Stop the server first. If none runs, remove postmaster.pid. Nothing was written.");
 }
 
 Status RequireReplaceableDirectory(const std::string& path, std::uint64_t system_identifier) {
@@ -236,16 +239,15 @@ namespace {
 
 // The error for a directory that MayBelongTo() denies.
 Error NotOurs(const std::string& target, const OuterPlace& place) {
-  constexpr const char* kAnother = "give another place with --tablespace-map or --waldir";
+  constexpr const char* kAnother = "choose another place with --tablespace-map or --waldir";
   const std::string& directory = place.directory;
   if (const std::optional<std::string> claimant = ClaimantOf(directory)) {
     return MakeError(ErrorCode::kFailedPrecondition,
                      "a restore into \"{}\" has begun to fill directory \"{}\" and has not ended",
                      claimant->empty() ? "?" : *claimant, directory)
-        .WithHint(fmt::format(
-            "Complete it with --delta; or remove the file \"{}\" if it is given up; or {}. "
-            "Nothing was written.",
-            ClaimOf(directory), kAnother));
+        .WithHint(fmt::format("Complete that restore with --delta; or, if it was abandoned, remove "
+                              "the file \"{}\"; or {}. Nothing was written.",
+                              ClaimOf(directory), kAnother));
   }
   std::error_code error;
   const std::string leads_to = std::filesystem::read_symlink(place.link, error).string();
@@ -261,13 +263,12 @@ Error NotOurs(const std::string& target, const OuterPlace& place) {
                               kAnother));
   }
   return MakeError(ErrorCode::kFailedPrecondition,
-                   "directory \"{}\" is not empty, and not what the interrupted restore into "
-                   "\"{}\" has left",
+                   "directory \"{}\" is not empty, and was not filled by the interrupted restore "
+                   "into \"{}\"",
                    directory, target)
       .WithHint(fmt::format(
-          "{}Another server may have been given it since, or version 0.1 has begun the restore, "
-          "which left no file \"{}\" there. If nothing uses it, empty it; or {}. Nothing was "
-          "written.",
+          "{}Another server may use it by now, or version 0.1 may have started the restore, which "
+          "left no file \"{}\" there. If nothing uses it, empty it; or {}. Nothing was written.",
           where, kClaim, kAnother));
 }
 
@@ -280,14 +281,13 @@ Error Unproven(const std::string& target, const std::vector<const OuterPlace*>& 
     options += (options.empty() ? "" : " ") + place->option;
   }
   return MakeError(ErrorCode::kFailedPrecondition,
-                   "nothing proves that what directory \"{}\" has links to is its own, and not of "
-                   "another one of which it is a copy: {}",
+                   "directory \"{}\" may be a copy, and these directories behind its links may "
+                   "belong to the original: {}",
                    target, directories)
-      .WithHint(fmt::format(
-          "{} If what is there belongs to this directory and to no other, and may be replaced, "
-          "say so: {}. If this is a copy, give other places with the same options. Nothing was "
-          "written.",
-          why, options));
+      .WithHint(fmt::format("{} If these directories belong to this one and to no other, and may "
+                            "be replaced, add {}. If this directory is a copy, choose other places "
+                            "with the same options. Nothing was written.",
+                            why, options));
 }
 
 }  // namespace

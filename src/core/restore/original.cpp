@@ -135,7 +135,7 @@ std::string WhyMaybeCopy(const std::string& target) {
   const std::string path = target + "/postmaster.opts";
   const Result<std::optional<std::string>> options = ReadRegularFile(path, kLongestNote);
   if (!options) {
-    return fmt::format("Its postmaster.opts tells nothing: {}.", options.error().message);
+    return fmt::format("Its postmaster.opts cannot be read: {}.", options.error().message);
   }
   if (!*options) {
     return "It has no postmaster.opts, which would say where its server was started last.";
@@ -150,7 +150,7 @@ std::string WhyMaybeCopy(const std::string& target) {
                        *started);
   }
   if (IsCopiedWithTimes(path)) {
-    return "Its postmaster.opts is a copy: it was written before it was made.";
+    return "Its postmaster.opts is a copy: the file was written before it was created.";
   }
   return "";
 }

@@ -161,12 +161,13 @@ Status RequireEnd(const Repository& repository, const RestorePlan& plan, const P
   }
   return MakeError(
              ErrorCode::kDataCorrupted,
-             "recovery ended at {}, in WAL segment \"{}\", although the archive goes on to {}",
+             "recovery ended at {}, in WAL segment \"{}\", although the archive continues to {}",
              FormatLsn(reached), SegmentFor(planned.archive, plan.target_timeline, reached),
              FormatLsn(planned.end))
       .WithHint(
-          "The segment is as it was stored, but not what PostgreSQL should have written there: "
-          "pg_waldump shows where it ends. Take a backup, which later recoveries can begin with.");
+          "The segment is unchanged since it was stored, but it does not hold the WAL that "
+          "PostgreSQL should have written there. pg_waldump shows where its WAL ends. Take a new "
+          "backup, from which later recoveries can start.");
 }
 
 }  // namespace veza

@@ -191,13 +191,13 @@ Status RequireUnused(const std::string& target, const std::vector<std::string>& 
     }
     return MakeError(ErrorCode::kFailedPrecondition,
                      "directory \"{}\" {} by the server with process id {} in directory \"{}\"",
-                     directory, use.is_around ? "lies in one that is used" : "is in use",
+                     directory, use.is_around ? "is inside one that is used" : "is in use",
                      use.place->process, use.place->data_directory)
         .WithHint(
-            "The backup has recorded this place, or a link of the data directory leads there; but "
-            "it is in use, by the original of a copy for example. Give another place: with "
-            "--target-dir, with --tablespace-map OLD=NEW for a tablespace, with --waldir for "
-            "pg_wal. Nothing was written.");
+            "The backup names this directory, or a link of the data directory leads to it, but a "
+            "server uses it: the original, for example, if the data directory is a copy. Choose "
+            "another place with --target-dir, with --tablespace-map OLD=NEW for a tablespace, or "
+            "with --waldir for pg_wal. Nothing was written.");
   };
   if (const Use use = FindUse(target, places);
       use.place != nullptr && use.place->is_data_directory && !use.is_around) {

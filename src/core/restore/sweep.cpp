@@ -320,7 +320,7 @@ class Sweeper {
       return Refuse(path, &SweepFindings::mounts, "a file system is mounted at");
     }
     if (!IsWanted(name, PathSet::Kind::kDirectory) && IsSomeones(path, name)) {
-      return Refuse(path, &SweepFindings::someones, "another cluster's data have come to");
+      return Refuse(path, &SweepFindings::someones, "another cluster's data have appeared in");
     }
     if (!CanSweep(path, info)) {
       return Refuse(path, &SweepFindings::closed, "could not change");
@@ -443,8 +443,8 @@ Status RequireSweepable(const SweepFindings& findings, const RestorePlan& plan) 
     return MakeError(ErrorCode::kFailedPrecondition, "another file system is mounted at {}",
                      ListPaths(findings.mounts))
         .WithHint(
-            "A delta removes what is not in the backup, and goes into no other file system for "
-            "that. Unmount it, or restore into another directory. Nothing was changed.");
+            "A delta removes what is not in the backup, but not on another file system. Unmount "
+            "that file system, or restore into another directory. Nothing was changed.");
   }
   if (!findings.used.empty()) {
     return MakeError(ErrorCode::kFailedPrecondition, "a running server, or the repository, uses {}",
@@ -455,33 +455,35 @@ Status RequireSweepable(const SweepFindings& findings, const RestorePlan& plan) 
   }
   if (!findings.someones.empty()) {
     return MakeError(ErrorCode::kFailedPrecondition,
-                     "what is not in the backup looks like a cluster's data: {}",
+                     "directories that are not in the backup look like the data of a cluster: {}",
                      ListPaths(findings.someones))
-        .WithHint(
-            fmt::format("A delta removes no data directory, tablespace or directory of WAL that is "
-                        "not its own. Move it away, or remove it yourself{}. Nothing was changed.",
-                        plan.unknown_names == UnknownNames::kKeep
-                            ? ""
-                            : "; or add --unknown keep, which leaves names at the top where they "
-                              "are, if PostgreSQL does not make them"));
+        .WithHint(fmt::format(
+            "A delta does not remove a data directory, tablespace or WAL directory that is not its "
+            "own. Move it away, or remove it yourself{}. Nothing was changed.",
+            plan.unknown_names == UnknownNames::kKeep
+                ? ""
+                : "; or add --unknown keep, which keeps names at the top of the directory that are "
+                  "not PostgreSQL's"));
   }
   if (!findings.in_the_way.empty()) {
-    return MakeError(ErrorCode::kFailedPrecondition, "pg_wal cannot become a link and keep {}",
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "pg_wal cannot become a link because it contains {}",
                      ListPaths(findings.in_the_way))
         .WithHint("Move it away, or leave out --waldir. Nothing was changed.");
   }
   if (!findings.closed.empty()) {
     return MakeError(ErrorCode::kPermissionDenied, "could not change {}",
                      ListPaths(findings.closed))
-        .WithHint("Give it to the account that restores, or remove it. Nothing was changed.");
+        .WithHint(
+            "Change its owner to the account that restores, or remove it. Nothing was changed.");
   }
   if (!findings.unknown.empty() && plan.unknown_names == UnknownNames::kRefuse) {
     return MakeError(ErrorCode::kFailedPrecondition,
-                     "directory \"{}\" holds what is neither in the backup nor PostgreSQL's: {}",
+                     "directory \"{}\" contains names that are neither in the backup nor "
+                     "PostgreSQL's: {}",
                      plan.target_directory, ListPaths(findings.unknown))
         .WithHint(
-            "Move it away; or add --unknown keep to leave it where it is, or --unknown remove. "
-            "Nothing was changed.");
+            "Move them away, or add --unknown keep or --unknown remove. Nothing was changed.");
   }
   return Ok();
 }

@@ -12,7 +12,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSayWhere = "Say with --waldir where WAL is to be. Nothing was written.";
+constexpr const char* kSayWhere =
+    "Choose the directory for WAL with --waldir. Nothing was written.";
 
 // Where the target's link pg_wal leads. Empty when pg_wal is not a link.
 Result<std::string> LinkedDirectory(const std::string& link) {
@@ -23,7 +24,7 @@ Result<std::string> LinkedDirectory(const std::string& link) {
   const fs::path directory = fs::canonical(link, error);
   if (error || !fs::is_directory(directory, error)) {
     return MakeError(ErrorCode::kFailedPrecondition,
-                     "symbolic link \"{}\" leads to \"{}\", which is no directory", link,
+                     "symbolic link \"{}\" leads to \"{}\", which is not a directory", link,
                      fs::read_symlink(link, error).string())
         .WithHint(kSayWhere);
   }
@@ -37,8 +38,7 @@ Status RequireApart(const std::string& directory, const std::string& target,
       return Ok();
     }
     return MakeError(ErrorCode::kInvalidArgument,
-                     "the directory for WAL, \"{}\", and \"{}\" lie within each other", directory,
-                     other)
+                     "WAL directory \"{}\" and \"{}\" lie within each other", directory, other)
         .WithHint(kSayWhere);
   };
   RETURN_IF_ERROR(overlaps(target));

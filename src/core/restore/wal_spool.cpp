@@ -192,7 +192,7 @@ Result<std::optional<WalSpoolLock>> WalSpoolLock::TryAcquire(const std::string& 
       return std::optional(WalSpoolLock(std::move(fd)));
     }
   }
-  return MakeError(ErrorCode::kIo, "directory \"{}\" is removed again and again", directory);
+  return MakeError(ErrorCode::kIo, "directory \"{}\" is removed repeatedly", directory);
 }
 
 bool WalSpoolLock::IsHeld(const std::string& directory) {

@@ -323,9 +323,10 @@ class Remover {
 
   Status RemoveWal(RetentionDecision& decision) {
     if (overtaken_) {
-      return Overtaken(decision, "waits for the next time, because a backup stays that was to go");
+      return Overtaken(
+          decision, "waits for the next expiry, because a backup that was to be removed is kept");
     }
-    constexpr const char* kNewRestore = "waits for the next time, because a restore has begun";
+    constexpr const char* kNewRestore = "waits for the next expiry, because a restore has begun";
     ASSIGN_OR_RETURN(const bool new_lease, HasNewLease());
     if (new_lease) {
       return Overtaken(decision, kNewRestore);
@@ -413,14 +414,14 @@ std::string HintOfFullStore(const std::vector<RetentionDecision>& decisions) {
   for (const RetentionDecision& decision : decisions) {
     bytes += decision.reason == kWaitsForRoom ? decision.bytes.value_or(0) : 0;
   }
-  const std::string kept =
-      bytes == 0 ? "Retention keeps everything that is there."
-                 : fmt::format(
-                       "Failed backups have left {} bytes, which can go as soon as there "
-                       "is room for one more object of a kilobyte.",
-                       bytes);
+  const std::string kept = bytes == 0
+                               ? "Retention keeps everything in it."
+                               : fmt::format(
+                                     "Failed backups have left {} bytes, which can be removed as "
+                                     "soon as there is room for one more object of one kilobyte.",
+                                     bytes);
   return kept +
-         " Make room in the store, lower veza_backup.retention_full, or take back pins by "
+         " Make room in the store, lower veza_backup.retention_full, or remove pins with "
          "veza_backup_keep().";
 }
 
@@ -428,9 +429,9 @@ Status RequireNobody(const Repository& repository) {
   ASSIGN_OR_RETURN(const LockState state, ReadLockState(repository));
   if (state.alive) {
     return MakeError(ErrorCode::kFailedPrecondition,
-                     "node \"{}\" has begun to work in repository \"{}\": {}", state.node,
+                     "node \"{}\" is now at work in repository \"{}\": {}", state.node,
                      repository.store().location(), state.purpose)
-        .WithHint("Wait until it is done.");
+        .WithHint("Wait until it has finished.");
   }
   return Ok();
 }

@@ -268,7 +268,7 @@ class BackupRules {
       return {true, fmt::format("its full backup \"{}\" belongs to another system", full_label)};
     }
     return {false,
-            fmt::format("its full backup \"{}\" is gone, it cannot be restored", full_label)};
+            fmt::format("its full backup \"{}\" is gone, so it cannot be restored", full_label)};
   }
 
   const RetentionInput& input_;
@@ -304,9 +304,8 @@ void DecideRemains(const RetentionInput& input, const std::string& label, const 
   if (remains.buried) {
     RetentionDecision decision{.kind = RetentionKind::kTombstone, .name = label};
     decision.keep = input.now - *remains.buried <= kTombstoneAge;
-    decision.reason = decision.keep
-                          ? "keeps a process that stands still from completing this backup"
-                          : "no process can still want to complete this backup";
+    decision.reason = decision.keep ? "prevents a suspended process from completing this backup"
+                                    : "no process can still complete this backup";
     decisions.push_back(std::move(decision));
   }
 }
@@ -322,8 +321,8 @@ void DecideFragments(const RetentionInput& input, std::vector<RetentionDecision>
                            .bytes = fragments.bytes});
     }
   };
-  add(input.young_fragments, true, "cut off less than an hour ago, or still being written");
-  add(input.old_fragments, false, "left by writes that were cut off");
+  add(input.young_fragments, true, "interrupted less than an hour ago, or still being written");
+  add(input.old_fragments, false, "left by interrupted writes");
 }
 
 void DecideLeases(const std::vector<LeaseState>& leases,
@@ -355,7 +354,7 @@ void KeepLeasedWal(const RetentionInput& input, WalRules& wal) {
         wal.KeepFrom(backup->start_lsn, reason);
       }
     } else if (!lease.document) {
-      wal.KeepAll(fmt::format("lease \"{}\" cannot be read and may need any of it", lease.name));
+      wal.KeepAll(fmt::format("lease \"{}\" cannot be read and may need any WAL", lease.name));
     } else if (lease.document->system_identifier == input.system_identifier) {
       wal.KeepFrom(lease.document->start_lsn, reason);
     }
@@ -370,12 +369,11 @@ void DecideDrills(const RetentionInput& input, std::vector<RetentionDecision>& d
     return name >= ahead;
   });
   if (drills.size() > kDrillsKept) {
-    decisions.push_back(
-        {.kind = RetentionKind::kDrill,
-         .name = drills.front(),
-         .last = drills[drills.size() - kDrillsKept - 1],
-         .keep = false,
-         .reason = fmt::format("{} newer records of drills are kept", kDrillsKept)});
+    decisions.push_back({.kind = RetentionKind::kDrill,
+                         .name = drills.front(),
+                         .last = drills[drills.size() - kDrillsKept - 1],
+                         .keep = false,
+                         .reason = fmt::format("{} newer drill records are kept", kDrillsKept)});
   }
 }
 
@@ -445,7 +443,7 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   if (input.settings.archive == 0) {
     wal.KeepAll("all WAL is kept (retention_archive)");
   } else if (!input.catalog.broken.empty()) {
-    wal.KeepAll(fmt::format("backup \"{}\" cannot be read and may need any of it",
+    wal.KeepAll(fmt::format("backup \"{}\" cannot be read and may need any WAL",
                             input.catalog.broken.front().label));
   } else if (anchors.empty()) {
     wal.KeepAll("there is no good full backup yet");

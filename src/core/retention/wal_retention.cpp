@@ -53,7 +53,7 @@ void WalRules::Decide() {
   }
   stretches_.push_back(
       {next, true,
-       fmt::format("backup \"{}\" can be followed from its start on (retention_archive)",
+       fmt::format("is kept from the start of backup \"{}\" on (retention_archive)",
                    from_->label)});
 }
 

@@ -148,7 +148,7 @@ TEST_F(CheckTest, ChangedContentIsReported) {
     }
     return Ok();
   });
-  EXPECT_THAT(OnlyFailure(results, "read").detail, HasSubstr("other content"));
+  EXPECT_THAT(OnlyFailure(results, "read").detail, HasSubstr("the content that was written"));
 }
 
 TEST_F(CheckTest, ObjectsThatCannotBeDeletedAreReported) {

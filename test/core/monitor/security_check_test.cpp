@@ -61,7 +61,7 @@ TEST_F(SecurityCheckTest, WarnsOfWhatMayBeAChoice) {
   for (const char* loopback : {"http://127.0.0.1:9000", "http://localhost:9000", "http://localhost",
                                "http://[::1]:9000", "http://[::1]", "http://127.1.2.3/"}) {
     config_.s3.endpoint = loopback;
-    ExpectNoAdvice("no TLS, to this machine");
+    ExpectNoAdvice("no TLS, but the store is on this machine");
   }
   for (const char* elsewhere :
        {"http://localhost.example.com", "http://127.evil.example", "http://127.0.0.1.evil.example",
@@ -91,7 +91,7 @@ TEST_F(SecurityCheckTest, ASecretThatOthersCanReadFails) {
   chmod(file.c_str(), 0600);
   ExpectNoAdvice("\"veza_backup.s3_secret_key\" is set in file");
   config_.inline_secrets.front().file.clear();
-  ExpectWarning("a command line can be seen", "s3_secret_key_file");
+  ExpectWarning("all accounts can see a command line", "s3_secret_key_file");
 }
 
 TEST_F(SecurityCheckTest, TheGroupOfTheServerOrOfTheOwnerMayRead) {

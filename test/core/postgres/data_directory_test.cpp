@@ -502,10 +502,10 @@ TEST_F(DataDirectoryTest, ALinkThatCannotBeFollowedIsAnError) {
       {"postgresql.conf", "/nowhere", "which does not exist"},
       {"base/16384", "16384", "could not follow"},
       {"mine", "mine", "could not follow"},
-      {"mine", ".", "in which it is itself"},
-      {"mine", tree_.path(), "in which it is itself"},
-      {"mine", "/", "in which it is itself"},
-      {"base/5/up", "..", "itself one of those that it is in"},
+      {"mine", ".", "which contains the link"},
+      {"mine", tree_.path(), "which contains the link"},
+      {"mine", "/", "which contains the link"},
+      {"base/5/up", "..", "contains itself"},
   };
   File("base/5/PG_VERSION");
   for (const auto& one : cases) {

@@ -284,7 +284,7 @@ TEST_P(EntranceTest, NewerObjectsProveNothing) {
   const std::vector<std::string> names = Names();
   const auto look = Keep(held);
   EXPECT_ERROR(look, ErrorCode::kFailedPrecondition);
-  EXPECT_THAT(look.error().message, HasSubstr("nothing in it is known to be from before"));
+  EXPECT_THAT(look.error().message, HasSubstr("nothing proves that it is the same repository"));
   EXPECT_THAT(look.error().hint,
               AllOf(HasSubstr("vezactl key restore"), HasSubstr("veza_backup_init()")));
   EXPECT_EQ(Names(), names);
@@ -471,7 +471,7 @@ TEST_P(EntranceTest, PuttingBackIsPromisedOnlyWhereItHappens) {
   const EntranceCopy held = Held();
   Lose("identity/");
   const auto lost = RequireKeyInPlace(*repository, kTestSystem);
-  EXPECT_THAT(lost.error().hint, HasSubstr("puts them back within minutes"));
+  EXPECT_THAT(lost.error().hint, HasSubstr("puts the objects back within minutes"));
   EXPECT_THAT(Keep(held).value().put_back, ElementsAre(IdentityName(kTestSystem)));
   if (!encrypted()) {
     return;
@@ -492,11 +492,11 @@ TEST_P(EntranceTest, PuttingBackIsPromisedOnlyWhereItHappens) {
     EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
     EXPECT_THAT(refused.error().message,
                 AllOf(HasSubstr("has lost its identity"), HasSubstr(there)));
-    EXPECT_THAT(refused.error().hint, AllOf(HasSubstr("Nothing is put back by itself"),
+    EXPECT_THAT(refused.error().hint, AllOf(HasSubstr("Nothing is put back automatically"),
                                             Not(HasSubstr("within minutes"))));
     const auto look = Keep(held);
     EXPECT_ERROR(look, ErrorCode::kConflict);
-    EXPECT_THAT(look.error().hint, HasSubstr("Nothing is put back by itself"));
+    EXPECT_THAT(look.error().hint, HasSubstr("Nothing is put back automatically"));
     EXPECT_EQ(Objects(), before);
     EXPECT_OK(store_->Delete(identity.name));
   }

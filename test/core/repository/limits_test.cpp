@@ -257,7 +257,7 @@ TEST_F(LimitsTest, TooManyObjectsOfAKindAreRefused) {
   const auto leases = ReadLeases(repository);
   EXPECT_ERROR(leases, ErrorCode::kDataCorrupted);
   EXPECT_THAT(leases.error().message, HasSubstr("more than 1000 leases below \"lease/\""));
-  EXPECT_THAT(leases.error().hint, HasSubstr("remove those that no restore or drill"));
+  EXPECT_THAT(leases.error().hint, HasSubstr("remove those that belong to no restore or drill"));
 
   hostile_->made_up = names(GapPrefix(kTestSystem), kEndless);
   EXPECT_ERROR(ReadMinimalWal(repository, kTestSystem), ErrorCode::kDataCorrupted);

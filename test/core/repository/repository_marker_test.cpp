@@ -53,14 +53,14 @@ TEST_P(RepositoryMarkerTest, AnUnreadableMarkerHasAHint) {
   const auto directory = InitialiseAt(store_);
   EXPECT_FALSE(directory);
   EXPECT_THAT(directory.error().hint,
-              AllOf(HasSubstr("remove that"), HasSubstr("veza_backup_init()")));
+              AllOf(HasSubstr("remove it"), HasSubstr("veza_backup_init()")));
   std::filesystem::remove(Path());
   EXPECT_OK(InitialiseAt(store_));
   if (geteuid() != 0) {
     std::filesystem::permissions(Path(), std::filesystem::perms::none);
     const auto unreadable = InitialiseAt(store_);
     EXPECT_ERROR(unreadable, ErrorCode::kPermissionDenied);
-    EXPECT_THAT(unreadable.error().hint, HasSubstr("Let the account of the server read it"));
+    EXPECT_THAT(unreadable.error().hint, HasSubstr("Allow the server's account to read it"));
   }
 }
 

@@ -389,7 +389,7 @@ TEST_F(RepositoryTest, AnIdentityWithoutAKeyIsRefusedBesideKeys) {
     for (const auto& opened : {Open(options), Initialise(options)}) {
       EXPECT_ERROR(opened, ErrorCode::kPermissionDenied);
       EXPECT_THAT(opened.error().hint,
-                  AllOf(HasSubstr("vezactl key restore"), HasSubstr("Do not turn it off")));
+                  AllOf(HasSubstr("vezactl key restore"), HasSubstr("Do not turn encryption off")));
     }
   }
   EXPECT_EQ(ReadText(path), text);

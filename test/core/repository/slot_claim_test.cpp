@@ -104,7 +104,7 @@ TEST_F(SlotClaimTest, ABaselineIsRecordedOnce) {
 
 // The nodes of a formation learn of a new schedule at the same moment.
 TEST_F(SlotClaimTest, ABaselineThatAnotherNodeIsAboutToRecordIsWaitedFor) {
-  auto lock = Lock(a_, "begin of the schedules");
+  auto lock = Lock(a_, "start of the schedules");
   Status status = Ok();
   std::thread waiting([&] { status = RecordBaselines(*b_, {ScheduleKind::kDiff}); });
   while (!b_.clock().has_sleeper()) {

@@ -511,7 +511,7 @@ TEST_F(DeltaTest, ThePlacesOfACopyAreNotUsed) {
   EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
   ASSERT_FALSE(refused.has_value());
   EXPECT_THAT(refused.error().message,
-              HasSubstr("copy: \"" + fixture_.source.Beside("wal") + "\""));
+              HasSubstr("original: \"" + fixture_.source.Beside("wal") + "\""));
   EXPECT_THAT(refused.error().hint, HasSubstr("--waldir " + fixture_.source.Beside("wal")));
   of_copy.wal_directory = fixture_.source.Beside("wal");
   EXPECT_OK(PlanRestore(*fixture_.repository, of_copy));
@@ -656,7 +656,7 @@ TEST_F(WalDirectoryTest, ImpossiblePlacesAreRefused) {
   expect_refusal(options, "not empty");
   std::filesystem::remove(In("pg_wal"));
   std::filesystem::create_symlink("/nowhere", In("pg_wal"));
-  expect_refusal(options, "no directory");
+  expect_refusal(options, "not a directory");
   std::filesystem::remove(In("pg_wal"));
   WriteText(In("pg_wal/000000010000000000000007"), "WAL");
   expect_refusal(options, "not empty");
@@ -753,7 +753,7 @@ TEST_F(DeltaTest, OnlyOneRestoreAtATime) {
     const auto second = PlanRestore(*fixture_.repository, Options(true));
     EXPECT_ERROR(second, ErrorCode::kFailedPrecondition);
     ASSERT_FALSE(second.has_value());
-    EXPECT_THAT(second.error().message, HasSubstr("another process restores into directory"));
+    EXPECT_THAT(second.error().message, HasSubstr("another process is restoring into directory"));
     EXPECT_THAT(second.error().hint, HasSubstr("Wait until it has ended"));
     EXPECT_ERROR(PlanRestore(*fixture_.repository, Options(false)), ErrorCode::kFailedPrecondition);
   }
@@ -797,7 +797,7 @@ TEST_F(DeltaTest, APlaceOfAnInterruptedRestoreNeedsAClaim) {
   EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
   ASSERT_FALSE(refused.has_value());
   EXPECT_THAT(refused.error().message,
-              HasSubstr("not what the interrupted restore into \"" + fixture_.Target()));
+              HasSubstr("not filled by the interrupted restore into \"" + fixture_.Target()));
   EXPECT_EQ(ReadText(Space() + "/PG_15_202209061/5/300"), "of another server");
   std::filesystem::remove_all(Space());
   ASSERT_OK(Restore(true));

@@ -608,7 +608,7 @@ TEST_F(PlanTest, WhatThePlanDependsOnIsCheckedAgain) {
   std::filesystem::rename(root, away);
   const auto is_away = [&](const Status& there) {
     EXPECT_ERROR(there, ErrorCode::kFailedPrecondition);
-    EXPECT_THAT(there.error().message, HasSubstr("cannot be found any more"));
+    EXPECT_THAT(there.error().message, HasSubstr("can no longer be found"));
     EXPECT_THAT(there.error().hint, HasSubstr("not mounted"));
   };
   is_away(RequireStillThere(*repository_, plan));

@@ -212,7 +212,7 @@ TEST_F(RetentionTest, WalStaysFromTheFullThatTheSettingSays) {
   EXPECT_THAT(Reason(SegmentName(1, 10, kTestSegmentSize)),
               AllOf(HasSubstr(Full(1)), HasSubstr("consistent")));
   EXPECT_THAT(Reason(SegmentName(1, 30, kTestSegmentSize)),
-              AllOf(HasSubstr(Full(3)), HasSubstr("from its start on")));
+              AllOf(HasSubstr(Full(3)), HasSubstr("is kept from the start")));
   input_.settings.archive = 10;
   EXPECT_THAT(RemovedWal(), ElementsAre("3-9"));
 }

@@ -126,7 +126,7 @@ TEST_P(VerifyTest, AnAbsentRepositoryIsNeitherGoodNorDamaged) {
   const auto is_away = [&](std::vector<std::string> labels) {
     const auto report = Verify(true, std::move(labels));
     ASSERT_FALSE(report.has_value());
-    EXPECT_THAT(report.error().message, HasSubstr("cannot be found any more"));
+    EXPECT_THAT(report.error().message, HasSubstr("can no longer be found"));
   };
   is_away({});
   is_away({full_.label});
