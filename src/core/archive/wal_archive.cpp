@@ -378,8 +378,7 @@ Status WalArchive::RequireNotEmpty(const std::string& file) const {
     return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" has 0 bytes", name)
         .WithHint(
             "The store was full, or lost power, when the object was written. Delete the object; "
-            "then "
-            "the server stores it again.");
+            "then the server stores it again.");
   }
   return Ok();
 }
