@@ -47,16 +47,17 @@ Result<Account> ChooseAccount(const std::string& name) {
   if (geteuid() != 0) {
     Account account = OwnAccount();
     if (!name.empty() && name != account.name) {
-      return MakeError(ErrorCode::kPermissionDenied, "only root can work as user \"{}\"", name)
-          .WithHint("Leave --user out, or run vezactl as root or as that user.");
+      return MakeError(ErrorCode::kPermissionDenied, "only root can switch to user \"{}\"", name)
+          .WithHint("Omit --user, or run vezactl as root or as that user.");
     }
     return account;
   }
   if (name.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument, "root does not restore for itself")
+    return MakeError(ErrorCode::kInvalidArgument, "vezactl does not restore as root")
         .WithHint(
-            "Name the user that is to run PostgreSQL, and to own the files, with --user; or run "
-            "vezactl as that user.");
+            "Use --user to name the user that will run PostgreSQL and own the files, or run "
+            "vezactl "
+            "as that user.");
   }
   ASSIGN_OR_RETURN(Account account, FindAccount(name));
   if (account.uid == 0) {
@@ -71,7 +72,7 @@ Result<Account> FindAccount(const std::string& name) {
   const passwd* const entry = getpwnam(name.c_str());
   if (entry == nullptr) {
     return MakeError(ErrorCode::kNotFound, "there is no operating system user \"{}\"", name)
-        .WithHint("Name the user that is to run PostgreSQL with --user.");
+        .WithHint("Use --user to name the user that will run PostgreSQL.");
   }
   return Account{name, entry->pw_uid, entry->pw_gid};
 }

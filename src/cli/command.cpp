@@ -36,16 +36,14 @@ class RetryReporter {
 }  // namespace
 
 void AddJobsOption(Command command, int& jobs) {
-  command
-      .Add("--jobs", jobs, "Threads, each with a request in flight; without it as the settings say")
+  command.Add("--jobs", jobs, "Number of threads, each with one request at a time; default: as set")
       .Range(1, 256)
       .TypeName("N");
 }
 
 void AddSystemIdOption(Command command, std::string& text) {
   command
-      .Add("--system-id", text,
-           "System identifier of the cluster, when the repository holds several")
+      .Add("--system-id", text, "System identifier of the cluster, if the repository holds several")
       .TypeName("ID");
 }
 
@@ -98,7 +96,7 @@ Result<std::optional<std::uint64_t>> ParseSystemId(const std::string& text) {
   const auto [stopped, error] = std::from_chars(text.data(), end, number);
   if (error != std::errc() || stopped != end || number == 0) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a system identifier", text)
-        .WithHint("\"vezactl info\" shows those that the repository holds.");
+        .WithHint("\"vezactl info\" shows the system identifiers in the repository.");
   }
   return std::optional(number);
 }

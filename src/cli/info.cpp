@@ -427,7 +427,7 @@ std::string FormatLeases(const RepositoryInfo& info) {
   std::string text;
   for (const LeaseState& lease : info.leases) {
     if (lease.alive) {
-      text += fmt::format("{}  {}: {}\n", text.empty() ? "\nin use, and kept for\n" : "",
+      text += fmt::format("{}  {}: {}\n", text.empty() ? "\nin use, so retention keeps them\n" : "",
                           lease.label, lease.Holder());
     }
   }
@@ -467,20 +467,20 @@ std::string ToText(const RepositoryInfo& info) {
     }
   }
   if (!info.catalog.unfinished.empty()) {
-    text += "\nnot finished: being made, or left over from a backup that failed\n";
+    text += "\nunfinished: still running, or left by a backup that failed\n";
     for (const UnfinishedBackup& backup : info.catalog.unfinished) {
       text += fmt::format("  {}\n", backup.label);
     }
   }
   if (info.old_fragments.count + info.young_fragments.count > 0) {
-    text += "\ntemporary files of writes\n";
+    text += "\ntemporary files of unfinished writes\n";
   }
   if (info.old_fragments.count > 0) {
-    text += fmt::format("  {} cut off, {}: veza_backup_expire() removes them\n",
+    text += fmt::format("  {} left over, {}: veza_backup_expire() removes them\n",
                         info.old_fragments.count, FormatSize(info.old_fragments.bytes));
   }
   if (info.young_fragments.count > 0) {
-    text += fmt::format("  {} cut off less than an hour ago, or still being written, {}\n",
+    text += fmt::format("  {} less than an hour old, perhaps still being written, {}\n",
                         info.young_fragments.count, FormatSize(info.young_fragments.bytes));
   }
   if (!info.catalog.broken.empty()) {

@@ -24,12 +24,12 @@ Result<std::string> ReadWrap(const std::string& path) {
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (!file.is_open() || file.bad()) {
     return MakeError(ErrorCode::kIo, "could not read file \"{}\"", path)
-        .WithHint("--from wants a copy of an object below \"key/\".");
+        .WithHint("--from needs a copy of an object below \"key/\".");
   }
   text.resize(static_cast<std::size_t>(file.gcount()));
   if (text.size() > kLargestWrap) {
     return MakeError(ErrorCode::kInvalidArgument, "file \"{}\" is too large for a key wrap", path)
-        .WithHint("--from wants a copy of an object below \"key/\".");
+        .WithHint("--from needs a copy of an object below \"key/\".");
   }
   return text;
 }
@@ -55,13 +55,13 @@ std::string ToText(const KeyRestoreReport& report, bool dry_run) {
     text += fmt::format("key {}: fits {} backups\n", report.key_id, report.backups.size());
   }
   if (!report.source.empty()) {
-    text += fmt::format("its wrap comes from {}\n", report.source);
+    text += fmt::format("the key wrap comes from {}\n", report.source);
   }
   for (const std::string& name : report.written) {
     text += fmt::format("{} {}\n", dry_run ? "would write" : "wrote", name);
   }
   if (report.written.empty()) {
-    text += "identity and key are in place, nothing has to be written\n";
+    text += "identity and key are in place; nothing has to be written\n";
   }
   return text;
 }
@@ -91,10 +91,10 @@ Result<int> RunRestore(const GlobalOptions& options, const KeyArguments& argumen
                  "deleted\" in docs/backups.md.");
   }
   if (!options.quiet && !report.unfitting_wal.empty()) {
-    PrintWarning(fmt::format("the key does not open {} of the WAL files that were looked at, for "
+    PrintWarning(fmt::format("the key does not decrypt {} of the WAL files that were tested, for "
                              "example \"{}\"",
                              report.unfitting_wal.size(), report.unfitting_wal.front()),
-                 "They are damaged, or need another key. \"vezactl verify\" looks at all of them.");
+                 "They are damaged, or need another key. \"vezactl verify\" tests all of them.");
   }
   return kDone;
 }
@@ -103,18 +103,18 @@ Result<int> RunRestore(const GlobalOptions& options, const KeyArguments& argumen
 
 Subcommand AddKey(Command parent) {
   auto arguments = std::make_shared<KeyArguments>();
-  Command command = parent.AddCommand("key", "Look after the key of the repository");
+  Command command = parent.AddCommand("key", "Manage the key of the repository");
   command.RequireCommand();
   Command restore = command.AddCommand(
-      "restore", "Put back identity and key that were deleted from the repository");
+      "restore", "Put back an identity and a key that were deleted from the repository");
   restore
       .Add("--from", arguments->from,
-           "A copy of an object below \"key/\"; otherwise the copies in backups are used")
+           "A copy of an object below \"key/\"; default: the copies in the backups")
       .TypeName("FILE");
   restore
       .Add("--key-id", arguments->key_id,
-           "Which key, where the repository holds what needs several, or an identity names one of "
-           "which there is no copy")
+           "ID of the key; needed if the repository holds data of several keys, or if an identity "
+           "names a key without a copy")
       .TypeName("ID");
   restore.AddFlag("--dry-run", arguments->dry_run, "Only show what would be written");
   return {command,

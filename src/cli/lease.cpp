@@ -85,12 +85,13 @@ Result<std::unique_ptr<RestoreLease>> TakeLease(const GlobalOptions& options,
       RestoreLease::Take(repository, plan.backup, purpose);
   if (!lease && CannotWrite(lease.error())) {
     if (!options.quiet) {
-      PrintWarning(
-          fmt::format(
-              "nothing keeps retention from removing backup \"{}\" and its WAL meanwhile: {}",
-              plan.backup.label, lease.error().message),
-          "Let these credentials write and delete below \"lease/\". What the restore needs is "
-          "looked at again at its end.");
+      PrintWarning(fmt::format("could not take a lease, so retention may remove backup \"{}\" and "
+                               "its WAL during the "
+                               "restore: {}",
+                               plan.backup.label, lease.error().message),
+                   "Let these credentials write and delete objects below \"lease/\". At its end, "
+                   "the restore "
+                   "checks that everything it needs is still there.");
     }
     return std::unique_ptr<RestoreLease>();
   }
@@ -98,8 +99,8 @@ Result<std::unique_ptr<RestoreLease>> TakeLease(const GlobalOptions& options,
     return std::move(lease.error())
         .WithContext(fmt::format("could not take a lease on backup \"{}\"", plan.backup.label))
         .WithHint(
-            "Try again, or go on without one with --no-lease: what is needed is looked at again "
-            "at the end.");
+            "Try again, or use --no-lease: then the restore only checks at its end that everything "
+            "it needs is still there.");
   }
   // An expiry that looked for leases before this one was stored may be deleting the backup now.
   if (const Status there = RequireStillThere(repository, plan); !there) {

@@ -45,7 +45,7 @@ int ArgumentErrorCode(const std::vector<Subcommand>& subcommands, int argc, char
 }
 
 Error NoCommand() {
-  return MakeError(ErrorCode::kInvalidArgument, "there is no command").WithHint(kSeeHelp);
+  return MakeError(ErrorCode::kInvalidArgument, "no command was given").WithHint(kSeeHelp);
 }
 
 int Run(int argc, char** argv) {
@@ -54,8 +54,8 @@ int Run(int argc, char** argv) {
   std::string output = "text";
 
   CommandLine command_line("vezactl", "vezactl " VEZA_VERSION,
-                           "Shows, checks and restores what veza_backup keeps of a PostgreSQL "
-                           "cluster.");
+                           "Shows, checks and restores the backups that veza_backup keeps of a "
+                           "PostgreSQL cluster.");
   Command root = command_line.root();
   root.Add("--config", options.config_file,
            "Configuration file; the environment variable VEZA_BACKUP_CONFIG sets the default")
@@ -65,10 +65,10 @@ int Run(int argc, char** argv) {
   root.Add("--output", output, "text for people, json for programs")
       .OneOf({"text", "json"})
       .ShowsDefault();
-  root.AddFlag("--quiet", options.quiet, "No progress, warnings or confirmations");
+  root.AddFlag("--quiet", options.quiet, "Print no progress, warnings or confirmations");
   root.SetFooter(
-      "Exit codes: 0 done; 1 what was found is not as it should be; 2 the environment or the\n"
-      "arguments are wrong. wal-get has its own, see vezactl wal-get --help.");
+      "Exit codes: 0 success; 1 the command worked, and found something bad; 2 the environment\n"
+      "or the arguments are wrong. wal-get has its own, see vezactl wal-get --help.");
   const std::vector<Subcommand> subcommands = {
       AddInfo(root),   AddCheck(root),       AddRestore(root), AddVerify(root),
       AddWalGet(root), AddWalPrefetch(root), AddDrill(root),   AddKey(root)};

@@ -57,7 +57,7 @@ Result<std::map<std::string, std::string>> ParseTablespaceMap(
     }
     if (!parts[0].starts_with('/') || !parts[1].starts_with('/')) {
       return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a tablespace mapping", entry)
-          .WithHint("Write OLD=NEW with two absolute directories, and \\= for a = inside one.");
+          .WithHint("Write OLD=NEW with two absolute paths. Write \\= for a = in a path.");
     }
     ASSIGN_OR_RETURN(const std::string from, AbsolutePath(parts[0]));
     ASSIGN_OR_RETURN(const std::string to, AbsolutePath(parts[1]));
@@ -86,7 +86,7 @@ Result<RestoreOptions> ParseArguments(const RestoreArguments& arguments) {
   if (arguments.action) {
     if (restore.target.kind == TargetKind::kEndOfWal) {
       return MakeError(ErrorCode::kInvalidArgument, "--target-action needs a target")
-          .WithHint("Without a target the server recovers all WAL there is and opens for writing.");
+          .WithHint("Without a target the server replays all available WAL and opens for writing.");
     }
     ASSIGN_OR_RETURN(restore.target.action, ParseTargetAction(*arguments.action));
   }
@@ -111,17 +111,17 @@ void WarnUnlessServerCanFetch(const GlobalOptions& options) {
   const std::string user = OwnAccount().name;
   const Result<std::string> self = OwnProgram();
   if (self && access(self->c_str(), X_OK) != 0) {
-    PrintWarning(fmt::format("user \"{}\", who will run PostgreSQL, cannot execute \"{}\", which "
-                             "restore_command names",
+    PrintWarning(fmt::format("user \"{}\", which will run PostgreSQL, cannot execute \"{}\", the "
+                             "program in restore_command",
                              user, *self),
-                 "Install vezactl where every user may execute it, before the server starts.");
+                 "Before you start the server, install vezactl where every user may execute it.");
   }
   if (const Result<Config> config = LoadConfig(options.config_file); !config) {
     PrintWarning(
         fmt::format("restore_command will fail when user \"{}\" runs it for PostgreSQL: {}", user,
                     config.error().message),
-        "Let that user read the configuration file and the files it names, before the "
-        "server starts.");
+        "Before you start the server, let that user read the configuration file and the files that "
+        "it names.");
   }
 }
 
@@ -141,29 +141,29 @@ void WarnOfGap(const RestorePlan& plan, bool end_at_gap) {
   if (plan.minimal) {
     PrintWarning(fmt::format("WAL from {} on was written with wal_level = minimal",
                              FormatLsn(*plan.minimal)),
-                 "If the target is not before it, the server stops there with an error.");
+                 "Unless the target is before that LSN, the server stops there with an error.");
   }
   if (plan.is_behind_archive) {
-    PrintWarning(fmt::format("{} is behind all WAL that is in the repository",
+    PrintWarning(fmt::format("{} is beyond the end of the WAL in the repository",
                              DescribeTarget(plan.recovery.target)),
-                 "If no more is archived, the server stops there with an error. \"vezactl info\" "
-                 "shows up to when one can restore.");
+                 "Unless more WAL is archived, the server stops at the end of the WAL with an "
+                 "error. \"vezactl info\" shows the recovery window.");
   }
   if (plan.missing_segment.empty()) {
     return;
   }
   if (end_at_gap) {
-    PrintWarning(
-        fmt::format("recovery will end before WAL segment \"{}\" at the latest: it is missing in "
-                    "the repository",
-                    plan.missing_segment));
+    PrintWarning(fmt::format(
+        "recovery will end before WAL segment \"{}\" at the latest, because the segment "
+        "is missing in the repository",
+        plan.missing_segment));
   } else {
     PrintWarning(fmt::format("WAL segment \"{}\" is missing in the repository although later ones "
                              "are there",
                              plan.missing_segment),
                  plan.recovery.standby
-                     ? "The standby needs it from its primary, or waits there."
-                     : "If the target is not before it, the server stops there with an error.");
+                     ? "The standby waits there until its primary sends the segment."
+                     : "Unless the target is before it, the server stops there with an error.");
   }
 }
 
@@ -174,15 +174,15 @@ void WarnOfDelta(const RestorePlan& plan) {
     return;
   }
   for (const FollowedLink& link : plan.left_links) {
-    PrintWarning(fmt::format("symbolic link \"{}\" is replaced, as the tablespace comes back where "
-                             "it was in the backup; what it leads to, \"{}\", stays as it is",
+    PrintWarning(fmt::format("symbolic link \"{}\" is replaced, because the tablespace is restored "
+                             "to its location in the backup; the link's target \"{}\" is not "
+                             "changed",
                              link.path, link.target),
-                 "If it is to stay there, say so with --tablespace-map.");
+                 "To restore the tablespace to the link's target, use --tablespace-map.");
   }
   for (const FollowedLink& link : plan.findings->links) {
     PrintWarning(
-        fmt::format("symbolic link \"{}\" is replaced; what it leads to, \"{}\", stays as it "
-                    "is",
+        fmt::format("symbolic link \"{}\" is replaced; the link's target \"{}\" is not changed",
                     link.path, link.target));
   }
   for (const std::string& path : plan.findings->unknown) {
@@ -200,11 +200,12 @@ Error UnknownAtEnd(Error error) {
   }
   return std::move(error)
       .WithContext(
-          "the files are restored, but the lease on the backup may have lapsed, and nobody can "
-          "tell whether the WAL that recovery needs is still there")
+          "the files are restored, but the lease on the backup may have lapsed, and it is not "
+          "known "
+          "whether the WAL that recovery needs is still there")
       .WithHint(
-          "When the repository can be reached again, run the restore again with --delta, which "
-          "looks at everything and copies little.");
+          "When the repository can be reached again, repeat the restore with --delta, which checks "
+          "everything and copies little.");
 }
 
 // Restores under a lease. The lease stays until the server has been started and has received its
@@ -296,57 +297,57 @@ Subcommand AddRestore(Command parent) {
       parent.AddCommand("restore", "Restore a backup and prepare recovery to a target");
   command
       .Add("--target-dir", arguments->target_directory,
-           "Data directory to create, absent or empty unless with --delta")
+           "Data directory to create; must be absent or empty, unless --delta is given")
       .Required()
       .TypeName("DIR");
   command.AddFlag(
       "--delta", arguments->delta,
-      "Into a data directory that is there: keep what is as in the backup, remove what is "
-      "not in it");
+      "Restore into an existing data directory: keep what is the same in the backup, remove what "
+      "is not in the backup");
   command
       .Add("--unknown", arguments->unknown,
-           "With --delta, what becomes of names at the top of the directory that are neither "
-           "in the backup nor PostgreSQL's: refuse (to begin), keep or remove")
+           "With --delta: what to do if names at the top of the directory are neither in the "
+           "backup nor PostgreSQL's: refuse the restore, keep them or remove them")
       .OneOf({"refuse", "keep", "remove"})
       .TypeName("ACTION");
   command
       .Add("--waldir", arguments->wal_directory,
-           "Make pg_wal a link to this directory. Without it a link that the target has for "
-           "pg_wal is kept")
+           "Make pg_wal a symbolic link to this directory; default: keep the target "
+           "directory's link, if it has one")
       .TypeName("DIR");
   command.AddFlag("--dry-run", arguments->dry_run,
                   "Only say what would be restored, where, and with which settings");
   command.AddFlag(
       "--no-lease", arguments->no_lease,
-      "Leave no lease in the repository, which keeps retention from removing the backup "
-      "and its WAL");
+      "Take no lease. A lease keeps retention from removing the backup and its WAL during restore "
+      "and recovery");
   AddBackupOption(command, arguments->backup);
   AddTargetOptions(command, arguments->target);
   command.Add("--target-action", arguments->action,
               "At the target: pause (default), promote or shutdown");
   command.AddFlag("--end-at-gap", arguments->end_at_gap,
-                  "Where WAL is missing although later WAL is there: recover up to it");
+                  "If a WAL segment is missing although later ones are there, recover up to it");
   command
       .Add("--user", arguments->user,
-           "Operating system user that will run PostgreSQL, and own the files; needed when "
-           "root runs vezactl, which becomes that user")
+           "Operating system user that will run PostgreSQL and own the files; required when root "
+           "runs vezactl, which then becomes that user")
       .TypeName("NAME");
   command.AddFlag("--standby", arguments->standby,
-                  "Make a standby, which goes on following the archive or a primary");
+                  "Make a standby, which keeps following the archive or a primary");
   command
       .Add("--tablespace-map", arguments->tablespace_map,
-           "Put the tablespace at OLD into NEW; may be repeated")
+           "Restore the tablespace at OLD to NEW; may be repeated")
       .TypeName("OLD=NEW");
   command
       .Add("--databases", arguments->databases,
-           "Only these databases, and what initdb has made; the others come back empty and "
-           "are dropped later. May be repeated")
+           "Restore only these databases and those that initdb makes; the others are restored "
+           "empty and dropped later. May be repeated")
       .TypeName("NAME[,NAME...]");
   AddJobsOption(command, arguments->jobs);
   command
       .Add("--archive-mode", arguments->archive_mode,
-           "off: the copy does not write into the archive of the original; preserve: as it "
-           "was")
+           "off: the restored server does not write to the archive of the original; preserve: "
+           "keep the setting of the original")
       .OneOf({"off", "preserve"})
       .ShowsDefault();
   AddSystemIdOption(command, arguments->system_id);

@@ -14,21 +14,22 @@ namespace veza::cli {
 
 void AddBackupOption(Command command, std::string& label) {
   command
-      .Add("--backup", label, "Label of the backup; without it the newest that leads to the target")
+      .Add("--backup", label,
+           "Label of the backup; default: the newest one from which the target can be reached")
       .TypeName("LABEL");
 }
 
 void AddTargetOptions(Command command, TargetArguments& arguments) {
   Command target =
-      command.AddAlternatives("Recovery target", "At most one; without any, all WAL there is");
+      command.AddAlternatives("Recovery target", "At most one; default: all available WAL");
   target.Add("--target-time", arguments.time,
-             "Up to a time, for example \"2026-11-22 02:00:00+00\"; local without zone");
+             "Up to a time, for example \"2026-11-22 02:00:00+00\"; local time without a zone");
   target.Add("--target-lsn", arguments.lsn, "Up to a position in the WAL");
   target.Add("--target-xid", arguments.xid, "Up to the end of a transaction");
   target.Add("--target-name", arguments.name,
              "Up to a restore point made with pg_create_restore_point()");
   target.AddFlag("--target-immediate", arguments.immediate,
-                 "Only as far as the backup needs to be consistent");
+                 "Only up to the point where the backup is consistent");
 
   command
       .Add("--target-timeline", arguments.timeline,
@@ -92,11 +93,12 @@ Result<std::string> MakeRestoreCommand(const GlobalOptions& options,
   std::error_code error;
   if (std::filesystem::exists(config_file, error) &&
       !std::filesystem::is_regular_file(config_file, error)) {
-    return MakeError(ErrorCode::kInvalidArgument, "configuration file \"{}\" is no regular file",
+    return MakeError(ErrorCode::kInvalidArgument, "configuration file \"{}\" is not a regular file",
                      config_file)
         .WithHint(
-            "restore_command of the restored server reads it again for each WAL file. Name a file "
-            "that stays.");
+            "The restored server's restore_command reads it for each WAL file. Use a file that "
+            "will "
+            "still be there.");
   }
   return BuildRestoreCommand(self, config_file, system_identifier);
 }
@@ -115,7 +117,7 @@ Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
   RestoreProgress progress;
   ProgressReporter reporter(*options.environment.clock, options.quiet, [&] {
     return ProgressState{progress.bytes_done, progress.bytes_total,
-                         progress.syncing ? "making it durable" : "restoring"};
+                         progress.syncing ? "flushing to disk" : "restoring"};
   });
   Result<RestoreReport> report = ExecuteRestore(repository, plan, progress, copied);
   reporter.Stop();
@@ -132,8 +134,9 @@ void WarnOfDoubt(const RestorePlan& plan) {
   }
   if (!plan.doubt.empty()) {
     PrintWarning(plan.doubt, SuspectDiff(plan.backup).empty()
-                                 ? "The pages were damaged when the backup was made, and come back "
-                                   "as they were. An older backup and its WAL may have them whole."
+                                 ? "The pages were damaged when the backup was made, and are "
+                                   "restored as they were. An older backup and its WAL may have "
+                                   "them undamaged."
                                  : kSuspectDiffHint);
   }
 }

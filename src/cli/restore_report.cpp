@@ -54,7 +54,8 @@ std::string DescribeLimits(const RestorePlan& plan) {
   for (const auto& [name, value] : limits) {
     list += fmt::format("{}{} = {}", list.empty() ? "" : ", ", name, value);
   }
-  return fmt::format("Its configuration is not in the backup. Recovery needs at least {}.\n", list);
+  return fmt::format(
+      "The server's configuration is not in the backup. Recovery needs at least {}.\n", list);
 }
 
 // The members that the report and the plan have in common.
@@ -87,7 +88,7 @@ std::string DescribeLinks(const RestorePlan& plan) {
   }
   return text.empty()
              ? ""
-             : "These were symbolic links, and come back as plain directories and files:\n" + text;
+             : "These were symbolic links, and become plain directories and files:\n" + text;
 }
 
 std::string ListDatabases(const std::vector<DatabaseSummary>& databases) {
@@ -113,9 +114,9 @@ std::string DescribeDropping(const RestorePlan& plan) {
     return "";
   }
   std::string text =
-      "This is not the whole cluster: do not let it take the original's place by mistake.\n"
-      "When the server is open for writing, veza_backup in its shared_preload_libraries drops the\n"
-      "empty databases. Without it, run\n";
+      "This is not the whole cluster, so it must not replace the original.\n"
+      "When the server is open for writing, veza_backup drops the empty databases, if it is in\n"
+      "shared_preload_libraries. Otherwise run\n";
   for (const DatabaseSummary& database : plan.databases->empty) {
     text += fmt::format("    DROP DATABASE {} WITH (FORCE);\n", QuoteIdentifier(database.name));
   }

@@ -131,14 +131,15 @@ Subcommand AddVerify(Command parent) {
       "verify", "Test whether the repository holds everything that its backups need");
   command
       .Add("--backup", arguments->backups,
-           "Only this backup, with the full that a diff refers to; may be repeated")
+           "Verify only this backup, and the full that a diff refers to; may be repeated")
       .TypeName("LABEL");
   command.AddFlag("--full", arguments->full,
-                  "Also read, decrypt and digest everything, once; otherwise only look for it");
+                  "Also read and decrypt every object and compare its digests; default: only "
+                  "check that the objects exist");
   AddJobsOption(command, arguments->jobs);
   command
       .AddSize("--max-rate", arguments->max_rate,
-               "Read no more a second than this, for example 20MB; without it no limit")
+               "Read at most this many bytes per second, for example 20MB; default: no limit")
       .TypeName("BYTES");
   return {command,
           [arguments](const GlobalOptions& options) { return RunVerify(options, *arguments); },

@@ -185,8 +185,8 @@ Result<bool> FetchHistoryIfThere(const WalArchive& archive, const Request& reque
     return there;
   }
   PrintWarning(
-      fmt::format("timeline history file \"{}\" cannot be read, and recovery to timeline "
-                  "{} goes on without: {}",
+      fmt::format("timeline history file \"{}\" cannot be read, so recovery to timeline {} "
+                  "continues without it: {}",
                   request.wal.file, *followed, there.error().message));
   if (request.name.timeline < *followed) {
     return false;
@@ -233,16 +233,16 @@ Result<bool> JudgeAbsence(const WalArchive& archive, const Request& request,
                    file, *behind)
       .WithHint(
           "Recovery would end before it as if that were the end of the WAL. Bring the segment "
-          "back, or restore a newer backup; or add --end-at-gap to restore_command, and recovery "
-          "ends there.");
+          "back, or restore a newer backup. To end recovery there on purpose, add --end-at-gap to "
+          "restore_command.");
 }
 
 Result<Identity> IdentityFor(const Repository& repository, const Request& request) {
   Result<Identity> identity = repository.IdentityOf(request.system_id);
   if (!identity && identity.error().code == ErrorCode::kConflict) {
     identity.error().hint =
-        "The WAL of another cluster is not given out. Let --config in restore_command name the "
-        "settings of this one; after pg_upgrade or a new initdb, run SELECT "
+        "wal-get does not return the WAL of another cluster. Let --config in restore_command name "
+        "the configuration file of this one. After pg_upgrade or a new initdb, run SELECT "
         "veza_backup_init(accept_new_system => true) on its primary.";
   }
   return identity;
@@ -387,7 +387,7 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
   const std::optional<WalFileName> name = ParseWalFileName(wal.file);
   if (!name.has_value()) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not the name of a WAL file", wal.file)
-        .WithHint("The first argument is what restore_command gives as %f.");
+        .WithHint("The first argument must be the %f of restore_command.");
   }
   // Checked before anything is fetched, as it would be retried again and again.
   RETURN_IF_ERROR(RequireReplaceableFile(wal.destination));
@@ -431,24 +431,23 @@ Subcommand AddWalGet(Command parent) {
   command.Add("destination", wal->destination, "Where to put it, %p of restore_command").Required();
   command
       .Add("--system-id", wal->system_id,
-           "System identifier of the cluster; without it that of global/pg_control in the data\n"
-           "directory, and where there is none that of the repository, if it holds only one")
+           "System identifier of the cluster; default: the one in global/pg_control of the data\n"
+           "directory, or, if there is none, the only one in the repository")
       .TypeName("ID");
   command
       .Add("--lease", wal->lease,
-           "Lease of the restore, which is renewed once a minute; vezactl restore writes it")
+           "Lease of the restore, to be renewed once a minute; vezactl restore adds this option")
       .TypeName("NAME");
-  command
-      .Add("--retry", wal->retry_seconds, "How long to try again when the file cannot be fetched")
+  command.Add("--retry", wal->retry_seconds, "How long to retry if the file cannot be fetched")
       .TypeName("SECONDS")
       .Range(0, 86400)
       .ShowsDefault();
   command.AddFlag("--end-at-gap", wal->end_at_gap,
-                  "Take a segment that is missing for the end, although later ones are there");
+                  "Treat a missing segment as the end of the WAL, even if later ones are there");
   command
       .Add("--prefetch", wal->prefetch.segments,
-           "How many of the following segments a background process fetches meanwhile, for a\n"
-           "server in recovery; 0 for none")
+           "Number of following segments that a background process fetches ahead, for a server\n"
+           "in recovery; 0 for none")
       .TypeName("N")
       .Range(0, 1024)
       .ShowsDefault();
@@ -459,8 +458,8 @@ Subcommand AddWalGet(Command parent) {
       .TypeName("DIR");
   command.SetFooter(
       "Exit codes: 0 the file was fetched; 1 the repository was reached and does not have it,\n"
-      "nor a segment behind it, or the server is a standby; 126 anything else, after which "
-      "PostgreSQL stops recovery instead of ending it too early.");
+      "and has no later segment, or the server is a standby; 126 any other failure, after which\n"
+      "PostgreSQL stops instead of ending recovery too early.");
   return {command, [wal](const GlobalOptions& options) { return RunWalGet(options, *wal); },
           [](const Error&) { return kStopRecovery; }};
 }

@@ -247,22 +247,25 @@ Status RequireNoneRefused() {
   const auto found =
       std::ranges::find_if(refused, [](const Reason& why) { return why[0] != '\0'; });
   if (found != refused.end()) {
-    return MakeError(ErrorCode::kInvalidArgument, "{}, as it was when the server was started",
-                     found->data())
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "a setting was invalid when the server was started: {}", found->data())
         .WithHint(
-            "The default is not taken in its place, as it may mean something else. Correct it and "
-            "reload. If it was removed from the file instead, restart the server.");
+            "The default is not used instead, because it may mean something else. Correct the "
+            "value "
+            "and reload the configuration. If you remove the setting from the file, restart the "
+            "server.");
   }
   if (unknown_name[0] == '\0') {
     return Ok();
   }
-  return MakeError(ErrorCode::kInvalidArgument,
-                   "there is no setting \"{}\", which the configuration has", unknown_name.data())
+  return MakeError(ErrorCode::kInvalidArgument, "unknown setting \"{}\" in the configuration",
+                   unknown_name.data())
       .WithHint(unknown_names_are_in_files
-                    ? "What was meant has its default, which may mean something else. Correct the "
-                      "name and reload. If you only remove the line, restart the server."
-                    : "What was meant has its default, which may mean something else. Correct the "
-                      "command line of the server and restart it.");
+                    ? "The setting that was meant has its default, which may mean something else. "
+                      "Correct the name and reload the configuration. If you only remove the line, "
+                      "restart the server."
+                    : "The setting that was meant has its default, which may mean something else. "
+                      "Correct the command line of the server and restart it.");
 }
 
 std::string TextOf(std::size_t index) {

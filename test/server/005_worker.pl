@@ -222,7 +222,7 @@ $standby->start;
 $standby->sql_fails($full, qr/WAL is not archived by veza_backup\n/,
 	'a backup of a copy that does not archive');
 $standby->sql_fails('SELECT veza_backup_init()',
-	qr/veza_backup_init\(\) is not possible on a standby\nHINT:  /,
+	qr/veza_backup_init\(\) cannot be called on a standby\nHINT:  /,
 	'veza_backup_init() on a standby');
 is( $standby->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_info()'),
 	't', 'veza_backup_info() works on a standby');

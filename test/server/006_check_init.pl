@@ -116,7 +116,7 @@ $node->apply_conf(
 finds_wrong(
 	'a wrong passphrase', $node,
 	identity => [ qr/the passphrase does not open/, qr/veza_backup\.cipher_passphrase/ ],
-	archiving => [ qr/not tested: the repository cannot be opened/, qr/Mend the checks above/ ]);
+	archiving => [ qr/not tested: the repository cannot be opened/, qr/Fix the failed checks above/ ]);
 $node->apply_conf(cipher_passphrase => 'correct horse battery staple');
 
 $node->safe_psql('postgres', q{ALTER SYSTEM SET archive_library = ''});
@@ -235,7 +235,7 @@ sub wal_get_in
 my $first = $node->safe_psql('postgres', 'SELECT min(name) FROM pg_ls_waldir() WHERE length(name) = 24');
 my ($get_exit, undef, $get_err) = wal_get_in($other->data_dir, $first, $fetched);
 is($get_exit, 126, 'a recovery of another cluster gets no WAL of this one');
-like($get_err, qr/$refused\nHINT:  The WAL of another cluster is not given out/, 'and says why');
+like($get_err, qr/$refused\nHINT:  wal-get does not return the WAL of another cluster/, 'and says why');
 ok(!-e $fetched, 'there is none');
 append_to_file($other->data_dir . '/standby.signal', '');
 ($get_exit, undef, $get_err) = wal_get_in($other->data_dir, $first, $fetched);

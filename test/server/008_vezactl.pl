@@ -108,7 +108,7 @@ like($out, qr/^HINT: /m, 'it says what to do');
 # --- arguments and settings -----------------------------------------------------------------------
 
 foreach my $case (
-	[ [], qr/there is no command/ ],
+	[ [], qr/no command was given/ ],
 	[ ['bogus'], qr/bogus/ ],
 	[ [ '--output', 'xml', 'info' ], qr/xml/ ],
 	[ ['restore'], qr/--target-dir is required/ ],

@@ -77,8 +77,8 @@ is($attempts, 2, 'the second attempt succeeds');
 is( $node->safe_psql('postgres', "SELECT type, status FROM veza_backup_info() WHERE label = '$label'"),
 	'full|ok', 'and there is the backup');
 my $log = slurp_file($node->logfile, $position);
-is(scalar(() = $log =~ /could not keep the backup schedules/g), 1, 'one warning');
-is(scalar(() = $log =~ /the backup schedules are kept again/g), 1, 'one message that backup scheduling has resumed');
+is(scalar(() = $log =~ /backup scheduling is interrupted/g), 1, 'one warning');
+is(scalar(() = $log =~ /backup scheduling has resumed/g), 1, 'one message that backup scheduling has resumed');
 is(scalar(() = $log =~ /starting the scheduled full backup/g), 1, 'one backup');
 
 # --- due while the server is down -----------------------------------------------------------------

@@ -119,7 +119,7 @@ like(sql(q{SELECT label FROM veza_backup_info() WHERE status = 'ok'}, 'old'), qr
 
 # --- a definition that is newer than the library --------------------------------------------------
 
-my $newer = qr/extension "veza_backup" has version "99.0".*does not know\n.*HINT:  Restart the server/s;
+my $newer = qr/extension "veza_backup" has version "99.0".*does not support\n.*HINT:  Restart the server/s;
 sql(q{UPDATE pg_extension SET extversion = '99.0' WHERE extname = 'veza_backup'}, 'old');
 my $calls = <<'SQL';
 SELECT CASE p.prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT ' END || p.proname || '('
@@ -154,7 +154,7 @@ SQL
 like($err, qr/does not belong to extension "veza_backup".*HINT: /s, 'a function that is not the extension\'s');
 sql('ALTER EXTENSION veza_backup ADD FUNCTION own.veza_backup_get_schedule()', 'fresh');
 (undef, undef, $err) = $node->psql('fresh', 'SELECT * FROM own.veza_backup_get_schedule()');
-like($err, qr/is defined with 200 columns, but the loaded library makes \d+.*HINT:  Restart/s,
+like($err, qr/is defined with 200 columns, but the loaded library returns \d+.*HINT:  Restart/s,
 	'a definition with more columns than the library has');
 
 done_testing();

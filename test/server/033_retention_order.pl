@@ -106,7 +106,7 @@ SKIP:
 		utime time - $age, time - $age, $file or die "could not change the time of $file: $!";
 	}
 	(undef, $out) = $node->vezactl('info');
-	like($out, qr/temporary files of writes\n  1 cut off, .*\n  1 cut off less than an hour ago/,
+	like($out, qr/temporary files of unfinished writes\n  1 left over, .*\n  1 less than an hour old/,
 		'vezactl info mentions them');
 	(undef, $out) = $node->vezactl('verify');
 	like($out, qr/20200101-000000F\/pack\/\.veza-tmp-7200/, 'vezactl verify mentions them');

@@ -53,7 +53,7 @@ $label = $node->safe_psql('postgres',
 like($label, qr/D$/, 'from a DO block');
 $node->sql_fails("BEGIN; $procedure", qr/veza_backup_take\(\) cannot be called inside a transaction block\nHINT:  /,
 	'in a transaction block');
-$node->sql_fails(q{CALL veza_backup_take(NULL)}, qr/no argument of veza_backup_take\(\) may be null/, 'a null argument');
+$node->sql_fails(q{CALL veza_backup_take(NULL)}, qr/the arguments of veza_backup_take\(\) must not be null/, 'a null argument');
 $node->sql_fails(q{CALL veza_backup_take('weekly')}, qr/unknown backup type "weekly"\nHINT:  /, 'an unknown type');
 
 # --- the snapshot, Ctrl-C, termination ------------------------------------------------------------

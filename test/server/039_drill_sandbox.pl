@@ -212,13 +212,13 @@ PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $result->{directory});
 # Without seccomp filters no drill takes place.
 @around = ('python3', "$FindBin::RealBin/../support/without_seccomp.py");
 my ($error) = drill('without seccomp', 2);
-like($error->{error}{message}, qr/nothing keeps the restored server from the network: .*seccomp/, 'says why');
+like($error->{error}{message}, qr/could not keep the restored server from the network: .*seccomp/, 'says why');
 like($error->{error}{hint}, qr/--allow-unconfined/, 'and what to do');
 ($result, my $err) = drill('--allow-unconfined', 0, '--allow-unconfined', '--check-role', 'postgres', @checks[ 0, 1 ]);
 ($said) = grep { $_->{name} eq 'SELECT reached()' } @{ $result->{checks} };
 like($said->{detail}, qr/UDP.*the socket of a server/, 'with --allow-unconfined the code reaches the network');
 unlike($said->{detail}, qr/file|the environment/, 'with --allow-unconfined the code still reaches no files');
-like($err, qr/warning: nothing keeps the restored server from the network/, 'warns');
+like($err, qr/warning: could not keep the restored server from the network/, 'warns');
 
 # A name from the backup appears in a command for a person.
 @around = ();

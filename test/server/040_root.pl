@@ -103,12 +103,12 @@ my @restore = ('restore', '--target-dir', $target, @moved);
 
 foreach my $dry ([], ['--dry-run'])
 {
-	root_fails([ @restore, @$dry ], qr/root does not restore for itself.*HINT: .*--user/s, "restore @$dry");
+	root_fails([ @restore, @$dry ], qr/vezactl does not restore as root.*HINT: .*--user/s, "restore @$dry");
 }
 root_fails([ @restore, '--user', 'root' ], qr/does not run as root/, '--user root');
 root_fails([ @restore, '--user', 'no-such-user' ], qr/no operating system user "no-such-user"/,
 	'an account that is not there');
-$node->vezactl_fails([ @restore, '--user', 'root' ], 2, qr/only root can work as user "root"/,
+$node->vezactl_fails([ @restore, '--user', 'root' ], 2, qr/only root can switch to user "root"/,
 	'--user by an account that is not root');
 ok(!-e $target, 'nothing was written');
 

@@ -109,7 +109,7 @@ my $segment = switch_wal();
 my $said = qr/is empty, but this server has archived to it before\n.*HINT:  .*veza_backup_init\(\)/;
 happens(sub { $node->wait_for_log(qr/WARNING:  could not archive WAL file "\w+": .*$said/, $position) },
 	'the archiver refuses an emptied place');
-$said = qr/WARNING:  could not look after identity and key of the repository: .*is empty/;
+$said = qr/WARNING:  could not check identity and key of the repository: .*is empty/;
 happens(sub { $node->wait_for_log($said, $position) }, 'the scheduler restores nothing there, and says so');
 is($node->archive_status($segment), 'ready', 'WAL is not acknowledged in an emptied place');
 is_deeply([ grep { m{^main/(wal|identity|key|backup)/} } objects('main/') ], [], 'nothing stays there');

@@ -82,7 +82,7 @@ original_is_whole('the original has its tablespace and its WAL');
 my $before = tree($space, $wal);
 unlike(
 	$node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places ], 'a copy with other places'),
-	qr/come back as plain/, 'does not say that pg_wal is no longer a link');
+	qr/become plain/, 'does not say that pg_wal is no longer a link');
 is(tree($space, $wal), $before, 'leaves the places of the original alone');
 original_is_whole('the original starts');
 
@@ -101,7 +101,7 @@ refused(\@of_twin,
 	'the hint says where the link leads');
 rename $space, "$base/away" or die;
 my (undef, undef, $err) = $node->vezactl('restore', '--delta', @of_twin, '--dry-run');
-like($err, qr{symbolic link "\Q$twin\E/pg_tblspc/$oid" is replaced.*"\Q$base\E/other-space", stays},
+like($err, qr{symbolic link "\Q$twin\E/pg_tblspc/$oid" is replaced.*"\Q$base\E/other-space" is not changed},
 	'when the old place is free, there is only a warning');
 rename "$base/away", $space or die;
 $node->vezactl_ok([ 'restore', '--delta', @of_twin, @other_places[ 0, 1 ] ], 'with --tablespace-map the restore succeeds');

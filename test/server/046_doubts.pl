@@ -77,7 +77,7 @@ $node->vezactl_fails([ 'restore', '--target-dir', $none ],
 	1, qr/"00000002\.history" cannot be read.*\nHINT: .*--target-timeline/s,
 	'the latest timeline after a damaged history');
 like(comes_up('behind', 3, '1,2,3', '--backup', $backup),
-	qr/warning: timeline history file "00000002\.history" cannot be read, and recovery to timeline 3 goes on/,
+	qr/warning: timeline history file "00000002\.history" cannot be read, so recovery to timeline 3 continues/,
 	'the damaged history is not needed for a timeline that is named');
 $mend->();
 

@@ -64,7 +64,7 @@ my ($name) = $others_identity =~ m{^main/(.*)};
 my ($segment, $position) = refuses_wal(
 	qr/has lost its identity.*object "\Q$name\E" names key.*\n.*HINT:  Nothing is put back automatically/,
 	'another cluster\'s identity');
-my $said = qr/WARNING:  could not look after identity and key .*but this server has opened it with key "$key_id"\n.*HINT:  Nothing is put back automatically/;
+my $said = qr/WARNING:  could not check identity and key .*but this server has opened it with key "$key_id"\n.*HINT:  Nothing is put back automatically/;
 happens(sub { $node->wait_for_log($said, $position) }, 'the scheduler says so');
 is_deeply([ objects('main/identity/') ], [$others_identity], 'the scheduler restores nothing');
 foreach my $dry ([], ['--dry-run'])

@@ -13,7 +13,7 @@ use VezaTest;
 
 my $node = VezaTest->new('primary');
 my $passphrase = $node->basedir . '/passphrase';
-my $as_started = qr/as it was when the server was started/;
+my $as_started = qr/a setting was invalid when the server was started/;
 
 # A template of a configuration management tool leaves such a value. With a repository in a
 # directory, no passphrase means no encryption.
@@ -35,7 +35,7 @@ sub is_refused
 	my ($why, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/$why(?:, $as_started)?\n.*reload/, $test);
+	$node->sql_fails(q{SELECT veza_backup_now('full')}, qr/(?:$as_started: )?$why\n.*reload/, $test);
 	like($node->safe_psql('postgres',
 			q{SELECT passed, detail FROM veza_backup_check() WHERE name = 'settings'}),
 		qr/^f\|.*$why/, "$test: check");
@@ -77,20 +77,20 @@ like(join(' ', objects('main/')), qr{main/key/}, 'the repository is encrypted');
 # The default would remove backups that were meant to stay.
 $node->change_conf(retention_full => 'many');
 $node->restart;
-$node->sql_fails('SELECT * FROM veza_backup_expire()', qr/"veza_backup\.retention_full".*$as_started/,
+$node->sql_fails('SELECT * FROM veza_backup_expire()', qr/$as_started: .*"veza_backup\.retention_full"/,
 	'a wrong number');
 $node->apply_conf(retention_full => undef, retention_diff => '3');
-$node->sql_fails('SELECT * FROM veza_backup_expire()', qr/"veza_backup\.retention_full".*$as_started/,
+$node->sql_fails('SELECT * FROM veza_backup_expire()', qr/$as_started: .*"veza_backup\.retention_full"/,
 	'a wrong number that was removed: the server does not report that');
 $node->apply_conf(retention_full => '9');
 ok($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()'), 'a right number');
 
 $node->change_conf(cipher_pasphrase_file => $passphrase);
 $node->restart;
-is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file", which the configuration has/, 'a mistyped name');
+is_refused(qr/unknown setting "veza_backup\.cipher_pasphrase_file" in the configuration/, 'a mistyped name');
 # A reload because of another setting does not repair it.
 $node->apply_conf(retention_diff => '4');
-is_refused(qr/there is no setting "veza_backup\.cipher_pasphrase_file", which the configuration has/, 'a name that is still mistyped');
+is_refused(qr/unknown setting "veza_backup\.cipher_pasphrase_file" in the configuration/, 'a name that is still mistyped');
 $node->apply_conf(cipher_pasphrase_file => undef);
 ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'without the mistyped name');
 
@@ -100,8 +100,8 @@ ok($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), 'without the
 $node->apply_conf(retention_full => undef, retention_ful => '9');
 is($node->safe_psql('postgres', 'SHOW veza_backup.retention_full'), '4', 'the default is in force');
 $node->sql_fails('SELECT * FROM veza_backup_expire()',
-	qr/there is no setting "veza_backup\.retention_ful", which the configuration has/, 'nothing is removed');
-is_refused(qr/there is no setting "veza_backup\.retention_ful", which the configuration has/, 'mistyped in a reload');
+	qr/unknown setting "veza_backup\.retention_ful" in the configuration/, 'nothing is removed');
+is_refused(qr/unknown setting "veza_backup\.retention_ful" in the configuration/, 'mistyped in a reload');
 $node->apply_conf(retention_full => '9', retention_ful => undef);
 ok($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()'), 'a right name');
 

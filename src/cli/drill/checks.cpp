@@ -50,7 +50,8 @@ Result<std::uint32_t> NumberFrom(const DrillServer& server, const char* line) {
   std::uint32_t number = 0;
   std::from_chars(text.data(), text.data() + text.size(), number);
   if (number == 0) {
-    return MakeError(ErrorCode::kUnsupported, "pg_controldata says \"{}\" of \"{}\"", text, line);
+    return MakeError(ErrorCode::kUnsupported, "pg_controldata reports \"{}\" as \"{}\"", line,
+                     text);
   }
   return number;
 }
@@ -76,24 +77,25 @@ CheckOutcome JudgeChecksums(const DataFilesReport& report) {
   return {"page checksums", false,
           fmt::format("{} of {} pages are damaged: {}", report.bad_checksums, report.pages,
                       FirstFindings(report, true)),
-          "Compare with the original. In the database whose oid is the directory's name, "
-          "pg_filenode_relation(TABLESPACE, NUMBER OF THE FILE) names the relation. Where the "
-          "original is good, take a full backup and have the store examined."};
+          "Compare with the original. To find the relation, run pg_filenode_relation(TABLESPACE, "
+          "FILENODE) in the database whose OID is the directory's name. If the original is good, "
+          "take a full backup and have the store examined."};
 }
 
 CheckOutcome JudgeMaps(const DataFilesReport& report) {
   if (report.bad_maps == 0) {
     return {"visibility maps", true,
-            fmt::format("all {} blocks that they call all-visible are so marked", report.mapped)};
+            fmt::format("all {} blocks that the maps call all-visible are marked all-visible",
+                        report.mapped)};
   }
   return {
       "visibility maps", false,
-      fmt::format("{} of {} blocks that they call all-visible are not so marked, and index-only "
-                  "scans will give wrong answers: {}",
+      fmt::format("{} of {} blocks that the maps call all-visible are not marked all-visible, and "
+                  "index-only scans will return wrong results: {}",
                   report.bad_maps, report.mapped, FirstFindings(report, false)),
-      "Take a full backup, and drill that: if it fails as well, the original is damaged. VACUUM "
-      "(DISABLE_PAGE_SKIPPING) in the database mends it, and a server that was restored from this "
-      "backup."};
+      "Take a full backup and drill it. If that drill fails as well, the original is damaged. "
+      "VACUUM (DISABLE_PAGE_SKIPPING) in the database repairs the original, and also a server that "
+      "was restored from this backup."};
 }
 
 CheckOutcome Judge(const SqlCheck& check, const std::string& value) {
@@ -109,7 +111,7 @@ CheckOutcome Judge(const SqlCheck& check, const std::string& value) {
   const double number = std::strtod(value.c_str(), &end);
   if (value.empty() || *end != '\0') {
     outcome.detail =
-        value.empty() ? "there is no value" : fmt::format("\"{}\" is no number", value);
+        value.empty() ? "there is no value" : fmt::format("\"{}\" is not a number", value);
   } else if (outcome.passed = number >= *check.min; !outcome.passed) {
     outcome.detail = fmt::format("{} is less than {}", value, *check.min);
   }
@@ -132,7 +134,7 @@ Result<SqlCheck> CheckFrom(const Json& entry, const std::string& path) {
     } else if (name == "database" && value.is_text()) {
       check.database = *value.AsText();
     } else if (name != "sql") {
-      return wrong("a check has a member that is not known, or of the wrong type");
+      return wrong("a check has an unknown member, or one of the wrong type");
     }
   }
   return check;
@@ -160,7 +162,7 @@ Result<std::vector<SqlCheck>> ReadChecksFile(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
   const Json document = ParseJson(text).value_or(Json());
   if (!document.is_array()) {
-    return MakeError(ErrorCode::kInvalidArgument, "file \"{}\" is not an array in JSON", path)
+    return MakeError(ErrorCode::kInvalidArgument, "file \"{}\" is not a JSON array", path)
         .WithHint(R"(Write [{"sql": "SELECT ...", "min": 1, "database": "app"}].)");
   }
   std::vector<SqlCheck> checks;
@@ -179,10 +181,11 @@ Result<CheckOutcome> RunSqlCheck(const DrillServer& server, const SqlCheck& chec
     const std::string complaint = ComplaintOf(output);
     if (complaint.find(kMayNot) != std::string::npos) {
       // The missing privilege says nothing about the backup.
-      return MakeError(ErrorCode::kUnsupported, "check \"{}\" may not ask that: {}", check.sql,
+      return MakeError(ErrorCode::kUnsupported, "check \"{}\" lacks a privilege: {}", check.sql,
                        complaint)
           .WithHint(
-              "Name a role that may, with --check-role, and trust the owners of the database.");
+              "Use --check-role to name a role that has it. That role may run code of the "
+              "database's owners, so you must trust them.");
     }
     return FailedCheck(check.sql, complaint);
   }
@@ -205,8 +208,7 @@ Result<CheckOutcome> RunAmcheck(const DrillServer& server,
     if (installed.error.find(kNotAvailable) != std::string::npos) {
       return MakeError(ErrorCode::kUnsupported,
                        "the extension amcheck of PostgreSQL is not installed here")
-          .WithHint(
-              "Install PostgreSQL's contrib package of that version, or leave out --amcheck.");
+          .WithHint("Install PostgreSQL's contrib package of that version, or omit --amcheck.");
     }
     if (installed.exit_code != 0) {
       return CheckOutcome{"amcheck", false,
@@ -224,7 +226,7 @@ Result<CheckOutcome> RunDump(const DrillServer& server) {
   ASSIGN_OR_RETURN(const ChildOutput output,
                    server.Run("pg_dumpall", {"--database=" + NameForConnection(server.database()),
                                              "--no-password", "--no-sync", "--file=/dev/null"}));
-  return OutcomeOf("dump", output, "everything can be dumped");
+  return OutcomeOf("dump", output, "all databases can be dumped");
 }
 
 Result<std::vector<CheckOutcome>> RunPageChecks(const DrillServer& server,

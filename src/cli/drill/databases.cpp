@@ -47,7 +47,7 @@ Error CannotAsk(const DrillServer& server, const std::string& complaint) {
   return MakeError(of_role ? ErrorCode::kUnsupported : ErrorCode::kFailedPrecondition,
                    "could not query the restored server as role \"{}\": {}", server.role(),
                    complaint)
-      .WithHint("Name a superuser of the cluster, who may log in, with --role.");
+      .WithHint("Use --role to name a superuser of the cluster that may log in.");
 }
 
 }  // namespace
@@ -114,7 +114,7 @@ Result<CheckOutcome> EnterDatabases(const DrillServer& server,
                                     const std::vector<std::string>& databases) {
   CheckOutcome outcome{
       "databases", true,
-      fmt::format("all {} that allow connections can be entered", databases.size())};
+      fmt::format("all {} databases that allow connections can be entered", databases.size())};
   std::size_t failed = 0;
   std::string complaints;
   for (const std::string& database : databases) {
@@ -127,7 +127,7 @@ Result<CheckOutcome> EnterDatabases(const DrillServer& server,
     if (answer.error.find(kNoSuchRole) != std::string::npos) {
       return MakeError(ErrorCode::kUnsupported, "there is no role \"{}\" in the restored cluster",
                        server.reader())
-          .WithHint("Name another with --check-role, or leave it out.");
+          .WithHint("Use --check-role to name another role, or omit the option.");
     }
     if (answer.exit_code != 0) {
       ++failed;
@@ -136,11 +136,12 @@ Result<CheckOutcome> EnterDatabases(const DrillServer& server,
   }
   if (failed != 0) {
     outcome.passed = false;
-    outcome.detail = Shortened(fmt::format("{} of {} that allow connections cannot be entered{}",
-                                           failed, databases.size(), complaints));
+    outcome.detail =
+        Shortened(fmt::format("{} of {} databases that allow connections cannot be entered{}",
+                              failed, databases.size(), complaints));
     outcome.hint =
-        "Look whether they can be entered on the original. If so, their files are not in the "
-        "backup, or not as they were: take a full backup, and drill that.";
+        "Find out whether they can be entered on the original. If so, their files in the backup "
+        "are missing or damaged: take a full backup and drill it.";
   }
   return outcome;
 }

@@ -39,7 +39,7 @@ void PrintOutcome(const DrillOutcome& outcome, const std::string& directory) {
   std::string text = fmt::format("drill of backup {} to {}: {}\n", record.label, record.target,
                                  record.passed ? "passed" : "FAILED");
   if (record.suspect) {
-    text += "the backup is not to be trusted, see \"vezactl info\"\n";
+    text += "the backup cannot be trusted, see \"vezactl info\"\n";
   }
   Table table({{"phase"}, {"time", true}});
   for (const char* phase : {"restore", "recovery", "checks", "amcheck", "dump", "checksums"}) {
@@ -54,7 +54,7 @@ void PrintOutcome(const DrillOutcome& outcome, const std::string& directory) {
   }
   if (record.rpo) {
     text += fmt::format(
-        "what was restored was {} old (RPO); last commit: {}\n", FormatDuration(*record.rpo),
+        "the restored data was {} old (RPO); last commit: {}\n", FormatDuration(*record.rpo),
         record.last_commit ? FormatUtc(*record.last_commit) : "none since the backup began");
   }
   for (const CheckOutcome& check : outcome.checks) {
@@ -64,8 +64,8 @@ void PrintOutcome(const DrillOutcome& outcome, const std::string& directory) {
     text += outcome.how_to_connect.empty()
                 ? fmt::format("kept in {}; to remove it:\n  rm -rf {}\n", directory, directory)
                 : fmt::format(
-                      "kept, and running; as the user that runs it:\n  {}\n"
-                      "to remove it:\n  {}\n  rm -rf {}\n",
+                      "kept, and running; to connect, as the user that runs it:\n  {}\n"
+                      "to stop and remove it:\n  {}\n  rm -rf {}\n",
                       outcome.how_to_connect, outcome.how_to_stop, directory);
   }
   PrintText(text);
@@ -137,8 +137,8 @@ Result<Prepared> Prepare(const DrillArguments& arguments) {
   ASSIGN_OR_RETURN(prepared.drill.restore.target, ParseTarget(arguments.target));
   ASSIGN_OR_RETURN(prepared.drill.restore.system_identifier, ParseSystemId(arguments.system_id));
   if (prepared.drill.preload.find("veza_backup") != std::string::npos) {
-    return MakeError(ErrorCode::kInvalidArgument, "a drill does not preload veza_backup")
-        .WithHint("Replay of WAL does not need it. Leave it out of --preload.");
+    return MakeError(ErrorCode::kInvalidArgument, "--preload must not name veza_backup")
+        .WithHint("WAL replay does not need it. Remove it from --preload.");
   }
   if (!prepared.drill.pg_bin.empty()) {
     ASSIGN_OR_RETURN(prepared.drill.pg_bin, AbsolutePath(prepared.drill.pg_bin));
@@ -186,7 +186,7 @@ void AddCheckOptions(Command command, DrillArguments& arguments) {
   // --min and --database belong to the --check before them.
   const auto change_last = [&arguments](const std::function<void(SqlCheck&)>& change) -> Status {
     if (arguments.checks.empty()) {
-      return MakeError(ErrorCode::kInvalidArgument, "comes behind the --check that it belongs to");
+      return MakeError(ErrorCode::kInvalidArgument, "must follow the --check that it belongs to");
     }
     change(arguments.checks.back());
     return Ok();
@@ -198,7 +198,7 @@ void AddCheckOptions(Command command, DrillArguments& arguments) {
             arguments.checks.push_back({.sql = sql});
             return Ok();
           },
-          "SQL whose first value must not be null, empty or false; may be repeated")
+          "Query whose first value must not be null, empty or false; may be repeated")
       .TypeName("SQL");
   command
       .AddEach(
@@ -206,7 +206,7 @@ void AddCheckOptions(Command command, DrillArguments& arguments) {
           [change_last](double min) {
             return change_last([min](SqlCheck& check) { check.min = min; });
           },
-          "The value of the --check before must be at least this")
+          "Smallest allowed value of the preceding --check")
       .TypeName("N");
   command
       .AddEach(
@@ -214,15 +214,16 @@ void AddCheckOptions(Command command, DrillArguments& arguments) {
           [change_last](const std::string& name) {
             return change_last([&name](SqlCheck& check) { check.database = name; });
           },
-          "The database of the --check before; without it postgres, or where there is none another")
+          "Database of the preceding --check; default: postgres, or another if it does not exist")
       .TypeName("DB");
   command
       .Add("--checks-file", arguments.checks_file,
-           "More checks: a JSON array of objects with sql, min and database")
+           "File with more checks: a JSON array of objects with sql, min and database")
       .TypeName("FILE");
   command.AddFlag("--amcheck", arguments.drill.amcheck,
                   "Check every table and B-tree (pg_amcheck)");
-  command.AddFlag("--dump", arguments.drill.dump, "Dump everything to nowhere (pg_dumpall)");
+  command.AddFlag("--dump", arguments.drill.dump,
+                  "Dump all databases with pg_dumpall, and discard the output");
 }
 
 }  // namespace
@@ -238,58 +239,59 @@ Subcommand AddDrill(Command parent) {
   AddCheckOptions(command, *arguments);
   command
       .Add("--directory", arguments->base,
-           "Where the throw-away directory is made; it needs the space of the cluster")
+           "Where to make the throw-away directory; it needs as much space as the cluster")
       .TypeName("DIR")
       .ShowsDefault();
   command
       .Add("--pg-bin", arguments->drill.pg_bin,
-           "Directory of PostgreSQL's programs; without it those of the backup's version")
+           "Directory of PostgreSQL's programs; default: those of the backup's version")
       .TypeName("DIR");
   command
       .Add("--preload", arguments->drill.preload,
-           "shared_preload_libraries, where WAL replay needs some")
+           "Setting shared_preload_libraries, for libraries that WAL replay needs")
       .TypeName("LIBRARIES");
   command
       .Add("--user", arguments->user,
-           "Operating system user that runs PostgreSQL when root runs vezactl (postgres)")
+           "Operating system user that runs PostgreSQL when root runs vezactl; default: postgres")
       .TypeName("NAME");
   command.Add("--role", arguments->drill.role, "Superuser of the cluster to connect as")
       .TypeName("NAME")
       .ShowsDefault();
   command
       .Add("--check-role", arguments->drill.check_role,
-           "Role that runs the --checks; without it one that may read everything, and is no "
-           "superuser")
+           "Role that runs the queries of --check; default: a new role that may read everything "
+           "and is no superuser")
       .TypeName("NAME");
   AddJobsOption(command, arguments->drill.restore.jobs);
   command
       .Add("--timeout", arguments->drill.timeout_seconds,
-           "The drill has failed when it takes longer; 0 for no limit")
+           "Let the drill fail if it takes longer; 0 for no limit")
       .Range(0, 30 * 86400)
       .TypeName("SECONDS")
       .ShowsDefault();
   command
       .Add("--metrics-file", arguments->metrics_file,
-           "Write metrics for node_exporter's textfile collector")
+           "Write metrics to this file, for node_exporter's textfile collector")
       .TypeName("FILE");
   command.AddFlag("--keep", arguments->drill.keep, "Leave the restored server running");
   command.AddFlag("--allow-unconfined", arguments->drill.allow_unconfined,
-                  "Run also where the kernel cannot keep the restored server from other files, or "
-                  "from the network");
+                  "Run even if the kernel cannot keep the restored server away from other files or "
+                  "the network. Use it only where that account cannot write to another "
+                  "PostgreSQL's files");
   command
       .Add("--readable", arguments->drill.readable,
-           "File or directory that the restored server may read, beside its own and where "
-           "the system has programs and libraries; may be repeated")
+           "File or directory that the restored server may read, besides its own directory and "
+           "the system's programs and libraries; may be repeated")
       .TypeName("PATH");
   command.AddFlag(
       "--no-lease", arguments->no_lease,
-      "Leave no lease in the repository, which keeps retention from removing the backup "
-      "and its WAL meanwhile");
-  command.AddFlag("--no-record", arguments->no_record, "Store no result in the repository");
+      "Take no lease. A lease keeps retention from removing the backup and its WAL during the "
+      "drill");
+  command.AddFlag("--no-record", arguments->no_record, "Do not store the result in the repository");
   AddSystemIdOption(command, arguments->system_id);
   command.SetFooter(
       "Exit codes: 0 the drill passed; 1 it failed: the backup, its recovery or a check is bad;\n"
-      "2 it could not take place. One that was interrupted leaves no trace.");
+      "2 it could not take place. A drill that is interrupted is not recorded.");
   return {
       command,
       [arguments](const GlobalOptions& options) { return RunDrillCommand(options, *arguments); },

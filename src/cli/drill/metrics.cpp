@@ -42,7 +42,7 @@ std::string FormatDrillMetrics(const std::string& cluster, const DrillRecord& re
     return duration ? std::optional(Seconds(*duration)) : std::nullopt;
   };
   metrics.Gauge("veza_backup_drill_rto_seconds",
-                "Time from nothing to a database that is open: restore and recovery.",
+                "Time until the restored database was open: restore and recovery.",
                 optional_seconds(record.rto));
   metrics.Gauge("veza_backup_drill_rpo_seconds",
                 "Age of the newest data that was restored, at the start of the drill.",

@@ -172,8 +172,8 @@ class Drill {
                      "repository although later ones are there",
                      plan_.missing_segment)
         .WithHint(
-            "Take a backup, which later recoveries can begin with. \"vezactl info\" shows what "
-            "is missing.");
+            "Take a backup, so that later recoveries can begin after the gap. \"vezactl info\" "
+            "shows what is missing.");
   }
 
   // wal-get gets a spool of its own, because no parent process tells which recovery it works for.
@@ -200,17 +200,17 @@ class Drill {
   // The restored server must be confined. WAL can lead it to files of the original (see
   // DrillServer), which its account may be able to write, and the databases hold code of others.
   Status Confine() {
-    RETURN_IF_ERROR(
-        TakeConfinement(ConfineWritesTo(drill_.directory), wal_confinement_,
-                        "nothing keeps the restored server in its directory",
-                        "Run the drill under a kernel with Landlock; or, where its user cannot "
-                        "write to files of any other PostgreSQL, nor read what must not be known, "
-                        "with --allow-unconfined."));
+    RETURN_IF_ERROR(TakeConfinement(
+        ConfineWritesTo(drill_.directory), wal_confinement_,
+        "could not confine the restored server to its directory",
+        "Run the drill on a kernel with Landlock. Use --allow-unconfined only where "
+        "the drill's user cannot write to another PostgreSQL's files, and cannot "
+        "read secrets."));
     return TakeConfinement(RefuseCalls(), calls_,
-                           "nothing keeps the restored server from the network",
-                           "Run the drill where processes may have seccomp filters; or, where "
-                           "neither a network nor another server's socket can be reached, with "
-                           "--allow-unconfined.");
+                           "could not keep the restored server from the network",
+                           "Run the drill where processes may use seccomp filters. Use "
+                           "--allow-unconfined only where neither a network nor another server's "
+                           "socket can be reached.");
   }
 
   template <typename Confinement>
@@ -307,7 +307,7 @@ class Drill {
       return ended;
     }
     CheckOutcome outcome{"end of the WAL", ended.has_value(),
-                         fmt::format("recovery has come to {}", FormatLsn(reached_))};
+                         fmt::format("recovery ended at {}", FormatLsn(reached_))};
     if (!ended) {
       outcome.detail = ended.error().message;
       outcome.hint = ended.error().hint;
@@ -356,9 +356,9 @@ class Drill {
 
   void Judge(const Error& error) {
     if (error.code == ErrorCode::kCancelled && CaughtSignal() == SIGALRM) {
-      outcome_.error = MakeError(ErrorCode::kDeadlineExceeded, "the drill was not done after {} s",
-                                 drill_.timeout_seconds)
-                           .WithHint("Give it more time with --timeout.");
+      outcome_.error = MakeError(ErrorCode::kDeadlineExceeded,
+                                 "the drill was not finished after {} s", drill_.timeout_seconds)
+                           .WithHint("Use --timeout to give it more time.");
       outcome_.exit_code = kBadAnswer;
     } else if (error.code == ErrorCode::kCancelled && CaughtSignal() != 0) {
       outcome_.error = error;

@@ -155,9 +155,9 @@ std::string Quoted(std::string_view value) {
 // `tablespace` is described as recovery does: oid and location.
 Error OutsideError(const std::string& tablespace) {
   return MakeError(ErrorCode::kUnsupported,
-                   "the WAL since the backup creates tablespace {}, outside the drill's directory",
+                   "the WAL after the backup creates tablespace {}, outside the drill's directory",
                    tablespace)
-      .WithHint("Take another backup, full or diff, and drill that.");
+      .WithHint("Take another backup, full or diff, and drill it.");
 }
 
 }  // namespace
@@ -206,7 +206,8 @@ Status DrillServer::RequireUsable(const std::string& directory) {
   if (socket.size() >= sizeof(sockaddr_un::sun_path)) {
     return MakeError(ErrorCode::kInvalidArgument, "the path of directory \"{}\" is too long",
                      directory)
-        .WithHint("Choose a shorter one with --directory: a socket in it has a limited path.");
+        .WithHint(
+            "Use --directory to choose a shorter one: the path of a socket in it is limited.");
   }
   return Ok();
 }
@@ -296,7 +297,7 @@ Result<std::string> DrillServer::ControlData(std::string_view name) const {
       return line.substr(std::min(line.find_first_not_of(' ', name.size() + 1), line.size()));
     }
   }
-  return MakeError(ErrorCode::kUnsupported, "pg_controldata does not tell \"{}\"", name);
+  return MakeError(ErrorCode::kUnsupported, "pg_controldata does not report \"{}\"", name);
 }
 
 Status DrillServer::WriteConfiguration() const {
@@ -385,7 +386,7 @@ Status DrillServer::HoldSocket() {
   const std::string path = In("socket");
   socket_ = UniqueFd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!socket_.valid() || fchmod(socket_.get(), S_IRUSR | S_IXUSR) != 0) {
-    return ErrnoError(errno, fmt::format("could not hold directory \"{}\"", path));
+    return ErrnoError(errno, fmt::format("could not protect directory \"{}\"", path));
   }
   return Ok();
 }
@@ -468,26 +469,27 @@ Error DrillServer::EndedError(int exit_code) const {
   }
   if (fatal.find(kTooManyPrepared) != std::string::npos) {
     return Error{ErrorCode::kUnsupported, message,
-                 "max_prepared_transactions was raised since the backup, and so many are prepared "
-                 "that a drill has no room for them. Take another backup, full or diff, and drill "
-                 "that."};
+                 "max_prepared_transactions was raised after the backup, and more transactions are "
+                 "prepared than a drill has room for. Take another backup, full or diff, and drill "
+                 "it."};
   }
   if (wal_.environment_failed()) {
     return Error{ErrorCode::kUnavailable, message,
-                 "That says nothing about the backup. Mend what keeps wal-get from the repository, "
-                 "and drill again."};
+                 "This says nothing about the backup. Fix what keeps wal-get from the repository, "
+                 "and repeat the drill."};
   }
   if (fatal.find(kNoSpaceLeft) != std::string::npos) {
-    return Error{ErrorCode::kNoSpace, message,
-                 "That says nothing about the backup. Make room, or choose another place with "
-                 "--directory, and drill again."};
+    return Error{
+        ErrorCode::kNoSpace, message,
+        "This says nothing about the backup. Free some space, or choose another place with "
+        "--directory, and repeat the drill."};
   }
   // The cause may be a library that is preloaded, for example.
   if (fatal.find("Permission denied") != std::string::npos) {
     return Error{ErrorCode::kUnsupported, message, kReadableHint};
   }
   return Error{ErrorCode::kFailedPrecondition, message,
-               "With --keep the directory stays, with PostgreSQL's log in it."};
+               "Use --keep to keep the directory, which contains PostgreSQL's log."};
 }
 
 // The settings in PGOPTIONS. What a client asks for when it connects has priority over what is
@@ -607,7 +609,7 @@ void DrillServer::StopAtOnce() {
 Status DrillServer::StartForGood() {
   // The server must be able to create its socket again.
   if (socket_.valid() && fchmod(socket_.get(), S_IRWXU) != 0) {
-    return ErrnoError(errno, "could not give the directory of the socket back");
+    return ErrnoError(errno, "could not make the directory of the socket writable again");
   }
   ASSIGN_OR_RETURN(ChildProcess process, StartPostgres(CleanEnvironment(), 0, -1));
   const SteadyTime deadline = environment_.clock->Steady() + kStartPatience;

@@ -40,8 +40,8 @@ Result<std::string> FindServerPrograms(int major, const std::string& wanted,
 
 // The hint when the confinement may be the cause of a failure.
 inline constexpr const char* kReadableHint =
-    "A drill's server reads only its own directory and where the system has programs and "
-    "libraries. Name other files that it needs with --readable.";
+    "The server of a drill can read only its own directory and the system's programs and "
+    "libraries. Use --readable to name other files that it needs.";
 
 struct DrillServerOptions {
   std::string directory;  // the throw-away directory

@@ -178,9 +178,9 @@ Result<DrillReport> SuperviseDrill(const GlobalOptions& options, const Account& 
   RETURN_IF_ERROR(directory.Remove());
   if (!result) {
     if (WIFSIGNALED(status)) {
-      return MakeError(ErrorCode::kInternal, "the process of the drill was ended by signal {}",
+      return MakeError(ErrorCode::kInternal, "the process of the drill was terminated by signal {}",
                        WTERMSIG(status))
-          .WithHint("Nothing of it runs any more. Was there too little memory?");
+          .WithHint("None of its processes runs any more. The machine may have run out of memory.");
     }
     return MakeError(ErrorCode::kInternal, "the process of the drill has ended without a result");
   }

@@ -88,7 +88,7 @@ Result<UniqueFd> MakeLock(int directory) {
       renameat(directory, kNewLock, directory, kLock) != 0) {
     const int code = errno;
     unlinkat(directory, kNewLock, 0);
-    return ErrnoError(code, fmt::format("could not make the lock file \"{}\"", kLock));
+    return ErrnoError(code, fmt::format("could not create lock file \"{}\"", kLock));
   }
   return lock;
 }
@@ -99,11 +99,11 @@ Status RequireJustMade(int directory) {
   struct stat info {};
   const auto names = NamesIn(directory);
   if (!names || fstat(directory, &info) != 0) {
-    return ErrnoError(errno, "could not look into it");
+    return ErrnoError(errno, "could not examine it");
   }
   if (info.st_uid != geteuid() || (info.st_mode & 0777) != S_IRWXU || !names->empty()) {
-    return MakeError(ErrorCode::kPermissionDenied, "somebody has replaced it")
-        .WithHint("Choose a place with --directory where nobody else may write.");
+    return MakeError(ErrorCode::kPermissionDenied, "another user has replaced it")
+        .WithHint("Use --directory to choose a place where nobody else may write.");
   }
   return Ok();
 }
@@ -118,7 +118,7 @@ Result<UniqueFd> Prepare(int directory, const Account& account) {
                          fchown(directory, account.uid, account.gid) != 0)) {
     const int code = errno;
     unlinkat(directory, kLock, 0);
-    return ErrnoError(code, fmt::format("could not give it to user \"{}\"", account.name));
+    return ErrnoError(code, fmt::format("could not change its owner to \"{}\"", account.name));
   }
   return lock;
 }
@@ -151,7 +151,7 @@ Result<ThrowAwayDirectory> ThrowAwayDirectory::Make(const std::string& base,
   std::string path = fmt::format("{}/{}{}", base, kPrefix, kUnique);
   if (mkdtemp(path.data()) == nullptr) {
     return ErrnoError(errno, fmt::format("could not create a directory in \"{}\"", base))
-        .WithHint("Choose one with --directory that exists and may be written.");
+        .WithHint("Use --directory to choose one that exists and may be written.");
   }
   UniqueFd directory(open(path.c_str(), kOpenDirectory));
   Result<UniqueFd> lock = directory.valid()
@@ -170,7 +170,7 @@ Status ThrowAwayDirectory::Keep(bool holds_server) const {
     return ErrnoError(errno, fmt::format("could not remove file \"{}\"", lock));
   }
   if (holds_server && fchmod(directory_.get(), S_IRUSR | S_IXUSR) != 0) {
-    return ErrnoError(errno, fmt::format("could not hold directory \"{}\"", path_));
+    return ErrnoError(errno, fmt::format("could not protect directory \"{}\"", path_));
   }
   return Ok();
 }

@@ -187,7 +187,7 @@ void LogFailure(const ErrorReport* report) {
                                  report->sqlstate == ERRCODE_QUERY_CANCELED;
   ereport(is_known || is_said_elsewhere ? DEBUG1 : WARNING,
           (errcode(report->sqlstate),
-           errmsg("could not look after identity and key of the repository: %s", report->message),
+           errmsg("could not check identity and key of the repository: %s", report->message),
            report->hint[0] != '\0' ? errhint("%s", report->hint) : 0));
 }
 
@@ -209,7 +209,7 @@ void EndLook() {
              errmsg("objects of the repository were missing and have been put back from memory: %s",
                     end.put_back),
              errdetail("Without them nothing in the repository can be read."),
-             errhint("Find out what has deleted them: a lifecycle rule that expires objects, or a "
+             errhint("Find out what has deleted them. A lifecycle rule that expires objects, or a "
                      "clean-up script, will delete backups and WAL as well.")));
   }
   if (end.failed) {

@@ -69,16 +69,18 @@ void Reset() {
   }
   if (!renamed) {
     ereport(WARNING, (errmsg("the recovery settings of the restore are still in \"%s\"", kAutoConf),
-                      errhint("Remove the lines that \"%s\" lists from it, and then that file. "
-                              "Otherwise a standby made from this server ends its recovery there.",
-                              kRecoverySettingsFile)));
+                      errhint("Remove from it the lines that \"%s\" lists, and then remove \"%s\". "
+                              "Otherwise a standby that is made from this server ends its recovery "
+                              "at the same target.",
+                              kRecoverySettingsFile, kRecoverySettingsFile)));
     return;
   }
   durable_unlink(kRecoverySettingsFile, WARNING);
   if (changed) {
-    ereport(LOG, (errmsg("reset the recovery settings of the restore in \"%s\"", kAutoConf),
-                  errdetail("Until the next restart each reload says that they cannot be changed "
-                            "without one.")));
+    ereport(LOG,
+            (errmsg("reset the recovery settings of the restore in \"%s\"", kAutoConf),
+             errdetail("Until the next restart, each reload reports that these settings cannot "
+                       "be changed without restarting the server.")));
   }
 }
 

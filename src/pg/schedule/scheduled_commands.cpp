@@ -108,8 +108,8 @@ void LookAt(Task& task) {
   } else if (WIFEXITED(status)) {
     ereport(WARNING,
             (errmsg("the scheduled %s has failed: exit code %d", task.name, WEXITSTATUS(status)),
-             errhint("Its own messages are above. Exit code 1 says that something is wrong with "
-                     "the backups; any other, that it could not be tried.")));
+             errhint("See its own messages above. Exit code 1 means that something is wrong with "
+                     "the backups. Any other exit code means that they could not be tested.")));
   } else {
     ereport(WARNING,
             (errmsg("the scheduled %s was terminated by signal %d", task.name, WTERMSIG(status))));

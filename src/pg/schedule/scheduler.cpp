@@ -105,11 +105,12 @@ void WarnOfOpenSecrets() {
                  }),
                  &ignored);
     if (others[0] != '\0') {
-      ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                        errmsg("%s can read file \"%s\", which sets \"veza_backup.%s\"", others,
-                               source.file, source.setting),
-                        errhint("Take away their right, or keep the secret in a file of its own; "
-                                "then change the secret.")));
+      ereport(WARNING,
+              (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+               errmsg("%s can read file \"%s\", which sets \"veza_backup.%s\"", others, source.file,
+                      source.setting),
+               errhint("Restrict the permissions of the file, or keep the secret in a file "
+                       "of its own. Then change the secret.")));
     }
   }
 }
@@ -185,12 +186,12 @@ bool EndLook(LookCall* call, bool* is_state, ErrorReport* report) {
 void LogStore(bool reachable, bool is_state, const ErrorReport* report) {
   static bool in_trouble = false;
   if (reachable && in_trouble) {
-    ereport(LOG, (errmsg("the backup schedules are kept again")));
+    ereport(LOG, (errmsg("backup scheduling has resumed")));
   } else if (!reachable && !in_trouble) {
-    ereport(is_state ? LOG : WARNING,
-            (errcode(report->sqlstate),
-             errmsg("could not keep the backup schedules: %s", report->message),
-             report->hint[0] != '\0' ? errhint("%s", report->hint) : 0));
+    ereport(
+        is_state ? LOG : WARNING,
+        (errcode(report->sqlstate), errmsg("backup scheduling is interrupted: %s", report->message),
+         report->hint[0] != '\0' ? errhint("%s", report->hint) : 0));
   }
   in_trouble = !reachable;
 }
@@ -251,8 +252,9 @@ void StartBackup(const BackupOrder& order) {
     }
     ereport(WARNING,
             (errcode(report.sqlstate),
-             errmsg("could not start the %s %s backup: %s",
-                    order.slot_us != 0 ? "scheduled" : "necessary", TypeOf(order), report.message),
+             errmsg("could not start the %s%s backup%s: %s", order.slot_us != 0 ? "scheduled " : "",
+                    TypeOf(order), order.slot_us != 0 ? "" : " because of a gap in the archive",
+                    report.message),
              report.hint[0] != '\0' ? errhint("%s", report.hint) : 0));
   }
   PG_END_TRY();

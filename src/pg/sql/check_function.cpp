@@ -122,17 +122,17 @@ class CheckCall final : public RowsCall {
     const TimePoint put_back(std::chrono::microseconds(key_.put_back_us));
     if (key_.put_back_us != 0 && environment_.clock->Now() - put_back < kPutBackIsNews) {
       return {"key", false,
-              fmt::format("objects had been deleted, and were put back at {}: {}",
-                          FormatUtc(put_back), key_.put_back),
-              "Find out what has deleted them: a lifecycle rule or a clean-up script will delete "
-              "backups and WAL as well. This row passes again a day later."};
+              fmt::format("objects were deleted, and were put back at {}: {}", FormatUtc(put_back),
+                          key_.put_back),
+              "Find out what has deleted them. A lifecycle rule or a clean-up script will delete "
+              "backups and WAL as well. This check passes again after a day."};
     }
     const std::string what = key_id.empty()
-                                 ? "the identity is there"
-                                 : fmt::format("identity and key \"{}\" are there", key_id);
+                                 ? "the identity is present"
+                                 : fmt::format("identity and key \"{}\" are present", key_id);
     return {"key", true,
             what + (key_.held ? ", as this server holds them"
-                              : "; the scheduler has not looked at them yet"),
+                              : "; the scheduler has not checked them yet"),
             ""};
   }
 
@@ -147,8 +147,9 @@ class CheckCall final : public RowsCall {
     CheckResult failed = FailedCheck("key", compared.error());
     if (!archiving_.is_primary && compared.error().code == ErrorCode::kConflict) {
       failed.hint =
-          "The scheduler of a standby writes the file \"veza-repository\" anew within five "
-          "minutes. If it does not, see the log of this server.";
+          "The scheduler of a standby rewrites the file \"veza-repository\" within five minutes. "
+          "If "
+          "it does not, see the log of this server.";
     }
     return failed;
   }
@@ -181,7 +182,7 @@ class CheckCall final : public RowsCall {
     }
     if (!usable) {
       return {"archiving", false, "not tested: the repository cannot be opened",
-              "Mend the checks above first."};
+              "Fix the failed checks above first."};
     }
     const Status arrived = WaitForSegment(store);
     if (!arrived) {
@@ -194,11 +195,11 @@ class CheckCall final : public RowsCall {
   // How much work the loss of this server would cost.
   CheckResult CheckTimeout() const {
     if (archiving_.timeout_s == 0) {
-      return {
-          "archive_timeout", false,
-          "archive_timeout is off: on a server with little to do, committed work can be on this "
-          "machine only for any length of time",
-          "Set archive_timeout = 60: then at most about a minute of work can be lost."};
+      return {"archive_timeout", false,
+              "archive_timeout is off: on a server with little activity, committed work can stay "
+              "out of "
+              "the archive for an unlimited time",
+              "Set archive_timeout = 60. Then at most about a minute of work can be lost."};
     }
     std::string detail =
         fmt::format("at most about {} s of work can be lost", archiving_.timeout_s);
@@ -209,7 +210,7 @@ class CheckCall final : public RowsCall {
       const TimePoint since(std::chrono::microseconds(archiving_.exposed_since_us));
       const auto exposure =
           std::chrono::duration_cast<std::chrono::seconds>(environment_.clock->Now() - since);
-      detail += fmt::format("; a moment ago it was {} s", std::max<long>(0, exposure.count()));
+      detail += fmt::format("; before this check it was {} s", std::max<long>(0, exposure.count()));
     }
     return {"archive_timeout", true, std::move(detail), ""};
   }
@@ -236,7 +237,7 @@ class CheckCall final : public RowsCall {
                          kArchiveCheckTimeout.count())
             .WithHint(
                 "Look for warnings of the archiver in the server log. After a change of "
-                "archive_library it can take the server a minute to start it again.");
+                "archive_library it can take a minute until the server restarts the archiver.");
       }
       if (!environment_.clock->Sleep(kArchivePollPause, environment_.cancellation.get())) {
         return Cancelled();

@@ -71,7 +71,7 @@ VEZA_SQL_FUNCTION(veza_backup_expire) {
   using namespace veza::pg;
   if (PG_ARGISNULL(0)) {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                    errmsg("the argument of veza_backup_expire() may not be null")));
+                    errmsg("the argument of veza_backup_expire() must not be null")));
   }
   auto* const call = NewInContext<ExpireCall>(PG_GETARG_BOOL(0));
   PrepareOrRaise(call);
@@ -83,7 +83,7 @@ VEZA_SQL_FUNCTION(veza_backup_keep) {
   using namespace veza::pg;
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1)) {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                    errmsg("no argument of veza_backup_keep() may be null")));
+                    errmsg("the arguments of veza_backup_keep() must not be null")));
   }
   const char* const label = text_to_cstring(PG_GETARG_TEXT_PP(0));
   auto* const call = NewInContext<KeepCall>(label, PG_GETARG_BOOL(1));

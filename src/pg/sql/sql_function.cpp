@@ -58,28 +58,29 @@ void RequireKnownDefinition(FunctionCallInfo fcinfo) {
   if (name == nullptr || strcmp(name, kExtension) != 0) {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("function %u does not belong to extension \"%s\"", function, kExtension),
-                    errhint("Create its functions with CREATE EXTENSION %s only.", kExtension)));
+                    errhint("Use CREATE EXTENSION %s to create the functions of this library.",
+                            kExtension)));
   }
   const char* const version = VersionOf(extension);
   const int number = version != nullptr ? NumberOf(version) : -1;
   if (number < 0 || number > NumberOf(VEZA_VERSION)) {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("extension \"%s\" has version \"%s\" in this database, which the loaded "
-                           "library of version %s does not know",
+                           "library of version %s does not support",
                            kExtension, version != nullptr ? version : "", VEZA_VERSION),
-                    errhint("Restart the server, so that it loads the library that belongs to this "
-                            "version.")));
+                    errhint("Restart the server to load the library of this version.")));
   }
 }
 
 void RequireColumns(const ReturnSetInfo* result, std::size_t made) {
   const int defined = result->setDesc->natts;
   if (defined < 0 || static_cast<std::size_t>(defined) > made) {
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("the function is defined with %d columns, but the loaded library makes "
-                           "%zu",
-                           defined, made),
-                    errhint("Restart the server, and run ALTER EXTENSION %s UPDATE.", kExtension)));
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("the function is defined with %d columns, but the loaded library returns "
+                    "%zu",
+                    defined, made),
+             errhint("Restart the server, and run ALTER EXTENSION %s UPDATE.", kExtension)));
   }
 }
 

@@ -156,7 +156,7 @@ class InfoCall final : public RowsCall {
     for (const UnfinishedBackup& backup : catalog.unfinished) {
       if (backup.label != failure_label_) {
         rows_.push_back(RowOfUnusable(backup.label, "unfinished",
-                                      "being made, or the remains of one that failed"));
+                                      "still running, or left by a backup that failed"));
       }
     }
     if (!failure_.empty()) {
@@ -216,7 +216,7 @@ void RequirePrimary(const char* what) {
   if (RecoveryInProgress()) {
     ereport(ERROR,
             (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-             errmsg("%s is not possible on a standby", what), errhint("Connect to the primary.")));
+             errmsg("%s cannot be called on a standby", what), errhint("Connect to the primary.")));
   }
 }
 
@@ -224,7 +224,7 @@ void RequireArguments(FunctionCallInfo fcinfo, const char* function, int count) 
   for (int i = 0; i < count; ++i) {
     if (PG_ARGISNULL(i)) {
       ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                      errmsg("no argument of %s may be null", function)));
+                      errmsg("the arguments of %s must not be null", function)));
     }
   }
 }
@@ -249,8 +249,8 @@ void ReleaseSnapshot(FunctionCallInfo fcinfo) {
       castNode(CallContext, fcinfo->context)->atomic) {
     ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
                     errmsg("veza_backup_take() cannot be called inside a transaction block"),
-                    errhint("Call it outside of one, or use veza_backup_now(), which holds a "
-                            "snapshot until the backup has ended.")));
+                    errhint("Call it outside a transaction block, or use veza_backup_now(), which "
+                            "holds a snapshot until the backup has ended.")));
   }
   SPI_connect_ext(SPI_OPT_NONATOMIC);
   SPI_commit();
