@@ -48,10 +48,12 @@ class ChildProcess {
 
   // The exit code, or 128 plus the number of the signal that ended it. Absent while it runs.
   std::optional<int> Poll();
+  // Waits for its end, and returns the same code.
   int Wait();
   // From now on the object does not kill the child. When it was started with death_signal 0, it
   // outlives this process. Returns its process id.
   pid_t Release() { return std::exchange(pid_, 0); }
+  // Sends a signal to the child; SIGKILL goes to its whole process group.
   void Signal(int signal_number) const;
   pid_t pid() const { return pid_; }
 

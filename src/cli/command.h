@@ -58,7 +58,10 @@ int DefaultExitCode(const Error& error);
 // one per second, unless options.quiet.
 Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,
                                        const RetryPolicy& policy);
+// The options with which vezactl opens a repository: this host's name, and the system's temporary
+// directory.
 RepositoryOptions OptionsOf(const Config& config);
+// Connects and opens the repository. Errors are those of Connect() and Repository::Open().
 Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
                                                    const Config& config,
                                                    const RetryPolicy& policy = {});

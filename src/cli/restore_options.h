@@ -32,6 +32,7 @@ struct TargetArguments {
 void AddBackupOption(Command command, std::string& label);
 // `arguments` must live as long as the command line.
 void AddTargetOptions(Command command, TargetArguments& arguments);
+// kInvalidArgument when an argument cannot be parsed, or when they do not fit together.
 Result<RecoveryTarget> ParseTarget(const TargetArguments& arguments);
 
 // The absolute path, without "." and ".." and without a trailing slash. kInvalidArgument for an
@@ -57,6 +58,7 @@ Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
 // reason.
 void WarnOfDoubt(const RestorePlan& plan);
 
+// The number of threads of a restore without --jobs.
 int DefaultRestoreJobs(const Config& config);
 
 }  // namespace veza::cli

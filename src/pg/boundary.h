@@ -31,6 +31,7 @@ struct ErrorReport {
   char hint[512];
 };
 
+// Copy an error into `report`.
 void FillReport(const Error& error, ErrorReport* report);
 void FillReport(const char* message, const char* hint, int sqlstate, ErrorReport* report);
 // Takes an error of the server, as CopyErrorData() returns it.

@@ -77,6 +77,7 @@ class DrillServer {
   // kInvalidArgument when the path is too long for a socket in the directory.
   static Status RequireUsable(const std::string& directory);
 
+  // Writes the configuration and starts the server. Does not wait for it.
   Status Start();
   // Returns when recovery has reached its target and the server was promoted. Hands it WAL until
   // then. When the server ends before, the error tells why in the server's words. It is
@@ -107,6 +108,7 @@ class DrillServer {
 
   // Stops the server with a shutdown checkpoint.
   Status StopCleanly();
+  // Stops it without a checkpoint (SIGQUIT), and kills it if that takes too long.
   void StopAtOnce();
   bool running() const { return process_.has_value(); }
 

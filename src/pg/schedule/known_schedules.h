@@ -1,5 +1,5 @@
-// What is known of the schedules: by the scheduler, which publishes it in shared memory
-// (shared_slots.h), and by those who look at it there.
+// What the server knows about the schedules. The scheduler publishes it in shared memory
+// (shared_slots.h), and other processes read it there.
 #pragma once
 
 #include "core/repository/cluster_lock.h"
@@ -9,7 +9,7 @@
 
 namespace veza::pg {
 
-// Called by the scheduler.
+// Writes what the keeper knows to shared memory. Called by the scheduler.
 void PublishSlots(const ScheduleKeeper& keeper);
 
 // Gives a keeper what was read: since when each schedule is in force, and failures that could not

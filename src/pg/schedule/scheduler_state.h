@@ -61,6 +61,7 @@ struct SchedulerState {
   void NoteFailedBackup(const char* message);
 };
 
+// Decides what the scheduler does next. In trouble it decides to nap.
 Decision Decide(SchedulerState& state, const Situation& situation);
 
 }  // namespace veza::pg

@@ -1,5 +1,5 @@
-// What the scheduler of this server knows of the schedules, for the other processes.
-// known_schedules.h makes it, and makes something of it.
+// What the scheduler of this server knows about the schedules, for the other processes.
+// known_schedules.h has the functions that write and interpret it.
 #pragma once
 
 #include <cstdint>

@@ -41,6 +41,7 @@ class RowsCall : public BackgroundCall {
   std::vector<Row> rows_;
 };
 
+// Calls Prepare(), and raises its error.
 void PrepareOrRaise(RowsCall* call);
 
 // Returns the rows as the result of a set-returning function. May raise ERROR. `call` must belong
