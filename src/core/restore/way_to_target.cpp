@@ -1,0 +1,359 @@
+#include "core/restore/way_to_target.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "core/archive/archive_map.h"
+#include "core/archive/stored_histories.h"
+#include "core/backup/suspect_diff.h"
+#include "core/repository/backup_catalog.h"
+#include "core/repository/backup_order.h"
+#include "core/restore/choose_timeline.h"
+
+namespace veza {
+
+namespace {
+
+// The timeline that recovery will end on, and its history.
+Result<TimelineHistory> FollowTimeline(const WalArchive& archive, const TargetTimeline& wanted,
+                                       TimelineId backup_timeline) {
+  TimelineId timeline = backup_timeline;
+  switch (wanted.kind) {
+    case TargetTimeline::Kind::kCurrent:
+      break;
+    case TargetTimeline::Kind::kNumber:
+      timeline = wanted.number;
+      break;
+    case TargetTimeline::Kind::kLatest: {
+      ASSIGN_OR_RETURN(timeline, FindNewestTimeline(archive, backup_timeline));
+      break;
+    }
+  }
+  Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
+  if (!history && history.error().code == ErrorCode::kNotFound) {
+    return MakeError(ErrorCode::kNotFound, "there is no timeline {} in the repository", timeline)
+        .WithHint("Choose another --target-timeline; \"vezactl info\" lists those there are.");
+  }
+  if (!history) {
+    return ExplainHistoryError(timeline, std::move(history.error()));
+  }
+  return history;
+}
+
+}  // namespace
+
+Status RequireFull(const Repository& repository, const BackupSummary& backup) {
+  if (backup.type != BackupType::kDiff) {
+    return Ok();
+  }
+  const std::string label = backup.full_label();
+  Result<BackupSummary> full = ReadBackup(repository, label);
+  if (!full && full.error().code == ErrorCode::kNotFound) {
+    return MakeError(ErrorCode::kDataCorrupted,
+                     "full backup \"{}\", which backup \"{}\" refers to, is not in the repository",
+                     label, backup.label)
+        .WithHint("A diff cannot be restored without its full backup. Choose another one.");
+  }
+  RETURN_IF_ERROR(full);
+  if (full->manifest_sha256 != backup.full_manifest_sha256) {
+    return MakeError(ErrorCode::kDataCorrupted,
+                     "full backup \"{}\" is not the one that backup \"{}\" refers to", label,
+                     backup.label)
+        .WithHint("It was replaced after the diff was made. Choose another backup.");
+  }
+  return Ok();
+}
+
+Status RequireWal(const WalArchive& archive, const BackupSummary& backup) {
+  ASSIGN_OR_RETURN(
+      const std::vector<std::string> missing,
+      archive.Missing(backup.timeline, SegmentOf(backup.start_lsn, backup.wal_segment_size),
+                      SegmentBefore(backup.stop_lsn, backup.wal_segment_size),
+                      backup.wal_segment_size, 1));
+  if (!missing.empty()) {
+    return MakeError(ErrorCode::kDataCorrupted,
+                     "WAL segment \"{}\", which backup \"{}\" needs, is not in the repository",
+                     missing.front(), backup.label)
+        .WithHint("Without it this backup cannot become consistent. Choose another one.");
+  }
+  return Ok();
+}
+
+namespace {
+
+// Behind the last segment that recovery would read, when none is missing on its way.
+SegmentNumber EndOfWay(const std::vector<WalRange>& ranges, const TimelineHistory& history,
+                       std::uint64_t segment_size) {
+  SegmentNumber end = 0;
+  for (const WalRange& range : ranges) {
+    const SegmentNumber behind = SegmentNumberOf(range.last, segment_size) + 1;
+    if (range.timeline == history.timeline) {
+      end = std::max(end, behind);
+    }
+    for (const TimelineSwitch& ancestor : history.ancestors) {
+      if (ancestor.timeline == range.timeline) {
+        end = std::max(end, std::min(behind, SegmentOf(ancestor.switch_point, segment_size)));
+      }
+    }
+  }
+  return end;
+}
+
+}  // namespace
+
+bool IsBehind(const WayToTarget& way, const RecoveryTarget& target, std::uint64_t segment_size) {
+  constexpr std::chrono::minutes kClocksDiffer{5};
+  switch (target.kind) {
+    case TargetKind::kLsn:
+      return SegmentOf(target.lsn, segment_size) >= way.end;
+    case TargetKind::kTime:
+      return way.last_stored + kClocksDiffer < target.time;
+    case TargetKind::kEndOfWal:
+    case TargetKind::kImmediate:
+    case TargetKind::kXid:
+    case TargetKind::kName:
+      break;
+  }
+  return false;
+}
+
+Result<WayToTarget> FindWay(const Repository& repository, const WalArchive& archive,
+                            const BackupSummary& backup, const TimelineHistory& history,
+                            const RecoveryTarget& target) {
+  const std::uint64_t size = backup.wal_segment_size;
+  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(size, backup.start_wal));
+  ASSIGN_OR_RETURN(std::vector<MinimalWal> minimal,
+                   ReadMinimalWal(repository, backup.system_identifier));
+  WayToTarget way;
+  RecoveryObstacle& obstacle = way.obstacle;
+  obstacle = ObstacleAfter(backup, ArchiveMap(size, ranges, {history}, std::move(minimal)));
+  const std::string& segment = obstacle.missing_segment;
+  for (const WalRange& range : ranges) {
+    way.last_stored = std::max(way.last_stored, range.last_stored);
+  }
+  way.end = segment.empty() ? EndOfWay(ranges, history, size) : SegmentNumberOf(segment, size);
+  if (target.kind != TargetKind::kLsn) {
+    return way;
+  }
+  if (!segment.empty() && target.lsn.value < SegmentNumberOf(segment, size) * size) {
+    obstacle.missing_segment.clear();
+  }
+  // Recovery stops before the record at the target, or behind it.
+  if (obstacle.minimal &&
+      (target.lsn < *obstacle.minimal || (target.lsn == *obstacle.minimal && !target.inclusive))) {
+    obstacle.minimal.reset();
+  }
+  return way;
+}
+
+namespace {
+
+// Whether recovery from the older backup comes to where the newer one begins. Then it leads to
+// every target to which the newer one leads.
+Result<bool> LeadsTo(const Repository& repository, const WalArchive& archive,
+                     const BackupSummary& older, const BackupSummary& newer,
+                     const TimelineHistory& history) {
+  for (const Status& whole : {RequireFull(repository, older), RequireWal(archive, older)}) {
+    if (!whole && whole.error().code == ErrorCode::kDataCorrupted) {
+      return false;
+    }
+    RETURN_IF_ERROR(whole);
+  }
+  ASSIGN_OR_RETURN(const WayToTarget way,
+                   FindWay(repository, archive, older, history, {.kind = TargetKind::kEndOfWal}));
+  ASSIGN_OR_RETURN(const std::vector<TimelineId> missing,
+                   FindMissingHistories(archive, older.timeline));
+  const auto is_missing_between = [&](TimelineId timeline) { return timeline <= newer.timeline; };
+  return older.wal_segment_size == newer.wal_segment_size &&
+         way.end > SegmentOf(newer.start_lsn, newer.wal_segment_size) &&
+         (!way.obstacle.minimal || *way.obstacle.minimal >= newer.start_lsn) &&
+         std::ranges::none_of(missing, is_missing_between);
+}
+
+// With the backup that was asked for, also when the others left no room for it.
+Result<BackupCatalog> ReadCandidates(const Repository& repository, const RestoreOptions& options) {
+  ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository));
+  if (options.backup_label.empty()) {
+    return catalog;
+  }
+  // For the better error: damaged, unfinished, or not there.
+  ASSIGN_OR_RETURN(BackupSummary asked_for, ReadBackup(repository, options.backup_label));
+  if (std::ranges::find(catalog.backups, asked_for.label, &BackupSummary::label) ==
+      catalog.backups.end()) {
+    KeepOnly(SummaryParts::kFacts, &asked_for);
+    catalog.backups.push_back(std::move(asked_for));
+    SortBackups(catalog.backups);
+  }
+  return catalog;
+}
+
+Result<BackupSummary> Choose(const Repository& repository, const WalArchive& archive,
+                             const RestoreOptions& options, std::uint64_t system_identifier,
+                             Found* found) {
+  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadCandidates(repository, options));
+  std::vector<BackupSummary> backups;
+  TimelineId last_timeline = 0;
+  for (const BackupSummary& backup : catalog.backups) {
+    if (backup.system_identifier == system_identifier) {
+      backups.push_back(backup);
+      if (options.backup_label.empty() || options.backup_label == backup.label) {
+        last_timeline = std::max(last_timeline, backup.timeline);
+      }
+    }
+  }
+  const bool follows_backup = options.target.timeline.kind == TargetTimeline::Kind::kCurrent;
+  if (!follows_backup && last_timeline != 0) {
+    ASSIGN_OR_RETURN(found->history,
+                     FollowTimeline(archive, options.target.timeline, last_timeline));
+  }
+  const TimelineHistory* const history = follows_backup ? nullptr : &found->history;
+  const auto choose = [&](DoubtfulBackups doubtful) {
+    return ChooseBackup(backups, options.target, options.backup_label, history, doubtful);
+  };
+  ASSIGN_OR_RETURN(BackupSummary backup, choose(DoubtfulBackups::kTake));
+  if (follows_backup) {
+    ASSIGN_OR_RETURN(found->history,
+                     FollowTimeline(archive, options.target.timeline, backup.timeline));
+  }
+  found->doubt = WhyDoubtful(backup, backups);
+  found->passed_over.clear();
+  ASSIGN_OR_RETURN(BackupSummary older, choose(options.doubtful_backups));
+  if (older.label == backup.label) {
+    return backup;
+  }
+  ASSIGN_OR_RETURN(const bool leads, LeadsTo(repository, archive, older, backup, found->history));
+  if (!leads) {
+    return backup;  // with its doubt, rather than less than there is
+  }
+  found->passed_over = std::exchange(found->doubt, WhyDoubtful(older, backups));
+  return older;
+}
+
+Error MissingHistoryError(TimelineId missing, TimelineId newest) {
+  return MakeError(ErrorCode::kDataCorrupted,
+                   "timeline history file \"{}\" is missing in the repository, so nobody can tell "
+                   "what leads to timeline {}",
+                   TimelineHistoryName(missing), newest)
+      .WithHint(fmt::format(
+          "A primary that still has the file in its pg_wal stores it again within an hour, or when "
+          "it is started. Without the file, say with --target-timeline where recovery is to end: "
+          "{} ends before timeline {} began.",
+          missing - 1, missing));
+}
+
+// PostgreSQL looks for the latest timeline by number and stops at the first one that has no history
+// file: what came after it would be lost without a word. A history file may be on its way.
+Result<BackupSummary> ChooseWithHistories(const Repository& repository, const WalArchive& archive,
+                                          const RestoreOptions& options,
+                                          std::uint64_t system_identifier, Found* found) {
+  ASSIGN_OR_RETURN(BackupSummary backup,
+                   Choose(repository, archive, options, system_identifier, found));
+  if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
+    return backup;
+  }
+  ASSIGN_OR_RETURN(std::vector<TimelineId> missing, FindMissingHistories(archive, backup.timeline));
+  if (missing.empty()) {
+    RETURN_IF_ERROR(RequireReadableHistories(archive, backup.timeline, found->history.timeline));
+    return backup;
+  }
+  const Environment& environment = repository.environment();
+  environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
+  ASSIGN_OR_RETURN(backup, Choose(repository, archive, options, system_identifier, found));
+  ASSIGN_OR_RETURN(missing, FindMissingHistories(archive, backup.timeline));
+  if (!missing.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<TimelineId> timelines, archive.Timelines());
+    return MissingHistoryError(missing.front(), timelines.back());
+  }
+  RETURN_IF_ERROR(RequireReadableHistories(archive, backup.timeline, found->history.timeline));
+  return backup;
+}
+
+}  // namespace
+
+Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
+                                              const WalArchive& archive,
+                                              const RestoreOptions& options,
+                                              std::uint64_t system_identifier, Found* found,
+                                              RecoveryTarget* target) {
+  ASSIGN_OR_RETURN(BackupSummary backup,
+                   ChooseWithHistories(repository, archive, options, system_identifier, found));
+  if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
+    return backup;
+  }
+  ASSIGN_OR_RETURN(BackupCatalog catalog, ReadCandidates(repository, options));
+  std::erase_if(catalog.backups, [&](const BackupSummary& other) {
+    return other.system_identifier != system_identifier ||
+           (!options.backup_label.empty() && other.label != options.backup_label);
+  });
+  ASSIGN_OR_RETURN(const std::optional<TimelineId> branch,
+                   FindBranch(archive, catalog.backups, backup, found->history, options.target));
+  if (!branch) {
+    return backup;
+  }
+  target->timeline = {TargetTimeline::Kind::kNumber, *branch};
+  RestoreOptions on_branch = options;
+  on_branch.target = *target;
+  return Choose(repository, archive, on_branch, system_identifier, found);
+}
+
+Result<WayToTarget> FindWayTwice(const Repository& repository, const WalArchive& archive,
+                                 const BackupSummary& backup, const TimelineHistory& history,
+                                 const RecoveryTarget& target) {
+  if (target.kind == TargetKind::kImmediate) {
+    return WayToTarget{};
+  }
+  ASSIGN_OR_RETURN(const WayToTarget first, FindWay(repository, archive, backup, history, target));
+  if (first.obstacle.missing_segment.empty()) {
+    return first;
+  }
+  const Environment& environment = repository.environment();
+  environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
+  ASSIGN_OR_RETURN(WayToTarget second, FindWay(repository, archive, backup, history, target));
+  if (second.obstacle.missing_segment != first.obstacle.missing_segment) {
+    second.obstacle.missing_segment.clear();
+  }
+  return second;
+}
+
+namespace {
+
+// Whether the target is certainly behind all that recovery may stop at.
+bool IsBehindEverything(const RecoveryTarget& target) {
+  return target.kind == TargetKind::kEndOfWal || target.kind == TargetKind::kLsn;
+}
+
+}  // namespace
+
+Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions& options) {
+  if (!IsBehindEverything(options.target)) {
+    return Ok();
+  }
+  if (obstacle.minimal) {
+    return MakeError(
+               ErrorCode::kFailedPrecondition,
+               "recovery to {} would need WAL that was written with wal_level = minimal, from "
+               "{} on",
+               DescribeTarget(options.target), FormatLsn(*obstacle.minimal))
+        .WithHint(fmt::format(
+            "PostgreSQL stops there with an error. Choose a backup that was taken after it, or "
+            "recover up to it: --target-lsn {} --target-exclusive.",
+            FormatLsn(*obstacle.minimal)));
+  }
+  // A standby may get the missing segment from a primary.
+  if (obstacle.missing_segment.empty() || options.end_at_gap || options.standby) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "recovery to {} would need WAL segment \"{}\", which is missing in the "
+                   "repository although later ones are there",
+                   DescribeTarget(options.target), obstacle.missing_segment)
+      .WithHint(
+          "Choose a newer backup (\"vezactl info\" shows from when to when one can restore), or "
+          "add --end-at-gap to recover only as far as there is WAL.");
+}
+
+}  // namespace veza

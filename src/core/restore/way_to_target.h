@@ -1,0 +1,67 @@
+// The way that recovery takes: the backup it begins with, the timeline it follows, and the WAL
+// between the backup and the target.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/archive/recovery_window.h"
+#include "core/archive/wal_archive.h"
+#include "core/environment.h"
+#include "core/error.h"
+#include "core/postgres/timeline_history.h"
+#include "core/repository/backup_summary.h"
+#include "core/repository/repository.h"
+#include "core/restore/plan.h"
+#include "core/restore/target.h"
+
+namespace veza {
+
+// For a diff: the repository has the full backup that it refers to. Most of a diff is there.
+Status RequireFull(const Repository& repository, const BackupSummary& backup);
+
+// The repository has the WAL that makes the backup consistent.
+Status RequireWal(const WalArchive& archive, const BackupSummary& backup);
+
+struct WayToTarget {
+  RecoveryObstacle obstacle;  // what there is before the target, as far as that can be told
+  SegmentNumber end = 0;      // the first segment that recovery cannot have
+  TimePoint last_stored{};    // when the store got the last WAL of the cluster
+};
+
+// Of timelines, only the history counts that recovery follows.
+Result<WayToTarget> FindWay(const Repository& repository, const WalArchive& archive,
+                            const BackupSummary& backup, const TimelineHistory& history,
+                            const RecoveryTarget& target);
+
+// The same. A segment that is missing is looked for again a few seconds later: it may be on its way
+// into the repository.
+Result<WayToTarget> FindWayTwice(const Repository& repository, const WalArchive& archive,
+                                 const BackupSummary& backup, const TimelineHistory& history,
+                                 const RecoveryTarget& target);
+
+// Whether the target lies behind all that is archived so far. A time does so only when it is later
+// than the last archived segment by some minutes: the clocks of the server and of the store may
+// differ.
+bool IsBehind(const WayToTarget& way, const RecoveryTarget& target, std::uint64_t segment_size);
+
+// Refuses an obstacle that recovery is certain to meet.
+Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions& options);
+
+// What is found beside the backup.
+struct Found {
+  TimelineHistory history;  // of the timeline that recovery follows
+  // RestorePlan has the same two.
+  std::string doubt;
+  std::string passed_over;
+};
+
+// Chooses the backup, and the timeline that recovery ends on. Where no timeline was given and the
+// target is not on the latest one, `target` gets the number of the one that it is on.
+Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
+                                              const WalArchive& archive,
+                                              const RestoreOptions& options,
+                                              std::uint64_t system_identifier, Found* found,
+                                              RecoveryTarget* target);
+
+}  // namespace veza
