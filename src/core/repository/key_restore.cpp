@@ -12,27 +12,13 @@
 #include "core/repository/backup_summary.h"
 #include "core/repository/entrance.h"
 #include "core/repository/key_evidence.h"
+#include "core/repository/key_search.h"
 #include "core/repository/names.h"
 #include "core/repository/tombstone.h"
 
 namespace veza {
 
 namespace {
-
-// Of which wraps are tried before others, when nobody has said which key it is.
-constexpr std::size_t kPreferredKeys = 8;
-
-struct FoundWrap {
-  NamedText wrap;
-  std::string source;  // in words
-};
-
-// Where wraps come from; each has its own limit, so that junk in one does not keep another's away.
-struct WrapSource {
-  std::vector<FoundWrap> wraps;
-  std::size_t tried = 0;
-  std::size_t passed_over = 0;  // for the limit
-};
 
 // What is needed of a backup: all of every backup.json would be too much to keep.
 struct FittingBackup {
@@ -71,29 +57,6 @@ struct Plan {
   std::optional<PlannedWrap> wrap;
   std::vector<PlannedIdentity> identities;
 };
-
-// Of every backup and tombstone, oldest first.
-Result<std::vector<std::string>> ListBackupLabels(Store& store) {
-  ASSIGN_OR_RETURN(std::vector<std::string> labels, store.ListDirectories(kBackupPrefix));
-  std::erase_if(labels, [](const std::string& label) { return !ParseLabel(label); });
-  return labels;
-}
-
-// backup.json as it is written. Nothing: there is none. What is too large to be one is empty.
-Result<std::optional<std::string>> ReadBackupText(Store& store, const std::string& label) {
-  const Result<Bytes> text = GetSmall(store, BackupDocumentName(label), limits::kBackupDocument);
-  if (text) {
-    return std::optional(std::string(AsText(*text)));
-  }
-  switch (text.error().code) {
-    case ErrorCode::kNotFound:
-      return std::optional<std::string>();
-    case ErrorCode::kDataCorrupted:
-      return std::optional<std::string>("");
-    default:
-      return text.error();
-  }
-}
 
 class KeyRestorer {
  public:
@@ -199,128 +162,30 @@ class KeyRestorer {
     return Ok();
   }
 
-  // What somebody has given by hand comes first, what lies in the store behind it.
   Status FindKeys() {
-    NotePreferredKeys();
-    WrapSource file;
-    if (request_.wrap) {
-      file.wraps.push_back({{"", *request_.wrap}, "the file"});
-    }
-    ASSIGN_OR_RETURN(WrapSource in_place, WrapsInPlace());
-    ASSIGN_OR_RETURN(WrapSource backups, WrapsOfBackups());
-    for (WrapSource* const source : {&file, &in_place, &backups}) {
-      RETURN_IF_ERROR(TryWraps(*source));
-      passed_over_ += source->passed_over;
+    ASSIGN_OR_RETURN(KeysOfWraps opened, SearchKeys(*store_, options_, environment_,
+                                                    {request_.wrap, PreferredKeys(), labels_}));
+    passed_over_ = opened.passed_over;
+    for (auto& [key_id, found] : opened.keys) {
+      FoundKey& kept = keys_[key_id];
+      kept.key = std::move(found.key);
+      kept.wrap = std::move(found.wrap);
     }
     return Ok();
   }
 
   // The one that is asked for, or else those that identities name.
-  void NotePreferredKeys() {
+  std::set<std::string> PreferredKeys() const {
     if (request_.key_id) {
-      preferred_.insert(*request_.key_id);
-      return;
+      return {*request_.key_id};
     }
+    std::set<std::string> preferred;
     for (const FoundIdentity& found : unknown_) {
-      if (preferred_.size() < kPreferredKeys) {
-        preferred_.insert(found.identity.key_id);
+      if (preferred.size() < kPreferredKeys) {
+        preferred.insert(found.identity.key_id);
       }
     }
-  }
-
-  Result<WrapSource> WrapsInPlace() {
-    WrapSource source;
-    for (const std::string& key_id : preferred_) {
-      // First, so that others cannot keep them away.
-      RETURN_IF_ERROR(
-          ReadWraps(KeyWrapName(key_id, ""), limits::kKeyWraps / kPreferredKeys, source));
-    }
-    RETURN_IF_ERROR(ReadWraps(kKeyPrefix, limits::kKeyWraps, source));
-    return source;
-  }
-
-  Status ReadWraps(std::string_view prefix, std::size_t most, WrapSource& source) {
-    ASSIGN_OR_RETURN(FirstObjects first, ListOldestWraps(*store_, std::string(prefix)));
-    if (first.objects.size() > most) {
-      first.objects.resize(most);
-      first.more = true;
-    }
-    source.passed_over += first.more ? 1 : 0;
-    for (const ObjectInfo& object : first.objects) {
-      RETURN_IF_ERROR(environment_.cancellation->Check());
-      const bool is_known = std::ranges::any_of(
-          source.wraps, [&](const FoundWrap& found) { return found.wrap.name == object.name; });
-      const Result<Bytes> text =
-          is_known ? Result<Bytes>(Bytes()) : GetListed(*store_, object, limits::kKeyWrap);
-      if (!text && !IsNoWrap(text.error())) {
-        return text.error();
-      }
-      if (text && !is_known) {
-        source.wraps.push_back(
-            {{object.name, std::string(AsText(*text))}, fmt::format("object \"{}\"", object.name)});
-      }
-    }
-    return Ok();
-  }
-
-  Result<WrapSource> WrapsOfBackups() {
-    WrapSource source;
-    std::set<std::string> known;
-    for (auto label = labels_.rbegin(); label != labels_.rend(); ++label) {
-      RETURN_IF_ERROR(environment_.cancellation->Check());
-      ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadBackupText(*store_, *label));
-      std::vector<NamedText> wraps = UnverifiedKeyWraps(text.value_or(""));
-      std::stable_partition(wraps.begin(), wraps.end(),
-                            [&](const auto& wrap) { return IsPreferred(wrap); });
-      if (wraps.size() > limits::kKeyWrapsOfABackup) {
-        source.passed_over += wraps.size() - limits::kKeyWrapsOfABackup;
-        wraps.resize(limits::kKeyWrapsOfABackup);
-      }
-      for (NamedText& wrap : wraps) {
-        // All backups of a repository hold the same copy.
-        if (known.contains(wrap.text)) {
-          continue;
-        }
-        if (known.size() == limits::kKeyWraps) {
-          ++source.passed_over;
-          continue;
-        }
-        known.insert(wrap.text);
-        source.wraps.push_back({std::move(wrap), fmt::format("the copy in backup \"{}\"", *label)});
-      }
-    }
-    return source;
-  }
-
-  bool IsPreferred(const NamedText& wrap) const {
-    return std::ranges::any_of(preferred_, [&](const std::string& key_id) {
-      return wrap.name.starts_with(KeyWrapName(key_id, ""));
-    });
-  }
-
-  Status TryWraps(WrapSource& source) {
-    std::stable_partition(source.wraps.begin(), source.wraps.end(),
-                          [&](const FoundWrap& found) { return IsPreferred(found.wrap); });
-    for (FoundWrap& wrap : source.wraps) {
-      RETURN_IF_ERROR(environment_.cancellation->Check());
-      if (tried_.contains(wrap.wrap.text)) {
-        continue;
-      }
-      if (source.tried == limits::kKeyWrapsTried) {
-        ++source.passed_over;
-        continue;
-      }
-      const Result<DataKey> key = UnwrapKey(wrap.wrap.text, options_.passphrase.text());
-      source.tried += key || key.error().code == ErrorCode::kWrongKey ? 1 : 0;
-      tried_.insert(wrap.wrap.text);
-      if (key) {
-        FoundKey found;
-        found.key = std::make_shared<const DataKey>(*key);
-        found.wrap = std::move(wrap);
-        keys_.emplace(key->hex_id(), std::move(found));
-      }
-    }
-    return Ok();
+    return preferred;
   }
 
   Status FitBackups() {
@@ -682,9 +547,7 @@ class KeyRestorer {
 
   std::vector<FoundIdentity> unknown_;  // that name a key which is not found
   std::vector<NamedText> damaged_;      // identities
-  std::set<std::string> preferred_;     // ids of keys
   std::vector<std::string> labels_;
-  std::set<std::string> tried_;               // texts of wraps
   std::size_t passed_over_ = 0;               // wraps, for a limit
   std::map<std::string, FoundKey> keys_;      // by key id
   std::map<std::uint64_t, WalEvidence> wal_;  // by system
