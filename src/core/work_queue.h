@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -15,14 +16,19 @@
 
 namespace veza {
 
-// One thread calls Start(), Push(), WaitUntilIdle() and Finish(). Any thread may call Fail().
-// Declare the queue after everything that its threads use. Destroying it drops the jobs that no
-// thread has begun.
+// One thread, the owner, calls Start(), Push(), WaitUntilIdle() and Finish(). Any thread may call
+// Fail(). Declare the queue after everything that its threads use. Destroying it drops the jobs
+// that no thread has begun.
 template <typename Job>
 class WorkQueue {
  public:
+  // Called once with the first error, by the thread that has it, when the queue has taken it. It
+  // may be called while the queue is destroyed.
+  using FailureHandler = std::function<void(const Error&)>;
+
   // Push() waits while `limit` jobs are waiting.
-  explicit WorkQueue(std::size_t limit) : limit_(limit) {}
+  explicit WorkQueue(std::size_t limit, FailureHandler on_failure = {})
+      : limit_(limit), on_failure_(std::move(on_failure)) {}
   ~WorkQueue() {
     Fail(MakeError(ErrorCode::kCancelled, "the work was abandoned"));
     threads_.Join();
@@ -46,19 +52,19 @@ class WorkQueue {
   // Returns the error that has stopped the work, if there is one.
   Status Push(Job job) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return jobs_.size() < limit_ || failure_; });
+    owner_.wait(lock, [this] { return jobs_.size() < limit_ || failure_; });
     if (failure_) {
       return *failure_;
     }
     jobs_.push_back(std::move(job));
-    changed_.notify_all();
+    workers_.notify_one();
     return Ok();
   }
 
   // Waits until every job that was pushed is done.
   Status WaitUntilIdle() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return (jobs_.empty() && working_ == 0) || failure_; });
+    owner_.wait(lock, [this] { return IsIdle() || failure_; });
     return StatusOf(failure_);
   }
 
@@ -67,7 +73,7 @@ class WorkQueue {
     {
       const std::lock_guard lock(mutex_);
       finished_ = true;
-      changed_.notify_all();
+      workers_.notify_all();
     }
     threads_.Join();
     const std::lock_guard lock(mutex_);
@@ -77,14 +83,23 @@ class WorkQueue {
   // Stops the work with this error. Only the first error counts. Each thread ends after its current
   // job.
   void Fail(Error error) {
-    const std::lock_guard lock(mutex_);
-    if (!failure_) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (failure_) {
+        return;
+      }
       failure_ = std::move(error);
+      workers_.notify_all();
+      owner_.notify_one();
     }
-    changed_.notify_all();
+    if (on_failure_) {
+      on_failure_(*failure_);  // which nobody changes any more
+    }
   }
 
  private:
+  bool IsIdle() const { return jobs_.empty() && working_ == 0; }
+
   static Status StatusOf(const std::optional<Error>& failure) {
     return failure ? Status(*failure) : Ok();
   }
@@ -93,25 +108,34 @@ class WorkQueue {
   Status Work(Worker worker) {
     std::unique_lock lock(mutex_);
     for (;;) {
-      changed_.wait(lock, [this] { return !jobs_.empty() || finished_ || failure_; });
+      workers_.wait(lock, [this] { return !jobs_.empty() || finished_ || failure_; });
       if (failure_ || jobs_.empty()) {
         return Ok();
       }
-      Job job = std::move(jobs_.front());
+      std::optional<Job> job(std::move(jobs_.front()));
       jobs_.pop_front();
       ++working_;
-      changed_.notify_all();
+      // Push() waits only when the queue is full. It is woken when half the queue is free, and not
+      // for each single place: thousands of small jobs would cost a switch of threads each.
+      if (jobs_.size() == limit_ / 2) {
+        owner_.notify_one();
+      }
       lock.unlock();
-      RETURN_IF_ERROR(worker(job));
+      RETURN_IF_ERROR(worker(*job));
+      job.reset();  // frees what it holds, such as an open file, without the lock
       lock.lock();
       --working_;
-      changed_.notify_all();
+      if (IsIdle()) {
+        owner_.notify_one();
+      }
     }
   }
 
   const std::size_t limit_;
+  const FailureHandler on_failure_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable workers_;  // the threads wait here
+  std::condition_variable owner_;    // Push() and WaitUntilIdle() wait here
   std::deque<Job> jobs_;
   int working_ = 0;
   bool finished_ = false;

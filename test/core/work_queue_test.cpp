@@ -3,7 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
+#include <semaphore>
+#include <thread>
+#include <vector>
 
 #include "core/codec/codec_fixtures.h"
 
@@ -33,6 +37,47 @@ TEST(WorkQueueTest, EveryJobIsDoneOnce) {
   EXPECT_EQ(workers, 3);
 }
 
+TEST(WorkQueueTest, AFullQueueTakesMoreWhenHalfOfItIsFree) {
+  constexpr int kLimit = 8;
+  std::counting_semaphore<> go{0};
+  std::atomic<int> begun{0};
+  std::atomic<int> pushed{0};
+  WorkQueue<int> queue(kLimit);
+  ASSERT_OK(queue.Start(1, [&] {
+    return [&](int&) -> Status {
+      ++begun;
+      go.acquire();
+      return Ok();
+    };
+  }));
+  const auto wait_for = [](const std::atomic<int>& count, int wanted) {
+    while (count < wanted) {
+      std::this_thread::yield();
+    }
+  };
+  std::thread owner([&] {
+    for (int i = 0; i < kLimit + 2; ++i) {
+      EXPECT_OK(queue.Push(i));
+      ++pushed;
+      wait_for(begun, 1);  // before the queue is full
+    }
+    EXPECT_OK(queue.Finish());
+  });
+  // The worker has one job, and the queue is full.
+  wait_for(pushed, kLimit + 1);
+  for (int done = 1; done < kLimit / 2; ++done) {
+    go.release();
+    wait_for(begun, done + 1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(pushed, kLimit + 1) << "with " << kLimit - done << " waiting";
+  }
+  go.release();
+  wait_for(pushed, kLimit + 2);
+  go.release(kLimit + 2);
+  owner.join();
+  EXPECT_EQ(begun, kLimit + 2);
+}
+
 TEST(WorkQueueTest, TheFirstErrorEndsIt) {
   std::atomic<int> done{0};
   WorkQueue<int> queue(2);
@@ -54,6 +99,28 @@ TEST(WorkQueueTest, TheFirstErrorEndsIt) {
   queue.Fail(MakeError(ErrorCode::kInternal, "another"));
   EXPECT_ERROR(queue.Finish(), ErrorCode::kNoSpace);
   EXPECT_LT(done, 1000);
+}
+
+TEST(WorkQueueTest, TheFirstErrorIsReportedOnce) {
+  std::vector<ErrorCode> reported;
+  {
+    WorkQueue<int> queue(2, [&](const Error& error) { reported.push_back(error.code); });
+    ASSERT_OK(queue.Start(
+        1, [] { return [](int&) -> Status { return MakeError(ErrorCode::kNoSpace, "full"); }; }));
+    ASSERT_OK(queue.Push(1));
+    EXPECT_ERROR(queue.Finish(), ErrorCode::kNoSpace);
+    queue.Fail(MakeError(ErrorCode::kInternal, "another"));
+  }
+  EXPECT_EQ(reported, std::vector{ErrorCode::kNoSpace});
+}
+
+TEST(WorkQueueTest, DestroyingItIsReportedWhereNothingHasFailed) {
+  std::vector<ErrorCode> reported;
+  {
+    WorkQueue<int> queue(2, [&](const Error& error) { reported.push_back(error.code); });
+    ASSERT_OK(queue.Start(1, [] { return [](int&) -> Status { return Ok(); }; }));
+  }
+  EXPECT_EQ(reported, std::vector{ErrorCode::kCancelled});
 }
 
 TEST(WorkQueueTest, AnExceptionIsAnError) {

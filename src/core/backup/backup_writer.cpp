@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
-#include <deque>
 #include <iterator>
 #include <map>
 #include <mutex>
@@ -25,7 +23,7 @@
 #include "core/repository/names.h"
 #include "core/repository/pack_reader.h"
 #include "core/storage/unique_fd.h"
-#include "core/thread_group.h"
+#include "core/work_queue.h"
 
 namespace veza {
 
@@ -98,12 +96,9 @@ class BackupWriter::State {
         verifier_(repository.environment(), options_.start_lsn, options_.block_size,
                   options_.segment_blocks, options_.warn),
         uploader_(repository, options_.label, options_.uploads, manifest_, progress.bytes_stored),
-        own_buffers_(repository.options().compression_level) {}
-
-  ~State() {
-    Fail(MakeError(ErrorCode::kCancelled, "backup \"{}\" was abandoned", options_.label));
-    readers_.Join();
-  }
+        own_buffers_(repository.options().compression_level),
+        // A reader that waits for the uploader must end, too.
+        queue_(kQueueLimit, [this](const Error& error) { uploader_.Abort(error); }) {}
 
   Status CopyDataDirectory() {
     for (const Tablespace& tablespace : options_.walk.tablespaces) {
@@ -120,15 +115,9 @@ class BackupWriter::State {
       status = WalkDataDirectory(options_.walk, Visitor());
     }
     if (!status) {
-      Fail(std::move(status.error()));
+      queue_.Fail(std::move(status.error()));
     }
-    {
-      const std::lock_guard lock(mutex_);
-      walk_done_ = true;
-      work_.notify_all();
-    }
-    readers_.Join();
-    return CheckFailure();
+    return queue_.Finish();
   }
 
   const CopiedContents& contents() const { return contents_; }
@@ -192,15 +181,15 @@ class BackupWriter::State {
 
  private:
   Status StartReaders() {
-    for (int i = 0; i < std::max(options_.jobs, 1); ++i) {
-      RETURN_IF_ERROR(readers_.Start([this] {
-        Status status = CatchExceptions([this] { return ReadLoop(); });
-        if (!status) {
-          Fail(std::move(status.error()));
-        }
-      }));
-    }
-    return Ok();
+    return queue_.Start(options_.jobs, [this] {
+      auto buffers = std::make_unique<ReaderBuffers>(repository_.options().compression_level);
+      if (options_.full && !options_.full->lsns_tell) {
+        buffers->full_reader.emplace(repository_, [](std::uint64_t) {});
+      }
+      return [this, buffers = std::move(buffers)](ExtentJob& job) {
+        return CopyExtent(job, *buffers);
+      };
+    });
   }
 
   // Called by the walking thread alone, as Visit().
@@ -279,40 +268,9 @@ class BackupWriter::State {
     job->record.extents.resize(count);
     job->extents_left = count;
     for (std::size_t index = 0; index < count; ++index) {
-      std::unique_lock lock(mutex_);
-      room_.wait(lock, [this] { return queue_.size() < kQueueLimit || failure_; });
-      if (failure_) {
-        return *failure_;
-      }
-      queue_.push_back({job, index});
-      work_.notify_one();
+      RETURN_IF_ERROR(queue_.Push({job, index}));
     }
     return Ok();
-  }
-
-  Status ReadLoop() {
-    ReaderBuffers buffers(repository_.options().compression_level);
-    if (options_.full && !options_.full->lsns_tell) {
-      buffers.full_reader.emplace(repository_, [](std::uint64_t) {});
-    }
-    for (;;) {
-      ExtentJob job;
-      {
-        std::unique_lock lock(mutex_);
-        work_.wait(lock, [this] { return !queue_.empty() || walk_done_ || failure_; });
-        if (failure_ || queue_.empty()) {
-          return Ok();
-        }
-        job = std::move(queue_.front());
-        queue_.pop_front();
-        // The walker sleeps only when the queue is full. It is woken for half a queue's worth of
-        // work, not for each single place: thousands of small files would cost a switch each.
-        if (queue_.size() == kQueueLimit / 2) {
-          room_.notify_one();
-        }
-      }
-      RETURN_IF_ERROR(CopyExtent(job, buffers));
-    }
   }
 
   Status CopyExtent(const ExtentJob& job, ReaderBuffers& buffers) {
@@ -481,27 +439,6 @@ class BackupWriter::State {
     return Ok();
   }
 
-  // The first error wins and stops everybody.
-  void Fail(Error error) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!failure_) {
-        failure_ = error;
-      }
-      work_.notify_all();
-      room_.notify_all();
-    }
-    uploader_.Abort(std::move(error));
-  }
-
-  Status CheckFailure() {
-    const std::lock_guard lock(mutex_);
-    if (failure_) {
-      return *failure_;
-    }
-    return Ok();
-  }
-
   const Repository& repository_;
   const BackupWriterOptions options_;
   BackupProgress& progress_;
@@ -517,18 +454,11 @@ class BackupWriter::State {
   WalkNotes notes_;
   CopiedContents contents_;
 
-  std::mutex mutex_;
-  std::condition_variable work_;  // the readers wait here
-  std::condition_variable room_;  // the walking thread waits here
-  std::deque<ExtentJob> queue_;
-  bool walk_done_ = false;
-  std::optional<Error> failure_;
-
   std::mutex damaged_mutex_;
   std::set<std::uint32_t> damaged_packs_;  // of the full backup
   bool warned_of_damage_ = false;
 
-  ThreadGroup readers_;
+  WorkQueue<ExtentJob> queue_;  // of the readers
 };
 
 BackupWriter::BackupWriter(const Repository& repository, BackupWriterOptions options,
