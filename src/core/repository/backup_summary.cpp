@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <concepts>
 #include <iterator>
+#include <type_traits>
 
 #include "core/codec/document.h"
 #include "core/codec/json.h"
@@ -15,64 +17,11 @@ namespace {
 
 constexpr std::uint32_t kLargestBlock = 32U << 10;  // that PostgreSQL can be built with
 
-void ReadLsn(JsonFields& fields, const char* name, Lsn& lsn) {
-  std::string text;
-  fields.Read(name, text);
-  if (auto parsed = ParseLsn(text)) {
-    lsn = *parsed;
-  } else {
-    fields.Fail(fmt::format("member \"{}\" is not an LSN", name));
-  }
-}
+// `T`, or `T` that cannot be changed.
+template <typename T, typename Plain>
+concept PossiblyConst = std::same_as<std::remove_const_t<T>, Plain>;
 
-void ReadDigest(JsonFields& fields, const char* name, Sha256Digest& digest) {
-  std::string text;
-  fields.Read(name, text);
-  const auto bytes = FromHex(text);
-  if (bytes && bytes->size() == digest.size()) {
-    std::copy(bytes->begin(), bytes->end(), digest.begin());
-  } else {
-    fields.Fail(fmt::format("member \"{}\" is not a SHA-256 digest", name));
-  }
-}
-
-template <typename Item, typename ReadItem>
-void ReadArray(JsonFields& fields, const Json& document, const char* name, const std::string& where,
-               std::vector<Item>& items, ReadItem read_item) {
-  const Json* const array = document.Find(name);
-  if (array == nullptr || !array->is_array()) {
-    fields.Fail(fmt::format("member \"{}\" is not an array", name));
-    return;
-  }
-  for (const Json& element : *array) {
-    JsonFields element_fields(element, where);
-    Item item;
-    read_item(element_fields, item);
-    if (const Status status = element_fields.status(); !status) {
-      fields.Fail(status.error().message);
-      return;
-    }
-    items.push_back(std::move(item));
-  }
-}
-
-void ReadSettings(JsonFields& fields, const Json& document,
-                  std::map<std::string, std::string>& settings) {
-  const Json* const object = document.Find("settings");
-  if (object == nullptr || !object->is_object()) {
-    fields.Fail("member \"settings\" is not an object");
-    return;
-  }
-  for (const auto& [name, value] : object->members()) {
-    if (!value.is_text()) {
-      fields.Fail(fmt::format("setting \"{}\" is not a string", name));
-      return;
-    }
-    settings[name] = *value.AsText();
-  }
-}
-
-// They are stored as text, so that what comes back is what was there, whatever members it has.
+// A key wrap is stored as text, so that what comes back is what was there, whatever members it has.
 Json KeyWrapsToJson(const std::vector<NamedText>& wraps) {
   Json array = Json::Array();
   for (const NamedText& wrap : wraps) {
@@ -83,7 +32,7 @@ Json KeyWrapsToJson(const std::vector<NamedText>& wraps) {
   return array;
 }
 
-// What is no key wrap is passed over: a copy that cannot be used is no reason not to restore.
+// Skips what is not a key wrap: a backup can be restored without these copies.
 std::vector<NamedText> KeyWrapsFrom(const Json& document) {
   std::vector<NamedText> wraps;
   const Json* const array = document.Find("key_wraps");
@@ -101,43 +50,263 @@ std::vector<NamedText> KeyWrapsFrom(const Json& document) {
   return wraps;
 }
 
-// Optional: the writer leaves out what is empty.
-void WriteNotes(const WalkNotes& notes, Json& document) {
-  if (notes.skipped_count > 0) {
-    Json& skipped = document["skipped"] = Json::Array();
-    for (const SkippedItem& item : notes.skipped) {
-      PutPath(skipped.push_back(Json{{"reason", ValidUtf8(item.reason)}}), item.path);
-    }
-    document["skipped_count"] = notes.skipped_count;
-  }
-  if (notes.links_count > 0) {
-    Json& links = document["links"] = Json::Array();
-    for (const FollowedLink& link : notes.links) {
-      PutPath(links.push_back(Json{{"target", ValidUtf8(link.target)}}), link.path);
-    }
-    document["links_count"] = notes.links_count;
+// The members of backup.json and of what it holds, for both directions: `Members` is MemberWriter
+// or MemberReader, which have the same functions. Optional members are left out when they are
+// empty. Both ignore the order. Names() are texts of the server, in whatever encoding it has.
+
+template <typename Members, PossiblyConst<Tablespace> Item>
+void Describe(Members& members, Item& tablespace) {
+  members.Value("oid", tablespace.oid);
+  members.Path(tablespace.path);
+  members.Value("size", tablespace.size);
+}
+
+template <typename Members, PossiblyConst<ChecksumFailure> Item>
+void Describe(Members& members, Item& failure) {
+  members.Value("path", failure.path);
+  members.Value("block", failure.block);
+}
+
+template <typename Members, PossiblyConst<DatabaseSummary> Item>
+void Describe(Members& members, Item& database) {
+  members.Value("oid", database.oid);
+  members.Name("name", database.name);
+  members.Value("row_xid", database.row_xid);
+  members.Value("size", database.size);
+}
+
+template <typename Members, PossiblyConst<ExtensionSummary> Item>
+void Describe(Members& members, Item& extension) {
+  members.Name("database", extension.database);
+  members.Name("name", extension.name);
+  members.Name("version", extension.version);
+}
+
+template <typename Members, PossiblyConst<SkippedItem> Item>
+void Describe(Members& members, Item& skipped) {
+  members.Path(skipped.path);
+  members.Name("reason", skipped.reason);
+}
+
+template <typename Members, PossiblyConst<FollowedLink> Item>
+void Describe(Members& members, Item& link) {
+  members.Path(link.path);
+  members.Name("target", link.target);
+}
+
+template <typename Members, PossiblyConst<BackupSummary> Summary>
+void Describe(Members& members, Summary& summary) {
+  members.Value("label", summary.label);
+  members.Value("type", summary.type);
+  members.SystemIdentifier(summary.system_identifier);
+  members.Value("postgres_version_num", summary.postgres_version_num);
+  members.Value("postgres_version", summary.postgres_version);
+  members.Value("timeline", summary.timeline);
+  members.Value("start_lsn", summary.start_lsn);
+  members.Value("stop_lsn", summary.stop_lsn);
+  members.Value("start_wal", summary.start_wal);
+  members.Value("stop_wal", summary.stop_wal);
+  members.Value("start_time", summary.start_time);
+  members.Value("stop_time", summary.stop_time);
+  members.Value("wal_segment_size", summary.wal_segment_size);
+  members.Value("block_size", summary.block_size);
+  members.Value("data_checksum_version", summary.data_checksum_version);
+  members.Value("from_standby", summary.from_standby);
+  members.Value("node", summary.node);
+  members.Value("size", summary.size);
+  members.Value("stored_size", summary.stored_size);
+  members.Value("files", summary.files);
+  members.Value("packs", summary.packs);
+  members.Value("cipher", summary.cipher);
+  members.Optional("key_id", summary.key_id);
+  members.KeyWraps(summary.key_wraps);
+  members.Value("manifest_size", summary.manifest_size);
+  members.Value("manifest_sha256", summary.manifest_sha256);
+  members.List("tablespaces", summary.tablespaces);
+  members.Value("checksum_failures", summary.checksum_failures);
+  members.List("checksum_failure_pages", summary.checksum_failure_pages);
+  members.Value("backup_label", summary.backup_label);
+  members.List("databases", summary.databases);
+  members.List("extensions", summary.extensions);
+  members.Settings(summary.settings);
+  members.OptionalList("skipped", "skipped_count", summary.notes.skipped,
+                       summary.notes.skipped_count);
+  members.OptionalList("links", "links_count", summary.notes.links, summary.notes.links_count);
+  if (summary.type == BackupType::kDiff) {
+    members.Value("full_manifest_sha256", summary.full_manifest_sha256);
+    members.Optional("changes_by", summary.changes_by);
   }
 }
 
-void ReadNotes(JsonFields& fields, const Json& document, const std::string& where,
-               WalkNotes& notes) {
-  if (fields.Has("skipped")) {
-    fields.Read("skipped_count", notes.skipped_count);
-    ReadArray(fields, document, "skipped", where, notes.skipped,
-              [](JsonFields& element, SkippedItem& item) {
-                ReadPath(element, item.path);
-                element.Read("reason", item.reason);
-              });
+class MemberWriter {
+ public:
+  // Adds to `object`, which outlives the writer.
+  explicit MemberWriter(Json& object) : object_(object) {}
+
+  template <typename T>
+  void Value(const char* name, const T& value) {
+    object_[name] = value;
   }
-  if (fields.Has("links")) {
-    fields.Read("links_count", notes.links_count);
-    ReadArray(fields, document, "links", where, notes.links,
-              [](JsonFields& element, FollowedLink& link) {
-                ReadPath(element, link.path);
-                element.Read("target", link.target);
-              });
+  void Value(const char* name, BackupType type) { object_[name] = BackupTypeName(type); }
+  void Value(const char* name, Lsn lsn) { object_[name] = FormatLsn(lsn); }
+  void Value(const char* name, TimePoint time) { object_[name] = FormatUtc(time); }
+  void Value(const char* name, const Sha256Digest& digest) { object_[name] = ToHex(digest); }
+  void Value(const char* name, const std::optional<Sha256Digest>& digest) {
+    if (digest) {
+      Value(name, *digest);
+    }
   }
-}
+  void Optional(const char* name, const std::string& value) {
+    if (!value.empty()) {
+      Value(name, value);
+    }
+  }
+  void Name(const char* name, const std::string& value) { object_[name] = ValidUtf8(value); }
+  void Path(const std::string& path) { PutPath(object_, path); }
+  void SystemIdentifier(std::uint64_t value) {
+    object_["system_identifier"] = std::to_string(value);
+  }
+
+  template <typename Item>
+  void List(const char* name, const std::vector<Item>& items) {
+    Json& array = object_[name] = Json::Array();
+    for (const Item& item : items) {
+      MemberWriter members(array.push_back(Json::Object()));
+      Describe(members, item);
+    }
+  }
+  template <typename Item>
+  void OptionalList(const char* name, const char* count_name, const std::vector<Item>& items,
+                    std::uint64_t count) {
+    if (count > 0) {
+      List(name, items);
+      Value(count_name, count);
+    }
+  }
+
+  void Settings(const std::map<std::string, std::string>& settings) {
+    Json& object = object_["settings"] = Json::Object();
+    for (const auto& [name, value] : settings) {
+      object[ValidUtf8(name)] = ValidUtf8(value);
+    }
+  }
+  void KeyWraps(const std::vector<NamedText>& wraps) {
+    if (!wraps.empty()) {
+      object_["key_wraps"] = KeyWrapsToJson(wraps);
+    }
+  }
+
+ private:
+  Json& object_;
+};
+
+class MemberReader {
+ public:
+  // `where` names the object for messages; both outlive the reader.
+  MemberReader(const Json& object, const std::string& where)
+      : object_(object), where_(where), fields_(object, where) {}
+
+  Status status() const { return fields_.status(); }
+  void Fail(const std::string& what) { fields_.Fail(what); }
+
+  template <typename T>
+  void Value(const char* name, T& value) {
+    fields_.Read(name, value);
+  }
+  void Value(const char* name, BackupType& type) {
+    std::string text;
+    fields_.Read(name, text);
+    for (const BackupType known : {BackupType::kFull, BackupType::kDiff}) {
+      if (text == BackupTypeName(known)) {
+        type = known;
+        return;
+      }
+    }
+    FailOf(name, "is not a type of backup");
+  }
+  void Value(const char* name, Lsn& lsn) {
+    std::string text;
+    fields_.Read(name, text);
+    if (auto parsed = ParseLsn(text)) {
+      lsn = *parsed;
+    } else {
+      FailOf(name, "is not an LSN");
+    }
+  }
+  void Value(const char* name, Sha256Digest& digest) {
+    std::string text;
+    fields_.Read(name, text);
+    const auto bytes = FromHex(text);
+    if (bytes && bytes->size() == digest.size()) {
+      std::copy(bytes->begin(), bytes->end(), digest.begin());
+    } else {
+      FailOf(name, "is not a SHA-256 digest");
+    }
+  }
+  void Value(const char* name, std::optional<Sha256Digest>& digest) {
+    Value(name, digest.emplace());
+  }
+  void Optional(const char* name, std::string& value) {
+    if (fields_.Has(name)) {
+      Value(name, value);
+    }
+  }
+  void Name(const char* name, std::string& value) { Value(name, value); }
+  void Path(std::string& path) { ReadPath(fields_, path); }
+  void SystemIdentifier(std::uint64_t& value) { ReadSystemIdentifier(fields_, value); }
+
+  template <typename Item>
+  void List(const char* name, std::vector<Item>& items) {
+    const Json* const array = object_.Find(name);
+    if (array == nullptr || !array->is_array()) {
+      FailOf(name, "is not an array");
+      return;
+    }
+    for (const Json& element : *array) {
+      MemberReader members(element, where_);
+      Item item;
+      Describe(members, item);
+      if (const Status status = members.status(); !status) {
+        Fail(status.error().message);
+        return;
+      }
+      items.push_back(std::move(item));
+    }
+  }
+  template <typename Item>
+  void OptionalList(const char* name, const char* count_name, std::vector<Item>& items,
+                    std::uint64_t& count) {
+    if (fields_.Has(name)) {
+      Value(count_name, count);
+      List(name, items);
+    }
+  }
+
+  void Settings(std::map<std::string, std::string>& settings) {
+    const Json* const object = object_.Find("settings");
+    if (object == nullptr || !object->is_object()) {
+      FailOf("settings", "is not an object");
+      return;
+    }
+    for (const auto& [name, value] : object->members()) {
+      if (!value.is_text()) {
+        Fail(fmt::format("setting \"{}\" is not a string", name));
+        return;
+      }
+      settings[name] = *value.AsText();
+    }
+  }
+  void KeyWraps(std::vector<NamedText>& wraps) { wraps = KeyWrapsFrom(object_); }
+
+ private:
+  void FailOf(const char* name, const char* what) {
+    Fail(fmt::format("member \"{}\" {}", name, what));
+  }
+
+  const Json& object_;
+  const std::string& where_;
+  JsonFields fields_;
+};
 
 }  // namespace
 
@@ -202,90 +371,20 @@ std::string BackupSummary::full_label() const {
 }
 
 Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPolicy& policy) {
-  Json tablespaces = Json::Array();
-  for (const Tablespace& tablespace : summary.tablespaces) {
-    Json item{{"oid", tablespace.oid}, {"size", tablespace.size}};
-    PutPath(item, tablespace.path);
-    tablespaces.push_back(std::move(item));
-  }
-  Json databases = Json::Array();
-  for (const DatabaseSummary& database : summary.databases) {
-    databases.push_back({{"oid", database.oid},
-                         {"name", ValidUtf8(database.name)},
-                         {"row_xid", database.row_xid},
-                         {"size", database.size}});
-  }
-  Json extensions = Json::Array();
-  for (const ExtensionSummary& extension : summary.extensions) {
-    extensions.push_back({{"database", ValidUtf8(extension.database)},
-                          {"name", ValidUtf8(extension.name)},
-                          {"version", ValidUtf8(extension.version)}});
-  }
-  Json settings = Json::Object();
-  for (const auto& [name, value] : summary.settings) {
-    settings[ValidUtf8(name)] = ValidUtf8(value);
-  }
-  Json failures = Json::Array();
-  for (const ChecksumFailure& failure : summary.checksum_failure_pages) {
-    failures.push_back({{"path", failure.path}, {"block", failure.block}});
-  }
-  Json document{
-      {"format", 1},
-      {"label", summary.label},
-      {"type", BackupTypeName(summary.type)},
-      {"system_identifier", std::to_string(summary.system_identifier)},
-      {"postgres_version_num", summary.postgres_version_num},
-      {"postgres_version", summary.postgres_version},
-      {"timeline", summary.timeline},
-      {"start_lsn", FormatLsn(summary.start_lsn)},
-      {"stop_lsn", FormatLsn(summary.stop_lsn)},
-      {"start_wal", summary.start_wal},
-      {"stop_wal", summary.stop_wal},
-      {"start_time", FormatUtc(summary.start_time)},
-      {"stop_time", FormatUtc(summary.stop_time)},
-      {"wal_segment_size", summary.wal_segment_size},
-      {"block_size", summary.block_size},
-      {"data_checksum_version", summary.data_checksum_version},
-      {"from_standby", summary.from_standby},
-      {"node", summary.node},
-      {"size", summary.size},
-      {"stored_size", summary.stored_size},
-      {"files", summary.files},
-      {"packs", summary.packs},
-      {"cipher", summary.cipher},
-      {"manifest_size", summary.manifest_size},
-      {"manifest_sha256", ToHex(summary.manifest_sha256)},
-      {"tablespaces", std::move(tablespaces)},
-      {"checksum_failures", summary.checksum_failures},
-      {"checksum_failure_pages", std::move(failures)},
-      {"backup_label", summary.backup_label},
-      {"databases", std::move(databases)},
-      {"extensions", std::move(extensions)},
-      {"settings", std::move(settings)},
-  };
-  if (summary.full_manifest_sha256) {
-    document["full_manifest_sha256"] = ToHex(*summary.full_manifest_sha256);
-  }
-  if (!summary.changes_by.empty()) {
-    document["changes_by"] = summary.changes_by;
-  }
-  WriteNotes(summary.notes, document);
-  if (!summary.key_id.empty()) {
-    document["key_id"] = summary.key_id;
-  }
-  if (!summary.key_wraps.empty()) {
-    document["key_wraps"] = KeyWrapsToJson(summary.key_wraps);
-  }
+  Json document{{"format", 1}};
+  MemberWriter members(document);
+  Describe(members, summary);
   const std::string name = BackupDocumentName(summary.label);
   Result<std::string> text = SignDocument(document, policy, name);
-  // finished.json holds the same text, with more blanks.
+  // finished.json holds the same text with more blanks.
   constexpr std::size_t kLargest = limits::kBackupDocument / 4 * 3;
   const bool is_too_large =
       text ? text->size() > kLargest : text.error().code == ErrorCode::kInvalidArgument;
   if (!is_too_large) {
     return text;
   }
-  // Of many thousands of databases: the extensions of each are the most, and for people.
+  // There are many thousands of databases. The extensions of each take the most room, and only
+  // people read them.
   document["extensions"] = Json::Array();
   return SignDocument(std::move(document), policy, name);
 }
@@ -294,85 +393,20 @@ Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label
                                    const SealPolicy& policy) {
   const std::string name = BackupDocumentName(label);
   ASSIGN_OR_RETURN(const Json document, OpenDocument(text, policy, name));
-  JsonFields fields(document, name);
+  MemberReader members(document, name);
   BackupSummary summary;
-  std::string type;
-  fields.Read("label", summary.label);
-  fields.Read("type", type);
-  ReadSystemIdentifier(fields, summary.system_identifier);
-  fields.Read("postgres_version_num", summary.postgres_version_num);
-  fields.Read("postgres_version", summary.postgres_version);
-  fields.Read("timeline", summary.timeline);
-  ReadLsn(fields, "start_lsn", summary.start_lsn);
-  ReadLsn(fields, "stop_lsn", summary.stop_lsn);
-  fields.Read("start_wal", summary.start_wal);
-  fields.Read("stop_wal", summary.stop_wal);
-  fields.Read("start_time", summary.start_time);
-  fields.Read("stop_time", summary.stop_time);
-  fields.Read("wal_segment_size", summary.wal_segment_size);
-  fields.Read("block_size", summary.block_size);
-  fields.Read("data_checksum_version", summary.data_checksum_version);
-  fields.Read("from_standby", summary.from_standby);
-  fields.Read("node", summary.node);
-  fields.Read("size", summary.size);
-  fields.Read("stored_size", summary.stored_size);
-  fields.Read("files", summary.files);
-  fields.Read("packs", summary.packs);
-  fields.Read("cipher", summary.cipher);
-  if (fields.Has("key_id")) {
-    fields.Read("key_id", summary.key_id);
-  }
-  summary.key_wraps = KeyWrapsFrom(document);
-  fields.Read("manifest_size", summary.manifest_size);
-  ReadDigest(fields, "manifest_sha256", summary.manifest_sha256);
-  ReadArray(fields, document, "tablespaces", name, summary.tablespaces,
-            [](JsonFields& element, Tablespace& tablespace) {
-              element.Read("oid", tablespace.oid);
-              ReadPath(element, tablespace.path);
-              element.Read("size", tablespace.size);
-            });
-  fields.Read("checksum_failures", summary.checksum_failures);
-  ReadArray(fields, document, "checksum_failure_pages", name, summary.checksum_failure_pages,
-            [](JsonFields& element, ChecksumFailure& failure) {
-              element.Read("path", failure.path);
-              element.Read("block", failure.block);
-            });
-  fields.Read("backup_label", summary.backup_label);
-  ReadArray(fields, document, "databases", name, summary.databases,
-            [](JsonFields& element, DatabaseSummary& database) {
-              element.Read("oid", database.oid);
-              element.Read("name", database.name);
-              element.Read("row_xid", database.row_xid);
-              element.Read("size", database.size);
-            });
-  ReadArray(fields, document, "extensions", name, summary.extensions,
-            [](JsonFields& element, ExtensionSummary& extension) {
-              element.Read("database", extension.database);
-              element.Read("name", extension.name);
-              element.Read("version", extension.version);
-            });
-  ReadSettings(fields, document, summary.settings);
-  ReadNotes(fields, document, name, summary.notes);
-
+  Describe(members, summary);
   const auto parts = ParseLabel(summary.label);
-  if (!parts || summary.label != label || type != BackupTypeName(parts->type)) {
-    fields.Fail(fmt::format("does not describe backup \"{}\"", label));
-  } else {
-    summary.type = parts->type;
-  }
-  if (summary.type == BackupType::kDiff) {
-    ReadDigest(fields, "full_manifest_sha256", summary.full_manifest_sha256.emplace());
-    if (fields.Has("changes_by")) {
-      fields.Read("changes_by", summary.changes_by);
-    }
+  if (!parts || summary.label != label || summary.type != parts->type) {
+    members.Fail(fmt::format("does not describe backup \"{}\"", label));
   }
   if (!std::has_single_bit(summary.block_size) || summary.block_size > kLargestBlock) {
-    fields.Fail("member \"block_size\" is not the size of a block");
+    members.Fail("member \"block_size\" is not the size of a block");
   }
   if (!IsWalSegmentSize(summary.wal_segment_size)) {
-    fields.Fail("member \"wal_segment_size\" is not the size of a WAL segment");
+    members.Fail("member \"wal_segment_size\" is not the size of a WAL segment");
   }
-  RETURN_IF_ERROR(fields.status());
+  RETURN_IF_ERROR(members.status());
   return summary;
 }
 

@@ -132,6 +132,78 @@ TEST_P(BackupSummaryTest, ReadsEveryMemberThatItWrites) {
   EXPECT_EQ(after->notes.links, before.notes.links);
 }
 
+// Names and forms are part of the format: a table for both directions would read back any.
+TEST_P(BackupSummaryTest, TheDocumentHasTheseMembers) {
+  BackupSummary summary = FullSummary();
+  summary.label = "20261122-020000F_20261123-020000D";
+  summary.type = BackupType::kDiff;
+  summary.full_manifest_sha256 = Sha256Of(AsBytes("the full's"));
+  summary.changes_by = "lsn";
+  summary.key_wraps = {{"key/main", "{}"}};
+  json document = OpenTheirs(SerializeSummary(summary, policy_).value(), policy_,
+                             BackupDocumentName(summary.label))
+                      .value();
+  document.erase("mac");
+  EXPECT_EQ(
+      document,
+      json({
+          {"format", 1},
+          {"label", "20261122-020000F_20261123-020000D"},
+          {"type", "diff"},
+          {"system_identifier", "18446744073709551615"},
+          {"postgres_version_num", 150020},
+          {"postgres_version", "15.20 (Debian 15.20-0+deb12u1)"},
+          {"timeline", 4'294'967'295U},
+          {"start_lsn", "16/28"},
+          {"stop_lsn", "FFFFFFFF/0"},
+          {"start_wal", "FFFFFFFF0000001600000000"},
+          {"stop_wal", "FFFFFFFFFFFFFFFE000000FF"},
+          {"start_time", FormatUtc(kTestTime)},
+          {"stop_time", FormatUtc(summary.stop_time)},
+          {"wal_segment_size", 16U << 20},
+          {"block_size", 8192},
+          {"data_checksum_version", 1},
+          {"from_standby", true},
+          {"node", "node \"a\" \xc3\xa9"},
+          {"size", 1ULL << 60},
+          {"stored_size", 1ULL << 59},
+          {"files", 1'000'000},
+          {"packs", 70'000},
+          {"cipher", "aes-256-gcm"},
+          {"key_id", std::string(32, 'a')},
+          {"key_wraps", json::array({json{{"name", "key/main"}, {"text", "{}"}}})},
+          {"manifest_size", 123'456'789},
+          {"manifest_sha256", ToHex(Sha256Of(AsBytes("manifest")))},
+          {"tablespaces",
+           json::array({json{{"oid", 16384}, {"path", "/srv/fast disk"}, {"size", 1ULL << 50}},
+                        json{{"oid", 16385},
+                             {"path_base64", ToBase64(AsBytes("/srv/\xff\n"))},
+                             {"size", 0}}})},
+          {"checksum_failures", 101},
+          {"checksum_failure_pages",
+           json::array({json{{"path", "base/5/16384"}, {"block", 7}},
+                        json{{"path", "base/5/16384.1"}, {"block", 4'294'967'295U}}})},
+          {"backup_label", "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\n"},
+          {"databases",
+           json::array({json{{"oid", 5}, {"name", "postgres"}, {"row_xid", 731}, {"size", 8192}},
+                        json{{"oid", 16384},
+                             {"name", "caf\xc3\xa9"},
+                             {"row_xid", 4'294'967'295U},
+                             {"size", 1ULL << 50}}})},
+          {"extensions",
+           json::array({json{{"database", "postgres"}, {"name", "plpgsql"}, {"version", "1.0"}}})},
+          {"settings", json{{"archive_timeout", "60"}, {"shared_buffers", "128MB"}}},
+          {"skipped",
+           json::array({json{{"path", "log/s"}, {"reason", "a socket"}},
+                        json{{"path_base64", ToBase64(AsBytes("\xff"))}, {"reason", "a FIFO"}}})},
+          {"skipped_count", 101},
+          {"links", json::array({json{{"path", "base/5"}, {"target", "/srv/5"}}})},
+          {"links_count", 1},
+          {"full_manifest_sha256", ToHex(Sha256Of(AsBytes("the full's")))},
+          {"changes_by", "lsn"},
+      }));
+}
+
 // A server encoding need not be UTF-8, and no name may make a backup fail.
 TEST_P(BackupSummaryTest, ANameThatIsNotUtf8IsMadeReadable) {
   BackupSummary summary = FullSummary();
