@@ -1,14 +1,9 @@
 #include "core/monitor/exposition.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <cmath>
 #include <limits>
-
-#include "core/config/temporary_directory.h"
-#include "core/storage/file_io.h"
-#include "core/test_files.h"
 
 namespace veza {
 namespace {
@@ -56,25 +51,6 @@ TEST(ExpositionTest, SamplesAreFound) {
   EXPECT_EQ(FindSample(metrics.text(), "last_"), std::nullopt);
   EXPECT_EQ(FindSample("last x\nlast\nlast 3", "last"), 3);
   EXPECT_EQ(FindSample("", "last"), std::nullopt);
-}
-
-TEST(ReplaceTextFileTest, ReplacesTheFileAndLeavesNoOther) {
-  const TemporaryDirectory directory;
-  const std::string path = directory.path() + "/veza.prom";
-  EXPECT_TRUE(ReplaceTextFile(path, "one").has_value());
-  EXPECT_TRUE(ReplaceTextFile(path, "two").has_value());
-  EXPECT_EQ(ReadText(path), "two");
-  struct stat info {};
-  ASSERT_EQ(stat(path.c_str(), &info), 0);
-  EXPECT_EQ(info.st_mode & 07777U, 0644U);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory.path()), {}), 1);
-
-  EXPECT_FALSE(ReplaceTextFile(directory.path() + "/absent/x", "one").has_value());
-  std::filesystem::create_directory(directory.path() + "/taken");
-  const Status taken = ReplaceTextFile(directory.path() + "/taken", "one");
-  ASSERT_FALSE(taken.has_value());
-  EXPECT_NE(taken.error().message.find("taken"), std::string::npos);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory.path()), {}), 2);
 }
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include "core/codec/codec_fixtures.h"
 #include "core/postgres/data_directory.h"
 #include "core/restore/bind_mount.h"
-#include "core/storage/file_io.h"
 #include "core/storage/temporary_directory.h"
 #include "core/test_files.h"
 
@@ -117,15 +116,6 @@ TEST_F(OriginalTest, OnlyRegularFilesAreOpened) {
   const std::string path = data_ + "/postmaster.opts";
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
   EXPECT_NE(WhyMaybeCopy(data_).find("not a regular file"), std::string::npos);
-  EXPECT_ERROR(ReadRegularFile(path, 10), ErrorCode::kFailedPrecondition);
-  EXPECT_ERROR(ReadRegularFile(data_, 10), ErrorCode::kFailedPrecondition);
-  const auto absent = ReadRegularFile(data_ + "/absent", 10);
-  ASSERT_OK(absent);
-  EXPECT_FALSE(*absent);
-  WriteText(data_ + "/file", "0123456789abc");
-  const auto part = ReadRegularFile(data_ + "/file", 10);
-  ASSERT_OK(part);
-  EXPECT_EQ(**part, "0123456789");
 }
 
 }  // namespace
