@@ -32,7 +32,7 @@
 #include "cli/output.h"
 #include "cli/wal_prefetch.h"
 #include "core/archive/wal_archive.h"
-#include "core/process_identity.h"
+#include "core/postgres/postmaster_pid.h"
 #include "core/repository/entrance.h"
 #include "core/restore/choose_timeline.h"
 #include "core/restore/control_file.h"
@@ -91,7 +91,7 @@ Result<RecoveryState> LookAtRecovery(const std::string& destination, const WalFi
   state.process = IdentifyRecoveringProcess();
   state.wal_directory = std::filesystem::path(destination).parent_path().string();
   // Without a running server, pg_rewind may be asking, for WAL behind a fork.
-  state.keeps_note = state.is_standby && access("postmaster.pid", F_OK) == 0;
+  state.keeps_note = state.is_standby && access(kPostmasterPidFile, F_OK) == 0;
   if (state.keeps_note) {
     ASSIGN_OR_RETURN(state.path,
                      HistoryOfStandby(state.wal_directory, state.process, file.timeline));
@@ -308,7 +308,7 @@ std::string DirectoryOf(const std::string& path) {
 // Leaves a note that saves the process for the next file work. There is no next file when a person
 // or pg_rewind runs wal-get.
 void KeepKeyWrapNote(const Repository& repository, const std::string& destination) {
-  if (access("postmaster.pid", F_OK) == 0) {
+  if (access(kPostmasterPidFile, F_OK) == 0) {
     // Without the note the next file just takes longer.
     [[maybe_unused]] const Status noted = NoteKeyWrap(DirectoryOf(destination), repository);
   }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/archive/wal_archive.h"
+#include "core/postgres/postmaster_pid.h"
 #include "core/process_identity.h"
 #include "core/restore/key_wrap_note.h"
 #include "core/restore/wal_prefetcher.h"

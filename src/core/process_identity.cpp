@@ -68,25 +68,6 @@ std::string IdentifyThisProcess() {
   return IdentifyProcess(getpid());
 }
 
-std::string IdentifyRecoveringProcess() {
-  std::ifstream file("postmaster.pid");
-  pid_t postmaster = 0;
-  if (!(file >> postmaster)) {
-    return "";
-  }
-  for (pid_t pid = getppid(); pid > 0;) {
-    const std::optional<pid_t> parent = ParentOf(pid);
-    if (!parent.has_value()) {
-      return "";
-    }
-    if (*parent == postmaster) {
-      return IdentifyProcess(pid);
-    }
-    pid = *parent;
-  }
-  return "";
-}
-
 std::optional<pid_t> ParentOf(pid_t pid) {
   const std::string field = StatField(pid, 4);
   pid_t parent = 0;

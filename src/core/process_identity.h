@@ -18,11 +18,6 @@ std::string IdentifyProcess(pid_t pid);
 // The part that all processes here have in common: the boot id and the PID namespace.
 std::string IdentifyPlace();
 
-// The identity of the server process that performs the recovery, for a program that this process
-// has started by restore_command. Such a program runs in the server's data directory. Empty when no
-// ancestor of this process is a child of the server in that directory.
-std::string IdentifyRecoveringProcess();
-
 // The start time of the process in clock ticks since boot (field 22 of /proc/PID/stat). Together
 // with the process id it identifies a process until the machine restarts. Empty when there is no
 // such process.

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "core/config/config.h"
+#include "core/postgres/postmaster_pid.h"
 #include "core/process_identity.h"
 #include "core/restore/recovery_settings.h"
 #include "core/storage/file_io.h"
@@ -340,14 +341,9 @@ Status DrillServer::Start() {
 }
 
 bool DrillServer::SaysItIsReady() const {
-  // The eighth line of postmaster.pid is the state (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
-  std::istringstream lines(ReadEnd(DataDirectory(options_.directory) + "/postmaster.pid"));
-  std::string line;
-  int number = 0;
-  while (number < 8 && std::getline(lines, line)) {
-    ++number;
-  }
-  return number == 8 && line.starts_with("ready");
+  const Result<std::optional<PostmasterPid>> file =
+      ReadPostmasterPid(DataDirectory(options_.directory));
+  return file && *file && (*file)->state == "ready";
 }
 
 Status DrillServer::WaitUntilOpen() {

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -19,6 +18,7 @@
 
 #include "core/environment.h"
 #include "core/postgres/data_directory.h"
+#include "core/postgres/postmaster_pid.h"
 #include "core/restore/control_file.h"
 #include "core/restore/original.h"
 #include "core/storage/file_io.h"
@@ -175,28 +175,24 @@ Error FilledMeanwhile(const std::string& path) {
           "another directory.");
 }
 
-// Follows PostgreSQL's own check (CreateLockFile): any process with this number counts. A
-// single-user server writes a negative number. A file without a number may belong to a server that
-// is starting.
+// Decides as PostgreSQL does (CreateLockFile): any process with that id counts as the server. A
+// file without an id may be one that a server is writing while it starts.
 Status RequireNoServer(const std::string& path) {
-  constexpr std::size_t kLongest = 32;
-  const std::string file = path + "/postmaster.pid";
   constexpr const char* kHint =
       "If no server runs or starts in the directory, remove the file. Nothing was written.";
-  Result<std::optional<std::string>> text = ReadRegularFile(file, kLongest);
-  if (!text) {
-    return std::move(text.error()).WithHint(kHint);
+  Result<std::optional<PostmasterPid>> file = ReadPostmasterPid(path);
+  if (!file) {
+    return std::move(file.error()).WithHint(kHint);
   }
-  if (!*text) {
+  if (!*file) {
     return Ok();
   }
-  const int number = std::atoi((*text)->c_str());
-  if (number == 0) {
-    return MakeError(ErrorCode::kFailedPrecondition, "file \"{}\" does not contain a process ID",
-                     file)
+  const pid_t pid = (*file)->pid;
+  if (pid == 0) {
+    return MakeError(ErrorCode::kFailedPrecondition, "file \"{}/{}\" does not contain a process ID",
+                     path, kPostmasterPidFile)
         .WithHint(kHint);
   }
-  const pid_t pid = std::abs(number);
   if (kill(pid, 0) != 0 && errno == ESRCH) {
     return Ok();
   }

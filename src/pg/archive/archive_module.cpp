@@ -19,10 +19,10 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "core/archive/wal_shipper.h"
+#include "core/postgres/postmaster_pid.h"
 #include "pg/server_repository.h"
 #include "pg/settings.h"
 //
@@ -78,16 +78,11 @@ ByteView ReadBeginning(const char* path, MutableByteView into) {
   return ByteView(into).first(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
 }
 
-// The postmaster says so in the eighth line of its pid file (pidfile.h, LOCK_FILE_LINE_PM_STATUS;
-// set in pmdie()). No variable that a child process could read tells it in every version.
+// The postmaster says so in its pid file (pmdie()). No variable that a child process could read
+// tells it in every version.
 bool ServerIsStopping() {
-  std::array<std::uint8_t, 2048> buffer;
-  std::string_view content = AsText(ReadBeginning("postmaster.pid", buffer));
-  for (int number = 1; number < 8; ++number) {
-    const std::size_t end = content.find('\n');
-    content.remove_prefix(end == std::string_view::npos ? content.size() : end + 1);
-  }
-  return content.starts_with("stopping");
+  const Result<std::optional<PostmasterPid>> file = ReadPostmasterPid(".");
+  return file && *file && (*file)->state == "stopping";
 }
 
 // Whether the checkpointer has written the shutdown checkpoint. Only the state is read, which lies

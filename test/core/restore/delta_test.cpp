@@ -677,6 +677,18 @@ TEST_F(DeltaTest, ADirectoryInWhichAServerRunsIsRefused) {
   EXPECT_FALSE(std::filesystem::exists(In("postmaster.pid")));
 }
 
+// It may be one that a server is writing while it starts.
+TEST_F(DeltaTest, APostmasterPidWithoutAWholeProcessIdIsRefused) {
+  ASSERT_OK(Restore(false));
+  for (const char* text : {"", "2147483646", "x\n", "0\n", "99999999999999999999\n"}) {
+    WriteText(In("postmaster.pid"), text);
+    const auto restored = Restore(true);
+    EXPECT_ERROR(restored, ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(restored.error().message, HasSubstr("does not say whose it is")) << text;
+    EXPECT_TRUE(fixture_.HasControlFile());
+  }
+}
+
 TEST_F(DeltaTest, ATablespaceLocationOfSomebodyElseIsRefused) {
   ASSERT_OK(Restore(false));
   std::filesystem::remove(In("pg_tblspc/16384"));
