@@ -146,6 +146,18 @@ Result<UniqueFd> OpenDirectoryBelow(const std::string& root, std::string_view re
   return fd;
 }
 
+Result<std::optional<UniqueFd>> OpenDirectoryIfThere(const std::string& root,
+                                                     std::string_view relative) {
+  Result<UniqueFd> directory = OpenDirectoryBelow(root, relative);
+  if (directory) {
+    return std::optional(std::move(*directory));
+  }
+  if (directory.error().code == ErrorCode::kNotFound) {
+    return std::optional<UniqueFd>();
+  }
+  return std::move(directory.error());
+}
+
 // Uses system calls, because the C library's functions would set the groups of all threads.
 OwnersRights::OwnersRights(const std::string& root) {
   if (geteuid() != 0) {

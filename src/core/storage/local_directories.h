@@ -7,6 +7,7 @@
 #include <atomic>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -33,6 +34,11 @@ Status SyncDirectory(int fd, const std::string& path);
 // that is not mounted, where everything seems to be missing. kNotFound when the directory does not
 // exist, or when an object has its name; kFailedPrecondition when something else has its name.
 Result<UniqueFd> OpenDirectoryBelow(const std::string& root, std::string_view relative);
+
+// The same. Nothing instead of kNotFound: for whoever has seen the directory in a listing, after
+// which it may have been removed.
+Result<std::optional<UniqueFd>> OpenDirectoryIfThere(const std::string& root,
+                                                     std::string_view relative);
 
 // The error for a `path` below the root of a store that is neither a file nor a directory, or that
 // is a directory where an object should be. `mode` is st_mode.

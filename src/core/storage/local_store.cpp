@@ -129,9 +129,9 @@ class LocalStore final : public Store {
         (!directory.empty() && !ValidateObjectName(directory))) {
       return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a temporary file", name);
     }
-    const Result<UniqueFd> opened = OpenDirectoryBelow(root_, directory);
+    ASSIGN_OR_RETURN(const std::optional<UniqueFd> opened, OpenDirectoryIfThere(root_, directory));
     if (!opened) {
-      return opened.error().code == ErrorCode::kNotFound ? Ok() : Status(opened.error());
+      return Ok();
     }
     if (unlinkat(opened->get(), std::string(file).c_str(), 0) != 0 && errno != ENOENT) {
       return AccessError("remove", name, errno);

@@ -57,12 +57,9 @@ Status ForEachEntryNamed(const std::string& root, std::string_view relative,
                          const Cancellation& cancellation, bool (*is_wanted)(const char* name),
                          const EntryVisitor& each) {
   RETURN_IF_ERROR(cancellation.Check());
-  const Result<UniqueFd> found = OpenDirectoryBelow(root, relative);
-  if (!found && found.error().code == ErrorCode::kNotFound) {
-    return Ok();
-  }
+  ASSIGN_OR_RETURN(const std::optional<UniqueFd> found, OpenDirectoryIfThere(root, relative));
   if (!found) {
-    return found.error();
+    return Ok();
   }
   const std::string path = PathOf(root, relative);
   UniqueFd fd(openat(found->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -196,9 +193,10 @@ class Walk {
 
   Status Visit(const std::string& base, const std::string& name) {
     if (!directory_.valid() || directory_base_ != base) {
-      Result<UniqueFd> opened = OpenDirectoryBelow(root_, WithoutSlash(base));
+      ASSIGN_OR_RETURN(std::optional<UniqueFd> opened,
+                       OpenDirectoryIfThere(root_, WithoutSlash(base)));
       if (!opened) {
-        return opened.error().code == ErrorCode::kNotFound ? Ok() : Status(opened.error());
+        return Ok();
       }
       directory_ = std::move(*opened);
       directory_base_ = base;
@@ -296,12 +294,10 @@ Status WalkFragments(const std::string& root, const Cancellation& cancellation,
     if (fragments.empty()) {
       continue;
     }
-    const Result<UniqueFd> directory = OpenDirectoryBelow(root, WithoutSlash(base));
-    if (!directory && directory.error().code == ErrorCode::kNotFound) {
-      continue;
-    }
+    ASSIGN_OR_RETURN(const std::optional<UniqueFd> directory,
+                     OpenDirectoryIfThere(root, WithoutSlash(base)));
     if (!directory) {
-      return directory.error();
+      continue;
     }
     for (const std::string& name : fragments) {
       struct stat info {};
