@@ -62,14 +62,22 @@ bool CloseAtExec() {
   return true;
 }
 
+// What a child needs beside its ChildSpec, made before fork(): the child may not allocate.
+struct ChildStart {
+  char* const* arguments = nullptr;
+  char* const* environment = nullptr;
+  pid_t parent = 0;
+  int output = -1;
+  int error = -1;
+  int report = -1;  // gets the errno of what fails before exec()
+};
+
 // Turns the forked process into the program. Runs between fork() and exec(), so it makes system
 // calls only. Does not return.
-[[noreturn]] void BecomeChild(const ChildSpec& spec, char* const* arguments,
-                              char* const* environment, pid_t parent, int output, int error,
-                              int report) {
-  const auto fail = [report] {
+[[noreturn]] void BecomeChild(const ChildSpec& spec, const ChildStart& start) {
+  const auto fail = [&start] {
     const int code = errno;
-    [[maybe_unused]] const ssize_t written = write(report, &code, sizeof code);
+    [[maybe_unused]] const ssize_t written = write(start.report, &code, sizeof code);
     _exit(127);
   };
   sigset_t none;
@@ -83,11 +91,11 @@ bool CloseAtExec() {
   const int null = open("/dev/null", O_RDONLY);
   if (null < 0 || setsid() < 0 || prctl(PR_SET_PDEATHSIG, spec.death_signal) != 0 ||
       chdir(spec.directory.c_str()) != 0 || dup2(null, STDIN_FILENO) < 0 ||
-      dup2(output, STDOUT_FILENO) < 0 || dup2(error, STDERR_FILENO) < 0 ||
+      dup2(start.output, STDOUT_FILENO) < 0 || dup2(start.error, STDERR_FILENO) < 0 ||
       sigprocmask(SIG_SETMASK, &none, nullptr) != 0) {
     fail();
   }
-  if (getppid() != parent) {
+  if (getppid() != start.parent) {
     _exit(127);  // the parent died before prctl()
   }
   if (!CloseAtExec()) {
@@ -102,7 +110,7 @@ bool CloseAtExec() {
   if (spec.calls != nullptr && !EnterCallFilter(*spec.calls)) {
     fail();
   }
-  execve(arguments[0], arguments, environment);
+  execve(start.arguments[0], start.arguments, start.environment);
   fail();
   _exit(127);
 }
@@ -158,15 +166,15 @@ bool ReadInto(int fd, std::string& text) {
 Result<ChildProcess> ChildProcess::Start(const ChildSpec& spec, int output, int error) {
   const std::vector<char*> arguments = Pointers(spec.arguments);
   const std::vector<char*> environment = Pointers(spec.environment);
-  const pid_t parent = getpid();
   ASSIGN_OR_RETURN(Pipe report, MakePipe());
+  const ChildStart start{arguments.data(),   environment.data(), getpid(), output, error,
+                         report.writer.get()};
   const pid_t pid = fork();
   if (pid < 0) {
     return ErrnoError(errno, "could not start a process");
   }
   if (pid == 0) {
-    BecomeChild(spec, arguments.data(), environment.data(), parent, output, error,
-                report.writer.get());
+    BecomeChild(spec, start);
   }
   ChildProcess child(pid);
   report.writer.Reset();

@@ -121,7 +121,7 @@ void ReadManifestText(ByteView input) {
       const auto again = ParseRecord(ParseJson(text).value(), *kind, summary, name);
       FUZZ_REQUIRE(again && SerializeRecord(*again) == text);
     }
-    StreamSealer sealer(kPolicy, name, 1, "/tmp", 64U << 20, SystemRandom());
+    StreamSealer sealer(kPolicy, {name, 1, "/tmp", 64U << 20}, SystemRandom());
     FUZZ_REQUIRE(sealer.Append(input));
     const SealedStream sealed = sealer.Finish("fuzz", TimePoint()).value();
     FUZZ_REQUIRE(TheRepository().store->Put(name, *sealed.body, PutMode::kReplace));

@@ -71,17 +71,26 @@ Result<ReportAndKept> FromText(const std::string& text) {
 
 using Show = void (*)(const GlobalOptions&, const DrillOutcome&, const std::string&);
 
+// What the process of the drill gets from its supervisor.
+struct Assignment {
+  const Account& account;
+  const ThrowAwayDirectory& directory;
+  pid_t supervisor = 0;
+  int report = -1;  // the file that the result is written to
+  Show show = nullptr;
+};
+
 // Runs the drill in its process. Does not return.
-[[noreturn]] void BeTheDrill(const GlobalOptions& options, const Account& account,
-                             const ThrowAwayDirectory& directory, DrillOptions drill,
-                             pid_t supervisor, int report, Show show) {
+[[noreturn]] void BeTheDrill(const GlobalOptions& options, const Assignment& assignment,
+                             DrillOptions drill) {
+  const ThrowAwayDirectory& directory = assignment.directory;
   InstallSignalHandlers(*options.environment.cancellation, SecondSignal::kIgnored);
   const sigset_t signals = SupervisedSignals();
   sigprocmask(SIG_UNBLOCK, &signals, nullptr);
-  const Status became = BecomeAccount(account);
+  const Status became = BecomeAccount(assignment.account);
   // After the change of account, which would reset both settings.
   if (!became || prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0 ||
-      getppid() != supervisor || chdir(directory.path().c_str()) != 0) {
+      getppid() != assignment.supervisor || chdir(directory.path().c_str()) != 0) {
     if (!became) {
       PrintError(became.error());
     }
@@ -99,10 +108,11 @@ using Show = void (*)(const GlobalOptions&, const DrillOutcome&, const std::stri
     // The supervisor also does this, but it may be gone.
     [[maybe_unused]] const Status removed = directory.Remove();
   }
-  show(options, outcome, directory.path());
+  assignment.show(options, outcome, directory.path());
   const bool written = FlushOutput();
   const std::string text = ToText(outcome);
-  const Status reported = WriteAllAt(report, 0, AsBytes(text), "the report of the drill");
+  const Status reported =
+      WriteAllAt(assignment.report, 0, AsBytes(text), "the report of the drill");
   _exit(reported && written ? outcome.exit_code : kFailed);
 }
 
@@ -166,7 +176,7 @@ Result<DrillReport> SuperviseDrill(const GlobalOptions& options, const Account& 
     return error;
   }
   if (pid == 0) {
-    BeTheDrill(options, account, directory, std::move(drill), supervisor, report.get(), show);
+    BeTheDrill(options, {account, directory, supervisor, report.get(), show}, std::move(drill));
   }
   const int status = WaitForDrill(pid);
   ASSIGN_OR_RETURN(const std::string text, ReadAll(report.get()));

@@ -190,9 +190,13 @@ Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::strin
   const RepositoryOptions& ours = repository_.options();
   const Environment& environment = repository_.environment();
   result.sealer = std::make_unique<StreamSealer>(
-      repository_.seal_policy(), result.object,
-      options.compression_level.value_or(ours.compression_level), ours.spill_directory,
-      options.memory, *environment.random, ContentDescription::kSizeAndSha256);
+      repository_.seal_policy(),
+      StreamOptions{.object_name = result.object,
+                    .compression_level = options.compression_level.value_or(ours.compression_level),
+                    .spill_directory = ours.spill_directory,
+                    .memory_limit = options.memory,
+                    .description = ContentDescription::kSizeAndSha256},
+      *environment.random);
   ASSIGN_OR_RETURN(
       const UniqueFd wal,
       OpenWalFile(path, is_segment ? std::optional(identity.wal_segment_size) : std::nullopt,

@@ -57,9 +57,10 @@ Status PackUploader::StartPack(std::unique_lock<std::mutex>& lock) {
   if (!current_) {
     const std::uint32_t number = next_number_++;
     const Environment& environment = repository_.environment();
+    NewPack pack{number, PackName(label_, number), repository_.options().node,
+                 environment.clock->Now()};
     current_ = std::make_shared<OpenPack>(OpenPack{PackBuilder(
-        number, PackName(label_, number), repository_.seal_policy(), repository_.options().node,
-        environment.clock->Now(), *environment.random, TakeBuffer())});
+        std::move(pack), repository_.seal_policy(), *environment.random, TakeBuffer())});
     ++alive_;
   }
   return Ok();

@@ -46,13 +46,12 @@ std::size_t SealScratch::MemoryFor(std::size_t plain_size) {
 
 class StreamSealer::State {
  public:
-  State(const SealPolicy& policy, std::string object_name, int level, std::string spill_directory,
-        std::size_t memory_limit, Random& random, ContentDescription description)
-      : level_(level),
-        sealer_(policy, ObjectKind::kStream, std::move(object_name), random),
+  State(const SealPolicy& policy, StreamOptions options, Random& random)
+      : level_(options.compression_level),
+        sealer_(policy, ObjectKind::kStream, std::move(options.object_name), random),
         sealed_(sealer_.FrameSize(kStreamFramePlain)),
-        body_(std::move(spill_directory), memory_limit) {
-    if (description == ContentDescription::kSizeAndSha256) {
+        body_(std::move(options.spill_directory), options.memory_limit) {
+    if (options.description == ContentDescription::kSizeAndSha256) {
       sha256_.emplace();
     }
   }
@@ -183,12 +182,8 @@ class StreamSealer::State {
   SpillBody body_;
 };
 
-StreamSealer::StreamSealer(const SealPolicy& policy, std::string object_name, int compression_level,
-                           std::string spill_directory, std::size_t memory_limit, Random& random,
-                           ContentDescription description)
-    : state_(std::make_unique<State>(policy, std::move(object_name), compression_level,
-                                     std::move(spill_directory), memory_limit, random,
-                                     description)) {}
+StreamSealer::StreamSealer(const SealPolicy& policy, StreamOptions options, Random& random)
+    : state_(std::make_unique<State>(policy, std::move(options), random)) {}
 
 StreamSealer::~StreamSealer() = default;
 

@@ -42,13 +42,19 @@ class SealScratch {
   std::unique_ptr<State> state_;
 };
 
+struct StreamOptions {
+  std::string object_name;
+  int compression_level = 3;
+  // What exceeds `memory_limit` bytes goes to a temporary file in `spill_directory`.
+  std::string spill_directory;
+  std::size_t memory_limit = 0;
+  ContentDescription description = ContentDescription::kNone;
+};
+
 // Takes plain text and makes a sealed stream of it, in a body of bounded memory. Not thread-safe.
 class StreamSealer {
  public:
-  // What exceeds `memory_limit` bytes goes to a temporary file in `spill_directory`.
-  StreamSealer(const SealPolicy& policy, std::string object_name, int compression_level,
-               std::string spill_directory, std::size_t memory_limit, Random& random,
-               ContentDescription description = ContentDescription::kNone);
+  StreamSealer(const SealPolicy& policy, StreamOptions options, Random& random);
   ~StreamSealer();
 
   Status Append(ByteView plain);

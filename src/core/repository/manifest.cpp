@@ -197,10 +197,13 @@ Status FetchRange(const Repository& repository, const BackupSummary& backup, std
 ManifestWriter::ManifestWriter(const Repository& repository, const std::string& label)
     : repository_(repository),
       label_(label),
-      sealer_(std::make_unique<StreamSealer>(repository.seal_policy(), ManifestName(label),
-                                             repository.options().compression_level,
-                                             repository.options().spill_directory, kManifestMemory,
-                                             *repository.environment().random)) {
+      sealer_(std::make_unique<StreamSealer>(
+          repository.seal_policy(),
+          StreamOptions{.object_name = ManifestName(label),
+                        .compression_level = repository.options().compression_level,
+                        .spill_directory = repository.options().spill_directory,
+                        .memory_limit = kManifestMemory},
+          *repository.environment().random)) {
   begun_ = AppendLine(
       Json{{"type", "manifest"}, {"version", kManifestVersion}, {"label", label_}}.Print());
 }

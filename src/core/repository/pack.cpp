@@ -24,13 +24,11 @@ PackBuffer NewPackBuffer() {
   return std::make_unique_for_overwrite<std::uint8_t[]>(kPackTarget + kPackSlack);
 }
 
-PackBuilder::PackBuilder(std::uint32_t number, std::string object_name, const SealPolicy& policy,
-                         const std::string& node, TimePoint now, Random& random, PackBuffer buffer)
-    : number_(number),
-      object_name_(std::move(object_name)),
-      sealer_(policy, ObjectKind::kPack, object_name_, random),
+PackBuilder::PackBuilder(NewPack pack, const SealPolicy& policy, Random& random, PackBuffer buffer)
+    : pack_(std::move(pack)),
+      sealer_(policy, ObjectKind::kPack, pack_.object_name, random),
       buffer_(std::move(buffer)) {
-  const auto head = sealer_.Head({.node = node, .created = now});
+  const auto head = sealer_.Head({.node = pack_.node, .created = pack_.created});
   if (!head) {
     status_ = head.error();
     return;
@@ -56,7 +54,7 @@ Status PackBuilder::Close() {
 }
 
 PackRecord PackBuilder::record() const {
-  return {number_, used_, extents_, sealer_.header()};
+  return {pack_.number, used_, extents_, sealer_.header()};
 }
 
 }  // namespace veza

@@ -47,13 +47,19 @@ struct PackRecord {
 using PackBuffer = std::unique_ptr<std::uint8_t[]>;
 PackBuffer NewPackBuffer();
 
+struct NewPack {
+  std::uint32_t number = 0;
+  std::string object_name;
+  std::string node;  // makes the pack
+  TimePoint created{};
+};
+
 // A pack that several threads fill. The caller serialises calls of Reserve(), which hands out
 // disjoint places. Fill() seals into such a place, and may be called from several threads at once.
 // Close() is called when every place is filled.
 class PackBuilder {
  public:
-  PackBuilder(std::uint32_t number, std::string object_name, const SealPolicy& policy,
-              const std::string& node, TimePoint now, Random& random,
+  PackBuilder(NewPack pack, const SealPolicy& policy, Random& random,
               PackBuffer buffer = NewPackBuffer());
 
   // Reserves a place for a frame of `plain` uncompressed bytes. There is always room while full()
@@ -71,15 +77,14 @@ class PackBuilder {
   // Seals the last frame. content() and record() are valid afterwards.
   Status Close();
   ByteView content() const { return {buffer_.get(), used_}; }
-  std::uint32_t number() const { return number_; }
-  const std::string& object_name() const { return object_name_; }
+  std::uint32_t number() const { return pack_.number; }
+  const std::string& object_name() const { return pack_.object_name; }
   PackRecord record() const;
   // Takes the memory for a later pack. content() is invalid afterwards.
   PackBuffer TakeBuffer() { return std::move(buffer_); }
 
  private:
-  std::uint32_t number_;
-  std::string object_name_;
+  NewPack pack_;
   ObjectSealer sealer_;
   PackBuffer buffer_;
   std::size_t used_ = 0;

@@ -75,7 +75,7 @@ inline Bytes ReadAll(Body& body) {
 inline Bytes SealStream(const SealPolicy& policy, const std::string& name, ByteView plain,
                         ContentDescription description, Random& random = SystemRandom(),
                         int level = 3) {
-  StreamSealer sealer(policy, name, level, testing::TempDir(), 64U << 20, random, description);
+  StreamSealer sealer(policy, {name, level, testing::TempDir(), 64U << 20, description}, random);
   EXPECT_OK(sealer.Append(plain));
   const Result<SealedStream> sealed = sealer.Finish("db1", kTestTime);
   EXPECT_OK(sealed);

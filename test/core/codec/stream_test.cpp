@@ -78,7 +78,7 @@ TEST_P(StreamWith, RoundTripAroundAFullFrame) {
 
 TEST_P(StreamWith, OneByteAtATime) {
   const Bytes plain = TestBytes(300'000);
-  StreamSealer sealer(policy_, kName, 3, testing::TempDir(), 1U << 20, SystemRandom());
+  StreamSealer sealer(policy_, {kName, 3, testing::TempDir(), 1U << 20}, SystemRandom());
   for (const std::uint8_t& byte : plain) {
     ASSERT_OK(sealer.Append({&byte, 1}));
   }
@@ -92,8 +92,8 @@ TEST_P(StreamWith, OneByteAtATime) {
 TEST_P(StreamWith, DescribesItsContentWhenAsked) {
   const Bytes plain = TestBytes(5000);
   for (const auto description : {ContentDescription::kNone, ContentDescription::kSizeAndSha256}) {
-    StreamSealer sealer(policy_, kName, 3, testing::TempDir(), 1U << 20, SystemRandom(),
-                        description);
+    StreamSealer sealer(policy_, {kName, 3, testing::TempDir(), 1U << 20, description},
+                        SystemRandom());
     ASSERT_OK(sealer.Append(plain));
     const Result<SealedStream> sealed = sealer.Finish("db1", kTestTime);
     ASSERT_OK(sealed);
@@ -119,7 +119,7 @@ TEST_P(StreamWith, DescribesItsContentWhenAsked) {
 
 TEST_P(StreamWith, SpillsAndStaysTheSame) {
   const Bytes plain = TestBytes(2'000'000);
-  StreamSealer sealer(policy_, kName, 3, testing::TempDir(), 100'000, SystemRandom());
+  StreamSealer sealer(policy_, {kName, 3, testing::TempDir(), 100'000}, SystemRandom());
   ASSERT_OK(sealer.Append(plain));
   const Result<SealedStream> sealed = sealer.Finish("db1", kTestTime);
   ASSERT_OK(sealed);
@@ -247,7 +247,7 @@ TEST_P(StreamWith, ReturnsTheSinksError) {
 }
 
 TEST_P(StreamWith, NothingFollowsTheEnd) {
-  StreamSealer sealer(policy_, kName, 3, testing::TempDir(), 1U << 20, SystemRandom());
+  StreamSealer sealer(policy_, {kName, 3, testing::TempDir(), 1U << 20}, SystemRandom());
   ASSERT_OK(sealer.Finish("db1", kTestTime));
   EXPECT_ERROR(sealer.Append(Bytes(1)), ErrorCode::kInternal);
   EXPECT_ERROR(sealer.Finish("db1", kTestTime), ErrorCode::kInternal);
@@ -267,14 +267,15 @@ TEST(Stream, ReadersTakeEveryLevel) {
 }
 
 TEST(Stream, AFullDiskIsAnError) {
-  StreamSealer sealer(TestPolicy(Cipher::kAes256Gcm), kName, 3, "/nonexistent", 0, SystemRandom());
+  StreamSealer sealer(TestPolicy(Cipher::kAes256Gcm), {kName, 3, "/nonexistent", 0},
+                      SystemRandom());
   Status status = sealer.Append(TestBytes(1'000'000));
   EXPECT_ERROR(status, ErrorCode::kNotFound);
 }
 
 TEST(Stream, NeverWritesWhenCipherAndKeyDoNotGoTogether) {
-  StreamSealer sealer(SealPolicy{Cipher::kAes256Gcm, nullptr}, kName, 3, testing::TempDir(),
-                      1U << 20, SystemRandom());
+  StreamSealer sealer(SealPolicy{Cipher::kAes256Gcm, nullptr},
+                      {kName, 3, testing::TempDir(), 1U << 20}, SystemRandom());
   EXPECT_OK(sealer.Append(Bytes(10)));
   EXPECT_ERROR(sealer.Finish("db1", kTestTime), ErrorCode::kFailedPrecondition);
 }
@@ -302,7 +303,7 @@ TEST(Stream, MemoryIsBoundedForEverySize) {
   const std::size_t before = StatusKib("VmRSS");
   const SealPolicy policy = TestPolicy(Cipher::kAes256Gcm);
   Bytes piece(1U << 20);
-  StreamSealer sealer(policy, kName, 1, testing::TempDir(), 4U << 20, SystemRandom());
+  StreamSealer sealer(policy, {kName, 1, testing::TempDir(), 4U << 20}, SystemRandom());
   std::uint64_t state = 88172645463325252;
   for (std::size_t i = 0; i < kPieces; ++i) {
     for (std::size_t at = 0; at < piece.size() / 10; at += 8) {

@@ -286,8 +286,8 @@ class ForgedManifestTest : public testing::Test {
   }
   Result<std::vector<ManifestRecord>> ReadRaw(std::string_view text) {
     const std::string name = ManifestName(kLabel);
-    StreamSealer sealer(repository_->seal_policy(), name, 3, repository_.options().spill_directory,
-                        1U << 20, SystemRandom());
+    StreamSealer sealer(repository_->seal_policy(),
+                        {name, 3, repository_.options().spill_directory, 1U << 20}, SystemRandom());
     EXPECT_OK(sealer.Append(AsBytes(text)));
     const SealedStream sealed = sealer.Finish("forger", kTestTime).value();
     std::filesystem::remove(repository_.PathOf(name));

@@ -15,7 +15,7 @@ constexpr const char* kName = "backup/20261122-020000F/pack/00000007";
 
 class PackTest : public testing::TestWithParam<Cipher> {
  protected:
-  PackBuilder Builder() { return {7, kName, policy_, "node-a", kTestTime, SystemRandom()}; }
+  PackBuilder Builder() { return {{7, kName, "node-a", kTestTime}, policy_, SystemRandom()}; }
 
   // The frames of a pack, opened as a reader of the whole pack does.
   Result<std::vector<Bytes>> ReadAll(ByteView content, const std::string& name = kName) {
@@ -146,7 +146,7 @@ TEST_P(PackTest, DamageIsNoticed) {
 TEST(Pack, WithoutAKeyNothingIsSealed) {
   SealPolicy policy;
   policy.cipher = Cipher::kAes256Gcm;
-  PackBuilder builder(1, kName, policy, "node-a", kTestTime, SystemRandom());
+  PackBuilder builder({1, kName, "node-a", kTestTime}, policy, SystemRandom());
   const Bytes extent = NoiseBytes(100);
   EXPECT_ERROR(builder.Fill(builder.Reserve(extent.size()), 0, extent),
                ErrorCode::kFailedPrecondition);

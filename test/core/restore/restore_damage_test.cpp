@@ -92,8 +92,8 @@ TEST_P(RestoreDamageTest, AMissingPackIsNamed) {
 // A pack that is complete, authentic and correctly named, but belongs to another manifest: that of
 // an older backup with the same label, for example.
 TEST_P(RestoreDamageTest, APackOfAnotherTimeIsNamed) {
-  PackBuilder builder(2, PackName(kTestLabel, 2), fixture_.repository->seal_policy(), "node-a",
-                      kTestTime, SystemRandom());
+  PackBuilder builder({2, PackName(kTestLabel, 2), "node-a", kTestTime},
+                      fixture_.repository->seal_policy(), SystemRandom());
   const Bytes extent = NoiseBytes(kExtentSize, 99);
   ASSERT_OK(builder.Fill(builder.Reserve(extent.size()), kFrameStored, extent));
   ASSERT_OK(builder.Close());
