@@ -84,16 +84,6 @@ std::string RealPath(const std::string& path) {
   return real ? real.get() : "";
 }
 
-std::string TextOfLink(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::read_symlink(path, error).string();
-}
-
-bool IsThere(const std::string& path) {
-  struct stat info {};
-  return lstat(path.c_str(), &info) == 0;
-}
-
 // Identifies a directory, whatever path leads to it.
 struct FileId {
   dev_t device = 0;
@@ -553,9 +543,8 @@ Result<std::vector<Tablespace>> ReadTablespaceLinks(const std::string& data_dire
        item.increment(error)) {
     const std::string name = item->path().filename().string();
     Tablespace tablespace;
-    std::error_code no_link;
-    tablespace.path = std::filesystem::read_symlink(item->path(), no_link).string();
-    if (!no_link && IsDigits(name)) {
+    tablespace.path = TextOfLink(item->path());
+    if (!tablespace.path.empty() && IsDigits(name)) {
       std::from_chars(name.data(), name.data() + name.size(), tablespace.oid);
       tablespaces.push_back(std::move(tablespace));
     }

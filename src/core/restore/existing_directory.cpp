@@ -27,11 +27,6 @@ namespace veza {
 
 namespace {
 
-bool Exists(const std::string& path) {
-  struct stat info {};
-  return lstat(path.c_str(), &info) == 0;
-}
-
 std::string MarkerOf(const std::string& target) {
   return fmt::format("{}/{}", target, kUnfinishedMarker);
 }
@@ -56,11 +51,6 @@ std::optional<std::string> ClaimantOf(const std::string& directory) {
   return *claim ? std::optional((*claim)->substr(0, (*claim)->find('\n'))) : std::nullopt;
 }
 
-bool LeadsTo(const std::string& link, const std::string& directory) {
-  std::error_code error;
-  return std::filesystem::equivalent(link, directory, error);
-}
-
 // Whether `path` is certainly a data directory of this cluster, or what a restore into it has left.
 // PG_VERSION is no proof, and without a proof nothing may be removed.
 Status RequireDataDirectory(const std::string& path, std::uint64_t system_identifier) {
@@ -74,7 +64,7 @@ Status RequireDataDirectory(const std::string& path, std::uint64_t system_identi
                      control.system_identifier, system_identifier)
         .WithHint("Choose another directory. Nothing was written.");
   }
-  if (Exists(MarkerOf(path))) {
+  if (IsThere(MarkerOf(path))) {
     return Ok();
   }
   const std::string why =
@@ -228,7 +218,7 @@ bool IsClaimedBy(const std::string& target, const std::string& directory) {
 bool MayBelongTo(const std::string& target, const OuterPlace& place) {
   const std::optional<std::string> claimant = ClaimantOf(place.directory);
   return claimant ? *claimant == CanonicalPath(target)
-                  : LeadsTo(place.link, place.directory) && !WasInterrupted(target);
+                  : IsSameFile(place.link, place.directory) && !WasInterrupted(target);
 }
 
 namespace {
@@ -245,9 +235,8 @@ Error NotOurs(const std::string& target, const OuterPlace& place) {
                               "the file \"{}\"; or {}. Nothing was written.",
                               ClaimOf(directory), kAnother));
   }
-  std::error_code error;
-  const std::string leads_to = std::filesystem::read_symlink(place.link, error).string();
-  const std::string where = error || LeadsTo(place.link, directory)
+  const std::string leads_to = TextOfLink(place.link);
+  const std::string where = leads_to.empty() || IsSameFile(place.link, directory)
                                 ? ""
                                 : fmt::format("\"{}\" leads to \"{}\": to leave it there, add {}. ",
                                               place.link, leads_to, place.option);

@@ -60,12 +60,6 @@ bool IsCopiedWithTimes(const std::string& path) {
          info.stx_btime.tv_sec > info.stx_mtime.tv_sec + kSlack;
 }
 
-// Compares device and inode, because a bind mount gives a directory another path.
-bool IsSameDirectory(const std::string& one, const std::string& other) {
-  std::error_code error;
-  return std::filesystem::equivalent(one, other, error);
-}
-
 // Whether the directory has a note that names it. The path is on the note's second line.
 bool HasOwnNote(const std::string& target) {
   const Result<std::optional<std::string>> note =
@@ -75,7 +69,7 @@ bool HasOwnNote(const std::string& target) {
   }
   std::istringstream lines(**note);
   std::string path;
-  if (!std::getline(std::getline(lines, path), path) || !IsSameDirectory(path, target)) {
+  if (!std::getline(std::getline(lines, path), path) || !IsSameFile(path, target)) {
     return false;
   }
   const Result<std::string> own = MakeDirectoryNote(path);
@@ -145,7 +139,7 @@ std::string WhyMaybeCopy(const std::string& target) {
     return "Its postmaster.opts does not say where its server was started last: without -D, or "
            "with a relative path.";
   }
-  if (!IsSameDirectory(*started, target)) {
+  if (!IsSameFile(*started, target)) {
     return fmt::format("Its postmaster.opts says that its server was started last in \"{}\".",
                        *started);
   }

@@ -18,6 +18,7 @@
 #include "core/restore/existing_directory.h"
 #include "core/restore/overlap.h"
 #include "core/restore/wal_directory.h"
+#include "core/storage/file_io.h"
 
 namespace veza {
 
@@ -110,11 +111,6 @@ std::string LinkOf(const std::string& target, const Tablespace& tablespace) {
   return fmt::format("{}/pg_tblspc/{}", target, tablespace.oid);
 }
 
-std::string TextOfLink(const std::string& link) {
-  std::error_code error;
-  return std::filesystem::read_symlink(link, error).string();
-}
-
 // As --tablespace-map takes it from a shell.
 std::string MapOption(std::string_view from, std::string_view to) {
   const auto escaped = [](std::string_view path) {
@@ -205,9 +201,8 @@ constexpr const char* kGiveAnotherPlace = "Give another place with --tablespace-
 // Whether a user has said that the tablespace is to go where it was neither when the backup was
 // made nor is by the target's link.
 bool IsNewPlace(const Tablespace& recorded, const Tablespace& placed, const RestorePlan& plan) {
-  std::error_code error;
   return CanonicalPath(recorded.path) != CanonicalPath(placed.path) &&
-         !std::filesystem::equivalent(LinkOf(plan.target_directory, recorded), placed.path, error);
+         !IsSameFile(LinkOf(plan.target_directory, recorded), placed.path);
 }
 
 Error WithinEachOther(const std::string& one, const std::string& other) {
@@ -349,10 +344,8 @@ Status TakeOwnPlaces(RestorePlan& plan, const RestoreOptions& options) {
   for (std::size_t i = 0; i < plan.tablespaces.size(); ++i) {
     places.push_back(PlaceOf(plan.backup.tablespaces[i], plan.tablespaces[i].path, options));
     const OuterPlace& place = places.back();
-    std::error_code error;
     if (std::string leads_to = TextOfLink(place.link);
-        !leads_to.empty() && !place.is_named &&
-        !std::filesystem::equivalent(place.link, place.directory, error)) {
+        !leads_to.empty() && !place.is_named && !IsSameFile(place.link, place.directory)) {
       plan.left_links.push_back({place.link, std::move(leads_to)});
     }
   }

@@ -26,6 +26,7 @@
 #include "core/restore/overlap.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/running_servers.h"
+#include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {
@@ -126,11 +127,6 @@ bool CanSweep(const std::string& path, const struct stat& info) {
 bool CanReuse(const std::string& path, const struct stat& info) {
   return info.st_uid == geteuid() ||
          faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) == 0;
-}
-
-bool IsThere(const std::string& path) {
-  struct stat info {};
-  return lstat(path.c_str(), &info) == 0;
 }
 
 // Whether a directory that the backup does not have, `name` in the target, looks like something
@@ -297,8 +293,7 @@ class Sweeper {
           return name == fmt::format("pg_tblspc/{}", tablespace.oid);
         });
     if (S_ISLNK(info.st_mode) && !is_tablespace) {
-      std::error_code error;
-      findings_->links.push_back({path, std::filesystem::read_symlink(path, error).string()});
+      findings_->links.push_back({path, TextOfLink(path)});
     }
   }
 

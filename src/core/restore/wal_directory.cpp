@@ -5,6 +5,7 @@
 
 #include "core/restore/existing_directory.h"
 #include "core/restore/overlap.h"
+#include "core/storage/file_io.h"
 
 namespace veza {
 
@@ -25,7 +26,7 @@ Result<std::string> LinkedDirectory(const std::string& link) {
   if (error || !fs::is_directory(directory, error)) {
     return MakeError(ErrorCode::kFailedPrecondition,
                      "symbolic link \"{}\" leads to \"{}\", which is not a directory", link,
-                     fs::read_symlink(link, error).string())
+                     TextOfLink(link))
         .WithHint(kSayWhere);
   }
   return directory.string();

@@ -8,7 +8,9 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <system_error>
 
 #include "core/limits.h"
 #include "core/storage/unique_fd.h"
@@ -45,6 +47,21 @@ const char* NameOfKind(mode_t mode) {
     default:
       return "a device";
   }
+}
+
+bool IsThere(const std::string& path) {
+  struct stat info {};
+  return lstat(path.c_str(), &info) == 0;
+}
+
+std::string TextOfLink(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::read_symlink(path, error).string();
+}
+
+bool IsSameFile(const std::string& one, const std::string& other) {
+  std::error_code error;
+  return std::filesystem::equivalent(one, other, error);
 }
 
 Status RequireReplaceableFile(const std::string& path) {

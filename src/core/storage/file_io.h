@@ -21,6 +21,17 @@ Status WriteAllAt(int fd, std::uint64_t offset, ByteView bytes, const std::strin
 // Names the kind of file in a mode from stat(), for example "a FIFO".
 const char* NameOfKind(mode_t mode);
 
+// Whether something has this name: a file, a directory, or a link, even one that leads nowhere.
+// False as well when that cannot be told.
+bool IsThere(const std::string& path);
+
+// What a symbolic link says, which need not exist. Empty when `path` is not a link.
+std::string TextOfLink(const std::string& path);
+
+// Whether both names lead to the same file or directory, by device and inode: a bind mount gives a
+// directory another path. False when one of them leads nowhere.
+bool IsSameFile(const std::string& one, const std::string& other);
+
 // Checks that `path` is a regular file or does not exist. Call it before renaming a file to this
 // name, and before removing a left-over temporary file. Anything else with the name (a directory, a
 // symbolic link, a FIFO, a socket, a device) belongs to somebody else and must not be replaced:

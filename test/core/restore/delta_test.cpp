@@ -684,7 +684,7 @@ TEST_F(DeltaTest, APostmasterPidWithoutAWholeProcessIdIsRefused) {
     WriteText(In("postmaster.pid"), text);
     const auto restored = Restore(true);
     EXPECT_ERROR(restored, ErrorCode::kFailedPrecondition);
-    EXPECT_THAT(restored.error().message, HasSubstr("does not say whose it is")) << text;
+    EXPECT_THAT(restored.error().message, HasSubstr("does not contain a process ID")) << text;
     EXPECT_TRUE(fixture_.HasControlFile());
   }
 }

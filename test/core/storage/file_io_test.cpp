@@ -70,6 +70,30 @@ TEST(ReadTextFileTest, ReadsAWholeFileOrFails) {
   EXPECT_FALSE(ReadTextFile(directory.path()));
 }
 
+TEST(FileNamesTest, ALinkIsThereWhereverItLeads) {
+  const TemporaryDirectory directory;
+  const std::string link = directory.path() + "/link";
+  EXPECT_FALSE(IsThere(link));
+  EXPECT_EQ(TextOfLink(link), "");
+  std::filesystem::create_symlink("absent/place", link);
+  EXPECT_TRUE(IsThere(link));
+  EXPECT_EQ(TextOfLink(link), "absent/place");
+  EXPECT_TRUE(IsThere(directory.path()));
+  EXPECT_EQ(TextOfLink(directory.path()), "");
+}
+
+TEST(FileNamesTest, TheSameFileMayHaveTwoNames) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/data";
+  const std::string link = directory.path() + "/link";
+  std::filesystem::create_symlink("data", link);
+  EXPECT_FALSE(IsSameFile(link, path));
+  std::filesystem::create_directory(path);
+  EXPECT_TRUE(IsSameFile(link, path));
+  EXPECT_TRUE(IsSameFile(path + "/../data", path));
+  EXPECT_FALSE(IsSameFile(path, directory.path()));
+}
+
 TEST(RequireReplaceableFileTest, OnlyAFileOrNothingMayBeReplaced) {
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/name";
