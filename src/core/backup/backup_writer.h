@@ -1,95 +1,88 @@
-// Copies a data directory into a repository: reads with several threads, verifies page checksums,
-// seals extents, fills packs, stores several at once, and commits manifest and backup.json.
+// Copies a data directory into a repository. Reads with several threads, verifies page checksums,
+// seals extents, fills packs, stores several packs at once, and commits the manifest and
+// backup.json.
 //
-// The server side (pg/backup/backup_worker.cpp) starts and stops the backup in PostgreSQL and
-// calls, in this order: CopyDataDirectory, AddFile for backup_label, tablespace_map and
-// global/pg_control, FinishPacks, StoreManifest, Commit. Memory is bounded by (s3_connections + 1)
-// packs and a few MiB a thread, whatever the cluster's size.
+// The server side (pg/backup/backup_worker.cpp) starts and stops the backup in PostgreSQL. It
+// calls, in this order: CopyDataDirectory(), AddFile() for backup_label, tablespace_map and
+// global/pg_control, FinishPacks(), StoreManifest(), Commit(). Memory is bounded by (s3_connections
+// + 1) packs and a few MiB for each thread, whatever the size of the cluster.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
-#include <functional>
+#include <cstdint>
+#include <map>
 #include <memory>
-#include <optional>
-#include <set>
 #include <string>
 
+#include "core/backup/backup_options.h"
 #include "core/backup/copied_contents.h"
-#include "core/backup/full_index.h"
-#include "core/backup/secret_scan.h"
+#include "core/backup/extent_copier.h"
+#include "core/backup/pack_uploader.h"
+#include "core/backup/page_verifier.h"
 #include "core/error.h"
 #include "core/postgres/data_directory.h"
 #include "core/repository/backup_summary.h"
+#include "core/repository/manifest.h"
 #include "core/repository/repository.h"
+#include "core/work_queue.h"
 
 namespace veza {
 
-// Written by the writer's threads, read by anyone; `max_rate` the other way round.
-struct BackupProgress {
-  std::atomic<std::uint64_t> max_rate{0};      // bytes read a second; 0: no limit
-  std::atomic<std::uint64_t> throttled_us{0};  // what threads waited for it, added up
-  std::atomic<std::uint64_t> bytes_total{0};
-  std::atomic<std::uint64_t> files_total{0};
-  std::atomic<std::uint64_t> bytes_done{0};
-  std::atomic<std::uint64_t> files_done{0};
-  std::atomic<std::uint64_t> bytes_stored{0};
-};
-
-// What a diff refers to.
-struct FullReference {
-  std::shared_ptr<const FullIndex> index;
-  std::string label;  // of the full backup
-  Lsn start_lsn;
-  // The LSNs of pages tell what was changed since (FullChoice::doubt). Otherwise contents do: what
-  // differs is read from the full backup in the repository and compared page by page.
-  bool lsns_tell = false;
-  Lsn first_lsn;  // lower ones are no positions in the WAL (changed_pages.h)
-  // Databases that are still the ones they were when the full backup was made. In the others (made
-  // anew under an old oid by copying files) a page's LSN tells nothing.
-  std::set<std::uint32_t> databases;
-};
-
-struct BackupWriterOptions {
-  WalkOptions walk;
-  std::string label;
-  Lsn start_lsn;
-  std::optional<FullReference> full;  // for a diff
-  std::uint32_t block_size = 8192;
-  std::uint32_t segment_blocks = 131072;  // blocks a relation segment file (RELSEG_SIZE)
-  bool verify_checksums = false;
-  std::shared_ptr<const SecretScan> secrets;  // a file with one fails the backup; may be null
-  int jobs = 1;
-  int uploads = 8;  // packs in flight
-  // Called from any thread for what the log should tell (skipped files, checksum failures).
-  std::function<void(const std::string&)> warn;
-};
-
+// Destroying it stops and joins every thread. What was stored stays in the repository as garbage.
 class BackupWriter {
  public:
   BackupWriter(const Repository& repository, BackupWriterOptions options, BackupProgress& progress);
-  ~BackupWriter();  // stops and joins every thread; what was stored stays as garbage
 
-  // Reserves nothing in the store; call before the backup is started in PostgreSQL. A label that is
-  // in use gives kAlreadyExists.
+  // Call it before the backup is started in PostgreSQL. Reserves nothing in the store. A label that
+  // is in use gives kAlreadyExists.
   static Status RequireUnusedLabel(const Repository& repository, const std::string& label);
 
-  // Does not set the totals of the progress: SurveyDataDirectory() has told them.
+  // Does not set the totals of the progress: they are SurveyDataDirectory()'s.
   Status CopyDataDirectory();
-  // Of CopyDataDirectory(), once it has returned.
-  const CopiedContents& contents() const;
+  // What CopyDataDirectory() has copied. Call it after that has returned.
+  const CopiedContents& contents() const { return contents_; }
   Status AddFile(const std::string& path, std::uint32_t mode, ByteView content);
-  // Stores the last pack and fills in size, stored_size, files, packs, checksum failures and the
-  // sizes of tablespaces and databases.
+  // Stores the last pack. Fills in size, stored_size, files, packs, checksum failures and the sizes
+  // of tablespaces and databases.
   Status FinishPacks(BackupSummary& summary);
-  // Fills in what the summary says of it. Now the copy is whole, and says nothing of its WAL.
+  // Fills in what the summary says of the manifest. Then the copy is whole, but for its WAL.
   Status StoreManifest(BackupSummary& summary);
-  // The manifest unless it is stored, then backup.json: after this the backup exists. Callers have
-  // made sure that the WAL is in the repository.
+  // Stores the manifest, unless that is done, and then backup.json: now the backup exists. The
+  // caller has made sure that the WAL is in the repository.
   Status Commit(BackupSummary& summary, const CommitGuard& guard);
 
  private:
-  class State;
-  std::unique_ptr<State> state_;
+  struct ExtentJob {
+    std::shared_ptr<FileJob> file;
+    std::size_t index = 0;
+  };
+
+  // The thread that walks calls these.
+  WalkVisitor Visitor();
+  Status Visit(const DirectoryEntry& entry);
+  void CountSizes(const std::string& path, std::uint64_t size);
+  Status Enqueue(const std::shared_ptr<FileJob>& job);
+
+  Status CopyExtent(const ExtentJob& job, ExtentCopier::Buffers& buffers);
+  Status FinishFile(const FileRecord& record);
+
+  const Repository& repository_;
+  const BackupWriterOptions options_;
+  BackupProgress& progress_;
+  ManifestWriter manifest_;
+  bool manifest_stored_ = false;
+  PageVerifier verifier_;
+  PackUploader uploader_;
+  ExtentCopier copier_;
+  std::unique_ptr<ExtentCopier::Buffers> own_buffers_;
+  std::atomic<std::uint64_t> size_{0};
+  std::map<std::uint32_t, std::uint64_t> tablespace_sizes_;
+  std::map<std::uint32_t, std::uint64_t> database_sizes_;
+  WalkNotes notes_;
+  CopiedContents contents_;
+  WorkQueue<ExtentJob> queue_;  // of the readers
 };
 
 }  // namespace veza

@@ -1,0 +1,220 @@
+#include "core/backup/extent_copier.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "core/backup/file_reader.h"
+#include "core/postgres/page.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+// Whether a part of the full backup is missing, or is not what was written.
+bool IsDamage(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kNotFound ||
+         error.code == ErrorCode::kUnsupported || error.code == ErrorCode::kWrongKey ||
+         error.code == ErrorCode::kIo;
+}
+
+std::size_t ExtentLength(std::uint64_t file_size, std::size_t index) {
+  return static_cast<std::size_t>(
+      std::min<std::uint64_t>(kExtentSize, file_size - index * std::uint64_t{kExtentSize}));
+}
+
+}  // namespace
+
+ExtentCopier::ExtentCopier(const Repository& repository, const BackupWriterOptions& options,
+                           BackupProgress& progress, PackUploader& uploader, PageVerifier& verifier)
+    : repository_(repository),
+      options_(options),
+      progress_(progress),
+      uploader_(uploader),
+      verifier_(verifier),
+      limiter_(repository.environment(), progress.max_rate) {}
+
+std::unique_ptr<ExtentCopier::Buffers> ExtentCopier::MakeBuffers() const {
+  auto buffers = std::make_unique<Buffers>(repository_.options().compression_level);
+  if (options_.full && !options_.full->lsns_tell) {
+    buffers->full_reader.emplace(repository_, [](std::uint64_t) {});
+  }
+  return buffers;
+}
+
+Status ExtentCopier::FindInFull(FileJob& file) const {
+  if (!options_.full) {
+    return Ok();
+  }
+  ASSIGN_OR_RETURN(file.in_full, options_.full->index->Find(file.record.path));
+  // A file of one page is compared as a whole, whatever its LSN says: that costs nothing. It covers
+  // sequences, whose page may be ahead of its last WAL record.
+  file.by_page =
+      file.in_full && file.relation.is_main_fork && file.record.size > options_.block_size &&
+      file.record.size % options_.block_size == 0 &&
+      file.in_full->size % options_.block_size == 0 &&
+      (file.relation.database == 0 || options_.full->databases.contains(file.relation.database));
+  return Ok();
+}
+
+Status ExtentCopier::Copy(FileJob& file, std::size_t index, Buffers& buffers) {
+  RETURN_IF_ERROR(repository_.environment().cancellation->Check());
+  const std::uint64_t offset = index * std::uint64_t{kExtentSize};
+  const MutableByteView plain(buffers.plain.data(), ExtentLength(file.record.size, index));
+  limiter_.Pass(plain.size());
+  progress_.throttled_us = static_cast<std::uint64_t>(limiter_.waited().count());
+  RETURN_IF_ERROR(ReadForBackup(file.file.get(), offset, plain, file.source_path));
+  if (options_.secrets) {
+    if (const std::optional<std::string> found =
+            options_.secrets->Find(file.record.path, plain, file.source_path)) {
+      return SecretInClear(file.record.path, *found);
+    }
+  }
+  if (options_.verify_checksums && file.relation.is_relation) {
+    RETURN_IF_ERROR(verifier_.Verify(
+        {file.file.get(), file.record.path, file.source_path, file.relation}, offset, plain));
+  }
+  ASSIGN_OR_RETURN(file.record.extents[index], StoreWhatChanged(file, index, plain, buffers));
+  progress_.bytes_done += plain.size();
+  return Ok();
+}
+
+Status ExtentCopier::StoreRest(FileJob& file, Buffers& buffers) {
+  auto rest = file.changed_pages.TakeRest();
+  return rest ? StorePages(file, *rest, buffers) : Ok();
+}
+
+// In a diff, what the full backup has is referred to wherever it is the same.
+Result<Extent> ExtentCopier::StoreWhatChanged(FileJob& file, std::size_t index, ByteView plain,
+                                              Buffers& buffers) {
+  const Extent* const in_full = file.InFull(index, plain.size());
+  if (in_full == nullptr) {
+    return Store(plain, buffers);
+  }
+  if (!file.by_page) {
+    return DigestExtent(plain) == in_full->digest ? *in_full : Store(plain, buffers);
+  }
+  ASSIGN_OR_RETURN(const std::optional<PageIndexes> changed,
+                   options_.full->lsns_tell
+                       ? FindChangesSinceFull(*in_full, plain)
+                       : CompareWithFull(file.source_path, *in_full, plain, buffers));
+  if (!changed || IsMostOf(*changed, plain)) {
+    // Otherwise a restore would fetch the other half from the full backup. A whole extent is
+    // cheaper to restore, and compresses better.
+    return Store(plain, buffers);
+  }
+  const auto first_page = static_cast<std::uint32_t>(index * (kExtentSize / options_.block_size));
+  for (const std::uint32_t page : *changed) {
+    if (auto batch = file.changed_pages.Add(
+            first_page + page,
+            plain.subspan(std::size_t{page} * options_.block_size, options_.block_size))) {
+      RETURN_IF_ERROR(StorePages(file, *batch, buffers));
+    }
+  }
+  return *in_full;
+}
+
+bool ExtentCopier::IsMostOf(const PageIndexes& pages, ByteView plain) const {
+  return pages.size() * options_.block_size > plain.size() / 2;
+}
+
+// Goes by LSNs. Pages whose LSN does not tell count as changed, unless the whole extent is the
+// same.
+Result<std::optional<PageIndexes>> ExtentCopier::FindChangesSinceFull(const Extent& in_full,
+                                                                      ByteView plain) const {
+  ChangesByLsn changes = FindChangesByLsn(plain, options_.block_size, options_.full->start_lsn,
+                                          options_.full->first_lsn);
+  if (changes.unknown.empty()) {
+    return std::move(changes.changed);
+  }
+  if (DigestExtent(plain) == in_full.digest) {
+    return PageIndexes();
+  }
+  PageIndexes pages;
+  std::ranges::merge(changes.changed, changes.unknown, std::back_inserter(pages));
+  return pages;
+}
+
+// Goes by contents. Returns nothing when the region is to be stored whole: most of it seems to have
+// changed, or the full backup cannot be read.
+Result<std::optional<PageIndexes>> ExtentCopier::CompareWithFull(const std::string& path,
+                                                                 const Extent& in_full,
+                                                                 ByteView plain, Buffers& buffers) {
+  if (DigestExtent(plain) == in_full.digest) {
+    return PageIndexes();
+  }
+  // LSNs are good enough for a guess: what is stored whole is always right.
+  const ChangesByLsn guess = FindChangesByLsn(plain, options_.block_size, options_.full->start_lsn,
+                                              options_.full->first_lsn);
+  const PackRecord* const pack = options_.full->index->FindPack(in_full.pack);
+  if (IsMostOf(guess.changed, plain) || pack == nullptr || IsKnownAsDamaged(in_full.pack)) {
+    return std::nullopt;
+  }
+  std::optional<PageIndexes> differing;
+  const Status read = buffers.full_reader->Read(
+      PackName(options_.full->label, pack->number), *pack, {&in_full, 1},
+      [&](std::size_t, ByteView before) -> Status {
+        differing = FindDifferingPages(plain, before, options_.block_size);
+        return Ok();
+      });
+  if (!read && !IsDamage(read.error())) {
+    return read.error();
+  }
+  if (!read) {
+    WarnOfDamage(pack->number, path, read.error());
+    return std::nullopt;
+  }
+  return differing;
+}
+
+bool ExtentCopier::IsKnownAsDamaged(std::uint32_t pack) {
+  const std::lock_guard lock(damaged_mutex_);
+  return damaged_packs_.contains(pack);
+}
+
+// Warns once: a verification names the rest.
+void ExtentCopier::WarnOfDamage(std::uint32_t pack, const std::string& path, const Error& error) {
+  {
+    const std::lock_guard lock(damaged_mutex_);
+    damaged_packs_.insert(pack);
+    if (std::exchange(warned_of_damage_, true)) {
+      return;
+    }
+  }
+  options_.warn(fmt::format(
+      "full backup \"{}\", which this diff refers to, is damaged: {}. What has changed in file "
+      "\"{}\" is stored whole, but what has not is in the full backup only. Run \"vezactl verify "
+      "--full\", and take a new full backup.",
+      options_.full->label, error.message, path));
+}
+
+Status ExtentCopier::StorePages(FileJob& file, PageCollector::Batch& batch, Buffers& buffers) {
+  ASSIGN_OR_RETURN(Extent extent, StoreContent(batch.content, buffers));
+  const std::lock_guard lock(file.pages_mutex);
+  file.record.pages.push_back({extent, std::move(batch.runs)});
+  return Ok();
+}
+
+Result<Extent> ExtentCopier::Store(ByteView plain, Buffers& buffers) {
+  if (IsAllZero(plain)) {
+    return Extent{.length = static_cast<std::uint32_t>(plain.size())};
+  }
+  return StoreContent(plain, buffers);
+}
+
+Result<Extent> ExtentCopier::StoreContent(ByteView plain, Buffers& buffers) {
+  Extent extent;
+  RETURN_IF_ERROR(buffers.compressor.Compress(plain, buffers.compressed));
+  if (buffers.compressed.size() < plain.size()) {
+    ASSIGN_OR_RETURN(extent, uploader_.Add(0, buffers.compressed));
+  } else {
+    ASSIGN_OR_RETURN(extent, uploader_.Add(kFrameStored, plain));
+  }
+  extent.digest = DigestExtent(plain);
+  extent.length = static_cast<std::uint32_t>(plain.size());
+  return extent;
+}
+
+}  // namespace veza

@@ -1,0 +1,107 @@
+// What becomes of one extent of a file in a backup. It is read and checked. Then it is compressed
+// and given to the uploader; or, in a diff, it becomes a reference to the full backup, and only
+// what has changed is stored.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "core/backup/backup_options.h"
+#include "core/backup/changed_pages.h"
+#include "core/backup/pack_uploader.h"
+#include "core/backup/page_verifier.h"
+#include "core/bytes.h"
+#include "core/codec/zstd.h"
+#include "core/error.h"
+#include "core/rate_limiter.h"
+#include "core/repository/manifest.h"
+#include "core/repository/pack_reader.h"
+#include "core/repository/repository.h"
+#include "core/storage/unique_fd.h"
+
+namespace veza {
+
+// A file while its extents are being copied.
+struct FileJob {
+  FileRecord record;
+  std::string source_path;
+  RelationFile relation;
+  UniqueFd file;
+  std::atomic<std::size_t> extents_left{0};
+
+  // For a diff.
+  std::optional<FileRecord> in_full;  // the file as the full backup has it
+  bool by_page = false;               // only the pages that changed are stored
+  PageCollector changed_pages;
+  std::mutex pages_mutex;  // guards record.pages
+
+  // The extent that the full backup has in this place. Null when it has none there, or one of
+  // another length.
+  const Extent* InFull(std::size_t index, std::size_t length) const {
+    if (!in_full || index >= in_full->extents.size()) {
+      return nullptr;
+    }
+    const Extent& extent = in_full->extents[index];
+    return extent.pack != 0 && extent.length == length ? &extent : nullptr;
+  }
+};
+
+// Thread-safe, but for what belongs to one file: FindInFull() comes before its extents, and
+// StoreRest() behind them.
+class ExtentCopier {
+ public:
+  // What one thread keeps between extents.
+  struct Buffers {
+    explicit Buffers(int compression_level) : compressor(compression_level) {}
+    Compressor compressor;
+    Bytes plain = Bytes(kExtentSize);
+    Bytes compressed;
+    std::optional<PackReader> full_reader;  // for a diff that compares contents
+  };
+
+  // All of these outlive the copier.
+  ExtentCopier(const Repository& repository, const BackupWriterOptions& options,
+               BackupProgress& progress, PackUploader& uploader, PageVerifier& verifier);
+
+  std::unique_ptr<Buffers> MakeBuffers() const;
+
+  // For a diff: what the full backup has of the file, and whether pages of it are compared.
+  Status FindInFull(FileJob& file) const;
+  // Copies one extent of the file, and fills in its place in the record.
+  Status Copy(FileJob& file, std::size_t index, Buffers& buffers);
+  // Stores the changed pages that do not fill an extent. Then the file's record is whole.
+  Status StoreRest(FileJob& file, Buffers& buffers);
+  // Stores up to kExtentSize bytes. Zeros become a hole.
+  Result<Extent> Store(ByteView plain, Buffers& buffers);
+
+ private:
+  Result<Extent> StoreWhatChanged(FileJob& file, std::size_t index, ByteView plain,
+                                  Buffers& buffers);
+  bool IsMostOf(const PageIndexes& pages, ByteView plain) const;
+  Result<std::optional<PageIndexes>> FindChangesSinceFull(const Extent& in_full,
+                                                          ByteView plain) const;
+  Result<std::optional<PageIndexes>> CompareWithFull(const std::string& path, const Extent& in_full,
+                                                     ByteView plain, Buffers& buffers);
+  bool IsKnownAsDamaged(std::uint32_t pack);
+  void WarnOfDamage(std::uint32_t pack, const std::string& path, const Error& error);
+  Status StorePages(FileJob& file, PageCollector::Batch& batch, Buffers& buffers);
+  Result<Extent> StoreContent(ByteView plain, Buffers& buffers);
+
+  const Repository& repository_;
+  const BackupWriterOptions& options_;
+  BackupProgress& progress_;
+  PackUploader& uploader_;
+  PageVerifier& verifier_;
+  RateLimiter limiter_;
+
+  std::mutex damaged_mutex_;
+  std::set<std::uint32_t> damaged_packs_;  // of the full backup
+  bool warned_of_damage_ = false;
+};
+
+}  // namespace veza
