@@ -1,4 +1,5 @@
 -- The SQL functions and views: which there are, what they return, and what they refuse.
+-- This file needs a repository without backups. No other file needs what another one has left.
 CREATE EXTENSION veza_backup;
 -- Without the row types of the views, which are also members of the extension since 17.
 SELECT pg_describe_object(classid, objid, 0) COLLATE "C" AS member

@@ -4,6 +4,9 @@ CREATE EXTENSION IF NOT EXISTS veza_backup;
 CREATE ROLE regress_veza_monitor IN ROLE pg_monitor;
 CREATE ROLE regress_veza_nobody;
 RESET client_min_messages;
+-- There is a repository with a backup to look at.
+SELECT veza_backup_init() ~ '/regress$' AS is_the_location;
+SELECT veza_backup_now('full') ~ 'F$' AS is_a_label;
 
 SET ROLE regress_veza_monitor;
 SELECT count(*) > 0 AS may_look FROM veza_backup_info();

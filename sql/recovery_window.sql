@@ -1,9 +1,9 @@
--- The recovery window and the WAL in the repository. backup.sql and privileges.sql have left a few
--- backups. test/server tests gaps and timelines.
+-- The recovery window and the WAL in the repository. test/server tests gaps and timelines.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS veza_backup;
 RESET client_min_messages;
 SELECT veza_backup_init() ~ '/regress$' AS is_the_location;
+SELECT veza_backup_now('full') ~ 'F$' AS is_a_label;
 \d veza_backup_recovery_window
 \d veza_backup_archive_ranges
 

@@ -1,15 +1,15 @@
--- Retention: which backups are removed and which are kept. backup.sql and privileges.sql have left
--- a few backups.
+-- Retention: which backups are removed and which are kept. There may be backups from before, or none.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS veza_backup;
 RESET client_min_messages;
 SELECT veza_backup_init() ~ '/regress$' AS is_the_location;
 
--- A backup, its pin, and another backup
+-- A backup, its pin, and two more
 SELECT veza_backup_now('full') AS label \gset
 SELECT veza_backup_keep(:'label');
 SELECT veza_backup_keep(label => :'label', keep => true);
 SELECT pinned FROM veza_backup_info() WHERE label = :'label';
+SELECT veza_backup_now('full') ~ 'F$' AS is_a_label;
 SELECT veza_backup_now('full') ~ 'F$' AS is_a_label;
 
 ALTER SYSTEM SET veza_backup.retention_full = 1;
