@@ -215,7 +215,7 @@ unlike(slurp_file($copy->logfile), qr{relation base/(?!$oid{log}/)\d+/\d+ is uni
 like(databases($copy), qr/log_new\|mould\|moved/, 'nothing is dropped yet');
 $copy->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 $copy->wait_for_end_of_recovery;
-wait_until_dropped($copy, qr/database "log_new", which the restore has left empty, is not dropped: the backup knows it as "log"/);
+wait_until_dropped($copy, qr/database "log_new", which the restore has left empty, is not dropped: its name in the backup is "log"/);
 poll_until(sub { databases($copy) eq 'app|log_new|postgres|spaced' }, 'the others to be dropped');
 is(content_of($copy, $_), $early{$_}, "$_ is whole") foreach qw(app spaced);
 $copy->safe_psql('postgres', 'DROP DATABASE log_new WITH (FORCE)');

@@ -46,7 +46,7 @@ sleep 1;
 kill 'CONT', $archiver;
 my ($exit, $out, $err) = $primary->finish_sql($session);
 is($out, $label, 'the next backup completes it');
-like($err, qr/NOTICE:  completing backup "\Q$label\E", which only its WAL was missing from/,
+like($err, qr/NOTICE:  completing backup "\Q$label\E", of which only WAL is missing/,
 	'and says so');
 is(status_of($label), 'ok', 'it is a backup');
 is_deeply([ objects("main/backup/$label/pack/") ], \@packs, 'nothing was copied again');
@@ -157,7 +157,7 @@ SKIP:
 	$primary->apply_conf(backup_retry_timeout => undef);
 	my $position = -s $primary->logfile;
 	$start_and_break->();
-	$primary->wait_for_log(qr/failed, the backup goes on trying for 21600 s/, $position);
+	$primary->wait_for_log(qr/failed; the backup keeps trying for 21600 s/, $position);
 	mend_store();
 	($exit, $out, $err) = $primary->finish_sql($session);
 	is($exit, 0, 'a shorter outage does not end a backup');

@@ -1,10 +1,10 @@
-// Which pages of a relation were changed since a full backup, and the packing of those that were.
+// Finds the pages of a relation that were changed since a full backup, and packs them.
 //
-// A page's LSN is that of the last WAL record about it. Three things are not told by it:
-// - A change that is not logged. Hint bits may be lost without harm, but not every change without
-// an
-//   LSN is one: without data checksums and wal_log_hints VACUUM marks a page as all-visible without
-//   moving its LSN (visibilitymap_set), and the bit of the visibility map that comes with it is in
+// The LSN of a page is the position of the last WAL record about the page. It does not tell three
+// things:
+// - A change that is not logged. A lost hint bit does no harm, but not every such change is a hint
+//   bit. Without data checksums and wal_log_hints, VACUUM marks a page as all-visible without
+//   moving its LSN (visibilitymap_set), and the bit of the visibility map that belongs to it is in
 //   another file. With one of the two (XLogHintBitIsNeeded()) every such change moves the LSN.
 // - When a page was written that has a made-up LSN: 0 until the end of a GIN or SP-GiST build, 1
 // after
@@ -33,19 +33,19 @@ struct ChangesByLsn {
   PageIndexes unknown;  // not new, and their LSN is made up
 };
 
-// `region` holds whole pages. `first_lsn`: what is lower is no position in the WAL. Its first
-// segment is number 1 (BootStrapXLOG, and pg_resetwal never goes below), so that is the size of a
-// segment; made-up LSNs are 1 (GistBuildLSN) or count from 1000 (FirstNormalUnloggedLSN), and
-// those that count on are in unlogged and temporary relations only, which no backup has.
+// `region` holds whole pages. An LSN below `first_lsn` is not a position in the WAL. WAL begins
+// with segment number 1 (BootStrapXLOG; pg_resetwal never goes below it), so `first_lsn` is the
+// size of a segment. Made-up LSNs are 1 (GistBuildLSN) or count from 1000 (FirstNormalUnloggedLSN).
+// Those that count are in unlogged and temporary relations only, which are not in backups.
 ChangesByLsn FindChangesByLsn(ByteView region, std::size_t page_size, Lsn since, Lsn first_lsn);
 
 // The pages in which two regions of the same length differ.
 PageIndexes FindDifferingPages(ByteView region, ByteView other, std::size_t page_size);
 
-// Pages of one file that wait until there are enough of them for an extent. Thread-safe.
+// Collects pages of one file until they fill an extent. Thread-safe.
 class PageCollector {
  public:
-  // What is to be stored as one extent.
+  // The pages that are stored as one extent.
   struct Batch {
     Bytes content;
     std::vector<PageRun> runs;
@@ -53,7 +53,7 @@ class PageCollector {
 
   // Adds one page. Returns a batch when that makes it full.
   std::optional<Batch> Add(std::uint32_t page_number, ByteView page);
-  // What is left; nothing when there is none.
+  // The pages that are left. Nothing when there are none.
   std::optional<Batch> TakeRest();
 
  private:

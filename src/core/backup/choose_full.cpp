@@ -9,7 +9,7 @@ namespace veza {
 
 namespace {
 
-// Empty when a diff may refer to it.
+// Why a diff may not refer to this full backup. Empty when it may.
 std::string WhyNot(const BackupSummary& full, const DiffCandidate& server) {
   if (full.postgres_version_num / 10000 != server.postgres_major) {
     return fmt::format("is of PostgreSQL {}", full.postgres_version_num / 10000);
@@ -42,7 +42,7 @@ std::string WhyNot(const BackupSummary& full, const DiffCandidate& server) {
   return "";
 }
 
-// Empty when LSNs tell.
+// As FullChoice::doubt.
 std::string Doubt(const BackupSummary& full, const DiffCandidate& server) {
   if (!server.hint_bits_logged) {
     return "neither data checksums nor wal_log_hints are on";

@@ -1,4 +1,4 @@
-// Which full backup a diff refers to, and by what it may find the changes since.
+// Chooses the full backup that a diff refers to, and the way to find what has changed since.
 #pragma once
 
 #include <optional>
@@ -18,35 +18,39 @@ struct DiffCandidate {
   std::uint32_t block_size = 0;
   std::uint32_t data_checksum_version = 0;
   TimelineHistory history;  // of its timeline
-  // The end of its WAL. Nothing on a standby, which may yet replay what the full's server has
-  // written: it waits until it has.
+  // The end of its WAL. Nothing on a standby: it may not have replayed yet what the server of the
+  // full backup has written, and waits until it has.
   std::optional<Lsn> position;
   bool hint_bits_logged = false;  // XLogHintBitIsNeeded()
-  // `manifest_sha256` of the newest full backup that this server knows to have made itself since
-  // its shared memory was set up.
+  // `manifest_sha256` of the newest full backup that this server has made itself since its shared
+  // memory was set up.
   std::optional<Sha256Digest> own_full;
   std::vector<MinimalWal> minimal{};
 };
 
 struct FullChoice {
   std::optional<BackupSummary> full;
-  // Why there is none, for "full backup instead of diff: …".
+  // When there is none: why, for the message that a full backup is taken instead.
   std::string reason;
-  // Why the LSNs of pages do not tell for sure what was changed since the full; empty when they do.
+  // Why the LSNs of pages may not tell what was changed since the full backup. Empty when they do.
   std::string doubt;
 };
 
-// The newest full backup that a diff of this server may refer to: of the same system and version,
-// on the way to the server's timeline and not from a future that the server has never seen, made
-// with data checksums as they are now (a switch rewrites pages without a trace in their LSNs),
-// without wal_level = minimal since then (what is written without WAL has no LSN of its own), and
-// without pages that failed their checksum.
+// Chooses the newest full backup that a diff of this server may refer to:
+// - It is of the same system and the same major version.
+// - It is in the history of the server's timeline, and not later than the end of the server's WAL.
+// - Data checksums were on or off as they are now: switching them rewrites pages without moving
+//   their LSNs.
+// - wal_level has not been minimal since: pages that are written without WAL get no LSN of their
+//   own.
+// - It has no pages with wrong checksums.
 //
-// LSNs are trusted only when it is known that hint bits have been logged all the time since the
-// full. Data checksums and wal_log_hints are fixed while a server runs, and it remembers the full
-// in its memory: a restart, another node, pg_resetwal, checksums that were switched off and on, a
-// data directory and even a machine's memory that were put back to a time before the full, all end
-// in doubt. Then contents are compared; they are right whatever has happened.
+// LSNs are trusted only when hint bits are known to have been logged all the time since the full
+// backup. Data checksums and wal_log_hints cannot change while a server runs, and the server
+// remembers in its memory which full backup it has made. So there is doubt after a restart, on
+// another node, after pg_resetwal, after checksums were switched off and on, and when a data
+// directory or even the memory of a machine was put back to a time before the full backup. In
+// doubt, contents are compared, which is always right.
 FullChoice ChooseFull(const BackupCatalog& catalog, const DiffCandidate& server);
 
 }  // namespace veza

@@ -20,14 +20,14 @@ void WarnOfClocks(TimePoint node_now, TimePoint store_now, TimePoint label_time,
   const auto skew = node_now - store_now;
   if (std::chrono::abs(skew) > kSkewToWarn) {
     warnings->push_back(
-        fmt::format("the clock of this server is {} s {} that of the repository: set it, or "
-                    "target times of a recovery mean other moments than they say",
+        fmt::format("the clock of this server is {} s {} that of the repository: set it right, or "
+                    "the target times of recoveries are wrong by as much",
                     std::abs(WholeSeconds(skew)), skew.count() < 0 ? "behind" : "ahead of"));
   }
   if (label_time - store_now > kSkewToWarn) {
     warnings->push_back(
-        fmt::format("the newest backup label in the repository is {} s ahead of its clock: the "
-                    "label of this backup follows it",
+        fmt::format("the newest backup label in the repository is {} s ahead of its clock, and so "
+                    "is the label of this backup",
                     WholeSeconds(label_time - store_now)));
   }
 }
@@ -37,7 +37,7 @@ void WarnOfClocks(TimePoint node_now, TimePoint store_now, TimePoint label_time,
 Result<LabelChoice> ChooseLabel(const Repository& repository,
                                 const std::optional<std::string>& full_label) {
   Store& store = repository.store();
-  std::vector<std::string> taken;  // that a listing of directories did not show
+  std::vector<std::string> taken;  // labels that the listing of directories did not show
   for (;;) {
     ASSIGN_OR_RETURN(const TimePoint store_now, store.Now());
     const TimePoint node_now = repository.environment().clock->Now();

@@ -12,20 +12,21 @@ namespace veza {
 
 struct LabelChoice {
   std::string label;
-  // What the operator should know of the clocks; whole sentences for the log.
+  // What the operator should know about the clocks, as messages for the log.
   std::vector<std::string> warnings;
 };
 
-// Of the backup that is about to begin; a diff of `full_label`, when given. The label is later than
-// every label there is in the repository, whatever this node's clock says: it follows the clock of
-// the store, which is the same for all nodes, or the newest label where that is ahead. So a backup
-// need not be refused because of a clock. The caller holds the lock.
+// Chooses the label of the backup that is about to begin. It is a diff of `full_label` if that is
+// given. The label is later than every label in the repository, whatever the clock of this node
+// says: it follows the clock of the store, which is the same for all nodes, or the newest label
+// when that is ahead of the clock. So no backup is refused because of a clock. The caller holds the
+// lock.
 Result<LabelChoice> ChooseLabel(const Repository& repository,
                                 const std::optional<std::string>& full_label);
 
-// From here on a difference between this node's clock and the store's is worth a warning. It does
-// no harm to backups: but target times of a recovery are by the clock of the server, and S3 refuses
-// requests when it is a quarter of an hour.
+// A larger difference between the clocks of this node and of the store is worth a warning. It does
+// no harm to backups. But the target times of a recovery go by the server's clock, and S3 refuses
+// requests when the difference is a quarter of an hour.
 inline constexpr std::chrono::seconds kSkewToWarn{60};
 
 }  // namespace veza

@@ -1,5 +1,5 @@
-// Whether what was copied is a whole cluster: held against the list of its databases before a
-// backup is committed.
+// Checks whether the copy is a whole cluster. Before a backup is committed, it is compared with the
+// list of the databases.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +24,13 @@ struct ListedDatabase {
 
 class CopiedContents {
  public:
-  // For every file that is copied.
+  // Call it for every file that is copied.
   void Note(std::string_view path);
 
-  // Something that every cluster has and that was not copied; empty when there is nothing.
+  // The first file or directory that every cluster has and that was not copied. Empty when all of
+  // them were.
   std::string MissingOfCluster() const;
-  // What of its directory was not copied, for a message; empty when all was.
+  // What is missing in the copy of the database's directory, for a message. Empty when nothing is.
   std::string MissingOf(const ListedDatabase& database) const;
 
  private:
@@ -50,8 +51,8 @@ struct UncopiedDatabase {
   ListedDatabase database;
   std::string missing;
 };
-// The first database of `at_start` of which something is missing, unless it has been dropped, or
-// its dropping has begun, by `now`. What was created since is brought by WAL.
+// The first database of `at_start` that is not whole in the copy. Skips a database that was dropped
+// by `now`, or is being dropped. A database that was created since `at_start` comes with the WAL.
 std::optional<UncopiedDatabase> FindUncopied(const CopiedContents& contents,
                                              const std::vector<ListedDatabase>& at_start,
                                              const std::vector<ListedDatabase>& now);

@@ -11,8 +11,8 @@ namespace veza {
 
 namespace {
 
-// Longer files are no configuration: what they hold is found when they are copied. Each check
-// surveys, so it must not read gigabytes.
+// Longer files are not configuration. A secret in one is found when the file is copied. Every check
+// of the repository surveys, so a survey must not read gigabytes.
 constexpr std::uint64_t kLongestScanned = 1U << 20;
 
 Status RequireReadable(const DirectoryEntry& entry) {

@@ -1,5 +1,5 @@
-// A walk over a data directory before a backup of it: how much there is, and whether all of it can
-// be read.
+// Walks over a data directory before a backup of it. Counts what there is, and checks that all of
+// it can be read.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +17,10 @@ struct DirectorySurvey {
   WalkNotes notes;
 };
 
-// Looks for the tablespaces by itself: those of `options` do not count. An error names the first
-// file or directory that this process may not read, or that WalkDataDirectory() refuses, or that
-// `secrets` (may be null) finds something in. Opens directories, and of files those that the scan
-// concerns.
+// Finds the tablespaces by itself and ignores those of `options`. An error names the first file or
+// directory that this process may not read, or that WalkDataDirectory() refuses, or in which
+// `secrets` (may be null) finds something. Opens all directories, but only those files that the
+// scan concerns.
 Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellation& cancellation,
                                             const SecretScan* secrets = nullptr);
 

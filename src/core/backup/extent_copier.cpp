@@ -86,7 +86,8 @@ Status ExtentCopier::StoreRest(FileJob& file, Buffers& buffers) {
   return rest ? StorePages(file, *rest, buffers) : Ok();
 }
 
-// In a diff, what the full backup has is referred to wherever it is the same.
+// In a diff, returns the extent of the full backup where that is the same or nearly the same, and
+// stores the pages that differ. Stores all of it otherwise.
 Result<Extent> ExtentCopier::StoreWhatChanged(FileJob& file, std::size_t index, ByteView plain,
                                               Buffers& buffers) {
   const Extent* const in_full = file.InFull(index, plain.size());

@@ -14,7 +14,8 @@ namespace veza {
 
 namespace {
 
-constexpr int kReadDontCache = 0x00000080;  // RWF_DONTCACHE; Debian 12's headers do not have it
+constexpr int kReadDontCache =
+    0x00000080;  // RWF_DONTCACHE, which the headers of Debian 12 do not have
 
 // Whether no page of the range is in the kernel's page cache. False also when that cannot be told.
 bool IsUncached(int fd, std::uint64_t offset, std::size_t length) {
@@ -33,11 +34,11 @@ bool IsUncached(int fd, std::uint64_t offset, std::size_t length) {
                              [](unsigned char state) { return (state & 1) == 0; });
 }
 
-// Whether preadv2 takes the flag is found out by trying; the first refusal settles it, because a
-// cluster whose tablespaces lie on different file systems still reads right without it.
+// Whether preadv2 takes the flag is found out by trying. After the first refusal it is not tried
+// again, also on other file systems: reading is right without it.
 std::atomic<bool> read_dont_cache_works{true};
 
-// One read; short at the end of the file.
+// Reads once. Reads less at the end of the file.
 ssize_t ReadOnce(int fd, std::uint64_t offset, MutableByteView into) {
   if (read_dont_cache_works.load(std::memory_order_relaxed)) {
     const iovec vector{into.data(), into.size()};

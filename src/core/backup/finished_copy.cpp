@@ -19,11 +19,12 @@ namespace veza {
 
 namespace {
 
-// Looked at the lock again after so many.
+// The lock is looked at again after so many objects.
 constexpr std::size_t kBatch = 1000;
 
-// The text of the backup.json to be. Signed under that name only now: whoever can write to the
-// store could otherwise make a backup of it whose WAL nobody has seen.
+// Returns the text of the future backup.json. It is signed under that name only now. Otherwise
+// anybody who can write to the store could make a backup of it, although nobody has checked that
+// its WAL is there.
 Result<std::string> ReadFinished(const Repository& repository, const std::string& label,
                                  const Sha256Digest& own) {
   const std::string name = FinishedCopyName(label);
@@ -45,8 +46,8 @@ bool Fits(const BackupSummary& copy, const CopyWanted& wanted) {
       copy.type != wanted.type || copy.stop_lsn > wanted.position) {
     return false;
   }
-  // Of a data directory that may be damaged, a new copy is wanted: it tells how it is now. And
-  // where the checksums were switched on or off, the copy would say the wrong thing of the server.
+  // A data directory that may be damaged needs a new copy, which tells how it is now. After
+  // checksums were switched on or off, the copy would describe the server wrongly.
   if (copy.checksum_failures > 0 || copy.data_checksum_version != wanted.data_checksum_version) {
     return false;
   }
@@ -71,7 +72,8 @@ Result<std::vector<std::string>> EndsOfGaps(const Repository& repository,
   return ends;
 }
 
-// A backup is then wanted so that recovery can begin behind the gap: the copy does not serve.
+// After a gap, a backup is needed from which recovery can begin behind the gap. The copy is not
+// one.
 bool IsBeforeGap(const BackupSummary& copy, const std::vector<std::string>& ends) {
   return std::ranges::any_of(ends, [&](const std::string& end) {
     return end.starts_with(copy.start_wal.substr(0, 8)) && end >= copy.start_wal;
@@ -88,7 +90,7 @@ bool IsOutdone(const BackupSummary& copy, const BackupCatalog& catalog) {
   return false;
 }
 
-// Nothing: it has none that will do.
+// The copy of this label. Nothing when there is none that can be completed.
 Result<std::optional<BackupSummary>> LookAt(const Repository& repository, const std::string& label,
                                             const Sha256Digest& own, TimePoint now) {
   ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info,

@@ -1,14 +1,14 @@
-// A copy that is whole, packs and manifest, but whose WAL has not arrived: backup/<label>/
-// finished.json (FORMAT.md section 7) is what its backup.json is going to be. Should the waiting
-// end (the archiver does not get on, the store is away), another backup completes the copy instead
-// of copying everything again.
+// A finished copy has all packs and the manifest, but its WAL has not arrived yet.
+// backup/<label>/finished.json (FORMAT.md section 7) holds what its backup.json will be. If the
+// backup gives up waiting (because the archiver makes no progress, or the store is away), another
+// backup completes the copy instead of copying everything again.
 //
-// Only the server that has made a copy completes it, and only while it has not been restarted. It
-// knows its own by the digest of finished.json, which it keeps in shared memory. Nothing in the
+// Only the server that made a copy completes it, and only until it is restarted. It recognises its
+// own copy by the digest of finished.json, which it keeps in shared memory. Nothing in the
 // repository could tell as much: another node, or a machine that was put back to a snapshot, may be
 // on the same timeline and archive other WAL under the names that the copy needs.
 //
-// All of it is done under the lock. Readers see an unfinished backup.
+// All functions are called under the lock. To readers the copy is an unfinished backup.
 #pragma once
 
 #include <cstdint>
@@ -23,40 +23,41 @@
 
 namespace veza {
 
-// The manifest has been stored. Returns the digest of finished.json (CopyWanted::own).
+// Call it when the manifest is stored. Returns the digest of finished.json (CopyWanted::own).
 Result<Sha256Digest> StoreFinishedCopy(const Repository& repository, const BackupSummary& summary);
 
-// What a server that wants a backup can complete.
+// Describes a copy that this server can complete.
 struct CopyWanted {
-  // Of the finished.json that this server has stored last since its start. Without it nothing will
-  // do.
+  // The digest of the last finished.json that this server has stored since its start. Without it no
+  // copy is taken.
   std::optional<Sha256Digest> own;
   std::uint64_t system_identifier = 0;
-  TimelineId timeline = 0;  // of the server: on another one nobody archives its WAL any more
-  Lsn position;             // of the server; a copy from behind it is of a past that was undone
+  TimelineId timeline = 0;  // of the server; on another one nobody archives the copy's WAL any more
+  Lsn position;  // of the server; a copy that ends behind it belongs to a history that was undone
   BackupType type = BackupType::kFull;
   std::uint32_t data_checksum_version = 0;  // of the server
-  const BackupSummary* full = nullptr;      // that a diff would refer to
+  const BackupSummary* full = nullptr;      // the full backup that a diff would refer to
 };
 
-// The one that will do: it is less than a day old (kFinishedCopyAge) and whole, has no page with a
-// wrong checksum, and there is no newer backup of its type and no gap in the WAL from its start on,
-// which a new backup would end. What will not do is left to retention.
+// Finds the copy that can be completed. It is whole, less than a day old (kFinishedCopyAge), and
+// has no page with a wrong checksum. There is no newer backup of its type, and no gap in the WAL
+// since its start: after a gap a new backup is needed. Other copies are left to retention.
 Result<std::optional<BackupSummary>> FindFinishedCopy(const Repository& repository,
                                                       const BackupCatalog& catalog,
                                                       const CopyWanted& wanted);
 
-// Whether its manifest and all its packs are there, those of a diff's full, too. Reads the
-// manifest, and lists the packs. An error that is not retryable says what is wrong with it.
+// Checks that the manifest and all packs are there, for a diff also the packs of its full backup.
+// Reads the manifest and lists the packs. An error that is not retryable says what is wrong with
+// the copy.
 Status RequireWholeCopy(const Repository& repository, const BackupSummary& summary);
 
-// Makes it a backup, if the guard lets it; its WAL is in the repository, and RequireWholeCopy() was
-// content. `own` is as in CopyWanted.
+// Makes the copy a backup, if the guard allows it. Before, the WAL is in the repository and
+// RequireWholeCopy() has succeeded. `own` is as in CopyWanted.
 Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary,
                           const Sha256Digest& own, const CommitGuard& guard);
 
-// Removes what a label holds that never had a backup.json, several objects at once. By its maker
-// alone, who does not want it any more: others leave a tombstone first (expire.cpp).
+// Removes everything below a label that never had a backup.json, several objects at once. Only for
+// the process that made it: others leave a tombstone first (expire.cpp).
 Status RemoveCopy(const Repository& repository, const std::string& label, ClusterLock& lock,
                   int requests_in_flight = 8);
 

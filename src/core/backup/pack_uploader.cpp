@@ -91,7 +91,7 @@ Result<Extent> PackUploader::Add(std::uint32_t flags, ByteView content) {
   lock.lock();
   --pack->pending;
   if (!filled) {
-    // The place stays empty: the pack, and with it the backup, is spoilt.
+    // The place stays empty, so the pack and the whole backup are of no use.
     if (!failure_) {
       failure_ = filled.error();
     }

@@ -1,4 +1,4 @@
-// Collects extents of several threads into packs and stores the packs, several at once.
+// Collects the extents of several threads into packs, and stores several packs at once.
 #pragma once
 
 #include <atomic>
@@ -17,23 +17,24 @@
 
 namespace veza {
 
-// At most `uploads` + 1 packs exist at a time: Add() waits when all are being stored, so memory
-// stays bounded when the store is slower than the reading.
+// At most `uploads` + 1 packs exist at a time. Add() waits while all of them are being stored, so
+// memory is bounded when the store is slower than the readers.
 class PackUploader {
  public:
-  // `stored` is added to with each pack; it and `manifest` outlive the uploader. Threads that
-  // cannot be had make every call fail.
+  // The size of each pack that was stored is added to `stored`. `stored` and `manifest` outlive the
+  // uploader. When a thread cannot be started, every call fails.
   PackUploader(const Repository& repository, std::string label, int uploads,
                ManifestWriter& manifest, std::atomic<std::uint64_t>& stored);
-  ~PackUploader();  // gives up what is not stored yet
+  ~PackUploader();  // drops what is not stored yet
 
-  // Seals one compressed (or stored, by `flags`) extent. Thread-safe. Fills in everything of the
+  // Seals one extent, which `flags` call compressed or stored. Thread-safe. Fills in all of the
   // result but length and digest.
   Result<Extent> Add(std::uint32_t flags, ByteView content);
 
-  // Stores the rest and waits. After it only packs() may be called.
+  // Stores the rest and waits for it. Afterwards only packs() may be called.
   Status Finish();
-  // Makes every later and waiting call fail with the error; the first one given stays.
+  // Makes every call that waits, and every later one, fail with the error. Only the first error
+  // counts.
   void Abort(Error error);
 
   std::uint32_t packs() const { return next_number_ - 1; }
@@ -41,7 +42,7 @@ class PackUploader {
  private:
   struct OpenPack {
     PackBuilder builder;
-    int pending = 0;       // places reserved and not yet filled
+    int pending = 0;       // places that are reserved and not filled yet
     bool retired = false;  // takes no more extents
   };
 

@@ -1,4 +1,4 @@
-// Verification of page checksums while a backup reads, with the failures it finds.
+// Verifies page checksums while a backup reads, and collects the failures.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace veza {
 
-// The file that pages come from.
+// The file that the pages come from.
 struct PageSource {
   int fd = -1;
   const std::string& path;         // in the data directory, for the record
@@ -25,9 +25,9 @@ struct PageSource {
 // Thread-safe.
 class PageVerifier {
  public:
-  // `warn` is told of each page that fails, up to kMaxChecksumFailurePages. Pages at or past
-  // `start_lsn` are not judged: they were changed since the backup began, and WAL replay brings
-  // them back. `segment_blocks`: blocks a relation segment file.
+  // Calls `warn` for each page that fails, up to kMaxChecksumFailurePages times. Does not check
+  // pages with an LSN at or past `start_lsn`: they were changed since the backup began, and WAL
+  // replay restores them. `segment_blocks` is the number of blocks in a file of a relation.
   PageVerifier(const Environment& environment, Lsn start_lsn, std::uint32_t block_size,
                std::uint32_t segment_blocks, std::function<void(const std::string&)> warn)
       : environment_(environment),
@@ -36,11 +36,11 @@ class PageVerifier {
         segment_blocks_(segment_blocks),
         warn_(std::move(warn)) {}
 
-  // The pages that were read from `offset` of the file. One that fails is read again, into its
-  // place, because it may have been read while it was being written.
+  // Checks the pages that were read from `offset` of the file. A page that fails is read again into
+  // its place, because it may have been read while it was being written.
   Status Verify(const PageSource& source, std::uint64_t offset, MutableByteView pages);
 
-  // Fills in number and pages, sorted.
+  // Fills in the number of failures and the pages, sorted.
   void Report(BackupSummary& summary);
 
  private:

@@ -20,19 +20,20 @@ namespace veza {
 namespace {
 
 constexpr std::size_t kPieceSize = 1U << 20;
-// A value of 4 KiB that crosses the end of a piece is found in the next one, which begins earlier
-// by this.
+// Each piece begins so many bytes before the end of the last one. So a value of up to 4 KiB that
+// crosses the end of a piece is found in the next one.
 constexpr std::size_t kOverlap = kLongestSpelling * (4U << 10);
-// Shorter ones may be anywhere by chance.
+// Shorter values may be in any file by chance.
 constexpr std::size_t kShortestValue = 8;
 
-// Of PostgreSQL 15 to 18. Others that begin with "pg_" may be people's: include_dir 'pg_conf.d'.
+// The directories of PostgreSQL 15 to 18. Others whose names begin with "pg_" may be the user's:
+// include_dir 'pg_conf.d'.
 constexpr std::array<std::string_view, 17> kServerDirectories = {
     "base",        "global",      "pg_commit_ts", "pg_dynshmem",  "pg_logical", "pg_multixact",
     "pg_notify",   "pg_replslot", "pg_serial",    "pg_snapshots", "pg_stat",    "pg_stat_tmp",
     "pg_subtrans", "pg_tblspc",   "pg_twophase",  "pg_wal",       "pg_xact"};
 
-// Nobody keeps a log under such a name.
+// No log has one of these in its name.
 constexpr std::array<std::string_view, 7> kConfigurationEndings = {".conf", ".cfg",  ".cnf", ".ini",
                                                                    ".toml", ".yaml", ".yml"};
 
@@ -48,7 +49,7 @@ std::string_view NameOf(std::string_view path) {
   return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
 }
 
-// Of a directory above the file.
+// Whether the predicate holds for the name of any directory in the path.
 template <typename Predicate>
 bool AnyDirectory(std::string_view path, Predicate predicate) {
   for (std::size_t slash = path.find('/'); slash != std::string_view::npos;
@@ -67,19 +68,20 @@ bool HasNameOfLog(std::string_view name) {
          name.find(".log-") != std::string_view::npos;
 }
 
-// Where configuration lies as well, more may be a log: "logfile", "serverlog" of pg_ctl -l.
+// In a directory that also has configuration, more names may be those of logs: "logfile" or
+// "serverlog" of pg_ctl -l.
 bool MayBeLog(std::string_view name) {
   return name.find("log") != std::string_view::npos || name.ends_with(".csv") ||
          name.ends_with(".json") || name.ends_with(".out") || name.ends_with(".err");
 }
 
-// Old copies as well: "postgresql.conf.old".
+// Also old copies, such as "postgresql.conf.old".
 bool HasNameOfConfiguration(std::string_view name) {
   return std::ranges::any_of(kConfigurationEndings,
                              [&](std::string_view ending) {
                                return name.find(ending) != std::string_view::npos;
                              }) ||
-         // It keeps what the cluster is configured with in patroni.dynamic.json.
+         // Patroni keeps the configuration of the cluster in patroni.dynamic.json.
          (name.starts_with("patroni") && name.find(".json") != std::string_view::npos);
 }
 
@@ -163,7 +165,7 @@ Result<std::optional<std::string>> SecretScan::FindInFile(std::string_view path,
   Bytes piece(kOverlap + kPieceSize);
   std::size_t kept = 0;
   for (;;) {
-    // A file may have grown since it was chosen for being short.
+    // The file was chosen because it was short, but it may have grown since.
     RETURN_IF_ERROR(cancellation.Check());
     const ssize_t got = read(file.get(), piece.data() + kept, kPieceSize);
     if (got < 0 && errno == EINTR) {
@@ -212,10 +214,13 @@ Error SecretInClear(std::string_view path, std::string_view found) {
   return MakeError(ErrorCode::kFailedPrecondition,
                    "file \"{}\" holds {}, and the backup would not be encrypted", path, found)
       .WithHint(
-          "Whoever can read the repository could use it. Keep secrets in files outside the data "
-          "directory (veza_backup.s3_secret_key_file). Remove them here: ALTER SYSTEM RESET, or "
-          "delete the line, also a comment, or the old file. Or set veza_backup.cipher. If an "
-          "earlier backup holds it as well, change the secret.");
+          "Anybody who can read the repository could use it. Keep secrets in files outside the "
+          "data "
+          "directory (veza_backup.s3_secret_key_file), and remove this one: run ALTER SYSTEM "
+          "RESET, "
+          "or delete the line, even if it is a comment, or the old file. Or set "
+          "veza_backup.cipher. "
+          "If an earlier backup holds the secret as well, change it.");
 }
 
 }  // namespace veza

@@ -13,19 +13,20 @@ namespace veza {
 
 namespace {
 
-// With the backslash: JSON inside JSON escapes its quotes, and shells continue lines with it.
+// The backslash is one of them: JSON inside JSON escapes its quotes with it, and shells continue
+// lines with it.
 constexpr std::string_view kBlanks = " \t\r\f\v\\";
 constexpr std::string_view kBlanksAndLines = " \t\r\f\v\\\n";
 constexpr std::string_view kQuotes = "\"'`";
-// What may stand between the beginning of a line and the name of a setting in it.
+// What may stand between the beginning of a line and the name of a setting.
 constexpr std::string_view kBeforeName = " \t\r\f\v\\\"'`#-;/*{[,";
-// Behind a value: what closes that in which it stands.
+// What may follow a value and close what the value is in.
 constexpr std::string_view kClosing = " \t\r\f\v\\\"'`,)]}";
 constexpr std::string_view kEndsWord = " \t\r\f\v\\\n#;\"'`,)]}";
 
-// Shorter words of comments are rather language than secrets.
+// A shorter word in a comment is more likely language than a secret.
 constexpr std::size_t kShortestInComment = 8;
-// How far the beginning of a line is looked for. JSON may be one long line.
+// The beginning of a line is looked for so far back. JSON may be one long line.
 constexpr std::size_t kLongestLook = 4U << 10;
 
 constexpr std::string_view kFirstPart = kSettingPrefix.substr(0, kSettingPrefix.size() - 1);
@@ -55,14 +56,15 @@ bool StartsWithIgnoringCase(std::string_view text, std::string_view lower) {
 
 // --- What stands before the name -----------------------------------------------------------------
 
-// Of the line, as far as it is looked at.
+// The part of the line before the name, as far as it is looked at.
 std::string_view LineBefore(std::string_view text, std::size_t at) {
   const std::size_t from = at > kLongestLook ? at - kLongestLook : 0;
   const std::string_view before = text.substr(from, at - from);
   return before.substr(before.rfind('\n') + 1);  // npos + 1 is 0
 }
 
-// "#" of configuration and YAML, "-- " of SQL, ";" of ini files. "--veza_backup.…" is an option.
+// A comment begins with "#" in configuration and YAML, with "-- " in SQL, and with ";" in ini
+// files. "--veza_backup.…" is an option of a command.
 bool IsInComment(std::string_view before) {
   if (Skip(before, kBlanks).starts_with(';')) {
     return true;
@@ -96,7 +98,7 @@ struct Value {
   bool ends_statement = false;  // ";" follows
 };
 
-// "$$text$$" and "$tag$text$tag$"; empty when it is none.
+// A text such as "$$text$$" or "$tag$text$tag$". Empty when it is not one.
 std::string_view DollarQuoted(std::string_view text) {
   std::size_t end = 1;
   while (end < text.size() && IsWordCharacter(text[end])) {
@@ -110,8 +112,8 @@ std::string_view DollarQuoted(std::string_view text) {
   return inner.substr(0, std::min(inner.find(tag), inner.find('\n')));
 }
 
-// What is in the quotes that `text` begins with, as it stands there. It may be cut off by the end
-// of what was read.
+// The content of the quotes that `text` begins with, not decoded. The end of what was read may cut
+// it off.
 std::string_view Quoted(std::string_view text) {
   const char quote = text.front();
   std::size_t at = 1;
@@ -125,7 +127,7 @@ std::string_view Quoted(std::string_view text) {
   return text.substr(1, std::min(at, text.size()) - 1);
 }
 
-// E'…', U&'…', N'…' of SQL.
+// The strings E'…', U&'…' and N'…' of SQL.
 std::string_view WithoutStringPrefix(std::string_view text) {
   for (const std::string_view prefix : {"e'", "n'", "u&'"}) {
     if (StartsWithIgnoringCase(text, prefix)) {
@@ -176,7 +178,7 @@ Value ValueBehind(std::string_view rest) {
 
 // --- Whether it counts ---------------------------------------------------------------------------
 
-// "AKIA...", "wJal…", "<key of the bucket>", "****": somebody has left the secret out.
+// Somebody has left the secret out: "AKIA...", "wJal…", "<key of the bucket>", "****".
 bool IsLeftOut(std::string_view text) {
   for (const std::string_view part : {"...", "…", "***", "<"}) {
     if (text.find(part) != std::string_view::npos) {
@@ -186,7 +188,8 @@ bool IsLeftOut(std::string_view text) {
   return false;
 }
 
-// As the server wants a value to begin that has no quotes; but for signs of numbers.
+// How a value without quotes may begin in the server's configuration, except for the signs of
+// numbers.
 bool BeginsAsWord(std::string_view text) {
   return std::isalnum(static_cast<unsigned char>(text.front())) != 0;
 }
@@ -224,13 +227,13 @@ bool CountsOutsideComments(const Value& value, bool begins_line) {
     return true;
   }
   if (value.is_on_next_line) {
-    return false;  // another setting: this one is set to nothing
+    return false;  // the next setting follows: this one has no value
   }
   if (value.sign == Sign::kTo) {
     return value.ends_statement;
   }
   if (value.sign == Sign::kNone) {
-    // Otherwise it is a sentence or a table.
+    // Otherwise it is part of a sentence or a table.
     return begins_line && value.is_alone && BeginsAsWord(value.text);
   }
   return begins_line || value.is_attached || value.is_alone;
@@ -247,8 +250,8 @@ bool IsSecret(const Value& value, std::string_view before) {
 
 // --- The name ------------------------------------------------------------------------------------
 
-// `text` begins behind "veza_backup". Where the second part begins: SQL lets each part stand in
-// quotes, with blanks around the dot.
+// `text` begins behind "veza_backup". Returns the text from the second part of the name on. SQL
+// allows quotes around each part, and blanks around the dot.
 std::optional<std::string_view> SecondPart(std::string_view text) {
   if (!text.starts_with('.')) {
     text = Skip(text.substr(text.starts_with('"') ? 1 : 0), kBlanksAndLines);
@@ -260,8 +263,8 @@ std::optional<std::string_view> SecondPart(std::string_view text) {
   return text.substr(text.starts_with('"') ? 1 : 0);
 }
 
-// Behind the quote that closes the name. Without one that opens it, it belongs to the value:
-// postgresql.conf takes name'value'.
+// Skips the quote that closes the name. When no quote opens the name, the quote belongs to the
+// value: postgresql.conf allows name'value'.
 std::string_view WithoutClosingQuote(std::string_view rest, char opening) {
   if (!IsOneOf(opening, kQuotes)) {
     return rest;
@@ -272,7 +275,7 @@ std::string_view WithoutClosingQuote(std::string_view rest, char opening) {
 
 }  // namespace
 
-// Names in any case, as the server takes them.
+// Names count in upper and lower case, as in the server.
 std::optional<std::string> FindSetSecret(std::string_view text) {
   for (std::size_t at = 0; at + kSettingPrefix.size() < text.size(); ++at) {
     at = text.find_first_of("vV", at);
@@ -292,7 +295,7 @@ std::optional<std::string> FindSetSecret(std::string_view text) {
           (!rest.empty() && IsWordCharacter(rest.front()))) {
         continue;
       }
-      const char before_name = *(name->data() - 1);  // at least the dot
+      const char before_name = *(name->data() - 1);  // there is at least the dot before it
       const char before_all = at > 0 ? text[at - 1] : '\n';
       const char opening = before_name == '"' ? before_name : before_all;
       if (IsSecret(ValueBehind(WithoutClosingQuote(rest, opening)), LineBefore(text, at))) {

@@ -1,5 +1,5 @@
-// Where a text gives one of our secret settings a value: postgresql.conf and old copies of it, SQL,
-// JSON and YAML of cluster managers, command lines.
+// Finds where a text sets one of our secret settings: in postgresql.conf and old copies of it, in
+// SQL, in JSON and YAML of cluster managers, and in command lines.
 #pragma once
 
 #include <optional>
@@ -8,19 +8,20 @@
 
 namespace veza {
 
-// The first setting with a value, such as "veza_backup.s3_secret_key"; nothing when there is none.
+// The name of the first setting with a value, such as "veza_backup.s3_secret_key". Nothing when
+// there is none.
 //
-// A missed value shows a secret. A false find stops all backups. So: an assignment counts, unless
-// its value is left over from a template. In a comment it counts only where the value could be a
-// secret: at least eight characters, in quotes or as a single word that nothing follows. Sentences
-// that name the setting never count.
+// A value that is missed shows a secret. A false find stops all backups. So an assignment counts,
+// unless its value is a placeholder from a template. In a comment it counts only when the value
+// could be a secret: it has at least eight characters, and it is in quotes or is a single word that
+// nothing follows. A sentence that names the setting never counts.
 //
-// The details, for whoever changes this:
+// Details for those who change this:
 // - "TO" needs quotes, or ";" at the end: "set it to a value" is a sentence.
-// - A bare word in a comment begins with a letter or a digit, as the server wants it of values
-//   without quotes. Without "=" it has a digit: "# veza_backup.s3_secret_key: deprecated".
-// - SQL, JSON and YAML quote names, and let a value stand on the next line.
-// - To PostgreSQL a carriage return is a blank.
+// - A bare word in a comment begins with a letter or a digit, as the server requires of values
+//   without quotes. Without "=" it must have a digit: "# veza_backup.s3_secret_key: deprecated".
+// - SQL, JSON and YAML quote names, and allow a value on the next line.
+// - PostgreSQL takes a carriage return for a blank.
 std::optional<std::string> FindSetSecret(std::string_view text);
 
 }  // namespace veza

@@ -7,7 +7,7 @@ namespace veza {
 
 namespace {
 
-// A text spells all of a value in one way.
+// A text spells all characters of a value in the same way.
 enum class Spelling { kEscaped, kDoubled, kPercent };
 
 struct Character {
@@ -15,7 +15,7 @@ struct Character {
   std::size_t length = 1;
 };
 
-// The number in `digits`, which have to be as many as `count`; -1 when they are none.
+// The number that the first `count` characters of `digits` are. -1 when they are not a number.
 int NumberOf(std::string_view digits, std::size_t count, int base) {
   digits = digits.substr(0, count);
   int number = 0;
@@ -27,7 +27,7 @@ int NumberOf(std::string_view digits, std::size_t count, int base) {
              : -1;
 }
 
-// Behind a backslash.
+// The character that the escape behind a backslash stands for.
 Character Escaped(std::string_view text) {
   const std::string_view digits = text.substr(1);
   if (const int code = NumberOf(digits, 4, 16); text.front() == 'u' && code >= 0 && code < 128) {
@@ -42,7 +42,7 @@ Character Escaped(std::string_view text) {
   return {text.front(), 2};
 }
 
-// The first of `text`, which is not empty.
+// The first character of `text`, which is not empty.
 Character First(std::string_view text, Spelling spelling) {
   if (spelling == Spelling::kPercent) {
     const int code = text.front() == '%' ? NumberOf(text.substr(1), 2, 16) : -1;
@@ -77,7 +77,7 @@ bool ContainsSpelled(std::string_view text, std::string_view value) {
   if (text.find(value) != std::string_view::npos) {
     return true;
   }
-  // A table: this passes over all of a file.
+  // A table, because this looks at every byte of a file.
   std::array<bool, 256> begins{};
   for (const char c : {value.front(), '\\', '%'}) {
     begins[static_cast<unsigned char>(c)] = true;

@@ -1,16 +1,16 @@
-// A value as other languages than postgresql.conf spell it.
+// Finds a value as languages other than postgresql.conf spell it.
 #pragma once
 
 #include <string_view>
 
 namespace veza {
 
-// Whether `text` holds `value`, which is ASCII and not empty: as it is; with escapes of JSON, YAML,
-// E'' of SQL or postgresql.conf ("\/", "\u002f", "\x2f", "\057"); with single quotes doubled; or
-// percent-encoded. Any of its characters may be spelled so, or none.
+// Whether `text` holds `value`, which is ASCII and not empty. Each of its characters may stand as
+// it is or with an escape of JSON, YAML, E'' of SQL or postgresql.conf ("\/", "\u002f", "\x2f",
+// "\057"). Single quotes may be doubled. Or the value may be percent-encoded.
 bool ContainsSpelled(std::string_view text, std::string_view value);
 
-// How many bytes of text a character may take.
+// The most bytes of text that one character may take.
 inline constexpr std::size_t kLongestSpelling = 6;
 
 }  // namespace veza

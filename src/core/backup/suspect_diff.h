@@ -1,6 +1,5 @@
-// Names backups of which it is known that they may restore to wrong rows although all their bytes
-// are what was stored: those with damaged pages, and diffs that version 0.1 made in a way that can
-// lose changes.
+// Finds backups that may restore to wrong rows although all their bytes are what was stored:
+// backups with damaged pages, and diffs that version 0.1 made in a way that can lose changes.
 #pragma once
 
 #include <span>
@@ -10,15 +9,17 @@
 
 namespace veza {
 
-// Empty, or why the backup may restore to wrong answers although all its bytes are what was stored;
-// the sentence names the backup. That holds for diffs without `changes_by` of clusters without data
-// checksums. wal_log_hints would have helped, but what it was when the two backups were made says
-// nothing of the time between. A full backup, and a diff of a cluster with data checksums, is never
-// suspect: a diff that went over a switch of checksums is made by nobody (choose_full.h).
+// Why the diff may restore to wrong answers although all its bytes are what was stored. The
+// sentence names the backup. Empty when it does not. A diff is suspect if it has no `changes_by`
+// and is of a cluster without data checksums. wal_log_hints would have helped, but its value at the
+// two backups says nothing about the time between them. A full backup is never suspect. Neither is
+// a diff of a cluster with data checksums: no diff refers to a full backup from before the
+// checksums were switched (choose_full.h).
 std::string SuspectDiff(const BackupSummary& backup);
 
-// Empty, or why rows of the backup may be wrong: what SuspectDiff() says, or pages with wrong
-// checksums, also in the full backup of a diff, which is looked for in `backups`.
+// Why rows of the backup may be wrong: what SuspectDiff() says, or that pages have wrong checksums,
+// in the backup or in the full backup of a diff. `backups` has the full backup. Empty when nothing
+// is known to be wrong.
 std::string WhyDoubtful(const BackupSummary& backup, std::span<const BackupSummary> backups);
 
 // What to do about such a diff, and about servers that were restored from one.

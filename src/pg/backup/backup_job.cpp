@@ -27,16 +27,16 @@ namespace veza::pg {
 
 namespace {
 
-// How often the log tells that the store does not answer.
+// The shortest time between two log messages that the store does not answer.
 constexpr std::chrono::seconds kTellTrouble{60};
-// An idle primary is one that has sent nothing for so long; one that fills its segment slowly has
-// not finished it for so long.
+// A primary is idle when it has sent nothing for so long, and slow when it has not finished its
+// segment for so long.
 constexpr std::chrono::seconds kIdle{2};
 constexpr std::chrono::seconds kSlow{10};
 // A segment that was finished on the old timeline may be on its way to the repository.
 constexpr std::chrono::seconds kGraceAfterSwitch = kUploadGrace;
 
-// Tells the log about retries, not too often.
+// Logs retries, but not too often.
 RetryObserver MakeTroubleTeller(BackupJob* job) {
   auto last = std::make_shared<std::atomic<SteadyTime>>(SteadyTime::min());
   return [job, last](std::string_view operation, std::string_view name, const Error& error) {
@@ -45,7 +45,7 @@ RetryObserver MakeTroubleTeller(BackupJob* job) {
     if ((before == SteadyTime::min() || now - before >= kTellTrouble) &&
         last->compare_exchange_strong(before, now)) {
       job->log.Put(fmt::format(
-          "{} of \"{}\" failed, the backup goes on trying for {} s: {}", operation, name,
+          "{} of \"{}\" failed; the backup keeps trying for {} s: {}", operation, name,
           std::chrono::duration_cast<std::chrono::seconds>(job->patience.load()).count(),
           error.message));
     }
@@ -59,7 +59,7 @@ RetryPolicy BackupRetries(const BackupJob& job) {
   return policy;
 }
 
-// A full backup when there is nothing that a diff could refer to.
+// Takes a full backup when there is no full backup that a diff could refer to.
 Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
   if (!job->diff) {
     return Ok();
@@ -82,7 +82,7 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
     job->notice = fmt::format("taking a full backup instead of a diff: {}", choice.reason);
     return Ok();
   }
-  // With its databases, which the catalog does not hold.
+  // The catalog does not have its databases.
   ASSIGN_OR_RETURN(job->full, ReadBackup(*job->repository, choice.full->label));
   job->doubt = std::move(choice.doubt);
   job->summary.changes_by = job->doubt.empty() ? "lsn" : "digest";
@@ -91,7 +91,7 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
   return Ok();
 }
 
-// What cannot be copied is found now, and not in the middle of the copy.
+// Finds what cannot be copied now, and not in the middle of the copy.
 Status Survey(BackupJob* job) {
   job->secrets = MakeSecretScan(job->config, job->facts.data_directory, job->facts.log_directory,
                                 job->facts.config_file);
@@ -103,7 +103,7 @@ Status Survey(BackupJob* job) {
   return Ok();
 }
 
-// The times in the summary are by this server's clock, as those in commit records are.
+// The times in the summary are by this server's clock, like those in commit records.
 Status ChooseLabelAndStart(BackupJob* job) {
   BackupSummary& summary = job->summary;
   summary.type = job->diff ? BackupType::kDiff : BackupType::kFull;
@@ -118,14 +118,14 @@ Status ChooseLabelAndStart(BackupJob* job) {
   return Ok();
 }
 
-// A full backup takes the place of a diff that is due, unless it was meant to be that diff.
+// A full backup replaces a diff that is due, unless it is itself taken instead of that diff.
 Status SkipDiffFor(BackupJob* job) {
   const bool is_diff = job->diff || (job->claim && job->claim->kind == ScheduleKind::kDiff);
   return is_diff ? Ok()
                  : SkipDueDiff(*job->lock, job->config.schedule, job->environment.clock->Now());
 }
 
-// What another backup has copied, when only WAL was missing.
+// Takes over a copy of another backup of which only WAL is missing.
 Status ChooseFinishedCopy(BackupJob* job, const BackupCatalog& catalog) {
   CopyWanted wanted;
   wanted.own = job->own_copy;
@@ -144,8 +144,8 @@ Status ChooseFinishedCopy(BackupJob* job, const BackupCatalog& catalog) {
   job->completes_copy = true;
   job->copy = CopyState::kFinished;
   job->notice += fmt::format(
-      "{}completing backup \"{}\", which only its WAL was missing from, instead of "
-      "copying everything again",
+      "{}completing backup \"{}\", of which only WAL is missing, instead of copying everything "
+      "again",
       job->notice.empty() ? "" : "; ", job->summary.label);
   return Ok();
 }
@@ -186,7 +186,7 @@ Status ConnectAndChoose(BackupJob* job) {
   ASSIGN_OR_RETURN(job->repository,
                    OpenServerRepository(job->config, job->facts, job->environment,
                                         BackupRetries(*job), MakeTroubleTeller(job)));
-  // Before the choice, so that no other node expires what it falls on.
+  // The lock comes before the choice, so that no other node expires what is chosen.
   ASSIGN_OR_RETURN(job->lock, ClusterLock::Acquire(
                                   *job->repository,
                                   {.purpose = job->diff ? kDiffBackupPurpose : kFullBackupPurpose,
@@ -199,7 +199,7 @@ Status ConnectAndChoose(BackupJob* job) {
   if (!job->completes_copy) {
     RETURN_IF_ERROR(ChooseLabelAndStart(job));
   }
-  // From here to the commit a failure costs more than a look.
+  // From here to the commit, a failure costs more than a few requests.
   job->patience = job->config.backup_retry_timeout;
   return Ok();
 }
@@ -222,7 +222,7 @@ Status StoreLastFiles(BackupJob* job, const LastFiles* files) {
 
 namespace {
 
-// Looks why a segment does not arrive, while that is waited for.
+// Finds out why a segment that the backup waits for does not arrive.
 class ObstacleFinder {
  public:
   ObstacleFinder(BackupJob* job, const WalArchive& archive) : job_(job), archive_(archive) {}
@@ -263,7 +263,8 @@ class ObstacleFinder {
   }
 
   // The end of a backup on a standby lies in a segment that the primary has not finished. An idle
-  // one never does by itself: it is asked by way of the lock (wal_need.h), once for each segment.
+  // primary never finishes it by itself. It is asked to through the lock (wal_need.h), once for
+  // each segment.
   void AskSlowPrimary(const std::string& missing, SteadyTime now) {
     const std::uint64_t size = job_->summary.wal_segment_size;
     const std::uint64_t received = job_->now.received;
@@ -326,10 +327,10 @@ Status WaitForWalOf(BackupJob* job) {
   if (arrived || arrived.error().code != ErrorCode::kDeadlineExceeded) {
     return arrived;
   }
-  // Whatever kept it away, it is not worth a second wait of this length.
+  // Whatever the reason was, the copy is not worth a second wait of this length.
   job->copy_is_useless = job->copy_is_useless || job->completes_copy;
-  // Without the copy there is room for WAL, which is worth more: while it cannot be archived,
-  // pg_wal grows.
+  // Removing the copy makes room for WAL, which is worth more: while WAL cannot be archived, pg_wal
+  // grows.
   if (const Status room = RequireRoomForWal(*job->repository, summary.wal_segment_size);
       !room && room.error().code == ErrorCode::kNoSpace) {
     job->copy_is_useless = true;
@@ -354,11 +355,11 @@ Status WaitForWalOf(BackupJob* job) {
                             hint));
 }
 
-// A copy that is completed later was made by this server since its start (FindFinishedCopy), so its
-// WAL is still that of one history when the segment has left pg_wal, and on a standby.
 // The last segment is enough: where two histories have parted, no later segment is the same. A
-// primary has completed it by the end of the backup, and keeps it until its own archiver has found
-// the repository to have the same.
+// primary has finished it by the end of the backup, and keeps it until its own archiver has found
+// the same content in the repository. A copy that is completed later was made by this server since
+// its start (FindFinishedCopy), so its WAL is of one history, also when the segment has left
+// pg_wal, and on a standby.
 Status RequireOwnWal(BackupJob* job) {
   if (job->summary.from_standby) {
     return Ok();
@@ -372,7 +373,8 @@ Status RequireOwnWal(BackupJob* job) {
   return same;
 }
 
-// Where the lock had lapsed for a while, a full store may have been expired without it.
+// While the lock had lapsed, the full backup may have been removed: a full store may be expired
+// without the lock.
 Status RequireFullStillThere(BackupJob* job) {
   if (job->summary.type != BackupType::kDiff) {
     return Ok();
@@ -393,14 +395,14 @@ Status RequireFullStillThere(BackupJob* job) {
 
 namespace {
 
-// Hours may have passed since it was taken over.
+// Hours may have passed since the copy was taken over.
 Status RequireCopyStillWhole(BackupJob* job) {
   Status whole = RequireWholeCopy(*job->repository, job->summary);
   if (whole || whole.error().retryable || whole.error().code == ErrorCode::kCancelled) {
     return whole;
   }
   job->copy_is_useless = true;
-  return MakeError(whole.error().code, "the copy of backup \"{}\" is not whole any more: {}",
+  return MakeError(whole.error().code, "the copy of backup \"{}\" is no longer whole: {}",
                    job->summary.label, whole.error().message)
       .WithHint("Take the backup again.");
 }
@@ -422,11 +424,11 @@ Status Commit(BackupJob* job) {
     RETURN_IF_ERROR(CommitFinishedCopy(*job->repository, job->summary, *job->own_copy, guard));
   } else {
     RETURN_IF_ERROR(job->writer->Commit(job->summary, guard));
-    // It tells nothing any more, and would go with the backup.
+    // finished.json is of no more use. It would be removed together with the backup.
     [[maybe_unused]] const Status removed =
         job->repository->store().Delete(FinishedCopyName(job->summary.label));
   }
-  // The backup exists, whatever becomes of the note about it.
+  // The backup exists, even if this cannot be recorded.
   if (const Status noted = EndSlot(job, SlotState::kSucceeded, ""); !noted) {
     job->log.Put(fmt::format("could not record the end of backup \"{}\": {}", job->summary.label,
                              noted.error().message));
@@ -444,8 +446,8 @@ Status CleanUp(BackupJob* job, bool canceled) {
     return Ok();
   }
   if (job->completes_copy) {
-    // Its maker may be a process that stands still: the rest needs a tombstone, which is
-    // retention's.
+    // The process that made it may be stopped and continue later. So the rest needs a tombstone,
+    // which retention writes.
     RETURN_IF_ERROR(job->lock->RequireHeld());
     return job->repository->store().Delete(FinishedCopyName(job->summary.label));
   }
@@ -459,7 +461,7 @@ Status ExpireOld(BackupJob* job) {
              job->config.s3_connections);
   if (!decisions) {
     RETURN_IF_ERROR(job->environment.cancellation->Check());
-    job->log.Put("old backups were not removed: " + decisions.error().message);
+    job->log.Put("could not remove old backups: " + decisions.error().message);
     return Ok();
   }
   for (const RetentionDecision& decision : *decisions) {
@@ -485,11 +487,11 @@ void ReleaseLock(BackupJob* job, std::chrono::milliseconds patience) {
   EndWriter(job);
   FunctionCall call({}, [job, patience] { return job->lock->ReleaseWithin(patience); });
   if (call.Start()) {
-    // If it fails: this process is about to end, which other processes of this machine see; other
+    // It may fail. This process is about to end, which other processes on this machine see. Other
     // machines wait for the end of the lease.
     (void)call.Join();
   }
-  // What is left goes at once, even when the lock could not be released.
+  // Whatever still runs ends at once, even when the lock could not be released.
   job->environment.cancellation->Cancel();
 }
 

@@ -21,7 +21,7 @@ void UpdateSlot(Change change) {
   UpdatePart<&SharedState::backup>(change);
 }
 
-// A copy of what the requester looks at.
+// A copy of what the requester needs.
 struct SlotView {
   bool is_ours;
   BackupPhase phase;
@@ -49,10 +49,10 @@ void NoteFailure(SharedBackup& slot, bool diff, const char* label, const ErrorRe
   strlcpy(slot.last_failure.label, label, kLabelLength);
 }
 
-// The caller holds the lock. Returns the process to interrupt; 0 when there is none yet.
+// The caller holds the lock. Returns the worker that must be interrupted, 0 when there is none yet.
 pid_t CancelLocked(SharedBackup& slot) {
   if (slot.worker_pid == 0) {
-    // The worker has not come up. If it still does, it finds that nobody waits.
+    // The worker has not started yet. If it still does, it finds that nobody waits.
     slot.phase = BackupPhase::kFailed;
     FillReport("the backup was canceled before it began", "", ERRCODE_QUERY_CANCELED, &slot.error);
   }
@@ -85,7 +85,7 @@ void FillNoResult(ErrorReport* report) {
              ERRCODE_INTERNAL_ERROR, report);
 }
 
-// Tells the caller what the worker has to say, once.
+// Sends the worker's notice to the client, once.
 void TellNotice(const SlotView* view, char* told) {
   if (view->is_ours && strcmp(view->notice, told) != 0) {
     strlcpy(told, view->notice, sizeof view->notice);
@@ -95,7 +95,7 @@ void TellNotice(const SlotView* view, char* told) {
   }
 }
 
-// The backup that holds the slot, for who wanted it.
+// The backup that holds the slot, for the message to a process that wants the slot.
 struct Holder {
   bool diff;
   pid_t worker_pid;
@@ -119,7 +119,7 @@ const char* Describe(const Holder& holder) {
   pg_unreachable();
 }
 
-// False: `holder` has it.
+// False when `holder` has the slot.
 bool ClaimSlot(const BackupOrder& order, std::uint64_t* request_id, Holder* holder) {
   bool busy = false;
   UpdateSlot([&](SharedBackup& slot) {
@@ -146,7 +146,7 @@ bool ClaimSlot(const BackupOrder& order, std::uint64_t* request_id, Holder* hold
   return !busy;
 }
 
-// Who is interrupted while it waits here has no backup yet, and leaves the one that runs alone.
+// A process that is interrupted while it waits here has no backup yet. The one that runs goes on.
 std::uint64_t ClaimSlotOrWait(const BackupOrder& order) {
   static const uint32 wait_event = WaitEvent("VezaBackupSlot");
   std::uint64_t request_id = 0;
@@ -162,9 +162,9 @@ std::uint64_t ClaimSlotOrWait(const BackupOrder& order) {
   return request_id;
 }
 
-// --- Who waits is interrupted --------------------------------------------------------------------
+// --- Interrupted while waiting -------------------------------------------------------------------
 
-// A standby ends whatever is in the way of recovery: that says nothing about the backup.
+// A standby cancels what is in the way of recovery. Nobody wants to cancel the backup then.
 bool IsRecoveryConflict(int sqlstate) {
   return ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TRANSACTION_ROLLBACK ||
          sqlstate == ERRCODE_DATABASE_DROPPED;
@@ -172,10 +172,10 @@ bool IsRecoveryConflict(int sqlstate) {
 
 struct Interruption {
   const BackupRequest* request;
-  int sqlstate;  // why; 0: not yet
+  int sqlstate;  // the reason; 0 when there was no interruption
 };
 
-// While an error is being made, also a FATAL one.
+// Called while an ERROR or FATAL is reported.
 void NoteReason(void* argument) {
   auto* const interruption = static_cast<Interruption*>(argument);
   interruption->sqlstate = geterrcode();
@@ -184,8 +184,8 @@ void NoteReason(void* argument) {
   }
 }
 
-// On ERROR and on FATAL: Ctrl-C, pg_cancel_backend(), a timeout, pg_terminate_backend(), a client
-// that has gone.
+// Called on ERROR and FATAL: Ctrl-C, pg_cancel_backend(), a timeout, pg_terminate_backend(), or a
+// client that has gone.
 void CancelForInterruption(int, Datum argument) {
   const auto* const interruption = reinterpret_cast<Interruption*>(DatumGetPointer(argument));
   if (!IsRecoveryConflict(interruption->sqlstate)) {
@@ -214,7 +214,7 @@ BackupRequest StartBackupWorker(const BackupOrder& order) {
   BackgroundWorker worker = DescribeWorker(
       "VezaBackupWorkerMain", order.diff ? "veza_backup diff backup" : "veza_backup full backup",
       "veza_backup worker");
-  // The connection is to no database. It makes the worker a backend that pg_stat_activity shows and
+  // The worker connects to no database. The flag makes it a backend that pg_stat_activity shows and
   // pg_cancel_backend() finds.
   worker.bgw_flags |= BGWORKER_BACKEND_DATABASE_CONNECTION;
   worker.bgw_main_arg = UInt64GetDatum(request.id);

@@ -8,36 +8,36 @@
 namespace veza::pg {
 
 struct BackupOrder {
-  bool diff;  // a full is taken instead when there is nothing to refer to
-  bool fast;  // checkpoint at once
-  // Of a scheduled backup: its slot, in microseconds since 1970, and the how manieth attempt.
+  bool diff;  // a full backup is taken when there is none to refer to
+  bool fast;  // the checkpoint is made at once
+  // Of a scheduled backup: its slot, in microseconds since 1970, and the attempt number, from 1.
   std::int64_t slot_us = 0;
   int attempt = 0;
-  bool wait_for_running = false;  // until the backup that runs has ended
+  bool wait_for_running = false;  // wait until the backup that runs has ended
 };
 
-// --- For who wants a backup ----------------------------------------------------------------------
+// --- For processes that want a backup ------------------------------------------------------------
 
-// The request's id and the worker's handle.
 struct BackupRequest {
   std::uint64_t id;
   BackgroundWorkerHandle* handle;
 };
 
-// Claims the slot of this server and starts a worker; raises ERROR when another backup runs (unless
-// it is to be waited for) or no worker can be had.
+// Claims the slot of this server and starts a worker. Raises ERROR when another backup runs (unless
+// the order says to wait for it) or when no worker can be started.
 BackupRequest StartBackupWorker(const BackupOrder& order);
-// A backup that is due has not even begun: a failure for whoever looks, like one of a worker.
+// Records that a backup which is due could not even be started. It is shown like the failure of a
+// worker.
 void RecordFailedStart(const BackupOrder& order, const ErrorReport* report);
 
-// Waits until the backup has its label (`until_done` false) or has ended, passes on the worker's
-// notice, and returns the label in the current memory context. Raises the worker's error. When the
-// waiting is interrupted, the backup is cancelled, whether by an ERROR or a FATAL; a conflict with
-// recovery on a standby is no such wish, and the backup goes on.
+// Waits until the backup has ended, or with `until_done` false only until it has its label. Passes
+// on the worker's notice, and returns the label in the current memory context. Raises the worker's
+// error. When an ERROR or FATAL interrupts the waiting, the backup is cancelled. Only a conflict
+// with recovery on a standby lets it go on: nobody wanted to cancel it.
 char* WaitForBackup(const BackupRequest& request, bool until_done);
 
-// A look without waiting, for who does other things meanwhile. `error` of one that ended and
-// failed.
+// The same without waiting, for processes that do other things meanwhile. `error` is set when the
+// backup has ended and failed.
 struct BackupOutcome {
   bool ended;
   bool succeeded;
@@ -45,19 +45,19 @@ struct BackupOutcome {
 };
 BackupOutcome LookAtBackup(const BackupRequest& request);
 
-// Asks the backup that runs on this server, whoever wanted it, to stop. False: none runs.
+// Asks the backup that runs on this server to stop, whoever wanted it. False when none runs.
 bool CancelRunningBackup();
 
 // --- For the worker ------------------------------------------------------------------------------
 
-// True: the request is still waited for, and is ours now.
+// Takes the request. False when nobody waits for it any more.
 bool TakeRequest(std::uint64_t request_id, BackupOrder* order);
 void SetPhase(BackupPhase phase);
-// What it is to be; `notice` may be empty.
+// Publishes what the backup will be. `notice` may be empty.
 void PublishLabel(const char* label, bool diff, const char* notice);
-// Told to whoever waits for the backup at once, and instead of an earlier one.
+// Sends a notice to the process that waits for the backup, at once. It replaces an earlier one.
 void PublishNotice(const char* notice);
-// The end, with the reason when it is a failure.
+// The backup has ended. The report says why it has failed.
 void FinishSucceeded();
 void FinishFailed(const ErrorReport* report);
 

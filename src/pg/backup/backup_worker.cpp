@@ -1,9 +1,9 @@
-// The worker reads as the list of what a backup is, see RunBackup(). It holds no snapshot and no
-// transaction, and is connected to no database. Whatever goes wrong in it is an ERROR: the server
-// ends the backup state (do_pg_abort_backup), the reason goes into shared memory and the log, and
-// the worker is gone; objects already stored are garbage by definition, because backup.json is
-// written last. The worker removes them if it can (TellFailure), or leaves a copy that lacks
-// nothing but its WAL to the next one (finished_copy.h).
+// The worker that makes a backup. RunBackup() is the list of its phases. The worker holds no
+// snapshot and no transaction, and is connected to no database. Whatever goes wrong in it is an
+// ERROR: the server ends the backup state (do_pg_abort_backup), the reason goes into shared memory
+// and the log, and the worker ends. Objects that are stored by then are garbage, because
+// backup.json is written last. The worker removes them if it can (TellFailure). A copy that lacks
+// only its WAL is left to the next backup (finished_copy.h).
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -42,7 +42,7 @@ namespace veza::pg {
 
 namespace {
 
-// A new max_rate holds for the backup that runs.
+// A new max_rate also applies to the backup that runs.
 void FollowSettings(BackupJob* job) {
   static std::uint64_t generation = 0;
   if (generation == SettingsGeneration()) {
@@ -87,9 +87,9 @@ const std::uint8_t* ReadControlFile() {
   return reinterpret_cast<const std::uint8_t*>(content);
 }
 
-// On a standby the upstream may have gone on to another timeline, or the standby itself been
-// promoted, while files are copied. As soon as the end of the backup must lie on the new timeline,
-// there is no sense in going on: the WAL from its start to its end must be of one timeline.
+// While files are copied, the primary of a standby may go on to another timeline, or the standby
+// itself may be promoted. The WAL from the start of a backup to its end must be of one timeline. So
+// the backup fails as soon as its end must lie on the new timeline.
 void RefuseAfterSwitch(const BackupJob* job) {
   const TimeLineID timeline = job->now.timeline;
   if (job->copy != CopyState::kCopying || !job->summary.from_standby || timeline == job->timeline) {
@@ -119,8 +119,8 @@ void PublishPosition(BackupJob* job) {
   }
 }
 
-// WAL that holds the end of a backup on a standby is stored by the primary, when it has finished
-// the segment. It is asked to (AskSlowPrimary), so this is no reason to worry yet.
+// The primary stores the WAL with the end of a backup on a standby, when it has finished the
+// segment. It has been asked to (AskSlowPrimary), so this is not a problem yet.
 void TellSlowPrimary(const BackupJob* job) {
   static bool told = false;
   constexpr const char* kSentence =
@@ -130,7 +130,8 @@ void TellSlowPrimary(const BackupJob* job) {
   }
   told = true;
   constexpr const char* kHint =
-      "The primary has been asked to, and does so within two minutes if it runs version 0.2. "
+      "The primary has been asked to finish it, and does so within two minutes if it runs version "
+      "0.2. "
       "Otherwise run SELECT pg_switch_wal() there, or set archive_timeout.";
   ereport(LOG, (errmsg("%s", kSentence), errhint("%s", kHint)));
   PublishNotice(psprintf("%s: %s", kSentence, kHint));
@@ -172,7 +173,7 @@ void RunPhase(BackupJob* job, BackupPhase phase, Work work) {
 
 // --- The main thread's part ----------------------------------------------------------------------
 
-// What a diff must know to choose its full, and that only this thread can ask for.
+// Learns what the choice of a full backup needs, and what only this thread can ask the server for.
 void LearnAboutServer(BackupJob* job) {
   const SharedOwnBackups own = ReadOwnBackups();
   job->hint_bits_logged = XLogHintBitIsNeeded();
@@ -187,7 +188,7 @@ void LearnAboutServer(BackupJob* job) {
   }
 }
 
-// Settings and facts of now into the job. Plain memory in and out, so that it may fail.
+// Fills in the current settings and facts of the server. False, with a report, when it fails.
 bool PrepareJob(BackupJob* job, ErrorReport* report) {
   const Status status = CatchExceptions([job]() -> Status {
     ASSIGN_OR_RETURN(job->config, CurrentConfig());
@@ -210,7 +211,7 @@ bool PrepareJob(BackupJob* job, ErrorReport* report) {
   return !Failed(status, report);
 }
 
-// The databases that have been the same ones since the full backup.
+// The databases that are the same ones as in the full backup.
 std::set<std::uint32_t> UnchangedDatabases(const BackupSummary& full, const BackupSummary& now) {
   std::set<std::uint32_t> unchanged;
   for (const DatabaseSummary& database : now.databases) {
@@ -223,7 +224,7 @@ std::set<std::uint32_t> UnchangedDatabases(const BackupSummary& full, const Back
   return unchanged;
 }
 
-// What the server told about itself, as far as it matters to a backup.
+// What the server has told about its databases, extensions and settings.
 struct ServerContents {
   const DatabaseRow* databases;
   const InventoryItem* inventory;
@@ -301,8 +302,8 @@ std::vector<ListedDatabase> Listed(const DatabaseRow* rows) {
   return listed;
 }
 
-// Whether all was copied that belongs to the databases which were there when the backup had begun,
-// and still are. When it was, those that have been dropped leave the summary.
+// Checks that every database was copied whole that was there when the backup began and still is. If
+// so, it removes dropped databases from the summary.
 Status HoldAgainst(BackupJob* job, const DatabaseRow* at_start, const DatabaseRow* now) {
   const CopiedContents& contents = job->writer->contents();
   if (const std::string missing = contents.MissingOfCluster(); !missing.empty()) {
@@ -325,7 +326,8 @@ Status HoldAgainst(BackupJob* job, const DatabaseRow* at_start, const DatabaseRo
   return Ok();
 }
 
-// A database that is being dropped loses its files a moment before its row.
+// Tries again for some seconds: a database that is being dropped loses its files a moment before
+// its row.
 void RequireWholeCluster(BackupJob* job, const DatabaseRow* at_start) {
   static const uint32 wait_event = WaitEvent("VezaBackupDatabases");
   constexpr int kPatienceMs = 10'000;
@@ -345,8 +347,8 @@ void RequireWholeCluster(BackupJob* job, const DatabaseRow* at_start) {
   }
 }
 
-// On a standby it may end on another one than it began on. Then its start is on a way that the WAL
-// up to its end is not.
+// On a standby a backup may end on another timeline than it began on. Then the WAL from its start
+// to its end is not of one timeline.
 void RequireOneTimeline(const ServerBackup* backup) {
   const TimeLineID start = BackupStartTimeline(backup);
   const TimeLineID stop = BackupStopTimeline(backup);
@@ -379,9 +381,9 @@ void LogSuccess(const BackupJob* job) {
   }
 }
 
-// A standby may lag behind the server that made the full backup. What it has copied is consistent
-// with the full's pages only when it begins where the full has ended: until then its pages may be
-// older than the full's. The start of a backup on a standby is its last restartpoint.
+// A standby may lag behind the server that made the full backup, and its pages may then be older
+// than those of the full backup. So a diff must not begin before the full backup has ended. On a
+// standby a backup begins at the last restartpoint.
 void WaitForStartPoint(XLogRecPtr full_stop, int timeout_s) {
   static const uint32 wait_event = WaitEvent("VezaBackupStartPoint");
   const TimestampTz deadline =
@@ -434,13 +436,13 @@ ServerBackup* Start(BackupJob* job, bool fast) {
   return backup;
 }
 
-// What this worker process is about.
+// The state of this worker process.
 MemoryContext worker_context = nullptr;
 BackupJob* worker_job = nullptr;
 bool worker_succeeded = false;
 ErrorReport worker_error;
 
-// From the start of the backup in the server to a copy that lacks nothing but its WAL.
+// Makes the copy: from the start of the backup in the server until only WAL is missing.
 void MakeCopy(BackupJob* job, bool fast) {
   ErrorReport report;
   ServerBackup* const backup = Start(job, fast);
@@ -498,7 +500,7 @@ void RunBackup(const BackupOrder& order) {
   RunPhase(job, BackupPhase::kWaitingForWal, RequireOwnWal);
   RunPhase(job, BackupPhase::kCommitting, Commit);
   worker_succeeded = true;
-  // For one that was only completed, a diff compares contents.
+  // A diff of a full backup that was only completed compares contents.
   if (!job->diff && !job->completes_copy && job->summary.checksum_failures == 0) {
     RememberOwnFull(job->summary.manifest_sha256);
   }
@@ -510,8 +512,8 @@ void RunBackup(const BackupOrder& order) {
   }
 }
 
-// Every way out comes by here: success, ERROR, FATAL (SIGTERM) and postmaster death. The job with
-// its threads goes first, then whoever waits is told. A shutdown does not wait for a store that
+// Called on every way out: success, ERROR, FATAL (SIGTERM) and postmaster death. First ends the job
+// and its threads, and then tells the process that waits. A shutdown does not wait for a store that
 // hangs.
 void WorkerExit(int, Datum) {
   MemoryContextSwitchTo(TopMemoryContext);
@@ -520,19 +522,20 @@ void WorkerExit(int, Datum) {
   if (worker_succeeded) {
     FinishSucceeded();
   } else {
-    // Whoever cancels or terminates a backup does not want it. What it has stored may still be
-    // there, if the store was away: the next backup must not be what was cancelled.
+    // A backup that was cancelled or terminated is not wanted. When the store was away, what it has
+    // stored is still there. The next backup must not complete it.
     if (worker_error.sqlstate == ERRCODE_QUERY_CANCELED ||
         worker_error.sqlstate == ERRCODE_ADMIN_SHUTDOWN) {
       ForgetOwnCopy();
     }
     FinishFailed(&worker_error);
-    AskForLookAtKey();  // it may be why
+    AskForLookAtKey();  // a lost key may be the reason
   }
 }
 
-// So that other nodes, and the view of the schedules, know it, and what it has stored goes. A
-// server that shuts down has no time for this: the slot stays claimed by a process that has ended.
+// Records the failure for other nodes and for the view of the schedules, and removes what the
+// backup has stored. A server that shuts down has no time for this: the slot then stays claimed by
+// a process that has ended.
 void TellFailure() {
   constexpr int kPatienceMs = 10'000;
   constexpr int kPauseMs = 10;
@@ -545,7 +548,7 @@ void TellFailure() {
     FunctionCall call(worker_job->environment, []() -> Status {
       const bool canceled = worker_error.sqlstate == ERRCODE_QUERY_CANCELED;
       RETURN_IF_ERROR(RecordFailure(worker_job, worker_error.message, canceled));
-      // As far as it gets in this time; retention removes the rest.
+      // It removes what it can in this time. Retention removes the rest.
       return CleanUp(worker_job, canceled);
     });
     RETURN_IF_ERROR(call.Start());
@@ -553,7 +556,7 @@ void TellFailure() {
          waited += kPauseMs) {
       pg_usleep(kPauseMs * 1000L);
     }
-    return Ok();  // leaving cancels and joins
+    return Ok();  // the destructor cancels and joins the thread
   });
   (void)told;
 }

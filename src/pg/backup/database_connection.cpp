@@ -11,8 +11,8 @@ struct Override {
   const char* value;
 };
 
-// What a role or a database can set and a scan or a command would notice. With this source they
-// win over what InitPostgres() reads in pg_db_role_setting.
+// Settings of a role or a database that could disturb a scan or a command. With this source our
+// values win over those that InitPostgres() reads from pg_db_role_setting.
 constexpr Override kOverrides[] = {
     {"search_path", "pg_catalog"},
     {"role", "none"},

@@ -21,7 +21,7 @@ constexpr int32 kInvalidDatabase = -2;
 
 }  // namespace
 
-// As autovacuum's launcher does it (postmaster/autovacuum.c, get_database_list).
+// Reads them as autovacuum's launcher does (get_database_list in postmaster/autovacuum.c).
 DatabaseRow* ReadDatabaseRows() {
   MemoryContext result_context = CurrentMemoryContext;
   DatabaseRow* rows = nullptr;

@@ -9,14 +9,15 @@ namespace veza::pg {
 struct DatabaseRow {
   Oid oid;
   NameData name;
-  TransactionId row_xid;  // that made the row
-  Oid tablespace;         // of its directory
+  TransactionId row_xid;  // that has made the row
+  Oid tablespace;         // where its directory is
   bool allows_connections;
   bool is_invalid;  // its DROP DATABASE was interrupted
   DatabaseRow* next;
 };
 
-// In the current memory context. Uses a transaction of its own, which is over when it returns.
+// The rows are in the current memory context. Uses a transaction of its own, which has ended when
+// it returns.
 DatabaseRow* ReadDatabaseRows();
 
 }  // namespace veza::pg

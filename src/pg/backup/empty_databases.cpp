@@ -1,11 +1,12 @@
 // A restore of some databases lists the others in a file (core/postgres/empty_databases.h). When
-// the server has become a primary, a worker with a database connection drops them and removes the
-// file. What cannot be dropped stays on the list and is tried again after the next start.
+// the server has become a primary, a worker with a database connection drops these databases and
+// removes the file. If a database cannot be dropped, the list stays, and the worker tries again
+// after the next start.
 //
-// A database goes only when three things fit: the system identifier of the list, oid and name, and
-// a PG_VERSION of zeros in its directory, which nothing but such a restore writes. So a database
-// that was dropped and made again after the backup is safe even under the same oid and name: WAL
-// replay has given it a valid PG_VERSION.
+// A database is dropped only when three things match: the system identifier of the list, the oid
+// and the name, and a PG_VERSION of zeros in its directory, which only such a restore writes. So a
+// database that was dropped and created again after the backup is safe, even under the same oid and
+// name: WAL replay has given it a valid PG_VERSION.
 
 #include <string>
 
@@ -44,7 +45,7 @@ namespace {
 constexpr long kTickMs = 1000;
 constexpr long kNothingToDoMs = 3'600'000;
 
-// Where the worker connects to: the first that can be connected to.
+// The worker connects to the first of these databases that allows it.
 constexpr const char* kPlaces[] = {"postgres", "template1"};
 constexpr int kPlaceCount = 2;
 
@@ -53,7 +54,7 @@ static_assert(kEmptyDatabasesFile == kListName);
 
 // --- In the worker -------------------------------------------------------------------------------
 
-// False: `report` says why the list is of no use.
+// False when the list cannot be used. `report` says why.
 bool ReadList(EmptyDatabases* list, ErrorReport* report) {
   const Status status = CatchExceptions([list]() -> Status {
     ASSIGN_OR_RETURN(const std::string text, ReadTextFile(kListName));
@@ -86,7 +87,7 @@ struct Found {
   NameData name;
 };
 
-// Nobody can rename, move, drop or enter the database until the transaction ends.
+// Until the transaction ends, nobody can rename, move, drop or connect to the database.
 Found LockAndLookAt(Oid oid) {
   Found found{};
   LockSharedObject(DatabaseRelationId, oid, 0, AccessExclusiveLock);
@@ -100,7 +101,7 @@ Found LockAndLookAt(Oid oid) {
   found.name = form->datname;
   found.empty = HasVersionOfZeros(GetDatabasePath(oid, form->dattablespace));
 #ifdef DATCONNLIMIT_INVALID_DB
-  // Dropping it was begun and interrupted: what was not empty is lost already.
+  // A DROP DATABASE of it was interrupted, so its data are lost already.
   found.empty = found.empty || form->datconnlimit == DATCONNLIMIT_INVALID_DB;
 #endif
   ReleaseSysCache(tuple);
@@ -119,8 +120,8 @@ void End() {
   CommitTransactionCommand();
 }
 
-// dropdb() refuses a template. In a transaction of its own, because it also changes the row in
-// place.
+// Makes it no template, because dropdb() refuses one. Takes a transaction of its own, because
+// dropdb() also changes the row in place.
 void MakeOrdinary(const char* name) {
   AlterDatabaseStmt statement{};
   statement.type = T_AlterDatabaseStmt;
@@ -130,7 +131,7 @@ void MakeOrdinary(const char* name) {
   AlterDatabase(make_parsestate(nullptr), &statement, true);
 }
 
-// True: the list need not name it any more. May raise ERROR.
+// True when the list need not name the database any more. May raise ERROR.
 bool DropOne(Oid oid, const char* name) {
   Begin();
   Found found = LockAndLookAt(oid);
@@ -146,12 +147,13 @@ bool DropOne(Oid oid, const char* name) {
                          NameStr(found.name))));
   } else if (found.exists && strcmp(NameStr(found.name), name) != 0) {
     done = false;
-    ereport(WARNING,
-            (errmsg("database \"%s\", which the restore has left empty, is not dropped: the backup "
-                    "knows it as \"%s\"",
-                    NameStr(found.name), name),
-             errhint("It holds no data. Drop it with DROP DATABASE %s WITH (FORCE).",
-                     quote_identifier(NameStr(found.name)))));
+    ereport(
+        WARNING,
+        (errmsg("database \"%s\", which the restore has left empty, is not dropped: its name in "
+                "the backup is \"%s\"",
+                NameStr(found.name), name),
+         errhint("It holds no data. Drop it with DROP DATABASE %s WITH (FORCE).",
+                 quote_identifier(NameStr(found.name)))));
   } else if (found.exists) {
     dropdb(name, true, true);
     ereport(LOG, (errmsg("dropped database \"%s\", which the restore has left empty", name)));
@@ -160,7 +162,7 @@ bool DropOne(Oid oid, const char* name) {
   return done;
 }
 
-// An ERROR becomes a WARNING.
+// Like DropOne(), but an ERROR becomes a WARNING.
 bool TryToDrop(Oid oid, const char* name) {
   MemoryContext const context = CurrentMemoryContext;
   volatile bool done = false;
@@ -186,7 +188,7 @@ bool TryToDrop(Oid oid, const char* name) {
   return done;
 }
 
-// The restore has set it for the databases that have gone now.
+// The restore has set ignore_invalid_pages for the databases that are dropped now.
 void ResetIgnoreInvalidPages() {
   MemoryContext const context = CurrentMemoryContext;
   PG_TRY();

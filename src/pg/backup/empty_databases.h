@@ -5,9 +5,9 @@
 
 namespace veza::pg {
 
-// Called by the scheduler in each round. Once recovery has ended it starts a short-lived worker, if
-// the data directory has a list of empty databases. Returns how long the scheduler may sleep as far
-// as this is concerned, in milliseconds.
+// The scheduler calls it in each round. When recovery has ended and the data directory has a list
+// of empty databases, it starts a short-lived worker. Returns the milliseconds until the scheduler
+// must call it again.
 long DropEmptyDatabases();
 
 }  // namespace veza::pg

@@ -21,7 +21,7 @@ namespace veza::pg {
 
 namespace {
 
-// For all databases together; a backup has better things to wait for.
+// For all databases together. A backup should not wait longer for this.
 constexpr int kTimeoutMs = 30'000;
 
 // --- The settings --------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ bool IsDefault(const config_generic* setting) {
   return false;
 }
 
-// Those of other extensions are left out, because nobody knows what they hold, and so is what only
+// Leaves out settings of other extensions, because nobody knows what they hold, and those that only
 // this process has.
 bool IsNoted(const config_generic* setting) {
   const bool is_ours = strncmp(setting->name, "veza_backup.", strlen("veza_backup.")) == 0;
@@ -64,7 +64,7 @@ bool IsNoted(const config_generic* setting) {
          !IsDefault(setting);
 }
 
-// Its value may hold a password or a key: it is only named.
+// The value may hold a password or a key. Then only the name is recorded.
 bool MayBeSecret(const char* name) {
   constexpr const char* kWords[] = {"conninfo", "command", "passphrase",
                                     "password", "secret",  "_key"};
@@ -83,8 +83,8 @@ InventoryItem* Prepend(const InventoryItem& item, InventoryItem* items) {
   return first;
 }
 
-// Of this process, which is connected to no database: so nothing but the server's configuration
-// has set them.
+// Reads the settings of this process. It is connected to no database, so only the server's
+// configuration has set them.
 InventoryItem* AddSettings(InventoryItem* items) {
   int count = 0;
   config_generic** const settings = GucVariables(&count);
@@ -145,7 +145,7 @@ bool StartWorker(Oid database, BackgroundWorkerHandle** handle) {
   return RegisterDynamicBackgroundWorker(&worker, handle);
 }
 
-// False: the deadline has passed, and the worker was told to stop.
+// False when the deadline has passed. Then the worker was told to stop.
 bool WaitForWorker(BackgroundWorkerHandle* handle, TimestampTz deadline) {
   static const uint32 wait_event = WaitEvent("VezaBackupInventory");
   pid_t pid = 0;
@@ -191,7 +191,7 @@ InventoryItem* TakeInventory(const DatabaseRow* databases) {
       ++left_out;
       continue;
     }
-    // A worker that cannot stop in time may still write: nobody else may be started then.
+    // A worker that has not stopped in time may still write, so no other one may be started.
     if (!WaitForWorker(handle, deadline)) {
       ++left_out;
       break;
@@ -200,9 +200,10 @@ InventoryItem* TakeInventory(const DatabaseRow* databases) {
     items = Collect(shared, NameStr(row->name), items);
   }
   if (left_out > 0) {
-    ereport(WARNING, (errmsg("the extensions of some databases are not noted in the backup"),
-                      errhint("Each database is asked by a background worker: look for its error "
-                              "in the server log, or raise max_worker_processes.")));
+    ereport(WARNING,
+            (errmsg("the extensions of some databases are not noted in the backup"),
+             errhint("A background worker reads them in each database. Look for its error in "
+                     "the server log, or raise max_worker_processes.")));
   }
   return items;
 }

@@ -1,6 +1,6 @@
-// What the server is set up with, for whoever restores a backup of it: the extensions of each
-// database and the settings that differ from their default. The extensions take a connection to
-// each database, so each is asked by a short-lived background worker of its own, which runs no SQL
+// Collects what a user who restores the backup needs to know about the server: the extensions of
+// each database, and the settings that differ from their defaults. The extensions need a connection
+// to each database. So for each database a short-lived background worker reads them, without SQL
 // (database_connection.h).
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace veza::pg {
 
-// What a database answered, in plain memory.
+// An extension or a setting, in plain memory.
 struct InventoryItem {
   char kind;             // 'e': an extension; 's': a setting
   const char* database;  // of an extension
@@ -18,9 +18,10 @@ struct InventoryItem {
   InventoryItem* next;
 };
 
-// In the current memory context. A database that cannot be asked (no worker slot, no connections
-// allowed, too slow, an error in it) is left out, with a WARNING when that is not its own wish: a
-// backup does not fail for it. Called by the backup worker alone.
+// The items are in the current memory context. A database is left out when its extensions cannot be
+// read: it allows no connections, there is no worker slot, it is too slow, or there was an error. A
+// WARNING says so, except when it allows no connections: a backup does not fail for this. Only the
+// backup worker calls it.
 InventoryItem* TakeInventory(const DatabaseRow* databases);
 
 }  // namespace veza::pg

@@ -75,7 +75,7 @@ class BackupWriterTest : public testing::Test {
     return manifest;
   }
   void FillQueue() {
-    // More than the packs that may exist at a time hold, so that readers wait for the store.
+    // More than all packs that may exist at a time can hold, so that readers wait for the store.
     source_.File("aaa", NoiseBytes(40U << 20));
   }
 
@@ -152,7 +152,7 @@ TEST_F(BackupWriterTest, ABackupExistsOnlyAfterCommit) {
   EXPECT_FALSE(repository_.Exists(ManifestName(kTestLabel)));
   EXPECT_THAT(ReadBackupCatalog(*repository_)->backups, IsEmpty());
 
-  // The summary is last: without it the manifest makes no backup.
+  // The summary comes last: without it the manifest is not a backup.
   repository_.store().SetHook([](Operation operation, std::string_view name) -> Status {
     if (operation == Operation::kPut && name.ends_with("backup.json")) {
       return MakeError(ErrorCode::kUnavailable, "the store is away");
@@ -164,7 +164,7 @@ TEST_F(BackupWriterTest, ABackupExistsOnlyAfterCommit) {
   EXPECT_THAT(ReadBackupCatalog(*repository_)->backups, IsEmpty());
   EXPECT_THAT(ReadBackupCatalog(*repository_)->unfinished, SizeIs(1));
 
-  // Nor is there one where nobody could read it.
+  // There is also no backup when nobody could read it.
   repository_.store().SetHook(nullptr);
   const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
   const std::string text = ReadText(identity);
@@ -172,7 +172,7 @@ TEST_F(BackupWriterTest, ABackupExistsOnlyAfterCommit) {
   EXPECT_ERROR(writer.Commit(summary, Ok), ErrorCode::kFailedPrecondition);
   EXPECT_FALSE(repository_.Exists(BackupDocumentName(kTestLabel)));
   WriteText(identity, text);
-  // The guard is the last to be asked.
+  // The guard is asked last.
   const auto lost = [&] {
     std::filesystem::remove(identity);
     return Status(MakeError(ErrorCode::kInternal, "the lock is lost"));
@@ -188,7 +188,7 @@ TEST_F(BackupWriterTest, AUsedLabelIsRefused) {
   WriteText(repository_.PathOf(PackName(kTestLabel, 1)), "remains");
   EXPECT_ERROR(BackupWriter::RequireUnusedLabel(*repository_, kTestLabel),
                ErrorCode::kAlreadyExists);
-  // One label may begin like another.
+  // One label may be the beginning of another.
   EXPECT_OK(BackupWriter::RequireUnusedLabel(
       *repository_, DiffLabel(kTestLabel, kTestTime + std::chrono::hours(1))));
   repository_.store().SetHook([](Operation, std::string_view) -> Status {
@@ -224,7 +224,7 @@ TEST_F(BackupWriterTest, WhatIsBehindLinksIsInTheBackup) {
   EXPECT_THAT(sentences_.Take(), ElementsAre(HasSubstr("fifo")));
 }
 
-// The group lets the server read it; the restored file will be the server's own.
+// The server may read it by its group. The restored file will belong to the server's account.
 TEST_F(BackupWriterTest, AForeignFileBehindALinkComesBackForTheServerAlone) {
   if (geteuid() != 0) {
     GTEST_SKIP() << "only root can give a file away";
@@ -241,8 +241,8 @@ TEST_F(BackupWriterTest, AForeignFileBehindALinkComesBackForTheServerAlone) {
 // --- Files that change under the backup
 // -----------------------------------------------------------
 
-// A sentence about a special file comes from the walk, in the order of names: a place to act
-// between two files of the same directory.
+// The walk warns of a special file, in the order of the names. So a test can act between two files
+// of the same directory.
 TEST_F(BackupWriterTest, AFileThatShrinksIsFilledWithZeros) {
   FillQueue();
   const Bytes content = NoiseBytes(3 << 20);
@@ -251,7 +251,7 @@ TEST_F(BackupWriterTest, AFileThatShrinksIsFilledWithZeros) {
   PackGate gate(repository_.store());
   BackupWriterOptions options = Options();
   options.uploads = 1;
-  // "bbb" waits behind all of "aaa", and the store does not take that yet.
+  // "bbb" waits behind all of "aaa", which the store does not take yet.
   constexpr std::size_t kLeft = (1U << 20) + 1000;
   options.warn = [&](const std::string& sentence) {
     sentences_.Put(sentence);
@@ -305,7 +305,7 @@ TEST_F(BackupWriterTest, AFileThatIsRemovedBeforeItsTurnIsLeftOut) {
   EXPECT_EQ(summary->files, manifest.files.size());
 }
 
-// Open already: its bytes are still there.
+// The file is open already, so its bytes are still there.
 TEST_F(BackupWriterTest, AFileThatIsRemovedWhileItIsCopiedIsKept) {
   FillQueue();
   source_.File("bbb", NoiseBytes(5000));
@@ -350,7 +350,7 @@ TEST_F(BackupWriterTest, AFileThatCannotBeReadIsAnError) {
 
 class BackupChecksumTest : public BackupWriterTest {
  protected:
-  // A relation of good pages, those in `bad` spoilt.
+  // A relation of good pages, but for those in `bad`, which are damaged.
   void Relation(const std::string& path, std::uint32_t first_block, std::uint32_t pages,
                 const std::vector<std::uint32_t>& bad, Lsn lsn = Lsn{0x200000}) {
     Bytes content;
@@ -383,7 +383,7 @@ TEST_F(BackupChecksumTest, WrongPagesAreCountedListedAndTold) {
               ElementsAre("base/5/100:0", "base/5/100:128", "base/5/100:299", "base/5/100_fsm:1"));
   EXPECT_THAT(sentences_.Take(),
               AllOf(SizeIs(4), Contains(AllOf(HasSubstr("base/5/100\""), HasSubstr("block 128")))));
-  // The pages are in the backup as they are.
+  // The backup has the pages as they are.
   const auto read = ReadBackup(*repository_, kTestLabel);
   ASSERT_OK(read);
   EXPECT_EQ(read->checksum_failures, 4U);
@@ -402,7 +402,7 @@ TEST_F(BackupChecksumTest, SegmentsGoOnCounting) {
   EXPECT_THAT(Pages(*summary), ElementsAre("base/5/100.2:9"));
 }
 
-// They come back by WAL replay, or have no checksum yet.
+// WAL replay restores these pages, or they have no checksum yet.
 TEST_F(BackupChecksumTest, NewAndRecentPagesAreNotChecked) {
   Relation("base/5/100", 0, 3, {0, 1, 2}, kTestStartLsn);
   Relation("base/5/101", 0, 3, {0, 1, 2}, Lsn{~std::uint64_t{0}});
@@ -425,7 +425,7 @@ TEST_F(BackupChecksumTest, OtherFilesAreNotPages) {
   source_.File("pg_xact/0000", NoiseBytes(8192));
   Relation("base/5/100", 0, 2, {});
   Bytes with_tail = TestPage(0, Lsn{1});
-  with_tail.resize(8192 + 500, 7);  // not whole: being extended
+  with_tail.resize(8192 + 500, 7);  // not a whole page: the relation is being extended
   source_.File("base/5/101", with_tail);
   const auto summary = Backup();
   ASSERT_OK(summary);
@@ -535,7 +535,7 @@ TEST_F(BackupWriterTest, MayBeAbandonedAtAnyPoint) {
   EXPECT_FALSE(repository_.Exists(ManifestName(kTestLabel)));
 }
 
-// It may have been set after the survey.
+// The secret may have been set after the survey.
 TEST_F(BackupWriterTest, ASecretInTheClearIsAnError) {
   source_.File("postgresql.auto.conf",
                AsBytes(std::string_view("veza_backup.s3_secret_key = 'hunter2'\n")));
@@ -585,7 +585,7 @@ TEST_F(BackupWriterTest, TablespacesAreCountedByThemselves) {
 // --- Memory
 // ---------------------------------------------------------------------------------------
 
-// A store that is slower than the disk must not make the server buy memory.
+// A store that is slower than the disk must not make the server take more and more memory.
 TEST_F(BackupWriterTest, MemoryIsBoundedByThePacksInFlight) {
   source_.File("aaa", NoiseBytes(160U << 20));
   BackupWriterOptions options = Options();

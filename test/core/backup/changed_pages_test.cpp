@@ -31,7 +31,8 @@ TEST(ChangedPages, TheirLsnTells) {
   EXPECT_THAT(changes.unknown, IsEmpty());
 }
 
-// GistBuildLSN is 1, FirstNormalUnloggedLSN 1000; builds of GIN and SP-GiST leave 0 until they end.
+// GistBuildLSN is 1 and FirstNormalUnloggedLSN is 1000. The pages of GIN and SP-GiST have 0 until
+// the build ends.
 TEST(ChangedPages, AMadeUpLsnTellsNothing) {
   const Bytes region = Region({Lsn{0}, kFirst, Lsn{1}, Lsn{1000}, Lsn{kFirst.value - 1}, kSince});
   const ChangesByLsn changes = FindChangesByLsn(region, kPage, kSince, kFirst);

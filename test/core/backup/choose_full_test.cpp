@@ -47,7 +47,7 @@ TEST_F(ChooseFullTest, TheNewestFullAndNoDiff) {
   EXPECT_EQ(Chosen(), "20261108-020000F");
 }
 
-// The newest was labelled by a node whose clock is behind.
+// The clock of the node that made the newest was behind, and so is its label.
 TEST_F(ChooseFullTest, WalSaysWhichIsTheNewest) {
   catalog_.backups.insert(catalog_.backups.begin(), Full("20261031-235000F", Lsn{250}));
   EXPECT_EQ(Chosen(), "20261031-235000F");
@@ -85,7 +85,8 @@ TEST_F(ChooseFullTest, BlocksOfAnotherSize) {
   EXPECT_THAT(Chosen(), HasSubstr("has blocks of 8192 bytes"));
 }
 
-// Left at LSN 150: the newest full is on a branch that this server did not take.
+// The timeline was left at LSN 150: the newest full backup is on a branch that this server did not
+// take.
 TEST_F(ChooseFullTest, OnTheWayToTheTimelineOfTheServer) {
   server_.history = TimelineHistory{2, {{1, Lsn{150}}}};
   EXPECT_EQ(Chosen(), "20261101-020000F");
@@ -95,7 +96,8 @@ TEST_F(ChooseFullTest, OnTheWayToTheTimelineOfTheServer) {
             "does not continue");
 }
 
-// What the server was put back from never happened. A standby waits until it has replayed it.
+// A server that was put back has never had what came after. A standby waits until it has replayed
+// it.
 TEST_F(ChooseFullTest, NotFromAFutureThatIsNoMore) {
   server_.position = Lsn{200};
   EXPECT_EQ(Chosen(), "20261108-020000F");
@@ -119,7 +121,7 @@ TEST_F(ChooseFullTest, LsnsTellOnlyWhenItIsKnownThatTheyDo) {
   EXPECT_THAT(doubt(), HasSubstr("\"20261108-020000F\" was not made by this server since"));
   server_.own_full = Sha256Of(AsBytes("another"));
   EXPECT_THAT(doubt(), HasSubstr("was not made by this server since"));
-  // The newest will not do, and the older one is not the one that the server remembers.
+  // The newest cannot be used, and the older one is not the one that the server remembers.
   server_.own_full = newest().manifest_sha256;
   newest().checksum_failures = 1;
   EXPECT_THAT(doubt(), HasSubstr("\"20261101-020000F\" was not made by this server since"));

@@ -12,7 +12,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-// A node whose clock differs from that of its store.
+// A node whose clock differs from the store's.
 class ChooseLabelTest : public testing::Test {
  protected:
   LabelChoice Choose(std::chrono::seconds skew, const std::optional<std::string>& full = {}) {
@@ -29,7 +29,7 @@ class ChooseLabelTest : public testing::Test {
   }
   static std::string At(std::chrono::seconds after) { return FullLabel(kTestTime + after); }
 
-  // The store's clock is that of `repository_`.
+  // The store has the clock of `repository_`.
   static constexpr std::chrono::hours kPast{10};
   ChooseLabelTest() { repository_.clock().Sleep(kPast, nullptr); }
   TestRepository repository_;
@@ -54,7 +54,7 @@ TEST_F(ChooseLabelTest, ClocksThatDifferAreNamed) {
 TEST_F(ChooseLabelTest, LabelsNeverFallBack) {
   Have(At(kPast));
   EXPECT_EQ(Choose(std::chrono::seconds(0)).label, At(kPast + std::chrono::seconds(1)));
-  // By a node of an older version, an hour ahead.
+  // A node with an older version has made it, whose clock is an hour ahead.
   Have(At(kPast + std::chrono::hours(1)));
   const LabelChoice choice = Choose(std::chrono::seconds(0));
   EXPECT_EQ(choice.label, At(kPast + std::chrono::seconds(3601)));

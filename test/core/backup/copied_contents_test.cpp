@@ -36,7 +36,7 @@ TEST(CopiedContents, ADatabaseHasAVersionAMapAndRelationsWhereItsRowSays) {
   const CopiedContents whole =
       Copied({"base/16384/1259", "base/16384/PG_VERSION", "base/16384/pg_filenode.map"});
   EXPECT_EQ(whole.MissingOf(app), "");
-  // In another tablespace a database may have relations, and nothing else.
+  // In another tablespace a database may have relations only.
   const ListedDatabase moved{16384, "app", 20000};
   EXPECT_EQ(whole.MissingOf(moved), "directory 16384 of tablespace 20000");
   EXPECT_EQ(Copied({"pg_tblspc/20000/PG_15_202209061/16384/1259",

@@ -18,7 +18,7 @@ class DirectorySurveyTest : public testing::Test {
     options.tablespace_version_directory = kTestVersionDirectory;
     return SurveyDataDirectory(options, cancellation_);
   }
-  // As an account that owns none of the files but may enter the directories.
+  // Runs it as an account that owns none of the files but may enter the directories.
   Result<DirectorySurvey> SurveyAsSomebodyElse() {
     EXPECT_EQ(seteuid(65534), 0);
     auto survey = Survey();

@@ -63,7 +63,7 @@ class FinishedCopyTest : public testing::Test {
 
 TEST_F(FinishedCopyTest, BecomesTheBackupThatItsMakerWanted) {
   HaveCopy();
-  // For everybody else it is not finished.
+  // For everybody else it is an unfinished backup.
   EXPECT_THAT(ReadBackupCatalog(*repository_).value().unfinished, SizeIs(1));
   const auto found = Find();
   ASSERT_TRUE(found);
@@ -109,7 +109,7 @@ TEST_F(FinishedCopyTest, OnlyOneThatTheServerCanCompleteWillDo) {
   wanted_.type = BackupType::kDiff;
   EXPECT_FALSE(Find());
   wanted_ = right;
-  wanted_.data_checksum_version = 0;  // they were switched off
+  wanted_.data_checksum_version = 0;  // checksums were switched off
   EXPECT_FALSE(Find());
   wanted_ = right;
   repository_.clock().Sleep(std::chrono::hours(24), nullptr);
@@ -118,7 +118,8 @@ TEST_F(FinishedCopyTest, OnlyOneThatTheServerCanCompleteWillDo) {
   EXPECT_FALSE(Find());
 }
 
-// Whatever else is the same: another node, or a machine that was put back, may have other WAL.
+// Everything else may be the same: another node, or a machine that was put back, may have other
+// WAL.
 TEST_F(FinishedCopyTest, OnlyItsMakerCompletesIt) {
   HaveCopy();
   wanted_.own = Sha256Of(AsBytes("another's"));
@@ -154,7 +155,7 @@ TEST_F(FinishedCopyTest, APackThatIsNotThereMakesItUseless) {
   EXPECT_ERROR(RequireWholeCopy(*repository_, summary_), ErrorCode::kDataCorrupted);
 }
 
-// A backup that is taken because of it must begin behind it.
+// A backup that is taken because of a gap must begin behind it.
 TEST_F(FinishedCopyTest, AGapFromItsStartOnMakesItUseless) {
   HaveCopy();
   const auto segment = [](TimelineId timeline, SegmentNumber number) {
@@ -204,7 +205,7 @@ TEST_F(FinishedCopyTest, ANewerBackupMakesItSuperfluous) {
   EXPECT_FALSE(Find());
 }
 
-// It is no backup.json: nobody can make one of it by copying.
+// It is not a backup.json: nobody can make one by copying it.
 TEST_F(FinishedCopyTest, IsNoBackupUnderAnotherName) {
   HaveCopy();
   const Bytes text =

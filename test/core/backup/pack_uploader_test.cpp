@@ -19,7 +19,7 @@ using testing::HasSubstr;
 
 constexpr const char* kLabel = "20261122-020000F";
 
-// A door that uploads wait at until it is opened.
+// Uploads wait at the door until it is opened.
 class Door {
  public:
   Status Pass() {
@@ -90,7 +90,7 @@ class PackUploaderTest : public testing::Test {
   TestRepository repository_{Cipher::kAes256Gcm};
   ManifestWriter manifest_{*repository_, kLabel};
   std::atomic<std::uint64_t> stored_{0};
-  Door door_;  // outlives the threads of the uploader, which may be in it to the last
+  Door door_;  // outlives the threads of the uploader, which may wait at it until they end
   std::unique_ptr<PackUploader> uploader_;
 };
 
@@ -125,7 +125,7 @@ TEST_F(PackUploaderTest, NothingAddedIsNoPack) {
   EXPECT_FALSE(repository_.Exists(BackupDirectory(kLabel)));
 }
 
-// A store that takes nothing: Add() must wait at uploads + 1 packs, and not for ever.
+// The store takes nothing. Add() must wait when there are uploads + 1 packs, but not for ever.
 TEST_F(PackUploaderTest, WaitsWhenAllPacksAreBeingStored) {
   repository_.store().SetHook([this](FaultStore::Operation operation, std::string_view name) {
     return IsPack(operation, name) ? door_.Pass() : Ok();
@@ -147,7 +147,7 @@ TEST_F(PackUploaderTest, WaitsWhenAllPacksAreBeingStored) {
   });
   EXPECT_TRUE(door_.WaitFor(kUploads));
   std::size_t before = 0;
-  do {  // until it has come to a stop
+  do {  // until nothing moves
     before = added;
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   } while (added != before);
@@ -201,7 +201,7 @@ TEST_F(PackUploaderTest, AFailureOfTheLastPackIsReportedByFinish) {
   EXPECT_EQ(stored_, 0U);
 }
 
-// Somebody else's pack under the name: kept, and reported.
+// Another process has stored a pack under the name. It is kept, and reported.
 TEST_F(PackUploaderTest, OverwritesNothing) {
   WriteText(repository_.PathOf(PackName(kLabel, 1)), "of another writer");
   Start(1);
@@ -243,7 +243,7 @@ TEST_F(PackUploaderTest, MayBeDestroyedInTheMiddle) {
   uploader_.reset();
 }
 
-// In a child: its limits are its own, and root's processes are not counted.
+// Runs in a child, which has limits of its own. Processes of root are not counted.
 void RunWithoutThreads() {
   TestRepository repository;
   ManifestWriter manifest(*repository, kLabel);

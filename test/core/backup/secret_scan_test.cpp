@@ -33,7 +33,7 @@ TEST(SecretScan, FindsAValueByItself) {
   EXPECT_EQ(Found(fmt::format("{}\n", kKey)), "a secret that veza_backup uses");
   EXPECT_EQ(Found(fmt::format("export AWS_SECRET_ACCESS_KEY={}", kKey)),
             "a secret that veza_backup uses");
-  // A short one could be anywhere.
+  // A short value may be in any file by chance.
   EXPECT_FALSE(SecretScan({SecretString("short")}).Find("s3.key", AsBytes("a short text")));
   for (const char* path : {"s3.key", "keys/s3.key", "keys/accessKeys.csv", "credentials.json"}) {
     EXPECT_EQ(FoundIn(path, kKey), "a secret that veza_backup uses") << path;
@@ -66,7 +66,7 @@ TEST(SecretScan, ConcernsWhatPeopleWrite) {
   }
 }
 
-// Whoever reaches the port can put a name with any value into a log.
+// Anybody who reaches the port can put a name with any value into a log.
 TEST(SecretScan, LooksForNamesInConfigurationAlone) {
   const std::string line = "FATAL:  role \"veza_backup.s3_secret_key=hunter2\" does not exist\n";
   for (const char* path :
@@ -107,7 +107,7 @@ TEST(SecretScan, KnowsWhereTheServerLogs) {
   }
 }
 
-// Whatever their names are, and what lies next to them.
+// Configuration files count whatever their names are, and so do the files next to them.
 TEST(SecretScan, KnowsWhatTheConfigurationIncludes) {
   TemporaryDirectory directory;
   const std::string top = directory.path() + "/data";
@@ -143,7 +143,7 @@ TEST(SecretScan, KnowsWhatTheConfigurationIncludes) {
 TEST(SecretScan, ReadsAllOfAFile) {
   TemporaryDirectory directory;
   const SecretScan scan({SecretString(kKey)});
-  // Also across the pieces that it reads.
+  // A value may cross the pieces that are read.
   for (const std::size_t before :
        {std::size_t{0}, (std::size_t{1} << 20) - 10, std::size_t{3} << 20}) {
     const std::string path = directory.Write("a", std::string(before, '-') + kKey + "\n");

@@ -84,7 +84,7 @@ TEST(SetSecret, InACommentWhatCouldBeASecretCounts) {
   }
 }
 
-// It would stop all backups.
+// A false find would stop all backups.
 TEST(SetSecret, ACommentThatSpeaksOfItDoesNot) {
   for (const char* text : {
            "# never set veza_backup.s3_secret_key to a value in this file\n",
@@ -145,7 +145,7 @@ TEST(SetSecret, PassesWhatIsNoSecret) {
   }
 }
 
-// Its time must not grow with the square of the length.
+// The time must not grow with the square of the length.
 TEST(SetSecret, LooksAtALongLineOnce) {
   std::string line;
   while (line.size() < std::size_t{1} << 20) {

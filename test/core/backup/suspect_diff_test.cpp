@@ -17,7 +17,7 @@ TEST(SuspectDiff, IsAnOldOneWithoutChecksums) {
   EXPECT_THAT(SuspectDiff(OldDiff()), testing::HasSubstr(OldDiff().label));
 }
 
-// What the settings were at both ends says nothing of the time between.
+// The settings at the two backups say nothing about the time between them.
 TEST(SuspectDiff, IsOneWithWalLogHintsAsWell) {
   BackupSummary diff = OldDiff();
   diff.settings["wal_log_hints"] = "on";
