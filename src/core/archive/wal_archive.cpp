@@ -289,11 +289,6 @@ Status WalArchive::RequireSame(const std::string& file, const std::string& path)
   return Conflict(repository_, file, there);
 }
 
-Result<PushOutcome> WalArchive::Push(const std::string& file, const std::string& path) const {
-  ASSIGN_OR_RETURN(const SealedWalFile sealed, Seal(file, path));
-  return Put(sealed);
-}
-
 Status WalArchive::Fetch(const std::string& file, const std::string& destination) const {
   ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
   const std::string temporary = fmt::format("{}.veza-tmp-{}", destination, getpid());

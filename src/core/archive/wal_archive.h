@@ -84,8 +84,6 @@ class WalArchive {
   // Stores the file durably. kConflict when the repository holds other content under its name; the
   // message says which node wrote that, and when.
   Result<PushOutcome> Put(const SealedWalFile& sealed) const;
-  // Seal and Put.
-  Result<PushOutcome> Push(const std::string& file, const std::string& path) const;
 
   // kConflict, as from Put(), when the file at `path` differs from the one in the repository. The
   // repository must hold it. When the file at `path` is gone, or was recycled while it was read,

@@ -110,15 +110,6 @@ const char* CipherName(Cipher cipher) {
   return "unknown";
 }
 
-std::optional<Cipher> CipherFromName(std::string_view name) {
-  for (const Cipher cipher : {Cipher::kNone, Cipher::kAes256Gcm, Cipher::kAes256Cbc}) {
-    if (name == CipherName(cipher)) {
-      return cipher;
-    }
-  }
-  return std::nullopt;
-}
-
 std::size_t SealedFrameSize(Cipher cipher, std::size_t plain) {
   return kFrameWordSize + BodySize(cipher, plain);
 }

@@ -26,7 +26,6 @@ enum class ObjectKind : std::uint8_t { kStream = 1, kPack = 2 };
 
 // "none", "aes-256-gcm", "aes-256-cbc", as in the setting `cipher`.
 const char* CipherName(Cipher cipher);
-std::optional<Cipher> CipherFromName(std::string_view name);
 
 inline constexpr std::size_t kObjectHeaderSize = 64;
 using ObjectHeader = std::array<std::uint8_t, kObjectHeaderSize>;

@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "core/archive/push_wal_file.h"
 #include "core/memory_gauge.h"
 #include "core/repository/test_repository.h"
 
@@ -130,7 +131,7 @@ TEST_P(WalArchiveTest, OfManyWritersOfTheSameSegmentOneStoresIt) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 6; ++i) {
     threads.emplace_back([&] {
-      const auto outcome = repository_.wal().Push(kSegment, path);
+      const auto outcome = PushWalFile(repository_.wal(), kSegment, path);
       ASSERT_OK(outcome);
       stored += *outcome == PushOutcome::kStored ? 1 : 0;
     });
@@ -159,7 +160,7 @@ TEST_P(WalArchiveTest, WhatIsNotThereIsNotFoundAndLeavesNothing) {
     EXPECT_ERROR(Fetch(file), ErrorCode::kNotFound);
     EXPECT_ERROR(repository_.wal().FetchText(file), ErrorCode::kNotFound);
   }
-  const auto pushed = repository_.wal().Push(kSegment, repository_.Scratch("absent"));
+  const auto pushed = PushWalFile(repository_.wal(), kSegment, repository_.Scratch("absent"));
   EXPECT_ERROR(pushed, ErrorCode::kNotFound);
   EXPECT_THAT(pushed.error().message, HasSubstr("absent"));
 }
@@ -298,7 +299,7 @@ TEST(WalArchive, AnEmptyObjectIsInTheWayAndNamed) {
   WriteText(path, std::string(kTestSegmentSize, 'w'));
   const std::string object = WalObjectName(kTestSystem, kSegment).value();
   WriteText(repository.PathOf(object), "");
-  const auto refused = repository.wal().Push(kSegment, path);
+  const auto refused = PushWalFile(repository.wal(), kSegment, path);
   EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
   ASSERT_FALSE(refused.has_value());
   EXPECT_THAT(refused.error().message, HasSubstr("has 0 bytes"));
@@ -306,7 +307,7 @@ TEST(WalArchive, AnEmptyObjectIsInTheWayAndNamed) {
   EXPECT_FALSE(repository.wal().Contains(kSegment).value());
   EXPECT_TRUE(repository.wal().IsTaken(kSegment).value());
   ASSERT_OK(repository->store().Delete(object));
-  EXPECT_OK(repository.wal().Push(kSegment, path));
+  EXPECT_OK(PushWalFile(repository.wal(), kSegment, path));
 }
 
 // --- What is there -------------------------------------------------------------------------------
@@ -446,7 +447,7 @@ TEST_F(WalListingTest, TroubleOfTheStoreIsNotAnAnswer) {
 TEST_F(WalListingTest, AForeignSystemMayNotPush) {
   const std::string path = repository_.Scratch("segment");
   WriteBytes(path, Bytes(kTestSegmentSize));
-  EXPECT_ERROR(WalArchive(*repository_, 42).Push(kSegment, path), ErrorCode::kConflict);
+  EXPECT_ERROR(PushWalFile(WalArchive(*repository_, 42), kSegment, path), ErrorCode::kConflict);
 }
 
 // --- Large segments ------------------------------------------------------------------------------
@@ -469,7 +470,7 @@ TEST(WalArchive, AGibibyteInBoundedMemory) {
 
   const WalArchive wal(**repository, kTestSystem);
   const MemoryGauge gauge;
-  ASSERT_OK(wal.Push(kSegment, path));
+  ASSERT_OK(PushWalFile(wal, kSegment, path));
   ASSERT_OK(wal.Fetch(kSegment, directory.path() + "/fetched"));
   EXPECT_EQ(std::filesystem::file_size(directory.path() + "/fetched"), kLarge);
   if (MemoryGauge::meaningful()) {
@@ -505,7 +506,7 @@ TEST(WalArchive, ASealedSegmentIsSpilled) {
     }
   }
   const MemoryGauge gauge;
-  ASSERT_OK(WalArchive(**repository, kTestSystem).Push(kSegment, path));
+  ASSERT_OK(PushWalFile(WalArchive(**repository, kTestSystem), kSegment, path));
   if (MemoryGauge::meaningful()) {
     EXPECT_LT(gauge.grown_bytes(), kBound);
   }

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/archive/push_wal_file.h"
 #include "core/archive/wal_archive.h"
 #include "core/repository/test_backup.h"
 #include "core/repository/test_repository.h"
@@ -104,7 +105,7 @@ class EntranceFixture : public testing::TestWithParam<std::tuple<Backend, Cipher
   void PutWal(const Repository& repository, std::uint64_t system = kTestSystem) {
     const std::string path = directory_.path() + "/00000002.history";
     WriteText(path, "1\t0/3000000\tno reason\n");
-    EXPECT_OK(WalArchive(repository, system).Push("00000002.history", path));
+    EXPECT_OK(PushWalFile(WalArchive(repository, system), "00000002.history", path));
   }
   // Stores a backup.json as the backup worker does. The rest of the backup does not matter here.
   void PutBackup(const Repository& repository, const std::string& label,

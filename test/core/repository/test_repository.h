@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "core/archive/push_wal_file.h"
 #include "core/archive/wal_archive.h"
 #include "core/codec/codec_fixtures.h"
 #include "core/codec/document.h"
@@ -108,7 +109,7 @@ class TestRepository {
   Result<PushOutcome> PushWal(const std::string& file, ByteView content) const {
     const std::string path = Scratch("push-" + file);
     WriteBytes(path, content);
-    return wal().Push(file, path);
+    return PushWalFile(wal(), file, path);
   }
   // Archives a segment of zeros.
   void PushSegment(TimelineId timeline, SegmentNumber number) const {

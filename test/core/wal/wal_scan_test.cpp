@@ -9,6 +9,7 @@
 
 #include "core/archive/archive_map.h"
 #include "core/archive/gap_record.h"
+#include "core/archive/push_wal_file.h"
 #include "core/repository/made_up_wal.h"
 #include "core/repository/names.h"
 
@@ -138,7 +139,7 @@ TEST(WalScan, ARecycledSegmentIsNotStoredAndADamagedOneIs) {
   const auto archive = [&](SegmentNumber number) {
     const std::string segment = SegmentName(1, number, kTestSegmentSize);
     WriteBytes(pg_wal.path() + "/" + segment, wal.Segment());
-    return repository.wal().Push(segment, pg_wal.path() + "/" + segment).value();
+    return PushWalFile(repository.wal(), segment, pg_wal.path() + "/" + segment).value();
   };
   WriteText(pg_wal.path() + "/00000002.history",
             fmt::format("1\t{}\tx\n", FormatLsn(Lsn{7 * kTestSegmentSize + 5})));
