@@ -24,7 +24,7 @@ namespace veza {
 
 namespace {
 
-// The nearest ancestor that exists: where the file system can be asked.
+// The nearest ancestor that exists. It tells about the file system.
 std::string ExistingAncestor(std::string path) {
   struct stat info {};
   while (path.size() > 1 && stat(path.c_str(), &info) != 0) {
@@ -49,12 +49,12 @@ constexpr const char* kWhoMayWrite =
     "Run vezactl as the account that will run PostgreSQL (root names it with --user), and let that "
     "account write there.";
 
-// As the user whose rights the restore will have. Sets errno when not.
+// Goes by the rights that the restore will have. Sets errno when it returns false.
 bool MayWriteTo(const std::string& directory) {
   return faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
 }
 
-// Absent, or a directory that may be written to.
+// The path is absent and can be created, or it is a directory that may be written to.
 Status RequireUsableDirectory(const std::string& path) {
   if (!path.starts_with('/')) {
     return MakeError(ErrorCode::kInvalidArgument, "directory \"{}\" is not an absolute path", path);
@@ -99,7 +99,8 @@ Status RequireTarget(const std::string& path, bool delta, std::uint64_t system_i
 
 namespace {
 
-// What a delta finds there RequireOwnPlaces() looks at, when nobody else can fill it any more.
+// What a delta finds there is checked later by RequireOwnPlaces(), when nobody else can fill the
+// place any more.
 Status RequireTablespace(const Tablespace& tablespace, const RestoreOptions& options) {
   if (!options.delta) {
     RETURN_IF_ERROR(RequireEmpty(tablespace.path, IsEmptyDirectory(tablespace.path)));
@@ -111,7 +112,7 @@ std::string LinkOf(const std::string& target, const Tablespace& tablespace) {
   return fmt::format("{}/pg_tblspc/{}", target, tablespace.oid);
 }
 
-// As --tablespace-map takes it from a shell.
+// The option --tablespace-map, quoted for a shell.
 std::string MapOption(std::string_view from, std::string_view to) {
   const auto escaped = [](std::string_view path) {
     std::string text;
@@ -133,8 +134,8 @@ OuterPlace PlaceOf(const Tablespace& recorded, const std::string& directory,
   return place;
 }
 
-// Without encryption anybody who can write to the repository can have written the location there.
-// That the target has it says that it is none of the repository's making.
+// Without encryption, anybody who can write to the repository can have written the location there.
+// When the target has it as well, it does not come from the repository alone.
 Status RequireProvenPlace(const Repository& repository, const Tablespace& tablespace,
                           const RestoreOptions& options) {
   if (repository.seal_policy().encrypts() ||
@@ -198,8 +199,8 @@ namespace {
 
 constexpr const char* kGiveAnotherPlace = "Give another place with --tablespace-map OLD=NEW.";
 
-// Whether a user has said that the tablespace is to go where it was neither when the backup was
-// made nor is by the target's link.
+// Whether the user has chosen the place: the tablespace was not there when the backup was made, and
+// the link in the target does not lead there.
 bool IsNewPlace(const Tablespace& recorded, const Tablespace& placed, const RestorePlan& plan) {
   return CanonicalPath(recorded.path) != CanonicalPath(placed.path) &&
          !IsSameFile(LinkOf(plan.target_directory, recorded), placed.path);
@@ -245,8 +246,9 @@ Status RequireSeparateTablespaces(const RestorePlan& plan) {
 
 namespace {
 
-// Whether `path` is the directory of a repository, or in what one of its clusters has there. Beside
-// the clusters there may be anything: the data directory itself, where both are on one file system.
+// Whether `path` is the directory of a repository, or lies in the directory of one of its clusters.
+// Beside the clusters there may be anything, even the data directory, when both are on one file
+// system.
 bool IsInRepository(const std::string& path, const std::string& repository) {
   const std::optional<std::filesystem::path> way = WayTo(path, repository);
   if (!way) {

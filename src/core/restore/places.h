@@ -14,25 +14,25 @@ namespace veza {
 // The path without slashes at its end, so that the same place has the same name.
 std::string WithoutLastSlash(std::string path);
 
-// The target directory can be written to, and it is empty or absent. For a delta it is a data
-// directory of this cluster in which no server runs.
+// Checks that the target directory can be written to, and that it is empty or absent. For a delta
+// it may also be a data directory of this cluster in which no server runs.
 Status RequireTarget(const std::string& path, bool delta, std::uint64_t system_identifier);
 
-// The tablespaces of the backup with the places that the options give them. Refuses a place that
-// cannot be used, and one that only an unencrypted repository names.
+// The tablespaces of the backup, with the places that the options give them. Refuses a place that
+// cannot be used, and a place that nothing but an unencrypted repository names.
 Result<std::vector<Tablespace>> PlaceTablespaces(const Repository& repository,
                                                  const BackupSummary& backup,
                                                  const RestoreOptions& options);
 
-// Places that the user has chosen must not lie within each other or within the target directory.
-// Of the other places, only those are refused where one tablespace would lie among the files of
-// another: PostgreSQL allows the rest, with a warning at the most.
+// Refuses tablespaces that lie within each other or within the target directory, where the user has
+// chosen the place. Elsewhere it refuses only what would put one tablespace among the files of
+// another: PostgreSQL allows the rest, at most with a warning.
 Status RequireSeparateTablespaces(const RestorePlan& plan);
 
-// Nothing is restored into the repository, and no delta removes it.
+// Refuses to restore into the repository, or around it, where a delta could remove it.
 Status RequireApartFromRepository(const RestorePlan& plan);
 
-// Compares what each file system has left with what the restore needs there.
+// Checks that each file system has as much space as the restore needs there.
 Status RequireSpace(const RestorePlan& plan);
 
 // Fills in wal_directory and keeps_wal_link.

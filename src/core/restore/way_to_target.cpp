@@ -18,7 +18,7 @@ namespace veza {
 
 namespace {
 
-// The timeline that recovery will end on, and its history.
+// The history of the timeline that recovery will end on.
 Result<TimelineHistory> FollowTimeline(const WalArchive& archive, const TargetTimeline& wanted,
                                        TimelineId backup_timeline) {
   TimelineId timeline = backup_timeline;
@@ -85,7 +85,7 @@ Status RequireWal(const WalArchive& archive, const BackupSummary& backup) {
 
 namespace {
 
-// Behind the last segment that recovery would read, when none is missing on its way.
+// The number after the last segment that recovery would read, when none is missing on its way.
 SegmentNumber EndOfWay(const std::vector<WalRange>& ranges, const TimelineHistory& history,
                        std::uint64_t segment_size) {
   SegmentNumber end = 0;
@@ -142,7 +142,7 @@ Result<WayToTarget> FindWay(const Repository& repository, const WalArchive& arch
   if (!segment.empty() && target.lsn.value < SegmentNumberOf(segment, size) * size) {
     obstacle.missing_segment.clear();
   }
-  // Recovery stops before the record at the target, or behind it.
+  // Recovery stops before the record at the target or after it.
   if (obstacle.minimal &&
       (target.lsn < *obstacle.minimal || (target.lsn == *obstacle.minimal && !target.inclusive))) {
     obstacle.minimal.reset();
@@ -152,8 +152,8 @@ Result<WayToTarget> FindWay(const Repository& repository, const WalArchive& arch
 
 namespace {
 
-// Whether recovery from the older backup comes to where the newer one begins. Then it leads to
-// every target to which the newer one leads.
+// Whether recovery from the older backup reaches the point where the newer one begins. Then it
+// reaches every target that recovery from the newer one reaches.
 Result<bool> LeadsTo(const Repository& repository, const WalArchive& archive,
                      const BackupSummary& older, const BackupSummary& newer,
                      const TimelineHistory& history) {
@@ -174,13 +174,13 @@ Result<bool> LeadsTo(const Repository& repository, const WalArchive& archive,
          std::ranges::none_of(missing, is_missing_between);
 }
 
-// With the backup that was asked for, also when the others left no room for it.
+// The catalog, with the backup that was asked for, even if the others left no room for it.
 Result<BackupCatalog> ReadCandidates(const Repository& repository, const RestoreOptions& options) {
   ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository));
   if (options.backup_label.empty()) {
     return catalog;
   }
-  // For the better error: damaged, unfinished, or not there.
+  // This gives the better error: damaged, unfinished, or absent.
   ASSIGN_OR_RETURN(BackupSummary asked_for, ReadBackup(repository, options.backup_label));
   if (std::ranges::find(catalog.backups, asked_for.label, &BackupSummary::label) ==
       catalog.backups.end()) {
@@ -227,7 +227,7 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
   }
   ASSIGN_OR_RETURN(const bool leads, LeadsTo(repository, archive, older, backup, found->history));
   if (!leads) {
-    return backup;  // with its doubt, rather than less than there is
+    return backup;  // with its doubt: the older one would not reach the target
   }
   found->passed_over = std::exchange(found->doubt, WhyDoubtful(older, backups));
   return older;
@@ -245,8 +245,9 @@ Error MissingHistoryError(TimelineId missing, TimelineId newest) {
           missing - 1, missing));
 }
 
-// PostgreSQL looks for the latest timeline by number and stops at the first one that has no history
-// file: what came after it would be lost without a word. A history file may be on its way.
+// PostgreSQL looks for the latest timeline by number, and stops at the first number without a
+// history file. The timelines behind it would be lost without a message. So a missing history file
+// is looked for twice, because it may be on its way, and then refused.
 Result<BackupSummary> ChooseWithHistories(const Repository& repository, const WalArchive& archive,
                                           const RestoreOptions& options,
                                           std::uint64_t system_identifier, Found* found) {
@@ -321,7 +322,7 @@ Result<WayToTarget> FindWayTwice(const Repository& repository, const WalArchive&
 
 namespace {
 
-// Whether the target is certainly behind all that recovery may stop at.
+// Whether recovery certainly meets every obstacle before it reaches the target.
 bool IsBehindEverything(const RecoveryTarget& target) {
   return target.kind == TargetKind::kEndOfWal || target.kind == TargetKind::kLsn;
 }

@@ -17,25 +17,27 @@
 
 namespace veza {
 
-// For a diff: the repository has the full backup that it refers to. Most of a diff is there.
+// For a diff: checks that the repository has the full backup that it refers to, because most of a
+// diff is there.
 Status RequireFull(const Repository& repository, const BackupSummary& backup);
 
-// The repository has the WAL that makes the backup consistent.
+// Checks that the repository has the WAL that makes the backup consistent.
 Status RequireWal(const WalArchive& archive, const BackupSummary& backup);
 
 struct WayToTarget {
-  RecoveryObstacle obstacle;  // what there is before the target, as far as that can be told
+  RecoveryObstacle obstacle;  // what is in the way to the target, as far as that can be told
   SegmentNumber end = 0;      // the first segment that recovery cannot have
   TimePoint last_stored{};    // when the store got the last WAL of the cluster
 };
 
-// Of timelines, only the history counts that recovery follows.
+// Finds out how far the WAL in the repository leads from the backup. Recovery follows `history`, so
+// WAL of other timelines does not count.
 Result<WayToTarget> FindWay(const Repository& repository, const WalArchive& archive,
                             const BackupSummary& backup, const TimelineHistory& history,
                             const RecoveryTarget& target);
 
-// The same. A segment that is missing is looked for again a few seconds later: it may be on its way
-// into the repository.
+// The same, but looks for a missing segment again some seconds later: it may be on its way into the
+// repository.
 Result<WayToTarget> FindWayTwice(const Repository& repository, const WalArchive& archive,
                                  const BackupSummary& backup, const TimelineHistory& history,
                                  const RecoveryTarget& target);
@@ -48,10 +50,10 @@ bool IsBehind(const WayToTarget& way, const RecoveryTarget& target, std::uint64_
 // Refuses an obstacle that recovery is certain to meet.
 Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions& options);
 
-// What is found beside the backup.
+// What ChooseBackupAndTimeline() finds beside the backup.
 struct Found {
   TimelineHistory history;  // of the timeline that recovery follows
-  // RestorePlan has the same two.
+  // As in RestorePlan.
   std::string doubt;
   std::string passed_over;
 };
