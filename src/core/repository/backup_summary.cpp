@@ -15,13 +15,13 @@ namespace veza {
 
 namespace {
 
-constexpr std::uint32_t kLargestBlock = 32U << 10;  // that PostgreSQL can be built with
+constexpr std::uint32_t kLargestBlock = 32U << 10;  // that PostgreSQL supports
 
-// `T`, or `T` that cannot be changed.
+// `T`, or `const T`.
 template <typename T, typename Plain>
 concept PossiblyConst = std::same_as<std::remove_const_t<T>, Plain>;
 
-// A key wrap is stored as text, so that what comes back is what was there, whatever members it has.
+// A key wrap is stored as text, so that it is read back unchanged, whatever members it has.
 Json KeyWrapsToJson(const std::vector<NamedText>& wraps) {
   Json array = Json::Array();
   for (const NamedText& wrap : wraps) {
@@ -335,11 +335,11 @@ void KeepOnly(SummaryParts parts, BackupSummary* summary) {
 }
 
 std::size_t MemoryOf(const BackupSummary& summary) {
-  constexpr std::size_t kBlock = 16;  // of the allocator
-  constexpr std::size_t kNode = 48;   // of a map, without what it holds
+  constexpr std::size_t kBlock = 16;  // overhead of an allocation
+  constexpr std::size_t kNode = 48;   // of a map node, without its content
   std::size_t total = sizeof(BackupSummary);
   const auto add = [&](const auto&... texts) {
-    // Short ones lie within the object.
+    // Short texts are stored inside the object.
     ((total += texts.capacity() > 15 ? texts.capacity() + kBlock : 0), ...);
   };
   const auto add_list = [&](const auto& list, auto... members) {

@@ -20,10 +20,10 @@ namespace veza {
 
 namespace {
 
-// What is needed of a backup: all of every backup.json would be too much to keep.
+// The part of a backup that is needed. Keeping every backup.json would take too much memory.
 struct FittingBackup {
   std::string label;
-  Identity identity;  // of its system, as far as the backup tells
+  Identity identity;  // of its system, as far as the backup tells it
 };
 
 struct FoundIdentity {
@@ -31,27 +31,27 @@ struct FoundIdentity {
   NamedText object;
 };
 
-// A key that the passphrase gives, with all that it fits: what it has authenticated.
+// A key that the passphrase opens, and everything that it fits, that is, has authenticated.
 struct FoundKey {
   std::shared_ptr<const DataKey> key;
-  FoundWrap wrap;  // the first that gives it
+  FoundWrap wrap;  // the first wrap that holds the key
   std::vector<std::uint64_t> identities;
   std::vector<FittingBackup> backups;
-  std::size_t wal_files = 0;  // of those that were looked at
+  std::size_t wal_files = 0;  // of those that were tested
 
   bool fits() const { return !identities.empty() || !backups.empty() || wal_files > 0; }
 };
 
-// What would be written, in this order. Everything is read and decided before the first of it, so
-// that a dry run says what a run does, and nothing is left half done but by a crash between two of
-// them; then the next run finds the first in place.
+// What will be written, in this order. Everything is read and decided before the first write. So a
+// dry run reports what a real run does, and only a crash can leave the work half done. The next run
+// then finds the first object in place.
 struct PlannedWrap {
-  NamedText wrap;  // without a name where it gets a new one
+  NamedText wrap;  // without a name if it gets a new one
   std::string source;
 };
 struct PlannedIdentity {
   Identity identity;
-  std::optional<NamedText> replaced;  // what lies in its place, and counts for nothing
+  std::optional<NamedText> replaced;  // the invalid object in its place
 };
 struct Plan {
   std::optional<PlannedWrap> wrap;
@@ -87,11 +87,11 @@ class KeyRestorer {
  private:
   static std::string KeyId(const FoundKey& found) { return found.key ? found.key->hex_id() : ""; }
 
-  // Nothing of them is authentic yet.
+  // Reads the identities without verifying them.
   Status ReadIdentities() {
     ASSIGN_OR_RETURN(std::vector<NamedText> objects, ReadDamagedIdentities(*store_));
     const bool wants_key = options_.cipher != Cipher::kNone;
-    std::optional<bool> holds_keys;  // asked once: it may read every backup.json
+    std::optional<bool> holds_keys;  // asked once, because it may read every backup.json
     if (!wants_key) {
       ASSIGN_OR_RETURN(holds_keys, HoldsKeys());
       if (*holds_keys) {
@@ -117,7 +117,7 @@ class KeyRestorer {
       if (!wants_key || !(*holds_keys || request_.wrap || request_.key_id)) {
         return OtherCipher(!wants_key);
       }
-      // Anybody can write one that names no key (RequireNoKeys in repository.cpp).
+      // Anybody can write an identity that names no key (RequireNoKeys in repository.cpp).
       damaged_.push_back(std::move(object));
     }
     return Ok();
@@ -130,7 +130,7 @@ class KeyRestorer {
             "Set veza_backup.cipher and the passphrase as they were when the repository was made.");
   }
 
-  // Or did when its backups were made.
+  // Whether the repository holds keys, or did when its backups were made.
   Result<bool> HoldsKeys() {
     ASSIGN_OR_RETURN(bool holds, HoldsObject(*store_, kKeyPrefix));
     for (auto label = labels_.rbegin(); !holds && label != labels_.rend(); ++label) {
@@ -141,7 +141,8 @@ class KeyRestorer {
     return holds;
   }
 
-  // By the key that each names. What names one that is not found stays unknown.
+  // Verifies each identity by the key that it names. If that key was not found, the identity stays
+  // unknown.
   Status VerifyIdentities() {
     for (FoundIdentity& found : std::exchange(unknown_, {})) {
       const auto key = keys_.find(found.identity.key_id);
@@ -174,7 +175,7 @@ class KeyRestorer {
     return Ok();
   }
 
-  // The one that is asked for, or else those that identities name.
+  // The key that is asked for, or else the keys that identities name.
   std::set<std::string> PreferredKeys() const {
     if (request_.key_id) {
       return {*request_.key_id};
@@ -199,7 +200,7 @@ class KeyRestorer {
     return Ok();
   }
 
-  // To the key that has signed it.
+  // Assigns the backup to the key that has signed it. Returns whether there is one.
   bool Fit(const std::string& label, const std::string& text) {
     for (auto& [key_id, found] : keys_) {
       const Result<BackupSummary> summary = ParseSummary(text, label, {options_.cipher, found.key});
@@ -222,7 +223,7 @@ class KeyRestorer {
     });
   }
 
-  // Of every system that is known to have lived here.
+  // Tests the WAL of every system that is known to have used this repository.
   Status FitWal() {
     std::set<std::uint64_t> systems;
     std::map<std::string, SealPolicy> policies;
@@ -246,8 +247,9 @@ class KeyRestorer {
     return Ok();
   }
 
-  // Somebody's word decides, but never against what a key has signed; then an identity that is
-  // verified; then what else fits. Where that leaves two answers, somebody has to choose.
+  // The requested key is chosen, but never against an identity that another key has signed.
+  // Otherwise it is the key of a verified identity, or else the only key that fits. If several are
+  // possible, the user has to choose.
   Result<const FoundKey*> Choose() const {
     if (request_.key_id) {
       return ChooseAsAsked(*request_.key_id);
@@ -305,7 +307,7 @@ class KeyRestorer {
                        found.object.name);
   }
 
-  // What each key fits.
+  // A list of the keys, and of what each fits.
   std::string Choices() const {
     std::string choices;
     for (const auto& [key_id, found] : keys_) {
@@ -329,7 +331,7 @@ class KeyRestorer {
     return count;
   }
 
-  // Anybody can write an identity that names a key, but it may be true, too.
+  // Anybody can write an identity that names a key, but it may also be true.
   Error UnknownIdentity() const {
     const FoundIdentity& unknown = unknown_.front();
     return MakeError(ErrorCode::kConflict,
@@ -344,7 +346,7 @@ class KeyRestorer {
             Choices()));
   }
 
-  // The key of a verified identity fits nothing else, and another key does.
+  // The error when the key of a verified identity fits nothing else, but another key does.
   Error IdentityOfOthers(const FoundKey& named) const {
     return MakeError(ErrorCode::kConflict,
                      "object \"{}\" of repository \"{}\" names {}, which fits neither a backup nor "
@@ -404,7 +406,7 @@ class KeyRestorer {
     return plan;
   }
 
-  // Nothing: a wrap is in place that whoever opens the repository finds.
+  // nullopt when there is a wrap in place that opening the repository will find.
   Result<std::optional<PlannedWrap>> PlanWrap(const FoundKey& chosen) const {
     const std::string key_id = KeyId(chosen);
     const auto found = FindKey(*store_, key_id, options_, *environment_.cancellation);
@@ -431,10 +433,11 @@ class KeyRestorer {
     return std::optional(std::move(planned));
   }
 
-  // The systems of which a backup, or the server for its own WAL, says what the identity needs.
+  // The systems whose identity is known: from a backup, or from the server, if the key opens the
+  // server's WAL.
   std::map<std::uint64_t, Identity> ToldBy(const FoundKey& chosen) const {
     std::map<std::uint64_t, Identity> told;
-    for (const FittingBackup& backup : chosen.backups) {  // the newest comes last
+    for (const FittingBackup& backup : chosen.backups) {  // the newest is last
       told[backup.identity.system_identifier] = backup.identity;
     }
     if (request_.server) {
@@ -460,7 +463,7 @@ class KeyRestorer {
     return std::nullopt;
   }
 
-  // As long as one of them is left, nobody opens the repository.
+  // If one of them is not replaced, the repository cannot be opened.
   Status RequireAllReplaced(const Plan& plan) const {
     std::vector<std::string> names;
     for (const NamedText& object : damaged_) {
@@ -498,7 +501,7 @@ class KeyRestorer {
     return Ok();
   }
 
-  // The wrap comes first: an identity promises one.
+  // The wrap is written first, because an identity promises that there is one.
   Status CarryOut(const Plan& plan) {
     if (plan.wrap) {
       report_.source = plan.wrap->source;
@@ -545,10 +548,10 @@ class KeyRestorer {
   const Environment& environment_;
   const KeyRestoreRequest& request_;
 
-  std::vector<FoundIdentity> unknown_;  // that name a key which is not found
+  std::vector<FoundIdentity> unknown_;  // those that name a key that was not found
   std::vector<NamedText> damaged_;      // identities
   std::vector<std::string> labels_;
-  std::size_t passed_over_ = 0;               // wraps, for a limit
+  std::size_t passed_over_ = 0;               // number of wraps not tried, because of a limit
   std::map<std::string, FoundKey> keys_;      // by key id
   std::map<std::uint64_t, WalEvidence> wal_;  // by system
   SealPolicy policy_;

@@ -33,11 +33,12 @@ Result<std::optional<std::string>> ReadBackupText(Store& store, const std::strin
 
 namespace {
 
-// Where wraps come from; each has its own limit, so that junk in one does not keep another's away.
+// A source of wraps. Each source has a limit of its own, so that junk in one does not hide the
+// wraps of another.
 struct WrapSource {
   std::vector<FoundWrap> wraps;
   std::size_t tried = 0;
-  std::size_t passed_over = 0;  // for the limit
+  std::size_t passed_over = 0;  // not tried, because of a limit
 };
 
 class Searcher {
@@ -46,7 +47,7 @@ class Searcher {
            const KeySearch& search)
       : store_(store), options_(options), environment_(environment), search_(search) {}
 
-  // What somebody has given by hand comes first, what lies in the store behind it.
+  // The wrap that the user has given comes first, and those in the store follow.
   Result<KeysOfWraps> Run() {
     WrapSource file;
     if (search_.wrap) {
@@ -65,7 +66,7 @@ class Searcher {
   Result<WrapSource> WrapsInPlace() {
     WrapSource source;
     for (const std::string& key_id : search_.preferred) {
-      // First, so that others cannot keep them away.
+      // These come first, so that others cannot hide them.
       RETURN_IF_ERROR(
           ReadWraps(KeyWrapName(key_id, ""), limits::kKeyWraps / kPreferredKeys, source));
     }
@@ -111,7 +112,7 @@ class Searcher {
         wraps.resize(limits::kKeyWrapsOfABackup);
       }
       for (NamedText& wrap : wraps) {
-        // All backups of a repository hold the same copy.
+        // Usually all backups of a repository hold the same copy.
         if (known.contains(wrap.text)) {
           continue;
         }
@@ -159,7 +160,7 @@ class Searcher {
   const RepositoryOptions& options_;
   const Environment& environment_;
   const KeySearch& search_;
-  std::set<std::string> tried_;  // texts of wraps
+  std::set<std::string> tried_;  // the texts of tried wraps
   KeysOfWraps opened_;
 };
 

@@ -1,5 +1,5 @@
-// The keys of a repository that a passphrase opens: from a wrap that somebody has given, from those
-// below key/, and from the copies in backups.
+// Finds the keys of a repository that the passphrase opens: in a wrap that the user has given, in
+// the wraps below key/, and in the copies in backups.
 #pragma once
 
 #include <cstddef>
@@ -28,14 +28,14 @@ struct FoundWrap {
 };
 
 struct KeySearch {
-  const std::optional<std::string>& wrap;  // the text of one that somebody has given
-  std::set<std::string> preferred;         // ids of keys whose wraps are tried before others
+  const std::optional<std::string>& wrap;  // the text of a wrap that the user has given
+  std::set<std::string> preferred;         // key ids whose wraps are tried before others
   const std::vector<std::string>& labels;  // of the backups to look into, oldest first
 };
 
 struct KeyOfWrap {
   std::shared_ptr<const DataKey> key;
-  FoundWrap wrap;  // the first that gives it
+  FoundWrap wrap;  // the first wrap that holds it
 };
 
 struct KeysOfWraps {
@@ -49,8 +49,7 @@ Result<KeysOfWraps> SearchKeys(Store& store, const RepositoryOptions& options,
 // The labels of every backup and tombstone, oldest first.
 Result<std::vector<std::string>> ListBackupLabels(Store& store);
 
-// The text of backup.json as it is stored. Nothing when there is none, and empty when it is too
-// large to be one.
+// The stored text of backup.json. nullopt when there is none; empty when the object is too large.
 Result<std::optional<std::string>> ReadBackupText(Store& store, const std::string& label);
 
 }  // namespace veza

@@ -57,7 +57,7 @@ Status RequireBackupStillThere(const Repository& repository, const RestorePlan& 
   return Ok();
 }
 
-// Without it PostgreSQL refuses to start, or follows another way.
+// Without the history file PostgreSQL refuses to start, or follows another path.
 Status RequireHistoryStillThere(const WalArchive& archive, const RestorePlan& plan) {
   if (plan.history.ancestors.empty()) {
     return Ok();
@@ -86,7 +86,7 @@ Status RequireWholeCluster(const RestoreOptions& options) {
   return Ok();
 }
 
-// A database has a PG_VERSION, wherever its directory is.
+// Every database has a PG_VERSION, wherever its directory is.
 Status RequireFilesOf(const RestorePlan& plan, const std::set<std::uint32_t>& with_version) {
   for (const DatabaseSummary& database : plan.databases->restored) {
     if (!with_version.contains(database.oid) && database.oid >= kFirstNormalOid) {
@@ -99,8 +99,8 @@ Status RequireFilesOf(const RestorePlan& plan, const std::set<std::uint32_t>& wi
   return Ok();
 }
 
-// Takes off the sizes what comes back empty; backup.json does not tell it by tablespace. Refuses
-// what does not come back although it is wanted.
+// Subtracts the sizes of empty databases, which backup.json does not give for each tablespace.
+// Refuses the restore if the backup lacks the files of a wanted database.
 Status LeaveOutEmpty(const Repository& repository, RestorePlan& plan) {
   std::set<std::uint32_t> with_version;
   RETURN_IF_ERROR(ReadManifest(repository, plan.backup, [&](ManifestRecord&& record) -> Status {
@@ -126,7 +126,7 @@ Status LeaveOutEmpty(const Repository& repository, RestorePlan& plan) {
   return RequireFilesOf(plan, with_version);
 }
 
-// All that may forbid a delta is found before it removes anything.
+// Finds everything that forbids a delta before it removes anything.
 Status PlanSweep(const Repository& repository, RestorePlan& plan) {
   ASSIGN_OR_RETURN(PathSet paths, ReadPaths(repository, plan));
   ASSIGN_OR_RETURN(SweepFindings findings, FindWhatDoesNotBelong(paths, plan));
@@ -136,9 +136,9 @@ Status PlanSweep(const Repository& repository, RestorePlan& plan) {
   return Ok();
 }
 
-// PostgreSQL reads ahead of what it replays, so it may ask for a missing segment before it has come
-// to a target in front of it. Where it does not come to its target it stops with an error; to the
-// end of WAL it would end early without a word.
+// Whether recovery may take a gap for the end of WAL. PostgreSQL reads ahead, so it may ask for a
+// missing segment before it has reached a target that comes before it. If it does not reach its
+// target, it stops with an error. Without a target it would silently end too early.
 bool EndsAtGap(const RestorePlan& plan, const RestoreOptions& options) {
   if (options.standby) {
     return options.end_at_gap && !plan.missing_segment.empty();
@@ -147,7 +147,7 @@ bool EndsAtGap(const RestorePlan& plan, const RestoreOptions& options) {
          (options.end_at_gap && !plan.missing_segment.empty());
 }
 
-// What is not there was removed only if the repository itself is still there.
+// An object that is missing was removed only if the repository itself still exists.
 Error ReasonOfAbsence(const Repository& repository, std::uint64_t system_identifier, Error error) {
   if (error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted) {
     if (Status there = RequireRepositoryInPlace(repository, system_identifier); !there) {
@@ -171,14 +171,14 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
   ASSIGN_OR_RETURN(const BackupSummary chosen,
                    ChooseBackupAndTimeline(repository, archive, options, identity.system_identifier,
                                            &found, &plan.recovery.target));
-  // With its databases and settings, which the catalog does not hold.
+  // This includes its databases and settings, which the catalog does not hold.
   ASSIGN_OR_RETURN(plan.backup, ReadBackup(repository, chosen.label));
   const TimelineHistory& history = found.history;
   plan.doubt = found.doubt;
   plan.passed_over = found.passed_over;
   plan.target_timeline = history.timeline;
   if (options.target.timeline.kind == TargetTimeline::Kind::kCurrent) {
-    // The same for PostgreSQL; wal-get cannot know which one is meant by the word
+    // PostgreSQL treats both the same. wal-get cannot know which timeline "current" means
     // (recovery_path.h).
     plan.recovery.target.timeline = {TargetTimeline::Kind::kNumber, history.timeline};
   }
@@ -214,7 +214,7 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
     RETURN_IF_ERROR(LeaveOutEmpty(repository, plan));
     plan.recovery.ignore_invalid_pages = !plan.databases->empty.empty();
   }
-  // A delta takes the place of what is there, and nobody knows how much of it.
+  // A delta replaces existing files, and how many is not known.
   if (!options.delta) {
     RETURN_IF_ERROR(RequireSpace(plan));
   }
@@ -243,7 +243,7 @@ Status LookAgain(const Repository& repository, const RestorePlan& plan) {
   if (plan.wal_end == 0) {
     return Ok();
   }
-  // Also when it is the last segments that have gone, which leaves no gap. What lies behind the
+  // This also notices when the last segments were removed, which leaves no gap. WAL after the
   // target is not needed.
   const std::uint64_t size = plan.backup.wal_segment_size;
   const RecoveryTarget& target = plan.recovery.target;

@@ -344,7 +344,7 @@ Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions
             "recover up to it: --target-lsn {} --target-exclusive.",
             FormatLsn(*obstacle.minimal)));
   }
-  // A standby may get the missing segment from a primary.
+  // A standby may get the missing segment from its primary.
   if (obstacle.missing_segment.empty() || options.end_at_gap || options.standby) {
     return Ok();
   }

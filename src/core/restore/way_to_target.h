@@ -26,8 +26,8 @@ Status RequireWal(const WalArchive& archive, const BackupSummary& backup);
 
 struct WayToTarget {
   RecoveryObstacle obstacle;  // what is in the way to the target, as far as that can be told
-  SegmentNumber end = 0;      // the first segment that recovery cannot have
-  TimePoint last_stored{};    // when the store got the last WAL of the cluster
+  SegmentNumber end = 0;      // the first segment that recovery cannot get
+  TimePoint last_stored{};    // when the store received the last WAL of the cluster
 };
 
 // Finds out how far the WAL in the repository leads from the backup. Recovery follows `history`, so
@@ -52,7 +52,7 @@ Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions
 
 // What ChooseBackupAndTimeline() finds beside the backup.
 struct Found {
-  TimelineHistory history;  // of the timeline that recovery follows
+  TimelineHistory history;  // that of the timeline that recovery follows
   // As in RestorePlan.
   std::string doubt;
   std::string passed_over;
