@@ -85,7 +85,7 @@ write_object($identity, $good =~ s/$key_id/$unknown/r);
 foreach my $dry ([], ['--dry-run'])
 {
 	$node->vezactl_fails([ qw(key restore), @$dry ],
-		2, qr/names key "$unknown", of which no copy.*--key-id: "$key_id" fits 1 backups/s, "key restore @$dry");
+		2, qr/names key "$unknown", but the passphrase opens no copy.*--key-id: "$key_id" fits 1 backups/s, "key restore @$dry");
 }
 like($node->vezactl_ok([ qw(key restore --key-id), $key_id ]), qr{wrote identity/}, '--key-id decides');
 $node->vezactl_ok([qw(info)]);

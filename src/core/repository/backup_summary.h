@@ -115,8 +115,8 @@ inline constexpr std::size_t kMaxChecksumFailurePages = 100;
 // follow symbolic links, made the backup, or the databases were dropped while it was made.
 std::vector<DatabaseSummary> DatabasesWithoutFiles(const BackupSummary& summary);
 inline constexpr const char* kMissingDatabaseHint =
-    "It was behind a symbolic link, which version 0.1 did not follow, or it was dropped while the "
-    "backup was made. Take or choose another backup.";
+    "The database was behind a symbolic link, which version 0.1 did not follow, or it was dropped "
+    "while the backup was made. Take or choose another backup.";
 
 // SerializeSummary signs and prints. ParseSummary checks the signature and every member. The
 // object's name, which is part of the signature, is derived from the label. Errors name the object.

@@ -127,7 +127,8 @@ class KeyRestorer {
     return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" is {}encrypted",
                      store_->location(), is_encrypted ? "" : "not ")
         .WithHint(
-            "Set veza_backup.cipher and the passphrase as they were when the repository was made.");
+            "Set veza_backup.cipher and the passphrase as they were when the repository was "
+            "created.");
   }
 
   // Whether the repository holds keys, or did when its backups were made.
@@ -276,7 +277,7 @@ class KeyRestorer {
       return fitting.front();
     }
     if (fitting.size() > 1) {
-      return MakeError(ErrorCode::kConflict, "repository \"{}\" holds what needs {} keys",
+      return MakeError(ErrorCode::kConflict, "repository \"{}\" holds data of {} different keys",
                        store_->location(), fitting.size())
           .WithHint(fmt::format("Choose one with --key-id: {}.", Choices()));
     }
@@ -294,9 +295,9 @@ class KeyRestorer {
                          other.identities.front(), store_->location(), KeyInWords(other_id),
                          KeyInWords(key_id))
             .WithHint(
-                "What was stored since then needs that key. To read what needs the other one, copy "
-                "the repository without \"identity/\" to a cluster name of its own, and restore "
-                "the key there.");
+                "Newer objects need the key that the identity names. To read the objects of the "
+                "other key, copy the repository without \"identity/\" to a cluster name of its "
+                "own, and restore the key there.");
       }
     }
     return found->second.fits() ? Result<const FoundKey*>(&found->second) : NothingTells();
@@ -335,15 +336,14 @@ class KeyRestorer {
   Error UnknownIdentity() const {
     const FoundIdentity& unknown = unknown_.front();
     return MakeError(ErrorCode::kConflict,
-                     "object \"{}\" of repository \"{}\" names {}, of which no copy was found that "
-                     "the passphrase opens{}",
+                     "object \"{}\" of repository \"{}\" names {}, but the passphrase opens no "
+                     "copy of that key{}",
                      unknown.object.name, store_->location(), KeyInWords(unknown.identity.key_id),
                      NotTried())
-        .WithHint(fmt::format(
-            "If that key is right, check the passphrase, or give a copy of its wrap with --from. "
-            "If the identity is forged or of another cluster, choose the right key with --key-id: "
-            "{}.",
-            Choices()));
+        .WithHint(fmt::format("If that key is the right one, check the passphrase, or pass a copy "
+                              "of its wrap with --from. If the identity is forged or belongs to "
+                              "another cluster, choose the right key with --key-id: {}.",
+                              Choices()));
   }
 
   // The error when the key of a verified identity fits nothing else, but another key does.
@@ -354,16 +354,16 @@ class KeyRestorer {
                      IdentityName(named.identities.front()), store_->location(),
                      KeyInWords(KeyId(named)))
         .WithHint(fmt::format(
-            "What is there: {}. If the identity is another cluster's, keep a "
-            "copy of it, delete it, and try again. If it is right, choose its key with --key-id.",
+            "The keys found are: {}. If the identity belongs to another cluster, keep a copy of "
+            "it, delete it, and try again. If it is right, choose its key with --key-id.",
             Choices()));
   }
 
   Error NothingTells() const {
     return MakeError(ErrorCode::kNotFound,
-                     "repository \"{}\" holds no backup that tells to whom it belongs",
+                     "repository \"{}\" holds no backup that tells which cluster it belongs to",
                      store_->location())
-        .WithHint("If the cluster itself is still there, run SELECT veza_backup_init() on it.");
+        .WithHint("If the cluster itself still exists, run SELECT veza_backup_init() on it.");
   }
 
   Error NoCopy(const std::string& which) const {
@@ -371,15 +371,15 @@ class KeyRestorer {
                      "no copy {}was found in repository \"{}\" that the passphrase opens{}", which,
                      store_->location(), NotTried())
         .WithHint(
-            "Check the passphrase. Otherwise give a copy of the object below \"key/\" with --from: "
-            "from an older version in the bucket, for example. Backups of version 0.1 hold none.");
+            "Check the passphrase. Otherwise pass a copy of the object below \"key/\" with --from, "
+            "for example an older version from the bucket. Backups of version 0.1 hold no copy.");
   }
 
   std::string NotTried() const {
     return passed_over_ == 0 ? ""
                              : fmt::format(
-                                   "; {} of what looks like copies were not tried, because the "
-                                   "passphrase does not open the first {} of their source",
+                                   "; {} possible copies were not tried, because the passphrase "
+                                   "does not open the first {} of their source",
                                    passed_over_, limits::kKeyWrapsTried);
   }
 
@@ -479,11 +479,11 @@ class KeyRestorer {
       if (!is_replaced) {
         return MakeError(ErrorCode::kDataCorrupted,
                          "object \"{}\" of repository \"{}\" is damaged or forged, and no backup "
-                         "tells what was in it",
+                         "tells its content",
                          name, store_->location())
             .WithHint(
-                "Keep a copy of the object, delete it, and try again. If the cluster itself is "
-                "still there, run SELECT veza_backup_init() on it then.");
+                "Keep a copy of the object, delete it, and try again. If the cluster itself still "
+                "exists, then run SELECT veza_backup_init() on it.");
       }
     }
     return Ok();

@@ -83,8 +83,8 @@ Status RequireEmpty(const std::string& path, const Result<bool>& empty) {
         access(fmt::format("{}/{}", path, kUnfinishedMarker).c_str(), F_OK) == 0;
     return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" is not empty", path)
         .WithHint(interrupted
-                      ? "A restore has begun here and has not ended; --delta completes it."
-                      : "Choose another directory, or remove what is in it. Nothing was written.");
+                      ? "A restore into this directory has not ended. Complete it with --delta."
+                      : "Choose another directory, or remove its content. Nothing was written.");
   }
   return Ok();
 }
@@ -144,11 +144,12 @@ Status RequireProvenPlace(const Repository& repository, const Tablespace& tables
     return Ok();
   }
   return MakeError(ErrorCode::kFailedPrecondition,
-                   "tablespace {} would be restored to \"{}\", as an unencrypted repository says",
+                   "tablespace {} would be restored to \"{}\", which only an unencrypted "
+                   "repository names",
                    tablespace.oid, tablespace.path)
       .WithHint(fmt::format(
-          "With veza_backup.cipher = 'none' nothing proves who wrote that. Say where it is to go, "
-          "be it there: --tablespace-map {}=DIRECTORY. Nothing was written.",
+          "With veza_backup.cipher = 'none' nothing proves who wrote that. Choose the place, even "
+          "if it is the same one, with --tablespace-map {}=DIRECTORY. Nothing was written.",
           tablespace.path));
 }
 
@@ -188,7 +189,7 @@ Result<std::vector<Tablespace>> PlaceTablespaces(const Repository& repository,
       Error error =
           std::move(usable.error()).WithContext(fmt::format("tablespace {}", tablespace.oid));
       error.hint += error.hint.empty() ? "" : " ";
-      error.hint += "Or give the tablespace another place with --tablespace-map OLD=NEW.";
+      error.hint += "Or choose another place for the tablespace with --tablespace-map OLD=NEW.";
       return error;
     }
   }
@@ -197,7 +198,7 @@ Result<std::vector<Tablespace>> PlaceTablespaces(const Repository& repository,
 
 namespace {
 
-constexpr const char* kGiveAnotherPlace = "Give another place with --tablespace-map OLD=NEW.";
+constexpr const char* kGiveAnotherPlace = "Choose another place with --tablespace-map OLD=NEW.";
 
 // Whether the user has chosen the place: the tablespace was not there when the backup was made, and
 // the link in the target does not lead there.
@@ -234,7 +235,7 @@ Status RequireSeparateTablespaces(const RestorePlan& plan) {
       if (j < i && IsSamePlace(path, other)) {
         return MakeError(ErrorCode::kInvalidArgument, "two tablespaces would be restored to \"{}\"",
                          path)
-            .WithHint("Give each a place of its own with --tablespace-map OLD=NEW.");
+            .WithHint("Choose a separate place for each with --tablespace-map OLD=NEW.");
       }
       if (j != i && ((is_new && Overlap(path, other)) || IsWithinTablespace(path, other))) {
         return WithinEachOther(path, other);
@@ -271,11 +272,10 @@ Status RequireApartFromRepository(const RestorePlan& plan) {
   }
   const auto refuse = [&](const std::string& directory) {
     return MakeError(ErrorCode::kInvalidArgument,
-                     "\"{}\" and the repository, \"{}\", lie within each "
-                     "other",
-                     directory, repository)
+                     "\"{}\" and the repository \"{}\" lie within each other", directory,
+                     repository)
         .WithHint(
-            "Give another place with --target-dir, --tablespace-map or --waldir. Nothing was "
+            "Choose another place with --target-dir, --tablespace-map or --waldir. Nothing was "
             "written.");
   };
   for (const std::string& directory : {plan.target_directory, plan.wal_directory}) {

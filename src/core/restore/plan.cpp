@@ -38,9 +38,9 @@ namespace {
 
 Error RemovedMeanwhile(std::string message) {
   return Error{ErrorCode::kDataCorrupted, std::move(message),
-               "Somebody has deleted it, or retention on a node with an older version of "
-               "veza_backup, or the restore could not hold a lease. Restore another backup; pin "
-               "the one you need with veza_backup_keep()."};
+               "Somebody may have deleted it, or retention on a node with an older version of "
+               "veza_backup, or the restore could not hold a lease. Restore another backup, and "
+               "pin the one you need with veza_backup_keep()."};
 }
 
 Status RequireBackupStillThere(const Repository& repository, const RestorePlan& plan) {
@@ -80,8 +80,8 @@ Status RequireWholeCluster(const RestoreOptions& options) {
   }
   if (options.delta) {
     return MakeError(ErrorCode::kInvalidArgument,
-                     "a delta of some databases would empty the others where they are")
-        .WithHint("Restore into a directory of its own, without --delta.");
+                     "a delta of some databases would empty the others in place")
+        .WithHint("Restore into another directory, without --delta.");
   }
   return Ok();
 }

@@ -36,7 +36,7 @@ Result<TimelineHistory> FollowTimeline(const WalArchive& archive, const TargetTi
   Result<TimelineHistory> history = ReadTimelineHistory(archive, timeline);
   if (!history && history.error().code == ErrorCode::kNotFound) {
     return MakeError(ErrorCode::kNotFound, "there is no timeline {} in the repository", timeline)
-        .WithHint("Choose another --target-timeline; \"vezactl info\" lists those there are.");
+        .WithHint("Choose another --target-timeline. \"vezactl info\" lists the timelines.");
   }
   if (!history) {
     return ExplainHistoryError(timeline, std::move(history.error()));
@@ -235,14 +235,14 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
 
 Error MissingHistoryError(TimelineId missing, TimelineId newest) {
   return MakeError(ErrorCode::kDataCorrupted,
-                   "timeline history file \"{}\" is missing in the repository, so nobody can tell "
-                   "what leads to timeline {}",
+                   "timeline history file \"{}\" is missing in the repository, so the path to "
+                   "timeline {} is unknown",
                    TimelineHistoryName(missing), newest)
-      .WithHint(fmt::format(
-          "A primary that still has the file in its pg_wal stores it again within an hour, or when "
-          "it is started. Without the file, say with --target-timeline where recovery is to end: "
-          "{} ends before timeline {} began.",
-          missing - 1, missing));
+      .WithHint(
+          fmt::format("A primary that still has the file in its pg_wal stores it again within an "
+                      "hour, or when it is started. Without the file, choose with "
+                      "--target-timeline where recovery ends: {} ends before timeline {} began.",
+                      missing - 1, missing));
 }
 
 // PostgreSQL looks for the latest timeline by number, and stops at the first number without a
@@ -353,8 +353,8 @@ Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions
                    "repository although later ones are there",
                    DescribeTarget(options.target), obstacle.missing_segment)
       .WithHint(
-          "Choose a newer backup (\"vezactl info\" shows from when to when one can restore), or "
-          "add --end-at-gap to recover only as far as there is WAL.");
+          "Choose a newer backup (\"vezactl info\" shows the times that can be restored), or add "
+          "--end-at-gap to recover up to the gap.");
 }
 
 }  // namespace veza
