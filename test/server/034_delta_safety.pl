@@ -95,7 +95,7 @@ append_to_file("$target/notes.txt", 'dear diary');
 append_to_file("$target/logfile", 'of pg_ctl');
 refused(
 	[@delta],
-	qr{holds what is neither in the backup nor PostgreSQL's: (?=.*/\.ssh")(?=.*/notes\.txt")(?!.*logfile).*--unknown keep}s,
+	qr{contains names that are neither in the backup nor PostgreSQL's: (?=.*/\.ssh")(?=.*/notes\.txt")(?!.*logfile).*--unknown keep}s,
 	'unknown names at the top');
 refused([ @delta, '--dry-run' ], qr/neither in the backup/, 'a dry run also refuses');
 my (undef, undef, $err) = $node->vezactl(@delta, '--unknown', 'keep');

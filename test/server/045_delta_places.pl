@@ -73,7 +73,7 @@ system('cp', '-a', $original, $twin) == 0 or die;
 my @of_twin = ('--target-dir', $twin);
 refused(
 	\@of_twin,
-	qr{may be a copy.*"\Q$twin\E".*"\Q$space\E", "\Q$wal\E".*HINT:.*started last in "\Q$original\E".*--tablespace-map '\Q$space=$space\E' --waldir \Q$wal\E\.}s,
+	qr{"\Q$twin\E" may be a copy.*"\Q$space\E", "\Q$wal\E".*HINT:.*started last in "\Q$original\E".*--tablespace-map '\Q$space=$space\E' --waldir \Q$wal\E\.}s,
 	'a copy whose links lead to places of the original');
 refused([ @of_twin, '--waldir', "$base/other-wal" ], qr{may be a copy.*: "\Q$space\E"\n}s,
 	'a copy with another place for WAL');
