@@ -247,7 +247,7 @@ SKIP:
 	skip 'there is no directory', 1 if store() ne 'dir';
 
 	break_store();
-	$node->vezactl_fails(['info'], 2, qr/Permission denied.*HINT:  .*own the directory/s,
+	$node->vezactl_fails(['info'], 2, qr/Permission denied.*HINT:  .*owner of the directory/s,
 		'a directory of another user');
 	mend_store();
 	with_settings(

@@ -172,7 +172,7 @@ if (store() eq 'dir')
 {
 	like(
 		disturbed('copying files', sub { break_store(); truncate $ballast, 0 }),
-		qr/ERROR:  could not .*Permission denied\nHINT:  .*own the directory/,
+		qr/ERROR:  could not .*Permission denied\nHINT:  .*owner of the directory/,
 		'a store that goes away fails the backup');
 	mend_store();
 }

@@ -104,12 +104,12 @@ $node->safe_psql('postgres', 'ALTER SYSTEM RESET archive_timeout');
 
 $node->apply_conf(cipher_passphrase => undef);
 finds_wrong('no passphrase', $node,
-	settings => [ qr/there is no passphrase, but the cipher is "aes-256-gcm"/,
+	settings => [ qr/no passphrase is configured, but the cipher is "aes-256-gcm"/,
 		qr/Set veza_backup\.cipher_passphrase_file/ ]);
-$node->vezactl_fails(['check'], 2, qr/there is no passphrase.*HINT:/s, 'vezactl check');
+$node->vezactl_fails(['check'], 2, qr/no passphrase is configured.*HINT:/s, 'vezactl check');
 $node->apply_conf(repository => '');
 finds_wrong('no repository', $node,
-	settings => [ qr/there is no repository/, qr/Set veza_backup\.repository/ ]);
+	settings => [ qr/no repository is configured/, qr/Set veza_backup\.repository/ ]);
 $node->apply_conf(
 	repository => repository(),
 	cipher_passphrase => 'incorrect donkey battery staple');
@@ -130,7 +130,7 @@ $node->apply_conf(cluster => 'main');
 if (store() eq 'dir')
 {
 	my @archiving = (archiving => [ qr/not archived/, qr/archive_library/ ]);
-	my @denied = (qr/Permission denied/, qr/own the directory named in veza_backup\.repository/);
+	my @denied = (qr/Permission denied/, qr/owner of the directory named in veza_backup\.repository/);
 
 	break_store();
 	finds_wrong('a directory that cannot be entered', $node, store => \@denied, @archiving);

@@ -142,7 +142,7 @@ foreach my $kind (sort keys %obstacles)
 	foreach my $ahead (0, 2)
 	{
 		$node->vezactl_fails([ 'wal-get', '--prefetch', $ahead, $segment, $obstacle ],
-			126, qr/"\Q$obstacle\E" is $word, and no file is put in its place\nHINT:  /, "$kind in the way");
+			126, qr/"\Q$obstacle\E" is $word, which is not replaced by a file\nHINT:  /, "$kind in the way");
 	}
 	cmp_ok(time - $started, '<', 10, 'wal-get does not try again');
 	is((lstat $obstacle)[1], $inode, 'it stays');

@@ -142,7 +142,7 @@ my $destination = "$scratch/RECOVERYXLOG";
 foreach my $case (
 	[ "veza_backup.shedule = 'x'\n", qr/shedule/, 'an unknown setting' ],
 	[ "veza_backup.jobs = many\n", qr/not an integer/, 'a bad value' ],
-	[ "veza_backup.repository = ''\n", qr/there is no repository/, 'no repository' ],
+	[ "veza_backup.repository = ''\n", qr/no repository is configured/, 'no repository' ],
 	[ $wrong_passphrase, qr/passphrase/, 'a wrong passphrase' ],
 	[ "veza_backup.cluster = 'other'\n", qr/not initialized/, 'a cluster that is not there' ])
 {

@@ -109,7 +109,7 @@ mark_all_visible($mapped, 3, 0);
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 my $result = drill('a page that is not marked', 1, '--amcheck', '--dump');
 like(complaint($result, 'visibility maps'),
-	qr/^1 of \d+ blocks .*: the visibility map of relation "\Q$mapped\E" calls block 3 all-visible/,
+	qr/^1 of \d+ blocks .*: the visibility map of relation "\Q$mapped\E" marks block 3 as all-visible/,
 	'is named');
 is(complaint($result, 'amcheck') . complaint($result, 'dump'), '', 'nothing else finds the damage');
 like($result->{error}{hint}, qr/VACUUM/, 'the message says what to do');
@@ -118,7 +118,7 @@ mark_all_visible($mapped, 3, 1);
 alter_file("${mapped}_vm", sub { ${ $_[0] } .= "\0" x 24 . "\1" . "\0" x 8167 });
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $result = drill('a map that is longer than its relation', 1);
-like(complaint($result, 'visibility maps'), qr/block 32672 all-visible, which is beyond the end/, 'is named');
+like(complaint($result, 'visibility maps'), qr/block 32672 as all-visible, which is past the end/, 'is named');
 $node->safe_psql('postgres', 'DROP TABLE mapped');
 
 # --- databases ------------------------------------------------------------------------------------

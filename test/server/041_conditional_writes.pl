@@ -14,8 +14,8 @@ plan skip_all => 'a directory has no conditions that could be ignored' if store(
 
 my $overwrites = qr/the store of repository "s3:[^"]*" overwrote an object although If-None-Match was sent/;
 my $refuses =
-  qr/does not take conditional writes \(If-None-Match\): .*server answered 501 NotImplemented/;
-my $hint = qr/HINT:  .*veza_backup\.s3_conditional_writes = 'look'.* a request more for each object/;
+  qr/does not support conditional writes \(If-None-Match\): .*server answered 501 NotImplemented/;
+my $hint = qr/HINT:  .*veza_backup\.s3_conditional_writes = 'look'.* one more request for each object/;
 
 sub check_row
 {

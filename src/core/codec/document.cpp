@@ -61,10 +61,11 @@ Status CheckAlgorithm(const Json& document, const SealPolicy& policy,
         .WithHint("A newer version of veza_backup may have written it; use that version.");
   }
   if (policy.key == nullptr) {
-    return MakeError(ErrorCode::kWrongKey, "object \"{}\" is signed and no key is configured",
-                     object_name)
+    return MakeError(ErrorCode::kWrongKey,
+                     "object \"{}\" is signed with a key, but no key is configured", object_name)
         .WithHint(
-            "Set \"veza_backup.cipher\" and the passphrase as they were when it was written.");
+            "Set \"veza_backup.cipher\" and the passphrase to the values with which the object was "
+            "written.");
   }
   return Ok();
 }
@@ -94,7 +95,7 @@ Result<std::string> SignDocument(Json document, const SealPolicy& policy,
   std::string text = document.Print(2) + "\n";
   if (!ParseJsonObject(text)) {
     return MakeError(ErrorCode::kInvalidArgument,
-                     "object \"{}\" cannot be written: its {} bytes are more than a reader takes",
+                     "object \"{}\" cannot be written: its {} bytes exceed the limit of readers",
                      object_name, text.size());
   }
   return text;

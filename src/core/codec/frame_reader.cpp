@@ -72,7 +72,7 @@ Status FrameReader::Feed(ByteView piece, const FrameVisitor& visit) {
 Status FrameReader::Finish() const {
   if (!last_seen_) {
     return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is truncated", object_name_)
-        .WithHint("It is not what veza_backup wrote under this name; use another copy of it.");
+        .WithHint("The object is not as veza_backup wrote it. Use another copy of it.");
   }
   return Ok();
 }

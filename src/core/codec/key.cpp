@@ -61,7 +61,7 @@ Status DeriveWrappingKey(std::string_view passphrase, ByteView salt, const Scryp
   return Ok();
 }
 
-Error NoKeyWrap(const char* what) {
+Error NoKeyWrap(const std::string& what) {
   return MakeError(ErrorCode::kDataCorrupted, "key wrap is damaged: {}", what);
 }
 
@@ -83,7 +83,7 @@ Result<Bytes> Base64Member(const Json& wrap, const char* name, std::size_t size)
   const std::optional<std::string> text = StringMember(wrap, name);
   std::optional<Bytes> bytes = text ? FromBase64(*text) : std::nullopt;
   if (!bytes || bytes->size() != size) {
-    return NoKeyWrap(name);
+    return NoKeyWrap(fmt::format("it has no valid member \"{}\"", name));
   }
   return std::move(*bytes);
 }
@@ -93,13 +93,13 @@ Result<ScryptCost> ParseCost(const Json& wrap) {
   const std::optional<std::uint64_t> r = UnsignedMember(wrap, "r");
   const std::optional<std::uint64_t> p = UnsignedMember(wrap, "p");
   if (!n || !r || !p || *n < 2 || (*n & (*n - 1)) != 0 || *r == 0 || *p == 0) {
-    return NoKeyWrap("parameters of scrypt");
+    return NoKeyWrap("it has no valid scrypt parameters");
   }
   // Somebody who can write to the store must not choose how much memory and time a reader spends.
   // The first three comparisons keep the products from overflowing.
   if (*n > limits::kScryptWork || *r > limits::kScryptBlock || *p > limits::kScryptParallelism ||
       128 * *n * *r > limits::kScryptMemory || *n * *r * *p > limits::kScryptWork) {
-    return UnknownInWrap("parameters of scrypt beyond the limit");
+    return UnknownInWrap("scrypt parameters beyond the limit");
   }
   return ScryptCost{*n, *r, *p};
 }
@@ -107,11 +107,11 @@ Result<ScryptCost> ParseCost(const Json& wrap) {
 Result<ParsedWrap> ParseWrap(std::string_view text) {
   const std::optional<Json> wrap = ParseJsonObject(text, {.size = limits::kKeyWrap});
   if (!wrap) {
-    return NoKeyWrap("not a JSON object");
+    return NoKeyWrap("it is not a JSON object");
   }
   const std::optional<std::uint64_t> format = UnsignedMember(*wrap, "format");
   if (!format || *format == 0) {
-    return NoKeyWrap("format");
+    return NoKeyWrap("it has no valid member \"format\"");
   }
   if (*format != 1) {
     return UnknownInWrap(fmt::format("unknown format {}", *format));
@@ -119,7 +119,7 @@ Result<ParsedWrap> ParseWrap(std::string_view text) {
   const std::optional<std::string> kdf = StringMember(*wrap, "kdf");
   const std::optional<std::string> cipher = StringMember(*wrap, "cipher");
   if (!kdf || !cipher) {
-    return NoKeyWrap("kdf or cipher");
+    return NoKeyWrap("it lacks member \"kdf\" or \"cipher\"");
   }
   if (*kdf != "scrypt") {
     return UnknownInWrap("an unknown key derivation function");
@@ -131,7 +131,7 @@ Result<ParsedWrap> ParseWrap(std::string_view text) {
   const std::optional<Bytes> id = id_text ? FromHex(*id_text) : std::nullopt;
   ParsedWrap parsed;
   if (!id || id->size() != parsed.key_id.size() || ToHex(*id) != *id_text) {
-    return NoKeyWrap("key_id");
+    return NoKeyWrap("it has no valid member \"key_id\"");
   }
   std::copy(id->begin(), id->end(), parsed.key_id.begin());
   ASSIGN_OR_RETURN(parsed.cost, ParseCost(*wrap));

@@ -95,7 +95,7 @@ Error NotOfThisVersion(std::string_view object_name, const std::string& what) {
 
 Error DamagedObject(std::string_view object_name, std::string_view what) {
   return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is damaged: {}", object_name, what)
-      .WithHint("It is not what veza_backup wrote under this name; use another copy of it.");
+      .WithHint("The object is not as veza_backup wrote it. Use another copy of it.");
 }
 
 const char* CipherName(Cipher cipher) {
@@ -205,7 +205,7 @@ ObjectOpener::~ObjectOpener() {
 Result<ObjectOpener> ObjectOpener::Create(const SealPolicy& policy, ObjectKind kind,
                                           std::string object_name, ByteView header) {
   if (header.size() != kObjectHeaderSize) {
-    return DamagedObject(object_name, "its header is not whole");
+    return DamagedObject(object_name, "its header is incomplete");
   }
   if (!std::equal(std::begin(kMagic), std::end(kMagic), header.begin())) {
     return DamagedObject(object_name, "it does not begin with \"VEZABKUP\"");
@@ -219,7 +219,7 @@ Result<ObjectOpener> ObjectOpener::Create(const SealPolicy& policy, ObjectKind k
     return NotOfThisVersion(object_name, fmt::format("unknown kind {}", header[kKindOffset]));
   }
   if (header[kKindOffset] != static_cast<std::uint8_t>(kind)) {
-    return DamagedObject(object_name, "it is of another kind");
+    return DamagedObject(object_name, "it is an object of another kind");
   }
   if (header[kCipherOffset] > static_cast<std::uint8_t>(Cipher::kAes256Cbc)) {
     return NotOfThisVersion(object_name, fmt::format("unknown cipher {}", header[kCipherOffset]));
@@ -231,7 +231,7 @@ Result<ObjectOpener> ObjectOpener::Create(const SealPolicy& policy, ObjectKind k
   const auto is_zero = [](std::uint8_t byte) { return byte == 0; };
   const ByteView zeros = header.subspan(kZeroOffset, kKeyIdOffset - kZeroOffset);
   if (!std::all_of(zeros.begin(), zeros.end(), is_zero)) {
-    return DamagedObject(object_name, "its header has bytes that must be zero and are not");
+    return DamagedObject(object_name, "its header has nonzero bytes that must be zero");
   }
 
   ObjectOpener opener;
@@ -255,16 +255,17 @@ Result<ObjectOpener> ObjectOpener::Create(const SealPolicy& policy, ObjectKind k
     return opener;
   }
   if (policy.key == nullptr) {
-    return MakeError(ErrorCode::kWrongKey, "object \"{}\" is encrypted and no key is configured",
+    return MakeError(ErrorCode::kWrongKey, "object \"{}\" is encrypted, but no key is configured",
                      opener.object_name_)
         .WithHint(
-            "Set \"veza_backup.cipher\" and the passphrase as they were when it was written.");
+            "Set \"veza_backup.cipher\" and the passphrase to the values with which the object was "
+            "written.");
   }
   if (!std::equal(key_id.begin(), key_id.end(), policy.key->id().begin())) {
     return MakeError(ErrorCode::kWrongKey,
                      "object \"{}\" is encrypted with key \"{}\" instead of \"{}\"",
                      opener.object_name_, ToHex(key_id), policy.key->hex_id())
-        .WithHint("It belongs to another repository, or was altered.");
+        .WithHint("The object belongs to another repository, or somebody has altered it.");
   }
   opener.keys_ = ObjectKeys(*policy.key, opener.header_);
   return opener;
@@ -272,7 +273,7 @@ Result<ObjectOpener> ObjectOpener::Create(const SealPolicy& policy, ObjectKind k
 
 Result<std::size_t> ObjectOpener::FrameSize(std::uint64_t number, ByteView word) const {
   if (word.size() < kFrameWordSize) {
-    return DamagedObject(object_name_, "a frame is not whole");
+    return DamagedObject(object_name_, "a frame is incomplete");
   }
   const auto value = LoadLittleEndian<std::uint32_t>(word.data());
   const std::size_t body_size = value & kFrameLengthMask;
@@ -298,7 +299,7 @@ Result<std::size_t> ObjectOpener::FrameSize(std::uint64_t number, ByteView word)
 Result<std::uint32_t> ObjectOpener::Open(std::uint64_t number, ByteView frame, Bytes& plain) const {
   ASSIGN_OR_RETURN(const std::size_t size, FrameSize(number, frame));
   if (size != frame.size()) {
-    return DamagedObject(object_name_, "a frame is not whole");
+    return DamagedObject(object_name_, "a frame is incomplete");
   }
   const auto word = LoadLittleEndian<std::uint32_t>(frame.data());
   const ByteView body = frame.subspan(kFrameWordSize);
@@ -362,13 +363,13 @@ Result<ObjectAttributes> ObjectOpener::OpenAttributes(ByteView frame) const {
   if (json->contains("plain_size")) {
     attributes.plain_size = UnsignedMember(*json, "plain_size");
     if (!attributes.plain_size) {
-      return DamagedObject(object_name_, "the size in its attributes is no number");
+      return DamagedObject(object_name_, "the size in its attributes is not a number");
     }
   }
   if (json->contains("plain_sha256")) {
     const std::optional<Bytes> digest = FromHex(StringMember(*json, "plain_sha256").value_or(""));
     if (!digest || digest->size() != sizeof(Sha256Digest)) {
-      return DamagedObject(object_name_, "the digest in its attributes is no SHA-256");
+      return DamagedObject(object_name_, "the digest in its attributes is not a SHA-256 digest");
     }
     std::copy(digest->begin(), digest->end(), attributes.plain_sha256.emplace().begin());
   }

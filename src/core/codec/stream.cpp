@@ -238,11 +238,11 @@ class StreamOpener::State {
   Status Finish() {
     RETURN_IF_ERROR(reader_.Finish());
     if (!content_ended_) {
-      return DamagedObject(object_name_, "its compressed content is not whole");
+      return DamagedObject(object_name_, "its compressed content is incomplete");
     }
     const ObjectAttributes& attributes = *reader_.attributes();
     if (attributes.plain_size && *attributes.plain_size != delivered_) {
-      return DamagedObject(object_name_, "its content is shorter than it says");
+      return DamagedObject(object_name_, "its content is shorter than its attributes say");
     }
     if (attributes.plain_sha256 && *attributes.plain_sha256 != sha256_.Finish()) {
       return DamagedObject(object_name_, "its content does not match its SHA-256");
@@ -283,7 +283,7 @@ class StreamOpener::State {
     }
     const ObjectAttributes& attributes = *reader_.attributes();
     if (attributes.plain_size && delivered_ > *attributes.plain_size) {
-      return DamagedObject(object_name_, "its content is longer than it says");
+      return DamagedObject(object_name_, "its content is longer than its attributes say");
     }
     if (attributes.plain_sha256) {
       sha256_.Update(content);

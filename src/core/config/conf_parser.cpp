@@ -29,7 +29,7 @@ std::string ToLower(std::string_view text) {
 Result<std::string> ReadWholeFile(const std::string& path) {
   const auto failed = [&] {
     return ErrnoError(errno, fmt::format("could not open configuration file \"{}\"", path))
-        .WithHint("Name another with --config, or let this account read it.");
+        .WithHint("Let this account read the file, or name another file with --config.");
   };
   const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "re"), std::fclose);
   if (file == nullptr) {

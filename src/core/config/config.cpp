@@ -133,11 +133,11 @@ Status ResolveCredentials(const Settings& settings, const EnvLookup& environment
     options.secret_key = key;
   }
   if (options.access_key.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument, "there is no access key for S3")
+    return MakeError(ErrorCode::kInvalidArgument, "no access key for S3 is configured")
         .WithHint("Set veza_backup.s3_access_key, or AWS_ACCESS_KEY_ID in the environment.");
   }
   if (options.secret_key.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument, "there is no secret key for S3")
+    return MakeError(ErrorCode::kInvalidArgument, "no secret key for S3 is configured")
         .WithHint(
             "Set veza_backup.s3_secret_key_file, or AWS_SECRET_ACCESS_KEY in the environment.");
   }
@@ -200,12 +200,12 @@ Status ResolveCipher(const Settings& settings, Config& config) {
   }
   if (config.cipher == Cipher::kNone && !config.passphrase.empty()) {
     return MakeError(ErrorCode::kInvalidArgument,
-                     "a passphrase is set although \"veza_backup.cipher\" is \"none\"")
+                     "a passphrase is configured although \"veza_backup.cipher\" is \"none\"")
         .WithHint("Remove the passphrase, or choose a cipher.");
   }
   if (config.cipher != Cipher::kNone && config.passphrase.empty()) {
     return MakeError(ErrorCode::kInvalidArgument,
-                     "there is no passphrase, but the cipher is \"{}\"{}",
+                     "no passphrase is configured, but the cipher is \"{}\"{}",
                      config.cipher == Cipher::kAes256Cbc ? "aes-256-cbc" : "aes-256-gcm",
                      asked.empty() ? ", the default for S3" : "")
         .WithHint(
@@ -268,7 +268,7 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   RETURN_IF_ERROR(settings.Validate());
   const std::string repository = settings.Text("repository");
   if (repository.empty()) {
-    return MakeError(ErrorCode::kFailedPrecondition, "there is no repository")
+    return MakeError(ErrorCode::kFailedPrecondition, "no repository is configured")
         .WithHint("Set veza_backup.repository to \"s3://bucket/prefix\" or an absolute directory.");
   }
   Config config;

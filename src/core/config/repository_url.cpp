@@ -8,9 +8,8 @@ namespace {
 constexpr const char* kUrlHint =
     "Give \"s3://bucket/prefix\" or an absolute directory such as \"/srv/backup\".";
 constexpr const char* kEndpointHint =
-    "Write it as \"https://host\" or \"https://host:port\"; \"http://\" turns encryption in "
-    "transit "
-    "off.";
+    "Write it as \"https://host\" or \"https://host:port\". \"http://\" turns encryption in "
+    "transit off.";
 
 bool IsDigit(char c) {
   return c >= '0' && c <= '9';
@@ -37,7 +36,7 @@ Status CheckBucket(std::string_view bucket) {
   }
   if (!std::ranges::all_of(bucket,
                            [](char c) { return IsLowerOrDigit(c) || c == '.' || c == '-'; })) {
-    return invalid("has a character other than lower-case letters, digits, \".\" and \"-\"");
+    return invalid("contains a character other than lower-case letters, digits, \".\" and \"-\"");
   }
   if (!IsLowerOrDigit(bucket.front()) || !IsLowerOrDigit(bucket.back())) {
     return invalid("does not begin and end with a letter or digit");
@@ -63,11 +62,11 @@ Status CheckPrefix(std::string_view prefix) {
     const std::size_t slash = prefix.find('/');
     const std::string_view part = prefix.substr(0, slash);
     if (part.empty() || part == "." || part == "..") {
-      return Invalid(fmt::format("prefix has the part \"{}\"", part), kHint);
+      return Invalid(fmt::format("prefix contains the part \"{}\"", part), kHint);
     }
     if (!std::ranges::all_of(
             part, [](char c) { return IsAlphanumeric(c) || c == '.' || c == '_' || c == '-'; })) {
-      return Invalid(fmt::format("prefix has a character that is not allowed in \"{}\"", part),
+      return Invalid(fmt::format("prefix contains a character that is not allowed: \"{}\"", part),
                      kHint);
     }
     if (slash == std::string_view::npos) {
@@ -108,8 +107,8 @@ Result<RepositoryUrl> ParseRepositoryUrl(std::string_view text) {
   // This check comes before anything is quoted in a message. The text before an '@' may be a
   // password, and a password may contain slashes.
   if (!text.starts_with('/') && text.find('@') != std::string_view::npos) {
-    return Invalid("it has user information",
-                   "Give keys in veza_backup.s3_access_key and "
+    return Invalid("it contains a user name or a password",
+                   "Set the keys in veza_backup.s3_access_key and "
                    "veza_backup.s3_secret_key_file.");
   }
   RepositoryUrl url;
@@ -162,10 +161,10 @@ Status CheckEndpoint(std::string_view text) {
   }
   // The message does not quote the text, because what stands before an '@' may be a password.
   if (rest.find('@') != std::string_view::npos) {
-    return Invalid("it has user information", kEndpointHint);
+    return Invalid("it contains a user name or a password", kEndpointHint);
   }
   if (rest.find_first_of("/?#") != std::string_view::npos) {
-    return Invalid("it has a path or query after the host", kEndpointHint);
+    return Invalid("it contains a path or query after the host", kEndpointHint);
   }
   std::string_view host = rest;
   const std::size_t colon = rest.rfind(':');

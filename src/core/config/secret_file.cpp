@@ -56,7 +56,7 @@ Result<SecretString> ReadSecretFile(const std::string& path) {
   const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) {
     return ErrnoError(errno, fmt::format("could not open secret file \"{}\"", path))
-        .WithHint("Create the file, readable by the user who needs it and by nobody else.");
+        .WithHint("Create the file, and let only the user who needs it read it.");
   }
   struct stat status {};
   if (fstat(file.get(), &status) != 0) {

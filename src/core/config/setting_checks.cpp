@@ -30,7 +30,8 @@ Status AsRefusal(const SettingSpec& spec, const Error& reason) {
 Status RequireAbsolute(const SettingSpec& spec, std::string_view path) {
   if (!path.starts_with('/')) {
     return InvalidSetting(spec, "it is not an absolute path")
-        .WithHint("Give the path from the root, the server and vezactl run in different places.");
+        .WithHint(
+            "Give the full path, because the server and vezactl run in different directories.");
   }
   return Ok();
 }
@@ -65,7 +66,7 @@ Status CheckCluster(const SettingSpec& spec, std::string_view value) {
     return InvalidSetting(spec, "it begins with a dot").WithHint(kHint);
   }
   if (!std::ranges::all_of(value, IsNameCharacter)) {
-    return InvalidSetting(spec, "it has a character that is not allowed").WithHint(kHint);
+    return InvalidSetting(spec, "it contains a character that is not allowed").WithHint(kHint);
   }
   return Ok();
 }
@@ -90,7 +91,7 @@ Status CheckMetricsFile(const SettingSpec& spec, std::string_view value) {
   RETURN_IF_ERROR(RequireAbsolute(spec, value));
   if (!value.ends_with(".prom")) {
     return InvalidSetting(spec, "its name does not end with \".prom\"")
-        .WithHint("The textfile collector of node_exporter reads files of that name only.");
+        .WithHint("The textfile collector of node_exporter reads only files with that suffix.");
   }
   return Ok();
 }
@@ -101,7 +102,7 @@ Status CheckCaFile(const SettingSpec& spec, std::string_view value) {
   struct stat status {};
   if (stat(path.c_str(), &status) != 0 || access(path.c_str(), R_OK) != 0) {
     return ErrnoError(errno, fmt::format("could not read CA file \"{}\"", path))
-        .WithHint("Give a file of certificates in PEM format that PostgreSQL's user can read.");
+        .WithHint("Give a file with certificates in PEM format that PostgreSQL's user can read.");
   }
   if (!S_ISREG(status.st_mode)) {
     return InvalidSetting(spec, fmt::format("CA file \"{}\" is not a regular file", path));
@@ -121,7 +122,8 @@ Status CheckPassphrase(const SettingSpec& spec, std::string_view value) {
   if (static_cast<std::size_t>(characters) < kMinPassphraseCharacters) {
     return InvalidSetting(spec, fmt::format("the passphrase has fewer than {} characters",
                                             kMinPassphraseCharacters))
-        .WithHint("Take a random one, for example the output of \"openssl rand -base64 24\".");
+        .WithHint(
+            "Use a random passphrase, for example the output of \"openssl rand -base64 24\".");
   }
   return Ok();
 }

@@ -33,7 +33,7 @@ constexpr std::array kSettings = {
         .type = SettingType::kString,
         .default_value = "",
         .description = "Where backups and WAL are stored: s3://bucket/prefix or an absolute "
-                       "directory; empty turns everything off.",
+                       "directory; empty turns veza_backup off.",
         .check = CheckRepository,
     },
     SettingSpec{
@@ -47,29 +47,30 @@ constexpr std::array kSettings = {
         .name = "s3_endpoint",
         .type = SettingType::kString,
         .default_value = "",
-        .description = "URL of the S3 server; empty means AWS in the region.",
+        .description = "URL of the S3 server; empty means the AWS endpoint of the region.",
         .check = CheckS3Endpoint,
     },
     SettingSpec{
         .name = "s3_region",
         .type = SettingType::kString,
         .default_value = "",
-        .description = "Region of the S3 server; empty means AWS_REGION of the environment, "
-                       "otherwise us-east-1.",
+        .description = "Region of the S3 server; empty means the environment variable AWS_REGION, "
+                       "or else us-east-1.",
         .check = CheckRegion,
     },
     SettingSpec{
         .name = "s3_uri_style",
         .type = SettingType::kEnum,
         .default_value = "path",
-        .description = "Whether the bucket is part of the path or of the host name in requests.",
+        .description = "Whether requests name the bucket in the path or in the host name.",
         .choices = kUriStyles,
     },
     SettingSpec{
         .name = "s3_access_key",
         .type = SettingType::kString,
         .default_value = "",
-        .description = "Access key ID for S3; empty means AWS_ACCESS_KEY_ID of the environment.",
+        .description =
+            "Access key ID for S3; empty means the environment variable AWS_ACCESS_KEY_ID.",
         .check = CheckKey,
     },
     SettingSpec{
@@ -84,16 +85,15 @@ constexpr std::array kSettings = {
         .name = "s3_secret_key_file",
         .type = SettingType::kString,
         .default_value = "",
-        .description =
-            "File that holds the secret access key for S3; without it and s3_secret_key, "
-            "AWS_SECRET_ACCESS_KEY of the environment.",
+        .description = "File that contains the secret access key for S3; if s3_secret_key is "
+                       "empty, too, the environment variable AWS_SECRET_ACCESS_KEY is used.",
         .check = CheckKeyFile,
     },
     SettingSpec{
         .name = "s3_session_token",
         .type = SettingType::kString,
         .default_value = "",
-        .description = "Session token that belongs to temporary S3 credentials.",
+        .description = "Session token of temporary S3 credentials.",
         .secret = true,
         .check = CheckKey,
     },
@@ -101,8 +101,8 @@ constexpr std::array kSettings = {
         .name = "s3_ca_file",
         .type = SettingType::kString,
         .default_value = "",
-        .description = "File of certificates to trust for S3; empty means AWS_CA_BUNDLE of the "
-                       "environment, otherwise those of the system.",
+        .description = "File of certificates to trust for S3; empty means the environment variable "
+                       "AWS_CA_BUNDLE, or else the certificates of the system.",
         .check = CheckCaFile,
     },
     SettingSpec{
@@ -115,16 +115,17 @@ constexpr std::array kSettings = {
         .name = "s3_conditional_writes",
         .type = SettingType::kEnum,
         .default_value = "required",
-        .description = "Whether S3 must keep two writers from overwriting each other, or whether "
-                       "it is enough to look before each write.",
+        .description =
+            "Whether the S3 server must support conditional writes, so that two writers cannot "
+            "overwrite each other, or whether looking before each write is enough.",
         .choices = kConditionalWrites,
     },
     SettingSpec{
         .name = "cipher",
         .type = SettingType::kEnum,
         .default_value = "",
-        .description = "How objects are encrypted; empty means aes-256-gcm for S3 or with a "
-                       "passphrase, and none for a directory without one.",
+        .description = "Encryption of objects; empty means aes-256-gcm on S3 or with a passphrase, "
+                       "and none in a directory without a passphrase.",
         .choices = kCiphers,
     },
     SettingSpec{
@@ -140,8 +141,8 @@ constexpr std::array kSettings = {
         .name = "cipher_passphrase_file",
         .type = SettingType::kString,
         .default_value = "",
-        .description = "File that holds the passphrase that protects the data key of the "
-                       "repository.",
+        .description =
+            "File that contains the passphrase that protects the data key of the repository.",
         .check = CheckPassphraseFile,
     },
     SettingSpec{
@@ -156,7 +157,7 @@ constexpr std::array kSettings = {
         .name = "jobs",
         .type = SettingType::kInteger,
         .default_value = "0",
-        .description = "Threads that compress and encrypt; 0 means as many as there are CPUs.",
+        .description = "Number of threads that compress and encrypt; 0 means the number of CPUs.",
         .min = 0,
         .max = 256,
     },
@@ -164,7 +165,7 @@ constexpr std::array kSettings = {
         .name = "s3_connections",
         .type = SettingType::kInteger,
         .default_value = "8",
-        .description = "Requests to the repository at the same time.",
+        .description = "Maximum number of simultaneous requests to the repository.",
         .min = 1,
         .max = 256,
     },
@@ -172,7 +173,7 @@ constexpr std::array kSettings = {
         .name = "backup_wal_timeout",
         .type = SettingType::kInteger,
         .default_value = "600",
-        .description = "How long a backup waits for its WAL while none reaches the repository.",
+        .description = "How long a backup waits for its WAL while no WAL reaches the repository.",
         .min = 1,
         .max = std::numeric_limits<int>::max() / 1000,
         .unit = SettingUnit::kSeconds,
@@ -181,8 +182,8 @@ constexpr std::array kSettings = {
         .name = "backup_retry_timeout",
         .type = SettingType::kInteger,
         .default_value = "21600",
-        .description = "How long a backup that has begun to copy bears a repository that cannot be "
-                       "reached.",
+        .description = "How long a backup that has begun to copy keeps trying while the repository "
+                       "cannot be reached.",
         .min = 1,
         .max = std::numeric_limits<int>::max() / 1000,
         .unit = SettingUnit::kSeconds,
@@ -192,8 +193,8 @@ constexpr std::array kSettings = {
         .name = "retention_full",
         .type = SettingType::kInteger,
         .default_value = "4",
-        .description = "How many of the newest full backups are kept, with their diffs; 0 means "
-                       "all.",
+        .description =
+            "Number of the newest full backups that are kept, with their diffs; 0 means all.",
         .min = 0,
         .max = kMaxRetention,
     },
@@ -201,7 +202,7 @@ constexpr std::array kSettings = {
         .name = "retention_diff",
         .type = SettingType::kInteger,
         .default_value = "7",
-        .description = "How many of the newest diff backups are kept; 0 means all.",
+        .description = "Number of the newest diff backups that are kept; 0 means all.",
         .min = 0,
         .max = kMaxRetention,
     },
@@ -209,7 +210,8 @@ constexpr std::array kSettings = {
         .name = "retention_archive",
         .type = SettingType::kInteger,
         .default_value = "4",
-        .description = "From how many full backups back WAL is kept without a gap; 0 means all.",
+        .description = "WAL is kept without a gap since the oldest of this number of newest full "
+                       "backups; 0 means all WAL.",
         .min = 0,
         .max = kMaxRetention,
     },
@@ -217,7 +219,7 @@ constexpr std::array kSettings = {
         .name = "max_rate",
         .type = SettingType::kInteger,
         .default_value = "0",
-        .description = "Data a second that a backup reads at most; 0 means no limit.",
+        .description = "Maximum amount of data per second that a backup reads; 0 means no limit.",
         .min = 0,
         .max = std::numeric_limits<int>::max(),
         .unit = SettingUnit::kKilobytes,
@@ -226,8 +228,8 @@ constexpr std::array kSettings = {
         .name = "archive_look_ahead",
         .type = SettingType::kInteger,
         .default_value = "8",
-        .description = "WAL files that are stored ahead of the one that the archiver asks for; 0 "
-                       "means none.",
+        .description = "Number of WAL files that are stored ahead of the one that the archiver "
+                       "asks for; 0 means none.",
         .min = 0,
         .max = 64,
         .server_only = true,
@@ -236,7 +238,7 @@ constexpr std::array kSettings = {
         .name = "archive_memory",
         .type = SettingType::kInteger,
         .default_value = "262144",
-        .description = "Memory for WAL files that are being stored; what does not fit is in "
+        .description = "Memory for WAL files that are being stored; what does not fit goes to "
                        "temporary files.",
         .min = 1024,
         .max = std::numeric_limits<int>::max(),
@@ -247,15 +249,16 @@ constexpr std::array kSettings = {
         .name = "adaptive_compression",
         .type = SettingType::kBool,
         .default_value = "on",
-        .description = "Whether WAL is compressed less while much of it waits to be stored.",
+        .description =
+            "Whether WAL is compressed at a faster level while much WAL waits to be stored.",
         .server_only = true,
     },
     SettingSpec{
         .name = "archive_max_age",
         .type = SettingType::kInteger,
         .default_value = "300",
-        .description = "How long WAL may wait to be stored before the server log warns of it; 0 "
-                       "means never.",
+        .description =
+            "How long WAL may wait to be stored before a warning is logged; 0 means never.",
         .min = 0,
         .max = std::numeric_limits<int>::max() / 1000,
         .unit = SettingUnit::kSeconds,
@@ -265,8 +268,8 @@ constexpr std::array kSettings = {
         .name = "archive_shutdown_timeout",
         .type = SettingType::kInteger,
         .default_value = "30",
-        .description = "How long a shutdown goes on storing WAL while the repository can be "
-                       "reached.",
+        .description = "How long the server keeps storing WAL at shutdown while the repository can "
+                       "be reached.",
         .min = 0,
         .max = 3600,
         .unit = SettingUnit::kSeconds,
@@ -276,8 +279,8 @@ constexpr std::array kSettings = {
         .name = "archive_drop_below",
         .type = SettingType::kInteger,
         .default_value = "0",
-        .description = "Free space of pg_wal's disk below which WAL that cannot be stored is given "
-                       "up; 0 means never.",
+        .description = "Free space on the file system of pg_wal below which WAL that cannot be "
+                       "stored is dropped; 0 means never.",
         .min = 0,
         .max = std::numeric_limits<int>::max(),
         .unit = SettingUnit::kKilobytes,
@@ -294,8 +297,8 @@ constexpr std::array kSettings = {
         .name = "metrics_file",
         .type = SettingType::kString,
         .default_value = "",
-        .description = "File for the textfile collector of node_exporter, which the server keeps "
-                       "up to date; empty means none.",
+        .description = "File that the server keeps up to date for the textfile collector of "
+                       "node_exporter; empty means none.",
         .server_only = true,
         .check = CheckMetricsFile,
     },
@@ -365,7 +368,7 @@ constexpr std::array kSettings = {
         .name = "schedule_jitter",
         .type = SettingType::kInteger,
         .default_value = "300",
-        .description = "Scheduled backups begin within this time, each node at its own moment.",
+        .description = "Maximum delay of scheduled backups; each node has its own delay.",
         .min = 0,
         .max = 86400,
         .unit = SettingUnit::kSeconds,
@@ -375,7 +378,7 @@ constexpr std::array kSettings = {
         .name = "backup_from",
         .type = SettingType::kEnum,
         .default_value = "primary",
-        .description = "Which server of a formation takes the scheduled backups.",
+        .description = "Which server of a primary and its standbys takes the scheduled backups.",
         .choices = kBackupFrom,
         .server_only = true,
     },
@@ -439,7 +442,7 @@ Status ValidateString(const SettingSpec& spec, std::string_view value) {
   // A line break in a key would get into a request header.
   if (std::ranges::any_of(value,
                           [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; })) {
-    return InvalidSetting(spec, "it has a control character");
+    return InvalidSetting(spec, "it contains a control character");
   }
   if (IsPlaceholder(value)) {
     return PlaceholderError(spec);

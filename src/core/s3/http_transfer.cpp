@@ -100,14 +100,14 @@ class Pace {
       return TooSlow("the transfer did not end", options_.total_timeout);
     }
     if (now >= stall_end_) {
-      return TooSlow("not a byte came or went", options_.stall_timeout);
+      return TooSlow("no data was transferred", options_.stall_timeout);
     }
     if (now < slow_end_) {
       return Ok();
     }
     const std::int64_t moved = bytes_ - counted_;
     if (moved < kLeastRate * options_.slow_timeout.count() / 1000) {
-      return TooSlow(fmt::format("no more than {} bytes came or went", moved),
+      return TooSlow(fmt::format("no more than {} bytes were transferred", moved),
                      options_.slow_timeout);
     }
     counted_ = bytes_;
@@ -134,8 +134,8 @@ bool MayExpectTls(CURLcode code, const HttpRequest& request) {
 }
 
 constexpr const char* kRunsHint =
-    "Check that the server named in veza_backup.s3_endpoint runs and that no firewall is in the "
-    "way.";
+    "Check that the server named in veza_backup.s3_endpoint is running and that no firewall blocks "
+    "it.";
 
 }  // namespace
 
@@ -388,24 +388,24 @@ std::string CertificateHint(long verify_result) {
   switch (verify_result) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
     case X509_V_ERR_CERT_NOT_YET_VALID:
-      return "Renew the certificate of the S3 server or of its certificate authority, or set the "
-             "clock of this host, if that is wrong.";
+      return "Renew the certificate of the S3 server or of its certificate authority. If the clock "
+             "of this host is wrong, set it.";
     case X509_V_ERR_CERT_REVOKED:
       return "Renew the certificate of the S3 server.";
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
     case X509_V_OK:
     case X509_V_ERR_UNSPECIFIED:  // libcurl sets it when OpenSSL found no fault
-      return "Use a host name of the certificate in veza_backup.s3_endpoint.";
+      return "Set veza_backup.s3_endpoint to a host name that the certificate contains.";
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-      return "Name the file with the certificate of the server's certificate authority in "
-             "veza_backup.s3_ca_file.";
+      return "Set veza_backup.s3_ca_file to a file with the certificate of the server's "
+             "certificate authority.";
     default:
-      return "The text is that of OpenSSL and says what is wrong with the certificate. "
+      return "The text from OpenSSL says what is wrong with the certificate. "
              "veza_backup.s3_ca_file names the certificate authority that is trusted.";
   }
 }
@@ -437,12 +437,13 @@ Error HttpTransfer::TransportError(CURLcode code, const HttpRequest& request,
     case CURLE_SSL_CACERT_BADFILE:
       return MakeError(ErrorCode::kInvalidArgument,
                        "could not use the file of trusted certificates: {}", text)
-          .WithHint("Let veza_backup.s3_ca_file name a readable file with PEM certificates.");
+          .WithHint(
+              "Set veza_backup.s3_ca_file to a readable file with certificates in PEM format.");
     case CURLE_SSL_CONNECT_ERROR:
       return MakeError(ErrorCode::kUnavailable, "could not start TLS: {}", text)
           .WithHint(
-              "Check that the port named in veza_backup.s3_endpoint speaks TLS; an address that "
-              "does not is to be written \"http://...\".")
+              "Check that the port named in veza_backup.s3_endpoint speaks TLS. If it does not, "
+              "write \"http://...\" there.")
           .Retryable();
     case CURLE_OUT_OF_MEMORY:
       return MakeError(ErrorCode::kInternal, "libcurl ran out of memory");

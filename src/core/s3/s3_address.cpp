@@ -88,7 +88,7 @@ Result<Endpoint> ParseEndpoint(const std::string& text) {
     // The message does not quote the endpoint, because it may contain a password.
     return BadSetting("the S3 endpoint is not a valid URL",
                       "Set veza_backup.s3_endpoint to \"https://host\" or \"https://host:port\", "
-                      "with nothing else in it; \"http://\" must be spelt out.");
+                      "with nothing else in it. To connect without TLS, write \"http://\".");
   }
   if (endpoint.port == (endpoint.scheme == "https" ? "443" : "80")) {
     endpoint.port.clear();
@@ -115,8 +115,9 @@ Result<S3Address> MakeS3Address(const S3Options& options) {
   RETURN_IF_ERROR(CheckPrefix(options.prefix));
   ASSIGN_OR_RETURN(Endpoint endpoint, ParseEndpoint(options.endpoint));
   if (options.region.empty()) {
-    return BadSetting("the S3 region is empty",
-                      "Set veza_backup.s3_region; servers without regions take \"us-east-1\".");
+    return BadSetting(
+        "the S3 region is empty",
+        "Set veza_backup.s3_region. For a server without regions, use \"us-east-1\".");
   }
   if (options.access_key.empty() || options.secret_key.empty()) {
     return BadSetting(
@@ -129,7 +130,7 @@ Result<S3Address> MakeS3Address(const S3Options& options) {
     if (IsAddress(endpoint.host)) {
       return BadSetting(
           fmt::format("the bucket cannot be part of the host name \"{}\"", endpoint.host),
-          "Set veza_backup.s3_uri_style to \"path\", or name the host in "
+          "Set veza_backup.s3_uri_style to \"path\", or use a host name in place of the address in "
           "veza_backup.s3_endpoint.");
     }
     endpoint.host.insert(0, options.bucket + '.');

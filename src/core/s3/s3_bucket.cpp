@@ -108,11 +108,11 @@ BucketRules ReadBucketRules(const S3Options& options, const Environment& environ
     found.rules = lifecycle->empty() ? std::vector<LifecycleRule>() : ParseLifecycle(*lifecycle);
   }
   if (!found.keeps_versions) {
-    found.unknown =
-        versioning ? "the answer about versioning is not S3's" : versioning.error().message;
+    found.unknown = versioning ? "the response about versioning is not a document of S3"
+                               : versioning.error().message;
   } else if (!found.rules) {
-    found.unknown =
-        lifecycle ? "the answer about lifecycle rules is not S3's" : lifecycle.error().message;
+    found.unknown = lifecycle ? "the response about lifecycle rules is not a document of S3"
+                              : lifecycle.error().message;
   }
   return found;
 }

@@ -20,33 +20,33 @@ struct Meaning {
 };
 
 constexpr const char* kSpaceHint =
-    "Make room on the S3 server, raise the quota of the bucket or its owner, or keep fewer "
-    "backups: lower veza_backup.retention_full and call veza_backup_expire(), which works on a "
-    "full repository, too. Servers may take some minutes to see that space has become free.";
+    "Free some space on the S3 server, raise the quota of the bucket or its owner, or keep fewer "
+    "backups: lower veza_backup.retention_full and call veza_backup_expire(), which also works on "
+    "a full repository. A server may need some minutes to notice that space was freed.";
 constexpr const char* kSignatureHint =
     "Check veza_backup.s3_secret_key or the file that veza_backup.s3_secret_key_file names.";
 constexpr const char* kTokenHint =
     "Renew the temporary credentials: veza_backup.s3_session_token and the keys that came with "
     "it.";
 constexpr const char* kAccessHint =
-    "Let the owner of veza_backup.s3_access_key list the bucket and read, write and delete objects "
-    "below the prefix named in veza_backup.repository.";
+    "Allow the owner of veza_backup.s3_access_key to list the bucket and to read, write and delete "
+    "objects below the prefix named in veza_backup.repository.";
 constexpr const char* kBucketHint =
     "Create the bucket, or correct its name in veza_backup.repository.";
 constexpr const char* kStoreSaysHint =
     "The code and the text are the S3 server's own. Look the code up in its documentation.";
 constexpr const char* kForeignHint =
-    "The answer is no error document of S3. Probably something in front of the S3 server has given "
-    "it: a proxy, a load balancer or a firewall. Its text, if it has one, is in the message.";
+    "The response is not an error document of S3. It probably comes from a proxy, a load balancer "
+    "or a firewall in front of the S3 server. The message quotes its text, if it has any.";
 constexpr const char* kRequestHint =
-    "The S3 server does not take such requests. Its text says which part it refuses: a bucket with "
-    "default retention, for example, demands checksums.";
+    "The S3 server does not accept this request. Its text says what it refuses. For example, a "
+    "bucket with default retention demands checksums.";
 constexpr const char* kArchivedHint =
-    "The object is in an archive class of the store, such as S3 Glacier. Restore it there first, "
-    "and keep lifecycle rules from moving objects below this prefix to such a class.";
+    "The object is in an archive storage class, such as S3 Glacier. Restore it from that class "
+    "first, and keep lifecycle rules from moving objects below this prefix to such a class.";
 constexpr const char* kKmsHint =
-    "The key that encrypts the bucket cannot be used. Enable it, and let the owner of "
-    "veza_backup.s3_access_key use it.";
+    "The key that encrypts the bucket cannot be used. Enable it, and allow the owner of "
+    "veza_backup.s3_access_key to use it.";
 constexpr const char* kAccountHint =
     "Ask the provider of the S3 server what is wrong with the account.";
 
@@ -102,7 +102,8 @@ constexpr CodeMeaning kCodes[] = {
     {"BadDigest", {ErrorCode::kDataCorrupted, true, ""}},
     {"XAmzContentSHA256Mismatch", {ErrorCode::kDataCorrupted, true, ""}},
     {"IncompleteBody", {ErrorCode::kUnavailable, true, ""}},
-    {"NotImplemented", {ErrorCode::kUnsupported, false, "Use a server that knows this request."}},
+    {"NotImplemented",
+     {ErrorCode::kUnsupported, false, "Use an S3 server that supports this request."}},
     {"QuotaExceeded", {ErrorCode::kNoSpace, false, kSpaceHint}},
     {"InsufficientStorage", {ErrorCode::kNoSpace, false, kSpaceHint}},
     {"XMinioStorageFull", {ErrorCode::kNoSpace, false, kSpaceHint}},
@@ -336,8 +337,8 @@ Error S3ResponseError(const HttpResponse& response, const std::string& what,
     error.hint = RegionHint(region, options);
   } else if (!target.empty()) {
     error.hint = fmt::format(
-        "Redirects are not followed, because a request is signed for one host. If that is where "
-        "the S3 server is, set veza_backup.s3_endpoint to \"{}\".",
+        "Redirects are not followed, because a request is signed for one host. If the S3 server is "
+        "at that address, set veza_backup.s3_endpoint to \"{}\".",
         target);
   }
   if (error.retryable) {

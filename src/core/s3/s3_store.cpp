@@ -204,7 +204,7 @@ class S3Store final : public Store {
       return NotS3(what, "without a length, so that the end may be missing");
     }
     if (!range.whole() && ContentRangeBegin(response.Header("content-range")) != range.offset) {
-      return NotS3(what, "with another range than was asked for");
+      return NotS3(what, "with a range other than the requested one");
     }
     return Ok();
   }
@@ -275,8 +275,8 @@ class S3Store final : public Store {
       // Without this check the listing might never end.
       empty_pages = page->objects.empty() && page->prefixes.empty() ? empty_pages + 1 : 0;
       if (page->continuation_token == token || empty_pages > limits::kEmptyPages) {
-        return MakeError(ErrorCode::kUnavailable, "{}: server lists the same page again and again",
-                         what)
+        return MakeError(ErrorCode::kUnavailable,
+                         "{}: server returns the same page of a listing again and again", what)
             .WithHint("Check that veza_backup.s3_endpoint names an S3 server.");
       }
       token = page->continuation_token;

@@ -69,7 +69,7 @@ std::optional<ObjectInfo> ParseObject(const pugi::xml_node& contents, bool encod
 }
 
 Error NotAPage() {
-  return MakeError(ErrorCode::kUnavailable, "the answer is not a listing of S3")
+  return MakeError(ErrorCode::kUnavailable, "the response is not an S3 listing")
       .WithHint("Check that veza_backup.s3_endpoint names an S3 server.")
       .Retryable();
 }

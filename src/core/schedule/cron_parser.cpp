@@ -200,7 +200,7 @@ Result<CronExpression> ParseNickname(std::string_view nickname, std::size_t posi
   }
   return MakeError(ErrorCode::kInvalidArgument, "unknown nickname \"{}\" at position {}", nickname,
                    position)
-      .WithHint("Known are @yearly, @monthly, @weekly, @daily and @hourly.");
+      .WithHint("The nicknames are @yearly, @monthly, @weekly, @daily and @hourly.");
 }
 
 // Refuses a date that no year has. When a match of either day field is enough, the day of the week

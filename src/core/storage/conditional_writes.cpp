@@ -11,9 +11,10 @@ namespace {
 
 constexpr const char* kHowToGoOn =
     "Two servers with the same name could overwrite each other's WAL there. Use a store that "
-    "supports conditional writes (AWS S3, MinIO since 2024, Ceph). Where there is none, "
-    "veza_backup.s3_conditional_writes = 'look' looks before each write: that is a request more "
-    "for each object, and two servers that write at the same moment still overwrite each other.";
+    "supports conditional writes (AWS S3, MinIO since 2024, Ceph). If there is none, set "
+    "veza_backup.s3_conditional_writes = 'look' to look before each write. This costs one more "
+    "request for each object, and two servers that write at the same moment still overwrite each "
+    "other.";
 
 Error Overwrites(const Store& store) {
   return MakeError(ErrorCode::kUnsupported,
@@ -25,7 +26,7 @@ Error Overwrites(const Store& store) {
 
 Error RefusesCondition(const Store& store, const Error& answer) {
   return MakeError(ErrorCode::kUnsupported,
-                   "the store of repository \"{}\" does not take conditional writes "
+                   "the store of repository \"{}\" does not support conditional writes "
                    "(If-None-Match): {}",
                    store.location(), answer.message)
       .WithHint(kHowToGoOn);
@@ -33,8 +34,8 @@ Error RefusesCondition(const Store& store, const Error& answer) {
 
 Error AlwaysRefuses(const Store& store) {
   return MakeError(ErrorCode::kUnsupported,
-                   "the store of repository \"{}\" does not take conditional writes "
-                   "(If-None-Match): it answers 412, as if the object were there, and it is not",
+                   "the store of repository \"{}\" does not support conditional writes "
+                   "(If-None-Match): it answers 412 although the object does not exist",
                    store.location())
       .WithHint(kHowToGoOn);
 }

@@ -74,7 +74,7 @@ Status RequireReplaceableFile(const std::string& path) {
                            : Status(ErrnoError(errno, fmt::format("could not stat \"{}\"", path)));
   }
   if (!S_ISREG(info.st_mode)) {
-    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is {}, and no file is put in its place",
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is {}, which is not replaced by a file",
                      path, NameOfKind(info.st_mode))
         .WithHint("Remove it if it is not needed, or name another file.");
   }
@@ -157,7 +157,7 @@ Status ReplaceTextFile(const std::string& path, std::string_view content) {
       open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file.valid()) {
     return ErrnoError(errno, "could not create " + named)
-        .WithHint("Let the account that writes it create files in that directory.");
+        .WithHint("Allow this account to create files in that directory.");
   }
   Status written = WriteAllAt(file.get(), 0, AsBytes(content), named);
   if (!written) {

@@ -108,12 +108,12 @@ gid_t GroupOf(uid_t user) {
 }  // namespace
 
 Error NotOurs(ErrorCode code, const std::string& path, mode_t mode) {
-  return MakeError(code, "\"{}\" in the repository is {}, which veza_backup has not made", path,
+  return MakeError(code, "\"{}\" in the repository is {} that veza_backup did not make", path,
                    NameOfKind(mode))
       .WithHint(S_ISLNK(mode)
-                    ? "Links inside a repository are not followed. Put what it leads to in its "
-                      "place, or mount it there (mount --bind), or remove the link."
-                    : "Find out who has put it there, and remove it.");
+                    ? "Symbolic links inside a repository are not followed. Replace the link by "
+                      "its target, mount the target there (mount --bind), or remove the link."
+                    : "Find out who put it there, and remove it.");
 }
 
 Result<UniqueFd> OpenDirectoryBelow(const std::string& root, std::string_view relative) {
@@ -139,8 +139,8 @@ Result<UniqueFd> OpenDirectoryBelow(const std::string& root, std::string_view re
     const bool is_no_directory = errno == ENOTDIR;
     Error error = ErrnoError(errno, fmt::format("could not open directory \"{}\"", path));
     return is_no_directory ? std::move(error).WithHint(
-                                 "Name a directory in veza_backup.repository, and none that would "
-                                 "lie below a file.")
+                                 "Set veza_backup.repository to a directory. No part of its path "
+                                 "may be a file.")
                            : std::move(error);
   }
   return fd;
@@ -247,7 +247,8 @@ Status LocalDirectories::MakeRoot() {
     return MakeError(ErrorCode::kFailedPrecondition, "repository directory \"{}\" has disappeared",
                      root_)
         .WithHint(
-            "Mount the file system that it is on. Nothing is lost: what was to be stored waits.");
+            "Mount the file system of that directory. Nothing is lost: the server keeps its WAL "
+            "until it can be stored.");
   }
   std::size_t slash = root_.rfind('/');
   while (slash != 0 && stat(root_.substr(0, slash).c_str(), &info) != 0 && errno == ENOENT) {

@@ -264,9 +264,11 @@ class LocalStore final : public Store {
         return Taken(name);
       }
       if (!linked && (error_number == EPERM || error_number == EOPNOTSUPP)) {
-        return MakeError(ErrorCode::kUnsupported, "could not link file \"{}\": no hard links", path)
+        return MakeError(ErrorCode::kUnsupported,
+                         "could not link file \"{}\": the file system does not support hard links",
+                         path)
             .WithHint(
-                "Put the repository on a file system with hard links, or on S3: it is what keeps "
+                "Put the repository on a file system with hard links, or on S3. Hard links keep "
                 "two writers from overwriting each other.");
       }
       if (!linked) {
@@ -338,13 +340,13 @@ class LocalStore final : public Store {
   static Error WithAdvice(Error error) {
     if (error.code == ErrorCode::kPermissionDenied && error.hint.empty()) {
       error.hint =
-          "Let the operating system user that runs this own the directory named in "
-          "veza_backup.repository.";
+          "Make the operating system user that runs this process the owner of the directory named "
+          "in veza_backup.repository.";
     } else if (error.code == ErrorCode::kNoSpace) {
       error.hint =
           "Free some space on that file system, or keep fewer backups: lower "
-          "veza_backup.retention_full and call veza_backup_expire(), which works on a full "
-          "repository, too.";
+          "veza_backup.retention_full and call veza_backup_expire(), which also works on a full "
+          "repository.";
     }
     return error;
   }

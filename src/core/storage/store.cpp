@@ -22,9 +22,9 @@ bool ValidPart(std::string_view part) {
 
 Error TooLarge(const Store& store, std::string_view name, std::size_t limit) {
   return MakeError(ErrorCode::kDataCorrupted,
-                   "object \"{}/{}\" is larger than the {} bytes it may have", store.location(),
-                   name, limit)
-      .WithHint("It is not what veza_backup wrote under this name; use another copy of it.");
+                   "object \"{}/{}\" is larger than the limit of {} bytes", store.location(), name,
+                   limit)
+      .WithHint("The object is not as veza_backup wrote it. Use another copy of it.");
 }
 
 }  // namespace
@@ -113,8 +113,7 @@ Error TooManyObjects(const Store& store, std::string_view prefix, std::size_t li
   return MakeError(ErrorCode::kDataCorrupted, "repository \"{}\" holds more than {} names \"{}*\"",
                    store.location(), limit, prefix)
       .WithHint(
-          "veza_backup leaves far fewer there. Find out who has written the others, and remove "
-          "them.");
+          "veza_backup itself writes far fewer. Find out who wrote the others, and remove them.");
 }
 
 Result<Bytes> GetListed(Store& store, const ObjectInfo& object, std::size_t limit) {

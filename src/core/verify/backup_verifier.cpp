@@ -57,11 +57,10 @@ Status BackupVerifier::Finish() {
     }
     if (full_summary_ && !full_->manifest_read && !diff.packs.empty()) {
       const std::string manifest = ManifestName(diff.full_label);
-      session_.findings().AddProblem(
-          {manifest, diff.label,
-           fmt::format("what backup \"{}\" needs of its full backup could not be verified without "
-                       "\"{}\"",
-                       diff.label, manifest)});
+      session_.findings().AddProblem({manifest, diff.label,
+                                      fmt::format("the packs that backup \"{}\" needs of its full "
+                                                  "backup could not be verified without \"{}\"",
+                                                  diff.label, manifest)});
     }
   }
   return Ok();

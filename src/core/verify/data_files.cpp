@@ -279,11 +279,12 @@ std::string DescribeFinding(const DataFileFinding& finding) {
                          finding.block);
     case Kind::kNotAllVisible:
       return fmt::format(
-          "the visibility map of relation \"{}\" calls block {} all-visible, but the page does not",
+          "the visibility map of relation \"{}\" marks block {} as all-visible, but the page does "
+          "not",
           finding.path, finding.block);
     case Kind::kBeyondRelation:
       return fmt::format(
-          "the visibility map of relation \"{}\" calls block {} all-visible, which is beyond the "
+          "the visibility map of relation \"{}\" marks block {} as all-visible, which is past the "
           "end of the relation",
           finding.path, finding.block);
   }

@@ -148,8 +148,8 @@ void ManifestVerifier::CheckPackOfFull(std::uint32_t number) {
   if (there == full_->packs.end() || there->second.header != record->second.header ||
       there->second.size != record->second.size || there->second.frames != record->second.frames) {
     AddProblem(manifest_name_,
-               fmt::format("\"{}\" describes pack {} of the full backup otherwise than \"{}\"",
-                           manifest_name_, number, ManifestName(backup_.full_label())));
+               fmt::format("\"{}\" and \"{}\" describe pack {} of the full backup differently",
+                           manifest_name_, ManifestName(backup_.full_label()), number));
   }
 }
 

@@ -161,8 +161,8 @@ Status WalVerifier::CheckLevel(const std::vector<BackupSummary>& backups) {
                                     backup->wal_segment_size)));
       session_.findings().AddProblem(
           {object, "",
-           fmt::format("WAL from {} on was written with wal_level = minimal: no recovery from an "
-                       "earlier backup goes beyond it, and no full backup has followed",
+           fmt::format("WAL from {} on was written with wal_level = minimal: recovery from an "
+                       "earlier backup cannot go beyond it, and no full backup has followed",
                        FormatLsn(one.lsn))});
     }
   }
@@ -174,11 +174,11 @@ Status WalVerifier::ReportMissing(const std::string& file, std::uint64_t system_
   const bool is_segment = ParseWalFileName(file)->kind == WalFileKind::kSegment;
   session_.findings().AddProblem(
       {object, "",
-       is_segment ? fmt::format("WAL segment \"{}\" is missing: no recovery from an earlier backup "
-                                "goes beyond it",
+       is_segment ? fmt::format("WAL segment \"{}\" is missing: recovery from an earlier backup "
+                                "cannot go beyond it",
                                 file)
                   : fmt::format("timeline history file \"{}\" is missing: recovery to the latest "
-                                "timeline does not find this one and those behind it",
+                                "timeline does not find this timeline and those after it",
                                 file)});
   return Ok();
 }

@@ -63,7 +63,7 @@ TEST(RepositoryUrl, KeysInItAreNotRepeated) {
                            "s3://hunter2/hunter2@bucket", "AKIA:hunter2@bucket",
                            "hunter2@s3://bucket", "https://AKIA:hunter2@s3.example.com/bucket"}) {
     const auto error = ParseRepositoryUrl(text).error();
-    EXPECT_EQ(error.message, "it has user information") << text;
+    EXPECT_EQ(error.message, "it contains a user name or a password") << text;
     EXPECT_EQ(error.hint.find("hun"), std::string::npos);
   }
   EXPECT_TRUE(ParseRepositoryUrl("/srv/me@here"));

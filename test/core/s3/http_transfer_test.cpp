@@ -233,7 +233,7 @@ TEST_F(HttpTest, AStalledTransferEnds) {
   for (const Fault fault : {Fault::kStall, Fault::kSayNothing}) {
     LoopbackServer server(Always({200, {}, std::string(100'000, 'x'), fault}));
     ExpectGivenUp(server, milliseconds(200),
-                  testing::StartsWith("could not get it: not a byte came or went within 200 ms"));
+                  testing::StartsWith("could not get it: no data was transferred within 200 ms"));
   }
 }
 
@@ -268,9 +268,10 @@ TEST_F(HttpTest, ATransferThatOnlyTricklesEnds) {
   for (const Fault fault : {Fault::kTrickle, Fault::kTrickleHeader}) {
     for (const int status : {200, 403}) {
       LoopbackServer server(Always({status, {}, std::string(100'000, 'x'), fault}));
-      ExpectGivenUp(server, milliseconds(500),
-                    testing::MatchesRegex(
-                        "could not get it: no more than [0-9]+ bytes came or went within 500 ms"));
+      ExpectGivenUp(
+          server, milliseconds(500),
+          testing::MatchesRegex(
+              "could not get it: no more than [0-9]+ bytes were transferred within 500 ms"));
     }
   }
 }

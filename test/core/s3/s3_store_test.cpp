@@ -170,9 +170,9 @@ TEST(S3Store, UnderstandsErrors) {
       {403, "InvalidAccessKeyId", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
       {403, "SignatureDoesNotMatch", Code::kPermissionDenied, false, "veza_backup.s3_secret_key"},
       {403, "AccessDenied", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
-      {403, "", Code::kPermissionDenied, false, "no error document of S3"},
-      {401, "", Code::kPermissionDenied, false, "no error document of S3"},
-      {407, "", Code::kFailedPrecondition, false, "no error document of S3"},
+      {403, "", Code::kPermissionDenied, false, "not an error document of S3"},
+      {401, "", Code::kPermissionDenied, false, "not an error document of S3"},
+      {407, "", Code::kFailedPrecondition, false, "not an error document of S3"},
       {403, "RequestTimeTooSkewed", Code::kFailedPrecondition, false, "clock"},
       {400, "ExpiredToken", Code::kPermissionDenied, false, "veza_backup.s3_session_token"},
       {403, "QuotaExceeded", Code::kNoSpace, false, "quota"},
@@ -181,10 +181,10 @@ TEST(S3Store, UnderstandsErrors) {
       {403, "NoSuchKey", Code::kPermissionDenied, false, "the S3 server's own"},
       {500, "NoSuchKey", Code::kUnavailable, true, ""},
       {403, "PreconditionFailed", Code::kPermissionDenied, false, "the S3 server's own"},
-      {404, "", Code::kUnavailable, true, "no error document of S3"},
+      {404, "", Code::kUnavailable, true, "not an error document of S3"},
       {301, "PermanentRedirect", Code::kFailedPrecondition, false, "veza_backup.s3_region"},
       {307, "TemporaryRedirect", Code::kFailedPrecondition, false, "veza_backup.s3_region"},
-      {301, "", Code::kFailedPrecondition, false, "no error document of S3"},
+      {301, "", Code::kFailedPrecondition, false, "not an error document of S3"},
       {400, "AuthorizationHeaderMalformed", Code::kFailedPrecondition, false,
        "veza_backup.s3_region"},
       {400, "RequestTimeout", Code::kUnavailable, true, ""},
@@ -199,7 +199,7 @@ TEST(S3Store, UnderstandsErrors) {
       {403, "SomethingNew", Code::kPermissionDenied, false, "the S3 server's own"},
       {404, "SomethingNew", Code::kUnavailable, true, ""},
       {405, "MethodNotAllowed", Code::kUnsupported, false, "the S3 server's own"},
-      {400, "", Code::kFailedPrecondition, false, "no error document of S3"},
+      {400, "", Code::kFailedPrecondition, false, "not an error document of S3"},
       {429, "", Code::kUnavailable, true, ""},
       {500, "InternalError", Code::kUnavailable, true, ""},
       {500, "", Code::kUnavailable, true, ""},
@@ -208,7 +208,7 @@ TEST(S3Store, UnderstandsErrors) {
       {503, "SlowDown", Code::kUnavailable, true, ""},
       {503, "ServiceUnavailable", Code::kUnavailable, true, ""},
       {504, "", Code::kUnavailable, true, ""},
-      {507, "", Code::kNoSpace, false, "room"},
+      {507, "", Code::kNoSpace, false, "some space"},
       {507, "XMinioStorageFull", Code::kNoSpace, false, "veza_backup_expire()"},
       {507, "InsufficientStorage", Code::kNoSpace, false, "veza_backup_expire()"},
       {400, "XMinioAdminBucketQuotaExceeded", Code::kNoSpace, false, "veza_backup_expire()"},
@@ -543,7 +543,7 @@ TEST(S3Store, GivesUpAListingWithoutEnd) {
       StoreFor(OptionsFor(same))->List("", "", [](const ObjectInfo&) { return Ok(); });
   ASSERT_FALSE(listed);
   EXPECT_EQ(listed.error().code, ErrorCode::kUnavailable);
-  EXPECT_THAT(listed.error().message, HasSubstr("the same page again and again"));
+  EXPECT_THAT(listed.error().message, HasSubstr("the same page of a listing again and again"));
   EXPECT_EQ(same.requests().size(), 2U);
 
   std::atomic<int> number = 0;

@@ -134,7 +134,7 @@ TEST_F(ConditionalWritesTest, AStoreThatOverwritesIsRefused) {
                 AllOf(HasSubstr(directory_.path()),
                       HasSubstr("overwrote an object although If-None-Match")));
     EXPECT_THAT(put.error().hint, AllOf(HasSubstr("veza_backup.s3_conditional_writes = 'look'"),
-                                        HasSubstr("a request more for each object")));
+                                        HasSubstr("one more request for each object")));
   }
   EXPECT_EQ(Content(kSegment), "the original's");
 
@@ -148,7 +148,7 @@ TEST_F(ConditionalWritesTest, AStoreThatDoesNotTakeTheConditionIsRefused) {
   const Status put = Create(*MakeProven(), kSegment);
   ASSERT_FALSE(put);
   EXPECT_EQ(put.error().code, ErrorCode::kUnsupported);
-  EXPECT_THAT(put.error().message, AllOf(HasSubstr("does not take conditional writes"),
+  EXPECT_THAT(put.error().message, AllOf(HasSubstr("does not support conditional writes"),
                                          HasSubstr("server answered 501 NotImplemented")));
   EXPECT_THAT(put.error().hint, HasSubstr("veza_backup.s3_conditional_writes = 'look'"));
   EXPECT_THAT(Content(kSegment), IsEmpty());

@@ -101,9 +101,10 @@ TEST_F(DataFilesTest, PageThatIsNotMarked) {
   EXPECT_EQ(report.mapped, 5U);
   EXPECT_EQ(report.bad_maps, 1U);
   EXPECT_EQ(report.bad_checksums, 0U);
-  EXPECT_EQ(DescribeFinding(report.findings[0]),
-            "the visibility map of relation \"base/5/100\" calls block 2 all-visible, but the page "
-            "does not");
+  EXPECT_EQ(
+      DescribeFinding(report.findings[0]),
+      "the visibility map of relation \"base/5/100\" marks block 2 as all-visible, but the page "
+      "does not");
 }
 
 TEST_F(DataFilesTest, NewPageThatIsMarkedAllVisible) {
@@ -132,7 +133,7 @@ TEST_F(DataFilesTest, BlocksBeyondTheRelation) {
                   DataFileFinding{Kind::kBeyondRelation, "base/5/101", 0},
                   DataFileFinding{Kind::kBeyondRelation, "base/5/101", 1}));
   EXPECT_EQ(report.bad_maps, 4U);
-  EXPECT_THAT(DescribeFinding(report.findings[0]), HasSubstr("beyond the end"));
+  EXPECT_THAT(DescribeFinding(report.findings[0]), HasSubstr("past the end"));
 }
 
 // A map page covers 4000 blocks. A file has 8000 blocks.
