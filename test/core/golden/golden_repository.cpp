@@ -20,8 +20,9 @@ std::string Text(ByteView bytes) {
   return std::string(AsText(bytes));
 }
 
-// A zstd frame spelt out (RFC 8878): no version of zstd has a say in it. Header: one segment, size
-// in four bytes; then blocks that are raw, or one that repeats a byte.
+// Builds a zstd frame by hand (RFC 8878), so that it does not depend on the version of zstd. The
+// header says: one segment, the size in four bytes. Then come raw blocks, or one block that repeats
+// a byte.
 Bytes ZstdHeader(std::size_t size) {
   Bytes frame{0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0};
   StoreLittleEndian(frame.data() + 5, static_cast<std::uint32_t>(size));
@@ -114,7 +115,7 @@ class RepositoryMaker {
   }
 
  private:
-  // What is counted while a manifest is put together.
+  // The totals that are counted while a manifest is built.
   struct Totals {
     std::size_t directories = 0;
     std::size_t extents = 0;
@@ -238,7 +239,8 @@ class RepositoryMaker {
     EndManifest();
   }
 
-  // The full with one page that was changed, one file less, and others by reference.
+  // Makes the manifest of a diff: one page of the full has changed, one file is gone, and the
+  // others are references.
   void MakeDiffManifest() {
     BeginManifest(kGoldenDiffLabel, &made_.diff_files);
     for (json pack : full_packs_) {
@@ -348,7 +350,7 @@ class RepositoryMaker {
   GoldenRepository made_;
   std::string manifest_;
   Totals totals_;
-  std::map<std::string, std::string>* files_ = nullptr;  // of the backup that is being made
+  std::map<std::string, std::string>* files_ = nullptr;  // files of the backup that is being made
   json version_extent_;
   std::vector<json> relation_extents_;
   std::vector<json> full_packs_;

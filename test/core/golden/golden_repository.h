@@ -1,8 +1,9 @@
-// The repositories in test/core/golden, made again: one for each cipher, the same bytes every time.
+// Makes the repositories in test/core/golden again: one for each cipher, with the same bytes every
+// time.
 //
-// Everything comes from the codec alone, with fixed randomness; records and documents are spelt out
-// here as FORMAT.md has them, so that a change in the code above the codec cannot change what is
-// expected of it.
+// It uses only the codec, with fixed random bytes. Records and documents are written out here as
+// FORMAT.md describes them. A change in the code above the codec therefore cannot change the
+// expected bytes.
 #pragma once
 
 #include <map>
@@ -15,8 +16,8 @@ namespace veza {
 
 struct GoldenRepository {
   std::map<std::string, Bytes> objects;           // by object name
-  std::map<std::string, std::string> files;       // what a restore brings back, by path
-  std::map<std::string, std::string> diff_files;  // the same of the diff
+  std::map<std::string, std::string> files;       // the files that a restore makes, by path
+  std::map<std::string, std::string> diff_files;  // the same for the diff
   std::map<std::string, std::string> wal;         // content by WAL file name
 };
 

@@ -1,5 +1,5 @@
-// Repositories that were written once and are committed (test/core/golden/<cipher>): what they hold
-// must be read for ever, by us and by the second reader, and what we write must stay the same.
+// Repositories that were written once and are committed (test/core/golden/<cipher>). Our reader and
+// the second reader must be able to read them for ever, and what we write must stay the same.
 //
 // After an intended change of the format: VEZA_WRITE_GOLDEN=1 core_tests --gtest_filter='*Golden*'
 
@@ -42,7 +42,7 @@ void WriteText(const fs::path& path, std::string_view content) {
   EXPECT_TRUE(file.good()) << path;
 }
 
-// Header and attributes frame.
+// Returns the header and the attributes frame.
 ByteView HeadOf(const Bytes& object) {
   const auto word = LoadLittleEndian<std::uint32_t>(object.data() + kObjectHeaderSize);
   return ByteView(object).first(kObjectHeaderSize + kFrameWordSize + (word & kFrameLengthMask));
@@ -65,7 +65,7 @@ class GoldenWith : public testing::TestWithParam<Cipher> {
         {});
   }
 
-  // Exit status of the second reader, run on `root`.
+  // Runs the second reader on `root`. Returns its exit status.
   int RunSecondReader(const std::string& root, const std::string& arguments) const {
     const std::string passphrase = work_.path() + "/passphrase";
     WriteText(passphrase, std::string(kGoldenPassphrase) + "\n");
@@ -106,7 +106,7 @@ TEST_P(GoldenWith, WritersStillMakeTheseBytes) {
   for (const auto& [name, content] : golden_.objects) {
     const std::string committed = ReadText(fs::path(Directory()) / name);
     if (name == GoldenSegmentName() && ZSTD_versionNumber() != kGoldenZstdVersion) {
-      // Its compressed content may differ, what comes before it may not.
+      // The compressed content may differ, but what comes before it must be the same.
       EXPECT_TRUE(committed.starts_with(AsText(HeadOf(content)))) << name;
     } else {
       EXPECT_TRUE(committed == AsText(content)) << name;
@@ -170,14 +170,14 @@ TEST_P(GoldenWith, TheSecondReaderRestoresThem) {
   }
 }
 
-// A reader that accepts everything would pass the test above.
+// A reader that accepts everything would also pass the test above.
 TEST_P(GoldenWith, TheSecondReaderRefusesDamage) {
   const std::string copy = work_.path() + "/copy";
   fs::copy(Directory(), copy, fs::copy_options::recursive);
   ASSERT_EQ(RunSecondReader(copy, "verify"), 0) << SecondReadersLog();
   for (const auto& [name, content] : golden_.objects) {
     if (name.starts_with("key/") || name == GoldenSegmentName()) {
-      continue;  // not every byte of a wrap counts; the segment is a stream like the history
+      continue;  // some bytes of a wrap are free; the segment is a stream like the history file
     }
     const fs::path path = fs::path(copy) / name;
     const std::string intact = ReadText(path);
@@ -185,7 +185,7 @@ TEST_P(GoldenWith, TheSecondReaderRefusesDamage) {
     damaged[damaged.size() * 2 / 3] ^= 1;
     WriteText(path, damaged);
     EXPECT_EQ(RunSecondReader(copy, "verify"), 1) << name;
-    // Refused, not crashed.
+    // It must refuse the repository, and not crash.
     EXPECT_TRUE(SecondReadersLog().find("\nveza_reader: ") != std::string::npos ||
                 SecondReadersLog().starts_with("veza_reader: "))
         << name << "\n"
