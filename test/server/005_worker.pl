@@ -258,7 +258,7 @@ with_configuration(
 			'a library that is not preloaded');
 		ok($node->archive_wal, 'WAL is archived without it');
 		is( $node->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_info()'),
-			't', 'and veza_backup_info() works');
+			't', 'veza_backup_info() works without the preloaded library');
 	});
 with_configuration(
 	"shared_preload_libraries = 'veza_backup'\narchive_mode = off",

@@ -63,8 +63,8 @@ my @objects = grep { m{^main/(identity|key)/} } objects();
 is(scalar(@objects), 2, 'there are an identity and a key');
 is($node->safe_psql('postgres', 'SELECT veza_backup_init()'), $location, 'it may run again');
 is($node->safe_psql('postgres', 'SELECT veza_backup_init(true)'), $location,
-	'also with accept_new_system');
-is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'and changes nothing');
+	'it may run again with accept_new_system');
+is_deeply([ grep { m{^main/(identity|key)/} } objects() ], \@objects, 'running it again changes nothing');
 
 is($node->safe_psql('postgres', 'SELECT status, detail FROM veza_backup_info()'),
 	"no backup here yet|$location", 'veza_backup_info() says that there is no backup');
@@ -235,7 +235,7 @@ sub wal_get_in
 my $first = $node->safe_psql('postgres', 'SELECT min(name) FROM pg_ls_waldir() WHERE length(name) = 24');
 my ($get_exit, undef, $get_err) = wal_get_in($other->data_dir, $first, $fetched);
 is($get_exit, 126, 'a recovery of another cluster gets no WAL of this one');
-like($get_err, qr/$refused\nHINT:  wal-get does not return the WAL of another cluster/, 'and says why');
+like($get_err, qr/$refused\nHINT:  wal-get does not return the WAL of another cluster/, 'the message says why the recovery gets no WAL');
 ok(!-e $fetched, 'there is none');
 append_to_file($other->data_dir . '/standby.signal', '');
 ($get_exit, undef, $get_err) = wal_get_in($other->data_dir, $first, $fetched);

@@ -158,7 +158,7 @@ foreach my $case (
 
 unlike($everything_said, qr/correct horse battery staple|stapler battery horse/,
 	'passphrases are never printed');
-unlike($everything_said, qr/\Q$ENV{VEZA_TEST_S3_SECRET_KEY}\E/, 'nor is the secret key')
+unlike($everything_said, qr/\Q$ENV{VEZA_TEST_S3_SECRET_KEY}\E/, 'the secret key is never printed')
   if store() eq 's3';
 
 done_testing();

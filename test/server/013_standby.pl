@@ -62,15 +62,15 @@ sub count_of
 
 my ($exit, $full, $err) = backup_of_standby('full');
 is($exit, 0, 'a standby takes a full backup');
-is(restored_sum($full), sum_of($primary), 'which comes back');
+is(restored_sum($full), sum_of($primary), 'the backup can be restored');
 
 $primary->safe_psql('postgres', 'UPDATE t SET b = b || id WHERE id % 10 = 0');
 $primary->safe_psql('postgres', 'CHECKPOINT');
 $primary->wait_for_catchup($standby, 'replay');
 ($exit, my $diff, $err) = backup_of_standby('diff');
-is($exit, 0, 'and a diff');
-like($diff, qr/^${full}_/, 'that refers to it');
-is(restored_sum($diff), sum_of($primary), 'which comes back');
+is($exit, 0, 'a standby takes a diff backup');
+like($diff, qr/^${full}_/, 'the diff refers to the full');
+is(restored_sum($diff), sum_of($primary), 'the backup can be restored');
 is(count_of(q{node LIKE '%:} . $standby->port . q{'}), '2', 'the node that took them is shown');
 ok($standby->safe_psql('postgres', 'SELECT bool_and(passed) FROM veza_backup_check()'),
 	'the checks work on a standby');
@@ -81,7 +81,7 @@ my $of_primary = $primary->safe_psql('postgres', q{SELECT veza_backup_now('full'
 $primary->safe_psql('postgres', 'DELETE FROM t WHERE id % 7 = 0');
 ($exit, $diff, $err) = backup_of_standby('diff');
 like($diff, qr/^${of_primary}_/, 'a diff of the standby refers to a full of the primary');
-is(restored_sum($diff), sum_of($primary), 'which comes back');
+is(restored_sum($diff), sum_of($primary), 'the backup can be restored');
 
 # A standby that has not yet replayed the end of the full must not take a diff, because its pages
 # are older.

@@ -46,7 +46,7 @@ my $stretch_columns = 'oldest_backup, newest_backup, backups, first_timeline, la
 
 my $first = $node->archive_wal;
 is(rows($node, '*', 'recovery_window'), '', 'without a backup there is no window');
-is(rows($node, 'timeline, kind', 'archive_ranges'), '1|range', 'but WAL');
+is(rows($node, 'timeline, kind', 'archive_ranges'), '1|range', 'without a backup there is a range of WAL');
 is_deeply(info_of(0)->{recovery_window}, [], 'info shows no window either');
 
 # --- one range of WAL -----------------------------------------------------------------------------
@@ -58,7 +58,7 @@ my $last = $node->archive_wal;
 is(rows($node, $stretch_columns, 'recovery_window'),
 	"$old|$new|2|1|1|end of the archive", 'two backups in one stretch');
 is( rows($node, "kind, last_segment = '$last'", 'archive_ranges'),
-	'range|t', 'and one range of WAL');
+	'range|t', 'there is one range of WAL');
 is( $node->safe_psql('postgres', <<'SQL'), 't', 'the window begins with the end of the backup');
 SELECT w.start_time = stop_time AND w.start_lsn = stop_lsn AND end_time > stop_time
   FROM veza_backup_recovery_window w JOIN veza_backup_info() ON label = oldest_backup

@@ -73,7 +73,7 @@ $node->wait_for_log(qr/HINT:  The view veza_backup_archive/, $position);
 is(archiving(q{ready_files, ready_bytes = ready_files * 16777216, oldest_ready, oldest_ready_age > '2s', exposure > '1s'}),
 	"40|t|$segments[0]|t|t", 'the view shows what waits');
 is(archiving(q{failing, last_failed, last_error LIKE 'could not archive WAL file "' || last_failed || '"%', failed_count > 0, last_error_hint <> ''}),
-	"t|$segments[0]|t|t|t", 'and why');
+	"t|$segments[0]|t|t|t", 'the view shows the last error');
 cmp_ok(archiving('disk_free'), '>', 0, 'the view shows the free space of the disk');
 is(archiving('time_to_drain IS NULL'), 't', 'the view cannot say when the backlog will be gone');
 

@@ -172,7 +172,7 @@ like($log, qr/restored log file "$segments[13]"/, 'WAL before the damage is repl
 like($log, qr/vezactl: error: .*damaged/, 'the log reports the damage');
 # The server writes this for exit code 126.
 like($log, qr/could not restore file "$segments[14]" from archive: command not executable/,
-	'and ends the server');
+	'the damage ends the server');
 is_clean($copy, 'damage');
 write_object($damaged, $object);
 start_and_finish($copy, 'the same directory after the repair');
@@ -251,7 +251,7 @@ $node->vezactl_ok([ 'wal-get', '--retry', 0, @spool, $segments[1], $destination 
 	'a segment in the spool does not need the store');
 is( slurp_file($destination),
 	slurp_file($node->data_dir . "/pg_wal/$segments[1]"),
-	'and is the segment') if -e $node->data_dir . "/pg_wal/$segments[1]";
+	'the segment from the spool is right') if -e $node->data_dir . "/pg_wal/$segments[1]";
 $node->vezactl_fails([ 'wal-get', '--retry', 0, @spool, $segments[9], $destination ],
 	126, qr/HINT:  /, 'a segment that is not in the spool needs the store');
 $node->vezactl_fails([ 'wal-get', '--retry', 0, @spool, '000000090000000000000001', $destination ],

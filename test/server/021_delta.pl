@@ -101,7 +101,7 @@ foreach my $milliseconds (20, 50, 100, 200, 400)
 note("killed $killed times");
 restore_json('--delta');
 ok(!-e "$target/veza-restoring", 'the next run completes it');
-is(marks(), 'in the backup, in the WAL', 'and the server starts');
+is(marks(), 'in the backup, in the WAL', 'the server starts after the last run');
 $copy->stop;
 
 # --- not a data directory -------------------------------------------------------------------------

@@ -31,9 +31,9 @@ my $label = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 is(value_of('up'), '1', 'with a repository');
 is(value_of('backups', '{"cluster": "main", "type": "full"}'), '1', 'there is a backup');
 cmp_ok(value_of('last_size_bytes', '{"cluster": "main", "type": "full"}'), '>', 10_000_000,
-	'and its size');
+	'the size of the backup');
 cmp_ok(abs(value_of('last_success_timestamp_seconds', '{"cluster": "main", "type": "full"}') - time),
-	'<', 300, 'and its time');
+	'<', 300, 'the time of the backup');
 cmp_ok(value_of('archive_stored_total'), '>', 0, 'WAL was stored');
 cmp_ok(value_of('wal_free_bytes'), '<=', value_of('wal_total_bytes'), 'the disk of pg_wal');
 is(value_of('wal_full_in_seconds'), '', 'does not fill');

@@ -237,7 +237,7 @@ $bare->append_conf('postgresql.conf', "shared_preload_libraries = ''\narchive_li
 $bare->start;
 $bare->wait_for_end_of_recovery;
 $bare->safe_psql('postgres', $_) foreach @commands;
-is(databases($bare), 'app|mould|postgres', 'and they work');
+is(databases($bare), 'app|mould|postgres', 'the printed commands work');
 $bare->stop;
 $bare->clean_node;
 

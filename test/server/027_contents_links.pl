@@ -76,8 +76,8 @@ ok(-f $copy->data_dir . "/$_" && !-l $copy->data_dir . "/$_", "$_ comes back as 
   foreach ($segment, 'postgresql.conf');
 $copy->start;
 $copy->wait_for_end_of_recovery;
-is($copy->safe_psql('app', 'SELECT count(*) FROM t'), '1001', 'a database behind a link comes back');
-is($copy->safe_psql('other', 'SELECT count(*) FROM t'), '20', 'and a segment');
+is($copy->safe_psql('app', 'SELECT count(*) FROM t'), '1001', 'a database behind a link is restored');
+is($copy->safe_psql('other', 'SELECT count(*) FROM t'), '20', 'a segment of a relation behind a link is restored');
 $copy->discard;
 unlink "$data/dangling";
 

@@ -100,7 +100,7 @@ refused(
 refused([ @delta, '--dry-run' ], qr/neither in the backup/, 'a dry run also refuses');
 my (undef, undef, $err) = $node->vezactl(@delta, '--unknown', 'keep');
 like($err, qr/"\Q$target\E\/notes\.txt", which is not in the backup, is kept/, 'unknown names can be kept');
-is(slurp_file("$target/.ssh/id_ed25519"), 'secret', 'and are');
+is(slurp_file("$target/.ssh/id_ed25519"), 'secret', 'unknown names are kept');
 ok(!-e "$target/logfile", 'files inside PostgreSQL\'s directories are not kept');
 recovers('the server starts with unknown names in its directory');
 (undef, undef, $err) = $node->vezactl(@delta, '--unknown', 'remove');

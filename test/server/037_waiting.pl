@@ -47,7 +47,7 @@ kill 'CONT', $archiver;
 my ($exit, $out, $err) = $primary->finish_sql($session);
 is($out, $label, 'the next backup completes it');
 like($err, qr/NOTICE:  completing backup "\Q$label\E", of which only WAL is missing/,
-	'and says so');
+	'a notice says that the backup is completed');
 is(status_of($label), 'ok', 'it is a backup');
 is_deeply([ objects("main/backup/$label/pack/") ], \@packs, 'nothing was copied again');
 ok(!grep({ /finished\.json$/ } objects('main/backup/')), 'the record of the copy is gone');

@@ -213,7 +213,7 @@ PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $result->{directory});
 @around = ('python3', "$FindBin::RealBin/../support/without_seccomp.py");
 my ($error) = drill('without seccomp', 2);
 like($error->{error}{message}, qr/could not keep the restored server from the network: .*seccomp/, 'says why');
-like($error->{error}{hint}, qr/--allow-unconfined/, 'and what to do');
+like($error->{error}{hint}, qr/--allow-unconfined/, 'the hint says what to do');
 ($result, my $err) = drill('--allow-unconfined', 0, '--allow-unconfined', '--check-role', 'postgres', @checks[ 0, 1 ]);
 ($said) = grep { $_->{name} eq 'SELECT reached()' } @{ $result->{checks} };
 like($said->{detail}, qr/UDP.*the socket of a server/, 'with --allow-unconfined the code reaches the network');

@@ -49,7 +49,7 @@ store_conditions('refuse');
 $node->sql_fails('SELECT veza_backup_init()', qr/$refuses.*$hint/s, 'init on a store that answers 501');
 my ($exit, $out) = $node->vezactl('check');
 is($exit, 1, 'vezactl check fails');
-like($out, qr/^conditional_writes +failed .*$refuses/m, 'and says why');
+like($out, qr/^conditional_writes +failed .*$refuses/m, 'vezactl check says why');
 is_deeply([ stored() ], [], 'nothing was stored');
 
 # --- a store that honours it: archiving resumes by itself -----------------------------------------

@@ -171,7 +171,7 @@ $node->wait_for_log(qr/WARNING:  $others/, $position);
 pass('the log warns of it');
 my ($exit, $out) = $node->vezactl('check');
 is($exit, 1, 'vezactl check fails');
-like($out, qr/^security +failed +$others/m, 'and says why');
+like($out, qr/^security +failed +$others/m, 'vezactl check says why');
 chmod 0600, $conf;
 $node->vezactl_ok(['check'], 'the check passes when others cannot read it');
 
