@@ -127,7 +127,7 @@ backup_fails(qr{symbolic link "\Q$data\E/base/77777" leads to "/nowhere", which 
 unlink "$data/base/77777";
 
 symlink '..', "$data/base/up" or die;
-backup_fails(qr{symbolic link "\Q$data\E/base/up" leads to "\Q$data\E", in which it is itself}, 'a loop');
+backup_fails(qr{symbolic link "\Q$data\E/base/up" leads to "\Q$data\E", which contains the link}, 'a loop');
 unlink "$data/base/up";
 
 # --- databases and their files --------------------------------------------------------------------

@@ -355,7 +355,7 @@ TEST_P(EntranceTest, ADamagedIdentityIsReplaced) {
     EXPECT_THAT(opened.error().hint, AllOf(HasSubstr("key restore"), Not(HasSubstr("to none"))));
     const auto refused = RequireKeyInPlace(*repository, kTestSystem);
     EXPECT_ERROR(refused, ErrorCode::kWrongKey);
-    EXPECT_THAT(refused.error().message, HasSubstr("has no key now"));
+    EXPECT_THAT(refused.error().message, HasSubstr("now has no key"));
     const auto look = Keep(held);
     ASSERT_OK(look);
     EXPECT_THAT(look->put_back, ElementsAre(good.name));

@@ -409,7 +409,7 @@ TEST_P(RestoredWrapTest, JunkInOneSourceDoesNotHideAnother) {
   }
   const auto refused = Restore();
   EXPECT_ERROR(refused, ErrorCode::kNotFound);
-  EXPECT_THAT(refused.error().message, HasSubstr("1 of what looks like copies were not tried"));
+  EXPECT_THAT(refused.error().message, HasSubstr("1 possible copies were not tried"));
 
   const auto report = Restore({.wrap = ours.text, .dry_run = true});
   ASSERT_OK(report);

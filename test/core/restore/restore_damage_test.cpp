@@ -302,7 +302,7 @@ TEST_F(ForgedRestoreTest, SettingsThatCannotBeReadAreAnError) {
 
 TEST_F(ForgedRestoreTest, EveryFileIsInADirectoryThatTheManifestNames) {
   AddEmptyFile("absent/file");
-  ExpectRefused("puts \"absent/file\" where nothing of a backup can be");
+  ExpectRefused("contains \"absent/file\", which no backup can contain");
   records_.back() = DirectoryRecord{"absent/directory", 0700};
   ExpectRefused("\"absent/directory\"");
   records_.back() = DirectoryRecord{"PG_VERSION", 0700};  // it is a file now

@@ -103,7 +103,7 @@ TEST_F(RunningServersTest, DirectoriesInsideAUsedOneAreRefused) {
          {RequireUnused(In("target"), {In(used)}), RequireUnused(In(used), {})}) {
       SCOPED_TRACE(used);
       EXPECT_ERROR(refused, ErrorCode::kFailedPrecondition);
-      EXPECT_THAT(refused.error().message, HasSubstr("lies in one that is used by the server"));
+      EXPECT_THAT(refused.error().message, HasSubstr("is inside one that is used by the server"));
     }
   }
   // In a tablespace's location, a server uses only the directory of its version.

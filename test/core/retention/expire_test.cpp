@@ -542,7 +542,7 @@ TEST_F(ExpireTest, ALeftOverIsNotDeletedWithoutATombstone) {
   FillUp(node_.store(), 1'000'000, &deleted);
   const auto decisions = ExpireUnderLock(*node_, kTestSystem, {}, 1);
   EXPECT_ERROR(decisions, ErrorCode::kNoSpace);
-  EXPECT_THAT(decisions.error().hint, HasSubstr("have left 12 bytes, which can go"));
+  EXPECT_THAT(decisions.error().hint, HasSubstr("have left 12 bytes, which can be removed"));
   EXPECT_TRUE(repository_.Exists(PackName(Full(9), 1)));
   EXPECT_TRUE(repository_.Exists(PackName(Full(9), 2)));
 }

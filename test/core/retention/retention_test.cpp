@@ -344,7 +344,7 @@ TEST_F(RetentionTest, ABackupTakenAfterTimeWentBackStays) {
 TEST_F(RetentionTest, FragmentsAreRemovedWhenNobodyCanStillWriteThem) {
   input_.young_fragments = {.count = 2, .bytes = 20, .first = "backup/.veza-tmp-1", .last = "b"};
   EXPECT_THAT(Removed(RetentionKind::kFragment), IsEmpty());
-  EXPECT_THAT(Reason("backup/.veza-tmp-1"), HasSubstr("2 temporary files: cut off less than"));
+  EXPECT_THAT(Reason("backup/.veza-tmp-1"), HasSubstr("2 temporary files: interrupted less than"));
   input_.old_fragments = {.count = 1, .bytes = 7, .first = "wal/x", .last = "wal/x"};
   EXPECT_THAT(Removed(RetentionKind::kFragment), ElementsAre("wal/x"));
 }
