@@ -1,5 +1,7 @@
 #include "core/error.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <system_error>
 
@@ -39,6 +41,34 @@ const char* ErrorCodeName(ErrorCode code) {
       return "internal";
   }
   return "internal";
+}
+
+Error::Error() = default;
+Error::Error(ErrorCode code, std::string message, std::string hint, bool retryable)
+    : code(code), message(std::move(message)), hint(std::move(hint)), retryable(retryable) {}
+Error::Error(const Error& other) = default;
+Error::Error(Error&& other) noexcept = default;
+Error& Error::operator=(const Error& other) = default;
+Error& Error::operator=(Error&& other) noexcept = default;
+Error::~Error() = default;
+
+Error&& Error::WithHint(std::string text) && {
+  hint = std::move(text);
+  return std::move(*this);
+}
+
+Error&& Error::Retryable() && {
+  retryable = true;
+  return std::move(*this);
+}
+
+Error&& Error::WithContext(const std::string& context) && {
+  message = context + ": " + message;
+  return std::move(*this);
+}
+
+Error VMakeError(ErrorCode code, fmt::string_view format, fmt::format_args args) {
+  return {code, fmt::vformat(format, args)};
 }
 
 Error ErrnoError(int error_number, const std::string& what) {
