@@ -249,7 +249,7 @@ my $hundreds = store() eq 's3' ? 6 : 100;
 is_flat(100 * $hundreds, "${hundreds}00 failures to connect");
 like(
 	log_since($position),
-	store() eq 's3' ? qr/HINT:  Check veza_backup\.s3_secret_key / : qr/HINT:  Let the operating system user/,
+	store() eq 's3' ? qr/HINT:  Check veza_backup\.s3_secret_key / : qr/HINT:  Make the operating system user/,
 	'the hint says what is wrong');
 unlike(log_since($position), qr/wrongwrongwrong1/, 'no secret is in the log');
 

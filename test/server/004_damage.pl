@@ -254,7 +254,7 @@ SKIP:
 		{ repository => $node->conf },
 		sub {
 			$node->sql_fails(q{SELECT veza_backup_now('full')},
-				qr/could not open directory .*Not a directory\nHINT:  Name a directory in veza_backup\.repository/,
+				qr/could not open directory .*Not a directory\nHINT:  Set veza_backup\.repository to a directory/,
 				'a file as the repository');
 		});
 }
