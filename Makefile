@@ -11,7 +11,7 @@ DATA = $(sort $(wildcard sql/veza_backup--*.sql))
 PGFILEDESC = "veza_backup - backup of the whole cluster to S3, from inside the server"
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/veza_backup--%,$(wildcard sql/*.sql)))
-EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(DEPFILES) src/precompiled.h.gch src/precompiled.d
+EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(DEPFILES) src/precompiled.h.gch src/precompiled.new.gch src/precompiled.d
 
 SOURCES := $(shell cat $(dir $(lastword $(MAKEFILE_LIST)))src/SOURCES)
 CORE_OBJS := $(patsubst %.cpp,%.o,$(filter src/core/%,$(SOURCES)))
@@ -65,9 +65,12 @@ VEZA_PCH ?= $(if $(findstring clang,$(CXX)),no,yes)
 ifeq ($(VEZA_PCH),yes)
 PRECOMPILED := src/precompiled.h.gch
 WITH_PRECOMPILED := -include $(PRECOMPILED:.gch=)
-# -MD, not -MMD: a new version of a library compiles it again, and with it all sources.
+# -MD, not -MMD: a new version of a library compiles it again, and with it all sources. It gets its name
+# when it is whole: make would take the half that a killed compiler has left for up to date, and GCC would
+# ignore it in every later build.
 $(PRECOMPILED): %.gch: % $(srcdir)/VERSION
-	$(CXX) $(subst -MMD,-MD,$(VEZA_CXXFLAGS)) -MF $(<:.h=.d) -x c++-header -o $@ $<
+	$(CXX) $(subst -MMD,-MD,$(VEZA_CXXFLAGS)) -MF $(<:.h=.d) -MT $@ -x c++-header -o $(<:.h=.new.gch) $<
+	mv -f $(<:.h=.new.gch) $@
 endif
 
 $(OBJS) $(VEZACTL_OBJS): $(srcdir)/VERSION $(PRECOMPILED)

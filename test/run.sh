@@ -285,16 +285,39 @@ uninstall_leaves_nothing() {
   }
 }
 
+# What a make that was killed with its compiler leaves of the precompiled header is not up to date.
+half_a_header_is_not_used() {
+  local dir=$work/half-a-header
+  mkdir -p "$dir"
+  (cd "$top" && cp --parents Makefile VERSION src/SOURCES src/precompiled.h "$dir")
+  cat >"$dir/compiler" <<'END'
+#!/bin/sh
+while [ "$1" != -o ]; do shift; done
+echo half >"$2"
+touch has-run
+kill -KILL 0
+END
+  chmod +x "$dir/compiler"
+  (setsid make -s -C "$dir" PG_CONFIG="$PG_CONFIG" CXX=./compiler VEZA_PCH=yes src/precompiled.h.gch || true) \
+    >"$dir/make.log" 2>&1
+  [[ -e $dir/has-run && ! -e $dir/src/precompiled.h.gch ]] || {
+    echo "make was killed, and left half of a precompiled header:"
+    cat "$dir/make.log"
+    return 1
+  }
+}
+
 phase_regress() {
   local out=$work/regress.out status=0
   prepare_server || {
     count 0 1
     return 0
   }
-  headline "borders of the layers, one version, make uninstall"
+  headline "borders of the layers, one version, make"
   check bash "$top/test/support/check_layering.sh" "$top/veza_backup.so"
   check python3 "$top/test/support/check_version.py" "$top" "$top/veza_backup.so" "$top/vezactl"
   check uninstall_leaves_nothing
+  check half_a_header_is_not_used
   headline "pg_regress"
   if start_regress_server; then
     unprivileged make -s -C "$work/tree" installcheck PG_CONFIG="$PG_CONFIG" PGUSER=postgres \
