@@ -10,6 +10,7 @@ import pathlib
 import re
 import sys
 
+QUOTED = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]((?:core|pg|cli)/[^">]+)[">]', re.MULTILINE)
 SUFFIXES = {".h", ".cpp"}
 
@@ -60,7 +61,12 @@ def check_sources(source, table):
             yield f"src/{file}: belongs to no room of src/ROOMS"
             continue
         used.add(room)
-        for name in INCLUDE.findall(path.read_text()):
+        text = path.read_text()
+        for name in QUOTED.findall(text):
+            # Such a path is looked up from the folder of the source, past the table.
+            if (path.parent / name).is_file():
+                yield f"src/{file}: {name} is not included by its path below src/"
+        for name in INCLUDE.findall(text):
             other = room_of(pathlib.PurePath(name), table)
             if other != room and other not in table[room]:
                 yield f"src/{file}: {room} may not include {name} (src/ROOMS)"

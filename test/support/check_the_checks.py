@@ -78,6 +78,14 @@ class Rooms(Planted):
         self.plant("src/core/bytes.cpp", "#include <pg/postgres.h>\n")
         self.finds(self.CHECK, "src/core/bytes.cpp: core may not include pg/postgres.h")
 
+    def test_an_include_past_the_table(self):
+        self.plant("src/core/wal/wal_scan.h", '\n#include "../repository/names.h"\n')
+        self.finds(self.CHECK, "src/core/wal/wal_scan.h: ../repository/names.h is not included by its path below src/")
+
+    def test_an_include_of_a_neighbour(self):
+        self.plant("src/core/wal/wal_scan.cpp", '\n#include "wal_scan.h"\n')
+        self.finds(self.CHECK, "src/core/wal/wal_scan.cpp: wal_scan.h is not included by its path below src/")
+
     def test_vezactl_including_the_server(self):
         self.plant("src/cli/main.cpp", '#  include "pg/settings.h"\n')
         self.finds(self.CHECK, "src/cli/main.cpp: cli may not include pg/settings.h")
