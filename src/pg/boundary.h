@@ -4,8 +4,7 @@
 //
 // 1. No C++ exception reaches PostgreSQL's C code.
 // 2. No longjmp (ereport(ERROR), CHECK_FOR_INTERRUPTS(), a failed palloc()) passes over a C++
-// object
-//    that has a destructor.
+//    object that has a destructor.
 //
 // So an error is first copied into an ErrorReport, which is plain memory. Then the C++ scope is
 // left, and only then is the error raised.

@@ -81,8 +81,13 @@ ByteView ReadBeginning(const char* path, MutableByteView into) {
 // The postmaster says so in its pid file (pmdie()). No variable that a child process could read
 // tells it in every version.
 bool ServerIsStopping() {
-  const Result<std::optional<PostmasterPid>> file = ReadPostmasterPid(".");
-  return file && *file && (*file)->state == "stopping";
+  bool is_stopping = false;
+  const Status read = CatchExceptions([&]() -> Status {
+    ASSIGN_OR_RETURN(const std::optional<PostmasterPid> file, ReadPostmasterPid("."));
+    is_stopping = file && file->state == "stopping";
+    return Ok();
+  });
+  return read && is_stopping;
 }
 
 // Whether the checkpointer has written the shutdown checkpoint. Only the state is read, which lies

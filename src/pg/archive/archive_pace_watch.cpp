@@ -29,6 +29,7 @@ struct PaceWatch {
   ArchivePace pace;
   SteadyTime next{};      // observation; zero: none has been made
   seconds warned_age{0};  // 0: no warning stands
+  bool failing = false;   // the last observation failed, and that was logged
 };
 PaceWatch* watch = nullptr;
 
@@ -110,10 +111,10 @@ void WarnOfAge(const Waiting& waiting, seconds limit) {
 
 }  // namespace
 
-bool ObserveArchive(seconds max_age, bool at_once) {
+void ObserveArchive(seconds max_age, bool at_once) {
   PaceWatch* const mine = GetWatch();
   if (!at_once && SystemClock().Steady() < mine->next) {
-    return true;
+    return;
   }
   mine->next = SystemClock().Steady() + kBetweenObservations;
   ServerPosition position{};
@@ -122,11 +123,11 @@ bool ObserveArchive(seconds max_age, bool at_once) {
   Waiting waiting{};
   ErrorReport report;
   if (Failed(CatchExceptions([&] { return Observe(position, &waiting); }), &report)) {
-    Raise(WARNING, &report);
-    return false;
+    Raise(std::exchange(mine->failing, true) ? DEBUG1 : WARNING, &report);
+    return;
   }
+  mine->failing = false;
   WarnOfAge(waiting, max_age);
-  return true;
 }
 
 SteadyTime NextObservation() {

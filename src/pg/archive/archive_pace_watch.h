@@ -13,8 +13,9 @@ namespace veza::pg {
 
 // Called in the scheduler's loop on a primary that archives. Observes if it is time, or `at_once`,
 // and publishes the result (shared_archive_watch.h). Logs when a file has waited for `max_age`; 0:
-// never. Returns false after a failure, which it has logged. May raise ERROR.
-bool ObserveArchive(std::chrono::seconds max_age, bool at_once);
+// never. Logs the first of several failures. The next observation is due ten seconds later, also
+// after a failure. May raise ERROR.
+void ObserveArchive(std::chrono::seconds max_age, bool at_once);
 
 // When the next observation is due.
 SteadyTime NextObservation();

@@ -134,7 +134,7 @@ struct SurveyFailure {
 
 // One for the process. None of it is on a stack over which an ERROR jumps.
 struct SurveyWatch {
-  SteadyTime next{};  // survey
+  SteadyTime next{};  // when the next survey is due
   std::unique_ptr<SurveyCall> survey;
   bool survey_is_stale = false;  // the result of the running survey is not needed any more
   SurveyFailure known_failure;   // the last one that was logged

@@ -38,9 +38,7 @@ milliseconds WatchStandby() {
 
 WatchOutcome WatchPrimary(const Config& config, const ServerFacts& facts, bool promoted) {
   WatchStreamedWal();
-  if (!ObserveArchive(config.archive.max_age, promoted)) {
-    return {.nap_ms = kLongestNap.count(), .survey = {}};
-  }
+  ObserveArchive(config.archive.max_age, promoted);
   const SurveyOutcome outcome =
       WatchSurvey(config, facts, GetWALInsertionTimeLine(), Lsn{GetXLogWriteRecPtr()});
   const milliseconds nap =
