@@ -66,8 +66,8 @@ Status CheckPrefix(std::string_view prefix) {
     }
     if (!std::ranges::all_of(
             part, [](char c) { return IsAlphanumeric(c) || c == '.' || c == '_' || c == '-'; })) {
-      return Invalid(fmt::format("prefix contains a character that is not allowed: \"{}\"", part),
-                     kHint);
+      return Invalid(
+          fmt::format("prefix contains a character that is not allowed, in \"{}\"", part), kHint);
     }
     if (slash == std::string_view::npos) {
       break;

@@ -252,9 +252,8 @@ void StartBackup(const BackupOrder& order) {
     }
     ereport(WARNING,
             (errcode(report.sqlstate),
-             errmsg("could not start the %s%s backup%s: %s", order.slot_us != 0 ? "scheduled " : "",
-                    TypeOf(order), order.slot_us != 0 ? "" : " because of a gap in the archive",
-                    report.message),
+             errmsg("could not start the %s %s backup: %s",
+                    order.slot_us != 0 ? "scheduled" : "automatic", TypeOf(order), report.message),
              report.hint[0] != '\0' ? errhint("%s", report.hint) : 0));
   }
   PG_END_TRY();
