@@ -56,8 +56,7 @@ Result<Account> ChooseAccount(const std::string& name) {
     return MakeError(ErrorCode::kInvalidArgument, "vezactl does not restore as root")
         .WithHint(
             "Use --user to name the user that will run PostgreSQL and own the files, or run "
-            "vezactl "
-            "as that user.");
+            "vezactl as that user.");
   }
   ASSIGN_OR_RETURN(Account account, FindAccount(name));
   if (account.uid == 0) {

@@ -86,12 +86,10 @@ Result<std::unique_ptr<RestoreLease>> TakeLease(const GlobalOptions& options,
   if (!lease && CannotWrite(lease.error())) {
     if (!options.quiet) {
       PrintWarning(fmt::format("could not take a lease, so retention may remove backup \"{}\" and "
-                               "its WAL during the "
-                               "restore: {}",
+                               "its WAL during the restore: {}",
                                plan.backup.label, lease.error().message),
                    "Let these credentials write and delete objects below \"lease/\". At its end, "
-                   "the restore "
-                   "checks that everything it needs is still there.");
+                   "the restore checks that everything it needs is still there.");
     }
     return std::unique_ptr<RestoreLease>();
   }

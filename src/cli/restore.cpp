@@ -201,8 +201,7 @@ Error UnknownAtEnd(Error error) {
   return std::move(error)
       .WithContext(
           "the files are restored, but the lease on the backup may have lapsed, and it is not "
-          "known "
-          "whether the WAL that recovery needs is still there")
+          "known whether the WAL that recovery needs is still there")
       .WithHint(
           "When the repository can be reached again, repeat the restore with --delta, which checks "
           "everything and copies little.");

@@ -97,8 +97,7 @@ Result<std::string> MakeRestoreCommand(const GlobalOptions& options,
                      config_file)
         .WithHint(
             "The restored server's restore_command reads it for each WAL file. Use a file that "
-            "will "
-            "still be there.");
+            "will still be there.");
   }
   return BuildRestoreCommand(self, config_file, system_identifier);
 }

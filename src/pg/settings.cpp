@@ -251,9 +251,8 @@ Status RequireNoneRefused() {
                      "a setting was invalid when the server was started: {}", found->data())
         .WithHint(
             "The default is not used instead, because it may mean something else. Correct the "
-            "value "
-            "and reload the configuration. If you remove the setting from the file, restart the "
-            "server.");
+            "value and reload the configuration. If you remove the setting from the file, restart "
+            "the server.");
   }
   if (unknown_name[0] == '\0') {
     return Ok();

@@ -215,12 +215,9 @@ Error SecretInClear(std::string_view path, std::string_view found) {
                    "file \"{}\" holds {}, and the backup would not be encrypted", path, found)
       .WithHint(
           "Anybody who can read the repository could use it. Keep secrets in files outside the "
-          "data "
-          "directory (veza_backup.s3_secret_key_file), and remove this one: run ALTER SYSTEM "
-          "RESET, "
-          "or delete the line, even if it is a comment, or the old file. Or set "
-          "veza_backup.cipher. "
-          "If an earlier backup holds the secret as well, change it.");
+          "data directory (veza_backup.s3_secret_key_file), and remove this one: run ALTER SYSTEM "
+          "RESET, or delete the line, even if it is a comment, or the old file. Or set "
+          "veza_backup.cipher. If an earlier backup holds the secret as well, change it.");
 }
 
 }  // namespace veza

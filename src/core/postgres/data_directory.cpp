@@ -195,8 +195,7 @@ class Walker {
         .WithHint(
             "Each backup would contain all earlier backups, and would be lost together with the "
             "server. Move the repository out of the data directory and its tablespaces, or remove "
-            "the symbolic "
-            "link that leads to it.");
+            "the symbolic link that leads to it.");
   }
 
   // `target` is where a link leads, or the location of a tablespace. It contains no symbolic links.

@@ -76,8 +76,7 @@ Error OtherKey(const RepositoryMarker& marker, const RepositoryMarker& opened) {
                     ? kIfNoKeyIsMeant
                     : "Another server has created a new key there; see \"When identity or key were "
                       "deleted\" in docs/backups.md. To continue with the new key, run SELECT "
-                      "veza_backup_init() and take "
-                      "a full backup.");
+                      "veza_backup_init() and take a full backup.");
 }
 
 // Anybody who can write to the store can create a repository that needs no key. Therefore no server

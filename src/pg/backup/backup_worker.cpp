@@ -131,8 +131,7 @@ void TellSlowPrimary(const BackupJob* job) {
   told = true;
   constexpr const char* kHint =
       "The primary has been asked to finish it, and does so within two minutes if it runs version "
-      "0.2. "
-      "Otherwise run SELECT pg_switch_wal() there, or set archive_timeout.";
+      "0.2. Otherwise run SELECT pg_switch_wal() there, or set archive_timeout.";
   ereport(LOG, (errmsg("%s", kSentence), errhint("%s", kHint)));
   PublishNotice(psprintf("%s: %s", kSentence, kHint));
 }

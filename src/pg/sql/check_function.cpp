@@ -148,8 +148,7 @@ class CheckCall final : public RowsCall {
     if (!archiving_.is_primary && compared.error().code == ErrorCode::kConflict) {
       failed.hint =
           "The scheduler of a standby rewrites the file \"veza-repository\" within five minutes. "
-          "If "
-          "it does not, see the log of this server.";
+          "If it does not, see the log of this server.";
     }
     return failed;
   }
@@ -197,8 +196,7 @@ class CheckCall final : public RowsCall {
     if (archiving_.timeout_s == 0) {
       return {"archive_timeout", false,
               "archive_timeout is off: on a server with little activity, committed work can stay "
-              "out of "
-              "the archive for an unlimited time",
+              "out of the archive for an unlimited time",
               "Set archive_timeout = 60. Then at most about a minute of work can be lost."};
     }
     std::string detail =
