@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <semaphore>
 #include <thread>
@@ -76,6 +77,31 @@ TEST(WorkQueueTest, AFullQueueTakesMoreWhenHalfOfItIsFree) {
   go.release(kLimit + 2);
   owner.join();
   EXPECT_EQ(begun, kLimit + 2);
+}
+
+// A wake-up that is lost makes this wait for ever.
+TEST(WorkQueueTest, TheSmallestQueuesWakeWhoeverWaits) {
+  for (const std::size_t limit : {1, 2, 3}) {
+    for (const int threads : {1, 4}) {
+      std::atomic<int> sum{0};
+      WorkQueue<int> queue(limit);
+      ASSERT_OK(queue.Start(threads, [&] {
+        return [&](int& job) -> Status {
+          sum += job;
+          return Ok();
+        };
+      }));
+      for (int i = 1; i <= 2000; ++i) {
+        ASSERT_OK(queue.Push(1));
+        if (i % 7 == 0) {
+          ASSERT_OK(queue.WaitUntilIdle());
+          ASSERT_EQ(sum, i);
+        }
+      }
+      ASSERT_OK(queue.Finish());
+      EXPECT_EQ(sum, 2000) << limit << " waiting, " << threads << " threads";
+    }
+  }
 }
 
 TEST(WorkQueueTest, TheFirstErrorEndsIt) {
