@@ -263,7 +263,8 @@ class MemberReader {
       return;
     }
     for (const Json& element : *array) {
-      MemberReader members(element, where_);
+      const std::string place = fmt::format("{}[{}]", name, items.size());
+      MemberReader members(element, place);
       Item item;
       Describe(members, item);
       if (const Status status = members.status(); !status) {

@@ -296,6 +296,18 @@ TEST_P(BackupSummaryTest, ImpossibleValuesAreRefused) {
   EXPECT_OK(ParseChanged([](json& document) { document["later"] = 1; }));
 }
 
+// The document itself is an object, and has a member "oid" nowhere.
+TEST_P(BackupSummaryTest, AnErrorInAListNamesTheElement) {
+  const auto message = [&](const json& element) {
+    return ParseChanged([&](json& document) { document["databases"][1] = element; })
+        .error()
+        .message;
+  };
+  EXPECT_EQ(message(1), fmt::format("\"{}\": \"databases[1]\": is not a JSON object", kName));
+  EXPECT_EQ(message(json::object()),
+            fmt::format("\"{}\": \"databases[1]\": member \"oid\" is missing", kName));
+}
+
 TEST_P(BackupSummaryTest, BelongsToItsLabel) {
   const std::string text = SerializeSummary(FullSummary(), policy_).value();
   EXPECT_ERROR(ParseSummary(text, "20261122-020001F", policy_), ErrorCode::kDataCorrupted);
