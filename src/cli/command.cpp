@@ -36,7 +36,10 @@ class RetryReporter {
 }  // namespace
 
 void AddJobsOption(Command command, int& jobs) {
-  command.Add("--jobs", jobs, "Number of threads, each with one request at a time; default: as set")
+  command
+      .Add("--jobs", jobs,
+           "Number of threads, each with one request at a time; default: veza_backup.jobs, or on "
+           "S3 the larger of that and veza_backup.s3_connections")
       .Range(1, 256)
       .TypeName("N");
 }

@@ -367,7 +367,7 @@ std::string FormatContents(const std::vector<const BackupSummary*>& backups) {
       skipped.Add(fmt::format("\"{}\" ({})", item.path, item.reason), backup->label);
     }
     if (backup->is_cut) {
-      skipped.Add("more notes than fit into memory", backup->label);
+      skipped.Add("and more, which did not fit into memory", backup->label);
     }
     if (notes.skipped_count > notes.skipped.size()) {
       skipped.Add(fmt::format("{} more", notes.skipped_count - notes.skipped.size()),

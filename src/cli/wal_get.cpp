@@ -191,8 +191,9 @@ Result<bool> FetchHistoryIfThere(const WalArchive& archive, const Request& reque
   if (request.name.timeline < *followed) {
     return false;
   }
-  RETURN_IF_ERROR(ReplaceTextFile(request.wal.destination,
-                                  "# taken; what veza_backup has of this file is damaged\n"));
+  RETURN_IF_ERROR(ReplaceTextFile(
+      request.wal.destination,
+      "# This timeline exists, but its history file in the repository is damaged.\n"));
   return true;
 }
 
@@ -457,9 +458,11 @@ Subcommand AddWalGet(Command parent) {
            "DESTINATION, that is, in pg_wal")
       .TypeName("DIR");
   command.SetFooter(
-      "Exit codes: 0 the file was fetched; 1 the repository was reached and does not have it,\n"
-      "and has no later segment, or the server is a standby; 126 any other failure, after which\n"
-      "PostgreSQL stops instead of ending recovery too early.");
+      "Exit codes: 0 the file was fetched; 1 the repository does not have the file; 126 any other\n"
+      "failure, after which PostgreSQL stops instead of ending recovery too early. If the "
+      "repository\n"
+      "has a later segment, a missing one is such a failure, but not on a standby or with\n"
+      "--end-at-gap.");
   return {command, [wal](const GlobalOptions& options) { return RunWalGet(options, *wal); },
           [](const Error&) { return kStopRecovery; }};
 }

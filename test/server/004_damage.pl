@@ -121,7 +121,7 @@ with_damage(
 with_damage(
 	"main/backup/$label/backup.json",
 	\&remove,
-	sub { restore_refuses('a backup without summary', 2, qr/"$label" was never completed/) });
+	sub { restore_refuses('a backup without summary', 2, qr/"$label" is not complete/) });
 
 # --- WAL ------------------------------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ $node->sql_fails($full,
 is( $node->safe_psql('postgres', "SELECT status FROM veza_backup_info() WHERE label = '$label'"),
 	'unfinished', 'a running backup is shown as unfinished');
 $node->vezactl_fails([ 'restore', '--target-dir', $node->basedir . '/none', '--backup', $label ],
-	2, qr/"$label" was never completed/, 'a running backup cannot be restored');
+	2, qr/"$label" is not complete/, 'a running backup cannot be restored');
 continue_archiver();
 $node->poll_query_until('postgres',
 	"SELECT status = 'ok' FROM veza_backup_info() WHERE label = '$label'")

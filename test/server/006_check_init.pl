@@ -98,7 +98,7 @@ finds_wrong('no archive_timeout', $node,
 $node->safe_psql('postgres', 'ALTER SYSTEM SET archive_timeout = 300');
 $node->apply_conf();
 ($rows) = check($node);
-like($rows->{archive_timeout}{detail}, qr/300 s of work can be lost; 60 s are recommended/,
+like($rows->{archive_timeout}{detail}, qr/300 s of work can be lost; archive_timeout = 60 is recommended/,
 	'the check reports a long archive_timeout');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET archive_timeout');
 

@@ -93,7 +93,7 @@ lose($primary, $archiver);
 is($standby->archive_status($unarchived[0]), 'done', 'the standby believes that they are archived');
 my $position = -s $standby->logfile;
 $standby->promote;
-$standby->wait_for_log(qr/LOG: .*offering \d+ WAL files to the archiver that the repository lacks/,
+$standby->wait_for_log(qr/LOG: .*archiving \d+ WAL files that are missing in the repository/,
 	$position);
 # Several segments are stored at the same time, and not always in order.
 poll_until(

@@ -131,9 +131,9 @@ SQL
 my $map_content;
 alter_file($map, sub { $map_content = ${ $_[0] }; ${ $_[0] } = '' });
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
-$result = drill('a database that cannot be entered', 1);
+$result = drill('a database to which nobody can connect', 1);
 like(complaint($result, 'databases'),
-	qr/^1 of \d+ databases that allow connections cannot be entered; database "gone": .*pg_filenode\.map/, 'is named');
+	qr/^could not connect to 1 of \d+ databases that allow connections; database "gone": .*pg_filenode\.map/, 'is named');
 alter_file($map, sub { ${ $_[0] } = $map_content });
 run_sql('postgres', 'DROP DATABASE gone');
 

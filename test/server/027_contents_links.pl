@@ -137,14 +137,14 @@ my $other = 'base/' . $node->safe_psql('postgres', q{SELECT oid FROM pg_database
 rename "$data/$other", "$elsewhere/hidden" or die;
 $node->sql_fails(
 	q{SELECT veza_backup_now('full')},
-	qr/database "other" would not be whole in the backup: \Q$other\E was not found/,
+	qr/database "other" would be incomplete in the backup: \Q$other\E is missing/,
 	'a database that is not where it should be');
 rename "$elsewhere/hidden", "$data/$other" or die;
 
 rename "$data/$other/PG_VERSION", "$elsewhere/hidden" or die;
 $node->sql_fails(
 	q{SELECT veza_backup_now('full')},
-	qr/database "other" would not be whole in the backup: PG_VERSION in \Q$other\E was not found/,
+	qr/database "other" would be incomplete in the backup: PG_VERSION in \Q$other\E is missing/,
 	'a database without its PG_VERSION');
 rename "$elsewhere/hidden", "$data/$other/PG_VERSION" or die;
 

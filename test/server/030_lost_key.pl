@@ -66,7 +66,7 @@ sub look_at_key
 
 # --- A running server -----------------------------------------------------------------------------
 
-poll_until(sub { (key_row())[1] =~ /as this server holds them/ }, 'the scheduler to hold the key');
+poll_until(sub { (key_row())[1] =~ /this server holds the same in memory/ }, 'the scheduler to hold the key');
 is((key_row())[0], 't', 'identity and key are as they should be');
 
 foreach my $lost ([qw(identity)], [qw(key)], [qw(identity key)])

@@ -194,7 +194,7 @@ $node->vezactl_ok([ @delta, '--waldir', "$elsewhere/wal2" ], 'a delta with anoth
 is(readlink "$target/pg_wal", "$elsewhere/wal2", 'the link leads to the new place');
 ok(-d "$elsewhere/wal/archive_status", 'the former place is left alone');
 recovers('the server uses the new place');
-refused([ @delta, '--waldir', "$target/base" ], qr/lie within each other/, 'a place for WAL inside the cluster is refused');
+refused([ @delta, '--waldir', "$target/base" ], qr/one contains the other/, 'a place for WAL inside the cluster is refused');
 refused([ @delta, '--waldir', "$elsewhere/wal" ], qr/"\Q$elsewhere\E\/wal" is not empty/,
 	'a place for WAL that is not empty is refused');
 

@@ -51,7 +51,7 @@ $node->stop;
 $node->append_conf('postgresql.conf', "wal_level = replica\narchive_mode = on\nmax_wal_senders = 10");
 my $position = -s $node->logfile;
 $node->start;
-$node->wait_for_log(qr/WARNING: .*WAL behind the newest backup was written with wal_level = minimal/,
+$node->wait_for_log(qr/WARNING: .*WAL after the newest backup was written with wal_level = minimal/,
 	$position);
 $node->wait_for_log(qr/LOG: .*starting a full backup because of a gap in the archive/, $position);
 poll_until(

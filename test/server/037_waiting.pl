@@ -187,7 +187,7 @@ SKIP:
 	$start_and_break->();
 	my $begin = time;
 	($exit, $out, $err) = $primary->finish_sql($session);
-	like($err, qr/would not be whole in the backup/, 'a failure with another cause meanwhile');
+	like($err, qr/would be incomplete in the backup/, 'a failure with another cause meanwhile');
 	cmp_ok(time - $begin, '<', 60, 'the failed backup does not wait for the store');
 	mend_store();
 	poll_until($worker_has_ended, 'the end of the worker');

@@ -125,7 +125,7 @@ let_look();
 poll_until(sub { count_in_log($primary, $unread) }, 'the warning of a lock that cannot be read');
 forge_lock(101, "wal/$system/00000001/00000000/0000000100000000000000F0");
 let_look();
-my $strange = qr/WARNING:  the lock of the repository asks this server for WAL that it has not begun/;
+my $strange = qr/WARNING:  the lock of the repository requests a WAL segment that this server has not begun to write/;
 poll_until(sub { count_in_log($primary, $strange) }, 'the warning of a strange request');
 write_object('main/lock/0000000102', 'x');
 let_look();

@@ -179,7 +179,7 @@ $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 my $plain = "$base/plain";
 @restore = ('restore', '--target-dir', $plain, '--user', 'postgres');
-root_fails(\@restore, qr/would be restored to "\Q$tablespace\E", which only an unencrypted repository names.*HINT: .*--tablespace-map \Q$tablespace\E=/s,
+root_fails(\@restore, qr/would be restored to "\Q$tablespace\E", a directory that only an unencrypted repository names.*HINT: .*--tablespace-map \Q$tablespace\E=/s,
 	'a tablespace location from the repository is refused');
 $node->vezactl_fails([ 'restore', '--target-dir', $plain ], 2, qr/unencrypted repository/,
 	'it is refused for the account itself, too');

@@ -46,7 +46,7 @@ $primary->wait_for_catchup($standby);
 $standby->apply_conf(cluster => 'old');
 my $looked = sub {
 	return $standby->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'key'}) =~
-	  /as this server holds them/;
+	  /this server holds the same in memory/;
 };
 happens(sub { poll_until($looked, 'the row of the check') }, 'the standby looks at the wrong repository');
 is(marker_of($standby), 'none', 'a repository without the WAL of the primary is not accepted');

@@ -25,7 +25,7 @@ sub key_detail
 {
 	return $node->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'key'});
 }
-poll_until(sub { key_detail() =~ /as this server holds them/ }, 'the scheduler to hold the key');
+poll_until(sub { key_detail() =~ /this server holds the same in memory/ }, 'the scheduler to hold the key');
 
 sub switch_wal
 {
@@ -71,7 +71,7 @@ $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 my ($others) = objects('other/key/');
 $node->apply_conf(cluster => 'main');
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
-poll_until(sub { key_detail() =~ /as this server holds them/ }, 'the scheduler to hold the key again');
+poll_until(sub { key_detail() =~ /this server holds the same in memory/ }, 'the scheduler to hold the key again');
 is_mended(sub { write_object($wrap, read_object($others)) }, qr/is the wrap of another key/, 'a key wrap that was exchanged');
 is(scalar(my @wraps = objects('main/key/')), 2, 'the right wrap is stored beside the wrong one');
 
@@ -102,7 +102,7 @@ sub empty_place
 	return;
 }
 
-poll_until(sub { key_detail() =~ /as this server holds them/ }, 'the scheduler to hold the key once more');
+poll_until(sub { key_detail() =~ /this server holds the same in memory/ }, 'the scheduler to hold the key once more');
 empty_place();
 my $position = -s $node->logfile;
 my $segment = switch_wal();

@@ -185,7 +185,7 @@ refused(
 	'a target in the directory of a running server');
 refused(
 	[ @here, '--waldir', "$below[0]/$version/wal" ],
-	qr{"\Q$below[0]\E/$version/wal".* within each other|is inside one that is used},
+	qr{"\Q$below[0]\E/$version/wal".* one contains the other|is inside one that is used},
 	'WAL in the tablespace of a running server');
 other_is_whole('the other server has its tables');
 
@@ -224,7 +224,7 @@ foreach my $case (
 	my ($to, $new_wal) = @$case;
 	$node->vezactl_fails(
 		[ 'restore', '--target-dir', $new, '--tablespace-map', "$space=$to", '--waldir', $new_wal ],
-		2, qr/lie within each other|is not empty/, "a tablespace in $to, WAL in $new_wal");
+		2, qr/one contains the other|is not empty/, "a tablespace in $to, WAL in $new_wal");
 	ok(!-e $new && !-e "$base/new-wal", 'nothing was written');
 }
 SKIP:
@@ -236,7 +236,7 @@ SKIP:
 		[ $new, '--tablespace-map', "$space=$base/new-space", '--waldir', $in ])
 	{
 		$node->vezactl_fails([ 'restore', '--target-dir', @$places ],
-			2, qr/and the repository ".*" lie within each other/, 'in the repository');
+			2, qr/and the repository ".*" are the same directory, or one contains the other/, 'in the repository');
 	}
 	$node->vezactl_ok(
 		[

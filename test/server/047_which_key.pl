@@ -37,7 +37,7 @@ $other->stop;
 sub holds_key
 {
 	return $node->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'key'}) =~
-	  /as this server holds them/;
+	  /this server holds the same in memory/;
 }
 happens(sub { poll_until(\&holds_key, 'the row of the check') }, 'the scheduler holds the key');
 

@@ -184,8 +184,9 @@ Result<CheckOutcome> RunSqlCheck(const DrillServer& server, const SqlCheck& chec
       return MakeError(ErrorCode::kUnsupported, "check \"{}\" lacks a privilege: {}", check.sql,
                        complaint)
           .WithHint(
-              "Use --check-role to name a role that has it. That role may run code of the "
-              "database's owners, so you must trust them.");
+              "Use --check-role to name a role that has it. The query may call functions that "
+              "belong to the databases' owners, and these then run with the privileges of that "
+              "role. So you must trust the owners.");
     }
     return FailedCheck(check.sql, complaint);
   }

@@ -114,7 +114,7 @@ Result<CheckOutcome> EnterDatabases(const DrillServer& server,
                                     const std::vector<std::string>& databases) {
   CheckOutcome outcome{
       "databases", true,
-      fmt::format("all {} databases that allow connections can be entered", databases.size())};
+      fmt::format("connected to all {} databases that allow connections", databases.size())};
   std::size_t failed = 0;
   std::string complaints;
   for (const std::string& database : databases) {
@@ -137,10 +137,10 @@ Result<CheckOutcome> EnterDatabases(const DrillServer& server,
   if (failed != 0) {
     outcome.passed = false;
     outcome.detail =
-        Shortened(fmt::format("{} of {} databases that allow connections cannot be entered{}",
+        Shortened(fmt::format("could not connect to {} of {} databases that allow connections{}",
                               failed, databases.size(), complaints));
     outcome.hint =
-        "Find out whether they can be entered on the original. If so, their files in the backup "
+        "Try to connect to them on the original. If that works, their files in the backup "
         "are missing or damaged: take a full backup and drill it.";
   }
   return outcome;

@@ -274,10 +274,11 @@ Subcommand AddDrill(Command parent) {
            "Write metrics to this file, for node_exporter's textfile collector")
       .TypeName("FILE");
   command.AddFlag("--keep", arguments->drill.keep, "Leave the restored server running");
-  command.AddFlag("--allow-unconfined", arguments->drill.allow_unconfined,
-                  "Run even if the kernel cannot keep the restored server away from other files or "
-                  "the network. Use it only where that account cannot write to another "
-                  "PostgreSQL's files");
+  command.AddFlag(
+      "--allow-unconfined", arguments->drill.allow_unconfined,
+      "Run even if the kernel cannot keep the restored server away from other files or "
+      "the network. Use it only where the user that runs PostgreSQL cannot write to the files of "
+      "another server");
   command
       .Add("--readable", arguments->drill.readable,
            "File or directory that the restored server may read, besides its own directory and "

@@ -152,8 +152,9 @@ Error Conflict(const Repository& repository, const std::string& file,
              "by {} at {}",
              file, repository.store().location(), there.node, FormatUtc(there.created))
       .WithHint(
-          "Two servers archive under one name, or this one was put back in time. Find out which of "
-          "them is the right one, and give the other another veza_backup.cluster. Nothing was "
+          "Two servers archive under one name, or this one was reset to an earlier state, for "
+          "example by a snapshot of its disk. Find out which of them is the right one, and give "
+          "the other another veza_backup.cluster. Nothing was "
           "overwritten.");
 }
 

@@ -26,8 +26,9 @@ std::string WhyNot(const BackupSummary& full, const DiffCandidate& server) {
                        FormatLsn(full.stop_lsn), full.timeline, server.history.timeline);
   }
   if (server.position && full.stop_lsn > *server.position) {
-    return fmt::format("ended at {}, but this server's WAL ends at {}: it was put back in time",
-                       FormatLsn(full.stop_lsn), FormatLsn(*server.position));
+    return fmt::format(
+        "ended at {}, but this server's WAL ends at {}: the server was reset to an earlier state",
+        FormatLsn(full.stop_lsn), FormatLsn(*server.position));
   }
   const auto minimal = std::ranges::find_if(server.minimal, [&](const MinimalWal& one) {
     const bool is_before = one.doubt ? full.start_lsn < one.end : full.start_lsn <= one.lsn;

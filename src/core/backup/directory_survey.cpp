@@ -38,8 +38,8 @@ Error WithHint(Error error, const std::string& data_directory) {
   }
   return std::move(error).WithHint(fmt::format(
       "A backup reads everything in the data directory. Let PostgreSQL's account read "
-      "it, or move it elsewhere. Run by that account, \"find -L '{}' ! -readable\" lists "
-      "what it may not read.",
+      "it, or move it elsewhere. To list what it cannot read, run \"find -L '{}' ! -readable\" "
+      "as that account.",
       data_directory));
 }
 

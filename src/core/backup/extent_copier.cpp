@@ -185,9 +185,9 @@ void ExtentCopier::WarnOfDamage(std::uint32_t pack, const std::string& path, con
     }
   }
   options_.warn(fmt::format(
-      "full backup \"{}\", which this diff refers to, is damaged: {}. What has changed in file "
-      "\"{}\" is stored whole, but what has not is in the full backup only. Run \"vezactl verify "
-      "--full\", and take a new full backup.",
+      "full backup \"{}\", which this diff refers to, is damaged: {}. The changed parts of file "
+      "\"{}\" are stored in the diff, but the unchanged ones are in the full backup only. Run "
+      "\"vezactl verify --full\", and take a new full backup.",
       options_.full->label, error.message, path));
 }
 

@@ -72,7 +72,9 @@ Status FrameReader::Feed(ByteView piece, const FrameVisitor& visit) {
 Status FrameReader::Finish() const {
   if (!last_seen_) {
     return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is truncated", object_name_)
-        .WithHint("The object is not as veza_backup wrote it. Use another copy of it.");
+        .WithHint(
+            "The object is not as veza_backup wrote it. If the store keeps old versions, put an "
+            "older one back. Otherwise use another backup.");
   }
   return Ok();
 }

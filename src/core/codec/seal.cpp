@@ -95,7 +95,9 @@ Error NotOfThisVersion(std::string_view object_name, const std::string& what) {
 
 Error DamagedObject(std::string_view object_name, std::string_view what) {
   return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" is damaged: {}", object_name, what)
-      .WithHint("The object is not as veza_backup wrote it. Use another copy of it.");
+      .WithHint(
+          "The object is not as veza_backup wrote it. If the store keeps old versions, put an "
+          "older one back. Otherwise use another backup.");
 }
 
 const char* CipherName(Cipher cipher) {

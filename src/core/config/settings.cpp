@@ -210,8 +210,9 @@ constexpr std::array kSettings = {
         .name = "retention_archive",
         .type = SettingType::kInteger,
         .default_value = "4",
-        .description = "WAL is kept without a gap since the oldest of this number of newest full "
-                       "backups; 0 means all WAL.",
+        .description =
+            "Number of the newest full backups since which all WAL is kept; 0 means that WAL "
+            "is never removed.",
         .min = 0,
         .max = kMaxRetention,
     },

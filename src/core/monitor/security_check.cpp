@@ -142,7 +142,8 @@ void JudgeSecrets(const Config& config, Findings& findings) {
     const std::string setting = fmt::format("{}{}", kSettingPrefix, secret.setting);
     if (secret.file.empty()) {
       findings.Warn(
-          fmt::format("\"{}\" is not set in a file: all accounts can see a command line", setting),
+          fmt::format("\"{}\" is set on a command line, which all accounts of this machine can see",
+                      setting),
           "Keep secrets in files of their own (s3_secret_key_file, cipher_passphrase_file).");
       continue;
     }

@@ -209,7 +209,7 @@ Result<BackupSummary> ReadBackup(const Repository& repository, const std::string
                    repository.store().ListDirectories(kBackupPrefix));
   ASSIGN_OR_RETURN(const bool exists, HoldsObject(repository.store(), BackupDirectory(label)));
   if (exists) {
-    return MakeError(ErrorCode::kNotFound, "backup \"{}\" was never completed", label)
+    return MakeError(ErrorCode::kNotFound, "backup \"{}\" is not complete", label)
         .WithHint("It is being made now, or it has failed. Choose another backup.");
   }
   return MakeError(ErrorCode::kNotFound, "there is no backup \"{}\" in repository \"{}\"", label,

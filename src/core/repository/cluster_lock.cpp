@@ -140,7 +140,7 @@ Result<std::unique_ptr<ClusterLock>> ClusterLock::Acquire(const Repository& repo
     }
     const std::uint64_t epoch = newest ? newest->object.epoch + 1 : 1;
     if (epoch > kLastEpoch) {
-      return DamagedObject(LockName(epoch - 1), "no epoch can follow it");
+      return DamagedObject(LockName(epoch - 1), "its epoch is the highest possible one");
     }
     LockDocument document{.held = true,
                           .holder = NewHolder(*repository.environment().random),
@@ -253,7 +253,7 @@ Status ClusterLock::Regain() {
   }
   const std::uint64_t next = newest->object.epoch + 1;
   if (next > kLastEpoch) {
-    return Lose("no epoch can follow it");
+    return Lose("its epoch is the highest possible one");
   }
   // A request whose response was lost may still take effect. Then the next attempt must write the
   // same holder.

@@ -131,10 +131,11 @@ Status ManifestRules::Take(const ManifestRecord& record) {
   // A hole takes no space in the repository. Without this check, a few bytes could create files of
   // any size.
   if (file->size > backup_.size - size_) {
-    return MakeError(ErrorCode::kDataCorrupted,
-                     "with \"{}\" the files in the manifest of backup \"{}\" have more than the {} "
-                     "bytes that backup.json says",
-                     Shown(file->path), backup_.label, backup_.size)
+    return MakeError(
+               ErrorCode::kDataCorrupted,
+               "the files in the manifest of backup \"{}\", up to \"{}\", have more than the {} "
+               "bytes that backup.json says",
+               backup_.label, Shown(file->path), backup_.size)
         .WithHint(kHint);
   }
   size_ += file->size;

@@ -144,12 +144,12 @@ Status RequireProvenPlace(const Repository& repository, const Tablespace& tables
     return Ok();
   }
   return MakeError(ErrorCode::kFailedPrecondition,
-                   "tablespace {} would be restored to \"{}\", which only an unencrypted "
-                   "repository names",
+                   "tablespace {} would be restored to \"{}\", a directory that only "
+                   "an unencrypted repository names",
                    tablespace.oid, tablespace.path)
       .WithHint(fmt::format(
-          "With veza_backup.cipher = 'none' nothing proves who wrote that. Choose the place, even "
-          "if it is the same one, with --tablespace-map {}=DIRECTORY. Nothing was written.",
+          "With veza_backup.cipher = 'none' nothing proves who wrote this path. Choose the place, "
+          "even if it is the same one, with --tablespace-map {}=DIRECTORY. Nothing was written.",
           tablespace.path));
 }
 
@@ -208,7 +208,8 @@ bool IsNewPlace(const Tablespace& recorded, const Tablespace& placed, const Rest
 }
 
 Error WithinEachOther(const std::string& one, const std::string& other) {
-  return MakeError(ErrorCode::kInvalidArgument, "\"{}\" and \"{}\" lie within each other", one,
+  return MakeError(ErrorCode::kInvalidArgument,
+                   "\"{}\" and \"{}\" are the same directory, or one contains the other", one,
                    other)
       .WithHint(fmt::format("{} Nothing was written.", kGiveAnotherPlace));
 }
@@ -271,9 +272,10 @@ Status RequireApartFromRepository(const RestorePlan& plan) {
     return Ok();
   }
   const auto refuse = [&](const std::string& directory) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     "\"{}\" and the repository \"{}\" lie within each other", directory,
-                     repository)
+    return MakeError(
+               ErrorCode::kInvalidArgument,
+               "\"{}\" and the repository \"{}\" are the same directory, or one contains the other",
+               directory, repository)
         .WithHint(
             "Choose another place with --target-dir, --tablespace-map or --waldir. Nothing was "
             "written.");

@@ -37,10 +37,11 @@ std::vector<std::string> RestorePlan::OtherDirectories() const {
 namespace {
 
 Error RemovedMeanwhile(std::string message) {
-  return Error{ErrorCode::kDataCorrupted, std::move(message),
-               "Somebody may have deleted it, or retention on a node with an older version of "
-               "veza_backup, or the restore could not hold a lease. Restore another backup, and "
-               "pin the one you need with veza_backup_keep()."};
+  return Error{
+      ErrorCode::kDataCorrupted, std::move(message),
+      "Either somebody has deleted it, or the restore held no lease, or retention ran on a "
+      "node with an older version of veza_backup, which ignores leases. Pin a backup with "
+      "veza_backup_keep(), and restore that."};
 }
 
 Status RequireBackupStillThere(const Repository& repository, const RestorePlan& plan) {

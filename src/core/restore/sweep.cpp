@@ -318,7 +318,7 @@ class Sweeper {
       return Refuse(path, &SweepFindings::someones, "another cluster's data have appeared in");
     }
     if (!CanSweep(path, info)) {
-      return Refuse(path, &SweepFindings::closed, "could not change");
+      return Refuse(path, &SweepFindings::closed, "this account has no permission to change");
     }
     const bool is_closed = info.st_uid == geteuid() && (info.st_mode & S_IRWXU) != S_IRWXU;
     if (is_closed) {
@@ -467,7 +467,7 @@ Status RequireSweepable(const SweepFindings& findings, const RestorePlan& plan) 
         .WithHint("Move it away, or leave out --waldir. Nothing was changed.");
   }
   if (!findings.closed.empty()) {
-    return MakeError(ErrorCode::kPermissionDenied, "could not change {}",
+    return MakeError(ErrorCode::kPermissionDenied, "this account has no permission to change {}",
                      ListPaths(findings.closed))
         .WithHint(
             "Change its owner to the account that restores, or remove it. Nothing was changed.");

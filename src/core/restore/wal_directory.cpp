@@ -38,8 +38,10 @@ Status RequireApart(const std::string& directory, const std::string& target,
     if (!Overlap(directory, other)) {
       return Ok();
     }
-    return MakeError(ErrorCode::kInvalidArgument,
-                     "WAL directory \"{}\" and \"{}\" lie within each other", directory, other)
+    return MakeError(
+               ErrorCode::kInvalidArgument,
+               "WAL directory \"{}\" and \"{}\" are the same directory, or one contains the other",
+               directory, other)
         .WithHint(kSayWhere);
   };
   RETURN_IF_ERROR(overlaps(target));

@@ -238,12 +238,12 @@ class BackupRules {
   Verdict DecideAbandoned(const BackupSummary& backup) const {
     if (oldest_present_ != nullptr &&
         LabelTimeText(backup.label) < LabelTimeText(oldest_present_->label)) {
-      return {false, fmt::format("is on a branch of timeline {} that was abandoned, and older than "
+      return {false, fmt::format("is on an abandoned branch of timeline {}, and older than "
                                  "full backup \"{}\"",
                                  backup.timeline, oldest_present_->label)};
     }
-    return {true, fmt::format("is on a branch of timeline {} that was abandoned; stays as long as "
-                              "older backups on the way to the present",
+    return {true, fmt::format("is on an abandoned branch of timeline {}; stays until it is older "
+                              "than all full backups that are kept on a branch in use",
                               backup.timeline)};
   }
 
@@ -332,7 +332,7 @@ void DecideLeases(const std::vector<LeaseState>& leases,
     decision.keep = lease.alive;
     decision.reason = lease.alive
                           ? "held by " + lease.Holder()
-                          : "was not renewed since " +
+                          : "was last renewed at " +
                                 FormatUtc(std::chrono::floor<std::chrono::seconds>(lease.renewed));
     decisions.push_back(std::move(decision));
   }

@@ -24,7 +24,9 @@ Error TooLarge(const Store& store, std::string_view name, std::size_t limit) {
   return MakeError(ErrorCode::kDataCorrupted,
                    "object \"{}/{}\" is larger than the limit of {} bytes", store.location(), name,
                    limit)
-      .WithHint("The object is not as veza_backup wrote it. Use another copy of it.");
+      .WithHint(
+          "The object is not as veza_backup wrote it. If the store keeps old versions, put an "
+          "older one back. Otherwise use another backup.");
 }
 
 }  // namespace

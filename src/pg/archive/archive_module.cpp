@@ -358,10 +358,11 @@ bool ArchiveFile(const char* file) {
     Raise(WARNING, &outcome.error);
   }
   if (outcome.is_recycled) {
-    ereport(LOG,
-            (errmsg("WAL file \"%s\" is not stored: it holds no WAL of that name", file),
-             errdetail("Its first page has the address of other WAL. It was recycled under this "
-                       "name but never written, because the server left its timeline.")));
+    ereport(
+        LOG,
+        (errmsg("WAL file \"%s\" is not stored: nothing was written to it under this name", file),
+         errdetail("Its first page still has the address of older WAL. The file was recycled for "
+                   "later use, but the server left its timeline before it wrote to the file.")));
   }
   if (outcome.holds_other_wal) {
     ereport(WARNING,

@@ -173,8 +173,7 @@ void Offer(const char* file) {
 
 void OfferMissing() {
   const std::size_t count = watch->survey->to_offer().size();
-  ereport(LOG, (errmsg("offering %zu WAL files to the archiver that the repository lacks, from "
-                       "\"%s\" on",
+  ereport(LOG, (errmsg("archiving %zu WAL files that are missing in the repository, from \"%s\" on",
                        count, watch->survey->to_offer().front().c_str())));
   for (const std::string& file : watch->survey->to_offer()) {
     Offer(file.c_str());
@@ -200,9 +199,9 @@ void LogGap(bool backup_follows) {
                      watch->survey->lost(), watch->survey->gaps().size()),
            errhint("%s If another server of the formation still has the segments in its pg_wal, "
                    "copy them into the pg_wal of this server and have them archived.",
-                   backup_follows
-                       ? "A new backup starts by itself."
-                       : "Take a backup: veza_backup.backup_after_gap keeps the server from it.")));
+                   backup_follows ? "A new backup starts by itself."
+                                  : "Take a backup. None starts by itself, because "
+                                    "veza_backup.backup_after_gap is off.")));
 }
 
 bool StartSurvey(const Config& config, const ServerFacts& facts, TimelineId timeline, Lsn end,
@@ -239,11 +238,13 @@ struct SurveyEnd {
 // Logs it once: each survey finds it until there is a new full backup.
 SurveyEnd EndWithMinimal(bool may_back_up) {
   if (!std::exchange(watch->known_minimal, true)) {
-    ereport(WARNING,
-            (errmsg("WAL behind the newest backup was written with wal_level = minimal"),
-             errdetail("No recovery passes such WAL. Older backups cannot be restored to a time "
-                       "after it."),
-             errhint(may_back_up ? "A new full backup starts by itself." : "Take a full backup.")));
+    ereport(
+        WARNING,
+        (errmsg("WAL after the newest backup was written with wal_level = minimal"),
+         errdetail(
+             "Recovery cannot continue past such WAL. Older backups cannot be restored to a time "
+             "after it."),
+         errhint(may_back_up ? "A new full backup starts by itself." : "Take a full backup.")));
   }
   const seconds pause = watch->gap_pause;
   watch->gap_pause = std::min(2 * pause, kBetweenSurveys);

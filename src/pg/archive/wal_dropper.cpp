@@ -56,14 +56,16 @@ bool MayDrop(const char* file, std::uint64_t drop_below) {
   }
   if (drop) {
     ReportDropped(file);
-    ereport(WARNING,
-            (errcode(ERRCODE_DISK_FULL),
-             errmsg("WAL file \"%s\" is given up: it is not in the repository, and the disk of "
-                    "pg_wal has only %llu MB free",
-                    file, static_cast<unsigned long long>(free >> 20)),
-             errdetail("veza_backup.archive_drop_below asks for it. Older backups cannot be "
-                       "restored to a time after this file."),
-             errhint("A new backup starts by itself when the repository can be reached.")));
+    ereport(
+        WARNING,
+        (errcode(ERRCODE_DISK_FULL),
+         errmsg("WAL file \"%s\" is dropped without being archived: the disk of "
+                "pg_wal has only %llu MB free",
+                file, static_cast<unsigned long long>(free >> 20)),
+         errdetail(
+             "Less space is free than veza_backup.archive_drop_below says. Older backups cannot be "
+             "restored to a time after this file."),
+         errhint("A new backup starts by itself when the repository can be reached.")));
   }
   return drop;
 }

@@ -171,10 +171,13 @@ void TellStrange() {
   if (std::exchange(watch->told_strange, true)) {
     return;
   }
-  ereport(WARNING,
-          (errmsg("the lock of the repository asks this server for WAL that it has not begun"),
-           errdetail("No backup asks for that. The request is ignored, and not reported again."),
-           errhint("Find out who can write to the repository.")));
+  ereport(
+      WARNING,
+      (errmsg("the lock of the repository requests a WAL segment that this server has not begun to "
+              "write"),
+       errdetail(
+           "No backup requests such a segment. The request is ignored, and not reported again."),
+       errhint("Find out who can write to the repository.")));
 }
 
 void Answer(const ServerFacts& facts, TimelineId timeline) {

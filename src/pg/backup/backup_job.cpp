@@ -342,7 +342,7 @@ Status WaitForWalOf(BackupJob* job) {
   const char* const hint =
       job->waits_for_switch
           ? "The primary was asked to finish it, and has not done so. Run SELECT pg_switch_wal() "
-            "there, or set archive_timeout; look whether it runs version 0.2 and archives to the "
+            "there, or set archive_timeout. Check that it runs version 0.2 and archives to the "
             "same repository."
           : "Look for warnings of the archiver in the server log, or raise "
             "veza_backup.backup_wal_timeout.";
@@ -402,7 +402,8 @@ Status RequireCopyStillWhole(BackupJob* job) {
     return whole;
   }
   job->copy_is_useless = true;
-  return MakeError(whole.error().code, "the copy of backup \"{}\" is no longer whole: {}",
+  return MakeError(whole.error().code,
+                   "the finished copy of backup \"{}\" is no longer complete: {}",
                    job->summary.label, whole.error().message)
       .WithHint("Take the backup again.");
 }

@@ -253,8 +253,8 @@ char* WaitForBackup(const BackupRequest& request, bool until_done) {
   }
   if (!view.is_ours) {
     ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-                    errmsg("another backup has begun since, the result of this one is in "
-                           "veza_backup_info()")));
+                    errmsg("another backup has begun since then; veza_backup_info() has the "
+                           "result of this one")));
   }
   TellNotice(&view, told);
   if (view.phase == BackupPhase::kFailed) {

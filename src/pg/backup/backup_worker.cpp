@@ -307,12 +307,13 @@ Status HoldAgainst(BackupJob* job, const DatabaseRow* at_start, const DatabaseRo
   const CopiedContents& contents = job->writer->contents();
   if (const std::string missing = contents.MissingOfCluster(); !missing.empty()) {
     return MakeError(ErrorCode::kFailedPrecondition, "the data directory has no \"{}\"", missing)
-        .WithHint("The backup would not be whole. Find out where it is.");
+        .WithHint(
+            "Without it the backup would be incomplete. Find out what has moved or removed it.");
   }
   const std::vector<ListedDatabase> databases = Listed(now);
   if (const auto uncopied = FindUncopied(contents, Listed(at_start), databases)) {
     return MakeError(ErrorCode::kFailedPrecondition,
-                     "database \"{}\" would not be whole in the backup: {} was not found",
+                     "database \"{}\" would be incomplete in the backup: {} is missing",
                      uncopied->database.name, uncopied->missing)
         .WithHint(
             "Look whether its files are where PostgreSQL expects them. If it was being dropped or "

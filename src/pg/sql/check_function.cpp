@@ -131,7 +131,7 @@ class CheckCall final : public RowsCall {
                                  ? "the identity is present"
                                  : fmt::format("identity and key \"{}\" are present", key_id);
     return {"key", true,
-            what + (key_.held ? ", as this server holds them"
+            what + (key_.held ? "; this server holds the same in memory"
                               : "; the scheduler has not checked them yet"),
             ""};
   }
@@ -202,13 +202,15 @@ class CheckCall final : public RowsCall {
     std::string detail =
         fmt::format("at most about {} s of work can be lost", archiving_.timeout_s);
     if (archiving_.timeout_s > kRecommendedTimeout) {
-      detail += fmt::format("; {} s are recommended", kRecommendedTimeout);
+      detail += fmt::format("; archive_timeout = {} is recommended", kRecommendedTimeout);
     }
     if (archiving_.exposed_since_us != 0) {
       const TimePoint since(std::chrono::microseconds(archiving_.exposed_since_us));
       const auto exposure =
           std::chrono::duration_cast<std::chrono::seconds>(environment_.clock->Now() - since);
-      detail += fmt::format("; before this check it was {} s", std::max<long>(0, exposure.count()));
+      detail +=
+          fmt::format("; before this check the oldest work that was not archived was {} s old",
+                      std::max<long>(0, exposure.count()));
     }
     return {"archive_timeout", true, std::move(detail), ""};
   }

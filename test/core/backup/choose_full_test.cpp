@@ -107,7 +107,7 @@ TEST_F(ChooseFullTest, NotFromAFutureThatIsNoMore) {
   EXPECT_EQ(
       Chosen(),
       "none: full backup \"20261108-020000F\" ended at 0/C8, but this server's WAL ends at 0/63: "
-      "it was put back in time");
+      "the server was reset to an earlier state");
 }
 
 TEST_F(ChooseFullTest, LsnsTellOnlyWhenItIsKnownThatTheyDo) {

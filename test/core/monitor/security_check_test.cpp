@@ -91,7 +91,7 @@ TEST_F(SecurityCheckTest, ASecretThatOthersCanReadFails) {
   chmod(file.c_str(), 0600);
   ExpectNoAdvice("\"veza_backup.s3_secret_key\" is set in file");
   config_.inline_secrets.front().file.clear();
-  ExpectWarning("all accounts can see a command line", "s3_secret_key_file");
+  ExpectWarning("which all accounts of this machine can see", "s3_secret_key_file");
 }
 
 TEST_F(SecurityCheckTest, TheGroupOfTheServerOrOfTheOwnerMayRead) {

@@ -157,7 +157,7 @@ TEST_F(BackupCatalogTest, OneBackupIsReadByItsLabel) {
 
   const auto unfinished = ReadBackup(*repository_, "20261124-020000F");
   EXPECT_ERROR(unfinished, ErrorCode::kNotFound);
-  EXPECT_THAT(unfinished.error().message, HasSubstr("never completed"));
+  EXPECT_THAT(unfinished.error().message, HasSubstr("is not complete"));
   const auto absent = ReadBackup(*repository_, "20261125-020000F");
   EXPECT_ERROR(absent, ErrorCode::kNotFound);
   EXPECT_THAT(absent.error().hint, HasSubstr("20261122-020000F"));

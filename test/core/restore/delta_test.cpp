@@ -415,7 +415,7 @@ TEST_F(DeltaTest, OverlappingPlacesAreRefused) {
       SCOPED_TRACE(first + " " + second);
       EXPECT_ERROR(refused, ErrorCode::kInvalidArgument);
       ASSERT_FALSE(refused.has_value());
-      EXPECT_THAT(refused.error().message, HasSubstr("lie within each other"));
+      EXPECT_THAT(refused.error().message, HasSubstr("one contains the other"));
     }
   };
   const std::string other = fixture_.source.Beside("restored-second");
@@ -436,7 +436,7 @@ TEST_F(DeltaTest, ABindMountOfTheTargetIsRecognised) {
   const auto refused = WithBindMount(In("base"), volume, [&] {
     const auto plan = PlanRestore(*fixture_.repository, options);
     return !plan && plan.error().code == ErrorCode::kInvalidArgument &&
-           plan.error().message.find("lie within each other") != std::string::npos;
+           plan.error().message.find("one contains the other") != std::string::npos;
   });
   if (!refused) {
     GTEST_SKIP() << "no mount namespaces here";
@@ -463,7 +463,7 @@ TEST_F(DeltaTest, TheTargetMayBeBesideTheClustersOfARepository) {
     SCOPED_TRACE(within);
     EXPECT_ERROR(refused, ErrorCode::kInvalidArgument);
     ASSERT_FALSE(refused.has_value());
-    EXPECT_THAT(refused.error().message, HasSubstr("lie within each other"));
+    EXPECT_THAT(refused.error().message, HasSubstr("one contains the other"));
   }
 }
 
@@ -645,7 +645,7 @@ TEST_F(WalDirectoryTest, ImpossiblePlacesAreRefused) {
   for (const std::string& within :
        {In("wal"), fixture_.Target(), fixture_.source.Beside(""), Space() + "/wal"}) {
     options.wal_directory = within;
-    expect_refusal(options, "within each other");
+    expect_refusal(options, "one contains the other");
   }
   WriteText(Wal() + "/letter", "dear");
   options.wal_directory = Wal();

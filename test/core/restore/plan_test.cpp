@@ -267,7 +267,7 @@ TEST_F(PlanTest, RefusesAnUnfinishedOrDamagedBackupByName) {
   WriteText(repository_.PathOf(PackName("20261123-020000F", 1)), "x");
   WriteText(repository_.PathOf(BackupDocumentName("20261124-020000F")), "{}");
   options_.backup_label = "20261123-020000F";
-  EXPECT_THAT(Refusal(ErrorCode::kNotFound).message, HasSubstr("never completed"));
+  EXPECT_THAT(Refusal(ErrorCode::kNotFound).message, HasSubstr("is not complete"));
   options_.backup_label = "20261124-020000F";
   EXPECT_THAT(Refusal(ErrorCode::kDataCorrupted).message, HasSubstr("20261124-020000F"));
   // A backup that is not named does not matter.

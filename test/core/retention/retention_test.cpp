@@ -272,7 +272,7 @@ TEST_F(RetentionTest, AbandonedBackupsDisplaceNoneThatLeadToThePresent) {
   HaveBranch(2, Day(980), Day(1000));
   HaveFull(8).timeline = 2;
   EXPECT_THAT(Removed(), ElementsAre(Full(3))) << "three newer ones on its own branch";
-  EXPECT_THAT(Reason(Full(4)), HasSubstr("on a branch of timeline 1 that was abandoned"));
+  EXPECT_THAT(Reason(Full(4)), HasSubstr("on an abandoned branch of timeline 1"));
   HaveFull(9).timeline = 2;
   HaveFull(10).timeline = 2;
   input_.pins = {Full(4)};
