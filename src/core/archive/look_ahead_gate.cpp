@@ -33,13 +33,12 @@ void LookAheadGate::NoteStored(const std::string& file) {
 
 void LookAheadGate::NoteFailure(const std::string& file, ErrorCode code, ShippingStage stage,
                                 bool is_asked_for) {
-  if (IsOfTheRepository(stage)) {
-    trouble_ = true;
-  } else if (code == ErrorCode::kConflict) {
+  const bool is_of_the_repository = IsOfTheRepository(stage);
+  if (code == ErrorCode::kConflict && !is_of_the_repository) {
     if (!conflict_ || IsArchivedBefore(*conflict_, file)) {
       conflict_ = file;
     }
-  } else if (!IsOfTheFile(code, stage)) {
+  } else if (is_of_the_repository || !IsOfTheFile(code, stage)) {
     trouble_ = true;
   } else if (is_asked_for) {
     // The repository could be opened, and a file that cannot be read must not hold up the others.
