@@ -255,7 +255,7 @@ poll_until(sub {
 my ($history) = grep { m{/00000002\.history$} } objects('main/wal/');
 delete_object($history);
 $node->vezactl_fails([ 'restore', '--target-dir', $target ], 1,
-	qr/timeline history file "00000002\.history" is missing.*leads to timeline 3.*\nHINT: .*--target-timeline/s,
+	qr/timeline history file "00000002\.history" is missing.*the path to timeline 3 is unknown.*\nHINT: .*--target-timeline/s,
 	'a restore without the history file of an earlier timeline');
 my ($exit, $out) = $node->vezactl('info');
 is($exit, 1, 'info exits with an error');
