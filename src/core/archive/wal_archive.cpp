@@ -177,6 +177,39 @@ std::optional<std::string> SegmentIn(const ObjectInfo& object) {
   return file;
 }
 
+struct SegmentsFrom {
+  Store& store;
+  std::uint64_t system_identifier;
+  TimelineId timeline;
+  SegmentNumber first;
+  std::uint64_t segment_size;
+};
+
+// Calls `visit` with the number of each segment that the timeline has from `first` on, in the order
+// of their names, until it returns false.
+template <typename Visit>
+Status ForEachSegment(const SegmentsFrom& from, Visit visit) {
+  ASSIGN_OR_RETURN(const std::string start_after,
+                   JustBefore(from.system_identifier,
+                              SegmentName(from.timeline, from.first, from.segment_size)));
+  bool done = false;
+  Status listed = from.store.List(WalTimelinePrefix(from.system_identifier, from.timeline),
+                                  start_after, [&](const ObjectInfo& object) -> Status {
+                                    const std::optional<std::string> segment = SegmentIn(object);
+                                    if (!segment) {
+                                      return Ok();
+                                    }
+                                    const SegmentNumber number =
+                                        SegmentNumberOf(*segment, from.segment_size);
+                                    if (number < from.first || visit(number)) {
+                                      return Ok();
+                                    }
+                                    done = true;
+                                    return MakeError(ErrorCode::kCancelled, "seen enough");
+                                  });
+  return done ? Ok() : listed;
+}
+
 }  // namespace
 
 Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::string& path,
@@ -400,34 +433,19 @@ Result<std::vector<std::string>> WalArchive::Missing(TimelineId timeline, Segmen
     }
     expected = std::max(expected, end);
   };
-  ASSIGN_OR_RETURN(const std::string start_after,
-                   JustBefore(system_identifier_, SegmentName(timeline, first, segment_size)));
-  bool done = false;
-  const Status listed = repository_.store().List(
-      WalTimelinePrefix(system_identifier_, timeline), start_after,
-      [&](const ObjectInfo& object) -> Status {
-        const std::optional<std::string> segment = SegmentIn(object);
-        if (!segment) {
-          return Ok();
-        }
-        const SegmentNumber number = SegmentNumberOf(*segment, segment_size);
-        if (number < expected) {
-          return Ok();
-        }
-        miss_up_to(std::min(number, last + 1));
-        if (number <= last) {
-          expected = number + 1;
-        }
-        if (number >= last || missing.size() >= limit) {
-          done = true;
-          return MakeError(ErrorCode::kCancelled, "seen enough");
-        }
-        return Ok();
-      });
-  if (!done) {
-    RETURN_IF_ERROR(listed);
-    miss_up_to(last + 1);
-  }
+  RETURN_IF_ERROR(
+      ForEachSegment({repository_.store(), system_identifier_, timeline, first, segment_size},
+                     [&](SegmentNumber number) {
+                       if (number < expected) {
+                         return true;
+                       }
+                       miss_up_to(std::min(number, last + 1));
+                       if (number <= last) {
+                         expected = number + 1;
+                       }
+                       return number < last && missing.size() < limit;
+                     }));
+  miss_up_to(last + 1);
   return missing;
 }
 
@@ -435,29 +453,14 @@ Result<std::optional<SegmentNumber>> WalArchive::FirstOf(TimelineId timeline, Se
                                                          SegmentNumber last,
                                                          std::uint64_t segment_size) const {
   std::optional<SegmentNumber> found;
-  ASSIGN_OR_RETURN(const std::string start_after,
-                   JustBefore(system_identifier_, SegmentName(timeline, first, segment_size)));
-  bool done = false;
-  const Status listed = repository_.store().List(
-      WalTimelinePrefix(system_identifier_, timeline), start_after,
-      [&](const ObjectInfo& object) -> Status {
-        const std::optional<std::string> segment = SegmentIn(object);
-        if (!segment) {
-          return Ok();
-        }
-        const SegmentNumber number = SegmentNumberOf(*segment, segment_size);
-        if (number < first) {
-          return Ok();
-        }
-        if (number <= last) {
-          found = number;
-        }
-        done = true;
-        return MakeError(ErrorCode::kCancelled, "seen enough");
-      });
-  if (!done) {
-    RETURN_IF_ERROR(listed);
-  }
+  RETURN_IF_ERROR(
+      ForEachSegment({repository_.store(), system_identifier_, timeline, first, segment_size},
+                     [&](SegmentNumber number) {
+                       if (number <= last) {
+                         found = number;
+                       }
+                       return false;
+                     }));
   return found;
 }
 
