@@ -34,6 +34,8 @@ class JsonFields {
   bool Has(const char* name) const { return object_.contains(name); }
 
   void Fail(const std::string& what);
+  // The same for a member: `what` is, for example, "is not a string".
+  void FailOf(const char* name, const char* what);
 
   // The first error, if any read failed.
   Status status() const { return status_; }
@@ -59,7 +61,6 @@ class JsonFields {
 
   // Returns null when the member is missing, which is an error, and after an earlier error.
   const Json* Find(const char* name);
-  void FailOf(const char* name, const char* what);
 
   const Json& object_;
   const std::string& where_;

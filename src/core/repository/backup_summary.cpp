@@ -222,7 +222,7 @@ class MemberReader {
         return;
       }
     }
-    FailOf(name, "is not a type of backup");
+    fields_.FailOf(name, "is not a type of backup");
   }
   void Value(const char* name, Lsn& lsn) {
     std::string text;
@@ -230,7 +230,7 @@ class MemberReader {
     if (auto parsed = ParseLsn(text)) {
       lsn = *parsed;
     } else {
-      FailOf(name, "is not an LSN");
+      fields_.FailOf(name, "is not an LSN");
     }
   }
   void Value(const char* name, Sha256Digest& digest) {
@@ -240,7 +240,7 @@ class MemberReader {
     if (bytes && bytes->size() == digest.size()) {
       std::copy(bytes->begin(), bytes->end(), digest.begin());
     } else {
-      FailOf(name, "is not a SHA-256 digest");
+      fields_.FailOf(name, "is not a SHA-256 digest");
     }
   }
   void Value(const char* name, std::optional<Sha256Digest>& digest) {
@@ -259,7 +259,7 @@ class MemberReader {
   void List(const char* name, std::vector<Item>& items) {
     const Json* const array = object_.Find(name);
     if (array == nullptr || !array->is_array()) {
-      FailOf(name, "is not an array");
+      fields_.FailOf(name, "is not an array");
       return;
     }
     for (const Json& element : *array) {
@@ -286,7 +286,7 @@ class MemberReader {
   void Settings(std::map<std::string, std::string>& settings) {
     const Json* const object = object_.Find("settings");
     if (object == nullptr || !object->is_object()) {
-      FailOf("settings", "is not an object");
+      fields_.FailOf("settings", "is not an object");
       return;
     }
     for (const auto& [name, value] : object->members()) {
@@ -300,10 +300,6 @@ class MemberReader {
   void KeyWraps(std::vector<NamedText>& wraps) { wraps = KeyWrapsFrom(object_); }
 
  private:
-  void FailOf(const char* name, const char* what) {
-    Fail(fmt::format("member \"{}\" {}", name, what));
-  }
-
   const Json& object_;
   const std::string& where_;
   JsonFields fields_;
