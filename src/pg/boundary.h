@@ -137,4 +137,13 @@ T* NewInContext(Args&&... args) {
   return object;
 }
 
+// The same for an object that lives as long as the process.
+template <typename T>
+T* NewForProcess() {
+  MemoryContext const context = MemoryContextSwitchTo(TopMemoryContext);
+  T* const object = NewInContext<T>();
+  MemoryContextSwitchTo(context);
+  return object;
+}
+
 }  // namespace veza::pg

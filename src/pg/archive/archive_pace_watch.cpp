@@ -35,9 +35,7 @@ PaceWatch* watch = nullptr;
 
 PaceWatch* GetWatch() {
   if (watch == nullptr) {
-    MemoryContext const context = MemoryContextSwitchTo(TopMemoryContext);
-    watch = NewInContext<PaceWatch>();
-    MemoryContextSwitchTo(context);
+    watch = NewForProcess<PaceWatch>();
   }
   return watch;
 }

@@ -149,9 +149,7 @@ SurveyWatch* watch = nullptr;
 
 SurveyWatch* GetWatch() {
   if (watch == nullptr) {
-    MemoryContext const context = MemoryContextSwitchTo(TopMemoryContext);
-    watch = NewInContext<SurveyWatch>();
-    MemoryContextSwitchTo(context);
+    watch = NewForProcess<SurveyWatch>();
     watch->next = SystemClock().Steady() + kFirstSurveyAfter;
   }
   return watch;

@@ -229,9 +229,7 @@ void LookForWalNeedSoon() {
 
 long WatchWalNeed(const Config* config, const ServerFacts& facts, bool has_standbys) {
   if (watch == nullptr) {
-    MemoryContext const context = MemoryContextSwitchTo(TopMemoryContext);
-    watch = NewInContext<NeedWatch>();
-    MemoryContextSwitchTo(context);
+    watch = NewForProcess<NeedWatch>();
   }
   if (config == nullptr || RecoveryInProgress() || !ArchivesWithVeza()) {
     watch->call.reset();

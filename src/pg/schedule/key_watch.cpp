@@ -278,9 +278,7 @@ void LookAtKeySoon() {
 
 long WatchKey(const Config* config, const ServerFacts& facts) {
   if (watch == nullptr) {
-    MemoryContext const context = MemoryContextSwitchTo(TopMemoryContext);
-    watch = NewInContext<KeyWatch>();
-    MemoryContextSwitchTo(context);
+    watch = NewForProcess<KeyWatch>();
     watch->next = SystemClock().Steady() + kFirstLookAfter;
     ReportKeyWatcher(MyLatch);
   }

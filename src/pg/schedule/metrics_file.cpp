@@ -107,9 +107,7 @@ void RefreshMetricsSoon() {
 
 long KeepMetricsFile(const Config* config, const ServerFacts& facts) {
   if (file == nullptr) {
-    MemoryContext const context = MemoryContextSwitchTo(TopMemoryContext);
-    file = NewInContext<MetricsFile>();
-    MemoryContextSwitchTo(context);
+    file = NewForProcess<MetricsFile>();
   }
   if (config == nullptr || config->metrics_file.empty()) {
     file->call.reset();
