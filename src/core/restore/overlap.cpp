@@ -7,6 +7,8 @@
 #include <system_error>
 #include <utility>
 
+#include "core/postgres/relation_names.h"
+
 namespace veza {
 
 namespace {
@@ -122,10 +124,6 @@ std::vector<fs::path> PathsOf(const fs::path& path) {
   return paths;
 }
 
-bool IsNumber(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
-}
-
 }  // namespace
 
 std::vector<Around> DirectoriesAround(const std::string& directory) {
@@ -175,8 +173,8 @@ bool IsVersionDirectory(std::string_view name) {
   }
   name.remove_prefix(kPrefix.size());
   const std::size_t underscore = name.find('_');
-  return underscore != std::string_view::npos && IsNumber(name.substr(0, underscore)) &&
-         IsNumber(name.substr(underscore + 1));
+  return underscore != std::string_view::npos && IsDigits(name.substr(0, underscore)) &&
+         IsDigits(name.substr(underscore + 1));
 }
 
 bool IsWithinTablespace(const std::string& path, const std::string& location) {
@@ -188,7 +186,7 @@ bool IsInPlaceTablespace(std::string_view name) {
   constexpr std::string_view kPrefix = "pg_tblspc/";
   const std::size_t slash = name.rfind('/');
   return name.starts_with(kPrefix) && slash > kPrefix.size() &&
-         IsNumber(name.substr(kPrefix.size(), slash - kPrefix.size()));
+         IsDigits(name.substr(kPrefix.size(), slash - kPrefix.size()));
 }
 
 }  // namespace veza
