@@ -124,4 +124,9 @@ Result<Json> OpenDocument(std::string_view text, const SealPolicy& policy,
   return std::move(*document);
 }
 
+bool IsUnreadable(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kUnsupported ||
+         error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kWrongKey;
+}
+
 }  // namespace veza

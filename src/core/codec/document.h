@@ -26,4 +26,7 @@ Result<std::string> SignDocument(Json document, const SealPolicy& policy,
 Result<Json> OpenDocument(std::string_view text, const SealPolicy& policy,
                           std::string_view object_name);
 
+// Whether an error of reading a document concerns this document alone, and not the store.
+bool IsUnreadable(const Error& error);
+
 }  // namespace veza

@@ -32,12 +32,6 @@ void ReadOptional(JsonFields& fields, const char* name, std::optional<millisecon
   }
 }
 
-// Whether the error concerns this document alone, and not the store.
-bool IsUnreadable(const Error& error) {
-  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kUnsupported ||
-         error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kWrongKey;
-}
-
 // The bytes that a failed read has fetched: an object that is too large was fetched up to the
 // limit.
 std::uint64_t SizeOfFailed(const Error& error) {

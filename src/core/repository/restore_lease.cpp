@@ -16,12 +16,6 @@ namespace {
 
 constexpr int kRenewalsPerLease = 5;
 
-// Whether the error concerns this document alone, and not the store.
-bool IsUnreadable(const Error& error) {
-  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kUnsupported ||
-         error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kWrongKey;
-}
-
 TimePoint ExpiryOf(TimePoint renewed, std::chrono::seconds lease) {
   return renewed + lease + kStoreTimePrecision;
 }
