@@ -74,9 +74,23 @@ class BackupWriterTest : public testing::Test {
     }));
     return manifest;
   }
-  void FillQueue() {
+  // Makes a backup in which `change` runs while file "bbb" is open and not yet read: "bbb" waits
+  // behind all of "aaa", which the store does not take yet. The walk warns of a special file, in
+  // the order of the names, so `change` runs between two files of the same directory.
+  Result<BackupSummary> BackupWithChange(ByteView content, const std::function<void()>& change) {
     // More than all packs that may exist at a time can hold, so that readers wait for the store.
     source_.File("aaa", NoiseBytes(40U << 20));
+    source_.File("bbb", Bytes(content.begin(), content.end()));
+    EXPECT_EQ(mkfifo(source_.In("ccc").c_str(), 0600), 0);
+    PackGate gate(repository_.store());
+    BackupWriterOptions options = Options();
+    options.uploads = 1;
+    options.warn = [&](const std::string& sentence) {
+      sentences_.Put(sentence);
+      change();
+      gate.Open();
+    };
+    return MakeBackup(repository_, options);
   }
 
   TestRepository repository_{Cipher::kNone};
@@ -241,24 +255,11 @@ TEST_F(BackupWriterTest, AForeignFileBehindALinkComesBackForTheServerAlone) {
 // --- Files that change under the backup
 // -----------------------------------------------------------
 
-// The walk warns of a special file, in the order of the names. So a test can act between two files
-// of the same directory.
 TEST_F(BackupWriterTest, AFileThatShrinksIsFilledWithZeros) {
-  FillQueue();
   const Bytes content = NoiseBytes(3 << 20);
-  source_.File("bbb", content);
-  ASSERT_EQ(mkfifo(source_.In("ccc").c_str(), 0600), 0);
-  PackGate gate(repository_.store());
-  BackupWriterOptions options = Options();
-  options.uploads = 1;
-  // "bbb" waits behind all of "aaa", which the store does not take yet.
   constexpr std::size_t kLeft = (1U << 20) + 1000;
-  options.warn = [&](const std::string& sentence) {
-    sentences_.Put(sentence);
-    EXPECT_EQ(truncate(source_.In("bbb").c_str(), kLeft), 0);
-    gate.Open();
-  };
-  const auto summary = MakeBackup(repository_, options);
+  const auto summary =
+      BackupWithChange(content, [&] { EXPECT_EQ(truncate(source_.In("bbb").c_str(), kLeft), 0); });
   ASSERT_OK(summary);
   EXPECT_THAT(sentences_.Take(), ElementsAre(HasSubstr("ccc")));
   const FileRecord file = ReadWhole(*summary).files.at("bbb");
@@ -273,17 +274,8 @@ TEST_F(BackupWriterTest, AFileThatShrinksIsFilledWithZeros) {
 }
 
 TEST_F(BackupWriterTest, OfAFileThatGrowsOnlyTheFirstSizeIsRead) {
-  FillQueue();
-  source_.File("bbb", NoiseBytes(5000));
-  ASSERT_EQ(mkfifo(source_.In("ccc").c_str(), 0600), 0);
-  PackGate gate(repository_.store());
-  BackupWriterOptions options = Options();
-  options.uploads = 1;
-  options.warn = [&](const std::string&) {
-    WriteBytes(source_.In("bbb"), NoiseBytes(50'000));
-    gate.Open();
-  };
-  const auto summary = MakeBackup(repository_, options);
+  const auto summary = BackupWithChange(NoiseBytes(5000),
+                                        [&] { WriteBytes(source_.In("bbb"), NoiseBytes(50'000)); });
   ASSERT_OK(summary);
   const FileRecord file = ReadWhole(*summary).files.at("bbb");
   EXPECT_EQ(file.size, 5000U);
@@ -307,17 +299,8 @@ TEST_F(BackupWriterTest, AFileThatIsRemovedBeforeItsTurnIsLeftOut) {
 
 // The file is open already, so its bytes are still there.
 TEST_F(BackupWriterTest, AFileThatIsRemovedWhileItIsCopiedIsKept) {
-  FillQueue();
-  source_.File("bbb", NoiseBytes(5000));
-  ASSERT_EQ(mkfifo(source_.In("ccc").c_str(), 0600), 0);
-  PackGate gate(repository_.store());
-  BackupWriterOptions options = Options();
-  options.uploads = 1;
-  options.warn = [&](const std::string&) {
-    std::filesystem::remove(source_.In("bbb"));
-    gate.Open();
-  };
-  const auto summary = MakeBackup(repository_, options);
+  const auto summary =
+      BackupWithChange(NoiseBytes(5000), [&] { std::filesystem::remove(source_.In("bbb")); });
   ASSERT_OK(summary);
   EXPECT_EQ(ReadWhole(*summary).files.at("bbb").extents.at(0).digest,
             DigestExtent(NoiseBytes(5000)));
