@@ -11,6 +11,7 @@
 #include "core/repository/names.h"
 #include "core/repository/pack_reader.h"
 #include "core/restore/control_file.h"
+#include "core/wal/wal_facts.h"
 #include "core/wal/wal_scan.h"
 #include "fuzz/memory_store.h"
 #include "fuzz/readers.h"
@@ -203,6 +204,33 @@ void ReadWal(ByteView input) {
   [[maybe_unused]] const FirstPage page = JudgeFirstPage(input, Lsn{1U << 20}, kSystem, 1U << 20);
 }
 
+// Reads what a record says: a version, a resource manager, the info byte, whether it names a block,
+// how much was cut off of its data, and the data.
+void ReadFacts(ByteView input) {
+  constexpr std::size_t kHead = 5;
+  if (input.size() < kHead) {
+    return;
+  }
+  static const BlockReference kBlock;
+  WalRecord record;
+  record.manager = input[1];
+  record.info = input[2];
+  record.blocks = {&kBlock, input[3] % 2U};
+  record.main_data = input.subspan(kHead);
+  record.main_data_length = static_cast<std::uint32_t>(record.main_data.size() + input[4]);
+  const WalFact fact = ReadWalFact(record, input[0]);
+  if (const auto* end = std::get_if<TransactionEnd>(&fact)) {
+    FUZZ_REQUIRE(end->dropped.size() * sizeof(RelationFile) <= input.size());
+    FUZZ_REQUIRE(end->subtransactions.size() * sizeof(std::uint32_t) <= input.size());
+  }
+  if (input[4] != 0) {
+    // They need all of the record's data.
+    FUZZ_REQUIRE(!std::holds_alternative<RelationCreated>(fact) &&
+                 !std::holds_alternative<DatabaseDropped>(fact) &&
+                 !std::holds_alternative<CheckpointMade>(fact));
+  }
+}
+
 void ReadHistory(ByteView input) {
   const Result<TimelineHistory> history = ParseTimelineHistory(1000, AsText(input));
   if (!history) {
@@ -220,11 +248,8 @@ void ReadHistory(ByteView input) {
 }  // namespace
 
 std::vector<Reader> ObjectReaders() {
-  return {{"object", ReadObject},
-          {"manifest", ReadManifestText},
-          {"pack", ReadPack},
-          {"wal", ReadWal},
-          {"history", ReadHistory}};
+  return {{"object", ReadObject}, {"manifest", ReadManifestText}, {"pack", ReadPack},
+          {"wal", ReadWal},       {"wal_facts", ReadFacts},       {"history", ReadHistory}};
 }
 
 }  // namespace veza::fuzz
