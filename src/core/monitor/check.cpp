@@ -37,7 +37,8 @@ CheckResult CheckConditionalWrites(Store& store, const std::string& probe,
   return {"conditional_writes", false,
           "the store overwrote an object although If-None-Match was sent",
           "Two servers with the same name could overwrite each other's WAL here. Use a store that "
-          "supports conditional writes (AWS S3, MinIO since 2024, Ceph)."};
+          "supports conditional writes: AWS S3, MinIO since May 2024, or Ceph in a bucket without "
+          "versioning."};
 }
 
 CheckResult CheckClock(Store& store, const Clock& clock) {

@@ -11,10 +11,10 @@ namespace {
 
 constexpr const char* kHowToGoOn =
     "Two servers with the same name could overwrite each other's WAL there. Use a store that "
-    "supports conditional writes (AWS S3, MinIO since 2024, Ceph). If there is none, set "
-    "veza_backup.s3_conditional_writes = 'look' to look before each write. This costs one more "
-    "request for each object, and two servers that write at the same moment still overwrite each "
-    "other.";
+    "supports conditional writes: AWS S3, MinIO since May 2024, or Ceph in a bucket without "
+    "versioning. If there is none, set veza_backup.s3_conditional_writes = 'look' to look before "
+    "each write. This costs one more request for each object, and two servers that write at the "
+    "same moment still overwrite each other.";
 
 Error Overwrites(const Store& store) {
   return MakeError(ErrorCode::kUnsupported,
