@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Test::More;
+use Time::HiRes qw(sleep);
 use VezaTest;
 
 my $primary = VezaTest->new('primary');
@@ -96,6 +97,61 @@ $standby->sql_fails(
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 $standby->apply_conf(backup_wal_timeout => 600);
 
+# --- archive_mode = always, set anew --------------------------------------------------------------
+
+# The WAL that the standby has received before counts as archived. Here nobody has stored it.
+$standby->append_conf('postgresql.conf', "archive_library = ''");
+$standby->restart;
+$primary->safe_psql('postgres', 'INSERT INTO t VALUES (0)');
+$primary->safe_psql('postgres', 'CHECKPOINT');
+my $archiver = $primary->archiver_pid;
+kill 'STOP', $archiver;
+
+# Ends a WAL segment, and waits until the standby has replayed it. Returns its name.
+sub end_segment
+{
+	my $segment = $primary->safe_psql('postgres',
+		q{SELECT pg_walfile_name(pg_logical_emit_message(false, 'veza', 'fill'))});
+	$primary->safe_psql('postgres', 'SELECT pg_switch_wal()');
+	$primary->wait_for_catchup($standby, 'replay');
+	return $segment;
+}
+
+my $unstored = end_segment();
+poll_until(sub { $standby->archive_status($unstored) eq 'done' }, 'a segment that counts as archived');
+$standby->append_conf('postgresql.conf', "archive_library = 'veza_backup'\narchive_mode = always");
+$standby->restart;
+end_segment();
+$standby->apply_conf(backup_wal_timeout => 5);
+my $position = -s $standby->logfile;
+$standby->sql_fails(
+	q{SELECT veza_backup_now('full')},
+	qr/WAL segment "$unstored", which backup .* did not reach .*\nHINT:  This standby received it before it archived .*Run CHECKPOINT on the primary/,
+	'a backup that begins with WAL that the standby does not archive');
+$standby->wait_for_log(
+	qr/LOG:  the backup waits for WAL that this standby does not archive\n.*HINT:  .*run CHECKPOINT on the primary/,
+	$position);
+
+# As the hint says. The primary's archiver still stands.
+$primary->safe_psql('postgres', 'CHECKPOINT');
+end_segment();
+$standby->apply_conf(backup_wal_timeout => 600);
+my $session = $standby->start_sql(q{SELECT veza_backup_now('full')});
+while ($session->{harness}->pumpable)
+{
+	end_segment();
+	sleep 0.2;
+	$session->{harness}->pump_nb;
+}
+($exit, my $newest, $err) = $standby->finish_sql($session);
+is($exit, 0, 'after a checkpoint the standby takes a backup with the WAL that it archives itself');
+unlike($err, qr/completing backup|does not archive/, 'it is another backup');
+
+kill 'CONT', $archiver;
+$primary->wait_for_archived($unstored);
+$standby->append_conf('postgresql.conf', 'archive_mode = on');
+$standby->restart;
+
 # --- streamed WAL is kept for a promotion ---------------------------------------------------------
 
 # Otherwise a restartpoint would recycle the segments.
@@ -126,7 +182,7 @@ pass('a segment without an archive status is not skipped');
 
 $primary->wait_for_catchup($standby, 'replay');
 $standby->apply_conf(max_rate => '2MB');
-my $session = $standby->start_sql(q{SELECT veza_backup_now('full')});
+$session = $standby->start_sql(q{SELECT veza_backup_now('full')});
 $standby->wait_for_phase('copying');
 $primary->stop;
 $standby->promote;
@@ -137,7 +193,7 @@ like($err, qr/the standby was promoted during online backup/, 'the reason is log
 
 $standby->safe_psql('postgres', 'UPDATE t SET b = b || 1 WHERE id % 11 = 0');
 my $after = $standby->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
-like($after, qr/^${of_primary}_/,
+like($after, qr/^${newest}_/,
 	'the new primary goes on with diffs to a full from before the promotion');
 is(restored_sum($after), sum_of($standby), 'the diffs can be restored');
 is( $standby->safe_psql('postgres',

@@ -1,5 +1,7 @@
 #include "pg/backup/backup_job.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <limits>
@@ -230,6 +232,7 @@ class ObstacleFinder {
   Status Look(const std::string& missing) {
     const SteadyTime now = job_->environment.clock->Steady();
     AskSlowPrimary(missing, now);
+    NoteUnstored(missing);
     const TimelineId timeline = job_->now.timeline;
     if (timeline == 0 || timeline == job_->summary.timeline) {
       return Ok();
@@ -292,6 +295,27 @@ class ObstacleFinder {
     job_->waits_for_switch = true;
   }
 
+  // WAL that a standby received before it archived with archive_mode = always counts as archived,
+  // and the archiver does not store it. A backup begins with such WAL if no restartpoint has come
+  // since. One look is not enough: the archiver may have stored the segment since the listing.
+  void NoteUnstored(const std::string& missing) {
+    if (!job_->archives_in_recovery || !CountsAsArchived(missing)) {
+      counted_as_archived_.clear();
+    } else if (std::exchange(counted_as_archived_, missing) == missing) {
+      job_->waits_for_others = true;
+    }
+  }
+
+  bool CountsAsArchived(const std::string& segment) const {
+    const std::string wal = job_->facts.data_directory + "/pg_wal/";
+    const std::string status = wal + "archive_status/" + segment;
+    const std::uint64_t size = job_->summary.wal_segment_size;
+    return job_->now.received >= (SegmentNumberOf(segment, size) + 1) * size &&
+           access((status + ".ready").c_str(), F_OK) != 0 &&
+           (access((status + ".done").c_str(), F_OK) == 0 ||
+            access((wal + segment).c_str(), F_OK) != 0);
+  }
+
   Status Ask(const std::string& missing) {
     ASSIGN_OR_RETURN(const std::string object,
                      WalObjectName(job_->summary.system_identifier, missing));
@@ -305,6 +329,7 @@ class ObstacleFinder {
   std::optional<SteadyTime> unfinished_since_;
   std::string asked_for_;
   bool could_not_ask_ = false;
+  std::string counted_as_archived_;  // the segment of the last look, if it did
   std::optional<SteadyTime> switched_;
 };
 
@@ -338,6 +363,15 @@ Status WaitForWalOf(BackupJob* job) {
         .WithHint(
             fmt::format("The repository is full, so the copy is removed to make room for WAL. {}",
                         room.error().hint));
+  }
+  if (job->waits_for_others) {
+    // The next backup would complete the copy and so wait for the same segment.
+    job->copy_is_useless = true;
+    return std::move(arrived.error())
+        .WithHint(
+            "This standby received it before it archived with veza_backup and archive_mode = "
+            "always, so it does not store it. Run CHECKPOINT on the primary, wait until the "
+            "standby has replayed it, and take the backup again.");
   }
   const char* const hint =
       job->waits_for_switch

@@ -84,6 +84,10 @@ struct BackupJob {
   // The backup waits until the primary, which writes little, finishes a segment. It has been asked
   // to.
   std::atomic<bool> waits_for_switch{false};
+  bool archives_in_recovery = false;  // a standby with archive_mode = always
+  // The backup waits for WAL that this standby regards as archived and has not stored here. Another
+  // server may still store it.
+  std::atomic<bool> waits_for_others{false};
   std::string notice;   // for the client that asked for the backup
   std::string expired;  // what ExpireOld() has removed, for the log; may be empty
 };

@@ -119,21 +119,34 @@ void PublishPosition(BackupJob* job) {
   }
 }
 
+// Tells, in the log and to the client, what the backup waits for.
+void TellOfWaiting(const char* sentence, const char* hint) {
+  ereport(LOG, (errmsg("%s", sentence), errhint("%s", hint)));
+  PublishNotice(psprintf("%s: %s", sentence, hint));
+}
+
 // The primary stores the WAL with the end of a backup on a standby, when it has finished the
 // segment. It has been asked to (AskSlowPrimary), so this is not a problem yet.
 void TellSlowPrimary(const BackupJob* job) {
   static bool told = false;
-  constexpr const char* kSentence =
-      "the backup waits for the primary, which writes little, to finish a WAL segment";
-  if (!job->waits_for_switch || told) {
-    return;
+  if (job->waits_for_switch && !std::exchange(told, true)) {
+    TellOfWaiting("the backup waits for the primary, which writes little, to finish a WAL segment",
+                  "The primary has been asked to finish it, and does so within two minutes if it "
+                  "runs version 0.2 and archives to the same repository. Otherwise run SELECT "
+                  "pg_switch_wal() there, or set archive_timeout.");
   }
-  told = true;
-  constexpr const char* kHint =
-      "The primary has been asked to finish it, and does so within two minutes if it runs version "
-      "0.2. Otherwise run SELECT pg_switch_wal() there, or set archive_timeout.";
-  ereport(LOG, (errmsg("%s", kSentence), errhint("%s", kHint)));
-  PublishNotice(psprintf("%s: %s", kSentence, kHint));
+}
+
+// Without this, nothing would be said before backup_wal_timeout is over.
+void TellUnstored(const BackupJob* job) {
+  static bool told = false;
+  if (job->waits_for_others && !std::exchange(told, true)) {
+    TellOfWaiting(
+        "the backup waits for WAL that this standby does not archive",
+        "The standby received it before it archived with veza_backup and archive_mode = always. "
+        "Unless another server stores it in this repository, cancel the backup, run CHECKPOINT on "
+        "the primary, wait until the standby has replayed it, and take the backup again.");
+  }
 }
 
 void PublishProgress(void* argument) {
@@ -156,6 +169,7 @@ void PublishProgress(void* argument) {
   FollowSettings(job);
   PublishPosition(job);
   TellSlowPrimary(job);
+  TellUnstored(job);
   RefuseAfterSwitch(job);
 }
 
@@ -176,6 +190,7 @@ void RunPhase(BackupJob* job, BackupPhase phase, Work work) {
 void LearnAboutServer(BackupJob* job) {
   const SharedOwnBackups own = ReadOwnBackups();
   job->hint_bits_logged = XLogHintBitIsNeeded();
+  job->archives_in_recovery = RecoveryInProgress() && XLogArchivingAlways();
   if (!RecoveryInProgress()) {
     job->position = Lsn{GetXLogInsertRecPtr()};
   }
