@@ -2,6 +2,7 @@
 #
 #   make, make install, make uninstall, make installcheck   as for any extension
 #   make demo, make test, make bench                        test/demo.sh, test/run.sh, bench/*.sh
+#   make test-programs                                      what the server tests run beside the server
 #
 # The sources are listed once, in src/SOURCES, for this file and meson.build.
 
@@ -11,12 +12,14 @@ DATA = $(sort $(wildcard sql/veza_backup--*.sql))
 PGFILEDESC = "veza_backup - backup of the whole cluster to S3, from inside the server"
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/veza_backup--%,$(wildcard sql/*.sql)))
-EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(DEPFILES) src/precompiled.h.gch src/precompiled.new.gch src/precompiled.d
+EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(TEST_PROGRAMS) $(TEST_OBJS) $(DEPFILES) src/precompiled.h.gch src/precompiled.new.gch src/precompiled.d
 
 SOURCES := $(shell cat $(dir $(lastword $(MAKEFILE_LIST)))src/SOURCES)
 CORE_OBJS := $(patsubst %.cpp,%.o,$(filter src/core/%,$(SOURCES)))
 PG_OBJS := $(patsubst %.cpp,%.o,$(filter src/pg/%,$(SOURCES)))
 VEZACTL_OBJS := $(patsubst %.cpp,%.o,$(filter src/cli/%,$(SOURCES)))
+TEST_PROGRAMS := test/programs/wal_records
+TEST_OBJS := $(TEST_PROGRAMS:=.o)
 OBJS = $(CORE_OBJS) $(PG_OBJS)
 
 # Of library and program; test/support/check_version.py has the rule.
@@ -50,9 +53,9 @@ VEZA_CXXFLAGS = -std=c++20 -O2 -g1 -Wall -Wextra -Werror=unused-result -fPIC \
 # block would vanish on 15, whose PGDLLEXPORT is empty.
 
 # The core does not get the server's include path, and a server header in it is an error.
-$(CORE_OBJS) $(VEZACTL_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS) -DVEZA_CORE \
+$(CORE_OBJS) $(VEZACTL_OBJS) $(TEST_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS) -DVEZA_CORE \
 	$(shell pkg-config --cflags $(VEZA_PACKAGES))
-$(CORE_OBJS) $(VEZACTL_OBJS): override CPPFLAGS =
+$(CORE_OBJS) $(VEZACTL_OBJS) $(TEST_OBJS): override CPPFLAGS =
 $(VEZACTL_OBJS): override CXXFLAGS += $(shell pkg-config --cflags $(VEZACTL_PACKAGES))
 $(PG_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS)
 $(PG_OBJS): override CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -D_GNU_SOURCE
@@ -73,11 +76,11 @@ $(PRECOMPILED): %.gch: % $(srcdir)/VERSION
 	mv -f $(<:.h=.new.gch) $@
 endif
 
-$(OBJS) $(VEZACTL_OBJS): $(srcdir)/VERSION $(PRECOMPILED)
-$(OBJS) $(VEZACTL_OBJS): %.o: %.cpp
+$(OBJS) $(VEZACTL_OBJS) $(TEST_OBJS): $(srcdir)/VERSION $(PRECOMPILED)
+$(OBJS) $(VEZACTL_OBJS) $(TEST_OBJS): %.o: %.cpp
 	$(CXX) $(CXXFLAGS) $(CPPFLAGS) $(WITH_PRECOMPILED) -c -o $@ $<
 
-DEPFILES := $(patsubst %.o,%.d,$(OBJS) $(VEZACTL_OBJS))
+DEPFILES := $(patsubst %.o,%.d,$(OBJS) $(VEZACTL_OBJS) $(TEST_OBJS))
 -include $(DEPFILES) $(PRECOMPILED:.h.gch=.d)
 
 ifneq ($(VEZACTL_OBJS),)
@@ -88,6 +91,10 @@ endif
 
 vezactl: $(CORE_OBJS) $(VEZACTL_OBJS)
 	$(CXX) -o $@ $^ $(VEZA_LIBS) $(shell pkg-config --libs $(VEZACTL_PACKAGES)) -Wl,--as-needed $(LDFLAGS_EXTRA)
+
+test-programs: $(TEST_PROGRAMS)
+$(TEST_PROGRAMS): %: %.o $(CORE_OBJS)
+	$(CXX) -o $@ $^ $(VEZA_LIBS) -Wl,--as-needed $(LDFLAGS_EXTRA)
 
 install-vezactl: vezactl
 	$(MKDIR_P) '$(DESTDIR)$(VEZACTL_BINDIR)'
@@ -105,4 +112,4 @@ bench:
 	bench/wal.sh
 	bench/restore.sh
 
-.PHONY: demo test bench install-vezactl uninstall-vezactl
+.PHONY: demo test bench test-programs install-vezactl uninstall-vezactl

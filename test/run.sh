@@ -19,7 +19,8 @@
 # test; VEZA_TEST_STORE, dir or s3 for one store only; VEZA_TEST_REGRESS, for some tests of pg_regress
 # only, by name; VEZA_TEST_DIR, where the scratch directory goes (/tmp); VEZA_TEST_KEEP=1, to keep it
 # although nothing failed; VEZA_TEST_SOAK_SECONDS, for how long the archive is put under load on a store that
-# fails at random (60); VEZA_FUZZ_SECONDS, for how long `fuzz` goes on (3600).
+# fails at random (60); VEZA_TEST_WAL_LOAD_SECONDS, for how long WAL is written that the reader of WAL is held
+# against pg_waldump with (0: once each kind); VEZA_FUZZ_SECONDS, for how long `fuzz` goes on (3600).
 #
 # Ends with `N passed, N failed`, and with 1 if anything failed.
 set -euo pipefail
@@ -253,11 +254,18 @@ phase_fuzz() {
   fi
 }
 
+make_test_programs() {
+  make -C "$top" -j "$jobs" PG_CONFIG="$PG_CONFIG" test-programs >>"$work/make.log" 2>&1 || {
+    tail -n 40 "$work/make.log"
+    return 1
+  }
+}
+
 # The server with the extension in it, and the tests' inputs where the server's account can read them.
 prepare_server() {
   [[ -z $server_prepared ]] || return 0
-  headline "make, make install"
-  install_private_server || {
+  headline "make, make install, make test-programs"
+  { install_private_server && make_test_programs; } || {
     echo "the build failed"
     return 1
   }
