@@ -17,7 +17,7 @@ PG_MODULE_MAGIC;
 // Also runs in an archiver or a session of a server that did not preload the library. The settings
 // exist there all the same. Whatever needs shared memory raises an error that says how to preload
 // the library.
-// NOLINTNEXTLINE(bugprone-reserved-identifier): the server looks for this name
+// NOLINTNEXTLINE(clang-diagnostic-reserved-identifier): the server looks for this name
 PGDLLEXPORT void _PG_init(void) {
   veza::pg::DefineSettings();
   if (process_shared_preload_libraries_in_progress) {

@@ -415,14 +415,14 @@ const ArchiveModuleCallbacks kCallbacks = {nullptr, CheckConfigured, Archive, Sh
 
 }  // namespace
 
-// NOLINTNEXTLINE(bugprone-reserved-identifier): the server looks for this name
+// NOLINTNEXTLINE(clang-diagnostic-reserved-identifier): the server looks for this name
 extern "C" PGDLLEXPORT const ArchiveModuleCallbacks* _PG_archive_module_init(void) {
   return &kCallbacks;
 }
 
 #else
 
-// NOLINTNEXTLINE(bugprone-reserved-identifier): the server looks for this name
+// NOLINTNEXTLINE(clang-diagnostic-reserved-identifier): the server looks for this name
 extern "C" PGDLLEXPORT void _PG_archive_module_init(ArchiveModuleCallbacks* callbacks) {
   callbacks->check_configured_cb = veza::pg::ArchiveIsConfigured;
   callbacks->archive_file_cb = [](const char* file, const char*) {
