@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <ctime>
 #include <limits>
 #include <regex>
@@ -328,10 +329,11 @@ TEST(WalFacts, HostileBytesAreHarmless) {
 
 template <typename... Fields>
 Bytes Data(Fields... fields) {
-  Bytes bytes;
+  Bytes bytes((sizeof fields + ...));
+  std::uint8_t* at = bytes.data();
   const auto add = [&](auto field) {
-    const auto* const at = reinterpret_cast<const std::uint8_t*>(&field);
-    bytes.insert(bytes.end(), at, at + sizeof field);
+    std::memcpy(at, &field, sizeof field);
+    at += sizeof field;
   };
   (add(fields), ...);
   return bytes;
