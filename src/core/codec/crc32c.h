@@ -17,4 +17,8 @@ class Crc32c {
   std::uint32_t state_ = 0xFFFFFFFF;
 };
 
+// The same without the processor's instruction for it, for processors that have none: what state_
+// becomes by these bytes.
+std::uint32_t AddToCrc32cByTables(std::uint32_t state, ByteView bytes);
+
 }  // namespace veza

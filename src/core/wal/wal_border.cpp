@@ -59,20 +59,29 @@ bool PartialRecord::Take(ByteView part) {
 // kMostHeaderBytes, because Parse() refuses longer headers.
 bool PartialRecord::TakeHeaders(ByteView part) {
   const std::size_t before = kept_.size();
-  Append(kept_, part.first(std::min(part.size(), kMostHeaderBytes - before)));
-  if (kept_.size() < kWalRecordHeader) {
-    return true;
+  const ByteView wanted = part.first(std::min(part.size(), kMostHeaderBytes - before));
+  if (before > 0 || wanted.size() < kWalRecordHeader) {
+    Append(kept_, wanted);
+    if (kept_.size() < kWalRecordHeader) {
+      return true;
+    }
   }
-  switch (headers_.Parse(kept_)) {
+  switch (headers_.Parse(kept_.empty() ? wanted : ByteView(kept_))) {
     case WalRecordHeaders::Outcome::kDamaged:
       return false;
     case WalRecordHeaders::Outcome::kIncomplete:
+      if (kept_.empty()) {
+        Append(kept_, wanted);
+      }
       return true;
     case WalRecordHeaders::Outcome::kWhole:
       break;
   }
   has_headers_ = true;
   const std::size_t headers_end = headers_.data_begin();
+  if (kept_.empty()) {
+    Append(kept_, part.first(headers_end));
+  }
   kept_.resize(headers_end);
   TakeData(part.subspan(headers_end - before), headers_end);
   return true;
