@@ -133,7 +133,7 @@ Status WalReader::Feed(ByteView bytes) {
       RETURN_IF_ERROR(BeginReading(next));
       continue;
     }
-    const Status taken = TakePage(next.first(unit));
+    Status taken = TakePage(next.first(unit));
     if (!taken) {
       ended_ = true;
       return taken;

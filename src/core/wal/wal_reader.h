@@ -36,10 +36,10 @@ class WalReader {
  public:
   struct Options {
     // Where the first segment begins.
-    Lsn begin;
+    Lsn begin{};
     // nullopt: what the first page says. Then WAL of another system is not noticed.
-    std::optional<std::uint64_t> system_identifier;
-    std::optional<std::uint64_t> segment_size;
+    std::optional<std::uint64_t> system_identifier{};
+    std::optional<std::uint64_t> segment_size{};
     bool check_crc = true;
     // Of a record that lies in more than one page, so many bytes of headers and main data are kept,
     // and of the record before the segment so many of its tail. All headers are kept in any case.
