@@ -23,6 +23,7 @@ const Reader* FindReader(std::string_view name);
 std::vector<Reader> DocumentReaders();
 std::vector<Reader> ObjectReaders();
 std::vector<Reader> TextReaders();
+std::vector<Reader> WalReaders();
 
 }  // namespace veza::fuzz
 

@@ -27,7 +27,6 @@ constexpr std::uint16_t kIsLong = 0x0002;
 
 // XLogRecord.
 constexpr std::size_t kPreviousAt = 8;
-constexpr std::size_t kManagerAt = 17;
 constexpr std::size_t kCrcAt = 20;
 
 constexpr std::uint8_t kOverwriteContrecord = 0xD0;
@@ -343,6 +342,12 @@ Status WalReader::TakeWhole(ByteView bytes, Lsn begin) {
     End(WalEnd::kDamaged, begin, kWrongCrc);
     return Ok();
   }
+  const Lsn end{Aligned(begin.value + bytes.size())};
+  const std::uint8_t manager = bytes[kWalManagerAt];
+  if (!Wants(manager) && manager != kXlogManager && !expects_overwrite_) {
+    PassRecord(begin, Lsn{Read<std::uint64_t>(bytes, kPreviousAt)}, end);
+    return Ok();
+  }
   if (headers_.Parse(bytes) != WalRecordHeaders::Outcome::kWhole) {
     End(WalEnd::kDamaged, begin, headers_.damage());
     return Ok();
@@ -350,7 +355,7 @@ Status WalReader::TakeWhole(ByteView bytes, Lsn begin) {
   WalRecord& record = headers_.record();
   record.begin = begin;
   record.main_data = bytes.subspan(headers_.main_data_begin());
-  return EndRecord(record, Lsn{Aligned(begin.value + bytes.size())});
+  return EndRecord(record, end);
 }
 
 bool WalReader::CheckLength(std::uint32_t length, Lsn begin) {
@@ -363,7 +368,7 @@ bool WalReader::CheckLength(std::uint32_t length, Lsn begin) {
 
 // ValidXLogRecordHeader().
 bool WalReader::CheckHeader(ByteView header, Lsn begin) {
-  const std::uint8_t manager = header[kManagerAt];
+  const std::uint8_t manager = header[kWalManagerAt];
   if (manager < kFirstCustomManager && manager > LastManager(version_)) {
     return End(WalEnd::kDamaged, begin, "unknown resource manager of a record");
   }
@@ -383,13 +388,21 @@ Status WalReader::EndRecord(WalRecord& record, Lsn end) {
     filler_end_ = end;
     why_ended_ = WalEnd::kSwitch;
   }
-  if (!previous_ && tail_) {
-    tail_->record_begin = record.previous;
-  }
   record.end = end;
-  previous_ = record.begin;
+  PassRecord(record.begin, record.previous, end);
+  return Wants(record.manager) ? visit_(record) : Ok();
+}
+
+void WalReader::PassRecord(Lsn begin, Lsn previous, Lsn end) {
+  if (!previous_ && tail_) {
+    tail_->record_begin = previous;
+  }
+  previous_ = begin;
   end_ = end;
-  return visit_(record);
+}
+
+bool WalReader::Wants(std::uint8_t manager) const {
+  return !options_.managers || (manager < 32 && (*options_.managers >> manager & 1) != 0);
 }
 
 // VerifyOverwriteContrecord(): the record in place of the one that was given up says which that is.

@@ -41,6 +41,9 @@ class WalReader {
     std::optional<std::uint64_t> system_identifier{};
     std::optional<std::uint64_t> segment_size{};
     bool check_crc = true;
+    // Bit n: records of the resource manager n (below 32) are visited, and the others are not taken
+    // apart if they lie in one page. nullopt: all are visited.
+    std::optional<std::uint32_t> managers{};
     // Of a record that lies in more than one page, so many bytes of headers and main data are kept,
     // and of the record before the segment so many of its tail. All headers are kept in any case.
     // A record in one page is always whole.
@@ -94,6 +97,8 @@ class WalReader {
   bool CheckLength(std::uint32_t length, Lsn begin);
   bool CheckHeader(ByteView header, Lsn begin);
   Status EndRecord(WalRecord& record, Lsn end);
+  void PassRecord(Lsn begin, Lsn previous, Lsn end);
+  bool Wants(std::uint8_t manager) const;
   bool CheckOverwrite(const WalRecord& record);
   // Returns false, for the functions above.
   bool End(WalEnd kind, Lsn where, std::string_view why);

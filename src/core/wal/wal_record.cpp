@@ -12,8 +12,6 @@ static_assert(std::endian::native == std::endian::little);
 // XLogRecord.
 constexpr std::size_t kXidAt = 4;
 constexpr std::size_t kPreviousAt = 8;
-constexpr std::size_t kInfoAt = 16;
-constexpr std::size_t kManagerAt = 17;
 constexpr std::size_t kCrcAt = 20;
 
 // The id of what follows, where it is no block.
@@ -84,8 +82,8 @@ WalRecordHeaders::Outcome WalRecordHeaders::Parse(ByteView record) {
   record_.length = Load<std::uint32_t>(header);
   record_.xid = Load<std::uint32_t>(header + kXidAt);
   record_.previous.value = Load<std::uint64_t>(header + kPreviousAt);
-  record_.info = header[kInfoAt];
-  record_.manager = header[kManagerAt];
+  record_.info = header[kWalInfoAt];
+  record_.manager = header[kWalManagerAt];
   record_.crc = Load<std::uint32_t>(header + kCrcAt);
   record_.top_xid.reset();
   record_.origin.reset();

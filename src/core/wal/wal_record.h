@@ -64,6 +64,8 @@ struct WalRecord {
   std::uint32_t main_data_length = 0;
 };
 
+inline constexpr std::size_t kWalInfoAt = 16;                    // xl_info, in the header
+inline constexpr std::size_t kWalManagerAt = 17;                 // xl_rmid
 inline constexpr std::size_t kWalRecordHeader = 24;              // XLogRecord
 inline constexpr std::size_t kMostBlocks = 33;                   // XLR_MAX_BLOCK_ID + 1
 inline constexpr std::uint32_t kLargestWalRecord = 1020U << 20;  // XLogRecordMaxSize (16 and later)

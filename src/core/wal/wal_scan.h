@@ -1,15 +1,14 @@
 // Reads a WAL segment by itself, without a server: whether it is the segment that its name says,
-// and a few kinds of records in it. The layout is that of access/xlog_internal.h and
-// access/xlogrecord.h, which is the same in PostgreSQL 15 to 18, in the byte order of this machine.
+// and a few kinds of records in it.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 
 #include "core/bytes.h"
 #include "core/environment.h"
 #include "core/postgres/lsn.h"
+#include "core/wal/wal_reader.h"
 
 namespace veza {
 
@@ -34,14 +33,17 @@ struct WalEvent {
   TimePoint time{};  // kTransactionEnd only: by the clock of the server that wrote it
 };
 
-// Walks over the records of one segment, until its WAL ends or cannot be followed. It does not know
-// a record that begins in the segment before, nor one that ends in the next. One exception: a
-// parameter change whose wal_level lies in the next segment counts as a change to `minimal`.
+// Looks at the records of one segment, until its WAL ends or cannot be followed; that is no error.
+// CRCs are not checked. It does not know a record that begins in the segment before, nor one that
+// ends in the next. One exception: a parameter change whose wal_level lies in the next segment
+// counts as a change to `minimal`.
 class WalScanner {
  public:
   using Visitor = std::function<void(const WalEvent&)>;
 
-  WalScanner(Lsn begin, Visitor visit) : next_page_(begin), visit_(std::move(visit)) {}
+  WalScanner(Lsn begin, Visitor visit);
+  WalScanner(const WalScanner&) = delete;
+  WalScanner& operator=(const WalScanner&) = delete;
 
   // The content of the segment, piece by piece.
   void Feed(ByteView bytes);
@@ -49,22 +51,10 @@ class WalScanner {
   void Finish();
 
  private:
-  void TakePage(ByteView page);
-  bool BeginPage(ByteView page, std::size_t* position);
-  void TakeRecords(ByteView page, std::size_t position);
-  void EndRecord(bool whole);
+  void Look(const WalRecord& record, bool whole);
 
-  Lsn next_page_;
-  Visitor visit_;
-  Bytes rest_;  // the beginning of a page
-  std::size_t page_size_ = 0;
-  std::uint16_t magic_ = 0;
-  bool ended_ = false;
-
-  std::uint64_t skip_ = 0;  // bytes left of a record from the segment before
-  Lsn record_begin_;
-  std::uint64_t left_ = 0;  // bytes left of the current record
-  Bytes record_;            // its beginning
+  const Visitor visit_;
+  WalReader reader_;
 };
 
 }  // namespace veza

@@ -1,5 +1,5 @@
 // WAL that a test makes up, byte by byte as the server writes it (access/xlog_internal.h,
-// access/xlogrecord.h), in pages of 8 KiB.
+// access/xlogrecord.h), in pages of 8 KiB, without CRCs.
 #pragma once
 
 #include <cstring>
@@ -34,6 +34,8 @@ class MadeUpWal {
     }
     BeginPageIfDue(0);
     const Lsn lsn{begin_.value + content_.size()};
+    std::memcpy(record.data() + 8, &previous_.value, sizeof previous_.value);
+    previous_ = lsn;
     std::size_t written = 0;
     while (written < record.size()) {
       BeginPageIfDue(static_cast<std::uint32_t>(record.size() - written));
@@ -94,6 +96,7 @@ class MadeUpWal {
   }
 
   Lsn begin_;
+  Lsn previous_;
   TimelineId timeline_;
   Bytes content_;
 };

@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
+#include <numeric>
 #include <random>
 
+#include "core/memory_gauge.h"
 #include "core/wal/wal_writer.h"
 
 namespace veza {
@@ -264,6 +267,27 @@ TEST(WalReader, ABorderMayLieAnywhereInARecord) {
   }
 }
 
+TEST(WalReader, VisitsTheManagersThatAreAskedFor) {
+  WalWriter wal({});
+  wal.Add({.manager = 9, .main_data = Bytes(20'000)});
+  const Lsn in_page = wal.Add({.manager = 1});
+  wal.Add({.manager = 9});
+  wal.Add({.manager = 200});
+  wal.Add({.manager = kXlogManager});
+  const Lsn in_parts = wal.Add({.manager = 1, .main_data = Bytes(9000)});
+  const Lsn in_place = wal.GiveUp({.manager = 9, .main_data = Bytes(20'000)}, 1);
+  WalReader::Options options = OptionsFor(wal);
+  options.managers = 1U << 1;
+  EXPECT_THAT(Read(wal.Whole(), options).begins, ElementsAre(in_page, in_parts));
+  options.managers = 0;
+  const Seen none = Read(wal.Whole(), options);
+  EXPECT_THAT(none.begins, IsEmpty());
+  EXPECT_EQ(none.end, WalEnd::kUnwritten) << none.why;
+  EXPECT_GT(none.end_lsn, in_place);
+  wal.Switch();
+  EXPECT_EQ(Read(wal.Whole(), options).end, WalEnd::kSwitch);
+}
+
 // --- Where WAL ends
 // -------------------------------------------------------------------------------
 
@@ -456,16 +480,16 @@ TEST(WalReader, NamesWhatIsWrongInTheHeadersOfARecord) {
   EXPECT_THAT(WhatIsWrongWith(Headers({{.id = 0, .flags = 0x80}})), HasSubstr("names no relation"));
   EXPECT_THAT(WhatIsWrongWith(Headers({{.id = 0, .flags = 0x20, .file = file}})),
               HasSubstr("contradict its flags"));
-  const char* const kMeasures = "impossible measures";
+  const char* const measures = "impossible measures";
   WrittenBlock image{.id = 0, .file = file, .image = Bytes(100), .image_info = 0x01};
-  EXPECT_THAT(WhatIsWrongWith(Headers({image})), HasSubstr(kMeasures)) << "a hole at 0";
+  EXPECT_THAT(WhatIsWrongWith(Headers({image})), HasSubstr(measures)) << "a hole at 0";
   image.hole_offset = 9;
   image.image_info = 0x05;
-  EXPECT_THAT(WhatIsWrongWith(Headers({image})), HasSubstr(kMeasures)) << "a hole of no bytes";
+  EXPECT_THAT(WhatIsWrongWith(Headers({image})), HasSubstr(measures)) << "a hole of no bytes";
   image.image_info = 0x04;
-  EXPECT_THAT(WhatIsWrongWith(Headers({image})), HasSubstr(kMeasures)) << "a place, and no hole";
+  EXPECT_THAT(WhatIsWrongWith(Headers({image})), HasSubstr(measures)) << "a place, and no hole";
   image = {.id = 0, .file = file, .image = Bytes(40'000)};
-  EXPECT_THAT(WhatIsWrongWith(Headers({image})), HasSubstr(kMeasures)) << "larger than a page";
+  EXPECT_THAT(WhatIsWrongWith(Headers({image})), HasSubstr(measures)) << "larger than a page";
 
   Bytes more = Headers({first});
   more.push_back(255);
@@ -571,8 +595,33 @@ TEST(WalReader, OfALongRecordTheBeginningIsKept) {
   const Seen middle = Read(ByteView(wal.bytes()).subspan(kSegment, kSegment), options);
   ASSERT_TRUE(middle.tail);
   EXPECT_EQ(middle.tail->kept.size(), options.largest_kept);
-  EXPECT_EQ(middle.tail->taken, kSegment - 40 - 127 * 24);
+  EXPECT_EQ(middle.tail->taken, kSegment - 40 - std::uint64_t{127} * 24);
   EXPECT_GT(middle.tail->length, middle.tail->taken);
+}
+
+// It says that it has 1000 MiB. What it has takes no memory in advance, and no more than the limit.
+TEST(WalReader, ALengthThatIsClaimedTakesNoMemory) {
+  WalWriter wal({.begin = Lsn{std::uint64_t{16} << 20}, .segment_size = std::uint64_t{16} << 20});
+  Bytes record = EncodeRecord({.main_data = Bytes(std::size_t{12} << 20)});
+  StoreLittleEndian(record.data(), std::uint32_t{1000} << 20);
+  StoreLittleEndian(record.data() + 25, (std::uint32_t{1000} << 20) - 29);
+  wal.AddBytes(record);
+  Bytes bytes = wal.bytes();
+  for (std::size_t page = 8192; page < bytes.size(); page += 8192) {
+    const std::uint64_t before = 8192 - 40 + (page / 8192 - 1) * (8192 - 24);
+    StoreLittleEndian(bytes.data() + page + 16,
+                      static_cast<std::uint32_t>((std::uint64_t{1000} << 20) - before));
+  }
+  bytes.resize((std::size_t{12} << 20) / 8192 * 8192);
+  WalReader::Options options = OptionsFor(wal);
+  options.largest_kept = std::size_t{1} << 20;
+  const MemoryGauge gauge;
+  WalReader reader(options, [](const WalRecord&) { return Ok(); });
+  ASSERT_TRUE(reader.Feed(bytes).has_value());
+  EXPECT_EQ(reader.Finish(), WalEnd::kMore) << reader.why();
+  if (MemoryGauge::meaningful()) {
+    EXPECT_LT(gauge.grown_bytes(), std::size_t{4} << 20);
+  }
 }
 
 TEST(WalReader, WhatGoesOnBehindTheEndIsTold) {
