@@ -53,10 +53,8 @@ sub gather
 
 	foreach my $from ($node->archive_dir, $node->data_dir . '/pg_wal')
 	{
-		foreach my $file (grep { m{/[0-9A-F]{24}$} } glob "$from/*")
-		{
-			PostgreSQL::Test::Utils::system_or_bail('cp', $file, $directory);
-		}
+		my @segments = grep { m{/[0-9A-F]{24}$} } glob "$from/*";
+		PostgreSQL::Test::Utils::system_or_bail('cp', @segments, $directory) if @segments;
 	}
 	return $directory;
 }
