@@ -201,9 +201,9 @@ struct FactText {
 };
 
 std::string RecordLine(const WalRecord& record, int version) {
-  std::string line = fmt::format("{} prev {} length {} xid {} manager {} info 0x{:02x}",
+  std::string line = fmt::format("{} prev {} length {} xid {} manager {} info 0x{:02x} end {}",
                                  FormatLsn(record.begin), FormatLsn(record.previous), record.length,
-                                 record.xid, record.manager, record.info);
+                                 record.xid, record.manager, record.info, FormatLsn(record.end));
   for (const BlockReference& block : record.blocks) {
     line += BlockText(block);
   }

@@ -2,7 +2,7 @@
 #
 #   my $theirs = their_records($node, $directory, $timeline, $segment_size);
 #   my $ours = our_records($directory, $timeline, '--each', '--seed', 7);
-#   compare_records($ours, $theirs, 'timeline 1');
+#   compare_records($ours, $theirs, $segment_size, 'timeline 1');
 #
 # pg_waldump prints names of what a record is, not its info byte. So the byte is compared with the name: each
 # name must have one byte, and each byte one name.
@@ -196,25 +196,26 @@ sub end_of
 
 # --- our program ----------------------------------------------------------------------------------
 
-# The same of ours. It has info bytes instead of names.
+# The same of ours. It has info bytes instead of names, and where each record ends.
 sub our_records
 {
 	my ($directory, $timeline, @options) = @_;
 	my @command = ("$FindBin::RealBin/../programs/wal_records", @options, $directory, $timeline);
 	my $out = PostgreSQL::Test::Utils::tempdir('records') . '/out';
 	my $err = '';
-	my (@records, @infos, %result);
+	my (@records, @infos, @ends, %result);
 
 	IPC::Run::run(\@command, '<', \undef, '>', $out, '2>', \$err,
 		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default))
-	  or return { records => [], infos => [], error => "@command: $err" };
+	  or return { records => [], infos => [], ends => [], error => "@command: $err" };
 	open my $file, '<', $out or croak "could not open $out: $!";
 	while (my $line = <$file>)
 	{
 		chomp $line;
-		if ($line =~ s/ info (0x\w\w)//)
+		if ($line =~ s/ info (0x\w\w) end (\S+)//)
 		{
 			push @infos, hex $1;
+			push @ends, $2;
 			push @records, $line;
 		}
 		elsif ($line =~ /^end (\S+) (.*)$/) { @result{qw(end why)} = ($1, $2); }
@@ -222,7 +223,7 @@ sub our_records
 	}
 	close $file;
 	unlink $out;
-	return { %result, records => \@records, infos => \@infos, error => "$result{why} at $result{end}" };
+	return { %result, records => \@records, infos => \@infos, ends => \@ends, error => "$result{why} at $result{end}" };
 }
 
 # --- comparison -----------------------------------------------------------------------------------
@@ -266,14 +267,35 @@ sub same_kinds
 	return is(join("\n", @wrong[ 0 .. ($#wrong < 9 ? $#wrong : 9) ]), '', "$test: info bytes");
 }
 
+# One test: where we say that a record ends, the next one of pg_waldump begins, or the page with nothing but its
+# header before it. That is not so before a record that was cut off and given up.
+sub same_ends
+{
+	my ($ours, $theirs, $segment_size, $test) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my @wrong;
+
+	foreach my $at (1 .. $#{ $theirs->{records} })
+	{
+		my ($high, $low) = map { hex } $theirs->{records}[$at] =~ m{^(\w+)/(\w+)};
+		my $header = $low % $segment_size == 40 ? 40 : $low % 8192 == 24 ? 24 : 0;
+		my $end = sprintf '%X/%X', $high, $low - $header;
+		my $our = $ours->{ends}[ $at - 1 ] // '(no more)';
+		push @wrong, "$ours->{records}[$at - 1]: ends at $our, not $end"
+		  if $our ne $end && $theirs->{names}[$at] ne 'XLOG/OVERWRITE_CONTRECORD';
+	}
+	return is(join("\n", @wrong[ 0 .. ($#wrong < 9 ? $#wrong : 9) ]), '', "$test: where each record ends");
+}
+
 # Tests that both say the same.
 sub compare_records
 {
-	my ($ours, $theirs, $test) = @_;
+	my ($ours, $theirs, $segment_size, $test) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	same_records($ours, $theirs, $test);
 	same_kinds($ours, $theirs, $test);
+	same_ends($ours, $theirs, $segment_size, $test);
 	is($ours->{end}, $theirs->{end}, "$test: where it ends") if defined $theirs->{end};
 	return;
 }
