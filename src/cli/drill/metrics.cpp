@@ -9,9 +9,6 @@ namespace {
 
 constexpr const char* kLastSuccess = "veza_backup_drill_last_success_timestamp_seconds";
 
-double Seconds(TimePoint time) {
-  return std::chrono::duration<double>(time.time_since_epoch()).count();
-}
 double Seconds(std::chrono::milliseconds duration) {
   return std::chrono::duration<double>(duration).count();
 }
@@ -24,12 +21,12 @@ std::string FormatDrillMetrics(const std::string& cluster, const DrillRecord& re
   metrics.Gauge("veza_backup_drill_success", "Whether the last restore drill passed.",
                 record.passed ? 1 : 0);
   metrics.Gauge("veza_backup_drill_last_run_timestamp_seconds", "When the last drill ended.",
-                Seconds(record.finished));
+                UnixSeconds(record.finished));
   std::optional<double> last_success = FindSample(before, kLastSuccess);
   if (record.passed) {
-    last_success = Seconds(record.finished);
+    last_success = UnixSeconds(record.finished);
   } else if (last_passed) {
-    last_success = std::max(last_success.value_or(0), Seconds(*last_passed));
+    last_success = std::max(last_success.value_or(0), UnixSeconds(*last_passed));
   }
   metrics.Gauge(kLastSuccess, "When the last drill that passed ended.", last_success);
 

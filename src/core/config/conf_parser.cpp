@@ -8,6 +8,7 @@
 #include <system_error>
 #include <vector>
 
+#include "core/ascii.h"
 #include "core/config/conf_lexer.h"
 #include "core/limits.h"
 #include "core/secret_string.h"
@@ -17,14 +18,6 @@ namespace {
 
 constexpr int kMaxIncludeDepth = 10;  // CONF_FILE_MAX_DEPTH
 constexpr std::size_t kMostListed = 4096;
-
-std::string ToLower(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return lower;
-}
 
 Result<std::string> ReadWholeFile(const std::string& path) {
   const auto failed = [&] {
@@ -145,7 +138,7 @@ Status ConfFileReader::ReadFile(const std::string& path, int depth) {
     if (first != ConfToken::kId && first != ConfToken::kQualifiedId) {
       return syntax_error(line);
     }
-    const std::string name = ToLower(lexer.token_text());
+    const std::string name = LowerCase(lexer.token_text());
 
     ConfToken token = lexer.Next();
     if (token == ConfToken::kEquals) {
@@ -236,8 +229,8 @@ std::vector<Directive> IncludesOf(std::string_view text, const std::string& path
   ConfLexer lexer(text);
   ConfToken token = lexer.Next();
   while (token != ConfToken::kEndOfFile) {
-    if (token == ConfToken::kId && IsInclude(ToLower(lexer.token_text()))) {
-      const std::string name = ToLower(lexer.token_text());
+    if (token == ConfToken::kId && IsInclude(LowerCase(lexer.token_text()))) {
+      const std::string name = LowerCase(lexer.token_text());
       token = lexer.Next();
       token = token == ConfToken::kEquals ? lexer.Next() : token;
       if (token != ConfToken::kEndOfLine && token != ConfToken::kEndOfFile) {

@@ -5,14 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "core/ascii.h"
+
 namespace veza {
 namespace {
 
 bool IsLetter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-char ToLower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
 // Returns only the letters, in lower case: "Change-Me_1" becomes "changeme".
@@ -20,7 +19,7 @@ std::string Letters(std::string_view value) {
   std::string letters;
   for (const char c : value) {
     if (IsLetter(c)) {
-      letters += ToLower(c);
+      letters += LowerCase(c);
     }
   }
   return letters;
@@ -81,7 +80,7 @@ bool IsPlaceholder(std::string_view value) {
       letters == "fixme" || letters == "todo" || letters == "tbd") {
     return true;
   }
-  if (value.size() >= 3 && std::ranges::all_of(value, [](char c) { return ToLower(c) == 'x'; })) {
+  if (value.size() >= 3 && std::ranges::all_of(value, [](char c) { return LowerCase(c) == 'x'; })) {
     return true;
   }
   return IsYourSomething(value);

@@ -7,19 +7,13 @@
 #include <cstdlib>
 #include <limits>
 
+#include "core/ascii.h"
 #include "core/config/placeholder.h"
 #include "core/config/setting_checks.h"
 #include "core/secret_string.h"
 
 namespace veza {
 namespace {
-
-bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  };
-  return std::ranges::equal(a, b, {}, lower, lower);
-}
 
 constexpr int kMaxRetention = 10'000;
 constexpr const char* kUriStyles[] = {"path", "virtual-host"};

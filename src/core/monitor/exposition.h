@@ -9,7 +9,14 @@
 #include <string_view>
 #include <vector>
 
+#include "core/environment.h"
+
 namespace veza {
+
+// A moment as a sample has it.
+inline double UnixSeconds(TimePoint time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
 
 // Writes samples in families. A family's HELP and TYPE lines come first, and its samples follow
 // immediately. So Family() is called once for each family, before its samples. A family without

@@ -9,10 +9,6 @@ namespace {
 
 constexpr std::array kTypes = {BackupType::kFull, BackupType::kDiff};
 
-double Seconds(TimePoint time) {
-  return std::chrono::duration<double>(time.time_since_epoch()).count();
-}
-
 template <typename Number>
 double Value(Number number) {
   return static_cast<double>(number);
@@ -60,11 +56,11 @@ void ListNode(const NodeFacts& node, Lister& list) {
   list.One("veza_backup_running", "Whether a backup runs on this node.", node.backup_runs ? 1 : 0);
   if (node.last_failure) {
     list.One("veza_backup_last_failure_timestamp_seconds",
-             "When a backup last failed on this node.", Seconds(*node.last_failure));
+             "When a backup last failed on this node.", UnixSeconds(*node.last_failure));
   }
   list.Begin("veza_backup_next_run_timestamp_seconds", "When the next backup is due.");
   for (const auto& [kind, time] : node.next_runs) {
-    list.Add(Seconds(time), {{"type", kind}});
+    list.Add(UnixSeconds(time), {{"type", kind}});
   }
   list.One("veza_backup_archive_ready_files", "WAL files of this node that wait for the archiver.",
            Value(node.ready_files));
@@ -112,7 +108,7 @@ void ListRepository(const RepositoryFacts& facts, Lister& list) {
              {{"type", BackupTypeName(type)}});
   }
   list.OfNewest("veza_backup_last_success_timestamp_seconds", "When the newest backup ended.",
-                facts, [](const BackupSummary& backup) { return Seconds(backup.stop_time); });
+                facts, [](const BackupSummary& backup) { return UnixSeconds(backup.stop_time); });
   list.OfNewest(
       "veza_backup_last_duration_seconds", "How long the newest backup took.", facts,
       [](const BackupSummary& backup) {
@@ -129,16 +125,16 @@ void ListRepository(const RepositoryFacts& facts, Lister& list) {
   if (facts.window) {
     list.One("veza_backup_recovery_window_start_timestamp_seconds",
              "The earliest moment that can be restored, of the newest range without a gap.",
-             Seconds(facts.window->start_time));
+             UnixSeconds(facts.window->start_time));
     if (facts.window->end_time) {
       list.One("veza_backup_recovery_window_end_timestamp_seconds",
-               "The latest moment that can be restored.", Seconds(*facts.window->end_time));
+               "The latest moment that can be restored.", UnixSeconds(*facts.window->end_time));
     }
   }
   if (facts.last_drill) {
     list.One("veza_backup_last_drill_timestamp_seconds",
              "When the newest restore drill in the repository ended.",
-             Seconds(facts.last_drill->finished));
+             UnixSeconds(facts.last_drill->finished));
     list.One("veza_backup_last_drill_passed",
              "Whether the newest restore drill in the repository passed.",
              facts.last_drill->passed ? 1 : 0);

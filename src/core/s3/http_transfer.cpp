@@ -9,6 +9,8 @@
 #include <exception>
 #include <optional>
 
+#include "core/ascii.h"
+
 namespace veza {
 
 namespace {
@@ -63,14 +65,6 @@ std::string_view Trim(std::string_view text) {
     return {};
   }
   return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
-
-std::string LowerCase(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return lower;
 }
 
 Error TooSlow(const std::string& what, milliseconds limit) {

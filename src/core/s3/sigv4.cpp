@@ -10,6 +10,8 @@
 #include <ctime>
 #include <map>
 
+#include "core/ascii.h"
+
 namespace veza {
 
 namespace {
@@ -38,16 +40,6 @@ KeyBytes Hmac(ByteView key, std::string_view text) {
   HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), AsBytes(text).data(), text.size(),
        mac.data(), &length);
   return mac;
-}
-
-std::string LowerCase(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') {
-      c = static_cast<char>(c - 'A' + 'a');
-    }
-  }
-  return lower;
 }
 
 // Removes blanks at both ends, and turns several blanks into one.

@@ -4,17 +4,10 @@
 #define USE_OS_TZDB 1
 #include <date/tz.h>
 
-#include <algorithm>
+#include "core/ascii.h"
 
 namespace veza {
 namespace {
-
-bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  };
-  return std::ranges::equal(a, b, {}, lower, lower);
-}
 
 constexpr std::chrono::minutes kNoOffset{0};
 
