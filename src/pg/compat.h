@@ -159,8 +159,7 @@ inline const char* BackupLabelFile(const ServerBackup* backup) {
 #endif
 }
 
-// --- A WAL record without effect
-// ------------------------------------------------------------------
+// --- A WAL record without effect -----------------------------------------------------------------
 
 inline void WriteHarmlessWalRecord() {
   constexpr char kText[] = "check";

@@ -252,8 +252,7 @@ TEST_F(BackupWriterTest, AForeignFileBehindALinkComesBackForTheServerAlone) {
   EXPECT_EQ(ReadWhole(*summary).files.at("server.key").mode, 0600U);
 }
 
-// --- Files that change under the backup
-// -----------------------------------------------------------
+// --- Files that change under the backup ----------------------------------------------------------
 
 TEST_F(BackupWriterTest, AFileThatShrinksIsFilledWithZeros) {
   const Bytes content = NoiseBytes(3 << 20);
@@ -328,8 +327,7 @@ TEST_F(BackupWriterTest, AFileThatCannotBeReadIsAnError) {
   EXPECT_ERROR(writer.FinishPacks(summary), ErrorCode::kPermissionDenied);
 }
 
-// --- Checksums
-// ------------------------------------------------------------------------------------
+// --- Checksums -----------------------------------------------------------------------------------
 
 class BackupChecksumTest : public BackupWriterTest {
  protected:
@@ -458,8 +456,7 @@ TEST_F(BackupChecksumTest, ATornPageIsReadAgain) {
             DigestExtent(AsBytes(ReadText(source_.In("base/5/100")))));
 }
 
-// --- Failures and stopping
-// ------------------------------------------------------------------------
+// --- Failures and stopping -----------------------------------------------------------------------
 
 TEST_F(BackupWriterTest, AFailingStoreEndsTheBackup) {
   source_.File("aaa", NoiseBytes(100U << 20));
@@ -539,8 +536,7 @@ TEST_F(BackupWriterTest, AMissingDataDirectoryIsAnError) {
   EXPECT_THAT(summary.error().message, HasSubstr("absent"));
 }
 
-// --- Tablespaces
-// ----------------------------------------------------------------------------------
+// --- Tablespaces ---------------------------------------------------------------------------------
 
 TEST_F(BackupWriterTest, TablespacesAreCountedByThemselves) {
   source_.Tablespace(16384, source_.Beside("fast"));
@@ -565,8 +561,7 @@ TEST_F(BackupWriterTest, TablespacesAreCountedByThemselves) {
       manifest.files.contains(fmt::format("pg_tblspc/16384/{}/5/100", kTestVersionDirectory)));
 }
 
-// --- Memory
-// ---------------------------------------------------------------------------------------
+// --- Memory --------------------------------------------------------------------------------------
 
 // A store that is slower than the disk must not make the server take more and more memory.
 TEST_F(BackupWriterTest, MemoryIsBoundedByThePacksInFlight) {

@@ -571,8 +571,7 @@ TEST_P(VerifyTest, AFullBackupFollowsMinimalWalRegardlessOfItsClock) {
   EXPECT_THAT(Problems(false), Contains(Wal(1, 6) + " | "));
 }
 
-// --- Manifests that do not fit what they refer to
-// -------------------------------------------------
+// --- Manifests that do not fit what they refer to ------------------------------------------------
 
 // Changes one record of the diff's manifest, as somebody who has the key could.
 class ForgedManifestTest : public VerifyTest {
