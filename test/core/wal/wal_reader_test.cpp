@@ -388,6 +388,9 @@ TEST(WalReader, ARecordThatWasGivenUpIsNotThere) {
   const Seen other = Read(bytes, options);
   EXPECT_EQ(other.end, WalEnd::kDamaged);
   EXPECT_THAT(other.why, HasSubstr("in place of the one that was given up"));
+  bytes[2 * 8192 + 24 + kWalManagerAt] = 9;
+  options.managers = 0;
+  EXPECT_EQ(Read(bytes, options).end, WalEnd::kDamaged) << "also if nobody wants to see it";
 }
 
 // --- Damage
@@ -436,6 +439,17 @@ TEST(WalReader, NamesWhatIsWrong) {
     EXPECT_EQ(seen.end, damage.end) << seen.why;
     EXPECT_THAT(seen.why, HasSubstr(damage.why));
   }
+}
+
+TEST(WalReader, EverySegmentBeginsWithALongHeader) {
+  WalWriter wal({});
+  wal.Switch();
+  wal.Add({});
+  Bytes bytes = wal.Whole();
+  bytes[kSegment + 2] = 0;
+  const Seen seen = Read(bytes, OptionsFor(wal));
+  EXPECT_EQ(seen.end, WalEnd::kDamaged);
+  EXPECT_THAT(seen.why, HasSubstr("no long header"));
 }
 
 TEST(WalReader, NoPageContinuesARecordThatIsWhole) {
@@ -691,14 +705,69 @@ TEST(WalBorder, WithoutTheEndOfALongTailTheRecordIsThereAllTheSame) {
   EXPECT_LT(record.main_data.size(), 100'000U);
 }
 
+// The data behind bytes that are not known are not put in their place.
+TEST(WalBorder, OfARecordOverThreeSegmentsTheBeginningIsThere) {
+  WalWriter wal({});
+  Bytes data(std::size_t{5} << 19);
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    data[i] = static_cast<std::uint8_t>(i * 7 / 5);
+  }
+  wal.Add({.main_data = Bytes(1000)});
+  wal.Add({.main_data = data});
+  const Bytes bytes = wal.Whole();
+  std::vector<Seen> seen;
+  for (std::size_t segment = 0; segment < 3; ++segment) {
+    WalReader::Options options = OptionsFor(wal);
+    options.begin.value += segment * kSegment;
+    options.largest_kept = segment == 0 ? kKept : 50'000;
+    seen.push_back(Read(ByteView(bytes).subspan(segment * kSegment, kSegment), options));
+  }
+  const std::vector<WalTail> tails{seen[1].tail.value(), seen[2].tail.value()};
+  std::size_t kept = 0;
+  const auto joined = JoinBorder(
+      seen[0].head.value(), tails, {.largest_kept = kKept}, [&](const WalRecord& record) {
+        kept = record.main_data.size();
+        EXPECT_TRUE(std::equal(record.main_data.begin(), record.main_data.end(), data.begin()));
+        return Ok();
+      });
+  ASSERT_TRUE(joined.has_value()) << joined.error().message;
+  EXPECT_EQ(*joined, BorderOutcome::kRecord);
+  EXPECT_GT(kept, kSegment);
+  EXPECT_LT(kept, kSegment + 100'000);
+}
+
+// The crash was in the segment before, and what took the place begins this one, or a later page.
+TEST(WalBorder, ARecordThatWasGivenUpIsNone) {
+  for (const std::size_t pages : {1U, 2U}) {
+    WalWriter wal({});
+    wal.Add({.main_data = Bytes(kSegment - 30'000)});
+    while (wal.bytes().size() < kSegment - 8192) {
+      wal.Add({.main_data = Bytes(90)});
+    }
+    const Lsn in_place = wal.GiveUp({.main_data = Bytes(40'000)}, pages);
+    const Bytes bytes = wal.Whole();
+    const Seen first = Read(ByteView(bytes).first(kSegment), OptionsFor(wal));
+    WalReader::Options options = OptionsFor(wal);
+    options.begin.value += kSegment;
+    const Seen second = Read(ByteView(bytes).subspan(kSegment), options);
+    EXPECT_THAT(second.begins, ElementsAre(in_place));
+    ASSERT_TRUE(first.head && second.tail);
+    EXPECT_EQ(Join(*first.head, {*second.tail}).value(), BorderOutcome::kOverwritten);
+  }
+}
+
 TEST(WalBorder, RefusesWhatDoesNotBelongTogether) {
   const Border good = MakeBorder(std::size_t{1} << 20);
+  EXPECT_EQ(good.tail.record_begin, good.head.begin);
   const auto why = [](const Border& border) {
     const auto joined = Join(border.head, {border.tail});
     return joined ? "joined" : joined.error().message;
   };
   Border border = good;
   border.tail.length -= 1;
+  EXPECT_THAT(why(border), HasSubstr("are not as many as it says"));
+  border = good;
+  border.tail.length += 1;
   EXPECT_THAT(why(border), HasSubstr("are not as many as it says"));
   border = good;
   border.tail.record_begin = Lsn{8};
