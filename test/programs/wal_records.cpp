@@ -232,6 +232,7 @@ struct Segment {
   Lsn begin;
 };
 
+// Up to the first one that is missing.
 std::vector<Segment> ListSegments(const Arguments& arguments) {
   std::vector<Segment> segments;
   for (const fs::directory_entry& entry : fs::directory_iterator(arguments.directory)) {
@@ -243,6 +244,13 @@ std::vector<Segment> ListSegments(const Arguments& arguments) {
     }
   }
   std::ranges::sort(segments, {}, &Segment::begin);
+  const auto gap =
+      std::ranges::adjacent_find(segments, [](const Segment& one, const Segment& next) {
+        return one.begin.value + one.size != next.begin.value;
+      });
+  if (gap != segments.end()) {
+    segments.erase(gap + 1, segments.end());
+  }
   return segments;
 }
 

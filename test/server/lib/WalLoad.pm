@@ -330,6 +330,8 @@ sub run
 	}
 	do { $self->_round } while time < $end;
 	finish($pgbench) if $pgbench;
+	# By itself, so that no snapshot keeps VACUUM from removing rows, and pages of the indexes.
+	finish($self->_start_session('indexes', 'off'));
 	return $self->{rounds};
 }
 
