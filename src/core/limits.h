@@ -39,6 +39,7 @@ inline constexpr std::size_t kLock = kMiB;
 inline constexpr std::size_t kDrillRecord = kMiB;
 inline constexpr std::size_t kGapRecord = 64 * kKiB;
 inline constexpr std::size_t kLease = 16 * kKiB;
+inline constexpr std::size_t kFormatMark = 16 * kKiB;
 inline constexpr std::size_t kProbe = 4 * kKiB;
 // FORMAT.md section 3: a pack is closed when it passes 16 MiB.
 inline constexpr std::size_t kPack = 32 * kMiB;

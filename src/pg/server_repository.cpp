@@ -52,6 +52,16 @@ Identity MakeIdentity(const ServerFacts& facts) {
   return identity;
 }
 
+namespace {
+
+RepositoryOptions OptionsForWriting(const Config& config, const ServerFacts& facts) {
+  RepositoryOptions options = MakeRepositoryOptions(config, facts.node, facts.data_directory);
+  options.for_writing = true;
+  return options;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Repository>> OpenExistingRepository(const Config& config,
                                                            const ServerFacts& facts,
                                                            const Environment& environment,
@@ -59,10 +69,9 @@ Result<std::unique_ptr<Repository>> OpenExistingRepository(const Config& config,
                                                            RetryObserver observer) {
   ASSIGN_OR_RETURN(std::shared_ptr<Store> store,
                    ConnectStore(config, environment, policy, std::move(observer)));
-  ASSIGN_OR_RETURN(std::unique_ptr<Repository> repository,
-                   Repository::Open(std::move(store),
-                                    MakeRepositoryOptions(config, facts.node, facts.data_directory),
-                                    environment));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Repository> repository,
+      Repository::Open(std::move(store), OptionsForWriting(config, facts), environment));
   RETURN_IF_ERROR(repository->RequireSystem(facts.system_identifier));
   if (facts.is_primary) {
     RETURN_IF_ERROR(
@@ -82,8 +91,8 @@ Result<std::unique_ptr<Repository>> OpenServerRepository(const Config& config,
   }
   ASSIGN_OR_RETURN(std::shared_ptr<Store> store,
                    ConnectStore(config, environment, policy, std::move(observer)));
-  return InitialiseMarked(store, MakeRepositoryOptions(config, facts.node, facts.data_directory),
-                          environment, MakeIdentity(facts), MakeMarkerPlace(config, facts));
+  return InitialiseMarked(store, OptionsForWriting(config, facts), environment, MakeIdentity(facts),
+                          MakeMarkerPlace(config, facts));
 }
 
 }  // namespace veza::pg

@@ -119,6 +119,12 @@ def hkdf(key, salt, info, length):
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=salt, info=info).derive(key)
 
 
+def gmac_of(key, content):
+    """GMAC of the content in hex: the tag of AES-GCM over nothing, with the content beside it."""
+    gmac_key = hkdf(key[1], None, b"veza_backup 2 content digest", 32)
+    return AESGCM(gmac_key).encrypt(b"\0" * 12, b"", content).hex()
+
+
 def unwrap_key(raw, passphrase, name):
     """Returns (key id, data key), or None when the passphrase does not open this wrap."""
     wrap = parse_object(raw, name)
@@ -237,6 +243,11 @@ class SealedObject:
         if "plain_sha256" in attributes:
             digest = member(attributes, "plain_sha256", str, what)
             require(re.fullmatch("[0-9a-f]{64}", digest), f"{what}: bad plain_sha256")
+        if "plain_gmac" in attributes:
+            digest = member(attributes, "plain_gmac", str, what)
+            require(re.fullmatch("[0-9a-f]{32}", digest), f"{what}: bad plain_gmac")
+            require(self.cipher != CIPHER_NONE, f"{what}: plain_gmac without a key")
+            require("plain_sha256" not in attributes, f"{what}: two digests")
         return attributes, offset
 
     def frames(self):
@@ -273,6 +284,8 @@ def open_stream(raw, name, key):
     size, digest = attributes.get("plain_size"), attributes.get("plain_sha256")
     require(size in (None, len(content)), f"{name}: plain_size")
     require(digest in (None, hashlib.sha256(content).hexdigest()), f"{name}: plain_sha256")
+    if "plain_gmac" in attributes:
+        require(attributes["plain_gmac"] == gmac_of(key, bytes(content)), f"{name}: plain_gmac")
     return attributes, bytes(content)
 
 
@@ -393,7 +406,8 @@ class Manifest:
         records = [parse_object(line, f"{name}: line {i}") for i, line in enumerate(lines[:-1], 1)]
         first = records[0]
         require(first.get("type") == "manifest", f"{name}: first record")
-        require(first.get("version") == 1, f"{name}: unknown version {first.get('version')}")
+        self.version = first.get("version")
+        require(self.version in (1, 2), f"{name}: unknown version {self.version}")
         require(first.get("label") == label, f"{name}: label {first.get('label')}")
         add = {
             "tablespace": self.add_tablespace,
@@ -497,6 +511,9 @@ class Manifest:
         count_member(record, "size", what)
         count_member(record, "frames", what)
         from_base64(member(record, "header", str, what), HEADER_SIZE, what)
+        if "digest" in record:
+            require(record["digest"] == "gmac", f"{what}: unknown digest {record['digest']}")
+            require(self.version == 2, f"{what}: digest of version 2 in version {self.version}")
         packs[number] = record
 
     def check_end(self, end):
@@ -534,6 +551,7 @@ NAMES = {
     "pack": r"backup/[^/]+/pack/\d{8}",
     "manifest": r"backup/[^/]+/manifest",
     "backup": r"backup/\d{8}-\d{6}F(_\d{8}-\d{6}D)?/backup\.json",
+    "format": r"format/2",
     "probe": r"probe/.*",
 }
 
@@ -592,19 +610,25 @@ class Repository:
         kind, raw = kind_of(name), self.read(name)
         if kind in ("wal", "manifest"):
             attributes, content = open_stream(raw, name, self.key)
-            described = {"plain_size", "plain_sha256"} & set(attributes)
+            described = {"plain_size", "plain_sha256", "plain_gmac"} & set(attributes)
             require(len(described) == (2 if kind == "wal" else 0), f"{name}: attributes")
             yield content
         elif kind == "pack":
             for _, _, _, plain in open_pack(raw, name, self.key):
                 yield plain
-        elif kind in ("identity", "backup"):
+        elif kind in ("identity", "backup", "format"):
             document = open_document(raw, name, self.key)
+            if kind == "format":
+                require(name == f"format/{document.get('version')}", f"{name}: version")
             yield json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
         elif kind in ("key", "probe"):
             yield raw
         else:
             raise Damaged(f"{name}: no object of a repository has this name")
+
+    def attributes(self, name):
+        kind = KIND_PACK if kind_of(name) == "pack" else KIND_STREAM
+        return SealedObject(self.read(name), kind, name, self.key).attributes()[0]
 
     def wal(self, file, system):
         tli, log = file[:8], file[8:16]
@@ -654,6 +678,12 @@ class Repository:
         yield from self.extents_of_packs(label, manifest, False)
         yield from self.extents_of_packs(label.split("_")[0], manifest, True)
 
+    def extent_digest(self, pack, plain, what):
+        if "digest" not in pack:
+            return hashlib.sha256(plain).hexdigest()[:32]
+        require(self.key is not None, f"{what}: keyed digests without a key")
+        return gmac_of(self.key, plain)
+
     def extents_of_packs(self, label, manifest, of_full):
         wanted = {pack for is_of_full, pack, _ in manifest.places if is_of_full == of_full}
         packs = manifest.full_packs if of_full else manifest.packs
@@ -676,7 +706,7 @@ class Repository:
                 require(offset == expected_offset, f"{what}: offset")
                 require(stored == expected_stored, f"{what}: stored size")
                 require(len(plain) == length, f"{what}: length")
-                require(hashlib.sha256(plain).hexdigest()[:32] == digest, f"{what}: digest")
+                require(self.extent_digest(record, plain, what) == digest, f"{what}: digest")
                 yield path, pieces, plain
             require(frames == record["frames"], f"{name}: {frames} extents")
 
@@ -736,6 +766,8 @@ def main():
     commands.add_parser("verify")
     cat = commands.add_parser("cat")
     cat.add_argument("object")
+    attributes = commands.add_parser("attributes")
+    attributes.add_argument("object")
     wal = commands.add_parser("wal")
     wal.add_argument("name")
     wal.add_argument("out")
@@ -759,6 +791,8 @@ def main():
     elif arguments.command == "cat":
         for piece in repository.content(arguments.object):
             sys.stdout.buffer.write(piece)
+    elif arguments.command == "attributes":
+        print(json.dumps(repository.attributes(arguments.object)))
     elif arguments.command == "wal":
         content = repository.wal(arguments.name, arguments.system_id)
         with open(arguments.out, "wb") as file:

@@ -158,6 +158,42 @@ Error Conflict(const Repository& repository, const std::string& file,
           "overwritten.");
 }
 
+struct HashedFile {
+  std::uint64_t size = 0;
+  ContentDigest digest;
+};
+
+Result<HashedFile> HashFile(const Repository& repository, const UniqueFd& file,
+                            const std::string& path, DigestMethod method) {
+  HashedFile result;
+  ContentHash hash(method, repository.seal_policy().key.get());
+  Bytes buffer(kReadSize);
+  for (std::size_t bytes = 1; bytes > 0; result.size += bytes) {
+    RETURN_IF_ERROR(repository.environment().cancellation->Check());
+    ASSIGN_OR_RETURN(bytes, ReadSome(file, path, buffer));
+    hash.Update(ByteView(buffer).first(bytes));
+  }
+  result.digest = hash.Finish();
+  return result;
+}
+
+// Whether an object has the content of the sealed file. If the two digests are of different
+// methods, because a node of another version has stored the object, the file is read again.
+Result<bool> IsSame(const Repository& repository, const SealedWalFile& sealed,
+                    const ObjectAttributes& there) {
+  if (there.plain_size != sealed.sealed.plain_size || !there.plain_digest) {
+    return false;
+  }
+  if (there.plain_digest->method == sealed.sealed.plain_digest->method) {
+    return there.plain_digest == sealed.sealed.plain_digest;
+  }
+  struct stat info {};
+  ASSIGN_OR_RETURN(const UniqueFd file, OpenWalFile(sealed.path, std::nullopt, info));
+  ASSIGN_OR_RETURN(const HashedFile ours,
+                   HashFile(repository, file, sealed.path, there.plain_digest->method));
+  return ours.size == there.plain_size && ours.digest == there.plain_digest;
+}
+
 // After which name a listing must start to begin with the segment. It is the segment's name without
 // the last digit, which sorts before the segment and behind nearly all that comes before.
 Result<std::string> JustBefore(std::uint64_t system_identifier, const std::string& segment) {
@@ -216,6 +252,7 @@ Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::strin
                                        const SealOptions& options) const {
   SealedWalFile result;
   result.file = file;
+  result.path = path;
   ASSIGN_OR_RETURN(result.object, WalObjectName(system_identifier_, file));
   ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system_identifier_));
   const WalFileKind kind = ParseWalFileName(file)->kind;
@@ -229,7 +266,9 @@ Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::strin
                     .compression_level = options.compression_level.value_or(ours.compression_level),
                     .spill_directory = ours.spill_directory,
                     .memory_limit = options.memory,
-                    .description = ContentDescription::kSizeAndSha256},
+                    .description = repository_.digest_method() == DigestMethod::kGmac
+                                       ? ContentDescription::kSizeAndGmac
+                                       : ContentDescription::kSizeAndSha256},
       *environment.random);
   ASSIGN_OR_RETURN(
       const UniqueFd wal,
@@ -283,8 +322,8 @@ Result<PushOutcome> WalArchive::Put(const SealedWalFile& sealed) const {
     // file.
     RETURN_IF_ERROR(RequireNotEmpty(sealed.file));
     ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, sealed.object));
-    if (there.plain_size != sealed.sealed.plain_size ||
-        there.plain_sha256 != sealed.sealed.plain_sha256) {
+    ASSIGN_OR_RETURN(const bool same, IsSame(repository_, sealed, there));
+    if (!same) {
       return Conflict(repository_, sealed.file, there);
     }
   }
@@ -304,16 +343,11 @@ Status WalArchive::RequireSame(const std::string& file, const std::string& path)
   if (!wal) {
     return wal.error().code == ErrorCode::kNotFound ? Ok() : wal.error();
   }
-  Sha256 digest;
-  Bytes buffer(kReadSize);
-  std::uint64_t size = 0;
-  for (std::size_t bytes = 1; bytes > 0; size += bytes) {
-    RETURN_IF_ERROR(repository_.environment().cancellation->Check());
-    ASSIGN_OR_RETURN(bytes, ReadSome(*wal, path, buffer));
-    digest.Update(ByteView(buffer).first(bytes));
-  }
   ASSIGN_OR_RETURN(const ObjectAttributes there, ReadAttributes(repository_, name));
-  if (there.plain_size == size && there.plain_sha256 == digest.Finish()) {
+  ASSIGN_OR_RETURN(
+      const HashedFile ours,
+      HashFile(repository_, *wal, path, there.plain_digest.value_or(ContentDigest()).method));
+  if (there.plain_size == ours.size && there.plain_digest == ours.digest) {
     return Ok();
   }
   struct stat now {};

@@ -47,6 +47,7 @@ struct SealOptions {
 // A WAL file that is compressed, sealed and waits to be stored.
 struct SealedWalFile {
   std::string file;
+  std::string path;  // where it lies
   std::string object;
   struct stat source {};  // the file when it was opened
   bool recycled = false;  // it is not sealed, and Put() stores nothing

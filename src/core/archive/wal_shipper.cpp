@@ -10,6 +10,7 @@
 #include "core/archive/cut_copy.h"
 #include "core/postgres/ready_files.h"
 #include "core/repository/entrance.h"
+#include "core/repository/format_mark.h"
 #include "core/repository/names.h"
 #include "core/storage/body.h"
 
@@ -277,7 +278,7 @@ WalShipper::Attempt WalShipper::Try(const std::string& file, int level) {
 
 // The way of one file.
 Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
-  ASSIGN_OR_RETURN(const Repository* const repository, OpenRepository());
+  ASSIGN_OR_RETURN(const std::shared_ptr<const Repository> repository, OpenRepository());
   RETURN_IF_ERROR(RequireEntrance(*repository));
   const WalArchive archive(*repository, options_.system_identifier);
   ASSIGN_OR_RETURN(const bool is_there, ConfirmStale(file, *repository, archive, attempt));
@@ -315,17 +316,30 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
   return Ok();
 }
 
-Result<Repository*> WalShipper::OpenRepository() {
+Result<std::shared_ptr<const Repository>> WalShipper::OpenRepository() {
   const std::lock_guard lock(opening_);
-  if (!repository_) {
+  if (!repository_ || FormatIsNewer()) {
     ASSIGN_OR_RETURN(repository_,
                      open_([this](std::string_view, std::string_view, const Error& error) {
                        const std::lock_guard retried_lock(mutex_);
                        ++retries_;
                        retried_ = error;
                      }));
+    format_looked_ = environment_.clock->Steady();
   }
-  return repository_.get();
+  return repository_;
+}
+
+// With the lock `opening_`. The archiver may run for months, and the format is upgraded meanwhile.
+bool WalShipper::FormatIsNewer() {
+  const SteadyTime now = environment_.clock->Steady();
+  if (!repository_->options().for_writing ||
+      repository_->digest_method() != DigestMethod::kSha256 || now - format_looked_ < kFormatLook) {
+    return false;
+  }
+  format_looked_ = now;
+  const Result<FormatMark> mark = ReadFormatMark(repository_->store(), repository_->seal_policy());
+  return mark && mark->state == FormatMark::State::kPresent;
 }
 
 // Once identity or key were lost, nothing is stored before they are back.

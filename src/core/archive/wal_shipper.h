@@ -83,11 +83,16 @@ struct ShipperCounters {
   std::uint64_t retries = 0;  // of requests
 };
 
+// How often a shipper that writes version 1 of the format looks whether it may write version 2
+// (core/repository/format_mark.h).
+inline constexpr std::chrono::minutes kFormatLook{5};
+
 // One thread, the archiver's, calls it. Threads of its own do the work.
 class WalShipper {
  public:
   // Opens the repository with the `environment` of the constructor, and tells its retries to the
-  // observer. Called by a thread of the shipper: once, and again after it has failed.
+  // observer. Called by a thread of the shipper: once, again after it has failed, and when the
+  // repository may be written in a newer format (kFormatLook).
   using Opener = std::function<Result<std::unique_ptr<Repository>>(RetryObserver)>;
 
   // Cancelling the environment's Cancellation ends the work under way, and the shipper is of no use
@@ -142,7 +147,8 @@ class WalShipper {
   void Work();
   Attempt Try(const std::string& file, int level);
   Status Ship(const std::string& file, int level, Attempt& attempt);
-  Result<Repository*> OpenRepository();
+  Result<std::shared_ptr<const Repository>> OpenRepository();
+  bool FormatIsNewer();
   Status RequireEntrance(const Repository& repository);
   Result<bool> ConfirmStale(const std::string& file, const Repository& repository,
                             const WalArchive& archive, Attempt& attempt);
@@ -167,7 +173,8 @@ class WalShipper {
   std::atomic<bool> entrance_lost_{false};  // at the last look
 
   std::mutex opening_;
-  std::unique_ptr<Repository> repository_;
+  std::shared_ptr<const Repository> repository_;
+  SteadyTime format_looked_{};  // when the repository was opened, or its mark was looked for
 
   mutable std::mutex mutex_;  // guards all that follows but the threads
   std::condition_variable wake_;

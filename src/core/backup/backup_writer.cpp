@@ -28,6 +28,14 @@ std::uint32_t ModeOf(const DirectoryEntry& entry, const struct stat& info) {
   return is_foreign ? S_IRUSR | S_IWUSR | (entry.mode & S_IXUSR) : entry.mode;
 }
 
+DigestMethod NewestDigest(const Repository& repository, const BackupWriterOptions& options) {
+  const bool full_has_gmac =
+      options.full && std::ranges::any_of(options.full->index->packs(), [](const PackRecord& pack) {
+        return pack.digest == DigestMethod::kGmac;
+      });
+  return full_has_gmac ? DigestMethod::kGmac : repository.digest_method();
+}
+
 }  // namespace
 
 BackupWriter::BackupWriter(const Repository& repository, BackupWriterOptions options,
@@ -35,7 +43,7 @@ BackupWriter::BackupWriter(const Repository& repository, BackupWriterOptions opt
     : repository_(repository),
       options_(std::move(options)),
       progress_(progress),
-      manifest_(repository, options_.label),
+      manifest_(repository, options_.label, NewestDigest(repository, options_)),
       verifier_(repository.environment(), options_.start_lsn, options_.block_size,
                 options_.segment_blocks, options_.warn),
       uploader_(repository, options_.label, options_.uploads, manifest_, progress.bytes_stored),

@@ -95,7 +95,7 @@ Result<Extent> ExtentCopier::StoreWhatChanged(FileJob& file, std::size_t index, 
     return Store(plain, buffers);
   }
   if (!file.by_page) {
-    return DigestExtent(plain) == in_full->digest ? *in_full : Store(plain, buffers);
+    return IsSame(*in_full, plain) ? *in_full : Store(plain, buffers);
   }
   ASSIGN_OR_RETURN(const std::optional<PageIndexes> changed,
                    options_.full->lsns_tell
@@ -117,6 +117,13 @@ Result<Extent> ExtentCopier::StoreWhatChanged(FileJob& file, std::size_t index, 
   return *in_full;
 }
 
+// By the method of the full's pack, which another version may have made.
+bool ExtentCopier::IsSame(const Extent& in_full, ByteView plain) const {
+  const PackRecord* const pack = options_.full->index->FindPack(in_full.pack);
+  return pack != nullptr &&
+         DigestExtent(plain, pack->digest, repository_.seal_policy().key.get()) == in_full.digest;
+}
+
 bool ExtentCopier::IsMostOf(const PageIndexes& pages, ByteView plain) const {
   return pages.size() * options_.block_size > plain.size() / 2;
 }
@@ -130,7 +137,7 @@ Result<std::optional<PageIndexes>> ExtentCopier::FindChangesSinceFull(const Exte
   if (changes.unknown.empty()) {
     return std::move(changes.changed);
   }
-  if (DigestExtent(plain) == in_full.digest) {
+  if (IsSame(in_full, plain)) {
     return PageIndexes();
   }
   PageIndexes pages;
@@ -143,7 +150,7 @@ Result<std::optional<PageIndexes>> ExtentCopier::FindChangesSinceFull(const Exte
 Result<std::optional<PageIndexes>> ExtentCopier::CompareWithFull(const std::string& path,
                                                                  const Extent& in_full,
                                                                  ByteView plain, Buffers& buffers) {
-  if (DigestExtent(plain) == in_full.digest) {
+  if (IsSame(in_full, plain)) {
     return PageIndexes();
   }
   // LSNs are good enough for a guess: what is stored whole is always right.
@@ -213,7 +220,8 @@ Result<Extent> ExtentCopier::StoreContent(ByteView plain, Buffers& buffers) {
   } else {
     ASSIGN_OR_RETURN(extent, uploader_.Add(kFrameStored, plain));
   }
-  extent.digest = DigestExtent(plain);
+  extent.digest =
+      DigestExtent(plain, repository_.digest_method(), repository_.seal_policy().key.get());
   extent.length = static_cast<std::uint32_t>(plain.size());
   return extent;
 }

@@ -82,6 +82,7 @@ class ExtentCopier {
  private:
   Result<Extent> StoreWhatChanged(FileJob& file, std::size_t index, ByteView plain,
                                   Buffers& buffers);
+  bool IsSame(const Extent& in_full, ByteView plain) const;
   bool IsMostOf(const PageIndexes& pages, ByteView plain) const;
   Result<std::optional<PageIndexes>> FindChangesSinceFull(const Extent& in_full,
                                                           ByteView plain) const;

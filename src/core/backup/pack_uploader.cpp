@@ -58,7 +58,7 @@ Status PackUploader::StartPack(std::unique_lock<std::mutex>& lock) {
     const std::uint32_t number = next_number_++;
     const Environment& environment = repository_.environment();
     NewPack pack{number, PackName(label_, number), repository_.options().node,
-                 environment.clock->Now()};
+                 environment.clock->Now(), repository_.digest_method()};
     current_ = std::make_shared<OpenPack>(OpenPack{PackBuilder(
         std::move(pack), repository_.seal_policy(), *environment.random, TakeBuffer())});
     ++alive_;

@@ -202,6 +202,13 @@ Error WrongPassphrase(const KeyId& id) {
 
 }  // namespace
 
+DataKey::DataKey(KeyId id, const std::array<std::uint8_t, 32>& secret)
+    : id_(id), secret_(AsText(secret)) {
+  Bytes derived = Hkdf(secret, {}, "veza_backup 2 content digest", kAesKeySize);
+  content_digest_key_ = AsText(derived);
+  OPENSSL_cleanse(derived.data(), derived.size());
+}
+
 DataKey DataKey::Generate(Random& random) {
   KeyId id;
   random.Fill(id);

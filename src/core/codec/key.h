@@ -19,18 +19,20 @@ using KeyId = std::array<std::uint8_t, 16>;
 // never formatted or logged, and never compared in variable time.
 class DataKey {
  public:
-  DataKey(KeyId id, const std::array<std::uint8_t, 32>& secret)
-      : id_(id), secret_(AsText(secret)) {}
+  DataKey(KeyId id, const std::array<std::uint8_t, 32>& secret);
 
   static DataKey Generate(Random& random);
 
   const KeyId& id() const { return id_; }
   std::string hex_id() const { return ToHex(id_); }
   ByteView secret() const { return AsBytes(secret_.text()); }
+  // The key of kGmac digests (content_digest.h), derived from the secret: 32 bytes.
+  ByteView content_digest_key() const { return AsBytes(content_digest_key_.text()); }
 
  private:
   KeyId id_;
   SecretString secret_;
+  SecretString content_digest_key_;
 };
 
 // Encrypts the key with the passphrase and returns the key wrap as JSON text. Takes about a tenth

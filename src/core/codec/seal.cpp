@@ -55,6 +55,11 @@ struct Associated {
   ByteView name;
 };
 
+// The member of the attributes that holds a digest of the content.
+const char* DigestMember(DigestMethod method) {
+  return method == DigestMethod::kGmac ? "plain_gmac" : "plain_sha256";
+}
+
 struct GcmNonce {
   explicit GcmNonce(std::uint64_t frame_number) { StoreLittleEndian(bytes, frame_number); }
   std::uint8_t bytes[kGcmNonceSize] = {};
@@ -184,8 +189,9 @@ Result<Bytes> ObjectSealer::Head(const ObjectAttributes& attributes) const {
   if (attributes.plain_size) {
     members.push_back({"plain_size", *attributes.plain_size});
   }
-  if (attributes.plain_sha256) {
-    members.push_back({"plain_sha256", ToHex(*attributes.plain_sha256)});
+  if (attributes.plain_digest) {
+    members.push_back(
+        {DigestMember(attributes.plain_digest->method), ToHex(attributes.plain_digest->used())});
   }
   // PrintInOrder() replaces what is not UTF-8: a strange host name must not make this fail.
   const std::string text = PrintInOrder(members, -1);
@@ -368,12 +374,22 @@ Result<ObjectAttributes> ObjectOpener::OpenAttributes(ByteView frame) const {
       return DamagedObject(object_name_, "the size in its attributes is not a number");
     }
   }
-  if (json->contains("plain_sha256")) {
-    const std::optional<Bytes> digest = FromHex(StringMember(*json, "plain_sha256").value_or(""));
-    if (!digest || digest->size() != sizeof(Sha256Digest)) {
-      return DamagedObject(object_name_, "the digest in its attributes is not a SHA-256 digest");
+  for (const DigestMethod method : {DigestMethod::kSha256, DigestMethod::kGmac}) {
+    const char* const member = DigestMember(method);
+    if (!json->contains(member)) {
+      continue;
     }
-    std::copy(digest->begin(), digest->end(), attributes.plain_sha256.emplace().begin());
+    if (attributes.plain_digest) {
+      return DamagedObject(object_name_, "its attributes have two digests");
+    }
+    const std::optional<Bytes> digest = FromHex(StringMember(*json, member).value_or(""));
+    attributes.plain_digest =
+        digest ? ContentDigest::Of(method, *digest) : std::optional<ContentDigest>();
+    // Without a key there is nothing to compute GMAC with.
+    if (!attributes.plain_digest || (method == DigestMethod::kGmac && cipher_ == Cipher::kNone)) {
+      return DamagedObject(object_name_,
+                           fmt::format("its attributes have no valid \"{}\"", member));
+    }
   }
   return attributes;
 }

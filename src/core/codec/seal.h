@@ -14,7 +14,7 @@
 #include <string_view>
 
 #include "core/bytes.h"
-#include "core/codec/digest.h"
+#include "core/codec/content_digest.h"
 #include "core/codec/key.h"
 #include "core/environment.h"
 #include "core/error.h"
@@ -45,7 +45,7 @@ struct ObjectAttributes {
   std::string node;
   TimePoint created{};
   std::optional<std::uint64_t> plain_size{};
-  std::optional<Sha256Digest> plain_sha256{};
+  std::optional<ContentDigest> plain_digest{};
 };
 
 // How the objects of a repository are sealed, and which objects its readers accept. Cheap to copy.

@@ -51,8 +51,10 @@ class StreamSealer::State {
         sealer_(policy, ObjectKind::kStream, std::move(options.object_name), random),
         sealed_(sealer_.FrameSize(kStreamFramePlain)),
         body_(std::move(options.spill_directory), options.memory_limit) {
-    if (options.description == ContentDescription::kSizeAndSha256) {
-      sha256_.emplace();
+    if (options.description != ContentDescription::kNone) {
+      hash_.emplace(options.description == ContentDescription::kSizeAndGmac ? DigestMethod::kGmac
+                                                                            : DigestMethod::kSha256,
+                    policy.key.get());
     }
   }
 
@@ -60,8 +62,8 @@ class StreamSealer::State {
     if (finished_) {
       return MakeError(ErrorCode::kInternal, "a sealed stream was appended to");
     }
-    if (sha256_) {
-      sha256_->Update(plain);
+    if (hash_) {
+      hash_->Update(plain);
     }
     plain_size_ += plain.size();
     Begin();
@@ -92,8 +94,8 @@ class StreamSealer::State {
       return MakeError(ErrorCode::kInternal, "a sealed stream was begun twice");
     }
     finished_ = true;
-    if (sha256_) {
-      sha256_->Update(plain);
+    if (hash_) {
+      hash_->Update(plain);
     }
     plain_size_ = plain.size();
     Configure(scratch.compressor.get());
@@ -135,10 +137,10 @@ class StreamSealer::State {
   Result<SealedStream> Describe(std::string node, TimePoint created) {
     ObjectAttributes attributes{.node = std::move(node), .created = created};
     SealedStream result{.body = &body_, .plain_size = plain_size_};
-    if (sha256_) {
-      result.plain_sha256 = sha256_->Finish();
+    if (hash_) {
+      result.plain_digest = hash_->Finish();
       attributes.plain_size = plain_size_;
-      attributes.plain_sha256 = result.plain_sha256;
+      attributes.plain_digest = result.plain_digest;
     }
     ASSIGN_OR_RETURN(Bytes head, sealer_.Head(attributes));
     body_.SetPrefix(std::move(head));
@@ -172,7 +174,7 @@ class StreamSealer::State {
   const int level_;
   ObjectSealer sealer_;
   std::unique_ptr<ZSTD_CCtx, ContextDeleter> compressor_;
-  std::optional<Sha256> sha256_;
+  std::optional<ContentHash> hash_;
   Bytes piece_;
   std::size_t piece_used_ = 0;
   Bytes sealed_;
@@ -206,6 +208,7 @@ class StreamOpener::State {
       : object_name_(object_name),
         sink_(std::move(sink)),
         largest_(largest),
+        key_(policy.key),
         reader_(std::move(policy), ObjectKind::kStream, std::move(object_name)),
         decompressor_(Owned(ZSTD_createDCtx())),
         out_(ZSTD_DStreamOutSize()) {
@@ -244,8 +247,8 @@ class StreamOpener::State {
     if (attributes.plain_size && *attributes.plain_size != delivered_) {
       return DamagedObject(object_name_, "its content is shorter than its attributes say");
     }
-    if (attributes.plain_sha256 && *attributes.plain_sha256 != sha256_.Finish()) {
-      return DamagedObject(object_name_, "its content does not match its SHA-256");
+    if (attributes.plain_digest && *attributes.plain_digest != Hash().Finish()) {
+      return DamagedObject(object_name_, "its content does not match its digest");
     }
     return Ok();
   }
@@ -285,10 +288,18 @@ class StreamOpener::State {
     if (attributes.plain_size && delivered_ > *attributes.plain_size) {
       return DamagedObject(object_name_, "its content is longer than its attributes say");
     }
-    if (attributes.plain_sha256) {
-      sha256_.Update(content);
+    if (attributes.plain_digest) {
+      Hash().Update(content);
     }
     return sink_(content);
+  }
+
+  // The attributes have a digest, and say by which method it was computed.
+  ContentHash& Hash() {
+    if (!hash_) {
+      hash_.emplace(reader_.attributes()->plain_digest->method, key_.get());
+    }
+    return *hash_;
   }
 
   Error TooLong() const {
@@ -301,12 +312,13 @@ class StreamOpener::State {
   std::string object_name_;
   Sink sink_;
   const std::uint64_t largest_;
+  const std::shared_ptr<const DataKey> key_;
   std::uint64_t fed_ = 0;
   FrameReader reader_;
   std::unique_ptr<ZSTD_DCtx, ContextDeleter> decompressor_;
   Bytes plain_;
   Bytes out_;
-  Sha256 sha256_;
+  std::optional<ContentHash> hash_;
   std::uint64_t delivered_ = 0;
   bool content_ended_ = false;
 };

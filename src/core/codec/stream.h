@@ -16,12 +16,12 @@
 namespace veza {
 
 // What the attributes say about the content. Hashing costs time, so only WAL asks for it.
-enum class ContentDescription { kNone, kSizeAndSha256 };
+enum class ContentDescription { kNone, kSizeAndSha256, kSizeAndGmac };
 
 struct SealedStream {
   Body* body = nullptr;  // owned by the sealer
   std::uint64_t plain_size = 0;
-  std::optional<Sha256Digest> plain_sha256{};  // set with kSizeAndSha256
+  std::optional<ContentDigest> plain_digest{};  // absent with kNone
 };
 
 // Memory for SealWhole() that is kept from one content to the next. Allocating and freeing so much

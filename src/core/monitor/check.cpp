@@ -8,6 +8,7 @@
 
 #include "core/limits.h"
 #include "core/repository/backup_catalog.h"
+#include "core/repository/format_mark.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -109,6 +110,31 @@ CheckResult CheckBackups(const Repository& repository, std::optional<std::uint64
                                        catalog->backups.size(), catalog->backups.back().label));
 }
 
+// Which version of the format writers use. Nothing without a key, where there is only one.
+std::optional<CheckResult> CheckFormat(const Repository& repository) {
+  const Result<FormatMark> mark = ReadFormatMark(repository.store(), repository.seal_policy());
+  if (!mark) {
+    return FailedCheck("format", mark.error());
+  }
+  switch (mark->state) {
+    case FormatMark::State::kPresent:
+      return Passed("format", "backups and WAL are written in version 2");
+    case FormatMark::State::kNotNeeded:
+      return std::nullopt;
+    case FormatMark::State::kUnreadable:
+      return CheckResult{
+          "format", false,
+          fmt::format("object \"{}\" cannot be used: {}", kFormatMarkName, mark->problem),
+          "Version 1 is written, which is safe and slower. Find out who has written "
+          "the object, delete it, and run \"vezactl repository upgrade\"."};
+    case FormatMark::State::kAbsent:
+      break;
+  }
+  return CheckResult{"format", true, "backups and WAL are written in version 1",
+                     "When all nodes of the formation have version 0.2 or later, run \"vezactl "
+                     "repository upgrade\". Version 2 takes less CPU time; 0.1 cannot read it."};
+}
+
 }  // namespace
 
 CheckResult FailedCheck(std::string name, const Error& error) {
@@ -152,6 +178,9 @@ std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
     return results;
   }
   results.push_back(CheckIdentity(**repository));
+  if (std::optional<CheckResult> format = CheckFormat(**repository)) {
+    results.push_back(*std::move(format));
+  }
   results.push_back(CheckBackups(**repository, system_identifier));
   return results;
 }

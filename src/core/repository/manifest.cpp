@@ -13,7 +13,10 @@ namespace veza {
 
 namespace {
 
-constexpr int kManifestVersion = 1;
+// The version of a manifest is the lowest whose readers understand it: 2 if a pack has digests by
+// kGmac.
+constexpr int kSha256Manifest = 1;
+constexpr int kGmacManifest = 2;
 // The manifest of a few hundred thousand files stays in memory. A larger one goes to a file.
 constexpr std::size_t kManifestMemory = 8U << 20;
 // The size of the ranges in which a manifest is fetched.
@@ -70,6 +73,7 @@ class Reader {
          const ManifestVisitor& visit)
       : object_name_(std::move(object_name)),
         limit_(LineLimit(policy)),
+        encrypted_(policy.encrypts()),
         backup_(backup),
         visit_(visit) {}
 
@@ -121,8 +125,25 @@ class Reader {
       return TakeEnd(fields);
     }
     ASSIGN_OR_RETURN(ManifestRecord parsed, ParseRecord(record, type, backup_, object_name_));
+    if (const auto* const pack = std::get_if<PackRecord>(&parsed)) {
+      RETURN_IF_ERROR(CheckDigests(*pack));
+    }
     std::visit([this](const auto& specific) { Count(specific, totals_); }, parsed);
     return visit_(std::move(parsed));
+  }
+
+  Status CheckDigests(const PackRecord& pack) const {
+    if (pack.digest == DigestMethod::kSha256) {
+      return Ok();
+    }
+    if (version_ == kSha256Manifest) {
+      return Corrupted(
+          fmt::format("has version 1, but digests of version 2 for pack {}", pack.number));
+    }
+    return encrypted_
+               ? Ok()
+               : Status(Corrupted(fmt::format(
+                     "has keyed digests for pack {}, although it is not encrypted", pack.number)));
   }
 
   Status TakeHeader(JsonFields& fields, const std::string& type) {
@@ -134,11 +155,12 @@ class Reader {
     if (type != "manifest" || label != backup_.label) {
       return Corrupted(fmt::format("is not the manifest of backup \"{}\"", backup_.label));
     }
-    if (version != kManifestVersion) {
+    if (version != kSha256Manifest && version != kGmacManifest) {
       return MakeError(ErrorCode::kUnsupported, "\"{}\" has manifest version {}", object_name_,
                        version)
           .WithHint("It was written by a newer version of veza_backup; use that version.");
     }
+    version_ = version;
     begun_ = true;
     return Ok();
   }
@@ -160,10 +182,12 @@ class Reader {
 
   std::string object_name_;
   const limits::ManifestLine limit_;
+  const bool encrypted_;
   const BackupSummary& backup_;
   const ManifestVisitor& visit_;
   std::string line_;
   ManifestTotals totals_;
+  int version_ = 0;
   bool begun_ = false;
   bool ended_ = false;
 };
@@ -195,8 +219,13 @@ Status FetchRange(const Repository& repository, const BackupSummary& backup, std
 }  // namespace
 
 ManifestWriter::ManifestWriter(const Repository& repository, const std::string& label)
+    : ManifestWriter(repository, label, repository.digest_method()) {}
+
+ManifestWriter::ManifestWriter(const Repository& repository, const std::string& label,
+                               DigestMethod newest)
     : repository_(repository),
       label_(label),
+      version_(newest == DigestMethod::kGmac ? kGmacManifest : kSha256Manifest),
       sealer_(std::make_unique<StreamSealer>(
           repository.seal_policy(),
           StreamOptions{.object_name = ManifestName(label),
@@ -204,8 +233,7 @@ ManifestWriter::ManifestWriter(const Repository& repository, const std::string& 
                         .spill_directory = repository.options().spill_directory,
                         .memory_limit = kManifestMemory},
           *repository.environment().random)) {
-  begun_ = AppendLine(
-      Json{{"type", "manifest"}, {"version", kManifestVersion}, {"label", label_}}.Print());
+  begun_ = AppendLine(Json{{"type", "manifest"}, {"version", version_}, {"label", label_}}.Print());
 }
 
 ManifestWriter::~ManifestWriter() = default;
@@ -216,6 +244,12 @@ Status ManifestWriter::AppendLine(const std::string& line) {
 }
 
 Status ManifestWriter::Add(const ManifestRecord& record) {
+  const auto* const pack = std::get_if<PackRecord>(&record);
+  if (pack != nullptr && pack->digest == DigestMethod::kGmac && version_ == kSha256Manifest) {
+    return MakeError(ErrorCode::kInternal,
+                     "\"{}\" was begun with version 1, but pack {} needs version 2",
+                     ManifestName(label_), pack->number);
+  }
   const std::string line = SerializeRecord(record);
   const limits::ManifestLine limit = LineLimit(repository_.seal_policy());
   if (line.size() > limit.size ||

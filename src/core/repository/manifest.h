@@ -60,6 +60,9 @@ using ManifestRecord = std::variant<Tablespace, DirectoryRecord, FileRecord, Pac
 class ManifestWriter {
  public:
   ManifestWriter(const Repository& repository, const std::string& label);
+  // `newest`: whether a pack may have digests by kGmac, be it one of the full of a diff. It decides
+  // on the version of the manifest. Without it, it is the repository's method.
+  ManifestWriter(const Repository& repository, const std::string& label, DigestMethod newest);
   ~ManifestWriter();
 
   Status Add(const ManifestRecord& record);
@@ -77,6 +80,7 @@ class ManifestWriter {
 
   const Repository& repository_;
   std::string label_;
+  const int version_;
   std::mutex mutex_;
   std::unique_ptr<StreamSealer> sealer_;
   ManifestTotals totals_;

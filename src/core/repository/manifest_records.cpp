@@ -81,11 +81,15 @@ Json ToJson(const FileRecord& file) {
 }
 
 Json ToJson(const PackRecord& pack) {
-  return Json{{"type", pack.of_full ? "full_pack" : "pack"},
+  Json record{{"type", pack.of_full ? "full_pack" : "pack"},
               {"number", pack.number},
               {"size", pack.size},
               {"frames", pack.frames},
               {"header", ToBase64(pack.header)}};
+  if (pack.digest == DigestMethod::kGmac) {
+    record["digest"] = std::string(kGmacName);
+  }
+  return record;
 }
 
 bool IsSafePath(std::string_view path) {
@@ -278,7 +282,25 @@ Result<ManifestRecord> FileFrom(JsonFields& fields, const Json& record,
   return Checked(fields, std::move(file));
 }
 
-Result<ManifestRecord> PackFrom(JsonFields& fields, bool of_full) {
+// By which method the extents of a pack are digested.
+Result<DigestMethod> DigestFrom(JsonFields& fields, std::uint32_t pack,
+                                const std::string& object_name) {
+  if (!fields.Has("digest")) {
+    return DigestMethod::kSha256;
+  }
+  std::string word;
+  fields.Read("digest", word);
+  RETURN_IF_ERROR(fields.status());
+  if (word == kGmacName) {
+    return DigestMethod::kGmac;
+  }
+  return MakeError(ErrorCode::kUnsupported,
+                   "\"{}\" has digests of an unknown kind \"{}\" for pack {}", object_name, word,
+                   pack)
+      .WithHint("It was written by a newer version of veza_backup; use that version.");
+}
+
+Result<ManifestRecord> PackFrom(JsonFields& fields, bool of_full, const std::string& object_name) {
   PackRecord pack;
   pack.of_full = of_full;
   std::string header;
@@ -298,6 +320,7 @@ Result<ManifestRecord> PackFrom(JsonFields& fields, bool of_full) {
   } else {
     std::copy(bytes->begin(), bytes->end(), pack.header.begin());
   }
+  ASSIGN_OR_RETURN(pack.digest, DigestFrom(fields, pack.number, object_name));
   return Checked(fields, pack);
 }
 
@@ -326,7 +349,7 @@ Result<ManifestRecord> ParseRecord(const Json& record, const std::string& type,
     return FileFrom(fields, record, backup);
   }
   if (type == "pack" || type == "full_pack") {
-    return PackFrom(fields, type == "full_pack");
+    return PackFrom(fields, type == "full_pack", object_name);
   }
   return MakeError(ErrorCode::kUnsupported, "\"{}\" has a record of unknown type \"{}\"",
                    object_name, type)

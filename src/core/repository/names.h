@@ -14,6 +14,8 @@ namespace veza {
 enum class BackupType { kFull, kDiff };
 const char* BackupTypeName(BackupType type);  // "full", "diff"
 
+// The document by which writers of a repository may use version 2 (format_mark.h).
+inline constexpr std::string_view kFormatMarkName = "format/2";
 inline constexpr std::string_view kIdentityPrefix = "identity/";
 inline constexpr std::string_view kKeyPrefix = "key/";
 inline constexpr std::string_view kBackupPrefix = "backup/";

@@ -12,10 +12,10 @@ constexpr std::size_t kPackSlack = kExtentSize + (64U << 10);
 
 }  // namespace
 
-ExtentDigest DigestExtent(ByteView plain) {
-  const Sha256Digest whole = Sha256Of(plain);
+ExtentDigest DigestExtent(ByteView plain, DigestMethod method, const DataKey* key) {
+  const ContentDigest whole = DigestContent(method, key, plain);
   ExtentDigest digest;
-  std::copy_n(whole.begin(), digest.size(), digest.begin());
+  std::copy_n(whole.bytes.begin(), digest.size(), digest.begin());
   return digest;
 }
 
@@ -54,7 +54,11 @@ Status PackBuilder::Close() {
 }
 
 PackRecord PackBuilder::record() const {
-  return {pack_.number, used_, extents_, sealer_.header()};
+  return {.number = pack_.number,
+          .size = used_,
+          .frames = extents_,
+          .header = sealer_.header(),
+          .digest = pack_.digest};
 }
 
 }  // namespace veza

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/bytes.h"
+#include "core/codec/content_digest.h"
 #include "core/codec/seal.h"
 #include "core/error.h"
 
@@ -16,11 +17,13 @@ namespace veza {
 inline constexpr std::size_t kExtentSize = 1U << 20;  // uncompressed bytes of an extent, at most
 // A pack is closed when it is larger than this.
 inline constexpr std::size_t kPackTarget = 16U << 20;
-// The first bytes of the SHA-256 of the uncompressed content.
+// The first bytes of the ContentDigest of the uncompressed content. The extent's pack says by which
+// method (PackRecord::digest).
 inline constexpr std::size_t kExtentDigestSize = 16;
 using ExtentDigest = std::array<std::uint8_t, kExtentDigestSize>;
 
-ExtentDigest DigestExtent(ByteView plain);
+// `key` may be null with kSha256.
+ExtentDigest DigestExtent(ByteView plain, DigestMethod method, const DataKey* key);
 
 // The place of an extent. `pack` 0 means a hole of `length` zero bytes. `of_full` means that the
 // pack belongs to the full backup that a diff refers to.
@@ -39,7 +42,8 @@ struct PackRecord {
   std::uint64_t size = 0;
   std::uint32_t frames = 0;  // number of extents in it
   ObjectHeader header{};
-  bool of_full = false;  // it belongs to the full that a diff refers to
+  bool of_full = false;                         // it belongs to the full that a diff refers to
+  DigestMethod digest = DigestMethod::kSha256;  // of its extents
 };
 
 // The memory for one pack. It is passed on from one pack to the next. Freeing and allocating it
@@ -52,6 +56,7 @@ struct NewPack {
   std::string object_name;
   std::string node;  // makes the pack
   TimePoint created{};
+  DigestMethod digest = DigestMethod::kSha256;  // by which the caller computes Extent::digest
 };
 
 // A pack that several threads fill. The caller serialises calls of Reserve(), which hands out

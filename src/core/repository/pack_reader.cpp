@@ -26,6 +26,12 @@ std::uint64_t EndOf(const Extent& extent) {
 
 Status PackReader::Read(const std::string& name, const PackRecord& record,
                         std::span<const Extent> extents, const ExtentVisitor& visit) {
+  // ReadManifest() refuses such a record as well.
+  if (record.digest == DigestMethod::kGmac && repository_.seal_policy().key == nullptr) {
+    return MakeError(ErrorCode::kDataCorrupted,
+                     "object \"{}\" has keyed digests, although it is not encrypted", name);
+  }
+  digest_ = record.digest;
   return extents.size() == record.frames ? ReadWhole(name, extents, visit)
                                          : ReadParts(name, record, extents, visit);
 }
@@ -126,7 +132,8 @@ Result<ByteView> PackReader::OpenExtent(const ObjectOpener& opener, const Extent
     }
     plain = into;
   }
-  if (plain.size() != extent.length || DigestExtent(plain) != extent.digest) {
+  if (plain.size() != extent.length ||
+      DigestExtent(plain, digest_, repository_.seal_policy().key.get()) != extent.digest) {
     return Damaged(opener.object_name(), extent.frame, "does not match its digest");
   }
   return plain;

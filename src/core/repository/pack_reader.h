@@ -45,6 +45,7 @@ class PackReader {
 
   const Repository& repository_;
   const std::function<void(std::uint64_t bytes)> on_bytes_;
+  DigestMethod digest_ = DigestMethod::kSha256;  // of the pack that is being read
   Decompressor decompressor_;
   Bytes opened_;
   Bytes frame_;

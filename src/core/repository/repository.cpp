@@ -7,6 +7,7 @@
 
 #include "core/limits.h"
 #include "core/repository/entrance.h"
+#include "core/repository/format_mark.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -142,6 +143,12 @@ Result<std::unique_ptr<Repository>> Repository::Open(std::shared_ptr<Store> stor
     ASSIGN_OR_RETURN(Identity identity, ParseIdentity(object, repository->seal_policy_));
     repository->identities_.push_back(std::move(identity));
   }
+  if (repository->options_.for_writing) {
+    ASSIGN_OR_RETURN(const FormatMark mark,
+                     ReadFormatMark(*repository->store_, repository->seal_policy_));
+    repository->digest_method_ =
+        mark.state == FormatMark::State::kPresent ? DigestMethod::kGmac : DigestMethod::kSha256;
+  }
   return repository;
 }
 
@@ -195,6 +202,10 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
     if (!created && !wrap_name.empty()) {
       // Another process of this cluster was faster. Its key is the one that counts.
       RETURN_IF_ERROR(store->Delete(wrap_name));
+    }
+    if (created && policy.encrypts()) {
+      // Behind the identity: whatever is there without an identity has lost it.
+      RETURN_IF_ERROR(CreateFormatMark(*store, policy, ours.node, ours.created));
     }
   } else if (!is_ours) {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> existing, Open(store, options, environment));

@@ -25,6 +25,9 @@ struct RepositoryOptions {
   int compression_level = 3;
   std::string node;             // the name of this node, written into each object
   std::string spill_directory;  // for data that do not fit into memory
+  // Look which version of the format writers may use (format_mark.h). Writers of WAL and backups
+  // need it, and it costs a request. Without it digest_method() is that of version 1.
+  bool for_writing = false;
 };
 
 // Thread-safe after Open(): nothing changes any more.
@@ -54,6 +57,8 @@ class Repository {
 
   Store& store() const { return *store_; }
   const SealPolicy& seal_policy() const { return seal_policy_; }
+  // By which method a writer digests contents (FORMAT.md section 6). Readers go by what they read.
+  DigestMethod digest_method() const { return digest_method_; }
   const RepositoryOptions& options() const { return options_; }
   const Environment& environment() const { return environment_; }
   const std::vector<Identity>& identities() const { return identities_; }
@@ -76,6 +81,7 @@ class Repository {
   RepositoryOptions options_;
   Environment environment_;
   SealPolicy seal_policy_;
+  DigestMethod digest_method_ = DigestMethod::kSha256;
   std::vector<Identity> identities_;
   std::vector<NamedText> identity_objects_;
   std::vector<NamedText> key_wraps_;

@@ -329,7 +329,8 @@ Result<bool> FileRestorer::ReuseFile(PendingFile& file, const FileRecord& record
 }
 
 Result<bool> FileRestorer::Holds(const PendingFile& file, std::span<const FilePiece> pieces,
-                                 const Extent& extent, MutableByteView buffer) const {
+                                 const ExtentToFind& wanted, MutableByteView buffer) const {
+  const Extent& extent = wanted.extent;
   std::uint64_t brought = 0;
   for (const FilePiece& piece : pieces) {
     brought += piece.length;
@@ -351,7 +352,7 @@ Result<bool> FileRestorer::Holds(const PendingFile& file, std::span<const FilePi
       return false;
     }
   }
-  return DigestExtent(plain) == extent.digest;
+  return DigestExtent(plain, wanted.digest, wanted.key) == extent.digest;
 }
 
 Result<bool> FileRestorer::KeepExtent(PendingFile& file) const {

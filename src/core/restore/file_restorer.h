@@ -75,10 +75,15 @@ class FileRestorer {
   Result<std::shared_ptr<PendingFile>> CreateFile(const FileRecord& record, std::size_t extents,
                                                   bool one_brings_all) const;
 
-  // Whether the file already holds what the extent would write. `buffer` must have room for its
-  // uncompressed content.
+  // Whether the file already holds what the extent would write. `digest` is the method of the
+  // extent's pack, `key` the repository's. `buffer` must have room for the uncompressed content.
+  struct ExtentToFind {
+    const Extent& extent;
+    DigestMethod digest = DigestMethod::kSha256;
+    const DataKey* key = nullptr;
+  };
   Result<bool> Holds(const PendingFile& file, std::span<const FilePiece> pieces,
-                     const Extent& extent, MutableByteView buffer) const;
+                     const ExtentToFind& wanted, MutableByteView buffer) const;
   // Counts the extent as written without writing it. Returns the same as WriteExtent().
   Result<bool> KeepExtent(PendingFile& file) const;
 

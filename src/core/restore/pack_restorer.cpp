@@ -9,8 +9,9 @@ Status PackRestorer::KeepWhatIsThere(PackJob& job) {
   buffer_.resize(kExtentSize);
   std::vector<Destination> left;
   for (Destination& destination : job.extents) {
-    ASSIGN_OR_RETURN(const bool there, files_.Holds(*destination.file, destination.pieces,
-                                                    destination.extent, buffer_));
+    ASSIGN_OR_RETURN(const bool there,
+                     files_.Holds(*destination.file, destination.pieces,
+                                  {destination.extent, job.record.digest, key_}, buffer_));
     if (there) {
       ASSIGN_OR_RETURN(const bool file_done, files_.KeepExtent(*destination.file));
       Count(destination, file_done);

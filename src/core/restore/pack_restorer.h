@@ -33,6 +33,7 @@ class PackRestorer {
   PackRestorer(const Repository& repository, const FileRestorer& files, RestoreProgress& progress)
       : files_(files),
         progress_(progress),
+        key_(repository.seal_policy().key.get()),
         reader_(repository, [&progress](std::uint64_t bytes) { progress.bytes_fetched += bytes; }) {
   }
 
@@ -46,6 +47,7 @@ class PackRestorer {
 
   const FileRestorer& files_;
   RestoreProgress& progress_;
+  const DataKey* const key_;  // null without encryption
   PackReader reader_;
   Bytes buffer_;
 };

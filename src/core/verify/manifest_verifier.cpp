@@ -146,7 +146,8 @@ void ManifestVerifier::CheckPackOfFull(std::uint32_t number) {
   }
   const auto there = full_->packs.find(number);
   if (there == full_->packs.end() || there->second.header != record->second.header ||
-      there->second.size != record->second.size || there->second.frames != record->second.frames) {
+      there->second.size != record->second.size || there->second.frames != record->second.frames ||
+      there->second.digest != record->second.digest) {
     AddProblem(manifest_name_,
                fmt::format("\"{}\" and \"{}\" describe pack {} of the full backup differently",
                            manifest_name_, ManifestName(backup_.full_label()), number));

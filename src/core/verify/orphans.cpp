@@ -46,8 +46,9 @@ Result<bool> IsOrphan(const Repository& repository, const std::string& name) {
     return !backup.has_value();
   }
   return !IsBelowLabel(name) && !IsOfKnownSystem(repository, name) && !IsOurKey(repository, name) &&
-         !ParseLockName(name) && !ParseLeaseName(name) && !name.starts_with(kProbePrefix) &&
-         !name.starts_with(kDrillPrefix) && !name.starts_with(kGapPrefix);
+         !ParseLockName(name) && !ParseLeaseName(name) && name != kFormatMarkName &&
+         !name.starts_with(kProbePrefix) && !name.starts_with(kDrillPrefix) &&
+         !name.starts_with(kGapPrefix);
 }
 
 }  // namespace

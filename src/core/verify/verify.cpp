@@ -12,6 +12,7 @@
 #include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
 #include "core/repository/entrance.h"
+#include "core/repository/format_mark.h"
 #include "core/repository/names.h"
 #include "core/retention/retention.h"
 #include "core/verify/backup_verifier.h"
@@ -50,6 +51,7 @@ class Verification {
     }
     if (verifies_all()) {
       RETURN_IF_ERROR(FindOrphans(session_));
+      RETURN_IF_ERROR(CheckFormatMark());
     }
     RETURN_IF_ERROR(session_.WaitUntilIdle());
     RETURN_IF_ERROR(ForgetDeleted());
@@ -169,6 +171,19 @@ class Verification {
       if (second.contains({system, file})) {
         RETURN_IF_ERROR(wal_.ReportMissing(file, system));
       }
+    }
+    return Ok();
+  }
+
+  // A mark that cannot be used harms nothing that is stored, but writers use version 1 again.
+  Status CheckFormatMark() {
+    ASSIGN_OR_RETURN(const FormatMark mark,
+                     ReadFormatMark(repository_.store(), repository_.seal_policy()));
+    if (mark.state == FormatMark::State::kUnreadable) {
+      session_.findings().AddProblem(
+          {.object = std::string(kFormatMarkName),
+           .message = fmt::format("object \"{}\" cannot be used, so writers use version 1: {}",
+                                  kFormatMarkName, mark.problem)});
     }
     return Ok();
   }

@@ -124,6 +124,43 @@ TEST_P(WalArchiveTest, ASegmentThatIsPutToOtherUseMeanwhileIsNoConflict) {
   EXPECT_OK(repository_.wal().RequireSame(kSegment, path));
 }
 
+// One node writes version 1 of the format, the other one version 2.
+TEST_P(WalArchiveTest, WhatAnotherVersionHasStoredIsComparedByItsDigest) {
+  if (GetParam() == Cipher::kNone) {
+    return;  // there is no version 2
+  }
+  const auto attributes = [&](const std::string& file) {
+    StreamOpener opener(repository_->seal_policy(), ObjectOf(file), [](ByteView) { return Ok(); });
+    const std::string object = ReadText(repository_.PathOf(ObjectOf(file)));
+    EXPECT_OK(opener.Feed(AsBytes(object)));
+    EXPECT_OK(opener.Finish());
+    return opener.attributes().value();
+  };
+  const Bytes content = NoiseBytes(kTestSegmentSize, 1);
+  const Bytes other = NoiseBytes(kTestSegmentSize, 2);
+  const std::string path = repository_.Scratch("segment");
+  const std::pair<const char*, DigestMethod> stored[] = {{kSegment, DigestMethod::kSha256},
+                                                         {kNextSegment, DigestMethod::kGmac}};
+  for (const auto& [file, method] : stored) {
+    repository_.WriteBy(method);
+    ASSERT_OK(repository_.PushWal(file, content));
+    EXPECT_EQ(attributes(file).plain_digest,
+              DigestContent(method, repository_->seal_policy().key.get(), content));
+    EXPECT_EQ(attributes(file).plain_size, content.size());
+    for (const DigestMethod ours : {DigestMethod::kSha256, DigestMethod::kGmac}) {
+      repository_.WriteBy(ours);
+      const Result<PushOutcome> again = repository_.PushWal(file, content);
+      ASSERT_OK(again);
+      EXPECT_EQ(*again, PushOutcome::kAlreadyThere);
+      EXPECT_ERROR(repository_.PushWal(file, other), ErrorCode::kConflict);
+      WriteBytes(path, content);
+      EXPECT_OK(repository_.wal().RequireSame(file, path));
+      WriteBytes(path, other);
+      EXPECT_ERROR(repository_.wal().RequireSame(file, path), ErrorCode::kConflict);
+    }
+  }
+}
+
 TEST_P(WalArchiveTest, OfManyWritersOfTheSameSegmentOneStoresIt) {
   const std::string path = repository_.Scratch("segment");
   WriteBytes(path, NoiseBytes(kTestSegmentSize));

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <thread>
 
+#include "core/repository/format_mark.h"
 #include "core/repository/test_repository.h"
 
 namespace veza {
@@ -784,6 +785,55 @@ TEST_F(WalShipperTest, ProgressIsWhatIsSealedAndWhatTheStoreTakes) {
   ASSERT_OK(Archive(Segment(1)));
   EXPECT_TRUE(shipper_->TakeProgress());
   EXPECT_FALSE(shipper_->TakeProgress());
+}
+
+class EncryptedShipperTest : public WalShipperTest {
+ protected:
+  EncryptedShipperTest() : WalShipperTest(Cipher::kAes256Gcm) {}
+
+  DigestMethod MethodOf(const std::string& file) {
+    const std::string name = WalObjectName(kTestSystem, file).value();
+    const std::string object = ReadText(repository_.PathOf(name));
+    StreamOpener opener(repository_->seal_policy(), name, [](ByteView) { return Ok(); });
+    EXPECT_OK(opener.Feed(AsBytes(object)));
+    return opener.attributes().value().plain_digest.value().method;
+  }
+};
+
+// The archiver of a server that is not restarted for months.
+TEST_F(EncryptedShipperTest, NoticesThatTheFormatWasUpgraded) {
+  repository_.WriteBy(DigestMethod::kGmac);
+  std::filesystem::remove(repository_.PathOf(std::string(kFormatMarkName)));
+  std::atomic<int> looks{0};
+  hook_ = [&](FaultStore::Operation, std::string_view name) {
+    looks += name == kFormatMarkName ? 1 : 0;
+    return Ok();
+  };
+  Start();
+  MakeReady(1, 1);
+  ASSERT_OK(Archive(Segment(1)));
+  EXPECT_EQ(MethodOf(Segment(1)), DigestMethod::kSha256);
+
+  ASSERT_OK(UpgradeFormat(*repository_));
+  looks = 0;
+  MakeReady(2, 2);
+  ASSERT_OK(Archive(Segment(2)));
+  EXPECT_EQ(MethodOf(Segment(2)), DigestMethod::kSha256);
+  EXPECT_EQ(looks, 0);
+
+  clock_.ahead = kFormatLook;
+  MakeReady(3, 3);
+  ASSERT_OK(Archive(Segment(3)));
+  EXPECT_EQ(MethodOf(Segment(3)), DigestMethod::kGmac);
+
+  // It never looks again.
+  clock_.ahead = 3 * kFormatLook;
+  looks = 0;
+  MakeReady(4, 4);
+  ASSERT_OK(Archive(Segment(4)));
+  EXPECT_EQ(MethodOf(Segment(4)), DigestMethod::kGmac);
+  EXPECT_EQ(looks, 0);
+  shipper_.reset();
 }
 
 TEST_F(WalShipperTest, RetriesAreSeen) {

@@ -227,8 +227,9 @@ TEST_F(BackupWriterTest, WhatIsBehindLinksIsInTheBackup) {
   const Manifest manifest = ReadWhole(*summary);
   EXPECT_THAT(manifest.directories, Contains("base/6"));
   ASSERT_THAT(manifest.files.at("base/6/100").extents, SizeIs(3));
-  EXPECT_EQ(manifest.files.at("base/6/100").extents[1].digest,
-            DigestExtent(ByteView(relation).subspan(1U << 20, 1U << 20)));
+  EXPECT_EQ(
+      manifest.files.at("base/6/100").extents[1].digest,
+      DigestExtent(ByteView(relation).subspan(1U << 20, 1U << 20), DigestMethod::kSha256, nullptr));
   EXPECT_EQ(manifest.files.at("server.key").mode, 0640U);
   const auto read = ReadBackup(*repository_, kTestLabel);
   ASSERT_OK(read);
@@ -267,8 +268,9 @@ TEST_F(BackupWriterTest, AFileThatShrinksIsFilledWithZeros) {
   Bytes padded(content.begin(), content.begin() + kLeft);
   padded.resize(2U << 20);
   const ByteView second = ByteView(padded).subspan(1U << 20);
-  EXPECT_EQ(file.extents[0].digest, DigestExtent(ByteView(content).first(1U << 20)));
-  EXPECT_EQ(file.extents[1].digest, DigestExtent(second));
+  EXPECT_EQ(file.extents[0].digest,
+            DigestExtent(ByteView(content).first(1U << 20), DigestMethod::kSha256, nullptr));
+  EXPECT_EQ(file.extents[1].digest, DigestExtent(second, DigestMethod::kSha256, nullptr));
   EXPECT_EQ(file.extents[2].pack, 0U);
 }
 
@@ -279,7 +281,7 @@ TEST_F(BackupWriterTest, OfAFileThatGrowsOnlyTheFirstSizeIsRead) {
   const FileRecord file = ReadWhole(*summary).files.at("bbb");
   EXPECT_EQ(file.size, 5000U);
   ASSERT_THAT(file.extents, SizeIs(1));
-  EXPECT_EQ(file.extents[0].digest, DigestExtent(NoiseBytes(5000)));
+  EXPECT_EQ(file.extents[0].digest, DigestExtent(NoiseBytes(5000), DigestMethod::kSha256, nullptr));
 }
 
 TEST_F(BackupWriterTest, AFileThatIsRemovedBeforeItsTurnIsLeftOut) {
@@ -302,7 +304,7 @@ TEST_F(BackupWriterTest, AFileThatIsRemovedWhileItIsCopiedIsKept) {
       BackupWithChange(NoiseBytes(5000), [&] { std::filesystem::remove(source_.In("bbb")); });
   ASSERT_OK(summary);
   EXPECT_EQ(ReadWhole(*summary).files.at("bbb").extents.at(0).digest,
-            DigestExtent(NoiseBytes(5000)));
+            DigestExtent(NoiseBytes(5000), DigestMethod::kSha256, nullptr));
 }
 
 TEST_F(BackupWriterTest, AFileThatCannotBeReadIsAnError) {
@@ -452,8 +454,9 @@ TEST_F(BackupChecksumTest, ATornPageIsReadAgain) {
   ASSERT_OK(summary);
   EXPECT_EQ(summary->checksum_failures, 0U);
   EXPECT_EQ(sleeps, 2);
-  EXPECT_EQ(ReadWhole(*summary).files.at("base/5/100").extents.at(0).digest,
-            DigestExtent(AsBytes(ReadText(source_.In("base/5/100")))));
+  EXPECT_EQ(
+      ReadWhole(*summary).files.at("base/5/100").extents.at(0).digest,
+      DigestExtent(AsBytes(ReadText(source_.In("base/5/100"))), DigestMethod::kSha256, nullptr));
 }
 
 // --- Failures and stopping -----------------------------------------------------------------------

@@ -70,8 +70,14 @@ TEST_P(SealWith, AttributesRoundTrip) {
       {.node = "",
        .created = kTestTime + std::chrono::microseconds(1),
        .plain_size = std::uint64_t{1} << 40,
-       .plain_sha256 = Sha256Of(AsBytes("x"))},
+       .plain_digest = DigestContent(DigestMethod::kSha256, nullptr, AsBytes("x"))},
       {.node = "\"quoted\"\n", .created = kTestTime, .plain_size = 0},
+      {.node = "db1",
+       .created = kTestTime,
+       .plain_size = 1,
+       .plain_digest = policy_.key == nullptr
+                           ? std::optional<ContentDigest>()
+                           : DigestContent(DigestMethod::kGmac, policy_.key.get(), AsBytes("x"))},
   };
   for (const ObjectAttributes& attributes : cases) {
     const Result<Bytes> head = sealer.Head(attributes);
@@ -84,7 +90,7 @@ TEST_P(SealWith, AttributesRoundTrip) {
     EXPECT_EQ(back->node, attributes.node);
     EXPECT_EQ(back->created, attributes.created);
     EXPECT_EQ(back->plain_size, attributes.plain_size);
-    EXPECT_EQ(back->plain_sha256, attributes.plain_sha256);
+    EXPECT_EQ(back->plain_digest, attributes.plain_digest);
   }
 }
 
@@ -314,7 +320,14 @@ TEST_P(SealWith, RefusesAttributesThatLackSomething) {
         R"({"node":"n","created":"2026-11-22T02:00:00Z","plain_size":-1})",
         R"({"node":"n","created":"2026-11-22T02:00:00Z","plain_size":"1"})",
         R"({"node":"n","created":"2026-11-22T02:00:00Z","plain_sha256":"00"})",
-        R"({"node":"n","created":"2026-11-22T02:00:00Z","plain_sha256":null})"}) {
+        R"({"node":"n","created":"2026-11-22T02:00:00Z","plain_sha256":null})",
+        R"({"node":"n","created":"2026-11-22T02:00:00Z","plain_gmac":"00"})",
+        // As long as that of SHA-256.
+        R"({"node":"n","created":"2026-11-22T02:00:00Z","plain_gmac":")"
+        R"(0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"})",
+        R"({"node":"n","created":"2026-11-22T02:00:00Z",)"
+        R"("plain_gmac":"0123456789abcdef0123456789abcdef","plain_sha256":")"
+        R"(0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"})"}) {
     EXPECT_ERROR(opener->OpenAttributes(SealOne(sealer, kAttributesFrame, 0, AsBytes(text))),
                  ErrorCode::kDataCorrupted);
   }

@@ -23,12 +23,12 @@ class StreamWith : public testing::TestWithParam<Cipher> {
   }
   // Makes a stream with content that StreamSealer would never write.
   Bytes Forge(const Bytes& compressed, std::optional<std::uint64_t> plain_size = {},
-              std::optional<Sha256Digest> plain_sha256 = {}) const {
+              std::optional<ContentDigest> plain_digest = {}) const {
     return FrameByFrame(policy_, ObjectKind::kStream, kName,
                         {.node = "db1",
                          .created = kTestTime,
                          .plain_size = plain_size,
-                         .plain_sha256 = plain_sha256},
+                         .plain_digest = plain_digest},
                         CutStream(compressed))
         .Object();
   }
@@ -91,7 +91,11 @@ TEST_P(StreamWith, OneByteAtATime) {
 
 TEST_P(StreamWith, DescribesItsContentWhenAsked) {
   const Bytes plain = TestBytes(5000);
-  for (const auto description : {ContentDescription::kNone, ContentDescription::kSizeAndSha256}) {
+  for (const auto description : {ContentDescription::kNone, ContentDescription::kSizeAndSha256,
+                                 ContentDescription::kSizeAndGmac}) {
+    if (description == ContentDescription::kSizeAndGmac && policy_.key == nullptr) {
+      continue;
+    }
     StreamSealer sealer(policy_, {kName, 3, testing::TempDir(), 1U << 20, description},
                         SystemRandom());
     ASSERT_OK(sealer.Append(plain));
@@ -107,12 +111,16 @@ TEST_P(StreamWith, DescribesItsContentWhenAsked) {
     EXPECT_EQ(opener.attributes()->created, kTestTime);
     if (description == ContentDescription::kNone) {
       EXPECT_EQ(opener.attributes()->plain_size, std::nullopt);
-      EXPECT_EQ(opener.attributes()->plain_sha256, std::nullopt);
-      EXPECT_EQ(sealed->plain_sha256, std::nullopt);
+      EXPECT_EQ(opener.attributes()->plain_digest, std::nullopt);
+      EXPECT_EQ(sealed->plain_digest, std::nullopt);
     } else {
       EXPECT_EQ(opener.attributes()->plain_size, 5000U);
-      EXPECT_EQ(opener.attributes()->plain_sha256, Sha256Of(plain));
-      EXPECT_EQ(sealed->plain_sha256, Sha256Of(plain));
+      const DigestMethod method = description == ContentDescription::kSizeAndGmac
+                                      ? DigestMethod::kGmac
+                                      : DigestMethod::kSha256;
+      const ContentDigest digest = DigestContent(method, policy_.key.get(), plain);
+      EXPECT_EQ(opener.attributes()->plain_digest, digest);
+      EXPECT_EQ(sealed->plain_digest, digest);
     }
   }
 }
@@ -176,10 +184,20 @@ TEST_P(StreamWith, RefusesContentOtherThanDescribed) {
   const Bytes plain = TestBytes(1000);
   const Bytes compressed = Compressed(plain);
   EXPECT_OK(Open(Forge(compressed)));
-  EXPECT_OK(Open(Forge(compressed, 1000, Sha256Of(plain))));
   EXPECT_ERROR(Open(Forge(compressed, 999)), ErrorCode::kDataCorrupted);
   EXPECT_ERROR(Open(Forge(compressed, 1001)), ErrorCode::kDataCorrupted);
-  EXPECT_ERROR(Open(Forge(compressed, 1000, Sha256Of({}))), ErrorCode::kDataCorrupted);
+  for (const DigestMethod method : {DigestMethod::kSha256, DigestMethod::kGmac}) {
+    const DataKey stranger = TestKey("stranger");
+    const DataKey* const key = policy_.key != nullptr ? policy_.key.get() : &stranger;
+    const auto digest = [&](ByteView content) { return DigestContent(method, key, content); };
+    // Without a key nobody can compute a keyed digest.
+    if (method == DigestMethod::kSha256 || policy_.key != nullptr) {
+      EXPECT_OK(Open(Forge(compressed, 1000, digest(plain))));
+    } else {
+      EXPECT_ERROR(Open(Forge(compressed, 1000, digest(plain))), ErrorCode::kDataCorrupted);
+    }
+    EXPECT_ERROR(Open(Forge(compressed, 1000, digest({}))), ErrorCode::kDataCorrupted);
+  }
 }
 
 TEST_P(StreamWith, RefusesContentThatIsNotOneFrame) {

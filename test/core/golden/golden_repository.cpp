@@ -47,11 +47,11 @@ Bytes RepeatedZstd(char byte, std::size_t count) {
 }
 
 Bytes MakeStream(const SealPolicy& policy, const std::string& name, std::string_view content,
-                 bool described) {
+                 std::optional<DigestMethod> described) {
   ObjectAttributes attributes{.node = "golden-node", .created = kTestTime};
   if (described) {
     attributes.plain_size = content.size();
-    attributes.plain_sha256 = Sha256Of(AsBytes(content));
+    attributes.plain_digest = DigestContent(*described, policy.key.get(), AsBytes(content));
   }
   FixedRandom random(name);
   return FrameByFrame(policy, ObjectKind::kStream, name, attributes, {RawZstd(content)}, random)
@@ -61,8 +61,10 @@ Bytes MakeStream(const SealPolicy& policy, const std::string& name, std::string_
 // A pack and the places of its extents.
 class PackMaker {
  public:
-  PackMaker(const SealPolicy& policy, const char* label, std::uint32_t number)
-      : number_(number),
+  PackMaker(const SealPolicy& policy, const char* label, std::uint32_t number, DigestMethod method)
+      : policy_(policy),
+        method_(method),
+        number_(number),
         name_(fmt::format("backup/{}/pack/{:08}", label, number)),
         random_(name_),
         sealer_(policy, ObjectKind::kPack, name_, random_),
@@ -77,23 +79,30 @@ class PackMaker {
     const Bytes last = SealOne(sealer_, frames_, kFrameLast, {});
     object_.insert(object_.end(), last.begin(), last.end());
     objects[name_] = object_;
-    return {{"type", "pack"},
-            {"number", number_},
-            {"size", object_.size()},
-            {"frames", frames_},
-            {"header", ToBase64(sealer_.header())}};
+    json record = {{"type", "pack"},
+                   {"number", number_},
+                   {"size", object_.size()},
+                   {"frames", frames_},
+                   {"header", ToBase64(sealer_.header())}};
+    if (method_ == DigestMethod::kGmac) {
+      record["digest"] = "gmac";
+    }
+    return record;
   }
 
  private:
   json Add(std::string_view plain, ByteView stored, std::uint32_t flags) {
     const Bytes frame = SealOne(sealer_, frames_, flags, stored);
+    const ContentDigest digest = DigestContent(method_, policy_.key.get(), AsBytes(plain));
     json extent = {plain.size(),   number_,      frames_,
-                   object_.size(), frame.size(), ToHex(Sha256Of(AsBytes(plain))).substr(0, 32)};
+                   object_.size(), frame.size(), ToHex(digest.used()).substr(0, 32)};
     object_.insert(object_.end(), frame.begin(), frame.end());
     ++frames_;
     return extent;
   }
 
+  const SealPolicy& policy_;
+  DigestMethod method_;
   std::uint32_t number_;
   std::string name_;
   FixedRandom random_;
@@ -104,7 +113,9 @@ class PackMaker {
 
 class RepositoryMaker {
  public:
-  explicit RepositoryMaker(Cipher cipher) : policy_(TestPolicy(cipher, "golden")) {}
+  explicit RepositoryMaker(const GoldenKind& kind)
+      : policy_(TestPolicy(kind.cipher, "golden")),
+        method_(kind.version == 2 ? DigestMethod::kGmac : DigestMethod::kSha256) {}
 
   GoldenRepository Make() {
     MakeIdentity();
@@ -134,6 +145,13 @@ class RepositoryMaker {
                      {"created", "2026-11-22T02:00:00Z"}};
     AddKeyMembers(identity);
     Sign(identity, fmt::format("identity/{}", kGoldenSystem));
+    if (method_ == DigestMethod::kGmac) {
+      Sign({{"format", 1},
+            {"version", 2},
+            {"node", "golden-node"},
+            {"created", "2026-11-22T02:00:00Z"}},
+           "format/2");
+    }
     if (policy_.key != nullptr) {
       FixedRandom random("wrap");
       const std::string wrap =
@@ -147,13 +165,16 @@ class RepositoryMaker {
     std::string segment = Text(TestBytes(1000, "segment"));
     segment.resize(kSegmentSize);
     FixedRandom random("segment");
-    Put(GoldenSegmentName(), SealStream(policy_, GoldenSegmentName(), AsBytes(segment),
-                                        ContentDescription::kSizeAndSha256, random));
+    Put(GoldenSegmentName(),
+        SealStream(policy_, GoldenSegmentName(), AsBytes(segment),
+                   method_ == DigestMethod::kGmac ? ContentDescription::kSizeAndGmac
+                                                  : ContentDescription::kSizeAndSha256,
+                   random));
     made_.wal[kGoldenSegment] = segment;
 
     const std::string history = "1\t0/1200000\tno recovery target specified\n";
     const std::string name = wal + "/00000002/00000002.history";
-    Put(name, MakeStream(policy_, name, history, true));
+    Put(name, MakeStream(policy_, name, history, method_));
     made_.wal["00000002.history"] = history;
   }
 
@@ -194,7 +215,8 @@ class RepositoryMaker {
   void BeginManifest(const char* label, std::map<std::string, std::string>* files) {
     totals_ = {};
     files_ = files;
-    manifest_ = json{{"type", "manifest"}, {"version", 1}, {"label", label}}.dump() + "\n";
+    const int version = method_ == DigestMethod::kGmac ? 2 : 1;
+    manifest_ = json{{"type", "manifest"}, {"version", version}, {"label", label}}.dump() + "\n";
   }
 
   void EndManifest() {
@@ -215,8 +237,8 @@ class RepositoryMaker {
     for (const char* path : {"", "base", "base/1", "global", "pg_tblspc", "pg_wal"}) {
       AddDirectory(path);
     }
-    PackMaker first(policy_, kGoldenLabel, 1);
-    PackMaker second(policy_, kGoldenLabel, 2);
+    PackMaker first(policy_, kGoldenLabel, 1, DigestMethod::kSha256);
+    PackMaker second(policy_, kGoldenLabel, 2, method_);
     version_extent_ = first.AddStored("15\n");
     AddFile("PG_VERSION", "15\n", {version_extent_});
     const std::string random_page = Text(TestBytes(kPage, "page"));
@@ -250,7 +272,7 @@ class RepositoryMaker {
     for (const char* path : {"", "base", "base/1", "global", "pg_tblspc", "pg_wal"}) {
       AddDirectory(path);
     }
-    PackMaker pack(policy_, kGoldenDiffLabel, 1);
+    PackMaker pack(policy_, kGoldenDiffLabel, 1, method_);
     const auto of_full = [](json extent) {
       if (extent.size() > 1) {
         extent.push_back(1);
@@ -289,7 +311,7 @@ class RepositoryMaker {
   void SignBackup(const char* label, const char* type, const json& tablespaces,
                   const std::optional<std::string>& full_manifest_sha256) {
     const std::string name = fmt::format("backup/{}/manifest", label);
-    const Bytes sealed = MakeStream(policy_, name, manifest_, false);
+    const Bytes sealed = MakeStream(policy_, name, manifest_, std::nullopt);
     Put(name, sealed);
     full_manifest_sha256_ = ToHex(Sha256Of(sealed));
     json backup = {
@@ -347,6 +369,7 @@ class RepositoryMaker {
   }
 
   SealPolicy policy_;
+  DigestMethod method_;
   GoldenRepository made_;
   std::string manifest_;
   Totals totals_;
@@ -363,8 +386,12 @@ std::string GoldenSegmentName() {
   return fmt::format("wal/{}/00000001/00000000/{}", kGoldenSystem, kGoldenSegment);
 }
 
-GoldenRepository MakeGoldenRepository(Cipher cipher) {
-  return RepositoryMaker(cipher).Make();
+std::string NameOf(const GoldenKind& kind) {
+  return fmt::format("{}{}", CipherName(kind.cipher), kind.version == 1 ? "" : "-2");
+}
+
+GoldenRepository MakeGoldenRepository(const GoldenKind& kind) {
+  return RepositoryMaker(kind).Make();
 }
 
 }  // namespace veza

@@ -1,4 +1,4 @@
-// Makes the repositories in test/core/golden again: one for each cipher, with the same bytes every
+// Makes the repositories in test/core/golden again: one for each kind, with the same bytes every
 // time.
 //
 // It uses only the codec, with fixed random bytes. Records and documents are written out here as
@@ -30,8 +30,22 @@ inline constexpr const char* kGoldenTablespace = "/srv/golden/tablespace";
 // The one object whose bytes depend on zstd's compression, and the version that made it.
 inline constexpr unsigned kGoldenZstdVersion = 10504;
 
+// Version 1 of the format, or version 2 (keyed digests), which needs a cipher. In version 2 the
+// first pack of the full still has digests of version 1: the method belongs to the pack.
+struct GoldenKind {
+  Cipher cipher = Cipher::kNone;
+  int version = 1;
+};
+inline constexpr GoldenKind kGoldenKinds[] = {{Cipher::kNone, 1},
+                                              {Cipher::kAes256Gcm, 1},
+                                              {Cipher::kAes256Cbc, 1},
+                                              {Cipher::kAes256Gcm, 2},
+                                              {Cipher::kAes256Cbc, 2}};
+// The name of its directory.
+std::string NameOf(const GoldenKind& kind);
+
 std::string GoldenSegmentName();
 
-GoldenRepository MakeGoldenRepository(Cipher cipher);
+GoldenRepository MakeGoldenRepository(const GoldenKind& kind);
 
 }  // namespace veza

@@ -1,4 +1,4 @@
-// Repositories that were written once and are committed (test/core/golden/<cipher>). Our reader and
+// Repositories that were written once and are committed (test/core/golden/<kind>). Our reader and
 // the second reader must be able to read them for ever, and what we write must stay the same.
 //
 // After an intended change of the format: VEZA_WRITE_GOLDEN=1 core_tests --gtest_filter='*Golden*'
@@ -48,18 +48,16 @@ ByteView HeadOf(const Bytes& object) {
   return ByteView(object).first(kObjectHeaderSize + kFrameWordSize + (word & kFrameLengthMask));
 }
 
-class GoldenWith : public testing::TestWithParam<Cipher> {
+class GoldenWith : public testing::TestWithParam<GoldenKind> {
  protected:
-  std::string Directory() const {
-    return kSourceRoot + "/test/core/golden/" + CipherName(GetParam());
-  }
+  std::string Directory() const { return kSourceRoot + "/test/core/golden/" + NameOf(GetParam()); }
 
   Result<std::unique_ptr<Repository>> OpenRepository() const {
     ASSIGN_OR_RETURN(std::unique_ptr<Store> store, MakeLocalStore(Directory(), {}));
     return Repository::Open(
         std::move(store),
-        {.cipher = GetParam(),
-         .passphrase = SecretString(GetParam() == Cipher::kNone ? "" : kGoldenPassphrase),
+        {.cipher = GetParam().cipher,
+         .passphrase = SecretString(GetParam().cipher == Cipher::kNone ? "" : kGoldenPassphrase),
          .node = "reader",
          .spill_directory = testing::TempDir()},
         {});
@@ -72,7 +70,7 @@ class GoldenWith : public testing::TestWithParam<Cipher> {
     const std::string command = fmt::format(
         "/usr/bin/python3 '{}/test/support/veza_reader.py' --root '{}' {} {} >'{}/log' 2>&1",
         kSourceRoot, root,
-        GetParam() == Cipher::kNone ? "" : fmt::format("--passphrase-file '{}'", passphrase),
+        GetParam().cipher == Cipher::kNone ? "" : fmt::format("--passphrase-file '{}'", passphrase),
         arguments, work_.path());
     const int status = std::system(command.c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -94,7 +92,12 @@ class GoldenWith : public testing::TestWithParam<Cipher> {
   TemporaryDirectory work_;
   GoldenRepository golden_ = MakeGoldenRepository(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Ciphers, GoldenWith, testing::ValuesIn(kAllCiphers), CipherTestName);
+INSTANTIATE_TEST_SUITE_P(Kinds, GoldenWith, testing::ValuesIn(kGoldenKinds),
+                         [](const testing::TestParamInfo<GoldenKind>& info) {
+                           std::string name = NameOf(info.param);
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 TEST_P(GoldenWith, WritersStillMakeTheseBytes) {
   if (std::getenv("VEZA_WRITE_GOLDEN") != nullptr) {

@@ -220,5 +220,36 @@ TEST_F(CheckTest, ARepositoryThatCannotBeOpenedIsReported) {
   EXPECT_THAT(failure.hint, HasSubstr("veza_backup_init()"));
 }
 
+// Of a repository with a key.
+TEST(EncryptedCheck, SaysWhichVersionOfTheFormatIsWritten) {
+  const TestRepository repository(Cipher::kAes256Gcm);
+  const std::string mark = repository.PathOf(std::string(kFormatMarkName));
+  const auto row = [&]() -> CheckResult {
+    for (const CheckResult& result :
+         CheckRepository(repository.MakeStore(), repository.options(), repository.environment())) {
+      if (result.name == "format") {
+        return result;
+      }
+    }
+    return {"absent", false, "", ""};
+  };
+  const CheckResult good = row();
+  EXPECT_TRUE(good.passed);
+  EXPECT_THAT(good.detail, HasSubstr("version 2"));
+  EXPECT_THAT(good.hint, IsEmpty());
+
+  WriteText(mark, "{}");
+  const CheckResult damaged = row();
+  EXPECT_FALSE(damaged.passed);
+  EXPECT_THAT(damaged.detail, HasSubstr("format/2"));
+  EXPECT_THAT(damaged.hint, HasSubstr("vezactl repository upgrade"));
+
+  std::filesystem::remove(mark);
+  const CheckResult old = row();
+  EXPECT_TRUE(old.passed);
+  EXPECT_THAT(old.detail, HasSubstr("version 1"));
+  EXPECT_THAT(old.hint, AllOf(HasSubstr("vezactl repository upgrade"), HasSubstr("all nodes")));
+}
+
 }  // namespace
 }  // namespace veza

@@ -41,10 +41,13 @@ constexpr const char* kSignsOfUse[] = {
     "gap/7711348379840072545/000000010000000000000001-000000010000000000000001",
     "drill/20261122-020000-20261122-020000F",
     "a-kind-that-a-newer-version-has/x",
+    // Written after the identity, so it proves that there was one.
+    "format/2",
 };
 
 TEST_P(EntranceTest, AUsedRepositoryWithoutIdentityGetsNoNewOne) {
   ASSERT_OK(Initialise());
+  Lose("format/");  // it is one of the signs
   const std::vector<NamedText> before = Objects();
   for (const char* const sign : kSignsOfUse) {
     for (const bool loses_key : {false, true}) {
@@ -86,13 +89,15 @@ TEST_P(EntranceTest, NamesAKeyThatIsLostAlone) {
     EXPECT_THAT(result.error().message, AllOf(HasSubstr("has lost its key"), HasSubstr(key_id)));
     EXPECT_THAT(result.error().hint, HasSubstr("vezactl key restore"));
   }
-  EXPECT_THAT(Names(), SizeIs(1));
+  EXPECT_THAT(Names("identity/"), SizeIs(1));
+  EXPECT_THAT(Names("key/"), IsEmpty());
 }
 
 // A process has ended between writing its wrap and its identity, and somebody has run a check.
 TEST_P(EntranceTest, ARepositoryWithOnlyWrapsAndProbesIsUnused) {
   ASSERT_OK(Initialise());
   Lose("identity/");
+  Lose("format/");
   for (int i = 0; i < 3; ++i) {
     Put(fmt::format("key/{}.{}", std::string(32, 'f'), std::string(16, static_cast<char>('0' + i))),
         "x");
@@ -255,6 +260,7 @@ TEST_P(EntranceTest, AnEmptyPlaceStaysEmpty) {
   const EntranceCopy held = Held();
   Lose("identity/");
   Lose("wal/");
+  Lose("format/");
   Put("probe/1", "x");
   for (const bool loses_rest : {false, true}) {
     if (loses_rest) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "core/codec/stream_builder.h"
 #include "core/codec/their_json.h"
 #include "core/memory_gauge.h"
 #include "core/repository/manifest_records.h"
@@ -35,7 +36,7 @@ Extent StoredExtent(std::uint32_t length, std::uint32_t pack, std::uint32_t fram
   extent.frame = frame;
   extent.offset = (16U << 20) + frame % 1000;
   extent.stored = length / 2 + 20;
-  extent.digest = DigestExtent(AsBytes(std::to_string(frame)));
+  extent.digest = DigestExtent(AsBytes(std::to_string(frame)), DigestMethod::kSha256, nullptr);
   return extent;
 }
 
@@ -608,7 +609,7 @@ TEST_F(ForgedManifestTest, BeginsWithItsHeaderAndEndsWithItsEnd) {
 
 TEST_F(ForgedManifestTest, NewerVersionsAndUnknownRecordsAreRefused) {
   json newer = kHeader;
-  newer["version"] = 2;
+  newer["version"] = 3;
   const auto read = ReadLines({newer.dump(), kEmptyEnd.dump()});
   EXPECT_ERROR(read, ErrorCode::kUnsupported);
   EXPECT_THAT(read.error().hint, HasSubstr("newer version"));
@@ -618,6 +619,65 @@ TEST_F(ForgedManifestTest, NewerVersionsAndUnknownRecordsAreRefused) {
   EXPECT_THAT(unknown.error().message, HasSubstr("symlink"));
   EXPECT_ERROR(ReadLines({kHeader.dump(), kHeader.dump(), kEmptyEnd.dump()}),
                ErrorCode::kUnsupported);
+}
+
+// Version 0.1 refuses version 2 as a whole, so nothing that needs it may be in a manifest of
+// version 1.
+TEST(Manifest, DigestsOfVersion2NeedAHeaderOfVersion2AndAKey) {
+  const auto read = [](Cipher cipher, int version, const json& digest) -> Result<DigestMethod> {
+    TestRepository repository(cipher);
+    const std::string name = ManifestName(kLabel);
+    json pack{{"type", "pack"},
+              {"number", 1},
+              {"size", 1000},
+              {"frames", 0},
+              {"header", ToBase64(Bytes(64))}};
+    if (!digest.is_null()) {
+      pack["digest"] = digest;
+    }
+    const std::string text =
+        json{{"type", "manifest"}, {"version", version}, {"label", kLabel}}.dump() + "\n" +
+        pack.dump() + "\n" +
+        json{{"type", "end"}, {"files", 0}, {"directories", 0},
+             {"extents", 0},  {"packs", 1}, {"size", 0}}
+            .dump() +
+        "\n";
+    const Bytes object =
+        SealStream(repository->seal_policy(), name, AsBytes(text), ContentDescription::kNone);
+    WriteBytes(repository.PathOf(name), object);
+    BackupSummary summary;
+    summary.label = kLabel;
+    summary.manifest_size = object.size();
+    summary.manifest_sha256 = Sha256Of(object);
+    DigestMethod found = DigestMethod::kSha256;
+    RETURN_IF_ERROR(ReadManifest(*repository, summary, [&](ManifestRecord&& record) -> Status {
+      found = std::get<PackRecord>(record).digest;
+      return Ok();
+    }));
+    return found;
+  };
+  for (const Cipher cipher : kAllCiphers) {
+    EXPECT_EQ(read(cipher, 1, nullptr).value(), DigestMethod::kSha256);
+    EXPECT_EQ(read(cipher, 2, nullptr).value(), DigestMethod::kSha256);
+    EXPECT_ERROR(read(cipher, 1, "gmac"), ErrorCode::kDataCorrupted);
+    const auto unknown = read(cipher, 2, "blake3");
+    EXPECT_ERROR(unknown, ErrorCode::kUnsupported);
+    EXPECT_THAT(unknown.error().message, HasSubstr("blake3"));
+    EXPECT_THAT(unknown.error().hint, HasSubstr("newer version"));
+    EXPECT_ERROR(read(cipher, 2, 1), ErrorCode::kDataCorrupted);
+    if (cipher == Cipher::kNone) {
+      EXPECT_ERROR(read(cipher, 2, "gmac"), ErrorCode::kDataCorrupted);
+    } else {
+      EXPECT_EQ(read(cipher, 2, "gmac").value(), DigestMethod::kGmac);
+    }
+  }
+}
+
+TEST(Manifest, AWriterOfVersion1TakesNoPackOfVersion2) {
+  TestRepository repository(Cipher::kAes256Gcm);
+  ManifestWriter writer(*repository, kLabel, DigestMethod::kSha256);
+  EXPECT_ERROR(writer.Add(PackRecord{.number = 1, .digest = DigestMethod::kGmac}),
+               ErrorCode::kInternal);
 }
 
 TEST_F(ForgedManifestTest, LinesThatAreNoObjectsAreRefused) {

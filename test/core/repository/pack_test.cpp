@@ -155,7 +155,8 @@ TEST(Pack, WithoutAKeyNothingIsSealed) {
 
 TEST(Pack, TheDigestOfAnExtentIsHalfOfItsSha256) {
   // FIPS 180-2, appendix B.1: "abc".
-  EXPECT_EQ(ToHex(DigestExtent(AsBytes("abc"))), "ba7816bf8f01cfea414140de5dae2223");
+  EXPECT_EQ(ToHex(DigestExtent(AsBytes("abc"), DigestMethod::kSha256, nullptr)),
+            "ba7816bf8f01cfea414140de5dae2223");
 }
 
 }  // namespace

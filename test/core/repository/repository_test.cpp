@@ -84,7 +84,8 @@ TEST_F(RepositoryTest, InitialiseWritesOneKeyAndOneIdentity) {
   ASSERT_OK(repository);
   EXPECT_THAT(Names("key/"), SizeIs(1));
   EXPECT_THAT(Names("identity/"), testing::ElementsAre(IdentityName(kTestSystem)));
-  EXPECT_THAT(Names(), SizeIs(2));
+  EXPECT_THAT(Names("format/"), testing::ElementsAre(kFormatMarkName));
+  EXPECT_THAT(Names(), SizeIs(3));
 
   ASSERT_THAT((*repository)->identities(), SizeIs(1));
   const Identity& identity = (*repository)->identities().front();
@@ -175,7 +176,7 @@ TEST_F(RepositoryTest, AWrongPassphraseIsReported) {
   EXPECT_THAT(opened.error().hint,
               AllOf(HasSubstr("cipher_passphrase"), Not(HasSubstr("another passphrase"))));
   EXPECT_ERROR(Initialise(Options(Cipher::kAes256Gcm, "another passphrase")), ErrorCode::kWrongKey);
-  EXPECT_THAT(Names(), SizeIs(2));
+  EXPECT_THAT(Names(), SizeIs(3));
 }
 
 TEST_F(RepositoryTest, EncryptionIsNeitherDroppedNorAssumed) {
@@ -208,7 +209,7 @@ TEST_F(RepositoryTest, AnotherSystemIsRefusedUntilItIsAccepted) {
               AllOf(HasSubstr(std::to_string(kTestSystem)), HasSubstr(std::to_string(kOtherSystem)),
                     HasSubstr("node-a"), HasSubstr("2026-11-22")));
   EXPECT_THAT(refused.error().hint, HasSubstr("accept_new_system"));
-  EXPECT_THAT(Names(), SizeIs(2));
+  EXPECT_THAT(Names(), SizeIs(3));
 
   const auto accepted = Initialise(options_, kOtherSystem, true);
   ASSERT_OK(accepted);
@@ -254,6 +255,7 @@ TEST_F(RepositoryTest, TwoKeysUnderOneNameAreRefused) {
   ASSERT_OK(Initialise(options_));
   const std::string ours = ReadText(PathOf(IdentityName(kTestSystem)));
   std::filesystem::remove(PathOf(IdentityName(kTestSystem)));
+  std::filesystem::remove_all(PathOf("format"));
   ASSERT_OK(Initialise(options_, kOtherSystem));
   WriteText(PathOf(IdentityName(kTestSystem)), ours);
   const auto opened = Open(options_);
@@ -394,6 +396,7 @@ TEST_F(RepositoryTest, AnIdentityWithoutAKeyIsRefusedBesideKeys) {
   }
   EXPECT_EQ(ReadText(path), text);
   std::filesystem::remove(path);
+  std::filesystem::remove_all(PathOf("format"));
   EXPECT_ERROR(Initialise(Options(Cipher::kNone)), ErrorCode::kPermissionDenied);
   EXPECT_THAT(Names("identity/"), IsEmpty());
 }
@@ -403,6 +406,7 @@ TEST_F(RepositoryTest, ASystemThatHasStoredWalIsNotNew) {
   ASSERT_OK(Initialise(options_));
   std::filesystem::remove(PathOf(IdentityName(kTestSystem)));
   std::filesystem::remove_all(PathOf("key"));
+  std::filesystem::remove_all(PathOf("format"));
   ASSERT_OK(Repository::Initialise(store_, options_, {}, TestIdentity(kTestSystem + 1), false));
   WriteText(PathOf(WalObjectName(kTestSystem, "000000010000000000000001").value()), "x");
   for (const bool accept : {false, true}) {

@@ -67,7 +67,10 @@ class TestClock final : public Clock {
 
 class TestRepository {
  public:
-  explicit TestRepository(Cipher cipher = Cipher::kNone) {
+  // `writes`: by which method digests are made. A repository without a key has kSha256 only.
+  explicit TestRepository(Cipher cipher = Cipher::kNone,
+                          DigestMethod writes = DigestMethod::kSha256) {
+    options_.for_writing = writes == DigestMethod::kGmac;
     environment_.clock = &clock_;
     options_.cipher = cipher;
     if (cipher != Cipher::kNone) {
@@ -86,6 +89,14 @@ class TestRepository {
       std::abort();
     }
     repository_ = std::move(*repository);
+  }
+
+  // From now on, digests are made by this method: the repository is opened again, as by a node of
+  // another version.
+  void WriteBy(DigestMethod writes) {
+    options_.for_writing = writes == DigestMethod::kGmac;
+    repository_ = Repository::Open(store_, options_, environment_).value();
+    EXPECT_EQ(repository_->digest_method(), writes);
   }
 
   const Repository& operator*() const { return *repository_; }

@@ -18,7 +18,8 @@ namespace veza {
 
 class RestoreFixture {
  public:
-  explicit RestoreFixture(Cipher cipher) : repository(cipher) {}
+  explicit RestoreFixture(Cipher cipher, DigestMethod writes = DigestMethod::kSha256)
+      : repository(cipher, writes) {}
 
   Result<BackupSummary> Backup() {
     BackupWriterOptions options = TestBackupOptions(source, sentences);

@@ -137,6 +137,20 @@ TEST_P(VerifyTest, AnAbsentRepositoryIsNeitherGoodNorDamaged) {
   EXPECT_TRUE(Verify(true)->passed());
 }
 
+TEST_P(VerifyTest, AFormatMarkThatCannotBeUsedIsAProblemOfNoBackup) {
+  if (GetParam() == Cipher::kNone) {
+    return;  // it has none
+  }
+  const std::string mark(kFormatMarkName);
+  EXPECT_TRUE(fixture_.repository.Exists(mark));
+  FlipByte(PathOf(mark), 30);
+  EXPECT_THAT(Problems(false), ElementsAre(mark + " | "));
+  std::filesystem::remove(PathOf(mark));
+  EXPECT_THAT(Problems(false), IsEmpty());
+  WriteText(PathOf("format/3"), "{}");
+  EXPECT_THAT(Verify(false)->orphans, ElementsAre("format/3"));
+}
+
 // Version 0.1 left out databases that were behind a link.
 TEST_P(VerifyTest, ADatabaseWithoutFilesIsNamed) {
   fixture_.databases.push_back({16384, "app", 740, 0});
