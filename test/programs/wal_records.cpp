@@ -8,6 +8,7 @@
 // bytes in pieces of random size, and with --each the segments in random order. All print the same:
 // the records up to the place where WAL ends, and a last line that names that place.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
