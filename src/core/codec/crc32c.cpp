@@ -69,8 +69,9 @@ std::uint64_t Shift(std::uint64_t state) {
          kShift[2][(state >> 16) & 0xFF] ^ kShift[3][(state >> 24) & 0xFF];
 }
 
-std::uint64_t Load(const std::uint8_t* from) {
-  std::uint64_t value = 0;
+template <typename T>
+T Load(const std::uint8_t* from) {
+  T value{};
   std::memcpy(&value, from, sizeof value);
   return value;
 }
@@ -81,20 +82,26 @@ std::uint64_t Load(const std::uint8_t* from) {
     std::uint64_t second = 0;
     std::uint64_t third = 0;
     for (const std::uint8_t* at = bytes.data(); at < bytes.data() + kLane; at += sizeof wide) {
-      wide = _mm_crc32_u64(wide, Load(at));
-      second = _mm_crc32_u64(second, Load(at + kLane));
-      third = _mm_crc32_u64(third, Load(at + 2 * kLane));
+      wide = _mm_crc32_u64(wide, Load<std::uint64_t>(at));
+      second = _mm_crc32_u64(second, Load<std::uint64_t>(at + kLane));
+      third = _mm_crc32_u64(third, Load<std::uint64_t>(at + 2 * kLane));
     }
     wide = Shift(Shift(wide) ^ second) ^ third;
   }
   for (; bytes.size() >= sizeof wide; bytes = bytes.subspan(sizeof wide)) {
-    wide = _mm_crc32_u64(wide, Load(bytes.data()));
+    wide = _mm_crc32_u64(wide, Load<std::uint64_t>(bytes.data()));
   }
+  // At most three steps for what is left: WAL has many short records.
   state = static_cast<std::uint32_t>(wide);
-  for (const std::uint8_t byte : bytes) {
-    state = _mm_crc32_u8(state, byte);
+  if ((bytes.size() & 4) != 0) {
+    state = _mm_crc32_u32(state, Load<std::uint32_t>(bytes.data()));
+    bytes = bytes.subspan(4);
   }
-  return state;
+  if ((bytes.size() & 2) != 0) {
+    state = _mm_crc32_u16(state, Load<std::uint16_t>(bytes.data()));
+    bytes = bytes.subspan(2);
+  }
+  return bytes.empty() ? state : _mm_crc32_u8(state, bytes[0]);
 }
 
 bool HasInstruction() {

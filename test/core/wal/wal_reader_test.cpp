@@ -332,8 +332,7 @@ TEST(WalReader, EndsAtAPageOfTheFilesEarlierUse) {
   Bytes bytes = old.Whole();
   const Bytes written = wal.bytes();
   std::ranges::copy(written, bytes.begin());
-  std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(written.size()), bytes.begin() + 2 * 8192,
-            0);
+  std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(written.size()), bytes.begin() + 16384, 0);
   const Seen behind = Read(bytes, OptionsFor(wal));
   EXPECT_THAT(behind.records, SizeIs(1));
   EXPECT_EQ(behind.end, WalEnd::kUnwritten) << behind.why;
