@@ -98,7 +98,7 @@ settings_of() {
         # Each contender has its own cluster name. With a shared one it would find the other's
         # segments and store nothing.
         echo "veza_backup.cluster = '$cluster-$contender'"
-        [[ ! $adaptive ]] || echo "veza_backup.adaptive_compression = $([[ $contender == veza ]] && echo off || echo on)"
+        [[ ! $adaptive ]] || echo "veza_backup.adaptive_compression = $([[ $contender == veza-adaptive ]] && echo on || echo off)"
       }
       ;;
     pgbackrest)
@@ -121,7 +121,11 @@ make_repository() {
   archive_with "$@"
   reload
   case $1 in
-    veza*) retry sql -c "SELECT veza_backup_init()" >"$work/init.log" ;;
+    veza*)
+      retry sql -c "SELECT veza_backup_init()" >"$work/init.log"
+      # Without this object the repository is written in version 1 of the format.
+      [[ $1 != veza-version-1 ]] || unprivileged rm "$work/repository/veza-3/bench-$1/format/2"
+      ;;
     pgbackrest)
       backrest "$2" 3 --no-online stanza-create
       # pgBackRest remembers segments by their names, and would not store these again.
@@ -172,8 +176,8 @@ floor_of() {
 drains() {
   local store tool
   for store in $stores; do
-    for tool in veza ${adaptive:+veza-adaptive} pgbackrest; do
-      echo "$tool $store"
+    for tool in veza ${adaptive:+veza-adaptive} veza-version-1 pgbackrest; do
+      [[ $tool/$store == veza-version-1/s3 ]] || echo "$tool $store"
     done
   done | in_turn
 }

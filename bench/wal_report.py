@@ -10,7 +10,8 @@ import sys
 from reporting import MIB, Aims, Figures, facts_of, print_machine, print_table, ratio, span, write_json
 
 STORES = {"dir": "directory", "s3": "S3", "null": "/dev/null"}
-TOOLS = {"off": "archiving off", "veza": "veza_backup, level 3", "veza-adaptive": "veza_backup, adaptive", "pgbackrest": "pgBackRest",
+TOOLS = {"off": "archiving off", "veza": "veza_backup, level 3", "veza-adaptive": "veza_backup, adaptive",
+         "veza-version-1": "level 3, format 1", "pgbackrest": "pgBackRest",
          "zstd": "zstd -3 -T2"}
 
 
@@ -73,6 +74,8 @@ class Report:
                      ratio(self.median("cpu", "drain", "veza", store), self.median("cpu", "drain", "pgbackrest", store)), 1)
             aims.ask(f"level 3 on {store}, of the segments a second of zstd -3 -T2 alone",
                      ratio(self.rate("drain", "veza", store), self.rate("floor", "zstd", "null")), 0.85, at_least=True)
+        aims.ask("level 3 on dir, of the CPU time a segment with version 1 of the format (SHA-256)",
+                 ratio(self.median("cpu", "drain", "veza", "dir"), self.median("cpu", "drain", "veza-version-1", "dir")), 0.95)
         aims.ask("adaptive on dir, of pgBackRest's segments a second",
                  ratio(self.rate("drain", "veza-adaptive", "dir"), self.rate("drain", "pgbackrest", "dir")), 4, at_least=True)
         return aims
