@@ -27,6 +27,14 @@ Status CheckMark(std::string_view text, const SealPolicy& policy) {
   return Ok();
 }
 
+Error CannotBeUsed(std::string_view problem) {
+  return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" cannot be used: {}", kFormatMarkName,
+                   problem)
+      .WithHint(
+          "Until then version 1 is written, which is safe. Delete the object, and run the command "
+          "again.");
+}
+
 }  // namespace
 
 Result<FormatMark> ReadFormatMark(Store& store, const SealPolicy& policy) {
@@ -71,17 +79,15 @@ Result<bool> UpgradeFormat(const Repository& repository) {
                        store.location())
           .WithHint("Version 2 of the format differs only in repositories with a key.");
     case FormatMark::State::kUnreadable:
-      return MakeError(ErrorCode::kDataCorrupted, "object \"{}\" cannot be used: {}",
-                       kFormatMarkName, mark.problem)
-          .WithHint(
-              "Until then version 1 is written, which is safe. Delete the object, and run "
-              "the command again.");
+      return CannotBeUsed(mark.problem);
     case FormatMark::State::kAbsent:
       break;
   }
   RETURN_IF_ERROR(CreateFormatMark(store, policy, repository.options().node,
                                    repository.environment().clock->Now()));
-  return true;
+  ASSIGN_OR_RETURN(const FormatMark written, ReadFormatMark(store, policy));
+  return written.state == FormatMark::State::kPresent ? Result<bool>(true)
+                                                      : CannotBeUsed(written.problem);
 }
 
 }  // namespace veza

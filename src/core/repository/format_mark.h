@@ -1,6 +1,8 @@
-// format/2: the word of an operator, or of the writer that made the repository, that writers may
-// use version 2 of the format, because every node that reads the repository understands it
-// (FORMAT.md section 14). Readers do not need it: they go by what they read.
+// format/2 says that writers may use version 2 of the format (FORMAT.md section 14). An operator
+// creates it when every node that reads the repository understands version 2. So does the writer
+// that makes a new repository. It cannot know the other nodes, but none of them has read anything
+// there yet, and version 0.1 refuses version 2 with an error. Readers do not need it: they go by
+// what they read.
 #pragma once
 
 #include <string>

@@ -205,7 +205,13 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
     }
     if (created && policy.encrypts()) {
       // Behind the identity: whatever is there without an identity has lost it.
-      RETURN_IF_ERROR(CreateFormatMark(*store, policy, ours.node, ours.created));
+      const Status marked = CreateFormatMark(*store, policy, ours.node, ours.created);
+      if (!marked) {
+        return Error(marked.error())
+            .WithHint(
+                "The repository is there and can be used, in version 1 of its format. Run "
+                "\"vezactl repository upgrade\" when the store works again.");
+      }
     }
   } else if (!is_ours) {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> existing, Open(store, options, environment));

@@ -82,6 +82,35 @@ TEST_P(FormatMarkWith, AnErrorOfTheStoreIsAnError) {
                ErrorCode::kUnavailable);
 }
 
+TEST_P(FormatMarkWith, WhatCannotBeMarkedWhenItIsMadeIsThereAllTheSame) {
+  std::filesystem::remove_all(repository_.PathOf(""));
+  const std::shared_ptr<FaultStore> store = repository_.MakeStore();
+  store->SetHook([](FaultStore::Operation, std::string_view name) -> Status {
+    return name == kMark ? Status(MakeError(ErrorCode::kUnavailable, "down")) : Ok();
+  });
+  const auto made = Repository::Initialise(store, repository_.options(), repository_.environment(),
+                                           TestIdentity(), false);
+  EXPECT_ERROR(made, ErrorCode::kUnavailable);
+  EXPECT_NE(made.error().hint.find("repository upgrade"), std::string::npos);
+
+  const std::unique_ptr<Repository> repository = Reopen(repository_);
+  EXPECT_EQ(repository->digest_method(), DigestMethod::kSha256);
+  EXPECT_EQ(UpgradeFormat(*repository).value(), true);
+}
+
+// "Only if absent" also succeeds when somebody else's object is there.
+TEST_P(FormatMarkWith, TheUpgradeReadsWhatItHasWritten) {
+  std::filesystem::remove(repository_.PathOf(kMark));
+  repository_.store().SetHook(
+      [this](FaultStore::Operation operation, std::string_view name) -> Status {
+        if (name == kMark && operation == FaultStore::Operation::kPut) {
+          WriteText(repository_.PathOf(kMark), "{}");
+        }
+        return Ok();
+      });
+  EXPECT_ERROR(UpgradeFormat(*repository_), ErrorCode::kDataCorrupted);
+}
+
 // What is left when a process ends between the identity and the mark, and what remains of a
 // repository whose identity was deleted.
 TEST_P(FormatMarkWith, IsNoProofThatARepositoryIsNewAndIsNotMadeForAnOldOne) {
