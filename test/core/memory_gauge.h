@@ -5,6 +5,8 @@
 #include <fstream>
 #include <string>
 
+#include "sanitizers.h"
+
 namespace veza {
 
 // Reads the kernel's peak of resident memory, which the constructor resets. Sanitizers keep freed
@@ -20,7 +22,7 @@ class MemoryGauge {
     return now > before_ ? now - before_ : 0;
   }
   static constexpr bool meaningful() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(VEZA_ADDRESS_SANITIZER) || defined(VEZA_THREAD_SANITIZER)
     return false;
 #else
     return true;

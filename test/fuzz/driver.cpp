@@ -20,8 +20,9 @@
 #include <string>
 
 #include "fuzz/readers.h"
+#include "sanitizers.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(VEZA_ADDRESS_SANITIZER)
 extern "C" void __sanitizer_set_death_callback(void (*callback)());
 #endif
 
@@ -193,7 +194,7 @@ int main(int argc, char** argv) {
   g_left_in = std::string("crash-") + reader->name;
   std::signal(SIGALRM, OnSignal);
   std::signal(SIGABRT, OnSignal);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(VEZA_ADDRESS_SANITIZER)
   __sanitizer_set_death_callback(SaveInput);
 #endif
   const std::vector<Bytes> corpus = ReadCorpus(argv[3]);

@@ -69,7 +69,7 @@ class PackUploaderTest : public testing::Test {
       const std::string name = PackName(kLabel, number);
       FrameReader reader(repository_->seal_policy(), ObjectKind::kPack, name);
       std::size_t seen = 0;
-      ASSERT_OK(repository_->store().Get(name, {}, [&](ByteView piece) {
+      ASSERT_OK(repository_->store().Get(name, {}, [&, &frames = frames](ByteView piece) {
         stored += piece.size();
         return reader.Feed(piece,
                            [&](std::uint64_t frame, std::uint64_t, const ObjectOpener& opener,

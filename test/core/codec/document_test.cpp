@@ -5,6 +5,7 @@
 #include <bit>
 #include <limits>
 #include <random>
+#include <utility>
 
 #include "core/codec/codec_fixtures.h"
 #include "core/codec/json.h"
@@ -344,7 +345,7 @@ TEST(Json, ChangesItsMembers) {
   object["a"].push_back(Json{{"x", 1}, {"y", "z"}})["y"] = true;
   EXPECT_EQ(object.Print(), R"({"a":[{"x":1,"y":true}],"b":1})");
   const Json copy = object;
-  object["a"] = object["a"][0];
+  object["a"] = std::as_const(object["a"])[0];
   object.erase("b");
   object.erase("b");
   EXPECT_EQ(object.Print(), R"({"a":{"x":1,"y":true}})");

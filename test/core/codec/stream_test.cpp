@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "core/codec/stream_builder.h"
+#include "sanitizers.h"
 
 namespace veza {
 namespace {
@@ -298,7 +299,7 @@ TEST(Stream, NeverWritesWhenCipherAndKeyDoNotGoTogether) {
   EXPECT_ERROR(sealer.Finish("db1", kTestTime), ErrorCode::kFailedPrecondition);
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(VEZA_ADDRESS_SANITIZER) || defined(VEZA_THREAD_SANITIZER)
 constexpr bool kMemoryIsMeasurable = false;  // most memory is the sanitizer's
 #else
 constexpr bool kMemoryIsMeasurable = true;

@@ -246,13 +246,15 @@ TEST_P(BackupSummaryTest, EveryMemberIsNeededAndTyped) {
     }
     // Without a cipher there is no key. The other two are missing in backups of version 0.1.
     if (member != "key_id" && member != "skipped" && member != "links") {
-      const auto absent = ParseChanged([&](json& changed) { changed.erase(member); });
+      const auto absent =
+          ParseChanged([&, &member = member](json& changed) { changed.erase(member); });
       ASSERT_FALSE(absent) << member;
       EXPECT_EQ(absent.error().code, ErrorCode::kDataCorrupted) << member;
       EXPECT_THAT(absent.error().message, HasSubstr(kName));
     }
     for (const json& wrong : {json(nullptr), json(-1), json::object(), json::array({1})}) {
-      const auto read = ParseChanged([&](json& changed) { changed[member] = wrong; });
+      const auto read =
+          ParseChanged([&, &member = member](json& changed) { changed[member] = wrong; });
       if ((member == "postgres_version_num" && wrong == -1) ||
           (member == "settings" && wrong.is_object())) {
         continue;
@@ -289,7 +291,8 @@ TEST_P(BackupSummaryTest, ImpossibleValuesAreRefused) {
       {"settings", json{{"work_mem", 1}}},
       {"checksum_failure_pages", json::array({json{{"path", "x"}}})}};
   for (const auto& [member, value] : wrong) {
-    const auto read = ParseChanged([&, name = member](json& document) { document[name] = value; });
+    const auto read = ParseChanged(
+        [&, &member = member, &value = value](json& document) { document[member] = value; });
     ASSERT_FALSE(read) << member << " " << value;
     EXPECT_EQ(read.error().code, ErrorCode::kDataCorrupted) << member;
   }

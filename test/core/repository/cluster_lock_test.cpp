@@ -22,7 +22,7 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr std::chrono::seconds kLease = ClusterLockOptions{}.lease;
+const std::chrono::seconds kLease = ClusterLockOptions{}.lease;
 
 class ClusterLockTest : public testing::Test {
  protected:

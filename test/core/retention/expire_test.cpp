@@ -809,9 +809,10 @@ class Invariants {
       newest = std::max(newest, segment->stored);
     }
     for (const auto& [timeline, segment] : last) {
-      const bool grows = std::ranges::none_of(history_.branches, [&](const auto& child) {
-        return child.second.parent == timeline && segment->number < child.second.left_in;
-      });
+      const bool grows = std::ranges::none_of(
+          history_.branches, [line = timeline, number = segment->number](const auto& child) {
+            return child.second.parent == line && number < child.second.left_in;
+          });
       if (grows && newest - segment->stored < std::chrono::hours(24 * 7)) {
         alive_.push_back(timeline);
       }

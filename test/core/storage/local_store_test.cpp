@@ -201,7 +201,7 @@ TEST_F(LocalStoreTest, OnlyAFileIsAnObject) {
       {"a socket", [&] { return make_socket(path); }}};
   for (const auto& [words, make] : kinds) {
     ASSERT_EQ(make(), 0) << words;
-    const auto expect_damage = [&](const Status& status) {
+    const auto expect_damage = [&, &words = words](const Status& status) {
       EXPECT_ERROR(status, ErrorCode::kDataCorrupted);
       EXPECT_THAT(status.error().message, testing::HasSubstr(path)) << words;
       EXPECT_THAT(status.error().message, testing::HasSubstr(words));
