@@ -29,7 +29,8 @@ suite=${suites[$version]:?$usage}
 # All that `setup.sh server` wants is there from the start: apt refuses an unstable whose index is old.
 packages=postgresql-$version,postgresql-server-dev-$version,g++,make,pkg-config,libcurl4-openssl-dev
 packages+=,libssl-dev,libzstd-dev,nlohmann-json3-dev,libpugixml-dev,libcli11-dev,libfmt-dev,libexpected-dev
-packages+=,libhowardhinnant-date-dev,libseccomp-dev,tzdata,perl,python3,libipc-run-perl,procps
+packages+=,libhowardhinnant-date-dev,libseccomp-dev,tzdata,perl,python3,python3-cryptography
+packages+=,python3-zstandard,libipc-run-perl,procps
 if [[ ! -x $root/usr/lib/postgresql/$version/bin/initdb ]]; then
   command -v debootstrap >/dev/null ||
     { apt-get -qq update && apt-get -qq install -y --no-install-recommends debootstrap; } >/dev/null

@@ -56,9 +56,9 @@ packages_of() {
     echo pgbackrest zstd python3 curl openssl procps radosgw ceph-mon ceph-osd ceph-common
     return
   fi
-  echo perl python3 libipc-run-perl procps
+  echo perl python3 python3-cryptography python3-zstandard libipc-run-perl procps
   [[ $1 == server ]] && return
-  echo meson ninja-build libgtest-dev libgmock-dev python3 python3-cryptography python3-zstandard \
+  echo meson ninja-build libgtest-dev libgmock-dev \
     jq curl openssl radosgw ceph-mon ceph-osd ceph-common
   [[ $1 == test ]] && return
   if [[ $1 == fuzz ]]; then
