@@ -286,7 +286,8 @@ SKIP:
 	$node->apply_conf(archive_drop_below => '0');
 	$node->archive_wal;
 	$node->reload;    # wakes the scheduler
-	$node->wait_for_log(qr/LOG: .*archiving 2 WAL files that are missing in the repository/, $position);
+	# More than the two if the server has finished a segment by itself while the store took none.
+	$node->wait_for_log(qr/LOG: .*archiving \d+ WAL files that are missing in the repository/, $position);
 	$node->wait_for_archived($_) foreach @given_up;
 	is(scalar(grep { my $s = $_; grep { m{/$s$} } objects('main/wal/') } @given_up),
 		2, 'dropped WAL is offered again when the store accepts WAL');
