@@ -97,11 +97,11 @@ class Rooms(Planted):
         self.finds(self.CHECK, "src/core/attic/old.h: belongs to no room")
 
     def test_an_arrow_up_in_the_table(self):
-        self.plant("src/ROOMS", "core/wal:         core core/postgres core/archive", "core/wal:         core core/postgres")
+        self.plant("src/ROOMS", "core/wal:         core core/codec core/postgres core/archive", "core/wal:         core core/codec core/postgres")
         self.finds(self.CHECK, "src/ROOMS: core/wal may include core/archive, which stands in no line above")
 
     def test_a_room_that_is_none(self):
-        self.plant("src/ROOMS", "core/wal:         core core/postgres core/walls", "core/wal:         core core/postgres")
+        self.plant("src/ROOMS", "core/wal:         core core/codec core/postgres core/walls", "core/wal:         core core/codec core/postgres")
         self.finds(self.CHECK, "src/ROOMS: core/wal may include core/walls, which is no room")
 
     def test_a_room_without_files(self):
