@@ -30,7 +30,7 @@ namespace veza {
 struct FileJob {
   FileRecord record;
   std::string source_path;
-  RelationFile relation;
+  RelationPath relation;
   UniqueFd file;
   std::atomic<std::size_t> extents_left{0};
 

@@ -19,7 +19,7 @@ struct PageSource {
   int fd = -1;
   const std::string& path;         // in the data directory, for the record
   const std::string& source_path;  // for messages
-  RelationFile relation;
+  RelationPath relation;
 };
 
 // Thread-safe.

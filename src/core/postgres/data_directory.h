@@ -44,7 +44,7 @@ struct DirectoryEntry {
   std::string link_path;    // the symbolic link that leads to a file; empty when there is none
   std::uint32_t mode = 0;
   std::uint64_t size = 0;  // when it was listed
-  RelationFile relation;   // for files only
+  RelationPath relation;   // for files only
 };
 
 struct WalkOptions {

@@ -81,7 +81,7 @@ std::uint32_t DatabaseOf(std::string_view path) {
   return oid;
 }
 
-RelationFile ClassifyFile(std::string_view path) {
+RelationPath ClassifyFile(std::string_view path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string_view::npos ||
       ClassifyDirectory(path.substr(0, slash)) == RelationDirectory::kNo) {

@@ -27,13 +27,13 @@ enum class RelationDirectory { kNo, kGlobal, kDatabase };
 RelationDirectory ClassifyDirectory(std::string_view path);
 
 // What kind of file `path` is. All members are zero for a file that belongs to no relation.
-struct RelationFile {
+struct RelationPath {
   bool is_relation = false;
   bool is_main_fork = false;
   std::uint32_t segment = 0;   // number of the 1 GiB segment within the fork
   std::uint32_t database = 0;  // its oid; 0 in "global"
 };
-RelationFile ClassifyFile(std::string_view path);
+RelationPath ClassifyFile(std::string_view path);
 
 // The oid of the database whose directory holds the file, in any tablespace. 0 when none does.
 std::uint32_t DatabaseOf(std::string_view path);

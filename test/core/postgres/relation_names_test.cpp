@@ -47,7 +47,7 @@ TEST(ClassifyFile, RecognisesRelationsByTheirNames) {
       {"", false, false, 0},
   };
   for (const ClassifyCase& expected : cases) {
-    const RelationFile file = ClassifyFile(expected.path);
+    const RelationPath file = ClassifyFile(expected.path);
     EXPECT_EQ(file.is_relation, expected.is_relation) << expected.path;
     EXPECT_EQ(file.is_main_fork, expected.is_main_fork) << expected.path;
     EXPECT_EQ(file.segment, expected.segment) << expected.path;
