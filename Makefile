@@ -62,7 +62,7 @@ $(PG_OBJS): override CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-serve
 
 # The libraries' headers are compiled once instead of once for each source. src/precompiled.h has nothing of
 # ours and nothing of the server, so one serves all sources, and no change of ours compiles it again. Each
-# source still includes what it uses: the developer's build and clang-tidy do without. GCC ignores a
+# source still includes what it uses: the developer's build does without. GCC ignores a
 # precompiled header that does not fit the flags; clang would refuse it. ccache needs VEZA_PCH=no.
 VEZA_PCH ?= $(if $(findstring clang,$(CXX)),no,yes)
 ifeq ($(VEZA_PCH),yes)

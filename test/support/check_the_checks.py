@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Shows that check_rooms.py, check_version.py, check_references.py and check_docs.py find what they are for.
+"""Shows that the checks of this directory (check_*.py), and group_sources.py, find what they are for.
 
     check_the_checks.py
 
 Each test plants one fault into a copy of the project, in a directory of its own, and wants it named.
 """
+import json
 import pathlib
 import shutil
 import subprocess
@@ -310,6 +311,97 @@ class Documents(Planted):
     def test_a_message_that_nobody_writes(self):
         self.plant("docs/errors.md", "\n**`the moon stands before \"…\"`**\\\nWait.\n")
         self.finds(self.CHECK, "docs/errors.md: no message has 'the moon stands before'")
+
+
+class Groups(unittest.TestCase):
+    """Which sources group_sources.py leaves apart."""
+
+    def groups(self, *texts):
+        with tempfile.TemporaryDirectory() as top:
+            names = [f"{number}.cpp" for number in range(len(texts))]
+            for name, text in zip(names, texts):
+                (pathlib.Path(top) / name).write_text(text)
+            run = subprocess.run([sys.executable, SUPPORT / "group_sources.py", top, f"{top}/out", "group", "8", *names],
+                                 capture_output=True, text=True, check=True)
+            return len(run.stdout.splitlines())
+
+    def test_sources_without_a_common_name_go_together(self):
+        self.assertEqual(self.groups("namespace veza { namespace { int F() { return 1; } } }\n",
+                                     "namespace veza { namespace { int G() { return 1; } } }\n"), 1)
+
+    def test_two_functions_of_one_name(self):
+        self.assertEqual(self.groups("namespace veza { namespace { int F(int x) { return x; } } }\n",
+                                     "namespace veza { namespace { int F(char x) { return x; } } }\n"), 2)
+
+    def test_a_call_that_could_find_the_other_ones_function(self):
+        self.assertEqual(self.groups("namespace veza { namespace { int F(int x) { return x; } } }\n",
+                                     "namespace veza { int G() { return F('x'); } }\n"), 2)
+
+    def test_a_static_function_and_a_constant(self):
+        self.assertEqual(self.groups("static int F() { return 1; }\n", "int G() { return F(); }\n"), 2)
+        self.assertEqual(self.groups("constexpr int kF = 1;\n", "int G() { return kF; }\n"), 2)
+
+    def test_the_same_test_twice(self):
+        self.assertEqual(self.groups("TEST(A, B) {}\n", "TEST(A, B) {}\n"), 2)
+        self.assertEqual(self.groups("TEST(A, B) {}\n", "TEST(A, C) {}\n"), 1)
+
+    def test_one_alias_for_two_types(self):
+        self.assertEqual(self.groups("using A = int;\n", "using A = char;\n"), 2)
+        self.assertEqual(self.groups("using std::string;\n", "using std::string;\n"), 1)
+
+    def test_a_name_that_a_header_of_the_other_one_uses(self):
+        self.assertEqual(self.groups("namespace { int F() { return 1; } }\n", '#include "2.cpp"\n', "int G(int F);\n"), 2)
+
+    def test_a_macro(self):
+        self.assertEqual(self.groups("#define A 1\n", "int G();\n"), 2)
+
+
+class Tidy(Planted):
+    """clang-tidy on a group finds what it finds on each source, with its place."""
+
+    SOURCES = ["src/core/error.cpp", "src/core/rate_limiter.cpp"]
+
+    @classmethod
+    def fill(cls):
+        super().fill()
+        shutil.copy(TOP / ".clang-tidy", cls.top)
+        cls.build = cls.top / "build"
+        cls.build.mkdir()
+        (cls.build / "compile_commands.json").write_text(json.dumps([
+            {"directory": str(cls.build), "file": f"../{source}",
+             "command": f"c++ -std=c++20 -I../src -MD -MQ x.o -MF x.d -o x.o -c ../{source}"} for source in cls.SOURCES]))
+
+    def findings(self):
+        status, output = self.run_check("check_tidy.py", self.build, "1", *self.SOURCES)
+        *findings, last = output.splitlines()
+        self.assertEqual(last, "2 sources, in 1 groups")
+        self.assertEqual(status, 1 if findings else 0)
+        return findings
+
+    def line_behind(self, name):
+        return len((self.top / name).read_text().splitlines()) + 1
+
+    def test_both_sources_and_a_header(self):
+        wanted = []
+        for name in [*self.SOURCES, "src/core/error.h"]:
+            word = name.replace("/", "_").replace(".", "_")
+            wanted.append(f"{name}:{self.line_behind(name)}:15: error: invalid case style for function '{word}'")
+            self.plant(name, f"inline double {word}() {{ return 1.5; }}\n")
+        found = self.findings()
+        self.assertEqual(len(found), 3, found)
+        for finding in wanted:
+            self.assertTrue(any(line.startswith(finding) for line in found), found)
+
+    def test_a_using_that_only_the_other_source_uses(self):
+        line = self.line_behind(self.SOURCES[0])
+        self.plant(self.SOURCES[0], "using std::chrono::hours;\n")
+        self.plant(self.SOURCES[1], "inline std::chrono::hours Planted() { return std::chrono::hours(1); }\n")
+        found = self.findings()
+        self.assertEqual([finding.split(":")[:2] for finding in found], [[self.SOURCES[0], str(line)]])
+
+    def test_what_does_not_compile(self):
+        self.plant(self.SOURCES[1], "int Planted() { return no_such_name; }\n")
+        self.assertEqual(len(self.findings()), 1)
 
 
 if __name__ == "__main__":

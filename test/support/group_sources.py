@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""Puts sources together that the compiler may read as one, so that it reads the headers once for all.
+
+    group_sources.py TOP OUT PREFIX MAXIMUM SOURCE...
+
+Writes files to OUT whose names begin with PREFIX. Each includes about MAXIMUM sources. Prints their
+names, one a line. A source that goes with no other one is printed as it is. SOURCE and what is printed
+are relative to TOP.
+
+Sources of a group see each other's names. So that this changes nothing, a name that one of them has
+for itself (in an anonymous namespace, static, a test, an alias) is no word of another one: then neither
+is defined twice, and no call can find another function than before. The same `using` in both is
+allowed. A source with a macro of its own stays alone. If this overlooks a name that is defined twice, the
+compiler refuses it.
+
+The same sources give the same groups. They are in the order that is given, as near as the names allow.
+"""
+
+import os
+import re
+import sys
+
+# Comments, literals and preprocessor lines go, and the rest is cut into words and signs.
+_PIECES = re.compile(
+    r'//[^\n]*|/\*.*?\*/'
+    r'|R"(?P<mark>[^()\\\s]*)\(.*?\)(?P=mark)"'
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|(?<![0-9A-Za-z_])'(?:[^'\\\n]|\\.)+'"
+    r'|^[ \t]*\#(?:[^\n\\]|\\.|\\\n)*'
+    r"|(?P<number>\.?[0-9](?:[0-9A-Za-z_.]|'[0-9A-Za-z])*)"
+    r'|(?P<word>[A-Za-z_][A-Za-z0-9_]*)'
+    r'|(?P<sign>::|->|[^\s])',
+    re.S | re.M)
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.M)
+_OWN_MACRO = re.compile(r'^[ \t]*#[ \t]*(?:define|undef|pragma)\b', re.M)
+_TEST_MACROS = {'TEST', 'TEST_F', 'TEST_P', 'TYPED_TEST', 'TYPED_TEST_SUITE', 'MATCHER', 'MATCHER_P',
+                'MATCHER_P2', 'INSTANTIATE_TEST_SUITE_P'}
+_NO_NAMES = {'const', 'constexpr', 'static', 'inline', 'operator', 'override', 'noexcept', 'default', 'final'}
+_TYPES = {'struct', 'class', 'enum', 'union'}
+_FOR_ITSELF = _TYPES | {'static', 'constexpr', 'template'}  # at the beginning of a declaration
+_BLOCK, _NAMED, _ANONYMOUS = range(3)
+
+
+def tokens_of(text):
+    return [m.group('word') or m.group('sign') for m in _PIECES.finditer(text)
+            if m.group('word') or m.group('sign')]
+
+
+def words_of(tokens):
+    """The words that lookup could take for a name of the surrounding namespace: not members, and of the
+    qualified ones only those of our own namespace."""
+    words = set()
+    for i, token in enumerate(tokens):
+        if not (token[0].isalpha() or token[0] == '_'):
+            continue
+        before = tokens[i - 1] if i > 0 else ''
+        if before in ('.', '->'):
+            continue
+        if before == '::' and i > 1 and re.match(r'\w|>', tokens[i - 2]) and tokens[i - 2] != 'veza':
+            continue
+        words.add(token)
+    return words
+
+
+def head_names(head):
+    """The names that the beginning of a declaration in a namespace, up to its { or ;, may declare."""
+    if not head:
+        return set()
+    if head[0] in _TEST_MACROS and head[1:2] == ['(']:
+        arguments = [t for t in head[2:] if re.match(r'\w', t)][:2]
+        return {'_'.join(arguments) + '_Test'} if head[0].startswith('TEST') else set(arguments)
+    if head[0] == 'template':  # its parameters are not declared outside
+        depth = 0
+        for i, token in enumerate(head[1:], 1):
+            depth += {'<': 1, '>': -1}.get(token, 0)
+            if depth == 0:
+                return head_names(head[i + 1:])
+    if head[0] in _TYPES:
+        names = [t for t in head[1:3] if re.match(r'\w', t) and t not in ('struct', 'class')]
+        if not any(t in ('(', '=') for t in head):
+            return set(names[:1])
+    names = set()
+    for i, token in enumerate(head[:-1]):
+        # A function, a variable with or without a value, an array.
+        if re.match(r'[A-Za-z_]', token) and head[i + 1] in ('(', '=', '[', ',') and token not in _NO_NAMES:
+            names.add(token)
+            if head[i + 1] == '(':
+                break
+        if token == '=':
+            break
+    if not names and re.match(r'[A-Za-z_]', head[-1]):
+        names.add(head[-1])
+    return names
+
+
+def is_constant(head):
+    return head[0] == 'const' and '(' not in head[:head.index('=') if '=' in head else len(head)]
+
+
+def scope_of(head):
+    """What the brace opens that follows these tokens."""
+    if head[-1:] == ['namespace']:
+        return _ANONYMOUS
+    return _NAMED if head[:1] == ['namespace'] or head == ['extern'] else _BLOCK
+
+
+class File:
+    def __init__(self, path):
+        with open(path, encoding='utf-8') as file:
+            text = file.read()
+        self.lines = text.count('\n')
+        self.includes = _INCLUDE.findall(text)
+        self.own_macro = bool(_OWN_MACRO.search(text))
+        tokens = tokens_of(text)
+        self.words = words_of(tokens)
+        self.aliases = {}  # name: the using that makes it
+        self.directives = set()
+        self.names = set()
+        self.types = set()  # of the names, those with a body of its own
+        self._collect(tokens)
+
+    def _collect(self, tokens):
+        scopes = []  # the kinds of the open braces
+        head = []
+        parentheses = 0
+        for token in tokens:
+            in_namespace = _BLOCK not in scopes
+            if in_namespace and token in ('(', '['):
+                parentheses += 1
+            elif in_namespace and token in (')', ']'):
+                parentheses -= 1
+            if token == '{':
+                scope = _BLOCK if parentheses else scope_of(head)
+                if in_namespace and parentheses == 0:
+                    if scope == _BLOCK:
+                        self._declare(head, _ANONYMOUS in scopes)
+                        if head and head[0] in _TYPES:
+                            self.types |= head_names(head)
+                    head = []
+                scopes.append(scope)
+            elif token == '}':
+                if scopes:
+                    scopes.pop()
+                if _BLOCK not in scopes and parentheses == 0:
+                    head = []
+            elif in_namespace and token == ';' and parentheses == 0:
+                self._declare(head, _ANONYMOUS in scopes)
+                head = []
+            elif in_namespace:
+                head.append(token)
+
+    def _declare(self, head, anonymous):
+        if head[:2] == ['using', 'namespace']:
+            self.directives.add(' '.join(head))
+        elif head[:1] in (['using'], ['namespace']):
+            self.aliases[head[1] if '=' in head else head[-1]] = ' '.join(head)
+        elif anonymous or head and (head[0] in _FOR_ITSELF or head[0] in _TEST_MACROS or is_constant(head)):
+            self.names |= head_names(head)
+
+
+class Source(File):
+    """A source with the headers of ours that it includes, however deep."""
+
+    def __init__(self, path, top, headers):
+        super().__init__(os.path.join(top, path))
+        self.path = path
+        self.all_words = set(self.words)
+        self.types_of_headers = {}
+        for header in self._headers(path, top, headers):
+            self.all_words |= headers[header].words
+            self.types_of_headers.update((name, header) for name in headers[header].types)
+
+    def _headers(self, path, top, headers):
+        found, open_files = set(), [(path, self)]
+        while open_files:
+            path, file = open_files.pop()
+            for name in file.includes:
+                for folder in (os.path.dirname(path), 'src', 'test', 'test/core'):
+                    header = os.path.normpath(os.path.join(folder, name))
+                    if header in headers or os.path.exists(os.path.join(top, header)):
+                        break
+                else:
+                    continue  # a library's, or a generated one
+                if header not in found:
+                    found.add(header)
+                    if header not in headers:
+                        headers[header] = File(os.path.join(top, header))
+                    open_files.append((header, headers[header]))
+        return sorted(found)
+
+    def goes_with(self, other):
+        if self.own_macro or other.own_macro or self.directives != other.directives:
+            return False
+        if self.names & (other.all_words | other.names) or other.names & self.all_words:
+            return False
+        for mine, theirs in ((self, other), (other, self)):
+            if any(mine.aliases[name] != theirs.aliases.get(name)
+                   for name in mine.aliases.keys() & theirs.all_words):
+                return False
+        return all(header == other.types_of_headers.get(name, header)
+                   for name, header in self.types_of_headers.items())
+
+
+def group(sources, maximum):
+    """Each source goes into the first group that it fits. No group has many more lines than others."""
+    most_lines = maximum * sum(source.lines for source in sources) / max(1, len(sources))
+    groups = []
+    for source in sources:
+        for members in groups:
+            if (len(members) < maximum * 2 and
+                    sum(member.lines for member in members) + source.lines <= most_lines and
+                    all(source.goes_with(member) for member in members)):
+                members.append(source)
+                break
+        else:
+            groups.append([source])
+    return groups
+
+
+def write_if_changed(path, text):
+    try:
+        with open(path, encoding='utf-8') as file:
+            if file.read() == text:
+                return
+    except FileNotFoundError:
+        pass
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write(text)
+
+
+def main():
+    top, out, prefix, maximum = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+    os.makedirs(out, exist_ok=True)
+    headers = {}
+    groups = group([Source(path, top, headers) for path in sys.argv[5:]], maximum)
+    for number, members in enumerate(groups):
+        if len(members) == 1:
+            print(members[0].path)
+            continue
+        path = os.path.join(out, f'{prefix}_{number:02}.cpp')
+        write_if_changed(path, ''.join(f'#include "{os.path.join(top, member.path)}"\n' for member in members))
+        print(os.path.relpath(path, top))
+
+
+if __name__ == '__main__':
+    main()
