@@ -43,6 +43,9 @@ inline constexpr std::size_t kFormatMark = 16 * kKiB;
 inline constexpr std::size_t kProbe = 4 * kKiB;
 // FORMAT.md section 3: a pack is closed when it passes 16 MiB.
 inline constexpr std::size_t kPack = 32 * kMiB;
+// An index of WAL: one segment may have three parts of 16 MiB (core/wal_index/segment_index.h),
+// which compression may not make smaller.
+inline constexpr std::size_t kIndexObject = 64 * kMiB;
 
 // --- Content, after decompression ----------------------------------------------------------------
 
@@ -127,6 +130,8 @@ inline constexpr std::uint64_t kDrillRecordsStored = 32 * kMiB;
 inline constexpr std::size_t kDrillPhases = 100;
 // One for each time that WAL was lost, or that wal_level was minimal, since the oldest backup.
 inline constexpr std::size_t kGapRecords = 10'000;
+// The indexes of WAL of one system: one each ten minutes for five years. A name takes 300 bytes.
+inline constexpr std::size_t kIndexObjects = 250'000;
 // The leases of restores and drills that may still be alive. A reader that finds more reports an
 // error. Leases that have lapsed do not count; expiry removes up to this many at a time.
 inline constexpr std::size_t kLeases = 1000;

@@ -24,6 +24,7 @@ std::vector<Reader> DocumentReaders();
 std::vector<Reader> ObjectReaders();
 std::vector<Reader> TextReaders();
 std::vector<Reader> WalReaders();
+std::vector<Reader> IndexReaders();
 
 }  // namespace veza::fuzz
 

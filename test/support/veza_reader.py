@@ -6,7 +6,8 @@ correctly. It reads repositories in directories, and verifies everything that FO
 reader. It is simple rather than fast: it holds the manifest and one pack in memory.
 
     veza_reader.py --root DIR/CLUSTER [--passphrase-file FILE] ls
-    veza_reader.py ... cat OBJECT                  content of a stream, a pack, a document or a wrap
+    veza_reader.py ... cat OBJECT                  content of a stream, a pack, a document or a wrap;
+                                                   of an index of WAL what it says, line by line
     veza_reader.py ... wal NAME OUT                a WAL file by the name PostgreSQL gave it
     veza_reader.py ... restore LABEL TARGET        [--tablespace OID=DIRECTORY]...
     veza_reader.py ... verify                      everything in the repository
@@ -44,6 +45,8 @@ STREAM_PIECE = 262144
 LONGEST_PLAIN = {KIND_STREAM: STREAM_PIECE, KIND_PACK: 1048576}
 LONGEST_ATTRIBUTES = 65536
 LARGEST_PACK = 32 << 20
+LARGEST_INDEX = 64 << 20
+LARGEST_PART = 16 << 20
 LARGEST_WINDOW = 8 << 20
 DEEPEST_JSON = 16
 
@@ -302,9 +305,9 @@ def open_extent(flags, plain, what):
     return extent
 
 
-def open_pack(raw, name, key):
+def open_pack(raw, name, key, largest=LARGEST_PACK):
     """Yields (number, offset, stored size, plain text) of each extent."""
-    require(len(raw) <= LARGEST_PACK, f"{name}: larger than a pack may be")
+    require(len(raw) <= largest, f"{name}: larger than it may be")
     sealed = SealedObject(raw, KIND_PACK, name, key)
     attributes, _ = sealed.attributes()
     require("plain_size" not in attributes, f"{name}: a pack has no plain_size")
@@ -314,6 +317,305 @@ def open_pack(raw, name, key):
         else:
             stored = 4 + sealed.sealed_size(len(plain))
             yield number, offset, stored, open_extent(flags, plain, f"{name}: extent {number}")
+
+
+# --- indexes of WAL ------------------------------------------------------------------------------
+
+INDEX_NAME = (
+    r"walindex/(?P<system>\d+)/(?P<timeline>[0-9A-F]{8})/"
+    r"(?P<first>(?P=timeline)[0-9A-F]{16})-(?P<last>(?P=timeline)[0-9A-F]{16})-"
+    r"(?P<reader>\d+)-[0-9a-f]{16}"
+)
+PARTS = ("events", "blocks", "transactions")
+MOST_32 = 2**32 - 1
+LSN = "[0-9A-F]{1,8}/[0-9A-F]{1,8}"
+EVENTS = {
+    "transaction_ended": {
+        "committed": bool, "prepared": bool, "time": int, "ended": int, "database": int,
+        "dropped": dict,
+    },
+    "transaction_prepared": {"time": int, "ended": int, "database": int},
+    "relation_created": {"tablespace": int, "database": int, "relation": int, "fork": int},
+    "relation_truncated": {
+        "tablespace": int, "database": int, "relation": int, "blocks": int, "main": bool,
+        "visibility_map": bool, "free_space_map": bool,
+    },
+    "database_copied": {
+        "database": int, "tablespace": int, "source_database": int, "source_tablespace": int,
+    },
+    "database_created": {"database": int, "tablespace": int},
+    "database_dropped": {"database": int, "tablespaces": list},
+    "tablespace_created": {"tablespace": int},
+    "tablespace_dropped": {"tablespace": int},
+    "restore_point": {"time": int},
+    "checkpoint": {
+        "shutdown": bool, "redo": str, "timeline": int, "previous_timeline": int,
+        "full_page_writes": bool, "time": int,
+    },
+    "checkpoint_begun": {"wal_level": int},
+    "parameters": {
+        "wal_level": int, "wal_log_hints": bool, "track_commit_timestamp": bool,
+        "max_connections": int, "max_worker_processes": int, "max_wal_senders": int,
+        "max_prepared_transactions": int, "max_locks_per_transaction": int,
+    },
+    "full_page_writes": {"on": bool},
+    "checksums": {"state": int},
+    "recovery_ended": {"time": int, "timeline": int, "previous_timeline": int},
+    "switch": {},
+    "overwritten": {"overwritten": str, "time": int},
+}
+
+
+def lsn_member(document, name, what):
+    text = member(document, name, str, what)
+    require(re.fullmatch(LSN, text), f"{what}: {name} is no LSN")
+    high, low = text.split("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def show_lsn(lsn):
+    return f"{lsn >> 32:X}/{lsn & MOST_32:X}"
+
+
+def wrapped(number, bits):
+    """The number as a signed one of so many bits."""
+    number %= 1 << bits
+    return number - (1 << bits) if number >> (bits - 1) else number
+
+
+class Varints:
+    def __init__(self, raw, what):
+        self.raw, self.what, self.at = raw, what, 0
+
+    def take(self, most=2**64 - 1):
+        value = shift = 0
+        while True:
+            require(self.at < len(self.raw), f"{self.what}: cut off")
+            byte = self.raw[self.at]
+            self.at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        require(byte or shift == 7, f"{self.what}: a number with needless bytes")
+        require(value <= most, f"{self.what}: a number out of range")
+        return value
+
+    def count(self):
+        value = self.take()
+        require(value <= len(self.raw) - self.at, f"{self.what}: a count that cannot be")
+        return value
+
+    def step(self, bits):
+        value = self.take(2**bits - 1)
+        return value >> 1 if value % 2 == 0 else -(value + 1) // 2
+
+    def at_end(self):
+        return self.at == len(self.raw)
+
+
+def index_blocks(raw, what):
+    """Yields ((tablespace, database, relation, fork), first block, count)."""
+    numbers, before = Varints(raw, what), None
+    while not numbers.at_end():
+        fork = tuple(numbers.take(MOST_32) for _ in range(3)) + (numbers.take(3),)
+        require(before is None or fork > before, f"{what}: relations are out of order")
+        before, last, word = fork, -1, numbers.take()
+        require(word, f"{what}: a relation without blocks")
+        while word:
+            gap = word >> 1
+            count = numbers.take() + 2 if word & 1 else 1
+            require(gap >= (1 if last < 0 else 2), f"{what}: runs touch")
+            first, last = last + gap, last + gap + count - 1
+            require(last < MOST_32, f"{what}: a block that cannot be")
+            yield fork, first, count
+            word = numbers.take()
+
+
+def index_ends(numbers, begin, size, what):
+    ends = [{} for _ in range(numbers.count())]
+    at, time, xid = begin, 0, 0
+    for end in ends:
+        at += numbers.take(size // 8) * 8
+        end["begin"] = at
+    for end, behind in zip(ends, [end["begin"] for end in ends[1:]] + [begin + size]):
+        end["end"] = end["begin"] + numbers.take(size // 8) * 8
+        require(end["begin"] + 24 <= end["end"] <= behind, f"{what}: records overlap")
+    for end in ends:
+        time += numbers.step(64)
+        end["time"] = wrapped(time, 64)
+    for end in ends:
+        xid = (xid + numbers.step(32)) % 2**32
+        end["xid"] = xid
+    for end in ends:
+        kind = numbers.take(15)
+        end["committed"], end["prepared"] = kind & 1, kind >> 1 & 1
+        end["database"], end["subtransactions"] = kind & 4, kind & 8
+    for end in ends:
+        if end["database"]:
+            end["database"] = numbers.take(MOST_32)
+            require(end["database"], f"{what}: database 0")
+    for end in ends:
+        xid, count = end["xid"], numbers.count() if end["subtransactions"] else 0
+        require(count or not end["subtransactions"], f"{what}: no subtransactions")
+        end["subtransactions"] = []
+        for _ in range(count):
+            xid = (xid + numbers.step(32)) % 2**32
+            end["subtransactions"].append(xid)
+    return ends
+
+
+def index_touches(numbers, size, what):
+    relations = [tuple(numbers.take(MOST_32) for _ in range(3)) for _ in range(numbers.count())]
+    require(relations == sorted(set(relations)), f"{what}: relations are out of order")
+    shapes = []
+    for _ in range(numbers.count()):
+        shape, number, count = [], -1, numbers.count()
+        require(count, f"{what}: an empty shape")
+        for _ in range(count):
+            number += numbers.take(MOST_32) + 1
+            require(number < len(relations), f"{what}: no such relation")
+            shape.append((relations[number], numbers.take(MOST_32) + 1))
+        shapes.append(shape)
+    xids, xid = [], 0
+    for i in range(numbers.count()):
+        step = numbers.take(MOST_32)
+        require(step or i == 0, f"{what}: transactions are out of order")
+        xid += step
+        require(xid <= MOST_32, f"{what}: an xid that cannot be")
+        xids.append(xid)
+    used, touches = 0, []
+    for xid in xids:
+        number = numbers.take(used)
+        used += number == used
+        require(number < len(shapes), f"{what}: no such shape")
+        touches += [(xid, *touch) for touch in shapes[number]]
+        require(len(touches) <= size // 20, f"{what}: more touches than there is room for")
+    require(used == len(shapes), f"{what}: a shape that nothing uses")
+    return touches
+
+
+def index_events(raw, what):
+    before = -1
+    for line in raw.decode("utf-8").splitlines(keepends=True):
+        require(line.endswith("\n"), f"{what}: cut off")
+        event = parse_object(line.encode(), what)
+        kind = member(event, "event", str, what)
+        require(kind in EVENTS, f"{what}: unknown event {kind}")
+        for name, of in EVENTS[kind].items():
+            member(event, name, of, f"{what}: {kind}")
+        begin, end = lsn_member(event, "begin", what), lsn_member(event, "end", what)
+        require(before < begin < end, f"{what}: events are out of order")
+        before = begin
+        yield event
+
+
+class Index:
+    def __init__(self, raw, name, key):
+        self.name, self.key = name, key
+        frames = [
+            (stored, plain) for _, _, stored, plain in open_pack(raw, name, key, LARGEST_INDEX)
+        ]
+        require(frames, f"{name}: no directory")
+        directory = parse_object(frames[0][1], name)
+        require(count_member(directory, "version", name) == 1, f"{name}: unknown version")
+        place = re.fullmatch(INDEX_NAME, name)
+        require(member(directory, "system", str, name) == place["system"], f"{name}: system")
+        require(count_member(directory, "reader", name) == int(place["reader"]), f"{name}: reader")
+        timeline = count_member(directory, "timeline", name)
+        require(f"{timeline:08X}" == place["timeline"], f"{name}: timeline")
+        self.size = count_member(directory, "segment_size", name)
+        require(self.size in [1 << bits for bits in range(20, 31)], f"{name}: segment_size")
+        self.segments = member(directory, "segments", list, name)
+        require(1 <= len(self.segments) <= 64, f"{name}: number of segments")
+        require(self.segments[0].get("segment") == place["first"], f"{name}: first segment")
+        require(self.segments[-1].get("segment") == place["last"], f"{name}: last segment")
+        self.frames, self.next_frame = frames, 1
+        for i, segment in enumerate(self.segments):
+            require(self.number(segment) == self.number(self.segments[0]) + i, f"{name}: a hole")
+            self.check(segment, f"{name}: {segment['segment']}")
+        require(self.next_frame == len(frames), f"{name}: frames that belong to no part")
+
+    def number(self, segment):
+        text = member(segment, "segment", str, self.name)
+        require(re.fullmatch("[0-9A-F]{24}", text), f"{self.name}: {text} is no segment")
+        return int(text[8:16], 16) * (2**32 // self.size) + int(text[16:], 16)
+
+    def check(self, segment, what):
+        require(("sha256" in segment) != ("gmac" in segment), f"{what}: one digest")
+        if "gmac" in segment:
+            require(self.key is not None, f"{what}: keyed digest without a key")
+            require(re.fullmatch("[0-9a-f]{32}", segment["gmac"]), f"{what}: gmac")
+        else:
+            require(re.fullmatch("[0-9a-f]{64}", segment["sha256"]), f"{what}: sha256")
+        for name in ("stored", "postgresql", "last_page_timeline", "records"):
+            count_member(segment, name, what)
+        segment["begin"] = lsn_member(segment, "begin", what)
+        segment["end"] = lsn_member(segment, "end", what)
+        require(
+            segment.get("ends") in ("more", "switch", "unwritten", "damaged"), f"{what}: ends"
+        )
+        minutes = member(segment, "minutes", list, what)
+        require(len(minutes) <= 256, f"{what}: too many minutes")
+        require(all(len(minute) == 6 for minute in minutes), f"{what}: minutes")
+        firsts = [minute[0] for minute in minutes]
+        require(firsts == sorted(set(firsts)), f"{what}: minutes are out of order")
+        for name in ("head", "tail"):
+            if name in segment:
+                kept = base64.b64decode(member(segment[name], "kept", str, what), validate=True)
+                taken = count_member(segment[name], "taken", what)
+                require(len(kept) <= min(taken, 4096), f"{what}: {name}")
+        require(("doubt" in segment) == ("doubts" in segment), f"{what}: doubts")
+        parts = member(segment, "parts", dict, what)
+        segment["raw"] = {part: self.part(parts, part, f"{what}: {part}") for part in PARTS}
+
+    def part(self, parts, part, what):
+        if part not in parts:
+            return b""
+        place = member(parts, part, dict, what)
+        require(count_member(place, "frame", what) == self.next_frame, f"{what}: frame")
+        stored = member(place, "stored", list, what)
+        frames = self.frames[self.next_frame : self.next_frame + len(stored)]
+        self.next_frame += len(stored)
+        require([size for size, _ in frames] == stored, f"{what}: stored")
+        require(all(len(plain) == 1 << 20 for _, plain in frames[:-1]), f"{what}: a short frame")
+        raw = b"".join(plain for _, plain in frames)
+        require(len(raw) == count_member(place, "size", what), f"{what}: size")
+        require(0 < len(raw) <= LARGEST_PART, f"{what}: size")
+        return raw
+
+    def text(self):
+        """All that it says of each segment, line by line."""
+        for segment in self.segments:
+            what = f"{self.name}: {segment['segment']}"
+            yield (
+                f"segment {segment['segment']} stored {segment['stored']}"
+                f" records {segment['records']} begin {show_lsn(segment['begin'])}"
+                f" end {show_lsn(segment['end'])} {segment['ends']}"
+                f" minutes {len(segment['minutes'])} head {int('head' in segment)}"
+                f" tail {int('tail' in segment)} doubts {segment.get('doubts', 0)}"
+            )
+            for (space, database, relation, fork), first, count in index_blocks(
+                segment["raw"]["blocks"], what
+            ):
+                yield f"blocks {space}/{database}/{relation} fork {fork}: {count} from {first}"
+            if segment["raw"]["transactions"]:
+                numbers = Varints(segment["raw"]["transactions"], what)
+                begin = self.number(segment) * self.size
+                for end in index_ends(numbers, begin, self.size, what):
+                    yield (
+                        f"end {show_lsn(end['begin'])} {show_lsn(end['end'])} {end['time']}"
+                        f" xid {end['xid']} database {end['database']} {end['committed']}"
+                        f" {end['prepared']}"
+                        + "".join(f" {xid}" for xid in end["subtransactions"])
+                    )
+                for xid, (space, database, relation), blocks in index_touches(
+                    numbers, self.size, what
+                ):
+                    yield f"touch {xid} {space}/{database}/{relation}: {blocks}"
+                require(numbers.at_end(), f"{what}: bytes follow the transactions")
+            for event in index_events(segment["raw"]["events"], what):
+                yield f"event {event['event']} {event['begin']} {event['end']} xid {event['xid']}"
 
 
 # --- documents -----------------------------------------------------------------------------------
@@ -551,6 +853,7 @@ NAMES = {
     "pack": r"backup/[^/]+/pack/\d{8}",
     "manifest": r"backup/[^/]+/manifest",
     "backup": r"backup/\d{8}-\d{6}F(_\d{8}-\d{6}D)?/backup\.json",
+    "walindex": r"walindex/\d+/[0-9A-F]{8}/[0-9A-F]{24}-[0-9A-F]{24}-\d+-[0-9a-f]{16}",
     "format": r"format/2",
     "probe": r"probe/.*",
 }
@@ -616,6 +919,10 @@ class Repository:
         elif kind == "pack":
             for _, _, _, plain in open_pack(raw, name, self.key):
                 yield plain
+        elif kind == "walindex":
+            require(re.fullmatch(INDEX_NAME, name), f"{name}: timeline")
+            for line in Index(raw, name, self.key).text():
+                yield line.encode() + b"\n"
         elif kind in ("identity", "backup", "format"):
             document = open_document(raw, name, self.key)
             if kind == "format":
@@ -627,7 +934,7 @@ class Repository:
             raise Damaged(f"{name}: no object of a repository has this name")
 
     def attributes(self, name):
-        kind = KIND_PACK if kind_of(name) == "pack" else KIND_STREAM
+        kind = KIND_PACK if kind_of(name) in ("pack", "walindex") else KIND_STREAM
         return SealedObject(self.read(name), kind, name, self.key).attributes()[0]
 
     def wal(self, file, system):

@@ -10,6 +10,14 @@ namespace veza {
 // The checksum of one text that comes in pieces: call Add() for each piece, then value().
 class Crc32c {
  public:
+  Crc32c() = default;
+  // Goes on behind bytes whose checksum is known.
+  static Crc32c After(std::uint32_t value) {
+    Crc32c crc;
+    crc.state_ = ~value;
+    return crc;
+  }
+
   void Add(ByteView bytes);
   std::uint32_t value() const { return ~state_; }
 

@@ -70,4 +70,13 @@ Status Decompressor::Decompress(ByteView compressed, MutableByteView plain) {
   return Ok();
 }
 
+Status Decompressor::DecompressAtMost(ByteView compressed, std::size_t most, Bytes& plain) {
+  const unsigned long long size = ZSTD_getFrameContentSize(compressed.data(), compressed.size());
+  if (size > most) {  // the values for errors are the largest ones
+    return MakeError(ErrorCode::kDataCorrupted, "compressed data do not tell an allowed size");
+  }
+  plain.resize(size);
+  return Decompress(compressed, plain);
+}
+
 }  // namespace veza

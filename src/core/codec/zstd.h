@@ -43,6 +43,8 @@ class Decompressor {
   // Decompresses one whole zstd frame that holds exactly plain.size() bytes. Anything else is
   // kDataCorrupted.
   Status Decompress(ByteView compressed, MutableByteView plain);
+  // The same for content of an unknown size, which the frame must tell: at most `most` bytes.
+  Status DecompressAtMost(ByteView compressed, std::size_t most, Bytes& plain);
 
  private:
   ZSTD_DCtx_s* context_;

@@ -139,6 +139,21 @@ std::string GapName(std::uint64_t system_identifier, std::string_view first,
   return fmt::format("{}{}-{}", GapPrefix(system_identifier), first, last);
 }
 
+std::string IndexSystemPrefix(std::uint64_t system_identifier) {
+  return fmt::format("{}{}/", kIndexPrefix, system_identifier);
+}
+
+std::string IndexTimelinePrefix(std::uint64_t system_identifier, std::uint32_t timeline) {
+  return fmt::format("{}{:08X}/", IndexSystemPrefix(system_identifier), timeline);
+}
+
+std::string IndexObjectName(std::uint64_t system_identifier, std::string_view first,
+                            std::string_view last, std::uint32_t reader_version,
+                            std::string_view id) {
+  return fmt::format("{}{}/{}-{}-{}-{}", IndexSystemPrefix(system_identifier), first.substr(0, 8),
+                     first, last, reader_version, id);
+}
+
 std::string PinName(std::string_view label) {
   return fmt::format("{}{}", kPinPrefix, label);
 }

@@ -23,6 +23,7 @@ inline constexpr std::string_view kLockPrefix = "lock/";
 inline constexpr std::string_view kPinPrefix = "pin/";
 inline constexpr std::string_view kLeasePrefix = "lease/";
 inline constexpr std::string_view kGapPrefix = "gap/";
+inline constexpr std::string_view kIndexPrefix = "walindex/";
 inline constexpr std::string_view kDrillPrefix = "drill/";
 inline constexpr std::string_view kProbePrefix = "probe/";
 // The object that tests whether a store honours conditional writes
@@ -71,6 +72,15 @@ std::optional<std::string> ParseLeaseName(std::string_view name);
 // `first` and `last` are names of WAL segments.
 std::string GapPrefix(std::uint64_t system_identifier);
 std::string GapName(std::uint64_t system_identifier, std::string_view first, std::string_view last);
+
+// Index objects (core/wal_index/index_object.h). `first` and `last` are names of segments, `id` is
+// 16 hexadecimal digits. The order of the names of one timeline is that of `first`.
+std::string IndexSystemPrefix(std::uint64_t system_identifier);
+std::string IndexTimelinePrefix(std::uint64_t system_identifier, std::uint32_t timeline);
+std::string IndexObjectName(std::uint64_t system_identifier, std::string_view first,
+                            std::string_view last, std::uint32_t reader_version,
+                            std::string_view id);
+
 // The order of these names is the order of their times. ParseDrillName returns the label; nullopt
 // for any other name.
 std::string DrillName(TimePoint started, std::string_view label);

@@ -26,6 +26,9 @@ bool PartialRecord::GoOn(const WalHead& head, std::size_t largest_kept) {
   kept_ = head.kept;
   has_headers_ = kept_.size() >= kWalRecordHeader &&
                  headers_.Parse(kept_) == WalRecordHeaders::Outcome::kWhole;
+  // Less of the main data may have been kept than was taken.
+  has_gap_ = has_headers_ && taken_ > headers_.main_data_begin() &&
+             kept_.size() - headers_.data_begin() < taken_ - headers_.main_data_begin();
   return has_headers_ || (kept_.size() == taken_ && taken_ < kMostHeaderBytes);
 }
 

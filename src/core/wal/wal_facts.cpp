@@ -186,11 +186,13 @@ WalFact IfAtEnd(const Fields& fields, Fact fact) {
 }
 
 // A TimestampTz: microseconds since 2000-01-01. A damaged record may have any time.
-TimePoint TakeTime(Fields& fields) {
+TimePoint FromTimestamp(std::int64_t timestamp) {
   constexpr std::int64_t kPostgresEpoch = 946'684'800'000'000;  // microseconds since 1970
   constexpr std::int64_t kLatest = std::numeric_limits<std::int64_t>::max() - kPostgresEpoch;
-  return TimePoint(
-      std::chrono::microseconds(std::min(fields.Take<std::int64_t>(), kLatest) + kPostgresEpoch));
+  return TimePoint(std::chrono::microseconds(std::min(timestamp, kLatest) + kPostgresEpoch));
+}
+TimePoint TakeTime(Fields& fields) {
+  return FromTimestamp(fields.Take<std::int64_t>());
 }
 // A pg_time_t: seconds since 1970.
 TimePoint TakeSeconds(Fields& fields) {
@@ -633,6 +635,16 @@ WalFact ReadWalFact(const WalRecord& record, int version) {
     return UnknownFact{kCustomManager, {}};
   }
   return ReadByKind(record, version);
+}
+
+std::optional<TimePoint> TimeOfPlainCommit(const WalRecord& record) {
+  std::int64_t timestamp = 0;
+  if (record.manager != kTransaction || record.info != kCommit || !record.blocks.empty() ||
+      record.main_data_length != sizeof timestamp || record.main_data.size() != sizeof timestamp) {
+    return std::nullopt;
+  }
+  std::memcpy(&timestamp, record.main_data.data(), sizeof timestamp);
+  return FromTimestamp(timestamp);
 }
 
 }  // namespace veza

@@ -165,4 +165,8 @@ using WalFact =
 // unknown as well. One exception: a beginning that has all that the fact says is enough.
 WalFact ReadWalFact(const WalRecord& record, int version);
 
+// When the transaction ended, if the record is a commit that says nothing else. Most commits are
+// such, and ReadWalFact() costs more.
+std::optional<TimePoint> TimeOfPlainCommit(const WalRecord& record);
+
 }  // namespace veza

@@ -120,6 +120,7 @@ class RepositoryMaker {
   GoldenRepository Make() {
     MakeIdentity();
     MakeWal();
+    MakeIndex();
     MakeBackup();
     MakeDiff();
     return std::move(made_);
@@ -297,6 +298,120 @@ class RepositoryMaker {
     EndManifest();
   }
 
+  // An index of WAL (FORMAT.md section 15). It says what nobody wrote into the segment, because the
+  // segment is random.
+  void MakeIndex() {
+    const Bytes blocks = Varints({1663, 5,  16384, 0, 3,
+                                  1,    16, 0,  // blocks 0 to 2 and 10
+                                  1663, 5,  16384, 2, 2,
+                                  0,  // block 0
+                                  1664, 0,  1262,  0, 2 * 0xFFFF'FFFFULL,
+                                  0});  // the last one
+    constexpr std::uint64_t kTime = 1'795'348'800'000'000;
+    const Bytes transactions =
+        Varints({2, 5,    27,  5,     9,    2 * kTime, 5,    1400, 1, 1, 12, 5, 2, 4, 1,  // ends
+                 2, 1663, 5,   16384, 1664, 0,         1262,           // relations
+                 2, 1,    0,   0,     2,    0,         4,    0,    0,  // shapes
+                 3, 0,    699, 1,     0,    1,         0});            // touches
+    const std::string events =
+        R"({"begin":"0/1000028","dropped":{"1663/5":[16390,16384]},"database":5,"committed":true,)"
+        R"("prepared":false,"time":1795348800000000,"ended":700,"end":"0/1000050",)"
+        R"("event":"transaction_ended","xid":700})"
+        "\n"
+        R"({"begin":"0/1000060","end":"0/10000C8","event":"restore_point","name_base64":"/w==",)"
+        R"("time":1795348800000001,"xid":0})"
+        "\n";
+    made_.index = fmt::format(
+        "segment {} stored {} records 7 begin 0/1000028 end 0/1000148 unwritten minutes 1 head 0 "
+        "tail 1 doubts 1\n"
+        "blocks 1663/5/16384 fork 0: 3 from 0\n"
+        "blocks 1663/5/16384 fork 0: 1 from 10\n"
+        "blocks 1663/5/16384 fork 2: 1 from 0\n"
+        "blocks 1664/0/1262 fork 0: 1 from 4294967294\n"
+        "end 0/1000028 0/1000050 1795348800000000 xid 700 database 0 1 0\n"
+        "end 0/1000100 0/1000148 1795348799999997 xid 699 database 5 0 0 701 700\n"
+        "touch 0 1663/5/16384: 1\n"
+        "touch 699 1663/5/16384: 5\n"
+        "touch 699 1664/0/1262: 1\n"
+        "touch 700 1663/5/16384: 1\n"
+        "event transaction_ended 0/1000028 0/1000050 xid 700\n"
+        "event restore_point 0/1000060 0/10000C8 xid 0\n",
+        kGoldenSegment, made_.objects[GoldenSegmentName()].size());
+    PutIndex({Bytes(events.begin(), events.end()), blocks, transactions});
+  }
+
+  static Bytes Varints(const std::vector<std::uint64_t>& numbers) {
+    Bytes bytes;
+    for (std::uint64_t number : numbers) {
+      for (; number > 127; number /= 128) {
+        bytes.push_back(static_cast<std::uint8_t>(number % 128 + 128));
+      }
+      bytes.push_back(static_cast<std::uint8_t>(number));
+    }
+    return bytes;
+  }
+
+  // The events are compressed, and the other parts are stored as they are.
+  void PutIndex(const std::vector<Bytes>& parts) {
+    const std::string name = GoldenIndexName();
+    FixedRandom random(name);
+    const ObjectSealer sealer(policy_, ObjectKind::kPack, name, random);
+    const Bytes events = RawZstd(AsText(parts[0]));
+    json places;
+    const auto place = [&](const char* part, int frame, std::size_t stored, std::size_t size) {
+      places[part] = {{"frame", frame}, {"stored", {sealer.FrameSize(stored)}}, {"size", size}};
+    };
+    place("events", 1, events.size(), parts[0].size());
+    place("blocks", 2, parts[1].size(), parts[1].size());
+    place("transactions", 3, parts[2].size(), parts[2].size());
+    const ContentDigest digest =
+        DigestContent(method_, policy_.key.get(), AsBytes(made_.wal[kGoldenSegment]));
+    const json segment = {
+        {"segment", kGoldenSegment},
+        {method_ == DigestMethod::kGmac ? "gmac" : "sha256", ToHex(digest.used())},
+        {"stored", made_.objects[GoldenSegmentName()].size()},
+        {"postgresql", 15},
+        {"last_page_timeline", 1},
+        {"begin", "0/1000028"},
+        {"end", "0/1000148"},
+        {"ends", "unwritten"},
+        {"records", 7},
+        {"minutes", {{29'922'480, 1, 1, 288, 0, 0}}},
+        {"last_end",
+         {{"begin", "0/1000100"},
+          {"end", "0/1000148"},
+          {"time", 1'795'348'799'999'997},
+          {"xid", 699},
+          {"database", 5},
+          {"committed", false},
+          {"prepared", false}}},
+        {"earliest_end", 1'795'348'799'999'997},
+        {"latest_end", 1'795'348'800'000'000},
+        {"tail",
+         {{"length", 16}, {"taken", 16}, {"kept", ToBase64(Bytes(16, 7))}, {"end", "0/1000028"}}},
+        {"doubts", 1},
+        {"doubt", {{"lsn", "0/1000098"}, {"reason", "the kind of the record is not known"}}},
+        {"parts", places}};
+    const json directory = {{"version", 1},
+                            {"reader", 1},
+                            {"system", kGoldenSystem},
+                            {"timeline", 1},
+                            {"segment_size", kSegmentSize},
+                            {"segments", {segment}}};
+    Bytes object = sealer.Head({.node = "golden-node", .created = kTestTime}).value();
+    std::uint64_t number = 0;
+    const auto append = [&](std::uint32_t flags, ByteView plain) {
+      const Bytes frame = SealOne(sealer, number++, flags, plain);
+      object.insert(object.end(), frame.begin(), frame.end());
+    };
+    append(0, RawZstd(directory.dump()));
+    append(0, events);
+    append(kFrameStored, parts[1]);
+    append(kFrameStored, parts[2]);
+    append(kFrameLast, {});
+    Put(name, object);
+  }
+
   void MakeBackup() {
     MakeManifest();
     SignBackup(kGoldenLabel, "full",
@@ -384,6 +499,11 @@ class RepositoryMaker {
 
 std::string GoldenSegmentName() {
   return fmt::format("wal/{}/00000001/00000000/{}", kGoldenSystem, kGoldenSegment);
+}
+
+std::string GoldenIndexName() {
+  return fmt::format("walindex/{0}/00000001/{1}-{1}-1-0123456789abcdef", kGoldenSystem,
+                     kGoldenSegment);
 }
 
 std::string NameOf(const GoldenKind& kind) {

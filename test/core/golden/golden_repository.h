@@ -19,6 +19,7 @@ struct GoldenRepository {
   std::map<std::string, std::string> files;       // the files that a restore makes, by path
   std::map<std::string, std::string> diff_files;  // the same for the diff
   std::map<std::string, std::string> wal;         // content by WAL file name
+  std::string index;                              // what the index of WAL says, line by line
 };
 
 inline constexpr const char* kGoldenPassphrase = "golden passphrase, known to everyone";
@@ -27,7 +28,8 @@ inline constexpr const char* kGoldenDiffLabel = "20261122-020000F_20261123-02000
 inline constexpr const char* kGoldenSystem = "7000000000000000001";
 inline constexpr const char* kGoldenSegment = "000000010000000000000010";
 inline constexpr const char* kGoldenTablespace = "/srv/golden/tablespace";
-// The one object whose bytes depend on zstd's compression, and the version that made it.
+// The version of zstd that made the segment. Its object and the index, which tells the object's
+// size, depend on it.
 inline constexpr unsigned kGoldenZstdVersion = 10504;
 
 // Version 1 of the format, or version 2 (keyed digests), which needs a cipher. In version 2 the
@@ -45,6 +47,7 @@ inline constexpr GoldenKind kGoldenKinds[] = {{Cipher::kNone, 1},
 std::string NameOf(const GoldenKind& kind);
 
 std::string GoldenSegmentName();
+std::string GoldenIndexName();
 
 GoldenRepository MakeGoldenRepository(const GoldenKind& kind);
 

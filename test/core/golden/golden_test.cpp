@@ -18,6 +18,8 @@
 #include "core/restore/plan.h"
 #include "core/restore/restore.h"
 #include "core/storage/local_store.h"
+#include "core/wal_index/index_catalog.h"
+#include "core/wal_index/index_object.h"
 #include "golden/golden_repository.h"
 #include "source_root.h"
 #include "storage/temporary_directory.h"
@@ -108,7 +110,8 @@ TEST_P(GoldenWith, WritersStillMakeTheseBytes) {
   }
   for (const auto& [name, content] : golden_.objects) {
     const std::string committed = ReadText(fs::path(Directory()) / name);
-    if (name == GoldenSegmentName() && ZSTD_versionNumber() != kGoldenZstdVersion) {
+    if ((name == GoldenSegmentName() || name == GoldenIndexName()) &&
+        ZSTD_versionNumber() != kGoldenZstdVersion) {
       // The compressed content may differ, but what comes before it must be the same.
       EXPECT_TRUE(committed.starts_with(AsText(HeadOf(content)))) << name;
     } else {
@@ -173,7 +176,76 @@ TEST_P(GoldenWith, TheSecondReaderRestoresThem) {
   }
 }
 
-// A reader that accepts everything would also pass the test above.
+// All that an index says, as the second reader prints it.
+Result<std::string> TextOf(const IndexObject& index) {
+  std::string text;
+  const auto file_of = [](const RelationFile& file) {
+    return fmt::format("{}/{}/{}", file.tablespace, file.database, file.relation);
+  };
+  constexpr const char* kEnds[] = {"more", "switch", "unwritten", "damaged"};
+  for (std::size_t i = 0; i < index.segments().size(); ++i) {
+    const SegmentSummary& summary = index.segments()[i];
+    text += fmt::format(
+        "segment {} stored {} records {} begin {} end {} {} minutes {} head {} tail {} doubts {}\n",
+        SegmentName(summary.timeline, summary.number, summary.segment_size), summary.stored,
+        summary.records, FormatLsn(summary.begin), FormatLsn(summary.end),
+        kEnds[static_cast<int>(summary.ends)], summary.minutes.size(),
+        summary.head.has_value() ? 1 : 0, summary.tail.has_value() ? 1 : 0, summary.doubts);
+    ASSIGN_OR_RETURN(const Bytes blocks, index.ReadBlocks(i));
+    RETURN_IF_ERROR(ReadIndexedBlocks(
+        blocks, [&](const RelationFork& fork, std::uint32_t first, std::uint32_t count) {
+          text += fmt::format("blocks {} fork {}: {} from {}\n", file_of(fork.file), fork.fork,
+                              count, first);
+          return Ok();
+        }));
+    ASSIGN_OR_RETURN(const Bytes part, index.ReadTransactions(i));
+    ASSIGN_OR_RETURN(const IndexedTransactions transactions,
+                     ReadIndexedTransactions(part, summary));
+    for (const IndexedEnd& end : transactions.ends) {
+      text += fmt::format("end {} {} {} xid {} database {} {:d} {:d}", FormatLsn(end.begin),
+                          FormatLsn(end.end), end.time.time_since_epoch().count(), end.xid,
+                          end.database, end.committed, end.prepared);
+      for (const std::uint32_t xid : end.subtransactions) {
+        text += fmt::format(" {}", xid);
+      }
+      text += "\n";
+    }
+    for (const IndexedTouch& touch : transactions.touches) {
+      text += fmt::format("touch {} {}: {}\n", touch.xid, file_of(touch.file), touch.blocks);
+    }
+    ASSIGN_OR_RETURN(const Bytes lines, index.ReadEvents(i));
+    ASSIGN_OR_RETURN(const std::vector<IndexedEvent> events, ReadIndexedEvents(lines));
+    for (const IndexedEvent& event : events) {
+      text +=
+          fmt::format("event {} {} {} xid {}\n",
+                      std::holds_alternative<RestorePointMade>(event.fact) ? "restore_point"
+                                                                           : "transaction_ended",
+                      FormatLsn(event.begin), FormatLsn(event.end), event.xid);
+    }
+  }
+  return text;
+}
+
+TEST_P(GoldenWith, ReadersReadTheIndexOfWal) {
+  const auto repository = OpenRepository();
+  ASSERT_OK(repository);
+  const auto listed = ListIndexes(**repository, std::stoull(kGoldenSystem));
+  ASSERT_OK(listed);
+  ASSERT_EQ(listed->size(), 1U);
+  const Result<IndexObject> index = IndexObject::Open(**repository, GoldenIndexName());
+  ASSERT_OK(index);
+  const Result<std::string> text = TextOf(*index);
+  ASSERT_OK(text);
+  EXPECT_EQ(*text, golden_.index);
+  EXPECT_EQ(index->segments()[0].digest,
+            DigestContent(GetParam().version == 2 ? DigestMethod::kGmac : DigestMethod::kSha256,
+                          (*repository)->seal_policy().key.get(),
+                          AsBytes(golden_.wal.at(kGoldenSegment))));
+  EXPECT_EQ(RunSecondReader(Directory(), "cat " + GoldenIndexName()), 0);
+  EXPECT_EQ(SecondReadersLog(), golden_.index);
+}
+
+// A reader that accepts everything would also pass the tests above.
 TEST_P(GoldenWith, TheSecondReaderRefusesDamage) {
   const std::string copy = work_.path() + "/copy";
   fs::copy(Directory(), copy, fs::copy_options::recursive);

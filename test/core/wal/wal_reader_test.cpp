@@ -704,6 +704,22 @@ TEST(WalBorder, WithoutTheEndOfALongTailTheRecordIsThereAllTheSame) {
   EXPECT_LT(record.main_data.size(), 100'000U);
 }
 
+// Nor are the data of the tail put in the place of what the head has not kept.
+TEST(WalBorder, BehindAHeadThatWasCutThereIsNoMoreOfTheData) {
+  Border border = MakeBorder(std::size_t{1} << 20);
+  const Bytes whole = border.head.kept;
+  border.head.kept.resize(whole.size() - 100);
+  std::size_t kept = 0;
+  EXPECT_EQ(JoinBorder(border.head, {&border.tail, 1}, {},
+                       [&](const WalRecord& joined) {
+                         kept = joined.main_data.size();
+                         return Ok();
+                       })
+                .value(),
+            BorderOutcome::kRecord);
+  EXPECT_LT(kept, 30'000U);
+}
+
 // The data behind bytes that are not known are not put in their place.
 TEST(WalBorder, OfARecordOverThreeSegmentsTheBeginningIsThere) {
   WalWriter wal({});
