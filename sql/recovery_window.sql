@@ -7,7 +7,7 @@ SELECT veza_backup_now('full') ~ 'F$' AS is_a_label;
 \d veza_backup_recovery_window
 \d veza_backup_archive_ranges
 
-SELECT start_time < end_time AS times, start_lsn < end_lsn AS lsns, first_timeline, last_timeline,
+SELECT start_time <= end_time AS times, start_lsn < end_lsn AS lsns, first_timeline, last_timeline,
        oldest_backup = (SELECT min(label) FROM veza_backup_info()) AS oldest,
        newest_backup = (SELECT max(label) FROM veza_backup_info()) AS newest,
        backups = (SELECT count(*) FROM veza_backup_info()) AS backups, ended_by

@@ -11,6 +11,7 @@
 #include "core/repository/entrance.h"
 #include "core/repository/restore_lease.h"
 #include "core/retention/expire.h"
+#include "core/timeline/window_end.h"
 
 namespace veza::cli {
 namespace {
@@ -56,6 +57,8 @@ Result<SystemInfo> CollectSystem(const Repository& repository, const Identity& i
   system.wal = archive->Pieces();
   ASSIGN_OR_RETURN(system.window,
                    ReadRecoveryWindow(repository, identity.system_identifier, catalog, *archive));
+  RETURN_IF_ERROR(
+      FindWindowEnds(repository, identity.system_identifier, catalog, *archive, &system.window));
   return system;
 }
 
@@ -161,10 +164,19 @@ Json ToJson(const BackupSummary& backup) {
   return document;
 }
 
+Json ToJson(const std::optional<CommitPlace>& commit) {
+  if (!commit) {
+    return {};
+  }
+  return {{"time", FormatUtc(commit->time)}, {"lsn", FormatLsn(commit->lsn)}, {"xid", commit->xid}};
+}
+
 Json ToJson(const RecoveryStretch& stretch) {
   return {
       {"start_time", FormatUtc(stretch.start_time)},
       {"end_time", stretch.end_time ? Json(FormatUtc(*stretch.end_time)) : Json()},
+      {"end_is_exact", stretch.end_is_exact},
+      {"last_commit", ToJson(stretch.last_commit)},
       {"start_lsn", FormatLsn(stretch.start_lsn)},
       {"end_lsn", FormatLsn(stretch.end_lsn)},
       {"first_timeline", stretch.first_timeline},
@@ -393,7 +405,7 @@ std::string FormatWindow(const SystemInfo& system) {
     text = "recovery window: nothing can be restored\n";
   } else {
     Table table({{"recovery window from (UTC)"},
-                 {"to, at most (UTC)"},
+                 {"to (UTC)"},
                  {"timelines", true},
                  {"from LSN", true},
                  {"to LSN", true},
@@ -403,7 +415,12 @@ std::string FormatWindow(const SystemInfo& system) {
       const auto ceil = [](TimePoint time) {
         return FormatUtc(std::chrono::ceil<std::chrono::seconds>(time));
       };
-      table.AddRow({ceil(stretch.start_time), stretch.end_time ? ceil(*stretch.end_time) : "",
+      // The time of a commit is not rounded: recovery to a later one fails.
+      std::string end = stretch.end_time ? FormatUtc(*stretch.end_time) : "";
+      if (stretch.end_time && !stretch.end_is_exact) {
+        end = "at most " + ceil(*stretch.end_time);
+      }
+      table.AddRow({ceil(stretch.start_time), end,
                     stretch.first_timeline == stretch.last_timeline
                         ? std::to_string(stretch.first_timeline)
                         : fmt::format("{} to {}", stretch.first_timeline, stretch.last_timeline),

@@ -149,6 +149,13 @@ void WarnOfGap(const RestorePlan& plan, bool end_at_gap) {
                  "Unless more WAL is archived, the server stops at the end of the WAL with an "
                  "error. \"vezactl info\" shows the recovery window.");
   }
+  const TargetKind kind = plan.recovery.target.kind;
+  if (!plan.ending.unknown.empty() && kind != TargetKind::kEndOfWal &&
+      kind != TargetKind::kImmediate) {
+    PrintWarning(fmt::format("it is not known with which transaction recovery to {} ends: {}",
+                             DescribeTarget(plan.recovery.target), plan.ending.unknown),
+                 "If it does not reach the target, the server stops with an error.");
+  }
   if (plan.missing_segment.empty()) {
     return;
   }

@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "core/backup/suspect_diff.h"
 #include "core/restore/recovery_settings.h"
+#include "core/restore/target_time.h"
 
 namespace veza::cli {
 namespace {
@@ -58,6 +59,41 @@ std::string DescribeLimits(const RestorePlan& plan) {
       "The server's configuration is not in the backup. Recovery needs at least {}.\n", list);
 }
 
+Json ToJson(const std::optional<IndexedEnd>& commit) {
+  if (!commit) {
+    return {};
+  }
+  return {
+      {"xid", commit->xid}, {"lsn", FormatLsn(commit->begin)}, {"time", FormatUtc(commit->time)}};
+}
+
+std::string DescribeOrNone(const std::optional<IndexedEnd>& commit, const char* none) {
+  return commit ? DescribeCommit(*commit) : none;
+}
+
+// With which transaction recovery ends.
+std::string DescribeEnding(const RestorePlan& plan) {
+  const Ending& ending = plan.ending;
+  if (!ending.unknown.empty()) {
+    return fmt::format("last in       not known: {}\n", ending.unknown);
+  }
+  std::string text = fmt::format(
+      "last in       {}\n"
+      "first out     {}\n",
+      DescribeOrNone(ending.last_in, "no commit since the backup began"),
+      DescribeOrNone(ending.first_out, "none"));
+  if (ending.stop.end && !ending.stop.end->committed) {
+    text += fmt::format("stops at      the end of transaction {}, aborted at \"{}\" (LSN {})\n",
+                        ending.stop.end->xid, FormatTargetTime(ending.stop.end->time),
+                        FormatLsn(ending.stop.end->begin));
+  }
+  if (ending.stop.restore_point) {
+    text += fmt::format("stops at      the restore point at LSN {}\n",
+                        FormatLsn(*ending.stop.restore_point));
+  }
+  return text;
+}
+
 // The members that the report and the plan have in common.
 void AddToBoth(const RestorePlan& plan, Json& document) {
   AddDatabases(plan, document);
@@ -65,6 +101,12 @@ void AddToBoth(const RestorePlan& plan, Json& document) {
     document["missing_segment"] = plan.missing_segment;
   }
   document["required_settings"] = LimitsOf(plan.backup);
+  if (plan.ending.unknown.empty()) {
+    document["last_in"] = ToJson(plan.ending.last_in);
+    document["first_out"] = ToJson(plan.ending.first_out);
+  } else {
+    document["ending_unknown"] = plan.ending.unknown;
+  }
   if (const std::string suspect = SuspectDiff(plan.backup); !suspect.empty()) {
     document["suspect"] = suspect;
   }
@@ -154,8 +196,8 @@ void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const Re
       plan.backup.label, plan.target_directory, report.files, FormatSize(report.bytes),
       FormatDuration(elapsed), FormatSize(report.bytes_fetched),
       DescribeTarget(plan.recovery.target), plan.target_timeline);
-  PrintText(text + DescribeLimits(plan) + DescribeLinks(plan) + DescribeDatabases(plan) +
-            DescribeDropping(plan));
+  PrintText(text + DescribeEnding(plan) + DescribeLimits(plan) + DescribeLinks(plan) +
+            DescribeDatabases(plan) + DescribeDropping(plan));
 }
 
 void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
@@ -208,11 +250,12 @@ void PrintPlan(const GlobalOptions& options, const RestorePlan& plan) {
   text += fmt::format(
       "WAL           from {} on; up to {} to become consistent\n"
       "recovery      to {} on timeline {}\n"
+      "{}"
       "signal file   {}\n"
       "postgresql.auto.conf gets\n{}"
       "Nothing was written.\n",
       backup.start_wal, backup.stop_wal, DescribeTarget(plan.recovery.target), plan.target_timeline,
-      SignalFileName(plan.recovery), settings);
+      DescribeEnding(plan), SignalFileName(plan.recovery), settings);
   PrintText(text + DescribeLinks(plan));
 }
 

@@ -60,7 +60,7 @@ is(rows($node, $stretch_columns, 'recovery_window'),
 is( rows($node, "kind, last_segment = '$last'", 'archive_ranges'),
 	'range|t', 'there is one range of WAL');
 is( $node->safe_psql('postgres', <<'SQL'), 't', 'the window begins with the end of the backup');
-SELECT w.start_time = stop_time AND w.start_lsn = stop_lsn AND end_time > stop_time
+SELECT w.start_time = stop_time AND w.start_lsn = stop_lsn AND end_time >= stop_time
   FROM veza_backup_recovery_window w JOIN veza_backup_info() ON label = oldest_backup
 SQL
 

@@ -319,9 +319,8 @@ is($plan->{required_settings}{max_connections}, 5, 'the restore says what recove
 like($warning, qr/warning: recovery will end before WAL segment "$lost"/, 'there is a warning');
 write_object($lost_object, $lost_content);
 
-$result = drill('a target that is never reached', 1, '--target-name', 'absent');
-like($result->{error}{message},
-	qr/recovery ended before configured recovery target was reached/, 'the server says why');
+$result = drill('a target that is never reached', 2, '--target-name', 'absent');
+like($result->{error}{message}, qr/restore point "absent" is not in the WAL/, 'the plan says why');
 drill('a limit of time', 1, '--timeout', 4, '--check', 'SELECT pg_sleep(600)');
 
 # --- drills that cannot take place ----------------------------------------------------------------

@@ -105,6 +105,7 @@ $copy->discard;
 $node->safe_psql('postgres', q{SELECT pg_create_restore_point('before_the_gap')});
 $node->archive_wal;
 my $gap = add($node, 4);
+$node->safe_psql('postgres', q{SELECT pg_create_restore_point('behind_the_gap')});
 my $behind = add($node, 5);
 my $hidden = read_object(wal_object($gap));
 my $hidden_name = wal_object($gap);
@@ -122,12 +123,16 @@ $node->vezactl_fails([ 'restore', '--target-dir', $target ], 2,
 	qr/recovery to the end of WAL would need WAL segment "$gap".*\nHINT: .*--end-at-gap/s,
 	'a restore to the end of WAL');
 my (undef, undef, $warning) =
-  $node->vezactl('--quiet', 'restore', '--target-dir', $target, '--dry-run', '--target-time',
-	$node->safe_psql('postgres', 'SELECT clock_timestamp()'));
+  $node->vezactl('--quiet', 'restore', '--target-dir', $target, '--dry-run', '--target-time', $time);
 like($warning, qr/warning: WAL segment "$gap" is missing/, '--quiet hides no warning of a gap');
 
+$node->vezactl_fails([ 'restore', '--target-dir', $target, '--target-name', 'behind_the_gap' ], 2,
+	qr/restore point "behind_the_gap" is not in the WAL .* WAL segment "$gap" is missing/,
+	'a restore to a name behind the gap');
 # This restore was planned before the gap appeared.
-$copy = $node->restore('up_to_a_name', '--target-name', 'nowhere', '--target-action', 'promote');
+write_object($hidden_name, $hidden);
+$copy = $node->restore('up_to_a_name', '--target-name', 'behind_the_gap', '--target-action', 'promote');
+delete_object($hidden_name);
 # The server may become consistent and accept connections before it reaches the gap.
 $copy->start(fail_ok => 1);
 $copy->wait_for_log(qr/FATAL:  recovery ended before configured recovery target was reached/);

@@ -74,6 +74,7 @@ class Walk {
   }
 
   const Reach& reach() const { return reach_; }
+  const std::vector<WalPiece>& pieces() const { return pieces_; }
 
  private:
   // Goes on through the run that holds the segment. Returns false at the end.
@@ -93,6 +94,7 @@ class Walk {
         reach_.end = *reach_.minimal;
         reach_.last = SegmentOf(reach_.end, size_);
       }
+      pieces_.push_back({reach_.timeline, segment, reach_.last, reach_.end});
       reach_.stored = reach_.last == run->last ? std::optional(run->last_stored) : std::nullopt;
       if (part_ == wanted || reach_.minimal) {
         return !reach_.minimal;
@@ -139,6 +141,7 @@ class Walk {
   std::vector<PathPart> path_;
   std::size_t part_ = 0;
   Reach reach_;
+  std::vector<WalPiece> pieces_;
 };
 
 RecoveryStretch StretchFrom(const BackupSummary& backup, const Reach& reach,
@@ -203,6 +206,19 @@ RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
 RecoveryObstacle ObstacleAfter(const BackupSummary& backup, const ArchiveMap& archive) {
   const Walk walk(archive, backup);
   return {walk.reach().missing_segment, walk.reach().minimal};
+}
+
+std::vector<WalPiece> WalOnTheWay(const BackupSummary& backup, const ArchiveMap& archive) {
+  const std::uint64_t size = archive.segment_size();
+  const SegmentNumber first = SegmentOf(backup.start_lsn, size);
+  const SegmentNumber last = SegmentBefore(backup.stop_lsn, size);
+  std::vector<WalPiece> pieces;
+  if (first < last) {
+    pieces.push_back({backup.timeline, first, last - 1, Lsn{last * size}});
+  }
+  const Walk walk(archive, backup);
+  pieces.insert(pieces.end(), walk.pieces().begin(), walk.pieces().end());
+  return pieces;
 }
 
 Lsn EndOfRecovery(const BackupSummary& backup, const ArchiveMap& archive) {

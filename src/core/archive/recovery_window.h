@@ -23,13 +23,22 @@
 
 namespace veza {
 
+struct CommitPlace {
+  TimePoint time{};
+  Lsn lsn;  // where its record begins
+  std::uint32_t xid = 0;
+};
+
 // Every point from start_lsn to end_lsn can be restored.
 struct RecoveryStretch {
   TimePoint start_time{};  // the stop of the oldest backup, by its server's clock
   Lsn start_lsn;
   // When the store received the last segment. No commit in it is later, so no later target time can
   // be reached. PlanRecoveryWindow() fills it in only when a run of segments ends there.
+  // FindWindowEnds() (core/timeline/window_end.h) puts the time of the last commit in its place.
   std::optional<TimePoint> end_time;
+  bool end_is_exact = false;               // what FindWindowEnds() has found
+  std::optional<CommitPlace> last_commit;  // likewise: since the start of the oldest backup
   Lsn end_lsn;
   TimelineId first_timeline = 0;
   TimelineId last_timeline = 0;
@@ -66,6 +75,17 @@ struct RecoveryObstacle {
   std::optional<Lsn> minimal;  // as in RecoveryStretch
 };
 RecoveryObstacle ObstacleAfter(const BackupSummary& backup, const ArchiveMap& archive);
+
+// Consecutive segments of one timeline, in the order in which recovery reads them.
+struct WalPiece {
+  TimelineId timeline = 0;
+  SegmentNumber first = 0;
+  SegmentNumber last = 0;
+  Lsn end;  // what begins at it or behind it does not count: recovery leaves the timeline there
+};
+// The WAL that recovery from the backup reads, from the start of the backup on. No segment is in
+// two pieces. The WAL that the backup itself needs is there.
+std::vector<WalPiece> WalOnTheWay(const BackupSummary& backup, const ArchiveMap& archive);
 
 // The first byte that recovery from the backup cannot read in the archive. The WAL that the backup
 // itself needs is there.

@@ -221,8 +221,8 @@ struct SegmentsFrom {
   std::uint64_t segment_size;
 };
 
-// Calls `visit` with the number of each segment that the timeline has from `first` on, in the order
-// of their names, until it returns false.
+// Calls `visit` with the number and the object of each segment that the timeline has from `first`
+// on, in the order of their names, until it returns false.
 template <typename Visit>
 Status ForEachSegment(const SegmentsFrom& from, Visit visit) {
   ASSIGN_OR_RETURN(const std::string start_after,
@@ -237,7 +237,7 @@ Status ForEachSegment(const SegmentsFrom& from, Visit visit) {
                                     }
                                     const SegmentNumber number =
                                         SegmentNumberOf(*segment, from.segment_size);
-                                    if (number < from.first || visit(number)) {
+                                    if (number < from.first || visit(number, object)) {
                                       return Ok();
                                     }
                                     done = true;
@@ -415,20 +415,23 @@ std::uint64_t WalArchive::LargestContent(WalFileKind kind, std::uint64_t segment
   return limits::kWalSegment;
 }
 
-Result<std::string> WalArchive::FetchText(const std::string& file) const {
+Status WalArchive::Read(const std::string& file,
+                        const std::function<Status(ByteView)>& sink) const {
   ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
   ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system_identifier_));
-  std::string text;
-  StreamOpener opener(
-      repository_.seal_policy(), name,
-      [&](ByteView plain) {
-        text.append(AsText(plain));
-        return Ok();
-      },
-      LargestContent(ParseWalFileName(file)->kind, identity.wal_segment_size));
+  StreamOpener opener(repository_.seal_policy(), name, sink,
+                      LargestContent(ParseWalFileName(file)->kind, identity.wal_segment_size));
   RETURN_IF_ERROR(
       repository_.store().Get(name, {}, [&](ByteView piece) { return opener.Feed(piece); }));
-  RETURN_IF_ERROR(opener.Finish());
+  return opener.Finish();
+}
+
+Result<std::string> WalArchive::FetchText(const std::string& file) const {
+  std::string text;
+  RETURN_IF_ERROR(Read(file, [&](ByteView plain) {
+    text.append(AsText(plain));
+    return Ok();
+  }));
   return text;
 }
 
@@ -469,7 +472,7 @@ Result<std::vector<std::string>> WalArchive::Missing(TimelineId timeline, Segmen
   };
   RETURN_IF_ERROR(
       ForEachSegment({repository_.store(), system_identifier_, timeline, first, segment_size},
-                     [&](SegmentNumber number) {
+                     [&](SegmentNumber number, const ObjectInfo&) {
                        if (number < expected) {
                          return true;
                        }
@@ -489,13 +492,28 @@ Result<std::optional<SegmentNumber>> WalArchive::FirstOf(TimelineId timeline, Se
   std::optional<SegmentNumber> found;
   RETURN_IF_ERROR(
       ForEachSegment({repository_.store(), system_identifier_, timeline, first, segment_size},
-                     [&](SegmentNumber number) {
+                     [&](SegmentNumber number, const ObjectInfo&) {
                        if (number <= last) {
                          found = number;
                        }
                        return false;
                      }));
   return found;
+}
+
+Result<std::vector<StoredSegment>> WalArchive::Stored(TimelineId timeline, SegmentNumber first,
+                                                      SegmentNumber last,
+                                                      std::uint64_t segment_size) const {
+  std::vector<StoredSegment> stored;
+  RETURN_IF_ERROR(
+      ForEachSegment({repository_.store(), system_identifier_, timeline, first, segment_size},
+                     [&](SegmentNumber number, const ObjectInfo& object) {
+                       if (number <= last) {
+                         stored.push_back({number, object.size});
+                       }
+                       return number < last;
+                     }));
+  return stored;
 }
 
 Result<std::vector<TimelineId>> WalArchive::Timelines() const {

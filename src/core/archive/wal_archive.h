@@ -68,6 +68,11 @@ struct WalRange {
   TimePoint last_stored{};  // when the store received `last`, by its own clock
 };
 
+struct StoredSegment {
+  SegmentNumber number = 0;
+  std::uint64_t size = 0;  // of its object
+};
+
 // The archiver sends several segments at once, so a later one may arrive before an earlier one. For
 // so long the earlier one may still be on its way.
 inline constexpr std::chrono::seconds kUploadGrace{5};
@@ -99,6 +104,8 @@ class WalArchive {
   // The largest size of a WAL file of that kind.
   static std::uint64_t LargestContent(WalFileKind kind, std::uint64_t segment_size);
 
+  // Hands the content of a WAL file to `sink`, piece by piece.
+  Status Read(const std::string& file, const std::function<Status(ByteView)>& sink) const;
   // The whole content of a history file, or of a segment in which a point in time is looked for.
   Result<std::string> FetchText(const std::string& file) const;
 
@@ -110,7 +117,7 @@ class WalArchive {
   // kDataCorrupted, with a hint, when its object has 0 bytes.
   Status RequireNotEmpty(const std::string& file) const;
 
-  // Missing(), FirstOf() and Ranges() ignore objects of 0 bytes as well.
+  // Missing(), FirstOf(), Stored() and Ranges() ignore objects of 0 bytes as well.
 
   // Names of segments from `first` to `last` (of one timeline) that the repository lacks, at most
   // `limit` of them.
@@ -123,6 +130,11 @@ class WalArchive {
   Result<std::optional<SegmentNumber>> FirstOf(TimelineId timeline, SegmentNumber first,
                                                SegmentNumber last,
                                                std::uint64_t segment_size) const;
+
+  // The segments of the timeline from `first` to `last` that the repository has, with the sizes of
+  // their objects, in order. Takes one listing, which ends there.
+  Result<std::vector<StoredSegment>> Stored(TimelineId timeline, SegmentNumber first,
+                                            SegmentNumber last, std::uint64_t segment_size) const;
 
   // Every timeline of which the repository has any file, ascending.
   Result<std::vector<TimelineId>> Timelines() const;

@@ -192,6 +192,9 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
   ASSIGN_OR_RETURN(const WayToTarget way,
                    FindWayTwice(repository, archive, plan.backup, history, options.target));
   RETURN_IF_ERROR(RequireWayToTarget(way.obstacle, options));
+  ASSIGN_OR_RETURN(plan.ending,
+                   FindEnding(repository, identity, plan.backup, way.pieces, options.target));
+  RETURN_IF_ERROR(RequireReached(plan.ending, way.obstacle, options));
   plan.missing_segment = way.obstacle.missing_segment;
   plan.minimal = way.obstacle.minimal;
   plan.wal_end = way.end;

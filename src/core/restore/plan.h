@@ -13,6 +13,7 @@
 #include "core/repository/repository.h"
 #include "core/restore/choose_backup.h"
 #include "core/restore/database_choice.h"
+#include "core/restore/ending.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/target.h"
 
@@ -84,6 +85,8 @@ struct RestorePlan {
   TimelineHistory history;  // the path that recovery will follow
   // No segment before this one was missing on the path; 0 if not checked.
   SegmentNumber wal_end = 0;
+  // The transactions between which recovery ends.
+  Ending ending;
   // The target is an LSN or a time after the end of what is archived so far.
   bool is_behind_archive = false;
   RecoverySettings recovery;
@@ -119,6 +122,8 @@ struct RestorePlan {
 // - the target is before the end of the backup, or the backup does not lead to the target timeline;
 // - no timeline is named, and more than one may hold the target time or LSN;
 // - the repository lacks the full of a diff, or WAL that makes the backup consistent;
+// - WAL is known to end before the target, if that is a time, a transaction or a restore point, and
+//   it is no standby;
 // - a segment is missing before the end of WAL or before the target LSN (unless `end_at_gap`), or
 //   WAL there was written with wal_level = minimal;
 // - history files on the way to the latest timeline are missing;

@@ -130,7 +130,9 @@ Result<WayToTarget> FindWay(const Repository& repository, const WalArchive& arch
                    ReadMinimalWal(repository, backup.system_identifier));
   WayToTarget way;
   RecoveryObstacle& obstacle = way.obstacle;
-  obstacle = ObstacleAfter(backup, ArchiveMap(size, ranges, {history}, std::move(minimal)));
+  const ArchiveMap map(size, ranges, {history}, std::move(minimal));
+  obstacle = ObstacleAfter(backup, map);
+  way.pieces = WalOnTheWay(backup, map);
   const std::string& segment = obstacle.missing_segment;
   for (const WalRange& range : ranges) {
     way.last_stored = std::max(way.last_stored, range.last_stored);
@@ -273,6 +275,70 @@ Result<BackupSummary> ChooseWithHistories(const Repository& repository, const Wa
   return backup;
 }
 
+// The way from the oldest backup that lies on the history to the end of WAL. `backups` gets those
+// on it, in the order of WAL.
+Result<std::vector<WalPiece>> WholeWay(const Repository& repository, const WalArchive& archive,
+                                       const std::vector<BackupSummary>& candidates,
+                                       const TimelineHistory& history,
+                                       std::vector<const BackupSummary*>* backups) {
+  for (const BackupSummary& backup : candidates) {
+    const Status whole = history.Contains(backup.timeline, backup.stop_lsn)
+                             ? RequireWal(archive, backup)
+                             : MakeError(ErrorCode::kDataCorrupted, "not on the way");
+    if (whole) {
+      backups->push_back(&backup);
+    } else if (whole.error().code != ErrorCode::kDataCorrupted) {
+      return whole.error();
+    }
+  }
+  std::ranges::sort(*backups, {}, [](const BackupSummary* backup) { return backup->stop_lsn; });
+  // What comes before a gap leads to no newer backup, but perhaps to the target.
+  std::vector<WalPiece> pieces;
+  for (const BackupSummary* const backup : *backups) {
+    const SegmentNumber begin = SegmentOf(backup->start_lsn, backup->wal_segment_size);
+    if (!pieces.empty() && pieces.back().last >= begin) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(const WayToTarget way, FindWay(repository, archive, *backup, history,
+                                                    {.kind = TargetKind::kEndOfWal}));
+    pieces.insert(pieces.end(), way.pieces.begin(), way.pieces.end());
+  }
+  return pieces;
+}
+
+// Looks for the transaction or the restore point in WAL, and chooses the backup as for its LSN. If
+// it cannot be found out where it is, the newest backup stays.
+Result<BackupSummary> ChooseForPlace(const Repository& repository, const WalArchive& archive,
+                                     const RestoreOptions& options, BackupSummary newest,
+                                     Found* found) {
+  ASSIGN_OR_RETURN(BackupCatalog catalog, ReadCandidates(repository, options));
+  std::erase_if(catalog.backups, [&](const BackupSummary& backup) {
+    return backup.system_identifier != newest.system_identifier ||
+           backup.wal_segment_size != newest.wal_segment_size;
+  });
+  std::vector<const BackupSummary*> backups;
+  ASSIGN_OR_RETURN(const std::vector<WalPiece> pieces,
+                   WholeWay(repository, archive, catalog.backups, found->history, &backups));
+  ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(newest.system_identifier));
+  ASSIGN_OR_RETURN(WalWay way, WalWay::Open(repository, identity, pieces, {}));
+  const Result<std::optional<Lsn>> place = FindTarget(way, backups, options.target);
+  if (!place && !way.IsExhausted() && place.error().code != ErrorCode::kDataCorrupted &&
+      place.error().code != ErrorCode::kNotFound) {
+    return place.error();
+  }
+  if (!place || !*place) {
+    return newest;
+  }
+  RestoreOptions at_place = options;
+  at_place.target.kind = TargetKind::kLsn;
+  at_place.target.lsn = **place;
+  at_place.target.timeline = {TargetTimeline::Kind::kNumber, found->history.timeline};
+  // An older backup may lead to another restore point of the same name.
+  at_place.doubtful_backups =
+      options.target.kind == TargetKind::kName ? DoubtfulBackups::kTake : options.doubtful_backups;
+  return Choose(repository, archive, at_place, newest.system_identifier, found);
+}
+
 }  // namespace
 
 Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
@@ -282,6 +348,10 @@ Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
                                               RecoveryTarget* target) {
   ASSIGN_OR_RETURN(BackupSummary backup,
                    ChooseWithHistories(repository, archive, options, system_identifier, found));
+  if ((options.target.kind == TargetKind::kXid || options.target.kind == TargetKind::kName) &&
+      options.backup_label.empty()) {
+    return ChooseForPlace(repository, archive, options, std::move(backup), found);
+  }
   if (options.target.timeline.kind != TargetTimeline::Kind::kLatest) {
     return backup;
   }
@@ -305,7 +375,9 @@ Result<WayToTarget> FindWayTwice(const Repository& repository, const WalArchive&
                                  const BackupSummary& backup, const TimelineHistory& history,
                                  const RecoveryTarget& target) {
   if (target.kind == TargetKind::kImmediate) {
-    return WayToTarget{};
+    const std::uint64_t size = backup.wal_segment_size;
+    return WayToTarget{.pieces = {{backup.timeline, SegmentOf(backup.start_lsn, size),
+                                   SegmentBefore(backup.stop_lsn, size), backup.stop_lsn}}};
   }
   ASSIGN_OR_RETURN(const WayToTarget first, FindWay(repository, archive, backup, history, target));
   if (first.obstacle.missing_segment.empty()) {
@@ -328,6 +400,42 @@ bool IsBehindEverything(const RecoveryTarget& target) {
 }
 
 }  // namespace
+
+Status RequireReached(const Ending& ending, const RecoveryObstacle& obstacle,
+                      const RestoreOptions& options) {
+  if (!ending.unknown.empty() || options.standby || (ending.reached && !ending.before_consistent) ||
+      options.target.kind == TargetKind::kLsn) {
+    return Ok();
+  }
+  if (ending.reached) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "recovery would stop at {} before the backup is consistent, and fail",
+                     DescribeTarget(options.target))
+        .WithHint("Choose an older backup with --backup, or a later target.");
+  }
+  std::string last = ending.last_in ? fmt::format("the last commit that recovery can reach is {}",
+                                                  DescribeCommit(*ending.last_in))
+                                    : "recovery can reach no commit behind the backup";
+  if (!obstacle.missing_segment.empty()) {
+    last += fmt::format(", because WAL segment \"{}\" is missing", obstacle.missing_segment);
+  }
+  if (options.target.kind == TargetKind::kTime) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "no transaction in the repository ended {} {}, so recovery cannot end there; "
+                     "{}",
+                     options.target.inclusive ? "after" : "at or after",
+                     DescribeTarget(options.target), last)
+        .WithHint(
+            "Without --target-time, recovery goes as far as that. If the server still runs, "
+            "pg_switch_wal() there makes it archive what it has.");
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "{} is not in the WAL that leads on from the backup; {}",
+                   DescribeTarget(options.target), last)
+      .WithHint(
+          "\"vezactl timeline\" lists what there is. Another timeline can be named with "
+          "--target-timeline, an older backup with --backup.");
+}
 
 Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions& options) {
   if (!IsBehindEverything(options.target)) {

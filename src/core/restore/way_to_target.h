@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/archive/recovery_window.h"
 #include "core/archive/wal_archive.h"
@@ -12,6 +13,7 @@
 #include "core/postgres/timeline_history.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/repository.h"
+#include "core/restore/ending.h"
 #include "core/restore/plan.h"
 #include "core/restore/target.h"
 
@@ -25,9 +27,10 @@ Status RequireFull(const Repository& repository, const BackupSummary& backup);
 Status RequireWal(const WalArchive& archive, const BackupSummary& backup);
 
 struct WayToTarget {
-  RecoveryObstacle obstacle;  // what is in the way to the target, as far as that can be told
-  SegmentNumber end = 0;      // the first segment that recovery cannot get
-  TimePoint last_stored{};    // when the store received the last WAL of the cluster
+  RecoveryObstacle obstacle{};   // what is in the way to the target, as far as that can be told
+  std::vector<WalPiece> pieces;  // what recovery can read, up to the end of WAL
+  SegmentNumber end = 0;         // the first segment that recovery cannot get
+  TimePoint last_stored{};       // when the store received the last WAL of the cluster
 };
 
 // Finds out how far the WAL in the repository leads from the backup. Recovery follows `history`, so
@@ -50,6 +53,11 @@ bool IsBehind(const WayToTarget& way, const RecoveryTarget& target, std::uint64_
 // Refuses an obstacle that recovery is certain to meet.
 Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions& options);
 
+// Refuses a target that recovery from the backup does not reach: it would replay all WAL, and then
+// fail. The message names the last commit that it reaches. A standby waits for more WAL.
+Status RequireReached(const Ending& ending, const RecoveryObstacle& obstacle,
+                      const RestoreOptions& options);
+
 // What ChooseBackupAndTimeline() finds beside the backup.
 struct Found {
   TimelineHistory history;  // that of the timeline that recovery follows
@@ -59,7 +67,8 @@ struct Found {
 };
 
 // Chooses the backup, and the timeline that recovery ends on. Where no timeline was given and the
-// target is not on the latest one, `target` gets the number of the one that it is on.
+// target is not on the latest one, `target` gets the number of the one that it is on. A transaction
+// or a restore point is looked for in WAL, so that the backup is one from which it can be reached.
 Result<BackupSummary> ChooseBackupAndTimeline(const Repository& repository,
                                               const WalArchive& archive,
                                               const RestoreOptions& options,

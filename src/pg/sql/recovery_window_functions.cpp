@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/archive/recovery_window.h"
+#include "core/timeline/window_end.h"
 #include "pg/sql/rows_call.h"
 #include "pg/sql/sql_function.h"
 
@@ -38,8 +39,10 @@ class RecoveryWindowCall final : public ArchiveCall {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenOwn());
     ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
     ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
-    ASSIGN_OR_RETURN(const RecoveryWindow window,
+    ASSIGN_OR_RETURN(RecoveryWindow window,
                      ReadRecoveryWindow(*repository, facts_.system_identifier, catalog, archive));
+    RETURN_IF_ERROR(
+        FindWindowEnds(*repository, facts_.system_identifier, catalog, archive, &window));
     for (const RecoveryStretch& stretch : window.stretches) {
       rows_.push_back(
           {FormatUtc(stretch.start_time),

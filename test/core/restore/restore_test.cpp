@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/restore/test_restore.h"
+#include "core/timeline/story.h"
 
 namespace veza {
 namespace {
@@ -143,6 +144,21 @@ class RestoredServerTest : public testing::Test {
     return std::filesystem::exists(fixture_.Target() + "/" + name);
   }
 
+  // Puts WAL with a restore point behind the backup in the place of the zeros.
+  void HaveRestorePoint(const std::string& name) const {
+    Story story(3);
+    story.NextSegment();
+    while (story.position() < kTestStopLsn) {
+      story.Say();
+    }
+    story.RestorePoint(name, 1);
+    for (const SegmentNumber segment : {3, 4}) {
+      std::filesystem::remove(
+          fixture_.repository.PathOf(WalObjectName(kTestSystem, story.Name(segment)).value()));
+    }
+    story.Archive(fixture_.repository);
+  }
+
   RestoreFixture fixture_{Cipher::kNone};
 };
 
@@ -151,6 +167,7 @@ TEST_F(RestoredServerTest, KeepsItsSettingsAndGetsNewOnes) {
                        AsBytes("work_mem = '64MB'\nrestore_command = 'old'\n"
                                "recovery_target_name = 'old'\n"));
   ASSERT_OK(fixture_.Backup());
+  HaveRestorePoint("before");
   RestoreOptions options = fixture_.Options();
   options.target.kind = TargetKind::kName;
   options.target.name = "before";

@@ -1,0 +1,487 @@
+#include "core/timeline/wal_way.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <set>
+#include <utility>
+#include <variant>
+
+#include "core/archive/wal_archive.h"
+#include "core/wal/wal_border.h"
+#include "core/wal/wal_facts.h"
+#include "core/wal/wal_reader.h"
+#include "core/wal_index/index_catalog.h"
+#include "core/wal_index/index_object.h"
+
+namespace veza {
+
+namespace {
+
+constexpr std::size_t kCached = 4;
+// Of how many segments one listing tells the sizes.
+constexpr SegmentNumber kListed = 1000;
+
+// Consecutive segments of one timeline that one index object covers, or none.
+struct Part {
+  TimelineId timeline = 0;
+  SegmentNumber first = 0;
+  SegmentNumber last = 0;
+  Lsn end;
+  std::size_t index = 0;  // of `first` on the way
+  std::string object;     // empty: no index
+};
+
+// What is known of some segments, from an index object or from the WAL itself.
+struct Known {
+  std::optional<IndexObject> object;
+  SegmentIndex read;  // without an object
+};
+
+// What is known of one segment.
+struct Found {
+  std::shared_ptr<const Known> known;
+  std::size_t at = 0;  // in the object
+
+  const SegmentSummary& summary() const {
+    return known->object ? known->object->segments()[at] : known->read.summary;
+  }
+};
+
+template <typename Key>
+class Cache {
+ public:
+  std::shared_ptr<const Known> Find(const Key& key) const {
+    const auto found = std::ranges::find(entries_, key, &Entry::first);
+    return found == entries_.end() ? nullptr : found->second;
+  }
+  void Add(const Key& key, std::shared_ptr<const Known> known) {
+    entries_.emplace_front(key, std::move(known));
+    if (entries_.size() > kCached) {
+      entries_.pop_back();
+    }
+  }
+
+ private:
+  using Entry = std::pair<Key, std::shared_ptr<const Known>>;
+  std::deque<Entry> entries_;
+};
+
+std::optional<IndexedEnd> EndOf(const IndexedEvent& event) {
+  const auto* end = std::get_if<TransactionEnd>(&event.fact);
+  if (const auto* const unknown = std::get_if<UnknownFact>(&event.fact); unknown != nullptr) {
+    end = unknown->end ? &*unknown->end : nullptr;
+  }
+  if (end == nullptr) {
+    return std::nullopt;
+  }
+  return IndexedEnd{.begin = event.begin,
+                    .end = event.end,
+                    .time = end->time,
+                    .xid = end->xid,
+                    .database = end->database,
+                    .committed = end->committed,
+                    .prepared = end->prepared,
+                    .subtransactions = end->subtransactions};
+}
+
+bool IsEvent(const WalFact& fact) {
+  const auto* const end = std::get_if<TransactionEnd>(&fact);
+  return !std::holds_alternative<NothingMore>(fact) && (end == nullptr || !end->dropped.empty());
+}
+
+// Whether the record in the head may be the end of a transaction.
+bool MayEndTransaction(const WalHead& head) {
+  return head.kept.size() <= kWalManagerAt || head.kept[kWalManagerAt] == kTransactionManager;
+}
+
+// What is wrong with an index object, and not with the store. The WAL itself is there.
+bool CannotBeUsed(const Error& error) {
+  return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted ||
+         error.code == ErrorCode::kUnsupported;
+}
+
+}  // namespace
+
+class WalWay::State {
+ public:
+  State(const Repository& repository, const Identity& identity, const Options& options)
+      : repository_(repository),
+        archive_(repository, identity.system_identifier),
+        system_identifier_(identity.system_identifier),
+        size_(identity.wal_segment_size),
+        options_(options) {}
+
+  Status Cover(const std::vector<WalPiece>& pieces) {
+    std::set<TimelineId> timelines;
+    for (const WalPiece& piece : pieces) {
+      timelines.insert(piece.timeline);
+    }
+    std::map<TimelineId, std::vector<IndexName>> indexes;
+    for (const TimelineId timeline : timelines) {
+      const auto first = std::ranges::find(pieces, timeline, &WalPiece::timeline);
+      ASSIGN_OR_RETURN(indexes[timeline], ListIndexes(repository_, system_identifier_, timeline,
+                                                      SegmentName(timeline, first->first, size_)));
+    }
+    for (const WalPiece& piece : pieces) {
+      const IndexCover cover =
+          CoverSegments(indexes[piece.timeline], piece.first, piece.last, size_);
+      for (const IndexCover::Part& part : cover.parts) {
+        parts_.push_back({piece.timeline, part.first, part.last, piece.end, 0, part.object.name});
+      }
+      for (const auto& [first, last] : cover.missing) {
+        parts_.push_back({piece.timeline, first, last, piece.end, 0, {}});
+      }
+    }
+    std::ranges::sort(parts_, {}, &Part::first);
+    for (Part& part : parts_) {
+      part.index = count_;
+      count_ += part.last - part.first + 1;
+    }
+    return Ok();
+  }
+
+  std::size_t size() const { return count_; }
+  std::uint64_t segment_size() const { return size_; }
+  bool is_exhausted() const { return is_exhausted_; }
+  std::size_t fetched() const { return fetched_; }
+
+  const Part& PartOf(std::size_t index) const {
+    return *std::prev(std::ranges::upper_bound(parts_, index, {}, &Part::index));
+  }
+  Place At(std::size_t index) const {
+    const Part& part = PartOf(index);
+    return {part.timeline, part.first + (index - part.index), part.end};
+  }
+  std::size_t IndexOf(SegmentNumber number) const {
+    const auto part = std::ranges::lower_bound(parts_, number, {}, &Part::last);
+    return part == parts_.end() ? count_
+                                : part->index + (std::max(number, part->first) - part->first);
+  }
+
+  Result<Found> Find(std::size_t index) {
+    const Part& part = PartOf(index);
+    const Place place = At(index);
+    if (!part.object.empty()) {
+      ASSIGN_OR_RETURN(std::optional<Found> found, FindIndexed(part, place));
+      if (found) {
+        return std::move(*found);
+      }
+    }
+    ASSIGN_OR_RETURN(std::shared_ptr<const Known> known, Fetch(place));
+    return Found{std::move(known), 0};
+  }
+
+  // The record that begins in the segment and goes on behind it, if it is whole on the way.
+  Result<std::optional<IndexedEvent>> Border(std::size_t index, const SegmentSummary& summary) {
+    std::optional<IndexedEvent> event;
+    if (!summary.head || summary.head->begin >= At(index).end) {
+      return event;
+    }
+    std::vector<WalTail> tails;
+    for (std::size_t next = index + 1; next < count_ && At(next).number == At(next - 1).number + 1;
+         ++next) {
+      ASSIGN_OR_RETURN(const Found found, Find(next));
+      if (!found.summary().tail) {
+        break;
+      }
+      tails.push_back(*found.summary().tail);
+      if (tails.back().overwritten || tails.back().taken >= tails.back().length) {
+        break;
+      }
+    }
+    ASSIGN_OR_RETURN(const BorderOutcome outcome,
+                     JoinBorder(*summary.head, tails, {.largest_kept = kIndexLargestKept},
+                                [&](const WalRecord& record) {
+                                  event = IndexedEvent{record.begin, record.end, record.xid,
+                                                       ReadWalFact(record, summary.version)};
+                                  return Ok();
+                                }));
+    if (outcome != BorderOutcome::kRecord) {
+      event.reset();
+    }
+    return event;
+  }
+
+  Result<IndexedTransactions> Transactions(std::size_t index) {
+    ASSIGN_OR_RETURN(Found found, Find(index));
+    Result<IndexedTransactions> transactions = TransactionsOf(index, found);
+    if (!transactions && found.known->object && CannotBeUsed(transactions.error())) {
+      ASSIGN_OR_RETURN(std::shared_ptr<const Known> known, Fetch(At(index)));
+      found = {std::move(known), 0};
+      transactions = TransactionsOf(index, found);
+    }
+    RETURN_IF_ERROR(transactions);
+    if (found.summary().head && MayEndTransaction(*found.summary().head)) {
+      ASSIGN_OR_RETURN(const std::optional<IndexedEvent> border, Border(index, found.summary()));
+      if (std::optional<IndexedEnd> end = border ? EndOf(*border) : std::nullopt) {
+        transactions->ends.push_back(std::move(*end));
+      }
+    }
+    std::erase_if(transactions->ends,
+                  [&](const IndexedEnd& end) { return end.begin >= At(index).end; });
+    return transactions;
+  }
+
+  Result<std::vector<IndexedEvent>> Events(std::size_t index) {
+    ASSIGN_OR_RETURN(Found found, Find(index));
+    Result<std::vector<IndexedEvent>> events = EventsOf(index, found);
+    if (!events && found.known->object && CannotBeUsed(events.error())) {
+      ASSIGN_OR_RETURN(std::shared_ptr<const Known> known, Fetch(At(index)));
+      found = {std::move(known), 0};
+      events = EventsOf(index, found);
+    }
+    RETURN_IF_ERROR(events);
+    ASSIGN_OR_RETURN(std::optional<IndexedEvent> border, Border(index, found.summary()));
+    if (border && IsEvent(border->fact)) {
+      events->push_back(std::move(*border));
+    }
+    std::erase_if(*events, [&](const IndexedEvent& event) { return event.begin >= At(index).end; });
+    return events;
+  }
+
+  // The first record of the segment that is not before `lsn`, by reading its WAL.
+  Result<std::optional<Lsn>> FirstRecordIn(std::size_t index, Lsn lsn) {
+    std::optional<Lsn> first;
+    const Place place = At(index);
+    WalReader reader({.begin = Lsn{place.number * size_},
+                      .system_identifier = system_identifier_,
+                      .segment_size = size_},
+                     [&](const WalRecord& record) {
+                       if (!first && record.begin >= lsn) {
+                         first = record.begin;
+                       }
+                       return Ok();
+                     });
+    RETURN_IF_ERROR(archive_.Read(SegmentName(place.timeline, place.number, size_),
+                                  [&](ByteView bytes) { return reader.Feed(bytes); }));
+    reader.Finish();
+    return first && *first < place.end ? first : std::nullopt;
+  }
+
+ private:
+  Result<IndexedTransactions> TransactionsOf(std::size_t index, const Found& found) const {
+    Bytes stored;
+    if (found.known->object) {
+      ASSIGN_OR_RETURN(stored, found.known->object->ReadTransactions(found.at));
+    }
+    const Bytes& part = found.known->object ? stored : found.known->read.transactions;
+    if (!part.empty()) {
+      return ReadIndexedTransactions(part, found.summary());
+    }
+    if (found.summary().latest_end) {
+      return LeftOut(index, found.summary());
+    }
+    return IndexedTransactions();
+  }
+
+  Result<std::vector<IndexedEvent>> EventsOf(std::size_t index, const Found& found) const {
+    Bytes stored;
+    if (found.known->object) {
+      ASSIGN_OR_RETURN(stored, found.known->object->ReadEvents(found.at));
+    }
+    const Bytes& part = found.known->object ? stored : found.known->read.events;
+    if (!part.empty()) {
+      return ReadIndexedEvents(part);
+    }
+    // Which doubt it is does not matter: what is not known is not known.
+    if (found.summary().doubts > 0 && !EndsWal(found.summary())) {
+      return LeftOut(index, found.summary());
+    }
+    return std::vector<IndexedEvent>();
+  }
+
+  // A part of the index is missing because it would have been too large.
+  Error LeftOut(std::size_t index, const SegmentSummary& summary) const {
+    const Place place = At(index);
+    return MakeError(ErrorCode::kDataCorrupted, "what WAL segment \"{}\" says is not known: {}",
+                     SegmentName(place.timeline, place.number, size_),
+                     summary.doubt ? summary.doubt->reason : "it was left out");
+  }
+
+  // What the index object says of the segment. nullopt when it cannot be used.
+  Result<std::optional<Found>> FindIndexed(const Part& part, const Place& place) {
+    std::shared_ptr<const Known> known = objects_.Find(part.object);
+    if (known == nullptr) {
+      auto opened = std::make_shared<Known>();
+      Result<IndexObject> object = IndexObject::Open(repository_, part.object);
+      if (object) {
+        opened->object.emplace(std::move(*object));
+      } else if (!CannotBeUsed(object.error())) {
+        return std::move(object.error());
+      }
+      known = std::move(opened);
+      objects_.Add(part.object, known);
+    }
+    std::optional<Found> found;
+    if (!known->object) {
+      return found;
+    }
+    const std::vector<SegmentSummary>& summaries = known->object->segments();
+    const auto summary = std::ranges::find(summaries, place.number, &SegmentSummary::number);
+    if (summary == summaries.end() || summary->timeline != place.timeline) {
+      return found;
+    }
+    ASSIGN_OR_RETURN(const std::uint64_t stored, StoredSize(place));
+    if (summary->stored == stored) {
+      found = Found{known, static_cast<std::size_t>(summary - summaries.begin())};
+    }
+    return found;
+  }
+
+  // 0 when it is missing.
+  Result<std::uint64_t> StoredSize(const Place& place) {
+    const std::pair<TimelineId, SegmentNumber> chunk{place.timeline, place.number / kListed};
+    if (listed_ != chunk) {
+      const SegmentNumber first = chunk.second * kListed;
+      ASSIGN_OR_RETURN(stored_, archive_.Stored(place.timeline, first, first + kListed - 1, size_));
+      listed_ = chunk;
+    }
+    const auto found = std::ranges::lower_bound(stored_, place.number, {}, &StoredSegment::number);
+    return found != stored_.end() && found->number == place.number ? found->size : 0;
+  }
+
+  Result<std::shared_ptr<const Known>> Fetch(const Place& place) {
+    const std::pair<TimelineId, SegmentNumber> key{place.timeline, place.number};
+    if (std::shared_ptr<const Known> known = segments_.Find(key); known != nullptr) {
+      return known;
+    }
+    RETURN_IF_ERROR(repository_.environment().cancellation->Check());
+    if (fetched_ >= options_.most_read) {
+      is_exhausted_ = true;
+      return MakeError(ErrorCode::kFailedPrecondition,
+                       "more than {} WAL segments on the way have no index", options_.most_read)
+          .WithHint("\"vezactl index\" makes what is missing.");
+    }
+    ++fetched_;
+    indexer_.Begin({.timeline = place.timeline,
+                    .number = place.number,
+                    .segment_size = size_,
+                    .system_identifier = system_identifier_});
+    const std::string name = SegmentName(place.timeline, place.number, size_);
+    Status read = archive_.Read(name, [&](ByteView bytes) {
+      indexer_.Feed(bytes);
+      return Ok();
+    });
+    if (!read) {
+      return std::move(read.error()).WithContext(fmt::format("WAL segment \"{}\"", name));
+    }
+    auto known = std::make_shared<Known>();
+    known->read = indexer_.Finish();
+    known->read.blocks = {};
+    segments_.Add(key, known);
+    return std::shared_ptr<const Known>(std::move(known));
+  }
+
+  const Repository& repository_;
+  const WalArchive archive_;
+  const std::uint64_t system_identifier_;
+  const std::uint64_t size_;
+  const Options options_;
+  std::vector<Part> parts_;
+  std::size_t count_ = 0;
+  Cache<std::string> objects_;
+  Cache<std::pair<TimelineId, SegmentNumber>> segments_;
+  std::optional<std::pair<TimelineId, SegmentNumber>> listed_;
+  std::vector<StoredSegment> stored_;
+  SegmentIndexer indexer_;
+  std::size_t fetched_ = 0;
+  bool is_exhausted_ = false;
+};
+
+WalWay::WalWay() = default;
+WalWay::~WalWay() = default;
+WalWay::WalWay(WalWay&&) noexcept = default;
+WalWay& WalWay::operator=(WalWay&&) noexcept = default;
+
+Result<WalWay> WalWay::Open(const Repository& repository, const Identity& identity,
+                            const std::vector<WalPiece>& pieces, const Options& options) {
+  WalWay way;
+  way.state_ = std::make_unique<State>(repository, identity, options);
+  RETURN_IF_ERROR(way.state_->Cover(pieces));
+  return way;
+}
+
+std::size_t WalWay::size() const {
+  return state_->size();
+}
+WalWay::Place WalWay::At(std::size_t index) const {
+  return state_->At(index);
+}
+std::size_t WalWay::IndexOf(SegmentNumber number) const {
+  return state_->IndexOf(number);
+}
+std::uint64_t WalWay::segment_size() const {
+  return state_->segment_size();
+}
+bool WalWay::IsExhausted() const {
+  return state_->is_exhausted();
+}
+std::size_t WalWay::fetched() const {
+  return state_->fetched();
+}
+
+Result<SegmentSummary> WalWay::Summary(std::size_t index) {
+  ASSIGN_OR_RETURN(const Found found, state_->Find(index));
+  return found.summary();
+}
+
+Result<std::vector<IndexedEnd>> WalWay::Ends(std::size_t index) {
+  ASSIGN_OR_RETURN(IndexedTransactions transactions, state_->Transactions(index));
+  return std::move(transactions.ends);
+}
+
+Result<IndexedTransactions> WalWay::Transactions(std::size_t index) {
+  return state_->Transactions(index);
+}
+
+Result<std::vector<IndexedEvent>> WalWay::Events(std::size_t index) {
+  return state_->Events(index);
+}
+
+Result<std::optional<Lsn>> WalWay::FirstRecordFrom(Lsn lsn) {
+  for (std::size_t index = IndexOf(SegmentOf(lsn, segment_size())); index < size(); ++index) {
+    ASSIGN_OR_RETURN(const Found found, state_->Find(index));
+    const SegmentSummary& summary = found.summary();
+    std::optional<Lsn> first;
+    if (summary.records > 0 && lsn <= summary.begin && summary.begin < At(index).end) {
+      first = summary.begin;
+    } else if (summary.records > 0) {
+      ASSIGN_OR_RETURN(first, state_->FirstRecordIn(index, lsn));
+    }
+    if (!first && summary.head && summary.head->begin >= lsn) {
+      ASSIGN_OR_RETURN(const std::optional<IndexedEvent> border, state_->Border(index, summary));
+      first = border ? std::optional(border->begin) : std::nullopt;
+    }
+    if (first || EndsWal(summary)) {
+      return first;
+    }
+  }
+  return std::optional<Lsn>();
+}
+
+bool EndsWal(const SegmentSummary& summary) {
+  return summary.ends == WalEnd::kUnwritten || summary.ends == WalEnd::kDamaged;
+}
+
+Result<std::optional<IndexedEnd>> LastCommit(WalWay& way, Lsn from) {
+  for (std::size_t index = way.size(); index-- > 0;) {
+    if (way.At(index).number < SegmentOf(from, way.segment_size())) {
+      break;
+    }
+    ASSIGN_OR_RETURN(const SegmentSummary summary, way.Summary(index));
+    if (!summary.latest_end && !summary.head) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(std::vector<IndexedEnd> ends, way.Ends(index));
+    while (!ends.empty() && !ends.back().committed) {
+      ends.pop_back();
+    }
+    if (!ends.empty()) {
+      return ends.back().begin >= from ? std::optional(std::move(ends.back())) : std::nullopt;
+    }
+  }
+  return std::optional<IndexedEnd>();
+}
+
+}  // namespace veza

@@ -1,0 +1,20 @@
+// The exact end of each stretch of the recovery window.
+#pragma once
+
+#include "core/archive/archive_map.h"
+#include "core/archive/recovery_window.h"
+#include "core/error.h"
+#include "core/repository/backup_catalog.h"
+#include "core/repository/repository.h"
+
+namespace veza {
+
+// Finds the last commit that recovery reaches in each stretch, and puts it in place of the upper
+// bound `end_time`. Without a commit behind the oldest backup, the end is its start. Opens the last
+// segments only. Where these cannot be read, or too many of them have no index, the upper bound
+// stays. `catalog` and `archive` are those that the window was made from.
+Status FindWindowEnds(const Repository& repository, std::uint64_t system_identifier,
+                      const BackupCatalog& catalog, const ArchiveMap& archive,
+                      RecoveryWindow* window);
+
+}  // namespace veza
