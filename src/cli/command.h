@@ -46,6 +46,7 @@ Subcommand AddVerify(Command parent);
 Subcommand AddWalGet(Command parent);
 Subcommand AddDrill(Command parent);
 Subcommand AddKey(Command parent);
+Subcommand AddTimeline(Command parent);
 Subcommand AddRepository(Command parent);
 
 // Options that several subcommands take. The values must live as long as the command line.

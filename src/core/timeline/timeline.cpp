@@ -1,0 +1,389 @@
+#include "core/timeline/timeline.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+#include <utility>
+#include <variant>
+
+#include "core/timeline/wal_way.h"
+
+namespace veza {
+
+namespace {
+
+constexpr std::size_t kMostDamaged = 100;
+
+std::string Path(const RelationFile& file) {
+  return fmt::format("{}/{}/{}", file.tablespace, file.database, file.relation);
+}
+
+const char* LevelName(WalLevel level) {
+  switch (level) {
+    case WalLevel::kMinimal:
+      return "minimal";
+    case WalLevel::kReplica:
+      return "replica";
+    case WalLevel::kLogical:
+      return "logical";
+  }
+  return "unknown";
+}
+
+std::string DescribeDropped(const TransactionEnd& end) {
+  constexpr std::size_t kShown = 10;
+  std::string text = fmt::format("{} relation files dropped:", end.dropped.size());
+  for (const RelationFile& file : end.dropped) {
+    if (&file == end.dropped.data() + kShown) {
+      return text + " …";
+    }
+    text += " " + Path(file);
+  }
+  return text;
+}
+
+struct FactDescriber {
+  std::optional<EventText> operator()(const TransactionEnd& end) const {
+    if (end.dropped.empty()) {
+      return std::nullopt;
+    }
+    return EventText{"dropped", DescribeDropped(end), end.time};
+  }
+  std::optional<EventText> operator()(const UnknownFact& unknown) const {
+    return EventText{"unknown", std::string(unknown.reason), std::nullopt};
+  }
+  std::optional<EventText> operator()(const RestorePointMade& point) const {
+    return EventText{"restore_point", point.name, point.time};
+  }
+  std::optional<EventText> operator()(const CheckpointMade& checkpoint) const {
+    return EventText{"checkpoint",
+                     fmt::format("{}, redo {}", checkpoint.shutdown ? "shutdown" : "online",
+                                 FormatLsn(checkpoint.redo)),
+                     checkpoint.time};
+  }
+  std::optional<EventText> operator()(const RelationTruncated& cut) const {
+    return EventText{"truncated", fmt::format("{} to {} blocks", Path(cut.file), cut.blocks),
+                     std::nullopt};
+  }
+  std::optional<EventText> operator()(const DatabaseCopied& copied) const {
+    return EventText{"database",
+                     fmt::format("{} made from {}", copied.database, copied.source_database),
+                     std::nullopt};
+  }
+  std::optional<EventText> operator()(const DatabaseCreated& created) const {
+    return EventText{"database", fmt::format("{} made", created.database), std::nullopt};
+  }
+  std::optional<EventText> operator()(const DatabaseDropped& dropped) const {
+    return EventText{"database", fmt::format("{} dropped", dropped.database), std::nullopt};
+  }
+  std::optional<EventText> operator()(const TablespaceCreated& created) const {
+    return EventText{"tablespace", fmt::format("{} made", created.tablespace), std::nullopt};
+  }
+  std::optional<EventText> operator()(const TablespaceDropped& dropped) const {
+    return EventText{"tablespace", fmt::format("{} dropped", dropped.tablespace), std::nullopt};
+  }
+  std::optional<EventText> operator()(const ParametersChanged& changed) const {
+    return EventText{"parameters",
+                     fmt::format("wal_level = {}, wal_log_hints = {}, max_connections = {}",
+                                 LevelName(changed.wal_level), changed.wal_log_hints ? "on" : "off",
+                                 changed.max_connections),
+                     std::nullopt};
+  }
+  std::optional<EventText> operator()(const FullPageWritesChanged& changed) const {
+    return EventText{"parameters", fmt::format("full_page_writes = {}", changed.on ? "on" : "off"),
+                     std::nullopt};
+  }
+  std::optional<EventText> operator()(const ChecksumsChanged& changed) const {
+    return EventText{"parameters", fmt::format("data checksums: state {}", changed.state),
+                     std::nullopt};
+  }
+  std::optional<EventText> operator()(const RecoveryEnded& ended) const {
+    return EventText{"timeline",
+                     fmt::format("recovery ended on timeline {}, which left timeline {}",
+                                 ended.timeline, ended.previous_timeline),
+                     ended.time};
+  }
+  // The rest says nothing to somebody who chooses a moment.
+  template <typename Fact>
+  std::optional<EventText> operator()(const Fact& /*unused*/) const {
+    return std::nullopt;
+  }
+};
+
+// The runs of one timeline.
+std::map<TimelineId, std::vector<WalPiece>> PiecesOf(const ArchiveMap& archive) {
+  std::map<TimelineId, std::vector<WalPiece>> pieces;
+  for (const ArchivePiece& piece : archive.Pieces()) {
+    if (!piece.is_gap) {
+      pieces[piece.timeline].push_back({piece.timeline, piece.first, piece.last,
+                                        Lsn{(piece.last + 1) * archive.segment_size()}});
+    }
+  }
+  return pieces;
+}
+
+bool IsIn(const TimelineRange& range, TimePoint time) {
+  return range.from <= time && time <= range.to;
+}
+
+// Whether a transaction may have ended in the segment within the range.
+bool MayBeIn(const TimelineRange& range, const SegmentSummary& summary) {
+  return summary.head.has_value() || (summary.latest_end && *summary.latest_end >= range.from &&
+                                      *summary.earliest_end <= range.to);
+}
+
+class TimelineReader {
+ public:
+  explicit TimelineReader(const TimelineOptions& options) : options_(options) {}
+
+  Status Read(WalWay& way) {
+    for (std::size_t index = 0; index < way.size(); ++index) {
+      ++timeline_.segments;
+      const TimelineId timeline = way.At(index).timeline;
+      const Result<SegmentSummary> summary = way.Summary(index);
+      if (!summary) {
+        RETURN_IF_ERROR(PassOver(way, summary.error()));
+        continue;
+      }
+      AddLoad(timeline, *summary);
+      if (options_.events && MayHoldEvents(*summary)) {
+        RETURN_IF_ERROR(AddEvents(way, index, *summary));
+      }
+      if (summary->last_end) {
+        last_time_ = summary->last_end->time;
+      }
+    }
+    return Ok();
+  }
+
+  ClusterTimeline& timeline() { return timeline_; }
+  void Add(TimelineEvent event) {
+    if (IsIn(options_.range, event.time)) {
+      timeline_.events.push_back(std::move(event));
+    }
+  }
+  ClusterTimeline Finish() {
+    for (auto& [key, bucket] : load_) {
+      timeline_.load.push_back(bucket);
+    }
+    std::ranges::stable_sort(timeline_.events, {}, &TimelineEvent::time);
+    return std::move(timeline_);
+  }
+
+ private:
+  // Events have no time of their own in the summary. An idle segment lies between its neighbours.
+  bool MayHoldEvents(const SegmentSummary& summary) const {
+    return !summary.latest_end || MayBeIn(options_.range, summary);
+  }
+
+  Status PassOver(const WalWay& way, const Error& error) {
+    if (way.IsExhausted() && error.code == ErrorCode::kFailedPrecondition) {
+      ++timeline_.unread;
+      return Ok();
+    }
+    if (error.code != ErrorCode::kDataCorrupted && error.code != ErrorCode::kNotFound) {
+      return error;
+    }
+    if (timeline_.damaged.size() < kMostDamaged) {
+      timeline_.damaged.push_back(error.message);
+    }
+    return Ok();
+  }
+
+  void AddLoad(TimelineId timeline, const SegmentSummary& summary) {
+    const std::int64_t width = std::max<std::int64_t>(
+        1, std::chrono::floor<std::chrono::minutes>(options_.bucket).count());
+    for (const MinuteOfWal& minute : summary.minutes) {
+      std::int64_t number = minute.minute;
+      if (number == 0 && last_time_) {  // a segment without an end
+        number = std::chrono::floor<std::chrono::minutes>(last_time_->time_since_epoch()).count();
+      }
+      const TimePoint time{std::chrono::minutes(number)};
+      if (time + std::chrono::minutes(1) <= options_.range.from || time > options_.range.to) {
+        continue;
+      }
+      const TimePoint begin{std::chrono::minutes(number / width * width)};
+      LoadBucket& bucket = load_[{timeline, begin}];
+      bucket.timeline = timeline;
+      bucket.begin = begin;
+      bucket.commits += minute.commits;
+      bucket.aborts += minute.aborts;
+      bucket.bytes += minute.bytes;
+      bucket.images += minute.images;
+      bucket.image_bytes += minute.image_bytes;
+    }
+  }
+
+  Status AddEvents(WalWay& way, std::size_t index, const SegmentSummary& summary) {
+    const Result<std::vector<IndexedEvent>> events = way.Events(index);
+    if (!events) {
+      return PassOver(way, events.error());
+    }
+    std::optional<TimePoint> time = last_time_ ? last_time_ : summary.earliest_end;
+    for (const IndexedEvent& event : *events) {
+      std::optional<EventText> text = DescribeFact(event.fact);
+      if (!text) {
+        continue;
+      }
+      time = text->time ? text->time : time;
+      Add({.timeline = way.At(index).timeline,
+           .time = time.value_or(TimePoint{}),
+           .time_is_exact = text->time.has_value(),
+           .lsn = event.begin,
+           .xid = event.xid,
+           .kind = std::move(text->kind),
+           .text = std::move(text->text)});
+    }
+    return Ok();
+  }
+
+  const TimelineOptions options_;
+  ClusterTimeline timeline_;
+  std::map<std::pair<TimelineId, TimePoint>, LoadBucket> load_;
+  std::optional<TimePoint> last_time_;
+};
+
+void AddBackups(const BackupCatalog& catalog, std::uint64_t system_identifier,
+                TimelineReader& reader) {
+  for (const BackupSummary& backup : catalog.backups) {
+    if (backup.system_identifier == system_identifier) {
+      reader.Add({.timeline = backup.timeline,
+                  .time = backup.stop_time,
+                  .time_is_exact = true,
+                  .lsn = backup.stop_lsn,
+                  .kind = "backup",
+                  .text = backup.label});
+    }
+  }
+}
+
+// A gap has the time of the last event or backup before it.
+void AddGaps(const ArchiveMap& archive, TimelineReader& reader) {
+  for (const ArchivePiece& piece : archive.Pieces()) {
+    if (!piece.is_gap) {
+      continue;
+    }
+    const Lsn begin{piece.first * archive.segment_size()};
+    TimelineEvent gap{
+        .timeline = piece.timeline,
+        .lsn = begin,
+        .kind = "gap",
+        .text = fmt::format("{} to {} missing",
+                            SegmentName(piece.timeline, piece.first, archive.segment_size()),
+                            SegmentName(piece.timeline, piece.last, archive.segment_size()))};
+    for (const TimelineEvent& event : reader.timeline().events) {
+      if (event.timeline == piece.timeline && event.lsn < begin) {
+        gap.time = std::max(gap.time, event.time);
+      }
+    }
+    reader.Add(std::move(gap));
+  }
+}
+
+// The transactions of one timeline, and what they touched.
+class TransactionReader {
+ public:
+  TransactionReader(const TimelineRange& range, std::size_t most) : range_(range), most_(most) {}
+
+  Status Read(WalWay& way) {
+    std::optional<std::size_t> first;
+    std::size_t last = 0;
+    for (std::size_t index = 0; index < way.size(); ++index) {
+      ASSIGN_OR_RETURN(const SegmentSummary summary, way.Summary(index));
+      if (MayBeIn(range_, summary)) {
+        first = first.value_or(index);
+        last = index;
+      }
+    }
+    if (!first) {
+      return Ok();
+    }
+    touched_.clear();
+    const std::size_t own = stories_.size();
+    for (std::size_t index = *first - std::min(*first, kSegmentsBefore); index <= last; ++index) {
+      ASSIGN_OR_RETURN(IndexedTransactions transactions, way.Transactions(index));
+      for (const IndexedTouch& touch : transactions.touches) {
+        touched_[touch.xid][touch.file] += touch.blocks;
+      }
+      for (IndexedEnd& end : transactions.ends) {
+        RETURN_IF_ERROR(Add(way.At(index).timeline, std::move(end)));
+      }
+    }
+    for (std::size_t story = own; story < stories_.size(); ++story) {
+      Touch(stories_[story]);
+    }
+    return Ok();
+  }
+
+  std::vector<TransactionStory> Take() { return std::move(stories_); }
+
+ private:
+  Status Add(TimelineId timeline, IndexedEnd end) {
+    if (!IsIn(range_, end.time)) {
+      return Ok();
+    }
+    if (stories_.size() == most_) {
+      return MakeError(ErrorCode::kInvalidArgument, "more than {} transactions ended in that time",
+                       most_)
+          .WithHint("Ask for a shorter time.");
+    }
+    stories_.push_back({timeline, std::move(end), {}});
+    return Ok();
+  }
+
+  void Touch(TransactionStory& story) {
+    std::map<RelationFile, std::uint64_t> sum;
+    const auto add = [&](std::uint32_t xid) {
+      for (const auto& [file, blocks] : touched_[xid]) {
+        sum[file] += blocks;
+      }
+    };
+    add(story.end.xid);
+    for (const std::uint32_t xid : story.end.subtransactions) {
+      add(xid);
+    }
+    for (const auto& [file, blocks] : sum) {
+      story.touched.push_back({file, blocks});
+    }
+  }
+
+  const TimelineRange range_;
+  const std::size_t most_;
+  std::vector<TransactionStory> stories_;
+  std::map<std::uint32_t, std::map<RelationFile, std::uint64_t>> touched_;
+};
+
+}  // namespace
+
+std::optional<EventText> DescribeFact(const WalFact& fact) {
+  return std::visit(FactDescriber{}, fact);
+}
+
+Result<ClusterTimeline> ReadTimeline(const Repository& repository, const Identity& identity,
+                                     const BackupCatalog& catalog, const ArchiveMap& archive,
+                                     const TimelineOptions& options) {
+  TimelineReader reader(options);
+  for (const auto& [timeline, pieces] : PiecesOf(archive)) {
+    ASSIGN_OR_RETURN(WalWay way,
+                     WalWay::Open(repository, identity, pieces, {.most_read = options.most_read}));
+    RETURN_IF_ERROR(reader.Read(way));
+  }
+  AddBackups(catalog, identity.system_identifier, reader);
+  AddGaps(archive, reader);
+  return reader.Finish();
+}
+
+Result<std::vector<TransactionStory>> ReadTransactions(const Repository& repository,
+                                                       const Identity& identity,
+                                                       const ArchiveMap& archive,
+                                                       const TimelineRange& range,
+                                                       std::size_t most) {
+  TransactionReader reader(range, most);
+  for (const auto& [timeline, pieces] : PiecesOf(archive)) {
+    ASSIGN_OR_RETURN(WalWay way, WalWay::Open(repository, identity, pieces, {}));
+    RETURN_IF_ERROR(reader.Read(way));
+  }
+  return reader.Take();
+}
+
+}  // namespace veza

@@ -1,0 +1,104 @@
+// What a cluster did, and when: its load in buckets of time, and the events that matter to somebody
+// who has to choose a moment.
+//
+// The load comes from the summaries of index objects alone. Its times are those at which
+// transactions ended, by the clock of the server.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/archive/archive_map.h"
+#include "core/error.h"
+#include "core/postgres/lsn.h"
+#include "core/repository/backup_catalog.h"
+#include "core/repository/identity.h"
+#include "core/repository/repository.h"
+#include "core/wal_index/segment_index.h"
+
+namespace veza {
+
+struct TimelineRange {
+  TimePoint from = TimePoint::min();  // both included
+  TimePoint to = TimePoint::max();
+};
+
+struct LoadBucket {
+  TimelineId timeline = 0;
+  TimePoint begin{};
+  std::uint64_t commits = 0;
+  std::uint64_t aborts = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t images = 0;
+  std::uint64_t image_bytes = 0;
+};
+
+struct TimelineEvent {
+  TimelineId timeline = 0;
+  // An event that does not tell its time has that of the event or the transaction before it.
+  TimePoint time{};
+  bool time_is_exact = false;
+  Lsn lsn;  // where its record begins; of a backup, where it ended; of a gap, where it begins
+  std::uint32_t xid = 0;  // 0: none
+  // "restore_point", "checkpoint", "dropped", "truncated", "database", "tablespace", "parameters",
+  // "timeline", "backup", "gap", "unknown".
+  std::string kind;
+  std::string text;
+};
+
+struct ClusterTimeline {
+  std::vector<LoadBucket> load;       // ordered by timeline and time, without those of no load
+  std::vector<TimelineEvent> events;  // ordered by time
+  std::uint64_t segments = 0;         // that were looked at
+  std::uint64_t unread = 0;           // that no index covers, and that were too many to read
+  // Of WAL that cannot be read, at most 100 messages.
+  std::vector<std::string> damaged;
+};
+
+struct TimelineOptions {
+  TimelineRange range{};
+  std::chrono::seconds bucket = std::chrono::minutes(1);  // whole minutes
+  bool events = true;          // of WAL. They take a request for each segment that has some
+  std::size_t most_read = 64;  // segments without an index
+};
+
+// `archive` and `catalog` are those of the system. A segment that cannot be read is told, and
+// passed over.
+Result<ClusterTimeline> ReadTimeline(const Repository& repository, const Identity& identity,
+                                     const BackupCatalog& catalog, const ArchiveMap& archive,
+                                     const TimelineOptions& options);
+
+// A transaction that ended.
+struct TransactionStory {
+  TimelineId timeline = 0;
+  IndexedEnd end;
+  struct Touched {
+    RelationFile file;
+    std::uint64_t blocks = 0;  // a block counts once for each record
+  };
+  // What it and its subtransactions changed, in the segments that were looked at: those in the
+  // range, and kSegmentsBefore before them.
+  std::vector<Touched> touched;
+};
+inline constexpr std::size_t kSegmentsBefore = 16;
+
+// The transactions that ended in the range, in the order of WAL. At most `most`; more is an error.
+Result<std::vector<TransactionStory>> ReadTransactions(const Repository& repository,
+                                                       const Identity& identity,
+                                                       const ArchiveMap& archive,
+                                                       const TimelineRange& range,
+                                                       std::size_t most);
+
+// For people: "restore point "before the migration"". nullopt for facts that are no event.
+struct EventText {
+  std::string kind;
+  std::string text;
+  std::optional<TimePoint> time;
+};
+std::optional<EventText> DescribeFact(const WalFact& fact);
+
+}  // namespace veza

@@ -1,0 +1,132 @@
+#include "core/timeline/timeline.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/repository/test_backup.h"
+#include "core/timeline/story.h"
+
+namespace veza {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class TimelineTest : public testing::TestWithParam<bool> {
+ protected:
+  void Archive(const Story& story) {
+    story.Archive(repository_);
+    if (GetParam()) {
+      story.Index(repository_);
+    }
+  }
+  ArchiveMap Map() const {
+    return {kTestSegmentSize, repository_.wal().Ranges(kTestSegmentSize).value(), {}};
+  }
+  ClusterTimeline Read(const TimelineOptions& options = {}, const BackupCatalog& catalog = {}) {
+    return ReadTimeline(*repository_, TestIdentity(), catalog, Map(), options).value();
+  }
+  static std::vector<std::string> LoadOf(const ClusterTimeline& timeline) {
+    std::vector<std::string> load;
+    for (const LoadBucket& bucket : timeline.load) {
+      const auto minutes =
+          std::chrono::floor<std::chrono::minutes>(bucket.begin - kTestTime).count();
+      load.push_back(
+          fmt::format("{}: {} commits, {} aborts", minutes, bucket.commits, bucket.aborts));
+      EXPECT_GT(bucket.bytes, 0U);
+    }
+    return load;
+  }
+  static std::vector<std::string> EventsOf(const ClusterTimeline& timeline) {
+    std::vector<std::string> events;
+    for (const TimelineEvent& event : timeline.events) {
+      events.push_back(fmt::format("{} {}", event.kind, event.text));
+    }
+    return events;
+  }
+
+  TestRepository repository_;
+};
+
+INSTANTIATE_TEST_SUITE_P(WithoutAndWithIndex, TimelineTest, testing::Bool());
+
+TEST_P(TimelineTest, LoadAndEventsOfSeveralSegments) {
+  Story story(3);
+  story.Commit(701, 1);
+  story.Abort(702, 1);
+  story.RestorePoint("here", 2);
+  story.NextSegment();
+  story.Commit(703, 3);
+  story.Commit(704, 12);
+  Archive(story);
+  BackupCatalog catalog;
+  catalog.backups.push_back(TestSummary(*repository_, kTestLabel));  // it ended in minute 1
+  EXPECT_THAT(LoadOf(Read()), ElementsAre("1: 1 commits, 1 aborts", "3: 1 commits, 0 aborts",
+                                          "12: 1 commits, 0 aborts"));
+  EXPECT_THAT(EventsOf(Read({}, catalog)),
+              ElementsAre(fmt::format("backup {}", kTestLabel), "restore_point here"));
+  EXPECT_THAT(LoadOf(Read({.bucket = std::chrono::minutes(10)})),
+              ElementsAre("0: 2 commits, 1 aborts", "10: 1 commits, 0 aborts"));
+  const TimelineOptions late{.range = {.from = Story::Minute(3)}};
+  EXPECT_THAT(LoadOf(Read(late)), ElementsAre("3: 1 commits, 0 aborts", "12: 1 commits, 0 aborts"));
+  EXPECT_THAT(EventsOf(Read(late, catalog)), IsEmpty());
+  EXPECT_EQ(Read().segments, 2U);
+}
+
+TEST_P(TimelineTest, AGapIsAnEventAndDamageIsTold) {
+  Story story(3);
+  story.Commit(701, 1);
+  story.NextSegment();
+  story.Commit(702, 2);
+  story.NextSegment();
+  story.Commit(703, 3);
+  Archive(story);
+  ASSERT_TRUE(std::filesystem::remove(
+      repository_.PathOf(WalObjectName(kTestSystem, story.Name(4)).value())));
+  EXPECT_THAT(EventsOf(Read()),
+              ElementsAre(fmt::format("gap {} to {} missing", story.Name(4), story.Name(4))));
+  WriteText(repository_.PathOf(WalObjectName(kTestSystem, story.Name(3)).value()), "damaged");
+  EXPECT_THAT(Read().damaged, ElementsAre(HasSubstr(story.Name(3))));
+}
+
+TEST_P(TimelineTest, SegmentsThatAreTooManyToReadAreCounted) {
+  Story story(3);
+  story.Commit(701, 1);
+  story.NextSegment();
+  story.Commit(702, 2);
+  Archive(story);
+  EXPECT_EQ(Read({.most_read = 1}).unread, GetParam() ? 0U : 1U);
+}
+
+TEST_P(TimelineTest, TransactionsAndWhatTheyTouched) {
+  Story story(3);
+  story.Touch(701, 16384, 1);
+  story.Touch(701, 16384, 2);
+  story.Touch(703, 16390, 1);
+  story.NextSegment();
+  story.Touch(701, 16385, 7);
+  story.Commit(701, 5);
+  story.CommitWith(702, 703, 6);
+  story.Abort(704, 7);
+  story.Commit(705, 20);
+  Archive(story);
+  const std::vector<TransactionStory> stories =
+      ReadTransactions(*repository_, TestIdentity(), Map(), {Story::Minute(5), Story::Minute(7)},
+                       10)
+          .value();
+  ASSERT_EQ(stories.size(), 3U);
+  EXPECT_EQ(stories[0].end.xid, 701U);
+  ASSERT_EQ(stories[0].touched.size(), 2U);
+  EXPECT_EQ(stories[0].touched[0].file.relation, 16384U);
+  EXPECT_EQ(stories[0].touched[0].blocks, 2U);
+  EXPECT_EQ(stories[0].touched[1].file.relation, 16385U);
+  ASSERT_EQ(stories[1].touched.size(), 1U) << "what its subtransaction changed";
+  EXPECT_EQ(stories[1].touched[0].file.relation, 16390U);
+  EXPECT_FALSE(stories[2].end.committed);
+  EXPECT_ERROR(ReadTransactions(*repository_, TestIdentity(), Map(), {}, 3),
+               ErrorCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace veza

@@ -1,0 +1,192 @@
+
+# Choosing a moment: what vezactl says of transactions, restore points and the end of the archive is
+# what pg_waldump says, and where recovery then ends.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use JSON::PP qw(decode_json);
+use PostgreSQL::Test::Utils ();
+use Test::More;
+use VezaTest;
+
+my $node = VezaTest->new('primary');
+$node->init;
+$node->append_conf('postgresql.conf', <<'CONF');
+autovacuum = off
+max_prepared_transactions = 2
+wal_keep_size = '1GB'
+CONF
+$node->start;
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION veza_backup;
+CREATE TABLE t(id int);
+SQL
+my $none = $node->basedir . '/none';
+
+# Adds a row. Returns the xid.
+sub add
+{
+	my ($id) = @_;
+	return $node->safe_psql('postgres', "INSERT INTO t VALUES ($id) RETURNING pg_current_xact_id()");
+}
+
+# All ends of transactions from a position on, as pg_waldump prints them.
+sub ends_from
+{
+	my ($lsn) = @_;
+	my ($out, $err) = ('', '');
+	local $ENV{TZ} = 'UTC';
+	IPC::Run::run(
+		[
+			$node->installed_command('pg_waldump'), '--rmgr=Transaction', '-p',
+			$node->data_dir . '/pg_wal', '-s', $lsn
+		],
+		'<', \undef, '>', \$out, '2>', \$err,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	my @ends;
+	for my $line (split /\n/, $out)
+	{
+		next
+		  unless $line =~
+		  /tx:\s+(\d+), lsn: ([0-9A-F]+\/[0-9A-F]+), .* desc: (COMMIT|ABORT)(_PREPARED (\d+):)? ([-0-9]+ [0-9:.]+) UTC/;
+		my ($xid, $at, $kind, $time) = ($5 // $1, $2, $3, $6);
+		$time =~ s/ /T/;
+		$at =~ s{/0*(?=.)}{/};
+		push @ends, { xid => $xid + 0, lsn => $at, committed => $kind eq 'COMMIT', time => "${time}Z" };
+	}
+	return @ends;
+}
+
+sub plan_of
+{
+	my (@arguments) = @_;
+	return decode_json(
+		$node->vezactl_ok(
+			[ '--output', 'json', 'restore', '--dry-run', '--target-dir', $none, @arguments ],
+			"a plan: @arguments"));
+}
+
+sub is_between
+{
+	my ($in, $out, $test, @arguments) = @_;
+	my $plan = plan_of(@arguments);
+	is($plan->{last_in}{xid}, $in, "$test: the last one in");
+	is($plan->{first_out}{xid}, $out, "$test: the first one out");
+	return $plan;
+}
+
+sub rows_of
+{
+	my ($server) = @_;
+	return $server->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t});
+}
+
+# --- two backups, and transactions behind each ----------------------------------------------------
+
+my $old = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+my $start = $node->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
+my $one = add(1);
+$node->safe_psql('postgres', q{SELECT pg_create_restore_point('early')});
+my $two = add(2);
+$node->safe_psql('postgres', <<'SQL');
+BEGIN; INSERT INTO t VALUES (3); PREPARE TRANSACTION 'three';
+SQL
+$node->archive_wal;
+my $new = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+my $four = add(4);
+my $between = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+$node->safe_psql('postgres', q{COMMIT PREPARED 'three'});
+$node->safe_psql('postgres', q{SELECT pg_create_restore_point('late')});
+my $aborted =
+  $node->safe_psql('postgres', 'BEGIN; INSERT INTO t VALUES (5) RETURNING pg_current_xact_id(); ROLLBACK');
+my $six = add(6);
+$node->archive_wal;
+
+my @ends = ends_from($start);
+my ($three) = map { $_->{xid} } grep { $_->{xid} > $two && $_->{xid} < $four } @ends;
+my $last = (grep { $_->{committed} } @ends)[-1];
+is($last->{xid}, $six, 'pg_waldump sees the last commit');
+
+# --- the transactions ------------------------------------------------------------------------------
+
+my $list = decode_json($node->vezactl_ok([ '--output', 'json', 'timeline', '--transactions' ]));
+my @ours = map { { xid => $_->{xid}, lsn => $_->{lsn}, committed => $_->{committed}, time => $_->{time} } }
+  @{ $list->{transactions} };
+splice @ours, 0, @ours - @ends;
+$_->{committed} = $_->{committed} ? 1 : 0 for @ours, @ends;
+is_deeply(\@ours, \@ends, 'timeline --transactions lists what pg_waldump lists');
+my $file = $node->safe_psql('postgres', q{SELECT pg_relation_filenode('t')});
+my ($touched) = map { $_->{relations} } grep { $_->{xid} == $six } @{ $list->{transactions} };
+ok((grep { $_->{relation} == $file && $_->{blocks} >= 1 } @$touched), 'and the relation that was changed');
+
+my $story = decode_json($node->vezactl_ok([ '--output', 'json', 'timeline' ]));
+is_deeply(
+	[ map { $_->{text} } grep { $_->{kind} eq 'restore_point' } @{ $story->{events} } ],
+	[ 'early', 'late' ], 'timeline shows restore points');
+is_deeply([ map { $_->{text} } grep { $_->{kind} eq 'backup' } @{ $story->{events} } ],
+	[ $old, $new ], 'and backups');
+my $commits = 0;
+$commits += $_->{commits} for @{ $story->{load} };
+cmp_ok($commits, '>=', scalar(grep { $_->{committed} } @ends), 'and the load');
+
+# --- the window ------------------------------------------------------------------------------------
+
+is( $node->safe_psql('postgres',
+		"SELECT bool_and(end_time = '$last->{time}') FROM veza_backup_recovery_window"),
+	't', 'the window ends with the last commit');
+my $stretch =
+  decode_json($node->vezactl_ok([ '--output', 'json', 'info' ]))->{systems}[0]{recovery_window}[0];
+is($stretch->{last_commit}{xid}, $six, 'info names it');
+
+# --- targets ---------------------------------------------------------------------------------------
+
+my $plan = is_between($four, $three, 'a time between two commits', '--target-time', $between);
+is($plan->{label}, $new, 'the newest backup');
+$plan = is_between($one, $two, 'a restore point behind the first backup', '--target-name', 'early');
+is($plan->{label}, $old, 'the older backup is chosen for it');
+$plan = is_between($three, $six, 'a restore point behind the second backup', '--target-name', 'late');
+is($plan->{label}, $new, 'the newer backup is chosen for it');
+is(is_between($two, $four, 'an xid', '--target-xid', $two)->{label}, $old, 'and so it is for an xid');
+is_between($three, $six, 'a prepared transaction', '--target-xid', $three);
+is_between($three, $six, 'an aborted transaction', '--target-xid', $aborted);
+is_between($six, undef, 'the end of WAL');
+my ($lsn) = map { $_->{lsn} } grep { $_->{xid} == $three } @ends;
+is_between($three, $six, 'the LSN of a commit', '--target-lsn', $lsn);
+is_between($four, $three, 'the same, exclusive', '--target-lsn', $lsn, '--target-exclusive');
+
+$node->vezactl_fails(
+	[
+		'restore', '--target-dir', $none, '--target-time',
+		$node->safe_psql('postgres', 'SELECT clock_timestamp()')
+	],
+	2,
+	qr/no transaction in the repository ended after time .* the last commit that recovery can reach is transaction $six, committed at .* \(LSN \Q$last->{lsn}\E\)/,
+	'a time behind the last commit');
+$node->vezactl_fails([ 'restore', '--target-dir', $none, '--target-name', 'nowhere' ],
+	2, qr/restore point "nowhere" is not in the WAL/, 'a restore point that is not there');
+$node->vezactl_fails([ 'restore', '--target-dir', $none, '--target-xid', $six + 1000 ],
+	2, qr/is not in the WAL/, 'a transaction that is not there');
+ok(!-e $none, 'nothing was written');
+
+my $like = $node->vezactl_ok([ 'restore', '--dry-run', '--target-dir', $none, '--target-time', $between ]);
+like($like, qr/^last in       transaction $four, committed at /m, 'the plan as text: the last one in');
+like($like, qr/^first out     transaction $three, committed at /m, 'the first one out');
+
+# --- and so it comes -------------------------------------------------------------------------------
+
+for my $case (
+	[ 'at_a_time', '1,2,4', '--target-time', $between ],
+	[ 'at_a_name', '1', '--target-name', 'early' ],
+	[ 'at_a_prepared', '1,2,3,4', '--target-xid', $three ])
+{
+	my ($name, $rows, @arguments) = @$case;
+	my $copy = $node->restore($name, @arguments, '--target-action', 'promote');
+	$copy->start;
+	$copy->wait_for_end_of_recovery;
+	is(rows_of($copy), $rows, "recovery ends as the plan has said: @arguments");
+	$copy->discard;
+}
+
+done_testing();
