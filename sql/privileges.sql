@@ -21,6 +21,7 @@ SELECT veza_backup_check();
 SELECT veza_backup_init();
 SELECT veza_backup_expire(dry_run => true);
 SELECT veza_backup_keep('20261122-020000F');
+SELECT veza_backup_create_restore_point('x');
 
 SET ROLE regress_veza_nobody;
 SELECT count(*) FROM veza_backup_info();
@@ -35,6 +36,7 @@ SELECT veza_backup_check();
 SELECT veza_backup_init();
 SELECT veza_backup_expire(dry_run => true);
 SELECT veza_backup_keep('20261122-020000F');
+SELECT veza_backup_create_restore_point('x');
 RESET ROLE;
 
 GRANT EXECUTE ON FUNCTION veza_backup_now, veza_backup_check TO regress_veza_nobody;

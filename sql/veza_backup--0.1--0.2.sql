@@ -50,3 +50,21 @@ AS 'MODULE_PATHNAME' LANGUAGE C;
 COMMENT ON PROCEDURE veza_backup_take(text, boolean, boolean, text) IS
 'takes a backup and returns its label, holding no snapshot while it runs; wait_for_running: first waits for a backup that is running';
 REVOKE ALL ON PROCEDURE veza_backup_take(text, boolean, boolean, text) FROM PUBLIC;
+
+-- The body is parsed here, so no search_path has a say in what it means later. The label is read first: without the
+-- repository there is no restore point.
+CREATE FUNCTION veza_backup_create_restore_point(
+    name text,
+    OUT lsn pg_lsn,
+    OUT newest_backup text)
+LANGUAGE sql STRICT
+BEGIN ATOMIC
+  SELECT pg_catalog.pg_create_restore_point(name), newest.label
+    FROM (SELECT (SELECT i.label FROM veza_backup_info() AS i
+                   WHERE i.stop_lsn IS NOT NULL
+                   ORDER BY i.timeline DESC, i.stop_lsn DESC LIMIT 1) AS label
+          OFFSET 0) AS newest;
+END;
+COMMENT ON FUNCTION veza_backup_create_restore_point(text) IS
+'makes a restore point for vezactl restore --target-name, and returns its LSN and the newest backup that leads to it';
+REVOKE ALL ON FUNCTION veza_backup_create_restore_point(text) FROM PUBLIC;

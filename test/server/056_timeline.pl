@@ -98,7 +98,9 @@ my $new = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 my $four = add(4);
 my $between = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'three'});
-$node->safe_psql('postgres', q{SELECT pg_create_restore_point('late')});
+is( $node->safe_psql('postgres',
+		q{SELECT lsn <= pg_current_wal_insert_lsn(), newest_backup FROM veza_backup_create_restore_point('late')}),
+	"t|$new", 'a restore point with the newest backup');
 my $aborted =
   $node->safe_psql('postgres', 'BEGIN; INSERT INTO t VALUES (5) RETURNING pg_current_xact_id(); ROLLBACK');
 my $six = add(6);
