@@ -5,6 +5,12 @@
 
 namespace veza {
 
+namespace {
+
+constexpr std::string_view kTablespaces = "pg_tblspc/";
+
+}  // namespace
+
 bool IsDigits(std::string_view text) {
   return !text.empty() &&
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -55,7 +61,6 @@ RelationDirectory ClassifyDirectory(std::string_view path) {
   if (parent == "base") {
     return RelationDirectory::kDatabase;
   }
-  constexpr std::string_view kTablespaces = "pg_tblspc/";
   if (parent.starts_with(kTablespaces)) {
     const std::string_view rest = parent.substr(kTablespaces.size());
     const std::size_t middle = rest.find('/');
@@ -68,6 +73,43 @@ RelationDirectory ClassifyDirectory(std::string_view path) {
   return RelationDirectory::kNo;
 }
 
+namespace {
+
+// 0 if `digits` are more than an oid can be.
+std::uint32_t OidOf(std::string_view digits) {
+  std::uint32_t oid = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), oid);
+  return error == std::errc() && end == digits.data() + digits.size() ? oid : 0;
+}
+
+// Whether one of the numbers in a path has a leading zero. The server writes none, so a file of
+// such a name is not the one that its number says.
+bool HasLeadingZero(std::string_view path) {
+  for (std::size_t at = 0; at + 1 < path.size(); ++at) {
+    const bool begins_number = path[at] == '0' && path[at + 1] >= '0' && path[at + 1] <= '9' &&
+                               (at == 0 || path[at - 1] == '/' || path[at - 1] == '.');
+    const bool is_segment_zero = path[at] == '.' && path[at + 1] == '0';
+    if (begins_number || is_segment_zero) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// `directory` holds relations.
+std::uint32_t TablespaceOf(std::string_view directory) {
+  constexpr std::uint32_t kDefaultTablespace = 1663;  // DEFAULTTABLESPACE_OID
+  constexpr std::uint32_t kGlobalTablespace = 1664;   // GLOBALTABLESPACE_OID
+  if (!directory.starts_with(kTablespaces)) {
+    return ClassifyDirectory(directory) == RelationDirectory::kGlobal ? kGlobalTablespace
+                                                                      : kDefaultTablespace;
+  }
+  directory.remove_prefix(kTablespaces.size());
+  return OidOf(directory.substr(0, directory.find('/')));
+}
+
+}  // namespace
+
 std::uint32_t DatabaseOf(std::string_view path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string_view::npos ||
@@ -75,10 +117,7 @@ std::uint32_t DatabaseOf(std::string_view path) {
     return 0;
   }
   const std::string_view directory = path.substr(0, slash);
-  const std::string_view digits = directory.substr(directory.rfind('/') + 1);
-  std::uint32_t oid = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), oid);
-  return oid;
+  return OidOf(directory.substr(directory.rfind('/') + 1));
 }
 
 RelationPath ClassifyFile(std::string_view path) {
@@ -91,7 +130,12 @@ RelationPath ClassifyFile(std::string_view path) {
   if (!relation) {
     return {};
   }
-  return {true, relation->fork.empty(), relation->segment, DatabaseOf(path)};
+  return {.is_relation = true,
+          .is_main_fork = relation->fork.empty(),
+          .segment = relation->segment,
+          .database = DatabaseOf(path),
+          .tablespace = TablespaceOf(path.substr(0, slash)),
+          .number = HasLeadingZero(path) ? 0 : OidOf(relation->number)};
 }
 
 }  // namespace veza

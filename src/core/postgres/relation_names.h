@@ -30,8 +30,11 @@ RelationDirectory ClassifyDirectory(std::string_view path);
 struct RelationPath {
   bool is_relation = false;
   bool is_main_fork = false;
-  std::uint32_t segment = 0;   // number of the 1 GiB segment within the fork
-  std::uint32_t database = 0;  // its oid; 0 in "global"
+  std::uint32_t segment = 0;     // number of the 1 GiB segment within the fork
+  std::uint32_t database = 0;    // its oid; 0 in "global"
+  std::uint32_t tablespace = 0;  // its oid, as WAL names it: also of "global" and "base"
+  // The number in the file's name. 0 if the server would not write the path in this way.
+  std::uint32_t number = 0;
 };
 RelationPath ClassifyFile(std::string_view path);
 

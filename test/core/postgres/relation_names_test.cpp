@@ -54,5 +54,35 @@ TEST(ClassifyFile, RecognisesRelationsByTheirNames) {
   }
 }
 
+TEST(ClassifyFile, NamesARelationAsWalDoes) {
+  struct Case {
+    const char* path;
+    std::uint32_t tablespace;
+    std::uint32_t database;
+    std::uint32_t number;
+  };
+  const Case cases[] = {
+      {"base/5/1259", 1663, 5, 1259},
+      {"base/5/1259.1", 1663, 5, 1259},
+      {"base/5/1259_vm", 1663, 5, 1259},
+      {"global/1262", 1664, 0, 1262},
+      {"pg_tblspc/16384/PG_15_202209061/5/16400.3", 16384, 5, 16400},
+      {"base/4294967295/4294967295", 1663, 4294967295, 4294967295},
+      // The server does not write these, so they are no files of the relation.
+      {"base/5/01259", 1663, 5, 0},
+      {"base/05/1259", 1663, 5, 0},
+      {"base/5/1259.0", 1663, 5, 0},
+      {"base/5/1259.01", 1663, 5, 0},
+      {"base/5/4294967296", 1663, 5, 0},
+      {"base/5/PG_VERSION", 0, 0, 0},
+  };
+  for (const Case& expected : cases) {
+    const RelationPath file = ClassifyFile(expected.path);
+    EXPECT_EQ(file.tablespace, expected.tablespace) << expected.path;
+    EXPECT_EQ(file.database, expected.database) << expected.path;
+    EXPECT_EQ(file.number, expected.number) << expected.path;
+  }
+}
+
 }  // namespace
 }  // namespace veza
