@@ -35,6 +35,7 @@ ALTER SYSTEM SET veza_backup.s3_secret_key = E'two\nlines';
 ALTER SYSTEM SET veza_backup.s3_secret_key_file = 'key';
 ALTER SYSTEM SET veza_backup.s3_secret_key_file = '/nonexistent/key';
 ALTER SYSTEM SET veza_backup.cipher = 'rot13';
+ALTER SYSTEM SET veza_backup.find_changes = 'guess';
 ALTER SYSTEM SET veza_backup.cipher_passphrase = 'changeme';
 ALTER SYSTEM SET veza_backup.cipher_passphrase = 'fifteen letters';
 ALTER SYSTEM SET veza_backup.cipher_passphrase = 'my very secret passphrase';

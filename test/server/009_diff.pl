@@ -10,6 +10,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use IPC::Run ();
+use JSON::PP qw(decode_json);
 use PostgreSQL::Test::Utils ();
 use Test::More;
 use VezaTest;
@@ -39,6 +40,7 @@ $node->command_ok([ 'pgbench', '--quiet', '-i', '-s', '1', 'load' ], 'pgbench -i
 # --- changes to the cluster -----------------------------------------------------------------------
 
 my $tables = 0;
+my $own_full = 0;    # whether the server has made the full since it was started
 my @tables = map { new_table() } 1 .. 4;
 
 sub set_up
@@ -47,6 +49,13 @@ sub set_up
 	note join ' ', map { "$_=$half->{$_}" } sort keys %$half;
 	$node->append_conf('postgresql.conf',
 		"wal_log_hints = $half->{hints}\nautovacuum = $half->{autovacuum}\n");
+	return;
+}
+
+sub restart
+{
+	$node->restart;
+	$own_full = 0;
 	return;
 }
 
@@ -203,6 +212,9 @@ sub back_up
 {
 	my ($type) = @_;
 	my $out = '';
+	my $by = pick('wal', 'wal', 'contents');
+	sql("ALTER SYSTEM SET veza_backup.find_changes = '$by'");
+	sql('SELECT pg_reload_conf()');
 	my $load = IPC::Run::start(
 		[
 			$node->installed_command('pgbench'), '-h', $node->host, '-p', $node->port,
@@ -214,6 +226,10 @@ sub back_up
 	$load->finish;
 	my $moment = 'after_' . @backups;
 	sql('CHECKPOINT') if rand() < 0.5;
+	my $changes = decode_json(read_object("main/backup/$label/backup.json"))->{changes_by} // 'none';
+	$own_full = 1 if $label =~ /F$/;
+	is($changes, 'wal', "$label: the changes are found by WAL") if $by eq 'wal' && $type eq 'diff' && $own_full;
+	note "$label: changes by $changes";
 	push @backups, { label => $label, moment => $moment, dump => dump_of($node),
 		scans => scans_of($node), checksums => $checksums };
 	sql("SELECT pg_create_restore_point('$moment')");
@@ -225,7 +241,7 @@ my $full = back_up('full');
 foreach my $round (1 .. 3)
 {
 	change_at_random();
-	$node->restart if rand() < 0.3;
+	restart() if rand() < 0.3;
 	like(back_up('diff'), qr/^${full}_\d{8}-\d{6}D$/, "diff $round refers to the full");
 }
 change_at_random();
@@ -244,7 +260,7 @@ like(
 	'the log says why');
 my $second_full = $out;
 change_at_random();
-$node->restart if rand() < 0.3;
+restart() if rand() < 0.3;
 like(back_up('diff'), qr/^${second_full}_/, 'a diff refers to the newest full');
 $node->archive_wal;
 

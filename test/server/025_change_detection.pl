@@ -21,6 +21,7 @@ $node->append_conf('postgresql.conf', <<'CONF');
 autovacuum = off
 wal_log_hints = off
 max_wal_size = 1GB
+veza_backup.find_changes = contents
 CONF
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
@@ -30,6 +31,18 @@ my $copies = 0;
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
 sub back_up { return sql("SELECT veza_backup_now('$_[0]')") }
+
+# The same by WAL, which needs no LSN.
+sub back_up_by_wal
+{
+	sql(q{ALTER SYSTEM SET veza_backup.find_changes = 'wal'});
+	sql('SELECT pg_reload_conf()');
+	my $label = back_up('diff');
+	is(summary($label)->{changes_by}, 'wal', 'a diff by WAL');
+	sql('ALTER SYSTEM RESET veza_backup.find_changes');
+	sql('SELECT pg_reload_conf()');
+	return $label;
+}
 
 sub summary { return decode_json(read_object("main/backup/$_[0]/backup.json")) }
 
@@ -92,8 +105,12 @@ like(
 	qr/Changes are found by comparing with full backup "$full" in the repository: neither data checksums nor wal_log_hints are on/,
 	'the log says why');
 cmp_ok(summary($diff)->{stored_size}, '<', summary($full)->{stored_size} / 2, 'the backup is still a diff');
+my $by_wal = back_up_by_wal();
 my $copy = restored($diff);
 answers_are_right($copy, 't', 'after VACUUM');
+$copy->discard;
+$copy = restored($by_wal);
+answers_are_right($copy, 't', 'after VACUUM, by WAL');
 $copy->discard;
 
 # --- a diff of version 0.1 ------------------------------------------------------------------------
@@ -169,6 +186,7 @@ is(($node->finish_sql($build))[0], 0, 'the index is built');
 vacuum('u');
 $diff = back_up('diff');
 is(summary($diff)->{changes_by}, 'lsn', 'LSNs are used when the running server has made the full');
+$by_wal = back_up_by_wal();
 $copy = restored($diff);
 answers_are_right($copy, 'u', 'with wal_log_hints');
 (undef, $out, $err) = $copy->psql('postgres', <<'SQL');
@@ -176,6 +194,9 @@ SET enable_seqscan = off;
 SELECT count(*) FROM points WHERE p <@ box '(0,0),(999,99)';
 SQL
 is("$out$err", '100000', 'the GiST index is whole');
+$copy->discard;
+$copy = restored($by_wal);
+answers_are_right($copy, 'u', 'with wal_log_hints, by WAL');
 $copy->discard;
 
 $node->restart;
@@ -218,6 +239,9 @@ offline(undef, ['pg_resetwal']);
 vacuum('w');
 $diff = back_up('diff');
 is(summary($diff)->{changes_by}, 'digest', 'LSNs are not used after pg_resetwal');
+$node->append_conf('postgresql.conf', 'veza_backup.find_changes = wal');
+$node->reload;
+is(summary(back_up('diff'))->{changes_by}, 'digest', 'WAL is not used after pg_resetwal');
 $copy = restored($diff);
 answers_are_right($copy, 'w', 'after pg_resetwal');
 $copy->discard;

@@ -435,6 +435,11 @@ Result<std::string> WalArchive::FetchText(const std::string& file) const {
   return text;
 }
 
+Result<ObjectAttributes> WalArchive::Attributes(const std::string& file) const {
+  ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
+  return ReadAttributes(repository_, name);
+}
+
 Result<bool> WalArchive::Contains(const std::string& file) const {
   ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
   ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, HeadIfThere(repository_.store(), name));

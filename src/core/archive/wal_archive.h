@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/codec/seal.h"
 #include "core/codec/stream.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
@@ -108,6 +109,9 @@ class WalArchive {
   Status Read(const std::string& file, const std::function<Status(ByteView)>& sink) const;
   // The whole content of a history file, or of a segment in which a point in time is looked for.
   Result<std::string> FetchText(const std::string& file) const;
+
+  // What the object says of the file: its size and digest. Takes a short ranged read.
+  Result<ObjectAttributes> Attributes(const std::string& file) const;
 
   // Whether the repository holds the file. An object of 0 bytes holds none: a store that was full,
   // or lost power, may leave one.

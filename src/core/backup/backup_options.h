@@ -11,6 +11,7 @@
 
 #include "core/backup/full_index.h"
 #include "core/backup/secret_scan.h"
+#include "core/backup/wal_changes.h"
 #include "core/postgres/data_directory.h"
 #include "core/postgres/lsn.h"
 
@@ -32,6 +33,10 @@ struct FullReference {
   std::shared_ptr<const FullIndex> index;
   std::string label;  // of the full backup
   Lsn start_lsn;
+  // What WAL has changed from start_lsn to the start of the diff. Then only that is read of the
+  // main forks of relations. Null if that is not known: then everything is read, and what follows
+  // tells what has changed.
+  std::shared_ptr<const WalChanges> changed{};
   // The LSNs of pages tell what was changed since (FullChoice::doubt is empty). Otherwise contents
   // are compared: an extent that differs is read from the full backup, and compared page by page.
   bool lsns_tell = false;

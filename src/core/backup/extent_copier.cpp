@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -38,7 +39,7 @@ ExtentCopier::ExtentCopier(const Repository& repository, const BackupWriterOptio
 
 std::unique_ptr<ExtentCopier::Buffers> ExtentCopier::MakeBuffers() const {
   auto buffers = std::make_unique<Buffers>(repository_.options().compression_level);
-  if (options_.full && !options_.full->lsns_tell) {
+  if (options_.full && (options_.full->changed || !options_.full->lsns_tell)) {
     buffers->full_reader.emplace(repository_, [](std::uint64_t) {});
   }
   return buffers;
@@ -56,28 +57,104 @@ Status ExtentCopier::FindInFull(FileJob& file) const {
       file.record.size % options_.block_size == 0 &&
       file.in_full->size % options_.block_size == 0 &&
       (file.relation.database == 0 || options_.full->databases.contains(file.relation.database));
+  if (file.by_page && options_.full->changed && IsNamedByServer(file)) {
+    file.in_wal =
+        RelationFile{file.relation.tablespace, file.relation.database, file.relation.number};
+  }
   return Ok();
+}
+
+// Whether the server's WAL can be about the file. A tablespace that is in place may have
+// directories of other versions.
+bool ExtentCopier::IsNamedByServer(const FileJob& file) const {
+  const RelationPath& relation = file.relation;
+  const std::string& path = file.record.path;
+  const std::uint64_t segment_size = std::uint64_t{options_.segment_blocks} * options_.block_size;
+  const std::uint64_t end =
+      (relation.segment + std::uint64_t{1}) * options_.segment_blocks;  // in blocks
+  if (relation.number == 0 || relation.tablespace == 0 || file.record.size > segment_size ||
+      end > std::numeric_limits<std::uint32_t>::max() + std::uint64_t{1}) {
+    return false;
+  }
+  if (path.starts_with("pg_tblspc/")) {
+    return relation.database != 0 &&
+           path.starts_with(fmt::format("pg_tblspc/{}/{}/", relation.tablespace,
+                                        options_.walk.tablespace_version_directory));
+  }
+  return (relation.database == 0) == path.starts_with("global/");
 }
 
 Status ExtentCopier::Copy(FileJob& file, std::size_t index, Buffers& buffers) {
   RETURN_IF_ERROR(repository_.environment().cancellation->Check());
-  const std::uint64_t offset = index * std::uint64_t{kExtentSize};
-  const MutableByteView plain(buffers.plain.data(), ExtentLength(file.record.size, index));
-  limiter_.Pass(plain.size());
+  const std::size_t length = ExtentLength(file.record.size, index);
+  Extent& extent = file.record.extents[index];
+  if (const std::optional<PageIndexes> changed = ChangedInWal(file, index, length)) {
+    ASSIGN_OR_RETURN(extent, CopyPages(file, index, *changed, buffers));
+  } else {
+    const MutableByteView plain(buffers.plain.data(), length);
+    RETURN_IF_ERROR(Read(file, index * std::uint64_t{kExtentSize}, plain));
+    ASSIGN_OR_RETURN(extent, StoreWhatChanged(file, index, plain, buffers));
+  }
+  progress_.bytes_done += length;
+  return Ok();
+}
+
+WalChanges::Answer ExtentCopier::AskWal(const FileJob& file, std::size_t index,
+                                        std::size_t length) const {
+  const std::uint64_t first = file.relation.segment * std::uint64_t{options_.segment_blocks} +
+                              index * (kExtentSize / options_.block_size);
+  return options_.full->changed->In(*file.in_wal, static_cast<std::uint32_t>(first),
+                                    static_cast<std::uint32_t>(length / options_.block_size));
+}
+
+// The pages of an extent that WAL names. nullopt when the whole extent is to be read.
+std::optional<PageIndexes> ExtentCopier::ChangedInWal(const FileJob& file, std::size_t index,
+                                                      std::size_t length) const {
+  const Extent* const in_full = file.InFullOrHole(index, length);
+  if (!file.in_wal || in_full == nullptr) {
+    return std::nullopt;
+  }
+  WalChanges::Answer answer = AskWal(file, index, length);
+  const bool is_hole = in_full->pack == 0;
+  if (answer.all || answer.some || answer.pages.size() * options_.block_size > length / 2 ||
+      (is_hole && !answer.pages.empty())) {
+    return std::nullopt;
+  }
+  return std::move(answer.pages);
+}
+
+// Reads and stores these pages. The rest is as in the full backup.
+Result<Extent> ExtentCopier::CopyPages(FileJob& file, std::size_t index, const PageIndexes& pages,
+                                       Buffers& buffers) {
+  const std::size_t size = options_.block_size;
+  for (std::size_t begin = 0, end = 0; begin < pages.size(); begin = end) {
+    end = begin + 1;
+    while (end < pages.size() && pages[end] == pages[end - 1] + 1) {
+      ++end;
+    }
+    RETURN_IF_ERROR(
+        Read(file, index * std::uint64_t{kExtentSize} + pages[begin] * std::uint64_t{size},
+             MutableByteView(buffers.plain).subspan(pages[begin] * size, (end - begin) * size)));
+  }
+  RETURN_IF_ERROR(AddPages(file, index, pages, buffers.plain, buffers));
+  return file.in_full->extents[index];
+}
+
+// Reads a part of the file, and checks it.
+Status ExtentCopier::Read(const FileJob& file, std::uint64_t offset, MutableByteView into) {
+  limiter_.Pass(into.size());
   progress_.throttled_us = static_cast<std::uint64_t>(limiter_.waited().count());
-  RETURN_IF_ERROR(ReadForBackup(file.file.get(), offset, plain, file.source_path));
+  RETURN_IF_ERROR(ReadForBackup(file.file.get(), offset, into, file.source_path));
   if (options_.secrets) {
     if (const std::optional<std::string> found =
-            options_.secrets->Find(file.record.path, plain, file.source_path)) {
+            options_.secrets->Find(file.record.path, into, file.source_path)) {
       return SecretInClear(file.record.path, *found);
     }
   }
   if (options_.verify_checksums && file.relation.is_relation) {
-    RETURN_IF_ERROR(verifier_.Verify(
-        {file.file.get(), file.record.path, file.source_path, file.relation}, offset, plain));
+    return verifier_.Verify({file.file.get(), file.record.path, file.source_path, file.relation},
+                            offset, into);
   }
-  ASSIGN_OR_RETURN(file.record.extents[index], StoreWhatChanged(file, index, plain, buffers));
-  progress_.bytes_done += plain.size();
   return Ok();
 }
 
@@ -94,11 +171,12 @@ Result<Extent> ExtentCopier::StoreWhatChanged(FileJob& file, std::size_t index, 
   if (in_full == nullptr) {
     return Store(plain, buffers);
   }
-  if (!file.by_page) {
+  // WAL names all or most of the pages, unless it names only a group in which some have changed.
+  if (!file.by_page || (file.in_wal && !AskWal(file, index, plain.size()).some)) {
     return IsSame(*in_full, plain) ? *in_full : Store(plain, buffers);
   }
   ASSIGN_OR_RETURN(const std::optional<PageIndexes> changed,
-                   options_.full->lsns_tell
+                   options_.full->lsns_tell && !file.in_wal
                        ? FindChangesSinceFull(*in_full, plain)
                        : CompareWithFull(file.source_path, *in_full, plain, buffers));
   if (!changed || IsMostOf(*changed, plain)) {
@@ -106,15 +184,22 @@ Result<Extent> ExtentCopier::StoreWhatChanged(FileJob& file, std::size_t index, 
     // cheaper to restore, and compresses better.
     return Store(plain, buffers);
   }
+  RETURN_IF_ERROR(AddPages(file, index, *changed, plain, buffers));
+  return *in_full;
+}
+
+// `plain` is the extent; only these pages of it are looked at.
+Status ExtentCopier::AddPages(FileJob& file, std::size_t index, const PageIndexes& pages,
+                              ByteView plain, Buffers& buffers) {
   const auto first_page = static_cast<std::uint32_t>(index * (kExtentSize / options_.block_size));
-  for (const std::uint32_t page : *changed) {
+  for (const std::uint32_t page : pages) {
     if (auto batch = file.changed_pages.Add(
             first_page + page,
             plain.subspan(std::size_t{page} * options_.block_size, options_.block_size))) {
       RETURN_IF_ERROR(StorePages(file, *batch, buffers));
     }
   }
-  return *in_full;
+  return Ok();
 }
 
 // By the method of the full's pack, which another version may have made.

@@ -23,6 +23,7 @@
 #include "core/repository/pack_reader.h"
 #include "core/repository/repository.h"
 #include "core/storage/unique_fd.h"
+#include "core/wal/wal_record.h"
 
 namespace veza {
 
@@ -35,19 +36,22 @@ struct FileJob {
   std::atomic<std::size_t> extents_left{0};
 
   // For a diff.
-  std::optional<FileRecord> in_full;  // the file as the full backup has it
-  bool by_page = false;               // only the pages that changed are stored
+  std::optional<FileRecord> in_full;     // the file as the full backup has it
+  bool by_page = false;                  // only the pages that changed are stored
+  std::optional<RelationFile> in_wal{};  // its name in WAL, if WAL tells which pages changed
   PageCollector changed_pages;
   std::mutex pages_mutex;  // guards record.pages
 
   // The extent that the full backup has in this place. Null when it has none there, or one of
   // another length.
   const Extent* InFull(std::size_t index, std::size_t length) const {
-    if (!in_full || index >= in_full->extents.size()) {
-      return nullptr;
-    }
-    const Extent& extent = in_full->extents[index];
-    return extent.pack != 0 && extent.length == length ? &extent : nullptr;
+    const Extent* const extent = InFullOrHole(index, length);
+    return extent != nullptr && extent->pack != 0 ? extent : nullptr;
+  }
+  const Extent* InFullOrHole(std::size_t index, std::size_t length) const {
+    return in_full && index < in_full->extents.size() && in_full->extents[index].length == length
+               ? &in_full->extents[index]
+               : nullptr;
   }
 };
 
@@ -72,7 +76,8 @@ class ExtentCopier {
 
   // For a diff: what the full backup has of the file, and whether pages of it are compared.
   Status FindInFull(FileJob& file) const;
-  // Copies one extent of the file, and fills in its place in the record.
+  // Copies one extent of the file, and fills in its place in the record. Reads only what may have
+  // changed, if WAL tells.
   Status Copy(FileJob& file, std::size_t index, Buffers& buffers);
   // Stores the changed pages that do not fill an extent. Then the file's record is whole.
   Status StoreRest(FileJob& file, Buffers& buffers);
@@ -80,6 +85,15 @@ class ExtentCopier {
   Result<Extent> Store(ByteView plain, Buffers& buffers);
 
  private:
+  bool IsNamedByServer(const FileJob& file) const;
+  Status Read(const FileJob& file, std::uint64_t offset, MutableByteView into);
+  WalChanges::Answer AskWal(const FileJob& file, std::size_t index, std::size_t length) const;
+  std::optional<PageIndexes> ChangedInWal(const FileJob& file, std::size_t index,
+                                          std::size_t length) const;
+  Result<Extent> CopyPages(FileJob& file, std::size_t index, const PageIndexes& pages,
+                           Buffers& buffers);
+  Status AddPages(FileJob& file, std::size_t index, const PageIndexes& pages, ByteView plain,
+                  Buffers& buffers);
   Result<Extent> StoreWhatChanged(FileJob& file, std::size_t index, ByteView plain,
                                   Buffers& buffers);
   bool IsSame(const Extent& in_full, ByteView plain) const;

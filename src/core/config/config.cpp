@@ -283,6 +283,7 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   }
   config.s3_connections = settings.Integer("s3_connections");
   config.max_rate = static_cast<std::uint64_t>(settings.Integer("max_rate")) * 1024;
+  config.changes_by_wal = settings.Choice("find_changes") == "wal";
   config.archive = ArchiveSettingsOf(settings);
   config.metrics_file = settings.Text("metrics_file");
   config.backup_wal_timeout = std::chrono::seconds(settings.Integer("backup_wal_timeout"));

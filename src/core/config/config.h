@@ -59,6 +59,7 @@ struct Config {
   int retention_diff = 7;
   int retention_archive = 4;
   std::uint64_t max_rate = 0;  // bytes per second that a backup reads; 0: no limit
+  bool changes_by_wal = true;  // a diff reads what WAL names; otherwise it reads everything
   ScheduleSettings schedule;
   ArchiveSettings archive;
   std::string metrics_file;  // empty: no file

@@ -18,6 +18,7 @@ namespace {
 constexpr int kMaxRetention = 10'000;
 constexpr const char* kUriStyles[] = {"path", "virtual-host"};
 constexpr const char* kConditionalWrites[] = {"required", "look"};
+constexpr const char* kFindChanges[] = {"wal", "contents"};
 constexpr const char* kCiphers[] = {"", "aes-256-gcm", "aes-256-cbc", "none"};
 constexpr const char* kBackupFrom[] = {"primary", "standby", "prefer-standby"};
 
@@ -218,6 +219,14 @@ constexpr std::array kSettings = {
         .min = 0,
         .max = std::numeric_limits<int>::max(),
         .unit = SettingUnit::kKilobytes,
+    },
+    SettingSpec{
+        .name = "find_changes",
+        .type = SettingType::kEnum,
+        .default_value = "wal",
+        .description = "How a diff finds what has changed: it reads what WAL names, or everything.",
+        .choices = kFindChanges,
+        .server_only = true,
     },
     SettingSpec{
         .name = "archive_look_ahead",

@@ -77,8 +77,8 @@ struct BackupSummary {
   std::string backup_label;
   // Diffs only: the manifest of the full that it refers to.
   std::optional<Sha256Digest> full_manifest_sha256;
-  // Diffs only: how the changes since the full were found, "lsn" or "digest". Empty in diffs of
-  // version 0.1, which always compared LSNs (suspect_diff.h).
+  // Diffs only: how the changes since the full were found, "wal", "lsn" or "digest". Empty in diffs
+  // of version 0.1, which always compared LSNs (suspect_diff.h).
   std::string changes_by;
   std::vector<DatabaseSummary> databases;
   // What the server was set up with, for the person who restores it. Secret values are left out.

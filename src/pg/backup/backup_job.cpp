@@ -75,6 +75,7 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
                    ReadServerHistory(WalArchive(*job->repository, job->facts.system_identifier),
                                      job->facts.data_directory + "/pg_wal", job->timeline));
   ASSIGN_OR_RETURN(server.minimal, ReadMinimalWal(*job->repository, job->facts.system_identifier));
+  job->history = server.history;
   server.position = job->position;
   server.hint_bits_logged = job->hint_bits_logged;
   server.own_full = job->own_full;
@@ -87,7 +88,6 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
   // The catalog does not have its databases.
   ASSIGN_OR_RETURN(job->full, ReadBackup(*job->repository, choice.full->label));
   job->doubt = std::move(choice.doubt);
-  job->summary.changes_by = job->doubt.empty() ? "lsn" : "digest";
   ASSIGN_OR_RETURN(job->full_index, FullIndex::Load(*job->repository, *job->full));
   job->summary.full_manifest_sha256 = job->full->manifest_sha256;
   return Ok();
@@ -203,6 +203,34 @@ Status ConnectAndChoose(BackupJob* job) {
   }
   // From here to the commit, a failure costs more than a few requests.
   job->patience = job->config.backup_retry_timeout;
+  return Ok();
+}
+
+Status FindChanges(BackupJob* job) {
+  if (!job->full) {
+    return Ok();
+  }
+  BackupSummary& summary = job->summary;
+  if (!job->config.changes_by_wal) {
+    job->wal.doubt = "veza_backup.find_changes is \"contents\"";
+  } else if (job->own_full != job->full->manifest_sha256) {
+    // Somebody may have put the data directory back, or have removed WAL from the repository. Then
+    // the WAL that is there is not what has led from the full backup to this server.
+    job->wal.doubt = fmt::format(
+        "full backup \"{}\" was not made by this server since it was started", job->full->label);
+  } else {
+    ASSIGN_OR_RETURN(
+        job->wal,
+        ReadWalChanges(*job->repository, {.system_identifier = job->facts.system_identifier,
+                                          .segment_size = summary.wal_segment_size,
+                                          .history = job->history,
+                                          .from = job->full->start_lsn,
+                                          .to = summary.start_lsn,
+                                          .wal_directory = job->facts.data_directory + "/pg_wal",
+                                          .jobs = job->config.jobs}));
+  }
+  const char* const without_wal = job->doubt.empty() ? "lsn" : "digest";
+  summary.changes_by = job->wal.changes ? "wal" : without_wal;
   return Ok();
 }
 

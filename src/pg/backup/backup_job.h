@@ -10,7 +10,9 @@
 
 #include "core/backup/backup_writer.h"
 #include "core/backup/full_index.h"
+#include "core/backup/read_wal_changes.h"
 #include "core/config/config.h"
+#include "core/postgres/timeline_history.h"
 #include "core/repository/cluster_lock.h"
 #include "core/repository/repository.h"
 #include "core/schedule/planner.h"
@@ -76,6 +78,8 @@ struct BackupJob {
   std::optional<Sha256Digest> own_full;  // SharedOwnBackups::full
   std::optional<Sha256Digest> own_copy;  // SharedOwnBackups::copy
   std::string doubt;                     // of a diff: FullChoice::doubt
+  TimelineHistory history;               // of a diff: of the server's timeline
+  WalChangesFound wal;                   // of a diff: what WAL says of the changes
   Lsn reached;                           // where the server was at the start, also on a standby
   ServerPosition now;
   std::atomic<CopyState> copy{CopyState::kNone};  // the main thread reads it meanwhile
@@ -105,6 +109,8 @@ struct LastFiles {
 // data directory can be read. Then decides on the kind of the backup, and chooses its label or
 // finds a finished copy to complete.
 Status ConnectAndChoose(BackupJob* job);
+// For a diff: finds out what has changed since the full backup. The summary must have start_lsn.
+Status FindChanges(BackupJob* job);
 // Stores backup_label, tablespace_map and pg_control, finishes the last pack, and records that the
 // copy is whole. Fills in `own_copy`.
 Status StoreLastFiles(BackupJob* job, const LastFiles* files);

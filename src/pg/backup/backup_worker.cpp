@@ -257,17 +257,25 @@ void Describe(const ServerContents& contents, BackupSummary& summary) {
   }
 }
 
-bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents& contents,
-                ErrorReport* report) {
+bool NoteStart(BackupJob* job, const ServerBackup* backup, ErrorReport* report) {
   const Status status = CatchExceptions([&]() -> Status {
     BackupSummary& summary = job->summary;
-    Describe(contents, summary);
     summary.timeline = BackupStartTimeline(backup);
     summary.start_lsn = Lsn{BackupStartLsn(backup)};
     summary.start_wal =
         SegmentName(summary.timeline, SegmentOf(summary.start_lsn, summary.wal_segment_size),
                     summary.wal_segment_size);
     summary.backup_label = BackupLabelFile(backup);
+    return Ok();
+  });
+  return !Failed(status, report);
+}
+
+bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents& contents,
+                ErrorReport* report) {
+  const Status status = CatchExceptions([&]() -> Status {
+    BackupSummary& summary = job->summary;
+    Describe(contents, summary);
     if (job->repository->seal_policy().key) {
       summary.key_id = job->repository->seal_policy().key->hex_id();
       summary.key_wraps = job->repository->key_wraps();
@@ -281,6 +289,7 @@ bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents
       options.full = FullReference{.index = job->full_index,
                                    .label = job->full->label,
                                    .start_lsn = job->full->start_lsn,
+                                   .changed = job->wal.changes,
                                    .lsns_tell = job->doubt.empty(),
                                    .first_lsn = Lsn{summary.wal_segment_size},
                                    .databases = UnchangedDatabases(*job->full, summary)};
@@ -442,13 +451,28 @@ ServerBackup* Start(BackupJob* job, bool fast) {
                     errhint("Take the backup again.")));
   }
   ereport(LOG, (errmsg("%s backup \"%s\" started at %X/%X", BackupTypeName(job->summary.type),
-                       job->summary.label.c_str(), VEZA_LSN(BackupStartLsn(backup))),
-                job->doubt.empty()
-                    ? 0
-                    : errdetail("Changes are found by comparing with full backup \"%s\" in the "
-                                "repository: %s.",
-                                job->full->label.c_str(), job->doubt.c_str())));
+                       job->summary.label.c_str(), VEZA_LSN(BackupStartLsn(backup)))));
   return backup;
+}
+
+void TellHowChangesAreFound(const BackupJob* job) {
+  if (!job->full) {
+    return;
+  }
+  const char* const full = job->full->label.c_str();
+  if (job->wal.changes) {
+    ereport(LOG, (errmsg("the diff reads what WAL has changed since full backup \"%s\"", full),
+                  errdetail("The index of WAL tells it for %zu segments, and WAL itself for %zu.",
+                            job->wal.indexed, job->wal.read)));
+    return;
+  }
+  ereport(LOG,
+          (errmsg("the diff reads everything: %s", job->wal.doubt.c_str()),
+           job->doubt.empty()
+               ? errdetail("Changes since full backup \"%s\" are found by the LSNs of pages.", full)
+               : errdetail("Changes are found by comparing with full backup \"%s\" in the "
+                           "repository: %s.",
+                           full, job->doubt.c_str())));
 }
 
 // The state of this worker process.
@@ -461,6 +485,11 @@ ErrorReport worker_error;
 void MakeCopy(BackupJob* job, bool fast) {
   ErrorReport report;
   ServerBackup* const backup = Start(job, fast);
+  if (!NoteStart(job, backup, &report)) {
+    Raise(ERROR, &report);
+  }
+  RunPhase(job, BackupPhase::kCopying, FindChanges);
+  TellHowChangesAreFound(job);
   ServerContents contents;
   contents.databases = ReadDatabaseRows();
   contents.inventory = TakeInventory(contents.databases);

@@ -265,6 +265,178 @@ TEST_P(DiffTest, TheFullIsNotReadWhereMostHasChangedByLsn) {
   EXPECT_EQ(asked, 0);
 }
 
+class DiffByWalTest : public DiffTest {
+ protected:
+  static constexpr RelationFile kTable{1663, 5, 100};
+
+  // Takes a full of what is there, and of a relation of 600 pages. Pages 0, 5 and 130 of it change
+  // afterwards; their LSNs do not tell.
+  void Begin() {
+    source_.File("base/5/100", relation_.content());
+    const auto full = Full();
+    ASSERT_OK(full);
+    full_ = *full;
+    for (const std::uint32_t block : {0U, 5U, 130U}) {
+      relation_.Set(block, kBefore, 2);
+    }
+    source_.File("base/5/100", relation_.content());
+  }
+  Result<BackupSummary> DiffBy(const std::function<void(WalChanges&)>& note,
+                               std::set<std::uint32_t> databases = {5}) {
+    auto changes = std::make_shared<WalChanges>(most_);
+    note(*changes);
+    changes->Finish();
+    EXPECT_EQ(changes->doubt(), "");
+    fixture_.wal_changes = changes;
+    return fixture_.Diff(full_, std::move(databases));
+  }
+  static void NoteWhatChanged(WalChanges& changes) {
+    changes.NoteBlocks(kTable, kMainFork, 0, 1);
+    changes.NoteBlocks(kTable, kMainFork, 5, 1);
+    changes.NoteBlocks(kTable, kMainFork, 130, 1);
+  }
+
+  Relation relation_{600};
+  BackupSummary full_;
+  std::size_t most_ = WalChanges::kMostEntries;
+};
+
+INSTANTIATE_TEST_SUITE_P(Ciphers, DiffByWalTest, testing::ValuesIn(kAllCiphers), CipherTestName);
+
+TEST_P(DiffByWalTest, StoresThePagesThatWalNames) {
+  Begin();
+  const auto diff = DiffBy(NoteWhatChanged);
+  ASSERT_OK(diff);
+  EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::UnorderedElementsAre(0, 5, 130));
+  for (const Extent& extent : Record(*diff, "base/5/100").extents) {
+    EXPECT_TRUE(extent.of_full);
+  }
+  Restore(*diff);
+}
+
+// The bytes say so: page 7 differs, and is not in the diff, because it was not read.
+TEST_P(DiffByWalTest, ReadsNothingElse) {
+  Begin();
+  relation_.Set(7, kSince, 3);
+  source_.File("base/5/100", relation_.content());
+  const auto diff = DiffBy(NoteWhatChanged);
+  ASSERT_OK(diff);
+  EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::UnorderedElementsAre(0, 5, 130));
+}
+
+TEST_P(DiffByWalTest, AnExtentOfWhichMostHasChangedIsStoredWhole) {
+  Begin();
+  const auto diff = DiffBy([](WalChanges& changes) {
+    changes.NoteBlocks(kTable, kMainFork, 0, 65);
+    changes.NoteBlocks(kTable, kMainFork, 130, 1);
+  });
+  ASSERT_OK(diff);
+  EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::ElementsAre(130));
+  EXPECT_FALSE(Record(*diff, "base/5/100").extents[0].of_full);
+  Restore(*diff);
+}
+
+TEST_P(DiffByWalTest, WhatIsNewOrWasCutIsRead) {
+  Begin();
+  relation_.Resize(700);
+  source_.File("base/5/100", relation_.content());
+  source_.File("base/5/101", Relation(200).content());
+  fixture_.lsns_tell = false;
+  for (const WalFact& fact :
+       {WalFact(RelationCreated{.file = kTable}),
+        WalFact(DatabaseCopied{.database = 5, .tablespace = 1663}),
+        WalFact(RelationTruncated{.file = kTable, .blocks = 0, .main = true})}) {
+    const auto diff = DiffBy([&](WalChanges& changes) { changes.NoteFact(kBefore, fact); });
+    ASSERT_OK(diff);
+    Restore(*diff);
+  }
+}
+
+// A table that was emptied and filled again has zeros that no record names.
+TEST_P(DiffByWalTest, PagesBehindACutAreStoredAlthoughNoRecordNamesThem) {
+  Begin();
+  relation_.Zero(599);
+  relation_.Zero(590);
+  source_.File("base/5/100", relation_.content());
+  const auto diff = DiffBy([](WalChanges& changes) {
+    NoteWhatChanged(changes);
+    changes.NoteFact(kBefore, RelationTruncated{.file = kTable, .blocks = 590, .main = true});
+  });
+  ASSERT_OK(diff);
+  EXPECT_EQ(StoredPages(*diff, "base/5/100").size(), 3U + 10U);
+  Restore(*diff);
+}
+
+// The last extent of the full is shorter: nothing is known of what has been added.
+TEST_P(DiffByWalTest, WhatLiesBehindTheFullIsStored) {
+  Begin();
+  for (std::uint32_t block = 600; block < 800; ++block) {
+    relation_.Set(block, kBefore, 4);
+  }
+  source_.File("base/5/100", relation_.content());
+  const auto diff = DiffBy(NoteWhatChanged);
+  ASSERT_OK(diff);
+  Restore(*diff);
+}
+
+TEST_P(DiffByWalTest, GroupsOfBlocksAreCompared) {
+  Begin();
+  most_ = 2;
+  fixture_.lsns_tell = false;
+  const auto diff = DiffBy(NoteWhatChanged);
+  ASSERT_OK(diff);
+  EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::UnorderedElementsAre(0, 5, 130));
+  Restore(*diff);
+}
+
+TEST_P(DiffByWalTest, AnotherDatabaseOfTheSameOidIsCompared) {
+  Begin();
+  const auto diff = DiffBy([](WalChanges&) {}, {});
+  ASSERT_OK(diff);
+  Restore(*diff);
+}
+
+// WAL says nothing of the other forks, nor of a file that only looks like one of a relation.
+TEST_P(DiffByWalTest, OtherFilesAreCompared) {
+  const char* const paths[] = {"base/5/100_vm",        "base/5/100_fsm",
+                               "base/5/400_init",      "base/5/0200",
+                               "base/99999999999/300", "base/5/300.32768",
+                               "pg_xact/0000",         "pg_tblspc/700/PG_14_202107181/5/300"};
+  for (const char* const path : paths) {
+    source_.File(path, Relation(20).content());
+  }
+  Begin();
+  Relation changed(20);
+  changed.Set(3, kBefore, 2);
+  for (const char* const path : paths) {
+    source_.File(path, changed.content());
+  }
+  fixture_.lsns_tell = false;
+  const auto diff = DiffBy(NoteWhatChanged);
+  ASSERT_OK(diff);
+  Restore(*diff);
+}
+
+// A hole of the full backup that was written to is not a page extent on top of zeros.
+TEST_P(DiffByWalTest, AHoleIsStoredWholeWhenAnythingInItHasChanged) {
+  source_.File("base/5/102", Bytes(std::size_t{256} * 8192));
+  Begin();
+  Bytes content(std::size_t{256} * 8192);
+  const Bytes page = TestPage(9, kBefore, 5);
+  std::copy(page.begin(), page.end(), content.begin() + 9 * 8192);
+  source_.File("base/5/102", content);
+  const auto diff = DiffBy([](WalChanges& changes) {
+    NoteWhatChanged(changes);
+    changes.NoteBlocks({1663, 5, 102}, kMainFork, 9, 1);
+  });
+  ASSERT_OK(diff);
+  const FileRecord record = Record(*diff, "base/5/102");
+  EXPECT_NE(record.extents[0].pack, 0U);
+  EXPECT_EQ(record.extents[1].pack, 0U);
+  EXPECT_TRUE(record.pages.empty());
+  Restore(*diff);
+}
+
 // What the full has lost cannot be compared, so the diff contains all of it.
 TEST_P(DiffTest, ADamagedFullIsReportedAndChangesAreStoredWhole) {
   Relation relation(300);

@@ -37,6 +37,7 @@ class RestoreFixture {
     options.full = FullReference{.index = std::move(index),
                                  .label = full.label,
                                  .start_lsn = full.start_lsn,
+                                 .changed = wal_changes,
                                  .lsns_tell = lsns_tell,
                                  .first_lsn = Lsn{kTestSegmentSize},
                                  .databases = std::move(databases)};
@@ -99,6 +100,7 @@ class RestoreFixture {
   Sentences sentences;
   std::vector<DatabaseSummary> databases = {{5, "postgres", 731, 0}};  // of the next backup
   bool lsns_tell = true;                                               // of the next diff
+  std::shared_ptr<const WalChanges> wal_changes;                       // likewise; may be null
   int jobs = 3;  // of the next full backup; 1: packs hold files in the order of their names
 
  private:

@@ -1,0 +1,444 @@
+#include "core/backup/read_wal_changes.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/archive/wal_archive.h"
+#include "core/storage/unique_fd.h"
+#include "core/wal/wal_border.h"
+#include "core/wal_index/index_catalog.h"
+#include "core/wal_index/index_object.h"
+#include "core/wal_index/segment_index.h"
+#include "core/work_queue.h"
+
+namespace veza {
+namespace {
+
+// Segments that wait for a thread.
+constexpr std::size_t kQueueLimit = 64;
+constexpr std::size_t kPiece = 1U << 20;
+// Runs of blocks that are noted with one lock.
+constexpr std::size_t kRunsAtOnce = 4096;
+
+struct Segment {
+  TimelineId timeline = 0;
+  SegmentNumber number = 0;
+  std::shared_ptr<const IndexObject> object{};  // null if no index covers it
+  std::size_t at = 0;                           // in the object
+};
+
+struct BlockRun {
+  RelationFork fork;
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+};
+
+// What is kept of a segment until its neighbours are known.
+struct Border {
+  int version = 0;
+  std::optional<WalTail> tail;
+  std::optional<WalHead> head;
+};
+
+// Whether a part of the repository is missing or cannot be understood. Then WAL itself tells.
+bool IsOfTheIndex(const Error& error) {
+  return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted ||
+         error.code == ErrorCode::kUnsupported || error.code == ErrorCode::kWrongKey ||
+         error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kIo;
+}
+
+class Reader {
+ public:
+  Reader(const Repository& repository, const WalInterval& interval)
+      : repository_(repository),
+        archive_(repository, interval.system_identifier),
+        interval_(interval),
+        first_(SegmentOf(interval.from, interval.segment_size)),
+        last_(SegmentOf(interval.to, interval.segment_size)),
+        changes_(std::make_shared<WalChanges>()),
+        next_(first_) {}
+
+  Result<WalChangesFound> Run() {
+    WorkQueue<Segment> queue(kQueueLimit);
+    RETURN_IF_ERROR(queue.Start(
+        interval_.jobs, [this] { return [this](Segment& segment) { return Take(segment); }; }));
+    const Status pushed = PushSegments(queue);
+    if (!pushed) {
+      queue.Fail(pushed.error());
+    }
+    const Status finished = queue.Finish();
+    RETURN_IF_ERROR(repository_.environment().cancellation->Check());
+    if (!finished && changes_->doubt().empty()) {
+      return finished.error();
+    }
+    if (finished && next_ <= last_) {
+      changes_->NoteDoubt("not all segments were read");
+    }
+    changes_->Finish();
+    found_.doubt = changes_->doubt();
+    if (found_.doubt.empty()) {
+      found_.changes = changes_;
+    }
+    return std::move(found_);
+  }
+
+ private:
+  std::string NameOf(const Segment& segment) const {
+    return SegmentName(segment.timeline, segment.number, interval_.segment_size);
+  }
+
+  // Ends the reading. Run() does not take this for an error.
+  Status Doubt(std::string reason) {
+    const std::lock_guard lock(mutex_);
+    changes_->NoteDoubt(std::move(reason));
+    return EndIfInDoubt();
+  }
+  Status EndIfInDoubt() const {
+    return changes_->doubt().empty()
+               ? Ok()
+               : MakeError(ErrorCode::kFailedPrecondition, "{}", changes_->doubt());
+  }
+
+  // Where the way changes its timeline within a segment, the segment of the later one has it all.
+  Status PushSegments(WorkQueue<Segment>& queue) {
+    for (SegmentNumber number = first_; number <= last_;) {
+      const TimelineId timeline = TimelineOnPath(interval_.history, number, interval_.segment_size);
+      SegmentNumber last = number;
+      while (last < last_ &&
+             TimelineOnPath(interval_.history, last + 1, interval_.segment_size) == timeline) {
+        ++last;
+      }
+      RETURN_IF_ERROR(PushTimeline(timeline, number, last, queue));
+      number = last + 1;
+    }
+    return Ok();
+  }
+
+  Status PushTimeline(TimelineId timeline, SegmentNumber first, SegmentNumber last,
+                      WorkQueue<Segment>& queue) {
+    Result<std::vector<IndexName>> listed =
+        ListIndexes(repository_, interval_.system_identifier, timeline,
+                    SegmentName(timeline, first, interval_.segment_size));
+    if (!listed && !IsOfTheIndex(listed.error())) {
+      return listed.error();
+    }
+    const std::vector<IndexName> indexes = listed ? std::move(*listed) : std::vector<IndexName>();
+    const IndexCover cover = CoverSegments(indexes, first, last, interval_.segment_size);
+    // In the order of WAL, because records across borders are kept until both sides are there.
+    std::map<SegmentNumber, std::pair<SegmentNumber, const IndexCover::Part*>> runs;
+    for (const auto& [from, to] : cover.missing) {
+      runs[from] = {to, nullptr};
+    }
+    for (const IndexCover::Part& part : cover.parts) {
+      runs[part.first] = {part.last, &part};
+    }
+    for (const auto& [from, run] : runs) {
+      RETURN_IF_ERROR(PushRun(timeline, from, run.first, run.second, queue));
+    }
+    return Ok();
+  }
+
+  // `part` is null for segments that no index covers.
+  Status PushRun(TimelineId timeline, SegmentNumber first, SegmentNumber last,
+                 const IndexCover::Part* part, WorkQueue<Segment>& queue) {
+    std::shared_ptr<const IndexObject> object;
+    if (part != nullptr) {
+      Result<IndexObject> opened = IndexObject::Open(repository_, part->object.name);
+      if (!opened && !IsOfTheIndex(opened.error())) {
+        return opened.error();
+      }
+      if (opened) {
+        object = std::make_shared<const IndexObject>(std::move(*opened));
+      }
+    }
+    for (SegmentNumber number = first; number <= last; ++number) {
+      RETURN_IF_ERROR(queue.Push(SegmentIn(object, timeline, number)));
+    }
+    return Ok();
+  }
+
+  static Segment SegmentIn(const std::shared_ptr<const IndexObject>& object, TimelineId timeline,
+                           SegmentNumber number) {
+    Segment segment{.timeline = timeline, .number = number};
+    if (object != nullptr) {
+      const std::vector<SegmentSummary>& summaries = object->segments();
+      const auto found = std::ranges::find(summaries, number, &SegmentSummary::number);
+      if (found != summaries.end() && found->timeline == timeline) {
+        segment.object = object;
+        segment.at = static_cast<std::size_t>(found - summaries.begin());
+      }
+    }
+    return segment;
+  }
+
+  // --- In the threads
+
+  Status Take(const Segment& segment) {
+    RETURN_IF_ERROR(repository_.environment().cancellation->Check());
+    if (!IsOurs(segment)) {
+      ASSIGN_OR_RETURN(const std::optional<SegmentIndex> stored, ReadIndex(segment));
+      if (stored) {
+        return Note(segment, *stored, &found_.indexed);
+      }
+    }
+    ASSIGN_OR_RETURN(const std::optional<SegmentIndex> made, MakeIndex(segment));
+    return made ? Note(segment, *made, &found_.read)
+                : Doubt(fmt::format("WAL segment \"{}\" is neither in pg_wal nor in the repository",
+                                    NameOf(segment)));
+  }
+
+  // Whether the server is still to archive the segment. What the repository has under its name may
+  // be of another server.
+  bool IsOurs(const Segment& segment) const {
+    return access(
+               fmt::format("{}/archive_status/{}.ready", interval_.wal_directory, NameOf(segment))
+                   .c_str(),
+               F_OK) == 0;
+  }
+
+  // nullopt when the index may not be used, for whatever reason.
+  Result<std::optional<SegmentIndex>> ReadIndex(const Segment& segment) const {
+    std::optional<SegmentIndex> none;
+    if (segment.object == nullptr) {
+      return none;
+    }
+    SegmentIndex index;
+    index.summary = segment.object->segments()[segment.at];
+    const Status read = [&]() -> Status {
+      ASSIGN_OR_RETURN(const ObjectAttributes wal, archive_.Attributes(NameOf(segment)));
+      if (wal.plain_digest != index.summary.digest || !Fits(segment, index.summary)) {
+        return MakeError(ErrorCode::kDataCorrupted, "it was made from other WAL");
+      }
+      ASSIGN_OR_RETURN(index.blocks, segment.object->ReadBlocks(segment.at));
+      ASSIGN_OR_RETURN(index.events, segment.object->ReadEvents(segment.at));
+      return Ok();
+    }();
+    if (read) {
+      return std::optional(std::move(index));
+    }
+    return IsOfTheIndex(read.error()) ? Result<std::optional<SegmentIndex>>(none) : read.error();
+  }
+
+  // From pg_wal, which has the newest WAL, or from the repository. nullopt when neither has it.
+  Result<std::optional<SegmentIndex>> MakeIndex(const Segment& segment) const {
+    std::optional<SegmentIndex> index = FromWalDirectory(segment);
+    if (index && Reaches(segment, index->summary)) {
+      return index;
+    }
+    SegmentIndexer indexer;
+    Begin(segment, indexer);
+    std::uint64_t size = 0;
+    const Status read = archive_.Read(NameOf(segment), [&](ByteView bytes) {
+      indexer.Feed(bytes);
+      size += bytes.size();
+      return repository_.environment().cancellation->Check();
+    });
+    if (read && size == interval_.segment_size) {
+      return std::optional(indexer.Finish());
+    }
+    if (read) {
+      return index;
+    }
+    return IsOfTheIndex(read.error()) ? Result<std::optional<SegmentIndex>>(std::move(index))
+                                      : read.error();
+  }
+
+  void Begin(const Segment& segment, SegmentIndexer& indexer) const {
+    indexer.Begin({.timeline = segment.timeline,
+                   .number = segment.number,
+                   .segment_size = interval_.segment_size,
+                   .system_identifier = interval_.system_identifier});
+  }
+
+  // nullopt when there is no such file, or it cannot be read. While it is read, the server may take
+  // it for a later segment: the reader finds other addresses in its pages then, and ends there.
+  std::optional<SegmentIndex> FromWalDirectory(const Segment& segment) const {
+    const UniqueFd file(open(fmt::format("{}/{}", interval_.wal_directory, NameOf(segment)).c_str(),
+                             O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    struct stat info {};
+    if (!file.valid() || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+      return std::nullopt;
+    }
+    SegmentIndexer indexer;
+    Begin(segment, indexer);
+    Bytes piece(kPiece);
+    for (std::uint64_t at = 0; at < interval_.segment_size;) {
+      const ssize_t bytes = pread(file.get(), piece.data(), piece.size(), static_cast<off_t>(at));
+      if (bytes < 0 && errno == EINTR) {
+        continue;
+      }
+      if (bytes <= 0 || repository_.environment().cancellation->cancelled()) {
+        return std::nullopt;  // the server's files are whole
+      }
+      indexer.Feed(ByteView(piece).first(static_cast<std::size_t>(bytes)));
+      at += static_cast<std::uint64_t>(bytes);
+    }
+    return indexer.Finish();
+  }
+
+  // Whether the index knows all of the segment that is in the interval.
+  bool Reaches(const Segment& segment, const SegmentSummary& summary) const {
+    if (segment.number == last_) {
+      return summary.end >= interval_.to;
+    }
+    return summary.ends == WalEnd::kMore || summary.ends == WalEnd::kSwitch;
+  }
+
+  // Whether the index can be one of the segment.
+  bool Fits(const Segment& segment, const SegmentSummary& summary) const {
+    const Lsn begin{segment.number * interval_.segment_size};
+    const Lsn end{begin.value + interval_.segment_size};
+    const auto is_inside = [&](Lsn lsn) { return begin <= lsn && lsn <= end; };
+    return summary.segment_size == interval_.segment_size && is_inside(summary.end) &&
+           (summary.begin == Lsn{} || is_inside(summary.begin)) &&
+           (!summary.head || is_inside(summary.head->begin));
+  }
+
+  Status Note(const Segment& segment, const SegmentIndex& index, std::size_t* counter) {
+    const SegmentSummary& summary = index.summary;
+    if (!Reaches(segment, summary)) {
+      return Doubt(fmt::format("WAL in segment \"{}\" can be read up to {} only", NameOf(segment),
+                               FormatLsn(summary.end)));
+    }
+    // The server may be writing behind the interval just now.
+    if (summary.doubt && (segment.number != last_ || summary.doubt->lsn < interval_.to)) {
+      return Doubt(fmt::format("at {}, {}", FormatLsn(summary.doubt->lsn), summary.doubt->reason));
+    }
+    if (const Status noted = NoteParts(index); !noted) {
+      RETURN_IF_ERROR(repository_.environment().cancellation->Check());
+      return Doubt(fmt::format("the index of WAL segment \"{}\" cannot be read: {}",
+                               NameOf(segment), noted.error().message));
+    }
+    const std::lock_guard lock(mutex_);
+    ++*counter;
+    borders_[segment.number] = {summary.version, summary.tail, summary.head};
+    JoinBorders();
+    return EndIfInDoubt();
+  }
+
+  Status NoteParts(const SegmentIndex& index) {
+    if (!index.events.empty()) {
+      ASSIGN_OR_RETURN(const std::vector<IndexedEvent> events, ReadIndexedEvents(index.events));
+      const std::lock_guard lock(mutex_);
+      for (const IndexedEvent& event : events) {
+        changes_->NoteFact(event.begin, event.fact);
+      }
+    }
+    if (index.blocks.empty()) {
+      return Ok();
+    }
+    // A reference to a block takes so many bytes of WAL at least.
+    constexpr std::uint64_t kReference = 8;
+    std::uint64_t left = interval_.segment_size / kReference;
+    std::vector<BlockRun> runs;
+    RETURN_IF_ERROR(ReadIndexedBlocks(
+        index.blocks,
+        [&](const RelationFork& fork, std::uint32_t first, std::uint32_t count) -> Status {
+          if (count > left) {
+            return MakeError(ErrorCode::kDataCorrupted,
+                             "it names more blocks than a segment can change");
+          }
+          left -= count;
+          runs.push_back({fork, first, count});
+          return runs.size() < kRunsAtOnce ? Ok() : NoteRuns(runs);
+        }));
+    return NoteRuns(runs);
+  }
+
+  Status NoteRuns(std::vector<BlockRun>& runs) {
+    const std::lock_guard lock(mutex_);
+    for (const BlockRun& run : runs) {
+      changes_->NoteBlocks(run.fork.file, run.fork.fork, run.first, run.count);
+    }
+    runs.clear();
+    return repository_.environment().cancellation->Check();
+  }
+
+  // --- With the lock: records that lie in several segments
+
+  // Goes on as far as all that is needed is there. A record that begins before the interval is of
+  // no interest. One that goes on behind the last segment begins behind the interval.
+  void JoinBorders() {
+    for (auto border = borders_.find(next_); border != borders_.end();
+         border = borders_.find(next_)) {
+      const std::optional<WalHead>& head = border->second.head;
+      if (next_ < last_ && !head && !borders_.contains(next_ + 1)) {
+        return;
+      }
+      if (next_ < last_ && !head && borders_[next_ + 1].tail) {
+        changes_->NoteDoubt(fmt::format(
+            "WAL segment {} goes on with a record that the segment before it does not have",
+            next_ + 1));
+      }
+      if (head && head->begin < interval_.to && !JoinBorderOf(next_, border->second)) {
+        return;
+      }
+      borders_.erase(border);
+      ++next_;
+    }
+  }
+
+  // False when a segment behind it must be waited for.
+  bool JoinBorderOf(SegmentNumber number, const Border& border) {
+    std::vector<WalTail> tails;
+    bool is_whole = false;
+    while (!is_whole && number + tails.size() < last_) {
+      const auto next = borders_.find(number + tails.size() + 1);
+      if (next == borders_.end()) {
+        return false;
+      }
+      if (!next->second.tail) {
+        break;
+      }
+      tails.push_back(*next->second.tail);
+      is_whole = tails.back().overwritten || tails.back().taken >= tails.back().length;
+    }
+    const Result<BorderOutcome> joined =
+        JoinBorder(*border.head, tails, {.largest_kept = kIndexLargestKept},
+                   [&](const WalRecord& record) -> Status {
+                     for (const BlockReference& block : record.blocks) {
+                       changes_->NoteBlocks(block.file, block.fork, block.block, 1);
+                     }
+                     changes_->NoteFact(record.begin, ReadWalFact(record, border.version));
+                     return Ok();
+                   });
+    if (!joined || *joined == BorderOutcome::kIncomplete) {
+      changes_->NoteDoubt(
+          fmt::format("the WAL record at {} is not whole", FormatLsn(border.head->begin)));
+    }
+    return true;
+  }
+
+  const Repository& repository_;
+  const WalArchive archive_;
+  const WalInterval& interval_;
+  const SegmentNumber first_;
+  const SegmentNumber last_;
+
+  std::mutex mutex_;  // guards what follows while threads run
+  std::shared_ptr<WalChanges> changes_;
+  std::map<SegmentNumber, Border> borders_;  // from next_ on
+  SegmentNumber next_;                       // the first one that is not joined yet
+  WalChangesFound found_;
+};
+
+}  // namespace
+
+Result<WalChangesFound> ReadWalChanges(const Repository& repository, const WalInterval& interval) {
+  if (interval.to < interval.from) {
+    return WalChangesFound{
+        .changes = nullptr,
+        .doubt = fmt::format("the backup begins at {}, before its parent", FormatLsn(interval.to))};
+  }
+  return Reader(repository, interval).Run();
+}
+
+}  // namespace veza
