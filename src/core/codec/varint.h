@@ -2,7 +2,6 @@
 // first, and the highest bit set in all but the last byte.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "core/bytes.h"
@@ -28,18 +27,35 @@ inline void PutVarint(Bytes& bytes, std::uint64_t value) {
 // Numbers one behind the other. Faster than PutVarint(), and its memory is used again.
 class VarintWriter {
  public:
+  VarintWriter() = default;
+  VarintWriter(const VarintWriter&) = delete;
+  VarintWriter& operator=(const VarintWriter&) = delete;
+
   void Put(std::uint64_t value) {
-    if (bytes_.size() - size_ < kLongestVarint) {
-      bytes_.resize(std::max<std::size_t>(2 * bytes_.size(), 1024));
+    if (left_ < kLongestVarint) {
+      Grow();
     }
-    size_ = static_cast<std::size_t>(StoreVarint(bytes_.data() + size_, value) - bytes_.data());
+    std::uint8_t* const behind = StoreVarint(at_, value);
+    left_ -= static_cast<std::size_t>(behind - at_);
+    at_ = behind;
   }
-  ByteView written() const { return ByteView(bytes_).first(size_); }
-  void Clear() { size_ = 0; }
+  ByteView written() const { return ByteView(bytes_).first(bytes_.size() - left_); }
+  void Clear() {
+    at_ = bytes_.data();
+    left_ = bytes_.size();
+  }
 
  private:
+  void Grow() {
+    const std::size_t size = bytes_.size() - left_;
+    bytes_.resize(2 * bytes_.size() + 1024);
+    at_ = bytes_.data() + size;
+    left_ = bytes_.size() - size;
+  }
+
   Bytes bytes_;
-  std::size_t size_ = 0;
+  std::uint8_t* at_ = nullptr;
+  std::size_t left_ = 0;  // behind at_
 };
 
 // Signed differences: 0, -1, 1, -2, 2, … become 0, 1, 2, 3, 4, ….

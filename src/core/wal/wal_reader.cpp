@@ -132,10 +132,9 @@ Status WalReader::Feed(ByteView bytes) {
       RETURN_IF_ERROR(BeginReading(next));
       continue;
     }
-    Status taken = TakePage(next.first(unit));
-    if (!taken) {
-      ended_ = true;
-      return taken;
+    TakePage(next.first(unit));
+    if (error_) {
+      return *std::exchange(error_, std::nullopt);
     }
     if (rest_.empty()) {
       bytes = bytes.subspan(unit);
@@ -186,19 +185,19 @@ Status WalReader::BeginReading(ByteView beginning) {
   return Ok();
 }
 
-Status WalReader::TakePage(ByteView page) {
+void WalReader::TakePage(ByteView page) {
   if (next_page_ < filler_end_) {
     next_page_.value += page_size_;
-    return Ok();
+    return;
   }
   why_ended_ = WalEnd::kMore;
   const PageHeader header(page);
   if (!CheckPage(header, page) || !ContinueRecord(header)) {
-    return Ok();
+    return;
   }
   timeline_ = header.timeline;
   next_page_.value += page_size_;
-  return TakeRecords(page, header.size());
+  TakeRecords(page, header.size());
 }
 
 // XLogReaderValidatePageHeader().
@@ -267,7 +266,7 @@ void WalReader::GiveUpRecord() {
   tail_->overwritten = true;
 }
 
-Status WalReader::TakeRecords(ByteView page, std::size_t position) {
+void WalReader::TakeRecords(ByteView page, std::size_t position) {
   const Lsn page_begin{next_page_.value - page_size_};
   while (position < page.size() && !ended_) {
     const ByteView rest = page.subspan(position);
@@ -277,27 +276,26 @@ Status WalReader::TakeRecords(ByteView page, std::size_t position) {
       taken = TakeTail(rest, at);
     } else if (in_record_) {
       taken = std::min<std::uint64_t>(partial_.left(), rest.size());
-      RETURN_IF_ERROR(TakePart(rest.first(taken), at));
+      TakePart(rest.first(taken), at);
     } else {
       const auto length = Read<std::uint32_t>(rest, 0);
       if (!CheckLength(length, at) || (rest.size() >= kWalRecordHeader && !CheckHeader(rest, at))) {
-        return Ok();
+        return;
       }
       taken = std::min<std::size_t>(length, rest.size());
       if (taken == length) {
-        RETURN_IF_ERROR(TakeWhole(rest.first(taken), at));
+        TakeWhole(rest.first(taken), at);
       } else {
         in_record_ = true;
         partial_.Begin(at, length, options_.check_crc, options_.largest_kept);
-        RETURN_IF_ERROR(TakePart(rest.first(taken), at));
+        TakePart(rest.first(taken), at);
       }
     }
     position = Aligned(position + taken);
     if (page_begin.value + position < filler_end_.value) {
-      return Ok();
+      return;
     }
   }
-  return Ok();
 }
 
 // Returns how many bytes of `rest` belong to the record from before the first segment.
@@ -317,45 +315,45 @@ std::size_t WalReader::TakeTail(ByteView rest, Lsn at) {
 }
 
 // The next bytes of the record that lies in more than one page.
-Status WalReader::TakePart(ByteView part, Lsn at) {
+void WalReader::TakePart(ByteView part, Lsn at) {
   if (!partial_.Take(part)) {
     End(WalEnd::kDamaged, partial_.begin(), partial_.damage());
-    return Ok();
+    return;
   }
   if (partial_.left() > 0) {
-    return Ok();
+    return;
   }
   in_record_ = false;
   if (!CheckHeader(partial_.kept(), partial_.begin())) {
-    return Ok();
+    return;
   }
   if (!partial_.HasRightCrc()) {
     End(WalEnd::kDamaged, partial_.begin(), kWrongCrc);
-    return Ok();
+    return;
   }
-  return EndRecord(*partial_.record(), Lsn{Aligned(at.value + part.size())});
+  EndRecord(*partial_.record(), Lsn{Aligned(at.value + part.size())});
 }
 
 // A record that lies in one page.
-Status WalReader::TakeWhole(ByteView bytes, Lsn begin) {
+void WalReader::TakeWhole(ByteView bytes, Lsn begin) {
   if (options_.check_crc && !HasRightCrc(bytes)) {
     End(WalEnd::kDamaged, begin, kWrongCrc);
-    return Ok();
+    return;
   }
   const Lsn end{Aligned(begin.value + bytes.size())};
   const std::uint8_t manager = bytes[kWalManagerAt];
   if (!Wants(manager) && manager != kXlogManager && !expects_overwrite_) {
     PassRecord(begin, Lsn{Read<std::uint64_t>(bytes, kPreviousAt)}, end);
-    return Ok();
+    return;
   }
   if (headers_.Parse(bytes) != WalRecordHeaders::Outcome::kWhole) {
     End(WalEnd::kDamaged, begin, headers_.damage());
-    return Ok();
+    return;
   }
   WalRecord& record = headers_.record();
   record.begin = begin;
   record.main_data = bytes.subspan(headers_.main_data_begin());
-  return EndRecord(record, end);
+  EndRecord(record, end);
 }
 
 bool WalReader::CheckLength(std::uint32_t length, Lsn begin) {
@@ -377,9 +375,9 @@ bool WalReader::CheckHeader(ByteView header, Lsn begin) {
          End(WalEnd::kUnwritten, begin, "a record that does not follow the one before");
 }
 
-Status WalReader::EndRecord(WalRecord& record, Lsn end) {
+void WalReader::EndRecord(WalRecord& record, Lsn end) {
   if (expects_overwrite_ && !CheckOverwrite(record)) {
-    return Ok();
+    return;
   }
   const bool is_switch =
       record.manager == kXlogManager && (record.info & kManagerInfo) == kXlogSwitch;
@@ -390,7 +388,13 @@ Status WalReader::EndRecord(WalRecord& record, Lsn end) {
   }
   record.end = end;
   PassRecord(record.begin, record.previous, end);
-  return Wants(record.manager) ? visit_(record) : Ok();
+  if (!Wants(record.manager)) {
+    return;
+  }
+  if (Status visited = visit_(record); !visited) {
+    error_ = std::move(visited.error());
+    ended_ = true;
+  }
 }
 
 void WalReader::PassRecord(Lsn begin, Lsn previous, Lsn end) {

@@ -86,17 +86,17 @@ class WalReader {
   struct PageHeader;
 
   Status BeginReading(ByteView beginning);
-  Status TakePage(ByteView page);
+  void TakePage(ByteView page);
   bool CheckPage(const PageHeader& header, ByteView page);
   bool ContinueRecord(const PageHeader& header);
   void GiveUpRecord();
-  Status TakeRecords(ByteView page, std::size_t position);
+  void TakeRecords(ByteView page, std::size_t position);
   std::size_t TakeTail(ByteView rest, Lsn at);
-  Status TakePart(ByteView part, Lsn at);
-  Status TakeWhole(ByteView bytes, Lsn begin);
+  void TakePart(ByteView part, Lsn at);
+  void TakeWhole(ByteView bytes, Lsn begin);
   bool CheckLength(std::uint32_t length, Lsn begin);
   bool CheckHeader(ByteView header, Lsn begin);
-  Status EndRecord(WalRecord& record, Lsn end);
+  void EndRecord(WalRecord& record, Lsn end);
   void PassRecord(Lsn begin, Lsn previous, Lsn end);
   bool Wants(std::uint8_t manager) const;
   bool CheckOverwrite(const WalRecord& record);
@@ -119,6 +119,7 @@ class WalReader {
   Lsn next_page_;
   Lsn filler_end_;  // pages before it are filler behind XLOG_SWITCH
   bool ended_ = false;
+  std::optional<Error> error_;  // of the visitor
   WalEnd why_ended_ = WalEnd::kMore;
   std::string why_;
   Lsn end_;

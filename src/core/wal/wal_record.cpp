@@ -47,22 +47,33 @@ T Load(const std::uint8_t* from) {
 // Reads the headers field by field.
 class WalRecordHeaders::Reader {
  public:
-  Reader(ByteView bytes, std::size_t at) : bytes_(bytes), at_(at) {}
+  Reader(ByteView bytes, std::size_t at)
+      : begin_(bytes.data()), at_(begin_ + at), end_(begin_ + bytes.size()) {}
 
+  // The next `size` bytes. Null if there are not so many.
+  const std::uint8_t* Take(std::size_t size) {
+    if (static_cast<std::size_t>(end_ - at_) < size) {
+      return nullptr;
+    }
+    const std::uint8_t* const taken = at_;
+    at_ += size;
+    return taken;
+  }
   template <typename T>
   bool Take(T* value) {
-    if (bytes_.size() - at_ < sizeof(T)) {
+    const std::uint8_t* const taken = Take(sizeof(T));
+    if (taken == nullptr) {
       return false;
     }
-    *value = Load<T>(bytes_.data() + at_);
-    at_ += sizeof(T);
+    *value = Load<T>(taken);
     return true;
   }
-  std::size_t at() const { return at_; }
+  std::size_t at() const { return static_cast<std::size_t>(at_ - begin_); }
 
  private:
-  ByteView bytes_;
-  std::size_t at_;
+  const std::uint8_t* begin_;
+  const std::uint8_t* at_;
+  const std::uint8_t* end_;
 };
 
 WalRecordHeaders::Outcome WalRecordHeaders::Damaged(std::string_view damage) {
@@ -149,10 +160,12 @@ WalRecordHeaders::Outcome WalRecordHeaders::ParseBlock(Reader& reader, std::uint
     return Damaged("its blocks are out of order");
   }
   BlockReference& block = blocks_[block_count_];
-  std::uint8_t flags = 0;
-  if (!reader.Take(&flags) || !reader.Take(&block.data_length)) {
+  const std::uint8_t* const fixed = reader.Take(3);
+  if (fixed == nullptr) {
     return Outcome::kIncomplete;
   }
+  const std::uint8_t flags = fixed[0];
+  block.data_length = Load<std::uint16_t>(fixed + 1);
   block.id = id;
   block.fork = flags & kForkMask;
   block.has_image = (flags & kHasImage) != 0;
@@ -168,19 +181,17 @@ WalRecordHeaders::Outcome WalRecordHeaders::ParseBlock(Reader& reader, std::uint
       return outcome;
     }
   }
-  if ((flags & kSameRelation) == 0) {
-    if (!reader.Take(&block.file.tablespace) || !reader.Take(&block.file.database) ||
-        !reader.Take(&block.file.relation)) {
-      return Outcome::kIncomplete;
-    }
-  } else if (block_count_ == 0) {
+  const bool is_same = (flags & kSameRelation) != 0;
+  if (is_same && block_count_ == 0) {
     return Damaged("its first block names no relation");
-  } else {
-    block.file = blocks_[block_count_ - 1].file;
   }
-  if (!reader.Take(&block.block)) {
+  const std::size_t size_of_file = is_same ? 0 : sizeof block.file;
+  const std::uint8_t* const place = reader.Take(size_of_file + sizeof block.block);
+  if (place == nullptr) {
     return Outcome::kIncomplete;
   }
+  block.file = is_same ? blocks_[block_count_ - 1].file : Load<RelationFile>(place);
+  block.block = Load<std::uint32_t>(place + size_of_file);
   block_data_ += std::size_t{block.data_length} + block.image_length;
   ++block_count_;
   return Outcome::kWhole;

@@ -684,6 +684,57 @@ TEST(SegmentIndex, SaysWhatANaiveReaderSaysOfAnyWal) {
   }
 }
 
+// Records that servers of each version have written (make_fact_records.sh).
+struct ServersRecord {
+  int version;
+  std::string_view text;  // as pg_waldump prints it
+  std::string_view bytes;
+};
+constexpr ServersRecord kServersRecords[] = {
+#include "core/wal/fact_records.inc"
+};
+
+TEST(SegmentIndex, KnowsWhatServersWrite) {
+  for (const auto& [version, magic] :
+       {std::pair(15, 0xD110), std::pair(17, 0xD116), std::pair(18, 0xD118)}) {
+    WalWriter wal({.magic = static_cast<std::uint16_t>(magic)});
+    std::size_t events = 0;
+    std::vector<std::string> ends;
+    for (const ServersRecord& servers : kServersRecords) {
+      const Bytes bytes = FromHex(servers.bytes).value();
+      WalRecordHeaders headers;
+      ASSERT_EQ(headers.Parse(bytes), WalRecordHeaders::Outcome::kWhole);
+      WalRecord& record = headers.record();
+      record.main_data = ByteView(bytes).subspan(headers.main_data_begin());
+      const WalFact fact = ReadWalFact(record, version);
+      const bool is_switch = std::holds_alternative<SegmentSwitched>(fact);
+      if (servers.version != version || is_switch || std::holds_alternative<UnknownFact>(fact)) {
+        continue;
+      }
+      wal.AddBytes(bytes);
+      if (const auto* const end = std::get_if<TransactionEnd>(&fact)) {
+        ends.push_back(fmt::format("{} {} {} {} {}", end->time.time_since_epoch().count(), end->xid,
+                                   end->database, end->committed, end->prepared));
+        events += end->dropped.empty() ? 0 : 1;
+      } else if (!std::holds_alternative<NothingMore>(fact)) {
+        ++events;
+      }
+    }
+    const SegmentIndex index = IndexOfOne(wal);
+    EXPECT_FALSE(index.summary.doubt) << index.summary.doubt->reason;
+    EXPECT_EQ(index.summary.version, version);
+    EXPECT_EQ(EventsOf(index).size(), events);
+    std::vector<std::string> indexed;
+    for (const IndexedEnd& end : TransactionsOf(index).ends) {
+      indexed.push_back(fmt::format("{} {} {} {} {}", end.time.time_since_epoch().count(), end.xid,
+                                    end.database, end.committed, end.prepared));
+    }
+    EXPECT_EQ(indexed, ends);
+    EXPECT_GT(ends.size(), 3U);
+    EXPECT_GT(events, 5U);
+  }
+}
+
 // A segment of nothing but the shortest references to blocks.
 TEST(SegmentIndex, MemoryIsASmallMultipleOfTheSegment) {
   WalWriter wal({});
