@@ -110,6 +110,11 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
       input.drills.push_back(object.name);
     }
   }
+  // Likewise.
+  ASSIGN_OR_RETURN(FirstObjects indexes,
+                   ListFirst(repository.store(), IndexSystemPrefix(system_identifier),
+                             limits::kIndexObjects));
+  input.indexes = std::move(indexes.objects);
   for (const UnfinishedBackup& unfinished : input.catalog.unfinished) {
     ASSIGN_OR_RETURN(input.remains[unfinished.label],
                      ReadRemains(repository, unfinished.label, false));
@@ -154,7 +159,7 @@ class Remover {
     for (const RetentionKind kind :
          {RetentionKind::kBackup, RetentionKind::kLeftOver, RetentionKind::kTombstone,
           RetentionKind::kFragment, RetentionKind::kLease, RetentionKind::kDrill,
-          RetentionKind::kWal}) {
+          RetentionKind::kWal, RetentionKind::kIndex}) {
       const auto is_left = [&](const RetentionDecision& decision) {
         return kind != RetentionKind::kBackup || !IsDiff(decision);
       };
@@ -169,6 +174,8 @@ class Remover {
         return RemoveFragments();
       case RetentionKind::kWal:
         return RemoveWal(decision);
+      case RetentionKind::kIndex:
+        return RemoveIndexes(decision);
       case RetentionKind::kBackup:
         return RemoveBackup(decision);
       case RetentionKind::kLeftOver:
@@ -350,6 +357,23 @@ class Remover {
     return RemoveGapRecords(decision.last);
   }
 
+  // After the WAL. If that has stayed against the plan, its index stays as well.
+  Status RemoveIndexes(RetentionDecision& decision) {
+    if (overtaken_) {
+      return Overtaken(decision, "waits for the next expiry, because its WAL may be needed");
+    }
+    const std::vector<std::string>& names = decision.objects;
+    for (std::size_t begin = 0; begin < names.size(); begin += kBatch) {
+      const std::size_t end = std::min(begin + kBatch, names.size());
+      RETURN_IF_ERROR(guard_());
+      RETURN_IF_ERROR(DeleteObjects(store_,
+                                    {names.begin() + static_cast<std::ptrdiff_t>(begin),
+                                     names.begin() + static_cast<std::ptrdiff_t>(end)},
+                                    requests_in_flight_));
+    }
+    return Ok();
+  }
+
   // Removes the records of gaps in WAL that no longer exists, up to the segment `last`.
   Status RemoveGapRecords(const std::string& last) {
     const std::string name = GapName(system_identifier_, last.substr(0, 8), "");
@@ -401,6 +425,7 @@ int RankWithoutLock(const RetentionDecision& decision) {
     case RetentionKind::kTombstone:
       return 2;
     case RetentionKind::kWal:
+    case RetentionKind::kIndex:
       return 3;
     case RetentionKind::kBackup:
       break;

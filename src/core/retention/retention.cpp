@@ -8,6 +8,7 @@
 
 #include "core/repository/backup_order.h"
 #include "core/repository/names.h"
+#include "core/retention/index_retention.h"
 #include "core/retention/wal_retention.h"
 
 namespace veza {
@@ -401,6 +402,8 @@ const char* RetentionKindName(RetentionKind kind) {
       return "drill";
     case RetentionKind::kWal:
       return "wal";
+    case RetentionKind::kIndex:
+      return "index";
   }
   return "unknown";
 }
@@ -455,12 +458,15 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   } else if (const auto line = rules.LineWithoutFull()) {
     wal.KeepAll(fmt::format("no good full backup leads to timeline {} yet", *line));
   }
+  IndexRules indexes(input.indexes, input.wal_segment_size, input.now);
   RETURN_IF_ERROR(list_wal([&](const ObjectInfo& object) {
-    wal.Add(object);
+    if (const auto kept = wal.Add(object)) {
+      indexes.NoteKept(kept->first, kept->second);
+    }
     return Ok();
   }));
-  std::vector<RetentionDecision> ranges = wal.TakeRanges();
-  std::move(ranges.begin(), ranges.end(), std::back_inserter(decisions));
+  std::ranges::move(wal.TakeRanges(), std::back_inserter(decisions));
+  std::ranges::move(indexes.Decide(), std::back_inserter(decisions));
   return decisions;
 }
 

@@ -38,6 +38,7 @@ enum class RetentionKind {
   kLease,      // restore_lease.h
   kDrill,      // records of restore drills from `name` to `last`; only when some are removed
   kWal,        // segments, .partial and .backup files from `name` to `last`, gaps included
+  kIndex,      // index objects (core/wal_index) from `name` to `last`; only when some are removed
 };
 const char* RetentionKindName(RetentionKind kind);  // "backup", "left-over", …
 
@@ -48,6 +49,7 @@ struct RetentionDecision {
   bool keep = true;
   std::string reason{};
   std::optional<std::uint64_t> bytes{};  // stored size; nullopt when it is not known
+  std::vector<std::string> objects{};    // kIndex only: all the names
 };
 
 // What a label without a backup holds.
@@ -80,6 +82,7 @@ struct RetentionInput {
   std::set<std::string> pins;
   std::vector<LeaseState> leases;
   std::vector<std::string> drills;  // names of the records, oldest first
+  std::vector<ObjectInfo> indexes;  // of the system's WAL, ordered by name
   TimePoint now{};                  // by the store's clock
   std::string active_node;  // another living node that holds the lock; empty when there is none
   // Without the lock, WAL is removed only if no existing backup needs it, not even one that is to
@@ -90,8 +93,9 @@ struct RetentionInput {
 // Visits the WAL objects of the system in the order of their names, as Store::List() does.
 using WalLister = std::function<Status(const Store::ObjectVisitor& each)>;
 
-// Decides on every backup, left-over, tombstone, lease and range of WAL. WAL is listed once. The
-// number of ranges does not depend on the number of segments. Fails only when `list_wal` does.
+// Decides on every backup, left-over, tombstone, lease, range of WAL and index of WAL. WAL is
+// listed once. The number of ranges does not depend on the number of segments. Fails only when
+// `list_wal` does.
 Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input,
                                                      const WalLister& list_wal);
 

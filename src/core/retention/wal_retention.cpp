@@ -64,15 +64,16 @@ std::size_t WalRules::StretchOf(SegmentNumber segment) const {
   return static_cast<std::size_t>(next - stretches_.begin()) - 1;
 }
 
-void WalRules::Add(const ObjectInfo& object) {
+std::optional<std::pair<TimelineId, SegmentNumber>> WalRules::Add(const ObjectInfo& object) {
   const auto file = ParseWalFileName(object.name.substr(object.name.rfind('/') + 1));
   if (!file || file->kind == WalFileKind::kTimelineHistory) {
-    return;
+    return std::nullopt;
   }
   if (stretches_.empty()) {
     Decide();
   }
-  const std::size_t stretch = StretchOf(SegmentNumberOf(file->segment_name, segment_size_));
+  const SegmentNumber segment = SegmentNumberOf(file->segment_name, segment_size_);
+  const std::size_t stretch = StretchOf(segment);
   if (ranges_.empty() || last_timeline_ != file->timeline || last_stretch_ != stretch) {
     last_timeline_ = file->timeline;
     last_stretch_ = stretch;
@@ -84,6 +85,7 @@ void WalRules::Add(const ObjectInfo& object) {
   }
   ranges_.back().last = file->segment_name;
   *ranges_.back().bytes += object.size;
+  return ranges_.back().keep ? std::optional(std::pair(file->timeline, segment)) : std::nullopt;
 }
 
 }  // namespace veza

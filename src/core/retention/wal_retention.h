@@ -35,8 +35,8 @@ class WalRules {
 
   // Takes WAL objects in the order of their names. All rules must have been given before. Timeline
   // history files are always kept and never mentioned: they are tiny, and tell which timeline leads
-  // where.
-  void Add(const ObjectInfo& object);
+  // where. Returns timeline and segment of a file that stays.
+  std::optional<std::pair<TimelineId, SegmentNumber>> Add(const ObjectInfo& object);
   std::vector<RetentionDecision> TakeRanges() { return std::move(ranges_); }
 
  private:

@@ -41,6 +41,14 @@ struct PastSegment {
   TimePoint stored{};
 };
 
+// An index object, which describes these segments.
+struct PastIndex {
+  std::string name{};
+  TimelineId timeline = 1;
+  SegmentNumber first = 0;
+  SegmentNumber last = 0;
+};
+
 // Where a timeline has left its parent, within that segment.
 struct PastBranch {
   TimelineId parent = 0;  // 0 when it has no parent
@@ -70,6 +78,11 @@ class History {
     if (Below(3) == 0) {
       repository.clock().Sleep(std::chrono::hours(24 * 8), nullptr);
     }
+    // Its WAL may be newer than a listing.
+    time_ = repository.clock().Now();
+    Index(0, 0);
+    untouchable.push_back(indexes.back().name);
+    indexes.pop_back();
   }
 
   std::size_t Below(std::size_t bound) { return random_() % bound; }
@@ -88,6 +101,7 @@ class History {
   TestRepository repository;
   std::vector<PastBackup> backups;    // oldest first
   std::vector<PastSegment> segments;  // those of our system
+  std::vector<PastIndex> indexes;     // at least an hour old
   std::map<TimelineId, PastBranch> branches{{1, {}}};
   std::vector<std::string> left_over_labels;
   std::vector<std::string> untouchable;  // history files and objects of others
@@ -137,6 +151,19 @@ class History {
       Put(name, "segment");
       segments.push_back({name, timeline_, position_, time_});
     }
+    // Indexes may be missing, may overlap, and may describe segments that are not there.
+    if (Below(3) > 0) {
+      Index(position_ - std::min<SegmentNumber>(position_, count + Below(3)),
+            position_ - 1 + Below(2));
+    }
+  }
+
+  void Index(SegmentNumber first, SegmentNumber last) {
+    const std::string name = IndexObjectName(
+        kTestSystem, SegmentName(timeline_, first, kTestSegmentSize),
+        SegmentName(timeline_, last, kTestSegmentSize), 1, fmt::format("{:016x}", indexes.size()));
+    Put(name, "index");
+    indexes.push_back({name, timeline_, first, last});
   }
 
   void Promote(std::size_t back) {

@@ -761,6 +761,7 @@ class Invariants {
     }
     CheckBackups();
     CheckWal();
+    CheckIndexes();
     for (const std::string& label : history_.left_over_labels) {
       EXPECT_FALSE(after.contains(PackName(label, 1))) << label;
       EXPECT_FALSE(after.contains(PackName(label, 2))) << label;
@@ -918,6 +919,17 @@ class Invariants {
             return Needs(*backup, segment);
           });
       EXPECT_EQ(after_->contains(segment.name), needed) << segment.name;
+    }
+  }
+  // An index goes when all the WAL that it describes is gone.
+  void CheckIndexes() const {
+    for (const PastIndex& index : history_.indexes) {
+      const bool describes_wal =
+          std::ranges::any_of(history_.segments, [&](const PastSegment& segment) {
+            return segment.timeline == index.timeline && index.first <= segment.number &&
+                   segment.number <= index.last && after_->contains(segment.name);
+          });
+      EXPECT_EQ(after_->contains(index.name), describes_wal) << index.name;
     }
   }
   bool Needs(const PastBackup& backup, const PastSegment& segment) const {

@@ -367,6 +367,46 @@ TEST_F(RetentionTest, WithoutAGoodFullAllWalStays) {
   EXPECT_THAT(RemovedWal(), IsEmpty());
 }
 
+TEST_F(RetentionTest, AnIndexGoesWithTheLastSegmentThatItDescribes) {
+  input_.settings = {.full = 1, .diff = 0, .archive = 1};
+  HaveFull(1);
+  HaveFull(3);
+  HaveWal(5, 19);
+  HaveWal(24, 40);
+  const auto have_index = [this](SegmentNumber first, SegmentNumber last, TimePoint written,
+                                 TimelineId timeline = 1) {
+    input_.indexes.push_back(
+        {IndexObjectName(kTestSystem, SegmentName(timeline, first, kTestSegmentSize),
+                         SegmentName(timeline, last, kTestSegmentSize), 1, "0123456789abcdef"),
+         10, written});
+    return input_.indexes.back().name;
+  };
+  const TimePoint long_ago = Day(500);
+  const std::string old = have_index(5, 9, long_ago);
+  const std::string longer = have_index(5, 30, long_ago);
+  have_index(7, 8, input_.now - std::chrono::minutes(59));
+  const std::string of_gap = have_index(20, 23, long_ago);
+  const std::string reaches_over = have_index(24, 29, long_ago);
+  have_index(29, 30, long_ago);
+  have_index(31, 32, long_ago);
+  const std::string behind = have_index(41, 50, long_ago);
+  const std::string elsewhere = have_index(35, 36, long_ago, 2);
+  input_.indexes.push_back({"walindex/strange", 10, long_ago});
+  Plan();
+  std::vector<std::string> removed;
+  for (const RetentionDecision& decision : decisions_) {
+    if (decision.kind == RetentionKind::kIndex) {
+      EXPECT_FALSE(decision.keep);
+      EXPECT_EQ(decision.bytes, 10 * decision.objects.size());
+      EXPECT_EQ(decision.name, decision.objects.front());
+      EXPECT_EQ(decision.last, decision.objects.back());
+      removed.insert(removed.end(), decision.objects.begin(), decision.objects.end());
+    }
+  }
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-29"));
+  EXPECT_THAT(removed, ElementsAre(old, of_gap, reaches_over, behind, elsewhere));
+}
+
 TEST_F(RetentionTest, PartialAndBackupFilesAreRemovedWithTheirSegment) {
   input_.settings.archive = 1;
   HaveFull(1);
