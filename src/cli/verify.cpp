@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "core/repository/names.h"
 
 namespace veza::cli {
 namespace {
@@ -54,6 +55,13 @@ std::string ResultOf(const VerifiedBackup& backup) {
   return backup.good ? "good" : backup.suspect ? "not to be trusted" : "damaged";
 }
 
+std::string PlaceOf(const VerifyProblem& problem) {
+  if (!problem.backup.empty()) {
+    return problem.backup;
+  }
+  return problem.object.starts_with(kIndexPrefix) ? "index of WAL" : "WAL archive";
+}
+
 std::string ToText(const VerifyReport& report, bool full, std::chrono::milliseconds elapsed) {
   std::string text;
   if (!report.backups.empty()) {
@@ -66,8 +74,7 @@ std::string ToText(const VerifyReport& report, bool full, std::chrono::milliseco
   if (report.problem_count > 0) {
     text += "problems\n";
     for (const VerifyProblem& problem : report.problems) {
-      text += fmt::format("  {}: {}\n", problem.backup.empty() ? "WAL archive" : problem.backup,
-                          problem.message);
+      text += fmt::format("  {}: {}\n", PlaceOf(problem), problem.message);
     }
     text += MoreThan(report.problem_count, report.problems.size()) + "\n";
   }

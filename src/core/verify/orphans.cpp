@@ -5,6 +5,7 @@
 
 #include "core/repository/names.h"
 #include "core/retention/retention.h"
+#include "core/wal_index/index_catalog.h"
 
 namespace veza {
 
@@ -15,6 +16,9 @@ bool IsOfKnownSystem(const Repository& repository, std::string_view name) {
   return std::ranges::any_of(identities, [&](const Identity& identity) {
     if (name == IdentityName(identity.system_identifier)) {
       return true;
+    }
+    if (const auto index = ParseIndexName(name)) {
+      return index->system_identifier == identity.system_identifier;
     }
     const Result<std::string> wal =
         WalObjectName(identity.system_identifier, name.substr(name.rfind('/') + 1));

@@ -42,6 +42,11 @@ class Verification {
     if (verifies_all()) {
       RETURN_IF_ERROR(CheckWindows());
     }
+    if (verifies_all()) {
+      for (const Identity& system : repository_.identities()) {
+        RETURN_IF_ERROR(indexes_.CheckObjects(system));
+      }
+    }
     RETURN_IF_ERROR(AddUpBytes());
     RETURN_IF_ERROR(VerifyBackups());
     if (options_.full) {
@@ -265,8 +270,9 @@ class Verification {
   VerifyProgress& progress_;
   std::vector<BackupSummary> backups_;  // by label
   std::vector<std::string> broken_;     // labels
-  // Declared before session_, so that it outlives the session's jobs, which use it.
-  WalVerifier wal_{session_};
+  // Declared before session_, so that they outlive the session's jobs, which use them.
+  IndexVerifier indexes_{session_};
+  WalVerifier wal_{session_, indexes_};
   VerifySession session_;
 };
 

@@ -285,11 +285,23 @@ Status WalVerifier::Open(const ObjectInfo& object, const Identity& system,
                          const std::vector<std::string>& labels) {
   session_.BeforeReading(object.size);
   std::uint64_t size = 0;
-  const WalFileKind kind = ParseWalFileName(BaseName(object.name))->kind;
+  const std::string file = BaseName(object.name);
+  const WalFileKind kind = ParseWalFileName(file)->kind;
+  std::optional<SegmentIndexer> indexer;
+  if (kind == WalFileKind::kSegment && indexes_.Describes(system, file)) {
+    indexer.emplace();
+    indexer->Begin({.timeline = ParseWalFileName(file)->timeline,
+                    .number = SegmentNumberOf(file, system.wal_segment_size),
+                    .segment_size = system.wal_segment_size,
+                    .system_identifier = system.system_identifier});
+  }
   StreamOpener opener(
       session_.repository().seal_policy(), object.name,
       [&](ByteView plain) {
         size += plain.size();
+        if (indexer) {
+          indexer->Feed(plain);
+        }
         return Ok();
       },
       WalArchive::LargestContent(kind, system.wal_segment_size));
@@ -307,6 +319,12 @@ Status WalVerifier::Open(const ObjectInfo& object, const Identity& system,
   if (read && is_segment && size != system.wal_segment_size) {
     read = DamagedObject(object.name, fmt::format("it holds {} bytes of WAL instead of {}", size,
                                                   system.wal_segment_size));
+  }
+  if (read && indexer) {
+    SegmentIndex made = indexer->Finish();
+    made.summary.digest = opener.attributes()->plain_digest.value_or(ContentDigest());
+    made.summary.stored = object.size;
+    RETURN_IF_ERROR(indexes_.Compare(system, file, made));
   }
   return session_.Judge(read, object.name, labels);
 }

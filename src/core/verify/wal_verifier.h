@@ -10,13 +10,16 @@
 #include "core/archive/wal_archive.h"
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
+#include "core/verify/index_verifier.h"
 #include "core/verify/session.h"
 
 namespace veza {
 
 class WalVerifier {
  public:
-  explicit WalVerifier(VerifySession& session) : session_(session) {}
+  // `indexes` is told what the segments hold that are opened.
+  WalVerifier(VerifySession& session, IndexVerifier& indexes)
+      : session_(session), indexes_(indexes) {}
 
   // Checks that the segments from the backup's start to its stop exist.
   Status CheckBackup(const BackupSummary& backup);
@@ -68,6 +71,7 @@ class WalVerifier {
               const std::vector<std::string>& labels);
 
   VerifySession& session_;
+  IndexVerifier& indexes_;
   std::vector<Need> needs_;
 };
 

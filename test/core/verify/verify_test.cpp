@@ -10,9 +10,13 @@
 #include <mutex>
 
 #include "core/archive/archive_survey.h"
+#include "core/archive/index_builder.h"
 #include "core/limits.h"
 #include "core/restore/test_restore.h"
 #include "core/retention/pins.h"
+#include "core/wal_index/index_catalog.h"
+#include "core/wal_index/index_object.h"
+#include "core/wal_index/test_index.h"
 
 namespace veza {
 namespace {
@@ -483,6 +487,97 @@ TEST_P(VerifyTest, TheWindowGoesOnAlongTheNewestTimeline) {
   EXPECT_THAT(Problems(false), ElementsAre(WalObjectName(kTestSystem, history).value() + " | "));
 }
 
+// An index of three archived segments. The test damages it, or replaces it.
+class VerifyIndexTest : public VerifyTest {
+ protected:
+  void ArchiveAndIndex() {
+    for (const SegmentNumber number : {40, 41, 42}) {
+      EXPECT_OK(fixture_.repository.PushWal(SegmentName(1, number, kTestSegmentSize),
+                                            TestSegment(number)));
+    }
+    IndexBuildProgress progress;
+    EXPECT_OK(BuildIndex(*fixture_.repository,
+                         {.system_identifier = kTestSystem, .segment_size = kTestSegmentSize},
+                         progress));
+    for (const IndexName& name : Indexes()) {
+      if (name.first == SegmentName(1, 40, kTestSegmentSize)) {
+        object_ = name.name;
+      }
+    }
+    ASSERT_FALSE(object_.empty());
+  }
+  std::vector<IndexName> Indexes() const {
+    return ListIndexes(*fixture_.repository, kTestSystem).value();
+  }
+  std::string Stored(SegmentNumber number) const { return PathOf(Wal(1, number)); }
+  // Only those of the index: there are holes in the WAL.
+  std::vector<std::string> ProblemsOfIndex(bool full) {
+    const Result<VerifyReport> report = Verify(full);
+    EXPECT_OK(report);
+    std::vector<std::string> problems;
+    for (const VerifyProblem& problem : report->problems) {
+      if (problem.object.starts_with(kIndexPrefix)) {
+        EXPECT_THAT(problem.message, HasSubstr("\"vezactl index"));
+        EXPECT_EQ(problem.backup, "");
+        problems.push_back(problem.object);
+        message_ = problem.message;
+      }
+    }
+    EXPECT_TRUE(report->passed() == report->problems.empty());
+    for (const VerifiedBackup& backup : report->backups) {
+      EXPECT_TRUE(backup.good) << backup.label;
+    }
+    EXPECT_THAT(report->orphans, IsEmpty());
+    return problems;
+  }
+
+  std::string object_;
+  std::string message_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Ciphers, VerifyIndexTest,
+                         testing::Values(Cipher::kNone, Cipher::kAes256Gcm), CipherTestName);
+
+TEST_P(VerifyIndexTest, AnIndexThatIsRightPasses) {
+  ArchiveAndIndex();
+  EXPECT_THAT(ProblemsOfIndex(false), IsEmpty());
+  EXPECT_THAT(ProblemsOfIndex(true), IsEmpty());
+}
+
+TEST_P(VerifyIndexTest, ADamagedIndexIsAProblemOfNoBackup) {
+  ArchiveAndIndex();
+  FlipByte(PathOf(object_), 700);
+  EXPECT_THAT(ProblemsOfIndex(false), ElementsAre(object_));
+}
+
+TEST_P(VerifyIndexTest, AnIndexOfAnotherWalObjectIsNamed) {
+  ArchiveAndIndex();
+  std::filesystem::remove(Stored(41));
+  EXPECT_THAT(ProblemsOfIndex(false), IsEmpty()) << "retention may have removed it";
+  EXPECT_OK(fixture_.repository.PushWal(SegmentName(1, 41, kTestSegmentSize),
+                                        NoiseBytes(kTestSegmentSize)));
+  EXPECT_THAT(ProblemsOfIndex(false), ElementsAre(object_));
+  EXPECT_THAT(message_, HasSubstr(SegmentName(1, 41, kTestSegmentSize)));
+}
+
+TEST_P(VerifyIndexTest, AnIndexThatSaysSomethingElseIsFoundByReadingTheWal) {
+  ArchiveAndIndex();
+  std::filesystem::remove(PathOf(object_));
+  IndexObjectWriter writer(*fixture_.repository, kTestSystem);
+  for (const SegmentNumber number : {40, 41, 42}) {
+    SegmentIndex index = TestIndex(number);
+    index.summary.stored = std::filesystem::file_size(Stored(number));
+    if (number == 41) {
+      index.blocks = TestIndex(40).blocks;
+    }
+    writer.Add(std::move(index));
+  }
+  const std::string other = writer.Store().value();
+  EXPECT_THAT(ProblemsOfIndex(false), IsEmpty());
+  EXPECT_THAT(ProblemsOfIndex(true), ElementsAre(other));
+  EXPECT_THAT(message_, HasSubstr("--all --from " + SegmentName(1, 41, kTestSegmentSize)));
+}
+
 TEST_P(VerifyTest, OrphansAreListedAndAreNotProblems) {
   const std::vector<std::string> orphans = {
       PackName(full_.label, 99),
@@ -494,6 +589,9 @@ TEST_P(VerifyTest, OrphansAreListedAndAreNotProblems) {
       "pin/20010101-000000F",
       "stray",
       "wal/42/00000001/00000000/000000010000000000000003",
+      "walindex/stray",
+      IndexObjectName(42, SegmentName(1, 3, kTestSegmentSize), SegmentName(1, 4, kTestSegmentSize),
+                      1, "0123456789abcdef"),
       WalTimelinePrefix(kTestSystem, 1) + "00000009/" + SegmentName(1, 3, kTestSegmentSize),
   };
   for (const std::string& orphan : orphans) {
