@@ -47,6 +47,7 @@ ALTER SYSTEM SET veza_backup.s3_connections = 0;
 ALTER SYSTEM SET veza_backup.backup_wal_timeout = '5 parsecs';
 ALTER SYSTEM SET veza_backup.archive_look_ahead = 65;
 ALTER SYSTEM SET veza_backup.adaptive_compression = 'maybe';
+ALTER SYSTEM SET veza_backup.wal_index = 'perhaps';
 ALTER SYSTEM SET veza_backup.archive_drop_below = '5 percent';
 ALTER SYSTEM SET veza_backup.metrics_file = 'veza.prom';
 ALTER SYSTEM SET veza_backup.metrics_file = '/var/lib/metrics/veza.txt';

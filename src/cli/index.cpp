@@ -111,8 +111,8 @@ std::string ToText(const IndexReport& report, std::uint64_t bytes,
   if (!text.empty()) {
     text = "segments that cannot be read\n" + text + "\n";
   }
-  text += fmt::format("{} of {} segments without an index: {} indexed in {} objects", report.missing,
-                      report.archived, report.made, report.objects);
+  text += fmt::format("{} of {} segments without an index: {} indexed in {} objects",
+                      report.missing, report.archived, report.made, report.objects);
   if (report.removed > 0) {
     text += fmt::format(", {} objects replaced", report.removed);
   }

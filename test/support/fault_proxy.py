@@ -10,6 +10,7 @@ with a line that begins with the command:
     faults RATE SEED [KIND...]    makes this share of the requests (0 to 1) fail, with these kinds or all
     conditions HOW                sets how If-None-Match is treated: honour (by HOST:PORT, as at the start),
                                   ignore (the object is overwritten), refuse (answered with 501)
+    forbid PART                   answers 403 to each PUT of a path with this in it; "none" forbids nothing, as at the start
     stats                         answers with the number of requests and of each kind of fault
 
 The seed and the order of the requests decide which ones fail. The kinds are dealt like cards: each comes
@@ -41,6 +42,7 @@ PIECES = 20  # pieces of a slow body
 
 target = sys.argv[1]
 conditions = "honour"
+forbidden = "none"
 
 
 class Dice:
@@ -114,6 +116,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # --- the faults: each handles one request ------------------------------------------------------
 
     def passed_on(self):
+        if forbidden != "none" and self.command == "PUT" and forbidden in self.path:
+            self.refuse(403, "Forbidden", "AccessDenied")
+            return
         if conditions == "refuse" and "If-None-Match" in self.headers:
             self.refuse(501, "Not Implemented", "NotImplemented")
             return
@@ -265,7 +270,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 def obey(words):
-    global conditions
+    global conditions, forbidden
     command, arguments = words[0], words[1:]
     if command == "pass" and not arguments:
         dice.stop()
@@ -273,6 +278,8 @@ def obey(words):
         dice.load(float(arguments[0]), arguments[1], arguments[2:] or KINDS)
     elif command == "conditions" and arguments in (["honour"], ["ignore"], ["refuse"]):
         conditions = arguments[0]
+    elif command == "forbid" and len(arguments) == 1:
+        forbidden = arguments[0]
     elif command == "stats" and not arguments:
         return f"stats {dice.stats()}"
     else:

@@ -82,8 +82,67 @@ bool WasLeftBehind(const std::string& path, const std::string& segment, const Id
   return fork && SegmentNumberOf(segment, size) >= SegmentOf(fork->switch_point, size);
 }
 
+// What is taken from a whole segment while it is sealed: everything for its index, or only where
+// WAL with wal_level = minimal begins. Of other files, nothing.
+class SegmentReading {
+ public:
+  // Without an indexer there will be no index.
+  SegmentReading(const SegmentIndexer::Options& options, SegmentIndexer* indexer)
+      : options_(options), indexer_(indexer), scanner_(begin(), [this](const WalEvent& event) {
+          if (event.kind == WalEvent::Kind::kMinimal && !minimal_) {
+            minimal_ = event.lsn;
+          }
+        }) {
+    if (indexer_ != nullptr) {
+      indexer_->Begin(options_);
+    }
+  }
+
+  void Feed(ByteView bytes) {
+    if (indexer_ != nullptr) {
+      indexer_->Feed(bytes);
+    } else {
+      scanner_.Feed(bytes);
+    }
+  }
+
+  void Finish(SealedWalFile& result) {
+    if (indexer_ != nullptr) {
+      result.index = indexer_->Finish();
+      result.minimal = indexer_->minimal();
+    } else {
+      scanner_.Finish();
+      result.minimal = minimal_;
+    }
+  }
+
+  // The same in one step. Archiving needs no index: if none can be made, it goes on without.
+  void Read(ByteView segment, SealedWalFile& result) {
+    const Status read = CatchExceptions([&] {
+      Feed(segment);
+      Finish(result);
+      return Ok();
+    });
+    if (!read && indexer_ != nullptr) {
+      indexer_ = nullptr;
+      result.index.reset();
+      Feed(segment);
+      Finish(result);
+    }
+  }
+
+ private:
+  Lsn begin() const { return Lsn{options_.number * options_.segment_size}; }
+
+  const SegmentIndexer::Options options_;
+  SegmentIndexer* indexer_;
+  std::optional<Lsn> minimal_;
+  WalScanner scanner_;
+};
+
+// `reading` may be null.
 Status AppendFile(const UniqueFd& file, const std::string& path, const Cancellation& cancellation,
-                  WalScanner& scanner, StreamSealer& sealer) {
+                  SegmentReading* reading, StreamSealer& sealer) {
   Bytes buffer(kReadSize);
   for (;;) {
     RETURN_IF_ERROR(cancellation.Check());
@@ -91,7 +150,9 @@ Status AppendFile(const UniqueFd& file, const std::string& path, const Cancellat
     if (bytes == 0) {
       return Ok();
     }
-    scanner.Feed(ByteView(buffer).first(bytes));
+    if (reading != nullptr) {
+      reading->Feed(ByteView(buffer).first(bytes));
+    }
     RETURN_IF_ERROR(sealer.Append(ByteView(buffer).first(bytes)));
   }
 }
@@ -282,30 +343,51 @@ Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::strin
       return result;
     }
   }
-  const std::uint64_t segment_size = identity.wal_segment_size;
-  WalScanner scanner(Lsn{is_whole ? SegmentNumberOf(file, segment_size) * segment_size : 0},
-                     [&](const WalEvent& event) {
-                       if (event.kind == WalEvent::Kind::kMinimal && !result.minimal) {
-                         result.minimal = event.lsn;
-                       }
-                     });
-  const auto size = static_cast<std::uint64_t>(result.source.st_size);
-  if (options.scratch != nullptr && size <= WalScratch::kLargest) {
+  const bool is_small = options.scratch != nullptr &&
+                        static_cast<std::uint64_t>(result.source.st_size) <= WalScratch::kLargest;
+  std::unique_ptr<SegmentIndexer> own_indexer;
+  SegmentIndexer* indexer = nullptr;
+  if (is_whole && options.index) {
+    std::unique_ptr<SegmentIndexer>& kept = is_small ? options.scratch->indexer : own_indexer;
+    if (!kept) {
+      kept = std::make_unique<SegmentIndexer>();
+    }
+    indexer = kept.get();
+  }
+  std::optional<SegmentReading> reading;
+  if (is_whole) {
+    // The server has just written the segment and computed its CRCs. The index can always be
+    // compared with the archived segment, and verify does so.
+    reading.emplace(
+        SegmentIndexer::Options{.timeline = ParseWalFileName(file)->timeline,
+                                .number = SegmentNumberOf(file, identity.wal_segment_size),
+                                .segment_size = identity.wal_segment_size,
+                                .system_identifier = system_identifier_,
+                                .check_crc = false},
+        indexer);
+  }
+  if (is_small) {
     RETURN_IF_ERROR(environment.cancellation->Check());
-    ASSIGN_OR_RETURN(const ByteView plain, ReadWhole(wal, path, size, options.scratch->plain));
-    if (is_whole) {
-      scanner.Feed(plain);
-      scanner.Finish();
+    ASSIGN_OR_RETURN(const ByteView plain,
+                     ReadWhole(wal, path, static_cast<std::size_t>(result.source.st_size),
+                               options.scratch->plain));
+    if (reading) {
+      reading->Read(plain, result);
     }
     ASSIGN_OR_RETURN(result.sealed, result.sealer->SealWhole(plain, options.scratch->seal,
                                                              ours.node, environment.clock->Now()));
-    return result;
+  } else {
+    RETURN_IF_ERROR(AppendFile(wal, path, *environment.cancellation, reading ? &*reading : nullptr,
+                               *result.sealer));
+    if (reading) {
+      reading->Finish(result);
+    }
+    ASSIGN_OR_RETURN(result.sealed, result.sealer->Finish(ours.node, environment.clock->Now()));
   }
-  RETURN_IF_ERROR(AppendFile(wal, path, *environment.cancellation, scanner, *result.sealer));
-  if (is_whole) {
-    scanner.Finish();
+  if (result.index) {
+    result.index->summary.digest = *result.sealed.plain_digest;
+    result.index->summary.stored = result.sealed.body->size();
   }
-  ASSIGN_OR_RETURN(result.sealed, result.sealer->Finish(ours.node, environment.clock->Now()));
   return result;
 }
 

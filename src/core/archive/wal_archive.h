@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/postgres/lsn.h"
 #include "core/repository/repository.h"
+#include "core/wal_index/segment_index.h"
 
 namespace veza {
 
@@ -37,12 +38,14 @@ struct WalScratch {
 
   Bytes plain;
   SealScratch seal;
+  std::unique_ptr<SegmentIndexer> indexer;  // made when it is needed
 };
 
 struct SealOptions {
   std::optional<int> compression_level{};  // the repository's unless given
   std::size_t memory = 32U << 20;          // a larger sealed file goes to a temporary file
   WalScratch* scratch = nullptr;           // null: it is read and sealed piece by piece
+  bool index = false;                      // a whole segment: make its index
 };
 
 // A WAL file that is compressed, sealed and waits to be stored.
@@ -56,6 +59,8 @@ struct SealedWalFile {
   bool holds_other_wal = false;
   // Where WAL with wal_level = minimal begins in the segment.
   std::optional<Lsn> minimal;
+  // Only if it was asked for and could be made.
+  std::optional<SegmentIndex> index;
   std::unique_ptr<StreamSealer> sealer;
   SealedStream sealed;
 };

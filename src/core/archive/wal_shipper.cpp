@@ -52,7 +52,13 @@ WalShipper::WalShipper(ShipperOptions options, Opener open, Environment environm
       event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       turns_(SealingTurns::CountFor(options_.sealers, options_.memory / 2, options_.segment_size)),
       memory_(options_.memory / 4, options_.segment_size),
-      adaptive_(options_.compression_level, turns_.count(), 1 + options_.look_ahead) {}
+      adaptive_(options_.compression_level, turns_.count(), 1 + options_.look_ahead),
+      // It opens the repository for itself. So a request that it has to repeat is not taken for one
+      // of the archiver's, which would give up.
+      indexes_(
+          {.system_identifier = options_.system_identifier, .limits = options_.index_limits},
+          [this] { return open_([](std::string_view, std::string_view, const Error&) {}); },
+          environment_) {}
 
 WalShipper::~WalShipper() {
   environment_.cancellation->Cancel();
@@ -117,6 +123,9 @@ Status WalShipper::LookForReadyFiles() {
 Status WalShipper::EnsureThreads() {
   const std::size_t most = 1 + options_.look_ahead;
   const std::size_t wanted = 1 + std::min(RoomAhead(), candidates_.size());
+  if (options_.index && threads_started_ == 0) {
+    [[maybe_unused]] const Status started = indexes_.Start();  // without it there is no index
+  }
   while (threads_started_ < most && idle_ < wanted) {
     const Status started = threads_.Start([this] { Work(); });
     if (!started) {
@@ -170,7 +179,8 @@ std::optional<Error> WalShipper::retried() const {
 
 ShipperCounters WalShipper::counters() const {
   const std::lock_guard lock(mutex_);
-  ShipperCounters counters{.backlog = backlog_, .level = level_, .retries = retries_};
+  ShipperCounters counters{
+      .backlog = backlog_, .level = level_, .retries = retries_, .index = indexes_.counters()};
   for (const auto& [file, job] : jobs_) {
     ++(job.result ? counters.ahead : counters.in_flight);
   }
@@ -305,12 +315,17 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
                       .sealed_size = sealed.sealed.body->size(),
                       .holds_other_wal = sealed.holds_other_wal};
   const std::string object = sealed.object;
+  std::optional<SegmentIndex> index = std::move(sealed.index);
   const SteadyTime begin = environment_.clock->Steady();
   ASSIGN_OR_RETURN(shipped.outcome, Put(*repository, archive, std::move(sealed)));
 
   attempt.stage = ShippingStage::kAccepting;
   RETURN_IF_ERROR(Accept(*repository, object, shipped.outcome));
   attempt.result = shipped;
+  // An object that was there already may have another size. The scheduler makes its index.
+  if (index && shipped.outcome == PushOutcome::kStored) {
+    indexes_.Add(std::move(*index));
+  }
   const std::lock_guard lock(mutex_);
   adaptive_.Note(sealing, environment_.clock->Steady() - begin);
   return Ok();
@@ -385,7 +400,10 @@ Result<SealedWalFile> WalShipper::Seal(const WalArchive& archive, const std::str
       IsAskedFor(file) ? memory.ReserveForAskedFile() : memory.ReserveForFileAhead();
   Result<SealedWalFile> sealed =
       archive.Seal(file, fmt::format("{}/{}", options_.wal_directory, file),
-                   {.compression_level = level, .memory = limit, .scratch = turn.scratch()});
+                   {.compression_level = level,
+                    .memory = limit,
+                    .scratch = turn.scratch(),
+                    .index = options_.index});
   if (sealed && !sealed->recycled) {
     memory.Keep(sealed->sealed.body->size());
   } else if (!sealed && sealed.error().code == ErrorCode::kNoSpace) {

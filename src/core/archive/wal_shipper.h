@@ -27,6 +27,8 @@
 //    `memory` is not enough for so many. A quarter of `memory` holds the file that is asked for
 //    when it is sealed, and a quarter those ahead of it together. The rest goes to unnamed
 //    temporary files. When there is no disk space for these, the gate closes.
+//  - While a segment is sealed, its index is made (core/wal_index). What becomes of that is the
+//    IndexShipper's business, and changes no answer to the archiver.
 #pragma once
 
 #include <atomic>
@@ -43,6 +45,7 @@
 #include <vector>
 
 #include "core/archive/adaptive_level.h"
+#include "core/archive/index_shipper.h"
 #include "core/archive/look_ahead_gate.h"
 #include "core/archive/sealed_memory.h"
 #include "core/archive/sealing_turns.h"
@@ -65,6 +68,8 @@ struct ShipperOptions {
   std::size_t memory = 256U << 20;  // bytes
   int compression_level = 3;
   bool adaptive = true;  // lower the level while files wait (AdaptiveLevel)
+  bool index = true;     // keep an index of what segments say
+  IndexGroups::Limits index_limits{};
 };
 
 struct ShippedFile {
@@ -81,6 +86,7 @@ struct ShipperCounters {
   std::size_t backlog = 0;    // files that were ready at the last look, less those acknowledged
   int level = 0;              // of zstd, for the file that was begun last
   std::uint64_t retries = 0;  // of requests
+  IndexCounters index{};
 };
 
 // How often a shipper that writes version 1 of the format looks whether it may write version 2
@@ -194,6 +200,7 @@ class WalShipper {
   std::uint64_t retries_ = 0;
   std::optional<Error> retried_;
 
+  IndexShipper indexes_;
   ThreadGroup threads_;  // last: they use the others
 };
 

@@ -180,6 +180,7 @@ ArchiveSettings ArchiveSettingsOf(const Settings& settings) {
   return {.look_ahead = settings.Integer("archive_look_ahead"),
           .memory = kilobytes("archive_memory"),
           .adaptive_compression = settings.Boolean("adaptive_compression"),
+          .wal_index = settings.Boolean("wal_index"),
           .max_age = std::chrono::seconds(settings.Integer("archive_max_age")),
           .shutdown_timeout = std::chrono::seconds(settings.Integer("archive_shutdown_timeout")),
           .drop_below = kilobytes("archive_drop_below"),

@@ -21,6 +21,7 @@ struct ArchiveSettings {
   int look_ahead = 8;
   std::uint64_t memory = 256U << 20;  // bytes
   bool adaptive_compression = true;
+  bool wal_index = true;
   std::chrono::seconds max_age{300};  // 0: do not warn
   std::chrono::seconds shutdown_timeout{30};
   std::uint64_t drop_below = 0;  // bytes of free space; 0: never

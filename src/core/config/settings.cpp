@@ -258,6 +258,13 @@ constexpr std::array kSettings = {
         .server_only = true,
     },
     SettingSpec{
+        .name = "wal_index",
+        .type = SettingType::kBool,
+        .default_value = "on",
+        .description = "Whether an index is kept of what each WAL segment changes.",
+        .server_only = true,
+    },
+    SettingSpec{
         .name = "archive_max_age",
         .type = SettingType::kInteger,
         .default_value = "300",

@@ -86,6 +86,15 @@ void ListNode(const NodeFacts& node, Lister& list) {
     list.One("veza_backup_archive_gaps", "Gaps in the archived WAL since the newest backup.",
              Value(*node.gaps));
   }
+  list.One("veza_backup_archive_indexed_total",
+           "WAL segments whose index this node has stored with them.", Value(node.indexed));
+  list.One("veza_backup_archive_index_failures_total",
+           "Attempts to store or complete the index of WAL that failed.",
+           Value(node.index_failures));
+  if (node.index_missing) {
+    list.One("veza_backup_archive_index_missing_segments",
+             "Archived WAL segments without an index.", Value(*node.index_missing));
+  }
   list.One("veza_backup_wal_free_bytes", "Free space of the disk that pg_wal is on.",
            Value(node.wal_free));
   list.One("veza_backup_wal_total_bytes", "Size of the disk that pg_wal is on.",

@@ -30,7 +30,10 @@ struct NodeFacts {
   std::uint64_t conflicts = 0;
   std::uint64_t dropped = 0;
   std::optional<std::uint64_t> gaps;  // nullopt when they have not been counted yet
-  std::uint64_t wal_free = 0;         // bytes
+  std::uint64_t indexed = 0;          // segments whose index this node has stored
+  std::uint64_t index_failures = 0;
+  std::optional<std::uint64_t> index_missing;  // segments; nullopt when it is not known
+  std::uint64_t wal_free = 0;                  // bytes
   std::uint64_t wal_total = 0;
   std::optional<std::chrono::seconds> wal_full_in;
 };

@@ -111,9 +111,9 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
     }
   }
   // Likewise.
-  ASSIGN_OR_RETURN(FirstObjects indexes,
-                   ListFirst(repository.store(), IndexSystemPrefix(system_identifier),
-                             limits::kIndexObjects));
+  ASSIGN_OR_RETURN(
+      FirstObjects indexes,
+      ListFirst(repository.store(), IndexSystemPrefix(system_identifier), limits::kIndexObjects));
   input.indexes = std::move(indexes.objects);
   for (const UnfinishedBackup& unfinished : input.catalog.unfinished) {
     ASSIGN_OR_RETURN(input.remains[unfinished.label],

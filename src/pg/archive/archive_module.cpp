@@ -50,7 +50,7 @@ struct Shipping {
   std::uint64_t settings_generation = 0;
   bool was_primary = false;
   ArchiveSettings settings;
-  std::uint64_t reported_retries = 0;
+  ShipperCounters reported;  // what was last told to other processes
   std::unique_ptr<WalShipper> shipper;
 };
 
@@ -199,11 +199,14 @@ Error InterruptedError() {
 
 void Report(const WalShipper& shipper) {
   const ShipperCounters counters = shipper.counters();
-  ReportShipping({.in_flight = static_cast<std::uint32_t>(counters.in_flight),
-                  .ahead = static_cast<std::uint32_t>(counters.ahead),
-                  .level = counters.level,
-                  .new_retries = counters.retries - shipping->reported_retries});
-  shipping->reported_retries = counters.retries;
+  ReportShipping(
+      {.in_flight = static_cast<std::uint32_t>(counters.in_flight),
+       .ahead = static_cast<std::uint32_t>(counters.ahead),
+       .level = counters.level,
+       .new_retries = counters.retries - shipping->reported.retries,
+       .new_indexed = counters.index.segments - shipping->reported.index.segments,
+       .new_index_failures = counters.index.failures - shipping->reported.index.failures});
+  shipping->reported = counters;
 }
 
 // Empty when the waiting was given up.
@@ -263,7 +266,8 @@ Status RefreshShipping() {
                          .sealers = static_cast<std::size_t>(config.jobs),
                          .memory = config.archive.memory,
                          .compression_level = config.compression_level,
-                         .adaptive = config.archive.adaptive_compression};
+                         .adaptive = config.archive.adaptive_compression,
+                         .index = config.archive.wal_index};
   const Environment environment;
   fresh->shipper = std::make_unique<WalShipper>(
       std::move(options),
@@ -315,6 +319,8 @@ struct Outcome {
   bool is_recycled;
   bool holds_other_wal;
   ErrorReport error;
+  bool index_fails;
+  ErrorReport index_error;
 };
 
 // The errors of a repository without its identity or key. Few others have these codes.
@@ -350,9 +356,41 @@ void Ship(const char* file, Outcome* outcome) {
   }
 }
 
+// Whether indexes could not be stored at the last attempt. Archiving goes on all the same.
+void LookAtIndex(Outcome* outcome) {
+  (void)CatchExceptions([outcome]() -> Status {
+    const std::optional<Error>& error = shipping ? shipping->reported.index.error : std::nullopt;
+    outcome->index_fails = error.has_value();
+    if (error) {
+      FillReport(*error, &outcome->index_error);
+    }
+    return Ok();
+  });
+}
+
+// Logs each kind of failure once.
+void ReportIndexing(const Outcome* outcome) {
+  static int known_failure = 0;  // SQLSTATE; 0 after a success
+  const int failure = outcome->index_fails ? outcome->index_error.sqlstate : 0;
+  if (std::exchange(known_failure, failure) == failure) {
+    return;
+  }
+  if (failure == 0) {
+    ereport(LOG, (errmsg("the index of WAL is being stored again")));
+    return;
+  }
+  ereport(WARNING,
+          (errcode(failure),
+           errmsg("could not store the index of WAL: %s", outcome->index_error.message),
+           errdetail("WAL is archived without it. The index is made later from the archive."),
+           outcome->index_error.hint[0] != '\0' ? errhint("%s", outcome->index_error.hint) : 0));
+}
+
 bool ArchiveFile(const char* file) {
   Outcome outcome{};
   Ship(file, &outcome);
+  LookAtIndex(&outcome);
+  ReportIndexing(&outcome);
   if (outcome.is_left_out) {
     ReportLeftOut(file, &outcome.error, outcome.is_conflict);
     Raise(WARNING, &outcome.error);

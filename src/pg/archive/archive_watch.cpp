@@ -7,6 +7,7 @@
 //
 #include "pg/archive/archive_pace_watch.h"
 #include "pg/archive/archiving.h"
+#include "pg/archive/index_watch.h"
 #include "pg/archive/streamed_wal.h"
 #include "pg/compat.h"
 #include "pg/shared/shared_archive.h"
@@ -31,7 +32,9 @@ milliseconds Until(SteadyTime time) {
 milliseconds WatchStandby() {
   ForgetObservation();
   StopSurvey();
+  StopIndexing();
   SurveyArchiveSoon();  // after a promotion
+  LookAtIndexSoon();
   WatchStreamedWal();
   return kNapInRecovery;
 }
@@ -43,7 +46,7 @@ WatchOutcome WatchPrimary(const Config& config, const ServerFacts& facts, bool p
       WatchSurvey(config, facts, GetWALInsertionTimeLine(), Lsn{GetXLogWriteRecPtr()});
   const milliseconds nap =
       IsSurveying() ? kNapWhileSurveying : std::min(Until(NextObservation()), Until(NextSurvey()));
-  return {.nap_ms = nap.count(), .survey = outcome};
+  return {.nap_ms = std::min<long>(nap.count(), WatchIndex(config, facts)), .survey = outcome};
 }
 
 }  // namespace
@@ -53,6 +56,7 @@ WatchOutcome WatchArchive(const Config* config, const ServerFacts& facts) {
   if (config == nullptr || !ArchivesWithVeza()) {
     ForgetObservation();
     StopSurvey();
+    StopIndexing();
     return {.nap_ms = kLongestNap.count(), .survey = {}};
   }
   if (RecoveryInProgress()) {

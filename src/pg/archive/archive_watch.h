@@ -1,6 +1,7 @@
 // The scheduler's watch over archiving. On a primary it observes how archiving keeps up
-// (archive_pace_watch.h) and surveys whether the archive is whole (archive_survey_watch.h). On a
-// standby it marks the WAL that a promotion must not lose (streamed_wal.h).
+// (archive_pace_watch.h), surveys whether the archive is whole (archive_survey_watch.h), and
+// completes the index of WAL (index_watch.h). On a standby it marks the WAL that a promotion must
+// not lose (streamed_wal.h).
 #pragma once
 
 #include "core/config/config.h"

@@ -91,6 +91,11 @@ Result<std::vector<Metric>> CollectMetrics(const Config& config, const ServerFac
   if (watch.surveyed_us != 0) {
     facts.gaps = watch.gaps;
   }
+  facts.indexed = archive.indexed;
+  facts.index_failures = archive.index_failures + watch.index_unfinished;
+  if (watch.index_looked_us != 0) {
+    facts.index_missing = watch.index_missing;
+  }
   ASSIGN_OR_RETURN(const WalDisk disk, LookAtWalDisk());
   facts.wal_free = disk.free;
   facts.wal_total = disk.total;

@@ -21,6 +21,7 @@
 #include "pg/archive/archive_survey_watch.h"
 #include "pg/archive/archive_watch.h"
 #include "pg/archive/archiving.h"
+#include "pg/archive/index_watch.h"
 #include "pg/archive/streamed_wal.h"
 #include "pg/archive/wal_need_watch.h"
 #include "pg/backup/backup_slot.h"
@@ -136,6 +137,7 @@ bool FollowSettings(ErrorReport* report) {
     scheduler->config = std::move(config);
     scheduler->Forget();
     SurveyArchiveSoon();
+    LookAtIndexSoon();
     LookAtKeySoon();
     LookForWalNeedSoon();
     RefreshMetricsSoon();

@@ -60,6 +60,8 @@ void ReportShipping(const ShippingNow& now) {
     archive.ahead = now.ahead;
     archive.level = now.level;
     archive.retries += now.new_retries;
+    archive.indexed += now.new_indexed;
+    archive.index_failures += now.new_index_failures;
   });
 }
 

@@ -37,6 +37,9 @@ struct SharedArchive {
   std::uint32_t in_flight;
   std::uint32_t ahead;  // stored, but the archiver has not asked for them yet
   int level;            // of zstd, for the file that was compressed last
+
+  std::uint64_t indexed;         // segments whose index was stored
+  std::uint64_t index_failures;  // attempts to store an index that failed
 };
 
 // Called in the archiver's main thread. All of these do nothing without shared memory.
@@ -50,6 +53,8 @@ struct ShippingNow {
   std::uint32_t ahead;
   int level;
   std::uint64_t new_retries;
+  std::uint64_t new_indexed;
+  std::uint64_t new_index_failures;
 };
 void ReportShipping(const ShippingNow& now);
 

@@ -24,6 +24,18 @@ void ReportSurvey(std::int64_t at_us, std::uint32_t gaps, std::uint32_t lost,
   });
 }
 
+void ReportIndexLook(std::int64_t at_us, std::uint64_t missing) {
+  UpdatePart<&SharedState::archive_watch>([=](SharedArchiveWatch& watch) {
+    watch.index_looked_us = at_us;
+    watch.index_missing = missing;
+  });
+}
+
+void ReportIndexFailure() {
+  UpdatePart<&SharedState::archive_watch>(
+      [](SharedArchiveWatch& watch) { ++watch.index_unfinished; });
+}
+
 SharedArchiveWatch ReadSharedArchiveWatch() {
   return CopyPart<&SharedState::archive_watch>();
 }

@@ -6,10 +6,14 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <set>
 #include <thread>
 
 #include "core/repository/format_mark.h"
 #include "core/repository/test_repository.h"
+#include "core/wal_index/index_catalog.h"
+#include "core/wal_index/index_object.h"
+#include "core/wal_index/test_index.h"
 
 namespace veza {
 namespace {
@@ -34,7 +38,9 @@ class ShiftedClock final : public Clock {
 // A pg_wal with ready files, and a shipper. Threads and time are real.
 class WalShipperTest : public testing::Test {
  protected:
-  explicit WalShipperTest(Cipher cipher = Cipher::kNone) : repository_(cipher) {}
+  explicit WalShipperTest(Cipher cipher = Cipher::kNone) : repository_(cipher) {
+    options_.index_limits.age = std::chrono::hours(10'000);  // the clock is put forward
+  }
 
   void SetUp() override {
     std::filesystem::create_directories(repository_.Scratch("pg_wal/archive_status"));
@@ -158,6 +164,101 @@ TEST_F(WalShipperTest, StoresNothingWithAKeyThatIsNotTheRepositorysAnyMore) {
   WriteText(identity, ours);
   EXPECT_OK(Archive(Segment(3)));
 }
+
+// --- The index of WAL ----------------------------------------------------------------------------
+
+class IndexingShipperTest : public WalShipperTest {
+ protected:
+  IndexingShipperTest() { options_.index_limits.age = std::chrono::milliseconds(10); }
+
+  void MakeSegmentsReady(SegmentNumber first, SegmentNumber last) {
+    for (SegmentNumber number = first; number <= last; ++number) {
+      WriteBytes(WalPath(Segment(number)), TestSegment(number));
+      WriteText(WalPath("archive_status/" + Segment(number) + ".ready"), "");
+    }
+  }
+  void ArchiveAll(SegmentNumber first, SegmentNumber last) {
+    for (SegmentNumber number = first; number <= last; ++number) {
+      EXPECT_OK(Archive(Segment(number)));
+    }
+  }
+  bool EventuallyIndexed(std::uint64_t segments) {
+    return Eventually([&] { return shipper_->counters().index.segments == segments; });
+  }
+};
+
+TEST_F(IndexingShipperTest, AnIndexFollowsWhatItHasStored) {
+  MakeSegmentsReady(1, 6);
+  ArchiveAll(1, 6);
+  ASSERT_TRUE(EventuallyIndexed(6));
+  std::set<SegmentNumber> indexed;
+  const std::vector<IndexName> names = ListIndexes(*repository_, kTestSystem).value();
+  for (const IndexName& name : names) {
+    const IndexObject object = IndexObject::Open(*repository_, name.name).value();
+    for (std::size_t i = 0; i < object.segments().size(); ++i) {
+      const SegmentSummary& summary = object.segments()[i];
+      const SegmentIndex expected = TestIndex(summary.number);
+      EXPECT_EQ(summary.digest, expected.summary.digest);
+      EXPECT_EQ(summary.stored, std::filesystem::file_size(repository_.PathOf(
+                                    WalObjectName(kTestSystem, Segment(summary.number)).value())));
+      EXPECT_EQ(object.ReadBlocks(i).value(), expected.blocks);
+      EXPECT_EQ(object.ReadTransactions(i).value(), expected.transactions);
+      indexed.insert(summary.number);
+    }
+  }
+  EXPECT_EQ(indexed, (std::set<SegmentNumber>{1, 2, 3, 4, 5, 6}));
+}
+
+// Larger segments are read piece by piece.
+TEST_F(IndexingShipperTest, AnIndexCanBeMadePieceByPiece) {
+  WriteBytes(WalPath(Segment(7)), TestSegment(7));
+  const SealedWalFile sealed =
+      repository_.wal().Seal(Segment(7), WalPath(Segment(7)), {.index = true}).value();
+  ASSERT_TRUE(sealed.index);
+  EXPECT_EQ(sealed.index->blocks, TestIndex(7).blocks);
+  EXPECT_EQ(sealed.index->summary.digest, TestIndex(7).summary.digest);
+  EXPECT_EQ(sealed.index->summary.stored, sealed.sealed.body->size());
+  EXPECT_FALSE(repository_.wal().Seal(Segment(7), WalPath(Segment(7)))->index);
+}
+
+TEST_F(IndexingShipperTest, WithoutTheSettingThereIsNone) {
+  options_.index = false;
+  Start();
+  MakeSegmentsReady(1, 3);
+  ArchiveAll(1, 3);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(shipper_->counters().index.segments, 0);
+  EXPECT_FALSE(std::filesystem::exists(repository_.PathOf("walindex")));
+}
+
+// What was there already may have another size. The scheduler makes its index.
+TEST_F(IndexingShipperTest, OnlyWhatItHasStoredItselfHasAnIndex) {
+  MakeSegmentsReady(1, 2);
+  EXPECT_OK(repository_.PushWal(Segment(1), TestSegment(1)));
+  ArchiveAll(1, 2);
+  ASSERT_TRUE(EventuallyIndexed(1));
+  const std::vector<IndexName> names = ListIndexes(*repository_, kTestSystem).value();
+  ASSERT_EQ(names.size(), 1);
+  EXPECT_EQ(names.front().first, Segment(2));
+}
+
+TEST_F(IndexingShipperTest, AnIndexThatCannotBeStoredIsNotTheArchiversTrouble) {
+  hook_ = [](FaultStore::Operation operation, std::string_view name) -> Status {
+    return operation == FaultStore::Operation::kPut && name.starts_with("walindex/")
+               ? Status(MakeError(ErrorCode::kUnavailable, "away").Retryable())
+               : Ok();
+  };
+  MakeSegmentsReady(1, 4);
+  EXPECT_OK(Archive(Segment(1)));
+  ASSERT_TRUE(Eventually([&] { return shipper_->counters().index.failures > 0; }));
+  EXPECT_FALSE(shipper_->retried());
+  EXPECT_EQ(shipper_->counters().retries, 0);
+  EXPECT_TRUE(EventuallyAhead(3)) << "the gate is open";
+  ArchiveAll(2, 4);
+  EXPECT_TRUE(shipper_->counters().index.error);
+}
+
+// -------------------------------------------------------------------------------------------------
 
 class EncryptedWalShipperTest : public WalShipperTest {
  protected:

@@ -119,6 +119,7 @@ TEST(Config, EverySettingArrives) {
                                    {"archive_look_ahead", "0"},
                                    {"archive_memory", "64MB"},
                                    {"adaptive_compression", "no"},
+                                   {"wal_index", "off"},
                                    {"archive_max_age", "1min"},
                                    {"archive_shutdown_timeout", "0"},
                                    {"archive_drop_below", "2GB"},
@@ -151,6 +152,7 @@ TEST(Config, EverySettingArrives) {
   EXPECT_EQ(config.archive.look_ahead, 0);
   EXPECT_EQ(config.archive.memory, 64U << 20);
   EXPECT_FALSE(config.archive.adaptive_compression);
+  EXPECT_FALSE(config.archive.wal_index);
   EXPECT_EQ(config.archive.max_age, std::chrono::minutes(1));
   EXPECT_EQ(config.archive.shutdown_timeout, std::chrono::seconds(0));
   EXPECT_EQ(config.archive.drop_below, 2ULL << 30);

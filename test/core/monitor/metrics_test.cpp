@@ -35,8 +35,9 @@ TEST(Metrics, OfANodeWithAnUnreachableRepository) {
   EXPECT_THAT(text, HasSubstr("veza_backup_archive_oldest_ready_age_seconds"));
   EXPECT_THAT(text, HasSubstr("type=\"full\"} 1795312800\n"));
   // Unknown values are left out.
-  for (const char* name : {"last_failure", "archive_gaps", "wal_full_in", "last_success",
-                           "recovery_window", "lock_held", "last_drill", "exposure"}) {
+  for (const char* name :
+       {"last_failure", "archive_gaps", "wal_full_in", "last_success", "recovery_window",
+        "lock_held", "index_missing", "last_drill", "exposure"}) {
     EXPECT_THAT(text, Not(HasSubstr(name)));
   }
 }
@@ -58,6 +59,8 @@ TEST(Metrics, OfTheRepository) {
   facts.lock.alive = true;
   NodeFacts node;
   node.gaps = 0;
+  node.indexed = 60;
+  node.index_missing = 4;
   node.wal_full_in = seconds(77);
   node.last_failure = kTestTime;
   const std::string text = FormatMetrics(ListMetrics(node, &facts, TestConfig()));
@@ -68,6 +71,8 @@ TEST(Metrics, OfTheRepository) {
         "veza_backup_last_stored_bytes{cluster=\"a \\\"b\\\"\",type=\"full\"} 300\n",
         "veza_backup_last_checksum_failures{cluster=\"a \\\"b\\\"\",type=\"full\"} 1\n",
         "veza_backup_archive_gaps{cluster=\"a \\\"b\\\"\"} 0\n",
+        "veza_backup_archive_indexed_total{cluster=\"a \\\"b\\\"\"} 60\n",
+        "veza_backup_archive_index_missing_segments{cluster=\"a \\\"b\\\"\"} 4\n",
         "veza_backup_wal_full_in_seconds{cluster=\"a \\\"b\\\"\"} 77\n",
         "veza_backup_recovery_window_end_timestamp_seconds{cluster=\"a \\\"b\\\"\"} 1795312810\n",
         "veza_backup_last_drill_passed{cluster=\"a \\\"b\\\"\"} 1\n",

@@ -45,7 +45,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(
   store repository poll_until happens objects read_object write_object delete_object
   break_store mend_store slow_store store_faults fault_counts
-  store_conditions
+  store_conditions permit_writes
 );
 
 my @nodes;
@@ -542,6 +542,21 @@ sub store_conditions
 {
 	my ($how) = @_;
 	command_proxy("conditions $how");
+	return;
+}
+
+# Whether objects may be stored below a directory of the cluster, for example "main/walindex".
+# On S3 only with init(proxy => 'faults').
+sub permit_writes
+{
+	my ($directory, $may) = @_;
+	if (store() eq 's3')
+	{
+		command_proxy('forbid ' . ($may ? 'none' : "/$directory/"));
+		return;
+	}
+	my $path = repository() . "/$directory";
+	File::Find::find(sub { chmod $may ? 0700 : 0500, $_ if -d }, $path);
 	return;
 }
 
