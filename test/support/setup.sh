@@ -5,7 +5,7 @@
 #   setup.sh server    and what pg_regress and the server tests need on a local repository
 #   setup.sh test      and what the other tests need, an S3 server included
 #   setup.sh bench     what the benchmark needs: as build, the S3 server, and whom we compare with
-#   setup.sh fuzz      and the compiler that has libFuzzer
+#   setup.sh fuzz      and clang, for libFuzzer and the address sanitizer
 #   setup.sh lint      as test, and the linters
 #   setup.sh ops       what test/ops.sh needs, nothing of the above
 #
