@@ -195,6 +195,7 @@ TEST_F(WalPrefetcherTest, AnUnreachableStoreDoesNotEndIt) {
   away = false;
   EXPECT_OK(spool_.Request(Segment(1)));
   Await({Segment(2), Segment(3)});
+  End();  // its threads look at `away`
 }
 
 TEST_F(WalPrefetcherTest, WhatAKilledPrefetcherHasLeftIsUsedOrRemoved) {
