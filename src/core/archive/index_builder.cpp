@@ -34,7 +34,8 @@ struct KnownIndex {
   std::pair<TimelineId, SegmentNumber> begin() const { return {timeline, first}; }
   // Whether it can be used for the segment, as that lies in the repository.
   bool SuitsWal(const ArchivedSegment& segment) const {
-    return is_good && (stored.empty() || stored[segment.number - first] == segment.stored);
+    const SegmentNumber at = segment.number - first;
+    return is_good && (stored.empty() || (at < stored.size() && stored[at] == segment.stored));
   }
 };
 
@@ -122,16 +123,14 @@ class Builder {
   Status Open(KnownIndex& index) const {
     const Result<IndexObject> object = IndexObject::Open(repository_, index.name);
     if (!object) {
-      const ErrorCode code = object.error().code;
       index.is_good = false;
-      return code == ErrorCode::kDataCorrupted || code == ErrorCode::kNotFound ||
-                     code == ErrorCode::kWrongKey || code == ErrorCode::kUnsupported
-                 ? Ok()
-                 : Status(object.error());
+      return IsOfTheObject(object.error()) ? Ok() : Status(object.error());
     }
     for (const SegmentSummary& segment : object->segments()) {
       index.stored.push_back(segment.stored);
+      index.is_good = index.is_good && segment.segment_size == options_.segment_size;
     }
+    index.is_good = index.is_good && index.stored.size() == index.last - index.first + 1;
     return Ok();
   }
 

@@ -48,13 +48,6 @@ struct Border {
   std::optional<WalHead> head;
 };
 
-// Whether a part of the repository is missing or cannot be understood. Then WAL itself tells.
-bool IsOfTheIndex(const Error& error) {
-  return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted ||
-         error.code == ErrorCode::kUnsupported || error.code == ErrorCode::kWrongKey ||
-         error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kIo;
-}
-
 class Reader {
  public:
   Reader(const Repository& repository, const WalInterval& interval)
@@ -127,7 +120,7 @@ class Reader {
     Result<std::vector<IndexName>> listed =
         ListIndexes(repository_, interval_.system_identifier, timeline,
                     SegmentName(timeline, first, interval_.segment_size));
-    if (!listed && !IsOfTheIndex(listed.error())) {
+    if (!listed && !IsOfTheObject(listed.error())) {
       return listed.error();
     }
     const std::vector<IndexName> indexes = listed ? std::move(*listed) : std::vector<IndexName>();
@@ -152,7 +145,7 @@ class Reader {
     std::shared_ptr<const IndexObject> object;
     if (part != nullptr) {
       Result<IndexObject> opened = IndexObject::Open(repository_, part->object.name);
-      if (!opened && !IsOfTheIndex(opened.error())) {
+      if (!opened && !IsOfTheObject(opened.error())) {
         return opened.error();
       }
       if (opened) {
@@ -224,7 +217,7 @@ class Reader {
     if (read) {
       return std::optional(std::move(index));
     }
-    return IsOfTheIndex(read.error()) ? Result<std::optional<SegmentIndex>>(none) : read.error();
+    return IsOfTheObject(read.error()) ? Result<std::optional<SegmentIndex>>(none) : read.error();
   }
 
   // From pg_wal, which has the newest WAL, or from the repository. nullopt when neither has it.
@@ -247,8 +240,8 @@ class Reader {
     if (read) {
       return index;
     }
-    return IsOfTheIndex(read.error()) ? Result<std::optional<SegmentIndex>>(std::move(index))
-                                      : read.error();
+    return IsOfTheObject(read.error()) ? Result<std::optional<SegmentIndex>>(std::move(index))
+                                       : read.error();
   }
 
   void Begin(const Segment& segment, SegmentIndexer& indexer) const {

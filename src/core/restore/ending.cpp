@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "core/restore/target_time.h"
+#include "core/wal_index/index_catalog.h"
 
 namespace veza {
 
@@ -20,7 +21,7 @@ Lsn Behind(Lsn record) {
 // Whether no end of a transaction in the segment can stop recovery. Those on its border are not in
 // the summary.
 bool StopsNothing(const SegmentSummary& summary, const RecoveryTarget& target) {
-  if (target.kind != TargetKind::kTime || summary.head) {
+  if (target.kind != TargetKind::kTime || HeadMayBeEnd(summary)) {
     return false;
   }
   return !summary.latest_end || (target.inclusive ? *summary.latest_end <= target.time
@@ -41,6 +42,12 @@ Result<std::optional<RecoveryStop>> StopIn(WalWay& way, std::size_t index, Lsn b
   }
   ASSIGN_OR_RETURN(const std::vector<IndexedEnd> ends, way.Ends(index));
   for (const IndexedEnd& end : ends) {
+    if (target.kind == TargetKind::kXid && end.prepared && end.xid == 0) {
+      // It lies across a border, and is longer than what is kept of such records.
+      return MakeError(ErrorCode::kDataCorrupted,
+                       "which prepared transaction ended at LSN {} is not known",
+                       FormatLsn(end.begin));
+    }
     if (auto stop = end.begin >= begin ? StopAt(end, target) : std::nullopt) {
       return stop;
     }
@@ -97,7 +104,7 @@ Result<std::optional<IndexedEnd>> LastCommitBefore(WalWay& way, Lsn from, Lsn be
   const std::size_t last = way.IndexOf(SegmentBefore(before, way.segment_size()));
   for (std::size_t index = std::min(last + 1, way.size()); index-- > 0;) {
     ASSIGN_OR_RETURN(const SegmentSummary summary, way.Summary(index));
-    if (!summary.latest_end && !summary.head) {
+    if (!MayHaveEnds(summary)) {
       continue;
     }
     ASSIGN_OR_RETURN(std::vector<IndexedEnd> ends, way.Ends(index));
@@ -119,7 +126,7 @@ Result<std::optional<IndexedEnd>> FirstCommitFrom(WalWay& way, Lsn from) {
   for (std::size_t index = way.IndexOf(SegmentOf(from, way.segment_size())); index < way.size();
        ++index) {
     ASSIGN_OR_RETURN(const SegmentSummary summary, way.Summary(index));
-    if (summary.latest_end || summary.head) {
+    if (MayHaveEnds(summary)) {
       ASSIGN_OR_RETURN(std::vector<IndexedEnd> ends, way.Ends(index));
       for (IndexedEnd& end : ends) {
         if (end.committed && end.begin >= from) {
@@ -171,8 +178,7 @@ std::optional<RecoveryStop> StopAt(const IndexedEvent& event, const RecoveryTarg
 Result<Ending> FindEndingOn(WalWay& way, const BackupSummary& backup,
                             const RecoveryTarget& target) {
   Result<Ending> ending = Look(way, backup, target);
-  if (!ending && (way.IsExhausted() || ending.error().code == ErrorCode::kDataCorrupted ||
-                  ending.error().code == ErrorCode::kNotFound)) {
+  if (!ending && (way.IsExhausted() || IsOfTheObject(ending.error()))) {
     return Ending{.unknown = std::move(ending.error().message)};
   }
   return ending;

@@ -13,6 +13,7 @@
 #include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
 #include "core/restore/choose_timeline.h"
+#include "core/wal_index/index_catalog.h"
 
 namespace veza {
 
@@ -322,8 +323,7 @@ Result<BackupSummary> ChooseForPlace(const Repository& repository, const WalArch
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(newest.system_identifier));
   ASSIGN_OR_RETURN(WalWay way, WalWay::Open(repository, identity, pieces, {}));
   const Result<std::optional<Lsn>> place = FindTarget(way, backups, options.target);
-  if (!place && !way.IsExhausted() && place.error().code != ErrorCode::kDataCorrupted &&
-      place.error().code != ErrorCode::kNotFound) {
+  if (!place && !way.IsExhausted() && !IsOfTheObject(place.error())) {
     return place.error();
   }
   if (!place || !*place) {

@@ -110,11 +110,15 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
       input.drills.push_back(object.name);
     }
   }
-  // Likewise.
-  ASSIGN_OR_RETURN(
-      FirstObjects indexes,
-      ListFirst(repository.store(), IndexSystemPrefix(system_identifier), limits::kIndexObjects));
-  input.indexes = std::move(indexes.objects);
+  // Likewise. A key that may not list them, because its policy is of an earlier version, does not
+  // keep old backups and WAL from being removed.
+  Result<FirstObjects> indexes =
+      ListFirst(repository.store(), IndexSystemPrefix(system_identifier), limits::kIndexObjects);
+  if (indexes) {
+    input.indexes = std::move(indexes->objects);
+  } else if (indexes.error().code != ErrorCode::kPermissionDenied) {
+    return std::move(indexes.error());
+  }
   for (const UnfinishedBackup& unfinished : input.catalog.unfinished) {
     ASSIGN_OR_RETURN(input.remains[unfinished.label],
                      ReadRemains(repository, unfinished.label, false));

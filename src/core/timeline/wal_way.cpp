@@ -90,17 +90,6 @@ bool IsEvent(const WalFact& fact) {
   return !std::holds_alternative<NothingMore>(fact) && (end == nullptr || !end->dropped.empty());
 }
 
-// Whether the record in the head may be the end of a transaction.
-bool MayEndTransaction(const WalHead& head) {
-  return head.kept.size() <= kWalManagerAt || head.kept[kWalManagerAt] == kTransactionManager;
-}
-
-// What is wrong with an index object, and not with the store. The WAL itself is there.
-bool CannotBeUsed(const Error& error) {
-  return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted ||
-         error.code == ErrorCode::kUnsupported;
-}
-
 }  // namespace
 
 class WalWay::State {
@@ -120,8 +109,14 @@ class WalWay::State {
     std::map<TimelineId, std::vector<IndexName>> indexes;
     for (const TimelineId timeline : timelines) {
       const auto first = std::ranges::find(pieces, timeline, &WalPiece::timeline);
-      ASSIGN_OR_RETURN(indexes[timeline], ListIndexes(repository_, system_identifier_, timeline,
-                                                      SegmentName(timeline, first->first, size_)));
+      Result<std::vector<IndexName>> listed = ListIndexes(
+          repository_, system_identifier_, timeline, SegmentName(timeline, first->first, size_));
+      if (!listed && !IsOfTheObject(listed.error())) {
+        return std::move(listed.error());
+      }
+      if (listed) {
+        indexes[timeline] = std::move(*listed);
+      }
     }
     for (const WalPiece& piece : pieces) {
       const IndexCover cover =
@@ -206,13 +201,13 @@ class WalWay::State {
   Result<IndexedTransactions> Transactions(std::size_t index) {
     ASSIGN_OR_RETURN(Found found, Find(index));
     Result<IndexedTransactions> transactions = TransactionsOf(index, found);
-    if (!transactions && found.known->object && CannotBeUsed(transactions.error())) {
+    if (!transactions && found.known->object && IsOfTheObject(transactions.error())) {
       ASSIGN_OR_RETURN(std::shared_ptr<const Known> known, Fetch(At(index)));
       found = {std::move(known), 0};
       transactions = TransactionsOf(index, found);
     }
     RETURN_IF_ERROR(transactions);
-    if (found.summary().head && MayEndTransaction(*found.summary().head)) {
+    if (HeadMayBeEnd(found.summary())) {
       ASSIGN_OR_RETURN(const std::optional<IndexedEvent> border, Border(index, found.summary()));
       if (std::optional<IndexedEnd> end = border ? EndOf(*border) : std::nullopt) {
         transactions->ends.push_back(std::move(*end));
@@ -226,7 +221,7 @@ class WalWay::State {
   Result<std::vector<IndexedEvent>> Events(std::size_t index) {
     ASSIGN_OR_RETURN(Found found, Find(index));
     Result<std::vector<IndexedEvent>> events = EventsOf(index, found);
-    if (!events && found.known->object && CannotBeUsed(events.error())) {
+    if (!events && found.known->object && IsOfTheObject(events.error())) {
       ASSIGN_OR_RETURN(std::shared_ptr<const Known> known, Fetch(At(index)));
       found = {std::move(known), 0};
       events = EventsOf(index, found);
@@ -307,7 +302,7 @@ class WalWay::State {
       Result<IndexObject> object = IndexObject::Open(repository_, part.object);
       if (object) {
         opened->object.emplace(std::move(*object));
-      } else if (!CannotBeUsed(object.error())) {
+      } else if (!IsOfTheObject(object.error())) {
         return std::move(object.error());
       }
       known = std::move(opened);
@@ -319,7 +314,8 @@ class WalWay::State {
     }
     const std::vector<SegmentSummary>& summaries = known->object->segments();
     const auto summary = std::ranges::find(summaries, place.number, &SegmentSummary::number);
-    if (summary == summaries.end() || summary->timeline != place.timeline) {
+    if (summary == summaries.end() || summary->timeline != place.timeline ||
+        summary->segment_size != size_) {
       return found;
     }
     ASSIGN_OR_RETURN(const std::uint64_t stored, StoredSize(place));
@@ -460,6 +456,15 @@ Result<std::optional<Lsn>> WalWay::FirstRecordFrom(Lsn lsn) {
   return std::optional<Lsn>();
 }
 
+bool HeadMayBeEnd(const SegmentSummary& summary) {
+  return summary.head && (summary.head->kept.size() <= kWalManagerAt ||
+                          summary.head->kept[kWalManagerAt] == kTransactionManager);
+}
+
+bool MayHaveEnds(const SegmentSummary& summary) {
+  return summary.latest_end || HeadMayBeEnd(summary);
+}
+
 bool EndsWal(const SegmentSummary& summary) {
   return summary.ends == WalEnd::kUnwritten || summary.ends == WalEnd::kDamaged;
 }
@@ -470,7 +475,7 @@ Result<std::optional<IndexedEnd>> LastCommit(WalWay& way, Lsn from) {
       break;
     }
     ASSIGN_OR_RETURN(const SegmentSummary summary, way.Summary(index));
-    if (!summary.latest_end && !summary.head) {
+    if (!MayHaveEnds(summary)) {
       continue;
     }
     ASSIGN_OR_RETURN(std::vector<IndexedEnd> ends, way.Ends(index));

@@ -71,6 +71,11 @@ class WalWay {
   std::unique_ptr<State> state_;
 };
 
+// Whether the record that begins in the segment and goes on behind it may be the end of a
+// transaction. The summary does not count it.
+bool HeadMayBeEnd(const SegmentSummary& summary);
+// Whether a transaction may have ended in the segment.
+bool MayHaveEnds(const SegmentSummary& summary);
 // Whether WAL ends in the segment, although it is not full: recovery goes on to no later segment.
 bool EndsWal(const SegmentSummary& summary);
 

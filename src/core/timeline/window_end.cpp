@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/timeline/wal_way.h"
+#include "core/wal_index/index_catalog.h"
 
 namespace veza {
 
@@ -18,8 +19,7 @@ Result<std::optional<IndexedEnd>> FindLast(const Repository& repository, const I
                                             {.most_read = kMostRead}));
   Result<std::optional<IndexedEnd>> last = LastCommit(way, backup.start_lsn);
   *is_known = last.has_value();
-  if (!last && (way.IsExhausted() || last.error().code == ErrorCode::kDataCorrupted ||
-                last.error().code == ErrorCode::kNotFound)) {
+  if (!last && (way.IsExhausted() || IsOfTheObject(last.error()))) {
     return std::optional<IndexedEnd>();
   }
   return last;

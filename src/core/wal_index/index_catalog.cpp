@@ -100,6 +100,12 @@ Result<std::vector<IndexName>> ListIndexes(const Repository& repository,
   return indexes;
 }
 
+bool IsOfTheObject(const Error& error) {
+  return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted ||
+         error.code == ErrorCode::kUnsupported || error.code == ErrorCode::kWrongKey ||
+         error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kIo;
+}
+
 IndexCover CoverSegments(std::span<const IndexName> indexes, SegmentNumber first,
                          SegmentNumber last, std::uint64_t segment_size) {
   struct Edge {

@@ -33,6 +33,11 @@ Result<std::vector<IndexName>> ListIndexes(const Repository& repository,
                                            std::optional<TimelineId> timeline = std::nullopt,
                                            const std::string& from = {});
 
+// Whether the error tells that an object, or the list of objects, cannot be used, whatever the
+// reason: it is gone, damaged, of another key, not to be read. Not that the store does not answer.
+// An index is then made up for by WAL itself: one bad object must not be in the way of anything.
+bool IsOfTheObject(const Error& error);
+
 // A choice that covers the segments `first` to `last` of a timeline, in order, and what no index
 // covers. Of objects that overlap, one is enough for each segment: the one with the highest reader
 // version that this program knows, then the longest.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/repository/names.h"
 #include "core/repository/test_backup.h"
 #include "core/restore/plan.h"
 #include "core/restore/target_time.h"
@@ -250,6 +251,40 @@ TEST_P(EndingTest, ADamagedIndexIsNotNeeded) {
   }
   EXPECT_EQ(AtTime(15), "701 in, 702 out");
   EXPECT_EQ(AtName("here"), "701 in, 702 out");
+}
+
+// Anybody who can write to the store can put these there.
+TEST_P(EndingTest, ForeignObjectsAreNotInTheWay) {
+  story_.Commit(701, 10);
+  story_.Commit(702, 20);
+  Archive();
+  const std::string name =
+      fmt::format("{}{}-{}-1-ffffffffffffffff", IndexTimelinePrefix(kTestSystem, 1), story_.Name(3),
+                  story_.Name(60));
+  const std::string header = std::string("VEZABKUP") + std::string("\1\0\2\1\1\0\0\0", 8);
+  for (const std::string& content :
+       {header + std::string(48, 'k'),
+        std::string("VEZABKUP\1\0\2\0\1\0\0\0", 16) + std::string(48, '\0'), std::string()}) {
+    WriteText(repository_.PathOf(name), content);
+    EXPECT_EQ(AtTime(15), "701 in, 702 out");
+  }
+  repository_.store().SetHook([](FaultStore::Operation, std::string_view object) -> Status {
+    return object.starts_with("walindex/") ? MakeError(ErrorCode::kPermissionDenied, "403") : Ok();
+  });
+  EXPECT_EQ(AtTime(15), "701 in, 702 out") << "a policy may not know them";
+}
+
+// A long commit goes on in the next segment, and less of it is kept than it has.
+TEST_P(EndingTest, APreparedTransactionThatIsNotKnownMayBeTheTarget) {
+  story_.Commit(701, 10);
+  story_.FillToTheBorder(100);
+  story_.CommitPrepared(690, 20, 3000);
+  story_.Commit(702, 30);
+  Archive();
+  const Ending ending = FindEnding(*repository_, TestIdentity(), backup_, Pieces(),
+                                   {.kind = TargetKind::kXid, .xid = 690})
+                            .value();
+  EXPECT_THAT(ending.unknown, HasSubstr("which prepared transaction"));
 }
 
 // --- The backup for a name or an xid -------------------------------------------------------------

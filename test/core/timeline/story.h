@@ -27,9 +27,14 @@ class Story {
   Lsn Commit(std::uint32_t xid, int minute) { return End(0x00, xid, minute); }
   Lsn Abort(std::uint32_t xid, int minute) { return End(0x20, xid, minute); }
   // COMMIT PREPARED: the record has no xid of its own.
-  Lsn CommitPrepared(std::uint32_t xid, int minute) {
+  Lsn CommitPrepared(std::uint32_t xid, int minute, std::uint32_t subtransactions = 0) {
     Bytes data = Stamp(minute);
-    PutNumber(data, std::uint32_t{1U << 4});  // XACT_XINFO_HAS_TWOPHASE
+    // XACT_XINFO_HAS_TWOPHASE, XACT_XINFO_HAS_SUBXACTS
+    PutNumber(data, std::uint32_t{1U << 4} | (subtransactions > 0 ? 2U : 0U));
+    if (subtransactions > 0) {
+      PutNumber(data, subtransactions);
+      data.resize(data.size() + std::size_t{4} * subtransactions);
+    }
     PutNumber(data, xid);
     return writer_.Add({.manager = kTransactionManager, .info = 0x30 | 0x80, .main_data = data});
   }
@@ -53,6 +58,13 @@ class Story {
     return writer_.Add({.xid = xid,
                         .blocks = {{.file = {1663, 5, relation}, .block = block}},
                         .main_data = Bytes(8)});
+  }
+  Lsn Truncate(std::uint32_t relation, std::uint32_t blocks) {
+    Bytes data;  // xl_smgr_truncate
+    for (const std::uint32_t number : {blocks, 1663U, 5U, relation, 7U}) {
+      PutNumber(data, number);
+    }
+    return writer_.Add({.manager = 2, .info = 0x20 | 0x01, .main_data = data});
   }
   // A record that says nothing.
   Lsn Say() { return writer_.Add({.manager = 10, .main_data = Bytes(16)}); }
