@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "core/timeline/wal_way.h"
+#include "core/wal_index/index_catalog.h"
 
 namespace veza {
 
@@ -128,8 +129,8 @@ bool IsIn(const TimelineRange& range, TimePoint time) {
 
 // Whether a transaction may have ended in the segment within the range.
 bool MayBeIn(const TimelineRange& range, const SegmentSummary& summary) {
-  return summary.head.has_value() || (summary.latest_end && *summary.latest_end >= range.from &&
-                                      *summary.earliest_end <= range.to);
+  return HeadMayBeEnd(summary) || (summary.latest_end && *summary.latest_end >= range.from &&
+                                   *summary.earliest_end <= range.to);
 }
 
 class TimelineReader {
@@ -137,6 +138,7 @@ class TimelineReader {
   explicit TimelineReader(const TimelineOptions& options) : options_(options) {}
 
   Status Read(WalWay& way) {
+    last_time_.reset();
     for (std::size_t index = 0; index < way.size(); ++index) {
       ++timeline_.segments;
       const TimelineId timeline = way.At(index).timeline;
@@ -146,17 +148,27 @@ class TimelineReader {
         continue;
       }
       AddLoad(timeline, *summary);
-      if (options_.events && MayHoldEvents(*summary)) {
+      if (options_.events && MayHoldEvents(way, index, *summary)) {
         RETURN_IF_ERROR(AddEvents(way, index, *summary));
       }
       if (summary->last_end) {
         last_time_ = summary->last_end->time;
+        marks_[timeline].emplace_back(summary->end, *last_time_);
       }
     }
     return Ok();
   }
 
-  ClusterTimeline& timeline() { return timeline_; }
+  // When the last transaction before `lsn` ended. Not within the segment of `lsn`.
+  TimePoint TimeBefore(TimelineId timeline, Lsn lsn) const {
+    const auto marks = marks_.find(timeline);
+    if (marks == marks_.end()) {
+      return {};
+    }
+    const auto behind =
+        std::ranges::upper_bound(marks->second, lsn, {}, &std::pair<Lsn, TimePoint>::first);
+    return behind == marks->second.begin() ? TimePoint{} : std::prev(behind)->second;
+  }
   void Add(TimelineEvent event) {
     if (IsIn(options_.range, event.time)) {
       timeline_.events.push_back(std::move(event));
@@ -171,9 +183,18 @@ class TimelineReader {
   }
 
  private:
-  // Events have no time of their own in the summary. An idle segment lies between its neighbours.
-  bool MayHoldEvents(const SegmentSummary& summary) const {
-    return !summary.latest_end || MayBeIn(options_.range, summary);
+  // Events have no time in the summary. They lie between the last end before the segment and the
+  // first one behind it.
+  bool MayHoldEvents(WalWay& way, std::size_t index, const SegmentSummary& summary) const {
+    const bool is_before = summary.latest_end && *summary.latest_end < options_.range.from;
+    if (is_before && index + 1 < way.size()) {
+      const Result<SegmentSummary> next = way.Summary(index + 1);
+      if (next && next->earliest_end && *next->earliest_end < options_.range.from) {
+        return false;
+      }
+    }
+    return !(last_time_ && *last_time_ > options_.range.to && summary.earliest_end &&
+             *summary.earliest_end > options_.range.to);
   }
 
   Status PassOver(const WalWay& way, const Error& error) {
@@ -181,7 +202,7 @@ class TimelineReader {
       ++timeline_.unread;
       return Ok();
     }
-    if (error.code != ErrorCode::kDataCorrupted && error.code != ErrorCode::kNotFound) {
+    if (!IsOfTheObject(error)) {
       return error;
     }
     if (timeline_.damaged.size() < kMostDamaged) {
@@ -220,10 +241,22 @@ class TimelineReader {
       return PassOver(way, events.error());
     }
     std::optional<TimePoint> time = last_time_ ? last_time_ : summary.earliest_end;
+    std::vector<IndexedEnd> ends;
+    if (!events->empty() && summary.latest_end) {
+      Result<std::vector<IndexedEnd>> read = way.Ends(index);
+      if (!read) {
+        return PassOver(way, read.error());
+      }
+      ends = std::move(*read);
+    }
+    auto end = ends.begin();
     for (const IndexedEvent& event : *events) {
       std::optional<EventText> text = DescribeFact(event.fact);
       if (!text) {
         continue;
+      }
+      for (; end != ends.end() && end->begin <= event.begin; ++end) {
+        time = end->time;
       }
       time = text->time ? text->time : time;
       Add({.timeline = way.At(index).timeline,
@@ -241,6 +274,7 @@ class TimelineReader {
   ClusterTimeline timeline_;
   std::map<std::pair<TimelineId, TimePoint>, LoadBucket> load_;
   std::optional<TimePoint> last_time_;
+  std::map<TimelineId, std::vector<std::pair<Lsn, TimePoint>>> marks_;  // ascending
 };
 
 void AddBackups(const BackupCatalog& catalog, std::uint64_t system_identifier,
@@ -257,7 +291,7 @@ void AddBackups(const BackupCatalog& catalog, std::uint64_t system_identifier,
   }
 }
 
-// A gap has the time of the last event or backup before it.
+// A gap has the time of the last transaction before it.
 void AddGaps(const ArchiveMap& archive, TimelineReader& reader) {
   for (const ArchivePiece& piece : archive.Pieces()) {
     if (!piece.is_gap) {
@@ -271,11 +305,7 @@ void AddGaps(const ArchiveMap& archive, TimelineReader& reader) {
         .text = fmt::format("{} to {} missing",
                             SegmentName(piece.timeline, piece.first, archive.segment_size()),
                             SegmentName(piece.timeline, piece.last, archive.segment_size()))};
-    for (const TimelineEvent& event : reader.timeline().events) {
-      if (event.timeline == piece.timeline && event.lsn < begin) {
-        gap.time = std::max(gap.time, event.time);
-      }
-    }
+    gap.time = reader.TimeBefore(piece.timeline, begin);
     reader.Add(std::move(gap));
   }
 }
@@ -306,7 +336,11 @@ class TransactionReader {
         touched_[touch.xid][touch.file] += touch.blocks;
       }
       for (IndexedEnd& end : transactions.ends) {
-        RETURN_IF_ERROR(Add(way.At(index).timeline, std::move(end)));
+        if (IsIn(range_, end.time)) {
+          RETURN_IF_ERROR(Add(way.At(index).timeline, std::move(end)));
+        } else {
+          Forget(end);
+        }
       }
     }
     for (std::size_t story = own; story < stories_.size(); ++story) {
@@ -319,9 +353,6 @@ class TransactionReader {
 
  private:
   Status Add(TimelineId timeline, IndexedEnd end) {
-    if (!IsIn(range_, end.time)) {
-      return Ok();
-    }
     if (stories_.size() == most_) {
       return MakeError(ErrorCode::kInvalidArgument, "more than {} transactions ended in that time",
                        most_)
@@ -329,6 +360,14 @@ class TransactionReader {
     }
     stories_.push_back({timeline, std::move(end), {}});
     return Ok();
+  }
+
+  // Nobody asks what it touched.
+  void Forget(const IndexedEnd& end) {
+    touched_.erase(end.xid);
+    for (const std::uint32_t xid : end.subtransactions) {
+      touched_.erase(xid);
+    }
   }
 
   void Touch(TransactionStory& story) {

@@ -74,6 +74,45 @@ TEST_P(TimelineTest, LoadAndEventsOfSeveralSegments) {
   EXPECT_EQ(Read().segments, 2U);
 }
 
+// Nothing ends at the time of an event, as on a quiet server.
+TEST_P(TimelineTest, AnEventBetweenTwoCommitsIsShown) {
+  Story story(3);
+  story.Commit(701, 1);
+  story.RestorePoint("quiet", 20);
+  story.NextSegment();
+  story.Commit(702, 40);
+  Archive(story);
+  EXPECT_THAT(EventsOf(Read({.range = {.from = Story::Minute(19), .to = Story::Minute(21)}})),
+              ElementsAre("restore_point quiet"));
+}
+
+// An event that does not tell its time has that of the transaction before it, in its own segment.
+TEST_P(TimelineTest, AnEventWithoutATimeHasThatOfTheTransactionBeforeIt) {
+  Story story(3);
+  story.Commit(701, 1);
+  story.NextSegment();
+  story.Commit(702, 30);
+  story.Truncate(16384, 5);
+  story.Commit(703, 50);
+  Archive(story);
+  EXPECT_THAT(EventsOf(Read({.range = {.from = Story::Minute(29), .to = Story::Minute(31)}})),
+              ElementsAre(HasSubstr("truncated")));
+}
+
+TEST_P(TimelineTest, AGapIsShownThoughNoEventIsAskedForBeforeIt) {
+  Story story(3);
+  story.Commit(701, 5);
+  story.NextSegment();
+  story.Commit(702, 6);
+  story.NextSegment();
+  story.Commit(703, 7);
+  Archive(story);
+  ASSERT_TRUE(std::filesystem::remove(
+      repository_.PathOf(WalObjectName(kTestSystem, story.Name(4)).value())));
+  EXPECT_THAT(EventsOf(Read({.range = {.from = Story::Minute(5)}})),
+              ElementsAre(HasSubstr("missing")));
+}
+
 TEST_P(TimelineTest, AGapIsAnEventAndDamageIsTold) {
   Story story(3);
   story.Commit(701, 1);
