@@ -65,14 +65,34 @@ IndexCounters IndexShipper::counters() const {
   return counters;
 }
 
+// When memory is used up, an index is given up, and not the process.
 void IndexShipper::Work() {
   YieldToOthers();
-  while (std::optional<IndexGroups::Group> group = WaitForGroup()) {
-    const std::size_t before = group->indexes.size();
-    const Status stored = CatchExceptions([&] { return Store(*group); });
-    const std::size_t segments = before - group->indexes.size();
-    Note(stored, segments, std::move(*group));
+  bool goes_on = true;
+  while (goes_on) {
+    const Status done = CatchExceptions([&] {
+      goes_on = StoreNext();
+      return Ok();
+    });
+    if (!done) {
+      const std::lock_guard lock(mutex_);
+      not_before_ = environment_.clock->Steady() + options_.pause;
+      ++counters_.failures;
+    }
   }
+}
+
+// False at the end.
+bool IndexShipper::StoreNext() {
+  std::optional<IndexGroups::Group> group = WaitForGroup();
+  if (!group) {
+    return false;
+  }
+  const std::size_t before = group->indexes.size();
+  const Status stored = CatchExceptions([&] { return Store(*group); });
+  const std::size_t segments = before - group->indexes.size();
+  Note(stored, segments, std::move(*group));
+  return true;
 }
 
 // None at the end.

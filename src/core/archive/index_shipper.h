@@ -57,6 +57,7 @@ class IndexShipper {
 
  private:
   void Work();
+  bool StoreNext();
   std::optional<IndexGroups::Group> WaitForGroup();
   Status Store(IndexGroups::Group& group);
   Status StoreSome(IndexGroups::Group& group);

@@ -86,9 +86,13 @@ bool WasLeftBehind(const std::string& path, const std::string& segment, const Id
 // WAL with wal_level = minimal begins. Of other files, nothing.
 class SegmentReading {
  public:
-  // Without an indexer there will be no index.
-  SegmentReading(const SegmentIndexer::Options& options, SegmentIndexer* indexer)
-      : options_(options), indexer_(indexer), scanner_(begin(), [this](const WalEvent& event) {
+  // Without an indexer there will be no index. `in_pieces`: the segment is not at hand a second
+  // time, if the indexer fails.
+  SegmentReading(const SegmentIndexer::Options& options, SegmentIndexer* indexer, bool in_pieces)
+      : options_(options),
+        indexer_(indexer),
+        scans_(indexer == nullptr || in_pieces),
+        scanner_(begin(), [this](const WalEvent& event) {
           if (event.kind == WalEvent::Kind::kMinimal && !minimal_) {
             minimal_ = event.lsn;
           }
@@ -100,32 +104,32 @@ class SegmentReading {
 
   void Feed(ByteView bytes) {
     if (indexer_ != nullptr) {
-      indexer_->Feed(bytes);
-    } else {
+      TryToIndex([&] { indexer_->Feed(bytes); });
+    }
+    if (scans_) {
       scanner_.Feed(bytes);
     }
   }
 
   void Finish(SealedWalFile& result) {
     if (indexer_ != nullptr) {
-      result.index = indexer_->Finish();
-      result.minimal = indexer_->minimal();
-    } else {
+      TryToIndex([&] {
+        result.index = indexer_->Finish();
+        result.minimal = indexer_->minimal();
+      });
+    }
+    if (scans_) {
       scanner_.Finish();
       result.minimal = minimal_;
     }
   }
 
-  // The same in one step. Archiving needs no index: if none can be made, it goes on without.
+  // The same in one step.
   void Read(ByteView segment, SealedWalFile& result) {
-    const Status read = CatchExceptions([&] {
-      Feed(segment);
-      Finish(result);
-      return Ok();
-    });
-    if (!read && indexer_ != nullptr) {
-      indexer_ = nullptr;
-      result.index.reset();
+    Feed(segment);
+    Finish(result);
+    if (indexer_ == nullptr && !scans_) {
+      scans_ = true;
       Feed(segment);
       Finish(result);
     }
@@ -134,8 +138,19 @@ class SegmentReading {
  private:
   Lsn begin() const { return Lsn{options_.number * options_.segment_size}; }
 
+  // Archiving needs no index. If none can be made, because memory is used up, it goes on without.
+  template <typename Work>
+  void TryToIndex(Work work) {
+    const Status done = CatchExceptions([&] {
+      work();
+      return Ok();
+    });
+    indexer_ = done ? indexer_ : nullptr;
+  }
+
   const SegmentIndexer::Options options_;
   SegmentIndexer* indexer_;
+  bool scans_;
   std::optional<Lsn> minimal_;
   WalScanner scanner_;
 };
@@ -364,7 +379,7 @@ Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::strin
                                 .segment_size = identity.wal_segment_size,
                                 .system_identifier = system_identifier_,
                                 .check_crc = false},
-        indexer);
+        indexer, !is_small);
   }
   if (is_small) {
     RETURN_IF_ERROR(environment.cancellation->Check());

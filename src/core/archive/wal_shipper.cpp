@@ -123,9 +123,6 @@ Status WalShipper::LookForReadyFiles() {
 Status WalShipper::EnsureThreads() {
   const std::size_t most = 1 + options_.look_ahead;
   const std::size_t wanted = 1 + std::min(RoomAhead(), candidates_.size());
-  if (options_.index && threads_started_ == 0) {
-    [[maybe_unused]] const Status started = indexes_.Start();  // without it there is no index
-  }
   while (threads_started_ < most && idle_ < wanted) {
     const Status started = threads_.Start([this] { Work(); });
     if (!started) {
@@ -134,6 +131,10 @@ Status WalShipper::EnsureThreads() {
     }
     ++threads_started_;
     ++idle_;
+  }
+  // Behind the others: if threads are few, archiving has them.
+  if (options_.index && !std::exchange(index_started_, true)) {
+    [[maybe_unused]] const Status started = indexes_.Start();  // without it there is no index
   }
   return Ok();
 }
@@ -324,7 +325,11 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
   attempt.result = shipped;
   // An object that was there already may have another size. The scheduler makes its index.
   if (index && shipped.outcome == PushOutcome::kStored) {
-    indexes_.Add(std::move(*index));
+    // The file is archived, whatever becomes of its index.
+    [[maybe_unused]] const Status added = CatchExceptions([&] {
+      indexes_.Add(std::move(*index));
+      return Ok();
+    });
   }
   const std::lock_guard lock(mutex_);
   adaptive_.Note(sealing, environment_.clock->Steady() - begin);

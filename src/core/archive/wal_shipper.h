@@ -195,6 +195,7 @@ class WalShipper {
   std::size_t backlog_ = 0;
   std::size_t idle_ = 0;  // threads
   std::size_t threads_started_ = 0;
+  bool index_started_ = false;  // whether the thread of the index was
   AdaptiveLevel adaptive_;
   int level_ = 0;  // of the file that was begun last
   std::uint64_t retries_ = 0;
