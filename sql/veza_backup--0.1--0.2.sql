@@ -66,5 +66,5 @@ BEGIN ATOMIC
           OFFSET 0) AS newest;
 END;
 COMMENT ON FUNCTION veza_backup_create_restore_point(text) IS
-'makes a restore point for vezactl restore --target-name, and returns its LSN and the newest backup that leads to it';
+'makes a restore point for vezactl restore --target-name, and returns its LSN and the label of the newest backup in the repository';
 REVOKE ALL ON FUNCTION veza_backup_create_restore_point(text) FROM PUBLIC;
