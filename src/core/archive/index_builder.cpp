@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -103,6 +104,8 @@ class Builder {
                        .first = SegmentNumberOf(name.first, options_.segment_size),
                        .last = SegmentNumberOf(name.last, options_.segment_size),
                        .is_good = name.reader_version >= kWalIndexVersion};
+      // Readers pass over an object of more segments than one can have.
+      index.is_good = index.is_good && index.last - index.first < kIndexMostSegments;
       if (options_.all && TouchesRange(index)) {
         index.is_good = false;
       } else if (options_.open_objects && name.reader_version == kWalIndexVersion &&
@@ -177,6 +180,7 @@ class Builder {
 
   void Note(const ArchivedSegment& segment) {
     ++report_.archived;
+    archived_from_.try_emplace(segment.timeline, segment.number);  // they come in order
     if (IsCovered(segment)) {
       return;
     }
@@ -328,7 +332,11 @@ class Builder {
 
   bool IsCoveredByOthers(const KnownIndex& old) const {
     const auto is_good = [](const KnownIndex& other) { return other.is_good; };
-    for (SegmentNumber number = old.first; number <= old.last; ++number) {
+    // Retention may have removed what came before.
+    const auto from = archived_from_.find(old.timeline);
+    const bool listed_all = from != archived_from_.end() && !options_.first;
+    const SegmentNumber first = listed_all ? std::max(old.first, from->second) : old.first;
+    for (SegmentNumber number = first; number <= old.last; ++number) {
       if (!AnyAt(written_, old.timeline, number, is_good) &&
           !AnyAt(indexes_, old.timeline, number, is_good)) {
         return false;
@@ -340,9 +348,10 @@ class Builder {
   const Repository& repository_;
   const IndexBuildOptions& options_;
   IndexBuildProgress& progress_;
-  std::vector<KnownIndex> indexes_;       // ordered by name
-  std::deque<ArchivedSegment> missing_;   // by timeline and number
-  std::vector<ArchivedSegment> pending_;  // what is in the writer
+  std::vector<KnownIndex> indexes_;                    // ordered by name
+  std::deque<ArchivedSegment> missing_;                // by timeline and number
+  std::map<TimelineId, SegmentNumber> archived_from_;  // the first one in the range
+  std::vector<ArchivedSegment> pending_;               // what is in the writer
   std::vector<KnownIndex> written_;
   IndexReport report_;
   WorkQueue<Built*> queue_;  // last: its threads use the others

@@ -15,6 +15,7 @@
 #include "core/repository/restore_lease.h"
 #include "core/repository/tombstone.h"
 #include "core/retention/pins.h"
+#include "core/wal_index/index_catalog.h"
 
 namespace veza {
 
@@ -110,13 +111,13 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
       input.drills.push_back(object.name);
     }
   }
-  // Likewise. A key that may not list them, because its policy is of an earlier version, does not
-  // keep old backups and WAL from being removed.
+  // Likewise. Whatever is in the way there does not keep old backups and WAL from being removed: a
+  // policy of an earlier version that does not allow it, or something that is no object.
   Result<FirstObjects> indexes =
       ListFirst(repository.store(), IndexSystemPrefix(system_identifier), limits::kIndexObjects);
   if (indexes) {
     input.indexes = std::move(indexes->objects);
-  } else if (indexes.error().code != ErrorCode::kPermissionDenied) {
+  } else if (!IsOfTheObject(indexes.error())) {
     return std::move(indexes.error());
   }
   for (const UnfinishedBackup& unfinished : input.catalog.unfinished) {

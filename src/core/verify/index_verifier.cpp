@@ -27,7 +27,13 @@ bool SayTheSame(const SegmentSummary& one, const SegmentSummary& other) {
   return without_crc(one) == without_crc(other);
 }
 
-constexpr const char* kRemedy = "\"vezactl index\" makes it anew";
+// The object may be damaged where `vezactl index` alone does not look.
+std::string RemedyFor(const std::string& object) {
+  const std::optional<IndexName> name = ParseIndexName(object);
+  return name ? fmt::format("\"vezactl index --all --from {} --to {}\" makes it anew", name->first,
+                            name->last)
+              : "\"vezactl index\" makes what is missing";
+}
 
 }  // namespace
 
@@ -82,7 +88,7 @@ Status IndexVerifier::CheckObject(const System& system, const IndexName& index) 
       Report(index.name,
              fmt::format("was made from another object of WAL segment \"{}\"",
                          SegmentName(segment.timeline, segment.number, system.segment_size)),
-             kRemedy);
+             RemedyFor(index.name));
       return Ok();
     }
   }
@@ -178,7 +184,7 @@ Status IndexVerifier::Judge(const Error& error, const std::string& object) {
     return Ok();
   }
   Error with_remedy = error;
-  with_remedy.message += fmt::format(". {}", kRemedy);
+  with_remedy.message += fmt::format(". {}", RemedyFor(object));
   return session_.Judge(with_remedy, object, {});
 }
 

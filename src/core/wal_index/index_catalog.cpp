@@ -103,7 +103,8 @@ Result<std::vector<IndexName>> ListIndexes(const Repository& repository,
 bool IsOfTheObject(const Error& error) {
   return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted ||
          error.code == ErrorCode::kUnsupported || error.code == ErrorCode::kWrongKey ||
-         error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kIo;
+         error.code == ErrorCode::kPermissionDenied || error.code == ErrorCode::kIo ||
+         error.code == ErrorCode::kFailedPrecondition;
 }
 
 IndexCover CoverSegments(std::span<const IndexName> indexes, SegmentNumber first,
@@ -118,7 +119,9 @@ IndexCover CoverSegments(std::span<const IndexName> indexes, SegmentNumber first
   for (std::size_t i = 0; i < indexes.size(); ++i) {
     const SegmentNumber begin = SegmentNumberOf(indexes[i].first, segment_size);
     const SegmentNumber end = SegmentNumberOf(indexes[i].last, segment_size);
-    if (indexes[i].reader_version > kWalIndexVersion || end < first || begin > last) {
+    // An object of more segments than one can have holds nothing, and would hide good ones.
+    if (indexes[i].reader_version > kWalIndexVersion || end < first || begin > last ||
+        end - begin >= kIndexMostSegments) {
       continue;
     }
     lengths[i] = end - begin;

@@ -147,6 +147,26 @@ TEST_F(IndexBuilderTest, ReplacesADamagedObject) {
   EXPECT_EQ(Build().missing, 0);
 }
 
+TEST_F(IndexBuilderTest, ReplacesADamagedObjectOfWhichTheFirstWalIsGone) {
+  Archive(3, 9);
+  Build();
+  const std::string damaged = Names().front();
+  FlipByte(repository_.PathOf(damaged), 600);
+  ASSERT_TRUE(std::filesystem::remove(PathOfWal(3)));
+  ASSERT_TRUE(std::filesystem::remove(PathOfWal(4)));
+  EXPECT_EQ(Build().made, 5);
+  EXPECT_THAT(Objects(), ElementsAre("1: 5-9"));
+}
+
+TEST_F(IndexBuilderTest, ANameOfTooManySegmentsCountsForNothing) {
+  Archive(3, 9);
+  WriteText(repository_.PathOf(
+                IndexObjectName(kTestSystem, Segment(1), Segment(200), 1, "00112233aabbccdd")),
+            "");
+  options_.open_objects = false;
+  EXPECT_EQ(Build().made, 7);
+}
+
 TEST_F(IndexBuilderTest, ReplacesWhatWasMadeFromAnotherWalObject) {
   Archive(3, 5);
   const std::string other = Store(3, 5);  // names other sizes

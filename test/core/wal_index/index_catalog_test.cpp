@@ -164,6 +164,18 @@ TEST(IndexCatalog, CoversSegmentsAsANaiveChoiceDoes) {
   }
 }
 
+// Anybody who can write to the store may put such a name there.
+TEST(IndexCatalog, AnObjectOfTooManySegmentsHidesNone) {
+  const std::vector<IndexName> indexes = {*ParseIndexName(NameOf(1, 200)),
+                                          *ParseIndexName(NameOf(1, 64)),
+                                          *ParseIndexName(NameOf(65, 66))};
+  const IndexCover cover = CoverSegments(indexes, 1, 66, kSize);
+  ASSERT_THAT(cover.parts, SizeIs(2));
+  EXPECT_EQ(cover.parts[0].object.name, indexes[1].name);
+  EXPECT_EQ(cover.parts[1].object.name, indexes[2].name);
+  EXPECT_THAT(cover.missing, IsEmpty());
+}
+
 TEST(IndexCatalog, CoversAYearOfSegmentsInLittleTime) {
   std::vector<IndexName> indexes;
   for (SegmentNumber first = 0; first < 5'000'000; first += 64) {
