@@ -39,6 +39,13 @@ Result<std::chrono::minutes> ParseBucket(const std::string& text) {
   return std::chrono::minutes(number * minutes);
 }
 
+// The name of a restore point may hold anything. It must not control the terminal.
+std::string Printable(std::string text) {
+  std::ranges::replace_if(
+      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, '?');
+  return text;
+}
+
 Result<TimelineRange> ParseRange(const TimelineArguments& arguments) {
   TimelineRange range;
   if (!arguments.around.empty()) {
@@ -147,7 +154,8 @@ void PrintTimeline(const GlobalOptions& options, const ClusterTimeline& timeline
   Table events({{"time (UTC)"}, {"timeline", true}, {"LSN"}, {"event"}, {""}});
   for (const TimelineEvent& event : timeline.events) {
     events.AddRow({(event.time_is_exact ? "" : "about ") + FormatUtc(event.time),
-                   std::to_string(event.timeline), FormatLsn(event.lsn), event.kind, event.text});
+                   std::to_string(event.timeline), FormatLsn(event.lsn), event.kind,
+                   Printable(event.text)});
   }
   PrintText(load.Format() + "\n" + events.Format());
 }

@@ -137,7 +137,9 @@ class TimelineReader {
  public:
   explicit TimelineReader(const TimelineOptions& options) : options_(options) {}
 
-  Status Read(WalWay& way) {
+  // `begin` is where the timeline begins. Its first segment has WAL of the one before.
+  Status Read(WalWay& way, Lsn begin) {
+    begin_ = begin;
     last_time_.reset();
     for (std::size_t index = 0; index < way.size(); ++index) {
       ++timeline_.segments;
@@ -219,6 +221,9 @@ class TimelineReader {
       if (number == 0 && last_time_) {  // a segment without an end
         number = std::chrono::floor<std::chrono::minutes>(last_time_->time_since_epoch()).count();
       }
+      if (number == 0) {
+        continue;  // nothing tells when that was
+      }
       const TimePoint time{std::chrono::minutes(number)};
       if (time + std::chrono::minutes(1) <= options_.range.from || time > options_.range.to) {
         continue;
@@ -252,7 +257,7 @@ class TimelineReader {
     auto end = ends.begin();
     for (const IndexedEvent& event : *events) {
       std::optional<EventText> text = DescribeFact(event.fact);
-      if (!text) {
+      if (!text || event.begin < begin_) {
         continue;
       }
       for (; end != ends.end() && end->begin <= event.begin; ++end) {
@@ -273,6 +278,7 @@ class TimelineReader {
   const TimelineOptions options_;
   ClusterTimeline timeline_;
   std::map<std::pair<TimelineId, TimePoint>, LoadBucket> load_;
+  Lsn begin_;
   std::optional<TimePoint> last_time_;
   std::map<TimelineId, std::vector<std::pair<Lsn, TimePoint>>> marks_;  // ascending
 };
@@ -315,7 +321,7 @@ class TransactionReader {
  public:
   TransactionReader(const TimelineRange& range, std::size_t most) : range_(range), most_(most) {}
 
-  Status Read(WalWay& way) {
+  Status Read(WalWay& way, Lsn begin) {
     std::optional<std::size_t> first;
     std::size_t last = 0;
     for (std::size_t index = 0; index < way.size(); ++index) {
@@ -336,7 +342,7 @@ class TransactionReader {
         touched_[touch.xid][touch.file] += touch.blocks;
       }
       for (IndexedEnd& end : transactions.ends) {
-        if (IsIn(range_, end.time)) {
+        if (IsIn(range_, end.time) && end.begin >= begin) {
           RETURN_IF_ERROR(Add(way.At(index).timeline, std::move(end)));
         } else {
           Forget(end);
@@ -405,7 +411,7 @@ Result<ClusterTimeline> ReadTimeline(const Repository& repository, const Identit
   for (const auto& [timeline, pieces] : PiecesOf(archive)) {
     ASSIGN_OR_RETURN(WalWay way,
                      WalWay::Open(repository, identity, pieces, {.most_read = options.most_read}));
-    RETURN_IF_ERROR(reader.Read(way));
+    RETURN_IF_ERROR(reader.Read(way, archive.PathTo(timeline).back().begin));
   }
   AddBackups(catalog, identity.system_identifier, reader);
   AddGaps(archive, reader);
@@ -420,7 +426,7 @@ Result<std::vector<TransactionStory>> ReadTransactions(const Repository& reposit
   TransactionReader reader(range, most);
   for (const auto& [timeline, pieces] : PiecesOf(archive)) {
     ASSIGN_OR_RETURN(WalWay way, WalWay::Open(repository, identity, pieces, {}));
-    RETURN_IF_ERROR(reader.Read(way));
+    RETURN_IF_ERROR(reader.Read(way, archive.PathTo(timeline).back().begin));
   }
   return reader.Take();
 }

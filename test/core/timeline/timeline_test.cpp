@@ -74,6 +74,39 @@ TEST_P(TimelineTest, LoadAndEventsOfSeveralSegments) {
   EXPECT_EQ(Read().segments, 2U);
 }
 
+// The first segment of a timeline is a copy up to the switch. What is before it was told already.
+TEST_P(TimelineTest, WhatLiesBeforeASwitchOfTimelineIsToldOnce) {
+  Story story(3);
+  Story branch(3, 2);
+  for (Story* const one : {&story, &branch}) {
+    one->Commit(701, 1);
+    one->RestorePoint("before", 2);
+  }
+  const Lsn fork = story.position();
+  story.RestorePoint("old", 3);
+  branch.Commit(702, 4);
+  branch.RestorePoint("new", 5);
+  Archive(story);
+  Archive(branch);
+  const ArchiveMap map(kTestSegmentSize, repository_.wal().Ranges(kTestSegmentSize).value(),
+                       {{2, {{1, fork}}}});
+  EXPECT_THAT(EventsOf(ReadTimeline(*repository_, TestIdentity(), {}, map, {}).value()),
+              ElementsAre("restore_point before", "restore_point old", "restore_point new"));
+  const auto stories =
+      ReadTransactions(*repository_, TestIdentity(), map, TimelineRange{}, 100).value();
+  ASSERT_EQ(stories.size(), 2U);
+  EXPECT_EQ(stories[1].end.xid, 702U);
+}
+
+TEST_P(TimelineTest, WalOfNoTimeIsNotOf1970) {
+  Story story(3);
+  story.Touch(701, 16384, 1);
+  story.NextSegment();
+  story.Commit(701, 5);
+  Archive(story);
+  EXPECT_THAT(LoadOf(Read()), ElementsAre("5: 1 commits, 0 aborts"));
+}
+
 // Nothing ends at the time of an event, as on a quiet server.
 TEST_P(TimelineTest, AnEventBetweenTwoCommitsIsShown) {
   Story story(3);
