@@ -81,7 +81,8 @@ std::string DescribeEnding(const RestorePlan& plan) {
       "last in       {}\n"
       "first out     {}\n",
       DescribeOrNone(ending.last_in, "no commit since the backup began"),
-      DescribeOrNone(ending.first_out, "none"));
+      DescribeOrNone(ending.first_out,
+                     ending.looked_behind ? "none" : "whatever was committed after the backup"));
   if (ending.stop.end && !ending.stop.end->committed) {
     text += fmt::format("stops at      the end of transaction {}, aborted at \"{}\" (LSN {})\n",
                         ending.stop.end->xid, FormatTargetTime(ending.stop.end->time),
@@ -103,7 +104,9 @@ void AddToBoth(const RestorePlan& plan, Json& document) {
   document["required_settings"] = LimitsOf(plan.backup);
   if (plan.ending.unknown.empty()) {
     document["last_in"] = ToJson(plan.ending.last_in);
-    document["first_out"] = ToJson(plan.ending.first_out);
+    if (plan.ending.looked_behind) {
+      document["first_out"] = ToJson(plan.ending.first_out);
+    }
   } else {
     document["ending_unknown"] = plan.ending.unknown;
   }

@@ -148,6 +148,8 @@ Result<Ending> Look(WalWay& way, const BackupSummary& backup, const RecoveryTarg
   ending.stop = stop.value_or(RecoveryStop{.before = kEndOfWal});
   ending.before_consistent = ending.stop.before < backup.stop_lsn;
   ASSIGN_OR_RETURN(ending.last_in, LastCommitBefore(way, backup.start_lsn, ending.stop.before));
+  // The way to the end of a backup ends there.
+  ending.looked_behind = target.kind != TargetKind::kImmediate;
   ASSIGN_OR_RETURN(ending.first_out, FirstCommitFrom(way, ending.stop.before));
   return ending;
 }

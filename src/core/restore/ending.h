@@ -52,6 +52,7 @@ struct Ending {
   std::optional<IndexedEnd> last_in{};    // the last commit that is replayed. nullopt: none since
                                           // the start of the backup
   std::optional<IndexedEnd> first_out{};  // the first commit behind it that is not
+  bool looked_behind = true;              // otherwise first_out is not known
 };
 
 // `pieces` is WalOnTheWay() from the backup, up to the end of WAL. Reads nothing but what it needs.
