@@ -79,6 +79,10 @@ Result<IndexBuildOptions> ToOptions(const IndexArguments& arguments, const Confi
     RETURN_IF_ERROR(Narrow(place, build));
     build.last = place.segment;
   }
+  if (build.first && build.last && *build.last < *build.first) {
+    return MakeError(ErrorCode::kInvalidArgument, "--from is behind --to")
+        .WithHint("Name the first segment, or an LSN in it, with --from.");
+  }
   return build;
 }
 

@@ -59,7 +59,8 @@ Result<TimelineRange> ParseRange(const TimelineArguments& arguments) {
     ASSIGN_OR_RETURN(range.to, ParseTargetTime(arguments.to));
   }
   if (range.from > range.to) {
-    return MakeError(ErrorCode::kInvalidArgument, "--from is later than --to");
+    return MakeError(ErrorCode::kInvalidArgument, "--from is later than --to")
+        .WithHint("Name the earlier time with --from.");
   }
   return range;
 }

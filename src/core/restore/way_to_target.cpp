@@ -433,8 +433,14 @@ Status RequireReached(const Ending& ending, const RecoveryObstacle& obstacle,
                    "{} is not in the WAL that leads on from the backup; {}",
                    DescribeTarget(options.target), last)
       .WithHint(
-          "\"vezactl timeline\" lists what there is. Another timeline can be named with "
-          "--target-timeline, an older backup with --backup.");
+          options.target.kind == TargetKind::kXid
+              ? "\"vezactl timeline --transactions\" lists what there is. A subtransaction that "
+                "was "
+                "released has no end of its own: name the transaction. Another timeline can be "
+                "named "
+                "with --target-timeline, an older backup with --backup."
+              : "\"vezactl timeline\" lists what there is. Another timeline can be named with "
+                "--target-timeline, an older backup with --backup.");
 }
 
 Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions& options) {
