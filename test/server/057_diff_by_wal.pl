@@ -1,6 +1,6 @@
 # Diffs that read only what WAL has changed. A cluster is changed at random in every way that WAL does not tell
 # block by block. Then each diff is made twice, by WAL and by reading everything, and both restores are the same,
-# byte by byte, where nothing wrote in between. Hint bits are logged here, so nothing is masked.
+# byte by byte, where nothing wrote in between. Hint bits are logged here, so they are not masked.
 #
 # VEZA_TEST_SEED repeats a run.
 
@@ -152,6 +152,21 @@ sub relation_files
 	return sort @files;
 }
 
+# The first page of an SP-GiST index remembers where there was room lately. That is not logged, and only a hint
+# (SpGistUpdateMetaPage).
+sub without_cache
+{
+	my ($page) = @_;
+	my ($magic) = unpack 'x24 L', $page;
+
+	if ($magic == 0xBA0BABEE)
+	{
+		substr($page, 28, 64) = "\0" x 64;
+		substr($page, 8, 2) = "\0" x 2;    # the checksum
+	}
+	return $page;
+}
+
 # Compares two restores page by page. A page that was written since the first of the backups began is left out:
 # recovery from that backup replays the change.
 sub same_pages
@@ -172,7 +187,7 @@ sub same_pages
 		}
 		for (my $at = 0; $at < length $one; $at += $block_size)
 		{
-			my ($page, $theirs) = map { substr $_, $at, $block_size } $one, $other;
+			my ($page, $theirs) = map { without_cache(substr $_, $at, $block_size) } $one, $other;
 			next if $page eq $theirs;
 			my ($high, $low) = unpack 'LL', $theirs;
 			push @wrong, "$file: block " . $at / $block_size if ($high << 32) + $low < $since;
@@ -270,6 +285,6 @@ is(summary(back_up('diff'))->{changes_by}, 'wal', 'all of the WAL is there again
 
 # Nobody can tell then that the WAL which is there has led from the full to the server.
 $node->restart;
-reads_everything('full backup "\w+" was not made by this server since it was started', 'a restart');
+reads_everything('full backup "\S+" was not made by this server since it was started', 'a restart');
 
 done_testing();

@@ -6,8 +6,9 @@
 // is on disk as it was when the parent read it, or was changed by a record at or behind the own
 // start: recovery replays that one, first with an image of the whole page, because full_page_writes
 // is on during a backup. What differs without a record is no change that counts: hint bits that
-// were not logged. In particular VACUUM's record about the visibility map names the heap page as
-// well, whose LSN it may leave alone (visibilitymap_set).
+// were not logged, and what the first page of an SP-GiST index remembers of free space, which is a
+// hint as well (SpGistUpdateMetaPage). In particular VACUUM's record about the visibility map names
+// the heap page as well, whose LSN it may leave alone (visibilitymap_set).
 //
 // What WAL does not name block by block: relations that are created, truncated, dropped, and files
 // of databases and tablespaces that are copied. From the block on that a truncation leaves, every
