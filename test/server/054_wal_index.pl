@@ -155,7 +155,7 @@ write_object($victim, substr(read_object($victim), 0, 300));
 my ($exit, $out) = $node->vezactl('verify');
 is($exit, 1, 'verify finds a damaged index');
 my ($inside) = $victim =~ m{^main/(.*)};
-like($out, qr/index of WAL: .*\Q$inside\E.*"vezactl index"/, 'and says what helps');
+like($out, qr/index of WAL: .*\Q$inside\E.*"vezactl index --all --from \w+ --to \w+"/, 'and says what helps');
 like($out, qr/\Q$label\E +full +good/, 'the backup is good');
 $node->vezactl_ok(['index']);
 $node->vezactl_ok(['verify'], 'which is so');
