@@ -35,6 +35,12 @@ class RetryReporter {
 
 }  // namespace
 
+int DefaultJobs(const Config& config) {
+  // On S3 the threads wait for the network most of the time, so more of them are useful.
+  return config.kind == RepositoryKind::kS3 ? std::max(config.jobs, config.s3_connections)
+                                            : config.jobs;
+}
+
 void AddJobsOption(Command command, int& jobs) {
   command
       .Add("--jobs", jobs,

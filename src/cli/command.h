@@ -52,6 +52,8 @@ Subcommand AddIndex(Command parent);
 
 // Options that several subcommands take. The values must live as long as the command line.
 void AddJobsOption(Command command, int& jobs);
+// What `jobs` is unless the option was given.
+int DefaultJobs(const Config& config);
 void AddSystemIdOption(Command command, std::string& text);
 
 // kBadAnswer when the repository is damaged, otherwise kFailed.

@@ -63,8 +63,7 @@ Result<IndexBuildOptions> ToOptions(const IndexArguments& arguments, const Confi
                           .open_objects = true,
                           .jobs = arguments.jobs};
   if (build.jobs == 0) {
-    build.jobs = config.kind == RepositoryKind::kS3 ? std::max(config.jobs, config.s3_connections)
-                                                    : config.jobs;
+    build.jobs = DefaultJobs(config);
   }
   if (arguments.timeline > 0) {
     build.timeline = static_cast<TimelineId>(arguments.timeline);

@@ -273,7 +273,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   ASSIGN_OR_RETURN(restore.restore_command,
                    MakeRestoreCommand(options, identity.system_identifier));
   if (restore.jobs == 0) {
-    restore.jobs = DefaultRestoreJobs(config);
+    restore.jobs = DefaultJobs(config);
   }
   ASSIGN_OR_RETURN(RestorePlan plan, PlanRestore(*repository, restore));
   WarnOfGap(plan, arguments.end_at_gap);

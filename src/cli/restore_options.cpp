@@ -140,10 +140,4 @@ void WarnOfDoubt(const RestorePlan& plan) {
   }
 }
 
-int DefaultRestoreJobs(const Config& config) {
-  // On S3 the threads wait for the network most of the time, so more of them are useful.
-  return config.kind == RepositoryKind::kS3 ? std::max(config.jobs, config.s3_connections)
-                                            : config.jobs;
-}
-
 }  // namespace veza::cli

@@ -58,7 +58,4 @@ Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
 // reason.
 void WarnOfDoubt(const RestorePlan& plan);
 
-// The number of threads of a restore without --jobs.
-int DefaultRestoreJobs(const Config& config);
-
 }  // namespace veza::cli

@@ -104,9 +104,7 @@ Result<int> RunVerify(const GlobalOptions& options, const VerifyArguments& argum
   verify.retention_archive = config.retention_archive;
   verify.jobs = arguments.jobs;
   if (verify.jobs == 0) {
-    // On S3 the threads wait for the network most of the time, so more of them are useful.
-    verify.jobs = config.kind == RepositoryKind::kS3 ? std::max(config.jobs, config.s3_connections)
-                                                     : config.jobs;
+    verify.jobs = DefaultJobs(config);
   }
 
   const Clock& clock = *options.environment.clock;

@@ -110,7 +110,7 @@ class Drill {
     restore.target.action = TargetAction::kPromote;
     restore.doubtful_backups = DoubtfulBackups::kTake;
     if (restore.jobs == 0) {
-      restore.jobs = DefaultRestoreJobs(config);
+      restore.jobs = DefaultJobs(config);
     }
     // RequireWayToTheEnd() decides about gaps.
     restore.end_at_gap = true;
