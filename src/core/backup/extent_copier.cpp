@@ -88,39 +88,36 @@ Status ExtentCopier::Copy(FileJob& file, std::size_t index, Buffers& buffers) {
   RETURN_IF_ERROR(repository_.environment().cancellation->Check());
   const std::size_t length = ExtentLength(file.record.size, index);
   Extent& extent = file.record.extents[index];
-  if (const std::optional<PageIndexes> changed = ChangedInWal(file, index, length)) {
-    ASSIGN_OR_RETURN(extent, CopyPages(file, index, *changed, buffers));
+  const std::optional<WalChanges::Answer> in_wal = AskWal(file, index, length);
+  if (in_wal && IsReadByPage(file.in_full->extents[index], *in_wal)) {
+    ASSIGN_OR_RETURN(extent, CopyPages(file, index, in_wal->pages, buffers));
   } else {
     const MutableByteView plain(buffers.plain.data(), length);
     RETURN_IF_ERROR(Read(file, index * std::uint64_t{kExtentSize}, plain));
-    ASSIGN_OR_RETURN(extent, StoreWhatChanged(file, index, plain, buffers));
+    ASSIGN_OR_RETURN(extent, StoreWhatChanged(file, index, plain, in_wal, buffers));
   }
   progress_.bytes_done += length;
   return Ok();
 }
 
-WalChanges::Answer ExtentCopier::AskWal(const FileJob& file, std::size_t index,
-                                        std::size_t length) const {
+// What WAL says of an extent that the full backup has in this place. nullopt if it tells nothing.
+std::optional<WalChanges::Answer> ExtentCopier::AskWal(const FileJob& file, std::size_t index,
+                                                       std::size_t length) const {
+  if (!file.in_wal || file.InFullOrHole(index, length) == nullptr) {
+    return std::nullopt;
+  }
   const std::uint64_t first = file.relation.segment * std::uint64_t{options_.segment_blocks} +
                               index * (kExtentSize / options_.block_size);
   return options_.full->changed->In(*file.in_wal, static_cast<std::uint32_t>(first),
                                     static_cast<std::uint32_t>(length / options_.block_size));
 }
 
-// The pages of an extent that WAL names. nullopt when the whole extent is to be read.
-std::optional<PageIndexes> ExtentCopier::ChangedInWal(const FileJob& file, std::size_t index,
-                                                      std::size_t length) const {
-  const Extent* const in_full = file.InFullOrHole(index, length);
-  if (!file.in_wal || in_full == nullptr) {
-    return std::nullopt;
-  }
-  WalChanges::Answer answer = AskWal(file, index, length);
-  const bool is_hole = in_full->pack == 0;
-  if (answer.all || answer.some || answer.pages.size() * options_.block_size > length / 2 ||
-      (is_hole && !answer.pages.empty())) {
-    return std::nullopt;
-  }
-  return std::move(answer.pages);
+// Whether only the pages that WAL names are read, and not the whole extent.
+bool ExtentCopier::IsReadByPage(const Extent& in_full, const WalChanges::Answer& in_wal) const {
+  const bool is_hole = in_full.pack == 0;
+  return !in_wal.all && !in_wal.some &&
+         in_wal.pages.size() * options_.block_size <= in_full.length / 2 &&
+         (!is_hole || in_wal.pages.empty());
 }
 
 // Reads and stores these pages. The rest is as in the full backup.
@@ -166,17 +163,18 @@ Status ExtentCopier::StoreRest(FileJob& file, Buffers& buffers) {
 // In a diff, returns the extent of the full backup where that is the same or nearly the same, and
 // stores the pages that differ. Stores all of it otherwise.
 Result<Extent> ExtentCopier::StoreWhatChanged(FileJob& file, std::size_t index, ByteView plain,
+                                              const std::optional<WalChanges::Answer>& in_wal,
                                               Buffers& buffers) {
   const Extent* const in_full = file.InFull(index, plain.size());
   if (in_full == nullptr) {
     return Store(plain, buffers);
   }
   // WAL names all or most of the pages, unless it names only a group in which some have changed.
-  if (!file.by_page || (file.in_wal && !AskWal(file, index, plain.size()).some)) {
+  if (!file.by_page || (in_wal && !in_wal->some)) {
     return IsSame(*in_full, plain) ? *in_full : Store(plain, buffers);
   }
   ASSIGN_OR_RETURN(const std::optional<PageIndexes> changed,
-                   options_.full->lsns_tell && !file.in_wal
+                   options_.full->lsns_tell && !in_wal
                        ? FindChangesSinceFull(*in_full, plain)
                        : CompareWithFull(file.source_path, *in_full, plain, buffers));
   if (!changed || IsMostOf(*changed, plain)) {

@@ -87,14 +87,15 @@ class ExtentCopier {
  private:
   bool IsNamedByServer(const FileJob& file) const;
   Status Read(const FileJob& file, std::uint64_t offset, MutableByteView into);
-  WalChanges::Answer AskWal(const FileJob& file, std::size_t index, std::size_t length) const;
-  std::optional<PageIndexes> ChangedInWal(const FileJob& file, std::size_t index,
-                                          std::size_t length) const;
+  std::optional<WalChanges::Answer> AskWal(const FileJob& file, std::size_t index,
+                                           std::size_t length) const;
+  bool IsReadByPage(const Extent& in_full, const WalChanges::Answer& in_wal) const;
   Result<Extent> CopyPages(FileJob& file, std::size_t index, const PageIndexes& pages,
                            Buffers& buffers);
   Status AddPages(FileJob& file, std::size_t index, const PageIndexes& pages, ByteView plain,
                   Buffers& buffers);
   Result<Extent> StoreWhatChanged(FileJob& file, std::size_t index, ByteView plain,
+                                  const std::optional<WalChanges::Answer>& in_wal,
                                   Buffers& buffers);
   bool IsSame(const Extent& in_full, ByteView plain) const;
   bool IsMostOf(const PageIndexes& pages, ByteView plain) const;

@@ -153,13 +153,13 @@ class Reader {
       }
     }
     for (SegmentNumber number = first; number <= last; ++number) {
-      RETURN_IF_ERROR(queue.Push(SegmentIn(object, timeline, number)));
+      RETURN_IF_ERROR(queue.Push(SegmentOfIndex(object, timeline, number)));
     }
     return Ok();
   }
 
-  static Segment SegmentIn(const std::shared_ptr<const IndexObject>& object, TimelineId timeline,
-                           SegmentNumber number) {
+  static Segment SegmentOfIndex(const std::shared_ptr<const IndexObject>& object,
+                                TimelineId timeline, SegmentNumber number) {
     Segment segment{.timeline = timeline, .number = number};
     if (object != nullptr) {
       const std::vector<SegmentSummary>& summaries = object->segments();
@@ -318,15 +318,12 @@ class Reader {
   }
 
   Status NoteParts(const SegmentIndex& index) {
-    if (!index.events.empty()) {
-      ASSIGN_OR_RETURN(const std::vector<IndexedEvent> events, ReadIndexedEvents(index.events));
+    ASSIGN_OR_RETURN(const std::vector<IndexedEvent> events, ReadIndexedEvents(index.events));
+    {
       const std::lock_guard lock(mutex_);
       for (const IndexedEvent& event : events) {
         changes_->NoteFact(event.begin, event.fact);
       }
-    }
-    if (index.blocks.empty()) {
-      return Ok();
     }
     // A reference to a block takes so many bytes of WAL at least.
     constexpr std::uint64_t kReference = 8;
