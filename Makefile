@@ -46,7 +46,7 @@ include $(PGXS)
 # -g1 has what a stack trace needs: functions and lines. For a debugger that shows variables, use
 # CXXFLAGS_EXTRA=-g: the compiler takes half as long again, and objects are five times as large.
 #
-# GCC would look for garbage in its memory from 128 MiB on, which is a tenth of its time. This is in KiB.
+# GCC would look for garbage in its memory from 128 MiB on, which is a fourteenth of its time. This is in KiB.
 VEZA_GCC_MEMORY := $(if $(findstring clang,$(CXX)),,--param=ggc-min-heapsize=1000000)
 VEZA_CXXFLAGS = $(VEZA_GCC_MEMORY) -std=c++20 -O2 -g1 -Wall -Wextra -Werror=unused-result -fPIC \
 	-fstack-protector-strong -fno-omit-frame-pointer -D_FORTIFY_SOURCE=2 \

@@ -435,10 +435,8 @@ Status RequireReached(const Ending& ending, const RecoveryObstacle& obstacle,
       .WithHint(
           options.target.kind == TargetKind::kXid
               ? "\"vezactl timeline --transactions\" lists what there is. A subtransaction that "
-                "was "
-                "released has no end of its own: name the transaction. Another timeline can be "
-                "named "
-                "with --target-timeline, an older backup with --backup."
+                "was released has no end of its own: name the transaction. Another timeline can be "
+                "named with --target-timeline, an older backup with --backup."
               : "\"vezactl timeline\" lists what there is. Another timeline can be named with "
                 "--target-timeline, an older backup with --backup.");
 }
