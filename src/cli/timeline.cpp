@@ -65,10 +65,6 @@ Result<TimelineRange> ParseRange(const TimelineArguments& arguments) {
   return range;
 }
 
-std::string NameOf(const RelationFile& file) {
-  return fmt::format("{}/{}/{}", file.tablespace, file.database, file.relation);
-}
-
 void PrintTransactions(const GlobalOptions& options, const std::vector<TransactionStory>& stories) {
   Json list = Json::Array();
   Table table({{"time (UTC)"}, {"timeline", true}, {"LSN"}, {"xid", true}, {"end"}, {"blocks"}});
@@ -81,8 +77,8 @@ void PrintTransactions(const GlobalOptions& options, const std::vector<Transacti
                            {"database", touched.file.database},
                            {"relation", touched.file.relation},
                            {"blocks", touched.blocks}});
-      text +=
-          fmt::format("{}{} in {}", text.empty() ? "" : ", ", touched.blocks, NameOf(touched.file));
+      text += fmt::format("{}{} in {}", text.empty() ? "" : ", ", touched.blocks,
+                          FormatRelation(touched.file));
     }
     if (options.json) {
       list.push_back({{"time", FormatUtc(story.end.time)},

@@ -88,18 +88,6 @@ std::int64_t TimeNumber(TimePoint time) {
          kYear2000;
 }
 
-const char* LevelName(WalLevel level) {
-  switch (level) {
-    case WalLevel::kMinimal:
-      return "minimal";
-    case WalLevel::kReplica:
-      return "replica";
-    case WalLevel::kLogical:
-      return "logical";
-  }
-  return "unknown";
-}
-
 const char* OnOff(bool on) {
   return on ? "on" : "off";
 }
@@ -181,7 +169,7 @@ struct FactText {
         "track_commit_timestamp={}",
         changed.max_connections, changed.max_worker_processes, changed.max_wal_senders,
         changed.max_prepared_transactions, changed.max_locks_per_transaction,
-        LevelName(changed.wal_level), OnOff(changed.wal_log_hints),
+        WalLevelName(changed.wal_level), OnOff(changed.wal_log_hints),
         OnOff(changed.track_commit_timestamp));
   }
   std::string operator()(const FullPageWritesChanged& changed) const {

@@ -152,7 +152,7 @@ class Builder {
         options_.timeline ? WalTimelinePrefix(options_.system_identifier, *options_.timeline)
                           : WalSystemPrefix(options_.system_identifier);
     RETURN_IF_ERROR(repository_.store().List(prefix, "", [&](const ObjectInfo& object) {
-      const std::optional<ArchivedSegment> segment = SegmentIn(object);
+      const std::optional<ArchivedSegment> segment = ArchivedIn(object);
       if (segment && IsInRange(segment->number) && (!newest || object.modified <= *newest)) {
         Note(*segment);
       }
@@ -162,14 +162,13 @@ class Builder {
     return Ok();
   }
 
-  std::optional<ArchivedSegment> SegmentIn(const ObjectInfo& object) const {
-    const std::string file = object.name.substr(object.name.rfind('/') + 1);
-    const auto name = ParseWalFileName(file);
-    if (!name || name->kind != WalFileKind::kSegment || object.size == 0) {
+  std::optional<ArchivedSegment> ArchivedIn(const ObjectInfo& object) const {
+    const std::optional<std::string> file = SegmentIn(object);
+    if (!file) {
       return std::nullopt;
     }
-    return ArchivedSegment{.timeline = name->timeline,
-                           .number = SegmentNumberOf(file, options_.segment_size),
+    return ArchivedSegment{.timeline = ParseWalFileName(*file)->timeline,
+                           .number = SegmentNumberOf(*file, options_.segment_size),
                            .stored = object.size};
   }
 

@@ -278,17 +278,6 @@ Result<std::string> JustBefore(std::uint64_t system_identifier, const std::strin
   return name;
 }
 
-// The name of the segment that a listed object holds, if it holds one. A store that was full, or
-// lost its power, may leave objects of 0 bytes. Recovery cannot use them, so they count as missing.
-std::optional<std::string> SegmentIn(const ObjectInfo& object) {
-  std::string file = object.name.substr(object.name.rfind('/') + 1);
-  const auto name = ParseWalFileName(file);
-  if (!name || name->kind != WalFileKind::kSegment || object.size == 0) {
-    return std::nullopt;
-  }
-  return file;
-}
-
 struct SegmentsFrom {
   Store& store;
   std::uint64_t system_identifier;
@@ -323,6 +312,15 @@ Status ForEachSegment(const SegmentsFrom& from, Visit visit) {
 }
 
 }  // namespace
+
+std::optional<std::string> SegmentIn(const ObjectInfo& object) {
+  std::string file = object.name.substr(object.name.rfind('/') + 1);
+  const auto name = ParseWalFileName(file);
+  if (!name || name->kind != WalFileKind::kSegment || object.size == 0) {
+    return std::nullopt;
+  }
+  return file;
+}
 
 Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::string& path,
                                        const SealOptions& options) const {

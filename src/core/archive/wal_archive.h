@@ -83,6 +83,10 @@ struct StoredSegment {
 // so long the earlier one may still be on its way.
 inline constexpr std::chrono::seconds kUploadGrace{5};
 
+// The name of the segment that a listed object holds, if it holds one. A store that was full, or
+// lost its power, may leave objects of 0 bytes. Recovery cannot use them, so they count as missing.
+std::optional<std::string> SegmentIn(const ObjectInfo& object);
+
 // Has no state but the repository. Thread-safe.
 class WalArchive {
  public:

@@ -4,6 +4,8 @@
 #include <bit>
 #include <charconv>
 
+#include "core/codec/json_fields.h"
+
 namespace veza {
 
 namespace {
@@ -41,6 +43,16 @@ Result<Lsn> ParseLsn(std::string_view text) {
   }
   return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not an LSN", text)
       .WithHint("An LSN is two hexadecimal numbers with a slash between them, as in 16/B374D848.");
+}
+
+void ReadLsn(JsonFields& fields, const char* name, Lsn& lsn) {
+  std::string text;
+  fields.Read(name, text);
+  if (const Result<Lsn> parsed = ParseLsn(text)) {
+    lsn = *parsed;
+  } else {
+    fields.FailOf(name, "is not an LSN");
+  }
 }
 
 std::optional<WalFileName> ParseWalFileName(std::string_view name) {

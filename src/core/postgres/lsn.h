@@ -24,6 +24,10 @@ struct Lsn {
 std::string FormatLsn(Lsn lsn);
 Result<Lsn> ParseLsn(std::string_view text);
 
+// Reads a member of a JSON object, text as above.
+class JsonFields;
+void ReadLsn(JsonFields& fields, const char* name, Lsn& lsn);
+
 using TimelineId = std::uint32_t;
 using SegmentNumber = std::uint64_t;
 

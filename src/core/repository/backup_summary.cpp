@@ -224,15 +224,7 @@ class MemberReader {
     }
     fields_.FailOf(name, "is not a type of backup");
   }
-  void Value(const char* name, Lsn& lsn) {
-    std::string text;
-    fields_.Read(name, text);
-    if (auto parsed = ParseLsn(text)) {
-      lsn = *parsed;
-    } else {
-      fields_.FailOf(name, "is not an LSN");
-    }
-  }
+  void Value(const char* name, Lsn& lsn) { ReadLsn(fields_, name, lsn); }
   void Value(const char* name, Sha256Digest& digest) {
     std::string text;
     fields_.Read(name, text);

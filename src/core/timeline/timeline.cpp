@@ -15,22 +15,6 @@ namespace {
 
 constexpr std::size_t kMostDamaged = 100;
 
-std::string Path(const RelationFile& file) {
-  return fmt::format("{}/{}/{}", file.tablespace, file.database, file.relation);
-}
-
-const char* LevelName(WalLevel level) {
-  switch (level) {
-    case WalLevel::kMinimal:
-      return "minimal";
-    case WalLevel::kReplica:
-      return "replica";
-    case WalLevel::kLogical:
-      return "logical";
-  }
-  return "unknown";
-}
-
 std::string DescribeDropped(const TransactionEnd& end) {
   constexpr std::size_t kShown = 10;
   std::string text = fmt::format("{} relation files dropped:", end.dropped.size());
@@ -38,7 +22,7 @@ std::string DescribeDropped(const TransactionEnd& end) {
     if (&file == end.dropped.data() + kShown) {
       return text + " …";
     }
-    text += " " + Path(file);
+    text += " " + FormatRelation(file);
   }
   return text;
 }
@@ -63,7 +47,8 @@ struct FactDescriber {
                      checkpoint.time};
   }
   std::optional<EventText> operator()(const RelationTruncated& cut) const {
-    return EventText{"truncated", fmt::format("{} to {} blocks", Path(cut.file), cut.blocks),
+    return EventText{"truncated",
+                     fmt::format("{} to {} blocks", FormatRelation(cut.file), cut.blocks),
                      std::nullopt};
   }
   std::optional<EventText> operator()(const DatabaseCopied& copied) const {
@@ -86,8 +71,8 @@ struct FactDescriber {
   std::optional<EventText> operator()(const ParametersChanged& changed) const {
     return EventText{"parameters",
                      fmt::format("wal_level = {}, wal_log_hints = {}, max_connections = {}",
-                                 LevelName(changed.wal_level), changed.wal_log_hints ? "on" : "off",
-                                 changed.max_connections),
+                                 WalLevelName(changed.wal_level),
+                                 changed.wal_log_hints ? "on" : "off", changed.max_connections),
                      std::nullopt};
   }
   std::optional<EventText> operator()(const FullPageWritesChanged& changed) const {
@@ -399,6 +384,10 @@ class TransactionReader {
 };
 
 }  // namespace
+
+std::string FormatRelation(const RelationFile& file) {
+  return fmt::format("{}/{}/{}", file.tablespace, file.database, file.relation);
+}
 
 std::optional<EventText> DescribeFact(const WalFact& fact) {
   return std::visit(FactDescriber{}, fact);

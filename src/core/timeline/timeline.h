@@ -93,6 +93,9 @@ Result<std::vector<TransactionStory>> ReadTransactions(const Repository& reposit
                                                        const TimelineRange& range,
                                                        std::size_t most);
 
+// "tablespace/database/relation", as numbers.
+std::string FormatRelation(const RelationFile& file);
+
 // For people: "restore point "before the migration"". nullopt for facts that are no event.
 struct EventText {
   std::string kind;

@@ -11,6 +11,7 @@
 #include "core/wal/wal_border.h"
 #include "core/wal/wal_facts.h"
 #include "core/wal/wal_reader.h"
+#include "core/wal_index/event_lines.h"
 #include "core/wal_index/index_catalog.h"
 #include "core/wal_index/index_object.h"
 
@@ -83,11 +84,6 @@ std::optional<IndexedEnd> EndOf(const IndexedEvent& event) {
                     .committed = end->committed,
                     .prepared = end->prepared,
                     .subtransactions = end->subtransactions};
-}
-
-bool IsEvent(const WalFact& fact) {
-  const auto* const end = std::get_if<TransactionEnd>(&fact);
-  return !std::holds_alternative<NothingMore>(fact) && (end == nullptr || !end->dropped.empty());
 }
 
 }  // namespace
@@ -228,7 +224,7 @@ class WalWay::State {
     }
     RETURN_IF_ERROR(events);
     ASSIGN_OR_RETURN(std::optional<IndexedEvent> border, Border(index, found.summary()));
-    if (border && IsEvent(border->fact)) {
+    if (border && IsIndexedEvent(border->fact)) {
       events->push_back(std::move(*border));
     }
     std::erase_if(*events, [&](const IndexedEvent& event) { return event.begin >= At(index).end; });

@@ -619,6 +619,18 @@ bool UpdatesFilesInKnownWays(std::uint8_t manager) {
 
 }  // namespace
 
+const char* WalLevelName(WalLevel level) {
+  switch (level) {
+    case WalLevel::kMinimal:
+      return "minimal";
+    case WalLevel::kReplica:
+      return "replica";
+    case WalLevel::kLogical:
+      return "logical";
+  }
+  return "unknown";
+}
+
 WalFact ReadWalFact(const WalRecord& record, int version) {
   if (version < kOldestVersion || version > kNewestVersion) {
     return UnknownFact{kOtherVersion, {}};

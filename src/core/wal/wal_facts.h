@@ -101,6 +101,8 @@ struct TablespaceDropped {
 };
 
 enum class WalLevel { kMinimal, kReplica, kLogical };
+// As in the setting wal_level.
+const char* WalLevelName(WalLevel level);
 
 struct RestorePointMade {
   std::string name;  // in the encoding of the database where it was made, below 64 bytes

@@ -17,7 +17,6 @@ constexpr std::size_t kSystemAt = 24;
 constexpr std::size_t kSegmentSizeAt = 32;
 constexpr std::uint16_t kIsLong = 0x0002;
 
-constexpr std::uint8_t kParameterChange = 0x60;
 constexpr std::uint8_t kTransactionOperation = 0x70;
 // Where wal_level stands in xl_parameter_change.
 constexpr std::size_t kWalLevelAt = 20;
@@ -55,6 +54,11 @@ FirstPage JudgeFirstPage(ByteView beginning, Lsn begin, std::uint64_t system_ide
   return address % segment_size == 0 ? FirstPage::kRecycled : FirstPage::kUnknown;
 }
 
+bool TurnsMinimal(ByteView parameter_change, bool whole) {
+  const bool known = parameter_change.size() >= kWalLevelAt + sizeof(std::int32_t);
+  return known ? Read<std::int32_t>(parameter_change, kWalLevelAt) == 0 : !whole;
+}
+
 WalScanner::WalScanner(Lsn begin, Visitor visit)
     : visit_(std::move(visit)),
       reader_({.begin = begin,
@@ -90,8 +94,7 @@ void WalScanner::Finish() {
 void WalScanner::Look(const WalRecord& record, bool whole) {
   const ByteView data = record.main_data;
   if (record.manager == kXlogManager && (record.info & kManagerInfo) == kParameterChange) {
-    const bool known = data.size() >= kWalLevelAt + sizeof(std::int32_t);
-    if ((!known && !whole) || (known && Read<std::int32_t>(data, kWalLevelAt) == 0)) {
+    if (TurnsMinimal(data, whole)) {
       visit_({WalEvent::Kind::kMinimal, record.begin, {}});
     }
   } else if (record.manager == kTransactionManager && EndsTransaction(record.info) &&

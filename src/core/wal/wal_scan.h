@@ -23,6 +23,12 @@ enum class FirstPage {
 FirstPage JudgeFirstPage(ByteView beginning, Lsn begin, std::uint64_t system_identifier,
                          std::uint64_t segment_size);
 
+inline constexpr std::uint8_t kParameterChange = 0x60;  // XLOG_PARAMETER_CHANGE, of kXlogManager
+// Whether wal_level is `minimal` from this parameter change on. Given is what is there of the
+// record's main data; `whole`: there is no more of it. If wal_level is not there and may lie in the
+// next segment, it counts as `minimal`.
+bool TurnsMinimal(ByteView parameter_change, bool whole);
+
 struct WalEvent {
   enum class Kind {
     kTransactionEnd,  // a commit or an abort: recovery to a time looks at nothing else
@@ -35,8 +41,8 @@ struct WalEvent {
 
 // Looks at the records of one segment, until its WAL ends or cannot be followed; that is no error.
 // CRCs are not checked. It does not know a record that begins in the segment before, nor one that
-// ends in the next. One exception: a parameter change whose wal_level lies in the next segment
-// counts as a change to `minimal`.
+// ends in the next. One exception: a parameter change that goes on in the next segment, see
+// TurnsMinimal().
 class WalScanner {
  public:
   using Visitor = std::function<void(const WalEvent&)>;

@@ -85,16 +85,7 @@ class Reader {
   }
   void operator()(const char* name, std::int32_t& value) { fields_.Read(name, value); }
   void operator()(const char* name, bool& value) { fields_.Read(name, value); }
-  void operator()(const char* name, Lsn& value) {
-    std::string text;
-    fields_.Read(name, text);
-    const Result<Lsn> lsn = ParseLsn(text);
-    if (!lsn) {
-      fields_.FailOf(name, "is not an LSN");
-      return;
-    }
-    value = *lsn;
-  }
+  void operator()(const char* name, Lsn& value) { ReadLsn(fields_, name, value); }
   void operator()(const char* name, TimePoint& value) {
     std::int64_t time = 0;
     fields_.Read(name, time);

@@ -128,7 +128,7 @@ struct SegmentIndex {
 };
 
 // Reads a segment as it comes, and makes its index. Memory: bounded by a small multiple of the
-// segment's size. Not thread-safe. Reset() keeps the memory for the next segment.
+// segment's size. Not thread-safe. Begin() keeps the memory of the segment before.
 class SegmentIndexer {
  public:
   struct Options {

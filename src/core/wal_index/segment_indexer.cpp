@@ -2,6 +2,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/wal/wal_scan.h"
 #include "core/wal_index/changed_blocks.h"
 #include "core/wal_index/event_lines.h"
 #include "core/wal_index/minutes.h"
@@ -15,9 +16,6 @@ namespace {
 // subtransactions.
 constexpr std::size_t kLargestRecord = std::size_t{16} << 20;
 constexpr std::uint32_t kNoBlock = 0xFFFF'FFFF;  // stands for none
-constexpr std::uint8_t kParameterChange = 0x60;  // XLOG_PARAMETER_CHANGE
-// Where wal_level stands in xl_parameter_change.
-constexpr std::size_t kWalLevelAt = 20;
 
 // Changes nothing but the blocks that it names: most records, without the cost of a fact.
 bool IsOrdinary(const WalRecord& record) {
@@ -190,11 +188,8 @@ class SegmentIndexer::State {
     }
   }
 
-  // `whole`: there is no more of the record than `data`.
   void TakeWalLevel(ByteView data, Lsn begin, bool whole) {
-    const bool known = data.size() >= kWalLevelAt + sizeof(std::int32_t);
-    if ((!known && !whole) ||
-        (known && LoadLittleEndian<std::uint32_t>(data.data() + kWalLevelAt) == 0)) {
+    if (TurnsMinimal(data, whole)) {
       minimal_ = minimal_.value_or(begin);
     }
   }

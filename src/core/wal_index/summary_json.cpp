@@ -67,15 +67,7 @@ class Fields : public JsonFields {
       : JsonFields(json, where), json_(json), where_(where) {}
 
   using JsonFields::Read;
-  void Read(const char* name, Lsn& value) {
-    std::string text;
-    Read(name, text);
-    if (const Result<Lsn> lsn = ParseLsn(text)) {
-      value = *lsn;
-    } else {
-      FailOf(name, "is not an LSN");
-    }
-  }
+  void Read(const char* name, Lsn& value) { ReadLsn(*this, name, value); }
   void ReadMicroseconds(const char* name, TimePoint& value) {
     std::int64_t time = 0;
     Read(name, time);
