@@ -103,10 +103,14 @@ sub sealed_size
 	my ($cluster, %settings) = @_;
 	$node->apply_conf(cluster => $cluster, %settings);
 	$node->safe_psql('postgres', 'SELECT veza_backup_init()');
+	my $before = archiving('sealed_bytes');
+	# The archiver has to meet all of them at once. It would compress the first ones at the configured
+	# level if it woke up while only a few wait, and on a slow store all of them.
+	kill 'STOP', $node->archiver_pid;
 	rename $node->data_dir . "/pg_wal/archive_status/$_.done",
 	  $node->data_dir . "/pg_wal/archive_status/$_.ready"
 	  foreach @segments;
-	my $before = archiving('sealed_bytes');
+	kill 'CONT', $node->archiver_pid;
 	$node->wake_archiver;
 	$node->wait_for_archived($segments[-1]);
 	return archiving('sealed_bytes') - $before;

@@ -36,14 +36,15 @@ sub marker_of
 
 my $standby = $primary->restore('standby', '--standby', '--archive-mode', 'preserve');
 $standby->enable_streaming($primary);
-$standby->start;
 is(marker_of($standby), 'none', 'no backup holds the marker');
+# A wrong name that leads to an existing repository. It is there from the start: a standby with the
+# right name would write the marker soon after it.
+$standby->change_conf(cluster => 'old');
+$standby->start;
 $primary->safe_psql('postgres', 'INSERT INTO t SELECT 1');
 $primary->archive_wal;
 $primary->wait_for_catchup($standby);
 
-# A wrong name that leads to an existing repository.
-$standby->apply_conf(cluster => 'old');
 my $looked = sub {
 	return $standby->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'key'}) =~
 	  /this server holds the same in memory/;
