@@ -128,10 +128,7 @@ Status IndexShipper::Store(IndexGroups::Group& group) {
   return Ok();
 }
 
-// In a place without identity and key nothing may be left behind: it would pass for a repository
-// that has lost them.
 Status IndexShipper::StoreSome(IndexGroups::Group& group) {
-  RETURN_IF_ERROR(RequireKeyInPlace(*repository_, options_.system_identifier));
   IndexObjectWriter writer(*repository_, options_.system_identifier);
   auto next = group.indexes.begin();
   for (; next != group.indexes.end() && writer.Fits(*next); ++next) {
@@ -140,12 +137,7 @@ Status IndexShipper::StoreSome(IndexGroups::Group& group) {
   if (next == group.indexes.begin()) {
     return MakeError(ErrorCode::kInternal, "the index of a segment does not fit into an object");
   }
-  ASSIGN_OR_RETURN(const std::string name, writer.Store());
-  Status kept = RequireKeyInPlace(*repository_, options_.system_identifier);
-  if (!kept) {
-    [[maybe_unused]] const Status removed = repository_->store().Delete(name);
-    return kept;
-  }
+  RETURN_IF_ERROR(writer.Store());
   group.indexes.erase(group.indexes.begin(), next);
   return Ok();
 }

@@ -7,6 +7,7 @@
 #include "core/codec/json_fields.h"
 #include "core/codec/zstd.h"
 #include "core/limits.h"
+#include "core/repository/entrance.h"
 #include "core/repository/names.h"
 #include "core/wal_index/index_catalog.h"
 #include "core/wal_index/summary_json.h"
@@ -81,7 +82,7 @@ class IndexObjectWriter::State {
   std::size_t memory() const { return stored_ + 4 * directory_; }
 
   Result<std::string> Store() {
-    Result<std::string> name = Put();
+    Result<std::string> name = PutBesideKey();
     count_ = 0;
     plain_ = 0;
     stored_ = 0;
@@ -139,6 +140,19 @@ class IndexObjectWriter::State {
                        {"segment_size", last_.size},
                        {"segments", std::move(segments_)}};
     return json.Print();
+  }
+
+  // In a place without identity and key nothing may be left behind: it would pass for a repository
+  // that has lost them.
+  Result<std::string> PutBesideKey() {
+    RETURN_IF_ERROR(RequireKeyInPlace(repository_, system_identifier_));
+    ASSIGN_OR_RETURN(const std::string name, Put());
+    Status kept = RequireKeyInPlace(repository_, system_identifier_);
+    if (!kept) {
+      [[maybe_unused]] const Status removed = repository_.store().Delete(name);
+      return tl::unexpected(kept.error());
+    }
+    return name;
   }
 
   Result<std::string> Put() {

@@ -40,6 +40,7 @@ class IndexObjectWriter {
   bool full() const;
   std::size_t memory() const;  // bytes
   // Stores the object, and returns its name. The writer is empty afterwards, also after an error.
+  // kFailedPrecondition if the repository's identity or key is gone.
   Result<std::string> Store();
 
  private:
