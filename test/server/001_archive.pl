@@ -71,18 +71,6 @@ unlike(log_since($position), qr/WARNING/, 'there is no warning');
 
 # --- the same name, another content ---------------------------------------------------------------
 
-sub flip_last_byte
-{
-	my ($path) = @_;
-	open my $file, '+<:raw', $path or die "could not open $path: $!";
-	seek $file, -1, 2;
-	read $file, my $byte, 1;
-	seek $file, -1, 2;
-	print $file chr(ord($byte) ^ 0xFF);
-	close $file or die "could not write $path: $!";
-	return;
-}
-
 my $path = $node->data_dir . "/pg_wal/$segment";
 flip_last_byte($path);
 $position = -s $node->logfile;

@@ -76,7 +76,7 @@ $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 
 my ($rows, $order) = check($node);
 is( "@$order",
-	'settings data_directory store write read conditional_writes delete clock identity format backups key security archiving archive_timeout',
+	'settings data_directory store write read conditional_writes delete clock identity format backups key security archiving archive_timeout wal_index',
 	'the checks');
 is_deeply([ grep { $rows->{$_}{passed} ne 't' } @$order ], [], 'all pass');
 is_deeply([ grep { $rows->{$_}{hint} ne '' } @$order ], [], 'no row has a hint');
@@ -84,6 +84,8 @@ like($rows->{archiving}{detail}, qr/^WAL segment "[0-9A-F]{24}" reached the repo
 	'archiving was tried');
 like($rows->{archive_timeout}{detail}, qr/^at most about 60 s of work can be lost/,
 	'the check says how much WAL a loss would cost');
+like($rows->{wal_index}{detail}, qr/^the scheduler has not looked|^\d+ archived WAL segments had no index at 2/,
+	'the check tells of the index of WAL');
 # The probe for conditional writes (S3 only) stays.
 is_deeply([ grep { $_ ne 'main/probe/conditional-writes' } objects('main/probe/') ],
 	[], 'no probe is left');

@@ -238,4 +238,40 @@ SKIP:
 	is_deeply([ grep { $known{$_} } not_indexed() ], [], 'what stays keeps its index');
 }
 
+# --- damaged WAL ----------------------------------------------------------------------------------
+
+SKIP:
+{
+	skip 'objects on S3 cannot be damaged', 3 if store() eq 's3';
+	segments($standby, 2);
+	$standby->apply_conf(wal_index => 'on');
+	my ($segment) = not_indexed();
+	my ($object) = grep { m{/$segment$} } objects('main/wal/');
+	my $path = repository() . "/$object";
+	my $position = -s $standby->logfile;
+	flip_last_byte($path);
+	my $hour_ago = time - 3600;
+	utime $hour_ago, $hour_ago, $path;
+	my $row = sub {
+		my ($columns) = @_;
+		return $standby->safe_psql('postgres',
+			"SELECT $columns FROM veza_backup_check() WHERE name = 'wal_index'");
+	};
+	is($row->('passed'), 't', 'the check passes before');
+	happens(
+		sub {
+			poll_until(
+				sub {
+					$standby->apply_conf(archive_max_age => ++$changes . 's');
+					sleep 1;
+					return $row->('passed') eq 'f';
+				},
+				'the row of the check');
+		},
+		'an archived segment that cannot be read fails the check');
+	like($row->('detail, hint'), qr/^1 archived WAL segments could not be read at .*\|.*vezactl verify --full/,
+		'which says what to do');
+	$standby->wait_for_log(qr/WARNING: .*1 archived WAL segments cannot be read\n.*DETAIL: .*\/$segment\b/, $position);
+}
+
 done_testing();

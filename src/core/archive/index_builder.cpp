@@ -154,11 +154,11 @@ class Builder {
     RETURN_IF_ERROR(repository_.store().List(prefix, "", [&](const ObjectInfo& object) {
       const std::optional<ArchivedSegment> segment = ArchivedIn(object);
       if (segment && IsInRange(segment->number) && (!newest || object.modified <= *newest)) {
-        Note(*segment);
+        Note(*segment, options_.unreadable.contains(object.name));
       }
       return Ok();
     }));
-    report_.left = report_.missing - missing_.size();
+    report_.left = report_.missing - report_.failed - missing_.size();
     return Ok();
   }
 
@@ -177,13 +177,17 @@ class Builder {
            (!options_.last || number <= *options_.last);
   }
 
-  void Note(const ArchivedSegment& segment) {
+  void Note(const ArchivedSegment& segment, bool is_unreadable) {
     ++report_.archived;
     archived_from_.try_emplace(segment.timeline, segment.number);  // they come in order
     if (IsCovered(segment)) {
       return;
     }
     ++report_.missing;
+    if (is_unreadable) {
+      ++report_.failed;
+      return;
+    }
     missing_.push_back(segment);
     if (missing_.size() > std::min(options_.most_segments, kMostSegmentsIndexed)) {
       missing_.pop_front();

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,9 @@ struct IndexBuildOptions {
   bool open_objects = false;
   std::chrono::seconds grace{0};  // segments that were stored in this time are left alone
   std::size_t most_segments = kMostSegmentsIndexed;  // the newest of what is missing
-  int jobs = 1;                                      // threads, each with one segment
+  // WAL objects that are known to be unreadable. They are counted and not read again.
+  std::set<std::string> unreadable{};
+  int jobs = 1;  // threads, each with one segment
 };
 
 // Any thread may read it meanwhile.
@@ -60,8 +63,8 @@ struct IndexReport {
   std::uint64_t objects = 0;           // index objects that were written
   std::uint64_t removed = 0;           // index objects that were removed
   std::uint64_t left = 0;              // segments without an index that most_segments has left
-  std::uint64_t failed = 0;            // segments that cannot be read
-  std::vector<IndexFailure> failures;  // at most kMostIndexFailures
+  std::uint64_t failed = 0;            // segments that cannot be read, known ones as well
+  std::vector<IndexFailure> failures;  // of those that were read; at most kMostIndexFailures
 };
 
 // Memory: about 40 bytes for each segment that it makes the index of, and for each job one segment

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "core/archive/index_builder.h"
@@ -27,8 +29,8 @@ constexpr std::size_t kSegmentsOfOneLook = 64;
 
 class IndexCall final : public BackgroundCall {
  public:
-  IndexCall(Config config, ServerFacts facts)
-      : config_(std::move(config)), facts_(std::move(facts)) {
+  IndexCall(Config config, ServerFacts facts, std::set<std::string> unreadable)
+      : config_(std::move(config)), facts_(std::move(facts)), unreadable_(std::move(unreadable)) {
     facts_.is_primary = true;  // it may have been promoted since the facts were taken
   }
   ~IndexCall() override { StopAndJoin(); }
@@ -44,13 +46,15 @@ class IndexCall final : public BackgroundCall {
                                          {.system_identifier = facts_.system_identifier,
                                           .segment_size = MakeIdentity(facts_).wal_segment_size,
                                           .grace = kIndexGrace,
-                                          .most_segments = kSegmentsOfOneLook},
+                                          .most_segments = kSegmentsOfOneLook,
+                                          .unreadable = unreadable_},
                                          progress));
     return Ok();
   }
 
   const Config config_;
   ServerFacts facts_;
+  const std::set<std::string> unreadable_;
   IndexReport report_;
 };
 
@@ -59,7 +63,7 @@ struct IndexWatch {
   std::unique_ptr<IndexCall> call;
   SteadyTime next{};
   int known_failure = 0;               // SQLSTATE of the last one that was logged
-  std::uint64_t known_unreadable = 0;  // segments, when that was last logged
+  std::set<std::string> unreadable{};  // WAL objects that were logged
 };
 IndexWatch* watch = nullptr;
 
@@ -90,14 +94,27 @@ void LogReport(const IndexReport& report) {
                          " objects, " UINT64_FORMAT " segments are left",
                          report.made, report.objects, report.left)));
   }
-  if (report.failed > watch->known_unreadable) {
+  if (!report.failures.empty()) {
     ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED),
                       errmsg(UINT64_FORMAT " archived WAL segments cannot be read", report.failed),
                       errdetail("The first is \"%s\": %s.", report.failures.front().object.c_str(),
                                 report.failures.front().error.message.c_str()),
                       errhint("Run vezactl verify --full, and take a full backup.")));
   }
-  watch->known_unreadable = report.failed;
+}
+
+// So that they do not take the places of others in each look.
+void RememberUnreadable(const IndexReport& report) {
+  const Status noted = CatchExceptions([&] {
+    for (const IndexFailure& failure : report.failures) {
+      watch->unreadable.insert(failure.object);
+    }
+    return Ok();
+  });
+  ErrorReport failed;
+  if (Failed(noted, &failed)) {
+    Raise(WARNING, &failed);
+  }
 }
 
 seconds EndLook() {
@@ -111,15 +128,17 @@ seconds EndLook() {
   }
   watch->known_failure = 0;
   const IndexReport& made = watch->call->report();
-  ReportIndexLook(SystemClock().Now().time_since_epoch().count(), made.missing - made.made);
+  ReportIndexLook(SystemClock().Now().time_since_epoch().count(), made.missing - made.made,
+                  made.failed);
   LogReport(made);
+  RememberUnreadable(made);
   return made.left > 0 && made.made > 0 ? kWhileMoreIsLeft : kBetweenLooks;
 }
 
 void BeginLook(const Config& config, const ServerFacts& facts) {
   ErrorReport report;
   const Status status = CatchExceptions([&]() -> Status {
-    watch->call = std::make_unique<IndexCall>(config, facts);
+    watch->call = std::make_unique<IndexCall>(config, facts, watch->unreadable);
     return watch->call->Start();
   });
   if (Failed(status, &report)) {
@@ -159,6 +178,7 @@ void StopIndexing() {
 void LookAtIndexSoon() {
   if (watch != nullptr) {
     watch->next = SystemClock().Steady();
+    watch->unreadable.clear();
   }
 }
 

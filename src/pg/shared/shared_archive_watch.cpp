@@ -24,10 +24,11 @@ void ReportSurvey(std::int64_t at_us, std::uint32_t gaps, std::uint32_t lost,
   });
 }
 
-void ReportIndexLook(std::int64_t at_us, std::uint64_t missing) {
+void ReportIndexLook(std::int64_t at_us, std::uint64_t missing, std::uint64_t unreadable) {
   UpdatePart<&SharedState::archive_watch>([=](SharedArchiveWatch& watch) {
     watch.index_looked_us = at_us;
     watch.index_missing = missing;
+    watch.index_unreadable = unreadable;
   });
 }
 

@@ -24,6 +24,7 @@ struct SharedArchiveWatch {
 
   std::int64_t index_looked_us;    // when the index of WAL was last looked at (index_watch.h)
   std::uint64_t index_missing;     // archived segments that had none after that
+  std::uint64_t index_unreadable;  // of these: segments whose objects cannot be read
   std::uint64_t index_unfinished;  // looks that failed
 };
 
@@ -32,7 +33,7 @@ void ReportObservation(std::int64_t at_us, double written_rate, double archived_
                        std::int64_t exposed_since_us);
 void ReportSurvey(std::int64_t at_us, std::uint32_t gaps, std::uint32_t lost,
                   const char* first_gap);
-void ReportIndexLook(std::int64_t at_us, std::uint64_t missing);
+void ReportIndexLook(std::int64_t at_us, std::uint64_t missing, std::uint64_t unreadable);
 void ReportIndexFailure();
 
 // A copy; all zeros without shared memory.

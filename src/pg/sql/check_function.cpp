@@ -37,8 +37,8 @@ struct ArchivingState {
   bool is_primary = false;  // only a primary can switch segments
   XLogRecPtr switched_at = InvalidXLogRecPtr;
   TimeLineID timeline = 0;
-  int timeout_s = 0;                  // archive_timeout
-  std::int64_t exposed_since_us = 0;  // of SharedArchiveWatch, before the check switches segments
+  int timeout_s = 0;           // archive_timeout
+  SharedArchiveWatch watch{};  // before the check switches segments
 };
 
 class CheckCall final : public RowsCall {
@@ -82,6 +82,7 @@ class CheckCall final : public RowsCall {
     rows_.push_back(RowOf(CheckArchiving(store, usable && marker_fits_)));
     if (archiving_.enabled) {
       rows_.push_back(RowOf(CheckTimeout()));
+      rows_.push_back(RowOf(CheckIndex()));
     }
     return environment_.cancellation->Check();
   }
@@ -204,8 +205,8 @@ class CheckCall final : public RowsCall {
     if (archiving_.timeout_s > kRecommendedTimeout) {
       detail += fmt::format("; archive_timeout = {} is recommended", kRecommendedTimeout);
     }
-    if (archiving_.exposed_since_us != 0) {
-      const TimePoint since(std::chrono::microseconds(archiving_.exposed_since_us));
+    if (archiving_.watch.exposed_since_us != 0) {
+      const TimePoint since(std::chrono::microseconds(archiving_.watch.exposed_since_us));
       const auto exposure =
           std::chrono::duration_cast<std::chrono::seconds>(environment_.clock->Now() - since);
       detail +=
@@ -213,6 +214,31 @@ class CheckCall final : public RowsCall {
                       std::max<long>(0, exposure.count()));
     }
     return {"archive_timeout", true, std::move(detail), ""};
+  }
+
+  // What the scheduler has found at its last look at the index of WAL (index_watch.h).
+  CheckResult CheckIndex() const {
+    constexpr const char* kName = "wal_index";
+    if (!config_.archive.wal_index) {
+      return {kName, true, "veza_backup.wal_index is off: a diff compares contents", ""};
+    }
+    if (!archiving_.is_primary) {
+      return {kName, true, "not tested: the primary completes the index of WAL", ""};
+    }
+    if (archiving_.watch.index_looked_us == 0) {
+      return {kName, true, "the scheduler has not looked at the index of WAL yet", ""};
+    }
+    const TimePoint looked(std::chrono::microseconds(archiving_.watch.index_looked_us));
+    if (archiving_.watch.index_unreadable > 0) {
+      return {kName, false,
+              fmt::format("{} archived WAL segments could not be read at {}",
+                          archiving_.watch.index_unreadable, FormatUtc(looked)),
+              "The server log names the first. Run vezactl verify --full, and take a full backup."};
+    }
+    return {kName, true,
+            fmt::format("{} archived WAL segments had no index at {}",
+                        archiving_.watch.index_missing, FormatUtc(looked)),
+            ""};
   }
 
   std::string Segment() const {
@@ -268,7 +294,7 @@ VEZA_SQL_FUNCTION(veza_backup_check) {
   archiving.enabled = ArchivesWithVeza();
   archiving.is_primary = !RecoveryInProgress();
   archiving.timeout_s = XLogArchiveTimeout;
-  archiving.exposed_since_us = ReadSharedArchiveWatch().exposed_since_us;
+  archiving.watch = ReadSharedArchiveWatch();
   if (archiving.enabled && archiving.is_primary) {
     SwitchSegment(&archiving);
   }

@@ -220,6 +220,30 @@ TEST_F(IndexBuilderTest, DamagedWalHasNoIndexAndIsNamed) {
   EXPECT_THAT(Objects(), ElementsAre("1: 3-4", "1: 6-7"));
 }
 
+TEST_F(IndexBuilderTest, KnownDamageTakesNoPlaceOfOthers) {
+  Archive(3, 7);
+  FlipByte(PathOfWal(7), 600);
+  options_.most_segments = 1;
+  EXPECT_EQ(Build().made, 0);
+  options_.unreadable = {WalObjectName(kTestSystem, Segment(7)).value()};
+  const IndexReport report = Build();
+  EXPECT_EQ(report.made, 1);
+  EXPECT_EQ(report.missing, 5);
+  EXPECT_EQ(report.failed, 1);
+  EXPECT_EQ(report.left, 3);
+  EXPECT_THAT(report.failures, IsEmpty());
+  EXPECT_THAT(Objects(), ElementsAre("1: 6-6"));
+}
+
+TEST_F(IndexBuilderTest, LeavesNothingWhereTheIdentityIsGone) {
+  Archive(3, 4);
+  const std::string identity = repository_.PathOf(IdentityName(kTestSystem));
+  std::filesystem::remove(identity);
+  IndexBuildProgress progress;
+  EXPECT_ERROR(BuildIndex(*repository_, options_, progress), ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(Objects(), IsEmpty());
+}
+
 TEST_F(IndexBuilderTest, AnObjectHasAtMost64Segments) {
   Archive(1, 66);
   EXPECT_EQ(Build().objects, 2);

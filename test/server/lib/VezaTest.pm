@@ -45,7 +45,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(
   store repository poll_until happens objects read_object write_object delete_object
   break_store mend_store slow_store store_faults fault_counts
-  store_conditions permit_writes
+  store_conditions permit_writes flip_last_byte
 );
 
 my @nodes;
@@ -101,6 +101,19 @@ sub happens
 	my $happened = eval { $waiting->(); 1 };
 	my $why = $@;
 	ok($happened, $test) or diag($why);
+	return;
+}
+
+# Damages a file.
+sub flip_last_byte
+{
+	my ($path) = @_;
+	open my $file, '+<:raw', $path or die "could not open $path: $!";
+	seek $file, -1, 2;
+	read $file, my $byte, 1;
+	seek $file, -1, 2;
+	print $file chr(ord($byte) ^ 0xFF);
+	close $file or die "could not write $path: $!";
 	return;
 }
 
