@@ -490,7 +490,7 @@ TEST_F(WalListingTest, AForeignSystemMayNotPush) {
 // --- Large segments ------------------------------------------------------------------------------
 
 TEST(WalArchive, AGibibyteInBoundedMemory) {
-  constexpr std::uint64_t kLarge = 1U << 30;
+  constexpr std::uint64_t kLarge = MemoryGauge::Amount(1U << 30);
   constexpr std::uint64_t kBound = 40U << 20;
   const TemporaryDirectory directory;
   Identity identity = TestIdentity();

@@ -182,7 +182,7 @@ TEST_P(ManifestTest, IsNeverOverwritten) {
 
 TEST(Manifest, AHundredThousandFilesTakeBoundedMemory) {
   TestRepository repository;
-  constexpr std::uint32_t kFiles = 100'000;
+  constexpr std::uint32_t kFiles = MemoryGauge::Amount(100'000);
   // The writer may hold 8 MiB, and a reader one record. The rest is slack for the allocator.
   constexpr std::uint64_t kBound = 24U << 20;
   const auto path = [](std::uint32_t i) { return fmt::format("base/{}/{}", i / 500, 100'000 + i); };
