@@ -82,4 +82,10 @@ std::optional<UncopiedDatabase> FindUncopied(const CopiedContents& contents,
   return std::nullopt;
 }
 
+bool IsNamedInSummary(const CopiedContents& contents, std::uint32_t oid,
+                      const std::vector<ListedDatabase>& now) {
+  const auto row = std::ranges::find(now, oid, &ListedDatabase::oid);
+  return row != now.end() && (!row->is_invalid || contents.MissingOf(*row).empty());
+}
+
 }  // namespace veza

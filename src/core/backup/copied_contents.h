@@ -56,5 +56,9 @@ struct UncopiedDatabase {
 std::optional<UncopiedDatabase> FindUncopied(const CopiedContents& contents,
                                              const std::vector<ListedDatabase>& at_start,
                                              const std::vector<ListedDatabase>& now);
+// Whether the summary of the backup names the database. It does not if the database was dropped by
+// `now`, or is being dropped and has lost files that the copy would need.
+bool IsNamedInSummary(const CopiedContents& contents, std::uint32_t oid,
+                      const std::vector<ListedDatabase>& now);
 
 }  // namespace veza

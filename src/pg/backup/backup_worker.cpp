@@ -326,7 +326,7 @@ std::vector<ListedDatabase> Listed(const DatabaseRow* rows) {
 }
 
 // Checks that every database was copied whole that was there when the backup began and still is. If
-// so, it removes dropped databases from the summary.
+// so, it removes from the summary databases that were dropped, or are being dropped.
 Status HoldAgainst(BackupJob* job, const DatabaseRow* at_start, const DatabaseRow* now) {
   const CopiedContents& contents = job->writer->contents();
   if (const std::string missing = contents.MissingOfCluster(); !missing.empty()) {
@@ -344,8 +344,7 @@ Status HoldAgainst(BackupJob* job, const DatabaseRow* at_start, const DatabaseRo
             "moved, take the backup again.");
   }
   std::erase_if(job->summary.databases, [&](const DatabaseSummary& database) {
-    return std::ranges::none_of(databases,
-                                [&](const ListedDatabase& one) { return one.oid == database.oid; });
+    return !IsNamedInSummary(contents, database.oid, databases);
   });
   return Ok();
 }

@@ -66,5 +66,18 @@ TEST(CopiedContents, OnlyADatabaseThatIsStillThereMustBeCopied) {
   EXPECT_EQ(uncopied->missing, "base/16384");
 }
 
+TEST(CopiedContents, TheSummaryNamesNoDatabaseThatIsBeingDropped) {
+  const CopiedContents contents =
+      Copied({"base/5/1259", "base/5/PG_VERSION", "base/5/pg_filenode.map"});
+  const ListedDatabase whole{5, "postgres", kDefaultTablespaceOid, true};
+  const ListedDatabase half_dropped{16384, "app", kDefaultTablespaceOid, true};
+  const ListedDatabase created{16385, "created"};
+  const std::vector<ListedDatabase> now{whole, half_dropped, created};
+  EXPECT_TRUE(IsNamedInSummary(contents, 5, now)) << "it can be dropped in the restored cluster";
+  EXPECT_FALSE(IsNamedInSummary(contents, 16384, now));
+  EXPECT_TRUE(IsNamedInSummary(contents, 16385, now));
+  EXPECT_FALSE(IsNamedInSummary(contents, 16386, now)) << "dropped";
+}
+
 }  // namespace
 }  // namespace veza
