@@ -23,6 +23,9 @@ constexpr std::size_t kCandidates = 256;
 // How long a file that was stored ahead is taken to be there still. After that it is looked at
 // before it is acknowledged. It is not sent again, which would make a slow store slower.
 constexpr std::chrono::seconds kAheadHolds{5};
+// How often a file may change while it is being archived. Endless attempts would look like a store
+// that hangs.
+constexpr int kMostChanges = 3;
 
 bool IsSameFile(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
@@ -79,6 +82,7 @@ Status WalShipper::Ask(const std::string& file) {
   }
   const std::lock_guard lock(mutex_);
   asked_ = file;
+  changes_ = 0;
   retried_.reset();
   failed_ahead_.erase(file);
   std::erase(candidates_, file);
@@ -150,8 +154,7 @@ std::optional<Result<ShippedFile>> WalShipper::TakeAnswer() {
   const Result<ShippedFile>& shipped = *job->second.result;
   if (shipped && !shipped->left_out && !IsUnchanged(*asked_, job->second.source)) {
     jobs_.erase(job);
-    wake_.notify_all();
-    return std::nullopt;
+    return ReadAgain();
   }
   Result<ShippedFile> result = std::move(*job->second.result);
   jobs_.erase(job);
@@ -165,6 +168,20 @@ std::optional<Result<ShippedFile>> WalShipper::TakeAnswer() {
   asked_.reset();
   wake_.notify_all();
   return result;
+}
+
+// The file that is asked for has changed since it was read.
+std::optional<Result<ShippedFile>> WalShipper::ReadAgain() {
+  if (++changes_ < kMostChanges) {
+    wake_.notify_all();
+    return std::nullopt;
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "\"{}/{}\" changed {} times while it was being archived", options_.wal_directory,
+                   *std::exchange(asked_, std::nullopt), kMostChanges)
+      .WithHint(
+          "PostgreSQL does not write to a WAL file that is ready to be archived. Find out what "
+          "does, or what sets its time. The file stays in pg_wal, and is tried again.");
 }
 
 bool WalShipper::IsUnchanged(const std::string& file, const struct stat& source) const {

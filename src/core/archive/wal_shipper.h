@@ -141,6 +141,7 @@ class WalShipper {
   // In the archiver's thread, with the lock.
   Status LookForReadyFiles();
   Status EnsureThreads();
+  std::optional<Result<ShippedFile>> ReadAgain();
   bool IsUnchanged(const std::string& file, const struct stat& source) const;
 
   // In any thread, with the lock.
@@ -187,6 +188,7 @@ class WalShipper {
   bool stopping_ = false;
   LookAheadGate gate_;
   std::optional<std::string> asked_;
+  int changes_ = 0;  // of the file that is asked for, each seen when it had been stored
   std::map<std::string, Job> jobs_;
   // The file that is asked for, if it was stored ahead too long ago to be taken to be there still.
   std::optional<std::pair<std::string, Job>> stale_;

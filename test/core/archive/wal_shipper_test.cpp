@@ -712,6 +712,23 @@ TEST_F(WalShipperTest, AFileThatHasChangedSinceIsNotAcknowledged) {
   EXPECT_ERROR(Archive(Segment(3)), ErrorCode::kNotFound);
 }
 
+TEST_F(WalShipperTest, AFileThatChangesAllTheTimeIsAFailure) {
+  MakeReady(1, 1);
+  const std::string path = WalPath(Segment(1));
+  hook_ = [&](FaultStore::Operation operation, std::string_view name) -> Status {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("wal/")) {
+      std::filesystem::last_write_time(
+          path, std::filesystem::last_write_time(path) + std::chrono::seconds(1));
+    }
+    return Ok();
+  };
+  const auto shipped = Archive(Segment(1));
+  EXPECT_ERROR(shipped, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(shipped.error().message, testing::HasSubstr("changed 3 times"));
+  hook_ = nullptr;
+  ASSERT_OK(Archive(Segment(1)));
+}
+
 TEST_F(WalShipperTest, AnswersOnceForEachQuestion) {
   MakeReady(1, 1);
   EXPECT_FALSE(shipper_->TakeAnswer());
