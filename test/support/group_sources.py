@@ -204,6 +204,8 @@ class Source(File):
 def group(sources, maximum):
     """Each source goes into the first group that it fits. No group has many more lines than others."""
     most_lines = maximum * sum(source.lines for source in sources) / max(1, len(sources))
+    # Another line in one source is seldom to change the groups of the others.
+    most_lines = max(500, round(most_lines / 500) * 500)
     groups = []
     for source in sources:
         for members in groups:
@@ -238,7 +240,9 @@ def main():
             print(members[0].path)
             continue
         path = os.path.join(out, f'{prefix}_{number:02}.cpp')
-        write_if_changed(path, ''.join(f'#include "{os.path.join(top, member.path)}"\n' for member in members))
+        # Relative: no path of this machine is to be in what is compiled from it.
+        here = os.path.relpath(os.path.realpath(top), os.path.realpath(out))
+        write_if_changed(path, ''.join(f'#include "{os.path.join(here, member.path)}"\n' for member in members))
         print(os.path.relpath(path, top))
 
 

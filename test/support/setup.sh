@@ -49,7 +49,7 @@ packages_of() {
     return
   fi
   postgresql_packages
-  echo g++ make pkg-config libcurl4-openssl-dev libssl-dev libzstd-dev nlohmann-json3-dev \
+  echo g++ make pkg-config python3 libcurl4-openssl-dev libssl-dev libzstd-dev nlohmann-json3-dev \
     libpugixml-dev libcli11-dev libfmt-dev libexpected-dev libhowardhinnant-date-dev libseccomp-dev tzdata
   [[ $1 == build ]] && return
   if [[ $1 == bench ]]; then
