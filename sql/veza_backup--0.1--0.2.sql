@@ -51,20 +51,65 @@ COMMENT ON PROCEDURE veza_backup_take(text, boolean, boolean, text) IS
 'takes a backup and returns its label, holding no snapshot while it runs; wait_for_running: first waits for a backup that is running';
 REVOKE ALL ON PROCEDURE veza_backup_take(text, boolean, boolean, text) FROM PUBLIC;
 
--- The body is parsed here, so no search_path has a say in what it means later. The label is read first: without the
--- repository there is no restore point.
 CREATE FUNCTION veza_backup_create_restore_point(
     name text,
     OUT lsn pg_lsn,
     OUT newest_backup text)
-LANGUAGE sql STRICT
-BEGIN ATOMIC
-  SELECT pg_catalog.pg_create_restore_point(name), newest.label
-    FROM (SELECT (SELECT i.label FROM veza_backup_info() AS i
-                   WHERE i.stop_lsn IS NOT NULL
-                   ORDER BY i.timeline DESC, i.stop_lsn DESC LIMIT 1) AS label
-          OFFSET 0) AS newest;
-END;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION veza_backup_create_restore_point(text) IS
-'makes a restore point for vezactl restore --target-name, and returns its LSN and the label of the newest backup in the repository';
+'makes a restore point for vezactl restore --target-name, and returns its LSN and the label of the newest backup that leads there';
 REVOKE ALL ON FUNCTION veza_backup_create_restore_point(text) FROM PUBLIC;
+
+CREATE FUNCTION veza_backup_timeline(
+    from_time timestamptz DEFAULT NULL,
+    to_time timestamptz DEFAULT NULL,
+    bucket interval DEFAULT '1 minute',
+    OUT "time" timestamptz,
+    OUT timeline integer,
+    OUT commits bigint,
+    OUT aborts bigint,
+    OUT wal_bytes bigint,
+    OUT images bigint,
+    OUT image_bytes bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION veza_backup_timeline(timestamptz, timestamptz, interval) IS
+'the load of the cluster in buckets of time, from the WAL in the repository';
+
+CREATE FUNCTION veza_backup_timeline_events(
+    from_time timestamptz DEFAULT NULL,
+    to_time timestamptz DEFAULT NULL,
+    OUT "time" timestamptz,
+    OUT time_is_exact boolean,
+    OUT timeline integer,
+    OUT lsn pg_lsn,
+    OUT xid xid,
+    OUT kind text,
+    OUT detail text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION veza_backup_timeline_events(timestamptz, timestamptz) IS
+'what happened in the cluster, from the WAL in the repository: restore points, checkpoints, what was dropped or truncated, backups, gaps';
+
+CREATE FUNCTION veza_backup_timeline_transactions(
+    around timestamptz,
+    within interval DEFAULT '1 minute',
+    OUT "time" timestamptz,
+    OUT timeline integer,
+    OUT lsn pg_lsn,
+    OUT xid xid,
+    OUT committed boolean,
+    OUT prepared boolean,
+    OUT database oid,
+    OUT relations jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION veza_backup_timeline_transactions(timestamptz, interval) IS
+'the transactions that ended around a moment, and what each has changed; lsn and xid are targets for vezactl restore';
+
+REVOKE ALL ON FUNCTION veza_backup_timeline(timestamptz, timestamptz, interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION veza_backup_timeline_events(timestamptz, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION veza_backup_timeline_transactions(timestamptz, interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION veza_backup_timeline(timestamptz, timestamptz, interval) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION veza_backup_timeline_events(timestamptz, timestamptz) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION veza_backup_timeline_transactions(timestamptz, interval) TO pg_monitor;

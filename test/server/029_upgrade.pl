@@ -124,7 +124,8 @@ sql(q{UPDATE pg_extension SET extversion = '99.0' WHERE extname = 'veza_backup'}
 my $calls = <<'SQL';
 SELECT CASE p.prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT ' END || p.proname || '('
        || coalesce((SELECT string_agg(quote_literal(CASE t::regtype WHEN 'boolean'::regtype THEN 'true'
-            WHEN 'integer'::regtype THEN '1' ELSE 'x' END) || '::' || t::regtype, ', ' ORDER BY n)
+            WHEN 'integer'::regtype THEN '1' WHEN 'timestamptz'::regtype THEN 'now'
+            WHEN 'interval'::regtype THEN '1 hour' ELSE 'x' END) || '::' || t::regtype, ', ' ORDER BY n)
           FROM unnest(CASE p.prokind WHEN 'p' THEN coalesce(p.proallargtypes, p.proargtypes::oid[])
                                      ELSE p.proargtypes::oid[] END) WITH ORDINALITY AS a (t, n)), '') || ')'
 FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid JOIN pg_extension e ON e.oid = d.refobjid

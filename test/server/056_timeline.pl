@@ -123,15 +123,32 @@ my $file = $node->safe_psql('postgres', q{SELECT pg_relation_filenode('t')});
 my ($touched) = map { $_->{relations} } grep { $_->{xid} == $six } @{ $list->{transactions} };
 ok((grep { $_->{relation} == $file && $_->{blocks} >= 1 } @$touched), 'and the relation that was changed');
 
+my $in_sql = decode_json(
+	$node->safe_psql('postgres', <<'SQL'));
+SELECT json_agg(json_build_object('time', to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.USZ'),
+  'timeline', timeline, 'lsn', lsn, 'xid', xid::text::int, 'committed', committed, 'prepared', prepared,
+  'database', coalesce(database::text::int, 0), 'relations', relations))
+FROM veza_backup_timeline_transactions(now(), '1 day')
+SQL
+is_deeply($in_sql, $list->{transactions}, 'and so does veza_backup_timeline_transactions()');
+
 my $story = decode_json($node->vezactl_ok([ '--output', 'json', 'timeline' ]));
 is_deeply(
 	[ map { $_->{text} } grep { $_->{kind} eq 'restore_point' } @{ $story->{events} } ],
 	[ 'early', 'late' ], 'timeline shows restore points');
 is_deeply([ map { $_->{text} } grep { $_->{kind} eq 'backup' } @{ $story->{events} } ],
 	[ $old, $new ], 'and backups');
+is_deeply(
+	decode_json(
+		$node->safe_psql('postgres',
+			q{SELECT json_agg(json_build_array(timeline, lsn, kind, detail)) FROM veza_backup_timeline_events()})),
+	[ map { [ @$_{qw(timeline lsn kind text)} ] } @{ $story->{events} } ],
+	'and so does veza_backup_timeline_events()');
 my $commits = 0;
 $commits += $_->{commits} for @{ $story->{load} };
 cmp_ok($commits, '>=', scalar(grep { $_->{committed} } @ends), 'and the load');
+is($node->safe_psql('postgres', 'SELECT sum(commits) FROM veza_backup_timeline()'),
+	$commits, 'and so does veza_backup_timeline()');
 
 # --- the window ------------------------------------------------------------------------------------
 

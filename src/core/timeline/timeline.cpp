@@ -134,7 +134,9 @@ class TimelineReader {
         RETURN_IF_ERROR(PassOver(way, summary.error()));
         continue;
       }
-      AddLoad(timeline, *summary);
+      if (options_.load) {
+        RETURN_IF_ERROR(AddLoad(timeline, *summary));
+      }
       if (options_.events && MayHoldEvents(way, index, *summary)) {
         RETURN_IF_ERROR(AddEvents(way, index, *summary));
       }
@@ -156,10 +158,17 @@ class TimelineReader {
         std::ranges::upper_bound(marks->second, lsn, {}, &std::pair<Lsn, TimePoint>::first);
     return behind == marks->second.begin() ? TimePoint{} : std::prev(behind)->second;
   }
-  void Add(TimelineEvent event) {
-    if (IsIn(options_.range, event.time)) {
-      timeline_.events.push_back(std::move(event));
+  Status Add(TimelineEvent event) {
+    if (!IsIn(options_.range, event.time)) {
+      return Ok();
     }
+    if (timeline_.events.size() == options_.most) {
+      return MakeError(ErrorCode::kInvalidArgument, "more than {} events happened in that time",
+                       options_.most)
+          .WithHint("Ask for a shorter time.");
+    }
+    timeline_.events.push_back(std::move(event));
+    return Ok();
   }
   ClusterTimeline Finish() {
     for (auto& [key, bucket] : load_) {
@@ -198,7 +207,7 @@ class TimelineReader {
     return Ok();
   }
 
-  void AddLoad(TimelineId timeline, const SegmentSummary& summary) {
+  Status AddLoad(TimelineId timeline, const SegmentSummary& summary) {
     const std::int64_t width = std::max<std::int64_t>(
         1, std::chrono::floor<std::chrono::minutes>(options_.bucket).count());
     for (const MinuteOfWal& minute : summary.minutes) {
@@ -223,6 +232,12 @@ class TimelineReader {
       bucket.images += minute.images;
       bucket.image_bytes += minute.image_bytes;
     }
+    if (load_.size() > options_.most) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       "the load in that time takes more than {} lines", options_.most)
+          .WithHint("Ask for a shorter time, or for longer buckets.");
+    }
+    return Ok();
   }
 
   Status AddEvents(WalWay& way, std::size_t index, const SegmentSummary& summary) {
@@ -249,13 +264,13 @@ class TimelineReader {
         time = end->time;
       }
       time = text->time ? text->time : time;
-      Add({.timeline = way.At(index).timeline,
-           .time = time.value_or(TimePoint{}),
-           .time_is_exact = text->time.has_value(),
-           .lsn = event.begin,
-           .xid = event.xid,
-           .kind = std::move(text->kind),
-           .text = std::move(text->text)});
+      RETURN_IF_ERROR(Add({.timeline = way.At(index).timeline,
+                           .time = time.value_or(TimePoint{}),
+                           .time_is_exact = text->time.has_value(),
+                           .lsn = event.begin,
+                           .xid = event.xid,
+                           .kind = std::move(text->kind),
+                           .text = std::move(text->text)}));
     }
     return Ok();
   }
@@ -268,22 +283,23 @@ class TimelineReader {
   std::map<TimelineId, std::vector<std::pair<Lsn, TimePoint>>> marks_;  // ascending
 };
 
-void AddBackups(const BackupCatalog& catalog, std::uint64_t system_identifier,
-                TimelineReader& reader) {
+Status AddBackups(const BackupCatalog& catalog, std::uint64_t system_identifier,
+                  TimelineReader& reader) {
   for (const BackupSummary& backup : catalog.backups) {
     if (backup.system_identifier == system_identifier) {
-      reader.Add({.timeline = backup.timeline,
-                  .time = backup.stop_time,
-                  .time_is_exact = true,
-                  .lsn = backup.stop_lsn,
-                  .kind = "backup",
-                  .text = backup.label});
+      RETURN_IF_ERROR(reader.Add({.timeline = backup.timeline,
+                                  .time = backup.stop_time,
+                                  .time_is_exact = true,
+                                  .lsn = backup.stop_lsn,
+                                  .kind = "backup",
+                                  .text = backup.label}));
     }
   }
+  return Ok();
 }
 
 // A gap has the time of the last transaction before it.
-void AddGaps(const ArchiveMap& archive, TimelineReader& reader) {
+Status AddGaps(const ArchiveMap& archive, TimelineReader& reader) {
   for (const ArchivePiece& piece : archive.Pieces()) {
     if (!piece.is_gap) {
       continue;
@@ -297,8 +313,9 @@ void AddGaps(const ArchiveMap& archive, TimelineReader& reader) {
                             SegmentName(piece.timeline, piece.first, archive.segment_size()),
                             SegmentName(piece.timeline, piece.last, archive.segment_size()))};
     gap.time = reader.TimeBefore(piece.timeline, begin);
-    reader.Add(std::move(gap));
+    RETURN_IF_ERROR(reader.Add(std::move(gap)));
   }
+  return Ok();
 }
 
 // The transactions of one timeline, and what they touched.
@@ -402,8 +419,8 @@ Result<ClusterTimeline> ReadTimeline(const Repository& repository, const Identit
                      WalWay::Open(repository, identity, pieces, {.most_read = options.most_read}));
     RETURN_IF_ERROR(reader.Read(way, archive.PathTo(timeline).back().begin));
   }
-  AddBackups(catalog, identity.system_identifier, reader);
-  AddGaps(archive, reader);
+  RETURN_IF_ERROR(AddBackups(catalog, identity.system_identifier, reader));
+  RETURN_IF_ERROR(AddGaps(archive, reader));
   return reader.Finish();
 }
 

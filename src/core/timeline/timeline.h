@@ -62,8 +62,11 @@ struct ClusterTimeline {
 struct TimelineOptions {
   TimelineRange range{};
   std::chrono::seconds bucket = std::chrono::minutes(1);  // whole minutes
+  bool load = true;
   bool events = true;          // of WAL. They take a request for each segment that has some
   std::size_t most_read = 64;  // segments without an index
+  // Of events, and of buckets. More is kInvalidArgument.
+  std::size_t most = 1'000'000;
 };
 
 // `archive` and `catalog` are those of the system. A segment that cannot be read is told, and

@@ -7,28 +7,12 @@
 
 #include "core/archive/recovery_window.h"
 #include "core/timeline/window_end.h"
-#include "pg/sql/rows_call.h"
+#include "pg/sql/archive_call.h"
 #include "pg/sql/sql_function.h"
 
 namespace veza::pg {
 
 namespace {
-
-class ArchiveCall : public RowsCall {
- protected:
-  Result<std::unique_ptr<Repository>> OpenOwn() {
-    ASSIGN_OR_RETURN(std::unique_ptr<Repository> repository, Open());
-    RETURN_IF_ERROR(repository->RequireSystem(facts_.system_identifier));
-    return repository;
-  }
-
-  Result<ArchiveMap> ReadArchive(const Repository& repository) {
-    ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(facts_.system_identifier));
-    const WalArchive wal(repository, identity.system_identifier);
-    ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
-    return ReadArchiveMap(repository, identity, ranges);
-  }
-};
 
 class RecoveryWindowCall final : public ArchiveCall {
  public:

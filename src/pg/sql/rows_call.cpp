@@ -9,6 +9,10 @@
 #include "pg/postgres.h"
 #include "pg/sql/sql_function.h"
 
+extern "C" {
+#include <mb/pg_wchar.h>
+}
+
 namespace veza::pg {
 
 namespace {
@@ -16,12 +20,24 @@ namespace {
 // Short, because a person waits for the answer.
 constexpr RetryPolicy kInteractiveRetries{.budget = std::chrono::seconds(15), .max_attempts = 5};
 
+// What the repository holds may come from a database of another encoding: the name of a restore
+// point does. What cannot be a text of this one is shown without its letters beyond ASCII.
+char* InServerEncoding(const std::string& text) {
+  char* const copy = pstrdup(text.c_str());
+  if (!pg_verifymbstr(copy, static_cast<int>(strlen(copy)), true)) {
+    for (char* at = copy; *at != '\0'; ++at) {
+      *at = IS_HIGHBIT_SET(*at) ? '?' : *at;
+    }
+  }
+  return copy;
+}
+
 // Adds one row to the result. The input functions of the column types convert the texts.
 void EmitRow(ReturnSetInfo* result, AttInMetadata* attributes, const Row& row) {
   RequireColumns(result, row.size());
   auto** const values = static_cast<char**>(palloc(sizeof(char*) * row.size()));
   for (std::size_t column = 0; column < row.size(); ++column) {
-    values[column] = row[column] ? pstrdup(row[column]->c_str()) : nullptr;
+    values[column] = row[column] ? InServerEncoding(*row[column]) : nullptr;
   }
   tuplestore_puttuple(result->setResult, BuildTupleFromCStrings(attributes, values));
 }

@@ -1,0 +1,243 @@
+// Implements veza_backup_timeline() and its companions: the same as `vezactl timeline`, for the
+// system of this server.
+
+#include "core/timeline/timeline.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/codec/json.h"
+#include "pg/sql/archive_call.h"
+//
+#include "pg/schedule/node_metrics.h"
+#include "pg/sql/sql_function.h"
+
+namespace veza::pg {
+
+namespace {
+
+// A row takes about 500 bytes until it is returned.
+constexpr std::size_t kMostRows = 100'000;
+
+// NULL for a time that nothing tells.
+std::optional<std::string> TimeOrNull(TimePoint time) {
+  return time == TimePoint{} ? std::nullopt : std::optional(FormatUtc(time));
+}
+
+std::optional<std::string> XidOrNull(std::uint32_t xid) {
+  return xid == 0 ? std::nullopt : std::optional(std::to_string(xid));
+}
+
+// Reads the load or the events.
+class TimelineCall : public ArchiveCall {
+ public:
+  explicit TimelineCall(const TimelineOptions& options) : options_(options) {}
+
+  // What could not be read, for warnings. Main thread only, after the call.
+  std::uint64_t unread() const { return unread_; }
+  const std::vector<std::string>& damaged() const { return damaged_; }
+
+ protected:
+  Result<ClusterTimeline> Read() {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenOwn());
+    ASSIGN_OR_RETURN(const Identity identity, OwnIdentity(*repository));
+    ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
+    ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
+    ASSIGN_OR_RETURN(ClusterTimeline timeline,
+                     ReadTimeline(*repository, identity, catalog, archive, options_));
+    unread_ = timeline.unread;
+    damaged_ = std::move(timeline.damaged);
+    return timeline;
+  }
+
+ private:
+  const TimelineOptions options_;
+  std::uint64_t unread_ = 0;
+  std::vector<std::string> damaged_;
+};
+
+class LoadCall final : public TimelineCall {
+ public:
+  using TimelineCall::TimelineCall;
+  ~LoadCall() override { StopAndJoin(); }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const ClusterTimeline timeline, Read());
+    for (const LoadBucket& bucket : timeline.load) {
+      rows_.push_back({FormatUtc(bucket.begin), std::to_string(bucket.timeline),
+                       std::to_string(bucket.commits), std::to_string(bucket.aborts),
+                       std::to_string(bucket.bytes), std::to_string(bucket.images),
+                       std::to_string(bucket.image_bytes)});
+    }
+    return Ok();
+  }
+};
+
+class EventsCall final : public TimelineCall {
+ public:
+  using TimelineCall::TimelineCall;
+  ~EventsCall() override { StopAndJoin(); }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const ClusterTimeline timeline, Read());
+    for (const TimelineEvent& event : timeline.events) {
+      rows_.push_back({TimeOrNull(event.time), event.time_is_exact ? "true" : "false",
+                       std::to_string(event.timeline), FormatLsn(event.lsn), XidOrNull(event.xid),
+                       event.kind, event.text});
+    }
+    return Ok();
+  }
+};
+
+Json RelationsOf(const TransactionStory& story) {
+  Json relations = Json::Array();
+  for (const TransactionStory::Touched& touched : story.touched) {
+    relations.push_back({{"tablespace", touched.file.tablespace},
+                         {"database", touched.file.database},
+                         {"relation", touched.file.relation},
+                         {"blocks", touched.blocks}});
+  }
+  return relations;
+}
+
+class TransactionsCall final : public ArchiveCall {
+ public:
+  explicit TransactionsCall(const TimelineRange& range) : range_(range) {}
+  ~TransactionsCall() override { StopAndJoin(); }
+
+ private:
+  Status Work() override {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenOwn());
+    ASSIGN_OR_RETURN(const Identity identity, OwnIdentity(*repository));
+    ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
+    ASSIGN_OR_RETURN(const std::vector<TransactionStory> stories,
+                     ReadTransactions(*repository, identity, archive, range_, kMostRows));
+    for (const TransactionStory& story : stories) {
+      rows_.push_back({FormatUtc(story.end.time), std::to_string(story.timeline),
+                       FormatLsn(story.end.begin), XidOrNull(story.end.xid),
+                       story.end.committed ? "true" : "false",
+                       story.end.prepared ? "true" : "false",
+                       story.end.database == 0 ? std::nullopt
+                                               : std::optional(std::to_string(story.end.database)),
+                       RelationsOf(story).Print()});
+    }
+    return Ok();
+  }
+
+  const TimelineRange range_;
+};
+
+TimePoint TimePointOf(TimestampTz time) {
+  if (TIMESTAMP_IS_NOBEGIN(time)) {
+    return TimePoint::min();
+  }
+  return TIMESTAMP_IS_NOEND(time) ? TimePoint::max()
+                                  : TimePoint(std::chrono::microseconds(UnixMicroseconds(time)));
+}
+
+// The first two arguments. NULL: no limit.
+TimelineRange RangeOf(FunctionCallInfo fcinfo) {
+  TimelineRange range;
+  if (!PG_ARGISNULL(0)) {
+    range.from = TimePointOf(PG_GETARG_TIMESTAMPTZ(0));
+  }
+  if (!PG_ARGISNULL(1)) {
+    range.to = TimePointOf(PG_GETARG_TIMESTAMPTZ(1));
+  }
+  if (range.from > range.to) {
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("from_time is later than to_time"),
+             errhint("Name the earlier time with from_time.")));
+  }
+  return range;
+}
+
+// Microseconds of an interval without months, whose length is not fixed. -1 if it has some, is
+// negative, or is longer than about 270 years.
+int64 MicrosecondsOf(const Interval* interval) {
+  constexpr int32 kMostDays = 100'000;
+  if (interval->month != 0 || interval->day < -kMostDays || interval->day > kMostDays ||
+      interval->time < -kMostDays * USECS_PER_DAY || interval->time > kMostDays * USECS_PER_DAY) {
+    return -1;
+  }
+  return std::max<int64>(-1, interval->day * USECS_PER_DAY + interval->time);
+}
+
+std::chrono::minutes BucketOf(FunctionCallInfo fcinfo) {
+  if (PG_ARGISNULL(2)) {
+    return std::chrono::minutes(1);
+  }
+  const int64 length = MicrosecondsOf(PG_GETARG_INTERVAL_P(2));
+  if (length < USECS_PER_MINUTE || length % USECS_PER_MINUTE != 0) {
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("bucket must be a number of whole minutes"),
+             errhint("Give minutes, hours or days, for example '1 min', '2 hours' or '1 day'.")));
+  }
+  return std::chrono::minutes(length / USECS_PER_MINUTE);
+}
+
+// From `within` before the moment to `within` behind it.
+TimelineRange RangeAround(FunctionCallInfo fcinfo) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1)) {
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("the arguments of veza_backup_timeline_transactions() must not be "
+                           "null")));
+  }
+  const TimestampTz around = PG_GETARG_TIMESTAMPTZ(0);
+  const int64 within = MicrosecondsOf(PG_GETARG_INTERVAL_P(1));
+  if (TIMESTAMP_NOT_FINITE(around) || within < 0) {
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("around must be a time, and within a length of time"),
+                    errhint("A length has no months, whose length is not fixed.")));
+  }
+  const TimePoint moment = TimePointOf(around);
+  const std::chrono::microseconds width(within);
+  return {moment - width, moment + width};
+}
+
+Datum ReturnTimeline(FunctionCallInfo fcinfo, TimelineCall* call) {
+  PrepareOrRaise(call);
+  RunCall(call, FunctionWaitEvent());
+  if (call->unread() > 0) {
+    ereport(WARNING, (errmsg("%llu WAL segments have no index, and are left out",
+                             static_cast<unsigned long long>(call->unread())),
+                      errhint("\"vezactl index\" makes what is missing.")));
+  }
+  for (const std::string& message : call->damaged()) {
+    ereport(WARNING, (errmsg("%s", message.c_str())));
+  }
+  return EmitRows(fcinfo, call);
+}
+
+}  // namespace
+}  // namespace veza::pg
+
+VEZA_SQL_FUNCTION(veza_backup_timeline) {
+  using namespace veza::pg;
+  const veza::TimelineOptions options{
+      .range = RangeOf(fcinfo), .bucket = BucketOf(fcinfo), .events = false, .most = kMostRows};
+  return ReturnTimeline(fcinfo, NewInContext<LoadCall>(options));
+}
+
+VEZA_SQL_FUNCTION(veza_backup_timeline_events) {
+  using namespace veza::pg;
+  const veza::TimelineOptions options{.range = RangeOf(fcinfo), .load = false, .most = kMostRows};
+  return ReturnTimeline(fcinfo, NewInContext<EventsCall>(options));
+}
+
+VEZA_SQL_FUNCTION(veza_backup_timeline_transactions) {
+  using namespace veza::pg;
+  auto* const call = NewInContext<TransactionsCall>(RangeAround(fcinfo));
+  PrepareOrRaise(call);
+  RunCall(call, FunctionWaitEvent());
+  return EmitRows(fcinfo, call);
+}
