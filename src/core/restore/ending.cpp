@@ -74,19 +74,36 @@ Result<std::optional<RecoveryStop>> SearchStop(WalWay& way, const BackupSummary&
   return std::optional<RecoveryStop>();
 }
 
+// The backup ends before the target, so it does not matter here where the record ends.
+Result<std::optional<RecoveryStop>> FindLsn(WalWay& way, const RecoveryTarget& target) {
+  ASSIGN_OR_RETURN(const std::size_t end, way.FirstEnd(0));
+  std::optional<RecoveryStop> stop;
+  if (end < way.size() && way.At(end).number < SegmentOf(target.lsn, way.segment_size())) {
+    return stop;
+  }
+  ASSIGN_OR_RETURN(std::optional<Lsn> record, way.FirstRecordFrom(target.lsn));
+  // In the middle of a segment, the way ends at a record that recovery cannot replay: at WAL with
+  // wal_level = minimal. It can stop before it.
+  if (!record && !target.inclusive && way.size() > 0 && target.lsn == way.At(way.size() - 1).end &&
+      target.lsn.value % way.segment_size() != 0) {
+    record = target.lsn;
+  }
+  if (record) {
+    stop =
+        RecoveryStop{.before = target.inclusive ? Behind(*record) : *record, .replayed = *record};
+  }
+  return stop;
+}
+
 Result<std::optional<RecoveryStop>> FindStop(WalWay& way, const BackupSummary& backup,
                                              const RecoveryTarget& target) {
   switch (target.kind) {
     case TargetKind::kEndOfWal:
-      return std::optional(RecoveryStop{.before = kEndOfWal});
+      return std::optional(RecoveryStop{.before = kEndOfWal, .replayed = kEndOfWal});
     case TargetKind::kImmediate:
-      return std::optional(RecoveryStop{.before = backup.stop_lsn});
+      return std::optional(RecoveryStop{.before = backup.stop_lsn, .replayed = backup.stop_lsn});
     case TargetKind::kLsn: {
-      ASSIGN_OR_RETURN(const std::optional<Lsn> record, way.FirstRecordFrom(target.lsn));
-      if (!record) {
-        return std::optional<RecoveryStop>();
-      }
-      return std::optional(RecoveryStop{.before = target.inclusive ? Behind(*record) : *record});
+      return FindLsn(way, target);
     }
     case TargetKind::kTime:
     case TargetKind::kXid:
@@ -141,12 +158,26 @@ Result<std::optional<IndexedEnd>> FirstCommitFrom(WalWay& way, Lsn from) {
   return std::optional<IndexedEnd>();
 }
 
+// Behind the last record, as far as that can be told without reading everything.
+Result<Lsn> EndOfWal(WalWay& way) {
+  if (way.size() == 0) {
+    return Lsn{};
+  }
+  ASSIGN_OR_RETURN(const std::size_t end, way.FirstEnd(0));
+  const std::size_t last = std::min(end, way.size() - 1);
+  ASSIGN_OR_RETURN(const SegmentSummary summary, way.Summary(last));
+  return std::min(summary.end, way.At(last).end);
+}
+
 Result<Ending> Look(WalWay& way, const BackupSummary& backup, const RecoveryTarget& target) {
   Ending ending;
   ASSIGN_OR_RETURN(const std::optional<RecoveryStop> stop, FindStop(way, backup, target));
   ending.reached = stop.has_value();
-  ending.stop = stop.value_or(RecoveryStop{.before = kEndOfWal});
-  ending.before_consistent = ending.stop.before < backup.stop_lsn;
+  ending.stop = stop.value_or(RecoveryStop{.before = kEndOfWal, .replayed = kEndOfWal});
+  ending.before_consistent = ending.stop.replayed < backup.stop_lsn;
+  if (!stop) {
+    ASSIGN_OR_RETURN(ending.end_of_wal, EndOfWal(way));
+  }
   ASSIGN_OR_RETURN(ending.last_in, LastCommitBefore(way, backup.start_lsn, ending.stop.before));
   // The way to the end of a backup ends there.
   ending.looked_behind = target.kind != TargetKind::kImmediate;
@@ -159,11 +190,13 @@ Result<Ending> Look(WalWay& way, const BackupSummary& backup, const RecoveryTarg
 std::optional<RecoveryStop> StopAt(const IndexedEnd& end, const RecoveryTarget& target) {
   if (target.kind == TargetKind::kTime &&
       (target.inclusive ? end.time > target.time : end.time >= target.time)) {
-    return RecoveryStop{.before = end.begin, .end = end};
+    return RecoveryStop{.before = end.begin, .replayed = end.begin, .end = end};
   }
   // PostgreSQL keeps 32 bits of the target, too.
   if (target.kind == TargetKind::kXid && end.xid == static_cast<std::uint32_t>(target.xid)) {
-    return RecoveryStop{.before = target.inclusive ? Behind(end.begin) : end.begin, .end = end};
+    return RecoveryStop{.before = target.inclusive ? Behind(end.begin) : end.begin,
+                        .replayed = target.inclusive ? end.end : end.begin,
+                        .end = end};
   }
   return std::nullopt;
 }
@@ -171,8 +204,10 @@ std::optional<RecoveryStop> StopAt(const IndexedEnd& end, const RecoveryTarget& 
 std::optional<RecoveryStop> StopAt(const IndexedEvent& event, const RecoveryTarget& target) {
   const auto* const point = std::get_if<RestorePointMade>(&event.fact);
   if (target.kind == TargetKind::kName && point != nullptr && point->name == target.name) {
-    return RecoveryStop{
-        .before = Behind(event.begin), .end = std::nullopt, .restore_point = event.begin};
+    return RecoveryStop{.before = Behind(event.begin),
+                        .replayed = event.end,
+                        .end = std::nullopt,
+                        .restore_point = event.begin};
   }
   return std::nullopt;
 }
@@ -206,7 +241,7 @@ Result<std::optional<Lsn>> FindTarget(WalWay& way, std::span<const BackupSummary
       ASSIGN_OR_RETURN(const std::optional<RecoveryStop> stop,
                        StopIn(way, index, backup.start_lsn, target));
       if (stop) {
-        first = stop->end ? stop->end->begin : *stop->restore_point;
+        first = stop->replayed;
       }
     }
     if (first && *first >= backup.stop_lsn) {

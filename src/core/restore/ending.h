@@ -32,6 +32,7 @@ namespace veza {
 // The place in WAL where recovery stops. Records that begin before `before` are replayed.
 struct RecoveryStop {
   Lsn before;
+  Lsn replayed;  // the end of the last one, or where the first one begins that is not replayed
   std::optional<IndexedEnd> end{};     // the transaction that it stops before or after (time, xid)
   std::optional<Lsn> restore_point{};  // where its record begins
 };
@@ -53,6 +54,7 @@ struct Ending {
                                           // the start of the backup
   std::optional<IndexedEnd> first_out{};  // the first commit behind it that is not
   bool looked_behind = true;              // otherwise first_out is not known
+  Lsn end_of_wal{};                       // if the target is not reached: behind the last record
 };
 
 // `pieces` is WalOnTheWay() from the backup, up to the end of WAL. Reads nothing but what it needs.
@@ -64,8 +66,9 @@ Result<Ending> FindEnding(const Repository& repository, const Identity& identity
 Result<Ending> FindEndingOn(WalWay& way, const BackupSummary& backup, const RecoveryTarget& target);
 
 // Looks on the way, from its end back, for where a transaction ended (kXid) or for restore points
-// (kName), and returns the LSN of the record that the newest possible backup leads to. `backups`
-// lie on the way and are in the order of WAL, the newest last. nullopt: from none of them.
+// (kName), and returns the LSN up to which the newest possible backup leads:
+// RecoveryStop::replayed. `backups` lie on the way and are in the order of WAL, the newest last.
+// nullopt: from none of them.
 Result<std::optional<Lsn>> FindTarget(WalWay& way, std::span<const BackupSummary* const> backups,
                                       const RecoveryTarget& target);
 

@@ -194,7 +194,7 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
   RETURN_IF_ERROR(RequireWayToTarget(way.obstacle, options));
   ASSIGN_OR_RETURN(plan.ending,
                    FindEnding(repository, identity, plan.backup, way.pieces, options.target));
-  RETURN_IF_ERROR(RequireReached(plan.ending, way.obstacle, options));
+  RETURN_IF_ERROR(RequireReached(plan.ending, way, options, plan.backup.wal_segment_size));
   plan.missing_segment = way.obstacle.missing_segment;
   plan.minimal = way.obstacle.minimal;
   plan.wal_end = way.end;

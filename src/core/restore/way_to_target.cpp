@@ -276,6 +276,19 @@ Result<BackupSummary> ChooseWithHistories(const Repository& repository, const Wa
   return backup;
 }
 
+// A way may end in the segment in which the next one begins, at WAL with wal_level = minimal. The
+// segment then counts for the later one, with all of its records.
+void LeaveOutFrom(SegmentNumber segment, std::uint64_t segment_size,
+                  std::vector<WalPiece>& pieces) {
+  while (!pieces.empty() && pieces.back().first >= segment) {
+    pieces.pop_back();
+  }
+  if (!pieces.empty() && pieces.back().last >= segment) {
+    pieces.back().last = segment - 1;
+    pieces.back().end = Lsn{segment * segment_size};
+  }
+}
+
 // The way from the oldest backup that lies on the history to the end of WAL. `backups` gets those
 // on it, in the order of WAL.
 Result<std::vector<WalPiece>> WholeWay(const Repository& repository, const WalArchive& archive,
@@ -296,12 +309,12 @@ Result<std::vector<WalPiece>> WholeWay(const Repository& repository, const WalAr
   // What comes before a gap leads to no newer backup, but perhaps to the target.
   std::vector<WalPiece> pieces;
   for (const BackupSummary* const backup : *backups) {
-    const SegmentNumber begin = SegmentOf(backup->start_lsn, backup->wal_segment_size);
-    if (!pieces.empty() && pieces.back().last >= begin) {
+    if (!pieces.empty() && pieces.back().end > backup->start_lsn) {
       continue;
     }
     ASSIGN_OR_RETURN(const WayToTarget way, FindWay(repository, archive, *backup, history,
                                                     {.kind = TargetKind::kEndOfWal}));
+    LeaveOutFrom(way.pieces.front().first, backup->wal_segment_size, pieces);
     pieces.insert(pieces.end(), way.pieces.begin(), way.pieces.end());
   }
   return pieces;
@@ -399,12 +412,34 @@ bool IsBehindEverything(const RecoveryTarget& target) {
   return target.kind == TargetKind::kEndOfWal || target.kind == TargetKind::kLsn;
 }
 
+// Where the ending is not known, the segments that are there still say that WAL ends before them.
+Status RequireLsnReached(const Ending& ending, const WayToTarget& way, const RecoveryTarget& target,
+                         std::uint64_t segment_size) {
+  if (!ending.unknown.empty() && !IsBehind(way, target, segment_size)) {
+    return Ok();
+  }
+  const Lsn end = ending.unknown.empty() ? ending.end_of_wal : Lsn{way.end * segment_size};
+  const std::string& missing = way.obstacle.missing_segment;
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "recovery cannot end at {}, because the WAL that it can read ends at LSN {}{}",
+                   DescribeTarget(target), FormatLsn(end),
+                   missing.empty() ? "" : fmt::format(": segment \"{}\" is missing", missing))
+      .WithHint(
+          "Without --target-lsn, recovery goes as far as that. If the server still runs, "
+          "pg_switch_wal() there makes it archive what it has.");
+}
+
 }  // namespace
 
-Status RequireReached(const Ending& ending, const RecoveryObstacle& obstacle,
-                      const RestoreOptions& options) {
-  if (!ending.unknown.empty() || options.standby || (ending.reached && !ending.before_consistent) ||
-      options.target.kind == TargetKind::kLsn) {
+Status RequireReached(const Ending& ending, const WayToTarget& way, const RestoreOptions& options,
+                      std::uint64_t segment_size) {
+  if (options.standby || (ending.reached && !ending.before_consistent)) {
+    return Ok();
+  }
+  if (options.target.kind == TargetKind::kLsn) {
+    return RequireLsnReached(ending, way, options.target, segment_size);
+  }
+  if (!ending.unknown.empty()) {
     return Ok();
   }
   if (ending.reached) {
@@ -416,8 +451,8 @@ Status RequireReached(const Ending& ending, const RecoveryObstacle& obstacle,
   std::string last = ending.last_in ? fmt::format("the last commit that recovery can reach is {}",
                                                   DescribeCommit(*ending.last_in))
                                     : "recovery can reach no commit behind the backup";
-  if (!obstacle.missing_segment.empty()) {
-    last += fmt::format(", because WAL segment \"{}\" is missing", obstacle.missing_segment);
+  if (!way.obstacle.missing_segment.empty()) {
+    last += fmt::format(", because WAL segment \"{}\" is missing", way.obstacle.missing_segment);
   }
   if (options.target.kind == TargetKind::kTime) {
     return MakeError(ErrorCode::kFailedPrecondition,

@@ -54,9 +54,10 @@ bool IsBehind(const WayToTarget& way, const RecoveryTarget& target, std::uint64_
 Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions& options);
 
 // Refuses a target that recovery from the backup does not reach: it would replay all WAL, and then
-// fail. The message names the last commit that it reaches. A standby waits for more WAL.
-Status RequireReached(const Ending& ending, const RecoveryObstacle& obstacle,
-                      const RestoreOptions& options);
+// fail. The message names the last commit that it reaches, for an LSN the end of WAL. A standby
+// waits for more WAL.
+Status RequireReached(const Ending& ending, const WayToTarget& way, const RestoreOptions& options,
+                      std::uint64_t segment_size);
 
 // What ChooseBackupAndTimeline() finds beside the backup.
 struct Found {

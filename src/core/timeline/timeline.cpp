@@ -108,6 +108,22 @@ std::map<TimelineId, std::vector<WalPiece>> PiecesOf(const ArchiveMap& archive) 
   return pieces;
 }
 
+// From where on the WAL of a timeline tells something new. Its first segment begins with a copy of
+// what an older one had up to the switch. Mostly no older one is there whole, and the copy is all.
+Lsn NewFrom(const ArchiveMap& archive, TimelineId timeline) {
+  const std::vector<PathPart> path = archive.PathTo(timeline);
+  const SegmentNumber first = SegmentOf(path.back().begin, archive.segment_size());
+  for (std::size_t part = path.size() - 1; part-- > 0;) {
+    if (archive.RunAt(path[part].timeline, first) != nullptr) {
+      return path[part].end;
+    }
+    if (SegmentOf(path[part].begin, archive.segment_size()) < first) {
+      break;
+    }
+  }
+  return Lsn{first * archive.segment_size()};
+}
+
 bool IsIn(const TimelineRange& range, TimePoint time) {
   return range.from <= time && time <= range.to;
 }
@@ -122,7 +138,7 @@ class TimelineReader {
  public:
   explicit TimelineReader(const TimelineOptions& options) : options_(options) {}
 
-  // `begin` is where the timeline begins. Its first segment has WAL of the one before.
+  // Of the WAL of one timeline, what begins at `begin` or behind it.
   Status Read(WalWay& way, Lsn begin) {
     begin_ = begin;
     last_time_.reset();
@@ -135,7 +151,7 @@ class TimelineReader {
         continue;
       }
       if (options_.load) {
-        RETURN_IF_ERROR(AddLoad(timeline, *summary));
+        RETURN_IF_ERROR(AddLoad(way, index, *summary));
       }
       if (options_.events && MayHoldEvents(way, index, *summary)) {
         RETURN_IF_ERROR(AddEvents(way, index, *summary));
@@ -207,7 +223,16 @@ class TimelineReader {
     return Ok();
   }
 
-  Status AddLoad(TimelineId timeline, const SegmentSummary& summary) {
+  Status AddLoad(WalWay& way, std::size_t index, const SegmentSummary& summary) {
+    const Lsn first{way.At(index).number * way.segment_size()};
+    if (first >= begin_) {
+      return AddMinutes(way.At(index).timeline, summary);
+    }
+    const Result<SegmentSummary> own = way.SummaryFrom(index, begin_);
+    return own ? AddMinutes(way.At(index).timeline, *own) : PassOver(way, own.error());
+  }
+
+  Status AddMinutes(TimelineId timeline, const SegmentSummary& summary) {
     const std::int64_t width = std::max<std::int64_t>(
         1, std::chrono::floor<std::chrono::minutes>(options_.bucket).count());
     for (const MinuteOfWal& minute : summary.minutes) {
@@ -417,7 +442,7 @@ Result<ClusterTimeline> ReadTimeline(const Repository& repository, const Identit
   for (const auto& [timeline, pieces] : PiecesOf(archive)) {
     ASSIGN_OR_RETURN(WalWay way,
                      WalWay::Open(repository, identity, pieces, {.most_read = options.most_read}));
-    RETURN_IF_ERROR(reader.Read(way, archive.PathTo(timeline).back().begin));
+    RETURN_IF_ERROR(reader.Read(way, NewFrom(archive, timeline)));
   }
   RETURN_IF_ERROR(AddBackups(catalog, identity.system_identifier, reader));
   RETURN_IF_ERROR(AddGaps(archive, reader));
@@ -432,7 +457,7 @@ Result<std::vector<TransactionStory>> ReadTransactions(const Repository& reposit
   TransactionReader reader(range, most);
   for (const auto& [timeline, pieces] : PiecesOf(archive)) {
     ASSIGN_OR_RETURN(WalWay way, WalWay::Open(repository, identity, pieces, {}));
-    RETURN_IF_ERROR(reader.Read(way, archive.PathTo(timeline).back().begin));
+    RETURN_IF_ERROR(reader.Read(way, NewFrom(archive, timeline)));
   }
   return reader.Take();
 }

@@ -31,7 +31,7 @@ struct LoadBucket {
   TimelineId timeline = 0;
   TimePoint begin{};
   std::uint64_t commits = 0;
-  std::uint64_t aborts = 0;
+  std::uint64_t aborts = 0;  // also of subtransactions by themselves: WAL does not tell which
   std::uint64_t bytes = 0;
   std::uint64_t images = 0;
   std::uint64_t image_bytes = 0;
@@ -63,8 +63,9 @@ struct TimelineOptions {
   TimelineRange range{};
   std::chrono::seconds bucket = std::chrono::minutes(1);  // whole minutes
   bool load = true;
-  bool events = true;          // of WAL. They take a request for each segment that has some
-  std::size_t most_read = 64;  // segments without an index
+  bool events = true;  // of WAL. They take a request for each segment that has some
+  // Bytes of segments without an index that are read, and of the first segments of timelines.
+  std::uint64_t most_read = std::uint64_t{1} << 30;
   // Of events, and of buckets. More is kInvalidArgument.
   std::size_t most = 1'000'000;
 };

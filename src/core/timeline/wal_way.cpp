@@ -160,7 +160,33 @@ class WalWay::State {
       }
     }
     ASSIGN_OR_RETURN(std::shared_ptr<const Known> known, Fetch(place));
+    if (EndsBefore(known->read.summary, place)) {
+      first_read_end_ = std::min(first_read_end_.value_or(index), index);
+    }
     return Found{std::move(known), 0};
+  }
+
+  Result<SegmentSummary> SummaryFrom(std::size_t index, Lsn lsn) {
+    ASSIGN_OR_RETURN(SegmentIndex read, Read(At(index), lsn));
+    return std::move(read.summary);
+  }
+
+  Result<std::size_t> FirstEnd(std::size_t from) {
+    const std::size_t read =
+        first_read_end_ && *first_read_end_ >= from ? *first_read_end_ : count_;
+    for (std::size_t index = from; index < read; ++index) {
+      const Part& part = PartOf(index);
+      if (part.object.empty()) {
+        index = part.index + (part.last - part.first);
+        continue;
+      }
+      const Place place = At(index);
+      ASSIGN_OR_RETURN(const std::optional<Found> found, FindIndexed(part, place));
+      if (found && EndsBefore(found->summary(), place)) {
+        return index;
+      }
+    }
+    return read;
   }
 
   // The record that begins in the segment and goes on behind it, if it is whole on the way.
@@ -251,6 +277,10 @@ class WalWay::State {
   }
 
  private:
+  static bool EndsBefore(const SegmentSummary& summary, const Place& place) {
+    return EndsWal(summary) && summary.end < place.end;
+  }
+
   Result<IndexedTransactions> TransactionsOf(std::size_t index, const Found& found) const {
     Bytes stored;
     if (found.known->object) {
@@ -338,18 +368,28 @@ class WalWay::State {
     if (std::shared_ptr<const Known> known = segments_.Find(key); known != nullptr) {
       return known;
     }
+    auto known = std::make_shared<Known>();
+    ASSIGN_OR_RETURN(known->read, Read(place, Lsn{}));
+    known->read.blocks = {};
+    segments_.Add(key, known);
+    return std::shared_ptr<const Known>(std::move(known));
+  }
+
+  Result<SegmentIndex> Read(const Place& place, Lsn count_from) {
     RETURN_IF_ERROR(repository_.environment().cancellation->Check());
-    if (fetched_ >= options_.most_read) {
+    if (fetched_ > 0 && (fetched_ + 1) * size_ > options_.most_read) {
       is_exhausted_ = true;
       return MakeError(ErrorCode::kFailedPrecondition,
-                       "more than {} WAL segments on the way have no index", options_.most_read)
+                       "more than {} MB of the WAL on the way have no index",
+                       std::max(options_.most_read, size_) >> 20)
           .WithHint("\"vezactl index\" makes what is missing.");
     }
     ++fetched_;
     indexer_.Begin({.timeline = place.timeline,
                     .number = place.number,
                     .segment_size = size_,
-                    .system_identifier = system_identifier_});
+                    .system_identifier = system_identifier_,
+                    .count_from = count_from});
     const std::string name = SegmentName(place.timeline, place.number, size_);
     Status read = archive_.Read(name, [&](ByteView bytes) {
       indexer_.Feed(bytes);
@@ -358,11 +398,7 @@ class WalWay::State {
     if (!read) {
       return std::move(read.error()).WithContext(fmt::format("WAL segment \"{}\"", name));
     }
-    auto known = std::make_shared<Known>();
-    known->read = indexer_.Finish();
-    known->read.blocks = {};
-    segments_.Add(key, known);
-    return std::shared_ptr<const Known>(std::move(known));
+    return indexer_.Finish();
   }
 
   const Repository& repository_;
@@ -377,6 +413,7 @@ class WalWay::State {
   std::optional<std::pair<TimelineId, SegmentNumber>> listed_;
   std::vector<StoredSegment> stored_;
   SegmentIndexer indexer_;
+  std::optional<std::size_t> first_read_end_;  // of those that were read
   std::size_t fetched_ = 0;
   bool is_exhausted_ = false;
 };
@@ -452,6 +489,14 @@ Result<std::optional<Lsn>> WalWay::FirstRecordFrom(Lsn lsn) {
   return std::optional<Lsn>();
 }
 
+Result<SegmentSummary> WalWay::SummaryFrom(std::size_t index, Lsn lsn) {
+  return state_->SummaryFrom(index, lsn);
+}
+
+Result<std::size_t> WalWay::FirstEnd(std::size_t from) {
+  return state_->FirstEnd(from);
+}
+
 bool HeadMayBeEnd(const SegmentSummary& summary) {
   return summary.head && (summary.head->kept.size() <= kWalManagerAt ||
                           summary.head->kept[kWalManagerAt] == kTransactionManager);
@@ -466,10 +511,9 @@ bool EndsWal(const SegmentSummary& summary) {
 }
 
 Result<std::optional<IndexedEnd>> LastCommit(WalWay& way, Lsn from) {
-  for (std::size_t index = way.size(); index-- > 0;) {
-    if (way.At(index).number < SegmentOf(from, way.segment_size())) {
-      break;
-    }
+  const std::size_t first = way.IndexOf(SegmentOf(from, way.segment_size()));
+  ASSIGN_OR_RETURN(const std::size_t end, way.FirstEnd(first));
+  for (std::size_t index = std::min(end + 1, way.size()); index-- > first;) {
     ASSIGN_OR_RETURN(const SegmentSummary summary, way.Summary(index));
     if (!MayHaveEnds(summary)) {
       continue;

@@ -25,9 +25,9 @@ namespace veza {
 class WalWay {
  public:
   struct Options {
-    // So many segments that no index covers are fetched. Then IsExhausted(), and every function
-    // that needs a further one fails with kFailedPrecondition.
-    std::size_t most_read = 256;
+    // So many bytes of segments that no index covers are fetched, and at least one segment. Then
+    // IsExhausted(), and every function that needs a further one fails with kFailedPrecondition.
+    std::uint64_t most_read = std::uint64_t{4} << 30;
   };
   struct Place {
     TimelineId timeline = 0;
@@ -51,6 +51,8 @@ class WalWay {
   // Errors of the functions below: kDataCorrupted when WAL cannot be read, kNotFound when it has
   // been removed meanwhile, those of the store, and see Options.
   Result<SegmentSummary> Summary(std::size_t index);
+  // The same, but its minutes count only what begins at `lsn` or behind it. Reads the segment.
+  Result<SegmentSummary> SummaryFrom(std::size_t index, Lsn lsn);
   // Those whose records begin in the segment, in the order of WAL. One that goes on in the segments
   // behind it is put together; it does not count if it is not whole there.
   Result<std::vector<IndexedEnd>> Ends(std::size_t index);
@@ -60,6 +62,10 @@ class WalWay {
   Result<IndexedTransactions> Transactions(std::size_t index);
   // Where the first record begins that is not before `lsn` and is whole on the way.
   Result<std::optional<Lsn>> FirstRecordFrom(Lsn lsn);
+  // The first segment from `from` on in which WAL ends (EndsWal()) before recovery leaves it, as
+  // far as indexes tell: a segment that none covers is passed over, unless it has been read
+  // already. size() if there is none. Opens each index object.
+  Result<std::size_t> FirstEnd(std::size_t from);
 
   bool IsExhausted() const;
   // How many segments had to be fetched because no index covers them.
@@ -80,7 +86,8 @@ bool MayHaveEnds(const SegmentSummary& summary);
 bool EndsWal(const SegmentSummary& summary);
 
 // The last commit on the way whose record does not begin before `from`. nullopt if there is none.
-// Begins at the end, and opens no more than it needs.
+// It is not behind a segment in which WAL ends, if an index tells of that. Segments without an
+// index are read from the last one back, and no more of them than needed.
 Result<std::optional<IndexedEnd>> LastCommit(WalWay& way, Lsn from);
 
 }  // namespace veza

@@ -9,14 +9,11 @@ namespace veza {
 
 namespace {
 
-// An index covers all but the last segments. An idle server writes segments without a commit.
-constexpr std::size_t kMostRead = 16;
-
 Result<std::optional<IndexedEnd>> FindLast(const Repository& repository, const Identity& identity,
                                            const BackupSummary& backup, const ArchiveMap& archive,
-                                           bool* is_known) {
+                                           std::uint64_t most_read, bool* is_known) {
   ASSIGN_OR_RETURN(WalWay way, WalWay::Open(repository, identity, WalOnTheWay(backup, archive),
-                                            {.most_read = kMostRead}));
+                                            {.most_read = most_read}));
   Result<std::optional<IndexedEnd>> last = LastCommit(way, backup.start_lsn);
   *is_known = last.has_value();
   if (!last && (way.IsExhausted() || IsOfTheObject(last.error()))) {
@@ -29,7 +26,7 @@ Result<std::optional<IndexedEnd>> FindLast(const Repository& repository, const I
 
 Status FindWindowEnds(const Repository& repository, std::uint64_t system_identifier,
                       const BackupCatalog& catalog, const ArchiveMap& archive,
-                      RecoveryWindow* window) {
+                      RecoveryWindow* window, std::uint64_t most_read) {
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
   for (RecoveryStretch& stretch : window->stretches) {
     const auto backup =
@@ -39,7 +36,7 @@ Status FindWindowEnds(const Repository& repository, std::uint64_t system_identif
     }
     bool is_known = false;
     ASSIGN_OR_RETURN(const std::optional<IndexedEnd> last,
-                     FindLast(repository, identity, *backup, archive, &is_known));
+                     FindLast(repository, identity, *backup, archive, most_read, &is_known));
     if (!is_known) {
       continue;
     }

@@ -138,6 +138,7 @@ class SegmentIndexer {
     std::uint64_t system_identifier = 0;
     // False for WAL that this server has written itself and has not been read back from elsewhere.
     bool check_crc = true;
+    Lsn count_from{};  // what begins before it does not count in SegmentSummary::minutes
   };
 
   SegmentIndexer();

@@ -107,7 +107,9 @@ class SegmentIndexer::State {
     if (!IsOrdinary(record)) {
       TakeOther(record);
     }
-    minutes_.AddBytes(record.length, images, image_bytes);
+    if (record.begin >= options_.count_from) {
+      minutes_.AddBytes(record.length, images, image_bytes);
+    }
   }
 
   void AddBlock(const WalRecord& record, const BlockReference& block) {
@@ -170,7 +172,9 @@ class SegmentIndexer::State {
   void TakeEnd(const IndexedEnd& end, std::span<const std::uint32_t> subtransactions) {
     ends_.Add(end, subtransactions);
     has_transactions_ = true;
-    minutes_.AddEnd(end.time, end.committed);
+    if (end.begin >= options_.count_from) {
+      minutes_.AddEnd(end.time, end.committed);
+    }
     earliest_end_ = std::min(earliest_end_, end.time);
     latest_end_ = std::max(latest_end_, end.time);
     last_end_ = end;

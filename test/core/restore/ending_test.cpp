@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/archive/gap_record.h"
 #include "core/repository/names.h"
 #include "core/repository/test_backup.h"
 #include "core/restore/plan.h"
@@ -174,6 +175,41 @@ TEST_P(EndingTest, WhatStopsRecoveryBeforeTheBackupIsConsistentIsSaid) {
   EXPECT_TRUE(Find({.kind = TargetKind::kName, .name = "early"}).before_consistent);
   EXPECT_TRUE(Find({.kind = TargetKind::kTime, .time = Story::Minute(50)}).before_consistent);
   EXPECT_FALSE(Find({.kind = TargetKind::kXid, .xid = 701}).before_consistent);
+}
+
+// A standby's backup ends with any record. When that one is replayed, the backup is consistent.
+TEST_P(EndingTest, ABackupIsConsistentWhenTheRecordThatEndsThereIsReplayed) {
+  const Lsn commit = story_.Commit(701, 10);
+  backup_.stop_lsn = story_.position();
+  story_.Commit(702, 20);
+  Archive();
+  const RecoveryTarget target{.kind = TargetKind::kXid, .xid = 701};
+  EXPECT_FALSE(Find(target).before_consistent);
+  EXPECT_TRUE(Find({.kind = TargetKind::kXid, .xid = 701, .inclusive = false}).before_consistent);
+  WalWay way = WalWay::Open(*repository_, TestIdentity(), Pieces(), {}).value();
+  const BackupSummary* const backups[] = {&backup_};
+  const std::optional<Lsn> place = FindTarget(way, backups, target).value();
+  ASSERT_TRUE(place);
+  EXPECT_GT(*place, commit);
+  EXPECT_GE(*place, backup_.stop_lsn) << "so this backup leads there";
+}
+
+// Recovery ends where WAL cannot be read on. An index tells that of segments in the middle.
+TEST_P(EndingTest, NothingIsReachedBehindASegmentInWhichWalEnds) {
+  story_.Commit(701, 10);
+  story_.CutHere();
+  const Lsn end = story_.next();
+  story_.NextSegment();
+  const Lsn behind = story_.Commit(702, 20);
+  Archive();
+  EXPECT_EQ(AtTime(15), "not reached, 701 in, 0 out") << "a time looks at all segments";
+  if (!GetParam()) {
+    return;
+  }
+  EXPECT_EQ(AtLsn(behind), "not reached, 701 in, 0 out");
+  EXPECT_EQ(Describe(Find({})), "701 in, 0 out");
+  const Ending ending = Find({.kind = TargetKind::kLsn, .lsn = behind});
+  EXPECT_EQ(ending.end_of_wal, end);
 }
 
 // The commit begins in one segment and ends in the next one.
@@ -349,6 +385,43 @@ TEST_P(TargetPlanTest, TheNewestBackupFromWhichANameOrAnXidCanBeReached) {
   EXPECT_EQ(plan.ending.last_in->xid, 701U) << "the first of that name";
 }
 
+TEST_P(TargetPlanTest, RecoveryCanStopBeforeWalOfMinimalLevel) {
+  story_.Commit(701, 10);
+  const Lsn minimal = story_.Commit(702, 20);
+  Archive();
+  ASSERT_OK(RecordMinimal(*repository_, kTestSystem,
+                          story_.Name(SegmentOf(minimal, kTestSegmentSize)), minimal));
+  Have(backup_);
+  const RecoveryTarget before{.kind = TargetKind::kLsn, .lsn = minimal, .inclusive = false};
+  EXPECT_EQ(Plan(before).value().ending.last_in->xid, 701U);
+  EXPECT_ERROR(Plan({.kind = TargetKind::kLsn, .lsn = minimal}), ErrorCode::kFailedPrecondition);
+}
+
+// The way from the older backup ends at wal_level = minimal. The newer one begins behind it, in the
+// same segment.
+TEST_P(TargetPlanTest, ANameBehindWalOfMinimalLevelIsFound) {
+  const std::string newer = "20361122-020000F";
+  story_.Commit(701, 10);
+  story_.NextSegment();
+  const Lsn minimal = story_.Say();
+  BackupSummary second = TestSummary(*repository_, newer);
+  second.start_lsn = story_.Say();
+  second.stop_lsn = Lsn{story_.Say().value + 8};
+  second.start_wal = second.stop_wal = story_.Name(SegmentOf(second.start_lsn, kTestSegmentSize));
+  second.stop_time = second.start_time = Story::Minute(60);
+  ASSERT_EQ(SegmentOf(minimal, kTestSegmentSize), SegmentOf(second.start_lsn, kTestSegmentSize));
+  story_.NextSegment();
+  story_.RestorePoint("behind", 70);
+  const BackupSummary third = BackUpHere("20361123-020000F");
+  Archive();
+  ASSERT_OK(RecordMinimal(*repository_, kTestSystem,
+                          story_.Name(SegmentOf(minimal, kTestSegmentSize)), minimal));
+  Have(backup_);
+  Have(second);
+  Have(third);
+  EXPECT_EQ(ChosenFor({.kind = TargetKind::kName, .name = "behind"}), newer);
+}
+
 TEST_P(TargetPlanTest, ANameWithinANewerBackupIsReachedFromTheOlderOne) {
   const std::string newer = "20361122-020000F";
   story_.RestorePoint("twice", 12);
@@ -386,6 +459,13 @@ TEST_P(TargetPlanTest, ATargetThatIsNotInWalIsRefusedWithTheLastCommit) {
     options_.standby = true;
     EXPECT_OK(Plan(target));  // more may come
   }
+  options_.standby = false;
+  const Result<RestorePlan> plan = Plan({.kind = TargetKind::kLsn, .lsn = Lsn{last.value + 1}});
+  EXPECT_ERROR(plan, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(plan.error().message, HasSubstr("can read ends at LSN " + FormatLsn(story_.next())));
+  EXPECT_OK(Plan({.kind = TargetKind::kLsn, .lsn = last}));
+  options_.standby = true;
+  EXPECT_OK(Plan({.kind = TargetKind::kLsn, .lsn = Lsn{last.value + 1}}));
   options_.standby = false;
   EXPECT_EQ(
       Plan({.kind = TargetKind::kTime, .time = Story::Minute(19)}).value().ending.last_in->xid,

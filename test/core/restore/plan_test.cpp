@@ -103,7 +103,8 @@ TEST_F(PlanTest, ASegmentThatIsMissingBeforeTheTargetIsNamed) {
   options_.target.lsn = Lsn{6 * kTestSegmentSize + 5};
   EXPECT_EQ(missing(), "");
   options_.target.lsn = Lsn{8 * kTestSegmentSize + 5};
-  EXPECT_EQ(missing(), seventh);
+  EXPECT_THAT(Refusal(ErrorCode::kFailedPrecondition).message,
+              HasSubstr("ends at LSN 0/700000: segment \"" + seventh + "\" is missing"));
 
   // Along the timeline that recovery follows.
   options_.target = {};
@@ -125,7 +126,11 @@ TEST_F(PlanTest, ATargetAfterTheEndOfTheArchiveIsReported) {
   options_.target.lsn = Lsn{6 * kTestSegmentSize + 5};
   EXPECT_FALSE(is_behind());
   options_.target.lsn = Lsn{7 * kTestSegmentSize};
+  EXPECT_THAT(Refusal(ErrorCode::kFailedPrecondition).message,
+              HasSubstr("ends at LSN " + FormatLsn(options_.target.lsn)));
+  options_.standby = true;
   EXPECT_TRUE(is_behind());
+  options_.standby = false;
   const TimePoint stored =
       repository_->store()
           .Head(WalObjectName(kTestSystem, SegmentName(1, 6, kTestSegmentSize)).value())

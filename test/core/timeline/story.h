@@ -86,9 +86,18 @@ class Story {
     const Bytes whole = writer_.Whole();
     const auto begin =
         whole.begin() + static_cast<std::ptrdiff_t>((segment - first()) * kTestSegmentSize);
-    return {begin, begin + kTestSegmentSize};
+    Bytes bytes(begin, begin + kTestSegmentSize);
+    if (SegmentOf(cut_, kTestSegmentSize) == segment) {
+      std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(cut_.value % kTestSegmentSize),
+                bytes.end(), Bytes::value_type{0});
+    }
+    return bytes;
   }
   Lsn position() const { return writer_.position(); }
+  // Where the next record may begin.
+  Lsn next() const { return Lsn{(position().value + 7) / 8 * 8}; }
+  // What follows in this segment will be zeros, as in a copy that was cut off.
+  void CutHere() { cut_ = position(); }
 
   void Archive(const TestRepository& repository) const {
     for (SegmentNumber segment = first(); segment <= last(); ++segment) {
@@ -129,6 +138,7 @@ class Story {
   }
 
   WalWriter writer_;
+  Lsn cut_;
 };
 
 }  // namespace veza

@@ -98,6 +98,45 @@ TEST_P(TimelineTest, WhatLiesBeforeASwitchOfTimelineIsToldOnce) {
   EXPECT_EQ(stories[1].end.xid, 702U);
 }
 
+// Mostly the old timeline's segment was not full, and is not there whole.
+TEST_P(TimelineTest, TheCopyAtTheBeginningOfATimelineCountsIfThereIsNoOther) {
+  Story story(3);
+  Story branch(3, 2);
+  for (Story* const one : {&story, &branch}) {
+    one->Commit(701, 1);
+    one->RestorePoint("before", 2);
+  }
+  const Lsn fork = story.position();
+  branch.Commit(702, 4);
+  Archive(branch);
+  const auto read = [&] {
+    const ArchiveMap map(kTestSegmentSize, repository_.wal().Ranges(kTestSegmentSize).value(),
+                         {{2, {{1, fork}}}});
+    return ReadTimeline(*repository_, TestIdentity(), {}, map, {}).value();
+  };
+  EXPECT_THAT(EventsOf(read()), ElementsAre("restore_point before"));
+  EXPECT_THAT(LoadOf(read()), ElementsAre("1: 1 commits, 0 aborts", "4: 1 commits, 0 aborts"));
+  Archive(story);
+  EXPECT_THAT(EventsOf(read()), ElementsAre("restore_point before"));
+  EXPECT_THAT(LoadOf(read()), ElementsAre("1: 1 commits, 0 aborts", "4: 1 commits, 0 aborts"))
+      << "once";
+}
+
+TEST_P(TimelineTest, MoreThanWasAskedForIsRefused) {
+  Story story(3);
+  story.Commit(701, 1);
+  story.RestorePoint("one", 2);
+  story.RestorePoint("two", 2);
+  story.Commit(702, 3);
+  Archive(story);
+  const auto read = [&](const TimelineOptions& options) {
+    return ReadTimeline(*repository_, TestIdentity(), {}, Map(), options);
+  };
+  EXPECT_OK(read({.most = 2}));
+  EXPECT_ERROR(read({.load = false, .most = 1}), ErrorCode::kInvalidArgument);
+  EXPECT_ERROR(read({.events = false, .most = 1}), ErrorCode::kInvalidArgument);
+}
+
 TEST_P(TimelineTest, WalOfNoTimeIsNotOf1970) {
   Story story(3);
   story.Touch(701, 16384, 1);
@@ -168,7 +207,9 @@ TEST_P(TimelineTest, SegmentsThatAreTooManyToReadAreCounted) {
   story.NextSegment();
   story.Commit(702, 2);
   Archive(story);
-  EXPECT_EQ(Read({.most_read = 1}).unread, GetParam() ? 0U : 1U);
+  EXPECT_EQ(Read({.most_read = 1}).unread, GetParam() ? 0U : 1U) << "one is always read";
+  EXPECT_EQ(Read({.most_read = 2 * kTestSegmentSize - 1}).unread, GetParam() ? 0U : 1U);
+  EXPECT_EQ(Read({.most_read = 2 * kTestSegmentSize}).unread, 0U);
 }
 
 TEST_P(TimelineTest, TransactionsAndWhatTheyTouched) {

@@ -21,7 +21,8 @@ class WindowEndTest : public testing::TestWithParam<bool> {
     catalog.backups.push_back(TestSummary(*repository_, kTestLabel));
     const ArchiveMap map(kTestSegmentSize, repository_.wal().Ranges(kTestSegmentSize).value(), {});
     RecoveryWindow window = PlanRecoveryWindow(catalog.backups, map);
-    EXPECT_OK(FindWindowEnds(*repository_, kTestSystem, catalog, map, &window));
+    EXPECT_OK(
+        FindWindowEnds(*repository_, kTestSystem, catalog, map, &window, 16 * kTestSegmentSize));
     return window.stretches.at(0);
   }
   // WAL from the start to the end of the backup.
@@ -67,6 +68,19 @@ TEST_P(WindowEndTest, WithoutACommitItIsTheEndOfTheBackup) {
   EXPECT_TRUE(stretch.end_is_exact);
   EXPECT_EQ(stretch.end_time, stretch.start_time);
   EXPECT_FALSE(stretch.last_commit);
+}
+
+// Recovery ends where WAL cannot be read on.
+TEST_P(WindowEndTest, ACommitBehindASegmentInWhichWalEndsDoesNotCount) {
+  Story story = Beginning();
+  story.Commit(701, 30);
+  story.CutHere();
+  story.NextSegment();
+  story.Commit(702, 40);
+  Archive(story);
+  const RecoveryStretch stretch = Find();
+  ASSERT_TRUE(stretch.last_commit);
+  EXPECT_EQ(stretch.last_commit->xid, GetParam() ? 701U : 702U) << "only an index tells of it";
 }
 
 TEST_P(WindowEndTest, ADamagedSegmentLeavesTheUpperBound) {
