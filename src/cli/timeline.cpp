@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "core/archive/wal_archive.h"
 #include "core/restore/target_time.h"
+#include "core/timeline/names_of_relations.h"
 
 namespace veza::cli {
 namespace {
@@ -65,20 +66,16 @@ Result<TimelineRange> ParseRange(const TimelineArguments& arguments) {
   return range;
 }
 
-void PrintTransactions(const GlobalOptions& options, const std::vector<TransactionStory>& stories) {
+void PrintTransactions(const GlobalOptions& options, const std::vector<TransactionStory>& stories,
+                       const NamesOfRelations& names) {
   Json list = Json::Array();
   Table table({{"time (UTC)"}, {"timeline", true}, {"LSN"}, {"xid", true}, {"end"}, {"blocks"}});
   for (const TransactionStory& story : stories) {
     const char* const how = story.end.committed ? "commit" : "abort";
-    Json relations = Json::Array();
     std::string text;
     for (const TransactionStory::Touched& touched : story.touched) {
-      relations.push_back({{"tablespace", touched.file.tablespace},
-                           {"database", touched.file.database},
-                           {"relation", touched.file.relation},
-                           {"blocks", touched.blocks}});
       text += fmt::format("{}{} in {}", text.empty() ? "" : ", ", touched.blocks,
-                          FormatRelation(touched.file));
+                          Printable(DescribeRelation(touched.file, names)));
     }
     if (options.json) {
       list.push_back({{"time", FormatUtc(story.end.time)},
@@ -88,7 +85,7 @@ void PrintTransactions(const GlobalOptions& options, const std::vector<Transacti
                       {"committed", story.end.committed},
                       {"prepared", story.end.prepared},
                       {"database", story.end.database},
-                      {"relations", std::move(relations)}});
+                      {"relations", RelationsToJson(story, names)}});
     } else {
       table.AddRow({FormatUtc(story.end.time), std::to_string(story.timeline),
                     FormatLsn(story.end.begin), std::to_string(story.end.xid), how, text});
@@ -99,6 +96,22 @@ void PrintTransactions(const GlobalOptions& options, const std::vector<Transacti
   } else {
     PrintText(table.Format());
   }
+}
+
+// Names are a help only: without them there are the numbers.
+NamesOfRelations NamesFor(const Repository& repository, const BackupCatalog& catalog,
+                          std::uint64_t system_identifier,
+                          const std::vector<TransactionStory>& stories) {
+  if (stories.empty()) {
+    return {};
+  }
+  Result<NamesOfRelations> names = FindNamesOfRelations(
+      repository, catalog, system_identifier, stories.front().end.time, RelationsIn(stories));
+  if (!names) {
+    PrintWarning(fmt::format("the names of relations are not known: {}", names.error().message));
+    return {};
+  }
+  return std::move(*names);
 }
 
 Json ToJson(const ClusterTimeline& timeline) {
@@ -181,7 +194,8 @@ Result<int> RunTimeline(const GlobalOptions& options, const TimelineArguments& a
   if (arguments.transactions) {
     ASSIGN_OR_RETURN(const std::vector<TransactionStory> stories,
                      ReadTransactions(*repository, identity, archive, range, kMostTransactions));
-    PrintTransactions(options, stories);
+    PrintTransactions(options, stories,
+                      NamesFor(*repository, catalog, identity.system_identifier, stories));
     return kDone;
   }
   ASSIGN_OR_RETURN(

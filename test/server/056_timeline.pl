@@ -121,7 +121,11 @@ $_->{committed} = $_->{committed} ? 1 : 0 for @ours, @ends;
 is_deeply(\@ours, \@ends, 'timeline --transactions lists what pg_waldump lists');
 my $file = $node->safe_psql('postgres', q{SELECT pg_relation_filenode('t')});
 my ($touched) = map { $_->{relations} } grep { $_->{xid} == $six } @{ $list->{transactions} };
-ok((grep { $_->{relation} == $file && $_->{blocks} >= 1 } @$touched), 'and the relation that was changed');
+my ($relation) = grep { $_->{relation} == $file } @$touched;
+cmp_ok($relation->{blocks}, '>=', 1, 'and the relation that was changed');
+is_deeply([ @$relation{qw(database_name schema name)} ], [qw(postgres public t)], 'with its name');
+like($node->vezactl_ok([ 'timeline', '--transactions' ]), qr/ \Q$six\E  commit  .*\d in postgres\.public\.t\b/,
+	'in the text, too');
 
 my $in_sql = decode_json(
 	$node->safe_psql('postgres', <<'SQL'));

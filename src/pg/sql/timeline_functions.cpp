@@ -12,7 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/codec/json.h"
+#include "core/repository/backup_catalog.h"
+#include "core/timeline/names_of_relations.h"
 #include "pg/sql/archive_call.h"
 //
 #include "pg/schedule/node_metrics.h"
@@ -97,21 +98,12 @@ class EventsCall final : public TimelineCall {
   }
 };
 
-Json RelationsOf(const TransactionStory& story) {
-  Json relations = Json::Array();
-  for (const TransactionStory::Touched& touched : story.touched) {
-    relations.push_back({{"tablespace", touched.file.tablespace},
-                         {"database", touched.file.database},
-                         {"relation", touched.file.relation},
-                         {"blocks", touched.blocks}});
-  }
-  return relations;
-}
-
 class TransactionsCall final : public ArchiveCall {
  public:
   explicit TransactionsCall(const TimelineRange& range) : range_(range) {}
   ~TransactionsCall() override { StopAndJoin(); }
+  // Why no relation has a name; empty without an error. Main thread only, after the call.
+  const std::string& unnamed() const { return unnamed_; }
 
  private:
   Status Work() override {
@@ -120,6 +112,7 @@ class TransactionsCall final : public ArchiveCall {
     ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
     ASSIGN_OR_RETURN(const std::vector<TransactionStory> stories,
                      ReadTransactions(*repository, identity, archive, range_, kMostRows));
+    const NamesOfRelations names = NamesFor(*repository, identity.system_identifier, stories);
     for (const TransactionStory& story : stories) {
       rows_.push_back({FormatUtc(story.end.time), std::to_string(story.timeline),
                        FormatLsn(story.end.begin), XidOrNull(story.end.xid),
@@ -127,12 +120,31 @@ class TransactionsCall final : public ArchiveCall {
                        story.end.prepared ? "true" : "false",
                        story.end.database == 0 ? std::nullopt
                                                : std::optional(std::to_string(story.end.database)),
-                       RelationsOf(story).Print()});
+                       RelationsToJson(story, names).Print()});
     }
     return Ok();
   }
 
+  // Names are a help only: without them there are the numbers.
+  NamesOfRelations NamesFor(const Repository& repository, std::uint64_t system_identifier,
+                            const std::vector<TransactionStory>& stories) {
+    if (stories.empty()) {
+      return {};
+    }
+    const Result<BackupCatalog> catalog = ReadBackupCatalog(repository);
+    Result<NamesOfRelations> names =
+        catalog ? FindNamesOfRelations(repository, *catalog, system_identifier,
+                                       stories.front().end.time, RelationsIn(stories))
+                : catalog.error();
+    if (!names) {
+      unnamed_ = names.error().message;
+      return {};
+    }
+    return std::move(*names);
+  }
+
   const TimelineRange range_;
+  std::string unnamed_;
 };
 
 TimePoint TimePointOf(TimestampTz time) {
@@ -239,5 +251,8 @@ VEZA_SQL_FUNCTION(veza_backup_timeline_transactions) {
   auto* const call = NewInContext<TransactionsCall>(RangeAround(fcinfo));
   PrepareOrRaise(call);
   RunCall(call, FunctionWaitEvent());
+  if (!call->unnamed().empty()) {
+    ereport(WARNING, (errmsg("the names of relations are not known: %s", call->unnamed().c_str())));
+  }
   return EmitRows(fcinfo, call);
 }

@@ -1,0 +1,154 @@
+#include "core/timeline/names_of_relations.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/postgres/catalog_page.h"
+#include "core/repository/backup_files.h"
+#include "core/restore/test_restore.h"
+
+namespace veza {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+constexpr Lsn kBefore{kTestStartLsn.value - 8};
+constexpr std::uint32_t kDefault = 1663;
+constexpr std::uint32_t kGlobal = 1664;
+
+Bytes Joined(const std::vector<CatalogPage>& pages) {
+  Bytes content;
+  for (const CatalogPage& page : pages) {
+    content.insert(content.end(), page.bytes().begin(), page.bytes().end());
+  }
+  return content;
+}
+
+class NamesOfRelationsTest : public testing::TestWithParam<Cipher> {
+ protected:
+  NamesOfRelationsTest() {
+    fixture_.source.Directory("base/1");
+    fixture_.source.File("base/5/pg_filenode.map", FilenodeMap({{1259, 1259}, {1249, 16700}}));
+    fixture_.source.File("base/1/pg_filenode.map", FilenodeMap({{1259, 1259}}));
+    fixture_.source.File("global/pg_filenode.map", FilenodeMap({{1262, 1262}}));
+    fixture_.source.File("base/5/2615", Schemas(kBefore).bytes());
+    fixture_.source.File("base/1/2615", Schemas(kBefore).bytes());
+    fixture_.source.File("base/1/1259",
+                         CatalogPage(kBefore).Class(1262, "pg_database", 11, 0, kGlobal).bytes());
+    fixture_.source.File("base/5/1259", Joined({First(kBefore), CatalogPage(kBefore)}));
+  }
+  static CatalogPage Schemas(Lsn lsn) {
+    return CatalogPage(lsn).Namespace(11, "pg_catalog").Namespace(2200, "public");
+  }
+  static CatalogPage First(Lsn lsn) {
+    return CatalogPage(lsn)
+        .Class(16384, "was orders", 2200, 16384, 0, 900)
+        .Class(16384, "orders", 2200, 16384)
+        .Class(1249, "pg_attribute", 11, 0)
+        .Class(2615, "pg_namespace", 11, 2615)
+        .Class(16390, "elsewhere", 2200, 16390, 16380);
+  }
+  std::vector<std::string> Find(const std::set<RelationFile>& wanted, TimePoint moment) {
+    const BackupCatalog catalog = ReadBackupCatalog(*fixture_.repository).value();
+    const auto names =
+        FindNamesOfRelations(*fixture_.repository, catalog, kTestSystem, moment, wanted);
+    EXPECT_OK(names);
+    std::vector<std::string> texts;
+    for (const auto& [file, name] : *names) {
+      texts.push_back(
+          fmt::format("{} {}.{}.{}", file.relation, name.database, name.schema, name.name));
+    }
+    return texts;
+  }
+
+  BackupSummary LaterDiff(const BackupSummary& full) {
+    BackupSummary diff = fixture_.Diff(full).value();
+    diff.stop_time += std::chrono::hours(1);
+    WriteText(fixture_.repository.PathOf(BackupDocumentName(diff.label)),
+              SerializeSummary(diff, fixture_.repository->seal_policy()).value());
+    return diff;
+  }
+
+  RestoreFixture fixture_{GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Ciphers, NamesOfRelationsTest,
+                         testing::Values(Cipher::kNone, Cipher::kAes256Gcm));
+
+TEST_P(NamesOfRelationsTest, TablesCatalogsAndWhatAllDatabasesShare) {
+  ASSERT_OK(fixture_.Backup());
+  EXPECT_THAT(Find({{kDefault, 5, 16384},
+                    {kDefault, 5, 16700},
+                    {kDefault, 5, 16390},
+                    {16380, 5, 16390},
+                    {kDefault, 5, 16999},
+                    {kDefault, 6, 16384},
+                    {kGlobal, 0, 1262}},
+                   TimePoint::max()),
+              testing::UnorderedElementsAre(
+                  "1262 .pg_catalog.pg_database", "16384 postgres.public.orders",
+                  "16700 postgres.pg_catalog.pg_attribute", "16390 postgres.public.elsewhere"));
+  EXPECT_THAT(Find({}, TimePoint::max()), IsEmpty());
+}
+
+// VACUUM FULL gives the catalogs new files.
+TEST_P(NamesOfRelationsTest, CatalogsThatWereRewritten) {
+  fixture_.source.File("base/5/pg_filenode.map", FilenodeMap({{1259, 16800}}));
+  fixture_.source.File("base/5/16800", CatalogPage(kBefore)
+                                           .Class(16384, "orders", 2200, 16384)
+                                           .Class(2615, "pg_namespace", 11, 2615, 0, 900)
+                                           .Class(2615, "pg_namespace", 11, 16801)
+                                           .bytes());
+  fixture_.source.File("base/5/16801", CatalogPage(kBefore).Namespace(2200, "shop").bytes());
+  ASSERT_OK(fixture_.Backup());
+  EXPECT_THAT(Find({{kDefault, 5, 16384}}, TimePoint::max()),
+              ElementsAre("16384 postgres.shop.orders"));
+}
+
+// A diff has some pages, and the rest is in the packs of its full.
+TEST_P(NamesOfRelationsTest, ADiffReplacesPages) {
+  const BackupSummary full = fixture_.Backup().value();
+  const Lsn later{kTestStartLsn.value + 8};
+  fixture_.source.File(
+      "base/5/1259",
+      Joined({First(kBefore), CatalogPage(later).Class(16500, "newer", 2200, 16500)}));
+  const BackupSummary diff = LaterDiff(full);
+  const BackupFiles files = BackupFiles::Find(
+                                *fixture_.repository, diff,
+                                [](const std::string& path) { return path == "base/5/1259"; }, 1)
+                                .value();
+  ASSERT_EQ(files.files().size(), 1U);
+  EXPECT_FALSE(files.files()[0].pages.empty());
+  EXPECT_EQ(files.ReadSmall(files.files()[0], 1 << 20).value(),
+            Joined({First(kBefore), CatalogPage(later).Class(16500, "newer", 2200, 16500)}));
+  EXPECT_ERROR(files.ReadSmall(files.files()[0], 8192), ErrorCode::kDataCorrupted);
+  EXPECT_THAT(Find({{kDefault, 5, 16384}, {kDefault, 5, 16500}}, TimePoint::max()),
+              ElementsAre("16384 postgres.public.orders", "16500 postgres.public.newer"));
+}
+
+// The one before the moment first, then the one after it for what was not there yet.
+TEST_P(NamesOfRelationsTest, TwoBackupsTell) {
+  const BackupSummary full = fixture_.Backup().value();
+  fixture_.source.File("base/5/1259", CatalogPage(kTestStopLsn)
+                                          .Class(16384, "renamed", 2200, 16384)
+                                          .Class(16500, "newer", 2200, 16500)
+                                          .bytes());
+  const BackupSummary diff = LaterDiff(full);
+  EXPECT_THAT(Find({{kDefault, 5, 16384}, {kDefault, 5, 16500}}, full.stop_time),
+              ElementsAre("16384 postgres.public.orders", "16500 postgres.public.newer"));
+  EXPECT_THAT(Find({{kDefault, 5, 16384}}, diff.stop_time),
+              ElementsAre("16384 postgres.public.renamed"));
+}
+
+TEST_P(NamesOfRelationsTest, ADamagedBackupIsAnError) {
+  const BackupSummary full = fixture_.Backup().value();
+  WriteText(fixture_.repository.PathOf(PackName(full.label, 1)), "damaged");
+  EXPECT_ERROR(
+      FindNamesOfRelations(*fixture_.repository, ReadBackupCatalog(*fixture_.repository).value(),
+                           kTestSystem, TimePoint::max(), {{kDefault, 5, 16384}}),
+      ErrorCode::kDataCorrupted);
+}
+
+}  // namespace
+}  // namespace veza
