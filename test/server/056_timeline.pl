@@ -209,6 +209,11 @@ for my $case (
 	$copy->start;
 	$copy->wait_for_end_of_recovery;
 	is(rows_of($copy), $rows, "recovery ends as the plan has said: @arguments");
+	# It has left the first timeline before the second backup, or behind it.
+	is( $copy->safe_psql('postgres',
+			q{SELECT newest_backup FROM veza_backup_create_restore_point('on a branch')}),
+		$name eq 'at_a_name' ? $old : $new,
+		'the newest backup from which a restore point on the new timeline can be reached');
 	$copy->discard;
 }
 

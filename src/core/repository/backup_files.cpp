@@ -73,6 +73,7 @@ Status BackupFiles::VisitPack(const PackId& pack, std::vector<Piece>& pieces,
   }
   std::ranges::sort(pieces, {}, [](const Piece& piece) { return piece.extent.frame; });
   std::vector<Extent> extents;
+  extents.reserve(pieces.size());
   for (const Piece& piece : pieces) {
     extents.push_back(piece.extent);
   }
