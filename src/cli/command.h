@@ -49,6 +49,7 @@ Subcommand AddKey(Command parent);
 Subcommand AddTimeline(Command parent);
 Subcommand AddRepository(Command parent);
 Subcommand AddIndex(Command parent);
+Subcommand AddReport(Command parent);
 
 // Options that several subcommands take. The values must live as long as the command line.
 void AddJobsOption(Command command, int& jobs);

@@ -198,10 +198,11 @@ class TimelineReader {
   // Events have no time in the summary. They lie between the last end before the segment and the
   // first one behind it.
   bool MayHoldEvents(WalWay& way, std::size_t index, const SegmentSummary& summary) const {
-    const bool is_before = summary.latest_end && *summary.latest_end < options_.range.from;
+    const TimePoint from = std::max(options_.range.from, options_.events_from);
+    const bool is_before = summary.latest_end && *summary.latest_end < from;
     if (is_before && index + 1 < way.size()) {
       const Result<SegmentSummary> next = way.Summary(index + 1);
-      if (next && next->earliest_end && *next->earliest_end < options_.range.from) {
+      if (next && next->earliest_end && *next->earliest_end < from) {
         return false;
       }
     }

@@ -64,6 +64,7 @@ struct TimelineOptions {
   std::chrono::seconds bucket = std::chrono::minutes(1);  // whole minutes
   bool load = true;
   bool events = true;  // of WAL. They take a request for each segment that has some
+  TimePoint events_from = TimePoint::min();  // no events of WAL from before
   // Bytes of segments without an index that are read, and of the first segments of timelines.
   std::uint64_t most_read = std::uint64_t{1} << 30;
   // Of events, and of buckets. More is kInvalidArgument.
