@@ -36,6 +36,7 @@ running=() # server tests
 regress_server=
 server_prepared=
 threads= # the record of the core tests that threads matter to
+memory=  # a directory in memory
 
 headline() { printf '\n=== %s (after %d s)\n' "$*" "$SECONDS"; }
 
@@ -72,6 +73,7 @@ finish() {
   stop_background "$ahead" "$tidy" "${running[@]}"
   stop_leftover_servers
   [[ ! -d $work/s3 ]] || bash "$top/test/support/rgw.sh" stop "$work/s3"
+  [[ ! $memory ]] || rm -rf "$memory"
   if [[ $status -ne 0 || ${VEZA_TEST_KEEP:-} ]]; then
     echo "run.sh: logs are kept in $work"
   else
@@ -262,6 +264,18 @@ tidy_ahead() {
   tidy=$background
 }
 
+# The core tests make many small files, and sync them. The sanitizers do not care where they are: in memory, if
+# there is room for the largest. Without a sanitizer, the tests use the disk.
+use_memory() {
+  local free
+  free=$(df --output=avail -BM /dev/shm 2>/dev/null | tail -n 1 | tr -dc 0-9) || true
+  if ((${free:-0} > 4096)) && [[ -w /dev/shm && ,$(findmnt -no OPTIONS /dev/shm), != *,noexec,* ]] &&
+    (($(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) > 8192)); then
+    memory=$(mktemp -d /dev/shm/veza-test.XXXXXX)
+    chmod 755 "$memory"
+  fi
+}
+
 phase_sanitize() {
   local sanitizer no_aslr=()
   # gcc 12's thread sanitizer cannot place its shadow memory under the randomisation of new kernels.
@@ -271,14 +285,15 @@ phase_sanitize() {
   # What it could not build is built, and complained of, below.
   [[ ! $ahead ]] || wait "$ahead" || true
   ahead=
+  use_memory
   for sanitizer in thread address; do
     headline "core tests, sanitizer: $sanitizer"
     if ! build_sanitized "$sanitizer"; then
       count 0 1
     elif [[ $sanitizer == thread ]]; then
-      run_threaded_tests "${no_aslr[@]}"
+      TMPDIR=${memory:-${TMPDIR:-/tmp}} run_threaded_tests "${no_aslr[@]}"
     else
-      run_core_tests "build-$sanitizer" "${no_aslr[@]}" || true
+      TMPDIR=${memory:-${TMPDIR:-/tmp}} run_core_tests "build-$sanitizer" "${no_aslr[@]}" || true
     fi
   done
   fuzz 60 fuzz_by_itself

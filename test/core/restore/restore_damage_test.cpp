@@ -294,8 +294,8 @@ TEST_F(ForgedRestoreTest, SettingsThatCannotBeReadAreAnError) {
   EXPECT_THAT(restored.error().message, HasSubstr("postgresql.auto.conf"));
   EXPECT_FALSE(fixture_.HasControlFile());
   records_.pop_back();
-  FileRecord endless{"postgresql.auto.conf", 0600, std::uint64_t{1} << 35, 0, {}, {}};
-  endless.extents.assign(32, Extent{.length = std::uint32_t{1} << 30});
+  FileRecord endless{"postgresql.auto.conf", 0600, std::uint64_t{1} << 32, 0, {}, {}};
+  endless.extents.assign(4, Extent{.length = std::uint32_t{1} << 30});
   records_.emplace_back(std::move(endless));
   ExpectRefused("is larger than");
 }
