@@ -7,7 +7,8 @@ namespace veza::fuzz {
 const std::vector<Reader>& AllReaders() {
   static const std::vector<Reader> readers = [] {
     std::vector<Reader> all = DocumentReaders();
-    for (const auto& more : {ObjectReaders(), TextReaders(), WalReaders(), IndexReaders()}) {
+    for (const auto& more :
+         {ObjectReaders(), TextReaders(), WalReaders(), IndexReaders(), CatalogReaders()}) {
       all.insert(all.end(), more.begin(), more.end());
     }
     return all;

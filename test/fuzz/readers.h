@@ -25,6 +25,7 @@ std::vector<Reader> ObjectReaders();
 std::vector<Reader> TextReaders();
 std::vector<Reader> WalReaders();
 std::vector<Reader> IndexReaders();
+std::vector<Reader> CatalogReaders();
 
 }  // namespace veza::fuzz
 

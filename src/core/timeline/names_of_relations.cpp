@@ -191,12 +191,14 @@ class NamesInBackup {
       const bool is_shared = row.tablespace == kGlobalTablespace;
       if (is_there && is_shared == (file->second.database == 0) && !row.name.empty()) {
         classes_.Offer(file->second, row.name, row.schema, row.is_current);
-        schemas_.insert({database, row.schema});
       }
     }
   }
 
   Status ReadNamespaces() {
+    for (const auto& [file, entry] : classes_.entries()) {
+      schemas_.insert({file.database == 0 ? kTemplateDatabase : file.database, entry.schema});
+    }
     return VisitPages(namespace_files_, [this](std::uint32_t database, ByteView page) {
       VisitNamespaceRows(page, [&](const NamespaceRow& row) {
         if (schemas_.contains({database, row.oid}) && !row.name.empty()) {
