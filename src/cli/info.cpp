@@ -153,6 +153,12 @@ Json ToJson(const BackupSummary& backup) {
       {"extensions", std::move(extensions)},
       {"settings", backup.settings},
   };
+  if (!backup.changes_by.empty()) {
+    document["changes_by"] = backup.changes_by;
+  }
+  if (!backup.changes_doubt.empty()) {
+    document["changes_doubt"] = backup.changes_doubt;
+  }
   AddNotes(backup.notes, document);
   if (backup.is_cut) {
     for (const char* name : {"databases", "extensions", "settings", "skipped", "skipped_count",
@@ -370,9 +376,13 @@ std::string FormatContents(const std::vector<const BackupSummary*>& backups) {
   Remarks without;
   Remarks skipped;
   Remarks followed;
+  Remarks read;
   for (const BackupSummary* backup : backups) {
     for (const DatabaseSummary& database : DatabasesWithoutFiles(*backup)) {
       without.Add(QuoteIdentifier(database.name), backup->label);
+    }
+    if (!backup->changes_doubt.empty()) {
+      read.Add(backup->changes_doubt, backup->label);
     }
     const WalkNotes& notes = backup->notes;
     for (const SkippedItem& item : notes.skipped) {
@@ -393,7 +403,7 @@ std::string FormatContents(const std::vector<const BackupSummary*>& backups) {
     }
   }
   return without.Format("NO FILES of database") + skipped.Format("not copied:") +
-         followed.Format("symbolic link followed:");
+         followed.Format("symbolic link followed:") + read.Format("everything was read, because");
 }
 
 std::string FormatWindow(const SystemInfo& system) {

@@ -331,6 +331,7 @@ Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::strin
   ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system_identifier_));
   const WalFileKind kind = ParseWalFileName(file)->kind;
   const bool is_segment = kind == WalFileKind::kSegment || kind == WalFileKind::kPartial;
+  const bool is_whole = kind == WalFileKind::kSegment;
 
   const RepositoryOptions& ours = repository_.options();
   const Environment& environment = repository_.environment();
@@ -342,13 +343,14 @@ Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::strin
                     .memory_limit = options.memory,
                     .description = repository_.digest_method() == DigestMethod::kGmac
                                        ? ContentDescription::kSizeAndGmac
-                                       : ContentDescription::kSizeAndSha256},
+                                       : ContentDescription::kSizeAndSha256,
+                    .on_digest = options.on_digest,
+                    .origin = is_whole ? options.origin : nullptr},
       *environment.random);
   ASSIGN_OR_RETURN(
       const UniqueFd wal,
       OpenWalFile(path, is_segment ? std::optional(identity.wal_segment_size) : std::nullopt,
                   result.source));
-  const bool is_whole = kind == WalFileKind::kSegment;
   if (is_whole) {
     ASSIGN_OR_RETURN(result.holds_other_wal, IsRecycled(wal, path, file, identity));
     result.recycled = result.holds_other_wal && WasLeftBehind(path, file, identity);
@@ -533,6 +535,14 @@ Result<std::string> WalArchive::FetchText(const std::string& file) const {
 Result<ObjectAttributes> WalArchive::Attributes(const std::string& file) const {
   ASSIGN_OR_RETURN(const std::string name, WalObjectName(system_identifier_, file));
   return ReadAttributes(repository_, name);
+}
+
+Result<ContentDigest> WalArchive::DigestOfFile(const std::string& path, DigestMethod method) const {
+  ASSIGN_OR_RETURN(const Identity identity, repository_.IdentityOf(system_identifier_));
+  struct stat info {};
+  ASSIGN_OR_RETURN(const UniqueFd file, OpenWalFile(path, identity.wal_segment_size, info));
+  ASSIGN_OR_RETURN(const HashedFile hashed, HashFile(repository_, file, path, method));
+  return hashed.digest;
 }
 
 Result<bool> WalArchive::Contains(const std::string& file) const {

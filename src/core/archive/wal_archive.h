@@ -46,6 +46,9 @@ struct SealOptions {
   std::size_t memory = 32U << 20;          // a larger sealed file goes to a temporary file
   WalScratch* scratch = nullptr;           // null: it is read and sealed piece by piece
   bool index = false;                      // a whole segment: make its index
+  // As in StreamOptions; of whole segments.
+  std::function<void(const ContentDigest&)> on_digest{};
+  std::function<SegmentOrigin()> origin{};
 };
 
 // A WAL file that is compressed, sealed and waits to be stored.
@@ -121,6 +124,9 @@ class WalArchive {
 
   // What the object says of the file: its size and digest. Takes a short ranged read.
   Result<ObjectAttributes> Attributes(const std::string& file) const;
+
+  // Of a file in a pg_wal.
+  Result<ContentDigest> DigestOfFile(const std::string& path, DigestMethod method) const;
 
   // Whether the repository holds the file. An object of 0 bytes holds none: a store that was full,
   // or lost power, may leave one.

@@ -55,6 +55,7 @@ WalShipper::WalShipper(ShipperOptions options, Opener open, Environment environm
       event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       turns_(SealingTurns::CountFor(options_.sealers, options_.memory / 2, options_.segment_size)),
       memory_(options_.memory / 4, options_.segment_size),
+      links_(options_.wal_directory, options_.system_identifier, options_.segment_size),
       adaptive_(options_.compression_level, turns_.count(), 1 + options_.look_ahead),
       // It opens the repository for itself. So a request that it has to repeat is not taken for one
       // of the archiver's, which would give up.
@@ -83,6 +84,7 @@ Status WalShipper::Ask(const std::string& file) {
   const std::lock_guard lock(mutex_);
   asked_ = file;
   changes_ = 0;
+  links_.Begin(file);
   retried_.reset();
   failed_ahead_.erase(file);
   std::erase(candidates_, file);
@@ -162,6 +164,7 @@ std::optional<Result<ShippedFile>> WalShipper::TakeAnswer() {
     // A file that was not stored says nothing about the store, nor about who else writes there.
     if (!result->left_out && result->outcome != PushOutcome::kRecycled) {
       gate_.NoteStored(*asked_);
+      links_.Acknowledge(*asked_);
     }
     backlog_ -= std::min<std::size_t>(backlog_, 1);
   }
@@ -317,7 +320,7 @@ Status WalShipper::Ship(const std::string& file, int level, Attempt& attempt) {
   attempt.stage = ShippingStage::kSealing;
   SealedMemory::Share memory(memory_);  // until the file is stored
   const std::chrono::nanoseconds cpu_before = ThreadCpuTime();
-  ASSIGN_OR_RETURN(SealedWalFile sealed, Seal(archive, file, level, memory));
+  ASSIGN_OR_RETURN(SealedWalFile sealed, Seal(*repository, file, level, memory));
   const std::chrono::nanoseconds sealing = ThreadCpuTime() - cpu_before;
   attempt.source = sealed.source;
   if (sealed.recycled) {
@@ -415,17 +418,20 @@ std::optional<WalShipper::Job> WalShipper::TakeStale(const std::string& file) {
   return stale;
 }
 
-Result<SealedWalFile> WalShipper::Seal(const WalArchive& archive, const std::string& file,
+Result<SealedWalFile> WalShipper::Seal(const Repository& repository, const std::string& file,
                                        int level, SealedMemory::Share& memory) {
   SealingTurns::Turn turn(turns_);
   const std::size_t limit =
       IsAskedFor(file) ? memory.ReserveForAskedFile() : memory.ReserveForFileAhead();
   Result<SealedWalFile> sealed =
-      archive.Seal(file, fmt::format("{}/{}", options_.wal_directory, file),
-                   {.compression_level = level,
-                    .memory = limit,
-                    .scratch = turn.scratch(),
-                    .index = options_.index});
+      WalArchive(repository, options_.system_identifier)
+          .Seal(file, fmt::format("{}/{}", options_.wal_directory, file),
+                {.compression_level = level,
+                 .memory = limit,
+                 .scratch = turn.scratch(),
+                 .index = options_.index,
+                 .on_digest = [&](const ContentDigest& digest) { links_.Know(file, digest); },
+                 .origin = [&] { return links_.OriginOf(repository, file); }});
   if (sealed && !sealed->recycled) {
     memory.Keep(sealed->sealed.body->size());
   } else if (!sealed && sealed.error().code == ErrorCode::kNoSpace) {

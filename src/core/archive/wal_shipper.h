@@ -27,6 +27,7 @@
 //    `memory` is not enough for so many. A quarter of `memory` holds the file that is asked for
 //    when it is sealed, and a quarter those ahead of it together. The rest goes to unnamed
 //    temporary files. When there is no disk space for these, the gate closes.
+//  - Each segment says which one it follows (segment_links.h).
 //  - While a segment is sealed, its index is made (core/wal_index). What becomes of that is the
 //    IndexShipper's business, and changes no answer to the archiver.
 #pragma once
@@ -49,6 +50,7 @@
 #include "core/archive/look_ahead_gate.h"
 #include "core/archive/sealed_memory.h"
 #include "core/archive/sealing_turns.h"
+#include "core/archive/segment_links.h"
 #include "core/archive/wal_archive.h"
 #include "core/environment.h"
 #include "core/error.h"
@@ -160,7 +162,7 @@ class WalShipper {
   Result<bool> ConfirmStale(const std::string& file, const Repository& repository,
                             const WalArchive& archive, Attempt& attempt);
   std::optional<Job> TakeStale(const std::string& file);
-  Result<SealedWalFile> Seal(const WalArchive& archive, const std::string& file, int level,
+  Result<SealedWalFile> Seal(const Repository& repository, const std::string& file, int level,
                              SealedMemory::Share& memory);
   bool IsAskedFor(const std::string& file) const;
   bool MayPut(const std::string& file) const;
@@ -176,6 +178,7 @@ class WalShipper {
 
   SealingTurns turns_;
   SealedMemory memory_;
+  SegmentLinks links_;
   std::atomic<std::uint64_t> moved_{0};     // bytes that the store took, since TakeProgress()
   std::atomic<bool> entrance_lost_{false};  // at the last look
 

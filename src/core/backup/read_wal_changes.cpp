@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -74,6 +75,10 @@ class Reader {
     }
     if (finished && next_ <= last_) {
       changes_->NoteDoubt("not all segments were read");
+    } else if (finished && interval_.own) {
+      if (std::string doubt = DoubtOfHistory(facts_, *interval_.own); !doubt.empty()) {
+        changes_->NoteDoubt(std::move(doubt));
+      }
     }
     changes_->Finish();
     found_.doubt = changes_->doubt();
@@ -100,8 +105,16 @@ class Reader {
                : MakeError(ErrorCode::kFailedPrecondition, "{}", changes_->doubt());
   }
 
+  // Segments of one timeline, and what covers them.
+  struct Stretch {
+    TimelineId timeline = 0;
+    IndexCover cover;
+  };
+
   // Where the way changes its timeline within a segment, the segment of the later one has it all.
   Status PushSegments(WorkQueue<Segment>& queue) {
+    std::vector<Stretch> stretches;
+    SegmentNumber missing = 0;
     for (SegmentNumber number = first_; number <= last_;) {
       const TimelineId timeline = TimelineOnPath(interval_.history, number, interval_.segment_size);
       SegmentNumber last = number;
@@ -109,14 +122,31 @@ class Reader {
              TimelineOnPath(interval_.history, last + 1, interval_.segment_size) == timeline) {
         ++last;
       }
-      RETURN_IF_ERROR(PushTimeline(timeline, number, last, queue));
+      ASSIGN_OR_RETURN(IndexCover cover, CoverOf(timeline, number, last));
+      for (const auto& [from, to] : cover.missing) {
+        missing += to - from + 1;
+      }
+      stretches.push_back({timeline, std::move(cover)});
       number = last + 1;
+    }
+    RETURN_IF_ERROR(RequireFew(missing));
+    for (const Stretch& stretch : stretches) {
+      RETURN_IF_ERROR(PushStretch(stretch, queue));
     }
     return Ok();
   }
 
-  Status PushTimeline(TimelineId timeline, SegmentNumber first, SegmentNumber last,
-                      WorkQueue<Segment>& queue) {
+  // So many segments are read without an index.
+  Status RequireFew(SegmentNumber segments) {
+    if (segments <= interval_.most_unindexed / interval_.segment_size) {
+      return Ok();
+    }
+    return Doubt(
+        fmt::format("{} MB of WAL would have to be read without an index, more than there are data",
+                    segments * (interval_.segment_size >> 20)));
+  }
+
+  Result<IndexCover> CoverOf(TimelineId timeline, SegmentNumber first, SegmentNumber last) const {
     Result<std::vector<IndexName>> listed =
         ListIndexes(repository_, interval_.system_identifier, timeline,
                     SegmentName(timeline, first, interval_.segment_size));
@@ -124,17 +154,20 @@ class Reader {
       return listed.error();
     }
     const std::vector<IndexName> indexes = listed ? std::move(*listed) : std::vector<IndexName>();
-    const IndexCover cover = CoverSegments(indexes, first, last, interval_.segment_size);
+    return CoverSegments(indexes, first, last, interval_.segment_size);
+  }
+
+  Status PushStretch(const Stretch& stretch, WorkQueue<Segment>& queue) {
     // In the order of WAL, because records across borders are kept until both sides are there.
     std::map<SegmentNumber, std::pair<SegmentNumber, const IndexCover::Part*>> runs;
-    for (const auto& [from, to] : cover.missing) {
+    for (const auto& [from, to] : stretch.cover.missing) {
       runs[from] = {to, nullptr};
     }
-    for (const IndexCover::Part& part : cover.parts) {
+    for (const IndexCover::Part& part : stretch.cover.parts) {
       runs[part.first] = {part.last, &part};
     }
     for (const auto& [from, run] : runs) {
-      RETURN_IF_ERROR(PushRun(timeline, from, run.first, run.second, queue));
+      RETURN_IF_ERROR(PushRun(stretch.timeline, from, run.first, run.second, queue));
     }
     return Ok();
   }
@@ -176,21 +209,48 @@ class Reader {
 
   Status Take(const Segment& segment) {
     RETURN_IF_ERROR(repository_.environment().cancellation->Check());
-    if (!IsOurs(segment)) {
-      ASSIGN_OR_RETURN(const std::optional<SegmentIndex> stored, ReadIndex(segment));
-      if (stored) {
-        return Note(segment, *stored, &found_.indexed);
+    SegmentFacts facts{.name = NameOf(segment)};
+    const bool is_ours = interval_.own ? segment.number > interval_.own->last : IsOnlyOurs(segment);
+    if (interval_.own && !is_ours) {
+      ASSIGN_OR_RETURN(const bool is_there, ReadFacts(facts));
+      if (!is_there) {
+        return Doubt(fmt::format("the repository does not have WAL segment \"{}\"", facts.name));
       }
     }
+    if (!is_ours) {
+      ASSIGN_OR_RETURN(const std::optional<SegmentIndex> stored, ReadIndex(segment));
+      if (stored) {
+        return Note(segment, *stored, std::move(facts), &found_.indexed);
+      }
+    }
+    RETURN_IF_ERROR(RequireFew(++unindexed_));
     ASSIGN_OR_RETURN(const std::optional<SegmentIndex> made, MakeIndex(segment));
-    return made ? Note(segment, *made, &found_.read)
-                : Doubt(fmt::format("WAL segment \"{}\" is neither in pg_wal nor in the repository",
-                                    NameOf(segment)));
+    if (made) {
+      return Note(segment, *made, std::move(facts), &found_.read);
+    }
+    return Doubt(fmt::format("WAL segment \"{}\" is {}", facts.name,
+                             interval_.own && is_ours
+                                 ? "not in pg_wal, and not known to be in the repository"
+                                 : "neither in pg_wal nor in the repository"));
+  }
+
+  // False when the repository has no such segment.
+  Result<bool> ReadFacts(SegmentFacts& facts) const {
+    const Result<ObjectAttributes> there = archive_.Attributes(facts.name);
+    if (!there && !IsOfTheObject(there.error())) {
+      return there.error();
+    }
+    if (!there || !there->plain_digest) {
+      return false;
+    }
+    facts.link = LinkTo(facts.name, *there->plain_digest);
+    facts.origin = there->origin;
+    return true;
   }
 
   // Whether the server is still to archive the segment. What the repository has under its name may
   // be of another server.
-  bool IsOurs(const Segment& segment) const {
+  bool IsOnlyOurs(const Segment& segment) const {
     return access(
                fmt::format("{}/archive_status/{}.ready", interval_.wal_directory, NameOf(segment))
                    .c_str(),
@@ -221,9 +281,14 @@ class Reader {
   }
 
   // From pg_wal, which has the newest WAL, or from the repository. nullopt when neither has it.
+  // What is not known to be the same in both comes from one of them only.
   Result<std::optional<SegmentIndex>> MakeIndex(const Segment& segment) const {
-    std::optional<SegmentIndex> index = FromWalDirectory(segment);
-    if (index && Reaches(segment, index->summary)) {
+    const std::optional<OwnWal>& own = interval_.own;
+    std::optional<SegmentIndex> index;
+    if (!own || segment.number >= own->first) {
+      index = FromWalDirectory(segment);
+    }
+    if ((index && Reaches(segment, index->summary)) || (own && segment.number > own->last)) {
       return index;
     }
     SegmentIndexer indexer;
@@ -295,7 +360,8 @@ class Reader {
            (!summary.head || is_inside(summary.head->begin));
   }
 
-  Status Note(const Segment& segment, const SegmentIndex& index, std::size_t* counter) {
+  Status Note(const Segment& segment, const SegmentIndex& index, SegmentFacts facts,
+              std::size_t* counter) {
     const SegmentSummary& summary = index.summary;
     if (!Reaches(segment, summary)) {
       return Doubt(fmt::format("WAL in segment \"{}\" can be read up to {} only", NameOf(segment),
@@ -310,8 +376,12 @@ class Reader {
       return Doubt(fmt::format("the index of WAL segment \"{}\" cannot be read: {}",
                                NameOf(segment), noted.error().message));
     }
+    facts.has_end = summary.last_end.has_value();
     const std::lock_guard lock(mutex_);
     ++*counter;
+    if (interval_.own) {
+      facts_.emplace(segment.number, std::move(facts));
+    }
     borders_[segment.number] = {summary.version, summary.tail, summary.head};
     JoinBorders();
     return EndIfInDoubt();
@@ -418,7 +488,16 @@ class Reader {
   std::map<SegmentNumber, Border> borders_;  // from next_ on
   SegmentNumber next_;                       // the first one that is not joined yet
   WalChangesFound found_;
+  std::map<SegmentNumber, SegmentFacts> facts_;
+  std::atomic<SegmentNumber> unindexed_{0};  // segments
 };
+
+// The part of the full is proven by the full only where its WAL is read from its own segments.
+bool LeavesTimelineOfParent(const WalInterval& interval) {
+  return interval.own &&
+         TimelineOnPath(interval.history, SegmentBefore(interval.parent_end, interval.segment_size),
+                        interval.segment_size) != interval.from_timeline;
+}
 
 }  // namespace
 
@@ -427,6 +506,16 @@ Result<WalChangesFound> ReadWalChanges(const Repository& repository, const WalIn
     return WalChangesFound{
         .changes = nullptr,
         .doubt = fmt::format("the backup begins at {}, before its parent", FormatLsn(interval.to))};
+  }
+  if (interval.own && !interval.own->is_known) {
+    return WalChangesFound{
+        .changes = nullptr,
+        .doubt = "no WAL segment in the repository is known to be this server's own"};
+  }
+  if (LeavesTimelineOfParent(interval)) {
+    return WalChangesFound{
+        .changes = nullptr,
+        .doubt = "the timeline changed in the WAL segment in which the full backup ended"};
   }
   return Reader(repository, interval).Run();
 }

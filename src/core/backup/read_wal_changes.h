@@ -2,15 +2,18 @@
 //
 // For each segment its index is used (core/wal_index), if it names the digest that the WAL object
 // has. Where there is none, and for what is not archived yet, WAL itself is read: from pg_wal, or
-// from the repository. Segments are read by several threads, in any order.
+// from the repository. Segments are read by several threads, in any order. At the end their history
+// is looked at (wal_history.h).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/backup/wal_changes.h"
+#include "core/backup/wal_history.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
 #include "core/postgres/timeline_history.h"
@@ -26,6 +29,14 @@ struct WalInterval {
   Lsn to;                     // where the backup begins. WAL is flushed up to here
   std::string wal_directory;  // the server's pg_wal
   int jobs = 1;               // threads
+  // Of the parent, on `history`.
+  TimelineId from_timeline = 1;
+  Lsn parent_end;
+  // For the proof that the WAL is of this server's history (wal_history.h). nullopt: there is no
+  // need for one, because this server has made the parent since it was started.
+  std::optional<OwnWal> own{};
+  // With more WAL that no index tells of, nothing is read.
+  std::uint64_t most_unindexed = ~std::uint64_t{0};
 };
 
 struct WalChangesFound {

@@ -60,6 +60,23 @@ const char* DigestMember(DigestMethod method) {
   return method == DigestMethod::kGmac ? "plain_gmac" : "plain_sha256";
 }
 
+// Members of the attributes: SegmentOrigin.
+constexpr const char* kPreviousMember = "previous";
+constexpr const char* kRunMember = "run";
+
+// False when the member is there and is no hash.
+bool ReadHash(const Json& json, const char* member, std::optional<Sha256Digest>& hash) {
+  if (!json.contains(member)) {
+    return true;
+  }
+  const std::optional<Bytes> bytes = FromHex(StringMember(json, member).value_or(""));
+  if (!bytes || bytes->size() != hash.emplace().size()) {
+    return false;
+  }
+  std::ranges::copy(*bytes, hash->begin());
+  return true;
+}
+
 struct GcmNonce {
   explicit GcmNonce(std::uint64_t frame_number) { StoreLittleEndian(bytes, frame_number); }
   std::uint8_t bytes[kGcmNonceSize] = {};
@@ -192,6 +209,12 @@ Result<Bytes> ObjectSealer::Head(const ObjectAttributes& attributes) const {
   if (attributes.plain_digest) {
     members.push_back(
         {DigestMember(attributes.plain_digest->method), ToHex(attributes.plain_digest->used())});
+  }
+  if (attributes.origin.previous) {
+    members.push_back({kPreviousMember, ToHex(*attributes.origin.previous)});
+  }
+  if (attributes.origin.run) {
+    members.push_back({kRunMember, ToHex(*attributes.origin.run)});
   }
   // PrintInOrder() replaces what is not UTF-8: a strange host name must not make this fail.
   const std::string text = PrintInOrder(members, -1);
@@ -390,6 +413,10 @@ Result<ObjectAttributes> ObjectOpener::OpenAttributes(ByteView frame) const {
       return DamagedObject(object_name_,
                            fmt::format("its attributes have no valid \"{}\"", member));
     }
+  }
+  if (!ReadHash(*json, kPreviousMember, attributes.origin.previous) ||
+      !ReadHash(*json, kRunMember, attributes.origin.run)) {
+    return DamagedObject(object_name_, "the origin in its attributes is invalid");
   }
   return attributes;
 }

@@ -41,11 +41,20 @@ inline constexpr std::size_t kStreamFramePlain = 256U << 10;
 inline constexpr std::size_t kPackFramePlain = 1U << 20;
 inline constexpr std::size_t kAttributesPlain = 64U << 10;
 
+// What the writer of a WAL segment says of where it comes from (FORMAT.md section 4). Both are
+// hashes, which tell nothing of a content.
+struct SegmentOrigin {
+  std::optional<Sha256Digest> previous{};  // LinkTo() the segment before it, in the same pg_wal
+  std::optional<Sha256Digest> run{};       // the run of acknowledgements that it is of
+  bool operator==(const SegmentOrigin&) const = default;
+};
+
 struct ObjectAttributes {
   std::string node;
   TimePoint created{};
   std::optional<std::uint64_t> plain_size{};
   std::optional<ContentDigest> plain_digest{};
+  SegmentOrigin origin{};
 };
 
 // How the objects of a repository are sealed, and which objects its readers accept. Cheap to copy.

@@ -48,6 +48,8 @@ class StreamSealer::State {
  public:
   State(const SealPolicy& policy, StreamOptions options, Random& random)
       : level_(options.compression_level),
+        on_digest_(std::move(options.on_digest)),
+        origin_(std::move(options.origin)),
         sealer_(policy, ObjectKind::kStream, std::move(options.object_name), random),
         sealed_(sealer_.FrameSize(kStreamFramePlain)),
         body_(std::move(options.spill_directory), options.memory_limit) {
@@ -96,6 +98,7 @@ class StreamSealer::State {
     finished_ = true;
     if (hash_) {
       hash_->Update(plain);
+      TellDigest();
     }
     plain_size_ = plain.size();
     Configure(scratch.compressor.get());
@@ -134,13 +137,27 @@ class StreamSealer::State {
     }
   }
 
+  void TellDigest() {
+    if (digest_) {
+      return;
+    }
+    digest_ = hash_->Finish();
+    if (on_digest_) {
+      on_digest_(*digest_);
+    }
+  }
+
   Result<SealedStream> Describe(std::string node, TimePoint created) {
     ObjectAttributes attributes{.node = std::move(node), .created = created};
     SealedStream result{.body = &body_, .plain_size = plain_size_};
     if (hash_) {
-      result.plain_digest = hash_->Finish();
+      TellDigest();
+      result.plain_digest = digest_;
       attributes.plain_size = plain_size_;
-      attributes.plain_digest = result.plain_digest;
+      attributes.plain_digest = digest_;
+    }
+    if (origin_) {
+      attributes.origin = origin_();
     }
     ASSIGN_OR_RETURN(Bytes head, sealer_.Head(attributes));
     body_.SetPrefix(std::move(head));
@@ -172,9 +189,12 @@ class StreamSealer::State {
   }
 
   const int level_;
+  const std::function<void(const ContentDigest&)> on_digest_;
+  const std::function<SegmentOrigin()> origin_;
   ObjectSealer sealer_;
   std::unique_ptr<ZSTD_CCtx, ContextDeleter> compressor_;
   std::optional<ContentHash> hash_;
+  std::optional<ContentDigest> digest_;
   Bytes piece_;
   std::size_t piece_used_ = 0;
   Bytes sealed_;

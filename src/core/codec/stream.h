@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,6 +50,10 @@ struct StreamOptions {
   std::string spill_directory;
   std::size_t memory_limit = 0;
   ContentDescription description = ContentDescription::kNone;
+  // Told the digest as soon as it is known. May be empty.
+  std::function<void(const ContentDigest&)> on_digest{};
+  // Asked at the end, for the attributes. May be empty.
+  std::function<SegmentOrigin()> origin{};
 };
 
 // Takes plain text and makes a sealed stream of it, in a body of bounded memory. Not thread-safe.

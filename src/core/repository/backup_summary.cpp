@@ -135,6 +135,7 @@ void Describe(Members& members, Summary& summary) {
   if (summary.type == BackupType::kDiff) {
     members.Value("full_manifest_sha256", summary.full_manifest_sha256);
     members.Optional("changes_by", summary.changes_by);
+    members.Optional("changes_doubt", summary.changes_doubt);
   }
 }
 
@@ -338,7 +339,8 @@ std::size_t MemoryOf(const BackupSummary& summary) {
     }
   };
   add(summary.label, summary.postgres_version, summary.start_wal, summary.stop_wal, summary.node,
-      summary.cipher, summary.key_id, summary.backup_label, summary.changes_by);
+      summary.cipher, summary.key_id, summary.backup_label, summary.changes_by,
+      summary.changes_doubt);
   add_list(summary.key_wraps, &NamedText::name, &NamedText::text);
   add_list(summary.tablespaces, &Tablespace::path);
   add_list(summary.checksum_failure_pages, &ChecksumFailure::path);

@@ -80,6 +80,9 @@ struct BackupSummary {
   // Diffs only: how the changes since the full were found, "wal", "lsn" or "digest". Empty in diffs
   // of version 0.1, which always compared LSNs (suspect_diff.h).
   std::string changes_by;
+  // Diffs only: why the changes were not found by WAL, a clause. Empty when they were, and in diffs
+  // of a version that does not say it.
+  std::string changes_doubt;
   std::vector<DatabaseSummary> databases;
   // What the server was set up with, for the person who restores it. Secret values are left out.
   std::vector<ExtensionSummary> extensions;

@@ -35,6 +35,8 @@ constexpr std::chrono::seconds kTellTrouble{60};
 // segment for so long.
 constexpr std::chrono::seconds kIdle{2};
 constexpr std::chrono::seconds kSlow{10};
+// So much WAL is read for a diff without an index, however small the cluster is.
+constexpr std::uint64_t kAlwaysRead = std::uint64_t{1} << 30;
 // A segment that was finished on the old timeline may be on its way to the repository.
 constexpr std::chrono::seconds kGraceAfterSwitch = kUploadGrace;
 
@@ -91,6 +93,39 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
   ASSIGN_OR_RETURN(job->full_index, FullIndex::Load(*job->repository, *job->full));
   job->summary.full_manifest_sha256 = job->full->manifest_sha256;
   return Ok();
+}
+
+bool MadeFullItself(const BackupJob* job) {
+  return job->own_full == job->full->manifest_sha256;
+}
+
+OwnWalPlace PlaceOfWal(const BackupJob* job) {
+  return {.system_identifier = job->facts.system_identifier,
+          .segment_size = job->summary.wal_segment_size,
+          .history = job->history,
+          .wal_directory = job->facts.data_directory + "/pg_wal"};
+}
+
+// The checkpoint at the start of the backup removes segments.
+Status LookAtOwnWal(BackupJob* job) {
+  if (!job->diff || !job->config.changes_by_wal || MadeFullItself(job)) {
+    return Ok();
+  }
+  const SegmentNumber current = SegmentOf(job->reached, job->summary.wal_segment_size);
+  ASSIGN_OR_RETURN(job->own_wal, FindOwnWal(*job->repository, PlaceOfWal(job), job->reached,
+                                            current > 0 ? current - 1 : 0));
+  return Ok();
+}
+
+// What is known now, or was before the checkpoint: what reaches further.
+Result<OwnWal> OwnWalAtStart(const BackupJob* job) {
+  const SegmentNumber start = SegmentOf(job->summary.start_lsn, job->summary.wal_segment_size);
+  ASSIGN_OR_RETURN(const OwnWal now,
+                   FindOwnWal(*job->repository, PlaceOfWal(job), Lsn{job->now.reached}, start + 1));
+  const OwnWal& before = job->own_wal;
+  const bool is_better = !now.is_known || (before.is_known && before.first <= start &&
+                                           std::min(before.last, start) > now.last);
+  return is_better ? before : now;
 }
 
 // Finds what cannot be copied now, and not in the middle of the copy.
@@ -197,6 +232,7 @@ Status ConnectAndChoose(BackupJob* job) {
   RETURN_IF_ERROR(Survey(job));
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*job->repository));
   RETURN_IF_ERROR(ChooseKind(job, catalog));
+  RETURN_IF_ERROR(LookAtOwnWal(job));
   RETURN_IF_ERROR(ChooseFinishedCopy(job, catalog));
   if (!job->completes_copy) {
     RETURN_IF_ERROR(ChooseLabelAndStart(job));
@@ -213,24 +249,25 @@ Status FindChanges(BackupJob* job) {
   BackupSummary& summary = job->summary;
   if (!job->config.changes_by_wal) {
     job->wal.doubt = "veza_backup.find_changes is \"contents\"";
-  } else if (job->own_full != job->full->manifest_sha256) {
-    // Somebody may have put the data directory back, or have removed WAL from the repository. Then
-    // the WAL that is there is not what has led from the full backup to this server.
-    job->wal.doubt = fmt::format(
-        "full backup \"{}\" was not made by this server since it was started", job->full->label);
   } else {
-    ASSIGN_OR_RETURN(
-        job->wal,
-        ReadWalChanges(*job->repository, {.system_identifier = job->facts.system_identifier,
-                                          .segment_size = summary.wal_segment_size,
-                                          .history = job->history,
-                                          .from = job->full->start_lsn,
-                                          .to = summary.start_lsn,
-                                          .wal_directory = job->facts.data_directory + "/pg_wal",
-                                          .jobs = job->config.jobs}));
+    WalInterval interval{.system_identifier = job->facts.system_identifier,
+                         .segment_size = summary.wal_segment_size,
+                         .history = job->history,
+                         .from = job->full->start_lsn,
+                         .to = summary.start_lsn,
+                         .wal_directory = job->facts.data_directory + "/pg_wal",
+                         .jobs = job->config.jobs,
+                         .from_timeline = job->full->timeline,
+                         .parent_end = job->full->stop_lsn,
+                         .most_unindexed = std::max(kAlwaysRead, job->progress.bytes_total.load())};
+    if (!MadeFullItself(job)) {
+      ASSIGN_OR_RETURN(interval.own, OwnWalAtStart(job));
+    }
+    ASSIGN_OR_RETURN(job->wal, ReadWalChanges(*job->repository, interval));
   }
   const char* const without_wal = job->doubt.empty() ? "lsn" : "digest";
   summary.changes_by = job->wal.changes ? "wal" : without_wal;
+  summary.changes_doubt = job->wal.doubt;
   return Ok();
 }
 

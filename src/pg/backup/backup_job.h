@@ -36,6 +36,7 @@ class LogQueue {
 // server.
 struct ServerPosition {
   std::atomic<TimelineId> timeline{0};
+  std::atomic<std::uint64_t> reached{0};  // the end of its WAL; on a standby, of what is replayed
   std::atomic<std::uint64_t> received{
       0};  // on a standby: the end of the WAL that has come from the primary
 };
@@ -79,6 +80,7 @@ struct BackupJob {
   std::optional<Sha256Digest> own_copy;  // SharedOwnBackups::copy
   std::string doubt;                     // of a diff: FullChoice::doubt
   TimelineHistory history;               // of a diff: of the server's timeline
+  OwnWal own_wal;                        // of a diff: before the checkpoint of its start
   WalChangesFound wal;                   // of a diff: what WAL says of the changes
   Lsn reached;                           // where the server was at the start, also on a standby
   ServerPosition now;

@@ -111,8 +111,13 @@ void RefuseAfterSwitch(const BackupJob* job) {
   pfree(const_cast<ControlFileData*>(control));
 }
 
+XLogRecPtr ReachedPosition() {
+  return RecoveryInProgress() ? GetXLogReplayRecPtr(nullptr) : GetXLogInsertRecPtr();
+}
+
 void PublishPosition(BackupJob* job) {
   job->now.timeline = CurrentTimeline();
+  job->now.reached = ReachedPosition();
   if (RecoveryInProgress()) {
     job->now.received =
         std::max(GetWalRcvFlushRecPtr(nullptr, nullptr), GetXLogReplayRecPtr(nullptr));
@@ -218,7 +223,7 @@ bool PrepareJob(BackupJob* job, ErrorReport* report) {
     summary.cipher = CipherName(job->config.cipher);
     summary.from_standby = !job->facts.is_primary;
     job->timeline = CurrentTimeline();
-    job->reached = Lsn{RecoveryInProgress() ? GetXLogReplayRecPtr(nullptr) : GetXLogInsertRecPtr()};
+    job->reached = Lsn{ReachedPosition()};
     job->progress.max_rate = job->config.max_rate;
     return Ok();
   });
@@ -487,6 +492,7 @@ void MakeCopy(BackupJob* job, bool fast) {
   if (!NoteStart(job, backup, &report)) {
     Raise(ERROR, &report);
   }
+  PublishPosition(job);
   RunPhase(job, BackupPhase::kCopying, FindChanges);
   TellHowChangesAreFound(job);
   ServerContents contents;

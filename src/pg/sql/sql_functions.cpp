@@ -58,6 +58,9 @@ std::optional<std::string> DescribeDetail(const BackupSummary& backup, const Lea
   if (const std::string suspect = SuspectDiff(backup); !suspect.empty()) {
     add(fmt::format("{}. {}", suspect, kSuspectDiffHint));
   }
+  if (!backup.changes_doubt.empty()) {
+    add("everything was read, because " + backup.changes_doubt);
+  }
   add(DescribeNotes(backup.notes));
   if (backup.is_cut) {
     add("there are more notes than fit into memory");

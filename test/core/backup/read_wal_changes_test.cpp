@@ -305,6 +305,111 @@ TEST_P(ReadWalChangesTest, FollowsTheHistory) {
   EXPECT_THAT(Doubt(), HasSubstr("\"000000010000000000000009\""));
 }
 
+TEST_P(ReadWalChangesTest, TooMuchWalWithoutAnIndexIsADoubt) {
+  Archive(wal_, 0, 3);
+  interval_.most_unindexed = 4 * kTestSegmentSize;
+  ExpectRead(4);
+  interval_.most_unindexed = 3 * kTestSegmentSize;
+  EXPECT_EQ(Doubt(),
+            "4 MB of WAL would have to be read without an index, more than there are data");
+  StoreIndex(wal_, 0, 0);
+  ExpectRead(3);
+  // It is noticed later that an index is of no use.
+  WriteText(repository_.PathOf(index_), "");
+  EXPECT_THAT(Doubt(), HasSubstr("would have to be read without an index"));
+}
+
+// The interval of a server that has not made its parent since it was started.
+class ReadWalHistoryTest : public ReadWalChangesTest {
+ protected:
+  ReadWalHistoryTest() {
+    interval_.parent_end = Lsn{kFirst * kTestSegmentSize + 5000};
+    interval_.own = OwnWal{true, kFirst + 2, kFirst + 2, kRun};
+  }
+  // Stores segments that say which one they follow.
+  void ArchiveLinked(const WalWriter& wal, std::size_t first, std::size_t last) {
+    const Bytes whole = wal.Whole();
+    for (std::size_t segment = first; segment <= last; ++segment) {
+      const std::string path = repository_.Scratch("linked");
+      WriteBytes(path, Of(whole, segment));
+      SegmentOrigin origin{.run = kRun};
+      if (segment > 0) {
+        origin.previous =
+            LinkTo(NameOf(segment - 1),
+                   DigestContent(repository_->digest_method(), repository_->seal_policy().key.get(),
+                                 Of(whole, segment - 1)));
+      }
+      const Result<SealedWalFile> sealed =
+          repository_.wal().Seal(NameOf(segment), path, {.origin = [&] { return origin; }});
+      ASSERT_OK(sealed);
+      ASSERT_OK(repository_.wal().Put(*sealed));
+    }
+  }
+
+  const Sha256Digest kRun = Sha256Of(AsBytes("run"));
+};
+
+INSTANTIATE_TEST_SUITE_P(Ciphers, ReadWalHistoryTest, testing::ValuesIn(kAllCiphers),
+                         CipherTestName);
+
+TEST_P(ReadWalHistoryTest, LinkedSegmentsAreRead) {
+  ArchiveLinked(wal_, 0, 2);
+  PutIntoPgWal(wal_, 3);
+  ExpectRead(4);
+  StoreIndex(wal_, 0, 2);
+  ExpectRead(1);
+}
+
+TEST_P(ReadWalHistoryTest, WithoutLinksThereIsADoubt) {
+  Archive(wal_, 0, 2);
+  PutIntoPgWal(wal_, 3);
+  StoreIndex(wal_, 0, 2);
+  EXPECT_THAT(Doubt(), HasSubstr("no transaction ended"));
+  interval_.own->first = kFirst;
+  ExpectRead(1);
+  interval_.own->is_known = false;
+  EXPECT_THAT(Doubt(), HasSubstr("known to be this server's own"));
+}
+
+// What has the same name there may be of a twin.
+TEST_P(ReadWalHistoryTest, BehindItsOwnSegmentsOnlyPgWalIsRead) {
+  ArchiveLinked(wal_, 0, 3);
+  StoreIndex(wal_, 0, 3);
+  EXPECT_EQ(Doubt(),
+            "WAL segment \"00000001000000000000000A\" is not in pg_wal, and not known to be in the "
+            "repository");
+  PutIntoPgWal(wal_, 3);
+  ExpectRead(1);
+}
+
+// Files of another life of the server.
+TEST_P(ReadWalHistoryTest, BeforeItsOwnSegmentsOnlyTheRepositoryIsRead) {
+  PutIntoPgWal(wal_, 0);
+  PutIntoPgWal(wal_, 3);
+  ArchiveLinked(wal_, 1, 2);
+  EXPECT_EQ(Doubt(), "the repository does not have WAL segment \"000000010000000000000007\"");
+}
+
+// The other history has records of the same sizes on other blocks.
+TEST_P(ReadWalHistoryTest, WalOfATwinIsADoubt) {
+  WalWriter other({});
+  other.Add(Change(100, kTable, 77));
+  other.bytes().insert(other.bytes().end(),
+                       wal_.bytes().begin() + static_cast<std::ptrdiff_t>(other.bytes().size()),
+                       wal_.bytes().end());
+  Archive(other, 0, 0);
+  ArchiveLinked(wal_, 1, 2);
+  PutIntoPgWal(wal_, 3);
+  EXPECT_THAT(Doubt(), HasSubstr("follows another segment \"000000010000000000000007\""));
+  interval_.own.reset();
+  EXPECT_EQ(Read().doubt, "") << "nothing else tells";
+}
+
+TEST_P(ReadWalHistoryTest, ATimelineThatChangesWhereTheParentEndedIsADoubt) {
+  interval_.history = {2, {{1, Lsn{kFirst * kTestSegmentSize + 9000}}}};
+  EXPECT_THAT(Doubt(), HasSubstr("the timeline changed in the WAL segment"));
+}
+
 TEST_P(ReadWalChangesTest, AStoreThatDoesNotAnswerIsNoDoubt) {
   Archive(wal_, 0, 3);
   StoreIndex(wal_, 0, 2);

@@ -139,6 +139,7 @@ TEST_P(BackupSummaryTest, TheDocumentHasTheseMembers) {
   summary.type = BackupType::kDiff;
   summary.full_manifest_sha256 = Sha256Of(AsBytes("the full's"));
   summary.changes_by = "lsn";
+  summary.changes_doubt = "a segment is missing";
   summary.key_wraps = {{"key/main", "{}"}};
   json document = OpenTheirs(SerializeSummary(summary, policy_).value(), policy_,
                              BackupDocumentName(summary.label))
@@ -201,6 +202,7 @@ TEST_P(BackupSummaryTest, TheDocumentHasTheseMembers) {
           {"links_count", 1},
           {"full_manifest_sha256", ToHex(Sha256Of(AsBytes("the full's")))},
           {"changes_by", "lsn"},
+          {"changes_doubt", "a segment is missing"},
       }));
 }
 
@@ -226,6 +228,7 @@ TEST_P(BackupSummaryTest, ADiffNamesTheManifestOfItsFull) {
   EXPECT_EQ(read->type, BackupType::kDiff);
   EXPECT_EQ(read->full_manifest_sha256, summary.full_manifest_sha256);
   EXPECT_EQ(read->changes_by, "");
+  EXPECT_EQ(read->changes_doubt, "");
   summary.changes_by = "digest";
   EXPECT_EQ(ParseSummary(SerializeSummary(summary, policy_).value(), summary.label, policy_)
                 .value()
