@@ -13,8 +13,6 @@
 namespace veza::cli {
 namespace {
 
-// So many lines are a minute's reading, and a gigabyte is not needed for them.
-constexpr std::size_t kMostTransactions = 100'000;
 constexpr std::chrono::minutes kAround{1};
 
 struct TimelineArguments {
@@ -66,16 +64,16 @@ Result<TimelineRange> ParseRange(const TimelineArguments& arguments) {
   return range;
 }
 
-void PrintTransactions(const GlobalOptions& options, const std::vector<TransactionStory>& stories,
+void PrintTransactions(const GlobalOptions& options, const ClusterTransactions& transactions,
                        const NamesOfRelations& names) {
   Json list = Json::Array();
   Table table({{"time (UTC)"}, {"timeline", true}, {"LSN"}, {"xid", true}, {"end"}, {"blocks"}});
-  for (const TransactionStory& story : stories) {
+  for (const TransactionStory& story : transactions.stories) {
     const char* const how = story.end.committed ? "commit" : "abort";
     std::string text;
     for (const TransactionStory::Touched& touched : story.touched) {
       text += fmt::format("{}{} in {}", text.empty() ? "" : ", ", touched.blocks,
-                          Printable(DescribeRelation(touched.file, names)));
+                          Printable(DescribeRelation({story.timeline, touched.file}, names)));
     }
     if (options.json) {
       list.push_back({{"time", FormatUtc(story.end.time)},
@@ -92,7 +90,9 @@ void PrintTransactions(const GlobalOptions& options, const std::vector<Transacti
     }
   }
   if (options.json) {
-    PrintJson({{"transactions", std::move(list)}});
+    PrintJson({{"transactions", std::move(list)},
+               {"unread", transactions.unread},
+               {"damaged", transactions.damaged}});
   } else {
     PrintText(table.Format());
   }
@@ -100,13 +100,10 @@ void PrintTransactions(const GlobalOptions& options, const std::vector<Transacti
 
 // Names are a help only: without them there are the numbers.
 NamesOfRelations NamesFor(const Repository& repository, const BackupCatalog& catalog,
-                          std::uint64_t system_identifier,
+                          const ArchiveMap& archive, std::uint64_t system_identifier,
                           const std::vector<TransactionStory>& stories) {
-  if (stories.empty()) {
-    return {};
-  }
-  Result<NamesOfRelations> names = FindNamesOfRelations(
-      repository, catalog, system_identifier, stories.front().end.time, RelationsIn(stories));
+  Result<NamesOfRelations> names =
+      FindNamesOfRelations(repository, catalog, archive, system_identifier, RelationsIn(stories));
   if (!names) {
     PrintWarning(fmt::format("the names of relations are not known: {}", names.error().message));
     return {};
@@ -127,16 +124,7 @@ Json ToJson(const ClusterTimeline& timeline) {
   }
   Json events = Json::Array();
   for (const TimelineEvent& event : timeline.events) {
-    Json row = {{"timeline", event.timeline},
-                {"time", FormatUtc(event.time)},
-                {"time_is_exact", event.time_is_exact},
-                {"lsn", FormatLsn(event.lsn)},
-                {"kind", event.kind},
-                {"text", event.text}};
-    if (event.xid != 0) {
-      row["xid"] = event.xid;
-    }
-    events.push_back(std::move(row));
+    events.push_back(EventToJson(event));
   }
   return {{"load", std::move(load)},
           {"events", std::move(events)},
@@ -163,21 +151,22 @@ void PrintTimeline(const GlobalOptions& options, const ClusterTimeline& timeline
   }
   Table events({{"time (UTC)"}, {"timeline", true}, {"LSN"}, {"event"}, {""}});
   for (const TimelineEvent& event : timeline.events) {
-    events.AddRow({(event.time_is_exact ? "" : "about ") + FormatUtc(event.time),
-                   std::to_string(event.timeline), FormatLsn(event.lsn), event.kind,
-                   Printable(event.text)});
+    events.AddRow({DescribeTime(event), std::to_string(event.timeline), FormatLsn(event.lsn),
+                   event.kind, Printable(event.text)});
   }
   PrintText(load.Format() + "\n" + events.Format());
 }
 
-void WarnOfUnread(const ClusterTimeline& timeline) {
-  if (timeline.unread > 0) {
-    PrintWarning(fmt::format("{} WAL segments have no index, and are left out", timeline.unread),
+// Returns the exit code.
+int WarnOfUnread(std::uint64_t unread, const std::vector<std::string>& damaged) {
+  if (unread > 0) {
+    PrintWarning(fmt::format("{} WAL segments have no index, and are left out", unread),
                  "\"vezactl index\" makes what is missing.");
   }
-  for (const std::string& message : timeline.damaged) {
+  for (const std::string& message : damaged) {
     PrintWarning(message);
   }
+  return damaged.empty() ? kDone : kBadAnswer;
 }
 
 Result<int> RunTimeline(const GlobalOptions& options, const TimelineArguments& arguments) {
@@ -192,18 +181,18 @@ Result<int> RunTimeline(const GlobalOptions& options, const TimelineArguments& a
   ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
   ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(*repository, identity, ranges));
   if (arguments.transactions) {
-    ASSIGN_OR_RETURN(const std::vector<TransactionStory> stories,
-                     ReadTransactions(*repository, identity, archive, range, kMostTransactions));
-    PrintTransactions(options, stories,
-                      NamesFor(*repository, catalog, identity.system_identifier, stories));
-    return kDone;
+    ASSIGN_OR_RETURN(const ClusterTransactions transactions,
+                     ReadTransactions(*repository, identity, archive, {.range = range}));
+    PrintTransactions(
+        options, transactions,
+        NamesFor(*repository, catalog, archive, identity.system_identifier, transactions.stories));
+    return WarnOfUnread(transactions.unread, transactions.damaged);
   }
   ASSIGN_OR_RETURN(
       const ClusterTimeline timeline,
       ReadTimeline(*repository, identity, catalog, archive, {.range = range, .bucket = bucket}));
   PrintTimeline(options, timeline);
-  WarnOfUnread(timeline);
-  return timeline.damaged.empty() ? kDone : kBadAnswer;
+  return WarnOfUnread(timeline.unread, timeline.damaged);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -32,20 +33,28 @@ struct FileOfDatabase {
   auto operator<=>(const FileOfDatabase&) const = default;
 };
 
-// Of rows that speak of the same relation, the one that is current counts.
+// What a relation is called while it is rewritten (make_new_heap in commands/cluster.c).
+bool IsTransientName(std::string_view name) {
+  constexpr std::string_view kPrefix = "pg_temp_";
+  return name.starts_with(kPrefix) && IsDigits(name.substr(kPrefix.size()));
+}
+
+// Of rows that speak of the same relation, the one that is current counts. A dead row may be that
+// of a rewrite: another dead one says more.
 template <typename Key>
 class Best {
  public:
   void Offer(const Key& key, const std::string& name, std::uint32_t schema, bool is_current) {
-    const auto [entry, is_new] = entries_.try_emplace(key, Entry{name, schema, is_current});
-    if (!is_new && is_current && !entry->second.is_current) {
-      entry->second = {name, schema, is_current};
+    const int rank = is_current ? 2 : IsTransientName(name) ? 0 : 1;
+    const auto [entry, is_new] = entries_.try_emplace(key, Entry{name, schema, rank});
+    if (!is_new && rank > entry->second.rank) {
+      entry->second = {name, schema, rank};
     }
   }
   struct Entry {
     std::string name;
     std::uint32_t schema = 0;
-    bool is_current = false;
+    int rank = 0;
   };
   const std::map<Key, Entry>& entries() const { return entries_; }
 
@@ -58,7 +67,8 @@ class NamesInBackup {
   NamesInBackup(const Repository& repository, const BackupSummary& backup)
       : repository_(repository), backup_(backup) {}
 
-  Status Find(const std::set<RelationFile>& wanted, NamesOfRelations* names) {
+  Result<std::map<RelationFile, NameOfRelation>> Find(const std::set<RelationFile>& wanted) {
+    std::map<RelationFile, NameOfRelation> names;
     Want(wanted);
     RETURN_IF_ERROR(ReadMaps());
     RETURN_IF_ERROR(ReadClasses());
@@ -67,11 +77,11 @@ class NamesInBackup {
       const std::uint32_t read_in = file.database == 0 ? kTemplateDatabase : file.database;
       const auto schema = namespaces_.entries().find({read_in, entry.schema});
       if (schema != namespaces_.entries().end()) {
-        names->try_emplace(
+        names.try_emplace(
             file, NameOfRelation{DatabaseName(file.database), schema->second.name, entry.name});
       }
     }
-    return Ok();
+    return names;
   }
 
  private:
@@ -220,63 +230,156 @@ class NamesInBackup {
   Best<std::pair<std::uint32_t, std::uint32_t>> namespaces_;
 };
 
-// The newest backup that had ended by then, and the oldest one that had not.
-std::vector<std::string> LabelsAround(const BackupCatalog& catalog, std::uint64_t system_identifier,
-                                      TimePoint moment) {
-  const BackupSummary* before = nullptr;
-  const BackupSummary* after = nullptr;
-  for (const BackupSummary& backup : catalog.backups) {
-    if (backup.system_identifier != system_identifier) {
-      continue;
+// Up to where two ways through the timelines are the same.
+Lsn PartingOf(const std::vector<PathPart>& one, const std::vector<PathPart>& other) {
+  Lsn parting;
+  for (std::size_t part = 0; part < std::min(one.size(), other.size()); ++part) {
+    if (one[part].timeline != other[part].timeline) {
+      break;
     }
-    if (backup.stop_time <= moment) {
-      before = before == nullptr || before->stop_time < backup.stop_time ? &backup : before;
-    } else {
-      after = after == nullptr || backup.stop_time < after->stop_time ? &backup : after;
+    parting = std::min(one[part].end, other[part].end);
+    if (one[part].end != other[part].end) {
+      break;
     }
   }
-  std::vector<std::string> labels;
-  for (const BackupSummary* const backup : {before, after}) {
-    if (backup != nullptr) {
-      labels.push_back(backup->label);
-    }
-  }
-  return labels;
+  return parting;
 }
+
+// Which backups can tell what the relations of which timeline are called.
+class Witnesses {
+ public:
+  Witnesses(const BackupCatalog& catalog, const ArchiveMap& archive,
+            std::uint64_t system_identifier)
+      : archive_(archive) {
+    for (const BackupSummary& backup : catalog.backups) {
+      if (backup.system_identifier == system_identifier) {
+        backups_.push_back(&backup);
+      }
+    }
+  }
+
+  // Whether what a transaction on `timeline` touched that ended at `lsn` is the same relation in
+  // the backup. It is if no server left the way between the two: after that, each of the timelines
+  // gives the same numbers to relations of its own.
+  bool Knows(const BackupSummary& backup, TimelineId timeline, Lsn lsn) {
+    const auto [parting, is_new] = partings_.try_emplace({timeline, backup.timeline});
+    if (is_new) {
+      parting->second = PartingOf(archive_.PathTo(timeline), archive_.PathTo(backup.timeline));
+    }
+    return backup.stop_lsn <= parting->second || lsn < parting->second;
+  }
+
+  // By label, the timelines whose relations the backup is asked for.
+  std::map<std::string, std::set<TimelineId>> Choose(const RelationsWanted& wanted,
+                                                     bool is_before) {
+    std::map<std::string, std::set<TimelineId>> chosen;
+    for (const auto& [timeline, ends] : EndsOf(wanted)) {
+      const BackupSummary* const backup =
+          is_before ? Before(timeline, ends.first) : After(timeline, ends.first, ends.second);
+      if (backup != nullptr) {
+        chosen[backup->label].insert(timeline);
+      }
+    }
+    return chosen;
+  }
+
+ private:
+  // Of each timeline, the first and the last LSN.
+  static std::map<TimelineId, std::pair<Lsn, Lsn>> EndsOf(const RelationsWanted& wanted) {
+    std::map<TimelineId, std::pair<Lsn, Lsn>> ends;
+    for (const auto& [relation, lsn] : wanted) {
+      const auto [entry, is_new] = ends.try_emplace(relation.timeline, lsn, lsn);
+      entry->second = {std::min(entry->second.first, lsn), std::max(entry->second.second, lsn)};
+    }
+    return ends;
+  }
+
+  // The newest one that had ended by then.
+  const BackupSummary* Before(TimelineId timeline, Lsn first) {
+    const BackupSummary* best = nullptr;
+    for (const BackupSummary* const backup : backups_) {
+      if (backup->stop_lsn <= first && Knows(*backup, timeline, first) &&
+          (best == nullptr || best->stop_lsn < backup->stop_lsn)) {
+        best = backup;
+      }
+    }
+    return best;
+  }
+
+  // The oldest one that had not. Better one that knows the last of the transactions, too.
+  const BackupSummary* After(TimelineId timeline, Lsn first, Lsn last) {
+    const BackupSummary* best = nullptr;
+    const auto rank = [&](const BackupSummary& backup) {
+      return std::pair(!Knows(backup, timeline, last), backup.stop_time);
+    };
+    for (const BackupSummary* const backup : backups_) {
+      if (backup->stop_lsn > first && Knows(*backup, timeline, first) &&
+          (best == nullptr || rank(*backup) < rank(*best))) {
+        best = backup;
+      }
+    }
+    return best;
+  }
+
+  const ArchiveMap& archive_;
+  std::vector<const BackupSummary*> backups_;
+  std::map<std::pair<TimelineId, TimelineId>, Lsn> partings_;
+};
 
 }  // namespace
 
 Result<NamesOfRelations> FindNamesOfRelations(const Repository& repository,
                                               const BackupCatalog& catalog,
-                                              std::uint64_t system_identifier, TimePoint moment,
-                                              const std::set<RelationFile>& wanted) {
+                                              const ArchiveMap& archive,
+                                              std::uint64_t system_identifier,
+                                              const RelationsWanted& wanted) {
+  Witnesses witnesses(catalog, archive, system_identifier);
   NamesOfRelations names;
-  std::set<RelationFile> left = wanted;
-  for (const std::string& label : LabelsAround(catalog, system_identifier, moment)) {
-    if (left.empty()) {
-      break;
+  RelationsWanted left = wanted;
+  for (const bool is_before : {true, false}) {
+    for (const auto& chosen : witnesses.Choose(left, is_before)) {
+      const std::set<TimelineId>& timelines = chosen.second;
+      ASSIGN_OR_RETURN(const BackupSummary backup, ReadBackup(repository, chosen.first));
+      const auto is_asked = [&](const RelationsWanted::value_type& relation) {
+        return timelines.contains(relation.first.timeline) &&
+               witnesses.Knows(backup, relation.first.timeline, relation.second);
+      };
+      std::set<RelationFile> files;
+      for (const auto& relation : left) {
+        if (is_asked(relation)) {
+          files.insert(relation.first.file);
+        }
+      }
+      ASSIGN_OR_RETURN(const auto found, NamesInBackup(repository, backup).Find(files));
+      std::erase_if(left, [&](const RelationsWanted::value_type& relation) {
+        const auto name = found.find(relation.first.file);
+        if (name == found.end() || !is_asked(relation)) {
+          return false;
+        }
+        names.emplace(relation.first, name->second);
+        return true;
+      });
     }
-    ASSIGN_OR_RETURN(const BackupSummary backup, ReadBackup(repository, label));
-    RETURN_IF_ERROR(NamesInBackup(repository, backup).Find(left, &names));
-    std::erase_if(left, [&](const RelationFile& file) { return names.contains(file); });
   }
   return names;
 }
 
-std::set<RelationFile> RelationsIn(const std::vector<TransactionStory>& stories) {
-  std::set<RelationFile> relations;
+RelationsWanted RelationsIn(const std::vector<TransactionStory>& stories) {
+  RelationsWanted relations;
   for (const TransactionStory& story : stories) {
     for (const TransactionStory::Touched& touched : story.touched) {
-      relations.insert(touched.file);
+      const auto [relation, is_new] =
+          relations.try_emplace({story.timeline, touched.file}, story.end.begin);
+      relation->second = std::min(relation->second, story.end.begin);
     }
   }
   return relations;
 }
 
-std::string DescribeRelation(const RelationFile& file, const NamesOfRelations& names) {
-  const auto found = names.find(file);
+std::string DescribeRelation(const RelationOfTimeline& relation, const NamesOfRelations& names) {
+  const auto found = names.find(relation);
   if (found == names.end()) {
-    return FormatRelation(file);
+    return FormatRelation(relation.file);
   }
   const NameOfRelation& name = found->second;
   return fmt::format("{}{}{}.{}", name.database, name.database.empty() ? "" : ".", name.schema,
@@ -290,7 +393,7 @@ Json RelationsToJson(const TransactionStory& story, const NamesOfRelations& name
                   {"database", touched.file.database},
                   {"relation", touched.file.relation},
                   {"blocks", touched.blocks}};
-    if (const auto name = names.find(touched.file); name != names.end()) {
+    if (const auto name = names.find({story.timeline, touched.file}); name != names.end()) {
       if (!name->second.database.empty()) {
         relation["database_name"] = name->second.database;
       }

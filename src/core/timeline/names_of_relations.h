@@ -3,13 +3,14 @@
 // (core/postgres/catalog_pages.h).
 #pragma once
 
+#include <cstdint>
 #include <map>
-#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "core/archive/archive_map.h"
 #include "core/codec/json.h"
-#include "core/environment.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
 #include "core/repository/backup_catalog.h"
@@ -25,24 +26,42 @@ struct NameOfRelation {
   std::string schema;
   std::string name;
 };
-using NamesOfRelations = std::map<RelationFile, NameOfRelation>;
 
-// Finds names for what is `wanted`. The newest backup of the system that had ended by `moment`
-// tells what its relations were called when it was made. What it does not know, the oldest later
-// backup tells. What was made and dropped, or rewritten twice, between two backups stays unknown.
+// A file as WAL of the timeline names it. Timelines that parted give the same numbers to relations
+// of their own.
+struct RelationOfTimeline {
+  TimelineId timeline = 0;
+  RelationFile file;
+  bool operator<(const RelationOfTimeline& other) const {
+    return std::tie(timeline, file) < std::tie(other.timeline, other.file);
+  }
+};
+using NamesOfRelations = std::map<RelationOfTimeline, NameOfRelation>;
+// With where the record of the end of the first transaction begins that touched it.
+using RelationsWanted = std::map<RelationOfTimeline, Lsn>;
+
+// Finds names for what is `wanted`. For each timeline, the newest backup of the system that had
+// ended before its first transaction tells what its relations were called when it was made. What it
+// does not know, the oldest later backup tells. What was made and dropped, or rewritten twice,
+// between two backups stays unknown.
 //
-// Reads the manifests of both, and pg_class of the databases that are wanted, page by page. Memory:
-// a few times what is wanted. Errors are those of the store and of damaged backups: the names are
-// then not known.
+// A backup is asked only if it lies on the way that `archive` knows to the timeline, or if the way
+// to the backup goes through the transaction. After a recovery to an earlier point, backups of the
+// one branch say nothing of what only the other one made.
+//
+// Reads the manifests of at most two backups for each timeline, and pg_class of the databases that
+// are wanted, page by page. Memory: a few times what is wanted. Errors are those of the store and
+// of damaged backups: the names are then not known.
 Result<NamesOfRelations> FindNamesOfRelations(const Repository& repository,
                                               const BackupCatalog& catalog,
-                                              std::uint64_t system_identifier, TimePoint moment,
-                                              const std::set<RelationFile>& wanted);
+                                              const ArchiveMap& archive,
+                                              std::uint64_t system_identifier,
+                                              const RelationsWanted& wanted);
 
 // What the transactions touched, for FindNamesOfRelations().
-std::set<RelationFile> RelationsIn(const std::vector<TransactionStory>& stories);
+RelationsWanted RelationsIn(const std::vector<TransactionStory>& stories);
 // For people: "shop.public.orders", or FormatRelation() where the name is not known.
-std::string DescribeRelation(const RelationFile& file, const NamesOfRelations& names);
+std::string DescribeRelation(const RelationOfTimeline& relation, const NamesOfRelations& names);
 // What the transaction touched, as vezactl and the server return it: the numbers, the count of
 // blocks, and "database_name" (not for what all databases share), "schema" and "name" where they
 // are known.

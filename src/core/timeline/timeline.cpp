@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 #include <variant>
@@ -128,11 +129,42 @@ bool IsIn(const TimelineRange& range, TimePoint time) {
   return range.from <= time && time <= range.to;
 }
 
-// Whether a transaction may have ended in the segment within the range.
-bool MayBeIn(const TimelineRange& range, const SegmentSummary& summary) {
-  return HeadMayBeEnd(summary) || (summary.latest_end && *summary.latest_end >= range.from &&
-                                   *summary.earliest_end <= range.to);
+// Whether transactions ended in the segment within the range, as far as times are in order.
+bool HasEndsIn(const TimelineRange& range, const SegmentSummary& summary) {
+  return summary.latest_end && *summary.latest_end >= range.from &&
+         *summary.earliest_end <= range.to;
 }
+
+// Counts segments that are passed over, and keeps why.
+class Unreadable {
+ public:
+  Status PassOver(const WalWay& way, std::size_t index, const Error& error) {
+    if (way.IsExhausted() && error.code == ErrorCode::kFailedPrecondition) {
+      const WalWay::Place place = way.At(index);
+      unread_.emplace(place.timeline, place.number);
+      return Ok();
+    }
+    if (!IsOfTheObject(error)) {
+      return error;
+    }
+    if (damaged_.size() < kMostDamaged &&
+        std::ranges::find(damaged_, error.message) == damaged_.end()) {
+      damaged_.push_back(error.message);
+    }
+    return Ok();
+  }
+
+  // It could be read after all.
+  void Forget(const WalWay& way, std::size_t index) {
+    unread_.erase({way.At(index).timeline, way.At(index).number});
+  }
+  std::uint64_t unread() const { return unread_.size(); }
+  std::vector<std::string> TakeDamaged() { return std::move(damaged_); }
+
+ private:
+  std::set<std::pair<TimelineId, SegmentNumber>> unread_;
+  std::vector<std::string> damaged_;
+};
 
 class TimelineReader {
  public:
@@ -147,7 +179,7 @@ class TimelineReader {
       const TimelineId timeline = way.At(index).timeline;
       const Result<SegmentSummary> summary = way.Summary(index);
       if (!summary) {
-        RETURN_IF_ERROR(PassOver(way, summary.error()));
+        RETURN_IF_ERROR(unreadable_.PassOver(way, index, summary.error()));
         continue;
       }
       if (options_.load) {
@@ -191,6 +223,8 @@ class TimelineReader {
       timeline_.load.push_back(bucket);
     }
     std::ranges::stable_sort(timeline_.events, {}, &TimelineEvent::time);
+    timeline_.unread = unreadable_.unread();
+    timeline_.damaged = unreadable_.TakeDamaged();
     return std::move(timeline_);
   }
 
@@ -210,27 +244,14 @@ class TimelineReader {
              *summary.earliest_end > options_.range.to);
   }
 
-  Status PassOver(const WalWay& way, const Error& error) {
-    if (way.IsExhausted() && error.code == ErrorCode::kFailedPrecondition) {
-      ++timeline_.unread;
-      return Ok();
-    }
-    if (!IsOfTheObject(error)) {
-      return error;
-    }
-    if (timeline_.damaged.size() < kMostDamaged) {
-      timeline_.damaged.push_back(error.message);
-    }
-    return Ok();
-  }
-
   Status AddLoad(WalWay& way, std::size_t index, const SegmentSummary& summary) {
     const Lsn first{way.At(index).number * way.segment_size()};
     if (first >= begin_) {
       return AddMinutes(way.At(index).timeline, summary);
     }
     const Result<SegmentSummary> own = way.SummaryFrom(index, begin_);
-    return own ? AddMinutes(way.At(index).timeline, *own) : PassOver(way, own.error());
+    return own ? AddMinutes(way.At(index).timeline, *own)
+               : unreadable_.PassOver(way, index, own.error());
   }
 
   Status AddMinutes(TimelineId timeline, const SegmentSummary& summary) {
@@ -269,14 +290,14 @@ class TimelineReader {
   Status AddEvents(WalWay& way, std::size_t index, const SegmentSummary& summary) {
     const Result<std::vector<IndexedEvent>> events = way.Events(index);
     if (!events) {
-      return PassOver(way, events.error());
+      return unreadable_.PassOver(way, index, events.error());
     }
     std::optional<TimePoint> time = last_time_ ? last_time_ : summary.earliest_end;
     std::vector<IndexedEnd> ends;
     if (!events->empty() && summary.latest_end) {
       Result<std::vector<IndexedEnd>> read = way.Ends(index);
       if (!read) {
-        return PassOver(way, read.error());
+        return unreadable_.PassOver(way, index, read.error());
       }
       ends = std::move(*read);
     }
@@ -303,6 +324,7 @@ class TimelineReader {
 
   const TimelineOptions options_;
   ClusterTimeline timeline_;
+  Unreadable unreadable_;
   std::map<std::pair<TimelineId, TimePoint>, LoadBucket> load_;
   Lsn begin_;
   std::optional<TimePoint> last_time_;
@@ -344,52 +366,93 @@ Status AddGaps(const ArchiveMap& archive, TimelineReader& reader) {
   return Ok();
 }
 
-// The transactions of one timeline, and what they touched.
+// The transactions of timelines, one after the other, and what they touched.
 class TransactionReader {
  public:
-  TransactionReader(const TimelineRange& range, std::size_t most) : range_(range), most_(most) {}
+  explicit TransactionReader(const TransactionOptions& options) : options_(options) {}
 
-  Status Read(WalWay& way, Lsn begin) {
-    std::optional<std::size_t> first;
-    std::size_t last = 0;
+  // Looks for the segments of the range. Whether there are some.
+  Result<bool> Find(WalWay& way) {
+    in_range_ = {};
+    to_read_ = {};
     for (std::size_t index = 0; index < way.size(); ++index) {
-      ASSIGN_OR_RETURN(const SegmentSummary summary, way.Summary(index));
-      if (MayBeIn(range_, summary)) {
-        first = first.value_or(index);
-        last = index;
+      const Result<SegmentSummary> summary = way.Summary(index);
+      if (!summary) {
+        RETURN_IF_ERROR(unreadable_.PassOver(way, index, summary.error()));
+        continue;
+      }
+      if (HasEndsIn(options_.range, *summary)) {
+        in_range_ = {in_range_ ? in_range_->first : index, index};
+      }
+      if (HasEndsIn(options_.range, *summary) || HeadMayBeEnd(*summary)) {
+        to_read_ = {to_read_ ? to_read_->first : index, index};
       }
     }
-    if (!first) {
-      return Ok();
-    }
-    touched_.clear();
+    return to_read_.has_value();
+  }
+
+  // Reads what Find() has found. `way` is the same WAL. What begins before `begin` does not count.
+  Status Read(WalWay& way, Lsn begin) {
     const std::size_t own = stories_.size();
-    for (std::size_t index = *first - std::min(*first, kSegmentsBefore); index <= last; ++index) {
-      ASSIGN_OR_RETURN(IndexedTransactions transactions, way.Transactions(index));
-      for (const IndexedTouch& touch : transactions.touches) {
-        touched_[touch.xid][touch.file] += touch.blocks;
-      }
-      for (IndexedEnd& end : transactions.ends) {
-        if (IsIn(range_, end.time) && end.begin >= begin) {
-          RETURN_IF_ERROR(Add(way.At(index).timeline, std::move(end)));
-        } else {
-          Forget(end);
+    const std::size_t first = to_read_->first - std::min(to_read_->first, kSegmentsBefore);
+    for (std::size_t index = first; index <= to_read_->second; ++index) {
+      std::optional<Error> behind;
+      Result<IndexedTransactions> transactions = way.Transactions(index, &behind);
+      if (!transactions) {
+        if (in_range_ && in_range_->first <= index && index <= in_range_->second) {
+          return std::move(transactions.error());
         }
+        RETURN_IF_ERROR(unreadable_.PassOver(way, index, transactions.error()));
+      } else {
+        unreadable_.Forget(way, index);
+        RETURN_IF_ERROR(Take(way.At(index).timeline, begin, std::move(*transactions)));
+      }
+      if (behind) {
+        RETURN_IF_ERROR(unreadable_.PassOver(way, index + 1, *behind));
       }
     }
     for (std::size_t story = own; story < stories_.size(); ++story) {
       Touch(stories_[story]);
     }
+    while (!touched_.empty()) {
+      Forget(touched_.begin()->first);
+    }
     return Ok();
   }
 
-  std::vector<TransactionStory> Take() { return std::move(stories_); }
+  ClusterTransactions Finish() {
+    return {std::move(stories_), unreadable_.unread(), unreadable_.TakeDamaged()};
+  }
 
  private:
+  using Indexes = std::pair<std::size_t, std::size_t>;  // both included
+
+  Status Take(TimelineId timeline, Lsn begin, IndexedTransactions transactions) {
+    for (const IndexedTouch& touch : transactions.touches) {
+      const auto [blocks, is_new] = touched_[touch.xid].try_emplace(touch.file);
+      blocks->second += touch.blocks;
+      relations_ += is_new ? 1 : 0;
+    }
+    for (IndexedEnd& end : transactions.ends) {
+      if (IsIn(options_.range, end.time) && end.begin >= begin) {
+        RETURN_IF_ERROR(Add(timeline, std::move(end)));
+      } else {
+        Forget(end);
+      }
+    }
+    if (relations_ > options_.most_touched) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       "the transactions of that time changed more than {} relations",
+                       options_.most_touched)
+          .WithHint("Ask for a shorter time.");
+    }
+    return Ok();
+  }
+
   Status Add(TimelineId timeline, IndexedEnd end) {
-    if (stories_.size() == most_) {
+    if (stories_.size() == options_.most) {
       return MakeError(ErrorCode::kInvalidArgument, "more than {} transactions ended in that time",
-                       most_)
+                       options_.most)
           .WithHint("Ask for a shorter time.");
     }
     stories_.push_back({timeline, std::move(end), {}});
@@ -398,16 +461,26 @@ class TransactionReader {
 
   // Nobody asks what it touched.
   void Forget(const IndexedEnd& end) {
-    touched_.erase(end.xid);
+    Forget(end.xid);
     for (const std::uint32_t xid : end.subtransactions) {
-      touched_.erase(xid);
+      Forget(xid);
+    }
+  }
+  void Forget(std::uint32_t xid) {
+    if (const auto touched = touched_.find(xid); touched != touched_.end()) {
+      relations_ -= touched->second.size();
+      touched_.erase(touched);
     }
   }
 
   void Touch(TransactionStory& story) {
     std::map<RelationFile, std::uint64_t> sum;
     const auto add = [&](std::uint32_t xid) {
-      for (const auto& [file, blocks] : touched_[xid]) {
+      const auto touched = touched_.extract(xid);  // so none counts twice, whatever an index says
+      if (touched.empty()) {
+        return;
+      }
+      for (const auto& [file, blocks] : touched.mapped()) {
         sum[file] += blocks;
       }
     };
@@ -420,16 +493,40 @@ class TransactionReader {
     }
   }
 
-  const TimelineRange range_;
-  const std::size_t most_;
+  const TransactionOptions options_;
+  Unreadable unreadable_;
   std::vector<TransactionStory> stories_;
+  // Of the timeline that is looked at:
+  std::optional<Indexes> in_range_;  // the segments in which transactions ended in the range
+  std::optional<Indexes> to_read_;   // and in which some may have
   std::map<std::uint32_t, std::map<RelationFile, std::uint64_t>> touched_;
+  std::size_t relations_ = 0;  // in touched_, and those of the stories
 };
 
 }  // namespace
 
 std::string FormatRelation(const RelationFile& file) {
   return fmt::format("{}/{}/{}", file.tablespace, file.database, file.relation);
+}
+
+std::string DescribeTime(const TimelineEvent& event) {
+  if (event.time == TimePoint{}) {
+    return "";
+  }
+  return (event.time_is_exact ? "" : "about ") + FormatUtc(event.time);
+}
+
+Json EventToJson(const TimelineEvent& event) {
+  Json json{{"timeline", event.timeline},
+            {"time", event.time == TimePoint{} ? Json(nullptr) : Json(FormatUtc(event.time))},
+            {"time_is_exact", event.time_is_exact},
+            {"lsn", FormatLsn(event.lsn)},
+            {"kind", event.kind},
+            {"text", event.text}};
+  if (event.xid != 0) {
+    json["xid"] = event.xid;
+  }
+  return json;
 }
 
 std::optional<EventText> DescribeFact(const WalFact& fact) {
@@ -450,17 +547,25 @@ Result<ClusterTimeline> ReadTimeline(const Repository& repository, const Identit
   return reader.Finish();
 }
 
-Result<std::vector<TransactionStory>> ReadTransactions(const Repository& repository,
-                                                       const Identity& identity,
-                                                       const ArchiveMap& archive,
-                                                       const TimelineRange& range,
-                                                       std::size_t most) {
-  TransactionReader reader(range, most);
-  for (const auto& [timeline, pieces] : PiecesOf(archive)) {
-    ASSIGN_OR_RETURN(WalWay way, WalWay::Open(repository, identity, pieces, {}));
-    RETURN_IF_ERROR(reader.Read(way, NewFrom(archive, timeline)));
+Result<ClusterTransactions> ReadTransactions(const Repository& repository, const Identity& identity,
+                                             const ArchiveMap& archive,
+                                             const TransactionOptions& options) {
+  TransactionReader reader(options);
+  for (const auto& run : PiecesOf(archive)) {
+    const auto open = [&] {
+      return WalWay::Open(repository, identity, run.second, {.most_read = options.most_read});
+    };
+    ASSIGN_OR_RETURN(WalWay way, open());
+    ASSIGN_OR_RETURN(const bool has_some, reader.Find(way));
+    if (!has_some) {
+      continue;
+    }
+    if (way.fetched() > 0) {  // so that finding the range leaves enough to read it
+      ASSIGN_OR_RETURN(way, open());
+    }
+    RETURN_IF_ERROR(reader.Read(way, NewFrom(archive, run.first)));
   }
-  return reader.Take();
+  return reader.Finish();
 }
 
 }  // namespace veza

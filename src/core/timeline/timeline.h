@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/archive/archive_map.h"
+#include "core/codec/json.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
 #include "core/repository/backup_catalog.h"
@@ -39,7 +40,8 @@ struct LoadBucket {
 
 struct TimelineEvent {
   TimelineId timeline = 0;
-  // An event that does not tell its time has that of the event or the transaction before it.
+  // An event that does not tell its time has that of the event or the transaction before it. The
+  // epoch if there is none: it is not known then.
   TimePoint time{};
   bool time_is_exact = false;
   Lsn lsn;  // where its record begins; of a backup, where it ended; of a gap, where it begins
@@ -91,15 +93,36 @@ struct TransactionStory {
 };
 inline constexpr std::size_t kSegmentsBefore = 16;
 
-// The transactions that ended in the range, in the order of WAL. At most `most`; more is an error.
-Result<std::vector<TransactionStory>> ReadTransactions(const Repository& repository,
-                                                       const Identity& identity,
-                                                       const ArchiveMap& archive,
-                                                       const TimelineRange& range,
-                                                       std::size_t most);
+struct TransactionOptions {
+  TimelineRange range{};
+  // Of transactions, and of relations that they touched. More is kInvalidArgument.
+  std::size_t most = 100'000;
+  std::size_t most_touched = 1'000'000;
+  // Bytes of segments without an index that are read: so many to find the range, and again so many
+  // in the range.
+  std::uint64_t most_read = std::uint64_t{4} << 30;
+};
+
+struct ClusterTransactions {
+  std::vector<TransactionStory> stories;  // of each timeline in the order of WAL
+  std::uint64_t unread = 0;               // segments that no index covers, and too many to read
+  std::vector<std::string> damaged;       // of WAL that cannot be read, at most 100 messages
+};
+
+// The transactions that ended in the range. A segment that cannot be read is told, and passed over.
+// It is an error if it lies between segments in which transactions ended in the range, or if it is
+// one of those.
+Result<ClusterTransactions> ReadTransactions(const Repository& repository, const Identity& identity,
+                                             const ArchiveMap& archive,
+                                             const TransactionOptions& options);
 
 // "tablespace/database/relation", as numbers.
 std::string FormatRelation(const RelationFile& file);
+
+// For people: "about" before a time that is not exact. Empty if it is not known.
+std::string DescribeTime(const TimelineEvent& event);
+// As vezactl returns it. The time is null if it is not known.
+Json EventToJson(const TimelineEvent& event);
 
 // For people: "restore point "before the migration"". nullopt for facts that are no event.
 struct EventText {

@@ -220,7 +220,7 @@ class WalWay::State {
     return event;
   }
 
-  Result<IndexedTransactions> Transactions(std::size_t index) {
+  Result<IndexedTransactions> Transactions(std::size_t index, std::optional<Error>* behind) {
     ASSIGN_OR_RETURN(Found found, Find(index));
     Result<IndexedTransactions> transactions = TransactionsOf(index, found);
     if (!transactions && found.known->object && IsOfTheObject(transactions.error())) {
@@ -230,8 +230,13 @@ class WalWay::State {
     }
     RETURN_IF_ERROR(transactions);
     if (HeadMayBeEnd(found.summary())) {
-      ASSIGN_OR_RETURN(const std::optional<IndexedEvent> border, Border(index, found.summary()));
-      if (std::optional<IndexedEnd> end = border ? EndOf(*border) : std::nullopt) {
+      Result<std::optional<IndexedEvent>> border = Border(index, found.summary());
+      if (!border && behind == nullptr) {
+        return std::move(border.error());
+      }
+      if (!border) {
+        *behind = std::move(border.error());
+      } else if (std::optional<IndexedEnd> end = *border ? EndOf(**border) : std::nullopt) {
         transactions->ends.push_back(std::move(*end));
       }
     }
@@ -456,12 +461,12 @@ Result<SegmentSummary> WalWay::Summary(std::size_t index) {
 }
 
 Result<std::vector<IndexedEnd>> WalWay::Ends(std::size_t index) {
-  ASSIGN_OR_RETURN(IndexedTransactions transactions, state_->Transactions(index));
+  ASSIGN_OR_RETURN(IndexedTransactions transactions, state_->Transactions(index, nullptr));
   return std::move(transactions.ends);
 }
 
-Result<IndexedTransactions> WalWay::Transactions(std::size_t index) {
-  return state_->Transactions(index);
+Result<IndexedTransactions> WalWay::Transactions(std::size_t index, std::optional<Error>* behind) {
+  return state_->Transactions(index, behind);
 }
 
 Result<std::vector<IndexedEvent>> WalWay::Events(std::size_t index) {

@@ -58,8 +58,10 @@ class WalWay {
   Result<std::vector<IndexedEnd>> Ends(std::size_t index);
   Result<std::vector<IndexedEvent>> Events(std::size_t index);
   // The same as Ends(), with the relations that were touched. A record that goes on in the next
-  // segment touches none.
-  Result<IndexedTransactions> Transactions(std::size_t index);
+  // segment touches none. With `behind`, the segments behind it need not be readable: their error
+  // is put there, and the record that goes on does not count.
+  Result<IndexedTransactions> Transactions(std::size_t index,
+                                           std::optional<Error>* behind = nullptr);
   // Where the first record begins that is not before `lsn` and is whole on the way.
   Result<std::optional<Lsn>> FirstRecordFrom(Lsn lsn);
   // The first segment from `from` on in which WAL ends (EndsWal()) before recovery leaves it, as

@@ -35,14 +35,36 @@ std::optional<std::string> XidOrNull(std::uint32_t xid) {
   return xid == 0 ? std::nullopt : std::optional(std::to_string(xid));
 }
 
+// WAL that may be unreadable in part.
+class WalCall : public ArchiveCall {
+ public:
+  // Warns of what could not be read. Main thread only, after the call.
+  void Warn() const {
+    if (unread_ > 0) {
+      ereport(WARNING, (errmsg("%llu WAL segments have no index, and are left out",
+                               static_cast<unsigned long long>(unread_)),
+                        errhint("\"vezactl index\" makes what is missing.")));
+    }
+    for (const std::string& message : damaged_) {
+      ereport(WARNING, (errmsg("%s", message.c_str())));
+    }
+  }
+
+ protected:
+  void SetUnread(std::uint64_t unread, std::vector<std::string> damaged) {
+    unread_ = unread;
+    damaged_ = std::move(damaged);
+  }
+
+ private:
+  std::uint64_t unread_ = 0;
+  std::vector<std::string> damaged_;
+};
+
 // Reads the load or the events.
-class TimelineCall : public ArchiveCall {
+class TimelineCall : public WalCall {
  public:
   explicit TimelineCall(const TimelineOptions& options) : options_(options) {}
-
-  // What could not be read, for warnings. Main thread only, after the call.
-  std::uint64_t unread() const { return unread_; }
-  const std::vector<std::string>& damaged() const { return damaged_; }
 
  protected:
   Result<ClusterTimeline> Read() {
@@ -52,15 +74,12 @@ class TimelineCall : public ArchiveCall {
     ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
     ASSIGN_OR_RETURN(ClusterTimeline timeline,
                      ReadTimeline(*repository, identity, catalog, archive, options_));
-    unread_ = timeline.unread;
-    damaged_ = std::move(timeline.damaged);
+    SetUnread(timeline.unread, std::move(timeline.damaged));
     return timeline;
   }
 
  private:
   const TimelineOptions options_;
-  std::uint64_t unread_ = 0;
-  std::vector<std::string> damaged_;
 };
 
 class LoadCall final : public TimelineCall {
@@ -98,7 +117,7 @@ class EventsCall final : public TimelineCall {
   }
 };
 
-class TransactionsCall final : public ArchiveCall {
+class TransactionsCall final : public WalCall {
  public:
   explicit TransactionsCall(const TimelineRange& range) : range_(range) {}
   ~TransactionsCall() override { StopAndJoin(); }
@@ -110,10 +129,13 @@ class TransactionsCall final : public ArchiveCall {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenOwn());
     ASSIGN_OR_RETURN(const Identity identity, OwnIdentity(*repository));
     ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
-    ASSIGN_OR_RETURN(const std::vector<TransactionStory> stories,
-                     ReadTransactions(*repository, identity, archive, range_, kMostRows));
-    const NamesOfRelations names = NamesFor(*repository, identity.system_identifier, stories);
-    for (const TransactionStory& story : stories) {
+    ASSIGN_OR_RETURN(
+        ClusterTransactions transactions,
+        ReadTransactions(*repository, identity, archive, {.range = range_, .most = kMostRows}));
+    SetUnread(transactions.unread, std::move(transactions.damaged));
+    const NamesOfRelations names =
+        NamesFor(*repository, archive, identity.system_identifier, transactions.stories);
+    for (const TransactionStory& story : transactions.stories) {
       rows_.push_back({FormatUtc(story.end.time), std::to_string(story.timeline),
                        FormatLsn(story.end.begin), XidOrNull(story.end.xid),
                        story.end.committed ? "true" : "false",
@@ -126,15 +148,16 @@ class TransactionsCall final : public ArchiveCall {
   }
 
   // Names are a help only: without them there are the numbers.
-  NamesOfRelations NamesFor(const Repository& repository, std::uint64_t system_identifier,
+  NamesOfRelations NamesFor(const Repository& repository, const ArchiveMap& archive,
+                            std::uint64_t system_identifier,
                             const std::vector<TransactionStory>& stories) {
     if (stories.empty()) {
       return {};
     }
     const Result<BackupCatalog> catalog = ReadBackupCatalog(repository);
     Result<NamesOfRelations> names =
-        catalog ? FindNamesOfRelations(repository, *catalog, system_identifier,
-                                       stories.front().end.time, RelationsIn(stories))
+        catalog ? FindNamesOfRelations(repository, *catalog, archive, system_identifier,
+                                       RelationsIn(stories))
                 : catalog.error();
     if (!names) {
       unnamed_ = names.error().message;
@@ -219,14 +242,7 @@ TimelineRange RangeAround(FunctionCallInfo fcinfo) {
 Datum ReturnTimeline(FunctionCallInfo fcinfo, TimelineCall* call) {
   PrepareOrRaise(call);
   RunCall(call, FunctionWaitEvent());
-  if (call->unread() > 0) {
-    ereport(WARNING, (errmsg("%llu WAL segments have no index, and are left out",
-                             static_cast<unsigned long long>(call->unread())),
-                      errhint("\"vezactl index\" makes what is missing.")));
-  }
-  for (const std::string& message : call->damaged()) {
-    ereport(WARNING, (errmsg("%s", message.c_str())));
-  }
+  call->Warn();
   return EmitRows(fcinfo, call);
 }
 
@@ -251,6 +267,7 @@ VEZA_SQL_FUNCTION(veza_backup_timeline_transactions) {
   auto* const call = NewInContext<TransactionsCall>(RangeAround(fcinfo));
   PrepareOrRaise(call);
   RunCall(call, FunctionWaitEvent());
+  call->Warn();
   if (!call->unnamed().empty()) {
     ereport(WARNING, (errmsg("the names of relations are not known: %s", call->unnamed().c_str())));
   }

@@ -14,6 +14,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 constexpr Lsn kBefore{kTestStartLsn.value - 8};
+constexpr Lsn kLate{100 * kTestSegmentSize};
 constexpr std::uint32_t kDefault = 1663;
 constexpr std::uint32_t kGlobal = 1664;
 
@@ -49,15 +50,27 @@ class NamesOfRelationsTest : public testing::TestWithParam<Cipher> {
         .Class(2615, "pg_namespace", 11, 2615)
         .Class(16390, "elsewhere", 2200, 16390, 16380);
   }
-  std::vector<std::string> Find(const std::set<RelationFile>& wanted, TimePoint moment) {
+  // As of a transaction on `timeline`. `histories` are those of the timelines behind the first.
+  std::vector<std::string> Find(const std::set<RelationFile>& wanted, Lsn lsn,
+                                TimelineId timeline = 1,
+                                const std::vector<TimelineHistory>& histories = {}) {
+    RelationsWanted relations;
+    for (const RelationFile& file : wanted) {
+      relations[{timeline, file}] = lsn;
+    }
+    return Find(relations, histories);
+  }
+  std::vector<std::string> Find(const RelationsWanted& wanted,
+                                const std::vector<TimelineHistory>& histories) {
     const BackupCatalog catalog = ReadBackupCatalog(*fixture_.repository).value();
+    const ArchiveMap archive(kTestSegmentSize, {}, histories);
     const auto names =
-        FindNamesOfRelations(*fixture_.repository, catalog, kTestSystem, moment, wanted);
+        FindNamesOfRelations(*fixture_.repository, catalog, archive, kTestSystem, wanted);
     EXPECT_OK(names);
     std::vector<std::string> texts;
-    for (const auto& [file, name] : *names) {
-      texts.push_back(
-          fmt::format("{} {}.{}.{}", file.relation, name.database, name.schema, name.name));
+    for (const auto& [relation, name] : *names) {
+      texts.push_back(fmt::format("{} {}.{}.{}", relation.file.relation, name.database, name.schema,
+                                  name.name));
     }
     return texts;
   }
@@ -65,9 +78,13 @@ class NamesOfRelationsTest : public testing::TestWithParam<Cipher> {
   BackupSummary LaterDiff(const BackupSummary& full) {
     BackupSummary diff = fixture_.Diff(full).value();
     diff.stop_time += std::chrono::hours(1);
-    WriteText(fixture_.repository.PathOf(BackupDocumentName(diff.label)),
-              SerializeSummary(diff, fixture_.repository->seal_policy()).value());
+    diff.stop_lsn = Lsn{full.stop_lsn.value + kTestSegmentSize};
+    Write(diff);
     return diff;
+  }
+  void Write(const BackupSummary& backup) {
+    WriteText(fixture_.repository.PathOf(BackupDocumentName(backup.label)),
+              SerializeSummary(backup, fixture_.repository->seal_policy()).value());
   }
 
   RestoreFixture fixture_{GetParam()};
@@ -85,11 +102,11 @@ TEST_P(NamesOfRelationsTest, TablesCatalogsAndWhatAllDatabasesShare) {
                     {kDefault, 5, 16999},
                     {kDefault, 6, 16384},
                     {kGlobal, 0, 1262}},
-                   TimePoint::max()),
+                   kLate),
               testing::UnorderedElementsAre(
                   "1262 .pg_catalog.pg_database", "16384 postgres.public.orders",
                   "16700 postgres.pg_catalog.pg_attribute", "16390 postgres.public.elsewhere"));
-  EXPECT_THAT(Find({}, TimePoint::max()), IsEmpty());
+  EXPECT_THAT(Find({}, kLate), IsEmpty());
 }
 
 // VACUUM FULL gives the catalogs new files.
@@ -102,8 +119,7 @@ TEST_P(NamesOfRelationsTest, CatalogsThatWereRewritten) {
                                            .bytes());
   fixture_.source.File("base/5/16801", CatalogPage(kBefore).Namespace(2200, "shop").bytes());
   ASSERT_OK(fixture_.Backup());
-  EXPECT_THAT(Find({{kDefault, 5, 16384}}, TimePoint::max()),
-              ElementsAre("16384 postgres.shop.orders"));
+  EXPECT_THAT(Find({{kDefault, 5, 16384}}, kLate), ElementsAre("16384 postgres.shop.orders"));
 }
 
 // A diff has some pages, and the rest is in the packs of its full.
@@ -123,7 +139,7 @@ TEST_P(NamesOfRelationsTest, ADiffReplacesPages) {
   EXPECT_EQ(files.ReadSmall(files.files()[0], 1 << 20).value(),
             Joined({First(kBefore), CatalogPage(later).Class(16500, "newer", 2200, 16500)}));
   EXPECT_ERROR(files.ReadSmall(files.files()[0], 8192), ErrorCode::kDataCorrupted);
-  EXPECT_THAT(Find({{kDefault, 5, 16384}, {kDefault, 5, 16500}}, TimePoint::max()),
+  EXPECT_THAT(Find({{kDefault, 5, 16384}, {kDefault, 5, 16500}}, kLate),
               ElementsAre("16384 postgres.public.orders", "16500 postgres.public.newer"));
 }
 
@@ -135,9 +151,9 @@ TEST_P(NamesOfRelationsTest, TwoBackupsTell) {
                                           .Class(16500, "newer", 2200, 16500)
                                           .bytes());
   const BackupSummary diff = LaterDiff(full);
-  EXPECT_THAT(Find({{kDefault, 5, 16384}, {kDefault, 5, 16500}}, full.stop_time),
+  EXPECT_THAT(Find({{kDefault, 5, 16384}, {kDefault, 5, 16500}}, full.stop_lsn),
               ElementsAre("16384 postgres.public.orders", "16500 postgres.public.newer"));
-  EXPECT_THAT(Find({{kDefault, 5, 16384}}, diff.stop_time),
+  EXPECT_THAT(Find({{kDefault, 5, 16384}}, diff.stop_lsn),
               ElementsAre("16384 postgres.public.renamed"));
 }
 
@@ -146,8 +162,55 @@ TEST_P(NamesOfRelationsTest, ADamagedBackupIsAnError) {
   WriteText(fixture_.repository.PathOf(PackName(full.label, 1)), "damaged");
   EXPECT_ERROR(
       FindNamesOfRelations(*fixture_.repository, ReadBackupCatalog(*fixture_.repository).value(),
-                           kTestSystem, TimePoint::max(), {{kDefault, 5, 16384}}),
+                           ArchiveMap(kTestSegmentSize, {}, {}), kTestSystem,
+                           {{{1, {kDefault, 5, 16384}}, kLate}}),
       ErrorCode::kDataCorrupted);
+}
+
+// A server that has left its timeline gives numbers that the other one gave behind that point.
+TEST_P(NamesOfRelationsTest, ABackupOfTheTimelineThatWasLeftSaysNothingOfTheNewOne) {
+  const BackupSummary full = fixture_.Backup().value();
+  const std::set<RelationFile> wanted{{kDefault, 5, 16384}};
+  const auto left_at = [](Lsn lsn) { return std::vector<TimelineHistory>{{2, {{1, lsn}}}}; };
+  EXPECT_THAT(Find(wanted, kLate, 2, left_at(full.stop_lsn)),
+              ElementsAre("16384 postgres.public.orders"));
+  EXPECT_THAT(Find(wanted, kLate, 2, left_at(Lsn{full.stop_lsn.value - 8})), IsEmpty());
+  EXPECT_THAT(Find(wanted, kLate, 2, {}), IsEmpty()) << "a way that is not known";
+  EXPECT_THAT(Find(wanted, kBefore, 2, left_at(Lsn{full.stop_lsn.value - 8})),
+              ElementsAre("16384 postgres.public.orders"))
+      << "from before they parted";
+}
+
+TEST_P(NamesOfRelationsTest, ABackupOfTheNewTimelineSaysNothingOfWhatWasLeft) {
+  BackupSummary full = fixture_.Backup().value();
+  full.timeline = 2;
+  Write(full);
+  const std::vector<TimelineHistory> histories{{2, {{1, kTestStartLsn}}}};
+  const RelationFile orders{kDefault, 5, 16384};
+  EXPECT_THAT(Find({orders}, kBefore, 1, histories), ElementsAre("16384 postgres.public.orders"));
+  EXPECT_THAT(Find({orders}, kTestStartLsn, 1, histories), IsEmpty());
+  EXPECT_THAT(Find({orders}, kLate, 1, histories), IsEmpty());
+  // Both in one answer.
+  EXPECT_THAT(Find({{{1, orders}, kLate},
+                    {{2, orders}, kLate},
+                    {{1, {16380, 5, 16390}}, kBefore},
+                    {{1, {kDefault, 5, 16700}}, kLate}},
+                   histories),
+              ElementsAre("16390 postgres.public.elsewhere", "16384 postgres.public.orders"));
+}
+
+// VACUUM FULL calls the new file pg_temp_<oid> until it takes the place of the old one.
+TEST_P(NamesOfRelationsTest, TheNameOfARewriteCountsLeast) {
+  fixture_.source.File("base/5/1259", CatalogPage(kBefore)
+                                          .Class(16600, "pg_temp_16384", 2200, 16401, 0, 900)
+                                          .Class(16384, "orders", 2200, 16401, 0, 901)
+                                          .Class(16384, "orders later", 2200, 16401, 0, 902)
+                                          .Class(16601, "pg_temp_16385", 2200, 16402, 0, 900)
+                                          .Class(2615, "pg_namespace", 11, 2615)
+                                          .bytes());
+  ASSERT_OK(fixture_.Backup());
+  EXPECT_THAT(Find({{kDefault, 5, 16401}, {kDefault, 5, 16402}}, kLate),
+              ElementsAre("16401 postgres.public.orders", "16402 postgres.public.pg_temp_16385"));
 }
 
 }  // namespace

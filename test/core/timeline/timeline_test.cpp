@@ -27,6 +27,31 @@ class TimelineTest : public testing::TestWithParam<bool> {
   ClusterTimeline Read(const TimelineOptions& options = {}, const BackupCatalog& catalog = {}) {
     return ReadTimeline(*repository_, TestIdentity(), catalog, Map(), options).value();
   }
+  Result<ClusterTransactions> Transactions(const TransactionOptions& options) {
+    return ReadTransactions(*repository_, TestIdentity(), Map(), options);
+  }
+  static std::vector<std::uint32_t> XidsOf(const ClusterTransactions& transactions) {
+    std::vector<std::uint32_t> xids;
+    for (const TransactionStory& story : transactions.stories) {
+      xids.push_back(story.end.xid);
+    }
+    return xids;
+  }
+  // A commit in each of the segments from 3 on, a minute from one to the next.
+  static Story Segments(int count) {
+    Story story(3);
+    for (int minute = 0; minute < count; ++minute) {
+      if (minute > 0) {
+        story.NextSegment();
+      }
+      story.Commit(700 + static_cast<std::uint32_t>(minute), minute);
+    }
+    return story;
+  }
+  void Damage(const Story& story, SegmentNumber segment) {
+    WriteText(repository_.PathOf(WalObjectName(kTestSystem, story.Name(segment)).value()),
+              "damaged");
+  }
   static std::vector<std::string> LoadOf(const ClusterTimeline& timeline) {
     std::vector<std::string> load;
     for (const LoadBucket& bucket : timeline.load) {
@@ -92,8 +117,7 @@ TEST_P(TimelineTest, WhatLiesBeforeASwitchOfTimelineIsToldOnce) {
                        {{2, {{1, fork}}}});
   EXPECT_THAT(EventsOf(ReadTimeline(*repository_, TestIdentity(), {}, map, {}).value()),
               ElementsAre("restore_point before", "restore_point old", "restore_point new"));
-  const auto stories =
-      ReadTransactions(*repository_, TestIdentity(), map, TimelineRange{}, 100).value();
+  const auto stories = ReadTransactions(*repository_, TestIdentity(), map, {})->stories;
   ASSERT_EQ(stories.size(), 2U);
   EXPECT_EQ(stories[1].end.xid, 702U);
 }
@@ -171,6 +195,26 @@ TEST_P(TimelineTest, AnEventWithoutATimeHasThatOfTheTransactionBeforeIt) {
               ElementsAre(HasSubstr("truncated")));
 }
 
+TEST_P(TimelineTest, AnEventOfWhichNothingTellsTheTimeHasNone) {
+  Story story(3);
+  story.Truncate(16384, 5);
+  story.NextSegment();
+  story.Commit(701, 5);
+  story.Truncate(16384, 4);
+  story.RestorePoint("here", 6);
+  Archive(story);
+  std::vector<std::string> times;
+  std::vector<std::string> in_json;
+  for (const TimelineEvent& event : Read().events) {
+    times.push_back(DescribeTime(event));
+    in_json.push_back(EventToJson(event)["time"].Print());
+  }
+  const std::string five = FormatUtc(Story::Minute(5));
+  const std::string six = FormatUtc(Story::Minute(6));
+  EXPECT_THAT(times, ElementsAre("", "about " + five, six));
+  EXPECT_THAT(in_json, ElementsAre("null", "\"" + five + "\"", "\"" + six + "\""));
+}
+
 TEST_P(TimelineTest, AGapIsShownThoughNoEventIsAskedForBeforeIt) {
   Story story(3);
   story.Commit(701, 5);
@@ -225,9 +269,7 @@ TEST_P(TimelineTest, TransactionsAndWhatTheyTouched) {
   story.Commit(705, 20);
   Archive(story);
   const std::vector<TransactionStory> stories =
-      ReadTransactions(*repository_, TestIdentity(), Map(), {Story::Minute(5), Story::Minute(7)},
-                       10)
-          .value();
+      Transactions({.range = {Story::Minute(5), Story::Minute(7)}})->stories;
   ASSERT_EQ(stories.size(), 3U);
   EXPECT_EQ(stories[0].end.xid, 701U);
   ASSERT_EQ(stories[0].touched.size(), 2U);
@@ -237,8 +279,73 @@ TEST_P(TimelineTest, TransactionsAndWhatTheyTouched) {
   ASSERT_EQ(stories[1].touched.size(), 1U) << "what its subtransaction changed";
   EXPECT_EQ(stories[1].touched[0].file.relation, 16390U);
   EXPECT_FALSE(stories[2].end.committed);
-  EXPECT_ERROR(ReadTransactions(*repository_, TestIdentity(), Map(), {}, 3),
-               ErrorCode::kInvalidArgument);
+  EXPECT_ERROR(Transactions({.most = 3}), ErrorCode::kInvalidArgument);
+  EXPECT_OK(Transactions({.most_touched = 3}));
+  EXPECT_ERROR(Transactions({.most_touched = 2}), ErrorCode::kInvalidArgument);
+  // What ended before does not count any more.
+  EXPECT_OK(Transactions({.range = {.from = Story::Minute(7)}, .most_touched = 2}));
+}
+
+TEST_P(TimelineTest, WalThatCannotBeReadIsInTheWayOfNoOtherMoment) {
+  const Story story = Segments(5);
+  Archive(story);
+  Damage(story, 5);
+  const ClusterTransactions before = Transactions({.range = {.to = Story::Minute(1)}}).value();
+  EXPECT_THAT(XidsOf(before), ElementsAre(700, 701));
+  EXPECT_THAT(before.damaged, ElementsAre(HasSubstr(story.Name(5))));
+  const ClusterTransactions behind = Transactions({.range = {.from = Story::Minute(3)}}).value();
+  EXPECT_THAT(XidsOf(behind), ElementsAre(703, 704));
+  EXPECT_THAT(behind.damaged, ElementsAre(HasSubstr(story.Name(5)))) << "once";
+  EXPECT_ERROR(Transactions({}), ErrorCode::kDataCorrupted);
+}
+
+TEST_P(TimelineTest, ACommitThatGoesOnInWalThatCannotBeReadIsLeftOut) {
+  Story story(3);
+  story.Commit(701, 1);
+  story.FillToTheBorder(24);
+  story.Commit(702, 2);
+  story.NextSegment();
+  story.Commit(703, 3);
+  Archive(story);
+  EXPECT_THAT(XidsOf(Transactions({}).value()), ElementsAre(701, 702, 703));
+  Damage(story, 4);
+  const ClusterTransactions some = Transactions({.range = {.to = Story::Minute(2)}}).value();
+  EXPECT_THAT(XidsOf(some), ElementsAre(701));
+  EXPECT_THAT(some.damaged, ElementsAre(HasSubstr(story.Name(4))));
+}
+
+TEST_P(TimelineTest, WalThatIsTooMuchToReadForTransactionsIsCounted) {
+  Archive(Segments(5));
+  const ClusterTransactions some =
+      Transactions({.range = {.to = Story::Minute(1)}, .most_read = 2 * kTestSegmentSize}).value();
+  EXPECT_THAT(XidsOf(some), ElementsAre(700, 701));
+  EXPECT_EQ(some.unread, GetParam() ? 0U : 3U);
+  EXPECT_THAT(some.damaged, IsEmpty());
+}
+
+// Finding the range takes nothing from what may be read in it and before it.
+TEST_P(TimelineTest, TheRangeHasAReadLimitOfItsOwn) {
+  const Story old = Segments(20);
+  Story first(23);
+  first.Commit(801, 30);
+  Story middle(24);
+  middle.Commit(802, 31);
+  Story last(25);
+  last.Commit(803, 32);
+  for (const Story* const story :
+       std::initializer_list<const Story*>{&old, &first, &middle, &last}) {
+    story->Archive(repository_);
+  }
+  first.Index(repository_);
+  last.Index(repository_);
+  const auto read = [&](std::uint64_t segments) {
+    return Transactions(
+        {.range = {.from = Story::Minute(30)}, .most_read = segments * kTestSegmentSize});
+  };
+  const ClusterTransactions all = read(kSegmentsBefore + 1).value();
+  EXPECT_THAT(XidsOf(all), ElementsAre(801, 802, 803));
+  EXPECT_EQ(all.unread, 0U) << "all was read in the end";
+  EXPECT_ERROR(read(kSegmentsBefore), ErrorCode::kFailedPrecondition);
 }
 
 }  // namespace
