@@ -1,8 +1,10 @@
 // vezactl report: the cluster's time from the oldest to the newest moment, as a page with a picture
 // or as JSON.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <map>
+#include <utility>
 
 #include "cli/command.h"
 #include "cli/output.h"
@@ -20,8 +22,13 @@ namespace {
 
 // The load is shown in at most so many buckets.
 constexpr std::int64_t kMostBuckets = 1500;
-// Events take a request for each segment that has some, so only the newest are shown.
+// Events take a request for each segment that has some, so only those of the last days are read,
+// and the newest of them shown. A busy cluster truncates and drops relations all the time: these
+// are left to vezactl timeline.
 constexpr std::chrono::days kEventsOf{7};
+constexpr std::size_t kMostEvents = 2000;
+constexpr std::array kEventKinds = {"restore_point", "timeline",   "parameters",
+                                    "database",      "tablespace", "gap"};
 
 struct ReportArguments {
   std::string html;
@@ -110,9 +117,11 @@ Result<Material> Collect(const Repository& repository, const Identity& identity)
   material.from = Begin(material);
   const auto length = std::chrono::ceil<std::chrono::minutes>(material.now - material.from).count();
   material.bucket = std::chrono::minutes(std::max<std::int64_t>(1, length / kMostBuckets + 1));
-  ASSIGN_OR_RETURN(material.timeline, ReadTimeline(repository, identity, material.catalog, archive,
-                                                   {.bucket = material.bucket,
-                                                    .events_from = material.now - kEventsOf}));
+  ASSIGN_OR_RETURN(material.timeline,
+                   ReadTimeline(repository, identity, material.catalog, archive,
+                                {.bucket = material.bucket,
+                                 .events_from = material.now - kEventsOf,
+                                 .kinds = {kEventKinds.begin(), kEventKinds.end()}}));
   material.parents = ParentsOf(ranges, archive);
   return material;
 }
@@ -239,14 +248,27 @@ Json LoadToJson(const ClusterTimeline& timeline) {
   return list;
 }
 
-Json EventsToJson(const ClusterTimeline& timeline, bool gaps) {
+// An event before the first transaction of its timeline has no time.
+Json TimeOf(const TimelineEvent& event) {
+  return event.time == TimePoint{} ? Json(nullptr) : Json(Milliseconds(event.time));
+}
+
+bool IsGap(const TimelineEvent& event) {
+  return event.kind == "gap";
+}
+
+// The newest kMostEvents. `older` is how many are left out.
+Json EventsToJson(const ClusterTimeline& timeline, bool gaps, std::size_t& older) {
+  const auto all = static_cast<std::size_t>(std::ranges::count_if(
+      timeline.events, [&](const TimelineEvent& event) { return IsGap(event) == gaps; }));
+  older = all - std::min(all, kMostEvents);
+  std::size_t passed = 0;
   Json list = Json::Array();
   for (const TimelineEvent& event : timeline.events) {
-    // Backups have rows of their own, and checkpoints would hide the rest.
-    if (event.kind == "backup" || event.kind == "checkpoint" || (event.kind == "gap") != gaps) {
+    if (IsGap(event) != gaps || passed++ < older) {
       continue;
     }
-    list.push_back({{"time", Milliseconds(event.time)},
+    list.push_back({{"time", TimeOf(event)},
                     {"exact", event.time_is_exact},
                     {"timeline", event.timeline},
                     {"lsn", FormatLsn(event.lsn)},
@@ -278,6 +300,10 @@ std::vector<std::string> Warnings(const Material& material) {
 
 Json ToJson(const Material& material) {
   const std::vector<BackupSummary>& backups = material.catalog.backups;
+  std::size_t older_gaps = 0;
+  std::size_t older_events = 0;
+  Json gaps = EventsToJson(material.timeline, true, older_gaps);
+  Json events = EventsToJson(material.timeline, false, older_events);
   return {{"version", VEZA_VERSION},
           {"generated", Milliseconds(material.now)},
           {"repository", material.location},
@@ -290,8 +316,10 @@ Json ToJson(const Material& material) {
           {"backups", BackupsToJson(material)},
           {"drills", DrillsToJson(material.drills)},
           {"timelines", TimelinesToJson(material)},
-          {"gaps", EventsToJson(material.timeline, true)},
-          {"events", EventsToJson(material.timeline, false)},
+          {"gaps", std::move(gaps)},
+          {"gaps_left_out", older_gaps},
+          {"events", std::move(events)},
+          {"events_left_out", older_events},
           {"events_from", Milliseconds(material.now - kEventsOf)},
           {"bucket", std::chrono::seconds(material.bucket).count()},
           {"load", LoadToJson(material.timeline)}};

@@ -125,7 +125,7 @@ const layout = () => {
   return y;
 };
 const lane = name => lanes.find(l => l.name === name);
-const seen = (a, b) => b >= from && a <= to;
+const seen = (a, b) => a !== null && b >= from && a <= to;
 
 const axis = height => {
   const steps = [1, 5, 15, 60, 180, 360, 720, 1440, 2880, 10080, 43200, 129600, 525600].map(m => m * 60000);
@@ -276,6 +276,7 @@ new ResizeObserver(draw).observe(document.body);
 
 // --- the tables
 const tables = document.getElementById('tables');
+const more = n => n ? `${n} older ones are left out.` : '';
 const table = (title, note, columns, rows) => {
   element('h2', {}, tables, `${title} (${rows.length})`);
   if (note) element('p', { class: 'soft' }, tables, note);
@@ -291,8 +292,8 @@ const table = (title, note, columns, rows) => {
 table('What can be restored', '', [['from'], ['to'], ['timelines', 'right'], ['backups', 'right'], ['ended by', 'long']],
   data.window.map(s => [utc(s.from, true), utc(s.to, true) + (s.to_is_exact ? '' : ' at most'),
     s.first_timeline === s.last_timeline ? s.last_timeline : `${s.first_timeline} to ${s.last_timeline}`, s.backups, s.ended_by]));
-table('Gaps in the archive', '', [['after'], ['timeline', 'right'], ['', 'long']],
-  data.gaps.map(g => [utc(g.time), g.timeline, g.text]));
+table('Gaps in the archive', more(data.gaps_left_out), [['after'], ['timeline', 'right'], ['', 'long']],
+  data.gaps.map(g => [g.time === null ? 'not known' : utc(g.time), g.timeline, g.text]));
 table('Backups', '', [['backup'], ['type'], ['started'], ['ended'], ['timeline', 'right'], ['size', 'right'], ['stored', 'right'],
   ['from'], ['doubts', 'long']],
   [...data.backups].reverse().map(b => [b.label, b.type, utc(b.start), utc(b.stop), b.timeline, size(b.size), size(b.stored),
@@ -300,9 +301,10 @@ table('Backups', '', [['backup'], ['type'], ['started'], ['ended'], ['timeline',
 table('Drills', '', [['backup'], ['started'], ['result'], ['RTO', 'right'], ['RPO', 'right'], ['error', 'long']],
   [...data.drills].reverse().map(d => [d.label, utc(d.started), d.passed ? 'passed' : 'FAILED',
     d.rto === null ? '' : span(d.rto), d.rpo === null ? '' : span(d.rpo), d.error]));
-table('Events', data.events_from === null ? '' : `Since ${utc(data.events_from)}. "vezactl timeline" has earlier ones.`,
+table('Events', `Since ${utc(data.events_from)}. "vezactl timeline" has earlier ones, and what was dropped or truncated. ` +
+  more(data.events_left_out),
   [['time'], ['timeline', 'right'], ['LSN'], ['event'], ['', 'long']],
-  [...data.events].reverse().map(e => [(e.exact ? '' : 'about ') + utc(e.time), e.timeline, e.lsn, e.kind.replace('_', ' '), e.text]));
+  [...data.events].reverse().map(e => [e.time === null ? 'not known' : (e.exact ? '' : 'about ') + utc(e.time), e.timeline, e.lsn, e.kind.replace('_', ' '), e.text]));
 </script>
 </body>
 </html>

@@ -28,6 +28,7 @@ like(slurp_file($page), qr/Nothing can be restored\./, 'the page says so as well
 
 my $full = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->safe_psql('postgres', 'INSERT INTO t SELECT 1') for 1 .. 5;
+$node->safe_psql('postgres', 'TRUNCATE t');
 # A name that would end the script, if it were not data.
 $node->safe_psql('postgres', q{SELECT pg_create_restore_point('</script><script>alert(1)</script>')});
 my $diff = $node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
@@ -59,6 +60,9 @@ $commits += $_->[1] foreach @{ $report->{load} };
 cmp_ok($commits, '>=', 6, 'the load');
 ok(!(grep { $_->[0] > $report->{to} } @{ $report->{load} }), 'is not from the future');
 is_deeply($report->{warnings}, [], 'no warnings');
+is(join(' ', grep { !/^(?:restore_point|timeline|parameters)$/ } map { $_->{kind} } @{ $report->{events} }),
+	'', 'what a busy cluster does all the time is left out');
+is("$report->{events_left_out} $report->{gaps_left_out}", '0 0', 'and nothing else');
 
 my $html = slurp_file($page);
 unlike($html, qr/<script>alert/, 'no name is taken for a part of the page');

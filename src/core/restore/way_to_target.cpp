@@ -314,6 +314,9 @@ Result<std::vector<WalPiece>> WholeWay(const Repository& repository, const WalAr
     }
     ASSIGN_OR_RETURN(const WayToTarget way, FindWay(repository, archive, *backup, history,
                                                     {.kind = TargetKind::kEndOfWal}));
+    if (way.pieces.empty()) {
+      continue;  // expired meanwhile
+    }
     LeaveOutFrom(way.pieces.front().first, backup->wal_segment_size, pieces);
     pieces.insert(pieces.end(), way.pieces.begin(), way.pieces.end());
   }

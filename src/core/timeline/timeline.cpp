@@ -207,7 +207,8 @@ class TimelineReader {
     return behind == marks->second.begin() ? TimePoint{} : std::prev(behind)->second;
   }
   Status Add(TimelineEvent event) {
-    if (!IsIn(options_.range, event.time)) {
+    const bool is_wanted = options_.kinds.empty() || options_.kinds.contains(event.kind);
+    if (!is_wanted || !IsIn(options_.range, event.time)) {
       return Ok();
     }
     if (timeline_.events.size() == options_.most) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,7 @@ struct TimelineOptions {
   bool load = true;
   bool events = true;  // of WAL. They take a request for each segment that has some
   TimePoint events_from = TimePoint::min();  // no events of WAL from before
+  std::set<std::string> kinds{};             // of TimelineEvent; empty: all
   // Bytes of segments without an index that are read, and of the first segments of timelines.
   std::uint64_t most_read = std::uint64_t{1} << 30;
   // Of events, and of buckets. More is kInvalidArgument.

@@ -42,10 +42,8 @@ class NewestBackupCall final : public ArchiveCall {
     const WalArchive wal(*repository, identity.system_identifier);
     ASSIGN_OR_RETURN(const TimelineHistory history,
                      ReadServerHistory(wal, facts_.data_directory + "/pg_wal", timeline_));
-    ASSIGN_OR_RETURN(std::vector<MinimalWal> minimal,
+    ASSIGN_OR_RETURN(const std::vector<MinimalWal> minimal,
                      ReadMinimalWal(*repository, identity.system_identifier));
-    ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
-    const ArchiveMap map(identity.wal_segment_size, ranges, {history}, std::move(minimal));
     std::vector<BackupSummary> backups;
     for (const BackupSummary& backup : catalog.backups) {
       if (backup.system_identifier == identity.system_identifier &&
@@ -54,23 +52,29 @@ class NewestBackupCall final : public ArchiveCall {
       }
     }
     std::ranges::sort(backups, IsBefore);
-    Choose(backups, map);
-    return Ok();
-  }
-
-  // `backups`: the newest one last.
-  void Choose(const std::vector<BackupSummary>& backups, const ArchiveMap& map) {
-    const RecoveryWindow window = PlanRecoveryWindow(backups, map);
+    // Mostly the newest one will do. Then only the archive since then is listed.
     for (auto backup = backups.rbegin(); backup != backups.rend() && label_.empty(); ++backup) {
-      if (std::ranges::find(window.unrestorable, backup->label, &UnrestorableBackup::label) !=
-          window.unrestorable.end()) {
-        continue;
-      }
-      const RecoveryObstacle obstacle = ObstacleAfter(*backup, map);
-      if (obstacle.missing_segment.empty() && !obstacle.minimal) {
+      ASSIGN_OR_RETURN(const std::vector<WalRange> ranges,
+                       wal.Ranges(identity.wal_segment_size, backup->start_wal));
+      const ArchiveMap map(identity.wal_segment_size, ranges, {history}, minimal);
+      if (LeadsHere(*backup, backups, map)) {
         label_ = backup->label;
       }
     }
+    return Ok();
+  }
+
+  // `map` is of the archive from the start of the backup on. The full of a diff is one of
+  // `backups`.
+  static bool LeadsHere(const BackupSummary& backup, const std::vector<BackupSummary>& backups,
+                        const ArchiveMap& map) {
+    const RecoveryWindow window = PlanRecoveryWindow(backups, map);
+    if (std::ranges::find(window.unrestorable, backup.label, &UnrestorableBackup::label) !=
+        window.unrestorable.end()) {
+      return false;
+    }
+    const RecoveryObstacle obstacle = ObstacleAfter(backup, map);
+    return obstacle.missing_segment.empty() && !obstacle.minimal;
   }
 
   const TimelineId timeline_;

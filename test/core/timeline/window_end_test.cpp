@@ -19,6 +19,9 @@ class WindowEndTest : public testing::TestWithParam<bool> {
   RecoveryStretch Find() {
     BackupCatalog catalog;
     catalog.backups.push_back(TestSummary(*repository_, kTestLabel));
+    if (newer_) {
+      catalog.backups.push_back(*newer_);
+    }
     const ArchiveMap map(kTestSegmentSize, repository_.wal().Ranges(kTestSegmentSize).value(), {});
     RecoveryWindow window = PlanRecoveryWindow(catalog.backups, map);
     EXPECT_OK(
@@ -35,7 +38,20 @@ class WindowEndTest : public testing::TestWithParam<bool> {
     return story;
   }
 
+  // Makes another backup that begins and ends where the story is.
+  void BackUp(Story& story) {
+    newer_ = TestSummary(*repository_, "20270101-020000F");
+    newer_->start_lsn = story.Say();
+    newer_->stop_lsn = story.Say();
+    const auto name = [](Lsn lsn) {
+      return SegmentName(1, SegmentOf(lsn, kTestSegmentSize), kTestSegmentSize);
+    };
+    newer_->start_wal = name(newer_->start_lsn);
+    newer_->stop_wal = name(newer_->stop_lsn);
+  }
+
   TestRepository repository_;
+  std::optional<BackupSummary> newer_;
 };
 
 INSTANTIATE_TEST_SUITE_P(WithoutAndWithIndex, WindowEndTest, testing::Bool());
@@ -81,6 +97,31 @@ TEST_P(WindowEndTest, ACommitBehindASegmentInWhichWalEndsDoesNotCount) {
   const RecoveryStretch stretch = Find();
   ASSERT_TRUE(stretch.last_commit);
   EXPECT_EQ(stretch.last_commit->xid, GetParam() ? 701U : 702U) << "only an index tells of it";
+}
+
+TEST_P(WindowEndTest, WhatIsBeforeTheNewestBackupIsNotLookedAt) {
+  Story story = Beginning();
+  story.Commit(701, 30);
+  story.CutHere();
+  story.NextSegment();
+  BackUp(story);
+  story.Commit(702, 40);
+  Archive(story);
+  const RecoveryStretch stretch = Find();
+  EXPECT_EQ(stretch.backups, 2U);
+  ASSERT_TRUE(stretch.last_commit);
+  EXPECT_EQ(stretch.last_commit->xid, 702U);
+}
+
+TEST_P(WindowEndTest, TheLastCommitMayBeBeforeTheNewestBackup) {
+  Story story = Beginning();
+  story.Commit(701, 30);
+  story.NextSegment();
+  BackUp(story);
+  Archive(story);
+  const RecoveryStretch stretch = Find();
+  ASSERT_TRUE(stretch.last_commit);
+  EXPECT_EQ(stretch.last_commit->xid, 701U);
 }
 
 TEST_P(WindowEndTest, ADamagedSegmentLeavesTheUpperBound) {
