@@ -176,6 +176,15 @@ void SegmentLinks::Acknowledge(const std::string& file) {
   [[maybe_unused]] const Status written = WriteAcknowledgedRun(wal_directory_, *run_);
 }
 
+void SegmentLinks::NoteConflict(const std::string& file) {
+  const std::lock_guard lock(mutex_);
+  if (!IsSegment(file) || !run_ || run_->last.empty() || file > run_->last) {
+    return;
+  }
+  unlink(fmt::format("{}/{}", wal_directory_, kAcknowledgedFile).c_str());
+  BeginRun(run_->repository, *random_);
+}
+
 // --- With the lock
 
 void SegmentLinks::Resolve(const Repository& repository) {
@@ -188,11 +197,21 @@ void SegmentLinks::Resolve(const Repository& repository) {
   }
   random_ = repository.environment().random;
   run_ = ReadAcknowledgedRun(wal_directory_);
-  const bool goes_on =
-      run_ && run_->repository == *id && !first_asked_.empty() && Continues(*run_, first_asked_);
+  const bool goes_on = run_ && run_->repository == *id && !first_asked_.empty() &&
+                       Continues(*run_, first_asked_) && !WasWrittenAnew(*run_, repository);
   if (!goes_on) {
     BeginRun(*id, *random_);
   }
+}
+
+// Whether pg_wal has another content of the last segment than the one that was acknowledged. That
+// can be after a crash that lost WAL (fsync = off), if somebody has kept the new content from being
+// archived.
+bool SegmentLinks::WasWrittenAnew(const AcknowledgedRun& run, const Repository& repository) const {
+  const Result<ContentDigest> now =
+      WalArchive(repository, system_identifier_)
+          .DigestOfFile(fmt::format("{}/{}", wal_directory_, run.last), repository.digest_method());
+  return now && LinkTo(run.last, *now) != run.link;
 }
 
 void SegmentLinks::BeginRun(const Sha256Digest& repository, Random& random) {

@@ -73,10 +73,14 @@ class SegmentLinks {
   SegmentOrigin OriginOf(const Repository& repository, const std::string& segment);
   // The repository has the segment, and the archiver is told so. Remembers it.
   void Acknowledge(const std::string& file);
+  // The repository has another content under the segment's name. If it was acknowledged before, it
+  // was written anew since, and the run is over.
+  void NoteConflict(const std::string& file);
 
  private:
   void Resolve(const Repository& repository);
   void BeginRun(const Sha256Digest& repository, Random& random);
+  bool WasWrittenAnew(const AcknowledgedRun& run, const Repository& repository) const;
   bool Continues(const AcknowledgedRun& run, const std::string& segment) const;
   std::optional<Sha256Digest> Known(const std::string& segment) const;
 

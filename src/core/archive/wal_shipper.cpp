@@ -167,6 +167,8 @@ std::optional<Result<ShippedFile>> WalShipper::TakeAnswer() {
       links_.Acknowledge(*asked_);
     }
     backlog_ -= std::min<std::size_t>(backlog_, 1);
+  } else if (result.error().code == ErrorCode::kConflict) {
+    links_.NoteConflict(*asked_);
   }
   asked_.reset();
   wake_.notify_all();

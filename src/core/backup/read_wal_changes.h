@@ -32,8 +32,8 @@ struct WalInterval {
   // Of the parent, on `history`.
   TimelineId from_timeline = 1;
   Lsn parent_end;
-  // For the proof that the WAL is of this server's history (wal_history.h). nullopt: there is no
-  // need for one, because this server has made the parent since it was started.
+  // For the proof that the WAL is of this server's history (wal_history.h). nullopt: the caller
+  // knows that it is, for example in a test.
   std::optional<OwnWal> own{};
   // With more WAL that no index tells of, nothing is read.
   std::uint64_t most_unindexed = ~std::uint64_t{0};

@@ -36,7 +36,14 @@ class OwnWalFinder {
     if (!there || LinkTo(run->last, *there->plain_digest) != run->link) {
       return OwnWal{};
     }
-    // Written anew after it was acknowledged.
+    // Written anew after it was acknowledged. Such a segment waits to be archived, unless somebody
+    // has seen to it that it does not.
+    if (access(fmt::format("{}/{}", place_.wal_directory, run->last).c_str(), F_OK) == 0) {
+      ASSIGN_OR_RETURN(const bool same, IsSame(last));
+      if (!same) {
+        return OwnWal{};
+      }
+    }
     for (const SegmentNumber number : Ready()) {
       if (first <= number && number <= last) {
         ASSIGN_OR_RETURN(const bool same, IsSame(number));
@@ -124,6 +131,11 @@ bool IsOfRun(const SegmentFacts& segment, const std::optional<Sha256Digest>& run
   return run && segment.origin.run == run;
 }
 
+// Whether `after` says that it follows another content than that of `before`.
+bool Contradict(const SegmentFacts& before, const SegmentFacts& after) {
+  return before.link && after.origin.previous && after.origin.previous != before.link;
+}
+
 // Why `after` does not follow `before` in one history.
 std::string DoubtOfBorder(const SegmentFacts& before, const SegmentFacts& after) {
   if (!after.origin.previous) {
@@ -166,10 +178,12 @@ std::string DoubtOfHistory(const std::map<SegmentNumber, SegmentFacts>& segments
   if (!own.is_known || last < std::max(own.first, first)) {
     return "no WAL segment in the repository is known to be this server's own";
   }
-  if (own.first <= first) {
-    return "";
+  for (SegmentNumber number = first + 1; number <= last; ++number) {
+    if (Contradict(segments.at(number - 1), segments.at(number))) {
+      return DoubtOfBorder(segments.at(number - 1), segments.at(number));
+    }
   }
-  SegmentNumber base = own.first;
+  SegmentNumber base = std::max(own.first, first);
   const auto is_base = [&](const SegmentFacts& segment) {
     return segment.has_end || IsOfRun(segment, own.run);
   };
@@ -180,7 +194,10 @@ std::string DoubtOfHistory(const std::map<SegmentNumber, SegmentFacts>& segments
     return fmt::format(
         "no transaction ended in WAL segments \"{}\" to \"{}\", so they may be of "
         "another history",
-        segments.at(own.first).name, segments.at(last).name);
+        segments.at(std::max(own.first, first)).name, segments.at(last).name);
+  }
+  if (own.first <= first) {
+    return "";
   }
   for (SegmentNumber number = base; number > first; --number) {
     if (std::string doubt = DoubtOfBorder(segments.at(number - 1), segments.at(number));

@@ -115,7 +115,7 @@ struct SegmentSummary {
   std::optional<IndexedEnd> last_end;     // the last end in WAL; without subtransactions
   std::optional<TimePoint> earliest_end;  // by time
   std::optional<TimePoint> latest_end;
-  std::optional<WalDoubt> doubt;  // the first one
+  std::optional<WalDoubt> doubt;  // that with the smallest LSN
   std::uint64_t doubts = 0;       // how many
 };
 

@@ -186,7 +186,7 @@ class SegmentIndexer::State {
       return;
     }
     if (!PutEvent(event, events_) || events_.size() > kIndexMostEncoded) {
-      Doubt(event.begin, "the segment has more events than its index may hold");
+      Doubt(begin_, "the segment has more events than its index may hold");
       events_.clear();
       leaves_out_events_ = true;
     }
@@ -245,7 +245,7 @@ class SegmentIndexer::State {
 
   void Doubt(Lsn lsn, std::string_view reason) {
     SegmentSummary& summary = index_.summary;
-    if (!summary.doubt) {
+    if (!summary.doubt || lsn < summary.doubt->lsn) {
       summary.doubt = WalDoubt{lsn, std::string(reason)};
     }
     ++summary.doubts;

@@ -95,10 +95,6 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
   return Ok();
 }
 
-bool MadeFullItself(const BackupJob* job) {
-  return job->own_full == job->full->manifest_sha256;
-}
-
 OwnWalPlace PlaceOfWal(const BackupJob* job) {
   return {.system_identifier = job->facts.system_identifier,
           .segment_size = job->summary.wal_segment_size,
@@ -108,7 +104,7 @@ OwnWalPlace PlaceOfWal(const BackupJob* job) {
 
 // The checkpoint at the start of the backup removes segments.
 Status LookAtOwnWal(BackupJob* job) {
-  if (!job->diff || !job->config.changes_by_wal || MadeFullItself(job)) {
+  if (!job->diff || !job->config.changes_by_wal) {
     return Ok();
   }
   const SegmentNumber current = SegmentOf(job->reached, job->summary.wal_segment_size);
@@ -249,6 +245,11 @@ Status FindChanges(BackupJob* job) {
   BackupSummary& summary = job->summary;
   if (!job->config.changes_by_wal) {
     job->wal.doubt = "veza_backup.find_changes is \"contents\"";
+  } else if (job->full->from_standby) {
+    // RequireOwnWal() does not compare on a standby.
+    job->wal.doubt =
+        fmt::format("full backup \"{}\" was made on a standby, and nothing has compared its WAL",
+                    job->full->label);
   } else {
     WalInterval interval{.system_identifier = job->facts.system_identifier,
                          .segment_size = summary.wal_segment_size,
@@ -260,9 +261,9 @@ Status FindChanges(BackupJob* job) {
                          .from_timeline = job->full->timeline,
                          .parent_end = job->full->stop_lsn,
                          .most_unindexed = std::max(kAlwaysRead, job->progress.bytes_total.load())};
-    if (!MadeFullItself(job)) {
-      ASSIGN_OR_RETURN(interval.own, OwnWalAtStart(job));
-    }
+    // Also if this server has made the full since it was started: it may have archived elsewhere
+    // meanwhile, or its primary may be another one.
+    ASSIGN_OR_RETURN(interval.own, OwnWalAtStart(job));
     ASSIGN_OR_RETURN(job->wal, ReadWalChanges(*job->repository, interval));
   }
   const char* const without_wal = job->doubt.empty() ? "lsn" : "digest";

@@ -92,6 +92,28 @@ TEST_P(SegmentLinksTest, ASegmentThatIsAskedForAgainIsOfTheRun) {
   EXPECT_EQ(Ship(9).run, before.run);
 }
 
+// WAL was lost in a crash, and written anew.
+TEST_P(SegmentLinksTest, AnotherContentOfTheLastSegmentEndsTheRun) {
+  const SegmentOrigin before = Ship(7);
+  WriteBytes(directory_ + "/" + NameOf(7), NoiseBytes(kTestSegmentSize, 7));
+  Start();
+  EXPECT_EQ(Seal(8).run, before.run);
+  WriteBytes(directory_ + "/" + NameOf(7), NoiseBytes(kTestSegmentSize, 77));
+  Start();
+  const SegmentOrigin after = Seal(8);
+  EXPECT_NE(after.run, before.run);
+  EXPECT_EQ(after.previous, LinkOf(7, 77));
+}
+
+TEST_P(SegmentLinksTest, AConflictWithWhatWasAcknowledgedEndsTheRun) {
+  const SegmentOrigin before = Ship(7);
+  links_->NoteConflict(NameOf(8));
+  EXPECT_TRUE(ReadAcknowledgedRun(directory_)) << "it was never acknowledged";
+  links_->NoteConflict(NameOf(7));
+  EXPECT_FALSE(ReadAcknowledgedRun(directory_));
+  EXPECT_NE(Ship(8).run, before.run);
+}
+
 // Segments in between were archived elsewhere, or nowhere.
 TEST_P(SegmentLinksTest, AHoleEndsTheRun) {
   const SegmentOrigin before = Ship(7);

@@ -366,7 +366,7 @@ TEST_P(ReadWalHistoryTest, WithoutLinksThereIsADoubt) {
   StoreIndex(wal_, 0, 2);
   EXPECT_THAT(Doubt(), HasSubstr("no transaction ended"));
   interval_.own->first = kFirst;
-  ExpectRead(1);
+  EXPECT_THAT(Doubt(), HasSubstr("no transaction ended")) << "twins that do nothing are the same";
   interval_.own->is_known = false;
   EXPECT_THAT(Doubt(), HasSubstr("known to be this server's own"));
 }

@@ -61,10 +61,21 @@ TEST_F(HistoryTest, WhatIsAllOwnNeedsNoLinks) {
     facts.origin = {};
   }
   own_.first = kFirst;
+  at(1).has_end = true;
   EXPECT_EQ(Doubt(), "");
   own_.first = kFirst - 3;
   own_.last = kFirst + 9;
   EXPECT_EQ(Doubt(), "");
+  at(1).has_end = false;
+  EXPECT_THAT(Doubt(), HasSubstr("no transaction ended")) << "idle twins have the same segments";
+}
+
+// Somebody else has filled a gap of what this server has archived elsewhere.
+TEST_F(HistoryTest, WhatIsOwnMustNotContradictItself) {
+  own_.first = kFirst;
+  EXPECT_EQ(Doubt(), "");
+  at(1).link = Hash("of somebody else");
+  EXPECT_THAT(Doubt(), HasSubstr("follows another segment \"000000010000000000000008\""));
 }
 
 TEST_F(HistoryTest, EachSegmentMustNameTheOneBeforeIt) {
@@ -227,6 +238,14 @@ TEST_P(OwnWalTest, AcknowledgedWalThatIsWrittenAnewIsForgotten) {
   EXPECT_TRUE(Find().run) << "a crash may lose that it was archived";
   PutIntoPgWal(kFirst + 1, 99);
   ExpectForgotten();
+}
+
+// And somebody has removed its .ready file.
+TEST_P(OwnWalTest, TheLastSegmentIsComparedIfItIsInPgWal) {
+  Remember();
+  EXPECT_TRUE(Find().run);
+  PutIntoPgWal(kFirst + 2, 99);
+  EXPECT_FALSE(Find().run);
 }
 
 TEST_P(OwnWalTest, AnotherRepositoryIsNotRemembered) {
