@@ -182,8 +182,7 @@ ok(-e $copy->data_dir . "/$list", 'the list stays while a database is left');
 
 # This database was copied from an empty template. It consists of zeros, and nobody can connect to
 # it.
-my ($exit, $out, $err) = $copy->psql('copied', 'SELECT 1');
-like($err, qr/FATAL:  "base\/\d+" is not a valid data directory/, 'an empty copy cannot be connected to');
+like($copy->connection_error('copied'), qr/FATAL:  "base\/\d+" is not a valid data directory/, 'an empty copy cannot be connected to');
 
 $copy->safe_psql('postgres', 'DELETE FROM pg_subscription');
 $copy->restart;
@@ -203,8 +202,7 @@ $copy->clean_node;
 $copy->append_conf('postgresql.conf', "max_connections = 100\nhot_standby = on");
 $copy->start;
 $copy->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'});
-($exit, $out, $err) = $copy->psql($odd, 'SELECT 1');
-like($err, qr/FATAL:  .* is not a valid data directory/, 'no connection to an empty database');
+like($copy->connection_error($odd), qr/FATAL:  .* is not a valid data directory/, 'no connection to an empty database');
 is(content_of($copy, 'app'), $early{app}, 'connections to the other databases succeed');
 if ($node->safe_psql('postgres', 'SHOW data_checksums') eq 'off')
 {

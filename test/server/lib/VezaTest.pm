@@ -384,6 +384,19 @@ sub sql_fails
 	return;
 }
 
+# What psql says when it cannot connect; empty when it can. `options` are added to the connection
+# string. The method psql() dies in some of these
+# cases: it writes SQL to a psql that has ended by then.
+sub connection_error
+{
+	my ($self, $database, $options) = @_;
+	my $connstr = $self->connstr($database) . ' ' . ($options // '');
+	my $err;
+	IPC::Run::run([ $self->installed_command('psql'), '-XAtq', '-d', $connstr, '-c', 'SELECT 1' ],
+		'<', '/dev/null', '>', \my $out, '2>', \$err);
+	return $err;
+}
+
 # Starts SQL in a separate psql. finish_sql() waits for it and returns exit code, standard output
 # and standard error.
 sub start_sql
