@@ -6,7 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
-#include "core/archive/wal_archive.h"
+#include "core/archive/archive_map.h"
 #include "core/restore/target_time.h"
 #include "core/timeline/names_of_relations.h"
 
@@ -176,10 +176,8 @@ Result<int> RunTimeline(const GlobalOptions& options, const TimelineArguments& a
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(system));
-  const WalArchive wal(*repository, identity.system_identifier);
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
-  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
-  ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(*repository, identity, ranges));
+  ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(*repository, identity));
   if (arguments.transactions) {
     ASSIGN_OR_RETURN(const ClusterTransactions transactions,
                      ReadTransactions(*repository, identity, archive, {.range = range}));

@@ -98,6 +98,22 @@ std::vector<PathPart> ArchiveMap::PathTo(TimelineId timeline) const {
   return path;
 }
 
+Lsn ArchiveMap::PartingOf(TimelineId one, TimelineId other) const {
+  const std::vector<PathPart> ours = PathTo(one);
+  const std::vector<PathPart> theirs = PathTo(other);
+  Lsn parting;
+  for (std::size_t i = 0; i < std::min(ours.size(), theirs.size()); ++i) {
+    if (ours[i].timeline != theirs[i].timeline) {
+      break;
+    }
+    parting = std::min(ours[i].end, theirs[i].end);
+    if (ours[i].end != theirs[i].end) {
+      break;
+    }
+  }
+  return parting;
+}
+
 SegmentNumber ArchiveMap::LastFork(TimelineId timeline) const {
   SegmentNumber last = 0;
   for (const auto& [child, history] : histories_) {
@@ -200,6 +216,12 @@ Result<ArchiveMap> ReadArchiveMap(const Repository& repository, const Identity& 
   ASSIGN_OR_RETURN(std::vector<MinimalWal> minimal,
                    ReadMinimalWal(repository, identity.system_identifier));
   return ArchiveMap(identity.wal_segment_size, ranges, std::move(histories), std::move(minimal));
+}
+
+Result<ArchiveMap> ReadArchiveMap(const Repository& repository, const Identity& identity) {
+  const WalArchive archive(repository, identity.system_identifier);
+  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, archive.Ranges(identity.wal_segment_size));
+  return ReadArchiveMap(repository, identity, ranges);
 }
 
 }  // namespace veza

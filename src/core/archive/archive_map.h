@@ -68,6 +68,8 @@ class ArchiveMap {
   // The way from the oldest ancestor to the timeline. Each part begins where the one before it
   // ends.
   std::vector<PathPart> PathTo(TimelineId timeline) const;
+  // Where the ways to two timelines fork: the first byte that they do not share.
+  Lsn PartingOf(TimelineId one, TimelineId other) const;
 
   // Every run and every gap, ordered by timeline and position. Segments that are missing between
   // two runs of a timeline are a gap, up to the last point where another timeline parted from it.
@@ -96,5 +98,7 @@ class ArchiveMap {
 // damaged.
 Result<ArchiveMap> ReadArchiveMap(const Repository& repository, const Identity& identity,
                                   const std::vector<WalRange>& ranges);
+// The same, and lists the WAL first.
+Result<ArchiveMap> ReadArchiveMap(const Repository& repository, const Identity& identity);
 
 }  // namespace veza

@@ -4,8 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/archive/archive_map.h"
 #include "core/archive/lineage.h"
-#include "core/archive/wal_archive.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
 
@@ -44,9 +44,7 @@ Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
       newest = backup;
     }
   }
-  const WalArchive wal(repository, system_identifier);
-  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
-  ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(repository, identity, ranges));
+  ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(repository, identity));
   ASSIGN_OR_RETURN(RecoveryWindow window,
                    ReadRecoveryWindow(repository, system_identifier, catalog, archive));
   if (!window.stretches.empty()) {

@@ -43,7 +43,7 @@ class BranchFinder {
   // `last_stored` is when the store received the last segment of the timeline.
   Result<Branch> Look(const TimelineHistory& history, SegmentNumber last, TimePoint last_stored) {
     Branch branch{.timeline = history.timeline};
-    const Lsn parting = PartingOf(history);
+    const Lsn parting = map_.PartingOf(path_.timeline, history.timeline);
     const Lsn begin = BeginOf(history);
     if (target_.kind == TargetKind::kLsn) {
       const auto holds = [&](bool yes) { return yes ? Answer::kYes : Answer::kNo; };
@@ -62,23 +62,6 @@ class BranchFinder {
     }
     ASSIGN_OR_RETURN(branch.path_has_target_behind, PathBeginsBefore(parting));
     return branch;
-  }
-
-  // Where the timeline and the path fork: the first byte that they do not share.
-  Lsn PartingOf(const TimelineHistory& history) const {
-    const std::vector<PathPart> ours = map_.PathTo(path_.timeline);
-    const std::vector<PathPart> theirs = map_.PathTo(history.timeline);
-    Lsn parting;
-    for (std::size_t i = 0; i < std::min(ours.size(), theirs.size()); ++i) {
-      if (ours[i].timeline != theirs[i].timeline) {
-        break;
-      }
-      parting = std::min(ours[i].end, theirs[i].end);
-      if (ours[i].end != theirs[i].end) {
-        break;
-      }
-    }
-    return parting;
   }
 
   // Where the WAL of the timeline begins that is not on the path.

@@ -230,21 +230,6 @@ class NamesInBackup {
   Best<std::pair<std::uint32_t, std::uint32_t>> namespaces_;
 };
 
-// Up to where two ways through the timelines are the same.
-Lsn PartingOf(const std::vector<PathPart>& one, const std::vector<PathPart>& other) {
-  Lsn parting;
-  for (std::size_t part = 0; part < std::min(one.size(), other.size()); ++part) {
-    if (one[part].timeline != other[part].timeline) {
-      break;
-    }
-    parting = std::min(one[part].end, other[part].end);
-    if (one[part].end != other[part].end) {
-      break;
-    }
-  }
-  return parting;
-}
-
 // Which backups can tell what the relations of which timeline are called.
 class Witnesses {
  public:
@@ -264,7 +249,7 @@ class Witnesses {
   bool Knows(const BackupSummary& backup, TimelineId timeline, Lsn lsn) {
     const auto [parting, is_new] = partings_.try_emplace({timeline, backup.timeline});
     if (is_new) {
-      parting->second = PartingOf(archive_.PathTo(timeline), archive_.PathTo(backup.timeline));
+      parting->second = archive_.PartingOf(timeline, backup.timeline);
     }
     return backup.stop_lsn <= parting->second || lsn < parting->second;
   }

@@ -1,9 +1,5 @@
 #include "pg/sql/archive_call.h"
 
-#include <vector>
-
-#include "core/archive/wal_archive.h"
-
 namespace veza::pg {
 
 Result<std::unique_ptr<Repository>> ArchiveCall::OpenOwn() {
@@ -18,9 +14,7 @@ Result<Identity> ArchiveCall::OwnIdentity(const Repository& repository) {
 
 Result<ArchiveMap> ArchiveCall::ReadArchive(const Repository& repository) {
   ASSIGN_OR_RETURN(const Identity identity, OwnIdentity(repository));
-  const WalArchive wal(repository, identity.system_identifier);
-  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
-  return ReadArchiveMap(repository, identity, ranges);
+  return ReadArchiveMap(repository, identity);
 }
 
 }  // namespace veza::pg
