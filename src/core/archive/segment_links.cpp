@@ -25,12 +25,7 @@ bool IsSegment(const std::string& file) {
 }
 
 std::optional<Sha256Digest> HashMember(const Json& json, const char* member) {
-  const std::optional<Bytes> bytes = FromHex(StringMember(json, member).value_or(""));
-  std::optional<Sha256Digest> hash;
-  if (bytes && bytes->size() == sizeof(Sha256Digest)) {
-    std::ranges::copy(*bytes, hash.emplace().begin());
-  }
-  return hash;
+  return Sha256FromHex(StringMember(json, member).value_or(""));
 }
 
 Sha256Digest RandomRun(Random& random) {
@@ -143,13 +138,7 @@ SegmentOrigin SegmentLinks::OriginOf(const Repository& repository, const std::st
     origin.previous = before ? Known(*before) : std::nullopt;
   }
   if (before && !origin.previous) {
-    const Result<ContentDigest> read =
-        WalArchive(repository, system_identifier_)
-            .DigestOfFile(fmt::format("{}/{}", wal_directory_, *before),
-                          repository.digest_method());
-    if (read) {
-      origin.previous = LinkTo(*before, *read);
-    }
+    origin.previous = LinkInPgWal(repository, *before);
   }
   return origin;
 }
@@ -208,10 +197,17 @@ void SegmentLinks::Resolve(const Repository& repository) {
 // can be after a crash that lost WAL (fsync = off), if somebody has kept the new content from being
 // archived.
 bool SegmentLinks::WasWrittenAnew(const AcknowledgedRun& run, const Repository& repository) const {
-  const Result<ContentDigest> now =
+  const std::optional<Sha256Digest> now = LinkInPgWal(repository, run.last);
+  return now && *now != run.link;
+}
+
+// Reads the segment. nullopt if it is not there, or cannot be read.
+std::optional<Sha256Digest> SegmentLinks::LinkInPgWal(const Repository& repository,
+                                                      const std::string& segment) const {
+  const Result<ContentDigest> digest =
       WalArchive(repository, system_identifier_)
-          .DigestOfFile(fmt::format("{}/{}", wal_directory_, run.last), repository.digest_method());
-  return now && LinkTo(run.last, *now) != run.link;
+          .DigestOfFile(fmt::format("{}/{}", wal_directory_, segment), repository.digest_method());
+  return digest ? std::optional(LinkTo(segment, *digest)) : std::nullopt;
 }
 
 void SegmentLinks::BeginRun(const Sha256Digest& repository, Random& random) {

@@ -81,6 +81,8 @@ class SegmentLinks {
   void Resolve(const Repository& repository);
   void BeginRun(const Sha256Digest& repository, Random& random);
   bool WasWrittenAnew(const AcknowledgedRun& run, const Repository& repository) const;
+  std::optional<Sha256Digest> LinkInPgWal(const Repository& repository,
+                                          const std::string& segment) const;
   bool Continues(const AcknowledgedRun& run, const std::string& segment) const;
   std::optional<Sha256Digest> Known(const std::string& segment) const;
 

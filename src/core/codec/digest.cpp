@@ -62,6 +62,15 @@ Sha256Digest Sha256Of(ByteView bytes) {
   return hash.Finish();
 }
 
+std::optional<Sha256Digest> Sha256FromHex(std::string_view text) {
+  const std::optional<Bytes> bytes = FromHex(text);
+  std::optional<Sha256Digest> digest;
+  if (bytes && bytes->size() == sizeof(Sha256Digest)) {
+    std::ranges::copy(*bytes, digest.emplace().begin());
+  }
+  return digest;
+}
+
 Sha256Digest HmacSha256(ByteView key, std::initializer_list<ByteView> parts) {
   static EVP_MAC* const method = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
   Require(method != nullptr);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "core/bytes.h"
@@ -36,6 +37,8 @@ class Sha256 {
 };
 
 Sha256Digest Sha256Of(ByteView bytes);
+// 64 hexadecimal digits, in either case.
+std::optional<Sha256Digest> Sha256FromHex(std::string_view text);
 
 // HMAC-SHA-256 of the concatenation of the parts.
 Sha256Digest HmacSha256(ByteView key, std::initializer_list<ByteView> parts);

@@ -69,12 +69,8 @@ bool ReadHash(const Json& json, const char* member, std::optional<Sha256Digest>&
   if (!json.contains(member)) {
     return true;
   }
-  const std::optional<Bytes> bytes = FromHex(StringMember(json, member).value_or(""));
-  if (!bytes || bytes->size() != hash.emplace().size()) {
-    return false;
-  }
-  std::ranges::copy(*bytes, hash->begin());
-  return true;
+  hash = Sha256FromHex(StringMember(json, member).value_or(""));
+  return hash.has_value();
 }
 
 struct GcmNonce {

@@ -229,9 +229,8 @@ class MemberReader {
   void Value(const char* name, Sha256Digest& digest) {
     std::string text;
     fields_.Read(name, text);
-    const auto bytes = FromHex(text);
-    if (bytes && bytes->size() == digest.size()) {
-      std::copy(bytes->begin(), bytes->end(), digest.begin());
+    if (const std::optional<Sha256Digest> read = Sha256FromHex(text)) {
+      digest = *read;
     } else {
       fields_.FailOf(name, "is not a SHA-256 digest");
     }
