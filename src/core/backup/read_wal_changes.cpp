@@ -211,16 +211,22 @@ class Reader {
     RETURN_IF_ERROR(repository_.environment().cancellation->Check());
     SegmentFacts facts{.name = NameOf(segment)};
     const bool is_ours = interval_.own ? segment.number > interval_.own->last : IsOnlyOurs(segment);
+    std::optional<ObjectAttributes> stored;
+    if (!is_ours && (interval_.own || segment.object != nullptr)) {
+      ASSIGN_OR_RETURN(stored, ReadSegmentAttributes(archive_, facts.name));
+    }
     if (interval_.own && !is_ours) {
-      ASSIGN_OR_RETURN(const bool is_there, ReadFacts(facts));
-      if (!is_there) {
+      if (!stored) {
         return Doubt(fmt::format("the repository does not have WAL segment \"{}\"", facts.name));
       }
+      facts.link = LinkTo(facts.name, *stored->plain_digest);
+      facts.origin = stored->origin;
     }
-    if (!is_ours) {
-      ASSIGN_OR_RETURN(const std::optional<SegmentIndex> stored, ReadIndex(segment));
-      if (stored) {
-        return Note(segment, *stored, std::move(facts), &found_.indexed);
+    if (stored && segment.object != nullptr) {
+      ASSIGN_OR_RETURN(const std::optional<SegmentIndex> index,
+                       ReadIndex(segment, *stored->plain_digest));
+      if (index) {
+        return Note(segment, *index, std::move(facts), &found_.indexed);
       }
     }
     RETURN_IF_ERROR(RequireFew(++unindexed_));
@@ -234,20 +240,6 @@ class Reader {
                                  : "neither in pg_wal nor in the repository"));
   }
 
-  // False when the repository has no such segment.
-  Result<bool> ReadFacts(SegmentFacts& facts) const {
-    const Result<ObjectAttributes> there = archive_.Attributes(facts.name);
-    if (!there && !IsOfTheObject(there.error())) {
-      return there.error();
-    }
-    if (!there || !there->plain_digest) {
-      return false;
-    }
-    facts.link = LinkTo(facts.name, *there->plain_digest);
-    facts.origin = there->origin;
-    return true;
-  }
-
   // Whether the server is still to archive the segment. What the repository has under its name may
   // be of another server.
   bool IsOnlyOurs(const Segment& segment) const {
@@ -257,17 +249,15 @@ class Reader {
                F_OK) == 0;
   }
 
-  // nullopt when the index may not be used, for whatever reason.
-  Result<std::optional<SegmentIndex>> ReadIndex(const Segment& segment) const {
+  // `wal` is the digest of the stored segment. nullopt when its index may not be used, for whatever
+  // reason.
+  Result<std::optional<SegmentIndex>> ReadIndex(const Segment& segment,
+                                                const ContentDigest& wal) const {
     std::optional<SegmentIndex> none;
-    if (segment.object == nullptr) {
-      return none;
-    }
     SegmentIndex index;
     index.summary = segment.object->segments()[segment.at];
     const Status read = [&]() -> Status {
-      ASSIGN_OR_RETURN(const ObjectAttributes wal, archive_.Attributes(NameOf(segment)));
-      if (wal.plain_digest != index.summary.digest || !Fits(segment, index.summary)) {
+      if (wal != index.summary.digest || !Fits(segment, index.summary)) {
         return MakeError(ErrorCode::kDataCorrupted, "it was made from other WAL");
       }
       ASSIGN_OR_RETURN(index.blocks, segment.object->ReadBlocks(segment.at));

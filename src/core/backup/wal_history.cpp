@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <vector>
 
-#include "core/archive/wal_archive.h"
 #include "core/wal_index/index_catalog.h"
 
 namespace veza {
@@ -32,7 +31,8 @@ class OwnWalFinder {
     if ((last + 1) * place_.segment_size > position.value || NameOf(last) != run->last) {
       return OwnWal{};
     }
-    ASSIGN_OR_RETURN(const std::optional<ObjectAttributes> there, AttributesOf(run->last));
+    ASSIGN_OR_RETURN(const std::optional<ObjectAttributes> there,
+                     ReadSegmentAttributes(archive_, run->last));
     if (!there || LinkTo(run->last, *there->plain_digest) != run->link) {
       return OwnWal{};
     }
@@ -96,24 +96,14 @@ class OwnWalFinder {
     return numbers;
   }
 
-  // nullopt when the repository has no such object, or one that cannot be used.
-  Result<std::optional<ObjectAttributes>> AttributesOf(const std::string& segment) const {
-    Result<ObjectAttributes> there = archive_.Attributes(segment);
-    if (there && there->plain_digest) {
-      return std::optional(std::move(*there));
-    }
-    return there || IsOfTheObject(there.error())
-               ? Result<std::optional<ObjectAttributes>>(std::nullopt)
-               : there.error();
-  }
-
   // Whether pg_wal has the segment, and the repository has the same.
   Result<bool> IsSame(SegmentNumber number) const {
     const std::string path = fmt::format("{}/{}", place_.wal_directory, NameOf(number));
     if (access(path.c_str(), R_OK) != 0) {
       return false;
     }
-    ASSIGN_OR_RETURN(const std::optional<ObjectAttributes> there, AttributesOf(NameOf(number)));
+    ASSIGN_OR_RETURN(const std::optional<ObjectAttributes> there,
+                     ReadSegmentAttributes(archive_, NameOf(number)));
     if (!there) {
       return false;
     }
@@ -155,6 +145,17 @@ std::string DoubtOfBorder(const SegmentFacts& before, const SegmentFacts& after)
 }
 
 }  // namespace
+
+Result<std::optional<ObjectAttributes>> ReadSegmentAttributes(const WalArchive& archive,
+                                                              const std::string& segment) {
+  Result<ObjectAttributes> there = archive.Attributes(segment);
+  if (there && there->plain_digest) {
+    return std::optional(std::move(*there));
+  }
+  return there || IsOfTheObject(there.error())
+             ? Result<std::optional<ObjectAttributes>>(std::nullopt)
+             : there.error();
+}
 
 Result<OwnWal> FindOwnWal(const Repository& repository, const OwnWalPlace& place, Lsn position,
                           SegmentNumber newest) {

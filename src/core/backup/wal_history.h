@@ -26,6 +26,7 @@
 #include <string>
 
 #include "core/archive/segment_links.h"
+#include "core/archive/wal_archive.h"
 #include "core/codec/seal.h"
 #include "core/error.h"
 #include "core/postgres/lsn.h"
@@ -56,6 +57,11 @@ struct OwnWalPlace {
 // those of a store that does not answer.
 Result<OwnWal> FindOwnWal(const Repository& repository, const OwnWalPlace& place, Lsn position,
                           SegmentNumber newest);
+
+// What the repository says of a segment, with its digest. nullopt when it has no such object, or
+// one that cannot be used.
+Result<std::optional<ObjectAttributes>> ReadSegmentAttributes(const WalArchive& archive,
+                                                              const std::string& segment);
 
 // What is compared of a segment.
 struct SegmentFacts {
