@@ -9,8 +9,8 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/report_page.h"
+#include "core/archive/archive_map.h"
 #include "core/archive/recovery_window.h"
-#include "core/archive/wal_archive.h"
 #include "core/backup/suspect_diff.h"
 #include "core/repository/drill_record.h"
 #include "core/storage/file_io.h"
@@ -85,14 +85,13 @@ void KeepSystem(std::uint64_t system_identifier, Material& material) {
   });
 }
 
-std::map<TimelineId, TimelineParent> ParentsOf(const std::vector<WalRange>& ranges,
-                                               const ArchiveMap& archive) {
+std::map<TimelineId, TimelineParent> ParentsOf(const ArchiveMap& archive) {
   std::map<TimelineId, TimelineParent> parents;
-  for (const WalRange& range : ranges) {
-    const std::vector<PathPart> path = archive.PathTo(range.timeline);
+  for (const ArchivePiece& piece : archive.Pieces()) {
+    const std::vector<PathPart> path = archive.PathTo(piece.timeline);
     if (path.size() > 1) {
       const PathPart& parent = path[path.size() - 2];
-      parents[range.timeline] = {parent.timeline, parent.end};
+      parents[piece.timeline] = {parent.timeline, parent.end};
     }
   }
   return parents;
@@ -107,9 +106,7 @@ Result<Material> Collect(const Repository& repository, const Identity& identity)
   ASSIGN_OR_RETURN(material.drills, ReadDrills(repository));
   KeepSystem(identity.system_identifier, material);
   ASSIGN_OR_RETURN(material.now, repository.store().Now());
-  const WalArchive wal(repository, identity.system_identifier);
-  ASSIGN_OR_RETURN(const std::vector<WalRange> ranges, wal.Ranges(identity.wal_segment_size));
-  ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(repository, identity, ranges));
+  ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(repository, identity));
   ASSIGN_OR_RETURN(material.window, ReadRecoveryWindow(repository, identity.system_identifier,
                                                        material.catalog, archive));
   RETURN_IF_ERROR(FindWindowEnds(repository, identity.system_identifier, material.catalog, archive,
@@ -122,7 +119,7 @@ Result<Material> Collect(const Repository& repository, const Identity& identity)
                                 {.bucket = material.bucket,
                                  .events_from = material.now - kEventsOf,
                                  .kinds = {kEventKinds.begin(), kEventKinds.end()}}));
-  material.parents = ParentsOf(ranges, archive);
+  material.parents = ParentsOf(archive);
   return material;
 }
 
@@ -142,18 +139,15 @@ Json WindowToJson(const RecoveryWindow& window) {
   return list;
 }
 
-std::vector<std::string> Doubts(const BackupSummary& backup, const RecoveryWindow& window) {
+std::vector<std::string> Doubts(const BackupSummary& backup, const Material& material) {
   std::vector<std::string> doubts;
-  if (std::string suspect = SuspectDiff(backup); !suspect.empty()) {
-    doubts.push_back(std::move(suspect));
-  }
-  if (backup.checksum_failures > 0) {
-    doubts.push_back(fmt::format("{} pages with wrong checksums", backup.checksum_failures));
+  if (std::string why = WhyDoubtful(backup, material.catalog.backups); !why.empty()) {
+    doubts.push_back(std::move(why));
   }
   for (const DatabaseSummary& database : DatabasesWithoutFiles(backup)) {
     doubts.push_back("no files of database " + QuoteIdentifier(database.name));
   }
-  for (const UnrestorableBackup& lost : window.unrestorable) {
+  for (const UnrestorableBackup& lost : material.window.unrestorable) {
     if (lost.label == backup.label) {
       doubts.push_back("cannot be restored: " + lost.reason);
     }
@@ -175,7 +169,7 @@ Json BackupsToJson(const Material& material) {
                     {"stored", backup.stored_size},
                     {"node", backup.node},
                     {"from_standby", backup.from_standby},
-                    {"doubts", Doubts(backup, material.window)}});
+                    {"doubts", Doubts(backup, material)}});
   }
   return list;
 }
@@ -298,7 +292,7 @@ std::vector<std::string> Warnings(const Material& material) {
   return warnings;
 }
 
-Json ToJson(const Material& material) {
+Json ToJson(const Material& material, const std::vector<std::string>& warnings) {
   const std::vector<BackupSummary>& backups = material.catalog.backups;
   std::size_t older_gaps = 0;
   std::size_t older_events = 0;
@@ -311,7 +305,7 @@ Json ToJson(const Material& material) {
           {"postgres_version", backups.empty() ? "" : backups.back().postgres_version},
           {"from", Milliseconds(material.from)},
           {"to", Milliseconds(material.now)},
-          {"warnings", Warnings(material)},
+          {"warnings", warnings},
           {"window", WindowToJson(material.window)},
           {"backups", BackupsToJson(material)},
           {"drills", DrillsToJson(material.drills)},
@@ -338,17 +332,18 @@ Result<int> RunReport(const GlobalOptions& options, const ReportArguments& argum
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(system));
   ASSIGN_OR_RETURN(const Material material, Collect(*repository, identity));
-  const Json report = ToJson(material);
+  const std::vector<std::string> warnings = Warnings(material);
+  const Json report = ToJson(material, warnings);
   if (options.json) {
     PrintJson(report);
   }
   if (!arguments.html.empty()) {
     RETURN_IF_ERROR(ReplaceTextFile(arguments.html, ReportPage(report)));
   }
-  for (const std::string& warning : Warnings(material)) {
+  for (const std::string& warning : warnings) {
     PrintWarning(warning.substr(0, warning.size() - 1));
   }
-  return Warnings(material).empty() ? kDone : kBadAnswer;
+  return warnings.empty() ? kDone : kBadAnswer;
 }
 
 }  // namespace
