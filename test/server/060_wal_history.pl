@@ -127,10 +127,7 @@ foreach my $id (100, 200)
 $primary->stop;
 my $last = newest();
 
-$twin->adopt($primary);
-delete $twin->{_veza_conf};
-$twin->write_conf({ %{ $primary->{_veza_settings} }, cluster => 'elsewhere' });
-$twin->append_conf('postgresql.conf', "include '" . $twin->conf . "'\n");
+$twin->adopt_as_twin($primary, cluster => 'elsewhere');
 $twin->start;
 $twin->safe_psql('postgres', 'SELECT veza_backup_init()');
 my $id = 1000;

@@ -43,10 +43,7 @@ $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 $node->backup('base');
 my $clone = VezaTest->new('clone');
 $clone->init_from_backup($node, 'base');
-$clone->adopt($node);
-delete $clone->{_veza_conf};    # it gets one of its own
-$clone->write_conf({ %{ $node->{_veza_settings} } });
-$clone->append_conf('postgresql.conf', "include '" . $clone->conf . "'");
+$clone->adopt_as_twin($node);
 
 $node->apply_conf(cluster => 'elsewhere');
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');

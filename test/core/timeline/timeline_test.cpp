@@ -70,6 +70,14 @@ class TimelineTest : public testing::TestWithParam<bool> {
     }
     return events;
   }
+  // What both have before the branch parts. Returns where it does.
+  static Lsn BeginBoth(Story& story, Story& branch) {
+    for (Story* const one : {&story, &branch}) {
+      one->Commit(701, 1);
+      one->RestorePoint("before", 2);
+    }
+    return story.position();
+  }
 
   TestRepository repository_;
 };
@@ -103,11 +111,7 @@ TEST_P(TimelineTest, LoadAndEventsOfSeveralSegments) {
 TEST_P(TimelineTest, WhatLiesBeforeASwitchOfTimelineIsToldOnce) {
   Story story(3);
   Story branch(3, 2);
-  for (Story* const one : {&story, &branch}) {
-    one->Commit(701, 1);
-    one->RestorePoint("before", 2);
-  }
-  const Lsn fork = story.position();
+  const Lsn fork = BeginBoth(story, branch);
   story.RestorePoint("old", 3);
   branch.Commit(702, 4);
   branch.RestorePoint("new", 5);
@@ -126,11 +130,7 @@ TEST_P(TimelineTest, WhatLiesBeforeASwitchOfTimelineIsToldOnce) {
 TEST_P(TimelineTest, TheCopyAtTheBeginningOfATimelineCountsIfThereIsNoOther) {
   Story story(3);
   Story branch(3, 2);
-  for (Story* const one : {&story, &branch}) {
-    one->Commit(701, 1);
-    one->RestorePoint("before", 2);
-  }
-  const Lsn fork = story.position();
+  const Lsn fork = BeginBoth(story, branch);
   branch.Commit(702, 4);
   Archive(branch);
   const auto read = [&] {

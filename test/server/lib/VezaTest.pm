@@ -482,6 +482,19 @@ sub restore
 	return $copy;
 }
 
+# Adopts a copy of another node's data directory that does not go on as that node: it gets a
+# veza_backup.conf of its own, with the other's settings and these changes.
+sub adopt_as_twin
+{
+	my ($self, $origin, %changes) = @_;
+
+	$self->adopt($origin);
+	delete $self->{_veza_conf};
+	$self->write_conf({ %{ $origin->{_veza_settings} }, %changes });
+	$self->append_conf('postgresql.conf', "include '" . $self->conf . "'\n");
+	return;
+}
+
 # Gives a restored data directory its own port and socket directory.
 sub adopt
 {
