@@ -11,6 +11,8 @@ use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
 use VezaTest;
 
+plan skip_all => 'it is about what a restore does with files: one store is enough' if store() ne 'dir';
+
 my $odd = 'Odd "name", Ünï';
 my $odd_in_json = decode_utf8($odd);
 my $list = 'veza-empty-databases';

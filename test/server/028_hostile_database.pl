@@ -10,6 +10,8 @@ use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
 use VezaTest;
 
+plan skip_all => 'it is about what databases can do to workers: one store is enough' if store() ne 'dir';
+
 my $node = VezaTest->new('primary');
 $node->init;
 $node->start;

@@ -9,6 +9,8 @@ use lib "$FindBin::RealBin/lib";
 use Test::More;
 use VezaTest;
 
+plan skip_all => 'it is about SQL definitions: one store is enough' if store() ne 'dir';
+
 my $node = VezaTest->new('primary');
 $node->init;
 $node->start;

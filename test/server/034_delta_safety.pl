@@ -12,6 +12,8 @@ use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
 use Test::More;
 use VezaTest;
 
+plan skip_all => 'it is about the directory that is restored to: one store is enough' if store() ne 'dir';
+
 my $node = VezaTest->new('primary');
 $node->init;
 $node->start;

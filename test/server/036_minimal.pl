@@ -9,6 +9,8 @@ use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
 use VezaTest;
 
+plan skip_all => 'it is about the contents of WAL: one store is enough' if store() ne 'dir';
+
 my $node = VezaTest->new('primary');
 $node->init;
 $node->append_conf('postgresql.conf', "autovacuum = off\nwal_keep_size = '1GB'");

@@ -11,6 +11,8 @@ use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
 use VezaTest;
 
+plan skip_all => 'it is about settings: one store is enough' if store() ne 'dir';
+
 my $node = VezaTest->new('primary');
 my $passphrase = $node->basedir . '/passphrase';
 my $as_started = qr/a setting was invalid when the server was started/;

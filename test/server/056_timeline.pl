@@ -11,6 +11,8 @@ use PostgreSQL::Test::Utils ();
 use Test::More;
 use VezaTest;
 
+plan skip_all => 'it is about what is in WAL: one store is enough' if store() ne 'dir';
+
 my $node = VezaTest->new('primary');
 $node->init;
 $node->append_conf('postgresql.conf', <<'CONF');
