@@ -27,6 +27,9 @@ SELECT name, passed, hint FROM veza_backup_check();
 SELECT veza_backup_now('diff') ~ '^\d{8}-\d{6}F_\d{8}-\d{6}D$' AS is_the_label_of_a_diff;
 SELECT type, status, stored_size < 5000000 AS small, size > 10000000 AS whole
   FROM veza_backup_info() WHERE type = 'diff';
+SELECT veza_backup_now('incr') ~ '^\d{8}-\d{6}F_\d{8}-\d{6}I$' AS is_the_label_of_an_incr;
+SELECT type, status, stored_size < 5000000 AS small, size > 10000000 AS whole
+  FROM veza_backup_info() WHERE type = 'incr';
 
 -- No backup runs
 SELECT * FROM veza_backup_progress;

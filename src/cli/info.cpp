@@ -105,6 +105,11 @@ std::string FormatVersion(int version_num) {
   return fmt::format("{}.{}", version_num / 10000, version_num % 10000);
 }
 
+// The backup that a diff or an incr builds on.
+const std::string& ParentLabel(const BackupSummary& backup) {
+  return backup.type == BackupType::kIncr ? backup.parent : backup.sources.front().label;
+}
+
 Json ToJson(const BackupSummary& backup) {
   Json tablespaces = Json::Array();
   for (const Tablespace& tablespace : backup.tablespaces) {
@@ -153,6 +158,14 @@ Json ToJson(const BackupSummary& backup) {
       {"extensions", std::move(extensions)},
       {"settings", backup.settings},
   };
+  if (!backup.sources.empty()) {
+    document["parent"] = ParentLabel(backup);
+    Json needs = Json::Array();
+    for (const SourceBackup& source : backup.sources) {
+      needs.push_back(source.label);
+    }
+    document["needs"] = std::move(needs);
+  }
   if (!backup.changes_by.empty()) {
     document["changes_by"] = backup.changes_by;
   }

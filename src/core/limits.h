@@ -105,6 +105,9 @@ inline constexpr std::size_t kKeyWraps = 1000;
 inline constexpr std::size_t kKeyWrapsTried = 32;
 // Copies of the wrap in one backup.json. veza_backup writes one.
 inline constexpr std::size_t kKeyWrapsOfABackup = 4;
+// Backups whose packs one incr names. All backup.json of a repository are held in memory, so this
+// must not grow with the number of incrs since the full.
+inline constexpr std::size_t kSources = 250;
 // Subdirectories: one backup an hour for ten years.
 inline constexpr std::size_t kDirectories = 100'000;
 // The stored size of all backup.json of a repository together. At 500 bytes for a database with its
@@ -119,8 +122,8 @@ inline constexpr std::size_t kCatalogMemory = 256 * kMiB;
 inline constexpr std::size_t kCatalogLists = 512 * kMiB;
 // Ranges of WAL without a gap. Retention may leave one for each backup.
 inline constexpr std::size_t kWalRanges = kDirectories;
-// A backup has at most one pin.
-inline constexpr std::size_t kPins = kDirectories;
+// A backup has at most one pin, and one mark that incrs name it.
+inline constexpr std::size_t kPins = 2 * kDirectories;
 // Retention keeps 100. Older ones are skipped, because nothing depends on them.
 inline constexpr std::size_t kDrillRecords = 1000;
 // The stored size of all drill records that are read at once, newest first: kDrillRecords of 32 KiB

@@ -24,6 +24,7 @@ using nlohmann::json;
 
 constexpr const char* kLabel = "20261122-020000F";
 constexpr const char* kDiffLabel = "20261122-020000F_20261123-020000D";
+constexpr const char* kIncrLabel = "20261122-020000F_20261124-020000I";
 constexpr std::uint64_t kSystem = 7711348379840072545U;
 const SealPolicy kPolicy{Cipher::kNone, nullptr};
 
@@ -94,7 +95,7 @@ void ReadDocuments(ByteView input) {
 }
 
 void ReadBackupDocument(ByteView input) {
-  for (const char* const label : {kLabel, kDiffLabel}) {
+  for (const char* const label : {kLabel, kDiffLabel, kIncrLabel}) {
     if (const auto text = Signed(input, BackupDocumentName(label))) {
       RequireStable(
           *text,

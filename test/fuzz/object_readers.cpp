@@ -111,16 +111,17 @@ void ReadManifestText(ByteView input) {
   summary.block_size = 8192;
   const Repository& repository = *TheRepository().repository;
   const std::string name = ManifestName(kLabel);
-  for (const BackupType type : {BackupType::kFull, BackupType::kDiff}) {
+  for (const BackupType type : {BackupType::kFull, BackupType::kDiff, BackupType::kIncr}) {
     summary.type = type;
+    summary.sources.resize(static_cast<std::size_t>(type));  // none, one, two
     const std::optional<Json> line = ParseJsonObject(AsText(input));
     const auto kind = line ? StringMember(*line, "type") : std::nullopt;
     const auto record = kind ? ParseRecord(*line, *kind, summary, name)
                              : Result<ManifestRecord>(MakeError(ErrorCode::kInvalidArgument, ""));
     if (record) {
-      const std::string text = SerializeRecord(*record);
+      const std::string text = SerializeRecord(*record, type);
       const auto again = ParseRecord(ParseJson(text).value(), *kind, summary, name);
-      FUZZ_REQUIRE(again && SerializeRecord(*again) == text);
+      FUZZ_REQUIRE(again && SerializeRecord(*again, type) == text);
     }
     StreamSealer sealer(kPolicy, {name, 1, "/tmp", 64U << 20}, SystemRandom());
     FUZZ_REQUIRE(sealer.Append(input));

@@ -76,6 +76,14 @@ is(count_of(q{node LIKE '%:} . $standby->port . q{'}), '2', 'the node that took 
 ok($standby->safe_psql('postgres', 'SELECT bool_and(passed) FROM veza_backup_check()'),
 	'the checks work on a standby');
 
+# An idle primary makes no checkpoint, so the standby makes no restartpoint.
+foreach my $nth ('first', 'second')
+{
+	($exit, my $incr, $err) = backup_of_standby('incr');
+	is($exit, 0, "a standby of an idle primary takes the $nth incr") or diag($err);
+	is(restored_sum($incr), sum_of($primary), 'the backup can be restored');
+}
+
 # --- on a full of the primary ---------------------------------------------------------------------
 
 my $of_primary = $primary->safe_psql('postgres', q{SELECT veza_backup_now('full')});
@@ -92,7 +100,7 @@ $of_primary = $primary->safe_psql('postgres', q{SELECT veza_backup_now('full')})
 $standby->apply_conf(backup_wal_timeout => 3);
 $standby->sql_fails(
 	q{SELECT veza_backup_now('diff')},
-	qr/this standby has not reached the end of the full backup at .*: its last restartpoint is at .*\nHINT: .*take a full backup/,
+	qr/this standby has not reached the end of backup "\S+" at \S+: its last restartpoint is at .*\nHINT: .*take a full backup/,
 	'a standby that lags');
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 $standby->apply_conf(backup_wal_timeout => 600);

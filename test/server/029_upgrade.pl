@@ -46,7 +46,7 @@ foreach my $view (@views)
 	my ($exit, $out, $err) = $node->psql('old', "SELECT count(*) FROM (SELECT * FROM $view) AS rows");
 	is($err, '', "view $view");
 }
-is(sql('SELECT count(*) FROM veza_backup_schedule', 'old'), 2, 'a view with rows');
+is(sql('SELECT count(*) FROM veza_backup_schedule', 'old'), 3, 'a view with rows');
 is(sql(q{SELECT failing FROM veza_backup_archive}, 'old'), 'f', 'a view with many columns');
 
 # A running backup fills the columns of the progress view.

@@ -1,6 +1,7 @@
-# Diffs that read only what WAL has changed. A cluster is changed at random in every way that WAL does not tell
-# block by block. Then each diff is made twice, by WAL and by reading everything, and both restores are the same,
-# byte by byte, where nothing wrote in between. Hint bits are logged here, so they are not masked.
+# Diffs and incrs that read only what WAL has changed. A cluster is changed at random in every way that WAL does not
+# tell block by block. Then each backup is made twice, by WAL and by reading everything, and both restores are the
+# same, byte by byte, where nothing wrote in between. An incr by WAL is the last of a chain of such. Hint bits are
+# logged here, so they are not masked.
 #
 # VEZA_TEST_SEED repeats a run.
 
@@ -202,6 +203,8 @@ sub size_of { return summary($_[0])->{stored_size} }
 
 foreach my $round (1 .. 3)
 {
+	my $type = $round == 1 ? 'diff' : 'incr';
+	set('wal');
 	back_up('full');
 	my @done;
 	foreach (1 .. 10)
@@ -209,17 +212,19 @@ foreach my $round (1 .. 3)
 		my $what = pick(sort keys %changes);
 		push @done, $what;
 		$changes{$what}->();
+		next if $type eq 'diff' || $_ % 3;
+		push @done, 'incr';
+		back_up('incr');
 	}
 	note "round $round: @done";
 	sql('CHECKPOINT');
-	set('wal');
-	my $by_wal = back_up('diff');
-	# The LSNs of pages are not used after a restart: contents are compared with the full backup.
+	my $by_wal = back_up($type);
+	# The LSNs of pages are not used after a restart: contents are compared with those of the parent.
 	$node->restart;
 	set('contents');
-	my $by_contents = back_up('diff');
-	is(summary($by_wal)->{changes_by}, 'wal', "round $round: a diff by WAL");
-	is(summary($by_contents)->{changes_by}, 'digest', "round $round: a diff by contents");
+	my $by_contents = back_up(pick('diff', $type));
+	is(summary($by_wal)->{changes_by}, 'wal', "round $round: $by_wal by WAL");
+	is(summary($by_contents)->{changes_by}, 'digest', "round $round: $by_contents by contents");
 	note "stored: " . size_of($by_wal) . ' by WAL, ' . size_of($by_contents) . ' by contents';
 	my @copies = map {
 		$node->restore("copy$round$_", '--backup', $_, '--tablespace-map', "$place=" . PostgreSQL::Test::Utils::tempdir('place'))

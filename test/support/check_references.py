@@ -4,7 +4,7 @@
     check_references.py TOP
 
 Checked are the names of files and folders (`wal_scan.h`, `core/wal/`), functions (`PlanRestore()`), members
-(`FullChoice::doubt`), constants (`kNotFound`), types (`WalArchive`), and settings, SQL objects and metrics
+(`ParentChoice::doubt`), constants (`kNotFound`), types (`WalArchive`), and settings, SQL objects and metrics
 (`veza_backup_take`). Links are checked by check_docs.py. A file must be in the tree. A
 symbol must occur in code, outside of comments. Documents have symbols in backquotes; in comments they
 are found without. Names that are not this project's, such as PostgreSQL's, are in foreign_names.txt.

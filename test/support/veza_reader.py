@@ -690,17 +690,19 @@ def pieces_between(offset, length, taken):
 class Manifest:
     """All records of a backup, checked against each other."""
 
-    def __init__(self, content, label, name, block_size):
+    def __init__(self, content, label, name, block_size, sources):
         self.name = name
-        self.is_diff = "_" in label
+        self.kind = kind_of_label(label)
+        self.sources = sources  # labels of the other backups whose packs are named
         self.block_size = block_size
         self.tablespaces = {}  # oid -> path
         self.directories = {}  # path -> mode
         self.files = {}  # path -> record
         self.packs = {}  # number -> record
-        self.full_packs = {}  # number -> record
-        # (belongs to the full, pack, frame) -> (path, pieces, extent). `pieces` are the parts of
-        # the file that the extent contains: (offset in the plain text, length, offset in the file).
+        self.other_packs = {}  # (number of the source, from 1; number) -> record
+        # (number of the source, or 0; pack; frame) -> (path, pieces, extent). `pieces` are the parts
+        # of the file that the extent contains: (offset in the plain text, length, offset in the
+        # file).
         self.places = {}
         self.extents = 0
         lines = content.split(b"\n")
@@ -709,7 +711,8 @@ class Manifest:
         first = records[0]
         require(first.get("type") == "manifest", f"{name}: first record")
         self.version = first.get("version")
-        require(self.version in (1, 2), f"{name}: unknown version {self.version}")
+        allowed = (3,) if self.kind == "incr" else (1, 2)
+        require(self.version in allowed, f"{name}: unknown version {self.version}")
         require(first.get("label") == label, f"{name}: label {first.get('label')}")
         add = {
             "tablespace": self.add_tablespace,
@@ -717,6 +720,7 @@ class Manifest:
             "file": self.add_file,
             "pack": self.add_pack,
             "full_pack": self.add_full_pack,
+            "source_pack": self.add_source_pack,
         }
         for line, record in enumerate(records[1:-1], 2):
             require(record.get("type") in add, f"{name}: line {line}: unknown record")
@@ -751,19 +755,24 @@ class Manifest:
         offset = 0
         for extent in member(record, "extents", list, what):
             require(isinstance(extent, list) and len(extent) in (1, 6, 7), f"{what}: bad extent")
+            source = extent[6] if len(extent) == 7 else 0
             if len(extent) == 7:
-                require(self.is_diff and extent[6] == 1, f"{what}: bad extent")
+                self.check_source(source, what)
             if len(extent) == 1:
                 require(type(extent[0]) is int and extent[0] > 0, f"{what}: bad hole")
             else:
                 pieces = pieces_between(offset, extent[0], taken)
-                self.add_extent(extent, len(extent) == 7, path, pieces, what)
+                self.add_extent(extent, source, path, pieces, what)
             offset += extent[0]
             self.extents += 1
         require(offset == size, f"{what}: size")
         self.files[path] = record
 
-    def add_extent(self, extent, of_full, path, pieces, what):
+    def check_source(self, source, what):
+        right = type(source) is int and 1 <= source <= len(self.sources)
+        require(right, f"{what}: bad source {source}")
+
+    def add_extent(self, extent, source, path, pieces, what):
         numbers = extent[:5]
         right = all(type(number) is int and number >= 0 for number in numbers)
         require(right and 0 < extent[0] <= LONGEST_PLAIN[KIND_PACK], f"{what}: bad extent")
@@ -771,7 +780,7 @@ class Manifest:
         require(
             isinstance(digest, str) and re.fullmatch("[0-9a-f]{32}", digest), f"{what}: bad digest"
         )
-        place = of_full, extent[1], extent[2]
+        place = source, extent[1], extent[2]
         require(place not in self.places, f"{what}: extent belongs to two files")
         self.places[place] = path, pieces, extent
 
@@ -779,44 +788,71 @@ class Manifest:
         """Adds the parts of the file that page extents contain: (offset, length), by offset."""
         taken = []
         for item in record.get("pages", []):
-            require(self.is_diff and isinstance(item, list) and len(item) == 7, f"{what}: bad pages")
-            runs = item[6]
-            right = isinstance(runs, list) and runs and len(runs) % 2 == 0
-            right = right and all(type(number) is int and number >= 0 for number in runs)
+            right = self.kind != "full" and isinstance(item, list) and len(item) in (7, 8)
             require(right, f"{what}: bad pages")
+            source, runs = (item[6], item[7]) if len(item) == 8 else (0, item[6])
+            if source != 0:
+                require(self.kind == "incr", f"{what}: pages of another backup")
+                self.check_source(source, what)
             pieces, position = [], 0
-            for first, count in zip(runs[::2], runs[1::2]):
+            for at, first, count in self.runs_of(runs, source, what):
                 offset, length = first * self.block_size, count * self.block_size
                 require(count > 0 and offset + length <= size, f"{what}: page past the end")
+                require(at * self.block_size >= position, f"{what}: pages overlap")
+                position = at * self.block_size
                 pieces.append((position, length, offset))
                 taken.append((offset, length))
                 position += length
-            require(position == item[0], f"{what}: pages do not add up")
-            self.add_extent(item, False, path, pieces, what)
+            right = position <= item[0] if source else position == item[0]
+            require(right, f"{what}: pages do not add up")
+            self.add_extent(item, source, path, pieces, what)
             self.extents += 1
         taken.sort()
         for before, after in zip(taken, taken[1:]):
             require(before[0] + before[1] <= after[0], f"{what}: a page comes twice")
         return taken
 
+    @staticmethod
+    def runs_of(runs, source, what):
+        """Yields (page in the extent, page in the file, number of pages)."""
+        each = 3 if source else 2
+        right = isinstance(runs, list) and runs and len(runs) % each == 0
+        right = right and all(type(number) is int and number >= 0 for number in runs)
+        require(right, f"{what}: bad pages")
+        if source:
+            yield from zip(runs[::3], runs[1::3], runs[2::3])
+            return
+        at = 0
+        for first, count in zip(runs[::2], runs[1::2]):
+            yield at, first, count
+            at += count
+
     def add_pack(self, record, what):
-        self.add_pack_to(self.packs, record, what)
+        number = count_member(record, "number", what)
+        self.add_pack_to(self.packs, number, record, what)
 
     def add_full_pack(self, record, what):
-        require(self.is_diff, f"{what}: a full backup has no other")
-        self.add_pack_to(self.full_packs, record, what)
-
-    def add_pack_to(self, packs, record, what):
+        require(self.kind == "diff", f"{what}: only a diff has packs of its full")
         number = count_member(record, "number", what)
+        self.add_pack_to(self.other_packs, (1, number), record, what)
+
+    def add_source_pack(self, record, what):
+        require(self.kind == "incr", f"{what}: only an incr has packs of sources")
+        self.check_source(record.get("source"), what)
+        number = count_member(record, "number", what)
+        self.add_pack_to(self.other_packs, (record["source"], number), record, what)
+
+    def add_pack_to(self, packs, place, record, what):
+        number = record["number"]
         require(1 <= number <= 99999999, f"{what}: bad pack number")
-        require(number not in packs, f"{what}: pack {number} twice")
+        require(place not in packs, f"{what}: pack {number} twice")
         count_member(record, "size", what)
         count_member(record, "frames", what)
         from_base64(member(record, "header", str, what), HEADER_SIZE, what)
         if "digest" in record:
             require(record["digest"] == "gmac", f"{what}: unknown digest {record['digest']}")
-            require(self.version == 2, f"{what}: digest of version 2 in version {self.version}")
-        packs[number] = record
+            require(self.version >= 2, f"{what}: digest of version 2 in version {self.version}")
+        packs[place] = record
 
     def check_end(self, end):
         require(end.get("type") == "end", f"{self.name}: no end")
@@ -832,14 +868,18 @@ class Manifest:
 
     def check_packs(self):
         used = {number: 0 for number in self.packs}
-        for of_full, pack, frame in self.places:
-            packs = self.full_packs if of_full else self.packs
-            require(pack in packs, f"{self.name}: extent in unknown pack {pack}")
-            require(frame < packs[pack]["frames"], f"{self.name}: extent past pack {pack}")
-            if not of_full:
+        for source, pack, frame in self.places:
+            record = self.other_packs.get((source, pack)) if source else self.packs.get(pack)
+            require(record is not None, f"{self.name}: extent in unknown pack {pack}")
+            require(frame < record["frames"], f"{self.name}: extent past pack {pack}")
+            if not source:
                 used[pack] += 1
         for number, record in self.packs.items():
             require(used[number] == record["frames"], f"{self.name}: extents of pack {number}")
+
+
+def kind_of_label(label):
+    return {"F": "full", "D": "diff", "I": "incr"}[label[-1]]
 
 
 # --- repositories --------------------------------------------------------------------------------
@@ -852,7 +892,7 @@ NAMES = {
     r"|(?P=tli)\.history)",
     "pack": r"backup/[^/]+/pack/\d{8}",
     "manifest": r"backup/[^/]+/manifest",
-    "backup": r"backup/\d{8}-\d{6}F(_\d{8}-\d{6}D)?/backup\.json",
+    "backup": r"backup/\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?/backup\.json",
     "walindex": r"walindex/\d+/[0-9A-F]{8}/[0-9A-F]{24}-[0-9A-F]{24}-\d+-[0-9a-f]{16}",
     "format": r"format/2",
     "probe": r"probe/.*",
@@ -898,6 +938,9 @@ class Repository:
                 return file.read()
         except FileNotFoundError as error:
             raise Damaged(f"{name}: does not exist") from error
+
+    def exists(self, name):
+        return os.path.exists(os.path.join(self.root, name))
 
     def find_key(self, key_id, passphrase):
         for name in self.names():
@@ -952,12 +995,9 @@ class Repository:
         name = f"backup/{label}/backup.json"
         backup = open_document(self.read(name), name, self.key)
         require(backup.get("label") == label, f"{name}: is of label {backup.get('label')}")
-        kind = "diff" if "_" in label else "full"
+        kind = kind_of_label(label)
         require(backup.get("type") == kind, f"{name}: type {backup.get('type')}")
-        if kind == "diff":
-            full_manifest = f"backup/{label.split('_')[0]}/manifest"
-            digest = hashlib.sha256(self.read(full_manifest)).hexdigest()
-            require(digest == backup.get("full_manifest_sha256"), f"{name}: full_manifest_sha256")
+        sources = self.sources(label, kind, backup, name)
         system = backup.get("system_identifier")
         require(system in self.identities, f"{name}: of unknown system {system}")
         manifest_name = f"backup/{label}/manifest"
@@ -968,7 +1008,10 @@ class Repository:
         block_size = count_member(backup, "block_size", name)
         require(block_size > 0, f"{name}: block_size")
         content = b"".join(self.content(manifest_name))
-        manifest = Manifest(content, label, manifest_name, block_size)
+        manifest = Manifest(content, label, manifest_name, block_size, sources)
+        named = {source for source, _, _ in manifest.places if source}
+        if kind == "incr":
+            require(len(named) == len(sources), f"{name}: names sources that the manifest does not")
         stored = len(raw) + sum(pack["size"] for pack in manifest.packs.values())
         expected = {
             "files": len(manifest.files),
@@ -980,10 +1023,43 @@ class Repository:
             require(backup.get(what) == value, f"{name}: {what} {backup.get(what)}, not {value}")
         return backup, manifest
 
+    def sources(self, label, kind, backup, name):
+        """Returns the labels of the backups whose packs the manifest names, by their numbers."""
+        full = label.split("_")[0]
+        claimed = {
+            "full": [],
+            "diff": [{"label": full, "manifest_sha256": backup.get("full_manifest_sha256")}],
+            "incr": backup.get("sources"),
+        }[kind]
+        if kind == "incr":
+            require(isinstance(claimed, list) and len(claimed) <= 250, f"{name}: sources")
+        labels = []
+        for source in claimed:
+            other = member(source, "label", str, name)
+            older = other[-16:-1] < label[-16:-1] and other.split("_")[0] == full
+            require(older and other not in labels, f"{name}: source {other}")
+            digest = hashlib.sha256(self.read(f"backup/{other}/manifest")).hexdigest()
+            require(digest == source.get("manifest_sha256"), f"{name}: manifest of {other}")
+            require(
+                self.exists(f"backup/{other}/backup.json"), f"{name}: there is no backup {other}"
+            )
+            labels.append(other)
+        return labels
+
     def extents(self, label, manifest):
         """Yields (path, pieces, plain text) of every extent of a backup."""
-        yield from self.extents_of_packs(label, manifest, False)
-        yield from self.extents_of_packs(label.split("_")[0], manifest, True)
+        frames = {}
+        for source, number, frame in manifest.places:
+            frames.setdefault((source, number), set()).add(frame)
+        packs = {(0, number): record for number, record in manifest.packs.items()}
+        packs.update(manifest.other_packs)
+        for place in sorted(packs):
+            source, number = place
+            owner = manifest.sources[source - 1] if source else label
+            wanted = frames.get(place, set())
+            if wanted or not source:
+                name = f"backup/{owner}/pack/{number:08}"
+                yield from self.extents_of_pack(name, manifest, place, packs[place], wanted)
 
     def extent_digest(self, pack, plain, what):
         if "digest" not in pack:
@@ -991,31 +1067,26 @@ class Repository:
         require(self.key is not None, f"{what}: keyed digests without a key")
         return gmac_of(self.key, plain)
 
-    def extents_of_packs(self, label, manifest, of_full):
-        wanted = {pack for is_of_full, pack, _ in manifest.places if is_of_full == of_full}
-        packs = manifest.full_packs if of_full else manifest.packs
-        for number, record in sorted(packs.items()):
-            if of_full and number not in wanted:
+    def extents_of_pack(self, name, manifest, place, record, wanted):
+        source, number = place
+        raw = self.read(name)
+        require(len(raw) == record["size"], f"{name}: size")
+        require(raw[:HEADER_SIZE] == base64.b64decode(record["header"]), f"{name}: header")
+        frames = 0
+        for frame, offset, stored, plain in open_pack(raw, name, self.key):
+            what = f"{name}: extent {frame}"
+            frames += 1
+            if source and frame not in wanted:
                 continue
-            name = f"backup/{label}/pack/{number:08}"
-            raw = self.read(name)
-            require(len(raw) == record["size"], f"{name}: size")
-            require(raw[:HEADER_SIZE] == base64.b64decode(record["header"]), f"{name}: header")
-            frames = 0
-            for frame, offset, stored, plain in open_pack(raw, name, self.key):
-                what = f"{name}: extent {frame}"
-                frames += 1
-                if of_full and (True, number, frame) not in manifest.places:
-                    continue
-                require((of_full, number, frame) in manifest.places, f"{what}: belongs to no file")
-                path, pieces, extent = manifest.places[of_full, number, frame]
-                length, _, _, expected_offset, expected_stored, digest = extent[:6]
-                require(offset == expected_offset, f"{what}: offset")
-                require(stored == expected_stored, f"{what}: stored size")
-                require(len(plain) == length, f"{what}: length")
-                require(self.extent_digest(record, plain, what) == digest, f"{what}: digest")
-                yield path, pieces, plain
-            require(frames == record["frames"], f"{name}: {frames} extents")
+            require(frame in wanted, f"{what}: belongs to no file")
+            path, pieces, extent = manifest.places[source, number, frame]
+            length, _, _, expected_offset, expected_stored, digest = extent[:6]
+            require(offset == expected_offset, f"{what}: offset")
+            require(stored == expected_stored, f"{what}: stored size")
+            require(len(plain) == length, f"{what}: length")
+            require(self.extent_digest(record, plain, what) == digest, f"{what}: digest")
+            yield path, pieces, plain
+        require(frames == record["frames"], f"{name}: {frames} extents")
 
 
 def restore(repository, label, target, moved_tablespaces):

@@ -42,14 +42,13 @@ std::string FirstMissing(const BackupSummary& backup, const ArchiveMap& archive)
 // Empty for a backup that can be restored.
 std::string WhyUnrestorable(const BackupSummary& backup, std::span<const BackupSummary> backups,
                             const ArchiveMap& archive) {
-  if (backup.type == BackupType::kDiff) {
-    const std::string label = backup.full_label();
-    const auto full = std::ranges::find(backups, label, &BackupSummary::label);
-    if (full == backups.end()) {
-      return fmt::format("full backup \"{}\" is missing or damaged", label);
+  for (const SourceBackup& source : backup.sources) {
+    const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
+    if (there == backups.end()) {
+      return fmt::format("{} is missing or damaged", NameBackup(source.label));
     }
-    if (full->manifest_sha256 != backup.full_manifest_sha256) {
-      return fmt::format("full backup \"{}\" is not the one it refers to", label);
+    if (there->manifest_sha256 != source.manifest_sha256) {
+      return fmt::format("{} is not the one it refers to", NameBackup(source.label));
     }
   }
   const std::string missing = FirstMissing(backup, archive);

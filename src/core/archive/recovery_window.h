@@ -56,7 +56,7 @@ struct RecoveryStretch {
 
 struct UnrestorableBackup {
   std::string label;
-  std::string reason;  // "missing segment …", or what is wrong with the full of a diff
+  std::string reason;  // "missing segment …", or what is wrong with a backup that it names
 };
 
 struct RecoveryWindow {

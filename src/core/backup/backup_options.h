@@ -9,7 +9,7 @@
 #include <set>
 #include <string>
 
-#include "core/backup/full_index.h"
+#include "core/backup/parent_index.h"
 #include "core/backup/secret_scan.h"
 #include "core/backup/wal_changes.h"
 #include "core/postgres/data_directory.h"
@@ -28,20 +28,20 @@ struct BackupProgress {
   std::atomic<std::uint64_t> bytes_stored{0};
 };
 
-// What a diff refers to.
-struct FullReference {
-  std::shared_ptr<const FullIndex> index;
-  std::string label;  // of the full backup
-  Lsn start_lsn;
-  // What WAL has changed from start_lsn to the start of the diff. Then only that is read of the
+// The backup that a diff or an incr builds on.
+struct ParentReference {
+  std::shared_ptr<const ParentIndex> index;
+  Lsn start_lsn;  // of the parent
+  // What WAL has changed from start_lsn to the start of the backup. Then only that is read of the
   // main forks of relations. Null if that is not known: then everything is read, and what follows
   // tells what has changed.
   std::shared_ptr<const WalChanges> changed{};
-  // The LSNs of pages tell what was changed since (FullChoice::doubt is empty). Otherwise contents
-  // are compared: an extent that differs is read from the full backup, and compared page by page.
+  // The LSNs of pages tell what was changed since (ParentChoice::doubt is empty). Otherwise
+  // contents are compared: an extent that differs is read from the repository, and compared page by
+  // page.
   bool lsns_tell = false;
   Lsn first_lsn;  // lower ones are no positions in the WAL (changed_pages.h)
-  // The databases that are the same ones as when the full backup was made. Another one may have
+  // The databases that are the same ones as when the parent was made. Another one may have
   // been created since, under the oid of an old one, by copying files. The LSNs of its pages tell
   // nothing.
   std::set<std::uint32_t> databases;
@@ -51,7 +51,7 @@ struct BackupWriterOptions {
   WalkOptions walk;
   std::string label;
   Lsn start_lsn;
-  std::optional<FullReference> full;  // for a diff
+  std::optional<ParentReference> parent;  // for a diff or an incr
   std::uint32_t block_size = 8192;
   std::uint32_t segment_blocks = 131072;  // blocks in a file of a relation (RELSEG_SIZE)
   bool verify_checksums = false;

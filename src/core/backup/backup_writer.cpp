@@ -29,11 +29,12 @@ std::uint32_t ModeOf(const DirectoryEntry& entry, const struct stat& info) {
 }
 
 DigestMethod NewestDigest(const Repository& repository, const BackupWriterOptions& options) {
-  const bool full_has_gmac =
-      options.full && std::ranges::any_of(options.full->index->packs(), [](const PackRecord& pack) {
+  const bool others_have_gmac =
+      options.parent &&
+      std::ranges::any_of(options.parent->index->packs(), [](const PackRecord& pack) {
         return pack.digest == DigestMethod::kGmac;
       });
-  return full_has_gmac ? DigestMethod::kGmac : repository.digest_method();
+  return others_have_gmac ? DigestMethod::kGmac : repository.digest_method();
 }
 
 }  // namespace
@@ -61,12 +62,6 @@ Status BackupWriter::RequireUnusedLabel(const Repository& repository, const std:
 Status BackupWriter::CopyDataDirectory() {
   for (const Tablespace& tablespace : options_.walk.tablespaces) {
     RETURN_IF_ERROR(manifest_.Add(tablespace));
-  }
-  if (options_.full) {
-    // They come before the files, so that a reader knows how much of each pack it may meet.
-    for (const PackRecord& pack : options_.full->index->packs()) {
-      RETURN_IF_ERROR(manifest_.Add(pack));
-    }
   }
   Status status = queue_.Start(options_.jobs, [this] {
     return [this, buffers = copier_.MakeBuffers()](ExtentJob& job) {
@@ -110,6 +105,13 @@ Status BackupWriter::FinishPacks(BackupSummary& summary) {
   }
   for (DatabaseSummary& database : summary.databases) {
     database.size = database_sizes_[database.oid];
+  }
+  if (options_.parent) {
+    const std::vector<SourceBackup>& sources = options_.parent->index->sources();
+    // A diff is bound to its full, whatever it names.
+    const bool is_incr = summary.type == BackupType::kIncr;
+    summary.sources = is_incr ? sources_ : sources;
+    summary.parent = is_incr ? sources.front().label : "";
   }
   summary.notes = notes_;
   verifier_.Report(summary);
@@ -168,7 +170,7 @@ Status BackupWriter::Visit(const DirectoryEntry& entry) {
   job->record.mtime = opened->info.st_mtim.tv_sec;
   CountSizes(entry.path, job->record.size);
   contents_.Note(entry.path);
-  RETURN_IF_ERROR(copier_.FindInFull(*job));
+  RETURN_IF_ERROR(copier_.FindInParent(*job));
   return Enqueue(job);
 }
 
@@ -189,6 +191,7 @@ Status BackupWriter::Enqueue(const std::shared_ptr<FileJob>& job) {
     return FinishFile(job->record);
   }
   job->record.extents.resize(count);
+  job->inherits.resize(count);
   job->extents_left = count;
   for (std::size_t index = 0; index < count; ++index) {
     RETURN_IF_ERROR(queue_.Push({job, index}));
@@ -206,7 +209,50 @@ Status BackupWriter::CopyExtent(const ExtentJob& job, ExtentCopier::Buffers& buf
   return FinishFile(file.record);
 }
 
-Status BackupWriter::FinishFile(const FileRecord& record) {
+// Gives the extents in packs of other backups the numbers of the manifest, and adds the records of
+// these packs.
+Status BackupWriter::NameSources(FileRecord& record) {
+  if (!options_.parent) {
+    return Ok();
+  }
+  const std::lock_guard lock(sources_mutex_);
+  for (Extent& extent : record.extents) {
+    RETURN_IF_ERROR(NameSource(extent));
+  }
+  for (PageExtent& pages : record.pages) {
+    RETURN_IF_ERROR(NameSource(pages.extent));
+  }
+  return Ok();
+}
+
+Status BackupWriter::NameSource(Extent& extent) {
+  if (extent.source == 0) {
+    return Ok();
+  }
+  const ParentIndex& index = *options_.parent->index;
+  const auto [number, is_new] =
+      numbers_.emplace(extent.source, static_cast<std::uint32_t>(sources_.size() + 1));
+  if (is_new) {
+    sources_.push_back(index.sources()[extent.source - 1]);
+  }
+  if (named_packs_.emplace(extent.source, extent.pack).second) {
+    const PackRecord* const pack = index.FindPack(extent);
+    if (pack == nullptr) {
+      return MakeError(ErrorCode::kDataCorrupted,
+                       "\"{}\" does not describe pack {} of backup \"{}\"",
+                       ManifestName(index.sources().front().label), extent.pack,
+                       sources_[number->second - 1].label);
+    }
+    PackRecord record = *pack;
+    record.source = number->second;
+    RETURN_IF_ERROR(manifest_.Add(record));
+  }
+  extent.source = number->second;
+  return Ok();
+}
+
+Status BackupWriter::FinishFile(FileRecord& record) {
+  RETURN_IF_ERROR(NameSources(record));
   RETURN_IF_ERROR(manifest_.Add(record));
   size_ += record.size;
   ++progress_.files_done;

@@ -14,7 +14,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/backup/backup_options.h"
 #include "core/backup/copied_contents.h"
@@ -44,8 +48,8 @@ class BackupWriter {
   // What CopyDataDirectory() has copied. Call it after that has returned.
   const CopiedContents& contents() const { return contents_; }
   Status AddFile(const std::string& path, std::uint32_t mode, ByteView content);
-  // Stores the last pack. Fills in size, stored_size, files, packs, checksum failures and the sizes
-  // of tablespaces and databases.
+  // Stores the last pack. Fills in size, stored_size, files, packs, checksum failures, the sizes of
+  // tablespaces and databases, and for a diff or an incr the parent and the sources.
   Status FinishPacks(BackupSummary& summary);
   // Fills in what the summary says of the manifest. Then the copy is whole, but for its WAL.
   Status StoreManifest(BackupSummary& summary);
@@ -66,7 +70,9 @@ class BackupWriter {
   Status Enqueue(const std::shared_ptr<FileJob>& job);
 
   Status CopyExtent(const ExtentJob& job, ExtentCopier::Buffers& buffers);
-  Status FinishFile(const FileRecord& record);
+  Status FinishFile(FileRecord& record);
+  Status NameSources(FileRecord& record);
+  Status NameSource(Extent& extent);
 
   const Repository& repository_;
   const BackupWriterOptions options_;
@@ -82,7 +88,13 @@ class BackupWriter {
   std::map<std::uint32_t, std::uint64_t> database_sizes_;
   WalkNotes notes_;
   CopiedContents contents_;
-  WorkQueue<ExtentJob> queue_;  // of the readers
+
+  // Of a diff or an incr. A pack's record comes before the first file that names the pack.
+  std::mutex sources_mutex_;
+  std::vector<SourceBackup> sources_;               // in the order of their numbers
+  std::map<std::uint32_t, std::uint32_t> numbers_;  // by the numbers of the parent's index
+  std::set<std::pair<std::uint32_t, std::uint32_t>> named_packs_;  // by both numbers of the index
+  WorkQueue<ExtentJob> queue_;                                     // of the readers
 };
 
 }  // namespace veza

@@ -32,10 +32,22 @@ void WarnOfClocks(TimePoint node_now, TimePoint store_now, TimePoint label_time,
   }
 }
 
+std::string NewLabel(BackupType type, const std::string& full_label, TimePoint time) {
+  switch (type) {
+    case BackupType::kFull:
+      break;
+    case BackupType::kDiff:
+      return DiffLabel(full_label, time);
+    case BackupType::kIncr:
+      return IncrLabel(full_label, time);
+  }
+  return FullLabel(time);
+}
+
 }  // namespace
 
-Result<LabelChoice> ChooseLabel(const Repository& repository,
-                                const std::optional<std::string>& full_label) {
+Result<LabelChoice> ChooseLabel(const Repository& repository, BackupType type,
+                                const std::string& full_label) {
   Store& store = repository.store();
   std::vector<std::string> taken;  // labels that the listing of directories did not show
   for (;;) {
@@ -45,7 +57,7 @@ Result<LabelChoice> ChooseLabel(const Repository& repository,
     names.insert(names.end(), taken.begin(), taken.end());
     ASSIGN_OR_RETURN(const TimePoint time, NextLabelTime(names, store_now));
     LabelChoice choice;
-    choice.label = full_label ? DiffLabel(*full_label, time) : FullLabel(time);
+    choice.label = NewLabel(type, full_label, time);
     const Status unused = BackupWriter::RequireUnusedLabel(repository, choice.label);
     if (!unused && unused.error().code == ErrorCode::kAlreadyExists) {
       taken.push_back(std::move(choice.label));

@@ -51,9 +51,16 @@ bool Fits(const BackupSummary& copy, const CopyWanted& wanted) {
   if (copy.checksum_failures > 0 || copy.data_checksum_version != wanted.data_checksum_version) {
     return false;
   }
-  return copy.type == BackupType::kFull ||
-         (wanted.full != nullptr && copy.full_label() == wanted.full->label &&
-          copy.full_manifest_sha256 == wanted.full->manifest_sha256);
+  if (copy.type == BackupType::kFull) {
+    return true;
+  }
+  if (wanted.parent == nullptr) {
+    return false;
+  }
+  return copy.type == BackupType::kIncr
+             ? copy.parent == wanted.parent->label
+             : copy.full_label() == wanted.parent->label &&
+                   copy.sources.front().manifest_sha256 == wanted.parent->manifest_sha256;
 }
 
 // The last segments of gaps, and the segments where WAL with wal_level = minimal begins.
@@ -153,17 +160,15 @@ Result<std::optional<BackupSummary>> FindFinishedCopy(const Repository& reposito
 }
 
 Status RequireWholeCopy(const Repository& repository, const BackupSummary& summary) {
-  PackSizes own;
-  PackSizes of_full;
+  NamedPacks packs;
   RETURN_IF_ERROR(ReadManifest(repository, summary, [&](ManifestRecord&& record) -> Status {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
     if (const auto* pack = std::get_if<PackRecord>(&record)) {
-      (pack->of_full ? of_full : own)[pack->number] = pack->size;
+      packs.Add(*pack);
     }
     return Ok();
   }));
-  RETURN_IF_ERROR(RequirePacks(repository, summary.label, std::move(own)));
-  return RequirePacks(repository, summary.full_label(), std::move(of_full));
+  return packs.RequireAll(repository, summary);
 }
 
 Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary,

@@ -36,7 +36,7 @@ struct CopyWanted {
   Lsn position;  // of the server; a copy that ends behind it belongs to a history that was undone
   BackupType type = BackupType::kFull;
   std::uint32_t data_checksum_version = 0;  // of the server
-  const BackupSummary* full = nullptr;      // the full backup that a diff would refer to
+  const BackupSummary* parent = nullptr;    // that a diff or an incr would build on
 };
 
 // Finds the copy that can be completed. It is whole, less than a day old (kFinishedCopyAge), and
@@ -46,7 +46,7 @@ Result<std::optional<BackupSummary>> FindFinishedCopy(const Repository& reposito
                                                       const BackupCatalog& catalog,
                                                       const CopyWanted& wanted);
 
-// Checks that the manifest and all packs are there, for a diff also the packs of its full backup.
+// Checks that the manifest and all packs are there, also those of other backups.
 // Reads the manifest and lists the packs. An error that is not retryable says what is wrong with
 // the copy.
 Status RequireWholeCopy(const Repository& repository, const BackupSummary& summary);

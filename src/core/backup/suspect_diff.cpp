@@ -40,11 +40,20 @@ std::string WhyDoubtful(const BackupSummary& backup, std::span<const BackupSumma
     return suspect;
   }
   std::string wrong = WrongChecksums(backup);
-  if (!wrong.empty() || backup.type != BackupType::kDiff) {
+  if (!wrong.empty()) {
     return wrong;
   }
-  const auto full = std::ranges::find(backups, backup.full_label(), &BackupSummary::label);
-  return full == backups.end() ? "" : WrongChecksums(*full);
+  for (const BackupSummary& other : backups) {
+    const bool is_named = std::ranges::find(backup.sources, other.label, &SourceBackup::label) !=
+                          backup.sources.end();
+    wrong = !is_named                     ? ""
+            : !SuspectDiff(other).empty() ? SuspectDiff(other)
+                                          : WrongChecksums(other);
+    if (!wrong.empty()) {
+      return wrong;
+    }
+  }
+  return "";
 }
 
 }  // namespace veza

@@ -14,12 +14,12 @@ namespace veza {
 // and is of a cluster without data checksums. wal_log_hints would have helped, but its value at the
 // two backups says nothing about the time between them. A full backup is never suspect. Neither is
 // a diff of a cluster with data checksums: no diff refers to a full backup from before the
-// checksums were switched (choose_full.h).
+// checksums were switched (choose_parent.h).
 std::string SuspectDiff(const BackupSummary& backup);
 
 // Why rows of the backup may be wrong: what SuspectDiff() says, or that pages have wrong checksums,
-// in the backup or in the full backup of a diff. `backups` has the full backup. Empty when nothing
-// is known to be wrong.
+// in the backup or in one whose packs it names. `backups` has these. Empty when nothing is known to
+// be wrong.
 std::string WhyDoubtful(const BackupSummary& backup, std::span<const BackupSummary> backups);
 
 // What to do about such a diff, and about servers that were restored from one.

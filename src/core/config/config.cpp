@@ -230,6 +230,7 @@ Status ResolveSchedule(const Settings& settings, ScheduleSettings& schedule) {
   ASSIGN_OR_RETURN(schedule.zone, TimeZone::Find(settings.Text("schedule_timezone")));
   ASSIGN_OR_RETURN(schedule.full, ScheduleOf(settings, "schedule_full", schedule.zone));
   ASSIGN_OR_RETURN(schedule.diff, ScheduleOf(settings, "schedule_diff", schedule.zone));
+  ASSIGN_OR_RETURN(schedule.incr, ScheduleOf(settings, "schedule_incr", schedule.zone));
   schedule.jitter = std::chrono::seconds(settings.Integer("schedule_jitter"));
   const std::string_view from = settings.Choice("backup_from");
   schedule.backup_from = from == "primary"   ? BackupFrom::kPrimary
@@ -291,6 +292,7 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   config.backup_retry_timeout = std::chrono::seconds(settings.Integer("backup_retry_timeout"));
   config.retention_full = settings.Integer("retention_full");
   config.retention_diff = settings.Integer("retention_diff");
+  config.retention_incr = settings.Integer("retention_incr");
   config.retention_archive = settings.Integer("retention_archive");
   if (config.kind == RepositoryKind::kS3) {
     RETURN_IF_ERROR(ResolveS3(settings, environment, std::move(url), config));

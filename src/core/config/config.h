@@ -58,9 +58,11 @@ struct Config {
   std::chrono::seconds backup_retry_timeout{21'600};
   int retention_full = 4;  // all three: 0 keeps all
   int retention_diff = 7;
+  int retention_incr = 14;
   int retention_archive = 4;
   std::uint64_t max_rate = 0;  // bytes per second that a backup reads; 0: no limit
-  bool changes_by_wal = true;  // a diff reads what WAL names; otherwise it reads everything
+  bool changes_by_wal =
+      true;  // a diff or an incr reads what WAL names; otherwise it reads everything
   ScheduleSettings schedule;
   ArchiveSettings archive;
   std::string metrics_file;  // empty: no file

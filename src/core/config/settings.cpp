@@ -189,7 +189,8 @@ constexpr std::array kSettings = {
         .type = SettingType::kInteger,
         .default_value = "4",
         .description =
-            "Number of the newest full backups that are kept, with their diffs; 0 means all.",
+            "Number of the newest full backups that are kept, with their diffs and incrs; 0 means "
+            "all.",
         .min = 0,
         .max = kMaxRetention,
     },
@@ -198,6 +199,14 @@ constexpr std::array kSettings = {
         .type = SettingType::kInteger,
         .default_value = "7",
         .description = "Number of the newest diff backups that are kept; 0 means all.",
+        .min = 0,
+        .max = kMaxRetention,
+    },
+    SettingSpec{
+        .name = "retention_incr",
+        .type = SettingType::kInteger,
+        .default_value = "14",
+        .description = "Number of the newest incr backups that are kept; 0 means all.",
         .min = 0,
         .max = kMaxRetention,
     },
@@ -224,7 +233,8 @@ constexpr std::array kSettings = {
         .name = "find_changes",
         .type = SettingType::kEnum,
         .default_value = "wal",
-        .description = "How a diff finds what has changed: it reads what WAL names, or everything.",
+        .description = "How a diff or an incr finds what has changed: it reads what WAL names, or "
+                       "everything.",
         .choices = kFindChanges,
         .server_only = true,
     },
@@ -328,6 +338,16 @@ constexpr std::array kSettings = {
         .type = SettingType::kString,
         .default_value = "0 2 * * 1-6",
         .description = "When diff backups are taken, as a cron expression of five fields; empty "
+                       "means never.",
+        .may_be_empty = true,
+        .server_only = true,
+        .check = CheckSchedule,
+    },
+    SettingSpec{
+        .name = "schedule_incr",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "When incr backups are taken, as a cron expression of five fields; empty "
                        "means never.",
         .may_be_empty = true,
         .server_only = true,

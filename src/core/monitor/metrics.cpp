@@ -7,7 +7,7 @@
 namespace veza {
 namespace {
 
-constexpr std::array kTypes = {BackupType::kFull, BackupType::kDiff};
+constexpr std::array kTypes = {BackupType::kFull, BackupType::kDiff, BackupType::kIncr};
 
 template <typename Number>
 double Value(Number number) {
@@ -162,6 +162,7 @@ std::vector<Metric> ListMetrics(const NodeFacts& node, const RepositoryFacts* re
   list.Begin("veza_backup_retention", "How many backups are kept; 0 is all.");
   list.Add(config.retention_full, {{"type", "full"}});
   list.Add(config.retention_diff, {{"type", "diff"}});
+  list.Add(config.retention_incr, {{"type", "incr"}});
   list.Add(config.retention_archive, {{"type", "archive"}});
   if (repository != nullptr) {
     ListRepository(*repository, list);

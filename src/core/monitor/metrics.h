@@ -21,7 +21,7 @@ struct NodeFacts {
   bool archives = false;  // with veza_backup
   bool backup_runs = false;
   std::optional<TimePoint> last_failure;       // of a backup, since the server started
-  std::map<std::string, TimePoint> next_runs;  // "full", "diff"
+  std::map<std::string, TimePoint> next_runs;  // "full", "diff", "incr"
   std::size_t ready_files = 0;
   std::chrono::seconds oldest_ready_age{0};
   std::optional<std::chrono::seconds> exposure;  // nullopt when it is not known

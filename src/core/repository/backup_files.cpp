@@ -22,7 +22,7 @@ Result<BackupFiles> BackupFiles::Find(const Repository& repository, const Backup
   RETURN_IF_ERROR(ReadManifest(repository, backup, [&](ManifestRecord&& record) -> Status {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
     if (const auto* const pack = std::get_if<PackRecord>(&record)) {
-      found.packs_[{pack->of_full, pack->number}] = *pack;
+      found.packs_[{pack->source, pack->number}] = *pack;
     }
     auto* const file = std::get_if<FileRecord>(&record);
     if (file == nullptr || !is_wanted(file->path)) {
@@ -42,7 +42,7 @@ Status BackupFiles::Visit(const FileRecord& file, const PieceVisitor& visit) con
   std::map<PackId, std::vector<Piece>> packs;
   const auto add = [&](const Piece& piece) {
     if (piece.extent.pack != 0) {
-      packs[{piece.extent.of_full, piece.extent.pack}].push_back(piece);
+      packs[{piece.extent.source, piece.extent.pack}].push_back(piece);
     }
   };
   std::vector<PageRun> replaced;
@@ -65,7 +65,9 @@ Status BackupFiles::Visit(const FileRecord& file, const PieceVisitor& visit) con
 Status BackupFiles::VisitPack(const PackId& pack, std::vector<Piece>& pieces,
                               const std::vector<PageRun>& replaced,
                               const PieceVisitor& visit) const {
-  const std::string name = PackName(pack.first ? backup_.full_label() : backup_.label, pack.second);
+  const auto [source, number] = pack;
+  const std::string name =
+      PackName(source == 0 ? backup_.label : backup_.sources.at(source - 1).label, number);
   const auto record = packs_.find(pack);
   if (record == packs_.end()) {
     return MakeError(ErrorCode::kDataCorrupted, "\"{}\" does not describe \"{}\"",
@@ -85,16 +87,13 @@ Status BackupFiles::VisitPack(const PackId& pack, std::vector<Piece>& pieces,
   });
 }
 
-// A page extent has the pages of its runs one behind the other.
 Status BackupFiles::VisitRuns(const std::vector<PageRun>& runs, ByteView plain,
                               const PieceVisitor& visit) const {
-  std::size_t at = 0;
+  const std::size_t size = backup_.block_size;
   for (const PageRun& run : runs) {
-    const std::size_t length =
-        std::min<std::size_t>(std::size_t{run.count} * backup_.block_size, plain.size() - at);
-    RETURN_IF_ERROR(
-        visit(std::uint64_t{run.first} * backup_.block_size, plain.subspan(at, length)));
-    at += length;
+    const std::size_t at = std::min(run.at * size, plain.size());
+    const std::size_t length = std::min(run.count * size, plain.size() - at);
+    RETURN_IF_ERROR(visit(std::uint64_t{run.first} * size, plain.subspan(at, length)));
   }
   return Ok();
 }

@@ -35,8 +35,8 @@ class BackupFiles {
   Result<Bytes> ReadSmall(const FileRecord& file, std::size_t largest) const;
 
  private:
-  // Whether it is a pack of the full that a diff refers to, and its number.
-  using PackId = std::pair<bool, std::uint32_t>;
+  // As Extent::source and Extent::pack.
+  using PackId = std::pair<std::uint32_t, std::uint32_t>;
   struct Piece;
 
   BackupFiles(const Repository& repository, BackupSummary backup)

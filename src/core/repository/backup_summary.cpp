@@ -4,6 +4,7 @@
 #include <bit>
 #include <concepts>
 #include <iterator>
+#include <set>
 #include <type_traits>
 
 #include "core/codec/document.h"
@@ -94,6 +95,12 @@ void Describe(Members& members, Item& link) {
   members.Name("target", link.target);
 }
 
+template <typename Members, PossiblyConst<SourceBackup> Item>
+void Describe(Members& members, Item& source) {
+  members.Value("label", source.label);
+  members.Value("manifest_sha256", source.manifest_sha256);
+}
+
 template <typename Members, PossiblyConst<BackupSummary> Summary>
 void Describe(Members& members, Summary& summary) {
   members.Value("label", summary.label);
@@ -133,7 +140,13 @@ void Describe(Members& members, Summary& summary) {
                        summary.notes.skipped_count);
   members.OptionalList("links", "links_count", summary.notes.links, summary.notes.links_count);
   if (summary.type == BackupType::kDiff) {
-    members.Value("full_manifest_sha256", summary.full_manifest_sha256);
+    members.Full(summary.full_label(), summary.sources);
+  }
+  if (summary.type == BackupType::kIncr) {
+    members.Value("parent", summary.parent);
+    members.List("sources", summary.sources);
+  }
+  if (summary.type != BackupType::kFull) {
     members.Optional("changes_by", summary.changes_by);
     members.Optional("changes_doubt", summary.changes_doubt);
   }
@@ -152,9 +165,10 @@ class MemberWriter {
   void Value(const char* name, Lsn lsn) { object_[name] = FormatLsn(lsn); }
   void Value(const char* name, TimePoint time) { object_[name] = FormatUtc(time); }
   void Value(const char* name, const Sha256Digest& digest) { object_[name] = ToHex(digest); }
-  void Value(const char* name, const std::optional<Sha256Digest>& digest) {
-    if (digest) {
-      Value(name, *digest);
+  // Of a diff: the label is a part of its own.
+  void Full(const std::string&, const std::vector<SourceBackup>& sources) {
+    if (!sources.empty()) {
+      Value("full_manifest_sha256", sources.front().manifest_sha256);
     }
   }
   void Optional(const char* name, const std::string& value) {
@@ -217,7 +231,7 @@ class MemberReader {
   void Value(const char* name, BackupType& type) {
     std::string text;
     fields_.Read(name, text);
-    for (const BackupType known : {BackupType::kFull, BackupType::kDiff}) {
+    for (const BackupType known : {BackupType::kFull, BackupType::kDiff, BackupType::kIncr}) {
       if (text == BackupTypeName(known)) {
         type = known;
         return;
@@ -235,8 +249,9 @@ class MemberReader {
       fields_.FailOf(name, "is not a SHA-256 digest");
     }
   }
-  void Value(const char* name, std::optional<Sha256Digest>& digest) {
-    Value(name, digest.emplace());
+  void Full(const std::string& label, std::vector<SourceBackup>& sources) {
+    sources.push_back({label});
+    Value("full_manifest_sha256", sources.front().manifest_sha256);
   }
   void Optional(const char* name, std::string& value) {
     if (fields_.Has(name)) {
@@ -297,6 +312,30 @@ class MemberReader {
   JsonFields fields_;
 };
 
+// An incr names only backups that were begun before it, and that build on the same full. So no
+// backup needs itself, by whatever way.
+bool MayName(const BackupSummary& incr, const std::string& label) {
+  const auto parts = ParseLabel(label);
+  return parts && parts->full_label == incr.full_label() &&
+         LabelTimeText(label) < LabelTimeText(incr.label);
+}
+
+void CheckSources(const BackupSummary& incr, MemberReader& members) {
+  std::set<std::string_view> labels;
+  for (const SourceBackup& source : incr.sources) {
+    if (!MayName(incr, source.label) || !labels.insert(source.label).second) {
+      members.Fail(fmt::format("cannot name packs of backup \"{}\"", ValidUtf8(source.label)));
+      return;
+    }
+  }
+  if (incr.sources.size() > limits::kSources) {
+    members.Fail(fmt::format("names packs of more than {} backups", limits::kSources));
+  }
+  if (!MayName(incr, incr.parent)) {
+    members.Fail("member \"parent\" is not a backup that it can build on");
+  }
+}
+
 }  // namespace
 
 std::vector<DatabaseSummary> DatabasesWithoutFiles(const BackupSummary& summary) {
@@ -319,8 +358,8 @@ void KeepOnly(SummaryParts parts, BackupSummary* summary) {
   }
   const auto shrink = [](auto&... lists) { (lists.shrink_to_fit(), ...); };
   shrink(summary->backup_label, summary->tablespaces, summary->checksum_failure_pages,
-         summary->databases, summary->extensions, summary->key_wraps, summary->notes.skipped,
-         summary->notes.links);
+         summary->databases, summary->extensions, summary->key_wraps, summary->sources,
+         summary->notes.skipped, summary->notes.links);
 }
 
 std::size_t MemoryOf(const BackupSummary& summary) {
@@ -339,8 +378,9 @@ std::size_t MemoryOf(const BackupSummary& summary) {
   };
   add(summary.label, summary.postgres_version, summary.start_wal, summary.stop_wal, summary.node,
       summary.cipher, summary.key_id, summary.backup_label, summary.changes_by,
-      summary.changes_doubt);
+      summary.changes_doubt, summary.parent);
   add_list(summary.key_wraps, &NamedText::name, &NamedText::text);
+  add_list(summary.sources, &SourceBackup::label);
   add_list(summary.tablespaces, &Tablespace::path);
   add_list(summary.checksum_failure_pages, &ChecksumFailure::path);
   add_list(summary.databases, &DatabaseSummary::name);
@@ -389,6 +429,9 @@ Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label
   const auto parts = ParseLabel(summary.label);
   if (!parts || summary.label != label || summary.type != parts->type) {
     members.Fail(fmt::format("does not describe backup \"{}\"", label));
+  }
+  if (summary.type == BackupType::kIncr) {
+    CheckSources(summary, members);
   }
   if (!std::has_single_bit(summary.block_size) || summary.block_size > kLargestBlock) {
     members.Fail("member \"block_size\" is not the size of a block");

@@ -42,6 +42,12 @@ struct ExtensionSummary {
   std::string version;
 };
 
+// A backup whose packs another one names.
+struct SourceBackup {
+  std::string label;
+  Sha256Digest manifest_sha256{};
+};
+
 struct BackupSummary {
   std::string label;
   BackupType type = BackupType::kFull;
@@ -75,10 +81,14 @@ struct BackupSummary {
   std::uint64_t checksum_failures = 0;
   std::vector<ChecksumFailure> checksum_failure_pages;  // the first kMaxChecksumFailurePages
   std::string backup_label;
-  // Diffs only: the manifest of the full that it refers to.
-  std::optional<Sha256Digest> full_manifest_sha256;
-  // Diffs only: how the changes since the full were found, "wal", "lsn" or "digest". Empty in diffs
-  // of version 0.1, which always compared LSNs (suspect_diff.h).
+  // The backups whose packs the manifest names. It numbers them from 1 (Extent::source). Of a diff
+  // the full alone, even if nothing of it is named; of an incr at most limits::kSources backups of
+  // its full; of a full none.
+  std::vector<SourceBackup> sources;
+  // Incrs only: the backup since whose beginning changes were looked for.
+  std::string parent;
+  // Diffs and incrs only: how the changes were found, "wal", "lsn" or "digest". Empty in diffs of
+  // version 0.1, which always compared LSNs (suspect_diff.h).
   std::string changes_by;
   // Diffs only: why the changes were not found by WAL, a clause. Empty when they were, and in diffs
   // of a version that does not say it.
@@ -92,7 +102,7 @@ struct BackupSummary {
   // kept kFacts only.
   bool is_cut = false;
 
-  // For a diff, the label of its full; for a full, its own label.
+  // For a diff or an incr, the label of its full; for a full, its own label.
   std::string full_label() const;
 };
 

@@ -8,15 +8,17 @@
 #include "core/codec/json_fields.h"
 #include "core/limits.h"
 #include "core/repository/manifest_records.h"
+#include "core/repository/names.h"
 
 namespace veza {
 
 namespace {
 
-// The version of a manifest is the lowest whose readers understand it: 2 if a pack has digests by
-// kGmac.
+// The version of a manifest is the lowest whose readers understand it: 3 for an incr, 2 if a pack
+// has digests by kGmac.
 constexpr int kSha256Manifest = 1;
 constexpr int kGmacManifest = 2;
+constexpr int kIncrManifest = 3;
 // The manifest of a few hundred thousand files stays in memory. A larger one goes to a file.
 constexpr std::size_t kManifestMemory = 8U << 20;
 // The size of the ranges in which a manifest is fetched.
@@ -32,7 +34,14 @@ void Count(const FileRecord& file, ManifestTotals& totals) {
   totals.size += file.size;
 }
 void Count(const PackRecord& pack, ManifestTotals& totals) {
-  totals.packs += pack.of_full ? 0 : 1;
+  totals.packs += pack.source == 0 ? 1 : 0;
+}
+
+int VersionOf(BackupType type, DigestMethod newest) {
+  if (type == BackupType::kIncr) {
+    return kIncrManifest;
+  }
+  return newest == DigestMethod::kGmac ? kGmacManifest : kSha256Manifest;
 }
 
 Result<Sha256Digest> DigestOf(Body& body) {
@@ -155,10 +164,14 @@ class Reader {
     if (type != "manifest" || label != backup_.label) {
       return Corrupted(fmt::format("is not the manifest of backup \"{}\"", backup_.label));
     }
-    if (version != kSha256Manifest && version != kGmacManifest) {
+    if (version < kSha256Manifest || version > kIncrManifest) {
       return MakeError(ErrorCode::kUnsupported, "\"{}\" has manifest version {}", object_name_,
                        version)
           .WithHint("It was written by a newer version of veza_backup; use that version.");
+    }
+    if ((version == kIncrManifest) != (backup_.type == BackupType::kIncr)) {
+      return Corrupted(fmt::format("has version {}, which is not that of the manifest of a {}",
+                                   version, BackupTypeName(backup_.type)));
     }
     version_ = version;
     begun_ = true;
@@ -225,7 +238,8 @@ ManifestWriter::ManifestWriter(const Repository& repository, const std::string& 
                                DigestMethod newest)
     : repository_(repository),
       label_(label),
-      version_(newest == DigestMethod::kGmac ? kGmacManifest : kSha256Manifest),
+      type_(ParseLabel(label).value_or(LabelParts()).type),
+      version_(VersionOf(type_, newest)),
       sealer_(std::make_unique<StreamSealer>(
           repository.seal_policy(),
           StreamOptions{.object_name = ManifestName(label),
@@ -250,7 +264,7 @@ Status ManifestWriter::Add(const ManifestRecord& record) {
                      "\"{}\" was begun with version 1, but pack {} needs version 2",
                      ManifestName(label_), pack->number);
   }
-  const std::string line = SerializeRecord(record);
+  const std::string line = SerializeRecord(record, type_);
   const limits::ManifestLine limit = LineLimit(repository_.seal_policy());
   if (line.size() > limit.size ||
       (line.size() > limit.values && CountValues(line) > limit.values)) {

@@ -27,10 +27,13 @@ struct DirectoryRecord {
 struct PageRun {
   std::uint32_t first = 0;
   std::uint32_t count = 0;
+  // Where it lies in its extent, in pages. Of an extent in a pack of the backup itself, runs lie
+  // one behind the other and fill it; the writer need not set this.
+  std::uint32_t at = 0;
 };
 
-// Pages of a relation file that have changed since the full backup. `extent` holds the pages of all
-// runs one after the other.
+// Pages of a relation file that have changed since the backup that the rest of the file is from. An
+// extent of another backup may hold more pages than `runs` say: those have changed again.
 struct PageExtent {
   Extent extent;
   std::vector<PageRun> runs;
@@ -60,8 +63,9 @@ using ManifestRecord = std::variant<Tablespace, DirectoryRecord, FileRecord, Pac
 class ManifestWriter {
  public:
   ManifestWriter(const Repository& repository, const std::string& label);
-  // `newest`: whether a pack may have digests by kGmac, be it one of the full of a diff. It decides
-  // on the version of the manifest. Without it, it is the repository's method.
+  // `newest`: whether a pack may have digests by kGmac, be it one of another backup. It and the
+  // type of the backup decide on the version of the manifest. Without it, it is the repository's
+  // method.
   ManifestWriter(const Repository& repository, const std::string& label, DigestMethod newest);
   ~ManifestWriter();
 
@@ -80,6 +84,7 @@ class ManifestWriter {
 
   const Repository& repository_;
   std::string label_;
+  const BackupType type_;
   const int version_;
   std::mutex mutex_;
   std::unique_ptr<StreamSealer> sealer_;

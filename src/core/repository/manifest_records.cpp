@@ -43,8 +43,8 @@ Json ToJson(const Extent& extent) {
     item.push_back(number);
   }
   item.push_back(ToHex(extent.digest));
-  if (extent.of_full) {
-    item.push_back(1);
+  if (extent.source != 0) {
+    item.push_back(extent.source);
   }
   return item;
 }
@@ -52,6 +52,9 @@ Json ToJson(const Extent& extent) {
 Json ToJson(const PageExtent& pages) {
   Json runs = Json::Array();
   for (const PageRun& run : pages.runs) {
+    if (pages.extent.source != 0) {
+      runs.push_back(run.at);
+    }
     runs.push_back(run.first);
     runs.push_back(run.count);
   }
@@ -80,8 +83,15 @@ Json ToJson(const FileRecord& file) {
   return record;
 }
 
-Json ToJson(const PackRecord& pack) {
-  Json record{{"type", pack.of_full ? "full_pack" : "pack"},
+const char* TypeOf(const PackRecord& pack, BackupType type) {
+  if (pack.source == 0) {
+    return "pack";
+  }
+  return type == BackupType::kIncr ? "source_pack" : "full_pack";
+}
+
+Json ToJson(const PackRecord& pack, BackupType type) {
+  Json record{{"type", TypeOf(pack, type)},
               {"number", pack.number},
               {"size", pack.size},
               {"frames", pack.frames},
@@ -89,7 +99,16 @@ Json ToJson(const PackRecord& pack) {
   if (pack.digest == DigestMethod::kGmac) {
     record["digest"] = std::string(kGmacName);
   }
+  if (pack.source != 0 && type == BackupType::kIncr) {
+    record["source"] = pack.source;
+  }
   return record;
+}
+
+// Only records of packs depend on the type of the backup.
+template <typename Record>
+Json ToJson(const Record& record, BackupType) {
+  return ToJson(record);
 }
 
 bool IsSafePath(std::string_view path) {
@@ -162,25 +181,51 @@ bool ExtentFrom(const Json& item, Extent& extent) {
     case 6:
       return StoredExtentFrom(item, extent);
     case 7:
-      extent.of_full = item[6].AsDouble() == 1;
-      return extent.of_full && StoredExtentFrom(item, extent);
+      return JsonFields::IntegerFrom(item[6], extent.source) && extent.source != 0 &&
+             StoredExtentFrom(item, extent);
     default:
       return false;
   }
 }
 
-// `limit` is the number of pages of the file.
-bool RunsFrom(const Json& item, std::uint64_t limit, std::vector<PageRun>& runs) {
+// Pairs of first page and number of pages, which fill the extent. `limit` is the number of pages of
+// the file, `held` that of the extent.
+bool DenseRunsFrom(const Json& item, std::uint64_t limit, std::uint64_t held,
+                   std::vector<PageRun>& runs) {
   if (!item.is_array() || item.empty() || item.size() % 2 != 0) {
     return false;
   }
+  std::uint64_t at = 0;
   for (std::size_t i = 0; i < item.size(); i += 2) {
     PageRun run;
     if (!JsonFields::IntegerFrom(item[i], run.first) ||
         !JsonFields::IntegerFrom(item[i + 1], run.count) || run.count == 0 ||
-        std::uint64_t{run.first} + run.count > limit) {
+        std::uint64_t{run.first} + run.count > limit || at + run.count > held) {
       return false;
     }
+    run.at = static_cast<std::uint32_t>(at);
+    at += run.count;
+    runs.push_back(run);
+  }
+  return at == held;
+}
+
+// Triples of place in the extent, first page and number of pages. The places ascend.
+bool PlacedRunsFrom(const Json& item, std::uint64_t limit, std::uint64_t held,
+                    std::vector<PageRun>& runs) {
+  if (!item.is_array() || item.empty() || item.size() % 3 != 0) {
+    return false;
+  }
+  std::uint64_t end = 0;  // of the run before
+  for (std::size_t i = 0; i < item.size(); i += 3) {
+    PageRun run;
+    if (!JsonFields::IntegerFrom(item[i], run.at) ||
+        !JsonFields::IntegerFrom(item[i + 1], run.first) ||
+        !JsonFields::IntegerFrom(item[i + 2], run.count) || run.count == 0 || run.at < end ||
+        std::uint64_t{run.first} + run.count > limit || std::uint64_t{run.at} + run.count > held) {
+      return false;
+    }
+    end = std::uint64_t{run.at} + run.count;
     runs.push_back(run);
   }
   return true;
@@ -188,16 +233,17 @@ bool RunsFrom(const Json& item, std::uint64_t limit, std::vector<PageRun>& runs)
 
 bool PageExtentFrom(const Json& item, std::uint64_t file_size, std::uint32_t block_size,
                     PageExtent& pages) {
-  if (block_size == 0 || !item.is_array() || item.size() != 7 ||
-      !StoredExtentFrom(item, pages.extent) ||
-      !RunsFrom(item[6], file_size / block_size, pages.runs)) {
+  if (block_size == 0 || !item.is_array() || (item.size() != 7 && item.size() != 8) ||
+      !StoredExtentFrom(item, pages.extent) || pages.extent.length % block_size != 0) {
     return false;
   }
-  std::uint64_t count = 0;
-  for (const PageRun& run : pages.runs) {
-    count += run.count;
+  const std::uint64_t limit = file_size / block_size;
+  const std::uint64_t held = pages.extent.length / block_size;
+  if (item.size() == 7) {
+    return DenseRunsFrom(item[6], limit, held, pages.runs);
   }
-  return count <= kExtentSize && count * block_size == pages.extent.length;
+  return JsonFields::IntegerFrom(item[6], pages.extent.source) && pages.extent.source != 0 &&
+         PlacedRunsFrom(item[7], limit, held, pages.runs);
 }
 
 // Whether no page occurs twice.
@@ -253,9 +299,20 @@ void ReadExtents(JsonFields& fields, const Json& record, FileRecord& file) {
   }
 }
 
-bool RefersToFull(const FileRecord& file) {
-  return !file.pages.empty() || std::any_of(file.extents.begin(), file.extents.end(),
-                                            [](const Extent& extent) { return extent.of_full; });
+// Whether a backup of this type can have such places in a file. Pages of other backups are in incrs
+// only.
+bool MayHave(const FileRecord& file, const BackupSummary& backup) {
+  const auto is_known = [&](const Extent& extent) {
+    return extent.source <= backup.sources.size();
+  };
+  if (backup.type == BackupType::kFull && !file.pages.empty()) {
+    return false;
+  }
+  return std::ranges::all_of(file.extents, is_known) &&
+         std::ranges::all_of(file.pages, [&](const PageExtent& pages) {
+           return backup.type == BackupType::kIncr ? is_known(pages.extent)
+                                                   : pages.extent.source == 0;
+         });
 }
 
 template <typename Record>
@@ -276,8 +333,10 @@ Result<ManifestRecord> FileFrom(JsonFields& fields, const Json& record,
   fields.Read("mtime", file.mtime);
   ReadExtents(fields, record, file);
   ReadPages(fields, record, backup.block_size, file);
-  if (backup.type == BackupType::kFull && RefersToFull(file)) {
-    fields.Fail("a full backup refers to another one");
+  if (!MayHave(file, backup)) {
+    fields.Fail(backup.type == BackupType::kFull
+                    ? "a full backup refers to another one"
+                    : "a file refers to a backup that backup.json does not name");
   }
   return Checked(fields, std::move(file));
 }
@@ -300,9 +359,27 @@ Result<DigestMethod> DigestFrom(JsonFields& fields, std::uint32_t pack,
       .WithHint("It was written by a newer version of veza_backup; use that version.");
 }
 
-Result<ManifestRecord> PackFrom(JsonFields& fields, bool of_full, const std::string& object_name) {
+// Whose pack the record describes.
+std::uint32_t SourceFrom(JsonFields& fields, const std::string& type, const BackupSummary& backup) {
+  std::uint32_t source = 0;
+  if (type == "source_pack") {
+    fields.Read("source", source);
+  } else if (type == "full_pack") {
+    source = 1;
+  }
+  const bool fits =
+      type == "pack" || (source > 0 && source <= backup.sources.size() &&
+                         (type == "source_pack") == (backup.type == BackupType::kIncr));
+  if (!fits) {
+    fields.Fail("a pack belongs to a backup that backup.json does not name");
+  }
+  return source;
+}
+
+Result<ManifestRecord> PackFrom(JsonFields& fields, const std::string& type,
+                                const BackupSummary& backup, const std::string& object_name) {
   PackRecord pack;
-  pack.of_full = of_full;
+  pack.source = SourceFrom(fields, type, backup);
   std::string header;
   fields.Read("number", pack.number);
   if (pack.number == 0) {
@@ -326,8 +403,9 @@ Result<ManifestRecord> PackFrom(JsonFields& fields, bool of_full, const std::str
 
 }  // namespace
 
-std::string SerializeRecord(const ManifestRecord& record) {
-  return std::visit([](const auto& specific) { return ToJson(specific).Print(); }, record);
+std::string SerializeRecord(const ManifestRecord& record, BackupType type) {
+  return std::visit([type](const auto& specific) { return ToJson(specific, type).Print(); },
+                    record);
 }
 
 Result<ManifestRecord> ParseRecord(const Json& record, const std::string& type,
@@ -348,8 +426,8 @@ Result<ManifestRecord> ParseRecord(const Json& record, const std::string& type,
   if (type == "file") {
     return FileFrom(fields, record, backup);
   }
-  if (type == "pack" || type == "full_pack") {
-    return PackFrom(fields, type == "full_pack", object_name);
+  if (type == "pack" || type == "full_pack" || type == "source_pack") {
+    return PackFrom(fields, type, backup, object_name);
   }
   return MakeError(ErrorCode::kUnsupported, "\"{}\" has a record of unknown type \"{}\"",
                    object_name, type)

@@ -11,8 +11,8 @@
 
 namespace veza {
 
-// Returns the line without its line feed.
-std::string SerializeRecord(const ManifestRecord& record);
+// Returns the line without its line feed. `type` is that of the backup.
+std::string SerializeRecord(const ManifestRecord& record, BackupType type);
 
 // Parses any record but the first and the last. `object_name` is for messages. kUnsupported when
 // the type is unknown. kDataCorrupted when members are missing, have the wrong type, or have values

@@ -10,6 +10,8 @@ namespace veza {
 
 namespace {
 
+constexpr std::string_view kNamedSuffix = ".named";
+
 std::string LabelTime(TimePoint time) {
   const std::time_t seconds =
       std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
@@ -34,7 +36,15 @@ bool IsLabelPart(std::string_view text, char letter) {
 }  // namespace
 
 const char* BackupTypeName(BackupType type) {
-  return type == BackupType::kFull ? "full" : "diff";
+  switch (type) {
+    case BackupType::kFull:
+      return "full";
+    case BackupType::kDiff:
+      return "diff";
+    case BackupType::kIncr:
+      return "incr";
+  }
+  return "unknown";
 }
 
 std::string IdentityName(std::uint64_t system_identifier) {
@@ -73,15 +83,33 @@ std::string DiffLabel(std::string_view full_label, TimePoint start) {
   return fmt::format("{}_{}D", full_label, LabelTime(start));
 }
 
+std::string IncrLabel(std::string_view full_label, TimePoint start) {
+  return fmt::format("{}_{}I", full_label, LabelTime(start));
+}
+
 std::optional<LabelParts> ParseLabel(std::string_view label) {
   if (IsLabelPart(label, 'F')) {
     return LabelParts{BackupType::kFull, std::string(label)};
   }
-  if (label.size() == 33 && label[16] == '_' && IsLabelPart(label.substr(0, 16), 'F') &&
-      IsLabelPart(label.substr(17), 'D')) {
+  if (label.size() != 33 || label[16] != '_' || !IsLabelPart(label.substr(0, 16), 'F')) {
+    return std::nullopt;
+  }
+  const std::string_view own = label.substr(17);
+  if (IsLabelPart(own, 'D')) {
     return LabelParts{BackupType::kDiff, std::string(label.substr(0, 16))};
   }
+  if (IsLabelPart(own, 'I')) {
+    return LabelParts{BackupType::kIncr, std::string(label.substr(0, 16))};
+  }
   return std::nullopt;
+}
+
+std::string NameBackup(std::string_view label) {
+  const auto parts = ParseLabel(label);
+  if (!parts || parts->type == BackupType::kFull) {
+    return fmt::format("full backup \"{}\"", label);
+  }
+  return fmt::format("{} \"{}\"", BackupTypeName(parts->type), label);
 }
 
 std::string_view LabelTimeText(std::string_view label) {
@@ -156,6 +184,19 @@ std::string IndexObjectName(std::uint64_t system_identifier, std::string_view fi
 
 std::string PinName(std::string_view label) {
   return fmt::format("{}{}", kPinPrefix, label);
+}
+
+std::string NamedMarkName(std::string_view label) {
+  return fmt::format("{}{}{}", kPinPrefix, label, kNamedSuffix);
+}
+
+std::optional<std::string> ParseNamedMark(std::string_view name) {
+  if (!name.starts_with(kPinPrefix) || !name.ends_with(kNamedSuffix)) {
+    return std::nullopt;
+  }
+  name.remove_prefix(kPinPrefix.size());
+  const std::string_view label = name.substr(0, name.size() - kNamedSuffix.size());
+  return ParseLabel(label) ? std::optional(std::string(label)) : std::nullopt;
 }
 
 std::string LeaseName(std::string_view label, std::string_view id) {

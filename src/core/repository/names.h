@@ -11,8 +11,8 @@
 
 namespace veza {
 
-enum class BackupType { kFull, kDiff };
-const char* BackupTypeName(BackupType type);  // "full", "diff"
+enum class BackupType { kFull, kDiff, kIncr };
+const char* BackupTypeName(BackupType type);  // "full", "diff", "incr"
 
 // The document by which writers of a repository may use version 2 (format_mark.h).
 inline constexpr std::string_view kFormatMarkName = "format/2";
@@ -40,6 +40,8 @@ std::string WalTimelinePrefix(std::uint64_t system_identifier, std::uint32_t tim
 
 std::string FullLabel(TimePoint start);
 std::string DiffLabel(std::string_view full_label, TimePoint start);
+// `full_label` is the full that the incr builds on, directly or through others.
+std::string IncrLabel(std::string_view full_label, TimePoint start);
 // The type of a backup, and the label of its full (its own for a full). nullopt for a text that is
 // not a label.
 struct LabelParts {
@@ -47,8 +49,10 @@ struct LabelParts {
   std::string full_label;
 };
 std::optional<LabelParts> ParseLabel(std::string_view label);
-// When the backup was begun, as text: "20261122-020000"; for a diff, the diff's own time. The order
-// of these texts is that of the times. Empty for a text that is not a label.
+// The backup for messages: `full backup "<label>"`, `diff "<label>"`, `incr "<label>"`.
+std::string NameBackup(std::string_view label);
+// When the backup was begun, as text: "20261122-020000"; for a diff or an incr, its own time. The
+// order of these texts is that of the times. Empty for a text that is not a label.
 std::string_view LabelTimeText(std::string_view label);
 // The same as a time. nullopt also when the date does not exist.
 std::optional<TimePoint> ParseLabelTime(std::string_view label);
@@ -63,9 +67,14 @@ std::string BackupDocumentName(std::string_view label);
 std::string FinishedCopyName(std::string_view label);
 
 std::string PinName(std::string_view label);
+// Says that an incr names packs of this backup. Version 0.1, which cannot read incrs, takes it for
+// a pin of the backup, and so does not delete it (FORMAT.md section 9). ParseNamedMark returns the
+// label; nullopt for any other name.
+std::string NamedMarkName(std::string_view label);
+std::optional<std::string> ParseNamedMark(std::string_view name);
 
-// `id` is 16 hexadecimal digits. The name begins with the backup's label, and so for a diff with
-// the label of its full. ParseLeaseName returns the label; nullopt for any other name.
+// `id` is 16 hexadecimal digits. The name begins with the backup's label, and so for a diff or an
+// incr with the label of its full. ParseLeaseName returns the label; nullopt for any other name.
 std::string LeaseName(std::string_view label, std::string_view id);
 std::optional<std::string> ParseLeaseName(std::string_view name);
 

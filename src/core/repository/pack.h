@@ -25,8 +25,8 @@ using ExtentDigest = std::array<std::uint8_t, kExtentDigestSize>;
 // `key` may be null with kSha256.
 ExtentDigest DigestExtent(ByteView plain, DigestMethod method, const DataKey* key);
 
-// The place of an extent. `pack` 0 means a hole of `length` zero bytes. `of_full` means that the
-// pack belongs to the full backup that a diff refers to.
+// The place of an extent. `pack` 0 means a hole of `length` zero bytes. `source` says whose pack it
+// is: 0 for a pack of the backup itself, n for the n-th of BackupSummary::sources.
 struct Extent {
   std::uint32_t length = 0;  // uncompressed
   std::uint32_t pack = 0;
@@ -34,7 +34,7 @@ struct Extent {
   std::uint64_t offset = 0;
   std::uint32_t stored = 0;  // size of the frame, with its frame word
   ExtentDigest digest{};
-  bool of_full = false;
+  std::uint32_t source = 0;
 };
 
 struct PackRecord {
@@ -42,7 +42,7 @@ struct PackRecord {
   std::uint64_t size = 0;
   std::uint32_t frames = 0;  // number of extents in it
   ObjectHeader header{};
-  bool of_full = false;                         // it belongs to the full that a diff refers to
+  std::uint32_t source = 0;                     // as Extent::source
   DigestMethod digest = DigestMethod::kSha256;  // of its extents
 };
 

@@ -1,5 +1,7 @@
 #include "core/repository/pack_list.h"
 
+#include <utility>
+
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 
@@ -26,6 +28,15 @@ Status RequirePacks(const Repository& repository, const std::string& label, Pack
       }));
   if (!wanted.empty()) {
     return MissingPart(PackName(label, wanted.begin()->first));
+  }
+  return Ok();
+}
+
+Status NamedPacks::RequireAll(const Repository& repository, const BackupSummary& backup) {
+  for (auto& [source, sizes] : sizes_) {
+    RETURN_IF_ERROR(RequirePacks(repository,
+                                 source == 0 ? backup.label : backup.sources.at(source - 1).label,
+                                 std::move(sizes)));
   }
   return Ok();
 }

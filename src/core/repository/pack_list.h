@@ -6,6 +6,8 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/repository/backup_summary.h"
+#include "core/repository/pack.h"
 #include "core/repository/repository.h"
 
 namespace veza {
@@ -15,5 +17,16 @@ using PackSizes = std::map<std::uint32_t, std::uint64_t>;  // by number
 // Checks that each pack of `wanted` exists under `label` and has the given size. kDataCorrupted
 // otherwise.
 Status RequirePacks(const Repository& repository, const std::string& label, PackSizes wanted);
+
+// The packs that a manifest names, by whose they are.
+class NamedPacks {
+ public:
+  void Add(const PackRecord& pack) { sizes_[pack.source][pack.number] = pack.size; }
+  // RequirePacks() for `backup`, whose manifest it is, and for the backups that it names.
+  Status RequireAll(const Repository& repository, const BackupSummary& backup);
+
+ private:
+  std::map<std::uint32_t, PackSizes> sizes_;  // by PackRecord::source
+};
 
 }  // namespace veza

@@ -82,8 +82,8 @@ Result<std::optional<LeaseState>> ReadLeaseNamed(const Repository& repository,
 Result<std::vector<LeaseState>> ReadLeasesOn(const Repository& repository,
                                              const std::string& label);
 
-// A living lease that needs this backup, directly or as the full of a diff. Null when there is
-// none.
+// A living lease that needs this backup, directly or as the full of what is leased. Null when there
+// is none.
 const LeaseState* FindLease(const std::vector<LeaseState>& leases, const std::string& label);
 
 // A lease of this process. A thread of its own (which inherits the caller's signal mask) renews it

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 
 namespace veza {
@@ -32,11 +33,56 @@ Status AddBaselines(const Repository& repository, ClusterLock& lock,
 
 }  // namespace
 
+BackupType TypeOf(ScheduleKind kind) {
+  switch (kind) {
+    case ScheduleKind::kFull:
+      return BackupType::kFull;
+    case ScheduleKind::kDiff:
+      return BackupType::kDiff;
+    case ScheduleKind::kIncr:
+      break;
+  }
+  return BackupType::kIncr;
+}
+
+ScheduleKind KindOf(BackupType type) {
+  switch (type) {
+    case BackupType::kFull:
+      return ScheduleKind::kFull;
+    case BackupType::kDiff:
+      return ScheduleKind::kDiff;
+    case BackupType::kIncr:
+      break;
+  }
+  return ScheduleKind::kIncr;
+}
+
 LockUse LockUseOf(const LockState& state) {
   if (!state.alive) {
     return LockUse::kFree;
   }
-  return state.purpose == kFullBackupPurpose ? LockUse::kFullBackup : LockUse::kOther;
+  for (const BackupType type : {BackupType::kFull, BackupType::kDiff}) {
+    if (state.purpose == PurposeOf(type)) {
+      return LockUseOf(type);
+    }
+  }
+  return LockUse::kOther;
+}
+
+LockUse LockUseOf(BackupType running) {
+  switch (running) {
+    case BackupType::kFull:
+      return LockUse::kFullBackup;
+    case BackupType::kDiff:
+      return LockUse::kDiffBackup;
+    case BackupType::kIncr:
+      break;
+  }
+  return LockUse::kOther;
+}
+
+std::string PurposeOf(BackupType type) {
+  return fmt::format("{} backup", BackupTypeName(type));
 }
 
 Status ClaimSlot(ClusterLock& lock, const SlotClaim& claim) {
@@ -62,9 +108,18 @@ SlotRecord OutcomeOf(const SlotClaim& claim, SlotState state, const std::string&
   return record;
 }
 
-Status SkipDueDiff(ClusterLock& lock, const ScheduleSettings& settings, TimePoint now) {
-  auto skipped = SkippedDiff(settings, lock.slots(), now);
-  return skipped ? lock.SetSlot(ScheduleKindName(ScheduleKind::kDiff), std::move(*skipped)) : Ok();
+Status SkipReplaced(ClusterLock& lock, BackupType type, const ScheduleSettings& settings,
+                    TimePoint now) {
+  for (const ScheduleKind kind : kScheduleKinds) {
+    if (kind <= KindOf(type)) {
+      continue;
+    }
+    std::optional<SlotRecord> skipped = SkippedBy(KindOf(type), kind, settings, lock.slots(), now);
+    if (skipped) {
+      RETURN_IF_ERROR(lock.SetSlot(ScheduleKindName(kind), std::move(*skipped)));
+    }
+  }
+  return Ok();
 }
 
 Status RecordBaselines(const Repository& repository, const std::vector<ScheduleKind>& kinds) {

@@ -187,7 +187,7 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
   if (!options.databases.empty()) {
     ASSIGN_OR_RETURN(plan.databases, ChooseDatabases(plan.backup, options.databases));
   }
-  RETURN_IF_ERROR(RequireFull(repository, plan.backup));
+  RETURN_IF_ERROR(RequireSources(repository, plan.backup));
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
   ASSIGN_OR_RETURN(const WayToTarget way,
                    FindWayTwice(repository, archive, plan.backup, history, options.target));
@@ -240,7 +240,7 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
 
 Status LookAgain(const Repository& repository, const RestorePlan& plan) {
   RETURN_IF_ERROR(RequireBackupStillThere(repository, plan));
-  RETURN_IF_ERROR(RequireFull(repository, plan.backup));
+  RETURN_IF_ERROR(RequireSources(repository, plan.backup));
   const WalArchive archive(repository, plan.backup.system_identifier);
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
   RETURN_IF_ERROR(RequireHistoryStillThere(archive, plan));

@@ -121,7 +121,7 @@ struct RestorePlan {
 // - another process restores into one of the directories;
 // - the target is before the end of the backup, or the backup does not lead to the target timeline;
 // - no timeline is named, and more than one may hold the target time or LSN;
-// - the repository lacks the full of a diff, or WAL that makes the backup consistent;
+// - the repository lacks a backup that this one names, or WAL that makes the backup consistent;
 // - WAL is known to end before the target, and it is no standby;
 // - a segment is missing before the end of WAL or before the target LSN (unless `end_at_gap`), or
 //   WAL there was written with wal_level = minimal;

@@ -23,9 +23,11 @@ namespace {
 // How many packs may wait for a thread. The manifest is not read further ahead than this.
 constexpr std::size_t kQueueLimit = 16;
 
-// How many packs of the full may be open: a diff wants extents of them, and the manifest may name
-// more. Files are in about the same order in both manifests, so few are open at a time.
-constexpr std::size_t kOpenFullPacks = 64;
+// How many packs of other backups may be open: the backup wants extents of them, and the manifest
+// may name more. Files are in about the same order in all manifests, so few are open at a time; but
+// an incr may have one of each backup that it names.
+constexpr std::size_t kOpenOtherPacks = 64;
+constexpr std::size_t kOpenOfEachSource = 2;
 
 // A pack of which the manifest has named something. It is complete when every extent is known.
 struct OpenPack {
@@ -34,6 +36,14 @@ struct OpenPack {
   std::uint64_t last_named = 0;  // a counter: when the manifest last named an extent of it
   std::uint64_t left_out = 0;    // number of extents of databases that come back empty
   bool complete() const { return announced && job.extents.size() + left_out == job.record.frames; }
+};
+
+// As Extent::source and Extent::pack.
+struct PackId {
+  std::uint32_t source = 0;
+  std::uint32_t number = 0;
+  // NOLINTNEXTLINE(modernize-use-nullptr): a false alarm of clang-tidy 14
+  auto operator<=>(const PackId&) const = default;
 };
 
 // The parts of a file that page extents write, sorted by position.
@@ -87,11 +97,10 @@ std::vector<Destination> DestinationsOf(const FileRecord& record, std::uint32_t 
   }
   for (const PageExtent& pages : record.pages) {
     Destination destination{pages.extent, nullptr, {}};
-    std::uint32_t plain_offset = 0;
     for (const PageRun& run : pages.runs) {
       const std::uint32_t length = run.count * block_size;
-      destination.pieces.push_back({plain_offset, length, std::uint64_t{run.first} * block_size});
-      plain_offset += length;
+      destination.pieces.push_back(
+          {run.at * block_size, length, std::uint64_t{run.first} * block_size});
     }
     destinations.push_back(std::move(destination));
   }
@@ -154,11 +163,11 @@ class Restorer {
       return Take(std::move(record));
     });
     if (status) {
-      status = DispatchRestOfFull();
+      status = DispatchOthers();
     }
     if (status && !packs_.empty()) {
       status = MakeError(ErrorCode::kDataCorrupted, "\"{}\" does not describe pack {} completely",
-                         ManifestName(plan_.backup.label), packs_.begin()->first);
+                         ManifestName(plan_.backup.label), packs_.begin()->first.number);
     }
     if (!status) {
       queue_.Fail(std::move(status.error()));
@@ -230,14 +239,15 @@ class Restorer {
     return Ok();
   }
 
-  // Of the full's packs, the manifest names only what is wanted.
+  // Of the packs of other backups, the manifest names only what is wanted.
   Status LeaveOut(const Extent& extent) {
-    if (extent.pack == 0 || extent.of_full) {
+    if (extent.pack == 0 || extent.source != 0) {
       return Ok();
     }
-    OpenPack& pack = packs_[extent.pack];
+    const PackId id{0, extent.pack};
+    OpenPack& pack = packs_[id];
     ++pack.left_out;
-    return pack.complete() ? Dispatch(packs_, extent.pack) : Ok();
+    return pack.complete() ? Dispatch(packs_, id) : Ok();
   }
 
   Status TakeFile(const FileRecord& record) {
@@ -255,71 +265,76 @@ class Restorer {
     }
     for (Destination& destination : destinations) {
       destination.file = file;
-      RETURN_IF_ERROR(destination.extent.of_full ? TakeFromFull(std::move(destination))
-                                                 : TakeOwn(std::move(destination)));
+      RETURN_IF_ERROR(destination.extent.source != 0 ? TakeOfOther(std::move(destination))
+                                                     : TakeOwn(std::move(destination)));
     }
     return Ok();
   }
 
   Status TakeOwn(Destination&& destination) {
-    const std::uint32_t number = destination.extent.pack;
-    OpenPack& pack = packs_[number];
+    const PackId id{0, destination.extent.pack};
+    OpenPack& pack = packs_[id];
     pack.job.extents.push_back(std::move(destination));
-    return pack.complete() ? Dispatch(packs_, number) : Ok();
+    return pack.complete() ? Dispatch(packs_, id) : Ok();
   }
 
-  Status TakeFromFull(Destination&& destination) {
-    const std::uint32_t number = destination.extent.pack;
-    const auto record = full_packs_.find(number);
-    if (record == full_packs_.end()) {
+  Status TakeOfOther(Destination&& destination) {
+    const PackId id{destination.extent.source, destination.extent.pack};
+    const auto record = other_packs_.find(id);
+    if (record == other_packs_.end()) {
       return MakeError(ErrorCode::kDataCorrupted,
-                       "\"{}\" does not describe pack {} of the full backup",
-                       ManifestName(plan_.backup.label), number);
+                       "\"{}\" does not describe pack {} of backup \"{}\"",
+                       ManifestName(plan_.backup.label), id.number, LabelOf(id.source));
     }
-    OpenPack& pack = open_full_packs_[number];
+    OpenPack& pack = open_others_[id];
     pack.announced = true;
     pack.last_named = ++named_;
     pack.job.record = record->second;
     pack.job.extents.push_back(std::move(destination));
     if (pack.complete()) {
-      return Dispatch(open_full_packs_, number);
+      return Dispatch(open_others_, id);
     }
-    if (open_full_packs_.size() > kOpenFullPacks) {
+    if (open_others_.size() > kOpenOtherPacks + kOpenOfEachSource * plan_.backup.sources.size()) {
       const auto oldest = std::min_element(
-          open_full_packs_.begin(), open_full_packs_.end(),
+          open_others_.begin(), open_others_.end(),
           [](const auto& a, const auto& b) { return a.second.last_named < b.second.last_named; });
-      return Dispatch(open_full_packs_, oldest->first);
+      return Dispatch(open_others_, PackId(oldest->first));
     }
     return Ok();
   }
 
-  Status DispatchRestOfFull() {
-    while (!open_full_packs_.empty()) {
-      RETURN_IF_ERROR(Dispatch(open_full_packs_, open_full_packs_.begin()->first));
+  Status DispatchOthers() {
+    while (!open_others_.empty()) {
+      RETURN_IF_ERROR(Dispatch(open_others_, PackId(open_others_.begin()->first)));
     }
     return Ok();
   }
 
   Status TakeRecord(const PackRecord& record) {
-    if (record.of_full) {
-      full_packs_[record.number] = record;
+    const PackId id{record.source, record.number};
+    if (record.source != 0) {
+      other_packs_[id] = record;
       return Ok();
     }
-    OpenPack& pack = packs_[record.number];
+    OpenPack& pack = packs_[id];
     pack.job.record = record;
     pack.announced = true;
-    return pack.complete() ? Dispatch(packs_, record.number) : Ok();
+    return pack.complete() ? Dispatch(packs_, id) : Ok();
   }
 
-  Status Dispatch(std::map<std::uint32_t, OpenPack>& packs, std::uint32_t number) {
-    const auto pack = packs.find(number);
+  // The manifest's reader has checked that there are as many sources.
+  const std::string& LabelOf(std::uint32_t source) const {
+    return source == 0 ? plan_.backup.label : plan_.backup.sources[source - 1].label;
+  }
+
+  Status Dispatch(std::map<PackId, OpenPack>& packs, const PackId& id) {
+    const auto pack = packs.find(id);
     PackJob job = std::move(pack->second.job);
     packs.erase(pack);
     if (job.extents.empty()) {
       return Ok();
     }
-    job.object_name =
-        PackName(job.record.of_full ? plan_.backup.full_label() : plan_.backup.label, number);
+    job.object_name = PackName(LabelOf(id.source), id.number);
     return queue_.Push(std::move(job));
   }
 
@@ -331,9 +346,9 @@ class Restorer {
   std::map<std::string, std::shared_ptr<const UniqueFd>> locks_;
 
   // Only the thread that reads the manifest uses these.
-  std::map<std::uint32_t, OpenPack> packs_;
-  std::map<std::uint32_t, OpenPack> open_full_packs_;
-  std::map<std::uint32_t, PackRecord> full_packs_;
+  std::map<PackId, OpenPack> packs_;  // of the backup itself
+  std::map<PackId, OpenPack> open_others_;
+  std::map<PackId, PackRecord> other_packs_;
   std::uint64_t named_ = 0;
 
   WorkQueue<PackJob> queue_{kQueueLimit};

@@ -406,8 +406,7 @@ Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan)
     });
   };
   PathSet wanted;
-  PackSizes own;
-  PackSizes of_full;
+  NamedPacks packs;
   RETURN_IF_ERROR(ReadWithRules(repository, plan.backup, [&](ManifestRecord&& record) -> Status {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
     if (const auto* directory = std::get_if<DirectoryRecord>(&record)) {
@@ -417,13 +416,12 @@ Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan)
     } else if (const auto* file = std::get_if<FileRecord>(&record)) {
       wanted.Add(file->path, PathSet::Kind::kFile);
     } else if (const auto* pack = std::get_if<PackRecord>(&record)) {
-      (pack->of_full ? of_full : own)[pack->number] = pack->size;
+      packs.Add(*pack);
     }
     return Ok();
   }));
   wanted.Close();
-  RETURN_IF_ERROR(RequirePacks(repository, plan.backup.label, std::move(own)));
-  RETURN_IF_ERROR(RequirePacks(repository, plan.backup.full_label(), std::move(of_full)));
+  RETURN_IF_ERROR(packs.RequireAll(repository, plan.backup));
   return wanted;
 }
 

@@ -47,24 +47,24 @@ Result<TimelineHistory> FollowTimeline(const WalArchive& archive, const TargetTi
 
 }  // namespace
 
-Status RequireFull(const Repository& repository, const BackupSummary& backup) {
-  if (backup.type != BackupType::kDiff) {
-    return Ok();
-  }
-  const std::string label = backup.full_label();
-  Result<BackupSummary> full = ReadBackup(repository, label);
-  if (!full && full.error().code == ErrorCode::kNotFound) {
-    return MakeError(ErrorCode::kDataCorrupted,
-                     "full backup \"{}\", which backup \"{}\" refers to, is not in the repository",
-                     label, backup.label)
-        .WithHint("A diff cannot be restored without its full backup. Choose another one.");
-  }
-  RETURN_IF_ERROR(full);
-  if (full->manifest_sha256 != backup.full_manifest_sha256) {
-    return MakeError(ErrorCode::kDataCorrupted,
-                     "full backup \"{}\" is not the one that backup \"{}\" refers to", label,
-                     backup.label)
-        .WithHint("It was replaced after the diff was made. Choose another backup.");
+Status RequireSources(const Repository& repository, const BackupSummary& backup) {
+  for (const SourceBackup& source : backup.sources) {
+    Result<BackupSummary> there = ReadBackup(repository, source.label);
+    if (!there && there.error().code == ErrorCode::kNotFound) {
+      return MakeError(ErrorCode::kDataCorrupted,
+                       "{}, which backup \"{}\" refers to, is not in the repository",
+                       NameBackup(source.label), backup.label)
+          .WithHint(fmt::format("A{} {} cannot be restored without it. Choose another one.",
+                                backup.type == BackupType::kIncr ? "n" : "",
+                                BackupTypeName(backup.type)));
+    }
+    RETURN_IF_ERROR(there);
+    if (there->manifest_sha256 != source.manifest_sha256) {
+      return MakeError(ErrorCode::kDataCorrupted, "{} is not the one that backup \"{}\" refers to",
+                       NameBackup(source.label), backup.label)
+          .WithHint(fmt::format("It was replaced after the {} was made. Choose another backup.",
+                                BackupTypeName(backup.type)));
+    }
   }
   return Ok();
 }
@@ -160,7 +160,7 @@ namespace {
 Result<bool> LeadsTo(const Repository& repository, const WalArchive& archive,
                      const BackupSummary& older, const BackupSummary& newer,
                      const TimelineHistory& history) {
-  for (const Status& whole : {RequireFull(repository, older), RequireWal(archive, older)}) {
+  for (const Status& whole : {RequireSources(repository, older), RequireWal(archive, older)}) {
     if (!whole && whole.error().code == ErrorCode::kDataCorrupted) {
       return false;
     }

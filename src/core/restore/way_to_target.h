@@ -19,9 +19,9 @@
 
 namespace veza {
 
-// For a diff: checks that the repository has the full backup that it refers to, because most of a
-// diff is there.
-Status RequireFull(const Repository& repository, const BackupSummary& backup);
+// Checks that the repository has the backups whose packs this one names: most of a diff is in its
+// full, and most of an incr in several others.
+Status RequireSources(const Repository& repository, const BackupSummary& backup);
 
 // Checks that the repository has the WAL that makes the backup consistent.
 Status RequireWal(const WalArchive& archive, const BackupSummary& backup);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -158,17 +159,16 @@ class Remover {
 
   Status Run(std::vector<RetentionDecision>& decisions) {
     NoteLeases(decisions);
-    // Diffs are removed before their fulls, so that there is never a diff without its full.
-    const auto is_diff = [](const RetentionDecision& decision) { return IsDiff(decision); };
-    RETURN_IF_ERROR(ForEach(decisions, RetentionKind::kBackup, is_diff));
+    RETURN_IF_ERROR(RemoveBackups(decisions));
     for (const RetentionKind kind :
-         {RetentionKind::kBackup, RetentionKind::kLeftOver, RetentionKind::kTombstone,
-          RetentionKind::kFragment, RetentionKind::kLease, RetentionKind::kDrill,
-          RetentionKind::kWal, RetentionKind::kIndex}) {
-      const auto is_left = [&](const RetentionDecision& decision) {
-        return kind != RetentionKind::kBackup || !IsDiff(decision);
-      };
-      RETURN_IF_ERROR(ForEach(decisions, kind, is_left));
+         {RetentionKind::kLeftOver, RetentionKind::kTombstone, RetentionKind::kFragment,
+          RetentionKind::kLease, RetentionKind::kDrill, RetentionKind::kWal,
+          RetentionKind::kIndex}) {
+      for (RetentionDecision& decision : decisions) {
+        if (decision.kind == kind && !decision.keep) {
+          RETURN_IF_ERROR(RemoveOne(decision));
+        }
+      }
     }
     return Ok();
   }
@@ -196,18 +196,29 @@ class Remover {
   }
 
  private:
-  template <typename Wanted>
-  Status ForEach(std::vector<RetentionDecision>& decisions, RetentionKind kind, Wanted wanted) {
+  // In an order in which there is never a backup without those that it needs.
+  Status RemoveBackups(std::vector<RetentionDecision>& decisions) {
+    std::vector<RetentionDecision*> order;
     for (RetentionDecision& decision : decisions) {
-      if (decision.kind == kind && !decision.keep && wanted(decision)) {
-        RETURN_IF_ERROR(RemoveOne(decision));
+      if (decision.kind == RetentionKind::kBackup && !decision.keep) {
+        order.push_back(&decision);
       }
+    }
+    std::ranges::stable_sort(order, [](const auto* one, const auto* other) {
+      return IsRemovedBefore(one->name, other->name);
+    });
+    for (RetentionDecision* const decision : order) {
+      RETURN_IF_ERROR(RemoveOne(*decision));
     }
     return Ok();
   }
 
-  static bool IsDiff(const RetentionDecision& decision) {
-    return ParseLabel(decision.name)->type == BackupType::kDiff;
+  // As Overtaken(). What the backup needs comes later in the order of removal, and stays as well.
+  Status KeepBackup(RetentionDecision& decision, std::string reason) {
+    for (const std::string& label : decision.needs) {
+      needed_by_.emplace(label, decision.name);
+    }
+    return Overtaken(decision, std::move(reason));
   }
 
   // Keeps what the decision would have removed, because the situation has changed since.
@@ -229,12 +240,15 @@ class Remover {
     RETURN_IF_ERROR(guard_());
     ASSIGN_OR_RETURN(const bool pinned, IsPinned(repository_, decision.name));
     if (pinned) {
-      return Overtaken(decision, "was pinned a moment ago");
+      return KeepBackup(decision, "was pinned a moment ago");
+    }
+    if (const auto needed = needed_by_.find(decision.name); needed != needed_by_.end()) {
+      return KeepBackup(decision, NameBackup(needed->second) + ", which stays, needs it");
     }
     ASSIGN_OR_RETURN(const std::vector<LeaseState> leases,
                      ReadLeasesOn(repository_, decision.name));
     if (const LeaseState* const lease = FindLease(leases, decision.name)) {
-      return Overtaken(decision, "is in use by " + lease->Holder());
+      return KeepBackup(decision, "is in use by " + lease->Holder());
     }
     RETURN_IF_ERROR(store_.Delete(BackupDocumentName(decision.name)));
     return RemoveContents(decision.name);
@@ -315,9 +329,15 @@ class Remover {
          .wanted = [](const std::string& name) { return ParseDrillName(name).has_value(); }});
   }
 
-  // Deletes everything except backup.json.
+  // Deletes everything except backup.json. First the mark that somebody names the backup, while a
+  // listing still shows that something is left.
   Status RemoveContents(const std::string& label) {
     const std::string document = BackupDocumentName(label);
+    const std::string mark = NamedMarkName(label);
+    ASSIGN_OR_RETURN(const std::optional<ObjectInfo> marked, HeadIfThere(store_, mark));
+    if (marked) {
+      RETURN_IF_ERROR(store_.Delete(mark));
+    }
     return RemoveEach({.prefix = BackupDirectory(label),
                        .start_after = "",
                        .end = "",
@@ -414,6 +434,8 @@ class Remover {
   const std::function<Status()> guard_;
   const int requests_in_flight_;
   std::set<std::string> known_leases_;  // those that were alive when the decisions were made
+  // Backups that were to be removed, and the backup that stays against the plan and needs them.
+  std::map<std::string, std::string> needed_by_;
   bool overtaken_ = false;
 };
 
@@ -435,7 +457,7 @@ int RankWithoutLock(const RetentionDecision& decision) {
     case RetentionKind::kBackup:
       break;
   }
-  return ParseLabel(decision.name)->type == BackupType::kDiff ? 4 : 5;
+  return 4;
 }
 
 // The hint of the error that nothing could be removed from a full store.
@@ -487,8 +509,13 @@ Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
       order.push_back(&decision);
     }
   }
-  std::ranges::stable_sort(order, {},
-                           [](const RetentionDecision* one) { return RankWithoutLock(*one); });
+  std::ranges::stable_sort(order, [](const auto* one, const auto* other) {
+    const int rank = RankWithoutLock(*one);
+    const int other_rank = RankWithoutLock(*other);
+    return rank != other_rank
+               ? rank < other_rank
+               : one->kind == RetentionKind::kBackup && IsRemovedBefore(one->name, other->name);
+  });
   for (std::size_t i = 0; i < order.size(); ++i) {
     RETURN_IF_ERROR(remover.RemoveOne(*order[i]));
     *lock = ClusterLock::Acquire(repository, {.purpose = kPurpose});

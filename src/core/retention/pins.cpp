@@ -1,5 +1,8 @@
 #include "core/retention/pins.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "core/codec/document.h"
 #include "core/limits.h"
 #include "core/repository/backup_catalog.h"
@@ -12,21 +15,31 @@ Result<std::set<std::string>> ReadPins(const Repository& repository) {
   ASSIGN_OR_RETURN(const std::vector<ObjectInfo> objects,
                    ListAtMost(repository.store(), kPinPrefix, limits::kPins));
   for (const ObjectInfo& object : objects) {
-    pins.insert(object.name.substr(kPinPrefix.size()));
+    if (!ParseNamedMark(object.name)) {
+      pins.insert(object.name.substr(kPinPrefix.size()));
+    }
   }
   return pins;
 }
 
-Status PinBackup(const Repository& repository, const std::string& label) {
-  RETURN_IF_ERROR(ReadBackup(repository, label));
-  const std::string name = PinName(label);
+namespace {
+
+Status PutPin(const Repository& repository, const std::string& name, const std::string& label) {
   ASSIGN_OR_RETURN(const std::string text,
                    SignDocument({{"format", 1},
                                  {"label", label},
                                  {"node", repository.options().node},
                                  {"created", FormatUtc(repository.environment().clock->Now())}},
                                 repository.seal_policy(), name));
-  RETURN_IF_ERROR(PutSmallOnce(repository.store(), name, AsBytes(text)));
+  return PutSmallOnce(repository.store(), name, AsBytes(text));
+}
+
+}  // namespace
+
+Status PinBackup(const Repository& repository, const std::string& label) {
+  RETURN_IF_ERROR(ReadBackup(repository, label));
+  const std::string name = PinName(label);
+  RETURN_IF_ERROR(PutPin(repository, name, label));
   // An expiry that has read the pins before may be deleting the backup at this moment.
   const Result<BackupSummary> still_there = ReadBackup(repository, label);
   if (!still_there) {
@@ -49,12 +62,33 @@ Status UnpinBackup(const Repository& repository, const std::string& label) {
 
 Result<bool> IsPinned(const Repository& repository, const std::string& label) {
   bool pinned = false;
-  // The label of a diff begins with that of its full.
-  RETURN_IF_ERROR(repository.store().List(PinName(label), "", [&](const ObjectInfo&) {
-    pinned = true;
+  // The label of a diff or an incr begins with that of its full.
+  RETURN_IF_ERROR(repository.store().List(PinName(label), "", [&](const ObjectInfo& object) {
+    pinned = pinned || !ParseNamedMark(object.name);
     return Ok();
   }));
   return pinned;
+}
+
+Status MarkAsNamed(const Repository& repository, const std::vector<SourceBackup>& sources) {
+  if (sources.empty()) {
+    return Ok();
+  }
+  const std::string full_label = ParseLabel(sources.front().label)->full_label;
+  std::set<std::string> marked;
+  RETURN_IF_ERROR(repository.store().List(PinName(full_label), "", [&](const ObjectInfo& object) {
+    marked.insert(object.name);
+    return Ok();
+  }));
+  std::set<std::string> labels{full_label};
+  std::ranges::transform(sources, std::inserter(labels, labels.end()), &SourceBackup::label);
+  for (const std::string& label : labels) {
+    const std::string name = NamedMarkName(label);
+    if (!marked.contains(name)) {
+      RETURN_IF_ERROR(PutPin(repository, name, label));
+    }
+  }
+  return Ok();
 }
 
 }  // namespace veza

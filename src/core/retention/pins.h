@@ -3,8 +3,10 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
+#include "core/repository/backup_summary.h"
 #include "core/repository/repository.h"
 
 namespace veza {
@@ -17,7 +19,11 @@ Result<std::set<std::string>> ReadPins(const Repository& repository);
 Status PinBackup(const Repository& repository, const std::string& label);
 Status UnpinBackup(const Repository& repository, const std::string& label);
 
-// Whether the backup, or a diff that needs it, has a pin now.
+// Whether the backup, or a diff or incr of this full, has a pin now.
 Result<bool> IsPinned(const Repository& repository, const std::string& label);
+
+// Marks the backups as named by an incr (NamedMarkName), before the incr is committed, and their
+// full. For nodes of version 0.1: retention here goes by backup.json.
+Status MarkAsNamed(const Repository& repository, const std::vector<SourceBackup>& sources);
 
 }  // namespace veza

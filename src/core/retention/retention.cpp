@@ -36,7 +36,7 @@ class BackupRules {
     }
     for (const auto& [label, backup] : own_) {
       if (IsGood(*backup)) {
-        (backup->type == BackupType::kFull ? good_fulls_ : good_diffs_).push_back(backup);
+        good_[backup->type].push_back(backup);
       }
     }
     FindLines();
@@ -48,6 +48,9 @@ class BackupRules {
   RetentionDecision Decide(const BackupSummary& backup) const {
     RetentionDecision decision{
         .kind = RetentionKind::kBackup, .name = backup.label, .bytes = backup.stored_size};
+    for (const SourceBackup& source : backup.sources) {
+      decision.needs.push_back(source.label);
+    }
     if (backup.system_identifier != input_.system_identifier) {
       decision.reason = fmt::format("belongs to system {}", backup.system_identifier);
     } else if (const auto forced = forced_.find(backup.label); forced != forced_.end()) {
@@ -55,9 +58,31 @@ class BackupRules {
     } else if (backup.type == BackupType::kFull) {
       std::tie(decision.keep, decision.reason) = DecideByNumber(backup);
     } else {
-      std::tie(decision.keep, decision.reason) = DecideDiff(backup);
+      std::tie(decision.keep, decision.reason) = DecideDependent(backup);
     }
     return decision;
+  }
+
+  // A backup stays as long as one that stays names packs of it. `decisions` are those of all
+  // backups. What a backup names is older, and the order of labels of one full is that of their
+  // times, so one way backwards is enough.
+  void KeepNamed(std::vector<RetentionDecision>& decisions) const {
+    std::map<std::string_view, RetentionDecision*> by_label;
+    for (RetentionDecision& decision : decisions) {
+      by_label[decision.name] = &decision;
+    }
+    for (auto own = own_.rbegin(); own != own_.rend(); ++own) {
+      if (!by_label.at(own->first)->keep) {
+        continue;
+      }
+      for (const SourceBackup& source : own->second->sources) {
+        const auto named = by_label.find(source.label);
+        if (named != by_label.end() && !named->second->keep) {
+          named->second->keep = true;
+          named->second->reason = fmt::format("{} needs it", NameBackup(own->first));
+        }
+      }
+    }
   }
 
   // The full backups from whose start on WAL is kept, and the newest good backups, which must lead
@@ -66,7 +91,7 @@ class BackupRules {
     std::vector<const BackupSummary*> anchors(newest_good_.begin(), newest_good_.end());
     const std::size_t limit =
         std::min(LimitOf(input_.settings.archive), LimitOf(input_.settings.full));
-    for (const BackupSummary* full : good_fulls_) {
+    for (const BackupSummary* full : Good(BackupType::kFull)) {
       const std::vector<TimelineId> lines = LinesOf(*full);
       if (std::ranges::any_of(lines,
                               [&](TimelineId line) { return NewerGood(*full, line) < limit; })) {
@@ -79,7 +104,7 @@ class BackupRules {
   // The newest living line that no good full backup certainly leads to.
   std::optional<TimelineId> LineWithoutFull() const {
     for (auto line = lines_.rbegin(); line != lines_.rend(); ++line) {
-      if (std::ranges::none_of(good_fulls_, [&](const BackupSummary* full) {
+      if (std::ranges::none_of(Good(BackupType::kFull), [&](const BackupSummary* full) {
             return input_.lineage.Holds(*line, full->timeline, full->stop_lsn);
           })) {
         return *line;
@@ -91,8 +116,16 @@ class BackupRules {
  private:
   using Verdict = std::pair<bool, std::string>;
 
-  const BackupSummary* FullOf(const BackupSummary& diff) const {
-    const auto full = own_.find(ParseLabel(diff.label)->full_label);
+  using Backups = std::vector<const BackupSummary*>;
+
+  const Backups& Good(BackupType type) const {
+    static const Backups none;
+    const auto good = good_.find(type);
+    return good == good_.end() ? none : good->second;
+  }
+
+  const BackupSummary* FullOf(const BackupSummary& dependent) const {
+    const auto full = own_.find(dependent.full_label());
     return full == own_.end() ? nullptr : full->second;
   }
 
@@ -101,11 +134,12 @@ class BackupRules {
     if (backup.checksum_failures > 0) {
       return false;
     }
-    if (backup.type == BackupType::kFull) {
-      return true;
-    }
     const BackupSummary* const full = FullOf(backup);
-    return full != nullptr && full->checksum_failures == 0;
+    return full != nullptr && full->checksum_failures == 0 &&
+           std::ranges::all_of(backup.sources, [&](const SourceBackup& source) {
+             const auto there = own_.find(source.label);
+             return there != own_.end() && there->second->checksum_failures == 0;
+           });
   }
 
   // The living lines. Without an archive, the timelines of all backups.
@@ -130,7 +164,7 @@ class BackupRules {
 
   // The number of good backups of its type that are certainly newer, on the line.
   std::size_t NewerGood(const BackupSummary& backup, TimelineId line) const {
-    const auto& good = backup.type == BackupType::kFull ? good_fulls_ : good_diffs_;
+    const Backups& good = Good(backup.type);
     return static_cast<std::size_t>(std::ranges::count_if(good, [&](const BackupSummary* other) {
       return input_.lineage.Holds(line, other->timeline, other->stop_lsn) &&
              IsSurelyOlder(backup, *other);
@@ -140,8 +174,10 @@ class BackupRules {
   // Finds the newest good backups on each living line: the newest by WAL, and the newest by label
   // if that is another one.
   void FindNewest() {
-    std::vector<const BackupSummary*> good = good_fulls_;
-    good.insert(good.end(), good_diffs_.begin(), good_diffs_.end());
+    Backups good;
+    for (const auto& [type, some] : good_) {
+      good.insert(good.end(), some.begin(), some.end());
+    }
     const auto add = [&](const std::vector<const BackupSummary*>& some) {
       if (!some.empty()) {
         newest_good_.insert(*std::ranges::max_element(
@@ -166,7 +202,7 @@ class BackupRules {
   // Finds the full that decides about abandoned branches: a backup there is removed when it is
   // older than this full.
   void FindOldestPresent() {
-    for (const BackupSummary* full : good_fulls_) {
+    for (const BackupSummary* full : Good(BackupType::kFull)) {
       if (!LinesOf(*full).empty() && DecideByNumber(*full).first &&
           (oldest_present_ == nullptr ||
            LabelTimeText(full->label) < LabelTimeText(oldest_present_->label))) {
@@ -178,8 +214,20 @@ class BackupRules {
   void Keep(const std::string& label, const std::string& reason,
             const std::string& reason_for_full) {
     forced_.emplace(label, reason);
-    if (const auto parts = ParseLabel(label); parts && parts->type == BackupType::kDiff) {
-      forced_.emplace(parts->full_label, reason_for_full);
+    const auto parts = ParseLabel(label);
+    if (!parts || parts->type == BackupType::kFull) {
+      return;
+    }
+    forced_.emplace(parts->full_label, reason_for_full);
+    if (own_.contains(label)) {
+      return;  // what it names follows (KeepNamed)
+    }
+    // An incr that cannot be read may name any older backup of its full.
+    for (const auto& [older, backup] : own_) {
+      if (parts->type == BackupType::kIncr && backup->full_label() == parts->full_label &&
+          LabelTimeText(older) < LabelTimeText(label)) {
+        forced_.emplace(older, reason_for_full);
+      }
     }
   }
 
@@ -206,10 +254,21 @@ class BackupRules {
     }
   }
 
+  int NumberOf(BackupType type) const {
+    switch (type) {
+      case BackupType::kFull:
+        return input_.settings.full;
+      case BackupType::kDiff:
+        return input_.settings.diff;
+      case BackupType::kIncr:
+        return input_.settings.incr;
+    }
+    return 0;
+  }
+
   // Decides by the number of good backups of its type that are newer.
   Verdict DecideByNumber(const BackupSummary& backup) const {
-    const bool is_full = backup.type == BackupType::kFull;
-    const int wanted = is_full ? input_.settings.full : input_.settings.diff;
+    const int wanted = NumberOf(backup.type);
     const char* const type = BackupTypeName(backup.type);
     if (wanted == 0) {
       return {true, fmt::format("all {} backups are kept (retention_{})", type, type)};
@@ -248,34 +307,39 @@ class BackupRules {
                               backup.timeline)};
   }
 
-  Verdict DecideDiff(const BackupSummary& diff) const {
-    const std::string full_label = ParseLabel(diff.label)->full_label;
-    const BackupSummary* const full = FullOf(diff);
-    if (full == nullptr) {
-      return DecideOrphan(full_label);
+  // A diff or an incr.
+  Verdict DecideDependent(const BackupSummary& backup) const {
+    const std::string full_label = backup.full_label();
+    const BackupSummary* const full = FullOf(backup);
+    for (const SourceBackup& source : backup.sources) {
+      if (!own_.contains(source.label)) {
+        const std::string name = NameBackup(source.label);
+        return DecideOrphan(source.label == full_label ? "its " + name : name + ", which it needs,",
+                            source.label);
+      }
     }
-    if (!forced_.contains(full_label) && !DecideByNumber(*full).first) {
+    // Of an incr that names nothing of its full, that may be gone.
+    if (full != nullptr && !forced_.contains(full_label) && !DecideByNumber(*full).first) {
       return {false, fmt::format("goes with its full backup \"{}\"", full_label)};
     }
-    return DecideByNumber(diff);
+    return DecideByNumber(backup);
   }
 
-  Verdict DecideOrphan(const std::string& full_label) const {
-    const auto has_label = [&](const auto& item) { return item.label == full_label; };
+  // `needed` is what the message calls the backup that is not among the readable ones.
+  Verdict DecideOrphan(const std::string& needed, const std::string& label) const {
+    const auto has_label = [&](const auto& item) { return item.label == label; };
     if (std::any_of(input_.catalog.broken.begin(), input_.catalog.broken.end(), has_label)) {
-      return {true, fmt::format("its full backup \"{}\" cannot be read", full_label)};
+      return {true, fmt::format("{} cannot be read", needed)};
     }
     if (std::any_of(input_.catalog.backups.begin(), input_.catalog.backups.end(), has_label)) {
-      return {true, fmt::format("its full backup \"{}\" belongs to another system", full_label)};
+      return {true, fmt::format("{} belongs to another system", needed)};
     }
-    return {false,
-            fmt::format("its full backup \"{}\" is gone, so it cannot be restored", full_label)};
+    return {false, fmt::format("{} is gone, so it cannot be restored", needed)};
   }
 
   const RetentionInput& input_;
   std::map<std::string, const BackupSummary*> own_;
-  std::vector<const BackupSummary*> good_fulls_;
-  std::vector<const BackupSummary*> good_diffs_;
+  std::map<BackupType, Backups> good_;
   std::set<TimelineId> lines_;  // the living ones
   std::set<const BackupSummary*> newest_good_;
   // The oldest good full on a living line that is kept by number.
@@ -383,6 +447,7 @@ void DecideDrills(const RetentionInput& input, std::vector<RetentionDecision>& d
 RetentionSettings RetentionOf(const Config& config) {
   return {.full = config.retention_full,
           .diff = config.retention_diff,
+          .incr = config.retention_incr,
           .archive = config.retention_archive};
 }
 
@@ -408,6 +473,19 @@ const char* RetentionKindName(RetentionKind kind) {
   return "unknown";
 }
 
+bool IsRemovedBefore(std::string_view label, std::string_view other) {
+  const auto full_of = [](std::string_view one) { return one.substr(0, one.find('_')); };
+  const std::string_view full = full_of(label);
+  const std::string_view other_full = full_of(other);
+  if (full != other_full) {
+    return full < other_full;
+  }
+  if ((label == full) != (other == full)) {
+    return other == full;
+  }
+  return LabelTimeText(label) > LabelTimeText(other);
+}
+
 Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input,
                                                      const WalLister& list_wal) {
   std::vector<RetentionDecision> decisions;
@@ -416,13 +494,17 @@ Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input
   TimelineId newest_timeline = 0;
   for (const BackupSummary& backup : input.catalog.backups) {
     decisions.push_back(rules.Decide(backup));
+  }
+  rules.KeepNamed(decisions);
+  for (std::size_t i = 0; i < decisions.size(); ++i) {
+    const BackupSummary& backup = input.catalog.backups[i];
     if (backup.system_identifier != input.system_identifier) {
       continue;
     }
-    if (decisions.back().keep || input.without_lock) {
+    if (decisions[i].keep || input.without_lock) {
       wal.KeepConsistent(backup);
     }
-    if (decisions.back().keep) {
+    if (decisions[i].keep) {
       newest_timeline = std::max(newest_timeline, backup.timeline);
     }
   }

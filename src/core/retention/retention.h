@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/archive/lineage.h"
@@ -23,8 +24,9 @@ namespace veza {
 
 // How many of the newest are kept. 0 means all.
 struct RetentionSettings {
-  int full = 4;     // full backups, with the diffs that refer to them
+  int full = 4;     // full backups, with the diffs and incrs that build on them
   int diff = 7;     // diffs
+  int incr = 14;    // incrs
   int archive = 4;  // full backups from whose start on WAL is kept without a gap
 };
 
@@ -50,6 +52,7 @@ struct RetentionDecision {
   std::string reason{};
   std::optional<std::uint64_t> bytes{};  // stored size; nullopt when it is not known
   std::vector<std::string> objects{};    // kIndex only: all the names
+  std::vector<std::string> needs{};      // kBackup only: labels of the backups that it names
 };
 
 // What a label without a backup holds.
@@ -98,6 +101,11 @@ using WalLister = std::function<Status(const Store::ObjectVisitor& each)>;
 // `list_wal` does.
 Result<std::vector<RetentionDecision>> PlanRetention(const RetentionInput& input,
                                                      const WalLister& list_wal);
+
+// The order in which backups are removed. Before a backup goes, those go that may name its packs:
+// the diffs and incrs of a full before the full, and of two the one that was begun later. What
+// belongs to an older full goes first.
+bool IsRemovedBefore(std::string_view label, std::string_view other);
 
 // The backup of the system from whose start on all WAL is kept. nullopt when no backup is good.
 std::optional<BackupSummary> OldestWalAnchor(const RetentionSettings& settings,

@@ -15,10 +15,6 @@ constexpr std::chrono::minutes kLookAgainForLock{1};
 
 using Delay = std::chrono::microseconds;
 
-const std::optional<Schedule>& ScheduleOf(const ScheduleSettings& settings, ScheduleKind kind) {
-  return kind == ScheduleKind::kFull ? settings.full : settings.diff;
-}
-
 const SlotRecord* RecordOf(const SlotRecords& records, ScheduleKind kind) {
   const auto found = records.find(ScheduleKindName(kind));
   return found == records.end() ? nullptr : &found->second;
@@ -67,7 +63,8 @@ std::optional<DueSlot> FindDue(const PlannerInput& input, ScheduleKind kind) {
     return std::nullopt;
   }
   const TimePoint slot = schedule->LatestUpTo(input.now);
-  if (slot <= (kind == ScheduleKind::kFull ? input.full_since : input.diff_since)) {
+  if (const auto since = input.since.find(kind);
+      since != input.since.end() && slot <= since->second) {
     return std::nullopt;
   }
   const Delay interval = schedule->NextAfter(slot) - slot;
@@ -87,15 +84,35 @@ std::optional<DueSlot> FindDue(const PlannerInput& input, ScheduleKind kind) {
   return MayClaim(record, due.claim) ? std::optional(due) : std::nullopt;
 }
 
-// Returns why a diff that is due now has no point: a full backup runs or is about to. A full that
-// failed and waits for its next attempt is not a reason.
-std::optional<std::string> ReasonToSkipDiff(const PlannerInput& input,
-                                            const std::optional<DueSlot>& full) {
-  if (input.lock == LockUse::kFullBackup) {
-    return fmt::format("a full backup is running on \"{}\"", input.holder);
+// The kind of the backup that runs, if it is one that replaces others.
+std::optional<ScheduleKind> RunningKind(LockUse lock) {
+  switch (lock) {
+    case LockUse::kFullBackup:
+      return ScheduleKind::kFull;
+    case LockUse::kDiffBackup:
+      return ScheduleKind::kDiff;
+    case LockUse::kFree:
+    case LockUse::kOther:
+      break;
   }
-  if (full && RoleFits(input) && (full->claim.attempt == 1 || full->ready <= input.now)) {
-    return "a full backup is due as well";
+  return std::nullopt;
+}
+
+using DueSlots = std::map<ScheduleKind, DueSlot>;
+
+// Returns why a backup of this kind that is due now has no point: one that replaces it runs or is
+// about to. One that failed and waits for its next attempt is not a reason.
+std::optional<std::string> ReasonToSkip(const PlannerInput& input, ScheduleKind kind,
+                                        const DueSlots& due) {
+  const auto running = RunningKind(input.lock);
+  if (running && *running < kind) {
+    return fmt::format("a {} backup is running on \"{}\"", ScheduleKindName(*running),
+                       input.holder);
+  }
+  for (const auto& [other, slot] : due) {
+    if (other < kind && RoleFits(input) && (slot.claim.attempt == 1 || slot.ready <= input.now)) {
+      return fmt::format("a {} backup is due as well", ScheduleKindName(other));
+    }
   }
   return std::nullopt;
 }
@@ -105,7 +122,7 @@ class Planner {
   explicit Planner(const PlannerInput& input) : input_(input) {}
 
   SchedulePlan Make() {
-    for (const ScheduleKind kind : {ScheduleKind::kFull, ScheduleKind::kDiff}) {
+    for (const ScheduleKind kind : kScheduleKinds) {
       if (const auto& schedule = ScheduleOf(*input_.settings, kind)) {
         LookAgain(schedule->NextAfter(input_.now));
         if (RoleFits(input_) && RecordOf(input_.records, kind) == nullptr) {
@@ -114,32 +131,42 @@ class Planner {
       }
     }
     if (RoleFits(input_)) {
-      const auto full = FindDue(input_, ScheduleKind::kFull);
-      auto diff = FindDue(input_, ScheduleKind::kDiff);
-      // When the lock is held and the record says "running", this diff is being taken right now.
-      const bool is_running = diff && diff->running && input_.lock == LockUse::kOther;
-      const auto reason = ReasonToSkipDiff(input_, full);
-      if (diff && reason && !is_running) {
-        plan_.skipped.push_back({ScheduleKind::kDiff, diff->claim.slot, *reason});
-        diff.reset();
+      DueSlots due;
+      for (const ScheduleKind kind : kScheduleKinds) {
+        if (const auto slot = FindDue(input_, kind)) {
+          due.emplace(kind, *slot);
+        }
       }
-      Consider(full);
-      Consider(diff);
+      for (const auto& [kind, slot] : due) {
+        const auto reason = ReasonToSkip(input_, kind, due);
+        if (reason && !IsBeingTaken(kind, slot)) {
+          plan_.skipped.push_back({kind, slot.claim.slot, *reason});
+        } else {
+          Consider(slot);
+        }
+      }
     }
     return std::move(plan_);
   }
 
  private:
-  void Consider(const std::optional<DueSlot>& due) {
-    if (!due || plan_.start) {
+  // When a backup of this kind may hold the lock and the record says "running", it is being taken
+  // right now.
+  bool IsBeingTaken(ScheduleKind kind, const DueSlot& slot) const {
+    const LockUse own = kind == ScheduleKind::kDiff ? LockUse::kDiffBackup : LockUse::kOther;
+    return slot.running && input_.lock == own;
+  }
+
+  void Consider(const DueSlot& due) {
+    if (plan_.start) {
       return;
     }
     if (input_.lock != LockUse::kFree) {
-      LookAgain(input_.now + (due->running ? kLookAgainForDeath : kLookAgainForLock));
-    } else if (due->ready > input_.now) {
-      LookAgain(due->ready);
+      LookAgain(input_.now + (due.running ? kLookAgainForDeath : kLookAgainForLock));
+    } else if (due.ready > input_.now) {
+      LookAgain(due.ready);
     } else {
-      plan_.start = due->claim;
+      plan_.start = due.claim;
     }
   }
 
@@ -154,7 +181,27 @@ class Planner {
 }  // namespace
 
 const char* ScheduleKindName(ScheduleKind kind) {
-  return kind == ScheduleKind::kFull ? "full" : "diff";
+  switch (kind) {
+    case ScheduleKind::kFull:
+      return "full";
+    case ScheduleKind::kDiff:
+      return "diff";
+    case ScheduleKind::kIncr:
+      return "incr";
+  }
+  return "unknown";
+}
+
+const std::optional<Schedule>& ScheduleOf(const ScheduleSettings& settings, ScheduleKind kind) {
+  switch (kind) {
+    case ScheduleKind::kFull:
+      return settings.full;
+    case ScheduleKind::kDiff:
+      return settings.diff;
+    case ScheduleKind::kIncr:
+      break;
+  }
+  return settings.incr;
 }
 
 std::chrono::minutes RetryPause(int attempts) {
@@ -172,20 +219,22 @@ bool MayClaim(const SlotRecord* record, const SlotClaim& claim) {
   return record->slot == claim.slot && unfinished && record->attempts < claim.attempt;
 }
 
-std::optional<SlotRecord> SkippedDiff(const ScheduleSettings& settings, const SlotRecords& records,
-                                      TimePoint now) {
-  const SlotRecord* const record = RecordOf(records, ScheduleKind::kDiff);
-  if (!settings.diff || record == nullptr) {
+std::optional<SlotRecord> SkippedBy(ScheduleKind running, ScheduleKind kind,
+                                    const ScheduleSettings& settings, const SlotRecords& records,
+                                    TimePoint now) {
+  const SlotRecord* const record = RecordOf(records, kind);
+  const std::optional<Schedule>& schedule = ScheduleOf(settings, kind);
+  if (!schedule || record == nullptr) {
     return std::nullopt;
   }
-  const TimePoint slot = settings.diff->LatestUpTo(now);
-  if (!MayClaim(record, {ScheduleKind::kDiff, slot, record->attempts + 1})) {
+  const TimePoint slot = schedule->LatestUpTo(now);
+  if (!MayClaim(record, {kind, slot, record->attempts + 1})) {
     return std::nullopt;
   }
   SlotRecord skipped;
   skipped.slot = slot;
   skipped.state = SlotState::kSkipped;
-  skipped.error = "a full backup was running";
+  skipped.error = fmt::format("a {} backup was running", ScheduleKindName(running));
   return skipped;
 }
 

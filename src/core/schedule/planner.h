@@ -7,8 +7,10 @@
 //    slot that is due counts. Several slots that were missed while no server was up are therefore
 //    made up by one backup.
 //  - When there is no record yet, slots before now are not made up. A baseline is recorded instead.
-//  - When a full and a diff are both due, only the full is taken. A diff that comes due while any
-//    full backup runs is skipped.
+//  - Of kinds that are due at the same time, only the first of full, diff, incr is taken. A diff
+//  that
+//    comes due while any full backup runs is skipped, and so is an incr while a full or a diff
+//    runs.
 //  - A slot whose backup failed, or whose node died, is tried again after 1, 2, 4, ... 30 minutes,
 //    until the next slot of its kind is due.
 //  - Only a node whose role matches `backup_from` claims slots. With prefer-standby, a primary that
@@ -17,6 +19,8 @@
 //    most half of the time to the next slot, so that frequent slots do not overtake each other.
 #pragma once
 
+#include <array>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,11 +31,15 @@
 
 namespace veza {
 
-enum class ScheduleKind { kFull, kDiff };
-// Returns "full" or "diff", the key in SlotRecords.
+// A kind replaces those behind it.
+enum class ScheduleKind { kFull, kDiff, kIncr };
+inline constexpr std::array kScheduleKinds = {ScheduleKind::kFull, ScheduleKind::kDiff,
+                                              ScheduleKind::kIncr};
+// Returns "full", "diff" or "incr", the key in SlotRecords.
 const char* ScheduleKindName(ScheduleKind kind);
+const std::optional<Schedule>& ScheduleOf(const ScheduleSettings& settings, ScheduleKind kind);
 
-enum class LockUse { kFree, kFullBackup, kOther };
+enum class LockUse { kFree, kFullBackup, kDiffBackup, kOther };
 
 struct PlannerInput {
   const ScheduleSettings* settings = nullptr;
@@ -40,8 +48,7 @@ struct PlannerInput {
   bool has_standbys = false;  // known on a primary only
   // When the schedule was set or changed. Slots before that are not made up. The default stands for
   // a schedule that was there when the server started.
-  TimePoint full_since{};
-  TimePoint diff_since{};
+  std::map<ScheduleKind, TimePoint> since{};
   SlotRecords records;
   LockUse lock = LockUse::kFree;  // the holder is alive
   std::string holder;             // the node that holds the lock
@@ -62,7 +69,7 @@ struct SkippedSlot {
 
 struct SchedulePlan {
   std::optional<SlotClaim> start;
-  // For the log only. The node that runs the full backup records them, see SkippedDiff().
+  // For the log only. The node that runs the other backup records them, see SkippedBy().
   std::vector<SkippedSlot> skipped;
   // Kinds for which a baseline must be recorded, at `now`.
   std::vector<ScheduleKind> baselines;
@@ -80,11 +87,12 @@ std::optional<TimePoint> NextRun(const PlannerInput& input, ScheduleKind kind);
 // the slot's kind; null when there is none.
 bool MayClaim(const SlotRecord* record, const SlotClaim& claim);
 
-// A full backup calls this when it begins and again when it ends, always holding the lock. Returns
-// the record that marks the latest due diff slot as skipped. Returns nothing when there is no such
-// slot, or when it is already finished.
-std::optional<SlotRecord> SkippedDiff(const ScheduleSettings& settings, const SlotRecords& records,
-                                      TimePoint now);
+// A backup of kind `running` calls this when it begins and again when it ends, always holding the
+// lock, for each kind behind its own. Returns the record that marks the latest due slot of `kind`
+// as skipped. Returns nothing when there is no such slot, or when it is already finished.
+std::optional<SlotRecord> SkippedBy(ScheduleKind running, ScheduleKind kind,
+                                    const ScheduleSettings& settings, const SlotRecords& records,
+                                    TimePoint now);
 
 // The pause after so many attempts: 1, 2, 4, ... and at most 30 minutes.
 std::chrono::minutes RetryPause(int attempts);

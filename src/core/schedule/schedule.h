@@ -45,6 +45,7 @@ enum class BackupFrom { kPrimary, kStandby, kPreferStandby };
 struct ScheduleSettings {
   std::optional<Schedule> full;  // not set: never
   std::optional<Schedule> diff;
+  std::optional<Schedule> incr;
   TimeZone zone;
   std::chrono::seconds jitter{300};
   BackupFrom backup_from = BackupFrom::kPrimary;

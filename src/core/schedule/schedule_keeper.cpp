@@ -18,22 +18,22 @@ bool Differs(const std::optional<Schedule>& a, const std::optional<Schedule>& b,
 void ScheduleKeeper::SetSettings(ScheduleSettings settings, TimePoint now) {
   if (settings_) {
     const bool another_zone = settings_->zone.name() != settings.zone.name();
-    if (Differs(settings_->full, settings.full, another_zone)) {
-      full_since_ = now;
-    }
-    if (Differs(settings_->diff, settings.diff, another_zone)) {
-      diff_since_ = now;
+    for (const ScheduleKind kind : kScheduleKinds) {
+      if (Differs(ScheduleOf(*settings_, kind), ScheduleOf(settings, kind), another_zone)) {
+        since_[kind] = now;
+      }
     }
   }
   settings_ = std::move(settings);
 }
 
 TimePoint ScheduleKeeper::since(ScheduleKind kind) const {
-  return kind == ScheduleKind::kFull ? full_since_ : diff_since_;
+  const auto since = since_.find(kind);
+  return since == since_.end() ? TimePoint() : since->second;
 }
 
 void ScheduleKeeper::SetSince(ScheduleKind kind, TimePoint time) {
-  (kind == ScheduleKind::kFull ? full_since_ : diff_since_) = time;
+  since_[kind] = time;
 }
 
 void ScheduleKeeper::Learn(SlotRecords records) {
@@ -72,8 +72,7 @@ PlannerInput ScheduleKeeper::Input(const NodeState& state) const {
   input.node = state.node;
   input.is_primary = state.is_primary;
   input.has_standbys = state.has_standbys;
-  input.full_since = full_since_;
-  input.diff_since = diff_since_;
+  input.since = since_;
   input.records = Records();
   input.lock = state.lock;
   input.holder = state.holder;

@@ -3,6 +3,7 @@
 // because the repository was unreachable. Not thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,7 +30,11 @@ class ScheduleKeeper {
   // When the schedule of this kind took effect. The default means "always".
   TimePoint since(ScheduleKind kind) const;
   void SetSince(ScheduleKind kind, TimePoint time);
-  bool HasSchedules() const { return settings_ && (settings_->full || settings_->diff); }
+  bool HasSchedules() const {
+    return settings_ && std::ranges::any_of(kScheduleKinds, [this](ScheduleKind kind) {
+             return ScheduleOf(*settings_, kind).has_value();
+           });
+  }
 
   // Takes the records that were read from the repository.
   void Learn(SlotRecords records);
@@ -55,8 +60,7 @@ class ScheduleKeeper {
   PlannerInput Input(const NodeState& state) const;
 
   std::optional<ScheduleSettings> settings_;
-  TimePoint full_since_{};
-  TimePoint diff_since_{};
+  std::map<ScheduleKind, TimePoint> since_;
   std::optional<SlotRecords> records_;
   SlotRecords failures_;
   std::map<ScheduleKind, TimePoint> skipped_;

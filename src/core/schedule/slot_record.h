@@ -28,7 +28,7 @@ struct SlotRecord {
   TimePoint updated{};  // by the writer's clock
 };
 
-// The keys are "full" and "diff".
+// The keys are "full", "diff" and "incr".
 using SlotRecords = std::map<std::string, SlotRecord>;
 
 }  // namespace veza

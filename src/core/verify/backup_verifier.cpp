@@ -2,66 +2,89 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "core/repository/names.h"
-#include "core/verify/manifest_verifier.h"
 
 namespace veza {
 
-Status BackupVerifier::VerifyFull(const BackupSummary& full) {
-  full_summary_ = full;
-  return ManifestVerifier(session_, full, full_, keep_index_).Run();
-}
-
-Status BackupVerifier::VerifyDiff(const BackupSummary& diff) {
-  const std::string document = BackupDocumentName(diff.full_label());
-  const auto add_problem = [&](std::string message) {
-    session_.findings().AddProblem({document, diff.label, std::move(message)});
-  };
-  if (!full_summary_) {
-    add_problem(fmt::format("full backup \"{}\", which backup \"{}\" refers to, is not usable",
-                            diff.full_label(), diff.label));
-    RETURN_IF_ERROR(ListUnusableFull(diff.full_label()));
-  } else if (full_summary_->manifest_sha256 != diff.full_manifest_sha256) {
-    add_problem(fmt::format("full backup \"{}\" is not the one that backup \"{}\" refers to",
-                            diff.full_label(), diff.label));
+Status BackupVerifier::Verify(const BackupSummary& backup) {
+  std::vector<std::shared_ptr<PackContents>> sources;
+  for (const SourceBackup& source : backup.sources) {
+    ASSIGN_OR_RETURN(std::shared_ptr<PackContents> contents, Source(backup, source));
+    sources.push_back(std::move(contents));
   }
-  ManifestVerifier verifier(session_, diff, full_, false);
+  Verified& own = verified_[backup.label];
+  own.manifest_sha256 = backup.manifest_sha256;
+  own.is_usable = true;
+  ManifestVerifier verifier(session_, backup, own.contents, named_.contains(backup.label),
+                            std::move(sources));
   RETURN_IF_ERROR(verifier.Run());
-  diffs_.push_back({diff.label, diff.full_label(), verifier.packs_of_full()});
+  if (!verifier.other_packs().empty()) {
+    references_.push_back({backup.label, backup.sources, verifier.other_packs()});
+  }
   return Ok();
 }
 
-// Lists the packs of the full, because the diff needs them.
-Status BackupVerifier::ListUnusableFull(const std::string& label) {
-  if (!full_->stored.empty()) {
+// What is known of a backup that `backup` names. If it is not the one, that is a problem of
+// `backup`.
+Result<std::shared_ptr<PackContents>> BackupVerifier::Source(const BackupSummary& backup,
+                                                             const SourceBackup& source) {
+  const auto add_problem = [&](std::string message) {
+    session_.findings().AddProblem(
+        {BackupDocumentName(source.label), backup.label, std::move(message)});
+  };
+  Verified& there = verified_[source.label];
+  if (!there.is_usable) {
+    add_problem(fmt::format("{}, which backup \"{}\" refers to, is not usable",
+                            NameBackup(source.label), backup.label));
+    RETURN_IF_ERROR(ListUnusable(source.label, *there.contents));
+  } else if (there.manifest_sha256 != source.manifest_sha256) {
+    add_problem(fmt::format("{} is not the one that backup \"{}\" refers to",
+                            NameBackup(source.label), backup.label));
+  }
+  return there.contents;
+}
+
+// Lists the packs of a backup that does not exist, because another one needs them.
+Status BackupVerifier::ListUnusable(const std::string& label, PackContents& contents) {
+  if (!contents.stored.empty()) {
     return Ok();
   }
   return session_.repository().store().List(
       BackupDirectory(label), "", [&](const ObjectInfo& object) {
         if (const auto number = ParsePackName(label, object.name)) {
-          full_->stored[*number] = object.size;
+          contents.stored[*number] = object.size;
         }
         return Ok();
       });
 }
 
+void BackupVerifier::ReportDamage(const Reference& reference) {
+  std::set<std::uint32_t> unread;  // sources whose manifest could not be read
+  for (const auto& [source, number] : reference.packs) {
+    const std::string& label = reference.sources[source - 1].label;
+    const Verified& there = verified_.at(label);
+    const std::lock_guard lock(there.contents->mutex);
+    if (const auto damaged = there.contents->damaged.find(number);
+        damaged != there.contents->damaged.end()) {
+      session_.findings().AddProblem({PackName(label, number), reference.label, damaged->second});
+    }
+    if (there.is_usable && !there.contents->manifest_read && unread.insert(source).second) {
+      const std::string manifest = ManifestName(label);
+      session_.findings().AddProblem(
+          {manifest, reference.label,
+           fmt::format("the packs that backup \"{}\" needs of {} could not be verified without "
+                       "\"{}\"",
+                       reference.label, NameBackup(label), manifest)});
+    }
+  }
+}
+
 Status BackupVerifier::Finish() {
   RETURN_IF_ERROR(session_.WaitUntilIdle());
-  const std::lock_guard lock(full_->mutex);
-  for (const ReferringDiff& diff : diffs_) {
-    for (const std::uint32_t number : diff.packs) {
-      if (const auto damaged = full_->damaged.find(number); damaged != full_->damaged.end()) {
-        session_.findings().AddProblem(
-            {PackName(diff.full_label, number), diff.label, damaged->second});
-      }
-    }
-    if (full_summary_ && !full_->manifest_read && !diff.packs.empty()) {
-      const std::string manifest = ManifestName(diff.full_label);
-      session_.findings().AddProblem({manifest, diff.label,
-                                      fmt::format("the packs that backup \"{}\" needs of its full "
-                                                  "backup could not be verified without \"{}\"",
-                                                  diff.label, manifest)});
-    }
+  for (const Reference& reference : references_) {
+    ReportDamage(reference);
   }
   return Ok();
 }

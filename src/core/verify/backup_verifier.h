@@ -1,4 +1,4 @@
-// Verifies a full backup and the diffs that refer to it.
+// Verifies a full backup and the diffs and incrs that build on it.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +13,14 @@
 #include "core/error.h"
 #include "core/repository/backup_summary.h"
 #include "core/verify/extent_index.h"
+#include "core/verify/manifest_verifier.h"
 #include "core/verify/session.h"
 
 namespace veza {
 
-// What is known about a full backup when its diffs are verified. Shared with the threads that open
-// its packs.
-struct FullContents {
+// What is known about the packs of a backup when others are verified that name them. Shared with
+// the threads that open the packs.
+struct PackContents {
   std::map<std::uint32_t, std::uint64_t> stored;  // packs in the store, and their sizes
   std::map<std::uint32_t, PackRecord> packs;      // as its manifest says
   ExtentIndex extents;
@@ -29,36 +30,42 @@ struct FullContents {
   std::map<std::uint32_t, std::string> damaged;  // packs that could not be opened, and why
 };
 
-// Call VerifyFull() first, then VerifyDiff() for each diff, then Finish(). When the full itself
-// does not exist, call only the last two. Not thread-safe.
+// Call Verify() for each backup, in the order of their labels: so each comes after those that it
+// names. Then call Finish(). Backups that do not exist are left out. Not thread-safe.
 class BackupVerifier {
  public:
-  // Set `keep_index` when diffs will follow.
-  BackupVerifier(VerifySession& session, bool keep_index)
-      : session_(session), keep_index_(keep_index) {}
+  // `named`: the labels whose packs other backups name that are verified.
+  BackupVerifier(VerifySession& session, std::set<std::string> named)
+      : session_(session), named_(std::move(named)) {}
 
-  Status VerifyFull(const BackupSummary& full);
-  Status VerifyDiff(const BackupSummary& diff);
+  Status Verify(const BackupSummary& backup);
 
-  // Waits until all packs were opened. Then reports damaged packs of the full as problems of
-  // the diffs that refer to them.
+  // Waits until all packs were opened. Then reports damaged packs as problems of the backups that
+  // name them.
   Status Finish();
 
  private:
-  Status ListUnusableFull(const std::string& label);
-
-  struct ReferringDiff {
-    std::string label;
-    std::string full_label;
-    std::set<std::uint32_t> packs;  // of the full
+  struct Verified {
+    Sha256Digest manifest_sha256{};
+    // Shared with the jobs, which may outlive this object after an error.
+    std::shared_ptr<PackContents> contents = std::make_shared<PackContents>();
+    bool is_usable = false;  // there is such a backup
+  };
+  struct Reference {
+    std::string label;  // of the backup that names the packs
+    std::vector<SourceBackup> sources;
+    std::set<ManifestVerifier::OtherPack> packs;
   };
 
+  Result<std::shared_ptr<PackContents>> Source(const BackupSummary& backup,
+                                               const SourceBackup& source);
+  Status ListUnusable(const std::string& label, PackContents& contents);
+  void ReportDamage(const Reference& reference);
+
   VerifySession& session_;
-  const bool keep_index_;
-  // Shared with the jobs, which may outlive this object after an error.
-  const std::shared_ptr<FullContents> full_ = std::make_shared<FullContents>();
-  std::optional<BackupSummary> full_summary_;
-  std::vector<ReferringDiff> diffs_;
+  const std::set<std::string> named_;
+  std::map<std::string, Verified> verified_;  // by label
+  std::vector<Reference> references_;
 };
 
 }  // namespace veza

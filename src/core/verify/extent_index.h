@@ -1,4 +1,4 @@
-// The places of a full backup's extents, from its manifest. The references of diffs are compared
+// The places of a backup's own extents, from its manifest. The references of others are compared
 // with it. Each pack must therefore be opened only once, even when many diffs refer to it.
 #pragma once
 

@@ -12,12 +12,13 @@
 namespace veza {
 
 ManifestVerifier::ManifestVerifier(VerifySession& session, const BackupSummary& backup,
-                                   std::shared_ptr<FullContents> full, bool keep_index)
+                                   std::shared_ptr<PackContents> own, bool keep_index,
+                                   std::vector<std::shared_ptr<PackContents>> sources)
     : session_(session),
       backup_(backup),
-      is_full_(backup.type == BackupType::kFull),
-      full_(std::move(full)),
+      own_(std::move(own)),
       keep_index_(keep_index),
+      sources_(std::move(sources)),
       manifest_name_(ManifestName(backup.label)) {}
 
 Status ManifestVerifier::Run() {
@@ -44,17 +45,15 @@ Status ManifestVerifier::Run() {
     AddProblem(manifest_name_, fmt::format("\"{}\" does not describe pack {} completely",
                                            manifest_name_, packs_.begin()->first));
   }
-  if (strange_references_ > 0) {
+  for (const auto& [source, count] : strange_references_) {
     AddProblem(manifest_name_,
-               fmt::format("\"{}\" refers to {} extents that full backup \"{}\" does not have",
-                           manifest_name_, strange_references_, backup_.full_label()));
+               fmt::format("\"{}\" refers to {} extents that {} does not have", manifest_name_,
+                           count, NameBackup(backup_.sources[source - 1].label)));
   }
   for (const std::uint32_t number : unnamed_) {
     session_.findings().AddOrphan(PackName(backup_.label, number));
   }
-  if (is_full_) {
-    full_->manifest_read = true;
-  }
+  own_->manifest_read = true;
   return Ok();
 }
 
@@ -72,17 +71,15 @@ Status ManifestVerifier::ListObjects() {
         }
         return Ok();
       }));
-  if (is_full_) {
-    full_->stored = stored_;
-  }
+  own_->stored = stored_;
   return Ok();
 }
 
 Status ManifestVerifier::Take(ManifestRecord&& record) {
   RETURN_IF_ERROR(session_.repository().environment().cancellation->Check());
   if (const auto* pack = std::get_if<PackRecord>(&record)) {
-    if (pack->of_full) {
-      records_of_full_[pack->number] = *pack;
+    if (pack->source != 0) {
+      records_of_others_[{pack->source, pack->number}] = *pack;
       return Ok();
     }
     return TakePack(*pack);
@@ -102,21 +99,21 @@ Status ManifestVerifier::TakeExtent(const Extent& extent) {
   if (extent.pack == 0) {
     return Ok();
   }
-  if (extent.of_full) {
+  if (extent.source != 0) {
     TakeReference(extent);
     return Ok();
   }
   ++session_.progress().extents;
-  if (is_full_ && keep_index_) {
-    full_->extents.Add(extent);
+  if (keep_index_) {
+    own_->extents.Add(extent);
   }
   packs_[extent.pack].extents.push_back(extent);
   return OpenWhenComplete(extent.pack);
 }
 
 Status ManifestVerifier::TakePack(const PackRecord& record) {
-  if (is_full_ && keep_index_) {
-    full_->packs[record.number] = record;
+  if (keep_index_) {
+    own_->packs[record.number] = record;
   }
   OpenPack& pack = packs_[record.number];
   pack.record = record;
@@ -125,32 +122,36 @@ Status ManifestVerifier::TakePack(const PackRecord& record) {
 }
 
 void ManifestVerifier::TakeReference(const Extent& extent) {
-  if (packs_of_full_.insert(extent.pack).second) {
-    CheckPackOfFull(extent.pack);
+  const OtherPack pack{extent.source, extent.pack};
+  if (other_packs_.insert(pack).second) {
+    CheckOtherPack(pack);
   }
-  if (full_->manifest_read && !full_->extents.Contains(extent)) {
-    ++strange_references_;
+  const PackContents& source = *sources_[extent.source - 1];
+  if (source.manifest_read && !source.extents.Contains(extent)) {
+    ++strange_references_[extent.source];
   }
 }
 
-void ManifestVerifier::CheckPackOfFull(std::uint32_t number) {
-  const std::string name = PackName(backup_.full_label(), number);
-  const auto record = records_of_full_.find(number);
-  if (record == records_of_full_.end()) {
-    AddProblem(manifest_name_, fmt::format("\"{}\" does not describe pack {} of the full backup",
-                                           manifest_name_, number));
+void ManifestVerifier::CheckOtherPack(const OtherPack& pack) {
+  const auto& [source, number] = pack;
+  const std::string& label = backup_.sources[source - 1].label;
+  const std::string name = PackName(label, number);
+  const auto record = records_of_others_.find(pack);
+  if (record == records_of_others_.end()) {
+    AddProblem(manifest_name_, fmt::format("\"{}\" does not describe pack {} of {}", manifest_name_,
+                                           number, NameBackup(label)));
     return;
   }
-  if (!IsStored(full_->stored, name, record->second) || !full_->manifest_read) {
+  const PackContents& contents = *sources_[source - 1];
+  if (!IsStored(contents.stored, name, record->second) || !contents.manifest_read) {
     return;
   }
-  const auto there = full_->packs.find(number);
-  if (there == full_->packs.end() || there->second.header != record->second.header ||
+  const auto there = contents.packs.find(number);
+  if (there == contents.packs.end() || there->second.header != record->second.header ||
       there->second.size != record->second.size || there->second.frames != record->second.frames ||
       there->second.digest != record->second.digest) {
-    AddProblem(manifest_name_,
-               fmt::format("\"{}\" and \"{}\" describe pack {} of the full backup differently",
-                           manifest_name_, ManifestName(backup_.full_label()), number));
+    AddProblem(manifest_name_, fmt::format("\"{}\" and \"{}\" describe pack {} differently",
+                                           manifest_name_, ManifestName(label), number));
   }
 }
 
@@ -181,17 +182,17 @@ Status ManifestVerifier::OpenWhenComplete(std::uint32_t number) {
   if (!IsStored(stored_, name, pack.record) || !session_.full()) {
     return Ok();
   }
-  return session_.Push([session = &session_, full = is_full_ ? full_ : nullptr,
-                        label = backup_.label, name = std::move(name),
+  return session_.Push([session = &session_, own = own_, label = backup_.label,
+                        name = std::move(name),
                         pack = std::move(pack)](PackReader& reader) mutable -> Status {
     std::ranges::sort(pack.extents, {}, &Extent::frame);
     session->BeforeReading(pack.record.size);
     const Status read = reader.Read(name, pack.record, pack.extents,
                                     [](std::size_t, ByteView) -> Status { return Ok(); });
     RETURN_IF_ERROR(session->Judge(read, name, {label}));
-    if (!read && full != nullptr) {
-      const std::lock_guard lock(full->mutex);
-      full->damaged[pack.record.number] = read.error().message;
+    if (!read) {
+      const std::lock_guard lock(own->mutex);
+      own->damaged[pack.record.number] = read.error().message;
     }
     return Ok();
   });

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -16,20 +17,24 @@
 
 namespace veza {
 
-struct FullContents;
+struct PackContents;
 
 class ManifestVerifier {
  public:
-  // `full`: for a full backup, receives what is found out about it. For a diff, it must hold what
-  // was found out about its full. `keep_index`: also store the full's extents there.
+  // As Extent::source and Extent::pack. Never of the backup itself.
+  using OtherPack = std::pair<std::uint32_t, std::uint32_t>;
+
+  // `own`: receives what is found out about the backup. `keep_index`: also its extents. `sources`:
+  // what was found out about BackupSummary::sources, in their order.
   ManifestVerifier(VerifySession& session, const BackupSummary& backup,
-                   std::shared_ptr<FullContents> full, bool keep_index);
+                   std::shared_ptr<PackContents> own, bool keep_index,
+                   std::vector<std::shared_ptr<PackContents>> sources);
 
   // Returns when the manifest was read. Other threads may still be opening packs.
   Status Run();
 
-  // For a diff: the packs of the full that it refers to.
-  const std::set<std::uint32_t>& packs_of_full() const { return packs_of_full_; }
+  // The packs of other backups that it refers to.
+  const std::set<OtherPack>& other_packs() const { return other_packs_; }
 
  private:
   // A pack that the manifest has mentioned so far.
@@ -45,7 +50,7 @@ class ManifestVerifier {
   Status TakeExtent(const Extent& extent);
   Status TakePack(const PackRecord& record);
   void TakeReference(const Extent& extent);
-  void CheckPackOfFull(std::uint32_t number);
+  void CheckOtherPack(const OtherPack& pack);
   Status OpenWhenComplete(std::uint32_t number);
   // True when the store has the pack with the right size. Otherwise adds a problem.
   bool IsStored(const std::map<std::uint32_t, std::uint64_t>& stored, const std::string& name,
@@ -54,18 +59,19 @@ class ManifestVerifier {
 
   VerifySession& session_;
   const BackupSummary& backup_;
-  const bool is_full_;
-  const std::shared_ptr<FullContents> full_;
+  const std::shared_ptr<PackContents> own_;
   const bool keep_index_;
+  const std::vector<std::shared_ptr<PackContents>> sources_;
   const std::string manifest_name_;
 
   std::map<std::uint32_t, std::uint64_t> stored_;  // packs in the store, and their sizes
   std::optional<std::uint64_t> stored_manifest_;
   std::set<std::uint32_t> unnamed_;  // packs in the store that the manifest has not named
   std::map<std::uint32_t, OpenPack> packs_;
-  std::map<std::uint32_t, PackRecord> records_of_full_;
-  std::set<std::uint32_t> packs_of_full_;
-  std::uint64_t strange_references_ = 0;  // references to extents that the full does not have
+  std::map<OtherPack, PackRecord> records_of_others_;
+  std::set<OtherPack> other_packs_;
+  // Numbers of references to extents that the source does not have, by source.
+  std::map<std::uint32_t, std::uint64_t> strange_references_;
 };
 
 }  // namespace veza

@@ -41,7 +41,7 @@ bool IsBelowLabel(std::string_view name) {
 
 Result<bool> IsOrphan(const Repository& repository, const std::string& name) {
   if (name.starts_with(kPinPrefix)) {
-    const std::string label = name.substr(kPinPrefix.size());
+    const std::string label = ParseNamedMark(name).value_or(name.substr(kPinPrefix.size()));
     if (!ParseLabel(label)) {
       return true;
     }

@@ -1,8 +1,10 @@
 #include "core/verify/verify.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <utility>
 
@@ -68,13 +70,19 @@ class Verification {
 
   Status ChooseBackups() {
     ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository_));
-    // This order puts each full right before its diffs, which are verified with it.
+    // This order puts each full right before what builds on it, which is verified with it.
     std::ranges::sort(catalog.backups, {}, &BackupSummary::label);
-    std::set<std::string> wanted;
+    std::set<std::string> wanted(options_.labels.begin(), options_.labels.end());
     for (const std::string& label : options_.labels) {
-      wanted.insert(label);
-      if (const auto parts = ParseLabel(label); parts && parts->type == BackupType::kDiff) {
+      if (const auto parts = ParseLabel(label)) {
         wanted.insert(parts->full_label);
+      }
+    }
+    // What a backup names is older, and of the same full. So one way backwards finds it all.
+    for (auto backup = catalog.backups.rbegin(); backup != catalog.backups.rend(); ++backup) {
+      if (wanted.contains(backup->label)) {
+        std::ranges::transform(backup->sources, std::inserter(wanted, wanted.end()),
+                               &SourceBackup::label);
       }
     }
     std::set<std::string> seen;
@@ -150,10 +158,15 @@ class Verification {
       const auto end = std::find_if(backup, backups_.end(), [&](const BackupSummary& other) {
         return other.full_label() != full_label;
       });
-      BackupVerifier verifier(session_, end - backup > 1);
+      std::set<std::string> named;
+      for (auto one = backup; one != end; ++one) {
+        for (const SourceBackup& source : one->sources) {
+          named.insert(source.label);
+        }
+      }
+      BackupVerifier verifier(session_, std::move(named));
       for (; backup != end; ++backup) {
-        RETURN_IF_ERROR(backup->type == BackupType::kFull ? verifier.VerifyFull(*backup)
-                                                          : verifier.VerifyDiff(*backup));
+        RETURN_IF_ERROR(verifier.Verify(*backup));
       }
       RETURN_IF_ERROR(verifier.Finish());
     }

@@ -11,8 +11,8 @@
 
 #include "core/archive/wal_archive.h"
 #include "core/archive/wal_wait.h"
-#include "core/backup/choose_full.h"
 #include "core/backup/choose_label.h"
+#include "core/backup/choose_parent.h"
 #include "core/backup/directory_survey.h"
 #include "core/backup/finished_copy.h"
 #include "core/postgres/timeline_history.h"
@@ -20,6 +20,7 @@
 #include "core/repository/connect.h"
 #include "core/repository/slot_claim.h"
 #include "core/retention/expire.h"
+#include "core/retention/pins.h"
 //
 #include "core/archive/stored_histories.h"
 #include "core/retention/retention.h"
@@ -63,12 +64,63 @@ RetryPolicy BackupRetries(const BackupJob& job) {
   return policy;
 }
 
-// Takes a full backup when there is no full backup that a diff could refer to.
+// Whether an object is missing, or is not what was written.
+bool IsDamage(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kNotFound ||
+         error.code == ErrorCode::kUnsupported;
+}
+
+Status LoadParent(BackupJob* job, const std::string& label) {
+  // The catalog does not have its databases.
+  ASSIGN_OR_RETURN(job->parent, ReadBackup(*job->repository, label));
+  job->parent_name = NameBackup(label);
+  ASSIGN_OR_RETURN(job->parent_index, ParentIndex::Load(*job->repository, *job->parent));
+  return Ok();
+}
+
+// A backup that cannot be read is passed over. Otherwise every incr would fail until somebody takes
+// a backup of another type.
+Status ChooseAndLoadParent(BackupJob* job, BackupCatalog catalog, const ServerFit& server) {
+  std::string damage;
+  for (;;) {
+    ParentChoice choice = ChooseParent(catalog, server, job->type);
+    const std::string& why = damage.empty() ? choice.reason : damage;
+    if (!choice.parent) {
+      job->parent.reset();
+      job->notice =
+          fmt::format("{}: {}",
+                      job->type == BackupType::kIncr ? "taking a full backup instead of an incr"
+                                                     : "taking a full backup instead of a diff",
+                      why);
+      job->type = BackupType::kFull;
+      return Ok();
+    }
+    Status loaded = LoadParent(job, choice.parent->label);
+    if (loaded) {
+      job->doubt = std::move(choice.doubt);
+      job->notice =
+          why.empty() ? "" : fmt::format("building on {}, because {}", job->parent_name, why);
+      return Ok();
+    }
+    if (!IsDamage(loaded.error())) {
+      return loaded;
+    }
+    if (damage.empty()) {
+      damage = fmt::format("{} cannot be read: {}", NameBackup(choice.parent->label),
+                           loaded.error().message);
+    }
+    std::erase_if(catalog.backups, [&](const BackupSummary& backup) {
+      return backup.label == choice.parent->label;
+    });
+  }
+}
+
+// Takes a full backup when there is no backup that a diff or an incr could build on.
 Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
-  if (!job->diff) {
+  if (job->type == BackupType::kFull) {
     return Ok();
   }
-  DiffCandidate server;
+  ServerFit server;
   server.system_identifier = job->facts.system_identifier;
   server.postgres_major = job->summary.postgres_version_num / 10000;
   server.block_size = job->summary.block_size;
@@ -81,18 +133,8 @@ Status ChooseKind(BackupJob* job, const BackupCatalog& catalog) {
   server.position = job->position;
   server.hint_bits_logged = job->hint_bits_logged;
   server.own_full = job->own_full;
-  FullChoice choice = ChooseFull(catalog, server);
-  if (!choice.full) {
-    job->diff = false;
-    job->notice = fmt::format("taking a full backup instead of a diff: {}", choice.reason);
-    return Ok();
-  }
-  // The catalog does not have its databases.
-  ASSIGN_OR_RETURN(job->full, ReadBackup(*job->repository, choice.full->label));
-  job->doubt = std::move(choice.doubt);
-  ASSIGN_OR_RETURN(job->full_index, FullIndex::Load(*job->repository, *job->full));
-  job->summary.full_manifest_sha256 = job->full->manifest_sha256;
-  return Ok();
+  server.own_newest = job->own_newest;
+  return ChooseAndLoadParent(job, catalog, server);
 }
 
 OwnWalPlace PlaceOfWal(const BackupJob* job) {
@@ -104,7 +146,7 @@ OwnWalPlace PlaceOfWal(const BackupJob* job) {
 
 // The checkpoint at the start of the backup removes segments.
 Status LookAtOwnWal(BackupJob* job) {
-  if (!job->diff || !job->config.changes_by_wal) {
+  if (!job->parent || !job->config.changes_by_wal) {
     return Ok();
   }
   const SegmentNumber current = SegmentOf(job->reached, job->summary.wal_segment_size);
@@ -139,10 +181,9 @@ Status Survey(BackupJob* job) {
 // The times in the summary are by this server's clock, like those in commit records.
 Status ChooseLabelAndStart(BackupJob* job) {
   BackupSummary& summary = job->summary;
-  summary.type = job->diff ? BackupType::kDiff : BackupType::kFull;
-  ASSIGN_OR_RETURN(
-      LabelChoice choice,
-      ChooseLabel(*job->repository, job->diff ? std::optional(job->full->label) : std::nullopt));
+  summary.type = job->type;
+  ASSIGN_OR_RETURN(LabelChoice choice, ChooseLabel(*job->repository, job->type,
+                                                   job->parent ? job->parent->full_label() : ""));
   for (const std::string& warning : choice.warnings) {
     job->log.Put(warning);
   }
@@ -151,11 +192,12 @@ Status ChooseLabelAndStart(BackupJob* job) {
   return Ok();
 }
 
-// A full backup replaces a diff that is due, unless it is itself taken instead of that diff.
-Status SkipDiffFor(BackupJob* job) {
-  const bool is_diff = job->diff || (job->claim && job->claim->kind == ScheduleKind::kDiff);
-  return is_diff ? Ok()
-                 : SkipDueDiff(*job->lock, job->config.schedule, job->environment.clock->Now());
+// A backup replaces those of lesser kinds that are due, unless it is itself taken instead of one.
+Status SkipLesser(BackupJob* job) {
+  if (job->claim && TypeOf(job->claim->kind) != job->type) {
+    return Ok();
+  }
+  return SkipReplaced(*job->lock, job->type, job->config.schedule, job->environment.clock->Now());
 }
 
 // Takes over a copy of another backup of which only WAL is missing.
@@ -166,8 +208,8 @@ Status ChooseFinishedCopy(BackupJob* job, const BackupCatalog& catalog) {
   wanted.system_identifier = job->facts.system_identifier;
   wanted.timeline = job->timeline;
   wanted.position = job->reached;
-  wanted.type = job->diff ? BackupType::kDiff : BackupType::kFull;
-  wanted.full = job->full ? &*job->full : nullptr;
+  wanted.type = job->type;
+  wanted.parent = job->parent ? &*job->parent : nullptr;
   ASSIGN_OR_RETURN(std::optional<BackupSummary> copy,
                    FindFinishedCopy(*job->repository, catalog, wanted));
   if (!copy) {
@@ -187,7 +229,7 @@ Status BeginSlot(BackupJob* job) {
   if (job->claim) {
     RETURN_IF_ERROR(ClaimSlot(*job->lock, *job->claim));
   }
-  return SkipDiffFor(job);
+  return SkipLesser(job);
 }
 
 Status EndSlot(BackupJob* job, SlotState state, const std::string& error) {
@@ -195,7 +237,7 @@ Status EndSlot(BackupJob* job, SlotState state, const std::string& error) {
     RETURN_IF_ERROR(job->lock->SetSlot(ScheduleKindName(job->claim->kind),
                                        OutcomeOf(*job->claim, state, job->summary.label, error)));
   }
-  return SkipDiffFor(job);
+  return SkipLesser(job);
 }
 
 }  // namespace
@@ -220,10 +262,9 @@ Status ConnectAndChoose(BackupJob* job) {
                    OpenServerRepository(job->config, job->facts, job->environment,
                                         BackupRetries(*job), MakeTroubleTeller(job)));
   // The lock comes before the choice, so that no other node expires what is chosen.
-  ASSIGN_OR_RETURN(job->lock, ClusterLock::Acquire(
-                                  *job->repository,
-                                  {.purpose = job->diff ? kDiffBackupPurpose : kFullBackupPurpose,
-                                   .regain = true}));
+  ASSIGN_OR_RETURN(
+      job->lock,
+      ClusterLock::Acquire(*job->repository, {.purpose = PurposeOf(job->type), .regain = true}));
   RETURN_IF_ERROR(BeginSlot(job));
   RETURN_IF_ERROR(Survey(job));
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*job->repository));
@@ -239,29 +280,28 @@ Status ConnectAndChoose(BackupJob* job) {
 }
 
 Status FindChanges(BackupJob* job) {
-  if (!job->full) {
+  if (!job->parent) {
     return Ok();
   }
   BackupSummary& summary = job->summary;
   if (!job->config.changes_by_wal) {
     job->wal.doubt = "veza_backup.find_changes is \"contents\"";
-  } else if (job->full->from_standby) {
+  } else if (job->parent->from_standby) {
     // RequireOwnWal() does not compare on a standby.
-    job->wal.doubt =
-        fmt::format("full backup \"{}\" was made on a standby, and nothing has compared its WAL",
-                    job->full->label);
+    job->wal.doubt = fmt::format("{} was made on a standby, and nothing has compared its WAL",
+                                 NameBackup(job->parent->label));
   } else {
     WalInterval interval{.system_identifier = job->facts.system_identifier,
                          .segment_size = summary.wal_segment_size,
                          .history = job->history,
-                         .from = job->full->start_lsn,
+                         .from = job->parent->start_lsn,
                          .to = summary.start_lsn,
                          .wal_directory = job->facts.data_directory + "/pg_wal",
                          .jobs = job->config.jobs,
-                         .from_timeline = job->full->timeline,
-                         .parent_end = job->full->stop_lsn,
+                         .from_timeline = job->parent->timeline,
+                         .parent_end = job->parent->stop_lsn,
                          .most_unindexed = std::max(kAlwaysRead, job->progress.bytes_total.load())};
-    // Also if this server has made the full since it was started: it may have archived elsewhere
+    // Also if this server has made the parent since it was started: it may have archived elsewhere
     // meanwhile, or its primary may be another one.
     ASSIGN_OR_RETURN(interval.own, OwnWalAtStart(job));
     ASSIGN_OR_RETURN(job->wal, ReadWalChanges(*job->repository, interval));
@@ -473,27 +513,44 @@ Status RequireOwnWal(BackupJob* job) {
   return same;
 }
 
-// While the lock had lapsed, the full backup may have been removed: a full store may be expired
-// without the lock.
-Status RequireFullStillThere(BackupJob* job) {
-  if (job->summary.type != BackupType::kDiff) {
-    return Ok();
+// While the lock had lapsed, backups may have been removed: a full store may be expired without the
+// lock.
+Status RequireSourcesStillThere(BackupJob* job) {
+  for (const SourceBackup& source : job->summary.sources) {
+    const Result<BackupSummary> there = ReadBackup(*job->repository, source.label);
+    if (!there && there.error().code != ErrorCode::kNotFound) {
+      return there.error();
+    }
+    if (there && there->manifest_sha256 == source.manifest_sha256) {
+      continue;
+    }
+    job->copy_is_useless = true;
+    // Nobody would look for the mark of a backup that is gone.
+    [[maybe_unused]] const Status removed =
+        there ? Ok() : job->repository->store().Delete(NamedMarkName(source.label));
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "{}, which the {} refers to, was removed meanwhile", NameBackup(source.label),
+                     BackupTypeName(job->summary.type))
+        .WithHint("Take the backup again.");
   }
-  const std::string label = job->summary.full_label();
-  const Result<BackupSummary> full = ReadBackup(*job->repository, label);
-  if (!full && full.error().code != ErrorCode::kNotFound) {
-    return full.error();
-  }
-  if (full && full->manifest_sha256 == job->summary.full_manifest_sha256) {
-    return Ok();
-  }
-  job->copy_is_useless = true;
-  return MakeError(ErrorCode::kFailedPrecondition,
-                   "full backup \"{}\", which the diff refers to, was removed meanwhile", label)
-      .WithHint("Take the backup again.");
+  return Ok();
 }
 
 namespace {
+
+// An incr has many sources, and looking at them takes many requests. If the lock lapsed meanwhile
+// and was taken back, another node may have removed one of those that were seen.
+Status RequireSourcesUnderLock(BackupJob* job) {
+  RETURN_IF_ERROR(job->lock->RequireHeld());
+  for (;;) {
+    const std::uint64_t epoch = job->lock->epoch();
+    RETURN_IF_ERROR(RequireSourcesStillThere(job));
+    RETURN_IF_ERROR(job->lock->RequireHeld());
+    if (job->lock->epoch() == epoch) {
+      return Ok();
+    }
+  }
+}
 
 // Hours may have passed since the copy was taken over.
 Status RequireCopyStillWhole(BackupJob* job) {
@@ -516,8 +573,10 @@ Status Commit(BackupJob* job) {
     RETURN_IF_ERROR(RequireCopyStillWhole(job));
   }
   const auto guard = [job]() -> Status {
-    RETURN_IF_ERROR(job->lock->RequireHeld());
-    RETURN_IF_ERROR(RequireFullStillThere(job));
+    if (job->summary.type == BackupType::kIncr) {
+      RETURN_IF_ERROR(MarkAsNamed(*job->repository, job->summary.sources));
+    }
+    RETURN_IF_ERROR(RequireSourcesUnderLock(job));
     job->copy = CopyState::kCommitting;  // an answer may be lost
     return Ok();
   };

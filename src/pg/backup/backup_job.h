@@ -9,7 +9,7 @@
 #include <string>
 
 #include "core/backup/backup_writer.h"
-#include "core/backup/full_index.h"
+#include "core/backup/parent_index.h"
 #include "core/backup/read_wal_changes.h"
 #include "core/config/config.h"
 #include "core/postgres/timeline_history.h"
@@ -70,19 +70,23 @@ struct BackupJob {
   std::unique_ptr<BackupWriter> writer;
 
   std::optional<SlotClaim> claim;  // of a scheduled backup
-  bool diff = false;               // what was asked for; from ConnectAndChoose() on, what is made
-  TimelineId timeline = 0;         // of the server
-  std::optional<BackupSummary> full;  // that a diff refers to
-  std::shared_ptr<const FullIndex> full_index;
-  std::optional<Lsn> position;           // of the end of WAL, on a primary
-  bool hint_bits_logged = false;         // XLogHintBitIsNeeded()
-  std::optional<Sha256Digest> own_full;  // SharedOwnBackups::full
-  std::optional<Sha256Digest> own_copy;  // SharedOwnBackups::copy
-  std::string doubt;                     // of a diff: FullChoice::doubt
-  TimelineHistory history;               // of a diff: of the server's timeline
-  OwnWal own_wal;                        // of a diff: before the checkpoint of its start
-  WalChangesFound wal;                   // of a diff: what WAL says of the changes
-  Lsn reached;                           // where the server was at the start, also on a standby
+  // What was asked for; from ConnectAndChoose() on, what is made.
+  BackupType type = BackupType::kFull;
+  TimelineId timeline = 0;              // of the server
+  std::optional<BackupSummary> parent;  // that a diff or an incr builds on
+  std::string parent_name;              // NameBackup()
+  std::shared_ptr<const ParentIndex> parent_index;
+  std::optional<Lsn> position;             // of the end of WAL, on a primary
+  bool hint_bits_logged = false;           // XLogHintBitIsNeeded()
+  std::optional<Sha256Digest> own_full;    // SharedOwnBackups::full
+  std::optional<Sha256Digest> own_newest;  // SharedOwnBackups::newest
+  std::optional<Sha256Digest> own_copy;    // SharedOwnBackups::copy
+  // Of a diff or an incr.
+  std::string doubt;        // ParentChoice::doubt
+  TimelineHistory history;  // of the server's timeline
+  OwnWal own_wal;           // before the checkpoint of its start
+  WalChangesFound wal;      // what WAL says of the changes
+  Lsn reached;              // where the server was at the start, also on a standby
   ServerPosition now;
   std::atomic<CopyState> copy{CopyState::kNone};  // the main thread reads it meanwhile
   bool completes_copy = false;   // `summary` is of a copy that another backup has made
@@ -111,7 +115,8 @@ struct LastFiles {
 // data directory can be read. Then decides on the kind of the backup, and chooses its label or
 // finds a finished copy to complete.
 Status ConnectAndChoose(BackupJob* job);
-// For a diff: finds out what has changed since the full backup. The summary must have start_lsn.
+// For a diff or an incr: finds out what has changed since the parent. The summary must have
+// start_lsn.
 Status FindChanges(BackupJob* job);
 // Stores backup_label, tablespace_map and pg_control, finishes the last pack, and records that the
 // copy is whole. Fills in `own_copy`.

@@ -42,9 +42,10 @@ SlotView ReadSlot(std::uint64_t request_id) {
 }
 
 // The caller holds the lock. `label` may be empty.
-void NoteFailure(SharedBackup& slot, bool diff, const char* label, const ErrorReport* report) {
+void NoteFailure(SharedBackup& slot, BackupType type, const char* label,
+                 const ErrorReport* report) {
   slot.last_failure.at = GetCurrentTimestamp();
-  slot.last_failure.diff = diff;
+  slot.last_failure.type = type;
   slot.last_failure.error = *report;
   strlcpy(slot.last_failure.label, label, kLabelLength);
 }
@@ -97,7 +98,7 @@ void TellNotice(const SlotView* view, char* told) {
 
 // The backup that holds the slot, for the message to a process that wants the slot.
 struct Holder {
-  bool diff;
+  BackupType type;
   pid_t worker_pid;
   char label[kLabelLength];
 };
@@ -108,7 +109,7 @@ const char* Describe(const Holder& holder) {
                     static_cast<int>(holder.worker_pid));
   }
   return psprintf("A %s backup is being started and has no label yet.",
-                  holder.diff ? "diff" : "full");
+                  BackupTypeName(holder.type));
 }
 
 [[noreturn]] void RaiseAlreadyRunning(const Holder& holder) {
@@ -124,13 +125,13 @@ bool ClaimSlot(const BackupOrder& order, std::uint64_t* request_id, Holder* hold
   bool busy = false;
   UpdateSlot([&](SharedBackup& slot) {
     busy = IsRunning(slot.phase);
-    holder->diff = slot.diff;
+    holder->type = slot.type;
     holder->worker_pid = slot.worker_pid;
     strlcpy(holder->label, slot.label, sizeof holder->label);
     if (!busy) {
       ++slot.request_id;
       slot.phase = BackupPhase::kStarting;
-      slot.diff = order.diff;
+      slot.type = order.type;
       slot.fast = order.fast;
       slot.slot_us = order.slot_us;
       slot.attempt = order.attempt;
@@ -212,7 +213,7 @@ BackupRequest StartBackupWorker(const BackupOrder& order) {
   BackupRequest request{ClaimSlotOrWait(order), nullptr};
 
   BackgroundWorker worker = DescribeWorker(
-      "VezaBackupWorkerMain", order.diff ? "veza_backup diff backup" : "veza_backup full backup",
+      "VezaBackupWorkerMain", psprintf("veza_backup %s backup", BackupTypeName(order.type)),
       "veza_backup worker");
   // The worker connects to no database. The flag makes it a backend that pg_stat_activity shows and
   // pg_cancel_backend() finds.
@@ -299,7 +300,7 @@ bool TakeRequest(std::uint64_t request_id, BackupOrder* order) {
     taken = slot.request_id == request_id && slot.phase == BackupPhase::kStarting;
     if (taken) {
       slot.worker_pid = MyProcPid;
-      order->diff = slot.diff;
+      order->type = slot.type;
       order->fast = slot.fast;
       order->slot_us = slot.slot_us;
       order->attempt = slot.attempt;
@@ -318,9 +319,9 @@ void SetPhase(BackupPhase phase) {
   set_ps_display(BackupPhaseName(phase));
 }
 
-void PublishLabel(const char* label, bool diff, const char* notice) {
+void PublishLabel(const char* label, BackupType type, const char* notice) {
   UpdateSlot([=](SharedBackup& slot) {
-    slot.diff = diff;
+    slot.type = type;
     strlcpy(slot.notice, notice, sizeof slot.notice);
     strlcpy(slot.label, label, sizeof slot.label);
     // A backup that failed within this second, and left nothing behind, had the same label.
@@ -347,12 +348,12 @@ void FinishFailed(const ErrorReport* report) {
     slot.phase = BackupPhase::kFailed;
     slot.worker_pid = 0;
     slot.error = *report;
-    NoteFailure(slot, slot.diff, slot.label, report);
+    NoteFailure(slot, slot.type, slot.label, report);
   });
 }
 
 void RecordFailedStart(const BackupOrder& order, const ErrorReport* report) {
-  UpdateSlot([&](SharedBackup& slot) { NoteFailure(slot, order.diff, "", report); });
+  UpdateSlot([&](SharedBackup& slot) { NoteFailure(slot, order.type, "", report); });
 }
 
 }  // namespace veza::pg

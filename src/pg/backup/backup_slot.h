@@ -8,8 +8,8 @@
 namespace veza::pg {
 
 struct BackupOrder {
-  bool diff;  // a full backup is taken when there is none to refer to
-  bool fast;  // the checkpoint is made at once
+  BackupType type;  // a full backup is taken when there is none to build on
+  bool fast;        // the checkpoint is made at once
   // Of a scheduled backup: its slot, in microseconds since 1970, and the attempt number, from 1.
   std::int64_t slot_us = 0;
   int attempt = 0;
@@ -54,7 +54,7 @@ bool CancelRunningBackup();
 bool TakeRequest(std::uint64_t request_id, BackupOrder* order);
 void SetPhase(BackupPhase phase);
 // Publishes what the backup will be. `notice` may be empty.
-void PublishLabel(const char* label, bool diff, const char* notice);
+void PublishLabel(const char* label, BackupType type, const char* notice);
 // Sends a notice to the process that waits for the backup, at once. It replaces an earlier one.
 void PublishNotice(const char* notice);
 // The backup has ended. The report says why it has failed.

@@ -17,7 +17,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/backup/choose_parent.h"
 #include "core/postgres/tablespace_map.h"
+#include "core/repository/slot_claim.h"
 #include "pg/backup/backup_job.h"
 #include "pg/settings.h"
 //
@@ -191,7 +193,7 @@ void RunPhase(BackupJob* job, BackupPhase phase, Work work) {
 
 // --- The main thread's part ----------------------------------------------------------------------
 
-// Learns what the choice of a full backup needs, and what only this thread can ask the server for.
+// Learns what the choice of a parent needs, and what only this thread can ask the server for.
 void LearnAboutServer(BackupJob* job) {
   const SharedOwnBackups own = ReadOwnBackups();
   job->hint_bits_logged = XLogHintBitIsNeeded();
@@ -201,6 +203,9 @@ void LearnAboutServer(BackupJob* job) {
   }
   if (own.full.known) {
     job->own_full = own.full.sha256;
+  }
+  if (own.newest.known) {
+    job->own_newest = own.newest.sha256;
   }
   if (own.copy.known) {
     job->own_copy = own.copy.sha256;
@@ -230,11 +235,11 @@ bool PrepareJob(BackupJob* job, ErrorReport* report) {
   return !Failed(status, report);
 }
 
-// The databases that are the same ones as in the full backup.
-std::set<std::uint32_t> UnchangedDatabases(const BackupSummary& full, const BackupSummary& now) {
+// The databases that are the same ones as in the parent.
+std::set<std::uint32_t> UnchangedDatabases(const BackupSummary& parent, const BackupSummary& now) {
   std::set<std::uint32_t> unchanged;
   for (const DatabaseSummary& database : now.databases) {
-    for (const DatabaseSummary& before : full.databases) {
+    for (const DatabaseSummary& before : parent.databases) {
       if (before.oid == database.oid && before.row_xid == database.row_xid) {
         unchanged.insert(database.oid);
       }
@@ -290,14 +295,13 @@ bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents
     ASSIGN_OR_RETURN(options.walk.tablespaces, ParseTablespaceMap(backup->tablespace_map->data));
     options.label = summary.label;
     options.start_lsn = summary.start_lsn;
-    if (job->full) {
-      options.full = FullReference{.index = job->full_index,
-                                   .label = job->full->label,
-                                   .start_lsn = job->full->start_lsn,
-                                   .changed = job->wal.changes,
-                                   .lsns_tell = job->doubt.empty(),
-                                   .first_lsn = Lsn{summary.wal_segment_size},
-                                   .databases = UnchangedDatabases(*job->full, summary)};
+    if (job->parent) {
+      options.parent = ParentReference{.index = job->parent_index,
+                                       .start_lsn = job->parent->start_lsn,
+                                       .changed = job->wal.changes,
+                                       .lsns_tell = job->doubt.empty(),
+                                       .first_lsn = Lsn{summary.wal_segment_size},
+                                       .databases = UnchangedDatabases(*job->parent, summary)};
     }
     options.block_size = BLCKSZ;
     options.segment_blocks = RELSEG_SIZE;
@@ -409,10 +413,12 @@ void LogSuccess(const BackupJob* job) {
   }
 }
 
-// A standby may lag behind the server that made the full backup, and its pages may then be older
-// than those of the full backup. So a diff must not begin before the full backup has ended. On a
-// standby a backup begins at the last restartpoint.
-void WaitForStartPoint(XLogRecPtr full_stop, int timeout_s) {
+// A standby may lag behind the server that made the parent, and its pages may then be older than
+// those of the parent. So a backup must not begin before its parent has ended. On a standby a
+// backup begins at the last restartpoint, and there may be none for as long as the primary is idle.
+// What the standby itself has read before is never newer than what it reads now: then there is no
+// need to wait.
+void WaitForStartPoint(const char* parent, XLogRecPtr parent_stop, int timeout_s) {
   static const uint32 wait_event = WaitEvent("VezaBackupStartPoint");
   const TimestampTz deadline =
       TimestampTzPlusMilliseconds(GetCurrentTimestamp(), INT64CONST(1000) * timeout_s);
@@ -421,14 +427,14 @@ void WaitForStartPoint(XLogRecPtr full_stop, int timeout_s) {
     TimeLineID timeline = 0;
     RequestCheckpoint(CHECKPOINT_FORCE | CHECKPOINT_WAIT | CHECKPOINT_IMMEDIATE);
     GetOldestRestartPoint(&restart_point, &timeline);
-    if (restart_point >= full_stop || !RecoveryInProgress()) {
+    if (restart_point >= parent_stop || !RecoveryInProgress()) {
       return;
     }
     if (GetCurrentTimestamp() >= deadline) {
       ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("this standby has not reached the end of the full backup at %X/%X: "
+                      errmsg("this standby has not reached the end of backup \"%s\" at %X/%X: "
                              "its last restartpoint is at %X/%X",
-                             VEZA_LSN(full_stop), VEZA_LSN(restart_point)),
+                             parent, VEZA_LSN(parent_stop), VEZA_LSN(restart_point)),
                       errhint("Wait until the standby has caught up and the primary has made a "
                               "checkpoint, or take a full backup.")));
     }
@@ -441,8 +447,8 @@ void WaitForStartPoint(XLogRecPtr full_stop, int timeout_s) {
 // Starts the backup in the server.
 ServerBackup* Start(BackupJob* job, bool fast) {
   SetPhase(BackupPhase::kCheckpoint);
-  if (job->full && RecoveryInProgress()) {
-    WaitForStartPoint(job->full->stop_lsn.value,
+  if (job->parent && !IsOwn(*job->parent, job->own_full, job->own_newest) && RecoveryInProgress()) {
+    WaitForStartPoint(job->parent->label.c_str(), job->parent->stop_lsn.value,
                       static_cast<int>(job->config.backup_wal_timeout.count()));
   }
   register_persistent_abort_backup_handler();
@@ -460,23 +466,22 @@ ServerBackup* Start(BackupJob* job, bool fast) {
 }
 
 void TellHowChangesAreFound(const BackupJob* job) {
-  if (!job->full) {
+  if (!job->parent) {
     return;
   }
-  const char* const full = job->full->label.c_str();
+  const char* const type = BackupTypeName(job->type);
+  const char* const parent = job->parent_name.c_str();
   if (job->wal.changes) {
-    ereport(LOG, (errmsg("the diff reads what WAL has changed since full backup \"%s\"", full),
+    ereport(LOG, (errmsg("the %s reads what WAL has changed since %s", type, parent),
                   errdetail("The index of WAL tells it for %zu segments, and WAL itself for %zu.",
                             job->wal.indexed, job->wal.read)));
     return;
   }
-  ereport(LOG,
-          (errmsg("the diff reads everything: %s", job->wal.doubt.c_str()),
-           job->doubt.empty()
-               ? errdetail("Changes since full backup \"%s\" are found by the LSNs of pages.", full)
-               : errdetail("Changes are found by comparing with full backup \"%s\" in the "
-                           "repository: %s.",
-                           full, job->doubt.c_str())));
+  ereport(LOG, (errmsg("the %s reads everything: %s", type, job->wal.doubt.c_str()),
+                job->doubt.empty()
+                    ? errdetail("Changes since %s are found by the LSNs of pages.", parent)
+                    : errdetail("Changes are found by comparing with %s in the repository: %s.",
+                                parent, job->doubt.c_str())));
 }
 
 // The state of this worker process.
@@ -527,17 +532,17 @@ void RunBackup(const BackupOrder& order) {
   ErrorReport report;
   worker_job = job;
 
-  job->diff = order.diff;
+  job->type = order.type;
   if (order.slot_us != 0) {
-    job->claim = SlotClaim{order.diff ? ScheduleKind::kDiff : ScheduleKind::kFull,
-                           TimePoint(std::chrono::microseconds(order.slot_us)), order.attempt};
+    job->claim = SlotClaim{KindOf(order.type), TimePoint(std::chrono::microseconds(order.slot_us)),
+                           order.attempt};
   }
   if (!PrepareJob(job, &report)) {
     Raise(ERROR, &report);
   }
   LearnAboutServer(job);
   RunPhase(job, BackupPhase::kConnecting, ConnectAndChoose);
-  PublishLabel(job->summary.label.c_str(), job->diff, job->notice.c_str());
+  PublishLabel(job->summary.label.c_str(), job->type, job->notice.c_str());
   if (!job->notice.empty()) {
     ereport(LOG, (errmsg("%s", job->notice.c_str())));
   }
@@ -549,9 +554,9 @@ void RunBackup(const BackupOrder& order) {
   RunPhase(job, BackupPhase::kWaitingForWal, RequireOwnWal);
   RunPhase(job, BackupPhase::kCommitting, Commit);
   worker_succeeded = true;
-  // A diff of a full backup that was only completed compares contents.
-  if (!job->diff && !job->completes_copy && job->summary.checksum_failures == 0) {
-    RememberOwnFull(job->summary.manifest_sha256);
+  // What builds on a backup that was only completed compares contents.
+  if (!job->completes_copy && job->summary.checksum_failures == 0) {
+    RememberOwnBackup(job->type, job->summary.manifest_sha256);
   }
   LogSuccess(job);
 

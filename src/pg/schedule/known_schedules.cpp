@@ -46,8 +46,9 @@ SlotRecord RecordFrom(const SharedSlot& shared) {
 void PublishSlots(const ScheduleKeeper& keeper) {
   SharedSlots slots;
   const Status status = CatchExceptions([&] {
-    FillSharedSlot(keeper, ScheduleKind::kFull, &slots.slots[0]);
-    FillSharedSlot(keeper, ScheduleKind::kDiff, &slots.slots[1]);
+    for (const ScheduleKind kind : kScheduleKinds) {
+      FillSharedSlot(keeper, kind, &slots.slots[static_cast<int>(kind)]);
+    }
     return Ok();
   });
   if (status) {
@@ -57,7 +58,7 @@ void PublishSlots(const ScheduleKeeper& keeper) {
 
 SlotRecords ApplySharedSlots(const SharedSlots& shared, ScheduleKeeper& keeper) {
   SlotRecords records;
-  for (const ScheduleKind kind : {ScheduleKind::kFull, ScheduleKind::kDiff}) {
+  for (const ScheduleKind kind : kScheduleKinds) {
     const SharedSlot& slot = shared.slots[static_cast<int>(kind)];
     keeper.SetSince(kind, TimePoint(std::chrono::microseconds(slot.since_us)));
     if (!slot.known) {

@@ -30,7 +30,7 @@ void AddNextRuns(const Config& config, const ServerFacts& server, const NodeSnap
   const KnownSchedules known = LookAtSchedules(config.schedule, snapshot.slots,
                                                repository != nullptr ? &repository->lock : nullptr,
                                                server.node, !snapshot.in_recovery);
-  for (const ScheduleKind kind : {ScheduleKind::kFull, ScheduleKind::kDiff}) {
+  for (const ScheduleKind kind : kScheduleKinds) {
     if (const auto next = known.keeper.Next(known.node, kind)) {
       facts.next_runs[ScheduleKindName(kind)] = *next;
     }

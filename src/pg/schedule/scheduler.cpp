@@ -219,7 +219,7 @@ bool LookIntoRepository(const Situation& situation) {
 }
 
 const char* TypeOf(const BackupOrder& order) {
-  return order.diff ? "diff" : "full";
+  return BackupTypeName(order.type);
 }
 
 void StartBackup(const BackupOrder& order) {
@@ -295,7 +295,7 @@ Situation Survey() {
   }
   const SharedBackup backup = ReadSharedBackup();
   situation.backup_runs = IsRunning(backup.phase);
-  situation.backup_is_full = !backup.diff;
+  situation.backup_type = backup.type;
   return situation;
 }
 
@@ -337,7 +337,8 @@ long RunOnce() {
   }
   PublishSlots(scheduler->keeper);
   if (watched.survey.wants_backup && !backup_is_ours && !Survey().backup_runs) {
-    StartBackup({.diff = !watched.survey.wants_full, .fast = true});
+    StartBackup(
+        {.type = watched.survey.wants_full ? BackupType::kFull : BackupType::kDiff, .fast = true});
   }
   nap_ms = std::min({nap_ms, backup_is_ours ? kNapAfterStartMs : watched.nap_ms,
                      KeepMetricsFile(config, scheduler->facts), RunScheduledCommands(config),

@@ -51,7 +51,7 @@ NodeState StateOf(const SchedulerState& scheduler, const Situation& situation) {
   state.has_standbys = situation.has_standbys;
   state.now = Now();
   if (situation.backup_runs) {
-    state.lock = situation.backup_is_full ? LockUse::kFullBackup : LockUse::kOther;
+    state.lock = LockUseOf(situation.backup_type);
     state.holder = state.node;
   } else if (situation.fresh) {
     state.lock = scheduler.lock;
@@ -76,7 +76,7 @@ Decision DecideOnRecords(SchedulerState& scheduler, const Situation& situation) 
       decision.step = Step::kLook;
     } else if (plan.start) {
       decision.step = Step::kStart;
-      decision.order.diff = plan.start->kind == ScheduleKind::kDiff;
+      decision.order.type = TypeOf(plan.start->kind);
       decision.order.slot_us = plan.start->slot.time_since_epoch().count();
       decision.order.attempt = plan.start->attempt;
     } else if (situation.fresh) {
@@ -120,8 +120,8 @@ void SchedulerState::NoteFailedLook(const Situation& situation, const char* mess
 }
 
 void SchedulerState::NoteStart(const BackupOrder& order) {
-  running = SlotClaim{order.diff ? ScheduleKind::kDiff : ScheduleKind::kFull,
-                      TimePoint(std::chrono::microseconds(order.slot_us)), order.attempt};
+  running = SlotClaim{KindOf(order.type), TimePoint(std::chrono::microseconds(order.slot_us)),
+                      order.attempt};
 }
 
 void SchedulerState::NoteFailedBackup(const char* message) {

@@ -21,7 +21,7 @@ struct Situation {
   bool is_primary;
   bool has_standbys;
   bool backup_runs;  // on this server, started by anybody
-  bool backup_is_full;
+  BackupType backup_type;
   bool fresh;  // the records have just been read
 };
 

@@ -66,9 +66,13 @@ SharedOwnBackups ReadOwnBackups() {
   return CopyPart<&SharedState::own_backups>();
 }
 
-void RememberOwnFull(const std::array<std::uint8_t, 32>& manifest_sha256) {
-  UpdatePart<&SharedState::own_backups>(
-      [&](SharedOwnBackups& own) { own.full = {.known = true, .sha256 = manifest_sha256}; });
+void RememberOwnBackup(BackupType type, const std::array<std::uint8_t, 32>& manifest_sha256) {
+  UpdatePart<&SharedState::own_backups>([&](SharedOwnBackups& own) {
+    own.newest = {.known = true, .sha256 = manifest_sha256};
+    if (type == BackupType::kFull) {
+      own.full = own.newest;
+    }
+  });
 }
 
 void RememberOwnCopy(const std::array<std::uint8_t, 32>& finished_json_sha256) {

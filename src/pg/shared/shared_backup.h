@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 
+#include "core/repository/names.h"
 #include "pg/boundary.h"
 #include "pg/shared/shared_memory.h"
 
@@ -32,7 +33,7 @@ inline bool IsRunning(BackupPhase phase) {
 // A backup that this server could not finish.
 struct FailedBackup {
   char label[kLabelLength];  // empty when it had none yet
-  bool diff;
+  BackupType type;
   TimestampTz at;  // 0: no backup has failed since the server started
   ErrorReport error;
 };
@@ -42,7 +43,7 @@ struct FailedBackup {
 struct SharedBackup {
   std::uint64_t request_id;  // of the last request; 0 before the first
   BackupPhase phase;
-  bool diff;                 // what was requested, and later what is really made
+  BackupType type;           // what was requested, and later what is really made
   bool fast;                 // requested: checkpoint at once
   std::int64_t slot_us;      // of a scheduled backup: since 1970 in microseconds; otherwise 0
   int attempt;               // of a scheduled backup
@@ -85,15 +86,17 @@ struct SharedDigest {
 // Backups that this server has made since this memory was set up. Written by the backup worker.
 // Guarded by the lock of SharedState.
 struct SharedOwnBackups {
-  // The newest full backup, by its manifest. Since that was made, this server's settings of data
-  // checksums and wal_log_hints have not changed (DiffCandidate::own_full).
+  // The newest full backup, and the newest backup of any type, by their manifests. Since the older
+  // of the two was made, this server's settings of data checksums and wal_log_hints have not
+  // changed (ServerFit::own_full).
   SharedDigest full;
+  SharedDigest newest;
   // The newest copy that lacks nothing but its WAL, by its finished.json (CopyWanted::own).
   SharedDigest copy;
 };
 
 SharedOwnBackups ReadOwnBackups();
-void RememberOwnFull(const std::array<std::uint8_t, 32>& manifest_sha256);
+void RememberOwnBackup(BackupType type, const std::array<std::uint8_t, 32>& manifest_sha256);
 void RememberOwnCopy(const std::array<std::uint8_t, 32>& finished_json_sha256);
 void ForgetOwnCopy();
 

@@ -23,7 +23,7 @@ struct SharedSlot {
 
 // Written by the scheduler. Guarded by the lock of SharedState.
 struct SharedSlots {
-  SharedSlot slots[2];  // by ScheduleKind
+  SharedSlot slots[3];  // by ScheduleKind
 };
 
 // Does nothing without shared memory.

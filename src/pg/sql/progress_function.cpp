@@ -35,7 +35,7 @@ VEZA_SQL_FUNCTION(veza_backup_get_progress) {
   SharedProgress* const progress = GetSharedProgress();
   Datum values[kColumns] = {
       Int32GetDatum(running.worker_pid),
-      CStringGetTextDatum(running.diff ? "diff" : "full"),
+      CStringGetTextDatum(BackupTypeName(running.type)),
       CStringGetTextDatum(running.label),
       CStringGetTextDatum(BackupPhaseName(running.phase)),
       TimestampTzGetDatum(running.started_at),

@@ -28,8 +28,9 @@ class ScheduleCall final : public RowsCall {
     RETURN_IF_ERROR(environment_.cancellation->Check());
     const KnownSchedules known = LookAtSchedules(
         config_.schedule, shared_, state ? &*state : nullptr, facts_.node, facts_.is_primary);
-    AddRow(known, ScheduleKind::kFull, config_.schedule.full);
-    AddRow(known, ScheduleKind::kDiff, config_.schedule.diff);
+    for (const ScheduleKind kind : kScheduleKinds) {
+      AddRow(known, kind, ScheduleOf(config_.schedule, kind));
+    }
     return Ok();
   }
 

@@ -124,7 +124,7 @@ class InfoCall final : public RowsCall {
   // since.
   void SetFailure(const FailedBackup& failure) {
     failure_label_ = failure.label;
-    failure_type_ = failure.diff ? "diff" : "full";
+    failure_type_ = BackupTypeName(failure.type);
     failure_ = failure.error.message;
   }
 
@@ -232,16 +232,18 @@ void RequireArguments(FunctionCallInfo fcinfo, const char* function, int count) 
   }
 }
 
-// Whether the first argument asks for a diff.
-bool IsDiff(FunctionCallInfo fcinfo) {
-  const char* const type = text_to_cstring(PG_GETARG_TEXT_PP(0));
-  const bool diff = strcmp(type, "diff") == 0;
-  if (!diff && strcmp(type, "full") != 0) {
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown backup type \"%s\"", type),
-             errhint("The type of a backup is \"full\" or \"diff\".")));
+// The type of backup that the first argument asks for.
+BackupType WantedType(FunctionCallInfo fcinfo) {
+  const char* const name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  for (const BackupType type : {BackupType::kFull, BackupType::kDiff, BackupType::kIncr}) {
+    if (strcmp(name, BackupTypeName(type)) == 0) {
+      return type;
+    }
   }
-  return diff;
+  ereport(ERROR,
+          (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown backup type \"%s\"", name),
+           errhint("The type of a backup is \"full\", \"diff\" or \"incr\".")));
+  pg_unreachable();
 }
 
 // Ends the transaction in which the procedure was called. Its snapshot would hold back vacuum, and
@@ -290,7 +292,7 @@ VEZA_SQL_FUNCTION(veza_backup_init) {
 VEZA_SQL_FUNCTION(veza_backup_now) {
   using namespace veza::pg;
   RequireArguments(fcinfo, "veza_backup_now()", 3);
-  const BackupOrder order{.diff = IsDiff(fcinfo), .fast = PG_GETARG_BOOL(2)};
+  const BackupOrder order{.type = WantedType(fcinfo), .fast = PG_GETARG_BOOL(2)};
   const bool wait = PG_GETARG_BOOL(1);
   RequireSharedMemory();
   RequireArchiving();
@@ -301,7 +303,7 @@ VEZA_SQL_FUNCTION(veza_backup_now) {
 VEZA_SQL_FUNCTION(veza_backup_take) {
   using namespace veza::pg;
   RequireArguments(fcinfo, "veza_backup_take()", 3);
-  BackupOrder order{.diff = IsDiff(fcinfo), .fast = PG_GETARG_BOOL(1)};
+  BackupOrder order{.type = WantedType(fcinfo), .fast = PG_GETARG_BOOL(1)};
   order.wait_for_running = PG_GETARG_BOOL(2);
   RequireSharedMemory();
   RequireArchiving();

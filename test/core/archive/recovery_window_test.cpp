@@ -34,9 +34,9 @@ std::string LabelOf(const MadeUpBackup& backup) {
 BackupSummary SummaryOf(const MadeUpBackup& backup) {
   static const TestRepository repository;
   BackupSummary summary = TestSummary(*repository, LabelOf(backup));
-  summary.full_manifest_sha256.reset();
+  summary.sources.clear();
   if (summary.type == BackupType::kDiff) {
-    summary.full_manifest_sha256 = summary.manifest_sha256;
+    summary.sources = {{summary.full_label(), summary.manifest_sha256}};
   }
   summary.timeline = backup.timeline;
   summary.start_lsn = Lsn{backup.first * kSize + 0x28};

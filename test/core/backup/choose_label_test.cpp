@@ -15,14 +15,15 @@ using testing::IsEmpty;
 // A node whose clock differs from the store's.
 class ChooseLabelTest : public testing::Test {
  protected:
-  LabelChoice Choose(std::chrono::seconds skew, const std::optional<std::string>& full = {}) {
+  LabelChoice Choose(std::chrono::seconds skew, const std::string& full = "") {
     TestClock clock;
     clock.Sleep(kPast + skew, nullptr);
     Environment environment;
     environment.clock = &clock;
     const auto repository =
         Repository::Open(repository_.MakeStore(), repository_.options(), environment).value();
-    return ChooseLabel(*repository, full).value();
+    return ChooseLabel(*repository, full.empty() ? BackupType::kFull : BackupType::kDiff, full)
+        .value();
   }
   void Have(const std::string& label) const {
     WriteText(repository_.PathOf(PackName(label, 1)), "pack");

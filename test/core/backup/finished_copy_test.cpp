@@ -36,7 +36,7 @@ class FinishedCopyTest : public testing::Test {
     ASSERT_OK(manifest.Add(pack));
     if (summary_.type == BackupType::kDiff) {
       Have(PackName(summary_.full_label(), 1));
-      pack.of_full = true;
+      pack.source = 1;
       ASSERT_OK(manifest.Add(pack));
     }
     const auto stored = manifest.Commit();
@@ -184,9 +184,9 @@ TEST_F(FinishedCopyTest, ADiffNeedsTheFullThatWouldBeChosenNow) {
   wanted_.type = BackupType::kDiff;
   EXPECT_FALSE(Find());
   BackupSummary chosen = full;
-  wanted_.full = &chosen;
+  wanted_.parent = &chosen;
   EXPECT_FALSE(Find());
-  chosen.manifest_sha256 = *summary_.full_manifest_sha256;
+  chosen.manifest_sha256 = summary_.sources[0].manifest_sha256;
   EXPECT_TRUE(Find());
   chosen.label = FullLabel(kTestTime + std::chrono::hours(1));
   EXPECT_FALSE(Find());

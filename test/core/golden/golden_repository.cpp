@@ -123,6 +123,7 @@ class RepositoryMaker {
     MakeIndex();
     MakeBackup();
     MakeDiff();
+    MakeIncr();
     return std::move(made_);
   }
 
@@ -216,7 +217,9 @@ class RepositoryMaker {
   void BeginManifest(const char* label, std::map<std::string, std::string>* files) {
     totals_ = {};
     files_ = files;
-    const int version = method_ == DigestMethod::kGmac ? 2 : 1;
+    const int version = std::string(label).ends_with('I') ? 3
+                        : method_ == DigestMethod::kGmac  ? 2
+                                                          : 1;
     manifest_ = json{{"type", "manifest"}, {"version", version}, {"label", label}}.dump() + "\n";
   }
 
@@ -290,10 +293,53 @@ class RepositoryMaker {
     content.replace(0, kPage, pages, 0, kPage);
     content.replace(2 * kPage, kPage, pages, kPage, kPage);
     json changed = pack.AddStored(pages);
+    changed_pages_ = changed;
     changed.push_back(json::array({0, 1, 2, 1}));
     AddFile("base/1/1259", content, extents, {changed});
     AddFile("backup_label", "golden diff\n", {pack.AddStored("golden diff\n")});
     AddFile("global/pg_control", std::string(kPage, 'D'), {pack.AddRepeated('D', kPage)});
+    diff_pack_ = AddPack(pack);
+    EndManifest();
+  }
+
+  // Makes the manifest of an incr on the diff: one of the pages that the diff has is in use, and
+  // the other one has changed again. The full is its first source, the diff the second.
+  void MakeIncrManifest() {
+    BeginManifest(kGoldenIncrLabel, &made_.incr_files);
+    for (const char* path : {"", "base", "base/1", "global", "pg_tblspc", "pg_wal"}) {
+      AddDirectory(path);
+    }
+    const auto name_pack = [&](json pack, int source) {
+      pack["type"] = "source_pack";
+      pack["source"] = source;
+      manifest_ += pack.dump() + "\n";
+    };
+    const auto of_full = [](json extent) {
+      if (extent.size() > 1) {
+        extent.push_back(1);
+      }
+      return extent;
+    };
+    for (const json& pack : full_packs_) {
+      name_pack(pack, 1);
+    }
+    AddFile("PG_VERSION", "15\n", {of_full(version_extent_)});
+    name_pack(diff_pack_, 2);
+    PackMaker pack(policy_, kGoldenIncrLabel, 1, method_);
+    std::vector<json> extents;
+    for (const json& extent : relation_extents_) {
+      extents.push_back(of_full(extent));
+    }
+    std::string content = made_.diff_files["base/1/1259"];
+    content.replace(0, kPage, kPage, 'E');
+    json own = pack.AddRepeated('E', kPage);
+    own.push_back(json::array({0, 1}));
+    json of_diff = changed_pages_;
+    of_diff.push_back(2);
+    of_diff.push_back(json::array({1, 2, 1}));
+    AddFile("base/1/1259", content, extents, {own, of_diff});
+    AddFile("backup_label", "golden incr\n", {pack.AddStored("golden incr\n")});
+    AddFile("global/pg_control", std::string(kPage, 'F'), {pack.AddRepeated('F', kPage)});
     AddPack(pack);
     EndManifest();
   }
@@ -415,20 +461,31 @@ class RepositoryMaker {
   void MakeBackup() {
     MakeManifest();
     SignBackup(kGoldenLabel, "full",
-               {{{"oid", 16384}, {"path", kGoldenTablespace}, {"size", kPage}}}, std::nullopt);
+               {{{"oid", 16384}, {"path", kGoldenTablespace}, {"size", kPage}}}, json::object());
   }
 
   void MakeDiff() {
     MakeDiffManifest();
-    SignBackup(kGoldenDiffLabel, "diff", json::array(), full_manifest_sha256_);
+    SignBackup(kGoldenDiffLabel, "diff", json::array(),
+               {{"full_manifest_sha256", manifests_[kGoldenLabel]}});
   }
 
-  void SignBackup(const char* label, const char* type, const json& tablespaces,
-                  const std::optional<std::string>& full_manifest_sha256) {
+  void MakeIncr() {
+    MakeIncrManifest();
+    json sources = json::array();
+    for (const char* label : {kGoldenLabel, kGoldenDiffLabel}) {
+      sources.push_back({{"label", label}, {"manifest_sha256", manifests_[label]}});
+    }
+    SignBackup(kGoldenIncrLabel, "incr", json::array(),
+               {{"parent", kGoldenDiffLabel}, {"sources", sources}, {"changes_by", "wal"}});
+  }
+
+  // `more`: members that only this type has.
+  void SignBackup(const char* label, const char* type, const json& tablespaces, const json& more) {
     const std::string name = fmt::format("backup/{}/manifest", label);
     const Bytes sealed = MakeStream(policy_, name, manifest_, std::nullopt);
     Put(name, sealed);
-    full_manifest_sha256_ = ToHex(Sha256Of(sealed));
+    manifests_[label] = ToHex(Sha256Of(sealed));
     json backup = {
         {"format", 1},
         {"label", label},
@@ -453,7 +510,7 @@ class RepositoryMaker {
         {"files", files_->size()},
         {"packs", totals_.packs},
         {"manifest_size", sealed.size()},
-        {"manifest_sha256", full_manifest_sha256_},
+        {"manifest_sha256", manifests_[label]},
         {"tablespaces", tablespaces},
         {"databases", {{{"oid", 1}, {"name", "template1"}, {"row_xid", 3}, {"size", 5 * kPage}}}},
         {"extensions", {{{"database", "template1"}, {"name", "plpgsql"}, {"version", "1.0"}}}},
@@ -461,9 +518,7 @@ class RepositoryMaker {
         {"checksum_failures", 1},
         {"checksum_failure_pages", {{{"path", "base/1/1259"}, {"block", 3}}}},
         {"backup_label", "START WAL LOCATION: 0/1000028 (\"golden\", ä)\n"}};
-    if (full_manifest_sha256) {
-      backup["full_manifest_sha256"] = *full_manifest_sha256;
-    }
+    backup.update(more);
     AddKeyMembers(backup);
     Sign(backup, fmt::format("backup/{}/backup.json", label));
   }
@@ -492,7 +547,9 @@ class RepositoryMaker {
   json version_extent_;
   std::vector<json> relation_extents_;
   std::vector<json> full_packs_;
-  std::string full_manifest_sha256_;
+  json changed_pages_;  // the page extent of the diff, without its runs
+  json diff_pack_;
+  std::map<std::string, std::string> manifests_;  // digests by label
 };
 
 }  // namespace

@@ -18,6 +18,7 @@ struct GoldenRepository {
   std::map<std::string, Bytes> objects;           // by object name
   std::map<std::string, std::string> files;       // the files that a restore makes, by path
   std::map<std::string, std::string> diff_files;  // the same for the diff
+  std::map<std::string, std::string> incr_files;  // and for the incr on the diff
   std::map<std::string, std::string> wal;         // content by WAL file name
   std::string index;                              // what the index of WAL says, line by line
 };
@@ -25,6 +26,7 @@ struct GoldenRepository {
 inline constexpr const char* kGoldenPassphrase = "golden passphrase, known to everyone";
 inline constexpr const char* kGoldenLabel = "20261122-020000F";
 inline constexpr const char* kGoldenDiffLabel = "20261122-020000F_20261123-020000D";
+inline constexpr const char* kGoldenIncrLabel = "20261122-020000F_20261124-020000I";
 inline constexpr const char* kGoldenSystem = "7000000000000000001";
 inline constexpr const char* kGoldenSegment = "000000010000000000000010";
 inline constexpr const char* kGoldenTablespace = "/srv/golden/tablespace";

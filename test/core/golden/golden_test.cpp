@@ -151,6 +151,15 @@ TEST_P(GoldenWith, ReadersRestoreThem) {
   RestoreProgress diff_progress;
   ASSERT_OK(ExecuteRestore(**repository, *diff_plan, diff_progress));
   ExpectFiles(diff_options.target_directory, golden_.diff_files);
+
+  RestoreOptions incr_options = diff_options;
+  incr_options.target_directory = work_.path() + "/restored-incr";
+  incr_options.backup_label = kGoldenIncrLabel;
+  const Result<RestorePlan> incr_plan = PlanRestore(**repository, incr_options);
+  ASSERT_OK(incr_plan);
+  RestoreProgress incr_progress;
+  ASSERT_OK(ExecuteRestore(**repository, *incr_plan, incr_progress));
+  ExpectFiles(incr_options.target_directory, golden_.incr_files);
 }
 
 TEST_P(GoldenWith, TheSecondReaderRestoresThem) {
@@ -168,6 +177,12 @@ TEST_P(GoldenWith, TheSecondReaderRestoresThem) {
       0)
       << SecondReadersLog();
   ExpectFiles(diff_target, golden_.diff_files);
+  const std::string incr_target = work_.path() + "/restored-incr";
+  ASSERT_EQ(
+      RunSecondReader(Directory(), fmt::format("restore {} '{}'", kGoldenIncrLabel, incr_target)),
+      0)
+      << SecondReadersLog();
+  ExpectFiles(incr_target, golden_.incr_files);
   for (const auto& [file, content] : golden_.wal) {
     const std::string out = work_.path() + "/wal";
     ASSERT_EQ(RunSecondReader(Directory(), fmt::format("wal {} '{}'", file, out)), 0)

@@ -31,7 +31,7 @@ class BackupCatalogTest : public testing::Test {
     summary.wal_segment_size = kTestSegmentSize;
     summary.block_size = 8192;
     if (summary.type == BackupType::kDiff) {
-      summary.full_manifest_sha256.emplace();
+      summary.sources = {{summary.full_label()}};
     }
     const auto text = SerializeSummary(summary, policy);
     ASSERT_OK(text);

@@ -115,7 +115,7 @@ TEST_P(BackupSummaryTest, ReadsEveryMemberThatItWrites) {
   EXPECT_EQ(after->checksum_failure_pages[1].path, "base/5/16384.1");
   EXPECT_EQ(after->checksum_failure_pages[1].block, 4'294'967'295U);
   EXPECT_EQ(after->backup_label, before.backup_label);
-  EXPECT_EQ(after->full_manifest_sha256, std::nullopt);
+  EXPECT_TRUE(after->sources.empty());
   ASSERT_EQ(after->databases.size(), 2U);
   EXPECT_EQ(after->databases[1].oid, 16384U);
   EXPECT_EQ(after->databases[1].name, "caf\xc3\xa9");
@@ -137,7 +137,7 @@ TEST_P(BackupSummaryTest, TheDocumentHasTheseMembers) {
   BackupSummary summary = FullSummary();
   summary.label = "20261122-020000F_20261123-020000D";
   summary.type = BackupType::kDiff;
-  summary.full_manifest_sha256 = Sha256Of(AsBytes("the full's"));
+  summary.sources = {{kLabel, Sha256Of(AsBytes("the full's"))}};
   summary.changes_by = "lsn";
   summary.changes_doubt = "a segment is missing";
   summary.key_wraps = {{"key/main", "{}"}};
@@ -220,13 +220,15 @@ TEST_P(BackupSummaryTest, ADiffNamesTheManifestOfItsFull) {
   BackupSummary summary = FullSummary();
   summary.label = "20261122-020000F_20261123-020000D";
   summary.type = BackupType::kDiff;
-  summary.full_manifest_sha256 = Sha256Of(AsBytes("the full's"));
+  summary.sources = {{kLabel, Sha256Of(AsBytes("the full's"))}};
   EXPECT_EQ(summary.full_label(), kLabel);
   const auto read =
       ParseSummary(SerializeSummary(summary, policy_).value(), summary.label, policy_);
   ASSERT_OK(read);
   EXPECT_EQ(read->type, BackupType::kDiff);
-  EXPECT_EQ(read->full_manifest_sha256, summary.full_manifest_sha256);
+  ASSERT_EQ(read->sources.size(), 1U);
+  EXPECT_EQ(read->sources[0].label, kLabel);
+  EXPECT_EQ(read->sources[0].manifest_sha256, summary.sources[0].manifest_sha256);
   EXPECT_EQ(read->changes_by, "");
   EXPECT_EQ(read->changes_doubt, "");
   summary.changes_by = "digest";
@@ -234,9 +236,44 @@ TEST_P(BackupSummaryTest, ADiffNamesTheManifestOfItsFull) {
                 .value()
                 .changes_by,
             "digest");
-  summary.full_manifest_sha256.reset();
+  summary.sources.clear();
   EXPECT_ERROR(ParseSummary(SerializeSummary(summary, policy_).value(), summary.label, policy_),
                ErrorCode::kDataCorrupted);
+}
+
+TEST_P(BackupSummaryTest, AnIncrNamesOlderBackupsOfItsFull) {
+  const std::string diff = "20261122-020000F_20261123-020000D";
+  BackupSummary summary = FullSummary();
+  summary.label = "20261122-020000F_20261124-020000I";
+  summary.type = BackupType::kIncr;
+  summary.parent = diff;
+  summary.sources = {{diff, Sha256Of(AsBytes("the diff's"))},
+                     {kLabel, Sha256Of(AsBytes("the full's"))}};
+  const auto read = [&] {
+    return ParseSummary(SerializeSummary(summary, policy_).value(), summary.label, policy_);
+  };
+  ASSERT_OK(read());
+  EXPECT_EQ(read()->type, BackupType::kIncr);
+  EXPECT_EQ(read()->parent, diff);
+  ASSERT_EQ(read()->sources.size(), 2U);
+  EXPECT_EQ(read()->sources[0].label, diff);
+  EXPECT_EQ(read()->sources[1].manifest_sha256, summary.sources[1].manifest_sha256);
+
+  summary.sources.clear();
+  EXPECT_OK(read());
+  for (const std::string& label :
+       {std::string("20261121-020000F"), std::string("20261121-020000F_20261123-020000D"),
+        summary.label, std::string("20261122-020000F_20261125-020000D"), std::string("other")}) {
+    SCOPED_TRACE(label);
+    summary.sources = {{label}};
+    EXPECT_ERROR(read(), ErrorCode::kDataCorrupted);
+    summary.sources.clear();
+    summary.parent = label;
+    EXPECT_ERROR(read(), ErrorCode::kDataCorrupted);
+    summary.parent = diff;
+  }
+  summary.sources = {{diff}, {diff}};
+  EXPECT_ERROR(read(), ErrorCode::kDataCorrupted);
 }
 
 TEST_P(BackupSummaryTest, EveryMemberIsNeededAndTyped) {

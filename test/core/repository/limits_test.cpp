@@ -129,7 +129,8 @@ TEST(LimitsFigures, AreThoseInTheDocuments) {
   EXPECT_EQ(limits::kKeyWrapsTried, 32U);
   EXPECT_EQ(limits::kKeyWrapsOfABackup, 4U);
   EXPECT_EQ(limits::kDirectories, 100'000U);
-  EXPECT_EQ(limits::kPins, 100'000U);
+  EXPECT_EQ(limits::kPins, 200'000U);
+  EXPECT_EQ(limits::kSources, 250U);
   EXPECT_EQ(limits::kWalRanges, 100'000U);
   EXPECT_EQ(limits::kGapRecords, 10'000U);
   EXPECT_EQ(limits::kLeases, 1000U);

@@ -540,6 +540,79 @@ TEST_F(ForgedManifestTest, PagesOfADiffOccurOnce) {
   EXPECT_ERROR(read(4096, json::array({of(0, many)})), ErrorCode::kDataCorrupted);
 }
 
+TEST_F(ForgedManifestTest, AnIncrRefersToTheBackupsThatItNames) {
+  BackupSummary incr;
+  incr.label = "20261122-020000F_20261123-020000I";
+  incr.type = BackupType::kIncr;
+  incr.block_size = 8192;
+  incr.sources.resize(2);
+  const auto read = [&](const json& extent, const json& pages) {
+    json file = kFile;
+    file["size"] = 1U << 20;
+    file["extents"] = json::array({extent});
+    file["pages"] = pages;
+    return ParseRecord(Ours(file), "file", incr, "manifest");
+  };
+  const auto with = [](std::uint64_t length, const json& rest) {
+    json extent = json::array({length, 1, 0, 300, 60, "00112233445566778899aabbccddeeff"});
+    extent.insert(extent.end(), rest.begin(), rest.end());
+    return extent;
+  };
+  const json hole = json::array({1U << 20});
+  const json none = json::array();
+  // Three pages, of which the first is of no use any more.
+  const auto good = read(with(1U << 20, json::array({2})),
+                         json::array({with(24576, json::array({1, json::array({1, 7, 2})}))}));
+  ASSERT_OK(good);
+  const auto& file = std::get<FileRecord>(*good);
+  EXPECT_EQ(file.extents[0].source, 2U);
+  EXPECT_EQ(file.pages[0].extent.source, 1U);
+  EXPECT_EQ(file.pages[0].runs[0].at, 1U);
+  EXPECT_EQ(file.pages[0].runs[0].first, 7U);
+  EXPECT_EQ(file.pages[0].runs[0].count, 2U);
+  EXPECT_EQ(
+      SerializeRecord(*good, BackupType::kIncr),
+      SerializeRecord(*ParseRecord(ParseJson(SerializeRecord(*good, BackupType::kIncr)).value(),
+                                   "file", incr, "manifest"),
+                      BackupType::kIncr));
+  for (const json& source : {json(3), json(0), json(-1), json("1"), json(1.5)}) {
+    SCOPED_TRACE(source);
+    EXPECT_ERROR(read(with(1U << 20, json::array({source})), none), ErrorCode::kDataCorrupted);
+    EXPECT_ERROR(
+        read(hole, json::array({with(8192, json::array({source, json::array({0, 7, 1})}))})),
+        ErrorCode::kDataCorrupted);
+  }
+  for (const json& runs :
+       {json::array(), json::array({0, 7}), json::array({0, 7, 0}), json::array({3, 7, 1}),
+        json::array({2, 7, 2}), json::array({0, 127, 2}), json::array({1, 7, 1, 0, 9, 1}),
+        json::array({0, 7, 2, 1, 9, 1}), json::array({0, 7, 1, 1, 7, 1}),
+        json::array({4'294'967'295, 7, 2}), json::array({0, 4'294'967'295, 2})}) {
+    SCOPED_TRACE(runs);
+    EXPECT_ERROR(read(hole, json::array({with(24576, json::array({1, runs}))})),
+                 ErrorCode::kDataCorrupted);
+  }
+  EXPECT_ERROR(read(hole, json::array({with(24577, json::array({1, json::array({0, 7, 1})}))})),
+               ErrorCode::kDataCorrupted);
+  // Only an incr has pages of other backups.
+  incr.type = BackupType::kDiff;
+  EXPECT_ERROR(read(hole, json::array({with(8192, json::array({1, json::array({0, 7, 1})}))})),
+               ErrorCode::kDataCorrupted);
+
+  json pack = kPack;
+  pack["source"] = 2;
+  const auto pack_of = [&](BackupType type, const char* word) {
+    incr.type = type;
+    return ParseRecord(Ours(pack), word, incr, "manifest");
+  };
+  EXPECT_EQ(std::get<PackRecord>(pack_of(BackupType::kIncr, "source_pack").value()).source, 2U);
+  EXPECT_ERROR(pack_of(BackupType::kIncr, "full_pack"), ErrorCode::kDataCorrupted);
+  EXPECT_ERROR(pack_of(BackupType::kDiff, "source_pack"), ErrorCode::kDataCorrupted);
+  pack["source"] = 3;
+  EXPECT_ERROR(pack_of(BackupType::kIncr, "source_pack"), ErrorCode::kDataCorrupted);
+  pack.erase("source");
+  EXPECT_ERROR(pack_of(BackupType::kIncr, "source_pack"), ErrorCode::kDataCorrupted);
+}
+
 // A line that never ends, in a manifest whose object is small.
 TEST_F(ForgedManifestTest, TheLengthOfLinesIsLimited) {
   ASSERT_FALSE(repository_->seal_policy().encrypts());
@@ -609,7 +682,7 @@ TEST_F(ForgedManifestTest, BeginsWithItsHeaderAndEndsWithItsEnd) {
 
 TEST_F(ForgedManifestTest, NewerVersionsAndUnknownRecordsAreRefused) {
   json newer = kHeader;
-  newer["version"] = 3;
+  newer["version"] = 4;
   const auto read = ReadLines({newer.dump(), kEmptyEnd.dump()});
   EXPECT_ERROR(read, ErrorCode::kUnsupported);
   EXPECT_THAT(read.error().hint, HasSubstr("newer version"));

@@ -82,6 +82,29 @@ TEST(Names, LabelsTellTypeAndTimeInUtc) {
   EXPECT_EQ(diff_parts->full_label, full);
 }
 
+TEST(Names, TheLabelOfAnIncrBeginsWithThatOfItsFull) {
+  const std::string full = FullLabel(kTestTime);
+  const std::string incr = IncrLabel(full, kTestTime + std::chrono::hours(24));
+  EXPECT_EQ(incr, full + "_20261123-020000I");
+  const auto parts = ParseLabel(incr);
+  ASSERT_TRUE(parts.has_value());
+  EXPECT_EQ(parts->type, BackupType::kIncr);
+  EXPECT_EQ(parts->full_label, full);
+  EXPECT_EQ(LabelTimeText(incr), "20261123-020000");
+  EXPECT_EQ(NameBackup(incr), "incr \"" + incr + "\"");
+  EXPECT_EQ(NameBackup(full), "full backup \"" + full + "\"");
+}
+
+TEST(Names, TheMarkOfANamedBackupBeginsLikeItsPin) {
+  const std::string label = DiffLabel(FullLabel(kTestTime), kTestTime + std::chrono::hours(24));
+  EXPECT_TRUE(NamedMarkName(label).starts_with(PinName(label)));
+  EXPECT_EQ(ParseNamedMark(NamedMarkName(label)), label);
+  for (const std::string& other : {PinName(label), std::string("pin/else.named"),
+                                   "lease/" + label + ".named", PinName(label) + ".name"}) {
+    EXPECT_EQ(ParseNamedMark(other), std::nullopt) << other;
+  }
+}
+
 TEST(Names, OtherTextIsNotALabel) {
   for (const char* text :
        {"", "20261122-020000", "20261122-020000D", "20261122-020000f", "20261122_020000F",

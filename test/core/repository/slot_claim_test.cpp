@@ -22,7 +22,8 @@ class SlotClaimTest : public testing::Test {
     settings_.diff = Schedule::Parse("0 2 * * *", settings_.zone).value();
   }
 
-  std::unique_ptr<ClusterLock> Lock(LockNode& node, const char* purpose = kFullBackupPurpose) {
+  std::unique_ptr<ClusterLock> Lock(LockNode& node,
+                                    const std::string& purpose = PurposeOf(BackupType::kFull)) {
     return node.Acquire(purpose).value();
   }
   LockState State() { return ReadLockState(*shared_).value(); }
@@ -41,7 +42,10 @@ TEST_F(SlotClaimTest, TellsWhatTheLockIsUsedFor) {
   EXPECT_EQ(LockUseOf(State()), LockUse::kFullBackup);
   ASSERT_OK(lock->Release());
   EXPECT_EQ(LockUseOf(State()), LockUse::kFree);
-  lock = Lock(a_, kDiffBackupPurpose);
+  lock = Lock(a_, PurposeOf(BackupType::kDiff));
+  EXPECT_EQ(LockUseOf(State()), LockUse::kDiffBackup);
+  ASSERT_OK(lock->Release());
+  lock = Lock(a_, PurposeOf(BackupType::kIncr));
   EXPECT_EQ(LockUseOf(State()), LockUse::kOther);
 }
 
@@ -77,17 +81,17 @@ TEST_F(SlotClaimTest, AFailedSlotIsClaimedByTheNextAttempt) {
 
 TEST_F(SlotClaimTest, AFullSkipsTheDiffsThatComeDueWhileItRuns) {
   auto lock = Lock(a_);
-  ASSERT_OK(SkipDueDiff(*lock, settings_, kTestTime));
+  ASSERT_OK(SkipReplaced(*lock, BackupType::kFull, settings_, kTestTime));
   EXPECT_FALSE(State().slots.contains("diff")) << "there is no baseline";
   SlotRecord baseline;
   baseline.slot = kTestTime - std::chrono::hours(1);
   ASSERT_OK(lock->SetSlot("diff", baseline));
 
-  ASSERT_OK(SkipDueDiff(*lock, settings_, kTestTime));
+  ASSERT_OK(SkipReplaced(*lock, BackupType::kFull, settings_, kTestTime));
   EXPECT_EQ(Slot("diff").state, SlotState::kSkipped);
   EXPECT_EQ(Slot("diff").slot, kTestTime);
   EXPECT_EQ(Slot("diff").node, "db-a:5432");
-  ASSERT_OK(SkipDueDiff(*lock, settings_, kTestTime + std::chrono::hours(25)));
+  ASSERT_OK(SkipReplaced(*lock, BackupType::kFull, settings_, kTestTime + std::chrono::hours(25)));
   EXPECT_EQ(Slot("diff").slot, kTestTime + std::chrono::hours(24));
 }
 

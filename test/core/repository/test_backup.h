@@ -124,7 +124,7 @@ inline BackupSummary TestSummary(const Repository& repository, const std::string
     summary.type = parts->type;
   }
   if (summary.type == BackupType::kDiff) {
-    summary.full_manifest_sha256 = Sha256Of(AsBytes("the full's manifest"));
+    summary.sources = {{summary.full_label(), Sha256Of(AsBytes("the full's manifest"))}};
   }
   summary.databases = {{5, "postgres", 731, 8192}};
   summary.extensions = {{"postgres", "plpgsql", "1.0"}};
@@ -152,20 +152,15 @@ inline BackupSummary TestSummary(const Repository& repository, const std::string
 }
 
 // Makes a backup as the server's backup worker does, including the WAL.
-// `full` is the full that a diff refers to, and `databases` are the databases that the backup
-// names.
+// `databases` are the databases that the backup names.
 inline Result<BackupSummary> MakeBackup(const TestRepository& repository,
                                         const BackupWriterOptions& options,
                                         BackupProgress& progress,
-                                        const BackupSummary* full = nullptr,
                                         const std::vector<DatabaseSummary>* databases = nullptr) {
   RETURN_IF_ERROR(BackupWriter::RequireUnusedLabel(*repository, options.label));
   BackupWriter writer(*repository, options, progress);
   RETURN_IF_ERROR(writer.CopyDataDirectory());
   BackupSummary summary = TestSummary(*repository, options.label);
-  if (full != nullptr) {
-    summary.full_manifest_sha256 = full->manifest_sha256;
-  }
   if (databases != nullptr) {
     summary.databases = *databases;
   }

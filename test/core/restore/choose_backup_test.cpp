@@ -139,6 +139,7 @@ TEST_F(ChooseBackupTest, ABackupKnownToBeWrongIsPassedOver) {
   EXPECT_EQ(choose({.kind = TargetKind::kImmediate}, &two_), diff.label);
 
   // What a diff takes from its full is damaged like the full.
+  diff.sources = {{full.label}};
   diff.checksum_failures = 0;
   full.checksum_failures = 2;
   EXPECT_EQ(choose({}, &two_), "promoted");

@@ -211,7 +211,8 @@ class DatabasesTest : public testing::Test {
     std::set<std::string> packs;
     const auto add = [&](const Extent& extent) {
       if (extent.pack != 0) {
-        packs.insert(PackName(extent.of_full ? backup.full_label() : backup.label, extent.pack));
+        packs.insert(
+            PackName(extent.source != 0 ? backup.full_label() : backup.label, extent.pack));
       }
     };
     EXPECT_OK(ReadManifest(*fixture_.repository, backup, [&](ManifestRecord&& record) {

@@ -118,7 +118,7 @@ TEST_P(DiffTest, StoresThePagesWhoseLsnIsNewer) {
   const FileRecord record = Record(*diff, "base/5/100");
   ASSERT_EQ(record.extents.size(), 3U);
   for (const Extent& extent : record.extents) {
-    EXPECT_TRUE(extent.of_full);
+    EXPECT_EQ(extent.source, 1U);
   }
   EXPECT_THAT(StoredPages(*diff, "base/5/100"),
               testing::UnorderedElementsAre(0, 127, 128, 129, 299));
@@ -237,10 +237,10 @@ TEST_P(DiffTest, ContentsAreComparedWhereLsnsAreNotReliable) {
   ASSERT_OK(diff);
   EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::UnorderedElementsAre(0, 127, 128));
   const FileRecord record = Record(*diff, "base/5/100");
-  EXPECT_TRUE(record.extents[0].of_full);
-  EXPECT_TRUE(record.extents[1].of_full);
-  EXPECT_FALSE(record.extents[2].of_full);
-  EXPECT_TRUE(record.extents[3].of_full);
+  EXPECT_EQ(record.extents[0].source, 1U);
+  EXPECT_EQ(record.extents[1].source, 1U);
+  EXPECT_EQ(record.extents[2].source, 0U);
+  EXPECT_EQ(record.extents[3].source, 1U);
   EXPECT_LT(Packed(*diff), 1'200'000U);
   EXPECT_TRUE(fixture_.sentences.Take().empty());
   Restore(*diff);
@@ -309,7 +309,7 @@ TEST_P(DiffByWalTest, StoresThePagesThatWalNames) {
   ASSERT_OK(diff);
   EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::UnorderedElementsAre(0, 5, 130));
   for (const Extent& extent : Record(*diff, "base/5/100").extents) {
-    EXPECT_TRUE(extent.of_full);
+    EXPECT_EQ(extent.source, 1U);
   }
   Restore(*diff);
 }
@@ -332,7 +332,7 @@ TEST_P(DiffByWalTest, AnExtentOfWhichMostHasChangedIsStoredWhole) {
   });
   ASSERT_OK(diff);
   EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::ElementsAre(130));
-  EXPECT_FALSE(Record(*diff, "base/5/100").extents[0].of_full);
+  EXPECT_EQ(Record(*diff, "base/5/100").extents[0].source, 0U);
   Restore(*diff);
 }
 
@@ -460,7 +460,7 @@ TEST_P(DiffTest, ADamagedFullIsReportedAndChangesAreStoredWhole) {
   const auto diff = fixture_.Diff(*full);
   ASSERT_OK(diff);
   for (const Extent& extent : Record(*diff, "base/5/100").extents) {
-    EXPECT_FALSE(extent.of_full);
+    EXPECT_EQ(extent.source, 0U);
   }
   EXPECT_THAT(fixture_.sentences.Take(),
               testing::ElementsAre(testing::AllOf(HasSubstr("full backup \"" + full->label +
@@ -499,8 +499,8 @@ TEST_P(DiffTest, LsnsAreNotUsedInARecreatedDatabase) {
   const auto diff = fixture_.Diff(*full, {});
   ASSERT_OK(diff);
   const FileRecord record = Record(*diff, "base/5/100");
-  EXPECT_FALSE(record.extents[0].of_full);
-  EXPECT_TRUE(record.extents[1].of_full);  // equal to the byte
+  EXPECT_EQ(record.extents[0].source, 0U);
+  EXPECT_EQ(record.extents[1].source, 1U);  // equal to the byte
   Restore(*diff);
 }
 

@@ -565,7 +565,7 @@ TEST_F(PlanTest, ADamagedHistoryMattersToTheLatestTimeline) {
 TEST_F(PlanTest, WhatThePlanDependsOnIsCheckedAgain) {
   const BackupSummary full = Summary();
   BackupSummary diff = Summary(DiffLabel(kTestLabel, kTestTime + std::chrono::hours(24)));
-  diff.full_manifest_sha256 = full.manifest_sha256;
+  diff.sources = {{full.label, full.manifest_sha256}};
   Have(full);
   HaveBackup(diff);
   HaveSegments(1, 5, 7);

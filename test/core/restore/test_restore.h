@@ -26,23 +26,15 @@ class RestoreFixture {
     options.verify_checksums = false;
     options.jobs = jobs;
     BackupProgress progress;
-    return MakeBackup(repository, options, progress, nullptr, &databases);
+    return MakeBackup(repository, options, progress, &databases);
   }
   // Takes a diff of the present state of `source`. `databases` are those that are still the same.
   Result<BackupSummary> Diff(const BackupSummary& full, std::set<std::uint32_t> databases = {5}) {
-    BackupWriterOptions options = TestBackupOptions(source, sentences);
-    options.verify_checksums = false;
-    options.label = DiffLabel(full.label, kTestTime + std::chrono::hours(24 + diffs_++));
-    ASSIGN_OR_RETURN(auto index, FullIndex::Load(*repository, full));
-    options.full = FullReference{.index = std::move(index),
-                                 .label = full.label,
-                                 .start_lsn = full.start_lsn,
-                                 .changed = wal_changes,
-                                 .lsns_tell = lsns_tell,
-                                 .first_lsn = Lsn{kTestSegmentSize},
-                                 .databases = std::move(databases)};
-    BackupProgress progress;
-    return MakeBackup(repository, options, progress, &full, &this->databases);
+    return On(full, DiffLabel(full.label, NextTime()), std::move(databases));
+  }
+  // Likewise an incr.
+  Result<BackupSummary> Incr(const BackupSummary& parent, std::set<std::uint32_t> databases = {5}) {
+    return On(parent, IncrLabel(parent.full_label(), NextTime()), std::move(databases));
   }
   std::string Target() const { return source.Beside("restored"); }
   RestoreOptions Options() const {
@@ -99,12 +91,29 @@ class RestoreFixture {
   SourceTree source;
   Sentences sentences;
   std::vector<DatabaseSummary> databases = {{5, "postgres", 731, 0}};  // of the next backup
-  bool lsns_tell = true;                                               // of the next diff
+  bool lsns_tell = true;                                               // of the next diff or incr
   std::shared_ptr<const WalChanges> wal_changes;                       // likewise; may be null
   int jobs = 3;  // of the next full backup; 1: packs hold files in the order of their names
 
  private:
-  int diffs_ = 0;
+  TimePoint NextTime() { return kTestTime + std::chrono::hours(24 + later_++); }
+  Result<BackupSummary> On(const BackupSummary& parent, const std::string& label,
+                           std::set<std::uint32_t> same_databases) {
+    BackupWriterOptions options = TestBackupOptions(source, sentences);
+    options.verify_checksums = false;
+    options.label = label;
+    ASSIGN_OR_RETURN(auto index, ParentIndex::Load(*repository, parent));
+    options.parent = ParentReference{.index = std::move(index),
+                                     .start_lsn = parent.start_lsn,
+                                     .changed = wal_changes,
+                                     .lsns_tell = lsns_tell,
+                                     .first_lsn = Lsn{kTestSegmentSize},
+                                     .databases = std::move(same_databases)};
+    BackupProgress progress;
+    return MakeBackup(repository, options, progress, &databases);
+  }
+
+  int later_ = 0;  // diffs and incrs so far
 };
 
 }  // namespace veza

@@ -41,6 +41,9 @@ class RetentionTest : public testing::Test {
     backup.start_lsn = Lsn{static_cast<std::uint64_t>(day) * 10 * kTestSegmentSize + 0x28};
     backup.stop_lsn = Lsn{backup.start_lsn.value + kTestSegmentSize};
     backup.stored_size = 100;
+    if (backup.type == BackupType::kDiff) {
+      backup.sources = {{backup.full_label(), {}}};
+    }
     input_.catalog.backups.push_back(backup);
     return input_.catalog.backups.back();
   }

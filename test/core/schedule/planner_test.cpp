@@ -130,7 +130,7 @@ TEST_F(PlannerTest, WithoutRecordsTheBaselineIsNow) {
 
 TEST_F(PlannerTest, ANewScheduleMakesNothingUp) {
   settings_ = Settings("0 2 * * 0", "0 11 * * *");
-  input_.diff_since = Utc("2026-11-21T12:00:00Z");
+  input_.since[ScheduleKind::kDiff] = Utc("2026-11-21T12:00:00Z");
   ExpectNothingUntil("2026-11-21T12:00:01Z", "2026-11-22T02:00:00Z");
   ExpectStart("2026-11-22T02:00:00Z", ScheduleKind::kFull, "2026-11-22T02:00:00Z", 1);
 }
@@ -139,11 +139,46 @@ TEST_F(PlannerTest, ANewScheduleMakesNothingUp) {
 TEST_F(PlannerTest, ADiffThatRunsIsNotSkippedForAFullThatIsDue) {
   settings_ = Settings("0 2 * * 0", "0 1 * * *");
   input_.records["diff"] = Record("2026-11-22T01:00:00Z", SlotState::kRunning);
-  input_.lock = LockUse::kOther;
+  input_.lock = LockUse::kDiffBackup;
   EXPECT_TRUE(PlanAt("2026-11-22T02:00:00Z").skipped.empty());
   // The node that ran it has died: the full takes its place.
   input_.lock = LockUse::kFree;
   EXPECT_EQ(PlanAt("2026-11-22T02:00:00Z").skipped.size(), 1U);
+}
+
+TEST_F(PlannerTest, AFullOrADiffTakesThePlaceOfAnIncr) {
+  settings_ = Settings("0 2 * * 0", "0 2 * * *");
+  settings_.incr = Schedule::Parse("0 * * * *", TimeZone()).value();
+  input_.records["incr"] = Record("2026-11-22T01:00:00Z", SlotState::kSucceeded);
+  const SchedulePlan sunday = PlanAt("2026-11-22T02:00:00Z");
+  EXPECT_EQ(sunday.start->kind, ScheduleKind::kFull);
+  ASSERT_EQ(sunday.skipped.size(), 2U);
+  EXPECT_EQ(sunday.skipped[1].kind, ScheduleKind::kIncr);
+  EXPECT_EQ(sunday.skipped[1].reason, "a full backup is due as well");
+
+  input_.records["full"] = Record("2026-11-22T02:00:00Z", SlotState::kSucceeded);
+  input_.records["diff"] = Record("2026-11-22T02:00:00Z", SlotState::kSkipped);
+  input_.records["incr"] = Record("2026-11-23T01:00:00Z", SlotState::kSucceeded);
+  const SchedulePlan monday = PlanAt("2026-11-23T02:00:00Z");
+  EXPECT_EQ(monday.start->kind, ScheduleKind::kDiff);
+  ASSERT_EQ(monday.skipped.size(), 1U);
+  EXPECT_EQ(monday.skipped[0].kind, ScheduleKind::kIncr);
+  EXPECT_EQ(monday.skipped[0].reason, "a diff backup is due as well");
+  EXPECT_TRUE(SkippedBy(ScheduleKind::kDiff, ScheduleKind::kIncr, settings_, input_.records,
+                        Utc("2026-11-23T02:00:00Z"))
+                  .has_value());
+
+  // While a diff runs, an incr has no point. While another incr runs, it waits.
+  input_.records["diff"] = Record("2026-11-23T02:00:00Z", SlotState::kRunning);
+  input_.lock = LockUse::kDiffBackup;
+  const SchedulePlan meanwhile = PlanAt("2026-11-23T02:00:00Z");
+  ASSERT_EQ(meanwhile.skipped.size(), 1U);
+  EXPECT_EQ(meanwhile.skipped[0].kind, ScheduleKind::kIncr);
+  input_.records["diff"] = Record("2026-11-23T02:00:00Z", SlotState::kSucceeded);
+  input_.lock = LockUse::kOther;
+  EXPECT_TRUE(PlanAt("2026-11-23T03:00:00Z").skipped.empty());
+  input_.lock = LockUse::kFree;
+  ExpectStart("2026-11-23T03:00:00Z", ScheduleKind::kIncr, "2026-11-23T03:00:00Z", 1);
 }
 
 TEST_F(PlannerTest, AFullTakesThePlaceOfADiff) {
@@ -158,11 +193,14 @@ TEST_F(PlannerTest, AFullTakesThePlaceOfADiff) {
   EXPECT_EQ(Next(ScheduleKind::kFull), "2026-11-22T02:00:00Z");
   EXPECT_EQ(Next(ScheduleKind::kDiff), "2026-11-23T02:00:00Z");
 
-  const auto skipped = SkippedDiff(settings_, input_.records, input_.now);
+  const auto skipped =
+      SkippedBy(ScheduleKind::kFull, ScheduleKind::kDiff, settings_, input_.records, input_.now);
   ASSERT_TRUE(skipped.has_value());
   EXPECT_EQ(skipped->state, SlotState::kSkipped);
   input_.records["diff"] = *skipped;
-  EXPECT_FALSE(SkippedDiff(settings_, input_.records, input_.now).has_value());
+  EXPECT_FALSE(
+      SkippedBy(ScheduleKind::kFull, ScheduleKind::kDiff, settings_, input_.records, input_.now)
+          .has_value());
   input_.records["full"] = Record("2026-11-22T02:00:00Z", SlotState::kSucceeded);
   ExpectNothingUntil("2026-11-22T02:30:00Z", "2026-11-23T02:00:00Z");
 }
@@ -326,7 +364,7 @@ TEST_F(PlannerTest, WhatMayBeClaimedUnderTheLock) {
 
 TEST_F(PlannerTest, AFullThatBeginsSkipsADiffThatFailed) {
   const auto skipped_at = [&](std::string_view now) {
-    return SkippedDiff(settings_, input_.records, Utc(now));
+    return SkippedBy(ScheduleKind::kFull, ScheduleKind::kDiff, settings_, input_.records, Utc(now));
   };
   EXPECT_FALSE(skipped_at("2026-11-21T12:00:00Z").has_value());
   input_.records["diff"] = Record("2026-11-21T02:00:00Z", SlotState::kFailed, 3);

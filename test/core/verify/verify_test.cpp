@@ -26,6 +26,7 @@ using testing::ElementsAre;
 using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::UnorderedElementsAre;
 
 // A full, a diff that refers to it and has a pack of its own, and some WAL.
 class VerifyTest : public testing::TestWithParam<Cipher> {
@@ -306,10 +307,40 @@ TEST_P(VerifyTest, ADamagedSummaryIsNamed) {
 
 TEST_P(VerifyTest, ADiffMustReferToTheFullThatExists) {
   BackupSummary other = diff_;
-  other.full_manifest_sha256 = Sha256Of(AsBytes("another"));
+  other.sources[0].manifest_sha256 = Sha256Of(AsBytes("another"));
   WriteText(PathOf(BackupDocumentName(diff_.label)),
             SerializeSummary(other, fixture_.repository->seal_policy()).value());
   EXPECT_THAT(Problems(false), ElementsAre(OfDiff(BackupDocumentName(full_.label))));
+}
+
+// An incr names packs of the diff and of the full. Damage is a problem of each backup that needs
+// it.
+TEST_P(VerifyTest, AnIncrIsVerifiedWithAllThatItNames) {
+  fixture_.source.File("pg_xact/0003", NoiseBytes(300'000, 8));
+  const BackupSummary incr = Unwrap(fixture_.Incr(diff_));
+  ASSERT_EQ(incr.sources.size(), 2U);
+  const auto of = [](const std::string& object, const BackupSummary& backup) {
+    return object + " | " + backup.label;
+  };
+  EXPECT_THAT(Problems(true), IsEmpty());
+  EXPECT_THAT(Problems(true, {incr.label}), IsEmpty());
+
+  // One that is verified names another one, which names the diff.
+  const BackupSummary later = Unwrap(fixture_.Incr(incr));
+  EXPECT_THAT(Problems(true, {later.label}), IsEmpty());
+  std::filesystem::remove_all(PathOf(BackupDirectory(later.label)));
+
+  const std::string pack = PackName(diff_.label, 1);
+  FlipByte(PathOf(pack), 1000);
+  EXPECT_THAT(Problems(false), IsEmpty());
+  EXPECT_THAT(Problems(true), UnorderedElementsAre(of(pack, diff_), of(pack, incr)));
+  EXPECT_THAT(Problems(true, {incr.label}), UnorderedElementsAre(of(pack, diff_), of(pack, incr)));
+  std::filesystem::remove(PathOf(pack));
+  EXPECT_THAT(Problems(false), UnorderedElementsAre(of(pack, diff_), of(pack, incr)));
+
+  const std::string document = BackupDocumentName(diff_.label);
+  std::filesystem::remove(PathOf(document));
+  EXPECT_THAT(Problems(false), UnorderedElementsAre(of(document, incr), of(pack, incr)));
 }
 
 TEST_P(VerifyTest, WalThatABackupNeedsIsNamed) {
@@ -794,7 +825,7 @@ TEST_P(ForgedManifestTest, HolesDoNotMakeABackupLargerThanItSays) {
 TEST_P(ForgedManifestTest, APackOfTheFullThatIsAnother) {
   Forge([](ManifestRecord& record) {
     auto* pack = std::get_if<PackRecord>(&record);
-    if (pack != nullptr && pack->of_full && pack->number == 1) {
+    if (pack != nullptr && pack->source == 1 && pack->number == 1) {
       pack->header[40] ^= 1;
     }
   });
@@ -804,7 +835,7 @@ TEST_P(ForgedManifestTest, APackOfTheFullThatIsAnother) {
 TEST_P(ForgedManifestTest, APackThatIsNotDescribedCompletely) {
   Forge([](ManifestRecord& record) {
     auto* pack = std::get_if<PackRecord>(&record);
-    if (pack != nullptr && !pack->of_full) {
+    if (pack != nullptr && pack->source == 0) {
       pack->frames += 1;
     }
   });

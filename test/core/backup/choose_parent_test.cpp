@@ -1,7 +1,9 @@
-#include "core/backup/choose_full.h"
+#include "core/backup/choose_parent.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "core/limits.h"
 
 namespace veza {
 namespace {
@@ -20,9 +22,9 @@ BackupSummary Full(const char* label, Lsn stop) {
   return full;
 }
 
-class ChooseFullTest : public testing::Test {
+class ChooseParentTest : public testing::Test {
  protected:
-  ChooseFullTest() {
+  ChooseParentTest() {
     server_.system_identifier = 7;
     server_.postgres_major = 15;
     server_.block_size = 8192;
@@ -35,30 +37,99 @@ class ChooseFullTest : public testing::Test {
   }
   BackupSummary& newest() { return catalog_.backups[1]; }
   std::string Chosen() {
-    const FullChoice choice = ChooseFull(catalog_, server_);
-    return choice.full ? choice.full->label : "none: " + choice.reason;
+    const ParentChoice choice = ChooseParent(catalog_, server_, type_);
+    return choice.parent ? choice.parent->label : "none: " + choice.reason;
   }
 
   BackupCatalog catalog_;
-  DiffCandidate server_;
+  ServerFit server_;
+  BackupType type_ = BackupType::kDiff;
 };
 
-TEST_F(ChooseFullTest, TheNewestFullAndNoDiff) {
+TEST_F(ChooseParentTest, TheNewestFullAndNoDiff) {
   EXPECT_EQ(Chosen(), "20261108-020000F");
 }
 
 // The clock of the node that made the newest was behind, and so is its label.
-TEST_F(ChooseFullTest, WalSaysWhichIsTheNewest) {
+TEST_F(ChooseParentTest, WalSaysWhichIsTheNewest) {
   catalog_.backups.insert(catalog_.backups.begin(), Full("20261031-235000F", Lsn{250}));
   EXPECT_EQ(Chosen(), "20261031-235000F");
 }
 
-TEST_F(ChooseFullTest, AnOlderOneWhenTheNewestWillNotDo) {
+TEST_F(ChooseParentTest, AnOlderOneWhenTheNewestWillNotDo) {
   newest().checksum_failures = 1;
   EXPECT_EQ(Chosen(), "20261101-020000F");
 }
 
-TEST_F(ChooseFullTest, OfThisSystemOnly) {
+class ChooseParentOfIncrTest : public ChooseParentTest {
+ protected:
+  ChooseParentOfIncrTest() {
+    type_ = BackupType::kIncr;
+    diff().sources = {{newest().label, newest().manifest_sha256}};
+  }
+  BackupSummary& diff() { return catalog_.backups[2]; }
+};
+
+TEST_F(ChooseParentOfIncrTest, TheNewestOfAnyType) {
+  EXPECT_EQ(Chosen(), "20261108-020000F_20261109-020000D");
+  BackupSummary incr = Full("20261108-020000F_20261110-020000I", Lsn{400});
+  incr.type = BackupType::kIncr;
+  incr.sources = diff().sources;
+  incr.sources.push_back({diff().label, diff().manifest_sha256});
+  catalog_.backups.push_back(incr);
+  EXPECT_EQ(Chosen(), incr.label);
+  catalog_.backups.push_back(Full("20261111-020000F", Lsn{500}));
+  EXPECT_EQ(Chosen(), "20261111-020000F");
+}
+
+TEST_F(ChooseParentOfIncrTest, NotOneThatHasLostWhatItNames) {
+  diff().sources[0].manifest_sha256 = Sha256Of(AsBytes("another"));
+  EXPECT_EQ(Chosen(), "20261108-020000F");
+  diff().sources[0].manifest_sha256 = newest().manifest_sha256;
+  catalog_.backups.erase(catalog_.backups.begin() + 1);
+  EXPECT_EQ(Chosen(), "20261101-020000F");
+}
+
+TEST_F(ChooseParentOfIncrTest, NotOneThatNamesDamagedPages) {
+  newest().checksum_failures = 1;
+  EXPECT_EQ(Chosen(), "20261101-020000F");
+}
+
+// Otherwise the lists of all incrs together would not fit into memory.
+TEST_F(ChooseParentOfIncrTest, NotOneThatNamesAsManyAsThereMayBe) {
+  diff().sources.resize(limits::kSources, diff().sources[0]);
+  EXPECT_EQ(Chosen(), "20261108-020000F");
+  EXPECT_EQ(ChooseParent(catalog_, server_, type_).reason,
+            "diff \"20261108-020000F_20261109-020000D\" names packs of 250 other backups");
+  diff().sources.pop_back();
+  EXPECT_EQ(ChooseParent(catalog_, server_, type_).reason, "");
+  EXPECT_EQ(Chosen(), diff().label);
+}
+
+// Version 0.1 may have lost changes in it.
+TEST_F(ChooseParentOfIncrTest, NotASuspectDiff) {
+  for (BackupSummary& backup : catalog_.backups) {
+    backup.data_checksum_version = 0;
+  }
+  server_.data_checksum_version = 0;
+  EXPECT_EQ(Chosen(), "20261108-020000F");
+  diff().changes_by = "digest";
+  EXPECT_EQ(Chosen(), diff().label);
+}
+
+TEST_F(ChooseParentOfIncrTest, LsnsTellOfTheNewestBackupThatTheServerHasMade) {
+  server_.hint_bits_logged = true;
+  newest().manifest_sha256 = Sha256Of(AsBytes("full"));
+  diff().manifest_sha256 = Sha256Of(AsBytes("diff"));
+  diff().sources[0].manifest_sha256 = newest().manifest_sha256;
+  const auto doubt = [this] { return ChooseParent(catalog_, server_, type_).doubt; };
+  server_.own_full = newest().manifest_sha256;
+  EXPECT_THAT(doubt(), HasSubstr("diff \"" + diff().label + "\" was not made by this server"));
+  server_.own_newest = diff().manifest_sha256;
+  EXPECT_EQ(doubt(), "");
+}
+
+TEST_F(ChooseParentTest, OfThisSystemOnly) {
   for (BackupSummary& backup : catalog_.backups) {
     backup.system_identifier = 8;
   }
@@ -67,7 +138,7 @@ TEST_F(ChooseFullTest, OfThisSystemOnly) {
   EXPECT_EQ(Chosen(), "none: there is no full backup");
 }
 
-TEST_F(ChooseFullTest, TheReasonIsThatOfTheNewest) {
+TEST_F(ChooseParentTest, TheReasonIsThatOfTheNewest) {
   server_.data_checksum_version = 0;
   EXPECT_EQ(Chosen(),
             "none: full backup \"20261108-020000F\" was made before data checksums were disabled");
@@ -80,14 +151,14 @@ TEST_F(ChooseFullTest, TheReasonIsThatOfTheNewest) {
   EXPECT_THAT(Chosen(), HasSubstr("is of PostgreSQL 15"));
 }
 
-TEST_F(ChooseFullTest, BlocksOfAnotherSize) {
+TEST_F(ChooseParentTest, BlocksOfAnotherSize) {
   server_.block_size = 16384;
   EXPECT_THAT(Chosen(), HasSubstr("has blocks of 8192 bytes"));
 }
 
 // The timeline was left at LSN 150: the newest full backup is on a branch that this server did not
 // take.
-TEST_F(ChooseFullTest, OnTheWayToTheTimelineOfTheServer) {
+TEST_F(ChooseParentTest, OnTheWayToTheTimelineOfTheServer) {
   server_.history = TimelineHistory{2, {{1, Lsn{150}}}};
   EXPECT_EQ(Chosen(), "20261101-020000F");
   catalog_.backups.erase(catalog_.backups.begin());
@@ -98,7 +169,7 @@ TEST_F(ChooseFullTest, OnTheWayToTheTimelineOfTheServer) {
 
 // A server that was put back has never had what came after. A standby waits until it has replayed
 // it.
-TEST_F(ChooseFullTest, NotFromAFutureThatIsNoMore) {
+TEST_F(ChooseParentTest, NotFromAFutureThatIsNoMore) {
   server_.position = Lsn{200};
   EXPECT_EQ(Chosen(), "20261108-020000F");
   server_.position = Lsn{199};
@@ -110,9 +181,9 @@ TEST_F(ChooseFullTest, NotFromAFutureThatIsNoMore) {
       "the server was reset to an earlier state");
 }
 
-TEST_F(ChooseFullTest, LsnsTellOnlyWhenItIsKnownThatTheyDo) {
+TEST_F(ChooseParentTest, LsnsTellOnlyWhenItIsKnownThatTheyDo) {
   newest().manifest_sha256 = Sha256Of(AsBytes("newest"));
-  const auto doubt = [this] { return ChooseFull(catalog_, server_).doubt; };
+  const auto doubt = [this] { return ChooseParent(catalog_, server_, type_).doubt; };
   server_.own_full = newest().manifest_sha256;
   EXPECT_EQ(doubt(), "neither data checksums nor wal_log_hints are on");
   server_.hint_bits_logged = true;
