@@ -40,6 +40,7 @@ restart_after_crash = on
 shared_buffers = 32MB
 track_commit_timestamp = on
 CONF
+	$node->append_conf('postgresql.conf', 'summarize_wal = on') if $node->pg_version >= 17;
 	$node->start;
 	return $node;
 }
@@ -99,6 +100,51 @@ sub message
 	my ($node, $bytes) = @_;
 	return $node->safe_psql('postgres',
 		"SELECT pg_walfile_name(pg_logical_emit_message(true, 'long', repeat('0123456789', $bytes / 10)))");
+}
+
+# --- the server's own summaries, since 17 ---------------------------------------------------------
+
+# Waits until all WAL up to now is summarized. Returns what the summaries name: "relation_fork block", and
+# "relation_fork limit" where a relation was made anew or has become shorter.
+sub server_summaries
+{
+	my ($node) = @_;
+
+	my $end = $node->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
+	# Summaries end where a checkpoint's redo is.
+	$node->safe_psql('postgres', 'SELECT pg_switch_wal(); CHECKPOINT');
+	$node->poll_query_until('postgres', "SELECT summarized_lsn >= '$end' FROM pg_get_wal_summarizer_state()")
+	  or die 'WAL was not summarized';
+	return split /\n/, $node->safe_psql('postgres', <<'SQL');
+SELECT DISTINCT reltablespace || '/' || reldatabase || '/' || relfilenode || '_'
+    || (ARRAY['main', 'fsm', 'vm', 'init'])[relforknumber + 1] || ' '
+    || CASE WHEN is_limit_block THEN 'limit' ELSE relblocknumber::text END
+  FROM pg_available_wal_summaries() AS s, pg_wal_summary_contents(s.tli, s.start_lsn, s.end_lsn)
+SQL
+}
+
+# Tests that our records name all that the server's summaries name.
+sub covers_summaries
+{
+	my ($ours, $test, @summaries) = @_;
+	my %named;
+
+	foreach (@{ $ours->{records} })
+	{
+		$named{"$1_$2 $3"} = 1 while /block \d+ (\S+) (\w+) (\d+)/g;
+		$named{"$1 limit"} = 1 if /(?:creates|truncates \d+ flags \d+) (\S+)/;
+		if (/drops (\d\S+)/) { $named{"$_ limit"} = 1 foreach split /,/, $1 }
+		# The summaries name all forks of a relation that goes, and a whole database as relation 0.
+		$named{"$1 database"} = 1 foreach /(?:to|new-database|drops-database) (\d+\/\d+)/;
+	}
+	my @missing = grep {
+		my ($relation) = /^(.*)_/;
+		my ($database) = /^(\d+\/\d+)\/0_/;
+		!$named{$_} && !(/ limit$/ && $named{"${relation}_main limit"}) && !($database && $named{"$database database"});
+	} @summaries;
+	cmp_ok(scalar(@summaries), '>', 1000, "$test: the server has summaries");
+	is_deeply([ @missing[ 0 .. ($#missing < 9 ? $#missing : 9) ] ], [], "$test: we name all that they name");
+	return;
 }
 
 # How many records were cut off and replaced.
@@ -257,11 +303,14 @@ foreach my $megabytes ($seconds ? (16, 64) : 16)
 
 	$load->set_up(PostgreSQL::Test::Utils::tempdir('elsewhere'));
 	note($load->run($seconds) . ' rounds of load');
+	my @summaries = $node->pg_version >= 17 ? server_summaries($node) : ();
 	crash_at_border($node);
 	$node->start;
 	$node->safe_psql('postgres', q{INSERT INTO items VALUES (100000, 'the last one')});
 	$node->stop;
-	my $dump = compare($node, gather($node), 1, $megabytes << 20, "$megabytes MB");
+	my $wal = gather($node);
+	my $dump = compare($node, $wal, 1, $megabytes << 20, "$megabytes MB");
+	covers_summaries(our_records($wal, 1), "$megabytes MB", @summaries) if $node->pg_version >= 17;
 	has_kinds($dump, "$megabytes MB", qw(XLOG/OVERWRITE_CONTRECORD XLOG/SWITCH Generic/Generic));
 	$node->clean_node;
 }
