@@ -75,8 +75,8 @@ class Reader {
     }
     if (finished && next_ <= last_) {
       changes_->NoteDoubt("not all segments were read");
-    } else if (finished && interval_.own) {
-      if (std::string doubt = DoubtOfHistory(facts_, *interval_.own); !doubt.empty()) {
+    } else if (finished && !interval_.without_proof) {
+      if (std::string doubt = DoubtOfHistory(facts_, interval_.own); !doubt.empty()) {
         changes_->NoteDoubt(std::move(doubt));
       }
     }
@@ -141,9 +141,9 @@ class Reader {
     if (segments <= interval_.most_unindexed / interval_.segment_size) {
       return Ok();
     }
-    return Doubt(
-        fmt::format("{} MB of WAL would have to be read without an index, more than there are data",
-                    segments * (interval_.segment_size >> 20)));
+    return Doubt(fmt::format(
+        "{} MB of WAL would have to be read without an index, more than the limit of {} MB",
+        segments * (interval_.segment_size >> 20), interval_.most_unindexed >> 20));
   }
 
   Result<IndexCover> CoverOf(TimelineId timeline, SegmentNumber first, SegmentNumber last) const {
@@ -210,12 +210,13 @@ class Reader {
   Status Take(const Segment& segment) {
     RETURN_IF_ERROR(repository_.environment().cancellation->Check());
     SegmentFacts facts{.name = NameOf(segment)};
-    const bool is_ours = interval_.own ? segment.number > interval_.own->last : IsOnlyOurs(segment);
+    const bool is_ours =
+        interval_.without_proof ? IsOnlyOurs(segment) : segment.number > interval_.own.last;
     std::optional<ObjectAttributes> stored;
-    if (!is_ours && (interval_.own || segment.object != nullptr)) {
+    if (!is_ours && (!interval_.without_proof || segment.object != nullptr)) {
       ASSIGN_OR_RETURN(stored, ReadSegmentAttributes(archive_, facts.name));
     }
-    if (interval_.own && !is_ours) {
+    if (!interval_.without_proof && !is_ours) {
       if (!stored) {
         return Doubt(fmt::format("the repository does not have WAL segment \"{}\"", facts.name));
       }
@@ -235,7 +236,7 @@ class Reader {
       return Note(segment, *made, std::move(facts), &found_.read);
     }
     return Doubt(fmt::format("WAL segment \"{}\" is {}", facts.name,
-                             interval_.own && is_ours
+                             !interval_.without_proof && is_ours
                                  ? "not in pg_wal, and not known to be in the repository"
                                  : "neither in pg_wal nor in the repository"));
   }
@@ -273,12 +274,13 @@ class Reader {
   // From pg_wal, which has the newest WAL, or from the repository. nullopt when neither has it.
   // What is not known to be the same in both comes from one of them only.
   Result<std::optional<SegmentIndex>> MakeIndex(const Segment& segment) const {
-    const std::optional<OwnWal>& own = interval_.own;
+    const bool proof = !interval_.without_proof;
     std::optional<SegmentIndex> index;
-    if (!own || segment.number >= own->first) {
+    if (!proof || segment.number >= interval_.own.first) {
       index = FromWalDirectory(segment);
     }
-    if ((index && Reaches(segment, index->summary)) || (own && segment.number > own->last)) {
+    if ((index && Reaches(segment, index->summary)) ||
+        (proof && segment.number > interval_.own.last)) {
       return index;
     }
     SegmentIndexer indexer;
@@ -369,7 +371,7 @@ class Reader {
     facts.has_end = summary.last_end.has_value();
     const std::lock_guard lock(mutex_);
     ++*counter;
-    if (interval_.own) {
+    if (!interval_.without_proof) {
       facts_.emplace(segment.number, std::move(facts));
     }
     borders_[segment.number] = {summary.version, summary.tail, summary.head};
@@ -484,7 +486,7 @@ class Reader {
 
 // The part of the full is proven by the full only where its WAL is read from its own segments.
 bool LeavesTimelineOfParent(const WalInterval& interval) {
-  return interval.own &&
+  return !interval.without_proof &&
          TimelineOnPath(interval.history, SegmentBefore(interval.parent_end, interval.segment_size),
                         interval.segment_size) != interval.from_timeline;
 }
@@ -497,7 +499,7 @@ Result<WalChangesFound> ReadWalChanges(const Repository& repository, const WalIn
         .changes = nullptr,
         .doubt = fmt::format("the backup begins at {}, before its parent", FormatLsn(interval.to))};
   }
-  if (interval.own && !interval.own->is_known) {
+  if (!interval.without_proof && !interval.own.is_known) {
     return WalChangesFound{
         .changes = nullptr,
         .doubt = "no WAL segment in the repository is known to be this server's own"};

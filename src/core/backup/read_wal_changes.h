@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "core/backup/wal_changes.h"
@@ -32,9 +31,11 @@ struct WalInterval {
   // Of the parent, on `history`.
   TimelineId from_timeline = 1;
   Lsn parent_end;
-  // For the proof that the WAL is of this server's history (wal_history.h). nullopt: the caller
-  // knows that it is, for example in a test.
-  std::optional<OwnWal> own{};
+  // For the proof that the WAL is of this server's history (wal_history.h). It is a doubt that
+  // there is none.
+  OwnWal own{};
+  // For tests of all the rest: the WAL is taken for the server's own without a proof.
+  bool without_proof = false;
   // With more WAL that no index tells of, nothing is read.
   std::uint64_t most_unindexed = ~std::uint64_t{0};
 };
