@@ -14,7 +14,7 @@ namespace veza {
 
 struct LifecycleRule {
   std::string id;
-  std::string prefix;       // empty: the rule applies to all objects
+  std::string prefix{};     // empty: the rule applies to all objects
   bool needs_tag = false;   // applies only to objects with a tag; ours have none
   bool needs_size = false;  // applies only to objects of some sizes
   bool expires_current = false;

@@ -37,9 +37,9 @@ struct TransactionEnd {
   TimePoint time{};            // by the clock of the server; they are not in order
   std::uint32_t xid = 0;       // of the transaction or subtransaction that ended
   std::uint32_t database = 0;  // where it ran; 0: not said, or none
-  std::vector<std::uint32_t> subtransactions;  // xids that end with it
-  std::vector<RelationFile> dropped;           // all forks of each go
-  std::string gid;                             // of a prepared one, if wal_level is logical
+  std::vector<std::uint32_t> subtransactions{};  // xids that end with it
+  std::vector<RelationFile> dropped{};           // all forks of each go
+  std::string gid{};                             // of a prepared one, if wal_level is logical
 };
 
 // What the record says, or whether it changes files, is not known. A backup that relies on WAL
@@ -48,7 +48,7 @@ struct UnknownFact {
   std::string_view reason;  // for a message: a clause without its first capital; never freed
   // The end of a transaction with what could be read: its time at least. xid, subtransactions and
   // dropped may be wanting.
-  std::optional<TransactionEnd> end;
+  std::optional<TransactionEnd> end{};
 };
 
 // PREPARE TRANSACTION. What it drops is dropped by the record that ends it.
@@ -56,7 +56,7 @@ struct TransactionPrepared {
   TimePoint time{};
   std::uint32_t xid = 0;
   std::uint32_t database = 0;
-  std::string gid;
+  std::string gid{};
 };
 
 struct RelationCreated {
@@ -94,7 +94,7 @@ struct DatabaseDropped {
 
 struct TablespaceCreated {
   std::uint32_t tablespace = 0;
-  std::string location;  // empty: in place
+  std::string location{};  // empty: in place
 };
 struct TablespaceDropped {
   std::uint32_t tablespace = 0;
@@ -110,12 +110,12 @@ struct RestorePointMade {
 };
 struct CheckpointMade {
   bool shutdown = false;
-  Lsn redo;
+  Lsn redo{};
   TimelineId timeline = 0;
   TimelineId previous_timeline = 0;  // differs in a checkpoint that begins a timeline
   bool full_page_writes = false;
-  TimePoint time{};                   // in whole seconds
-  std::optional<WalLevel> wal_level;  // 17 and later
+  TimePoint time{};                     // in whole seconds
+  std::optional<WalLevel> wal_level{};  // 17 and later
 };
 // Where replay from an online checkpoint begins; 17 and later.
 struct CheckpointBegun {
@@ -143,7 +143,7 @@ struct RecoveryEnded {
   TimePoint time{};
   TimelineId timeline = 0;
   TimelineId previous_timeline = 0;
-  std::optional<WalLevel> wal_level;  // 17 and later
+  std::optional<WalLevel> wal_level{};  // 17 and later
 };
 struct SegmentSwitched {};
 // A record that a crash cut off is given up. It is read nowhere.
