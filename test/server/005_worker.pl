@@ -99,7 +99,8 @@ sub disturbed
 	my $seconds = time - $begin;
 	isnt($exit, 0, 'the caller receives an error');
 	poll_until(sub { !defined(($node->backup_worker)[0]) }, 'the end of the worker');
-	cmp_ok($seconds, '<', 5, sprintf('within %.1f s', $seconds));
+	# A busy machine takes seconds to end it.
+	cmp_ok($seconds, '<', 30, sprintf('within %.1f s', $seconds));
 	return $err;
 }
 
