@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests on a bare Debian 12 machine; installs what is missing first.
 #
-#   test/run.sh [all]              regress, core, server and ops
+#   test/run.sh [all]              core, regress, server and ops
 #   test/run.sh core               the unit tests of src/core (gtest, by meson)
 #   test/run.sh regress            make installcheck against a server of its own
 #   test/run.sh server [NAME...]   test/server/NAME*.pl (all without a name), once on a local
@@ -30,11 +30,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/support/common.sh"
 passed=0
 failed=0
 work=
-ahead=   # the build for the sanitizers that was begun last
-aheads=() # all of them
+ahead=
 tidy=
 running=() # server tests
-running_stores=() # of each of them
 regress_server=
 server_prepared=
 threads= # the record of the core tests that threads matter to
@@ -72,7 +70,7 @@ stop_background() {
 finish() {
   local status=$?
   trap - EXIT
-  stop_background "${aheads[@]}" "$tidy" "${running[@]}"
+  stop_background "$ahead" "$tidy" "${running[@]}"
   stop_leftover_servers
   [[ ! -d $work/s3 ]] || bash "$top/test/support/rgw.sh" stop "$work/s3"
   [[ ! $memory ]] || rm -rf "$memory"
@@ -153,26 +151,12 @@ build_test() {
   build build-test "-Dcore_library=$top/build-core/libveza_core.a" -Dbuildtype=plain "-Dcpp_args=-O0 $gcc_args"
 }
 
-# Beside server tests they are compiled behind them.
-build_test_behind() {
-  local out=$work/build-test.out status=0
-  begin_behind "$out" build_test
-  aheads+=("$background")
-  wait "$background" || status=$?
-  cat "$out"
-  return "$status"
-}
-
-# Given `ahead_too`, the processors compile for the address sanitizer while the tests run.
 phase_core() {
-  local build=build_test
-  ((${#running[@]} == 0)) || build=build_test_behind
   headline "core tests"
-  "$build" || {
+  build_test || {
     count 0 1
     return 0
   }
-  [[ $build == build_test || ${1:-} != ahead_too ]] || build_ahead address
   # Without a whole record, the thread sanitizer gets every test.
   ! VEZA_TEST_THREAD_RECORD=$work/threads run_core_tests build-test || threads=$work/threads
 }
@@ -263,23 +247,21 @@ begin_behind() {
   background=$!
 }
 
-# One after the other: each would take as many compilers as there are processors.
-after_builds() {
-  while [[ $ahead ]] && kill -0 "$ahead" 2>/dev/null; do sleep 1; done
-  "$@"
+build_all_sanitized() { build_sanitized thread && build_sanitized address; }
+
+# The server tests mostly wait: meanwhile the processors compile for the sanitizers, and lint.
+build_ahead() {
+  begin_behind "$work/ahead.out" build_all_sanitized
+  ahead=$background
 }
 
-# The server tests mostly wait: meanwhile the processors compile for the sanitizers, and lint. What is
-# being built already is not begun again.
-build_ahead() {
-  [[ ! -e $work/ahead-$1.out ]] || return 0
-  begin_behind "$work/ahead-$1.out" after_builds build_sanitized "$1"
-  ahead=$background
-  aheads+=("$ahead")
+tidy_after_builds() {
+  while [[ $ahead ]] && kill -0 "$ahead" 2>/dev/null; do sleep 1; done
+  check_tidy
 }
 
 tidy_ahead() {
-  begin_behind "$work/tidy.out" after_builds check_tidy
+  begin_behind "$work/tidy.out" tidy_after_builds
   tidy=$background
 }
 
@@ -302,9 +284,8 @@ phase_sanitize() {
   export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
   # What it could not build is built, and complained of, below.
-  for ahead in "${aheads[@]}"; do wait "$ahead" || true; done
+  [[ ! $ahead ]] || wait "$ahead" || true
   ahead=
-  aheads=()
   use_memory
   for sanitizer in thread address; do
     headline "core tests, sanitizer: $sanitizer"
@@ -507,9 +488,12 @@ count_server_tests() {
 }
 
 # The tests of both stores at the same time: most of theirs is waiting.
-begin_server_tests() {
-  local name store tests=()
-  prepare_server || return
+phase_server() {
+  local name store status tests=() stores=()
+  prepare_server || {
+    count 0 1
+    return 0
+  }
   cd "$work/tree/test/server"
   for name in "${@:-}"; do
     compgen -G "$name*.pl" >"$work/names" || fail "there is no test/server/$name*.pl"
@@ -517,22 +501,13 @@ begin_server_tests() {
     mapfile -t -O "${#tests[@]}" tests < <(sort "$work/names" | sed "s|^|$PWD/|")
   done
   cd "$top"
-  read -ra running_stores <<<"${VEZA_TEST_STORE:-dir s3}"
-  headline "server tests, stores: ${running_stores[*]}"
-  for store in "${running_stores[@]}"; do
+  read -ra stores <<<"${VEZA_TEST_STORE:-dir s3}"
+  headline "server tests, stores: ${stores[*]}"
+  for store in "${stores[@]}"; do
     begin_background "$work/server-$store.out" start_server_tests "$store" "${tests[@]}"
     running+=("$background")
   done
-}
-
-# Waits for them. With `core` they were begun before its tests.
-phase_server() {
-  local store status
-  ((${#running[@]} > 0)) || begin_server_tests "$@" || {
-    count 0 1
-    return 0
-  }
-  for store in "${running_stores[@]}"; do
+  for store in "${stores[@]}"; do
     status=0
     wait "${running[0]}" || status=$?
     running=("${running[@]:1}")
@@ -601,13 +576,13 @@ main() {
   local phase phases=() names=() s3=
   for phase in "$@"; do
     case $phase in
-      all) phases+=(regress core server ops) ;;
+      all) phases+=(core regress server ops) ;;
       core | regress | server | ops | sanitize | lint | fuzz) phases+=("$phase") ;;
       -*) fail "unknown option $phase; the head of $0 says how to use it" ;;
       *) names+=("$phase") ;;
     esac
   done
-  ((${#phases[@]} > 0)) || phases=(regress core server ops)
+  ((${#phases[@]} > 0)) || phases=(core regress server ops)
   [[ ${#names[@]} -eq 0 || " ${phases[*]} " == *" server "* ]] || fail "unknown: ${names[*]}"
 
   case " ${phases[*]} " in
@@ -628,14 +603,8 @@ main() {
 
   for phase in "${phases[@]}"; do
     case $phase in
-      core)
-        # The server tests take the longest, and the compilers use the time that they wait.
-        [[ " ${phases[*]} " != *" server "* ]] || begin_server_tests "${names[@]}" || true
-        phase_core "$([[ " ${phases[*]} " != *" sanitize "* ]] || echo ahead_too)"
-        ;;
       server)
-        ((${#running[@]} > 0)) || begin_server_tests "${names[@]}" || true
-        [[ " ${phases[*]} " != *" sanitize "* ]] || { build_ahead thread && build_ahead address; }
+        [[ " ${phases[*]} " != *" sanitize "* ]] || build_ahead
         [[ " ${phases[*]} " != *" lint "* ]] || tidy_ahead
         phase_server "${names[@]}"
         ;;
