@@ -132,6 +132,32 @@ is($exit, 0, 'the newest backup is damaged');
 like($told, qr/NOTICE: .*building on \S+ "\S+", because incr "\Q$compared\E" cannot be read/, 'it is passed over, and a notice says why');
 isnt(summary($built)->{parent}, $compared, 'the parent is another one');
 
+# --- a backup between is lost ---------------------------------------------------------------------
+
+# A pack of the full, which everything needs.
+my $pack = "main/backup/$full/pack/00000001";
+my $content = read_object($pack);
+delete_object($pack);
+($exit, my $new, $told) = $node->psql('postgres', q{SELECT veza_backup_now('incr')});
+like($new, qr/^\d{8}-\d{6}F$/, 'without a pack that all name, a full is taken');
+like($told, qr{NOTICE: .*taking a full backup instead of an incr: .* cannot be read: object "backup/\Q$full\E/pack/00000001" is missing}, 'a notice says why');
+change(300);
+my $middle = back_up('incr');
+change(300 + 100);
+my $last = back_up('incr');
+ok((grep { $_->{label} eq $middle } @{ summary($last)->{sources} }), 'the last incr needs the one before');
+my $document = "main/backup/$middle/backup.json";
+$content = read_object($document);
+delete_object($document);
+is(sql("SELECT status FROM veza_backup_info() WHERE label = '$last'"), 'not restorable', 'veza_backup_info() says so');
+like(sql("SELECT detail FROM veza_backup_info() WHERE label = '$last'"), qr/needs incr "\Q$middle\E", which is missing or damaged/,
+	'and why');
+my $older = VezaTest->new('older');
+($exit, my $out, $told) = $node->vezactl('restore', '--target-dir', $older->data_dir, '--dry-run');
+is($exit, 0, 'a restore without a label');
+like($told, qr/the newest backup is passed over: incr "\Q$last\E" needs incr "\Q$middle\E"/, 'passes over it');
+write_object($document, $content);
+
 # A new full replaces them all, when the restores hold them no longer.
 delete_object($_) foreach objects('main/lease/');
 back_up('full');

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <map>
 #include <string_view>
 
 #include "core/repository/names.h"
+#include "core/repository/pack_list.h"
 #include "core/storage/body.h"
 #include "core/storage/file_io.h"
 
@@ -127,6 +129,17 @@ const PackRecord* ParentIndex::FindPack(const Extent& extent) const {
   const std::pair wanted(extent.source, extent.pack);
   const auto pack = std::ranges::lower_bound(packs_, wanted, {}, IdOf);
   return pack != packs_.end() && IdOf(*pack) == wanted ? &*pack : nullptr;
+}
+
+Status ParentIndex::RequirePacks(const Repository& repository) const {
+  std::map<std::uint32_t, PackSizes> sizes;
+  for (const PackRecord& pack : packs_) {
+    sizes[pack.source][pack.number] = pack.size;
+  }
+  for (auto& [source, wanted] : sizes) {
+    RETURN_IF_ERROR(veza::RequirePacks(repository, sources_[source - 1].label, std::move(wanted)));
+  }
+  return Ok();
 }
 
 std::string ParentIndex::NameOf(const PackRecord& pack) const {

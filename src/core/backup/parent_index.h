@@ -34,6 +34,9 @@ class ParentIndex {
   const std::vector<PackRecord>& packs() const { return packs_; }
   // The pack of an extent that is no hole. Null when the manifest does not list it.
   const PackRecord* FindPack(const Extent& extent) const;
+  // Checks by listings that all packs are there, with their sizes. kDataCorrupted otherwise: what
+  // is built on them would be lost, too.
+  Status RequirePacks(const Repository& repository) const;
   // The name of a pack from packs().
   std::string NameOf(const PackRecord& pack) const;
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "core/repository/names.h"
+
 namespace veza {
 
 namespace {
@@ -33,6 +35,17 @@ std::string SuspectDiff(const BackupSummary& backup) {
       "VACUUM has changed since the full backup, and then index-only scans return rows that are "
       "not there",
       backup.label);
+}
+
+std::string WhyNotRestorable(const BackupSummary& backup, std::span<const BackupSummary> backups) {
+  for (const SourceBackup& source : backup.sources) {
+    const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
+    if (there == backups.end() || there->manifest_sha256 != source.manifest_sha256) {
+      return fmt::format("{} needs {}, which is missing or damaged", NameBackup(backup.label),
+                         NameBackup(source.label));
+    }
+  }
+  return "";
 }
 
 std::string WhyDoubtful(const BackupSummary& backup, std::span<const BackupSummary> backups) {

@@ -118,13 +118,14 @@ Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
   const BackupSummary* const newest =
       Newest(backups, target, history, [](const BackupSummary&) { return true; });
   if (newest != nullptr) {
+    const auto is_good = [&](const BackupSummary& backup) {
+      return WhyDoubtful(backup, backups).empty() && WhyNotRestorable(backup, backups).empty();
+    };
     const bool passes_over = doubtful == DoubtfulBackups::kPassOver &&
-                             target.kind != TargetKind::kImmediate &&
-                             !WhyDoubtful(*newest, backups).empty();
+                             target.kind != TargetKind::kImmediate && !is_good(*newest);
     // Without a history, recovery stays on the timeline of the backup.
     const auto will_do = [&](const BackupSummary& backup) {
-      return (history != nullptr || backup.timeline == newest->timeline) &&
-             WhyDoubtful(backup, backups).empty();
+      return (history != nullptr || backup.timeline == newest->timeline) && is_good(backup);
     };
     const BackupSummary* const other =
         passes_over ? Newest(backups, target, history, will_do) : nullptr;

@@ -232,7 +232,9 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
   if (!leads) {
     return backup;  // with its doubt: the older one would not reach the target
   }
-  found->passed_over = std::exchange(found->doubt, WhyDoubtful(older, backups));
+  const std::string lost = WhyNotRestorable(backup, backups);
+  found->passed_over = lost.empty() ? found->doubt : lost;
+  found->doubt = WhyDoubtful(older, backups);
   return older;
 }
 

@@ -75,7 +75,7 @@ Status LoadParent(BackupJob* job, const std::string& label) {
   ASSIGN_OR_RETURN(job->parent, ReadBackup(*job->repository, label));
   job->parent_name = NameBackup(label);
   ASSIGN_OR_RETURN(job->parent_index, ParentIndex::Load(*job->repository, *job->parent));
-  return Ok();
+  return job->parent_index->RequirePacks(*job->repository);
 }
 
 // A backup that cannot be read is passed over. Otherwise every incr would fail until somebody takes

@@ -47,11 +47,13 @@ std::string DescribeFailures(const BackupSummary& backup) {
 }
 
 // First what is wrong with the backup, then what differs from the data directory, then who uses it.
-std::optional<std::string> DescribeDetail(const BackupSummary& backup, const LeaseState* lease) {
-  std::string text = DescribeFailures(backup);
+std::optional<std::string> DescribeDetail(const BackupSummary& backup, std::string lost,
+                                          const LeaseState* lease) {
+  std::string text = std::move(lost);
   const auto add = [&](const std::string& part) {
     text += text.empty() || part.empty() ? part : "; " + part;
   };
+  add(DescribeFailures(backup));
   for (const DatabaseSummary& database : DatabasesWithoutFiles(backup)) {
     add(fmt::format("no files of database \"{}\"", database.name));
   }
@@ -81,13 +83,13 @@ const char* DescribeStatus(const BackupSummary& backup) {
   return SuspectDiff(backup).empty() ? "ok" : "not to be trusted";
 }
 
-// `drill` is the latest drill of this backup, `lease` one of a restore that uses it. Both may be
-// null.
-Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill,
-          const LeaseState* lease) {
+// `lost`: as WhyNotRestorable(). `drill` is the latest drill of this backup, `lease` one of a
+// restore that uses it. Both may be null.
+Row RowOf(const BackupSummary& backup, const std::string& lost, bool pinned,
+          const DrillRecord* drill, const LeaseState* lease) {
   return {backup.label,
           BackupTypeName(backup.type),
-          DescribeStatus(backup),
+          lost.empty() ? DescribeStatus(backup) : "not restorable",
           FormatUtc(backup.start_time),
           FormatUtc(backup.stop_time),
           std::to_string(backup.timeline),
@@ -100,7 +102,7 @@ Row RowOf(const BackupSummary& backup, bool pinned, const DrillRecord* drill,
           backup.postgres_version,
           backup.node,
           pinned ? "true" : "false",
-          DescribeDetail(backup, lease),
+          DescribeDetail(backup, lost, lease),
           drill != nullptr ? std::optional(FormatUtc(drill->started)) : std::nullopt,
           drill != nullptr ? std::optional(drill->passed ? "true" : "false") : std::nullopt};
 }
@@ -147,9 +149,9 @@ class InfoCall final : public RowsCall {
     RETURN_IF_ERROR(leases);
     for (const BackupSummary& backup : catalog.backups) {
       const auto drill = drills.find(backup.label);
-      rows_.push_back(RowOf(backup, pins.contains(backup.label),
-                            drill != drills.end() ? &drill->second : nullptr,
-                            FindLease(*leases, backup.label)));
+      rows_.push_back(RowOf(
+          backup, WhyNotRestorable(backup, catalog.backups), pins.contains(backup.label),
+          drill != drills.end() ? &drill->second : nullptr, FindLease(*leases, backup.label)));
     }
     if (catalog.backups.empty()) {
       Row row = RowOfUnusable("", "no backup here yet", repository->store().location());

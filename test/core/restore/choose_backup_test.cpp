@@ -146,6 +146,16 @@ TEST_F(ChooseBackupTest, ABackupKnownToBeWrongIsPassedOver) {
   EXPECT_EQ(WhyDoubtful(diff, backups),
             "backup \"20261105-020000F\" holds 2 pages with wrong checksums");
 
+  // Nor can a backup be restored without one that it needs.
+  full.checksum_failures = 0;
+  diff.sources.push_back({"20261105-020000F_20261105-120000I"});
+  EXPECT_EQ(WhyNotRestorable(diff, backups),
+            "diff \"20261105-020000F_20261106-020000D\" needs incr "
+            "\"20261105-020000F_20261105-120000I\", which is missing or damaged");
+  EXPECT_EQ(choose({}, &two_), full.label);
+  diff.sources.pop_back();
+  EXPECT_EQ(choose({}, &two_), diff.label);
+
   // A diff of version 0.1 without data checksums.
   full.checksum_failures = 0;
   diff.changes_by.clear();
