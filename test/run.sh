@@ -123,8 +123,7 @@ run_core_tests() {
   local flavour=$1 log=$work/$1-tests.log status=0 good bad
   shift
   rm -f "$top/$flavour"/meson-logs/testlog*
-  # Server tests may run beside them, and take most of the processors.
-  GTEST_BRIEF=1 meson test -C "$top/$flavour" --no-rebuild --print-errorlogs --timeout-multiplier 4 "$@" || status=$?
+  GTEST_BRIEF=1 meson test -C "$top/$flavour" --no-rebuild --print-errorlogs "$@" || status=$?
   cat "$top/$flavour"/meson-logs/testlog*.txt >"$log"
   grep -E '^\[ +(PASSED|FAILED|SKIPPED) +\]|^\[=+\] .* ran' "$log" || true
   good=$(awk '/^\[ +PASSED +\]/ { n += $4 } END { print n + 0 }' "$log")
