@@ -54,8 +54,8 @@ std::string WhyNotItsSources(const BackupSummary& parent, const BackupCatalog& c
     return "was made by version 0.1 of a cluster without data checksums";
   }
   for (const SourceBackup& source : parent.sources) {
-    const auto there = std::ranges::find(catalog.backups, source.label, &BackupSummary::label);
-    if (there == catalog.backups.end() || there->manifest_sha256 != source.manifest_sha256) {
+    const BackupSummary* const there = FindSource(source, catalog.backups);
+    if (there == nullptr) {
       return fmt::format("needs {}, which is missing or damaged", NameBackup(source.label));
     }
     if (there->checksum_failures > 0) {

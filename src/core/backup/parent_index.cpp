@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
-#include <map>
 #include <string_view>
 
 #include "core/repository/names.h"
@@ -132,14 +131,12 @@ const PackRecord* ParentIndex::FindPack(const Extent& extent) const {
 }
 
 Status ParentIndex::RequirePacks(const Repository& repository) const {
-  std::map<std::uint32_t, PackSizes> sizes;
+  NamedPacks named;
   for (const PackRecord& pack : packs_) {
-    sizes[pack.source][pack.number] = pack.size;
+    named.Add(pack);
   }
-  for (auto& [source, wanted] : sizes) {
-    RETURN_IF_ERROR(veza::RequirePacks(repository, sources_[source - 1].label, std::move(wanted)));
-  }
-  return Ok();
+  return named.RequireAll(repository,
+                          [this](std::uint32_t source) { return sources_[source - 1].label; });
 }
 
 std::string ParentIndex::NameOf(const PackRecord& pack) const {

@@ -37,10 +37,16 @@ std::string SuspectDiff(const BackupSummary& backup) {
       backup.label);
 }
 
+const BackupSummary* FindSource(const SourceBackup& source,
+                                std::span<const BackupSummary> backups) {
+  const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
+  return there != backups.end() && there->manifest_sha256 == source.manifest_sha256 ? &*there
+                                                                                    : nullptr;
+}
+
 std::string WhyNotRestorable(const BackupSummary& backup, std::span<const BackupSummary> backups) {
   for (const SourceBackup& source : backup.sources) {
-    const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
-    if (there == backups.end() || there->manifest_sha256 != source.manifest_sha256) {
+    if (FindSource(source, backups) == nullptr) {
       return fmt::format("{} needs {}, which is missing or damaged", NameBackup(backup.label),
                          NameBackup(source.label));
     }

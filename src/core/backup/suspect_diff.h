@@ -22,6 +22,10 @@ std::string SuspectDiff(const BackupSummary& backup);
 // be wrong.
 std::string WhyDoubtful(const BackupSummary& backup, std::span<const BackupSummary> backups);
 
+// The backup among `backups` that another one names as a source. Null when it is not among them, or
+// has another manifest.
+const BackupSummary* FindSource(const SourceBackup& source, std::span<const BackupSummary> backups);
+
 // Why the backup cannot be restored: one that it needs is not among `backups`, the readable ones of
 // the repository. A clause that names the backup. Empty when all are there.
 std::string WhyNotRestorable(const BackupSummary& backup, std::span<const BackupSummary> backups);

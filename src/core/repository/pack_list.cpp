@@ -33,10 +33,15 @@ Status RequirePacks(const Repository& repository, const std::string& label, Pack
 }
 
 Status NamedPacks::RequireAll(const Repository& repository, const BackupSummary& backup) {
+  return RequireAll(repository, [&](std::uint32_t source) {
+    return source == 0 ? backup.label : backup.sources.at(source - 1).label;
+  });
+}
+
+Status NamedPacks::RequireAll(const Repository& repository,
+                              const std::function<std::string(std::uint32_t)>& label_of) {
   for (auto& [source, sizes] : sizes_) {
-    RETURN_IF_ERROR(RequirePacks(repository,
-                                 source == 0 ? backup.label : backup.sources.at(source - 1).label,
-                                 std::move(sizes)));
+    RETURN_IF_ERROR(RequirePacks(repository, label_of(source), std::move(sizes)));
   }
   return Ok();
 }

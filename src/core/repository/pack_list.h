@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -24,6 +25,9 @@ class NamedPacks {
   void Add(const PackRecord& pack) { sizes_[pack.source][pack.number] = pack.size; }
   // RequirePacks() for `backup`, whose manifest it is, and for the backups that it names.
   Status RequireAll(const Repository& repository, const BackupSummary& backup);
+  // RequirePacks() for each backup. `label_of` gives its label for PackRecord::source.
+  Status RequireAll(const Repository& repository,
+                    const std::function<std::string(std::uint32_t)>& label_of);
 
  private:
   std::map<std::uint32_t, PackSizes> sizes_;  // by PackRecord::source
