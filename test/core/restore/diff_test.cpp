@@ -52,22 +52,11 @@ class DiffTest : public testing::TestWithParam<Cipher> {
   std::uint64_t Packed(const BackupSummary& backup) {
     return backup.stored_size - backup.manifest_size;
   }
-  FileRecord Record(const BackupSummary& backup, const std::string& path) {
-    FileRecord found;
-    EXPECT_OK(ReadManifest(*fixture_.repository, backup, [&](ManifestRecord&& record) {
-      if (auto* file = std::get_if<FileRecord>(&record); file != nullptr && file->path == path) {
-        found = std::move(*file);
-      }
-      return Ok();
-    }));
-    EXPECT_EQ(found.path, path);
-    return found;
-  }
 
   // The pages of the file that are in page extents.
   std::vector<std::uint32_t> StoredPages(const BackupSummary& backup, const std::string& path) {
     std::vector<std::uint32_t> stored;
-    for (const PageExtent& pages : Record(backup, path).pages) {
+    for (const PageExtent& pages : fixture_.Record(backup, path).pages) {
       for (const PageRun& run : pages.runs) {
         for (std::uint32_t i = 0; i < run.count; ++i) {
           stored.push_back(run.first + i);
@@ -115,7 +104,7 @@ TEST_P(DiffTest, StoresThePagesWhoseLsnIsNewer) {
   source_.File("base/5/100", relation.content());
   const auto diff = fixture_.Diff(*full);
   ASSERT_OK(diff);
-  const FileRecord record = Record(*diff, "base/5/100");
+  const FileRecord record = fixture_.Record(*diff, "base/5/100");
   ASSERT_EQ(record.extents.size(), 3U);
   for (const Extent& extent : record.extents) {
     EXPECT_EQ(extent.source, 1U);
@@ -236,7 +225,7 @@ TEST_P(DiffTest, ContentsAreComparedWhereLsnsAreNotReliable) {
   const auto diff = fixture_.Diff(*full);
   ASSERT_OK(diff);
   EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::UnorderedElementsAre(0, 127, 128));
-  const FileRecord record = Record(*diff, "base/5/100");
+  const FileRecord record = fixture_.Record(*diff, "base/5/100");
   EXPECT_EQ(record.extents[0].source, 1U);
   EXPECT_EQ(record.extents[1].source, 1U);
   EXPECT_EQ(record.extents[2].source, 0U);
@@ -308,7 +297,7 @@ TEST_P(DiffByWalTest, StoresThePagesThatWalNames) {
   const auto diff = DiffBy(NoteWhatChanged);
   ASSERT_OK(diff);
   EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::UnorderedElementsAre(0, 5, 130));
-  for (const Extent& extent : Record(*diff, "base/5/100").extents) {
+  for (const Extent& extent : fixture_.Record(*diff, "base/5/100").extents) {
     EXPECT_EQ(extent.source, 1U);
   }
   Restore(*diff);
@@ -332,7 +321,7 @@ TEST_P(DiffByWalTest, AnExtentOfWhichMostHasChangedIsStoredWhole) {
   });
   ASSERT_OK(diff);
   EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::ElementsAre(130));
-  EXPECT_EQ(Record(*diff, "base/5/100").extents[0].source, 0U);
+  EXPECT_EQ(fixture_.Record(*diff, "base/5/100").extents[0].source, 0U);
   Restore(*diff);
 }
 
@@ -430,7 +419,7 @@ TEST_P(DiffByWalTest, AHoleIsStoredWholeWhenAnythingInItHasChanged) {
     changes.NoteBlocks({1663, 5, 102}, kMainFork, 9, 1);
   });
   ASSERT_OK(diff);
-  const FileRecord record = Record(*diff, "base/5/102");
+  const FileRecord record = fixture_.Record(*diff, "base/5/102");
   EXPECT_NE(record.extents[0].pack, 0U);
   EXPECT_EQ(record.extents[1].pack, 0U);
   EXPECT_TRUE(record.pages.empty());
@@ -459,7 +448,7 @@ TEST_P(DiffTest, ADamagedFullIsReportedAndChangesAreStoredWhole) {
   fixture_.lsns_tell = false;
   const auto diff = fixture_.Diff(*full);
   ASSERT_OK(diff);
-  for (const Extent& extent : Record(*diff, "base/5/100").extents) {
+  for (const Extent& extent : fixture_.Record(*diff, "base/5/100").extents) {
     EXPECT_EQ(extent.source, 0U);
   }
   EXPECT_THAT(fixture_.sentences.Take(),
@@ -498,7 +487,7 @@ TEST_P(DiffTest, LsnsAreNotUsedInARecreatedDatabase) {
   source_.File("base/5/100", relation.content());
   const auto diff = fixture_.Diff(*full, {});
   ASSERT_OK(diff);
-  const FileRecord record = Record(*diff, "base/5/100");
+  const FileRecord record = fixture_.Record(*diff, "base/5/100");
   EXPECT_EQ(record.extents[0].source, 0U);
   EXPECT_EQ(record.extents[1].source, 1U);  // equal to the byte
   Restore(*diff);
@@ -573,7 +562,7 @@ TEST_P(DiffTest, ManyChangedPagesFillSeveralExtents) {
   source_.File("base/5/100", relation.content());
   const auto diff = fixture_.Diff(*full);
   ASSERT_OK(diff);
-  const FileRecord record = Record(*diff, "base/5/100");
+  const FileRecord record = fixture_.Record(*diff, "base/5/100");
   EXPECT_EQ(record.pages.size(), 6U);  // 667 pages, 128 in an extent
   for (const PageExtent& pages : record.pages) {
     EXPECT_LE(pages.extent.length, kExtentSize);

@@ -107,17 +107,6 @@ class IncrTest : public testing::TestWithParam<Way> {
     fixture_.ExpectRestored();
     std::filesystem::remove_all(fixture_.Target());
   }
-  FileRecord Record(const BackupSummary& backup, const std::string& path) {
-    FileRecord found;
-    EXPECT_OK(ReadManifest(*fixture_.repository, backup, [&](ManifestRecord&& record) {
-      if (auto* file = std::get_if<FileRecord>(&record); file != nullptr && file->path == path) {
-        found = std::move(*file);
-      }
-      return Ok();
-    }));
-    EXPECT_EQ(found.path, path);
-    return found;
-  }
   // The packs whose extents the manifest needs.
   std::set<std::string> NamedPacks(const BackupSummary& backup) {
     std::set<std::string> names;
@@ -216,7 +205,7 @@ TEST_P(IncrTest, StoresWhatHasChangedSinceTheNewestBackup) {
     sources.push_back(source.label);
   }
   EXPECT_THAT(sources, testing::UnorderedElementsAre(full.summary.label, diff.summary.label));
-  const FileRecord record = Record(incr.summary, "base/5/100");
+  const FileRecord record = fixture_.Record(incr.summary, "base/5/100");
   for (const Extent& extent : record.extents) {
     EXPECT_EQ(incr.summary.sources.at(extent.source - 1).label, full.summary.label);
   }
@@ -237,7 +226,7 @@ TEST_P(IncrTest, WithoutChangesNothingOfRelationsIsStored) {
   Set(tables_[0], 5);
   const Taken first = Incr(full);
   const Taken second = Incr(first);
-  const FileRecord record = Record(second.summary, "base/5/100");
+  const FileRecord record = fixture_.Record(second.summary, "base/5/100");
   ASSERT_EQ(record.pages.size(), 1U);
   EXPECT_EQ(second.summary.sources.at(record.pages[0].extent.source - 1).label,
             first.summary.label);
@@ -271,7 +260,7 @@ TEST_P(IncrTest, AnExtentOfWhichMostWasReplacedIsStoredWhole) {
       newest = Incr(newest);
     }
   }
-  const FileRecord record = Record(newest.summary, "base/5/100");
+  const FileRecord record = fixture_.Record(newest.summary, "base/5/100");
   const std::uint32_t source = record.extents[0].source;
   EXPECT_NE(source == 0 ? newest.summary.label : newest.summary.sources[source - 1].label,
             full.summary.label);
@@ -353,7 +342,8 @@ TEST_P(IncrTest, AFrameThatIsNamedTwiceDoesNoHarm) {
   fixture_.wal_changes = nullptr;
   const auto third = fixture_.Incr(second.summary);
   ASSERT_OK(third);
-  EXPECT_EQ(Record(*third, tables_[0].path()).extents[0].source, 0U) << "it is stored whole";
+  EXPECT_EQ(fixture_.Record(*third, tables_[0].path()).extents[0].source, 0U)
+      << "it is stored whole";
 }
 
 TEST_P(IncrTest, AFileWithExtentsOfOtherLengthsIsNotBuiltOn) {
@@ -369,7 +359,7 @@ TEST_P(IncrTest, AFileWithExtentsOfOtherLengthsIsNotBuiltOn) {
   Write();
   const auto second = fixture_.Incr(first.summary);
   ASSERT_OK(second);
-  for (const Extent& extent : Record(*second, tables_[0].path()).extents) {
+  for (const Extent& extent : fixture_.Record(*second, tables_[0].path()).extents) {
     EXPECT_EQ(extent.source, 0U);
   }
 }

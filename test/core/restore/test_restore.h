@@ -72,6 +72,18 @@ class RestoreFixture {
   }
   bool HasControlFile() const { return std::filesystem::exists(Target() + "/global/pg_control"); }
 
+  // What the manifest of the backup says of a file.
+  FileRecord Record(const BackupSummary& backup, const std::string& path) {
+    FileRecord found;
+    EXPECT_OK(ReadManifest(*repository, backup, [&](ManifestRecord&& record) {
+      if (auto* file = std::get_if<FileRecord>(&record); file != nullptr && file->path == path) {
+        found = std::move(*file);
+      }
+      return Ok();
+    }));
+    EXPECT_EQ(found.path, path);
+    return found;
+  }
   // Expects that the restored data directory equals the source, except for what a restore adds.
   void ExpectRestored() const {
     std::map<std::string, TreeItem> restored = ReadTree(Target());
