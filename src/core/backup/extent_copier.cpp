@@ -14,13 +14,6 @@ namespace veza {
 
 namespace {
 
-// Whether a part of another backup is missing, or is not what was written.
-bool IsDamage(const Error& error) {
-  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kNotFound ||
-         error.code == ErrorCode::kUnsupported || error.code == ErrorCode::kWrongKey ||
-         error.code == ErrorCode::kIo;
-}
-
 std::size_t ExtentLength(std::uint64_t file_size, std::size_t index) {
   return static_cast<std::size_t>(
       std::min<std::uint64_t>(kExtentSize, file_size - index * std::uint64_t{kExtentSize}));
@@ -309,7 +302,7 @@ Result<std::optional<PageIndexes>> ExtentCopier::Compare(const Before& before, B
   }
   const PackRecord* pack = nullptr;
   const Status read = Rebuild(before, buffers, &pack);
-  if (!read && !IsDamage(read.error())) {
+  if (!read && !IsDamageOfParent(read.error())) {
     return read.error();
   }
   if (!read) {

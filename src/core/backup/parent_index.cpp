@@ -181,4 +181,10 @@ Result<std::optional<FileRecord>> ParentIndex::Find(const std::string& path) con
   return std::nullopt;
 }
 
+bool IsDamageOfParent(const Error& error) {
+  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kNotFound ||
+         error.code == ErrorCode::kUnsupported || error.code == ErrorCode::kWrongKey ||
+         error.code == ErrorCode::kIo;
+}
+
 }  // namespace veza

@@ -66,8 +66,7 @@ Status BackupFiles::VisitPack(const PackId& pack, std::vector<Piece>& pieces,
                               const std::vector<PageRun>& replaced,
                               const PieceVisitor& visit) const {
   const auto [source, number] = pack;
-  const std::string name =
-      PackName(source == 0 ? backup_.label : backup_.sources.at(source - 1).label, number);
+  const std::string name = PackName(backup_.LabelOf(source), number);
   const auto record = packs_.find(pack);
   if (record == packs_.end()) {
     return MakeError(ErrorCode::kDataCorrupted, "\"{}\" does not describe \"{}\"",

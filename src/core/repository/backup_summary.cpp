@@ -400,6 +400,10 @@ std::string BackupSummary::full_label() const {
   return parts ? parts->full_label : label;
 }
 
+const std::string& BackupSummary::LabelOf(std::uint32_t source) const {
+  return source == 0 ? label : sources.at(source - 1).label;
+}
+
 Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPolicy& policy) {
   Json document{{"format", 1}};
   MemberWriter members(document);

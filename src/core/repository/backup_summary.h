@@ -104,6 +104,9 @@ struct BackupSummary {
 
   // For a diff or an incr, the label of its full; for a full, its own label.
   std::string full_label() const;
+  // Of the backup that Extent::source and PackRecord::source mean: 0 is this one, and the others
+  // are numbered from 1. At most sources.size().
+  const std::string& LabelOf(std::uint32_t source) const;
 };
 
 // The parts of each backup that a reader of many backups keeps.

@@ -282,9 +282,9 @@ class Restorer {
     const PackId id{destination.extent.source, destination.extent.pack};
     const auto record = other_packs_.find(id);
     if (record == other_packs_.end()) {
-      return MakeError(ErrorCode::kDataCorrupted,
-                       "\"{}\" does not describe pack {} of backup \"{}\"",
-                       ManifestName(plan_.backup.label), id.number, LabelOf(id.source));
+      return MakeError(
+          ErrorCode::kDataCorrupted, "\"{}\" does not describe pack {} of backup \"{}\"",
+          ManifestName(plan_.backup.label), id.number, plan_.backup.LabelOf(id.source));
     }
     OpenPack& pack = open_others_[id];
     pack.announced = true;
@@ -322,11 +322,6 @@ class Restorer {
     return pack.complete() ? Dispatch(packs_, id) : Ok();
   }
 
-  // The manifest's reader has checked that there are as many sources.
-  const std::string& LabelOf(std::uint32_t source) const {
-    return source == 0 ? plan_.backup.label : plan_.backup.sources[source - 1].label;
-  }
-
   Status Dispatch(std::map<PackId, OpenPack>& packs, const PackId& id) {
     const auto pack = packs.find(id);
     PackJob job = std::move(pack->second.job);
@@ -334,7 +329,7 @@ class Restorer {
     if (job.extents.empty()) {
       return Ok();
     }
-    job.object_name = PackName(LabelOf(id.source), id.number);
+    job.object_name = PackName(plan_.backup.LabelOf(id.source), id.number);
     return queue_.Push(std::move(job));
   }
 

@@ -48,7 +48,7 @@ Status ManifestVerifier::Run() {
   for (const auto& [source, count] : strange_references_) {
     AddProblem(manifest_name_,
                fmt::format("\"{}\" refers to {} extents that {} does not have", manifest_name_,
-                           count, NameBackup(backup_.sources[source - 1].label)));
+                           count, NameBackup(backup_.LabelOf(source))));
   }
   for (const std::uint32_t number : unnamed_) {
     session_.findings().AddOrphan(PackName(backup_.label, number));
@@ -134,7 +134,7 @@ void ManifestVerifier::TakeReference(const Extent& extent) {
 
 void ManifestVerifier::CheckOtherPack(const OtherPack& pack) {
   const auto& [source, number] = pack;
-  const std::string& label = backup_.sources[source - 1].label;
+  const std::string& label = backup_.LabelOf(source);
   const std::string name = PackName(label, number);
   const auto record = records_of_others_.find(pack);
   if (record == records_of_others_.end()) {

@@ -64,12 +64,6 @@ RetryPolicy BackupRetries(const BackupJob& job) {
   return policy;
 }
 
-// Whether an object is missing, or is not what was written.
-bool IsDamage(const Error& error) {
-  return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kNotFound ||
-         error.code == ErrorCode::kUnsupported;
-}
-
 Status LoadParent(BackupJob* job, const std::string& label) {
   // The catalog does not have its databases.
   ASSIGN_OR_RETURN(job->parent, ReadBackup(*job->repository, label));
@@ -102,7 +96,7 @@ Status ChooseAndLoadParent(BackupJob* job, BackupCatalog catalog, const ServerFi
           why.empty() ? "" : fmt::format("building on {}, because {}", job->parent_name, why);
       return Ok();
     }
-    if (!IsDamage(loaded.error())) {
+    if (!IsDamageOfParent(loaded.error())) {
       return loaded;
     }
     if (damage.empty()) {

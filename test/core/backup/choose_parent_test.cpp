@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/backup/parent_index.h"
 #include "core/limits.h"
 
 namespace veza {
@@ -196,6 +197,20 @@ TEST_F(ChooseParentTest, LsnsTellOnlyWhenItIsKnownThatTheyDo) {
   server_.own_full = newest().manifest_sha256;
   newest().checksum_failures = 1;
   EXPECT_THAT(doubt(), HasSubstr("\"20261101-020000F\" was not made by this server since"));
+}
+
+// A disk that cannot read one file must not be in the way of all incrs, but a store that is away
+// is.
+TEST(ParentDamage, IsWhatConcernsObjectsAlone) {
+  for (const ErrorCode code : {ErrorCode::kDataCorrupted, ErrorCode::kNotFound,
+                               ErrorCode::kUnsupported, ErrorCode::kWrongKey, ErrorCode::kIo}) {
+    EXPECT_TRUE(IsDamageOfParent(MakeError(code, "error"))) << ErrorCodeName(code);
+  }
+  for (const ErrorCode code :
+       {ErrorCode::kUnavailable, ErrorCode::kDeadlineExceeded, ErrorCode::kCancelled,
+        ErrorCode::kPermissionDenied, ErrorCode::kNoSpace, ErrorCode::kInternal}) {
+    EXPECT_FALSE(IsDamageOfParent(MakeError(code, "error"))) << ErrorCodeName(code);
+  }
 }
 
 }  // namespace

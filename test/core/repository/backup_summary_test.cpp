@@ -409,5 +409,14 @@ TEST(BackupSummary, ANewerFormatIsRefused) {
   EXPECT_THAT(read.error().hint, HasSubstr("newer version"));
 }
 
+TEST(BackupSummary, KnowsItsOwnLabelAndThoseOfItsSources) {
+  BackupSummary summary;
+  summary.label = "own";
+  summary.sources = {{"first", {}}, {"second", {}}};
+  EXPECT_EQ(summary.LabelOf(0), "own");
+  EXPECT_EQ(summary.LabelOf(1), "first");
+  EXPECT_EQ(summary.LabelOf(2), "second");
+}
+
 }  // namespace
 }  // namespace veza

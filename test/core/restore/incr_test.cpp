@@ -112,9 +112,7 @@ class IncrTest : public testing::TestWithParam<Way> {
     std::set<std::string> names;
     const auto add = [&](const Extent& extent) {
       if (extent.pack != 0) {
-        names.insert(
-            PackName(extent.source == 0 ? backup.label : backup.sources.at(extent.source - 1).label,
-                     extent.pack));
+        names.insert(PackName(backup.LabelOf(extent.source), extent.pack));
       }
     };
     EXPECT_OK(ReadManifest(*fixture_.repository, backup, [&](ManifestRecord&& record) {
@@ -262,8 +260,7 @@ TEST_P(IncrTest, AnExtentOfWhichMostWasReplacedIsStoredWhole) {
   }
   const FileRecord record = fixture_.Record(newest.summary, "base/5/100");
   const std::uint32_t source = record.extents[0].source;
-  EXPECT_NE(source == 0 ? newest.summary.label : newest.summary.sources[source - 1].label,
-            full.summary.label);
+  EXPECT_NE(newest.summary.LabelOf(source), full.summary.label);
   if (GetParam() != Way::kContents) {  // that stores it whole before, so as to fetch less
     EXPECT_TRUE(record.pages.empty());
   }
