@@ -443,7 +443,10 @@ std::string FormatWindow(const SystemInfo& system) {
       if (stretch.end_time && !stretch.end_is_exact) {
         end = "at most " + ceil(*stretch.end_time);
       }
-      table.AddRow({ceil(stretch.start_time), end,
+      // Rounded up, the start may be behind the last commit. A time between them is a target, too.
+      const bool ends_within = stretch.end_is_exact && std::chrono::ceil<std::chrono::seconds>(
+                                                           stretch.start_time) > *stretch.end_time;
+      table.AddRow({ends_within ? FormatUtc(stretch.start_time) : ceil(stretch.start_time), end,
                     stretch.first_timeline == stretch.last_timeline
                         ? std::to_string(stretch.first_timeline)
                         : fmt::format("{} to {}", stretch.first_timeline, stretch.last_timeline),
@@ -507,7 +510,9 @@ std::string ToText(const RepositoryInfo& info) {
     }
   }
   if (!info.catalog.unfinished.empty()) {
-    text += "\nunfinished: still running, or left by a backup that failed\n";
+    text +=
+        "\nunfinished: still running, or left by a backup that failed or a deletion that was "
+        "interrupted\n";
     for (const UnfinishedBackup& backup : info.catalog.unfinished) {
       text += fmt::format("  {}\n", backup.label);
     }

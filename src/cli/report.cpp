@@ -280,6 +280,9 @@ std::vector<std::string> Warnings(const Material& material) {
   for (const BrokenBackup& broken : material.catalog.broken) {
     warnings.push_back(fmt::format("Backup {}: {}.", broken.label, broken.error.message));
   }
+  for (const UnrestorableBackup& lost : material.window.unrestorable) {
+    warnings.push_back(fmt::format("Backup {} cannot be restored: {}.", lost.label, lost.reason));
+  }
   if (material.timeline.unread > 0) {
     warnings.push_back(
         fmt::format("{} WAL segments have no index, and their load is left out. \"vezactl index\" "

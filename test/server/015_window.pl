@@ -52,6 +52,9 @@ is_deeply(info_of(0)->{recovery_window}, [], 'info shows no window either');
 # --- one range of WAL -----------------------------------------------------------------------------
 
 my $old = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+my ($from, $to) = $node->vezactl_ok(['info']) =~ /^recovery window .*\n(\S+Z) +(\S+Z) /m;
+is( $node->safe_psql('postgres', "SELECT '$from'::timestamptz <= '$to'::timestamptz"),
+	't', "nobody has committed since: the window from $from to $to");
 my @between = map { $node->archive_wal } 1 .. 3;
 my $new = $node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
 my $last = $node->archive_wal;

@@ -75,6 +75,28 @@ is_deeply(
 	{ %$report, generated => 0, to => 0, events_from => 0 },
 	'the page has the same facts');
 
+# --- a backup that cannot be restored -------------------------------------------------------------
+
+{
+	my $pack = "main/backup/$full/pack/00000001";
+	my $content = read_object($pack);
+	delete_object($pack);
+	my ($exit, $out, $told) = $standby->vezactl('report', '--output', 'json');
+	is($exit, 1, 'a pack is missing');
+	my $said = join ' ', @{ decode_json($out)->{warnings} };
+	like($said, qr{Nothing can be restored\. Backup \Q$full\E cannot be restored: object "backup/$full/pack/00000001" is missing\.},
+		'the report says so of the full');
+	like($said, qr{Backup \Q$diff\E cannot be restored: full backup "\Q$full\E" lacks object}, 'and of the diff');
+	my $row = q{SELECT passed, detail FROM veza_backup_check() WHERE name = 'backups'};
+	like($standby->safe_psql('postgres', $row), qr/^f\|no backup can be restored; 2 that cannot be restored/, 'so does veza_backup_check()');
+	is( $standby->safe_psql('postgres',
+			q{SELECT string_agg(value::text, ' ' ORDER BY name, labels->>'type') FROM veza_backup_metrics
+			   WHERE name ~ '^veza_backup_(backups.*|last_success.*)$' AND labels->>'type' <> 'incr'}),
+		'0 0 1 1', 'and the metrics, which know no success any more');
+	write_object($pack, $content);
+	$standby->vezactl_ok(['report', '--output', 'json']);
+}
+
 SKIP:
 {
 	my ($chromium) = grep { -x } map { "$_/chromium" } split /:/, $ENV{PATH};

@@ -138,6 +138,10 @@ isnt(summary($built)->{parent}, $compared, 'the parent is another one');
 my $pack = "main/backup/$full/pack/00000001";
 my $content = read_object($pack);
 delete_object($pack);
+like(sql("SELECT status || ': ' || detail FROM veza_backup_info() WHERE label = '$full'"),
+	qr{^not restorable: object "backup/\Q$full\E/pack/00000001" is missing}, 'veza_backup_info() names the pack');
+like(sql("SELECT status || ': ' || detail FROM veza_backup_info() WHERE label = '$built'"),
+	qr{^not restorable: full backup "\Q$full\E" lacks object}, 'also for an incr that needs the full');
 ($exit, my $new, $told) = $node->psql('postgres', q{SELECT veza_backup_now('incr')});
 like($new, qr/^\d{8}-\d{6}F$/, 'without a pack that all name, a full is taken');
 like($told, qr{NOTICE: .*taking a full backup instead of an incr: .* cannot be read: object "backup/\Q$full\E/pack/00000001" is missing}, 'a notice says why');

@@ -41,7 +41,7 @@ std::string FirstMissing(const BackupSummary& backup, const ArchiveMap& archive)
 
 // Empty for a backup that can be restored.
 std::string WhyUnrestorable(const BackupSummary& backup, std::span<const BackupSummary> backups,
-                            const ArchiveMap& archive) {
+                            const ArchiveMap& archive, const MissingPacks& packs) {
   for (const SourceBackup& source : backup.sources) {
     const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
     if (there == backups.end()) {
@@ -50,6 +50,9 @@ std::string WhyUnrestorable(const BackupSummary& backup, std::span<const BackupS
     if (there->manifest_sha256 != source.manifest_sha256) {
       return fmt::format("{} is not the one it refers to", NameBackup(source.label));
     }
+  }
+  if (std::string lacks = DescribeMissing(backup, packs); !lacks.empty()) {
+    return lacks;
   }
   const std::string missing = FirstMissing(backup, archive);
   return missing.empty() ? "" : fmt::format("missing segment {}", missing);
@@ -169,12 +172,12 @@ std::string RecoveryStretch::EndedBy() const {
                                  : fmt::format("missing segment {}", missing_segment);
 }
 
-RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
-                                  const ArchiveMap& archive) {
+RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups, const ArchiveMap& archive,
+                                  const MissingPacks& missing) {
   RecoveryWindow window;
   std::vector<const BackupSummary*> restorable;
   for (const BackupSummary& backup : backups) {
-    std::string reason = WhyUnrestorable(backup, backups, archive);
+    std::string reason = WhyUnrestorable(backup, backups, archive, missing);
     if (reason.empty()) {
       restorable.push_back(&backup);
     } else {
@@ -253,7 +256,8 @@ Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
   std::ranges::copy_if(
       catalog.backups, std::back_inserter(backups),
       [&](const BackupSummary& backup) { return backup.system_identifier == system_identifier; });
-  RecoveryWindow window = PlanRecoveryWindow(backups, archive);
+  ASSIGN_OR_RETURN(const MissingPacks missing, FindMissingPacks(repository, backups));
+  RecoveryWindow window = PlanRecoveryWindow(backups, archive, missing);
   for (RecoveryStretch& stretch : window.stretches) {
     if (!stretch.end_time) {
       ASSIGN_OR_RETURN(const std::string name,
@@ -261,6 +265,8 @@ Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
       ASSIGN_OR_RETURN(const ObjectInfo object, repository.store().Head(name));
       stretch.end_time = object.modified;
     }
+    // The clocks of the store and of the server differ, and S3 has whole seconds.
+    stretch.end_time = std::max(*stretch.end_time, stretch.start_time);
   }
   std::vector<UnrestorableBackup> unrestorable;
   for (UnrestorableBackup& backup : window.unrestorable) {

@@ -20,6 +20,7 @@
 #include "core/archive/stored_histories.h"
 #include "core/archive/wal_archive.h"
 #include "core/repository/backup_catalog.h"
+#include "core/repository/pack_list.h"
 
 namespace veza {
 
@@ -33,9 +34,10 @@ struct CommitPlace {
 struct RecoveryStretch {
   TimePoint start_time{};  // the stop of the oldest backup, by its server's clock
   Lsn start_lsn;
-  // When the store received the last segment. No commit in it is later, so no later target time can
-  // be reached. PlanRecoveryWindow() fills it in only when a run of segments ends there.
-  // FindWindowEnds() (core/timeline/window_end.h) puts the time of the last commit in its place.
+  // When the store received the last segment, but not before the start. No commit in it is later,
+  // so no later target time can be reached. PlanRecoveryWindow() fills it in only when a run of
+  // segments ends there. FindWindowEnds() (core/timeline/window_end.h) puts the time of the last
+  // commit in its place.
   std::optional<TimePoint> end_time;
   bool end_is_exact = false;               // what FindWindowEnds() has found
   std::optional<CommitPlace> last_commit;  // likewise: since the start of the oldest backup
@@ -56,7 +58,8 @@ struct RecoveryStretch {
 
 struct UnrestorableBackup {
   std::string label;
-  std::string reason;  // "missing segment …", or what is wrong with a backup that it names
+  // "missing segment …", or what is wrong with its packs or with a backup that it names.
+  std::string reason;
 };
 
 struct RecoveryWindow {
@@ -64,9 +67,10 @@ struct RecoveryWindow {
   std::vector<UnrestorableBackup> unrestorable;  // in the order of `backups`
 };
 
-// `backups` are all those of one system, and `archive` is of the same system.
-RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups,
-                                  const ArchiveMap& archive);
+// `backups` are all those of one system, and `archive` is of the same system. `missing` tells which
+// of them lack packs.
+RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups, const ArchiveMap& archive,
+                                  const MissingPacks& missing);
 
 // What ends recovery from a backup although the archive holds later WAL; at most one of these. The
 // WAL that the backup itself needs is there.
@@ -97,9 +101,10 @@ Result<std::vector<std::string>> MissingHistories(const WalArchive& archive,
                                                   std::uint64_t system_identifier,
                                                   std::span<const BackupSummary> backups);
 
-// Runs PlanRecoveryWindow() for a system and fills in every end_time. The catalog must have
-// been read before the archive: WAL is stored before the backup that needs it, and deleted after
-// it. Backups that have been deleted meanwhile are left out.
+// Runs PlanRecoveryWindow() for a system and fills in every end_time, none before its start. Lists
+// all backups, for packs that are missing. The catalog must have been read before the archive: WAL
+// is stored before the backup that needs it, and deleted after it. Backups that have been deleted
+// meanwhile are left out.
 Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
                                           std::uint64_t system_identifier,
                                           const BackupCatalog& catalog, const ArchiveMap& archive);

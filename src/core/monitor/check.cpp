@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <iterator>
 #include <utility>
 
+#include "core/archive/archive_map.h"
+#include "core/archive/recovery_window.h"
 #include "core/limits.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/format_mark.h"
@@ -91,6 +95,51 @@ CheckResult CheckIdentity(const Repository& repository) {
   return Passed("identity", detail);
 }
 
+// Backups that cannot be restored, with the reasons.
+Result<std::vector<UnrestorableBackup>> FindUnrestorable(const Repository& repository,
+                                                         const BackupCatalog& catalog) {
+  std::vector<UnrestorableBackup> all;
+  for (const Identity& identity : repository.identities()) {
+    if (std::ranges::find(catalog.backups, identity.system_identifier,
+                          &BackupSummary::system_identifier) == catalog.backups.end()) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(repository, identity));
+    ASSIGN_OR_RETURN(RecoveryWindow window,
+                     ReadRecoveryWindow(repository, identity.system_identifier, catalog, archive));
+    std::ranges::move(window.unrestorable, std::back_inserter(all));
+  }
+  for (const BrokenBackup& broken : catalog.broken) {
+    all.push_back({broken.label, broken.error.message});
+  }
+  return all;
+}
+
+CheckResult JudgeBackups(const std::vector<BackupSummary>& backups,
+                         const std::vector<UnrestorableBackup>& unrestorable) {
+  std::size_t restorable = 0;
+  const BackupSummary* last = nullptr;
+  for (const BackupSummary& backup : backups) {
+    if (std::ranges::find(unrestorable, backup.label, &UnrestorableBackup::label) ==
+        unrestorable.end()) {
+      ++restorable;
+      last = &backup;
+    }
+  }
+  const std::string good =
+      last != nullptr ? fmt::format("{} backups, the last of them \"{}\"", restorable, last->label)
+                      : "no backup can be restored";
+  if (unrestorable.empty()) {
+    return Passed("backups", good);
+  }
+  return {
+      "backups", false,
+      fmt::format("{}; {} that cannot be restored, for example \"{}\": {}", good,
+                  unrestorable.size(), unrestorable.back().label, unrestorable.back().reason),
+      "Run \"vezactl info\", which names all of them, and \"vezactl verify\", which names what is "
+      "missing. Find out what has deleted it. If newer backups are concerned, take a full backup."};
+}
+
 CheckResult CheckBackups(const Repository& repository, std::optional<std::uint64_t> system) {
   Result<BackupCatalog> catalog = ReadBackupCatalog(repository);
   if (!catalog) {
@@ -100,14 +149,16 @@ CheckResult CheckBackups(const Repository& repository, std::optional<std::uint64
     std::erase_if(catalog->backups,
                   [&](const BackupSummary& backup) { return backup.system_identifier != *system; });
   }
-  if (catalog->backups.empty()) {
+  if (catalog->backups.empty() && catalog->broken.empty()) {
     return {"backups", false,
             fmt::format("no backup here yet, in \"{}\"", repository.store().location()),
             "Archived WAL cannot be restored without a backup. Run SELECT veza_backup_now('full'), "
             "or check veza_backup.repository and veza_backup.cluster."};
   }
-  return Passed("backups", fmt::format("{} backups, the last of them \"{}\"",
-                                       catalog->backups.size(), catalog->backups.back().label));
+  const Result<std::vector<UnrestorableBackup>> unrestorable =
+      FindUnrestorable(repository, *catalog);
+  return unrestorable ? JudgeBackups(catalog->backups, *unrestorable)
+                      : FailedCheck("backups", unrestorable.error());
 }
 
 // Which version of the format writers use. Nothing without a key, where there is only one.

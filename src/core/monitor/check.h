@@ -23,9 +23,10 @@ struct CheckResult {
 // Tests the store: lists, writes a probe object, reads it back, overwrites it conditionally,
 // deletes it, compares clocks, and opens the key and the identities. A check is left out when an
 // earlier one has failed on which it depends. Nothing but the probe object is changed. The row
-// "backups" counts the backups of `system_identifier`, or of all systems. `looks_before_writes` is
-// as in Config. `may_write`, if given, is called before anything is written; if it returns an
-// error, that error becomes the row "identity", which is then the last one.
+// "backups" counts the backups of `system_identifier`, or of all systems. It fails when one of them
+// cannot be restored. `looks_before_writes` is as in Config. `may_write`, if given, is called
+// before anything is written; if it returns an error, that error becomes the row "identity", which
+// is then the last one.
 std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
                                          const RepositoryOptions& options,
                                          const Environment& environment,

@@ -31,6 +31,14 @@ class Lister {
     Begin(name, help);
     Add(value);
   }
+  // Adds a number for each type of backup, also for those that `counts` lacks.
+  void ByType(const char* name, const char* help, const std::map<BackupType, std::size_t>& counts) {
+    Begin(name, help);
+    for (const BackupType type : kTypes) {
+      const auto count = counts.find(type);
+      Add(count != counts.end() ? Value(count->second) : 0, {{"type", BackupTypeName(type)}});
+    }
+  }
   // Adds a value for the newest backup of each type.
   template <typename Of>
   void OfNewest(const char* name, const char* help, const RepositoryFacts& facts, Of of) {
@@ -110,14 +118,15 @@ void ListNode(const NodeFacts& node, Lister& list) {
 void ListRepository(const RepositoryFacts& facts, Lister& list) {
   list.One("veza_backup_lock_held", "Whether a node holds the lock of the repository.",
            facts.lock.alive ? 1 : 0);
-  list.Begin("veza_backup_backups", "Backups in the repository.");
-  for (const BackupType type : kTypes) {
-    const auto count = facts.backups.find(type);
-    list.Add(count != facts.backups.end() ? Value(count->second) : 0,
-             {{"type", BackupTypeName(type)}});
-  }
-  list.OfNewest("veza_backup_last_success_timestamp_seconds", "When the newest backup ended.",
-                facts, [](const BackupSummary& backup) { return UnixSeconds(backup.stop_time); });
+  list.ByType("veza_backup_backups", "Backups in the repository that can be restored.",
+              facts.backups);
+  list.ByType("veza_backup_backups_unrestorable",
+              "Backups that cannot be restored: a part of them, or WAL that they need, is missing "
+              "or damaged.",
+              facts.unrestorable);
+  list.OfNewest("veza_backup_last_success_timestamp_seconds",
+                "When the newest backup that can be restored ended.", facts,
+                [](const BackupSummary& backup) { return UnixSeconds(backup.stop_time); });
   list.OfNewest(
       "veza_backup_last_duration_seconds", "How long the newest backup took.", facts,
       [](const BackupSummary& backup) {

@@ -25,6 +25,27 @@ bool LiesBehind(const Lineage& lineage, const BackupSummary& backup, const Backu
   return present != is_present(other) ? present : IsBefore(other, backup);
 }
 
+void CountBackups(const Lineage& lineage, const BackupCatalog& catalog,
+                  const RecoveryWindow& window, RepositoryFacts& facts) {
+  for (const BackupSummary& backup : catalog.backups) {
+    if (std::ranges::find(window.unrestorable, backup.label, &UnrestorableBackup::label) !=
+        window.unrestorable.end()) {
+      ++facts.unrestorable[backup.type];
+      continue;
+    }
+    ++facts.backups[backup.type];
+    BackupSummary& newest = facts.newest[backup.type];
+    if (newest.label.empty() || LiesBehind(lineage, backup, newest)) {
+      newest = backup;
+    }
+  }
+  for (const BrokenBackup& broken : catalog.broken) {
+    if (const auto parts = ParseLabel(broken.label)) {
+      ++facts.unrestorable[parts->type];
+    }
+  }
+}
+
 }  // namespace
 
 Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
@@ -37,16 +58,10 @@ Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
   std::erase_if(catalog.backups, [&](const BackupSummary& backup) {
     return backup.system_identifier != system_identifier;
   });
-  for (const BackupSummary& backup : catalog.backups) {
-    ++facts.backups[backup.type];
-    BackupSummary& newest = facts.newest[backup.type];
-    if (newest.label.empty() || LiesBehind(lineage, backup, newest)) {
-      newest = backup;
-    }
-  }
   ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(repository, identity));
   ASSIGN_OR_RETURN(RecoveryWindow window,
                    ReadRecoveryWindow(repository, system_identifier, catalog, archive));
+  CountBackups(lineage, catalog, window, facts);
   if (!window.stretches.empty()) {
     facts.window =
         *std::ranges::max_element(window.stretches, {}, [](const RecoveryStretch& stretch) {

@@ -14,15 +14,19 @@
 namespace veza {
 
 struct RepositoryFacts {
-  std::map<BackupType, std::size_t> backups;  // the number of backups
-  // By WAL; one on an abandoned branch only if there is no other.
+  // The number of backups that can be restored, and of those that cannot. A backup whose
+  // backup.json is unreadable counts among the latter, whichever system it is of.
+  std::map<BackupType, std::size_t> backups;
+  std::map<BackupType, std::size_t> unrestorable;
+  // Of those that can be restored. By WAL; one on an abandoned branch only if there is no other.
   std::map<BackupType, BackupSummary> newest;
   std::optional<RecoveryStretch> window;  // the newest range of the newest timeline
   std::optional<DrillRecord> last_drill;
   LockState lock;
 };
 
-// Reads the facts of one system. Takes a request for each backup, and a listing of the WAL.
+// Reads the facts of one system. Takes a request for each backup, and listings of the backups'
+// packs and of the WAL.
 Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
                                             std::uint64_t system_identifier);
 

@@ -1,9 +1,10 @@
-// Checks that the packs of a backup are in the repository, by a listing.
+// Checks that the packs of backups are in the repository, by a listing.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 
 #include "core/error.h"
@@ -32,5 +33,18 @@ class NamedPacks {
  private:
   std::map<std::uint32_t, PackSizes> sizes_;  // by PackRecord::source
 };
+
+// Backups that lack packs, by label: the name of the first pack that is missing.
+using MissingPacks = std::map<std::string, std::string>;
+
+// Which of `backups` lack a pack, by one listing of all backups. Their summaries say how many there
+// must be. An empty object counts as missing. The summaries must have been read before: packs are
+// stored before backup.json, and deleted after it.
+Result<MissingPacks> FindMissingPacks(const Repository& repository,
+                                      std::span<const BackupSummary> backups);
+
+// What the backup, or one that it needs, lacks: a clause. Empty when nothing is missing. The
+// manifest is not read, so nobody knows whether the backup names that very pack of the other one.
+std::string DescribeMissing(const BackupSummary& backup, const MissingPacks& missing);
 
 }  // namespace veza

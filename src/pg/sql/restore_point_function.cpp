@@ -68,7 +68,7 @@ class NewestBackupCall final : public ArchiveCall {
   // `backups`.
   static bool LeadsHere(const BackupSummary& backup, const std::vector<BackupSummary>& backups,
                         const ArchiveMap& map) {
-    const RecoveryWindow window = PlanRecoveryWindow(backups, map);
+    const RecoveryWindow window = PlanRecoveryWindow(backups, map, {});
     if (std::ranges::find(window.unrestorable, backup.label, &UnrestorableBackup::label) !=
         window.unrestorable.end()) {
       return false;

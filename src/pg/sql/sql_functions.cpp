@@ -15,6 +15,7 @@
 #include "core/repository/backup_catalog.h"
 #include "core/repository/drill_record.h"
 #include "core/repository/key_restore.h"
+#include "core/repository/pack_list.h"
 #include "core/repository/repository_marker.h"
 #include "core/repository/restore_lease.h"
 #include "core/retention/pins.h"
@@ -83,7 +84,14 @@ const char* DescribeStatus(const BackupSummary& backup) {
   return SuspectDiff(backup).empty() ? "ok" : "not to be trusted";
 }
 
-// `lost`: as WhyNotRestorable(). `drill` is the latest drill of this backup, `lease` one of a
+// Why the backup cannot be restored, apart from WAL that is missing. Empty if it can.
+std::string DescribeLoss(const BackupSummary& backup, const BackupCatalog& catalog,
+                         const MissingPacks& missing) {
+  std::string lost = WhyNotRestorable(backup, catalog.backups);
+  return lost.empty() ? DescribeMissing(backup, missing) : lost;
+}
+
+// `lost`: as DescribeLoss(). `drill` is the latest drill of this backup, `lease` one of a
 // restore that uses it. Both may be null.
 Row RowOf(const BackupSummary& backup, const std::string& lost, bool pinned,
           const DrillRecord* drill, const LeaseState* lease) {
@@ -135,6 +143,7 @@ class InfoCall final : public RowsCall {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
     ASSIGN_OR_RETURN(const BackupCatalog catalog,
                      ReadBackupCatalog(*repository, SummaryParts::kNotes));
+    ASSIGN_OR_RETURN(const MissingPacks missing, FindMissingPacks(*repository, catalog.backups));
     ASSIGN_OR_RETURN(const std::set<std::string> pins, ReadPins(*repository));
     ASSIGN_OR_RETURN(const auto drills, ReadLatestDrills(*repository));
     Result<std::vector<LeaseState>> leases = ReadLeases(*repository);
@@ -150,7 +159,7 @@ class InfoCall final : public RowsCall {
     for (const BackupSummary& backup : catalog.backups) {
       const auto drill = drills.find(backup.label);
       rows_.push_back(RowOf(
-          backup, WhyNotRestorable(backup, catalog.backups), pins.contains(backup.label),
+          backup, DescribeLoss(backup, catalog, missing), pins.contains(backup.label),
           drill != drills.end() ? &drill->second : nullptr, FindLease(*leases, backup.label)));
     }
     if (catalog.backups.empty()) {
@@ -160,8 +169,10 @@ class InfoCall final : public RowsCall {
     }
     for (const UnfinishedBackup& backup : catalog.unfinished) {
       if (backup.label != failure_label_) {
-        rows_.push_back(RowOfUnusable(backup.label, "unfinished",
-                                      "still running, or left by a backup that failed"));
+        rows_.push_back(
+            RowOfUnusable(backup.label, "unfinished",
+                          "still running, or left by a backup that failed or a deletion that "
+                          "was interrupted"));
       }
     }
     if (!failure_.empty()) {

@@ -92,7 +92,7 @@ struct WindowCase {
 void Expect(std::span<const WindowCase> cases) {
   for (const WindowCase& one : cases) {
     const RecoveryWindow window =
-        PlanRecoveryWindow(SummariesOf(one.backups), ArchiveOf(one.runs, one.histories));
+        PlanRecoveryWindow(SummariesOf(one.backups), ArchiveOf(one.runs, one.histories), {});
     EXPECT_EQ(Describe(window), one.window) << one.name;
   }
 }
@@ -269,14 +269,14 @@ TEST(RecoveryWindow, DiffsNeedTheirFull) {
 
   std::vector<BackupSummary> backups = SummariesOf({{1, 1, 3, 3}, {2, 1, 5, 5, 1}});
   backups[0].manifest_sha256 = Sha256Of(AsBytes("another one"));
-  EXPECT_THAT(Describe(PlanRecoveryWindow(backups, ArchiveOf({{1, 1, 6}}))),
+  EXPECT_THAT(Describe(PlanRecoveryWindow(backups, ArchiveOf({{1, 1, 6}}), {})),
               ElementsAre(testing::StartsWith("days 1-1"),
                           "not 2: full backup \"20261123-020000F\" is not the one it refers to"));
 }
 
 TEST(RecoveryWindow, TellsTimes) {
   const std::vector<BackupSummary> backups = SummariesOf({{2, 1, 5, 5}, {1, 1, 3, 3}});
-  const RecoveryWindow window = PlanRecoveryWindow(backups, ArchiveOf({{1, 1, 6}}));
+  const RecoveryWindow window = PlanRecoveryWindow(backups, ArchiveOf({{1, 1, 6}}), {});
   ASSERT_EQ(window.stretches.size(), 1U);
   EXPECT_EQ(window.stretches[0].start_time, backups[1].stop_time);
   EXPECT_EQ(window.stretches[0].end_time, StoredAt(6));
@@ -287,10 +287,14 @@ TEST(RecoveryWindow, TellsTimes) {
 
 class ReadRecoveryWindowTest : public testing::Test {
  protected:
+  // When the store received the segment: behind most backups.
+  static TimePoint Stored(SegmentNumber number) {
+    return StoredAt(number) + std::chrono::hours(24 * 100);
+  }
   void HaveSegments(TimelineId timeline, SegmentNumber first, SegmentNumber last) {
     for (SegmentNumber number = first; number <= last; ++number) {
       repository_.PushSegment(timeline, number);
-      const timespec time{StoredAt(number).time_since_epoch() / std::chrono::seconds(1), 0};
+      const timespec time{Stored(number).time_since_epoch() / std::chrono::seconds(1), 0};
       const timespec times[2] = {time, time};
       ASSERT_EQ(utimensat(AT_FDCWD, PathOf(timeline, number).c_str(), times, 0), 0);
     }
@@ -299,8 +303,13 @@ class ReadRecoveryWindowTest : public testing::Test {
     return repository_.PathOf(
         WalObjectName(kTestSystem, SegmentName(timeline, number, kSize)).value());
   }
-  void HaveBackup(const MadeUpBackup& backup, std::uint64_t system_identifier = kTestSystem) {
+  void HaveBackup(const MadeUpBackup& backup, std::uint64_t system_identifier = kTestSystem,
+                  std::uint32_t packs = 0) {
     BackupSummary summary = SummaryOf(backup);
+    summary.packs = packs;
+    for (std::uint32_t number = 1; number <= packs; ++number) {
+      WriteText(repository_.PathOf(PackName(summary.label, number)), "a pack");
+    }
     summary.system_identifier = system_identifier;
     WriteText(repository_.PathOf(BackupDocumentName(summary.label)),
               SerializeSummary(summary, repository_->seal_policy()).value());
@@ -328,7 +337,7 @@ TEST_F(ReadRecoveryWindowTest, FollowsWhatTheRepositoryHolds) {
   EXPECT_THAT(
       Describe(Read().value()),
       ElementsAre("days 1-2, 2 backups, timelines 1-2, 0/200100-0/900000, end of the archive"));
-  EXPECT_EQ(Read()->stretches[0].end_time, StoredAt(8));
+  EXPECT_EQ(Read()->stretches[0].end_time, Stored(8));
   EXPECT_THAT(Describe(Read(42).value()),
               ElementsAre("not 3: missing segment 000000010000000000000002"));
 
@@ -338,8 +347,39 @@ TEST_F(ReadRecoveryWindowTest, FollowsWhatTheRepositoryHolds) {
   ASSERT_OK(window);
   ASSERT_EQ(window->stretches.size(), 2U);
   EXPECT_EQ(window->stretches[0].end_lsn, Lsn{0x580000});
-  EXPECT_EQ(window->stretches[0].end_time, StoredAt(5));
+  EXPECT_EQ(window->stretches[0].end_time, Stored(5));
   EXPECT_EQ(window->stretches[0].missing_segment, "000000020000000000000005");
+}
+
+// The store's clock is behind the server's.
+TEST_F(ReadRecoveryWindowTest, NeverEndsBeforeItBegins) {
+  HaveSegments(1, 1, 3);
+  HaveBackup({300, 1, 2, 2});
+  const RecoveryStretch stretch = Read()->stretches.at(0);
+  EXPECT_GT(stretch.start_time, Stored(3));
+  EXPECT_EQ(stretch.end_time, stretch.start_time);
+}
+
+TEST_F(ReadRecoveryWindowTest, NamesPacksThatAreMissing) {
+  HaveSegments(1, 1, 9);
+  HaveBackup({1, 1, 2, 2}, kTestSystem, 2);
+  HaveBackup({2, 1, 3, 3, 1}, kTestSystem, 1);
+  HaveBackup({3, 1, 4, 4});
+  EXPECT_THAT(Describe(Read().value()),
+              ElementsAre("days 1-3, 3 backups, timelines 1-1, 0/200100-0/A00000, end of the "
+                          "archive"));
+
+  const std::string full = LabelOf({.day = 1});
+  WriteText(repository_.PathOf(PackName(full, 2)), "");
+  const std::string named = fmt::format("\"{}\"", PackName(full, 2));
+  EXPECT_THAT(Describe(Read().value()),
+              ElementsAre("days 3-3, 1 backups, timelines 1-1, 0/400100-0/A00000, end of the "
+                          "archive",
+                          "not 1: object " + named + " is missing",
+                          "not 2: full backup \"" + full + "\" lacks object " + named));
+
+  std::filesystem::remove(repository_.PathOf(PackName(full, 1)));
+  EXPECT_THAT(Read()->unrestorable.front().reason, testing::HasSubstr(PackName(full, 1)));
 }
 
 // While somebody reads the window, retention deletes a backup and then its WAL.

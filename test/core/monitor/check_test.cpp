@@ -38,6 +38,8 @@ class CheckTest : public testing::Test {
     EXPECT_OK(PutSmall(repository_.store(), BackupDocumentName(kTestLabel),
                        AsBytes(SerializeSummary(summary, repository_->seal_policy()).value()),
                        PutMode::kCreate));
+    repository_.PushSegment(1, 3);
+    repository_.PushSegment(1, 4);
   }
   std::vector<CheckResult> Check(const std::shared_ptr<Store>& store) {
     return CheckRepository(store, repository_.options(), repository_.environment());
@@ -95,6 +97,33 @@ TEST_F(CheckTest, ARepositoryWithoutBackupIsReported) {
   const CheckResult failure = OnlyFailure(Check(repository_.MakeStore()), "backups");
   EXPECT_THAT(failure.detail, HasSubstr("no backup here yet"));
   EXPECT_THAT(failure.hint, HasSubstr("veza_backup_now('full')"));
+}
+
+TEST_F(CheckTest, BackupsThatCannotBeRestoredAreReported) {
+  const std::string newer = "20261123-020000F";
+  BackupSummary summary = TestSummary(*repository_, newer);
+  summary.packs = 1;
+  ASSERT_OK(PutSmall(repository_.store(), BackupDocumentName(newer),
+                     AsBytes(SerializeSummary(summary, repository_->seal_policy()).value()),
+                     PutMode::kCreate));
+  const CheckResult one = OnlyFailure(Check(repository_.MakeStore()), "backups");
+  EXPECT_EQ(
+      one.detail,
+      fmt::format("1 backups, the last of them \"{}\"; 1 that cannot be restored, for example "
+                  "\"{}\": object \"{}\" is missing",
+                  kTestLabel, newer, PackName(newer, 1)));
+  EXPECT_THAT(one.hint, HasSubstr("vezactl verify"));
+
+  std::filesystem::remove(
+      repository_.PathOf(WalObjectName(kTestSystem, SegmentName(1, 4, kTestSegmentSize)).value()));
+  const CheckResult both = OnlyFailure(Check(repository_.MakeStore()), "backups");
+  EXPECT_THAT(both.detail, HasSubstr("no backup can be restored; 2 that cannot"));
+
+  // A repository whose only backup is unreadable has one all the same.
+  std::filesystem::remove_all(repository_.PathOf(BackupDirectory(newer)));
+  WriteText(repository_.PathOf(BackupDocumentName(kTestLabel)), "{}");
+  const CheckResult broken = OnlyFailure(Check(repository_.MakeStore()), "backups");
+  EXPECT_THAT(broken.detail, HasSubstr("no backup can be restored; 1 that cannot"));
 }
 
 TEST_F(CheckTest, AnUnreachableStoreIsTheOnlyRow) {
@@ -215,6 +244,7 @@ TEST_F(CheckTest, ARepositoryThatCannotBeOpenedIsReported) {
   EXPECT_THAT(lost.hint, HasSubstr("vezactl key restore"));
 
   std::filesystem::remove(repository_.PathOf(BackupDocumentName(kTestLabel)));
+  std::filesystem::remove_all(repository_.PathOf(WalSystemPrefix(kTestSystem)));
   const CheckResult failure = OnlyFailure(Check(repository_.MakeStore()), "identity");
   EXPECT_THAT(failure.detail, HasSubstr("not initialized"));
   EXPECT_THAT(failure.hint, HasSubstr("veza_backup_init()"));

@@ -46,6 +46,7 @@ TEST(Metrics, OfTheRepository) {
   const TestRepository repository;
   RepositoryFacts facts;
   facts.backups = {{BackupType::kFull, 3}};
+  facts.unrestorable = {{BackupType::kDiff, 2}};
   BackupSummary full = TestSummary(*repository, "20261122-020000F");
   full.size = 1000;
   full.stored_size = 300;
@@ -66,6 +67,8 @@ TEST(Metrics, OfTheRepository) {
   const std::string text = FormatMetrics(ListMetrics(node, &facts, TestConfig()));
   for (const char* line :
        {"veza_backup_up{cluster=\"a \\\"b\\\"\"} 1\n", "type=\"full\"} 3\n", "type=\"diff\"} 0\n",
+        "veza_backup_backups_unrestorable{cluster=\"a \\\"b\\\"\",type=\"diff\"} 2\n",
+        "veza_backup_backups_unrestorable{cluster=\"a \\\"b\\\"\",type=\"full\"} 0\n",
         "veza_backup_last_duration_seconds{cluster=\"a \\\"b\\\"\",type=\"full\"} 60\n",
         "veza_backup_last_size_bytes{cluster=\"a \\\"b\\\"\",type=\"full\"} 1000\n",
         "veza_backup_last_stored_bytes{cluster=\"a \\\"b\\\"\",type=\"full\"} 300\n",
@@ -128,6 +131,29 @@ TEST(RepositoryFacts, AreOfOneSystem) {
   EXPECT_FALSE(facts->lock.held);
 }
 
+TEST(RepositoryFacts, CountABackupThatCannotBeRestoredByItself) {
+  const TestRepository repository;
+  const auto put = [&](const std::string& label, std::uint64_t packs) {
+    BackupSummary summary = TestSummary(*repository, label);
+    summary.packs = packs;
+    const std::string text = SerializeSummary(summary, repository->seal_policy()).value();
+    ASSERT_OK(
+        PutSmall(repository->store(), BackupDocumentName(label), AsBytes(text), PutMode::kCreate));
+  };
+  repository.PushSegment(1, 3);
+  repository.PushSegment(1, 4);
+  put("20261101-020000F", 0);
+  put("20261108-020000F", 1);
+  ASSERT_OK(PutSmall(repository->store(), BackupDocumentName("20261108-020000F_20261109-020000D"),
+                     AsBytes("{}"), PutMode::kCreate));
+  const auto facts = ReadRepositoryFacts(*repository, kTestSystem);
+  ASSERT_OK(facts);
+  EXPECT_EQ(facts->backups, (std::map<BackupType, std::size_t>{{BackupType::kFull, 1}}));
+  EXPECT_EQ(facts->unrestorable,
+            (std::map<BackupType, std::size_t>{{BackupType::kFull, 1}, {BackupType::kDiff, 1}}));
+  EXPECT_EQ(facts->newest.at(BackupType::kFull).label, "20261101-020000F");
+}
+
 // A copy was promoted, archived for a day and was thrown away. The original continues.
 TEST(RepositoryFacts, ABackupOnAnAbandonedBranchIsNotTheNewest) {
   const TestRepository repository;
@@ -135,7 +161,7 @@ TEST(RepositoryFacts, ABackupOnAnAbandonedBranchIsNotTheNewest) {
     BackupSummary summary = TestSummary(*repository, label);
     summary.timeline = timeline;
     summary.start_lsn = Lsn{first * kTestSegmentSize + 40};
-    summary.stop_lsn = Lsn{(first + 1) * kTestSegmentSize + 40};
+    summary.stop_lsn = Lsn{first * kTestSegmentSize + 400};
     const std::string text = SerializeSummary(summary, repository->seal_policy()).value();
     ASSERT_OK(
         PutSmall(repository->store(), BackupDocumentName(label), AsBytes(text), PutMode::kCreate));

@@ -23,7 +23,7 @@ class WindowEndTest : public testing::TestWithParam<bool> {
       catalog.backups.push_back(*newer_);
     }
     const ArchiveMap map(kTestSegmentSize, repository_.wal().Ranges(kTestSegmentSize).value(), {});
-    RecoveryWindow window = PlanRecoveryWindow(catalog.backups, map);
+    RecoveryWindow window = PlanRecoveryWindow(catalog.backups, map, {});
     EXPECT_OK(
         FindWindowEnds(*repository_, kTestSystem, catalog, map, &window, 16 * kTestSegmentSize));
     return window.stretches.at(0);
