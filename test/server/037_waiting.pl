@@ -26,10 +26,27 @@ sub status_of
 		"SELECT status FROM veza_backup_info() WHERE label = '$label'");
 }
 
-# --- a copy that lacks only its WAL ---------------------------------------------------------------
+# --- the first backup -----------------------------------------------------------------------------
 
+# While it waits, the scheduler looks at the archive.
 my $archiver = $primary->archiver_pid;
 kill 'STOP', $archiver;
+my $first = $primary->start_sql($full);
+$primary->wait_for_phase('waiting for WAL');
+$primary->apply_conf(schedule_jitter => 1);
+poll_until(
+	sub {
+		return $primary->safe_psql('postgres',
+			q{SELECT count(*) FROM veza_backup_metrics WHERE name = 'veza_backup_archive_gaps'}) eq '1';
+	},
+	'a look at the archive');
+unlike(slurp_file($primary->logfile), qr/holds no backup of this cluster yet/, 'nobody is told that there is no backup');
+$first->{harness}->signal('INT');
+$primary->finish_sql($first);
+poll_until(sub { !defined(($primary->backup_worker)[0]) }, 'the end of the worker');
+
+# --- a copy that lacks only its WAL ---------------------------------------------------------------
+
 $primary->apply_conf(backup_wal_timeout => '1s');
 $primary->sql_fails($full,
 	qr/did not reach the repository within 1 s\nHINT: .*archiver.* The copy is kept for a day\. The next backup completes it, if this server makes it and has not been restarted/,

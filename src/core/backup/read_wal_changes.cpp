@@ -93,6 +93,10 @@ class Reader {
     return SegmentName(segment.timeline, segment.number, interval_.segment_size);
   }
 
+  std::string WalFileOf(const Segment& segment) const {
+    return fmt::format("{}/{}", interval_.wal_directory, NameOf(segment));
+  }
+
   // Ends the reading. Run() does not take this for an error.
   Status Doubt(std::string reason) {
     const std::lock_guard lock(mutex_);
@@ -218,7 +222,11 @@ class Reader {
     }
     if (!interval_.without_proof && !is_ours) {
       if (!stored) {
-        return Doubt(fmt::format("the repository does not have WAL segment \"{}\"", facts.name));
+        ASSIGN_OR_RETURN(const bool is_damaged, archive_.IsTaken(facts.name));
+        return Doubt(
+            is_damaged
+                ? fmt::format("WAL segment \"{}\" is damaged in the repository", facts.name)
+                : fmt::format("the repository does not have WAL segment \"{}\"", facts.name));
       }
       facts.link = LinkTo(facts.name, *stored->plain_digest);
       facts.origin = stored->origin;
@@ -231,14 +239,25 @@ class Reader {
       }
     }
     RETURN_IF_ERROR(RequireFew(++unindexed_));
-    ASSIGN_OR_RETURN(const std::optional<SegmentIndex> made, MakeIndex(segment));
+    bool is_damaged = false;
+    ASSIGN_OR_RETURN(const std::optional<SegmentIndex> made, MakeIndex(segment, is_damaged));
     if (made) {
       return Note(segment, *made, std::move(facts), &found_.read);
     }
-    return Doubt(fmt::format("WAL segment \"{}\" is {}", facts.name,
-                             !interval_.without_proof && is_ours
-                                 ? "not in pg_wal, and not known to be in the repository"
-                                 : "neither in pg_wal nor in the repository"));
+    return Doubt(fmt::format("WAL segment \"{}\" {}", facts.name,
+                             WhyUnread(segment, !interval_.without_proof && is_ours, is_damaged)));
+  }
+
+  // A clause without its subject. `is_damaged`: what the repository has cannot be used.
+  std::string WhyUnread(const Segment& segment, bool is_ours, bool is_damaged) const {
+    const bool in_pg_wal = access(WalFileOf(segment).c_str(), F_OK) == 0;
+    if (!in_pg_wal && !is_damaged && !is_ours) {
+      return "is neither in pg_wal nor in the repository";
+    }
+    return fmt::format("{}, and {}", in_pg_wal ? "is damaged in pg_wal" : "is not in pg_wal",
+                       is_damaged ? "is damaged in the repository"
+                       : is_ours  ? "is not known to be in the repository"
+                                  : "is not in the repository");
   }
 
   // Whether the server is still to archive the segment. What the repository has under its name may
@@ -271,9 +290,10 @@ class Reader {
     return IsOfTheObject(read.error()) ? Result<std::optional<SegmentIndex>>(none) : read.error();
   }
 
-  // From pg_wal, which has the newest WAL, or from the repository. nullopt when neither has it.
-  // What is not known to be the same in both comes from one of them only.
-  Result<std::optional<SegmentIndex>> MakeIndex(const Segment& segment) const {
+  // From pg_wal, which has the newest WAL, or from the repository. nullopt when neither has it
+  // whole; `is_damaged` then tells whether the repository has an object that cannot be used. What
+  // is not known to be the same in both comes from one of them only.
+  Result<std::optional<SegmentIndex>> MakeIndex(const Segment& segment, bool& is_damaged) const {
     const bool proof = !interval_.without_proof;
     std::optional<SegmentIndex> index;
     if (!proof || segment.number >= interval_.own.first) {
@@ -294,6 +314,7 @@ class Reader {
     if (read && size == interval_.segment_size) {
       return std::optional(indexer.Finish());
     }
+    is_damaged = read || read.error().code != ErrorCode::kNotFound;
     if (read) {
       return index;
     }
@@ -311,8 +332,8 @@ class Reader {
   // nullopt when there is no such file, or it cannot be read. While it is read, the server may take
   // it for a later segment: the reader finds other addresses in its pages then, and ends there.
   std::optional<SegmentIndex> FromWalDirectory(const Segment& segment) const {
-    const UniqueFd file(open(fmt::format("{}/{}", interval_.wal_directory, NameOf(segment)).c_str(),
-                             O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    const UniqueFd file(
+        open(WalFileOf(segment).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     struct stat info {};
     if (!file.valid() || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
       return std::nullopt;

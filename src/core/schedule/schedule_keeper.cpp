@@ -1,5 +1,7 @@
 #include "core/schedule/schedule_keeper.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace veza {
@@ -88,9 +90,16 @@ std::optional<TimePoint> ScheduleKeeper::Next(const NodeState& state, ScheduleKi
   return NextRun(Input(state), kind);
 }
 
-bool ScheduleKeeper::IsNews(const SkippedSlot& skipped) {
-  TimePoint& last = skipped_[skipped.kind];
-  return std::exchange(last, skipped.slot) != skipped.slot;
+std::string ScheduleKeeper::TellOnce(const std::vector<SkippedSlot>& skipped) {
+  std::string text;
+  for (const SkippedSlot& one : skipped) {
+    TimePoint& last = skipped_[one.kind];
+    if (std::exchange(last, one.slot) != one.slot) {
+      text += fmt::format("{}skipping the {} backup scheduled for {}: {}", text.empty() ? "" : "; ",
+                          ScheduleKindName(one.kind), FormatUtc(one.slot), one.reason);
+    }
+  }
+  return text;
 }
 
 }  // namespace veza

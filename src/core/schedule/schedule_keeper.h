@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/schedule/planner.h"
 
@@ -53,8 +54,9 @@ class ScheduleKeeper {
   SchedulePlan Plan(const NodeState& state) const;
   std::optional<TimePoint> Next(const NodeState& state, ScheduleKind kind) const;
 
-  // True the first time it is called for a slot, so that the slot is logged once.
-  bool IsNews(const SkippedSlot& skipped);
+  // A message for the log about the slots among `skipped` that it was not called with before.
+  // Empty when there are none.
+  std::string TellOnce(const std::vector<SkippedSlot>& skipped);
 
  private:
   PlannerInput Input(const NodeState& state) const;

@@ -21,6 +21,7 @@
 #include "pg/compat.h"
 #include "pg/shared/shared_archive.h"
 #include "pg/shared/shared_archive_watch.h"
+#include "pg/shared/shared_backup.h"
 
 extern "C" {
 #include <access/xlogarchive.h>
@@ -140,6 +141,7 @@ struct SurveyWatch {
   SurveyFailure known_failure;   // the last one that was logged
   std::uint64_t dropped = 0;     // SharedArchive::dropped.count when it was last looked at
 
+  SharedDigest newest;        // of this server's own backups, when the survey began
   bool lacks_backup = false;  // at the last survey
   std::string known_gap;      // the first segment of the last gap that was logged
   bool known_minimal = false;
@@ -260,8 +262,20 @@ SurveyEnd EndWithGaps(bool may_back_up) {
   return {.pause = pause, .outcome = {.wants_backup = may_back_up && watch->survey->has_backup()}};
 }
 
+// Whether the survey may have missed a backup: one that this server makes, or has made meanwhile.
+bool MayHaveMissedBackup() {
+  if (IsRunning(ReadSharedBackup().phase)) {
+    return true;
+  }
+  const SharedDigest newest = ReadOwnBackups().newest;
+  return newest.known != watch->newest.known || newest.sha256 != watch->newest.sha256;
+}
+
 // Logs it once, until there is a backup.
 void LogMissingBackup() {
+  if (!watch->survey->has_backup() && MayHaveMissedBackup()) {
+    return;
+  }
   const bool lacks_backup = !watch->survey->has_backup();
   if (lacks_backup && !watch->lacks_backup) {
     ereport(LOG, (errmsg("the repository holds no backup of this cluster yet"),
@@ -316,6 +330,7 @@ bool DropsAreOver() {
 void BeginSurvey(const Config& config, const ServerFacts& facts, TimelineId timeline, Lsn end) {
   ErrorReport report;
   watch->survey_is_stale = false;
+  watch->newest = ReadOwnBackups().newest;
   if (!StartSurvey(config, facts, timeline, end, &report)) {
     Raise(WARNING, &report);
     watch->survey.reset();

@@ -34,16 +34,6 @@ Decision Look() {
   return decision;
 }
 
-void DescribeSkipped(SchedulerState& scheduler, const SkippedSlot& skipped, Decision* decision) {
-  if (scheduler.keeper.IsNews(skipped)) {
-    strlcpy(decision->skipped,
-            fmt::format("skipping the {} backup scheduled for {}: {}",
-                        ScheduleKindName(skipped.kind), FormatUtc(skipped.slot), skipped.reason)
-                .c_str(),
-            sizeof decision->skipped);
-  }
-}
-
 NodeState StateOf(const SchedulerState& scheduler, const Situation& situation) {
   NodeState state;
   state.node = scheduler.facts.node;
@@ -66,9 +56,8 @@ Decision DecideOnRecords(SchedulerState& scheduler, const Situation& situation) 
   const bool something_is_due = plan.start.has_value() || !plan.baselines.empty();
   if (situation.backup_runs || situation.fresh || !something_is_due) {
     Decision decision = Nap(plan.look_again);
-    for (const SkippedSlot& skipped : plan.skipped) {
-      DescribeSkipped(scheduler, skipped, &decision);
-    }
+    strlcpy(decision.skipped, scheduler.keeper.TellOnce(plan.skipped).c_str(),
+            sizeof decision.skipped);
     if (situation.backup_runs) {
       decision.nap_ms = std::chrono::milliseconds(kNapWhileBackup).count();
     } else if (!plan.baselines.empty()) {

@@ -34,7 +34,7 @@ struct Decision {
   Step step = Step::kNap;
   long nap_ms = 0;
   BackupOrder order{};
-  char skipped[512] = "";  // a message for the log; empty when there is none
+  char skipped[1024] = "";  // a message for the log; empty when there is none
 };
 
 struct SchedulerState {

@@ -204,6 +204,24 @@ TEST_P(ReadWalChangesTest, AMissingSegmentIsADoubt) {
             "WAL segment \"000000010000000000000009\" is neither in pg_wal nor in the repository");
 }
 
+// It is there, and so nobody should look for what has deleted it.
+TEST_P(ReadWalChangesTest, ADamagedSegmentIsNotCalledMissing) {
+  Archive(wal_, 0, 3);
+  const std::string object = repository_.PathOf(WalObjectName(kTestSystem, NameOf(2)).value());
+  const std::string whole = ReadText(object);
+  for (const std::size_t left : {std::size_t{0}, whole.size() - 20}) {
+    WriteText(object, whole.substr(0, left));
+    EXPECT_EQ(Doubt(), "WAL segment \"" + NameOf(2) +
+                           "\" is not in pg_wal, and is damaged in the repository");
+  }
+  WriteText(PgWal() + "/" + NameOf(2), "cut off");
+  EXPECT_EQ(Doubt(), "WAL segment \"" + NameOf(2) +
+                         "\" is damaged in pg_wal, and is damaged in the repository");
+  std::filesystem::remove(object);
+  EXPECT_EQ(Doubt(),
+            "WAL segment \"" + NameOf(2) + "\" is damaged in pg_wal, and is not in the repository");
+}
+
 TEST_P(ReadWalChangesTest, WalThatEndsTooEarlyIsADoubt) {
   Archive(wal_, 0, 3);
   interval_.to = Lsn{(kFirst + kSegments) * kTestSegmentSize - 100};
@@ -378,9 +396,10 @@ TEST_P(ReadWalHistoryTest, WithoutLinksThereIsADoubt) {
 TEST_P(ReadWalHistoryTest, BehindItsOwnSegmentsOnlyPgWalIsRead) {
   ArchiveLinked(wal_, 0, 3);
   StoreIndex(wal_, 0, 3);
-  EXPECT_EQ(Doubt(),
-            "WAL segment \"00000001000000000000000A\" is not in pg_wal, and not known to be in the "
-            "repository");
+  EXPECT_EQ(
+      Doubt(),
+      "WAL segment \"00000001000000000000000A\" is not in pg_wal, and is not known to be in the "
+      "repository");
   PutIntoPgWal(wal_, 3);
   ExpectRead(1);
 }
@@ -391,6 +410,8 @@ TEST_P(ReadWalHistoryTest, BeforeItsOwnSegmentsOnlyTheRepositoryIsRead) {
   PutIntoPgWal(wal_, 3);
   ArchiveLinked(wal_, 1, 2);
   EXPECT_EQ(Doubt(), "the repository does not have WAL segment \"000000010000000000000007\"");
+  WriteText(repository_.PathOf(WalObjectName(kTestSystem, NameOf(0)).value()), "");
+  EXPECT_EQ(Doubt(), "WAL segment \"000000010000000000000007\" is damaged in the repository");
 }
 
 // The other history has records of the same sizes on other blocks.

@@ -95,12 +95,17 @@ TEST_F(ScheduleKeeperTest, OnlyTheScheduleThatChangedBeginsAnew) {
   EXPECT_FALSE(StartAt("2026-11-22T12:00:01Z").has_value()) << "other times";
 }
 
-TEST_F(ScheduleKeeperTest, ASkippedSlotIsNewsOnce) {
-  const SkippedSlot monday{ScheduleKind::kDiff, Utc("2026-11-23T02:00:00Z"), ""};
-  const SkippedSlot tuesday{ScheduleKind::kDiff, Utc("2026-11-24T02:00:00Z"), ""};
-  EXPECT_TRUE(keeper_.IsNews(monday));
-  EXPECT_FALSE(keeper_.IsNews(monday));
-  EXPECT_TRUE(keeper_.IsNews(tuesday));
+TEST_F(ScheduleKeeperTest, TellsEachSkippedSlotOnce) {
+  const SkippedSlot diff{ScheduleKind::kDiff, Utc("2026-11-23T02:00:00Z"), "a full backup runs"};
+  const SkippedSlot incr{ScheduleKind::kIncr, Utc("2026-11-23T02:00:00Z"), "a full backup runs"};
+  const SkippedSlot tuesday{ScheduleKind::kDiff, Utc("2026-11-24T02:00:00Z"), "a full one is due"};
+  EXPECT_EQ(keeper_.TellOnce({}), "");
+  EXPECT_EQ(keeper_.TellOnce({diff, incr}),
+            "skipping the diff backup scheduled for 2026-11-23T02:00:00Z: a full backup runs; "
+            "skipping the incr backup scheduled for 2026-11-23T02:00:00Z: a full backup runs");
+  EXPECT_EQ(keeper_.TellOnce({diff, incr}), "");
+  EXPECT_EQ(keeper_.TellOnce({tuesday, incr}),
+            "skipping the diff backup scheduled for 2026-11-24T02:00:00Z: a full one is due");
 }
 
 }  // namespace
