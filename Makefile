@@ -3,6 +3,7 @@
 #   make, make install, make uninstall, make installcheck   as for any extension
 #   make demo, make test, make bench                        test/demo.sh, test/run.sh, bench/*.sh
 #   make test-programs                                      what the server tests run beside the server
+#   make bench-programs                                     what makes repositories to measure
 #   make core                                               a library of the core's objects, for the core tests
 #
 # The sources are listed once, in src/SOURCES, for this file and meson.build.
@@ -13,7 +14,7 @@ DATA = $(sort $(wildcard sql/veza_backup--*.sql))
 PGFILEDESC = "veza_backup - backup of the whole cluster to S3, from inside the server"
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/veza_backup--%,$(wildcard sql/*.sql)))
-EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(TEST_PROGRAMS) $(TEST_OBJS) $(DEPFILES) src/precompiled.h.gch src/precompiled.new.gch src/precompiled.d $(wildcard build-core/*)
+EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(TEST_OBJS) $(DEPFILES) src/precompiled.h.gch src/precompiled.new.gch src/precompiled.d $(wildcard build-core/*)
 
 VEZA_TOP := $(dir $(lastword $(MAKEFILE_LIST)))
 SOURCES := $(shell cat $(VEZA_TOP)src/SOURCES)
@@ -35,7 +36,8 @@ CORE_OBJS := $(patsubst %.cpp,%.o,$(CORE_SOURCES))
 PG_OBJS := $(patsubst %.cpp,%.o,$(filter src/pg/%,$(SOURCES)))
 VEZACTL_OBJS := $(patsubst %.cpp,%.o,$(filter src/cli/%,$(SOURCES)))
 TEST_PROGRAMS := test/programs/wal_records
-TEST_OBJS := $(TEST_PROGRAMS:=.o)
+BENCH_PROGRAMS := bench/made_up_repository
+TEST_OBJS := $(TEST_PROGRAMS:=.o) $(BENCH_PROGRAMS:=.o)
 OBJS = $(CORE_OBJS) $(PG_OBJS)
 
 # Of library and program; test/support/check_version.py has the rule.
@@ -118,7 +120,8 @@ build-core/libveza_core.a: $(CORE_OBJS)
 	$(AR) rcs $@ $^
 
 test-programs: $(TEST_PROGRAMS)
-$(TEST_PROGRAMS): %: %.o $(CORE_OBJS)
+bench-programs: $(BENCH_PROGRAMS)
+$(TEST_PROGRAMS) $(BENCH_PROGRAMS): %: %.o $(CORE_OBJS)
 	$(CXX) -o $@ $^ $(VEZA_LIBS) -Wl,--as-needed $(LDFLAGS_EXTRA)
 
 install-vezactl: vezactl
@@ -137,4 +140,4 @@ bench:
 	bench/wal.sh
 	bench/restore.sh
 
-.PHONY: core demo test bench test-programs install-vezactl uninstall-vezactl
+.PHONY: core demo test bench test-programs bench-programs install-vezactl uninstall-vezactl

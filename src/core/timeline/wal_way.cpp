@@ -20,8 +20,8 @@ namespace veza {
 namespace {
 
 constexpr std::size_t kCached = 4;
-// Of how many segments one listing tells the sizes.
-constexpr SegmentNumber kListed = 1000;
+// Of how many segments one listing tells the sizes. A directory is read whole for each listing.
+constexpr SegmentNumber kListed = 10'000;
 
 // Consecutive segments of one timeline that one index object covers, or none.
 struct Part {

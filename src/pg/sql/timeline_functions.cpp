@@ -128,13 +128,14 @@ class TransactionsCall final : public WalCall {
   Status Work() override {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenOwn());
     ASSIGN_OR_RETURN(const Identity identity, OwnIdentity(*repository));
+    ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
     ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
-    ASSIGN_OR_RETURN(
-        ClusterTransactions transactions,
-        ReadTransactions(*repository, identity, archive, {.range = range_, .most = kMostRows}));
+    ASSIGN_OR_RETURN(ClusterTransactions transactions,
+                     ReadTransactions(*repository, identity, catalog, archive,
+                                      {.range = range_, .most = kMostRows}));
     SetUnread(transactions.unread, std::move(transactions.damaged));
     const NamesOfRelations names =
-        NamesFor(*repository, archive, identity.system_identifier, transactions.stories);
+        NamesFor(*repository, catalog, archive, identity.system_identifier, transactions.stories);
     for (const TransactionStory& story : transactions.stories) {
       rows_.push_back({FormatUtc(story.end.time), std::to_string(story.timeline),
                        FormatLsn(story.end.begin), XidOrNull(story.end.xid),
@@ -148,17 +149,14 @@ class TransactionsCall final : public WalCall {
   }
 
   // Names are a help only: without them there are the numbers.
-  NamesOfRelations NamesFor(const Repository& repository, const ArchiveMap& archive,
-                            std::uint64_t system_identifier,
+  NamesOfRelations NamesFor(const Repository& repository, const BackupCatalog& catalog,
+                            const ArchiveMap& archive, std::uint64_t system_identifier,
                             const std::vector<TransactionStory>& stories) {
     if (stories.empty()) {
       return {};
     }
-    const Result<BackupCatalog> catalog = ReadBackupCatalog(repository);
     Result<NamesOfRelations> names =
-        catalog ? FindNamesOfRelations(repository, *catalog, archive, system_identifier,
-                                       RelationsIn(stories))
-                : catalog.error();
+        FindNamesOfRelations(repository, catalog, archive, system_identifier, RelationsIn(stories));
     if (!names) {
       unnamed_ = names.error().message;
       return {};

@@ -27,8 +27,9 @@ class TimelineTest : public testing::TestWithParam<bool> {
   ClusterTimeline Read(const TimelineOptions& options = {}, const BackupCatalog& catalog = {}) {
     return ReadTimeline(*repository_, TestIdentity(), catalog, Map(), options).value();
   }
-  Result<ClusterTransactions> Transactions(const TransactionOptions& options) {
-    return ReadTransactions(*repository_, TestIdentity(), Map(), options);
+  Result<ClusterTransactions> Transactions(const TransactionOptions& options,
+                                           const BackupCatalog& catalog = {}) {
+    return ReadTransactions(*repository_, TestIdentity(), catalog, Map(), options);
   }
   static std::vector<std::uint32_t> XidsOf(const ClusterTransactions& transactions) {
     std::vector<std::uint32_t> xids;
@@ -121,7 +122,7 @@ TEST_P(TimelineTest, WhatLiesBeforeASwitchOfTimelineIsToldOnce) {
                        {{2, {{1, fork}}}});
   EXPECT_THAT(EventsOf(ReadTimeline(*repository_, TestIdentity(), {}, map, {}).value()),
               ElementsAre("restore_point before", "restore_point old", "restore_point new"));
-  const auto stories = ReadTransactions(*repository_, TestIdentity(), map, {})->stories;
+  const auto stories = ReadTransactions(*repository_, TestIdentity(), {}, map, {})->stories;
   ASSERT_EQ(stories.size(), 2U);
   EXPECT_EQ(stories[1].end.xid, 702U);
 }
@@ -346,6 +347,65 @@ TEST_P(TimelineTest, TheRangeHasAReadLimitOfItsOwn) {
   EXPECT_THAT(XidsOf(all), ElementsAre(801, 802, 803));
   EXPECT_EQ(all.unread, 0U) << "all was read in the end";
   EXPECT_ERROR(read(kSegmentsBefore), ErrorCode::kFailedPrecondition);
+}
+
+// A commit an hour, and a backup every ten hours. What backups show to be far away is not asked
+// for.
+TEST_P(TimelineTest, BackupsTellWhichWalNeedNotBeLookedAt) {
+  Story story(3);
+  BackupCatalog catalog;
+  for (int hour = 0; hour < 32; ++hour) {
+    if (hour > 0) {
+      story.NextSegment();
+    }
+    story.Commit(700 + static_cast<std::uint32_t>(hour), 60 * hour);
+    if (hour % 10 == 9) {
+      BackupSummary backup = TestSummary(*repository_, FullLabel(Story::Minute(60 * hour)));
+      backup.start_time = Story::Minute(60 * hour);
+      backup.stop_time = Story::Minute(60 * hour + 10);
+      backup.start_lsn = backup.stop_lsn = story.position();
+      catalog.backups.push_back(backup);
+    }
+  }
+  Archive(story);
+  Damage(story, story.first());
+  Damage(story, story.last());
+  const TimelineRange range{Story::Minute(60 * 24), Story::Minute(60 * 25)};
+  const ClusterTransactions near = Transactions({.range = range}, catalog).value();
+  EXPECT_THAT(XidsOf(near), ElementsAre(724, 725));
+  EXPECT_THAT(near.damaged, IsEmpty());
+  EXPECT_THAT(Transactions({.range = range})->damaged, testing::SizeIs(2));
+  const ClusterTimeline timeline = Read({.range = range}, catalog);
+  EXPECT_EQ(timeline.load.size(), 2U);
+  EXPECT_THAT(timeline.damaged, IsEmpty());
+  EXPECT_LT(timeline.segments, 30U);
+  // Backups of another system tell nothing.
+  for (BackupSummary& backup : catalog.backups) {
+    backup.system_identifier = kTestSystem + 1;
+  }
+  EXPECT_THAT(Transactions({.range = range}, catalog)->damaged, testing::SizeIs(2));
+}
+
+// A checkpoint has a time of its own.
+TEST_P(TimelineTest, TheListOfTransactionsIsReadOnlyForEventsThatNeedIt) {
+  Story story(3);
+  story.Commit(701, 1);
+  story.RestorePoint("first", 2);
+  story.NextSegment();
+  story.Commit(702, 3);
+  story.Truncate(16384, 7);
+  Archive(story);
+  int gets = 0;
+  repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view /*name*/) {
+    gets += operation == FaultStore::Operation::kGet ? 1 : 0;
+    return Ok();
+  });
+  EXPECT_THAT(EventsOf(Read({.kinds = {"restore_point"}})), ElementsAre("restore_point first"));
+  const int without = std::exchange(gets, 0);
+  EXPECT_EQ(EventsOf(Read()).size(), 2U);
+  if (GetParam()) {
+    EXPECT_EQ(gets, without + 1) << "that of the second segment";
+  }
 }
 
 }  // namespace
