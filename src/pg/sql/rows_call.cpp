@@ -32,7 +32,8 @@ char* InServerEncoding(const std::string& text) {
   return copy;
 }
 
-// Adds one row to the result. The input functions of the column types convert the texts.
+// Adds one row to the result, which copies it. Allocates in the current context. The input
+// functions of the column types convert the texts.
 void EmitRow(ReturnSetInfo* result, AttInMetadata* attributes, const Row& row) {
   RequireColumns(result, row.size());
   auto** const values = static_cast<char**>(palloc(sizeof(char*) * row.size()));
@@ -77,9 +78,15 @@ Datum EmitRows(FunctionCallInfo fcinfo, const RowsCall* call) {
   InitMaterializedSRF(fcinfo, 0);
   auto* const result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   AttInMetadata* const attributes = TupleDescGetAttInMetadata(result->setDesc);
+  MemoryContext per_row =
+      AllocSetContextCreate(CurrentMemoryContext, "veza_backup row", ALLOCSET_DEFAULT_SIZES);
   for (const Row& row : call->rows()) {
+    MemoryContext caller = MemoryContextSwitchTo(per_row);
     EmitRow(result, attributes, row);
+    MemoryContextSwitchTo(caller);
+    MemoryContextReset(per_row);
   }
+  MemoryContextDelete(per_row);
   return static_cast<Datum>(0);
 }
 
