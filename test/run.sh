@@ -140,6 +140,14 @@ run_core_tests() {
 # is in KiB.
 gcc_args="-g1 --param=ggc-min-heapsize=1000000"
 
+# The build with the flags of the product is the only one that shows what gcc finds while it optimises.
+refuse_warnings() {
+  ! grep -A 5 'warning:' "$1" || {
+    echo "the compiler warned: see above"
+    return 1
+  }
+}
+
 # The core is the one of `make`. The tests themselves are not optimised, which would nearly double the time that
 # gcc takes for them.
 build_test() {
@@ -147,6 +155,7 @@ build_test() {
     tail -n 40 "$work/make-core.log"
     return 1
   }
+  refuse_warnings "$work/make-core.log" || return
   build build-test "-Dcore_library=$top/build-core/libveza_core.a" -Dbuildtype=plain "-Dcpp_args=-O0 $gcc_args"
 }
 
@@ -355,7 +364,7 @@ make_test_programs() {
 prepare_server() {
   [[ -z $server_prepared ]] || return 0
   headline "make, make install, make test-programs"
-  { install_private_server && make_test_programs; } || {
+  { install_private_server && make_test_programs && refuse_warnings "$work/make.log"; } || {
     echo "the build failed"
     return 1
   }

@@ -112,17 +112,18 @@ class WorkQueue {
       if (failure_ || jobs_.empty()) {
         return Ok();
       }
-      std::optional<Job> job(std::move(jobs_.front()));
-      jobs_.pop_front();
-      ++working_;
-      // Push() waits only when the queue is full. It is woken when half the queue is free, and not
-      // for each single place: thousands of small jobs would cost a switch of threads each.
-      if (jobs_.size() == limit_ / 2) {
-        owner_.notify_one();
-      }
-      lock.unlock();
-      RETURN_IF_ERROR(worker(*job));
-      job.reset();  // frees what it holds, such as an open file, without the lock
+      {
+        Job job(std::move(jobs_.front()));
+        jobs_.pop_front();
+        ++working_;
+        // Push() waits only when the queue is full. It is woken when half the queue is free, and
+        // not for each single place: thousands of small jobs would cost a switch of threads each.
+        if (jobs_.size() == limit_ / 2) {
+          owner_.notify_one();
+        }
+        lock.unlock();
+        RETURN_IF_ERROR(worker(job));
+      }  // frees what the job holds, such as an open file, without the lock
       lock.lock();
       --working_;
       if (IsIdle()) {
