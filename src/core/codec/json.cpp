@@ -81,7 +81,7 @@ class LimitedBuilder final : public nlohmann::json_sax<nlohmann::json> {
     if (parent.is_array()) {
       return &parent.push_back(std::move(value));
     }
-    return &(parent[name_] = std::move(value));
+    return &parent.Set(std::move(name_), std::move(value));
   }
 
   bool Begin(Json container) {
@@ -343,6 +343,14 @@ Json& Json::operator[](std::string_view name) {
   return found != value_.object->end()
              ? found->second
              : value_.object->try_emplace(std::string(name)).first->second;
+}
+
+Json& Json::Set(std::string name, Json value) {
+  if (!is_object()) {
+    *this = Object();
+  }
+  Json& member = value_.object->try_emplace(value_.object->end(), std::move(name))->second;
+  return member = std::move(value);
 }
 
 void Json::erase(std::string_view name) {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <deque>
+#include <future>
 #include <map>
 #include <set>
+#include <system_error>
 #include <utility>
 #include <variant>
 
@@ -29,8 +31,9 @@ struct Part {
   SegmentNumber first = 0;
   SegmentNumber last = 0;
   Lsn end;
-  std::size_t index = 0;  // of `first` on the way
-  std::string object;     // empty: no index
+  std::size_t index = 0;   // of `first` on the way
+  std::string object;      // empty: no index
+  std::size_t number = 0;  // of the object on the way
 };
 
 // What is known of some segments, from an index object or from the WAL itself.
@@ -47,6 +50,67 @@ struct Found {
   const SegmentSummary& summary() const {
     return known->object ? known->object->segments()[at] : known->read.summary;
   }
+};
+
+// Opens the index objects of the way. While they are asked for one after the other, threads open
+// the next ones: most of the time is waiting for the store, and reading the directory.
+class IndexOpener {
+ public:
+  // `names` are in the order of the way. The repository must outlive it.
+  IndexOpener(const Repository& repository, std::vector<std::string> names)
+      : repository_(repository), names_(std::move(names)) {}
+
+  // Known without an object if that is missing, damaged or of a newer version.
+  Result<std::shared_ptr<const Known>> Open(std::size_t index) {
+    std::optional<Opened> opened;
+    if (const auto ahead = ahead_.find(index); ahead != ahead_.end()) {
+      opened = ahead->second.get();
+      ahead_.erase(ahead);
+    }
+    const bool is_next = last_ && index == *last_ + 1;
+    last_ = index;
+    if (is_next) {
+      OpenAhead(index);
+    } else {
+      ahead_.clear();
+    }
+    return opened ? std::move(*opened) : OpenNow(index);
+  }
+
+ private:
+  using Opened = Result<std::shared_ptr<const Known>>;
+  static constexpr std::size_t kAhead = 4;
+
+  Opened OpenNow(std::size_t index) const {
+    auto known = std::make_shared<Known>();
+    Result<IndexObject> object = IndexObject::Open(repository_, names_[index]);
+    if (object) {
+      known->object.emplace(std::move(*object));
+    } else if (!IsOfTheObject(object.error())) {
+      return std::move(object.error());
+    }
+    return std::shared_ptr<const Known>(std::move(known));
+  }
+
+  void OpenAhead(std::size_t index) {
+    const std::size_t end = std::min(index + 1 + kAhead, names_.size());
+    for (std::size_t next = index + 1; next < end; ++next) {
+      if (ahead_.contains(next)) {
+        continue;
+      }
+      try {
+        ahead_.emplace(next,
+                       std::async(std::launch::async, [this, next] { return OpenNow(next); }));
+      } catch (const std::system_error&) {
+        return;  // no further thread: Open() does it
+      }
+    }
+  }
+
+  const Repository& repository_;
+  const std::vector<std::string> names_;
+  std::map<std::size_t, std::future<Opened>> ahead_;
+  std::optional<std::size_t> last_;
 };
 
 template <typename Key>
@@ -125,10 +189,16 @@ class WalWay::State {
       }
     }
     std::ranges::sort(parts_, {}, &Part::first);
+    std::vector<std::string> objects;
     for (Part& part : parts_) {
       part.index = count_;
       count_ += part.last - part.first + 1;
+      if (!part.object.empty()) {
+        part.number = objects.size();
+        objects.push_back(part.object);
+      }
     }
+    opener_.emplace(repository_, std::move(objects));
     return Ok();
   }
 
@@ -327,17 +397,10 @@ class WalWay::State {
 
   // What the index object says of the segment. nullopt when it cannot be used.
   Result<std::optional<Found>> FindIndexed(const Part& part, const Place& place) {
-    std::shared_ptr<const Known> known = objects_.Find(part.object);
+    std::shared_ptr<const Known> known = objects_.Find(part.number);
     if (known == nullptr) {
-      auto opened = std::make_shared<Known>();
-      Result<IndexObject> object = IndexObject::Open(repository_, part.object);
-      if (object) {
-        opened->object.emplace(std::move(*object));
-      } else if (!IsOfTheObject(object.error())) {
-        return std::move(object.error());
-      }
-      known = std::move(opened);
-      objects_.Add(part.object, known);
+      ASSIGN_OR_RETURN(known, opener_->Open(part.number));
+      objects_.Add(part.number, known);
     }
     std::optional<Found> found;
     if (!known->object) {
@@ -413,7 +476,8 @@ class WalWay::State {
   const Options options_;
   std::vector<Part> parts_;
   std::size_t count_ = 0;
-  Cache<std::string> objects_;
+  std::optional<IndexOpener> opener_;
+  Cache<std::size_t> objects_;
   Cache<std::pair<TimelineId, SegmentNumber>> segments_;
   std::optional<std::pair<TimelineId, SegmentNumber>> listed_;
   std::vector<StoredSegment> stored_;

@@ -20,8 +20,8 @@
 
 namespace veza {
 
-// Not thread-safe: it keeps what it has read last. Memory: a few directories of index objects, and
-// what is known of a few segments.
+// Not thread-safe: it keeps what it has read last, and its own threads open index objects ahead.
+// Memory: a few directories of index objects, and what is known of a few segments.
 class WalWay {
  public:
   struct Options {

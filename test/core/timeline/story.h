@@ -104,8 +104,8 @@ class Story {
       ASSERT_OK(repository.PushWal(Name(segment), Segment(segment)));
     }
   }
-  // One object for all segments. They must be archived.
-  void Index(const TestRepository& repository) const {
+  // One object for so many segments. They must be archived.
+  void Index(const TestRepository& repository, SegmentNumber each = kIndexMostSegments) const {
     IndexObjectWriter objects(*repository, kTestSystem);
     SegmentIndexer indexer;
     for (SegmentNumber segment = first(); segment <= last(); ++segment) {
@@ -121,8 +121,10 @@ class Story {
                                            repository->seal_policy().key.get(), Segment(segment));
       ASSERT_TRUE(objects.Fits(index));
       objects.Add(std::move(index));
+      if (segment == last() || (segment - first() + 1) % each == 0) {
+        ASSERT_OK(objects.Store());
+      }
     }
-    ASSERT_OK(objects.Store());
   }
 
  private:
