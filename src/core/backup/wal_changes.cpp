@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 namespace veza {
 namespace {
@@ -43,13 +44,12 @@ void WalChanges::NoteBlocks(const RelationFile& file, std::uint8_t fork, std::ui
   for (std::uint64_t block = first; block < end && doubt_.empty();
        block = ((block >> group_bits_) + 1) << group_bits_) {
     const std::uint64_t entry = Entry(number, static_cast<std::uint32_t>(block >> group_bits_));
-    if (!entries_.empty() && entries_.back() == entry) {
+    if (!pending_.empty() && pending_.back() == entry) {
       continue;
     }
-    entries_.push_back(entry);
-    if (entries_.size() >= std::max<std::size_t>(2 * sorted_, most_entries_ / 8) ||
-        entries_.size() >= most_entries_ + most_entries_ / 4) {
-      Compact();
+    pending_.push_back(entry);
+    if (pending_.size() >= most_pending_) {
+      TakePending();
     }
   }
 }
@@ -137,9 +137,11 @@ void WalChanges::RenewTablespace(std::uint32_t tablespace) {
 }
 
 void WalChanges::Cut(const RelationFile& file, std::uint32_t blocks) {
-  const auto [limit, is_new] = limits_.try_emplace(file, blocks);
-  limit->second = std::min(limit->second, blocks);
-  RequireFew(limits_.size());
+  const std::uint32_t number = NumberOf(file);
+  if (limits_.size() <= number) {
+    limits_.resize(std::size_t{number} + 1, kNoLimit);
+  }
+  limits_[number] = std::min(limits_[number], blocks);
 }
 
 void WalChanges::RequireFew(std::size_t relations) {
@@ -149,36 +151,44 @@ void WalChanges::RequireFew(std::size_t relations) {
 }
 
 std::uint32_t WalChanges::NumberOf(const RelationFile& file) {
-  if (numbers_.empty() || last_.first != file) {
-    const auto number = static_cast<std::uint32_t>(numbers_.size());
-    last_ = {file, numbers_.try_emplace(file, number).first->second};
-    RequireFew(numbers_.size());
-  }
-  return last_.second;
+  const std::uint32_t number = relations_.NumberOf(file, kMainFork);
+  RequireFew(relations_.size());
+  return number;
 }
 
-// Sorts the entries, and leaves each of them once. If they are still too many, makes groups.
-void WalChanges::Compact() {
-  std::ranges::sort(entries_);  // in place: a merge would take as much memory again
-  entries_.erase(std::unique(entries_.begin(), entries_.end()), entries_.end());
+std::uint32_t WalChanges::LimitOf(std::uint32_t relation) const {
+  return relation < limits_.size() ? limits_[relation] : kNoLimit;
+}
+
+// If the entries are too many, makes groups.
+void WalChanges::TakePending() {
+  std::ranges::sort(pending_);
+  pending_.erase(std::unique(pending_.begin(), pending_.end()), pending_.end());
+  entries_.Merge(pending_);
+  pending_.clear();
   if (entries_.size() > most_entries_ && group_bits_ == 0) {
     group_bits_ = kGroupBits;
-    for (std::uint64_t& entry : entries_) {
-      entry = Entry(static_cast<std::uint32_t>(entry >> 32),
-                    static_cast<std::uint32_t>(entry) >> group_bits_);
-    }
-    entries_.erase(std::unique(entries_.begin(), entries_.end()), entries_.end());
+    entries_ = entries_.Transformed([this](std::uint64_t entry) {
+      return Entry(static_cast<std::uint32_t>(entry >> 32),
+                   static_cast<std::uint32_t>(entry) >> group_bits_);
+    });
   }
   if (entries_.size() > most_entries_) {
     NoteDoubt(fmt::format("more than {} groups of blocks have changed", most_entries_));
-    entries_.clear();
+    entries_ = NumberSet();
   }
-  sorted_ = entries_.size();
 }
 
 void WalChanges::Finish() {
-  Compact();
-  entries_.shrink_to_fit();
+  TakePending();
+  std::vector<std::uint64_t>().swap(pending_);
+  entries_.Fit();
+  relations_.Fit();
+}
+
+std::size_t WalChanges::memory() const {
+  return entries_.memory() + pending_.capacity() * sizeof(std::uint64_t) + relations_.memory() +
+         limits_.capacity() * sizeof(std::uint32_t);
 }
 
 bool WalChanges::IsAllNew(const RelationFile& file) const {
@@ -189,32 +199,29 @@ bool WalChanges::IsAllNew(const RelationFile& file) const {
 WalChanges::Answer WalChanges::In(const RelationFile& file, std::uint32_t first,
                                   std::uint32_t count) const {
   Answer answer;
-  const auto limit = limits_.find(file);
+  const std::optional<std::uint32_t> number = relations_.Look(file, kMainFork);
+  const std::uint32_t limit = number ? LimitOf(*number) : kNoLimit;
   const std::uint64_t end = std::uint64_t{first} + count;
-  if (IsAllNew(file) || (limit != limits_.end() && limit->second <= first)) {
+  if (IsAllNew(file) || limit <= first) {
     answer.all = true;
     return answer;
   }
-  const auto number = numbers_.find(file);
-  if (number != numbers_.end()) {
-    const std::uint64_t last = Entry(number->second, static_cast<std::uint32_t>(end - 1));
-    for (auto entry =
-             std::ranges::lower_bound(entries_, Entry(number->second, first >> group_bits_));
-         entry != entries_.end() && (*entry >> 32) == number->second &&
-         (*entry & 0xFFFFFFFFU) <= (static_cast<std::uint32_t>(last) >> group_bits_);
-         ++entry) {
-      if (group_bits_ > 0) {
-        answer.some = true;
-        break;
+  if (number) {
+    const std::uint64_t last = Entry(*number, static_cast<std::uint32_t>(end - 1) >> group_bits_);
+    entries_.VisitFrom(Entry(*number, first >> group_bits_), [&](std::uint64_t entry) {
+      if (entry > last) {
+        return false;
       }
-      answer.pages.push_back(static_cast<std::uint32_t>(*entry) - first);
-    }
+      answer.some = group_bits_ > 0;
+      answer.pages.push_back(static_cast<std::uint32_t>(entry) - first);
+      return !answer.some;
+    });
   }
-  if (limit != limits_.end() && limit->second < end && !answer.some) {
-    while (!answer.pages.empty() && answer.pages.back() + first >= limit->second) {
+  if (limit < end && !answer.some) {
+    while (!answer.pages.empty() && answer.pages.back() + first >= limit) {
       answer.pages.pop_back();
     }
-    for (std::uint32_t block = limit->second; block < end; ++block) {
+    for (std::uint32_t block = limit; block < end; ++block) {
       answer.pages.push_back(block - first);
     }
   }

@@ -18,24 +18,24 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <map>
-#include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "core/backup/changed_pages.h"
+#include "core/backup/number_set.h"
 #include "core/postgres/lsn.h"
 #include "core/wal/wal_facts.h"
 #include "core/wal/wal_record.h"
+#include "core/wal_index/relation_table.h"
 
 namespace veza {
 
 // The main forks of relations. Filled by one thread; thread-safe for readers after Finish().
-// Memory: 8 bytes for each changed block and about 80 for each relation, below kMostEntries blocks.
+// Memory: 1 to 3 bytes for each changed block (number_set.h), twice that and 12 MB while it is
+// filled, and 32 to 40 bytes for each relation. Ten million blocks of a million relations take 50
+// MB.
 class WalChanges {
  public:
   // Beyond so many, blocks are remembered in groups.
@@ -43,7 +43,8 @@ class WalChanges {
   // With more, nothing is known.
   static constexpr std::size_t kMostRelations = std::size_t{2} << 20;
 
-  explicit WalChanges(std::size_t most_entries = kMostEntries) : most_entries_(most_entries) {}
+  explicit WalChanges(std::size_t most_entries = kMostEntries)
+      : most_entries_(most_entries), most_pending_(most_entries / 8 + 1) {}
 
   // A run of blocks that records name. `fork` is as in the record.
   void NoteBlocks(const RelationFile& file, std::uint8_t fork, std::uint32_t first,
@@ -67,19 +68,15 @@ class WalChanges {
   // What has changed of `count` blocks from block `first` of the relation on.
   Answer In(const RelationFile& file, std::uint32_t first, std::uint32_t count) const;
 
-  std::size_t relations() const { return numbers_.size(); }
+  std::size_t relations() const { return relations_.size(); }
   // Blocks that are named, or groups of them.
-  std::size_t entries() const { return entries_.size(); }
+  std::size_t entries() const { return entries_.size() + pending_.size(); }
+  // What the entries and the relations take, in bytes.
+  std::size_t memory() const;
 
  private:
-  struct Hash {
-    std::size_t operator()(const RelationFile& file) const {
-      std::uint64_t hash = file.relation;
-      hash = hash * 0x9E3779B97F4A7C15U ^ file.database;
-      hash = hash * 0x9E3779B97F4A7C15U ^ file.tablespace;
-      return static_cast<std::size_t>(hash ^ hash >> 29);
-    }
-  };
+  static constexpr std::uint32_t kNoLimit = 0xFFFFFFFF;  // no block has this number
+
   // An entry: the relation's number here, and the block or group in the lower half.
   static std::uint64_t Entry(std::uint32_t relation, std::uint32_t block) {
     return std::uint64_t{relation} << 32 | block;
@@ -91,19 +88,20 @@ class WalChanges {
   void RequireFew(std::size_t relations);
   void RequireWal(Lsn lsn, WalLevel level);
   std::uint32_t NumberOf(const RelationFile& file);
-  void Compact();
+  std::uint32_t LimitOf(std::uint32_t relation) const;
+  void TakePending();
   bool IsAllNew(const RelationFile& file) const;
 
   const std::size_t most_entries_;
+  const std::size_t most_pending_;
   std::string doubt_;
-  std::unordered_map<RelationFile, std::uint32_t, Hash> numbers_;
-  std::pair<RelationFile, std::uint32_t> last_;  // that NumberOf() has returned
-  std::vector<std::uint64_t> entries_;           // the first sorted_ are, and differ
-  std::size_t sorted_ = 0;
+  RelationTable relations_;             // main forks
+  std::vector<std::uint32_t> limits_;   // by their numbers: blocks from here on are new
+  std::vector<std::uint64_t> pending_;  // entries that are not in entries_ yet, in any order
+  NumberSet entries_;
   std::uint32_t group_bits_ = 0;  // 2 to the power of it: blocks of a group
-  std::unordered_map<RelationFile, std::uint32_t, Hash> limits_;  // blocks from here on are new
-  std::set<std::pair<std::uint32_t, std::uint32_t>> databases_;   // tablespace, database: all new
-  std::set<std::uint32_t> tablespaces_;                           // all new
+  std::set<std::pair<std::uint32_t, std::uint32_t>> databases_;  // tablespace, database: all new
+  std::set<std::uint32_t> tablespaces_;                          // all new
 };
 
 }  // namespace veza

@@ -12,10 +12,10 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <system_error>
 #include <thread>
-#include <unordered_set>
 #include <utility>
 
 #include "core/postgres/empty_databases.h"
@@ -89,6 +89,35 @@ struct FileId {
   dev_t device = 0;
   ino_t inode = 0;
   bool operator==(const FileId&) const = default;
+};
+
+// The names in one directory. A database with a million relations has a million of them or more, so
+// they take 5 bytes each besides their characters.
+class NameList {
+ public:
+  // False when there is no room left.
+  bool Add(const char* name) {
+    if (text_.size() > std::numeric_limits<std::uint32_t>::max()) {
+      return false;
+    }
+    places_.push_back(static_cast<std::uint32_t>(text_.size()));
+    text_.append(name).push_back('\0');
+    return true;
+  }
+  // Puts them in order. Some file systems list a name twice when the file was replaced meanwhile.
+  void Finish() {
+    std::ranges::sort(places_, {}, [this](std::uint32_t place) { return At(place); });
+    const auto is_same = [this](std::uint32_t a, std::uint32_t b) { return At(a) == At(b); };
+    places_.erase(std::unique(places_.begin(), places_.end(), is_same), places_.end());
+  }
+  std::size_t size() const { return places_.size(); }
+  std::string_view operator[](std::size_t index) const { return At(places_[index]); }
+
+ private:
+  std::string_view At(std::uint32_t place) const { return text_.data() + place; }
+
+  std::string text_;
+  std::vector<std::uint32_t> places_;
 };
 
 constexpr const char* kTakeItAgain = "Take the backup again.";
@@ -271,15 +300,15 @@ class Walker {
           .WithHint(
               "A symbolic link or a mount leads back to the directory. Remove that link or mount.");
     }
-    ASSIGN_OR_RETURN(const std::vector<std::string> names, ListNames(std::move(fd), source));
+    ASSIGN_OR_RETURN(const NameList names, ListNames(std::move(fd), source));
     open_.push_back(id);
     RETURN_IF_ERROR(VisitItems(path, source, names));
     open_.pop_back();
     return Ok();
   }
 
-  static Result<std::vector<std::string>> ListNames(UniqueFd fd, const std::string& source) {
-    std::vector<std::string> names;
+  static Result<NameList> ListNames(UniqueFd fd, const std::string& source) {
+    NameList names;
     const std::unique_ptr<DIR, CloseDirectory> directory(fdopendir(fd.get()));
     if (!directory) {
       return ErrnoError(errno, fmt::format("could not open directory \"{}\"", source));
@@ -288,44 +317,49 @@ class Walker {
     errno = 0;
     while (const dirent* item = readdir(directory.get())) {
       const std::string_view name = item->d_name;
-      if (name != "." && name != "..") {
-        names.emplace_back(name);
+      if (name != "." && name != ".." && !names.Add(item->d_name)) {
+        return MakeError(ErrorCode::kFailedPrecondition, "directory \"{}\" has too many files",
+                         source);
       }
     }
     if (errno != 0) {
       return ErrnoError(errno, fmt::format("could not read directory \"{}\"", source));
     }
-    std::sort(names.begin(), names.end());
-    // Some file systems list a name twice when the file was replaced meanwhile.
-    names.erase(std::unique(names.begin(), names.end()), names.end());
+    names.Finish();
     return names;
   }
 
-  Status VisitItems(const std::string& path, const std::string& source,
-                    const std::vector<std::string>& names) {
-    const bool is_database = ClassifyDirectory(path) == RelationDirectory::kDatabase;
-    std::unordered_set<std::string_view> unlogged;
-    if (is_database) {
-      for (const std::string& name : names) {
-        const auto relation = ParseRelationName(name);
-        if (relation && relation->fork == "init") {
-          unlogged.insert(relation->number);
-        }
+  // The numbers of the unlogged relations, in order.
+  static std::vector<std::string_view> FindUnlogged(const NameList& names) {
+    std::vector<std::string_view> unlogged;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const auto relation = ParseRelationName(names[i]);
+      if (relation && relation->fork == "init") {
+        unlogged.push_back(relation->number);
       }
     }
-    for (const std::string& name : names) {
+    std::ranges::sort(unlogged);
+    return unlogged;
+  }
+
+  Status VisitItems(const std::string& path, const std::string& source, const NameList& names) {
+    const bool is_database = ClassifyDirectory(path) == RelationDirectory::kDatabase;
+    const std::vector<std::string_view> unlogged =
+        is_database ? FindUnlogged(names) : std::vector<std::string_view>();
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const std::string_view name = names[i];
       if (IsExcludedName(name) || IsExcludedSince02(name)) {
         continue;
       }
       if (is_database) {
         const auto relation = ParseRelationName(name);
-        const bool is_unlogged_content =
-            relation && relation->fork != "init" && unlogged.contains(relation->number);
+        const bool is_unlogged_content = relation && relation->fork != "init" &&
+                                         std::ranges::binary_search(unlogged, relation->number);
         if (is_unlogged_content || IsTemporaryRelationName(name)) {
           continue;
         }
       }
-      RETURN_IF_ERROR(VisitItem(path, source, name));
+      RETURN_IF_ERROR(VisitItem(path, source, std::string(name)));
     }
     return Ok();
   }

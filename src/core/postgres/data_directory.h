@@ -82,7 +82,8 @@ struct WalkVisitor {
 //   in pg_tblspc exists;
 // - a directory was replaced while it was read.
 //
-// Two links to one place give two copies. Memory: the names of one directory at each level.
+// Two links to one place give two copies. Memory: the names in one directory at each level, with 5
+// bytes more each.
 Status WalkDataDirectory(const WalkOptions& options, const WalkVisitor& visitor);
 
 // The tablespaces outside the data directory, read from the symbolic links in pg_tblspc. Their

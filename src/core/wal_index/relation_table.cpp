@@ -32,15 +32,33 @@ std::size_t RelationTable::SlotOf(const RelationFork& fork) const {
   return hash >> shift_;
 }
 
-std::uint32_t RelationTable::Find(const RelationFork& fork) {
+std::size_t RelationTable::Search(const RelationFork& fork) const {
   std::size_t slot = SlotOf(fork);
-  while (slots_[slot] != 0) {
-    if (forks_[slots_[slot] - 1] == fork) {
-      return slots_[slot] - 1;
-    }
+  while (slots_[slot] != 0 && forks_[slots_[slot] - 1] != fork) {
     slot = (slot + 1) & (slots_.size() - 1);
   }
-  return Add(fork, slot);
+  return slot;
+}
+
+std::uint32_t RelationTable::Find(const RelationFork& fork) {
+  const std::size_t slot = Search(fork);
+  return slots_[slot] != 0 ? slots_[slot] - 1 : Add(fork, slot);
+}
+
+std::optional<std::uint32_t> RelationTable::Look(const RelationFile& file,
+                                                 std::uint8_t fork) const {
+  const std::uint32_t found = slots_[Search({file, fork})];
+  return found != 0 ? std::optional(found - 1) : std::nullopt;
+}
+
+std::size_t RelationTable::memory() const {
+  return forks_.capacity() * sizeof(RelationFork) +
+         (files_.capacity() + slots_.capacity()) * sizeof(std::uint32_t);
+}
+
+void RelationTable::Fit() {
+  forks_.shrink_to_fit();
+  files_.shrink_to_fit();
 }
 
 std::uint32_t RelationTable::Add(const RelationFork& fork, std::size_t slot) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "core/wal_index/segment_index.h"
@@ -25,10 +26,17 @@ class RelationTable {
     }
     return recent;
   }
+  // The number of a fork, if it has one. Thread-safe while nobody gives numbers.
+  std::optional<std::uint32_t> Look(const RelationFile& file, std::uint8_t fork) const;
   // The number of the relation's main fork, which stands for the relation.
   std::uint32_t file_of(std::uint32_t number) const { return files_[number]; }
   const RelationFork& operator[](std::uint32_t number) const { return forks_[number]; }
   std::size_t size() const { return forks_.size(); }
+
+  // In bytes.
+  std::size_t memory() const;
+  // Frees the memory that growing has left.
+  void Fit();
 
   // All numbers, in the order of relations and forks.
   std::vector<std::uint32_t> Ordered() const;
@@ -39,6 +47,8 @@ class RelationTable {
   std::uint32_t Find(const RelationFork& fork);
   std::uint32_t Add(const RelationFork& fork, std::size_t slot);
   std::size_t SlotOf(const RelationFork& fork) const;
+  // The slot that has the fork, or a free one.
+  std::size_t Search(const RelationFork& fork) const;
   void Grow();
 
   std::uint64_t secrets_[5];

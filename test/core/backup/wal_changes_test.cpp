@@ -181,6 +181,37 @@ TEST(WalChanges, StepsOverGroups) {
   EXPECT_LE(changes.entries(), 1250U);
 }
 
+// A backup holds them while it copies, beside its packs (docs/design/backup.md, "Memory").
+TEST(WalChanges, TakesLittleMemoryForTenMillionBlocksOfAMillionRelations) {
+  constexpr std::uint32_t kRelations = 1'000'000;
+  WalChanges changes;
+  std::size_t most = 0;
+  for (std::uint32_t i = 0; i < kRelations; ++i) {
+    const RelationFile file{1663, 5, 16384 + i};
+    changes.NoteFact(kLsn, RelationTruncated{.file = file, .blocks = 1'000'000, .main = true});
+    for (std::uint32_t block = 0; block < 10; ++block) {
+      changes.NoteBlocks(file, kMainFork, 100 * block + i % 100, 1);
+    }
+    if (i % 1000 == 0) {
+      most = std::max(most, changes.memory());
+    }
+  }
+  changes.Finish();
+  EXPECT_EQ(changes.doubt(), "");
+  EXPECT_EQ(changes.entries(), 10'000'000U);
+  EXPECT_THAT(changes.In({1663, 5, 16384 + kRelations - 1}, 896, 128).pages, ElementsAre(3, 103));
+  EXPECT_LT(changes.memory(), 60U << 20);
+  EXPECT_LT(most, 100U << 20);
+}
+
+TEST(WalChanges, GivesUpWhenRelationsAreTooMany) {
+  WalChanges changes;
+  for (std::uint32_t i = 0; i <= WalChanges::kMostRelations; ++i) {
+    changes.NoteFact(kLsn, RelationCreated{{1663, 5, 16384 + i}, kMainFork});
+  }
+  EXPECT_EQ(changes.doubt(), "more than 2097152 relations have changed");
+}
+
 // Against a plain model: sets of blocks, and a history of cuts.
 TEST(WalChanges, IsWhatAPlainModelSays) {
   std::mt19937 random(20261129);

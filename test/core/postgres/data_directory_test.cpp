@@ -7,6 +7,7 @@
 
 #include "core/codec/codec_fixtures.h"
 #include "core/config/temporary_directory.h"
+#include "core/memory_gauge.h"
 
 namespace veza {
 namespace {
@@ -654,6 +655,29 @@ TEST_F(DataDirectoryTest, AnUnreadableDirectoryIsAnError) {
   ASSERT_EQ(seteuid(0), 0);
   EXPECT_ERROR(walked, ErrorCode::kPermissionDenied);
   EXPECT_THAT(walked.error().message, HasSubstr("base/1"));
+}
+
+// A database may have a million relations.
+TEST_F(DataDirectoryTest, TakesLittleMemoryForManyFilesOfOneDirectory) {
+  constexpr int kFiles = 60'000;
+  Directory("base/5");
+  File("base/5/1000000000_fsm");
+  for (int i = 1; i < kFiles; ++i) {  // a file may have 65,000 names
+    const std::string other = In(fmt::format("base/5/1000000000_fsm.{}", i));
+    ASSERT_EQ(link(In("base/5/1000000000_fsm").c_str(), other.c_str()), 0);
+  }
+  int files = 0;
+  const MemoryGauge gauge;
+  EXPECT_OK(
+      WalkDataDirectory(options_, {[&](const DirectoryEntry& entry) {
+                                     files += entry.kind == DirectoryEntry::Kind::kFile ? 1 : 0;
+                                     return Ok();
+                                   },
+                                   [](const SkippedItem&, bool) {}, [](const FollowedLink&) {}}));
+  EXPECT_EQ(files, kFiles);
+  if (MemoryGauge::meaningful()) {
+    EXPECT_LT(gauge.grown_bytes(), kFiles * 55U);
+  }
 }
 
 }  // namespace
