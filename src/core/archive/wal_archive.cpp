@@ -155,6 +155,13 @@ class SegmentReading {
   WalScanner scanner_;
 };
 
+// What an unusual segment took is not kept: archive_memory does not count it.
+void FreeLargeIndexer(WalScratch& scratch, std::uint64_t segment_size) {
+  if (scratch.indexer && scratch.indexer->memory() > WalScratch::MemoryOfIndexer(segment_size)) {
+    scratch.indexer.reset();
+  }
+}
+
 // `reading` may be null.
 Status AppendFile(const UniqueFd& file, const std::string& path, const Cancellation& cancellation,
                   SegmentReading* reading, StreamSealer& sealer) {
@@ -388,6 +395,8 @@ Result<SealedWalFile> WalArchive::Seal(const std::string& file, const std::strin
                                options.scratch->plain));
     if (reading) {
       reading->Read(plain, result);
+      reading.reset();
+      FreeLargeIndexer(*options.scratch, identity.wal_segment_size);
     }
     ASSIGN_OR_RETURN(result.sealed, result.sealer->SealWhole(plain, options.scratch->seal,
                                                              ours.node, environment.clock->Now()));

@@ -31,7 +31,11 @@ enum class PushOutcome {
 struct WalScratch {
   // How much that is for segments of this size.
   static std::size_t MemoryFor(std::uint64_t segment_size) {
-    return segment_size + SealScratch::MemoryFor(segment_size);
+    return segment_size + SealScratch::MemoryFor(segment_size) + MemoryOfIndexer(segment_size);
+  }
+  // What an indexer may keep. Segments that need more are rare.
+  static std::size_t MemoryOfIndexer(std::uint64_t segment_size) {
+    return (1U << 20) + segment_size / 4;
   }
   // Larger files are read and sealed piece by piece.
   static constexpr std::uint64_t kLargest = 64U << 20;

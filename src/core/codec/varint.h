@@ -39,6 +39,7 @@ class VarintWriter {
     left_ -= static_cast<std::size_t>(behind - at_);
     at_ = behind;
   }
+  std::size_t memory() const { return bytes_.capacity(); }
   ByteView written() const { return ByteView(bytes_).first(bytes_.size() - left_); }
   void Clear() {
     at_ = bytes_.data();

@@ -31,6 +31,10 @@ class ChangedBlocks {
     }
   }
   Bytes Encode(const RelationTable& relations);
+  // In bytes.
+  std::size_t memory() const {
+    return (keys_.capacity() + scratch_.capacity()) * sizeof(std::uint64_t) + encoded_.memory();
+  }
 
  private:
   static constexpr std::size_t kRecent = 2048;

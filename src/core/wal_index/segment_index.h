@@ -154,6 +154,8 @@ class SegmentIndexer {
 
   // Where WAL with wal_level = minimal begins, as far as Feed() has come.
   std::optional<Lsn> minimal() const;
+  // What it keeps for the next segment, in bytes.
+  std::size_t memory() const;
 
  private:
   class State;

@@ -90,6 +90,10 @@ class SegmentIndexer::State {
   }
 
   std::optional<Lsn> minimal() const { return minimal_; }
+  std::size_t memory() const {
+    return relations_.memory() + blocks_.memory() + ends_.memory() + touches_.memory() +
+           events_.capacity();
+  }
 
  private:
   void Look(const WalRecord& record) {
@@ -287,6 +291,10 @@ SegmentIndex SegmentIndexer::Finish() {
 
 std::optional<Lsn> SegmentIndexer::minimal() const {
   return state_->minimal();
+}
+
+std::size_t SegmentIndexer::memory() const {
+  return state_->memory();
 }
 
 }  // namespace veza

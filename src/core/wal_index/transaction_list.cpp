@@ -85,6 +85,11 @@ void TransactionEnds::EncodeTo(Bytes& bytes) const {
   }
 }
 
+std::size_t TransactionEnds::memory() const {
+  return begins_.memory() + sizes_.memory() + times_.memory() + xids_.memory() + kinds_.memory() +
+         databases_.memory() + subtransactions_.memory();
+}
+
 TouchedRelations::TouchedRelations() : secret_(RandomNumber()), open_(kOpen) {
   Clear();
 }
@@ -216,6 +221,14 @@ void TouchedRelations::PutRelations(const RelationTable& relations, Bytes& bytes
     PutVarint(bytes, file.database);
     PutVarint(bytes, file.relation);
   }
+}
+
+std::size_t TouchedRelations::memory() const {
+  return open_.capacity() * sizeof(Open) +
+         (parts_.capacity() + scratch_.capacity()) * sizeof(std::uint64_t) +
+         touches_.capacity() * sizeof(Touch) + shapes_.capacity() * sizeof(Shape) +
+         slots_.capacity() * sizeof(std::uint32_t) + put_shapes_.memory() + put_xids_.memory() +
+         put_used_.memory();
 }
 
 void TouchedRelations::EncodeTo(const RelationTable& relations, Bytes& bytes) {

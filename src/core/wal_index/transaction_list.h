@@ -21,6 +21,8 @@ class TransactionEnds {
   // `subtransactions` in place of those in `end`.
   void Add(const IndexedEnd& end, std::span<const std::uint32_t> subtransactions);
   void EncodeTo(Bytes& bytes) const;
+  // In bytes.
+  std::size_t memory() const;
 
  private:
   std::uint64_t count_ = 0;
@@ -62,6 +64,8 @@ class TouchedRelations {
     open.touches[open.count++] = {file, 1};
   }
   void EncodeTo(const RelationTable& relations, Bytes& bytes);
+  // In bytes.
+  std::size_t memory() const;
 
  private:
   static constexpr std::size_t kOpen = 256;

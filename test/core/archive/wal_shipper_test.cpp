@@ -13,6 +13,7 @@
 #include "core/repository/test_repository.h"
 #include "core/wal_index/index_catalog.h"
 #include "core/wal_index/index_object.h"
+#include "core/wal_index/indexed_wal.h"
 #include "core/wal_index/test_index.h"
 
 namespace veza {
@@ -219,6 +220,25 @@ TEST_F(IndexingShipperTest, AnIndexCanBeMadePieceByPiece) {
   EXPECT_EQ(sealed.index->summary.digest, TestIndex(7).summary.digest);
   EXPECT_EQ(sealed.index->summary.stored, sealed.sealed.body->size());
   EXPECT_FALSE(repository_.wal().Seal(Segment(7), WalPath(Segment(7)))->index);
+}
+
+// archive_memory counts what the index of an ordinary segment takes, and no more.
+TEST_F(IndexingShipperTest, WhatAnUnusualSegmentTakesIsNotKept) {
+  WalScratch scratch;
+  const SealOptions options{.scratch = &scratch, .index = true};
+  const std::string path = WalPath(Segment(7));
+  WriteBytes(path, TestSegment(7));
+  ASSERT_OK(repository_.wal().Seal(Segment(7), path, options));
+  ASSERT_TRUE(scratch.indexer);
+  EXPECT_LE(scratch.indexer->memory(), WalScratch::MemoryOfIndexer(kTestSegmentSize));
+
+  WalWriter wal({});
+  FillWithBlocks(wal);
+  WriteBytes(path, wal.Whole());
+  const Result<SealedWalFile> sealed = repository_.wal().Seal(Segment(7), path, options);
+  ASSERT_OK(sealed);
+  EXPECT_GT(sealed->index->blocks.size(), kTestSegmentSize / 20);
+  EXPECT_FALSE(scratch.indexer);
 }
 
 TEST_F(IndexingShipperTest, WithoutTheSettingThereIsNone) {

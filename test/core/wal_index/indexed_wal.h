@@ -83,6 +83,23 @@ inline WrittenRecord Change(std::uint32_t xid, const RelationFile& file, std::ui
   return {.xid = xid, .blocks = {{.flags = fork, .file = file, .block = block}}};
 }
 
+// Fills a segment with nothing but the shortest references to blocks. Returns how many.
+inline std::uint32_t FillWithBlocks(WalWriter& wal) {
+  WrittenRecord record = Change(1, {1663, 5, 16384}, 0);
+  std::uint32_t blocks = 0;
+  for (std::uint8_t id = 1; id < 33; ++id) {
+    record.blocks.push_back({.id = id, .flags = 0x80, .block = 0});
+  }
+  while (wal.bytes().size() + 1000 < wal.options().segment_size) {
+    record.xid = blocks;
+    for (WrittenBlock& block : record.blocks) {
+      block.block = 2 * ++blocks;
+    }
+    wal.Add(record);
+  }
+  return blocks;
+}
+
 struct WrittenEnd {
   std::uint32_t xid = 0;
   TimePoint time{};

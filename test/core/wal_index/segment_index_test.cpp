@@ -735,21 +735,9 @@ TEST(SegmentIndex, KnowsWhatServersWrite) {
   }
 }
 
-// A segment of nothing but the shortest references to blocks.
 TEST(SegmentIndex, MemoryIsASmallMultipleOfTheSegment) {
   WalWriter wal({});
-  WrittenRecord record = Change(1, kAccounts, 0);
-  std::uint32_t next = 0;
-  for (std::uint8_t id = 1; id < 33; ++id) {
-    record.blocks.push_back({.id = id, .flags = 0x80, .block = 0});
-  }
-  while (wal.bytes().size() + 1000 < kIndexedSegment) {
-    record.xid = next;
-    for (WrittenBlock& block : record.blocks) {
-      block.block = next += 2;
-    }
-    wal.Add(record);
-  }
+  const std::uint32_t blocks = FillWithBlocks(wal);
   const Bytes whole = wal.Whole();
   SegmentIndexer indexer;
   const MemoryGauge gauge;
@@ -758,7 +746,7 @@ TEST(SegmentIndex, MemoryIsASmallMultipleOfTheSegment) {
   const SegmentIndex index = indexer.Finish();
   EXPECT_TRUE(!MemoryGauge::meaningful() || gauge.grown_bytes() < 24 * kIndexedSegment)
       << gauge.grown_bytes();
-  EXPECT_EQ(RunsOf(index.blocks).size(), next / 2);
+  EXPECT_EQ(RunsOf(index.blocks).size(), blocks);
 }
 
 }  // namespace
