@@ -14,7 +14,7 @@ DATA = $(sort $(wildcard sql/veza_backup--*.sql))
 PGFILEDESC = "veza_backup - backup of the whole cluster to S3, from inside the server"
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/veza_backup--%,$(wildcard sql/*.sql)))
-EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(TEST_OBJS) $(DEPFILES) src/precompiled.h.gch src/precompiled.new.gch src/precompiled.d $(wildcard build-core/*)
+EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(TEST_OBJS) $(TEST_LIBRARIES) $(DEPFILES) src/precompiled.h.gch src/precompiled.new.gch src/precompiled.d $(wildcard build-core/*)
 
 VEZA_TOP := $(dir $(lastword $(MAKEFILE_LIST)))
 SOURCES := $(shell cat $(VEZA_TOP)src/SOURCES)
@@ -37,6 +37,7 @@ PG_OBJS := $(patsubst %.cpp,%.o,$(filter src/pg/%,$(SOURCES)))
 VEZACTL_OBJS := $(patsubst %.cpp,%.o,$(filter src/cli/%,$(SOURCES)))
 TEST_PROGRAMS := test/programs/wal_records
 BENCH_PROGRAMS := bench/made_up_repository
+TEST_LIBRARIES := test/programs/scrypt_memo.so
 TEST_OBJS := $(TEST_PROGRAMS:=.o) $(BENCH_PROGRAMS:=.o)
 OBJS = $(CORE_OBJS) $(PG_OBJS)
 
@@ -119,10 +120,12 @@ build-core/libveza_core.a: $(CORE_OBJS)
 	rm -f $@
 	$(AR) rcs $@ $^
 
-test-programs: $(TEST_PROGRAMS)
+test-programs: $(TEST_PROGRAMS) $(TEST_LIBRARIES)
 bench-programs: $(BENCH_PROGRAMS)
 $(TEST_PROGRAMS) $(BENCH_PROGRAMS): %: %.o $(CORE_OBJS)
 	$(CXX) -o $@ $^ $(VEZA_LIBS) -Wl,--as-needed $(LDFLAGS_EXTRA)
+$(TEST_LIBRARIES): %.so: %.c
+	$(CC) -std=c11 -O2 -Wall -Wextra -fPIC -shared -o $@ $<
 
 install-vezactl: vezactl
 	$(MKDIR_P) '$(DESTDIR)$(VEZACTL_BINDIR)'
