@@ -475,11 +475,12 @@ start_server_tests() {
     if ((EUID == 0)) && [[ $test == *_root.pl ]]; then root_tests+=("$test"); else tests+=("$test"); fi
   done
   unprivileged mkdir -p "$dir" "$work/tmp"
-  unprivileged mkdir -p -m 700 "$work/scrypt"
+  unprivileged mkdir -p -m 700 "$work/scrypt" "$work/initdb"
   command=(env TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log"
     TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress"
     PG_TEST_PORT_DIR="$work/portlock" VEZA_TEST_STORE="$store" HOME="$work"
     LD_PRELOAD="$work/scrypt_memo.so" VEZA_TEST_SCRYPT_MEMO="$work/scrypt"
+    VEZA_TEST_TEMPLATES="$work/initdb"
     PATH="$bindir:/usr/bin:/bin:/usr/sbin:/sbin"
     prove --timer --jobs "$at_once" -I "$pgxs/../test/perl" -I "$work/tree/test/server/lib")
   ((${#tests[@]} == 0)) || unprivileged "${command[@]}" "${tests[@]}" 2>&1 || status=$?
