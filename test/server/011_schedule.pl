@@ -41,9 +41,9 @@ sub schedule
 sub wait_for_result
 {
 	my ($kind, $result) = @_;
-	return poll_until(
-		sub { return schedule('last_result', $kind) eq $result },
-		"a $kind backup that is $result", 120);
+	return $node->poll_query_until('postgres',
+		"SELECT last_result = '$result' FROM veza_backup_schedule WHERE kind = '$kind'")
+	  || die "timed out waiting for a $kind backup that is $result";
 }
 
 is(schedule('schedule, description, timezone, last_slot, next_run', 'full'), '|never|UTC||',
@@ -101,12 +101,9 @@ like(schedule('node', 'diff'), qr/:@{[ $node->port ]}$/, 'on this node');
 
 ($at, $cron, $slot) = minute_after(3);
 $node->apply_conf(schedule_diff => $cron, max_rate => '1MB');
-poll_until(
-	sub {
-		return $node->safe_psql('postgres', q{SELECT count(*) FROM veza_backup_progress
-			WHERE type = 'diff' AND phase = 'copying files'}) eq '1';
-	},
-	'the scheduled diff', 90);
+$node->poll_query_until('postgres',
+	q{SELECT count(*) = 1 FROM veza_backup_progress WHERE type = 'diff' AND phase = 'copying files'})
+  or die 'timed out waiting for the scheduled diff';
 $node->safe_psql('postgres', 'SELECT veza_backup_cancel()');
 wait_for_result('diff', 'skipped');
 is(schedule('last_slot, last_error', 'diff'),

@@ -21,11 +21,13 @@ my %entrance = map { $_ => read_object($_) } grep { m{^main/(identity|key)/} } o
 my ($identity) = grep { m{/identity/} } keys %entrance;
 my ($wrap) = grep { m{/key/} } keys %entrance;
 
-sub key_detail
+sub wait_for_key
 {
-	return $node->safe_psql('postgres', q{SELECT detail FROM veza_backup_check() WHERE name = 'key'});
+	return $node->poll_query_until('postgres', q{SELECT detail LIKE '%this server holds the same in memory%'
+		FROM veza_backup_check() WHERE name = 'key'})
+	  || die 'the scheduler does not hold the key';
 }
-poll_until(sub { key_detail() =~ /this server holds the same in memory/ }, 'the scheduler to hold the key');
+wait_for_key();
 
 sub switch_wal
 {
@@ -71,7 +73,7 @@ $node->safe_psql('postgres', 'SELECT veza_backup_init()');
 my ($others) = objects('other/key/');
 $node->apply_conf(cluster => 'main');
 $node->safe_psql('postgres', 'SELECT veza_backup_init()');
-poll_until(sub { key_detail() =~ /this server holds the same in memory/ }, 'the scheduler to hold the key again');
+wait_for_key();
 is_mended(sub { write_object($wrap, read_object($others)) }, qr/is the wrap of another key/, 'a key wrap that was exchanged');
 is(scalar(my @wraps = objects('main/key/')), 2, 'the right wrap is stored beside the wrong one');
 
@@ -102,7 +104,7 @@ sub empty_place
 	return;
 }
 
-poll_until(sub { key_detail() =~ /this server holds the same in memory/ }, 'the scheduler to hold the key once more');
+wait_for_key();
 empty_place();
 my $position = -s $node->logfile;
 my $segment = switch_wal();

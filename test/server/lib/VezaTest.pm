@@ -34,6 +34,7 @@ use File::Basename qw(basename dirname);
 use File::Find ();
 use File::Path qw(make_path);
 use IPC::Open2 ();
+use IPC::Open3 ();
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 # Nothing is imported, because functions such as command_ok would hide the methods of the same
@@ -409,9 +410,8 @@ sub child_titled
 
 	foreach my $directory (glob '/proc/[0-9]*')
 	{
-		my ($title, $status) = map { read_proc("$directory/$_") } qw(cmdline status);
-		my ($captured) = $title =~ $pattern;
-		if (defined $captured && $status =~ /^PPid:\s+$postmaster$/m)
+		my ($captured) = read_proc("$directory/cmdline") =~ $pattern;
+		if (defined $captured && read_proc("$directory/status") =~ /^PPid:\s+$postmaster$/m)
 		{
 			return (basename($directory), $captured);
 		}
@@ -457,6 +457,69 @@ sub stop_worker_while
 }
 
 # --- SQL ------------------------------------------------------------------------------------------
+
+# As in PostgreSQL::Test::Cluster, but one psql asks again and again, as long as its connection lives.
+sub poll_query_until
+{
+	my ($self, $database, $query, $expected) = @_;
+	my ($session, $answer);
+	my $asked = sub {
+		$session //= $self->open_session($database);
+		$answer = ask_session($session, $query);
+		if (!defined $answer)
+		{
+			close_session($session);
+			undef $session;
+		}
+		return defined $answer && $answer eq ($expected // 't');
+	};
+	my $done = eval { poll_until($asked, 'a query') };
+	my $why = $@;
+
+	close_session($session) if $session;
+	return 1 if $done;
+	diag(sprintf "%s\n%s\nThe last answer: %s", $query, $why, $answer // 'no connection');
+	return 0;
+}
+
+# Returns a psql that ask_session() gives queries to.
+sub open_session
+{
+	my ($self, $database) = @_;
+	my $pid = IPC::Open3::open3(my $queries, my $answers, undef, $self->installed_command('psql'),
+		'-XAt', '-d', $self->connstr($database));
+
+	$queries->autoflush(1);
+	return { pid => $pid, queries => $queries, answers => $answers };
+}
+
+# Returns what psql prints, errors included. psql ends without a connection: then this returns undef.
+sub ask_session
+{
+	my ($session, $query) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+	my $answer = '';
+
+	print { $session->{queries} } "$query\n;\n\\echo answered\n";
+	while (defined(my $line = readline $session->{answers}))
+	{
+		return $answer =~ s/\n\z//r if $line eq "answered\n";
+		$answer .= $line;
+	}
+	return;
+}
+
+sub close_session
+{
+	my ($session) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+	local $?;
+
+	close $session->{queries};
+	close $session->{answers};
+	waitpid $session->{pid}, 0;
+	return;
+}
 
 # Runs SQL that must fail. Makes two tests: that it fails, and what psql prints (message, detail,
 # hint).
