@@ -275,7 +275,8 @@ SKIP:
 	skip 'the proxy cannot tell a read from a write', 3 if store() eq 's3';
 	allow_writing('wal', 0);
 	$position = -s $node->logfile;
-	$node->apply_conf(archive_drop_below => '2000GB');
+	# After a new backup, nobody would need the segments that are to be offered again.
+	$node->apply_conf(archive_drop_below => '2000GB', backup_after_gap => 'off');
 	my @given_up = write_segments(3);
 	poll_until(sub { archiving('last_dropped') eq $given_up[-1] }, 'the end of the last segment');
 	my $now = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
@@ -302,8 +303,10 @@ SKIP:
 	$node->wait_for_log(qr/WARNING: .*could not record a gap in the archive/, $position);
 	$node->wait_for_log(qr/WARNING: .*there is a gap in the archive: WAL from "$lost" to "$lost"/,
 		$position);
-	poll_until(sub { archiving('gaps') eq '0' }, 'the backup that follows the gap');
 	allow_writing('gap', 1);
+	$node->apply_conf(backup_after_gap => 'on');
+	$node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
+	poll_until(sub { archiving('gaps') eq '0' }, 'the survey that follows a backup');
 }
 
 # --- shutdown -------------------------------------------------------------------------------------
