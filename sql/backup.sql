@@ -39,6 +39,7 @@ SELECT veza_backup_cancel();
 SELECT veza_backup_now('weekly');
 SELECT veza_backup_now('FULL');
 SELECT veza_backup_now('');
+SELECT veza_backup_now(repeat('x', 1000000));
 SELECT veza_backup_now(NULL);
 SELECT veza_backup_now('full', wait => NULL);
 

@@ -327,7 +327,13 @@ Result<int> RunReport(const GlobalOptions& options, const ReportArguments& argum
     return MakeError(ErrorCode::kInvalidArgument, "nothing says where the report should go")
         .WithHint("Name a file with --html, or print the facts with --output json.");
   }
-  if (!arguments.html.empty()) {
+  const bool to_stdout = arguments.html == "-";
+  if (to_stdout && options.json) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "page and JSON cannot both be written to standard output")
+        .WithHint("Name a file with --html.");
+  }
+  if (!arguments.html.empty() && !to_stdout) {
     RETURN_IF_ERROR(RequireReplaceableFile(arguments.html));
   }
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> system, ParseSystemId(arguments.system_id));
@@ -340,7 +346,9 @@ Result<int> RunReport(const GlobalOptions& options, const ReportArguments& argum
   if (options.json) {
     PrintJson(report);
   }
-  if (!arguments.html.empty()) {
+  if (to_stdout) {
+    PrintText(ReportPage(report));
+  } else if (!arguments.html.empty()) {
     RETURN_IF_ERROR(ReplaceTextFile(arguments.html, ReportPage(report)));
   }
   for (const std::string& warning : warnings) {
@@ -357,7 +365,8 @@ Subcommand AddReport(Command parent) {
       "report", "Draw the cluster's time: what can be restored, backups, drills, gaps, load");
   command
       .Add("--html", arguments->html,
-           "Write a page to this file. It needs no network, and replaces a file that is there")
+           "Write a page to this file (-: to standard output). It needs no network, and replaces a "
+           "file that is there")
       .TypeName("FILE");
   AddSystemIdOption(command, arguments->system_id);
   return {command,

@@ -31,7 +31,11 @@ Result<std::chrono::minutes> ParseBucket(const std::string& text) {
   const std::string_view unit(stopped, static_cast<std::size_t>(end - stopped));
   const int minutes = unit == "min" ? 1 : unit == "h" ? 60 : unit == "d" ? 24 * 60 : 0;
   constexpr int kMost = 1000;
-  if (error != std::errc() || minutes == 0 || number < 1 || number > kMost) {
+  if (minutes != 0 && (error == std::errc::result_out_of_range || number > kMost)) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is too long a time to sum up", text)
+        .WithHint(fmt::format("Give at most {0}min, {0}h or {0}d.", kMost));
+  }
+  if (error != std::errc() || minutes == 0 || number < 1) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a length of time", text)
         .WithHint("Give whole minutes, hours or days, for example 1min, 2h or 1d.");
   }
@@ -199,10 +203,14 @@ Subcommand AddTimeline(Command parent) {
   auto arguments = std::make_shared<TimelineArguments>();
   Command command = parent.AddCommand(
       "timeline", "Show what the cluster did and when, so that a moment can be chosen");
-  command.Add("--from", arguments->from, "From this time on").TypeName("TIME");
-  command.Add("--to", arguments->to, "Up to this time").TypeName("TIME");
+  Option from = command.Add("--from", arguments->from, "From this time on");
+  from.TypeName("TIME");
+  Option to = command.Add("--to", arguments->to, "Up to this time");
+  to.TypeName("TIME");
   command.Add("--around", arguments->around, "From a minute before this time to a minute behind it")
-      .TypeName("TIME");
+      .TypeName("TIME")
+      .Excludes(from)
+      .Excludes(to);
   command.Add("--bucket", arguments->bucket, "Sum up the load of so many minutes, hours or days")
       .TypeName("LENGTH")
       .ShowsDefault();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <string_view>
 #include <system_error>
 
 namespace veza {
@@ -67,8 +68,30 @@ Error&& Error::WithContext(const std::string& context) && {
   return std::move(*this);
 }
 
+std::string Shorten(std::string text, std::size_t most) {
+  constexpr std::string_view kGap = " … ";
+  if (text.size() <= most) {
+    return text;
+  }
+  const auto is_within = [&](std::size_t at) {
+    return (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U;
+  };
+  // Of text that is not UTF-8 every byte may look like the middle of a letter.
+  constexpr std::size_t kLongestLetter = 4;
+  const std::size_t room = most - kGap.size();
+  std::size_t head = room * 2 / 3;
+  std::size_t tail = text.size() - (room - head);
+  for (std::size_t i = 1; i < kLongestLetter && is_within(head); ++i) {
+    --head;
+  }
+  for (std::size_t i = 1; i < kLongestLetter && tail < text.size() && is_within(tail); ++i) {
+    ++tail;
+  }
+  return text.replace(head, tail - head, kGap);
+}
+
 Error VMakeError(ErrorCode code, fmt::string_view format, fmt::format_args args) {
-  return {code, fmt::vformat(format, args)};
+  return {code, Shorten(fmt::vformat(format, args), kLongestMessage)};
 }
 
 Error ErrnoError(int error_number, const std::string& what) {

@@ -82,6 +82,13 @@ inline Status Ok() {
   return {};
 }
 
+// At most `most` bytes of a text, from 32 on: the beginning, " … " and the end, where the reason
+// stands. No letter of UTF-8 is cut.
+std::string Shorten(std::string text, std::size_t most);
+
+// A longer message is shortened: it quotes an argument of any length.
+inline constexpr std::size_t kLongestMessage = 4000;
+
 // What MakeError calls: not a template, so that a call adds no more code than its arguments.
 Error VMakeError(ErrorCode code, fmt::string_view format, fmt::format_args args);
 

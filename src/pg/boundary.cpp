@@ -98,7 +98,8 @@ void FillReport(const ErrorData* error, ErrorReport* report) {
 }
 
 void FillReport(const Error& error, ErrorReport* report) {
-  FillReport(error.message.c_str(), error.hint.c_str(), SqlstateOf(error.code), report);
+  FillReport(Shorten(error.message, sizeof report->message - 1).c_str(), error.hint.c_str(),
+             SqlstateOf(error.code), report);
 }
 
 bool Failed(const Status& status, ErrorReport* report) {

@@ -21,6 +21,10 @@ my $page = PostgreSQL::Test::Utils::tempdir() . '/report.html';
 # --- nothing yet ----------------------------------------------------------------------------------
 
 $node->vezactl_fails(['report'], 2, qr/nothing says where.*\nHINT: +.*--html/s, 'a report goes somewhere');
+$node->vezactl_fails([ 'report', '--html', '-', '--output', 'json' ],
+	2, qr/page and JSON cannot both be written to standard output/, 'one thing goes to standard output');
+like(($node->vezactl('report', '--html', '-'))[1], qr/^<!doctype html>.*Nothing can be restored\./si, 'the page there');
+ok(!-e '-', 'no file has that name');
 $node->vezactl_fails([ 'report', '--html', '/nowhere/report.html' ],
 	2, qr{"/nowhere}, 'the directory must be there');
 $node->vezactl_fails([ 'report', '--html', $page ], 1, qr/warning: Nothing can be restored/, 'without a backup');

@@ -196,7 +196,10 @@ Result<BackupCatalog> ReadBackupCatalog(const Repository& repository, SummaryPar
 Result<BackupSummary> ReadBackup(const Repository& repository, const std::string& label) {
   if (!ParseLabel(label)) {
     return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not a backup label", label)
-        .WithHint("A label looks like 20261122-020000F or 20261122-020000F_20261123-020000D.");
+        .WithHint(
+            "A label looks like 20261122-020000F (a full backup), "
+            "20261122-020000F_20261123-020000D "
+            "(a diff) or 20261122-020000F_20261123-020000I (an incr).");
   }
   Result<std::optional<BackupSummary>> summary = ReadSummary(repository, label);
   if (summary && *summary) {

@@ -32,6 +32,7 @@
 extern "C" {
 #include <access/htup_details.h>
 #include <executor/spi.h>
+#include <mb/pg_wchar.h>
 #include <nodes/parsenodes.h>
 }
 
@@ -253,9 +254,10 @@ BackupType WantedType(FunctionCallInfo fcinfo) {
       return type;
     }
   }
-  ereport(ERROR,
-          (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown backup type \"%s\"", name),
-           errhint("The type of a backup is \"full\", \"diff\" or \"incr\".")));
+  const int shown = pg_mbcliplen(name, static_cast<int>(strlen(name)), NAMEDATALEN);
+  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                  errmsg("unknown backup type \"%s\"", pnstrdup(name, static_cast<Size>(shown))),
+                  errhint("The type of a backup is \"full\", \"diff\" or \"incr\".")));
   pg_unreachable();
 }
 
