@@ -83,10 +83,13 @@ Result<std::optional<RecoveryStop>> FindLsn(WalWay& way, const RecoveryTarget& t
   }
   ASSIGN_OR_RETURN(std::optional<Lsn> record, way.FirstRecordFrom(target.lsn));
   // In the middle of a segment, the way ends at a record that recovery cannot replay: at WAL with
-  // wal_level = minimal. It can stop before it.
-  if (!record && !target.inclusive && way.size() > 0 && target.lsn == way.At(way.size() - 1).end &&
-      target.lsn.value % way.segment_size() != 0) {
-    record = target.lsn;
+  // wal_level = minimal. It can stop before it, also if the target lies before it: within the
+  // record before that, or in the header of its page.
+  if (!record && !target.inclusive && way.size() > 0) {
+    const Lsn last = way.At(way.size() - 1).end;
+    if (target.lsn <= last && last.value % way.segment_size() != 0) {
+      record = last;
+    }
   }
   if (record) {
     stop =

@@ -395,6 +395,41 @@ TEST_P(TargetPlanTest, RecoveryCanStopBeforeWalOfMinimalLevel) {
   const RecoveryTarget before{.kind = TargetKind::kLsn, .lsn = minimal, .inclusive = false};
   EXPECT_EQ(Plan(before).value().ending.last_in->xid, 701U);
   EXPECT_ERROR(Plan({.kind = TargetKind::kLsn, .lsn = minimal}), ErrorCode::kFailedPrecondition);
+  // No record begins between the two.
+  const Lsn within{minimal.value - 1};
+  EXPECT_EQ(Plan({.kind = TargetKind::kLsn, .lsn = within, .inclusive = false})
+                .value()
+                .ending.stop.replayed,
+            minimal);
+  EXPECT_ERROR(Plan({.kind = TargetKind::kLsn, .lsn = within}), ErrorCode::kFailedPrecondition);
+  EXPECT_ERROR(Plan({.kind = TargetKind::kLsn, .lsn = Lsn{minimal.value + 1}, .inclusive = false}),
+               ErrorCode::kFailedPrecondition);
+}
+
+// A backup of a standby ends where the last record ended that the standby had replayed. Recovery to
+// exactly that point needs the record behind it, and stops there when it is consistent.
+TEST_P(EndingTest, TheEndOfABackupOfAStandbyIsATarget) {
+  story_.Say();
+  backup_.from_standby = true;
+  backup_.stop_lsn = story_.next();
+  story_.Commit(701, 10);
+  Archive();
+  for (const bool inclusive : {true, false}) {
+    const Ending ending =
+        Find({.kind = TargetKind::kLsn, .lsn = backup_.stop_lsn, .inclusive = inclusive});
+    EXPECT_EQ(Describe(ending), inclusive ? "701 in, 0 out" : "0 in, 701 out");
+    EXPECT_FALSE(ending.before_consistent);
+  }
+}
+
+TEST_P(EndingTest, TheEndOfABackupOfAStandbyIsNoTargetWithoutARecordBehindIt) {
+  story_.Say();
+  backup_.from_standby = true;
+  backup_.stop_lsn = story_.next();
+  Archive();
+  for (const bool inclusive : {true, false}) {
+    EXPECT_EQ(AtLsn(backup_.stop_lsn, inclusive), "not reached, 0 in, 0 out");
+  }
 }
 
 // The way from the older backup ends at wal_level = minimal. The newer one begins behind it, in the
