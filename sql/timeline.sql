@@ -30,11 +30,19 @@ SELECT committed, prepared, database = (SELECT oid FROM pg_database WHERE datnam
   FROM regress_moments, veza_backup_timeline_transactions(before, '10 minutes') AS t WHERE t.xid = regress_moments.xid;
 SELECT count(*) > 0 AS by_minute FROM regress_moments, veza_backup_timeline_transactions(before);
 
+-- The last years that a timestamp can hold.
+SELECT count(*) FROM veza_backup_timeline('294276-12-31', NULL);
+SELECT count(*) > 0 AS all FROM veza_backup_timeline(NULL, '294276-12-31');
+SELECT count(*) FROM veza_backup_timeline_transactions('294276-12-31', '100000 days');
+SELECT count(*) FROM veza_backup_timeline_transactions('4713-01-01 BC', '100000 days');
+
 -- What is refused.
 SELECT * FROM veza_backup_timeline('2026-11-22 15:00', '2026-11-22 14:00');
 SELECT * FROM veza_backup_timeline(bucket => '90 seconds');
 SELECT * FROM veza_backup_timeline(bucket => '1 month');
 SELECT * FROM veza_backup_timeline(bucket => '0');
+SELECT * FROM veza_backup_timeline(bucket => '100001 days');
+SELECT * FROM veza_backup_timeline(bucket => '3000000 hours');
 SELECT * FROM veza_backup_timeline_events('infinity', '-infinity');
 SELECT * FROM veza_backup_timeline_transactions(NULL);
 SELECT * FROM veza_backup_timeline_transactions('infinity');

@@ -14,6 +14,7 @@
 #include "core/backup/suspect_diff.h"
 #include "core/repository/drill_record.h"
 #include "core/storage/file_io.h"
+#include "core/timeline/names_of_relations.h"
 #include "core/timeline/timeline.h"
 #include "core/timeline/window_end.h"
 
@@ -119,6 +120,12 @@ Result<Material> Collect(const Repository& repository, const Identity& identity)
                                 {.bucket = material.bucket,
                                  .events_from = material.now - kEventsOf,
                                  .kinds = {kEventKinds.begin(), kEventKinds.end()}}));
+  // Names are a help only.
+  if (const auto names =
+          FindNamesOfRelations(repository, material.catalog, archive, identity.system_identifier,
+                               RelationsIn(material.timeline.events))) {
+    NameEvents(*names, material.timeline.events);
+  }
   material.parents = ParentsOf(archive);
   return material;
 }

@@ -105,9 +105,9 @@ void PrintTransactions(const GlobalOptions& options, const ClusterTransactions& 
 // Names are a help only: without them there are the numbers.
 NamesOfRelations NamesFor(const Repository& repository, const BackupCatalog& catalog,
                           const ArchiveMap& archive, std::uint64_t system_identifier,
-                          const std::vector<TransactionStory>& stories) {
+                          const RelationsWanted& wanted) {
   Result<NamesOfRelations> names =
-      FindNamesOfRelations(repository, catalog, archive, system_identifier, RelationsIn(stories));
+      FindNamesOfRelations(repository, catalog, archive, system_identifier, wanted);
   if (!names) {
     PrintWarning(fmt::format("the names of relations are not known: {}", names.error().message));
     return {};
@@ -185,14 +185,16 @@ Result<int> RunTimeline(const GlobalOptions& options, const TimelineArguments& a
   if (arguments.transactions) {
     ASSIGN_OR_RETURN(const ClusterTransactions transactions,
                      ReadTransactions(*repository, identity, catalog, archive, {.range = range}));
-    PrintTransactions(
-        options, transactions,
-        NamesFor(*repository, catalog, archive, identity.system_identifier, transactions.stories));
+    PrintTransactions(options, transactions,
+                      NamesFor(*repository, catalog, archive, identity.system_identifier,
+                               RelationsIn(transactions.stories)));
     return WarnOfUnread(transactions.unread, transactions.damaged);
   }
-  ASSIGN_OR_RETURN(
-      const ClusterTimeline timeline,
-      ReadTimeline(*repository, identity, catalog, archive, {.range = range, .bucket = bucket}));
+  ASSIGN_OR_RETURN(ClusterTimeline timeline, ReadTimeline(*repository, identity, catalog, archive,
+                                                          {.range = range, .bucket = bucket}));
+  NameEvents(NamesFor(*repository, catalog, archive, identity.system_identifier,
+                      RelationsIn(timeline.events)),
+             timeline.events);
   PrintTimeline(options, timeline);
   return WarnOfUnread(timeline.unread, timeline.damaged);
 }

@@ -24,7 +24,13 @@ $node->start;
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION veza_backup;
 CREATE TABLE t(id int);
+CREATE TABLE cut AS SELECT 1 FROM generate_series(1, 1000);
+CREATE TABLE gone();
+CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C';
 SQL
+# The letters are bytes in LATIN1 that are no UTF-8.
+my $letters = q{U&"gr\00F6\00DFe"};
+$node->safe_psql('latin', "CREATE EXTENSION veza_backup; CREATE TABLE $letters(id int)");
 my $none = $node->basedir . '/none';
 
 # Adds a row. Returns the xid.
@@ -189,6 +195,13 @@ $node->vezactl_fails(
 	2,
 	qr/no transaction in the repository ended after time .* the last commit that recovery can reach is transaction $six, committed at .* \(LSN \Q$last->{lsn}\E\)/,
 	'a time behind the last commit');
+$node->vezactl_fails([ 'timeline', '--around', '2026-11-22', '--from', '2026-11-21' ],
+	2, qr/--from excludes --around|--around excludes --from/, 'one way to name a range');
+$node->vezactl_fails([ 'timeline', '--bucket', '1001min' ],
+	2, qr/"1001min" is too long a time to sum up\nHINT: +Give at most 1000min, 1000h or 1000d\./, 'a bucket that is too long');
+$node->vezactl_fails([ 'timeline', '--bucket', '99999999999h' ], 2, qr/is too long a time/, 'much too long');
+$node->vezactl_fails([ 'timeline', '--bucket', 'x' x 100_000 ],
+	2, qr/^vezactl: error: "x{100,2700} \S+ x{100,1400}" is not a length of time$/m, 'a message does not repeat all of a long argument');
 $node->vezactl_fails([ 'restore', '--target-dir', $none, '--target-name', 'nowhere' ],
 	2, qr/restore point "nowhere" is not in the WAL/, 'a restore point that is not there');
 $node->vezactl_fails([ 'restore', '--target-dir', $none, '--target-xid', $six + 1000 ],
@@ -198,6 +211,36 @@ ok(!-e $none, 'nothing was written');
 my $like = $node->vezactl_ok([ 'restore', '--dry-run', '--target-dir', $none, '--target-time', $between ]);
 like($like, qr/^last in       transaction $four, committed at /m, 'the plan as text: the last one in');
 like($like, qr/^first out     transaction $three, committed at /m, 'the first one out');
+
+# --- names -----------------------------------------------------------------------------------------
+
+my $before = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+$node->safe_psql('latin', "INSERT INTO $letters VALUES (1)");
+$node->safe_psql('postgres', $_) foreach ('DELETE FROM cut', 'VACUUM cut', 'DROP TABLE gone');
+$node->archive_wal;
+my $found = <<'SQL';
+SELECT count(*) FROM veza_backup_timeline_transactions(now(), '1 day'), jsonb_array_elements(relations) AS r
+WHERE r->>'database_name' = 'latin' AND r->>'name' = U&'gr\00F6\00DFe'
+SQL
+is($node->safe_psql('postgres', $found), '1', 'a relation of a database in another encoding');
+is($node->safe_psql('latin', $found), '1', 'the same, seen from that database');
+my ($inserted) = map { @{ $_->{relations} } } @{
+	decode_json($node->vezactl_ok([ '--output', 'json', 'timeline', '--transactions', '--from', $before ]))->{transactions}
+};
+is_deeply([ @$inserted{qw(database_name schema name)} ], [ 'latin', 'public', "gr\x{F6}\x{DF}e" ], 'vezactl gives it in UTF-8');
+like($node->vezactl_ok([ 'timeline', '--transactions', '--from', $before ]),
+	qr/\d in latin\.public\.gr\xC3\xB6\xC3\x9Fe\b/, 'in the text, too');
+
+$node->safe_psql('postgres', 'DROP DATABASE latin');
+$node->archive_wal;
+my %told = map { $_->{kind} => $_->{text} }
+  @{ decode_json($node->vezactl_ok([ '--output', 'json', 'timeline', '--from', $before ]))->{events} };
+is($told{truncated}, 'postgres.public.cut to 0 blocks', 'the name of a relation that was truncated');
+is($told{dropped}, '1 relation files dropped: postgres.public.gone', 'of one that was dropped');
+is($told{database}, 'latin dropped', 'and of a database');
+is( $node->safe_psql('postgres',
+		"SELECT string_agg(detail, ', ' ORDER BY lsn) FROM veza_backup_timeline_events('$before') WHERE kind IN ('truncated', 'dropped', 'database')"),
+	"$told{truncated}, $told{dropped}, $told{database}", 'veza_backup_timeline_events() says the same');
 
 # --- and so it comes -------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ constexpr std::size_t kFileAt = 88;
 constexpr std::size_t kTablespaceAt = 92;
 constexpr std::size_t kClassFixed = 96;
 constexpr std::size_t kNamespaceFixed = 68;
+constexpr std::size_t kEncodingAt = 72;
+constexpr std::size_t kDatabaseFixed = 76;
 
 constexpr std::uint32_t kMapMagic = 0x592717;  // RELMAPPER_FILEMAGIC
 constexpr std::size_t kMapHeader = 8;
@@ -92,6 +94,14 @@ void VisitClassRows(ByteView page, const std::function<void(const ClassRow&)>& v
 void VisitNamespaceRows(ByteView page, const std::function<void(const NamespaceRow&)>& visit) {
   VisitRows(page, kNamespaceFixed, [&](ByteView row, bool is_current) {
     visit({.oid = Number(row, 0), .name = Name(row), .is_current = is_current});
+  });
+}
+
+void VisitDatabaseRows(ByteView page, const std::function<void(const DatabaseRow&)>& visit) {
+  VisitRows(page, kDatabaseFixed, [&](ByteView row, bool is_current) {
+    visit({.oid = Number(row, 0),
+           .encoding = static_cast<PgEncoding>(Number(row, kEncodingAt)),
+           .is_current = is_current});
   });
 }
 

@@ -69,16 +69,26 @@ class NamesInBackup {
 
   Result<std::map<RelationFile, NameOfRelation>> Find(const std::set<RelationFile>& wanted) {
     std::map<RelationFile, NameOfRelation> names;
+    for (const RelationFile& file : wanted) {
+      if (std::string name = DatabaseName(file.database); file.relation == 0 && !name.empty()) {
+        names.try_emplace(file, NameOfRelation{std::move(name), "", ""});
+      }
+    }
     Want(wanted);
+    if (by_number_.empty()) {
+      return names;
+    }
     RETURN_IF_ERROR(ReadMaps());
     RETURN_IF_ERROR(ReadClasses());
     RETURN_IF_ERROR(ReadNamespaces());
+    RETURN_IF_ERROR(ReadEncodings());
     for (const auto& [file, entry] : classes_.entries()) {
       const std::uint32_t read_in = file.database == 0 ? kTemplateDatabase : file.database;
       const auto schema = namespaces_.entries().find({read_in, entry.schema});
       if (schema != namespaces_.entries().end()) {
         names.try_emplace(
-            file, NameOfRelation{DatabaseName(file.database), schema->second.name, entry.name});
+            file, NameOfRelation{DatabaseName(file.database), InUtf8(read_in, schema->second.name),
+                                 InUtf8(read_in, entry.name)});
       }
     }
     return names;
@@ -89,8 +99,10 @@ class NamesInBackup {
 
   void Want(const std::set<RelationFile>& wanted) {
     for (const RelationFile& file : wanted) {
-      const std::uint32_t database = file.database == 0 ? kTemplateDatabase : file.database;
-      by_number_[database].emplace(file.relation, file);
+      if (file.relation != 0) {
+        const std::uint32_t database = file.database == 0 ? kTemplateDatabase : file.database;
+        by_number_[database].emplace(file.relation, file);
+      }
     }
   }
 
@@ -120,6 +132,9 @@ class NamesInBackup {
     for (const auto& [oid, number] : map) {
       if (database != 0 && oid == kClassOid) {
         class_files_[database] = number;
+      }
+      if (database == 0 && oid == kDatabaseOid) {
+        database_file_ = number;
       }
       const auto [begin, end] = by_number_[read_in].equal_range(number);
       for (auto wanted = begin; wanted != end; ++wanted) {
@@ -169,15 +184,20 @@ class NamesInBackup {
       if (!is_one(relation)) {
         continue;
       }
-      RETURN_IF_ERROR(found_->Visit(file, [&](std::uint64_t, ByteView piece) {
-        for (std::size_t at = 0; at + backup_.block_size <= piece.size();
-             at += backup_.block_size) {
-          visit(relation.database, piece.subspan(at, backup_.block_size));
-        }
-        return Ok();
-      }));
+      RETURN_IF_ERROR(
+          VisitPagesOf(*found_, file, [&](ByteView page) { visit(relation.database, page); }));
     }
     return Ok();
+  }
+
+  Status VisitPagesOf(const BackupFiles& found, const FileRecord& file,
+                      const std::function<void(ByteView page)>& visit) const {
+    return found.Visit(file, [&](std::uint64_t, ByteView piece) {
+      for (std::size_t at = 0; at + backup_.block_size <= piece.size(); at += backup_.block_size) {
+        visit(piece.subspan(at, backup_.block_size));
+      }
+      return Ok();
+    });
   }
 
   Status ReadClasses() {
@@ -218,10 +238,44 @@ class NamesInBackup {
     });
   }
 
+  // Only if a name needs it. That takes another look at the manifest.
+  Status ReadEncodings() {
+    const auto is_plain = [](const auto& entry) { return IsAscii(entry.second.name); };
+    if (std::ranges::all_of(classes_.entries(), is_plain) &&
+        std::ranges::all_of(namespaces_.entries(), is_plain)) {
+      return Ok();
+    }
+    ASSIGN_OR_RETURN(const BackupFiles found,
+                     BackupFiles::Find(
+                         repository_, backup_,
+                         [wanted = fmt::format("global/{}", database_file_)](
+                             const std::string& path) { return path == wanted; },
+                         1));
+    for (const FileRecord& file : found.files()) {
+      RETURN_IF_ERROR(VisitPagesOf(found, file, [this](ByteView page) {
+        VisitDatabaseRows(page, [this](const DatabaseRow& row) {
+          const bool is_new = encodings_.try_emplace(row.oid, row.encoding).second;
+          if (!is_new && row.is_current) {
+            encodings_[row.oid] = row.encoding;
+          }
+        });
+      }));
+    }
+    return Ok();
+  }
+
+  // What is not known is said in the way of a database without an encoding.
+  std::string InUtf8(std::uint32_t database, const std::string& name) const {
+    const auto encoding = encodings_.find(database);
+    return ToUtf8(name, encoding != encodings_.end() ? encoding->second : kSqlAscii);
+  }
+
   const Repository& repository_;
   const BackupSummary& backup_;
-  ByDatabase by_number_;  // what is wanted, by the number of the file
-  ByDatabase by_oid_;     // of it, what the maps of the databases name, by the oid of the relation
+  std::uint32_t database_file_ = kDatabaseOid;
+  std::map<std::uint32_t, PgEncoding> encodings_;  // by the oid of the database
+  ByDatabase by_number_;                           // what is wanted, by the number of the file
+  ByDatabase by_oid_;  // of it, what the maps of the databases name, by the oid of the relation
   std::map<std::uint32_t, std::uint32_t> class_files_;  // by database
   std::map<std::uint32_t, std::uint32_t> namespace_files_;
   std::optional<BackupFiles> found_;
@@ -361,12 +415,46 @@ RelationsWanted RelationsIn(const std::vector<TransactionStory>& stories) {
   return relations;
 }
 
+RelationsWanted RelationsIn(const std::vector<TimelineEvent>& events) {
+  RelationsWanted relations;
+  for (const TimelineEvent& event : events) {
+    for (const RelationFile& file : event.numbers) {
+      const auto [relation, is_new] = relations.try_emplace({event.timeline, file}, event.lsn);
+      relation->second = std::min(relation->second, event.lsn);
+    }
+  }
+  return relations;
+}
+
+std::string NumbersOf(const RelationFile& file) {
+  return file.relation == 0 ? std::to_string(file.database) : FormatRelation(file);
+}
+
+void NameEvents(const NamesOfRelations& names, std::vector<TimelineEvent>& events) {
+  for (TimelineEvent& event : events) {
+    std::size_t at = 0;
+    for (const RelationFile& file : event.numbers) {
+      const std::string numbers = NumbersOf(file);
+      const std::string name = DescribeRelation({event.timeline, file}, names);
+      at = event.text.find(numbers, at);
+      if (at == std::string::npos) {
+        break;
+      }
+      event.text.replace(at, numbers.size(), name);
+      at += name.size();
+    }
+  }
+}
+
 std::string DescribeRelation(const RelationOfTimeline& relation, const NamesOfRelations& names) {
   const auto found = names.find(relation);
   if (found == names.end()) {
-    return FormatRelation(relation.file);
+    return NumbersOf(relation.file);
   }
   const NameOfRelation& name = found->second;
+  if (relation.file.relation == 0) {
+    return name.database;
+  }
   return fmt::format("{}{}{}.{}", name.database, name.database.empty() ? "" : ".", name.schema,
                      name.name);
 }

@@ -20,15 +20,15 @@
 
 namespace veza {
 
-// In the encoding of the database, which may not be UTF-8. Empty: not known.
+// In UTF-8, whatever the encoding of the database (core/postgres/encoding.h). Empty: not known.
 struct NameOfRelation {
   std::string database;  // empty for what all databases share
   std::string schema;
   std::string name;
 };
 
-// A file as WAL of the timeline names it. Timelines that parted give the same numbers to relations
-// of their own.
+// A file as WAL of the timeline names it, or a database, which has no number of a relation.
+// Timelines that parted give the same numbers to relations of their own.
 struct RelationOfTimeline {
   TimelineId timeline = 0;
   RelationFile file;
@@ -50,17 +50,22 @@ using RelationsWanted = std::map<RelationOfTimeline, Lsn>;
 // one branch say nothing of what only the other one made.
 //
 // Reads the manifests of at most two backups for each timeline, and pg_class of the databases that
-// are wanted, page by page. Memory: a few times what is wanted. Errors are those of the store and
-// of damaged backups: the names are then not known.
+// are wanted, page by page. For databases alone it reads no manifest. Memory: a few times what is
+// wanted. Errors are those of the store and of damaged backups: the names are then not known.
 Result<NamesOfRelations> FindNamesOfRelations(const Repository& repository,
                                               const BackupCatalog& catalog,
                                               const ArchiveMap& archive,
                                               std::uint64_t system_identifier,
                                               const RelationsWanted& wanted);
 
-// What the transactions touched, for FindNamesOfRelations().
+// What the transactions touched, or what the events name, for FindNamesOfRelations().
 RelationsWanted RelationsIn(const std::vector<TransactionStory>& stories);
-// For people: "shop.public.orders", or FormatRelation() where the name is not known.
+RelationsWanted RelationsIn(const std::vector<TimelineEvent>& events);
+// "1663/5/16384", or "5" for a database.
+std::string NumbersOf(const RelationFile& file);
+// Puts names in place of the numbers in the texts, where they are known.
+void NameEvents(const NamesOfRelations& names, std::vector<TimelineEvent>& events);
+// For people: "shop.public.orders", "shop", or NumbersOf() where the name is not known.
 std::string DescribeRelation(const RelationOfTimeline& relation, const NamesOfRelations& names);
 // What the transaction touched, as vezactl and the server return it: the numbers, the count of
 // blocks, and "database_name" (not for what all databases share), "schema" and "name" where they

@@ -16,15 +16,16 @@ namespace veza {
 namespace {
 
 constexpr std::size_t kMostDamaged = 100;
+// Of relations that a transaction has dropped.
+constexpr std::size_t kMostNamed = 10;
 // By so much a backup must lie outside of a range before it tells where the range's WAL is not: the
 // clocks of a primary and of a standby differ, and transactions do not end in the order of time.
 constexpr std::chrono::hours kClockMargin{1};
 
 std::string DescribeDropped(const TransactionEnd& end) {
-  constexpr std::size_t kShown = 10;
   std::string text = fmt::format("{} relation files dropped:", end.dropped.size());
   for (const RelationFile& file : end.dropped) {
-    if (&file == end.dropped.data() + kShown) {
+    if (&file == end.dropped.data() + kMostNamed) {
       return text + " …";
     }
     text += " " + FormatRelation(file);
@@ -37,7 +38,12 @@ struct FactDescriber {
     if (end.dropped.empty()) {
       return std::nullopt;
     }
-    return EventText{"dropped", DescribeDropped(end), end.time};
+    const std::size_t named = std::min(end.dropped.size(), kMostNamed);
+    return EventText{
+        "dropped",
+        DescribeDropped(end),
+        end.time,
+        {end.dropped.begin(), end.dropped.begin() + static_cast<std::ptrdiff_t>(named)}};
   }
   std::optional<EventText> operator()(const UnknownFact& unknown) const {
     return EventText{"unknown", std::string(unknown.reason), std::nullopt};
@@ -54,18 +60,26 @@ struct FactDescriber {
   std::optional<EventText> operator()(const RelationTruncated& cut) const {
     return EventText{"truncated",
                      fmt::format("{} to {} blocks", FormatRelation(cut.file), cut.blocks),
-                     std::nullopt};
+                     std::nullopt,
+                     {cut.file}};
   }
   std::optional<EventText> operator()(const DatabaseCopied& copied) const {
     return EventText{"database",
                      fmt::format("{} made from {}", copied.database, copied.source_database),
-                     std::nullopt};
+                     std::nullopt,
+                     {{.database = copied.database}, {.database = copied.source_database}}};
   }
   std::optional<EventText> operator()(const DatabaseCreated& created) const {
-    return EventText{"database", fmt::format("{} made", created.database), std::nullopt};
+    return EventText{"database",
+                     fmt::format("{} made", created.database),
+                     std::nullopt,
+                     {{.database = created.database}}};
   }
   std::optional<EventText> operator()(const DatabaseDropped& dropped) const {
-    return EventText{"database", fmt::format("{} dropped", dropped.database), std::nullopt};
+    return EventText{"database",
+                     fmt::format("{} dropped", dropped.database),
+                     std::nullopt,
+                     {{.database = dropped.database}}};
   }
   std::optional<EventText> operator()(const TablespaceCreated& created) const {
     return EventText{"tablespace", fmt::format("{} made", created.tablespace), std::nullopt};
@@ -372,7 +386,8 @@ class TimelineReader {
                            .lsn = event.begin,
                            .xid = event.xid,
                            .kind = std::move(text->kind),
-                           .text = std::move(text->text)}));
+                           .text = std::move(text->text),
+                           .numbers = std::move(text->numbers)}));
     }
     return Ok();
   }

@@ -51,6 +51,9 @@ struct TimelineEvent {
   // "timeline", "backup", "gap", "unknown".
   std::string kind;
   std::string text;
+  // What the text names by numbers, in its order, as NumbersOf() writes it (core/timeline/
+  // names_of_relations.h). A database has no number of a relation.
+  std::vector<RelationFile> numbers{};
 };
 
 struct ClusterTimeline {
@@ -133,6 +136,7 @@ struct EventText {
   std::string kind;
   std::string text;
   std::optional<TimePoint> time;
+  std::vector<RelationFile> numbers{};  // as in TimelineEvent
 };
 std::optional<EventText> DescribeFact(const WalFact& fact);
 

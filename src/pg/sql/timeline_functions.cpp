@@ -6,18 +6,24 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/postgres/encoding.h"
 #include "core/repository/backup_catalog.h"
 #include "core/timeline/names_of_relations.h"
 #include "pg/sql/archive_call.h"
 //
 #include "pg/schedule/node_metrics.h"
 #include "pg/sql/sql_function.h"
+
+extern "C" {
+#include <mb/pg_wchar.h>
+}
 
 namespace veza::pg {
 
@@ -48,17 +54,38 @@ class WalCall : public ArchiveCall {
     for (const std::string& message : damaged_) {
       ereport(WARNING, (errmsg("%s", message.c_str())));
     }
+    if (!unnamed_.empty()) {
+      ereport(WARNING, (errmsg("the names of relations are not known: %s", unnamed_.c_str())));
+    }
   }
 
  protected:
+  // Names are a help only: without them there are the numbers.
+  NamesOfRelations NamesFor(const Repository& repository, const BackupCatalog& catalog,
+                            const ArchiveMap& archive, const RelationsWanted& wanted) {
+    if (wanted.empty()) {
+      return {};
+    }
+    Result<NamesOfRelations> names =
+        FindNamesOfRelations(repository, catalog, archive, facts_.system_identifier, wanted);
+    if (!names) {
+      unnamed_ = names.error().message;
+      return {};
+    }
+    return std::move(*names);
+  }
+  // What is in UTF-8, for a row.
+  std::string InOwnEncoding(const std::string& text) const { return FromUtf8(text, encoding_); }
   void SetUnread(std::uint64_t unread, std::vector<std::string> damaged) {
     unread_ = unread;
     damaged_ = std::move(damaged);
   }
 
  private:
+  const PgEncoding encoding_ = GetDatabaseEncoding();  // made on the main thread
   std::uint64_t unread_ = 0;
   std::vector<std::string> damaged_;
+  std::string unnamed_;  // why no relation has a name; empty without an error
 };
 
 // Reads the load or the events.
@@ -75,6 +102,8 @@ class TimelineCall : public WalCall {
     ASSIGN_OR_RETURN(ClusterTimeline timeline,
                      ReadTimeline(*repository, identity, catalog, archive, options_));
     SetUnread(timeline.unread, std::move(timeline.damaged));
+    NameEvents(NamesFor(*repository, catalog, archive, RelationsIn(timeline.events)),
+               timeline.events);
     return timeline;
   }
 
@@ -111,7 +140,7 @@ class EventsCall final : public TimelineCall {
     for (const TimelineEvent& event : timeline.events) {
       rows_.push_back({TimeOrNull(event.time), event.time_is_exact ? "true" : "false",
                        std::to_string(event.timeline), FormatLsn(event.lsn), XidOrNull(event.xid),
-                       event.kind, event.text});
+                       event.kind, event.numbers.empty() ? event.text : InOwnEncoding(event.text)});
     }
     return Ok();
   }
@@ -121,8 +150,6 @@ class TransactionsCall final : public WalCall {
  public:
   explicit TransactionsCall(const TimelineRange& range) : range_(range) {}
   ~TransactionsCall() override { StopAndJoin(); }
-  // Why no relation has a name; empty without an error. Main thread only, after the call.
-  const std::string& unnamed() const { return unnamed_; }
 
  private:
   Status Work() override {
@@ -135,7 +162,7 @@ class TransactionsCall final : public WalCall {
                                       {.range = range_, .most = kMostRows}));
     SetUnread(transactions.unread, std::move(transactions.damaged));
     const NamesOfRelations names =
-        NamesFor(*repository, catalog, archive, identity.system_identifier, transactions.stories);
+        NamesFor(*repository, catalog, archive, RelationsIn(transactions.stories));
     for (const TransactionStory& story : transactions.stories) {
       rows_.push_back({FormatUtc(story.end.time), std::to_string(story.timeline),
                        FormatLsn(story.end.begin), XidOrNull(story.end.xid),
@@ -143,37 +170,30 @@ class TransactionsCall final : public WalCall {
                        story.end.prepared ? "true" : "false",
                        story.end.database == 0 ? std::nullopt
                                                : std::optional(std::to_string(story.end.database)),
-                       RelationsToJson(story, names).Print()});
+                       InOwnEncoding(RelationsToJson(story, names).Print())});
     }
     return Ok();
   }
 
-  // Names are a help only: without them there are the numbers.
-  NamesOfRelations NamesFor(const Repository& repository, const BackupCatalog& catalog,
-                            const ArchiveMap& archive, std::uint64_t system_identifier,
-                            const std::vector<TransactionStory>& stories) {
-    if (stories.empty()) {
-      return {};
-    }
-    Result<NamesOfRelations> names =
-        FindNamesOfRelations(repository, catalog, archive, system_identifier, RelationsIn(stories));
-    if (!names) {
-      unnamed_ = names.error().message;
-      return {};
-    }
-    return std::move(*names);
-  }
-
   const TimelineRange range_;
-  std::string unnamed_;
 };
 
+// The years from 294247 on, which only a timestamp can hold, are the latest time.
 TimePoint TimePointOf(TimestampTz time) {
   if (TIMESTAMP_IS_NOBEGIN(time)) {
     return TimePoint::min();
   }
-  return TIMESTAMP_IS_NOEND(time) ? TimePoint::max()
-                                  : TimePoint(std::chrono::microseconds(UnixMicroseconds(time)));
+  const int64 latest = std::numeric_limits<int64>::max() - UnixMicroseconds(0);
+  return time > latest ? TimePoint::max()
+                       : TimePoint(std::chrono::microseconds(UnixMicroseconds(time)));
+}
+
+// The time `width` before the moment, or behind it. The latest time at most.
+TimePoint Before(TimePoint moment, std::chrono::microseconds width) {
+  return moment < TimePoint::min() + width ? TimePoint::min() : moment - width;
+}
+TimePoint Behind(TimePoint moment, std::chrono::microseconds width) {
+  return moment > TimePoint::max() - width ? TimePoint::max() : moment + width;
 }
 
 // The first two arguments. NULL: no limit.
@@ -193,10 +213,11 @@ TimelineRange RangeOf(FunctionCallInfo fcinfo) {
   return range;
 }
 
+constexpr int32 kMostDays = 100'000;
+
 // Microseconds of an interval without months, whose length is not fixed. -1 if it has some, is
-// negative, or is longer than about 270 years.
+// negative, or is longer than about kMostDays.
 int64 MicrosecondsOf(const Interval* interval) {
-  constexpr int32 kMostDays = 100'000;
   if (interval->month != 0 || interval->day < -kMostDays || interval->day > kMostDays ||
       interval->time < -kMostDays * USECS_PER_DAY || interval->time > kMostDays * USECS_PER_DAY) {
     return -1;
@@ -208,12 +229,19 @@ std::chrono::minutes BucketOf(FunctionCallInfo fcinfo) {
   if (PG_ARGISNULL(2)) {
     return std::chrono::minutes(1);
   }
-  const int64 length = MicrosecondsOf(PG_GETARG_INTERVAL_P(2));
+  const Interval* const interval = PG_GETARG_INTERVAL_P(2);
+  if (interval->day > kMostDays || interval->time > kMostDays * USECS_PER_DAY) {
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("bucket is too long"),
+                    errhint("Give at most %d days.", kMostDays)));
+  }
+  const int64 length = MicrosecondsOf(interval);
   if (length < USECS_PER_MINUTE || length % USECS_PER_MINUTE != 0) {
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-             errmsg("bucket must be a number of whole minutes"),
-             errhint("Give minutes, hours or days, for example '1 min', '2 hours' or '1 day'.")));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+         errmsg("bucket must be a number of whole minutes"),
+         errhint("Give minutes, hours or days, for example '1 min', '2 hours' or '1 day'. Months "
+                 "have no fixed length.")));
   }
   return std::chrono::minutes(length / USECS_PER_MINUTE);
 }
@@ -234,7 +262,7 @@ TimelineRange RangeAround(FunctionCallInfo fcinfo) {
   }
   const TimePoint moment = TimePointOf(around);
   const std::chrono::microseconds width(within);
-  return {moment - width, moment + width};
+  return {Before(moment, width), Behind(moment, width)};
 }
 
 Datum ReturnTimeline(FunctionCallInfo fcinfo, TimelineCall* call) {
@@ -266,8 +294,5 @@ VEZA_SQL_FUNCTION(veza_backup_timeline_transactions) {
   PrepareOrRaise(call);
   RunCall(call, FunctionWaitEvent());
   call->Warn();
-  if (!call->unnamed().empty()) {
-    ereport(WARNING, (errmsg("the names of relations are not known: %s", call->unnamed().c_str())));
-  }
   return EmitRows(fcinfo, call);
 }

@@ -1,4 +1,4 @@
-// Pages of pg_class and pg_namespace, as the server writes them.
+// Pages of pg_class, pg_namespace and pg_database, as the server writes them.
 #pragma once
 
 #include <algorithm>
@@ -31,6 +31,12 @@ class CatalogPage {
   }
   CatalogPage& Namespace(std::uint32_t oid, const std::string& name, std::uint32_t xmax = 0) {
     return Row(Named(oid, name, 72), xmax);
+  }
+  CatalogPage& Database(std::uint32_t oid, const std::string& name, std::uint32_t encoding,
+                        std::uint32_t xmax = 0) {
+    Bytes row = Named(oid, name, 144);
+    StoreLittleEndian(row.data() + 72, encoding);
+    return Row(row, xmax);
   }
   // A row whose transaction was rolled back.
   CatalogPage& RolledBack() {

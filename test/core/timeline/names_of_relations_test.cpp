@@ -199,6 +199,67 @@ TEST_P(NamesOfRelationsTest, ABackupOfTheNewTimelineSaysNothingOfWhatWasLeft) {
               ElementsAre("16390 postgres.public.elsewhere", "16384 postgres.public.orders"));
 }
 
+// A table and its schema in LATIN1.
+void PutLatin1(const SourceTree& source) {
+  source.File("base/5/1259", CatalogPage(kBefore)
+                                 .Class(16384,
+                                        "gr\xF6\xDF"
+                                        "e",
+                                        2200, 16384)
+                                 .Class(2615, "pg_namespace", 11, 2615)
+                                 .bytes());
+  source.File("base/5/2615", CatalogPage(kBefore).Namespace(2200, "l\xE4nge").bytes());
+}
+
+TEST_P(NamesOfRelationsTest, NamesAreUtf8WhateverTheDatabaseHas) {
+  PutLatin1(fixture_.source);
+  fixture_.source.File("global/pg_filenode.map", FilenodeMap({{1262, 16900}}));
+  fixture_.source.File("global/16900", CatalogPage(kBefore)
+                                           .Database(1, "template1", 6)
+                                           .Database(5, "postgres", 23, 900)
+                                           .Database(5, "postgres", 8)
+                                           .bytes());
+  ASSERT_OK(fixture_.Backup());
+  EXPECT_THAT(Find({{kDefault, 5, 16384}}, kLate), ElementsAre("16384 postgres.länge.größe"));
+}
+
+TEST_P(NamesOfRelationsTest, NamesOfAnEncodingThatIsNotKnownAreEscaped) {
+  PutLatin1(fixture_.source);
+  ASSERT_OK(fixture_.Backup());
+  EXPECT_THAT(Find({{kDefault, 5, 16384}}, kLate),
+              ElementsAre("16384 postgres.l\\xE4nge.gr\\xF6\\xDFe"));
+}
+
+TEST_P(NamesOfRelationsTest, EventsAreToldWithNames) {
+  const BackupSummary full = fixture_.Backup().value();
+  std::vector<TimelineEvent> events(3);
+  for (TimelineEvent& event : events) {
+    event.timeline = 1;
+    event.lsn = kLate;
+  }
+  // Of the numbers of two relations, the one begins like the other.
+  events[0].text = "3 relation files dropped: 1663/5/1638 1663/5/16384 1664/0/1262";
+  events[0].numbers = {{kDefault, 5, 1638}, {kDefault, 5, 16384}, {kGlobal, 0, 1262}};
+  events[1].text = "55 made from 5";
+  events[1].numbers = {{.database = 55}, {.database = 5}};
+  events[2].text = "2 relation files dropped: 1663/5/16384 …";
+  events[2].numbers = {{kDefault, 5, 16384}, {kDefault, 5, 16700}};
+  const BackupCatalog catalog = ReadBackupCatalog(*fixture_.repository).value();
+  const ArchiveMap archive(kTestSegmentSize, {}, {});
+  const auto names = FindNamesOfRelations(*fixture_.repository, catalog, archive, kTestSystem,
+                                          RelationsIn(events));
+  ASSERT_OK(names);
+  NameEvents(*names, events);
+  EXPECT_EQ(events[0].text,
+            "3 relation files dropped: 1663/5/1638 postgres.public.orders pg_catalog.pg_database");
+  EXPECT_EQ(events[1].text, "55 made from postgres");
+  EXPECT_EQ(events[2].text, "2 relation files dropped: postgres.public.orders …");
+
+  // Names of databases alone are in backup.json.
+  std::filesystem::remove(fixture_.repository.PathOf(ManifestName(full.label)));
+  EXPECT_THAT(Find({{.database = 5}, {.database = 55}}, kLate), ElementsAre("0 postgres.."));
+}
+
 // VACUUM FULL calls the new file pg_temp_<oid> until it takes the place of the old one.
 TEST_P(NamesOfRelationsTest, TheNameOfARewriteCountsLeast) {
   fixture_.source.File("base/5/1259", CatalogPage(kBefore)
