@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the benchmarks share. run.sh, wal.sh and restore.sh source it.
+# What the benchmarks share. run.sh, wal.sh, restore.sh and size.sh source it.
 #
 # The cluster is in $work/data and listens on a socket in $work. It includes $work/active.conf,
 # which selects the tool that archives. Both tools have a settings file for each store and level.
@@ -396,9 +396,21 @@ choose_pgbackrest() {
   echo "pgBackRest $pgbackrest_version"
 }
 
-# Prepares everything that a benchmark needs before its cluster: a scratch directory, the programs,
-# and a server with the extension. The argument is the number of MiB that must be free.
+# Prepares what a benchmark of veza_backup alone needs before its cluster: a scratch directory, the
+# programs, and a server with the extension. The argument is the number of MiB that must be free.
+prepare_server() {
+  make_room "$1"
+  build_server
+}
+
+# The same for a comparison with pgBackRest.
 prepare() {
+  make_room "$1"
+  choose_pgbackrest
+  build_server
+}
+
+make_room() {
   local free
   bash "$top/test/support/setup.sh" bench
   make_work_directory bench
@@ -407,7 +419,9 @@ prepare() {
   free=$(df --output=avail -m "$work" | tail -n 1)
   ((free > $1)) || fail "$work has $free MiB free; $1 are needed (VEZA_TEST_DIR chooses the place)"
   install -m 0644 "$top"/bench/*.py "$work"
-  choose_pgbackrest
+}
+
+build_server() {
   say "make, make install"
   install_private_server
   passphrase=$(openssl rand -hex 24)

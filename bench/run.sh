@@ -3,17 +3,18 @@
 # in one run.
 #
 #   bench/run.sh [--rounds N] [--size MIB] [--files N] [--levels "3 1"] [--stores "dir s3"]
-#                [--json FILE] [--keep]
+#                [--large MIB] [--no-growth] [--json FILE] [--keep]
 #
 # Installs what is missing (Debian packages), builds, makes a cluster of about 3.6 GB in 13,000
 # files, and measures in turns, 3 rounds by default: full backup, diff backup after 20,000 updates,
-# on a directory and on S3 (a throw-away Ceph gateway, over TLS). Prints medians and ratios, and
-# writes them with all single figures as JSON. Leaves nothing running. README.md describes the
-# measurements.
+# incr after 20,000 more, on a directory and on S3 (a throw-away Ceph gateway, over TLS). Then the
+# cluster grows to 16 GB, and veza_backup does the same again on a directory. Prints medians and
+# ratios, and writes them with all single figures as JSON. Leaves nothing running. README.md
+# describes the measurements.
 #
 # Environment variables: PG_CONFIG, the PostgreSQL to use; PGBACKREST, the pgbackrest to compare
 # with (default: Debian's newest, or the installed one when that is unavailable); VEZA_TEST_DIR, the
-# place for the scratch directory (default /tmp; 6 times the size must be free).
+# place for the scratch directory (default /tmp; 6 times the size must be free, and twice --large).
 set -euo pipefail
 # shellcheck source=bench/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -21,9 +22,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 levels="3 1"
 json=$top/bench/results.json
 updates=20000
-veza_diff=yes
+large=15300
+growth=yes
 
-# Updates rows of a fixed pseudo-random choice, which differs in every round.
+# Updates rows of a pseudo-random choice, which the argument fixes. Rows that were updated before lie
+# close together afterwards. So no choice is made twice.
 update_rows() {
   sql -c "UPDATE pgbench_accounts a SET abalance = abalance + 1
           FROM (SELECT DISTINCT 1 + abs(hashint8($1 * 1000000 + n)::bigint) % ($scale * 100000) AS aid
@@ -46,14 +49,16 @@ stored() {
 print(sum(entry.get("size", 0) for entry in json.load(sys.stdin).values()))'
 }
 
+is_backup() { [[ $1 != floor ]]; }
+
 # measure WHAT TOOL STORE LEVEL WATCH COMMAND...
 measure() {
   local what=$1 tool=$2 store=$3 level=$4 watch=$5 before=0
   shift 5
-  [[ $what != full && $what != diff || $store == - ]] || before=$(stored "$tool" "$store" "$level") || return
+  ! is_backup "$what" || [[ $store == - ]] || before=$(stored "$tool" "$store" "$level") || return
   sql -c CHECKPOINT
   run_measured "$what" "$tool" "$store" "$level" "$watch" --server "$work/data" -- "$@" || return
-  if [[ $what == full || $what == diff ]]; then
+  if is_backup "$what"; then
     local bytes
     if [[ $store == - ]]; then
       bytes=$(du -sb "$work/basebackup" | cut -f 1) || return
@@ -74,23 +79,15 @@ measured() {
   }
 }
 
+# backup_veza WHAT STORE LEVEL [NAME]: the name is that of the measurement.
 backup_veza() {
   local what=$1 store=$2 level=$3 command
-  [[ $what == full || $veza_diff ]] || return 0
-  archive_to veza "$store" "$level"
   mapfile -d '' -t command < <(printf '%s\0' "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -p "$port" \
     -U postgres -c "CALL veza_backup_take('$what', wait_for_running => true)")
-  if ! measure "$what" veza "$store" "$level" 'veza_backup' "${command[@]}"; then
-    tail -n 5 "$work/command.log" >&2
-    [[ $what == diff ]] || fail "the full backup failed"
-    grep -qi 'type' "$work/command.log" || fail "the diff backup failed"
-    echo "this build of veza_backup has no diff backups yet: not measured"
-    veza_diff=
-  fi
+  measured "${4:-$what}" veza "$store" "$level" 'veza_backup' "${command[@]}"
 }
 
 backup_pgbackrest() {
-  archive_to pgbackrest "$2" "$3"
   measured "$1" pgbackrest "$2" "$3" pgbackrest \
     "$PGBACKREST" --config="$work/pgbackrest-$2-$3.conf" --stanza=bench --type="$1" backup
 }
@@ -119,44 +116,90 @@ floor_of() {
 
 # Prints lines of "tool store level", forwards and backwards in turns.
 runs() {
-  local what=$1 level store
+  local level store
   for level in $levels; do
     for store in $stores; do
       echo veza "$store" "$level"
       echo pgbackrest "$store" "$level"
     done
-    [[ $what != full ]] || echo pg_basebackup - "$level"
+    echo pg_basebackup - "$level"
   done | if ((round % 2)); then cat; else tac; fi
 }
 
+# A diff and an incr build on WAL that was archived. So each tool archives the updates before them,
+# and each has its own: other rows, and as many.
+change_and_archive() {
+  local wanted deadline=$((SECONDS + 300))
+  update_rows $((++changes))
+  wanted=$(sql -c "SELECT pg_walfile_name(pg_switch_wal())")
+  until [[ $(sql -c "SELECT last_archived_wal >= '$wanted' FROM pg_stat_archiver") == t ]]; do
+    ((SECONDS < deadline)) || fail "the updates were not archived: see $work/server.log"
+    sleep 0.2
+  done
+}
+
 run_round() {
-  local tool store level
+  local tool store level what
   say "round $round of $rounds"
   fresh_repositories
   floor_of
   while read -r tool store level <&3; do
+    if [[ $tool == pg_basebackup ]]; then
+      backup_pg_basebackup full - "$level"
+      continue
+    fi
+    archive_to "$tool" "$store" "$level"
     "backup_$tool" full "$store" "$level"
-  done 3< <(runs full)
+    for what in diff incr; do
+      change_and_archive
+      "backup_$tool" "$what" "$store" "$level"
+    done
+  done 3< <(runs)
+}
+
+# More of the same rows, which nobody updates.
+grow() {
+  local have want
+  have=$(sql -c "SELECT sum(pg_database_size(oid))::bigint >> 20 FROM pg_database")
+  say "the cluster grows from $have to $large MiB"
   archive_to nothing
-  update_rows "$round"
-  while read -r tool store level <&3; do
-    "backup_$tool" diff "$store" "$level"
-  done 3< <(runs diff)
+  sql -c "CREATE TABLE more AS SELECT * FROM pgbench_accounts LIMIT 0"
+  for ((want = large - have; want > 0; want -= 512)); do
+    sql -c "INSERT INTO more SELECT * FROM pgbench_accounts LIMIT $((512 * 7800))"
+  done
+  sql -c "VACUUM (FREEZE) more" -c CHECKPOINT
+}
+
+# What the size of a cluster makes of a diff.
+run_large() {
+  local level=${levels%% *} what
+  grow
+  for ((round = 1; round <= rounds; round++)); do
+    fresh_repositories
+    archive_to veza dir "$level"
+    backup_veza full dir "$level" full-large
+    for what in diff incr; do
+      change_and_archive
+      backup_veza "$what" dir "$level" "$what-large"
+    done
+  done
 }
 
 main() {
-  parse_arguments "rounds size files levels stores json" "" "$@"
-  require_numbers rounds size files
-  prepare $((size * 6))
+  parse_arguments "rounds size files levels stores large json" "growth" "$@"
+  require_numbers rounds size files large
+  prepare $((size * 6 > large * 2 ? size * 6 : large * 2))
   build_large_cluster
+  changes=0
   for ((round = 1; round <= rounds; round++)); do
     run_round
   done
+  [[ ! $growth ]] || run_large
   say "medians of $rounds"
   local known
   mapfile -t known < <(facts)
   /usr/bin/python3 -B "$top/bench/report.py" "$work/results" "$json" "${known[@]}" "files=$cluster_files" \
-    "bytes=$cluster_bytes" "updates=$updates"
+    "bytes=$cluster_bytes" "updates=$updates" "large=$large"
 }
 
 main "$@"

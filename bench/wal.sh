@@ -98,6 +98,7 @@ settings_of() {
         # Each contender has its own cluster name. With a shared one it would find the other's
         # segments and store nothing.
         echo "veza_backup.cluster = '$cluster-$contender'"
+        [[ $contender != veza-no-index ]] || echo "veza_backup.wal_index = off"
         [[ ! $adaptive ]] || echo "veza_backup.adaptive_compression = $([[ $contender == veza-adaptive ]] && echo on || echo off)"
       }
       ;;
@@ -176,8 +177,8 @@ floor_of() {
 drains() {
   local store tool
   for store in $stores; do
-    for tool in veza ${adaptive:+veza-adaptive} veza-version-1 pgbackrest; do
-      [[ $tool/$store == veza-version-1/s3 ]] || echo "$tool $store"
+    for tool in veza ${adaptive:+veza-adaptive} veza-no-index veza-version-1 pgbackrest; do
+      [[ $tool/$store == veza-version-1/s3 || $tool/$store == veza-no-index/s3 ]] || echo "$tool $store"
     done
   done | in_turn
 }
