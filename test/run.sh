@@ -55,8 +55,8 @@ stop_leftover_servers() {
   local file pid
   while read -r file; do
     pid=$(head -n 1 "$file")
-    [[ $(readlink "/proc/$pid/cwd" || true) != "$work"/* ]] || kill -QUIT "$pid"
-  done < <(find "$work" -name postmaster.pid 2>/dev/null)
+    [[ $(readlink "/proc/$pid/cwd" || true) != @("$work"|"${memory:-$work}")/* ]] || kill -QUIT "$pid"
+  done < <(find "$work" ${memory:+"$memory"} -name postmaster.pid 2>/dev/null)
 }
 
 # What runs beside the tests, with all that it has started.
@@ -67,19 +67,43 @@ stop_background() {
   done
 }
 
+# Where there is a link to it, its files themselves are to stay.
+keep_what_is_in_memory() {
+  local link
+  [[ $memory ]] || return 0
+  for link in "$work"/server-*; do
+    [[ ! -L $link ]] || { rm "$link" && mv "$memory/${link##*/}" "$work"; } || true
+  done
+}
+
 finish() {
   local status=$?
   trap - EXIT
   stop_background "$ahead" "$tidy" "${running[@]}"
   stop_leftover_servers
   [[ ! -d $work/s3 ]] || bash "$top/test/support/rgw.sh" stop "$work/s3"
-  [[ ! $memory ]] || rm -rf "$memory"
   if [[ $status -ne 0 || ${VEZA_TEST_KEEP:-} ]]; then
+    keep_what_is_in_memory
     echo "run.sh: logs are kept in $work"
   else
     rm -rf "$work"
   fi
+  [[ ! $memory ]] || rm -rf "$memory"
   exit "$status"
+}
+
+# A directory in memory, if so many MiB are free for files there, and so many at all. Files on a disk take more of
+# the processors' time, most of it where many are made and removed.
+use_memory() {
+  local for_files=$1 at_all=$2 free
+  [[ ! $memory ]] || return 0
+  free=$(df --output=avail -BM /dev/shm 2>/dev/null | tail -n 1 | tr -dc 0-9) || true
+  if ((${free:-0} > for_files)) && [[ -w /dev/shm && ,$(findmnt -no OPTIONS /dev/shm), != *,noexec,* ]] &&
+    (($(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) > at_all)); then
+    memory=$(mktemp -d /dev/shm/veza-test.XXXXXX)
+    chmod 755 "$memory"
+    ((EUID != 0)) || chown postgres: "$memory"
+  fi
 }
 
 start_s3() {
@@ -273,18 +297,6 @@ tidy_ahead() {
   tidy=$background
 }
 
-# The core tests make many small files, and sync them. The sanitizers do not care where they are: in memory, if
-# there is room for the largest. Without a sanitizer, the tests use the disk.
-use_memory() {
-  local free
-  free=$(df --output=avail -BM /dev/shm 2>/dev/null | tail -n 1 | tr -dc 0-9) || true
-  if ((${free:-0} > 4096)) && [[ -w /dev/shm && ,$(findmnt -no OPTIONS /dev/shm), != *,noexec,* ]] &&
-    (($(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) > 8192)); then
-    memory=$(mktemp -d /dev/shm/veza-test.XXXXXX)
-    chmod 755 "$memory"
-  fi
-}
-
 phase_sanitize() {
   local sanitizer no_aslr=()
   # gcc 12's thread sanitizer cannot place its shadow memory under the randomisation of new kernels.
@@ -294,7 +306,9 @@ phase_sanitize() {
   # What it could not build is built, and complained of, below.
   [[ ! $ahead ]] || wait "$ahead" || true
   ahead=
-  use_memory
+  # The core tests make many small files, and sync them. The sanitizers do not care where they are. Without a
+  # sanitizer, the tests use the disk.
+  use_memory 4096 8192
   for sanitizer in thread address; do
     headline "core tests, sanitizer: $sanitizer"
     if ! build_sanitized "$sanitizer"; then
@@ -466,21 +480,33 @@ show_failed_logs() {
   done < <(sed -nE 's/^(.*\.pl) +\(Wstat: .*/\1/p' "$work/server-$1.out")
 }
 
+# Where the servers of the tests have their data: in memory, if there is room. Repositories are on the disk, and the
+# core tests restore to it.
+make_test_directory() {
+  if [[ $memory ]]; then
+    unprivileged mkdir -p "$memory/server-$1"
+    ln -sfn "$memory/server-$1" "$work/server-$1"
+  else
+    unprivileged mkdir -p "$work/server-$1"
+  fi
+}
+
 # TESTDIR is what 15 knows, TESTDATADIR and TESTLOGDIR are its names since 16. A test *_root.pl begins
 # as root, if we are, and becomes the account of the tests itself.
 start_server_tests() {
-  local store=$1 dir=$work/server-$1 at_once=$((jobs + (jobs + 1) / 2)) status=0 test tests=() root_tests=() command
+  local store=$1 dir at_once=$((jobs + (jobs + 1) / 2)) status=0 test tests=() root_tests=() command
   shift
   for test in "$@"; do
     if ((EUID == 0)) && [[ $test == *_root.pl ]]; then root_tests+=("$test"); else tests+=("$test"); fi
   done
-  unprivileged mkdir -p "$dir" "$work/tmp"
-  unprivileged mkdir -p -m 700 "$work/scrypt" "$work/initdb"
+  dir=$(realpath "$work/server-$store")
+  unprivileged mkdir -p "$work/tmp"
+  unprivileged mkdir -p -m 700 "$work/scrypt" "$work/initdb" "$work/repositories"
   command=(env TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log"
     TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress"
     PG_TEST_PORT_DIR="$work/portlock" VEZA_TEST_STORE="$store" HOME="$work"
     LD_PRELOAD="$work/scrypt_memo.so" VEZA_TEST_SCRYPT_MEMO="$work/scrypt"
-    VEZA_TEST_TEMPLATES="$work/initdb"
+    VEZA_TEST_TEMPLATES="$work/initdb" VEZA_TEST_REPOSITORIES="$work/repositories"
     PATH="$bindir:/usr/bin:/bin:/usr/sbin:/sbin"
     prove --timer --jobs "$at_once" -I "$pgxs/../test/perl" -I "$work/tree/test/server/lib")
   ((${#tests[@]} == 0)) || unprivileged "${command[@]}" "${tests[@]}" 2>&1 || status=$?
@@ -515,7 +541,9 @@ phase_server() {
   cd "$top"
   read -ra stores <<<"${VEZA_TEST_STORE:-dir s3}"
   headline "server tests, stores: ${stores[*]}"
+  use_memory 10240 16384
   for store in "${stores[@]}"; do
+    make_test_directory "$store"
     begin_background "$work/server-$store.out" start_server_tests "$store" "${tests[@]}"
     running+=("$background")
   done

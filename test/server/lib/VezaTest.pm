@@ -33,6 +33,7 @@ use Fcntl qw(LOCK_EX O_CREAT O_EXCL O_WRONLY);
 use File::Basename qw(basename dirname);
 use File::Find ();
 use File::Path qw(make_path);
+use File::Temp ();
 use IPC::Open2 ();
 use IPC::Open3 ();
 use IPC::Run ();
@@ -74,7 +75,10 @@ sub repository
 		}
 		else
 		{
-			$repository = PostgreSQL::Test::Utils::tempdir('repository');
+			# On the disk, also where the servers' data are in memory.
+			$repository = $ENV{VEZA_TEST_REPOSITORIES}
+			  ? File::Temp::tempdir("${root_name}_XXXX", DIR => $ENV{VEZA_TEST_REPOSITORIES}, CLEANUP => 1)
+			  : PostgreSQL::Test::Utils::tempdir('repository');
 		}
 	}
 	return $repository;
