@@ -72,8 +72,15 @@ static void Remember(const char* path, const struct Memo* memo) {
 
 int EVP_PBE_scrypt(const char* pass, size_t passlen, const unsigned char* salt, size_t saltlen, uint64_t n,
                    uint64_t r, uint64_t p, uint64_t maxmem, unsigned char* key, size_t keylen) {
-  Scrypt* const scrypt = (Scrypt*)dlsym(RTLD_NEXT, "EVP_PBE_scrypt");
-  const char* const directory = getenv("VEZA_TEST_SCRYPT_MEMO");
+  Scrypt* scrypt = (Scrypt*)dlsym(RTLD_NEXT, "EVP_PBE_scrypt");
+  const char* directory = getenv("VEZA_TEST_SCRYPT_MEMO");
+  if (scrypt == NULL) {
+    // Python loads libcrypto for one of its modules only. The second reader, which is written in it, computes scrypt
+    // by itself.
+    void* const crypto = dlopen("libcrypto.so.3", RTLD_LAZY);
+    scrypt = crypto == NULL ? NULL : (Scrypt*)dlsym(crypto, "EVP_PBE_scrypt");
+    directory = NULL;
+  }
   if (scrypt == NULL) {
     return 0;
   }
