@@ -304,8 +304,8 @@ SKIP:
 	$node->wait_for_log(qr/WARNING: .*there is a gap in the archive: WAL from "$lost" to "$lost"/,
 		$position);
 	allow_writing('gap', 1);
-	$node->apply_conf(backup_after_gap => 'on');
 	$node->safe_psql('postgres', q{SELECT veza_backup_now('diff')});
+	$node->apply_conf(backup_after_gap => 'on');    # begins a survey
 	poll_until(sub { archiving('gaps') eq '0' }, 'the survey that follows a backup');
 }
 
