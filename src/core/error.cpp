@@ -69,7 +69,7 @@ Error&& Error::WithContext(const std::string& context) && {
 }
 
 std::string Shorten(std::string text, std::size_t most) {
-  constexpr std::string_view kGap = " … ";
+  constexpr std::string_view kGap = " ... ";
   if (text.size() <= most) {
     return text;
   }

@@ -82,7 +82,7 @@ inline Status Ok() {
   return {};
 }
 
-// At most `most` bytes of a text, from 32 on: the beginning, " … " and the end, where the reason
+// At most `most` bytes of a text, from 32 on: the beginning, " ... " and the end, where the reason
 // stands. No letter of UTF-8 is cut.
 std::string Shorten(std::string text, std::size_t most);
 

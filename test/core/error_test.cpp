@@ -13,7 +13,7 @@ TEST(Shorten, KeepsTheBeginningAndTheEnd) {
   EXPECT_EQ(Shorten("short", 32), "short");
   EXPECT_EQ(Shorten(std::string(32, 'a'), 32), std::string(32, 'a'));
   const std::string text = Shorten(std::string(20, 'a') + std::string(20, 'b'), 32);
-  EXPECT_EQ(text, std::string(18, 'a') + " … " + std::string(9, 'b'));
+  EXPECT_EQ(text, std::string(18, 'a') + " ... " + std::string(9, 'b'));
   EXPECT_EQ(text.size(), 32U);
 }
 
@@ -27,7 +27,7 @@ TEST(Shorten, CutsNoLetter) {
       const std::string shortened = Shorten(text, 50);
       EXPECT_LE(shortened.size(), 50U);
       EXPECT_GE(shortened.size(), 42U);
-      const std::size_t gap = shortened.find(" … ");
+      const std::size_t gap = shortened.find(" ... ");
       EXPECT_EQ((gap - shift) % letter.size(), 0U) << shortened;
       EXPECT_EQ((shortened.size() - gap - 5) % letter.size(), 0U) << shortened;
     }

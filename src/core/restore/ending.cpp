@@ -87,7 +87,9 @@ Result<std::optional<RecoveryStop>> FindLsn(WalWay& way, const RecoveryTarget& t
   // record before that, or in the header of its page.
   if (!record && !target.inclusive && way.size() > 0) {
     const Lsn last = way.At(way.size() - 1).end;
-    if (target.lsn <= last && last.value % way.segment_size() != 0) {
+    // Asked again, because a segment without an index has been read only now.
+    ASSIGN_OR_RETURN(const std::size_t first_end, way.FirstEnd(0));
+    if (first_end == way.size() && target.lsn <= last && last.value % way.segment_size() != 0) {
       record = last;
     }
   }

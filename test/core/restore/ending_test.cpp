@@ -406,6 +406,24 @@ TEST_P(TargetPlanTest, RecoveryCanStopBeforeWalOfMinimalLevel) {
                ErrorCode::kFailedPrecondition);
 }
 
+// Recovery ends where the WAL is damaged, and gets no further.
+TEST_P(TargetPlanTest, RecoveryDoesNotStopBeforeWalOfMinimalLevelBehindDamage) {
+  story_.Commit(701, 10);
+  const Lsn damaged = story_.position();
+  story_.CutHere();
+  story_.Commit(702, 15);
+  const Lsn minimal = story_.Commit(703, 20);
+  Archive();
+  ASSERT_OK(RecordMinimal(*repository_, kTestSystem,
+                          story_.Name(SegmentOf(minimal, kTestSegmentSize)), minimal));
+  Have(backup_);
+  for (const Lsn lsn : {Lsn{damaged.value + 1}, minimal}) {
+    SCOPED_TRACE(FormatLsn(lsn));
+    EXPECT_ERROR(Plan({.kind = TargetKind::kLsn, .lsn = lsn, .inclusive = false}),
+                 ErrorCode::kFailedPrecondition);
+  }
+}
+
 // A backup of a standby ends where the last record ended that the standby had replayed. Recovery to
 // exactly that point needs the record behind it, and stops there when it is consistent.
 TEST_P(EndingTest, TheEndOfABackupOfAStandbyIsATarget) {
