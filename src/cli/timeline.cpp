@@ -184,7 +184,7 @@ Result<int> RunTimeline(const GlobalOptions& options, const TimelineArguments& a
   ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(*repository, identity));
   if (arguments.transactions) {
     ASSIGN_OR_RETURN(const ClusterTransactions transactions,
-                     ReadTransactions(*repository, identity, catalog, archive, {.range = range}));
+                     ReadTransactions(*repository, identity, archive, {.range = range}));
     PrintTransactions(options, transactions,
                       NamesFor(*repository, catalog, archive, identity.system_identifier,
                                RelationsIn(transactions.stories)));

@@ -302,7 +302,8 @@ Result<std::optional<PageIndexes>> ExtentCopier::Compare(const Before& before, B
   }
   const PackRecord* pack = nullptr;
   const Status read = Rebuild(before, buffers, &pack);
-  if (!read && !IsDamageOfParent(read.error())) {
+  // Of a repository in a directory, kIo is an object that the disk cannot read.
+  if (!read && !IsDamageOfParent(read.error()) && read.error().code != ErrorCode::kIo) {
     return read.error();
   }
   if (!read) {

@@ -183,8 +183,7 @@ Result<std::optional<FileRecord>> ParentIndex::Find(const std::string& path) con
 
 bool IsDamageOfParent(const Error& error) {
   return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kNotFound ||
-         error.code == ErrorCode::kUnsupported || error.code == ErrorCode::kWrongKey ||
-         error.code == ErrorCode::kIo;
+         error.code == ErrorCode::kUnsupported || error.code == ErrorCode::kWrongKey;
 }
 
 }  // namespace veza

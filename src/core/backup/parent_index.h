@@ -15,8 +15,8 @@
 namespace veza {
 
 // Whether the error tells that a part of a backup on which another builds is missing, or is not
-// what was written, and not that the store does not answer. Then the pages are compared with
-// nothing, or an older backup is the parent.
+// what was written, and not that the store does not answer or a local file cannot be used. Then the
+// pages are compared with nothing, or an older backup is the parent.
 bool IsDamageOfParent(const Error& error);
 
 // The records lie in an unnamed temporary file in the repository's spill directory. Each takes 16

@@ -222,9 +222,12 @@ class Reader {
     }
     if (!interval_.without_proof && !is_ours) {
       if (!stored) {
-        ASSIGN_OR_RETURN(const bool is_damaged, archive_.IsTaken(facts.name));
+        const Result<bool> is_taken = archive_.IsTaken(facts.name);
+        if (!is_taken && !IsOfTheObject(is_taken.error())) {
+          return is_taken.error();
+        }
         return Doubt(
-            is_damaged
+            !is_taken || *is_taken
                 ? fmt::format("WAL segment \"{}\" is damaged in the repository", facts.name)
                 : fmt::format("the repository does not have WAL segment \"{}\"", facts.name));
       }

@@ -221,8 +221,8 @@ WalChanges::Answer WalChanges::In(const RelationFile& file, std::uint32_t first,
     while (!answer.pages.empty() && answer.pages.back() + first >= limit) {
       answer.pages.pop_back();
     }
-    for (std::uint32_t block = limit; block < end; ++block) {
-      answer.pages.push_back(block - first);
+    for (std::uint64_t block = limit; block < end; ++block) {
+      answer.pages.push_back(static_cast<std::uint32_t>(block - first));
     }
   }
   if (answer.some) {

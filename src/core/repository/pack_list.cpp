@@ -52,29 +52,63 @@ struct PackCount {
   std::uint64_t wanted = 0;
   std::uint32_t next = 1;  // all before it are there
 };
+using PackCounts = std::map<std::string, PackCount, std::less<>>;
+
+PackCounts CountsOf(std::span<const BackupSummary> backups) {
+  PackCounts counts;
+  for (const BackupSummary& backup : backups) {
+    counts[backup.label].wanted = backup.packs;
+  }
+  return counts;
+}
+
+Status CountPacks(const Repository& repository, std::string_view prefix, PackCounts& counts) {
+  return repository.store().List(prefix, "", [&](const ObjectInfo& object) -> Status {
+    std::string_view rest = object.name;
+    if (!rest.starts_with(kBackupPrefix)) {
+      return Ok();
+    }
+    rest.remove_prefix(kBackupPrefix.size());
+    const auto found = counts.find(rest.substr(0, rest.find('/')));
+    if (found != counts.end() && object.size > 0 &&
+        ParsePackName(found->first, object.name) == found->second.next) {
+      ++found->second.next;
+    }
+    return Ok();
+  });
+}
+
+// Whether the store does not answer, and not one object or place in it.
+bool IsOfTheStore(const Error& error) {
+  return error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded ||
+         error.code == ErrorCode::kCancelled || error.code == ErrorCode::kInternal;
+}
 
 }  // namespace
 
 Result<MissingPacks> FindMissingPacks(const Repository& repository,
                                       std::span<const BackupSummary> backups) {
-  std::map<std::string, PackCount, std::less<>> counts;
-  for (const BackupSummary& backup : backups) {
-    counts[backup.label].wanted = backup.packs;
-  }
-  RETURN_IF_ERROR(
-      repository.store().List(kBackupPrefix, "", [&](const ObjectInfo& object) -> Status {
-        const std::string_view rest = std::string_view(object.name).substr(kBackupPrefix.size());
-        const auto found = counts.find(rest.substr(0, rest.find('/')));
-        if (found != counts.end() && object.size > 0 &&
-            ParsePackName(found->first, object.name) == found->second.next) {
-          ++found->second.next;
-        }
-        return Ok();
-      }));
   MissingPacks missing;
+  PackCounts counts = CountsOf(backups);
+  Status counted = CountPacks(repository, kBackupPrefix, counts);
+  if (!counted && IsOfTheStore(counted.error())) {
+    return std::move(counted.error());
+  }
+  if (!counted) {
+    counts = CountsOf(backups);
+    for (const BackupSummary& backup : backups) {
+      counted = CountPacks(repository, BackupDirectory(backup.label), counts);
+      if (!counted && IsOfTheStore(counted.error())) {
+        return std::move(counted.error());
+      }
+      if (!counted) {
+        missing[backup.label].reason = std::move(counted.error().message);
+      }
+    }
+  }
   for (const auto& [label, count] : counts) {
-    if (count.next <= count.wanted) {
-      missing[label] = PackName(label, count.next);
+    if (count.next <= count.wanted && !missing.contains(label)) {
+      missing[label].name = PackName(label, count.next);
     }
   }
   return missing;
@@ -82,11 +116,15 @@ Result<MissingPacks> FindMissingPacks(const Repository& repository,
 
 std::string DescribeMissing(const BackupSummary& backup, const MissingPacks& missing) {
   if (const auto own = missing.find(backup.label); own != missing.end()) {
-    return fmt::format("object \"{}\" is missing", own->second);
+    return own->second.reason.empty() ? fmt::format("object \"{}\" is missing", own->second.name)
+                                      : own->second.reason;
   }
   for (const SourceBackup& source : backup.sources) {
     if (const auto other = missing.find(source.label); other != missing.end()) {
-      return fmt::format("{} lacks object \"{}\"", NameBackup(source.label), other->second);
+      return other->second.reason.empty()
+                 ? fmt::format("{} lacks object \"{}\"", NameBackup(source.label),
+                               other->second.name)
+                 : fmt::format("{}: {}", NameBackup(source.label), other->second.reason);
     }
   }
   return "";

@@ -34,12 +34,20 @@ class NamedPacks {
   std::map<std::uint32_t, PackSizes> sizes_;  // by PackRecord::source
 };
 
-// Backups that lack packs, by label: the name of the first pack that is missing.
-using MissingPacks = std::map<std::string, std::string>;
+// What a backup lacks.
+struct MissingPack {
+  std::string name;    // of the first pack that is missing
+  std::string reason;  // in its place: why nobody can tell
+};
+using MissingPacks = std::map<std::string, MissingPack>;  // by label
 
-// Which of `backups` lack a pack, by one listing of all backups. Their summaries say how many there
-// must be. An empty object counts as missing. The summaries must have been read before: packs are
-// stored before backup.json, and deleted after it.
+// Which of `backups` lack a pack. Their summaries say how many there must be. An empty object
+// counts as missing. The summaries must have been read before: packs are stored before backup.json,
+// and deleted after it.
+//
+// Takes one listing of all backups, which is a request for 1000 packs (16 GB) on S3. If that fails
+// although the store answers, each backup is listed alone, and only one that cannot be listed is
+// counted as lacking something.
 Result<MissingPacks> FindMissingPacks(const Repository& repository,
                                       std::span<const BackupSummary> backups);
 

@@ -17,6 +17,7 @@
 #include "core/error.h"
 #include "core/postgres/lsn.h"
 #include "core/repository/backup_catalog.h"
+#include "core/repository/pack_list.h"
 #include "core/repository/restore_lease.h"
 #include "core/storage/store.h"
 
@@ -79,6 +80,7 @@ struct RetentionInput {
   std::uint64_t wal_segment_size = 0;
   Lineage lineage;  // of the archive, read before the catalog
   BackupCatalog catalog;
+  MissingPacks missing;                    // of the backups of the catalog
   std::map<std::string, Remains> remains;  // for every unfinished or buried label
   Fragments young_fragments;               // written to less than kLeftOverAge ago
   Fragments old_fragments;

@@ -1,7 +1,6 @@
 #include "core/timeline/timeline.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <set>
 #include <tuple>
@@ -18,9 +17,6 @@ namespace {
 constexpr std::size_t kMostDamaged = 100;
 // Of relations that a transaction has dropped.
 constexpr std::size_t kMostNamed = 10;
-// By so much a backup must lie outside of a range before it tells where the range's WAL is not: the
-// clocks of a primary and of a standby differ, and transactions do not end in the order of time.
-constexpr std::chrono::hours kClockMargin{1};
 
 std::string DescribeDropped(const TransactionEnd& end) {
   std::string text = fmt::format("{} relation files dropped:", end.dropped.size());
@@ -115,53 +111,13 @@ struct FactDescriber {
   }
 };
 
-// Segments of a timeline, both included.
-struct SegmentBounds {
-  SegmentNumber first = 0;
-  SegmentNumber last = std::numeric_limits<SegmentNumber>::max();
-};
-
-// Tells by the backups which WAL of a timeline was written before a range of time, or behind it.
-class BoundsFinder {
- public:
-  BoundsFinder(const BackupCatalog& catalog, const Identity& identity, const TimelineRange& range)
-      : catalog_(catalog), identity_(identity), range_(range) {}
-
-  SegmentBounds Find(TimelineId timeline) const {
-    SegmentBounds bounds;
-    const std::uint64_t size = identity_.wal_segment_size;
-    for (const BackupSummary& backup : catalog_.backups) {
-      if (backup.system_identifier != identity_.system_identifier || backup.timeline != timeline) {
-        continue;
-      }
-      if (backup.stop_time + kClockMargin < range_.from) {
-        bounds.first = std::max(bounds.first, SegmentOf(backup.start_lsn, size));
-      }
-      if (backup.start_time - kClockMargin > range_.to) {
-        bounds.last = std::min(bounds.last, SegmentOf(backup.stop_lsn, size));
-      }
-    }
-    bounds.first -= std::min<SegmentNumber>(bounds.first, kSegmentsBefore);
-    return bounds;
-  }
-
- private:
-  const BackupCatalog& catalog_;
-  const Identity& identity_;
-  const TimelineRange& range_;
-};
-
-// The runs of each timeline, as far as they may say something of the range.
-std::map<TimelineId, std::vector<WalPiece>> PiecesOf(const ArchiveMap& archive,
-                                                     const BoundsFinder& finder) {
+// The runs of one timeline.
+std::map<TimelineId, std::vector<WalPiece>> PiecesOf(const ArchiveMap& archive) {
   std::map<TimelineId, std::vector<WalPiece>> pieces;
   for (const ArchivePiece& piece : archive.Pieces()) {
-    const SegmentBounds bounds = finder.Find(piece.timeline);
-    const SegmentNumber first = std::max(piece.first, bounds.first);
-    const SegmentNumber last = std::min(piece.last, bounds.last);
-    if (!piece.is_gap && first <= last) {
-      pieces[piece.timeline].push_back(
-          {piece.timeline, first, last, Lsn{(last + 1) * archive.segment_size()}});
+    if (!piece.is_gap) {
+      pieces[piece.timeline].push_back({piece.timeline, piece.first, piece.last,
+                                        Lsn{(piece.last + 1) * archive.segment_size()}});
     }
   }
   return pieces;
@@ -417,9 +373,9 @@ Status AddBackups(const BackupCatalog& catalog, std::uint64_t system_identifier,
 }
 
 // A gap has the time of the last transaction before it.
-Status AddGaps(const ArchiveMap& archive, const BoundsFinder& finder, TimelineReader& reader) {
+Status AddGaps(const ArchiveMap& archive, TimelineReader& reader) {
   for (const ArchivePiece& piece : archive.Pieces()) {
-    if (!piece.is_gap || piece.first > finder.Find(piece.timeline).last) {
+    if (!piece.is_gap) {
       continue;
     }
     const Lsn begin{piece.first * archive.segment_size()};
@@ -607,24 +563,21 @@ Result<ClusterTimeline> ReadTimeline(const Repository& repository, const Identit
                                      const BackupCatalog& catalog, const ArchiveMap& archive,
                                      const TimelineOptions& options) {
   TimelineReader reader(options);
-  const BoundsFinder finder(catalog, identity, options.range);
-  for (const auto& [timeline, pieces] : PiecesOf(archive, finder)) {
+  for (const auto& [timeline, pieces] : PiecesOf(archive)) {
     ASSIGN_OR_RETURN(WalWay way,
                      WalWay::Open(repository, identity, pieces, {.most_read = options.most_read}));
     RETURN_IF_ERROR(reader.Read(way, NewFrom(archive, timeline)));
   }
   RETURN_IF_ERROR(AddBackups(catalog, identity.system_identifier, reader));
-  RETURN_IF_ERROR(AddGaps(archive, finder, reader));
+  RETURN_IF_ERROR(AddGaps(archive, reader));
   return reader.Finish();
 }
 
 Result<ClusterTransactions> ReadTransactions(const Repository& repository, const Identity& identity,
-                                             const BackupCatalog& catalog,
                                              const ArchiveMap& archive,
                                              const TransactionOptions& options) {
   TransactionReader reader(options);
-  const BoundsFinder finder(catalog, identity, options.range);
-  for (const auto& run : PiecesOf(archive, finder)) {
+  for (const auto& run : PiecesOf(archive)) {
     const auto open = [&] {
       return WalWay::Open(repository, identity, run.second, {.most_read = options.most_read});
     };

@@ -78,9 +78,9 @@ struct TimelineOptions {
   std::size_t most = 1'000'000;
 };
 
-// `archive` and `catalog` are those of the system. Backups that were made more than an hour before
-// the range or behind it tell which WAL need not be looked at. A segment that cannot be read is
-// told, and passed over.
+// `archive` and `catalog` are those of the system. A segment that cannot be read is told, and
+// passed over. The summaries of all WAL are looked at, whatever the range: no backup tells for sure
+// where WAL of some time is not, because standbys lag behind and clocks are wrong.
 Result<ClusterTimeline> ReadTimeline(const Repository& repository, const Identity& identity,
                                      const BackupCatalog& catalog, const ArchiveMap& archive,
                                      const TimelineOptions& options);
@@ -106,7 +106,7 @@ struct TransactionOptions {
   std::size_t most_touched = 1'000'000;
   // Bytes of segments without an index that are read: so many to find the range, and again so many
   // in the range.
-  std::uint64_t most_read = std::uint64_t{1} << 30;
+  std::uint64_t most_read = std::uint64_t{4} << 30;
 };
 
 struct ClusterTransactions {
@@ -115,11 +115,10 @@ struct ClusterTransactions {
   std::vector<std::string> damaged;       // of WAL that cannot be read, at most 100 messages
 };
 
-// The transactions that ended in the range. Backups bound it as above. A segment that cannot be
-// read is told, and passed over. It is an error if it lies between segments in which transactions
-// ended in the range, or if it is one of those.
+// The transactions that ended in the range. A segment that cannot be read is told, and passed over.
+// It is an error if it lies between segments in which transactions ended in the range, or if it is
+// one of those.
 Result<ClusterTransactions> ReadTransactions(const Repository& repository, const Identity& identity,
-                                             const BackupCatalog& catalog,
                                              const ArchiveMap& archive,
                                              const TransactionOptions& options);
 

@@ -61,13 +61,15 @@ class WalCall : public ArchiveCall {
 
  protected:
   // Names are a help only: without them there are the numbers.
-  NamesOfRelations NamesFor(const Repository& repository, const BackupCatalog& catalog,
+  NamesOfRelations NamesFor(const Repository& repository, const Result<BackupCatalog>& catalog,
                             const ArchiveMap& archive, const RelationsWanted& wanted) {
     if (wanted.empty()) {
       return {};
     }
     Result<NamesOfRelations> names =
-        FindNamesOfRelations(repository, catalog, archive, facts_.system_identifier, wanted);
+        catalog
+            ? FindNamesOfRelations(repository, *catalog, archive, facts_.system_identifier, wanted)
+            : catalog.error();
     if (!names) {
       unnamed_ = names.error().message;
       return {};
@@ -97,10 +99,11 @@ class TimelineCall : public WalCall {
   Result<ClusterTimeline> Read() {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenOwn());
     ASSIGN_OR_RETURN(const Identity identity, OwnIdentity(*repository));
-    ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
+    const Result<BackupCatalog> catalog = ReadBackupCatalog(*repository);
+    RETURN_IF_ERROR(catalog);
     ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
     ASSIGN_OR_RETURN(ClusterTimeline timeline,
-                     ReadTimeline(*repository, identity, catalog, archive, options_));
+                     ReadTimeline(*repository, identity, *catalog, archive, options_));
     SetUnread(timeline.unread, std::move(timeline.damaged));
     NameEvents(NamesFor(*repository, catalog, archive, RelationsIn(timeline.events)),
                timeline.events);
@@ -155,11 +158,11 @@ class TransactionsCall final : public WalCall {
   Status Work() override {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenOwn());
     ASSIGN_OR_RETURN(const Identity identity, OwnIdentity(*repository));
-    ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
+    const Result<BackupCatalog> catalog = ReadBackupCatalog(*repository);
     ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
-    ASSIGN_OR_RETURN(ClusterTransactions transactions,
-                     ReadTransactions(*repository, identity, catalog, archive,
-                                      {.range = range_, .most = kMostRows}));
+    ASSIGN_OR_RETURN(
+        ClusterTransactions transactions,
+        ReadTransactions(*repository, identity, archive, {.range = range_, .most = kMostRows}));
     SetUnread(transactions.unread, std::move(transactions.damaged));
     const NamesOfRelations names =
         NamesFor(*repository, catalog, archive, RelationsIn(transactions.stories));

@@ -382,6 +382,22 @@ TEST_F(ReadRecoveryWindowTest, NamesPacksThatAreMissing) {
   EXPECT_THAT(Read()->unrestorable.front().reason, testing::HasSubstr(PackName(full, 1)));
 }
 
+// Somebody has moved a pack to another disk, and left a symbolic link.
+TEST_F(ReadRecoveryWindowTest, ADirectoryThatCannotBeListedIsOfOneBackup) {
+  HaveSegments(1, 1, 9);
+  HaveBackup({1, 1, 2, 2}, kTestSystem, 1);
+  HaveBackup({2, 1, 3, 3, 1}, kTestSystem, 1);
+  HaveBackup({3, 1, 4, 4}, kTestSystem, 1);
+  const std::string full = LabelOf({.day = 1});
+  std::filesystem::create_symlink("/nonexistent", repository_.PathOf(PackName(full, 2)));
+  const std::vector<std::string> said = Describe(Read().value());
+  ASSERT_EQ(said.size(), 3U);
+  EXPECT_THAT(said[0], testing::HasSubstr("days 3-3, 1 backups"));
+  EXPECT_THAT(said[1], testing::HasSubstr("not 1: "));
+  EXPECT_THAT(said[1], testing::HasSubstr("symbolic link"));
+  EXPECT_THAT(said[2], testing::HasSubstr("not 2: full backup \"" + full + "\": "));
+}
+
 // While somebody reads the window, retention deletes a backup and then its WAL.
 TEST_F(ReadRecoveryWindowTest, LeavesOutWhatIsDeletedMeanwhile) {
   HaveBackup({1, 1, 2, 2});

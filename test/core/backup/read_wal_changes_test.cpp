@@ -410,7 +410,11 @@ TEST_P(ReadWalHistoryTest, BeforeItsOwnSegmentsOnlyTheRepositoryIsRead) {
   PutIntoPgWal(wal_, 3);
   ArchiveLinked(wal_, 1, 2);
   EXPECT_EQ(Doubt(), "the repository does not have WAL segment \"000000010000000000000007\"");
-  WriteText(repository_.PathOf(WalObjectName(kTestSystem, NameOf(0)).value()), "");
+  const std::string object = repository_.PathOf(WalObjectName(kTestSystem, NameOf(0)).value());
+  WriteText(object, "");
+  EXPECT_EQ(Doubt(), "WAL segment \"000000010000000000000007\" is damaged in the repository");
+  std::filesystem::remove(object);
+  std::filesystem::create_symlink("/nonexistent", object);
   EXPECT_EQ(Doubt(), "WAL segment \"000000010000000000000007\" is damaged in the repository");
 }
 

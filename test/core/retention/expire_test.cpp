@@ -45,6 +45,7 @@ class ExpireTest : public testing::Test {
   void Have(const std::string& label, int day) {
     BackupSummary summary = TestSummary(*repository_, label);
     summary.type = ParseLabel(label)->type;
+    summary.packs = 2;
     summary.start_time = Day(day);
     summary.start_lsn = Lsn{static_cast<std::uint64_t>(day) * 10 * kTestSegmentSize + 0x28};
     summary.stop_lsn = Lsn{summary.start_lsn.value + kTestSegmentSize};
@@ -129,6 +130,21 @@ TEST_F(ExpireTest, DeletesSummariesFirstDiffsBeforeFullsAndWalLast) {
   EXPECT_EQ(Record({.full = 1, .diff = 7, .archive = 1}), expected);
   EXPECT_THAT(Labels(), ElementsAre(Full(3)));
   EXPECT_THAT(Record({.full = 1, .diff = 7, .archive = 1}), IsEmpty());
+}
+
+// A rule of the store has taken packs of the newest ones.
+TEST_F(ExpireTest, WhatLacksPacksDisplacesNothing) {
+  Have(Full(1), 1);
+  Have(Full(2), 2);
+  Have(Full(3), 3);
+  HaveWal(10, 40);
+  std::filesystem::remove(repository_.PathOf(PackName(Full(2), 1)));
+  std::filesystem::remove(repository_.PathOf(PackName(Full(3), 2)));
+  EXPECT_THAT(Record({.full = 2, .diff = 7, .archive = 2}), IsEmpty());
+  Put(PackName(Full(2), 1), "pack");
+  Put(PackName(Full(3), 2), "pack");
+  Record({.full = 2, .diff = 7, .archive = 2});
+  EXPECT_THAT(Labels(), ElementsAre(Full(2), Full(3)));
 }
 
 TEST_F(ExpireTest, ATombstonePreventsALateCommit) {

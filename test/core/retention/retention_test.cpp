@@ -175,6 +175,23 @@ TEST_F(RetentionTest, DamagedFullsNeitherCountNorDisplaceOthers) {
   EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1), Full(2)));
 }
 
+// A rule of the store has taken packs of the newest two.
+TEST_F(RetentionTest, FullsThatLackPacksNeitherCountNorDisplaceOthers) {
+  input_.settings = {.full = 2, .diff = 7, .archive = 1};
+  HaveFull(1);
+  HaveFull(2);
+  HaveFull(3);
+  HaveDiff(3, 4);
+  HaveWal(5, 50);
+  input_.missing[Full(2)].name = PackName(Full(2), 1);
+  input_.missing[Full(3)].reason = "it cannot be listed";
+  EXPECT_THAT(Removed(), IsEmpty());
+  EXPECT_THAT(Reason(Full(1)), HasSubstr("newest good backup"));
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-9")) << "recovery from day 1 needs the rest";
+  input_.missing.clear();
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1)));
+}
+
 // Diffs of timelines that forked: the newest good backup refers to an old full.
 TEST_F(RetentionTest, TheNewestGoodBackupAndItsFullStay) {
   input_.settings = {.full = 1, .diff = 1, .archive = 1};
