@@ -30,6 +30,13 @@ CLI::Option* AddEachOf(CLI::App& app, const char* name,
       ->trigger_on_parse();
 }
 
+// A variable of a script that is not set would be taken for an option that is not given.
+CLI::Option* RefuseEmpty(CLI::Option* option) {
+  return option->check(CLI::Validator(
+      [](const std::string& text) { return std::string(text.empty() ? "the value is empty" : ""); },
+      ""));
+}
+
 }  // namespace
 
 Option& Option::Required() {
@@ -68,11 +75,11 @@ Option& Option::ShowsDefault() {
 }
 
 Option Command::Add(const char* name, std::string& value, const char* help) {
-  return Option(app_->add_option(name, value, help));
+  return Option(RefuseEmpty(app_->add_option(name, value, help)));
 }
 
 Option Command::Add(const char* name, std::optional<std::string>& value, const char* help) {
-  return Option(app_->add_option(name, value, help));
+  return Option(RefuseEmpty(app_->add_option(name, value, help)));
 }
 
 Option Command::Add(const char* name, int& value, const char* help) {

@@ -19,6 +19,7 @@ void Tell(const char* severity, const std::string& message, const std::string& h
   if (!hint.empty()) {
     text += fmt::format("HINT:  {}\n", hint);
   }
+  std::fflush(stdout);  // or a warning would stand in the middle of a table
   Write(stderr, text);
 }
 

@@ -41,7 +41,7 @@ std::string FirstMissing(const BackupSummary& backup, const ArchiveMap& archive)
 
 // Empty for a backup that can be restored.
 std::string WhyUnrestorable(const BackupSummary& backup, std::span<const BackupSummary> backups,
-                            const ArchiveMap& archive, const MissingPacks& packs) {
+                            const ArchiveMap& archive, const LostParts& packs) {
   for (const SourceBackup& source : backup.sources) {
     const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
     if (there == backups.end()) {
@@ -51,7 +51,7 @@ std::string WhyUnrestorable(const BackupSummary& backup, std::span<const BackupS
       return fmt::format("{} is not the one it refers to", NameBackup(source.label));
     }
   }
-  if (std::string lacks = DescribeMissing(backup, packs); !lacks.empty()) {
+  if (std::string lacks = DescribeLost(backup, packs); !lacks.empty()) {
     return lacks;
   }
   const std::string missing = FirstMissing(backup, archive);
@@ -173,7 +173,7 @@ std::string RecoveryStretch::EndedBy() const {
 }
 
 RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups, const ArchiveMap& archive,
-                                  const MissingPacks& missing) {
+                                  const LostParts& missing) {
   RecoveryWindow window;
   std::vector<const BackupSummary*> restorable;
   for (const BackupSummary& backup : backups) {
@@ -256,7 +256,7 @@ Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
   std::ranges::copy_if(
       catalog.backups, std::back_inserter(backups),
       [&](const BackupSummary& backup) { return backup.system_identifier == system_identifier; });
-  ASSIGN_OR_RETURN(const MissingPacks missing, FindMissingPacks(repository, backups));
+  ASSIGN_OR_RETURN(const LostParts missing, FindLostParts(repository, backups));
   RecoveryWindow window = PlanRecoveryWindow(backups, archive, missing);
   for (RecoveryStretch& stretch : window.stretches) {
     if (!stretch.end_time) {

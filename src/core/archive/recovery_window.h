@@ -70,7 +70,7 @@ struct RecoveryWindow {
 // `backups` are all those of one system, and `archive` is of the same system. `missing` tells which
 // of them lack packs.
 RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups, const ArchiveMap& archive,
-                                  const MissingPacks& missing);
+                                  const LostParts& missing);
 
 // What ends recovery from a backup although the archive holds later WAL; at most one of these. The
 // WAL that the backup itself needs is there.

@@ -47,22 +47,37 @@ Status NamedPacks::RequireAll(const Repository& repository,
 
 namespace {
 
-// Counts the packs of one backup. They come in the order of their numbers.
-struct PackCount {
-  std::uint64_t wanted = 0;
-  std::uint32_t next = 1;  // all before it are there
-};
-using PackCounts = std::map<std::string, PackCount, std::less<>>;
+// Counts the parts of one backup. The packs come in the order of their numbers.
+struct PartCount {
+  const BackupSummary* backup = nullptr;
+  std::uint64_t manifest = 0;   // its size; 0: it is missing
+  std::uint32_t next_pack = 1;  // all before it are there
 
-PackCounts CountsOf(std::span<const BackupSummary> backups) {
-  PackCounts counts;
+  LostPart Lost() const {
+    const std::string name = ManifestName(backup->label);
+    if (manifest > 0 && manifest != backup->manifest_size) {
+      return {.name = {},
+              .reason = fmt::format("object \"{}\" has {} bytes instead of {}", name, manifest,
+                                    backup->manifest_size)};
+    }
+    if (manifest == 0) {
+      return {.name = name, .reason = {}};
+    }
+    return next_pack <= backup->packs ? LostPart{PackName(backup->label, next_pack), {}}
+                                      : LostPart();
+  }
+};
+using PartCounts = std::map<std::string, PartCount, std::less<>>;
+
+PartCounts CountsOf(std::span<const BackupSummary> backups) {
+  PartCounts counts;
   for (const BackupSummary& backup : backups) {
-    counts[backup.label].wanted = backup.packs;
+    counts[backup.label].backup = &backup;
   }
   return counts;
 }
 
-Status CountPacks(const Repository& repository, std::string_view prefix, PackCounts& counts) {
+Status CountParts(const Repository& repository, std::string_view prefix, PartCounts& counts) {
   return repository.store().List(prefix, "", [&](const ObjectInfo& object) -> Status {
     std::string_view rest = object.name;
     if (!rest.starts_with(kBackupPrefix)) {
@@ -70,9 +85,14 @@ Status CountPacks(const Repository& repository, std::string_view prefix, PackCou
     }
     rest.remove_prefix(kBackupPrefix.size());
     const auto found = counts.find(rest.substr(0, rest.find('/')));
-    if (found != counts.end() && object.size > 0 &&
-        ParsePackName(found->first, object.name) == found->second.next) {
-      ++found->second.next;
+    if (found == counts.end()) {
+      return Ok();
+    }
+    PartCount& count = found->second;
+    if (object.name == ManifestName(found->first)) {
+      count.manifest = object.size;
+    } else if (object.size > 0 && ParsePackName(found->first, object.name) == count.next_pack) {
+      ++count.next_pack;
     }
     return Ok();
   });
@@ -86,41 +106,41 @@ bool IsOfTheStore(const Error& error) {
 
 }  // namespace
 
-Result<MissingPacks> FindMissingPacks(const Repository& repository,
-                                      std::span<const BackupSummary> backups) {
-  MissingPacks missing;
-  PackCounts counts = CountsOf(backups);
-  Status counted = CountPacks(repository, kBackupPrefix, counts);
+Result<LostParts> FindLostParts(const Repository& repository,
+                                std::span<const BackupSummary> backups) {
+  LostParts lost;
+  PartCounts counts = CountsOf(backups);
+  Status counted = CountParts(repository, kBackupPrefix, counts);
   if (!counted && IsOfTheStore(counted.error())) {
     return std::move(counted.error());
   }
   if (!counted) {
     counts = CountsOf(backups);
     for (const BackupSummary& backup : backups) {
-      counted = CountPacks(repository, BackupDirectory(backup.label), counts);
+      counted = CountParts(repository, BackupDirectory(backup.label), counts);
       if (!counted && IsOfTheStore(counted.error())) {
         return std::move(counted.error());
       }
       if (!counted) {
-        missing[backup.label].reason = std::move(counted.error().message);
+        lost[backup.label].reason = std::move(counted.error().message);
       }
     }
   }
   for (const auto& [label, count] : counts) {
-    if (count.next <= count.wanted && !missing.contains(label)) {
-      missing[label].name = PackName(label, count.next);
+    if (LostPart part = count.Lost(); !part.name.empty() || !part.reason.empty()) {
+      lost.try_emplace(label, std::move(part));
     }
   }
-  return missing;
+  return lost;
 }
 
-std::string DescribeMissing(const BackupSummary& backup, const MissingPacks& missing) {
-  if (const auto own = missing.find(backup.label); own != missing.end()) {
+std::string DescribeLost(const BackupSummary& backup, const LostParts& lost) {
+  if (const auto own = lost.find(backup.label); own != lost.end()) {
     return own->second.reason.empty() ? fmt::format("object \"{}\" is missing", own->second.name)
                                       : own->second.reason;
   }
   for (const SourceBackup& source : backup.sources) {
-    if (const auto other = missing.find(source.label); other != missing.end()) {
+    if (const auto other = lost.find(source.label); other != lost.end()) {
       return other->second.reason.empty()
                  ? fmt::format("{} lacks object \"{}\"", NameBackup(source.label),
                                other->second.name)

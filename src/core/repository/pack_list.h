@@ -35,24 +35,25 @@ class NamedPacks {
 };
 
 // What a backup lacks.
-struct MissingPack {
-  std::string name;    // of the first pack that is missing
-  std::string reason;  // in its place: why nobody can tell
+struct LostPart {
+  std::string name;    // of the object that is missing
+  std::string reason;  // in its place: what else is wrong with it, or why nobody can tell
 };
-using MissingPacks = std::map<std::string, MissingPack>;  // by label
+using LostParts = std::map<std::string, LostPart>;  // by label
 
-// Which of `backups` lack a pack. Their summaries say how many there must be. An empty object
-// counts as missing. The summaries must have been read before: packs are stored before backup.json,
-// and deleted after it.
+// Which of `backups` lack their manifest or a pack, as far as a listing tells. Their summaries say
+// how many packs there must be, and how large the manifest is. An empty object counts as missing.
+// That a pack is too short is not noticed here: only the manifest has its size. The summaries must
+// have been read before: the other objects are stored before backup.json, and deleted after it.
 //
 // Takes one listing of all backups, which is a request for 1000 packs (16 GB) on S3. If that fails
 // although the store answers, each backup is listed alone, and only one that cannot be listed is
 // counted as lacking something.
-Result<MissingPacks> FindMissingPacks(const Repository& repository,
-                                      std::span<const BackupSummary> backups);
+Result<LostParts> FindLostParts(const Repository& repository,
+                                std::span<const BackupSummary> backups);
 
 // What the backup, or one that it needs, lacks: a clause. Empty when nothing is missing. The
 // manifest is not read, so nobody knows whether the backup names that very pack of the other one.
-std::string DescribeMissing(const BackupSummary& backup, const MissingPacks& missing);
+std::string DescribeLost(const BackupSummary& backup, const LostParts& missing);
 
 }  // namespace veza

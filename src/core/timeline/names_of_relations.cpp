@@ -308,13 +308,18 @@ class Witnesses {
     return backup.stop_lsn <= parting->second || lsn < parting->second;
   }
 
+  // Where a backup is looked for, in this order.
+  enum class Place { kBeforeAll, kBehindFirst, kBehindLast };
+
   // By label, the timelines whose relations the backup is asked for.
-  std::map<std::string, std::set<TimelineId>> Choose(const RelationsWanted& wanted,
-                                                     bool is_before) {
+  std::map<std::string, std::set<TimelineId>> Choose(const RelationsWanted& wanted, Place place) {
     std::map<std::string, std::set<TimelineId>> chosen;
     for (const auto& [timeline, ends] : EndsOf(wanted)) {
+      const auto& [first, last] = ends;
       const BackupSummary* const backup =
-          is_before ? Before(timeline, ends.first) : After(timeline, ends.first, ends.second);
+          place == Place::kBeforeAll
+              ? Before(timeline, first)
+              : After(timeline, place == Place::kBehindFirst ? first : last, last);
       if (backup != nullptr) {
         chosen[backup->label].insert(timeline);
       }
@@ -375,8 +380,9 @@ Result<NamesOfRelations> FindNamesOfRelations(const Repository& repository,
   Witnesses witnesses(catalog, archive, system_identifier);
   NamesOfRelations names;
   RelationsWanted left = wanted;
-  for (const bool is_before : {true, false}) {
-    for (const auto& chosen : witnesses.Choose(left, is_before)) {
+  using Place = Witnesses::Place;
+  for (const Place place : {Place::kBeforeAll, Place::kBehindFirst, Place::kBehindLast}) {
+    for (const auto& chosen : witnesses.Choose(left, place)) {
       const std::set<TimelineId>& timelines = chosen.second;
       ASSIGN_OR_RETURN(const BackupSummary backup, ReadBackup(repository, chosen.first));
       const auto is_asked = [&](const RelationsWanted::value_type& relation) {

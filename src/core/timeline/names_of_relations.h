@@ -42,16 +42,16 @@ using RelationsWanted = std::map<RelationOfTimeline, Lsn>;
 
 // Finds names for what is `wanted`. For each timeline, the newest backup of the system that had
 // ended before its first transaction tells what its relations were called when it was made. What it
-// does not know, the oldest later backup tells. What was made and dropped, or rewritten twice,
-// between two backups stays unknown.
+// does not know, the oldest later backup tells, and then the oldest one behind the last transaction
+// of the rest. What was made and dropped, or rewritten twice, between two of these stays unknown.
 //
 // A backup is asked only if it lies on the way that `archive` knows to the timeline, or if the way
 // to the backup goes through the transaction. After a recovery to an earlier point, backups of the
 // one branch say nothing of what only the other one made.
 //
-// Reads the manifests of at most two backups for each timeline, and pg_class of the databases that
-// are wanted, page by page. For databases alone it reads no manifest. Memory: a few times what is
-// wanted. Errors are those of the store and of damaged backups: the names are then not known.
+// Reads the manifests of at most three backups for each timeline, and pg_class of the databases
+// that are wanted, page by page. For databases alone it reads no manifest. Memory: a few times what
+// is wanted. Errors are those of the store and of damaged backups: the names are then not known.
 Result<NamesOfRelations> FindNamesOfRelations(const Repository& repository,
                                               const BackupCatalog& catalog,
                                               const ArchiveMap& archive,

@@ -29,6 +29,10 @@ std::string DescribeDropped(const TransactionEnd& end) {
   return text;
 }
 
+std::string DescribeSwitch(TimelineId timeline, TimelineId previous) {
+  return fmt::format("recovery ended on timeline {}, which left timeline {}", timeline, previous);
+}
+
 struct FactDescriber {
   std::optional<EventText> operator()(const TransactionEnd& end) const {
     if (end.dropped.empty()) {
@@ -48,6 +52,11 @@ struct FactDescriber {
     return EventText{"restore_point", point.name, point.time};
   }
   std::optional<EventText> operator()(const CheckpointMade& checkpoint) const {
+    if (checkpoint.timeline != checkpoint.previous_timeline) {
+      return EventText{"timeline",
+                       DescribeSwitch(checkpoint.timeline, checkpoint.previous_timeline),
+                       checkpoint.time};
+    }
     return EventText{"checkpoint",
                      fmt::format("{}, redo {}", checkpoint.shutdown ? "shutdown" : "online",
                                  FormatLsn(checkpoint.redo)),
@@ -99,9 +108,7 @@ struct FactDescriber {
                      std::nullopt};
   }
   std::optional<EventText> operator()(const RecoveryEnded& ended) const {
-    return EventText{"timeline",
-                     fmt::format("recovery ended on timeline {}, which left timeline {}",
-                                 ended.timeline, ended.previous_timeline),
+    return EventText{"timeline", DescribeSwitch(ended.timeline, ended.previous_timeline),
                      ended.time};
   }
   // The rest says nothing to somebody who chooses a moment.
@@ -166,6 +173,18 @@ class Unreadable {
       damaged_.push_back(error.message);
     }
     return Ok();
+  }
+
+  // Segments before the one at `index` are missing.
+  void NoteGap(const WalWay& way, std::size_t index) {
+    const WalWay::Place before = way.At(index - 1);
+    const WalWay::Place behind = way.At(index);
+    if (damaged_.size() < kMostDamaged) {
+      damaged_.push_back(
+          fmt::format("WAL from \"{}\" to \"{}\" is missing: what it says is left out",
+                      SegmentName(behind.timeline, before.number + 1, way.segment_size()),
+                      SegmentName(behind.timeline, behind.number - 1, way.segment_size())));
+    }
   }
 
   // It could be read after all.
@@ -401,11 +420,20 @@ class TransactionReader {
   Result<bool> Find(WalWay& way) {
     in_range_ = {};
     to_read_ = {};
+    gaps_.clear();
+    std::optional<TimePoint> last;
     for (std::size_t index = 0; index < way.size(); ++index) {
+      if (index > 0 && way.At(index).number != way.At(index - 1).number + 1) {
+        gaps_.push_back({index, last, {}});
+      }
       const Result<SegmentSummary> summary = way.Summary(index);
       if (!summary) {
         RETURN_IF_ERROR(unreadable_.PassOver(way, index, summary.error()));
         continue;
+      }
+      if (summary->latest_end) {
+        EndGaps(summary->earliest_end.value_or(*summary->latest_end));
+        last = summary->latest_end;
       }
       if (HasEndsIn(options_.range, *summary)) {
         in_range_ = {in_range_ ? in_range_->first : index, index};
@@ -414,6 +442,7 @@ class TransactionReader {
         to_read_ = {to_read_ ? to_read_->first : index, index};
       }
     }
+    NoteGaps(way);
     return to_read_.has_value();
   }
 
@@ -452,6 +481,31 @@ class TransactionReader {
 
  private:
   using Indexes = std::pair<std::size_t, std::size_t>;  // both included
+  // Segments are missing before the one at `index`.
+  struct Gap {
+    std::size_t index = 0;
+    std::optional<TimePoint> after;   // of the last end before it
+    std::optional<TimePoint> before;  // of the first end behind it
+  };
+
+  void EndGaps(TimePoint next) {
+    for (Gap& gap : gaps_) {
+      gap.before = gap.before ? gap.before : next;
+    }
+  }
+
+  // A transaction of the range may have ended in a gap, or have changed something in it.
+  void NoteGaps(const WalWay& way) {
+    for (const Gap& gap : gaps_) {
+      const bool may_have_ends = (!gap.after || *gap.after <= options_.range.to) &&
+                                 (!gap.before || *gap.before >= options_.range.from);
+      const bool is_read = in_range_ && gap.index + kSegmentsBefore > in_range_->first &&
+                           gap.index <= in_range_->second;
+      if (may_have_ends || is_read) {
+        unreadable_.NoteGap(way, gap.index);
+      }
+    }
+  }
 
   Status Take(TimelineId timeline, Lsn begin, IndexedTransactions transactions) {
     for (const IndexedTouch& touch : transactions.touches) {
@@ -523,6 +577,7 @@ class TransactionReader {
   Unreadable unreadable_;
   std::vector<TransactionStory> stories_;
   // Of the timeline that is looked at:
+  std::vector<Gap> gaps_;            // of the way of the last Find()
   std::optional<Indexes> in_range_;  // the segments in which transactions ended in the range
   std::optional<Indexes> to_read_;   // and in which some may have
   std::map<std::uint32_t, std::map<RelationFile, std::uint64_t>> touched_;

@@ -118,6 +118,7 @@ struct ClusterTransactions {
 // The transactions that ended in the range. A segment that cannot be read is told, and passed over.
 // It is an error if it lies between segments in which transactions ended in the range, or if it is
 // one of those.
+// Missing segments in which one may have ended, or may have changed something, are told as damaged.
 Result<ClusterTransactions> ReadTransactions(const Repository& repository, const Identity& identity,
                                              const ArchiveMap& archive,
                                              const TransactionOptions& options);

@@ -51,7 +51,7 @@ class NewestBackupCall final : public ArchiveCall {
         backups.push_back(backup);
       }
     }
-    ASSIGN_OR_RETURN(const MissingPacks missing, FindMissingPacks(*repository, backups));
+    ASSIGN_OR_RETURN(const LostParts missing, FindLostParts(*repository, backups));
     std::ranges::sort(backups, IsBefore);
     // Mostly the newest one will do. Then only the archive since then is listed.
     for (auto backup = backups.rbegin(); backup != backups.rend() && label_.empty(); ++backup) {
@@ -68,7 +68,7 @@ class NewestBackupCall final : public ArchiveCall {
   // `map` is of the archive from the start of the backup on. The full of a diff is one of
   // `backups`.
   static bool LeadsHere(const BackupSummary& backup, const std::vector<BackupSummary>& backups,
-                        const ArchiveMap& map, const MissingPacks& missing) {
+                        const ArchiveMap& map, const LostParts& missing) {
     const RecoveryWindow window = PlanRecoveryWindow(backups, map, missing);
     if (std::ranges::find(window.unrestorable, backup.label, &UnrestorableBackup::label) !=
         window.unrestorable.end()) {

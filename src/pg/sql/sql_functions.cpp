@@ -87,9 +87,9 @@ const char* DescribeStatus(const BackupSummary& backup) {
 
 // Why the backup cannot be restored, apart from WAL that is missing. Empty if it can.
 std::string DescribeLoss(const BackupSummary& backup, const BackupCatalog& catalog,
-                         const MissingPacks& missing) {
+                         const LostParts& missing) {
   std::string lost = WhyNotRestorable(backup, catalog.backups);
-  return lost.empty() ? DescribeMissing(backup, missing) : lost;
+  return lost.empty() ? DescribeLost(backup, missing) : lost;
 }
 
 // `lost`: as DescribeLoss(). `drill` is the latest drill of this backup, `lease` one of a
@@ -144,7 +144,7 @@ class InfoCall final : public RowsCall {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
     ASSIGN_OR_RETURN(const BackupCatalog catalog,
                      ReadBackupCatalog(*repository, SummaryParts::kNotes));
-    ASSIGN_OR_RETURN(const MissingPacks missing, FindMissingPacks(*repository, catalog.backups));
+    ASSIGN_OR_RETURN(const LostParts missing, FindLostParts(*repository, catalog.backups));
     ASSIGN_OR_RETURN(const std::set<std::string> pins, ReadPins(*repository));
     ASSIGN_OR_RETURN(const auto drills, ReadLatestDrills(*repository));
     Result<std::vector<LeaseState>> leases = ReadLeases(*repository);

@@ -310,6 +310,8 @@ class ReadRecoveryWindowTest : public testing::Test {
     for (std::uint32_t number = 1; number <= packs; ++number) {
       WriteText(repository_.PathOf(PackName(summary.label, number)), "a pack");
     }
+    WriteText(repository_.PathOf(ManifestName(summary.label)), "a manifest");
+    summary.manifest_size = 10;
     summary.system_identifier = system_identifier;
     WriteText(repository_.PathOf(BackupDocumentName(summary.label)),
               SerializeSummary(summary, repository_->seal_policy()).value());
@@ -380,6 +382,19 @@ TEST_F(ReadRecoveryWindowTest, NamesPacksThatAreMissing) {
 
   std::filesystem::remove(repository_.PathOf(PackName(full, 1)));
   EXPECT_THAT(Read()->unrestorable.front().reason, testing::HasSubstr(PackName(full, 1)));
+}
+
+TEST_F(ReadRecoveryWindowTest, NamesAManifestThatIsMissingOrCut) {
+  HaveSegments(1, 1, 9);
+  HaveBackup({1, 1, 2, 2});
+  HaveBackup({2, 1, 3, 3});
+  const std::string first = ManifestName(LabelOf({.day = 1}));
+  const std::string second = ManifestName(LabelOf({.day = 2}));
+  std::filesystem::remove(repository_.PathOf(first));
+  WriteText(repository_.PathOf(second), "cut");
+  EXPECT_THAT(Describe(Read().value()),
+              ElementsAre("not 1: object \"" + first + "\" is missing",
+                          "not 2: object \"" + second + "\" has 3 bytes instead of 10"));
 }
 
 // Somebody has moved a pack to another disk, and left a symbolic link.

@@ -256,6 +256,7 @@ class History {
     summary.start_lsn = Lsn{backup.first * kTestSegmentSize + Below(kTestSegmentSize)};
     summary.stop_lsn = Lsn{position_ * kTestSegmentSize - Below(kTestSegmentSize / 2)};
     summary.checksum_failures = has_failures ? 1 : 0;
+    summary.manifest_size = 8;
     Put(PackName(label, 1), "pack");
     Put(PackName(label, 2), "pack");
     Put(ManifestName(label), "manifest");

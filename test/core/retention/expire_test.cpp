@@ -46,6 +46,7 @@ class ExpireTest : public testing::Test {
     BackupSummary summary = TestSummary(*repository_, label);
     summary.type = ParseLabel(label)->type;
     summary.packs = 2;
+    summary.manifest_size = 8;
     summary.start_time = Day(day);
     summary.start_lsn = Lsn{static_cast<std::uint64_t>(day) * 10 * kTestSegmentSize + 0x28};
     summary.stop_lsn = Lsn{summary.start_lsn.value + kTestSegmentSize};

@@ -44,6 +44,7 @@ class IncrRetentionTest : public testing::Test {
     summary.start_lsn = Lsn{static_cast<std::uint64_t>(made_) * 10 * kTestSegmentSize + 0x28};
     summary.stop_lsn = Lsn{summary.start_lsn.value + kTestSegmentSize};
     summary.manifest_sha256 = Sha256Of(AsBytes(label));
+    summary.manifest_size = 8;
     summary.checksum_failures = std::exchange(failures_, 0);
     summary.parent = parent;
     summary.sources.clear();

@@ -157,6 +157,26 @@ TEST_P(NamesOfRelationsTest, TwoBackupsTell) {
               ElementsAre("16384 postgres.public.renamed"));
 }
 
+// Of a long time: what was made before each of two later backups.
+TEST_P(NamesOfRelationsTest, ABackupBehindTheLastTransactionTellsTheRest) {
+  const BackupSummary full = fixture_.Backup().value();
+  const auto have = [&](std::uint32_t number) {
+    fixture_.source.File("base/5/1259",
+                         CatalogPage(kTestStopLsn).Class(number, "newer", 2200, number).bytes());
+  };
+  have(16500);
+  const BackupSummary first = LaterDiff(full);
+  have(16600);
+  BackupSummary second = fixture_.Diff(full).value();
+  second.stop_time += std::chrono::hours(2);
+  second.stop_lsn = Lsn{first.stop_lsn.value + kTestSegmentSize};
+  Write(second);
+  EXPECT_THAT(Find({{{1, {kDefault, 5, 16500}}, full.stop_lsn},
+                    {{1, {kDefault, 5, 16600}}, first.stop_lsn}},
+                   {}),
+              ElementsAre("16500 postgres.public.newer", "16600 postgres.public.newer"));
+}
+
 TEST_P(NamesOfRelationsTest, ADamagedBackupIsAnError) {
   const BackupSummary full = fixture_.Backup().value();
   WriteText(fixture_.repository.PathOf(PackName(full.label, 1)), "damaged");

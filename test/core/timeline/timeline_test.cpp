@@ -372,6 +372,30 @@ TEST_P(TimelineTest, ABackupOfAStandbyThatLagsHidesNothing) {
   EXPECT_EQ(Read({.range = range}, catalog).load.size(), 3U);
 }
 
+TEST_P(TimelineTest, MissingWalIsToldWhereATransactionMayHaveBeenInIt) {
+  const Story story = Segments(10);
+  Archive(story);
+  std::filesystem::remove(
+      repository_.PathOf(WalObjectName(kTestSystem, story.Name(8)).value()));  // minute 5
+  const auto around = [&](int from, int to) {
+    return Transactions({.range = {Story::Minute(from), Story::Minute(to)}}).value();
+  };
+  const std::string said = fmt::format("WAL from \"{0}\" to \"{0}\" is missing", story.Name(8));
+  EXPECT_THAT(XidsOf(around(4, 6)), ElementsAre(704, 706));
+  EXPECT_THAT(around(4, 6).damaged, ElementsAre(HasSubstr(said)));
+  EXPECT_THAT(around(5, 5).damaged, ElementsAre(HasSubstr(said))) << "nothing else is in the range";
+  EXPECT_THAT(around(7, 9).damaged, ElementsAre(HasSubstr(said))) << "a change may be in it";
+  EXPECT_THAT(around(0, 3).damaged, IsEmpty());
+}
+
+TEST(DescribeFact, ACheckpointMayBeginATimeline) {
+  CheckpointMade checkpoint{.shutdown = true, .timeline = 2, .previous_timeline = 1};
+  EXPECT_EQ(DescribeFact(checkpoint)->kind, "timeline");
+  EXPECT_EQ(DescribeFact(checkpoint)->text, "recovery ended on timeline 2, which left timeline 1");
+  checkpoint.previous_timeline = 2;
+  EXPECT_EQ(DescribeFact(checkpoint)->kind, "checkpoint");
+}
+
 // A checkpoint has a time of its own.
 TEST_P(TimelineTest, TheListOfTransactionsIsReadOnlyForEventsThatNeedIt) {
   Story story(3);
