@@ -104,33 +104,45 @@ bool IsOfTheStore(const Error& error) {
          error.code == ErrorCode::kCancelled || error.code == ErrorCode::kInternal;
 }
 
-}  // namespace
-
-Result<LostParts> FindLostParts(const Repository& repository,
-                                std::span<const BackupSummary> backups) {
-  LostParts lost;
-  PartCounts counts = CountsOf(backups);
-  Status counted = CountParts(repository, kBackupPrefix, counts);
-  if (!counted && IsOfTheStore(counted.error())) {
-    return std::move(counted.error());
-  }
-  if (!counted) {
-    counts = CountsOf(backups);
-    for (const BackupSummary& backup : backups) {
-      counted = CountParts(repository, BackupDirectory(backup.label), counts);
-      if (!counted && IsOfTheStore(counted.error())) {
-        return std::move(counted.error());
-      }
-      if (!counted) {
-        lost[backup.label].reason = std::move(counted.error().message);
-      }
-    }
-  }
+void AddLost(const PartCounts& counts, LostParts& lost) {
   for (const auto& [label, count] : counts) {
     if (LostPart part = count.Lost(); !part.name.empty() || !part.reason.empty()) {
       lost.try_emplace(label, std::move(part));
     }
   }
+}
+
+}  // namespace
+
+Result<LostParts> FindLostParts(const Repository& repository,
+                                std::span<const BackupSummary> backups) {
+  PartCounts counts = CountsOf(backups);
+  Status counted = CountParts(repository, kBackupPrefix, counts);
+  if (counted) {
+    LostParts lost;
+    AddLost(counts, lost);
+    return lost;
+  }
+  if (IsOfTheStore(counted.error())) {
+    return std::move(counted.error());
+  }
+  return FindLostPartsOfFew(repository, backups);
+}
+
+Result<LostParts> FindLostPartsOfFew(const Repository& repository,
+                                     std::span<const BackupSummary> backups) {
+  LostParts lost;
+  PartCounts counts = CountsOf(backups);
+  for (const BackupSummary& backup : backups) {
+    Status counted = CountParts(repository, BackupDirectory(backup.label), counts);
+    if (!counted && IsOfTheStore(counted.error())) {
+      return std::move(counted.error());
+    }
+    if (!counted) {
+      lost[backup.label].reason = std::move(counted.error().message);
+    }
+  }
+  AddLost(counts, lost);
   return lost;
 }
 

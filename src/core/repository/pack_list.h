@@ -46,11 +46,14 @@ using LostParts = std::map<std::string, LostPart>;  // by label
 // That a pack is too short is not noticed here: only the manifest has its size. The summaries must
 // have been read before: the other objects are stored before backup.json, and deleted after it.
 //
-// Takes one listing of all backups, which is a request for 1000 packs (16 GB) on S3. If that fails
-// although the store answers, each backup is listed alone, and only one that cannot be listed is
-// counted as lacking something.
+// Takes one listing of all backups in the repository, which is a request for 1000 packs (16 GB) on
+// S3. If that fails although the store answers, each backup is listed alone, and only one that
+// cannot be listed is counted as lacking something.
 Result<LostParts> FindLostParts(const Repository& repository,
                                 std::span<const BackupSummary> backups);
+// The same, by a listing for each of a few backups.
+Result<LostParts> FindLostPartsOfFew(const Repository& repository,
+                                     std::span<const BackupSummary> backups);
 
 // What the backup, or one that it needs, lacks: a clause. Empty when nothing is missing. The
 // manifest is not read, so nobody knows whether the backup names that very pack of the other one.

@@ -107,7 +107,8 @@ const BackupSummary* Earliest(std::span<const BackupSummary> backups,
 
 Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
                                    const RecoveryTarget& target, std::string_view label,
-                                   const TimelineHistory* history, DoubtfulBackups doubtful) {
+                                   const TimelineHistory* history, DoubtfulBackups doubtful,
+                                   const LostParts& lost) {
   if (backups.empty()) {
     return MakeError(ErrorCode::kNotFound, "there is no backup in the repository")
         .WithHint("Check the names of the repository and of the cluster.");
@@ -119,7 +120,8 @@ Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
       Newest(backups, target, history, [](const BackupSummary&) { return true; });
   if (newest != nullptr) {
     const auto is_good = [&](const BackupSummary& backup) {
-      return WhyDoubtful(backup, backups).empty() && WhyNotRestorable(backup, backups).empty();
+      return WhyDoubtful(backup, backups).empty() && WhyNotRestorable(backup, backups).empty() &&
+             DescribeLost(backup, lost).empty();
     };
     const bool passes_over = doubtful == DoubtfulBackups::kPassOver &&
                              target.kind != TargetKind::kImmediate && !is_good(*newest);

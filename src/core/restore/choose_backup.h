@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/postgres/timeline_history.h"
 #include "core/repository/backup_summary.h"
+#include "core/repository/pack_list.h"
 #include "core/restore/target.h"
 
 namespace veza {
@@ -22,10 +23,10 @@ enum class DoubtfulBackups { kPassOver, kTake };
 //
 // A backup in which something is known to be wrong (suspect_diff.h) is passed over if an older one
 // leads to the same target, because pages that were damaged when the newest backup was made may
-// have been good in the older one. WAL then carries the older one to the target. The caller has to
-// check that this WAL exists (the plan does), and otherwise has to take the doubtful backup. No
-// backup is passed over when the target is the end of the backup, since an older one has older
-// rows.
+// have been good in the older one. So is one that is known to lack something (`lost`). WAL then
+// carries the older one to the target. The caller has to check that this WAL exists (the plan
+// does), and otherwise has to take the doubtful backup. No backup is passed over when the target is
+// the end of the backup, since an older one has older rows.
 //
 // `history` is that of the timeline that recovery follows; null when that is the backup's own
 // (TargetTimeline::kCurrent). kNotFound when there is no such backup. kFailedPrecondition when the
@@ -33,6 +34,7 @@ enum class DoubtfulBackups { kPassOver, kTake };
 Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
                                    const RecoveryTarget& target, std::string_view label,
                                    const TimelineHistory* history,
-                                   DoubtfulBackups doubtful = DoubtfulBackups::kPassOver);
+                                   DoubtfulBackups doubtful = DoubtfulBackups::kPassOver,
+                                   const LostParts& lost = {});
 
 }  // namespace veza

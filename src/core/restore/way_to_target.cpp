@@ -194,6 +194,19 @@ Result<BackupCatalog> ReadCandidates(const Repository& repository, const Restore
   return catalog;
 }
 
+// The backup and those of `backups` that it needs.
+std::vector<BackupSummary> WithSources(const BackupSummary& backup,
+                                       std::span<const BackupSummary> backups) {
+  std::vector<BackupSummary> needed{backup};
+  for (const BackupSummary& other : backups) {
+    if (std::ranges::find(backup.sources, other.label, &SourceBackup::label) !=
+        backup.sources.end()) {
+      needed.push_back(other);
+    }
+  }
+  return needed;
+}
+
 Result<BackupSummary> Choose(const Repository& repository, const WalArchive& archive,
                              const RestoreOptions& options, std::uint64_t system_identifier,
                              Found* found) {
@@ -214,8 +227,9 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
                      FollowTimeline(archive, options.target.timeline, last_timeline));
   }
   const TimelineHistory* const history = follows_backup ? nullptr : &found->history;
+  LostParts lost;
   const auto choose = [&](DoubtfulBackups doubtful) {
-    return ChooseBackup(backups, options.target, options.backup_label, history, doubtful);
+    return ChooseBackup(backups, options.target, options.backup_label, history, doubtful, lost);
   };
   ASSIGN_OR_RETURN(BackupSummary backup, choose(DoubtfulBackups::kTake));
   if (follows_backup) {
@@ -225,6 +239,17 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
   found->doubt = WhyDoubtful(backup, backups);
   found->passed_over.clear();
   ASSIGN_OR_RETURN(BackupSummary older, choose(options.doubtful_backups));
+  // Only those are listed that would be taken: a repository may have very many packs.
+  while (options.doubtful_backups == DoubtfulBackups::kPassOver && options.backup_label.empty()) {
+    const std::size_t known = lost.size();
+    ASSIGN_OR_RETURN(LostParts found_lost,
+                     FindLostPartsOfFew(repository, WithSources(older, backups)));
+    lost.merge(found_lost);
+    if (lost.size() == known) {
+      break;
+    }
+    ASSIGN_OR_RETURN(older, choose(options.doubtful_backups));
+  }
   if (older.label == backup.label) {
     return backup;
   }
@@ -232,8 +257,13 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
   if (!leads) {
     return backup;  // with its doubt: the older one would not reach the target
   }
-  const std::string lost = WhyNotRestorable(backup, backups);
-  found->passed_over = lost.empty() ? found->doubt : lost;
+  found->passed_over = WhyNotRestorable(backup, backups);
+  if (found->passed_over.empty()) {
+    found->passed_over = DescribeLost(backup, lost);
+  }
+  if (found->passed_over.empty()) {
+    found->passed_over = found->doubt;
+  }
   found->doubt = WhyDoubtful(older, backups);
   return older;
 }

@@ -203,12 +203,12 @@ TEST_F(ChooseParentTest, LsnsTellOnlyWhenItIsKnownThatTheyDo) {
 // is.
 TEST(ParentDamage, IsWhatConcernsObjectsAlone) {
   for (const ErrorCode code : {ErrorCode::kDataCorrupted, ErrorCode::kNotFound,
-                               ErrorCode::kUnsupported, ErrorCode::kWrongKey, ErrorCode::kIo}) {
+                               ErrorCode::kUnsupported, ErrorCode::kWrongKey}) {
     EXPECT_TRUE(IsDamageOfParent(MakeError(code, "error"))) << ErrorCodeName(code);
   }
   for (const ErrorCode code :
        {ErrorCode::kUnavailable, ErrorCode::kDeadlineExceeded, ErrorCode::kCancelled,
-        ErrorCode::kPermissionDenied, ErrorCode::kNoSpace, ErrorCode::kInternal}) {
+        ErrorCode::kPermissionDenied, ErrorCode::kNoSpace, ErrorCode::kIo, ErrorCode::kInternal}) {
     EXPECT_FALSE(IsDamageOfParent(MakeError(code, "error"))) << ErrorCodeName(code);
   }
 }

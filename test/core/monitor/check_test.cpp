@@ -34,10 +34,7 @@ class SkewedStore final : public OverwritingStore {
 class CheckTest : public testing::Test {
  protected:
   CheckTest() {
-    const BackupSummary summary = TestSummary(*repository_, kTestLabel);
-    EXPECT_OK(PutSmall(repository_.store(), BackupDocumentName(kTestLabel),
-                       AsBytes(SerializeSummary(summary, repository_->seal_policy()).value()),
-                       PutMode::kCreate));
+    PutWithoutPacks(*repository_, TestSummary(*repository_, kTestLabel));
     repository_.PushSegment(1, 3);
     repository_.PushSegment(1, 4);
   }
@@ -103,9 +100,7 @@ TEST_F(CheckTest, BackupsThatCannotBeRestoredAreReported) {
   const std::string newer = "20261123-020000F";
   BackupSummary summary = TestSummary(*repository_, newer);
   summary.packs = 1;
-  ASSERT_OK(PutSmall(repository_.store(), BackupDocumentName(newer),
-                     AsBytes(SerializeSummary(summary, repository_->seal_policy()).value()),
-                     PutMode::kCreate));
+  PutWithoutPacks(*repository_, summary);
   const CheckResult one = OnlyFailure(Check(repository_.MakeStore()), "backups");
   EXPECT_EQ(
       one.detail,
@@ -243,7 +238,7 @@ TEST_F(CheckTest, ARepositoryThatCannotBeOpenedIsReported) {
   EXPECT_THAT(lost.detail, HasSubstr("has lost its identity"));
   EXPECT_THAT(lost.hint, HasSubstr("vezactl key restore"));
 
-  std::filesystem::remove(repository_.PathOf(BackupDocumentName(kTestLabel)));
+  std::filesystem::remove_all(repository_.PathOf(BackupDirectory(kTestLabel)));
   std::filesystem::remove_all(repository_.PathOf(WalSystemPrefix(kTestSystem)));
   const CheckResult failure = OnlyFailure(Check(repository_.MakeStore()), "identity");
   EXPECT_THAT(failure.detail, HasSubstr("not initialized"));

@@ -99,17 +99,6 @@ TEST(Metrics, SamplesOfANameAreAdjacent) {
   }
 }
 
-// Its document and its manifest, and no pack.
-void PutBackup(const TestRepository& repository, BackupSummary summary) {
-  const std::string manifest = "manifest";
-  summary.manifest_size = manifest.size();
-  const std::string text = SerializeSummary(summary, repository->seal_policy()).value();
-  for (const auto& [name, content] : {std::pair(ManifestName(summary.label), manifest),
-                                      std::pair(BackupDocumentName(summary.label), text)}) {
-    ASSERT_OK(PutSmall(repository->store(), name, AsBytes(content), PutMode::kCreate));
-  }
-}
-
 TEST(RepositoryFacts, AreOfOneSystem) {
   const TestRepository repository;
   const auto put = [&](const std::string& label, std::uint64_t system, SegmentNumber first) {
@@ -120,7 +109,7 @@ TEST(RepositoryFacts, AreOfOneSystem) {
     summary.start_wal = SegmentName(1, first, kTestSegmentSize);
     summary.stop_wal = SegmentName(1, first + 1, kTestSegmentSize);
     summary.stop_time = kTestTime + seconds(first);
-    PutBackup(repository, std::move(summary));
+    PutWithoutPacks(*repository, std::move(summary));
   };
   put("20261101-020000F", kTestSystem, 3);
   put("20261108-020000F", kTestSystem, 6);
@@ -145,7 +134,7 @@ TEST(RepositoryFacts, CountABackupThatCannotBeRestoredByItself) {
   const auto put = [&](const std::string& label, std::uint64_t packs) {
     BackupSummary summary = TestSummary(*repository, label);
     summary.packs = packs;
-    PutBackup(repository, std::move(summary));
+    PutWithoutPacks(*repository, std::move(summary));
   };
   repository.PushSegment(1, 3);
   repository.PushSegment(1, 4);
@@ -169,7 +158,7 @@ TEST(RepositoryFacts, ABackupOnAnAbandonedBranchIsNotTheNewest) {
     summary.timeline = timeline;
     summary.start_lsn = Lsn{first * kTestSegmentSize + 40};
     summary.stop_lsn = Lsn{first * kTestSegmentSize + 400};
-    PutBackup(repository, std::move(summary));
+    PutWithoutPacks(*repository, std::move(summary));
   };
   repository.PushSegment(1, 3);
   ASSERT_OK(repository.PushWal("00000002.history", AsBytes("1\t0/400000\tno recovery target\n")));

@@ -151,6 +151,17 @@ inline BackupSummary TestSummary(const Repository& repository, const std::string
   return summary;
 }
 
+// Stores the document and the manifest of a backup.
+inline void PutWithoutPacks(const Repository& repository, BackupSummary summary) {
+  const std::string manifest = "manifest";
+  summary.manifest_size = manifest.size();
+  const std::string text = SerializeSummary(summary, repository.seal_policy()).value();
+  for (const auto& [name, content] : {std::pair(ManifestName(summary.label), manifest),
+                                      std::pair(BackupDocumentName(summary.label), text)}) {
+    ASSERT_OK(PutSmall(repository.store(), name, AsBytes(content), PutMode::kCreate));
+  }
+}
+
 // Makes a backup as the server's backup worker does, including the WAL.
 // `databases` are the databases that the backup names.
 inline Result<BackupSummary> MakeBackup(const TestRepository& repository,

@@ -331,7 +331,9 @@ class TargetPlanTest : public EndingTest {
     options_.target_directory = work_.path() + "/restored";
     options_.restore_command = "/bin/false %f %p";
   }
-  void Have(const BackupSummary& backup) {
+  void Have(BackupSummary backup) {
+    WriteText(repository_.PathOf(ManifestName(backup.label)), "manifest");
+    backup.manifest_size = 8;
     WriteText(repository_.PathOf(BackupDocumentName(backup.label)),
               SerializeSummary(backup, repository_->seal_policy()).value());
   }

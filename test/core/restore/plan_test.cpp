@@ -28,7 +28,9 @@ class PlanTest : public testing::Test {
     summary.timeline = timeline;
     return summary;
   }
-  void Have(const BackupSummary& summary) {
+  void Have(BackupSummary summary) {
+    WriteText(repository_.PathOf(ManifestName(summary.label)), "manifest");
+    summary.manifest_size = 8;
     WriteText(repository_.PathOf(BackupDocumentName(summary.label)),
               SerializeSummary(summary, repository_->seal_policy()).value());
   }
@@ -141,6 +143,30 @@ TEST_F(PlanTest, ATargetAfterTheEndOfTheArchiveIsReported) {
   EXPECT_FALSE(is_behind());
   options_.target.time = stored + std::chrono::hours(1);
   EXPECT_TRUE(is_behind());
+}
+
+TEST_F(PlanTest, ABackupThatLacksSomethingIsPassedOver) {
+  HaveBackup(Summary());
+  HaveSegments(1, 5, 9);
+  std::vector<std::string> labels;
+  for (const SegmentNumber number : {6, 8}) {
+    BackupSummary newer = Summary(fmt::format("203611{}-020000F", 20 + number));
+    newer.start_lsn = Lsn{number * kTestSegmentSize + 40};
+    newer.stop_lsn = Lsn{(number + 1) * kTestSegmentSize};
+    newer.start_wal = SegmentName(1, number, kTestSegmentSize);
+    newer.packs = 1;
+    WriteText(repository_.PathOf(PackName(newer.label, 1)), "pack");
+    Have(newer);
+    labels.push_back(newer.label);
+  }
+  EXPECT_EQ(Plan()->backup.label, labels[1]);
+  std::filesystem::remove(repository_.PathOf(PackName(labels[1], 1)));
+  EXPECT_EQ(Plan()->backup.label, labels[0]);
+  EXPECT_THAT(Plan()->passed_over, HasSubstr(PackName(labels[1], 1)));
+  std::filesystem::remove(repository_.PathOf(ManifestName(labels[0])));
+  EXPECT_EQ(Plan()->backup.label, Summary().label);
+  options_.backup_label = labels[1];
+  EXPECT_EQ(Plan()->backup.label, labels[1]) << "what is asked for is tried";
 }
 
 TEST_F(PlanTest, ATargetAfterAMissingSegmentIsRefused) {
