@@ -30,8 +30,12 @@ CLI::Option* AddEachOf(CLI::App& app, const char* name,
       ->trigger_on_parse();
 }
 
-// A variable of a script that is not set would be taken for an option that is not given.
+// A variable of a script that is not set would be taken for an option that is not given. What is no
+// option is named by the command that takes it.
 CLI::Option* RefuseEmpty(CLI::Option* option) {
+  if (option->get_positional()) {
+    return option;
+  }
   return option->check(CLI::Validator(
       [](const std::string& text) { return std::string(text.empty() ? "the value is empty" : ""); },
       ""));

@@ -27,7 +27,10 @@ CREATE TABLE t(id int);
 CREATE TABLE cut AS SELECT 1 FROM generate_series(1, 1000);
 CREATE TABLE gone();
 CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C';
+-- The encoding of the first databases is that of the environment.
+CREATE DATABASE utf8 TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';
 SQL
+$node->safe_psql('utf8', 'CREATE EXTENSION veza_backup');
 # The letters are bytes in LATIN1 that are no UTF-8.
 my $letters = q{U&"gr\00F6\00DFe"};
 $node->safe_psql('latin', "CREATE EXTENSION veza_backup; CREATE TABLE $letters(id int)");
@@ -195,6 +198,7 @@ $node->vezactl_fails(
 	2,
 	qr/no transaction in the repository ended after time .* the last commit that recovery can reach is transaction $six, committed at .* \(LSN \Q$last->{lsn}\E\)/,
 	'a time behind the last commit');
+$node->vezactl_fails([ 'timeline', '--around', '' ], 2, qr/--around: the value is empty/, 'a variable that is not set');
 $node->vezactl_fails([ 'timeline', '--around', '2026-11-22', '--from', '2026-11-21' ],
 	2, qr/--from excludes --around|--around excludes --from/, 'one way to name a range');
 $node->vezactl_fails([ 'timeline', '--bucket', '1001min' ],
@@ -222,7 +226,7 @@ my $found = <<'SQL';
 SELECT count(*) FROM veza_backup_timeline_transactions(now(), '1 day'), jsonb_array_elements(relations) AS r
 WHERE r->>'database_name' = 'latin' AND r->>'name' = U&'gr\00F6\00DFe'
 SQL
-is($node->safe_psql('postgres', $found), '1', 'a relation of a database in another encoding');
+is($node->safe_psql('utf8', $found), '1', 'a relation of a database in another encoding');
 is($node->safe_psql('latin', $found), '1', 'the same, seen from that database');
 my ($inserted) = map { @{ $_->{relations} } } @{
 	decode_json($node->vezactl_ok([ '--output', 'json', 'timeline', '--transactions', '--from', $before ]))->{transactions}
