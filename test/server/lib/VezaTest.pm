@@ -173,7 +173,10 @@ CONF
 # and what it has made is copied. A copy gets a system identifier of its own.
 sub copy_of_initdb
 {
-	my (undef, undef, $directory, @options) = @_;
+	my (undef, @options) = @_;
+	# -D up to 17, and --pgdata from 18 on, which is not the first there.
+	my ($at) = grep { $options[$_] =~ /^(?:-D|--pgdata)\z/ } 0 .. $#options;
+	my (undef, $directory) = splice @options, $at, 2;
 	my $template = $ENV{VEZA_TEST_TEMPLATES} . '/' . join('_', map { s/[^\w=-]/+/gr } @options);
 
 	open my $lock, '>', "$template.lock" or croak "could not write $template.lock: $!";
