@@ -101,8 +101,7 @@ use_memory() {
   if ((${free:-0} > for_files)) && [[ -w /dev/shm && ,$(findmnt -no OPTIONS /dev/shm), != *,noexec,* ]] &&
     (($(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) > at_all)); then
     memory=$(mktemp -d /dev/shm/veza-test.XXXXXX)
-    chmod 755 "$memory"
-    ((EUID != 0)) || chown postgres: "$memory"
+    chmod 755 "$memory"  # root's own: a repository in it would else be used as the owner's account
   fi
 }
 
@@ -484,7 +483,8 @@ show_failed_logs() {
 # core tests restore to it.
 make_test_directory() {
   if [[ $memory ]]; then
-    unprivileged mkdir -p "$memory/server-$1"
+    mkdir -p "$memory/server-$1"
+    ((EUID != 0)) || chown postgres: "$memory/server-$1"
     ln -sfn "$memory/server-$1" "$work/server-$1"
   else
     unprivileged mkdir -p "$work/server-$1"
