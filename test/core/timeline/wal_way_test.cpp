@@ -36,7 +36,8 @@ class WalWayTest : public testing::Test {
   static std::vector<std::uint32_t> Read(WalWay& way) {
     std::vector<std::uint32_t> xids;
     for (std::size_t index = 0; index < way.size(); ++index) {
-      for (const IndexedEnd& end : way.Ends(index).value()) {
+      const std::vector<IndexedEnd> ends = way.Ends(index).value();
+      for (const IndexedEnd& end : ends) {
         xids.push_back(end.xid);
       }
     }
