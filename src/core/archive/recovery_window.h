@@ -58,7 +58,7 @@ struct RecoveryStretch {
 
 struct UnrestorableBackup {
   std::string label;
-  // "missing segment …", or what is wrong with its packs or with a backup that it names.
+  // "missing segment …", or what is wrong with its parts or with a backup that it names.
   std::string reason;
 };
 
@@ -68,7 +68,7 @@ struct RecoveryWindow {
 };
 
 // `backups` are all those of one system, and `archive` is of the same system. `missing` tells which
-// of them lack packs.
+// of them lack their manifest or a pack.
 RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups, const ArchiveMap& archive,
                                   const LostParts& missing);
 
@@ -102,9 +102,9 @@ Result<std::vector<std::string>> MissingHistories(const WalArchive& archive,
                                                   std::span<const BackupSummary> backups);
 
 // Runs PlanRecoveryWindow() for a system and fills in every end_time, none before its start. Lists
-// all backups, for packs that are missing. The catalog must have been read before the archive: WAL
-// is stored before the backup that needs it, and deleted after it. Backups that have been deleted
-// meanwhile are left out.
+// all backups, for manifests and packs that are missing. The catalog must have been read before the
+// archive: WAL is stored before the backup that needs it, and deleted after it. Backups that have
+// been deleted meanwhile are left out.
 Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
                                           std::uint64_t system_identifier,
                                           const BackupCatalog& catalog, const ArchiveMap& archive);

@@ -1,4 +1,4 @@
-// Checks that the packs of backups are in the repository, by a listing.
+// Checks that the manifests and packs of backups are in the repository, by a listing.
 #pragma once
 
 #include <cstdint>

@@ -337,6 +337,13 @@ class TargetPlanTest : public EndingTest {
     WriteText(repository_.PathOf(BackupDocumentName(backup.label)),
               SerializeSummary(backup, repository_->seal_policy()).value());
   }
+  // The backup and the archive, whose WAL is of wal_level = minimal from `minimal` on.
+  void HaveWithMinimalFrom(Lsn minimal) {
+    Archive();
+    ASSERT_OK(RecordMinimal(*repository_, kTestSystem,
+                            story_.Name(SegmentOf(minimal, kTestSegmentSize)), minimal));
+    Have(backup_);
+  }
   // A backup that begins and ends here.
   BackupSummary BackUpHere(const std::string& label) {
     BackupSummary backup = TestSummary(*repository_, label);
@@ -390,10 +397,7 @@ TEST_P(TargetPlanTest, TheNewestBackupFromWhichANameOrAnXidCanBeReached) {
 TEST_P(TargetPlanTest, RecoveryCanStopBeforeWalOfMinimalLevel) {
   story_.Commit(701, 10);
   const Lsn minimal = story_.Commit(702, 20);
-  Archive();
-  ASSERT_OK(RecordMinimal(*repository_, kTestSystem,
-                          story_.Name(SegmentOf(minimal, kTestSegmentSize)), minimal));
-  Have(backup_);
+  HaveWithMinimalFrom(minimal);
   const RecoveryTarget before{.kind = TargetKind::kLsn, .lsn = minimal, .inclusive = false};
   EXPECT_EQ(Plan(before).value().ending.last_in->xid, 701U);
   EXPECT_ERROR(Plan({.kind = TargetKind::kLsn, .lsn = minimal}), ErrorCode::kFailedPrecondition);
@@ -415,10 +419,7 @@ TEST_P(TargetPlanTest, RecoveryDoesNotStopBeforeWalOfMinimalLevelBehindDamage) {
   story_.CutHere();
   story_.Commit(702, 15);
   const Lsn minimal = story_.Commit(703, 20);
-  Archive();
-  ASSERT_OK(RecordMinimal(*repository_, kTestSystem,
-                          story_.Name(SegmentOf(minimal, kTestSegmentSize)), minimal));
-  Have(backup_);
+  HaveWithMinimalFrom(minimal);
   for (const Lsn lsn : {Lsn{damaged.value + 1}, minimal}) {
     SCOPED_TRACE(FormatLsn(lsn));
     EXPECT_ERROR(Plan({.kind = TargetKind::kLsn, .lsn = lsn, .inclusive = false}),
@@ -468,10 +469,7 @@ TEST_P(TargetPlanTest, ANameBehindWalOfMinimalLevelIsFound) {
   story_.NextSegment();
   story_.RestorePoint("behind", 70);
   const BackupSummary third = BackUpHere("20361123-020000F");
-  Archive();
-  ASSERT_OK(RecordMinimal(*repository_, kTestSystem,
-                          story_.Name(SegmentOf(minimal, kTestSegmentSize)), minimal));
-  Have(backup_);
+  HaveWithMinimalFrom(minimal);
   Have(second);
   Have(third);
   EXPECT_EQ(ChosenFor({.kind = TargetKind::kName, .name = "behind"}), newer);
