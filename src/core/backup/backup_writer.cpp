@@ -156,22 +156,52 @@ Status BackupWriter::Visit(const DirectoryEntry& entry) {
   if (entry.kind == DirectoryEntry::Kind::kDirectory) {
     return manifest_.Add(DirectoryRecord{entry.path, entry.mode});
   }
-  ASSIGN_OR_RETURN(std::optional<OpenedFile> opened, OpenForBackup(entry));
-  if (!opened) {
-    return Ok();
+  const std::shared_ptr<FileJob> job = JobFor(entry);
+  RETURN_IF_ERROR(copier_.FindInParent(*job));
+  if (!IsDoneUnread(entry, *job)) {
+    ASSIGN_OR_RETURN(const bool is_there, Open(entry, *job));
+    if (!is_there) {
+      return Ok();
+    }
   }
+  CountSizes(entry.path, job->record.size);
+  contents_.Note(entry.path);
+  return job->file.valid() ? Enqueue(job) : FinishFile(job->record);
+}
+
+std::shared_ptr<FileJob> BackupWriter::JobFor(const DirectoryEntry& entry) {
   auto job = std::make_shared<FileJob>();
-  job->file = std::move(opened->fd);
   job->source_path = entry.source_path;
   job->relation = entry.relation;
   job->record.path = entry.path;
-  job->record.mode = ModeOf(entry, opened->info);
-  job->record.size = static_cast<std::uint64_t>(opened->info.st_size);
-  job->record.mtime = opened->info.st_mtim.tv_sec;
-  CountSizes(entry.path, job->record.size);
-  contents_.Note(entry.path);
-  RETURN_IF_ERROR(copier_.FindInParent(*job));
-  return Enqueue(job);
+  job->record.mode = entry.mode;
+  job->record.size = entry.size;
+  job->record.mtime = entry.mtime;
+  return job;
+}
+
+// A relation that is empty, or of which WAL says nothing, is not opened: a cluster may have very
+// many. If it has vanished since it was listed, replay of WAL drops it, too.
+bool BackupWriter::IsDoneUnread(const DirectoryEntry& entry, FileJob& job) const {
+  return entry.relation.is_relation && entry.link_path.empty() &&
+         (entry.size == 0 || copier_.TakeOver(job));
+}
+
+// False when the file has vanished.
+Result<bool> BackupWriter::Open(const DirectoryEntry& entry, FileJob& job) const {
+  ASSIGN_OR_RETURN(std::optional<OpenedFile> opened, OpenForBackup(entry));
+  if (!opened) {
+    return false;
+  }
+  job.file = std::move(opened->fd);
+  job.record.mode = ModeOf(entry, opened->info);
+  job.record.mtime = opened->info.st_mtim.tv_sec;
+  const auto size = static_cast<std::uint64_t>(opened->info.st_size);
+  if (size != job.record.size) {
+    job.record.size = size;
+    RETURN_IF_ERROR(copier_.FindInParent(job));
+  }
+  return true;
 }
 
 // Goes by the oids in "pg_tblspc/<oid>/…" and "base/<oid>/…".

@@ -66,6 +66,9 @@ class BackupWriter {
   // The thread that walks calls these.
   WalkVisitor Visitor();
   Status Visit(const DirectoryEntry& entry);
+  static std::shared_ptr<FileJob> JobFor(const DirectoryEntry& entry);
+  bool IsDoneUnread(const DirectoryEntry& entry, FileJob& job) const;
+  Result<bool> Open(const DirectoryEntry& entry, FileJob& job) const;
   void CountSizes(const std::string& path, std::uint64_t size);
   Status Enqueue(const std::shared_ptr<FileJob>& job);
 

@@ -43,15 +43,17 @@ Error WithHint(Error error, const std::string& data_directory) {
       data_directory));
 }
 
-}  // namespace
-
-Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellation& cancellation,
-                                            const SecretScan* secrets) {
+// `is_abandoned` ends it as well; null if nothing sets it.
+Result<DirectorySurvey> SurveyUnless(const std::atomic<bool>* is_abandoned, WalkOptions options,
+                                     const Cancellation& cancellation, const SecretScan* secrets) {
   ASSIGN_OR_RETURN(options.tablespaces, ReadTablespaceLinks(options.data_directory));
   DirectorySurvey survey;
   const WalkVisitor visitor{
       [&](const DirectoryEntry& entry) -> Status {
         RETURN_IF_ERROR(cancellation.Check());
+        if (is_abandoned != nullptr && *is_abandoned) {
+          return Cancelled();
+        }
         if (entry.kind == DirectoryEntry::Kind::kDirectory) {
           return Ok();
         }
@@ -66,6 +68,44 @@ Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellat
     return WithHint(std::move(walked.error()), options.data_directory);
   }
   return survey;
+}
+
+}  // namespace
+
+Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellation& cancellation,
+                                            const SecretScan* secrets) {
+  return SurveyUnless(nullptr, std::move(options), cancellation, secrets);
+}
+
+SurveyAhead::SurveyAhead(WalkOptions options, std::shared_ptr<const Cancellation> cancellation,
+                         std::shared_ptr<const SecretScan> secrets)
+    : options_(std::move(options)),
+      cancellation_(std::move(cancellation)),
+      secrets_(std::move(secrets)) {
+  [[maybe_unused]] const Status started = thread_.Start([this] { Work(); });
+}
+
+SurveyAhead::~SurveyAhead() {
+  is_abandoned_ = true;
+  thread_.Join();
+}
+
+Result<DirectorySurvey> SurveyAhead::Finish() {
+  thread_.Join();
+  if (!found_) {
+    Work();
+  }
+  return std::move(*found_);
+}
+
+void SurveyAhead::Work() {
+  const Status done = CatchExceptions([this]() -> Status {
+    found_ = SurveyUnless(&is_abandoned_, options_, *cancellation_, secrets_.get());
+    return Ok();
+  });
+  if (!done) {
+    found_ = done.error();
+  }
 }
 
 }  // namespace veza

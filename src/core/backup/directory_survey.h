@@ -2,12 +2,16 @@
 // it can be read.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
+#include <optional>
 
 #include "core/backup/secret_scan.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/postgres/data_directory.h"
+#include "core/thread_group.h"
 
 namespace veza {
 
@@ -23,5 +27,31 @@ struct DirectorySurvey {
 // scan concerns.
 Result<DirectorySurvey> SurveyDataDirectory(WalkOptions options, const Cancellation& cancellation,
                                             const SecretScan* secrets = nullptr);
+
+// A survey in a thread of its own, while its owner does something else. Not thread-safe.
+class SurveyAhead {
+ public:
+  // `secrets` may be null. Begins at once. If the system cannot start a thread, Finish() does it
+  // all.
+  SurveyAhead(WalkOptions options, std::shared_ptr<const Cancellation> cancellation,
+              std::shared_ptr<const SecretScan> secrets);
+  // Ends the survey, if it still goes on.
+  ~SurveyAhead();
+  SurveyAhead(const SurveyAhead&) = delete;
+  SurveyAhead& operator=(const SurveyAhead&) = delete;
+
+  // Waits for the end. Call it once.
+  Result<DirectorySurvey> Finish();
+
+ private:
+  void Work();
+
+  const WalkOptions options_;
+  const std::shared_ptr<const Cancellation> cancellation_;
+  const std::shared_ptr<const SecretScan> secrets_;
+  std::atomic<bool> is_abandoned_{false};
+  std::optional<Result<DirectorySurvey>> found_;  // the thread's, until it is joined
+  ThreadGroup thread_;                            // last: it uses the others
+};
 
 }  // namespace veza

@@ -75,6 +75,8 @@ Status ExtentCopier::FindInParent(FileJob& file) const {
     return Ok();
   }
   ASSIGN_OR_RETURN(file.in_parent, options_.parent->index->Find(file.record.path));
+  file.in_wal.reset();
+  file.replaced.clear();
   if (file.in_parent && !IsRegular(*file.in_parent)) {
     file.in_parent.reset();
   }
@@ -129,6 +131,23 @@ Status ExtentCopier::Copy(FileJob& file, std::size_t index, Buffers& buffers) {
   }
   progress_.bytes_done += length;
   return Ok();
+}
+
+bool ExtentCopier::TakeOver(FileJob& file) const {
+  if (!file.in_wal || file.record.size != file.in_parent->size) {
+    return false;
+  }
+  const std::size_t extents = file.in_parent->extents.size();
+  for (std::size_t index = 0; index < extents; ++index) {
+    const auto in_wal = AskWal(file, index, ExtentLength(file.record.size, index));
+    if (!in_wal || in_wal->all || in_wal->some || !in_wal->pages.empty()) {
+      return false;
+    }
+  }
+  file.record.extents = file.in_parent->extents;
+  file.record.pages = file.in_parent->pages;
+  progress_.bytes_done += file.record.size;
+  return true;
 }
 
 // What WAL says of an extent that the parent has in this place. nullopt if it tells nothing.

@@ -125,6 +125,9 @@ class ExtentCopier {
 
   // For a diff or an incr: what the parent has of the file, and whether pages of it are compared.
   Status FindInParent(FileJob& file) const;
+  // Takes the file over from the parent as it is, if WAL tells that nothing of it has changed.
+  // Reads nothing, so the file need not be open. False if something of it must be read.
+  bool TakeOver(FileJob& file) const;
   // Copies one extent of the file, and fills in its place in the record. Reads only what may have
   // changed, if WAL tells.
   Status Copy(FileJob& file, std::size_t index, Buffers& buffers);

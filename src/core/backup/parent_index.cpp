@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <functional>
 #include <string_view>
@@ -50,24 +51,53 @@ void AppendRaw(Bytes& to, const void* from, std::size_t size) {
   to.insert(to.end(), bytes, bytes + size);
 }
 
-Status ReadAt(int fd, std::uint64_t offset, void* into, std::size_t size,
-              const std::string& directory) {
-  auto* to = static_cast<char*>(into);
-  while (size > 0) {
-    const ssize_t count = pread(fd, to, size, static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) {
-      continue;
+// Reads values one after the other from a file of `size` bytes. Nearly every record is short, and
+// comes with the first piece.
+class RecordReader {
+ public:
+  RecordReader(int fd, std::uint64_t offset, std::uint64_t size, const std::string& directory)
+      : fd_(fd), next_(offset), size_(size), directory_(directory) {}
+
+  Status Read(void* into, std::size_t size) {
+    auto* to = static_cast<std::uint8_t*>(into);
+    while (size > 0) {
+      if (at_ == held_) {
+        RETURN_IF_ERROR(Fill());
+      }
+      const std::size_t count = std::min(size, held_ - at_);
+      std::copy_n(piece_.data() + at_, count, to);
+      to += count;
+      at_ += count;
+      size -= count;
     }
+    return Ok();
+  }
+
+ private:
+  Status Fill() {
+    ssize_t count = 0;
+    do {
+      count = pread(fd_, piece_.data(), std::min<std::uint64_t>(piece_.size(), size_ - next_),
+                    static_cast<off_t>(next_));
+    } while (count < 0 && errno == EINTR);
     if (count <= 0) {
       return ErrnoError(count < 0 ? errno : EIO,
-                        fmt::format("could not read a temporary file in \"{}\"", directory));
+                        fmt::format("could not read a temporary file in \"{}\"", directory_));
     }
-    to += count;
-    offset += static_cast<std::uint64_t>(count);
-    size -= static_cast<std::size_t>(count);
+    next_ += static_cast<std::uint64_t>(count);
+    held_ = static_cast<std::size_t>(count);
+    at_ = 0;
+    return Ok();
   }
-  return Ok();
-}
+
+  const int fd_;
+  std::uint64_t next_;
+  const std::uint64_t size_;
+  const std::string& directory_;
+  std::array<std::uint8_t, 512> piece_;
+  std::size_t held_ = 0;
+  std::size_t at_ = 0;
+};
 
 }  // namespace
 
@@ -149,30 +179,25 @@ Result<std::optional<FileRecord>> ParentIndex::Find(const std::string& path) con
   const std::uint64_t hash = HashOf(path);
   for (auto place = std::lower_bound(places_.begin(), places_.end(), std::pair(hash, 0UL));
        place != places_.end() && place->first == hash; ++place) {
-    std::uint64_t offset = place->second;
-    const auto read = [&](void* into, std::size_t size) {
-      Status status = ReadAt(fd_.get(), offset, into, size, directory_);
-      offset += size;
-      return status;
-    };
+    RecordReader reader(fd_.get(), place->second, written_, directory_);
     RecordHead head;
-    RETURN_IF_ERROR(read(&head, sizeof head));
+    RETURN_IF_ERROR(reader.Read(&head, sizeof head));
     FileRecord file;
     file.path.resize(head.path_length);
-    RETURN_IF_ERROR(read(file.path.data(), head.path_length));
+    RETURN_IF_ERROR(reader.Read(file.path.data(), head.path_length));
     if (file.path != path) {
       continue;
     }
     file.size = head.size;
     file.extents.resize(head.extents);
-    RETURN_IF_ERROR(read(file.extents.data(), head.extents * sizeof(Extent)));
+    RETURN_IF_ERROR(reader.Read(file.extents.data(), head.extents * sizeof(Extent)));
     file.pages.resize(head.pages);
     for (PageExtent& pages : file.pages) {
       std::uint64_t runs = 0;
-      RETURN_IF_ERROR(read(&pages.extent, sizeof(Extent)));
-      RETURN_IF_ERROR(read(&runs, sizeof runs));
+      RETURN_IF_ERROR(reader.Read(&pages.extent, sizeof(Extent)));
+      RETURN_IF_ERROR(reader.Read(&runs, sizeof runs));
       pages.runs.resize(runs);
-      RETURN_IF_ERROR(read(pages.runs.data(), runs * sizeof(PageRun)));
+      RETURN_IF_ERROR(reader.Read(pages.runs.data(), runs * sizeof(PageRun)));
       Renumber(pages.extent);
     }
     std::ranges::for_each(file.extents, Renumber);

@@ -474,6 +474,7 @@ class Walker {
     entry.link_path = link;
     entry.mode = info.st_mode & 07777;
     entry.size = static_cast<std::uint64_t>(info.st_size);
+    entry.mtime = info.st_mtim.tv_sec;
     entry.relation = ClassifyFile(path);
     return visitor_.visit(entry);
   }

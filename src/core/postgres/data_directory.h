@@ -43,7 +43,9 @@ struct DirectoryEntry {
   std::string source_path;  // its real path, without symbolic links
   std::string link_path;    // the symbolic link that leads to a file; empty when there is none
   std::uint32_t mode = 0;
-  std::uint64_t size = 0;  // when it was listed
+  // When it was listed.
+  std::uint64_t size = 0;
+  std::int64_t mtime = 0;  // Unix time
   RelationPath relation;   // for files only
 };
 

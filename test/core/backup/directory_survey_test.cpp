@@ -12,12 +12,13 @@ using testing::HasSubstr;
 
 class DirectorySurveyTest : public testing::Test {
  protected:
-  Result<DirectorySurvey> Survey() {
+  WalkOptions Options() const {
     WalkOptions options;
     options.data_directory = source_.path();
     options.tablespace_version_directory = kTestVersionDirectory;
-    return SurveyDataDirectory(options, cancellation_);
+    return options;
   }
+  Result<DirectorySurvey> Survey() { return SurveyDataDirectory(Options(), cancellation_); }
   // Runs it as an account that owns none of the files but may enter the directories.
   Result<DirectorySurvey> SurveyAsSomebodyElse() {
     EXPECT_EQ(seteuid(65534), 0);
@@ -75,6 +76,34 @@ TEST_F(DirectorySurveyTest, NamesWhatItMayNotRead) {
 TEST_F(DirectorySurveyTest, CanBeCancelled) {
   cancellation_.Cancel();
   EXPECT_ERROR(Survey(), ErrorCode::kCancelled);
+}
+
+TEST_F(DirectorySurveyTest, AheadItFindsTheSame) {
+  source_.File("base/5/100", Bytes(5000));
+  const auto expected = Survey();
+  ASSERT_OK(expected);
+  const auto cancellation = std::make_shared<Cancellation>();
+  const auto secrets =
+      std::make_shared<const SecretScan>(std::vector{SecretString("not-to-be-shown")});
+  SurveyAhead ahead(Options(), cancellation, secrets);
+  const auto survey = ahead.Finish();
+  ASSERT_OK(survey);
+  EXPECT_EQ(survey->files, expected->files);
+  EXPECT_EQ(survey->bytes, expected->bytes);
+
+  source_.File("notes.conf", AsBytes("key = 'not-to-be-shown'"));
+  SurveyAhead with_secret(Options(), cancellation, secrets);
+  EXPECT_ERROR(with_secret.Finish(), ErrorCode::kFailedPrecondition);
+  cancellation->Cancel();
+  SurveyAhead cancelled(Options(), cancellation, nullptr);
+  EXPECT_ERROR(cancelled.Finish(), ErrorCode::kCancelled);
+}
+
+// As when its owner has failed meanwhile.
+TEST_F(DirectorySurveyTest, AheadItMayBeAbandoned) {
+  for (int i = 0; i < 3; ++i) {
+    const SurveyAhead abandoned(Options(), std::make_shared<Cancellation>(), nullptr);
+  }
 }
 
 }  // namespace

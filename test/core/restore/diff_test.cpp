@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <unistd.h>
 
 #include "core/repository/backup_catalog.h"
 #include "core/restore/test_restore.h"
+#include "core/storage/unique_fd.h"
 
 namespace veza {
 namespace {
@@ -311,6 +314,53 @@ TEST_P(DiffByWalTest, ReadsNothingElse) {
   const auto diff = DiffBy(NoteWhatChanged);
   ASSERT_OK(diff);
   EXPECT_THAT(StoredPages(*diff, "base/5/100"), testing::UnorderedElementsAre(0, 5, 130));
+}
+
+// Counts how often files are opened.
+class Openings {
+ public:
+  explicit Openings(const std::vector<std::string>& paths) {
+    for (const std::string& path : paths) {
+      EXPECT_NE(inotify_add_watch(fd_.get(), path.c_str(), IN_OPEN), -1) << path;
+    }
+  }
+  int Count() const {
+    int count = 0;
+    inotify_event event{};  // has no name: single files are watched
+    while (read(fd_.get(), &event, sizeof event) == sizeof event) {
+      ++count;
+    }
+    return count;
+  }
+
+ private:
+  const UniqueFd fd_{inotify_init1(IN_NONBLOCK | IN_CLOEXEC)};
+};
+
+TEST_P(DiffByWalTest, ARelationThatIsEmptyOrUnchangedIsNotOpened) {
+  source_.File("base/5/101", Relation(300).content());
+  source_.File("base/5/102", {});
+  source_.File("base/5/103", Relation(2).content());
+  Begin();
+  {
+    const Openings unchanged({source_.In("base/5/101"), source_.In("base/5/102")});
+    const Openings changed({source_.In("base/5/100"), source_.In("base/5/103")});
+    const auto diff = DiffBy([](WalChanges& changes) {
+      NoteWhatChanged(changes);
+      changes.NoteBlocks({1663, 5, 103}, kMainFork, 1, 1);
+    });
+    ASSERT_OK(diff);
+    EXPECT_EQ(unchanged.Count(), 0);
+    EXPECT_EQ(changed.Count(), 2);
+    Restore(*diff);
+  }
+  // A file of another length is read.
+  source_.File("base/5/101", Relation(301).content());
+  const Openings longer({source_.In("base/5/101")});
+  const auto diff = DiffBy(NoteWhatChanged);
+  ASSERT_OK(diff);
+  EXPECT_EQ(longer.Count(), 1);
+  Restore(*diff);
 }
 
 TEST_P(DiffByWalTest, AnExtentOfWhichMostHasChangedIsStoredWhole) {
