@@ -25,37 +25,19 @@ struct Reach {
   std::optional<Lsn> minimal;
 };
 
-std::string FirstMissing(const BackupSummary& backup, const ArchiveMap& archive) {
+// "missing segment …", of the WAL that the backup itself needs. Empty when none is missing.
+std::string MissingWal(const BackupSummary& backup, const ArchiveMap& archive) {
   const std::uint64_t size = archive.segment_size();
   const SegmentNumber last = SegmentBefore(backup.stop_lsn, size);
   SegmentNumber next = SegmentOf(backup.start_lsn, size);
   while (next <= last) {
     const SegmentRun* const run = archive.RunAt(backup.timeline, next);
     if (run == nullptr) {
-      return SegmentName(backup.timeline, next, size);
+      return fmt::format("missing segment {}", SegmentName(backup.timeline, next, size));
     }
     next = run->last + 1;
   }
   return "";
-}
-
-// Empty for a backup that can be restored.
-std::string WhyUnrestorable(const BackupSummary& backup, std::span<const BackupSummary> backups,
-                            const ArchiveMap& archive, const LostParts& packs) {
-  for (const SourceBackup& source : backup.sources) {
-    const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
-    if (there == backups.end()) {
-      return fmt::format("{} is missing or damaged", NameBackup(source.label));
-    }
-    if (there->manifest_sha256 != source.manifest_sha256) {
-      return fmt::format("{} is not the one it refers to", NameBackup(source.label));
-    }
-  }
-  if (std::string lacks = DescribeLost(backup, packs); !lacks.empty()) {
-    return lacks;
-  }
-  const std::string missing = FirstMissing(backup, archive);
-  return missing.empty() ? "" : fmt::format("missing segment {}", missing);
 }
 
 // Walks along a path, from the end of a backup that can be restored.
@@ -173,11 +155,14 @@ std::string RecoveryStretch::EndedBy() const {
 }
 
 RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups, const ArchiveMap& archive,
-                                  const LostParts& missing) {
+                                  const LostParts& lost) {
   RecoveryWindow window;
   std::vector<const BackupSummary*> restorable;
   for (const BackupSummary& backup : backups) {
-    std::string reason = WhyUnrestorable(backup, backups, archive, missing);
+    std::string reason = WhyNotRestorable(backup, backups, lost);
+    if (reason.empty()) {
+      reason = MissingWal(backup, archive);
+    }
     if (reason.empty()) {
       restorable.push_back(&backup);
     } else {
@@ -256,8 +241,8 @@ Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
   std::ranges::copy_if(
       catalog.backups, std::back_inserter(backups),
       [&](const BackupSummary& backup) { return backup.system_identifier == system_identifier; });
-  ASSIGN_OR_RETURN(const LostParts missing, FindLostParts(repository, backups));
-  RecoveryWindow window = PlanRecoveryWindow(backups, archive, missing);
+  ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(repository, backups));
+  RecoveryWindow window = PlanRecoveryWindow(backups, archive, lost);
   for (RecoveryStretch& stretch : window.stretches) {
     if (!stretch.end_time) {
       ASSIGN_OR_RETURN(const std::string name,

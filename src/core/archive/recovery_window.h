@@ -58,7 +58,7 @@ struct RecoveryStretch {
 
 struct UnrestorableBackup {
   std::string label;
-  // "missing segment …", or what is wrong with its parts or with a backup that it names.
+  // What WhyNotRestorable() says, or "missing segment …".
   std::string reason;
 };
 
@@ -67,10 +67,10 @@ struct RecoveryWindow {
   std::vector<UnrestorableBackup> unrestorable;  // in the order of `backups`
 };
 
-// `backups` are all those of one system, and `archive` is of the same system. `missing` tells which
-// of them lack their manifest or a pack.
+// `backups` are all those of one system, and `archive` is of the same system. `lost` tells which of
+// them lack their manifest or a pack.
 RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups, const ArchiveMap& archive,
-                                  const LostParts& missing);
+                                  const LostParts& lost);
 
 // What ends recovery from a backup although the archive holds later WAL; at most one of these. The
 // WAL that the backup itself needs is there.

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "core/repository/names.h"
-
 namespace veza {
 
 namespace {
@@ -42,16 +40,6 @@ const BackupSummary* FindSource(const SourceBackup& source,
   const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
   return there != backups.end() && there->manifest_sha256 == source.manifest_sha256 ? &*there
                                                                                     : nullptr;
-}
-
-std::string WhyNotRestorable(const BackupSummary& backup, std::span<const BackupSummary> backups) {
-  for (const SourceBackup& source : backup.sources) {
-    if (FindSource(source, backups) == nullptr) {
-      return fmt::format("{} needs {}, which is missing or damaged", NameBackup(backup.label),
-                         NameBackup(source.label));
-    }
-  }
-  return "";
 }
 
 std::string WhyDoubtful(const BackupSummary& backup, std::span<const BackupSummary> backups) {

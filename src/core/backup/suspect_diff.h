@@ -26,10 +26,6 @@ std::string WhyDoubtful(const BackupSummary& backup, std::span<const BackupSumma
 // has another manifest.
 const BackupSummary* FindSource(const SourceBackup& source, std::span<const BackupSummary> backups);
 
-// Why the backup cannot be restored: one that it needs is not among `backups`, the readable ones of
-// the repository. A clause that names the backup. Empty when all are there.
-std::string WhyNotRestorable(const BackupSummary& backup, std::span<const BackupSummary> backups);
-
 // What to do about such a diff, and about servers that were restored from one.
 inline constexpr const char* kSuspectDiffHint =
     "Take a new backup with this version, and restore that or a full backup instead. On every "

@@ -1,5 +1,6 @@
 #include "core/repository/pack_list.h"
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -112,6 +113,14 @@ void AddLost(const PartCounts& counts, LostParts& lost) {
   }
 }
 
+std::string WhySourceIsWrong(const SourceBackup& source, std::span<const BackupSummary> backups) {
+  const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
+  if (there == backups.end()) {
+    return "which is missing or damaged";
+  }
+  return there->manifest_sha256 == source.manifest_sha256 ? "" : "and another one is in its place";
+}
+
 }  // namespace
 
 Result<LostParts> FindLostParts(const Repository& repository,
@@ -146,7 +155,14 @@ Result<LostParts> FindLostPartsOfFew(const Repository& repository,
   return lost;
 }
 
-std::string DescribeLost(const BackupSummary& backup, const LostParts& lost) {
+std::string WhyNotRestorable(const BackupSummary& backup, std::span<const BackupSummary> backups,
+                             const LostParts& lost) {
+  for (const SourceBackup& source : backup.sources) {
+    if (std::string wrong = WhySourceIsWrong(source, backups); !wrong.empty()) {
+      return fmt::format("{} needs {}, {}", NameBackup(backup.label), NameBackup(source.label),
+                         wrong);
+    }
+  }
   if (const auto own = lost.find(backup.label); own != lost.end()) {
     return own->second.reason.empty() ? fmt::format("object \"{}\" is missing", own->second.name)
                                       : own->second.reason;

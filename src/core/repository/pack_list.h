@@ -55,8 +55,11 @@ Result<LostParts> FindLostParts(const Repository& repository,
 Result<LostParts> FindLostPartsOfFew(const Repository& repository,
                                      std::span<const BackupSummary> backups);
 
-// What the backup, or one that it needs, lacks: a clause. Empty when nothing is missing. The
+// Why the backup cannot be restored, apart from WAL: a clause that names what is wrong. Either one
+// that it needs is not among `backups`, the readable ones of its repository, or has another
+// manifest; or it or one that it needs lacks a part (`lost`). Empty when nothing is wrong. The
 // manifest is not read, so nobody knows whether the backup names that very pack of the other one.
-std::string DescribeLost(const BackupSummary& backup, const LostParts& missing);
+std::string WhyNotRestorable(const BackupSummary& backup, std::span<const BackupSummary> backups,
+                             const LostParts& lost);
 
 }  // namespace veza

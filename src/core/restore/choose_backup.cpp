@@ -120,8 +120,8 @@ Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
       Newest(backups, target, history, [](const BackupSummary&) { return true; });
   if (newest != nullptr) {
     const auto is_good = [&](const BackupSummary& backup) {
-      return WhyDoubtful(backup, backups).empty() && WhyNotRestorable(backup, backups).empty() &&
-             DescribeLost(backup, lost).empty();
+      return WhyDoubtful(backup, backups).empty() &&
+             WhyNotRestorable(backup, backups, lost).empty();
     };
     const bool passes_over = doubtful == DoubtfulBackups::kPassOver &&
                              target.kind != TargetKind::kImmediate && !is_good(*newest);

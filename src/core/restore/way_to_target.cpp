@@ -257,10 +257,7 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
   if (!leads) {
     return backup;  // with its doubt: the older one would not reach the target
   }
-  found->passed_over = WhyNotRestorable(backup, backups);
-  if (found->passed_over.empty()) {
-    found->passed_over = DescribeLost(backup, lost);
-  }
+  found->passed_over = WhyNotRestorable(backup, backups, lost);
   if (found->passed_over.empty()) {
     found->passed_over = found->doubt;
   }

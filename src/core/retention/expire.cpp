@@ -102,7 +102,7 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
   // new.
   ASSIGN_OR_RETURN(input.lineage, ReadLineage(repository, identity));
   ASSIGN_OR_RETURN(input.catalog, ReadBackupCatalog(repository));
-  ASSIGN_OR_RETURN(input.missing, FindLostParts(repository, input.catalog.backups));
+  ASSIGN_OR_RETURN(input.lost, FindLostParts(repository, input.catalog.backups));
   ASSIGN_OR_RETURN(input.pins, ReadPins(repository));
   ASSIGN_OR_RETURN(input.leases, ReadLeases(repository));
   // The oldest records are listed first. If there are more, the next expiry sees the rest.

@@ -131,7 +131,8 @@ class BackupRules {
 
   // Whether nothing in the backup is known to be wrong. Only then may it displace an older one.
   bool IsGood(const BackupSummary& backup) const {
-    if (backup.checksum_failures > 0 || !DescribeLost(backup, input_.missing).empty()) {
+    if (backup.checksum_failures > 0 ||
+        !WhyNotRestorable(backup, input_.catalog.backups, input_.lost).empty()) {
       return false;
     }
     const BackupSummary* const full = FullOf(backup);

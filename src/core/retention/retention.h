@@ -80,7 +80,7 @@ struct RetentionInput {
   std::uint64_t wal_segment_size = 0;
   Lineage lineage;  // of the archive, read before the catalog
   BackupCatalog catalog;
-  LostParts missing;                       // of the backups of the catalog
+  LostParts lost;                          // of the backups of the catalog
   std::map<std::string, Remains> remains;  // for every unfinished or buried label
   Fragments young_fragments;               // written to less than kLeftOverAge ago
   Fragments old_fragments;

@@ -51,14 +51,14 @@ class NewestBackupCall final : public ArchiveCall {
         backups.push_back(backup);
       }
     }
-    ASSIGN_OR_RETURN(const LostParts missing, FindLostParts(*repository, backups));
+    ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(*repository, backups));
     std::ranges::sort(backups, IsBefore);
     // Mostly the newest one will do. Then only the archive since then is listed.
     for (auto backup = backups.rbegin(); backup != backups.rend() && label_.empty(); ++backup) {
       ASSIGN_OR_RETURN(const std::vector<WalRange> ranges,
                        wal.Ranges(identity.wal_segment_size, backup->start_wal));
       const ArchiveMap map(identity.wal_segment_size, ranges, {history}, minimal);
-      if (LeadsHere(*backup, backups, map, missing)) {
+      if (LeadsHere(*backup, backups, map, lost)) {
         label_ = backup->label;
       }
     }
@@ -68,8 +68,8 @@ class NewestBackupCall final : public ArchiveCall {
   // `map` is of the archive from the start of the backup on. The full of a diff is one of
   // `backups`.
   static bool LeadsHere(const BackupSummary& backup, const std::vector<BackupSummary>& backups,
-                        const ArchiveMap& map, const LostParts& missing) {
-    const RecoveryWindow window = PlanRecoveryWindow(backups, map, missing);
+                        const ArchiveMap& map, const LostParts& lost) {
+    const RecoveryWindow window = PlanRecoveryWindow(backups, map, lost);
     if (std::ranges::find(window.unrestorable, backup.label, &UnrestorableBackup::label) !=
         window.unrestorable.end()) {
       return false;

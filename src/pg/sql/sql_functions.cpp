@@ -85,20 +85,13 @@ const char* DescribeStatus(const BackupSummary& backup) {
   return SuspectDiff(backup).empty() ? "ok" : "not to be trusted";
 }
 
-// Why the backup cannot be restored, apart from WAL that is missing. Empty if it can.
-std::string DescribeLoss(const BackupSummary& backup, const BackupCatalog& catalog,
-                         const LostParts& missing) {
-  std::string lost = WhyNotRestorable(backup, catalog.backups);
-  return lost.empty() ? DescribeLost(backup, missing) : lost;
-}
-
-// `lost`: as DescribeLoss(). `drill` is the latest drill of this backup, `lease` one of a
-// restore that uses it. Both may be null.
-Row RowOf(const BackupSummary& backup, const std::string& lost, bool pinned,
+// `loss` is what WhyNotRestorable() says. `drill` is the latest drill of this backup, `lease` one
+// of a restore that uses it. Both may be null.
+Row RowOf(const BackupSummary& backup, const std::string& loss, bool pinned,
           const DrillRecord* drill, const LeaseState* lease) {
   return {backup.label,
           BackupTypeName(backup.type),
-          lost.empty() ? DescribeStatus(backup) : "not restorable",
+          loss.empty() ? DescribeStatus(backup) : "not restorable",
           FormatUtc(backup.start_time),
           FormatUtc(backup.stop_time),
           std::to_string(backup.timeline),
@@ -111,7 +104,7 @@ Row RowOf(const BackupSummary& backup, const std::string& lost, bool pinned,
           backup.postgres_version,
           backup.node,
           pinned ? "true" : "false",
-          DescribeDetail(backup, lost, lease),
+          DescribeDetail(backup, loss, lease),
           drill != nullptr ? std::optional(FormatUtc(drill->started)) : std::nullopt,
           drill != nullptr ? std::optional(drill->passed ? "true" : "false") : std::nullopt};
 }
@@ -144,7 +137,7 @@ class InfoCall final : public RowsCall {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
     ASSIGN_OR_RETURN(const BackupCatalog catalog,
                      ReadBackupCatalog(*repository, SummaryParts::kNotes));
-    ASSIGN_OR_RETURN(const LostParts missing, FindLostParts(*repository, catalog.backups));
+    ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(*repository, catalog.backups));
     ASSIGN_OR_RETURN(const std::set<std::string> pins, ReadPins(*repository));
     ASSIGN_OR_RETURN(const auto drills, ReadLatestDrills(*repository));
     Result<std::vector<LeaseState>> leases = ReadLeases(*repository);
@@ -160,7 +153,7 @@ class InfoCall final : public RowsCall {
     for (const BackupSummary& backup : catalog.backups) {
       const auto drill = drills.find(backup.label);
       rows_.push_back(RowOf(
-          backup, DescribeLoss(backup, catalog, missing), pins.contains(backup.label),
+          backup, WhyNotRestorable(backup, catalog.backups, lost), pins.contains(backup.label),
           drill != drills.end() ? &drill->second : nullptr, FindLease(*leases, backup.label)));
     }
     if (catalog.backups.empty()) {

@@ -263,7 +263,8 @@ TEST(RecoveryWindow, DiffsNeedTheirFull) {
        {{2, 1, 5, 5, 1}},
        {{1, 1, 6}},
        {},
-       {"not 2: full backup \"20261123-020000F\" is missing or damaged"}},
+       {"not 2: diff \"20261123-020000F_20261124-020000D\" needs full backup "
+        "\"20261123-020000F\", which is missing or damaged"}},
   };
   Expect(cases);
 
@@ -271,7 +272,8 @@ TEST(RecoveryWindow, DiffsNeedTheirFull) {
   backups[0].manifest_sha256 = Sha256Of(AsBytes("another one"));
   EXPECT_THAT(Describe(PlanRecoveryWindow(backups, ArchiveOf({{1, 1, 6}}), {})),
               ElementsAre(testing::StartsWith("days 1-1"),
-                          "not 2: full backup \"20261123-020000F\" is not the one it refers to"));
+                          "not 2: diff \"20261123-020000F_20261124-020000D\" needs full backup "
+                          "\"20261123-020000F\", and another one is in its place"));
 }
 
 TEST(RecoveryWindow, TellsTimes) {

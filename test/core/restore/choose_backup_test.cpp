@@ -149,7 +149,7 @@ TEST_F(ChooseBackupTest, ABackupKnownToBeWrongIsPassedOver) {
   // Nor can a backup be restored without one that it needs.
   full.checksum_failures = 0;
   diff.sources.push_back({"20261105-020000F_20261105-120000I"});
-  EXPECT_EQ(WhyNotRestorable(diff, backups),
+  EXPECT_EQ(WhyNotRestorable(diff, backups, {}),
             "diff \"20261105-020000F_20261106-020000D\" needs incr "
             "\"20261105-020000F_20261105-120000I\", which is missing or damaged");
   EXPECT_EQ(choose({}, &two_), full.label);

@@ -183,13 +183,24 @@ TEST_F(RetentionTest, FullsThatLackPacksNeitherCountNorDisplaceOthers) {
   HaveFull(3);
   HaveDiff(3, 4);
   HaveWal(5, 50);
-  input_.missing[Full(2)].name = PackName(Full(2), 1);
-  input_.missing[Full(3)].reason = "it cannot be listed";
+  input_.lost[Full(2)].name = PackName(Full(2), 1);
+  input_.lost[Full(3)].reason = "it cannot be listed";
   EXPECT_THAT(Removed(), IsEmpty());
   EXPECT_THAT(Reason(Full(1)), HasSubstr("newest good backup"));
   EXPECT_THAT(RemovedWal(), ElementsAre("5-9")) << "recovery from day 1 needs the rest";
-  input_.missing.clear();
+  input_.lost.clear();
   EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1)));
+}
+
+// Its full was made again, or somebody has put another one in its place.
+TEST_F(RetentionTest, ADiffOfAnotherFullDoesNotCount) {
+  input_.settings = {.full = 1, .diff = 1, .archive = 1};
+  HaveFull(1);
+  HaveDiff(1, 2);
+  HaveDiff(1, 3);
+  EXPECT_THAT(Removed(), UnorderedElementsAre(Diff(1, 2)));
+  input_.catalog.backups.back().sources.front().manifest_sha256.fill(1);
+  EXPECT_THAT(Removed(), IsEmpty());
 }
 
 // Diffs of timelines that forked: the newest good backup refers to an old full.
