@@ -154,6 +154,10 @@ std::string RecoveryStretch::EndedBy() const {
                                  : fmt::format("missing segment {}", missing_segment);
 }
 
+bool IsAmong(std::span<const UnrestorableBackup> unrestorable, std::string_view label) {
+  return std::ranges::find(unrestorable, label, &UnrestorableBackup::label) != unrestorable.end();
+}
+
 RecoveryWindow PlanRecoveryWindow(std::span<const BackupSummary> backups, const ArchiveMap& archive,
                                   const LostParts& lost) {
   RecoveryWindow window;

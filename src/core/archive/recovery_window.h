@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/archive/archive_map.h"
@@ -61,6 +62,9 @@ struct UnrestorableBackup {
   // What WhyNotRestorable() says, or "missing segment …".
   std::string reason;
 };
+
+// Whether the backup is one of them.
+bool IsAmong(std::span<const UnrestorableBackup> unrestorable, std::string_view label);
 
 struct RecoveryWindow {
   std::vector<RecoveryStretch> stretches;        // ordered by start_lsn

@@ -120,8 +120,7 @@ CheckResult JudgeBackups(const std::vector<BackupSummary>& backups,
   std::size_t restorable = 0;
   const BackupSummary* last = nullptr;
   for (const BackupSummary& backup : backups) {
-    if (std::ranges::find(unrestorable, backup.label, &UnrestorableBackup::label) ==
-        unrestorable.end()) {
+    if (!IsAmong(unrestorable, backup.label)) {
       ++restorable;
       last = &backup;
     }

@@ -28,8 +28,7 @@ bool LiesBehind(const Lineage& lineage, const BackupSummary& backup, const Backu
 void CountBackups(const Lineage& lineage, const BackupCatalog& catalog,
                   const RecoveryWindow& window, RepositoryFacts& facts) {
   for (const BackupSummary& backup : catalog.backups) {
-    if (std::ranges::find(window.unrestorable, backup.label, &UnrestorableBackup::label) !=
-        window.unrestorable.end()) {
+    if (IsAmong(window.unrestorable, backup.label)) {
       ++facts.unrestorable[backup.type];
       continue;
     }

@@ -70,8 +70,7 @@ class NewestBackupCall final : public ArchiveCall {
   static bool LeadsHere(const BackupSummary& backup, const std::vector<BackupSummary>& backups,
                         const ArchiveMap& map, const LostParts& lost) {
     const RecoveryWindow window = PlanRecoveryWindow(backups, map, lost);
-    if (std::ranges::find(window.unrestorable, backup.label, &UnrestorableBackup::label) !=
-        window.unrestorable.end()) {
+    if (IsAmong(window.unrestorable, backup.label)) {
       return false;
     }
     const RecoveryObstacle obstacle = ObstacleAfter(backup, map);
