@@ -40,7 +40,7 @@ std::uint64_t CountSegments(const ArchivePiece& piece) {
 }
 
 Result<SystemInfo> CollectSystem(const Repository& repository, const Identity& identity,
-                                 const BackupCatalog& catalog) {
+                                 const BackupCatalog& catalog, const LostParts& lost) {
   SystemInfo system;
   system.identity = identity;
   const WalArchive wal(repository, identity.system_identifier);
@@ -55,8 +55,8 @@ Result<SystemInfo> CollectSystem(const Repository& repository, const Identity& i
   }
   RETURN_IF_ERROR(archive);
   system.wal = archive->Pieces();
-  ASSIGN_OR_RETURN(system.window,
-                   ReadRecoveryWindow(repository, identity.system_identifier, catalog, *archive));
+  ASSIGN_OR_RETURN(system.window, ReadRecoveryWindow(repository, identity.system_identifier,
+                                                     catalog, *archive, lost));
   RETURN_IF_ERROR(
       FindWindowEnds(repository, identity.system_identifier, catalog, *archive, &system.window));
   return system;
@@ -69,8 +69,9 @@ Result<RepositoryInfo> Collect(const Repository& repository, bool lists) {
   ASSIGN_OR_RETURN(info.catalog,
                    lists ? ReadBackupCatalog(repository, SummaryParts::kAll, kBudgetWithLists)
                          : ReadBackupCatalog(repository, SummaryParts::kNotes));
+  ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(repository, info.catalog.backups));
   for (const Identity& identity : repository.identities()) {
-    ASSIGN_OR_RETURN(SystemInfo system, CollectSystem(repository, identity, info.catalog));
+    ASSIGN_OR_RETURN(SystemInfo system, CollectSystem(repository, identity, info.catalog, lost));
     info.systems.push_back(std::move(system));
   }
   ASSIGN_OR_RETURN(info.drills, ReadLatestDrills(repository));

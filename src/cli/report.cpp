@@ -108,8 +108,9 @@ Result<Material> Collect(const Repository& repository, const Identity& identity)
   KeepSystem(identity.system_identifier, material);
   ASSIGN_OR_RETURN(material.now, repository.store().Now());
   ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(repository, identity));
+  ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(repository, material.catalog.backups));
   ASSIGN_OR_RETURN(material.window, ReadRecoveryWindow(repository, identity.system_identifier,
-                                                       material.catalog, archive));
+                                                       material.catalog, archive, lost));
   RETURN_IF_ERROR(FindWindowEnds(repository, identity.system_identifier, material.catalog, archive,
                                  &material.window));
   material.from = Begin(material);

@@ -240,12 +240,12 @@ Result<std::vector<std::string>> MissingHistories(const WalArchive& archive,
 
 Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
                                           std::uint64_t system_identifier,
-                                          const BackupCatalog& catalog, const ArchiveMap& archive) {
+                                          const BackupCatalog& catalog, const ArchiveMap& archive,
+                                          const LostParts& lost) {
   std::vector<BackupSummary> backups;
   std::ranges::copy_if(
       catalog.backups, std::back_inserter(backups),
       [&](const BackupSummary& backup) { return backup.system_identifier == system_identifier; });
-  ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(repository, backups));
   RecoveryWindow window = PlanRecoveryWindow(backups, archive, lost);
   for (RecoveryStretch& stretch : window.stretches) {
     if (!stretch.end_time) {

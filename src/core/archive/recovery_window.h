@@ -105,12 +105,13 @@ Result<std::vector<std::string>> MissingHistories(const WalArchive& archive,
                                                   std::uint64_t system_identifier,
                                                   std::span<const BackupSummary> backups);
 
-// Runs PlanRecoveryWindow() for a system and fills in every end_time, none before its start. Lists
-// all backups, for manifests and packs that are missing. The catalog must have been read before the
-// archive: WAL is stored before the backup that needs it, and deleted after it. Backups that have
-// been deleted meanwhile are left out.
+// Runs PlanRecoveryWindow() for a system and fills in every end_time, none before its start. `lost`
+// is what FindLostParts() says of the catalog. The catalog must have been read before the archive:
+// WAL is stored before the backup that needs it, and deleted after it. Backups that have been
+// deleted meanwhile are left out.
 Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
                                           std::uint64_t system_identifier,
-                                          const BackupCatalog& catalog, const ArchiveMap& archive);
+                                          const BackupCatalog& catalog, const ArchiveMap& archive,
+                                          const LostParts& lost);
 
 }  // namespace veza

@@ -99,14 +99,16 @@ CheckResult CheckIdentity(const Repository& repository) {
 Result<std::vector<UnrestorableBackup>> FindUnrestorable(const Repository& repository,
                                                          const BackupCatalog& catalog) {
   std::vector<UnrestorableBackup> all;
+  ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(repository, catalog.backups));
   for (const Identity& identity : repository.identities()) {
     if (std::ranges::find(catalog.backups, identity.system_identifier,
                           &BackupSummary::system_identifier) == catalog.backups.end()) {
       continue;
     }
     ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(repository, identity));
-    ASSIGN_OR_RETURN(RecoveryWindow window,
-                     ReadRecoveryWindow(repository, identity.system_identifier, catalog, archive));
+    ASSIGN_OR_RETURN(
+        RecoveryWindow window,
+        ReadRecoveryWindow(repository, identity.system_identifier, catalog, archive, lost));
     std::ranges::move(window.unrestorable, std::back_inserter(all));
   }
   for (const BrokenBackup& broken : catalog.broken) {

@@ -58,8 +58,9 @@ Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
     return backup.system_identifier != system_identifier;
   });
   ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchiveMap(repository, identity));
+  ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(repository, catalog.backups));
   ASSIGN_OR_RETURN(RecoveryWindow window,
-                   ReadRecoveryWindow(repository, system_identifier, catalog, archive));
+                   ReadRecoveryWindow(repository, system_identifier, catalog, archive, lost));
   CountBackups(lineage, catalog, window, facts);
   if (!window.stretches.empty()) {
     facts.window =

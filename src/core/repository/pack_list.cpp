@@ -125,6 +125,9 @@ std::string WhySourceIsWrong(const SourceBackup& source, std::span<const BackupS
 
 Result<LostParts> FindLostParts(const Repository& repository,
                                 std::span<const BackupSummary> backups) {
+  if (backups.empty()) {
+    return LostParts();
+  }
   PartCounts counts = CountsOf(backups);
   Status counted = CountParts(repository, kBackupPrefix, counts);
   if (counted) {

@@ -48,7 +48,7 @@ using LostParts = std::map<std::string, LostPart>;  // by label
 //
 // Takes one listing of all backups in the repository, which is a request for 1000 packs (16 GB) on
 // S3. If that fails although the store answers, each backup is listed alone, and only one that
-// cannot be listed is counted as lacking something.
+// cannot be listed is counted as lacking something. Without a backup nothing is listed.
 Result<LostParts> FindLostParts(const Repository& repository,
                                 std::span<const BackupSummary> backups);
 // The same, by a listing for each of a few backups.

@@ -23,8 +23,10 @@ class RecoveryWindowCall final : public ArchiveCall {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenOwn());
     ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository));
     ASSIGN_OR_RETURN(const ArchiveMap archive, ReadArchive(*repository));
-    ASSIGN_OR_RETURN(RecoveryWindow window,
-                     ReadRecoveryWindow(*repository, facts_.system_identifier, catalog, archive));
+    ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(*repository, catalog.backups));
+    ASSIGN_OR_RETURN(
+        RecoveryWindow window,
+        ReadRecoveryWindow(*repository, facts_.system_identifier, catalog, archive, lost));
     RETURN_IF_ERROR(
         FindWindowEnds(*repository, facts_.system_identifier, catalog, archive, &window));
     for (const RecoveryStretch& stretch : window.stretches) {

@@ -324,7 +324,13 @@ class ReadRecoveryWindowTest : public testing::Test {
     ASSIGN_OR_RETURN(const ArchiveMap archive,
                      ReadArchiveMap(*repository_, TestIdentity(system_identifier), ranges));
     ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*repository_));
-    return ReadRecoveryWindow(*repository_, system_identifier, catalog, archive);
+    return ReadOf(catalog, archive, system_identifier);
+  }
+
+  Result<RecoveryWindow> ReadOf(const BackupCatalog& catalog, const ArchiveMap& archive,
+                                std::uint64_t system_identifier = kTestSystem) {
+    ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(*repository_, catalog.backups));
+    return ReadRecoveryWindow(*repository_, system_identifier, catalog, archive, lost);
   }
 
   TestRepository repository_;
@@ -422,9 +428,8 @@ TEST_F(ReadRecoveryWindowTest, LeavesOutWhatIsDeletedMeanwhile) {
   const auto catalog = ReadBackupCatalog(*repository_);
   ASSERT_OK(catalog);
   std::filesystem::remove(repository_.PathOf(BackupDocumentName(LabelOf(MadeUpBackup{.day = 1}))));
-  EXPECT_THAT(
-      Describe(ReadRecoveryWindow(*repository_, kTestSystem, *catalog, ArchiveOf({})).value()),
-      ElementsAre("not 2: missing segment 000000010000000000000004"));
+  EXPECT_THAT(Describe(ReadOf(*catalog, ArchiveOf({})).value()),
+              ElementsAre("not 2: missing segment 000000010000000000000004"));
 }
 
 }  // namespace

@@ -121,6 +121,22 @@ TEST_F(CheckTest, BackupsThatCannotBeRestoredAreReported) {
   EXPECT_THAT(broken.detail, HasSubstr("no backup can be restored; 1 that cannot"));
 }
 
+// A repository may have very many packs.
+TEST_F(CheckTest, PacksAreListedOnceForAllSystems) {
+  ASSERT_OK(Repository::Initialise(repository_.MakeStore(), repository_.options(),
+                                   repository_.environment(), TestIdentity(42), true));
+  BackupSummary other = TestSummary(*repository_, "20261123-020000F");
+  other.system_identifier = 42;
+  PutWithoutPacks(*repository_, other);
+  int listed = 0;
+  const auto results = CheckWith([&](Operation operation, std::string_view prefix) -> Status {
+    listed += operation == Operation::kList && prefix.starts_with(kBackupPrefix) ? 1 : 0;
+    return Ok();
+  });
+  EXPECT_THAT(OnlyFailure(results, "backups").detail, HasSubstr("missing segment"));
+  EXPECT_EQ(listed, 1);
+}
+
 TEST_F(CheckTest, AnUnreachableStoreIsTheOnlyRow) {
   const auto results = CheckWith([](Operation, std::string_view) -> Status {
     return MakeError(ErrorCode::kUnavailable, "the store is away").WithHint("Plug it in.");
