@@ -424,30 +424,24 @@ RelationsWanted RelationsIn(const std::vector<TransactionStory>& stories) {
 RelationsWanted RelationsIn(const std::vector<TimelineEvent>& events) {
   RelationsWanted relations;
   for (const TimelineEvent& event : events) {
-    for (const RelationFile& file : event.numbers) {
-      const auto [relation, is_new] = relations.try_emplace({event.timeline, file}, event.lsn);
+    for (const EventPart& part : event.parts) {
+      if (!part.file) {
+        continue;
+      }
+      const auto [relation, is_new] =
+          relations.try_emplace({event.timeline, *part.file}, event.lsn);
       relation->second = std::min(relation->second, event.lsn);
     }
   }
   return relations;
 }
 
-std::string NumbersOf(const RelationFile& file) {
-  return file.relation == 0 ? std::to_string(file.database) : FormatRelation(file);
-}
-
 void NameEvents(const NamesOfRelations& names, std::vector<TimelineEvent>& events) {
   for (TimelineEvent& event : events) {
-    std::size_t at = 0;
-    for (const RelationFile& file : event.numbers) {
-      const std::string numbers = NumbersOf(file);
-      const std::string name = DescribeRelation({event.timeline, file}, names);
-      at = event.text.find(numbers, at);
-      if (at == std::string::npos) {
-        break;
-      }
-      event.text.replace(at, numbers.size(), name);
-      at += name.size();
+    if (!event.parts.empty()) {
+      event.text = JoinParts(event.parts, [&](const RelationFile& file) {
+        return DescribeRelation({event.timeline, file}, names);
+      });
     }
   }
 }

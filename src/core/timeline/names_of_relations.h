@@ -61,9 +61,7 @@ Result<NamesOfRelations> FindNamesOfRelations(const Repository& repository,
 // What the transactions touched, or what the events name, for FindNamesOfRelations().
 RelationsWanted RelationsIn(const std::vector<TransactionStory>& stories);
 RelationsWanted RelationsIn(const std::vector<TimelineEvent>& events);
-// "1663/5/16384", or "5" for a database.
-std::string NumbersOf(const RelationFile& file);
-// Puts names in place of the numbers in the texts, where they are known.
+// Writes the texts with names where they are known.
 void NameEvents(const NamesOfRelations& names, std::vector<TimelineEvent>& events);
 // For people: "shop.public.orders", "shop", or NumbersOf() where the name is not known.
 std::string DescribeRelation(const RelationOfTimeline& relation, const NamesOfRelations& names);

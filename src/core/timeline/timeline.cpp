@@ -18,15 +18,22 @@ constexpr std::size_t kMostDamaged = 100;
 // Of relations that a transaction has dropped.
 constexpr std::size_t kMostNamed = 10;
 
-std::string DescribeDropped(const TransactionEnd& end) {
-  std::string text = fmt::format("{} relation files dropped:", end.dropped.size());
+std::vector<EventPart> DescribeDropped(const TransactionEnd& end) {
+  std::vector<EventPart> parts;
   for (const RelationFile& file : end.dropped) {
-    if (&file == end.dropped.data() + kMostNamed) {
-      return text + " …";
+    if (parts.size() == kMostNamed) {
+      parts.push_back({" …"});
+      break;
     }
-    text += " " + FormatRelation(file);
+    parts.push_back(
+        {parts.empty() ? fmt::format("{} relation files dropped: ", end.dropped.size()) : " ",
+         file});
   }
-  return text;
+  return parts;
+}
+
+EventPart Database(std::uint32_t database, std::string words = {}) {
+  return {std::move(words), RelationFile{.database = database}};
 }
 
 std::string DescribeSwitch(TimelineId timeline, TimelineId previous) {
@@ -38,78 +45,61 @@ struct FactDescriber {
     if (end.dropped.empty()) {
       return std::nullopt;
     }
-    const std::size_t named = std::min(end.dropped.size(), kMostNamed);
-    return EventText{
-        "dropped",
-        DescribeDropped(end),
-        end.time,
-        {end.dropped.begin(), end.dropped.begin() + static_cast<std::ptrdiff_t>(named)}};
+    return EventText{"dropped", DescribeDropped(end), end.time};
   }
   std::optional<EventText> operator()(const UnknownFact& unknown) const {
-    return EventText{"unknown", std::string(unknown.reason), std::nullopt};
+    return EventText{"unknown", {{std::string(unknown.reason)}}};
   }
   std::optional<EventText> operator()(const RestorePointMade& point) const {
-    return EventText{"restore_point", point.name, point.time};
+    return EventText{"restore_point", {{point.name}}, point.time};
   }
   std::optional<EventText> operator()(const CheckpointMade& checkpoint) const {
     if (checkpoint.timeline != checkpoint.previous_timeline) {
       return EventText{"timeline",
-                       DescribeSwitch(checkpoint.timeline, checkpoint.previous_timeline),
+                       {{DescribeSwitch(checkpoint.timeline, checkpoint.previous_timeline)}},
                        checkpoint.time};
     }
     return EventText{"checkpoint",
-                     fmt::format("{}, redo {}", checkpoint.shutdown ? "shutdown" : "online",
-                                 FormatLsn(checkpoint.redo)),
+                     {{fmt::format("{}, redo {}", checkpoint.shutdown ? "shutdown" : "online",
+                                   FormatLsn(checkpoint.redo))}},
                      checkpoint.time};
   }
   std::optional<EventText> operator()(const RelationTruncated& cut) const {
-    return EventText{"truncated",
-                     fmt::format("{} to {} blocks", FormatRelation(cut.file), cut.blocks),
-                     std::nullopt,
-                     {cut.file}};
+    return EventText{"truncated", {{"", cut.file}, {fmt::format(" to {} blocks", cut.blocks)}}};
   }
   std::optional<EventText> operator()(const DatabaseCopied& copied) const {
     return EventText{"database",
-                     fmt::format("{} made from {}", copied.database, copied.source_database),
-                     std::nullopt,
-                     {{.database = copied.database}, {.database = copied.source_database}}};
+                     {Database(copied.database), Database(copied.source_database, " made from ")}};
   }
   std::optional<EventText> operator()(const DatabaseCreated& created) const {
-    return EventText{"database",
-                     fmt::format("{} made", created.database),
-                     std::nullopt,
-                     {{.database = created.database}}};
+    return EventText{"database", {Database(created.database), {" made"}}};
   }
   std::optional<EventText> operator()(const DatabaseDropped& dropped) const {
-    return EventText{"database",
-                     fmt::format("{} dropped", dropped.database),
-                     std::nullopt,
-                     {{.database = dropped.database}}};
+    return EventText{"database", {Database(dropped.database), {" dropped"}}};
   }
   std::optional<EventText> operator()(const TablespaceCreated& created) const {
-    return EventText{"tablespace", fmt::format("{} made", created.tablespace), std::nullopt};
+    return EventText{"tablespace", {{fmt::format("{} made", created.tablespace)}}};
   }
   std::optional<EventText> operator()(const TablespaceDropped& dropped) const {
-    return EventText{"tablespace", fmt::format("{} dropped", dropped.tablespace), std::nullopt};
+    return EventText{"tablespace", {{fmt::format("{} dropped", dropped.tablespace)}}};
   }
   std::optional<EventText> operator()(const ParametersChanged& changed) const {
-    return EventText{"parameters",
-                     fmt::format("wal_level = {}, wal_log_hints = {}, max_connections = {}",
-                                 WalLevelName(changed.wal_level),
-                                 changed.wal_log_hints ? "on" : "off", changed.max_connections),
-                     std::nullopt};
+    return EventText{
+        "parameters",
+        {{fmt::format("wal_level = {}, wal_log_hints = {}, max_connections = {}",
+                      WalLevelName(changed.wal_level), changed.wal_log_hints ? "on" : "off",
+                      changed.max_connections)}}};
   }
   std::optional<EventText> operator()(const FullPageWritesChanged& changed) const {
-    return EventText{"parameters", fmt::format("full_page_writes = {}", changed.on ? "on" : "off"),
-                     std::nullopt};
+    return EventText{"parameters",
+                     {{fmt::format("full_page_writes = {}", changed.on ? "on" : "off")}}};
   }
   std::optional<EventText> operator()(const ChecksumsChanged& changed) const {
-    return EventText{"parameters", fmt::format("data checksums: state {}", changed.state),
-                     std::nullopt};
+    return EventText{"parameters", {{fmt::format("data checksums: state {}", changed.state)}}};
   }
   std::optional<EventText> operator()(const RecoveryEnded& ended) const {
-    return EventText{"timeline", DescribeSwitch(ended.timeline, ended.previous_timeline),
-                     ended.time};
+    return EventText{
+        "timeline", {{DescribeSwitch(ended.timeline, ended.previous_timeline)}}, ended.time};
   }
   // The rest says nothing to somebody who chooses a moment.
   template <typename Fact>
@@ -355,14 +345,19 @@ class TimelineReader {
         time = end->time;
       }
       time = text->time ? text->time : time;
+      std::string words = JoinParts(text->parts);
+      if (std::ranges::none_of(text->parts,
+                               [](const EventPart& part) { return part.file.has_value(); })) {
+        text->parts.clear();
+      }
       RETURN_IF_ERROR(Add({.timeline = way.At(index).timeline,
                            .time = time.value_or(TimePoint{}),
                            .time_is_exact = text->time.has_value(),
                            .lsn = event.begin,
                            .xid = event.xid,
                            .kind = std::move(text->kind),
-                           .text = std::move(text->text),
-                           .numbers = std::move(text->numbers)}));
+                           .text = std::move(words),
+                           .parts = std::move(text->parts)}));
     }
     return Ok();
   }
@@ -586,8 +581,10 @@ class TransactionReader {
 
 }  // namespace
 
-std::string FormatRelation(const RelationFile& file) {
-  return fmt::format("{}/{}/{}", file.tablespace, file.database, file.relation);
+std::string NumbersOf(const RelationFile& file) {
+  return file.relation == 0
+             ? std::to_string(file.database)
+             : fmt::format("{}/{}/{}", file.tablespace, file.database, file.relation);
 }
 
 std::string DescribeTime(const TimelineEvent& event) {
@@ -612,6 +609,16 @@ Json EventToJson(const TimelineEvent& event) {
 
 std::optional<EventText> DescribeFact(const WalFact& fact) {
   return std::visit(FactDescriber{}, fact);
+}
+
+std::string JoinParts(const std::vector<EventPart>& parts,
+                      const std::function<std::string(const RelationFile&)>& name) {
+  std::string text;
+  for (const EventPart& part : parts) {
+    text += part.words;
+    text += part.file ? name(*part.file) : "";
+  }
+  return text;
 }
 
 Result<ClusterTimeline> ReadTimeline(const Repository& repository, const Identity& identity,

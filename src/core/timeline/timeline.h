@@ -39,6 +39,13 @@ struct LoadBucket {
   std::uint64_t image_bytes = 0;
 };
 
+// A part of a text: words, and behind them a relation or a database. A database has no number of a
+// relation.
+struct EventPart {
+  std::string words;
+  std::optional<RelationFile> file{};
+};
+
 struct TimelineEvent {
   TimelineId timeline = 0;
   // An event that does not tell its time has that of the event or the transaction before it. The
@@ -51,9 +58,8 @@ struct TimelineEvent {
   // "timeline", "backup", "gap", "unknown".
   std::string kind;
   std::string text;
-  // What the text names by numbers, in its order, as NumbersOf() writes it (core/timeline/
-  // names_of_relations.h). A database has no number of a relation.
-  std::vector<RelationFile> numbers{};
+  // Of which the text is made, if it has to do with relations or databases. Empty otherwise.
+  std::vector<EventPart> parts{};
 };
 
 struct ClusterTimeline {
@@ -123,8 +129,8 @@ Result<ClusterTransactions> ReadTransactions(const Repository& repository, const
                                              const ArchiveMap& archive,
                                              const TransactionOptions& options);
 
-// "tablespace/database/relation", as numbers.
-std::string FormatRelation(const RelationFile& file);
+// "1663/5/16384": tablespace, database and relation. Or "5", for a database.
+std::string NumbersOf(const RelationFile& file);
 
 // For people: "about" before a time that is not exact. Empty if it is not known.
 std::string DescribeTime(const TimelineEvent& event);
@@ -134,10 +140,12 @@ Json EventToJson(const TimelineEvent& event);
 // For people: "restore point "before the migration"". nullopt for facts that are no event.
 struct EventText {
   std::string kind;
-  std::string text;
-  std::optional<TimePoint> time;
-  std::vector<RelationFile> numbers{};  // as in TimelineEvent
+  std::vector<EventPart> parts;
+  std::optional<TimePoint> time{};
 };
 std::optional<EventText> DescribeFact(const WalFact& fact);
+// The parts, with what `name` says of each relation and database.
+std::string JoinParts(const std::vector<EventPart>& parts,
+                      const std::function<std::string(const RelationFile&)>& name = NumbersOf);
 
 }  // namespace veza

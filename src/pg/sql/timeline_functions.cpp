@@ -143,7 +143,7 @@ class EventsCall final : public TimelineCall {
     for (const TimelineEvent& event : timeline.events) {
       rows_.push_back({TimeOrNull(event.time), event.time_is_exact ? "true" : "false",
                        std::to_string(event.timeline), FormatLsn(event.lsn), XidOrNull(event.xid),
-                       event.kind, event.numbers.empty() ? event.text : InOwnEncoding(event.text)});
+                       event.kind, event.parts.empty() ? event.text : InOwnEncoding(event.text)});
     }
     return Ok();
   }

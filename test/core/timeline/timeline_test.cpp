@@ -12,6 +12,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 class TimelineTest : public testing::TestWithParam<bool> {
  protected:
@@ -391,9 +392,27 @@ TEST_P(TimelineTest, MissingWalIsToldWhereATransactionMayHaveBeenInIt) {
 TEST(DescribeFact, ACheckpointMayBeginATimeline) {
   CheckpointMade checkpoint{.shutdown = true, .timeline = 2, .previous_timeline = 1};
   EXPECT_EQ(DescribeFact(checkpoint)->kind, "timeline");
-  EXPECT_EQ(DescribeFact(checkpoint)->text, "recovery ended on timeline 2, which left timeline 1");
+  EXPECT_EQ(JoinParts(DescribeFact(checkpoint)->parts),
+            "recovery ended on timeline 2, which left timeline 1");
   checkpoint.previous_timeline = 2;
   EXPECT_EQ(DescribeFact(checkpoint)->kind, "checkpoint");
+}
+
+TEST(DescribeFact, TextsAreMadeOfWordsAndNumbers) {
+  const auto say = [](const WalFact& fact) { return JoinParts(DescribeFact(fact)->parts); };
+  TransactionEnd end;
+  end.dropped = {{1663, 5, 16384}, {1664, 0, 1262}};
+  EXPECT_EQ(say(end), "2 relation files dropped: 1663/5/16384 1664/0/1262");
+  end.dropped.resize(10, {1, 2, 3});
+  EXPECT_THAT(say(end), HasSubstr(" 1/2/3 1/2/3"));
+  EXPECT_THAT(say(end), Not(HasSubstr("…")));
+  end.dropped.resize(11, {1, 2, 3});
+  EXPECT_THAT(say(end), testing::EndsWith(" 1/2/3 …"));
+  EXPECT_EQ(say(RelationTruncated{.file = {1663, 5, 16384}, .blocks = 7}),
+            "1663/5/16384 to 7 blocks");
+  EXPECT_EQ(say(DatabaseCopied{.database = 55, .source_database = 5}), "55 made from 5");
+  EXPECT_EQ(say(DatabaseCreated{.database = 55}), "55 made");
+  EXPECT_EQ(say(DatabaseDropped{.database = 55}), "55 dropped");
 }
 
 // A checkpoint has a time of its own.
