@@ -3,15 +3,26 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <cstdio>
 
 namespace veza::cli {
 namespace {
 
-void Write(FILE* stream, const std::string& text) {
-  // FlushOutput() reports a failure on standard output. A failure on standard error cannot be
-  // reported anywhere.
-  std::fwrite(text.data(), 1, text.size(), stream);
+// The reader of standard output has closed it, as `head` does.
+std::atomic<bool> reader_is_gone = false;
+
+// After writing to standard output.
+void NoteIfReaderIsGone(bool written) {
+  if (!written && errno == EPIPE) {
+    reader_is_gone = true;
+  }
+}
+
+void Write(const std::string& text) {
+  // FlushOutput() reports a failure.
+  NoteIfReaderIsGone(std::fwrite(text.data(), 1, text.size(), stdout) == text.size());
 }
 
 void Tell(const char* severity, const std::string& message, const std::string& hint) {
@@ -19,8 +30,9 @@ void Tell(const char* severity, const std::string& message, const std::string& h
   if (!hint.empty()) {
     text += fmt::format("HINT:  {}\n", hint);
   }
-  std::fflush(stdout);  // or a warning would stand in the middle of a table
-  Write(stderr, text);
+  // Otherwise a warning would stand in the middle of a table.
+  NoteIfReaderIsGone(std::fflush(stdout) == 0);
+  std::fwrite(text.data(), 1, text.size(), stderr);  // a failure cannot be reported anywhere
 }
 
 }  // namespace
@@ -34,15 +46,17 @@ void PrintWarning(const std::string& message, const std::string& hint) {
 }
 
 void PrintText(const std::string& text) {
-  Write(stdout, text);
+  Write(text);
 }
 
 void PrintJson(const Json& document) {
-  Write(stdout, document.Print(2) + "\n");
+  Write(document.Print(2) + "\n");
 }
 
 bool FlushOutput() {
-  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  const bool written = std::fflush(stdout) == 0;
+  NoteIfReaderIsGone(written);
+  return reader_is_gone || (written && std::ferror(stdout) == 0);
 }
 
 void AddNotes(const WalkNotes& notes, Json& document) {

@@ -21,7 +21,7 @@ void PrintWarning(const std::string& message, const std::string& hint = {});
 void PrintText(const std::string& text);
 void PrintJson(const Json& document);
 // Flushes standard output. Returns false when anything could not be written, for example on a full
-// disk.
+// disk. A reader that closes a pipe has what it wants: that is no failure.
 bool FlushOutput();
 
 Json ErrorToJson(const Error& error);

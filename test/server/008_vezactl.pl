@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use IPC::Run ();
 use JSON::PP qw(decode_json);
 use PostgreSQL::Test::Utils qw(append_to_file slurp_file);
 use Test::More;
@@ -73,6 +74,24 @@ cmp_ok($backup->{stored_size}, '<', $backup->{size}, 'it is compressed');
 is_deeply(
 	[ map { $_->{last} } @{ $info->{systems}[0]{wal} } ],
 	[$last_segment], 'the WAL is one unbroken range');
+
+# A reader that has read enough, like head, and one that cannot take it.
+sub vezactl_into
+{
+	my ($output, @arguments) = @_;
+	my $said = '';
+	IPC::Run::run([ $ENV{VEZACTL} // 'vezactl', '--config', $node->conf, @arguments ],
+		'<', \undef, '>', $output, '2>', \$said,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	return ($? & 127 ? 128 + ($? & 127) : $? >> 8) . $said;
+}
+pipe my $reader, my $closed or die;
+close $reader;
+is(vezactl_into($closed, 'info'), '0', 'a reader that does not want the output is no error');
+is(vezactl_into($closed, '--output', 'json', 'info'), '0', 'nor with JSON');
+open my $full, '>', '/dev/full' or die;
+like(vezactl_into($full, 'info'), qr/^2vezactl: error: could not write to standard output/,
+	'a full disk is one');
 
 my ($exit, $out, $err) = vezactl('info');
 is($exit, 0, 'info as text');
