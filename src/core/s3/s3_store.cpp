@@ -124,7 +124,8 @@ class S3Store final : public Store {
     return ListPages(prefix, start_after, "", [&](const S3ListPage& page) -> Status {
       for (const ObjectInfo& object : page.objects) {
         ObjectInfo info = object;
-        if (!RemoveRoot(info.name) || !ValidateObjectName(info.name)) {
+        info.name.erase(0, root_.size());
+        if (!ValidateObjectName(info.name)) {
           continue;  // not made by a Store, for example a "directory" that a web console made
         }
         RETURN_IF_ERROR(each(info));
@@ -138,8 +139,9 @@ class S3Store final : public Store {
     std::vector<std::string> directories;
     RETURN_IF_ERROR(ListPages(prefix, "", "/", [&](const S3ListPage& page) -> Status {
       for (std::string name : page.prefixes) {
-        if (RemoveRoot(name) && name.starts_with(prefix) && name.ends_with('/')) {
-          name = name.substr(prefix.size(), name.size() - prefix.size() - 1);
+        name.erase(0, root_.size() + prefix.size());
+        if (name.ends_with('/')) {
+          name.pop_back();
           if (ValidateObjectName(name)) {
             directories.push_back(std::move(name));
           }
@@ -260,6 +262,7 @@ class S3Store final : public Store {
       if (!page) {
         return std::move(page.error()).WithContext(what);
       }
+      RETURN_IF_ERROR(RequirePrefix(*page, root_ + std::string(prefix), what));
       for (const ObjectInfo& object : page->objects) {
         // Resuming a listing, and merging two listings, depend on the order.
         if (object.name <= last) {
@@ -283,12 +286,18 @@ class S3Store final : public Store {
     }
   }
 
-  bool RemoveRoot(std::string& key) const {
-    if (!key.starts_with(root_)) {
-      return false;
+  // A server that passes over the prefix, or changes it, would show a repository that is empty, or
+  // objects of another one.
+  static Status RequirePrefix(const S3ListPage& page, std::string_view prefix,
+                              const std::string& what) {
+    const auto is_right = [&](std::string_view key) { return key.starts_with(prefix); };
+    if (std::ranges::all_of(page.objects, is_right, &ObjectInfo::name) &&
+        std::ranges::all_of(page.prefixes, is_right)) {
+      return Ok();
     }
-    key.erase(0, root_.size());
-    return true;
+    return MakeError(ErrorCode::kUnsupported,
+                     "{}: server lists names that do not begin with the prefix", what)
+        .WithHint("Use an S3 server, and a proxy before it, that list only what was asked for.");
   }
 
   S3Options options_;

@@ -531,6 +531,34 @@ TEST(S3Store, RefusesAListingOutOfOrder) {
   EXPECT_EQ(listed.error().code, ErrorCode::kUnsupported);
 }
 
+TEST(S3Store, RefusesAListingOfSomethingElse) {
+  const auto refuses = [](const char* content) {
+    LoopbackServer server{[&](const LoopbackRequest&) {
+      return LoopbackReply{200,
+                           {},
+                           fmt::format("<ListBucketResult><IsTruncated>false</IsTruncated>{}"
+                                       "</ListBucketResult>",
+                                       content)};
+    }};
+    const auto store = StoreFor(OptionsFor(server));
+    const Status listed = store->List("wal/", "", [](const ObjectInfo&) { return Ok(); });
+    const auto directories = store->ListDirectories("wal/");
+    ASSERT_FALSE(listed) << content;
+    ASSERT_FALSE(directories) << content;
+    for (const Error& error : {listed.error(), directories.error()}) {
+      EXPECT_EQ(error.code, ErrorCode::kUnsupported);
+      EXPECT_THAT(error.message, HasSubstr("do not begin with the prefix"));
+    }
+  };
+  refuses(
+      "<Contents><Key>some/prefix/backup/x</Key><LastModified>2026-11-03T10:00:00.000Z"
+      "</LastModified><Size>1</Size></Contents>");
+  refuses(
+      "<Contents><Key>wal/x</Key><LastModified>2026-11-03T10:00:00.000Z</LastModified>"
+      "<Size>1</Size></Contents>");
+  refuses("<CommonPrefixes><Prefix>some/prefix/backup/</Prefix></CommonPrefixes>");
+}
+
 // A server whose listing never ends (core/limits.h).
 TEST(S3Store, GivesUpAListingWithoutEnd) {
   LoopbackServer same{[](const LoopbackRequest&) {
