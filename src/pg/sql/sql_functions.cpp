@@ -32,7 +32,6 @@
 extern "C" {
 #include <access/htup_details.h>
 #include <executor/spi.h>
-#include <mb/pg_wchar.h>
 #include <nodes/parsenodes.h>
 }
 
@@ -247,10 +246,15 @@ BackupType WantedType(FunctionCallInfo fcinfo) {
       return type;
     }
   }
-  const int shown = pg_mbcliplen(name, static_cast<int>(strlen(name)), NAMEDATALEN);
-  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                  errmsg("unknown backup type \"%s\"", pnstrdup(name, static_cast<Size>(shown))),
-                  errhint("The type of a backup is \"full\", \"diff\" or \"incr\".")));
+  ErrorReport report;
+  if (Failed(CatchExceptions([&]() -> Status {
+               return MakeError(ErrorCode::kInvalidArgument, "unknown backup type \"{}\"",
+                                Shorten(name, NAMEDATALEN))
+                   .WithHint("The type of a backup is \"full\", \"diff\" or \"incr\".");
+             }),
+             &report)) {
+    Raise(ERROR, &report);
+  }
   pg_unreachable();
 }
 
