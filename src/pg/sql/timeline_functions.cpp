@@ -228,15 +228,20 @@ int64 MicrosecondsOf(const Interval* interval) {
   return std::max<int64>(-1, interval->day * USECS_PER_DAY + interval->time);
 }
 
+// An infinite interval, which 17 and later know, has the largest numbers.
+void RefuseTooLong(const Interval* interval, const char* name) {
+  if (interval->day > kMostDays || interval->time > kMostDays * USECS_PER_DAY) {
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is too long", name),
+                    errhint("Give at most %d days.", kMostDays)));
+  }
+}
+
 std::chrono::minutes BucketOf(FunctionCallInfo fcinfo) {
   if (PG_ARGISNULL(2)) {
     return std::chrono::minutes(1);
   }
   const Interval* const interval = PG_GETARG_INTERVAL_P(2);
-  if (interval->day > kMostDays || interval->time > kMostDays * USECS_PER_DAY) {
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("bucket is too long"),
-                    errhint("Give at most %d days.", kMostDays)));
-  }
+  RefuseTooLong(interval, "bucket");
   const int64 length = MicrosecondsOf(interval);
   if (length < USECS_PER_MINUTE || length % USECS_PER_MINUTE != 0) {
     ereport(
@@ -249,6 +254,20 @@ std::chrono::minutes BucketOf(FunctionCallInfo fcinfo) {
   return std::chrono::minutes(length / USECS_PER_MINUTE);
 }
 
+std::chrono::microseconds WidthOf(const Interval* within) {
+  RefuseTooLong(within, "within");
+  const int64 length = MicrosecondsOf(within);
+  if (length <= 0) {
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("within must be a length of time above zero, without months"),
+             errhint("Give seconds, minutes, hours or days, for example '10 minutes': so much "
+                     "before the moment and so much behind it is shown. Months have no fixed "
+                     "length.")));
+  }
+  return std::chrono::microseconds(length);
+}
+
 // From `within` before the moment to `within` behind it.
 TimelineRange RangeAround(FunctionCallInfo fcinfo) {
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1)) {
@@ -257,14 +276,12 @@ TimelineRange RangeAround(FunctionCallInfo fcinfo) {
                            "null")));
   }
   const TimestampTz around = PG_GETARG_TIMESTAMPTZ(0);
-  const int64 within = MicrosecondsOf(PG_GETARG_INTERVAL_P(1));
-  if (TIMESTAMP_NOT_FINITE(around) || within < 0) {
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("around must be a time, and within a length of time"),
-                    errhint("A length has no months, whose length is not fixed.")));
+  if (TIMESTAMP_NOT_FINITE(around)) {
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("around must not be infinite"),
+                    errhint("Give the moment in question, for example '2026-11-22 14:05+01'.")));
   }
   const TimePoint moment = TimePointOf(around);
-  const std::chrono::microseconds width(within);
+  const std::chrono::microseconds width = WidthOf(PG_GETARG_INTERVAL_P(1));
   return {Before(moment, width), Behind(moment, width)};
 }
 
