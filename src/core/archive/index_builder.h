@@ -68,8 +68,9 @@ struct IndexReport {
 };
 
 // Memory: about 40 bytes for each segment that it makes the index of, and for each job one segment
-// with its index. Damaged WAL is in the report. Errors are those of the store, and kCancelled:
-// objects that were written until then stay.
+// with its index. Damaged WAL is in the report. Errors are those of the store and of
+// ListIndexes(), before anything is written or removed, and kCancelled: objects that were written
+// until then stay.
 Result<IndexReport> BuildIndex(const Repository& repository, const IndexBuildOptions& options,
                                IndexBuildProgress& progress);
 

@@ -92,7 +92,11 @@ Result<std::vector<IndexName>> ListIndexes(const Repository& repository,
       return Ok();
     }
     if (indexes.size() == limits::kIndexObjects) {
-      return TooManyObjects(repository.store(), prefix, limits::kIndexObjects);
+      return TooManyObjects(repository.store(), prefix, limits::kIndexObjects)
+          .WithHint(
+              "They are of no use then, and WAL itself is read. veza_backup writes one for ten "
+              "minutes or 64 segments. An expiry removes those of WAL that no backup needs. All "
+              "others can be removed, too: \"vezactl index\" makes anew what is needed.");
     }
     indexes.push_back(std::move(*index));
     return Ok();

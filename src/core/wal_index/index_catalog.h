@@ -27,8 +27,8 @@ struct IndexName {
 std::optional<IndexName> ParseIndexName(std::string_view name);
 
 // All of a system, or those of one timeline; ordered by name. With `from`, the name of a segment,
-// those that end before it are left out. At most limits::kIndexObjects,
-// more is an error.
+// those that end before it are left out. At most limits::kIndexObjects:
+// more is kDataCorrupted, and no index is used.
 Result<std::vector<IndexName>> ListIndexes(const Repository& repository,
                                            std::uint64_t system_identifier,
                                            std::optional<TimelineId> timeline = std::nullopt,

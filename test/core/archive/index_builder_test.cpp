@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/limits.h"
 #include "core/repository/test_repository.h"
+#include "core/storage/forwarding_store.h"
 #include "core/wal_index/index_catalog.h"
 #include "core/wal_index/index_object.h"
 #include "core/wal_index/test_index.h"
@@ -13,6 +15,7 @@ namespace {
 
 using testing::Contains;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
@@ -267,6 +270,60 @@ TEST_F(IndexBuilderTest, WhatItHasStoredStaysWhenItIsInterrupted) {
   EXPECT_THAT(Objects(), ElementsAre("1: 1-3"));
   Build();
   EXPECT_THAT(Objects(), ElementsAre("1: 1-3", "1: 5-6"));
+}
+
+// Lists so many index objects more, and tells whether anything is written or removed.
+class CrowdedStore final : public ForwardingStore {
+ public:
+  CrowdedStore(std::shared_ptr<Store> inner, std::size_t objects)
+      : ForwardingStore(std::move(inner)), objects_(objects) {}
+  Status Put(std::string_view, Body&, PutMode) override { return Touch(); }
+  Status Delete(std::string_view) override { return Touch(); }
+  Status List(std::string_view prefix, std::string_view start_after,
+              const ObjectVisitor& each) override {
+    if (!prefix.starts_with(kIndexPrefix)) {
+      return inner().List(prefix, start_after, each);
+    }
+    for (std::size_t i = 0; i < objects_; ++i) {
+      const std::string segment = SegmentName(9, i + 1, kTestSegmentSize);
+      RETURN_IF_ERROR(each({.name = IndexObjectName(kTestSystem, segment, segment, kWalIndexVersion,
+                                                    "0123456789abcdef"),
+                            .size = 1,
+                            .modified = kTestTime}));
+    }
+    return Ok();
+  }
+  bool touched() const { return touched_; }
+
+ private:
+  Status Touch() {
+    touched_ = true;
+    return Ok();
+  }
+  const std::size_t objects_;
+  bool touched_ = false;
+};
+
+TEST_F(IndexBuilderTest, BeyondTheMostObjectsNothingIsWrittenOrRemoved) {
+  Archive(1, 3);
+  const auto build = [&](std::size_t objects, bool* touched) {
+    const auto store = std::make_shared<CrowdedStore>(repository_.MakeStore(), objects);
+    const auto crowded =
+        Repository::Open(store, repository_.options(), repository_.environment()).value();
+    options_.open_objects = false;
+    IndexBuildProgress progress;
+    const Result<IndexReport> report = BuildIndex(*crowded, options_, progress);
+    *touched = store->touched();
+    return report;
+  };
+  bool touched = false;
+  const Result<IndexReport> report = build(limits::kIndexObjects + 1, &touched);
+  EXPECT_ERROR(report, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(report.error().message, HasSubstr("holds more than 250000 names \"walindex/"));
+  EXPECT_THAT(report.error().hint, HasSubstr("vezactl index"));
+  EXPECT_FALSE(touched);
+  EXPECT_OK(build(limits::kIndexObjects, &touched));
+  EXPECT_TRUE(touched);
 }
 
 TEST_F(IndexBuilderTest, AnErrorOfTheStoreEndsIt) {
