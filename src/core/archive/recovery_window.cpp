@@ -259,9 +259,8 @@ Result<RecoveryWindow> ReadRecoveryWindow(const Repository& repository,
   }
   std::vector<UnrestorableBackup> unrestorable;
   for (UnrestorableBackup& backup : window.unrestorable) {
-    ASSIGN_OR_RETURN(const std::optional<ObjectInfo> there,
-                     HeadIfThere(repository.store(), BackupDocumentName(backup.label)));
-    if (there) {
+    ASSIGN_OR_RETURN(const bool is_there, IsStillThere(repository, backup.label));
+    if (is_there) {
       unrestorable.push_back(std::move(backup));
     }
   }

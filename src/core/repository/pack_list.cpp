@@ -1,6 +1,8 @@
 #include "core/repository/pack_list.h"
 
 #include <algorithm>
+#include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -179,6 +181,34 @@ std::string WhyNotRestorable(const BackupSummary& backup, std::span<const Backup
     }
   }
   return "";
+}
+
+Result<std::map<std::string, std::string>> FindUnrestorable(const Repository& repository,
+                                                            BackupCatalog* catalog) {
+  ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(repository, catalog->backups));
+  std::map<std::string, std::string> reasons;
+  std::set<std::string> removed;
+  for (const BackupSummary& backup : catalog->backups) {
+    std::string reason = WhyNotRestorable(backup, catalog->backups, lost);
+    if (reason.empty()) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(const bool is_there, IsStillThere(repository, backup.label));
+    if (is_there) {
+      reasons.emplace(backup.label, std::move(reason));
+    } else {
+      removed.insert(backup.label);
+    }
+  }
+  std::erase_if(catalog->backups,
+                [&](const BackupSummary& backup) { return removed.contains(backup.label); });
+  return reasons;
+}
+
+Result<bool> IsStillThere(const Repository& repository, const std::string& label) {
+  ASSIGN_OR_RETURN(const std::optional<ObjectInfo> there,
+                   HeadIfThere(repository.store(), BackupDocumentName(label)));
+  return there.has_value();
 }
 
 }  // namespace veza

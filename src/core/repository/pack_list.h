@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/repository/backup_catalog.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/pack.h"
 #include "core/repository/repository.h"
@@ -61,5 +62,13 @@ Result<LostParts> FindLostPartsOfFew(const Repository& repository,
 // manifest is not read, so nobody knows whether the backup names that very pack of the other one.
 std::string WhyNotRestorable(const BackupSummary& backup, std::span<const BackupSummary> backups,
                              const LostParts& lost);
+
+// FindLostParts() and WhyNotRestorable() for each backup of the catalog: by label, of those that
+// cannot be restored. Takes out of the catalog what seems to lack something and has been removed
+// since the catalog was read: of a backup that an expiry removes, backup.json goes first.
+Result<std::map<std::string, std::string>> FindUnrestorable(const Repository& repository,
+                                                            BackupCatalog* catalog);
+// Whether backup.json is there, for one whose parts may be missing because it is being removed.
+Result<bool> IsStillThere(const Repository& repository, const std::string& label);
 
 }  // namespace veza

@@ -134,9 +134,8 @@ class InfoCall final : public RowsCall {
  private:
   Status Work() override {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
-    ASSIGN_OR_RETURN(const BackupCatalog catalog,
-                     ReadBackupCatalog(*repository, SummaryParts::kNotes));
-    ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(*repository, catalog.backups));
+    ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(*repository, SummaryParts::kNotes));
+    ASSIGN_OR_RETURN(const auto losses, FindUnrestorable(*repository, &catalog));
     ASSIGN_OR_RETURN(const std::set<std::string> pins, ReadPins(*repository));
     ASSIGN_OR_RETURN(const auto drills, ReadLatestDrills(*repository));
     Result<std::vector<LeaseState>> leases = ReadLeases(*repository);
@@ -151,8 +150,9 @@ class InfoCall final : public RowsCall {
     RETURN_IF_ERROR(leases);
     for (const BackupSummary& backup : catalog.backups) {
       const auto drill = drills.find(backup.label);
+      const auto loss = losses.find(backup.label);
       rows_.push_back(RowOf(
-          backup, WhyNotRestorable(backup, catalog.backups, lost), pins.contains(backup.label),
+          backup, loss != losses.end() ? loss->second : "", pins.contains(backup.label),
           drill != drills.end() ? &drill->second : nullptr, FindLease(*leases, backup.label)));
     }
     if (catalog.backups.empty()) {

@@ -432,5 +432,24 @@ TEST_F(ReadRecoveryWindowTest, LeavesOutWhatIsDeletedMeanwhile) {
               ElementsAre("not 2: missing segment 000000010000000000000004"));
 }
 
+// As veza_backup_info() tells them.
+TEST_F(ReadRecoveryWindowTest, ABackupThatIsRemovedMeanwhileIsNotOneThatCannotBeRestored) {
+  for (const int day : {1, 2, 3}) {
+    HaveBackup({day, 1, 2, 2}, kTestSystem, 1);
+  }
+  const auto label = [](int day) { return LabelOf(MadeUpBackup{.day = day}); };
+  auto catalog = ReadBackupCatalog(*repository_);
+  ASSERT_OK(catalog);
+  std::filesystem::remove(repository_.PathOf(BackupDocumentName(label(1))));
+  std::filesystem::remove(repository_.PathOf(PackName(label(1), 1)));
+  std::filesystem::remove(repository_.PathOf(PackName(label(2), 1)));
+  const auto reasons = FindUnrestorable(*repository_, &*catalog);
+  ASSERT_OK(reasons);
+  EXPECT_THAT(*reasons, ElementsAre(testing::Pair(
+                            label(2), "object \"" + PackName(label(2), 1) + "\" is missing")));
+  EXPECT_THAT(catalog->backups, ElementsAre(testing::Field(&BackupSummary::label, label(2)),
+                                            testing::Field(&BackupSummary::label, label(3))));
+}
+
 }  // namespace
 }  // namespace veza
