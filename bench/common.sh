@@ -11,6 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../test/support/common.sh"
 rounds=3
 stores="dir s3"
 levels=3
+json=
 size=3600
 files=13000
 keep=
@@ -30,11 +31,11 @@ discarded=0
 
 say() { printf '\n=== %s (after %d s)\n' "$*" "$SECONDS"; }
 
-# parse_arguments "OPTIONS" "SWITCHES" ARGUMENT...: sets the variable of that name for each --OPTION VALUE,
-# empties it for each --no-SWITCH.
+# parse_arguments "NUMBERS" "OPTIONS" "SWITCHES" ARGUMENT...: sets the variable of that name for each --NUMBER VALUE
+# and --OPTION VALUE, empties it for each --no-SWITCH. --json and --keep go with every benchmark.
 parse_arguments() {
-  local options=" $1 " switches=" $2 " name
-  shift 2
+  local numbers=" $1 " options=" $1 $2 json " switches=" $3 " name
+  shift 3
   while (($# > 0)); do
     name=${1#--}
     if [[ $1 == --keep ]]; then
@@ -43,20 +44,13 @@ parse_arguments() {
       printf -v "${name#no-}" ''
     elif [[ $1 == --?* && $options == *" $name "* ]]; then
       (($# > 1)) || fail "$1 needs a value"
+      [[ $numbers != *" $name "* || $2 =~ ^[1-9][0-9]*$ ]] || fail "$1 is a number"
       printf -v "$name" '%s' "$2"
       shift
     else
       fail "unknown argument $1; the head of $0 says how to use it"
     fi
     shift
-  done
-}
-
-# Checks variables that options have set.
-require_numbers() {
-  local name
-  for name in "$@"; do
-    [[ ${!name} =~ ^[1-9][0-9]*$ ]] || fail "--$name is a number"
   done
 }
 
@@ -78,35 +72,46 @@ finish() {
 
 # --- the cluster ---------------------------------------------------------------------------------
 
-sql() { unprivileged "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -p "$port" -U postgres "$@"; }
+sql() { unprivileged "${psql[@]}" "$@"; }
 
 server() { unprivileged "$bindir/pg_ctl" -D "$work/data" -l "$work/server.log" -w -t 300 "$@" >/dev/null; }
+
+# Options for the time in which a cluster is filled.
+readonly filling="-c wal_level=minimal -c max_wal_senders=0 -c archive_mode=off -c fsync=off"
+
+# Makes an empty cluster with the settings of all benchmarks and those on standard input.
+make_cluster() {
+  unprivileged "$bindir/initdb" -D "$work/data" -U postgres -A trust -k -N --no-locale -E UTF8 >"$work/initdb.log"
+  unprivileged touch "$work/active.conf"
+  {
+    cat <<CONF
+listen_addresses = ''
+unix_socket_directories = '$work'
+port = $port
+shared_buffers = 256MB
+checkpoint_timeout = 1h
+autovacuum = off
+archive_mode = on
+shared_preload_libraries = 'veza_backup'
+CONF
+    cat
+    echo "include '$work/active.conf'"
+  } | unprivileged tee -a "$work/data/postgresql.conf" >/dev/null
+}
 
 # Makes a cluster of $size MiB and $files files in total. Most data is pgbench's, in partitions, so
 # that no tool suffers from two huge files. The rest is thousands of small tables with four files
 # each. Afterwards neither hint bits nor vacuum have anything to change.
 build_large_cluster() {
   say "a cluster of about $size MiB in $files files"
-  unprivileged "$bindir/initdb" -D "$work/data" -U postgres -A trust -k -N --no-locale -E UTF8 >"$work/initdb.log"
-  cat <<CONF | unprivileged tee -a "$work/data/postgresql.conf" >/dev/null
-listen_addresses = ''
-unix_socket_directories = '$work'
-port = $port
-shared_buffers = 256MB
+  make_cluster <<CONF
 maintenance_work_mem = 512MB
 max_locks_per_transaction = 1024
 max_wal_size = 16GB
-checkpoint_timeout = 1h
-autovacuum = off
-wal_level = replica
 max_wal_senders = 4
-archive_mode = on
-shared_preload_libraries = 'veza_backup'
 veza_backup.jobs = $workers
-include '$work/active.conf'
 CONF
-  unprivileged touch "$work/active.conf"
-  server -o "-c wal_level=minimal -c max_wal_senders=0 -c archive_mode=off -c fsync=off" start
+  server -o "$filling" start
   scale=$(((size - 100) / 15))
   ((scale > 0)) || scale=1
   unprivileged "$bindir/pgbench" -h "$work" -p "$port" -U postgres -q -i -s "$scale" --partitions=8 \
@@ -296,10 +301,24 @@ archive_settings() {
   esac
 }
 
+# wait_for SECONDS CONDITION MESSAGE: the condition is SQL.
+wait_for() {
+  local deadline=$((SECONDS + $1))
+  until [[ $(sql -c "SELECT $2") == t ]]; do
+    ((SECONDS < deadline)) || fail "$3: see $work/server.log"
+    sleep 0.2
+  done
+}
+
+# wait_for_segment SEGMENT TOOL
+wait_for_segment() {
+  wait_for 300 "(SELECT last_archived_wal >= '$1' FROM pg_stat_archiver)" "$2 did not archive within five minutes"
+}
+
 # Makes the cluster archive with this tool to this repository, and waits until a segment has
 # arrived. (The archiver ends and starts again when its library changes.)
 archive_to() {
-  local tool=$1 store=${2:-} level=${3:-} wanted deadline
+  local tool=$1 store=${2:-} level=${3:-} wanted
   archive_settings "$@" | private_file "$work/active.conf"
   sql -c "SELECT pg_reload_conf()" >/dev/null
   # Fails when a repository already exists there.
@@ -309,11 +328,7 @@ archive_to() {
   esac
   wanted=$(sql -c "SELECT pg_logical_emit_message(false, 'bench', '')" \
     -c "SELECT pg_walfile_name(pg_switch_wal())" | tail -n 1)
-  deadline=$((SECONDS + 120))
-  until [[ $(sql -c "SELECT last_archived_wal >= '$wanted' FROM pg_stat_archiver") == t ]]; do
-    ((SECONDS < deadline)) || fail "$tool did not archive within two minutes: see $work/server.log"
-    sleep 0.2
-  done
+  wait_for_segment "$wanted" "$tool"
 }
 
 archiver() { sql -c "SELECT pid FROM pg_stat_activity WHERE backend_type = 'archiver'"; }
@@ -349,7 +364,8 @@ retry() {
 # --- measuring -----------------------------------------------------------------------------------
 
 # run_measured WHAT TOOL STORE LEVEL WATCH [OPTION OF measure.py...] -- COMMAND... The results are
-# in $work/results, and the output of the command in $work/command.log.
+# in $work/results, and the output of the command in $work/command.log. Ends the benchmark when the
+# command fails.
 run_measured() {
   local what=$1 tool=$2 store=$3 level=$4 watch=$5 options=()
   shift 5
@@ -361,7 +377,10 @@ run_measured() {
   local tags=("what=$what" "tool=$tool" "store=$store" "level=$level" "round=$round")
   sync
   unprivileged /usr/bin/python3 "$work/measure.py" "${options[@]}" --watch "$watch" --results "$work/results" \
-    "${tags[@]/#/--tag=}" "$@" >"$work/command.log" 2>&1
+    "${tags[@]/#/--tag=}" "$@" >"$work/command.log" 2>&1 || {
+    tail -n 20 "$work/command.log" "$work/server.log" >&2
+    fail "$what by $tool on $store failed"
+  }
 }
 
 # record WHAT TOOL STORE LEVEL: adds the figures on standard input (a JSON object) to the results.
@@ -426,14 +445,28 @@ build_server() {
   install_private_server
   passphrase=$(openssl rand -hex 24)
   port=$((RANDOM % 10000 + 20000))
+  psql=("$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -p "$port" -U postgres)
 }
+
+# --- the report ----------------------------------------------------------------------------------
 
 # Prints facts for the report, one per line.
 facts() {
   echo "postgres=$("$bindir/postgres" --version | grep -oE '[0-9.]+' | head -n 1)"
-  echo "pgbackrest=$pgbackrest_version"
-  echo "block_increments=${block_increments:-no}"
   echo "revision=$(git -C "$top" describe --always --dirty 2>/dev/null || echo unknown)"
   echo "rounds=$rounds"
-  echo "workers=$workers"
+  [[ ! ${pgbackrest_version:-} ]] || {
+    echo "workers=$workers"
+    echo "pgbackrest=$pgbackrest_version"
+    echo "block_increments=${block_increments:-no}"
+  }
+}
+
+# report SCRIPT FACT=VALUE...: prints what was measured, and writes it to $json.
+report() {
+  local script=$1 known
+  shift
+  say "medians of $rounds"
+  mapfile -t known < <(facts)
+  /usr/bin/python3 -B "$top/bench/$script" "$work/results" "$json" "${known[@]}" "$@"
 }

@@ -91,10 +91,7 @@ measured() {
   local what=$1 tool=$2 store=$3 watch=$4 before
   shift 4
   before=$(requests "$store")
-  run_measured "$what" "$tool" "$store" 3 "$watch" -- "$@" || {
-    tail -n 20 "$work/command.log" >&2
-    fail "$what by $tool from $store failed"
-  }
+  run_measured "$what" "$tool" "$store" 3 "$watch" -- "$@"
   [[ $store == dir ]] ||
     echo "{\"requests\": $(($(requests "$store") - before))}" | record "$what" "$tool" "$store" 3
   printf '%-8s %-13s %-4s %8.2f s\n' "$what" "$tool" "$store" "$(tail -n 2 "$work/results" | wall_of)"
@@ -211,8 +208,7 @@ run_far() {
 
 main() {
   local store
-  parse_arguments "rounds size files segments latency stores json" "" "$@"
-  require_numbers rounds size files segments
+  parse_arguments "rounds size files segments" "latency stores" "" "$@"
   [[ $latency =~ ^[0-9]+$ ]] || fail "--latency is a number"
   prepare $((size * 8 + segments * 16 * 6))
   pgbackrest_options="archive-async=y"
@@ -234,11 +230,7 @@ main() {
       drill "$store" drill-with-wal
     done
   done
-  say "medians of $rounds"
-  local known
-  mapfile -t known < <(facts)
-  /usr/bin/python3 -B "$top/bench/restore_report.py" "$work/results" "$json" "${known[@]}" "files=$cluster_files" \
-    "bytes=$cluster_bytes" "segments=$backlog" "latency=$latency"
+  report restore_report.py "files=$cluster_files" "bytes=$cluster_bytes" "segments=$backlog" "latency=$latency"
 }
 
 main "$@"

@@ -38,6 +38,10 @@ update_rows() {
 # Prints the bytes of all objects of backups in a repository, without the archived WAL.
 stored() {
   local tool=$1 store=$2 level=$3 path=bench/backup
+  if [[ $store == - ]]; then
+    if [[ -d $work/basebackup ]]; then du -sb "$work/basebackup" | cut -f 1; else echo 0; fi
+    return
+  fi
   [[ $tool == veza ]] || path=backup
   if [[ $store == dir ]]; then
     find "$work/repository/$tool-$level/" -path "*/$path/*" -type f -printf '%s\n' | awk '{ n += $1 } END { print n + 0 }'
@@ -51,40 +55,25 @@ print(sum(entry.get("size", 0) for entry in json.load(sys.stdin).values()))'
 
 is_backup() { [[ $1 != floor ]]; }
 
-# measure WHAT TOOL STORE LEVEL WATCH COMMAND...
-measure() {
-  local what=$1 tool=$2 store=$3 level=$4 watch=$5 before=0
+# measured WHAT TOOL STORE LEVEL WATCH COMMAND...
+measured() {
+  local what=$1 tool=$2 store=$3 level=$4 watch=$5 before=0 bytes
   shift 5
-  ! is_backup "$what" || [[ $store == - ]] || before=$(stored "$tool" "$store" "$level") || return
+  ! is_backup "$what" || before=$(stored "$tool" "$store" "$level")
   sql -c CHECKPOINT
-  run_measured "$what" "$tool" "$store" "$level" "$watch" --server "$work/data" -- "$@" || return
+  run_measured "$what" "$tool" "$store" "$level" "$watch" --server "$work/data" -- "$@"
   if is_backup "$what"; then
-    local bytes
-    if [[ $store == - ]]; then
-      bytes=$(du -sb "$work/basebackup" | cut -f 1) || return
-    else
-      bytes=$(stored "$tool" "$store" "$level") || return
-      bytes=$((bytes - before))
-    fi
-    echo "{\"stored\": $bytes}" | record "$what" "$tool" "$store" "$level"
+    bytes=$(stored "$tool" "$store" "$level")
+    echo "{\"stored\": $((bytes - before))}" | record "$what" "$tool" "$store" "$level"
   fi
   printf '%-8s %-13s %-4s level %-3s %8.2f s\n' "$what" "$tool" "$store" "$level" \
     "$(tail -n 2 "$work/results" | wall_of)"
 }
 
-measured() {
-  measure "$@" || {
-    tail -n 20 "$work/command.log" >&2
-    fail "$1 by $2 on $3 failed"
-  }
-}
-
 # backup_veza WHAT STORE LEVEL [NAME]: the name is that of the measurement.
 backup_veza() {
-  local what=$1 store=$2 level=$3 command
-  mapfile -d '' -t command < <(printf '%s\0' "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -p "$port" \
-    -U postgres -c "CALL veza_backup_take('$what', wait_for_running => true)")
-  measured "${4:-$what}" veza "$store" "$level" 'veza_backup' "${command[@]}"
+  measured "${4:-$1}" veza "$2" "$3" 'veza_backup' \
+    "${psql[@]}" -c "CALL veza_backup_take('$1', wait_for_running => true)"
 }
 
 backup_pgbackrest() {
@@ -94,12 +83,9 @@ backup_pgbackrest() {
 
 # The common use: no encryption, no WAL, tar files on the same disk.
 backup_pg_basebackup() {
-  local level=$3
-  discard "$work/basebackup"
-  archive_to nothing
-  measured full pg_basebackup - "$level" 'pg_basebackup|walsender' \
+  measured "$1" pg_basebackup - "$3" 'pg_basebackup|walsender' \
     "$bindir/pg_basebackup" -h "$work" -p "$port" -U postgres -D "$work/basebackup" -Ft -X none -c fast \
-    --compress="client-zstd:level=$level,workers=$workers"
+    --compress="client-zstd:level=$3,workers=$workers"
   discard "$work/basebackup"
 }
 
@@ -129,13 +115,8 @@ runs() {
 # A diff and an incr build on WAL that was archived. So each tool archives the updates before them,
 # and each has its own: other rows, and as many.
 change_and_archive() {
-  local wanted deadline=$((SECONDS + 300))
   update_rows $((++changes))
-  wanted=$(sql -c "SELECT pg_walfile_name(pg_switch_wal())")
-  until [[ $(sql -c "SELECT last_archived_wal >= '$wanted' FROM pg_stat_archiver") == t ]]; do
-    ((SECONDS < deadline)) || fail "the updates were not archived: see $work/server.log"
-    sleep 0.2
-  done
+  wait_for_segment "$(sql -c "SELECT pg_walfile_name(pg_switch_wal())")" "$1"
 }
 
 run_round() {
@@ -145,13 +126,14 @@ run_round() {
   floor_of
   while read -r tool store level <&3; do
     if [[ $tool == pg_basebackup ]]; then
+      archive_to nothing
       backup_pg_basebackup full - "$level"
       continue
     fi
     archive_to "$tool" "$store" "$level"
     "backup_$tool" full "$store" "$level"
     for what in diff incr; do
-      change_and_archive
+      change_and_archive "$tool"
       "backup_$tool" "$what" "$store" "$level"
     done
   done 3< <(runs)
@@ -179,15 +161,14 @@ run_large() {
     archive_to veza dir "$level"
     backup_veza full dir "$level" full-large
     for what in diff incr; do
-      change_and_archive
+      change_and_archive veza
       backup_veza "$what" dir "$level" "$what-large"
     done
   done
 }
 
 main() {
-  parse_arguments "rounds size files levels stores large json" "growth" "$@"
-  require_numbers rounds size files large
+  parse_arguments "rounds size files large" "levels stores" "growth" "$@"
   prepare $((size * 6 > large * 2 ? size * 6 : large * 2))
   build_large_cluster
   changes=0
@@ -195,11 +176,7 @@ main() {
     run_round
   done
   [[ ! $growth ]] || run_large
-  say "medians of $rounds"
-  local known
-  mapfile -t known < <(facts)
-  /usr/bin/python3 -B "$top/bench/report.py" "$work/results" "$json" "${known[@]}" "files=$cluster_files" \
-    "bytes=$cluster_bytes" "updates=$updates" "large=$large"
+  report report.py "files=$cluster_files" "bytes=$cluster_bytes" "updates=$updates" "large=$large"
 }
 
 main "$@"

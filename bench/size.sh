@@ -19,6 +19,7 @@ relations=1000000
 blocks=10000000
 json=$top/bench/size-results.json
 stores=dir
+rounds=1
 # Blocks of one hash index. A larger index would need more room on the disk at one time.
 index_blocks=1000000
 
@@ -40,25 +41,14 @@ build_cluster() {
   local database
   tables=$((relations / 12))
   say "a cluster of $relations relations"
-  unprivileged "$bindir/initdb" -D "$work/data" -U postgres -A trust -k -N --no-locale -E UTF8 >"$work/initdb.log"
-  cat <<CONF | unprivileged tee -a "$work/data/postgresql.conf" >/dev/null
-listen_addresses = ''
-unix_socket_directories = '$work'
-port = $port
+  make_cluster <<CONF
 fsync = off
 synchronous_commit = off
-shared_buffers = 256MB
 max_locks_per_transaction = 1024
 max_wal_size = 64GB
 checkpoint_timeout = 1d
-autovacuum = off
-wal_level = replica
-archive_mode = on
-shared_preload_libraries = 'veza_backup'
-include '$work/active.conf'
 CONF
-  unprivileged touch "$work/active.conf"
-  server -o "-c wal_level=minimal -c max_wal_senders=0 -c archive_mode=off" start
+  server -o "$filling" start
   sql -c "CREATE DATABASE big_1"
   sql -d big_1 -c "CREATE TABLE form (body text)" -c "ALTER TABLE form ALTER body SET STORAGE EXTERNAL"
   for_all_tables big_1 "BEGIN FOR n IN %s..%s LOOP
@@ -93,20 +83,15 @@ change_everything() {
 }
 
 measured() {
-  local what=$1 command
-  mapfile -d '' -t command < <(printf '%s\0' "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -p "$port" \
-    -U postgres -c "CALL veza_backup_take('$what', wait_for_running => true)")
+  local what=$1
   sql -c CHECKPOINT
-  run_measured "$what" veza dir 3 'veza_backup (full|diff|incr) backup' --server "$work/data" -- "${command[@]}" || {
-    tail -n 5 "$work/command.log" "$work/server.log" >&2
-    fail "the $what failed"
-  }
+  run_measured "$what" veza dir 3 'veza_backup (full|diff|incr) backup' --server "$work/data" -- \
+    "${psql[@]}" -c "CALL veza_backup_take('$what', wait_for_running => true)"
   printf '%-5s %8.2f s\n' "$what" "$(wall_of <"$work/results")"
 }
 
 main() {
-  parse_arguments "relations blocks json" "" "$@"
-  require_numbers relations blocks
+  parse_arguments "relations blocks" "" "" "$@"
   ((index_blocks <= blocks)) || index_blocks=$blocks
   prepare_server $((6000 + relations / 30 + index_blocks / 120))
   build_cluster
@@ -117,9 +102,7 @@ main() {
   change_everything
   measured incr
   measured diff
-  /usr/bin/python3 -B "$top/bench/size_report.py" "$work/results" "$json" "relations=$relations" "blocks=$blocks" \
-    "files=$cluster_files" "postgres=$("$bindir/postgres" --version | grep -oE '[0-9.]+' | head -n 1)" \
-    "revision=$(git -C "$top" describe --always --dirty 2>/dev/null || echo unknown)"
+  report size_report.py "relations=$relations" "blocks=$blocks" "files=$cluster_files"
 }
 
 main "$@"

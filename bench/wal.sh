@@ -41,19 +41,7 @@ start_server() {
 
 build_cluster() {
   say "a cluster"
-  unprivileged "$bindir/initdb" -D "$work/data" -U postgres -A trust -k -N --no-locale -E UTF8 >"$work/initdb.log"
-  cat <<CONF | unprivileged tee -a "$work/data/postgresql.conf" >/dev/null
-listen_addresses = ''
-unix_socket_directories = '$work'
-port = $port
-shared_buffers = 256MB
-max_wal_size = 4GB
-checkpoint_timeout = 1h
-autovacuum = off
-archive_mode = on
-shared_preload_libraries = 'veza_backup'
-include '$work/active.conf'
-CONF
+  make_cluster <<<"max_wal_size = 4GB"
   # Keeps every segment, archived or not.
   archive_with nobody >"$work/active.log"
   start_server -c wal_keep_size=1TB -c synchronous_commit=off
@@ -140,10 +128,7 @@ measured() {
   local what=$1 tool=$2 store=$3 watch=$4
   shift 4
   run_measured "$what" "$tool" "$store" 3 "$watch" --server-pid "$(cat "$work/reaper.pid")" --linger pgbackrest \
-    -- "$@" || {
-    tail -n 20 "$work/command.log" "$work/server.log" >&2
-    fail "$what by $tool on $store failed"
-  }
+    -- "$@"
   tail -n 1 "$work/results" | /usr/bin/python3 -c 'import json, sys
 result, segments = json.load(sys.stdin), int(sys.argv[1])
 wall, cpu = result["wall"], result["cpu"]
@@ -177,7 +162,7 @@ floor_of() {
 drains() {
   local store tool
   for store in $stores; do
-    for tool in veza ${adaptive:+veza-adaptive} veza-no-index veza-version-1 pgbackrest; do
+    for tool in veza veza-no-index ${adaptive:+veza-adaptive} veza-version-1 pgbackrest; do
       [[ $tool/$store == veza-version-1/s3 || $tool/$store == veza-no-index/s3 ]] || echo "$tool $store"
     done
   done | in_turn
@@ -242,7 +227,8 @@ load_round() {
   local tool
   say "load, round $round of $load_rounds"
   fresh_repositories
-  for tool in off veza ${adaptive:+veza-adaptive} pgbackrest; do echo "$tool"; done | in_turn >"$work/tools"
+  for tool in off veza ${adaptive:+veza-adaptive} pgbackrest; do echo "$tool"; done |
+    in_turn >"$work/tools"
   while read -r tool <&3; do
     transactions "$tool"
   done 3<"$work/tools"
@@ -252,8 +238,7 @@ load_round() {
 }
 
 main() {
-  parse_arguments "rounds segments seconds stores json" "load" "$@"
-  require_numbers rounds segments seconds
+  parse_arguments "rounds segments seconds" "stores" "load" "$@"
   prepare $((segments * 16 * 12))
   # An older build has only one level.
   adaptive=
@@ -271,11 +256,8 @@ main() {
       load_round
     done
   fi
-  say "medians of $rounds"
-  local known
-  mapfile -t known < <(facts)
-  /usr/bin/python3 -B "$top/bench/wal_report.py" "$work/results" "$json" "${known[@]}" "segments=$backlog" \
-    "zstd_ratio=$backlog_ratio" "load_rounds=$load_rounds" "load_seconds=$seconds"
+  report wal_report.py "segments=$backlog" "zstd_ratio=$backlog_ratio" "load_rounds=$load_rounds" \
+    "load_seconds=$seconds"
 }
 
 main "$@"
