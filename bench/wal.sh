@@ -227,13 +227,13 @@ load_round() {
   local tool
   say "load, round $round of $load_rounds"
   fresh_repositories
-  for tool in off veza ${adaptive:+veza-adaptive} pgbackrest; do echo "$tool"; done |
+  for tool in off veza veza-no-index ${adaptive:+veza-adaptive} pgbackrest; do echo "$tool"; done |
     in_turn >"$work/tools"
   while read -r tool <&3; do
     transactions "$tool"
   done 3<"$work/tools"
   while read -r tool <&3; do
-    [[ $tool == off ]] || generate "$tool"
+    [[ $tool == off || $tool == veza-no-index ]] || generate "$tool"
   done 3<"$work/tools"
 }
 
