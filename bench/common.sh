@@ -431,7 +431,7 @@ prepare() {
 
 make_room() {
   local free
-  bash "$top/test/support/setup.sh" bench
+  bash "$top/test/support/setup.sh" "$([[ " $stores " == *" s3 "* ]] && echo bench-s3 || echo bench)"
   make_work_directory bench
   trap finish EXIT
   trap 'exit 130' INT TERM HUP
@@ -453,7 +453,7 @@ build_server() {
 # Prints facts for the report, one per line.
 facts() {
   echo "postgres=$("$bindir/postgres" --version | grep -oE '[0-9.]+' | head -n 1)"
-  echo "revision=$(git -C "$top" describe --always --dirty 2>/dev/null || echo unknown)"
+  echo "revision=${VEZA_REVISION:-$(git -C "$top" describe --always --dirty 2>/dev/null || echo unknown)}"
   echo "rounds=$rounds"
   [[ ! ${pgbackrest_version:-} ]] || {
     echo "workers=$workers"

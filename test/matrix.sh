@@ -3,20 +3,31 @@
 # tested, has 15. Apart from test/run.sh, because it makes a whole Debian in a directory and needs root.
 #
 #   test/matrix.sh 17 | 18 [PHASE | NAME...]
+#   test/matrix.sh 17 | 18 bench/run.sh [OPTION...]      or another benchmark, see bench/README.md
 #
 # 17 comes from Debian's trixie, 18 from sid, by debootstrap. The arguments behind the version are those
 # of test/run.sh; without any they are `regress server`, which compiles, and runs pg_regress and every
 # server test, on a local repository: all but 014 and 017, which need S3. `test/matrix.sh 18 server 009 018`
 # runs two of them.
 #
+# A benchmark has a tree of its own there, which is compiled as users compile it.
+#
 # From the environment: VEZA_MATRIX_DIR, where the Debian goes (/var/tmp/veza-matrix-VERSION), which is
 # kept for the next time, with what was compiled in it: remove it to get newer packages; CXXFLAGS_EXTRA,
 # such as "-O0 -g0 -U_FORTIFY_SOURCE" for a machine that is in a hurry; and what else test/run.sh knows.
 set -euo pipefail
-usage='usage: test/matrix.sh 17|18 [PHASE|NAME...]'
+usage='usage: test/matrix.sh 17|18 [PHASE|NAME...|bench/SCRIPT OPTION...]'
 version=${1:?$usage}
 shift
 (($# > 0)) || set -- regress server
+program=test/run.sh
+tree=/src
+if [[ $1 == bench/*.sh ]]; then
+  program=$1
+  tree=/bench
+  shift
+  CXXFLAGS_EXTRA=
+fi
 root=${VEZA_MATRIX_DIR:-/var/tmp/veza-matrix-$version}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 declare -A suites=([17]=trixie [18]=sid)
@@ -40,17 +51,21 @@ if [[ ! -x $root/usr/lib/postgresql/$version/bin/initdb ]]; then
     { tail -n 20 "$root.debootstrap.log" && exit 1; }
 fi
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
+# A mirror that the machine takes for fresh enough is fresh enough there, too.
+apt-config dump Acquire::Check-Valid-Until >"$root/etc/apt/apt.conf.d/90machine"
 
 # The sources of now, beside the objects of last time.
-mkdir -p "$root/src"
-find "$root/src" -type f ! -name '*.[od]' ! -name '*.gch' -delete
+mkdir -p "$root$tree"
+find "$root$tree" -type f ! -name '*.[od]' ! -name '*.gch' -delete
 tar -C "$top" --exclude='./build*' --exclude=./.git --exclude='*.o' --exclude='*.d' --exclude='*.gch' \
   --exclude='*.so' --exclude=./vezactl --exclude=./test/programs/wal_records -cf - . |
-  tar -C "$root/src" --no-same-owner -xf -
+  tar -C "$root$tree" --no-same-owner -xf -
 
 # A newer compiler, and newer headers: their warnings would be seen nowhere else.
 export CXXFLAGS_EXTRA="-Werror ${CXXFLAGS_EXTRA:-}"
-export VEZA_TEST_STORE=dir LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+# There is no history there.
+VEZA_REVISION=$(git -C "$top" describe --always --dirty 2>/dev/null || echo unknown)
+export VEZA_REVISION VEZA_TEST_STORE=dir LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 # What is mounted goes with the namespace.
 # shellcheck disable=SC2016 # expanded by the inner shell
 exec unshare --mount bash -euo pipefail -c '
@@ -58,4 +73,4 @@ exec unshare --mount bash -euo pipefail -c '
   shift
   mount -t proc proc "$root/proc"
   mount --rbind /dev "$root/dev"
-  exec chroot "$root" bash /src/test/run.sh "$@"' matrix.sh "$root" "$@"
+  exec chroot "$root" bash "$@"' matrix.sh "$root" "$tree/$program" "$@"

@@ -4,7 +4,8 @@
 #   setup.sh build     what the extension and vezactl are compiled with
 #   setup.sh server    and what pg_regress and the server tests need on a local repository
 #   setup.sh test      and what the other tests need, an S3 server included
-#   setup.sh bench     what the benchmark needs: as build, the S3 server, and whom we compare with
+#   setup.sh bench     what the benchmarks need on a directory: as build, and whom we compare with
+#   setup.sh bench-s3  and an S3 server
 #   setup.sh fuzz      and clang, for libFuzzer and the address sanitizer
 #   setup.sh lint      as test, and the linters
 #   setup.sh ops       what test/ops.sh needs, nothing of the above
@@ -52,8 +53,9 @@ packages_of() {
   echo g++ make pkg-config python3 libcurl4-openssl-dev libssl-dev libzstd-dev nlohmann-json3-dev \
     libpugixml-dev libcli11-dev libfmt-dev libexpected-dev libhowardhinnant-date-dev libseccomp-dev tzdata
   [[ $1 == build ]] && return
-  if [[ $1 == bench ]]; then
-    echo pgbackrest zstd python3 curl openssl procps radosgw ceph-mon ceph-osd ceph-common
+  if [[ $1 == bench* ]]; then
+    echo pgbackrest zstd python3 openssl procps
+    [[ $1 == bench ]] || echo curl radosgw ceph-mon ceph-osd ceph-common
     return
   fi
   echo perl python3 python3-cryptography python3-zstandard libipc-run-perl procps
@@ -115,8 +117,8 @@ install_packages() {
   [[ " $* " != *" prometheus "* ]] || as_root systemctl --quiet disable prometheus.service
 }
 
-[[ $# -eq 1 && $1 =~ ^(build|server|test|bench|fuzz|lint|ops)$ ]] ||
-  fail "usage: setup.sh build|server|test|bench|fuzz|lint|ops"
+[[ $# -eq 1 && $1 =~ ^(build|server|test|bench|bench-s3|fuzz|lint|ops)$ ]] ||
+  fail "usage: setup.sh build|server|test|bench|bench-s3|fuzz|lint|ops"
 command -v dpkg-query >/dev/null || fail "this is not a Debian machine: install what $0 names by hand"
 wanted=$(packages_of "$1")
 # shellcheck disable=SC2086 # a list of package names
