@@ -281,7 +281,8 @@ backrest() {
 }
 
 # Prints the settings that make the cluster archive with a tool to a repository. "nothing"
-# acknowledges every segment without storing it.
+# acknowledges every segment without storing it. Only pg_basebackup has use for summaries of WAL, so
+# nobody else shares the processors with what makes them.
 archive_settings() {
   local tool=$1 store=${2:-} level=${3:-}
   case $tool in
@@ -294,12 +295,16 @@ archive_settings() {
       echo "archive_library = ''"
       echo "archive_command = '$PGBACKREST --config=$work/pgbackrest-$store-$level.conf --stanza=bench archive-push %p'"
       ;;
-    nothing)
+    nothing | pg_basebackup)
       echo "archive_library = ''"
       echo "archive_command = '/bin/true'"
+      [[ $tool == nothing ]] || ! has_summaries || echo "summarize_wal = on"
       ;;
   esac
 }
+
+# PostgreSQL has summaries of WAL from 17 on, and with them pg_basebackup --incremental.
+has_summaries() { ((postgres_version >= 17)); }
 
 # wait_for SECONDS CONDITION MESSAGE: the condition is SQL.
 wait_for() {
@@ -446,6 +451,8 @@ build_server() {
   passphrase=$(openssl rand -hex 24)
   port=$((RANDOM % 10000 + 20000))
   psql=("$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -p "$port" -U postgres)
+  postgres_version=$("$bindir/postgres" --version | grep -oE '[0-9.]+' | head -n 1)
+  postgres_version=${postgres_version%%.*}
 }
 
 # --- the report ----------------------------------------------------------------------------------

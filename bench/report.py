@@ -12,12 +12,13 @@ from reporting import MIB, Aims, Figures, facts_of, number, print_machine, print
 MEMORY_LIMIT = 300 * MIB  # the required limit
 FULL = {"dir": 0.45, "s3": 0.7}  # of pgBackRest's time
 DIFF = {"dir": 0.1, "s3": 0.5}
-ORDER = {"veza": 0, "pgbackrest": 1, "pg_basebackup": 2, "read": 3, "zstd": 4}
+ORDER = {"veza": 0, "pgbackrest": 1, "pg_basebackup": 2, "read": 3, "zstd": 4, "zstd-changed": 5}
 
 
 class Report:
     def __init__(self, figures):
         self.figures, self.median = figures, figures.median
+        self.level = max((key[3] for key in figures.all if key[0] == "full"), key=int)
 
     def ratio(self, key, other, measure="wall"):
         return ratio(self.median(measure, *key), self.median(measure, *other))
@@ -25,7 +26,7 @@ class Report:
     def others(self, key):
         """Returns the measurements with which this one is compared."""
         what, _, store, level = key
-        return (what, "pgbackrest", store, level), ("full", "pg_basebackup", "-", level)
+        return (what, "pgbackrest", store, level), (what, "pg_basebackup", "-", level)
 
     def row(self, key):
         what, tool, store, level = key
@@ -34,10 +35,9 @@ class Report:
         cells += [number(self.median(measure, *key) or None) for measure in ("cpu", "store_cpu")]
         for measure in ("memory", "stored"):
             value = self.median(measure, *key)
-            cells.append(f"{value / MIB:.0f}" if value and what != "floor" else "")
-        pgbackrest, basebackup = self.others(key)
-        for other in (pgbackrest, basebackup if what == "full" else None):
-            cells.append(number(self.ratio(key, other) if other and other != key else None))
+            cells.append(f"{value / MIB:.0f}" if value and (what, measure) != ("floor", "memory") else "")
+        for measure in ("wall", "stored"):
+            cells += [number(self.ratio(key, other, measure) if other != key else None) for other in self.others(key)]
         return cells
 
     def table(self, what, title):
@@ -45,10 +45,11 @@ class Report:
         keys = sorted((key for key in self.figures.all if key[0] == what),
                       key=lambda key: (key[3] == "-", -int(key[3]) if key[3] != "-" else 0, key[2] == "-", key[2], ORDER[key[1]]))
         print_table(title, ["", "store", "level", "wall s", "range", "CPU s", "store's", "peak MiB", "stored MiB",
-                            "/pgBackRest", "/pg_basebackup"], [self.row(key) for key in keys], 3)
+                            "time /pgBackRest", "/pg_basebackup",
+                            "bytes /pgBackRest", "/pg_basebackup"], [self.row(key) for key in keys], 3)
 
     def judge(self):
-        level = max((key[3] for key in self.figures.all if key[0] == "full"), key=int)
+        level = self.level
         aims = Aims("Aims (issues 2, 3 and 12)")
         for store in ("dir", "s3"):
             full, diff = ("full", "veza", store, level), ("diff", "veza", store, level)
@@ -73,11 +74,27 @@ class Report:
         for what in ("diff", "incr"):
             aims.ask(f"{what} of the large cluster on dir, of that of the small one",
                      self.ratio((f"{what}-large", "veza", "dir", level), (what, "veza", "dir", level)), 1.3)
-        for name, title in (("read", "reading the files"), ("zstd", "zstd over the files")):
-            value = self.ratio(("full", "veza", "dir", level), ("floor", name, "-", level if name == "zstd" else "-"))
-            if value:
-                print(f"  full on dir takes {value:.2f} times the floor: {title}")
         return aims
+
+    def compare_with_floors(self):
+        level, changed = self.level, ("floor", "zstd-changed", "-", self.level)
+        for what, floor, title in (("full", ("floor", "read", "-", "-"), "reading the files"),
+                                   ("full", ("floor", "zstd", "-", level), "zstd over the files"),
+                                   ("diff", changed, "zstd over the changed pages")):
+            wall, cpu = (self.ratio((what, "veza", "dir", level), floor, measure) for measure in ("wall", "cpu"))
+            if wall and cpu:
+                print(f"  {what} on dir takes {wall:.2f} times the floor, and {cpu:.2f} times its CPU time: {title}")
+        wall, cpu = (self.ratio(changed, ("diff", "pgbackrest", "dir", level), measure) for measure in ("wall", "cpu"))
+        if wall and cpu:
+            print(f"  zstd over the changed pages, {self.median('pages', *changed):.0f}, takes {wall:.2f} of the time of pgBackRest's "
+                  f"diff on dir, and {cpu:.2f} of its CPU time")
+
+    def tell_of_summaries(self):
+        for what in ("diff", "incr"):
+            cpu = self.median("summarizer_cpu", what, "pg_basebackup", "-", self.level)
+            if cpu is not None:
+                print(f"  the server's summaries of WAL for pg_basebackup's {what} took {cpu:.2f} s of CPU time, from the "
+                      "backup before it to its end")
 
 
 def main():
@@ -93,11 +110,14 @@ def main():
         report.table(f"{what}-large", f"The same of a cluster of {facts['large']} MiB: {what}")
     report.table("floor", "The floor")
     aims = report.judge()
+    print()
+    report.compare_with_floors()
+    report.tell_of_summaries()
     measurements = figures.measurements()
     for key, measurement in zip(figures.all, measurements):
         pgbackrest, basebackup = report.others(key)
         measurement["ratio_to_pgbackrest"] = report.ratio(key, pgbackrest)
-        measurement["ratio_to_pg_basebackup"] = report.ratio(key, basebackup) if key[0] == "full" else None
+        measurement["ratio_to_pg_basebackup"] = report.ratio(key, basebackup)
     write_json(sys.argv[2], facts, measurements, aims)
 
 

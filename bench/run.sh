@@ -7,9 +7,10 @@
 #
 # Installs what is missing (Debian packages), builds, makes a cluster of about 3.6 GB in 13,000
 # files, and measures in turns, 3 rounds by default: full backup, diff backup after 20,000 updates,
-# incr after 20,000 more, on a directory and on S3 (a throw-away Ceph gateway, over TLS). Then the
-# cluster grows to 16 GB, and veza_backup does the same again on a directory. Prints medians and
-# ratios, and writes them with all single figures as JSON. Leaves nothing running. README.md
+# incr after 20,000 more, on a directory and on S3 (a throw-away Ceph gateway, over TLS).
+# pg_basebackup has a diff and an incr with PostgreSQL 17 and later (test/matrix.sh). Then the cluster
+# grows to 16 GB, and veza_backup does the same again on a directory. Prints medians and ratios, and
+# writes them with all single figures as JSON. Leaves nothing running. README.md
 # describes the measurements.
 #
 # Environment variables: PG_CONFIG, the PostgreSQL to use; PGBACKREST, the pgbackrest to compare
@@ -81,12 +82,37 @@ backup_pgbackrest() {
     "$PGBACKREST" --config="$work/pgbackrest-$2-$3.conf" --stanza=bench --type="$1" backup
 }
 
-# The common use: no encryption, no WAL, tar files on the same disk.
+# The common use: no encryption, no WAL, tar files on the same disk. An incremental builds on the backup
+# before it, by its manifest.
 backup_pg_basebackup() {
-  measured "$1" pg_basebackup - "$3" 'pg_basebackup|walsender' \
+  local what=$1 level=$3 incremental=() cpu
+  [[ $what == full ]] || incremental=(--incremental "$work/parent")
+  [[ $what != full ]] || ! has_summaries || wait_for_summaries
+  measured "$what" pg_basebackup - "$level" 'pg_basebackup|walsender' \
     "$bindir/pg_basebackup" -h "$work" -p "$port" -U postgres -D "$work/basebackup" -Ft -X none -c fast \
-    --compress="client-zstd:level=$3,workers=$workers"
+    --compress="client-zstd:level=$level,workers=$workers" "${incremental[@]}"
+  unprivileged cp "$work/basebackup/backup_manifest" "$work/parent"
   discard "$work/basebackup"
+  has_summaries || return 0
+  cpu=$(summarizer_cpu)
+  [[ $what == full ]] || awk -v cpu="$cpu" -v before="$cpu_before" \
+    'BEGIN { printf "{\"summarizer_cpu\": %.2f}\n", cpu - before }' | record "$what" pg_basebackup - "$level"
+  cpu_before=$cpu
+}
+
+# The server's own summaries of WAL, which only pg_basebackup uses. The clock of its full starts when
+# those of what others have written are there.
+wait_for_summaries() {
+  local redo
+  redo=$(sql -c CHECKPOINT -c "SELECT redo_lsn FROM pg_control_checkpoint()")
+  wait_for 300 "(SELECT summarized_lsn >= '$redo' FROM pg_get_wal_summarizer_state())" "WAL was not summarized"
+}
+
+# Prints the CPU seconds that the process with the summaries has taken.
+summarizer_cpu() {
+  local pid
+  pid=$(sql -c "SELECT summarizer_pid FROM pg_get_wal_summarizer_state()")
+  sed 's/.*) //' "/proc/$pid/stat" | awk -v tick="$(getconf CLK_TCK)" '{ print ($12 + $13) / tick }'
 }
 
 floor_of() {
@@ -96,6 +122,17 @@ floor_of() {
     measured floor zstd - "$level" 'zstd' \
       bash -c "xargs -0 cat <'$work/files' | zstd -q -$level -T$workers >/dev/null"
   done
+}
+
+# What no diff can do without: compressing the pages that have changed since the full.
+floor_of_changes() {
+  local level=$1 start
+  start=$(sql -c "SELECT start_lsn FROM veza_backup_info() WHERE type = 'full' ORDER BY label DESC LIMIT 1")
+  unprivileged /usr/bin/python3 "$work/changed_pages.py" "$work/data" "$start" "$work/changed" |
+    record floor zstd-changed - "$level"
+  measured floor zstd-changed - "$level" zstd bash -c "zstd -q -$level -T$workers -c '$work/changed' >/dev/null"
+  echo "{\"stored\": $(unprivileged zstd -q "-$level" -c "$work/changed" | wc -c)}" | record floor zstd-changed - "$level"
+  discard "$work/changed"
 }
 
 # --- the rounds ----------------------------------------------------------------------------------
@@ -119,23 +156,27 @@ change_and_archive() {
   wait_for_segment "$(sql -c "SELECT pg_walfile_name(pg_switch_wal())")" "$1"
 }
 
+# The full, and what builds on it.
+run_tool() {
+  local tool=$1 store=$2 level=$3 what
+  archive_to "$tool" "$store" "$level"
+  "backup_$tool" full "$store" "$level"
+  [[ $tool != pg_basebackup ]] || has_summaries || return 0
+  for what in diff incr; do
+    change_and_archive "$tool"
+    "backup_$tool" "$what" "$store" "$level"
+    # Not before our diff: others have no such pause after the updates.
+    [[ $tool/$store/$what != "veza/${stores%% *}/diff" ]] || floor_of_changes "$level"
+  done
+}
+
 run_round() {
-  local tool store level what
+  local tool store level
   say "round $round of $rounds"
   fresh_repositories
   floor_of
   while read -r tool store level <&3; do
-    if [[ $tool == pg_basebackup ]]; then
-      archive_to nothing
-      backup_pg_basebackup full - "$level"
-      continue
-    fi
-    archive_to "$tool" "$store" "$level"
-    "backup_$tool" full "$store" "$level"
-    for what in diff incr; do
-      change_and_archive "$tool"
-      "backup_$tool" "$what" "$store" "$level"
-    done
+    run_tool "$tool" "$store" "$level"
   done 3< <(runs)
 }
 
