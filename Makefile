@@ -19,22 +19,27 @@ EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(TEST_
 VEZA_TOP := $(dir $(lastword $(MAKEFILE_LIST)))
 SOURCES := $(shell cat $(VEZA_TOP)src/SOURCES)
 CORE_SOURCES := $(filter src/core/%,$(SOURCES))
+PG_SOURCES := $(filter src/pg/%,$(SOURCES))
+VEZACTL_SOURCES := $(filter src/cli/%,$(SOURCES))
 
 # A precompiled header (see below) is GCC's. ccache needs VEZA_PCH=no.
 VEZA_PCH ?= $(if $(findstring clang,$(CXX)),no,yes)
 
-# About so many sources of the core are compiled as one, in a third of the time: each would instantiate the same
-# templates. 1 compiles each by itself. That is what ccache wants, and what is done without python3.
+# About so many sources are compiled as one, in a third of the time: each would read the same headers and instantiate
+# the same templates. 1 compiles each by itself. That is what ccache wants, and what is done without python3.
 VEZA_GROUP_SIZE ?= $(if $(and $(filter yes,$(VEZA_PCH)),$(filter ./,$(VEZA_TOP)),$(shell command -v python3)),8,1)
 ifneq ($(VEZA_GROUP_SIZE),1)
-CORE_SOURCES := $(or $(shell python3 test/support/group_sources.py . build-core core $(VEZA_GROUP_SIZE) $(CORE_SOURCES)),\
+grouped = $(or $(shell python3 test/support/group_sources.py . build-core $(1) $(VEZA_GROUP_SIZE) $(2)),\
 	$(error test/support/group_sources.py failed; VEZA_GROUP_SIZE=1 does without it))
+CORE_SOURCES := $(call grouped,core,$(CORE_SOURCES))
+PG_SOURCES := $(call grouped,pg,$(PG_SOURCES))
+VEZACTL_SOURCES := $(call grouped,cli,$(VEZACTL_SOURCES))
 # A header must not have a type of an anonymous namespace in it. GCC takes included sources for headers.
 VEZA_GROUP_FLAGS := -Wno-subobject-linkage
 endif
 CORE_OBJS := $(patsubst %.cpp,%.o,$(CORE_SOURCES))
-PG_OBJS := $(patsubst %.cpp,%.o,$(filter src/pg/%,$(SOURCES)))
-VEZACTL_OBJS := $(patsubst %.cpp,%.o,$(filter src/cli/%,$(SOURCES)))
+PG_OBJS := $(patsubst %.cpp,%.o,$(PG_SOURCES))
+VEZACTL_OBJS := $(patsubst %.cpp,%.o,$(VEZACTL_SOURCES))
 TEST_PROGRAMS := test/programs/wal_records
 BENCH_PROGRAMS := bench/made_up_repository
 TEST_LIBRARIES := test/programs/scrypt_memo.so
@@ -78,9 +83,9 @@ VEZA_CXXFLAGS = $(VEZA_GCC_MEMORY) -std=c++20 -O2 -g1 -Wall -Wextra -Werror=unus
 $(CORE_OBJS) $(VEZACTL_OBJS) $(TEST_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS) -DVEZA_CORE \
 	$(shell pkg-config --cflags $(VEZA_PACKAGES))
 $(CORE_OBJS) $(VEZACTL_OBJS) $(TEST_OBJS): override CPPFLAGS =
-$(CORE_OBJS): override CXXFLAGS += $(VEZA_GROUP_FLAGS)
+$(CORE_OBJS) $(VEZACTL_OBJS): override CXXFLAGS += $(VEZA_GROUP_FLAGS)
 $(VEZACTL_OBJS): override CXXFLAGS += $(shell pkg-config --cflags $(VEZACTL_PACKAGES))
-$(PG_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS)
+$(PG_OBJS): override CXXFLAGS = $(VEZA_CXXFLAGS) $(VEZA_GROUP_FLAGS)
 $(PG_OBJS): override CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -D_GNU_SOURCE
 
 # The libraries' headers are compiled once instead of once for each source. src/precompiled.h has nothing of

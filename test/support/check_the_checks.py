@@ -352,6 +352,26 @@ class Groups(unittest.TestCase):
     def test_a_name_that_a_header_of_the_other_one_uses(self):
         self.assertEqual(self.groups("namespace { int F() { return 1; } }\n", '#include "2.cpp"\n', "int G(int F);\n"), 2)
 
+    def test_a_member_is_looked_at_before(self):
+        own = "namespace veza { namespace { int Read(int x) { return x; } } }\n"
+        reader = "namespace veza { class Reader { int Read(char x) { return x; } int Twice() { return Read('x'); } }; }\n"
+        self.assertEqual(self.groups(own, reader), 1)
+        self.assertEqual(self.groups(own, "namespace veza { class Reader { friend int Read(char x); }; }\n"
+                                          "namespace veza { int G() { return Read('x'); } }\n"), 2)
+        self.assertEqual(self.groups(own, reader + "namespace veza { int Read(char x); }\n"), 2)
+
+    def test_a_member_that_could_be_a_function_of_c(self):
+        self.assertEqual(self.groups("namespace veza { namespace { int time = 1; } }\n",
+                                     "namespace veza { struct Clock { int time; }; long G() { return time(nullptr); } }\n"), 2)
+
+    def test_what_is_qualified_or_an_argument_is_not_declared(self):
+        self.assertEqual(self.groups("namespace veza { struct Reader::State { int x; }; }\n",
+                                     "namespace veza { int G(Reader& reader); }\n"), 1)
+        self.assertEqual(self.groups("namespace veza { namespace { std::map<Id, int> Ids() { return {}; } } }\n",
+                                     "namespace veza { int G(Id id); }\n"), 1)
+        self.assertEqual(self.groups("namespace veza { namespace { [[gnu::target(\"avx2\")]] int F() { return 1; } } }\n",
+                                     "namespace veza { int G(int target); }\n"), 1)
+
     def test_a_macro(self):
         self.assertEqual(self.groups("#define A 1\n", "int G();\n"), 2)
 

@@ -9,11 +9,12 @@ are relative to TOP.
 
 Sources of a group see each other's names. So that this changes nothing, a name that one of them has
 for itself (in an anonymous namespace, static, a test, an alias) is no word of another one: then neither
-is defined twice, and no call can find another function than before. The same `using` in both is
-allowed. A source with a macro of its own stays alone. If this overlooks a name that is defined twice, the
-compiler refuses it.
+is defined twice, and no call can find another function than before. Two things are allowed: the same
+`using` in both, and a word that is only a member of classes there, which are looked at first. (Not if it is
+written as C's names are: then it may also be a function of the system.) A source with a macro of its own
+stays alone. If this overlooks a name that is defined twice, the compiler refuses it.
 
-The same sources give the same groups. They are in the order that is given, as near as the names allow.
+The same sources give the same groups.
 """
 
 import os
@@ -38,7 +39,8 @@ _TEST_MACROS = {'TEST', 'TEST_F', 'TEST_P', 'TYPED_TEST', 'TYPED_TEST_SUITE', 'M
 _NO_NAMES = {'const', 'constexpr', 'static', 'inline', 'operator', 'override', 'noexcept', 'default', 'final'}
 _TYPES = {'struct', 'class', 'enum', 'union'}
 _FOR_ITSELF = _TYPES | {'static', 'constexpr', 'template'}  # at the beginning of a declaration
-_BLOCK, _NAMED, _ANONYMOUS = range(3)
+_OURS = re.compile(r'k?[A-Z]')  # how functions, types and constants are named here, and nothing of C
+_BLOCK, _CLASS, _NAMED, _ANONYMOUS = range(4)
 
 
 def tokens_of(text):
@@ -62,35 +64,67 @@ def words_of(tokens):
     return words
 
 
+def without_attributes(head):
+    kept, depth = [], 0
+    for i, token in enumerate(head):
+        if token == '[' and (depth > 0 or head[i + 1:i + 2] == ['[']):
+            depth += 1
+        elif token == ']' and depth > 0:
+            depth -= 1
+        elif depth == 0:
+            kept.append(token)
+    return kept
+
+
+def without_arguments_of_types(head):
+    """What is between < and >, in front of the name that is declared."""
+    kept, depth = [], 0
+    for i, token in enumerate(head):
+        if token in ('(', '=', 'operator') and depth == 0:
+            return kept + head[i:]
+        if token == '<':
+            depth += 1
+        elif token == '>':
+            depth -= 1
+        elif depth == 0:
+            kept.append(token)
+    return kept
+
+
+def behind_template(head):
+    """A declaration without the parameters of the template that it is; they are not declared outside."""
+    depth = 0
+    for i, token in enumerate(head[1:] if head[:1] == ['template'] else [], 1):
+        depth += {'<': 1, '>': -1}.get(token, 0)
+        if depth == 0:
+            return behind_template(head[i + 1:])
+    return head
+
+
 def head_names(head):
-    """The names that the beginning of a declaration in a namespace, up to its { or ;, may declare."""
-    if not head:
+    """The names that the beginning of a declaration, up to its { or ;, may declare in the scope that it is in."""
+    head = without_arguments_of_types(without_attributes(behind_template(head)))
+    if not head or head[0] == 'static_assert':
         return set()
     if head[0] in _TEST_MACROS and head[1:2] == ['(']:
         arguments = [t for t in head[2:] if re.match(r'\w', t)][:2]
         return {'_'.join(arguments) + '_Test'} if head[0].startswith('TEST') else set(arguments)
-    if head[0] == 'template':  # its parameters are not declared outside
-        depth = 0
-        for i, token in enumerate(head[1:], 1):
-            depth += {'<': 1, '>': -1}.get(token, 0)
-            if depth == 0:
-                return head_names(head[i + 1:])
-    if head[0] in _TYPES:
+    if is_type(head):
         names = [t for t in head[1:3] if re.match(r'\w', t) and t not in ('struct', 'class')]
-        if not any(t in ('(', '=') for t in head):
-            return set(names[:1])
+        return set(names[:1]) if head[2:3] != ['::'] else set()
     names = set()
-    for i, token in enumerate(head[:-1]):
-        # A function, a variable with or without a value, an array.
-        if re.match(r'[A-Za-z_]', token) and head[i + 1] in ('(', '=', '[', ',') and token not in _NO_NAMES:
-            names.add(token)
-            if head[i + 1] == '(':
+    for before, token, behind in zip(['', *head], head, [*head[1:], ';']):
+        # A function, a variable with or without a value, an array. What is qualified was declared before.
+        if re.match(r'[A-Za-z_]', token) and behind in ('(', '=', '[', ',', ';') and token not in _NO_NAMES:
+            if before not in ('::', '~'):
+                names.add(token)
+            if behind in ('(', '='):
                 break
-        if token == '=':
-            break
-    if not names and re.match(r'[A-Za-z_]', head[-1]):
-        names.add(head[-1])
     return names
+
+
+def is_type(head):
+    return head[:1] != [] and head[0] in _TYPES and not any(t in ('(', '=') for t in head)
 
 
 def is_constant(head):
@@ -101,7 +135,10 @@ def scope_of(head):
     """What the brace opens that follows these tokens."""
     if head[-1:] == ['namespace']:
         return _ANONYMOUS
-    return _NAMED if head[:1] == ['namespace'] or head == ['extern'] else _BLOCK
+    if head[:1] == ['namespace'] or head == ['extern']:
+        return _NAMED
+    head = without_attributes(behind_template(head))
+    return _CLASS if is_type(head) and head[0] != 'enum' else _BLOCK
 
 
 class File:
@@ -117,6 +154,8 @@ class File:
         self.directives = set()
         self.names = set()
         self.types = set()  # of the names, those with a body of its own
+        self.declared = set()  # in a namespace, by whatever means
+        self.members = set()  # of classes
         self._collect(tokens)
 
     def _collect(self, tokens):
@@ -124,38 +163,51 @@ class File:
         head = []
         parentheses = 0
         for token in tokens:
-            in_namespace = _BLOCK not in scopes
-            if in_namespace and token in ('(', '['):
-                parentheses += 1
-            elif in_namespace and token in (')', ']'):
-                parentheses -= 1
+            if _BLOCK in scopes:
+                if token == '{':
+                    scopes.append(_BLOCK)
+                elif token == '}':
+                    scopes.pop()
+                continue
+            parentheses += {'(': 1, '[': 1, ')': -1, ']': -1}.get(token, 0)
             if token == '{':
                 scope = _BLOCK if parentheses else scope_of(head)
-                if in_namespace and parentheses == 0:
-                    if scope == _BLOCK:
-                        self._declare(head, _ANONYMOUS in scopes)
-                        if head and head[0] in _TYPES:
-                            self.types |= head_names(head)
+                if parentheses == 0:
+                    self._declare(head, scopes, scope)
                     head = []
                 scopes.append(scope)
             elif token == '}':
                 if scopes:
                     scopes.pop()
-                if _BLOCK not in scopes and parentheses == 0:
-                    head = []
-            elif in_namespace and token == ';' and parentheses == 0:
-                self._declare(head, _ANONYMOUS in scopes)
                 head = []
-            elif in_namespace:
+            elif token == ';' and parentheses == 0:
+                self._declare(head, scopes, None)
+                head = []
+            elif token == ':' and head in (['public'], ['protected'], ['private']):
+                head = []
+            else:
                 head.append(token)
 
-    def _declare(self, head, anonymous):
-        if head[:2] == ['using', 'namespace']:
+    def _declare(self, head, scopes, opened):
+        """Takes the beginning of a declaration up to its ; or to the brace that opens a scope."""
+        if opened in (_NAMED, _ANONYMOUS):
+            return
+        if _CLASS in scopes:
+            self.members |= head_names(head) if head[:1] != ['friend'] else set()
+        elif head[:2] == ['using', 'namespace']:
             self.directives.add(' '.join(head))
         elif head[:1] in (['using'], ['namespace']):
-            self.aliases[head[1] if '=' in head else head[-1]] = ' '.join(head)
-        elif anonymous or head and (head[0] in _FOR_ITSELF or head[0] in _TEST_MACROS or is_constant(head)):
-            self.names |= head_names(head)
+            name = head[1] if '=' in head else head[-1]
+            self.aliases[name] = ' '.join(head)
+            self.declared.add(name)
+        else:
+            names = head_names(head)
+            self.declared |= names
+            if opened == _CLASS:
+                self.types |= names
+            if (_ANONYMOUS in scopes or
+                    head and (head[0] in _FOR_ITSELF or head[0] in _TEST_MACROS or is_constant(head))):
+                self.names |= names
 
 
 class Source(File):
@@ -164,11 +216,16 @@ class Source(File):
     def __init__(self, path, top, headers):
         super().__init__(os.path.join(top, path))
         self.path = path
-        self.all_words = set(self.words)
         self.types_of_headers = {}
+        files = [self]
         for header in self._headers(path, top, headers):
-            self.all_words |= headers[header].words
+            files.append(headers[header])
             self.types_of_headers.update((name, header) for name in headers[header].types)
+        declared, members, words = (set().union(*(getattr(file, of) for file in files))
+                                    for of in ('declared', 'members', 'words'))
+        # What a name of another source could be found for.
+        self.open_words = {word for word in words
+                           if word in declared or word not in members or not _OURS.match(word)}
 
     def _headers(self, path, top, headers):
         found, open_files = set(), [(path, self)]
@@ -191,27 +248,29 @@ class Source(File):
     def goes_with(self, other):
         if self.own_macro or other.own_macro or self.directives != other.directives:
             return False
-        if self.names & (other.all_words | other.names) or other.names & self.all_words:
+        if self.names & (other.open_words | other.names) or other.names & self.open_words:
             return False
         for mine, theirs in ((self, other), (other, self)):
             if any(mine.aliases[name] != theirs.aliases.get(name)
-                   for name in mine.aliases.keys() & theirs.all_words):
+                   for name in mine.aliases.keys() & theirs.open_words):
                 return False
         return all(header == other.types_of_headers.get(name, header)
                    for name, header in self.types_of_headers.items())
 
 
 def group(sources, maximum):
-    """Each source goes into the first group that it fits. No group has many more lines than others."""
+    """Each source goes into the first group that it fits, those that go with the fewest first: they make the
+    groups, and the others fill them. No group has many more lines than others."""
     most_lines = maximum * sum(source.lines for source in sources) / max(1, len(sources))
     # Another line in one source is seldom to change the groups of the others.
     most_lines = max(500, round(most_lines / 500) * 500)
+    foes = {id(source): {id(other) for other in sources if not source.goes_with(other)} for source in sources}
     groups = []
-    for source in sources:
+    for source in sorted(sources, key=lambda source: -len(foes[id(source)])):
         for members in groups:
             if (len(members) < maximum * 2 and
                     sum(member.lines for member in members) + source.lines <= most_lines and
-                    all(source.goes_with(member) for member in members)):
+                    not any(id(member) in foes[id(source)] for member in members)):
                 members.append(source)
                 break
         else:
