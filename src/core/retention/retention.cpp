@@ -91,10 +91,15 @@ class BackupRules {
     std::vector<const BackupSummary*> anchors(newest_good_.begin(), newest_good_.end());
     const std::size_t limit =
         std::min(LimitOf(input_.settings.archive), LimitOf(input_.settings.full));
-    for (const BackupSummary* full : Good(BackupType::kFull)) {
+    // Also of a full that lacks a part while it is kept: the part may come back.
+    for (const auto& [label, full] : own_) {
+      if (full->type != BackupType::kFull || full->checksum_failures > 0) {
+        continue;
+      }
       const std::vector<TimelineId> lines = LinesOf(*full);
-      if (std::ranges::any_of(lines,
-                              [&](TimelineId line) { return NewerGood(*full, line) < limit; })) {
+      if (std::ranges::any_of(lines, [&, full = full](TimelineId line) {
+            return NewerGood(*full, line) < limit;
+          })) {
         anchors.push_back(full);
       }
     }
@@ -287,8 +292,10 @@ class BackupRules {
       return DecideAbandoned(backup);
     }
     if (!IsGood(backup)) {
-      return {true, fmt::format("has page checksum failures; stays until {} newer {} backups are "
-                                "good (retention_{})",
+      const std::string why = WhyNotRestorable(backup, input_.catalog.backups, input_.lost);
+      return {true, fmt::format("{}; stays until {} newer {} backups are good (retention_{})",
+                                why.empty() ? "has page checksum failures"
+                                            : "cannot be restored, because " + why,
                                 wanted, type, type)};
     }
     return {true,

@@ -192,6 +192,20 @@ TEST_F(RetentionTest, FullsThatLackPacksNeitherCountNorDisplaceOthers) {
   EXPECT_THAT(Removed(), UnorderedElementsAre(Full(1)));
 }
 
+TEST_F(RetentionTest, WalOfAFullThatLacksPacksStaysWithIt) {
+  input_.settings = {.full = 3, .diff = 7, .archive = 3};
+  HaveFull(1);
+  HaveFull(2);
+  HaveFull(3);
+  HaveWal(5, 40);
+  input_.lost[Full(1)].name = PackName(Full(1), 1);
+  EXPECT_THAT(Removed(), IsEmpty());
+  EXPECT_THAT(Reason(Full(1)), HasSubstr(fmt::format("cannot be restored, because object \"{}\" is "
+                                                     "missing; stays until 3 newer full backups",
+                                                     PackName(Full(1), 1))));
+  EXPECT_THAT(RemovedWal(), ElementsAre("5-9")) << "the pack may come back";
+}
+
 // Its full was made again, or somebody has put another one in its place.
 TEST_F(RetentionTest, ADiffOfAnotherFullDoesNotCount) {
   input_.settings = {.full = 1, .diff = 1, .archive = 1};
