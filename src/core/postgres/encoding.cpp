@@ -57,6 +57,9 @@ class Converter {
       const std::size_t done = iconv(handle_, &in, &left, &out, &room);
       const int why = done == static_cast<std::size_t>(-1) ? errno : 0;
       result.append(buffer.data(), buffer.size() - room);
+      if (left == 0 || (why != 0 && why != E2BIG)) {
+        TakeHeldBack(result);
+      }
       if (why != 0 && why != E2BIG) {
         const std::size_t skipped = instead(std::string_view(in, left), result);
         in += skipped;
@@ -67,6 +70,15 @@ class Converter {
   }
 
  private:
+  // In some encodings the last character waits for one that would combine with it.
+  void TakeHeldBack(std::string& result) {
+    std::array<char, 16> buffer;
+    char* out = buffer.data();
+    std::size_t room = buffer.size();
+    iconv(handle_, nullptr, nullptr, &out, &room);
+    result.append(buffer.data(), buffer.size() - room);
+  }
+
   iconv_t handle_;
 };
 

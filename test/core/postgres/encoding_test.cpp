@@ -11,6 +11,9 @@ constexpr PgEncoding kEucJp = 1;
 constexpr PgEncoding kMuleInternal = 7;
 constexpr PgEncoding kLatin1 = 8;
 constexpr PgEncoding kWin1251 = 23;
+constexpr PgEncoding kWin1255 = 32;
+constexpr PgEncoding kWin1258 = 19;
+constexpr PgEncoding kEucJis2004 = 5;
 constexpr PgEncoding kKoi8u = 34;
 
 TEST(Encoding, TextBecomesUtf8) {
@@ -25,6 +28,15 @@ TEST(Encoding, TextBecomesUtf8) {
   EXPECT_EQ(ToUtf8("\xC3\xED\xCA\xB8", kEucJp), "注文");
   EXPECT_EQ(ToUtf8("größe", kUtf8), "größe");
   EXPECT_EQ(ToUtf8("größe", kSqlAscii), "größe");
+}
+
+// Their last character could combine with a next one.
+TEST(Encoding, NothingIsHeldBackAtTheEnd) {
+  EXPECT_EQ(ToUtf8("\xF9\xEC\xE5\xED", kWin1255), "שלום");
+  EXPECT_EQ(ToUtf8("\xF9", kWin1255), "ש");
+  EXPECT_EQ(ToUtf8("\xF9\xFF\xF9", kWin1255), "ש\\xFFש");
+  EXPECT_EQ(ToUtf8("ph\xEA", kWin1258), "phê");
+  EXPECT_EQ(FromUtf8("か", kEucJis2004), "\xA4\xAB");
 }
 
 TEST(Encoding, WhatIsNoTextIsEscaped) {
