@@ -21,6 +21,7 @@
 #include "core/repository/slot_claim.h"
 #include "core/retention/expire.h"
 #include "core/retention/pins.h"
+#include "core/storage/file_io.h"
 //
 #include "core/archive/stored_histories.h"
 #include "core/retention/retention.h"
@@ -243,18 +244,25 @@ Status ConnectAndChoose(BackupJob* job) {
   job->secrets = MakeSecretScan(job->config, job->facts.data_directory, job->facts.log_directory,
                                 job->facts.config_file);
   // Finds what cannot be copied now, and not in the middle of the copy. Meanwhile the repository is
-  // opened, which takes one processor a tenth of a second to derive a key.
-  SurveyAhead survey(MakeWalkOptions(job->config, job->facts), job->environment.cancellation,
-                     job->secrets);
+  // opened, which takes one processor a tenth of a second to derive a key. A repository that is
+  // still to be made is opened before: the walk must know it.
+  const WalkOptions walk = MakeWalkOptions(job->config, job->facts);
+  std::optional<SurveyAhead> survey;
+  if (walk.repository_directory.empty() || IsThere(walk.repository_directory)) {
+    survey.emplace(walk, job->environment.cancellation, job->secrets);
+  }
   ASSIGN_OR_RETURN(job->repository,
                    OpenServerRepository(job->config, job->facts, job->environment,
                                         BackupRetries(*job), MakeTroubleTeller(job)));
+  if (!survey) {
+    survey.emplace(walk, job->environment.cancellation, job->secrets);
+  }
   // The lock comes before the choice, so that no other node expires what is chosen.
   ASSIGN_OR_RETURN(
       job->lock,
       ClusterLock::Acquire(*job->repository, {.purpose = PurposeOf(job->type), .regain = true}));
   RETURN_IF_ERROR(BeginSlot(job));
-  ASSIGN_OR_RETURN(const DirectorySurvey found, survey.Finish());
+  ASSIGN_OR_RETURN(const DirectorySurvey found, survey->Finish());
   job->progress.bytes_total = found.bytes;
   job->progress.files_total = found.files;
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(*job->repository));
