@@ -342,6 +342,15 @@ class Walker {
     return unlogged;
   }
 
+  // Looks for the init fork now, as sendDir does, because a relation may have been made while its
+  // directory was listed. At the end of recovery the server makes the main fork of such a relation,
+  // and fails if the restored directory has one.
+  static bool IsUnlogged(std::string_view number, const std::vector<std::string_view>& unlogged,
+                         const std::string& directory) {
+    return std::ranges::binary_search(unlogged, number) ||
+           IsThere(fmt::format("{}/{}_init", directory, number));
+  }
+
   Status VisitItems(const std::string& path, const std::string& source, const NameList& names) {
     const bool is_database = ClassifyDirectory(path) == RelationDirectory::kDatabase;
     const std::vector<std::string_view> unlogged =
@@ -353,9 +362,8 @@ class Walker {
       }
       if (is_database) {
         const auto relation = ParseRelationName(name);
-        const bool is_unlogged_content = relation && relation->fork != "init" &&
-                                         std::ranges::binary_search(unlogged, relation->number);
-        if (is_unlogged_content || IsTemporaryRelationName(name)) {
+        if (IsTemporaryRelationName(name) || (relation && relation->fork != "init" &&
+                                              IsUnlogged(relation->number, unlogged, source))) {
           continue;
         }
       }

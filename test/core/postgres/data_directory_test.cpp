@@ -281,6 +281,20 @@ TEST_F(DataDirectoryTest, KeepsOnlyTheInitForkOfUnloggedRelations) {
                                    "mine/100_init", "mine/100_vm"));
 }
 
+// Its init fork came after the directory was listed.
+TEST_F(DataDirectoryTest, AnUnloggedRelationThatIsMadeMeanwhileIsLeftOut) {
+  for (const char* name : {"100", "200", "200.1", "200_fsm", "2000"}) {
+    File(std::string("base/5/") + name);
+  }
+  on_visit_ = [&](const DirectoryEntry& entry) -> Status {
+    if (entry.path == "base/5/100") {
+      File("base/5/200_init");
+    }
+    return Ok();
+  };
+  EXPECT_THAT(Paths(), ElementsAre("/", "base/", "base/5/", "base/5/100", "base/5/2000"));
+}
+
 TEST_F(DataDirectoryTest, WalksTablespacesSeparately) {
   Tablespace(16384, tree_.path() + "/fast");
   Tablespace(16385, tree_.path() + "/slow");
