@@ -54,9 +54,10 @@ cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 # A mirror that the machine takes for fresh enough is fresh enough there, too.
 apt-config dump Acquire::Check-Valid-Until >"$root/etc/apt/apt.conf.d/90machine"
 
-# The sources of now, beside the objects of last time.
+# The sources of now, beside the objects of last time. What the Makefile has made of them stays: anew, it would
+# compile all of it again.
 mkdir -p "$root$tree"
-find "$root$tree" -type f ! -name '*.[od]' ! -name '*.gch' -delete
+find "$root$tree" -type f ! -name '*.[od]' ! -name '*.gch' ! -path "$root$tree/build-*" -delete
 tar -C "$top" --exclude='./build*' --exclude=./.git --exclude='*.o' --exclude='*.d' --exclude='*.gch' \
   --exclude='*.so' --exclude=./vezactl --exclude=./test/programs/wal_records -cf - . |
   tar -C "$root$tree" --no-same-owner -xf -
