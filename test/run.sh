@@ -8,7 +8,7 @@
 #                                  repository and once on S3
 #   test/run.sh ops                what is in ops/: alerts, dashboard, units (test/ops.sh)
 #   test/run.sh sanitize           the unit tests under the address, undefined and thread sanitizers, and
-#                                  a minute of fuzzing under the first two (test/fuzz)
+#                                  half a minute of fuzzing under the first two (test/fuzz)
 #   test/run.sh fuzz               an hour of fuzzing, by libFuzzer
 #   test/run.sh lint               clang-format, clang-tidy (of src), shellcheck, the documents against the
 #                                  sources (test/support/check_docs.py), and names of files and symbols
@@ -29,16 +29,22 @@ source "$(dirname "${BASH_SOURCE[0]}")/support/common.sh"
 
 passed=0
 failed=0
+phases=()
 work=
+making= # these three: what runs in the background
 ahead=
 tidy=
 running=() # server tests
 regress_server=
 server_prepared=
+address_done=
+no_aslr=()
 threads= # the record of the core tests that threads matter to
 memory=  # a directory in memory
 
 headline() { printf '\n=== %s (after %d s)\n' "$*" "$SECONDS"; }
+
+has_phase() { [[ " ${phases[*]} " == *" $1 "* ]]; }
 
 count() {
   passed=$((passed + $1))
@@ -79,7 +85,7 @@ keep_what_is_in_memory() {
 finish() {
   local status=$?
   trap - EXIT
-  stop_background "$ahead" "$tidy" "${running[@]}"
+  stop_background "$making" "$ahead" "$tidy" "${running[@]}"
   stop_leftover_servers
   [[ ! -d $work/s3 ]] || bash "$top/test/support/rgw.sh" stop "$work/s3"
   if [[ $status -ne 0 || ${VEZA_TEST_KEEP:-} ]]; then
@@ -174,22 +180,44 @@ refuse_warnings() {
 # The core is the one of `make`. The tests themselves are not optimised, which would nearly double the time that
 # gcc takes for them. Lines for stack traces would take a twelfth more: gtest names the line of a failure itself.
 build_test() {
+  local flavour=$1
+  shift
+  await_make || return
   make -C "$top" -j "$jobs" core >"$work/make-core.log" 2>&1 || {
     tail -n 40 "$work/make-core.log"
     return 1
   }
   refuse_warnings "$work/make-core.log" || return
-  build build-test "-Dcore_library=$top/build-core/libveza_core.a" -Dbuildtype=plain "-Dcpp_args=-O0 -g0 $gcc_args"
+  build "$flavour" "-Dcore_library=$top/build-core/libveza_core.a" -Dbuildtype=plain "-Dcpp_args=-O0 -g0 $gcc_args" "$@"
 }
 
+# Where the sanitizers run as well, the tests run once, with the address and undefined sanitizers. They assert the
+# same there, and compiling and running all of them a second time would take a fifth of .ci/run.
 phase_core() {
+  if has_phase sanitize; then
+    run_address_tests
+    return
+  fi
   headline "core tests"
-  build_test || {
+  build_test build-test || {
     count 0 1
     return 0
   }
-  # Without a whole record, the thread sanitizer gets every test.
-  ! VEZA_TEST_THREAD_RECORD=$work/threads run_core_tests build-test || threads=$work/threads
+  run_core_tests build-test || true
+}
+
+# The core as it is installed is gcc's at -O2, which neither sanitizer sees. What depends most on what a compiler makes of
+# it is tested with that core too: bits, instructions of the processor (checksums), formats, and the golden repositories,
+# which go through all readers. The rest of it is run by the server tests.
+optimised_sources() { grep -E '^(codec|golden|postgres|wal|wal_index)/' "$top/test/core/SOURCES"; }
+
+build_optimised() {
+  build_test build-optimised "-Dcore_test_sources=$(optimised_sources | paste -sd ,)"
+}
+
+run_optimised_tests() {
+  headline "core tests of formats and checksums, with the core that is installed"
+  if build_optimised; then run_core_tests build-optimised || true; else count 0 1; fi
 }
 
 # A list of tests as gtest takes it.
@@ -209,7 +237,7 @@ threaded_sources() {
 }
 
 # The thread sanitizer runs the tests that have a thread or two mutexes at once: it can find nothing in
-# others. test/core/thread_record.cpp has written down which these are, while all ran without a sanitizer.
+# others. test/core/thread_record.cpp has written down which these are, while all ran with the other sanitizers.
 run_threaded_tests() {
   local recorded ran
   if [[ ! $threads ]]; then
@@ -228,22 +256,20 @@ run_threaded_tests() {
   fi
 }
 
-# With the address sanitizer gcc takes nearly twice as long as clang. With the thread sanitizer, what it takes
-# longer at -O1 than clang at -O0 is what the tests then take less; more optimisation, or more debug information,
-# triples the time.
+# With a sanitizer gcc takes nearly twice as long as clang. The tests take longest to compile, so they are not
+# optimised. They spend their time in the core.
 build_sanitized() {
-  local sources=
+  local sources="" plain=(-Dbuildtype=plain "-Dcpp_args=-O0 -g1 -fpch-instantiate-templates")
   case $1 in
     thread)
       [[ ! $threads ]] || sources=$(threaded_sources | paste -sd ,)
       # Its tests are others than the last time.
       [[ ! -f $top/build-thread/build.ninja ]] ||
         meson configure "$top/build-thread" "-Dcore_test_sources=$sources" || return
-      build build-thread -Db_sanitize=thread -Dbuildtype=plain "-Dcore_test_sources=$sources" \
-        "-Dcpp_args=-O1 -g1 -fno-var-tracking $gcc_args"
+      CC=clang CXX=clang++ build build-thread -Db_sanitize=thread "${plain[@]}" -Dcore_args=-O1 \
+        "-Dcore_test_sources=$sources"
       ;;
-    address) CC=clang CXX=clang++ build build-address -Db_sanitize=address,undefined -Dbuildtype=plain \
-      "-Dcpp_args=-O0 -g1 -fpch-instantiate-templates" ;;
+    address) CC=clang CXX=clang++ build build-address -Db_sanitize=address,undefined "${plain[@]}" ;;
   esac
 }
 
@@ -272,18 +298,36 @@ begin_behind() {
   (
     # shellcheck disable=SC2046 # names of functions
     export -f $(compgen -A function)
-    export top work jobs gcc_args ahead threads
+    export top work jobs gcc_args making ahead threads address_done
     exec setsid bash -euo pipefail -c 'at_lowest_priority "$@"' run.sh "$@"
   ) >"$out" 2>&1 &
   background=$!
 }
 
-build_all_sanitized() { build_sanitized thread && build_sanitized address; }
+# Without the record of the tests with threads, it is too early for the thread sanitizer.
+build_rest() {
+  if [[ $address_done ]]; then build_sanitized thread && build_optimised; else build_sanitized address; fi
+}
 
 # The server tests mostly wait: meanwhile the processors compile for the sanitizers, and lint.
 build_ahead() {
-  begin_behind "$work/ahead.out" build_all_sanitized
+  begin_behind "$work/ahead.out" build_rest
   ahead=$background
+}
+
+# The core tests leave less, but they begin and end with one processor.
+make_all() { make -C "$top" -j "$jobs" PG_CONFIG="${PG_CONFIG:-pg_config}" all core test-programs; }
+
+make_ahead() {
+  begin_behind "$work/make-ahead.log" make_all
+  making=$background
+}
+
+# If it has failed, the next make says why.
+await_make() {
+  [[ ! $making ]] || wait "$making" || true
+  making=
+  [[ ! -f $work/make-ahead.log ]] || refuse_warnings "$work/make-ahead.log"
 }
 
 tidy_after_builds() {
@@ -296,29 +340,48 @@ tidy_ahead() {
   tidy=$background
 }
 
-phase_sanitize() {
-  local sanitizer no_aslr=()
-  # gcc 12's thread sanitizer cannot place its shadow memory under the randomisation of new kernels.
+# What it could not build is built, and complained of, where it is used.
+await_builds() {
+  [[ ! $ahead ]] || wait "$ahead" || true
+  ahead=
+}
+
+# This thread sanitizer (clang 14) cannot place its shadow memory under the randomisation of new kernels.
+prepare_sanitizers() {
+  no_aslr=()
   ! setarch -R true 2>/dev/null || no_aslr=(--wrapper "setarch -R")
   export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
-  # What it could not build is built, and complained of, below.
-  [[ ! $ahead ]] || wait "$ahead" || true
-  ahead=
-  # The core tests make many small files, and sync them. The sanitizers do not care where they are. Without a
-  # sanitizer, the tests use the disk.
+}
+
+# Once, by whichever phase comes first. All the core tests, and on the disk: the others need not be.
+run_address_tests() {
+  [[ ! $address_done ]] || return 0
+  address_done=1
+  prepare_sanitizers
+  await_builds
+  headline "core tests, sanitizers: address, undefined"
+  if build_sanitized address; then
+    # Without a whole record, the thread sanitizer gets every test.
+    ! VEZA_TEST_THREAD_RECORD=$work/threads run_core_tests build-address "${no_aslr[@]}" || threads=$work/threads
+  else
+    count 0 1
+  fi
+}
+
+phase_sanitize() {
+  run_address_tests
+  await_builds
+  # These tests make many small files, and sync them. The thread sanitizer does not care where they are.
   use_memory 4096 8192
-  for sanitizer in thread address; do
-    headline "core tests, sanitizer: $sanitizer"
-    if ! build_sanitized "$sanitizer"; then
-      count 0 1
-    elif [[ $sanitizer == thread ]]; then
-      TMPDIR=${memory:-${TMPDIR:-/tmp}} run_threaded_tests "${no_aslr[@]}"
-    else
-      TMPDIR=${memory:-${TMPDIR:-/tmp}} run_core_tests "build-$sanitizer" "${no_aslr[@]}" || true
-    fi
-  done
-  fuzz 60 fuzz_by_itself
+  headline "core tests, sanitizer: thread"
+  if build_sanitized thread; then
+    TMPDIR=${memory:-${TMPDIR:-/tmp}} run_threaded_tests "${no_aslr[@]}"
+  else
+    count 0 1
+  fi
+  ! has_phase core || run_optimised_tests
+  fuzz 30 fuzz_by_itself
 }
 
 # The driver of our own, in the build with the address sanitizer. Always the same inputs, as far as the
@@ -377,7 +440,7 @@ make_test_programs() {
 prepare_server() {
   [[ -z $server_prepared ]] || return 0
   headline "make, make install, make test-programs"
-  { install_private_server && make_test_programs && refuse_warnings "$work/make.log"; } || {
+  { await_make && install_private_server && make_test_programs && refuse_warnings "$work/make.log"; } || {
     echo "the build failed"
     return 1
   }
@@ -532,6 +595,8 @@ phase_server() {
     count 0 1
     return 0
   }
+  ! has_phase sanitize || build_ahead
+  ! has_phase lint || tidy_ahead
   cd "$work/tree/test/server"
   for name in "${@:-}"; do
     compgen -G "$name*.pl" >"$work/names" || fail "there is no test/server/$name*.pl"
@@ -613,7 +678,7 @@ phase_lint() {
 }
 
 main() {
-  local phase phases=() names=() s3=
+  local phase names=() kinds=() s3=
   for phase in "$@"; do
     case $phase in
       all) phases+=(core regress server ops) ;;
@@ -630,12 +695,14 @@ main() {
     *" server "*) [[ ${VEZA_TEST_STORE:-} == dir ]] || s3=1 ;;
   esac
   case " ${phases[*]} " in
-    *" lint "*) bash "$top/test/support/setup.sh" lint ;;
+    *" lint "*) kinds+=(lint) ;;
     *" fuzz "*) ;; # below
-    " ops ") ;; # ops.sh needs nothing of it
-    *) bash "$top/test/support/setup.sh" "$([[ $s3 ]] && echo test || echo server)" ;;
+    " ops ") ;; # it needs nothing else
+    *) if [[ $s3 ]]; then kinds+=(test); else kinds+=(server); fi ;;
   esac
-  [[ " ${phases[*]} " != *" fuzz "* && " ${phases[*]} " != *" sanitize "* ]] || bash "$top/test/support/setup.sh" fuzz
+  if has_phase fuzz || has_phase sanitize; then kinds+=(fuzz); fi
+  ! has_phase ops || kinds+=(ops)
+  bash "$top/test/support/setup.sh" "${kinds[@]}"
   make_work_directory test
   trap finish EXIT
   trap 'exit 130' INT TERM HUP
@@ -643,11 +710,11 @@ main() {
 
   for phase in "${phases[@]}"; do
     case $phase in
-      server)
-        [[ " ${phases[*]} " != *" sanitize "* ]] || build_ahead
-        [[ " ${phases[*]} " != *" lint "* ]] || tidy_ahead
-        phase_server "${names[@]}"
+      core)
+        ! has_phase sanitize || make_ahead
+        phase_core
         ;;
+      server) phase_server "${names[@]}" ;;
       *) "phase_$phase" ;;
     esac
   done

@@ -1,7 +1,7 @@
 // Writes down which tests the thread sanitizer can find something in: a race needs a second thread,
 // and an inversion of two mutexes needs the second one locked while the first one is held.
-// test/run.sh gives the sanitizer exactly these tests. Part of the test program of the build
-// without a sanitizer.
+// test/run.sh gives the sanitizer exactly these tests. Part of the test program of every build but
+// that with the thread sanitizer.
 //
 // VEZA_TEST_THREAD_RECORD names the file. It gets a line for each such test, as a filter of gtest:
 // Suite.Name; Suite.* if it was the set-up of a suite; and * if it was outside of every suite.
@@ -89,10 +89,12 @@ void Note() {
   return true;
 }();
 
+// `linked` is the address sanitizer's, which comes before the C library's. It must learn of each
+// thread. clang links it into the program, where dlsym() does not look for it.
 template <typename Function>
-Function* Next(const char* name) {
+Function* Next(const char* name, Function* linked) {
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast)
-  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
+  return linked != nullptr ? linked : reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
 }
 
 thread_local int held;  // mutexes, by this thread
@@ -103,15 +105,20 @@ thread_local int held;  // mutexes, by this thread
 // In front of the C library's: the program's symbols come before those of its libraries.
 extern "C" {
 
+// Null without the sanitizer. There is none for pthread_mutex_trylock.
+[[gnu::weak]] decltype(pthread_create) __interceptor_pthread_create;
+[[gnu::weak]] decltype(pthread_mutex_lock) __interceptor_pthread_mutex_lock;
+[[gnu::weak]] decltype(pthread_mutex_unlock) __interceptor_pthread_mutex_unlock;
+
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
                    void* argument) noexcept {
-  static auto* const next = veza::Next<decltype(pthread_create)>("pthread_create");
+  static auto* const next = veza::Next("pthread_create", __interceptor_pthread_create);
   veza::Note();
   return next(thread, attributes, start, argument);
 }
 
 int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
-  static auto* const next = veza::Next<decltype(pthread_mutex_lock)>("pthread_mutex_lock");
+  static auto* const next = veza::Next("pthread_mutex_lock", __interceptor_pthread_mutex_lock);
   const int status = next(mutex);
   if (status == 0 && ++veza::held > 1) {
     veza::Note();
@@ -120,7 +127,8 @@ int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
 }
 
 int pthread_mutex_trylock(pthread_mutex_t* mutex) noexcept {
-  static auto* const next = veza::Next<decltype(pthread_mutex_trylock)>("pthread_mutex_trylock");
+  static auto* const next =
+      veza::Next<decltype(pthread_mutex_trylock)>("pthread_mutex_trylock", nullptr);
   const int status = next(mutex);
   if (status == 0 && ++veza::held > 1) {
     veza::Note();
@@ -129,7 +137,7 @@ int pthread_mutex_trylock(pthread_mutex_t* mutex) noexcept {
 }
 
 int pthread_mutex_unlock(pthread_mutex_t* mutex) noexcept {
-  static auto* const next = veza::Next<decltype(pthread_mutex_unlock)>("pthread_mutex_unlock");
+  static auto* const next = veza::Next("pthread_mutex_unlock", __interceptor_pthread_mutex_unlock);
   --veza::held;
   return next(mutex);
 }

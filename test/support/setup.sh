@@ -10,6 +10,8 @@
 #   setup.sh lint      as test, and the linters
 #   setup.sh ops       what test/ops.sh needs, nothing of the above
 #
+# Several can be named: then all is installed in one go.
+#
 # PG_CONFIG chooses the PostgreSQL installation; without it, the one of pg_config on the PATH, and on
 # a machine without any, Debian 12's version 15. An existing database cluster is never touched, and
 # none is created.
@@ -117,11 +119,14 @@ install_packages() {
   [[ " $* " != *" prometheus "* ]] || as_root systemctl --quiet disable prometheus.service
 }
 
-[[ $# -eq 1 && $1 =~ ^(build|server|test|bench|bench-s3|fuzz|lint|ops)$ ]] ||
-  fail "usage: setup.sh build|server|test|bench|bench-s3|fuzz|lint|ops"
+[[ $# -gt 0 ]] || fail "usage: setup.sh build|server|test|bench|bench-s3|fuzz|lint|ops..."
 command -v dpkg-query >/dev/null || fail "this is not a Debian machine: install what $0 names by hand"
-wanted=$(packages_of "$1")
+wanted=
+for kind in "$@"; do
+  [[ $kind =~ ^(build|server|test|bench|bench-s3|fuzz|lint|ops)$ ]] || fail "there is no '$kind'; the head of $0 says how to use it"
+  wanted+=" $(packages_of "$kind")"
+done
 # shellcheck disable=SC2086 # a list of package names
-missing=$(missing_of $wanted)
+missing=$(missing_of $wanted | sort -u)
 # shellcheck disable=SC2086
 [[ -z $missing ]] || install_packages $missing
