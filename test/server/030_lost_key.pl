@@ -246,6 +246,16 @@ if (store() eq 'dir')
 		'f', 'the check reports the link');
 	unlink $node->data_dir . '/backups';
 	like($node->safe_psql('postgres', q{SELECT veza_backup_now('full')}), qr/F$/, 'without the link a backup is made');
+
+	# The first backup makes the repository, and is refused before it begins in the server.
+	my $fresh = VezaTest->new('fresh');
+	$fresh->init;
+	$fresh->append_conf('postgresql.conf', "veza_backup.repository = '" . $fresh->data_dir . "/new'");
+	$fresh->start;
+	$fresh->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
+	$fresh->sql_fails(q{SELECT veza_backup_now('full')}, qr/which belongs to the repository.*HINT:/s,
+		'a repository that the first backup makes in the data directory');
+	unlike(slurp_file($fresh->logfile), qr/full backup "\w+" started at/, 'the server began no backup');
 }
 
 done_testing();
