@@ -257,6 +257,8 @@ class History {
     summary.stop_lsn = Lsn{position_ * kTestSegmentSize - Below(kTestSegmentSize / 2)};
     summary.checksum_failures = has_failures ? 1 : 0;
     summary.manifest_size = 8;
+    // Which diffs of TestSummary() name.
+    summary.manifest_sha256 = Sha256Of(AsBytes("the full's manifest"));
     Put(PackName(label, 1), "pack");
     Put(PackName(label, 2), "pack");
     Put(ManifestName(label), "manifest");

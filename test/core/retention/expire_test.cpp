@@ -47,6 +47,8 @@ class ExpireTest : public testing::Test {
     summary.type = ParseLabel(label)->type;
     summary.packs = 2;
     summary.manifest_size = 8;
+    // Which diffs of TestSummary() name.
+    summary.manifest_sha256 = Sha256Of(AsBytes("the full's manifest"));
     summary.start_time = Day(day);
     summary.start_lsn = Lsn{static_cast<std::uint64_t>(day) * 10 * kTestSegmentSize + 0x28};
     summary.stop_lsn = Lsn{summary.start_lsn.value + kTestSegmentSize};
