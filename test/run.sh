@@ -94,7 +94,7 @@ finish() {
   else
     rm -rf "$work"
   fi
-  [[ ! $memory ]] || rm -rf "$memory"
+  leave_memory
   exit "$status"
 }
 
@@ -109,6 +109,11 @@ use_memory() {
     memory=$(mktemp -d /dev/shm/veza-test.XXXXXX)
     chmod 755 "$memory"  # root's own: a repository in it would else be used as the owner's account
   fi
+}
+
+leave_memory() {
+  [[ ! $memory ]] || rm -rf "$memory"
+  memory=
 }
 
 start_s3() {
@@ -354,16 +359,20 @@ prepare_sanitizers() {
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
 }
 
-# Once, by whichever phase comes first. All the core tests, and on the disk: the others need not be.
+# Once, by whichever phase comes first.
 run_address_tests() {
   [[ ! $address_done ]] || return 0
   address_done=1
   prepare_sanitizers
+  # The core tests make many small files, and sync them. The sanitizers do not care where they are. The tests of
+  # formats, and all tests without a sanitizer, use the disk.
+  use_memory 4096 8192
   await_builds
   headline "core tests, sanitizers: address, undefined"
   if build_sanitized address; then
     # Without a whole record, the thread sanitizer gets every test.
-    ! VEZA_TEST_THREAD_RECORD=$work/threads run_core_tests build-address "${no_aslr[@]}" || threads=$work/threads
+    ! TMPDIR=${memory:-${TMPDIR:-/tmp}} VEZA_TEST_THREAD_RECORD=$work/threads \
+      run_core_tests build-address "${no_aslr[@]}" || threads=$work/threads
   else
     count 0 1
   fi
@@ -372,7 +381,6 @@ run_address_tests() {
 phase_sanitize() {
   run_address_tests
   await_builds
-  # These tests make many small files, and sync them. The thread sanitizer does not care where they are.
   use_memory 4096 8192
   headline "core tests, sanitizer: thread"
   if build_sanitized thread; then
@@ -606,6 +614,7 @@ phase_server() {
   cd "$top"
   read -ra stores <<<"${VEZA_TEST_STORE:-dir s3}"
   headline "server tests, stores: ${stores[*]}"
+  leave_memory # the servers need more of it than the core tests
   use_memory 10240 16384
   for store in "${stores[@]}"; do
     make_test_directory "$store"
