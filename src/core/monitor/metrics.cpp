@@ -125,8 +125,13 @@ void ListRepository(const RepositoryFacts& facts, Lister& list) {
               "or damaged.",
               facts.unrestorable);
   list.OfNewest("veza_backup_last_success_timestamp_seconds",
-                "When the newest backup that can be restored ended.", facts,
-                [](const BackupSummary& backup) { return UnixSeconds(backup.stop_time); });
+                "When the newest backup that can be restored ended. 0 if it says a time to come.",
+                facts, [&](const BackupSummary& backup) {
+                  // A clock was ahead. An alert that takes the newest of all must not trust it.
+                  const bool is_to_come = facts.lock.now != TimePoint() &&
+                                          backup.stop_time > facts.lock.now + kClockTolerance;
+                  return is_to_come ? 0 : UnixSeconds(backup.stop_time);
+                });
   list.OfNewest(
       "veza_backup_last_duration_seconds", "How long the newest backup took.", facts,
       [](const BackupSummary& backup) {

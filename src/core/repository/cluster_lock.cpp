@@ -124,6 +124,8 @@ Result<LockState> ReadLockState(const Repository& repository) {
   state.acquired = newest->document.acquired;
   state.renewed = newest->object.modified;
   state.slots = newest->document.slots;
+  RemoveFutureSlots(state.slots, now);
+  state.now = now;
   if (state.alive) {
     state.needs_wal = newest->document.needs_wal;
   }
@@ -150,6 +152,7 @@ Result<std::unique_ptr<ClusterLock>> ClusterLock::Acquire(const Repository& repo
                           .acquired = now,
                           .lease = options.lease,
                           .slots = newest ? std::move(newest->document.slots) : SlotRecords()};
+    RemoveFutureSlots(document.slots, now);
     std::unique_ptr<ClusterLock> lock(
         new ClusterLock(repository, epoch, std::move(document), options.regain));
     lock->renewed_ = repository.environment().clock->Steady();

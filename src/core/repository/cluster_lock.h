@@ -31,7 +31,8 @@ struct LockState {
   std::string purpose{};
   TimePoint acquired{};  // this time and `renewed` are by the store's clock
   TimePoint renewed{};
-  SlotRecords slots{};
+  SlotRecords slots{};      // but for those of the future (RemoveFutureSlots)
+  TimePoint now{};          // by the store's clock; unset if there has been no lock yet
   std::string needs_wal{};  // LockDocument::needs_wal, while it is alive
 };
 

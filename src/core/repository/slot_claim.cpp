@@ -24,7 +24,8 @@ Status AddBaselines(const Repository& repository, ClusterLock& lock,
   for (const ScheduleKind kind : kinds) {
     if (!records.contains(ScheduleKindName(kind))) {
       SlotRecord record;
-      record.slot = repository.environment().clock->Now();
+      ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
+      record.slot = PlanningTime(repository.environment().clock->Now(), now);
       RETURN_IF_ERROR(lock.SetSlot(ScheduleKindName(kind), std::move(record)));
     }
   }

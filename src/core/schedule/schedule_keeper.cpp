@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace veza {
@@ -46,6 +47,14 @@ void ScheduleKeeper::Learn(SlotRecords records) {
     return found != records_->end() &&
            !MayClaim(&found->second, {ScheduleKind::kFull, failure.slot, failure.attempts});
   });
+}
+
+void ScheduleKeeper::ForgetFuture(TimePoint now) {
+  for (auto& [kind, since] : since_) {
+    since = std::min(since, now);
+  }
+  RemoveFutureSlots(failures_, now);
+  skipped_.clear();
 }
 
 void ScheduleKeeper::NoteFailure(const SlotClaim& claim, const std::string& node,

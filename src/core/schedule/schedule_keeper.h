@@ -41,6 +41,9 @@ class ScheduleKeeper {
   void Learn(SlotRecords records);
   bool knows_records() const { return records_.has_value(); }
 
+  // Call it when the clock was set back to `now`: what was noted by it before lies in the future.
+  void ForgetFuture(TimePoint now);
+
   // Remembers that an attempt failed. It is forgotten when Learn() shows that the slot was finished
   // or that a later attempt began.
   void NoteFailure(const SlotClaim& claim, const std::string& node, const std::string& error,

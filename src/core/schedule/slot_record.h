@@ -3,6 +3,7 @@
 // and a promoted standby knows what its primary did.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <string>
 
@@ -30,5 +31,21 @@ struct SlotRecord {
 
 // The keys are "full", "diff" and "incr".
 using SlotRecords = std::map<std::string, SlotRecord>;
+
+// The clocks of nodes and of the store may differ by so much.
+inline constexpr std::chrono::hours kClockTolerance{1};
+
+// The time that slots are planned by: a node's own, or the store's where they differ too much for
+// the nodes to agree on what is due. `store` is unset if it is not known.
+inline TimePoint PlanningTime(TimePoint own, TimePoint store) {
+  return store != TimePoint() && std::chrono::abs(store - own) > kClockTolerance ? store : own;
+}
+
+// Removes the records of slots that are still to come. A clock was ahead when they were written,
+// and every slot up to that time would count as done. Without a record, a baseline is recorded.
+inline void RemoveFutureSlots(SlotRecords& records, TimePoint now) {
+  std::erase_if(records,
+                [&](const auto& entry) { return entry.second.slot > now + kClockTolerance; });
+}
 
 }  // namespace veza

@@ -88,6 +88,9 @@ KnownSchedules LookAtSchedules(const ScheduleSettings& settings, const SharedSlo
   known.node.node = node;
   known.node.is_primary = is_primary;
   known.node.now = SystemClock().Now();
+  if (repository != nullptr) {
+    known.node.now = PlanningTime(known.node.now, repository->now);
+  }
   return known;
 }
 

@@ -121,9 +121,11 @@ bool IsDue(Task& task, const ScheduledCommand& command) {
   bool due = false;
   (void)CatchExceptions([&] {
     const TimePoint now = SystemClock().Now();
+    const TimePoint next = command.schedule->NextAfter(now);
     due = task.next && now >= *task.next;
-    if (due || !task.next) {
-      task.next = command.schedule->NextAfter(now);
+    // Also if the clock was set back.
+    if (due || !task.next || next < *task.next) {
+      task.next = next;
     }
     return Ok();
   });

@@ -133,7 +133,7 @@ bool FollowSettings(ErrorReport* report) {
   const Status status = CatchExceptions([]() -> Status {
     scheduler->facts = GetServerFacts();
     ASSIGN_OR_RETURN(Config config, CurrentConfig());
-    scheduler->keeper.SetSettings(config.schedule, SystemClock().Now());
+    scheduler->keeper.SetSettings(config.schedule, scheduler->Now());
     scheduler->config = std::move(config);
     scheduler->Forget();
     SurveyArchiveSoon();

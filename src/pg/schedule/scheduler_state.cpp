@@ -13,18 +13,21 @@ namespace {
 constexpr std::chrono::seconds kLongestNap{60};
 constexpr std::chrono::seconds kNapWhileBackup{1};
 
-TimePoint Now() {
-  return SystemClock().Now();
-}
+// Smaller steps are made by every daemon that keeps the time.
+constexpr std::chrono::minutes kStepBack{1};
 
-long NapUntil(TimePoint time) {
-  const auto nap = std::chrono::ceil<std::chrono::milliseconds>(time - Now());
-  return std::clamp<long>(nap.count(), 10, std::chrono::milliseconds(kLongestNap).count());
-}
-
-Decision Nap(std::optional<TimePoint> until) {
+Decision LongNap() {
   Decision decision;
-  decision.nap_ms = NapUntil(until.value_or(TimePoint::max()));
+  decision.nap_ms = std::chrono::milliseconds(kLongestNap).count();
+  return decision;
+}
+
+Decision Nap(const SchedulerState& scheduler, std::optional<TimePoint> until) {
+  Decision decision = LongNap();
+  if (until) {
+    const auto nap = std::chrono::ceil<std::chrono::milliseconds>(*until - scheduler.Now());
+    decision.nap_ms = std::clamp<long>(nap.count(), 10, decision.nap_ms);
+  }
   return decision;
 }
 
@@ -39,7 +42,7 @@ NodeState StateOf(const SchedulerState& scheduler, const Situation& situation) {
   state.node = scheduler.facts.node;
   state.is_primary = situation.is_primary;
   state.has_standbys = situation.has_standbys;
-  state.now = Now();
+  state.now = scheduler.Now();
   if (situation.backup_runs) {
     state.lock = LockUseOf(situation.backup_type);
     state.holder = state.node;
@@ -55,7 +58,7 @@ Decision DecideOnRecords(SchedulerState& scheduler, const Situation& situation) 
   SchedulePlan plan = scheduler.keeper.Plan(node);
   const bool something_is_due = plan.start.has_value() || !plan.baselines.empty();
   if (situation.backup_runs || situation.fresh || !something_is_due) {
-    Decision decision = Nap(plan.look_again);
+    Decision decision = Nap(scheduler, plan.look_again);
     strlcpy(decision.skipped, scheduler.keeper.TellOnce(plan.skipped).c_str(),
             sizeof decision.skipped);
     if (situation.backup_runs) {
@@ -75,7 +78,7 @@ Decision DecideOnRecords(SchedulerState& scheduler, const Situation& situation) 
     }
     return decision;
   }
-  return node.now < scheduler.look_not_before ? Nap(scheduler.look_not_before) : Look();
+  return node.now < scheduler.look_not_before ? Nap(scheduler, scheduler.look_not_before) : Look();
 }
 
 }  // namespace
@@ -85,7 +88,24 @@ void SchedulerState::Forget() {
   look_not_before = {};
 }
 
+TimePoint SchedulerState::Now() const {
+  return SystemClock().Now() + correction;
+}
+
+void SchedulerState::WatchClock() {
+  const Clock& clock = SystemClock();
+  const TimePoint now_boot = clock.Now() - std::chrono::duration_cast<std::chrono::microseconds>(
+                                               clock.Steady().time_since_epoch());
+  if (boot && now_boot < *boot - kStepBack) {
+    Forget();
+    keeper.ForgetFuture(Now());
+  }
+  boot = now_boot;
+}
+
 void SchedulerState::Learn(const LockState& lock_state) {
+  const TimePoint own = SystemClock().Now();
+  correction = PlanningTime(own, lock_state.now) - own;
   keeper.Learn(lock_state.slots);
   lock = LockUseOf(lock_state);
   holder = lock_state.node;
@@ -121,19 +141,20 @@ void SchedulerState::NoteFailedBackup(const char* message) {
 }
 
 Decision Decide(SchedulerState& state, const Situation& situation) {
-  Decision decision = Nap(std::nullopt);
+  Decision decision = LongNap();
   const Status status = CatchExceptions([&] {
+    state.WatchClock();
     if (!state.config || !state.keeper.HasSchedules()) {
       return Ok();
     }
     if (state.stale && !situation.backup_runs) {
-      decision = Now() < state.look_not_before ? Nap(state.look_not_before) : Look();
+      decision = state.Now() < state.look_not_before ? Nap(state, state.look_not_before) : Look();
     } else if (state.keeper.knows_records()) {
       decision = DecideOnRecords(state, situation);
     }
     return Ok();
   });
-  return status ? decision : Nap(std::nullopt);
+  return status ? decision : LongNap();
 }
 
 }  // namespace veza::pg

@@ -48,6 +48,15 @@ struct SchedulerState {
   int failed_looks = 0;
   std::vector<ScheduleKind> baselines;  // to be recorded by the next look
   std::optional<SlotClaim> running;     // what our backup worker does
+  // What to add to this node's clock: 0, unless it differs much from the store's.
+  std::chrono::microseconds correction{0};
+  // The clock against the one that nobody sets, when it was last looked at.
+  std::optional<TimePoint> boot;
+
+  // By this node's clock. By the store's, if they differ much: all nodes must agree on slots.
+  TimePoint Now() const;
+  // If the clock was set back, what was planned by it is forgotten.
+  void WatchClock();
 
   // Called when everything known may be wrong: another repository, another role, or a backup has
   // ended.

@@ -42,6 +42,22 @@ TEST(Metrics, OfANodeWithAnUnreachableRepository) {
   }
 }
 
+// An alert takes the newest of all types. So a clock that was ahead must not silence it.
+TEST(Metrics, ABackupOfATimeToComeIsNoSuccess) {
+  const TestRepository repository;
+  RepositoryFacts facts;
+  BackupSummary full = TestSummary(*repository, "20261122-020000F");
+  full.stop_time = kTestTime + std::chrono::hours(24 * 400);
+  facts.newest = {{BackupType::kFull, full}};
+  facts.lock.now = kTestTime;
+  EXPECT_THAT(FormatMetrics(ListMetrics({}, &facts, TestConfig())),
+              testing::ContainsRegex("last_success_timestamp_seconds[{].*type=\"full\"[}] 0\n"));
+  facts.newest[BackupType::kFull].stop_time = kTestTime + std::chrono::minutes(30);
+  EXPECT_THAT(
+      FormatMetrics(ListMetrics({}, &facts, TestConfig())),
+      testing::ContainsRegex("last_success_timestamp_seconds[{].*type=\"full\"[}] 1795314600\n"));
+}
+
 TEST(Metrics, OfTheRepository) {
   const TestRepository repository;
   RepositoryFacts facts;

@@ -92,7 +92,7 @@ TEST_F(SlotClaimTest, AFullSkipsTheDiffsThatComeDueWhileItRuns) {
   EXPECT_EQ(Slot("diff").slot, kTestTime);
   EXPECT_EQ(Slot("diff").node, "db-a:5432");
   ASSERT_OK(SkipReplaced(*lock, BackupType::kFull, settings_, kTestTime + std::chrono::hours(25)));
-  EXPECT_EQ(Slot("diff").slot, kTestTime + std::chrono::hours(24));
+  EXPECT_EQ(lock->slots().at("diff").slot, kTestTime + std::chrono::hours(24));
 }
 
 TEST_F(SlotClaimTest, ABaselineIsRecordedOnce) {
@@ -104,6 +104,39 @@ TEST_F(SlotClaimTest, ABaselineIsRecordedOnce) {
   EXPECT_EQ(Slot("diff").slot, kTestTime);
   EXPECT_EQ(Slot("full").slot, kTestTime + std::chrono::hours(1));
   EXPECT_FALSE(State().held);
+}
+
+// A clock was ahead, and was put right.
+TEST_F(SlotClaimTest, ASlotOfATimeToComeDoesNotEndTheSchedule) {
+  auto lock = Lock(a_);
+  SlotRecord record;
+  record.slot = kTestTime + std::chrono::hours(24 * 400);
+  record.state = SlotState::kSucceeded;
+  ASSERT_OK(lock->SetSlot("full", record));
+  record.slot = kTestTime + std::chrono::minutes(30);
+  ASSERT_OK(lock->SetSlot("diff", record));
+  ASSERT_OK(lock->Release());
+  EXPECT_FALSE(State().slots.contains("full"));
+  EXPECT_EQ(Slot("diff").slot, kTestTime + std::chrono::minutes(30)) << "clocks differ a little";
+
+  ASSERT_OK(RecordBaselines(*b_, {ScheduleKind::kFull, ScheduleKind::kDiff}));
+  EXPECT_EQ(Slot("full").slot, kTestTime);
+  EXPECT_EQ(Slot("full").state, SlotState::kNone);
+  lock = Lock(b_);
+  full_.slot = kTestTime + std::chrono::hours(2);
+  EXPECT_OK(ClaimSlot(*lock, full_));
+}
+
+// Its own clock is a day ahead of the store's.
+TEST_F(SlotClaimTest, ABaselineIsByTheStoresClockIfTheNodesIsWrong) {
+  b_.clock().Advance(std::chrono::hours(24));
+  ASSERT_OK(RecordBaselines(*b_, {ScheduleKind::kDiff}));
+  EXPECT_EQ(Slot("diff").slot, State().now);
+  EXPECT_EQ(PlanningTime(kTestTime + std::chrono::hours(24), kTestTime), kTestTime);
+  EXPECT_EQ(PlanningTime(kTestTime - std::chrono::hours(24), kTestTime), kTestTime);
+  EXPECT_EQ(PlanningTime(kTestTime + std::chrono::minutes(59), kTestTime),
+            kTestTime + std::chrono::minutes(59));
+  EXPECT_EQ(PlanningTime(kTestTime, TimePoint()), kTestTime) << "it is not known";
 }
 
 // The nodes of a formation learn of a new schedule at the same moment.

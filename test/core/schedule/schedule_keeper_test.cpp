@@ -95,6 +95,19 @@ TEST_F(ScheduleKeeperTest, OnlyTheScheduleThatChangedBeginsAnew) {
   EXPECT_FALSE(StartAt("2026-11-22T12:00:01Z").has_value()) << "other times";
 }
 
+// While it was ahead, a schedule was changed, and a backup failed.
+TEST_F(ScheduleKeeperTest, AClockThatIsSetBackDoesNotEndTheSchedules) {
+  keeper_.SetSettings(Settings("0 2 * * 0", "0 3 * * 1-6"), Utc("2028-01-02T01:00:00Z"));
+  keeper_.NoteFailure(StartAt("2028-01-02T02:00:00Z").value(), "here:5432", "no space",
+                      Utc("2028-01-02T02:00:10Z"));
+  EXPECT_FALSE(StartAt("2026-11-29T02:00:00Z").has_value());
+  keeper_.ForgetFuture(Utc("2026-11-28T12:00:00Z"));
+  EXPECT_EQ(StartAt("2026-11-29T02:00:00Z").value().kind, ScheduleKind::kFull);
+  keeper_.Learn({{"full", Record("2026-11-29T02:00:00Z", SlotState::kSucceeded)},
+                 {"diff", Record("2026-11-21T02:00:00Z", SlotState::kSucceeded)}});
+  EXPECT_EQ(StartAt("2026-11-30T03:00:00Z").value().kind, ScheduleKind::kDiff);
+}
+
 TEST_F(ScheduleKeeperTest, TellsEachSkippedSlotOnce) {
   const SkippedSlot diff{ScheduleKind::kDiff, Utc("2026-11-23T02:00:00Z"), "a full backup runs"};
   const SkippedSlot incr{ScheduleKind::kIncr, Utc("2026-11-23T02:00:00Z"), "a full backup runs"};
