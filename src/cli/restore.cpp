@@ -280,6 +280,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   // These warnings come also with --quiet and in a dry run: what is restored may be wrong.
   WarnOfDoubt(plan);
   WarnOfMissingDatabases(plan);
+  WarnOfUnreadWal(plan);
   WarnOfDelta(plan);
   if (arguments.dry_run) {
     PrintPlan(options, plan);

@@ -140,4 +140,18 @@ void WarnOfDoubt(const RestorePlan& plan) {
   }
 }
 
+void WarnOfUnreadWal(const RestorePlan& plan) {
+  const UnloggedBuilds& unlogged = plan.unlogged;
+  if (unlogged.unread > 0) {
+    PrintWarning(
+        fmt::format("WAL from LSN {} to {} has {} {} that no index covers or that cannot be read, "
+                    "and was not looked at for unlogged relations that were being made during "
+                    "the backup",
+                    FormatLsn(unlogged.unread_from), FormatLsn(unlogged.unread_to), unlogged.unread,
+                    unlogged.unread == 1 ? "segment" : "segments"),
+        "If the server stops at the end of recovery because it could not create a file (File "
+        "exists), start it again: it then removes what is in the way.");
+  }
+}
+
 }  // namespace veza::cli

@@ -58,4 +58,7 @@ Result<RestoreReport> RestoreWithProgress(const GlobalOptions& options,
 // reason.
 void WarnOfDoubt(const RestorePlan& plan);
 
+// Warns when WAL was not looked at for unlogged relations that have to be left out.
+void WarnOfUnreadWal(const RestorePlan& plan);
+
 }  // namespace veza::cli

@@ -199,7 +199,14 @@ void PrintReport(const GlobalOptions& options, const RestorePlan& plan, const Re
       plan.backup.label, plan.target_directory, report.files, FormatSize(report.bytes),
       FormatDuration(elapsed), FormatSize(report.bytes_fetched),
       DescribeTarget(plan.recovery.target), plan.target_timeline);
-  PrintText(text + DescribeEnding(plan) + DescribeLimits(plan) + DescribeLinks(plan) +
+  const std::string left_out =
+      report.files_left_out == 0
+          ? ""
+          : fmt::format("left out {} of unlogged relations that were being made\n",
+                        report.files_left_out == 1
+                            ? "1 file"
+                            : fmt::format("{} files", report.files_left_out));
+  PrintText(text + left_out + DescribeEnding(plan) + DescribeLimits(plan) + DescribeLinks(plan) +
             DescribeDatabases(plan) + DescribeDropping(plan));
 }
 

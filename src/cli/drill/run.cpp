@@ -121,6 +121,7 @@ class Drill {
     record_.system_identifier = plan_.backup.system_identifier;
     record_.suspect = !SuspectDiff(plan_.backup).empty();
     WarnOfDoubt(plan_);
+    WarnOfUnreadWal(plan_);
     RETURN_IF_ERROR(RequireWayToTheEnd(config));
     // Fixed now, so that a timeline that begins during the drill does not change where recovery
     // must end.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -148,6 +149,14 @@ bool EndsAtGap(const RestorePlan& plan, const RestoreOptions& options) {
          (options.end_at_gap && !plan.missing_segment.empty());
 }
 
+// Looks no further than recovery goes, if that is known.
+Result<UnloggedBuilds> FindUnlogged(const Repository& repository, const Identity& identity,
+                                    const RestorePlan& plan, const WayToTarget& way) {
+  const Lsn before = plan.ending.unknown.empty() ? plan.ending.stop.before
+                                                 : Lsn{std::numeric_limits<std::uint64_t>::max()};
+  return FindUnloggedBuilds(repository, identity, plan.backup, way.pieces, before);
+}
+
 // An object that is missing was removed only if the repository itself still exists.
 Error ReasonOfAbsence(const Repository& repository, std::uint64_t system_identifier, Error error) {
   if (error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted) {
@@ -223,6 +232,7 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
     RETURN_IF_ERROR(RequireSpace(plan));
   }
 
+  ASSIGN_OR_RETURN(plan.unlogged, FindUnlogged(repository, identity, plan, way));
   plan.recovery.restore_command = options.restore_command;
   plan.ends_at_gap = EndsAtGap(plan, options);
   if (plan.ends_at_gap) {

@@ -16,6 +16,7 @@
 #include "core/restore/ending.h"
 #include "core/restore/recovery_settings.h"
 #include "core/restore/target.h"
+#include "core/restore/unlogged_builds.h"
 
 namespace veza {
 
@@ -87,6 +88,8 @@ struct RestorePlan {
   SegmentNumber wal_end = 0;
   // The transactions between which recovery ends.
   Ending ending;
+  // Whose files are left out, as far as WAL was looked at.
+  UnloggedBuilds unlogged;
   // The target is an LSN or a time after the end of what is archived so far.
   bool is_behind_archive = false;
   RecoverySettings recovery;

@@ -34,7 +34,7 @@ struct OpenPack {
   PackJob job;
   bool announced = false;        // its own record was read
   std::uint64_t last_named = 0;  // a counter: when the manifest last named an extent of it
-  std::uint64_t left_out = 0;    // number of extents of databases that come back empty
+  std::uint64_t left_out = 0;    // number of extents of which nothing is written
   bool complete() const { return announced && job.extents.size() + left_out == job.record.frames; }
 };
 
@@ -128,7 +128,7 @@ class Restorer {
     RETURN_IF_ERROR(RequireStillThere(repository_, plan_));
     progress_.syncing = true;
     RETURN_IF_ERROR(files_.SyncAndComplete());
-    return RestoreReport{progress_.files_done, progress_.bytes_done,
+    return RestoreReport{progress_.files_done, progress_.files_left_out, progress_.bytes_done,
                          progress_.bytes_fetched + plan_.backup.manifest_size};
   }
 
@@ -221,8 +221,13 @@ class Restorer {
   Status TakeRecord(const DirectoryRecord& directory) { return files_.CreateDirectory(directory); }
 
   Status TakeRecord(const FileRecord& record) {
-    return plan_.databases && plan_.databases->LeavesEmpty(record.path) ? TakeEmpty(record)
-                                                                        : TakeFile(record);
+    const bool comes_empty = plan_.databases && plan_.databases->LeavesEmpty(record.path);
+    if (plan_.unlogged.LeavesOut(record.path)) {
+      ++progress_.files_left_out;
+      progress_.bytes_total -= comes_empty ? 0 : record.size;
+      return LeaveOutAll(record);
+    }
+    return comes_empty ? TakeEmpty(record) : TakeFile(record);
   }
 
   Status TakeEmpty(const FileRecord& record) {
@@ -230,6 +235,10 @@ class Restorer {
     empty.extents.clear();
     RETURN_IF_ERROR(files_.CreateFile(empty, 0, false));
     ++progress_.files_done;
+    return LeaveOutAll(record);
+  }
+
+  Status LeaveOutAll(const FileRecord& record) {
     for (const Extent& extent : record.extents) {
       RETURN_IF_ERROR(LeaveOut(extent));
     }

@@ -13,17 +13,19 @@
 namespace veza {
 
 // Written by the restore, and read by a thread that shows it. `bytes_total` is set before the first
-// byte is restored.
+// byte is restored; what is left out is taken off again.
 struct RestoreProgress {
   std::atomic<std::uint64_t> bytes_total{0};
   std::atomic<std::uint64_t> bytes_done{0};  // of files
   std::atomic<std::uint64_t> files_done{0};
-  std::atomic<std::uint64_t> bytes_fetched{0};  // of packs, as stored
+  std::atomic<std::uint64_t> files_left_out{0};  // RestorePlan::unlogged; they count nowhere else
+  std::atomic<std::uint64_t> bytes_fetched{0};   // of packs, as stored
   std::atomic<bool> syncing{false};
 };
 
 struct RestoreReport {
   std::uint64_t files = 0;
+  std::uint64_t files_left_out = 0;
   std::uint64_t bytes = 0;
   std::uint64_t bytes_fetched = 0;
 };

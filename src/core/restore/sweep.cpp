@@ -414,7 +414,9 @@ Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan)
         wanted.Add(directory->path, PathSet::Kind::kDirectory);
       }
     } else if (const auto* file = std::get_if<FileRecord>(&record)) {
-      wanted.Add(file->path, PathSet::Kind::kFile);
+      if (!plan.unlogged.LeavesOut(file->path)) {
+        wanted.Add(file->path, PathSet::Kind::kFile);
+      }
     } else if (const auto* pack = std::get_if<PackRecord>(&record)) {
       packs.Add(*pack);
     }

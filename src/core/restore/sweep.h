@@ -26,7 +26,7 @@ class PathSet {
 };
 
 // Reads the manifest once, completely, and verifies it. Also checks that the repository lists every
-// pack that it describes. Changes nothing.
+// pack that it describes. Files that the restore leaves out are not in it. Changes nothing.
 Result<PathSet> ReadPaths(const Repository& repository, const RestorePlan& plan);
 
 // What a check of the directories has found, as absolute paths.

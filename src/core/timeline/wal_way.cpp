@@ -39,7 +39,8 @@ struct Part {
 // What is known of some segments, from an index object or from the WAL itself.
 struct Known {
   std::optional<IndexObject> object;
-  SegmentIndex read;  // without an object
+  std::vector<Result<Bytes>> events;  // of the object's segments, if they were read ahead
+  SegmentIndex read;                  // without an object
 };
 
 // What is known of one segment.
@@ -57,8 +58,8 @@ struct Found {
 class IndexOpener {
  public:
   // `names` are in the order of the way. The repository must outlive it.
-  IndexOpener(const Repository& repository, std::vector<std::string> names)
-      : repository_(repository), names_(std::move(names)) {}
+  IndexOpener(const Repository& repository, std::vector<std::string> names, bool reads_events)
+      : repository_(repository), names_(std::move(names)), reads_events_(reads_events) {}
 
   // Known without an object if that is missing, damaged or of a newer version.
   Result<std::shared_ptr<const Known>> Open(std::size_t index) {
@@ -86,6 +87,10 @@ class IndexOpener {
     Result<IndexObject> object = IndexObject::Open(repository_, names_[index]);
     if (object) {
       known->object.emplace(std::move(*object));
+      const std::size_t segments = reads_events_ ? known->object->segments().size() : 0;
+      for (std::size_t segment = 0; segment < segments; ++segment) {
+        known->events.push_back(known->object->ReadEvents(segment));
+      }
     } else if (!IsOfTheObject(object.error())) {
       return std::move(object.error());
     }
@@ -109,6 +114,7 @@ class IndexOpener {
 
   const Repository& repository_;
   const std::vector<std::string> names_;
+  const bool reads_events_;
   std::map<std::size_t, std::future<Opened>> ahead_;
   std::optional<std::size_t> last_;
 };
@@ -198,7 +204,7 @@ class WalWay::State {
         objects.push_back(part.object);
       }
     }
-    opener_.emplace(repository_, std::move(objects));
+    opener_.emplace(repository_, std::move(objects), options_.reads_events);
     return Ok();
   }
 
@@ -373,7 +379,9 @@ class WalWay::State {
 
   Result<std::vector<IndexedEvent>> EventsOf(std::size_t index, const Found& found) const {
     Bytes stored;
-    if (found.known->object) {
+    if (!found.known->events.empty()) {
+      ASSIGN_OR_RETURN(stored, found.known->events[found.at]);
+    } else if (found.known->object) {
       ASSIGN_OR_RETURN(stored, found.known->object->ReadEvents(found.at));
     }
     const Bytes& part = found.known->object ? stored : found.known->read.events;

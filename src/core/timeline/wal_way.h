@@ -21,13 +21,17 @@
 namespace veza {
 
 // Not thread-safe: it keeps what it has read last, and its own threads open index objects ahead.
-// Memory: a few directories of index objects, and what is known of a few segments.
+// Memory: a few directories of index objects (with Options::reads_events also their events), and
+// what is known of a few segments.
 class WalWay {
  public:
   struct Options {
     // So many bytes of segments that no index covers are fetched, and at least one segment. Then
     // IsExhausted(), and every function that needs a further one fails with kFailedPrecondition.
     std::uint64_t most_read = std::uint64_t{4} << 30;
+    // Events() will be asked for segment after segment: the threads that open index objects ahead
+    // read their events, too.
+    bool reads_events = false;
   };
   struct Place {
     TimelineId timeline = 0;

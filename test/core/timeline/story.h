@@ -66,6 +66,31 @@ class Story {
     }
     return writer_.Add({.manager = 2, .info = 0x20 | 0x01, .main_data = data});
   }
+  Lsn Create(std::uint32_t xid, const RelationFile& file, std::uint8_t fork) {
+    Bytes data;  // xl_smgr_create
+    for (const std::uint32_t number :
+         {file.tablespace, file.database, file.relation, std::uint32_t{fork}}) {
+      PutNumber(data, number);
+    }
+    return writer_.Add({.manager = 2, .info = 0x10, .xid = xid, .main_data = data});
+  }
+  // A commit that drops a relation.
+  Lsn CommitDropping(std::uint32_t xid, const RelationFile& file, int minute) {
+    Bytes data = Stamp(minute);
+    PutNumber(data, std::uint32_t{1U << 2});  // XACT_XINFO_HAS_RELFILELOCATORS
+    for (const std::uint32_t number : {1U, file.tablespace, file.database, file.relation}) {
+      PutNumber(data, number);
+    }
+    return writer_.Add(
+        {.manager = kTransactionManager, .info = 0x80, .xid = xid, .main_data = data});
+  }
+  Lsn DropDatabase(std::uint32_t database, std::uint32_t tablespace) {
+    Bytes data;  // xl_dbase_drop_rec
+    for (const std::uint32_t number : {database, 1U, tablespace}) {
+      PutNumber(data, number);
+    }
+    return writer_.Add({.manager = 4, .info = 0x20, .main_data = data});
+  }
   // A record that says nothing.
   Lsn Say() { return writer_.Add({.manager = 10, .main_data = Bytes(16)}); }
   void NextSegment() { writer_.Switch(); }
