@@ -221,8 +221,17 @@ phase_core() {
 
 # The core as it is installed is gcc's at -O2, which neither sanitizer sees. What depends most on what a compiler makes of
 # it is tested with that core too: bits, instructions of the processor (checksums), formats, and the golden repositories,
-# which go through all readers. The rest of it is run by the server tests.
-optimised_sources() { grep -E '^(codec|golden|postgres|wal|wal_index)/' "$top/test/core/SOURCES"; }
+# which go through all readers. The rest of it is run by the server tests. So are the tests that measure memory, which they
+# can only without a sanitizer. Sources without a test help the others.
+optimised_sources() {
+  local source
+  while read -r source; do
+    if [[ $source =~ ^(codec|golden|postgres|wal|wal_index)/ ]] || grep -q MemoryGauge "$top/test/core/$source" ||
+      ! grep -qE '^(TYPED_)?TEST' "$top/test/core/$source"; then
+      echo "$source"
+    fi
+  done <"$top/test/core/SOURCES"
+}
 
 build_optimised() {
   meson_compiler=clang build_test build-optimised -fpch-instantiate-templates \
@@ -230,7 +239,7 @@ build_optimised() {
 }
 
 run_optimised_tests() {
-  headline "core tests of formats and checksums, with the core that is installed"
+  headline "core tests of formats, checksums and memory, with the core that is installed"
   # The second reader of repositories is another program.
   if build_optimised; then
     GTEST_FILTER='-*TheSecondReader*' run_core_tests build-optimised || true
