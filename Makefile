@@ -42,7 +42,7 @@ PG_OBJS := $(patsubst %.cpp,%.o,$(PG_SOURCES))
 VEZACTL_OBJS := $(patsubst %.cpp,%.o,$(VEZACTL_SOURCES))
 TEST_PROGRAMS := test/programs/wal_records
 BENCH_PROGRAMS := bench/made_up_repository
-TEST_LIBRARIES := test/programs/scrypt_memo.so
+TEST_LIBRARIES := test/programs/scrypt_memo.so test/programs/moved_clock.so
 TEST_OBJS := $(TEST_PROGRAMS:=.o) $(BENCH_PROGRAMS:=.o)
 OBJS = $(CORE_OBJS) $(PG_OBJS)
 

@@ -476,7 +476,7 @@ prepare_server() {
     return 1
   }
   copy_tree
-  install -m 755 "$top/test/programs/scrypt_memo.so" "$work"
+  install -m 755 "$top/test/programs/scrypt_memo.so" "$top/test/programs/moved_clock.so" "$work"
   server_prepared=1
 }
 
@@ -600,6 +600,7 @@ start_server_tests() {
     TMPDIR="$work/tmp" PG_REGRESS="$pgxs/../test/regress/pg_regress"
     PG_TEST_PORT_DIR="$work/portlock" VEZA_TEST_STORE="$store" HOME="$work"
     LD_PRELOAD="$work/scrypt_memo.so" VEZA_TEST_SCRYPT_MEMO="$work/scrypt"
+    VEZA_TEST_MOVED_CLOCK="$work/moved_clock.so"
     VEZA_TEST_TEMPLATES="$work/initdb" VEZA_TEST_REPOSITORIES="$work/repositories"
     PATH="$bindir:/usr/bin:/bin:/usr/sbin:/sbin"
     prove --timer --jobs "$at_once" -I "$pgxs/../test/perl" -I "$work/tree/test/server/lib")

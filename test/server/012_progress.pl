@@ -10,13 +10,29 @@ use VezaTest;
 
 my $node = VezaTest->new('primary');
 $node->init(settings => { max_rate => '4MB' });
-$node->start;
+# A wall clock that can be set while the server runs.
+my $clock = $node->data_dir . '/../clock';
+{
+	local $ENV{VEZA_TEST_CLOCK} = $clock;
+	local $ENV{LD_PRELOAD} = "$ENV{VEZA_TEST_MOVED_CLOCK}:$ENV{LD_PRELOAD}";
+	$node->start;
+}
 $node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
 
 sub progress
 {
 	my ($columns) = @_;
 	return $node->safe_psql('postgres', "SELECT $columns FROM veza_backup_progress");
+}
+
+sub set_clock
+{
+	my ($seconds) = @_;
+	open my $file, '>', "$clock.new" or die "$clock.new: $!";
+	print $file $seconds;
+	close $file;
+	rename "$clock.new", $clock or die "$clock: $!";
+	return;
 }
 
 is(progress('count(*)'), '0', 'the view is empty while no backup runs');
@@ -46,12 +62,26 @@ my ($exit, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff'
 isnt($exit, 0, 'a second one is refused');
 like($err, qr/already running.*"$label".*veza_backup_cancel/s, 'the message names the running backup and what to do');
 
+# --- a clock that is set while a backup runs ------------------------------------------------------
+
+# An hour back, and from then on an hour ahead of the right time. The backup gets slow enough for a slow machine.
+my $before = -s $node->logfile;
+$node->apply_conf(max_rate => '100kB');
+set_clock(-3600);
+is( progress("started_at > clock_timestamp() + interval '30 minutes', bytes_per_second > 50000, time_left > interval '0'"),
+	't|t|t', 'a clock that was set back is without influence on rate and time left');
+set_clock(3600);
+is( progress("started_at < clock_timestamp() - interval '30 minutes', bytes_per_second > 50000, time_left < interval '30 minutes'"),
+	't|t|t', 'and so is one that was set ahead');
+
 # --- another rate for the backup that runs --------------------------------------------------------
 
 $node->apply_conf(max_rate => '0');
 poll_until(sub { progress('count(*)') eq '0' }, 'the end of the backup, no longer throttled', 20);
 is($node->safe_psql('postgres', "SELECT status FROM veza_backup_info() WHERE label = '$label'"),
 	'ok', 'the backup succeeded');
+my ($seconds) = PostgreSQL::Test::Utils::slurp_file($node->logfile, $before) =~ /backup "$label" completed in (\S+) s/;
+cmp_ok($seconds, '<', 1800, 'the log says how long it has taken, whatever the clock says');
 
 # --- cancelled ------------------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ struct BackupJob {
   LogQueue log;
   BackupProgress progress;
   BackupSummary summary;
+  SteadyTime began;
   std::unique_ptr<Repository> repository;
   std::unique_ptr<ClusterLock> lock;
   std::shared_ptr<const SecretScan> secrets;  // null when the backup is encrypted

@@ -139,7 +139,7 @@ bool ClaimSlot(const BackupOrder& order, std::uint64_t* request_id, Holder* hold
       slot.label[0] = '\0';
       slot.notice[0] = '\0';
       slot.started_at = GetCurrentTimestamp();
-      slot.copying_since = 0;
+      slot.copying_since_us = 0;
       ResetProgress(GetSharedProgress());
     }
     *request_id = slot.request_id;
@@ -313,7 +313,7 @@ void SetPhase(BackupPhase phase) {
   UpdateSlot([=](SharedBackup& slot) {
     slot.phase = phase;
     if (phase == BackupPhase::kCopying) {
-      slot.copying_since = GetCurrentTimestamp();
+      slot.copying_since_us = SteadyMicroseconds();
     }
   });
   set_ps_display(BackupPhaseName(phase));

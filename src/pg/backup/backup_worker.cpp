@@ -395,7 +395,7 @@ void RequireOneTimeline(const ServerBackup* backup) {
 void LogSuccess(const BackupJob* job) {
   const BackupSummary& summary = job->summary;
   const double seconds =
-      std::chrono::duration<double>(job->environment.clock->Now() - summary.start_time).count();
+      std::chrono::duration<double>(job->environment.clock->Steady() - job->began).count();
   ereport(LOG,
           (errmsg("backup \"%s\" completed in %.1f s: %llu files, %llu bytes, %llu bytes stored, "
                   "WAL %s to %s",
@@ -420,8 +420,7 @@ void LogSuccess(const BackupJob* job) {
 // need to wait.
 void WaitForStartPoint(const char* parent, XLogRecPtr parent_stop, int timeout_s) {
   static const uint32 wait_event = WaitEvent("VezaBackupStartPoint");
-  const TimestampTz deadline =
-      TimestampTzPlusMilliseconds(GetCurrentTimestamp(), INT64CONST(1000) * timeout_s);
+  const SteadyTime deadline = SystemClock().Steady() + std::chrono::seconds(timeout_s);
   for (;;) {
     XLogRecPtr restart_point = InvalidXLogRecPtr;
     TimeLineID timeline = 0;
@@ -430,7 +429,7 @@ void WaitForStartPoint(const char* parent, XLogRecPtr parent_stop, int timeout_s
     if (restart_point >= parent_stop || !RecoveryInProgress()) {
       return;
     }
-    if (GetCurrentTimestamp() >= deadline) {
+    if (SystemClock().Steady() >= deadline) {
       ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                       errmsg("this standby has not reached the end of backup \"%s\" at %X/%X: "
                              "its last restartpoint is at %X/%X",
@@ -532,6 +531,7 @@ void RunBackup(const BackupOrder& order) {
   ErrorReport report;
   worker_job = job;
 
+  job->began = job->environment.clock->Steady();
   job->type = order.type;
   if (order.slot_us != 0) {
     job->claim = SlotClaim{KindOf(order.type), TimePoint(std::chrono::microseconds(order.slot_us)),

@@ -1,5 +1,8 @@
 #include "pg/backup/inventory.h"
 
+#include <chrono>
+
+#include "core/environment.h"
 #include "pg/backup/database_connection.h"
 #include "pg/compat.h"
 #include "pg/shared/shared_memory.h"
@@ -22,7 +25,7 @@ namespace veza::pg {
 namespace {
 
 // For all databases together. A backup should not wait longer for this.
-constexpr int kTimeoutMs = 30'000;
+constexpr std::chrono::seconds kTimeout{30};
 
 // --- The settings --------------------------------------------------------------------------------
 
@@ -146,11 +149,11 @@ bool StartWorker(Oid database, BackgroundWorkerHandle** handle) {
 }
 
 // False when the deadline has passed. Then the worker was told to stop.
-bool WaitForWorker(BackgroundWorkerHandle* handle, TimestampTz deadline) {
+bool WaitForWorker(BackgroundWorkerHandle* handle, SteadyTime deadline) {
   static const uint32 wait_event = WaitEvent("VezaBackupInventory");
   pid_t pid = 0;
   while (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED) {
-    if (GetCurrentTimestamp() >= deadline) {
+    if (SystemClock().Steady() >= deadline) {
       TerminateBackgroundWorker(handle);
       return false;
     }
@@ -177,7 +180,7 @@ InventoryItem* Collect(const SharedInventory* shared, const char* database, Inve
 
 InventoryItem* TakeInventory(const DatabaseRow* databases) {
   SharedInventory* const shared = GetSharedInventory();
-  const TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kTimeoutMs);
+  const SteadyTime deadline = SystemClock().Steady() + kTimeout;
   InventoryItem* items = AddSettings(nullptr);
   int left_out = 0;
   for (const DatabaseRow* row = databases; row != nullptr; row = row->next) {
@@ -187,7 +190,7 @@ InventoryItem* TakeInventory(const DatabaseRow* databases) {
     BackgroundWorkerHandle* handle = nullptr;
     shared->size = 0;
     shared->is_whole = false;
-    if (GetCurrentTimestamp() >= deadline || !StartWorker(row->oid, &handle)) {
+    if (SystemClock().Steady() >= deadline || !StartWorker(row->oid, &handle)) {
       ++left_out;
       continue;
     }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 
+#include "core/environment.h"
 #include "core/repository/names.h"
 #include "pg/boundary.h"
 #include "pg/shared/shared_memory.h"
@@ -51,11 +53,20 @@ struct SharedBackup {
   char label[kLabelLength];  // empty until it is chosen
   char notice[512];          // for the requester, set before the label; may be empty
   TimestampTz started_at;
-  TimestampTz copying_since;  // 0 until files are copied
-  ErrorReport error;          // valid in phase kFailed
+  // By the steady clock, which is the same in every process of this machine, in microseconds. 0
+  // until files are copied.
+  std::int64_t copying_since_us;
+  ErrorReport error;  // valid in phase kFailed
 
   FailedBackup last_failure;  // until a backup succeeds
 };
+
+// The steady clock as SharedBackup::copying_since_us has it.
+inline std::int64_t SteadyMicroseconds() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             SystemClock().Steady().time_since_epoch())
+      .count();
+}
 
 // A copy; all zeros without shared memory.
 SharedBackup ReadSharedBackup();

@@ -1,5 +1,7 @@
 // Functions that show and stop the backup that runs on this server. They only ask shared memory.
 
+#include <cstdint>
+
 #include "pg/backup/backup_slot.h"
 #include "pg/boundary.h"
 #include "pg/shared/shared_memory.h"
@@ -13,6 +15,12 @@ Datum IntervalOf(std::uint64_t microseconds) {
   auto* const interval = static_cast<Interval*>(palloc0(sizeof(Interval)));
   interval->time = static_cast<TimeOffset>(microseconds);
   return IntervalPGetDatum(interval);
+}
+
+// The view takes how long files have been copied from the difference between this and the clock. So
+// it is the time that far before the clock as it is now, however the clock was set meanwhile.
+TimestampTz CopyingSince(std::int64_t steady_us) {
+  return GetCurrentTimestamp() - (SteadyMicroseconds() - steady_us);
 }
 
 Datum NumberOf(pg_atomic_uint64* number) {
@@ -39,7 +47,7 @@ VEZA_SQL_FUNCTION(veza_backup_get_progress) {
       CStringGetTextDatum(running.label),
       CStringGetTextDatum(BackupPhaseName(running.phase)),
       TimestampTzGetDatum(running.started_at),
-      TimestampTzGetDatum(running.copying_since),
+      TimestampTzGetDatum(CopyingSince(running.copying_since_us)),
       NumberOf(&progress->bytes_total),
       NumberOf(&progress->bytes_done),
       NumberOf(&progress->files_total),
@@ -50,7 +58,7 @@ VEZA_SQL_FUNCTION(veza_backup_get_progress) {
   bool nulls[kColumns] = {};
   nulls[0] = running.worker_pid == 0;
   nulls[2] = running.label[0] == '\0';
-  nulls[5] = running.copying_since == 0;
+  nulls[5] = running.copying_since_us == 0;
   auto* const result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   RequireColumns(result, kColumns);
   tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
