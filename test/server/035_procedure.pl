@@ -116,7 +116,7 @@ is(status_of($node, $_), 'ok', "$_ is there") foreach $first, $second;
 $session = $node->start_sql($function);
 my $worker = $node->stop_worker_while('connecting');
 $node->sql_fails($function,
-	qr/a backup is already running\nDETAIL:  A full backup is being started and has no label yet\.\nHINT:  /,
+	qr/a backup is already running\nDETAIL:  The full backup that is being started has no label yet\.\nHINT:  /,
 	'a backup is refused while another is starting');
 kill 'CONT', $worker;
 ($exit) = $node->finish_sql($session);

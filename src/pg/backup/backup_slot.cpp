@@ -108,7 +108,7 @@ const char* Describe(const Holder& holder) {
     return psprintf("Backup \"%s\" is being made by process %d.", holder.label,
                     static_cast<int>(holder.worker_pid));
   }
-  return psprintf("A %s backup is being started and has no label yet.",
+  return psprintf("The %s backup that is being started has no label yet.",
                   BackupTypeName(holder.type));
 }
 
