@@ -24,8 +24,8 @@ inline constexpr int kFailed = 2;     // the environment or the arguments are wr
 
 struct GlobalOptions {
   std::string config_file;
-  bool json = false;  // --output json
-  bool quiet = false;
+  bool json = false;       // --output json
+  bool quiet = false;      // hides progress, retries and results of success, and never a warning
   std::string first_wrap;  // RepositoryOptions::first_wrap
   Environment environment;
 };

@@ -84,13 +84,13 @@ Result<int> RunRestore(const GlobalOptions& options, const KeyArguments& argumen
   } else if (!options.quiet) {
     PrintText(ToText(report, arguments.dry_run));
   }
-  if (!options.quiet && !report.unfitting.empty()) {
+  if (!report.unfitting.empty()) {
     PrintWarning(fmt::format("the key does not fit {} backups, for example \"{}\"",
                              report.unfitting.size(), report.unfitting.back()),
                  "They are damaged, or need another key. See \"When identity or key were "
                  "deleted\" in docs/backups.md.");
   }
-  if (!options.quiet && !report.unfitting_wal.empty()) {
+  if (!report.unfitting_wal.empty()) {
     PrintWarning(fmt::format("the key does not decrypt {} of the WAL files that were tested, for "
                              "example \"{}\"",
                              report.unfitting_wal.size(), report.unfitting_wal.front()),

@@ -84,13 +84,11 @@ Result<std::unique_ptr<RestoreLease>> TakeLease(const GlobalOptions& options,
   Result<std::unique_ptr<RestoreLease>> lease =
       RestoreLease::Take(repository, plan.backup, purpose);
   if (!lease && CannotWrite(lease.error())) {
-    if (!options.quiet) {
-      PrintWarning(fmt::format("could not take a lease, so retention may remove backup \"{}\" and "
-                               "its WAL during the restore: {}",
-                               plan.backup.label, lease.error().message),
-                   "Let these credentials write and delete objects below \"lease/\". At its end, "
-                   "the restore checks that everything it needs is still there.");
-    }
+    PrintWarning(fmt::format("could not take a lease, so retention may remove backup \"{}\" and "
+                             "its WAL during the restore: {}",
+                             plan.backup.label, lease.error().message),
+                 "Let these credentials write and delete objects below \"lease/\". At its end, "
+                 "the restore checks that everything it needs is still there.");
     return std::unique_ptr<RestoreLease>();
   }
   if (!lease) {

@@ -65,7 +65,8 @@ int Run(int argc, char** argv) {
   root.Add("--output", output, "text for people, json for programs")
       .OneOf({"text", "json"})
       .ShowsDefault();
-  root.AddFlag("--quiet", options.quiet, "Print no progress, warnings or confirmations");
+  root.AddFlag("--quiet", options.quiet,
+               "Print no progress, retries or results of success; warnings and errors stay");
   root.SetFooter(
       "Exit codes: 0 success; 1 the command worked, and found something bad; 2 the environment\n"
       "or the arguments are wrong. wal-get has its own, see vezactl wal-get --help.");

@@ -136,7 +136,7 @@ void WarnOfMissingDatabases(const RestorePlan& plan) {
   }
 }
 
-// Warns about gaps in the WAL. Also with --quiet, because less may be restored than is wanted.
+// Warns about gaps in the WAL, because less may be restored than is wanted.
 void WarnOfGap(const RestorePlan& plan, bool end_at_gap) {
   if (plan.minimal) {
     PrintWarning(fmt::format("WAL from {} on was written with wal_level = minimal",
@@ -263,7 +263,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
     restore.repository_directory = std::filesystem::path(config.directory).parent_path().string();
   }
   RETURN_IF_ERROR(BecomeAccount(account));
-  if (is_root && !options.quiet) {
+  if (is_root) {
     WarnUnlessServerCanFetch(options);
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
@@ -277,7 +277,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   }
   ASSIGN_OR_RETURN(RestorePlan plan, PlanRestore(*repository, restore));
   WarnOfGap(plan, arguments.end_at_gap);
-  // These warnings come also with --quiet and in a dry run: what is restored may be wrong.
+  // These warnings come also in a dry run: what is restored may be wrong.
   WarnOfDoubt(plan);
   WarnOfMissingDatabases(plan);
   WarnOfUnreadWal(plan);

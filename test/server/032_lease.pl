@@ -138,11 +138,11 @@ SKIP:
 	my $root = repository() . '/main';
 	chmod 0500, $root or die "could not change the mode of $root: $!";
 	my $unleased = VezaTest->new('unleased');
-	my ($exit, $stdout, $stderr) = $node->vezactl('restore', '--target-dir', $unleased->data_dir);
+	my ($exit, $stdout, $stderr) = $node->vezactl('--quiet', 'restore', '--target-dir', $unleased->data_dir);
 	chmod 0700, $root or die "could not change the mode of $root: $!";
 	is($exit, 0, 'a restore by an account that may only read');
 	my @said = $stderr =~ /(retention may remove backup)/g;
-	is(scalar @said, 1, 'the restore says once that there is no lease');
+	is(scalar @said, 1, 'the restore says once that there is no lease, also with --quiet');
 	unlike(PostgreSQL::Test::Utils::slurp_file($unleased->data_dir . '/postgresql.auto.conf'),
 		qr/--lease/, 'restore_command has no lease');
 	is_deeply(leases(), [], 'there is no lease');
