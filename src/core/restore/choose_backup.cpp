@@ -4,6 +4,7 @@
 
 #include "core/backup/suspect_diff.h"
 #include "core/repository/backup_order.h"
+#include "core/repository/names.h"
 #include "core/restore/target_time.h"
 
 namespace veza {
@@ -46,6 +47,32 @@ bool EndsBeforeTargetForSure(const BackupSummary& backup, std::span<const Backup
   });
 }
 
+// Times in a backup are by the clock of its server, and the time in its label by the store's.
+bool HadClockAhead(const BackupSummary& backup, TimePoint now) {
+  constexpr std::chrono::hours kAhead{1};
+  const std::optional<TimePoint> label_time = ParseLabelTime(backup.label);
+  return backup.stop_time > now + kAhead ||
+         (label_time.has_value() && backup.start_time > *label_time + kAhead);
+}
+
+// Why backups are refused for a target time that they should lead to. Empty when no clock was
+// wrong.
+std::string WrongClockHint(std::span<const BackupSummary> backups, const RecoveryTarget& target,
+                           const TimelineHistory* history, TimePoint now) {
+  const auto wrong = std::ranges::find_if(backups, [&](const BackupSummary& backup) {
+    return LeadsToTimeline(backup, history) && !EndsBeforeTarget(backup, target) &&
+           HadClockAhead(backup, now);
+  });
+  if (target.kind != TargetKind::kTime || wrong == backups.end()) {
+    return "";
+  }
+  return fmt::format(
+      " The server's clock was ahead when backup \"{}\" was made, which has \"{}\" as its end. Use "
+      "--target-lsn, --target-xid or --target-name, or take a new backup: --backup with its label "
+      "can be restored to times after its end.",
+      wrong->label, FormatTargetTime(wrong->stop_time));
+}
+
 std::string EarliestTargetHint(const BackupSummary& backup, const RecoveryTarget& target) {
   return fmt::format("The earliest possible target is {}, the end of backup \"{}\".",
                      target.kind == TargetKind::kLsn
@@ -56,7 +83,7 @@ std::string EarliestTargetHint(const BackupSummary& backup, const RecoveryTarget
 
 Result<BackupSummary> ChooseByLabel(std::span<const BackupSummary> backups,
                                     const RecoveryTarget& target, std::string_view label,
-                                    const TimelineHistory* history) {
+                                    const TimelineHistory* history, TimePoint now) {
   const auto found = std::ranges::find(backups, label, &BackupSummary::label);
   if (found == backups.end()) {
     return MakeError(ErrorCode::kNotFound, "backup \"{}\" does not exist", label)
@@ -71,7 +98,8 @@ Result<BackupSummary> ChooseByLabel(std::span<const BackupSummary> backups,
   if (!EndsBeforeTarget(*found, target)) {
     return MakeError(ErrorCode::kFailedPrecondition, "backup \"{}\" ended after {}", label,
                      DescribeTarget(target))
-        .WithHint(EarliestTargetHint(*found, target));
+        .WithHint(EarliestTargetHint(*found, target) +
+                  WrongClockHint({&*found, 1}, target, history, now));
   }
   return *found;
 }
@@ -107,14 +135,14 @@ const BackupSummary* Earliest(std::span<const BackupSummary> backups,
 
 Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
                                    const RecoveryTarget& target, std::string_view label,
-                                   const TimelineHistory* history, DoubtfulBackups doubtful,
-                                   const LostParts& lost) {
+                                   const TimelineHistory* history, TimePoint now,
+                                   DoubtfulBackups doubtful, const LostParts& lost) {
   if (backups.empty()) {
     return MakeError(ErrorCode::kNotFound, "there is no backup in the repository")
         .WithHint("Check the names of the repository and of the cluster.");
   }
   if (!label.empty()) {
-    return ChooseByLabel(backups, target, label, history);
+    return ChooseByLabel(backups, target, label, history, now);
   }
   const BackupSummary* const newest =
       Newest(backups, target, history, [](const BackupSummary&) { return true; });
@@ -140,7 +168,8 @@ Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
   }
   return MakeError(ErrorCode::kFailedPrecondition, "no backup ended at or before {}",
                    DescribeTarget(target))
-      .WithHint(EarliestTargetHint(*earliest, target));
+      .WithHint(EarliestTargetHint(*earliest, target) +
+                WrongClockHint(backups, target, history, now));
 }
 
 }  // namespace veza

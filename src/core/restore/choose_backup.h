@@ -31,9 +31,11 @@ enum class DoubtfulBackups { kPassOver, kTake };
 // `history` is that of the timeline that recovery follows; null when that is the backup's own
 // (TargetTimeline::kCurrent). kNotFound when there is no such backup. kFailedPrecondition when the
 // target is before the end of the backup. Errors name the earliest possible target.
+// When a backup is refused for a time because the clock of its server was more than an hour ahead,
+// by its label or by `now`, they say so.
 Result<BackupSummary> ChooseBackup(std::span<const BackupSummary> backups,
                                    const RecoveryTarget& target, std::string_view label,
-                                   const TimelineHistory* history,
+                                   const TimelineHistory* history, TimePoint now,
                                    DoubtfulBackups doubtful = DoubtfulBackups::kPassOver,
                                    const LostParts& lost = {});
 

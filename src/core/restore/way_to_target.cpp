@@ -229,7 +229,8 @@ Result<BackupSummary> Choose(const Repository& repository, const WalArchive& arc
   const TimelineHistory* const history = follows_backup ? nullptr : &found->history;
   LostParts lost;
   const auto choose = [&](DoubtfulBackups doubtful) {
-    return ChooseBackup(backups, options.target, options.backup_label, history, doubtful, lost);
+    return ChooseBackup(backups, options.target, options.backup_label, history,
+                        repository.environment().clock->Now(), doubtful, lost);
   };
   ASSIGN_OR_RETURN(BackupSummary backup, choose(DoubtfulBackups::kTake));
   if (follows_backup) {

@@ -1,5 +1,6 @@
 #include "core/restore/choose_backup.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/backup/suspect_diff.h"
@@ -7,6 +8,10 @@
 
 namespace veza {
 namespace {
+
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
 
 TimePoint Time(std::string_view text) {
   return ParseTargetTime(text).value();
@@ -25,6 +30,7 @@ BackupSummary Backup(const char* label, TimelineId timeline, std::uint64_t stop_
 // Timeline 1 was left at 0x500 for timeline 2. Then a backup of the abandoned branch was made.
 class ChooseBackupTest : public testing::Test {
  protected:
+  const TimePoint now_ = Time("2026-11-05 00:00:00+00");
   const std::vector<BackupSummary> backups_ = {
       Backup("first", 1, 0x100, "2026-11-01 02:10:00+00"),
       Backup("second", 1, 0x400, "2026-11-02 02:10:00+00"),
@@ -36,7 +42,7 @@ class ChooseBackupTest : public testing::Test {
 
   std::string Choose(const RecoveryTarget& target, const TimelineHistory* history,
                      std::string_view label = "") const {
-    const auto backup = ChooseBackup(backups_, target, label, history);
+    const auto backup = ChooseBackup(backups_, target, label, history, now_);
     return backup.has_value() ? backup->label : ErrorCodeName(backup.error().code);
   }
   static RecoveryTarget AtTime(std::string_view time) {
@@ -72,13 +78,13 @@ TEST_F(ChooseBackupTest, TheBackupEndsAtOrBeforeAnLsnOnTheTimeline) {
 }
 
 TEST_F(ChooseBackupTest, TargetsBeforeEveryBackupNameTheEarliest) {
-  const auto by_time = ChooseBackup(backups_, AtTime("2026-10-31 00:00:00+00"), "", &two_);
+  const auto by_time = ChooseBackup(backups_, AtTime("2026-10-31 00:00:00+00"), "", &two_, now_);
   ASSERT_FALSE(by_time.has_value());
   EXPECT_EQ(by_time.error().code, ErrorCode::kFailedPrecondition);
   EXPECT_NE(by_time.error().hint.find("2026-11-01 02:10:00.000000+00"), std::string::npos)
       << by_time.error().hint;
   EXPECT_NE(by_time.error().hint.find("\"first\""), std::string::npos);
-  const auto by_lsn = ChooseBackup(backups_, AtLsn(0xff), "", &two_);
+  const auto by_lsn = ChooseBackup(backups_, AtLsn(0xff), "", &two_, now_);
   ASSERT_FALSE(by_lsn.has_value());
   EXPECT_NE(by_lsn.error().hint.find("LSN 0/100"), std::string::npos) << by_lsn.error().hint;
 }
@@ -89,13 +95,42 @@ TEST_F(ChooseBackupTest, ABackupOfANodeWhoseClockIsBehindIsNotOlder) {
   const std::vector<BackupSummary> backups{Backup("older", 1, 0x100, "2026-11-01 12:00:00+00"),
                                            Backup("newer", 1, 0x200, "2026-11-01 11:55:00+00")};
   const auto choose = [&](const RecoveryTarget& target) {
-    const auto backup = ChooseBackup(backups, target, "", &one_);
+    const auto backup = ChooseBackup(backups, target, "", &one_, now_);
     return backup ? backup->label : backup.error().hint;
   };
   EXPECT_EQ(choose({}), "newer");
   EXPECT_EQ(choose(AtTime("2026-11-01 12:00:00+00")), "newer");
   EXPECT_EQ(choose(AtLsn(0x1ff)), "older");
   EXPECT_NE(choose(AtTime("2026-11-01 11:57:00+00")), "newer");
+}
+
+// The server's clock was two years ahead at the first backup, and is right again.
+TEST_F(ChooseBackupTest, AClockThatWasAheadIsNamed) {
+  std::vector<BackupSummary> backups{
+      Backup("20261101-120000F", 1, 0x100, "2028-11-01 12:10:00+00"),
+      Backup("20261102-120000F", 1, 0x200, "2026-11-02 12:10:00+00")};
+  const auto hint = [&](const RecoveryTarget& target, std::string_view label = "") {
+    return ChooseBackup(backups, target, label, &one_, now_).error().hint;
+  };
+  const RecoveryTarget target = AtTime("2026-11-03 00:00:00+00");
+  const std::string told =
+      "The server's clock was ahead when backup \"20261101-120000F\" was made, which has "
+      "\"2028-11-01 12:10:00.000000+00\" as its end. Use --target-lsn, --target-xid or "
+      "--target-name, or take a new backup: --backup with its label can be restored to times after "
+      "its end.";
+  EXPECT_THAT(hint(target), EndsWith(told));
+  EXPECT_THAT(hint(target, "20261101-120000F"), EndsWith(told));
+  EXPECT_EQ(ChooseBackup(backups, target, "20261102-120000F", &one_, now_).value().label,
+            "20261102-120000F");
+  EXPECT_THAT(hint(AtLsn(0x80)), Not(HasSubstr("clock")));
+
+  // What is in the past by now is told by the label.
+  backups[0].start_time = Time("2026-11-01 13:00:01+00");
+  backups[0].stop_time = Time("2026-11-04 00:00:00+00");
+  EXPECT_THAT(hint(target), HasSubstr("The server's clock was ahead"));
+  // A backup may take long.
+  backups[0].start_time = Time("2026-11-01 12:00:00+00");
+  EXPECT_THAT(hint(target), Not(HasSubstr("clock")));
 }
 
 TEST_F(ChooseBackupTest, ByLabel) {
@@ -105,7 +140,7 @@ TEST_F(ChooseBackupTest, ByLabel) {
   EXPECT_EQ(Choose({}, &two_, "abandoned"), "failed_precondition");
   EXPECT_EQ(Choose({}, nullptr, "abandoned"), "abandoned");
   EXPECT_EQ(Choose(AtLsn(0x3ff), &two_, "second"), "failed_precondition");
-  const auto late = ChooseBackup(backups_, AtTime("2026-11-02 00:00:00+00"), "second", &two_);
+  const auto late = ChooseBackup(backups_, AtTime("2026-11-02 00:00:00+00"), "second", &two_, now_);
   ASSERT_FALSE(late.has_value());
   EXPECT_NE(late.error().hint.find("2026-11-02 02:10:00.000000+00"), std::string::npos);
 }
@@ -121,7 +156,7 @@ TEST_F(ChooseBackupTest, ABackupKnownToBeWrongIsPassedOver) {
   diff.changes_by = "digest";
   const auto choose = [&](const RecoveryTarget& target, const TimelineHistory* history,
                           DoubtfulBackups doubtful = DoubtfulBackups::kPassOver) {
-    return ChooseBackup(backups, target, "", history, doubtful).value().label;
+    return ChooseBackup(backups, target, "", history, now_, doubtful).value().label;
   };
   EXPECT_EQ(choose({}, &two_), diff.label);
 
@@ -172,9 +207,9 @@ TEST_F(ChooseBackupTest, ABackupKnownToBeWrongIsPassedOver) {
 }
 
 TEST_F(ChooseBackupTest, NothingToChooseFrom) {
-  EXPECT_EQ(ChooseBackup({}, {}, "", &two_).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(ChooseBackup({}, {}, "", &two_, now_).error().code, ErrorCode::kNotFound);
   const std::vector<BackupSummary> only_abandoned = {backups_[3]};
-  const auto none = ChooseBackup(only_abandoned, {}, "", &two_);
+  const auto none = ChooseBackup(only_abandoned, {}, "", &two_, now_);
   ASSERT_FALSE(none.has_value());
   EXPECT_EQ(none.error().code, ErrorCode::kNotFound);
   EXPECT_NE(none.error().message.find("timeline 2"), std::string::npos);
