@@ -185,10 +185,14 @@ class Verification {
     environment.clock->Sleep(kUploadGrace, environment.cancellation.get());
     ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository_));
     ASSIGN_OR_RETURN(const MissingWal second, FindMissingWal(catalog.backups));
+    std::map<std::uint64_t, std::vector<std::string>> missing;
     for (const auto& [system, file] : first) {
       if (second.contains({system, file})) {
-        RETURN_IF_ERROR(wal_.ReportMissing(file, system));
+        missing[system].push_back(file);
       }
+    }
+    for (const auto& [system, files] : missing) {
+      RETURN_IF_ERROR(wal_.ReportMissing(files, system));
     }
     return Ok();
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "core/archive/archive_survey.h"
@@ -21,6 +22,37 @@ namespace {
 
 std::string BaseName(const std::string& object) {
   return object.substr(object.rfind('/') + 1);
+}
+
+bool IsSegment(const std::string& file) {
+  return ParseWalFileName(file)->kind == WalFileKind::kSegment;
+}
+
+// Whether both are segments of one timeline, `other` right behind `one`.
+bool IsNextSegment(const std::string& one, const std::string& other, std::uint64_t segment_size) {
+  return IsSegment(one) && IsSegment(other) &&
+         ParseWalFileName(one)->timeline == ParseWalFileName(other)->timeline &&
+         SegmentNumberOf(one, segment_size) + 1 == SegmentNumberOf(other, segment_size);
+}
+
+// `files` are consecutive segments, or one history file.
+std::string DescribeMissing(std::span<const std::string> files, bool may_be_more) {
+  if (!IsSegment(files.front())) {
+    return fmt::format(
+        "timeline history file \"{}\" is missing: recovery to the latest timeline does not find "
+        "this timeline and those after it",
+        files.front());
+  }
+  if (files.size() == 1) {
+    return fmt::format(
+        "WAL segment \"{}\" is missing: recovery from an earlier backup cannot go beyond it",
+        files.front());
+  }
+  const std::string where = may_be_more ? fmt::format("at least {} WAL segments from \"{}\" on",
+                                                      files.size(), files.front())
+                                        : fmt::format("{} WAL segments from \"{}\" to \"{}\"",
+                                                      files.size(), files.front(), files.back());
+  return where + " are missing: recovery from an earlier backup cannot go beyond them";
 }
 
 }  // namespace
@@ -169,17 +201,22 @@ Status WalVerifier::CheckLevel(const std::vector<BackupSummary>& backups) {
   return Ok();
 }
 
-Status WalVerifier::ReportMissing(const std::string& file, std::uint64_t system_identifier) {
-  ASSIGN_OR_RETURN(const std::string object, WalObjectName(system_identifier, file));
-  const bool is_segment = ParseWalFileName(file)->kind == WalFileKind::kSegment;
-  session_.findings().AddProblem(
-      {object, "",
-       is_segment ? fmt::format("WAL segment \"{}\" is missing: recovery from an earlier backup "
-                                "cannot go beyond it",
-                                file)
-                  : fmt::format("timeline history file \"{}\" is missing: recovery to the latest "
-                                "timeline does not find this timeline and those after it",
-                                file)});
+Status WalVerifier::ReportMissing(const std::vector<std::string>& files,
+                                  std::uint64_t system_identifier) {
+  ASSIGN_OR_RETURN(const Identity identity, session_.repository().IdentityOf(system_identifier));
+  for (auto begin = files.begin(); begin != files.end();) {
+    const auto next = std::ranges::adjacent_find(
+        begin, files.end(), [&](const std::string& one, const std::string& other) {
+          return !IsNextSegment(one, other, identity.wal_segment_size);
+        });
+    const auto end = next == files.end() ? next : next + 1;
+    ASSIGN_OR_RETURN(const std::string object, WalObjectName(system_identifier, *begin));
+    // Missing() ends at its limit.
+    const bool may_be_more =
+        files.size() >= kMostFindings && (end == files.end() || !IsSegment(*end));
+    session_.findings().AddProblem({object, "", DescribeMissing({begin, end}, may_be_more)});
+    begin = end;
+  }
   return Ok();
 }
 

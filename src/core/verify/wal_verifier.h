@@ -33,8 +33,9 @@ class WalVerifier {
   // Reports WAL with wal_level = minimal after the newest backup of its system. Such WAL before the
   // newest backup is a known gap.
   Status CheckLevel(const std::vector<BackupSummary>& backups);
-  // Reports a segment from Missing() or a history file from MissingHistories() as a problem.
-  Status ReportMissing(const std::string& file, std::uint64_t system_identifier);
+  // Reports segments from Missing() and history files from MissingHistories() as problems: one for
+  // each range of segments, and one for each history file. `files` are in the order of their names.
+  Status ReportMissing(const std::vector<std::string>& files, std::uint64_t system_identifier);
 
   // Returns the number of bytes that OpenAll() would read.
   Result<std::uint64_t> SizeOf(const Identity& system, bool only_of_backups);
