@@ -22,9 +22,20 @@ constexpr int kMaxRaces = 20;
 // been created.
 constexpr int kMaxVanishings = 20;
 
+// What no holder has renewed for this long is dead, even if it cannot be read.
+std::chrono::seconds UsualLease() {
+  return ClusterLockOptions().lease;
+}
+// An object that cannot be read may have been named by anybody. No epoch is taken above a number
+// that would leave too few for the future.
+constexpr std::uint64_t kLastUnreadEpoch = 9'000'000'000;
+
 struct LockObject {
   std::uint64_t epoch = 0;
   TimePoint modified{};
+  // When any lock was last written, also one of a lower epoch. A foreign object may have been
+  // copied there with an old time while the holder of a lower epoch is at work.
+  TimePoint any_modified{};
 };
 
 // The lock with the highest epoch. Names that are no lock's are ignored.
@@ -32,7 +43,8 @@ Result<std::optional<LockObject>> FindHighest(const Repository& repository) {
   std::optional<LockObject> highest;
   RETURN_IF_ERROR(repository.store().List(kLockPrefix, "", [&](const ObjectInfo& object) {
     if (const auto epoch = ParseLockName(object.name)) {
-      highest = {*epoch, object.modified};
+      const TimePoint before = highest ? highest->any_modified : object.modified;
+      highest = {*epoch, object.modified, std::max(before, object.modified)};
     }
     return Ok();
   }));
@@ -42,7 +54,36 @@ Result<std::optional<LockObject>> FindHighest(const Repository& repository) {
 struct FoundLock {
   LockObject object;
   LockDocument document;
+  bool is_abandoned = false;  // it cannot be read, and nobody renews it; `document` is empty
 };
+
+std::string HowToDelete(const Repository& repository, std::uint64_t epoch) {
+  return fmt::format(
+      "No backup or expiry can start while this object exists. Find out who wrote object \"{}\" of "
+      "repository \"{}\". If no backup or expiry is running on any node, delete it.",
+      LockName(epoch), repository.store().location());
+}
+
+// The lock that cannot be read because of `damage`, if nobody holds it: a holder could not renew it
+// either. A takeover is then as safe as that of any dead holder, because the next epoch is higher.
+// Otherwise the error, with a hint. Another format, or a missing signature, is no damage.
+Result<FoundLock> Abandoned(const Repository& repository, const LockObject& lock, Error damage) {
+  const bool is_damaged = damage.code == ErrorCode::kDataCorrupted;
+  if (is_damaged || damage.hint.empty()) {
+    damage.hint = HowToDelete(repository, lock.epoch);
+  }
+  if (!is_damaged || lock.epoch > kLastUnreadEpoch) {
+    return damage;
+  }
+  ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
+  if (now - lock.any_modified <= UsualLease() + kStoreTimePrecision) {
+    damage.hint += fmt::format(
+        " Otherwise wait: the lock is taken over when no lock has been written for {} s.",
+        UsualLease().count());
+    return damage;
+  }
+  return FoundLock{.object = lock, .document = {}, .is_abandoned = true};
+}
 
 Result<std::optional<FoundLock>> FindNewest(const Repository& repository) {
   for (int attempt = 0;; ++attempt) {
@@ -55,19 +96,18 @@ Result<std::optional<FoundLock>> FindNewest(const Repository& repository) {
     if (!text && text.error().code == ErrorCode::kNotFound && attempt < kMaxVanishings) {
       continue;
     }
-    RETURN_IF_ERROR(text);
-    Result<LockDocument> document =
-        ParseLock(AsText(*text), newest.epoch, repository.seal_policy());
-    if (!document) {
-      if (document.error().hint.empty()) {
-        document.error().hint = fmt::format(
-            "No backup can start while this object exists. Find out who wrote object \"{}\" of "
-            "repository \"{}\", then delete it.",
-            LockName(newest.epoch), repository.store().location());
-      }
-      return document.error();
+    if (!text && text.error().code != ErrorCode::kDataCorrupted) {
+      return text.error();
     }
-    return std::optional(FoundLock{newest, std::move(*document)});
+    Result<LockDocument> document =
+        text ? ParseLock(AsText(*text), newest.epoch, repository.seal_policy())
+             : Result<LockDocument>(text.error());
+    if (document) {
+      return std::optional(FoundLock{newest, std::move(*document)});
+    }
+    ASSIGN_OR_RETURN(FoundLock abandoned,
+                     Abandoned(repository, newest, std::move(document.error())));
+    return std::optional(std::move(abandoned));
   }
 }
 
@@ -142,7 +182,8 @@ Result<std::unique_ptr<ClusterLock>> ClusterLock::Acquire(const Repository& repo
     }
     const std::uint64_t epoch = newest ? newest->object.epoch + 1 : 1;
     if (epoch > kLastEpoch) {
-      return DamagedObject(LockName(epoch - 1), "its epoch is the highest possible one");
+      return DamagedObject(LockName(epoch - 1), "its epoch is the highest possible one")
+          .WithHint(HowToDelete(repository, epoch - 1));
     }
     LockDocument document{.held = true,
                           .holder = NewHolder(*repository.environment().random),
@@ -249,6 +290,9 @@ Status ClusterLock::Regain() {
   ASSIGN_OR_RETURN(const std::optional<FoundLock> newest, FindNewest(repository_));
   if (!newest || newest->object.epoch < epoch()) {
     return Lose("somebody has deleted it");
+  }
+  if (newest->is_abandoned) {
+    return Lose("its object cannot be read any more");
   }
   const std::string& holder = newest->document.holder;
   if (holder != ours.holder && holder != successor_) {

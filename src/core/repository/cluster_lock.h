@@ -37,7 +37,8 @@ struct LockState {
 };
 
 // Errors name the object when it is damaged (kDataCorrupted), forged (kPermissionDenied) or cannot
-// be used for another reason.
+// be used for another reason. A damaged one counts as released, without slots, when no lock has
+// been written for a usual lease (ClusterLockOptions::lease): no holder could renew it.
 Result<LockState> ReadLockState(const Repository& repository);
 
 struct ClusterLockOptions {

@@ -6,6 +6,7 @@
 #include "core/codec/json.h"
 #include "core/limits.h"
 #include "core/repository/backup_summary.h"
+#include "core/repository/identity_list.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -17,13 +18,19 @@ std::string BehindAll(std::string_view prefix) {
   return std::string(prefix) + "~";
 }
 
-// The first object that only a repository in use has, that is, neither a key wrap nor a probe.
-// Empty when there is none. Lists one or two pages, however many objects there are.
+// The first object that only a repository in use has, that is, neither a key wrap nor a probe, nor
+// a foreign object below identity/. Empty when there is none. Lists one or two pages, however many
+// other objects there are.
 Result<std::string> FirstUse(Store& store) {
   std::string start_after;
+  std::size_t foreign = 0;
   for (;;) {
     std::string first;
     const Status listed = store.List("", start_after, [&](const ObjectInfo& object) -> Status {
+      if (object.name.starts_with(kIdentityPrefix) && !ParseIdentityName(object.name) &&
+          ++foreign <= kForeignIdentities) {
+        return Ok();
+      }
       first = object.name;
       return MakeError(ErrorCode::kAlreadyExists, "one object is enough");
     });
@@ -60,10 +67,10 @@ constexpr const char* kWhichKey =
 
 Error LostIdentity(const Store& store, const std::string& first, bool lacks_key) {
   return MakeError(ErrorCode::kDataCorrupted,
-                   "repository \"{}\" has lost its identity{}: it holds object \"{}\", but nothing "
-                   "below {}",
+                   "repository \"{}\" has lost its identity{}: it holds object \"{}\", but no "
+                   "identity of a system below \"identity/\"{}",
                    store.location(), lacks_key ? " and its key" : "", first,
-                   lacks_key ? "\"identity/\" and \"key/\"" : "\"identity/\"")
+                   lacks_key ? ", and nothing below \"key/\"" : "")
       .WithHint(kHowToPutBack);
 }
 
@@ -522,8 +529,7 @@ Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted) {
 }
 
 Result<std::vector<NamedText>> ReadDamagedIdentities(Store& store) {
-  ASSIGN_OR_RETURN(std::vector<ObjectInfo> listed,
-                   ListAtMost(store, kIdentityPrefix, limits::kIdentities));
+  ASSIGN_OR_RETURN(std::vector<ObjectInfo> listed, ListIdentities(store));
   std::vector<NamedText> objects;
   for (ObjectInfo& object : listed) {
     const Result<Bytes> content = GetListed(store, object, limits::kIdentity);

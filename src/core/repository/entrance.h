@@ -19,13 +19,13 @@
 
 namespace veza {
 
-// Reads all objects identity/…. Returns none when a new repository may be made there: when the
-// store holds nothing but probes and key wraps (a process may have ended between storing its wrap
-// and its identity). kDataCorrupted, with a hint, when it holds anything else: then the identity
-// was lost, and perhaps the key (`encrypted`).
+// Reads all identities (identity_list.h). Returns none when a new repository may be made there:
+// when the store holds nothing but probes, key wraps (a process may have ended between storing its
+// wrap and its identity) and foreign objects below identity/. kDataCorrupted, with a hint, when it
+// holds anything else: then the identity was lost, and perhaps the key (`encrypted`).
 Result<std::vector<NamedText>> ReadIdentities(Store& store, bool encrypted);
 
-// Reads the objects identity/… in order to repair them. The text of an object that is too large to
+// Reads the identities in order to repair them. The text of an object that is too large to
 // be an identity is empty.
 Result<std::vector<NamedText>> ReadDamagedIdentities(Store& store);
 

@@ -7,6 +7,7 @@
 #include "core/codec/json_fields.h"
 #include "core/limits.h"
 #include "core/postgres/lsn.h"
+#include "core/repository/identity_list.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -43,15 +44,22 @@ Result<Identity> IdentityFrom(const Json& document, const std::string& name) {
   return identity;
 }
 
-constexpr const char* kHowToMend =
-    "Something has damaged the object. A server that had the repository open puts it back within "
-    "minutes, or writes into its log why it does not. Otherwise run \"vezactl key restore\".";
+// Nobody can put back the object of a system that never was there.
+std::string HowToMend(std::string_view name) {
+  return fmt::format(
+      "Something has damaged object \"{}\", or somebody has put it there. A server of that system "
+      "that had the repository open puts it back within minutes, or writes into its log why it "
+      "does not. Otherwise run \"vezactl key restore\". Only if no server of system {} has ever "
+      "archived here, delete the object.",
+      name, name.substr(kIdentityPrefix.size()));
+}
 
-Result<Identity> WithHint(Result<Identity> identity) {
-  if (!identity && identity.error().code == ErrorCode::kDataCorrupted) {
-    return std::move(identity.error()).WithHint(kHowToMend);
+template <typename T>
+Result<T> WithHint(Result<T> read, std::string_view name) {
+  if (!read && read.error().code == ErrorCode::kDataCorrupted) {
+    return std::move(read.error()).WithHint(HowToMend(name));
   }
-  return identity;
+  return read;
 }
 
 }  // namespace
@@ -76,12 +84,15 @@ Result<std::string> SerializeIdentity(const Identity& identity, const SealPolicy
 }
 
 Result<Identity> ParseUnverifiedIdentity(const NamedText& object) {
-  return WithHint(IdentityFrom(ParseJsonObject(object.text).value_or(Json()), object.name));
+  return WithHint(IdentityFrom(ParseJsonObject(object.text).value_or(Json()), object.name),
+                  object.name);
 }
 
 Result<Identity> ParseIdentity(const NamedText& object, const SealPolicy& policy) {
   const Result<Json> verified = OpenDocument(object.text, policy, object.name);
-  return WithHint(verified ? IdentityFrom(*verified, object.name) : verified.error());
+  return WithHint<Identity>(
+      verified ? IdentityFrom(*verified, object.name) : Result<Identity>(verified.error()),
+      object.name);
 }
 
 Result<std::vector<Identity>> ParseUnverifiedIdentities(const std::vector<NamedText>& objects) {
@@ -105,7 +116,14 @@ Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix
 }
 
 Result<std::vector<NamedText>> ReadIdentityObjects(Store& store) {
-  return ReadObjects(store, kIdentityPrefix, limits::kIdentity, limits::kIdentities);
+  ASSIGN_OR_RETURN(std::vector<ObjectInfo> listed, ListIdentities(store));
+  std::vector<NamedText> objects;
+  for (ObjectInfo& object : listed) {
+    ASSIGN_OR_RETURN(const Bytes content,
+                     WithHint(GetListed(store, object, limits::kIdentity), object.name));
+    objects.push_back({std::move(object.name), std::string(AsText(content))});
+  }
+  return objects;
 }
 
 }  // namespace veza

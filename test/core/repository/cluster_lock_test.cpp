@@ -21,6 +21,7 @@ namespace {
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 const std::chrono::seconds kLease = ClusterLockOptions{}.lease;
 
@@ -35,6 +36,11 @@ class ClusterLockTest : public testing::Test {
       return Ok();
     }));
     return names;
+  }
+
+  // Stores the object with the store's time.
+  void Put(const std::string& name, std::string_view text) {
+    EXPECT_OK(PutSmall(shared_->store(), name, AsBytes(text), PutMode::kReplace));
   }
 
   TestRepository shared_{Cipher::kAes256Gcm};
@@ -384,6 +390,96 @@ TEST_F(ClusterLockTest, DamagedAndForgedLocksAreNamed) {
   expect(ErrorCode::kDataCorrupted);
 }
 
+TEST_F(ClusterLockTest, ADamagedLockIsTakenOverWhenNobodyCanHoldIt) {
+  LockNode a(shared_, "a");
+  for (const std::string& damage :
+       {std::string("junk"), std::string(), std::string(2U << 20, ' ')}) {
+    const std::uint64_t epoch = State().epoch + 5;
+    Put(LockName(epoch), damage);
+    PassStoreTime(kLease + std::chrono::seconds(1));
+    const auto refused = a.Acquire();
+    EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(refused.error().hint, AllOf(HasSubstr(LockName(epoch)), HasSubstr("delete it"),
+                                            HasSubstr("taken over"), HasSubstr("120 s")));
+    PassStoreTime(std::chrono::seconds(1));
+    EXPECT_EQ(State().epoch, epoch);
+    EXPECT_FALSE(State().held);
+    EXPECT_FALSE(State().alive);
+    const auto lock = a.Acquire();
+    ASSERT_OK(lock);
+    EXPECT_EQ((*lock)->epoch(), epoch + 1);
+    EXPECT_THAT(LockNames(), ElementsAre(LockName(epoch + 1)));
+    EXPECT_OK((*lock)->RequireHeld());
+    EXPECT_OK((*lock)->Release());
+  }
+}
+
+// A signed document of another format, and one that somebody without the key has written, may be
+// the lock of somebody who is at work, or an attack.
+TEST_F(ClusterLockTest, AForgedOrNewerLockIsNotTakenOver) {
+  LockNode a(shared_, "a");
+  const LockDocument document{.held = true, .lease = kLease};
+  for (const std::string& text : {SerializeLock(document, 7, TestPolicy(Cipher::kNone)).value(),
+                                  std::string(R"({"format":2})")}) {
+    Put(LockName(7), text);
+    PassStoreTime(kLease * 10);
+    EXPECT_FALSE(a.Acquire());
+    EXPECT_FALSE(ReadLockState(*shared_));
+    EXPECT_THAT(LockNames(), ElementsAre(LockName(7)));
+  }
+}
+
+// The holder's own object was damaged: it cannot renew any more, and stops before the takeover.
+TEST_F(ClusterLockTest, TheHolderOfADamagedLockStops) {
+  LockNode a(shared_, "a");
+  LockNode b(shared_, "b");
+  const auto stale = a.Acquire().value();
+  Put(LockName(1), "junk");
+  EXPECT_ERROR(stale->SetSlot("full", {}), ErrorCode::kDataCorrupted);
+  a.clock().Advance(kLease + std::chrono::seconds(1));
+  EXPECT_ERROR(stale->RequireHeld(), ErrorCode::kFailedPrecondition);
+  PassStoreTime(kLease + std::chrono::seconds(2));
+  const auto lock = b.Acquire();
+  ASSERT_OK(lock);
+  EXPECT_ERROR(stale->RequireHeld(), ErrorCode::kFailedPrecondition);
+  EXPECT_OK(stale->Release());
+  EXPECT_OK((*lock)->RequireHeld());
+}
+
+// A foreign object was copied there with its old time, while the holder of a lower epoch is at
+// work.
+TEST_F(ClusterLockTest, AnOldForeignObjectDoesNotShortenALease) {
+  LockNode a(shared_, "a");
+  LockNode b(shared_, "b");
+  Put("copied", "junk");
+  PassStoreTime(kLease * 2);
+  const auto lock = a.Acquire().value();
+  std::filesystem::rename(shared_.PathOf("copied"), shared_.PathOf(LockName(25)));
+  EXPECT_ERROR(b.Acquire(), ErrorCode::kDataCorrupted);
+  EXPECT_ERROR(lock->RequireHeld(), ErrorCode::kFailedPrecondition);
+  PassStoreTime(kLease + std::chrono::seconds(2));
+  EXPECT_EQ(b.Acquire().value()->epoch(), 26U);
+}
+
+TEST_F(ClusterLockTest, ADamagedLockMustLeaveRoomForLaterEpochs) {
+  LockNode a(shared_, "a");
+  const std::string last = LockName(9'000'000'000);
+  for (const std::uint64_t epoch : {9'999'999'999U, 9'999'999'998U, 9'000'000'001U}) {
+    Put(LockName(epoch), "junk");
+    PassStoreTime(kLease * 2);
+    const auto refused = a.Acquire();
+    EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(refused.error().hint,
+                AllOf(HasSubstr(LockName(epoch)),
+                      HasSubstr("If no backup or expiry is running on any node, delete it"),
+                      Not(HasSubstr("taken over"))));
+    ASSERT_OK(shared_->store().Delete(LockName(epoch)));
+  }
+  Put(last, "junk");
+  PassStoreTime(kLease * 2);
+  EXPECT_EQ(a.Acquire().value()->epoch(), 9'000'000'001U);
+}
+
 TEST_F(ClusterLockTest, OtherNamesAreNotLocks) {
   WriteText(shared_.PathOf("lock/99999999999"), "x");
   WriteText(shared_.PathOf("lock/notes"), "x");
@@ -394,7 +490,11 @@ TEST_F(ClusterLockTest, NoEpochFollowsTheLast) {
   const LockDocument document{.lease = kLease};
   WriteText(shared_.PathOf(LockName(9'999'999'999)),
             SerializeLock(document, 9'999'999'999, shared_->seal_policy()).value());
-  EXPECT_ERROR(LockNode(shared_, "a").Acquire(), ErrorCode::kDataCorrupted);
+  const auto refused = LockNode(shared_, "a").Acquire();
+  EXPECT_ERROR(refused, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(refused.error().hint,
+              AllOf(HasSubstr("lock/9999999999"),
+                    HasSubstr("If no backup or expiry is running on any node, delete it")));
 }
 
 TEST_F(ClusterLockTest, WithoutConditionalWritesOneOfTwoLoses) {

@@ -381,6 +381,50 @@ TEST_P(EntranceTest, ADamagedIdentityThatIsNotHeldStays) {
   EXPECT_EQ(Objects(unknown).front().text, "");
 }
 
+// Nobody could put them back, because they belong to no system.
+TEST_P(EntranceTest, ForeignObjectsBelowIdentityArePassedOver) {
+  for (const char* const name : {"identity/123", "identity/junk", "identity/zz/x"}) {
+    Put(name, "junk");
+  }
+  const auto opened = Open();
+  EXPECT_ERROR(opened, ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(opened.error().message, HasSubstr("not initialized"));
+  const auto repository = Initialise();
+  ASSERT_OK(repository);
+  EXPECT_OK(Open());
+  EXPECT_OK(RequireKeyInPlace(**repository, kTestSystem));
+  PutWal(**repository);
+  const EntranceCopy held = Held();
+  EXPECT_THAT(held.identities, SizeIs(1));
+  EXPECT_THAT(Keep(held).value().put_back, IsEmpty());
+
+  Lose(IdentityName(kTestSystem));
+  const auto lost = Open();
+  EXPECT_ERROR(lost, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(lost.error().message, HasSubstr("has lost its identity"));
+  EXPECT_ERROR(Initialise(), ErrorCode::kDataCorrupted);
+  EXPECT_THAT(Keep(held).value().put_back, ElementsAre(IdentityName(kTestSystem)));
+  EXPECT_OK(Open());
+  EXPECT_EQ(Objects("identity/junk").front().text, "junk");
+}
+
+TEST_P(EntranceTest, TheHintNamesADamagedIdentityOfAnotherSystem) {
+  ASSERT_OK(Initialise());
+  const std::string other = IdentityName(kOtherSystem);
+  for (const std::string& damage : {std::string("junk"), std::string(limits::kIdentity + 1, ' ')}) {
+    Put(other, damage);
+    const auto opened = Open();
+    EXPECT_ERROR(opened, ErrorCode::kDataCorrupted);
+    EXPECT_THAT(opened.error().message, HasSubstr(other));
+    EXPECT_THAT(
+        opened.error().hint,
+        AllOf(HasSubstr("object \"" + other + "\""), HasSubstr("vezactl key restore"),
+              HasSubstr(fmt::format("Only if no server of system {} has ever archived here, "
+                                    "delete the object",
+                                    kOtherSystem))));
+  }
+}
+
 // What is acknowledged must be readable.
 TEST_P(EntranceTest, WithoutIdentityOrKeyNothingCounts) {
   const auto repository = Initialise().value();

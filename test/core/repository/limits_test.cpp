@@ -16,6 +16,7 @@
 #include "core/repository/cluster_lock.h"
 #include "core/repository/drill_record.h"
 #include "core/repository/entrance.h"
+#include "core/repository/identity_list.h"
 #include "core/repository/key_restore.h"
 #include "core/repository/restore_lease.h"
 #include "core/repository/test_backup.h"
@@ -125,6 +126,7 @@ TEST(LimitsFigures, AreThoseInTheDocuments) {
   EXPECT_EQ(limits::kScryptBlock, 32U);
   EXPECT_EQ(limits::kScryptParallelism, 16U);
   EXPECT_EQ(limits::kIdentities, 256U);
+  EXPECT_EQ(kForeignIdentities, 10'000U);
   EXPECT_EQ(limits::kKeyWraps, 1000U);
   EXPECT_EQ(limits::kKeyWrapsTried, 32U);
   EXPECT_EQ(limits::kKeyWrapsOfABackup, 4U);
@@ -146,17 +148,19 @@ TEST(LimitsFigures, AreThoseInTheDocuments) {
 }
 
 TEST_F(LimitsTest, SixteenMegabytesOfBracketsUnderIdentity) {
-  Put("identity/7", std::string(16 * kMiB, '['));
+  Put("identity/7000000000000000007", std::string(16 * kMiB, '['));
   int fetched = 0;
   repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
-    fetched += operation == FaultStore::Operation::kGet && name == "identity/7" ? 1 : 0;
+    fetched +=
+        operation == FaultStore::Operation::kGet && name == "identity/7000000000000000007" ? 1 : 0;
     return Ok();
   });
   const MemoryGauge gauge;
   const auto opened = Repository::Open(std::shared_ptr<Store>(&repository_.store(), [](Store*) {}),
                                        repository_.options(), repository_.environment());
   EXPECT_ERROR(opened, ErrorCode::kDataCorrupted);
-  EXPECT_THAT(opened.error().message, AllOf(HasSubstr("identity/7"), HasSubstr("larger than")));
+  EXPECT_THAT(opened.error().message,
+              AllOf(HasSubstr("identity/7000000000000000007"), HasSubstr("larger than")));
   EXPECT_EQ(fetched, 0);  // the listing tells its size
   if (MemoryGauge::meaningful()) {
     EXPECT_LT(gauge.grown_bytes(), 4 * kMiB);
@@ -244,10 +248,14 @@ TEST_F(LimitsTest, TooManyObjectsOfAKindAreRefused) {
   };
   constexpr std::uint64_t kEndless = 1ULL << 60;
 
-  hostile_->made_up = names("identity/", kEndless);
+  hostile_->made_up = names("identity/7", kEndless);
   const auto identities = ReadIdentityObjects(*hostile_);
   EXPECT_ERROR(identities, ErrorCode::kDataCorrupted);
   EXPECT_THAT(identities.error().message, HasSubstr("more than 256 names \"identity/*\""));
+  hostile_->made_up = names("identity/", kEndless);
+  const auto foreign = ReadIdentityObjects(*hostile_);
+  EXPECT_ERROR(foreign, ErrorCode::kDataCorrupted);
+  EXPECT_THAT(foreign.error().message, HasSubstr("more than 10000 names \"identity/*\""));
 
   hostile_->made_up = names("pin/", kEndless);
   EXPECT_ERROR(ReadPins(repository), ErrorCode::kDataCorrupted);
