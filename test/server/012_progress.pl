@@ -67,12 +67,16 @@ like($err, qr/already running.*"$label".*veza_backup_cancel/s, 'the message name
 # An hour back, and from then on an hour ahead of the right time. The backup gets slow enough for a slow machine.
 my $before = -s $node->logfile;
 $node->apply_conf(max_rate => '100kB');
-set_clock(-3600);
-is( progress("started_at > clock_timestamp() + interval '30 minutes', bytes_per_second > 50000, time_left > interval '0'"),
-	't|t|t', 'a clock that was set back is without influence on rate and time left');
-set_clock(3600);
-is( progress("started_at < clock_timestamp() - interval '30 minutes', bytes_per_second > 50000, time_left < interval '30 minutes'"),
-	't|t|t', 'and so is one that was set ahead');
+SKIP:
+{
+	skip 'S3 refuses requests of another hour', 2 if store() ne 'dir';
+	set_clock(-3600);
+	is( progress("started_at > clock_timestamp() + interval '30 minutes', bytes_per_second > 50000, time_left > interval '0'"),
+		't|t|t', 'a clock that was set back is without influence on rate and time left');
+	set_clock(3600);
+	is( progress("started_at < clock_timestamp() - interval '30 minutes', bytes_per_second > 50000, time_left < interval '30 minutes'"),
+		't|t|t', 'and so is one that was set ahead');
+}
 
 # --- another rate for the backup that runs --------------------------------------------------------
 
