@@ -3,21 +3,26 @@
 // have this variable are concerned.
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
+// Does not change errno: a caller may look at that of a call before.
 static long Moved(void) {
+  const int error = errno;
   char text[32];
   const char* path = getenv("VEZA_TEST_CLOCK");
   const int file = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
   if (file < 0) {
+    errno = error;
     return 0;
   }
   const ssize_t size = read(file, text, sizeof text - 1);
   close(file);
+  errno = error;
   text[size > 0 ? size : 0] = '\0';
   return strtol(text, NULL, 10);
 }

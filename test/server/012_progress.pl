@@ -56,6 +56,8 @@ pid = (SELECT pid FROM pg_stat_activity WHERE backend_type = 'veza_backup worker
 SQL
 	't|full|copying files|t|t|t|t|t|t',
 	'the view shows the progress and the remaining time');
+# Slow enough for a slow machine.
+$node->apply_conf(max_rate => '100kB');
 is(progress('label'), $label, 'the view shows the backup that was requested');
 
 my ($exit, $out, $err) = $node->psql('postgres', q{SELECT veza_backup_now('diff')});
@@ -64,9 +66,8 @@ like($err, qr/already running.*"$label".*veza_backup_cancel/s, 'the message name
 
 # --- a clock that is set while a backup runs ------------------------------------------------------
 
-# An hour back, and from then on an hour ahead of the right time. The backup gets slow enough for a slow machine.
+# An hour back, and from then on an hour ahead of the right time.
 my $before = -s $node->logfile;
-$node->apply_conf(max_rate => '100kB');
 SKIP:
 {
 	skip 'S3 refuses requests of another hour', 2 if store() ne 'dir';

@@ -111,8 +111,10 @@ Result<std::optional<FoundLock>> FindNewest(const Repository& repository) {
   }
 }
 
+// A lock of a time to come was written while the store's clock was ahead: nobody renews it.
 bool IsAlive(const FoundLock& lock, TimePoint store_now) {
   return lock.document.held && !HasEnded(lock.document.process) &&
+         lock.object.modified <= store_now + kClockTolerance &&
          store_now - lock.object.modified <= lock.document.lease + kStoreTimePrecision;
 }
 
@@ -446,7 +448,8 @@ Status ClusterLock::RequireHeld() {
 
 Status ClusterLock::SetSlot(const std::string& schedule, SlotRecord record) {
   record.node = repository_.options().node;
-  record.updated = repository_.environment().clock->Now();
+  ASSIGN_OR_RETURN(const TimePoint now, repository_.store().Now());
+  record.updated = PlanningTime(repository_.environment().clock->Now(), now);
   {
     const std::lock_guard write_lock(write_mutex_);
     RETURN_IF_ERROR(Write([&](LockDocument& changed) { changed.slots[schedule] = record; }));

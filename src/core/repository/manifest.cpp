@@ -170,7 +170,7 @@ class Reader {
           .WithHint("It was written by a newer version of veza_backup; use that version.");
     }
     if ((version == kIncrManifest) != (backup_.type == BackupType::kIncr)) {
-      return Corrupted(fmt::format("has version {}, which is not that of the manifest of a {}",
+      return Corrupted(fmt::format("has version {}, which is not that of a manifest of type {}",
                                    version, BackupTypeName(backup_.type)));
     }
     version_ = version;

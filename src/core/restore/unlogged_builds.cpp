@@ -1,5 +1,6 @@
 #include "core/restore/unlogged_builds.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <variant>
@@ -15,6 +16,8 @@ namespace {
 
 // About 64 bytes each. WAL that drops more is not looked at to its end.
 constexpr std::size_t kMostDropped = 1'000'000;
+// Of WAL without an index, also if segments are large.
+constexpr std::uint64_t kMostBytesRead = std::uint64_t{4} << 30;
 
 class Search {
  public:
@@ -110,9 +113,11 @@ Result<UnloggedBuilds> FindUnloggedBuilds(const Repository& repository, const Id
                                           const BackupSummary& backup,
                                           const std::vector<WalPiece>& pieces, Lsn before,
                                           std::size_t most_read) {
-  ASSIGN_OR_RETURN(WalWay way, WalWay::Open(repository, identity, pieces,
-                                            {.most_read = most_read * identity.wal_segment_size,
-                                             .reads_events = true}));
+  ASSIGN_OR_RETURN(WalWay way,
+                   WalWay::Open(repository, identity, pieces,
+                                {.most_read = std::min<std::uint64_t>(
+                                     most_read * identity.wal_segment_size, kMostBytesRead),
+                                 .reads_events = true}));
   return Search(way, backup.start_lsn, before).Run(*repository.environment().cancellation);
 }
 

@@ -54,7 +54,6 @@ void ScheduleKeeper::ForgetFuture(TimePoint now) {
     since = std::min(since, now);
   }
   RemoveFutureSlots(failures_, now);
-  skipped_.clear();
 }
 
 void ScheduleKeeper::NoteFailure(const SlotClaim& claim, const std::string& node,

@@ -41,7 +41,7 @@ class ScheduleKeeper {
   void Learn(SlotRecords records);
   bool knows_records() const { return records_.has_value(); }
 
-  // Call it when the clock was set back to `now`: what was noted by it before lies in the future.
+  // What was noted by a clock that was ahead, and is right now, lies in the future. Cheap.
   void ForgetFuture(TimePoint now);
 
   // Remembers that an attempt failed. It is forgotten when Learn() shows that the slot was finished

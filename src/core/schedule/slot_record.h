@@ -3,6 +3,7 @@
 // and a promoted standby knows what its primary did.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <string>
@@ -26,7 +27,7 @@ struct SlotRecord {
   std::string node{};
   std::string label{};
   std::string error{};
-  TimePoint updated{};  // by the writer's clock
+  TimePoint updated{};  // PlanningTime() of the writer
 };
 
 // The keys are "full", "diff" and "incr".
@@ -42,10 +43,14 @@ inline TimePoint PlanningTime(TimePoint own, TimePoint store) {
 }
 
 // Removes the records of slots that are still to come. A clock was ahead when they were written,
-// and every slot up to that time would count as done. Without a record, a baseline is recorded.
+// and every slot up to that time would count as done. Without a record, a baseline is recorded. No
+// record that stays was updated later than now: the pause before another attempt would not end.
 inline void RemoveFutureSlots(SlotRecords& records, TimePoint now) {
   std::erase_if(records,
                 [&](const auto& entry) { return entry.second.slot > now + kClockTolerance; });
+  for (auto& [kind, record] : records) {
+    record.updated = std::min(record.updated, now);
+  }
 }
 
 }  // namespace veza

@@ -88,8 +88,18 @@ class IndexOpener {
     if (object) {
       known->object.emplace(std::move(*object));
       const std::size_t segments = reads_events_ ? known->object->segments().size() : 0;
+      std::size_t size = 0;
       for (std::size_t segment = 0; segment < segments; ++segment) {
-        known->events.push_back(known->object->ReadEvents(segment));
+        Result<Bytes> part = known->object->ReadEvents(segment);
+        if (!part && !IsOfTheObject(part.error())) {
+          return part.error();
+        }
+        size += part ? part->size() : 0;
+        if (size > kIndexMostBytes) {
+          known->events.clear();  // no archiver writes so much: one part at a time
+          break;
+        }
+        known->events.push_back(std::move(part));
       }
     } else if (!IsOfTheObject(object.error())) {
       return std::move(object.error());

@@ -180,7 +180,9 @@ Status SkipLesser(BackupJob* job) {
   if (job->claim && TypeOf(job->claim->kind) != job->type) {
     return Ok();
   }
-  return SkipReplaced(*job->lock, job->type, job->config.schedule, job->environment.clock->Now());
+  ASSIGN_OR_RETURN(const TimePoint now, job->repository->store().Now());
+  return SkipReplaced(*job->lock, job->type, job->config.schedule,
+                      PlanningTime(job->environment.clock->Now(), now));
 }
 
 // Takes over a copy of another backup of which only WAL is missing.

@@ -98,6 +98,7 @@ void SchedulerState::WatchClock() {
                                                clock.Steady().time_since_epoch());
   if (boot && now_boot < *boot - kStepBack) {
     Forget();
+    correction = {};  // the next look tells
     keeper.ForgetFuture(Now());
   }
   boot = now_boot;
@@ -106,6 +107,7 @@ void SchedulerState::WatchClock() {
 void SchedulerState::Learn(const LockState& lock_state) {
   const TimePoint own = SystemClock().Now();
   correction = PlanningTime(own, lock_state.now) - own;
+  keeper.ForgetFuture(Now());
   keeper.Learn(lock_state.slots);
   lock = LockUseOf(lock_state);
   holder = lock_state.node;

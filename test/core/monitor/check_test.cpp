@@ -124,9 +124,9 @@ TEST_F(CheckTest, BackupsThatCannotBeRestoredAreReported) {
 // A repository may have very many packs.
 TEST_F(CheckTest, PacksAreListedOnceForAllSystems) {
   ASSERT_OK(Repository::Initialise(repository_.MakeStore(), repository_.options(),
-                                   repository_.environment(), TestIdentity(42), true));
+                                   repository_.environment(), TestIdentity(kTestSystem + 1), true));
   BackupSummary other = TestSummary(*repository_, "20261123-020000F");
-  other.system_identifier = 42;
+  other.system_identifier = kTestSystem + 1;
   PutWithoutPacks(*repository_, other);
   int listed = 0;
   const auto results = CheckWith([&](Operation operation, std::string_view prefix) -> Status {

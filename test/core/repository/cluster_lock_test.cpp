@@ -162,6 +162,29 @@ TEST_F(ClusterLockTest, OnlyTheStoresTimeCounts) {
   EXPECT_OK(b.Acquire());
 }
 
+// The store's clock was ahead when it was taken, and was put right. Its holder has died.
+TEST_F(ClusterLockTest, ALockOfATimeToComeIsDead) {
+  const LockNode a(shared_, "a");
+  const LockNode b(shared_, "b");
+  const auto lock = a.Acquire().value();
+  PassStoreTime(-std::chrono::minutes(59));
+  EXPECT_ERROR(b.Acquire(), ErrorCode::kFailedPrecondition);  // clocks differ a little
+  PassStoreTime(-std::chrono::minutes(2));
+  EXPECT_FALSE(State().alive);
+  EXPECT_OK(b.Acquire());
+}
+
+// Pauses between attempts are reckoned from it, by a planner that knows the store's clock.
+TEST_F(ClusterLockTest, ASlotIsUpdatedByTheStoresClockIfTheNodesIsWrong) {
+  for (const int hours : {-100'000, 100'000}) {
+    const LockNode node(shared_, "a", std::chrono::hours(hours));
+    const auto lock = node.Acquire().value();
+    ASSERT_OK(lock->SetSlot("full", {.slot = kTestTime, .state = SlotState::kFailed}));
+    EXPECT_EQ(lock->slots().at("full").updated, State().now);
+    EXPECT_OK(lock->Release());
+  }
+}
+
 // The same on a directory that several nodes share. Its file system has a clock, too.
 TEST_F(ClusterLockTest, AWrongClockTakesNoLockOfADirectory) {
   const ManualClock here;

@@ -108,6 +108,18 @@ TEST_F(ScheduleKeeperTest, AClockThatIsSetBackDoesNotEndTheSchedules) {
   EXPECT_EQ(StartAt("2026-11-30T03:00:00Z").value().kind, ScheduleKind::kDiff);
 }
 
+// Somebody has cancelled it when the clock was right again.
+TEST_F(ScheduleKeeperTest, AFailureOfATimeToComeIsForgotten) {
+  keeper_.NoteFailure({ScheduleKind::kFull, Utc("2028-01-02T02:00:00Z"), 1}, "here:5432",
+                      "canceled", Utc("2026-11-28T12:00:00Z"));
+  keeper_.Learn({});
+  keeper_.ForgetFuture(Utc("2026-11-28T12:00:00Z"));
+  EXPECT_TRUE(keeper_.Records().empty());
+  NodeState state;
+  state.now = Utc("2026-11-28T12:00:00Z");
+  EXPECT_EQ(keeper_.Plan(state).baselines.size(), 2U);
+}
+
 TEST_F(ScheduleKeeperTest, TellsEachSkippedSlotOnce) {
   const SkippedSlot diff{ScheduleKind::kDiff, Utc("2026-11-23T02:00:00Z"), "a full backup runs"};
   const SkippedSlot incr{ScheduleKind::kIncr, Utc("2026-11-23T02:00:00Z"), "a full backup runs"};
