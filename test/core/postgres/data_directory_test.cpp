@@ -676,6 +676,7 @@ TEST_F(DataDirectoryTest, TakesLittleMemoryForManyFilesOfOneDirectory) {
   constexpr int kFiles = 60'000;
   Directory("base/5");
   File("base/5/1000000000_fsm");
+  EXPECT_OK(Walk());                  // its code is in memory then
   for (int i = 1; i < kFiles; ++i) {  // a file may have 65,000 names
     const std::string other = In(fmt::format("base/5/1000000000_fsm.{}", i));
     ASSERT_EQ(link(In("base/5/1000000000_fsm").c_str(), other.c_str()), 0);
@@ -690,7 +691,9 @@ TEST_F(DataDirectoryTest, TakesLittleMemoryForManyFilesOfOneDirectory) {
                                    [](const SkippedItem&, bool) {}, [](const FollowedLink&) {}}));
   EXPECT_EQ(files, kFiles);
   if (MemoryGauge::meaningful()) {
-    EXPECT_LT(gauge.grown_bytes(), kFiles * 55U);
+    // Text that grows, old and new, all of it touched: meson has malloc() fill what it gives. A
+    // std::string for each name would take 80 bytes and more.
+    EXPECT_LT(gauge.grown_bytes(), kFiles * 70U);
   }
 }
 
