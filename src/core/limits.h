@@ -3,8 +3,8 @@
 // or time a server spends on what is stored there. FORMAT.md section 13 repeats the figures.
 //
 // The rules:
-// - Every read of an object into memory names its limit: GetSmall(), GetListed(), ReadObjects(),
-//   ListAtMost() (storage/store.h). A larger object is refused before it is fetched if a listing
+// - Every read of an object into memory names its limit: GetSmall(), GetListed(), ListAtMost()
+//   (storage/store.h). A larger object is refused before it is fetched if a listing
 //   has told its size. Otherwise it is refused while it is being fetched, because a store may
 //   report a wrong size.
 // - Code that holds many objects at once also has a limit for all of them together: a thousand
@@ -99,6 +99,9 @@ inline constexpr int kEmptyPages = 10'000;
 
 // The systems that have used one repository: each pg_upgrade adds one.
 inline constexpr std::size_t kIdentities = 256;
+// Names below identity/ that belong to no system. They are passed over, but a listing must not go
+// on for ever.
+inline constexpr std::size_t kForeignIdentities = 10'000;
 // One for each passphrase, oldest first. An object that is no wrap costs a request and is skipped.
 inline constexpr std::size_t kKeyWraps = 1000;
 // The wraps for which scrypt is run, which takes a tenth to half a second each.

@@ -174,6 +174,11 @@ Result<LockState> ReadLockState(const Repository& repository) {
   return state;
 }
 
+Result<TimePoint> ReadPlanningTime(const Repository& repository) {
+  ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
+  return PlanningTime(repository.environment().clock->Now(), now);
+}
+
 Result<std::unique_ptr<ClusterLock>> ClusterLock::Acquire(const Repository& repository,
                                                           const ClusterLockOptions& options) {
   for (int race = 0; race < kMaxRaces; ++race) {
@@ -448,8 +453,7 @@ Status ClusterLock::RequireHeld() {
 
 Status ClusterLock::SetSlot(const std::string& schedule, SlotRecord record) {
   record.node = repository_.options().node;
-  ASSIGN_OR_RETURN(const TimePoint now, repository_.store().Now());
-  record.updated = PlanningTime(repository_.environment().clock->Now(), now);
+  ASSIGN_OR_RETURN(record.updated, ReadPlanningTime(repository_));
   {
     const std::lock_guard write_lock(write_mutex_);
     RETURN_IF_ERROR(Write([&](LockDocument& changed) { changed.slots[schedule] = record; }));

@@ -41,6 +41,9 @@ struct LockState {
 // been written for a usual lease (ClusterLockOptions::lease): no holder could renew it.
 Result<LockState> ReadLockState(const Repository& repository);
 
+// The time that this node plans slots by: PlanningTime() of its clock and the store's.
+Result<TimePoint> ReadPlanningTime(const Repository& repository);
+
 struct ClusterLockOptions {
   std::string purpose{};  // for example "full backup"; shown to nodes that find the lock taken
   std::chrono::seconds lease{120};

@@ -28,7 +28,7 @@ Result<std::string> FirstUse(Store& store) {
     std::string first;
     const Status listed = store.List("", start_after, [&](const ObjectInfo& object) -> Status {
       if (object.name.starts_with(kIdentityPrefix) && !ParseIdentityName(object.name) &&
-          ++foreign <= kForeignIdentities) {
+          ++foreign <= limits::kForeignIdentities) {
         return Ok();
       }
       first = object.name;

@@ -104,17 +104,6 @@ Result<std::vector<Identity>> ParseUnverifiedIdentities(const std::vector<NamedT
   return identities;
 }
 
-Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix, std::size_t size,
-                                           std::size_t count) {
-  ASSIGN_OR_RETURN(std::vector<ObjectInfo> listed, ListAtMost(store, prefix, count));
-  std::vector<NamedText> objects;
-  for (ObjectInfo& object : listed) {
-    ASSIGN_OR_RETURN(const Bytes content, GetListed(store, object, size));
-    objects.push_back({std::move(object.name), std::string(AsText(content))});
-  }
-  return objects;
-}
-
 Result<std::vector<NamedText>> ReadIdentityObjects(Store& store) {
   ASSIGN_OR_RETURN(std::vector<ObjectInfo> listed, ListIdentities(store));
   std::vector<NamedText> objects;

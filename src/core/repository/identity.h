@@ -44,11 +44,8 @@ Result<Identity> ParseUnverifiedIdentity(const NamedText& object);
 Result<Identity> ParseIdentity(const NamedText& object, const SealPolicy& policy);
 Result<std::vector<Identity>> ParseUnverifiedIdentities(const std::vector<NamedText>& objects);
 
-// Reads all objects whose names begin with `prefix`. kDataCorrupted when there are more than
-// `count`, or when one is larger than `size` (core/limits.h).
-Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix, std::size_t size,
-                                           std::size_t count);
-// All objects identity/….
+// All identities (identity_list.h). kDataCorrupted when there are too many, or one is too large
+// (core/limits.h).
 Result<std::vector<NamedText>> ReadIdentityObjects(Store& store);
 
 }  // namespace veza

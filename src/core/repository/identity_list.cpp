@@ -28,8 +28,8 @@ Result<std::vector<ObjectInfo>> ListIdentities(Store& store) {
   std::size_t foreign = 0;
   RETURN_IF_ERROR(store.List(kIdentityPrefix, "", [&](const ObjectInfo& object) -> Status {
     if (!ParseIdentityName(object.name)) {
-      return ++foreign > kForeignIdentities
-                 ? TooManyObjects(store, kIdentityPrefix, kForeignIdentities)
+      return ++foreign > limits::kForeignIdentities
+                 ? TooManyObjects(store, kIdentityPrefix, limits::kForeignIdentities)
                  : Ok();
     }
     if (identities.size() == limits::kIdentities) {

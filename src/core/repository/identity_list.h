@@ -2,7 +2,6 @@
 // and are passed over: nobody could ever put them back. `vezactl verify` lists them.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -13,17 +12,13 @@
 
 namespace veza {
 
-// Names below identity/ that belong to no system. More of them are an error, because a listing must
-// not go on for ever.
-inline constexpr std::size_t kForeignIdentities = 10'000;
-
 // The system identifier, if IdentityName() (names.h) makes this name of one. initdb puts the
 // seconds since 1970 into its upper 32 bits (PostgreSQL's access/transam/xlog.c), so a number below
 // 2^32 is none.
 std::optional<std::uint64_t> ParseIdentityName(std::string_view name);
 
 // The identities, without their texts. kDataCorrupted when there are more than limits::kIdentities,
-// or more than kForeignIdentities other names.
+// or more than limits::kForeignIdentities other names.
 Result<std::vector<ObjectInfo>> ListIdentities(Store& store);
 
 }  // namespace veza

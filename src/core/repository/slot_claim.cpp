@@ -21,11 +21,11 @@ bool HasAll(const SlotRecords& records, const std::vector<ScheduleKind>& kinds) 
 Status AddBaselines(const Repository& repository, ClusterLock& lock,
                     const std::vector<ScheduleKind>& kinds) {
   const SlotRecords records = lock.slots();
+  ASSIGN_OR_RETURN(const TimePoint now, ReadPlanningTime(repository));
   for (const ScheduleKind kind : kinds) {
     if (!records.contains(ScheduleKindName(kind))) {
       SlotRecord record;
-      ASSIGN_OR_RETURN(const TimePoint now, repository.store().Now());
-      record.slot = PlanningTime(repository.environment().clock->Now(), now);
+      record.slot = now;
       RETURN_IF_ERROR(lock.SetSlot(ScheduleKindName(kind), std::move(record)));
     }
   }

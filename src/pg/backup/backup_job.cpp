@@ -180,9 +180,8 @@ Status SkipLesser(BackupJob* job) {
   if (job->claim && TypeOf(job->claim->kind) != job->type) {
     return Ok();
   }
-  ASSIGN_OR_RETURN(const TimePoint now, job->repository->store().Now());
-  return SkipReplaced(*job->lock, job->type, job->config.schedule,
-                      PlanningTime(job->environment.clock->Now(), now));
+  ASSIGN_OR_RETURN(const TimePoint now, ReadPlanningTime(*job->repository));
+  return SkipReplaced(*job->lock, job->type, job->config.schedule, now);
 }
 
 // Takes over a copy of another backup of which only WAL is missing.

@@ -83,6 +83,17 @@ class EntranceFixture : public testing::TestWithParam<std::tuple<Backend, Cipher
     return Repository::Open(store_, options_, environment_);
   }
 
+  // All objects whose names begin with `prefix`.
+  static Result<std::vector<NamedText>> ReadObjects(Store& store, std::string_view prefix,
+                                                    std::size_t size, std::size_t count) {
+    ASSIGN_OR_RETURN(std::vector<ObjectInfo> listed, ListAtMost(store, prefix, count));
+    std::vector<NamedText> objects;
+    for (ObjectInfo& object : listed) {
+      ASSIGN_OR_RETURN(const Bytes content, GetListed(store, object, size));
+      objects.push_back({std::move(object.name), std::string(AsText(content))});
+    }
+    return objects;
+  }
   std::vector<NamedText> Objects(const std::string& prefix = "") {
     return ReadObjects(*store_, prefix, 64U << 20, 10'000).value();
   }

@@ -126,7 +126,7 @@ TEST(LimitsFigures, AreThoseInTheDocuments) {
   EXPECT_EQ(limits::kScryptBlock, 32U);
   EXPECT_EQ(limits::kScryptParallelism, 16U);
   EXPECT_EQ(limits::kIdentities, 256U);
-  EXPECT_EQ(kForeignIdentities, 10'000U);
+  EXPECT_EQ(limits::kForeignIdentities, 10'000U);
   EXPECT_EQ(limits::kKeyWraps, 1000U);
   EXPECT_EQ(limits::kKeyWrapsTried, 32U);
   EXPECT_EQ(limits::kKeyWrapsOfABackup, 4U);
