@@ -22,13 +22,14 @@
 # fails at random (60); VEZA_TEST_WAL_LOAD_SECONDS, for how long WAL is written that the reader of WAL is held
 # against pg_waldump with (0: once each kind); VEZA_FUZZ_SECONDS, for how long `fuzz` goes on (3600).
 #
-# Ends with `N passed, N failed`, and with 1 if anything failed.
+# Ends with the names of what failed and `N passed, N failed`, and with 1 if anything failed.
 set -euo pipefail
 # shellcheck source=test/support/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/support/common.sh"
 
 passed=0
 failed=0
+failures=() # what failed, by name
 phases=()
 work=
 making= # these three: what runs in the background
@@ -46,14 +47,16 @@ headline() { printf '\n=== %s (after %d s)\n' "$*" "$SECONDS"; }
 
 has_phase() { [[ " ${phases[*]} " == *" $1 "* ]]; }
 
+# How many passed, how many failed, and what these are.
 count() {
   passed=$((passed + $1))
   failed=$((failed + $2))
+  (($2 == 0)) || failures+=("${@:3}")
 }
 
 # Runs a command and counts it as one test.
 check() {
-  if "$@"; then count 1 0; else count 0 1; fi
+  if "$@"; then count 1 0; else count 0 1 "$(basename -a "$@" | paste -sd ' ')"; fi
 }
 
 # A test that was interrupted leaves its servers running.
@@ -158,7 +161,7 @@ build() {
 
 # Runs meson's tests of a build, and shows the closing lines of gtest in them.
 run_core_tests() {
-  local flavour=$1 log=$work/$1-tests.log status=0 good bad
+  local flavour=$1 log=$work/$1-tests.log status=0 good bad names
   shift
   rm -f "$top/$flavour"/meson-logs/testlog*
   GTEST_BRIEF=1 meson test -C "$top/$flavour" --no-rebuild --print-errorlogs "$@" || status=$?
@@ -170,7 +173,8 @@ run_core_tests() {
     echo "$flavour: failed outside of a test"
     bad=$((bad + 1))
   fi
-  count "$good" "$bad"
+  mapfile -t names < <(sed -nE 's/^\[ +FAILED +\] ([A-Za-z_][^ ,]*).*/\1/p' "$log" | sort -u | sed "s/^/$flavour: /")
+  count "$good" "$bad" "${names[@]:-$flavour, outside of a test}"
   ((bad == 0))
 }
 
@@ -213,7 +217,7 @@ phase_core() {
   fi
   headline "core tests"
   build_test build-test "$gcc_args" || {
-    count 0 1
+    count 0 1 "build-test, the build"
     return 0
   }
   run_core_tests build-test || true
@@ -244,7 +248,7 @@ run_optimised_tests() {
   if build_optimised; then
     GTEST_FILTER='-*TheSecondReader*' run_core_tests build-optimised || true
   else
-    count 0 1
+    count 0 1 "build-optimised, the build"
   fi
 }
 
@@ -280,7 +284,7 @@ run_threaded_tests() {
     count 1 0
   else
     echo "of $recorded tests with threads, $ran ran, or ThreadRecordExample.HasARace was not among them"
-    count 0 1
+    count 0 1 "the record of tests with threads"
   fi
 }
 
@@ -397,7 +401,7 @@ run_address_tests() {
     ! TMPDIR=${memory:-${TMPDIR:-/tmp}} VEZA_TEST_THREAD_RECORD=$work/threads \
       run_core_tests build-address "${no_aslr[@]}" || threads=$work/threads
   else
-    count 0 1
+    count 0 1 "build-address, the build"
   fi
 }
 
@@ -409,7 +413,7 @@ phase_sanitize() {
   if build_sanitized thread; then
     TMPDIR=${memory:-${TMPDIR:-/tmp}} run_threaded_tests "${no_aslr[@]}"
   else
-    count 0 1
+    count 0 1 "build-thread, the build"
   fi
   ! has_phase core || run_optimised_tests
   fuzz 30 fuzz_by_itself
@@ -434,7 +438,7 @@ fuzz_by_libfuzzer() {
 # Every reader, for so many seconds in all, as many at a time as there are processors. What one of them
 # ends on is left in $work/fuzz.
 fuzz() {
-  local seconds=$1 with=$2 out=$work/fuzz.out readers each good
+  local seconds=$1 with=$2 out=$work/fuzz.out readers each good reader names
   mapfile -t readers < <(ls "$top/test/fuzz/corpus")
   each=$((seconds * jobs / ${#readers[@]}))
   headline "fuzzing ${#readers[@]} readers, each for $each s"
@@ -445,7 +449,10 @@ fuzz() {
     xargs -P "$jobs" -I '{}' bash -c "$with {} $each >{}.log 2>&1 || true; tail -n 25 {}.log") |
     tee "$out" || true
   good=$(grep -c '^ok ' "$out" || true)
-  count "$good" "$((${#readers[@]} - good))"
+  mapfile -t names < <(printf '%s\n' "${readers[@]}" | while read -r reader; do
+    grep -q "^ok $reader:\?\( \|$\)" "$out" || echo "fuzzing: $reader"
+  done)
+  count "$good" "$((${#readers[@]} - good))" "${names[@]}"
 }
 
 phase_fuzz() {
@@ -456,7 +463,7 @@ phase_fuzz() {
     -Dbuildtype=plain "-Dcpp_args=-O1 -g1 -fsanitize=fuzzer-no-link"; then
     fuzz "${VEZA_FUZZ_SECONDS:-3600}" fuzz_by_libfuzzer
   else
-    count 0 1
+    count 0 1 "build-fuzz, the build"
   fi
 }
 
@@ -533,9 +540,9 @@ END
 }
 
 phase_regress() {
-  local out=$work/regress.out status=0
+  local out=$work/regress.out status=0 names
   prepare_server || {
-    count 0 1
+    count 0 1 "pg_regress, the build"
     return 0
   }
   headline "borders of the layers, one version, make"
@@ -548,12 +555,13 @@ phase_regress() {
     unprivileged make -s -C "$work/tree" installcheck PG_CONFIG="$PG_CONFIG" PGUSER=postgres \
       PGHOST="$work/regress" EXTRA_REGRESS_OPTS="--bindir=$bindir" \
       ${VEZA_TEST_REGRESS:+"REGRESS=$VEZA_TEST_REGRESS"} 2>&1 | tee "$out" || status=$?
+    mapfile -t names < <(sed -nE 's/^not ok +[0-9]+ +[-+] +([^ ]+).*/pg_regress: \1/p; s/^(test)? +([^ ]+) +\.\.\. FAILED .*/pg_regress: \2/p' "$out")
     count "$(grep -cE '^ok |\.\.\. ok ' "$out" || true)" \
-      "$(grep -cE '^not ok|\.\.\. FAILED ' "$out" || true)"
-    ((status == 0)) || grep -qE '^not ok|\.\.\. FAILED ' "$out" || count 0 1
+      "$(grep -cE '^not ok|\.\.\. FAILED ' "$out" || true)" "${names[@]}"
+    ((status == 0)) || grep -qE '^not ok|\.\.\. FAILED ' "$out" || count 0 1 "pg_regress, outside of a test"
   else
     status=1
-    count 0 1
+    count 0 1 "pg_regress, the start of the server"
   fi
   if ((status != 0)); then
     [[ ! -f $work/tree/regression.diffs ]] || tail -n 100 "$work/tree/regression.diffs"
@@ -563,6 +571,8 @@ phase_regress() {
   [[ -z $regress_server ]] || stop_regress_server
 }
 
+failed_server_tests() { sed -nE 's/^(.*\.pl) +\(Wstat: .*/\1/p' "$work/server-$1.out"; }
+
 # What a failed test file printed beside its results, such as the message it died with.
 show_failed_logs() {
   local file
@@ -570,7 +580,7 @@ show_failed_logs() {
     echo "--- the end of what $file printed"
     grep -vE '^# [0-9]{4}-' "$work/server-$1/tmp_check/log/regress_log_$(basename "$file" .pl)" |
       tail -n 30 || true
-  done < <(sed -nE 's/^(.*\.pl) +\(Wstat: .*/\1/p' "$work/server-$1.out")
+  done < <(failed_server_tests "$1")
 }
 
 # Where the servers of the tests have their data: in memory, if there is room. Repositories are on the disk, and the
@@ -611,20 +621,22 @@ start_server_tests() {
 
 # A file that died without a failed test counts as one failure.
 count_server_tests() {
-  local store=$1 status=$2 bad
+  local store=$1 status=$2 bad names
   bad=$(awk '/\(Wstat: .* Failed: [0-9]+\)$/ { n += $NF > 0 ? $NF + 0 : 1 } END { print n + 0 }' \
     "$work/server-$store.out")
   ((status == 0 || bad > 0)) || bad=1
+  mapfile -t names < <(failed_server_tests "$store" | sed "s|.*/|server tests, $store: |")
   show_failed_logs "$store"
   # The logs hold the tests' own lines, each behind the time.
-  count "$(cat "$work/server-$store"/tmp_check/log/regress_log_* | grep -cE '^(\[.*\) )?ok ' || true)" "$bad"
+  count "$(cat "$work/server-$store"/tmp_check/log/regress_log_* | grep -cE '^(\[.*\) )?ok ' || true)" "$bad" \
+    "${names[@]:-server tests, $store: outside of a test}"
 }
 
 # The tests of both stores at the same time: most of theirs is waiting.
 phase_server() {
   local name store status tests=() stores=()
   prepare_server || {
-    count 0 1
+    count 0 1 "server tests, the build"
     return 0
   }
   ! has_phase sanitize || build_ahead
@@ -656,11 +668,12 @@ phase_server() {
 }
 
 phase_ops() {
-  local out=$work/ops.out status=0
+  local out=$work/ops.out status=0 names
   headline "ops"
   bash "$top/test/ops.sh" | tee "$out" || status=$?
-  count "$(grep -c '^ok ' "$out" || true)" "$(grep -c '^not ok ' "$out" || true)"
-  ((status == 0)) || grep -q '^not ok ' "$out" || count 0 1
+  mapfile -t names < <(sed -n 's/^not ok - /ops: /p' "$out")
+  count "$(grep -c '^ok ' "$out" || true)" "$(grep -c '^not ok ' "$out" || true)" "${names[@]}"
+  ((status == 0)) || grep -q '^not ok ' "$out" || count 0 1 "ops, outside of a test"
 }
 
 check_format() {
@@ -752,6 +765,8 @@ main() {
     esac
   done
   headline "done"
+  # Of a long output, often only the end is kept.
+  ((${#failures[@]} == 0)) || printf 'failed: %s\n' "${failures[@]}"
   echo "$passed passed, $failed failed"
   ((failed == 0))
 }

@@ -128,7 +128,7 @@ SKIP:
 	my $drill = IPC::Run::start([ $ENV{VEZACTL} // 'vezactl', '--config', $node->conf, 'drill',
 			$has_landlock ? () : '--allow-unconfined', '--directory', $base ],
 		'<', \undef, '>', \$out, '2>', \$err);
-	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	$deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 	until (glob "$base/veza-drill-*/conf/pg_hba.conf")
 	{
 		die "the drill does not begin to recover: $err" if time > $deadline;
