@@ -25,6 +25,10 @@ ALTER SYSTEM SET veza_backup.s3_endpoint = 'https://user:password@minio.example.
 ALTER SYSTEM SET veza_backup.s3_uri_style = 'dns';
 ALTER SYSTEM SET veza_backup.s3_conditional_writes = 'off';
 ALTER SYSTEM SET veza_backup.s3_region = 'us east';
+ALTER SYSTEM SET veza_backup.s3_proxy = 'proxy.example.com:3128';
+ALTER SYSTEM SET veza_backup.s3_proxy = 'http://user:password@proxy.example.com:3128';
+ALTER SYSTEM SET veza_backup.s3_proxy = 'http://proxy.example.com';
+ALTER SYSTEM SET veza_backup.s3_proxy_login_file = '/nonexistent/login';
 ALTER SYSTEM SET veza_backup.s3_ca_file = 'ca.pem';
 ALTER SYSTEM SET veza_backup.s3_ca_file = '/nonexistent/ca.pem';
 ALTER SYSTEM SET veza_backup.s3_access_key = 'CHANGEME';
@@ -71,6 +75,9 @@ ALTER SYSTEM SET veza_backup.backup_from = 'replica';
 ALTER SYSTEM SET veza_backup.archive_memory = '512kB';
 ALTER SYSTEM SET veza_backup.archive_max_age = -1;
 ALTER SYSTEM SET veza_backup.archive_shutdown_timeout = '2h';
+ALTER SYSTEM SET veza_backup.archive_retry_timeout = '2h';
+ALTER SYSTEM SET veza_backup.s3_request_timeout = 0;
+ALTER SYSTEM SET veza_backup.restore_retry_timeout = 0;
 ALTER SYSTEM SET veza_backup.schedule_jitter = '2d';
 \set VERBOSITY default
 

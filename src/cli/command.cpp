@@ -87,6 +87,10 @@ Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
   return Repository::Open(std::move(store), std::move(own), options.environment);
 }
 
+RetryPolicy RestoreRetries(const Config& config) {
+  return RetryPolicy{}.WithBudget(config.restore_retry_timeout);
+}
+
 Result<std::string> OwnProgram() {
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);

@@ -71,6 +71,8 @@ RepositoryOptions OptionsOf(const Config& config);
 Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
                                                    const Config& config,
                                                    const RetryPolicy& policy = {});
+// The retries of a restore, a drill and a verification.
+RetryPolicy RestoreRetries(const Config& config);
 
 // The path of vezactl itself.
 Result<std::string> OwnProgram();

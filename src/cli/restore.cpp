@@ -266,7 +266,8 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   if (is_root) {
     WarnUnlessServerCanFetch(options);
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
+                   OpenRepository(options, config, RestoreRetries(config)));
   ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(restore.system_identifier));
   // Named explicitly from here on, because another system may be added to the repository later.
   restore.system_identifier = identity.system_identifier;

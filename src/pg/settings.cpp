@@ -24,7 +24,7 @@ namespace {
 
 // A GUC hook is not told which parameter it is called for. So each place in the table has hooks of
 // its own, made from templates.
-constexpr std::size_t kMaxSettings = 64;
+constexpr std::size_t kMaxSettings = 96;
 
 union SettingStorage {
   char* text;

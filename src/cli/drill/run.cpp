@@ -98,7 +98,7 @@ class Drill {
 
   Status Restore() {
     ASSIGN_OR_RETURN(const Config config, LoadConfig(options_.config_file));
-    ASSIGN_OR_RETURN(repository_, OpenRepository(options_, config));
+    ASSIGN_OR_RETURN(repository_, OpenRepository(options_, config, RestoreRetries(config)));
     RestoreOptions& restore = drill_.restore;
     ASSIGN_OR_RETURN(const Identity identity, repository_->IdentityOf(restore.system_identifier));
     restore.system_identifier = identity.system_identifier;

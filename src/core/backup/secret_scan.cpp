@@ -190,7 +190,8 @@ std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config,
   if (config.cipher != Cipher::kNone) {
     return nullptr;
   }
-  std::vector<SecretString> values = {config.s3.secret_key, config.s3.session_token};
+  std::vector<SecretString> values = {config.s3.secret_key, config.s3.session_token,
+                                      config.s3.proxy_login};
   for (const InlineSecret& secret : config.inline_secrets) {
     values.push_back(secret.value);
   }

@@ -144,6 +144,22 @@ Status ResolveCredentials(const Settings& settings, const EnvLookup& environment
   return Ok();
 }
 
+Status ResolveProxy(const Settings& settings, S3Options& options) {
+  options.proxy = settings.Text("s3_proxy");
+  const std::string file = settings.Text("s3_proxy_login_file");
+  if (file.empty()) {
+    return Ok();
+  }
+  if (options.proxy.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "\"veza_backup.s3_proxy_login_file\" is set, but \"veza_backup.s3_proxy\" is "
+                     "not")
+        .WithHint("Set veza_backup.s3_proxy to \"http://host:port\", or remove the login.");
+  }
+  ASSIGN_OR_RETURN(options.proxy_login, ReadSecretFile(file));
+  return Ok();
+}
+
 Status ResolveS3(const Settings& settings, const EnvLookup& environment, RepositoryUrl url,
                  Config& config) {
   S3Options& options = config.s3;
@@ -169,6 +185,8 @@ Status ResolveS3(const Settings& settings, const EnvLookup& environment, Reposit
   }
   options.verify_tls = settings.Boolean("s3_verify_tls");
   options.max_connections = config.s3_connections;
+  options.total_timeout = std::chrono::seconds(settings.Integer("s3_request_timeout"));
+  RETURN_IF_ERROR(ResolveProxy(settings, options));
   config.looks_before_writes = settings.Choice("s3_conditional_writes") == "look";
   return ResolveCredentials(settings, environment, options);
 }
@@ -182,6 +200,7 @@ ArchiveSettings ArchiveSettingsOf(const Settings& settings) {
           .adaptive_compression = settings.Boolean("adaptive_compression"),
           .wal_index = settings.Boolean("wal_index"),
           .max_age = std::chrono::seconds(settings.Integer("archive_max_age")),
+          .retry_timeout = std::chrono::seconds(settings.Integer("archive_retry_timeout")),
           .shutdown_timeout = std::chrono::seconds(settings.Integer("archive_shutdown_timeout")),
           .drop_below = kilobytes("archive_drop_below"),
           .backup_after_gap = settings.Boolean("backup_after_gap")};
@@ -290,6 +309,7 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   config.metrics_file = settings.Text("metrics_file");
   config.backup_wal_timeout = std::chrono::seconds(settings.Integer("backup_wal_timeout"));
   config.backup_retry_timeout = std::chrono::seconds(settings.Integer("backup_retry_timeout"));
+  config.restore_retry_timeout = std::chrono::seconds(settings.Integer("restore_retry_timeout"));
   config.retention_full = settings.Integer("retention_full");
   config.retention_diff = settings.Integer("retention_diff");
   config.retention_incr = settings.Integer("retention_incr");

@@ -23,6 +23,7 @@ struct ArchiveSettings {
   bool adaptive_compression = true;
   bool wal_index = true;
   std::chrono::seconds max_age{300};  // 0: do not warn
+  std::chrono::seconds retry_timeout{10};
   std::chrono::seconds shutdown_timeout{30};
   std::uint64_t drop_below = 0;  // bytes of free space; 0: never
   bool backup_after_gap = true;
@@ -56,6 +57,7 @@ struct Config {
   int s3_connections = 8;  // at least 1
   std::chrono::seconds backup_wal_timeout{600};
   std::chrono::seconds backup_retry_timeout{21'600};
+  std::chrono::seconds restore_retry_timeout{60};
   int retention_full = 4;  // all three: 0 keeps all
   int retention_diff = 7;
   int retention_incr = 14;

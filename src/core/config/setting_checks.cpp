@@ -43,6 +43,16 @@ Status CheckFileOf(const SettingSpec& spec, std::string_view value,
   return check_content(spec, content.text());
 }
 
+Status CheckProxyLogin(const SettingSpec& spec, std::string_view value) {
+  RETURN_IF_ERROR(CheckKey(spec, value));
+  const std::size_t colon = value.find(':');
+  if (colon == 0 || colon == std::string_view::npos) {
+    return InvalidSetting(spec, "the file does not hold \"user:password\"")
+        .WithHint("Write user name and password into one line, with a colon between them.");
+  }
+  return Ok();
+}
+
 }  // namespace
 
 Error PlaceholderError(const SettingSpec& spec) {
@@ -74,6 +84,28 @@ Status CheckCluster(const SettingSpec& spec, std::string_view value) {
 Status CheckS3Endpoint(const SettingSpec& spec, std::string_view value) {
   if (const auto status = CheckEndpoint(value); !status.has_value()) {
     return AsRefusal(spec, status.error());
+  }
+  return Ok();
+}
+
+Status CheckS3Proxy(const SettingSpec& spec, std::string_view value) {
+  constexpr const char* kHint = "Write it as \"http://host:port\".";
+  // Nothing is quoted, because what stands before an '@' may be a password.
+  if (value.find('@') != std::string_view::npos) {
+    return InvalidSetting(spec, "it contains a user name or a password")
+        .WithHint(
+            "Put \"user:password\" into a file of its own, and set "
+            "veza_backup.s3_proxy_login_file to its path.");
+  }
+  if (!value.starts_with("http://")) {
+    return InvalidSetting(spec, "it does not begin with \"http://\"").WithHint(kHint);
+  }
+  if (const auto status = CheckEndpoint(value); !status.has_value()) {
+    return InvalidSetting(spec, status.error().message).WithHint(kHint);
+  }
+  // libcurl's default for a proxy is 1080, which nobody expects.
+  if (value.ends_with(']') || value.find_last_of(':') < std::string_view("http://").size()) {
+    return InvalidSetting(spec, "it has no port").WithHint(kHint);
   }
   return Ok();
 }
@@ -130,6 +162,10 @@ Status CheckPassphrase(const SettingSpec& spec, std::string_view value) {
 
 Status CheckKeyFile(const SettingSpec& spec, std::string_view value) {
   return CheckFileOf(spec, value, CheckKey);
+}
+
+Status CheckProxyLoginFile(const SettingSpec& spec, std::string_view value) {
+  return CheckFileOf(spec, value, CheckProxyLogin);
 }
 
 Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value) {

@@ -11,12 +11,14 @@ namespace veza {
 Status CheckRepository(const SettingSpec& spec, std::string_view value);
 Status CheckCluster(const SettingSpec& spec, std::string_view value);
 Status CheckS3Endpoint(const SettingSpec& spec, std::string_view value);
+Status CheckS3Proxy(const SettingSpec& spec, std::string_view value);
 Status CheckRegion(const SettingSpec& spec, std::string_view value);
 Status CheckMetricsFile(const SettingSpec& spec, std::string_view value);
 Status CheckCaFile(const SettingSpec& spec, std::string_view value);
 Status CheckKey(const SettingSpec& spec, std::string_view value);
 Status CheckPassphrase(const SettingSpec& spec, std::string_view value);
 Status CheckKeyFile(const SettingSpec& spec, std::string_view value);
+Status CheckProxyLoginFile(const SettingSpec& spec, std::string_view value);
 Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value);
 Status CheckSchedule(const SettingSpec& spec, std::string_view value);
 Status CheckTimeZone(const SettingSpec& spec, std::string_view value);

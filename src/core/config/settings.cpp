@@ -107,6 +107,30 @@ constexpr std::array kSettings = {
         .description = "Whether the certificate of the S3 server is verified.",
     },
     SettingSpec{
+        .name = "s3_proxy",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "URL of the HTTP proxy on the way to the S3 server; empty means none, "
+                       "whatever the environment says.",
+        .check = CheckS3Proxy,
+    },
+    SettingSpec{
+        .name = "s3_proxy_login_file",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "File that contains \"user:password\" for s3_proxy.",
+        .check = CheckProxyLoginFile,
+    },
+    SettingSpec{
+        .name = "s3_request_timeout",
+        .type = SettingType::kInteger,
+        .default_value = "600",
+        .description = "How long one request to the S3 server may take.",
+        .min = 1,
+        .max = 86400,
+        .unit = SettingUnit::kSeconds,
+    },
+    SettingSpec{
         .name = "s3_conditional_writes",
         .type = SettingType::kEnum,
         .default_value = "required",
@@ -183,6 +207,16 @@ constexpr std::array kSettings = {
         .max = std::numeric_limits<int>::max() / 1000,
         .unit = SettingUnit::kSeconds,
         .server_only = true,
+    },
+    SettingSpec{
+        .name = "restore_retry_timeout",
+        .type = SettingType::kInteger,
+        .default_value = "60",
+        .description = "How long a restore, a drill or a verification keeps trying while the "
+                       "repository cannot be reached.",
+        .min = 1,
+        .max = std::numeric_limits<int>::max() / 1000,
+        .unit = SettingUnit::kSeconds,
     },
     SettingSpec{
         .name = "retention_full",
@@ -282,6 +316,17 @@ constexpr std::array kSettings = {
             "How long WAL may wait to be stored before a warning is logged; 0 means never.",
         .min = 0,
         .max = std::numeric_limits<int>::max() / 1000,
+        .unit = SettingUnit::kSeconds,
+        .server_only = true,
+    },
+    SettingSpec{
+        .name = "archive_retry_timeout",
+        .type = SettingType::kInteger,
+        .default_value = "10",
+        .description = "How long a WAL file is tried again before PostgreSQL is told that "
+                       "archiving it has failed.",
+        .min = 1,
+        .max = 3600,
         .unit = SettingUnit::kSeconds,
         .server_only = true,
     },

@@ -59,6 +59,19 @@ void WipeAndFree(curl_slist* list) {
   curl_slist_free_all(list);
 }
 
+// The login as a header of its own, because libcurl's options for it decode %XX, which a password
+// may contain. Null without a login.
+curl_slist* ProxyHeaders(const SecretString& login) {
+  if (login.empty()) {
+    return nullptr;
+  }
+  std::string encoded = ToBase64(AsBytes(login.text()));
+  const WipeAtEnd wipe_encoded(encoded);
+  std::string header = "proxy-authorization: Basic " + encoded;
+  const WipeAtEnd wipe_header(header);
+  return curl_slist_append(nullptr, header.c_str());
+}
+
 std::string_view Trim(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t\r\n");
   if (begin == std::string_view::npos) {
@@ -67,11 +80,18 @@ std::string_view Trim(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
-Error TooSlow(const std::string& what, milliseconds limit) {
+constexpr const char* kSlowHint =
+    "Check the network to the host named in veza_backup.s3_endpoint, and its load.";
+
+Error TooSlow(const std::string& what, milliseconds limit, const char* hint = kSlowHint) {
   return MakeError(ErrorCode::kDeadlineExceeded, "{} within {} ms", what, limit.count())
-      .WithHint("Check the network to the host named in veza_backup.s3_endpoint, and its load.")
+      .WithHint(hint)
       .Retryable();
 }
+
+constexpr const char* kDeadlineHint =
+    "Check the network to the host named in veza_backup.s3_endpoint, and its load. A request may "
+    "take as long as veza_backup.s3_request_timeout says.";
 
 // Decides whether a transfer still makes progress.
 class Pace {
@@ -91,7 +111,7 @@ class Pace {
       stall_end_ = now + options_.stall_timeout;
     }
     if (now >= total_end_) {
-      return TooSlow("the transfer did not end", options_.total_timeout);
+      return TooSlow("the transfer did not end", options_.total_timeout, kDeadlineHint);
     }
     if (now >= stall_end_) {
       return TooSlow("no data was transferred", options_.stall_timeout);
@@ -127,6 +147,9 @@ bool MayExpectTls(CURLcode code, const HttpRequest& request) {
          request.url.starts_with("http://");
 }
 
+constexpr const char* kProxyLoginHint =
+    "Set veza_backup.s3_proxy_login_file to a file with \"user:password\" for the proxy named in "
+    "veza_backup.s3_proxy.";
 constexpr const char* kRunsHint =
     "Check that the server named in veza_backup.s3_endpoint is running and that no firewall blocks "
     "it.";
@@ -263,7 +286,10 @@ Result<HttpResponse> HttpTransfer::Perform(const HttpRequest& request, const Htt
     }
   }
   const std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers(list, WipeAndFree);
+  const std::unique_ptr<curl_slist, void (*)(curl_slist*)> proxy_headers(
+      ProxyHeaders(options.proxy_login), WipeAndFree);
   Configure(request, options, headers.get(), exchange);
+  ConfigureProxy(options, proxy_headers.get());
   curl_multi_add_handle(multi_, easy_);
   Result<CURLcode> ended = Drive(options, cancellation);
   {
@@ -296,7 +322,6 @@ void HttpTransfer::Configure(const HttpRequest& request, const HttpOptions& opti
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   set(CURLOPT_FOLLOWLOCATION, 0L);
-  set(CURLOPT_PROXY, "");
   set(CURLOPT_PATH_AS_IS, 1L);
   set(CURLOPT_TCP_NODELAY, 1L);
   set(CURLOPT_TCP_KEEPALIVE, 1L);
@@ -332,6 +357,18 @@ void HttpTransfer::Configure(const HttpRequest& request, const HttpOptions& opti
   set(CURLOPT_HEADERDATA, &exchange);
   set(CURLOPT_WRITEFUNCTION, &Exchange::OnBody);
   set(CURLOPT_WRITEDATA, &exchange);
+}
+
+// An empty name turns the environment's variables off.
+void HttpTransfer::ConfigureProxy(const HttpOptions& options, curl_slist* headers) {
+  curl_easy_setopt(easy_, CURLOPT_PROXY, options.proxy.c_str());
+  curl_easy_setopt(easy_, CURLOPT_NOPROXY, "");
+  if (!options.proxy.empty()) {
+    // The headers of a request are for the server behind the tunnel. One may be a session token.
+    curl_easy_setopt(easy_, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
+    curl_easy_setopt(easy_, CURLOPT_PROXYHEADER, headers);
+    curl_easy_setopt(easy_, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  }
 }
 
 Result<CURLcode> HttpTransfer::Drive(const HttpOptions& options, const Cancellation& cancellation) {
@@ -404,10 +441,43 @@ std::string CertificateHint(long verify_result) {
   }
 }
 
+std::optional<Error> HttpTransfer::ProxyError(CURLcode code, const std::string& text,
+                                              const HttpOptions& options) const {
+  if (options.proxy.empty()) {
+    return std::nullopt;
+  }
+  long answer = 0;  // of a proxy that was asked for a tunnel
+  curl_easy_getinfo(easy_, CURLINFO_HTTP_CONNECTCODE, &answer);
+  if (answer == 407) {
+    return MakeError(ErrorCode::kPermissionDenied, "the proxy \"{}\" answered 407: {}",
+                     options.proxy, text)
+        .WithHint(kProxyLoginHint);
+  }
+  if (answer >= 300) {
+    return MakeError(ErrorCode::kUnavailable, "the proxy \"{}\" opened no tunnel: {}",
+                     options.proxy, text)
+        .WithHint(
+            "Let the proxy named in veza_backup.s3_proxy connect to the host and the port of "
+            "veza_backup.s3_endpoint.")
+        .Retryable();
+  }
+  if (code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_COULDNT_CONNECT ||
+      code == CURLE_OPERATION_TIMEDOUT) {
+    return MakeError(ErrorCode::kUnavailable, "could not connect to the proxy \"{}\": {}",
+                     options.proxy, text)
+        .WithHint("Check veza_backup.s3_proxy, and that the proxy is running.")
+        .Retryable();
+  }
+  return std::nullopt;
+}
+
 Error HttpTransfer::TransportError(CURLcode code, const HttpRequest& request,
                                    const HttpOptions& options) const {
   const std::string text =
       std::string(Trim(error_text_[0] != '\0' ? error_text_ : curl_easy_strerror(code)));
+  if (std::optional<Error> error = ProxyError(code, text, options)) {
+    return std::move(*error);
+  }
   long verified = 0;
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:

@@ -1,9 +1,9 @@
 // One HTTP/1.1 request and its response, over a libcurl handle that keeps its connection open.
 //
 // Nothing here blocks longer than its deadlines, and cancellation is noticed at once, in every
-// phase of the transfer. Redirects are not followed and the environment's proxies are not used,
-// because a signed request is valid only for the host that it was signed for. Bodies are streamed
-// both ways.
+// phase of the transfer. Redirects are not followed, because a signed request is valid only for the
+// host that it was signed for. The environment's proxies are not used, only the one of the options.
+// Bodies are streamed both ways.
 #pragma once
 
 #include <curl/curl.h>
@@ -12,11 +12,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/environment.h"
 #include "core/limits.h"
+#include "core/secret_string.h"
 #include "core/storage/body.h"
 
 namespace veza {
@@ -31,9 +33,13 @@ struct HttpOptions {
   // that the body and the sink take does not count, because our own rate limit is not the network's
   // fault.
   std::chrono::milliseconds slow_timeout{60'000};
+  // "http://host[:port]"; empty: no proxy. It passes on what goes to an endpoint without TLS. To
+  // one with TLS it only opens a tunnel, and sees neither requests nor responses.
+  std::string proxy{};
+  SecretString proxy_login{};  // "user:password", for the proxy alone; empty: no login
 };
-// Bytes per second. A pack at this rate would not end before total_timeout, so a working network is
-// never as slow for a whole minute.
+// Bytes per second. A pack at this rate would not end before the default of total_timeout, so a
+// working network is never as slow for a whole minute.
 inline constexpr std::int64_t kLeastRate = 1'000;
 
 struct HttpRequest {
@@ -93,7 +99,11 @@ class HttpTransfer {
   Result<CURLcode> Drive(const HttpOptions& options, const Cancellation& cancellation);
   // The number of bytes sent and received so far.
   std::int64_t Progress() const;
+  void ConfigureProxy(const HttpOptions& options, curl_slist* headers);
   Error TransportError(CURLcode code, const HttpRequest& request, const HttpOptions& options) const;
+  // Null when the request did not fail at the proxy.
+  std::optional<Error> ProxyError(CURLcode code, const std::string& text,
+                                  const HttpOptions& options) const;
 
   CURLM* multi_;
   CURL* easy_;

@@ -33,8 +33,13 @@ void WipeToken(SigV4Request& to_sign, SigV4Signature& signature, HttpRequest& re
 }
 
 HttpOptions HttpOptionsOf(const S3Options& options) {
-  return {options.ca_file, options.verify_tls, options.connect_timeout, options.stall_timeout,
-          options.total_timeout};
+  return {.ca_file = options.ca_file,
+          .verify_tls = options.verify_tls,
+          .connect_timeout = options.connect_timeout,
+          .stall_timeout = options.stall_timeout,
+          .total_timeout = options.total_timeout,
+          .proxy = options.proxy,
+          .proxy_login = options.proxy_login};
 }
 
 }  // namespace

@@ -47,6 +47,9 @@ constexpr const char* kArchivedHint =
 constexpr const char* kKmsHint =
     "The key that encrypts the bucket cannot be used. Enable it, and allow the owner of "
     "veza_backup.s3_access_key to use it.";
+constexpr const char* kProxyHint =
+    "A proxy asks who you are. Set veza_backup.s3_proxy_login_file to a file with "
+    "\"user:password\".";
 constexpr const char* kAccountHint =
     "Ask the provider of the S3 server what is wrong with the account.";
 
@@ -123,6 +126,8 @@ Meaning MeaningOfStatus(int status, const char* unknown) {
       // another service at that address. If it were taken for a missing object, a restore would
       // believe that the archive ends here.
       return {ErrorCode::kUnavailable, true, unknown};
+    case 407:
+      return {ErrorCode::kPermissionDenied, false, kProxyHint};
     case 405:
     case 501:
       return {ErrorCode::kUnsupported, false, unknown};
@@ -179,10 +184,15 @@ void Redact(std::string& text, std::string_view secret) {
   }
 }
 
-// Returns one short line of plain ASCII without secrets.
-std::string Clean(std::string text, const S3Options& options) {
+void RedactAll(std::string& text, const S3Options& options) {
   Redact(text, options.secret_key.text());
   Redact(text, options.session_token.text());
+  Redact(text, options.proxy_login.text());
+}
+
+// Returns one short line of plain ASCII without secrets.
+std::string Clean(std::string text, const S3Options& options) {
+  RedactAll(text, options);
   text.resize(std::min(text.size(), kLongestServerText));
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c > 0x7e; }, ' ');
@@ -217,8 +227,7 @@ std::string ForeignText(const HttpResponse& response, const S3Options& options) 
   }
   std::string text = response.body.substr(begin);
   // Secrets are removed before and after the tags are, because a tag may split a secret.
-  Redact(text, options.secret_key.text());
-  Redact(text, options.session_token.text());
+  RedactAll(text, options);
   if (text.front() == '<') {
     text = WithoutTags(text);
   }
@@ -229,8 +238,7 @@ std::string ForeignText(const HttpResponse& response, const S3Options& options) 
       line += visible ? c : ' ';
     }
   }
-  Redact(line, options.secret_key.text());
-  Redact(line, options.session_token.text());
+  RedactAll(line, options);
   line.resize(std::min(line.size(), kLongestForeignText));
   line.erase(line.find_last_not_of(' ') + 1);
   return line;

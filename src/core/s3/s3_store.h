@@ -29,6 +29,8 @@ struct S3Options {
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds stall_timeout{30'000};  // longest time without any byte
   std::chrono::milliseconds total_timeout{600'000};
+  std::string proxy;         // "http://host[:port]"; empty: none, whatever the environment says
+  SecretString proxy_login;  // "user:password"; may be empty
 };
 
 // Makes the store without sending a request. kInvalidArgument when bucket or endpoint is malformed.

@@ -1,6 +1,7 @@
 #include "core/storage/retrying_store.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -17,12 +18,13 @@ class Attempts {
   void Restart() {
     began_ = environment_.clock->Steady();
     made_ = 0;
+    is_last_ = false;
   }
 
   // Returns the pause before the next attempt. Nothing when there is no further attempt and `error`
   // is the result.
   std::optional<std::chrono::milliseconds> NextPause(const Error& error) {
-    if (!error.retryable || ++made_ >= policy_.max_attempts) {
+    if (!error.retryable || is_last_ || ++made_ >= policy_.max_attempts) {
       return std::nullopt;
     }
     const auto ceiling =
@@ -30,12 +32,18 @@ class Attempts {
                                policy_.first_pause.count() << std::min(made_ - 1, kMaxDoublings));
     auto pause = std::chrono::milliseconds(
         environment_.random->Below(static_cast<std::uint64_t>(std::max<std::int64_t>(ceiling, 1))));
-    pause = std::max(pause, error.retry_after.value_or(std::chrono::milliseconds(0)));
+    const std::chrono::milliseconds asked =
+        std::min<std::chrono::milliseconds>(error.retry_after.value_or(pause), kLongestRetryAfter);
     const auto budget = policy_.patience != nullptr ? policy_.patience->load() : policy_.budget;
-    if (environment_.clock->Steady() + pause >= began_ + budget) {
-      return std::nullopt;
+    const auto left = std::chrono::floor<std::chrono::milliseconds>(began_ + budget -
+                                                                    environment_.clock->Steady()) -
+                      std::chrono::milliseconds(1);
+    if (std::max(pause, asked) <= left) {
+      return std::max(pause, asked);
     }
-    return pause;
+    // The server has asked for more than there is. It gets what there is.
+    is_last_ = asked > pause && left.count() > 0;
+    return is_last_ ? std::optional(left) : std::nullopt;
   }
 
  private:
@@ -44,6 +52,7 @@ class Attempts {
   const RetryPolicy& policy_;
   SteadyTime began_;
   int made_ = 0;
+  bool is_last_ = false;  // the attempt after this pause
 };
 
 class RetryingStore final : public Store {
@@ -229,6 +238,15 @@ class RetryingStore final : public Store {
 };
 
 }  // namespace
+
+RetryPolicy RetryPolicy::WithBudget(std::chrono::milliseconds set) const {
+  RetryPolicy policy = *this;
+  if (set > budget) {
+    policy.max_attempts = std::numeric_limits<int>::max();
+  }
+  policy.budget = set;
+  return policy;
+}
 
 std::unique_ptr<Store> MakeRetryingStore(std::unique_ptr<Store> inner, Environment environment,
                                          RetryPolicy policy, RetryObserver observer) {

@@ -272,7 +272,8 @@ Status RefreshShipping() {
   fresh->shipper = std::make_unique<WalShipper>(
       std::move(options),
       [config = std::move(config), facts = std::move(facts), environment](RetryObserver observer) {
-        return OpenServerRepository(config, facts, environment, kArchiverRetries,
+        return OpenServerRepository(config, facts, environment,
+                                    kArchiverRetries.WithBudget(config.archive.retry_timeout),
                                     std::move(observer));
       },
       environment);

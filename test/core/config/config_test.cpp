@@ -107,11 +107,14 @@ TEST(Config, EverySettingArrives) {
                                    {"s3_session_token", "t7Jd0"},
                                    {"s3_ca_file", ca_file},
                                    {"s3_verify_tls", "off"},
+                                   {"s3_proxy", "http://proxy.example.com:3128"},
+                                   {"s3_request_timeout", "2min"},
                                    {"cipher", "Aes-256-CBC"},
                                    {"compression_level", "-1"},
                                    {"jobs", "7"},
                                    {"s3_connections", "3"},
                                    {"backup_wal_timeout", "2min"},
+                                   {"restore_retry_timeout", "1h"},
                                    {"retention_full", "0"},
                                    {"retention_diff", "10000"},
                                    {"retention_archive", "1"},
@@ -121,6 +124,7 @@ TEST(Config, EverySettingArrives) {
                                    {"adaptive_compression", "no"},
                                    {"wal_index", "off"},
                                    {"archive_max_age", "1min"},
+                                   {"archive_retry_timeout", "1min"},
                                    {"archive_shutdown_timeout", "0"},
                                    {"archive_drop_below", "2GB"},
                                    {"metrics_file", "/var/lib/metrics/veza.prom"},
@@ -140,6 +144,9 @@ TEST(Config, EverySettingArrives) {
   EXPECT_EQ(config.s3.ca_file, ca_file);
   EXPECT_FALSE(config.s3.verify_tls);
   EXPECT_EQ(config.s3.max_connections, 3);
+  EXPECT_EQ(config.s3.proxy, "http://proxy.example.com:3128");
+  EXPECT_EQ(config.s3.total_timeout, std::chrono::minutes(2));
+  EXPECT_EQ(config.restore_retry_timeout, std::chrono::hours(1));
   EXPECT_EQ(config.cipher, Cipher::kAes256Cbc);
   EXPECT_EQ(config.compression_level, -1);
   EXPECT_EQ(config.jobs, 7);
@@ -154,6 +161,7 @@ TEST(Config, EverySettingArrives) {
   EXPECT_FALSE(config.archive.adaptive_compression);
   EXPECT_FALSE(config.archive.wal_index);
   EXPECT_EQ(config.archive.max_age, std::chrono::minutes(1));
+  EXPECT_EQ(config.archive.retry_timeout, std::chrono::minutes(1));
   EXPECT_EQ(config.archive.shutdown_timeout, std::chrono::seconds(0));
   EXPECT_EQ(config.archive.drop_below, 2ULL << 30);
   EXPECT_EQ(config.metrics_file, "/var/lib/metrics/veza.prom");
@@ -165,6 +173,19 @@ TEST(Config, EverySettingArrives) {
   EXPECT_EQ(config.schedule.zone.name(), "Europe/Berlin");
   EXPECT_EQ(config.schedule.jitter, std::chrono::seconds(0));
   EXPECT_EQ(config.schedule.backup_from, BackupFrom::kPreferStandby);
+}
+
+TEST(Config, TheLoginOfAProxyComesFromAFile) {
+  const TemporaryDirectory directory;
+  const std::string login = directory.Write("login", "backup:p@ss:w\n");
+  const Config config =
+      BuildConfig(S3Values({{"s3_proxy", "http://10.0.0.1:3128"}, {"s3_proxy_login_file", login}}),
+                  NoEnvironment())
+          .value();
+  EXPECT_EQ(config.s3.proxy_login, "backup:p@ss:w");
+  const auto without = BuildConfig(S3Values({{"s3_proxy_login_file", login}}), NoEnvironment());
+  ASSERT_FALSE(without);
+  EXPECT_NE(without.error().message.find("s3_proxy"), std::string::npos);
 }
 
 TEST(Config, AScheduleOfACommandNeedsTheCommand) {

@@ -91,6 +91,24 @@ TEST(Settings, Cluster) {
   ExpectRefusal("cluster", std::string(129, 'a'));
 }
 
+TEST(Settings, Proxy) {
+  EXPECT_TRUE(Accepts("s3_proxy", "http://proxy.example.com:3128"));
+  EXPECT_TRUE(Accepts("s3_proxy", "http://[::1]:3128"));
+  ExpectRefusal("s3_proxy", "proxy.example.com:3128");
+  ExpectRefusal("s3_proxy", "https://proxy.example.com:3128");
+  ExpectRefusal("s3_proxy", "http://proxy.example.com");
+  ExpectRefusal("s3_proxy", "http://[::1]");
+  ExpectRefusal("s3_proxy", "http://proxy:3128/path");
+  const Error error = Refusal("s3_proxy", "http://backup:hunter2@proxy:3128");
+  EXPECT_EQ(error.message.find("hunter2"), std::string::npos);
+  EXPECT_NE(error.hint.find("s3_proxy_login_file"), std::string::npos);
+  const TemporaryDirectory directory;
+  EXPECT_TRUE(Accepts("s3_proxy_login_file", directory.Write("login", "user:password")));
+  const std::string wrong = directory.Write("wrong", "hunter2");
+  EXPECT_EQ(Refusal("s3_proxy_login_file", wrong).message.find("hunter2"), std::string::npos);
+  ExpectRefusal("s3_proxy_login_file", directory.Write("nobody", ":password"));
+}
+
 TEST(Settings, Passphrase) {
   EXPECT_TRUE(Accepts("cipher_passphrase", ""));
   EXPECT_TRUE(Accepts("cipher_passphrase", "0123456789abcdef"));

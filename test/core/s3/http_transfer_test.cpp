@@ -396,6 +396,70 @@ TEST_F(HttpTest, FollowsNoRedirectAndUsesNoProxy) {
   EXPECT_EQ(other.connections(), 0);
 }
 
+TEST_F(HttpTest, AProxyPassesOnWhatIsNotSecret) {
+  LoopbackServer proxy(Always({200, {}, "passed on"}));
+  options_.proxy = proxy.endpoint();
+  options_.proxy_login = "backup:p%40:w";
+  setenv("no_proxy", "*", 1);
+  Connect();
+  const Result<HttpResponse> response = Get("http://store.example.com:9000/bucket/a");
+  unsetenv("no_proxy");
+  ASSERT_TRUE(response) << response.error().message;
+  EXPECT_EQ(response->body, "passed on");
+  LoopbackRequest request = proxy.requests().at(0);
+  EXPECT_EQ(request.target, "http://store.example.com:9000/bucket/a");
+  EXPECT_EQ(request.headers["host"], "store.example.com:9000");
+  EXPECT_EQ(request.headers["proxy-authorization"], "Basic YmFja3VwOnAlNDA6dw==");
+}
+
+// A tunnel is all that the proxy learns of. The headers of the request are for the server.
+TEST_F(HttpTest, AProxyThatOpensNoTunnelIsNamed) {
+  int status = 407;
+  LoopbackServer proxy([&](const LoopbackRequest&) { return LoopbackReply{status, {}, "no"}; });
+  options_.proxy = proxy.endpoint();
+  options_.proxy_login = "backup:hunter2";
+  Connect();
+  HttpRequest request;
+  request.method = "GET";
+  request.url = "https://store.example.com/bucket/a";
+  request.purpose = "could not get it";
+  request.headers = {"x-amz-security-token: secret"};
+  const Result<HttpResponse> stranger = client_->Perform(request);
+  ASSERT_FALSE(stranger);
+  EXPECT_EQ(stranger.error().code, ErrorCode::kPermissionDenied) << stranger.error().message;
+  EXPECT_FALSE(stranger.error().retryable);
+  EXPECT_THAT(stranger.error().message, HasSubstr(proxy.endpoint()));
+  EXPECT_THAT(stranger.error().message, testing::Not(HasSubstr("hunter2")));
+  EXPECT_THAT(stranger.error().hint, HasSubstr("s3_proxy_login_file"));
+  LoopbackRequest asked = proxy.requests().at(0);
+  EXPECT_EQ(asked.method, "CONNECT");
+  EXPECT_EQ(asked.target, "store.example.com:443");
+  EXPECT_FALSE(asked.headers.contains("x-amz-security-token"));
+  EXPECT_TRUE(asked.headers.contains("proxy-authorization"));
+
+  status = 503;
+  const Result<HttpResponse> refused = client_->Perform(request);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
+  EXPECT_TRUE(refused.error().retryable);
+  EXPECT_THAT(refused.error().message, HasSubstr("503"));
+  EXPECT_THAT(refused.error().hint, HasSubstr("veza_backup.s3_proxy "));
+}
+
+TEST_F(HttpTest, AProxyThatIsAwayIsNamed) {
+  {
+    LoopbackServer proxy(Always({}));
+    options_.proxy = proxy.endpoint();
+  }
+  Connect();
+  const Result<HttpResponse> response = Get("http://store.example.com/bucket/a");
+  ASSERT_FALSE(response);
+  EXPECT_TRUE(response.error().retryable);
+  EXPECT_THAT(response.error().message,
+              HasSubstr(fmt::format("could not connect to the proxy \"{}\"", options_.proxy)));
+  EXPECT_THAT(response.error().hint, HasSubstr("veza_backup.s3_proxy"));
+}
+
 TEST_F(HttpTest, SkipsInterimAnswers) {
   LoopbackServer server(
       Always({.raw = "HTTP/1.1 100 Continue\r\nX-Interim: 1\r\n\r\n"

@@ -193,6 +193,10 @@ bool LoopbackServer::Answer(int fd, const LoopbackRequest& request,
   if (reply.fault == Fault::kDrop) {
     return false;
   }
+  if (reply.fault == Fault::kTunnel) {
+    Tunnel(fd, request.target);
+    return false;
+  }
   if (reply.fault == Fault::kSayNothing) {
     WaitForEnd();
     return false;
@@ -236,6 +240,28 @@ bool LoopbackServer::Answer(int fd, const LoopbackRequest& request,
     return true;
   }
   return Send(fd, reply.body) && reply.fault == Fault::kNone;
+}
+
+void LoopbackServer::Tunnel(int fd, const std::string& target) const {
+  const UniqueFd other(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port =
+      htons(static_cast<std::uint16_t>(std::stoi(target.substr(target.rfind(':') + 1))));
+  if (connect(other.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      !Send(fd, "HTTP/1.1 200 Connection established\r\n\r\n")) {
+    return;
+  }
+  for (;;) {
+    pollfd watched[3] = {{fd, POLLIN, 0}, {other.get(), POLLIN, 0}, {end_.get(), POLLIN, 0}};
+    poll(watched, 3, -1);
+    std::string piece;
+    const bool upwards = watched[0].revents != 0;
+    if (!ReadMore(upwards ? fd : other.get(), piece) || !Send(upwards ? other.get() : fd, piece)) {
+      return;
+    }
+  }
 }
 
 void LoopbackServer::WaitForEnd() const {

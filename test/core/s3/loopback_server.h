@@ -36,6 +36,7 @@ struct LoopbackReply {
     kSayNothing,     // keep the connection open without a response
     kNoLength,       // the end of the body is the end of the connection
     kCloseSilently,  // close after the response without announcing it
+    kTunnel,         // of a proxy: passes bytes on to the loopback port that the target names
   };
 
   int status = 200;
@@ -73,6 +74,7 @@ class LoopbackServer {
   bool ReadRequest(int fd, std::string& buffer, LoopbackRequest& request);
   bool Send(int fd, const std::string& data) const;
   bool Answer(int fd, const LoopbackRequest& request, const LoopbackReply& reply) const;
+  void Tunnel(int fd, const std::string& target) const;
   void WaitForEnd() const;
 
   Handler handler_;

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "core/s3/loopback_server.h"
 #include "core/s3/s3_store.h"
 #include "core/storage/store_conformance.h"
 
@@ -156,6 +157,30 @@ TEST_F(S3Server, IsNotTrustedWithoutItsAuthority) {
   options_.ca_file.clear();
   const auto store = MakeS3Store(options_, Environment{}).value();
   EXPECT_TRUE(store->Now());
+}
+
+// The proxy only opens the tunnel. Inside, the certificate of the S3 server is verified as usual.
+TEST_F(S3Server, IsReachedThroughTheTunnelOfAProxy) {
+  options_.endpoint = FromEnvironment(kTls);
+  if (options_.endpoint.empty()) {
+    GTEST_SKIP() << kTls << " is not set";
+  }
+  LoopbackServer proxy(
+      [](const LoopbackRequest&) { return LoopbackReply{.fault = LoopbackReply::Fault::kTunnel}; });
+  options_.proxy = proxy.endpoint();
+  const auto store = MakeS3Store(options_, Environment{}).value();
+  const Bytes content(3'000'000, 'x');
+  ASSERT_TRUE(PutSmall(*store, "tunnelled", content, PutMode::kCreate));
+  EXPECT_EQ(GetSmall(*store, "tunnelled", content.size()).value(), content);
+  EXPECT_TRUE(store->Delete("tunnelled"));
+  ASSERT_GT(proxy.connections(), 0);
+  for (LoopbackRequest request : proxy.requests()) {
+    EXPECT_EQ(request.method, "CONNECT");
+    EXPECT_FALSE(request.headers.contains("authorization"));
+  }
+
+  options_.ca_file.clear();
+  EXPECT_EQ(FailureOfPut().code, ErrorCode::kFailedPrecondition);
 }
 
 TEST_F(S3Server, SpeaksTlsOrNot) {

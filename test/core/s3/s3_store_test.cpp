@@ -172,7 +172,7 @@ TEST(S3Store, UnderstandsErrors) {
       {403, "AccessDenied", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
       {403, "", Code::kPermissionDenied, false, "not an error document of S3"},
       {401, "", Code::kPermissionDenied, false, "not an error document of S3"},
-      {407, "", Code::kFailedPrecondition, false, "not an error document of S3"},
+      {407, "", Code::kPermissionDenied, false, "veza_backup.s3_proxy_login_file"},
       {403, "RequestTimeTooSkewed", Code::kFailedPrecondition, false, "clock"},
       {400, "ExpiredToken", Code::kPermissionDenied, false, "veza_backup.s3_session_token"},
       {403, "QuotaExceeded", Code::kNoSpace, false, "quota"},

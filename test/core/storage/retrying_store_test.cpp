@@ -219,11 +219,44 @@ TEST_F(RetryingStoreTest, PausesAsLongAsTheServerAsks) {
   EXPECT_TRUE(store_->Now());
   EXPECT_THAT(clock_.pauses(), ElementsAre(milliseconds(7'000)));
 
-  // The pause is longer than the budget, so the store does not wait.
+  // No header silences a call for hours.
+  RetryPolicy policy;
+  policy.budget = std::chrono::hours(6);
+  Make(policy);
+  slow_down.error.retry_after = std::chrono::hours(24);
+  Order(1, slow_down);
+  EXPECT_TRUE(store_->Now());
+  EXPECT_EQ(clock_.pauses().back(), milliseconds(kLongestRetryAfter));
+}
+
+// The server asks for more than the budget. It is asked once more when the budget ends.
+TEST_F(RetryingStoreTest, ClipsALongRetryAfter) {
+  Fault slow_down;
   slow_down.error.retry_after = milliseconds(61'000);
   Order(1, slow_down);
+  SteadyTime begin = clock_.Steady();
+  EXPECT_TRUE(store_->Now());
+  EXPECT_EQ(clock_.Steady() - begin, RetryPolicy{}.budget - milliseconds(1));
+
+  Order(100, slow_down);
+  calls_ = 0;
+  begin = clock_.Steady();
   EXPECT_EQ(store_->Now().error().retry_after, milliseconds(61'000));
-  EXPECT_EQ(clock_.pauses().size(), 1U);
+  EXPECT_EQ(calls_, 2);
+  EXPECT_LT(clock_.Steady() - begin, RetryPolicy{}.budget);
+}
+
+TEST_F(RetryingStoreTest, ALongerBudgetIsUsedUp) {
+  const RetryPolicy usual{.budget = milliseconds(10'000), .max_attempts = 6};
+  EXPECT_EQ(usual.WithBudget(milliseconds(10'000)).max_attempts, 6);
+  EXPECT_EQ(usual.WithBudget(milliseconds(2'000)).max_attempts, 6);
+  EXPECT_EQ(usual.WithBudget(milliseconds(2'000)).budget, milliseconds(2'000));
+  Make(usual.WithBudget(std::chrono::hours(1)));
+  Order(1'000'000);
+  const SteadyTime begin = clock_.Steady();
+  EXPECT_FALSE(store_->Now());
+  EXPECT_GT(clock_.Steady() - begin, std::chrono::minutes(59));
+  EXPECT_LT(clock_.Steady() - begin, std::chrono::hours(1));
 }
 
 TEST_F(RetryingStoreTest, FinalErrorsAreFinal) {
