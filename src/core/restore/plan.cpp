@@ -200,7 +200,7 @@ Result<RestorePlan> MakePlan(const Repository& repository, const RestoreOptions&
   RETURN_IF_ERROR(RequireWal(archive, plan.backup));
   ASSIGN_OR_RETURN(const WayToTarget way,
                    FindWayTwice(repository, archive, plan.backup, history, options.target));
-  RETURN_IF_ERROR(RequireWayToTarget(way.obstacle, options));
+  RETURN_IF_ERROR(RequireWayToTarget(way.obstacle, archive, plan.backup, history, options));
   ASSIGN_OR_RETURN(plan.ending,
                    FindEnding(repository, identity, plan.backup, way.pieces, options.target));
   RETURN_IF_ERROR(RequireReached(plan.ending, way, options, plan.backup.wal_segment_size));

@@ -4,14 +4,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <optional>
 #include <utility>
 
 #include "core/archive/archive_map.h"
 #include "core/archive/stored_histories.h"
 #include "core/backup/suspect_diff.h"
+#include "core/codec/seal.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
+#include "core/repository/names.h"
 #include "core/restore/choose_timeline.h"
 #include "core/wal_index/index_catalog.h"
 
@@ -509,7 +512,49 @@ Status RequireReached(const Ending& ending, const WayToTarget& way, const Restor
                 "--target-timeline, an older backup with --backup.");
 }
 
-Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions& options) {
+namespace {
+
+// What lies behind a missing segment, if none of it can be WAL.
+struct Junk {
+  std::string object;  // the first one
+  std::uint64_t size = 0;
+  std::size_t objects = 0;  // 0: there is WAL
+};
+
+// Looks at the timelines of the way. Every WAL object begins with a header, so none is smaller.
+Result<Junk> FindJunkBehind(const std::string& missing, const WalArchive& archive,
+                            const BackupSummary& backup, const TimelineHistory& history) {
+  constexpr SegmentNumber kNoLast = std::numeric_limits<SegmentNumber>::max();
+  const std::uint64_t size = backup.wal_segment_size;
+  const SegmentNumber first = SegmentNumberOf(missing, size) + 1;
+  std::vector<std::pair<TimelineId, SegmentNumber>> timelines;  // and where each ends
+  for (const TimelineSwitch& ancestor : history.ancestors) {
+    timelines.emplace_back(ancestor.timeline, SegmentBefore(ancestor.switch_point, size));
+  }
+  timelines.emplace_back(history.timeline, kNoLast);
+  Junk junk;
+  for (const auto& [timeline, last] : timelines) {
+    ASSIGN_OR_RETURN(const std::vector<StoredSegment> behind,
+                     archive.Stored(timeline, first, last, size));
+    for (const StoredSegment& segment : behind) {
+      if (segment.size >= kObjectHeaderSize) {
+        return Junk();
+      }
+      if (junk.objects++ == 0) {
+        junk.size = segment.size;
+        ASSIGN_OR_RETURN(junk.object, WalObjectName(backup.system_identifier,
+                                                    SegmentName(timeline, segment.number, size)));
+      }
+    }
+  }
+  return junk;
+}
+
+}  // namespace
+
+Status RequireWayToTarget(const RecoveryObstacle& obstacle, const WalArchive& archive,
+                          const BackupSummary& backup, const TimelineHistory& history,
+                          const RestoreOptions& options) {
   if (!IsBehindEverything(options.target)) {
     return Ok();
   }
@@ -527,6 +572,20 @@ Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions
   // A standby may get the missing segment from its primary.
   if (obstacle.missing_segment.empty() || options.end_at_gap || options.standby) {
     return Ok();
+  }
+  ASSIGN_OR_RETURN(const Junk junk,
+                   FindJunkBehind(obstacle.missing_segment, archive, backup, history));
+  if (junk.objects > 0) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "recovery to {} would need WAL segment \"{}\", which is missing in the "
+                     "repository. Behind it there is only junk: object \"{}\" has {} bytes, and "
+                     "no WAL is stored in so few{}",
+                     DescribeTarget(options.target), obstacle.missing_segment, junk.object,
+                     junk.size,
+                     junk.objects > 1 ? fmt::format("; likewise {} more", junk.objects - 1) : "")
+        .WithHint(
+            "If no server has archived WAL there, delete what is junk. Otherwise choose a newer "
+            "backup. --end-at-gap recovers up to the missing segment.");
   }
   return MakeError(ErrorCode::kFailedPrecondition,
                    "recovery to {} would need WAL segment \"{}\", which is missing in the "

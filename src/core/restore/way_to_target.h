@@ -50,8 +50,11 @@ Result<WayToTarget> FindWayTwice(const Repository& repository, const WalArchive&
 // differ.
 bool IsBehind(const WayToTarget& way, const RecoveryTarget& target, std::uint64_t segment_size);
 
-// Refuses an obstacle that recovery is certain to meet.
-Status RequireWayToTarget(const RecoveryObstacle& obstacle, const RestoreOptions& options);
+// Refuses an obstacle that recovery is certain to meet. If all objects behind a missing segment are
+// too small to be WAL, the message names the first of them.
+Status RequireWayToTarget(const RecoveryObstacle& obstacle, const WalArchive& archive,
+                          const BackupSummary& backup, const TimelineHistory& history,
+                          const RestoreOptions& options);
 
 // Refuses a target that recovery from the backup does not reach: it would replay all WAL, and then
 // fail. The message names the last commit that it reaches, for an LSN the end of WAL. A standby

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/codec/seal.h"
 #include "core/restore/test_restore.h"
 
 namespace veza {
@@ -10,6 +11,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 using testing::SizeIs;
 
 constexpr std::uint64_t kOtherSystem = 7'000'000'000'000'000'001U;
@@ -39,7 +41,7 @@ class PlanTest : public testing::Test {
       WriteText(
           repository_.PathOf(
               WalObjectName(kTestSystem, SegmentName(timeline, number, kTestSegmentSize)).value()),
-          "x");
+          std::string(kObjectHeaderSize, 'x'));
     }
   }
   void HaveBackup(const BackupSummary& summary) {
@@ -213,6 +215,37 @@ TEST_F(PlanTest, ATargetAfterAMissingSegmentIsRefused) {
   options_.target = {};
   options_.standby = true;
   EXPECT_EQ(Plan().value().recovery.restore_command, "/bin/false %f %p");
+}
+
+// What somebody left behind the WAL looks like later WAL, but is too small to be any.
+TEST_F(PlanTest, ARefusalSaysThatOnlyJunkIsBehindAMissingSegment) {
+  HaveBackup(Summary());
+  HaveSegments(1, 5, 6);
+  const auto have_junk = [this](TimelineId timeline, SegmentNumber number, std::size_t size) {
+    std::string name =
+        WalObjectName(kTestSystem, SegmentName(timeline, number, kTestSegmentSize)).value();
+    WriteText(repository_.PathOf(name), std::string(size, 'x'));
+    return name;
+  };
+  const std::string first = have_junk(1, 9, kObjectHeaderSize - 1);
+  Error refusal = Refusal(ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(
+      refusal.message,
+      AllOf(HasSubstr("would need WAL segment \"" + SegmentName(1, 7, kTestSegmentSize)),
+            HasSubstr("only junk: object \"" + first + "\" has 63 bytes"), Not(HasSubstr("more"))));
+  EXPECT_THAT(refusal.hint, AllOf(HasSubstr("delete"), HasSubstr("--end-at-gap")));
+  have_junk(1, 11, 1);
+  EXPECT_THAT(Refusal(ErrorCode::kFailedPrecondition).message, HasSubstr("; likewise 1 more"));
+
+  // Later WAL makes it a gap again, but not WAL of a timeline that recovery has left by then.
+  HaveTimeline(2, fmt::format("1\t{}\tx\n", FormatLsn(Lsn{8 * kTestSegmentSize + 5})));
+  HaveSegments(1, 12, 12);
+  const std::string second = have_junk(2, 9, 1);
+  EXPECT_THAT(Refusal(ErrorCode::kFailedPrecondition).message,
+              HasSubstr("only junk: object \"" + second + "\" has 1 bytes"));
+  HaveSegments(2, 10, 10);
+  refusal = Refusal(ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refusal.message, AllOf(HasSubstr("later ones are there"), Not(HasSubstr("junk"))));
 }
 
 // PostgreSQL would stop looking for the latest timeline there, and lose what came after.
