@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -45,13 +46,22 @@ class Search {
 
   // Returns whether recovery goes on to the next segment.
   Result<bool> Look(std::size_t index) {
-    ASSIGN_OR_RETURN(const std::vector<IndexedEvent> events, way_.Events(index));
+    std::optional<Error> behind;
+    ASSIGN_OR_RETURN(const std::vector<IndexedEvent> events, way_.Events(index, &behind));
+    if (behind && !IsUnreadable(*behind)) {
+      return std::move(*behind);
+    }
     for (const IndexedEvent& event : events) {
       if (event.begin >= begin_ && event.begin < before_ && dropped_.size() <= kMostDropped) {
         Take(event);
       }
     }
     ASSIGN_OR_RETURN(const SegmentSummary summary, way_.Summary(index));
+    // What goes on in a segment that cannot be read is not known. That one counts as unread, if the
+    // search gets there.
+    if (behind && summary.head->begin < before_ && BeginOf(index + 1) >= before_) {
+      NoteUnread(index);
+    }
     return !EndsWal(summary) || summary.end >= way_.At(index).end;
   }
 

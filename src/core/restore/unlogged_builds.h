@@ -35,7 +35,8 @@ inline constexpr std::size_t kMostReadForUnlogged = 64;
 
 struct UnloggedBuilds {
   std::set<RelationFile> relations;
-  // WAL that was not looked at: what has no index and is too much, and what cannot be read.
+  // WAL that was not looked at: what has no index and is too much, and what cannot be read. A
+  // segment before it counts as looked at, though its last record may go on there.
   std::size_t unread = 0;  // segments
   Lsn unread_from;         // of the first of them; 0 if there is none
   Lsn unread_to;           // behind the last of them

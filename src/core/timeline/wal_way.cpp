@@ -331,7 +331,7 @@ class WalWay::State {
     return transactions;
   }
 
-  Result<std::vector<IndexedEvent>> Events(std::size_t index) {
+  Result<std::vector<IndexedEvent>> Events(std::size_t index, std::optional<Error>* behind) {
     ASSIGN_OR_RETURN(Found found, Find(index));
     Result<std::vector<IndexedEvent>> events = EventsOf(index, found);
     if (!events && found.known->object && IsOfTheObject(events.error())) {
@@ -340,9 +340,14 @@ class WalWay::State {
       events = EventsOf(index, found);
     }
     RETURN_IF_ERROR(events);
-    ASSIGN_OR_RETURN(std::optional<IndexedEvent> border, Border(index, found.summary()));
-    if (border && IsIndexedEvent(border->fact)) {
-      events->push_back(std::move(*border));
+    Result<std::optional<IndexedEvent>> border = Border(index, found.summary());
+    if (!border && behind == nullptr) {
+      return std::move(border.error());
+    }
+    if (!border) {
+      *behind = std::move(border.error());
+    } else if (*border && IsIndexedEvent((*border)->fact)) {
+      events->push_back(std::move(**border));
     }
     std::erase_if(*events, [&](const IndexedEvent& event) { return event.begin >= At(index).end; });
     return events;
@@ -551,8 +556,8 @@ Result<IndexedTransactions> WalWay::Transactions(std::size_t index, std::optiona
   return state_->Transactions(index, behind);
 }
 
-Result<std::vector<IndexedEvent>> WalWay::Events(std::size_t index) {
-  return state_->Events(index);
+Result<std::vector<IndexedEvent>> WalWay::Events(std::size_t index, std::optional<Error>* behind) {
+  return state_->Events(index, behind);
 }
 
 Result<std::optional<Lsn>> WalWay::FirstRecordFrom(Lsn lsn) {

@@ -59,11 +59,13 @@ class WalWay {
   Result<SegmentSummary> SummaryFrom(std::size_t index, Lsn lsn);
   // Those whose records begin in the segment, in the order of WAL. One that goes on in the segments
   // behind it is put together; it does not count if it is not whole there.
+  // With `behind`, the segments behind it need not be readable: their error is put there, and the
+  // record that goes on does not count.
   Result<std::vector<IndexedEnd>> Ends(std::size_t index);
-  Result<std::vector<IndexedEvent>> Events(std::size_t index);
+  Result<std::vector<IndexedEvent>> Events(std::size_t index,
+                                           std::optional<Error>* behind = nullptr);
   // The same as Ends(), with the relations that were touched. A record that goes on in the next
-  // segment touches none. With `behind`, the segments behind it need not be readable: their error
-  // is put there, and the record that goes on does not count.
+  // segment touches none.
   Result<IndexedTransactions> Transactions(std::size_t index,
                                            std::optional<Error>* behind = nullptr);
   // Where the first record begins that is not before `lsn` and is whole on the way.

@@ -122,6 +122,39 @@ TEST_P(UnloggedBuildsTest, WalThatCannotBeReadIsTold) {
   EXPECT_EQ(found->unread_to, Lsn{6 * kTestSegmentSize});
 }
 
+// The record on the border needs both segments, the others only their own.
+TEST_P(UnloggedBuildsTest, ASegmentCountsWithoutTheOneBehindIt) {
+  story_.Create(701, File(101), kInitFork);
+  story_.FillToTheBorder(32);
+  story_.Create(701, File(102), kInitFork);
+  ASSERT_EQ(story_.last(), 4U);
+  story_.NextSegment();
+  story_.Create(701, File(103), kInitFork);
+  Archive();
+  std::filesystem::remove(repository_.PathOf(WalObject(4)));
+  Result<UnloggedBuilds> found = Find();
+  ASSERT_OK(found);
+  EXPECT_THAT(found->relations, ElementsAre(File(101), File(103)));
+  EXPECT_EQ(found->unread, 1U);
+  EXPECT_EQ(found->unread_from, Lsn{4 * kTestSegmentSize});
+  EXPECT_EQ(found->unread_to, Lsn{5 * kTestSegmentSize});
+
+  // A search that ends on the border says that it does not know the record.
+  found = Find(Lsn{4 * kTestSegmentSize});
+  ASSERT_OK(found);
+  EXPECT_THAT(found->relations, ElementsAre(File(101)));
+  EXPECT_EQ(found->unread, 1U);
+  EXPECT_EQ(found->unread_from, Lsn{3 * kTestSegmentSize});
+  EXPECT_EQ(Find(Lsn{4 * kTestSegmentSize - 32})->unread, 0U) << "the record is not read";
+
+  repository_.store().SetHook([](FaultStore::Operation operation, std::string_view name) {
+    return operation == FaultStore::Operation::kGet && name.ends_with("04")
+               ? Status(MakeError(ErrorCode::kUnavailable, "no answer"))
+               : Ok();
+  });
+  EXPECT_ERROR(Find(Lsn{4 * kTestSegmentSize}), ErrorCode::kUnavailable);
+}
+
 TEST_P(UnloggedBuildsTest, AStoreThatDoesNotAnswerIsAnError) {
   story_.Create(701, File(101), kInitFork);
   Archive();
