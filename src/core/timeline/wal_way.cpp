@@ -403,11 +403,16 @@ class WalWay::State {
     if (!part.empty()) {
       return ReadIndexedEvents(part);
     }
-    // Which doubt it is does not matter: what is not known is not known.
-    if (found.summary().doubts > 0 && !EndsWal(found.summary())) {
+    if (MayHideEvents(found.summary())) {
       return LeftOut(index, found.summary());
     }
     return std::vector<IndexedEvent>();
+  }
+
+  // Which doubt it is does not matter: what is not known is not known. Only records of extensions
+  // are no events. If the events were left out, that is the first doubt (SegmentIndexer).
+  static bool MayHideEvents(const SegmentSummary& summary) {
+    return summary.doubt && summary.doubt->reason != kNoBlockOfExtension && !EndsWal(summary);
   }
 
   // A part of the index is missing because it would have been too large.

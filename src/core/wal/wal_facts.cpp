@@ -17,7 +17,6 @@ constexpr std::string_view kOtherForm = "the record has another form than is kno
 constexpr std::string_view kCutOff = "only the beginning of the record was kept";
 constexpr std::string_view kSpecialUpdate =
     "the record changes files in a way that is not known of its kind";
-constexpr std::string_view kCustomManager = "a record of a custom resource manager names no block";
 
 // Resource managers, in the order of access/rmgrlist.h. The order has been the same since 9.6.
 enum Manager : std::uint8_t {
@@ -644,7 +643,7 @@ WalFact ReadWalFact(const WalRecord& record, int version) {
     return NothingMore{};
   }
   if (record.manager >= kFirstCustomManager) {
-    return UnknownFact{kCustomManager, {}};
+    return UnknownFact{kNoBlockOfExtension, {}};
   }
   return ReadByKind(record, version);
 }

@@ -51,6 +51,11 @@ struct UnknownFact {
   std::optional<TransactionEnd> end{};
 };
 
+// The reason of a record of an extension's resource manager that names no block. The record may
+// change files, but it is none of those that this header has a type for.
+inline constexpr std::string_view kNoBlockOfExtension =
+    "a record of a custom resource manager names no block";
+
 // PREPARE TRANSACTION. What it drops is dropped by the record that ends it.
 struct TransactionPrepared {
   TimePoint time{};

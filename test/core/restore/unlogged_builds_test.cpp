@@ -155,6 +155,26 @@ TEST_P(UnloggedBuildsTest, ASegmentCountsWithoutTheOneBehindIt) {
   EXPECT_ERROR(Find(Lsn{4 * kTestSegmentSize}), ErrorCode::kUnavailable);
 }
 
+// Otherwise each restore of a cluster with such an extension would warn.
+TEST_P(UnloggedBuildsTest, RecordsOfAnExtensionAreNoDoubt) {
+  // No segment ends with a switch, which is an event.
+  story_.Create(701, File(101), kInitFork);
+  for (int segment = 4; segment <= 5; ++segment) {
+    story_.FillToTheBorder(0);
+    story_.SayOfExtension();
+  }
+  story_.FillToTheBorder(0);
+  story_.SayUnknown();
+  story_.FillToTheBorder(0);
+  story_.Create(701, File(102), kInitFork);
+  Archive();
+  const Result<UnloggedBuilds> found = Find();
+  ASSERT_OK(found);
+  EXPECT_THAT(found->relations, ElementsAre(File(101), File(102)));
+  EXPECT_EQ(found->unread, 1U);
+  EXPECT_EQ(found->unread_from, Lsn{6 * kTestSegmentSize});
+}
+
 TEST_P(UnloggedBuildsTest, AStoreThatDoesNotAnswerIsAnError) {
   story_.Create(701, File(101), kInitFork);
   Archive();

@@ -93,6 +93,10 @@ class Story {
   }
   // A record that says nothing.
   Lsn Say() { return writer_.Add({.manager = 10, .main_data = Bytes(16)}); }
+  // A record of an extension's resource manager.
+  Lsn SayOfExtension() { return writer_.Add({.manager = 200, .main_data = Bytes(16)}); }
+  // One that PostgreSQL's resource manager for files does not know.
+  Lsn SayUnknown() { return writer_.Add({.manager = 2, .info = 0x70, .main_data = Bytes(16)}); }
   void NextSegment() { writer_.Switch(); }
   // Fills the segment, so that the next record goes on in the next segment.
   void FillToTheBorder(std::size_t left) {
