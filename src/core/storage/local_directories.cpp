@@ -347,11 +347,14 @@ void LocalDirectories::RemoveEmpty(std::string_view relative) {
     const std::string name(relative.substr(slash == std::string_view::npos ? 0 : slash + 1));
     relative = slash == std::string_view::npos ? std::string_view() : relative.substr(0, slash);
     const Result<UniqueFd> parent = OpenDirectoryBelow(root_, relative);
+    if (!parent && parent.error().code == ErrorCode::kNotFound) {
+      continue;
+    }
     if (!parent) {
       return;
     }
     RemoveStaleTemporaries(parent->get(), name.c_str());
-    if (unlinkat(parent->get(), name.c_str(), AT_REMOVEDIR) != 0) {
+    if (unlinkat(parent->get(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
       return;
     }
   }

@@ -85,8 +85,9 @@ class LocalDirectories {
   void NoteRoot() { root_was_there_ = true; }
 
   // Removes `relative` and its parents below the root as far as they are empty. Also removes
-  // temporary files there that are older than a day, which a crash left behind. This only tidies
-  // up: failures are not errors.
+  // temporary files there that are older than a day, which a crash left behind. `relative` need not
+  // exist. A directory in which another process writes is not empty, and one in which it is about
+  // to write is made again by Make(). This only tidies up: failures are not errors.
   void RemoveEmpty(std::string_view relative);
 
  private:

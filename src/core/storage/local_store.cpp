@@ -114,7 +114,12 @@ class LocalStore final : public Store {
 
   Status Put(std::string_view name, Body& body, PutMode mode) override {
     const OwnersRights rights(root_);
-    return WithAdvice(PutFile(name, body, mode));
+    Status put = PutFile(name, body, mode);
+    if (!put && put.error().code != ErrorCode::kAlreadyExists && ValidateObjectName(name)) {
+      // It may have made them. Nobody would delete an object there, and remove them with it.
+      directories_.RemoveEmpty(DirectoryOf(name));
+    }
+    return WithAdvice(std::move(put));
   }
 
   Status ListFragments(const ObjectVisitor& each) override {

@@ -2,7 +2,8 @@
 // temporary name in the same directory and fsynced. link(2), which never overwrites, gives it its
 // name (for kReplace: rename(2)). Then the directory is fsynced. Left-over temporary files
 // (".veza-tmp-…") are not objects and are never listed. Those older than a day are removed with the
-// last object of their directory. A directory without objects is removed.
+// last object of their directory. A directory without objects is removed, also when the first Put
+// into it has failed.
 //
 // Now() and ObjectInfo::modified use the clock of the file system. On NFS that is the server's
 // clock, the same for all hosts. Cluster file systems whose hosts set file times themselves

@@ -14,6 +14,7 @@
 #include <set>
 
 #include "core/codec/codec_fixtures.h"
+#include "core/storage/local_directories.h"
 #include "core/storage/local_tree.h"
 #include "core/storage/store_conformance.h"
 #include "core/storage/temporary_directory.h"
@@ -391,6 +392,37 @@ TEST_F(LocalStoreTest, FailedWritesLeaveNothingBehind) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(Path("dir")), {}), 1);
 }
 
+// Nothing would remove them later: a listing does not show them.
+TEST_F(LocalStoreTest, FailedWritesLeaveNoEmptyDirectories) {
+  BrokenBody body(10, 5, true);
+  const auto fail = [&](const char* name) {
+    EXPECT_FALSE(store_->Put(name, body, PutMode::kCreate)) << name;
+  };
+  fail("backup/label/pack/1");
+  EXPECT_FALSE(Exists("backup"));
+  EXPECT_TRUE(Exists("")) << "the root stays";
+  ASSERT_OK(Create("backup/other/manifest"));
+  fail("backup/label/pack/1");
+  EXPECT_FALSE(Exists("backup/label"));
+  EXPECT_TRUE(Exists("backup/other/manifest"));
+  // Another process writes there.
+  std::filesystem::create_directories(Path("backup/label/pack"));
+  WriteFile("backup/label/.veza-tmp-0123");
+  fail("backup/label/pack/1");
+  EXPECT_FALSE(Exists("backup/label/pack"));
+  EXPECT_TRUE(Exists("backup/label/.veza-tmp-0123"));
+}
+
+// The file system may be full when only those above it have been made.
+TEST_F(LocalStoreTest, NoParentIsLeftOfADirectoryThatCouldNotBeMade) {
+  ASSERT_OK(Create("a/b"));
+  std::filesystem::create_directories(Path("new/above"));
+  LocalDirectories(Path("")).RemoveEmpty("new/above/not/made");
+  EXPECT_FALSE(Exists("new"));
+  LocalDirectories(Path("")).RemoveEmpty("a/not/made");
+  EXPECT_TRUE(Exists("a/b"));
+}
+
 TEST_F(LocalStoreTest, AFifoInPlaceOfAnObjectDoesNotBlock) {
   ASSERT_OK(Create("wal/b"));
   ASSERT_EQ(mkfifo(Path("wal/a").c_str(), 0600), 0);
@@ -404,8 +436,8 @@ TEST_F(LocalStoreTest, AFifoInPlaceOfAnObjectDoesNotBlock) {
   EXPECT_ERROR(store_->Head("wal/a"), ErrorCode::kDataCorrupted);
 }
 
-// Some threads write to a directory, others delete from it. The directory vanishes all the time
-// while it is written to.
+// Some threads write to a directory, others delete from it or fail to write. The directory vanishes
+// all the time while it is written to.
 TEST_F(LocalStoreTest, ADirectoryMayVanishUnderAWriter) {
   std::vector<std::thread> threads;
   std::atomic<int> failures = 0;
@@ -413,6 +445,8 @@ TEST_F(LocalStoreTest, ADirectoryMayVanishUnderAWriter) {
     threads.emplace_back([&, i] {
       for (int round = 0; round < 100; ++round) {
         const std::string name = fmt::format("x/y/z/{}", i);
+        BrokenBody body(10, 5, true);
+        failures += store_->Put(name, body, PutMode::kCreate) ? 1 : 0;
         failures += Create(name) && store_->Delete(name) ? 0 : 1;
       }
     });
