@@ -35,6 +35,35 @@ bool IsNextSegment(const std::string& one, const std::string& other, std::uint64
          SegmentNumberOf(one, segment_size) + 1 == SegmentNumberOf(other, segment_size);
 }
 
+// Calls `visit` with each run of consecutive segments, and with each other file by itself. With
+// kMostFindings files, the last run may go on: WalArchive::Missing() ends at its limit.
+template <typename Visit>
+Status ForEachRun(const std::vector<std::string>& files, std::uint64_t segment_size, Visit visit) {
+  for (auto begin = files.begin(); begin != files.end();) {
+    const auto next = std::ranges::adjacent_find(
+        begin, files.end(), [&](const std::string& one, const std::string& other) {
+          return !IsNextSegment(one, other, segment_size);
+        });
+    const auto end = next == files.end() ? next : next + 1;
+    const bool may_be_more =
+        files.size() >= kMostFindings && (end == files.end() || !IsSegment(*end));
+    RETURN_IF_ERROR(visit(std::span(begin, end), may_be_more));
+    begin = end;
+  }
+  return Ok();
+}
+
+// `segments` are consecutive.
+std::string NameSegments(std::span<const std::string> segments, bool may_be_more) {
+  if (may_be_more && segments.size() > 1) {
+    return fmt::format("at least {} WAL segments from \"{}\" on", segments.size(),
+                       segments.front());
+  }
+  return segments.size() == 1 ? fmt::format("WAL segment \"{}\"", segments.front())
+                              : fmt::format("{} WAL segments from \"{}\" to \"{}\"",
+                                            segments.size(), segments.front(), segments.back());
+}
+
 // `files` are consecutive segments, or one history file.
 std::string DescribeMissing(std::span<const std::string> files, bool may_be_more) {
   if (!IsSegment(files.front())) {
@@ -43,16 +72,10 @@ std::string DescribeMissing(std::span<const std::string> files, bool may_be_more
         "this timeline and those after it",
         files.front());
   }
-  if (files.size() == 1) {
-    return fmt::format(
-        "WAL segment \"{}\" is missing: recovery from an earlier backup cannot go beyond it",
-        files.front());
-  }
-  const std::string where = may_be_more ? fmt::format("at least {} WAL segments from \"{}\" on",
-                                                      files.size(), files.front())
-                                        : fmt::format("{} WAL segments from \"{}\" to \"{}\"",
-                                                      files.size(), files.front(), files.back());
-  return where + " are missing: recovery from an earlier backup cannot go beyond them";
+  return NameSegments(files, may_be_more) +
+         (files.size() == 1
+              ? " is missing: recovery from an earlier backup cannot go beyond it"
+              : " are missing: recovery from an earlier backup cannot go beyond them");
 }
 
 }  // namespace
@@ -65,15 +88,17 @@ Status WalVerifier::CheckBackup(const BackupSummary& backup) {
   ASSIGN_OR_RETURN(const std::vector<std::string> missing,
                    archive.Missing(stretch.timeline, stretch.first, stretch.last,
                                    backup.wal_segment_size, kMostFindings));
-  for (const std::string& segment : missing) {
-    ASSIGN_OR_RETURN(const std::string object, WalObjectName(backup.system_identifier, segment));
+  const auto report = [&](std::span<const std::string> segments, bool may_be_more) -> Status {
+    ASSIGN_OR_RETURN(const std::string object,
+                     WalObjectName(backup.system_identifier, segments.front()));
     session_.findings().AddProblem(
         {object, backup.label,
-         fmt::format(
-             "WAL segment \"{}\", which backup \"{}\" needs to become consistent, is missing",
-             segment, backup.label)});
-  }
-  return Ok();
+         fmt::format("{}, which backup \"{}\" needs to become consistent, {} missing",
+                     NameSegments(segments, may_be_more), backup.label,
+                     segments.size() == 1 ? "is" : "are")});
+    return Ok();
+  };
+  return ForEachRun(missing, backup.wal_segment_size, report);
 }
 
 Status WalVerifier::JudgeHistory(const Error& error, std::uint64_t system_identifier,
@@ -204,20 +229,12 @@ Status WalVerifier::CheckLevel(const std::vector<BackupSummary>& backups) {
 Status WalVerifier::ReportMissing(const std::vector<std::string>& files,
                                   std::uint64_t system_identifier) {
   ASSIGN_OR_RETURN(const Identity identity, session_.repository().IdentityOf(system_identifier));
-  for (auto begin = files.begin(); begin != files.end();) {
-    const auto next = std::ranges::adjacent_find(
-        begin, files.end(), [&](const std::string& one, const std::string& other) {
-          return !IsNextSegment(one, other, identity.wal_segment_size);
-        });
-    const auto end = next == files.end() ? next : next + 1;
-    ASSIGN_OR_RETURN(const std::string object, WalObjectName(system_identifier, *begin));
-    // Missing() ends at its limit.
-    const bool may_be_more =
-        files.size() >= kMostFindings && (end == files.end() || !IsSegment(*end));
-    session_.findings().AddProblem({object, "", DescribeMissing({begin, end}, may_be_more)});
-    begin = end;
-  }
-  return Ok();
+  const auto report = [&](std::span<const std::string> run, bool may_be_more) -> Status {
+    ASSIGN_OR_RETURN(const std::string object, WalObjectName(system_identifier, run.front()));
+    session_.findings().AddProblem({object, "", DescribeMissing(run, may_be_more)});
+    return Ok();
+  };
+  return ForEachRun(files, identity.wal_segment_size, report);
 }
 
 Result<std::vector<std::string>> WalVerifier::WithoutKnownGaps(std::vector<std::string> segments,

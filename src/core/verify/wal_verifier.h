@@ -21,7 +21,8 @@ class WalVerifier {
   WalVerifier(VerifySession& session, IndexVerifier& indexes)
       : session_(session), indexes_(indexes) {}
 
-  // Checks that the segments from the backup's start to its stop exist.
+  // Checks that the segments from the backup's start to its stop exist. One problem for each range
+  // of those that are missing.
   Status CheckBackup(const BackupSummary& backup);
 
   // Returns the missing segments after the newest backup, up to the end of the archive, along the

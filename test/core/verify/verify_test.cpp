@@ -376,6 +376,20 @@ TEST_P(VerifyTest, AHoleInTheWalAfterTheNewestBackupIsNamed) {
   EXPECT_THAT(Problems(true, {diff_.label}), IsEmpty());
 }
 
+TEST_P(VerifyTest, AHoleInTheWalOfABackupIsOneProblem) {
+  const auto name = [](SegmentNumber number) { return SegmentName(1, number, kTestSegmentSize); };
+  std::filesystem::remove(PathOf(Wal(1, 3)));
+  std::filesystem::remove(PathOf(Wal(1, 4)));
+  const VerifyReport report = Verify(false, {full_.label}).value();
+  EXPECT_THAT(
+      report.problems,
+      ElementsAre(Field(&VerifyProblem::message,
+                        fmt::format("2 WAL segments from \"{}\" to \"{}\", which backup \"{}\" "
+                                    "needs to become consistent, are missing",
+                                    name(3), name(4), full_.label))));
+  EXPECT_EQ(report.problems.front().object, Wal(1, 3));
+}
+
 TEST_P(VerifyTest, ALongHoleIsOneProblem) {
   const auto name = [](SegmentNumber number) { return SegmentName(1, number, kTestSegmentSize); };
   for (const SegmentNumber number : {5, 7, 20}) {
