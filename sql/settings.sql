@@ -25,6 +25,14 @@ ALTER SYSTEM SET veza_backup.s3_endpoint = 'https://user:password@minio.example.
 ALTER SYSTEM SET veza_backup.s3_uri_style = 'dns';
 ALTER SYSTEM SET veza_backup.s3_conditional_writes = 'off';
 ALTER SYSTEM SET veza_backup.s3_region = 'us east';
+ALTER SYSTEM SET veza_backup.s3_checksum = 'crc32';
+ALTER SYSTEM SET veza_backup.s3_storage_class = 'DEEP_ARCHIVE';
+ALTER SYSTEM SET veza_backup.s3_storage_class = 'two words';
+ALTER SYSTEM SET veza_backup.s3_sse = 'aes128';
+ALTER SYSTEM SET veza_backup.s3_sse_kms_key_id = 'two words';
+ALTER SYSTEM SET veza_backup.s3_sse_customer_key_file = 'key';
+ALTER SYSTEM SET veza_backup.s3_tags = 'project';
+ALTER SYSTEM SET veza_backup.s3_tags = 'aws:project=shop';
 ALTER SYSTEM SET veza_backup.s3_proxy = 'proxy.example.com:3128';
 ALTER SYSTEM SET veza_backup.s3_proxy = 'http://user:password@proxy.example.com:3128';
 ALTER SYSTEM SET veza_backup.s3_proxy = 'http://proxy.example.com';

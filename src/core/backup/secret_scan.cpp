@@ -191,7 +191,7 @@ std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config,
     return nullptr;
   }
   std::vector<SecretString> values = {config.s3.secret_key, config.s3.session_token,
-                                      config.s3.proxy_login};
+                                      config.s3.proxy_login, config.s3.objects.customer_key.key};
   for (const InlineSecret& secret : config.inline_secrets) {
     values.push_back(secret.value);
   }

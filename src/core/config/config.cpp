@@ -160,6 +160,58 @@ Status ResolveProxy(const Settings& settings, S3Options& options) {
   return Ok();
 }
 
+S3Encryption EncryptionOf(std::string_view choice) {
+  return choice == "aes256"         ? S3Encryption::kAes256
+         : choice == "aws:kms"      ? S3Encryption::kKms
+         : choice == "customer-key" ? S3Encryption::kCustomerKey
+                                    : S3Encryption::kNone;
+}
+
+// A setting that has no effect without a kind of encryption must not be taken for encryption.
+Status RequireEncryption(const Settings& settings, std::string_view name, std::string_view kind) {
+  if (settings.Text(name).empty() || settings.Choice("s3_sse") == kind) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kInvalidArgument,
+                   "\"veza_backup.{}\" is set, but \"veza_backup.s3_sse\" is not \"{}\"", name,
+                   kind)
+      .WithHint(fmt::format("Set veza_backup.s3_sse = '{}', or remove the key.", kind));
+}
+
+Status ResolveEncryption(const Settings& settings, S3Options& options) {
+  constexpr std::string_view kKeyFile = "s3_sse_customer_key_file";
+  options.objects.encryption = EncryptionOf(settings.Choice("s3_sse"));
+  options.objects.kms_key_id = settings.Text("s3_sse_kms_key_id");
+  RETURN_IF_ERROR(RequireEncryption(settings, "s3_sse_kms_key_id", "aws:kms"));
+  RETURN_IF_ERROR(RequireEncryption(settings, kKeyFile, "customer-key"));
+  if (options.objects.encryption != S3Encryption::kCustomerKey) {
+    return Ok();
+  }
+  if (settings.Text(kKeyFile).empty()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "\"veza_backup.s3_sse\" is \"customer-key\", but there is no key")
+        .WithHint("Set veza_backup.s3_sse_customer_key_file.");
+  }
+  if (!options.endpoint.starts_with("https://")) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "a customer's key would be sent in clear to the S3 server")
+        .WithHint("Set veza_backup.s3_endpoint to an address that begins with https://.");
+  }
+  ASSIGN_OR_RETURN(const SecretString text, ReadSecretFile(settings.Text(kKeyFile)));
+  ASSIGN_OR_RETURN(options.objects.customer_key, ParseS3CustomerKey(text.text()));
+  return Ok();
+}
+
+Status ResolveObjects(const Settings& settings, S3Options& options) {
+  const std::string_view checksum = settings.Choice("s3_checksum");
+  options.objects.checksum = checksum == "sha256" ? S3Checksum::kSha256
+                             : checksum == "md5"  ? S3Checksum::kMd5
+                                                  : S3Checksum::kNone;
+  options.objects.storage_class = settings.Text("s3_storage_class");
+  ASSIGN_OR_RETURN(options.objects.tags, ParseS3Tags(settings.Text("s3_tags")));
+  return ResolveEncryption(settings, options);
+}
+
 Status ResolveS3(const Settings& settings, const EnvLookup& environment, RepositoryUrl url,
                  Config& config) {
   S3Options& options = config.s3;
@@ -187,6 +239,7 @@ Status ResolveS3(const Settings& settings, const EnvLookup& environment, Reposit
   options.max_connections = config.s3_connections;
   options.total_timeout = std::chrono::seconds(settings.Integer("s3_request_timeout"));
   RETURN_IF_ERROR(ResolveProxy(settings, options));
+  RETURN_IF_ERROR(ResolveObjects(settings, options));
   config.looks_before_writes = settings.Choice("s3_conditional_writes") == "look";
   return ResolveCredentials(settings, environment, options);
 }

@@ -9,6 +9,7 @@
 #include "core/config/placeholder.h"
 #include "core/config/repository_url.h"
 #include "core/config/secret_file.h"
+#include "core/s3/object_headers.h"
 #include "core/schedule/cron.h"
 #include "core/schedule/time_zone.h"
 
@@ -41,6 +42,14 @@ Status CheckFileOf(const SettingSpec& spec, std::string_view value,
   RETURN_IF_ERROR(RequireAbsolute(spec, value));
   ASSIGN_OR_RETURN(const SecretString content, ReadSecretFile(std::string(value)));
   return check_content(spec, content.text());
+}
+
+Status CheckCustomerKey(const SettingSpec& spec, std::string_view value) {
+  RETURN_IF_ERROR(CheckKey(spec, value));
+  if (const auto key = ParseS3CustomerKey(value); !key.has_value()) {
+    return AsRefusal(spec, key.error());
+  }
+  return Ok();
 }
 
 Status CheckProxyLogin(const SettingSpec& spec, std::string_view value) {
@@ -110,6 +119,30 @@ Status CheckS3Proxy(const SettingSpec& spec, std::string_view value) {
   return Ok();
 }
 
+Status CheckStorageClass(const SettingSpec& spec, std::string_view value) {
+  if (const auto status = CheckS3StorageClass(value); !status.has_value()) {
+    return AsRefusal(spec, status.error());
+  }
+  return Ok();
+}
+
+Status CheckKmsKeyId(const SettingSpec& spec, std::string_view value) {
+  constexpr std::size_t kLongest = 2048;  // of an ARN
+  if (value.size() > kLongest ||
+      !std::ranges::all_of(value, [](char c) { return c > ' ' && c <= '~'; })) {
+    return InvalidSetting(spec, "it is not the id of a key")
+        .WithHint("Give the id, the alias or the ARN of a key.");
+  }
+  return Ok();
+}
+
+Status CheckTags(const SettingSpec& spec, std::string_view value) {
+  if (const auto tags = ParseS3Tags(value); !tags.has_value()) {
+    return AsRefusal(spec, tags.error());
+  }
+  return Ok();
+}
+
 Status CheckRegion(const SettingSpec& spec, std::string_view value) {
   if (value.size() > 64 || !std::ranges::all_of(value, IsNameCharacter)) {
     return InvalidSetting(spec, "it is not the name of a region")
@@ -162,6 +195,10 @@ Status CheckPassphrase(const SettingSpec& spec, std::string_view value) {
 
 Status CheckKeyFile(const SettingSpec& spec, std::string_view value) {
   return CheckFileOf(spec, value, CheckKey);
+}
+
+Status CheckCustomerKeyFile(const SettingSpec& spec, std::string_view value) {
+  return CheckFileOf(spec, value, CheckCustomerKey);
 }
 
 Status CheckProxyLoginFile(const SettingSpec& spec, std::string_view value) {

@@ -18,6 +18,8 @@ namespace {
 constexpr int kMaxRetention = 10'000;
 constexpr const char* kUriStyles[] = {"path", "virtual-host"};
 constexpr const char* kConditionalWrites[] = {"required", "look"};
+constexpr const char* kChecksums[] = {"sha256", "md5", "none"};
+constexpr const char* kEncryptions[] = {"", "aes256", "aws:kms", "customer-key"};
 constexpr const char* kFindChanges[] = {"wal", "contents"};
 constexpr const char* kCiphers[] = {"", "aes-256-gcm", "aes-256-cbc", "none"};
 constexpr const char* kBackupFrom[] = {"primary", "standby", "prefer-standby"};
@@ -129,6 +131,50 @@ constexpr std::array kSettings = {
         .min = 1,
         .max = 86400,
         .unit = SettingUnit::kSeconds,
+    },
+    SettingSpec{
+        .name = "s3_checksum",
+        .type = SettingType::kEnum,
+        .default_value = "sha256",
+        .description = "Checksum that goes along with each object to the S3 server.",
+        .choices = kChecksums,
+    },
+    SettingSpec{
+        .name = "s3_storage_class",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Storage class of new objects; empty means the bucket's default.",
+        .check = CheckStorageClass,
+    },
+    SettingSpec{
+        .name = "s3_sse",
+        .type = SettingType::kEnum,
+        .default_value = "",
+        .description = "Encryption of new objects by the S3 server; empty means the bucket's "
+                       "default.",
+        .choices = kEncryptions,
+    },
+    SettingSpec{
+        .name = "s3_sse_kms_key_id",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Key of the key management service that s3_sse = 'aws:kms' uses; empty "
+                       "means the default key of the account.",
+        .check = CheckKmsKeyId,
+    },
+    SettingSpec{
+        .name = "s3_sse_customer_key_file",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "File that contains the 256-bit key of s3_sse = 'customer-key'.",
+        .check = CheckCustomerKeyFile,
+    },
+    SettingSpec{
+        .name = "s3_tags",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Tags of new objects: key=value, separated by commas.",
+        .check = CheckTags,
     },
     SettingSpec{
         .name = "s3_conditional_writes",

@@ -169,7 +169,8 @@ void JudgeBucket(const Config& config, const BucketRules& bucket, Findings& find
                               bucket.unknown));
   }
   if (bucket.rules) {
-    if (const LifecycleRule* const rule = FindExpiring(*bucket.rules, prefix)) {
+    if (const LifecycleRule* const rule =
+            FindExpiring(*bucket.rules, prefix, config.s3.objects.tags)) {
       findings.Fail(fmt::format("lifecycle rule \"{}\" of the bucket deletes objects of this "
                                 "repository",
                                 rule->id),
@@ -182,7 +183,7 @@ void JudgeBucket(const Config& config, const BucketRules& bucket, Findings& find
   }
   if (!*bucket.keeps_versions) {
     findings.Note("the bucket keeps no old versions: what is deleted is gone");
-  } else if (bucket.rules && !RemovesOldVersions(*bucket.rules, prefix)) {
+  } else if (bucket.rules && !RemovesOldVersions(*bucket.rules, prefix, config.s3.objects.tags)) {
     findings.Warn(
         "the bucket keeps old versions, and no lifecycle rule ever removes them: objects that "
         "retention deletes still take space",

@@ -29,12 +29,20 @@ LifecycleRule ParseRule(const pugi::xml_node& node) {
   if (all.child("Prefix")) {
     rule.prefix = all.child_value("Prefix");
   }
-  rule.needs_tag = static_cast<bool>(all.child("Tag"));
+  for (const pugi::xml_node& tag : all.children("Tag")) {
+    rule.tags.emplace_back(tag.child_value("Key"), tag.child_value("Value"));
+  }
   rule.needs_size = all.child("ObjectSizeGreaterThan") || all.child("ObjectSizeLessThan");
   const pugi::xml_node expiration = node.child("Expiration");
   rule.expires_current = expiration.child("Days") || expiration.child("Date");
   rule.expires_noncurrent = static_cast<bool>(node.child("NoncurrentVersionExpiration"));
   return rule;
+}
+
+bool AppliesTo(const LifecycleRule& rule, const S3Tags& ours) {
+  return std::ranges::all_of(rule.tags, [&](const S3Tags::value_type& tag) {
+    return std::ranges::find(ours, tag) != ours.end();
+  });
 }
 
 // Requests one configuration document of the bucket. `none` is the error code with which the server
@@ -117,18 +125,19 @@ BucketRules ReadBucketRules(const S3Options& options, const Environment& environ
   return found;
 }
 
-const LifecycleRule* FindExpiring(const std::vector<LifecycleRule>& rules,
-                                  std::string_view prefix) {
+const LifecycleRule* FindExpiring(const std::vector<LifecycleRule>& rules, std::string_view prefix,
+                                  const S3Tags& ours) {
   const auto found = std::ranges::find_if(rules, [&](const LifecycleRule& rule) {
-    return rule.expires_current && !rule.needs_tag &&
+    return rule.expires_current && AppliesTo(rule, ours) &&
            (prefix.starts_with(rule.prefix) || rule.prefix.starts_with(prefix));
   });
   return found == rules.end() ? nullptr : &*found;
 }
 
-bool RemovesOldVersions(const std::vector<LifecycleRule>& rules, std::string_view prefix) {
+bool RemovesOldVersions(const std::vector<LifecycleRule>& rules, std::string_view prefix,
+                        const S3Tags& ours) {
   return std::ranges::any_of(rules, [&](const LifecycleRule& rule) {
-    return rule.expires_noncurrent && !rule.needs_tag && !rule.needs_size &&
+    return rule.expires_noncurrent && AppliesTo(rule, ours) && !rule.needs_size &&
            prefix.starts_with(rule.prefix);
   });
 }

@@ -15,7 +15,7 @@ namespace veza {
 struct LifecycleRule {
   std::string id;
   std::string prefix{};     // empty: the rule applies to all objects
-  bool needs_tag = false;   // applies only to objects with a tag; ours have none
+  S3Tags tags{};            // applies only to objects that have all of them
   bool needs_size = false;  // applies only to objects of some sizes
   bool expires_current = false;
   bool expires_noncurrent = false;
@@ -39,10 +39,12 @@ std::optional<std::vector<LifecycleRule>> ParseLifecycle(std::string_view xml);
 // the text is not one.
 std::optional<bool> ParseVersioning(std::string_view xml);
 
-// Returns the first rule that deletes current objects below `prefix`, which may be empty. Null when
-// there is none.
-const LifecycleRule* FindExpiring(const std::vector<LifecycleRule>& rules, std::string_view prefix);
-// True when some rule deletes old versions of every object below `prefix`.
-bool RemovesOldVersions(const std::vector<LifecycleRule>& rules, std::string_view prefix);
+// Returns the first rule that deletes current objects below `prefix`, which may be empty, that have
+// the tags `ours`. Null when there is none.
+const LifecycleRule* FindExpiring(const std::vector<LifecycleRule>& rules, std::string_view prefix,
+                                  const S3Tags& ours);
+// True when some rule deletes old versions of every such object.
+bool RemovesOldVersions(const std::vector<LifecycleRule>& rules, std::string_view prefix,
+                        const S3Tags& ours);
 
 }  // namespace veza

@@ -3,6 +3,8 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <iterator>
+#include <optional>
 
 namespace veza {
 
@@ -16,21 +18,47 @@ constexpr std::size_t kHashBufferSize = 256U << 10;
 
 constexpr const char* kTokenHeader = "x-amz-security-token";
 
-// Wipes the session token, which is a part of the request. The copies in libcurl's own buffers
-// stay.
-void WipeToken(SigV4Request& to_sign, SigV4Signature& signature, HttpRequest& request) {
+// Wipes the secrets that are a part of the request. The copies in libcurl's own buffers stay.
+void WipeSecrets(SigV4Request& to_sign, SigV4Signature& signature, HttpRequest& request) {
   for (auto& [name, value] : to_sign.headers) {
-    if (name == kTokenHeader) {
+    if (IsSecretHeader(name)) {
       Wipe(value);
     }
   }
   for (std::string& header : request.headers) {
-    if (header.starts_with(kTokenHeader)) {
+    if (IsSecretHeader(std::string_view(header).substr(0, header.find(':')))) {
       Wipe(header);
     }
   }
   Wipe(signature.canonical_request);
 }
+
+// A digest that is computed piece by piece.
+class Hash {
+ public:
+  explicit Hash(const EVP_MD* kind)
+      : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free),
+        good_(EVP_DigestInit_ex(context_.get(), kind, nullptr) == 1) {}
+
+  void Add(ByteView piece) {
+    good_ = good_ && EVP_DigestUpdate(context_.get(), piece.data(), piece.size()) == 1;
+  }
+  // `name` is for the message. OpenSSL may have been told to refuse a kind.
+  Result<Bytes> End(const char* name) {
+    Bytes digest(EVP_MAX_MD_SIZE);
+    unsigned int length = 0;
+    if (!good_ || EVP_DigestFinal_ex(context_.get(), digest.data(), &length) != 1) {
+      return MakeError(ErrorCode::kUnsupported, "OpenSSL could not compute {}", name)
+          .WithHint("Set veza_backup.s3_checksum to \"sha256\".");
+    }
+    digest.resize(length);
+    return digest;
+  }
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context_;
+  bool good_;
+};
 
 HttpOptions HttpOptionsOf(const S3Options& options) {
   return {.ca_file = options.ca_file,
@@ -50,6 +78,7 @@ S3Client::S3Client(const S3Options& options, S3Address address, Environment envi
       credentials_{options.access_key, options.secret_key},
       region_(options.region),
       session_token_(options.session_token),
+      objects_(options.objects),
       http_(HttpOptionsOf(options), options.max_connections, environment_.cancellation) {}
 
 Result<HttpResponse> S3Client::Send(const S3Call& call, const std::string& purpose) {
@@ -62,6 +91,10 @@ Result<HttpResponse> S3Client::Send(const S3Call& call, const std::string& purpo
   to_sign.headers.emplace_back("x-amz-date", AmzDate(now));
   if (!session_token_.empty()) {
     to_sign.headers.emplace_back(kTokenHeader, session_token_.text());
+  }
+  if (!call.key.empty() && call.method != "DELETE" && call.query.empty()) {
+    S3Headers more = CustomerKeyHeaders(objects_);
+    std::ranges::move(more, std::back_inserter(to_sign.headers));
   }
   SigV4Signature signature = SignV4(to_sign, credentials_, {region_, "s3", now});
 
@@ -84,17 +117,17 @@ Result<HttpResponse> S3Client::Send(const S3Call& call, const std::string& purpo
   request.sink_status = call.sink_status;
   request.body_limit = call.body_limit;
   Result<HttpResponse> response = http_.Perform(request);
-  if (!session_token_.empty()) {
-    WipeToken(to_sign, signature, request);
-  }
+  WipeSecrets(to_sign, signature, request);
   return response;
 }
 
-Result<std::string> S3Client::HashPayload(Body& body, const std::string& name) const {
+Result<S3Payload> S3Client::HashPayload(Body& body, const std::string& name) const {
   RETURN_IF_ERROR(body.Rewind());
-  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> digest(EVP_MD_CTX_new(),
-                                                                  EVP_MD_CTX_free);
-  bool good = EVP_DigestInit_ex(digest.get(), EVP_sha256(), nullptr) == 1;
+  Hash sha256(EVP_sha256());
+  std::optional<Hash> md5;
+  if (objects_.checksum == S3Checksum::kMd5) {
+    md5.emplace(EVP_md5());
+  }
   Bytes buffer(
       static_cast<std::size_t>(std::clamp<std::uint64_t>(body.size(), 1, kHashBufferSize)));
   std::uint64_t size = 0;
@@ -104,7 +137,10 @@ Result<std::string> S3Client::HashPayload(Body& body, const std::string& name) c
     if (count == 0) {
       break;
     }
-    good = good && EVP_DigestUpdate(digest.get(), buffer.data(), count) == 1;
+    sha256.Add({buffer.data(), count});
+    if (md5) {
+      md5->Add({buffer.data(), count});
+    }
     size += count;
   }
   if (size != body.size()) {
@@ -112,13 +148,15 @@ Result<std::string> S3Client::HashPayload(Body& body, const std::string& name) c
                      "content of object \"{}\" has {} bytes, but {} were announced", name, size,
                      body.size());
   }
-  std::uint8_t hash[EVP_MAX_MD_SIZE];
-  unsigned int length = 0;
-  if (!good || EVP_DigestFinal_ex(digest.get(), hash, &length) != 1) {
-    return MakeError(ErrorCode::kInternal, "could not compute a SHA-256 digest");
+  S3Payload payload;
+  ASSIGN_OR_RETURN(const Bytes digest, sha256.End("SHA-256"));
+  payload.sha256 = ToHex(digest);
+  if (md5) {
+    ASSIGN_OR_RETURN(const Bytes checksum, md5->End("MD5"));
+    payload.md5 = ToBase64(checksum);
   }
   RETURN_IF_ERROR(body.Rewind());
-  return ToHex({hash, length});
+  return payload;
 }
 
 }  // namespace veza

@@ -16,7 +16,7 @@ struct S3Call {
   std::string key;  // empty: the bucket itself
   NamedValues query{};
   NamedValues headers{};
-  std::string payload_hash{};  // of `body`, from HashPayload(); empty: no body
+  std::string payload_hash{};  // of `body`, S3Payload::sha256; empty: no body
   Body* body = nullptr;
   Sink sink{};  // see HttpRequest
   int sink_status = 200;
@@ -32,10 +32,10 @@ class S3Client {
   // message of an error.
   Result<HttpResponse> Send(const S3Call& call, const std::string& purpose);
 
-  // Returns the SHA-256 digest of the whole `body` in hexadecimal. Rewinds the body before and
-  // after. kInternal when the body does not have the size that it announces; `name` is for that
-  // message.
-  Result<std::string> HashPayload(Body& body, const std::string& name) const;
+  // Returns the digests of the whole `body` that a PUT needs. Rewinds the body before and after.
+  // kInternal when the body does not have the size that it announces; `name` is for that message.
+  // kUnsupported when OpenSSL refuses MD5 and the options ask for it.
+  Result<S3Payload> HashPayload(Body& body, const std::string& name) const;
 
  private:
   S3Address address_;
@@ -43,6 +43,7 @@ class S3Client {
   SigV4Credentials credentials_;
   std::string region_;
   SecretString session_token_;
+  S3ObjectOptions objects_;
   HttpClient http_;
 };
 

@@ -39,8 +39,25 @@ constexpr const char* kForeignHint =
     "The response is not an error document of S3. It probably comes from a proxy, a load balancer "
     "or a firewall in front of the S3 server. The message quotes its text, if it has any.";
 constexpr const char* kRequestHint =
-    "The S3 server does not accept this request. Its text says what it refuses. For example, a "
-    "bucket with default retention demands checksums.";
+    "The S3 server does not accept this request. Its text says what it refuses. A bucket with "
+    "default retention demands checksums (veza_backup.s3_checksum). An object that was encrypted "
+    "with a customer's key needs that key (veza_backup.s3_sse_customer_key_file).";
+constexpr const char* kNotImplementedHint =
+    "Use an S3 server that supports this request. If its text names a header, the setting for that "
+    "header is veza_backup.s3_checksum, s3_storage_class, s3_sse or s3_tags.";
+constexpr const char* kValueHint =
+    "The S3 server refuses a value of the request. Look at what veza_backup.s3_storage_class, "
+    "s3_sse and s3_tags ask for.";
+constexpr const char* kChecksumHint =
+    "The S3 server does not take the header x-amz-checksum-sha256. Set veza_backup.s3_checksum to "
+    "\"md5\".";
+constexpr const char* kClassHint =
+    "Set veza_backup.s3_storage_class to a class that the S3 server has, or leave it empty.";
+constexpr const char* kTagHint =
+    "Correct veza_backup.s3_tags. The S3 server has stricter rules than S3's own, or another "
+    "limit.";
+constexpr const char* kEncryptionHint =
+    "Set veza_backup.s3_sse to a kind of encryption that the S3 server knows, or leave it empty.";
 constexpr const char* kArchivedHint =
     "The object is in an archive storage class, such as S3 Glacier. Restore it from that class "
     "first, and keep lifecycle rules from moving objects below this prefix to such a class.";
@@ -103,10 +120,13 @@ constexpr CodeMeaning kCodes[] = {
     {"KMS.ThrottlingException", {ErrorCode::kUnavailable, true, ""}},
     // The body did not arrive intact.
     {"BadDigest", {ErrorCode::kDataCorrupted, true, ""}},
+    {"InvalidDigest", {ErrorCode::kDataCorrupted, true, ""}},
     {"XAmzContentSHA256Mismatch", {ErrorCode::kDataCorrupted, true, ""}},
     {"IncompleteBody", {ErrorCode::kUnavailable, true, ""}},
-    {"NotImplemented",
-     {ErrorCode::kUnsupported, false, "Use an S3 server that supports this request."}},
+    {"NotImplemented", {ErrorCode::kUnsupported, false, kNotImplementedHint}},
+    {"InvalidStorageClass", {ErrorCode::kFailedPrecondition, false, kClassHint}},
+    {"InvalidTag", {ErrorCode::kFailedPrecondition, false, kTagHint}},
+    {"InvalidEncryptionAlgorithmError", {ErrorCode::kFailedPrecondition, false, kEncryptionHint}},
     {"QuotaExceeded", {ErrorCode::kNoSpace, false, kSpaceHint}},
     {"InsufficientStorage", {ErrorCode::kNoSpace, false, kSpaceHint}},
     {"XMinioStorageFull", {ErrorCode::kNoSpace, false, kSpaceHint}},
@@ -188,6 +208,7 @@ void RedactAll(std::string& text, const S3Options& options) {
   Redact(text, options.secret_key.text());
   Redact(text, options.session_token.text());
   Redact(text, options.proxy_login.text());
+  Redact(text, options.objects.customer_key.key.text());
 }
 
 // Returns one short line of plain ASCII without secrets.
@@ -287,6 +308,11 @@ std::string ClockHint(const HttpResponse& response, TimePoint now) {
                      ahead < 0 ? "behind" : "ahead of");
 }
 
+bool AsksForMoreThanStoring(const S3ObjectOptions& objects) {
+  return !objects.storage_class.empty() || objects.encryption != S3Encryption::kNone ||
+         !objects.tags.empty();
+}
+
 std::string RegionHint(const std::string& region, const S3Options& options) {
   if (region.empty() || region == options.region) {
     return fmt::format(
@@ -343,6 +369,11 @@ Error S3ResponseError(const HttpResponse& response, const std::string& what,
     error.code = ErrorCode::kFailedPrecondition;
     error.retryable = false;
     error.hint = RegionHint(region, options);
+  } else if (options.objects.checksum == S3Checksum::kSha256 && !error.retryable &&
+             text.find("x-amz-checksum") != std::string::npos) {
+    error.hint = kChecksumHint;
+  } else if (s3_code == "InvalidArgument" && AsksForMoreThanStoring(options.objects)) {
+    error.hint = kValueHint;
   } else if (!target.empty()) {
     error.hint = fmt::format(
         "Redirects are not followed, because a request is signed for one host. If the S3 server is "

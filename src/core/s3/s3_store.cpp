@@ -55,8 +55,10 @@ class S3Store final : public Store {
   Status Put(std::string_view name, Body& body, PutMode mode) override {
     RETURN_IF_ERROR(Begin(name));
     S3Call call{"PUT", root_ + std::string(name)};
-    ASSIGN_OR_RETURN(call.payload_hash, client_.HashPayload(body, Quoted(name)));
+    ASSIGN_OR_RETURN(const S3Payload payload, client_.HashPayload(body, Quoted(name)));
+    call.payload_hash = payload.sha256;
     call.body = &body;
+    call.headers = WriteHeaders(options_.objects, payload, mode);
     if (mode == PutMode::kCreate) {
       call.headers.emplace_back("if-none-match", "*");
     }

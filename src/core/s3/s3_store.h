@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "core/s3/object_headers.h"
 #include "core/secret_string.h"
 #include "core/storage/store.h"
 
@@ -31,6 +32,7 @@ struct S3Options {
   std::chrono::milliseconds total_timeout{600'000};
   std::string proxy;         // "http://host[:port]"; empty: none, whatever the environment says
   SecretString proxy_login;  // "user:password"; may be empty
+  S3ObjectOptions objects;   // what S3 does with what is written
 };
 
 // Makes the store without sending a request. kInvalidArgument when bucket or endpoint is malformed.

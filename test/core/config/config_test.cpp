@@ -109,6 +109,11 @@ TEST(Config, EverySettingArrives) {
                                    {"s3_verify_tls", "off"},
                                    {"s3_proxy", "http://proxy.example.com:3128"},
                                    {"s3_request_timeout", "2min"},
+                                   {"s3_checksum", "MD5"},
+                                   {"s3_storage_class", "STANDARD_IA"},
+                                   {"s3_sse", "AWS:KMS"},
+                                   {"s3_sse_kms_key_id", "alias/backups"},
+                                   {"s3_tags", "project=shop"},
                                    {"cipher", "Aes-256-CBC"},
                                    {"compression_level", "-1"},
                                    {"jobs", "7"},
@@ -146,6 +151,11 @@ TEST(Config, EverySettingArrives) {
   EXPECT_EQ(config.s3.max_connections, 3);
   EXPECT_EQ(config.s3.proxy, "http://proxy.example.com:3128");
   EXPECT_EQ(config.s3.total_timeout, std::chrono::minutes(2));
+  EXPECT_EQ(config.s3.objects.checksum, S3Checksum::kMd5);
+  EXPECT_EQ(config.s3.objects.storage_class, "STANDARD_IA");
+  EXPECT_EQ(config.s3.objects.encryption, S3Encryption::kKms);
+  EXPECT_EQ(config.s3.objects.kms_key_id, "alias/backups");
+  EXPECT_EQ(config.s3.objects.tags, (S3Tags{{"project", "shop"}}));
   EXPECT_EQ(config.restore_retry_timeout, std::chrono::hours(1));
   EXPECT_EQ(config.cipher, Cipher::kAes256Cbc);
   EXPECT_EQ(config.compression_level, -1);
@@ -186,6 +196,40 @@ TEST(Config, TheLoginOfAProxyComesFromAFile) {
   const auto without = BuildConfig(S3Values({{"s3_proxy_login_file", login}}), NoEnvironment());
   ASSERT_FALSE(without);
   EXPECT_NE(without.error().message.find("s3_proxy"), std::string::npos);
+}
+
+TEST(Config, EncryptionByTheServerDoesNotFailOpen) {
+  const TemporaryDirectory directory;
+  const std::string key = directory.Write("key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+  const auto build = [](std::initializer_list<std::pair<const char*, std::string>> more) {
+    return BuildConfig(S3Values(more), NoEnvironment());
+  };
+  const Config defaults = build({}).value();
+  EXPECT_EQ(defaults.s3.objects.checksum, S3Checksum::kSha256);
+  EXPECT_EQ(defaults.s3.objects.encryption, S3Encryption::kNone);
+  EXPECT_EQ(build({{"s3_sse", "AES256"}}).value().s3.objects.encryption, S3Encryption::kAes256);
+
+  const Config customers =
+      build({{"s3_sse", "customer-key"}, {"s3_sse_customer_key_file", key}}).value();
+  EXPECT_EQ(customers.s3.objects.encryption, S3Encryption::kCustomerKey);
+  EXPECT_EQ(customers.s3.objects.customer_key.key, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+
+  // A key without its kind of encryption, a kind without its key, and a key in clear on the wire.
+  for (const auto& more :
+       std::initializer_list<std::initializer_list<std::pair<const char*, std::string>>>{
+           {{"s3_sse_customer_key_file", key}},
+           {{"s3_sse", "aes256"}, {"s3_sse_customer_key_file", key}},
+           {{"s3_sse_kms_key_id", "alias/a"}},
+           {{"s3_sse", "aes256"}, {"s3_sse_kms_key_id", "alias/a"}},
+           {{"s3_sse", "customer-key"}},
+           {{"s3_sse", "customer-key"},
+            {"s3_sse_customer_key_file", key},
+            {"s3_endpoint", "http://127.0.0.1:9000"}}}) {
+    const auto config = build(more);
+    ASSERT_FALSE(config) << more.begin()->first;
+    EXPECT_EQ(config.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_FALSE(config.error().hint.empty());
+  }
 }
 
 TEST(Config, AScheduleOfACommandNeedsTheCommand) {

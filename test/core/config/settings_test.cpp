@@ -91,6 +91,23 @@ TEST(Settings, Cluster) {
   ExpectRefusal("cluster", std::string(129, 'a'));
 }
 
+TEST(Settings, WhatS3DoesWithObjects) {
+  EXPECT_TRUE(Accepts("s3_storage_class", "GLACIER_IR"));
+  ExpectRefusal("s3_storage_class", "DEEP_ARCHIVE");
+  EXPECT_TRUE(Accepts("s3_tags", "project=shop, owner=dba"));
+  ExpectRefusal("s3_tags", "project");
+  EXPECT_TRUE(Accepts("s3_sse", "AES256"));
+  ExpectRefusal("s3_sse", "rot13");
+  ExpectRefusal("s3_checksum", "crc32");
+  EXPECT_TRUE(Accepts("s3_sse_kms_key_id", "arn:aws:kms:eu-west-1:111122223333:key/1234abcd"));
+  ExpectRefusal("s3_sse_kms_key_id", "two words");
+  const TemporaryDirectory directory;
+  const std::string hex = "00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdef";
+  EXPECT_TRUE(Accepts("s3_sse_customer_key_file", directory.Write("key", hex)));
+  const Error error = Refusal("s3_sse_customer_key_file", directory.Write("short", hex.substr(2)));
+  EXPECT_EQ(error.message.find("abcdef"), std::string::npos);
+}
+
 TEST(Settings, Proxy) {
   EXPECT_TRUE(Accepts("s3_proxy", "http://proxy.example.com:3128"));
   EXPECT_TRUE(Accepts("s3_proxy", "http://[::1]:3128"));

@@ -156,7 +156,11 @@ TEST_F(SecurityCheckTest, ARuleThatDeletesBackupsFails) {
   }
   bucket_.rules->front().needs_size = true;
   ExpectFailure("lifecycle rule", "Remove the rule");
-  bucket_.rules->front().needs_tag = true;  // our objects do not have the tag
+  bucket_.rules->front().tags = {{"temporary", "yes"}};  // our objects do not have the tag
+  EXPECT_TRUE(Row().passed);
+  config_.s3.objects.tags = {{"project", "shop"}, {"temporary", "yes"}};
+  ExpectFailure("lifecycle rule", "Remove the rule");
+  config_.s3.objects.tags = {{"temporary", "no"}};
   EXPECT_TRUE(Row().passed);
   bucket_.rules = {{.id = "others", .prefix = "production/mainframe", .expires_current = true},
                    {.id = "versions", .expires_noncurrent = true}};
@@ -209,7 +213,8 @@ TEST(BucketRules, AreRead) {
   EXPECT_EQ((*rules)[0].prefix, "a/");
   EXPECT_TRUE((*rules)[0].expires_current);
   EXPECT_EQ((*rules)[1].prefix, "b/");
-  EXPECT_TRUE((*rules)[1].needs_tag && (*rules)[1].expires_current);
+  EXPECT_EQ((*rules)[1].tags, (S3Tags{{"k", "v"}}));
+  EXPECT_TRUE((*rules)[1].expires_current);
   EXPECT_EQ((*rules)[2].prefix, "c/");
   EXPECT_TRUE((*rules)[2].expires_noncurrent);
   EXPECT_FALSE((*rules)[2].expires_current) << "it removes markers of what was deleted";

@@ -4,6 +4,8 @@
 #include <memory>
 
 #include "core/s3/loopback_server.h"
+#include "core/s3/s3_address.h"
+#include "core/s3/s3_client.h"
 #include "core/s3/s3_store.h"
 #include "core/storage/store_conformance.h"
 
@@ -157,6 +159,74 @@ TEST_F(S3Server, IsNotTrustedWithoutItsAuthority) {
   options_.ca_file.clear();
   const auto store = MakeS3Store(options_, Environment{}).value();
   EXPECT_TRUE(store->Now());
+}
+
+TEST_F(S3Server, TakesEveryChecksum) {
+  const Bytes content(3'000'000, 'x');
+  for (const S3Checksum checksum : {S3Checksum::kSha256, S3Checksum::kMd5, S3Checksum::kNone}) {
+    options_.objects.checksum = checksum;
+    const auto store = MakeS3Store(options_, Environment{}).value();
+    ASSERT_TRUE(PutSmall(*store, "checked", content, PutMode::kReplace));
+    EXPECT_EQ(GetSmall(*store, "checked", content.size()).value(), content);
+    EXPECT_TRUE(store->Delete("checked"));
+  }
+}
+
+TEST_F(S3Server, KeepsTags) {
+  options_.objects.tags = {{"project", "shop & co"}, {"a/b", "c=d+e"}};
+  const auto store = MakeS3Store(options_, Environment{}).value();
+  ASSERT_TRUE(PutSmall(*store, "tagged", AsBytes("x"), PutMode::kCreate));
+  S3Client client(options_, MakeS3Address(options_).value(), Environment{});
+  S3Call call{"GET", options_.prefix + "/tagged"};
+  call.query.emplace_back("tagging", "");
+  const HttpResponse answer = client.Send(call, "could not read tags").value();
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_THAT(answer.body, testing::AllOf(testing::HasSubstr("<Value>shop &amp; co</Value>"),
+                                          testing::HasSubstr("<Key>a/b</Key>"),
+                                          testing::HasSubstr("<Value>c=d+e</Value>")));
+  EXPECT_TRUE(store->Delete("tagged"));
+}
+
+// Only over TLS. The gateway refuses the key elsewhere.
+TEST_F(S3Server, EncryptsWithACustomersKey) {
+  options_.endpoint = FromEnvironment(kTls);
+  if (options_.endpoint.empty()) {
+    GTEST_SKIP() << kTls << " is not set";
+  }
+  const S3Options plain = options_;
+  options_.objects.encryption = S3Encryption::kCustomerKey;
+  options_.objects.customer_key =
+      ParseS3CustomerKey("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").value();
+  const auto store = MakeS3Store(options_, Environment{}).value();
+  const Bytes content(3'000'000, 'x');
+  ASSERT_TRUE(PutSmall(*store, "sealed", content, PutMode::kCreate));
+  EXPECT_EQ(GetSmall(*store, "sealed", content.size()).value(), content);
+  EXPECT_EQ(store->Head("sealed").value().size, content.size());
+  std::string part;
+  EXPECT_TRUE(store->Get("sealed", {2'000'000, 3}, [&](ByteView piece) {
+    part += AsText(piece);
+    return Ok();
+  }));
+  EXPECT_EQ(part, "xxx");
+
+  const auto without = MakeS3Store(plain, Environment{}).value();
+  const auto unread = GetSmall(*without, "sealed", content.size());
+  ASSERT_FALSE(unread);
+  EXPECT_EQ(unread.error().code, ErrorCode::kFailedPrecondition) << unread.error().message;
+  options_.objects.customer_key = ParseS3CustomerKey(std::string(64, '7')).value();
+  EXPECT_FALSE(GetSmall(*MakeS3Store(options_, Environment{}).value(), "sealed", content.size()));
+  EXPECT_TRUE(store->Delete("sealed"));
+}
+
+TEST_F(S3Server, SaysThatItHasNoSuchStorageClass) {
+  options_.objects.storage_class = "STANDARD";
+  const auto store = MakeS3Store(options_, Environment{}).value();
+  EXPECT_TRUE(PutSmall(*store, "a", AsBytes("x"), PutMode::kCreate));
+  EXPECT_TRUE(store->Delete("a"));
+  options_.objects.storage_class = "NO_SUCH_CLASS";
+  const Error error = FailureOfPut();
+  EXPECT_EQ(error.code, ErrorCode::kFailedPrecondition) << error.message;
+  EXPECT_THAT(error.hint, testing::HasSubstr("veza_backup.s3_storage_class")) << error.message;
 }
 
 // The proxy only opens the tunnel. Inside, the certificate of the S3 server is verified as usual.

@@ -72,9 +72,12 @@ TEST(S3Store, PutSaysAllThatS3Needs) {
   EXPECT_EQ(request.headers["if-none-match"], "*");
   EXPECT_EQ(request.headers["x-amz-content-sha256"],
             "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072");
+  EXPECT_EQ(request.headers["x-amz-checksum-sha256"],
+            "RM591nyVng01JP+sF3Hfu6h9K2tLTpnkIDSouAP4sHI=");
   EXPECT_THAT(request.headers["authorization"],
               AllOf(HasSubstr("AKIAIOSFODNN7EXAMPLE/"), HasSubstr("/us-east-1/s3/aws4_request"),
-                    HasSubstr("SignedHeaders=host;if-none-match;x-amz-content-sha256;x-amz-date")));
+                    HasSubstr("SignedHeaders=host;if-none-match;x-amz-checksum-sha256;"
+                              "x-amz-content-sha256;x-amz-date,")));
   for (const char* absent : {"expect", "x-amz-security-token", "transfer-encoding"}) {
     EXPECT_FALSE(request.headers.contains(absent)) << absent;
   }
@@ -82,6 +85,91 @@ TEST(S3Store, PutSaysAllThatS3Needs) {
   ASSERT_TRUE(PutSmall(*store, "a/b", AsBytes("x"), PutMode::kReplace));
   EXPECT_FALSE(server.requests().at(1).headers.contains("if-none-match"));
   EXPECT_EQ(server.connections(), 1);
+}
+
+// For stores that do not know the newer header.
+TEST(S3Store, TheChecksumMayBeMd5) {
+  LoopbackServer server([](const LoopbackRequest&) { return LoopbackReply{}; });
+  S3Options options = OptionsFor(server);
+  options.objects.checksum = S3Checksum::kMd5;
+  ASSERT_TRUE(
+      PutSmall(*StoreFor(options), "a", AsBytes("Welcome to Amazon S3."), PutMode::kCreate));
+  LoopbackRequest with_md5 = server.requests().at(0);
+  EXPECT_EQ(with_md5.headers["content-md5"], "1EfQ6PKJ8WoS/2AnznfCWA==");
+  EXPECT_FALSE(with_md5.headers.contains("x-amz-checksum-sha256"));
+  EXPECT_THAT(with_md5.headers["authorization"], HasSubstr("SignedHeaders=content-md5;host;"));
+
+  options.objects.checksum = S3Checksum::kNone;
+  ASSERT_TRUE(PutSmall(*StoreFor(options), "a", AsBytes("x"), PutMode::kCreate));
+  LoopbackRequest without = server.requests().at(1);
+  EXPECT_FALSE(without.headers.contains("content-md5"));
+  EXPECT_FALSE(without.headers.contains("x-amz-checksum-sha256"));
+}
+
+TEST(S3Store, SaysHowAnObjectIsToBeKept) {
+  LoopbackServer server([](const LoopbackRequest&) { return LoopbackReply{}; });
+  S3Options options = OptionsFor(server);
+  options.objects.storage_class = "STANDARD_IA";
+  options.objects.encryption = S3Encryption::kKms;
+  options.objects.kms_key_id = "alias/backups";
+  options.objects.tags = {{"project", "shop & co"}, {"a/b", "c=d"}};
+  const auto store = StoreFor(options);
+  ASSERT_TRUE(PutSmall(*store, "a", AsBytes("x"), PutMode::kCreate));
+  LoopbackRequest put = server.requests().at(0);
+  EXPECT_EQ(put.headers["x-amz-storage-class"], "STANDARD_IA");
+  EXPECT_EQ(put.headers["x-amz-server-side-encryption"], "aws:kms");
+  EXPECT_EQ(put.headers["x-amz-server-side-encryption-aws-kms-key-id"], "alias/backups");
+  EXPECT_EQ(put.headers["x-amz-tagging"], "project=shop%20%26%20co&a%2Fb=c%3Dd");
+  EXPECT_THAT(put.headers["authorization"],
+              HasSubstr(";x-amz-server-side-encryption;"
+                        "x-amz-server-side-encryption-aws-kms-key-id;x-amz-storage-class;"
+                        "x-amz-tagging,"));
+
+  // S3 refuses a GET with such headers.
+  EXPECT_TRUE(store->Get("a", {}, [](ByteView) { return Ok(); }));
+  for (const auto& [name, value] : server.requests().at(1).headers) {
+    EXPECT_THAT(name, Not(testing::AnyOf(HasSubstr("encryption"), HasSubstr("storage-class"),
+                                         HasSubstr("tagging"), HasSubstr("checksum"))));
+  }
+
+  options.objects.encryption = S3Encryption::kAes256;
+  ASSERT_TRUE(PutSmall(*StoreFor(options), "a", AsBytes("x"), PutMode::kReplace));
+  LoopbackRequest replace = server.requests().at(2);
+  EXPECT_EQ(replace.headers["x-amz-server-side-encryption"], "AES256");
+  EXPECT_FALSE(replace.headers.contains("x-amz-server-side-encryption-aws-kms-key-id"));
+  EXPECT_FALSE(replace.headers.contains("x-amz-storage-class"));
+}
+
+// The server does not keep the key, so every request for the object brings it along.
+TEST(S3Store, ACustomersKeyGoesWithEveryObject) {
+  constexpr const char* kKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+  LoopbackServer server([&](const LoopbackRequest&) {
+    return ErrorReply(403, "AccessDenied", fmt::format("<Key>{}</Key>", kKey));
+  });
+  S3Options options = OptionsFor(server);
+  options.objects.encryption = S3Encryption::kCustomerKey;
+  options.objects.customer_key = ParseS3CustomerKey(kKey).value();
+  const auto store = StoreFor(options);
+  EXPECT_FALSE(PutSmall(*store, "a", AsBytes("x"), PutMode::kReplace));
+  EXPECT_FALSE(store->Get("a", {}, [](ByteView) { return Ok(); }));
+  EXPECT_FALSE(store->Head("a"));  // and the GET that explains it
+  EXPECT_FALSE(store->Delete("a"));
+  EXPECT_FALSE(store->Now());
+  const std::vector<LoopbackRequest> requests = server.requests();
+  ASSERT_EQ(requests.size(), 6U);
+  constexpr std::string_view kHeader = "x-amz-server-side-encryption-customer-";
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    auto headers = requests[i].headers;
+    const bool needs_key = i < 4;
+    EXPECT_EQ(headers.contains(fmt::format("{}key", kHeader)), needs_key) << requests[i].method;
+    EXPECT_EQ(headers.contains("x-amz-server-side-encryption"), false);
+    if (needs_key) {
+      EXPECT_EQ(headers[fmt::format("{}algorithm", kHeader)], "AES256");
+      EXPECT_EQ(headers[fmt::format("{}key", kHeader)], kKey);
+      EXPECT_EQ(headers[fmt::format("{}key-md5", kHeader)], "tP/LI3N87DFaSk0aoqYgzg==");
+      EXPECT_THAT(headers["authorization"], HasSubstr(fmt::format("{}key;", kHeader)));
+    }
+  }
 }
 
 TEST(S3Store, SendsTheSessionToken) {
@@ -191,6 +279,12 @@ TEST(S3Store, UnderstandsErrors) {
       {400, "XAmzContentSHA256Mismatch", Code::kDataCorrupted, true, ""},
       {400, "InvalidRequest", Code::kFailedPrecondition, false, "checksums"},
       {403, "InvalidObjectState", Code::kFailedPrecondition, false, "Glacier"},
+      {400, "InvalidStorageClass", Code::kFailedPrecondition, false,
+       "veza_backup.s3_storage_class"},
+      {400, "InvalidTag", Code::kFailedPrecondition, false, "veza_backup.s3_tags"},
+      {400, "InvalidEncryptionAlgorithmError", Code::kFailedPrecondition, false,
+       "veza_backup.s3_sse"},
+      {400, "InvalidDigest", Code::kDataCorrupted, true, ""},
       {400, "KMS.DisabledException", Code::kPermissionDenied, false, "key"},
       {400, "KMS.ThrottlingException", Code::kUnavailable, true, ""},
       {400, "Throttling", Code::kUnavailable, true, ""},
@@ -203,7 +297,7 @@ TEST(S3Store, UnderstandsErrors) {
       {429, "", Code::kUnavailable, true, ""},
       {500, "InternalError", Code::kUnavailable, true, ""},
       {500, "", Code::kUnavailable, true, ""},
-      {501, "NotImplemented", Code::kUnsupported, false, ""},
+      {501, "NotImplemented", Code::kUnsupported, false, "veza_backup.s3_checksum"},
       {502, "", Code::kUnavailable, true, ""},
       {503, "SlowDown", Code::kUnavailable, true, ""},
       {503, "ServiceUnavailable", Code::kUnavailable, true, ""},
@@ -244,6 +338,26 @@ TEST(S3Store, DoesNotGuessACause) {
           << status;
     }
   }
+}
+
+TEST(S3Store, SaysWhichSettingTheServerRefuses) {
+  const auto refusal = [](const std::string& message) {
+    return LoopbackReply{
+        400,
+        {},
+        fmt::format("<Error><Code>InvalidArgument</Code><Message>{}</Message></Error>", message)};
+  };
+  EXPECT_THAT(
+      PutError(refusal("Unsupported header 'x-amz-checksum-sha256' received for this API call."))
+          .hint,
+      HasSubstr("s3_checksum to \"md5\""));
+  EXPECT_THAT(PutError(refusal("Invalid argument.")).hint, Not(HasSubstr("veza_backup")));
+
+  LoopbackServer server([&](const LoopbackRequest&) { return refusal("Invalid argument."); });
+  S3Options options = OptionsFor(server);
+  options.objects.storage_class = "NO_SUCH_CLASS";
+  EXPECT_THAT(PutSmall(*StoreFor(options), "a", AsBytes("x"), PutMode::kCreate).error().hint,
+              HasSubstr("veza_backup.s3_storage_class"));
 }
 
 TEST(S3Store, QuotesABodyThatIsNotAnErrorDocument) {
@@ -383,8 +497,10 @@ TEST(S3Store, HeadSurvivesAnObjectThatAppears) {
 }
 
 TEST(S3Store, SecretsNeverGetIntoMessages) {
-  const std::string echo =
-      fmt::format("your key {} and token {}\nand {}", kSecretKey, kSessionToken, kSecretKey);
+  const std::string echo = fmt::format(
+      "your key {} and token {}\nand {}, backup:hunter22, "
+      "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+      kSecretKey, kSessionToken, kSecretKey);
   LoopbackServer server([&](const LoopbackRequest&) {
     return LoopbackReply{
         403,
@@ -393,11 +509,14 @@ TEST(S3Store, SecretsNeverGetIntoMessages) {
   });
   S3Options options = OptionsFor(server);
   options.session_token = kSessionToken;
+  options.proxy_login = "backup:hunter22";
+  options.objects.customer_key.key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
   const auto store = StoreFor(options);
   for (const Error& error :
        {PutSmall(*store, "a", AsBytes("x"), PutMode::kCreate).error(), store->Head("a").error(),
         store->ListDirectories("").error(), store->Now().error()}) {
     EXPECT_THAT(error.message, AllOf(Not(HasSubstr(kSecretKey)), Not(HasSubstr(kSessionToken)),
+                                     Not(HasSubstr("hunter22")), Not(HasSubstr("AAECAwQF")),
                                      Not(HasSubstr("\n")), HasSubstr("***")));
     EXPECT_THAT(error.hint, Not(HasSubstr(kSecretKey)));
   }
