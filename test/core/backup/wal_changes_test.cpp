@@ -7,6 +7,8 @@
 #include <random>
 #include <set>
 
+#include "core/memory_gauge.h"
+
 namespace veza {
 namespace {
 
@@ -183,7 +185,7 @@ TEST(WalChanges, StepsOverGroups) {
 
 // A backup holds them while it copies, beside its packs (docs/design/backup.md, "Memory").
 TEST(WalChanges, TakesLittleMemoryForTenMillionBlocksOfAMillionRelations) {
-  constexpr std::uint32_t kRelations = 1'000'000;
+  constexpr auto kRelations = static_cast<std::uint32_t>(MemoryGauge::Amount(1'000'000));
   WalChanges changes;
   std::size_t most = 0;
   for (std::uint32_t i = 0; i < kRelations; ++i) {
@@ -198,7 +200,7 @@ TEST(WalChanges, TakesLittleMemoryForTenMillionBlocksOfAMillionRelations) {
   }
   changes.Finish();
   EXPECT_EQ(changes.doubt(), "");
-  EXPECT_EQ(changes.entries(), 10'000'000U);
+  EXPECT_EQ(changes.entries(), 10 * kRelations);
   EXPECT_THAT(changes.In({1663, 5, 16384 + kRelations - 1}, 896, 128).pages, ElementsAre(3, 103));
   EXPECT_LT(changes.memory(), 60U << 20);
   EXPECT_LT(most, 100U << 20);

@@ -623,6 +623,10 @@ TEST_F(ForgedManifestTest, TheLengthOfLinesIsLimited) {
   }
   many.resize(17U << 20);
   for (const std::string& text : {std::string(70U << 20, '['), many + "0]}\n"}) {
+    // Sanitizers take ten times as long for the millions of numbers, and cannot measure the memory.
+    if (text[0] != '[' && !MemoryGauge::meaningful()) {
+      continue;
+    }
     const MemoryGauge gauge;
     EXPECT_ERROR(ReadRaw(begin + text), ErrorCode::kDataCorrupted);
     if (MemoryGauge::meaningful()) {

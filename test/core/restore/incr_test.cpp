@@ -12,6 +12,7 @@
 
 #include "core/repository/backup_catalog.h"
 #include "core/restore/test_restore.h"
+#include "sanitizers.h"
 
 namespace veza {
 namespace {
@@ -268,15 +269,15 @@ TEST_P(IncrTest, AnExtentOfWhichMostWasReplacedIsStoredWhole) {
 
 TEST_P(IncrTest, ARestoreOfTheLastOfManyOpensWhatItNeeds) {
   Taken newest = Full();
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 24; ++i) {
     // Most are of pages that change again and again, so most backups between are needed no more.
     Set(tables_[0], static_cast<std::uint32_t>(i % 4));
-    if (i % 10 == 0) {
+    if (i % 8 == 0) {
       Set(tables_[1], static_cast<std::uint32_t>(i));
     }
     newest = Incr(newest);
   }
-  EXPECT_LT(newest.summary.sources.size(), 15U);
+  EXPECT_LT(newest.summary.sources.size(), 12U);
   std::set<std::string> opened;
   std::mutex mutex;
   fixture_.repository.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
@@ -366,9 +367,14 @@ TEST_P(IncrTest, RandomHistoriesAreRestored) {
   const auto below = [&](std::uint32_t limit) {
     return static_cast<std::uint32_t>(random() % limit);
   };
+#ifdef VEZA_THREAD_SANITIZER
+  constexpr int kBackups = 8;
+#else
+  constexpr int kBackups = 25;
+#endif
   const Taken full = Full();
   Taken newest = full;
-  for (int i = 0; i < 25; ++i) {
+  for (int i = 0; i < kBackups; ++i) {
     for (Table& table : tables_) {
       switch (below(8)) {
         case 0:

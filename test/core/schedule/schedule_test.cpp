@@ -111,7 +111,7 @@ TEST(Schedule, UnusualZones) {
 // Finds every run of a whole year in both directions, and skips none.
 TEST(Schedule, BothDirectionsAgreeThroughAYear) {
   for (const char* zone : {"UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"}) {
-    for (const char* text : {"30 2 * * *", "17 */3 * * *", "0 0 1 * fri"}) {
+    for (const char* text : {"30 2 * * *", "17 */6 * * *", "0 0 1 * fri"}) {
       const Schedule schedule = Make(text, zone);
       TimePoint run = schedule.NextAfter(Utc("2026-01-01T00:00:00Z"));
       while (run < Utc("2027-01-01T00:00:00Z")) {
