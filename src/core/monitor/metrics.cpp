@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "core/clock_tolerance.h"
 #include "core/monitor/exposition.h"
 
 namespace veza {

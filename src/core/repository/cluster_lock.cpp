@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/clock_tolerance.h"
 #include "core/limits.h"
 #include "core/process_identity.h"
 #include "core/repository/names.h"

@@ -222,7 +222,7 @@ namespace {
 
 // How much older than the last check an object must be to count as older. The clocks of a store's
 // nodes may differ by less than this.
-constexpr std::chrono::seconds kClockTolerance{5};
+constexpr std::chrono::seconds kStoreClocksDiffer{5};
 // The objects that were stored first are usually listed first.
 constexpr std::size_t kNamesLookedAt = 1000;
 constexpr std::size_t kBackupsLookedAt = 16;
@@ -230,7 +230,7 @@ constexpr std::size_t kBackupsLookedAt = 16;
 Result<bool> HoldsOlder(Store& store, std::string_view prefix, TimePoint than) {
   ASSIGN_OR_RETURN(const FirstObjects first, ListFirst(store, prefix, kNamesLookedAt));
   return std::ranges::any_of(first.objects, [&](const ObjectInfo& object) {
-    return object.modified + kClockTolerance < than;
+    return object.modified + kStoreClocksDiffer < than;
   });
 }
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <ctime>
 
+#include "core/clock_tolerance.h"
 #include "core/postgres/lsn.h"
 
 namespace veza {
@@ -225,8 +226,7 @@ std::string DrillName(TimePoint started, std::string_view label) {
 }
 
 std::string FirstDrillAhead(TimePoint now) {
-  constexpr std::chrono::hours kClocksDiffer{1};
-  return DrillName(now + kClocksDiffer, "");
+  return DrillName(now + kClockTolerance, "");
 }
 
 std::optional<std::string> ParseDrillName(std::string_view name) {

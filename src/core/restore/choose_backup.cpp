@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/backup/suspect_diff.h"
+#include "core/clock_tolerance.h"
 #include "core/repository/backup_order.h"
 #include "core/repository/names.h"
 #include "core/restore/target_time.h"
@@ -49,10 +50,9 @@ bool EndsBeforeTargetForSure(const BackupSummary& backup, std::span<const Backup
 
 // Times in a backup are by the clock of its server, and the time in its label by the store's.
 bool HadClockAhead(const BackupSummary& backup, TimePoint now) {
-  constexpr std::chrono::hours kAhead{1};
   const std::optional<TimePoint> label_time = ParseLabelTime(backup.label);
-  return backup.stop_time > now + kAhead ||
-         (label_time.has_value() && backup.start_time > *label_time + kAhead);
+  return backup.stop_time > now + kClockTolerance ||
+         (label_time.has_value() && backup.start_time > *label_time + kClockTolerance);
 }
 
 // Why backups are refused for a target time that they should lead to. Empty when no clock was

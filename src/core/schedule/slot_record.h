@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 
+#include "core/clock_tolerance.h"
 #include "core/environment.h"
 
 namespace veza {
@@ -32,9 +33,6 @@ struct SlotRecord {
 
 // The keys are "full", "diff" and "incr".
 using SlotRecords = std::map<std::string, SlotRecord>;
-
-// The clocks of nodes and of the store may differ by so much.
-inline constexpr std::chrono::hours kClockTolerance{1};
 
 // The time that slots are planned by: a node's own, or the store's where they differ too much for
 // the nodes to agree on what is due. `store` is unset if it is not known.
