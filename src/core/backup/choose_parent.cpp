@@ -6,6 +6,7 @@
 #include "core/backup/suspect_diff.h"
 #include "core/limits.h"
 #include "core/repository/backup_order.h"
+#include "core/repository/backup_sources.h"
 
 namespace veza {
 
@@ -56,7 +57,8 @@ std::string WhyNotItsSources(const BackupSummary& parent, const BackupCatalog& c
   for (const SourceBackup& source : parent.sources) {
     const BackupSummary* const there = FindSource(source, catalog.backups);
     if (there == nullptr) {
-      return fmt::format("needs {}, which is missing or damaged", NameBackup(source.label));
+      return fmt::format("needs {}, {}", NameBackup(source.label),
+                         WhySourceIsWrong(source, catalog.backups));
     }
     if (there->checksum_failures > 0) {
       return fmt::format("needs {}, which has pages with wrong checksums",

@@ -35,13 +35,6 @@ std::string SuspectDiff(const BackupSummary& backup) {
       backup.label);
 }
 
-const BackupSummary* FindSource(const SourceBackup& source,
-                                std::span<const BackupSummary> backups) {
-  const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
-  return there != backups.end() && there->manifest_sha256 == source.manifest_sha256 ? &*there
-                                                                                    : nullptr;
-}
-
 std::string WhyDoubtful(const BackupSummary& backup, std::span<const BackupSummary> backups) {
   if (std::string suspect = SuspectDiff(backup); !suspect.empty()) {
     return suspect;

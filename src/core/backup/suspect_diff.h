@@ -22,10 +22,6 @@ std::string SuspectDiff(const BackupSummary& backup);
 // be wrong.
 std::string WhyDoubtful(const BackupSummary& backup, std::span<const BackupSummary> backups);
 
-// The backup among `backups` that another one names as a source. Null when it is not among them, or
-// has another manifest.
-const BackupSummary* FindSource(const SourceBackup& source, std::span<const BackupSummary> backups);
-
 // What to do about such a diff, and about servers that were restored from one.
 inline constexpr const char* kSuspectDiffHint =
     "Take a new backup with this version, and restore that or a full backup instead. On every "

@@ -1,11 +1,11 @@
 #include "core/repository/pack_list.h"
 
-#include <algorithm>
 #include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
 
+#include "core/repository/backup_sources.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 
@@ -113,14 +113,6 @@ void AddLost(const PartCounts& counts, LostParts& lost) {
       lost.try_emplace(label, std::move(part));
     }
   }
-}
-
-std::string WhySourceIsWrong(const SourceBackup& source, std::span<const BackupSummary> backups) {
-  const auto there = std::ranges::find(backups, source.label, &BackupSummary::label);
-  if (there == backups.end()) {
-    return "which is missing or damaged";
-  }
-  return there->manifest_sha256 == source.manifest_sha256 ? "" : "and another one is in its place";
 }
 
 }  // namespace

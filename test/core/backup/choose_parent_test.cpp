@@ -86,9 +86,12 @@ TEST_F(ChooseParentOfIncrTest, TheNewestOfAnyType) {
 TEST_F(ChooseParentOfIncrTest, NotOneThatHasLostWhatItNames) {
   diff().sources[0].manifest_sha256 = Sha256Of(AsBytes("another"));
   EXPECT_EQ(Chosen(), "20261108-020000F");
+  const auto reason = [this] { return ChooseParent(catalog_, server_, type_).reason; };
+  EXPECT_THAT(reason(), HasSubstr("\"20261108-020000F\", and another one is in its place"));
   diff().sources[0].manifest_sha256 = newest().manifest_sha256;
   catalog_.backups.erase(catalog_.backups.begin() + 1);
   EXPECT_EQ(Chosen(), "20261101-020000F");
+  EXPECT_THAT(reason(), HasSubstr("\"20261108-020000F\", which is missing or damaged"));
 }
 
 TEST_F(ChooseParentOfIncrTest, NotOneThatNamesDamagedPages) {
