@@ -95,9 +95,10 @@ CheckResult CheckIdentity(const Repository& repository) {
   return Passed("identity", detail);
 }
 
-// Backups that cannot be restored, with the reasons.
-Result<std::vector<UnrestorableBackup>> FindUnrestorable(const Repository& repository,
-                                                         const BackupCatalog& catalog) {
+// Backups that cannot be restored, with the reasons: unlike FindUnrestorable() of pack_list.h also
+// those that lack WAL, and those that cannot be read.
+Result<std::vector<UnrestorableBackup>> FindAllUnrestorable(const Repository& repository,
+                                                            const BackupCatalog& catalog) {
   std::vector<UnrestorableBackup> all;
   ASSIGN_OR_RETURN(const LostParts lost, FindLostParts(repository, catalog.backups));
   for (const Identity& identity : repository.identities()) {
@@ -157,7 +158,7 @@ CheckResult CheckBackups(const Repository& repository, std::optional<std::uint64
             "or check veza_backup.repository and veza_backup.cluster."};
   }
   const Result<std::vector<UnrestorableBackup>> unrestorable =
-      FindUnrestorable(repository, *catalog);
+      FindAllUnrestorable(repository, *catalog);
   return unrestorable ? JudgeBackups(catalog->backups, *unrestorable)
                       : FailedCheck("backups", unrestorable.error());
 }
