@@ -47,6 +47,7 @@ Error WithHint(Error error, const std::string& data_directory) {
 Result<DirectorySurvey> SurveyUnless(const std::atomic<bool>* is_abandoned, WalkOptions options,
                                      const Cancellation& cancellation, const SecretScan* secrets) {
   ASSIGN_OR_RETURN(options.tablespaces, ReadTablespaceLinks(options.data_directory));
+  options.looks_again_for_init_forks = false;
   DirectorySurvey survey;
   const WalkVisitor visitor{
       [&](const DirectoryEntry& entry) -> Status {

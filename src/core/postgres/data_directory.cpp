@@ -345,10 +345,11 @@ class Walker {
   // Looks for the init fork now, as sendDir does, because a relation may have been made while its
   // directory was listed. At the end of recovery the server makes the main fork of such a relation,
   // and fails if the restored directory has one.
-  static bool IsUnlogged(std::string_view number, const std::vector<std::string_view>& unlogged,
-                         const std::string& directory) {
+  bool IsUnlogged(std::string_view number, const std::vector<std::string_view>& unlogged,
+                  const std::string& directory) const {
     return std::ranges::binary_search(unlogged, number) ||
-           IsThere(fmt::format("{}/{}_init", directory, number));
+           (options_.looks_again_for_init_forks &&
+            IsThere(fmt::format("{}/{}_init", directory, number)));
   }
 
   Status VisitItems(const std::string& path, const std::string& source, const NameList& names) {

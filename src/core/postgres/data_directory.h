@@ -57,6 +57,9 @@ struct WalkOptions {
   int postgres_major = 15;
   // Where backups are stored; empty when not on a local file system.
   std::string repository_directory;
+  // Leaves out relations that become unlogged while their directory is walked. Takes an lstat(2)
+  // for each file of a relation, so who only counts does without.
+  bool looks_again_for_init_forks = true;
 };
 
 struct WalkVisitor {

@@ -12,6 +12,7 @@
 namespace veza {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -293,6 +294,9 @@ TEST_F(DataDirectoryTest, AnUnloggedRelationThatIsMadeMeanwhileIsLeftOut) {
     return Ok();
   };
   EXPECT_THAT(Paths(), ElementsAre("/", "base/", "base/5/", "base/5/100", "base/5/2000"));
+  std::filesystem::remove(In("base/5/200_init"));
+  options_.looks_again_for_init_forks = false;
+  EXPECT_THAT(Paths(), Contains("base/5/200_fsm")) << "it is not looked for";
 }
 
 TEST_F(DataDirectoryTest, WalksTablespacesSeparately) {
