@@ -183,6 +183,12 @@ TEST_F(ClusterLockTest, ASlotIsUpdatedByTheStoresClockIfTheNodesIsWrong) {
     EXPECT_EQ(lock->slots().at("full").updated, State().now);
     EXPECT_OK(lock->Release());
   }
+  LockNode node(shared_, "a");
+  node.clock().Advance(std::chrono::minutes(30));
+  const auto lock = node.Acquire().value();
+  ASSERT_OK(lock->SetSlot("full", {.slot = kTestTime, .state = SlotState::kFailed}));
+  EXPECT_EQ(lock->slots().at("full").updated, kTestTime + std::chrono::minutes(30))
+      << "clocks differ a little";
 }
 
 // The same on a directory that several nodes share. Its file system has a clock, too.

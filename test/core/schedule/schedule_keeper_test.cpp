@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace veza {
 namespace {
 
@@ -120,6 +122,17 @@ TEST_F(ScheduleKeeperTest, AFailureOfATimeToComeIsForgotten) {
   EXPECT_EQ(keeper_.Plan(state).baselines.size(), 2U);
 }
 
+// The pause before the next attempt is reckoned from it.
+TEST_F(ScheduleKeeperTest, NoFailureThatIsKeptHappenedInATimeToCome) {
+  const TimePoint now = Utc("2026-11-28T12:00:00Z");
+  for (const char* const noted : {"2028-01-02T02:00:00Z", "2026-11-28T11:00:00Z"}) {
+    keeper_.NoteFailure({ScheduleKind::kFull, Utc("2026-11-22T02:00:00Z"), 1}, "here:5432",
+                        "no answer", Utc(noted));
+    keeper_.ForgetFuture(now);
+    EXPECT_EQ(keeper_.Records().at("full").updated, std::min(Utc(noted), now));
+  }
+}
+
 TEST_F(ScheduleKeeperTest, TellsEachSkippedSlotOnce) {
   const SkippedSlot diff{ScheduleKind::kDiff, Utc("2026-11-23T02:00:00Z"), "a full backup runs"};
   const SkippedSlot incr{ScheduleKind::kIncr, Utc("2026-11-23T02:00:00Z"), "a full backup runs"};
@@ -128,6 +141,8 @@ TEST_F(ScheduleKeeperTest, TellsEachSkippedSlotOnce) {
   EXPECT_EQ(keeper_.TellOnce({diff, incr}),
             "skipping the diff backup scheduled for 2026-11-23T02:00:00Z: a full backup runs; "
             "skipping the incr backup scheduled for 2026-11-23T02:00:00Z: a full backup runs");
+  EXPECT_EQ(keeper_.TellOnce({diff, incr}), "");
+  keeper_.ForgetFuture(Utc("2026-11-23T02:00:01Z"));  // as each look at the lock does
   EXPECT_EQ(keeper_.TellOnce({diff, incr}), "");
   EXPECT_EQ(keeper_.TellOnce({tuesday, incr}),
             "skipping the diff backup scheduled for 2026-11-24T02:00:00Z: a full one is due");
