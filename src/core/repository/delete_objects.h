@@ -9,8 +9,9 @@
 
 namespace veza {
 
-// Deletes several objects at once. After the first error no further request is started, and that
-// error is returned.
+// Deletes objects, in any order, with so many requests at once. A store that deletes many names
+// with one request gets them in as few requests as keep all of these places busy. After the first
+// error no further request is started, and that error is returned.
 Status DeleteObjects(Store& store, const std::vector<std::string>& names, int requests_in_flight);
 
 }  // namespace veza

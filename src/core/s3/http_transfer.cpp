@@ -348,6 +348,9 @@ void HttpTransfer::Configure(const HttpRequest& request, const HttpOptions& opti
     set(CURLOPT_READFUNCTION, &Exchange::OnUpload);
     set(CURLOPT_READDATA, &exchange);
     set(CURLOPT_SEEKFUNCTION, &Exchange::OnSeek);
+    if (request.method != "PUT") {
+      set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    }
   } else if (request.method == "HEAD") {
     set(CURLOPT_NOBODY, 1L);
   } else if (request.method != "GET") {

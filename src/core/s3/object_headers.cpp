@@ -111,6 +111,16 @@ S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload,
   return headers;
 }
 
+S3Headers DocumentHeaders(std::string_view document) {
+  std::uint8_t digest[EVP_MAX_MD_SIZE];
+  unsigned int length = 0;
+  if (EVP_Digest(document.data(), document.size(), digest, &length, EVP_md5(), nullptr) == 1) {
+    return {{"content-md5", ToBase64({digest, length})}};
+  }
+  EVP_Digest(document.data(), document.size(), digest, &length, EVP_sha256(), nullptr);
+  return {{"x-amz-checksum-sha256", ToBase64({digest, length})}};
+}
+
 S3Headers CustomerKeyHeaders(const S3ObjectOptions& options) {
   if (options.encryption != S3Encryption::kCustomerKey) {
     return {};

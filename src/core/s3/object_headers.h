@@ -51,6 +51,10 @@ using S3Headers = std::vector<std::pair<std::string, std::string>>;
 // leases and probes are rewritten and deleted often, which costs extra in the cheaper classes.
 S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload, PutMode mode);
 
+// The checksum of a document that is sent to S3. Content-MD5 is what every store takes. If OpenSSL
+// refuses MD5, it is x-amz-checksum-sha256.
+S3Headers DocumentHeaders(std::string_view document);
+
 // The headers that a PUT, GET or HEAD of an object needs when it is encrypted with a customer's
 // key. One of them is the key, which the caller must wipe (IsSecretHeader()). Empty without such a
 // key.

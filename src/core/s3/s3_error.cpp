@@ -386,4 +386,20 @@ Error S3ResponseError(const HttpResponse& response, const std::string& what,
   return error;
 }
 
+Error S3PartError(std::string_view code, std::string_view message, const std::string& what,
+                  const S3Options& options) {
+  constexpr int kBadRequest = 400;  // for codes that are not in the table
+  const std::string s3_code = Clean(code.empty() ? "without a code" : std::string(code), options);
+  const std::string text = Clean(std::string(message), options);
+  const Meaning meaning = MeaningOf(kBadRequest, s3_code);
+  Error error{
+      meaning.code,
+      fmt::format("{}: server answered {}{}{}", what, s3_code, text.empty() ? "" : ": ", text),
+      meaning.hint, meaning.retryable};
+  if (error.message.ends_with('.')) {
+    error.message.pop_back();
+  }
+  return error;
+}
+
 }  // namespace veza

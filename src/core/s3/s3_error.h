@@ -17,6 +17,11 @@ namespace veza {
 Error S3ResponseError(const HttpResponse& response, const std::string& what,
                       const S3Options& options, TimePoint now);
 
+// The same for a part of a request that failed although the request succeeded: the server gives
+// only a code and a text.
+Error S3PartError(std::string_view code, std::string_view message, const std::string& what,
+                  const S3Options& options);
+
 // Parses the time in a Date, Last-Modified or Retry-After header. Nothing when it is not a time.
 std::optional<TimePoint> ParseHttpDate(std::string_view text);
 

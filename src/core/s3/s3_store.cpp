@@ -1,6 +1,7 @@
 #include "core/s3/s3_store.h"
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 
 #include "core/limits.h"
@@ -12,6 +13,9 @@
 namespace veza {
 
 namespace {
+
+// The most that DeleteObjects takes.
+constexpr std::size_t kNamesPerDelete = 1000;
 
 template <typename Number>
 std::optional<Number> ParseNumber(std::string_view text) {
@@ -121,6 +125,22 @@ class S3Store final : public Store {
     return error;
   }
 
+  std::size_t NamesPerDelete() const override { return deletes_singly_ ? 1 : kNamesPerDelete; }
+
+  Status DeleteAll(std::span<const std::string> names) override {
+    for (; !names.empty() && !deletes_singly_;) {
+      const auto part = names.first(std::min(names.size(), kNamesPerDelete));
+      const Status deleted = DeletePart(part);
+      if (!deleted && deleted.error().code == ErrorCode::kUnsupported) {
+        deletes_singly_ = true;
+        break;
+      }
+      RETURN_IF_ERROR(deleted);
+      names = names.subspan(part.size());
+    }
+    return Store::DeleteAll(names);
+  }
+
   Status List(std::string_view prefix, std::string_view start_after,
               const ObjectVisitor& each) override {
     return ListPages(prefix, start_after, "", [&](const S3ListPage& page) -> Status {
@@ -174,6 +194,56 @@ class S3Store final : public Store {
   }
 
  private:
+  // Deletes with one request, at most kNamesPerDelete objects.
+  Status DeletePart(std::span<const std::string> names) {
+    std::vector<std::string> keys;
+    for (const std::string& name : names) {
+      RETURN_IF_ERROR(Begin(name));
+      keys.push_back(root_ + name);
+    }
+    const std::string document = MakeS3DeleteRequest(keys);
+    MemoryBody body(AsBytes(document));
+    const std::string what = fmt::format("could not delete {} objects, \"{}\" being the first",
+                                         names.size(), Quoted(names.front()));
+    S3Call call{"POST", ""};
+    call.query.emplace_back("delete", "");
+    ASSIGN_OR_RETURN(const S3Payload payload, client_.HashPayload(body, Quoted(names.front())));
+    call.payload_hash = payload.sha256;
+    call.headers = DocumentHeaders(document);
+    call.body = &body;
+    call.body_limit = limits::kListPage;
+    ASSIGN_OR_RETURN(const HttpResponse response, client_.Send(call, what));
+    if (response.status != 200) {
+      return S3ResponseError(response, what, options_, environment_.clock->Now());
+    }
+    Result<std::vector<S3DeleteError>> errors = ParseS3DeleteResult(response.body);
+    if (!errors) {
+      return std::move(errors.error()).WithContext(what);
+    }
+    return FirstFailure(*errors, names);
+  }
+
+  // The first error that trying again cannot mend, or else the first one.
+  Status FirstFailure(const std::vector<S3DeleteError>& errors,
+                      std::span<const std::string> names) const {
+    Status first;
+    for (const S3DeleteError& failed : errors) {
+      if (failed.code == "NoSuchKey" || failed.code == "NoSuchVersion") {
+        continue;
+      }
+      // The server's word for a name is not put into a message.
+      const auto name = std::ranges::find_if(
+          names, [&](const std::string& own) { return failed.key == root_ + own; });
+      const std::string what = Failed("delete", name != names.end() ? *name : names.front());
+      Error error = S3PartError(failed.code, failed.message, what, options_);
+      if (!error.retryable) {
+        return error;
+      }
+      first = first ? Status(std::move(error)) : first;
+    }
+    return first;
+  }
+
   Status Begin(std::string_view name) const {
     RETURN_IF_ERROR(ValidateObjectName(name));
     return environment_.cancellation->Check();
@@ -307,6 +377,7 @@ class S3Store final : public Store {
   std::string location_;
   std::string root_;  // the beginning of every key: empty, or ends with '/'
   S3Client client_;
+  std::atomic<bool> deletes_singly_ = false;  // the server does not know DeleteObjects
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <sstream>
 
 #include "core/limits.h"
 
@@ -126,6 +127,34 @@ Result<S3ListPage> ParseS3ListPage(std::string_view text) {
     page.prefixes.push_back(encoded ? UrlDecode(prefix) : std::string(prefix));
   }
   return page;
+}
+
+std::string MakeS3DeleteRequest(const std::vector<std::string>& keys) {
+  pugi::xml_document document;
+  pugi::xml_node root = document.append_child("Delete");
+  root.append_attribute("xmlns") = "http://s3.amazonaws.com/doc/2006-03-01/";
+  root.append_child("Quiet").text() = "true";
+  for (const std::string& key : keys) {
+    root.append_child("Object").append_child("Key").text() = key.c_str();
+  }
+  std::ostringstream text;
+  document.save(text, "", pugi::format_raw);
+  return text.str();
+}
+
+Result<std::vector<S3DeleteError>> ParseS3DeleteResult(std::string_view text) {
+  pugi::xml_document document;
+  if (!ParseXml(text, limits::kListPage, document) || !document.child("DeleteResult")) {
+    return MakeError(ErrorCode::kUnavailable, "the response is not a result of DeleteObjects")
+        .WithHint("Check that veza_backup.s3_endpoint names an S3 server.")
+        .Retryable();
+  }
+  std::vector<S3DeleteError> errors;
+  for (const pugi::xml_node& error : document.child("DeleteResult").children("Error")) {
+    errors.push_back(
+        {error.child_value("Key"), error.child_value("Code"), error.child_value("Message")});
+  }
+  return errors;
 }
 
 }  // namespace veza

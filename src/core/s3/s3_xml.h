@@ -1,4 +1,5 @@
-// Parses two XML documents of S3: error documents and pages of ListObjectsV2.
+// The XML documents of S3: error documents, pages of ListObjectsV2, request and result of
+// DeleteObjects.
 #pragma once
 
 #include <optional>
@@ -33,5 +34,19 @@ struct S3ListPage {
 
 // kUnavailable when `text` is not such a page.
 Result<S3ListPage> ParseS3ListPage(std::string_view text);
+
+// The document that asks for the deletion of these keys. The answer lists only what was not
+// deleted.
+std::string MakeS3DeleteRequest(const std::vector<std::string>& keys);
+
+// Why one key was not deleted.
+struct S3DeleteError {
+  std::string key;
+  std::string code;
+  std::string message;
+};
+
+// The errors in the answer. kUnavailable when `text` is not such an answer.
+Result<std::vector<S3DeleteError>> ParseS3DeleteResult(std::string_view text);
 
 }  // namespace veza

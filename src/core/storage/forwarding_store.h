@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,8 @@ class ForwardingStore : public Store {
   }
   Result<ObjectInfo> Head(std::string_view name) override { return inner_->Head(name); }
   Status Delete(std::string_view name) override { return inner_->Delete(name); }
+  Status DeleteAll(std::span<const std::string> names) override { return inner_->DeleteAll(names); }
+  std::size_t NamesPerDelete() const override { return inner_->NamesPerDelete(); }
   Status List(std::string_view prefix, std::string_view start_after,
               const ObjectVisitor& each) override {
     return inner_->List(prefix, start_after, each);

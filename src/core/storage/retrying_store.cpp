@@ -120,6 +120,13 @@ class RetryingStore final : public Store {
     return Retry("DELETE", name, [&] { return inner_->Delete(name); });
   }
 
+  // What an attempt has deleted is gone for the next one, which is no error.
+  Status DeleteAll(std::span<const std::string> names) override {
+    return names.empty() ? Ok()
+                         : Retry("DELETE", names.front(), [&] { return inner_->DeleteAll(names); });
+  }
+  std::size_t NamesPerDelete() const override { return inner_->NamesPerDelete(); }
+
   Status List(std::string_view prefix, std::string_view start_after,
               const ObjectVisitor& each) override {
     std::string last(start_after);

@@ -31,6 +31,13 @@ Error TooLarge(const Store& store, std::string_view name, std::size_t limit) {
 
 }  // namespace
 
+Status Store::DeleteAll(std::span<const std::string> names) {
+  for (const std::string& name : names) {
+    RETURN_IF_ERROR(Delete(name));
+  }
+  return Ok();
+}
+
 Status Store::ListFragments(const ObjectVisitor&) {
   return Ok();
 }

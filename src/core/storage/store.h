@@ -19,6 +19,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +74,14 @@ class Store {
 
   // On success the deletion is durable. Deleting an object that does not exist is a success.
   virtual Status Delete(std::string_view name) = 0;
+
+  // Deletes all these objects, in any order. On success all deletions are durable, and objects that
+  // did not exist count as deleted. On an error any of them may have been deleted; the message
+  // names one that was not, or may not have been.
+  virtual Status DeleteAll(std::span<const std::string> names);
+  // With how many names DeleteAll() makes do with one request. 1: it sends one request for each.
+  // May change, when a server turns out not to know such a request.
+  virtual std::size_t NamesPerDelete() const { return 1; }
 
   // Calls `each` for every object whose name begins with `prefix` (any string; empty: all), in byte
   // order of the names. Holds a bounded number of names in memory. `start_after`, when not empty,

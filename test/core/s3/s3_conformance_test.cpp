@@ -6,6 +6,7 @@
 #include "core/s3/loopback_server.h"
 #include "core/s3/s3_address.h"
 #include "core/s3/s3_client.h"
+#include "core/s3/s3_error.h"
 #include "core/s3/s3_store.h"
 #include "core/storage/store_conformance.h"
 
@@ -170,6 +171,20 @@ TEST_F(S3Server, TakesEveryChecksum) {
     EXPECT_EQ(GetSmall(*store, "checked", content.size()).value(), content);
     EXPECT_TRUE(store->Delete("checked"));
   }
+}
+
+// The server compares the checksum with what arrives.
+TEST_F(S3Server, RefusesContentThatDoesNotMatchItsChecksum) {
+  S3Client client(options_, MakeS3Address(options_).value(), Environment{});
+  MemoryBody body(AsBytes("x"));
+  S3Call call{"PUT", options_.prefix + "/damaged"};
+  call.payload_hash = client.HashPayload(body, "damaged").value().sha256;
+  call.headers = DocumentHeaders("y");
+  call.body = &body;
+  const HttpResponse answer = client.Send(call, "could not write").value();
+  EXPECT_EQ(answer.status, 400);
+  const Error error = S3ResponseError(answer, "could not write", options_, TimePoint{});
+  EXPECT_EQ(error.code, ErrorCode::kDataCorrupted) << error.message;
 }
 
 TEST_F(S3Server, KeepsTags) {

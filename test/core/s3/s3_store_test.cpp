@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
 
 #include "core/s3/loopback_server.h"
 #include "core/storage/store_conformance.h"
@@ -170,6 +171,102 @@ TEST(S3Store, ACustomersKeyGoesWithEveryObject) {
       EXPECT_THAT(headers["authorization"], HasSubstr(fmt::format("{}key;", kHeader)));
     }
   }
+}
+
+std::vector<std::string> NamesOf(std::size_t count) {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < count; ++i) {
+    names.push_back(fmt::format("n/{:04}", i));
+  }
+  return names;
+}
+
+LoopbackReply DeleteReply(const std::string& errors = {}) {
+  return {200,
+          {},
+          fmt::format("<DeleteResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{}"
+                      "</DeleteResult>",
+                      errors)};
+}
+
+TEST(S3Store, DeletesAThousandWithOneRequest) {
+  std::vector<std::string> bodies;
+  LoopbackServer server([&](const LoopbackRequest& request) {
+    bodies.push_back(request.body);
+    return DeleteReply();
+  });
+  S3Options options = OptionsFor(server);
+  options.prefix = "R&D <1>";
+  const auto store = StoreFor(options);
+  EXPECT_EQ(store->NamesPerDelete(), 1000U);
+  ASSERT_TRUE(store->DeleteAll(NamesOf(1001)));
+  std::vector<LoopbackRequest> requests = server.requests();
+  ASSERT_EQ(requests.size(), 2U);
+  LoopbackRequest& first = requests.front();
+  EXPECT_EQ(first.method, "POST");
+  EXPECT_EQ(first.target, "/bucket?delete=");
+  EXPECT_THAT(first.headers["authorization"], HasSubstr("SignedHeaders=content-md5;host;"));
+  std::uint8_t digest[EVP_MAX_MD_SIZE];
+  unsigned int length = 0;
+  EVP_Digest(bodies[0].data(), bodies[0].size(), digest, &length, EVP_md5(), nullptr);
+  EXPECT_EQ(first.headers["content-md5"], ToBase64({digest, length}));
+  EXPECT_THAT(bodies[0], AllOf(HasSubstr("<Quiet>true</Quiet>"),
+                               HasSubstr("<Object><Key>R&amp;D &lt;1&gt;/n/0000</Key></Object>"),
+                               HasSubstr("/n/0999<"), Not(HasSubstr("/n/1000<"))));
+  EXPECT_THAT(bodies[1], AllOf(HasSubstr("/n/1000<"), Not(HasSubstr("/n/0999<"))));
+}
+
+TEST(S3Store, NamesWhatCouldNotBeDeleted) {
+  const auto failure = [](const std::string& errors) {
+    LoopbackServer server([&](const LoopbackRequest&) { return DeleteReply(errors); });
+    return StoreFor(OptionsFor(server))->DeleteAll(NamesOf(5));
+  };
+  const auto part = [](const char* key, const char* code) {
+    return fmt::format(
+        "<Error><Key>some/prefix/{}</Key><Code>{}</Code><Message>Text.</Message></Error>", key,
+        code);
+  };
+  EXPECT_TRUE(failure(part("n/0001", "NoSuchKey")));
+  const Status busy = failure(part("n/0001", "InternalError") + part("n/0002", "SlowDown"));
+  ASSERT_FALSE(busy);
+  EXPECT_TRUE(busy.error().retryable);
+  EXPECT_THAT(busy.error().message, HasSubstr("\"s3://bucket/some/prefix/n/0001\": server answered "
+                                              "InternalError: Text"));
+  // An error that stays is told at once, although others might pass.
+  const Status denied = failure(part("n/0001", "InternalError") + part("n/0003", "AccessDenied"));
+  ASSERT_FALSE(denied);
+  EXPECT_EQ(denied.error().code, ErrorCode::kPermissionDenied);
+  EXPECT_FALSE(denied.error().retryable);
+  EXPECT_THAT(denied.error().message, HasSubstr("n/0003\": server answered AccessDenied"));
+  EXPECT_THAT(denied.error().hint, HasSubstr("veza_backup.s3_access_key"));
+  for (const char* code : {"SomethingNew", ""}) {
+    const Status other = failure(part("n/0001", code));
+    ASSERT_FALSE(other);
+    EXPECT_EQ(other.error().code, ErrorCode::kFailedPrecondition);
+  }
+}
+
+// Without a result nothing says that anything was deleted.
+TEST(S3Store, OnlyAResultIsADeletion) {
+  for (const std::string& body : {std::string(), std::string("<html/>"), std::string("deleted")}) {
+    LoopbackServer server([&](const LoopbackRequest&) { return LoopbackReply{200, {}, body}; });
+    const Status deleted = StoreFor(OptionsFor(server))->DeleteAll(NamesOf(2));
+    ASSERT_FALSE(deleted) << body;
+    EXPECT_EQ(deleted.error().code, ErrorCode::kUnavailable);
+    EXPECT_TRUE(deleted.error().retryable);
+  }
+}
+
+TEST(S3Store, DeletesOneByOneWhereTheServerKnowsNothingElse) {
+  LoopbackServer server([](const LoopbackRequest& request) {
+    return request.method == "POST" ? ErrorReply(501, "NotImplemented") : LoopbackReply{204};
+  });
+  const auto store = StoreFor(OptionsFor(server));
+  EXPECT_TRUE(store->DeleteAll(NamesOf(3)));
+  EXPECT_EQ(server.requests().size(), 4U);
+  EXPECT_EQ(store->NamesPerDelete(), 1U);
+  EXPECT_TRUE(store->DeleteAll(NamesOf(2)));
+  EXPECT_EQ(server.requests().size(), 6U);
 }
 
 TEST(S3Store, SendsTheSessionToken) {

@@ -52,6 +52,7 @@ class FaultyStore final : public Store {
   Status Delete(std::string_view name) override {
     return Disturbed([&] { return inner_->Delete(name); });
   }
+  std::size_t NamesPerDelete() const override { return 7; }
   Status List(std::string_view prefix, std::string_view start_after,
               const ObjectVisitor& each) override {
     const std::optional<Fault> fault = Next();
@@ -184,10 +185,20 @@ TEST_F(RetryingStoreTest, TriesEveryOperationAgain) {
   Order(2);
   EXPECT_TRUE(store_->Delete("d/a"));
   EXPECT_EQ(calls_, 15);
+  EXPECT_TRUE(Create("d/b", "x"));
+  EXPECT_TRUE(Create("d/c", "x"));
+  Order(2);
+  const std::vector<std::string> names = {"d/b", "d/c"};
+  EXPECT_TRUE(store_->DeleteAll(names));
+  EXPECT_TRUE(store_->DeleteAll({}));
+  EXPECT_EQ(store_->NamesPerDelete(), 7U);
+  EXPECT_EQ(calls_, 21);
+  EXPECT_THAT(store_->ListDirectories("").value(), testing::IsEmpty());
   EXPECT_THAT(observed_,
               ElementsAre("PUT d/a: trouble", "PUT d/a: trouble", "HEAD d/a: trouble",
                           "HEAD d/a: trouble", "LIST : trouble", "LIST : trouble", "TIME : trouble",
-                          "TIME : trouble", "DELETE d/a: trouble", "DELETE d/a: trouble"));
+                          "TIME : trouble", "DELETE d/a: trouble", "DELETE d/a: trouble",
+                          "DELETE d/b: trouble", "DELETE d/b: trouble"));
 }
 
 TEST_F(RetryingStoreTest, PausesGrowWithFullJitterUpToALimit) {

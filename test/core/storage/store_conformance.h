@@ -206,6 +206,24 @@ TYPED_TEST_P(StoreConformance, DeleteRemoves) {
   EXPECT_EQ(this->Read("dir/a"), "y");
 }
 
+TYPED_TEST_P(StoreConformance, DeletesManyAtOnce) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 2 * TypeParam::kPageSize + 3; ++i) {
+    names.push_back(fmt::format("many/{:04}", i));
+    ASSERT_TRUE(PutSmall(*this->store_, names.back(), AsBytes("x"), PutMode::kCreate));
+  }
+  ASSERT_TRUE(PutSmall(*this->store_, "other", AsBytes("x"), PutMode::kCreate));
+  names.insert(names.begin() + 1, "many/absent");
+  EXPECT_TRUE(this->store_->DeleteAll(names));
+  EXPECT_THAT(this->Names(), testing::ElementsAre("other"));
+  EXPECT_TRUE(this->store_->DeleteAll(names)) << "they are gone already";
+  EXPECT_TRUE(this->store_->DeleteAll({}));
+  names.push_back("../other");
+  EXPECT_EQ(this->store_->DeleteAll(names).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_THAT(this->Names(), testing::ElementsAre("other"));
+  EXPECT_TRUE(this->store_->Delete("other"));
+}
+
 TYPED_TEST_P(StoreConformance, DeliversRanges) {
   ASSERT_TRUE(this->Create("a", "0123456789"));
   EXPECT_EQ(this->Read("a", {2, 3}), "234");
@@ -424,11 +442,12 @@ TYPED_TEST_P(StoreConformance, NowIsATimeInWholeSeconds) {
 REGISTER_TYPED_TEST_SUITE_P(StoreConformance, GivesBackWhatWasPut, PutReadsTheBodyFromItsStart,
                             CreateNeverOverwrites, OneOfManyCreatorsWins,
                             ReplaceOverwritesAndCreates, ABodyThatFailsLeavesNoObject,
-                            WhatIsMissingIsNotFound, DeleteRemoves, DeliversRanges,
-                            AnErrorOfTheSinkEndsTheDownload, GetSmallHasALimit, ListsInByteOrder,
-                            ListTellsSizeAndTime, AnErrorOfTheVisitorEndsTheListing,
-                            ListsMoreThanAPage, ListsDirectories, RefusesNamesThatAreNotNames,
-                            NothingIsDoneOnceCancelled, ADownloadCanBeCancelledInTheMiddle,
-                            ManyThreadsUseOneStore, NowIsATimeInWholeSeconds);
+                            WhatIsMissingIsNotFound, DeleteRemoves, DeletesManyAtOnce,
+                            DeliversRanges, AnErrorOfTheSinkEndsTheDownload, GetSmallHasALimit,
+                            ListsInByteOrder, ListTellsSizeAndTime,
+                            AnErrorOfTheVisitorEndsTheListing, ListsMoreThanAPage, ListsDirectories,
+                            RefusesNamesThatAreNotNames, NothingIsDoneOnceCancelled,
+                            ADownloadCanBeCancelledInTheMiddle, ManyThreadsUseOneStore,
+                            NowIsATimeInWholeSeconds);
 
 }  // namespace veza
