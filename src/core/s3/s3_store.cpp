@@ -128,14 +128,17 @@ class S3Store final : public Store {
   std::size_t NamesPerDelete() const override { return deletes_singly_ ? 1 : kNamesPerDelete; }
 
   Status DeleteAll(std::span<const std::string> names) override {
-    for (; !names.empty() && !deletes_singly_;) {
+    while (!names.empty() && !deletes_singly_) {
       const auto part = names.first(std::min(names.size(), kNamesPerDelete));
-      const Status deleted = DeletePart(part);
-      if (!deleted && deleted.error().code == ErrorCode::kUnsupported) {
-        deletes_singly_ = true;
+      const Result<std::vector<S3DeleteError>> errors = DeleteTogether(part);
+      if (!errors && (errors.error().retryable || errors.error().code == ErrorCode::kCancelled)) {
+        return errors.error();
+      }
+      if (!errors) {
+        deletes_singly_ = true;  // if those are refused as well, their errors say why
         break;
       }
-      RETURN_IF_ERROR(deleted);
+      RETURN_IF_ERROR(FirstFailure(*errors, part));
       names = names.subspan(part.size());
     }
     return Store::DeleteAll(names);
@@ -194,8 +197,8 @@ class S3Store final : public Store {
   }
 
  private:
-  // Deletes with one request, at most kNamesPerDelete objects.
-  Status DeletePart(std::span<const std::string> names) {
+  // Deletes with one request, at most kNamesPerDelete objects. Returns what was not deleted.
+  Result<std::vector<S3DeleteError>> DeleteTogether(std::span<const std::string> names) {
     std::vector<std::string> keys;
     for (const std::string& name : names) {
       RETURN_IF_ERROR(Begin(name));
@@ -220,7 +223,7 @@ class S3Store final : public Store {
     if (!errors) {
       return std::move(errors.error()).WithContext(what);
     }
-    return FirstFailure(*errors, names);
+    return errors;
   }
 
   // The first error that trying again cannot mend, or else the first one.
@@ -377,7 +380,7 @@ class S3Store final : public Store {
   std::string location_;
   std::string root_;  // the beginning of every key: empty, or ends with '/'
   S3Client client_;
-  std::atomic<bool> deletes_singly_ = false;  // the server does not know DeleteObjects
+  std::atomic<bool> deletes_singly_ = false;  // the server refuses DeleteObjects
 };
 
 }  // namespace

@@ -257,16 +257,33 @@ TEST(S3Store, OnlyAResultIsADeletion) {
   }
 }
 
-TEST(S3Store, DeletesOneByOneWhereTheServerKnowsNothingElse) {
+// Servers that do not know DeleteObjects say so in different ways.
+TEST(S3Store, DeletesOneByOneWhereTheServerTakesNothingElse) {
+  const std::pair<int, const char*> refusals[] = {{501, "NotImplemented"},
+                                                  {405, "MethodNotAllowed"},
+                                                  {400, "InvalidArgument"},
+                                                  {403, "AccessDenied"}};
+  for (const auto& [status, code] : refusals) {
+    LoopbackServer server([&](const LoopbackRequest& request) {
+      return request.method == "POST" ? ErrorReply(status, code) : LoopbackReply{204};
+    });
+    const auto store = StoreFor(OptionsFor(server));
+    EXPECT_TRUE(store->DeleteAll(NamesOf(3))) << code;
+    EXPECT_EQ(server.requests().size(), 4U);
+    EXPECT_EQ(store->NamesPerDelete(), 1U);
+    EXPECT_TRUE(store->DeleteAll(NamesOf(2)));
+    EXPECT_EQ(server.requests().size(), 6U);
+  }
+}
+
+TEST(S3Store, DoesNotDeleteOneByOneWhatTheServerIsTooBusyFor) {
   LoopbackServer server([](const LoopbackRequest& request) {
-    return request.method == "POST" ? ErrorReply(501, "NotImplemented") : LoopbackReply{204};
+    return request.method == "POST" ? ErrorReply(503, "SlowDown") : LoopbackReply{204};
   });
-  const auto store = StoreFor(OptionsFor(server));
-  EXPECT_TRUE(store->DeleteAll(NamesOf(3)));
-  EXPECT_EQ(server.requests().size(), 4U);
-  EXPECT_EQ(store->NamesPerDelete(), 1U);
-  EXPECT_TRUE(store->DeleteAll(NamesOf(2)));
-  EXPECT_EQ(server.requests().size(), 6U);
+  const Status busy = StoreFor(OptionsFor(server))->DeleteAll(NamesOf(3));
+  ASSERT_FALSE(busy);
+  EXPECT_TRUE(busy.error().retryable);
+  EXPECT_EQ(server.requests().size(), 1U);
 }
 
 TEST(S3Store, SendsTheSessionToken) {
