@@ -150,11 +150,16 @@ rename "$elsewhere/hidden", "$data/$other/PG_VERSION" or die;
 
 # Databases are created, dropped and moved while a backup is made.
 $node->safe_psql('postgres', 'CREATE DATABASE doomed');
+$node->apply_conf(max_rate => '1MB');
 my $session = $node->start_sql(q{SELECT veza_backup_now('full')});
+# By then it has listed the databases.
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM veza_backup_progress WHERE files_done > 0})
+  or die 'the backup does not begin to copy';
 my $worker = $node->stop_worker_while('copying');
 $node->safe_psql('postgres', 'CREATE DATABASE late STRATEGY wal_log');
 my $drop = $node->start_sql('DROP DATABASE doomed');
 kill 'CONT', $worker;
+$node->apply_conf(max_rate => '0');
 ($exit, $out) = $node->finish_sql($session);
 is($exit, 0, 'databases may come and go while a backup is made');
 $node->finish_sql($drop);
