@@ -61,6 +61,7 @@ sub log_of_failed_start
 sub log_of_whole_run
 {
 	my ($server) = @_;
+	append_to_file($server->logfile, '');    # pg_ctl may return before there is one
 	PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '--no-wait', '--pgdata', $server->data_dir, '--log', $server->logfile, 'start');
 	$server->wait_for_log(qr/database system is shut down/);
 	poll_until(sub { !-e $server->data_dir . '/postmaster.pid' }, 'the end of the server');
