@@ -94,6 +94,15 @@ std::string_view DirectoryOf(std::string_view path) {
   return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
 }
 
+// The file of a customer's key may have either form.
+SecretString InHexadecimal(const SecretString& base64) {
+  Bytes bytes = FromBase64(base64.text()).value_or(Bytes());
+  std::string text = ToHex(bytes);
+  const WipeAtEnd wipe(text);
+  explicit_bzero(bytes.data(), bytes.size());
+  return SecretString(text);
+}
+
 }  // namespace
 
 SecretScan::SecretScan(std::vector<SecretString> values, std::string log_directory,
@@ -190,8 +199,10 @@ std::shared_ptr<const SecretScan> MakeSecretScan(const Config& config,
   if (config.cipher != Cipher::kNone) {
     return nullptr;
   }
+  const SecretString& customer_key = config.s3.objects.customer_key.key;
   std::vector<SecretString> values = {config.s3.secret_key, config.s3.session_token,
-                                      config.s3.proxy_login, config.s3.objects.customer_key.key};
+                                      config.s3.proxy_login, customer_key,
+                                      InHexadecimal(customer_key)};
   for (const InlineSecret& secret : config.inline_secrets) {
     values.push_back(secret.value);
   }

@@ -107,6 +107,19 @@ TEST(SecretScan, KnowsWhereTheServerLogs) {
   }
 }
 
+TEST(SecretScan, KnowsEverySecretOfTheStore) {
+  Config config;
+  config.cipher = Cipher::kNone;
+  config.s3.proxy_login = "backup:correct horse";
+  config.s3.objects.customer_key.key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+  const auto scan = MakeSecretScan(config, "/srv/data", "log", "");
+  for (const char* secret : {"backup:correct horse", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+                             "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"}) {
+    EXPECT_TRUE(scan->Find("keys", AsBytes(std::string_view(secret)))) << secret;
+  }
+  EXPECT_FALSE(scan->Find("keys", AsBytes(std::string_view("nothing of interest"))));
+}
+
 // Configuration files count whatever their names are, and so do the files next to them.
 TEST(SecretScan, KnowsWhatTheConfigurationIncludes) {
   TemporaryDirectory directory;
