@@ -30,8 +30,8 @@ void ReadXml(ByteView input) {
     FUZZ_REQUIRE(std::ranges::none_of(
         page->objects, [](const ObjectInfo& object) { return object.name.empty(); }));
   }
-  if (const auto errors = ParseS3DeleteResult(AsText(input))) {
-    FUZZ_REQUIRE(errors->empty() || AsText(input).find("Error") != std::string_view::npos);
+  if (const auto result = ParseS3DeleteResult(AsText(input))) {
+    FUZZ_REQUIRE(result->errors.empty() || AsText(input).find("Error") != std::string_view::npos);
   }
   if (const auto error = ParseS3Error(AsText(input))) {
     FUZZ_REQUIRE(!error->code.empty());

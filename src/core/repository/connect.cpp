@@ -27,7 +27,12 @@ Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environm
                                             const RetryPolicy& policy, RetryObserver observer) {
   std::unique_ptr<Store> store;
   if (config.kind == RepositoryKind::kS3) {
-    ASSIGN_OR_RETURN(store, MakeS3Store(config.s3, environment));
+    S3Options options = config.s3;
+    // Locks, leases, probes and records are replaced and deleted often, which costs extra in the
+    // cheaper storage classes.
+    options.objects.storage_class_prefixes = {std::string(kBackupPrefix), std::string(kWalPrefix),
+                                              std::string(kIndexPrefix)};
+    ASSIGN_OR_RETURN(store, MakeS3Store(std::move(options), environment));
   } else {
     ASSIGN_OR_RETURN(store, MakeLocalStore(config.directory, environment));
   }

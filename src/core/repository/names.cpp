@@ -69,11 +69,11 @@ Result<std::string> WalObjectName(std::uint64_t system_identifier, std::string_v
 }
 
 std::string WalSystemPrefix(std::uint64_t system_identifier) {
-  return fmt::format("wal/{}/", system_identifier);
+  return fmt::format("{}{}/", kWalPrefix, system_identifier);
 }
 
 std::string WalTimelinePrefix(std::uint64_t system_identifier, std::uint32_t timeline) {
-  return fmt::format("wal/{}/{:08X}/", system_identifier, timeline);
+  return fmt::format("{}{}/{:08X}/", kWalPrefix, system_identifier, timeline);
 }
 
 std::string FullLabel(TimePoint start) {

@@ -19,6 +19,7 @@ inline constexpr std::string_view kFormatMarkName = "format/2";
 inline constexpr std::string_view kIdentityPrefix = "identity/";
 inline constexpr std::string_view kKeyPrefix = "key/";
 inline constexpr std::string_view kBackupPrefix = "backup/";
+inline constexpr std::string_view kWalPrefix = "wal/";
 inline constexpr std::string_view kLockPrefix = "lock/";
 inline constexpr std::string_view kPinPrefix = "pin/";
 inline constexpr std::string_view kLeasePrefix = "lease/";

@@ -348,12 +348,11 @@ void HttpTransfer::Configure(const HttpRequest& request, const HttpOptions& opti
     set(CURLOPT_READFUNCTION, &Exchange::OnUpload);
     set(CURLOPT_READDATA, &exchange);
     set(CURLOPT_SEEKFUNCTION, &Exchange::OnSeek);
-    if (request.method != "PUT") {
-      set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
-    }
   } else if (request.method == "HEAD") {
     set(CURLOPT_NOBODY, 1L);
-  } else if (request.method != "GET") {
+  }
+  // Otherwise libcurl knows the method: PUT with a body, and HEAD and GET without one.
+  if (request.method != (request.body != nullptr ? "PUT" : "GET") && request.method != "HEAD") {
     set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
   }
   set(CURLOPT_HEADERFUNCTION, &Exchange::OnHeader);

@@ -86,7 +86,8 @@ std::string TaggingHeader(const S3Tags& tags) {
 
 }  // namespace
 
-S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload, PutMode mode) {
+S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload,
+                       std::string_view name) {
   S3Headers headers;
   if (options.checksum == S3Checksum::kSha256) {
     headers.emplace_back("x-amz-checksum-sha256",
@@ -94,7 +95,9 @@ S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload,
   } else if (options.checksum == S3Checksum::kMd5) {
     headers.emplace_back("content-md5", payload.md5);
   }
-  if (!options.storage_class.empty() && mode == PutMode::kCreate) {
+  if (!options.storage_class.empty() &&
+      std::ranges::any_of(options.storage_class_prefixes,
+                          [&](const std::string& prefix) { return name.starts_with(prefix); })) {
     headers.emplace_back("x-amz-storage-class", options.storage_class);
   }
   if (options.encryption == S3Encryption::kAes256) {

@@ -11,7 +11,6 @@
 #include "core/bytes.h"
 #include "core/error.h"
 #include "core/secret_string.h"
-#include "core/storage/store.h"
 
 namespace veza {
 
@@ -33,6 +32,8 @@ struct S3CustomerKey {
 struct S3ObjectOptions {
   S3Checksum checksum = S3Checksum::kSha256;
   std::string storage_class;  // empty: the bucket's default
+  // The class is for objects whose names begin with one of these.
+  std::vector<std::string> storage_class_prefixes;
   S3Encryption encryption = S3Encryption::kNone;
   std::string kms_key_id;  // empty: the account's default key
   S3CustomerKey customer_key;
@@ -47,9 +48,9 @@ struct S3Payload {
 
 using S3Headers = std::vector<std::pair<std::string, std::string>>;
 
-// The headers of a PUT. They hold no secret. A storage class is for what is written once. Locks,
-// leases and probes are rewritten and deleted often, which costs extra in the cheaper classes.
-S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload, PutMode mode);
+// The headers of a PUT. They hold no secret. `name` is the object's, without the store's prefix.
+S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload,
+                       std::string_view name);
 
 // The checksum of a document that is sent to S3. Content-MD5 is what every store takes. If OpenSSL
 // refuses MD5, it is x-amz-checksum-sha256.

@@ -62,7 +62,7 @@ class S3Store final : public Store {
     ASSIGN_OR_RETURN(const S3Payload payload, client_.HashPayload(body, Quoted(name)));
     call.payload_hash = payload.sha256;
     call.body = &body;
-    call.headers = WriteHeaders(options_.objects, payload, mode);
+    call.headers = WriteHeaders(options_.objects, payload, name);
     if (mode == PutMode::kCreate) {
       call.headers.emplace_back("if-none-match", "*");
     }
@@ -128,17 +128,20 @@ class S3Store final : public Store {
   std::size_t NamesPerDelete() const override { return deletes_singly_ ? 1 : kNamesPerDelete; }
 
   Status DeleteAll(std::span<const std::string> names) override {
+    for (const std::string& name : names) {
+      RETURN_IF_ERROR(Begin(name));
+    }
     while (!names.empty() && !deletes_singly_) {
       const auto part = names.first(std::min(names.size(), kNamesPerDelete));
-      const Result<std::vector<S3DeleteError>> errors = DeleteTogether(part);
-      if (!errors && (errors.error().retryable || errors.error().code == ErrorCode::kCancelled)) {
-        return errors.error();
+      const Result<S3DeleteResult> result = DeleteTogether(part);
+      if (!result && (result.error().retryable || result.error().code == ErrorCode::kCancelled)) {
+        return result.error();
       }
-      if (!errors) {
+      if (!result || !TellsOfAll(*result, part)) {
         deletes_singly_ = true;  // if those are refused as well, their errors say why
         break;
       }
-      RETURN_IF_ERROR(FirstFailure(*errors, part));
+      RETURN_IF_ERROR(FirstFailure(result->errors, part));
       names = names.subspan(part.size());
     }
     return Store::DeleteAll(names);
@@ -197,11 +200,10 @@ class S3Store final : public Store {
   }
 
  private:
-  // Deletes with one request, at most kNamesPerDelete objects. Returns what was not deleted.
-  Result<std::vector<S3DeleteError>> DeleteTogether(std::span<const std::string> names) {
+  // Deletes with one request, at most kNamesPerDelete objects.
+  Result<S3DeleteResult> DeleteTogether(std::span<const std::string> names) {
     std::vector<std::string> keys;
     for (const std::string& name : names) {
-      RETURN_IF_ERROR(Begin(name));
       keys.push_back(root_ + name);
     }
     const std::string document = MakeS3DeleteRequest(keys);
@@ -219,11 +221,20 @@ class S3Store final : public Store {
     if (response.status != 200) {
       return S3ResponseError(response, what, options_, environment_.clock->Now());
     }
-    Result<std::vector<S3DeleteError>> errors = ParseS3DeleteResult(response.body);
-    if (!errors) {
-      return std::move(errors.error()).WithContext(what);
+    Result<S3DeleteResult> result = ParseS3DeleteResult(response.body);
+    if (!result) {
+      return std::move(result.error()).WithContext(what);
     }
-    return errors;
+    return result;
+  }
+
+  // Silence about a name does not say that it was deleted.
+  bool TellsOfAll(const S3DeleteResult& result, std::span<const std::string> names) const {
+    return std::ranges::all_of(names, [&](const std::string& name) {
+      const std::string key = root_ + name;
+      return result.deleted.contains(key) ||
+             std::ranges::find(result.errors, key, &S3DeleteError::key) != result.errors.end();
+    });
   }
 
   // The first error that trying again cannot mend, or else the first one.

@@ -75,6 +75,21 @@ Error NotAPage() {
       .Retryable();
 }
 
+// Without the prefix of a namespace, which some servers write.
+std::string_view LocalName(const pugi::xml_node& node) {
+  const std::string_view name = node.name();
+  return name.substr(name.find(':') + 1);
+}
+
+std::string ValueOf(const pugi::xml_node& parent, std::string_view name) {
+  for (const pugi::xml_node& node : parent.children()) {
+    if (LocalName(node) == name) {
+      return node.child_value();
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 // pugixml needs about 60 bytes for each element and attribute. They are counted before it begins;
@@ -133,7 +148,7 @@ std::string MakeS3DeleteRequest(const std::vector<std::string>& keys) {
   pugi::xml_document document;
   pugi::xml_node root = document.append_child("Delete");
   root.append_attribute("xmlns") = "http://s3.amazonaws.com/doc/2006-03-01/";
-  root.append_child("Quiet").text() = "true";
+  root.append_child("Quiet").text() = "false";
   for (const std::string& key : keys) {
     root.append_child("Object").append_child("Key").text() = key.c_str();
   }
@@ -142,19 +157,22 @@ std::string MakeS3DeleteRequest(const std::vector<std::string>& keys) {
   return text.str();
 }
 
-Result<std::vector<S3DeleteError>> ParseS3DeleteResult(std::string_view text) {
+Result<S3DeleteResult> ParseS3DeleteResult(std::string_view text) {
   pugi::xml_document document;
-  if (!ParseXml(text, limits::kListPage, document) || !document.child("DeleteResult")) {
-    return MakeError(ErrorCode::kUnavailable, "the response is not a result of DeleteObjects")
-        .WithHint("Check that veza_backup.s3_endpoint names an S3 server.")
-        .Retryable();
+  if (!ParseXml(text, limits::kListPage, document) ||
+      LocalName(document.document_element()) != "DeleteResult") {
+    return MakeError(ErrorCode::kUnsupported, "the response is not a result of DeleteObjects");
   }
-  std::vector<S3DeleteError> errors;
-  for (const pugi::xml_node& error : document.child("DeleteResult").children("Error")) {
-    errors.push_back(
-        {error.child_value("Key"), error.child_value("Code"), error.child_value("Message")});
+  S3DeleteResult result;
+  for (const pugi::xml_node& node : document.document_element().children()) {
+    if (LocalName(node) == "Deleted") {
+      result.deleted.insert(ValueOf(node, "Key"));
+    } else if (LocalName(node) == "Error") {
+      result.errors.push_back(
+          {ValueOf(node, "Key"), ValueOf(node, "Code"), ValueOf(node, "Message")});
+    }
   }
-  return errors;
+  return result;
 }
 
 }  // namespace veza

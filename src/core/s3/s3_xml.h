@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <pugixml.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,8 +36,7 @@ struct S3ListPage {
 // kUnavailable when `text` is not such a page.
 Result<S3ListPage> ParseS3ListPage(std::string_view text);
 
-// The document that asks for the deletion of these keys. The answer lists only what was not
-// deleted.
+// The document that asks for the deletion of these keys, and for an answer that names each of them.
 std::string MakeS3DeleteRequest(const std::vector<std::string>& keys);
 
 // Why one key was not deleted.
@@ -46,7 +46,12 @@ struct S3DeleteError {
   std::string message;
 };
 
-// The errors in the answer. kUnavailable when `text` is not such an answer.
-Result<std::vector<S3DeleteError>> ParseS3DeleteResult(std::string_view text);
+struct S3DeleteResult {
+  std::set<std::string, std::less<>> deleted;  // keys
+  std::vector<S3DeleteError> errors;
+};
+
+// kUnsupported when `text` is not the answer to such a request.
+Result<S3DeleteResult> ParseS3DeleteResult(std::string_view text);
 
 }  // namespace veza

@@ -91,13 +91,17 @@ TEST(ObjectHeaders, CustomerKeysAreRead) {
   }
 }
 
-TEST(ObjectHeaders, OnlyWhatIsWrittenOnceGoesIntoAStorageClass) {
+TEST(ObjectHeaders, TheNameDecidesAboutTheStorageClass) {
   S3ObjectOptions options;
   options.checksum = S3Checksum::kNone;
   options.storage_class = "STANDARD_IA";
-  EXPECT_THAT(WriteHeaders(options, {}, PutMode::kCreate),
+  options.storage_class_prefixes = {"backup/", "wal/"};
+  EXPECT_THAT(WriteHeaders(options, {}, "wal/1/a"),
               ElementsAre(Pair("x-amz-storage-class", "STANDARD_IA")));
-  EXPECT_THAT(WriteHeaders(options, {}, PutMode::kReplace), IsEmpty());
+  EXPECT_THAT(WriteHeaders(options, {}, "backup/1/a"), testing::SizeIs(1));
+  EXPECT_THAT(WriteHeaders(options, {}, "lock/1"), IsEmpty());
+  options.storage_class.clear();
+  EXPECT_THAT(WriteHeaders(options, {}, "wal/1/a"), IsEmpty());
 }
 
 }  // namespace

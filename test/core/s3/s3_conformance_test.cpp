@@ -235,6 +235,7 @@ TEST_F(S3Server, EncryptsWithACustomersKey) {
 
 TEST_F(S3Server, SaysThatItHasNoSuchStorageClass) {
   options_.objects.storage_class = "STANDARD";
+  options_.objects.storage_class_prefixes = {"a"};
   const auto store = MakeS3Store(options_, Environment{}).value();
   EXPECT_TRUE(PutSmall(*store, "a", AsBytes("x"), PutMode::kCreate));
   EXPECT_TRUE(store->Delete("a"));

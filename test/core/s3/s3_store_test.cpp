@@ -111,6 +111,7 @@ TEST(S3Store, SaysHowAnObjectIsToBeKept) {
   LoopbackServer server([](const LoopbackRequest&) { return LoopbackReply{}; });
   S3Options options = OptionsFor(server);
   options.objects.storage_class = "STANDARD_IA";
+  options.objects.storage_class_prefixes = {"a"};
   options.objects.encryption = S3Encryption::kKms;
   options.objects.kms_key_id = "alias/backups";
   options.objects.tags = {{"project", "shop & co"}, {"a/b", "c=d"}};
@@ -134,7 +135,7 @@ TEST(S3Store, SaysHowAnObjectIsToBeKept) {
   }
 
   options.objects.encryption = S3Encryption::kAes256;
-  ASSERT_TRUE(PutSmall(*StoreFor(options), "a", AsBytes("x"), PutMode::kReplace));
+  ASSERT_TRUE(PutSmall(*StoreFor(options), "b", AsBytes("x"), PutMode::kReplace));
   LoopbackRequest replace = server.requests().at(2);
   EXPECT_EQ(replace.headers["x-amz-server-side-encryption"], "AES256");
   EXPECT_FALSE(replace.headers.contains("x-amz-server-side-encryption-aws-kms-key-id"));
@@ -181,19 +182,25 @@ std::vector<std::string> NamesOf(std::size_t count) {
   return names;
 }
 
-LoopbackReply DeleteReply(const std::string& errors = {}) {
+// The answer that all keys of the request were deleted, except for those in `errors`.
+LoopbackReply DeleteReply(const LoopbackRequest& request, const std::string& errors = {}) {
+  std::string parts = errors;
+  for (std::size_t at = 0; (at = request.body.find("<Key>", at)) != std::string::npos; ++at) {
+    const std::string key = request.body.substr(at, request.body.find("</Key>", at) + 6 - at);
+    parts += errors.find(key) == std::string::npos ? "<Deleted>" + key + "</Deleted>" : "";
+  }
   return {200,
           {},
           fmt::format("<DeleteResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{}"
                       "</DeleteResult>",
-                      errors)};
+                      parts)};
 }
 
 TEST(S3Store, DeletesAThousandWithOneRequest) {
   std::vector<std::string> bodies;
   LoopbackServer server([&](const LoopbackRequest& request) {
     bodies.push_back(request.body);
-    return DeleteReply();
+    return DeleteReply(request);
   });
   S3Options options = OptionsFor(server);
   options.prefix = "R&D <1>";
@@ -210,7 +217,7 @@ TEST(S3Store, DeletesAThousandWithOneRequest) {
   unsigned int length = 0;
   EVP_Digest(bodies[0].data(), bodies[0].size(), digest, &length, EVP_md5(), nullptr);
   EXPECT_EQ(first.headers["content-md5"], ToBase64({digest, length}));
-  EXPECT_THAT(bodies[0], AllOf(HasSubstr("<Quiet>true</Quiet>"),
+  EXPECT_THAT(bodies[0], AllOf(HasSubstr("<Quiet>false</Quiet>"),
                                HasSubstr("<Object><Key>R&amp;D &lt;1&gt;/n/0000</Key></Object>"),
                                HasSubstr("/n/0999<"), Not(HasSubstr("/n/1000<"))));
   EXPECT_THAT(bodies[1], AllOf(HasSubstr("/n/1000<"), Not(HasSubstr("/n/0999<"))));
@@ -218,7 +225,8 @@ TEST(S3Store, DeletesAThousandWithOneRequest) {
 
 TEST(S3Store, NamesWhatCouldNotBeDeleted) {
   const auto failure = [](const std::string& errors) {
-    LoopbackServer server([&](const LoopbackRequest&) { return DeleteReply(errors); });
+    LoopbackServer server(
+        [&](const LoopbackRequest& request) { return DeleteReply(request, errors); });
     return StoreFor(OptionsFor(server))->DeleteAll(NamesOf(5));
   };
   const auto part = [](const char* key, const char* code) {
@@ -246,15 +254,43 @@ TEST(S3Store, NamesWhatCouldNotBeDeleted) {
   }
 }
 
-// Without a result nothing says that anything was deleted.
-TEST(S3Store, OnlyAResultIsADeletion) {
-  for (const std::string& body : {std::string(), std::string("<html/>"), std::string("deleted")}) {
-    LoopbackServer server([&](const LoopbackRequest&) { return LoopbackReply{200, {}, body}; });
-    const Status deleted = StoreFor(OptionsFor(server))->DeleteAll(NamesOf(2));
-    ASSERT_FALSE(deleted) << body;
-    EXPECT_EQ(deleted.error().code, ErrorCode::kUnavailable);
-    EXPECT_TRUE(deleted.error().retryable);
+// Without a result, or in one that is silent about a name, nothing says that it was deleted.
+TEST(S3Store, DeletesOneByOneWhatTheAnswerIsSilentAbout) {
+  for (const std::string& body :
+       {std::string(), std::string("<html/>"), std::string("deleted"),
+        std::string("<DeleteResult/>"),
+        std::string(
+            "<DeleteResult><Deleted><Key>some/prefix/n/0000</Key></Deleted></DeleteResult>"),
+        std::string("<DeleteResult><Deleted><Key>n/0000</Key></Deleted>"
+                    "<Deleted><Key>n/0001</Key></Deleted></DeleteResult>")}) {
+    std::vector<std::string> deleted;
+    LoopbackServer server([&](const LoopbackRequest& request) {
+      if (request.method == "DELETE") {
+        deleted.push_back(request.target);
+        return LoopbackReply{204};
+      }
+      return LoopbackReply{200, {}, body};
+    });
+    EXPECT_TRUE(StoreFor(OptionsFor(server))->DeleteAll(NamesOf(2))) << body;
+    EXPECT_THAT(deleted,
+                testing::ElementsAre("/bucket/some/prefix/n/0000", "/bucket/some/prefix/n/0001"))
+        << body;
   }
+}
+
+TEST(S3Store, ReadsAnAnswerWithPrefixesOfANamespace) {
+  LoopbackServer server([](const LoopbackRequest&) {
+    return LoopbackReply{200,
+                         {},
+                         "<s:DeleteResult xmlns:s=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+                         "<s:Deleted><s:Key>some/prefix/n/0000</s:Key></s:Deleted>"
+                         "<s:Error><s:Key>some/prefix/n/0001</s:Key><s:Code>AccessDenied</s:Code>"
+                         "</s:Error></s:DeleteResult>"};
+  });
+  const Status deleted = StoreFor(OptionsFor(server))->DeleteAll(NamesOf(2));
+  ASSERT_FALSE(deleted);
+  EXPECT_THAT(deleted.error().message, HasSubstr("n/0001\": server answered AccessDenied"));
+  EXPECT_EQ(server.requests().size(), 1U);
 }
 
 // Servers that do not know DeleteObjects say so in different ways.
@@ -470,6 +506,7 @@ TEST(S3Store, SaysWhichSettingTheServerRefuses) {
   LoopbackServer server([&](const LoopbackRequest&) { return refusal("Invalid argument."); });
   S3Options options = OptionsFor(server);
   options.objects.storage_class = "NO_SUCH_CLASS";
+  options.objects.storage_class_prefixes = {"a"};
   EXPECT_THAT(PutSmall(*StoreFor(options), "a", AsBytes("x"), PutMode::kCreate).error().hint,
               HasSubstr("veza_backup.s3_storage_class"));
 }
