@@ -129,7 +129,8 @@ TEST(S3Store, SaysHowAnObjectIsToBeKept) {
 
   // S3 refuses a GET with such headers.
   EXPECT_TRUE(store->Get("a", {}, [](ByteView) { return Ok(); }));
-  for (const auto& [name, value] : server.requests().at(1).headers) {
+  const LoopbackRequest second = server.requests().at(1);
+  for (const auto& [name, value] : second.headers) {
     EXPECT_THAT(name, Not(testing::AnyOf(HasSubstr("encryption"), HasSubstr("storage-class"),
                                          HasSubstr("tagging"), HasSubstr("checksum"))));
   }
@@ -299,12 +300,13 @@ TEST(S3Store, DeletesOneByOneWhereTheServerTakesNothingElse) {
                                                   {405, "MethodNotAllowed"},
                                                   {400, "InvalidArgument"},
                                                   {403, "AccessDenied"}};
-  for (const auto& [status, code] : refusals) {
+  for (const std::pair<int, const char*>& refusal : refusals) {
     LoopbackServer server([&](const LoopbackRequest& request) {
-      return request.method == "POST" ? ErrorReply(status, code) : LoopbackReply{204};
+      return request.method == "POST" ? ErrorReply(refusal.first, refusal.second)
+                                      : LoopbackReply{204};
     });
     const auto store = StoreFor(OptionsFor(server));
-    EXPECT_TRUE(store->DeleteAll(NamesOf(3))) << code;
+    EXPECT_TRUE(store->DeleteAll(NamesOf(3))) << refusal.second;
     EXPECT_EQ(server.requests().size(), 4U);
     EXPECT_EQ(store->NamesPerDelete(), 1U);
     EXPECT_TRUE(store->DeleteAll(NamesOf(2)));
