@@ -27,6 +27,11 @@ void Wipe(std::string& text) {
   text.clear();
 }
 
+void Wipe(Bytes& bytes) {
+  OPENSSL_cleanse(bytes.data(), bytes.size());
+  bytes.clear();
+}
+
 SecretString::SecretString(std::string_view text) {
   if (text.empty()) {
     return;

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/bytes.h"
+
 namespace veza {
 
 class SecretString {
@@ -38,8 +40,9 @@ class SecretString {
   std::size_t size_ = 0;
 };
 
-// Overwrites the content of `text` in a way that the compiler keeps, and empties it.
+// Overwrites the content in a way that the compiler keeps, and empties it.
 void Wipe(std::string& text);
+void Wipe(Bytes& bytes);
 
 // Wipes the text at the end of the scope.
 class WipeAtEnd {

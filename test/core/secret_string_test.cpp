@@ -97,5 +97,15 @@ TEST(SecretString, OrdinaryTextsAreWiped) {
   EXPECT_EQ(std::string(inside, 5).find_first_not_of('\0'), std::string::npos);
 }
 
+TEST(SecretString, OrdinaryBytesAreWiped) {
+  Bytes bytes = {7, 8, 9};
+  const std::uint8_t* const inside = bytes.data();
+  Wipe(bytes);
+  EXPECT_TRUE(bytes.empty());
+  EXPECT_EQ(inside[0] | inside[1] | inside[2], 0);
+  Wipe(bytes);
+  EXPECT_TRUE(bytes.empty());
+}
+
 }  // namespace
 }  // namespace veza

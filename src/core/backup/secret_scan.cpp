@@ -99,7 +99,7 @@ SecretString InHexadecimal(const SecretString& base64) {
   Bytes bytes = FromBase64(base64.text()).value_or(Bytes());
   std::string text = ToHex(bytes);
   const WipeAtEnd wipe(text);
-  explicit_bzero(bytes.data(), bytes.size());
+  Wipe(bytes);
   return SecretString(text);
 }
 

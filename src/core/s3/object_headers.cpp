@@ -173,7 +173,7 @@ Result<S3CustomerKey> ParseS3CustomerKey(std::string_view text) {
       EVP_Digest(bytes->data(), bytes->size(), digest, &length, EVP_md5(), nullptr) == 1;
   std::string key = ToBase64(*bytes);
   const WipeAtEnd wipe(key);
-  explicit_bzero(bytes->data(), bytes->size());
+  Wipe(*bytes);
   if (!hashed) {
     return Refused("OpenSSL refuses MD5, which S3 demands for such a key", "");
   }
