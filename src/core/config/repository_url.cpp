@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/ascii.h"
+
 namespace veza {
 namespace {
 
@@ -13,9 +15,6 @@ constexpr const char* kEndpointHint =
 
 bool IsDigit(char c) {
   return c >= '0' && c <= '9';
-}
-bool IsAlphanumeric(char c) {
-  return IsDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 bool IsLowerOrDigit(char c) {
   return IsDigit(c) || (c >= 'a' && c <= 'z');

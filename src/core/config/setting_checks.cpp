@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "core/ascii.h"
 #include "core/config/placeholder.h"
 #include "core/config/repository_url.h"
 #include "core/config/secret_file.h"
@@ -19,13 +20,18 @@ namespace {
 constexpr std::size_t kMinPassphraseCharacters = 16;
 
 bool IsNameCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-         c == '_' || c == '-';
+  return IsAlphanumeric(c) || c == '.' || c == '_' || c == '-';
 }
 
 // Turns an error whose message is only a reason into an error of ValidateSetting().
 Status AsRefusal(const SettingSpec& spec, const Error& reason) {
   return InvalidSetting(spec, reason.message).WithHint(reason.hint);
+}
+
+// A value is good if it can be parsed.
+template <typename Parsed>
+Status OutcomeOf(const SettingSpec& spec, const Parsed& parsed) {
+  return parsed.has_value() ? Ok() : AsRefusal(spec, parsed.error());
 }
 
 Status RequireAbsolute(const SettingSpec& spec, std::string_view path) {
@@ -46,10 +52,7 @@ Status CheckFileOf(const SettingSpec& spec, std::string_view value,
 
 Status CheckCustomerKey(const SettingSpec& spec, std::string_view value) {
   RETURN_IF_ERROR(CheckKey(spec, value));
-  if (const auto key = ParseS3CustomerKey(value); !key.has_value()) {
-    return AsRefusal(spec, key.error());
-  }
-  return Ok();
+  return OutcomeOf(spec, ParseS3CustomerKey(value));
 }
 
 Status CheckProxyLogin(const SettingSpec& spec, std::string_view value) {
@@ -70,10 +73,7 @@ Error PlaceholderError(const SettingSpec& spec) {
 }
 
 Status CheckRepository(const SettingSpec& spec, std::string_view value) {
-  if (const auto url = ParseRepositoryUrl(value); !url.has_value()) {
-    return AsRefusal(spec, url.error());
-  }
-  return Ok();
+  return OutcomeOf(spec, ParseRepositoryUrl(value));
 }
 
 Status CheckCluster(const SettingSpec& spec, std::string_view value) {
@@ -91,10 +91,7 @@ Status CheckCluster(const SettingSpec& spec, std::string_view value) {
 }
 
 Status CheckS3Endpoint(const SettingSpec& spec, std::string_view value) {
-  if (const auto status = CheckEndpoint(value); !status.has_value()) {
-    return AsRefusal(spec, status.error());
-  }
-  return Ok();
+  return OutcomeOf(spec, CheckEndpoint(value));
 }
 
 Status CheckS3Proxy(const SettingSpec& spec, std::string_view value) {
@@ -120,10 +117,7 @@ Status CheckS3Proxy(const SettingSpec& spec, std::string_view value) {
 }
 
 Status CheckStorageClass(const SettingSpec& spec, std::string_view value) {
-  if (const auto status = CheckS3StorageClass(value); !status.has_value()) {
-    return AsRefusal(spec, status.error());
-  }
-  return Ok();
+  return OutcomeOf(spec, CheckS3StorageClass(value));
 }
 
 Status CheckKmsKeyId(const SettingSpec& spec, std::string_view value) {
@@ -137,10 +131,7 @@ Status CheckKmsKeyId(const SettingSpec& spec, std::string_view value) {
 }
 
 Status CheckTags(const SettingSpec& spec, std::string_view value) {
-  if (const auto tags = ParseS3Tags(value); !tags.has_value()) {
-    return AsRefusal(spec, tags.error());
-  }
-  return Ok();
+  return OutcomeOf(spec, ParseS3Tags(value));
 }
 
 Status CheckRegion(const SettingSpec& spec, std::string_view value) {
@@ -210,17 +201,11 @@ Status CheckPassphraseFile(const SettingSpec& spec, std::string_view value) {
 }
 
 Status CheckSchedule(const SettingSpec& spec, std::string_view value) {
-  if (const auto cron = ParseCron(value); !cron.has_value()) {
-    return AsRefusal(spec, cron.error());
-  }
-  return Ok();
+  return OutcomeOf(spec, ParseCron(value));
 }
 
 Status CheckTimeZone(const SettingSpec& spec, std::string_view value) {
-  if (const auto zone = TimeZone::Find(value); !zone.has_value()) {
-    return AsRefusal(spec, zone.error());
-  }
-  return Ok();
+  return OutcomeOf(spec, TimeZone::Find(value));
 }
 
 }  // namespace veza

@@ -72,13 +72,7 @@ curl_slist* ProxyHeaders(const SecretString& login) {
   return curl_slist_append(nullptr, header.c_str());
 }
 
-std::string_view Trim(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) {
-    return {};
-  }
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
+constexpr std::string_view kBlanks = " \t\r\n";
 
 constexpr const char* kSlowHint =
     "Check the network to the host named in veza_backup.s3_endpoint, and its load.";
@@ -201,8 +195,8 @@ struct HttpTransfer::Exchange {
     }
     const std::size_t colon = line.find(':');
     if (colon != std::string_view::npos) {
-      response.headers.insert_or_assign(LowerCase(Trim(line.substr(0, colon))),
-                                        std::string(Trim(line.substr(colon + 1))));
+      response.headers.insert_or_assign(LowerCase(Trim(line.substr(0, colon), kBlanks)),
+                                        std::string(Trim(line.substr(colon + 1), kBlanks)));
     }
     return true;
   }
@@ -476,7 +470,7 @@ std::optional<Error> HttpTransfer::ProxyError(CURLcode code, const std::string& 
 Error HttpTransfer::TransportError(CURLcode code, const HttpRequest& request,
                                    const HttpOptions& options) const {
   const std::string text =
-      std::string(Trim(error_text_[0] != '\0' ? error_text_ : curl_easy_strerror(code)));
+      std::string(Trim(error_text_[0] != '\0' ? error_text_ : curl_easy_strerror(code), kBlanks));
   if (std::optional<Error> error = ProxyError(code, text, options)) {
     return std::move(*error);
   }

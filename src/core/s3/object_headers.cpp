@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/ascii.h"
 #include "core/s3/sigv4.h"
 
 namespace veza {
@@ -20,10 +21,6 @@ constexpr const char* kTagHint =
     "Write them as \"project=shop, owner=dba\". S3 allows ten tags, keys of 128 and values of 256 "
     "letters, digits, spaces and + - = . _ : / @.";
 
-bool IsAlphanumeric(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 bool IsTagCharacter(char c) {
   // S3 allows the letters of every language.
   return IsAlphanumeric(c) || static_cast<unsigned char>(c) >= 0x80 ||
@@ -34,13 +31,6 @@ bool IsTagCharacter(char c) {
 std::size_t CountCharacters(std::string_view text) {
   return static_cast<std::size_t>(std::ranges::count_if(
       text, [](char c) { return (static_cast<unsigned char>(c) >> 6) != 2; }));
-}
-
-std::string_view Trim(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(' ');
-  return begin == std::string_view::npos
-             ? std::string_view()
-             : text.substr(begin, text.find_last_not_of(' ') - begin + 1);
 }
 
 Error Refused(std::string reason, const char* hint) {
@@ -139,15 +129,15 @@ bool IsSecretHeader(std::string_view name) {
 
 Result<S3Tags> ParseS3Tags(std::string_view text) {
   S3Tags tags;
-  for (std::string_view rest = text; !Trim(rest).empty();) {
+  for (std::string_view rest = text; !Trim(rest, " ").empty();) {
     const std::size_t comma = std::min(rest.find(','), rest.size());
     const std::string_view pair = rest.substr(0, comma);
     const std::size_t equals = pair.find('=');
     if (equals == std::string_view::npos) {
-      return Refused(fmt::format("\"{}\" is not \"key=value\"", Trim(pair)), kTagHint);
+      return Refused(fmt::format("\"{}\" is not \"key=value\"", Trim(pair, " ")), kTagHint);
     }
-    const std::string_view key = Trim(pair.substr(0, equals));
-    const std::string_view value = Trim(pair.substr(equals + 1));
+    const std::string_view key = Trim(pair.substr(0, equals), " ");
+    const std::string_view value = Trim(pair.substr(equals + 1), " ");
     RETURN_IF_ERROR(CheckTag(tags, key, value));
     tags.emplace_back(key, value);
     if (tags.size() > kMostTags) {

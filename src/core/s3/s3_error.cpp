@@ -308,6 +308,19 @@ std::string ClockHint(const HttpResponse& response, TimePoint now) {
                      ahead < 0 ? "behind" : "ahead of");
 }
 
+// `text` may be empty.
+Error AnswerError(const Meaning& meaning, const std::string& what, std::string_view answer,
+                  std::string_view text) {
+  Error error{
+      meaning.code,
+      fmt::format("{}: server answered {}{}{}", what, answer, text.empty() ? "" : ": ", text),
+      meaning.hint, meaning.retryable};
+  if (error.message.ends_with('.')) {
+    error.message.pop_back();
+  }
+  return error;
+}
+
 bool AsksForMoreThanStoring(const S3ObjectOptions& objects) {
   return !objects.storage_class.empty() || objects.encryption != S3Encryption::kNone ||
          !objects.tags.empty();
@@ -346,14 +359,9 @@ Error S3ResponseError(const HttpResponse& response, const std::string& what,
       s3_code.empty() ? ForeignText(response, options) : Clean(document.message, options);
   const std::string target = RedirectTarget(response, options);
 
-  const Meaning meaning = MeaningOf(response.status, s3_code);
-  Error error{meaning.code,
-              fmt::format("{}: server answered {}{}{}{}{}", what, response.status,
-                          s3_code.empty() ? "" : " ", s3_code, text.empty() ? "" : ": ", text),
-              meaning.hint, meaning.retryable};
-  if (error.message.ends_with('.')) {
-    error.message.pop_back();
-  }
+  Error error = AnswerError(
+      MeaningOf(response.status, s3_code), what,
+      fmt::format("{}{}{}", response.status, s3_code.empty() ? "" : " ", s3_code), text);
   if (!target.empty()) {
     error.message += fmt::format(" (redirect to \"{}\")", target);
   }
@@ -391,15 +399,7 @@ Error S3PartError(std::string_view code, std::string_view message, const std::st
   constexpr int kBadRequest = 400;  // for codes that are not in the table
   const std::string s3_code = Clean(code.empty() ? "without a code" : std::string(code), options);
   const std::string text = Clean(std::string(message), options);
-  const Meaning meaning = MeaningOf(kBadRequest, s3_code);
-  Error error{
-      meaning.code,
-      fmt::format("{}: server answered {}{}{}", what, s3_code, text.empty() ? "" : ": ", text),
-      meaning.hint, meaning.retryable};
-  if (error.message.ends_with('.')) {
-    error.message.pop_back();
-  }
-  return error;
+  return AnswerError(MeaningOf(kBadRequest, s3_code), what, s3_code, text);
 }
 
 }  // namespace veza
