@@ -60,7 +60,9 @@ DO $$ BEGIN
 EXCEPTION WHEN insufficient_privilege THEN RAISE NOTICE 'insufficient privilege';
 END $$;
 SELECT name FROM pg_settings WHERE name IN ('veza_backup.cipher_passphrase', 'veza_backup.s3_secret_key',
-  'veza_backup.s3_session_token');
+  'veza_backup.s3_session_token', 'veza_backup.cipher_passphrase_command');
+SET veza_backup.cipher_passphrase_command = 'id';
+ALTER SYSTEM SET veza_backup.cipher_passphrase_command = 'id';
 RESET ROLE;
 
 DROP OWNED BY regress_veza_nobody;

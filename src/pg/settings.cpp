@@ -179,7 +179,9 @@ int UnitOf(SettingUnit unit) {
 void DefineSetting(std::size_t index, const char* name) {
   const SettingSpec& spec = AllSettings()[index];
   const int unit = UnitOf(spec.unit);
-  const int secrecy = spec.secret ? GUC_SUPERUSER_ONLY | GUC_NOT_IN_SAMPLE : 0;
+  const int secrecy = spec.secret           ? GUC_SUPERUSER_ONLY | GUC_NOT_IN_SAMPLE
+                      : spec.superuser_only ? GUC_SUPERUSER_ONLY
+                                            : 0;
   switch (spec.type) {
     case SettingType::kBool:
       DefineCustomBoolVariable(name, spec.description, nullptr, &values[index].boolean,

@@ -197,7 +197,7 @@ Sha256Digest DigestOf(std::string_view wrap, std::string_view passphrase) {
 
 Error WrongPassphrase(const KeyId& id) {
   return MakeError(ErrorCode::kWrongKey, "passphrase does not open key \"{}\"", ToHex(id))
-      .WithHint("Check \"veza_backup.cipher_passphrase\" or the file that holds it.");
+      .WithHint("Check \"veza_backup.cipher_passphrase\", or the file or command that tells it.");
 }
 
 }  // namespace

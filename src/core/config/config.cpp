@@ -1,6 +1,10 @@
 #include "core/config/config.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <thread>
 
@@ -259,11 +263,25 @@ ArchiveSettings ArchiveSettingsOf(const Settings& settings) {
           .backup_after_gap = settings.Boolean("backup_after_gap")};
 }
 
-Status ResolveCipher(const Settings& settings, Config& config) {
+Status ResolvePassphrase(const Settings& settings, Config& config) {
   ASSIGN_OR_RETURN(config.passphrase, SecretOf(settings, "cipher_passphrase"));
+  config.passphrase_command = settings.Text("cipher_passphrase_command");
+  if (!config.passphrase.empty() && !config.passphrase_command.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "\"veza_backup.cipher_passphrase_command\" is set beside another passphrase")
+        .WithHint(
+            "Keep one of veza_backup.cipher_passphrase_command, veza_backup.cipher_passphrase_file "
+            "and veza_backup.cipher_passphrase, and remove the others.");
+  }
+  return Ok();
+}
+
+Status ResolveCipher(const Settings& settings, Config& config) {
+  RETURN_IF_ERROR(ResolvePassphrase(settings, config));
+  const bool has_passphrase = !config.passphrase.empty() || !config.passphrase_command.empty();
   const std::string_view asked = settings.Choice("cipher");
   const bool needs_none =
-      asked.empty() && config.passphrase.empty() && config.kind == RepositoryKind::kDirectory;
+      asked.empty() && !has_passphrase && config.kind == RepositoryKind::kDirectory;
   if (asked == "none" || needs_none) {
     config.cipher = Cipher::kNone;
   } else if (asked == "aes-256-cbc") {
@@ -271,19 +289,19 @@ Status ResolveCipher(const Settings& settings, Config& config) {
   } else {
     config.cipher = Cipher::kAes256Gcm;
   }
-  if (config.cipher == Cipher::kNone && !config.passphrase.empty()) {
+  if (config.cipher == Cipher::kNone && has_passphrase) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "a passphrase is configured although \"veza_backup.cipher\" is \"none\"")
         .WithHint("Remove the passphrase, or choose a cipher.");
   }
-  if (config.cipher != Cipher::kNone && config.passphrase.empty()) {
+  if (config.cipher != Cipher::kNone && !has_passphrase) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "no passphrase is configured, but the cipher is \"{}\"{}",
                      config.cipher == Cipher::kAes256Cbc ? "aes-256-cbc" : "aes-256-gcm",
                      asked.empty() ? ", the default for S3" : "")
         .WithHint(
-            "Set veza_backup.cipher_passphrase_file, or veza_backup.cipher = 'none' to store "
-            "everything unencrypted.");
+            "Set veza_backup.cipher_passphrase_file or veza_backup.cipher_passphrase_command, or "
+            "veza_backup.cipher = 'none' to store everything unencrypted.");
   }
   return Ok();
 }
@@ -325,6 +343,23 @@ Result<ScheduledCommand> CommandOf(const Settings& settings, std::string_view na
                               name));
   }
   return result;
+}
+
+// Whoever can write the file can have this account run any command.
+Status RequireTrustedFile(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) {
+    return ErrnoError(errno, fmt::format("could not stat file \"{}\"", path));
+  }
+  const bool is_owned = status.st_uid == 0 || status.st_uid == geteuid();
+  if (is_owned && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kPermissionDenied,
+                   "file \"{}\" sets \"veza_backup.cipher_passphrase_command\", but {}", path,
+                   is_owned ? "its group or others can write it"
+                            : "another account than yours and root owns it")
+      .WithHint("Let root own the file, and let nobody else write it.");
 }
 
 }  // namespace
@@ -387,6 +422,9 @@ Result<Config> LoadConfig(const std::string& path) {
   });
   Result<Config> config = BuildConfig(values, ProcessEnvironment());
   WipeSecrets(values);
+  if (config && !config->passphrase_command.empty()) {
+    RETURN_IF_ERROR(RequireTrustedFile(values.find("cipher_passphrase_command")->second.file));
+  }
   return config;
 }
 

@@ -50,7 +50,9 @@ struct Config {
   bool looks_before_writes = false;  // kS3 only; replaces conditional writes
   std::string cluster;
   Cipher cipher = Cipher::kNone;
-  SecretString passphrase;                   // empty exactly when cipher is kNone
+  // Without a cipher both are empty; otherwise one of them is.
+  SecretString passphrase;
+  std::string passphrase_command;            // prints it (core/repository/passphrase_command.h)
   std::vector<InlineSecret> inline_secrets;  // for both kinds of repository
   int compression_level = 3;
   int jobs = 1;            // at least 1
@@ -80,12 +82,14 @@ EnvLookup ProcessEnvironment();
 // needs and the settings leave out comes from the environment (AWS_ACCESS_KEY_ID,
 // AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_CA_BUNDLE). Nothing fails open: a
 // passphrase without a cipher, a cipher without a passphrase, and a secret that is given twice are
-// refused. kFailedPrecondition when no repository is set; otherwise the error codes of
-// ValidateSetting().
+// refused. No command is run. kFailedPrecondition when no repository is set; otherwise the error
+// codes of ValidateSetting().
 Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environment);
 
 // Reads the file with ParseConfFile() (conf_parser.h) and calls BuildConfig() with the environment
-// of the process. Settings that only the server uses keep their defaults.
+// of the process. Settings that only the server uses keep their defaults. A command for the
+// passphrase is refused with kPermissionDenied if an account other than root and the one that runs
+// this process could have written it.
 Result<Config> LoadConfig(const std::string& path);
 
 }  // namespace veza

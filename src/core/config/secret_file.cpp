@@ -10,8 +10,6 @@
 namespace veza {
 namespace {
 
-constexpr std::size_t kMaxSecretSize = 4096;
-
 class FileDescriptor {
  public:
   explicit FileDescriptor(int fd) : fd_(fd) {}
@@ -51,6 +49,25 @@ Status CheckOwnerAndMode(const std::string& path, const struct stat& status) {
 
 }  // namespace
 
+Result<SecretString> ParseSecretLine(std::string_view content, const std::string& source) {
+  if (content.size() > kLongestSecret) {
+    return MakeError(ErrorCode::kInvalidArgument, "{} is larger than {} bytes", source,
+                     kLongestSecret);
+  }
+  while (content.ends_with('\n') || content.ends_with('\r')) {
+    content.remove_suffix(1);
+  }
+  if (content.empty()) {
+    return MakeError(ErrorCode::kInvalidArgument, "{} is empty", source)
+        .WithHint("The secret has to be there, as its only line.");
+  }
+  if (content.find_first_of(std::string_view("\n\r\0", 3)) != std::string_view::npos) {
+    return MakeError(ErrorCode::kInvalidArgument, "{} has more than one line", source)
+        .WithHint("The secret has to be its only line.");
+  }
+  return SecretString(content);
+}
+
 Result<SecretString> ReadSecretFile(const std::string& path) {
   // Without O_NONBLOCK, opening a FIFO would block for ever.
   const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -64,7 +81,7 @@ Result<SecretString> ReadSecretFile(const std::string& path) {
   }
   RETURN_IF_ERROR(CheckOwnerAndMode(path, status));
 
-  char buffer[kMaxSecretSize + 1];
+  char buffer[kLongestSecret + 1];
   std::size_t used = 0;
   int read_errno = 0;
   while (used < sizeof buffer) {
@@ -78,29 +95,11 @@ Result<SecretString> ReadSecretFile(const std::string& path) {
     }
     used += got > 0 ? static_cast<std::size_t>(got) : 0;
   }
-  std::string_view line(buffer, used);
-  while (line.ends_with('\n') || line.ends_with('\r')) {
-    line.remove_suffix(1);
-  }
-  const bool one_line = line.find_first_of(std::string_view("\n\r\0", 3)) == std::string_view::npos;
-  SecretString secret(line);
+  Result<SecretString> secret =
+      read_errno != 0
+          ? ErrnoError(read_errno, fmt::format("could not read secret file \"{}\"", path))
+          : ParseSecretLine({buffer, used}, fmt::format("secret file \"{}\"", path));
   OPENSSL_cleanse(buffer, sizeof buffer);
-
-  if (read_errno != 0) {
-    return ErrnoError(read_errno, fmt::format("could not read secret file \"{}\"", path));
-  }
-  if (used > kMaxSecretSize) {
-    return MakeError(ErrorCode::kInvalidArgument, "secret file \"{}\" is larger than {} bytes",
-                     path, kMaxSecretSize);
-  }
-  if (secret.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument, "secret file \"{}\" is empty", path)
-        .WithHint("Write the secret into the file as its only line.");
-  }
-  if (!one_line) {
-    return MakeError(ErrorCode::kInvalidArgument, "secret file \"{}\" has more than one line", path)
-        .WithHint("Write the secret into the file as its only line.");
-  }
   return secret;
 }
 

@@ -211,6 +211,14 @@ constexpr std::array kSettings = {
         .check = CheckPassphraseFile,
     },
     SettingSpec{
+        .name = "cipher_passphrase_command",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Shell command that prints the passphrase that protects the data key of the "
+                       "repository.",
+        .superuser_only = true,
+    },
+    SettingSpec{
         .name = "compression_level",
         .type = SettingType::kInteger,
         .default_value = "3",

@@ -33,6 +33,8 @@ struct SettingSpec {
   bool may_be_empty = false;
   // The value is never shown to ordinary users and never appears in a message.
   bool secret = false;
+  // The value is not secret, but only superusers and members of pg_read_all_settings see it.
+  bool superuser_only = false;
   // Only the server uses it. vezactl ignores it, so that a wrong value cannot prevent a restore.
   bool server_only = false;
   // Checks what the type does not express; null when there is nothing to check.

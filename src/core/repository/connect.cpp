@@ -60,6 +60,7 @@ RepositoryOptions MakeRepositoryOptions(const Config& config, std::string node,
   RepositoryOptions options;
   options.cipher = config.cipher;
   options.passphrase = config.passphrase;
+  options.passphrase_command = config.passphrase_command;
   options.compression_level = config.compression_level;
   options.node = std::move(node);
   options.spill_directory = std::move(spill_directory);

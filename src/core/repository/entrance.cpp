@@ -8,6 +8,7 @@
 #include "core/repository/backup_summary.h"
 #include "core/repository/identity_list.h"
 #include "core/repository/names.h"
+#include "core/repository/passphrase_command.h"
 
 namespace veza {
 
@@ -151,8 +152,8 @@ Error WrongPassphrase(const Store& store) {
   return MakeError(ErrorCode::kWrongKey, "the passphrase does not open repository \"{}\"",
                    store.location())
       .WithHint(
-          "Set veza_backup.cipher_passphrase or veza_backup.cipher_passphrase_file to the "
-          "passphrase the repository was initialized with.");
+          "Set veza_backup.cipher_passphrase, cipher_passphrase_file or cipher_passphrase_command "
+          "to the passphrase the repository was initialized with.");
 }
 
 // The key id that the wrap names, if it is not `key_id`. nullopt otherwise.
@@ -639,9 +640,11 @@ EntranceCopy CopyEntrance(const Repository& repository, const std::string& servi
 }
 
 Result<EntranceLook> KeepEntrance(const std::shared_ptr<Store>& store, const std::string& service,
-                                  const RepositoryOptions& options, const Environment& environment,
+                                  const RepositoryOptions& given, const Environment& environment,
                                   std::uint64_t system_identifier,
                                   const std::optional<EntranceCopy>& held) {
+  RepositoryOptions options = given;
+  RETURN_IF_ERROR(TellPassphrase(options, environment));
   Result<EntranceCopy> copy = OpenEntrance(store, service, options, environment, system_identifier);
   const bool knows_it = held && held->location == store->location() && held->service == service;
   if (copy && (!knows_it || copy->key_id == held->key_id)) {

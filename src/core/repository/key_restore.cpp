@@ -14,6 +14,7 @@
 #include "core/repository/key_evidence.h"
 #include "core/repository/key_search.h"
 #include "core/repository/names.h"
+#include "core/repository/passphrase_command.h"
 #include "core/repository/tombstone.h"
 
 namespace veza {
@@ -564,7 +565,9 @@ Result<KeyRestoreReport> RestoreKey(const std::shared_ptr<Store>& store,
                                     const RepositoryOptions& options,
                                     const Environment& environment,
                                     const KeyRestoreRequest& request) {
-  return KeyRestorer(store, options, environment, request).Run();
+  RepositoryOptions told = options;
+  RETURN_IF_ERROR(TellPassphrase(told, environment));
+  return KeyRestorer(store, told, environment, request).Run();
 }
 
 }  // namespace veza

@@ -9,6 +9,7 @@
 #include "core/repository/entrance.h"
 #include "core/repository/format_mark.h"
 #include "core/repository/names.h"
+#include "core/repository/passphrase_command.h"
 
 namespace veza {
 
@@ -101,7 +102,7 @@ Status Repository::OpenKey() {
                      store_->location())
         .WithHint(
             "Set veza_backup.cipher and veza_backup.cipher_passphrase (or "
-            "veza_backup.cipher_passphrase_file).");
+            "veza_backup.cipher_passphrase_file or veza_backup.cipher_passphrase_command).");
   }
   if (!encrypted) {
     RETURN_IF_ERROR(RequireNoKeys(*store_));
@@ -116,12 +117,23 @@ Status Repository::OpenKey() {
             "to none.");
   }
   if (encrypted) {
-    ASSIGN_OR_RETURN(OpenedKey opened, FindKey(*store_, identities_.front().key_id, options_,
-                                               *environment_.cancellation));
+    ASSIGN_OR_RETURN(OpenedKey opened, FindOwnKey());
     seal_policy_.key = std::make_shared<const DataKey>(std::move(opened.key));
     key_wraps_ = {std::move(opened.wrap)};
   }
   return Ok();
+}
+
+Result<OpenedKey> Repository::FindOwnKey() {
+  const std::string& key_id = identities_.front().key_id;
+  RETURN_IF_ERROR(TellPassphrase(options_, environment_));
+  Result<OpenedKey> opened = FindKey(*store_, key_id, options_, *environment_.cancellation);
+  if (opened || opened.error().code != ErrorCode::kWrongKey) {
+    return opened;
+  }
+  ASSIGN_OR_RETURN(const bool is_another, TellOtherPassphrase(options_, environment_));
+  return is_another ? FindKey(*store_, key_id, options_, *environment_.cancellation)
+                    : std::move(opened);
 }
 
 Result<std::unique_ptr<Repository>> Repository::Open(std::shared_ptr<Store> store,
@@ -157,6 +169,7 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
                                                            Environment environment,
                                                            const Identity& identity,
                                                            bool accept_new_system) {
+  RETURN_IF_ERROR(TellPassphrase(options, environment));
   ASSIGN_OR_RETURN(const std::vector<NamedText> objects,
                    ReadIdentities(*store, options.cipher != Cipher::kNone));
   ASSIGN_OR_RETURN(const std::vector<Identity> present, ParseUnverifiedIdentities(objects));

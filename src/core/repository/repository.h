@@ -19,7 +19,10 @@ namespace veza {
 
 struct RepositoryOptions {
   Cipher cipher = Cipher::kAes256Gcm;
-  SecretString passphrase;  // empty exactly when cipher is kNone
+  // Without a cipher both are empty. Opening a repository runs the command and fills in the
+  // passphrase (passphrase_command.h).
+  SecretString passphrase;
+  std::string passphrase_command{};
   // The key wrap that was opened last time; it is tried first. Empty or outdated does no harm.
   std::string first_wrap{};
   int compression_level = 3;
@@ -30,6 +33,8 @@ struct RepositoryOptions {
   bool for_writing = false;
 };
 
+struct OpenedKey;  // entrance.h
+
 // Thread-safe after Open(): nothing changes any more.
 class Repository {
  public:
@@ -38,7 +43,8 @@ class Repository {
   //   repository. Also when the repository is encrypted and the options are not, or the other way
   //   round.
   // - kDataCorrupted when the store holds something, but no identity or no key (entrance.h).
-  // - kWrongKey when the passphrase does not fit.
+  // - kWrongKey when the passphrase does not fit; those of passphrase_command.h when a command was
+  //   to tell it.
   // - kPermissionDenied when an identity names no key although there are keys, whatever the options
   //   say. The identity may be forged.
   static Result<std::unique_ptr<Repository>> Open(std::shared_ptr<Store> store,
@@ -76,6 +82,7 @@ class Repository {
  private:
   Repository(std::shared_ptr<Store> store, RepositoryOptions options, Environment environment);
   Status OpenKey();
+  Result<OpenedKey> FindOwnKey();
 
   std::shared_ptr<Store> store_;
   RepositoryOptions options_;

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <filesystem>
 
 #include "core/config/temporary_directory.h"
 
@@ -308,6 +311,52 @@ TEST(Config, ASecretGivenTwiceIsRefused) {
       BuildConfig(S3Values({{"cipher_passphrase_file", directory.Write("pass", kPassphrase)}}),
                   NoEnvironment())
           .has_value());
+}
+
+TEST(Config, ACommandMayTellThePassphrase) {
+  const TemporaryDirectory directory;
+  SettingValues values =
+      Values({{"repository", "/srv/backup"},
+              {"cipher_passphrase_command", "touch " + directory.path() + "/ran"}});
+  const Config config = BuildConfig(values, NoEnvironment()).value();
+  EXPECT_EQ(config.cipher, Cipher::kAes256Gcm);
+  EXPECT_TRUE(config.passphrase.empty());
+  EXPECT_EQ(config.passphrase_command, "touch " + directory.path() + "/ran");
+  EXPECT_FALSE(std::filesystem::exists(directory.path() + "/ran")) << "it is not run yet";
+
+  values["cipher"] = SettingValue{"none"};
+  EXPECT_FALSE(BuildConfig(values, NoEnvironment()).has_value());
+  values.erase("cipher");
+  for (const auto& [name, value] :
+       {std::pair<std::string, std::string>("cipher_passphrase", kPassphrase),
+        {"cipher_passphrase_file", directory.Write("pass", kPassphrase)}}) {
+    values[name] = SettingValue{value};
+    const Error error = BuildConfig(values, NoEnvironment()).error();
+    EXPECT_EQ(error.code, ErrorCode::kInvalidArgument);
+    EXPECT_NE(error.message.find("cipher_passphrase_command"), std::string::npos);
+    values.erase(name);
+  }
+}
+
+// vezactl runs the command, perhaps as root.
+TEST(Config, ACommandFromAFileThatOthersCanWriteIsRefused) {
+  const TemporaryDirectory directory;
+  const std::string path =
+      directory.Write("veza_backup.conf",
+                      "veza_backup.repository = '/srv/backup'\n"
+                      "veza_backup.cipher_passphrase_command = 'cat /etc/passphrase'\n",
+                      0644);
+  EXPECT_TRUE(LoadConfig(path).has_value());
+  for (const mode_t mode : {0664, 0646}) {
+    chmod(path.c_str(), mode);
+    const Error error = LoadConfig(path).error();
+    EXPECT_EQ(error.code, ErrorCode::kPermissionDenied);
+    EXPECT_NE(error.message.find(path), std::string::npos) << error.message;
+  }
+  const std::string includes =
+      directory.Write("includes.conf", "include 'veza_backup.conf'\n", 0600);
+  EXPECT_EQ(LoadConfig(includes).error().code, ErrorCode::kPermissionDenied)
+      << "the file that holds the command counts";
 }
 
 TEST(Config, EncryptionDoesNotFailOpen) {
