@@ -33,6 +33,17 @@ class RetryReporter {
   std::optional<SteadyTime> last_;
 };
 
+// Absent with options.quiet.
+RetryObserver ReporterOf(const GlobalOptions& options) {
+  if (options.quiet) {
+    return {};
+  }
+  auto reporter = std::make_shared<RetryReporter>(*options.environment.clock);
+  return [reporter](std::string_view operation, std::string_view name, const Error& error) {
+    reporter->Report(operation, name, error);
+  };
+}
+
 }  // namespace
 
 int DefaultJobs(const Config& config) {
@@ -62,14 +73,12 @@ int DefaultExitCode(const Error& error) {
 
 Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,
                                        const RetryPolicy& policy) {
-  RetryObserver observer;
-  if (!options.quiet) {
-    auto reporter = std::make_shared<RetryReporter>(*options.environment.clock);
-    observer = [reporter](std::string_view operation, std::string_view name, const Error& error) {
-      reporter->Report(operation, name, error);
-    };
-  }
-  return ConnectStore(config, options.environment, policy, std::move(observer));
+  return ConnectStore(config, options.environment, policy, ReporterOf(options));
+}
+
+Result<ClusterRoot> ConnectRoot(const GlobalOptions& options, const Config& config,
+                                const RetryPolicy& policy) {
+  return ClusterRoot::Connect(config, options.environment, policy, ReporterOf(options));
 }
 
 RepositoryOptions OptionsOf(const Config& config) {

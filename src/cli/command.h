@@ -11,6 +11,7 @@
 #include "core/config/config.h"
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/repository/cluster_root.h"
 #include "core/repository/repository.h"
 #include "core/storage/retrying_store.h"
 
@@ -51,6 +52,9 @@ Subcommand AddRepository(Command parent);
 Subcommand AddIndex(Command parent);
 Subcommand AddReport(Command parent);
 
+// vezactl info --all (info_all.cpp).
+Result<int> RunInfoOfAll(const GlobalOptions& options, bool verify);
+
 // Options that several subcommands take. The values must live as long as the command line.
 void AddJobsOption(Command command, int& jobs);
 // What `jobs` is unless the option was given.
@@ -64,6 +68,9 @@ int DefaultExitCode(const Error& error);
 // one per second, unless options.quiet.
 Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,
                                        const RetryPolicy& policy);
+// The same for the root that the cluster shares with others.
+Result<ClusterRoot> ConnectRoot(const GlobalOptions& options, const Config& config,
+                                const RetryPolicy& policy);
 // The options with which vezactl opens a repository: this host's name, and the system's temporary
 // directory.
 RepositoryOptions OptionsOf(const Config& config);

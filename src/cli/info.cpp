@@ -538,7 +538,19 @@ std::string ToText(const RepositoryInfo& info) {
   return text + FormatLeases(info);
 }
 
-Result<int> RunInfo(const GlobalOptions& options) {
+struct InfoArguments {
+  bool all = false;
+  bool verify = false;
+};
+
+Result<int> RunInfo(const GlobalOptions& options, const InfoArguments& arguments) {
+  if (arguments.all) {
+    return RunInfoOfAll(options, arguments.verify);
+  }
+  if (arguments.verify) {
+    return MakeError(ErrorCode::kInvalidArgument, "--verify needs --all")
+        .WithHint("Without --all, everything that \"vezactl info\" shows is verified.");
+  }
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const RepositoryInfo info, Collect(*repository, options.json));
@@ -556,8 +568,16 @@ Result<int> RunInfo(const GlobalOptions& options) {
 }  // namespace
 
 Subcommand AddInfo(Command parent) {
+  auto arguments = std::make_shared<InfoArguments>();
   Command command = parent.AddCommand("info", "Show the backups and the WAL of the repository");
-  return {command, RunInfo, DefaultExitCode};
+  command.AddFlag("--all", arguments->all,
+                  "List every cluster below veza_backup.repository, with its newest backup, window "
+                  "and last drill. Reads without the key, and says so");
+  command.AddFlag("--verify", arguments->verify,
+                  "With --all: open each cluster with the key, and check what is shown");
+  return {command,
+          [arguments](const GlobalOptions& options) { return RunInfo(options, *arguments); },
+          DefaultExitCode};
 }
 
 }  // namespace veza::cli

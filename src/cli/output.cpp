@@ -80,29 +80,45 @@ Json ErrorToJson(const Error& error) {
   return json;
 }
 
-std::string Table::Format() const {
+std::string Printable(std::string text) {
+  std::ranges::replace_if(
+      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, '?');
+  return text;
+}
+
+std::vector<std::size_t> Table::Widths() const {
   std::vector<std::size_t> widths;
   for (std::size_t i = 0; i < columns_.size(); ++i) {
-    std::size_t width = columns_[i].title.size();
+    std::size_t width = std::max(columns_[i].width, columns_[i].title.size());
     for (const auto& row : rows_) {
       width = std::max(width, row[i].size());
     }
     widths.push_back(width);
   }
+  return widths;
+}
+
+std::string Table::Line(const std::vector<std::size_t>& widths,
+                        const std::function<const std::string&(std::size_t)>& cell_of) const {
+  std::string line;
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    line += i == 0 ? "" : "  ";
+    line += columns_[i].right_aligned ? fmt::format("{:>{}}", cell_of(i), widths[i])
+                                      : fmt::format("{:<{}}", cell_of(i), widths[i]);
+  }
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line + "\n";
+}
+
+std::string Table::Heading() const {
+  return Line(Widths(), [&](std::size_t i) -> const std::string& { return columns_[i].title; });
+}
+
+std::string Table::Rows() const {
+  const std::vector<std::size_t> widths = Widths();
   std::string text;
-  const auto add_line = [&](const auto& cell_of) {
-    std::string line;
-    for (std::size_t i = 0; i < columns_.size(); ++i) {
-      line += i == 0 ? "" : "  ";
-      line += columns_[i].right_aligned ? fmt::format("{:>{}}", cell_of(i), widths[i])
-                                        : fmt::format("{:<{}}", cell_of(i), widths[i]);
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  };
-  add_line([&](std::size_t i) { return columns_[i].title; });
   for (const auto& row : rows_) {
-    add_line([&](std::size_t i) { return row[i]; });
+    text += Line(widths, [&](std::size_t i) -> const std::string& { return row[i]; });
   }
   return text;
 }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ void PrintJson(const Json& document);
 // disk. A reader that closes a pipe has what it wants: that is no failure.
 bool FlushOutput();
 
+// Text that others have written must not control the terminal.
+std::string Printable(std::string text);
+
 Json ErrorToJson(const Error& error);
 // Adds the members "skipped", "skipped_count", "links" and "links_count", also when they are empty.
 void AddNotes(const WalkNotes& notes, Json& document);
@@ -35,13 +39,23 @@ class Table {
   struct Column {
     std::string title;
     bool right_aligned = false;
+    std::size_t width = 0;  // at least
   };
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
   // `cells` must have one element per column.
   void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
-  std::string Format() const;
+  std::string Format() const { return Heading() + Rows(); }
+
+  // For a table that is printed piece by piece: columns align as far as `width` of each is enough.
+  std::string Heading() const;
+  std::string Rows() const;
+  void Clear() { rows_.clear(); }
 
  private:
+  std::vector<std::size_t> Widths() const;
+  std::string Line(const std::vector<std::size_t>& widths,
+                   const std::function<const std::string&(std::size_t)>& cell_of) const;
+
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
 };

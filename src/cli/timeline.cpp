@@ -42,13 +42,6 @@ Result<std::chrono::minutes> ParseBucket(const std::string& text) {
   return std::chrono::minutes(number * minutes);
 }
 
-// The name of a restore point may hold anything. It must not control the terminal.
-std::string Printable(std::string text) {
-  std::ranges::replace_if(
-      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, '?');
-  return text;
-}
-
 Result<TimelineRange> ParseRange(const TimelineArguments& arguments) {
   TimelineRange range;
   if (!arguments.around.empty()) {

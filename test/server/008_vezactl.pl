@@ -107,6 +107,43 @@ is($info->{backups}[0]{label}, $label, 'the good backup is listed, too');
 delete_object('main/backup/20200101-000000F/pack/00000001');
 delete_object('main/backup/20200102-000000F/backup.json');
 
+# --- info --all -----------------------------------------------------------------------------------
+
+# A second cluster of the same server, a cluster that has lost its identity, and no cluster at all.
+write_object('lost/backup/20200102-000000F/backup.json', "{\"format\":1,\"type\":\"\x1b[2J\"}");
+write_object('elsewhere/notes/readme', 'nothing of ours');
+my $all = json_of(1, 'info', '--all');
+is(join(' ', map { $_->{cluster} } @{ $all->{clusters} }), 'lost main', 'info --all lists all clusters');
+is("$all->{verified} $all->{complete} $all->{other_directories}", '0 1 1',
+	'it says that nothing was verified, and counts what is no cluster');
+my ($lost, $main) = @{ $all->{clusters} };
+is("$main->{newest_backup}{label} $main->{backups} $main->{system_identifier}",
+	"$label 1 $system_id", 'the newest backup is told without the key');
+is($main->{newest_backup}{size}, $backup->{size}, 'with its size');
+is($main->{window}{start_time}, $backup->{stop_time}, 'the window begins with the oldest backup');
+cmp_ok($main->{window}{end_time}, 'gt', $backup->{stop_time}, 'and ends with the newest WAL');
+is_deeply($main->{problems}, [], 'there is nothing to complain of');
+like($lost->{problems}[0]{message}, qr{/lost" has no identity}, 'a lost identity is named');
+like($lost->{problems}[1]{message}, qr{20200102-000000F/backup\.json" is damaged}, 'and a damaged backup');
+
+($exit, $out, $err) = vezactl('info', '--all');
+is($exit, 1, 'info --all as text exits with 1 for problems');
+like($out, qr/^not verified: /m, 'it says that nothing was verified');
+like($out, qr/^main +1  \Q$label\E .* none$/m, 'it has a line for each cluster');
+like($out, qr/^no cluster: elsewhere$/m, 'and names what is no cluster');
+unlike($out, qr/\x1b/, 'what others have written does not control the terminal');
+delete_object('lost/backup/20200102-000000F/backup.json');
+
+$all = json_of(0, 'info', '--all', '--verify');
+is(scalar @{ $all->{clusters} }, 1, 'with --verify, one cluster is left');
+$main = $all->{clusters}[0];
+is("$main->{verified} $main->{newest_backup}{label} $main->{backups}", "1 $label 1",
+	'which was opened with the key');
+is_deeply($main->{problems}, [], 'and is whole');
+($exit, $out, $err) = vezactl('info', '--verify');
+like("$exit $err", qr/^2 .*--verify needs --all/, '--verify alone is refused');
+delete_object('elsewhere/notes/readme');
+
 # --- check ----------------------------------------------------------------------------------------
 
 my $check = json_of(0, 'check');

@@ -101,13 +101,19 @@ Result<std::string> SignDocument(Json document, const SealPolicy& policy,
   return text;
 }
 
-Result<Json> OpenDocument(std::string_view text, const SealPolicy& policy,
-                          std::string_view object_name) {
+Result<Json> OpenUnverifiedDocument(std::string_view text, std::string_view object_name) {
   std::optional<Json> document = ParseJsonObject(text);
   if (!document) {
     return DamagedObject(object_name, "it is not a JSON object");
   }
   RETURN_IF_ERROR(CheckFormat(*document, object_name));
+  return std::move(*document);
+}
+
+Result<Json> OpenDocument(std::string_view text, const SealPolicy& policy,
+                          std::string_view object_name) {
+  Result<Json> document = OpenUnverifiedDocument(text, object_name);
+  RETURN_IF_ERROR(document);
   RETURN_IF_ERROR(CheckAlgorithm(*document, policy, object_name));
   const std::optional<std::string> mac = StringMember(*document, "mac");
   if (!mac) {

@@ -220,8 +220,7 @@ Status ResolveS3(const Settings& settings, const EnvLookup& environment, Reposit
                  Config& config) {
   S3Options& options = config.s3;
   options.bucket = std::move(url.bucket);
-  options.prefix =
-      url.prefix.empty() ? config.cluster : fmt::format("{}/{}", url.prefix, config.cluster);
+  options.prefix = std::move(url.prefix);
   options.region = settings.Text("s3_region");
   if (options.region.empty()) {
     ASSIGN_OR_RETURN(options.region, FromEnvironment(environment, "AWS_REGION", "s3_region"));
@@ -383,7 +382,6 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   Config config;
   ASSIGN_OR_RETURN(RepositoryUrl url, ParseRepositoryUrl(repository));
   config.kind = url.kind;
-  config.cluster = settings.Text("cluster");
   config.inline_secrets = settings.InlineSecrets();
   config.compression_level = settings.Integer("compression_level");
   config.jobs = settings.Integer("jobs");
@@ -405,13 +403,33 @@ Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environ
   if (config.kind == RepositoryKind::kS3) {
     RETURN_IF_ERROR(ResolveS3(settings, environment, std::move(url), config));
   } else {
-    config.directory = fmt::format("{}/{}", url.directory, config.cluster);
+    config.directory = std::move(url.directory);
   }
+  config = ClusterBelow(std::move(config), settings.Text("cluster"));
   RETURN_IF_ERROR(ResolveCipher(settings, config));
   RETURN_IF_ERROR(ResolveSchedule(settings, config.schedule));
   ASSIGN_OR_RETURN(config.drill, CommandOf(settings, "drill", config.schedule.zone));
   ASSIGN_OR_RETURN(config.verify, CommandOf(settings, "verify", config.schedule.zone));
   return config;
+}
+
+Config RootOf(Config config) {
+  const auto without_cluster = [&](std::string& place) {
+    place.resize(place.size() - config.cluster.size());
+    if (place.ends_with('/')) {
+      place.pop_back();
+    }
+  };
+  without_cluster(config.kind == RepositoryKind::kS3 ? config.s3.prefix : config.directory);
+  config.cluster.clear();
+  return config;
+}
+
+Config ClusterBelow(Config root, const std::string& cluster) {
+  root.cluster = cluster;
+  std::string& place = root.kind == RepositoryKind::kS3 ? root.s3.prefix : root.directory;
+  place += (place.empty() ? "" : "/") + cluster;
+  return root;
 }
 
 Result<Config> LoadConfig(const std::string& path) {

@@ -86,6 +86,11 @@ EnvLookup ProcessEnvironment();
 // codes of ValidateSetting().
 Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environment);
 
+// The same configuration for the root that clusters share: the setting `repository` alone.
+Config RootOf(Config config);
+// The configuration of one of the clusters there. `cluster` is a valid name.
+Config ClusterBelow(Config root, const std::string& cluster);
+
 // Reads the file with ParseConfFile() (conf_parser.h) and calls BuildConfig() with the environment
 // of the process. Settings that only the server uses keep their defaults. A command for the
 // passphrase is refused with kPermissionDenied if an account other than root and the one that runs

@@ -6,7 +6,6 @@
 
 #include "core/archive/archive_map.h"
 #include "core/archive/lineage.h"
-#include "core/repository/backup_catalog.h"
 #include "core/repository/backup_order.h"
 
 namespace veza {
@@ -48,12 +47,14 @@ void CountBackups(const Lineage& lineage, const BackupCatalog& catalog,
 }  // namespace
 
 Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
-                                            std::uint64_t system_identifier) {
+                                            std::uint64_t system_identifier,
+                                            const CatalogBudget& budget) {
   RepositoryFacts facts;
   ASSIGN_OR_RETURN(facts.lock, ReadLockState(repository));
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
   ASSIGN_OR_RETURN(const Lineage lineage, ReadLineage(repository, identity));
-  ASSIGN_OR_RETURN(BackupCatalog catalog, ReadBackupCatalog(repository));
+  ASSIGN_OR_RETURN(BackupCatalog catalog,
+                   ReadBackupCatalog(repository, SummaryParts::kFacts, budget));
   std::erase_if(catalog.backups, [&](const BackupSummary& backup) {
     return backup.system_identifier != system_identifier;
   });

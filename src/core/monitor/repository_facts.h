@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/archive/recovery_window.h"
+#include "core/repository/backup_catalog.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/cluster_lock.h"
 #include "core/repository/drill_record.h"
@@ -28,6 +29,7 @@ struct RepositoryFacts {
 // Reads the facts of one system. Takes a request for each backup, and listings of the backups'
 // packs and of the WAL.
 Result<RepositoryFacts> ReadRepositoryFacts(const Repository& repository,
-                                            std::uint64_t system_identifier);
+                                            std::uint64_t system_identifier,
+                                            const CatalogBudget& budget = {});
 
 }  // namespace veza

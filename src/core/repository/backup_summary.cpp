@@ -336,6 +336,28 @@ void CheckSources(const BackupSummary& incr, MemberReader& members) {
   }
 }
 
+Result<BackupSummary> SummaryFrom(const Json& document, std::string_view label,
+                                  const std::string& name) {
+  MemberReader members(document, name);
+  BackupSummary summary;
+  Describe(members, summary);
+  const auto parts = ParseLabel(summary.label);
+  if (!parts || summary.label != label || summary.type != parts->type) {
+    members.Fail(fmt::format("does not describe backup \"{}\"", label));
+  }
+  if (summary.type == BackupType::kIncr) {
+    CheckSources(summary, members);
+  }
+  if (!std::has_single_bit(summary.block_size) || summary.block_size > kLargestBlock) {
+    members.Fail("member \"block_size\" is not the size of a block");
+  }
+  if (!IsWalSegmentSize(summary.wal_segment_size)) {
+    members.Fail("member \"wal_segment_size\" is not the size of a WAL segment");
+  }
+  RETURN_IF_ERROR(members.status());
+  return summary;
+}
+
 }  // namespace
 
 std::vector<DatabaseSummary> DatabasesWithoutFiles(const BackupSummary& summary) {
@@ -427,24 +449,13 @@ Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label
                                    const SealPolicy& policy) {
   const std::string name = BackupDocumentName(label);
   ASSIGN_OR_RETURN(const Json document, OpenDocument(text, policy, name));
-  MemberReader members(document, name);
-  BackupSummary summary;
-  Describe(members, summary);
-  const auto parts = ParseLabel(summary.label);
-  if (!parts || summary.label != label || summary.type != parts->type) {
-    members.Fail(fmt::format("does not describe backup \"{}\"", label));
-  }
-  if (summary.type == BackupType::kIncr) {
-    CheckSources(summary, members);
-  }
-  if (!std::has_single_bit(summary.block_size) || summary.block_size > kLargestBlock) {
-    members.Fail("member \"block_size\" is not the size of a block");
-  }
-  if (!IsWalSegmentSize(summary.wal_segment_size)) {
-    members.Fail("member \"wal_segment_size\" is not the size of a WAL segment");
-  }
-  RETURN_IF_ERROR(members.status());
-  return summary;
+  return SummaryFrom(document, label, name);
+}
+
+Result<BackupSummary> ParseUnverifiedSummary(std::string_view text, std::string_view label) {
+  const std::string name = BackupDocumentName(label);
+  ASSIGN_OR_RETURN(const Json document, OpenUnverifiedDocument(text, name));
+  return SummaryFrom(document, label, name);
 }
 
 std::vector<NamedText> UnverifiedKeyWraps(std::string_view text) {

@@ -140,6 +140,10 @@ Result<std::string> SerializeSummary(const BackupSummary& summary, const SealPol
 Result<BackupSummary> ParseSummary(std::string_view text, std::string_view label,
                                    const SealPolicy& policy);
 
+// The same without the signature, for showing a backup before the key is known. The content may be
+// forged.
+Result<BackupSummary> ParseUnverifiedSummary(std::string_view text, std::string_view label);
+
 // The key wraps in a backup.json that is not verified, for use before the key is known. That is
 // safe, because opening a wrap with the passphrase authenticates it.
 std::vector<NamedText> UnverifiedKeyWraps(std::string_view text);

@@ -8,6 +8,10 @@ namespace veza {
 
 namespace {
 constexpr const char* kType = "tombstone";
+
+bool IsTombstone(const Result<Json>& document) {
+  return document && StringMember(*document, "type") == kType;
+}
 }  // namespace
 
 Result<std::string> SerializeTombstone(const std::string& label, const std::string& node,
@@ -21,8 +25,11 @@ Result<std::string> SerializeTombstone(const std::string& label, const std::stri
 }
 
 bool IsTombstone(std::string_view text, std::string_view label, const SealPolicy& policy) {
-  const auto document = OpenDocument(text, policy, BackupDocumentName(label));
-  return document && StringMember(*document, "type") == kType;
+  return IsTombstone(OpenDocument(text, policy, BackupDocumentName(label)));
+}
+
+bool IsUnverifiedTombstone(std::string_view text, std::string_view label) {
+  return IsTombstone(OpenUnverifiedDocument(text, BackupDocumentName(label)));
 }
 
 }  // namespace veza

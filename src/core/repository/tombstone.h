@@ -18,4 +18,7 @@ Result<std::string> SerializeTombstone(const std::string& label, const std::stri
 // Whether `text`, stored as backup.json of `label`, is a tombstone with a valid signature.
 bool IsTombstone(std::string_view text, std::string_view label, const SealPolicy& policy);
 
+// The same without the signature. The content may be forged.
+bool IsUnverifiedTombstone(std::string_view text, std::string_view label);
+
 }  // namespace veza
