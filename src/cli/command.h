@@ -51,6 +51,8 @@ Subcommand AddTimeline(Command parent);
 Subcommand AddRepository(Command parent);
 Subcommand AddIndex(Command parent);
 Subcommand AddReport(Command parent);
+Subcommand AddExpire(Command parent);
+Subcommand AddKeep(Command parent);
 
 // vezactl info --all (info_all.cpp).
 Result<int> RunInfoOfAll(const GlobalOptions& options, bool verify);

@@ -73,7 +73,8 @@ int Run(int argc, char** argv) {
   const std::vector<Subcommand> subcommands = {
       AddInfo(root),       AddCheck(root),       AddRestore(root), AddVerify(root),
       AddWalGet(root),     AddWalPrefetch(root), AddDrill(root),   AddKey(root),
-      AddRepository(root), AddTimeline(root),    AddIndex(root),   AddReport(root)};
+      AddRepository(root), AddTimeline(root),    AddIndex(root),   AddReport(root),
+      AddExpire(root),     AddKeep(root)};
   const Result<bool> has_work = command_line.Parse(argc, argv);
   if (!has_work) {
     return Report(options, has_work.error(),

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use FindBin;
+use JSON::PP qw(decode_json);
 use lib "$FindBin::RealBin/lib";
 use PostgreSQL::Test::Utils qw(slurp_file);
 use Test::More;
@@ -115,6 +116,36 @@ $node->sql_fails(q{SELECT veza_backup_keep('20010101-000000F')},
 	qr/there is no backup "20010101-000000F" in repository .*\nHINT:  The repository holds $pinned/,
 	'a pin of a backup that does not exist');
 
+# --- the same by vezactl --------------------------------------------------------------------------
+
+# The server may keep more than the configuration file of another host says, so a number that is
+# stated nowhere is refused.
+$node->vezactl_fails([ 'expire', '--dry-run' ],
+	2, qr/sets "veza_backup\.retention_diff", nor is --diff given\nHINT:  .*SHOW veza_backup\.retention_diff/,
+	'vezactl expire without all numbers');
+$node->vezactl_fails([ qw(expire --full=2 --diff=-1 --incr=1 --archive=1) ],
+	2, qr/--diff/, 'a number below zero');
+my @numbers = qw(--diff=7 --incr=14);
+my $planned = decode_json($node->vezactl_ok([ qw(--output json expire --dry-run), @numbers ]));
+is_deeply(
+	[
+		sort map {
+			join ' ', $_->{kind},
+			  ($_->{last} // $_->{name}) eq $_->{name} ? $_->{name} : "$_->{name}-$_->{last}",
+			  $_->{action}
+		} @{ $planned->{decisions} }
+	],
+	[ sort split /\n/, decisions('true', "concat_ws(' ', kind, name, action)", 'true') ],
+	'vezactl expire decides as the server does');
+is_deeply([ objects() ], \@before, 'its dry run changes nothing either');
+
+$node->vezactl_ok([ 'keep', $middle ]);
+like(decisions('true', 'reason', "name = '$middle'"), qr/^pinned/, 'vezactl keep: a pin');
+$node->vezactl_ok([ 'keep', '--remove', $middle ]);
+unlike(decisions('true', 'reason', "name = '$middle'"), qr/^pinned/, '--remove takes it away');
+$node->vezactl_fails([ 'keep', '20010101-000000F' ],
+	2, qr/there is no backup "20010101-000000F" in repository/, 'a pin of a backup that does not exist');
+
 # --- an expiry that was interrupted ---------------------------------------------------------------
 
 # The expiry was interrupted after it had removed the summary of the older backup.
@@ -155,6 +186,8 @@ $node->wait_for_phase('waiting for WAL');
 $standby->sql_fails('SELECT veza_backup_expire()',
 	qr/node "[^"]+:@{[ $node->port ]}" is at work in repository .*: full backup, since .*\nHINT:  Wait/,
 	'while another node is at work');
+$node->vezactl_fails([ 'expire', @numbers ],
+	2, qr/is at work in repository .*: full backup, since/, 'vezactl expire meanwhile');
 $backup->{harness}->signal('INT');
 $node->finish_sql($backup);
 kill 'CONT', $node->archiver_pid;
@@ -162,6 +195,15 @@ kill 'CONT', $node->archiver_pid;
 poll_until(sub { !defined(($node->backup_worker)[0]) }, 'the end of the worker');
 is($standby->safe_psql('postgres', 'SELECT count(*) > 0 FROM veza_backup_expire()'),
 	't', 'a cancelled backup has released the lock');
+
+# A backup that is removed while no server runs. Nobody restores it any more.
+$standby->stop;
+$node->stop;
+delete_object($_) foreach objects('main/lease/');
+like($node->vezactl_ok([ 'expire', '--full=1', @numbers ]),
+	qr/^remove +backup +\Q$pinned\E .*^removed: \d+ of \d+/ms, 'vezactl expire while no server runs');
+is_deeply([ objects("main/backup/$pinned/") ], [], 'the backup is gone');
+isnt((objects("main/backup/$new/"))[0], undef, 'the newest one stays');
 
 # Its restore_command uses the settings file of the primary, which is removed with the primary. So
 # it is stopped first.

@@ -27,7 +27,7 @@ constexpr std::size_t kBatch = 1000;
 // How long it may take, after Ctrl-C, to release the lock for the next node.
 constexpr std::chrono::milliseconds kReleasePatience{1000};
 constexpr const char* kWaitsForRoom =
-    "waits until the repository can be written to; call veza_backup_expire() again";
+    "waits until the repository can be written to; expire again then";
 constexpr const char* kPurpose = "expiry of backups";
 
 // A part of a listing: the names that begin with `prefix`, come after `start_after` and before

@@ -481,6 +481,11 @@ const char* RetentionKindName(RetentionKind kind) {
   return "unknown";
 }
 
+std::string RangeOf(const RetentionDecision& decision) {
+  const bool is_range = !decision.last.empty() && decision.last != decision.name;
+  return is_range ? decision.name + "-" + decision.last : decision.name;
+}
+
 bool IsRemovedBefore(std::string_view label, std::string_view other) {
   const auto full_of = [](std::string_view one) { return one.substr(0, one.find('_')); };
   const std::string_view full = full_of(label);

@@ -55,6 +55,8 @@ struct RetentionDecision {
   std::vector<std::string> objects{};    // kIndex only: all the names
   std::vector<std::string> needs{};      // kBackup only: labels of the backups that it names
 };
+// Its name, or the first and the last name with a dash between them.
+std::string RangeOf(const RetentionDecision& decision);
 
 // What a label without a backup holds.
 struct Remains {

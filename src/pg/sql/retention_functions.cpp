@@ -19,10 +19,8 @@ namespace veza::pg {
 namespace {
 
 Row RowOf(const RetentionDecision& decision) {
-  const bool is_range = !decision.last.empty() && decision.last != decision.name;
-  return {RetentionKindName(decision.kind),
-          is_range ? decision.name + "-" + decision.last : decision.name,
-          decision.keep ? "keep" : "remove", decision.reason,
+  return {RetentionKindName(decision.kind), RangeOf(decision), decision.keep ? "keep" : "remove",
+          decision.reason,
           decision.bytes ? std::optional(std::to_string(*decision.bytes)) : std::nullopt};
 }
 

@@ -1,0 +1,137 @@
+// vezactl expire: removes what retention does not keep, with no server at hand.
+#include "core/retention/expire.h"
+
+#include <array>
+
+#include "cli/command.h"
+#include "cli/output.h"
+#include "core/config/conf_parser.h"
+
+namespace veza::cli {
+namespace {
+
+constexpr int kNotGiven = -1;
+
+struct ExpireArguments {
+  bool dry_run = false;
+  int full = kNotGiven;
+  int diff = kNotGiven;
+  int incr = kNotGiven;
+  int archive = kNotGiven;
+  std::string system_id;
+};
+
+struct Number {
+  const char* setting;
+  const char* option;
+  int given;
+  int* kept;
+};
+
+// The server may have these settings in its own postgresql.conf only, and keep more than the
+// defaults. So a number that nobody has stated is refused: a default would remove what the server
+// keeps.
+Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Config& config,
+                                       const ExpireArguments& arguments) {
+  RetentionSettings settings = RetentionOf(config);
+  ASSIGN_OR_RETURN(SettingValues stated, ParseConfFile(options.config_file));
+  WipeSecrets(stated);
+  const std::array numbers = {
+      Number{"retention_full", "--full", arguments.full, &settings.full},
+      Number{"retention_diff", "--diff", arguments.diff, &settings.diff},
+      Number{"retention_incr", "--incr", arguments.incr, &settings.incr},
+      Number{"retention_archive", "--archive", arguments.archive, &settings.archive}};
+  for (const Number& number : numbers) {
+    if (number.given != kNotGiven) {
+      *number.kept = number.given;
+    } else if (!stated.contains(number.setting)) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       "neither file \"{}\" sets \"veza_backup.{}\", nor is {} given",
+                       options.config_file, number.setting, number.option)
+          .WithHint(fmt::format("The server may keep more than the default. Ask it with SHOW "
+                                "veza_backup.{}, and give that number with {}, or write it into "
+                                "the file.",
+                                number.setting, number.option));
+    }
+  }
+  return settings;
+}
+
+Json ToJson(const std::vector<RetentionDecision>& decisions, bool dry_run) {
+  Json list = Json::Array();
+  for (const RetentionDecision& decision : decisions) {
+    Json one = {{"kind", RetentionKindName(decision.kind)},
+                {"name", decision.name},
+                {"action", decision.keep ? "keep" : "remove"},
+                {"reason", decision.reason}};
+    if (!decision.last.empty()) {
+      one["last"] = decision.last;
+    }
+    if (decision.bytes) {
+      one["bytes"] = *decision.bytes;
+    }
+    list.push_back(std::move(one));
+  }
+  return {{"dry_run", dry_run}, {"decisions", std::move(list)}};
+}
+
+std::string ToText(const std::vector<RetentionDecision>& decisions, bool dry_run) {
+  Table table({{"action"}, {"kind"}, {"name"}, {"size", true}, {"reason"}});
+  std::uint64_t removed = 0;
+  std::uint64_t bytes = 0;
+  for (const RetentionDecision& decision : decisions) {
+    table.AddRow({decision.keep ? "keep" : "remove", RetentionKindName(decision.kind),
+                  RangeOf(decision), decision.bytes ? FormatSize(*decision.bytes) : "",
+                  decision.reason});
+    removed += decision.keep ? 0 : 1;
+    bytes += decision.keep ? 0 : decision.bytes.value_or(0);
+  }
+  return fmt::format("{}\n{}: {} of {} ({})\n", table.Format(),
+                     dry_run ? "would be removed" : "removed", removed, decisions.size(),
+                     FormatSize(bytes));
+}
+
+Result<int> RunExpire(const GlobalOptions& options, const ExpireArguments& arguments) {
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const RetentionSettings settings, RetentionFor(options, config, arguments));
+  ASSIGN_OR_RETURN(const std::optional<std::uint64_t> wanted, ParseSystemId(arguments.system_id));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
+  ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(wanted));
+  const std::uint64_t system = identity.system_identifier;
+  ASSIGN_OR_RETURN(const std::vector<RetentionDecision> decisions,
+                   arguments.dry_run
+                       ? PlanExpire(*repository, system, settings)
+                       : ExpireUnderLock(*repository, system, settings, config.s3_connections));
+  if (options.json) {
+    PrintJson(ToJson(decisions, arguments.dry_run));
+  } else if (!options.quiet || arguments.dry_run) {
+    PrintText(ToText(decisions, arguments.dry_run));
+  }
+  return kDone;
+}
+
+}  // namespace
+
+Subcommand AddExpire(Command parent) {
+  auto arguments = std::make_shared<ExpireArguments>();
+  Command command = parent.AddCommand("expire", "Remove what retention does not keep");
+  command.AddFlag("--dry-run", arguments->dry_run, "Only show what would be removed, and why");
+  const auto add = [&](const char* option, int& number, const char* help) {
+    command.Add(option, number, help).Range(0, FindSetting("retention_full")->max).TypeName("N");
+  };
+  add("--full", arguments->full, "Keep the N newest full backups; 0: all. Default: retention_full");
+  add("--diff", arguments->diff, "Keep the N newest diff backups; 0: all. Default: retention_diff");
+  add("--incr", arguments->incr, "Keep the N newest incr backups; 0: all. Default: retention_incr");
+  add("--archive", arguments->archive,
+      "Keep all WAL since the N-th newest full backup; 0: all. Default: retention_archive");
+  AddSystemIdOption(command, arguments->system_id);
+  command.SetFooter(
+      "The rules are those of the server (veza_backup_expire()). Give the numbers that the server\n"
+      "has: they have no default here. While a backup or another expiry is at work, nothing is\n"
+      "removed.");
+  return {command,
+          [arguments](const GlobalOptions& options) { return RunExpire(options, *arguments); },
+          DefaultExitCode};
+}
+
+}  // namespace veza::cli
