@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "core/monitor/credentials_check.h"
 #include "core/monitor/security_check.h"
 
 namespace veza::cli {
@@ -42,10 +43,17 @@ Result<int> RunCheck(const GlobalOptions& options) {
   // A person waits for the answer, so retry for a few seconds only.
   ASSIGN_OR_RETURN(const std::shared_ptr<Store> store,
                    Connect(options, config, {.budget = std::chrono::seconds(10)}));
-  std::vector<CheckResult> results = CheckRepository(store, OptionsOf(config), options.environment,
-                                                     {}, config.looks_before_writes);
-  if (results.front().passed) {  // the store answers
-    results.push_back(CheckSecurity(config, options.environment));
+  std::vector<CheckResult> results;
+  const auto credentials = CheckCredentialsOf(config, options.environment);
+  if (!credentials || credentials->passed) {
+    results = CheckRepository(store, OptionsOf(config), options.environment, {},
+                              config.looks_before_writes);
+    if (results.front().passed) {  // the store answers
+      results.push_back(CheckSecurity(config, options.environment));
+    }
+  }
+  if (credentials) {
+    results.insert(results.begin(), *credentials);
   }
   RETURN_IF_ERROR(options.environment.cancellation->Check());
   const bool passed = std::ranges::all_of(results, &CheckResult::passed);

@@ -121,6 +121,7 @@ bool MayPass(const Error& error) {
   switch (error.code) {
     case ErrorCode::kNotFound:
     case ErrorCode::kPermissionDenied:
+    case ErrorCode::kCredentials:
     case ErrorCode::kFailedPrecondition:
     case ErrorCode::kUnavailable:
     case ErrorCode::kDeadlineExceeded:

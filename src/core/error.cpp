@@ -20,6 +20,8 @@ const char* ErrorCodeName(ErrorCode code) {
       return "conflict";
     case ErrorCode::kPermissionDenied:
       return "permission_denied";
+    case ErrorCode::kCredentials:
+      return "credentials";
     case ErrorCode::kFailedPrecondition:
       return "failed_precondition";
     case ErrorCode::kUnavailable:

@@ -25,6 +25,7 @@ enum class ErrorCode {
   kAlreadyExists,       // a conditional write found the name taken
   kConflict,            // the name holds different content, or another cluster owns the repository
   kPermissionDenied,    // credentials or file permissions are not sufficient
+  kCredentials,         // there are no valid credentials for the store: not found, expired, refused
   kFailedPrecondition,  // right request, wrong state: not initialised, backup running, not empty
   kUnavailable,         // network or server trouble; trying again can help
   kDeadlineExceeded,    // a deadline passed

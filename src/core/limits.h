@@ -88,6 +88,8 @@ inline constexpr std::size_t kListPage = 8 * kMiB;
 inline constexpr std::size_t kErrorAnswer = 64 * kKiB;
 // A bucket may have 1000 lifecycle rules.
 inline constexpr std::size_t kBucketConfiguration = kMiB;
+// What a provider of credentials answers (core/credentials). A session token has a few KiB.
+inline constexpr std::size_t kCredentialAnswer = 64 * kKiB;
 inline constexpr std::size_t kXmlDepth = 16;
 // Opening and closing tags, and attributes. An object of a listing has about 20.
 inline constexpr std::size_t kXmlMarkup = 100'000;

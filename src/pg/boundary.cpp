@@ -32,6 +32,8 @@ int SqlstateOf(ErrorCode code) {
     case ErrorCode::kPermissionDenied:
     case ErrorCode::kWrongKey:
       return ERRCODE_INSUFFICIENT_PRIVILEGE;
+    case ErrorCode::kCredentials:
+      return ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
     case ErrorCode::kUnavailable:
     case ErrorCode::kDeadlineExceeded:
       return ERRCODE_CONNECTION_FAILURE;

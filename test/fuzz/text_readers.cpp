@@ -37,7 +37,7 @@ void ReadXml(ByteView input) {
     FUZZ_REQUIRE(!error->code.empty());
   }
   for (const int status : {301, 400, 403, 404, 412, 503}) {
-    HttpResponse response;
+    S3Response response;
     response.status = status;
     response.body = AsText(input);
     const Error error = S3ResponseError(response, "could not read", S3Options(), TimePoint());

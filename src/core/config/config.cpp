@@ -9,146 +9,17 @@
 #include <thread>
 
 #include "core/config/conf_parser.h"
+#include "core/config/credential_choice.h"
 #include "core/config/repository_url.h"
-#include "core/config/secret_file.h"
+#include "core/config/settings_in_force.h"
+#include "core/secret_file.h"
 
 namespace veza {
 namespace {
 
 constexpr const char* kDefaultRegion = "us-east-1";
 
-// True when only a repository on S3 uses the setting. s3_connections limits the requests to any
-// kind of repository, despite its name.
-bool IsOfS3Alone(std::string_view name) {
-  return name.starts_with("s3_") && name != "s3_connections";
-}
-
-// The values in force: what was set, or else the default.
-class Settings {
- public:
-  explicit Settings(const SettingValues& values) : values_(values) {}
-
-  // With a repository in a directory, settings for S3 are not validated. The server does the same:
-  // it warns of a wrong value when it starts and continues with the default.
-  Status Validate() const {
-    const auto url = ParseRepositoryUrl(Text("repository"));
-    const bool is_directory = url && url->kind == RepositoryKind::kDirectory;
-    for (const auto& [name, value] : values_) {
-      const SettingSpec* spec = FindSetting(name);
-      if (spec == nullptr) {
-        return MakeError(ErrorCode::kInvalidArgument, "unknown setting \"{}{}\"", kSettingPrefix,
-                         name);
-      }
-      if (is_directory && IsOfS3Alone(name)) {
-        continue;
-      }
-      if (auto status = ValidateSetting(*spec, value.text); !status.has_value()) {
-        return value.source.empty() ? std::move(status.error())
-                                    : std::move(status.error()).WithContext(value.source);
-      }
-    }
-    return Ok();
-  }
-
-  std::string Text(std::string_view name) const {
-    const auto found = values_.find(name);
-    return found != values_.end() ? found->second.text : FindSetting(name)->default_value;
-  }
-  SecretString Secret(std::string_view name) const {
-    const auto found = values_.find(name);
-    return SecretString(found != values_.end() ? std::string_view(found->second.text) : "");
-  }
-  std::vector<InlineSecret> InlineSecrets() const {
-    std::vector<InlineSecret> secrets;
-    for (const auto& [name, value] : values_) {
-      const SettingSpec* const spec = FindSetting(name);
-      if (spec->secret && !value.text.empty()) {
-        secrets.push_back({spec->name, value.file, SecretString(value.text)});
-      }
-    }
-    return secrets;
-  }
-  bool Boolean(std::string_view name) const { return *ParseBoolean(Text(name)); }
-  int Integer(std::string_view name) const { return *ParseInteger(*FindSetting(name), Text(name)); }
-  // Returns the choice as the table spells it.
-  std::string_view Choice(std::string_view name) const;
-
- private:
-  const SettingValues& values_;
-};
-
-std::string_view Settings::Choice(std::string_view name) const {
-  std::string text = Text(name);
-  std::ranges::transform(text, text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  const auto choices = FindSetting(name)->choices;
-  return *std::ranges::find_if(choices, [&](const char* choice) { return text == choice; });
-}
-
-// Reads a secret from its setting or from the file that "<name>_file" names. Empty when neither is
-// set.
-Result<SecretString> SecretOf(const Settings& settings, std::string_view name) {
-  SecretString inline_secret = settings.Secret(name);
-  const std::string file = settings.Text(fmt::format("{}_file", name));
-  if (file.empty()) {
-    return inline_secret;
-  }
-  if (!inline_secret.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     "\"veza_backup.{0}\" and \"veza_backup.{0}_file\" are both set", name)
-        .WithHint("Keep the file and remove the other one.");
-  }
-  return ReadSecretFile(file);
-}
-
-// A value from the environment is validated like the setting that it stands for.
-Result<std::string> FromEnvironment(const EnvLookup& environment, const char* variable,
-                                    std::string_view setting) {
-  std::string value = environment(variable).value_or("");
-  if (auto status = ValidateSetting(*FindSetting(setting), value); !status.has_value()) {
-    return std::move(status.error()).WithContext(fmt::format("environment variable {}", variable));
-  }
-  return value;
-}
-
-Status ResolveCredentials(const Settings& settings, const EnvLookup& environment,
-                          S3Options& options) {
-  options.access_key = settings.Text("s3_access_key");
-  ASSIGN_OR_RETURN(options.secret_key, SecretOf(settings, "s3_secret_key"));
-  options.session_token = settings.Secret("s3_session_token");
-
-  // A session token belongs to the pair of keys that it was issued with. A token from the
-  // environment is therefore not combined with keys from the settings.
-  if (options.access_key.empty() && options.secret_key.empty() && options.session_token.empty()) {
-    ASSIGN_OR_RETURN(std::string token,
-                     FromEnvironment(environment, "AWS_SESSION_TOKEN", "s3_session_token"));
-    const WipeAtEnd wipe(token);
-    options.session_token = token;
-  }
-  if (options.access_key.empty()) {
-    ASSIGN_OR_RETURN(options.access_key,
-                     FromEnvironment(environment, "AWS_ACCESS_KEY_ID", "s3_access_key"));
-  }
-  if (options.secret_key.empty()) {
-    ASSIGN_OR_RETURN(std::string key,
-                     FromEnvironment(environment, "AWS_SECRET_ACCESS_KEY", "s3_secret_key"));
-    const WipeAtEnd wipe(key);
-    options.secret_key = key;
-  }
-  if (options.access_key.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument, "no access key for S3 is configured")
-        .WithHint("Set veza_backup.s3_access_key, or AWS_ACCESS_KEY_ID in the environment.");
-  }
-  if (options.secret_key.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument, "no secret key for S3 is configured")
-        .WithHint(
-            "Set veza_backup.s3_secret_key_file, or AWS_SECRET_ACCESS_KEY in the environment.");
-  }
-  return Ok();
-}
-
-Status ResolveProxy(const Settings& settings, S3Options& options) {
+Status ResolveProxy(const SettingsInForce& settings, S3Options& options) {
   options.proxy = settings.Text("s3_proxy");
   const std::string file = settings.Text("s3_proxy_login_file");
   if (file.empty()) {
@@ -172,7 +43,8 @@ S3Encryption EncryptionOf(std::string_view choice) {
 }
 
 // A setting that has no effect without a kind of encryption must not be taken for encryption.
-Status RequireEncryption(const Settings& settings, std::string_view name, std::string_view kind) {
+Status RequireEncryption(const SettingsInForce& settings, std::string_view name,
+                         std::string_view kind) {
   if (settings.Text(name).empty() || settings.Choice("s3_sse") == kind) {
     return Ok();
   }
@@ -182,7 +54,7 @@ Status RequireEncryption(const Settings& settings, std::string_view name, std::s
       .WithHint(fmt::format("Set veza_backup.s3_sse = '{}', or remove the key.", kind));
 }
 
-Status ResolveEncryption(const Settings& settings, S3Options& options) {
+Status ResolveEncryption(const SettingsInForce& settings, S3Options& options) {
   constexpr std::string_view kKeyFile = "s3_sse_customer_key_file";
   options.objects.encryption = EncryptionOf(settings.Choice("s3_sse"));
   options.objects.kms_key_id = settings.Text("s3_sse_kms_key_id");
@@ -206,7 +78,7 @@ Status ResolveEncryption(const Settings& settings, S3Options& options) {
   return Ok();
 }
 
-Status ResolveObjects(const Settings& settings, S3Options& options) {
+Status ResolveObjects(const SettingsInForce& settings, S3Options& options) {
   const std::string_view checksum = settings.Choice("s3_checksum");
   options.objects.checksum = checksum == "sha256" ? S3Checksum::kSha256
                              : checksum == "md5"  ? S3Checksum::kMd5
@@ -216,7 +88,7 @@ Status ResolveObjects(const Settings& settings, S3Options& options) {
   return ResolveEncryption(settings, options);
 }
 
-Status ResolveS3(const Settings& settings, const EnvLookup& environment, RepositoryUrl url,
+Status ResolveS3(const SettingsInForce& settings, const EnvLookup& environment, RepositoryUrl url,
                  Config& config) {
   S3Options& options = config.s3;
   options.bucket = std::move(url.bucket);
@@ -247,7 +119,7 @@ Status ResolveS3(const Settings& settings, const EnvLookup& environment, Reposit
   return ResolveCredentials(settings, environment, options);
 }
 
-ArchiveSettings ArchiveSettingsOf(const Settings& settings) {
+ArchiveSettings ArchiveSettingsOf(const SettingsInForce& settings) {
   const auto kilobytes = [&](const char* name) {
     return static_cast<std::uint64_t>(settings.Integer(name)) * 1024;
   };
@@ -262,7 +134,7 @@ ArchiveSettings ArchiveSettingsOf(const Settings& settings) {
           .backup_after_gap = settings.Boolean("backup_after_gap")};
 }
 
-Status ResolvePassphrase(const Settings& settings, Config& config) {
+Status ResolvePassphrase(const SettingsInForce& settings, Config& config) {
   ASSIGN_OR_RETURN(config.passphrase, SecretOf(settings, "cipher_passphrase"));
   config.passphrase_command = settings.Text("cipher_passphrase_command");
   if (!config.passphrase.empty() && !config.passphrase_command.empty()) {
@@ -275,7 +147,7 @@ Status ResolvePassphrase(const Settings& settings, Config& config) {
   return Ok();
 }
 
-Status ResolveCipher(const Settings& settings, Config& config) {
+Status ResolveCipher(const SettingsInForce& settings, Config& config) {
   RETURN_IF_ERROR(ResolvePassphrase(settings, config));
   const bool has_passphrase = !config.passphrase.empty() || !config.passphrase_command.empty();
   const std::string_view asked = settings.Choice("cipher");
@@ -305,7 +177,7 @@ Status ResolveCipher(const Settings& settings, Config& config) {
   return Ok();
 }
 
-Result<std::optional<Schedule>> ScheduleOf(const Settings& settings, std::string_view name,
+Result<std::optional<Schedule>> ScheduleOf(const SettingsInForce& settings, std::string_view name,
                                            const TimeZone& zone) {
   const std::string text = settings.Text(name);
   if (text.empty()) {
@@ -315,7 +187,7 @@ Result<std::optional<Schedule>> ScheduleOf(const Settings& settings, std::string
   return std::optional(std::move(schedule));
 }
 
-Status ResolveSchedule(const Settings& settings, ScheduleSettings& schedule) {
+Status ResolveSchedule(const SettingsInForce& settings, ScheduleSettings& schedule) {
   ASSIGN_OR_RETURN(schedule.zone, TimeZone::Find(settings.Text("schedule_timezone")));
   ASSIGN_OR_RETURN(schedule.full, ScheduleOf(settings, "schedule_full", schedule.zone));
   ASSIGN_OR_RETURN(schedule.diff, ScheduleOf(settings, "schedule_diff", schedule.zone));
@@ -328,7 +200,7 @@ Status ResolveSchedule(const Settings& settings, ScheduleSettings& schedule) {
   return Ok();
 }
 
-Result<ScheduledCommand> CommandOf(const Settings& settings, std::string_view name,
+Result<ScheduledCommand> CommandOf(const SettingsInForce& settings, std::string_view name,
                                    const TimeZone& zone) {
   ScheduledCommand result;
   ASSIGN_OR_RETURN(result.schedule, ScheduleOf(settings, fmt::format("schedule_{}", name), zone));
@@ -372,7 +244,7 @@ EnvLookup ProcessEnvironment() {
 }
 
 Result<Config> BuildConfig(const SettingValues& values, const EnvLookup& environment) {
-  const Settings settings(values);
+  const SettingsInForce settings(values);
   RETURN_IF_ERROR(settings.Validate());
   const std::string repository = settings.Text("repository");
   if (repository.empty()) {

@@ -9,10 +9,11 @@
 #include "core/ascii.h"
 #include "core/config/placeholder.h"
 #include "core/config/repository_url.h"
-#include "core/config/secret_file.h"
+#include "core/credentials/credential_request.h"
 #include "core/s3/object_headers.h"
 #include "core/schedule/cron.h"
 #include "core/schedule/time_zone.h"
+#include "core/secret_file.h"
 
 namespace veza {
 namespace {
@@ -41,6 +42,17 @@ Status RequireAbsolute(const SettingSpec& spec, std::string_view path) {
             "Give the full path, because the server and vezactl run in different directories.");
   }
   return Ok();
+}
+
+Status CheckCredentialFile(const SettingSpec& spec, std::string_view value,
+                           const SecretFileRule& rule) {
+  RETURN_IF_ERROR(RequireAbsolute(spec, value));
+  ASSIGN_OR_RETURN(const SecretString content, ReadCredentialFile(std::string(value), rule));
+  return CheckKey(spec, content.text());
+}
+
+bool IsPlainText(std::string_view value) {
+  return std::ranges::all_of(value, [](char c) { return c > ' ' && c <= '~'; });
 }
 
 Status CheckFileOf(const SettingSpec& spec, std::string_view value,
@@ -122,8 +134,7 @@ Status CheckStorageClass(const SettingSpec& spec, std::string_view value) {
 
 Status CheckKmsKeyId(const SettingSpec& spec, std::string_view value) {
   constexpr std::size_t kLongest = 2048;  // of an ARN
-  if (value.size() > kLongest ||
-      !std::ranges::all_of(value, [](char c) { return c > ' ' && c <= '~'; })) {
+  if (value.size() > kLongest || !IsPlainText(value)) {
     return InvalidSetting(spec, "it is not the id of a key")
         .WithHint("Give the id, the alias or the ARN of a key.");
   }
@@ -185,7 +196,56 @@ Status CheckPassphrase(const SettingSpec& spec, std::string_view value) {
 }
 
 Status CheckKeyFile(const SettingSpec& spec, std::string_view value) {
-  return CheckFileOf(spec, value, CheckKey);
+  return CheckCredentialFile(spec, value, kTokenFile);
+}
+
+Status CheckSessionTokenFile(const SettingSpec& spec, std::string_view value) {
+  return CheckCredentialFile(spec, value, kTokenFile);
+}
+
+Status CheckCredentialsFile(const SettingSpec& spec, std::string_view value) {
+  return CheckCredentialFile(spec, value, kProfileFile);
+}
+
+Status CheckIdentityTokenFile(const SettingSpec& spec, std::string_view value) {
+  return CheckCredentialFile(spec, value, kIdentityTokenFile);
+}
+
+Status CheckProfile(const SettingSpec& spec, std::string_view value) {
+  if (value.size() > 256 || value.find_first_of("[]") != std::string_view::npos ||
+      value.front() == ' ' || value.back() == ' ') {
+    return InvalidSetting(spec, "it is not the name of a profile")
+        .WithHint("Give the name as it stands between the brackets of the credentials file.");
+  }
+  return Ok();
+}
+
+Status CheckRoleArn(const SettingSpec& spec, std::string_view value) {
+  constexpr std::size_t kLongest = 2048;
+  if (value.size() > kLongest || !value.starts_with("arn:") || !IsPlainText(value)) {
+    return InvalidSetting(spec, "it is not the ARN of a role")
+        .WithHint("Give an ARN such as \"arn:aws:iam::123456789012:role/backup\".");
+  }
+  return Ok();
+}
+
+Status CheckRoleSessionName(const SettingSpec& spec, std::string_view value) {
+  if (value.size() < 2 || value.size() > 64 || !std::ranges::all_of(value, [](char c) {
+        return IsNameCharacter(c) || c == '+' || c == '=' || c == ',' || c == '@';
+      })) {
+    return InvalidSetting(spec, "it is not the name of a session")
+        .WithHint("Give 2 to 64 letters, digits or characters of \"_+=,.@-\".");
+  }
+  return Ok();
+}
+
+Status CheckStsEndpoint(const SettingSpec& spec, std::string_view value) {
+  RETURN_IF_ERROR(CheckS3Endpoint(spec, value));
+  if (!MayBeAskedForCredentials(std::string(value))) {
+    return InvalidSetting(spec, "a token would be sent in clear over the network")
+        .WithHint("Begin it with \"https://\". Only this machine does without, as a number.");
+  }
+  return Ok();
 }
 
 Status CheckCustomerKeyFile(const SettingSpec& spec, std::string_view value) {

@@ -18,6 +18,8 @@ namespace {
 constexpr int kMaxRetention = 10'000;
 constexpr const char* kUriStyles[] = {"path", "virtual-host"};
 constexpr const char* kConditionalWrites[] = {"required", "look"};
+constexpr const char* kCredentialProviders[] = {"static",    "profile",  "web-identity",
+                                                "container", "instance", "auto"};
 constexpr const char* kChecksums[] = {"sha256", "md5", "none"};
 constexpr const char* kEncryptions[] = {"", "aes256", "aws:kms", "customer-key"};
 constexpr const char* kFindChanges[] = {"wal", "contents"};
@@ -63,12 +65,26 @@ constexpr std::array kSettings = {
         .choices = kUriStyles,
     },
     SettingSpec{
+        .name = "s3_credentials",
+        .type = SettingType::kEnum,
+        .default_value = "static",
+        .description = "Where the credentials for S3 come from.",
+        .choices = kCredentialProviders,
+    },
+    SettingSpec{
         .name = "s3_access_key",
         .type = SettingType::kString,
         .default_value = "",
         .description =
             "Access key ID for S3; empty means the environment variable AWS_ACCESS_KEY_ID.",
         .check = CheckKey,
+    },
+    SettingSpec{
+        .name = "s3_access_key_file",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "File that contains the access key ID for S3; read again when it changes.",
+        .check = CheckKeyFile,
     },
     SettingSpec{
         .name = "s3_secret_key",
@@ -90,9 +106,67 @@ constexpr std::array kSettings = {
         .name = "s3_session_token",
         .type = SettingType::kString,
         .default_value = "",
-        .description = "Session token of temporary S3 credentials.",
+        .description = "Session token of temporary S3 credentials; s3_session_token_file is the "
+                       "better place for it.",
         .secret = true,
         .check = CheckKey,
+    },
+    SettingSpec{
+        .name = "s3_session_token_file",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "File that contains the session token of temporary S3 credentials; read "
+                       "again when it changes.",
+        .check = CheckSessionTokenFile,
+    },
+    SettingSpec{
+        .name = "s3_credentials_file",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Credentials file of AWS for s3_credentials = 'profile'; empty means the "
+                       "environment variable AWS_SHARED_CREDENTIALS_FILE, or else "
+                       "~/.aws/credentials.",
+        .check = CheckCredentialsFile,
+    },
+    SettingSpec{
+        .name = "s3_profile",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Profile in s3_credentials_file; empty means the environment variable "
+                       "AWS_PROFILE, or else default.",
+        .check = CheckProfile,
+    },
+    SettingSpec{
+        .name = "s3_role_arn",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Role of s3_credentials = 'web-identity'; empty means the environment "
+                       "variable AWS_ROLE_ARN.",
+        .check = CheckRoleArn,
+    },
+    SettingSpec{
+        .name = "s3_role_session_name",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "Name of the session in that role, for the provider's logs; empty means the "
+                       "environment variable AWS_ROLE_SESSION_NAME, or else veza_backup.",
+        .check = CheckRoleSessionName,
+    },
+    SettingSpec{
+        .name = "s3_web_identity_token_file",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "File that contains the token for that role; empty means the environment "
+                       "variable AWS_WEB_IDENTITY_TOKEN_FILE.",
+        .check = CheckIdentityTokenFile,
+    },
+    SettingSpec{
+        .name = "s3_sts_endpoint",
+        .type = SettingType::kString,
+        .default_value = "",
+        .description = "URL of the service that gives credentials for that role; empty means the "
+                       "environment variable AWS_ENDPOINT_URL_STS, or else AWS's in the region.",
+        .check = CheckStsEndpoint,
     },
     SettingSpec{
         .name = "s3_ca_file",

@@ -49,7 +49,8 @@ std::span<const SettingSpec> AllSettings();
 const SettingSpec* FindSetting(std::string_view name);
 
 // Checks whether `value` is valid for the setting, regardless of other settings. kInvalidArgument
-// with the reason and a hint; kNotFound or kPermissionDenied for a file that cannot be used. Reads
+// with the reason and a hint; kNotFound or kPermissionDenied for a file that cannot be used, or
+// kCredentials when it holds credentials of the store. Reads
 // secret files, so that a bad one is refused when it is set and not when it is needed. Neither
 // message nor hint contains the value of a secret. Thread-safe; calls no function of PostgreSQL.
 Status ValidateSetting(const SettingSpec& spec, std::string_view value);

@@ -16,8 +16,8 @@
 #include <utility>
 
 #include "core/codec/json.h"
-#include "core/config/secret_file.h"
 #include "core/config/setting_checks.h"
+#include "core/secret_file.h"
 #include "core/storage/unique_fd.h"
 
 namespace veza {

@@ -57,13 +57,28 @@ Status CheckPrefix(const std::string& prefix) {
   return Ok();
 }
 
-struct Endpoint {
-  std::string scheme;
-  std::string host;
-  std::string port;  // empty: the scheme's default
-};
+Result<HttpUrl> ParseEndpoint(const std::string& text) {
+  std::optional<HttpUrl> endpoint = ParseHttpUrl(text);
+  if (!endpoint || (!endpoint->path.empty() && endpoint->path != "/")) {
+    // The message does not quote the endpoint, because it may contain a password.
+    return BadSetting("the S3 endpoint is not a valid URL",
+                      "Set veza_backup.s3_endpoint to \"https://host\" or \"https://host:port\", "
+                      "with nothing else in it. To connect without TLS, write \"http://\".");
+  }
+  if (endpoint->port == (endpoint->scheme == "https" ? "443" : "80")) {
+    endpoint->port.clear();
+  }
+  return *std::move(endpoint);
+}
 
-Result<Endpoint> ParseEndpoint(const std::string& text) {
+bool IsAddress(const std::string& host) {
+  in_addr address{};
+  return host.starts_with('[') || inet_pton(AF_INET, host.c_str(), &address) == 1;
+}
+
+}  // namespace
+
+std::optional<HttpUrl> ParseHttpUrl(const std::string& text) {
   const std::unique_ptr<CURLU, void (*)(CURLU*)> url(curl_url(), curl_url_cleanup);
   const auto part = [&](CURLUPart what) -> std::string {
     char* value = nullptr;
@@ -74,34 +89,18 @@ Result<Endpoint> ParseEndpoint(const std::string& text) {
     curl_free(value);
     return copy;
   };
-  Endpoint endpoint;
-  bool valid = (text.starts_with("https://") || text.starts_with("http://")) && url != nullptr &&
-               curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) == CURLUE_OK;
-  if (valid) {
-    endpoint = {part(CURLUPART_SCHEME), part(CURLUPART_HOST), part(CURLUPART_PORT)};
-    const std::string path = part(CURLUPART_PATH);
-    valid = !endpoint.host.empty() && (path.empty() || path == "/") &&
-            part(CURLUPART_USER).empty() && part(CURLUPART_PASSWORD).empty() &&
-            text.find_first_of("?#@") == std::string::npos;
+  if ((!text.starts_with("https://") && !text.starts_with("http://")) || url == nullptr ||
+      text.find_first_of("?#@") != std::string::npos ||
+      curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) {
+    return std::nullopt;
   }
-  if (!valid) {
-    // The message does not quote the endpoint, because it may contain a password.
-    return BadSetting("the S3 endpoint is not a valid URL",
-                      "Set veza_backup.s3_endpoint to \"https://host\" or \"https://host:port\", "
-                      "with nothing else in it. To connect without TLS, write \"http://\".");
+  HttpUrl parts{part(CURLUPART_SCHEME), part(CURLUPART_HOST), part(CURLUPART_PORT),
+                part(CURLUPART_PATH)};
+  if (parts.host.empty() || !part(CURLUPART_USER).empty() || !part(CURLUPART_PASSWORD).empty()) {
+    return std::nullopt;
   }
-  if (endpoint.port == (endpoint.scheme == "https" ? "443" : "80")) {
-    endpoint.port.clear();
-  }
-  return endpoint;
+  return parts;
 }
-
-bool IsAddress(const std::string& host) {
-  in_addr address{};
-  return host.starts_with('[') || inet_pton(AF_INET, host.c_str(), &address) == 1;
-}
-
-}  // namespace
 
 std::string S3Address::Path(std::string_view key) const {
   if (key.empty()) {
@@ -113,13 +112,13 @@ std::string S3Address::Path(std::string_view key) const {
 Result<S3Address> MakeS3Address(const S3Options& options) {
   RETURN_IF_ERROR(CheckBucket(options));
   RETURN_IF_ERROR(CheckPrefix(options.prefix));
-  ASSIGN_OR_RETURN(Endpoint endpoint, ParseEndpoint(options.endpoint));
+  ASSIGN_OR_RETURN(HttpUrl endpoint, ParseEndpoint(options.endpoint));
   if (options.region.empty()) {
     return BadSetting(
         "the S3 region is empty",
         "Set veza_backup.s3_region. For a server without regions, use \"us-east-1\".");
   }
-  if (options.access_key.empty() || options.secret_key.empty()) {
+  if (!options.credentials && (options.access_key.empty() || options.secret_key.empty())) {
     return BadSetting(
         fmt::format("the S3 {} key is empty", options.access_key.empty() ? "access" : "secret"),
         "Set veza_backup.s3_access_key and veza_backup.s3_secret_key_file or "

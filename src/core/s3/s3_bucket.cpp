@@ -54,7 +54,7 @@ Result<std::string> Ask(S3Client& client, const S3Options& options, const Enviro
   call.body_limit = limits::kBucketConfiguration;
   const std::string purpose =
       fmt::format("could not read the {} of bucket \"{}\"", what, options.bucket);
-  ASSIGN_OR_RETURN(HttpResponse response, client.Send(call, purpose));
+  ASSIGN_OR_RETURN(S3Response response, client.Send(call, purpose));
   if (response.status == 200) {
     return std::move(response.body);
   }

@@ -6,6 +6,8 @@
 #include <iterator>
 #include <optional>
 
+#include "core/s3/s3_error.h"
+
 namespace veza {
 
 namespace {
@@ -70,33 +72,65 @@ HttpOptions HttpOptionsOf(const S3Options& options) {
           .proxy_login = options.proxy_login};
 }
 
+// `error` of a credential provider, as the error of a request.
+Error InRequest(Error error, const std::string& purpose) {
+  return error.code == ErrorCode::kCancelled ? error : std::move(error).WithContext(purpose);
+}
+
 }  // namespace
 
 S3Client::S3Client(const S3Options& options, S3Address address, Environment environment)
     : address_(std::move(address)),
       environment_(std::move(environment)),
-      credentials_{options.access_key, options.secret_key},
+      credentials_(options.credentials),
       region_(options.region),
-      session_token_(options.session_token),
       objects_(options.objects),
-      http_(HttpOptionsOf(options), options.max_connections, environment_.cancellation) {}
+      http_(HttpOptionsOf(options), options.max_connections, environment_.cancellation) {
+  if (!credentials_) {
+    credentials_ = MakeFixedCredentials(
+        "static", {{options.access_key, options.secret_key}, options.session_token, {}});
+  }
+}
 
-Result<HttpResponse> S3Client::Send(const S3Call& call, const std::string& purpose) {
+Result<S3Response> S3Client::Send(const S3Call& call, const std::string& purpose) {
   RETURN_IF_ERROR(environment_.cancellation->Check());
+  Result<S3CredentialsPtr> credentials = credentials_->Get(environment_);
+  if (!credentials) {
+    return InRequest(std::move(credentials.error()), purpose);
+  }
+  ASSIGN_OR_RETURN(S3Response response, SendOnce(call, purpose, *credentials));
+  if (!RefusesCredentials(response)) {
+    return response;
+  }
+  Result<S3CredentialsPtr> others = credentials_->Replace(**credentials, environment_);
+  if (!others) {
+    return InRequest(std::move(others.error()), purpose);
+  }
+  if (*others == nullptr) {
+    return response;
+  }
+  if (call.body != nullptr) {
+    RETURN_IF_ERROR(call.body->Rewind());
+  }
+  return SendOnce(call, purpose, *std::move(others));
+}
+
+Result<S3Response> S3Client::SendOnce(const S3Call& call, const std::string& purpose,
+                                      S3CredentialsPtr credentials) {
   const TimePoint now = environment_.clock->Now();
   SigV4Request to_sign{call.method, address_.Path(call.key), call.query, call.headers,
                        call.payload_hash.empty() ? kEmptyHash : call.payload_hash};
   to_sign.headers.emplace_back("host", address_.host);
   to_sign.headers.emplace_back("x-amz-content-sha256", to_sign.payload_hash);
   to_sign.headers.emplace_back("x-amz-date", AmzDate(now));
-  if (!session_token_.empty()) {
-    to_sign.headers.emplace_back(kTokenHeader, session_token_.text());
+  if (!credentials->session_token.empty()) {
+    to_sign.headers.emplace_back(kTokenHeader, credentials->session_token.text());
   }
   if (!call.key.empty() && call.method != "DELETE" && call.query.empty()) {
     S3Headers more = CustomerKeyHeaders(objects_);
     std::ranges::move(more, std::back_inserter(to_sign.headers));
   }
-  SigV4Signature signature = SignV4(to_sign, credentials_, {region_, "s3", now});
+  SigV4Signature signature = SignV4(to_sign, credentials->keys, {region_, "s3", now});
 
   HttpRequest request;
   request.method = call.method;
@@ -118,7 +152,8 @@ Result<HttpResponse> S3Client::Send(const S3Call& call, const std::string& purpo
   request.body_limit = call.body_limit;
   Result<HttpResponse> response = http_.Perform(request);
   WipeSecrets(to_sign, signature, request);
-  return response;
+  RETURN_IF_ERROR(response);
+  return S3Response{*std::move(response), std::move(credentials)};
 }
 
 Result<S3Payload> S3Client::HashPayload(Body& body, const std::string& name) const {

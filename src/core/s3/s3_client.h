@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/limits.h"
+#include "core/s3/credentials.h"
 #include "core/s3/http_client.h"
 #include "core/s3/s3_address.h"
 #include "core/s3/s3_store.h"
@@ -23,14 +24,20 @@ struct S3Call {
   std::size_t body_limit = limits::kErrorAnswer;
 };
 
+// A response, and what signed its request.
+struct S3Response : HttpResponse {
+  S3CredentialsPtr credentials;  // null in tests that make a response by hand
+};
+
 // Thread-safe.
 class S3Client {
  public:
   S3Client(const S3Options& options, S3Address address, Environment environment);
 
-  // Signs and sends the request. A response of any status is a success. `purpose` begins the
-  // message of an error.
-  Result<HttpResponse> Send(const S3Call& call, const std::string& purpose);
+  // Signs and sends the request. A response of any status is a success. When S3 refuses the
+  // credentials and the provider has others, the request is sent once more with these. `purpose`
+  // begins the message of an error. kCredentials when there are no credentials.
+  Result<S3Response> Send(const S3Call& call, const std::string& purpose);
 
   // Returns the digests of the whole `body` that a PUT needs. Rewinds the body before and after.
   // kInternal when the body does not have the size that it announces; `name` is for that message.
@@ -38,11 +45,13 @@ class S3Client {
   Result<S3Payload> HashPayload(Body& body, const std::string& name) const;
 
  private:
+  Result<S3Response> SendOnce(const S3Call& call, const std::string& purpose,
+                              S3CredentialsPtr credentials);
+
   S3Address address_;
   Environment environment_;
-  SigV4Credentials credentials_;
+  std::shared_ptr<CredentialProvider> credentials_;
   std::string region_;
-  SecretString session_token_;
   S3ObjectOptions objects_;
   HttpClient http_;
 };

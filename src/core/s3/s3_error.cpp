@@ -23,11 +23,13 @@ constexpr const char* kSpaceHint =
     "Free some space on the S3 server, raise the quota of the bucket or its owner, or keep fewer "
     "backups: lower veza_backup.retention_full and call veza_backup_expire(), which also works on "
     "a full repository. A server may need some minutes to notice that space was freed.";
+constexpr const char* kKeyHint =
+    "Check veza_backup.s3_access_key, or what veza_backup.s3_credentials names in its place.";
 constexpr const char* kSignatureHint =
     "Check veza_backup.s3_secret_key or the file that veza_backup.s3_secret_key_file names.";
 constexpr const char* kTokenHint =
     "Renew the temporary credentials: veza_backup.s3_session_token and the keys that came with "
-    "it.";
+    "it. Or let veza_backup.s3_credentials name a provider that renews them by itself.";
 constexpr const char* kAccessHint =
     "Allow the owner of veza_backup.s3_access_key to list the bucket and to read, write and delete "
     "objects below the prefix named in veza_backup.repository.";
@@ -85,12 +87,12 @@ constexpr CodeMeaning kCodes[] = {
     {"ConditionalRequestConflict", {ErrorCode::kUnavailable, true, ""}},
     {"OperationAborted", {ErrorCode::kUnavailable, true, ""}},
     {"ConcurrentModification", {ErrorCode::kUnavailable, true, ""}},
-    {"InvalidAccessKeyId",
-     {ErrorCode::kPermissionDenied, false, "Check veza_backup.s3_access_key."}},
-    {"SignatureDoesNotMatch", {ErrorCode::kPermissionDenied, false, kSignatureHint}},
-    {"InvalidToken", {ErrorCode::kPermissionDenied, false, kTokenHint}},
-    {"ExpiredToken", {ErrorCode::kPermissionDenied, false, kTokenHint}},
-    {"TokenRefreshRequired", {ErrorCode::kPermissionDenied, false, kTokenHint}},
+    {"InvalidAccessKeyId", {ErrorCode::kCredentials, false, kKeyHint}},
+    {"SignatureDoesNotMatch", {ErrorCode::kCredentials, false, kSignatureHint}},
+    {"InvalidToken", {ErrorCode::kCredentials, false, kTokenHint}},
+    {"InvalidTokenId", {ErrorCode::kCredentials, false, kTokenHint}},  // of MinIO
+    {"ExpiredToken", {ErrorCode::kCredentials, false, kTokenHint}},
+    {"TokenRefreshRequired", {ErrorCode::kCredentials, false, kTokenHint}},
     {"AccessDenied", {ErrorCode::kPermissionDenied, false, kAccessHint}},
     {"AllAccessDisabled", {ErrorCode::kPermissionDenied, false, kAccountHint}},
     {"AccountProblem", {ErrorCode::kPermissionDenied, false, kAccountHint}},
@@ -204,16 +206,21 @@ void Redact(std::string& text, std::string_view secret) {
   }
 }
 
-void RedactAll(std::string& text, const S3Options& options) {
+// `signer` may be null.
+void RedactAll(std::string& text, const S3Options& options, const S3CredentialsPtr& signer) {
   Redact(text, options.secret_key.text());
   Redact(text, options.session_token.text());
   Redact(text, options.proxy_login.text());
   Redact(text, options.objects.customer_key.key.text());
+  if (signer) {
+    Redact(text, signer->keys.secret_key.text());
+    Redact(text, signer->session_token.text());
+  }
 }
 
 // Returns one short line of plain ASCII without secrets.
-std::string Clean(std::string text, const S3Options& options) {
-  RedactAll(text, options);
+std::string Clean(std::string text, const S3Options& options, const S3CredentialsPtr& signer) {
+  RedactAll(text, options, signer);
   text.resize(std::min(text.size(), kLongestServerText));
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c > 0x7e; }, ' ');
@@ -241,14 +248,14 @@ std::string WithoutTags(std::string_view text) {
 
 // Returns the beginning of a body that is not an error document. It came in place of S3's response
 // and is the only trace of the cause.
-std::string ForeignText(const HttpResponse& response, const S3Options& options) {
+std::string ForeignText(const S3Response& response, const S3Options& options) {
   const std::size_t begin = response.body.find_first_not_of(" \t\r\n");
   if (response.status < 300 || begin == std::string::npos) {
     return {};  // the body may be the content of an object
   }
   std::string text = response.body.substr(begin);
   // Secrets are removed before and after the tags are, because a tag may split a secret.
-  RedactAll(text, options);
+  RedactAll(text, options, response.credentials);
   if (text.front() == '<') {
     text = WithoutTags(text);
   }
@@ -259,7 +266,7 @@ std::string ForeignText(const HttpResponse& response, const S3Options& options) 
       line += visible ? c : ' ';
     }
   }
-  RedactAll(line, options);
+  RedactAll(line, options, response.credentials);
   line.resize(std::min(line.size(), kLongestForeignText));
   line.erase(line.find_last_not_of(' ') + 1);
   return line;
@@ -267,7 +274,7 @@ std::string ForeignText(const HttpResponse& response, const S3Options& options) 
 
 // Returns the target of a redirect in the form of an endpoint. Empty when the response is not a
 // redirect.
-std::string RedirectTarget(const HttpResponse& response, const S3Options& options) {
+std::string RedirectTarget(const S3Response& response, const S3Options& options) {
   std::string location(response.Header("location"));
   // The part after the host may contain a signature.
   const std::size_t host = location.find("://");
@@ -275,7 +282,7 @@ std::string RedirectTarget(const HttpResponse& response, const S3Options& option
     return {};
   }
   location.resize(std::min(location.find_first_of("/?#", host + 3), location.size()));
-  return Clean(std::move(location), options);
+  return Clean(std::move(location), options, response.credentials);
 }
 
 // Returns the pause that the server asks for. It may be any number, so it is cut to one day, which
@@ -351,12 +358,15 @@ std::optional<TimePoint> ParseHttpDate(std::string_view text) {
   return TimePoint(std::chrono::seconds(seconds));
 }
 
-Error S3ResponseError(const HttpResponse& response, const std::string& what,
-                      const S3Options& options, TimePoint now) {
+Error S3ResponseError(const S3Response& response, const std::string& what, const S3Options& options,
+                      TimePoint now) {
   const S3ErrorDocument document = ParseS3Error(response.body).value_or(S3ErrorDocument{});
-  const std::string s3_code = Clean(document.code, options);
+  const auto clean = [&](std::string text) {
+    return Clean(std::move(text), options, response.credentials);
+  };
+  const std::string s3_code = clean(document.code);
   const std::string text =
-      s3_code.empty() ? ForeignText(response, options) : Clean(document.message, options);
+      s3_code.empty() ? ForeignText(response, options) : clean(document.message);
   const std::string target = RedirectTarget(response, options);
 
   Error error = AnswerError(
@@ -365,9 +375,9 @@ Error S3ResponseError(const HttpResponse& response, const std::string& what,
   if (!target.empty()) {
     error.message += fmt::format(" (redirect to \"{}\")", target);
   }
-  std::string region = Clean(document.region, options);
+  std::string region = clean(document.region);
   if (region.empty()) {
-    region = Clean(std::string(response.Header("x-amz-bucket-region")), options);
+    region = clean(std::string(response.Header("x-amz-bucket-region")));
   }
   const bool redirects = response.status == 301 || response.status == 307;
   if (s3_code == "RequestTimeTooSkewed") {
@@ -394,11 +404,18 @@ Error S3ResponseError(const HttpResponse& response, const std::string& what,
   return error;
 }
 
+bool RefusesCredentials(const HttpResponse& response) {
+  return (response.status == 400 || response.status == 401 || response.status == 403) &&
+         MeaningOf(response.status, ParseS3Error(response.body).value_or(S3ErrorDocument{}).code)
+                 .code == ErrorCode::kCredentials;
+}
+
 Error S3PartError(std::string_view code, std::string_view message, const std::string& what,
-                  const S3Options& options) {
+                  const S3Options& options, const S3CredentialsPtr& signer) {
   constexpr int kBadRequest = 400;  // for codes that are not in the table
-  const std::string s3_code = Clean(code.empty() ? "without a code" : std::string(code), options);
-  const std::string text = Clean(std::string(message), options);
+  const std::string s3_code =
+      Clean(code.empty() ? "without a code" : std::string(code), options, signer);
+  const std::string text = Clean(std::string(message), options, signer);
   return AnswerError(MeaningOf(kBadRequest, s3_code), what, s3_code, text);
 }
 

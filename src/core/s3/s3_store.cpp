@@ -67,7 +67,7 @@ class S3Store final : public Store {
       call.headers.emplace_back("if-none-match", "*");
     }
     const std::string what = Failed("write", name);
-    ASSIGN_OR_RETURN(const HttpResponse response, client_.Send(call, what));
+    ASSIGN_OR_RETURN(const S3Response response, client_.Send(call, what));
     if (response.status == 200 || response.status == 201 || response.status == 204) {
       return Ok();
     }
@@ -87,7 +87,7 @@ class S3Store final : public Store {
       call.sink_status = 206;
     }
     const std::string what = Failed("read", name);
-    ASSIGN_OR_RETURN(const HttpResponse response, client_.Send(call, what));
+    ASSIGN_OR_RETURN(const S3Response response, client_.Send(call, what));
     if (response.status != call.sink_status) {
       return AnswerError(response, what, name);
     }
@@ -97,7 +97,7 @@ class S3Store final : public Store {
   Result<ObjectInfo> Head(std::string_view name) override {
     RETURN_IF_ERROR(Begin(name));
     const std::string what = Failed("look up", name);
-    ASSIGN_OR_RETURN(const HttpResponse response,
+    ASSIGN_OR_RETURN(const S3Response response,
                      client_.Send({"HEAD", root_ + std::string(name)}, what));
     if (response.status != 200) {
       return ExplainHead(response, what, name);
@@ -113,7 +113,7 @@ class S3Store final : public Store {
   Status Delete(std::string_view name) override {
     RETURN_IF_ERROR(Begin(name));
     const std::string what = Failed("delete", name);
-    ASSIGN_OR_RETURN(const HttpResponse response,
+    ASSIGN_OR_RETURN(const S3Response response,
                      client_.Send({"DELETE", root_ + std::string(name)}, what));
     if (response.status == 200 || response.status == 204) {
       return Ok();
@@ -133,15 +133,17 @@ class S3Store final : public Store {
     }
     while (!names.empty() && !deletes_singly_) {
       const auto part = names.first(std::min(names.size(), kNamesPerDelete));
-      const Result<S3DeleteResult> result = DeleteTogether(part);
-      if (!result && (result.error().retryable || result.error().code == ErrorCode::kCancelled)) {
-        return result.error();
+      const Result<Deletion> deletion = DeleteTogether(part);
+      if (!deletion &&
+          (deletion.error().retryable || deletion.error().code == ErrorCode::kCancelled ||
+           deletion.error().code == ErrorCode::kCredentials)) {
+        return deletion.error();
       }
-      if (!result || !TellsOfAll(*result, part)) {
+      if (!deletion || !TellsOfAll(deletion->result, part)) {
         deletes_singly_ = true;  // if those are refused as well, their errors say why
         break;
       }
-      RETURN_IF_ERROR(FirstFailure(result->errors, part));
+      RETURN_IF_ERROR(FirstFailure(*deletion, part));
       names = names.subspan(part.size());
     }
     return Store::DeleteAll(names);
@@ -187,7 +189,7 @@ class S3Store final : public Store {
 
   Result<TimePoint> Now() override {
     const std::string what = fmt::format("could not ask \"{}\" for the time", location_);
-    ASSIGN_OR_RETURN(const HttpResponse response,
+    ASSIGN_OR_RETURN(const S3Response response,
                      client_.Send(ListCall({{"max-keys", "1"}, {"prefix", root_}}), what));
     if (response.status != 200) {
       return S3ResponseError(response, what, options_, environment_.clock->Now());
@@ -200,8 +202,13 @@ class S3Store final : public Store {
   }
 
  private:
+  struct Deletion {
+    S3DeleteResult result;
+    S3CredentialsPtr signer;  // of the request
+  };
+
   // Deletes with one request, at most kNamesPerDelete objects.
-  Result<S3DeleteResult> DeleteTogether(std::span<const std::string> names) {
+  Result<Deletion> DeleteTogether(std::span<const std::string> names) {
     std::vector<std::string> keys;
     for (const std::string& name : names) {
       keys.push_back(root_ + name);
@@ -217,7 +224,7 @@ class S3Store final : public Store {
     call.headers = DocumentHeaders(document);
     call.body = &body;
     call.body_limit = limits::kListPage;
-    ASSIGN_OR_RETURN(const HttpResponse response, client_.Send(call, what));
+    ASSIGN_OR_RETURN(const S3Response response, client_.Send(call, what));
     if (response.status != 200) {
       return S3ResponseError(response, what, options_, environment_.clock->Now());
     }
@@ -225,7 +232,7 @@ class S3Store final : public Store {
     if (!result) {
       return std::move(result.error()).WithContext(what);
     }
-    return result;
+    return Deletion{*std::move(result), response.credentials};
   }
 
   // Silence about a name does not say that it was deleted.
@@ -238,10 +245,9 @@ class S3Store final : public Store {
   }
 
   // The first error that trying again cannot mend, or else the first one.
-  Status FirstFailure(const std::vector<S3DeleteError>& errors,
-                      std::span<const std::string> names) const {
+  Status FirstFailure(const Deletion& deletion, std::span<const std::string> names) const {
     Status first;
-    for (const S3DeleteError& failed : errors) {
+    for (const S3DeleteError& failed : deletion.result.errors) {
       if (failed.code == "NoSuchKey" || failed.code == "NoSuchVersion") {
         continue;
       }
@@ -249,7 +255,7 @@ class S3Store final : public Store {
       const auto name = std::ranges::find_if(
           names, [&](const std::string& own) { return failed.key == root_ + own; });
       const std::string what = Failed("delete", name != names.end() ? *name : names.front());
-      Error error = S3PartError(failed.code, failed.message, what, options_);
+      Error error = S3PartError(failed.code, failed.message, what, options_, deletion.signer);
       if (!error.retryable) {
         return error;
       }
@@ -274,7 +280,7 @@ class S3Store final : public Store {
         .Retryable();
   }
 
-  Error AnswerError(const HttpResponse& response, const std::string& what,
+  Error AnswerError(const S3Response& response, const std::string& what,
                     std::string_view name) const {
     Error error = S3ResponseError(response, what, options_, environment_.clock->Now());
     if (error.code == ErrorCode::kNotFound) {
@@ -299,10 +305,10 @@ class S3Store final : public Store {
 
   // A response to HEAD has no body and therefore no reason. A GET returns the reason. The
   // difference matters, because a proxy's 404 does not mean that the object is missing.
-  Error ExplainHead(const HttpResponse& answer, const std::string& what, std::string_view name) {
+  Error ExplainHead(const S3Response& answer, const std::string& what, std::string_view name) {
     S3Call call{"GET", root_ + std::string(name)};
     call.headers.emplace_back("range", "bytes=0-0");
-    Result<HttpResponse> response = client_.Send(call, what);
+    Result<S3Response> response = client_.Send(call, what);
     if (!response) {
       return std::move(response.error());
     }
@@ -340,7 +346,7 @@ class S3Store final : public Store {
       } else if (!start_after.empty()) {
         call.query.emplace_back("start-after", root_ + std::string(start_after));
       }
-      ASSIGN_OR_RETURN(const HttpResponse response, client_.Send(call, what));
+      ASSIGN_OR_RETURN(const S3Response response, client_.Send(call, what));
       if (response.status != 200) {
         return S3ResponseError(response, what, options_, environment_.clock->Now());
       }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "core/s3/credentials.h"
 #include "core/s3/object_headers.h"
 #include "core/secret_string.h"
 #include "core/storage/store.h"
@@ -20,6 +21,8 @@ struct S3Options {
   std::string endpoint;  // "https://host[:port]"; "http://" must be spelt out
   std::string region = "us-east-1";
   S3UriStyle uri_style = S3UriStyle::kPath;
+  // Signs the requests. Null: the three members below do, and never change.
+  std::shared_ptr<CredentialProvider> credentials;
   std::string access_key;
   SecretString secret_key;
   SecretString session_token;  // may be empty

@@ -6,6 +6,7 @@
 #include "core/archive/wal_archive.h"
 #include "core/backup/directory_survey.h"
 #include "core/monitor/check.h"
+#include "core/monitor/credentials_check.h"
 #include "core/monitor/security_check.h"
 #include "core/repository/connect.h"
 #include "pg/sql/rows_call.h"
@@ -58,14 +59,14 @@ class CheckCall final : public RowsCall {
         {"settings", "true", fmt::format("repository \"{}\"", store->location()), std::nullopt});
     rows_.push_back(RowOf(CheckDataDirectory()));
     RETURN_IF_ERROR(environment_.cancellation->Check());
-    bool usable = true;
-    bool answers = true;
-    for (const CheckResult& result : CheckRepository(
-             store, Options(), environment_, facts_.system_identifier, config_.looks_before_writes,
-             [this](Store& place) {
-               return RequireUnmarkedOrMade(place, config_.cipher != Cipher::kNone,
-                                            {facts_.data_directory, ServiceOf(config_)});
-             })) {
+    const auto credentials = CheckCredentialsOf(config_, environment_);
+    RETURN_IF_ERROR(environment_.cancellation->Check());
+    if (credentials) {
+      rows_.push_back(RowOf(*credentials));
+    }
+    bool usable = !credentials || credentials->passed;
+    bool answers = usable;
+    for (const CheckResult& result : usable ? CheckStore(store) : std::vector<CheckResult>()) {
       const bool decides = result.name == "store" || result.name == "identity";
       usable = usable && (result.passed || !decides);
       answers = answers && (result.passed || result.name != "store");
@@ -85,6 +86,15 @@ class CheckCall final : public RowsCall {
       rows_.push_back(RowOf(CheckIndex()));
     }
     return environment_.cancellation->Check();
+  }
+
+  std::vector<CheckResult> CheckStore(const std::shared_ptr<Store>& store) {
+    return CheckRepository(store, Options(), environment_, facts_.system_identifier,
+                           config_.looks_before_writes, [this](Store& place) {
+                             return RequireUnmarkedOrMade(
+                                 place, config_.cipher != Cipher::kNone,
+                                 {facts_.data_directory, ServiceOf(config_)});
+                           });
   }
 
   CheckResult CheckSecurityOfServer() {

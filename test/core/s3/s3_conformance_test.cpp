@@ -181,7 +181,7 @@ TEST_F(S3Server, RefusesContentThatDoesNotMatchItsChecksum) {
   call.payload_hash = client.HashPayload(body, "damaged").value().sha256;
   call.headers = DocumentHeaders("y");
   call.body = &body;
-  const HttpResponse answer = client.Send(call, "could not write").value();
+  const S3Response answer = client.Send(call, "could not write").value();
   EXPECT_EQ(answer.status, 400);
   const Error error = S3ResponseError(answer, "could not write", options_, TimePoint{});
   EXPECT_EQ(error.code, ErrorCode::kDataCorrupted) << error.message;
@@ -194,7 +194,7 @@ TEST_F(S3Server, KeepsTags) {
   S3Client client(options_, MakeS3Address(options_).value(), Environment{});
   S3Call call{"GET", options_.prefix + "/tagged"};
   call.query.emplace_back("tagging", "");
-  const HttpResponse answer = client.Send(call, "could not read tags").value();
+  const S3Response answer = client.Send(call, "could not read tags").value();
   EXPECT_EQ(answer.status, 200);
   EXPECT_THAT(answer.body, testing::AllOf(testing::HasSubstr("<Value>shop &amp; co</Value>"),
                                           testing::HasSubstr("<Key>a/b</Key>"),

@@ -407,14 +407,14 @@ TEST(S3Store, UnderstandsErrors) {
       {412, "PreconditionFailed", Code::kAlreadyExists, false, ""},
       {412, "", Code::kAlreadyExists, false, ""},
       {409, "ConditionalRequestConflict", Code::kUnavailable, true, ""},
-      {403, "InvalidAccessKeyId", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
-      {403, "SignatureDoesNotMatch", Code::kPermissionDenied, false, "veza_backup.s3_secret_key"},
+      {403, "InvalidAccessKeyId", Code::kCredentials, false, "veza_backup.s3_access_key"},
+      {403, "SignatureDoesNotMatch", Code::kCredentials, false, "veza_backup.s3_secret_key"},
       {403, "AccessDenied", Code::kPermissionDenied, false, "veza_backup.s3_access_key"},
       {403, "", Code::kPermissionDenied, false, "not an error document of S3"},
       {401, "", Code::kPermissionDenied, false, "not an error document of S3"},
       {407, "", Code::kPermissionDenied, false, "veza_backup.s3_proxy_login_file"},
       {403, "RequestTimeTooSkewed", Code::kFailedPrecondition, false, "clock"},
-      {400, "ExpiredToken", Code::kPermissionDenied, false, "veza_backup.s3_session_token"},
+      {400, "ExpiredToken", Code::kCredentials, false, "veza_backup.s3_session_token"},
       {403, "QuotaExceeded", Code::kNoSpace, false, "quota"},
       {404, "NoSuchBucket", Code::kFailedPrecondition, false, "veza_backup.repository"},
       {404, "NoSuchKey", Code::kNotFound, false, ""},
@@ -635,7 +635,7 @@ TEST(S3Store, HeadFindsOutWhy) {
     return ErrorReply(403, request.method == "HEAD" ? "unseen" : "InvalidAccessKeyId");
   });
   const Error error = StoreFor(OptionsFor(server))->Head("a").error();
-  EXPECT_EQ(error.code, ErrorCode::kPermissionDenied);
+  EXPECT_EQ(error.code, ErrorCode::kCredentials);
   EXPECT_THAT(error.message,
               AllOf(HasSubstr("could not look up"), HasSubstr("InvalidAccessKeyId")));
 }
@@ -934,6 +934,119 @@ TEST(S3Store, RefusesWrongSettingsByName) {
                                "http://10.0.0.1", "https://h:443"}) {
     EXPECT_EQ(SettingError([&](S3Options& o) { o.endpoint = endpoint; }).message, "") << endpoint;
   }
+}
+
+// Gives numbered credentials: the next ones whenever S3 has refused the last.
+class NumberedCredentials final : public CredentialProvider {
+ public:
+  explicit NumberedCredentials(int most) : most_(most) {}
+  const std::string& description() const override { return description_; }
+  Result<S3CredentialsPtr> Get(const Environment&) override { return Current(); }
+  Result<S3CredentialsPtr> Replace(const S3Credentials&, const Environment&) override {
+    if (number_ == most_) {
+      return S3CredentialsPtr();
+    }
+    ++number_;
+    return Current();
+  }
+
+ private:
+  S3CredentialsPtr Current() const {
+    return std::make_shared<S3Credentials>(
+        S3Credentials{{"ASIA" + std::to_string(number_), SecretString(kSecretKey)},
+                      SecretString(fmt::format("token-{}", number_)),
+                      {}});
+  }
+  const std::string description_ = "a test";
+  const int most_;
+  int number_ = 1;
+};
+
+TEST(S3Store, ARefusedTokenIsTriedOnceMoreWithANewOne) {
+  for (const char* code : {"ExpiredToken", "InvalidToken", "InvalidTokenId", "TokenRefreshRequired",
+                           "InvalidAccessKeyId", "SignatureDoesNotMatch"}) {
+    std::string body;
+    LoopbackServer server([&](const LoopbackRequest& request) {
+      if (request.headers.at("x-amz-security-token") == "token-1") {
+        return ErrorReply(400, code);
+      }
+      body = request.body;
+      return LoopbackReply{};
+    });
+    S3Options options = OptionsFor(server);
+    options.credentials = std::make_shared<NumberedCredentials>(9);
+    const Status put =
+        PutSmall(*StoreFor(options), "a/b", AsBytes("the whole body"), PutMode::kCreate);
+    EXPECT_TRUE(put) << put.error().message;
+    EXPECT_EQ(body, "the whole body");
+    EXPECT_EQ(server.requests().size(), 2U);
+    EXPECT_THAT(server.requests().at(1).headers.at("authorization"),
+                HasSubstr("Credential=ASIA2/"));
+  }
+}
+
+TEST(S3Store, ARefusedTokenIsTriedOnlyOnceMore) {
+  LoopbackServer server([](const LoopbackRequest& request) {
+    return ErrorReply(400, "ExpiredToken",
+                      "<Token>" + request.headers.at("x-amz-security-token") + "</Token>");
+  });
+  S3Options options = OptionsFor(server);
+  options.credentials = std::make_shared<NumberedCredentials>(9);
+  const Status put = PutSmall(*StoreFor(options), "a/b", AsBytes("x"), PutMode::kCreate);
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().code, ErrorCode::kCredentials);
+  EXPECT_FALSE(put.error().retryable);
+  EXPECT_THAT(put.error().hint, HasSubstr("veza_backup.s3_credentials"));
+  EXPECT_EQ(server.requests().size(), 2U);
+  options.credentials = std::make_shared<NumberedCredentials>(1);
+  EXPECT_FALSE(PutSmall(*StoreFor(options), "a/b", AsBytes("x"), PutMode::kCreate));
+  EXPECT_EQ(server.requests().size(), 3U) << "there were no others";
+}
+
+// Another owner of the keys would not have more rights.
+TEST(S3Store, ALackOfRightsIsNoRefusalOfTheCredentials) {
+  LoopbackServer server([](const LoopbackRequest&) { return ErrorReply(403, "AccessDenied"); });
+  S3Options options = OptionsFor(server);
+  options.credentials = std::make_shared<NumberedCredentials>(9);
+  const Status put = PutSmall(*StoreFor(options), "a/b", AsBytes("x"), PutMode::kCreate);
+  EXPECT_EQ(put.error().code, ErrorCode::kPermissionDenied);
+  EXPECT_EQ(server.requests().size(), 1U);
+}
+
+TEST(S3Store, ATokenOfAProviderIsNotQuoted) {
+  LoopbackServer server([](const LoopbackRequest& request) {
+    return LoopbackReply{.status = 403,
+                         .body = "<Error><Code>AccessDenied</Code><Message>bad &#116;oken-1 and " +
+                                 request.headers.at("x-amz-security-token") + "</Message></Error>"};
+  });
+  S3Options options = OptionsFor(server);
+  options.credentials = std::make_shared<NumberedCredentials>(1);
+  const Status put = PutSmall(*StoreFor(options), "a/b", AsBytes("x"), PutMode::kCreate);
+  EXPECT_THAT(put.error().message, AllOf(HasSubstr("bad *** and ***"), Not(HasSubstr("token-1"))));
+}
+
+// A provider that fails says nothing about the object.
+TEST(S3Store, WithoutCredentialsNoRequestIsSent) {
+  class NoCredentials final : public CredentialProvider {
+   public:
+    const std::string& description() const override { return description_; }
+    Result<S3CredentialsPtr> Get(const Environment&) override {
+      return MakeError(ErrorCode::kCredentials, "the service is away");
+    }
+    Result<S3CredentialsPtr> Replace(const S3Credentials&, const Environment&) override {
+      return S3CredentialsPtr();
+    }
+    const std::string description_ = "a test";
+  };
+  LoopbackServer server([](const LoopbackRequest&) { return LoopbackReply{}; });
+  S3Options options = OptionsFor(server);
+  options.credentials = std::make_shared<NoCredentials>();
+  const auto head = StoreFor(options)->Head("a/b");
+  ASSERT_FALSE(head);
+  EXPECT_EQ(head.error().code, ErrorCode::kCredentials);
+  EXPECT_EQ(head.error().message,
+            "could not look up object \"s3://bucket/some/prefix/a/b\": the service is away");
+  EXPECT_TRUE(server.requests().empty());
 }
 
 }  // namespace

@@ -14,6 +14,8 @@
 #
 # A store that is away: init(proxy => 1), then break_store() and mend_store(). A store that fails at
 # random (S3 only): init(proxy => 'faults'), then store_faults(), mend_store() and fault_counts().
+# Credentials that end (S3 only): init(proxy => 'credentials'), then command_proxy() with the commands of
+# credential_gate.py.
 # With store_conditions() the same proxy acts as a store without conditional writes.
 #
 # run.sh runs each test twice, with VEZA_TEST_STORE=dir and =s3: a test looks at the repository only
@@ -763,15 +765,16 @@ sub fault_counts
 }
 
 # Returns http://127.0.0.1:<port of the proxy>. The proxy is started on first use and ends with this
-# process. A test has one proxy; with 'faults' it is the one that fails at random.
+# process. A test has one proxy; with 'faults' it is the one that fails at random, with 'credentials' the
+# one that gives credentials.
 sub proxy_endpoint
 {
 	my ($kind) = @_;
 
 	if (!$proxy)
 	{
-		my $program = dirname(__FILE__) . '/../../support/'
-		  . (($kind // '') eq 'faults' ? 'fault_proxy.py' : 'proxy.py');
+		my %programs = (faults => 'fault_proxy.py', credentials => 'credential_gate.py');
+		my $program = dirname(__FILE__) . '/../../support/' . ($programs{ $kind // '' } // 'proxy.py');
 		my ($target) = $ENV{VEZA_TEST_S3_ENDPOINT} =~ m{^http://([^/]+)}
 		  or croak 'the proxy needs an http:// endpoint';
 

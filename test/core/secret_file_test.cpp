@@ -1,4 +1,4 @@
-#include "core/config/secret_file.h"
+#include "core/secret_file.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,21 @@
+// Decides where the credentials for S3 come from: the settings s3_credentials and those beside it.
+#pragma once
+
+#include "core/config/config.h"
+#include "core/config/settings_in_force.h"
+#include "core/error.h"
+
+namespace veza {
+
+// Fills `options.credentials`, and for keys that lie in settings and files also the members beside
+// it. The region and what concerns TLS and the proxy must be there already. Makes no request.
+//
+// Nothing is guessed: settings of another provider than the chosen one are refused, and so are
+// settings of two providers with "auto". Then "auto" takes the provider of which a setting is set;
+// else the first one of which the environment says something (keys, web identity, profile,
+// container); else the instance. It never goes on from a provider that fails to the next. The
+// environment is only looked at for the provider that is chosen, and by "auto".
+Status ResolveCredentials(const SettingsInForce& settings, const EnvLookup& environment,
+                          S3Options& options);
+
+}  // namespace veza

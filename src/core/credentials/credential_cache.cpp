@@ -1,0 +1,193 @@
+#include "core/credentials/credential_cache.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+namespace veza {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::chrono::minutes kLongestReserve{5};
+constexpr std::chrono::hours kLongestUse{12};
+// How long a renewal that has failed is not tried again while the old credentials do.
+constexpr milliseconds kShortestPause{250};
+constexpr milliseconds kLongestPause{30'000};
+// How often a waiting request checks for cancellation.
+constexpr milliseconds kLookForCancellation{20};
+
+class CredentialCache final : public CredentialProvider {
+ public:
+  CredentialCache(std::string description, std::unique_ptr<CredentialSource> source)
+      : description_(std::move(description)), source_(std::move(source)) {}
+
+  const std::string& description() const override { return description_; }
+
+  Result<S3CredentialsPtr> Get(const Environment& environment) override {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      const bool goes_on = renewing_ ? !refused_ : !IsDue(environment);
+      if (goes_on && HaveNotEnded(environment.clock->Now())) {
+        return current_;
+      }
+      if (!renewing_) {
+        return Renew(lock, environment);
+      }
+      const std::uint64_t turn = turn_;
+      if (!renewed_.wait_for(lock, kLookForCancellation, [&] { return turn_ != turn; })) {
+        RETURN_IF_ERROR(environment.cancellation->Check());
+      } else if (failure_) {
+        return *failure_;  // what the other thread was told holds for this one, too
+      }
+    }
+  }
+
+  Result<S3CredentialsPtr> Replace(const S3Credentials& refused,
+                                   const Environment& environment) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (current_ && SameKeys(*current_, refused)) {
+        if (refused_ && environment.clock->Steady() < next_try_) {
+          // It has just been found out that there are no others.
+          return failure_ ? Result<S3CredentialsPtr>(*failure_) : S3CredentialsPtr();
+        }
+        refused_ = true;
+        next_try_ = {};
+      }
+    }
+    ASSIGN_OR_RETURN(S3CredentialsPtr others, Get(environment));
+    return SameKeys(*others, refused) ? S3CredentialsPtr() : others;
+  }
+
+ private:
+  // The turn of the thread that renews. Ends however that thread leaves.
+  class Turn {
+   public:
+    Turn(CredentialCache& cache, std::unique_lock<std::mutex>& lock) : cache_(cache), lock_(lock) {
+      cache_.renewing_ = true;
+      lock_.unlock();
+    }
+    ~Turn() {
+      if (!lock_.owns_lock()) {
+        lock_.lock();
+      }
+      cache_.renewing_ = false;
+      ++cache_.turn_;
+      cache_.renewed_.notify_all();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    CredentialCache& cache_;
+    std::unique_lock<std::mutex>& lock_;
+  };
+
+  bool HaveNotEnded(TimePoint now) const {
+    return current_ && (!current_->expires || now < *current_->expires);
+  }
+
+  bool IsDue(const Environment& environment) const {
+    return environment.clock->Steady() >= next_try_ &&
+           (refused_ || environment.clock->Now() >= renew_at_ || source_->Stamp() != stamp_);
+  }
+
+  Result<S3CredentialsPtr> Renew(std::unique_lock<std::mutex>& lock,
+                                 const Environment& environment) {
+    const Turn turn(*this, lock);
+    const std::string stamp = source_->Stamp();  // a change from now on is seen the next time
+    Result<S3Credentials> fetched = source_->Fetch(environment);
+    lock.lock();
+    const TimePoint now = environment.clock->Now();
+    if (fetched && fetched->expires && *fetched->expires <= now) {
+      fetched = HaveExpired(*fetched->expires, now);
+    }
+    if (fetched) {
+      Take(*std::move(fetched), stamp, environment);
+      return current_;
+    }
+    failure_.reset();
+    if (fetched.error().code != ErrorCode::kCancelled) {  // which only concerns this thread
+      fetched.error().code = ErrorCode::kCredentials;
+      fetched.error().retryable = fetched.error().retryable && current_ != nullptr;
+      failure_ = fetched.error();
+      next_try_ = environment.clock->Steady() + PauseBefore(now);
+    }
+    if (!refused_ && HaveNotEnded(now)) {
+      return current_;
+    }
+    return std::move(fetched.error());
+  }
+
+  void Take(S3Credentials fetched, const std::string& stamp, const Environment& environment) {
+    const TimePoint now = environment.clock->Now();
+    const bool same = current_ && SameKeys(*current_, fetched);
+    refused_ = refused_ && same;
+    current_ = std::make_shared<const S3Credentials>(std::move(fetched));
+    stamp_ = stamp;
+    failure_.reset();
+    renew_at_ = now + kLongestUse;
+    if (current_->expires) {
+      const auto life = *current_->expires - now;
+      const auto reserve = std::min<TimePoint::duration>(life / 4, kLongestReserve);
+      renew_at_ = std::min(renew_at_, *current_->expires - reserve);
+    }
+    // A source that keeps giving the same is not asked by every request.
+    next_try_ = environment.clock->Steady() + (same ? PauseBefore(now) : milliseconds(0));
+  }
+
+  milliseconds PauseBefore(TimePoint now) const {
+    if (!current_ || !current_->expires) {
+      return kShortestPause;
+    }
+    return std::clamp(std::chrono::ceil<milliseconds>((*current_->expires - now) / 8),
+                      kShortestPause, kLongestPause);
+  }
+
+  Error HaveExpired(TimePoint end, TimePoint now) const {
+    return MakeError(ErrorCode::kCredentials,
+                     "credentials expired at {}, {} s before they were received ({})",
+                     FormatUtc(end), std::chrono::ceil<std::chrono::seconds>(now - end).count(),
+                     description_)
+        .WithHint("Set the clock of this host. If it is right, look why there are no newer ones.")
+        .Retryable();
+  }
+
+  const std::string description_;
+  const std::unique_ptr<CredentialSource> source_;
+  std::mutex mutex_;
+  std::condition_variable renewed_;
+  bool renewing_ = false;
+  std::uint64_t turn_ = 0;
+  S3CredentialsPtr current_;  // null until the source has given some
+  bool refused_ = false;      // S3 has refused `current_`
+  std::string stamp_;         // of `current_`
+  TimePoint renew_at_{};
+  SteadyTime next_try_{};
+  std::optional<Error> failure_;  // of the last turn
+};
+
+}  // namespace
+
+std::shared_ptr<CredentialProvider> MakeCredentialCache(std::string description,
+                                                        std::unique_ptr<CredentialSource> source) {
+  return std::make_shared<CredentialCache>(std::move(description), std::move(source));
+}
+
+std::string StampOfFile(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) {
+    return "-";
+  }
+  return fmt::format("{}.{}.{}.{}.{}.{}", status.st_dev, status.st_ino, status.st_size,
+                     status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec) +
+         fmt::format(".{}", status.st_ctim.tv_nsec);
+}
+
+}  // namespace veza
