@@ -1,10 +1,17 @@
-// vezactl key: `restore` puts back identity and key wrap that were deleted from the repository.
+// vezactl key: the passphrases of a repository (`list`, `add`, `remove`), its wrapped key on paper
+// (`export`, `import`), and putting back what was deleted (`restore`, and `import`, too).
 #include <fstream>
+#include <iostream>
 #include <iterator>
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "core/codec/key_sheet.h"
+#include "core/config/setting_checks.h"
+#include "core/repository/connect.h"
 #include "core/repository/key_restore.h"
+#include "core/repository/key_wraps.h"
+#include "core/secret_file.h"
 
 namespace veza::cli {
 namespace {
@@ -13,25 +20,35 @@ struct KeyArguments {
   std::string from;
   std::string key_id;
   bool dry_run = false;
+  std::string passphrase_file;
+  std::string name;
+  std::string wrap;  // id or name
+  std::string sheet;
 };
 
 // Far more than the few hundred bytes of a key wrap.
 constexpr std::size_t kLargestWrap = 64U << 10;
 
-Result<std::string> ReadWrap(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
+Result<std::string> ReadAll(std::istream& input, const std::string& what, const char* hint) {
   std::string text(kLargestWrap + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad()) {
-    return MakeError(ErrorCode::kIo, "could not read file \"{}\"", path)
-        .WithHint("--from needs a copy of an object below \"key/\".");
+  input.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (input.bad()) {
+    return MakeError(ErrorCode::kIo, "could not read {}", what).WithHint(hint);
   }
-  text.resize(static_cast<std::size_t>(file.gcount()));
+  text.resize(static_cast<std::size_t>(input.gcount()));
   if (text.size() > kLargestWrap) {
-    return MakeError(ErrorCode::kInvalidArgument, "file \"{}\" is too large for a key wrap", path)
-        .WithHint("--from needs a copy of an object below \"key/\".");
+    return MakeError(ErrorCode::kInvalidArgument, "{} is too large for a key wrap", what)
+        .WithHint(hint);
   }
   return text;
+}
+
+Result<std::string> ReadFile(const std::string& path, const char* hint) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file.is_open()) {
+    return MakeError(ErrorCode::kIo, "could not read file \"{}\"", path).WithHint(hint);
+  }
+  return ReadAll(file, fmt::format("file \"{}\"", path), hint);
 }
 
 Json ToJson(const KeyRestoreReport& report, bool dry_run) {
@@ -66,14 +83,13 @@ std::string ToText(const KeyRestoreReport& report, bool dry_run) {
   return text;
 }
 
-Result<int> RunRestore(const GlobalOptions& options, const KeyArguments& arguments) {
-  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+// `wrap`: from outside the repository.
+Result<int> Restore(const GlobalOptions& options, const Config& config,
+                    const KeyArguments& arguments, std::optional<std::string> wrap) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Store> store, Connect(options, config, {}));
   KeyRestoreRequest request;
   request.dry_run = arguments.dry_run;
-  if (!arguments.from.empty()) {
-    ASSIGN_OR_RETURN(request.wrap, ReadWrap(arguments.from));
-  }
+  request.wrap = std::move(wrap);
   if (!arguments.key_id.empty()) {
     request.key_id = arguments.key_id;
   }
@@ -99,26 +115,226 @@ Result<int> RunRestore(const GlobalOptions& options, const KeyArguments& argumen
   return kDone;
 }
 
+Result<int> RunRestore(const GlobalOptions& options, const KeyArguments& arguments) {
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  std::optional<std::string> wrap;
+  if (!arguments.from.empty()) {
+    ASSIGN_OR_RETURN(wrap,
+                     ReadFile(arguments.from, "--from needs a copy of an object below \"key/\"."));
+  }
+  return Restore(options, config, arguments, std::move(wrap));
+}
+
+Result<int> RunImport(const GlobalOptions& options, const KeyArguments& arguments) {
+  constexpr const char* kHint =
+      "The file has to hold the lines that \"vezactl key export\" prints.";
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const std::string sheet, arguments.sheet == "-"
+                                                ? ReadAll(std::cin, "standard input", kHint)
+                                                : ReadFile(arguments.sheet, kHint));
+  ASSIGN_OR_RETURN(const Bytes packed, ReadKeySheet(sheet));
+  ASSIGN_OR_RETURN(std::string wrap,
+                   UnpackWrap(packed, HostName(), options.environment.clock->Now()));
+  return Restore(options, config, arguments, std::move(wrap));
+}
+
+const char* StateInWords(KeyWrapInfo::State state) {
+  switch (state) {
+    case KeyWrapInfo::State::kInUse:
+      return "in use";
+    case KeyWrapInfo::State::kSigned:
+      return "good";
+    case KeyWrapInfo::State::kUnsigned:
+      return "not proven";
+    case KeyWrapInfo::State::kUnusable:
+      return "unusable";
+  }
+  return "";
+}
+
+Json ToJson(const KeyWrapInfo& wrap) {
+  Json document = {{"id", wrap.id},
+                   {"state", StateInWords(wrap.state)},
+                   {"stored", FormatUtc(wrap.stored)},
+                   {"backups", wrap.backups}};
+  if (!wrap.name.empty()) {
+    document["name"] = wrap.name;
+  }
+  if (!wrap.node.empty()) {
+    document["node"] = wrap.node;
+  }
+  if (!wrap.problem.empty()) {
+    document["problem"] = wrap.problem;
+  }
+  return document;
+}
+
+Result<int> RunList(const GlobalOptions& options) {
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
+  ASSIGN_OR_RETURN(const std::vector<KeyWrapInfo> wraps, ListKeyWraps(*repository));
+  const std::string& key_id = repository->identities().front().key_id;
+  Json list = Json::Array();
+  Table table({{"id"}, {"name"}, {"state"}, {"stored"}, {"node"}, {"backups", true}});
+  bool is_bad = false;
+  for (const KeyWrapInfo& wrap : wraps) {
+    list.push_back(ToJson(wrap));
+    is_bad = is_bad || wrap.state == KeyWrapInfo::State::kUnusable;
+    std::string state = StateInWords(wrap.state);
+    if (!wrap.problem.empty()) {
+      state += ": " + wrap.problem;
+    }
+    table.AddRow({wrap.id, wrap.name.empty() ? "-" : wrap.name, state, FormatUtc(wrap.stored),
+                  wrap.node.empty() ? "-" : wrap.node, std::to_string(wrap.backups.size())});
+  }
+  if (options.json) {
+    PrintJson({{"key_id", key_id}, {"passphrases", std::move(list)}});
+  } else {
+    PrintText(fmt::format("key {}\n{}", key_id, table.Format()));
+  }
+  return is_bad ? kBadAnswer : kDone;
+}
+
+// The same rules as for the passphrase in the configuration.
+Result<SecretString> ReadPassphrase(const std::string& path) {
+  ASSIGN_OR_RETURN(SecretString passphrase, ReadSecretFile(path));
+  Status checked = CheckPassphrase(*FindSetting("cipher_passphrase"), passphrase.text());
+  if (!checked) {
+    return std::move(checked.error()).WithContext(fmt::format("file \"{}\"", path));
+  }
+  return passphrase;
+}
+
+Result<int> RunAdd(const GlobalOptions& options, const KeyArguments& arguments) {
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const SecretString passphrase, ReadPassphrase(arguments.passphrase_file));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
+  ASSIGN_OR_RETURN(const AddedPassphrase added,
+                   AddPassphrase(*repository, passphrase.text(), arguments.name));
+  if (options.json) {
+    PrintJson({{"id", added.wrap_id}, {"added", added.is_new}});
+  } else if (!options.quiet && !added.is_new) {
+    PrintText(fmt::format("the passphrase opens the repository already: {}\n", added.wrap_id));
+  } else if (!options.quiet) {
+    PrintText(fmt::format(
+        "added passphrase {}\nIt opens everything that is stored and everything that will be. Only "
+        "backups from now on hold a copy of its wrap: take one, or keep what \"vezactl key export "
+        "{}\" prints, before you rely on it.\n",
+        added.wrap_id, added.wrap_id));
+  }
+  return kDone;
+}
+
+std::string CopiesInWords(const KeyWrapInfo& removed) {
+  return removed.backups.empty()
+             ? "No backup holds a copy of its wrap."
+             : fmt::format(
+                   "{} backups hold a copy of its wrap, the last one listed is \"{}\": the "
+                   "passphrase still opens these copies, and with them everything.",
+                   removed.backups.size(), removed.backups.back());
+}
+
+Result<int> RunRemove(const GlobalOptions& options, const KeyArguments& arguments) {
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
+  ASSIGN_OR_RETURN(const KeyWrapInfo removed, RemovePassphrase(*repository, arguments.wrap));
+  if (options.json) {
+    PrintJson({{"removed", removed.object.name}, {"backups", removed.backups}});
+  } else if (!options.quiet) {
+    PrintText(fmt::format(
+        "removed {}\n{} So do old versions of a bucket, and exported sheets. The data key is the "
+        "same as before: if the passphrase has leaked, make a new repository.\nA node whose "
+        "configuration has that passphrase archives nothing until it has another one.\n",
+        removed.object.name, CopiesInWords(removed)));
+  }
+  return kDone;
+}
+
+Result<int> RunExport(const GlobalOptions& options, const KeyArguments& arguments) {
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
+  if (repository->key_wraps().empty()) {
+    return MakeError(ErrorCode::kFailedPrecondition, "repository \"{}\" is not encrypted",
+                     repository->store().location())
+        .WithHint("There is no key to export.");
+  }
+  NamedText wrap = repository->key_wraps().front();
+  if (!arguments.wrap.empty()) {
+    ASSIGN_OR_RETURN(const KeyWrapInfo found, FindKeyWrap(*repository, arguments.wrap));
+    if (found.state != KeyWrapInfo::State::kInUse && found.state != KeyWrapInfo::State::kSigned) {
+      return MakeError(ErrorCode::kFailedPrecondition,
+                       "nothing proves that object \"{}\" is a true wrap of the key",
+                       found.object.name)
+          .WithHint("Export it with a configuration that has its passphrase.");
+    }
+    wrap = found.object;
+  }
+  ASSIGN_OR_RETURN(const Bytes packed, PackWrap(wrap.text));
+  const std::string sheet = PrintKeySheet(packed);
+  if (options.json) {
+    PrintJson({{"object", wrap.name}, {"sheet", sheet}});
+    return kDone;
+  }
+  PrintText(fmt::format(
+      "# veza_backup: the wrapped key of repository \"{}\"\n"
+      "# Object \"{}\", {}\n"
+      "# It opens the backups together with its passphrase, which is not on this sheet. Keep that\n"
+      "# elsewhere. To put the key back: vezactl key import FILE, with these lines in the file.\n"
+      "{}",
+      repository->store().location(), wrap.name, FormatUtc(options.environment.clock->Now()),
+      sheet));
+  return kDone;
+}
+
 }  // namespace
 
 Subcommand AddKey(Command parent) {
   auto arguments = std::make_shared<KeyArguments>();
-  Command command = parent.AddCommand("key", "Manage the key of the repository");
+  Command command =
+      parent.AddCommand("key", "Manage the key of the repository and its passphrases");
   command.RequireCommand();
+  constexpr const char* kKeyId =
+      "ID of the key; needed if the repository holds data of several keys, or if an identity names "
+      "a key without a copy";
+  const Command list =
+      command.AddCommand("list", "List the passphrases, by the ids of their wraps");
+  Command add = command.AddCommand(
+      "add", "Let another passphrase open the repository as well; no data is touched");
+  add.Add("--passphrase-file", arguments->passphrase_file,
+          "File with the new passphrase as its only line, mode 0600")
+      .TypeName("FILE")
+      .Required();
+  add.Add("--name", arguments->name, "A name for it, for \"key list\"").TypeName("NAME");
+  Command remove =
+      command.AddCommand("remove", "Remove a passphrase, but never the one in the configuration");
+  remove.Add("passphrase", arguments->wrap, "Its id or name in \"key list\"").Required();
+  Command print =
+      command.AddCommand("export", "Print the wrapped key as lines that can be typed in again");
+  print.Add("passphrase", arguments->wrap,
+            "Id or name in \"key list\"; default: the passphrase in the configuration");
+  Command import = command.AddCommand(
+      "import",
+      "Put back the key, and the identity, from the lines that \"key export\" has printed");
+  import.Add("file", arguments->sheet, "The file with the lines; - for standard input").Required();
+  import.Add("--key-id", arguments->key_id, kKeyId).TypeName("ID");
+  import.AddFlag("--dry-run", arguments->dry_run, "Only show what would be written");
   Command restore = command.AddCommand(
       "restore", "Put back an identity and a key that were deleted from the repository");
   restore
       .Add("--from", arguments->from,
            "A copy of an object below \"key/\"; default: the copies in the backups")
       .TypeName("FILE");
-  restore
-      .Add("--key-id", arguments->key_id,
-           "ID of the key; needed if the repository holds data of several keys, or if an identity "
-           "names a key without a copy")
-      .TypeName("ID");
+  restore.Add("--key-id", arguments->key_id, kKeyId).TypeName("ID");
   restore.AddFlag("--dry-run", arguments->dry_run, "Only show what would be written");
   return {command,
-          [arguments](const GlobalOptions& options) { return RunRestore(options, *arguments); },
+          [=](const GlobalOptions& options) {
+            return list.was_given()     ? RunList(options)
+                   : add.was_given()    ? RunAdd(options, *arguments)
+                   : remove.was_given() ? RunRemove(options, *arguments)
+                   : print.was_given()  ? RunExport(options, *arguments)
+                   : import.was_given() ? RunImport(options, *arguments)
+                                        : RunRestore(options, *arguments);
+          },
           DefaultExitCode};
 }
 

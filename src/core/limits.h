@@ -108,8 +108,8 @@ inline constexpr std::size_t kForeignIdentities = 10'000;
 inline constexpr std::size_t kKeyWraps = 1000;
 // The wraps for which scrypt is run, which takes a tenth to half a second each.
 inline constexpr std::size_t kKeyWrapsTried = 32;
-// Copies of the wrap in one backup.json. veza_backup writes one.
-inline constexpr std::size_t kKeyWrapsOfABackup = 4;
+// Copies of wraps in one backup.json, and the passphrases that a repository can have.
+inline constexpr std::size_t kKeyWrapsOfABackup = 8;
 // Backups whose packs one incr names. All backup.json of a repository are held in memory, so this
 // must not grow with the number of incrs since the full.
 inline constexpr std::size_t kSources = 250;

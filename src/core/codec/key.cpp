@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <bit>
 #include <deque>
 #include <mutex>
 #include <optional>
@@ -23,6 +24,7 @@ namespace {
 
 constexpr std::size_t kSaltSize = 16;
 constexpr std::size_t kSecretSize = 32;
+constexpr std::uint8_t kPackedVersion = 1;
 
 struct ScryptCost {
   std::uint64_t n = 32768;
@@ -141,6 +143,25 @@ Result<ParsedWrap> ParseWrap(std::string_view text) {
   return parsed;
 }
 
+std::string PrintWrap(const ParsedWrap& wrap, std::string_view node, TimePoint now) {
+  const std::vector<JsonMember> members{
+      {"format", 1},
+      {"key_id", ToHex(wrap.key_id)},
+      {"kdf", "scrypt"},
+      {"n", wrap.cost.n},
+      {"r", wrap.cost.r},
+      {"p", wrap.cost.p},
+      {"salt", ToBase64(wrap.salt)},
+      {"cipher", "aes-256-gcm"},
+      {"nonce", ToBase64(wrap.nonce)},
+      {"wrapped", ToBase64(wrap.wrapped)},
+      {"node", node},
+      {"created", FormatUtc(now)},
+  };
+  // PrintInOrder() replaces what is not UTF-8: a strange host name must not make this fail.
+  return PrintInOrder(members, 2) + "\n";
+}
+
 // Remembers the wraps that this process opened last, with their keys, and those that a passphrase
 // did not open. scrypt is then not run again for the same wrap and passphrase. Holding the keys
 // adds no risk, because a process that works with them has them in memory anyway.
@@ -231,22 +252,12 @@ Result<std::string> WrapKey(const DataKey& key, std::string_view passphrase, std
   std::array<std::uint8_t, kSecretSize + kGcmTagSize> wrapped;
   RETURN_IF_ERROR(EncryptGcm(wrapping.bytes, nonce, {AsBytes(associated)}, key.secret(), wrapped));
 
-  const std::vector<JsonMember> members{
-      {"format", 1},
-      {"key_id", key.hex_id()},
-      {"kdf", "scrypt"},
-      {"n", cost.n},
-      {"r", cost.r},
-      {"p", cost.p},
-      {"salt", ToBase64(salt)},
-      {"cipher", "aes-256-gcm"},
-      {"nonce", ToBase64(nonce)},
-      {"wrapped", ToBase64(wrapped)},
-      {"node", node},
-      {"created", FormatUtc(now)},
-  };
-  // PrintInOrder() replaces what is not UTF-8: a strange host name must not make this fail.
-  return PrintInOrder(members, 2) + "\n";
+  return PrintWrap({key.id(),
+                    cost,
+                    {salt.begin(), salt.end()},
+                    {nonce.begin(), nonce.end()},
+                    {wrapped.begin(), wrapped.end()}},
+                   node, now);
 }
 
 Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase) {
@@ -273,6 +284,51 @@ Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase) {
   DataKey key(parsed.key_id, secret.bytes);
   RememberedWraps().Add(digest, key);
   return key;
+}
+
+// version (1), key id (16), log2 n (1), r (1), p (1), salt (16), nonce (12), wrapped (48)
+Result<Bytes> PackWrap(std::string_view wrap) {
+  ASSIGN_OR_RETURN(const ParsedWrap parsed, ParseWrap(wrap));
+  Bytes packed{kPackedVersion};
+  const auto append = [&packed](ByteView bytes) {
+    packed.insert(packed.end(), bytes.begin(), bytes.end());
+  };
+  append(parsed.key_id);
+  packed.push_back(static_cast<std::uint8_t>(std::countr_zero(parsed.cost.n)));
+  packed.push_back(static_cast<std::uint8_t>(parsed.cost.r));
+  packed.push_back(static_cast<std::uint8_t>(parsed.cost.p));
+  append(parsed.salt);
+  append(parsed.nonce);
+  append(parsed.wrapped);
+  return packed;
+}
+
+Result<std::string> UnpackWrap(ByteView packed, std::string_view node, TimePoint now) {
+  if (packed.size() != kPackedWrapSize) {
+    return NoKeyWrap(fmt::format("it has {} bytes instead of {}", packed.size(), kPackedWrapSize));
+  }
+  if (packed[0] != kPackedVersion) {
+    return UnknownInWrap(fmt::format("unknown packed version {}", packed[0]));
+  }
+  std::size_t at = 1;
+  const auto take = [&](std::size_t size) {
+    const ByteView taken = packed.subspan(at, size);
+    at += size;
+    return Bytes(taken.begin(), taken.end());
+  };
+  ParsedWrap wrap;
+  std::ranges::copy(take(wrap.key_id.size()), wrap.key_id.begin());
+  const Bytes cost = take(3);
+  if (cost[0] >= 64) {
+    return NoKeyWrap("it has no valid scrypt parameters");
+  }
+  wrap.cost = {std::uint64_t{1} << cost[0], cost[1], cost[2]};
+  wrap.salt = take(kSaltSize);
+  wrap.nonce = take(kGcmNonceSize);
+  wrap.wrapped = take(kSecretSize + kGcmTagSize);
+  std::string text = PrintWrap(wrap, node, now);
+  RETURN_IF_ERROR(ParseWrap(text));  // the limits of scrypt's parameters
+  return text;
 }
 
 }  // namespace veza

@@ -49,4 +49,12 @@ Result<std::string> WrapKey(const DataKey& key, std::string_view passphrase, std
 // Thread-safe.
 Result<DataKey> UnwrapKey(std::string_view wrap, std::string_view passphrase);
 
+// A key wrap in as few bytes as it takes, to be printed and typed in again (key_sheet.h). Names and
+// times are left out. UnpackWrap() gives it those of whoever unpacks it. Neither opens the wrap.
+// Errors of PackWrap() are those of UnwrapKey() for a damaged or unknown wrap; UnpackWrap() returns
+// kDataCorrupted or kUnsupported.
+inline constexpr std::size_t kPackedWrapSize = 96;
+Result<Bytes> PackWrap(std::string_view wrap);
+Result<std::string> UnpackWrap(ByteView packed, std::string_view node, TimePoint now);
+
 }  // namespace veza

@@ -72,8 +72,8 @@ struct BackupSummary {
   std::uint64_t packs = 0;
   std::string cipher;
   std::string key_id;  // empty for cipher none
-  // The key wrap by which the writer opened that key. Empty with cipher none, and in backups of
-  // version 0.1.
+  // The key wrap by which the writer opened that key, and those of other passphrases (WrapsToCopy()
+  // in key_wraps.h). Empty with cipher none, and in backups of version 0.1.
   std::vector<NamedText> key_wraps;
   std::uint64_t manifest_size = 0;
   Sha256Digest manifest_sha256{};

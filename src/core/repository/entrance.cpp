@@ -7,6 +7,7 @@
 #include "core/limits.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/identity_list.h"
+#include "core/repository/key_wraps.h"
 #include "core/repository/names.h"
 #include "core/repository/passphrase_command.h"
 
@@ -295,6 +296,10 @@ class PutBack {
     // FORMAT.md section 7: the wrap is stored before the identity.
     ASSIGN_OR_RETURN(const bool lacks_wraps, LacksWraps());
     for (const NamedText& wrap : lacks_wraps ? held_.key_wraps : std::vector<NamedText>()) {
+      ASSIGN_OR_RETURN(const bool is_in_place, IsInPlace(wrap));
+      if (is_in_place) {
+        continue;
+      }
       ASSIGN_OR_RETURN(std::string name,
                        PutKeyWrap(store_, held_.key_id, wrap, *environment_.random));
       written_.push_back(std::move(name));
@@ -391,13 +396,22 @@ class PutBack {
       if (!text && !IsNoWrap(text.error())) {
         return text.error();
       }
-      const auto ours = std::ranges::find(held_.key_wraps, wrap.name, &NamedText::name);
-      if (ours != held_.key_wraps.end()) {
-        return !text || AsText(*text) != ours->text;
+      const auto held = std::ranges::find(held_.key_wraps, wrap.name, &NamedText::name);
+      const bool is_held = held != held_.key_wraps.end();
+      if (is_held && (!text || AsText(*text) != held->text)) {
+        return true;
       }
-      has_other = has_other || (text && IsWrapOfOurs(AsText(*text)));
+      has_other = has_other || is_held || (text && IsWrapOfOurs(AsText(*text)));
     }
     return !has_other;
+  }
+
+  Result<bool> IsInPlace(const NamedText& wrap) {
+    const Result<Bytes> text = GetSmall(store_, wrap.name, limits::kKeyWrap);
+    if (!text && !IsNoWrap(text.error())) {
+      return text.error();
+    }
+    return text && AsText(*text) == wrap.text;
   }
 
   Status WriteIdentities() {
@@ -428,7 +442,9 @@ Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store, const std
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    Repository::Open(store, options, environment));
   RETURN_IF_ERROR(repository->RequireSystem(system_identifier));
-  return CopyEntrance(*repository, service, now);
+  EntranceCopy copy = CopyEntrance(*repository, service, now);
+  ASSIGN_OR_RETURN(copy.key_wraps, WrapsToCopy(*repository));
+  return copy;
 }
 
 // Whether a missing part of the entrance can cause an error of this code.

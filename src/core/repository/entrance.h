@@ -68,7 +68,8 @@ struct EntranceCopy {
   std::string location;
   std::string service;  // ServiceOf() (connect.h)
   std::vector<NamedText> identities;
-  // The wrap that the passphrase has opened; none with cipher none.
+  // The wrap that the passphrase has opened, and, in a copy of KeepEntrance(), those of the other
+  // passphrases (WrapsToCopy() in key_wraps.h). None with cipher none.
   std::vector<NamedText> key_wraps;
   std::string key_id;  // empty with cipher none
   // The entrance was in the store at this time or later, by the store's clock.

@@ -13,6 +13,7 @@
 #include "core/repository/entrance.h"
 #include "core/repository/key_evidence.h"
 #include "core/repository/key_search.h"
+#include "core/repository/key_wraps.h"
 #include "core/repository/names.h"
 #include "core/repository/passphrase_command.h"
 #include "core/repository/tombstone.h"
@@ -424,6 +425,10 @@ class KeyRestorer {
       return found.error();
     }
     PlannedWrap planned{chosen.wrap.wrap, chosen.wrap.source};
+    if (planned.wrap.name.empty()) {
+      // The user has given it. Other passphrases can tell by the signature that it is true.
+      ASSIGN_OR_RETURN(planned.wrap.text, SignWrap(*chosen.key, planned.wrap.text, ""));
+    }
     const bool is_name_of_ours = planned.wrap.name.starts_with(KeyWrapName(key_id, "")) &&
                                  ValidateObjectName(planned.wrap.name);
     ASSIGN_OR_RETURN(const bool is_taken, is_name_of_ours ? HoldsObject(*store_, planned.wrap.name)

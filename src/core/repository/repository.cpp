@@ -8,6 +8,7 @@
 #include "core/limits.h"
 #include "core/repository/entrance.h"
 #include "core/repository/format_mark.h"
+#include "core/repository/key_wraps.h"
 #include "core/repository/names.h"
 #include "core/repository/passphrase_command.h"
 
@@ -207,8 +208,8 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
       environment.random->Fill(wrap_id);
       wrap_name = KeyWrapName(ours.key_id, ToHex(wrap_id));
       ASSIGN_OR_RETURN(const std::string wrap,
-                       WrapKey(*policy.key, options.passphrase.text(), options.node, ours.created,
-                               *environment.random));
+                       MakeSignedWrap(*policy.key, options.passphrase.text(), "", options.node,
+                                      ours.created, *environment.random));
       RETURN_IF_ERROR(PutSmall(*store, wrap_name, AsBytes(wrap), PutMode::kCreate));
     }
     ASSIGN_OR_RETURN(const bool created, CreateIdentity(*store, ours, policy));

@@ -288,7 +288,6 @@ bool MakeWriter(BackupJob* job, const ServerBackup* backup, const ServerContents
     Describe(contents, summary);
     if (job->repository->seal_policy().key) {
       summary.key_id = job->repository->seal_policy().key->hex_id();
-      summary.key_wraps = job->repository->key_wraps();
     }
     BackupWriterOptions options;
     options.walk = MakeWalkOptions(job->config, job->facts);

@@ -115,7 +115,8 @@ class RepositoryMaker {
  public:
   explicit RepositoryMaker(const GoldenKind& kind)
       : policy_(TestPolicy(kind.cipher, "golden")),
-        method_(kind.version == 2 ? DigestMethod::kGmac : DigestMethod::kSha256) {}
+        method_(kind.version == 2 ? DigestMethod::kGmac : DigestMethod::kSha256),
+        has_recovery_(kind.has_recovery) {}
 
   GoldenRepository Make() {
     MakeIdentity();
@@ -158,8 +159,23 @@ class RepositoryMaker {
       FixedRandom random("wrap");
       const std::string wrap =
           WrapKey(*policy_.key, kGoldenPassphrase, "golden-node", kTestTime, random).value();
-      Put(fmt::format("key/{}.0123456789abcdef", policy_.key->hex_id()), AsBytes(wrap));
+      PutWrap("0123456789abcdef", wrap);
     }
+    if (has_recovery_) {
+      FixedRandom random("recovery wrap");
+      json wrap = json::parse(
+          WrapKey(*policy_.key, kGoldenRecoveryPassphrase, "golden-node", kTestTime, random)
+              .value());
+      wrap["name"] = "recovery";
+      PutWrap("fedcba9876543210",
+              SignTheirs(wrap, policy_, "key/" + policy_.key->hex_id()).value());
+    }
+  }
+
+  void PutWrap(const char* id, const std::string& text) {
+    const std::string name = fmt::format("key/{}.{}", policy_.key->hex_id(), id);
+    Put(name, AsBytes(text));
+    wraps_.push_back({{"name", name}, {"text", text}});
   }
 
   void MakeWal() {
@@ -519,6 +535,9 @@ class RepositoryMaker {
         {"checksum_failure_pages", {{{"path", "base/1/1259"}, {"block", 3}}}},
         {"backup_label", "START WAL LOCATION: 0/1000028 (\"golden\", ä)\n"}};
     backup.update(more);
+    if (has_recovery_) {
+      backup["key_wraps"] = wraps_;
+    }
     AddKeyMembers(backup);
     Sign(backup, fmt::format("backup/{}/backup.json", label));
   }
@@ -540,6 +559,8 @@ class RepositoryMaker {
 
   SealPolicy policy_;
   DigestMethod method_;
+  bool has_recovery_;
+  json wraps_ = json::array();
   GoldenRepository made_;
   std::string manifest_;
   Totals totals_;
@@ -564,7 +585,8 @@ std::string GoldenIndexName() {
 }
 
 std::string NameOf(const GoldenKind& kind) {
-  return fmt::format("{}{}", CipherName(kind.cipher), kind.version == 1 ? "" : "-2");
+  return fmt::format("{}{}{}", CipherName(kind.cipher), kind.version == 1 ? "" : "-2",
+                     kind.has_recovery ? "-keys" : "");
 }
 
 GoldenRepository MakeGoldenRepository(const GoldenKind& kind) {

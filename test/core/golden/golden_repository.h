@@ -24,6 +24,7 @@ struct GoldenRepository {
 };
 
 inline constexpr const char* kGoldenPassphrase = "golden passphrase, known to everyone";
+inline constexpr const char* kGoldenRecoveryPassphrase = "golden recovery, known to everyone";
 inline constexpr const char* kGoldenLabel = "20261122-020000F";
 inline constexpr const char* kGoldenDiffLabel = "20261122-020000F_20261123-020000D";
 inline constexpr const char* kGoldenIncrLabel = "20261122-020000F_20261124-020000I";
@@ -39,12 +40,12 @@ inline constexpr unsigned kGoldenZstdVersion = 10504;
 struct GoldenKind {
   Cipher cipher = Cipher::kNone;
   int version = 1;
+  // With a second passphrase, whose wrap is signed, and copies of both wraps in each backup.json.
+  bool has_recovery = false;
 };
-inline constexpr GoldenKind kGoldenKinds[] = {{Cipher::kNone, 1},
-                                              {Cipher::kAes256Gcm, 1},
-                                              {Cipher::kAes256Cbc, 1},
-                                              {Cipher::kAes256Gcm, 2},
-                                              {Cipher::kAes256Cbc, 2}};
+inline constexpr GoldenKind kGoldenKinds[] = {
+    {Cipher::kNone, 1},      {Cipher::kAes256Gcm, 1}, {Cipher::kAes256Cbc, 1},
+    {Cipher::kAes256Gcm, 2}, {Cipher::kAes256Cbc, 2}, {Cipher::kAes256Gcm, 2, true}};
 // The name of its directory.
 std::string NameOf(const GoldenKind& kind);
 

@@ -13,7 +13,9 @@
 #include <iterator>
 
 #include "core/archive/wal_archive.h"
+#include "core/codec/key_sheet.h"
 #include "core/codec/stream_builder.h"
+#include "core/repository/key_wraps.h"
 #include "core/repository/repository.h"
 #include "core/restore/plan.h"
 #include "core/restore/restore.h"
@@ -54,21 +56,23 @@ class GoldenWith : public testing::TestWithParam<GoldenKind> {
  protected:
   std::string Directory() const { return kSourceRoot + "/test/core/golden/" + NameOf(GetParam()); }
 
-  Result<std::unique_ptr<Repository>> OpenRepository() const {
+  Result<std::unique_ptr<Repository>> OpenRepository(
+      const char* passphrase = kGoldenPassphrase) const {
     ASSIGN_OR_RETURN(std::unique_ptr<Store> store, MakeLocalStore(Directory(), {}));
     return Repository::Open(
         std::move(store),
         {.cipher = GetParam().cipher,
-         .passphrase = SecretString(GetParam().cipher == Cipher::kNone ? "" : kGoldenPassphrase),
+         .passphrase = SecretString(GetParam().cipher == Cipher::kNone ? "" : passphrase),
          .node = "reader",
          .spill_directory = testing::TempDir()},
         {});
   }
 
   // Runs the second reader on `root`. Returns its exit status.
-  int RunSecondReader(const std::string& root, const std::string& arguments) const {
+  int RunSecondReader(const std::string& root, const std::string& arguments,
+                      const std::string& secret = kGoldenPassphrase) const {
     const std::string passphrase = work_.path() + "/passphrase";
-    WriteText(passphrase, std::string(kGoldenPassphrase) + "\n");
+    WriteText(passphrase, secret + "\n");
     const std::string command = fmt::format(
         "/usr/bin/python3 '{}/test/support/veza_reader.py' --root '{}' {} {} >'{}/log' 2>&1",
         kSourceRoot, root,
@@ -188,6 +192,36 @@ TEST_P(GoldenWith, TheSecondReaderRestoresThem) {
     ASSERT_EQ(RunSecondReader(Directory(), fmt::format("wal {} '{}'", file, out)), 0)
         << SecondReadersLog();
     EXPECT_TRUE(ReadText(out) == content) << file;
+  }
+}
+
+TEST_P(GoldenWith, ASecondPassphraseOpensThem) {
+  const auto recovered = OpenRepository(kGoldenRecoveryPassphrase);
+  const int status = RunSecondReader(Directory(), "verify", kGoldenRecoveryPassphrase);
+  if (!GetParam().has_recovery) {
+    EXPECT_EQ(recovered.has_value(), GetParam().cipher == Cipher::kNone);
+    EXPECT_EQ(status, GetParam().cipher == Cipher::kNone ? 0 : 1);
+    return;
+  }
+  ASSERT_OK(recovered);
+  EXPECT_EQ(status, 0) << SecondReadersLog();
+  const auto wraps = ListKeyWraps(**recovered);
+  ASSERT_OK(wraps);
+  ASSERT_EQ(wraps->size(), 2U);
+  for (const KeyWrapInfo& wrap : *wraps) {
+    EXPECT_EQ(wrap.backups.size(), 3U) << wrap.id;
+    const bool is_recovery = wrap.name == "recovery";
+    EXPECT_EQ(wrap.state, is_recovery ? KeyWrapInfo::State::kInUse : KeyWrapInfo::State::kUnsigned);
+
+    // Both readers understand the sheet.
+    const std::string sheet = work_.path() + "/sheet";
+    WriteText(sheet, "# a comment\n" + PrintKeySheet(PackWrap(wrap.object.text).value()));
+    EXPECT_EQ(RunSecondReader(Directory(), "sheet " + sheet,
+                              is_recovery ? kGoldenRecoveryPassphrase : kGoldenPassphrase),
+              0)
+        << SecondReadersLog();
+    EXPECT_EQ(SecondReadersLog(),
+              fmt::format("key {}\n", (*recovered)->seal_policy().key->hex_id()));
   }
 }
 

@@ -129,7 +129,7 @@ TEST(LimitsFigures, AreThoseInTheDocuments) {
   EXPECT_EQ(limits::kForeignIdentities, 10'000U);
   EXPECT_EQ(limits::kKeyWraps, 1000U);
   EXPECT_EQ(limits::kKeyWrapsTried, 32U);
-  EXPECT_EQ(limits::kKeyWrapsOfABackup, 4U);
+  EXPECT_EQ(limits::kKeyWrapsOfABackup, 8U);
   EXPECT_EQ(limits::kDirectories, 100'000U);
   EXPECT_EQ(limits::kPins, 200'000U);
   EXPECT_EQ(limits::kSources, 250U);

@@ -1,0 +1,297 @@
+#include "core/repository/key_wraps.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "core/ascii.h"
+#include "core/codec/document.h"
+#include "core/codec/json.h"
+#include "core/limits.h"
+#include "core/repository/backup_summary.h"
+#include "core/repository/cluster_lock.h"
+#include "core/repository/entrance.h"
+#include "core/repository/key_search.h"
+#include "core/repository/names.h"
+
+namespace veza {
+
+namespace {
+
+constexpr std::size_t kLongestName = 64;
+
+// A signature holds whatever name the object has: a wrap that is put back may get a new one.
+std::string SignedAs(const std::string& key_id) {
+  return fmt::format("{}{}", kKeyPrefix, key_id);
+}
+
+Status RequireName(const std::string& name) {
+  const auto is_allowed = [](char c) {
+    return IsAlphanumeric(c) || c == '.' || c == '_' || c == '-';
+  };
+  if (name.size() <= kLongestName && std::ranges::all_of(name, is_allowed)) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kInvalidArgument, "\"{}\" cannot be the name of a passphrase", name)
+      .WithHint("Use at most 64 letters, digits, dots, underscores and hyphens.");
+}
+
+Status RequireKey(const Repository& repository) {
+  if (repository.seal_policy().key) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "repository \"{}\" is not encrypted, and has no passphrases",
+                   repository.store().location());
+}
+
+// Fills in what the wrap is.
+void Judge(const Repository& repository, KeyWrapInfo& info) {
+  const std::string key_id = repository.seal_policy().key->hex_id();
+  const std::optional<Json> wrap = ParseJsonObject(info.object.text, {.size = limits::kKeyWrap});
+  if (!wrap || StringMember(*wrap, "key_id") != key_id) {
+    info.problem = wrap ? "it is the wrap of another key" : "it is no key wrap";
+    return;
+  }
+  const bool is_signed =
+      OpenDocument(info.object.text, repository.seal_policy(), SignedAs(key_id)).has_value();
+  const bool is_in_use = info.object == repository.key_wraps().front();
+  info.state = is_in_use   ? KeyWrapInfo::State::kInUse
+               : is_signed ? KeyWrapInfo::State::kSigned
+                           : KeyWrapInfo::State::kUnsigned;
+  if (is_signed) {
+    info.name = StringMember(*wrap, "name").value_or("");
+  }
+  if (is_signed || is_in_use) {
+    info.node = StringMember(*wrap, "node").value_or("");
+  }
+}
+
+// All wraps, without the backups that hold copies.
+Result<std::vector<KeyWrapInfo>> ReadWraps(const Repository& repository) {
+  const std::string prefix = KeyWrapName(repository.seal_policy().key->hex_id(), "");
+  ASSIGN_OR_RETURN(const FirstObjects listed, ListOldestWraps(repository.store(), prefix));
+  std::vector<KeyWrapInfo> wraps;
+  for (const ObjectInfo& object : listed.objects) {
+    RETURN_IF_ERROR(repository.environment().cancellation->Check());
+    const Result<Bytes> text = GetListed(repository.store(), object, limits::kKeyWrap);
+    if (!text && !IsNoWrap(text.error())) {
+      return text.error();
+    }
+    if (!text && text.error().code == ErrorCode::kNotFound) {
+      continue;  // it was removed since it was listed
+    }
+    KeyWrapInfo info;
+    info.object = {object.name, text ? std::string(AsText(*text)) : ""};
+    info.id = object.name.substr(prefix.size());
+    info.stored = object.modified;
+    Judge(repository, info);
+    wraps.push_back(std::move(info));
+  }
+  return wraps;
+}
+
+Status CountCopies(const Repository& repository, std::vector<KeyWrapInfo>& wraps) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> labels, ListBackupLabels(repository.store()));
+  for (const std::string& label : labels) {
+    RETURN_IF_ERROR(repository.environment().cancellation->Check());
+    ASSIGN_OR_RETURN(const std::optional<std::string> text,
+                     ReadBackupText(repository.store(), label));
+    for (const NamedText& copy : UnverifiedKeyWraps(text.value_or(""))) {
+      const auto found = std::ranges::find_if(
+          wraps, [&](const KeyWrapInfo& wrap) { return wrap.object.text == copy.text; });
+      if (found != wraps.end()) {
+        found->backups.push_back(label);
+      }
+    }
+  }
+  return Ok();
+}
+
+bool IsProven(const KeyWrapInfo& wrap) {
+  return wrap.state == KeyWrapInfo::State::kInUse || wrap.state == KeyWrapInfo::State::kSigned;
+}
+
+Result<KeyWrapInfo> Choose(const std::vector<KeyWrapInfo>& wraps, const std::string& id_or_name) {
+  const KeyWrapInfo* chosen = nullptr;
+  for (const KeyWrapInfo& wrap : wraps) {
+    if (wrap.id == id_or_name) {
+      return wrap;
+    }
+    if (wrap.name == id_or_name && !wrap.name.empty()) {
+      if (chosen != nullptr) {
+        return MakeError(ErrorCode::kInvalidArgument, "several passphrases have the name \"{}\"",
+                         id_or_name)
+            .WithHint("Give the id that \"vezactl key list\" shows.");
+      }
+      chosen = &wrap;
+    }
+  }
+  if (chosen == nullptr) {
+    return MakeError(ErrorCode::kNotFound, "there is no passphrase \"{}\"", id_or_name)
+        .WithHint("\"vezactl key list\" shows the ids and names.");
+  }
+  return *chosen;
+}
+
+// The options with another passphrase.
+RepositoryOptions OptionsWith(const Repository& repository, std::string_view passphrase) {
+  RepositoryOptions options = repository.options();
+  options.passphrase = passphrase;
+  options.passphrase_command.clear();
+  options.first_wrap.clear();
+  return options;
+}
+
+std::string IdOf(const NamedText& wrap) {
+  return wrap.name.substr(wrap.name.rfind('.') + 1);
+}
+
+Status RequireRoom(const Repository& repository, const RepositoryOptions& options,
+                   const std::string& name) {
+  ASSIGN_OR_RETURN(const std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
+  const auto proven = std::ranges::count_if(wraps, IsProven);
+  ASSIGN_OR_RETURN(const bool has_room,
+                   HasRoomForWrap(repository.store(), repository.seal_policy().key->hex_id(),
+                                  options, *repository.environment().cancellation));
+  if (static_cast<std::size_t>(proven) >= limits::kKeyWrapsOfABackup || !has_room) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "repository \"{}\" has as many passphrases as it can have",
+                     repository.store().location())
+        .WithHint(
+            "\"vezactl key list\" shows them. Remove those that nobody needs with \"vezactl key "
+            "remove\".");
+  }
+  if (!name.empty() && std::ranges::find(wraps, name, &KeyWrapInfo::name) != wraps.end()) {
+    return MakeError(ErrorCode::kAlreadyExists, "there is a passphrase \"{}\" already", name)
+        .WithHint("Choose another name, or remove that one first.");
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Result<std::string> SignWrap(const DataKey& key, std::string_view text, std::string_view name) {
+  std::optional<Json> wrap = ParseJsonObject(text, {.size = limits::kKeyWrap});
+  if (!wrap) {
+    return MakeError(ErrorCode::kDataCorrupted, "a key wrap cannot be signed: it is not JSON");
+  }
+  // How the objects of the repository are encrypted does not matter for a signature.
+  const SealPolicy policy{Cipher::kAes256Gcm, std::make_shared<const DataKey>(key)};
+  const std::string signed_as = SignedAs(key.hex_id());
+  if (OpenDocument(text, policy, signed_as)) {
+    return std::string(text);
+  }
+  Json members = Json::Object();
+  for (const char* const member : {"format", "key_id", "kdf", "n", "r", "p", "salt", "cipher",
+                                   "nonce", "wrapped", "node", "created"}) {
+    if (const Json* const value = wrap->Find(member)) {
+      members[member] = *value;
+    }
+  }
+  if (!name.empty()) {
+    members["name"] = std::string(name);
+  }
+  return SignDocument(std::move(members), policy, signed_as);
+}
+
+Result<std::string> MakeSignedWrap(const DataKey& key, std::string_view passphrase,
+                                   std::string_view name, const std::string& node, TimePoint now,
+                                   Random& random) {
+  ASSIGN_OR_RETURN(const std::string wrap, WrapKey(key, passphrase, node, now, random));
+  return SignWrap(key, wrap, name);
+}
+
+Result<std::vector<KeyWrapInfo>> ListKeyWraps(const Repository& repository) {
+  RETURN_IF_ERROR(RequireKey(repository));
+  ASSIGN_OR_RETURN(std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
+  RETURN_IF_ERROR(CountCopies(repository, wraps));
+  return wraps;
+}
+
+Result<KeyWrapInfo> FindKeyWrap(const Repository& repository, const std::string& id_or_name) {
+  RETURN_IF_ERROR(RequireKey(repository));
+  ASSIGN_OR_RETURN(const std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
+  return Choose(wraps, id_or_name);
+}
+
+Result<std::vector<NamedText>> WrapsToCopy(const Repository& repository) {
+  std::vector<NamedText> copies = repository.key_wraps();
+  if (copies.empty()) {
+    return copies;
+  }
+  ASSIGN_OR_RETURN(std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
+  for (KeyWrapInfo& wrap : wraps) {
+    if (wrap.state == KeyWrapInfo::State::kSigned && copies.size() < limits::kKeyWrapsOfABackup) {
+      copies.push_back(std::move(wrap.object));
+    }
+  }
+  return copies;
+}
+
+Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_view passphrase,
+                                      const std::string& name) {
+  RETURN_IF_ERROR(RequireKey(repository));
+  RETURN_IF_ERROR(RequireName(name));
+  const DataKey& key = *repository.seal_policy().key;
+  const Environment& environment = repository.environment();
+  const RepositoryOptions options = OptionsWith(repository, passphrase);
+  const Result<OpenedKey> known =
+      FindKey(repository.store(), key.hex_id(), options, *environment.cancellation);
+  if (known) {
+    return AddedPassphrase{IdOf(known->wrap), false};
+  }
+  if (known.error().code != ErrorCode::kWrongKey &&
+      known.error().code != ErrorCode::kDataCorrupted) {
+    return known.error();
+  }
+  RETURN_IF_ERROR(RequireRoom(repository, options, name));
+  ASSIGN_OR_RETURN(const std::string text,
+                   MakeSignedWrap(key, passphrase, name, options.node, environment.clock->Now(),
+                                  *environment.random));
+  ASSIGN_OR_RETURN(const std::string object,
+                   PutKeyWrap(repository.store(), key.hex_id(), {"", text}, *environment.random));
+  // Whoever relies on this passphrase one day may have no other.
+  ASSIGN_OR_RETURN(const OpenedKey opened,
+                   FindKey(repository.store(), key.hex_id(), options, *environment.cancellation));
+  return AddedPassphrase{IdOf({object, ""}), true};
+}
+
+Result<KeyWrapInfo> RemovePassphrase(const Repository& repository, const std::string& id_or_name) {
+  ASSIGN_OR_RETURN(std::vector<KeyWrapInfo> wraps, ListKeyWraps(repository));
+  ASSIGN_OR_RETURN(KeyWrapInfo removed, Choose(wraps, id_or_name));
+  if (removed.object.name == repository.key_wraps().front().name) {
+    return MakeError(ErrorCode::kFailedPrecondition,
+                     "passphrase \"{}\" is the one that this configuration uses", id_or_name)
+        .WithHint(
+            "Only another passphrase can remove it. Put that into the configuration of every node "
+            "first, and run the command with it.");
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<ClusterLock> lock,
+                   ClusterLock::Acquire(repository, {.purpose = "removal of a passphrase"}));
+  Status done = RequireWrapInPlace(repository);
+  if (done) {
+    done = lock->RequireHeld();
+  }
+  if (done) {
+    done = repository.store().Delete(removed.object.name);
+  }
+  if (done) {
+    done = RequireWrapInPlace(repository);
+    const bool is_lost = !done && (done.error().code == ErrorCode::kDataCorrupted ||
+                                   done.error().code == ErrorCode::kWrongKey);
+    if (is_lost) {
+      RETURN_IF_ERROR(PutKeyWrap(repository.store(), repository.seal_policy().key->hex_id(),
+                                 removed.object, *repository.environment().random));
+    }
+  }
+  const Status released = lock->Release();
+  RETURN_IF_ERROR(done);
+  RETURN_IF_ERROR(released);
+  return removed;
+}
+
+}  // namespace veza

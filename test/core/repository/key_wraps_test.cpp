@@ -1,0 +1,240 @@
+#include "core/repository/key_wraps.h"
+
+#include <atomic>
+
+#include "core/limits.h"
+#include "core/repository/backup_summary.h"
+#include "core/repository/cluster_lock.h"
+#include "core/repository/entrance.h"
+#include "core/repository/entrance_fixture.h"
+#include "core/repository/key_restore.h"
+
+namespace veza {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr const char* kRecovery = "the passphrase in the safe";
+constexpr const char* kLabel = "20261120-020000F";
+
+class KeyWrapsTest : public EntranceFixture {
+ protected:
+  void SetUp() override {
+    EntranceFixture::SetUp();
+    if (!IsSkipped() && !encrypted()) {
+      GTEST_SKIP() << "a repository without encryption has no passphrases";
+    }
+  }
+  Result<std::unique_ptr<Repository>> OpenWith(std::string_view passphrase) {
+    return Repository::Open(store_, OptionsWith(passphrase), environment_);
+  }
+  static std::string IdInUse(const Repository& repository) {
+    const std::string& name = repository.key_wraps().front().name;
+    return name.substr(name.find('.') + 1);
+  }
+  static std::vector<std::string> StatesOf(const std::vector<KeyWrapInfo>& wraps) {
+    constexpr const char* kWords[] = {"in use", "signed", "unsigned", "unusable"};
+    std::vector<std::string> states;
+    for (const KeyWrapInfo& wrap : wraps) {
+      states.push_back(fmt::format("{} {}", wrap.name, kWords[static_cast<int>(wrap.state)]));
+    }
+    std::ranges::sort(states);
+    return states;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Stores, KeyWrapsTest, EntranceTestValues(), EntranceTestName);
+
+TEST_P(KeyWrapsTest, ASecondPassphraseOpensTheSameData) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kLabel);
+  const std::vector<NamedText> before = Objects();
+  const auto added = AddPassphrase(*repository, kRecovery, "recovery");
+  ASSERT_OK(added);
+  EXPECT_TRUE(added->is_new);
+  EXPECT_EQ(Objects().size(), before.size() + 1);
+  EXPECT_THAT(Objects(), testing::IsSupersetOf(before));
+
+  for (const auto& [passphrase, expected] :
+       {std::pair(kTestPassphrase, std::vector<std::string>{" in use", "recovery signed"}),
+        {kRecovery, {" signed", "recovery in use"}}}) {
+    const auto opened = OpenWith(passphrase);
+    ASSERT_OK(opened);
+    EXPECT_TRUE(EqualInConstantTime((*opened)->seal_policy().key->secret(),
+                                    repository->seal_policy().key->secret()));
+    EXPECT_EQ(StatesOf(ListKeyWraps(**opened).value()), expected);
+  }
+  const auto again = AddPassphrase(*repository, kRecovery, "twice");
+  ASSERT_OK(again);
+  EXPECT_FALSE(again->is_new);
+  EXPECT_EQ(again->wrap_id, added->wrap_id);
+  EXPECT_ERROR(AddPassphrase(*repository, "one more passphrase", "recovery"),
+               ErrorCode::kAlreadyExists);
+  EXPECT_ERROR(AddPassphrase(*repository, "one more passphrase", "two words"),
+               ErrorCode::kInvalidArgument);
+}
+
+TEST_P(KeyWrapsTest, APassphraseIsChangedByAddingAndRemoving) {
+  const auto repository = Initialise().value();
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "new"));
+  const std::string old_id = IdInUse(*repository);
+  const auto opened = OpenWith(kRecovery).value();
+  EXPECT_ERROR(RemovePassphrase(*opened, "new"), ErrorCode::kFailedPrecondition);
+  EXPECT_ERROR(RemovePassphrase(*opened, "absent"), ErrorCode::kNotFound);
+  ASSERT_OK(RemovePassphrase(*opened, old_id));
+  EXPECT_ERROR(Open(), ErrorCode::kWrongKey);
+  EXPECT_OK(OpenWith(kRecovery));
+  EXPECT_FALSE(ReadLockState(*opened).value().held);
+  // A writer that has the old passphrase stops.
+  EXPECT_ERROR(RequireWrapInPlace(*repository), ErrorCode::kWrongKey);
+}
+
+// Each has opened the repository and wants to remove the passphrase of the other.
+TEST_P(KeyWrapsTest, TwoRemovalsDoNotLeaveNone) {
+  const auto first = Initialise().value();
+  const std::string first_id = IdInUse(*first);
+  const std::string second_id = AddPassphrase(*first, kRecovery, "").value().wrap_id;
+  const auto second = OpenWith(kRecovery).value();
+  ASSERT_OK(RemovePassphrase(*first, second_id));
+  // It is refused, not undone: meanwhile nobody could open the repository.
+  std::atomic<int> deleted = 0;
+  store_->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    deleted += operation == FaultStore::Operation::kDelete && name.starts_with("key/") ? 1 : 0;
+    return Ok();
+  });
+  EXPECT_ERROR(RemovePassphrase(*second, first_id), ErrorCode::kWrongKey);
+  EXPECT_EQ(deleted, 0);
+  store_->SetHook({});
+  EXPECT_OK(Open());
+  EXPECT_THAT(Names("key/"), SizeIs(1));
+}
+
+TEST_P(KeyWrapsTest, ARemovalWaitsForNobodyWhoHoldsTheLock) {
+  const auto repository = Initialise().value();
+  const std::string id = AddPassphrase(*repository, kRecovery, "").value().wrap_id;
+  const auto lock = ClusterLock::Acquire(*repository, {.purpose = "full backup"}).value();
+  EXPECT_ERROR(RemovePassphrase(*repository, id), ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(Names("key/"), SizeIs(2));
+}
+
+// The wrap in use goes at the very moment when the other one is removed.
+TEST_P(KeyWrapsTest, ARemovalThatWouldLeaveNoneIsUndone) {
+  const auto repository = Initialise().value();
+  const std::string own = repository->key_wraps().front().name;
+  const std::string id = AddPassphrase(*repository, kRecovery, "").value().wrap_id;
+  const std::string other = KeyWrapName(repository->seal_policy().key->hex_id(), id);
+  store_->SetHook([&](FaultStore::Operation operation, std::string_view name) -> Status {
+    if (operation == FaultStore::Operation::kDelete && name == other) {
+      store_->SetHook({});
+      EXPECT_OK(store_->Delete(own));
+    }
+    return Ok();
+  });
+  EXPECT_FALSE(RemovePassphrase(*repository, id));
+  EXPECT_OK(OpenWith(kRecovery));
+}
+
+TEST_P(KeyWrapsTest, TellsTrueWrapsFromOthers) {
+  const auto repository = Initialise().value();
+  const std::string key_id = repository->seal_policy().key->hex_id();
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "recovery"));
+  const std::string recovery = FindKeyWrap(*repository, "recovery").value().object.text;
+  // As 0.1 makes it, or somebody who wants to hide that the true one is gone.
+  Put(KeyWrapName(key_id, "aaaaaaaaaaaaaaaa"),
+      WrapKey(*repository->seal_policy().key, "a third passphrase", "node-b", kTestTime,
+              SystemRandom())
+          .value());
+  Put(KeyWrapName(key_id, "bbbbbbbbbbbbbbbb"), "junk");
+  Put(KeyWrapName(key_id, "cccccccccccccccc"),
+      WrapKey(TestKey(), kTestPassphrase, "node-b", kTestTime, SystemRandom()).value());
+  std::string renamed = recovery;
+  renamed.replace(renamed.find("\"recovery\""), 10, "\"employee\"");
+  Put(KeyWrapName(key_id, "dddddddddddddddd"), renamed);
+  const auto wraps = ListKeyWraps(*repository);
+  ASSERT_OK(wraps);
+  EXPECT_THAT(StatesOf(*wraps),
+              testing::UnorderedElementsAre(" in use", "recovery signed", " unsigned", " unsigned",
+                                            " unusable", " unusable"));
+  const auto copies = WrapsToCopy(*repository);
+  ASSERT_OK(copies);
+  EXPECT_THAT(*copies, ElementsAre(repository->key_wraps().front(),
+                                   testing::Field(&NamedText::text, recovery)));
+}
+
+TEST_P(KeyWrapsTest, ThereIsALimitThatEveryBackupKeeps) {
+  const auto repository = Initialise().value();
+  const DataKey& key = *repository->seal_policy().key;
+  for (std::size_t i = 2; i < limits::kKeyWrapsOfABackup; ++i) {
+    Put(KeyWrapName(key.hex_id(), fmt::format("{:016}", i)),
+        MakeSignedWrap(key, fmt::format("passphrase number {}", i), "", "node-b", kTestTime,
+                       SystemRandom())
+            .value());
+  }
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "last"));
+  EXPECT_ERROR(AddPassphrase(*repository, "one more passphrase", ""),
+               ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(WrapsToCopy(*repository).value(), SizeIs(limits::kKeyWrapsOfABackup));
+}
+
+TEST_P(KeyWrapsTest, ARunningServerPutsAllOfThemBack) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kLabel);
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "recovery"));
+  const auto keep = [&](const std::optional<EntranceCopy>& held) {
+    return KeepEntrance(store_, "", options_, environment_, kTestSystem, held);
+  };
+  const auto held = keep({});
+  ASSERT_OK(held);
+  const std::vector<NamedText> before = Objects("key/");
+  Lose("key/");
+  const auto looked = keep(held->copy);
+  ASSERT_OK(looked);
+  EXPECT_THAT(looked->put_back, SizeIs(2));
+  EXPECT_THAT(Objects("key/"), testing::UnorderedElementsAreArray(before));
+
+  // One that was removed is not put back, and neither is the other reported.
+  const std::string own = (*Open())->key_wraps().front().name;
+  Put(own, "junk");
+  const auto mended = keep(held->copy);
+  ASSERT_OK(mended);
+  EXPECT_THAT(mended->put_back, SizeIs(1));
+  EXPECT_OK(Open());
+}
+
+TEST_P(KeyWrapsTest, ABackupsCopyRestoresAnyOfThem) {
+  const auto repository = Initialise().value();
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "recovery"));
+  BackupSummary summary = TestSummary(*repository, kLabel);
+  summary.key_wraps = WrapsToCopy(*repository).value();
+  Put(BackupDocumentName(kLabel), SerializeSummary(summary, repository->seal_policy()).value());
+  const auto listed = ListKeyWraps(*repository).value();
+  EXPECT_THAT(listed.front().backups, ElementsAre(kLabel));
+  EXPECT_THAT(listed.back().backups, ElementsAre(kLabel));
+  Lose("key/");
+  const auto report = RestoreKey(store_, OptionsWith(kRecovery), environment_, {});
+  ASSERT_OK(report);
+  EXPECT_OK(OpenWith(kRecovery));
+}
+
+// As typed in from a sheet: without signature, and under no name.
+TEST_P(KeyWrapsTest, AnImportedWrapIsSigned) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kLabel);
+  const DataKey& key = *repository->seal_policy().key;
+  const Bytes packed = PackWrap(repository->key_wraps().front().text).value();
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "recovery"));
+  Lose("key/");
+  KeyRestoreRequest request;
+  request.wrap = UnpackWrap(packed, "node-c", kTestTime).value();
+  const auto report = RestoreKey(store_, options_, environment_, request);
+  ASSERT_OK(report);
+  EXPECT_THAT(report->written, ElementsAre(HasSubstr(key.hex_id())));
+  const auto opened = Open().value();
+  EXPECT_THAT(opened->key_wraps().front().text, HasSubstr("mac_algorithm"));
+  EXPECT_THAT(RestoreKey(store_, options_, environment_, request).value().written, IsEmpty());
+}
+
+}  // namespace
+}  // namespace veza
