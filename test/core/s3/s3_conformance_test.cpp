@@ -90,7 +90,7 @@ class S3Server : public testing::Test {
 TEST_F(S3Server, RefusesAnUnknownAccessKey) {
   options_.access_key = "nobody";
   const Error error = FailureOfPut();
-  EXPECT_EQ(error.code, ErrorCode::kPermissionDenied) << error.message;
+  EXPECT_EQ(error.code, ErrorCode::kCredentials) << error.message;
   EXPECT_FALSE(error.retryable);
   EXPECT_THAT(error.hint, testing::HasSubstr("veza_backup.s3_access_key"));
 }
@@ -98,7 +98,7 @@ TEST_F(S3Server, RefusesAnUnknownAccessKey) {
 TEST_F(S3Server, RefusesAWrongSecretKey) {
   options_.secret_key = "wrong-secret-key";
   const Error error = FailureOfPut();
-  EXPECT_EQ(error.code, ErrorCode::kPermissionDenied) << error.message;
+  EXPECT_EQ(error.code, ErrorCode::kCredentials) << error.message;
   EXPECT_FALSE(error.retryable);
   EXPECT_THAT(error.hint, testing::HasSubstr("veza_backup.s3_secret_key"));
   EXPECT_THAT(error.message, testing::Not(testing::HasSubstr("wrong-secret-key")));
