@@ -42,6 +42,8 @@ packages=postgresql-$version,postgresql-server-dev-$version,g++,make,pkg-config,
 packages+=,libssl-dev,libzstd-dev,nlohmann-json3-dev,libpugixml-dev,libcli11-dev,libfmt-dev,libexpected-dev
 packages+=,libhowardhinnant-date-dev,libseccomp-dev,tzdata,perl,python3,python3-cryptography
 packages+=,python3-zstandard,libipc-run-perl,procps
+# debootstrap knows no virtual packages: python3-cryptography and python3-zstandard need what this one provides.
+packages+=,python3-cffi-backend
 if [[ ! -x $root/usr/lib/postgresql/$version/bin/initdb ]]; then
   command -v debootstrap >/dev/null ||
     { apt-get -qq update && apt-get -qq install -y --no-install-recommends debootstrap; } >/dev/null
