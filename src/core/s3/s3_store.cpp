@@ -44,6 +44,12 @@ std::string RangeValue(ByteRange range) {
   return fmt::format("bytes={}-{}", range.offset, range.offset + range.length - 1);
 }
 
+// Whether a valid name may begin with it. Its last part may be whole, or may go on.
+bool MayBeginObjectName(std::string_view prefix) {
+  return prefix.empty() || ValidateObjectName(prefix) ||
+         ValidateObjectName(fmt::format("{}a", prefix));
+}
+
 class S3Store final : public Store {
  public:
   S3Store(S3Options options, S3Address address, Environment environment)
@@ -151,6 +157,9 @@ class S3Store final : public Store {
 
   Status List(std::string_view prefix, std::string_view start_after,
               const ObjectVisitor& each) override {
+    if (!MayBeginObjectName(prefix)) {
+      return environment_.cancellation->Check();  // some servers refuse "../" and "//"
+    }
     return ListPages(prefix, start_after, "", [&](const S3ListPage& page) -> Status {
       for (const ObjectInfo& object : page.objects) {
         ObjectInfo info = object;

@@ -795,6 +795,18 @@ TEST(S3Store, ABucketWithoutPrefix) {
   EXPECT_EQ(server.requests().at(0).target.substr(0, 8), "/bucket?");
 }
 
+// MinIO answers 400 to such a prefix.
+TEST(S3Store, DoesNotAskForNamesThatCannotBe) {
+  LoopbackServer server{Lister({"some/prefix/a", "some/prefix/a.b"})};
+  const auto store = StoreFor(OptionsFor(server));
+  for (const char* prefix : {"../", "/", "a//", "a b", ".veza-tmp-"}) {
+    EXPECT_THAT(NamesOf(*store, prefix), testing::IsEmpty()) << prefix;
+  }
+  EXPECT_TRUE(server.requests().empty());
+  EXPECT_THAT(NamesOf(*store, "a."), testing::ElementsAre("a.b"));
+  EXPECT_THAT(NamesOf(*store, "a"), testing::ElementsAre("a", "a.b"));
+}
+
 TEST(S3Store, RefusesAListingOutOfOrder) {
   LoopbackServer server{Lister({"some/prefix/b", "some/prefix/a"})};
   const Status listed =
