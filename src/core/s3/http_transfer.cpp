@@ -155,6 +155,7 @@ constexpr const char* kRunsHint =
 struct HttpTransfer::Exchange {
   CURL* easy;
   const HttpRequest& request;
+  const Cancellation& cancellation;
   HttpResponse response{};
   std::size_t header_bytes = 0;
   std::optional<Error> failure{};
@@ -206,6 +207,11 @@ struct HttpTransfer::Exchange {
     return exchange.Guarded([&] { return exchange.TakeBody({data, size}); }) ? size : 0;
   }
   bool TakeBody(std::string_view piece) {
+    // libcurl takes up to 100 pieces before it returns.
+    if (Status wanted = cancellation.Check(); !wanted) {
+      failure = std::move(wanted.error());
+      return false;
+    }
     const int status = StatusCode();
     if (request.sink && status == request.sink_status) {
       Status taken = request.sink(AsBytes(piece));
@@ -272,7 +278,7 @@ HttpTransfer::~HttpTransfer() {
 
 Result<HttpResponse> HttpTransfer::Perform(const HttpRequest& request, const HttpOptions& options,
                                            const Cancellation& cancellation) {
-  Exchange exchange{easy_, request};
+  Exchange exchange{easy_, request, cancellation};
   curl_slist* list = nullptr;
   for (const std::string& header : request.headers) {
     if (curl_slist* longer = curl_slist_append(list, header.c_str())) {
