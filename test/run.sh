@@ -719,6 +719,7 @@ phase_lint() {
   headline "documents"
   check /usr/bin/python3 "$top/test/support/check_docs.py" "$top"
   check python3 "$top/test/support/check_references.py" "$top"
+  check python3 "$top/test/support/stores_table.py" "$top" check
   check python3 "$top/test/support/check_the_checks.py"
   headline "clang-tidy"
   check tidy_is_clean

@@ -11,25 +11,12 @@ set -euo pipefail
 readonly START_DEADLINE=90 # seconds for the whole start; 10 to 20 are usual
 readonly BUCKET=veza-test
 
+# shellcheck source=test/support/s3_tools.sh
+source "$(dirname "${BASH_SOURCE[0]}")/s3_tools.sh"
+
 fail() {
   echo "rgw.sh: $*" >&2
   exit 1
-}
-
-# Prints as many free loopback ports as asked for, below the range that outgoing connections use.
-free_ports() {
-  /usr/bin/python3 - "$1" <<'PY'
-import random, socket, sys
-held = []
-while len(held) < int(sys.argv[1]):
-    s = socket.socket()
-    try:
-        s.bind(("127.0.0.1", random.randrange(15000, 32000)))
-        held.append(s)
-    except OSError:
-        pass
-print(*(s.getsockname()[1] for s in held))
-PY
 }
 
 # Starts a daemon in the background, free of the caller's terminal and job control.
@@ -122,18 +109,6 @@ rgw lifecycle work time = 00:00-00:01
 CONF
 }
 
-# A certificate authority of the test's own, and a server certificate for the loopback address.
-make_certificates() {
-  (
-    cd "$dir/tls"
-    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/CN=veza test CA" \
-      -keyout ca.key -out ca.pem
-    openssl req -newkey rsa:2048 -nodes -subj "/CN=localhost" -keyout server.key -out server.csr
-    openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 \
-      -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out server.pem
-  ) >"$dir/log/openssl.out" 2>&1 || fail "openssl could not make the certificates"
-}
-
 start_monitor() {
   monmaptool --create --fsid "$fsid" --addv a "[v1:127.0.0.1:$mon_port]" "$dir/monmap" \
     >"$dir/log/monmaptool.out"
@@ -155,12 +130,6 @@ start_osd() {
 }
 
 osd_is_up() { timeout 10 "${ceph[@]}" osd stat | grep -q '1 up'; }
-
-# The payload is declared unsigned because curl 7.88 signs with a digest header that it never sends.
-s3_curl() {
-  curl --silent --show-error --fail --max-time 20 --aws-sigv4 aws:amz:us-east-1:s3 \
-    --user "$access_key:$secret_key" --header "x-amz-content-sha256: UNSIGNED-PAYLOAD" "$@"
-}
 
 start_gateway() {
   timeout 60 radosgw-admin -c "$dir/ceph.conf" user create --uid veza --display-name veza \
@@ -212,7 +181,7 @@ start() {
   ceph=(ceph -c "$dir/ceph.conf" --connect-timeout 8)
 
   write_conf
-  make_certificates
+  make_certificates "$dir/tls" >"$dir/log/openssl.out" 2>&1 || fail "openssl could not make the certificates"
   start_monitor
   start_osd
   start_gateway
