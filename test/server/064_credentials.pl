@@ -180,7 +180,7 @@ write_file($node->basedir . "/$_", $files{$_}) foreach keys %files;
 $node->apply_conf(s3_credentials => undef, s3_credentials_file => undef, s3_profile => undef,
 	map {; $_ => $node->basedir . "/$_" } keys %files);
 $node->archive_wal;
-like(check_row(), qr/^t\|access key "$values[0]" from static: the settings and their files, /,
+like(check_row(), qr/^t\|access key "$values[0]" from static: the files of the settings, /,
 	'keys and token in files');
 
 # --- web identity ---------------------------------------------------------------------------------

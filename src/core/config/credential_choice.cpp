@@ -64,48 +64,59 @@ std::shared_ptr<CredentialProvider> OfThisProcess(
 
 // --- static --------------------------------------------------------------------------------------
 
-// The value of the setting, or the name of its file. With `value` its present value in either case.
-Result<StaticSecret> StaticSecretOf(const SettingsInForce& settings, std::string_view name,
-                                    SecretString& value) {
-  StaticSecret secret{settings.Secret(name)};
-  ASSIGN_OR_RETURN(secret.file, FileOfSecret(settings, name));
-  value = secret.value;
-  if (!secret.file.empty()) {
-    ASSIGN_OR_RETURN(value, ReadCredentialFile(secret.file, kTokenFile));
+// The present value of the setting. With `file` the name of the file that has said it; empty when
+// there is none.
+Status TakeFromSettings(const SettingsInForce& settings, std::string_view name, std::string& file,
+                        SecretString& value) {
+  ASSIGN_OR_RETURN(file, FileOfSecret(settings, name));
+  value = settings.Secret(name);
+  if (!file.empty()) {
+    ASSIGN_OR_RETURN(value, ReadCredentialFile(file, kTokenFile));
   }
-  return secret;
+  return Ok();
 }
 
 Status TakeFromEnvironment(const EnvLookup& environment, const char* variable,
-                           std::string_view setting, StaticSecret& secret, SecretString& value) {
+                           std::string_view setting, SecretString& value) {
   ASSIGN_OR_RETURN(std::string text, FromEnvironment(environment, variable, setting));
   const WipeAtEnd wipe(text);
-  secret.value = value = SecretString(text);
+  value = SecretString(text);
   return Ok();
+}
+
+// Where all parts come from, for people.
+std::string StaticDescription(bool from_settings, bool from_environment) {
+  return fmt::format("static: {}{}{}", from_settings ? "the settings" : "",
+                     from_settings && from_environment ? " and " : "",
+                     from_environment ? "the environment" : "");
 }
 
 Status ResolveStatic(const SettingsInForce& settings, const EnvLookup& environment,
                      S3Options& options) {
-  StaticKeys keys;
+  KeyFiles files;
   SecretString access_key;
-  ASSIGN_OR_RETURN(keys.access_key, StaticSecretOf(settings, "s3_access_key", access_key));
-  ASSIGN_OR_RETURN(keys.secret_key, StaticSecretOf(settings, "s3_secret_key", options.secret_key));
-  ASSIGN_OR_RETURN(keys.session_token,
-                   StaticSecretOf(settings, "s3_session_token", options.session_token));
+  RETURN_IF_ERROR(TakeFromSettings(settings, "s3_access_key", files.access_key, access_key));
+  RETURN_IF_ERROR(
+      TakeFromSettings(settings, "s3_secret_key", files.secret_key, options.secret_key));
+  RETURN_IF_ERROR(
+      TakeFromSettings(settings, "s3_session_token", files.session_token, options.session_token));
+  const bool from_settings =
+      !access_key.empty() || !options.secret_key.empty() || !options.session_token.empty();
+  const bool from_environment = access_key.empty() || options.secret_key.empty();
 
   // A session token belongs to the pair of keys that it was issued with. A token from the
   // environment is therefore not combined with keys from the settings.
-  if (access_key.empty() && options.secret_key.empty() && options.session_token.empty()) {
+  if (!from_settings) {
     RETURN_IF_ERROR(TakeFromEnvironment(environment, "AWS_SESSION_TOKEN", "s3_session_token",
-                                        keys.session_token, options.session_token));
+                                        options.session_token));
   }
   if (access_key.empty()) {
-    RETURN_IF_ERROR(TakeFromEnvironment(environment, "AWS_ACCESS_KEY_ID", "s3_access_key",
-                                        keys.access_key, access_key));
+    RETURN_IF_ERROR(
+        TakeFromEnvironment(environment, "AWS_ACCESS_KEY_ID", "s3_access_key", access_key));
   }
   if (options.secret_key.empty()) {
     RETURN_IF_ERROR(TakeFromEnvironment(environment, "AWS_SECRET_ACCESS_KEY", "s3_secret_key",
-                                        keys.secret_key, options.secret_key));
+                                        options.secret_key));
   }
   if (access_key.empty()) {
     return MakeError(ErrorCode::kInvalidArgument, "no access key for S3 is configured")
@@ -119,15 +130,16 @@ Status ResolveStatic(const SettingsInForce& settings, const EnvLookup& environme
             "Set veza_backup.s3_secret_key_file, or AWS_SECRET_ACCESS_KEY in the environment.");
   }
   options.access_key = access_key.text();
-  const bool has_files = !keys.access_key.file.empty() || !keys.secret_key.file.empty() ||
-                         !keys.session_token.file.empty();
+  // What is not in a file changes by a reload, which running jobs do not see. A job that read the
+  // other parts again would sign with parts of two keys.
+  const bool all_in_files = !files.access_key.empty() && !files.secret_key.empty() &&
+                            (!files.session_token.empty() || options.session_token.empty());
   options.credentials =
-      has_files ? MakeCredentialCache("static: the settings and their files",
-                                      MakeStaticSource(std::move(keys)))
-                : MakeFixedCredentials(
-                      SetOf(settings, kProviders[0]) != nullptr ? "static: the settings"
-                                                                : "static: the environment",
-                      {{options.access_key, options.secret_key}, options.session_token, {}});
+      all_in_files ? MakeCredentialCache("static: the files of the settings",
+                                         MakeStaticSource(std::move(files)))
+                   : MakeFixedCredentials(
+                         StaticDescription(from_settings, from_environment),
+                         {{options.access_key, options.secret_key}, options.session_token, {}});
   return Ok();
 }
 

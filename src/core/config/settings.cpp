@@ -83,7 +83,9 @@ constexpr std::array kSettings = {
         .name = "s3_access_key_file",
         .type = SettingType::kString,
         .default_value = "",
-        .description = "File that contains the access key ID for S3; read again when it changes.",
+        .description =
+            "File that contains the access key ID for S3; read again when it changes, if "
+            "the secret access key is in a file, too.",
         .check = CheckKeyFile,
     },
     SettingSpec{
@@ -116,7 +118,7 @@ constexpr std::array kSettings = {
         .type = SettingType::kString,
         .default_value = "",
         .description = "File that contains the session token of temporary S3 credentials; read "
-                       "again when it changes.",
+                       "again when it changes, if both keys are in files, too.",
         .check = CheckSessionTokenFile,
     },
     SettingSpec{

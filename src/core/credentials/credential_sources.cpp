@@ -55,35 +55,29 @@ Result<S3Credentials> Parse(HttpResponse& response, const std::string& purpose, 
 
 class StaticSource final : public CredentialSource {
  public:
-  explicit StaticSource(StaticKeys keys) : keys_(std::move(keys)) {}
+  explicit StaticSource(KeyFiles files) : files_(std::move(files)) {}
 
   Result<S3Credentials> Fetch(const Environment&) override {
     S3Credentials credentials;
-    ASSIGN_OR_RETURN(const SecretString access_key, Read(keys_.access_key));
+    ASSIGN_OR_RETURN(const SecretString access_key,
+                     ReadCredentialFile(files_.access_key, kTokenFile));
     credentials.keys.access_key = access_key.text();
-    ASSIGN_OR_RETURN(credentials.keys.secret_key, Read(keys_.secret_key));
-    ASSIGN_OR_RETURN(credentials.session_token, Read(keys_.session_token));
+    ASSIGN_OR_RETURN(credentials.keys.secret_key,
+                     ReadCredentialFile(files_.secret_key, kTokenFile));
+    if (!files_.session_token.empty()) {
+      ASSIGN_OR_RETURN(credentials.session_token,
+                       ReadCredentialFile(files_.session_token, kTokenFile));
+    }
     return CheckCredentials(std::move(credentials));
   }
 
   std::string Stamp() const override {
-    std::string stamp;
-    for (const StaticSecret* secret :
-         {&keys_.access_key, &keys_.secret_key, &keys_.session_token}) {
-      stamp += secret->file.empty() ? "" : StampOfFile(secret->file) + ' ';
-    }
-    return stamp;
+    return StampOfFile(files_.access_key) + ' ' + StampOfFile(files_.secret_key) + ' ' +
+           (files_.session_token.empty() ? "" : StampOfFile(files_.session_token));
   }
 
  private:
-  static Result<SecretString> Read(const StaticSecret& secret) {
-    if (secret.file.empty()) {
-      return secret.value;
-    }
-    return ReadCredentialFile(secret.file, kTokenFile);
-  }
-
-  const StaticKeys keys_;
+  const KeyFiles files_;
 };
 
 class ProfileSource final : public CredentialSource {
@@ -229,8 +223,8 @@ class InstanceSource final : public CredentialSource {
 
 }  // namespace
 
-std::unique_ptr<CredentialSource> MakeStaticSource(StaticKeys keys) {
-  return std::make_unique<StaticSource>(std::move(keys));
+std::unique_ptr<CredentialSource> MakeStaticSource(KeyFiles files) {
+  return std::make_unique<StaticSource>(std::move(files));
 }
 std::unique_ptr<CredentialSource> MakeProfileSource(std::string file, std::string profile) {
   return std::make_unique<ProfileSource>(std::move(file), std::move(profile));

@@ -12,19 +12,13 @@
 
 namespace veza {
 
-// A value, or else the file that holds it.
-struct StaticSecret {
-  SecretString value;
-  std::string file{};  // empty: `value` is used
+// The files that the settings name for the keys.
+struct KeyFiles {
+  std::string access_key;
+  std::string secret_key;
+  std::string session_token{};  // empty: there is no token
 };
-
-// The settings' keys, of which at least one is in a file.
-struct StaticKeys {
-  StaticSecret access_key;
-  StaticSecret secret_key;
-  StaticSecret session_token;  // both members may be empty
-};
-std::unique_ptr<CredentialSource> MakeStaticSource(StaticKeys keys);
+std::unique_ptr<CredentialSource> MakeStaticSource(KeyFiles files);
 
 // A profile of a credentials file of AWS.
 std::unique_ptr<CredentialSource> MakeProfileSource(std::string file, std::string profile);

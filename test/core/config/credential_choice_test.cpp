@@ -61,17 +61,45 @@ TEST_F(CredentialChoice, TheDefaultIsWhatItWas) {
 }
 
 TEST_F(CredentialChoice, StaticKeysInFilesAreReadAgain) {
-  const std::string id = directory_.Write("id", "AKIA1");
-  const Config config = Build({{"s3_access_key_file", id},
-                               {"s3_secret_key", "k7Jd0"},
+  const Config config = Build({{"s3_access_key_file", directory_.Write("id", "AKIA1")},
+                               {"s3_secret_key_file", directory_.Write("secret", "k7Jd0")},
                                {"s3_session_token_file", directory_.Write("session", "t7Jd0")}})
                             .value();
-  EXPECT_EQ(config.s3.credentials->description(), "static: the settings and their files");
+  EXPECT_EQ(config.s3.credentials->description(), "static: the files of the settings");
   EXPECT_EQ(config.s3.session_token, "t7Jd0") << "for the search for secrets in the data directory";
   directory_.Write("session", "another-token");
   const S3CredentialsPtr read = config.s3.credentials->Get(veza::Environment{}).value();
   EXPECT_EQ(read->keys.access_key, "AKIA1");
   EXPECT_EQ(read->session_token, "another-token");
+}
+
+// A job keeps the access key that was in force when it began. It must not sign with the secret of
+// the next one.
+TEST_F(CredentialChoice, PartsOfTwoKeysAreNotCombined) {
+  const Pairs in_files = {{"s3_access_key_file", directory_.Write("id", "AKIA1")},
+                          {"s3_secret_key_file", directory_.Write("secret", "k7Jd0")},
+                          {"s3_session_token_file", directory_.Write("session", "t7Jd0")}};
+  for (const std::string by_value : {"s3_access_key", "s3_secret_key", "s3_session_token"}) {
+    directory_.Write("id", "AKIA1");
+    directory_.Write("secret", "k7Jd0");
+    directory_.Write("session", "t7Jd0");
+    Pairs settings = in_files;
+    settings.erase(by_value + "_file");
+    settings[by_value] = "AKIA1";
+    const Config config = Build(settings).value();
+    EXPECT_EQ(config.s3.credentials->description(), "static: the settings");
+    const S3CredentialsPtr before = config.s3.credentials->Get(veza::Environment{}).value();
+    for (const char* file : {"id", "secret", "session"}) {
+      directory_.Write(file, "of-the-next-key");
+    }
+    const S3CredentialsPtr after = config.s3.credentials->Get(veza::Environment{}).value();
+    EXPECT_TRUE(SameKeys(*before, *after)) << by_value;
+  }
+}
+
+TEST_F(CredentialChoice, TheEnvironmentIsNamedWhenItHasSaidAPart) {
+  EXPECT_EQ(Chosen({{"s3_access_key", "AKIA7"}}, {{"AWS_SECRET_ACCESS_KEY", "k7Jd0"}}),
+            "static: the settings and the environment");
 }
 
 TEST_F(CredentialChoice, AProviderByName) {

@@ -326,17 +326,19 @@ TEST(ProfileSource, OthersMayNotReadTheFile) {
 
 TEST(StaticSource, ReadsEachFile) {
   const TemporaryDirectory directory;
-  StaticKeys keys;
-  keys.access_key.file = directory.Write("id", "AKIA1\n");
-  keys.secret_key.value = "secret7";
-  keys.session_token.file = directory.Write("token", std::string(8'000, 't'));
-  const auto source = MakeStaticSource(keys);
+  const KeyFiles files{directory.Write("id", "AKIA1\n"), directory.Write("secret", "secret7"),
+                       directory.Write("token", std::string(8'000, 't'))};
+  const auto source = MakeStaticSource(files);
   const auto got = source->Fetch(Environment{});
   ASSERT_TRUE(got) << got.error().message;
   EXPECT_EQ(got->keys.access_key, "AKIA1");
+  EXPECT_EQ(got->keys.secret_key, "secret7");
   EXPECT_EQ(got->session_token.text().size(), 8'000U);
+  EXPECT_TRUE(MakeStaticSource({files.access_key, files.secret_key})
+                  ->Fetch(Environment{})
+                  ->session_token.empty());
   const std::string stamp = source->Stamp();
-  std::filesystem::remove(keys.session_token.file);
+  std::filesystem::remove(files.session_token);
   EXPECT_NE(source->Stamp(), stamp);
   EXPECT_EQ(ErrorOf(*source).code, ErrorCode::kCredentials);
 }
