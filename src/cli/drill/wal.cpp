@@ -41,8 +41,9 @@ bool IsPlaceOfRecovery(const std::string& path) {
   return path == "pg_wal/RECOVERYXLOG" || path == "pg_wal/RECOVERYHISTORY";
 }
 
-constexpr ErrorCode kOfEnvironment[] = {ErrorCode::kInvalidArgument, ErrorCode::kUnavailable,
-                                        ErrorCode::kDeadlineExceeded, ErrorCode::kNoSpace};
+constexpr ErrorCode kOfEnvironment[] = {ErrorCode::kInvalidArgument, ErrorCode::kCredentials,
+                                        ErrorCode::kUnavailable, ErrorCode::kDeadlineExceeded,
+                                        ErrorCode::kNoSpace};
 
 // Whether the error that wal-get has printed as JSON is one of the environment.
 bool SaysItIsTheEnvironment(const std::string& output) {

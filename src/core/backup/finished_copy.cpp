@@ -109,7 +109,7 @@ Result<std::optional<BackupSummary>> LookAt(const Repository& repository, const 
     return std::optional<BackupSummary>();
   }
   const Result<std::string> text = ReadFinished(repository, label, own);
-  if (!text && text.error().retryable) {
+  if (!text && LeavesCopyOpen(text.error())) {
     return text.error();
   }
   Result<BackupSummary> copy = text ? ParseSummary(*text, label, repository.seal_policy())
@@ -152,7 +152,7 @@ Result<std::optional<BackupSummary>> FindFinishedCopy(const Repository& reposito
     if (whole) {
       return copy;
     }
-    if (whole.error().retryable || whole.error().code == ErrorCode::kCancelled) {
+    if (LeavesCopyOpen(whole.error())) {
       return whole.error();
     }
   }
@@ -169,6 +169,11 @@ Status RequireWholeCopy(const Repository& repository, const BackupSummary& summa
     return Ok();
   }));
   return packs.RequireAll(repository, summary);
+}
+
+bool LeavesCopyOpen(const Error& error) {
+  return error.retryable || error.code == ErrorCode::kCredentials ||
+         error.code == ErrorCode::kCancelled;
 }
 
 Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary,

@@ -51,6 +51,10 @@ Result<std::optional<BackupSummary>> FindFinishedCopy(const Repository& reposito
 // the copy.
 Status RequireWholeCopy(const Repository& repository, const BackupSummary& summary);
 
+// Whether an error of RequireWholeCopy() leaves open whether the copy is whole: the store did not
+// answer or refused the credentials, or the work was cancelled.
+bool LeavesCopyOpen(const Error& error);
+
 // Makes the copy a backup, if the guard allows it. Before, the WAL is in the repository and
 // RequireWholeCopy() has succeeded. `own` is as in CopyWanted.
 Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary,

@@ -43,7 +43,7 @@ Error AlwaysRefuses(const Store& store) {
 // True when the store may have refused the request because of the condition.
 bool MayBeOfCondition(const Error& error) {
   return !error.retryable && error.code != ErrorCode::kNoSpace &&
-         error.code != ErrorCode::kCancelled;
+         error.code != ErrorCode::kCredentials && error.code != ErrorCode::kCancelled;
 }
 
 // Reads one byte to see whether the object exists. HEAD would need a second request, because S3's

@@ -556,7 +556,7 @@ Status RequireSourcesUnderLock(BackupJob* job) {
 // Hours may have passed since the copy was taken over.
 Status RequireCopyStillWhole(BackupJob* job) {
   Status whole = RequireWholeCopy(*job->repository, job->summary);
-  if (whole || whole.error().retryable || whole.error().code == ErrorCode::kCancelled) {
+  if (whole || LeavesCopyOpen(whole.error())) {
     return whole;
   }
   job->copy_is_useless = true;

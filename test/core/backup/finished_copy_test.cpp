@@ -118,6 +118,26 @@ TEST_F(FinishedCopyTest, OnlyOneThatTheServerCanCompleteWillDo) {
   EXPECT_FALSE(Find());
 }
 
+// A token that has ended says nothing about the copy, which took hours.
+TEST_F(FinishedCopyTest, RefusedCredentialsDoNotMakeItUseless) {
+  HaveCopy();
+  const BackupCatalog catalog = ReadBackupCatalog(*repository_).value();
+  for (const std::string& name : {FinishedCopyName(kTestLabel), ManifestName(kTestLabel)}) {
+    repository_.store().SetHook([&](auto, std::string_view asked) -> Status {
+      return asked != name ? Ok()
+                           : Status(MakeError(ErrorCode::kCredentials, "the token has expired"));
+    });
+    EXPECT_ERROR(FindFinishedCopy(*repository_, catalog, wanted_), ErrorCode::kCredentials);
+    if (name == ManifestName(kTestLabel)) {
+      const Status whole = RequireWholeCopy(*repository_, summary_);
+      ASSERT_FALSE(whole);
+      EXPECT_TRUE(LeavesCopyOpen(whole.error()));
+    }
+    repository_.store().SetHook(nullptr);
+  }
+  EXPECT_TRUE(Find());
+}
+
 // Everything else may be the same: another node, or a machine that was put back, may have other
 // WAL.
 TEST_F(FinishedCopyTest, OnlyItsMakerCompletesIt) {

@@ -26,7 +26,15 @@ constexpr const char* kSegment = "wal/1/00000001/00000000/0000000100000000000000
 // A local store that treats conditions in the ways in which S3 servers do, and counts requests.
 class OddStore final : public OverwritingStore {
  public:
-  enum class Way { kHonours, kOverwrites, kRefusesCondition, kSaysThere, kRefusesAll, kIsFull };
+  enum class Way {
+    kHonours,
+    kOverwrites,
+    kRefusesCondition,
+    kSaysThere,
+    kRefusesAll,
+    kIsFull,
+    kTokenHasEnded
+  };
 
   OddStore(std::shared_ptr<Store> directory, Way& way, std::atomic<int>& requests)
       : OverwritingStore(directory),
@@ -52,6 +60,10 @@ class OddStore final : public OverwritingStore {
         return refusal;
       case Way::kIsFull:
         return MakeError(ErrorCode::kNoSpace, "the bucket is full");
+      case Way::kTokenHasEnded:  // and is renewed before the next request
+        return mode == PutMode::kCreate
+                   ? Status(MakeError(ErrorCode::kCredentials, "server answered 400 ExpiredToken"))
+                   : OverwritingStore::Put(name, body, mode);
     }
     return refusal;
   }
@@ -178,6 +190,8 @@ TEST_F(ConditionalWritesTest, OtherErrorsAreReturnedAsTheyAre) {
   way_ = Way::kIsFull;
   const Status full = Create(*store, "a");
   EXPECT_EQ(full.error().code, ErrorCode::kNoSpace);
+  way_ = Way::kTokenHasEnded;
+  EXPECT_EQ(Create(*store, "a").error().code, ErrorCode::kCredentials);
   way_ = Way::kHonours;
   EXPECT_OK(Create(*store, "a"));
 }
