@@ -8,6 +8,7 @@
 #include "core/config/conf_parser.h"
 #include "core/config/config.h"
 #include "core/config/repository_url.h"
+#include "core/credentials/credential_documents.h"
 #include "core/postgres/lsn.h"
 #include "core/postgres/relation_names.h"
 #include "core/postgres/tablespace_map.h"
@@ -121,10 +122,32 @@ void ReadNames(ByteView input) {
   }
 }
 
+// What is accepted goes into the headers of requests.
+void RequireHeaderText(const Result<S3Credentials>& credentials) {
+  if (!credentials) {
+    FUZZ_REQUIRE(credentials.error().code == ErrorCode::kCredentials);
+    return;
+  }
+  for (const std::string_view text :
+       {std::string_view(credentials->keys.access_key), credentials->keys.secret_key.text(),
+        credentials->session_token.text()}) {
+    FUZZ_REQUIRE(std::ranges::all_of(text, [](char c) { return c > ' ' && c <= '~'; }));
+  }
+}
+
+void ReadCredentials(ByteView input) {
+  const std::string_view text = AsText(input);
+  RequireHeaderText(ParseProfile(text, "default"));
+  RequireHeaderText(ParseCredentialJson(text));
+  RequireHeaderText(ParseStsCredentials(text));
+  FUZZ_REQUIRE(ErrorCodeIn(text).find_first_of(" \r\n") == std::string::npos);
+}
+
 }  // namespace
 
 std::vector<Reader> TextReaders() {
   return {{"xml", ReadXml},
+          {"credentials", ReadCredentials},
           {"config", ReadConfig},
           {"recovery", ReadRecoveryFiles},
           {"name", ReadNames}};
