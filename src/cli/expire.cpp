@@ -1,11 +1,14 @@
 // vezactl expire: removes what retention does not keep, with no server at hand.
 #include "core/retention/expire.h"
 
+#include <algorithm>
 #include <array>
+#include <map>
 
 #include "cli/command.h"
 #include "cli/output.h"
 #include "core/config/conf_parser.h"
+#include "core/repository/backup_catalog.h"
 
 namespace veza::cli {
 namespace {
@@ -28,10 +31,50 @@ struct Number {
   int* kept;
 };
 
-// The server may have these settings in its own postgresql.conf only, and keep more than the
-// defaults. So a number that nobody has stated is refused: a default would remove what the server
-// keeps.
+struct ServerSettings {
+  std::string backup;  // the label of the one that says so
+  std::map<std::string, std::string> values;
+};
+
+// The settings that the server had when it took its newest backup, as far as they differ from the
+// default. nullopt when no backup of the system tells.
+Result<std::optional<ServerSettings>> ReadServerSettings(const Repository& repository,
+                                                         std::uint64_t system) {
+  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository));
+  const auto newest =
+      std::find_if(catalog.backups.rbegin(), catalog.backups.rend(),
+                   [&](const BackupSummary& backup) { return backup.system_identifier == system; });
+  if (newest == catalog.backups.rend()) {
+    return std::optional<ServerSettings>();
+  }
+  ASSIGN_OR_RETURN(BackupSummary backup, ReadBackup(repository, newest->label));
+  // No server can take a backup with the default of this one, which is empty.
+  const bool tells = backup.settings.contains("veza_backup.repository");
+  return tells ? std::optional(ServerSettings{newest->label, std::move(backup.settings)})
+               : std::nullopt;
+}
+
+std::optional<int> NumberOfServer(const std::optional<ServerSettings>& server,
+                                  const SettingSpec& spec) {
+  if (!server) {
+    return std::nullopt;
+  }
+  const auto found = server->values.find(fmt::format("{}{}", kSettingPrefix, spec.name));
+  const Result<int> number =
+      ParseInteger(spec, found == server->values.end() ? spec.default_value : found->second);
+  return number ? std::optional(*number) : std::nullopt;
+}
+
+// 0 keeps all.
+bool KeepsLess(int number, int other) {
+  return number != 0 && (other == 0 || number < other);
+}
+
+// A number that is given counts. Otherwise it is that of the file or of the server, and a file that
+// keeps less than the server is refused: the server may have the setting in its own
+// postgresql.conf, or by ALTER SYSTEM. A default would remove what the server keeps.
 Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Config& config,
+                                       const std::optional<ServerSettings>& server,
                                        const ExpireArguments& arguments) {
   RetentionSettings settings = RetentionOf(config);
   ASSIGN_OR_RETURN(SettingValues stated, ParseConfFile(options.config_file));
@@ -42,9 +85,22 @@ Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Confi
       Number{"retention_incr", "--incr", arguments.incr, &settings.incr},
       Number{"retention_archive", "--archive", arguments.archive, &settings.archive}};
   for (const Number& number : numbers) {
+    const std::optional<int> of_server = NumberOfServer(server, *FindSetting(number.setting));
+    const bool is_stated = stated.contains(number.setting);
     if (number.given != kNotGiven) {
       *number.kept = number.given;
-    } else if (!stated.contains(number.setting)) {
+    } else if (is_stated && of_server && KeepsLess(*number.kept, *of_server)) {
+      return MakeError(ErrorCode::kFailedPrecondition,
+                       "file \"{}\" has {} for \"veza_backup.{}\", but the server had {} when it "
+                       "took backup \"{}\"",
+                       options.config_file, *number.kept, number.setting, *of_server,
+                       server->backup)
+          .WithHint(fmt::format("Correct the file. To keep less than the server all the same, give "
+                                "the number with {}.",
+                                number.option));
+    } else if (!is_stated && of_server) {
+      *number.kept = *of_server;
+    } else if (!is_stated) {
       return MakeError(ErrorCode::kInvalidArgument,
                        "neither file \"{}\" sets \"veza_backup.{}\", nor is {} given",
                        options.config_file, number.setting, number.option)
@@ -57,7 +113,8 @@ Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Confi
   return settings;
 }
 
-Json ToJson(const std::vector<RetentionDecision>& decisions, bool dry_run) {
+Json ToJson(const std::vector<RetentionDecision>& decisions, const RetentionSettings& settings,
+            bool dry_run) {
   Json list = Json::Array();
   for (const RetentionDecision& decision : decisions) {
     Json one = {{"kind", RetentionKindName(decision.kind)},
@@ -72,40 +129,52 @@ Json ToJson(const std::vector<RetentionDecision>& decisions, bool dry_run) {
     }
     list.push_back(std::move(one));
   }
-  return {{"dry_run", dry_run}, {"decisions", std::move(list)}};
+  return {{"dry_run", dry_run},
+          {"retention",
+           {{"full", settings.full},
+            {"diff", settings.diff},
+            {"incr", settings.incr},
+            {"archive", settings.archive}}},
+          {"decisions", std::move(list)}};
 }
 
-std::string ToText(const std::vector<RetentionDecision>& decisions, bool dry_run) {
+std::string ToText(const std::vector<RetentionDecision>& decisions,
+                   const RetentionSettings& settings, bool dry_run) {
   Table table({{"action"}, {"kind"}, {"name"}, {"size", true}, {"reason"}});
   std::uint64_t removed = 0;
   std::uint64_t bytes = 0;
   for (const RetentionDecision& decision : decisions) {
     table.AddRow({decision.keep ? "keep" : "remove", RetentionKindName(decision.kind),
                   RangeOf(decision), decision.bytes ? FormatSize(*decision.bytes) : "",
-                  decision.reason});
+                  Printable(decision.reason)});
     removed += decision.keep ? 0 : 1;
     bytes += decision.keep ? 0 : decision.bytes.value_or(0);
   }
-  return fmt::format("{}\n{}: {} of {} ({})\n", table.Format(),
-                     dry_run ? "would be removed" : "removed", removed, decisions.size(),
-                     FormatSize(bytes));
+  return fmt::format(
+      "{}\nretention (0: all): {} full, {} diff, {} incr, WAL since {} full\n"
+      "{}: {} of {} ({})\n",
+      table.Format(), settings.full, settings.diff, settings.incr, settings.archive,
+      dry_run ? "would be removed" : "removed", removed, decisions.size(), FormatSize(bytes));
 }
 
 Result<int> RunExpire(const GlobalOptions& options, const ExpireArguments& arguments) {
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
-  ASSIGN_OR_RETURN(const RetentionSettings settings, RetentionFor(options, config, arguments));
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> wanted, ParseSystemId(arguments.system_id));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(wanted));
   const std::uint64_t system = identity.system_identifier;
+  ASSIGN_OR_RETURN(const std::optional<ServerSettings> server,
+                   ReadServerSettings(*repository, system));
+  ASSIGN_OR_RETURN(const RetentionSettings settings,
+                   RetentionFor(options, config, server, arguments));
   ASSIGN_OR_RETURN(const std::vector<RetentionDecision> decisions,
                    arguments.dry_run
                        ? PlanExpire(*repository, system, settings)
                        : ExpireUnderLock(*repository, system, settings, config.s3_connections));
   if (options.json) {
-    PrintJson(ToJson(decisions, arguments.dry_run));
+    PrintJson(ToJson(decisions, settings, arguments.dry_run));
   } else if (!options.quiet || arguments.dry_run) {
-    PrintText(ToText(decisions, arguments.dry_run));
+    PrintText(ToText(decisions, settings, arguments.dry_run));
   }
   return kDone;
 }
@@ -126,8 +195,9 @@ Subcommand AddExpire(Command parent) {
       "Keep all WAL since the N-th newest full backup; 0: all. Default: retention_archive");
   AddSystemIdOption(command, arguments->system_id);
   command.SetFooter(
-      "The rules are those of the server (veza_backup_expire()). Give the numbers that the server\n"
-      "has: they have no default here. While a backup or another expiry is at work, nothing is\n"
+      "The rules are those of the server (veza_backup_expire()). Numbers that are neither given\n"
+      "nor in the configuration file are those that the server had at its newest backup. While a "
+      "backup or another expiry is at work, nothing is\n"
       "removed.");
   return {command,
           [arguments](const GlobalOptions& options) { return RunExpire(options, *arguments); },

@@ -31,6 +31,8 @@ void InstallSignalHandlers(Cancellation& cancellation, SecondSignal second) {
   for (const int signal_number : {SIGINT, SIGTERM, SIGHUP, SIGALRM}) {
     sigaction(signal_number, &action, nullptr);
   }
+  // Whoever ignores it passes that on to us, and we could not wait for our own children.
+  std::signal(SIGCHLD, SIG_DFL);
   // When a reader closes our output or a connection, we want an error instead of being killed.
   std::signal(SIGPIPE, SIG_IGN);
 }

@@ -62,6 +62,13 @@ sub decisions
 		"SELECT $columns FROM veza_backup_expire(dry_run => $dry_run) WHERE $where");
 }
 
+# --- vezactl, before there is a backup --------------------------------------------------------------
+
+$node->archive_wal;
+$node->vezactl_fails([ 'expire', '--dry-run' ],
+	2, qr/sets "veza_backup\.retention_diff", nor is --diff given\nHINT:  .*SHOW veza_backup\.retention_diff/,
+	'vezactl expire without all numbers');
+
 # --- after each backup ----------------------------------------------------------------------------
 
 my $pinned = backup_with_mark('pinned');
@@ -118,15 +125,27 @@ $node->sql_fails(q{SELECT veza_backup_keep('20010101-000000F')},
 
 # --- the same by vezactl --------------------------------------------------------------------------
 
-# The server may keep more than the configuration file of another host says, so a number that is
-# stated nowhere is refused.
-$node->vezactl_fails([ 'expire', '--dry-run' ],
-	2, qr/sets "veza_backup\.retention_diff", nor is --diff given\nHINT:  .*SHOW veza_backup\.retention_diff/,
-	'vezactl expire without all numbers');
+# The server may keep more than the configuration file of another host says. The newest backup tells
+# what the server had.
+{
+	my $conf = $node->basedir . '/other.conf';
+	my $text = slurp_file($node->conf) =~ s/^(veza_backup\.retention_full = )'2'/$1'1'/mr;
+	PostgreSQL::Test::Utils::append_to_file($conf, $text);
+	chmod 0600, $conf or die "could not change the mode of $conf: $!";
+	local $node->{_veza_conf} = $conf;
+	$node->vezactl_fails([ 'expire', '--dry-run' ],
+		2, qr/has 1 for "veza_backup\.retention_full", but the server had 2 when it took backup "$new"\nHINT:  .*--full/,
+		'a file that keeps less than the server');
+	$node->vezactl_ok([ 'expire', '--dry-run', '--full=2' ], 'a number that is given counts');
+}
 $node->vezactl_fails([ qw(expire --full=2 --diff=-1 --incr=1 --archive=1) ],
 	2, qr/--diff/, 'a number below zero');
 my @numbers = qw(--diff=7 --incr=14);
-my $planned = decode_json($node->vezactl_ok([ qw(--output json expire --dry-run), @numbers ]));
+my $planned = decode_json($node->vezactl_ok([qw(--output json expire --dry-run)]));
+is_deeply(
+	$planned->{retention},
+	{ full => 2, diff => 7, incr => 14, archive => 1 },
+	'the numbers of the file, and of the server');
 is_deeply(
 	[
 		sort map {

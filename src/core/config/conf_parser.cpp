@@ -1,5 +1,7 @@
 #include "core/config/conf_parser.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -19,13 +21,19 @@ namespace {
 constexpr int kMaxIncludeDepth = 10;  // CONF_FILE_MAX_DEPTH
 constexpr std::size_t kMostListed = 4096;
 
-Result<std::string> ReadWholeFile(const std::string& path) {
+struct WholeFile {
+  std::string text;
+  FileWriters writers;
+};
+
+Result<WholeFile> ReadWholeFile(const std::string& path) {
   const auto failed = [&] {
     return ErrnoError(errno, fmt::format("could not open configuration file \"{}\"", path))
         .WithHint("Let this account read the file, or name another file with --config.");
   };
   const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "re"), std::fclose);
-  if (file == nullptr) {
+  struct stat status {};
+  if (file == nullptr || fstat(fileno(file.get()), &status) != 0) {
     return failed();
   }
   std::string text;
@@ -42,7 +50,7 @@ Result<std::string> ReadWholeFile(const std::string& path) {
   if (std::ferror(file.get()) != 0) {
     return failed();
   }
-  return text;
+  return WholeFile{std::move(text), {status.st_uid, (status.st_mode & (S_IWGRP | S_IWOTH)) != 0}};
 }
 
 // Files named *.conf that do not begin with a dot, in the byte order of their names.
@@ -92,8 +100,12 @@ class ConfFileReader {
   std::string TakeUnknown() { return std::move(unknown_); }
 
  private:
-  Status Apply(const std::string& name, const std::string& value, const std::string& path, int line,
-               int depth);
+  struct Line {
+    const std::string& path;
+    int number;
+    FileWriters writers;
+  };
+  Status Apply(const std::string& name, const std::string& value, const Line& line, int depth);
   Status Include(const std::string& name, const std::string& value, const std::string& path,
                  int depth);
   Status ReadDirectory(const std::string& directory, int depth);
@@ -120,9 +132,9 @@ Status ConfFileReader::ReadFile(const std::string& path, int depth) {
                      path)
         .WithHint("Look for files that include each other.");
   }
-  ASSIGN_OR_RETURN(std::string text, ReadWholeFile(path));
-  const WipeAtEnd wipe_text(text);  // any part of it may be a secret
-  ConfLexer lexer(text);
+  ASSIGN_OR_RETURN(WholeFile file, ReadWholeFile(path));
+  const WipeAtEnd wipe_text(file.text);  // any part of it may be a secret
+  ConfLexer lexer(file.text);
   const auto syntax_error = [&](int line) -> Status {
     return MakeError(ErrorCode::kInvalidArgument, "syntax error in {}", Place(path, line))
         .WithHint("Lines have the form name = 'value'.");
@@ -155,19 +167,20 @@ Status ConfFileReader::ReadFile(const std::string& path, int depth) {
     if (token != ConfToken::kEndOfLine && token != ConfToken::kEndOfFile) {
       return syntax_error(line);
     }
-    RETURN_IF_ERROR(Apply(name, value, path, line, depth));
+    RETURN_IF_ERROR(Apply(name, value, {path, line, file.writers}, depth));
     if (token == ConfToken::kEndOfFile) {
       return Ok();
     }
   }
 }
 
-Status ConfFileReader::Apply(const std::string& name, const std::string& value,
-                             const std::string& path, int line, int depth) {
+Status ConfFileReader::Apply(const std::string& name, const std::string& value, const Line& line,
+                             int depth) {
+  const std::string place = Place(line.path, line.number);
   if (IsInclude(name)) {
-    auto included = Include(name, value, path, depth);
+    auto included = Include(name, value, line.path, depth);
     if (!included.has_value() && depth == 0) {
-      return std::move(included.error()).WithContext(Place(path, line));
+      return std::move(included.error()).WithContext(place);
     }
     return included;
   }
@@ -180,11 +193,10 @@ Status ConfFileReader::Apply(const std::string& name, const std::string& value,
     return Ok();
   }
   if (spec == nullptr) {
-    return MakeError(ErrorCode::kInvalidArgument, "unknown setting \"{}\" in {}", name,
-                     Place(path, line))
+    return MakeError(ErrorCode::kInvalidArgument, "unknown setting \"{}\" in {}", name, place)
         .WithHint("Correct the name or remove the line.");
   }
-  values_.insert_or_assign(spec->name, SettingValue{value, Place(path, line), path});
+  values_.insert_or_assign(spec->name, SettingValue{value, place, line.path, line.writers});
   return Ok();
 }
 
@@ -270,12 +282,12 @@ class ConfFileLister {
 
  private:
   static std::vector<Directive> Read(const std::string& path) {
-    Result<std::string> text = ReadWholeFile(path);
-    if (!text) {
+    Result<WholeFile> file = ReadWholeFile(path);
+    if (!file) {
       return {};
     }
-    const WipeAtEnd wipe(*text);  // any part of it may be a secret
-    return IncludesOf(*text, path);
+    const WipeAtEnd wipe(file->text);  // any part of it may be a secret
+    return IncludesOf(file->text, path);
   }
 
   std::vector<std::string> paths_;

@@ -217,17 +217,13 @@ Result<ScheduledCommand> CommandOf(const SettingsInForce& settings, std::string_
 }
 
 // Whoever can write the file can have this account run any command.
-Status RequireTrustedFile(const std::string& path) {
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0) {
-    return ErrnoError(errno, fmt::format("could not stat file \"{}\"", path));
-  }
-  const bool is_owned = status.st_uid == 0 || status.st_uid == geteuid();
-  if (is_owned && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0) {
+Status RequireTrustedFile(const SettingValue& value) {
+  const bool is_owned = value.writers.owner == 0 || value.writers.owner == geteuid();
+  if (is_owned && !value.writers.others) {
     return Ok();
   }
   return MakeError(ErrorCode::kPermissionDenied,
-                   "file \"{}\" sets \"veza_backup.cipher_passphrase_command\", but {}", path,
+                   "file \"{}\" sets \"veza_backup.cipher_passphrase_command\", but {}", value.file,
                    is_owned ? "its group or others can write it"
                             : "another account than yours and root owns it")
       .WithHint("Let root own the file, and let nobody else write it.");
@@ -313,7 +309,7 @@ Result<Config> LoadConfig(const std::string& path) {
   Result<Config> config = BuildConfig(values, ProcessEnvironment());
   WipeSecrets(values);
   if (config && !config->passphrase_command.empty()) {
-    RETURN_IF_ERROR(RequireTrustedFile(values.find("cipher_passphrase_command")->second.file));
+    RETURN_IF_ERROR(RequireTrustedFile(values.find("cipher_passphrase_command")->second));
   }
   return config;
 }

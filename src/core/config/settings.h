@@ -63,10 +63,16 @@ Result<int> ParseInteger(const SettingSpec& spec, std::string_view text);
 // The values that were set, by name without prefix. A setting that is absent has its default.
 // `source` says in messages where the value was set, for example `file "/etc/x.conf" line 3`.
 // `file` is the path of that file. Both may be empty.
+// `writers` is of the file as it was read: by its path, another one could be found afterwards.
+struct FileWriters {
+  std::uint32_t owner = 0;  // an account; 0 is root
+  bool others = false;      // its group, or all accounts
+};
 struct SettingValue {
   std::string text;
   std::string source{};
   std::string file{};
+  FileWriters writers{};
 };
 using SettingValues = std::map<std::string, SettingValue, std::less<>>;
 

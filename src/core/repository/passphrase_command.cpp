@@ -107,10 +107,10 @@ class Shell {
     if (ended == 0 || (ended < 0 && errno == EINTR)) {
       return std::optional<int>();
     }
-    pid_ = 0;
     if (ended < 0) {
       return ErrnoError(errno, fmt::format("could not wait for {}", kCommand));
     }
+    pid_ = 0;
     return std::optional(status);
   }
 
@@ -210,16 +210,22 @@ Error TookTooLong(std::chrono::milliseconds time, const Printed& printed) {
       .WithHint("It may wait for a terminal, or for a service that does not answer.");
 }
 
+enum class Wanted {
+  kKnown,  // what the command has printed last
+  kOther,  // that was wrong: run it again, unless it has just been run
+  kOfNow,  // run it
+};
+
 // The outcomes of the commands that this process has run.
 class Commands {
  public:
-  Result<SecretString> Tell(const std::string& command, bool again,
+  Result<SecretString> Tell(const std::string& command, Wanted wanted,
                             const Environment& environment) {
     const std::lock_guard lock(mutex_);
     const SteadyTime now = environment.clock->Steady();
-    const bool is_known = last_ && command_ == command;
+    const bool is_known = last_ && command_ == command && wanted != Wanted::kOfNow;
     const bool is_recent = is_known && now - ended_ < kPassphraseCommandPause;
-    if (is_recent || (is_known && *last_ && !again)) {
+    if (is_recent || (is_known && *last_ && wanted == Wanted::kKnown)) {
       return *last_;
     }
     Result<SecretString> told =
@@ -287,21 +293,33 @@ Result<SecretString> RunPassphraseCommand(const std::string& command,
   return passphrase;
 }
 
-Status TellPassphrase(RepositoryOptions& options, const Environment& environment) {
+namespace {
+
+Status Tell(RepositoryOptions& options, Wanted wanted, const Environment& environment) {
   if (options.passphrase_command.empty()) {
     return Ok();
   }
   ASSIGN_OR_RETURN(options.passphrase,
-                   CommandsOfThisProcess().Tell(options.passphrase_command, false, environment));
+                   CommandsOfThisProcess().Tell(options.passphrase_command, wanted, environment));
   return Ok();
+}
+
+}  // namespace
+
+Status TellPassphrase(RepositoryOptions& options, const Environment& environment) {
+  return Tell(options, Wanted::kKnown, environment);
+}
+
+Status TellPassphraseOfNow(RepositoryOptions& options, const Environment& environment) {
+  return Tell(options, Wanted::kOfNow, environment);
 }
 
 Result<bool> TellOtherPassphrase(RepositoryOptions& options, const Environment& environment) {
   if (options.passphrase_command.empty()) {
     return false;
   }
-  ASSIGN_OR_RETURN(SecretString told,
-                   CommandsOfThisProcess().Tell(options.passphrase_command, true, environment));
+  ASSIGN_OR_RETURN(SecretString told, CommandsOfThisProcess().Tell(options.passphrase_command,
+                                                                   Wanted::kOther, environment));
   if (options.passphrase == told.text()) {
     return false;
   }

@@ -37,6 +37,10 @@ Result<SecretString> RunPassphraseCommand(const std::string& command,
 // others wait for it.
 Status TellPassphrase(RepositoryOptions& options, const Environment& environment);
 
+// The same, but always runs it. For a new key: what the process remembers may be a passphrase that
+// was given up because somebody else knows it.
+Status TellPassphraseOfNow(RepositoryOptions& options, const Environment& environment);
+
 // For a passphrase that opens no wrap: runs the command again, unless it has just been run. Returns
 // whether options.passphrase is another one now.
 Result<bool> TellOtherPassphrase(RepositoryOptions& options, const Environment& environment);

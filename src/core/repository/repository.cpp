@@ -170,7 +170,7 @@ Result<std::unique_ptr<Repository>> Repository::Initialise(std::shared_ptr<Store
                                                            Environment environment,
                                                            const Identity& identity,
                                                            bool accept_new_system) {
-  RETURN_IF_ERROR(TellPassphrase(options, environment));
+  RETURN_IF_ERROR(TellPassphraseOfNow(options, environment));
   ASSIGN_OR_RETURN(const std::vector<NamedText> objects,
                    ReadIdentities(*store, options.cipher != Cipher::kNone));
   ASSIGN_OR_RETURN(const std::vector<Identity> present, ParseUnverifiedIdentities(objects));

@@ -239,10 +239,6 @@ class Remover {
 
   Status RemoveBackup(RetentionDecision& decision) {
     RETURN_IF_ERROR(guard_());
-    ASSIGN_OR_RETURN(const bool pinned, IsPinned(repository_, decision.name));
-    if (pinned) {
-      return KeepBackup(decision, "was pinned a moment ago");
-    }
     if (const auto needed = needed_by_.find(decision.name); needed != needed_by_.end()) {
       return KeepBackup(decision, NameBackup(needed->second) + ", which stays, needs it");
     }
@@ -250,6 +246,11 @@ class Remover {
                      ReadLeasesOn(repository_, decision.name));
     if (const LeaseState* const lease = FindLease(leases, decision.name)) {
       return KeepBackup(decision, "is in use by " + lease->Holder());
+    }
+    // Last, because a person waits for the answer to a pin, and will rely on it.
+    ASSIGN_OR_RETURN(const bool pinned, IsPinned(repository_, decision.name));
+    if (pinned) {
+      return KeepBackup(decision, "was pinned a moment ago");
     }
     RETURN_IF_ERROR(store_.Delete(BackupDocumentName(decision.name)));
     return RemoveContents(decision.name);

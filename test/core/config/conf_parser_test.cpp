@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include "core/config/temporary_directory.h"
 
 namespace veza {
@@ -148,6 +150,17 @@ TEST_F(ConfParserTest, ListsWhatItIncludes) {
   }
   EXPECT_EQ(names, (std::vector<std::string>{"main", "a", "sub/c", "b", "d/1.conf", "last"}));
   EXPECT_TRUE(ListConfFiles(directory_.path() + "/absent").empty());
+}
+
+// By the path, another file could be found after it was read.
+TEST_F(ConfParserTest, TellsWhoMayWriteTheFileThatWasRead) {
+  const std::string included = directory_.Write("included", "veza_backup.cluster = a\n", 0646);
+  const std::string top =
+      directory_.Write("top", "include 'included'\nveza_backup.jobs = 1\n", 0600);
+  SettingValues values = ParseConfFile(top).value();
+  EXPECT_EQ(values["cluster"].writers.owner, geteuid());
+  EXPECT_TRUE(values["cluster"].writers.others);
+  EXPECT_FALSE(values["jobs"].writers.others);
 }
 
 }  // namespace

@@ -162,6 +162,19 @@ TEST(PassphraseCommand, IsRunAgainForAWrongPassphraseButNotAtOnce) {
   EXPECT_EQ(vault.runs(), 2U);
 }
 
+// A passphrase that somebody else knows was given up. What the process remembers must not wrap a
+// new key.
+TEST(PassphraseCommand, IsAlwaysRunForANewKey) {
+  Vault vault;
+  RepositoryOptions options = vault.Options();
+  ASSERT_TRUE(TellPassphrase(options, Environment()));
+  vault.Holds("another horse battery staple");
+  ASSERT_TRUE(TellPassphraseOfNow(options, Environment()));
+  EXPECT_EQ(options.passphrase.text(), "another horse battery staple");
+  ASSERT_TRUE(TellPassphrase(options, Environment()));
+  EXPECT_EQ(options.passphrase.text(), "another horse battery staple") << "it is remembered";
+}
+
 TEST(PassphraseCommand, AFailureIsNotRepeatedAtOnce) {
   const TemporaryDirectory directory;
   TestClock clock;
