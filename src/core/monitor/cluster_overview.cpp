@@ -93,10 +93,11 @@ class UnverifiedReader {
     const std::size_t tried = std::min(labels.size(), kMostTried);
     ASSIGN_OR_RETURN(newest_, FirstWhole(std::span(labels).first(tried), nullptr));
     if (!newest_) {
-      return labels.size() == tried
+      // Also while the first backup is being taken: nothing can be restored yet.
+      return labels.empty()
                  ? Ok()
                  : MakeError(ErrorCode::kDataCorrupted,
-                             "none of the newest {} backups in \"{}\" is whole", kMostTried,
+                             "none of the newest {} backups in \"{}\" is whole", tried,
                              store_.location())
                        .WithHint("\"vezactl info\" with this cluster shows all of them.");
     }

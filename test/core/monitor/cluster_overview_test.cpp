@@ -150,6 +150,14 @@ TEST_F(ClusterOverviewTest, GivesUpAfterTwentyUnfinishedBackups) {
   EXPECT_THAT(overview.problems[0].message, HasSubstr("none of the newest 20"));
 }
 
+TEST_F(ClusterOverviewTest, SaysWhenNoneOfAFewBackupsIsWhole) {
+  Damage("backup/20261123-020000F/pack/00000001", "its backup.json was deleted");
+  const ClusterOverview overview = Read();
+  EXPECT_FALSE(overview.newest);
+  ASSERT_EQ(overview.problems.size(), 1U);
+  EXPECT_THAT(overview.problems[0].message, HasSubstr("none of the newest 1 backups"));
+}
+
 TEST_F(ClusterOverviewTest, DirectoriesWithoutARepositoryAreNone) {
   RemoveAll("identity");
   EXPECT_FALSE(Read().is_cluster);  // only key/: a repository in the making
@@ -173,8 +181,9 @@ TEST_F(ClusterOverviewTest, TakesALargeDocumentAndRefusesOneThatIsTooLarge) {
   Damage(BackupDocumentName(kTestLabel), std::string(limits::kBackupDocument + 1, ' '));
   const ClusterOverview overview = Read();
   EXPECT_FALSE(overview.newest);
-  ASSERT_EQ(overview.problems.size(), 1U);
+  ASSERT_EQ(overview.problems.size(), 2U);
   EXPECT_THAT(overview.problems[0].message, HasSubstr("larger than the limit"));
+  EXPECT_THAT(overview.problems[1].message, HasSubstr("none of the newest 1 backups"));
 }
 
 TEST_F(ClusterOverviewTest, AProblemIsShortWhateverTheDocumentHolds) {
@@ -185,7 +194,7 @@ TEST_F(ClusterOverviewTest, AProblemIsShortWhateverTheDocumentHolds) {
   document["settings"][std::string(100'000, 'x')] = 1;
   Damage(BackupDocumentName(kTestLabel), document.Print());
   const ClusterOverview overview = Read();
-  ASSERT_EQ(overview.problems.size(), 1U);
+  ASSERT_FALSE(overview.problems.empty());
   EXPECT_LE(overview.problems[0].message.size(), 400U);
 }
 
