@@ -18,6 +18,10 @@ constexpr std::chrono::minutes kLongestReserve{5};
 constexpr std::chrono::hours kLongestUse{12};
 // How long a renewal that has failed is not tried again while the old credentials do.
 constexpr milliseconds kShortestPause{250};
+// The same when there are none that do: each try may take as long as the source may.
+constexpr milliseconds kPauseWithout{2'000};
+// How long the first request of a process tries again when the source is busy.
+constexpr milliseconds kFirstPatience{2'000};
 constexpr milliseconds kLongestPause{30'000};
 // How often a waiting request checks for cancellation.
 constexpr milliseconds kLookForCancellation{20};
@@ -36,6 +40,9 @@ class CredentialCache final : public CredentialProvider {
       if (goes_on && HaveNotEnded(environment.clock->Now())) {
         return current_;
       }
+      if (!renewing_ && IsToWait(environment)) {
+        return failure_->error;
+      }
       if (!renewing_) {
         return Renew(lock, environment);
       }
@@ -43,9 +50,14 @@ class CredentialCache final : public CredentialProvider {
       if (!renewed_.wait_for(lock, kLookForCancellation, [&] { return turn_ != turn; })) {
         RETURN_IF_ERROR(environment.cancellation->Check());
       } else if (failure_) {
-        return *failure_;  // what the other thread was told holds for this one, too
+        return failure_->error;  // what the other thread was told holds for this one, too
       }
     }
+  }
+
+  std::optional<CredentialFailure> last_failure() const override {
+    const std::lock_guard lock(mutex_);
+    return failure_;
   }
 
   Result<S3CredentialsPtr> Replace(const S3Credentials& refused,
@@ -55,7 +67,7 @@ class CredentialCache final : public CredentialProvider {
       if (current_ && SameKeys(*current_, refused)) {
         if (refused_ && environment.clock->Steady() < next_try_) {
           // It has just been found out that there are no others.
-          return failure_ ? Result<S3CredentialsPtr>(*failure_) : S3CredentialsPtr();
+          return failure_ ? Result<S3CredentialsPtr>(failure_->error) : S3CredentialsPtr();
         }
         refused_ = true;
         next_try_ = {};
@@ -98,11 +110,35 @@ class CredentialCache final : public CredentialProvider {
            (refused_ || environment.clock->Now() >= renew_at_ || source_->Stamp() != stamp_);
   }
 
+  // Whether it has just been found out that there are none. A file that has changed since then is
+  // looked at.
+  bool IsToWait(const Environment& environment) const {
+    return failure_ && !HaveNotEnded(environment.clock->Now()) &&
+           environment.clock->Steady() < next_try_ && source_->Stamp() == failed_stamp_;
+  }
+
+  // Nothing has been lost yet when the first request of a process fails. But a service that answers
+  // "too busy" is no reason to give up.
+  Result<S3Credentials> FetchWithPatience(bool is_first, const Environment& environment) {
+    const SteadyTime begun = environment.clock->Steady();
+    for (milliseconds pause = kShortestPause;; pause *= 2) {
+      Result<S3Credentials> fetched = source_->Fetch(environment);
+      if (!is_first || fetched || !fetched.error().retryable ||
+          environment.clock->Steady() + pause - begun > kFirstPatience) {
+        return fetched;
+      }
+      if (!environment.clock->Sleep(pause, environment.cancellation.get())) {
+        RETURN_IF_ERROR(environment.cancellation->Check());
+      }
+    }
+  }
+
   Result<S3CredentialsPtr> Renew(std::unique_lock<std::mutex>& lock,
                                  const Environment& environment) {
+    const bool is_first = current_ == nullptr;
     const Turn turn(*this, lock);
     const std::string stamp = source_->Stamp();  // a change from now on is seen the next time
-    Result<S3Credentials> fetched = source_->Fetch(environment);
+    Result<S3Credentials> fetched = FetchWithPatience(is_first, environment);
     lock.lock();
     const TimePoint now = environment.clock->Now();
     if (fetched && fetched->expires && *fetched->expires <= now) {
@@ -116,7 +152,8 @@ class CredentialCache final : public CredentialProvider {
     if (fetched.error().code != ErrorCode::kCancelled) {  // which only concerns this thread
       fetched.error().code = ErrorCode::kCredentials;
       fetched.error().retryable = fetched.error().retryable && current_ != nullptr;
-      failure_ = fetched.error();
+      failure_ = CredentialFailure{now, fetched.error()};
+      failed_stamp_ = stamp;
       next_try_ = environment.clock->Steady() + PauseBefore(now);
     }
     if (!refused_ && HaveNotEnded(now)) {
@@ -129,21 +166,25 @@ class CredentialCache final : public CredentialProvider {
     const TimePoint now = environment.clock->Now();
     const bool same = current_ && SameKeys(*current_, fetched);
     refused_ = refused_ && same;
+    if (fetched.expires && !(same && current_->expires == fetched.expires)) {
+      reserve_ = std::min<TimePoint::duration>((*fetched.expires - now) / 4, kLongestReserve);
+    }
     current_ = std::make_shared<const S3Credentials>(std::move(fetched));
     stamp_ = stamp;
     failure_.reset();
     renew_at_ = now + kLongestUse;
     if (current_->expires) {
-      const auto life = *current_->expires - now;
-      const auto reserve = std::min<TimePoint::duration>(life / 4, kLongestReserve);
-      renew_at_ = std::min(renew_at_, *current_->expires - reserve);
+      renew_at_ = std::min(renew_at_, *current_->expires - reserve_);
     }
     // A source that keeps giving the same is not asked by every request.
     next_try_ = environment.clock->Steady() + (same ? PauseBefore(now) : milliseconds(0));
   }
 
   milliseconds PauseBefore(TimePoint now) const {
-    if (!current_ || !current_->expires) {
+    if (!HaveNotEnded(now)) {
+      return kPauseWithout;
+    }
+    if (!current_->expires) {
       return kShortestPause;
     }
     return std::clamp(std::chrono::ceil<milliseconds>((*current_->expires - now) / 8),
@@ -161,16 +202,18 @@ class CredentialCache final : public CredentialProvider {
 
   const std::string description_;
   const std::unique_ptr<CredentialSource> source_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable renewed_;
   bool renewing_ = false;
   std::uint64_t turn_ = 0;
-  S3CredentialsPtr current_;  // null until the source has given some
-  bool refused_ = false;      // S3 has refused `current_`
-  std::string stamp_;         // of `current_`
+  S3CredentialsPtr current_;       // null until the source has given some
+  bool refused_ = false;           // S3 has refused `current_`
+  std::string stamp_;              // of `current_`
+  TimePoint::duration reserve_{};  // what is left of the life of `current_` when it is renewed
   TimePoint renew_at_{};
   SteadyTime next_try_{};
-  std::optional<Error> failure_;  // of the last turn
+  std::optional<CredentialFailure> failure_;  // of the last turn
+  std::string failed_stamp_;                  // before that turn
 };
 
 }  // namespace

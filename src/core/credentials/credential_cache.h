@@ -23,12 +23,13 @@ class CredentialSource {
 
 // Credentials are fetched
 // - at the first request;
-// - when a quarter of their life is left, and not later than five minutes before their end; in any
-//   case after twelve hours, because an end that is absurdly far may be a mistake;
+// - when a quarter of their life is left, at most five minutes; in any case after twelve hours,
+//   because an end that is absurdly far may be a mistake;
 // - when the files of the source have changed;
 // - when S3 has refused them.
 // When that fails, the old ones stay in use until they end. An error is retryable only after the
-// source has given credentials once: until then it is more probably wrong than away.
+// source has given credentials once: until then it is more probably wrong than away. A source that
+// says that it is busy is asked again, at the first request, for two seconds.
 std::shared_ptr<CredentialProvider> MakeCredentialCache(std::string description,
                                                         std::unique_ptr<CredentialSource> source);
 

@@ -11,7 +11,7 @@
 namespace veza {
 
 // Gets the credentials, which may take some seconds. Says which provider gave which access key, and
-// until when it is valid. nullopt for a directory.
+// until when it is valid. A warning when they could not be renewed. nullopt for a directory.
 std::optional<CheckResult> CheckCredentialsOf(const Config& config, const Environment& environment);
 
 }  // namespace veza

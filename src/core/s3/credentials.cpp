@@ -17,6 +17,7 @@ class FixedCredentials final : public CredentialProvider {
   Result<S3CredentialsPtr> Replace(const S3Credentials&, const Environment&) override {
     return S3CredentialsPtr();
   }
+  bool may_change() const override { return false; }
 
  private:
   const std::string description_;

@@ -21,6 +21,12 @@ struct S3Credentials {
 // Whether both sign in the same way, whatever their end.
 bool SameKeys(const S3Credentials& a, const S3Credentials& b);
 
+// Why the last try to get credentials has failed, and when.
+struct CredentialFailure {
+  TimePoint at;
+  Error error;
+};
+
 using S3CredentialsPtr = std::shared_ptr<const S3Credentials>;  // not null unless it says so
 
 // Thread-safe.
@@ -42,6 +48,12 @@ class CredentialProvider {
   // others.
   virtual Result<S3CredentialsPtr> Replace(const S3Credentials& refused,
                                            const Environment& environment) = 0;
+
+  // Whether there may be other credentials later.
+  virtual bool may_change() const { return true; }
+
+  // nullopt when the last try has succeeded.
+  virtual std::optional<CredentialFailure> last_failure() const { return std::nullopt; }
 };
 
 // Credentials that never change.

@@ -72,6 +72,9 @@ HttpOptions HttpOptionsOf(const S3Options& options) {
           .proxy_login = options.proxy_login};
 }
 
+// How long other credentials are hoped for when S3 has begun to refuse those that it had accepted.
+constexpr std::chrono::minutes kOthersMayCome{1};
+
 // `error` of a credential provider, as the error of a request.
 Error InRequest(Error error, const std::string& purpose) {
   return error.code == ErrorCode::kCancelled ? error : std::move(error).WithContext(purpose);
@@ -100,19 +103,41 @@ Result<S3Response> S3Client::Send(const S3Call& call, const std::string& purpose
   }
   ASSIGN_OR_RETURN(S3Response response, SendOnce(call, purpose, *credentials));
   if (!RefusesCredentials(response)) {
-    return response;
+    return Judged(std::move(response));
   }
   Result<S3CredentialsPtr> others = credentials_->Replace(**credentials, environment_);
   if (!others) {
-    return InRequest(std::move(others.error()), purpose);
+    Error error = std::move(others.error());
+    error.retryable = error.retryable || (error.code == ErrorCode::kCredentials && OthersMayCome());
+    return InRequest(std::move(error), purpose);
   }
   if (*others == nullptr) {
-    return response;
+    return Judged(std::move(response));
   }
   if (call.body != nullptr) {
     RETURN_IF_ERROR(call.body->Rewind());
   }
-  return SendOnce(call, purpose, *std::move(others));
+  ASSIGN_OR_RETURN(response, SendOnce(call, purpose, *std::move(others)));
+  return Judged(std::move(response));
+}
+
+S3Response S3Client::Judged(S3Response response) {
+  if (RefusesCredentials(response)) {
+    response.others_may_come = OthersMayCome();
+  } else if (response.status / 100 == 2) {
+    was_accepted_ = true;
+  }
+  return response;
+}
+
+bool S3Client::OthersMayCome() {
+  const SteadyTime now = environment_.clock->Steady();
+  const std::lock_guard lock(refusals_);
+  if (!first_refusal_ || now - last_refusal_ > kOthersMayCome) {
+    first_refusal_ = now;
+  }
+  last_refusal_ = now;
+  return was_accepted_ && credentials_->may_change() && now - *first_refusal_ < kOthersMayCome;
 }
 
 Result<S3Response> S3Client::SendOnce(const S3Call& call, const std::string& purpose,

@@ -1,6 +1,9 @@
 // Signs requests to the bucket and sends them.
 #pragma once
 
+#include <atomic>
+#include <mutex>
+#include <optional>
 #include <string>
 
 #include "core/limits.h"
@@ -27,6 +30,8 @@ struct S3Call {
 // A response, and what signed its request.
 struct S3Response : HttpResponse {
   S3CredentialsPtr credentials;  // null in tests that make a response by hand
+  // S3 has refused the credentials, and there may be others in a moment.
+  bool others_may_come = false;
 };
 
 // Thread-safe.
@@ -37,6 +42,9 @@ class S3Client {
   // Signs and sends the request. A response of any status is a success. When S3 refuses the
   // credentials and the provider has others, the request is sent once more with these. `purpose`
   // begins the message of an error. kCredentials when there are no credentials.
+  //
+  // Who rotates keys may write them one after the other. So once S3 has accepted some of this
+  // client's requests, others may come for a minute after the first refusal.
   Result<S3Response> Send(const S3Call& call, const std::string& purpose);
 
   // Returns the digests of the whole `body` that a PUT needs. Rewinds the body before and after.
@@ -48,12 +56,21 @@ class S3Client {
   Result<S3Response> SendOnce(const S3Call& call, const std::string& purpose,
                               S3CredentialsPtr credentials);
 
+  // Notes what S3 says of the credentials.
+  S3Response Judged(S3Response response);
+  // Called when S3 has refused the credentials.
+  bool OthersMayCome();
+
   S3Address address_;
   Environment environment_;
   std::shared_ptr<CredentialProvider> credentials_;
   std::string region_;
   S3ObjectOptions objects_;
   HttpClient http_;
+  std::atomic<bool> was_accepted_ = false;   // once
+  std::mutex refusals_;                      // guards what follows
+  std::optional<SteadyTime> first_refusal_;  // of those that came without a minute's pause
+  SteadyTime last_refusal_{};
 };
 
 }  // namespace veza

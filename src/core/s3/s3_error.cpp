@@ -398,6 +398,8 @@ Error S3ResponseError(const S3Response& response, const std::string& what, const
         "at that address, set veza_backup.s3_endpoint to \"{}\".",
         target);
   }
+  error.retryable =
+      error.retryable || (error.code == ErrorCode::kCredentials && response.others_may_come);
   if (error.retryable) {
     error.retry_after = RetryAfter(response, now);
   }

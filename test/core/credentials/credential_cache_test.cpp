@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/config/temporary_directory.h"
+#include "core/monitor/credentials_check.h"
 
 namespace veza {
 namespace {
@@ -141,6 +142,66 @@ TEST_F(CredentialCache, ASourceThatNeverGaveAnythingIsNotWaitedFor) {
   ASSERT_FALSE(got);
   EXPECT_FALSE(got.error().retryable);
   EXPECT_EQ(got.error().message, "the service is away");
+}
+
+TEST_F(CredentialCache, ABusySourceIsAskedAgainByTheFirstRequest) {
+  Use([](int number) { return number < 3 ? Result<S3Credentials>(Away()) : Numbered(number); });
+  EXPECT_EQ(Key(), "AKIA3");
+}
+
+TEST_F(CredentialCache, WhatIsWrongIsNotAskedAgain) {
+  Use([](int) { return Result<S3Credentials>(MakeError(ErrorCode::kCredentials, "no role")); });
+  EXPECT_EQ(Key(), "no role");
+  EXPECT_EQ(count_, 1);
+}
+
+// Each try may take as long as the source may.
+TEST_F(CredentialCache, ASourceThatHasJustFailedIsNotAskedByEachRequest) {
+  std::string stamp = "1";
+  Use(
+      [](int number) -> Result<S3Credentials> {
+        return number == 3 ? Result<S3Credentials>(Numbered(3))
+                           : MakeError(ErrorCode::kCredentials, "no role");
+      },
+      [&] { return stamp; });
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(Key(), "no role");
+  }
+  EXPECT_EQ(count_, 1);
+  clock_.Pass(2s);
+  EXPECT_EQ(Key(), "no role");
+  EXPECT_EQ(count_, 2);
+  stamp = "2";
+  EXPECT_EQ(Key(), "AKIA3") << "a file that has changed is looked at at once";
+}
+
+// An instance gives the same until it has others.
+TEST_F(CredentialCache, AskingAndGettingTheSameDoesNotPutTheRenewalOff) {
+  const TimePoint end = clock_.Now() + 1h;
+  Use([end](int) { return Numbered(1, end); });
+  EXPECT_EQ(Key(), "AKIA1");
+  clock_.Pass(55min);
+  for (int asked = 2; asked < 6; ++asked) {
+    EXPECT_EQ(Key(), "AKIA1");
+    EXPECT_EQ(Key(), "AKIA1");
+    EXPECT_EQ(count_, asked);
+    clock_.Pass(31s);
+  }
+}
+
+TEST_F(CredentialCache, TheCheckWarnsOfARenewalThatHasFailed) {
+  Use([this](int number) {
+    return number == 1 ? Result<S3Credentials>(Numbered(1, clock_.Now() + 60s)) : Away();
+  });
+  Config config;
+  config.s3.credentials = provider_;
+  EXPECT_EQ(CheckCredentialsOf(config, environment_)->hint, "");
+  clock_.Pass(50s);
+  const CheckResult row = CheckCredentialsOf(config, environment_).value();
+  EXPECT_TRUE(row.passed);
+  EXPECT_THAT(row.detail, HasSubstr(fmt::format("but the renewal at {} failed: the service is away",
+                                                FormatUtc(clock_.Now()))));
+  EXPECT_NE(row.hint, "");
 }
 
 TEST_F(CredentialCache, RefusedOnesAreFetchedAgainOnce) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
 
+#include "core/repository/test_repository.h"
 #include "core/s3/loopback_server.h"
 #include "core/storage/store_conformance.h"
 
@@ -1013,6 +1014,36 @@ TEST(S3Store, ARefusedTokenIsTriedOnlyOnceMore) {
   options.credentials = std::make_shared<NumberedCredentials>(1);
   EXPECT_FALSE(PutSmall(*StoreFor(options), "a/b", AsBytes("x"), PutMode::kCreate));
   EXPECT_EQ(server.requests().size(), 3U) << "there were no others";
+}
+
+// Who rotates keys may write them one after the other: in between they do not fit together.
+TEST(S3Store, OtherCredentialsAreWaitedForWhenTheOldOnesWereAccepted) {
+  std::atomic<bool> refuses = false;
+  LoopbackServer server([&](const LoopbackRequest&) {
+    return refuses ? ErrorReply(403, "SignatureDoesNotMatch") : LoopbackReply{};
+  });
+  S3Options options = OptionsFor(server);
+  options.credentials = std::make_shared<NumberedCredentials>(1);
+  TestClock clock;
+  Environment environment;
+  environment.clock = &clock;
+  const auto store = MakeS3Store(options, environment).value();
+  const auto put = [&] { return PutSmall(*store, "a/b", AsBytes("x"), PutMode::kReplace); };
+  ASSERT_TRUE(put());
+  refuses = true;
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_TRUE(put().error().retryable);
+    clock.Sleep(std::chrono::seconds(10), nullptr);
+  }
+  EXPECT_FALSE(put().error().retryable) << "a minute later";
+  EXPECT_EQ(put().error().code, ErrorCode::kCredentials);
+
+  options.credentials = nullptr;  // keys that never change
+  refuses = false;
+  const auto fixed = MakeS3Store(options, environment).value();
+  ASSERT_TRUE(PutSmall(*fixed, "a/b", AsBytes("x"), PutMode::kReplace));
+  refuses = true;
+  EXPECT_FALSE(PutSmall(*fixed, "a/b", AsBytes("x"), PutMode::kReplace).error().retryable);
 }
 
 // Another owner of the keys would not have more rights.
