@@ -316,13 +316,35 @@ void KeepKeyWrapNote(const Repository& repository, const std::string& destinatio
   }
 }
 
+// Waits before the next try, and doubles `pause` for the one after it.
+Status WaitToTryAgain(const GlobalOptions& options, const Error& error,
+                      std::chrono::seconds& pause) {
+  PrintWarning(fmt::format("trying again in {} s: {}", pause.count(), error.message));
+  if (!options.environment.clock->Sleep(pause, options.environment.cancellation.get())) {
+    return Cancelled();
+  }
+  pause = std::min(pause * 2, kLongestPause);
+  return Ok();
+}
+
+// Retries while a file with credentials is away: somebody may be replacing it. Other errors of the
+// configuration do not pass.
+Result<Config> LoadConfigWithRetries(const GlobalOptions& options, SteadyTime deadline) {
+  for (std::chrono::seconds pause = kFirstPause;;) {
+    Result<Config> config = LoadConfig(options.config_file);
+    if (config || config.error().code != ErrorCode::kCredentials ||
+        options.environment.clock->Steady() + pause >= deadline) {
+      return config;
+    }
+    RETURN_IF_ERROR(WaitToTryAgain(options, config.error(), pause));
+  }
+}
+
 // Fetches from the repository, and retries for as long as that may help.
 Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
-                             const Request& request) {
+                             const Request& request, SteadyTime deadline) {
   const Clock& clock = *options.environment.clock;
-  const Cancellation* const cancellation = options.environment.cancellation.get();
-  const SteadyTime deadline = clock.Steady() + std::chrono::seconds(request.wal.retry_seconds);
-  for (std::chrono::seconds pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
+  for (std::chrono::seconds pause = kFirstPause;;) {
     RetryPolicy policy;
     policy.budget =
         std::max(std::chrono::milliseconds(0),
@@ -337,10 +359,7 @@ Result<int> FetchWithRetries(const GlobalOptions& options, const Config& config,
     if (fetched.has_value() || !MayPass(fetched.error()) || clock.Steady() + pause >= deadline) {
       return fetched;
     }
-    PrintWarning(fmt::format("trying again in {} s: {}", pause.count(), fetched.error().message));
-    if (!clock.Sleep(pause, cancellation)) {
-      return Cancelled();
-    }
+    RETURN_IF_ERROR(WaitToTryAgain(options, fetched.error(), pause));
   }
 }
 
@@ -394,7 +413,9 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
   // Checked before anything is fetched, as it would be retried again and again.
   RETURN_IF_ERROR(RequireReplaceableFile(wal.destination));
   ASSIGN_OR_RETURN(std::optional<std::uint64_t> system_id, ParseSystemId(wal.system_id));
-  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  const SteadyTime deadline =
+      options.environment.clock->Steady() + std::chrono::seconds(wal.retry_seconds);
+  ASSIGN_OR_RETURN(const Config config, LoadConfigWithRetries(options, deadline));
   RETURN_IF_ERROR(BecomeOwnerOf(DirectoryOf(wal.destination)));
   if (!system_id) {
     ASSIGN_OR_RETURN(system_id, OwnSystem(DataDirectoryOf(wal.destination), options.environment));
@@ -412,7 +433,7 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
   }
   if (!taken) {
     prefetched.RemoveLeftOvers();
-    ASSIGN_OR_RETURN(const int exit_code, FetchWithRetries(options, config, request));
+    ASSIGN_OR_RETURN(const int exit_code, FetchWithRetries(options, config, request, deadline));
     if (exit_code != kDone) {
       return exit_code;
     }

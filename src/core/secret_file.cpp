@@ -59,13 +59,13 @@ Result<std::size_t> ReadUpTo(const FileDescriptor& file, const std::string& path
   return used;
 }
 
-Status CheckSize(std::string_view content, const std::string& source, std::size_t most) {
+Status CheckSize(std::string_view content, const std::string& source, std::size_t most,
+                 const char* hint_when_empty) {
   if (content.size() > most) {
     return MakeError(ErrorCode::kInvalidArgument, "{} is larger than {} bytes", source, most);
   }
   if (content.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument, "{} is empty", source)
-        .WithHint("The secret has to be there, as its only line.");
+    return MakeError(ErrorCode::kInvalidArgument, "{} is empty", source).WithHint(hint_when_empty);
   }
   return Ok();
 }
@@ -75,7 +75,8 @@ Status CheckSize(std::string_view content, const std::string& source, std::size_
 Result<SecretString> ParseSecretLine(std::string_view content, const std::string& source,
                                      std::size_t most) {
   const std::string_view line = content.substr(0, content.find_last_not_of("\n\r") + 1);
-  RETURN_IF_ERROR(CheckSize(content.size() > most ? content : line, source, most));
+  RETURN_IF_ERROR(CheckSize(content.size() > most ? content : line, source, most,
+                            "The secret has to be there, as its only line."));
   if (line.find_first_of(std::string_view("\n\r\0", 3)) != std::string_view::npos) {
     return MakeError(ErrorCode::kInvalidArgument, "{} has more than one line", source)
         .WithHint("The secret has to be its only line.");
@@ -109,7 +110,9 @@ Result<SecretString> ReadSecretFile(const std::string& path, const SecretFileRul
     secret = used.error();
   } else if (!rule.many_lines) {
     secret = ParseSecretLine(content, source, rule.size);
-  } else if (const Status fits = CheckSize(content, source, rule.size); !fits) {
+  } else if (const Status fits =
+                 CheckSize(content, source, rule.size, "Let the program that writes it try again.");
+             !fits) {
     secret = fits.error();
   } else {
     secret = SecretString(content);
@@ -120,7 +123,7 @@ Result<SecretString> ReadSecretFile(const std::string& path, const SecretFileRul
 
 Result<SecretString> ReadCredentialFile(const std::string& path, const SecretFileRule& rule) {
   Result<SecretString> secret = ReadSecretFile(path, rule);
-  if (!secret && secret.error().code != ErrorCode::kInvalidArgument) {
+  if (!secret) {
     secret.error().code = ErrorCode::kCredentials;
   }
   return secret;

@@ -35,9 +35,8 @@ inline constexpr SecretFileRule kProfileFile{.size = 65536, .many_lines = true};
 // may read anybody's file that keeps this rule. Messages quote nothing of the content.
 Result<SecretString> ReadSecretFile(const std::string& path, const SecretFileRule& rule = {});
 
-// The same for credentials of the store. Errors are kCredentials, or kInvalidArgument for what the
-// file holds: that it is absent or closed says nothing about an object, and it may be there again
-// in a moment.
+// The same for credentials of the store. All errors are kCredentials: that the file is absent,
+// closed or empty says nothing about an object, and it may be there again in a moment.
 Result<SecretString> ReadCredentialFile(const std::string& path, const SecretFileRule& rule = {});
 
 // The secret that `content` holds as its only line, without the line end. `source` begins the

@@ -216,17 +216,32 @@ Result<ScheduledCommand> CommandOf(const SettingsInForce& settings, std::string_
   return result;
 }
 
-// Whoever can write the file can have this account run any command.
-Status RequireTrustedFile(const SettingValue& value) {
+// Settings by which whoever can write the file can have this account run any command, or send the
+// content of its files to any server.
+constexpr const char* kOnlyFromTrustedFiles[] = {"cipher_passphrase_command", "s3_access_key_file",
+                                                 "s3_session_token_file",
+                                                 "s3_web_identity_token_file"};
+
+Status RequireTrustedFile(const SettingValue& value, const char* setting) {
   const bool is_owned = value.writers.owner == 0 || value.writers.owner == geteuid();
   if (is_owned && !value.writers.others) {
     return Ok();
   }
-  return MakeError(ErrorCode::kPermissionDenied,
-                   "file \"{}\" sets \"veza_backup.cipher_passphrase_command\", but {}", value.file,
+  return MakeError(ErrorCode::kPermissionDenied, "file \"{}\" sets \"veza_backup.{}\", but {}",
+                   value.file, setting,
                    is_owned ? "its group or others can write it"
                             : "another account than yours and root owns it")
       .WithHint("Let root own the file, and let nobody else write it.");
+}
+
+Status RequireTrustedFiles(const SettingValues& values) {
+  for (const char* const name : kOnlyFromTrustedFiles) {
+    const auto set = values.find(name);
+    if (set != values.end() && !set->second.text.empty()) {
+      RETURN_IF_ERROR(RequireTrustedFile(set->second, name));
+    }
+  }
+  return Ok();
 }
 
 }  // namespace
@@ -307,10 +322,9 @@ Result<Config> LoadConfig(const std::string& path) {
     return spec != nullptr && spec->server_only;
   });
   Result<Config> config = BuildConfig(values, ProcessEnvironment());
+  const Status trusted = config ? RequireTrustedFiles(values) : Ok();
   WipeSecrets(values);
-  if (config && !config->passphrase_command.empty()) {
-    RETURN_IF_ERROR(RequireTrustedFile(values.find("cipher_passphrase_command")->second));
-  }
+  RETURN_IF_ERROR(trusted);
   return config;
 }
 

@@ -10,6 +10,7 @@
 
 #include "core/credentials/credential_request.h"
 #include "core/credentials/credential_sources.h"
+#include "core/s3/s3_address.h"
 #include "core/secret_file.h"
 
 namespace veza {
@@ -189,6 +190,12 @@ Result<std::string> SettingOr(const SettingsInForce& settings, const char* name,
                               : FromEnvironment(environment, variable, name);
 }
 
+// Whether the store at this endpoint is one of AWS.
+bool IsOfAws(const std::string& endpoint) {
+  const std::optional<HttpUrl> url = ParseHttpUrl(endpoint);
+  return url && (url->host.ends_with(".amazonaws.com") || url->host.ends_with(".amazonaws.com.cn"));
+}
+
 Status ResolveWebIdentity(const SettingsInForce& settings, const EnvLookup& environment,
                           S3Options& options) {
   WebIdentity identity;
@@ -211,6 +218,13 @@ Status ResolveWebIdentity(const SettingsInForce& settings, const EnvLookup& envi
     return MakeError(ErrorCode::kCredentials, "no role for web identity is configured")
         .WithHint("Set veza_backup.s3_role_arn, or AWS_ROLE_ARN in the environment.");
   }
+  if (identity.endpoint.empty() && !IsOfAws(options.endpoint)) {
+    return MakeError(ErrorCode::kCredentials,
+                     "it is not said who gives credentials for the web identity")
+        .WithHint(
+            "The token is not sent to AWS, because veza_backup.s3_endpoint is not AWS's. Set "
+            "veza_backup.s3_sts_endpoint; with MinIO to the address of the store.");
+  }
   if (identity.endpoint.empty()) {
     identity.endpoint = fmt::format("https://sts.{}.amazonaws.com{}", options.region,
                                     options.region.starts_with("cn-") ? ".cn" : "");
@@ -225,8 +239,9 @@ Status ResolveWebIdentity(const SettingsInForce& settings, const EnvLookup& envi
     identity.http.proxy_login = options.proxy_login;
   }
   const std::string key =
-      fmt::format("web-identity\n{}\n{}\n{}\n{}\n{}\n{}", identity.endpoint, identity.role_arn,
-                  identity.session_name, identity.token_file, options.ca_file, options.proxy);
+      fmt::format("web-identity\n{}\n{}\n{}\n{}\n{}\n{}\n{}", identity.endpoint, identity.role_arn,
+                  identity.session_name, identity.token_file, options.ca_file, options.proxy,
+                  ToHex(Sha256Of(AsBytes(options.proxy_login.text()))));
   options.credentials = OfThisProcess(key, [&] {
     return MakeCredentialCache(
         fmt::format("web-identity: role \"{}\" from \"{}\"", identity.role_arn, identity.endpoint),

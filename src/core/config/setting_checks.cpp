@@ -44,13 +44,6 @@ Status RequireAbsolute(const SettingSpec& spec, std::string_view path) {
   return Ok();
 }
 
-Status CheckCredentialFile(const SettingSpec& spec, std::string_view value,
-                           const SecretFileRule& rule) {
-  RETURN_IF_ERROR(RequireAbsolute(spec, value));
-  ASSIGN_OR_RETURN(const SecretString content, ReadCredentialFile(std::string(value), rule));
-  return CheckKey(spec, content.text());
-}
-
 bool IsPlainText(std::string_view value) {
   return std::ranges::all_of(value, [](char c) { return c > ' ' && c <= '~'; });
 }
@@ -196,19 +189,13 @@ Status CheckPassphrase(const SettingSpec& spec, std::string_view value) {
 }
 
 Status CheckKeyFile(const SettingSpec& spec, std::string_view value) {
-  return CheckCredentialFile(spec, value, kTokenFile);
+  RETURN_IF_ERROR(RequireAbsolute(spec, value));
+  ASSIGN_OR_RETURN(const SecretString content, ReadCredentialFile(std::string(value), kTokenFile));
+  return CheckKey(spec, content.text());
 }
 
-Status CheckSessionTokenFile(const SettingSpec& spec, std::string_view value) {
-  return CheckCredentialFile(spec, value, kTokenFile);
-}
-
-Status CheckCredentialsFile(const SettingSpec& spec, std::string_view value) {
-  return CheckCredentialFile(spec, value, kProfileFile);
-}
-
-Status CheckIdentityTokenFile(const SettingSpec& spec, std::string_view value) {
-  return CheckCredentialFile(spec, value, kIdentityTokenFile);
+Status CheckRotatingFile(const SettingSpec& spec, std::string_view value) {
+  return RequireAbsolute(spec, value);
 }
 
 Status CheckProfile(const SettingSpec& spec, std::string_view value) {

@@ -22,9 +22,9 @@ Status CheckCaFile(const SettingSpec& spec, std::string_view value);
 Status CheckKey(const SettingSpec& spec, std::string_view value);
 Status CheckPassphrase(const SettingSpec& spec, std::string_view value);
 Status CheckKeyFile(const SettingSpec& spec, std::string_view value);
-Status CheckSessionTokenFile(const SettingSpec& spec, std::string_view value);
-Status CheckCredentialsFile(const SettingSpec& spec, std::string_view value);
-Status CheckIdentityTokenFile(const SettingSpec& spec, std::string_view value);
+// Only the path. Another program writes the file, perhaps after the server has started: a setting
+// that is refused then stays refused until a reload.
+Status CheckRotatingFile(const SettingSpec& spec, std::string_view value);
 Status CheckProfile(const SettingSpec& spec, std::string_view value);
 Status CheckRoleArn(const SettingSpec& spec, std::string_view value);
 Status CheckRoleSessionName(const SettingSpec& spec, std::string_view value);

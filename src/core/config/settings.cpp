@@ -119,7 +119,7 @@ constexpr std::array kSettings = {
         .default_value = "",
         .description = "File that contains the session token of temporary S3 credentials; read "
                        "again when it changes, if both keys are in files, too.",
-        .check = CheckSessionTokenFile,
+        .check = CheckRotatingFile,
     },
     SettingSpec{
         .name = "s3_credentials_file",
@@ -128,7 +128,7 @@ constexpr std::array kSettings = {
         .description = "Credentials file of AWS for s3_credentials = 'profile'; empty means the "
                        "environment variable AWS_SHARED_CREDENTIALS_FILE, or else "
                        "~/.aws/credentials.",
-        .check = CheckCredentialsFile,
+        .check = CheckRotatingFile,
     },
     SettingSpec{
         .name = "s3_profile",
@@ -160,7 +160,7 @@ constexpr std::array kSettings = {
         .default_value = "",
         .description = "File that contains the token for that role; empty means the environment "
                        "variable AWS_WEB_IDENTITY_TOKEN_FILE.",
-        .check = CheckIdentityTokenFile,
+        .check = CheckRotatingFile,
     },
     SettingSpec{
         .name = "s3_sts_endpoint",

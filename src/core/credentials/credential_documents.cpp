@@ -36,11 +36,20 @@ Result<S3Credentials> WithEnd(S3Credentials credentials, std::string_view end) {
   return CheckCredentials(std::move(credentials));
 }
 
+constexpr const char* kKeysOnlyHint =
+    "Only aws_access_key_id, aws_secret_access_key and aws_session_token are read. For a profile "
+    "that names a role, a process or single sign-on, let a program write temporary keys into such "
+    "a file.";
+
+// Lines that say that the credentials of the profile are others than its keys.
+constexpr std::string_view kOtherWays[] = {"role_arn", "source_profile", "credential_source",
+                                           "credential_process", "web_identity_token_file"};
+
 // Takes one line of the profile.
-void TakeLine(std::string_view line, S3Credentials& credentials) {
+Status TakeLine(std::string_view line, std::string_view profile, S3Credentials& credentials) {
   const std::size_t equals = line.find('=');
   if (equals == std::string_view::npos) {
-    return;
+    return Ok();
   }
   const std::string_view name = Trim(line.substr(0, equals), kBlanks);
   const std::string_view value = Trim(line.substr(equals + 1), kBlanks);
@@ -50,7 +59,13 @@ void TakeLine(std::string_view line, S3Credentials& credentials) {
     credentials.keys.secret_key = value;
   } else if (name == "aws_session_token") {
     credentials.session_token = value;
+  } else if (name.starts_with("sso_") ||
+             std::ranges::find(kOtherWays, name) != std::end(kOtherWays)) {
+    return MakeError(ErrorCode::kCredentials, "profile \"{}\" sets {}", profile,
+                     name.starts_with("sso_") ? "sso_…" : name)
+        .WithHint(kKeysOnlyHint);
   }
+  return Ok();
 }
 
 }  // namespace
@@ -88,7 +103,7 @@ Result<S3Credentials> ParseProfile(std::string_view text, std::string_view profi
       inside = line.back() == ']' && Trim(line.substr(1, line.size() - 2), kBlanks) == profile;
       found = found || inside;
     } else if (inside) {
-      TakeLine(line, credentials);
+      RETURN_IF_ERROR(TakeLine(line, profile, credentials));
     }
   }
   if (!found) {
@@ -97,10 +112,7 @@ Result<S3Credentials> ParseProfile(std::string_view text, std::string_view profi
   }
   if (credentials.keys.access_key.empty() && credentials.keys.secret_key.empty()) {
     return MakeError(ErrorCode::kCredentials, "profile \"{}\" holds no keys", profile)
-        .WithHint(
-            "Only aws_access_key_id, aws_secret_access_key and aws_session_token are read. For a "
-            "profile that names a role, a process or single sign-on, let a program write "
-            "temporary keys into such a file.");
+        .WithHint(kKeysOnlyHint);
   }
   return CheckCredentials(std::move(credentials));
 }

@@ -173,12 +173,10 @@ class InstanceSource final : public CredentialSource {
   Result<S3Credentials> Fetch(const Environment& environment) override {
     const SteadyTime deadline = environment.clock->Steady() + kMetadataDeadline;
     const auto ask = [&](const char* method, const std::string& path, std::string header) {
-      return AskForCredentials({.method = method,
-                                .url = endpoint_ + path,
-                                .headers = {std::move(header)},
-                                .purpose = purpose_,
-                                .hint = kInstanceHint},
-                               {}, deadline, environment);
+      CredentialRequest request{
+          .method = method, .url = endpoint_ + path, .purpose = purpose_, .hint = kInstanceHint};
+      request.headers.push_back(std::move(header));  // a list would hold a copy that nobody wipes
+      return AskForCredentials(std::move(request), {}, deadline, environment);
     };
     ASSIGN_OR_RETURN(HttpResponse session,
                      ask("PUT", "/latest/api/token", "x-aws-ec2-metadata-token-ttl-seconds: 60"));

@@ -359,6 +359,28 @@ TEST(Config, ACommandFromAFileThatOthersCanWriteIsRefused) {
       << "the file that holds the command counts";
 }
 
+// Their content is sent to the server that the same file may name.
+TEST(Config, AFileToBeSentIsOnlyTakenFromAFileThatOthersCannotWrite) {
+  const TemporaryDirectory directory;
+  const std::string token = directory.Write("token", "token7");
+  const std::string keys =
+      "veza_backup.repository = 's3://bucket/pg'\nveza_backup.cipher = 'none'\n";
+  const std::string fixed = "veza_backup.s3_secret_key = 'k7Jd0'\n";
+  for (const std::string& more :
+       {fixed + "veza_backup.s3_access_key_file",
+        fixed + "veza_backup.s3_access_key = 'AKIA7'\nveza_backup.s3_session_token_file",
+        std::string("veza_backup.s3_credentials = 'web-identity'\n"
+                    "veza_backup.s3_role_arn = 'arn:aws:iam::1:role/x'\n"
+                    "veza_backup.s3_web_identity_token_file")}) {
+    const std::string path =
+        directory.Write("veza_backup.conf", keys + more + " = '" + token + "'\n", 0644);
+    const Result<Config> config = LoadConfig(path);
+    EXPECT_TRUE(config) << config.error().message;
+    chmod(path.c_str(), 0664);
+    EXPECT_EQ(LoadConfig(path).error().code, ErrorCode::kPermissionDenied) << more;
+  }
+}
+
 TEST(Config, EncryptionDoesNotFailOpen) {
   const auto build = [](std::initializer_list<std::pair<const char*, std::string>> pairs) {
     return BuildConfig(Values(pairs), NoEnvironment());

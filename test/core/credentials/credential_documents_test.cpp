@@ -54,11 +54,26 @@ TEST(CredentialDocuments, AProfileThatIsOfNoUse) {
   EXPECT_EQ(absent.code, ErrorCode::kCredentials);
   EXPECT_THAT(absent.message, HasSubstr("no profile \"other\""));
   EXPECT_THAT(absent.hint, HasSubstr("s3_profile"));
-  EXPECT_THAT(ParseProfile(kProfiles, "role").error().message, HasSubstr("holds no keys"));
+  EXPECT_EQ(ParseProfile(kProfiles, "role").error().message, "profile \"role\" sets role_arn");
+  EXPECT_THAT(ParseProfile("[a]\nregion = x\n", "a").error().message, HasSubstr("holds no keys"));
   EXPECT_THAT(ParseProfile(kProfiles, "half").error().message, HasSubstr("no secret access key"));
   for (const char* text :
        {"", "\n", "[", "[default", "]", "=", "[default]\n=", "aws_access_key_id"}) {
     EXPECT_EQ(ParseProfile(text, "default").error().code, ErrorCode::kCredentials) << text;
+  }
+}
+
+// The keys beside are those that the other way begins with, or left over from before.
+TEST(CredentialDocuments, AProfileWithKeysAndAnotherWay) {
+  const std::string keys = "[a]\naws_access_key_id=AKIA\naws_secret_access_key=secret7\n";
+  for (const char* line : {"role_arn=x", "source_profile=x", "credential_source = Environment",
+                           "credential_process = /bin/x", "sso_session=x", "sso_account_id=1",
+                           "web_identity_token_file=/x"}) {
+    const Error error = ParseProfile(keys + line + "\n", "a").error();
+    EXPECT_EQ(error.code, ErrorCode::kCredentials) << line;
+    EXPECT_THAT(error.message, HasSubstr("profile \"a\" sets "));
+    EXPECT_THAT(error.hint, HasSubstr("temporary keys"));
+    EXPECT_TRUE(ParseProfile(keys + "[b]\n" + line + "\n", "a")) << "of another profile";
   }
 }
 
