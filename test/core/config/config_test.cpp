@@ -377,7 +377,9 @@ TEST(Config, AFileToBeSentIsOnlyTakenFromAFileThatOthersCannotWrite) {
     const Result<Config> config = LoadConfig(path);
     EXPECT_TRUE(config) << config.error().message;
     chmod(path.c_str(), 0664);
-    EXPECT_EQ(LoadConfig(path).error().code, ErrorCode::kPermissionDenied) << more;
+    const Result<Config> refused = LoadConfig(path);
+    ASSERT_FALSE(refused) << more;
+    EXPECT_EQ(refused.error().code, ErrorCode::kPermissionDenied);
   }
 }
 

@@ -69,10 +69,11 @@ TEST(CredentialDocuments, AProfileWithKeysAndAnotherWay) {
   for (const char* line : {"role_arn=x", "source_profile=x", "credential_source = Environment",
                            "credential_process = /bin/x", "sso_session=x", "sso_account_id=1",
                            "web_identity_token_file=/x"}) {
-    const Error error = ParseProfile(keys + line + "\n", "a").error();
-    EXPECT_EQ(error.code, ErrorCode::kCredentials) << line;
-    EXPECT_THAT(error.message, HasSubstr("profile \"a\" sets "));
-    EXPECT_THAT(error.hint, HasSubstr("temporary keys"));
+    const auto refused = ParseProfile(keys + line + "\n", "a");
+    ASSERT_FALSE(refused) << line;
+    EXPECT_EQ(refused.error().code, ErrorCode::kCredentials);
+    EXPECT_THAT(refused.error().message, HasSubstr("profile \"a\" sets "));
+    EXPECT_THAT(refused.error().hint, HasSubstr("temporary keys"));
     EXPECT_TRUE(ParseProfile(keys + "[b]\n" + line + "\n", "a")) << "of another profile";
   }
 }
