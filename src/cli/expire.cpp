@@ -37,14 +37,18 @@ struct ServerSettings {
 };
 
 // The settings that the server had when it took its newest backup, as far as they differ from the
-// default. nullopt when no backup of the system tells.
+// default. nullopt when no backup of the system tells, or when a newer one cannot be read.
 Result<std::optional<ServerSettings>> ReadServerSettings(const Repository& repository,
                                                          std::uint64_t system) {
   ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository));
   const auto newest =
       std::find_if(catalog.backups.rbegin(), catalog.backups.rend(),
                    [&](const BackupSummary& backup) { return backup.system_identifier == system; });
-  if (newest == catalog.backups.rend()) {
+  const bool may_be_older = newest == catalog.backups.rend() ||
+                            std::ranges::any_of(catalog.broken, [&](const BrokenBackup& broken) {
+                              return LabelTimeText(broken.label) > LabelTimeText(newest->label);
+                            });
+  if (may_be_older) {
     return std::optional<ServerSettings>();
   }
   ASSIGN_OR_RETURN(BackupSummary backup, ReadBackup(repository, newest->label));

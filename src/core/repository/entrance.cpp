@@ -294,12 +294,8 @@ class PutBack {
       RETURN_IF_ERROR(RequireOldPlace(system_identifier));
     }
     // FORMAT.md section 7: the wrap is stored before the identity.
-    ASSIGN_OR_RETURN(const bool lacks_wraps, LacksWraps());
-    for (const NamedText& wrap : lacks_wraps ? held_.key_wraps : std::vector<NamedText>()) {
-      ASSIGN_OR_RETURN(const bool is_in_place, IsInPlace(wrap));
-      if (is_in_place) {
-        continue;
-      }
+    ASSIGN_OR_RETURN(const std::vector<NamedText> lost, LostWraps());
+    for (const NamedText& wrap : lost) {
       ASSIGN_OR_RETURN(std::string name,
                        PutKeyWrap(store_, held_.key_id, wrap, *environment_.random));
       written_.push_back(std::move(name));
@@ -379,39 +375,35 @@ class PutBack {
     return key || key.error().code != ErrorCode::kDataCorrupted;
   }
 
-  // Whether a wrap of the key must be put back. Objects that are no wraps, or wraps of another key,
-  // do not count. A wrap that the passphrase does not open counts, because it may belong to another
-  // passphrase. Other content under the name of a held wrap is damage, because nothing in a
-  // repository is overwritten.
-  Result<bool> LacksWraps() {
+  // The wraps that must be put back. All of them if no wrap of the key is left: removing one of
+  // several may have been on purpose. Beside others, only our own, and only if there is other
+  // content under its name: that is damage, because nothing in a repository is overwritten. Objects
+  // that are no wraps, or wraps of another key, do not count. A wrap that the passphrase does not
+  // open counts, because it may belong to another passphrase.
+  Result<std::vector<NamedText>> LostWraps() {
     if (held_.key_id.empty()) {
-      return false;
+      return std::vector<NamedText>();
     }
     ASSIGN_OR_RETURN(const FirstObjects wraps,
                      ListOldestWraps(store_, KeyWrapName(held_.key_id, "")));
     bool has_other = false;
+    bool is_damaged = false;
     for (const ObjectInfo& wrap : wraps.objects) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
       const Result<Bytes> text = GetListed(store_, wrap, limits::kKeyWrap);
-      if (!text && !IsNoWrap(text.error())) {
+      if (!text && IsOfTheStore(text.error())) {
         return text.error();
       }
       const auto held = std::ranges::find(held_.key_wraps, wrap.name, &NamedText::name);
-      const bool is_held = held != held_.key_wraps.end();
-      if (is_held && (!text || AsText(*text) != held->text)) {
-        return true;
-      }
-      has_other = has_other || is_held || (text && IsWrapOfOurs(AsText(*text)));
+      const bool is_changed =
+          held != held_.key_wraps.end() && (!text || AsText(*text) != held->text);
+      is_damaged = is_damaged || (is_changed && held == held_.key_wraps.begin());
+      has_other = has_other || (!is_changed && text && IsWrapOfOurs(AsText(*text)));
     }
-    return !has_other;
-  }
-
-  Result<bool> IsInPlace(const NamedText& wrap) {
-    const Result<Bytes> text = GetSmall(store_, wrap.name, limits::kKeyWrap);
-    if (!text && !IsNoWrap(text.error())) {
-      return text.error();
+    if (!has_other) {
+      return held_.key_wraps;
     }
-    return text && AsText(*text) == wrap.text;
+    return is_damaged ? std::vector<NamedText>{held_.key_wraps.front()} : std::vector<NamedText>();
   }
 
   Status WriteIdentities() {
@@ -443,7 +435,8 @@ Result<EntranceCopy> OpenEntrance(const std::shared_ptr<Store>& store, const std
                    Repository::Open(store, options, environment));
   RETURN_IF_ERROR(repository->RequireSystem(system_identifier));
   EntranceCopy copy = CopyEntrance(*repository, service, now);
-  ASSIGN_OR_RETURN(copy.key_wraps, WrapsToCopy(*repository));
+  // Without them, what the passphrase has opened is still worth keeping.
+  copy.key_wraps = WrapsToCopy(*repository).value_or(copy.key_wraps);
   return copy;
 }
 

@@ -1,8 +1,6 @@
 #include "core/repository/key_wraps.h"
 
 #include <algorithm>
-#include <array>
-#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -22,21 +20,31 @@ namespace veza {
 namespace {
 
 constexpr std::size_t kLongestName = 64;
+constexpr std::size_t kWrapIdDigits = 16;
 
 // A signature holds whatever name the object has: a wrap that is put back may get a new one.
 std::string SignedAs(const std::string& key_id) {
   return fmt::format("{}{}", kKeyPrefix, key_id);
 }
 
+// The form of the ids that we make. Others, which anybody may choose, must not look like a name.
+bool IsWrapId(std::string_view text) {
+  return text.size() == kWrapIdDigits && std::ranges::all_of(text, [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
+}
+
 Status RequireName(const std::string& name) {
   const auto is_allowed = [](char c) {
     return IsAlphanumeric(c) || c == '.' || c == '_' || c == '-';
   };
-  if (name.size() <= kLongestName && std::ranges::all_of(name, is_allowed)) {
+  if (name.size() <= kLongestName && std::ranges::all_of(name, is_allowed) && !IsWrapId(name)) {
     return Ok();
   }
   return MakeError(ErrorCode::kInvalidArgument, "\"{}\" cannot be the name of a passphrase", name)
-      .WithHint("Use at most 64 letters, digits, dots, underscores and hyphens.");
+      .WithHint(
+          "Use at most 64 letters, digits, dots, underscores and hyphens, but not 16 hexadecimal "
+          "digits, which would look like an id.");
 }
 
 Status RequireKey(const Repository& repository) {
@@ -48,17 +56,31 @@ Status RequireKey(const Repository& repository) {
                    repository.store().location());
 }
 
+bool IsSigned(const Repository& repository, std::string_view wrap) {
+  return OpenDocument(wrap, repository.seal_policy(),
+                      SignedAs(repository.seal_policy().key->hex_id()))
+      .has_value();
+}
+
 // Fills in what the wrap is.
 void Judge(const Repository& repository, KeyWrapInfo& info) {
   const std::string key_id = repository.seal_policy().key->hex_id();
-  const std::optional<Json> wrap = ParseJsonObject(info.object.text, {.size = limits::kKeyWrap});
-  if (!wrap || StringMember(*wrap, "key_id") != key_id) {
-    info.problem = wrap ? "it is the wrap of another key" : "it is no key wrap";
+  const Result<Bytes> packed = PackWrap(info.object.text);
+  if (!packed) {
+    info.problem = packed.error().message;
     return;
   }
-  const bool is_signed =
-      OpenDocument(info.object.text, repository.seal_policy(), SignedAs(key_id)).has_value();
+  const std::optional<Json> wrap = ParseJsonObject(info.object.text, {.size = limits::kKeyWrap});
+  if (!wrap || StringMember(*wrap, "key_id") != key_id) {
+    info.problem = "it is the wrap of another key";
+    return;
+  }
+  const bool is_signed = IsSigned(repository, info.object.text);
   const bool is_in_use = info.object == repository.key_wraps().front();
+  if (!is_signed && !is_in_use && wrap->Find("mac") != nullptr) {
+    info.problem = "the key has not signed it, or it was changed since";
+    return;
+  }
   info.state = is_in_use   ? KeyWrapInfo::State::kInUse
                : is_signed ? KeyWrapInfo::State::kSigned
                            : KeyWrapInfo::State::kUnsigned;
@@ -78,17 +100,22 @@ Result<std::vector<KeyWrapInfo>> ReadWraps(const Repository& repository) {
   for (const ObjectInfo& object : listed.objects) {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
     const Result<Bytes> text = GetListed(repository.store(), object, limits::kKeyWrap);
-    if (!text && !IsNoWrap(text.error())) {
-      return text.error();
-    }
     if (!text && text.error().code == ErrorCode::kNotFound) {
       continue;  // it was removed since it was listed
+    }
+    // One object that cannot be read says nothing of the others.
+    if (!text && IsOfTheStore(text.error())) {
+      return text.error();
     }
     KeyWrapInfo info;
     info.object = {object.name, text ? std::string(AsText(*text)) : ""};
     info.id = object.name.substr(prefix.size());
     info.stored = object.modified;
-    Judge(repository, info);
+    if (text) {
+      Judge(repository, info);
+    } else {
+      info.problem = text.error().message;
+    }
     wraps.push_back(std::move(info));
   }
   return wraps;
@@ -118,7 +145,7 @@ bool IsProven(const KeyWrapInfo& wrap) {
 Result<KeyWrapInfo> Choose(const std::vector<KeyWrapInfo>& wraps, const std::string& id_or_name) {
   const KeyWrapInfo* chosen = nullptr;
   for (const KeyWrapInfo& wrap : wraps) {
-    if (wrap.id == id_or_name) {
+    if ((wrap.id == id_or_name && IsWrapId(wrap.id)) || wrap.object.name == id_or_name) {
       return wrap;
     }
     if (wrap.name == id_or_name && !wrap.name.empty()) {
@@ -241,17 +268,19 @@ Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_
   const RepositoryOptions options = OptionsWith(repository, passphrase);
   const Result<OpenedKey> known =
       FindKey(repository.store(), key.hex_id(), options, *environment.cancellation);
-  if (known) {
+  if (known && IsSigned(repository, known->wrap.text)) {
     return AddedPassphrase{IdOf(known->wrap), false};
   }
-  if (known.error().code != ErrorCode::kWrongKey &&
+  if (!known && known.error().code != ErrorCode::kWrongKey &&
       known.error().code != ErrorCode::kDataCorrupted) {
     return known.error();
   }
   RETURN_IF_ERROR(RequireRoom(repository, options, name));
+  // A wrap of version 0.1 is not signed, so no backup but those of its own passphrase has a copy.
   ASSIGN_OR_RETURN(const std::string text,
-                   MakeSignedWrap(key, passphrase, name, options.node, environment.clock->Now(),
-                                  *environment.random));
+                   known ? SignWrap(key, known->wrap.text, name)
+                         : MakeSignedWrap(key, passphrase, name, options.node,
+                                          environment.clock->Now(), *environment.random));
   ASSIGN_OR_RETURN(const std::string object,
                    PutKeyWrap(repository.store(), key.hex_id(), {"", text}, *environment.random));
   // Whoever relies on this passphrase one day may have no other.
@@ -284,8 +313,11 @@ Result<KeyWrapInfo> RemovePassphrase(const Repository& repository, const std::st
     const bool is_lost = !done && (done.error().code == ErrorCode::kDataCorrupted ||
                                    done.error().code == ErrorCode::kWrongKey);
     if (is_lost) {
-      RETURN_IF_ERROR(PutKeyWrap(repository.store(), repository.seal_policy().key->hex_id(),
-                                 removed.object, *repository.environment().random));
+      const Result<std::string> put =
+          PutKeyWrap(repository.store(), repository.seal_policy().key->hex_id(), removed.object,
+                     *repository.environment().random);
+      done = put ? Status(std::move(done.error()).WithContext("the passphrase was not removed"))
+                 : put.error();
     }
   }
   const Status released = lock->Release();

@@ -101,13 +101,6 @@ Status CountParts(const Repository& repository, std::string_view prefix, PartCou
   });
 }
 
-// Whether the store does not answer, and not one object or place in it.
-bool IsOfTheStore(const Error& error) {
-  return error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded ||
-         error.code == ErrorCode::kCredentials || error.code == ErrorCode::kCancelled ||
-         error.code == ErrorCode::kInternal;
-}
-
 void AddLost(const PartCounts& counts, LostParts& lost) {
   for (const auto& [label, count] : counts) {
     if (LostPart part = count.Lost(); !part.name.empty() || !part.reason.empty()) {

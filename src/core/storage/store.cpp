@@ -144,6 +144,12 @@ Result<Bytes> GetSmall(Store& store, std::string_view name, std::size_t limit) {
   return content;
 }
 
+bool IsOfTheStore(const Error& error) {
+  return error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded ||
+         error.code == ErrorCode::kCredentials || error.code == ErrorCode::kCancelled ||
+         error.code == ErrorCode::kInternal;
+}
+
 Status PutSmall(Store& store, std::string_view name, ByteView content, PutMode mode) {
   MemoryBody body(content);
   return store.Put(name, body, mode);

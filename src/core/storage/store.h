@@ -134,6 +134,10 @@ Result<std::vector<ObjectInfo>> ListAtMost(Store& store, std::string_view prefix
 // The error of ListAtMost() and ListDirectories() for too many names.
 Error TooManyObjects(const Store& store, std::string_view prefix, std::size_t limit);
 
+// Whether an error says that the store does not answer, or not us, or that the work was ended.
+// Others concern the object or the place that was asked for: it is gone, damaged, not to be read.
+bool IsOfTheStore(const Error& error);
+
 Status PutSmall(Store& store, std::string_view name, ByteView content, PutMode mode);
 
 // Creates the object. If it exists already, with any content, that is a success.
