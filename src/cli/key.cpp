@@ -214,7 +214,8 @@ Result<int> RunAdd(const GlobalOptions& options, const KeyArguments& arguments) 
   if (options.json) {
     PrintJson({{"id", added.wrap_id}, {"added", added.is_new}});
   } else if (!options.quiet && !added.is_new) {
-    PrintText(fmt::format("the passphrase opens the repository already: {}\n", added.wrap_id));
+    PrintText(fmt::format("the passphrase opens the repository already, nothing was changed: {}\n",
+                          added.wrap_id));
   } else if (!options.quiet) {
     PrintText(fmt::format(
         "added passphrase {}\nIt opens everything that is stored and everything that will be. Only "
@@ -227,10 +228,12 @@ Result<int> RunAdd(const GlobalOptions& options, const KeyArguments& arguments) 
 
 std::string CopiesInWords(const KeyWrapInfo& removed) {
   return removed.backups.empty()
-             ? "No backup holds a copy of its wrap."
+             ? "No backup holds a copy of its wrap. Old versions of a bucket and exported sheets "
+               "may."
              : fmt::format(
-                   "{} backups hold a copy of its wrap, the last one listed is \"{}\": the "
-                   "passphrase still opens these copies, and with them everything.",
+                   "Copies of its wrap are in {} backups (the last one listed is \"{}\"), in old "
+                   "versions of a bucket and in exported sheets: the passphrase still opens them, "
+                   "and with them everything.",
                    removed.backups.size(), removed.backups.back());
 }
 
@@ -242,8 +245,8 @@ Result<int> RunRemove(const GlobalOptions& options, const KeyArguments& argument
     PrintJson({{"removed", removed.object.name}, {"backups", removed.backups}});
   } else if (!options.quiet) {
     PrintText(fmt::format(
-        "removed {}\n{} So do old versions of a bucket, and exported sheets. The data key is the "
-        "same as before: if the passphrase has leaked, make a new repository.\nA node whose "
+        "removed {}\n{} The data key is the same as before: if the passphrase has leaked, make a "
+        "new repository.\nA node whose "
         "configuration has that passphrase archives nothing until it has another one.\n",
         removed.object.name, CopiesInWords(removed)));
   }

@@ -84,7 +84,7 @@ $node->vezactl_ok([ 'key', 'add', '--passphrase-file', secret_file('new', $new),
 $node->apply_conf(cipher_passphrase => $new);
 $node->archive_wal;
 my $said = $node->vezactl_ok([ 'key', 'remove', $first_id ], 'the old passphrase is removed');
-like($said, qr/2 backups hold a copy of its wrap, the last one listed is "\Q$label\E"/, 'and where it still fits');
+like($said, qr/Copies of its wrap are in 2 backups \(the last one listed is "\Q$label\E"/, 'and where it still fits');
 like($said, qr/if the passphrase has leaked, make a new repository/, 'and what that means');
 my %left = passphrases();
 is_deeply([ sort keys %left ], [ 'of-2027', 'recovery' ], 'two are left');

@@ -177,20 +177,32 @@ std::string IdOf(const NamedText& wrap) {
   return wrap.name.substr(wrap.name.rfind('.') + 1);
 }
 
+Error TooManyPassphrases(const Repository& repository) {
+  return MakeError(ErrorCode::kFailedPrecondition,
+                   "repository \"{}\" has as many passphrases as it can have",
+                   repository.store().location())
+      .WithHint(
+          "\"vezactl key list\" shows them. Remove those that nobody needs with \"vezactl key "
+          "remove\".");
+}
+
+// Whether every backup will hold a copy of all, and of so many `more`.
+Status RequireRoomFor(const Repository& repository, std::size_t more) {
+  ASSIGN_OR_RETURN(const std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
+  const auto proven = static_cast<std::size_t>(std::ranges::count_if(wraps, IsProven));
+  return proven + more <= limits::kKeyWrapsOfABackup ? Ok()
+                                                     : Status(TooManyPassphrases(repository));
+}
+
 Status RequireRoom(const Repository& repository, const RepositoryOptions& options,
                    const std::string& name) {
+  RETURN_IF_ERROR(RequireRoomFor(repository, 1));
   ASSIGN_OR_RETURN(const std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
-  const auto proven = std::ranges::count_if(wraps, IsProven);
   ASSIGN_OR_RETURN(const bool has_room,
                    HasRoomForWrap(repository.store(), repository.seal_policy().key->hex_id(),
                                   options, *repository.environment().cancellation));
-  if (static_cast<std::size_t>(proven) >= limits::kKeyWrapsOfABackup || !has_room) {
-    return MakeError(ErrorCode::kFailedPrecondition,
-                     "repository \"{}\" has as many passphrases as it can have",
-                     repository.store().location())
-        .WithHint(
-            "\"vezactl key list\" shows them. Remove those that nobody needs with \"vezactl key "
-            "remove\".");
+  if (!has_room) {
+    return TooManyPassphrases(repository);
   }
   if (!name.empty() && std::ranges::find(wraps, name, &KeyWrapInfo::name) != wraps.end()) {
     return MakeError(ErrorCode::kAlreadyExists, "there is a passphrase \"{}\" already", name)
@@ -283,6 +295,11 @@ Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_
                                           environment.clock->Now(), *environment.random));
   ASSIGN_OR_RETURN(const std::string object,
                    PutKeyWrap(repository.store(), key.hex_id(), {"", text}, *environment.random));
+  // Another node may have added one at the same moment. Both see that, and both give up.
+  if (Status room = RequireRoomFor(repository, 0); !room) {
+    RETURN_IF_ERROR(repository.store().Delete(object));
+    return std::move(room.error());
+  }
   // Whoever relies on this passphrase one day may have no other.
   ASSIGN_OR_RETURN(const OpenedKey opened,
                    FindKey(repository.store(), key.hex_id(), options, *environment.cancellation));

@@ -224,6 +224,25 @@ TEST_P(KeyWrapsTest, ThereIsALimitThatEveryBackupKeeps) {
   EXPECT_THAT(WrapsToCopy(*repository).value(), SizeIs(limits::kKeyWrapsOfABackup));
 }
 
+TEST_P(KeyWrapsTest, TheLimitHoldsWhenAnotherNodeAddsAtTheSameMoment) {
+  const auto repository = Initialise().value();
+  const DataKey& key = *repository->seal_policy().key;
+  store_->SetHook([&](FaultStore::Operation operation, std::string_view name) -> Status {
+    if (operation == FaultStore::Operation::kPut && name.starts_with("key/")) {
+      store_->SetHook({});
+      for (std::size_t i = 1; i < limits::kKeyWrapsOfABackup; ++i) {
+        Put(KeyWrapName(key.hex_id(), fmt::format("{:016}", i)),
+            MakeSignedWrap(key, fmt::format("passphrase number {}", i), "", "node-b", kTestTime,
+                           SystemRandom())
+                .value());
+      }
+    }
+    return Ok();
+  });
+  EXPECT_ERROR(AddPassphrase(*repository, kRecovery, "late"), ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(Names("key/"), SizeIs(limits::kKeyWrapsOfABackup));
+}
+
 TEST_P(KeyWrapsTest, ARunningServerPutsAllOfThemBack) {
   const auto repository = Initialise().value();
   PutBackup(*repository, kLabel);
