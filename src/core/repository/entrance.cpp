@@ -365,7 +365,7 @@ class PutBack {
     return UnprovenPlace(store_, first);
   }
 
-  // A text for which scrypt can run counts as a wrap, and LacksWraps() asks no further. So scrypt
+  // A text for which scrypt can run counts as a wrap, and LostWraps() asks no further. So scrypt
   // runs once at most.
   bool IsWrapOfOurs(std::string_view text) const {
     if (OtherKeyOf(text, held_.key_id)) {
