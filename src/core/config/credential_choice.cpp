@@ -285,7 +285,7 @@ Status ResolveContainer(const EnvLookup& environment, S3Options& options) {
   const std::string key =
       fmt::format("container\n{}\n{}\n{}", service.url, service.token_file, service.ca_file);
   options.credentials = OfThisProcess(key, [&] {
-    return MakeCredentialCache(fmt::format("container: \"{}\"", service.url),
+    return MakeCredentialCache(fmt::format("container: \"{}\"", OriginOf(service.url)),
                                MakeContainerSource(service));
   });
   return Ok();

@@ -77,6 +77,11 @@ class CredentialCache final : public CredentialProvider {
     return SameKeys(*others, refused) ? S3CredentialsPtr() : others;
   }
 
+  void Accepted(const S3Credentials& credentials) override {
+    const std::lock_guard lock(mutex_);
+    refused_ = refused_ && !(current_ && SameKeys(*current_, credentials));
+  }
+
  private:
   // The turn of the thread that renews. Ends however that thread leaves.
   class Turn {

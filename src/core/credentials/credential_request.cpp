@@ -44,6 +44,11 @@ Result<HttpResponse> AskForCredentials(CredentialRequest request, HttpOptions op
   return response;
 }
 
+std::string OriginOf(const std::string& url) {
+  const std::size_t host = url.find("://");
+  return host == std::string::npos ? "" : url.substr(0, url.find_first_of("/?#", host + 3));
+}
+
 bool MayBeAskedForCredentials(const std::string& url) {
   const std::optional<HttpUrl> parts = ParseHttpUrl(url);
   if (!parts) {

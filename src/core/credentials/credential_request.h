@@ -25,6 +25,10 @@ struct CredentialRequest {
 Result<HttpResponse> AskForCredentials(CredentialRequest request, HttpOptions options,
                                        SteadyTime deadline, const Environment& environment);
 
+// Scheme, host and port of an address. What follows may be a secret: the path of a container's
+// credentials keeps other containers of the host from getting them.
+std::string OriginOf(const std::string& url);
+
 // Whether credentials may be asked for at this address: over TLS, or without it on this machine or
 // from the addresses at which ECS, EKS and EC2 have their services. A name does not do without TLS,
 // because it may lead anywhere.

@@ -152,8 +152,8 @@ class ContainerSource final : public CredentialSource {
     if (!token.empty()) {
       request.headers.push_back(fmt::format("authorization: {}", token.text()));
     }
-    request.purpose =
-        fmt::format("could not get the container's credentials from \"{}\"", service_.url);
+    request.purpose = fmt::format("could not get the container's credentials from \"{}\"",
+                                  OriginOf(service_.url));
     request.hint = kContainerHint;
     const std::string purpose = request.purpose;
     ASSIGN_OR_RETURN(HttpResponse response,

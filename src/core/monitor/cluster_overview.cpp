@@ -32,9 +32,7 @@ constexpr std::size_t kLongestProblem = 400;
 
 // Puts an error that concerns this cluster alone into its line. Returns any other.
 Status Note(ClusterOverview& overview, Error error) {
-  if (error.retryable || error.code == ErrorCode::kCancelled ||
-      error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded ||
-      error.code == ErrorCode::kInternal) {
+  if (error.retryable || IsOfTheStore(error)) {
     return error;
   }
   error.message = Shorten(std::move(error.message), kLongestProblem);

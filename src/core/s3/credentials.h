@@ -49,6 +49,10 @@ class CredentialProvider {
   virtual Result<S3CredentialsPtr> Replace(const S3Credentials& refused,
                                            const Environment& environment) = 0;
 
+  // Called when S3 has accepted a request that was signed with these: a refusal of them before had
+  // another cause.
+  virtual void Accepted(const S3Credentials& /*credentials*/) {}
+
   // Whether there may be other credentials later.
   virtual bool may_change() const { return true; }
 

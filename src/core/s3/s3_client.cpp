@@ -75,11 +75,6 @@ HttpOptions HttpOptionsOf(const S3Options& options) {
 // How long other credentials are hoped for when S3 has begun to refuse those that it had accepted.
 constexpr std::chrono::minutes kOthersMayCome{1};
 
-// `error` of a credential provider, as the error of a request.
-Error InRequest(Error error, const std::string& purpose) {
-  return error.code == ErrorCode::kCancelled ? error : std::move(error).WithContext(purpose);
-}
-
 }  // namespace
 
 S3Client::S3Client(const S3Options& options, S3Address address, Environment environment)
@@ -107,9 +102,7 @@ Result<S3Response> S3Client::Send(const S3Call& call, const std::string& purpose
   }
   Result<S3CredentialsPtr> others = credentials_->Replace(**credentials, environment_);
   if (!others) {
-    Error error = std::move(others.error());
-    error.retryable = error.retryable || (error.code == ErrorCode::kCredentials && OthersMayCome());
-    return InRequest(std::move(error), purpose);
+    return InRequest(std::move(others.error()), purpose);
   }
   if (*others == nullptr) {
     return Judged(std::move(response));
@@ -121,11 +114,21 @@ Result<S3Response> S3Client::Send(const S3Call& call, const std::string& purpose
   return Judged(std::move(response));
 }
 
+Error S3Client::InRequest(Error error, const std::string& purpose) {
+  if (error.code == ErrorCode::kCancelled) {
+    return error;
+  }
+  // A file may be away for a moment, while somebody replaces it.
+  error.retryable = error.retryable || OthersMayCome();
+  return std::move(error).WithContext(purpose);
+}
+
 S3Response S3Client::Judged(S3Response response) {
   if (RefusesCredentials(response)) {
     response.others_may_come = OthersMayCome();
   } else if (response.status / 100 == 2) {
     was_accepted_ = true;
+    credentials_->Accepted(*response.credentials);
   }
   return response;
 }

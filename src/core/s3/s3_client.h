@@ -58,7 +58,9 @@ class S3Client {
 
   // Notes what S3 says of the credentials.
   S3Response Judged(S3Response response);
-  // Called when S3 has refused the credentials.
+  // An error of the credential provider, as the error of a request.
+  Error InRequest(Error error, const std::string& purpose);
+  // Called when S3 has refused the credentials, or when there are none.
   bool OthersMayCome();
 
   S3Address address_;

@@ -118,7 +118,7 @@ TEST_F(CredentialChoice, AProviderByName) {
                     {"s3_web_identity_token_file", token_}}),
             "web-identity: role \"\" from \"https://minio.example.com:9000\"");
   EXPECT_EQ(Chosen({{"s3_credentials", "container"}}, container_),
-            "container: \"http://169.254.170.2/v2/credentials/1\"");
+            "container: \"http://169.254.170.2\"");
   EXPECT_EQ(Chosen({{"s3_credentials", "instance"}}), "instance: \"http://169.254.169.254\"");
 }
 

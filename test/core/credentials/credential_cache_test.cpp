@@ -237,6 +237,20 @@ TEST_F(CredentialCache, RefusedOnesAreNotUsedWhenTheServiceFails) {
   EXPECT_TRUE(replaced.error().retryable);
 }
 
+// A node of the store that has not heard of the keys yet, for example.
+TEST_F(CredentialCache, ARefusalThatIsDisprovedIsForgotten) {
+  Use([](int count) { return count <= 2 ? Result<S3Credentials>(Numbered(1)) : Away(); });
+  ASSERT_EQ(Key(), "AKIA1");
+  EXPECT_EQ(provider_->Replace(Numbered(1), environment_).value(), nullptr);
+  provider_->Accepted(Numbered(7));
+  clock_.Pass(1min);
+  EXPECT_EQ(Key(), "the service is away") << "others than these were accepted";
+  provider_->Accepted(Numbered(1));
+  clock_.Pass(1min);
+  EXPECT_EQ(Key(), "AKIA1");
+  EXPECT_EQ(count_, 3);
+}
+
 TEST_F(CredentialCache, AFileIsReadAgainWhenItHasChanged) {
   std::string stamp = "1";
   Use([](int number) { return Numbered(number); }, [&] { return stamp; });

@@ -954,7 +954,12 @@ class NumberedCredentials final : public CredentialProvider {
  public:
   explicit NumberedCredentials(int most) : most_(most) {}
   const std::string& description() const override { return description_; }
-  Result<S3CredentialsPtr> Get(const Environment&) override { return Current(); }
+  Result<S3CredentialsPtr> Get(const Environment&) override {
+    if (is_away) {
+      return MakeError(ErrorCode::kCredentials, "the file is away");
+    }
+    return Current();
+  }
   Result<S3CredentialsPtr> Replace(const S3Credentials&, const Environment&) override {
     if (number_ == most_) {
       return S3CredentialsPtr();
@@ -962,6 +967,8 @@ class NumberedCredentials final : public CredentialProvider {
     ++number_;
     return Current();
   }
+
+  std::atomic<bool> is_away = false;
 
  private:
   S3CredentialsPtr Current() const {
@@ -1023,7 +1030,8 @@ TEST(S3Store, OtherCredentialsAreWaitedForWhenTheOldOnesWereAccepted) {
     return refuses ? ErrorReply(403, "SignatureDoesNotMatch") : LoopbackReply{};
   });
   S3Options options = OptionsFor(server);
-  options.credentials = std::make_shared<NumberedCredentials>(1);
+  const auto credentials = std::make_shared<NumberedCredentials>(1);
+  options.credentials = credentials;
   TestClock clock;
   Environment environment;
   environment.clock = &clock;
@@ -1032,6 +1040,7 @@ TEST(S3Store, OtherCredentialsAreWaitedForWhenTheOldOnesWereAccepted) {
   ASSERT_TRUE(put());
   refuses = true;
   for (int i = 0; i < 6; ++i) {
+    credentials->is_away = i % 2 == 1;
     EXPECT_TRUE(put().error().retryable);
     clock.Sleep(std::chrono::seconds(10), nullptr);
   }
