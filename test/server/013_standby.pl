@@ -23,6 +23,9 @@ $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->adopt($primary);
 $standby->start;
 $primary->wait_for_catchup($standby);
+# A standby on a slow machine may be some segments behind, and has nowhere else to get them from.
+$primary->append_conf('postgresql.conf', "wal_keep_size = '1GB'");
+$primary->reload;
 
 # Takes a backup on the standby while the primary keeps writing. This produces the WAL that the
 # backup waits for.

@@ -440,9 +440,9 @@ sub read_proc
 # Waits until the worker is in a phase (as its process title says). Returns its pid.
 sub wait_for_phase
 {
-	my ($self, $phase) = @_;
+	my ($self, $phase, $seconds) = @_;
 	my $pid;
-	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $deadline = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
 
 	while (1)
 	{
@@ -456,13 +456,14 @@ sub wait_for_phase
 # The same, and stops the worker there (SIGSTOP). kill 'CONT' continues it.
 sub stop_worker_while
 {
-	my ($self, $phase) = @_;
-	my $pid = $self->wait_for_phase($phase);
+	my ($self, $phase, $seconds) = @_;
+	my $pid = $self->wait_for_phase($phase, $seconds);
 
 	kill 'STOP', $pid;
 	my (undef, $now) = $self->backup_worker;
-	croak "the backup worker was too quick: it is $now" if $now !~ /^$phase/;
-	return $pid;
+	return $pid if defined $now && $now =~ /^$phase/;
+	kill 'CONT', $pid;
+	croak 'the backup worker was too quick: it is ' . ($now // 'gone');
 }
 
 # --- SQL ------------------------------------------------------------------------------------------
