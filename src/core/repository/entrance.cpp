@@ -190,7 +190,7 @@ Result<std::optional<OpenedKey>> TryFirst(Store& store, const std::string& key_i
     return std::optional<OpenedKey>();
   }
   const Result<Bytes> text = GetSmall(store, name, limits::kKeyWrap);
-  if (!text && !IsNoWrap(text.error())) {
+  if (!text && IsOfTheStore(text.error())) {
     return text.error();
   }
   const NamedText wrap{name, text ? std::string(AsText(*text)) : ""};
@@ -470,7 +470,8 @@ Result<WrapSearch> SearchWraps(Store& store, const std::string& key_id,
       return search;
     }
     const Result<Bytes> text = GetListed(store, wrap, limits::kKeyWrap);
-    if (!text && !IsNoWrap(text.error())) {
+    // One object that cannot be read says nothing of the others.
+    if (!text && IsOfTheStore(text.error())) {
       return text.error();
     }
     if (!text) {
@@ -728,7 +729,7 @@ Status RequireWrapInPlace(const Repository& repository) {
   }
   const NamedText& ours = repository.key_wraps().front();
   const Result<Bytes> text = GetSmall(repository.store(), ours.name, limits::kKeyWrap);
-  if (!text && !IsNoWrap(text.error())) {
+  if (!text && IsOfTheStore(text.error())) {
     return text.error();
   }
   if (text && AsText(*text) == ours.text) {

@@ -87,7 +87,7 @@ class Searcher {
           source.wraps, [&](const FoundWrap& found) { return found.wrap.name == object.name; });
       const Result<Bytes> text =
           is_known ? Result<Bytes>(Bytes()) : GetListed(store_, object, limits::kKeyWrap);
-      if (!text && !IsNoWrap(text.error())) {
+      if (!text && IsOfTheStore(text.error())) {
         return text.error();
       }
       if (text && !is_known) {
