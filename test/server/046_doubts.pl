@@ -215,6 +215,8 @@ leaves_nothing('statement_timeout');
 
 foreach my $call (@calls)
 {
+	# The worker of the call before may still be about to end.
+	poll_until(sub { !defined(($stuck->backup_worker)[0]) }, 'the end of the worker before');
 	local $ENV{PGAPPNAME} = 'asks';
 	my $session = $stuck->start_sql($call);
 	delete $ENV{PGAPPNAME};
