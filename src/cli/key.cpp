@@ -184,8 +184,10 @@ Result<int> RunList(const GlobalOptions& options) {
     if (!wrap.problem.empty()) {
       state += ": " + wrap.problem;
     }
-    table.AddRow({wrap.id, wrap.name.empty() ? "-" : wrap.name, state, FormatUtc(wrap.stored),
-                  wrap.node.empty() ? "-" : wrap.node, std::to_string(wrap.backups.size())});
+    table.AddRow({Printable(wrap.id), wrap.name.empty() ? "-" : Printable(wrap.name),
+                  Printable(std::move(state)), FormatUtc(wrap.stored),
+                  wrap.node.empty() ? "-" : Printable(wrap.node),
+                  std::to_string(wrap.backups.size())});
   }
   if (options.json) {
     PrintJson({{"key_id", key_id}, {"passphrases", std::move(list)}});
@@ -212,16 +214,21 @@ Result<int> RunAdd(const GlobalOptions& options, const KeyArguments& arguments) 
   ASSIGN_OR_RETURN(const AddedPassphrase added,
                    AddPassphrase(*repository, passphrase.text(), arguments.name));
   if (options.json) {
-    PrintJson({{"id", added.wrap_id}, {"added", added.is_new}});
+    PrintJson({{"id", added.wrap_id}, {"added", added.is_new}, {"name", added.name}});
   } else if (!options.quiet && !added.is_new) {
-    PrintText(fmt::format("the passphrase opens the repository already, nothing was changed: {}\n",
-                          added.wrap_id));
+    PrintText(fmt::format(
+        "the passphrase opens the repository already, nothing was changed: {}{}\n", added.wrap_id,
+        added.name.empty() ? "" : fmt::format(", named \"{}\"", Printable(added.name))));
   } else if (!options.quiet) {
     PrintText(fmt::format(
         "added passphrase {}\nIt opens everything that is stored and everything that will be. Only "
         "backups from now on hold a copy of its wrap: take one, or keep what \"vezactl key export "
         "{}\" prints, before you rely on it.\n",
         added.wrap_id, added.wrap_id));
+  }
+  if (!arguments.name.empty() && added.name != arguments.name) {
+    PrintWarning(fmt::format("the passphrase does not get the name \"{}\"", arguments.name),
+                 "A wrap keeps its name. To change it, remove the passphrase and add it again.");
   }
   return kDone;
 }

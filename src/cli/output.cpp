@@ -38,11 +38,11 @@ void Tell(const char* severity, const std::string& message, const std::string& h
 }  // namespace
 
 void PrintError(const Error& error) {
-  Tell("error", error.message, error.hint);
+  Tell("error", Printable(error.message), error.hint);
 }
 
 void PrintWarning(const std::string& message, const std::string& hint) {
-  Tell("warning", message, hint);
+  Tell("warning", Printable(message), hint);
 }
 
 void PrintText(const std::string& text) {

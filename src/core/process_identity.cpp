@@ -38,6 +38,12 @@ std::string StatField(pid_t pid, int number) {
   return stat.substr(at + 1, stat.find(' ', at + 1) - at - 1);
 }
 
+// Whether all threads of the process have ended, and only its parent does not know yet. While other
+// threads run, the first one may be a zombie, too.
+bool IsZombie(pid_t pid) {
+  return StatField(pid, 3) == "Z" && StatField(pid, 20) == "1";
+}
+
 }  // namespace
 
 std::string StartOf(pid_t pid) {
@@ -90,6 +96,9 @@ bool HasEnded(std::string_view process) {
     return false;
   }
   if (kill(pid, 0) != 0 && errno == ESRCH) {
+    return true;
+  }
+  if (IsZombie(pid)) {
     return true;
   }
   const std::string start = StartOf(pid);

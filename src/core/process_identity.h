@@ -27,8 +27,8 @@ std::string StartOf(pid_t pid);
 std::optional<pid_t> ParentOf(pid_t pid);
 
 // True only when it is certain that the process has ended: it ran here, and its process id is free
-// or belongs to another process now. False when that is not certain: another machine, another
-// container, or a restart of this machine since.
+// or belongs to another process or to a zombie now. False when that is not certain: another
+// machine, another container, or a restart of this machine since.
 bool HasEnded(std::string_view process);
 
 }  // namespace veza

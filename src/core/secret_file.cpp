@@ -77,7 +77,12 @@ Result<SecretString> ParseSecretLine(std::string_view content, const std::string
   const std::string_view line = content.substr(0, content.find_last_not_of("\n\r") + 1);
   RETURN_IF_ERROR(CheckSize(content.size() > most ? content : line, source, most,
                             "The secret has to be there, as its only line."));
-  if (line.find_first_of(std::string_view("\n\r\0", 3)) != std::string_view::npos) {
+  if (line.find('\0') != std::string_view::npos) {
+    return MakeError(ErrorCode::kInvalidArgument, "{} has a byte of value zero", source)
+        .WithHint(
+            "The secret has to be text. Random bytes may be encoded: openssl rand -base64 33.");
+  }
+  if (line.find_first_of("\n\r") != std::string_view::npos) {
     return MakeError(ErrorCode::kInvalidArgument, "{} has more than one line", source)
         .WithHint("The secret has to be its only line.");
   }

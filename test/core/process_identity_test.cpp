@@ -1,10 +1,14 @@
 #include "core/process_identity.h"
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <fstream>
 #include <string>
+#include <thread>
 
 namespace veza {
 namespace {
@@ -57,6 +61,48 @@ TEST(ProcessIdentityTest, AChildEnds) {
   EXPECT_FALSE(HasEnded(child.identity));
   child.End();
   EXPECT_TRUE(HasEnded(child.identity));
+}
+
+// Its parent is PID 1 of a container that waits for nobody, for example.
+TEST(ProcessIdentityTest, AZombieHasEnded) {
+  const Child child;
+  EXPECT_EQ(kill(child.pid, SIGKILL), 0);
+  siginfo_t info{};
+  EXPECT_EQ(waitid(P_PID, static_cast<id_t>(child.pid), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_EQ(IdentifyProcess(child.pid), child.identity);
+  EXPECT_TRUE(HasEnded(child.identity));
+  close(child.go);
+  EXPECT_EQ(waitpid(child.pid, nullptr, 0), child.pid);
+}
+
+// The first thread ends, and another one works on.
+TEST(ProcessIdentityTest, AZombieThreadIsNoZombieProcess) {
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    std::thread([writer = ready[1]] {
+      // Until the first thread is a zombie.
+      for (std::string stat; stat.find(") Z ") == std::string::npos; usleep(1000)) {
+        std::ifstream file("/proc/self/stat");
+        std::getline(file, stat);
+      }
+      const std::string identity = IdentifyThisProcess();
+      [[maybe_unused]] const ssize_t told = write(writer, identity.data(), identity.size());
+      pause();
+    }).detach();
+    syscall(SYS_exit, 0);  // ends this thread only, and unwinds no stack
+  }
+  close(ready[1]);
+  char text[512];
+  const ssize_t length = read(ready[0], text, sizeof text);
+  ASSERT_GT(length, 0);
+  const std::string identity(text, static_cast<std::size_t>(length));
+  EXPECT_FALSE(HasEnded(identity));
+  EXPECT_EQ(kill(pid, SIGKILL), 0);
+  EXPECT_EQ(waitpid(pid, nullptr, 0), pid);
+  EXPECT_TRUE(HasEnded(identity));
+  close(ready[0]);
 }
 
 TEST(ProcessIdentityTest, AParentIdentifiesItsChild) {

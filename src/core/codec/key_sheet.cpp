@@ -20,6 +20,7 @@ constexpr std::size_t kLines = kPackedWrapSize / kLineBytes;
 constexpr std::size_t kGroup = 4;        // characters
 constexpr std::size_t kLineDigits = 20;  // of the bytes: 100 bits, of which the last 4 are zero
 constexpr std::size_t kBits = 5;         // of a character
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // of UTF-8; some editors write it
 constexpr std::string_view kAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 static_assert(kPackedWrapSize % kLineBytes == 0 && kLines < 10);
@@ -81,16 +82,16 @@ struct Line {
 
 Result<Line> ReadLine(std::string_view text) {
   const std::size_t colon = text.find(':');
-  const std::string_view number = Trim(text.substr(0, colon), " \t");
-  if (colon == std::string_view::npos || number.size() != 1 || number[0] < '1' ||
-      number[0] > static_cast<char>('0' + kLines)) {
+  const std::string_view before = Trim(text.substr(0, colon), " \t");
+  const char number = before.size() == 1 ? Canonical(before[0]).value_or(' ') : ' ';
+  if (colon == std::string_view::npos || number < '1' || number > static_cast<char>('0' + kLines)) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "\"{}\" is no line of a key sheet: it does not begin with a number from 1 to "
                      "{} and a colon",
                      Shorten(std::string(text), 60), kLines)
         .WithHint("Type in only the numbered lines. Lines that begin with \"#\" may be left out.");
   }
-  Line line{static_cast<std::size_t>(number[0] - '0'), {}};
+  Line line{static_cast<std::size_t>(number - '0'), {}};
   std::string digits;
   for (const char c : text.substr(colon + 1)) {
     if (c == ' ' || c == '\t' || c == '-') {
@@ -133,6 +134,9 @@ std::string PrintKeySheet(ByteView packed) {
 
 Result<Bytes> ReadKeySheet(std::string_view text) {
   std::array<Bytes, kLines> lines;
+  if (text.starts_with(kByteOrderMark)) {
+    text.remove_prefix(kByteOrderMark.size());
+  }
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = Trim(text.substr(0, end), " \t\r");

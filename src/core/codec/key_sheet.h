@@ -6,8 +6,9 @@
 //   1: 05JK-N8DZ-... -QR7S  4F0M
 //
 // The characters are those of Crockford's base 32: digits and capital letters without I, L, O and
-// U. A reader takes small letters as well, I and L for 1, and O for 0. Lines that begin with '#',
-// empty lines, blanks and hyphens mean nothing, and the lines may come in any order.
+// U. A reader takes small letters as well, I and L for 1, and O for 0, in the numbers of the lines,
+// too. Lines that begin with '#', empty lines, blanks, hyphens and a byte order mark mean nothing,
+// and the lines may come in any order.
 #pragma once
 
 #include <string>

@@ -149,12 +149,22 @@ Error TooManyWraps(const Store& store, const std::string& key_id, std::size_t co
           "them, and remove those that none of your passphrases opens.");
 }
 
-Error WrongPassphrase(const Store& store) {
-  return MakeError(ErrorCode::kWrongKey, "the passphrase does not open repository \"{}\"",
-                   store.location())
-      .WithHint(
-          "Set veza_backup.cipher_passphrase, cipher_passphrase_file or cipher_passphrase_command "
-          "to the passphrase the repository was initialized with.");
+// `unusable`: why an object beside the wraps could not be tried, if there is one.
+Error WrongPassphrase(const Store& store, const std::optional<Error>& unusable) {
+  constexpr const char* kSetOne =
+      "Set veza_backup.cipher_passphrase, cipher_passphrase_file or cipher_passphrase_command to "
+      "one of the passphrases of the repository. \"vezactl key list\" shows their names, with a "
+      "configuration that has one of them.";
+  const std::string message =
+      fmt::format("the passphrase does not open repository \"{}\"", store.location());
+  if (!unusable) {
+    return MakeError(ErrorCode::kWrongKey, "{}", message).WithHint(kSetOne);
+  }
+  return MakeError(ErrorCode::kWrongKey, "{}; one wrap could not be tried: {}", message,
+                   unusable->message)
+      .WithHint(fmt::format("{} If this is the right passphrase, its wrap is the one that could "
+                            "not be tried: run \"vezactl key restore\".",
+                            kSetOne));
 }
 
 // The key id that the wrap names, if it is not `key_id`. nullopt otherwise.
@@ -366,7 +376,7 @@ class PutBack {
   }
 
   // A text for which scrypt can run counts as a wrap, and LostWraps() asks no further. So scrypt
-  // runs once at most.
+  // runs once at most, and not for a wrap that is held and unchanged.
   bool IsWrapOfOurs(std::string_view text) const {
     if (OtherKeyOf(text, held_.key_id)) {
       return false;
@@ -395,10 +405,10 @@ class PutBack {
         return text.error();
       }
       const auto held = std::ranges::find(held_.key_wraps, wrap.name, &NamedText::name);
-      const bool is_changed =
-          held != held_.key_wraps.end() && (!text || AsText(*text) != held->text);
-      is_damaged = is_damaged || (is_changed && held == held_.key_wraps.begin());
-      has_other = has_other || (!is_changed && text && IsWrapOfOurs(AsText(*text)));
+      const bool is_held = held != held_.key_wraps.end();
+      const bool is_intact = is_held && text && AsText(*text) == held->text;
+      is_damaged = is_damaged || (is_held && !is_intact && held == held_.key_wraps.begin());
+      has_other = has_other || is_intact || (!is_held && text && IsWrapOfOurs(AsText(*text)));
     }
     if (!has_other) {
       return held_.key_wraps;
@@ -579,7 +589,9 @@ Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const Reposit
   if (search.is_cut) {
     return TooManyObjects(store, KeyWrapName(key_id, ""), limits::kKeyWraps);
   }
-  return search.damaged ? *search.damaged : WrongPassphrase(store);
+  // The object may be anybody's junk. So it does not hide that the passphrase opens no true wrap.
+  return search.damaged && search.tried == 0 ? *search.damaged
+                                             : WrongPassphrase(store, search.damaged);
 }
 
 Result<bool> HasRoomForWrap(Store& store, const std::string& key_id,

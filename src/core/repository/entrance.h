@@ -43,8 +43,11 @@ struct OpenedKey {
 };
 
 // Unwraps the data key `key_id` with the first wrap that the passphrase opens. An object under the
-// name of such a wrap that holds the wrap of another key is ignored. Errors: kDataCorrupted when
-// there is no wrap of that key, or a damaged one; kWrongKey when all belong to other passphrases.
+// name of such a wrap that holds the wrap of another key is ignored. Errors:
+// - kWrongKey: there are wraps, and all belong to other passphrases. If beside them is an object
+//   that could not be tried, the message names it.
+// - kDataCorrupted: there is no wrap of that key, or only damaged ones. If one that cannot be read
+//   or is of an unknown version is the last of them, the error is that of this one.
 Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const RepositoryOptions& options,
                           const Cancellation& cancellation);
 

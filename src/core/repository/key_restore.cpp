@@ -415,8 +415,7 @@ class KeyRestorer {
     if (found) {
       return std::optional<PlannedWrap>();
     }
-    if (found.error().code != ErrorCode::kDataCorrupted &&
-        found.error().code != ErrorCode::kWrongKey) {
+    if (IsOfTheStore(found.error())) {
       return found.error();
     }
     ASSIGN_OR_RETURN(const bool has_room,

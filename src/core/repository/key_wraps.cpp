@@ -62,6 +62,12 @@ bool IsSigned(const Repository& repository, std::string_view wrap) {
       .has_value();
 }
 
+// The name in a signed wrap. Empty if it has none.
+std::string NameIn(std::string_view signed_wrap) {
+  const std::optional<Json> wrap = ParseJsonObject(signed_wrap, {.size = limits::kKeyWrap});
+  return wrap ? StringMember(*wrap, "name").value_or("") : "";
+}
+
 // Fills in what the wrap is.
 void Judge(const Repository& repository, KeyWrapInfo& info) {
   const std::string key_id = repository.seal_policy().key->hex_id();
@@ -85,7 +91,7 @@ void Judge(const Repository& repository, KeyWrapInfo& info) {
                : is_signed ? KeyWrapInfo::State::kSigned
                            : KeyWrapInfo::State::kUnsigned;
   if (is_signed) {
-    info.name = StringMember(*wrap, "name").value_or("");
+    info.name = NameIn(info.object.text);
   }
   if (is_signed || is_in_use) {
     info.node = StringMember(*wrap, "node").value_or("");
@@ -186,18 +192,19 @@ Error TooManyPassphrases(const Repository& repository) {
           "remove\".");
 }
 
-// Whether every backup will hold a copy of all, and of so many `more`.
-Status RequireRoomFor(const Repository& repository, std::size_t more) {
-  ASSIGN_OR_RETURN(const std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
+// The wraps, if every backup will hold a copy of all that are proven, and of so many `more`.
+Result<std::vector<KeyWrapInfo>> ReadWrapsWithRoom(const Repository& repository, std::size_t more) {
+  ASSIGN_OR_RETURN(std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
   const auto proven = static_cast<std::size_t>(std::ranges::count_if(wraps, IsProven));
-  return proven + more <= limits::kKeyWrapsOfABackup ? Ok()
-                                                     : Status(TooManyPassphrases(repository));
+  if (proven + more > limits::kKeyWrapsOfABackup) {
+    return TooManyPassphrases(repository);
+  }
+  return wraps;
 }
 
 Status RequireRoom(const Repository& repository, const RepositoryOptions& options,
                    const std::string& name) {
-  RETURN_IF_ERROR(RequireRoomFor(repository, 1));
-  ASSIGN_OR_RETURN(const std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
+  ASSIGN_OR_RETURN(const std::vector<KeyWrapInfo> wraps, ReadWrapsWithRoom(repository, 1));
   ASSIGN_OR_RETURN(const bool has_room,
                    HasRoomForWrap(repository.store(), repository.seal_policy().key->hex_id(),
                                   options, *repository.environment().cancellation));
@@ -209,6 +216,38 @@ Status RequireRoom(const Repository& repository, const RepositoryOptions& option
         .WithHint("Choose another name, or remove that one first.");
   }
   return Ok();
+}
+
+// Puts a wrap back that was deleted, or may have been. Returns the error to report.
+Error Undo(const Repository& repository, const NamedText& wrap, Error cause) {
+  const Result<std::string> put =
+      PutKeyWrap(repository.store(), repository.seal_policy().key->hex_id(), wrap,
+                 *repository.environment().random);
+  if (put) {
+    return std::move(cause).WithContext("the passphrase was not removed");
+  }
+  return MakeError(cause.code,
+                   "it is not certain that the passphrase was removed, and that the one in the "
+                   "configuration still opens the repository: {}; object \"{}\" could not be put "
+                   "back: {}",
+                   cause.message, wrap.name, put.error().message)
+      .WithHint(
+          "Run \"vezactl key list\" when the store answers again. If it fails, no passphrase may "
+          "be left: a running server puts the wraps back, and otherwise \"vezactl key restore\" "
+          "does.");
+}
+
+// Deletes the wrap. If afterwards the wrap in use is not in place, or nobody can tell, it is put
+// back.
+Status DeleteWrap(const Repository& repository, const NamedText& wrap, ClusterLock& lock) {
+  RETURN_IF_ERROR(RequireWrapInPlace(repository));
+  RETURN_IF_ERROR(lock.RequireHeld());
+  // A request that has failed may have been carried out.
+  Status done = repository.store().Delete(wrap.name);
+  if (done) {
+    done = RequireWrapInPlace(repository);
+  }
+  return done ? Ok() : Status(Undo(repository, wrap, std::move(done.error())));
 }
 
 }  // namespace
@@ -281,10 +320,9 @@ Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_
   const Result<OpenedKey> known =
       FindKey(repository.store(), key.hex_id(), options, *environment.cancellation);
   if (known && IsSigned(repository, known->wrap.text)) {
-    return AddedPassphrase{IdOf(known->wrap), false};
+    return AddedPassphrase{IdOf(known->wrap), false, NameIn(known->wrap.text)};
   }
-  if (!known && known.error().code != ErrorCode::kWrongKey &&
-      known.error().code != ErrorCode::kDataCorrupted) {
+  if (!known && IsOfTheStore(known.error())) {
     return known.error();
   }
   RETURN_IF_ERROR(RequireRoom(repository, options, name));
@@ -296,14 +334,14 @@ Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_
   ASSIGN_OR_RETURN(const std::string object,
                    PutKeyWrap(repository.store(), key.hex_id(), {"", text}, *environment.random));
   // Another node may have added one at the same moment. Both see that, and both give up.
-  if (Status room = RequireRoomFor(repository, 0); !room) {
+  if (const auto room = ReadWrapsWithRoom(repository, 0); !room) {
     RETURN_IF_ERROR(repository.store().Delete(object));
-    return std::move(room.error());
+    return room.error();
   }
   // Whoever relies on this passphrase one day may have no other.
   ASSIGN_OR_RETURN(const OpenedKey opened,
                    FindKey(repository.store(), key.hex_id(), options, *environment.cancellation));
-  return AddedPassphrase{IdOf({object, ""}), true};
+  return AddedPassphrase{IdOf({object, ""}), true, name};
 }
 
 Result<KeyWrapInfo> RemovePassphrase(const Repository& repository, const std::string& id_or_name) {
@@ -318,25 +356,7 @@ Result<KeyWrapInfo> RemovePassphrase(const Repository& repository, const std::st
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<ClusterLock> lock,
                    ClusterLock::Acquire(repository, {.purpose = "removal of a passphrase"}));
-  Status done = RequireWrapInPlace(repository);
-  if (done) {
-    done = lock->RequireHeld();
-  }
-  if (done) {
-    done = repository.store().Delete(removed.object.name);
-  }
-  if (done) {
-    done = RequireWrapInPlace(repository);
-    const bool is_lost = !done && (done.error().code == ErrorCode::kDataCorrupted ||
-                                   done.error().code == ErrorCode::kWrongKey);
-    if (is_lost) {
-      const Result<std::string> put =
-          PutKeyWrap(repository.store(), repository.seal_policy().key->hex_id(), removed.object,
-                     *repository.environment().random);
-      done = put ? Status(std::move(done.error()).WithContext("the passphrase was not removed"))
-                 : put.error();
-    }
-  }
+  const Status done = DeleteWrap(repository, removed.object, *lock);
   const Status released = lock->Release();
   RETURN_IF_ERROR(done);
   RETURN_IF_ERROR(released);

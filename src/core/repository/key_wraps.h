@@ -49,6 +49,7 @@ Result<std::vector<NamedText>> WrapsToCopy(const Repository& repository);
 struct AddedPassphrase {
   std::string wrap_id;
   bool is_new = false;  // otherwise the passphrase has opened the repository before
+  std::string name;     // of the passphrase; if it is not new, the one that it has had
 };
 // Makes a wrap for another passphrase, stores it and opens it again. kFailedPrecondition when there
 // are as many passphrases as a backup keeps; kAlreadyExists when another wrap has the name;
@@ -58,10 +59,12 @@ Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_
 
 // Removes the wrap with that id or name, under the cluster's lock, so that two removals at once
 // cannot leave none. The wrap in use is never removed, and right before the removal it must be in
-// place; if it has gone after it, the removed one is put back. Returns the removed wrap.
+// place. If it has gone after it, or if that cannot be told, the removed one is put back. Returns
+// the removed wrap.
 //
 // kNotFound, kInvalidArgument (several have the name), kFailedPrecondition (it is the one in use,
-// the lock is held), kDataCorrupted and kWrongKey (the wrap in use is gone).
+// the lock is held), kDataCorrupted and kWrongKey (the wrap in use is gone), and those of the
+// store. The message says "the passphrase was not removed", or that this is not certain.
 Result<KeyWrapInfo> RemovePassphrase(const Repository& repository, const std::string& id_or_name);
 
 // The wrap with that id or name. Errors as above.

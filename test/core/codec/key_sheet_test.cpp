@@ -75,6 +75,12 @@ TEST(KeySheet, TakesWhatPeopleType) {
   const auto typed = ReadKeySheet("# a comment: 9\r\n\r\n" + Joined(lines) + LinesOf(sheet)[3]);
   ASSERT_OK(typed);
   EXPECT_EQ(*typed, Packed());
+
+  std::string other_way = "\xEF\xBB\xBF" + sheet;
+  other_way[other_way.find("1: ")] = 'I';
+  const auto again = ReadKeySheet(other_way);
+  ASSERT_OK(again);
+  EXPECT_EQ(*again, Packed());
 }
 
 // Each character is replaced by each other one, and by its neighbour.

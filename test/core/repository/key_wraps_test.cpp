@@ -69,6 +69,7 @@ TEST_P(KeyWrapsTest, ASecondPassphraseOpensTheSameData) {
   const auto again = AddPassphrase(*repository, kRecovery, "twice");
   ASSERT_OK(again);
   EXPECT_FALSE(again->is_new);
+  EXPECT_EQ(again->name, "recovery") << "the name is not changed";
   EXPECT_EQ(again->wrap_id, added->wrap_id);
   EXPECT_ERROR(AddPassphrase(*repository, "one more passphrase", "recovery"),
                ErrorCode::kAlreadyExists);
@@ -138,6 +139,55 @@ TEST_P(KeyWrapsTest, ARemovalThatWouldLeaveNoneIsUndone) {
   });
   EXPECT_FALSE(RemovePassphrase(*repository, id));
   EXPECT_OK(OpenWith(kRecovery));
+}
+
+// The store stops to answer right after the removal, or the answer to the removal itself is lost.
+TEST_P(KeyWrapsTest, ARemovalThatNobodyCanJudgeIsUndone) {
+  const auto repository = Initialise().value();
+  const std::string own = repository->key_wraps().front().name;
+  const std::string id = AddPassphrase(*repository, kRecovery, "").value().wrap_id;
+  const std::string other = KeyWrapName(repository->seal_policy().key->hex_id(), id);
+  const Error silence = MakeError(ErrorCode::kUnavailable, "the store does not answer");
+  for (const bool can_write : {true, false}) {
+    bool is_deleted = false;
+    store_->SetHook([&](FaultStore::Operation operation, std::string_view name) -> Status {
+      is_deleted = is_deleted || (operation == FaultStore::Operation::kDelete && name == other);
+      const bool is_put = operation == FaultStore::Operation::kPut && name == other;
+      return is_deleted && (name == own || (is_put && !can_write)) ? Status(silence) : Ok();
+    });
+    const auto removed = RemovePassphrase(*repository, id);
+    store_->SetHook({});
+    EXPECT_ERROR(removed, ErrorCode::kUnavailable);
+    EXPECT_THAT(removed.error().message, HasSubstr(can_write ? "was not removed" : "not certain"));
+    EXPECT_EQ(OpenWith(kRecovery).has_value(), can_write);
+    EXPECT_OK(Open());
+  }
+}
+
+TEST_P(KeyWrapsTest, JunkDoesNotHideThatAPassphraseIsWrong) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kLabel);
+  const std::string junk = KeyWrapName(repository->seal_policy().key->hex_id(), "0000000000000000");
+  std::string costly = repository->key_wraps().front().text;
+  costly.replace(costly.find("scrypt"), 6, "argon2");
+  for (const std::string& text : {std::string("junk"), costly}) {
+    Put(junk, text);
+    const auto opened = OpenWith("no passphrase of ours");
+    EXPECT_ERROR(opened, ErrorCode::kWrongKey);
+    EXPECT_THAT(opened.error().message, HasSubstr(junk));
+    EXPECT_THAT(opened.error().hint, HasSubstr("key restore"));
+    EXPECT_OK(AddPassphrase(*repository, kRecovery + text.substr(0, 4), ""));
+    // As the next one finds it who has to put back his own.
+    const std::vector<NamedText> before = Objects("key/");
+    Lose("key/");
+    Put(junk, text);
+    ASSERT_OK(RestoreKey(store_, options_, environment_, {}));
+    EXPECT_OK(Open());
+    Lose("key/");
+    for (const NamedText& object : before) {
+      Put(object.name, object.text);
+    }
+  }
 }
 
 TEST_P(KeyWrapsTest, TellsTrueWrapsFromOthers) {

@@ -64,6 +64,8 @@ TEST(PassphraseCommand, PrintsOneLine) {
   EXPECT_THAT(Tell("true").error().message, HasSubstr("is empty"));
   EXPECT_THAT(Tell("echo 'correct horse battery'; echo staple").error().message,
               HasSubstr("more than one line"));
+  EXPECT_THAT(Tell("printf 'correct horse\\0battery staple'").error().message,
+              HasSubstr("a byte of value zero"));
   const Error is_short = Tell("echo hunter2").error();
   EXPECT_EQ(is_short.code, ErrorCode::kInvalidArgument);
   EXPECT_THAT(is_short.message, HasSubstr("fewer than 16 characters"));
