@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <iterator>
 #include <thread>
 
 #include "core/config/conf_parser.h"
@@ -222,7 +223,7 @@ constexpr const char* kOnlyFromTrustedFiles[] = {"cipher_passphrase_command", "s
                                                  "s3_session_token_file",
                                                  "s3_web_identity_token_file"};
 
-Status RequireTrustedFile(const SettingValue& value, const char* setting) {
+Status RequireTrustedFile(const SettingValue& value, std::string_view setting) {
   const bool is_owned = value.writers.owner == 0 || value.writers.owner == geteuid();
   if (is_owned && !value.writers.others) {
     return Ok();
@@ -234,8 +235,15 @@ Status RequireTrustedFile(const SettingValue& value, const char* setting) {
       .WithHint("Let root own the file, and let nobody else write it.");
 }
 
-Status RequireTrustedFiles(const SettingValues& values) {
-  for (const char* const name : kOnlyFromTrustedFiles) {
+Status RequireTrustedFiles(const SettingValues& values, const EnvLookup& environment,
+                           RepositoryKind kind) {
+  std::vector<std::string_view> names(std::begin(kOnlyFromTrustedFiles),
+                                      std::end(kOnlyFromTrustedFiles));
+  if (kind == RepositoryKind::kS3) {
+    std::ranges::copy(SettingsThatLeadAToken(SettingsInForce(values), environment),
+                      std::back_inserter(names));
+  }
+  for (const std::string_view name : names) {
     const auto set = values.find(name);
     if (set != values.end() && !set->second.text.empty()) {
       RETURN_IF_ERROR(RequireTrustedFile(set->second, name));
@@ -321,8 +329,9 @@ Result<Config> LoadConfig(const std::string& path) {
     const SettingSpec* const spec = FindSetting(entry.first);
     return spec != nullptr && spec->server_only;
   });
-  Result<Config> config = BuildConfig(values, ProcessEnvironment());
-  const Status trusted = config ? RequireTrustedFiles(values) : Ok();
+  const EnvLookup environment = ProcessEnvironment();
+  Result<Config> config = BuildConfig(values, environment);
+  const Status trusted = config ? RequireTrustedFiles(values, environment, config->kind) : Ok();
   WipeSecrets(values);
   RETURN_IF_ERROR(trusted);
   return config;

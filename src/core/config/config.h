@@ -93,8 +93,9 @@ Config ClusterBelow(Config root, const std::string& cluster);
 
 // Reads the file with ParseConfFile() (conf_parser.h) and calls BuildConfig() with the environment
 // of the process. Settings that only the server uses keep their defaults. A command for the
-// passphrase is refused with kPermissionDenied if an account other than root and the one that runs
-// this process could have written it.
+// passphrase, a file whose content is sent, and what leads a token of the environment somewhere are
+// refused with kPermissionDenied if an account other than root and the one that runs this process
+// could have written the setting.
 Result<Config> LoadConfig(const std::string& path);
 
 }  // namespace veza

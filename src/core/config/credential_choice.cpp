@@ -366,19 +366,32 @@ std::string_view ChosenByEnvironment(const EnvLookup& environment) {
   return has(kRelativeUri) || has(kFullUri) ? "container" : "instance";
 }
 
+Result<std::string_view> Chosen(const SettingsInForce& settings, const EnvLookup& environment) {
+  ASSIGN_OR_RETURN(const std::string_view provider, ChosenBySettings(settings));
+  return provider.empty() ? ChosenByEnvironment(environment) : provider;
+}
+
 }  // namespace
 
 Status ResolveCredentials(const SettingsInForce& settings, const EnvLookup& environment,
                           S3Options& options) {
-  ASSIGN_OR_RETURN(std::string_view provider, ChosenBySettings(settings));
-  if (provider.empty()) {
-    provider = ChosenByEnvironment(environment);
-  }
+  ASSIGN_OR_RETURN(const std::string_view provider, Chosen(settings, environment));
   return provider == "static"         ? ResolveStatic(settings, environment, options)
          : provider == "profile"      ? ResolveProfile(settings, environment, options)
          : provider == "web-identity" ? ResolveWebIdentity(settings, environment, options)
          : provider == "container"    ? ResolveContainer(environment, options)
                                       : ResolveInstance(environment, options);
+}
+
+std::vector<std::string_view> SettingsThatLeadAToken(const SettingsInForce& settings,
+                                                     const EnvLookup& environment) {
+  const std::string_view provider = Chosen(settings, environment).value_or("");
+  if (provider == "web-identity" && !settings.IsSet("s3_web_identity_token_file")) {
+    return {"s3_sts_endpoint", "s3_proxy", "s3_ca_file"};
+  }
+  // The environment names the service itself, which is asked without a proxy.
+  return provider == "container" ? std::vector<std::string_view>{"s3_ca_file"}
+                                 : std::vector<std::string_view>();
 }
 
 }  // namespace veza

@@ -1,6 +1,9 @@
 // Decides where the credentials for S3 come from: the settings s3_credentials and those beside it.
 #pragma once
 
+#include <string_view>
+#include <vector>
+
 #include "core/config/config.h"
 #include "core/config/settings_in_force.h"
 #include "core/error.h"
@@ -17,5 +20,11 @@ namespace veza {
 // environment is only looked at for the provider that is chosen, and by "auto".
 Status ResolveCredentials(const SettingsInForce& settings, const EnvLookup& environment,
                           S3Options& options);
+
+// A token that the environment gives is sent to a service. These are the settings that lead it
+// there: whoever can write them can have it sent elsewhere. Empty when ResolveCredentials(), for
+// the same settings, takes no token from the environment.
+std::vector<std::string_view> SettingsThatLeadAToken(const SettingsInForce& settings,
+                                                     const EnvLookup& environment);
 
 }  // namespace veza

@@ -1,5 +1,6 @@
 #include "core/config/config.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <sys/stat.h>
@@ -381,6 +382,46 @@ TEST(Config, AFileToBeSentIsOnlyTakenFromAFileThatOthersCannotWrite) {
     ASSERT_FALSE(refused) << more;
     EXPECT_EQ(refused.error().code, ErrorCode::kPermissionDenied);
   }
+}
+
+// Who can write the configuration must not get a token that the environment of its reader gives.
+TEST(Config, ATokenOfTheEnvironmentGoesOnlyWhereATrustedFileLeadsIt) {
+  const TemporaryDirectory directory;
+  const std::string token = directory.Write("token", "eyJhbGciOi");
+  const std::string ca_file = directory.Write("ca.crt", "certificates");
+  const std::string base =
+      "veza_backup.repository = 's3://bucket/pg'\nveza_backup.cipher = 'none'\n";
+  const auto load = [&](const std::string& more, mode_t mode) {
+    const std::string path = directory.Write("veza_backup.conf", base + more, mode);
+    chmod(path.c_str(), mode);
+    const Result<Config> config = LoadConfig(path);
+    return config ? "" : config.error().message;
+  };
+  const std::string places[] = {"veza_backup.s3_sts_endpoint = 'https://sts.example.com'\n",
+                                "veza_backup.s3_proxy = 'http://proxy.example.com:3128'\n",
+                                "veza_backup.s3_ca_file = '" + ca_file + "'\n"};
+  setenv("AWS_WEB_IDENTITY_TOKEN_FILE", token.c_str(), 1);
+  setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/backup", 1);
+  const std::string web = "veza_backup.s3_credentials = 'web-identity'\n";
+  for (const std::string& place : places) {
+    EXPECT_EQ(load(web + place, 0644), "");
+    EXPECT_THAT(load(web + place, 0664), testing::HasSubstr("others can write it")) << place;
+  }
+  EXPECT_EQ(load(web, 0664), "") << "nothing leads the token away from AWS";
+  // Keys of the configuration itself: no token is sent.
+  const std::string keys =
+      "veza_backup.s3_access_key = 'AKIA7'\n"
+      "veza_backup.s3_secret_key = 'k7Jd0'\n";
+  EXPECT_EQ(load(keys + places[1] + places[2], 0664), "");
+  unsetenv("AWS_WEB_IDENTITY_TOKEN_FILE");
+  unsetenv("AWS_ROLE_ARN");
+
+  setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "https://127.0.0.1/credentials", 1);
+  const std::string container = "veza_backup.s3_credentials = 'container'\n";
+  EXPECT_EQ(load(container + places[1], 0664), "") << "the service is asked without a proxy";
+  EXPECT_EQ(load(container + places[2], 0644), "");
+  EXPECT_THAT(load(container + places[2], 0664), testing::HasSubstr("others can write it"));
+  unsetenv("AWS_CONTAINER_CREDENTIALS_FULL_URI");
 }
 
 TEST(Config, EncryptionDoesNotFailOpen) {
