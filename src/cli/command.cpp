@@ -1,5 +1,7 @@
 #include "cli/command.h"
 
+#include <unistd.h>
+
 #include <charconv>
 #include <filesystem>
 #include <mutex>
@@ -94,6 +96,13 @@ Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
   RepositoryOptions own = OptionsOf(config);
   own.first_wrap = options.first_wrap;
   return Repository::Open(std::move(store), std::move(own), options.environment);
+}
+
+void GetCredentialsAsRoot(const GlobalOptions& options, const Config& config) {
+  if (geteuid() == 0 && config.s3.credentials) {
+    [[maybe_unused]] const Result<S3CredentialsPtr> got =
+        config.s3.credentials->Get(options.environment);
+  }
 }
 
 RetryPolicy RestoreRetries(const Config& config) {

@@ -80,6 +80,10 @@ RepositoryOptions OptionsOf(const Config& config);
 Result<std::unique_ptr<Repository>> OpenRepository(const GlobalOptions& options,
                                                    const Config& config,
                                                    const RetryPolicy& policy = {});
+// Gets the credentials for S3 while this process is still root, who may be the only one who can
+// read their files. Requests then use these to their end, or until S3 refuses them. No error: the
+// first request says what is wrong. Does nothing for other accounts.
+void GetCredentialsAsRoot(const GlobalOptions& options, const Config& config);
 // The retries of a restore, a drill and a verification.
 RetryPolicy RestoreRetries(const Config& config);
 

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 
 #include "cli/account.h"
@@ -105,6 +106,18 @@ Result<RestoreOptions> ParseArguments(const RestoreArguments& arguments) {
   return restore;
 }
 
+// Whether this account can read the configuration, and the files with credentials.
+Status RequireReadableSettings(const GlobalOptions& options) {
+  ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
+  for (const std::string& file :
+       config.s3.credentials ? config.s3.credentials->files() : std::vector<std::string>()) {
+    if (access(file.c_str(), R_OK) != 0) {
+      return ErrnoError(errno, fmt::format("could not read file \"{}\"", file));
+    }
+  }
+  return Ok();
+}
+
 // Warns when the account that this process now runs as, and that will run restore_command, cannot
 // do so.
 void WarnUnlessServerCanFetch(const GlobalOptions& options) {
@@ -116,10 +129,10 @@ void WarnUnlessServerCanFetch(const GlobalOptions& options) {
                              user, *self),
                  "Before you start the server, install vezactl where every user may execute it.");
   }
-  if (const Result<Config> config = LoadConfig(options.config_file); !config) {
+  if (const Status readable = RequireReadableSettings(options); !readable) {
     PrintWarning(
         fmt::format("restore_command will fail when user \"{}\" runs it for PostgreSQL: {}", user,
-                    config.error().message),
+                    readable.error().message),
         "Before you start the server, let that user read the configuration file and the files that "
         "it names.");
   }
@@ -262,6 +275,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
     // The last component of config.directory is the cluster's directory.
     restore.repository_directory = std::filesystem::path(config.directory).parent_path().string();
   }
+  GetCredentialsAsRoot(options, config);
   RETURN_IF_ERROR(BecomeAccount(account));
   if (is_root) {
     WarnUnlessServerCanFetch(options);

@@ -416,6 +416,7 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
   const SteadyTime deadline =
       options.environment.clock->Steady() + std::chrono::seconds(wal.retry_seconds);
   ASSIGN_OR_RETURN(const Config config, LoadConfigWithRetries(options, deadline));
+  GetCredentialsAsRoot(options, config);
   RETURN_IF_ERROR(BecomeOwnerOf(DirectoryOf(wal.destination)));
   if (!system_id) {
     ASSIGN_OR_RETURN(system_id, OwnSystem(DataDirectoryOf(wal.destination), options.environment));

@@ -165,6 +165,28 @@ like($said, qr/restore_command will fail when user "postgres" runs it/, 'there i
 is($exit, 0, 'wal-get');
 is((stat "$base/$segment")[4], $>, 'the new file belongs to the owner of its directory');
 
+# So are files with keys.
+SKIP:
+{
+	skip 'a directory needs no credentials', 4 if store() ne 's3';
+	my @lines = grep { !/^veza_backup\.s3_(access|secret)_key/ } split /^/, slurp_file($node->conf);
+	PostgreSQL::Test::Utils::append_to_file("$base/profile.conf",
+		join('', @lines, "veza_backup.s3_credentials = 'profile'\n", "veza_backup.s3_credentials_file = '$base/keys'\n"));
+	PostgreSQL::Test::Utils::append_to_file("$base/keys-of-postgres",
+		"[default]\naws_access_key_id = $ENV{VEZA_TEST_S3_ACCESS_KEY}\naws_secret_access_key = $ENV{VEZA_TEST_S3_SECRET_KEY}\n");
+	as_root('install', '-m', '600', '-o', '0', "$base/keys-of-postgres", "$base/keys");
+	unlink "$base/keys-of-postgres";
+	($exit, $said) = as_root(@vezactl, "$base/profile.conf", 'restore', '--target-dir', $target, '--delta', '--user', 'postgres', @moved);
+	is($exit, 0, 'keys that only root can read');
+	like($said, qr/restore_command will fail when user "postgres" runs it.*could not read file "\Q$base\E\/keys": Permission denied/,
+		'there is a warning about them');
+	unlink "$base/$segment";
+	($exit, $said) = as_root(@vezactl, "$base/profile.conf", 'wal-get', $segment, "$base/$segment");
+	is($exit, 0, 'wal-get with such keys');
+	is((stat "$base/$segment")[4], $>, 'the file belongs to the owner of its directory');
+	as_root('rm', '-f', "$base/keys");
+}
+
 # --- places named by an unencrypted repository ----------------------------------------------------
 
 my $shell = $node->data_dir . '/shell';

@@ -183,10 +183,32 @@ $node->archive_wal;
 like(check_row(), qr/^t\|access key "$values[0]" from static: the files of the settings, /,
 	'keys and token in files');
 
+# A program that writes the files may start after the server.
+$node->apply_conf(metrics_file => $node->basedir . '/metrics.prom');
+$node->stop;
+rename $node->basedir . '/s3_secret_key_file', $node->basedir . '/aside' or die "rename: $!";
+unlink $node->basedir . '/metrics.prom';
+$position = -s $node->logfile;
+$node->start;
+$segment = $node->safe_psql('postgres', q{SELECT pg_walfile_name(pg_logical_emit_message(false, 'v', 'x'))});
+$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+$node->wait_for_log(qr/could not open secret file "\S+s3_secret_key_file"/, $position);
+like($node->safe_psql('postgres', 'SELECT detail FROM veza_backup_check() WHERE NOT passed'),
+	qr/could not open secret file/, 'the check says that the file is away');
+rename $node->basedir . '/aside', $node->basedir . '/s3_secret_key_file' or die "rename: $!";
+$node->wait_for_archived($segment);
+pass('archiving goes on when the file is there, without a reload');
+for (1 .. 300)
+{
+	last if -e $node->basedir . '/metrics.prom';
+	sleep 0.1;
+}
+ok(-e $node->basedir . '/metrics.prom', 'so does the scheduler');
+
 # --- web identity ---------------------------------------------------------------------------------
 
 write_file($node->basedir . '/identity', 'identity-token');
-$node->apply_conf((map {; $_ => undef } keys %files), s3_credentials => 'web-identity',
+$node->apply_conf((map {; $_ => undef } keys %files), metrics_file => undef, s3_credentials => 'web-identity',
 	s3_role_arn => 'arn:aws:iam::123456789012:role/backup', s3_sts_endpoint => $gate,
 	s3_web_identity_token_file => $node->basedir . '/identity');
 $node->archive_wal;

@@ -23,6 +23,9 @@ constexpr milliseconds kPauseWithout{2'000};
 // How long the first request of a process tries again when the source is busy.
 constexpr milliseconds kFirstPatience{2'000};
 constexpr milliseconds kLongestPause{30'000};
+// How long credentials that came because S3 had refused others, and that it has refused as well,
+// are not replaced: the first time. Each costs a request to the source, and one more to S3.
+constexpr milliseconds kFirstPauseAfterRefusals{1'000};
 // How often a waiting request checks for cancellation.
 constexpr milliseconds kLookForCancellation{20};
 
@@ -55,6 +58,8 @@ class CredentialCache final : public CredentialProvider {
     }
   }
 
+  std::vector<std::string> files() const override { return source_->Files(); }
+
   std::optional<CredentialFailure> last_failure() const override {
     const std::lock_guard lock(mutex_);
     return failure_;
@@ -69,6 +74,10 @@ class CredentialCache final : public CredentialProvider {
           // It has just been found out that there are no others.
           return failure_ ? Result<S3CredentialsPtr>(failure_->error) : S3CredentialsPtr();
         }
+        if (!refused_ && environment.clock->Steady() < next_replacement_ &&
+            source_->Stamp() == stamp_) {
+          return S3CredentialsPtr();  // the last ones that came were refused, too
+        }
         refused_ = true;
         next_try_ = {};
       }
@@ -79,7 +88,11 @@ class CredentialCache final : public CredentialProvider {
 
   void Accepted(const S3Credentials& credentials) override {
     const std::lock_guard lock(mutex_);
-    refused_ = refused_ && !(current_ && SameKeys(*current_, credentials));
+    if (current_ && SameKeys(*current_, credentials)) {
+      refused_ = false;
+      next_replacement_ = {};
+      pause_after_refusals_ = kFirstPauseAfterRefusals;
+    }
   }
 
  private:
@@ -127,7 +140,7 @@ class CredentialCache final : public CredentialProvider {
   Result<S3Credentials> FetchWithPatience(bool is_first, const Environment& environment) {
     const SteadyTime begun = environment.clock->Steady();
     for (milliseconds pause = kShortestPause;; pause *= 2) {
-      Result<S3Credentials> fetched = source_->Fetch(environment);
+      Result<S3Credentials> fetched = source_->FetchSince(begun, environment);
       if (!is_first || fetched || !fetched.error().retryable ||
           environment.clock->Steady() + pause - begun > kFirstPatience) {
         return fetched;
@@ -170,6 +183,10 @@ class CredentialCache final : public CredentialProvider {
   void Take(S3Credentials fetched, const std::string& stamp, const Environment& environment) {
     const TimePoint now = environment.clock->Now();
     const bool same = current_ && SameKeys(*current_, fetched);
+    if (refused_ && !same) {
+      next_replacement_ = environment.clock->Steady() + pause_after_refusals_;
+      pause_after_refusals_ = std::min(pause_after_refusals_ * 2, kLongestPause);
+    }
     refused_ = refused_ && same;
     if (fetched.expires && !(same && current_->expires == fetched.expires)) {
       reserve_ = std::min<TimePoint::duration>((*fetched.expires - now) / 4, kLongestReserve);
@@ -217,11 +234,21 @@ class CredentialCache final : public CredentialProvider {
   TimePoint::duration reserve_{};  // what is left of the life of `current_` when it is renewed
   TimePoint renew_at_{};
   SteadyTime next_try_{};
+  SteadyTime next_replacement_{};  // of credentials that S3 refuses
+  milliseconds pause_after_refusals_ = kFirstPauseAfterRefusals;
   std::optional<CredentialFailure> failure_;  // of the last turn
   std::string failed_stamp_;                  // before that turn
 };
 
 }  // namespace
+
+std::string CredentialSource::Stamp() const {
+  std::string stamp;
+  for (const std::string& file : Files()) {
+    stamp += StampOfFile(file) + ' ';
+  }
+  return stamp;
+}
 
 std::shared_ptr<CredentialProvider> MakeCredentialCache(std::string description,
                                                         std::unique_ptr<CredentialSource> source) {

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/s3/credentials.h"
 
@@ -15,10 +16,16 @@ namespace veza {
 class CredentialSource {
  public:
   virtual ~CredentialSource() = default;
-  // kCancelled; any other code becomes kCredentials. Takes no longer than a few seconds.
-  virtual Result<S3Credentials> Fetch(const Environment& environment) = 0;
-  // Changes when the files behind have changed. Empty: there are none to look at.
-  virtual std::string Stamp() const { return {}; }
+  // kCancelled; any other code becomes kCredentials. Ends a few seconds after `begun`, so that all
+  // tries that begin there take no longer than one.
+  virtual Result<S3Credentials> FetchSince(SteadyTime begun, const Environment& environment) = 0;
+  Result<S3Credentials> Fetch(const Environment& environment) {
+    return FetchSince(environment.clock->Steady(), environment);
+  }
+  // The files that it reads.
+  virtual std::vector<std::string> Files() const { return {}; }
+  // Changes when there may be others. By default when one of the files has changed.
+  virtual std::string Stamp() const;
 };
 
 // Credentials are fetched
@@ -26,10 +33,11 @@ class CredentialSource {
 // - when a quarter of their life is left, at most five minutes; in any case after twelve hours,
 //   because an end that is absurdly far may be a mistake;
 // - when the files of the source have changed;
-// - when S3 has refused them.
+// - when S3 has refused them. Others that S3 has not accepted either are not replaced at each
+//   refusal: after the first time there is a pause of a second, and it doubles.
 // When that fails, the old ones stay in use until they end. An error is retryable only after the
 // source has given credentials once: until then it is more probably wrong than away. A source that
-// says that it is busy is asked again, at the first request, for two seconds.
+// says that it is busy is asked again, at the first request, for two seconds in all.
 std::shared_ptr<CredentialProvider> MakeCredentialCache(std::string description,
                                                         std::unique_ptr<CredentialSource> source);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "core/ascii.h"
 #include "core/credentials/credential_documents.h"
@@ -57,7 +58,7 @@ class StaticSource final : public CredentialSource {
  public:
   explicit StaticSource(KeyFiles files) : files_(std::move(files)) {}
 
-  Result<S3Credentials> Fetch(const Environment&) override {
+  Result<S3Credentials> FetchSince(SteadyTime, const Environment&) override {
     S3Credentials credentials;
     ASSIGN_OR_RETURN(const SecretString access_key,
                      ReadCredentialFile(files_.access_key, kTokenFile));
@@ -71,9 +72,12 @@ class StaticSource final : public CredentialSource {
     return CheckCredentials(std::move(credentials));
   }
 
-  std::string Stamp() const override {
-    return StampOfFile(files_.access_key) + ' ' + StampOfFile(files_.secret_key) + ' ' +
-           (files_.session_token.empty() ? "" : StampOfFile(files_.session_token));
+  std::vector<std::string> Files() const override {
+    std::vector<std::string> files = {files_.access_key, files_.secret_key};
+    if (!files_.session_token.empty()) {
+      files.push_back(files_.session_token);
+    }
+    return files;
   }
 
  private:
@@ -85,7 +89,7 @@ class ProfileSource final : public CredentialSource {
   ProfileSource(std::string file, std::string profile)
       : file_(std::move(file)), profile_(std::move(profile)) {}
 
-  Result<S3Credentials> Fetch(const Environment&) override {
+  Result<S3Credentials> FetchSince(SteadyTime, const Environment&) override {
     ASSIGN_OR_RETURN(const SecretString text, ReadCredentialFile(file_, kProfileFile));
     Result<S3Credentials> credentials = ParseProfile(text.text(), profile_);
     if (!credentials) {
@@ -95,7 +99,7 @@ class ProfileSource final : public CredentialSource {
     return credentials;
   }
 
-  std::string Stamp() const override { return StampOfFile(file_); }
+  std::vector<std::string> Files() const override { return {file_}; }
 
  private:
   const std::string file_;
@@ -106,8 +110,8 @@ class WebIdentitySource final : public CredentialSource {
  public:
   explicit WebIdentitySource(WebIdentity identity) : identity_(std::move(identity)) {}
 
-  Result<S3Credentials> Fetch(const Environment& environment) override {
-    const SteadyTime deadline = environment.clock->Steady() + kStsDeadline;
+  Result<S3Credentials> FetchSince(SteadyTime begun, const Environment& environment) override {
+    const SteadyTime deadline = begun + kStsDeadline;
     ASSIGN_OR_RETURN(const SecretString token,
                      ReadCredentialFile(identity_.token_file, kIdentityTokenFile));
     std::string form = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleSessionName=" +
@@ -134,6 +138,10 @@ class WebIdentitySource final : public CredentialSource {
     return Parse(response, purpose, kRoleHint, ParseStsCredentials);
   }
 
+  std::vector<std::string> Files() const override { return {identity_.token_file}; }
+  // A new token makes the credentials that the old one has brought no worse.
+  std::string Stamp() const override { return {}; }
+
  private:
   const WebIdentity identity_;
 };
@@ -142,8 +150,8 @@ class ContainerSource final : public CredentialSource {
  public:
   explicit ContainerSource(ContainerService service) : service_(std::move(service)) {}
 
-  Result<S3Credentials> Fetch(const Environment& environment) override {
-    const SteadyTime deadline = environment.clock->Steady() + kMetadataDeadline;
+  Result<S3Credentials> FetchSince(SteadyTime begun, const Environment& environment) override {
+    const SteadyTime deadline = begun + kMetadataDeadline;
     CredentialRequest request{.method = "GET", .url = service_.url};
     SecretString token = service_.token;
     if (!service_.token_file.empty()) {
@@ -162,6 +170,12 @@ class ContainerSource final : public CredentialSource {
     return Parse(response, purpose, kContainerHint, ParseCredentialJson);
   }
 
+  std::vector<std::string> Files() const override {
+    return service_.token_file.empty() ? std::vector<std::string>()
+                                       : std::vector<std::string>{service_.token_file};
+  }
+  std::string Stamp() const override { return {}; }  // as with web identity
+
  private:
   const ContainerService service_;
 };
@@ -170,8 +184,8 @@ class InstanceSource final : public CredentialSource {
  public:
   explicit InstanceSource(std::string endpoint) : endpoint_(std::move(endpoint)) {}
 
-  Result<S3Credentials> Fetch(const Environment& environment) override {
-    const SteadyTime deadline = environment.clock->Steady() + kMetadataDeadline;
+  Result<S3Credentials> FetchSince(SteadyTime begun, const Environment& environment) override {
+    const SteadyTime deadline = begun + kMetadataDeadline;
     const auto ask = [&](const char* method, const std::string& path, std::string header) {
       CredentialRequest request{
           .method = method, .url = endpoint_ + path, .purpose = purpose_, .hint = kInstanceHint};

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/environment.h"
 #include "core/error.h"
@@ -55,6 +56,9 @@ class CredentialProvider {
 
   // Whether there may be other credentials later.
   virtual bool may_change() const { return true; }
+
+  // The files that are read for them, now and later.
+  virtual std::vector<std::string> files() const { return {}; }
 
   // nullopt when the last try has succeeded.
   virtual std::optional<CredentialFailure> last_failure() const { return std::nullopt; }

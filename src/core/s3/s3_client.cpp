@@ -102,7 +102,7 @@ Result<S3Response> S3Client::Send(const S3Call& call, const std::string& purpose
   }
   Result<S3CredentialsPtr> others = credentials_->Replace(**credentials, environment_);
   if (!others) {
-    return InRequest(std::move(others.error()), purpose);
+    return InRequest(std::move(others.error()).WithContext(DescribeRefusal(response)), purpose);
   }
   if (*others == nullptr) {
     return Judged(std::move(response));
@@ -129,6 +129,8 @@ S3Response S3Client::Judged(S3Response response) {
   } else if (response.status / 100 == 2) {
     was_accepted_ = true;
     credentials_->Accepted(*response.credentials);
+    const std::lock_guard lock(refusals_);
+    first_refusal_.reset();
   }
   return response;
 }

@@ -44,7 +44,7 @@ class S3Client {
   // begins the message of an error. kCredentials when there are no credentials.
   //
   // Who rotates keys may write them one after the other. So once S3 has accepted some of this
-  // client's requests, others may come for a minute after the first refusal.
+  // client's requests, others may come for a minute after the first refusal since then.
   Result<S3Response> Send(const S3Call& call, const std::string& purpose);
 
   // Returns the digests of the whole `body` that a PUT needs. Rewinds the body before and after.
@@ -69,9 +69,10 @@ class S3Client {
   std::string region_;
   S3ObjectOptions objects_;
   HttpClient http_;
-  std::atomic<bool> was_accepted_ = false;   // once
-  std::mutex refusals_;                      // guards what follows
-  std::optional<SteadyTime> first_refusal_;  // of those that came without a minute's pause
+  std::atomic<bool> was_accepted_ = false;  // once
+  std::mutex refusals_;                     // guards what follows
+  // Since the last success, of those that came without a minute's pause.
+  std::optional<SteadyTime> first_refusal_;
   SteadyTime last_refusal_{};
 };
 

@@ -406,6 +406,11 @@ Error S3ResponseError(const S3Response& response, const std::string& what, const
   return error;
 }
 
+std::string DescribeRefusal(const HttpResponse& response) {
+  return fmt::format("server answered {} {}", response.status,
+                     ParseS3Error(response.body).value_or(S3ErrorDocument{}).code);
+}
+
 bool RefusesCredentials(const HttpResponse& response) {
   return (response.status == 400 || response.status == 401 || response.status == 403) &&
          MeaningOf(response.status, ParseS3Error(response.body).value_or(S3ErrorDocument{}).code)

@@ -26,6 +26,10 @@ Error S3PartError(std::string_view code, std::string_view message, const std::st
 // A lack of rights (AccessDenied) does not count.
 bool RefusesCredentials(const HttpResponse& response);
 
+// Status and code of a response of which RefusesCredentials() is true: "server answered 400
+// ExpiredToken". No secret is quoted, because the code is a known one.
+std::string DescribeRefusal(const HttpResponse& response);
+
 // Parses the time in a Date, Last-Modified or Retry-After header. Nothing when it is not a time.
 std::optional<TimePoint> ParseHttpDate(std::string_view text);
 

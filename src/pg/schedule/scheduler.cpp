@@ -50,6 +50,7 @@ namespace {
 constexpr RetryPolicy kSchedulerRetries{.budget = std::chrono::seconds(20), .max_attempts = 5};
 constexpr long kTickMs = 200;
 constexpr long kNapAfterStartMs = 1000;
+constexpr long kNapWithoutKeysMs = 2000;
 constexpr int kRestartSeconds = 10;
 // The most looks in one round: a decision on fresh records, a baseline, and a decision on that.
 constexpr int kMaxLooks = 3;
@@ -118,18 +119,24 @@ void WarnOfOpenSecrets() {
 
 // The generation of the settings that the decisions are based on.
 std::uint64_t followed_settings = 0;
+// A file with keys for S3 was away. It may come without a reload, so it is looked for again.
+bool keys_are_away = false;
 
-// Returns false when the settings cannot be used; `report` says why.
+// Returns false when the settings cannot be used; `report` says why, once for each reload.
 bool FollowSettings(ErrorReport* report) {
-  if (followed_settings == SettingsGeneration()) {
+  const bool is_known = followed_settings == SettingsGeneration();
+  if (is_known && !keys_are_away) {
     return true;
   }
   followed_settings = SettingsGeneration();
+  keys_are_away = false;
   scheduler->config.reset();
   if (!RepositoryIsSet()) {
     return true;
   }
-  WarnOfOpenSecrets();
+  if (!is_known) {
+    WarnOfOpenSecrets();
+  }
   const Status status = CatchExceptions([]() -> Status {
     scheduler->facts = GetServerFacts();
     ASSIGN_OR_RETURN(Config config, CurrentConfig());
@@ -144,7 +151,8 @@ bool FollowSettings(ErrorReport* report) {
     RestartSchedulesOfCommands();
     return Ok();
   });
-  return !Failed(status, report);
+  keys_are_away = !status && status.error().code == ErrorCode::kCredentials;
+  return !Failed(status, report) || (keys_are_away && is_known);
 }
 
 // --- Steps ---------------------------------------------------------------------------------------
@@ -344,7 +352,7 @@ long RunOnce() {
                      KeepMetricsFile(config, scheduler->facts), RunScheduledCommands(config),
                      WatchKey(config, scheduler->facts),
                      WatchWalNeed(config, scheduler->facts, situation.has_standbys),
-                     after_restore_nap_ms});
+                     keys_are_away ? kNapWithoutKeysMs : nap_ms, after_restore_nap_ms});
   // Nothing but the look has noticed a reload that came during it, so run again at once.
   return followed_settings == SettingsGeneration() ? nap_ms : 0;
 }

@@ -41,7 +41,9 @@ class TestSource final : public CredentialSource {
   using Answer = std::function<Result<S3Credentials>(int count)>;
   TestSource(std::atomic<int>& count, Answer answer, std::function<std::string()> stamp)
       : count_(count), answer_(std::move(answer)), stamp_(std::move(stamp)) {}
-  Result<S3Credentials> Fetch(const Environment&) override { return answer_(++count_); }
+  Result<S3Credentials> FetchSince(SteadyTime, const Environment&) override {
+    return answer_(++count_);
+  }
   std::string Stamp() const override { return stamp_ ? stamp_() : ""; }
 
  private:
@@ -212,6 +214,28 @@ TEST_F(CredentialCache, RefusedOnesAreFetchedAgainOnce) {
   // Another request was refused with the old ones meanwhile.
   EXPECT_EQ(provider_->Replace(*first, environment_).value()->keys.access_key, "AKIA2");
   EXPECT_EQ(count_, 2);
+}
+
+// Each fetch is a request to STS, and another one to S3.
+TEST_F(CredentialCache, NewOnesThatAreRefusedAsWellAreNotFetchedByEachRequest) {
+  std::string stamp = "1";
+  Use([](int number) { return Numbered(number); }, [&] { return stamp; });
+  S3CredentialsPtr latest = provider_->Get(environment_).value();
+  const auto refuse = [&] {
+    const S3CredentialsPtr others = provider_->Replace(*latest, environment_).value();
+    latest = others ? others : latest;
+  };
+  for (int i = 0; i < 600; ++i) {
+    refuse();
+    clock_.Pass(100ms);
+  }
+  EXPECT_EQ(count_, 7) << "after 0, 1, 3, 7, 15 and 31 seconds";
+  stamp = "2";
+  refuse();
+  EXPECT_EQ(count_, 8) << "a file that has changed is read at once";
+  provider_->Accepted(*latest);
+  refuse();
+  EXPECT_EQ(count_, 9) << "these had been accepted";
 }
 
 TEST_F(CredentialCache, ThereMayBeNoOthers) {

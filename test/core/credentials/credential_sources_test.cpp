@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 
@@ -118,6 +119,20 @@ TEST(InstanceSource, TakesNoMoreThanTwoSeconds) {
     EXPECT_THAT(error.message, AllOf(HasSubstr("instance metadata service"), HasSubstr(" ms")));
     EXPECT_THAT(error.hint, AllOf(HasSubstr("s3_credentials"), HasSubstr("HopLimit")));
   }
+}
+
+// The same with the tries that the first request of a process makes.
+TEST(InstanceSource, AServiceThatIsBusyAndThenSilentTakesNoMoreThanTwoSeconds) {
+  std::atomic<int> requests = 0;
+  LoopbackServer server([&](const LoopbackRequest&) {
+    return ++requests < 4 ? LoopbackReply{.status = 503}
+                          : LoopbackReply{.body = "x", .fault = Fault::kSayNothing};
+  });
+  const auto provider = MakeCredentialCache("a test", MakeInstanceSource(server.endpoint()));
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(provider->Get(Environment{}).error().code, ErrorCode::kCredentials);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 2500ms);
+  EXPECT_EQ(requests, 4);
 }
 
 // The deadline is of all requests together.

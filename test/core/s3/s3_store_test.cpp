@@ -964,11 +964,15 @@ class NumberedCredentials final : public CredentialProvider {
     if (number_ == most_) {
       return S3CredentialsPtr();
     }
+    if (has_no_others) {
+      return MakeError(ErrorCode::kCredentials, "the service is away");
+    }
     ++number_;
     return Current();
   }
 
   std::atomic<bool> is_away = false;
+  std::atomic<bool> has_no_others = false;
 
  private:
   S3CredentialsPtr Current() const {
@@ -1003,6 +1007,17 @@ TEST(S3Store, ARefusedTokenIsTriedOnceMoreWithANewOne) {
     EXPECT_THAT(server.requests().at(1).headers.at("authorization"),
                 HasSubstr("Credential=ASIA2/"));
   }
+}
+
+TEST(S3Store, WhatS3SaidIsNotHiddenByTheProvider) {
+  LoopbackServer server([](const LoopbackRequest&) { return ErrorReply(400, "ExpiredToken"); });
+  S3Options options = OptionsFor(server);
+  const auto credentials = std::make_shared<NumberedCredentials>(9);
+  credentials->has_no_others = true;
+  options.credentials = credentials;
+  const Status put = PutSmall(*StoreFor(options), "a/b", AsBytes("x"), PutMode::kCreate);
+  EXPECT_THAT(put.error().message,
+              HasSubstr("server answered 400 ExpiredToken: the service is away"));
 }
 
 TEST(S3Store, ARefusedTokenIsTriedOnlyOnceMore) {
@@ -1046,6 +1061,11 @@ TEST(S3Store, OtherCredentialsAreWaitedForWhenTheOldOnesWereAccepted) {
   }
   EXPECT_FALSE(put().error().retryable) << "a minute later";
   EXPECT_EQ(put().error().code, ErrorCode::kCredentials);
+  refuses = false;
+  credentials->is_away = false;
+  ASSERT_TRUE(put());
+  refuses = true;
+  EXPECT_TRUE(put().error().retryable) << "the next rotation has a minute of its own";
 
   options.credentials = nullptr;  // keys that never change
   refuses = false;
