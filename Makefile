@@ -4,6 +4,7 @@
 #   make demo, make test, make bench                        test/demo.sh, test/run.sh, bench/*.sh
 #   make test-programs                                      what the server tests run beside the server
 #   make bench-programs                                     what makes repositories to measure
+#   make man                                                manual pages and completion, which vezactl itself prints
 #   make core                                               a library of the core's objects, for the core tests
 #
 # The sources are listed once, in src/SOURCES, for this file and meson.build.
@@ -14,7 +15,7 @@ DATA = $(sort $(wildcard sql/veza_backup--*.sql))
 PGFILEDESC = "veza_backup - backup of the whole cluster to S3, from inside the server"
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/veza_backup--%,$(wildcard sql/*.sql)))
-EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(TEST_OBJS) $(TEST_LIBRARIES) $(DEPFILES) src/precompiled.h.gch src/precompiled.new.gch src/precompiled.d $(wildcard build-core/*)
+EXTRA_CLEAN = vezactl $(VEZACTL_OBJS) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(TEST_OBJS) $(TEST_LIBRARIES) $(DEPFILES) src/precompiled.h.gch src/precompiled.new.gch src/precompiled.d $(wildcard build-core/* build-man/*)
 
 VEZA_TOP := $(dir $(lastword $(MAKEFILE_LIST)))
 SOURCES := $(shell cat $(VEZA_TOP)src/SOURCES)
@@ -50,6 +51,8 @@ OBJS = $(CORE_OBJS) $(PG_OBJS)
 VEZA_VERSION := $(shell cat $(dir $(lastword $(MAKEFILE_LIST)))VERSION)
 # One vezactl serves every major version of PostgreSQL, so it does not go into a server's bindir.
 VEZACTL_BINDIR ?= /usr/local/bin
+# Its manual pages, and the completion of shells.
+VEZACTL_SHAREDIR ?= /usr/local/share
 VEZA_PACKAGES := libcurl libcrypto libzstd fmt pugixml
 # Of vezactl alone.
 VEZACTL_PACKAGES := libseccomp
@@ -111,7 +114,7 @@ DEPFILES := $(patsubst %.o,%.d,$(OBJS) $(VEZACTL_OBJS) $(TEST_OBJS))
 -include $(DEPFILES) $(PRECOMPILED:.h.gch=.d)
 
 ifneq ($(VEZACTL_OBJS),)
-all: vezactl
+all: vezactl man
 install: install-vezactl
 uninstall: uninstall-vezactl
 endif
@@ -132,12 +135,30 @@ $(TEST_PROGRAMS) $(BENCH_PROGRAMS): %: %.o $(CORE_OBJS)
 $(TEST_LIBRARIES): %.so: %.c
 	$(CC) -std=c11 -O2 -Wall -Wextra -fPIC -shared -o $@ $<
 
-install-vezactl: vezactl
-	$(MKDIR_P) '$(DESTDIR)$(VEZACTL_BINDIR)'
+# The last page is made last, so all are there when it is.
+man: build-man/vezactl.1
+build-man/vezactl.1: vezactl
+	$(MKDIR_P) $(@D)
+	rm -f $(@D)/*
+	for shell in bash zsh fish; do ./vezactl completion $$shell >$(@D)/vezactl.$$shell || exit; done
+	for command in $$(./vezactl manual --list); do ./vezactl manual $$command >$(@D)/vezactl-$$command.1 || exit; done
+	./vezactl manual >$@.new && mv $@.new $@
+
+# What is installed below VEZACTL_SHAREDIR beside the pages, by the names that the shells look for.
+VEZACTL_COMPLETIONS := bash-completion/completions/vezactl zsh/site-functions/_vezactl fish/vendor_completions.d/vezactl.fish
+completion_shell = $(patsubst %-completion,%,$(firstword $(subst /, ,$(1))))
+
+install-vezactl: vezactl man
+	$(MKDIR_P) '$(DESTDIR)$(VEZACTL_BINDIR)' '$(DESTDIR)$(VEZACTL_SHAREDIR)/man/man1'
 	$(INSTALL_PROGRAM) vezactl '$(DESTDIR)$(VEZACTL_BINDIR)/vezactl'
+	$(INSTALL_DATA) build-man/*.1 '$(DESTDIR)$(VEZACTL_SHAREDIR)/man/man1'
+	$(foreach file,$(VEZACTL_COMPLETIONS),$(MKDIR_P) '$(DESTDIR)$(VEZACTL_SHAREDIR)/$(dir $(file))' && \
+	  $(INSTALL_DATA) build-man/vezactl.$(call completion_shell,$(file)) '$(DESTDIR)$(VEZACTL_SHAREDIR)/$(file)' &&) true
 
 uninstall-vezactl:
-	rm -f '$(DESTDIR)$(VEZACTL_BINDIR)/vezactl'
+	rm -f '$(DESTDIR)$(VEZACTL_BINDIR)/vezactl' '$(DESTDIR)$(VEZACTL_SHAREDIR)/man/man1/vezactl.1' \
+	  '$(DESTDIR)$(VEZACTL_SHAREDIR)/man/man1'/vezactl-*.1 \
+	  $(foreach file,$(VEZACTL_COMPLETIONS),'$(DESTDIR)$(VEZACTL_SHAREDIR)/$(file)')
 
 demo:
 	test/demo.sh
@@ -148,4 +169,4 @@ bench:
 	bench/wal.sh
 	bench/restore.sh
 
-.PHONY: core demo test bench test-programs bench-programs install-vezactl uninstall-vezactl
+.PHONY: core man demo test bench test-programs bench-programs install-vezactl uninstall-vezactl

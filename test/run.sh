@@ -509,7 +509,7 @@ uninstall_leaves_nothing() {
   local target left
   for target in install uninstall; do
     make -s -C "$top" "$target" PG_CONFIG="$PG_CONFIG" DESTDIR="$work/uninstall" >>"$work/make.log" 2>&1 || return
-    [[ $target == uninstall || -x $(find "$work/uninstall" -name vezactl) ]] || return
+    [[ $target == uninstall || -x $(find "$work/uninstall" -name vezactl -perm -u+x) ]] || return
   done
   left=$(find "$work/uninstall" -type f)
   [[ -z $left ]] || {
@@ -549,6 +549,7 @@ phase_regress() {
   headline "borders of the layers, one version, make"
   check bash "$top/test/support/check_layering.sh" "$top/veza_backup.so"
   check python3 "$top/test/support/check_version.py" "$top" "$top/veza_backup.so" "$top/vezactl"
+  check python3 "$top/test/support/check_manual.py" "$top/vezactl"
   check uninstall_leaves_nothing
   check half_a_header_is_not_used
   headline "pg_regress"

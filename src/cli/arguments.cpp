@@ -1,6 +1,7 @@
 #include "cli/arguments.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <utility>
 
 namespace veza::cli {
@@ -39,6 +40,96 @@ CLI::Option* RefuseEmpty(CLI::Option* option) {
   return option->check(CLI::Validator(
       [](const std::string& text) { return std::string(text.empty() ? "the value is empty" : ""); },
       ""));
+}
+
+std::vector<std::string> Split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(separator, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+bool IsWord(const std::string& text) {
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+}
+
+// CLI11 tells it as --help shows it: "FILE", "TEXT:{text,json}", "N:INT in [1 - 256]" or
+// "latest|current|N".
+void DescribeValue(const std::string& shown, OptionDescription& option) {
+  const std::size_t colon = std::min(shown.find(':'), shown.size());
+  option.value = shown.substr(0, colon);
+  for (const std::string& part : Split(option.value, '|')) {
+    if (IsWord(part)) {
+      option.words.push_back(part);
+    }
+  }
+  if (shown.find(":{", colon) == colon) {
+    option.words = Split(shown.substr(colon + 2, shown.rfind('}') - colon - 2), ',');
+  }
+  const std::size_t range = shown.find(" in [", colon);
+  if (range != std::string::npos) {
+    const std::size_t begin = range + std::string_view(" in [").size();
+    option.range = shown.substr(begin, shown.rfind(']') - begin);
+  }
+}
+
+std::vector<std::string> NamesOf(const CLI::Option& option) {
+  std::vector<std::string> names;
+  for (const std::string& name : option.get_snames()) {
+    names.push_back("-" + name);
+  }
+  for (const std::string& name : option.get_lnames()) {
+    names.push_back("--" + name);
+  }
+  if (names.empty()) {
+    names.push_back(option.get_name(true));
+  }
+  return names;
+}
+
+OptionDescription DescribeOption(const CLI::Option& option, const std::string& group) {
+  OptionDescription described;
+  described.names = NamesOf(option);
+  described.group = group;
+  if (option.get_type_size_max() > 0) {
+    DescribeValue(option.get_type_name(), described);
+  }
+  described.default_value = option.get_default_str();
+  described.help = option.get_description();
+  for (const CLI::Option* other : option.get_excludes()) {
+    described.excludes.push_back(NamesOf(*other).back());
+  }
+  std::sort(described.excludes.begin(), described.excludes.end());
+  described.positional = option.get_positional();
+  described.required = option.get_required();
+  described.repeats = option.get_items_expected_max() > 1 || option.get_trigger_on_parse();
+  return described;
+}
+
+// For CLI11, alternatives are commands without a name.
+CommandDescription DescribeCommand(const CLI::App& app, const std::string& path) {
+  CommandDescription described;
+  described.path = path;
+  described.name = app.get_name();
+  described.help = app.get_description();
+  described.footer = app.get_footer();
+  for (const CLI::Option* option : app.get_options()) {
+    described.options.push_back(DescribeOption(*option, {}));
+  }
+  for (const CLI::App* inner : app.get_subcommands(nullptr)) {
+    if (inner->get_name().empty()) {
+      for (const CLI::Option* option : inner->get_options()) {
+        described.options.push_back(DescribeOption(*option, inner->get_group()));
+      }
+    } else if (!inner->get_group().empty()) {
+      described.commands.push_back(DescribeCommand(*inner, path + " " + inner->get_name()));
+    }
+  }
+  return described;
 }
 
 }  // namespace
@@ -138,6 +229,15 @@ std::string Command::name() const {
 
 bool Command::was_given() const {
   return app_->parsed();
+}
+
+CommandDescription Command::Describe() const {
+  std::string path = app_->get_name();
+  for (const CLI::App* parent = app_->get_parent(); parent != nullptr;
+       parent = parent->get_parent()) {
+    path.insert(0, parent->get_name() + " ");
+  }
+  return DescribeCommand(*app_, path);
 }
 
 CommandLine::CommandLine(const char* program, const char* version, const char* description)

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/description.h"
 #include "core/error.h"
 
 namespace CLI {
@@ -31,7 +32,9 @@ class Option {
   Option& TakesLast();  // the last one counts when it is given more than once
   Option& OneOf(const std::vector<std::string>& words);
   Option& Range(int smallest, int largest);
-  // For the help text: the kind of value, and whether its default is shown.
+  // For the help text: the kind of value, and whether its default is shown. Shells complete the
+  // names of files for FILE and PATH, those of directories for DIR, and words in small letters
+  // (a|b).
   Option& TypeName(const char* name);
   Option& ShowsDefault();
 
@@ -72,6 +75,8 @@ class Command {
 
   std::string name() const;
   bool was_given() const;
+  // All that is declared so far, below the command and in it.
+  CommandDescription Describe() const;
 
  private:
   CLI::App* app_;

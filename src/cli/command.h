@@ -53,6 +53,9 @@ Subcommand AddIndex(Command parent);
 Subcommand AddReport(Command parent);
 Subcommand AddExpire(Command parent);
 Subcommand AddKeep(Command parent);
+Subcommand AddCompletion(Command parent);
+// Knows the commands that were added before it.
+Subcommand AddManual(Command parent);
 
 // vezactl info --all (info_all.cpp).
 Result<int> RunInfoOfAll(const GlobalOptions& options, bool verify);

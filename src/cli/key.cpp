@@ -325,7 +325,9 @@ Subcommand AddKey(Command parent) {
   Command import = command.AddCommand(
       "import",
       "Put back the key, and the identity, from the lines that \"key export\" has printed");
-  import.Add("file", arguments->sheet, "The file with the lines; - for standard input").Required();
+  import.Add("file", arguments->sheet, "The file with the lines; - for standard input")
+      .TypeName("FILE")
+      .Required();
   import.Add("--key-id", arguments->key_id, kKeyId).TypeName("ID");
   import.AddFlag("--dry-run", arguments->dry_run, "Only show what would be written");
   Command restore = command.AddCommand(

@@ -345,8 +345,10 @@ Subcommand AddRestore(Command parent) {
       "and recovery");
   AddBackupOption(command, arguments->backup);
   AddTargetOptions(command, arguments->target);
-  command.Add("--target-action", arguments->action,
-              "At the target: pause (default), promote or shutdown");
+  command
+      .Add("--target-action", arguments->action,
+           "At the target: pause (default), promote or shutdown")
+      .TypeName("pause|promote|shutdown");
   command.AddFlag("--end-at-gap", arguments->end_at_gap,
                   "If a WAL segment is missing although later ones are there, recover up to it");
   command

@@ -34,6 +34,7 @@ void AddTargetOptions(Command command, TargetArguments& arguments) {
   command
       .Add("--target-timeline", arguments.timeline,
            "Timeline to follow: latest, current (the backup's own) or a number")
+      .TypeName("latest|current|N")
       .ShowsDefault();
   const Option inclusive = command.AddFlag("--target-inclusive", arguments.inclusive,
                                            "Stop after the time, LSN or transaction (default)");

@@ -451,8 +451,12 @@ Result<int> RunWalGet(GlobalOptions options, WalGetOptions wal) {
 Subcommand AddWalGet(Command parent) {
   auto wal = std::make_shared<WalGetOptions>();
   Command command = parent.AddCommand("wal-get", "Fetch a WAL file; for restore_command");
-  command.Add("file", wal->file, "Name of the WAL file, %f of restore_command").Required();
-  command.Add("destination", wal->destination, "Where to put it, %p of restore_command").Required();
+  command.Add("file", wal->file, "Name of the WAL file, %f of restore_command")
+      .TypeName("NAME")
+      .Required();
+  command.Add("destination", wal->destination, "Where to put it, %p of restore_command")
+      .TypeName("FILE")
+      .Required();
   command
       .Add("--system-id", wal->system_id,
            "System identifier of the cluster; default: the one in global/pg_control of the data\n"

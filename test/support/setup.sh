@@ -69,7 +69,7 @@ packages_of() {
     echo clang libclang-rt-14-dev # Debian 12's
     return
   fi
-  echo git clang-format clang-tidy python3-yaml shellcheck
+  echo git clang-format clang-tidy python3-yaml shellcheck man-db mandoc zsh fish
 }
 
 missing_of() {
