@@ -225,6 +225,7 @@ try_store() {
   local results=()
   conformance "$work/$name.json" 'S3/StoreConformance/*:S3Server.*' || true
   results+=("versions=$(said try_versions)" "lock=$(said try_lock)")
+  results+=("as_of=$(said server_test 070)")
   results+=("archive=$(said server_test 001)" "restore=$(said server_test 002)" "expire=$(said server_test 010)")
   python3 "$top/test/support/stores_table.py" "$top" add "$name" "$(version_of)" "$work/$name.json" "${results[@]}"
   cp "$work/$name-tests.log" "$home/$name-tests.log"

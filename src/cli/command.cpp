@@ -46,6 +46,23 @@ RetryObserver ReporterOf(const GlobalOptions& options) {
   };
 }
 
+// The configuration for what is to be read: the present, or the past.
+Result<Config> AtTime(const GlobalOptions& options, Config config) {
+  if (!options.as_of) {
+    return config;
+  }
+  if (config.kind != RepositoryKind::kS3) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "repository \"{}\" is a directory, which keeps no earlier versions",
+                     config.directory)
+        .WithHint(
+            "--as-of needs a bucket with versioning. If the file system has a snapshot, name it "
+            "in veza_backup.repository.");
+  }
+  config.s3.as_of = options.as_of;
+  return config;
+}
+
 }  // namespace
 
 int DefaultJobs(const Config& config) {
@@ -75,12 +92,14 @@ int DefaultExitCode(const Error& error) {
 
 Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,
                                        const RetryPolicy& policy) {
-  return ConnectStore(config, options.environment, policy, ReporterOf(options));
+  ASSIGN_OR_RETURN(const Config own, AtTime(options, config));
+  return ConnectStore(own, options.environment, policy, ReporterOf(options));
 }
 
 Result<ClusterRoot> ConnectRoot(const GlobalOptions& options, const Config& config,
                                 const RetryPolicy& policy) {
-  return ClusterRoot::Connect(config, options.environment, policy, ReporterOf(options));
+  ASSIGN_OR_RETURN(const Config own, AtTime(options, config));
+  return ClusterRoot::Connect(own, options.environment, policy, ReporterOf(options));
 }
 
 RepositoryOptions OptionsOf(const Config& config) {

@@ -28,6 +28,8 @@ struct GlobalOptions {
   bool json = false;       // --output json
   bool quiet = false;      // hides progress, retries and results of success, and never a warning
   std::string first_wrap;  // RepositoryOptions::first_wrap
+  // The repository is to be read as it was then: a whole second. Connect() sees to it.
+  std::optional<TimePoint> as_of;
   Environment environment;
 };
 
@@ -37,6 +39,8 @@ struct Subcommand {
   std::function<Result<int>(const GlobalOptions&)> run;
   // The exit code for an error, argument errors included.
   std::function<int(const Error&)> exit_code;
+  // Whether it only reads the repository, so that GlobalOptions::as_of makes sense.
+  bool reads_the_past = false;
 };
 
 // Each subcommand has a file of its own.
@@ -69,8 +73,8 @@ void AddSystemIdOption(Command command, std::string& text);
 // kBadAnswer when the repository is damaged, otherwise kFailed.
 int DefaultExitCode(const Error& error);
 
-// Connects to the store that the configuration names. Reports retries on standard error, at most
-// one per second, unless options.quiet.
+// Connects to the store that the configuration names, or to its past (options.as_of). Reports
+// retries on standard error, at most one per second, unless options.quiet.
 Result<std::shared_ptr<Store>> Connect(const GlobalOptions& options, const Config& config,
                                        const RetryPolicy& policy);
 // The same for the root that the cluster shares with others.

@@ -26,6 +26,7 @@ struct SystemInfo {
 
 struct RepositoryInfo {
   std::string location;
+  std::optional<TimePoint> as_of;  // GlobalOptions::as_of
   std::vector<SystemInfo> systems;
   BackupCatalog catalog;
   std::map<std::string, DrillRecord> drills;  // the latest drill of each backup, by label
@@ -266,6 +267,9 @@ Json ToJson(const LeaseState& lease) {
 
 Json ToJson(const RepositoryInfo& info) {
   Json document = {{"repository", info.location}};
+  if (info.as_of) {
+    document["as_of"] = FormatUtc(*info.as_of);
+  }
   for (const char* name : {"systems", "backups", "unfinished", "broken", "leases"}) {
     document[name] = Json::Array();
   }
@@ -480,6 +484,9 @@ std::string FormatLeases(const RepositoryInfo& info) {
 
 std::string ToText(const RepositoryInfo& info) {
   std::string text = fmt::format("repository {}\n", info.location);
+  if (info.as_of) {
+    text += fmt::format("as it was at {}\n", FormatUtc(*info.as_of));
+  }
   for (const SystemInfo& system : info.systems) {
     const Identity& identity = system.identity;
     text += fmt::format("\nsystem {}: PostgreSQL {}, cipher {}, WAL segments of {}\n",
@@ -553,7 +560,8 @@ Result<int> RunInfo(const GlobalOptions& options, const InfoArguments& arguments
   }
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
-  ASSIGN_OR_RETURN(const RepositoryInfo info, Collect(*repository, options.json));
+  ASSIGN_OR_RETURN(RepositoryInfo info, Collect(*repository, options.json));
+  info.as_of = options.as_of;
   // If the repository has disappeared since it was opened, it seems to have no backups.
   RETURN_IF_ERROR(
       RequireRepositoryInPlace(*repository, repository->identities().front().system_identifier));
@@ -577,7 +585,7 @@ Subcommand AddInfo(Command parent) {
                   "With --all: open each cluster with the key, and check what is shown");
   return {command,
           [arguments](const GlobalOptions& options) { return RunInfo(options, *arguments); },
-          DefaultExitCode};
+          DefaultExitCode, true};
 }
 
 }  // namespace veza::cli

@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/signals.h"
 #include "cli/wal_prefetch.h"
+#include "core/restore/target_time.h"
 
 namespace veza::cli {
 namespace {
@@ -44,6 +45,22 @@ int ArgumentErrorCode(const std::vector<Subcommand>& subcommands, int argc, char
   return kFailed;
 }
 
+// Returns the second in which the time lies.
+Result<TimePoint> ParseAsOf(const std::string& text) {
+  ASSIGN_OR_RETURN(const TimePoint time, ParseTargetTime(text));
+  return std::chrono::floor<std::chrono::seconds>(time);
+}
+
+// A command that writes must not be believed to have changed the past.
+Status RequireReader(const GlobalOptions& options, const Subcommand& subcommand) {
+  if (!options.as_of || subcommand.reads_the_past) {
+    return Ok();
+  }
+  return MakeError(ErrorCode::kInvalidArgument, "\"vezactl {}\" cannot be used with --as-of",
+                   subcommand.command.name())
+      .WithHint("The past can be looked at by info, timeline and verify, and restored.");
+}
+
 Error NoCommand() {
   return MakeError(ErrorCode::kInvalidArgument, "no command was given").WithHint(kSeeHelp);
 }
@@ -67,6 +84,15 @@ int Run(int argc, char** argv) {
       .ShowsDefault();
   root.AddFlag("--quiet", options.quiet,
                "Print no progress, retries or results of success; warnings and errors stay");
+  root.AddEach(
+          "--as-of",
+          [&options](const std::string& text) -> Status {
+            ASSIGN_OR_RETURN(options.as_of, ParseAsOf(text));
+            return Ok();
+          },
+          "Read a bucket with versioning as it was then, for example \"2026-11-22 02:00:00+00\"; "
+          "local time without a zone. For info, restore, timeline, verify")
+      .TypeName("TIME");
   root.SetFooter(
       "Exit codes: 0 success; 1 the command worked, and found something bad; 2 the environment\n"
       "or the arguments are wrong. wal-get has its own, see vezactl wal-get --help.");
@@ -90,7 +116,8 @@ int Run(int argc, char** argv) {
     if (!subcommand.command.was_given()) {
       continue;
     }
-    const Result<int> exit_code = subcommand.run(options);
+    const Status reader = RequireReader(options, subcommand);
+    const Result<int> exit_code = reader ? subcommand.run(options) : reader.error();
     if (!exit_code.has_value()) {
       return Report(options, exit_code.error(), subcommand.exit_code(exit_code.error()));
     }

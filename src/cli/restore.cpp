@@ -227,6 +227,17 @@ Error UnknownAtEnd(Error error) {
           "everything and copies little.");
 }
 
+// Whether a lease is to be taken. The past cannot be written to, and the lifecycle rule that
+// removes old versions reads no lease.
+bool WantsLease(const GlobalOptions& options, const RestoreArguments& arguments) {
+  if (options.as_of && !arguments.no_lease) {
+    PrintWarning("a restore with --as-of takes no lease",
+                 "Until recovery has ended, see that no lifecycle rule removes old versions from "
+                 "the bucket, and that nobody else does.");
+  }
+  return !options.as_of && !arguments.no_lease;
+}
+
 // Restores under a lease. The lease stays until the server has been started and has received its
 // WAL: wal-get renews it. The lease of a standby is not renewed, because a standby may ask for WAL
 // for years.
@@ -267,6 +278,12 @@ Result<RestoreReport> RestoreUnderLease(const GlobalOptions& options, const Repo
 
 Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arguments) {
   ASSIGN_OR_RETURN(RestoreOptions restore, ParseArguments(arguments));
+  if (options.as_of && arguments.standby) {
+    return MakeError(ErrorCode::kInvalidArgument, "--as-of and --standby exclude each other")
+        .WithHint(
+            "A standby follows the archive as it grows. Restore without --standby, and make a "
+            "standby of the server that comes of it.");
+  }
   const bool is_root = geteuid() == 0;
   ASSIGN_OR_RETURN(const Account account, ChooseAccount(arguments.user));
   // Read as root, who may be the only one who can read the settings.
@@ -287,6 +304,10 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   restore.system_identifier = identity.system_identifier;
   ASSIGN_OR_RETURN(restore.restore_command,
                    MakeRestoreCommand(options, identity.system_identifier));
+  if (options.as_of) {
+    // WAL is read of the same time. No word for the shell to quote, and none with a blank in it.
+    restore.restore_command += fmt::format("{} {}", kAsOfOption, FormatUtc(*options.as_of));
+  }
   if (restore.jobs == 0) {
     restore.jobs = DefaultJobs(config);
   }
@@ -305,7 +326,7 @@ Result<int> RunRestore(const GlobalOptions& options, const RestoreArguments& arg
   const Clock& clock = *options.environment.clock;
   const SteadyTime begin = clock.Steady();
   ASSIGN_OR_RETURN(const RestoreReport report,
-                   RestoreUnderLease(options, *repository, plan, !arguments.no_lease));
+                   RestoreUnderLease(options, *repository, plan, WantsLease(options, arguments)));
   PrintReport(options, plan, report,
               std::chrono::duration_cast<std::chrono::milliseconds>(clock.Steady() - begin));
   return kDone;
@@ -377,7 +398,7 @@ Subcommand AddRestore(Command parent) {
   AddSystemIdOption(command, arguments->system_id);
   return {command,
           [arguments](const GlobalOptions& options) { return RunRestore(options, *arguments); },
-          DefaultExitCode};
+          DefaultExitCode, true};
 }
 
 }  // namespace veza::cli

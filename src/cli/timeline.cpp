@@ -215,7 +215,7 @@ Subcommand AddTimeline(Command parent) {
   AddSystemIdOption(command, arguments->system_id);
   return {command,
           [arguments](const GlobalOptions& options) { return RunTimeline(options, *arguments); },
-          DefaultExitCode};
+          DefaultExitCode, true};
 }
 
 }  // namespace veza::cli

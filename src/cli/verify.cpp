@@ -149,7 +149,7 @@ Subcommand AddVerify(Command parent) {
       .TypeName("BYTES");
   return {command,
           [arguments](const GlobalOptions& options) { return RunVerify(options, *arguments); },
-          DefaultExitCode};
+          DefaultExitCode, true};
 }
 
 }  // namespace veza::cli

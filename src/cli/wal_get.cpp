@@ -491,7 +491,7 @@ Subcommand AddWalGet(Command parent) {
       "has a later segment, a missing one is such a failure, but not on a standby or with\n"
       "--end-at-gap.");
   return {command, [wal](const GlobalOptions& options) { return RunWalGet(options, *wal); },
-          [](const Error&) { return kStopRecovery; }};
+          [](const Error&) { return kStopRecovery; }, true};
 }
 
 }  // namespace veza::cli

@@ -34,9 +34,10 @@ constexpr std::chrono::seconds kLongestStandstill{15};
 // the log.
 constexpr RetryPolicy kPrefetchPolicy{.budget = std::chrono::seconds(5), .max_attempts = 4};
 
-std::string LocationOf(const Config& config) {
+std::string LocationOf(const GlobalOptions& options, const Config& config) {
   return config.kind == RepositoryKind::kS3
-             ? fmt::format("{} {}/{}", config.s3.endpoint, config.s3.bucket, config.s3.prefix)
+             ? fmt::format("{} {}/{}{}", config.s3.endpoint, config.s3.bucket, config.s3.prefix,
+                           options.as_of ? " as of " + FormatUtc(*options.as_of) : "")
              : config.directory;
 }
 
@@ -105,7 +106,7 @@ PrefetchedWal::PrefetchedWal(const GlobalOptions& options, const Config& config,
               : fs::absolute(arguments.spool, error).lexically_normal().string();
   if (segments_ > 0) {
     spool_.emplace(WalSpoolDirectory(
-        root_, {LocationOf(config), system_id, destination_directory_, recovery_}));
+        root_, {LocationOf(options, config), system_id, destination_directory_, recovery_}));
   }
 }
 
@@ -177,6 +178,9 @@ Status PrefetchedWal::StartPrefetcher(int lock_fd) const {
   if (!system_id_.empty()) {
     words.insert(words.end(), {"--system-id", system_id_});
   }
+  if (options_.as_of) {
+    words.insert(words.end(), {"--as-of", FormatUtc(*options_.as_of)});
+  }
   std::vector<char*> arguments;
   arguments.reserve(words.size() + 1);
   for (std::string& word : words) {
@@ -223,7 +227,7 @@ Subcommand AddWalPrefetch(Command parent) {
   command.Add("--system-id", prefetch->system_id, "");
   return {command,
           [prefetch](const GlobalOptions& options) { return RunWalPrefetch(options, *prefetch); },
-          [](const Error&) { return kBadAnswer; }};
+          [](const Error&) { return kBadAnswer; }, true};
 }
 
 }  // namespace veza::cli

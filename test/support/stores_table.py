@@ -30,6 +30,7 @@ _COLUMNS = [
     ("tls", "TLS", [_TLS + "GivesBackWhatWasPut", "S3Server.IsNotTrustedWithoutItsAuthority"]),
     ("versions", "versions", []),
     ("lock", "lock", []),
+    ("as_of", "--as-of", []),
     ("archive", "archive", []),
     ("restore", "backup, restore", []),
     ("expire", "expire", []),

@@ -192,7 +192,9 @@ std::string ForgetRecoveryOptions(std::string_view auto_conf) {
         assignment.name == "restore_command" && command.find(" wal-get ") != std::string::npos;
     const bool had_gap = is_ours && RemoveOption(command, kEndAtGapOption, false);
     const bool had_lease = is_ours && RemoveOption(command, kLeaseOption, true);
-    after += had_gap || had_lease ? ConfLine(assignment.name, command) : std::string(line);
+    const bool had_time = is_ours && RemoveOption(command, kAsOfOption, true);
+    after +=
+        had_gap || had_lease || had_time ? ConfLine(assignment.name, command) : std::string(line);
   });
   return after;
 }

@@ -156,7 +156,7 @@ Result<S3Response> S3Client::SendOnce(const S3Call& call, const std::string& pur
   if (!credentials->session_token.empty()) {
     to_sign.headers.emplace_back(kTokenHeader, credentials->session_token.text());
   }
-  if (!call.key.empty() && call.method != "DELETE" && call.query.empty()) {
+  if (!call.key.empty() && call.method != "DELETE") {
     S3Headers more = CustomerKeyHeaders(objects_);
     std::ranges::move(more, std::back_inserter(to_sign.headers));
   }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/s3/credentials.h"
@@ -36,6 +37,8 @@ struct S3Options {
   std::string proxy;         // "http://host[:port]"; empty: none, whatever the environment says
   SecretString proxy_login;  // "user:password"; may be empty
   S3ObjectOptions objects;   // what S3 does with what is written
+  // Shows the bucket as it was at the end of this second (s3_past_store.h), and refuses to write.
+  std::optional<TimePoint> as_of;
 };
 
 // Makes the store without sending a request. kInvalidArgument when bucket or endpoint is malformed.

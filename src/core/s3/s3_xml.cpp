@@ -56,17 +56,51 @@ bool IsShallow(const pugi::xml_document& document) {
   return true;
 }
 
-std::optional<ObjectInfo> ParseObject(const pugi::xml_node& contents, bool encoded) {
-  const std::string_view key = contents.child_value("Key");
-  const std::string_view size = contents.child_value("Size");
-  const auto modified = ParseUtc(contents.child_value("LastModified"));
-  ObjectInfo info{encoded ? UrlDecode(key) : std::string(key)};
-  const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), info.size);
-  if (key.empty() || error != std::errc() || end != size.data() + size.size() || !modified) {
+std::string TextOf(const pugi::xml_node& parent, const char* name, bool encoded) {
+  const std::string_view text = parent.child_value(name);
+  return encoded ? UrlDecode(text) : std::string(text);
+}
+
+// Without the size. Nothing when the key or the time is missing.
+std::optional<ObjectInfo> ParseNameAndTime(const pugi::xml_node& node, bool encoded) {
+  const auto modified = ParseUtc(node.child_value("LastModified"));
+  ObjectInfo info{TextOf(node, "Key", encoded)};
+  if (info.name.empty() || !modified) {
     return std::nullopt;
   }
   info.modified = *modified;
   return info;
+}
+
+std::optional<ObjectInfo> ParseObject(const pugi::xml_node& contents, bool encoded) {
+  const std::string_view size = contents.child_value("Size");
+  std::optional<ObjectInfo> info = ParseNameAndTime(contents, encoded);
+  if (!info) {
+    return std::nullopt;
+  }
+  const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), info->size);
+  return error != std::errc() || end != size.data() + size.size() ? std::nullopt : info;
+}
+
+std::optional<S3Version> ParseVersion(const pugi::xml_node& node, bool encoded) {
+  S3Version version;
+  version.deleted = std::string_view(node.name()) == "DeleteMarker";
+  std::optional<ObjectInfo> info =
+      version.deleted ? ParseNameAndTime(node, encoded) : ParseObject(node, encoded);
+  version.id = node.child_value("VersionId");
+  if (!info || version.id.empty()) {
+    return std::nullopt;
+  }
+  version.info = std::move(*info);
+  return version;
+}
+
+std::vector<std::string> ParsePrefixes(const pugi::xml_node& root, bool encoded) {
+  std::vector<std::string> prefixes;
+  for (const pugi::xml_node& common : root.children("CommonPrefixes")) {
+    prefixes.push_back(TextOf(common, "Prefix", encoded));
+  }
+  return prefixes;
 }
 
 Error NotAPage() {
@@ -137,10 +171,38 @@ Result<S3ListPage> ParseS3ListPage(std::string_view text) {
     }
     page.objects.push_back(std::move(*info));
   }
-  for (const pugi::xml_node& common : root.children("CommonPrefixes")) {
-    const std::string_view prefix = common.child_value("Prefix");
-    page.prefixes.push_back(encoded ? UrlDecode(prefix) : std::string(prefix));
+  page.prefixes = ParsePrefixes(root, encoded);
+  return page;
+}
+
+Result<S3VersionsPage> ParseS3VersionsPage(std::string_view text) {
+  pugi::xml_document document;
+  if (!ParseXml(text, limits::kListPage, document)) {
+    return NotAPage();
   }
+  const pugi::xml_node root = document.child("ListVersionsResult");
+  const std::string_view truncated = root.child_value("IsTruncated");
+  const bool encoded = std::string_view(root.child_value("EncodingType")) == "url";
+  S3VersionsPage page;
+  page.truncated = truncated == "true";
+  page.key_marker = TextOf(root, "NextKeyMarker", encoded);
+  page.version_marker = root.child_value("NextVersionIdMarker");
+  if ((truncated != "true" && truncated != "false") ||
+      (page.truncated && page.key_marker.empty())) {
+    return NotAPage();
+  }
+  for (const pugi::xml_node& node : root.children()) {
+    const std::string_view kind = node.name();
+    if (kind != "Version" && kind != "DeleteMarker") {
+      continue;
+    }
+    std::optional<S3Version> version = ParseVersion(node, encoded);
+    if (!version) {
+      return NotAPage();
+    }
+    page.versions.push_back(std::move(*version));
+  }
+  page.prefixes = ParsePrefixes(root, encoded);
   return page;
 }
 

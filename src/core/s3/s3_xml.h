@@ -1,5 +1,5 @@
-// The XML documents of S3: error documents, pages of ListObjectsV2, request and result of
-// DeleteObjects.
+// The XML documents of S3: error documents, pages of ListObjectsV2 and ListObjectVersions, request
+// and result of DeleteObjects.
 #pragma once
 
 #include <optional>
@@ -35,6 +35,25 @@ struct S3ListPage {
 
 // kUnavailable when `text` is not such a page.
 Result<S3ListPage> ParseS3ListPage(std::string_view text);
+
+// A version of an object, or a delete marker, which stands for its deletion and has no size.
+struct S3Version {
+  ObjectInfo info;  // the name is the whole key
+  std::string id;   // "null" for what was written before the bucket had versioning
+  bool deleted = false;
+};
+
+struct S3VersionsPage {
+  std::vector<S3Version> versions;    // in the order of the document
+  std::vector<std::string> prefixes;  // common prefixes, ending with '/'
+  bool truncated = false;
+  // Where the next page begins; the first is not empty if truncated.
+  std::string key_marker;
+  std::string version_marker;
+};
+
+// kUnavailable when `text` is not such a page.
+Result<S3VersionsPage> ParseS3VersionsPage(std::string_view text);
 
 // The document that asks for the deletion of these keys, and for an answer that names each of them.
 std::string MakeS3DeleteRequest(const std::vector<std::string>& keys);

@@ -30,6 +30,8 @@ use parent -norequire, 'PostgreSQL::Test::Cluster';
 use parent 'Exporter';
 
 use Carp qw(croak);
+use Digest::MD5 ();
+use Digest::SHA ();
 use Errno ();
 use Fcntl qw(LOCK_EX O_CREAT O_EXCL O_WRONLY);
 use File::Basename qw(basename dirname);
@@ -49,7 +51,8 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(
   store repository poll_until happens objects read_object write_object delete_object
   break_store mend_store slow_store store_faults fault_counts
-  store_conditions permit_writes flip_last_byte
+  store_conditions permit_writes flip_last_byte make_bucket configure_bucket
+  honours_conditions become version_of delete_version policy_of_document
 );
 
 my @nodes;
@@ -271,6 +274,7 @@ sub default_settings
 		$settings{s3_region} = 'us-east-1';
 		$settings{s3_access_key} = $ENV{VEZA_TEST_S3_ACCESS_KEY};
 		$settings{s3_secret_key} = $ENV{VEZA_TEST_S3_SECRET_KEY};
+		$settings{s3_session_token} = $ENV{VEZA_TEST_S3_SESSION_TOKEN} if $ENV{VEZA_TEST_S3_SESSION_TOKEN};
 		$settings{s3_endpoint} =
 		  $tls ? $ENV{VEZA_TEST_S3_TLS_ENDPOINT} : $ENV{VEZA_TEST_S3_ENDPOINT};
 		$settings{s3_ca_file} = $ENV{VEZA_TEST_S3_CA_FILE} if $tls;
@@ -886,6 +890,104 @@ sub s3_url
 	return "$ENV{VEZA_TEST_S3_ENDPOINT}/$ENV{VEZA_TEST_S3_BUCKET}/$root_name/$name";
 }
 
+# S3 only. Makes a bucket for this test, in which its repository is from now on. Further arguments are
+# headers of the request. Returns the bucket's name.
+sub make_bucket
+{
+	my @headers = @_;
+	my $bucket = sprintf 'veza-%d-%06x', $$, rand(1 << 24);
+
+	s3_request('--request', 'PUT', (map { ('--header', $_) } @headers), "$ENV{VEZA_TEST_S3_ENDPOINT}/$bucket");
+	$ENV{VEZA_TEST_S3_BUCKET} = $bucket;
+	undef $repository;
+	return $bucket;
+}
+
+# Gives the test's bucket a document of configuration: its subresource, its element, and what is in it.
+sub configure_bucket
+{
+	my ($what, $element, $content) = @_;
+	my $document = "<$element xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">$content</$element>";
+
+	s3_request('--request', 'PUT', '--header', 'Content-Type: application/xml',
+		'--header', 'Content-MD5: ' . Digest::MD5::md5_base64($document) . '==',
+		'--data-binary', $document, "$ENV{VEZA_TEST_S3_ENDPOINT}/$ENV{VEZA_TEST_S3_BUCKET}?$what=");
+	return;
+}
+
+# A policy of docs/security.md, the one behind this bold word, for the test's bucket.
+sub policy_of_document
+{
+	my ($word) = @_;
+	my $document = PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../../docs/security.md");
+	my ($policy) = $document =~ /^\*\*\Q$word\E\*\*.*?^```json\n(.*?)^```/ms
+	  or croak "docs/security.md has no policy \"$word\"";
+	return $policy =~ s{pg-backup/production}{pg-backup/$root_name}gr
+	  =~ s{pg-backup}{$ENV{VEZA_TEST_S3_BUCKET}}gr;
+}
+
+# S3 only. From now on this test, and the nodes that it makes, have credentials with no more rights than
+# this policy gives. Returns whether the store has such credentials (the STS of MinIO); without them,
+# nothing changes. become() without an argument goes back to those with all rights.
+my %all_rights;
+sub become
+{
+	my ($policy) = @_;
+	%all_rights = map { $_ => $ENV{"VEZA_TEST_S3_$_"} } qw(ACCESS_KEY SECRET_KEY SESSION_TOKEN)
+	  if !%all_rights;
+	my %rights = %all_rights;
+
+	if (defined $policy)
+	{
+		my $form = 'Action=AssumeRole&Version=2011-06-15&DurationSeconds=3600&Policy=' . escape($policy);
+		my ($answer, $err) = ('', '');
+		IPC::Run::run(
+			[
+				'curl', '--silent', '--fail', '--max-time', '60', '--aws-sigv4', 'aws:amz:us-east-1:sts',
+				'--user', "$all_rights{ACCESS_KEY}:$all_rights{SECRET_KEY}",
+				'--header', 'x-amz-content-sha256: ' . Digest::SHA::sha256_hex($form),
+				'--data-binary', $form, "$ENV{VEZA_TEST_S3_ENDPOINT}/"
+			],
+			'<', \undef, '>', \$answer, '2>', \$err);
+		return 0 if $answer !~ /<AssumeRoleResponse/;
+		@rights{qw(ACCESS_KEY SECRET_KEY SESSION_TOKEN)} =
+		  map { $answer =~ m{<$_>([^<]+)</$_>} } qw(AccessKeyId SecretAccessKey SessionToken);
+	}
+	foreach my $name (keys %rights)
+	{
+		if (defined $rights{$name}) { $ENV{"VEZA_TEST_S3_$name"} = $rights{$name} }
+		else { delete $ENV{"VEZA_TEST_S3_$name"} }
+	}
+	return 1;
+}
+
+# The id of the newest version of an object, or of its delete marker.
+sub version_of
+{
+	my ($name) = @_;
+	my $list = s3_request("$ENV{VEZA_TEST_S3_ENDPOINT}/$ENV{VEZA_TEST_S3_BUCKET}?prefix="
+		  . escape("$root_name/$name") . '&versions=');
+	my ($id) = $list =~ m{<VersionId>([^<]+)</VersionId>} or croak "$name has no version";
+	return $id;
+}
+
+# Removes one version of an object for good. Returns whether that was allowed.
+sub delete_version
+{
+	my ($name, $id) = @_;
+	return eval { s3_request('--request', 'DELETE', s3_url($name) . '?versionId=' . escape($id)); 1 } // 0;
+}
+
+# Whether the store refuses to overwrite in the test's bucket.
+sub honours_conditions
+{
+	my @put = (
+		'--request', 'PUT', '--header', 'If-None-Match: *', '--data-binary', 'x',
+		"$ENV{VEZA_TEST_S3_ENDPOINT}/$ENV{VEZA_TEST_S3_BUCKET}/condition");
+	s3_request(@put);
+	return !eval { s3_request(@put); 1 };
+}
+
 sub s3_request
 {
 	my @arguments = @_;
@@ -898,6 +1000,8 @@ sub s3_request
 			'--aws-sigv4', 'aws:amz:us-east-1:s3',
 			'--user', "$ENV{VEZA_TEST_S3_ACCESS_KEY}:$ENV{VEZA_TEST_S3_SECRET_KEY}",
 			'--header', 'x-amz-content-sha256: UNSIGNED-PAYLOAD',
+			($ENV{VEZA_TEST_S3_SESSION_TOKEN}
+				? ('--header', "x-amz-security-token: $ENV{VEZA_TEST_S3_SESSION_TOKEN}") : ()),
 			@arguments
 		],
 		'<', \undef, '>', \$out, '2>', \$err) or croak "curl @arguments: $err";

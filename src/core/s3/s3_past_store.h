@@ -1,0 +1,30 @@
+// A bucket with versioning, as it was at an earlier time. Of each object the newest version counts
+// that is not younger than that time; one that had been deleted by then is not there. Source:
+// "ListObjectVersions" of the S3 documentation.
+//
+// - Times are the store's, in whole seconds: some servers tell no fractions. So the time means the
+//   end of its second, and it must have passed, so that the answer can no longer change.
+// - Of two versions of one second, that one counts which S3 lists first: it was stored later.
+// - The view changes only when versions are removed for good, by a lifecycle rule or by somebody
+//   who may do that.
+// - Whatever writes or deletes is kUnsupported.
+// - Now() is that time.
+// - ListDirectories() may return directories that had no object at that time.
+//
+// A listing holds one page in memory. It reads all versions of what it lists, those of later times
+// included. Reading an object costs a listing of its versions in addition.
+#pragma once
+
+#include <memory>
+
+#include "core/s3/s3_address.h"
+#include "core/s3/s3_store.h"
+
+namespace veza {
+
+// `options.as_of` is set. Sends no request. The first call finds out whether the bucket keeps
+// versions (kUnsupported if not) and whether the time has passed (kInvalidArgument if not).
+std::unique_ptr<Store> MakeS3PastStore(S3Options options, S3Address address,
+                                       Environment environment);
+
+}  // namespace veza

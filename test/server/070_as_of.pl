@@ -1,0 +1,149 @@
+# vezactl --as-of: a bucket with versioning is read as it was. Everything is overwritten and deleted
+# with the server's own credentials, which may not remove versions, and the cluster comes back.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use JSON::PP qw(decode_json);
+use POSIX qw(strftime);
+use PostgreSQL::Test::Utils qw(slurp_file);
+use Test::More;
+use Time::HiRes qw(sleep);
+use VezaTest;
+
+# The second that has just passed, by the clock of this machine, which the store has as well.
+sub a_time
+{
+	my $now = int time;
+	sleep 0.05 while int time <= $now + 1;
+	return strftime('%Y-%m-%d %H:%M:%S+00', gmtime($now));
+}
+
+sub rows_of { return $_[0]->safe_psql('postgres', 'SELECT count(*), sum(id) FROM t') }
+
+my $node = VezaTest->new('primary');
+
+if (store() eq 'dir')
+{
+	$node->init;
+	$node->start;
+	$node->vezactl_fails([ '--as-of', '2026-11-22 02:00+00', 'info' ], 2,
+		qr/repository "[^"]*" is a directory, which keeps no earlier versions.*HINT:  --as-of needs a bucket/s,
+		'the past of a directory');
+	done_testing();
+	exit;
+}
+
+# --- a bucket of its own, with versions -----------------------------------------------------------
+
+my $plain = repository();
+make_bucket();
+configure_bucket('versioning', 'VersioningConfiguration', '<Status>Enabled</Status>');
+my $honours = honours_conditions();
+# The server may do what the policy in docs/security.md says, and not remove a version.
+my $limited = become(policy_of_document('Writer'));
+if (!$limited)
+{
+	note('the store has no temporary credentials: a policy of the bucket denies the same');
+	put_bucket_policy();
+}
+note($honours ? 'conditional writes' : 'the store overwrites in a bucket with versions: looking before writes');
+$node->init(settings => { $honours ? () : (s3_conditional_writes => 'look') });
+$node->append_conf('postgresql.conf', 'autovacuum = off');
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup; CREATE TABLE t(id int)');
+$node->safe_psql('postgres', 'INSERT INTO t SELECT generate_series(1, 1000)');
+my $first = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$node->safe_psql('postgres', 'INSERT INTO t SELECT generate_series(1001, 2000)');
+$node->archive_wal;
+my $then = a_time();
+
+$node->safe_psql('postgres', 'INSERT INTO t VALUES (-1)');
+my $second = $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
+$node->archive_wal;
+$node->stop;
+my $before_the_end = a_time();
+
+# --- everything is overwritten, and then deleted --------------------------------------------------
+
+my @objects = objects();
+cmp_ok(scalar @objects, '>', 10, 'the repository has ' . @objects . ' objects');
+write_object($_, "ransom\n") foreach @objects;
+delete_object($_) foreach @objects;
+is_deeply([ objects() ], [], 'nothing is left');
+become();
+my ($object) = grep { /backup\.json$/ } @objects;
+my $version = version_of($object);
+become($limited ? policy_of_document('Writer') : undef);
+ok(!delete_version($object, $version), 'the server cannot remove a version');
+$node->vezactl_fails(['info'], 2, qr/is not initialized/, 'info finds no repository');
+
+# --- and comes back -------------------------------------------------------------------------------
+
+become();
+become(policy_of_document('Reader of the past'));
+$node->change_conf(s3_access_key => $ENV{VEZA_TEST_S3_ACCESS_KEY}, s3_secret_key => $ENV{VEZA_TEST_S3_SECRET_KEY},
+	s3_session_token => $ENV{VEZA_TEST_S3_SESSION_TOKEN});
+
+sub labels { return [ map { $_->{label} } @{ $_[0]->{backups} } ] }
+
+my $info = decode_json($node->vezactl_ok([ '--as-of', $then, '--output', 'json', 'info' ]));
+is_deeply(labels($info), [$first], 'info --as-of shows the backup of that time');
+is($info->{as_of}, $then =~ s/ /T/r =~ s/\+00$/Z/r, 'info --as-of says of what time it is');
+$info = decode_json($node->vezactl_ok([ 'info', '--as-of', $before_the_end, '--output', 'json' ]));
+is_deeply(labels($info), [ $first, $second ], 'and both of a later time');
+like($node->vezactl_ok([ '--as-of', $then, 'info' ]), qr/^as it was at /m, 'info says so to people, too');
+
+like($node->vezactl_ok([ '--as-of', $then, 'verify', '--full' ]), qr/nothing is wrong/, 'verify --as-of');
+$node->vezactl_ok([ '--as-of', $then, 'timeline' ]);
+
+my $copy = VezaTest->new('copy');
+my ($exit, $out, $err) = $node->vezactl('--as-of', $then, 'restore', '--target-dir', $copy->data_dir);
+is($exit, 0, 'restore --as-of') or diag($err);
+like($err, qr/warning: a restore with --as-of takes no lease.*HINT: .*lifecycle rule/s, 'it says that there is no lease');
+like(slurp_file($copy->data_dir . '/postgresql.auto.conf'),
+	qr/^restore_command = '.* --as-of \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ'/m,
+	'the WAL is fetched as of that time');
+$copy->adopt($node);
+$copy->start;
+$copy->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+is(rows_of($copy), '2000|2001000', 'all rows of that time are there');
+poll_until(sub { slurp_file($copy->data_dir . '/postgresql.auto.conf') !~ / --as-of/ },
+	'the end of --as-of in restore_command');
+pass('after the recovery, restore_command fetches what is new');
+$copy->discard;
+
+my $later = $node->restore('later', '--as-of', $before_the_end);
+$later->start;
+$later->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+is(rows_of($later), '2001|2000999', 'all rows of the later time are there');
+$later->discard;
+
+# --- what is refused ------------------------------------------------------------------------------
+
+$node->vezactl_fails([ '--as-of', $then, 'expire' ], 2,
+	qr/"vezactl expire" cannot be used with --as-of/, 'the past cannot be changed');
+$node->vezactl_fails([ '--as-of', $then, 'restore', '--standby', '--target-dir', $copy->data_dir ], 2,
+	qr/--as-of and --standby exclude each other/, 'a standby of the past');
+$node->vezactl_fails([ '--as-of', '2999-01-01', 'info' ], 2, qr/cannot be read as it was at 29\d\d-.*HINT:  Give a time that has passed/s,
+	'a time that has not come');
+$node->vezactl_fails([ '--as-of', '2001-01-01', 'info' ], 2, qr/is not initialized/, 'a time before the repository');
+$node->vezactl_fails([ '--as-of', 'yesterday', 'info' ], 2, qr/--as-of.*"yesterday"/, 'no time');
+$node->vezactl_fails([ '--as-of', 'yesterday', 'wal-get', '000000010000000000000001', 'x' ], 126,
+	qr/--as-of/, 'recovery does not end because of a wrong option');
+become();
+$node->change_conf(VezaTest::default_settings(), repository => $plain, s3_session_token => undef);
+$node->vezactl_fails([ '--as-of', $then, 'info' ], 2,
+	qr/bucket "[^"]*" has no versioning.*HINT:  A bucket keeps what is overwritten/s, 'a bucket without versions');
+done_testing();
+
+# Denies to everybody what the writer's policy denies.
+sub put_bucket_policy
+{
+	my $policy = sprintf '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", '
+	  . '"Action": "s3:DeleteObjectVersion", "Resource": "arn:aws:s3:::%s/*"}]}', $ENV{VEZA_TEST_S3_BUCKET};
+	VezaTest::s3_request('--request', 'PUT', '--data-binary', $policy,
+		"$ENV{VEZA_TEST_S3_ENDPOINT}/$ENV{VEZA_TEST_S3_BUCKET}?policy=");
+	return;
+}
