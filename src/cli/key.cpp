@@ -166,6 +166,9 @@ Json ToJson(const KeyWrapInfo& wrap) {
   if (!wrap.problem.empty()) {
     document["problem"] = wrap.problem;
   }
+  if (!wrap.copy_of.empty()) {
+    document["copy_of"] = wrap.copy_of;
+  }
   return document;
 }
 
@@ -179,10 +182,13 @@ Result<int> RunList(const GlobalOptions& options) {
   bool is_bad = false;
   for (const KeyWrapInfo& wrap : wraps) {
     list.push_back(ToJson(wrap));
-    is_bad = is_bad || wrap.state == KeyWrapInfo::State::kUnusable;
+    is_bad = is_bad || IsDamagedWrap(wrap);
     std::string state = StateInWords(wrap.state);
     if (!wrap.problem.empty()) {
       state += ": " + wrap.problem;
+    }
+    if (!wrap.copy_of.empty()) {
+      state += ", the same as " + wrap.copy_of;
     }
     table.AddRow({Printable(wrap.id), wrap.name.empty() ? "-" : Printable(wrap.name),
                   Printable(std::move(state)), FormatUtc(wrap.stored),
@@ -247,15 +253,29 @@ std::string CopiesInWords(const KeyWrapInfo& removed) {
 Result<int> RunRemove(const GlobalOptions& options, const KeyArguments& arguments) {
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
-  ASSIGN_OR_RETURN(const KeyWrapInfo removed, RemovePassphrase(*repository, arguments.wrap));
+  ASSIGN_OR_RETURN(const RemovedPassphrase removed, RemovePassphrase(*repository, arguments.wrap));
   if (options.json) {
-    PrintJson({{"removed", removed.object.name}, {"backups", removed.backups}});
-  } else if (!options.quiet) {
-    PrintText(fmt::format(
-        "removed {}\n{} The data key is the same as before: if the passphrase has leaked, make a "
-        "new repository.\nA node whose "
-        "configuration has that passphrase archives nothing until it has another one.\n",
-        removed.object.name, CopiesInWords(removed)));
+    PrintJson({{"removed", removed.wrap.object.name},
+               {"objects", removed.objects},
+               {"still_opens", removed.still_opens},
+               {"backups", removed.wrap.backups}});
+    return kDone;
+  }
+  std::string text;
+  for (const std::string& name : removed.objects) {
+    text += fmt::format("removed {}\n", Printable(name));
+  }
+  if (removed.still_opens) {
+    text += "It was a copy of the wrap in use. Its passphrase still opens the repository.\n";
+  } else {
+    text += fmt::format(
+        "{} The data key is the same as before: if the passphrase has leaked, make a new "
+        "repository.\nA node whose configuration has that passphrase archives nothing until it has "
+        "another one.\n",
+        CopiesInWords(removed.wrap));
+  }
+  if (!options.quiet) {
+    PrintText(text);
   }
   return kDone;
 }

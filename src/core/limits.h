@@ -106,6 +106,9 @@ inline constexpr std::size_t kIdentities = 256;
 inline constexpr std::size_t kForeignIdentities = 10'000;
 // One for each passphrase, oldest first. An object that is no wrap costs a request and is skipped.
 inline constexpr std::size_t kKeyWraps = 1000;
+// What a server reads every few minutes, and each backup, to find the wraps of other passphrases.
+// No passphrase is added beside more objects.
+inline constexpr std::size_t kKeyWrapsLookedAt = 64;
 // The wraps for which scrypt is run, which takes a tenth to half a second each.
 inline constexpr std::size_t kKeyWrapsTried = 32;
 // Copies of wraps in one backup.json, and the passphrases that a repository can have.

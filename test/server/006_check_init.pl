@@ -100,7 +100,7 @@ $node->safe_psql('postgres', q{SELECT veza_backup_now('full')});
 
 my ($rows, $order) = check($node);
 is( "@$order",
-	'settings data_directory ' . (store() eq 's3' ? 'credentials ' : '') . 'store write read conditional_writes delete clock identity format backups key security archiving archive_timeout wal_index',
+	'settings data_directory ' . (store() eq 's3' ? 'credentials ' : '') . 'store write read conditional_writes delete clock identity passphrases format backups key security archiving archive_timeout wal_index',
 	'the checks');
 is_deeply([ grep { $rows->{$_}{passed} ne 't' } @$order ], [], 'all pass');
 is_deeply([ grep { $rows->{$_}{hint} ne '' } @$order ], [], 'no row has a hint');

@@ -13,6 +13,7 @@
 #include "core/limits.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/format_mark.h"
+#include "core/repository/key_wraps.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -163,6 +164,34 @@ CheckResult CheckBackups(const Repository& repository, std::optional<std::uint64
                       : FailedCheck("backups", unrestorable.error());
 }
 
+// Whether each passphrase still has its wrap. A wrap that is missing is no failure: it may have
+// been removed on purpose.
+std::optional<CheckResult> CheckPassphrases(const Repository& repository) {
+  if (!repository.seal_policy().key) {
+    return std::nullopt;
+  }
+  const Result<std::vector<KeyWrapInfo>> wraps = LookAtKeyWraps(repository);
+  if (!wraps) {
+    return FailedCheck("passphrases", wraps.error());
+  }
+  std::size_t good = 0;
+  std::size_t damaged = 0;
+  std::string example;
+  for (const KeyWrapInfo& wrap : *wraps) {
+    good += wrap.copy_of.empty() && wrap.state <= KeyWrapInfo::State::kSigned ? 1 : 0;
+    if (IsDamagedWrap(wrap) && ++damaged == 1) {
+      example = fmt::format("\"{}\": {}", wrap.object.name, wrap.problem);
+    }
+  }
+  CheckResult row = Passed("passphrases", fmt::format("{} with a good wrap", good));
+  if (damaged > 0) {
+    row.detail +=
+        fmt::format("; {} objects cannot be used as wraps, for example {}", damaged, example);
+    row.hint = kDamagedWrapHint;
+  }
+  return row;
+}
+
 // Which version of the format writers use. Nothing without a key, where there is only one.
 std::optional<CheckResult> CheckFormat(const Repository& repository) {
   const Result<FormatMark> mark = ReadFormatMark(repository.store(), repository.seal_policy());
@@ -231,6 +260,9 @@ std::vector<CheckResult> CheckRepository(const std::shared_ptr<Store>& store,
     return results;
   }
   results.push_back(CheckIdentity(**repository));
+  if (std::optional<CheckResult> passphrases = CheckPassphrases(**repository)) {
+    results.push_back(*std::move(passphrases));
+  }
   if (std::optional<CheckResult> format = CheckFormat(**repository)) {
     results.push_back(*std::move(format));
   }

@@ -1,6 +1,7 @@
 #include "core/repository/key_wraps.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -71,7 +72,7 @@ std::string NameIn(std::string_view signed_wrap) {
 // Fills in what the wrap is.
 void Judge(const Repository& repository, KeyWrapInfo& info) {
   const std::string key_id = repository.seal_policy().key->hex_id();
-  const Result<Bytes> packed = PackWrap(info.object.text);
+  Result<Bytes> packed = PackWrap(info.object.text);
   if (!packed) {
     info.problem = packed.error().message;
     return;
@@ -81,6 +82,7 @@ void Judge(const Repository& repository, KeyWrapInfo& info) {
     info.problem = "it is the wrap of another key";
     return;
   }
+  info.packed = *std::move(packed);
   const bool is_signed = IsSigned(repository, info.object.text);
   const bool is_in_use = info.object == repository.key_wraps().front();
   if (!is_signed && !is_in_use && wrap->Find("mac") != nullptr) {
@@ -98,11 +100,38 @@ void Judge(const Repository& repository, KeyWrapInfo& info) {
   }
 }
 
-// All wraps, without the backups that hold copies.
-Result<std::vector<KeyWrapInfo>> ReadWraps(const Repository& repository) {
+// States are declared in the order in which one of several is preferred.
+void NameCopies(std::vector<KeyWrapInfo>& wraps) {
+  std::map<Bytes, const KeyWrapInfo*> best;
+  for (const KeyWrapInfo& wrap : wraps) {
+    const KeyWrapInfo*& known = best[wrap.packed];
+    if (known == nullptr || wrap.state < known->state) {
+      known = &wrap;
+    }
+  }
+  for (KeyWrapInfo& wrap : wraps) {
+    const KeyWrapInfo* const known = best[wrap.packed];
+    if (!wrap.packed.empty() && known != &wrap) {
+      wrap.copy_of = known->id;
+    }
+  }
+}
+
+bool IsProven(const KeyWrapInfo& wrap) {
+  return wrap.state == KeyWrapInfo::State::kInUse || wrap.state == KeyWrapInfo::State::kSigned;
+}
+
+struct WrapsRead {
+  std::vector<KeyWrapInfo> wraps;  // oldest first, without the backups that hold copies
+  bool more = false;               // there are more objects than were to be read
+};
+
+Result<WrapsRead> ReadWraps(const Repository& repository, std::size_t most) {
   const std::string prefix = KeyWrapName(repository.seal_policy().key->hex_id(), "");
-  ASSIGN_OR_RETURN(const FirstObjects listed, ListOldestWraps(repository.store(), prefix));
-  std::vector<KeyWrapInfo> wraps;
+  ASSIGN_OR_RETURN(FirstObjects listed, ListOldestWraps(repository.store(), prefix));
+  WrapsRead read;
+  read.more = listed.more || listed.objects.size() > most;
+  listed.objects.resize(std::min(listed.objects.size(), most));
   for (const ObjectInfo& object : listed.objects) {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
     const Result<Bytes> text = GetListed(repository.store(), object, limits::kKeyWrap);
@@ -122,30 +151,41 @@ Result<std::vector<KeyWrapInfo>> ReadWraps(const Repository& repository) {
     } else {
       info.problem = text.error().message;
     }
-    wraps.push_back(std::move(info));
+    if (!IsProven(info)) {
+      info.object.text.clear();
+    }
+    read.wraps.push_back(std::move(info));
   }
-  return wraps;
+  NameCopies(read.wraps);
+  return read;
 }
 
+// A copy may have been signed since, so the texts need not be equal.
 Status CountCopies(const Repository& repository, std::vector<KeyWrapInfo>& wraps) {
+  std::map<Bytes, std::vector<std::string>> holders;
+  for (const KeyWrapInfo& wrap : wraps) {
+    holders[wrap.packed] = {};
+  }
+  holders.erase(Bytes());
   ASSIGN_OR_RETURN(const std::vector<std::string> labels, ListBackupLabels(repository.store()));
   for (const std::string& label : labels) {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
     ASSIGN_OR_RETURN(const std::optional<std::string> text,
                      ReadBackupText(repository.store(), label));
     for (const NamedText& copy : UnverifiedKeyWraps(text.value_or(""))) {
-      const auto found = std::ranges::find_if(
-          wraps, [&](const KeyWrapInfo& wrap) { return wrap.object.text == copy.text; });
-      if (found != wraps.end()) {
-        found->backups.push_back(label);
+      const Result<Bytes> packed = PackWrap(copy.text);
+      const auto found = packed ? holders.find(*packed) : holders.end();
+      if (found != holders.end() && (found->second.empty() || found->second.back() != label)) {
+        found->second.push_back(label);
       }
     }
   }
+  for (KeyWrapInfo& wrap : wraps) {
+    if (const auto found = holders.find(wrap.packed); found != holders.end()) {
+      wrap.backups = found->second;
+    }
+  }
   return Ok();
-}
-
-bool IsProven(const KeyWrapInfo& wrap) {
-  return wrap.state == KeyWrapInfo::State::kInUse || wrap.state == KeyWrapInfo::State::kSigned;
 }
 
 Result<KeyWrapInfo> Choose(const std::vector<KeyWrapInfo>& wraps, const std::string& id_or_name) {
@@ -188,18 +228,21 @@ Error TooManyPassphrases(const Repository& repository) {
                    "repository \"{}\" has as many passphrases as it can have",
                    repository.store().location())
       .WithHint(
-          "\"vezactl key list\" shows them. Remove those that nobody needs with \"vezactl key "
-          "remove\".");
+          "\"vezactl key list\" shows them, and what else lies beside them. Remove what nobody "
+          "needs "
+          "with \"vezactl key remove\".");
 }
 
 // The wraps, if every backup will hold a copy of all that are proven, and of so many `more`.
 Result<std::vector<KeyWrapInfo>> ReadWrapsWithRoom(const Repository& repository, std::size_t more) {
-  ASSIGN_OR_RETURN(std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
-  const auto proven = static_cast<std::size_t>(std::ranges::count_if(wraps, IsProven));
-  if (proven + more > limits::kKeyWrapsOfABackup) {
+  ASSIGN_OR_RETURN(WrapsRead read, ReadWraps(repository, limits::kKeyWrapsLookedAt));
+  const auto proven = static_cast<std::size_t>(std::ranges::count_if(
+      read.wraps, [](const auto& wrap) { return IsProven(wrap) && wrap.copy_of.empty(); }));
+  if (read.more || read.wraps.size() + more > limits::kKeyWrapsLookedAt ||
+      proven + more > limits::kKeyWrapsOfABackup) {
     return TooManyPassphrases(repository);
   }
-  return wraps;
+  return std::move(read.wraps);
 }
 
 Status RequireRoom(const Repository& repository, const RepositoryOptions& options,
@@ -218,36 +261,52 @@ Status RequireRoom(const Repository& repository, const RepositoryOptions& option
   return Ok();
 }
 
-// Puts a wrap back that was deleted, or may have been. Returns the error to report.
-Error Undo(const Repository& repository, const NamedText& wrap, Error cause) {
-  const Result<std::string> put =
-      PutKeyWrap(repository.store(), repository.seal_policy().key->hex_id(), wrap,
-                 *repository.environment().random);
-  if (put) {
-    return std::move(cause).WithContext("the passphrase was not removed");
+// Puts wraps back that were deleted, or may have been. Returns the error to report.
+Error Undo(const Repository& repository, const std::vector<NamedText>& wraps, Error cause) {
+  for (const NamedText& wrap : wraps) {
+    const Result<std::string> put =
+        PutKeyWrap(repository.store(), repository.seal_policy().key->hex_id(), wrap,
+                   *repository.environment().random);
+    if (!put) {
+      return MakeError(cause.code,
+                       "it is not certain that the passphrase was removed, and that the one in the "
+                       "configuration still opens the repository: {}; object \"{}\" could not be "
+                       "put back: {}",
+                       cause.message, wrap.name, put.error().message)
+          .WithHint(
+              "Run \"vezactl key list\" when the store answers again. If it fails, no passphrase "
+              "may be left: a running server puts the wraps back, and otherwise \"vezactl key "
+              "restore\" does.");
+    }
   }
-  return MakeError(cause.code,
-                   "it is not certain that the passphrase was removed, and that the one in the "
-                   "configuration still opens the repository: {}; object \"{}\" could not be put "
-                   "back: {}",
-                   cause.message, wrap.name, put.error().message)
-      .WithHint(
-          "Run \"vezactl key list\" when the store answers again. If it fails, no passphrase may "
-          "be left: a running server puts the wraps back, and otherwise \"vezactl key restore\" "
-          "does.");
+  return std::move(cause).WithContext("the passphrase was not removed");
 }
 
-// Deletes the wrap. If afterwards the wrap in use is not in place, or nobody can tell, it is put
-// back.
-Status DeleteWrap(const Repository& repository, const NamedText& wrap, ClusterLock& lock) {
+// Deletes the objects. If afterwards the wrap in use is not in place, or nobody can tell, those
+// that could be read are put back.
+Status DeleteWraps(const Repository& repository, const std::vector<std::string>& names,
+                   ClusterLock& lock) {
+  Store& store = repository.store();
+  std::vector<NamedText> wraps;
+  for (const std::string& name : names) {
+    const Result<Bytes> text = GetSmall(store, name, limits::kKeyWrap);
+    if (!text && IsOfTheStore(text.error())) {
+      return text.error();
+    }
+    if (text) {
+      wraps.push_back({name, std::string(AsText(*text))});
+    }
+  }
   RETURN_IF_ERROR(RequireWrapInPlace(repository));
   RETURN_IF_ERROR(lock.RequireHeld());
-  // A request that has failed may have been carried out.
-  Status done = repository.store().Delete(wrap.name);
+  Status done;
+  for (auto name = names.begin(); done && name != names.end(); ++name) {
+    done = store.Delete(*name);  // a request that has failed may have been carried out
+  }
   if (done) {
     done = RequireWrapInPlace(repository);
   }
-  return done ? Ok() : Status(Undo(repository, wrap, std::move(done.error())));
+  return done ? Ok() : Status(Undo(repository, wraps, std::move(done.error())));
 }
 
 }  // namespace
@@ -285,25 +344,35 @@ Result<std::string> MakeSignedWrap(const DataKey& key, std::string_view passphra
 
 Result<std::vector<KeyWrapInfo>> ListKeyWraps(const Repository& repository) {
   RETURN_IF_ERROR(RequireKey(repository));
-  ASSIGN_OR_RETURN(std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
-  RETURN_IF_ERROR(CountCopies(repository, wraps));
-  return wraps;
+  ASSIGN_OR_RETURN(WrapsRead read, ReadWraps(repository, limits::kKeyWraps));
+  RETURN_IF_ERROR(CountCopies(repository, read.wraps));
+  return std::move(read.wraps);
+}
+
+Result<std::vector<KeyWrapInfo>> LookAtKeyWraps(const Repository& repository) {
+  if (!repository.seal_policy().key) {
+    return std::vector<KeyWrapInfo>();
+  }
+  ASSIGN_OR_RETURN(WrapsRead read, ReadWraps(repository, limits::kKeyWrapsLookedAt));
+  return std::move(read.wraps);
+}
+
+bool IsDamagedWrap(const KeyWrapInfo& wrap) {
+  return wrap.state == KeyWrapInfo::State::kUnusable && wrap.copy_of.empty();
 }
 
 Result<KeyWrapInfo> FindKeyWrap(const Repository& repository, const std::string& id_or_name) {
   RETURN_IF_ERROR(RequireKey(repository));
-  ASSIGN_OR_RETURN(const std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
-  return Choose(wraps, id_or_name);
+  ASSIGN_OR_RETURN(const WrapsRead read, ReadWraps(repository, limits::kKeyWraps));
+  return Choose(read.wraps, id_or_name);
 }
 
 Result<std::vector<NamedText>> WrapsToCopy(const Repository& repository) {
   std::vector<NamedText> copies = repository.key_wraps();
-  if (copies.empty()) {
-    return copies;
-  }
-  ASSIGN_OR_RETURN(std::vector<KeyWrapInfo> wraps, ReadWraps(repository));
+  ASSIGN_OR_RETURN(std::vector<KeyWrapInfo> wraps, LookAtKeyWraps(repository));
   for (KeyWrapInfo& wrap : wraps) {
-    if (wrap.state == KeyWrapInfo::State::kSigned && copies.size() < limits::kKeyWrapsOfABackup) {
+    if (wrap.state == KeyWrapInfo::State::kSigned && wrap.copy_of.empty() &&
+        copies.size() < limits::kKeyWrapsOfABackup) {
       copies.push_back(std::move(wrap.object));
     }
   }
@@ -344,19 +413,37 @@ Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_
   return AddedPassphrase{IdOf({object, ""}), true, name};
 }
 
-Result<KeyWrapInfo> RemovePassphrase(const Repository& repository, const std::string& id_or_name) {
-  ASSIGN_OR_RETURN(std::vector<KeyWrapInfo> wraps, ListKeyWraps(repository));
-  ASSIGN_OR_RETURN(KeyWrapInfo removed, Choose(wraps, id_or_name));
-  if (removed.object.name == repository.key_wraps().front().name) {
+Result<RemovedPassphrase> RemovePassphrase(const Repository& repository,
+                                           const std::string& id_or_name) {
+  RETURN_IF_ERROR(RequireKey(repository));
+  ASSIGN_OR_RETURN(WrapsRead read, ReadWraps(repository, limits::kKeyWraps));
+  if (read.more) {  // some may hold the same wrap
+    return TooManyObjects(repository.store(),
+                          KeyWrapName(repository.seal_policy().key->hex_id(), ""),
+                          limits::kKeyWraps);
+  }
+  RETURN_IF_ERROR(CountCopies(repository, read.wraps));
+  RemovedPassphrase removed;
+  ASSIGN_OR_RETURN(removed.wrap, Choose(read.wraps, id_or_name));
+  if (removed.wrap.object.name == repository.key_wraps().front().name) {
     return MakeError(ErrorCode::kFailedPrecondition,
                      "passphrase \"{}\" is the one that this configuration uses", id_or_name)
         .WithHint(
             "Only another passphrase can remove it. Put that into the configuration of every node "
             "first, and run the command with it.");
   }
+  const Bytes& packed = removed.wrap.packed;
+  removed.objects = {removed.wrap.object.name};
+  removed.still_opens = PackWrap(repository.key_wraps().front().text) == packed;
+  for (const KeyWrapInfo& wrap : read.wraps) {
+    if (!packed.empty() && !removed.still_opens && wrap.packed == packed &&
+        wrap.object.name != removed.objects.front()) {
+      removed.objects.push_back(wrap.object.name);
+    }
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<ClusterLock> lock,
                    ClusterLock::Acquire(repository, {.purpose = "removal of a passphrase"}));
-  const Status done = DeleteWrap(repository, removed.object, *lock);
+  const Status done = DeleteWraps(repository, removed.objects, *lock);
   const Status released = lock->Release();
   RETURN_IF_ERROR(done);
   RETURN_IF_ERROR(released);

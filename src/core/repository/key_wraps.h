@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/bytes.h"
 #include "core/codec/key.h"
 #include "core/environment.h"
 #include "core/error.h"
@@ -20,13 +21,18 @@ struct KeyWrapInfo {
     kUnsigned,  // a wrap of this key, by its own words; only its passphrase could tell
     kUnusable,  // damaged, or no wrap of this key
   };
-  NamedText object;
+  NamedText object;  // without the text if nothing proves the wrap: junk may be large
+  Bytes packed;      // PackWrap(); empty if the object is no wrap
   std::string id;    // the wrap id in the object's name
   std::string name;  // what its maker has called it; empty if it has no name, or is not proven
   std::string node;  // who made it; empty if it is not proven
   TimePoint stored;  // by the store's clock
   State state = State::kUnusable;
-  std::string problem;               // for kUnusable
+  std::string problem;  // for kUnusable
+  // The id of another object that holds the same wrap, and so opens with the same passphrase. Of
+  // several, it is that of the one in use, or else of the oldest that is signed, or else of the
+  // oldest. That one has no `copy_of`.
+  std::string copy_of;
   std::vector<std::string> backups;  // labels of the backups that hold a copy, oldest first
 };
 
@@ -39,11 +45,24 @@ Result<std::string> MakeSignedWrap(const DataKey& key, std::string_view passphra
 // The wrap, signed. Of a wrap that the key has not signed only the members of FORMAT.md stay.
 Result<std::string> SignWrap(const DataKey& key, std::string_view text, std::string_view name);
 
-// All wraps of the repository's key, oldest first. kFailedPrecondition when it is not encrypted.
+// All wraps of the repository's key, oldest first, at most limits::kKeyWraps. kFailedPrecondition
+// when it is not encrypted.
 Result<std::vector<KeyWrapInfo>> ListKeyWraps(const Repository& repository);
 
+// The same without the backups, and at most limits::kKeyWrapsLookedAt. None with cipher none.
+Result<std::vector<KeyWrapInfo>> LookAtKeyWraps(const Repository& repository);
+
+// Whether the object is damaged, or nobody's wrap of this key: that of a passphrase that has no
+// other may be lost.
+bool IsDamagedWrap(const KeyWrapInfo& wrap);
+inline constexpr const char* kDamagedWrapHint =
+    "\"vezactl key list\" shows all wraps. If one of your passphrases has lost its good one, add "
+    "it "
+    "again with \"vezactl key add\". Then remove the damaged objects with \"vezactl key remove\".";
+
 // The wraps that a backup and a running server keep a copy of: the one in use first, then those
-// that the key has signed, oldest first; at most limits::kKeyWrapsOfABackup. None with cipher none.
+// that the key has signed, oldest first, each once; at most limits::kKeyWrapsOfABackup of the first
+// limits::kKeyWrapsLookedAt objects. None with cipher none.
 Result<std::vector<NamedText>> WrapsToCopy(const Repository& repository);
 
 struct AddedPassphrase {
@@ -52,20 +71,27 @@ struct AddedPassphrase {
   std::string name;     // of the passphrase; if it is not new, the one that it has had
 };
 // Makes a wrap for another passphrase, stores it and opens it again. kFailedPrecondition when there
-// are as many passphrases as a backup keeps; kAlreadyExists when another wrap has the name;
-// kInvalidArgument for a name that cannot be used.
+// are as many passphrases as a backup keeps, or too many other objects; kAlreadyExists when another
+// wrap has the name; kInvalidArgument for a name that cannot be used.
 Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_view passphrase,
                                       const std::string& name);
 
-// Removes the wrap with that id or name, under the cluster's lock, so that two removals at once
-// cannot leave none. The wrap in use is never removed, and right before the removal it must be in
-// place. If it has gone after it, or if that cannot be told, the removed one is put back. Returns
-// the removed wrap.
+struct RemovedPassphrase {
+  KeyWrapInfo wrap;
+  std::vector<std::string> objects;  // the names of those that were deleted
+  bool still_opens = false;          // the wrap in use is the same, and stays
+};
+// Removes the wrap with that id or name, and all other objects that hold the same wrap, under the
+// cluster's lock, so that two removals at once cannot leave none. The object in use is never
+// removed; of its copies only the one that was named. Right before the removal the wrap in use must
+// be in place. If it has gone after it, or if that cannot be told, what was removed is put back.
 //
 // kNotFound, kInvalidArgument (several have the name), kFailedPrecondition (it is the one in use,
-// the lock is held), kDataCorrupted and kWrongKey (the wrap in use is gone), and those of the
-// store. The message says "the passphrase was not removed", or that this is not certain.
-Result<KeyWrapInfo> RemovePassphrase(const Repository& repository, const std::string& id_or_name);
+// the lock is held, there are more than limits::kKeyWraps objects), kDataCorrupted and kWrongKey
+// (the wrap in use is gone), and those of the store. The message says "the passphrase was not
+// removed", or that this is not certain.
+Result<RemovedPassphrase> RemovePassphrase(const Repository& repository,
+                                           const std::string& id_or_name);
 
 // The wrap with that id or name. Errors as above.
 Result<KeyWrapInfo> FindKeyWrap(const Repository& repository, const std::string& id_or_name);

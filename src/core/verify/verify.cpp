@@ -15,6 +15,7 @@
 #include "core/repository/backup_order.h"
 #include "core/repository/entrance.h"
 #include "core/repository/format_mark.h"
+#include "core/repository/key_wraps.h"
 #include "core/repository/names.h"
 #include "core/retention/retention.h"
 #include "core/verify/backup_verifier.h"
@@ -59,6 +60,7 @@ class Verification {
     if (verifies_all()) {
       RETURN_IF_ERROR(FindOrphans(session_));
       RETURN_IF_ERROR(CheckFormatMark());
+      RETURN_IF_ERROR(CheckKeyWraps());
     }
     RETURN_IF_ERROR(session_.WaitUntilIdle());
     RETURN_IF_ERROR(ForgetDeleted());
@@ -206,6 +208,20 @@ class Verification {
           {.object = std::string(kFormatMarkName),
            .message = fmt::format("object \"{}\" cannot be used, so writers use version 1: {}",
                                   kFormatMarkName, mark.problem)});
+    }
+    return Ok();
+  }
+
+  // The passphrase that opens the repository now may not be the one that is needed one day.
+  Status CheckKeyWraps() {
+    ASSIGN_OR_RETURN(const std::vector<KeyWrapInfo> wraps, LookAtKeyWraps(repository_));
+    for (const KeyWrapInfo& wrap : wraps) {
+      if (IsDamagedWrap(wrap)) {
+        session_.findings().AddProblem(
+            {.object = wrap.object.name,
+             .message = fmt::format("object \"{}\" cannot be used as wrap of the key: {}. {}",
+                                    wrap.object.name, wrap.problem, kDamagedWrapHint)});
+      }
     }
     return Ok();
   }

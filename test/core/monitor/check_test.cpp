@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/repository/key_wraps.h"
+#include "core/repository/names.h"
 #include "core/repository/test_backup.h"
 #include "core/repository/test_repository.h"
 #include "core/storage/overwriting_store.h"
@@ -290,6 +292,29 @@ TEST(EncryptedCheck, SaysWhichVersionOfTheFormatIsWritten) {
   EXPECT_TRUE(old.passed);
   EXPECT_THAT(old.detail, HasSubstr("version 1"));
   EXPECT_THAT(old.hint, AllOf(HasSubstr("vezactl repository upgrade"), HasSubstr("all nodes")));
+}
+
+TEST(EncryptedCheck, TellsADamagedWrapOfAnotherPassphrase) {
+  TestRepository repository(Cipher::kAes256Gcm);
+  const std::string id = AddPassphrase(*repository, "in the safe, and long", "").value().wrap_id;
+  const std::string name = KeyWrapName(repository->seal_policy().key->hex_id(), id);
+  const auto row = [&]() -> CheckResult {
+    for (const CheckResult& result :
+         CheckRepository(repository.MakeStore(), repository.options(), repository.environment())) {
+      if (result.name == "passphrases") {
+        return result;
+      }
+    }
+    return {"absent", false, "", ""};
+  };
+  EXPECT_TRUE(row().passed);
+  EXPECT_EQ(row().detail, "2 with a good wrap");
+  EXPECT_THAT(row().hint, IsEmpty());
+  WriteText(repository.PathOf(name), "{}");
+  const CheckResult damaged = row();
+  EXPECT_TRUE(damaged.passed) << "everything can be read";
+  EXPECT_THAT(damaged.detail, AllOf(HasSubstr("1 with a good wrap"), HasSubstr(name)));
+  EXPECT_THAT(damaged.hint, AllOf(HasSubstr("vezactl key list"), HasSubstr("vezactl key add")));
 }
 
 }  // namespace

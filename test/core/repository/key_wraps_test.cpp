@@ -217,6 +217,77 @@ TEST_P(KeyWrapsTest, TellsTrueWrapsFromOthers) {
                                    testing::Field(&NamedText::text, recovery)));
 }
 
+// Such a copy is made when a wrap is put back beside one that is damaged, for example.
+TEST_P(KeyWrapsTest, CopiesOfOneWrapAreOnePassphrase) {
+  const auto repository = Initialise().value();
+  const std::string key_id = repository->seal_policy().key->hex_id();
+  const std::string id = AddPassphrase(*repository, kRecovery, "recovery").value().wrap_id;
+  const std::string recovery = FindKeyWrap(*repository, id).value().object.text;
+  const std::string copy = KeyWrapName(key_id, "aaaaaaaaaaaaaaaa");
+  const std::string stripped = KeyWrapName(key_id, "bbbbbbbbbbbbbbbb");
+  const std::string ours = KeyWrapName(key_id, "cccccccccccccccc");
+  Put(copy, recovery);
+  Put(stripped, UnpackWrap(PackWrap(recovery).value(), "node-c", kTestTime).value());
+  Put(ours, repository->key_wraps().front().text);
+  BackupSummary summary = TestSummary(*repository, kLabel);
+  summary.key_wraps = {{stripped, Objects(stripped).front().text}};
+  Put(BackupDocumentName(kLabel), SerializeSummary(summary, repository->seal_policy()).value());
+  const std::vector<KeyWrapInfo> listed = ListKeyWraps(*repository).value();
+  for (const KeyWrapInfo& wrap : listed) {
+    const bool is_recovery =
+        wrap.id == id || wrap.object.name == copy || wrap.object.name == stripped;
+    EXPECT_EQ(wrap.backups.size(), is_recovery ? 1U : 0U) << wrap.id;
+    if (wrap.object.name == stripped) {
+      EXPECT_FALSE(wrap.copy_of.empty());
+    }
+    if (wrap.object.name == ours) {
+      EXPECT_EQ(wrap.copy_of, IdInUse(*repository));
+    }
+  }
+  EXPECT_THAT(WrapsToCopy(*repository).value(), SizeIs(2));
+
+  const auto own_copy = RemovePassphrase(*repository, ours);
+  ASSERT_OK(own_copy);
+  EXPECT_TRUE(own_copy->still_opens);
+  EXPECT_THAT(own_copy->objects, ElementsAre(ours));
+  const auto removed = RemovePassphrase(*repository, copy);
+  ASSERT_OK(removed);
+  EXPECT_FALSE(removed->still_opens);
+  EXPECT_THAT(removed->objects,
+              testing::UnorderedElementsAre(copy, stripped, KeyWrapName(key_id, id)));
+  EXPECT_THAT(Names("key/"), SizeIs(1));
+  EXPECT_ERROR(OpenWith(kRecovery), ErrorCode::kWrongKey);
+}
+
+// A server looks every few minutes. Whoever may write to the bucket must not choose what that
+// costs.
+TEST_P(KeyWrapsTest, ALookIsBounded) {
+  if (std::get<Backend>(GetParam()) == Backend::kS3) {
+    GTEST_SKIP() << "too many objects";
+  }
+  const auto repository = Initialise().value();
+  const std::string key_id = repository->seal_policy().key->hex_id();
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "recovery"));
+  for (std::size_t i = 0; i < limits::kKeyWrapsLookedAt; ++i) {
+    Put(KeyWrapName(key_id, fmt::format("x{:015}", i)), std::string(1000, 'x'));
+  }
+  std::size_t fetched = 0;
+  store_->SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    fetched += operation == FaultStore::Operation::kGet && name.starts_with(kKeyPrefix) ? 1 : 0;
+    return Ok();
+  });
+  EXPECT_THAT(WrapsToCopy(*repository).value(), SizeIs(2));
+  EXPECT_EQ(fetched, limits::kKeyWrapsLookedAt);
+  store_->SetHook({});
+  const std::vector<KeyWrapInfo> listed = ListKeyWraps(*repository).value();
+  for (const KeyWrapInfo& wrap : listed) {
+    EXPECT_TRUE(wrap.state != KeyWrapInfo::State::kUnusable || wrap.object.text.empty());
+  }
+  // No backup would hold a copy of it.
+  EXPECT_ERROR(AddPassphrase(*repository, "one more passphrase", ""),
+               ErrorCode::kFailedPrecondition);
+}
+
 // In an archive storage class, for example, or under a KMS key that this node may not use.
 TEST_P(KeyWrapsTest, OneThatCannotBeReadIsInTheWayOfNothing) {
   const auto repository = Initialise().value();

@@ -12,6 +12,7 @@
 #include "core/archive/archive_survey.h"
 #include "core/archive/index_builder.h"
 #include "core/limits.h"
+#include "core/repository/key_wraps.h"
 #include "core/restore/test_restore.h"
 #include "core/retention/pins.h"
 #include "core/wal_index/index_catalog.h"
@@ -155,6 +156,18 @@ TEST_P(VerifyTest, AFormatMarkThatCannotBeUsedIsAProblemOfNoBackup) {
   EXPECT_THAT(Problems(false), IsEmpty());
   WriteText(PathOf("format/3"), "{}");
   EXPECT_THAT(Verify(false)->orphans, ElementsAre("format/3"));
+}
+
+TEST_P(VerifyTest, ADamagedWrapIsAProblemOfNoBackup) {
+  if (GetParam() == Cipher::kNone) {
+    return;  // there is none
+  }
+  const Repository& repository = *fixture_.repository;
+  const std::string id = AddPassphrase(repository, "in the safe, and long", "").value().wrap_id;
+  const std::string wrap = KeyWrapName(repository.seal_policy().key->hex_id(), id);
+  EXPECT_THAT(Problems(false), IsEmpty());
+  WriteText(PathOf(wrap), "{}");
+  EXPECT_THAT(Problems(false), ElementsAre(wrap + " | "));
 }
 
 // Version 0.1 left out databases that were behind a link.
