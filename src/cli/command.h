@@ -57,6 +57,7 @@ Subcommand AddIndex(Command parent);
 Subcommand AddReport(Command parent);
 Subcommand AddExpire(Command parent);
 Subcommand AddKeep(Command parent);
+Subcommand AddImportConfig(Command parent);
 Subcommand AddCompletion(Command parent);
 // Knows the commands that were added before it.
 Subcommand AddManual(Command parent);

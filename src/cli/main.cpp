@@ -97,10 +97,11 @@ int Run(int argc, char** argv) {
       "Exit codes: 0 success; 1 the command worked, and found something bad; 2 the environment\n"
       "or the arguments are wrong. wal-get has its own, see vezactl wal-get --help.");
   const std::vector<Subcommand> subcommands = {
-      AddInfo(root),       AddCheck(root),       AddRestore(root),    AddVerify(root),
-      AddWalGet(root),     AddWalPrefetch(root), AddDrill(root),      AddKey(root),
-      AddRepository(root), AddTimeline(root),    AddIndex(root),      AddReport(root),
-      AddExpire(root),     AddKeep(root),        AddCompletion(root), AddManual(root)};
+      AddInfo(root),       AddCheck(root),       AddRestore(root),      AddVerify(root),
+      AddWalGet(root),     AddWalPrefetch(root), AddDrill(root),        AddKey(root),
+      AddRepository(root), AddTimeline(root),    AddIndex(root),        AddReport(root),
+      AddExpire(root),     AddKeep(root),        AddImportConfig(root), AddCompletion(root),
+      AddManual(root)};
   const Result<bool> has_work = command_line.Parse(argc, argv);
   if (!has_work) {
     return Report(options, has_work.error(),

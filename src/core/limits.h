@@ -172,5 +172,7 @@ inline constexpr std::uint64_t kScryptParallelism = 16;     // p
 // such a file, from filling the memory.
 inline constexpr std::size_t kConfigFile = 16 * kMiB;
 inline constexpr std::size_t kTextFile = 16 * kMiB;
+// The configuration of another tool (core/import). Each line of it becomes some hundred bytes.
+inline constexpr std::size_t kImportedFile = kMiB;
 
 }  // namespace veza::limits

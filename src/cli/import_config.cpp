@@ -1,0 +1,192 @@
+// vezactl import-config: prints the veza_backup.conf that means what another tool's configuration
+// means.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "cli/command.h"
+#include "cli/output.h"
+#include "core/import/imported_conf.h"
+#include "core/import/pgbackrest.h"
+#include "core/import/pgbackrest_file.h"
+#include "core/secret_file.h"
+#include "core/storage/file_io.h"
+#include "core/storage/unique_fd.h"
+
+namespace veza::cli {
+namespace {
+
+struct ImportArguments {
+  std::optional<std::string> file;
+  std::optional<std::string> include_directory;
+  std::optional<std::string> secrets_directory;
+  std::string stanza;
+  int repository = 0;
+};
+
+Variables EnvironmentVariables() {
+  Variables variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view text = *variable;
+    const std::size_t equals = text.find('=');
+    if (equals != std::string_view::npos) {
+      variables.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    }
+  }
+  return variables;
+}
+
+// A file that is there is left alone. It is no error if it holds this secret.
+Status WriteSecret(const ImportedSecret& secret) {
+  const std::string named = fmt::format("file \"{}\"", secret.file);
+  const UniqueFd file(
+      open(secret.file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file.valid() && errno == EEXIST) {
+    ASSIGN_OR_RETURN(const SecretString present, ReadSecretFile(secret.file));
+    return present == secret.content.text()
+               ? Ok()
+               : Status(MakeError(ErrorCode::kAlreadyExists, "{} holds another secret", named)
+                            .WithHint("Move it away, or name another directory."));
+  }
+  if (!file.valid()) {
+    return ErrnoError(errno, "could not create " + named)
+        .WithHint("Make the directory, and let this account write there.");
+  }
+  Status written = WriteAllAt(file.get(), 0, AsBytes(secret.content.text()), named);
+  if (written) {
+    written = WriteAllAt(file.get(), secret.content.text().size(), AsBytes("\n"), named);
+  }
+  if (written && fsync(file.get()) != 0) {
+    written = ErrnoError(errno, "could not sync " + named);
+  }
+  if (!written) {
+    unlink(secret.file.c_str());
+  }
+  return written;
+}
+
+Status WriteSecrets(const ImportedConf& conf) {
+  for (const ImportedSecret& secret : conf.secrets()) {
+    RETURN_IF_ERROR(WriteSecret(secret));
+  }
+  if (!conf.secrets().empty() && geteuid() == 0) {
+    PrintWarning("root owns the files with the secrets, so the server cannot read them",
+                 "Give them to the server's group: chgrp postgres FILE, chmod 0640 FILE.");
+  }
+  return Ok();
+}
+
+Json ToJson(const ImportedConf& conf, const std::vector<std::string>& files,
+            const std::string& text) {
+  Json lines = Json::Array();
+  for (const ImportedLine& line : conf.lines()) {
+    Json settings = Json::Array();
+    for (const ImportedSetting& setting : line.settings) {
+      settings.push_back(
+          {{"name", setting.name}, {"value", setting.value}, {"in_force", setting.in_force}});
+    }
+    lines.push_back({{"origin", line.origin},
+                     {"settings", std::move(settings)},
+                     {"remark", line.remark},
+                     {"to_do", line.to_do}});
+  }
+  Json secrets = Json::Array();
+  for (const ImportedSecret& secret : conf.secrets()) {
+    secrets.push_back(secret.file);
+  }
+  return {{"files", files},
+          {"lines", std::move(lines)},
+          {"secret_files", std::move(secrets)},
+          {"to_do", conf.CountToDo()},
+          {"configuration", text}};
+}
+
+std::string Heading(const std::vector<std::string>& files) {
+  std::string heading = "# Made by \"vezactl import-config\" from pgBackRest's configuration:\n";
+  for (const std::string& file : files) {
+    heading += "#   " + Printable(file) + "\n";
+  }
+  return heading +
+         "# It is for a new repository, beside pgBackRest's, which is neither read nor changed.\n"
+         "# \"TO DO\" marks what somebody has to decide.\n";
+}
+
+Result<ImportOptions> OptionsFrom(const ImportArguments& arguments) {
+  ImportOptions import{.stanza = arguments.stanza, .repository = arguments.repository};
+  if (!arguments.secrets_directory) {
+    return import;
+  }
+  if (!arguments.secrets_directory->starts_with('/')) {
+    return MakeError(ErrorCode::kInvalidArgument, "\"{}\" is not an absolute path",
+                     *arguments.secrets_directory)
+        .WithHint("Give the full path of a directory for the files with secrets.");
+  }
+  import.secrets_directory = *arguments.secrets_directory;
+  while (import.secrets_directory.ends_with('/')) {
+    import.secrets_directory.pop_back();
+  }
+  import.writes_secrets = true;
+  return import;
+}
+
+Result<int> RunImport(const GlobalOptions& options, const ImportArguments& arguments) {
+  ASSIGN_OR_RETURN(const ImportOptions import, OptionsFrom(arguments));
+  ASSIGN_OR_RETURN(
+      const PgBackRestFiles old,
+      ReadPgBackRest(arguments.file, arguments.include_directory, EnvironmentVariables()));
+  ASSIGN_OR_RETURN(const ImportedConf conf, ImportPgBackRest(old.settings, import));
+  if (import.writes_secrets) {
+    RETURN_IF_ERROR(WriteSecrets(conf));
+  }
+  const std::string text = conf.Format(Heading(old.files));
+  if (options.json) {
+    PrintJson(ToJson(conf, old.files, text));
+  } else {
+    PrintText(text);
+  }
+  const std::size_t to_do = conf.CountToDo();
+  if (to_do == 0) {
+    return kDone;
+  }
+  PrintWarning(fmt::format("{} of the old lines need a decision", to_do),
+               "Look for \"TO DO\" in what was printed.");
+  return kBadAnswer;
+}
+
+}  // namespace
+
+Subcommand AddImportConfig(Command parent) {
+  auto arguments = std::make_shared<ImportArguments>();
+  Command command = parent.AddCommand(
+      "import-config",
+      "Print the veza_backup.conf that means what pgBackRest's configuration means");
+  command.Add("FILE", arguments->file,
+              "pgBackRest's configuration file; default: /etc/pgbackrest/pgbackrest.conf, or "
+              "/etc/pgbackrest.conf. Variables PGBACKREST_... of the environment count, too");
+  command
+      .Add("--include-dir", arguments->include_directory,
+           "Directory with more of its files, *.conf; default: conf.d beside FILE")
+      .TypeName("DIR");
+  command.Add("--stanza", arguments->stanza, "The stanza, if the configuration has several")
+      .TypeName("NAME");
+  command
+      .Add("--repo", arguments->repository,
+           "The number of the repository, if it has several; default: the first")
+      .Range(1, 256)
+      .TypeName("N");
+  command
+      .Add("--secrets-dir", arguments->secrets_directory,
+           "Write each secret into a new file in this directory, with mode 0600. Without it, "
+           "secrets are not copied. They are never printed")
+      .TypeName("DIR");
+  command.SetFooter(
+      "Exit codes: 0 all of it has a counterpart; 1 lines marked \"TO DO\" need a decision; 2 the\n"
+      "old configuration cannot be read.");
+  return {command,
+          [arguments](const GlobalOptions& options) { return RunImport(options, *arguments); },
+          DefaultExitCode};
+}
+
+}  // namespace veza::cli

@@ -1,0 +1,129 @@
+#include "core/import/imported_conf.h"
+
+#include <algorithm>
+
+#include "core/config/settings.h"
+
+namespace veza {
+namespace {
+
+constexpr std::size_t kWidth = 100;
+
+// Others have written the old file: nothing in it may end the comment, or control a terminal.
+std::string OneLine(std::string text) {
+  std::ranges::replace_if(
+      text, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7F; }, '?');
+  return text;
+}
+
+// As a comment, broken at blanks.
+std::string Comment(std::string_view text, std::string_view indent) {
+  std::string comment;
+  std::size_t column = 0;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    if (column == 0 || column + 1 + word.size() > kWidth) {
+      comment += column == 0 ? "#" : "\n#";
+      comment += indent;
+      column = 1 + indent.size();
+    } else {
+      comment += ' ';
+      ++column;
+    }
+    comment += word;
+    column += word.size();
+    text.remove_prefix(std::min(word.size() + 1, text.size()));
+  }
+  return comment + "\n";
+}
+
+std::string Quote(std::string_view value) {
+  std::string quoted = "'";
+  for (const char c : value) {
+    quoted += c == '\'' ? "''" : c == '\\' ? "\\\\" : std::string(1, c);
+  }
+  return quoted + "'";
+}
+
+bool IsAboutAFile(const Error& error) {
+  return error.code != ErrorCode::kInvalidArgument;
+}
+
+void Append(std::string_view sentence, std::string& text) {
+  text += text.empty() ? "" : " ";
+  text += sentence;
+}
+
+std::string Sentence(const Error& error) {
+  std::string text = error.message;
+  return error.hint.empty() ? text + "." : text + ". " + error.hint;
+}
+
+}  // namespace
+
+void AddRemark(std::string_view sentence, ImportedLine& line) {
+  Append(sentence, line.remark);
+}
+
+void AddToDo(std::string_view sentence, ImportedLine& line) {
+  Append(sentence, line.to_do);
+}
+
+void ImportedConf::Add(ImportedLine line) {
+  for (ImportedSetting& setting : line.settings) {
+    const bool is_written_later = std::ranges::any_of(
+        secrets_, [&](const ImportedSecret& secret) { return secret.file == setting.value; });
+    if (!setting.in_force || is_written_later) {
+      continue;
+    }
+    const Status valid = ValidateSetting(*FindSetting(setting.name), setting.value);
+    if (!valid) {
+      setting.in_force = IsAboutAFile(valid.error());
+      AddToDo(Sentence(valid.error()), line);
+    }
+  }
+  for (std::string* const text : {&line.origin, &line.remark, &line.to_do}) {
+    *text = OneLine(std::move(*text));
+  }
+  lines_.push_back(std::move(line));
+}
+
+void ImportedConf::AddSecret(std::string_view name, std::string_view secret,
+                             const ImportOptions& options, ImportedLine& line) {
+  const SettingSpec* const spec = FindSetting(name);
+  const Status valid = spec == nullptr ? Ok() : ValidateSetting(*spec, secret);
+  const std::string file = fmt::format("{}/{}", options.secrets_directory, name);
+  line.settings.push_back({fmt::format("{}_file", name), file, valid.has_value()});
+  if (!valid) {
+    AddToDo(Sentence(valid.error()), line);
+    return;
+  }
+  secrets_.push_back({file, SecretString(secret)});
+  if (!options.writes_secrets) {
+    AddToDo(
+        "The secret was not copied: put it into this file, as its only line and with mode "
+        "0600, or run this command again with --secrets-dir.",
+        line);
+  }
+}
+
+std::size_t ImportedConf::CountToDo() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(lines_, [](const ImportedLine& line) { return !line.to_do.empty(); }));
+}
+
+std::string ImportedConf::Format(std::string_view heading) const {
+  std::string text(heading);
+  for (const ImportedLine& line : lines_) {
+    text += "\n# " + line.origin + "\n";
+    text += line.to_do.empty() ? "" : Comment("TO DO: " + line.to_do, "   ");
+    text += line.remark.empty() ? "" : Comment(line.remark, "   ");
+    for (const ImportedSetting& setting : line.settings) {
+      text += fmt::format("{}{}{} = {}\n", setting.in_force ? "" : "#", kSettingPrefix,
+                          setting.name, OneLine(Quote(setting.value)));
+    }
+  }
+  return text;
+}
+
+}  // namespace veza

@@ -1,0 +1,67 @@
+// A veza_backup.conf that was made from another tool's settings: for each old line what it means
+// here, or why it means nothing.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+#include "core/secret_string.h"
+
+namespace veza {
+
+struct ImportedSetting {
+  std::string name;  // without "veza_backup."
+  std::string value;
+  bool in_force = true;  // false: printed as a comment, because the server would refuse it
+};
+
+struct ImportedLine {
+  std::string origin;                       // the old line, without secrets
+  std::vector<ImportedSetting> settings{};  // what it has become
+  std::string remark{};                     // whole sentences; empty when there is nothing to say
+  std::string to_do{};                      // the same: what somebody has to decide or to do
+};
+
+// A secret of the old configuration. It goes into a file of its own.
+struct ImportedSecret {
+  std::string file;  // absolute
+  SecretString content;
+};
+
+// What the command has been told.
+struct ImportOptions {
+  // The directory for the files with secrets. The caller writes them if `writes_secrets`.
+  std::string secrets_directory = "/etc/veza_backup";
+  bool writes_secrets = false;
+  std::string stanza{};  // empty: the only one
+  int repository = 0;    // the number of pgBackRest's repository; 0: the first
+};
+
+class ImportedConf {
+ public:
+  // Checks what is set as the server will, besides files of this machine that need not be there
+  // yet. What the server would refuse becomes a comment with the reason, and something to do.
+  void Add(ImportedLine line);
+  // Adds the file that holds the secret to `line`, as the setting "<name>_file". The secret is not
+  // carried over when the server would refuse it. `name` is a setting, or has no check of its own.
+  void AddSecret(std::string_view name, std::string_view secret, const ImportOptions& options,
+                 ImportedLine& line);
+
+  const std::vector<ImportedLine>& lines() const { return lines_; }
+  const std::vector<ImportedSecret>& secrets() const { return secrets_; }
+  std::size_t CountToDo() const;
+  // The file. `heading` is put before it as a comment.
+  std::string Format(std::string_view heading) const;
+
+ private:
+  std::vector<ImportedLine> lines_;
+  std::vector<ImportedSecret> secrets_;
+};
+
+// Add a sentence to what is said about the line.
+void AddRemark(std::string_view sentence, ImportedLine& line);
+void AddToDo(std::string_view sentence, ImportedLine& line);
+
+}  // namespace veza

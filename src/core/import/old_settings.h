@@ -1,0 +1,41 @@
+// The settings of another backup tool, as they stand in its files and variables.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+
+namespace veza {
+
+struct OldSetting {
+  std::string source;   // for people: `/etc/pgbackrest.conf line 3`, `environment`
+  std::string section;  // empty in an environment
+  std::string key;      // as it stands there
+  std::string value;
+};
+
+// In the order in which they were read. Any value may be a secret, so all are wiped in the end.
+class OldSettings {
+ public:
+  OldSettings() = default;
+  OldSettings(OldSettings&&) = default;
+  OldSettings& operator=(OldSettings&&) = delete;
+  OldSettings(const OldSettings&) = delete;
+  OldSettings& operator=(const OldSettings&) = delete;
+  ~OldSettings();
+
+  void Add(OldSetting setting) { settings_.push_back(std::move(setting)); }
+  const std::deque<OldSetting>& all() const { return settings_; }
+
+ private:
+  std::deque<OldSetting> settings_;  // which copies nothing when it grows
+};
+
+// The names and values of environment variables.
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
+}  // namespace veza

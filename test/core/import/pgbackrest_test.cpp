@@ -1,0 +1,558 @@
+#include "core/import/pgbackrest.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "core/config/conf_parser.h"
+#include "core/config/config.h"
+#include "core/config/temporary_directory.h"
+#include "core/import/pgbackrest_file.h"
+
+namespace veza {
+namespace {
+
+// All options of pgBackRest 2.60, from build/config/config.yaml.
+constexpr const char* kOptionsOf260[] = {
+    "allow-root",
+    "annotation",
+    "archive-async",
+    "archive-check",
+    "archive-copy",
+    "archive-expire-before",
+    "archive-get-queue-max",
+    "archive-header-check",
+    "archive-missing-retry",
+    "archive-mode",
+    "archive-mode-check",
+    "archive-push-batch-size",
+    "archive-push-queue-max",
+    "archive-timeout",
+    "backup-standby",
+    "beta",
+    "buffer-size",
+    "checksum-page",
+    "cmd",
+    "cmd-ssh",
+    "compress",
+    "compress-level",
+    "compress-level-network",
+    "compress-type",
+    "config",
+    "config-include-path",
+    "config-path",
+    "db-exclude",
+    "db-include",
+    "db-timeout",
+    "delta",
+    "detail-level",
+    "dry-run",
+    "exclude",
+    "exec-id",
+    "expire-auto",
+    "filter",
+    "force",
+    "help",
+    "ignore-missing",
+    "io-timeout",
+    "job-retry",
+    "job-retry-interval",
+    "link-all",
+    "link-map",
+    "lock",
+    "lock-path",
+    "log-level-console",
+    "log-level-file",
+    "log-level-stderr",
+    "log-path",
+    "log-subprocess",
+    "log-timestamp",
+    "manifest-save-threshold",
+    "neutral-umask",
+    "oldest",
+    "online",
+    "output",
+    "page-header-check",
+    "pg",
+    "pg-database",
+    "pg-host",
+    "pg-host-ca-file",
+    "pg-host-ca-path",
+    "pg-host-cert-file",
+    "pg-host-cmd",
+    "pg-host-config",
+    "pg-host-config-include-path",
+    "pg-host-config-path",
+    "pg-host-key-file",
+    "pg-host-port",
+    "pg-host-type",
+    "pg-host-user",
+    "pg-local",
+    "pg-path",
+    "pg-port",
+    "pg-socket-path",
+    "pg-user",
+    "pg-version-force",
+    "priority",
+    "process",
+    "process-max",
+    "protocol-timeout",
+    "raw",
+    "recovery-option",
+    "recurse",
+    "reference",
+    "remote-type",
+    "repo",
+    "repo-azure-account",
+    "repo-azure-container",
+    "repo-azure-endpoint",
+    "repo-azure-key",
+    "repo-azure-key-type",
+    "repo-azure-uri-style",
+    "repo-block",
+    "repo-block-age-map",
+    "repo-block-checksum-size-map",
+    "repo-block-size-map",
+    "repo-block-size-super",
+    "repo-block-size-super-full",
+    "repo-bundle",
+    "repo-bundle-limit",
+    "repo-bundle-size",
+    "repo-cipher-pass",
+    "repo-cipher-type",
+    "repo-gcs-bucket",
+    "repo-gcs-endpoint",
+    "repo-gcs-key",
+    "repo-gcs-key-type",
+    "repo-gcs-user-project",
+    "repo-hardlink",
+    "repo-host",
+    "repo-host-ca-file",
+    "repo-host-ca-path",
+    "repo-host-cert-file",
+    "repo-host-cmd",
+    "repo-host-config",
+    "repo-host-config-include-path",
+    "repo-host-config-path",
+    "repo-host-key-file",
+    "repo-host-port",
+    "repo-host-type",
+    "repo-host-user",
+    "repo-local",
+    "repo-path",
+    "repo-retention-archive",
+    "repo-retention-archive-type",
+    "repo-retention-diff",
+    "repo-retention-full",
+    "repo-retention-full-type",
+    "repo-retention-history",
+    "repo-s3-bucket",
+    "repo-s3-endpoint",
+    "repo-s3-key",
+    "repo-s3-key-secret",
+    "repo-s3-key-type",
+    "repo-s3-kms-key-id",
+    "repo-s3-process-cmd",
+    "repo-s3-region",
+    "repo-s3-requester-pays",
+    "repo-s3-role",
+    "repo-s3-service",
+    "repo-s3-sse-customer-key",
+    "repo-s3-sts-host",
+    "repo-s3-token",
+    "repo-s3-uri-style",
+    "repo-sftp-host",
+    "repo-sftp-host-fingerprint",
+    "repo-sftp-host-key-check-type",
+    "repo-sftp-host-key-hash-type",
+    "repo-sftp-host-port",
+    "repo-sftp-host-user",
+    "repo-sftp-known-host",
+    "repo-sftp-private-key-file",
+    "repo-sftp-private-key-passphrase",
+    "repo-sftp-public-key-file",
+    "repo-storage-ca-file",
+    "repo-storage-ca-path",
+    "repo-storage-host",
+    "repo-storage-port",
+    "repo-storage-prefetch",
+    "repo-storage-read-over",
+    "repo-storage-tag",
+    "repo-storage-upload-chunk-size",
+    "repo-storage-verify-tls",
+    "repo-symlink",
+    "repo-target-time",
+    "repo-type",
+    "report",
+    "resume",
+    "sck-block",
+    "sck-keep-alive",
+    "set",
+    "sort",
+    "spool-path",
+    "stanza",
+    "start-fast",
+    "stop-auto",
+    "tablespace-map",
+    "tablespace-map-all",
+    "target",
+    "target-action",
+    "target-exclusive",
+    "target-timeline",
+    "tcp-keep-alive-count",
+    "tcp-keep-alive-idle",
+    "tcp-keep-alive-interval",
+    "tls-cipher-12",
+    "tls-cipher-13",
+    "tls-server-address",
+    "tls-server-auth",
+    "tls-server-ca-file",
+    "tls-server-cert-file",
+    "tls-server-key-file",
+    "tls-server-port",
+    "type",
+    "verbose",
+    "version",
+};
+
+constexpr const char* kRole = R"(# made by Ansible
+[global]
+repo1-type=s3
+repo1-path=/pgbackrest
+repo1-s3-endpoint=minio.lxd
+repo1-storage-port=9000
+repo1-s3-bucket=veza-pgbackrest
+repo1-s3-region=eu-west-3
+repo1-s3-uri-style=path
+repo1-s3-key=AKIAIOSFODNN7EXAMPLE
+repo1-s3-key-secret=wJalrXUtnFEMI/K7MDENG+bPxRfiCYzEXAMKEY
+repo1-cipher-type=aes-256-cbc
+repo1-cipher-pass=correct horse battery staple = ' # 64
+repo1-retention-full=4
+repo1-retention-diff=7
+repo1-retention-archive=4
+compress-type=zst
+compress-level=3
+process-max=2
+log-level-console=info
+start-fast=y
+
+[global:archive-push]
+process-max=8
+
+[veza]
+pg1-path=/var/lib/postgresql/15/main
+)";
+
+class ImportPgBackRestTest : public testing::Test {
+ protected:
+  Result<ImportedConf> Import(std::string_view text, ImportOptions options = {}) {
+    OldSettings settings;
+    RETURN_IF_ERROR(ParsePgBackRestText(text, "old.conf", settings));
+    options.secrets_directory = directory_.path();
+    return ImportPgBackRest(settings, options);
+  }
+
+  // The settings that the printed file has for its own reader.
+  SettingValues Read(const ImportedConf& conf) {
+    auto values = ParseConfFile(directory_.Write("new.conf", conf.Format("# heading\n")));
+    EXPECT_TRUE(values.has_value()) << values.error().message << "\n" << conf.Format("");
+    return values.has_value() ? std::move(*values) : SettingValues();
+  }
+  std::string ValueOf(std::string_view text, const char* setting) {
+    const auto conf = Import(text);
+    if (!conf.has_value()) {
+      return "ERROR " + conf.error().message;
+    }
+    const SettingValues values = Read(*conf);
+    const auto found = values.find(setting);
+    return found == values.end() ? "(unset)" : found->second.text;
+  }
+  std::string S3(const std::string& lines, const char* setting) {
+    return ValueOf("[global]\nrepo1-type=s3\nrepo1-s3-bucket=bucket\nrepo1-s3-endpoint=host\n" +
+                       lines + "\n[main]\n",
+                   setting);
+  }
+  std::string Global(const std::string& lines, const char* setting) {
+    return ValueOf("[global]\n" + lines + "\n[main]\npg1-path=/d\n", setting);
+  }
+  Error ErrorOf(std::string_view text, ImportOptions options = {}) {
+    const auto conf = Import(text, std::move(options));
+    EXPECT_FALSE(conf.has_value()) << text;
+    return conf.has_value() ? Error{} : conf.error();
+  }
+  ImportedLine LineOf(std::string_view text, std::string_view part) {
+    const auto conf = Import(text);
+    EXPECT_TRUE(conf.has_value()) << conf.error().message;
+    for (const ImportedLine& line : conf->lines()) {
+      if (line.origin.find(part) != std::string::npos) {
+        return line;
+      }
+    }
+    ADD_FAILURE() << "no line from " << part;
+    return {};
+  }
+
+  TemporaryDirectory directory_;
+};
+
+TEST_F(ImportPgBackRestTest, EveryOptionHasOneRow) {
+  const std::vector<std::string_view> rows = PgBackRestOptionNames();
+  const std::set<std::string_view> known(rows.begin(), rows.end());
+  EXPECT_EQ(known.size(), rows.size());
+  for (const char* const name : kOptionsOf260) {
+    EXPECT_TRUE(known.contains(name)) << name;
+  }
+  EXPECT_EQ(known.size(), std::size(kOptionsOf260));
+}
+
+TEST_F(ImportPgBackRestTest, NoLineIsDropped) {
+  for (const char* const name : kOptionsOf260) {
+    std::string option = name;
+    const bool is_numbered = option.starts_with("repo-") || option.starts_with("pg-");
+    option.insert(is_numbered ? option.find('-') : 0, is_numbered ? "1" : "");
+    const std::string text = fmt::format("[global]\n{}=y\n[s]\n", option);
+    const auto conf = Import(text);
+    if (!conf.has_value()) {  // "y" is no value for it
+      EXPECT_NE(conf.error().message.find("old.conf line 2"), std::string::npos) << option;
+      continue;
+    }
+    const ImportedLine line = LineOf(text, option);
+    EXPECT_TRUE(!line.settings.empty() || !(line.remark + line.to_do).empty()) << option;
+  }
+}
+
+TEST_F(ImportPgBackRestTest, TheRoleBecomesAConfigurationThatWorks) {
+  const auto conf = Import(kRole, {.writes_secrets = true});
+  ASSERT_TRUE(conf.has_value()) << conf.error().message;
+  ASSERT_EQ(conf->secrets().size(), 2U);
+  for (const ImportedSecret& secret : conf->secrets()) {
+    directory_.Write(secret.file.substr(directory_.path().size() + 1), secret.content.text());
+  }
+  const auto config =
+      BuildConfig(Read(*conf), [](const char*) { return std::optional<std::string>(); });
+  ASSERT_TRUE(config.has_value()) << config.error().message << "\n" << conf->Format("");
+  EXPECT_EQ(config->s3.bucket, "veza-pgbackrest");
+  EXPECT_EQ(config->s3.prefix, "veza_backup/veza");
+  EXPECT_EQ(config->s3.endpoint, "https://minio.lxd:9000");
+  EXPECT_EQ(config->s3.region, "eu-west-3");
+  EXPECT_EQ(config->s3.uri_style, S3UriStyle::kPath);
+  EXPECT_EQ(config->cluster, "veza");
+  EXPECT_EQ(config->cipher, Cipher::kAes256Cbc);
+  EXPECT_TRUE(config->passphrase == "correct horse battery staple = ' # 64");
+  EXPECT_EQ(config->retention_full, 4);
+  EXPECT_EQ(config->retention_diff, 7);
+  EXPECT_EQ(config->retention_incr, 0);
+  EXPECT_EQ(config->retention_archive, 4);
+  EXPECT_EQ(config->compression_level, 3);
+  EXPECT_EQ(config->jobs, 2);
+  // The times of backups are all that is left to decide.
+  EXPECT_EQ(conf->CountToDo(), 1U) << conf->Format("");
+  EXPECT_FALSE(config->schedule.full.has_value());
+}
+
+TEST_F(ImportPgBackRestTest, SecretsAreNeverPrinted) {
+  for (const bool writes : {false, true}) {
+    const auto conf = Import(kRole, {.writes_secrets = writes});
+    ASSERT_TRUE(conf.has_value()) << conf.error().message;
+    const std::string text = conf->Format("");
+    EXPECT_EQ(text.find("horse"), std::string::npos);
+    EXPECT_EQ(text.find("wJalr"), std::string::npos);
+    EXPECT_NE(text.find("veza_backup.cipher_passphrase_file"), std::string::npos);
+    EXPECT_EQ(text.find("was not copied") == std::string::npos, writes);
+  }
+  // Not by a mistyped name, and not in an error.
+  const auto slip = Import("[global]\nrepo1-cypher-pass=hunter2\n[s]\n");
+  EXPECT_EQ(slip->Format("").find("hunter2"), std::string::npos);
+  EXPECT_EQ(ErrorOf("[global]\nrepo1-s3-uri-style=hunter2\n[s]\n").message.find("hunter2"),
+            std::string::npos);
+  EXPECT_EQ(ErrorOf("[global]\nhunter2\n").message.find("hunter2"), std::string::npos);
+}
+
+TEST_F(ImportPgBackRestTest, ASecretThatTheServerWouldRefuseIsNotCopied) {
+  const auto conf = Import(
+      "[global]\nrepo1-type=s3\nrepo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=short\n"
+      "repo1-s3-key-secret=CHANGEME\n[s]\n");
+  ASSERT_TRUE(conf.has_value());
+  EXPECT_TRUE(conf->secrets().empty());
+  EXPECT_FALSE(Read(*conf).contains("cipher_passphrase_file"));
+  EXPECT_FALSE(Read(*conf).contains("s3_secret_key_file"));
+}
+
+TEST_F(ImportPgBackRestTest, TheRepositoryIsNeverPgBackRestsOwnPlace) {
+  EXPECT_EQ(Global("", "repository"), "/var/lib/veza_backup");
+  EXPECT_EQ(Global("repo1-path=/srv/pgbackrest", "repository"), "/srv/veza_backup");
+  EXPECT_EQ(Global("repo1-path=/srv/veza_backup/", "repository"), "/srv/veza_backup-new");
+  EXPECT_EQ(S3("repo1-path=/", "repository"), "s3://bucket/veza_backup");
+  EXPECT_EQ(S3("repo1-path=/a/b", "repository"), "s3://bucket/a/veza_backup");
+  EXPECT_EQ(S3("repo1-path=/veza_backup", "repository"), "s3://bucket/veza_backup-new");
+}
+
+TEST_F(ImportPgBackRestTest, TypesWithoutCounterpartAreSaid) {
+  for (const char* const type : {"azure", "gcs", "sftp"}) {
+    const std::string text = fmt::format("[global]\nrepo1-type={}\n[s]\n", type);
+    EXPECT_EQ(ValueOf(text, "repository"), "(unset)");
+    EXPECT_NE(LineOf(text, "repo1-type").to_do, "");
+  }
+  EXPECT_EQ(Global("repo1-host=backup", "repository"), "(unset)");
+  EXPECT_NE(LineOf("[global]\nrepo1-host=backup\n[s]\n", "repo1-host").to_do, "");
+}
+
+TEST_F(ImportPgBackRestTest, Endpoints) {
+  EXPECT_EQ(S3("", "s3_endpoint"), "https://host");
+  EXPECT_EQ(S3("repo1-storage-port=443", "s3_endpoint"), "https://host");
+  EXPECT_EQ(S3("repo1-storage-host=10.0.0.1\nrepo1-storage-port=9000", "s3_endpoint"),
+            "https://10.0.0.1:9000");
+  EXPECT_EQ(S3("repo1-storage-host=http://10.0.0.1:9000", "s3_endpoint"), "http://10.0.0.1:9000");
+  EXPECT_EQ(S3("repo1-storage-host=https://[fe80::1]:9000", "s3_endpoint"),
+            "https://[fe80::1]:9000");
+  EXPECT_EQ(S3("repo1-s3-host=other", "s3_endpoint"), "https://other");
+  EXPECT_EQ(S3("", "s3_uri_style"), "virtual-host");
+}
+
+TEST_F(ImportPgBackRestTest, Credentials) {
+  EXPECT_EQ(S3("repo1-s3-key-type=shared", "s3_credentials"), "static");
+  EXPECT_EQ(S3("repo1-s3-key-type=auto", "s3_credentials"), "instance");
+  EXPECT_EQ(S3("repo1-s3-key-type=web-id\nrepo1-s3-sts-host=sts.local", "s3_credentials"),
+            "web-identity");
+  EXPECT_EQ(S3("repo1-s3-key-type=web-id\nrepo1-s3-sts-host=sts.local", "s3_sts_endpoint"),
+            "https://sts.local");
+  EXPECT_EQ(S3("repo1-s3-sts-host=sts.local", "s3_sts_endpoint"), "(unset)");
+  EXPECT_EQ(S3("repo1-s3-key-type=pod-id", "s3_credentials"), "container");
+  EXPECT_EQ(S3("repo1-s3-key-type=process\nrepo1-s3-process-cmd=a", "s3_credentials"), "(unset)");
+  EXPECT_EQ(S3("repo1-s3-kms-key-id=1234", "s3_sse"), "aws:kms");
+  EXPECT_EQ(S3("repo1-storage-tag=a=b\nrepo1-storage-tag=c=d", "s3_tags"), "a=b, c=d");
+  EXPECT_EQ(S3("repo1-storage-verify-tls=n", "s3_verify_tls"), "off");
+  EXPECT_EQ(Global("repo1-s3-region=eu", "s3_region"), "(unset)");
+}
+
+TEST_F(ImportPgBackRestTest, Retention) {
+  EXPECT_EQ(Global("", "retention_full"), "0");
+  EXPECT_EQ(Global("", "retention_diff"), "0");
+  EXPECT_EQ(Global("", "retention_archive"), "0");
+  EXPECT_EQ(Global("repo1-retention-full=3", "retention_archive"), "3");
+  EXPECT_EQ(Global("repo1-retention-full=9999999", "retention_full"), "0");
+  EXPECT_EQ(Global("repo1-retention-full=9999999", "retention_archive"), "0");
+  EXPECT_EQ(Global("retention-full=2", "retention_full"), "2");
+  const std::string by_time = "repo1-retention-full-type=time\nrepo1-retention-full=14";
+  EXPECT_EQ(Global(by_time, "retention_full"), "0");
+  EXPECT_EQ(Global(by_time, "retention_archive"), "0");
+  EXPECT_NE(LineOf("[global]\n" + by_time + "\n[s]\n", "retention-full=").to_do, "");
+}
+
+TEST_F(ImportPgBackRestTest, OtherValues) {
+  EXPECT_EQ(Global("", "cipher"), "none");
+  EXPECT_EQ(Global("", "jobs"), "1");
+  EXPECT_EQ(Global("process-max=999", "jobs"), "256");
+  EXPECT_EQ(Global("backup-standby=prefer", "backup_from"), "prefer-standby");
+  EXPECT_EQ(Global("backup-standby=y", "backup_from"), "standby");
+  EXPECT_EQ(Global("archive-timeout=1h", "backup_wal_timeout"), "3600s");
+  EXPECT_EQ(Global("archive-timeout=60", "backup_wal_timeout"), "600s");
+  EXPECT_EQ(Global("compress-type=zst\ncompress-level=22", "compression_level"), "19");
+  EXPECT_EQ(Global("compress-type=zst\ncompress-level=-5", "compression_level"), "-5");
+  EXPECT_EQ(Global("compress-type=gz\ncompress-level=9", "compression_level"), "(unset)");
+  EXPECT_EQ(Global("compress-type=none", "compression_level"), "-7");
+  EXPECT_EQ(Global("compress=n", "compression_level"), "-7");
+  EXPECT_EQ(Global("", "schedule_full"), "");
+}
+
+TEST_F(ImportPgBackRestTest, TheNarrowestSectionWins) {
+  const char* const text =
+      "[global]\nprocess-max=1\n[global:backup]\nprocess-max=2\n[s]\nprocess-max=3\n"
+      "[s:backup]\nprocess-max=4\n[s:restore]\nprocess-max=5\n";
+  EXPECT_EQ(ValueOf(text, "jobs"), "4");
+  EXPECT_NE(LineOf(text, "process-max=3").remark.find("line 8"), std::string::npos);
+  EXPECT_EQ(ValueOf("[s]\nlog-path=/x\n[global:backup]\nprocess-max=2\n", "jobs"), "2");
+  // Something to do is something to do for every command.
+  EXPECT_NE(LineOf("[global:archive-push]\narchive-push-queue-max=1GiB\n[s]\n", "max=").to_do, "");
+}
+
+TEST_F(ImportPgBackRestTest, Stanzas) {
+  const std::string two = "[a]\npg1-path=/a\n[b]\npg1-path=/b\n";
+  EXPECT_NE(ErrorOf(two).message.find("several stanzas: a, b"), std::string::npos);
+  EXPECT_EQ(ErrorOf(two, {.stanza = "c"}).message, "there is no stanza \"c\"");
+  const auto conf = Import(two, {.stanza = "b"});
+  ASSERT_TRUE(conf.has_value());
+  EXPECT_EQ(Read(*conf)["cluster"].text, "b");
+  EXPECT_NE(LineOf("[global]\nlog-path=/x\n", "no stanza").to_do, "");
+  EXPECT_EQ(ValueOf("[a b]\npg1-path=/a\n", "cluster"), "(unset)");
+}
+
+TEST_F(ImportPgBackRestTest, SeveralRepositories) {
+  const std::string text =
+      "[global]\nrepo1-path=/one/pgbackrest\nrepo2-path=/two/pgbackrest\nrepo2-bundle=y\n[s]\n";
+  EXPECT_EQ(ValueOf(text, "repository"), "/one/veza_backup");
+  EXPECT_NE(LineOf(text, "repo2-path").to_do, "");
+  EXPECT_EQ(LineOf(text, "repo2-bundle").to_do, "");
+  const auto second = Import(text, {.repository = 2});
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(Read(*second)["repository"].text, "/two/veza_backup");
+  EXPECT_EQ(ErrorOf(text, {.repository = 3}).message, "the configuration has no repo3");
+}
+
+TEST_F(ImportPgBackRestTest, WhatPgBackRestRefusesIsRefusedWithItsLine) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"a=b\n", "old.conf line 1: it stands before the first section"},
+      {"[]\n", "old.conf line 1: the section has no name"},
+      {"[global]\n\nabc\n", "old.conf line 3: it has no \"=\""},
+      {"[global\na=b\n", "old.conf line 1: it stands before the first section"},
+      {"[global]\n=b\n", "old.conf line 2: nothing stands before the \"=\""},
+      {"[global]\na=\n", "old.conf line 2: nothing stands after the \"=\""},
+      {"[global]\na=\x01\n", "old.conf line 2: it contains a control character"},
+      {"[global]\nprocess-max=two\n",
+       "old.conf line 2: the value of process-max is not a number of processes"},
+      {"[global]\nrepo1-retention-full=-1\n",
+       "old.conf line 2: the value of repo1-retention-full is not a number from 1 on"},
+      {"[global]\nexpire-auto=yes\n", "old.conf line 2: the value of expire-auto is not y or n"},
+      {"[global]\nprocess-max=2\nprocess-max=3\n",
+       "process-max is set twice: old.conf line 2 and old.conf line 3"},
+      {"[global]\nrepo1-retention-full=2\nretention-full=3\n",
+       "retention-full is set twice: old.conf line 2 and old.conf line 3"},
+      {"[global]\narchive-timeout=1y\n",
+       "old.conf line 2: the value of archive-timeout is not a time"},
+  };
+  for (const auto& [text, message] : cases) {
+    EXPECT_EQ(ErrorOf(text).message, message);
+  }
+}
+
+TEST_F(ImportPgBackRestTest, NothingInTheOldFileCanBecomeASetting) {
+  OldSettings settings;
+  settings.Add({"environment", "", "repo1-path", "/x\nveza_backup.cluster = 'evil'"});
+  settings.Add({"environment", "", "stanza", "s'\nveza_backup.jobs = 3"});
+  const auto conf = ImportPgBackRest(settings, {});
+  ASSERT_TRUE(conf.has_value());
+  const SettingValues values = Read(*conf);
+  EXPECT_FALSE(values.contains("cluster"));
+  EXPECT_EQ(values.at("jobs").text, "1");
+}
+
+TEST_F(ImportPgBackRestTest, SyntaxLikePgBackRests) {
+  EXPECT_EQ(ValueOf("\r\n  [global]  \r\n\t process-max = 3 \r\n  # x\r\n[s]\r\n", "jobs"), "3");
+  EXPECT_EQ(ValueOf("[global]\nrepo1-path=/a#b/pgbackrest\n[s]", "repository"), "/a#b/veza_backup");
+}
+
+TEST_F(ImportPgBackRestTest, FilesBesideAndVariables) {
+  const std::string main = directory_.Write("pgbackrest.conf", "[global]\nprocess-max=2\n");
+  directory_.Write("conf.d/20.conf", "[s]\npg1-path=/d\n");
+  directory_.Write("conf.d/10.conf", "[global]\nrepo1-retention-full=2\n");
+  directory_.Write("conf.d/ignored.txt", "nonsense");
+  const auto old = ReadPgBackRest(main, {}, {{"PGBACKREST_PROCESS_MAX", "5"}, {"OTHER", "x"}});
+  ASSERT_TRUE(old.has_value()) << old.error().message;
+  EXPECT_EQ(old->files.size(), 3U);
+  const auto conf = ImportPgBackRest(old->settings, {});
+  ASSERT_TRUE(conf.has_value()) << conf.error().message;
+  const SettingValues values = Read(*conf);
+  EXPECT_EQ(values.at("jobs").text, "5");
+  EXPECT_EQ(values.at("retention_full").text, "2");
+  EXPECT_EQ(values.at("cluster").text, "s");
+
+  EXPECT_EQ(ReadPgBackRest(directory_.path() + "/none", {}, {}).error().code, ErrorCode::kNotFound);
+  EXPECT_FALSE(ReadPgBackRest(main, directory_.path() + "/none", {}).has_value());
+  const std::string large = directory_.Write("large", std::string(2U << 20, '#'));
+  EXPECT_EQ(ReadPgBackRest(large, {}, {}).error().code, ErrorCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace veza
