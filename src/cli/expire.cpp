@@ -3,12 +3,11 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 
 #include "cli/command.h"
 #include "cli/output.h"
 #include "core/config/conf_parser.h"
-#include "core/repository/backup_catalog.h"
+#include "core/retention/stated_numbers.h"
 
 namespace veza::cli {
 namespace {
@@ -31,54 +30,11 @@ struct Number {
   int* kept;
 };
 
-struct ServerSettings {
-  std::string backup;  // the label of the one that says so
-  std::map<std::string, std::string> values;
-};
-
-// The settings that the server had when it took its newest backup, as far as they differ from the
-// default. nullopt when no backup of the system tells, or when a newer one cannot be read.
-Result<std::optional<ServerSettings>> ReadServerSettings(const Repository& repository,
-                                                         std::uint64_t system) {
-  ASSIGN_OR_RETURN(const BackupCatalog catalog, ReadBackupCatalog(repository));
-  const auto newest =
-      std::find_if(catalog.backups.rbegin(), catalog.backups.rend(),
-                   [&](const BackupSummary& backup) { return backup.system_identifier == system; });
-  const bool may_be_older = newest == catalog.backups.rend() ||
-                            std::ranges::any_of(catalog.broken, [&](const BrokenBackup& broken) {
-                              return LabelTimeText(broken.label) > LabelTimeText(newest->label);
-                            });
-  if (may_be_older) {
-    return std::optional<ServerSettings>();
-  }
-  ASSIGN_OR_RETURN(BackupSummary backup, ReadBackup(repository, newest->label));
-  // No server can take a backup with the default of this one, which is empty.
-  const bool tells = backup.settings.contains("veza_backup.repository");
-  return tells ? std::optional(ServerSettings{newest->label, std::move(backup.settings)})
-               : std::nullopt;
-}
-
-std::optional<int> NumberOfServer(const std::optional<ServerSettings>& server,
-                                  const SettingSpec& spec) {
-  if (!server) {
-    return std::nullopt;
-  }
-  const auto found = server->values.find(fmt::format("{}{}", kSettingPrefix, spec.name));
-  const Result<int> number =
-      ParseInteger(spec, found == server->values.end() ? spec.default_value : found->second);
-  return number ? std::optional(*number) : std::nullopt;
-}
-
-// 0 keeps all.
-bool KeepsLess(int number, int other) {
-  return number != 0 && (other == 0 || number < other);
-}
-
-// A number that is given counts. Otherwise it is that of the file or of the server, and a file that
-// keeps less than the server is refused: the server may have the setting in its own
+// A number that is given counts. Otherwise it is that of the file or of the servers, and a file
+// that keeps less than a server is refused: the server may have the setting in its own
 // postgresql.conf, or by ALTER SYSTEM. A default would remove what the server keeps.
 Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Config& config,
-                                       const std::optional<ServerSettings>& server,
+                                       const StatedNumbers& server,
                                        const ExpireArguments& arguments) {
   RetentionSettings settings = RetentionOf(config);
   ASSIGN_OR_RETURN(SettingValues stated, ParseConfFile(options.config_file));
@@ -89,21 +45,22 @@ Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Confi
       Number{"retention_incr", "--incr", arguments.incr, &settings.incr},
       Number{"retention_archive", "--archive", arguments.archive, &settings.archive}};
   for (const Number& number : numbers) {
-    const std::optional<int> of_server = NumberOfServer(server, *FindSetting(number.setting));
+    const auto of_server = server.find(number.setting);
+    const bool is_known = of_server != server.end();
     const bool is_stated = stated.contains(number.setting);
     if (number.given != kNotGiven) {
       *number.kept = number.given;
-    } else if (is_stated && of_server && KeepsLess(*number.kept, *of_server)) {
+    } else if (is_stated && is_known && KeepsLess(*number.kept, of_server->second.number)) {
       return MakeError(ErrorCode::kFailedPrecondition,
                        "file \"{}\" has {} for \"veza_backup.{}\", but the server had {} when it "
                        "took backup \"{}\"",
-                       options.config_file, *number.kept, number.setting, *of_server,
-                       server->backup)
+                       options.config_file, *number.kept, number.setting, of_server->second.number,
+                       of_server->second.backup)
           .WithHint(fmt::format("Correct the file. To keep less than the server all the same, give "
                                 "the number with {}.",
                                 number.option));
-    } else if (!is_stated && of_server) {
-      *number.kept = *of_server;
+    } else if (!is_stated && is_known) {
+      *number.kept = of_server->second.number;
     } else if (!is_stated) {
       return MakeError(ErrorCode::kInvalidArgument,
                        "neither file \"{}\" sets \"veza_backup.{}\", nor is {} given",
@@ -167,17 +124,19 @@ Result<int> RunExpire(const GlobalOptions& options, const ExpireArguments& argum
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
   ASSIGN_OR_RETURN(const Identity identity, repository->IdentityOf(wanted));
   const std::uint64_t system = identity.system_identifier;
-  ASSIGN_OR_RETURN(const std::optional<ServerSettings> server,
-                   ReadServerSettings(*repository, system));
-  ASSIGN_OR_RETURN(const RetentionSettings settings,
-                   RetentionFor(options, config, server, arguments));
+  RetentionSettings settings;
+  const RetentionChooser choose = [&](const BackupCatalog& catalog) -> Result<RetentionSettings> {
+    ASSIGN_OR_RETURN(const StatedNumbers server, ReadStatedNumbers(*repository, system, catalog));
+    ASSIGN_OR_RETURN(settings, RetentionFor(options, config, server, arguments));
+    return settings;
+  };
   ASSIGN_OR_RETURN(const std::vector<RetentionDecision> decisions,
                    arguments.dry_run
-                       ? PlanExpire(*repository, system, settings)
-                       : ExpireUnderLock(*repository, system, settings, config.s3_connections));
+                       ? PlanExpire(*repository, system, choose)
+                       : ExpireUnderLock(*repository, system, choose, config.s3_connections));
   if (options.json) {
     PrintJson(ToJson(decisions, settings, arguments.dry_run));
-  } else if (!options.quiet || arguments.dry_run) {
+  } else if (!options.quiet) {
     PrintText(ToText(decisions, settings, arguments.dry_run));
   }
   return kDone;
@@ -200,8 +159,8 @@ Subcommand AddExpire(Command parent) {
   AddSystemIdOption(command, arguments->system_id);
   command.SetFooter(
       "The rules are those of the server (veza_backup_expire()). Numbers that are neither given\n"
-      "nor in the configuration file are those that the server had at its newest backup. While a "
-      "backup or another expiry is at work, nothing is\n"
+      "nor in the configuration file are those that the server had at its newest backup; of\n"
+      "several nodes the largest. While a backup or another expiry is at work, nothing is\n"
       "removed.");
   return {command,
           [arguments](const GlobalOptions& options) { return RunExpire(options, *arguments); },

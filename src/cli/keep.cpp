@@ -14,8 +14,17 @@ struct KeepArguments {
 Result<int> RunKeep(const GlobalOptions& options, const KeepArguments& arguments) {
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, OpenRepository(options, config));
-  RETURN_IF_ERROR(arguments.remove ? UnpinBackup(*repository, arguments.label)
-                                   : PinBackup(*repository, arguments.label));
+  if (arguments.remove) {
+    RETURN_IF_ERROR(UnpinBackup(*repository, arguments.label));
+  } else {
+    ASSIGN_OR_RETURN(const bool is_certain, PinBackupUnderLock(*repository, arguments.label));
+    if (!is_certain) {
+      PrintWarning(
+          fmt::format("backup {} was pinned while another node was at work", arguments.label),
+          "If it was removing the backup at this very moment, the backup may still go. "
+          "Look with \"vezactl info\" when that node has finished.");
+    }
+  }
   if (options.json) {
     PrintJson({{"label", arguments.label}, {"pinned", !arguments.remove}});
   } else if (!options.quiet) {

@@ -89,11 +89,10 @@ void Count(const ObjectInfo& fragment, Fragments* fragments) {
 
 Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
                                             std::uint64_t system_identifier,
-                                            const RetentionSettings& settings,
-                                            std::string active_node, bool without_lock = false) {
+                                            const RetentionChooser& choose, std::string active_node,
+                                            bool without_lock = false) {
   ASSIGN_OR_RETURN(const Identity identity, repository.IdentityOf(system_identifier));
   RetentionInput input;
-  input.settings = settings;
   input.system_identifier = system_identifier;
   input.wal_segment_size = identity.wal_segment_size;
   input.active_node = std::move(active_node);
@@ -102,6 +101,7 @@ Result<std::vector<RetentionDecision>> Plan(const Repository& repository,
   // new.
   ASSIGN_OR_RETURN(input.lineage, ReadLineage(repository, identity));
   ASSIGN_OR_RETURN(input.catalog, ReadBackupCatalog(repository));
+  ASSIGN_OR_RETURN(input.settings, choose(input.catalog));
   ASSIGN_OR_RETURN(input.lost, FindLostParts(repository, input.catalog.backups));
   ASSIGN_OR_RETURN(input.pins, ReadPins(repository));
   ASSIGN_OR_RETURN(input.leases, ReadLeases(repository));
@@ -496,11 +496,11 @@ Status RequireNobody(const Repository& repository) {
 // removed without it.
 Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
                                                 std::uint64_t system_identifier,
-                                                const RetentionSettings& settings,
+                                                const RetentionChooser& choose,
                                                 int requests_in_flight,
                                                 Result<std::unique_ptr<ClusterLock>>* lock) {
   ASSIGN_OR_RETURN(std::vector<RetentionDecision> decisions,
-                   Plan(repository, system_identifier, settings, "", true));
+                   Plan(repository, system_identifier, choose, "", true));
   Remover remover(
       repository, system_identifier, [&repository] { return RequireNobody(repository); },
       requests_in_flight);
@@ -536,13 +536,34 @@ Result<std::vector<RetentionDecision>> MakeRoom(const Repository& repository,
   return decisions;
 }
 
+Result<std::vector<RetentionDecision>> ExpireBy(const Repository& repository,
+                                                std::uint64_t system_identifier,
+                                                const RetentionChooser& choose, ClusterLock& lock,
+                                                int requests_in_flight) {
+  ASSIGN_OR_RETURN(std::vector<RetentionDecision> decisions,
+                   Plan(repository, system_identifier, choose, ""));
+  const auto guard = [&lock] { return lock.RequireHeld(); };
+  RETURN_IF_ERROR(Remover(repository, system_identifier, guard, requests_in_flight).Run(decisions));
+  return decisions;
+}
+
+RetentionChooser Always(const RetentionSettings& settings) {
+  return [settings](const BackupCatalog&) -> Result<RetentionSettings> { return settings; };
+}
+
 }  // namespace
 
 Result<std::vector<RetentionDecision>> PlanExpire(const Repository& repository,
                                                   std::uint64_t system_identifier,
-                                                  const RetentionSettings& settings) {
+                                                  const RetentionChooser& choose) {
   ASSIGN_OR_RETURN(const LockState lock, ReadLockState(repository));
-  return Plan(repository, system_identifier, settings, lock.alive ? lock.node : "");
+  return Plan(repository, system_identifier, choose, lock.alive ? lock.node : "");
+}
+
+Result<std::vector<RetentionDecision>> PlanExpire(const Repository& repository,
+                                                  std::uint64_t system_identifier,
+                                                  const RetentionSettings& settings) {
+  return PlanExpire(repository, system_identifier, Always(settings));
 }
 
 Status ReadFragments(Store& store, TimePoint now, Fragments* young, Fragments* old) {
@@ -558,23 +579,26 @@ Result<std::vector<RetentionDecision>> Expire(const Repository& repository,
                                               std::uint64_t system_identifier,
                                               const RetentionSettings& settings, ClusterLock& lock,
                                               int requests_in_flight) {
-  ASSIGN_OR_RETURN(std::vector<RetentionDecision> decisions,
-                   Plan(repository, system_identifier, settings, ""));
-  const auto guard = [&lock] { return lock.RequireHeld(); };
-  RETURN_IF_ERROR(Remover(repository, system_identifier, guard, requests_in_flight).Run(decisions));
-  return decisions;
+  return ExpireBy(repository, system_identifier, Always(settings), lock, requests_in_flight);
 }
 
 Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& repository,
                                                        std::uint64_t system_identifier,
                                                        const RetentionSettings& settings,
                                                        int requests_in_flight) {
+  return ExpireUnderLock(repository, system_identifier, Always(settings), requests_in_flight);
+}
+
+Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& repository,
+                                                       std::uint64_t system_identifier,
+                                                       const RetentionChooser& choose,
+                                                       int requests_in_flight) {
   Result<std::unique_ptr<ClusterLock>> lock =
       ClusterLock::Acquire(repository, {.purpose = kPurpose});
   std::vector<RetentionDecision> decisions;
   if (!lock && lock.error().code == ErrorCode::kNoSpace) {
     ASSIGN_OR_RETURN(decisions,
-                     MakeRoom(repository, system_identifier, settings, requests_in_flight, &lock));
+                     MakeRoom(repository, system_identifier, choose, requests_in_flight, &lock));
   }
   if (!lock) {
     return lock.error();
@@ -584,7 +608,7 @@ Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& reposit
   }
   std::erase_if(decisions, [](const RetentionDecision& decision) { return decision.keep; });
   Result<std::vector<RetentionDecision>> rest =
-      Expire(repository, system_identifier, settings, **lock, requests_in_flight);
+      ExpireBy(repository, system_identifier, choose, **lock, requests_in_flight);
   if (!rest) {
     // The first error is the one to report. A lock that cannot be released is taken over after its
     // lease.

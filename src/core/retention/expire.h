@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "core/error.h"
@@ -12,7 +13,14 @@
 
 namespace veza {
 
+// Says how much is kept, in view of the backups. It is called where they have been read: whoever
+// holds the lock sees what nobody changes any more.
+using RetentionChooser = std::function<Result<RetentionSettings>(const BackupCatalog& catalog)>;
+
 // What Expire() would do now. For a caller that does not hold the lock. Changes nothing.
+Result<std::vector<RetentionDecision>> PlanExpire(const Repository& repository,
+                                                  std::uint64_t system_identifier,
+                                                  const RetentionChooser& choose);
 Result<std::vector<RetentionDecision>> PlanExpire(const Repository& repository,
                                                   std::uint64_t system_identifier,
                                                   const RetentionSettings& settings);
@@ -35,6 +43,10 @@ Result<std::vector<RetentionDecision>> Expire(const Repository& repository,
 // take it on a full store. Two such expiries at once do no harm, because they follow the same
 // rules. What needs a write to be removed safely (left-overs, which need a tombstone) waits.
 // kNoSpace when nothing can be removed.
+Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& repository,
+                                                       std::uint64_t system_identifier,
+                                                       const RetentionChooser& choose,
+                                                       int requests_in_flight);
 Result<std::vector<RetentionDecision>> ExpireUnderLock(const Repository& repository,
                                                        std::uint64_t system_identifier,
                                                        const RetentionSettings& settings,

@@ -1,11 +1,15 @@
 #include "core/retention/pins.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
+#include <memory>
+#include <utility>
 
 #include "core/codec/document.h"
 #include "core/limits.h"
 #include "core/repository/backup_catalog.h"
+#include "core/repository/cluster_lock.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -23,6 +27,9 @@ Result<std::set<std::string>> ReadPins(const Repository& repository) {
 }
 
 namespace {
+
+// How long it may take, after Ctrl-C, to release the lock for the next node.
+constexpr std::chrono::milliseconds kReleasePatience{1000};
 
 Status PutPin(const Repository& repository, const std::string& name, const std::string& label) {
   ASSIGN_OR_RETURN(const std::string text,
@@ -47,6 +54,25 @@ Status PinBackup(const Repository& repository, const std::string& label) {
     return still_there.error();
   }
   return Ok();
+}
+
+Result<bool> PinBackupUnderLock(const Repository& repository, const std::string& label) {
+  RETURN_IF_ERROR(ReadBackup(repository, label));  // a mistyped label writes nothing
+  const Result<std::unique_ptr<ClusterLock>> lock =
+      ClusterLock::Acquire(repository, {.purpose = "pin of a backup"});
+  Status pinned = PinBackup(repository, label);
+  if (!lock) {
+    RETURN_IF_ERROR(pinned);
+    return false;
+  }
+  // The pin is what counts. A lock that cannot be released is taken over after its lease.
+  if (!pinned) {
+    [[maybe_unused]] const Status released = (*lock)->ReleaseWithin(kReleasePatience);
+    return std::move(pinned.error());
+  }
+  const bool was_held = (*lock)->RequireHeld().has_value();
+  [[maybe_unused]] const Status released = (*lock)->Release();
+  return was_held;
 }
 
 Status UnpinBackup(const Repository& repository, const std::string& label) {

@@ -17,6 +17,10 @@ Result<std::set<std::string>> ReadPins(const Repository& repository);
 // Pinning a pinned backup and unpinning an unpinned one succeed. kNotFound or kInvalidArgument,
 // with a hint, when the backup does not exist. A pin without its backup can still be removed.
 Status PinBackup(const Repository& repository, const std::string& label);
+// The same under the cluster's lock, if it can be taken. Returns whether it was held: then no
+// expiry was under way. Otherwise one may have looked for pins just before this one was there, and
+// may still remove the backup.
+Result<bool> PinBackupUnderLock(const Repository& repository, const std::string& label);
 Status UnpinBackup(const Repository& repository, const std::string& label);
 
 // Whether the backup, or a diff or incr of this full, has a pin now.

@@ -52,14 +52,22 @@ class KeepCall final : public RowsCall {
   KeepCall(std::string label, bool keep) : label_(std::move(label)), keep_(keep) {}
   ~KeepCall() override { StopAndJoin(); }
 
+  // Once the call has ended.
+  bool is_certain() const { return is_certain_; }
+
  private:
   Status Work() override {
     ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository, Open());
-    return keep_ ? PinBackup(*repository, label_) : UnpinBackup(*repository, label_);
+    if (!keep_) {
+      return UnpinBackup(*repository, label_);
+    }
+    ASSIGN_OR_RETURN(is_certain_, PinBackupUnderLock(*repository, label_));
+    return Ok();
   }
 
   const std::string label_;
   const bool keep_;
+  bool is_certain_ = true;
 };
 
 }  // namespace
@@ -87,5 +95,11 @@ VEZA_SQL_FUNCTION(veza_backup_keep) {
   auto* const call = NewInContext<KeepCall>(label, PG_GETARG_BOOL(1));
   PrepareOrRaise(call);
   RunCall(call, FunctionWaitEvent());
+  if (!call->is_certain()) {
+    ereport(WARNING,
+            (errmsg("backup \"%s\" was pinned while a node was at work in the repository", label),
+             errhint("If it was removing the backup at this very moment, the backup may still go. "
+                     "Look at veza_backup_info() when that node has finished.")));
+  }
   PG_RETURN_VOID();
 }

@@ -525,11 +525,11 @@ TEST_F(ExpireTest, BuriedRemainsAreDeletedFromAStoreThatStaysFull) {
       SerializeTombstone(Full(9), "node-b", kTestTime, repository_->seal_policy()).value());
   int deleted = 0;
   FillUp(node_.store(), 1'000'000, &deleted);
-  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, {}, 1));
+  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, RetentionSettings{}, 1));
   EXPECT_FALSE(repository_.Exists(PackName(Full(9), 1)));
   EXPECT_TRUE(repository_.Exists(BackupDocumentName(Full(9)))) << "for seven days";
   Pass(std::chrono::hours(24 * 7 + 1));
-  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, {}, 1));
+  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, RetentionSettings{}, 1));
   EXPECT_FALSE(repository_.Exists(BackupDocumentName(Full(9))));
   EXPECT_THAT(Labels(), ElementsAre(Full(1)));
 }
@@ -541,10 +541,10 @@ TEST_F(ExpireTest, AFinishedCopyMakesRoomForItsTombstone) {
   Put(FinishedCopyName(Full(9)), "note");
   int deleted = 0;
   FillUp(node_.store(), 1, &deleted);
-  EXPECT_ERROR(ExpireUnderLock(*node_, kTestSystem, {}, 1), ErrorCode::kNoSpace);
+  EXPECT_ERROR(ExpireUnderLock(*node_, kTestSystem, RetentionSettings{}, 1), ErrorCode::kNoSpace);
   EXPECT_TRUE(repository_.Exists(FinishedCopyName(Full(9)))) << "for a day it may be completed";
   Pass(std::chrono::hours(25));
-  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, {}, 1));
+  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, RetentionSettings{}, 1));
   EXPECT_FALSE(repository_.Exists(PackName(Full(9), 1)));
   EXPECT_TRUE(repository_.Exists(BackupDocumentName(Full(9))));
   EXPECT_ERROR(PutSmall(repository_->store(), BackupDocumentName(Full(9)), AsBytes("late"),
@@ -559,7 +559,7 @@ TEST_F(ExpireTest, ALeftOverIsNotDeletedWithoutATombstone) {
   Pass(std::chrono::hours(25));
   int deleted = 0;
   FillUp(node_.store(), 1'000'000, &deleted);
-  const auto decisions = ExpireUnderLock(*node_, kTestSystem, {}, 1);
+  const auto decisions = ExpireUnderLock(*node_, kTestSystem, RetentionSettings{}, 1);
   EXPECT_ERROR(decisions, ErrorCode::kNoSpace);
   EXPECT_THAT(decisions.error().hint, HasSubstr("have left 12 bytes, which can be removed"));
   EXPECT_TRUE(repository_.Exists(PackName(Full(9), 1)));
@@ -583,7 +583,8 @@ TEST_F(ExpireTest, ABackupThatIsCompletedInAFullStoreStays) {
     }
     return MakeError(ErrorCode::kNoSpace, "no space left on device");
   });
-  [[maybe_unused]] const auto expired = ExpireUnderLock(*node_, kTestSystem, {}, 1);
+  [[maybe_unused]] const auto expired =
+      ExpireUnderLock(*node_, kTestSystem, RetentionSettings{}, 1);
   EXPECT_THAT(Labels(), Contains(Full(9)));
   EXPECT_TRUE(repository_.Exists(PackName(Full(9), 1)));
 }
@@ -594,10 +595,10 @@ TEST_F(ExpireTest, LapsedLeasesAreDeletedFromAStoreThatStaysFull) {
   Put(lease, "?");
   int deleted = 0;
   FillUp(node_.store(), 1'000'000, &deleted);
-  EXPECT_ERROR(ExpireUnderLock(*node_, kTestSystem, {}, 1), ErrorCode::kNoSpace);
+  EXPECT_ERROR(ExpireUnderLock(*node_, kTestSystem, RetentionSettings{}, 1), ErrorCode::kNoSpace);
   EXPECT_TRUE(repository_.Exists(lease));
   Pass(std::chrono::hours(25));
-  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, {}, 1));
+  ASSERT_OK(ExpireUnderLock(*node_, kTestSystem, RetentionSettings{}, 1));
   EXPECT_FALSE(repository_.Exists(lease));
 }
 
@@ -605,7 +606,7 @@ TEST_F(ExpireTest, AFullStoreWithNothingToRemoveSaysWhatToDo) {
   Have(Full(1), 1);
   int deleted = 0;
   FillUp(node_.store(), 1, &deleted);
-  const auto decisions = ExpireUnderLock(*node_, kTestSystem, {}, 1);
+  const auto decisions = ExpireUnderLock(*node_, kTestSystem, RetentionSettings{}, 1);
   EXPECT_ERROR(decisions, ErrorCode::kNoSpace);
   EXPECT_THAT(decisions.error().hint, HasSubstr("retention_full"));
   EXPECT_EQ(deleted, 0);
@@ -1057,6 +1058,19 @@ TEST_P(RandomHistory, InterruptedItEndsInTheSameState) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomHistory, testing::Range(1, 21));
+
+// A backup that another writer has just made may say that more is to be kept.
+TEST_F(ExpireTest, TheNumbersAreChosenUnderTheLock) {
+  Have(Full(0), 0);
+  Have(Full(1), 1);
+  const auto choose = [&](const BackupCatalog& catalog) -> Result<RetentionSettings> {
+    EXPECT_TRUE(ReadLockState(*repository_).value().alive);
+    EXPECT_THAT(catalog.backups, SizeIs(2));
+    return RetentionSettings{.full = 1, .archive = 1};
+  };
+  EXPECT_OK(ExpireUnderLock(*node_, kTestSystem, choose, 1));
+  EXPECT_THAT(Labels(), ElementsAre(Full(1)));
+}
 
 }  // namespace
 }  // namespace veza

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/repository/cluster_lock.h"
 #include "core/repository/test_backup.h"
 
 namespace veza {
@@ -74,6 +75,32 @@ TEST_F(PinsTest, APinThatComesTooLateFails) {
   });
   EXPECT_ERROR(PinBackup(*repository_, kTestLabel), ErrorCode::kNotFound);
   EXPECT_THAT(ReadPins(*repository_).value(), IsEmpty());
+}
+
+// While nobody else has the lock, no expiry has looked for pins before this one was there.
+TEST_F(PinsTest, ThePinTakesTheLockIfItIsFree) {
+  EXPECT_ERROR(PinBackupUnderLock(*repository_, "20261124-020000F"), ErrorCode::kNotFound);
+  ASSERT_OK(ReadLockState(*repository_));
+  EXPECT_EQ(ReadLockState(*repository_)->epoch, 0U) << "nothing was written";
+  std::string purpose;
+  repository_.store().SetHook([&](FaultStore::Operation operation, std::string_view name) {
+    if (operation == FaultStore::Operation::kPut && name.starts_with(kPinPrefix)) {
+      const Result<LockState> state = ReadLockState(*repository_);
+      purpose = state ? state->purpose : state.error().message;
+    }
+    return Ok();
+  });
+  EXPECT_OK(PinBackupUnderLock(*repository_, kTestLabel));
+  EXPECT_EQ(purpose, "pin of a backup");
+  ASSERT_OK(ReadLockState(*repository_));
+  EXPECT_FALSE(ReadLockState(*repository_)->alive);
+
+  const auto acquired = ClusterLock::Acquire(*repository_, {.purpose = "full backup"});
+  ASSERT_OK(acquired);
+  const auto& lock = *acquired;
+  EXPECT_OK(PinBackupUnderLock(*repository_, kDiff));
+  EXPECT_TRUE(IsPinned(*repository_, kDiff).value()) << "it is pinned all the same";
+  EXPECT_TRUE(lock->RequireHeld());
 }
 
 }  // namespace

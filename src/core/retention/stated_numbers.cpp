@@ -1,0 +1,64 @@
+#include "core/retention/stated_numbers.h"
+
+#include <algorithm>
+
+#include "core/config/settings.h"
+
+namespace veza {
+
+namespace {
+
+constexpr const char* kNumbers[] = {"retention_full", "retention_diff", "retention_incr",
+                                    "retention_archive"};
+
+// The newest backup of each node, by node.
+std::map<std::string, const BackupSummary*> NewestOfNodes(const BackupCatalog& catalog,
+                                                          std::uint64_t system_identifier) {
+  std::map<std::string, const BackupSummary*> newest;
+  for (auto backup = catalog.backups.rbegin(); backup != catalog.backups.rend(); ++backup) {
+    if (backup->system_identifier == system_identifier) {
+      newest.try_emplace(backup->node, &*backup);
+    }
+  }
+  return newest;
+}
+
+bool HasNewerThatIsBroken(const BackupCatalog& catalog, const BackupSummary& backup) {
+  return std::ranges::any_of(catalog.broken, [&](const BrokenBackup& broken) {
+    return LabelTimeText(broken.label) > LabelTimeText(backup.label);
+  });
+}
+
+}  // namespace
+
+bool KeepsLess(int number, int other) {
+  return number != 0 && (other == 0 || number < other);
+}
+
+Result<StatedNumbers> ReadStatedNumbers(const Repository& repository,
+                                        std::uint64_t system_identifier,
+                                        const BackupCatalog& catalog) {
+  StatedNumbers stated;
+  for (const auto& [node, newest] : NewestOfNodes(catalog, system_identifier)) {
+    ASSIGN_OR_RETURN(const BackupSummary backup, ReadBackup(repository, newest->label));
+    // No server can take a backup with the default of this one, which is empty.
+    if (!backup.settings.contains("veza_backup.repository") ||
+        HasNewerThatIsBroken(catalog, backup)) {
+      return StatedNumbers();
+    }
+    for (const char* const name : kNumbers) {
+      const SettingSpec& spec = *FindSetting(name);
+      const auto found = backup.settings.find(fmt::format("{}{}", kSettingPrefix, name));
+      ASSIGN_OR_RETURN(
+          const int number,
+          ParseInteger(spec, found == backup.settings.end() ? spec.default_value : found->second));
+      const auto [known, is_first] = stated.try_emplace(name, StatedNumber{number, backup.label});
+      if (!is_first && KeepsLess(known->second.number, number)) {
+        known->second = {number, backup.label};
+      }
+    }
+  }
+  return stated;
+}
+
+}  // namespace veza

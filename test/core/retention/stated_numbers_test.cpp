@@ -1,0 +1,78 @@
+// Tests what the backups say about the servers' retention.
+#include "core/retention/stated_numbers.h"
+
+#include <gtest/gtest.h>
+
+#include "core/repository/test_backup.h"
+
+namespace veza {
+namespace {
+
+constexpr const char* kOlder = "20261121-020000F";
+constexpr const char* kNewer = "20261122-020000F";
+constexpr const char* kNewest = "20261123-020000F";
+
+class StatedNumbersTest : public testing::Test {
+ protected:
+  void Have(const std::string& label, const std::string& node,
+            std::map<std::string, std::string> settings, std::uint64_t system = kTestSystem) {
+    BackupSummary summary = TestSummary(*repository_, label);
+    summary.node = node;
+    summary.system_identifier = system;
+    settings["veza_backup.repository"] = "/srv/backup";
+    summary.settings = std::move(settings);
+    WriteText(repository_.PathOf(BackupDocumentName(label)),
+              SerializeSummary(summary, repository_->seal_policy()).value());
+  }
+  StatedNumbers Stated() {
+    return ReadStatedNumbers(*repository_, kTestSystem, ReadBackupCatalog(*repository_).value())
+        .value();
+  }
+
+  TestRepository repository_{Cipher::kAes256Gcm};
+};
+
+TEST_F(StatedNumbersTest, TheNewestBackupOfANodeTells) {
+  EXPECT_TRUE(Stated().empty());
+  Have(kOlder, "a", {{"veza_backup.retention_full", "9"}});
+  Have(kNewer, "a", {{"veza_backup.retention_full", "2"}});
+  EXPECT_EQ(Stated().at("retention_full").number, 2);
+  EXPECT_EQ(Stated().at("retention_full").backup, kNewer);
+  EXPECT_EQ(Stated().at("retention_diff").number, 7) << "a default is not recorded";
+  EXPECT_EQ(Stated().size(), 4U);
+}
+
+// The newest backup may be of a standby, which has a configuration of its own.
+TEST_F(StatedNumbersTest, OfSeveralNodesTheOneThatKeepsMostCounts) {
+  Have(kOlder, "a", {{"veza_backup.retention_full", "8"}, {"veza_backup.retention_diff", "1"}});
+  Have(kNewer, "b", {{"veza_backup.retention_full", "2"}, {"veza_backup.retention_diff", "0"}});
+  EXPECT_EQ(Stated().at("retention_full").number, 8);
+  EXPECT_EQ(Stated().at("retention_full").backup, kOlder);
+  EXPECT_EQ(Stated().at("retention_diff").number, 0) << "0 keeps all";
+  EXPECT_EQ(Stated().at("retention_diff").backup, kNewer);
+  Have(kNewest, "c", {{"veza_backup.retention_full", "99"}}, kTestSystem + 1);
+  EXPECT_EQ(Stated().at("retention_full").number, 8) << "another system";
+}
+
+TEST_F(StatedNumbersTest, NothingIsSaidWhereABackupDoesNotTell) {
+  Have(kOlder, "a", {});
+  WriteText(repository_.PathOf(BackupDocumentName(kNewer)), "broken");
+  EXPECT_TRUE(Stated().empty()) << "the newer one might say that more is kept";
+  Have(kNewer, "b", {});
+  EXPECT_FALSE(Stated().empty());
+  BackupSummary silent = TestSummary(*repository_, kOlder);  // of 0.1, without such settings
+  WriteText(repository_.PathOf(BackupDocumentName(kOlder)),
+            SerializeSummary(silent, repository_->seal_policy()).value());
+  EXPECT_TRUE(Stated().empty());
+}
+
+TEST(KeepsLess, ZeroKeepsAll) {
+  EXPECT_TRUE(KeepsLess(1, 2));
+  EXPECT_TRUE(KeepsLess(1, 0));
+  EXPECT_FALSE(KeepsLess(0, 1));
+  EXPECT_FALSE(KeepsLess(2, 2));
+  EXPECT_FALSE(KeepsLess(0, 0));
+}
+
+}  // namespace
+}  // namespace veza
