@@ -20,6 +20,9 @@ struct Tally {
   std::size_t with_problems = 0;
   std::size_t others = 0;                 // directories that hold no cluster
   std::vector<std::string> first_others;  // their names
+  // Directories that no setting `cluster` can name. Nobody has looked into them.
+  std::size_t misnamed = 0;
+  std::vector<std::string> first_misnamed{};
 };
 
 void Count(const ClusterOverview& overview, Tally& tally) {
@@ -84,8 +87,9 @@ class JsonPrinter final : public Printer {
     is_first_ = false;
   }
   void End(const Tally& tally, bool complete) override {
-    PrintText(fmt::format("\n],\n\"other_directories\": {},\n\"complete\": {}\n}}\n", tally.others,
-                          complete));
+    PrintText(fmt::format(
+        "\n],\n\"other_directories\": {},\n\"misnamed_directories\": {},\n\"complete\": {}\n}}\n",
+        tally.others, tally.misnamed, complete));
   }
 
  private:
@@ -148,10 +152,18 @@ class TextPrinter final : public Printer {
     if (tally.others > tally.first_others.size()) {
       text += fmt::format("no cluster: {} more\n", tally.others - tally.first_others.size());
     }
+    for (const std::string& name : tally.first_misnamed) {
+      text += fmt::format("not looked at, because no cluster can have this name: \"{}\"\n",
+                          Printable(Shorten(name, kLongestMisnamed)));
+    }
+    if (tally.misnamed > tally.first_misnamed.size()) {
+      text += fmt::format("not looked at: {} more\n", tally.misnamed - tally.first_misnamed.size());
+    }
     PrintText(complete ? text : "");
   }
 
  private:
+  static constexpr std::size_t kLongestMisnamed = 100;
   static constexpr std::size_t kLongestLabel = 33;
   static constexpr std::size_t kTime = 20;
   static constexpr std::size_t kSize = 7;
@@ -239,7 +251,8 @@ std::size_t LongestOf(const std::vector<std::string>& names) {
 Result<int> RunInfoOfAll(const GlobalOptions& options, bool verify) {
   ASSIGN_OR_RETURN(const Config config, LoadConfig(options.config_file));
   ASSIGN_OR_RETURN(const ClusterRoot root, ConnectRoot(options, config, {}));
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, root.Names());
+  ASSIGN_OR_RETURN(const ClusterRoot::Directories directories, root.List());
+  const std::vector<std::string>& names = directories.names;
   ASSIGN_OR_RETURN(const TimePoint now, root.Now());
   std::unique_ptr<Printer> printer;
   if (options.json) {
@@ -249,6 +262,10 @@ Result<int> RunInfoOfAll(const GlobalOptions& options, bool verify) {
   }
   printer->Begin(root.location(), verify);
   Tally tally;
+  tally.misnamed = directories.others.size();
+  const auto shown = std::min(directories.others.size(), kMostOthersNamed);
+  tally.first_misnamed.assign(directories.others.begin(),
+                              directories.others.begin() + static_cast<std::ptrdiff_t>(shown));
   const Status listed = Lister(options, config, root, verify, now).List(names, *printer, tally);
   printer->End(tally, listed.has_value());
   RETURN_IF_ERROR(listed);

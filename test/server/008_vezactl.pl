@@ -112,10 +112,12 @@ delete_object('main/backup/20200102-000000F/backup.json');
 # A second cluster of the same server, a cluster that has lost its identity, and no cluster at all.
 write_object('lost/backup/20200102-000000F/backup.json', "{\"format\":1,\"type\":\"\x1b[2J\"}");
 write_object('elsewhere/notes/readme', 'nothing of ours');
+write_object('Old Cluster/notes/readme', 'a name that the setting would not take');
 my $all = json_of(1, 'info', '--all');
 is(join(' ', map { $_->{cluster} } @{ $all->{clusters} }), 'lost main', 'info --all lists all clusters');
 is("$all->{verified} $all->{complete} $all->{other_directories}", '0 1 1',
 	'it says that nothing was verified, and counts what is no cluster');
+is($all->{misnamed_directories}, 1, 'and what nobody has looked at');
 my ($lost, $main) = @{ $all->{clusters} };
 is("$main->{newest_backup}{label} $main->{backups} $main->{system_identifier}",
 	"$label 1 $system_id", 'the newest backup is told without the key');
@@ -131,6 +133,7 @@ is($exit, 1, 'info --all as text exits with 1 for problems');
 like($out, qr/^not verified: /m, 'it says that nothing was verified');
 like($out, qr/^main +1  \Q$label\E .* none$/m, 'it has a line for each cluster');
 like($out, qr/^no cluster: elsewhere$/m, 'and names what is no cluster');
+like($out, qr/^not looked at, because no cluster can have this name: "Old Cluster"$/m, 'and what nobody has looked at');
 unlike($out, qr/\x1b/, 'what others have written does not control the terminal');
 delete_object('lost/backup/20200102-000000F/backup.json');
 
@@ -142,7 +145,7 @@ is("$main->{verified} $main->{newest_backup}{label} $main->{backups}", "1 $label
 is_deeply($main->{problems}, [], 'and is whole');
 ($exit, $out, $err) = vezactl('info', '--verify');
 like("$exit $err", qr/^2 .*--verify needs --all/, '--verify alone is refused');
-delete_object('elsewhere/notes/readme');
+delete_object($_) foreach 'elsewhere/notes/readme', 'Old Cluster/notes/readme';
 
 # --- check ----------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "core/archive/wal_archive.h"
 #include "core/codec/document.h"
@@ -29,6 +30,8 @@ constexpr std::size_t kMostDrillNames = 10 * limits::kDrillRecords;
 // Larger documents are read one at a time. JSON takes up to fifty times its size in memory.
 constexpr std::size_t kSmallDocument = 256 * limits::kKiB;
 constexpr std::size_t kLongestProblem = 400;
+// Of the backups that cannot be restored.
+constexpr std::size_t kMostBadNamed = 5;
 
 // Puts an error that concerns this cluster alone into its line. Returns any other.
 Status Note(ClusterOverview& overview, Error error) {
@@ -250,9 +253,17 @@ void Fill(ClusterOverview& overview, std::uint64_t system_identifier, const Repo
   }
 }
 
-Error CannotBeRestored(std::size_t backups, const Store& store) {
-  return MakeError(ErrorCode::kDataCorrupted, "{} of the backups in \"{}\" cannot be restored",
-                   backups, store.location())
+Error CannotBeRestored(const std::vector<std::string>& labels, const Store& store) {
+  std::string names;
+  const std::size_t named = std::min(labels.size(), kMostBadNamed);
+  for (std::size_t i = 0; i < named; ++i) {
+    names += (i == 0 ? "" : ", ") + labels[i];
+  }
+  if (labels.size() > named) {
+    names += fmt::format(" and {} older", labels.size() - named);
+  }
+  return MakeError(ErrorCode::kDataCorrupted, "{} of the backups in \"{}\" cannot be restored: {}",
+                   labels.size(), store.location(), names)
       .WithHint("\"vezactl info\" with this cluster tells which ones, and why.");
 }
 
@@ -262,7 +273,7 @@ Status ReadVerified(ClusterOverview& overview, const std::shared_ptr<Store>& sto
   ASSIGN_OR_RETURN(const std::unique_ptr<Repository> repository,
                    Repository::Open(store, options, environment));
   overview.is_verified = true;
-  std::size_t unrestorable = 0;
+  std::vector<std::string> unrestorable;
   std::string newest_label;
   for (const Identity& identity : repository->identities()) {
     ASSIGN_OR_RETURN(const RepositoryFacts facts,
@@ -272,18 +283,16 @@ Status ReadVerified(ClusterOverview& overview, const std::shared_ptr<Store>& sto
       newest = newest == nullptr || IsBefore(*newest, backup) ? &backup : newest;
     }
     // A backup that cannot be read counts for each system.
-    std::size_t bad = 0;
-    for (const auto& [type, count] : facts.unrestorable) {
-      bad += count;
+    if (facts.unrestorable_labels.size() > unrestorable.size()) {
+      unrestorable = facts.unrestorable_labels;
     }
-    unrestorable = std::max(unrestorable, bad);
     const std::string label = newest == nullptr ? "" : newest->label;
     if (!overview.system_identifier || LabelTimeText(label) > LabelTimeText(newest_label)) {
       newest_label = label;
       Fill(overview, identity.system_identifier, facts, newest);
     }
   }
-  return unrestorable == 0 ? Ok() : Status(CannotBeRestored(unrestorable, *store));
+  return unrestorable.empty() ? Ok() : Status(CannotBeRestored(unrestorable, *store));
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ void CountBackups(const Lineage& lineage, const BackupCatalog& catalog,
   for (const BackupSummary& backup : catalog.backups) {
     if (IsAmong(window.unrestorable, backup.label)) {
       ++facts.unrestorable[backup.type];
+      facts.unrestorable_labels.push_back(backup.label);
       continue;
     }
     ++facts.backups[backup.type];
@@ -40,8 +41,10 @@ void CountBackups(const Lineage& lineage, const BackupCatalog& catalog,
   for (const BrokenBackup& broken : catalog.broken) {
     if (const auto parts = ParseLabel(broken.label)) {
       ++facts.unrestorable[parts->type];
+      facts.unrestorable_labels.push_back(broken.label);
     }
   }
+  std::ranges::sort(facts.unrestorable_labels, std::ranges::greater(), LabelTimeText);
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "core/archive/recovery_window.h"
 #include "core/repository/backup_catalog.h"
@@ -19,6 +21,7 @@ struct RepositoryFacts {
   // backup.json is unreadable counts among the latter, whichever system it is of.
   std::map<BackupType, std::size_t> backups;
   std::map<BackupType, std::size_t> unrestorable;
+  std::vector<std::string> unrestorable_labels;  // of those that cannot; the newest first
   // Of those that can be restored. By WAL; one on an abandoned branch only if there is no other.
   std::map<BackupType, BackupSummary> newest;
   std::optional<RecoveryStretch> window;  // the newest range of the newest timeline

@@ -57,14 +57,18 @@ Result<ClusterRoot> ClusterRoot::Connect(const Config& config, const Environment
   return root;
 }
 
-Result<std::vector<std::string>> ClusterRoot::Names() const {
-  ASSIGN_OR_RETURN(std::vector<std::string> names,
+Result<ClusterRoot::Directories> ClusterRoot::List() const {
+  ASSIGN_OR_RETURN(std::vector<std::string> found,
                    config_.kind == RepositoryKind::kS3
                        ? store_->ListDirectories("")
                        : SubdirectoriesOf(config_.directory, *environment_.cancellation));
   const SettingSpec& cluster = *FindSetting("cluster");
-  std::erase_if(names, [&](const std::string& name) { return !ValidateSetting(cluster, name); });
-  return names;
+  Directories directories;
+  for (std::string& name : found) {
+    auto& kind = ValidateSetting(cluster, name) ? directories.names : directories.others;
+    kind.push_back(std::move(name));
+  }
+  return directories;
 }
 
 Result<std::shared_ptr<Store>> ClusterRoot::StoreOf(const std::string& cluster) const {

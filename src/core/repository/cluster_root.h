@@ -25,10 +25,14 @@ class ClusterRoot {
   // The present by the clock of the store.
   Result<TimePoint> Now() const { return store_->Now(); }
 
-  // The directories whose name the setting `cluster` would take, in byte order, whatever they hold.
-  // In a directory they may be symbolic links, as the setting allows. kDataCorrupted for more than
-  // limits::kDirectories. kNotFound when a directory does not exist.
-  Result<std::vector<std::string>> Names() const;
+  struct Directories {
+    std::vector<std::string> names;   // the setting `cluster` would take them
+    std::vector<std::string> others;  // it would not
+  };
+  // The directories, both in byte order, whatever they hold. In a directory they may be symbolic
+  // links, as the setting allows. kDataCorrupted for more than limits::kDirectories. kNotFound when
+  // a directory does not exist.
+  Result<Directories> List() const;
 
   // The store of one cluster. On S3 all share the connections.
   Result<std::shared_ptr<Store>> StoreOf(const std::string& cluster) const;

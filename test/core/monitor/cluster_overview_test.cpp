@@ -236,6 +236,15 @@ TEST_F(ClusterOverviewTest, WithTheKeyForgeriesAreFoundAndBackupsCounted) {
   EXPECT_TRUE(overview.last_drill->passed);
   ASSERT_EQ(overview.problems.size(), 1U);
   EXPECT_THAT(overview.problems[0].message, HasSubstr("1 of the backups"));
+  EXPECT_THAT(overview.problems[0].message, HasSubstr("cannot be restored: " + forged));
+  for (int day = 10; day < 20; ++day) {
+    Damage(BackupDocumentName(fmt::format("202610{}-020000F", day)), "x");
+  }
+  EXPECT_THAT(ReadVerified().problems[0].message, HasSubstr("11 of the backups"))
+      << "the newest are named";
+  EXPECT_THAT(ReadVerified().problems[0].message,
+              HasSubstr(forged + ", 20261019-020000F, 20261018-020000F, 20261017-020000F, "
+                                 "20261016-020000F and 6 older"));
 }
 
 TEST_F(ClusterOverviewTest, AnotherPassphraseIsAProblemOfItsCluster) {

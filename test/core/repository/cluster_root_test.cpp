@@ -33,7 +33,8 @@ TEST(ClusterRoot, OfADirectoryNamesWhatMayBeAClusterAlsoBehindALink) {
   std::filesystem::create_directory_symlink(directory.path() + "/nowhere", root + "/c");
   const ClusterRoot clusters = ClusterRoot::Connect(DirectoryConfig(root), {}, {}).value();
   EXPECT_EQ(clusters.location(), root);
-  EXPECT_THAT(clusters.Names().value(), ElementsAre("a", "b"));
+  EXPECT_THAT(clusters.List()->names, ElementsAre("a", "b"));
+  EXPECT_THAT(clusters.List()->others, ElementsAre(".hidden", "not a name"));
   const std::shared_ptr<Store> a = clusters.StoreOf("a").value();
   EXPECT_EQ(a->location(), root + "/a");
   EXPECT_THAT(a->ListDirectories("").value(), ElementsAre("backup"));
@@ -44,7 +45,7 @@ TEST(ClusterRoot, OfADirectoryThatDoesNotExistIsAnError) {
   const TemporaryDirectory directory;
   const ClusterRoot clusters =
       ClusterRoot::Connect(DirectoryConfig(directory.path() + "/absent"), {}, {}).value();
-  EXPECT_EQ(clusters.Names().error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(clusters.List().error().code, ErrorCode::kNotFound);
 }
 
 TEST(ClusterRoot, OnS3ListsOneLevelBelowThePrefixOfTheRepository) {
@@ -67,7 +68,7 @@ TEST(ClusterRoot, OnS3ListsOneLevelBelowThePrefixOfTheRepository) {
   config.s3.secret_key = "k7Jd0";
   const ClusterRoot clusters = ClusterRoot::Connect(ClusterBelow(config, "main"), {}, {}).value();
   EXPECT_EQ(clusters.location(), "s3://bucket/shared");
-  EXPECT_THAT(clusters.Names().value(), ElementsAre("a"));
+  EXPECT_THAT(clusters.List()->names, ElementsAre("a"));
   EXPECT_THAT(clusters.StoreOf("a").value()->ListDirectories("").value(), ElementsAre("wal"));
 }
 
