@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "core/config/conf_parser.h"
+#include "core/monitor/freed_space.h"
 #include "core/retention/stated_numbers.h"
 
 namespace veza::cli {
@@ -74,8 +75,36 @@ Result<RetentionSettings> RetentionFor(const GlobalOptions& options, const Confi
   return settings;
 }
 
+std::uint64_t BytesRemoved(const std::vector<RetentionDecision>& decisions) {
+  std::uint64_t bytes = 0;
+  for (const RetentionDecision& decision : decisions) {
+    bytes += decision.keep ? 0 : decision.bytes.value_or(0);
+  }
+  return bytes;
+}
+
+// When the space is free that the removed objects have taken.
+std::string Freed(const FreedSpace& space, std::uint64_t bytes) {
+  if (bytes == 0) {
+    return "";
+  }
+  switch (space.when) {
+    case SpaceIsFree::kAtOnce:
+      return "";
+    case SpaceIsFree::kLater:
+      return fmt::format("freed: nothing yet; {} stay as old versions, {}\n", FormatSize(bytes),
+                         space.detail);
+    case SpaceIsFree::kNever:
+      return fmt::format("freed: nothing; {} stay as old versions, {}\n{}\n", FormatSize(bytes),
+                         space.detail, space.hint);
+    case SpaceIsFree::kUnknown:
+      break;
+  }
+  return fmt::format("freed: not known: {}\n", space.detail);
+}
+
 Json ToJson(const std::vector<RetentionDecision>& decisions, const RetentionSettings& settings,
-            bool dry_run) {
+            const FreedSpace& space, bool dry_run) {
   Json list = Json::Array();
   for (const RetentionDecision& decision : decisions) {
     Json one = {{"kind", RetentionKindName(decision.kind)},
@@ -96,26 +125,29 @@ Json ToJson(const std::vector<RetentionDecision>& decisions, const RetentionSett
             {"diff", settings.diff},
             {"incr", settings.incr},
             {"archive", settings.archive}}},
+          {"space",
+           {{"bytes_removed", BytesRemoved(decisions)},
+            {"is_free", SpaceIsFreeName(space.when)},
+            {"detail", space.detail}}},
           {"decisions", std::move(list)}};
 }
 
 std::string ToText(const std::vector<RetentionDecision>& decisions,
-                   const RetentionSettings& settings, bool dry_run) {
+                   const RetentionSettings& settings, const FreedSpace& space, bool dry_run) {
   Table table({{"action"}, {"kind"}, {"name"}, {"size", true}, {"reason"}});
   std::uint64_t removed = 0;
-  std::uint64_t bytes = 0;
   for (const RetentionDecision& decision : decisions) {
     table.AddRow({decision.keep ? "keep" : "remove", RetentionKindName(decision.kind),
                   RangeOf(decision), decision.bytes ? FormatSize(*decision.bytes) : "",
                   Printable(decision.reason)});
     removed += decision.keep ? 0 : 1;
-    bytes += decision.keep ? 0 : decision.bytes.value_or(0);
   }
   return fmt::format(
       "{}\nretention (0: all): {} full, {} diff, {} incr, WAL since {} full\n"
-      "{}: {} of {} ({})\n",
+      "{}: {} of {} ({})\n{}",
       table.Format(), settings.full, settings.diff, settings.incr, settings.archive,
-      dry_run ? "would be removed" : "removed", removed, decisions.size(), FormatSize(bytes));
+      dry_run ? "would be removed" : "removed", removed, decisions.size(),
+      FormatSize(BytesRemoved(decisions)), Freed(space, BytesRemoved(decisions)));
 }
 
 Result<int> RunExpire(const GlobalOptions& options, const ExpireArguments& arguments) {
@@ -134,10 +166,11 @@ Result<int> RunExpire(const GlobalOptions& options, const ExpireArguments& argum
                    arguments.dry_run
                        ? PlanExpire(*repository, system, choose)
                        : ExpireUnderLock(*repository, system, choose, config.s3_connections));
+  const FreedSpace space = ReadFreedSpace(config, options.environment);
   if (options.json) {
-    PrintJson(ToJson(decisions, settings, arguments.dry_run));
+    PrintJson(ToJson(decisions, settings, space, arguments.dry_run));
   } else if (!options.quiet) {
-    PrintText(ToText(decisions, settings, arguments.dry_run));
+    PrintText(ToText(decisions, settings, space, arguments.dry_run));
   }
   return kDone;
 }

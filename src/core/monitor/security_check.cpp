@@ -12,6 +12,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "core/monitor/freed_space.h"
+
 namespace veza {
 
 namespace {
@@ -183,13 +185,18 @@ void JudgeBucket(const Config& config, const BucketRules& bucket, Findings& find
   }
   if (!*bucket.keeps_versions) {
     findings.Note("the bucket keeps no old versions: what is deleted is gone");
-  } else if (bucket.rules && !RemovesOldVersions(*bucket.rules, prefix, config.s3.objects.tags)) {
+  } else if (bucket.rules &&
+             FindRemovingOldVersions(*bucket.rules, prefix, config.s3.objects.tags) == nullptr) {
     findings.Warn(
         "the bucket keeps old versions, and no lifecycle rule ever removes them: objects that "
         "retention deletes still take space",
-        "Add a rule that removes noncurrent versions some weeks after they were deleted.");
+        MissingRuleHint(config));
   } else {
     findings.Note("the bucket keeps old versions");
+  }
+  if (bucket.retention) {
+    findings.Note(fmt::format("it locks each object for {} days ({})", bucket.retention->days,
+                              bucket.retention->mode));
   }
 }
 

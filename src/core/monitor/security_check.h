@@ -40,7 +40,7 @@ std::optional<std::string> OtherReaders(const std::string& path,
 // directory.
 CheckResult JudgeSecurity(const Config& config, const std::optional<BucketRules>& bucket);
 
-// The same. Reads the bucket's rules by two requests.
+// The same. Reads the bucket's rules by three requests.
 CheckResult CheckSecurity(const Config& config, const Environment& environment);
 
 }  // namespace veza

@@ -32,6 +32,8 @@ Result<std::shared_ptr<Store>> ConnectStore(const Config& config, const Environm
     // cheaper storage classes.
     options.objects.storage_class_prefixes = {std::string(kBackupPrefix), std::string(kWalPrefix),
                                               std::string(kIndexPrefix)};
+    options.objects.short_lived_prefixes = {std::string(kLockPrefix), std::string(kLeasePrefix),
+                                            std::string(kProbePrefix)};
     ASSIGN_OR_RETURN(store, MakeS3Store(std::move(options), environment));
   } else {
     ASSIGN_OR_RETURN(store, MakeLocalStore(config.directory, environment));

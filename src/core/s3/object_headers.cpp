@@ -74,6 +74,11 @@ std::string TaggingHeader(const S3Tags& tags) {
   return text;
 }
 
+bool BeginsWithOneOf(std::string_view name, const std::vector<std::string>& prefixes) {
+  return std::ranges::any_of(prefixes,
+                             [&](const std::string& prefix) { return name.starts_with(prefix); });
+}
+
 }  // namespace
 
 S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload,
@@ -85,9 +90,7 @@ S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload,
   } else if (options.checksum == S3Checksum::kMd5) {
     headers.emplace_back("content-md5", payload.md5);
   }
-  if (!options.storage_class.empty() &&
-      std::ranges::any_of(options.storage_class_prefixes,
-                          [&](const std::string& prefix) { return name.starts_with(prefix); })) {
+  if (!options.storage_class.empty() && BeginsWithOneOf(name, options.storage_class_prefixes)) {
     headers.emplace_back("x-amz-storage-class", options.storage_class);
   }
   if (options.encryption == S3Encryption::kAes256) {
@@ -102,6 +105,16 @@ S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload,
     headers.emplace_back("x-amz-tagging", TaggingHeader(options.tags));
   }
   return headers;
+}
+
+bool IsShortLived(const S3ObjectOptions& options, std::string_view name) {
+  return BeginsWithOneOf(name, options.short_lived_prefixes);
+}
+
+S3Headers ShortRetentionHeaders(const std::string& mode, TimePoint now) {
+  const TimePoint until = std::chrono::floor<std::chrono::seconds>(now + kShortRetention);
+  return {{"x-amz-object-lock-mode", mode},
+          {"x-amz-object-lock-retain-until-date", FormatUtc(until)}};
 }
 
 S3Headers DocumentHeaders(std::string_view document) {

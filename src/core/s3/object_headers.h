@@ -3,12 +3,14 @@
 // "Categorizing your storage using tags" of the S3 documentation.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "core/bytes.h"
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/secret_string.h"
 
@@ -34,11 +36,17 @@ struct S3ObjectOptions {
   std::string storage_class;  // empty: the bucket's default
   // The class is for objects whose names begin with one of these.
   std::vector<std::string> storage_class_prefixes;
+  // Objects whose names begin with one of these are soon replaced or deleted. A bucket that locks
+  // each object for long locks them only for an hour (kShortRetention).
+  std::vector<std::string> short_lived_prefixes;
   S3Encryption encryption = S3Encryption::kNone;
   std::string kms_key_id;  // empty: the account's default key
   S3CustomerKey customer_key;
   S3Tags tags;
 };
+
+// More than clocks may differ: S3 refuses requests whose time is a quarter of an hour off.
+inline constexpr std::chrono::hours kShortRetention{1};
 
 // The digests of an object's content.
 struct S3Payload {
@@ -51,6 +59,12 @@ using S3Headers = std::vector<std::pair<std::string, std::string>>;
 // The headers of a PUT. They hold no secret. `name` is the object's, without the store's prefix.
 S3Headers WriteHeaders(const S3ObjectOptions& options, const S3Payload& payload,
                        std::string_view name);
+
+bool IsShortLived(const S3ObjectOptions& options, std::string_view name);
+
+// What locks an object for kShortRetention, in place of the bucket's default. `mode` is
+// DefaultRetention::mode.
+S3Headers ShortRetentionHeaders(const std::string& mode, TimePoint now);
 
 // The checksum of a document that is sent to S3. Content-MD5 is what every store takes. If OpenSSL
 // refuses MD5, it is x-amz-checksum-sha256.

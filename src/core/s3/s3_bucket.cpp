@@ -35,7 +35,9 @@ LifecycleRule ParseRule(const pugi::xml_node& node) {
   rule.needs_size = all.child("ObjectSizeGreaterThan") || all.child("ObjectSizeLessThan");
   const pugi::xml_node expiration = node.child("Expiration");
   rule.expires_current = expiration.child("Days") || expiration.child("Date");
-  rule.expires_noncurrent = static_cast<bool>(node.child("NoncurrentVersionExpiration"));
+  const pugi::xml_node noncurrent = node.child("NoncurrentVersionExpiration");
+  rule.expires_noncurrent = noncurrent && !noncurrent.child("NewerNoncurrentVersions");
+  rule.noncurrent_days = noncurrent.child("NoncurrentDays").text().as_int();
   return rule;
 }
 
@@ -98,6 +100,32 @@ std::optional<bool> ParseVersioning(std::string_view xml) {
   return *root.child_value("Status") != '\0';
 }
 
+Result<std::optional<DefaultRetention>> ParseObjectLock(std::string_view xml) {
+  pugi::xml_document document;
+  if (!ParseXml(xml, limits::kBucketConfiguration, document) ||
+      !document.child("ObjectLockConfiguration")) {
+    return MakeError(ErrorCode::kUnsupported, "the response is not a configuration of object lock");
+  }
+  const pugi::xml_node retention =
+      document.child("ObjectLockConfiguration").child("Rule").child("DefaultRetention");
+  DefaultRetention found{.mode = retention.child_value("Mode"),
+                         .days = retention.child("Days").text().as_int()};
+  if (found.days == 0) {
+    constexpr int kLongest = 100;  // years, as at AWS
+    found.days = 365 * std::clamp(retention.child("Years").text().as_int(), 0, kLongest);
+  }
+  const bool is_known = found.mode == "GOVERNANCE" || found.mode == "COMPLIANCE";
+  return is_known && found.days > 0 ? std::optional(found) : std::nullopt;
+}
+
+Result<std::optional<DefaultRetention>> ReadDefaultRetention(S3Client& client,
+                                                             const S3Options& options,
+                                                             const Environment& environment) {
+  ASSIGN_OR_RETURN(const std::string document, Ask(client, options, environment, "object-lock",
+                                                   "ObjectLockConfigurationNotFoundError"));
+  return document.empty() ? std::optional<DefaultRetention>() : ParseObjectLock(document);
+}
+
 BucketRules ReadBucketRules(const S3Options& options, const Environment& environment) {
   BucketRules found;
   Result<S3Address> address = MakeS3Address(options);
@@ -115,6 +143,7 @@ BucketRules ReadBucketRules(const S3Options& options, const Environment& environ
   if (lifecycle) {
     found.rules = lifecycle->empty() ? std::vector<LifecycleRule>() : ParseLifecycle(*lifecycle);
   }
+  found.retention = ReadDefaultRetention(client, options, environment).value_or(std::nullopt);
   if (!found.keeps_versions) {
     found.unknown = versioning ? "the response about versioning is not a document of S3"
                                : versioning.error().message;
@@ -134,12 +163,17 @@ const LifecycleRule* FindExpiring(const std::vector<LifecycleRule>& rules, std::
   return found == rules.end() ? nullptr : &*found;
 }
 
-bool RemovesOldVersions(const std::vector<LifecycleRule>& rules, std::string_view prefix,
-                        const S3Tags& ours) {
-  return std::ranges::any_of(rules, [&](const LifecycleRule& rule) {
-    return rule.expires_noncurrent && AppliesTo(rule, ours) && !rule.needs_size &&
-           prefix.starts_with(rule.prefix);
-  });
+const LifecycleRule* FindRemovingOldVersions(const std::vector<LifecycleRule>& rules,
+                                             std::string_view prefix, const S3Tags& ours) {
+  const LifecycleRule* soonest = nullptr;
+  for (const LifecycleRule& rule : rules) {
+    const bool removes = rule.expires_noncurrent && AppliesTo(rule, ours) && !rule.needs_size &&
+                         prefix.starts_with(rule.prefix);
+    if (removes && (soonest == nullptr || rule.noncurrent_days < soonest->noncurrent_days)) {
+      soonest = &rule;
+    }
+  }
+  return soonest;
 }
 
 }  // namespace veza

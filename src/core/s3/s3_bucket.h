@@ -1,4 +1,4 @@
-// Reads what a bucket does with its objects by itself: versioning and lifecycle rules.
+// Reads what a bucket does with its objects by itself: versioning, lifecycle rules, object lock.
 #pragma once
 
 #include <optional>
@@ -12,13 +12,24 @@
 
 namespace veza {
 
+class S3Client;
+
 struct LifecycleRule {
   std::string id;
   std::string prefix{};     // empty: the rule applies to all objects
   S3Tags tags{};            // applies only to objects that have all of them
   bool needs_size = false;  // applies only to objects of some sizes
   bool expires_current = false;
+  // Removes all old versions some time after they were overwritten or deleted. A rule that keeps
+  // the newest of them removes nothing of an object that was written once.
   bool expires_noncurrent = false;
+  int noncurrent_days = 0;  // 0: not said
+};
+
+// For how long a bucket with object lock locks each object that does not say it itself.
+struct DefaultRetention {
+  std::string mode;  // GOVERNANCE or COMPLIANCE
+  int days = 0;
 };
 
 struct BucketRules {
@@ -26,9 +37,11 @@ struct BucketRules {
   std::optional<bool> keeps_versions;
   std::optional<std::vector<LifecycleRule>> rules;  // only enabled rules
   std::string unknown;
+  // Empty also when it could not be found out.
+  std::optional<DefaultRetention> retention{};
 };
 
-// Sends two requests, without retries. What the credentials may not ask, or the server does not
+// Sends three requests, without retries. What the credentials may not ask, or the server does not
 // support, stays unset.
 BucketRules ReadBucketRules(const S3Options& options, const Environment& environment);
 
@@ -39,12 +52,23 @@ std::optional<std::vector<LifecycleRule>> ParseLifecycle(std::string_view xml);
 // the text is not one.
 std::optional<bool> ParseVersioning(std::string_view xml);
 
+// What an ObjectLockConfiguration document says: nothing without a default retention. kUnsupported
+// when the text is not one.
+Result<std::optional<DefaultRetention>> ParseObjectLock(std::string_view xml);
+
+// Asks the bucket, by one request. A store without object lock answers in many ways; each is an
+// error here, except for that of a bucket of AWS without it.
+Result<std::optional<DefaultRetention>> ReadDefaultRetention(S3Client& client,
+                                                             const S3Options& options,
+                                                             const Environment& environment);
+
 // Returns the first rule that deletes current objects below `prefix`, which may be empty, that have
 // the tags `ours`. Null when there is none.
 const LifecycleRule* FindExpiring(const std::vector<LifecycleRule>& rules, std::string_view prefix,
                                   const S3Tags& ours);
-// True when some rule deletes old versions of every such object.
-bool RemovesOldVersions(const std::vector<LifecycleRule>& rules, std::string_view prefix,
-                        const S3Tags& ours);
+// Returns the rule that deletes old versions of every such object the soonest. Null when there is
+// none.
+const LifecycleRule* FindRemovingOldVersions(const std::vector<LifecycleRule>& rules,
+                                             std::string_view prefix, const S3Tags& ours);
 
 }  // namespace veza

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <iterator>
+#include <mutex>
 
 #include "core/limits.h"
 #include "core/s3/s3_address.h"
+#include "core/s3/s3_bucket.h"
 #include "core/s3/s3_error.h"
 #include "core/s3/s3_past_store.h"
 #include "core/s3/s3_store_base.h"
@@ -33,7 +35,21 @@ class S3Store final : public S3StoreBase {
       call.headers.emplace_back("if-none-match", "*");
     }
     const std::string what = Failed("write", name);
-    ASSIGN_OR_RETURN(const S3Response response, client().Send(call, what));
+    S3Headers retention = ShortRetention(name);
+    const bool is_short = !retention.empty();
+    const std::size_t others = call.headers.size();
+    std::ranges::move(retention, std::back_inserter(call.headers));
+    ASSIGN_OR_RETURN(S3Response response, client().Send(call, what));
+    if (is_short && (response.status == 400 || response.status == 403)) {
+      // Perhaps the credentials may not do that (s3:PutObjectRetention). Without it, the object is
+      // locked for as long as all others: that takes space, and does no harm.
+      call.headers.resize(others);
+      RETURN_IF_ERROR(body.Rewind());
+      ASSIGN_OR_RETURN(response, client().Send(call, what));
+      if (response.status / 100 == 2) {
+        NoteLockMode("");
+      }
+    }
     if (response.status == 200 || response.status == 201 || response.status == 204) {
       return Ok();
     }
@@ -120,6 +136,37 @@ class S3Store final : public S3StoreBase {
     S3DeleteResult result;
     S3CredentialsPtr signer;  // of the request
   };
+
+  // The headers for an object that is soon replaced, in a bucket that locks each object for long.
+  S3Headers ShortRetention(std::string_view name) {
+    if (!IsShortLived(options().objects, name)) {
+      return {};
+    }
+    const std::string mode = LockMode();
+    return mode.empty() ? S3Headers() : ShortRetentionHeaders(mode, environment().clock->Now());
+  }
+
+  // How the bucket locks objects by itself; empty if it does not, or if nobody says so. Asked once.
+  std::string LockMode() {
+    {
+      const std::lock_guard lock(lock_mutex_);
+      if (lock_mode_) {
+        return *lock_mode_;
+      }
+    }
+    const auto retention = ReadDefaultRetention(client(), options(), environment());
+    if (!retention &&
+        (retention.error().retryable || retention.error().code == ErrorCode::kCancelled)) {
+      return {};
+    }
+    const std::string mode = retention && *retention ? (*retention)->mode : "";
+    NoteLockMode(mode);
+    return mode;
+  }
+  void NoteLockMode(const std::string& mode) {
+    const std::lock_guard lock(lock_mutex_);
+    lock_mode_ = mode;
+  }
 
   // Deletes with one request, at most kNamesPerDelete objects.
   Result<Deletion> DeleteTogether(std::span<const std::string> names) {
@@ -226,6 +273,8 @@ class S3Store final : public S3StoreBase {
     return keys;
   }
 
+  std::mutex lock_mutex_;  // guards lock_mode_
+  std::optional<std::string> lock_mode_;
   std::atomic<bool> deletes_singly_ = false;  // the server refuses DeleteObjects
 };
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/config/temporary_directory.h"
+#include "core/monitor/freed_space.h"
 
 namespace veza {
 namespace {
@@ -172,6 +173,10 @@ TEST_F(SecurityCheckTest, WarnsOfOldVersionsThatAreNeverRemoved) {
   ExpectWarning("no lifecycle rule ever removes them", "noncurrent versions");
   bucket_.rules = {{.id = "elsewhere", .prefix = "other/", .expires_noncurrent = true}};
   ExpectWarning("no lifecycle rule ever removes them", "noncurrent versions");
+  bucket_.rules->front().prefix = "prod";
+  ExpectNoAdvice("the bucket keeps old versions");
+  bucket_.retention = {.mode = "COMPLIANCE", .days = 7};
+  ExpectNoAdvice("it locks each object for 7 days (COMPLIANCE)");
   bucket_.keeps_versions = false;
   ExpectNoAdvice("the bucket keeps no old versions");
 }
@@ -218,7 +223,58 @@ TEST(BucketRules, AreRead) {
   EXPECT_EQ((*rules)[2].prefix, "c/");
   EXPECT_TRUE((*rules)[2].expires_noncurrent);
   EXPECT_FALSE((*rules)[2].expires_current) << "it removes markers of what was deleted";
+  EXPECT_EQ((*rules)[2].noncurrent_days, 30);
   EXPECT_FALSE(ParseLifecycle("<html/>"));
+
+  const auto keeps_some = ParseLifecycle(R"(<LifecycleConfiguration><Rule><Status>Enabled</Status>
+    <NoncurrentVersionExpiration><NoncurrentDays>3</NoncurrentDays><NewerNoncurrentVersions>1
+    </NewerNoncurrentVersions></NoncurrentVersionExpiration></Rule></LifecycleConfiguration>)");
+  EXPECT_FALSE(keeps_some->front().expires_noncurrent) << "the only version of a WAL segment stays";
+}
+
+TEST(BucketRules, ObjectLockIsRead) {
+  const auto read = [](const std::string& rule) {
+    return ParseObjectLock(
+               "<ObjectLockConfiguration><ObjectLockEnabled>Enabled"
+               "</ObjectLockEnabled>" +
+               rule + "</ObjectLockConfiguration>")
+        .value();
+  };
+  const auto retention = [](const std::string& text) {
+    return "<Rule><DefaultRetention>" + text + "</DefaultRetention></Rule>";
+  };
+  EXPECT_FALSE(read(""));
+  EXPECT_EQ(read(retention("<Mode>GOVERNANCE</Mode><Days>3</Days>"))->days, 3);
+  EXPECT_EQ(read(retention("<Mode>COMPLIANCE</Mode><Years>2</Years>"))->days, 730);
+  EXPECT_EQ(read(retention("<Mode>COMPLIANCE</Mode><Years>2</Years>"))->mode, "COMPLIANCE");
+  for (const char* odd : {"<Mode>x\r\n</Mode><Days>3</Days>", "<Mode>GOVERNANCE</Mode>",
+                          "<Mode>GOVERNANCE</Mode><Days>-3</Days>"}) {
+    EXPECT_FALSE(read(retention(odd))) << odd;
+  }
+  EXPECT_FALSE(ParseObjectLock("<html/>"));
+}
+
+TEST(FreedSpace, DependsOnTheBucket) {
+  Config config;
+  config.kind = RepositoryKind::kS3;
+  config.s3.prefix = "production/main";
+  EXPECT_EQ(JudgeFreedSpace(config, std::nullopt).when, SpaceIsFree::kAtOnce);
+  BucketRules bucket{.keeps_versions = false, .rules = std::vector<LifecycleRule>()};
+  EXPECT_EQ(JudgeFreedSpace(config, bucket).when, SpaceIsFree::kAtOnce);
+  bucket.keeps_versions = true;
+  const FreedSpace never = JudgeFreedSpace(config, bucket);
+  EXPECT_EQ(never.when, SpaceIsFree::kNever);
+  EXPECT_THAT(never.hint, HasSubstr(R"("Filter":{"Prefix":"production/main/"})"));
+  bucket.rules = {{.id = "slow", .expires_noncurrent = true, .noncurrent_days = 60},
+                  {.id = "fast", .expires_noncurrent = true, .noncurrent_days = 1}};
+  EXPECT_EQ(JudgeFreedSpace(config, bucket).detail,
+            "which lifecycle rule \"fast\" removes 1 day after they were deleted");
+  bucket.retention = {.mode = "GOVERNANCE", .days = 10};
+  const FreedSpace later = JudgeFreedSpace(config, bucket);
+  EXPECT_EQ(later.when, SpaceIsFree::kLater);
+  EXPECT_THAT(later.detail, HasSubstr("but not before they are 10 days old (GOVERNANCE lock)"));
+  bucket = {.keeps_versions = {}, .rules = {}, .unknown = "server answered 403 AccessDenied"};
+  EXPECT_EQ(JudgeFreedSpace(config, bucket).when, SpaceIsFree::kUnknown);
 }
 
 }  // namespace

@@ -89,6 +89,97 @@ TEST(S3Store, PutSaysAllThatS3Needs) {
   EXPECT_EQ(server.connections(), 1);
 }
 
+// What a bucket answers that is asked how it locks objects.
+LoopbackReply Locking(const std::string& rule) {
+  return {200, {}, fmt::format("<ObjectLockConfiguration>{}</ObjectLockConfiguration>", rule)};
+}
+constexpr const char* kTwoDays =
+    "<Rule><DefaultRetention><Mode>COMPLIANCE</Mode><Days>2</Days></DefaultRetention></Rule>";
+
+bool IsLockQuestion(const LoopbackRequest& request) {
+  return request.Query("object-lock") != "(none)";
+}
+
+// Puts this object, which the options call short-lived if its name begins with "lock/".
+Status PutIn(Store& store, const std::string& name) {
+  return PutSmall(store, name, AsBytes("x"), PutMode::kReplace);
+}
+
+TEST(S3Store, WhatIsSoonReplacedIsLockedForAnHour) {
+  LoopbackServer server([&](const LoopbackRequest& request) {
+    return IsLockQuestion(request) ? Locking(kTwoDays) : LoopbackReply{};
+  });
+  S3Options options = OptionsFor(server);
+  options.objects.short_lived_prefixes = {"lock/"};
+  const auto store = StoreFor(options);
+  ASSERT_OK(PutIn(*store, "wal/1"));
+  EXPECT_FALSE(server.requests().back().headers.contains("x-amz-object-lock-mode"));
+  EXPECT_EQ(server.requests().size(), 1U) << "nothing is asked for what stays";
+  ASSERT_OK(PutIn(*store, "lock/1"));
+  ASSERT_OK(PutIn(*store, "lock/1"));
+  EXPECT_EQ(server.requests().size(), 4U) << "asked once";
+  LoopbackRequest put = server.requests().back();
+  EXPECT_EQ(put.headers["x-amz-object-lock-mode"], "COMPLIANCE");
+  const TimePoint now = Environment{}.clock->Now();
+  const TimePoint until = ParseUtc(put.headers["x-amz-object-lock-retain-until-date"]).value();
+  EXPECT_GT(until, now + std::chrono::minutes(59));
+  EXPECT_LE(until, now + std::chrono::minutes(60));
+  EXPECT_THAT(put.headers["authorization"], HasSubstr("x-amz-object-lock-retain-until-date"));
+}
+
+// Whoever may not set a retention leaves it to the bucket.
+TEST(S3Store, WithoutThatRightTheBucketsLockStays) {
+  std::string body;
+  LoopbackServer server([&](const LoopbackRequest& request) {
+    body = request.body;
+    return IsLockQuestion(request)                              ? Locking(kTwoDays)
+           : request.headers.contains("x-amz-object-lock-mode") ? ErrorReply(403, "AccessDenied")
+                                                                : LoopbackReply{};
+  });
+  S3Options options = OptionsFor(server);
+  options.objects.short_lived_prefixes = {"lock/"};
+  const auto store = StoreFor(options);
+  ASSERT_OK(PutIn(*store, "lock/1"));
+  EXPECT_EQ(server.requests().size(), 3U);
+  EXPECT_EQ(body, "x") << "sent once more";
+  ASSERT_OK(PutIn(*store, "lock/1"));
+  EXPECT_EQ(server.requests().size(), 4U) << "it is not tried again";
+}
+
+TEST(S3Store, ABucketWithoutLockIsAskedOnce) {
+  for (const LoopbackReply& reply :
+       {Locking(""), ErrorReply(404, "ObjectLockConfigurationNotFoundError"),
+        ErrorReply(501, "NotImplemented"), ErrorReply(403, "AccessDenied"),
+        LoopbackReply{200, {}, "<html/>"}}) {
+    LoopbackServer server([&](const LoopbackRequest& request) {
+      return IsLockQuestion(request) ? reply : LoopbackReply{};
+    });
+    S3Options options = OptionsFor(server);
+    options.objects.short_lived_prefixes = {"lock/"};
+    const auto store = StoreFor(options);
+    ASSERT_OK(PutIn(*store, "lock/1"));
+    ASSERT_OK(PutIn(*store, "lock/1"));
+    EXPECT_EQ(server.requests().size(), 3U) << reply.status << reply.body;
+    EXPECT_FALSE(server.requests().back().headers.contains("x-amz-object-lock-mode"));
+  }
+}
+
+TEST(S3Store, ABucketThatDoesNotAnswerIsAskedAgain) {
+  std::atomic<int> questions = 0;
+  LoopbackServer server([&](const LoopbackRequest& request) {
+    return !IsLockQuestion(request) ? LoopbackReply{}
+           : questions++ == 0       ? ErrorReply(503, "SlowDown")
+                                    : Locking(kTwoDays);
+  });
+  S3Options options = OptionsFor(server);
+  options.objects.short_lived_prefixes = {"lock/"};
+  const auto store = StoreFor(options);
+  ASSERT_OK(PutIn(*store, "lock/1"));
+  EXPECT_FALSE(server.requests().back().headers.contains("x-amz-object-lock-mode"));
+  ASSERT_OK(PutIn(*store, "lock/1"));
+  EXPECT_TRUE(server.requests().back().headers.contains("x-amz-object-lock-mode"));
+}
+
 // For stores that do not know the newer header.
 TEST(S3Store, TheChecksumMayBeMd5) {
   LoopbackServer server([](const LoopbackRequest&) { return LoopbackReply{}; });
