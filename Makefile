@@ -5,6 +5,7 @@
 #   make test-programs                                      what the server tests run beside the server
 #   make bench-programs                                     what makes repositories to measure
 #   make man                                                manual pages and completion, which vezactl itself prints
+#   make deb                                                Debian packages
 #   make core                                               a library of the core's objects, for the core tests
 #
 # The sources are listed once, in src/SOURCES, for this file and meson.build.
@@ -58,7 +59,7 @@ VEZA_PACKAGES := libcurl libcrypto libzstd fmt pugixml
 VEZACTL_PACKAGES := libseccomp
 VEZA_LIBS := $(shell pkg-config --libs $(VEZA_PACKAGES)) -ldate-tz -lstdc++ -lm -lpthread
 
-SHLIB_LINK = $(VEZA_LIBS) -Wl,--version-script=$(srcdir)/src/pg/exports.map -Wl,--as-needed
+SHLIB_LINK = $(VEZA_LIBS) -Wl,--version-script=$(srcdir)/src/pg/exports.map -Wl,--as-needed $(LDFLAGS_EXTRA)
 
 # PGXS would make LLVM bitcode with a clang and flags that do not know C++20.
 override with_llvm := no
@@ -160,6 +161,10 @@ uninstall-vezactl:
 	  '$(DESTDIR)$(VEZACTL_SHAREDIR)/man/man1'/vezactl-*.1 \
 	  $(foreach file,$(VEZACTL_COMPLETIONS),'$(DESTDIR)$(VEZACTL_SHAREDIR)/$(file)')
 
+# The packages go beside the source tree, as dpkg-buildpackage makes them.
+deb:
+	dpkg-buildpackage -us -uc -b
+
 demo:
 	test/demo.sh
 test:
@@ -169,4 +174,4 @@ bench:
 	bench/wal.sh
 	bench/restore.sh
 
-.PHONY: core man demo test bench test-programs bench-programs install-vezactl uninstall-vezactl
+.PHONY: core man deb demo test bench test-programs bench-programs install-vezactl uninstall-vezactl

@@ -3,6 +3,8 @@
 # throw-away cluster that archives and backs itself up to a local, encrypted repository, loses data
 # by mistake, and brings the moment before the mistake back. It ends with how long each part took: on
 # two processors less than three minutes, apart from the packages. Nothing but the packages is left.
+#
+# VEZA_DEMO_INSTALLED=1 takes the extension and vezactl that are installed, for the server of PG_CONFIG.
 set -euo pipefail
 # shellcheck source=test/support/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/support/common.sh"
@@ -64,13 +66,20 @@ free_port() {
   fail "no free port"
 }
 
-step packages "Installing the packages that are missing"
-bash "$top/test/support/setup.sh" build
+if [[ ${VEZA_DEMO_INSTALLED:-} ]]; then
+  bindir=$("${PG_CONFIG:-pg_config}" --bindir)
+  VEZACTL=$(command -v vezactl)
+else
+  step packages "Installing the packages that are missing"
+  bash "$top/test/support/setup.sh" build
+fi
 make_work_directory demo
 trap finish EXIT
 
-step "compile and install" "Compiling the extension and vezactl, and installing them into a copy of PostgreSQL"
-install_private_server
+if [[ ! ${VEZA_DEMO_INSTALLED:-} ]]; then
+  step "compile and install" "Compiling the extension and vezactl, and installing them into a copy of PostgreSQL"
+  install_private_server
+fi
 
 step "server" "A cluster that archives to $work/repository, encrypted"
 port=$(free_port)

@@ -30,12 +30,10 @@ if [[ $1 == bench/*.sh ]]; then
 fi
 root=${VEZA_MATRIX_DIR:-/var/tmp/veza-matrix-$version}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=test/support/debian_root.sh
+source "$top/test/support/debian_root.sh"
 declare -A suites=([17]=trixie [18]=sid)
 suite=${suites[$version]:?$usage}
-((EUID == 0)) || {
-  echo "matrix.sh: run it as root: debootstrap and chroot need that" >&2
-  exit 1
-}
 
 # All that `setup.sh server` wants is there from the start: apt refuses an unstable whose index is old.
 packages=postgresql-$version,postgresql-server-dev-$version,g++,make,pkg-config,libcurl4-openssl-dev
@@ -44,17 +42,7 @@ packages+=,libhowardhinnant-date-dev,libseccomp-dev,tzdata,perl,python3,python3-
 packages+=,python3-zstandard,libipc-run-perl,procps
 # debootstrap knows no virtual packages: python3-cryptography and python3-zstandard need what this one provides.
 packages+=,python3-cffi-backend
-if [[ ! -x $root/usr/lib/postgresql/$version/bin/initdb ]]; then
-  command -v debootstrap >/dev/null ||
-    { apt-get -qq update && apt-get -qq install -y --no-install-recommends debootstrap; } >/dev/null
-  echo "matrix.sh: making a Debian $suite in $root"
-  debootstrap --variant=minbase --include="$packages" "$suite" "$root" \
-    http://deb.debian.org/debian >"$root.debootstrap.log" ||
-    { tail -n 20 "$root.debootstrap.log" && exit 1; }
-fi
-cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-# A mirror that the machine takes for fresh enough is fresh enough there, too.
-apt-config dump Acquire::Check-Valid-Until >"$root/etc/apt/apt.conf.d/90machine"
+make_debian "$root" "$suite" "$packages" "usr/lib/postgresql/$version/bin/initdb"
 
 # The sources of now, beside the objects of last time. What the Makefile has made of them stays: anew, it would
 # compile all of it again.
@@ -69,11 +57,4 @@ export CXXFLAGS_EXTRA="-Werror ${CXXFLAGS_EXTRA:-}"
 # There is no history there.
 VEZA_REVISION=$(git -C "$top" describe --always --dirty 2>/dev/null || echo unknown)
 export VEZA_REVISION VEZA_TEST_STORE=dir LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
-# What is mounted goes with the namespace.
-# shellcheck disable=SC2016 # expanded by the inner shell
-exec unshare --mount bash -euo pipefail -c '
-  root=$1
-  shift
-  mount -t proc proc "$root/proc"
-  mount --rbind /dev "$root/dev"
-  exec chroot "$root" bash "$@"' matrix.sh "$root" "$tree/$program" "$@"
+run_in_debian "$root" bash "$tree/$program" "$@"

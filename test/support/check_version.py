@@ -52,6 +52,9 @@ def check_definition(top, version):
     newest = first(r"^## (\d+\.\d+)\b", top / "CHANGELOG.md")
     if newest != definition:
         yield f"CHANGELOG.md: the newest version is {newest}, and VERSION {version}"
+    packaged = first(r"\A\S+ \((.*)-[^-]*\)", top / "debian/changelog")
+    if packaged != version:
+        yield f"debian/changelog: the newest version is {packaged}, and VERSION {version}"
 
 
 def check_programs(version, library, vezactl):
