@@ -20,6 +20,7 @@ struct KeyArguments {
   std::string from;
   std::string key_id;
   bool dry_run = false;
+  bool even_if_removed = false;
   std::string passphrase_file;
   std::string name;
   std::string wrap;  // id or name
@@ -63,6 +64,9 @@ Json ToJson(const KeyRestoreReport& report, bool dry_run) {
   if (!report.source.empty()) {
     document["source"] = report.source;
   }
+  if (report.given_fits) {
+    document["given_fits"] = *report.given_fits;
+  }
   return document;
 }
 
@@ -80,6 +84,9 @@ std::string ToText(const KeyRestoreReport& report, bool dry_run) {
   if (report.written.empty()) {
     text += "identity and key are in place; nothing has to be written\n";
   }
+  if (report.given_fits.value_or(false)) {
+    text += "with this passphrase, the copy that you have given opens this key\n";
+  }
   return text;
 }
 
@@ -89,6 +96,7 @@ Result<int> Restore(const GlobalOptions& options, const Config& config,
   ASSIGN_OR_RETURN(const std::shared_ptr<Store> store, Connect(options, config, {}));
   KeyRestoreRequest request;
   request.dry_run = arguments.dry_run;
+  request.even_if_removed = arguments.even_if_removed;
   request.wrap = std::move(wrap);
   if (!arguments.key_id.empty()) {
     request.key_id = arguments.key_id;
@@ -111,6 +119,14 @@ Result<int> Restore(const GlobalOptions& options, const Config& config,
                              "example \"{}\"",
                              report.unfitting_wal.size(), report.unfitting_wal.front()),
                  "They are damaged, or need another key. \"vezactl verify\" tests all of them.");
+  }
+  if (!report.given_fits.value_or(true)) {
+    PrintWarning(
+        "with this passphrase, the copy that you have given does not open the key of the "
+        "repository",
+        "It was made of another key, or for another passphrase: test it with a "
+        "configuration that has that one.");
+    return kBadAnswer;
   }
   return kDone;
 }
@@ -349,7 +365,12 @@ Subcommand AddKey(Command parent) {
       .TypeName("FILE")
       .Required();
   import.Add("--key-id", arguments->key_id, kKeyId).TypeName("ID");
-  import.AddFlag("--dry-run", arguments->dry_run, "Only show what would be written");
+  constexpr const char* kEvenIfRemoved =
+      "Put back the wrap of this passphrase beside those of others, although it may have been "
+      "removed on purpose";
+  import.AddFlag("--even-if-removed", arguments->even_if_removed, kEvenIfRemoved);
+  import.AddFlag("--dry-run", arguments->dry_run,
+                 "Only test the lines, and show what would be written");
   Command restore = command.AddCommand(
       "restore", "Put back an identity and a key that were deleted from the repository");
   restore
@@ -357,6 +378,7 @@ Subcommand AddKey(Command parent) {
            "A copy of an object below \"key/\"; default: the copies in the backups")
       .TypeName("FILE");
   restore.Add("--key-id", arguments->key_id, kKeyId).TypeName("ID");
+  restore.AddFlag("--even-if-removed", arguments->even_if_removed, kEvenIfRemoved);
   restore.AddFlag("--dry-run", arguments->dry_run, "Only show what would be written");
   return {command,
           [=](const GlobalOptions& options) {

@@ -93,7 +93,10 @@ like($node->safe_psql('postgres', q{SELECT veza_backup_now('diff')}), qr/D$/, 'a
 my ($refused, undef, $why) = vezactl_with($old, 'info');
 is($refused, 2, 'the old one is of no use');
 like($why, qr/the passphrase does not open repository/, 'and the message says so');
-($exit, $out) = vezactl_with($old, 'key', 'restore', '--dry-run');
+($exit, undef, $why) = vezactl_with($old, 'key', 'restore', '--dry-run');
+is($exit, 2, 'it does not come back by itself');
+like($why, qr/where other passphrases have theirs\nHINT:.*--even-if-removed/, 'and the message says why');
+($exit, $out) = vezactl_with($old, 'key', 'restore', '--even-if-removed', '--dry-run');
 is($exit, 0, 'but it opens the copies in older backups, as the documents say');
 like($out, qr/would write key/, 'from which it could be put back');
 
@@ -136,6 +139,12 @@ is(scalar @lines, 8, 'eight lines');
 unlike($sheet, qr/\Q$new\E/, 'without the passphrase');
 my $others = $node->vezactl_ok([ 'key', 'export', 'recovery' ]);
 isnt($others, $sheet, 'the sheet of another passphrase');
+like($node->vezactl_ok([ 'key', 'import', '--dry-run', secret_file('test', $sheet) ]),
+	qr/the copy that you have given opens this key/, 'a sheet is tested');
+$node->vezactl_fails([ 'key', 'import', '--dry-run', secret_file('test', $others) ],
+	1, qr/does not open the key.*with a configuration that has that one/s, 'the other one needs its passphrase');
+($exit) = vezactl_with($recovery, 'key', 'import', '--dry-run', secret_file('test', $others));
+is($exit, 0, 'which it opens');
 $node->stop;
 # Nothing in the repository tells the key any more.
 delete_object($_) foreach @wraps, grep { /backup\.json$/ } objects('main/backup/');

@@ -80,6 +80,9 @@ class KeyRestorer {
     ASSIGN_OR_RETURN(const FoundKey* const chosen, Choose());
     policy_ = {options_.cipher, chosen->key};
     report_.key_id = KeyId(*chosen);
+    if (request_.wrap) {
+      report_.given_fits = chosen->key && chosen->wrap.wrap.name.empty();
+    }
     ASSIGN_OR_RETURN(Plan plan, MakePlan(*chosen));
     RETURN_IF_ERROR(request_.dry_run ? Describe(plan) : CarryOut(plan));
     DescribeFit(*chosen);
@@ -408,6 +411,16 @@ class KeyRestorer {
     return plan;
   }
 
+  Error MaybeRemoved() const {
+    return MakeError(ErrorCode::kConflict,
+                     "the passphrase opens a copy of the key, but no object \"{}\" of repository "
+                     "\"{}\", where other passphrases have theirs",
+                     KeyWrapName(report_.key_id, "*"), store_->location())
+        .WithHint(
+            "If somebody has removed this passphrase, use another one. If its wrap was lost or "
+            "damaged, put it back with \"vezactl key restore --even-if-removed\".");
+  }
+
   // nullopt when there is a wrap in place that opening the repository will find.
   Result<std::optional<PlannedWrap>> PlanWrap(const FoundKey& chosen) const {
     const std::string key_id = KeyId(chosen);
@@ -417,6 +430,13 @@ class KeyRestorer {
     }
     if (IsOfTheStore(found.error())) {
       return found.error();
+    }
+    if (!request_.even_if_removed) {
+      ASSIGN_OR_RETURN(const bool has_others,
+                       HoldsSignedWrap(*store_, *chosen.key, *environment_.cancellation));
+      if (has_others) {
+        return MaybeRemoved();
+      }
     }
     ASSIGN_OR_RETURN(const bool has_room,
                      HasRoomForWrap(*store_, key_id, options_, *environment_.cancellation));

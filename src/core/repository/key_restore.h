@@ -22,6 +22,9 @@ struct KeyRestoreRequest {
   // The identity that a running server gives itself. It is written if the repository holds WAL or
   // backups of that system and no backup tells its identity.
   std::optional<Identity> server{};
+  // Put the wrap of this passphrase back although the key has signed wraps of others that are in
+  // place. Somebody may have removed the passphrase on purpose.
+  bool even_if_removed = false;
   bool dry_run = false;
 };
 
@@ -30,6 +33,8 @@ struct KeyRestoreReport {
   std::string source;  // where the wrap comes from, in words; empty when none had to be written
   // Names of the objects; with dry_run, of those that would be written.
   std::vector<std::string> written;
+  // Whether the wrap that was given holds this key, and the passphrase opens it. nullopt: none was.
+  std::optional<bool> given_fits;
   std::vector<std::string> backups;    // labels of the backups that the key fits
   std::vector<std::string> unfitting;  // labels of the other backups
   // The WAL objects that were tested (key_evidence.h) and that the key does not open.
@@ -52,7 +57,8 @@ struct KeyRestoreReport {
 // repository open.
 //
 // Errors: kNotFound (the passphrase opens no copy, or no backup tells which cluster the repository
-// belongs to), kConflict (the repository contradicts `key_id`, or several keys are possible),
+// belongs to), kConflict (the repository contradicts `key_id`, several keys are possible, or the
+// passphrase may have been removed on purpose),
 // kFailedPrecondition (the cipher does not match), kDataCorrupted (an identity is damaged and no
 // backup tells its content), kWrongKey (there are too many wraps of other passphrases for another
 // one to be found).

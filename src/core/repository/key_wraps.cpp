@@ -57,10 +57,13 @@ Status RequireKey(const Repository& repository) {
                    repository.store().location());
 }
 
-bool IsSigned(const Repository& repository, std::string_view wrap) {
-  return OpenDocument(wrap, repository.seal_policy(),
-                      SignedAs(repository.seal_policy().key->hex_id()))
-      .has_value();
+bool IsSigned(const SealPolicy& policy, std::string_view wrap) {
+  return OpenDocument(wrap, policy, SignedAs(policy.key->hex_id())).has_value();
+}
+
+// How the objects of the repository are encrypted does not matter for a signature.
+SealPolicy PolicyOf(const DataKey& key) {
+  return {Cipher::kAes256Gcm, std::make_shared<const DataKey>(key)};
 }
 
 // The name in a signed wrap. Empty if it has none.
@@ -83,7 +86,7 @@ void Judge(const Repository& repository, KeyWrapInfo& info) {
     return;
   }
   info.packed = *std::move(packed);
-  const bool is_signed = IsSigned(repository, info.object.text);
+  const bool is_signed = IsSigned(repository.seal_policy(), info.object.text);
   const bool is_in_use = info.object == repository.key_wraps().front();
   if (!is_signed && !is_in_use && wrap->Find("mac") != nullptr) {
     info.problem = "the key has not signed it, or it was changed since";
@@ -316,10 +319,8 @@ Result<std::string> SignWrap(const DataKey& key, std::string_view text, std::str
   if (!wrap) {
     return MakeError(ErrorCode::kDataCorrupted, "a key wrap cannot be signed: it is not JSON");
   }
-  // How the objects of the repository are encrypted does not matter for a signature.
-  const SealPolicy policy{Cipher::kAes256Gcm, std::make_shared<const DataKey>(key)};
-  const std::string signed_as = SignedAs(key.hex_id());
-  if (OpenDocument(text, policy, signed_as)) {
+  const SealPolicy policy = PolicyOf(key);
+  if (IsSigned(policy, text)) {
     return std::string(text);
   }
   Json members = Json::Object();
@@ -332,7 +333,24 @@ Result<std::string> SignWrap(const DataKey& key, std::string_view text, std::str
   if (!name.empty()) {
     members["name"] = std::string(name);
   }
-  return SignDocument(std::move(members), policy, signed_as);
+  return SignDocument(std::move(members), policy, SignedAs(key.hex_id()));
+}
+
+Result<bool> HoldsSignedWrap(Store& store, const DataKey& key, const Cancellation& cancellation) {
+  const SealPolicy policy = PolicyOf(key);
+  ASSIGN_OR_RETURN(FirstObjects listed, ListOldestWraps(store, KeyWrapName(key.hex_id(), "")));
+  listed.objects.resize(std::min(listed.objects.size(), limits::kKeyWrapsLookedAt));
+  for (const ObjectInfo& object : listed.objects) {
+    RETURN_IF_ERROR(cancellation.Check());
+    const Result<Bytes> text = GetListed(store, object, limits::kKeyWrap);
+    if (!text && IsOfTheStore(text.error())) {
+      return text.error();
+    }
+    if (text && IsSigned(policy, AsText(*text))) {
+      return true;
+    }
+  }
+  return false;
 }
 
 Result<std::string> MakeSignedWrap(const DataKey& key, std::string_view passphrase,
@@ -388,7 +406,7 @@ Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_
   const RepositoryOptions options = OptionsWith(repository, passphrase);
   const Result<OpenedKey> known =
       FindKey(repository.store(), key.hex_id(), options, *environment.cancellation);
-  if (known && IsSigned(repository, known->wrap.text)) {
+  if (known && IsSigned(repository.seal_policy(), known->wrap.text)) {
     return AddedPassphrase{IdOf(known->wrap), false, NameIn(known->wrap.text)};
   }
   if (!known && IsOfTheStore(known.error())) {

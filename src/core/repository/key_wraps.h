@@ -45,6 +45,10 @@ Result<std::string> MakeSignedWrap(const DataKey& key, std::string_view passphra
 // The wrap, signed. Of a wrap that the key has not signed only the members of FORMAT.md stay.
 Result<std::string> SignWrap(const DataKey& key, std::string_view text, std::string_view name);
 
+// Whether there is a wrap that the key has signed, among the first limits::kKeyWrapsLookedAt
+// objects.
+Result<bool> HoldsSignedWrap(Store& store, const DataKey& key, const Cancellation& cancellation);
+
 // All wraps of the repository's key, oldest first, at most limits::kKeyWraps. kFailedPrecondition
 // when it is not encrypted.
 Result<std::vector<KeyWrapInfo>> ListKeyWraps(const Repository& repository);

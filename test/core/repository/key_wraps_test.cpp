@@ -414,6 +414,54 @@ TEST_P(KeyWrapsTest, ABackupsCopyRestoresAnyOfThem) {
   EXPECT_OK(OpenWith(kRecovery));
 }
 
+// Backups and sheets hold its wrap for ever.
+TEST_P(KeyWrapsTest, ARemovedPassphraseComesBackOnlyWhenAskedFor) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kLabel);
+  ASSERT_OK(AddPassphrase(*repository, kRecovery, "new"));
+  const std::string own = repository->key_wraps().front().name;
+  ASSERT_OK(RemovePassphrase(*OpenWith(kRecovery).value(), IdInUse(*repository)));
+  KeyRestoreRequest sheet;
+  sheet.wrap =
+      UnpackWrap(PackWrap(repository->key_wraps().front().text).value(), "n", kTestTime).value();
+  for (KeyRestoreRequest request :
+       {KeyRestoreRequest{}, sheet, KeyRestoreRequest{.server = TestIdentity(kTestSystem)}}) {
+    const auto refused = RestoreKey(store_, options_, environment_, request);
+    EXPECT_ERROR(refused, ErrorCode::kConflict);
+    EXPECT_THAT(refused.error().hint, HasSubstr("--even-if-removed"));
+    EXPECT_THAT(Names("key/"), SizeIs(1));
+    request.even_if_removed = true;
+    request.dry_run = true;
+    EXPECT_THAT(RestoreKey(store_, options_, environment_, request).value().written, SizeIs(1));
+  }
+  ASSERT_OK(RestoreKey(store_, options_, environment_, {.even_if_removed = true}));
+  EXPECT_OK(Open());
+  EXPECT_THAT(Names("key/"), testing::Contains(own));
+}
+
+TEST_P(KeyWrapsTest, ASheetIsTested) {
+  const auto repository = Initialise().value();
+  PutBackup(*repository, kLabel);
+  const auto fits = [&](const std::string& wrap) {
+    KeyRestoreRequest request;
+    request.wrap = wrap;
+    request.dry_run = true;
+    const auto report = RestoreKey(store_, options_, environment_, request);
+    EXPECT_OK(report);
+    EXPECT_THAT(report->written, IsEmpty());
+    return report->given_fits;
+  };
+  const Bytes packed = PackWrap(repository->key_wraps().front().text).value();
+  EXPECT_EQ(fits(UnpackWrap(packed, "n", kTestTime).value()), true);
+  // Of another key, by the same passphrase; of this key, by another one.
+  EXPECT_EQ(fits(WrapKey(TestKey(), kTestPassphrase, "n", kTestTime, SystemRandom()).value()),
+            false);
+  EXPECT_EQ(fits(WrapKey(*repository->seal_policy().key, kRecovery, "n", kTestTime, SystemRandom())
+                     .value()),
+            false);
+  EXPECT_EQ(RestoreKey(store_, options_, environment_, {}).value().given_fits, std::nullopt);
+}
+
 // As typed in from a sheet: without signature, and under no name.
 TEST_P(KeyWrapsTest, AnImportedWrapIsSigned) {
   const auto repository = Initialise().value();
