@@ -11,6 +11,8 @@
 #include "core/import/imported_conf.h"
 #include "core/import/pgbackrest.h"
 #include "core/import/pgbackrest_file.h"
+#include "core/import/wal_g.h"
+#include "core/import/wal_g_file.h"
 #include "core/secret_file.h"
 #include "core/storage/file_io.h"
 #include "core/storage/unique_fd.h"
@@ -19,6 +21,7 @@ namespace veza::cli {
 namespace {
 
 struct ImportArguments {
+  bool wal_g = false;
   std::optional<std::string> file;
   std::optional<std::string> include_directory;
   std::optional<std::string> secrets_directory;
@@ -103,14 +106,17 @@ Json ToJson(const ImportedConf& conf, const std::vector<std::string>& files,
           {"configuration", text}};
 }
 
-std::string Heading(const std::vector<std::string>& files) {
-  std::string heading = "# Made by \"vezactl import-config\" from pgBackRest's configuration:\n";
+std::string Heading(const char* tool, const std::vector<std::string>& files) {
+  std::string heading =
+      fmt::format("# Made by \"vezactl import-config\" from {}'s configuration:\n", tool);
   for (const std::string& file : files) {
     heading += "#   " + Printable(file) + "\n";
   }
   return heading +
-         "# It is for a new repository, beside pgBackRest's, which is neither read nor changed.\n"
-         "# \"TO DO\" marks what somebody has to decide.\n";
+         fmt::format(
+             "# It is for a new repository, beside {}'s, which is neither read nor changed.\n"
+             "# \"TO DO\" marks what somebody has to decide.\n",
+             tool);
 }
 
 Result<ImportOptions> OptionsFrom(const ImportArguments& arguments) {
@@ -131,18 +137,47 @@ Result<ImportOptions> OptionsFrom(const ImportArguments& arguments) {
   return import;
 }
 
+struct Imported {
+  const char* tool;
+  std::vector<std::string> files;  // or what else was read
+  ImportedConf conf;
+};
+
+Result<Imported> ImportFromPgBackRest(const ImportArguments& arguments,
+                                      const ImportOptions& options) {
+  ASSIGN_OR_RETURN(PgBackRestFiles old, ReadPgBackRest(arguments.file, arguments.include_directory,
+                                                       EnvironmentVariables()));
+  ASSIGN_OR_RETURN(ImportedConf conf, ImportPgBackRest(old.settings, options));
+  return Imported{"pgBackRest", std::move(old.files), std::move(conf)};
+}
+
+Result<OldSettings> ReadWalG(const ImportArguments& arguments) {
+  return arguments.file ? ReadWalGFile(*arguments.file)
+                        : Result<OldSettings>(WalGVariables(EnvironmentVariables()));
+}
+
+Result<Imported> ImportFromWalG(const ImportArguments& arguments, const ImportOptions& options) {
+  ASSIGN_OR_RETURN(const OldSettings old, ReadWalG(arguments));
+  if (old.all().empty()) {
+    return MakeError(ErrorCode::kNotFound, "there are no settings of WAL-G")
+        .WithHint("Name WAL-G's file: vezactl import-config --wal-g FILE.");
+  }
+  ASSIGN_OR_RETURN(ImportedConf conf, ImportWalG(old, options));
+  return Imported{"WAL-G", {arguments.file.value_or("the environment")}, std::move(conf)};
+}
+
 Result<int> RunImport(const GlobalOptions& options, const ImportArguments& arguments) {
   ASSIGN_OR_RETURN(const ImportOptions import, OptionsFrom(arguments));
-  ASSIGN_OR_RETURN(
-      const PgBackRestFiles old,
-      ReadPgBackRest(arguments.file, arguments.include_directory, EnvironmentVariables()));
-  ASSIGN_OR_RETURN(const ImportedConf conf, ImportPgBackRest(old.settings, import));
+  ASSIGN_OR_RETURN(const Imported imported, arguments.wal_g
+                                                ? ImportFromWalG(arguments, import)
+                                                : ImportFromPgBackRest(arguments, import));
+  const ImportedConf& conf = imported.conf;
   if (import.writes_secrets) {
     RETURN_IF_ERROR(WriteSecrets(conf));
   }
-  const std::string text = conf.Format(Heading(old.files));
+  const std::string text = conf.Format(Heading(imported.tool, imported.files));
   if (options.json) {
-    PrintJson(ToJson(conf, old.files, text));
+    PrintJson(ToJson(conf, imported.files, text));
   } else {
     PrintText(text);
   }
@@ -161,21 +196,27 @@ Subcommand AddImportConfig(Command parent) {
   auto arguments = std::make_shared<ImportArguments>();
   Command command = parent.AddCommand(
       "import-config",
-      "Print the veza_backup.conf that means what pgBackRest's configuration means");
+      "Print the veza_backup.conf that means what the configuration of pgBackRest or WAL-G means");
   command.Add("FILE", arguments->file,
-              "pgBackRest's configuration file; default: /etc/pgbackrest/pgbackrest.conf, or "
-              "/etc/pgbackrest.conf. Variables PGBACKREST_... of the environment count, too");
+              "Its configuration file. Default for pgBackRest: /etc/pgbackrest/pgbackrest.conf, or "
+              "/etc/pgbackrest.conf; variables PGBACKREST_... of the environment count, too. "
+              "Default for WAL-G: the environment");
+  Option wal_g = command.AddFlag("--wal-g", arguments->wal_g,
+                                 "Read settings of WAL-G. FILE has lines KEY=VALUE, or JSON");
   command
       .Add("--include-dir", arguments->include_directory,
-           "Directory with more of its files, *.conf; default: conf.d beside FILE")
-      .TypeName("DIR");
-  command.Add("--stanza", arguments->stanza, "The stanza, if the configuration has several")
-      .TypeName("NAME");
+           "Directory with more of pgBackRest's files, *.conf; default: conf.d beside FILE")
+      .TypeName("DIR")
+      .Excludes(wal_g);
+  command.Add("--stanza", arguments->stanza, "The stanza, if pgBackRest's has several")
+      .TypeName("NAME")
+      .Excludes(wal_g);
   command
       .Add("--repo", arguments->repository,
-           "The number of the repository, if it has several; default: the first")
+           "The number of the repository, if pgBackRest has several; default: the first")
       .Range(1, 256)
-      .TypeName("N");
+      .TypeName("N")
+      .Excludes(wal_g);
   command
       .Add("--secrets-dir", arguments->secrets_directory,
            "Write each secret into a new file in this directory, with mode 0600. Without it, "

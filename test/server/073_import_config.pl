@@ -87,12 +87,25 @@ chmod 0600, "$secrets/cipher_passphrase";
 $node->vezactl_fails([@import], 2, qr/cipher_passphrase" holds another secret/, 'a file with another secret');
 is(slurp_file("$secrets/cipher_passphrase"), "something else\n", 'is left alone');
 unlink "$secrets/cipher_passphrase";
-$node->vezactl(@import);
+my $new = ($node->vezactl(@import))[1];
+
+# --- WAL-G's settings -------------------------------------------------------------------------------
+
+append_to_file("$directory/wal-g.env", "export WALG_FILE_PREFIX=$directory/wal-g/prod\nWALG_LIBSODIUM_KEY=$passphrase\n");
+($exit, $out, $err) = $node->vezactl('import-config', '--wal-g', "$directory/wal-g.env");
+is($exit, 1, 'from a file');
+like($out, qr/^veza_backup\.repository = '\Q$directory\E\/wal-g\/veza_backup'$/m, 'WAL-G: the repository');
+unlike($out, qr/\Q$passphrase\E/, 'WAL-G: no secret is printed');
+$node->vezactl_fails([ 'import-config', '--wal-g', '--repo', '1' ], 2, qr/excludes/, "an option of pgBackRest's");
+{
+	local $ENV{WALG_S3_PREFIX} = 's3://bucket/wal-g/prod';
+	like(($node->vezactl('import-config', '--wal-g'))[1], qr/^veza_backup\.cluster = 'prod'$/m, 'from the environment');
+}
 
 # --- veza_backup takes over -------------------------------------------------------------------------
 
 unlink $node->conf;
-append_to_file($node->conf, $out);
+append_to_file($node->conf, $new);
 chmod 0600, $node->conf;
 $node->append_conf('postgresql.conf', "archive_command = ''\narchive_library = 'veza_backup'");
 $node->reload;

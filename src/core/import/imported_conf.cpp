@@ -1,6 +1,8 @@
 #include "core/import/imported_conf.h"
 
 #include <algorithm>
+#include <charconv>
+#include <system_error>
 
 #include "core/config/settings.h"
 
@@ -59,6 +61,10 @@ std::string Sentence(const Error& error) {
   return error.hint.empty() ? text + "." : text + ". " + error.hint;
 }
 
+std::string_view WithoutSlashAtEnd(std::string_view path) {
+  return path.substr(0, path.find_last_not_of('/') + 1);
+}
+
 }  // namespace
 
 void AddRemark(std::string_view sentence, ImportedLine& line) {
@@ -67,6 +73,41 @@ void AddRemark(std::string_view sentence, ImportedLine& line) {
 
 void AddToDo(std::string_view sentence, ImportedLine& line) {
   Append(sentence, line.to_do);
+}
+
+void AddSchedules(std::string_view tool, ImportedConf& conf) {
+  conf.Add(
+      {.origin = fmt::format("not in {}'s configuration: when backups are taken", tool),
+       .settings = {{"schedule_full", ""}, {"schedule_diff", ""}},
+       .remark = "The defaults are '0 2 * * 0' and '0 2 * * 1-6', in UTC.",
+       .to_do = fmt::format("As long as {}'s cron lines or timers run, the server takes none by "
+                            "itself. Put their times here when you turn them off.",
+                            tool)});
+}
+
+std::string PlaceBeside(std::string_view path) {
+  path = WithoutSlashAtEnd(path);
+  std::string beside(path.substr(0, path.rfind('/') + 1));
+  beside += beside.empty() ? "/veza_backup" : "veza_backup";
+  return beside == path ? beside + "-new" : beside;
+}
+
+std::string LastPartOf(std::string_view path) {
+  path = WithoutSlashAtEnd(path);
+  return std::string(path.substr(path.rfind('/') + 1));
+}
+
+std::optional<std::int64_t> ParseCount(std::string_view text) {
+  std::int64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc() && stopped == end && number >= 0 ? std::optional(number)
+                                                               : std::nullopt;
+}
+
+int ClampToSetting(std::string_view setting, std::int64_t value) {
+  const SettingSpec& spec = *FindSetting(setting);
+  return static_cast<int>(std::clamp<std::int64_t>(value, spec.min, spec.max));
 }
 
 void ImportedConf::Add(ImportedLine line) {

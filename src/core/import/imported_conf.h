@@ -2,6 +2,8 @@
 // here, or why it means nothing.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,5 +65,18 @@ class ImportedConf {
 // Add a sentence to what is said about the line.
 void AddRemark(std::string_view sentence, ImportedLine& line);
 void AddToDo(std::string_view sentence, ImportedLine& line);
+
+// Adds that no backup is scheduled, because the times are in the cron lines or timers of `tool`.
+void AddSchedules(std::string_view tool, ImportedConf& conf);
+
+// The directory, or the prefix, beside that of another tool. Both begin with '/'.
+std::string PlaceBeside(std::string_view path);
+// The last part of a path; empty when there is none.
+std::string LastPartOf(std::string_view path);
+
+// A number from 0 on. Nothing for other text.
+std::optional<std::int64_t> ParseCount(std::string_view text);
+// The value in the limits of an integer setting.
+int ClampToSetting(std::string_view setting, std::int64_t value);
 
 }  // namespace veza

@@ -1,7 +1,6 @@
 #include "core/import/pgbackrest.h"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <optional>
 #include <set>
@@ -108,11 +107,9 @@ class Translation {
   bool IsOfAnotherRepository(const OldEntry& entry, ImportedLine& line);
   Status AddDefaults();
   void AddDefault(std::string origin, std::string setting, std::string value, std::string remark);
-  void AddSchedules();
   // Notes that `setting` was set. False, with a remark, when it has been already.
   bool TakesPart(std::string_view setting, ImportedLine& line);
   bool RequireS3(ImportedLine& line) const;
-  std::string NewDirectory(std::string_view path) const;
 
   const OldSettings& old_;
   const ImportOptions& options_;
@@ -447,15 +444,6 @@ const OldOption* FindOption(std::string_view name) {
   return found == std::end(kOptions) ? nullptr : found;
 }
 
-std::optional<int> ParseNumber(std::string_view text) {
-  int number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data(), end, number);
-  return error == std::errc() && stopped == end && !text.empty() && number >= 0
-             ? std::optional(number)
-             : std::nullopt;
-}
-
 // "repo2-path" is "repo-path" of number 2.
 std::pair<std::string, int> SplitNumber(const std::string& key) {
   const std::size_t dash = key.find('-');
@@ -466,9 +454,11 @@ std::pair<std::string, int> SplitNumber(const std::string& key) {
   while (digits > 0 && key[digits - 1] >= '0' && key[digits - 1] <= '9') {
     --digits;
   }
-  const std::optional<int> number =
-      ParseNumber(std::string_view(key).substr(digits, dash - digits));
-  return number ? std::pair(key.substr(0, digits) + key.substr(dash), *number) : std::pair(key, 0);
+  const std::optional<std::int64_t> number =
+      ParseCount(std::string_view(key).substr(digits, dash - digits));
+  return number && *number <= 256
+             ? std::pair(key.substr(0, digits) + key.substr(dash), static_cast<int>(*number))
+             : std::pair(key, 0);
 }
 
 Error BadValue(const OldSetting& setting, std::string_view expected) {
@@ -495,14 +485,9 @@ std::optional<std::int64_t> ParseSeconds(std::string_view text) {
       break;
     }
   }
-  const std::optional<int> count = ParseNumber(number);
-  return count ? std::optional(*count * factor / 1000) : std::nullopt;
-}
-
-// The value in the limits of a setting.
-int Clamp(std::string_view setting, std::int64_t value) {
-  const SettingSpec& spec = *FindSetting(setting);
-  return static_cast<int>(std::clamp<std::int64_t>(value, spec.min, spec.max));
+  const std::optional<std::int64_t> count = ParseCount(number);
+  return count && *count < (std::int64_t{1} << 31) ? std::optional(*count * factor / 1000)
+                                                   : std::nullopt;
 }
 
 void Set(ImportedLine& line, std::string setting, std::string value) {
@@ -661,15 +646,6 @@ bool Translation::RequireS3(ImportedLine& line) const {
   return true;
 }
 
-std::string Translation::NewDirectory(std::string_view path) const {
-  while (path.size() > 1 && path.ends_with('/')) {
-    path.remove_suffix(1);
-  }
-  const std::string parent(path.substr(0, path.rfind('/') + 1));
-  const std::string beside = parent + "veza_backup";
-  return beside == path ? beside + "-new" : beside;
-}
-
 Status Translation::Repository(const std::string&, ImportedLine& line) {
   if (!TakesPart("repository", line)) {
     return Ok();
@@ -684,7 +660,7 @@ Status Translation::Repository(const std::string&, ImportedLine& line) {
     return Ok();
   }
   if (type == "posix" || type == "cifs") {
-    Set(line, "repository", NewDirectory(path));
+    Set(line, "repository", PlaceBeside(path));
     AddToDo(fmt::format("A directory beside pgBackRest's \"{}\", never the same. Make sure that it "
                         "is on the right disk: pgBackRest's may be a file system of its own.",
                         path),
@@ -700,7 +676,7 @@ Status Translation::Repository(const std::string&, ImportedLine& line) {
     AddToDo("repo-s3-bucket is not set, and pgBackRest requires it.", line);
     return Ok();
   }
-  Set(line, "repository", fmt::format("s3://{}{}", *bucket, NewDirectory(path)));
+  Set(line, "repository", fmt::format("s3://{}{}", *bucket, PlaceBeside(path)));
   AddRemark(fmt::format("A prefix beside pgBackRest's \"{}\" in the same bucket, never the same: "
                         "pgBackRest's repository stays as it is. The keys must be allowed to use "
                         "it.",
@@ -978,7 +954,8 @@ Status Translation::Compress(const std::string&, ImportedLine& line) {
 
 Status Translation::CompressLevel(const std::string& value, ImportedLine& line) {
   const bool is_negative = value.starts_with('-');
-  const std::optional<int> level = ParseNumber(std::string_view(value).substr(is_negative ? 1 : 0));
+  const std::optional<std::int64_t> level =
+      ParseCount(std::string_view(value).substr(is_negative ? 1 : 0));
   if (!level) {
     return BadValue(*Find("compress-level")->setting, "a number");
   }
@@ -989,8 +966,8 @@ Status Translation::CompressLevel(const std::string& value, ImportedLine& line) 
         line);
     return Ok();
   }
-  const int wanted = is_negative ? -*level : *level;
-  const int taken = Clamp("compression_level", wanted);
+  const std::int64_t wanted = is_negative ? -*level : *level;
+  const int taken = ClampToSetting("compression_level", wanted);
   if (TakesPart("compression_level", line)) {
     Set(line, "compression_level", fmt::format("{}", taken));
     if (taken != wanted) {
@@ -1001,11 +978,11 @@ Status Translation::CompressLevel(const std::string& value, ImportedLine& line) 
 }
 
 Status Translation::ProcessMax(const std::string& value, ImportedLine& line) {
-  const std::optional<int> number = ParseNumber(value);
+  const std::optional<std::int64_t> number = ParseCount(value);
   if (!number || *number == 0) {
     return BadValue(*Find("process-max")->setting, "a number of processes");
   }
-  Set(line, "jobs", fmt::format("{}", Clamp("jobs", *number)));
+  Set(line, "jobs", fmt::format("{}", ClampToSetting("jobs", *number)));
   AddRemark(
       "Threads that read, compress and encrypt for a backup; 0 is one for each processor. "
       "Requests to S3 are counted by veza_backup.s3_connections.",
@@ -1016,11 +993,11 @@ Status Translation::ProcessMax(const std::string& value, ImportedLine& line) {
 // --- Retention -----------------------------------------------------------------------------------
 
 Result<int> CountOf(const OldSetting& setting, std::string_view name) {
-  const std::optional<int> count = ParseNumber(setting.value);
+  const std::optional<std::int64_t> count = ParseCount(setting.value);
   if (!count || *count == 0) {
     return BadValue(setting, "a number from 1 on");
   }
-  return *count > FindSetting(name)->max ? 0 : *count;  // 0 keeps all
+  return *count > FindSetting(name)->max ? 0 : static_cast<int>(*count);  // 0 keeps all
 }
 
 Status Translation::RetentionFullType(const std::string& value, ImportedLine& line) {
@@ -1090,7 +1067,9 @@ Status Translation::ArchiveTimeout(const std::string& value, ImportedLine& line)
   if (!seconds) {
     return BadValue(*Find("archive-timeout")->setting, "a time");
   }
-  Set(line, "backup_wal_timeout", fmt::format("{}s", std::max<std::int64_t>(*seconds, 600)));
+  Set(line, "backup_wal_timeout",
+      fmt::format("{}s",
+                  ClampToSetting("backup_wal_timeout", std::max<std::int64_t>(*seconds, 600))));
   AddRemark(
       "Only time in which no WAL arrives counts here, so it is not set below the default "
       "of ten minutes.",
@@ -1196,18 +1175,6 @@ void Translation::AddDefault(std::string origin, std::string setting, std::strin
   conf_.Add(std::move(line));
 }
 
-void Translation::AddSchedules() {
-  ImportedLine line{
-      .origin = "not in pgBackRest's configuration: when backups are taken",
-      .remark = "The defaults are '0 2 * * 0' and '0 2 * * 1-6', in UTC.",
-      .to_do =
-          "As long as pgBackRest's cron lines or timers run, the server takes none by itself. "
-          "Put their times here when you turn them off."};
-  Set(line, "schedule_full", "");
-  Set(line, "schedule_diff", "");
-  conf_.Add(std::move(line));
-}
-
 Status Translation::AddDefaults() {
   const auto not_set = [](const char* option) { return fmt::format("not set: {}", option); };
   if (!done_.contains("repository")) {
@@ -1251,7 +1218,7 @@ Status Translation::AddDefaults() {
     AddDefault(not_set("process-max, 1 by default"), "jobs", "1",
                "0 is one for each processor, and the default here.");
   }
-  AddSchedules();
+  AddSchedules("pgBackRest", conf_);
   return Ok();
 }
 
