@@ -197,10 +197,12 @@ Subcommand AddImportConfig(Command parent) {
   Command command = parent.AddCommand(
       "import-config",
       "Print the veza_backup.conf that means what the configuration of pgBackRest or WAL-G means");
-  command.Add("FILE", arguments->file,
-              "Its configuration file. Default for pgBackRest: /etc/pgbackrest/pgbackrest.conf, or "
-              "/etc/pgbackrest.conf; variables PGBACKREST_... of the environment count, too. "
-              "Default for WAL-G: the environment");
+  command
+      .Add("FILE", arguments->file,
+           "Its configuration file. Default for pgBackRest: /etc/pgbackrest/pgbackrest.conf, or "
+           "/etc/pgbackrest.conf; variables PGBACKREST_... of the environment count, too. "
+           "Default for WAL-G: the environment")
+      .TypeName("FILE");
   Option wal_g = command.AddFlag("--wal-g", arguments->wal_g,
                                  "Read settings of WAL-G. FILE has lines KEY=VALUE, or JSON");
   command

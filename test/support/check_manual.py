@@ -37,6 +37,7 @@ LINES = {
 PATHS = {
     "vezactl --config here/": ("file", "directory"),
     "vezactl key import here/": ("file", "directory"),
+    "vezactl import-config here/": ("file", "directory"),
     "vezactl restore --target-dir here/": ("directory",),
     "vezactl drill --readable here/": ("file", "directory"),
     "vezactl verify --backup here/": (),
