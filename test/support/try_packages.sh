@@ -95,7 +95,7 @@ upgrade() {
     dpkg-deb -R "$file" /tmp/upgrade/tree
     version=$(dpkg-deb -f "$file" Version)
     sed -i "s/$version/$version+next/" /tmp/upgrade/tree/DEBIAN/control
-    dpkg-deb --root-owner-group -b /tmp/upgrade/tree "/tmp/upgrade/$(basename "$file")"
+    dpkg-deb --root-owner-group -z1 -b /tmp/upgrade/tree "/tmp/upgrade/$(basename "$file")"
     rm -rf /tmp/upgrade/tree
   done
   apt-get install -qy --no-install-recommends /tmp/upgrade/*.deb
