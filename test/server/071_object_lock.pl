@@ -52,14 +52,15 @@ sub versions_below
 }
 
 eval { make_locking_bucket('GOVERNANCE'); 1 } or plan skip_all => 'the store has no object lock';
-my $look = !honours_conditions();
+# Ceph 16: docs/stores.md.
+plan skip_all => 'the store overwrites in a bucket with versions' if !honours_conditions();
 
 foreach my $mode (qw(GOVERNANCE COMPLIANCE))
 {
 	make_locking_bucket($mode);
 	my $limited = become(policy_of_document('Writer'));
 	my $node = VezaTest->new("primary_$mode");
-	$node->init(settings => { retention_full => 2, $look ? (s3_conditional_writes => 'look') : () });
+	$node->init(settings => { retention_full => 2 });
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION veza_backup');
 	$node->safe_psql('postgres', 'CREATE TABLE t AS SELECT generate_series(1, 1000) AS id');

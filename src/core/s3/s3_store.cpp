@@ -159,7 +159,7 @@ class S3Store final : public S3StoreBase {
         (retention.error().retryable || retention.error().code == ErrorCode::kCancelled)) {
       return {};
     }
-    const std::string mode = retention && *retention ? (*retention)->mode : "";
+    std::string mode = retention && *retention ? (*retention)->mode : "";
     NoteLockMode(mode);
     return mode;
   }
