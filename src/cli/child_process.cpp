@@ -19,7 +19,7 @@
 
 #include "core/config/config.h"
 #include "core/process_identity.h"
-#include "core/storage/unique_fd.h"
+#include "core/storage/pipe.h"
 
 namespace veza::cli {
 namespace {
@@ -134,19 +134,6 @@ std::vector<pid_t> ChildrenOf(pid_t parent) {
   }
   closedir(processes);
   return children;
-}
-
-struct Pipe {
-  UniqueFd reader;
-  UniqueFd writer;
-};
-
-Result<Pipe> MakePipe() {
-  std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) {
-    return ErrnoError(errno, "could not make a pipe");
-  }
-  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
 // Returns false at the end of the file.

@@ -18,7 +18,7 @@
 #include "core/codec/json.h"
 #include "core/config/setting_checks.h"
 #include "core/secret_file.h"
-#include "core/storage/unique_fd.h"
+#include "core/storage/pipe.h"
 
 namespace veza {
 
@@ -135,18 +135,9 @@ struct Printed {
   bool is_too_long() const { return output_size == output.size(); }
 };
 
-// A pipe whose other end the command writes to.
-struct Pipe {
-  UniqueFd reader;
-  UniqueFd writer;
-};
-
-Result<Pipe> MakePipe() {
-  std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) {
-    return ErrnoError(errno, "could not make a pipe");
-  }
-  Pipe made{UniqueFd(ends[0]), UniqueFd(ends[1])};
+// A pipe whose other end the command writes to. To read from it does not block.
+Result<Pipe> MakePipeToRead() {
+  ASSIGN_OR_RETURN(Pipe made, MakePipe());
   if (fcntl(made.reader.get(), F_SETFL, O_NONBLOCK) != 0) {
     return ErrnoError(errno, "could not set the mode of a pipe");
   }
@@ -258,8 +249,8 @@ Result<SecretString> RunPassphraseCommand(const std::string& command,
                                           const Cancellation& cancellation) {
   const SteadyTime deadline = std::chrono::steady_clock::now() + time;
   RETURN_IF_ERROR(cancellation.Check());
-  ASSIGN_OR_RETURN(Pipe output, MakePipe());
-  ASSIGN_OR_RETURN(Pipe error, MakePipe());
+  ASSIGN_OR_RETURN(Pipe output, MakePipeToRead());
+  ASSIGN_OR_RETURN(Pipe error, MakePipeToRead());
   ASSIGN_OR_RETURN(Shell shell, Shell::Start(command, output.writer.get(), error.writer.get()));
   output.writer.Reset();
   error.writer.Reset();
