@@ -22,7 +22,7 @@ Status ParseLine(std::string_view line, const std::string& source, std::string& 
                  OldSettings& settings) {
   const auto refuse = [&](const char* why) -> Status {
     return MakeError(ErrorCode::kInvalidArgument, "{}: {}", source, why)
-        .WithHint("pgBackRest refuses this line, too. Correct it.");
+        .WithHint("Is it pgBackRest's configuration? Correct the line.");
   };
   if (std::ranges::any_of(line, [](char c) {
         return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7F;
