@@ -80,10 +80,12 @@ my $before_the_end = a_time();
 
 my @objects = objects();
 cmp_ok(scalar @objects, '>', 10, 'the repository has ' . @objects . ' objects');
-# More versions of one object than a page of a listing has. WAL comes after them.
-VezaTest::s3_request('--parallel', '--request', 'PUT', '--data-binary', 'x', (VezaTest::s3_url('main/probe/many')) x 1100);
+# More versions than a page of a listing has. WAL comes after them.
+my @many = map { VezaTest::s3_url("main/probe/many-$_") } 1 .. 400;
+VezaTest::s3_request('--parallel', '--request', 'PUT', '--data-binary', 'x', (@many) x 3);
+VezaTest::s3_request('--parallel', '--request', 'DELETE', @many);
 write_object($_, "ransom\n") foreach @objects;
-delete_object($_) foreach @objects, 'main/probe/many';
+delete_object($_) foreach @objects;
 is_deeply([ objects() ], [], 'nothing is left');
 become();
 my ($object) = grep { /backup\.json$/ } @objects;
