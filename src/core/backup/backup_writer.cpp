@@ -11,6 +11,7 @@
 #include "core/backup/file_reader.h"
 #include "core/postgres/relation_names.h"
 #include "core/repository/entrance.h"
+#include "core/repository/key_wraps.h"
 #include "core/repository/names.h"
 
 namespace veza {
@@ -132,6 +133,8 @@ Status BackupWriter::Commit(BackupSummary& summary, const CommitGuard& guard) {
   if (!manifest_stored_) {
     RETURN_IF_ERROR(StoreManifest(summary));
   }
+  // While the backup was made, passphrases may have come.
+  ASSIGN_OR_RETURN(summary.key_wraps, WrapsToCopy(repository_));
   ASSIGN_OR_RETURN(const std::string document,
                    SerializeSummary(summary, repository_.seal_policy()));
   RETURN_IF_ERROR(RequireKeyInPlace(repository_, summary.system_identifier));

@@ -53,8 +53,8 @@ class BackupWriter {
   Status FinishPacks(BackupSummary& summary);
   // Fills in what the summary says of the manifest. Then the copy is whole, but for its WAL.
   Status StoreManifest(BackupSummary& summary);
-  // Stores the manifest, unless that is done, and then backup.json: now the backup exists. The
-  // caller has made sure that the WAL is in the repository.
+  // Stores the manifest, unless that is done, and then backup.json, with the key wraps that are
+  // there now: now the backup exists. The caller has made sure that the WAL is in the repository.
   Status Commit(BackupSummary& summary, const CommitGuard& guard);
 
  private:

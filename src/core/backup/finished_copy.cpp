@@ -10,6 +10,7 @@
 #include "core/limits.h"
 #include "core/repository/delete_objects.h"
 #include "core/repository/entrance.h"
+#include "core/repository/key_wraps.h"
 #include "core/repository/manifest.h"
 #include "core/repository/names.h"
 #include "core/repository/pack_list.h"
@@ -178,7 +179,12 @@ bool LeavesCopyOpen(const Error& error) {
 
 Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary,
                           const Sha256Digest& own, const CommitGuard& guard) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFinished(repository, summary.label, own));
+  ASSIGN_OR_RETURN(const std::string finished, ReadFinished(repository, summary.label, own));
+  ASSIGN_OR_RETURN(BackupSummary completed,
+                   ParseSummary(finished, summary.label, repository.seal_policy()));
+  // Since the copy was made, passphrases may have come and gone.
+  ASSIGN_OR_RETURN(completed.key_wraps, WrapsToCopy(repository));
+  ASSIGN_OR_RETURN(const std::string text, SerializeSummary(completed, repository.seal_policy()));
   RETURN_IF_ERROR(RequireKeyInPlace(repository, summary.system_identifier));
   RETURN_IF_ERROR(guard());
   RETURN_IF_ERROR(PutSmall(repository.store(), BackupDocumentName(summary.label), AsBytes(text),

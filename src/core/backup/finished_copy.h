@@ -56,7 +56,8 @@ Status RequireWholeCopy(const Repository& repository, const BackupSummary& summa
 bool LeavesCopyOpen(const Error& error);
 
 // Makes the copy a backup, if the guard allows it. Before, the WAL is in the repository and
-// RequireWholeCopy() has succeeded. `own` is as in CopyWanted.
+// RequireWholeCopy() has succeeded. `own` is as in CopyWanted. backup.json gets the key wraps that
+// are there now.
 Status CommitFinishedCopy(const Repository& repository, const BackupSummary& summary,
                           const Sha256Digest& own, const CommitGuard& guard);
 

@@ -18,7 +18,7 @@
 #include "core/postgres/timeline_history.h"
 #include "core/repository/backup_catalog.h"
 #include "core/repository/connect.h"
-#include "core/repository/key_wraps.h"
+#include "core/repository/entrance.h"
 #include "core/repository/slot_claim.h"
 #include "core/retention/expire.h"
 #include "core/retention/pins.h"
@@ -263,6 +263,8 @@ Status ConnectAndChoose(BackupJob* job) {
   ASSIGN_OR_RETURN(
       job->lock,
       ClusterLock::Acquire(*job->repository, {.purpose = PurposeOf(job->type), .regain = true}));
+  // Before the lock was held, somebody may have removed the passphrase. Now nobody does.
+  RETURN_IF_ERROR(RequireWrapInPlace(*job->repository));
   RETURN_IF_ERROR(BeginSlot(job));
   ASSIGN_OR_RETURN(const DirectorySurvey found, survey->Finish());
   job->progress.bytes_total = found.bytes;
@@ -273,7 +275,6 @@ Status ConnectAndChoose(BackupJob* job) {
   RETURN_IF_ERROR(ChooseFinishedCopy(job, catalog));
   if (!job->completes_copy) {
     RETURN_IF_ERROR(ChooseLabelAndStart(job));
-    ASSIGN_OR_RETURN(job->summary.key_wraps, WrapsToCopy(*job->repository));
   }
   // From here to the commit, a failure costs more than a few requests.
   job->patience = job->config.backup_retry_timeout;

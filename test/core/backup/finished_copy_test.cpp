@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/archive/gap_record.h"
+#include "core/repository/key_wraps.h"
 #include "core/repository/lock_nodes.h"
 #include "core/repository/manifest.h"
 #include "core/repository/test_backup.h"
@@ -85,6 +86,10 @@ TEST_F(FinishedCopyTest, BecomesTheBackupThatItsMakerWanted) {
   EXPECT_ERROR(CommitFinishedCopy(*repository_, *found, *wanted_.own, lost),
                ErrorCode::kFailedPrecondition);
   EXPECT_FALSE(repository_.Exists(BackupDocumentName(kTestLabel)));
+  // The copies of the wraps are those of now.
+  ASSERT_OK(AddPassphrase(*repository_, "in the safe, and long", ""));
+  summary_.key_wraps = WrapsToCopy(*repository_).value();
+  EXPECT_THAT(summary_.key_wraps, SizeIs(2));
   ASSERT_OK(CommitFinishedCopy(*repository_, *found, *wanted_.own, Ok));
   const Bytes document =
       GetSmall(repository_->store(), BackupDocumentName(kTestLabel), 16U << 20).value();
