@@ -690,6 +690,21 @@ TEST(S3Store, SaysHowFarTheClockIsOff) {
   EXPECT_THAT(hint(-std::chrono::hours(1)), HasSubstr("s ahead of the S3 server's"));
 }
 
+// s3_request_timeout, also while bytes still come.
+TEST(S3Store, ARequestTakesNoLongerThanItMay) {
+  for (const Fault fault : {Fault::kSayNothing, Fault::kTrickleHeader}) {
+    LoopbackServer server(
+        [&](const LoopbackRequest&) { return LoopbackReply{.body = "x", .fault = fault}; });
+    S3Options options = OptionsFor(server);
+    options.total_timeout = std::chrono::milliseconds(300);
+    const auto begin = std::chrono::steady_clock::now();
+    const Status put = PutSmall(*StoreFor(options), "a/b", AsBytes("x"), PutMode::kReplace);
+    ASSERT_FALSE(put);
+    EXPECT_TRUE(put.error().retryable) << put.error().message;
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
+  }
+}
+
 TEST(S3Store, ObeysRetryAfter) {
   using std::chrono::milliseconds;
   const auto after = [](const std::string& value) {
