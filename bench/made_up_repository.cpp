@@ -269,10 +269,11 @@ class RepositoryMaker {
     summary.block_size = 8192;
     summary.data_checksum_version = 1;
     summary.node = "node-a";
-    summary.size = std::uint64_t{100} << 30;
-    summary.stored_size = std::uint64_t{25} << 30;
+    summary.size = std::uint64_t{1} << 30;
+    summary.stored_size = std::uint64_t{256} << 20;
     summary.files = 10'000;
     summary.packs = 1;
+    summary.manifest_size = kStored;
     summary.cipher = CipherName(repository_.options().cipher);
     summary.databases = {{5, "postgres", 731, summary.size}};
     summary.extensions = {{"postgres", "plpgsql", "1.0"}};
