@@ -59,7 +59,9 @@ std::string PlaceOf(const VerifyProblem& problem) {
   if (!problem.backup.empty()) {
     return problem.backup;
   }
-  return problem.object.starts_with(kIndexPrefix) ? "index of WAL" : "WAL archive";
+  return problem.object.starts_with(kIndexPrefix) ? "index of WAL"
+         : problem.object.starts_with(kKeyPrefix) ? "passphrases"
+                                                  : "WAL archive";
 }
 
 std::string ToText(const VerifyReport& report, bool full, std::chrono::milliseconds elapsed) {

@@ -88,7 +88,7 @@ like($out, qr{wrote identity/}, 'vezactl key restore replaces a damaged identity
 like($out, qr{wrote key/}, 'it stores the right wrap beside a wrong one');
 my ($verified, $found) = $node->vezactl('verify');
 is($verified, 1, 'vezactl verify finds the wrong wrap');
-like($found, qr/object "key\/.*" cannot be used as wrap of the key: it is the wrap of another key/, 'and names it');
+like($found, qr/passphrases: object "key\/.*" cannot be used as wrap of the key: it is the wrap of another key/, 'and names it');
 delete_object($wrap);
 $node->vezactl_ok([qw(verify)]);
 $node->start;
