@@ -1,5 +1,6 @@
 // vezactl completion: prints what bash, zsh or fish needs to complete the command line.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <functional>
 #include <memory>

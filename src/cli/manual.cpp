@@ -1,5 +1,6 @@
 // vezactl manual: prints manual pages.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <memory>

@@ -215,7 +215,7 @@ TEST_P(GoldenWith, ASecondPassphraseOpensThem) {
 
     // Both readers understand the sheet.
     const std::string sheet = work_.path() + "/sheet";
-    WriteText(sheet, "# a comment\n" + PrintKeySheet(PackWrap(wrap.object.text).value()));
+    WriteText(sheet, "# a comment\n" + PrintKeySheet(wrap.packed));
     EXPECT_EQ(RunSecondReader(Directory(), "sheet " + sheet,
                               is_recovery ? kGoldenRecoveryPassphrase : kGoldenPassphrase),
               0)
