@@ -48,12 +48,14 @@ def output_of(*arguments, **options):
     return subprocess.run(arguments, capture_output=True, text=True, check=True, **options).stdout
 
 
+# Newer versions of CLI11 write headings in capitals, and set short options apart.
 def options_of(text):
-    return re.findall(r"^ +(?:-h,)?(--[a-z-]+)\b", text, re.MULTILINE)
+    return re.findall(r"^ {2,10}(?:-h, *)?(--[a-z-]+)\b", text, re.MULTILINE)
 
 
 def commands_of(text):
-    return re.findall(r"^  ([a-z-]+) ", text.partition("\nSubcommands:\n")[2], re.MULTILINE)
+    parts = re.split(r"^Subcommands:\n", text, flags=re.MULTILINE | re.IGNORECASE)
+    return re.findall(r"^  ([a-z-]+) ", parts[1], re.MULTILINE) if len(parts) > 1 else []
 
 
 def walk(vezactl, command=()):
