@@ -695,7 +695,7 @@ check_tidy() {
 }
 
 check_shell() {
-  git -C "$top" grep -lzE '^#!.*bash|^# shellcheck shell=' -- ':!*.md' |
+  git -C "$top" grep -lzE '^#!.*bash|^# shellcheck shell=' -- ':!*.md' ':!*.cpp' |
     (cd "$top" && xargs -0 shellcheck -x)
 }
 

@@ -15,7 +15,7 @@ import unittest
 
 SUPPORT = pathlib.Path(__file__).resolve().parent
 TOP = SUPPORT.parent.parent
-COPIED = ["src", "sql", "VERSION", "veza_backup.control", "CHANGELOG.md"]
+COPIED = ["src", "sql", "VERSION", "veza_backup.control", "CHANGELOG.md", "debian"]
 
 
 class Planted(unittest.TestCase):
@@ -160,6 +160,10 @@ class Version(Planted):
     def test_another_version_of_the_changes(self):
         self.plant("CHANGELOG.md", "## 9.9\n\n## ", "## ")
         self.finds(self.CHECK, "CHANGELOG.md: the newest version is 9.9")
+
+    def test_another_version_of_the_packages(self):
+        self.plant("debian/changelog", "veza-backup (9.9.9-1) unstable; urgency=medium\n\n", "")
+        self.finds(self.CHECK, f"debian/changelog: the newest version is 9.9.9, and VERSION {self.version}")
 
     def test_another_library(self):
         self.finds(self.CHECK, "library.so: has version 9.9.9", *self.built(library="9.9.9"))
