@@ -7,6 +7,7 @@
 #include "core/limits.h"
 #include "core/repository/backup_summary.h"
 #include "core/repository/identity_list.h"
+#include "core/repository/key_search.h"
 #include "core/repository/key_wraps.h"
 #include "core/repository/names.h"
 #include "core/repository/passphrase_command.h"
@@ -167,6 +168,13 @@ Error WrongPassphrase(const Store& store, const std::optional<Error>& unusable) 
                             kSetOne));
 }
 
+Result<Result<Bytes>> UnlessOfTheStore(Result<Bytes> text) {
+  if (!text && IsOfTheStore(text.error())) {
+    return std::move(text.error());
+  }
+  return Result<Result<Bytes>>(tl::in_place, std::move(text));
+}
+
 // The key id that the wrap names, if it is not `key_id`. nullopt otherwise.
 std::optional<std::string> OtherKeyOf(std::string_view wrap, const std::string& key_id) {
   const std::optional<Json> document = ParseJsonObject(wrap, {.size = limits::kKeyWrap});
@@ -199,10 +207,7 @@ Result<std::optional<OpenedKey>> TryFirst(Store& store, const std::string& key_i
   if (!name.starts_with(KeyWrapName(key_id, "")) || !ValidateObjectName(name)) {
     return std::optional<OpenedKey>();
   }
-  const Result<Bytes> text = GetSmall(store, name, limits::kKeyWrap);
-  if (!text && IsOfTheStore(text.error())) {
-    return text.error();
-  }
+  ASSIGN_OR_RETURN(const Result<Bytes> text, GetWrap(store, name));
   const NamedText wrap{name, text ? std::string(AsText(*text)) : ""};
   Result<DataKey> key = UnwrapOwn(store, key_id, wrap, options.passphrase.text());
   return key ? std::optional(OpenedKey{*std::move(key), wrap}) : std::nullopt;
@@ -252,13 +257,11 @@ Result<bool> HoldsSignedBackup(Store& store, const SealPolicy& policy) {
   ASSIGN_OR_RETURN(const std::vector<std::string> labels, store.ListDirectories(kBackupPrefix));
   std::size_t left = kBackupsLookedAt;
   for (auto label = labels.rbegin(); label != labels.rend() && left > 0; ++label, --left) {
-    const Result<Bytes> text =
-        ParseLabel(*label) ? GetSmall(store, BackupDocumentName(*label), limits::kBackupDocument)
-                           : Result<Bytes>(Bytes());
-    if (!text && !IsNoWrap(text.error())) {
-      return text.error();
+    if (!ParseLabel(*label)) {
+      continue;
     }
-    if (text && ParseSummary(std::string(AsText(*text)), *label, policy)) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadBackupText(store, *label));
+    if (text && ParseSummary(*text, *label, policy)) {
       return true;
     }
   }
@@ -400,10 +403,7 @@ class PutBack {
     bool is_damaged = false;
     for (const ObjectInfo& wrap : wraps.objects) {
       RETURN_IF_ERROR(environment_.cancellation->Check());
-      const Result<Bytes> text = GetListed(store_, wrap, limits::kKeyWrap);
-      if (!text && IsOfTheStore(text.error())) {
-        return text.error();
-      }
+      ASSIGN_OR_RETURN(const Result<Bytes> text, GetWrap(store_, wrap));
       const auto held = std::ranges::find(held_.key_wraps, wrap.name, &NamedText::name);
       const bool is_held = held != held_.key_wraps.end();
       const bool is_intact = is_held && text && AsText(*text) == held->text;
@@ -479,11 +479,7 @@ Result<WrapSearch> SearchWraps(Store& store, const std::string& key_id,
       search.has_more_to_try = true;
       return search;
     }
-    const Result<Bytes> text = GetListed(store, wrap, limits::kKeyWrap);
-    // One object that cannot be read says nothing of the others.
-    if (!text && IsOfTheStore(text.error())) {
-      return text.error();
-    }
+    ASSIGN_OR_RETURN(const Result<Bytes> text, GetWrap(store, wrap));
     if (!text) {
       search.damaged = text.error();
       continue;
@@ -566,8 +562,12 @@ bool IsDamagedDocument(const Error& error) {
   return error.code == ErrorCode::kDataCorrupted || error.code == ErrorCode::kPermissionDenied;
 }
 
-bool IsNoWrap(const Error& error) {
-  return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kDataCorrupted;
+Result<Result<Bytes>> GetWrap(Store& store, const ObjectInfo& listed) {
+  return UnlessOfTheStore(GetListed(store, listed, limits::kKeyWrap));
+}
+
+Result<Result<Bytes>> GetWrap(Store& store, std::string_view name) {
+  return UnlessOfTheStore(GetSmall(store, name, limits::kKeyWrap));
 }
 
 Result<OpenedKey> FindKey(Store& store, const std::string& key_id, const RepositoryOptions& options,
@@ -740,10 +740,7 @@ Status RequireWrapInPlace(const Repository& repository) {
     return Ok();
   }
   const NamedText& ours = repository.key_wraps().front();
-  const Result<Bytes> text = GetSmall(repository.store(), ours.name, limits::kKeyWrap);
-  if (!text && IsOfTheStore(text.error())) {
-    return text.error();
-  }
+  ASSIGN_OR_RETURN(const Result<Bytes> text, GetWrap(repository.store(), ours.name));
   if (text && AsText(*text) == ours.text) {
     return Ok();
   }

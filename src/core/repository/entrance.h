@@ -33,9 +33,12 @@ Result<std::vector<NamedText>> ReadDamagedIdentities(Store& store);
 // does not parse, its signature is wrong, or it has none. False for errors of the store.
 bool IsDamagedDocument(const Error& error);
 
-// Whether an error of reading an object below key/ concerns only that object: it was removed since
-// it was listed, or it is too large. The next object may still be a good wrap.
-bool IsNoWrap(const Error& error);
+// The content of an object below key/. An object that cannot be read (it is gone, too large, in an
+// archive storage class, encrypted by a key that this account may not use) says nothing of the
+// others: the next may be a good wrap. So its error is the inner one. The outer one is that of a
+// store that does not answer, or of a cancellation: then nothing is known.
+Result<Result<Bytes>> GetWrap(Store& store, const ObjectInfo& listed);
+Result<Result<Bytes>> GetWrap(Store& store, std::string_view name);
 
 struct OpenedKey {
   DataKey key;

@@ -85,12 +85,11 @@ class Searcher {
       RETURN_IF_ERROR(environment_.cancellation->Check());
       const bool is_known = std::ranges::any_of(
           source.wraps, [&](const FoundWrap& found) { return found.wrap.name == object.name; });
-      const Result<Bytes> text =
-          is_known ? Result<Bytes>(Bytes()) : GetListed(store_, object, limits::kKeyWrap);
-      if (!text && IsOfTheStore(text.error())) {
-        return text.error();
+      if (is_known) {
+        continue;
       }
-      if (text && !is_known) {
+      ASSIGN_OR_RETURN(const Result<Bytes> text, GetWrap(store_, object));
+      if (text) {
         source.wraps.push_back(
             {{object.name, std::string(AsText(*text))}, fmt::format("object \"{}\"", object.name)});
       }

@@ -137,13 +137,9 @@ Result<WrapsRead> ReadWraps(const Repository& repository, std::size_t most) {
   listed.objects.resize(std::min(listed.objects.size(), most));
   for (const ObjectInfo& object : listed.objects) {
     RETURN_IF_ERROR(repository.environment().cancellation->Check());
-    const Result<Bytes> text = GetListed(repository.store(), object, limits::kKeyWrap);
+    ASSIGN_OR_RETURN(const Result<Bytes> text, GetWrap(repository.store(), object));
     if (!text && text.error().code == ErrorCode::kNotFound) {
       continue;  // it was removed since it was listed
-    }
-    // One object that cannot be read says nothing of the others.
-    if (!text && IsOfTheStore(text.error())) {
-      return text.error();
     }
     KeyWrapInfo info;
     info.object = {object.name, text ? std::string(AsText(*text)) : ""};
@@ -292,10 +288,7 @@ Status DeleteWraps(const Repository& repository, const std::vector<std::string>&
   Store& store = repository.store();
   std::vector<NamedText> wraps;
   for (const std::string& name : names) {
-    const Result<Bytes> text = GetSmall(store, name, limits::kKeyWrap);
-    if (!text && IsOfTheStore(text.error())) {
-      return text.error();
-    }
+    ASSIGN_OR_RETURN(const Result<Bytes> text, GetWrap(store, name));
     if (text) {
       wraps.push_back({name, std::string(AsText(*text))});
     }
@@ -342,10 +335,7 @@ Result<bool> HoldsSignedWrap(Store& store, const DataKey& key, const Cancellatio
   listed.objects.resize(std::min(listed.objects.size(), limits::kKeyWrapsLookedAt));
   for (const ObjectInfo& object : listed.objects) {
     RETURN_IF_ERROR(cancellation.Check());
-    const Result<Bytes> text = GetListed(store, object, limits::kKeyWrap);
-    if (!text && IsOfTheStore(text.error())) {
-      return text.error();
-    }
+    ASSIGN_OR_RETURN(const Result<Bytes> text, GetWrap(store, object));
     if (text && IsSigned(policy, AsText(*text))) {
       return true;
     }
