@@ -211,11 +211,9 @@ class S3PastStore final : public S3StoreBase {
   Result<S3VersionsPage> RequestPage(std::string_view prefix, const char* delimiter,
                                      const std::string& key_marker,
                                      const std::string& version_marker, const std::string& what) {
-    S3Call call{"GET", ""};
-    call.query = {{"versions", ""},
-                  {"encoding-type", "url"},
-                  {"prefix", root() + std::string(prefix)},
-                  {"max-keys", std::to_string(options().list_page_size)}};
+    S3Call call = ListCall({{"versions", ""},
+                            {"prefix", root() + std::string(prefix)},
+                            {"max-keys", std::to_string(options().list_page_size)}});
     for (const auto& [name, value] :
          {std::pair("delimiter", std::string(delimiter)), std::pair("key-marker", key_marker),
           std::pair("version-id-marker", version_marker)}) {
@@ -223,7 +221,6 @@ class S3PastStore final : public S3StoreBase {
         call.query.emplace_back(name, value);
       }
     }
-    call.body_limit = limits::kListPage;
     ASSIGN_OR_RETURN(const S3Response response, client().Send(call, what));
     if (response.status != 200) {
       return WithRights(BucketError(response, what)).error();

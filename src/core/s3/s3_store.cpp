@@ -231,7 +231,8 @@ class S3Store final : public S3StoreBase {
     std::string last;
     std::string token;
     for (int empty_pages = 0;;) {
-      S3Call call = ListCall({{"prefix", root() + std::string(prefix)},
+      S3Call call = ListCall({{"list-type", "2"},
+                              {"prefix", root() + std::string(prefix)},
                               {"max-keys", std::to_string(options().list_page_size)}});
       if (*delimiter != '\0') {
         call.query.emplace_back("delimiter", delimiter);

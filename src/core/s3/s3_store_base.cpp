@@ -112,8 +112,9 @@ Result<ObjectInfo> S3StoreBase::HeadVersion(std::string_view name, const std::st
 
 Result<TimePoint> S3StoreBase::AskTime() {
   const std::string what = fmt::format("could not ask \"{}\" for the time", location_);
-  ASSIGN_OR_RETURN(const S3Response response,
-                   client_.Send(ListCall({{"max-keys", "1"}, {"prefix", root_}}), what));
+  ASSIGN_OR_RETURN(
+      const S3Response response,
+      client_.Send(ListCall({{"list-type", "2"}, {"max-keys", "1"}, {"prefix", root_}}), what));
   if (response.status != 200) {
     return BucketError(response, what);
   }
@@ -170,10 +171,9 @@ Error S3StoreBase::ExplainHead(const S3Response& answer, const std::string& what
   return AnswerError(*response, what, name);
 }
 
-S3Call S3StoreBase::ListCall(NamedValues query) const {
+S3Call S3StoreBase::ListCall(NamedValues query) {
   S3Call call{"GET", ""};
   call.query = std::move(query);
-  call.query.emplace_back("list-type", "2");
   call.query.emplace_back("encoding-type", "url");
   call.body_limit = limits::kListPage;
   return call;

@@ -45,7 +45,8 @@ class S3StoreBase : public Store {
   Error BucketError(const S3Response& response, const std::string& what) const;
 
   // Parts of a listing.
-  S3Call ListCall(NamedValues query) const;
+  // A request for a page; `query` says of what: {"list-type", "2"} or {"versions", ""}, and more.
+  static S3Call ListCall(NamedValues query);
   // Whether a valid name may begin with it. Some servers refuse "../" and "//".
   static bool MayBeginObjectName(std::string_view prefix);
   // A server that passes over the prefix, or changes it, would show a repository that is empty, or

@@ -103,6 +103,31 @@ std::vector<std::string> ParsePrefixes(const pugi::xml_node& root, bool encoded)
   return prefixes;
 }
 
+// What the pages of both kinds of listing have.
+struct Listing {
+  pugi::xml_node root;
+  bool encoded = false;
+  bool truncated = false;
+};
+
+// Nothing when it is no page. `marker` is the element that says where the next page begins.
+std::optional<Listing> OpenListing(std::string_view text, const char* kind, const char* marker,
+                                   pugi::xml_document& document) {
+  if (!ParseXml(text, limits::kListPage, document)) {
+    return std::nullopt;
+  }
+  const pugi::xml_node root = document.child(kind);
+  const std::string_view truncated = root.child_value("IsTruncated");
+  const Listing listing{root, std::string_view(root.child_value("EncodingType")) == "url",
+                        truncated == "true"};
+  // Without this element we could not tell whether the listing is complete.
+  if ((truncated != "true" && truncated != "false") ||
+      (listing.truncated && *root.child_value(marker) == '\0')) {
+    return std::nullopt;
+  }
+  return listing;
+}
+
 Error NotAPage() {
   return MakeError(ErrorCode::kUnavailable, "the response is not an S3 listing")
       .WithHint("Check that veza_backup.s3_endpoint names an S3 server.")
@@ -149,60 +174,49 @@ std::optional<S3ErrorDocument> ParseS3Error(std::string_view text) {
 }
 
 Result<S3ListPage> ParseS3ListPage(std::string_view text) {
+  constexpr const char* kMarker = "NextContinuationToken";
   pugi::xml_document document;
-  if (!ParseXml(text, limits::kListPage, document)) {
+  const std::optional<Listing> listing = OpenListing(text, "ListBucketResult", kMarker, document);
+  if (!listing) {
     return NotAPage();
   }
-  const pugi::xml_node root = document.child("ListBucketResult");
-  const std::string_view truncated = root.child_value("IsTruncated");
-  const bool encoded = std::string_view(root.child_value("EncodingType")) == "url";
   S3ListPage page;
-  page.truncated = truncated == "true";
-  page.continuation_token = root.child_value("NextContinuationToken");
-  // Without this element we could not tell whether the listing is complete.
-  if ((truncated != "true" && truncated != "false") ||
-      (page.truncated && page.continuation_token.empty())) {
-    return NotAPage();
-  }
-  for (const pugi::xml_node& contents : root.children("Contents")) {
-    std::optional<ObjectInfo> info = ParseObject(contents, encoded);
+  page.truncated = listing->truncated;
+  page.continuation_token = listing->root.child_value(kMarker);
+  for (const pugi::xml_node& contents : listing->root.children("Contents")) {
+    std::optional<ObjectInfo> info = ParseObject(contents, listing->encoded);
     if (!info) {
       return NotAPage();
     }
     page.objects.push_back(std::move(*info));
   }
-  page.prefixes = ParsePrefixes(root, encoded);
+  page.prefixes = ParsePrefixes(listing->root, listing->encoded);
   return page;
 }
 
 Result<S3VersionsPage> ParseS3VersionsPage(std::string_view text) {
+  constexpr const char* kMarker = "NextKeyMarker";
   pugi::xml_document document;
-  if (!ParseXml(text, limits::kListPage, document)) {
+  const std::optional<Listing> listing = OpenListing(text, "ListVersionsResult", kMarker, document);
+  if (!listing) {
     return NotAPage();
   }
-  const pugi::xml_node root = document.child("ListVersionsResult");
-  const std::string_view truncated = root.child_value("IsTruncated");
-  const bool encoded = std::string_view(root.child_value("EncodingType")) == "url";
   S3VersionsPage page;
-  page.truncated = truncated == "true";
-  page.key_marker = TextOf(root, "NextKeyMarker", encoded);
-  page.version_marker = root.child_value("NextVersionIdMarker");
-  if ((truncated != "true" && truncated != "false") ||
-      (page.truncated && page.key_marker.empty())) {
-    return NotAPage();
-  }
-  for (const pugi::xml_node& node : root.children()) {
+  page.truncated = listing->truncated;
+  page.key_marker = TextOf(listing->root, kMarker, listing->encoded);
+  page.version_marker = listing->root.child_value("NextVersionIdMarker");
+  for (const pugi::xml_node& node : listing->root.children()) {
     const std::string_view kind = node.name();
     if (kind != "Version" && kind != "DeleteMarker") {
       continue;
     }
-    std::optional<S3Version> version = ParseVersion(node, encoded);
+    std::optional<S3Version> version = ParseVersion(node, listing->encoded);
     if (!version) {
       return NotAPage();
     }
     page.versions.push_back(std::move(*version));
   }
-  page.prefixes = ParsePrefixes(root, encoded);
+  page.prefixes = ParsePrefixes(listing->root, listing->encoded);
   return page;
 }
 
