@@ -166,10 +166,13 @@ Result<int> RunExpire(const GlobalOptions& options, const ExpireArguments& argum
                    arguments.dry_run
                        ? PlanExpire(*repository, system, choose)
                        : ExpireUnderLock(*repository, system, choose, config.s3_connections));
+  if (options.quiet && !options.json) {
+    return kDone;
+  }
   const FreedSpace space = ReadFreedSpace(config, options.environment);
   if (options.json) {
     PrintJson(ToJson(decisions, settings, space, arguments.dry_run));
-  } else if (!options.quiet) {
+  } else {
     PrintText(ToText(decisions, settings, space, arguments.dry_run));
   }
   return kDone;
