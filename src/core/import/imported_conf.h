@@ -62,6 +62,20 @@ class ImportedConf {
   std::vector<ImportedSecret> secrets_;
 };
 
+// What is said of the settings of more than one tool.
+namespace imported {
+inline constexpr const char* kAlways = "Always so here.";
+inline constexpr const char* kServerKnows = "Nothing to set: the server knows itself.";
+inline constexpr const char* kLog = "The log is PostgreSQL's, or what vezactl prints.";
+inline constexpr const char* kNotS3 =
+    "Only S3 and directories are repositories here. Set veza_backup.repository to "
+    "\"s3://bucket/prefix\" of a store that speaks S3.";
+inline constexpr const char* kNotEncrypted =
+    "Nothing is encrypted, as before. To encrypt, set veza_backup.cipher_passphrase_file in place "
+    "of this before the first backup.";
+inline constexpr const char* kOneJob = "0 is one for each processor, and the default here.";
+}  // namespace imported
+
 // Add a sentence to what is said about the line.
 void AddRemark(std::string_view sentence, ImportedLine& line);
 void AddToDo(std::string_view sentence, ImportedLine& line);

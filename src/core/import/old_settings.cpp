@@ -1,5 +1,8 @@
 #include "core/import/old_settings.h"
 
+#include <algorithm>
+
+#include "core/ascii.h"
 #include "core/secret_string.h"
 
 namespace veza {
@@ -8,6 +11,20 @@ OldSettings::~OldSettings() {
   for (OldSetting& setting : settings_) {
     Wipe(setting.value);
   }
+}
+
+Status ForEachLine(
+    std::string_view text, const std::string& file, std::string_view blanks,
+    const std::function<Status(std::string_view line, const std::string& source)>& each) {
+  for (int number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = Trim(text.substr(0, end), blanks);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (!line.empty() && !line.starts_with('#')) {
+      RETURN_IF_ERROR(each(line, fmt::format("{} line {}", file, number)));
+    }
+  }
+  return Ok();
 }
 
 }  // namespace veza

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,12 @@ class OldSettings {
  private:
   std::deque<OldSetting> settings_;  // which copies nothing when it grows
 };
+
+// Calls `each` for the lines of a file that say something: neither empty nor a comment, without the
+// `blanks` around them. `source` names the file and the line. Stops at the first error.
+Status ForEachLine(
+    std::string_view text, const std::string& file, std::string_view blanks,
+    const std::function<Status(std::string_view line, const std::string& source)>& each);
 
 // The names and values of environment variables.
 using Variables = std::vector<std::pair<std::string, std::string>>;

@@ -4,7 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <span>
+#include <tuple>
 #include <utility>
 
 #include "core/ascii.h"
@@ -123,14 +123,15 @@ class Translation {
 };
 
 using Fate = OldOption::Fate;
+using imported::kAlways;
+using imported::kLog;
+using imported::kNotS3;
+using imported::kServerKnows;
 
 constexpr const char* kByServer = "The server runs backups by itself.";
-constexpr const char* kAlways = "Always so here.";
-constexpr const char* kLog = "The log is PostgreSQL's, or what vezactl prints.";
 constexpr const char* kNoProcesses =
     "There are no other processes and hosts to talk to: the server writes to the store itself.";
 constexpr const char* kSocket = "The time limits and the keep-alive of connections are fixed.";
-constexpr const char* kServerKnows = "Nothing to set: the server knows itself.";
 constexpr const char* kOtherHost =
     "The server writes to the store itself, with no other host in between. Install veza_backup on "
     "every database node; the repository has to be on S3, or in a directory that all of them have "
@@ -140,9 +141,6 @@ constexpr const char* kOfPgHost = "Goes with a database on another host. veza_ba
 constexpr const char* kPacks =
     "Small files are always stored together, and large ones in blocks, of which a diff stores "
     "those that have changed.";
-constexpr const char* kNotS3 =
-    "Only S3 and directories are repositories here. Set veza_backup.repository to "
-    "\"s3://bucket/prefix\" of a store that speaks S3.";
 constexpr const char* kOfOtherStore = "Goes with a type of repository that has no counterpart.";
 constexpr const char* kRestore = "An option of \"vezactl restore\", and no setting.";
 
@@ -905,10 +903,7 @@ Status Translation::Tag(const std::string&, ImportedLine& line) {
 Status Translation::CipherType(const std::string& value, ImportedLine& line) {
   if (value == "none") {
     Set(line, "cipher", "none");
-    AddRemark(
-        "Nothing is encrypted, as before. To encrypt, set veza_backup.cipher_passphrase_file "
-        "in place of this before the first backup.",
-        line);
+    AddRemark(imported::kNotEncrypted, line);
   } else if (value == "aes-256-cbc") {
     Set(line, "cipher", "aes-256-cbc");
     AddRemark(
@@ -1216,8 +1211,7 @@ Status Translation::AddDefaults() {
                "retention_archive", fmt::format("{}", count), "");
   }
   if (!Value("process-max")) {
-    AddDefault(not_set("process-max, 1 by default"), "jobs", "1",
-               "0 is one for each processor, and the default here.");
+    AddDefault(not_set("process-max, 1 by default"), "jobs", "1", imported::kOneJob);
   }
   AddSchedules("pgBackRest", conf_);
   return Ok();

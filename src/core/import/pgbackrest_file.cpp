@@ -113,15 +113,9 @@ Status ReadDirectory(const std::string& directory, bool is_required, PgBackRestF
 
 Status ParsePgBackRestText(std::string_view text, const std::string& file, OldSettings& settings) {
   std::string section;
-  for (int number = 1; !text.empty(); ++number) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = Trim(text.substr(0, end), kBlanks);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (!line.empty() && !line.starts_with('#')) {
-      RETURN_IF_ERROR(ParseLine(line, fmt::format("{} line {}", file, number), section, settings));
-    }
-  }
-  return Ok();
+  return ForEachLine(text, file, kBlanks, [&](std::string_view line, const std::string& source) {
+    return ParseLine(line, source, section, settings);
+  });
 }
 
 Result<PgBackRestFiles> ReadPgBackRest(const std::optional<std::string>& file,

@@ -25,6 +25,10 @@ struct OldName {
   bool secret = false;
 };
 using Fate = OldName::Fate;
+using imported::kAlways;
+using imported::kLog;
+using imported::kNotS3;
+using imported::kServerKnows;
 
 class Translation {
  public:
@@ -59,7 +63,9 @@ class Translation {
 
  private:
   const OldSetting* Find(std::string_view name) const;
-  // Sets it unless another line has. False, with a remark, in that case.
+  // Whether no other line has set it. Otherwise says what to do.
+  bool Claim(const char* setting, ImportedLine& line);
+  // Sets it if it can be claimed. False otherwise.
   bool SetOnce(const char* setting, std::string value, ImportedLine& line);
   Status SetNumber(const OldSetting& old, const char* setting, ImportedLine& line);
   bool RequireProfile(const char* setting, const OldSetting& old, ImportedLine& line);
@@ -75,14 +81,8 @@ class Translation {
   ImportedConf conf_;
 };
 
-constexpr const char* kNotS3 =
-    "Only S3 and directories are repositories here. Set veza_backup.repository to "
-    "\"s3://bucket/prefix\" of a store that speaks S3.";
 constexpr const char* kOfOtherStore = "Goes with a storage that has no counterpart.";
-constexpr const char* kServerKnows = "Nothing to set: the server knows itself.";
-constexpr const char* kAlways = "Always so here.";
 constexpr const char* kFixed = "Fixed here.";
-constexpr const char* kLog = "The log is PostgreSQL's, or what vezactl prints.";
 constexpr const char* kNoDebugging = "For the makers of WAL-G.";
 constexpr const char* kDeltas =
     "What is a diff or an incr here is said when it is taken: veza_backup.schedule_diff and "
@@ -313,9 +313,16 @@ const OldSetting* Translation::Find(std::string_view name) const {
   return found == in_force_.end() ? nullptr : found->second;
 }
 
-bool Translation::SetOnce(const char* setting, std::string value, ImportedLine& line) {
+bool Translation::Claim(const char* setting, ImportedLine& line) {
   if (!done_.insert(setting).second) {
     AddToDo("Another line above has set the same. Remove one of them.", line);
+    return false;
+  }
+  return true;
+}
+
+bool Translation::SetOnce(const char* setting, std::string value, ImportedLine& line) {
+  if (!Claim(setting, line)) {
     return false;
   }
   line.settings.push_back({setting, std::move(value)});
@@ -484,8 +491,7 @@ constexpr const char* kNewKey =
 
 Status Translation::LibsodiumKey(const OldSetting& old, ImportedLine& line) {
   is_encrypted_ = true;
-  if (!done_.insert("cipher_passphrase_file").second) {
-    AddToDo("Another line above has set the same. Remove one of them.", line);
+  if (!Claim("cipher_passphrase_file", line)) {
     return Ok();
   }
   AddRemark(kNewKey, line);
@@ -571,13 +577,10 @@ void Translation::AddDefaults() {
     add("not set: AWS_S3_FORCE_PATH_STYLE, false by default", "s3_uri_style", "virtual-host", "");
   }
   if (!is_encrypted_) {
-    add("not set: a key", "cipher", "none",
-        "Nothing is encrypted, as before. To encrypt, set veza_backup.cipher_passphrase_file in "
-        "place of this before the first backup.");
+    add("not set: a key", "cipher", "none", imported::kNotEncrypted);
   }
   if (!done_.contains("jobs")) {
-    add("not set: WALG_UPLOAD_DISK_CONCURRENCY, 1 by default", "jobs", "1",
-        "0 is one for each processor, and the default here.");
+    add("not set: WALG_UPLOAD_DISK_CONCURRENCY, 1 by default", "jobs", "1", imported::kOneJob);
   }
   conf_.Add({.origin = "not in WAL-G's settings: what is deleted",
              .settings = {{"retention_full", "0"},

@@ -1,7 +1,6 @@
 #include "core/import/wal_g_file.h"
 
 #include <algorithm>
-#include <map>
 
 #include "core/ascii.h"
 #include "core/codec/json.h"
@@ -66,15 +65,9 @@ Status ParseWalGText(std::string_view text, const std::string& file, OldSettings
   if (Trim(text, " \t\r\n").starts_with('{')) {
     return ParseJsonText(text, file, settings);
   }
-  for (int number = 1; !text.empty(); ++number) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = Trim(text.substr(0, end), kBlanks);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (!line.empty() && !line.starts_with('#')) {
-      RETURN_IF_ERROR(ParseLine(line, fmt::format("{} line {}", file, number), settings));
-    }
-  }
-  return Ok();
+  return ForEachLine(text, file, kBlanks, [&](std::string_view line, const std::string& source) {
+    return ParseLine(line, source, settings);
+  });
 }
 
 Result<OldSettings> ReadWalGFile(const std::string& file) {

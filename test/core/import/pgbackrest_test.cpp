@@ -2,12 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <set>
-
-#include "core/config/conf_parser.h"
-#include "core/config/config.h"
-#include "core/config/temporary_directory.h"
+#include "core/import/import_fixture.h"
 #include "core/import/pgbackrest_file.h"
 
 namespace veza {
@@ -245,29 +240,12 @@ process-max=8
 pg1-path=/var/lib/postgresql/15/main
 )";
 
-class ImportPgBackRestTest : public testing::Test {
+class ImportPgBackRestTest : public ImportFixture {
  protected:
-  Result<ImportedConf> Import(std::string_view text, ImportOptions options = {}) {
+  Result<ImportedConf> Translate(std::string_view text, const ImportOptions& options) override {
     OldSettings settings;
     RETURN_IF_ERROR(ParsePgBackRestText(text, "old.conf", settings));
-    options.secrets_directory = directory_.path();
     return ImportPgBackRest(settings, options);
-  }
-
-  // The settings that the printed file has for its own reader.
-  SettingValues Read(const ImportedConf& conf) {
-    auto values = ParseConfFile(directory_.Write("new.conf", conf.Format("# heading\n")));
-    EXPECT_TRUE(values.has_value()) << values.error().message << "\n" << conf.Format("");
-    return values.has_value() ? std::move(*values) : SettingValues();
-  }
-  std::string ValueOf(std::string_view text, const char* setting) {
-    const auto conf = Import(text);
-    if (!conf.has_value()) {
-      return "ERROR " + conf.error().message;
-    }
-    const SettingValues values = Read(*conf);
-    const auto found = values.find(setting);
-    return found == values.end() ? "(unset)" : found->second.text;
   }
   std::string S3(const std::string& lines, const char* setting) {
     return ValueOf("[global]\nrepo1-type=s3\nrepo1-s3-bucket=bucket\nrepo1-s3-endpoint=host\n" +
@@ -293,18 +271,10 @@ class ImportPgBackRestTest : public testing::Test {
     ADD_FAILURE() << "no line from " << part;
     return {};
   }
-
-  TemporaryDirectory directory_;
 };
 
 TEST_F(ImportPgBackRestTest, EveryOptionHasOneRow) {
-  const std::vector<std::string_view> rows = PgBackRestOptionNames();
-  const std::set<std::string_view> known(rows.begin(), rows.end());
-  EXPECT_EQ(known.size(), rows.size());
-  for (const char* const name : kOptionsOf260) {
-    EXPECT_TRUE(known.contains(name)) << name;
-  }
-  EXPECT_EQ(known.size(), std::size(kOptionsOf260));
+  ExpectOneRowEach(PgBackRestOptionNames(), kOptionsOf260);
 }
 
 TEST_F(ImportPgBackRestTest, NoLineIsDropped) {
@@ -327,11 +297,7 @@ TEST_F(ImportPgBackRestTest, TheRoleBecomesAConfigurationThatWorks) {
   const auto conf = Import(kRole, {.writes_secrets = true});
   ASSERT_TRUE(conf.has_value()) << conf.error().message;
   ASSERT_EQ(conf->secrets().size(), 2U);
-  for (const ImportedSecret& secret : conf->secrets()) {
-    directory_.Write(secret.file.substr(directory_.path().size() + 1), secret.content.text());
-  }
-  const auto config =
-      BuildConfig(Read(*conf), [](const char*) { return std::optional<std::string>(); });
+  const auto config = Build(*conf);
   ASSERT_TRUE(config.has_value()) << config.error().message << "\n" << conf->Format("");
   EXPECT_EQ(config->s3.bucket, "veza-pgbackrest");
   EXPECT_EQ(config->s3.prefix, "veza_backup/veza");

@@ -2,11 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <set>
-
-#include "core/config/conf_parser.h"
-#include "core/config/config.h"
-#include "core/config/temporary_directory.h"
+#include "core/import/import_fixture.h"
 #include "core/import/wal_g_file.h"
 
 namespace veza {
@@ -179,40 +175,17 @@ constexpr const char* kSettingsOfWalG[] = {
     "YC_SERVICE_ACCOUNT_KEY_FILE",
 };
 
-class ImportWalGTest : public testing::Test {
+class ImportWalGTest : public ImportFixture {
  protected:
-  Result<ImportedConf> Import(std::string_view text, ImportOptions options = {}) {
+  Result<ImportedConf> Translate(std::string_view text, const ImportOptions& options) override {
     OldSettings settings;
     RETURN_IF_ERROR(ParseWalGText(text, "walg.env", settings));
-    options.secrets_directory = directory_.path();
     return ImportWalG(settings, options);
   }
-  SettingValues Read(const ImportedConf& conf) {
-    auto values = ParseConfFile(directory_.Write("new.conf", conf.Format("# heading\n")));
-    EXPECT_TRUE(values.has_value()) << values.error().message << "\n" << conf.Format("");
-    return values.has_value() ? std::move(*values) : SettingValues();
-  }
-  std::string ValueOf(std::string_view text, const char* setting) {
-    const auto conf = Import(text);
-    if (!conf.has_value()) {
-      return "ERROR " + conf.error().message;
-    }
-    const SettingValues values = Read(*conf);
-    const auto found = values.find(setting);
-    return found == values.end() ? "(unset)" : found->second.text;
-  }
-
-  TemporaryDirectory directory_;
 };
 
 TEST_F(ImportWalGTest, EverySettingHasOneRow) {
-  const std::vector<std::string_view> rows = WalGSettingNames();
-  const std::set<std::string_view> known(rows.begin(), rows.end());
-  EXPECT_EQ(known.size(), rows.size());
-  for (const char* const name : kSettingsOfWalG) {
-    EXPECT_TRUE(known.contains(name)) << name;
-  }
-  EXPECT_EQ(known.size(), std::size(kSettingsOfWalG));
+  ExpectOneRowEach(WalGSettingNames(), kSettingsOfWalG);
 }
 
 TEST_F(ImportWalGTest, NoLineIsDropped) {
@@ -239,11 +212,7 @@ TEST_F(ImportWalGTest, AnOrdinaryFileBecomesAConfigurationThatWorks) {
       {.writes_secrets = true});
   ASSERT_TRUE(conf.has_value()) << conf.error().message;
   ASSERT_EQ(conf->secrets().size(), 2U);
-  for (const ImportedSecret& secret : conf->secrets()) {
-    directory_.Write(secret.file.substr(directory_.path().size() + 1), secret.content.text());
-  }
-  const auto config =
-      BuildConfig(Read(*conf), [](const char*) { return std::optional<std::string>(); });
+  const auto config = Build(*conf);
   ASSERT_TRUE(config.has_value()) << config.error().message << "\n" << conf->Format("");
   EXPECT_EQ(config->s3.bucket, "bucket");
   EXPECT_EQ(config->s3.prefix, "walg/veza_backup/prod");
