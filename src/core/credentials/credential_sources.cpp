@@ -203,7 +203,8 @@ class InstanceSource final : public CredentialSource {
                  "x-aws-ec2-metadata-token: " + session.body);
     };
     ASSIGN_OR_RETURN(const HttpResponse roles, get(""));
-    const std::string role(Trim(roles.body.substr(0, roles.body.find('\n')), " \t\r\n"));
+    const std::string_view lines = roles.body;
+    const std::string role(Trim(lines.substr(0, lines.find('\n')), " \t\r\n"));
     if (roles.status == 404 || (roles.status == 200 && role.empty())) {
       return MakeError(ErrorCode::kCredentials, "{}: the instance has no role", purpose_)
           .WithHint("Attach a role to the instance (an instance profile).");
