@@ -27,7 +27,8 @@ struct OldOption {
   } fate = Fate::kNothingToDo;
   const char* remark = "";
   Status (Translation::*translate)(const std::string& value, ImportedLine& line) = nullptr;
-  // The command for which it counts here: [global:backup] comes before [global].
+  // The command for which it counts here: [global:backup] comes before [global]. What pgBackRest
+  // removes after a backup it removes by the retention of "backup", not of "expire".
   const char* command = "backup";
   bool secret = false;
   bool repeats = false;
@@ -99,13 +100,20 @@ class Translation {
   const OldEntry* Find(std::string_view name) const;
   std::optional<std::string> Value(std::string_view name) const;
   bool IsS3() const { return Value("repo-type").value_or("posix") == "s3"; }
+  // Whether the repository is on another host. What is in force for it stands in that host's file.
+  bool IsElsewhere() const { return Find("repo-host") != nullptr; }
 
   Status Translate(const OldEntry& entry);
   Status TranslateInForce(const OldEntry& entry, ImportedLine& line);
   // Whether it needs no translation, because it does not count.
   bool IsPassedOver(const OldEntry& entry, ImportedLine& line);
   bool IsOfAnotherRepository(const OldEntry& entry, ImportedLine& line);
+  // A number of retention; 0, with the reason, when pgBackRest removes nothing by itself.
+  void SetRetention(const char* setting, int count, ImportedLine& line);
+  bool ExpiresByItself() const { return Value("expire-auto").value_or("y") != "n"; }
+  void AddWhatExpireSays(const OldEntry& entry, ImportedLine& line) const;
   Status AddDefaults();
+  Status AddDefaultsOfRepository();
   void AddDefault(std::string origin, std::string setting, std::string value, std::string remark);
   // Notes that `setting` was set. False, with a remark, when it has been already.
   bool TakesPart(std::string_view setting, ImportedLine& line);
@@ -308,12 +316,11 @@ constexpr OldOption kOptions[] = {
     {"repo-symlink", Fate::kNothingToDo, "There are no links in the repository."},
     {"repo-target-time", Fate::kNothingToDo,
      "For a restore: vezactl --as-of TIME, if the bucket keeps versions."},
-    {"repo-retention-full-type", Fate::kTranslated, "", &Translation::RetentionFullType, "expire"},
-    {"repo-retention-full", Fate::kTranslated, "", &Translation::RetentionFull, "expire"},
-    {"repo-retention-diff", Fate::kTranslated, "", &Translation::RetentionDiff, "expire"},
-    {"repo-retention-archive-type", Fate::kTranslated, "", &Translation::RetentionArchiveType,
-     "expire"},
-    {"repo-retention-archive", Fate::kTranslated, "", &Translation::RetentionArchive, "expire"},
+    {"repo-retention-full-type", Fate::kTranslated, "", &Translation::RetentionFullType},
+    {"repo-retention-full", Fate::kTranslated, "", &Translation::RetentionFull},
+    {"repo-retention-diff", Fate::kTranslated, "", &Translation::RetentionDiff},
+    {"repo-retention-archive-type", Fate::kTranslated, "", &Translation::RetentionArchiveType},
+    {"repo-retention-archive", Fate::kTranslated, "", &Translation::RetentionArchive},
     {"repo-retention-history", Fate::kNothingToDo, "What is left of a removed backup is nothing."},
     {"repo-bundle", Fate::kNothingToDo, kPacks},
     {"repo-bundle-size", Fate::kNothingToDo, kPacks},
@@ -649,14 +656,18 @@ Status Translation::Repository(const std::string&, ImportedLine& line) {
   if (!TakesPart("repository", line)) {
     return Ok();
   }
+  if (IsElsewhere()) {
+    AddToDo(kOtherHost, line);
+    AddToDo(
+        "What is in force for this repository, such as cipher and retention, stands in the file "
+        "of that host: copy it here, and import it with \"vezactl import-config FILE\".",
+        line);
+    return Ok();
+  }
   const std::string type = Value("repo-type").value_or("posix");
   const std::string path = Value("repo-path").value_or("/var/lib/pgbackrest");
   if (!path.starts_with('/')) {
     return BadValue(*Find("repo-path")->setting, "an absolute path");
-  }
-  if (Value("repo-host")) {
-    AddToDo(kOtherHost, line);
-    return Ok();
   }
   if (type == "posix" || type == "cifs") {
     Set(line, "repository", PlaceBeside(path));
@@ -996,6 +1007,14 @@ Result<int> CountOf(const OldSetting& setting, std::string_view name) {
   return *count > FindSetting(name)->max ? 0 : static_cast<int>(*count);  // 0 keeps all
 }
 
+void Translation::SetRetention(const char* setting, int count, ImportedLine& line) {
+  const bool expires = ExpiresByItself();
+  Set(line, setting, fmt::format("{}", expires ? count : 0));
+  if (!expires) {
+    AddRemark("0 keeps all: expire-auto is n, so pgBackRest removes nothing after a backup.", line);
+  }
+}
+
 Status Translation::RetentionFullType(const std::string& value, ImportedLine& line) {
   if (value != "count" && value != "time") {
     return BadValue(*Find("repo-retention-full-type")->setting, "count or time");
@@ -1008,14 +1027,19 @@ Status Translation::RetentionFull(const std::string&, ImportedLine& line) {
   ASSIGN_OR_RETURN(const int count,
                    CountOf(*Find("repo-retention-full")->setting, "retention_full"));
   if (Value("repo-retention-full-type").value_or("count") == "count") {
-    Set(line, "retention_full", fmt::format("{}", count));
+    SetRetention("retention_full", count, line);
     return Ok();
   }
-  Set(line, "retention_full", "0");
+  SetRetention("retention_full", 0, line);
+  const std::int64_t days = *ParseCount(Value("repo-retention-full").value_or(""));
+  const auto number = [](std::int64_t fulls) {
+    return fulls > FindSetting("retention_full")->max ? "0, which keeps all"
+                                                      : fmt::format("{}", fulls);
+  };
   AddToDo(fmt::format("pgBackRest keeps what is needed for {} days; here full backups are counted. "
                       "Until you decide, all are kept. With a full each week that is {}, with one "
                       "each day {}.",
-                      count, count / 7 + 2, count + 1),
+                      days, number(days / 7 + 2), number(days + 1)),
           line);
   return Ok();
 }
@@ -1023,7 +1047,7 @@ Status Translation::RetentionFull(const std::string&, ImportedLine& line) {
 Status Translation::RetentionDiff(const std::string&, ImportedLine& line) {
   ASSIGN_OR_RETURN(const int count,
                    CountOf(*Find("repo-retention-diff")->setting, "retention_diff"));
-  Set(line, "retention_diff", fmt::format("{}", count));
+  SetRetention("retention_diff", count, line);
   AddRemark("Only diffs count here; pgBackRest counts full backups as well.", line);
   return Ok();
 }
@@ -1041,7 +1065,7 @@ Status Translation::RetentionArchiveType(const std::string& value, ImportedLine&
 Status Translation::RetentionArchive(const std::string&, ImportedLine& line) {
   ASSIGN_OR_RETURN(const int count,
                    CountOf(*Find("repo-retention-archive")->setting, "retention_archive"));
-  Set(line, "retention_archive", fmt::format("{}", count));
+  SetRetention("retention_archive", count, line);
   return Ok();
 }
 
@@ -1051,8 +1075,8 @@ Status Translation::ExpireAuto(const std::string&, ImportedLine& line) {
     AddRemark(kAlways, line);
   } else {
     AddToDo(
-        "What retention does not keep is removed after each backup. To remove it by hand, set "
-        "the numbers of retention to 0, and run \"vezactl expire\" with numbers.",
+        "pgBackRest removes nothing by itself, so all numbers of retention are 0 below, which "
+        "keeps all. Run \"vezactl expire\" with numbers where \"pgbackrest expire\" runs now.",
         line);
   }
   return Ok();
@@ -1112,6 +1136,19 @@ bool Translation::IsOfAnotherRepository(const OldEntry& entry, ImportedLine& lin
   return true;
 }
 
+void Translation::AddWhatExpireSays(const OldEntry& entry, ImportedLine& line) const {
+  const bool is_retention = std::string_view(entry.option->name).starts_with("repo-retention-");
+  if (!is_retention || entry.number != repository_ || IsElsewhere() ||
+      Section(entry.setting->section).command != "expire" ||
+      Value(entry.option->name) == entry.setting->value) {
+    return;
+  }
+  AddToDo(
+      "After a backup pgBackRest goes by what is set for the command backup, which was taken. "
+      "\"pgbackrest expire\" goes by this. Here one number counts for both: decide.",
+      line);
+}
+
 bool Translation::IsPassedOver(const OldEntry& entry, ImportedLine& line) {
   if (entry.option == nullptr) {
     AddToDo("Not an option of pgBackRest 2.60, which passes over it. Is it a slip?", line);
@@ -1123,10 +1160,13 @@ bool Translation::IsPassedOver(const OldEntry& entry, ImportedLine& line) {
   }
   if (entry.rank == kNowhere) {
     const std::string_view name = Section(entry.setting->section).name;
-    AddRemark(name == "global" || name == stanza_
-                  ? "Of another command. Here a setting has one value for all of them."
-                  : "Of another stanza.",
+    const bool counts = name == "global" || name == stanza_;
+    AddRemark(counts ? "Of another command. Here a setting has one value for all of them."
+                     : "Of another stanza.",
               line);
+    if (counts) {
+      AddWhatExpireSays(entry, line);
+    }
     return true;
   }
   if (entry.option->fate != Fate::kTranslated) {
@@ -1142,6 +1182,10 @@ bool Translation::IsPassedOver(const OldEntry& entry, ImportedLine& line) {
 
 Status Translation::TranslateInForce(const OldEntry& entry, ImportedLine& line) {
   const OldOption& option = *entry.option;
+  if (IsElsewhere() && IsOfRepository(option) && option.name != std::string_view("repo-host")) {
+    AddRemark("Of the repository on another host, whose own file counts: see repo-host.", line);
+    return Ok();
+  }
   if (option.fate == Fate::kTranslated) {
     return (this->*option.translate)(entry.setting->value, line);
   }
@@ -1171,33 +1215,36 @@ void Translation::AddDefault(std::string origin, std::string setting, std::strin
   conf_.Add(std::move(line));
 }
 
-Status Translation::AddDefaults() {
-  const auto not_set = [](const char* option) { return fmt::format("not set: {}", option); };
+std::string NotSet(const char* option) {
+  return fmt::format("not set: {}", option);
+}
+
+Status Translation::AddDefaultsOfRepository() {
   if (!done_.contains("repository")) {
-    ImportedLine line{.origin = not_set("repo-path, /var/lib/pgbackrest by default")};
+    ImportedLine line{.origin = NotSet("repo-path, /var/lib/pgbackrest by default")};
     RETURN_IF_ERROR(Repository("", line));
     conf_.Add(std::move(line));
   }
   if (IsS3() && !done_.contains("s3_endpoint")) {
-    ImportedLine line{.origin = not_set("repo-s3-endpoint")};
+    ImportedLine line{.origin = NotSet("repo-s3-endpoint")};
     RETURN_IF_ERROR(Endpoint("", line));
     conf_.Add(std::move(line));
   }
   if (IsS3() && !Value("repo-s3-uri-style")) {
-    AddDefault(not_set("repo-s3-uri-style, host by default"), "s3_uri_style", "virtual-host", "");
+    AddDefault(NotSet("repo-s3-uri-style, host by default"), "s3_uri_style", "virtual-host", "");
   }
   if (!Value("repo-cipher-type")) {
-    ImportedLine line{.origin = not_set("repo-cipher-type, none by default")};
+    ImportedLine line{.origin = NotSet("repo-cipher-type, none by default")};
     RETURN_IF_ERROR(CipherType("none", line));
     conf_.Add(std::move(line));
   }
   const OldEntry* const full = Find("repo-retention-full");
   if (full == nullptr) {
-    AddDefault(not_set("repo-retention-full, by which pgBackRest keeps all"), "retention_full", "0",
+    AddDefault(NotSet("repo-retention-full, by which pgBackRest keeps all"), "retention_full", "0",
                "All full backups are kept.");
   }
   if (!Value("repo-retention-diff")) {
-    AddDefault(not_set("repo-retention-diff"), "retention_diff", "0",
+    AddDefault(NotSet("repo-retention-diff"), "retention_diff", "0",
                "Diffs are kept as long as their full backup.");
   }
   AddDefault("pgBackRest has no setting for incrs", "retention_incr", "0",
@@ -1207,11 +1254,20 @@ Status Translation::AddDefaults() {
     if (full != nullptr && Value("repo-retention-full-type").value_or("count") == "count") {
       ASSIGN_OR_RETURN(count, CountOf(*full->setting, "retention_archive"));
     }
-    AddDefault(not_set("repo-retention-archive, by default as many as full backups"),
-               "retention_archive", fmt::format("{}", count), "");
+    ImportedLine line{.origin =
+                          NotSet("repo-retention-archive, by default as many as full backups")};
+    SetRetention("retention_archive", count, line);
+    conf_.Add(std::move(line));
   }
-  if (!Value("process-max")) {
-    AddDefault(not_set("process-max, 1 by default"), "jobs", "1", imported::kOneJob);
+  return Ok();
+}
+
+Status Translation::AddDefaults() {
+  if (!IsElsewhere()) {
+    RETURN_IF_ERROR(AddDefaultsOfRepository());
+    if (!Value("process-max")) {
+      AddDefault(NotSet("process-max, 1 by default"), "jobs", "1", imported::kOneJob);
+    }
   }
   AddSchedules("pgBackRest", conf_);
   return Ok();

@@ -407,6 +407,79 @@ TEST_F(ImportPgBackRestTest, Retention) {
   EXPECT_NE(LineOf("[global]\n" + by_time + "\n[s]\n", "retention-full=").to_do, "");
 }
 
+TEST_F(ImportPgBackRestTest, RetentionByTimeOfAnyLength) {
+  const auto to_do = [&](const char* days) {
+    return LineOf(fmt::format("[global]\nrepo1-retention-full-type=time\n"
+                              "repo1-retention-full={}\n[s]\n",
+                              days),
+                  "retention-full=")
+        .to_do;
+  };
+  EXPECT_NE(to_do("14").find("14 days"), std::string::npos);
+  EXPECT_NE(to_do("14").find("that is 4, with one each day 15."), std::string::npos);
+  EXPECT_NE(to_do("20000").find("20000 days"), std::string::npos);
+  EXPECT_NE(to_do("20000").find("that is 2859, with one each day 0, which keeps all."),
+            std::string::npos);
+  EXPECT_NE(to_do("9223372036854775807").find("that is 0, which keeps all, with"),
+            std::string::npos);
+}
+
+// pgBackRest expires after a backup by what is set for the command "backup".
+TEST_F(ImportPgBackRestTest, RetentionIsThatOfBackups) {
+  const std::string text =
+      "[global]\nrepo1-retention-full=9\n[global:backup]\nrepo1-retention-full=2\n"
+      "[global:expire]\nrepo1-retention-full=5\n[s]\n[s:expire]\nrepo1-retention-full=2\n";
+  EXPECT_EQ(ValueOf(text, "retention_full"), "2");
+  EXPECT_EQ(ValueOf(text, "retention_archive"), "2");
+  EXPECT_NE(LineOf(text, "[global:expire] repo1-retention-full=5").to_do, "");
+  EXPECT_EQ(LineOf(text, "[s:expire] repo1-retention-full=2").to_do, "");  // the same number
+  const std::string only =
+      "[s]\npg1-path=/d\n[global:expire]\nrepo1-retention-full=5\nrepo2-retention-full=3\n"
+      "process-max=3\n[global]\nrepo1-path=/d\n";
+  EXPECT_EQ(ValueOf(only, "retention_full"), "0");
+  EXPECT_NE(LineOf(only, "repo1-retention-full=5").to_do, "");
+  EXPECT_EQ(LineOf(only, "repo2-retention-full=3").to_do, "");
+  EXPECT_EQ(LineOf(only, "process-max=3").to_do, "");
+}
+
+TEST_F(ImportPgBackRestTest, WithoutExpireAutoNothingIsRemoved) {
+  const std::string lines =
+      "expire-auto=n\nrepo1-retention-full=4\nrepo1-retention-diff=7\nrepo1-retention-archive=4";
+  for (const char* const setting :
+       {"retention_full", "retention_diff", "retention_incr", "retention_archive"}) {
+    EXPECT_EQ(Global(lines, setting), "0") << setting;
+    EXPECT_EQ(Global("expire-auto=n\nrepo1-retention-full=4", setting), "0") << setting;
+  }
+  const std::string text = "[global]\n" + lines + "\n[s]\n";
+  EXPECT_NE(LineOf(text, "retention-full=4").remark.find("expire-auto is n"), std::string::npos);
+  EXPECT_NE(LineOf(text, "expire-auto").to_do, "");
+  EXPECT_EQ(Global("expire-auto=y\nrepo1-retention-full=4", "retention_full"), "4");
+}
+
+// The file of a database host says little of a repository on another host, and what it says of it
+// is not in force.
+TEST_F(ImportPgBackRestTest, NothingIsSaidOfARepositoryOnAnotherHost) {
+  const std::string text =
+      "[global]\nrepo1-host=backup\nrepo1-cipher-type=none\nrepo1-retention-full=2\n"
+      "repo1-path=relative\nlog-level-console=info\n[s]\npg1-path=/d\n";
+  const auto conf = Import(text);
+  ASSERT_TRUE(conf.has_value()) << conf.error().message;
+  const SettingValues values = Read(*conf);
+  for (const char* const setting : {"repository", "cipher", "retention_full", "retention_diff",
+                                    "retention_incr", "retention_archive", "jobs"}) {
+    EXPECT_FALSE(values.contains(setting)) << setting;
+  }
+  EXPECT_NE(LineOf(text, "repo1-host").to_do.find("import it"), std::string::npos);
+  EXPECT_NE(LineOf(text, "repo1-cipher-type").remark.find("repo-host"), std::string::npos);
+  EXPECT_EQ(conf->CountToDo(), 2U) << conf->Format("");  // the host and the schedules
+  // Only of that repository.
+  const auto second =
+      Import("[global]\nrepo1-host=backup\nrepo2-path=/p/pgbackrest\n[s]\n", {.repository = 2});
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(Read(*second)["repository"].text, "/p/veza_backup");
+  EXPECT_EQ(Read(*second)["cipher"].text, "none");
+}
+
 TEST_F(ImportPgBackRestTest, OtherValues) {
   EXPECT_EQ(Global("", "cipher"), "none");
   EXPECT_EQ(Global("", "jobs"), "1");
