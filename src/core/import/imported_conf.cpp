@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "core/config/settings.h"
+#include "core/import/old_settings.h"
 
 namespace veza {
 namespace {
@@ -120,6 +121,9 @@ void ImportedConf::Add(ImportedLine line) {
     const Status valid = ValidateSetting(*FindSetting(setting.name), setting.value);
     if (!valid) {
       setting.in_force = IsAboutAFile(valid.error());
+      if (!setting.in_force && MayHoldASecret(setting.value)) {
+        setting.value = "...";
+      }
       AddToDo(Sentence(valid.error()), line);
     }
   }

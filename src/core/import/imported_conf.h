@@ -44,7 +44,8 @@ struct ImportOptions {
 class ImportedConf {
  public:
   // Checks what is set as the server will, besides files of this machine that need not be there
-  // yet. What the server would refuse becomes a comment with the reason, and something to do.
+  // yet. What the server would refuse becomes a comment with the reason, and something to do. Its
+  // value is left out if MayHoldASecret.
   void Add(ImportedLine line);
   // Adds the file that holds the secret to `line`, as the setting "<name>_file". The secret is not
   // carried over when the server would refuse it. `name` is a setting, or has no check of its own.
@@ -70,6 +71,9 @@ inline constexpr const char* kLog = "The log is PostgreSQL's, or what vezactl pr
 inline constexpr const char* kNotS3 =
     "Only S3 and directories are repositories here. Set veza_backup.repository to "
     "\"s3://bucket/prefix\" of a store that speaks S3.";
+inline constexpr const char* kLoginInEndpoint =
+    "It seems to hold a user name or a password. Set veza_backup.s3_endpoint to the address "
+    "without them. For a proxy there are s3_proxy and s3_proxy_login_file.";
 inline constexpr const char* kNotEncrypted =
     "Nothing is encrypted, as before. To encrypt, set veza_backup.cipher_passphrase_file in place "
     "of this before the first backup.";

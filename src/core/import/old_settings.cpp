@@ -13,6 +13,27 @@ OldSettings::~OldSettings() {
   }
 }
 
+bool MayHoldASecret(std::string_view value) {
+  std::string text = LowerCase(value);
+  const WipeAtEnd wipe(text);
+  std::erase_if(text, [](char c) { return c == ' ' || c == '\t'; });
+  constexpr const char* kBefore[] = {
+      "@", "password=", "passwd=", "pass=", "passphrase=", "token=", "secret=", "key="};
+  return std::ranges::any_of(
+      kBefore, [&](const char* mark) { return text.find(mark) != std::string::npos; });
+}
+
+std::string ForPeople(const OldSetting& setting, bool known, bool secret) {
+  constexpr const char* kHidden = "...";
+  const std::string section = setting.section.empty() ? "" : fmt::format("[{}] ", setting.section);
+  if (!known && setting.is_of_line) {
+    return fmt::format("{}: {}{}", setting.source, section, kHidden);
+  }
+  const bool is_hidden = !known || secret || MayHoldASecret(setting.value);
+  return fmt::format("{}: {}{}={}", setting.source, section, setting.key,
+                     is_hidden ? kHidden : setting.value);
+}
+
 Status ForEachLine(
     std::string_view text, const std::string& file, std::string_view blanks,
     const std::function<Status(std::string_view line, const std::string& source)>& each) {

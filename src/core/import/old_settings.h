@@ -17,7 +17,19 @@ struct OldSetting {
   std::string section;  // empty in an environment
   std::string key;      // as it stands there
   std::string value;
+  // Whether the key is what stands before the first '=' of a line. Where it is no option's name,
+  // the line may be part of a secret, or its '=' was forgotten.
+  bool is_of_line = false;
 };
+
+// Whether it may hold a password beside other things: before an '@', as in a URL, or after
+// "password=" and the like, as in a connection string.
+bool MayHoldASecret(std::string_view value);
+
+// The setting for people: source, section, key and value. "..." stands for what may be a secret: a
+// value of a setting that is `secret` or not `known`, the key of a line that is not known, and a
+// value that MayHoldASecret.
+std::string ForPeople(const OldSetting& setting, bool known, bool secret);
 
 // In the order in which they were read. Any value may be a secret, so all are wiped in the end.
 class OldSettings {

@@ -30,7 +30,7 @@ struct OldOption {
   // The command for which it counts here: [global:backup] comes before [global]. What pgBackRest
   // removes after a backup it removes by the retention of "backup", not of "expire".
   const char* command = "backup";
-  bool secret = false;
+  bool secret = false;  // or it may hold one, as a command or primary_conninfo does
   bool repeats = false;
 };
 
@@ -192,8 +192,8 @@ constexpr OldOption kOptions[] = {
     {"archive-timeout", Fate::kTranslated, "", &Translation::ArchiveTimeout},
     {"beta", Fate::kNothingToDo, "There are no such features to turn on."},
     {"buffer-size", Fate::kNothingToDo, "The size of buffers is fixed."},
-    {"cmd", Fate::kNothingToDo, kNoProcesses},
-    {"cmd-ssh", Fate::kNothingToDo, kNoProcesses},
+    {"cmd", Fate::kNothingToDo, kNoProcesses, nullptr, "backup", true},
+    {"cmd-ssh", Fate::kNothingToDo, kNoProcesses, nullptr, "backup", true},
     {"compress", Fate::kTranslated, "", &Translation::Compress},
     {"compress-level", Fate::kTranslated, "", &Translation::CompressLevel},
     {"compress-level-network", Fate::kNothingToDo, kNoProcesses},
@@ -279,7 +279,7 @@ constexpr OldOption kOptions[] = {
     {"recovery-option", Fate::kToDo,
      "vezactl restore writes restore_command and the target by itself. Put other settings into "
      "postgresql.conf after a restore.",
-     nullptr, "restore", false, true},
+     nullptr, "restore", true, true},
     {"tls-server-ca-file", Fate::kNothingToDo, kNoProcesses},
     {"tls-server-cert-file", Fate::kNothingToDo, kNoProcesses},
     {"tls-server-key-file", Fate::kNothingToDo, kNoProcesses},
@@ -295,7 +295,7 @@ constexpr OldOption kOptions[] = {
     {"pg-host-key-file", Fate::kNothingToDo, kOfPgHost},
     {"pg-host-ca-file", Fate::kNothingToDo, kOfPgHost},
     {"pg-host-ca-path", Fate::kNothingToDo, kOfPgHost},
-    {"pg-host-cmd", Fate::kNothingToDo, kOfPgHost},
+    {"pg-host-cmd", Fate::kNothingToDo, kOfPgHost, nullptr, "backup", true},
     {"pg-host-config", Fate::kNothingToDo, kOfPgHost},
     {"pg-host-config-include-path", Fate::kNothingToDo, kOfPgHost},
     {"pg-host-config-path", Fate::kNothingToDo, kOfPgHost},
@@ -338,7 +338,7 @@ constexpr OldOption kOptions[] = {
     {"repo-host-key-file", Fate::kNothingToDo, kOfRepoHost},
     {"repo-host-ca-file", Fate::kNothingToDo, kOfRepoHost},
     {"repo-host-ca-path", Fate::kNothingToDo, kOfRepoHost},
-    {"repo-host-cmd", Fate::kNothingToDo, kOfRepoHost},
+    {"repo-host-cmd", Fate::kNothingToDo, kOfRepoHost, nullptr, "backup", true},
     {"repo-host-config", Fate::kNothingToDo, kOfRepoHost},
     {"repo-host-config-include-path", Fate::kNothingToDo, kOfRepoHost},
     {"repo-host-config-path", Fate::kNothingToDo, kOfRepoHost},
@@ -725,6 +725,10 @@ Status Translation::Endpoint(const std::string&, ImportedLine& line) {
   }
   const std::optional<std::string> host = Value("repo-storage-host");
   const std::optional<std::string> endpoint = Value("repo-s3-endpoint");
+  if (MayHoldASecret(host.value_or("")) || MayHoldASecret(endpoint.value_or(""))) {
+    AddToDo(imported::kLoginInEndpoint, line);
+    return Ok();
+  }
   Address address = ParseAddress(host ? *host : endpoint.value_or(""));
   address.port = Value("repo-storage-port").value_or(address.port);
   if (address.host.empty()) {
@@ -1112,13 +1116,8 @@ Status Translation::BackupStandby(const std::string& value, ImportedLine& line) 
 // --- Line by line --------------------------------------------------------------------------------
 
 std::string OriginOf(const OldEntry& entry) {
-  const OldSetting& setting = *entry.setting;
-  // What pgBackRest does not know may be the mistyped name of a secret.
-  const bool is_hidden = entry.option == nullptr || entry.option->secret;
-  const std::string value = is_hidden ? "..." : setting.value;
-  return setting.section.empty()
-             ? fmt::format("{}: {}={}", setting.source, setting.key, value)
-             : fmt::format("{}: [{}] {}={}", setting.source, setting.section, setting.key, value);
+  const bool is_known = entry.option != nullptr;
+  return ForPeople(*entry.setting, is_known, is_known && entry.option->secret);
 }
 
 bool Translation::IsOfAnotherRepository(const OldEntry& entry, ImportedLine& line) {

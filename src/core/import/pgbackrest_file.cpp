@@ -48,7 +48,7 @@ Status ParseLine(std::string_view line, const std::string& source, std::string& 
   if (value.empty()) {
     return refuse("nothing stands after the \"=\"");
   }
-  settings.Add({source, section, std::string(key), std::string(value)});
+  settings.Add({source, section, std::string(key), std::string(value), true});
   return Ok();
 }
 

@@ -22,7 +22,7 @@ struct OldName {
   } fate = Fate::kNothingToDo;
   const char* remark = "";
   Status (Translation::*translate)(const OldSetting& old, ImportedLine& line) = nullptr;
-  bool secret = false;
+  bool secret = false;  // or it may hold one, as a command or the user's own data does
 };
 using Fate = OldName::Fate;
 using imported::kAlways;
@@ -140,7 +140,7 @@ constexpr OldName kNames[] = {
     {"WALG_S3_SSE_KMS_ID", Fate::kTranslated, "", &Translation::SseKmsId},
     {"WALG_S3_MAX_PART_SIZE", Fate::kNothingToDo,
      "Objects have at most 32 MiB and go up in one piece."},
-    {"WALG_S3_ENDPOINT_SOURCE", Fate::kToDo, kEndpointSource},
+    {"WALG_S3_ENDPOINT_SOURCE", Fate::kToDo, kEndpointSource, nullptr, true},
     {"WALG_S3_ENDPOINT_PORT", Fate::kNothingToDo, "See WALG_S3_ENDPOINT_SOURCE."},
     {"WALG_S3_USE_LIST_OBJECTS_V1", Fate::kToDo,
      "Only ListObjectsV2 is used. Look whether your store has it: docs/stores.md."},
@@ -216,13 +216,13 @@ constexpr OldName kNames[] = {
     {"WALG_DELTA_MAX_STEPS", Fate::kNothingToDo, kDeltas},
     {"WALG_DELTA_ORIGIN", Fate::kNothingToDo, kDeltas},
     {"WALG_DELTA_FROM_NAME", Fate::kNothingToDo, kDeltas},
-    {"WALG_DELTA_FROM_USER_DATA", Fate::kNothingToDo, kDeltas},
+    {"WALG_DELTA_FROM_USER_DATA", Fate::kNothingToDo, kDeltas, nullptr, true},
     {"WALG_USE_WAL_DELTA", Fate::kNothingToDo,
      "Always: the archiver keeps an index of what WAL changes (veza_backup.wal_index)."},
     {"WALG_FORCE_WAL_DELTA", Fate::kNothingToDo,
      "Where WAL leaves a doubt, everything is read and compared."},
-    {"WALG_FETCH_TARGET_USER_DATA", Fate::kNothingToDo, kUserData},
-    {"WALG_SENTINEL_USER_DATA", Fate::kNothingToDo, kUserData},
+    {"WALG_FETCH_TARGET_USER_DATA", Fate::kNothingToDo, kUserData, nullptr, true},
+    {"WALG_SENTINEL_USER_DATA", Fate::kNothingToDo, kUserData, nullptr, true},
     {"WALG_PREVENT_WAL_OVERWRITE", Fate::kNothingToDo, kAlways},
     {"WALG_UPLOAD_WAL_METADATA", Fate::kNothingToDo, "vezactl timeline shows what WAL holds."},
     {"WALG_TAR_SIZE_THRESHOLD", Fate::kNothingToDo, kPacks},
@@ -238,8 +238,10 @@ constexpr OldName kNames[] = {
      "Always, if the cluster has data checksums."},
     {"WALG_STORE_ALL_CORRUPT_BLOCKS", Fate::kNothingToDo, "A backup notes what is damaged."},
     {"WALG_INTEGRITY_MAX_DELAYED_WALS", Fate::kNothingToDo, "vezactl verify says what is missing."},
-    {"WALG_STREAM_CREATE_COMMAND", Fate::kNothingToDo, "Backups are not made from a stream."},
-    {"WALG_STREAM_RESTORE_COMMAND", Fate::kNothingToDo, "Backups are not made from a stream."},
+    {"WALG_STREAM_CREATE_COMMAND", Fate::kNothingToDo, "Backups are not made from a stream.",
+     nullptr, true},
+    {"WALG_STREAM_RESTORE_COMMAND", Fate::kNothingToDo, "Backups are not made from a stream.",
+     nullptr, true},
     {"WALG_SERIALIZER_TYPE", Fate::kNothingToDo, kFixed},
     {"WALG_DIRECT_IO", Fate::kNothingToDo, kFixed},
     {"WALG_DIRECT_IO_BLOCK_COUNT", Fate::kNothingToDo, kFixed},
@@ -379,6 +381,10 @@ Status Translation::FilePrefix(const OldSetting& old, ImportedLine& line) {
 }
 
 Status Translation::Endpoint(const OldSetting& old, ImportedLine& line) {
+  if (MayHoldASecret(old.value)) {
+    AddToDo(imported::kLoginInEndpoint, line);
+    return Ok();
+  }
   std::string value = old.value;
   while (value.ends_with('/')) {
     value.pop_back();
@@ -546,9 +552,7 @@ Status Translation::DiskRate(const OldSetting& old, ImportedLine& line) {
 
 Status Translation::Translate(const OldSetting& old) {
   const OldName* const row = FindName(old.key);
-  const bool is_hidden = row == nullptr || row->secret;
-  ImportedLine line{
-      .origin = fmt::format("{}: {}={}", old.source, old.key, is_hidden ? "..." : old.value)};
+  ImportedLine line{.origin = ForPeople(old, row != nullptr, row != nullptr && row->secret)};
   if (row == nullptr) {
     AddToDo("Not a setting of WAL-G for PostgreSQL. Is it a slip?", line);
   } else if (Find(old.key) != &old) {

@@ -55,7 +55,7 @@ Status ParseLine(std::string_view line, const std::string& source, OldSettings& 
         .WithHint("Give a file with lines KEY=VALUE, or with JSON. YAML and TOML are not read.");
   }
   const std::string_view value = Trim(line.substr(equals + 1), kBlanks);
-  settings.Add({source, "", std::string(key), std::string(WithoutQuotes(value))});
+  settings.Add({source, "", std::string(key), std::string(WithoutQuotes(value)), true});
   return Ok();
 }
 

@@ -336,6 +336,32 @@ TEST_F(ImportPgBackRestTest, SecretsAreNeverPrinted) {
   EXPECT_EQ(ErrorOf("[global]\nhunter2\n").message.find("hunter2"), std::string::npos);
 }
 
+// Nothing of it is printed, wherever it stands in a line.
+TEST_F(ImportPgBackRestTest, NoPartOfALineThatMayHoldASecretIsPrinted) {
+  const char* const lines[] = {
+      "recovery-option=primary_conninfo=host=a password=hunter2",
+      "cmd-ssh=sshpass -p hunter2 ssh",
+      "pg1-host-cmd=env PGPASSWORD=hunter2 pgbackrest",
+      "repo1-storage-host=https://user:hunter2@host:9000",
+      "repo1-storage-host=https://user:hunter2/x@host",
+      "repo1-s3-endpoint=user:hunter2@host",
+      "pg1-database=dbname=x password = hunter2",
+      // The '=' was forgotten, or the secret was broken into two lines.
+      "repo1-cipher-pass hunter2==",
+      "repo1-cipher-passhunter2=x",
+      "hunter2+/==",
+      "hunter2=x",
+  };
+  for (const char* const line : lines) {
+    const std::string text =
+        fmt::format("[global]\nrepo1-type=s3\nrepo1-s3-bucket=b\n{}\n[s]\n", line);
+    const auto conf = Import(text);
+    ASSERT_TRUE(conf.has_value()) << line << ": " << conf.error().message;
+    EXPECT_EQ(conf->Format("").find("hunter2"), std::string::npos) << conf->Format("");
+    EXPECT_NE(conf->Format("").find("old.conf line 4: [global] "), std::string::npos) << line;
+  }
+}
+
 TEST_F(ImportPgBackRestTest, ASecretThatTheServerWouldRefuseIsNotCopied) {
   const auto conf = Import(
       "[global]\nrepo1-type=s3\nrepo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=short\n"

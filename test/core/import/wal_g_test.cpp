@@ -278,6 +278,31 @@ TEST_F(ImportWalGTest, WrongFiles) {
   EXPECT_FALSE(Read(*conf).contains("cipher_passphrase_file"));
 }
 
+TEST_F(ImportWalGTest, NoPartOfALineThatMayHoldASecretIsPrinted) {
+  const char* const lines[] = {
+      "WALG_STREAM_CREATE_COMMAND='xtrabackup -phunter2'",
+      "WALG_STREAM_RESTORE_COMMAND='xbstream -phunter2'",
+      "WALG_SENTINEL_USER_DATA='{\"k\":\"hunter2\"}'",
+      "WALG_S3_ENDPOINT_SOURCE=http://host/?t=hunter2",
+      "AWS_ENDPOINT=https://user:hunter2@host",
+      "AWS_ENDPOINT=user:hunter2@host",
+      "OS_AUTH_URL=https://user:hunter2@host/v3",
+      "PGDATABASE='dbname=a password=hunter2'",
+      "WALG_S3_PREFIX=s3://user:hunter2@bucket/x",
+      "WALG_LIBSODIUM_KEYhunter2=x",
+      "hunter2=x",
+  };
+  for (const char* const line : lines) {
+    const auto conf = Import(fmt::format("\n{}\n", line));
+    ASSERT_TRUE(conf.has_value()) << line << ": " << conf.error().message;
+    EXPECT_EQ(conf->Format("").find("hunter2"), std::string::npos) << conf->Format("");
+    EXPECT_NE(conf->Format("").find("walg.env line 2: "), std::string::npos) << line;
+  }
+  // A name in the environment, or in JSON, is no part of a secret.
+  EXPECT_NE(Import("{\"WALG_NEW\": \"hunter2\"}")->Format("").find("WALG_NEW=..."),
+            std::string::npos);
+}
+
 TEST_F(ImportWalGTest, OnlyVariablesOfWalGAreTakenFromTheEnvironment) {
   const OldSettings settings = WalGVariables(
       {{"HOME", "/root"}, {"WALG_NEW", "1"}, {"AWS_REGION", "eu"}, {"PGUSER", "postgres"}});
