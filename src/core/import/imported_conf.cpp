@@ -62,6 +62,14 @@ std::string Sentence(const Error& error) {
   return error.hint.empty() ? text + "." : text + ". " + error.hint;
 }
 
+// Whether a part of the path is ".", ".." or empty. Such a path may lead anywhere, and a store may
+// read it in another way than a file system.
+bool HasOddParts(std::string_view path) {
+  const std::string text = fmt::format("{}/", path);
+  return text.find("//") != std::string::npos || text.find("/./") != std::string::npos ||
+         text.find("/../") != std::string::npos;
+}
+
 std::string_view WithoutSlashAtEnd(std::string_view path) {
   return path.substr(0, path.find_last_not_of('/') + 1);
 }
@@ -86,11 +94,27 @@ void AddSchedules(std::string_view tool, ImportedConf& conf) {
                             tool)});
 }
 
-std::string PlaceBeside(std::string_view path) {
+bool AddRepositoryBeside(std::string_view tool, std::string_view store, std::string_view path,
+                         ImportedLine& line) {
   path = WithoutSlashAtEnd(path);
-  std::string beside(path.substr(0, path.rfind('/') + 1));
-  beside += beside.empty() ? "/veza_backup" : "veza_backup";
-  return beside == path ? beside + "-new" : beside;
+  if (HasOddParts(path) || (path.empty() && store.empty())) {
+    AddToDo(fmt::format("Nothing can be told to lie beside {}'s repository, because of its path. "
+                        "Set veza_backup.repository to a place that is not in it.",
+                        tool),
+            line);
+    return false;
+  }
+  const std::string_view parent = path.substr(0, path.rfind('/') + 1);
+  std::string beside = fmt::format("{}veza_backup", parent.empty() ? "/" : parent);
+  beside += beside == path ? "-new" : "";
+  line.settings.push_back({"repository", fmt::format("{}{}", store, beside)});
+  if (path.empty()) {
+    AddToDo(fmt::format("{}'s repository is the whole bucket, and this would lie in it. Set "
+                        "veza_backup.repository to another bucket.",
+                        tool),
+            line);
+  }
+  return true;
 }
 
 std::string LastPartOf(std::string_view path) {

@@ -77,6 +77,10 @@ inline constexpr const char* kLoginInEndpoint =
 inline constexpr const char* kNotEncrypted =
     "Nothing is encrypted, as before. To encrypt, set veza_backup.cipher_passphrase_file in place "
     "of this before the first backup.";
+inline constexpr const char* kTokenEnds =
+    "A session token ends, and its key with it. Let a program write new ones into all three files "
+    "(s3_access_key_file, s3_secret_key_file, s3_session_token_file), or set another "
+    "veza_backup.s3_credentials.";
 inline constexpr const char* kOneJob = "0 is one for each processor, and the default here.";
 }  // namespace imported
 
@@ -87,8 +91,11 @@ void AddToDo(std::string_view sentence, ImportedLine& line);
 // Adds that no backup is scheduled, because the times are in the cron lines or timers of `tool`.
 void AddSchedules(std::string_view tool, ImportedConf& conf);
 
-// The directory, or the prefix, beside that of another tool. Both begin with '/'.
-std::string PlaceBeside(std::string_view path);
+// Adds veza_backup.repository: the directory, or the prefix in `store` ("s3://bucket"), beside the
+// repository of `tool` at `path`, which begins with '/'. False, with something to do, when what is
+// beside it cannot be told. `store` is empty for a directory.
+bool AddRepositoryBeside(std::string_view tool, std::string_view store, std::string_view path,
+                         ImportedLine& line);
 // The last part of a path; empty when there is none.
 std::string LastPartOf(std::string_view path);
 

@@ -118,6 +118,9 @@ class Translation {
   // Notes that `setting` was set. False, with a remark, when it has been already.
   bool TakesPart(std::string_view setting, ImportedLine& line);
   bool RequireS3(ImportedLine& line) const;
+  bool RequireFixedKeys(ImportedLine& line) const;
+  // Of several kinds of encryption by the store the first is taken.
+  bool IsFirstEncryption(ImportedLine& line);
 
   const OldSettings& old_;
   const ImportOptions& options_;
@@ -652,6 +655,29 @@ bool Translation::RequireS3(ImportedLine& line) const {
   return true;
 }
 
+bool Translation::RequireFixedKeys(ImportedLine& line) const {
+  if (!RequireS3(line)) {
+    return false;
+  }
+  if (Value("repo-s3-key-type").value_or("shared") != "shared") {
+    AddRemark("Without effect, because repo-s3-key-type is not shared.", line);
+    return false;
+  }
+  return true;
+}
+
+bool Translation::IsFirstEncryption(ImportedLine& line) {
+  if (!RequireS3(line)) {
+    return false;
+  }
+  if (!done_.insert("s3_sse").second) {
+    AddToDo("Another line above has set veza_backup.s3_sse, which can have one value. Choose.",
+            line);
+    return false;
+  }
+  return true;
+}
+
 Status Translation::Repository(const std::string&, ImportedLine& line) {
   if (!TakesPart("repository", line)) {
     return Ok();
@@ -670,11 +696,13 @@ Status Translation::Repository(const std::string&, ImportedLine& line) {
     return BadValue(*Find("repo-path")->setting, "an absolute path");
   }
   if (type == "posix" || type == "cifs") {
-    Set(line, "repository", PlaceBeside(path));
-    AddToDo(fmt::format("A directory beside pgBackRest's \"{}\", never the same. Make sure that it "
-                        "is on the right disk: pgBackRest's may be a file system of its own.",
-                        path),
-            line);
+    if (AddRepositoryBeside("pgBackRest", "", path, line)) {
+      AddToDo(
+          fmt::format("A directory beside pgBackRest's \"{}\", never the same. Make sure that it "
+                      "is on the right disk: pgBackRest's may be a file system of its own.",
+                      path),
+          line);
+    }
     return Ok();
   }
   if (type != "s3") {
@@ -686,12 +714,13 @@ Status Translation::Repository(const std::string&, ImportedLine& line) {
     AddToDo("repo-s3-bucket is not set, and pgBackRest requires it.", line);
     return Ok();
   }
-  Set(line, "repository", fmt::format("s3://{}{}", *bucket, PlaceBeside(path)));
-  AddRemark(fmt::format("A prefix beside pgBackRest's \"{}\" in the same bucket, never the same: "
-                        "pgBackRest's repository stays as it is. The keys must be allowed to use "
-                        "it.",
-                        path),
-            line);
+  if (AddRepositoryBeside("pgBackRest", fmt::format("s3://{}", *bucket), path, line)) {
+    AddRemark(fmt::format("A prefix beside pgBackRest's \"{}\" in the same bucket, never the same: "
+                          "pgBackRest's repository stays as it is. The keys must be allowed to use "
+                          "it.",
+                          path),
+              line);
+  }
   return Ok();
 }
 
@@ -825,22 +854,29 @@ Status Translation::KeyType(const std::string& value, ImportedLine& line) {
 }
 
 Status Translation::Key(const std::string& value, ImportedLine& line) {
-  if (RequireS3(line)) {
+  if (!RequireFixedKeys(line)) {
+    return Ok();
+  }
+  // What changes together has to be in files together.
+  if (Value("repo-s3-token")) {
+    conf_.AddSecret("s3_access_key", value, options_, line);
+  } else {
     Set(line, "s3_access_key", value);
   }
   return Ok();
 }
 
 Status Translation::KeySecret(const std::string& value, ImportedLine& line) {
-  if (RequireS3(line)) {
+  if (RequireFixedKeys(line)) {
     conf_.AddSecret("s3_secret_key", value, options_, line);
   }
   return Ok();
 }
 
 Status Translation::Token(const std::string& value, ImportedLine& line) {
-  if (RequireS3(line)) {
+  if (RequireFixedKeys(line)) {
     conf_.AddSecret("s3_session_token", value, options_, line);
+    AddToDo(imported::kTokenEnds, line);
   }
   return Ok();
 }
@@ -878,7 +914,7 @@ Status Translation::RequesterPays(const std::string&, ImportedLine& line) {
 }
 
 Status Translation::KmsKey(const std::string& value, ImportedLine& line) {
-  if (RequireS3(line)) {
+  if (IsFirstEncryption(line)) {
     Set(line, "s3_sse", "aws:kms");
     Set(line, "s3_sse_kms_key_id", value);
   }
@@ -886,7 +922,7 @@ Status Translation::KmsKey(const std::string& value, ImportedLine& line) {
 }
 
 Status Translation::CustomerKey(const std::string& value, ImportedLine& line) {
-  if (RequireS3(line)) {
+  if (IsFirstEncryption(line)) {
     Set(line, "s3_sse", "customer-key");
     conf_.AddSecret("s3_sse_customer_key", value, options_, line);
   }
@@ -1228,6 +1264,16 @@ Status Translation::AddDefaultsOfRepository() {
     ImportedLine line{.origin = NotSet("repo-s3-endpoint")};
     RETURN_IF_ERROR(Endpoint("", line));
     conf_.Add(std::move(line));
+  }
+  const bool has_keys = Value("repo-s3-key-type").value_or("shared") == "shared";
+  for (const char* const option : {"repo-s3-region", "repo-s3-key", "repo-s3-key-secret"}) {
+    const bool is_needed = has_keys || option == std::string_view("repo-s3-region");
+    if (IsS3() && is_needed && !Value(option)) {
+      conf_.Add({.origin = NotSet(option),
+                 .to_do = fmt::format("{} is not set, and pgBackRest requires it. Look into the "
+                                      "environment of its commands.",
+                                      option)});
+    }
   }
   if (IsS3() && !Value("repo-s3-uri-style")) {
     AddDefault(NotSet("repo-s3-uri-style, host by default"), "s3_uri_style", "virtual-host", "");

@@ -49,6 +49,9 @@ class Translation {
   Status SessionToken(const OldSetting& old, ImportedLine& line);
   Status Profile(const OldSetting& old, ImportedLine& line);
   Status CredentialsFile(const OldSetting& old, ImportedLine& line);
+  Status WebIdentity(const OldSetting& old, ImportedLine& line);
+  Status Role(const OldSetting& old, ImportedLine& line);
+  Status RoleSession(const OldSetting& old, ImportedLine& line);
   Status StorageClass(const OldSetting& old, ImportedLine& line);
   Status Sse(const OldSetting& old, ImportedLine& line);
   Status SseKey(const OldSetting& old, ImportedLine& line);
@@ -69,6 +72,12 @@ class Translation {
   bool SetOnce(const char* setting, std::string value, ImportedLine& line);
   Status SetNumber(const OldSetting& old, const char* setting, ImportedLine& line);
   bool RequireProfile(const char* setting, const OldSetting& old, ImportedLine& line);
+  // Whether a role is taken with the token of a service account.
+  bool HasWebIdentity() const {
+    return Find("AWS_WEB_IDENTITY_TOKEN_FILE") != nullptr && Find("AWS_ACCESS_KEY_ID") == nullptr;
+  }
+  void AddDefault(const char* origin, const char* setting, const char* value, const char* remark);
+  void AddDefaultsOfS3();
   Status Translate(const OldSetting& old);
   void AddDefaults();
 
@@ -104,7 +113,8 @@ constexpr const char* kRole =
 constexpr const char* kOfPgp = "Goes with a PGP key, which has no counterpart.";
 constexpr const char* kUserData = "Backups have no data of the user.";
 
-// The settings of WAL-G for PostgreSQL, from internal/config/config.go.
+// The settings of WAL-G for PostgreSQL, from internal/config/config.go, and the variable of AWS's
+// library that it looks at besides (pkg/storages/s3/session.go).
 constexpr OldName kNames[] = {
     {"WALG_S3_PREFIX", Fate::kTranslated, "", &Translation::S3Prefix},
     {"WALE_S3_PREFIX", Fate::kTranslated, "", &Translation::S3Prefix},
@@ -128,8 +138,9 @@ constexpr OldName kNames[] = {
     {"AWS_CONFIG_FILE", Fate::kToDo,
      "Only files with keys are read: see veza_backup.s3_credentials_file. Set what else it says, "
      "such as the region, in veza_backup.conf."},
-    {"AWS_ROLE_ARN", Fate::kToDo, kRole},
-    {"AWS_ROLE_SESSION_NAME", Fate::kNothingToDo, "Goes with the role."},
+    {"AWS_WEB_IDENTITY_TOKEN_FILE", Fate::kTranslated, "", &Translation::WebIdentity},
+    {"AWS_ROLE_ARN", Fate::kTranslated, "", &Translation::Role},
+    {"AWS_ROLE_SESSION_NAME", Fate::kTranslated, "", &Translation::RoleSession},
     {"AWS_ENDPOINT", Fate::kTranslated, "", &Translation::Endpoint},
     {"AWS_S3_FORCE_PATH_STYLE", Fate::kTranslated, "", &Translation::PathStyle},
     {"AWS_CA_BUNDLE", Fate::kTranslated, "", &Translation::CaFile},
@@ -349,8 +360,8 @@ Status Translation::S3Prefix(const OldSetting& old, ImportedLine& line) {
   const std::string_view place = std::string_view(old.value).substr(kScheme.size());
   const std::string_view bucket = place.substr(0, place.find('/'));
   const std::string_view path = place.substr(bucket.size());
-  if (!SetOnce("repository",
-               fmt::format("s3://{}{}", bucket, PlaceBeside(path.empty() ? "/" : path)), line)) {
+  if (!Claim("repository", line) ||
+      !AddRepositoryBeside("WAL-G", fmt::format("s3://{}", bucket), path, line)) {
     return Ok();
   }
   AddRemark(
@@ -370,7 +381,7 @@ Status Translation::FilePrefix(const OldSetting& old, ImportedLine& line) {
   if (!old.value.starts_with('/')) {
     return BadValue(old, "an absolute path");
   }
-  if (SetOnce("repository", PlaceBeside(old.value), line)) {
+  if (Claim("repository", line) && AddRepositoryBeside("WAL-G", "", old.value, line)) {
     AddToDo(
         "A directory beside WAL-G's, never the same. Make sure that it is on the right disk: "
         "WAL-G's may be a file system of its own.",
@@ -418,7 +429,12 @@ Status Translation::CaFile(const OldSetting& old, ImportedLine& line) {
 }
 
 Status Translation::AccessKey(const OldSetting& old, ImportedLine& line) {
-  SetOnce("s3_access_key", old.value, line);
+  // What changes together has to be in files together.
+  if (Find("AWS_SESSION_TOKEN") != nullptr) {
+    conf_.AddSecret("s3_access_key", old.value, options_, line);
+  } else {
+    SetOnce("s3_access_key", old.value, line);
+  }
   return Ok();
 }
 
@@ -429,17 +445,18 @@ Status Translation::SecretKey(const OldSetting& old, ImportedLine& line) {
 
 Status Translation::SessionToken(const OldSetting& old, ImportedLine& line) {
   conf_.AddSecret("s3_session_token", old.value, options_, line);
-  AddToDo(
-      "A token ends. Let a program write new ones into that file, or use another "
-      "veza_backup.s3_credentials.",
-      line);
+  AddToDo(imported::kTokenEnds, line);
   return Ok();
 }
 
-// Keys come before a profile, as in WAL-G.
+// Keys come before the token of a service account, and that before a profile, as in AWS's library.
 bool Translation::RequireProfile(const char* setting, const OldSetting& old, ImportedLine& line) {
   if (Find("AWS_ACCESS_KEY_ID") != nullptr) {
     AddRemark("AWS_ACCESS_KEY_ID comes before it.", line);
+    return false;
+  }
+  if (HasWebIdentity()) {
+    AddRemark("AWS_WEB_IDENTITY_TOKEN_FILE comes before it.", line);
     return false;
   }
   if (done_.insert("s3_credentials").second) {
@@ -455,6 +472,34 @@ Status Translation::Profile(const OldSetting& old, ImportedLine& line) {
 
 Status Translation::CredentialsFile(const OldSetting& old, ImportedLine& line) {
   RequireProfile("s3_credentials_file", old, line);
+  return Ok();
+}
+
+Status Translation::WebIdentity(const OldSetting& old, ImportedLine& line) {
+  if (!HasWebIdentity()) {
+    AddRemark("AWS_ACCESS_KEY_ID comes before it.", line);
+    return Ok();
+  }
+  SetOnce("s3_credentials", "web-identity", line);
+  SetOnce("s3_web_identity_token_file", old.value, line);
+  return Ok();
+}
+
+Status Translation::Role(const OldSetting& old, ImportedLine& line) {
+  if (HasWebIdentity()) {
+    SetOnce("s3_role_arn", old.value, line);
+  } else {
+    AddToDo(kRole, line);
+  }
+  return Ok();
+}
+
+Status Translation::RoleSession(const OldSetting& old, ImportedLine& line) {
+  if (HasWebIdentity()) {
+    SetOnce("s3_role_session_name", old.value, line);
+  } else {
+    AddRemark("Goes with the role.", line);
+  }
   return Ok();
 }
 
@@ -482,6 +527,10 @@ Status Translation::SseKey(const OldSetting& old, ImportedLine& line) {
 }
 
 Status Translation::SseKmsId(const OldSetting& old, ImportedLine& line) {
+  if (Find("WALG_S3_SSE_C") != nullptr) {
+    AddRemark("See WALG_S3_SSE_C.", line);
+    return Ok();
+  }
   const OldSetting* const sse = Find("WALG_S3_SSE");
   if (sse == nullptr || sse->value != "aws:kms") {
     AddRemark("Without effect, because WALG_S3_SSE is not aws:kms.", line);
@@ -568,23 +617,51 @@ Status Translation::Translate(const OldSetting& old) {
   return Ok();
 }
 
+void Translation::AddDefault(const char* origin, const char* setting, const char* value,
+                             const char* remark) {
+  conf_.Add({.origin = origin, .settings = {{setting, value}}, .remark = remark});
+}
+
+void Translation::AddDefaultsOfS3() {
+  if (!done_.contains("s3_uri_style")) {
+    AddDefault("not set: AWS_S3_FORCE_PATH_STYLE, false by default", "s3_uri_style", "virtual-host",
+               "");
+  }
+  if (Find("AWS_ACCESS_KEY_ID") == nullptr && !done_.contains("s3_credentials")) {
+    AddDefault("not set: AWS_ACCESS_KEY_ID", "s3_credentials", "auto",
+               "Then WAL-G looks for a profile, a container's or an instance's role. So does this, "
+               "in the environment of the server's service.");
+  }
+  const OldSetting* const endpoint = Find("AWS_ENDPOINT");
+  const bool is_of_aws =
+      endpoint == nullptr || endpoint->value.empty() || endpoint->value.ends_with(".amazonaws.com");
+  if (done_.contains("s3_region")) {
+    return;
+  }
+  if (is_of_aws) {
+    conf_.Add({.origin = "not set: AWS_REGION",
+               .to_do = "WAL-G asks the bucket for its region. Here it has to be said: set "
+                        "veza_backup.s3_region."});
+  } else {
+    AddDefault("not set: AWS_REGION, us-east-1 by default for another store than AWS's",
+               "s3_region", "us-east-1", "");
+  }
+}
+
 void Translation::AddDefaults() {
-  const auto add = [&](const char* origin, const char* setting, const char* value,
-                       const char* remark) {
-    conf_.Add({.origin = origin, .settings = {{setting, value}}, .remark = remark});
-  };
   if (!done_.contains("repository")) {
     conf_.Add({.origin = "not set: a prefix that has a counterpart",
                .to_do = "Set veza_backup.repository to \"s3://bucket/prefix\" or a directory."});
   }
-  if (is_s3_ && !done_.contains("s3_uri_style")) {
-    add("not set: AWS_S3_FORCE_PATH_STYLE, false by default", "s3_uri_style", "virtual-host", "");
+  if (is_s3_) {
+    AddDefaultsOfS3();
   }
   if (!is_encrypted_) {
-    add("not set: a key", "cipher", "none", imported::kNotEncrypted);
+    AddDefault("not set: a key", "cipher", "none", imported::kNotEncrypted);
   }
   if (!done_.contains("jobs")) {
-    add("not set: WALG_UPLOAD_DISK_CONCURRENCY, 1 by default", "jobs", "1", imported::kOneJob);
+    AddDefault("not set: WALG_UPLOAD_DISK_CONCURRENCY, 1 by default", "jobs", "1",
+               imported::kOneJob);
   }
   conf_.Add({.origin = "not in WAL-G's settings: what is deleted",
              .settings = {{"retention_full", "0"},

@@ -26,8 +26,14 @@ class ImportFixture : public testing::Test {
     options.secrets_directory = directory_.path();
     return Translate(text, options);
   }
-  // The settings that the printed file has for its own reader.
+  // The settings that the printed file has for its own reader. None is there twice.
   SettingValues Read(const ImportedConf& conf) {
+    std::set<std::string> names;
+    for (const ImportedLine& line : conf.lines()) {
+      for (const ImportedSetting& setting : line.settings) {
+        EXPECT_TRUE(!setting.in_force || names.insert(setting.name).second) << setting.name;
+      }
+    }
     auto values = ParseConfFile(directory_.Write("new.conf", conf.Format("# heading\n")));
     EXPECT_TRUE(values.has_value()) << values.error().message << "\n" << conf.Format("");
     return values.has_value() ? std::move(*values) : SettingValues();
@@ -47,6 +53,17 @@ class ImportFixture : public testing::Test {
       directory_.Write(secret.file.substr(directory_.path().size() + 1), secret.content.text());
     }
     return BuildConfig(Read(conf), [](const char*) { return std::optional<std::string>(); });
+  }
+
+  // What is left to do, in one text.
+  std::string ToDoOf(std::string_view text) {
+    const auto conf = Import(text);
+    EXPECT_TRUE(conf.has_value()) << conf.error().message;
+    std::string to_do;
+    for (const ImportedLine& line : conf->lines()) {
+      to_do += line.to_do.empty() ? "" : line.to_do + "\n";
+    }
+    return to_do;
   }
 
   TemporaryDirectory directory_;

@@ -379,6 +379,21 @@ TEST_F(ImportPgBackRestTest, TheRepositoryIsNeverPgBackRestsOwnPlace) {
   EXPECT_EQ(S3("repo1-path=/", "repository"), "s3://bucket/veza_backup");
   EXPECT_EQ(S3("repo1-path=/a/b", "repository"), "s3://bucket/a/veza_backup");
   EXPECT_EQ(S3("repo1-path=/veza_backup", "repository"), "s3://bucket/veza_backup-new");
+  // Where the bucket is the repository, everything lies in it.
+  EXPECT_NE(ToDoOf("[global]\nrepo1-type=s3\nrepo1-s3-bucket=b\nrepo1-path=/\n[s]\n")
+                .find("is the whole bucket"),
+            std::string::npos);
+  for (const char* const path : {"/srv/pgbackrest/.", "/srv/pgbackrest/..", "/srv/./pgbackrest",
+                                 "/srv//pgbackrest", "//srv", "/srv/../pgbackrest/", "/..", "/."}) {
+    const std::string line = fmt::format("repo1-path={}", path);
+    EXPECT_EQ(Global(line, "repository"), "(unset)") << path;
+    EXPECT_EQ(S3(line, "repository"), "(unset)") << path;
+    EXPECT_NE(ToDoOf("[global]\n" + line + "\n[s]\n").find("Nothing can be told"),
+              std::string::npos)
+        << path;
+  }
+  EXPECT_EQ(Global("repo1-path=/", "repository"), "(unset)");
+  EXPECT_EQ(Global("repo1-path=/srv/..a/.b", "repository"), "/srv/..a/veza_backup");
 }
 
 TEST_F(ImportPgBackRestTest, TypesWithoutCounterpartAreSaid) {
@@ -417,6 +432,37 @@ TEST_F(ImportPgBackRestTest, Credentials) {
   EXPECT_EQ(S3("repo1-storage-tag=a=b\nrepo1-storage-tag=c=d", "s3_tags"), "a=b, c=d");
   EXPECT_EQ(S3("repo1-storage-verify-tls=n", "s3_verify_tls"), "off");
   EXPECT_EQ(Global("repo1-s3-region=eu", "s3_region"), "(unset)");
+}
+
+TEST_F(ImportPgBackRestTest, TheStoreEncryptsInOneWay) {
+  const std::string both = "repo1-s3-kms-key-id=1234\nrepo1-s3-sse-customer-key=c2VjcmV0";
+  EXPECT_EQ(S3(both, "s3_sse"), "aws:kms");
+  EXPECT_EQ(S3(both, "s3_sse_customer_key_file"), "(unset)");
+  EXPECT_NE(ToDoOf("[global]\nrepo1-type=s3\n" + both + "\n[s]\n").find("s3_sse"),
+            std::string::npos);
+}
+
+// A program that renews a token has to renew the key that it was issued with.
+TEST_F(ImportPgBackRestTest, WithASessionTokenAllKeysAreInFiles) {
+  const std::string keys = "repo1-s3-key=AKIA1\nrepo1-s3-key-secret=abc\nrepo1-s3-token=def\n";
+  EXPECT_EQ(S3(keys, "s3_access_key"), "(unset)");
+  EXPECT_EQ(S3(keys, "s3_access_key_file"), directory_.path() + "/s3_access_key");
+  EXPECT_NE(ToDoOf("[global]\nrepo1-type=s3\n" + keys + "[s]\n").find("all three files"),
+            std::string::npos);
+  // The server refuses settings of another provider.
+  EXPECT_EQ(S3(keys + "repo1-s3-key-type=auto", "s3_access_key_file"), "(unset)");
+  EXPECT_EQ(S3(keys + "repo1-s3-key-type=auto", "s3_secret_key_file"), "(unset)");
+  EXPECT_EQ(S3(keys + "repo1-s3-key-type=auto", "s3_session_token_file"), "(unset)");
+}
+
+TEST_F(ImportPgBackRestTest, WhatPgBackRestRequiresIsMissed) {
+  const std::string without = ToDoOf("[global]\nrepo1-type=s3\n[s]\n");
+  for (const char* const option : {"repo-s3-bucket", "repo-s3-endpoint", "repo-s3-region",
+                                   "repo-s3-key", "repo-s3-key-secret"}) {
+    EXPECT_NE(without.find(fmt::format("{} is not set", option)), std::string::npos) << option;
+  }
+  EXPECT_EQ(ToDoOf("[global]\nrepo1-type=s3\nrepo1-s3-key-type=auto\n[s]\n").find("repo-s3-key is"),
+            std::string::npos);
 }
 
 TEST_F(ImportPgBackRestTest, Retention) {

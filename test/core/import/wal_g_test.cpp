@@ -8,7 +8,8 @@
 namespace veza {
 namespace {
 
-// What WAL-G (August 2026) takes for PostgreSQL, from internal/config/config.go.
+// What WAL-G (August 2026) takes for PostgreSQL, from internal/config/config.go, and the variable
+// of AWS's library that pkg/storages/s3/session.go looks at.
 constexpr const char* kSettingsOfWalG[] = {
     "AWS_ACCESS_KEY_ID",
     "AWS_CA_BUNDLE",
@@ -24,6 +25,7 @@ constexpr const char* kSettingsOfWalG[] = {
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AZURE_ENVIRONMENT_NAME",
     "AZURE_STORAGE_ACCESS_KEY",
     "AZURE_STORAGE_ACCOUNT",
@@ -255,10 +257,64 @@ TEST_F(ImportWalGTest, Values) {
   EXPECT_EQ(ValueOf("AWS_PROFILE=p\nAWS_ACCESS_KEY_ID=AKIA1\n", "s3_credentials"), "(unset)");
   EXPECT_EQ(ValueOf("WALG_S3_SSE=aws:kms\nWALG_S3_SSE_KMS_ID=1\n", "s3_sse_kms_key_id"), "1");
   EXPECT_EQ(ValueOf("WALG_S3_SSE=AES256\nWALG_S3_SSE_KMS_ID=1\n", "s3_sse_kms_key_id"), "(unset)");
+  EXPECT_EQ(
+      ValueOf("WALG_S3_SSE=aws:kms\nWALG_S3_SSE_C=k\nWALG_S3_SSE_KMS_ID=1\n", "s3_sse_kms_key_id"),
+      "(unset)");
   EXPECT_EQ(ValueOf("WALG_DISK_RATE_LIMIT=41943040\n", "max_rate"), "40960kB");
   EXPECT_EQ(ValueOf("WALG_DISK_RATE_LIMIT=1\n", "max_rate"), "1kB");
   EXPECT_EQ(ValueOf("WALG_ZSTD_LEVEL=22\n", "compression_level"), "19");
   EXPECT_EQ(ValueOf("WALG_AZ_PREFIX=azure://x\n", "repository"), "(unset)");
+}
+
+TEST_F(ImportWalGTest, TheRepositoryIsNeverInWalGsOwnPlace) {
+  EXPECT_NE(ToDoOf("WALG_S3_PREFIX=s3://bucket\n").find("is the whole bucket"), std::string::npos);
+  EXPECT_NE(ToDoOf("WALG_S3_PREFIX=s3://bucket/\n").find("is the whole bucket"), std::string::npos);
+  for (const char* const path : {"/a/.", "/a/..", "//a", "/a//b", "/a/../b/"}) {
+    for (const char* const store : {"WALG_FILE_PREFIX=", "WALG_S3_PREFIX=s3://bucket"}) {
+      const std::string text = fmt::format("{}{}\n", store, path);
+      EXPECT_EQ(ValueOf(text, "repository"), "(unset)") << text;
+      EXPECT_NE(ToDoOf(text).find("Nothing can be told"), std::string::npos) << text;
+    }
+  }
+  EXPECT_EQ(ValueOf("WALG_FILE_PREFIX=/\n", "repository"), "(unset)");
+}
+
+TEST_F(ImportWalGTest, CredentialsWithoutKeys) {
+  const std::string prefix = "WALG_S3_PREFIX=s3://bucket/a\n";
+  EXPECT_EQ(ValueOf(prefix, "s3_credentials"), "auto");
+  EXPECT_EQ(ValueOf(prefix + "AWS_ACCESS_KEY_ID=AKIA1\n", "s3_credentials"), "(unset)");
+  EXPECT_EQ(ValueOf("WALG_FILE_PREFIX=/a/b\n", "s3_credentials"), "(unset)");
+  const std::string role = prefix +
+                           "AWS_ROLE_ARN=arn:aws:iam::1:role/r\nAWS_ROLE_SESSION_NAME=wal-g\n"
+                           "AWS_PROFILE=p\n";
+  const std::string web = role + "AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/token\n";
+  EXPECT_EQ(ValueOf(web, "s3_credentials"), "web-identity");
+  EXPECT_EQ(ValueOf(web, "s3_web_identity_token_file"), "/var/run/token");
+  EXPECT_EQ(ValueOf(web, "s3_role_arn"), "arn:aws:iam::1:role/r");
+  EXPECT_EQ(ValueOf(web, "s3_role_session_name"), "wal-g");
+  EXPECT_EQ(ValueOf(web, "s3_profile"), "(unset)");
+  EXPECT_EQ(ValueOf(web + "AWS_ACCESS_KEY_ID=AKIA1\n", "s3_credentials"), "(unset)");
+  EXPECT_EQ(ValueOf(web + "AWS_ACCESS_KEY_ID=AKIA1\n", "s3_role_arn"), "(unset)");
+  EXPECT_EQ(ValueOf(role, "s3_role_arn"), "(unset)");
+  EXPECT_NE(ToDoOf(role).find("A role is taken"), std::string::npos);
+}
+
+TEST_F(ImportWalGTest, WithASessionTokenAllKeysAreInFiles) {
+  const std::string keys =
+      "AWS_ACCESS_KEY_ID=AKIA1\nAWS_SECRET_ACCESS_KEY=abc\nAWS_SESSION_TOKEN=def\n";
+  EXPECT_EQ(ValueOf(keys, "s3_access_key"), "(unset)");
+  EXPECT_EQ(ValueOf(keys, "s3_access_key_file"), directory_.path() + "/s3_access_key");
+  EXPECT_NE(ToDoOf(keys).find("all three files"), std::string::npos);
+}
+
+TEST_F(ImportWalGTest, ARegionIsNeverAssumed) {
+  const std::string prefix = "WALG_S3_PREFIX=s3://bucket/a\n";
+  EXPECT_NE(ToDoOf(prefix).find("s3_region"), std::string::npos);
+  const std::string aws = "AWS_ENDPOINT=https://s3.eu-west-3.amazonaws.com\n";
+  EXPECT_NE(ToDoOf(prefix + aws).find("s3_region"), std::string::npos);
+  EXPECT_EQ(ToDoOf(prefix + "AWS_REGION=eu\n").find("s3_region"), std::string::npos);
+  // WAL-G's own default for other stores.
+  EXPECT_EQ(ValueOf(prefix + "AWS_ENDPOINT=http://minio:9000\n", "s3_region"), "us-east-1");
 }
 
 TEST_F(ImportWalGTest, WrongFiles) {
