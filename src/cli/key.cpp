@@ -273,7 +273,7 @@ Result<int> RunRemove(const GlobalOptions& options, const KeyArguments& argument
   if (options.json) {
     PrintJson({{"removed", removed.wrap.object.name},
                {"objects", removed.objects},
-               {"still_opens", removed.still_opens},
+               {"still_opens", !removed.still_opens.empty()},
                {"backups", removed.wrap.backups}});
     return kDone;
   }
@@ -281,8 +281,11 @@ Result<int> RunRemove(const GlobalOptions& options, const KeyArguments& argument
   for (const std::string& name : removed.objects) {
     text += fmt::format("removed {}\n", Printable(name));
   }
-  if (removed.still_opens) {
-    text += "It was a copy of the wrap in use. Its passphrase still opens the repository.\n";
+  if (!removed.still_opens.empty()) {
+    text += fmt::format("Its passphrase still opens the repository, by {}.\n",
+                        Printable(removed.still_opens));
+  } else if (removed.wrap.packed.empty()) {
+    text += "It could not be read as a wrap of the key, so nothing tells whose it was.\n";
   } else {
     text += fmt::format(
         "{} The data key is the same as before: if the passphrase has leaked, make a new "

@@ -209,6 +209,14 @@ Result<KeyWrapInfo> Choose(const std::vector<KeyWrapInfo>& wraps, const std::str
   return *chosen;
 }
 
+// Whether only this object is to be removed, and none that holds the same wrap. Nothing proves what
+// it is: it may be the damaged one beside the good one that was stored for the same passphrase, or
+// a stranger may have copied the good one there, so that its removal takes that along.
+bool GoesAlone(const KeyWrapInfo& wrap) {
+  return wrap.state == KeyWrapInfo::State::kUnusable ||
+         (wrap.state == KeyWrapInfo::State::kUnsigned && !wrap.copy_of.empty());
+}
+
 // The options with another passphrase.
 RepositoryOptions OptionsWith(const Repository& repository, std::string_view passphrase) {
   RepositoryOptions options = repository.options();
@@ -441,12 +449,18 @@ Result<RemovedPassphrase> RemovePassphrase(const Repository& repository,
             "first, and run the command with it.");
   }
   const Bytes& packed = removed.wrap.packed;
+  const bool is_ours = PackWrap(repository.key_wraps().front().text) == packed;
+  const bool goes_alone = is_ours || GoesAlone(removed.wrap);
   removed.objects = {removed.wrap.object.name};
-  removed.still_opens = PackWrap(repository.key_wraps().front().text) == packed;
+  removed.still_opens = is_ours ? repository.key_wraps().front().name : "";
   for (const KeyWrapInfo& wrap : read.wraps) {
-    if (!packed.empty() && !removed.still_opens && wrap.packed == packed &&
-        wrap.object.name != removed.objects.front()) {
+    if (packed.empty() || wrap.packed != packed || wrap.object.name == removed.objects.front()) {
+      continue;
+    }
+    if (!goes_alone) {
       removed.objects.push_back(wrap.object.name);
+    } else if (removed.still_opens.empty() || (!is_ours && wrap.copy_of.empty())) {
+      removed.still_opens = wrap.object.name;
     }
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<ClusterLock> lock,

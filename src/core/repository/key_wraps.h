@@ -83,12 +83,14 @@ Result<AddedPassphrase> AddPassphrase(const Repository& repository, std::string_
 struct RemovedPassphrase {
   KeyWrapInfo wrap;
   std::vector<std::string> objects;  // the names of those that were deleted
-  bool still_opens = false;          // the wrap in use is the same, and stays
+  std::string still_opens;  // the name of another object that holds the same wrap and stays, if any
 };
 // Removes the wrap with that id or name, and all other objects that hold the same wrap, under the
-// cluster's lock, so that two removals at once cannot leave none. The object in use is never
-// removed; of its copies only the one that was named. Right before the removal the wrap in use must
-// be in place. If it has gone after it, or if that cannot be told, what was removed is put back.
+// cluster's lock, so that two removals at once cannot leave none. An object of which nothing proves
+// that it is a true wrap goes alone: one that is kUnusable, and a copy that is kUnsigned. The
+// object in use is never removed; of its copies only the one that was named. Right before the
+// removal the wrap in use must be in place. If it has gone after it, or if that cannot be told,
+// what was removed is put back.
 //
 // kNotFound, kInvalidArgument (several have the name), kFailedPrecondition (it is the one in use,
 // the lock is held, there are more than limits::kKeyWraps objects), kDataCorrupted and kWrongKey

@@ -248,15 +248,61 @@ TEST_P(KeyWrapsTest, CopiesOfOneWrapAreOnePassphrase) {
 
   const auto own_copy = RemovePassphrase(*repository, ours);
   ASSERT_OK(own_copy);
-  EXPECT_TRUE(own_copy->still_opens);
+  EXPECT_EQ(own_copy->still_opens, repository->key_wraps().front().name);
   EXPECT_THAT(own_copy->objects, ElementsAre(ours));
   const auto removed = RemovePassphrase(*repository, copy);
   ASSERT_OK(removed);
-  EXPECT_FALSE(removed->still_opens);
+  EXPECT_THAT(removed->still_opens, IsEmpty());
   EXPECT_THAT(removed->objects,
               testing::UnorderedElementsAre(copy, stripped, KeyWrapName(key_id, id)));
   EXPECT_THAT(Names("key/"), SizeIs(1));
   EXPECT_ERROR(OpenWith(kRecovery), ErrorCode::kWrongKey);
+}
+
+// What the hint of a damaged wrap says is done: add its passphrase again, remove the damaged
+// object.
+TEST_P(KeyWrapsTest, RemovingADamagedWrapLeavesTheGoodOneOfItsPassphrase) {
+  const auto repository = Initialise().value();
+  const std::string key_id = repository->seal_policy().key->hex_id();
+  for (const std::string member : {"name", "mac"}) {
+    const std::string id = AddPassphrase(*repository, kRecovery, member).value().wrap_id;
+    const std::string damaged = KeyWrapName(key_id, id);
+    std::string text = Objects(damaged).front().text;
+    const std::size_t at = text.find('"', text.find("\"" + member + "\":") + member.size() + 3) + 1;
+    text.at(at) = text.at(at) == 'a' ? 'b' : 'a';
+    Put(damaged, text);
+    ASSERT_EQ(FindKeyWrap(*repository, id).value().state, KeyWrapInfo::State::kUnusable);
+
+    const auto added = AddPassphrase(*repository, kRecovery, "again");
+    ASSERT_OK(added);
+    const std::string good = KeyWrapName(key_id, added->wrap_id);
+    const auto removed = RemovePassphrase(*repository, id);
+    ASSERT_OK(removed);
+    EXPECT_THAT(removed->objects, ElementsAre(damaged));
+    EXPECT_EQ(removed->still_opens, good);
+    EXPECT_OK(OpenWith(kRecovery));
+
+    // The good one takes what is left of the damaged one along.
+    Put(damaged, text);
+    EXPECT_THAT(RemovePassphrase(*repository, "again").value().objects,
+                testing::UnorderedElementsAre(good, damaged));
+    EXPECT_ERROR(OpenWith(kRecovery), ErrorCode::kWrongKey);
+  }
+}
+
+// Somebody who may write to the bucket wants to make people remove the good one.
+TEST_P(KeyWrapsTest, RemovingACopyThatAStrangerHasPutThereLeavesTheGoodOne) {
+  const auto repository = Initialise().value();
+  const std::string key_id = repository->seal_policy().key->hex_id();
+  AddPassphrase(*repository, kRecovery, "recovery").value();
+  const KeyWrapInfo good = FindKeyWrap(*repository, "recovery").value();
+  const std::string planted = KeyWrapName(key_id, "aaaaaaaaaaaaaaaa");
+  Put(planted, UnpackWrap(good.packed, "node-c", kTestTime).value());
+  const auto removed = RemovePassphrase(*repository, "aaaaaaaaaaaaaaaa");
+  ASSERT_OK(removed);
+  EXPECT_THAT(removed->objects, ElementsAre(planted));
+  EXPECT_EQ(removed->still_opens, good.object.name);
+  EXPECT_OK(OpenWith(kRecovery));
 }
 
 // A server looks every few minutes. Whoever may write to the bucket must not choose what that
